@@ -1,0 +1,139 @@
+/**
+ * Correlation rules in Sigma's words: `event_count`, `value_count`, `temporal`, `temporal_ordered`, with `group-by`,
+ * `timespan`, `condition` and `level`. Windows slide on event time and count packets, sampled or suppressed.
+ */
+import { z } from 'zod';
+import { duration, kubeName } from './units.ts';
+import { USERSPACE_VECTORS, VECTORS } from './vectors.ts';
+
+export const LEVELS = ['informational', 'low', 'medium', 'high', 'critical'] as const;
+export type Level = (typeof LEVELS)[number];
+export const GROUP_BY = ['pod', 'owner', 'namespace', 'node'] as const;
+export type GroupBy = (typeof GROUP_BY)[number];
+
+const anyVector = z.enum([...VECTORS, ...USERSPACE_VECTORS]);
+
+/** Which violations a rule looks at; what is not said matches all. */
+export const selection = z.strictObject({
+  kinds: z
+    .array(z.enum(['spoof', 'lsm']))
+    .min(1)
+    .optional(),
+  vectors: z.array(anyVector).min(1).optional(),
+  actions: z
+    .array(z.enum(['audit', 'drop']))
+    .min(1)
+    .optional(),
+  states: z
+    .array(z.enum(['unknown', 'provisional', 'programmed']))
+    .min(1)
+    .optional(),
+  namespaces: z.array(kubeName).min(1).optional(),
+  excludeNamespaces: z.array(kubeName).min(1).optional(),
+});
+export type Selection = z.infer<typeof selection>;
+
+const base = {
+  revision: z.number().int().nonnegative().default(0),
+  enabled: z.boolean().default(true),
+  level: z.enum(LEVELS),
+  'group-by': z.enum(GROUP_BY).default('pod'),
+  timespan: duration(1_000, 24 * 3_600_000),
+  /** One verdict a group in each epoch of this length (fixed epochs of event time). */
+  cooldown: duration(1_000, 24 * 3_600_000).default('10m'),
+  description: z.string().max(1024).default(''),
+  tags: z.array(z.string().max(64)).max(32).default([]),
+};
+const condition = z.strictObject({ gte: z.number().int().min(1).max(Number.MAX_SAFE_INTEGER) });
+
+export const eventCount = z.strictObject({
+  ...base,
+  type: z.literal('event_count'),
+  selection: selection.default({}),
+  condition,
+});
+export const VALUE_FIELDS = [
+  'vector',
+  'claimedAddress',
+  'claimedMac',
+  'destinationAddress',
+  'destinationPort',
+] as const;
+export const valueCount = z.strictObject({
+  ...base,
+  type: z.literal('value_count'),
+  selection: selection.default({}),
+  field: z.enum(VALUE_FIELDS),
+  condition: z.strictObject({ gte: z.number().int().min(1).max(256) }),
+});
+const stages = z
+  .array(z.strictObject({ name: kubeName, selection }))
+  .min(2)
+  .max(8);
+export const temporal = z.strictObject({ ...base, type: z.literal('temporal'), rules: stages });
+export const temporalOrdered = z.strictObject({ ...base, type: z.literal('temporal_ordered'), rules: stages });
+
+export const correlationRule = z.discriminatedUnion('type', [eventCount, valueCount, temporal, temporalOrdered]);
+export type CorrelationRule = z.infer<typeof correlationRule>;
+
+/** Rules in force until the operator writes one of the same name. They express "repeated attempts". */
+export const DEFAULT_RULES: Readonly<Record<string, CorrelationRule>> = Object.fromEntries(
+  Object.entries({
+    'repeated-spoofing': {
+      type: 'event_count',
+      level: 'high',
+      timespan: '60s',
+      condition: { gte: 10 },
+      selection: { kinds: ['spoof'], actions: ['drop'] },
+      description: 'A pod keeps sending under an identity that is not its own.',
+      tags: ['attack.t1557'],
+    },
+    'many-identities': {
+      type: 'value_count',
+      level: 'critical',
+      field: 'claimedAddress',
+      timespan: '60s',
+      condition: { gte: 16 },
+      selection: { kinds: ['spoof'] },
+      description: 'A pod claims many different addresses: a scan or a reflection flood.',
+      tags: ['attack.t1498'],
+    },
+    'spoofed-then-quarantine-breach': {
+      type: 'temporal_ordered',
+      level: 'critical',
+      timespan: '10m',
+      rules: [
+        {
+          name: 'spoofed',
+          selection: {
+            kinds: ['spoof'],
+            actions: ['drop'],
+            vectors: ['ipv4-source', 'ipv6-source', 'arp-sender', 'nd-target'],
+          },
+        },
+        { name: 'sends-in-quarantine', selection: { vectors: ['quarantine-ingress'] } },
+      ],
+      description: 'A pod that spoofed goes on sending while it is quarantined.',
+      tags: [],
+    },
+    'audited-spoofing': {
+      type: 'event_count',
+      level: 'low',
+      timespan: '5m',
+      condition: { gte: 10 },
+      selection: { kinds: ['spoof'], actions: ['audit'] },
+      description: 'A pod does what an enforcing policy would drop.',
+      tags: [],
+    },
+    'foreign-pod-claims': {
+      type: 'event_count',
+      level: 'critical',
+      'group-by': 'node',
+      timespan: '5m',
+      condition: { gte: 1 },
+      selection: { vectors: ['foreign-pod'] },
+      description: "A node's collector speaks for pods that are not on that node.",
+      tags: [],
+    },
+  }).map(([name, rule]) => [name, correlationRule.parse(rule)]),
+);

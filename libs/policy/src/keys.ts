@@ -1,0 +1,111 @@
+/**
+ * Keys of the `bailiff_config` bucket: `<kind>.<scope>.<namespace or _>.<name>`. Names may hold dots in Kubernetes; a key token
+ * may not, so `.` is written `_` (which no Kubernetes name holds, so it is reversible).
+ */
+import type { z } from 'zod';
+import { correlationRule } from './correlation.ts';
+import { responsePolicy } from './response.ts';
+import { disarm, spoofCluster, spoofScoped } from './spoof.ts';
+
+export const CONFIG_KINDS = ['spoof', 'correlation', 'response', 'disarm'] as const;
+export type ConfigKind = (typeof CONFIG_KINDS)[number];
+export const CONFIG_SCOPES = ['cluster', 'namespace', 'workload', 'node'] as const;
+export type ConfigScope = (typeof CONFIG_SCOPES)[number];
+
+export interface ConfigKey {
+  kind: ConfigKind;
+  scope: ConfigScope;
+  /** null at cluster and node scope */
+  namespace: string | null;
+  name: string;
+}
+
+export class ConfigError extends Error {
+  readonly code: 'CONFIG_KEY' | 'CONFIG_JSON' | 'CONFIG_SCHEMA' | 'CONFIG_REVISION';
+  /** Dotted paths of the fields that are wrong, in order; empty when the whole value is. */
+  readonly fields: readonly string[];
+  constructor(code: ConfigError['code'], message: string, fields: readonly string[] = [], options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'ConfigError';
+    this.code = code;
+    this.fields = fields;
+  }
+}
+
+const SCOPES_OF: Record<ConfigKind, readonly ConfigScope[]> = {
+  spoof: ['cluster', 'namespace', 'workload'],
+  correlation: ['cluster'],
+  response: ['cluster'],
+  disarm: ['cluster', 'namespace', 'node'],
+};
+
+/** Writes a key. @throws ConfigError CONFIG_KEY when kind and scope do not go together or a name is not a Kubernetes name. */
+export function formatConfigKey(key: ConfigKey): string {
+  const wantsNamespace = key.scope === 'namespace' || key.scope === 'workload';
+  if (!SCOPES_OF[key.kind]?.includes(key.scope))
+    throw new ConfigError('CONFIG_KEY', `${key.kind} has no scope ${key.scope}`);
+  if (wantsNamespace !== (key.namespace !== null)) {
+    throw new ConfigError('CONFIG_KEY', `scope ${key.scope} ${wantsNamespace ? 'needs a' : 'has no'} namespace`);
+  }
+  for (const name of [key.name, ...(key.namespace === null ? [] : [key.namespace])]) {
+    if (!/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/.test(name))
+      throw new ConfigError('CONFIG_KEY', `"${name}" is not a Kubernetes name`);
+  }
+  const token = (name: string) => name.replaceAll('.', '_');
+  return [key.kind, key.scope, key.namespace === null ? '_' : token(key.namespace), token(key.name)].join('.');
+}
+
+/** Reads a key. @throws ConfigError CONFIG_KEY */
+export function parseConfigKey(text: string): ConfigKey {
+  const parts = text.split('.');
+  const [kind, scope, namespace, name] = parts;
+  const fail = () => new ConfigError('CONFIG_KEY', `"${text}" is not <kind>.<scope>.<namespace or _>.<name>`);
+  if (parts.length !== 4 || !name || !namespace) throw fail();
+  if (!(CONFIG_KINDS as readonly string[]).includes(kind as string)) throw fail();
+  if (!(CONFIG_SCOPES as readonly string[]).includes(scope as string)) throw fail();
+  const plain = (token: string) => token.replaceAll('_', '.');
+  const key = {
+    kind: kind as ConfigKind,
+    scope: scope as ConfigScope,
+    namespace: namespace === '_' ? null : plain(namespace),
+    name: plain(name),
+  };
+  formatConfigKey(key);
+  return key;
+}
+
+/** The schema of what may stand under a key. */
+export function schemaFor(key: Pick<ConfigKey, 'kind' | 'scope'>): z.ZodType {
+  if (key.kind === 'spoof') return key.scope === 'cluster' ? spoofCluster : spoofScoped;
+  if (key.kind === 'correlation') return correlationRule;
+  if (key.kind === 'response') return responsePolicy;
+  return disarm;
+}
+
+/** Lines `path: what is wrong`, one an issue. */
+export function describeIssues(error: z.ZodError): { fields: string[]; text: string } {
+  const fields: string[] = [];
+  const lines = error.issues.map((issue) => {
+    const path = issue.path.map(String).join('.');
+    const unknown = issue.code === 'unrecognized_keys' ? issue.keys.map((k) => (path ? `${path}.${k}` : k)) : [path];
+    fields.push(...unknown);
+    return `${unknown.join(', ') || '(whole value)'}: ${issue.message}`;
+  });
+  return { fields, text: lines.join('\n') };
+}
+
+/** Parses and checks the JSON under a key; defaults are filled in. @throws ConfigError CONFIG_KEY | CONFIG_JSON | CONFIG_SCHEMA */
+export function parseConfigValue(key: ConfigKey, json: string): unknown {
+  let raw: unknown;
+  try {
+    raw = JSON.parse(json);
+  } catch (cause) {
+    throw new ConfigError('CONFIG_JSON', `${formatConfigKey(key)}: not JSON: ${(cause as Error).message}`, [], {
+      cause,
+    });
+  }
+  const result = schemaFor(key).safeParse(raw);
+  if (result.success) return result.data;
+  const { fields, text } = describeIssues(result.error);
+  throw new ConfigError('CONFIG_SCHEMA', `${formatConfigKey(key)}: refused\n${text}`, fields);
+}

@@ -1,0 +1,47 @@
+/**
+ * Units that operators write: durations (`250ms`, `30s`, `10m`, `1h`, `7d`), CIDRs and Kubernetes names. Each refuses a bare
+ * number, because a number without a unit is the commonest way to be wrong by a factor of sixty.
+ */
+import { isIP } from 'node:net';
+import { z } from 'zod';
+
+const UNIT_MS: Record<string, number> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+/** Longest duration anywhere: what VIOLATIONS could plausibly keep. */
+export const MAX_DURATION_MS = 90 * 86_400_000;
+
+/** Milliseconds of a duration such as `30s`; null when it is not one. */
+export function parseDurationMs(text: string): number | null {
+  const match = /^(\d{1,9})(ms|s|m|h|d)$/.exec(text);
+  if (!match) return null;
+  return Number(match[1]) * (UNIT_MS[match[2] as string] as number);
+}
+
+/** A duration with its unit, kept as text; bounds in milliseconds. */
+export function duration(minMs: number, maxMs: number = MAX_DURATION_MS) {
+  return z.string({ error: 'must be a duration with a unit, such as "30s" or "10m"' }).superRefine((text, ctx) => {
+    const ms = parseDurationMs(text);
+    if (ms === null) {
+      ctx.addIssue({ code: 'custom', message: `"${text}" is not a duration: write a number and ms, s, m, h or d` });
+    } else if (ms < minMs || ms > maxMs) {
+      ctx.addIssue({ code: 'custom', message: `"${text}" is outside ${minMs} ms to ${maxMs} ms` });
+    }
+  });
+}
+
+/** True for `address/length` of either family with a length that fits. */
+export function isCidr(text: string): boolean {
+  const [address, length, ...rest] = text.split('/');
+  if (address === undefined || length === undefined || rest.length > 0 || !/^\d{1,3}$/.test(length)) return false;
+  const family = isIP(address);
+  return family !== 0 && Number(length) <= (family === 4 ? 32 : 128);
+}
+
+export const cidr = z.string().refine(isCidr, { error: 'must be a CIDR, such as "10.0.0.0/8" or "fd00::/64"' });
+
+/** A Kubernetes object name (RFC 1123 subdomain). */
+export const kubeName = z
+  .string()
+  .max(253)
+  .regex(/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/, {
+    error: 'must be a Kubernetes name: lower case letters, digits, "-" and "."',
+  });

@@ -1,0 +1,44 @@
+/**
+ * The vectors: what a packet can be judged for, in the order of the kernel's `enum vector` (append only), each with the
+ * mode it has when nobody says otherwise. `libs/bpf` holds the same names; a test keeps the two equal.
+ */
+export const MODES = ['off', 'audit', 'enforce'] as const;
+/** off: not judged. audit: counted and passed. enforce: counted and dropped. Index = kernel `enum mode`. */
+export type Mode = (typeof MODES)[number];
+
+export const VECTORS = [
+  'ipv4-source',
+  'ipv6-source',
+  'source-mac',
+  'arp-sender',
+  'nd-target',
+  'router-advert',
+  'redirect',
+  'dhcp-server',
+  'source-route',
+  'malformed',
+  'tunnel',
+  'tunnel-other',
+  'vlan-tag',
+  'ethertype',
+  'dhcp-client',
+  'link-local',
+  'quarantine-ingress',
+  'quarantine-egress',
+  'unknown-interface',
+] as const;
+export type Vector = (typeof VECTORS)[number];
+
+/** Violations that user space finds by itself; they have no kernel counter of their own. */
+export const USERSPACE_VECTORS = ['identity-mismatch', 'interface-moved', 'foreign-pod'] as const;
+export type UserspaceVector = (typeof USERSPACE_VECTORS)[number];
+
+/** Vectors whose mode an operator sets. Quarantine and unknown-interface follow their own settings. */
+export const TUNABLE_VECTORS = VECTORS.slice(0, 16) as unknown as readonly [Vector, ...Vector[]];
+
+const AUDITED_BY_DEFAULT: ReadonlySet<Vector> = new Set(['tunnel-other', 'dhcp-client', 'link-local']);
+
+/** The mode a vector has under the cluster default that ships. */
+export function defaultMode(vector: Vector): Mode {
+  return AUDITED_BY_DEFAULT.has(vector) ? 'audit' : 'enforce';
+}

@@ -1,0 +1,45 @@
+/** What a collector puts under `bailiff_nodes/<node>`: what it guards, what it cannot and why, and how it is doing. */
+import { z } from 'zod';
+
+export const interfaceStatus = z.object({
+  interfaceName: z.string(),
+  ifindex: z.number().int(),
+  generation: z.number().int(),
+  coverage: z.enum(['guarded', 'partial', 'not-covered', 'not-applicable']),
+  /** Why it is not plainly guarded; empty when it is. */
+  reason: z.string(),
+  state: z.enum(['unknown', 'provisional', 'programmed']),
+  podUid: z.string(),
+  podNamespace: z.string(),
+  podName: z.string(),
+  addresses: z.array(z.string()),
+  mac: z.string(),
+  packetsBeforeGuard: z.number(),
+  quarantinedUntil: z.string().nullable(),
+});
+export type InterfaceStatus = z.infer<typeof interfaceStatus>;
+
+export const nodeStatus = z.object({
+  nodeName: z.string(),
+  bootId: z.string(),
+  collectorVersion: z.string(),
+  updatedAt: z.string(),
+  startedAt: z.string(),
+  hook: z.enum(['tcx', 'clsact', 'none']),
+  features: z.array(z.object({ name: z.string(), available: z.boolean(), reason: z.string(), remedy: z.string() })),
+  interfaces: z.array(interfaceStatus),
+  /** Revision of the snapshot in force, and why a newer one was refused; empty when none was. */
+  snapshotRevision: z.number(),
+  snapshotRefused: z.string(),
+  configRefused: z.array(z.object({ key: z.string(), reason: z.string() })),
+  disarmedUntil: z.string().nullable(),
+  maps: z.array(z.object({ name: z.string(), used: z.number(), capacity: z.number() })),
+  losses: z.object({ ringFull: z.number(), noCounter: z.number(), noIface: z.number() }),
+  bus: z.object({
+    connected: z.boolean(),
+    unackedFrames: z.number(),
+    publishedFrames: z.number(),
+    resentFrames: z.number(),
+  }),
+});
+export type NodeStatus = z.infer<typeof nodeStatus>;
