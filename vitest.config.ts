@@ -8,9 +8,22 @@ const serial = (name: string, include: string[], testTimeout: number) => ({
 
 export default defineConfig({
   test: {
+    reporters: ['default', './tools/closing-reporter.ts'],
     exclude: ['**/node_modules/**', '**/dist/**', '**/build/**'],
     projects: [
-      { test: { name: 'unit', include: ['apps/*/src/**/*.test.ts', 'libs/*/src/**/*.test.ts', 'tools/**/*.test.ts', 'test/lab/src/**/*.test.ts'], testTimeout: 15_000, pool: 'forks' } },
+      {
+        test: {
+          name: 'unit',
+          include: [
+            'apps/*/src/**/*.test.ts',
+            'libs/*/src/**/*.test.ts',
+            'tools/**/*.test.ts',
+            'test/lab/src/**/*.test.ts',
+          ],
+          testTimeout: 15_000,
+          pool: 'forks',
+        },
+      },
       serial('native', ['libs/bpf/test/**/*.test.ts'], 60_000),
       serial('kernel', ['test/kernel/**/*.test.ts'], 60_000),
       serial('fuzz', ['test/fuzz/**/*.test.ts'], 120_000),

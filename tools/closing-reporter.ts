@@ -1,0 +1,39 @@
+// Vitest reporter: prints every skip with its reason, and `N passed, N failed, N skipped` as the very last line. In CI a skip
+// fails the run unless its reason begins with `optional:` — a tier that should have run and did not is not a pass.
+import type { Reporter, TestModule } from 'vitest/node';
+
+export default class ClosingReporter implements Reporter {
+  onTestRunEnd(modules: readonly TestModule[]): void {
+    let passed = 0;
+    let failed = 0;
+    const skipped: { name: string; reason: string }[] = [];
+    for (const module of modules) {
+      let tests = 0;
+      for (const test of module.children.allTests()) {
+        tests += 1;
+        const result = test.result();
+        if (result.state === 'passed') passed += 1;
+        else if (result.state === 'failed') failed += 1;
+        else
+          skipped.push({
+            name: `${module.relativeModuleId} > ${test.fullName}`,
+            reason: ('note' in result && result.note) || '',
+          });
+      }
+      // A file that could not even be collected has no failed test to count.
+      if (module.errors().length > 0 || (tests === 0 && module.state() === 'failed')) failed += 1;
+    }
+    const unexplained = skipped.filter((s) => s.reason === '');
+    const required = skipped.filter((s) => !s.reason.startsWith('optional:'));
+    for (const s of skipped) console.log(`skipped: ${s.name}: ${s.reason || 'NO REASON GIVEN'}`);
+    if (unexplained.length > 0) failed += unexplained.length;
+    else if (process.env['CI'] && required.length > 0) {
+      console.log(`in CI a tier that should run may not be skipped: ${required.length} did`);
+      failed += required.length;
+    }
+    if (failed > 0) process.exitCode = 1;
+    process.on('exit', () => {
+      process.stdout.write(`${passed} passed, ${failed} failed, ${skipped.length} skipped\n`);
+    });
+  }
+}

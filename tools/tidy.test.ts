@@ -1,0 +1,93 @@
+// House rules that a machine can hold: import direction, file size, one pin per dependency, and words that do not belong here.
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { describe, expect, it } from 'vitest';
+
+const root = path.resolve(import.meta.dirname, '..');
+const files = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], {
+  cwd: root,
+  encoding: 'utf8',
+})
+  .split('\n')
+  .filter(Boolean);
+const source = files.filter((f) => /\.(ts|c|h|cc|mjs)$/.test(f) && !f.includes('.gen.'));
+const read = (f: string) => readFileSync(path.join(root, f), 'utf8');
+
+const MAX_LINES = 400;
+/** Test files may be longer: a table of cases reads best in one place. */
+const MAX_TEST_LINES = 800;
+
+describe('tidy', () => {
+  it('files - none is longer than the limit', () => {
+    const long = source
+      .map((f) => ({ f, lines: read(f).split('\n').length }))
+      .filter(
+        ({ f, lines }) =>
+          lines > (f.startsWith('test/') || f.includes('.test.') || f.includes('/test/') ? MAX_TEST_LINES : MAX_LINES),
+      );
+    expect(long).toEqual([]);
+  });
+
+  it('imports - nothing imports an app, and libraries import in one direction', () => {
+    const wrong: string[] = [];
+    const libOf = (f: string) => /^libs\/([^/]+)\//.exec(f)?.[1];
+    const allowed: Record<string, readonly string[]> = {
+      schemas: [],
+      policy: [],
+      service: [],
+      bpf: [],
+      kube: [],
+      bus: ['schemas', 'policy'],
+      judge: ['schemas', 'policy'],
+      answer: ['schemas', 'policy', 'bus'],
+    };
+    for (const f of source.filter((name) => name.endsWith('.ts') && !name.includes('.test.'))) {
+      for (const match of read(f).matchAll(/from '([^']+)'/g)) {
+        const target = match[1] as string;
+        const from = libOf(f);
+        if (
+          /^@bailiff\/(collector|correlator|responder|ipam-sync)/.test(target) ||
+          (/apps\//.test(target) && !f.startsWith('apps/'))
+        ) {
+          if (!f.startsWith('test/')) wrong.push(`${f} imports ${target}`);
+        }
+        const lib = /^@bailiff\/([a-z-]+)/.exec(target)?.[1];
+        if (from && f.includes('/src/') && lib && lib !== from && !allowed[from]?.includes(lib))
+          wrong.push(`${f} imports ${target}`);
+      }
+    }
+    expect(wrong).toEqual([]);
+  });
+
+  it('imports - JetStream is touched only in libs/bus', () => {
+    const wrong = source.filter(
+      (f) =>
+        f.endsWith('.ts') &&
+        !f.startsWith('libs/bus/') &&
+        !/^(test|libs\/[^/]+\/test)\//.test(f) &&
+        !f.includes('.test.') &&
+        /from '@nats-io\//.test(read(f)),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  it('packages - every dependency is pinned once, exactly, in the root', () => {
+    const manifest = JSON.parse(read('package.json')) as Record<string, Record<string, string>>;
+    const all = { ...manifest['dependencies'], ...manifest['devDependencies'] };
+    expect(Object.entries(all).filter(([, version]) => !/^\d+\.\d+\.\d+$/.test(version))).toEqual([]);
+    for (const f of files.filter((name) => /^(apps|libs)\/[^/]+\/package\.json$/.test(name))) {
+      const own = JSON.parse(read(f)) as Record<string, unknown>;
+      expect([f, own['dependencies'] ?? {}, own['devDependencies'] ?? {}]).toEqual([f, {}, {}]);
+    }
+  });
+
+  it('comments - no work left behind in a comment', () => {
+    const marker = new RegExp(`\\b(${['TO', 'DO'].join('')}|${['FIX', 'ME'].join('')}|${['XX', 'X'].join('')})\\b`);
+    expect(source.filter((f) => marker.test(read(f)))).toEqual([]);
+  });
+
+  it('lock file - names no host that packages came from', () => {
+    expect(/"resolved": "http/.test(read('package-lock.json'))).toBe(false);
+  });
+});
