@@ -69,6 +69,9 @@ export const responsePolicy = z
   })
   .superRefine((policy, ctx) => {
     policy.steps.forEach((s, index) => {
+      if (policy.steps.findIndex((other) => other.action === s.action) !== index) {
+        ctx.addIssue({ code: 'custom', path: ['steps', index, 'action'], message: `${s.action} is named twice` });
+      }
       if (s.expires !== undefined && !['label', 'quarantine', 'cordon'].includes(s.action)) {
         ctx.addIssue({
           code: 'custom',
