@@ -1,0 +1,56 @@
+/**
+ * Time as something passed in, so that windows, cooldowns and backoff can be tested without waiting. Wall time may step;
+ * whatever measures a duration uses `monotonicMs`.
+ */
+
+/** Undoes a timer; a second call does nothing. */
+export type Cancel = () => void;
+
+export interface Clock {
+  /** Wall time, microseconds since the epoch (fits a JavaScript integer until the year 2255). */
+  nowMicros(): number;
+  /** Wall time, milliseconds since the epoch. */
+  nowMs(): number;
+  /** Milliseconds from an unknown start; never steps back. */
+  monotonicMs(): number;
+  /** Calls `fn` once after `delayMs`. */
+  setTimer(fn: () => void, delayMs: number): Cancel;
+  /** Calls `fn` every `periodMs` until cancelled. */
+  setRepeating(fn: () => void, periodMs: number): Cancel;
+  /** Resolves after `delayMs`, or at once when `signal` is aborted: the caller looks at the signal. Never rejects. */
+  sleep(delayMs: number, signal?: AbortSignal): Promise<void>;
+}
+
+/** Sleep over any `setTimer`. */
+export function sleepWith(
+  setTimer: (fn: () => void, delayMs: number) => Cancel,
+  delayMs: number,
+  signal?: AbortSignal,
+): Promise<void> {
+  if (signal?.aborted) return Promise.resolve();
+  return new Promise((resolve) => {
+    const finish = () => {
+      cancel();
+      signal?.removeEventListener('abort', finish);
+      resolve();
+    };
+    const cancel = setTimer(finish, delayMs);
+    signal?.addEventListener('abort', finish, { once: true });
+  });
+}
+
+/** The machine's clock. */
+export const systemClock: Clock = {
+  nowMicros: () => Date.now() * 1000,
+  nowMs: () => Date.now(),
+  monotonicMs: () => performance.now(),
+  setTimer(fn, delayMs) {
+    const timer = setTimeout(fn, delayMs);
+    return () => clearTimeout(timer);
+  },
+  setRepeating(fn, periodMs) {
+    const timer = setInterval(fn, periodMs);
+    return () => clearInterval(timer);
+  },
+  sleep: (delayMs, signal) => sleepWith(systemClock.setTimer, delayMs, signal),
+};

@@ -1,0 +1,168 @@
+/**
+ * Configuration of a service: defaults < file < environment < flags, checked by one strict zod schema. Pure but for nothing:
+ * the caller reads the file and hands in its text. Each wrong field is named by its path and by where its value came from.
+ */
+import { z } from 'zod';
+import { ServiceError } from './errors.ts';
+import { flagName, type ParsedFlags } from './flags.ts';
+import { type Leaf, leavesOf } from './schema-walk.ts';
+
+/** What the frame itself needs; every service's schema is extended by it. */
+export const frameShape = {
+  metricsAddress: z
+    .string()
+    .regex(/^(\[[0-9a-fA-F:.]+\]|[^:[\]]+):\d{1,5}$|^$/, { error: 'must be host:port, [v6]:port, or empty for none' })
+    .default('127.0.0.1:0')
+    .describe('where /metrics, /healthz and /readyz are served; empty for nowhere'),
+  logLevel: z
+    .enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
+    .default('info')
+    .describe('least level of log lines'),
+  stopTimeoutMs: z
+    .number()
+    .int()
+    .min(100)
+    .max(120_000)
+    .default(10_000)
+    .describe('longest time each step of a shutdown may take'),
+};
+export type FrameConfig = z.output<z.ZodObject<typeof frameShape>>;
+
+/** Keys of a service that speaks to the bus; spread into its schema. Secrets are given by file path only. */
+export const busShape = {
+  natsUrl: z.string().min(1).default('nats://127.0.0.1:4222').describe('servers of the bus, separated by commas'),
+  natsUser: z.string().default('').describe('user on the bus'),
+  natsPasswordFile: z.string().default('').describe('file that holds the password'),
+  natsCaFile: z.string().default('').describe('CA certificates (PEM) for TLS to the bus'),
+  natsCertFile: z.string().default('').describe('client certificate (PEM)'),
+  natsKeyFile: z.string().default('').describe('key of the client certificate (PEM)'),
+};
+
+/** Prefix of a service's environment variables: `ipam-sync` → `BAILIFF_IPAM_SYNC_`. */
+export function envPrefix(name: string): string {
+  return `BAILIFF_${name.toUpperCase().replaceAll('-', '_')}_`;
+}
+/** Variable of a key: `sampling.perSecond` → `<prefix>SAMPLING__PER_SECOND`. */
+export function envName(name: string, path: string): string {
+  return envPrefix(name) + flagName(path).replaceAll('.', '__').replaceAll('-', '_').toUpperCase();
+}
+
+// Kubernetes puts FOO_SERVICE_HOST, FOO_PORT_80_TCP… of every Service into every pod: a Service called bailiff-collector
+// would otherwise stop the collector with "unknown key".
+const SERVICE_LINK = /_SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)$|_PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?$/;
+
+export interface ConfigSources {
+  name: string;
+  defaults: Record<string, unknown>;
+  /** What the file held, parsed; null when there is none. */
+  file: { path: string; value: unknown } | null;
+  env: Readonly<Record<string, string | undefined>>;
+  flags: ParsedFlags['values'];
+}
+
+/** Merges the sources and checks them. @throws ServiceError SERVICE_CONFIG | SERVICE_BAD_FLAGS with `fields` */
+export function buildConfig<S extends z.ZodObject>(schema: S, sources: ConfigSources): z.output<S> {
+  const leaves = leavesOf(schema);
+  const merged: Record<string, unknown> = structuredClone(sources.defaults);
+  const origins = new Map<string, string>();
+  if (sources.file) {
+    const { path, value } = sources.file;
+    if (!isPlainObject(value)) throw new ServiceError('SERVICE_CONFIG', `${path}: must hold an object`);
+    mergeInto(merged, value, '', (field) => origins.set(field, path));
+  }
+  for (const [path, text, origin] of [...fromEnv(leaves, sources), ...fromFlags(sources.flags)]) {
+    setPath(merged, path, coerce(leaves.find((leaf) => leaf.path === path)?.kind ?? 'text', text));
+    origins.set(path, origin);
+  }
+  const parsed = schema.safeParse(merged);
+  if (parsed.success) return parsed.data;
+  throw refused(parsed.error, origins);
+}
+
+function* fromEnv(leaves: readonly Leaf[], { name, env }: ConfigSources): Generator<[string, string, string]> {
+  const prefix = envPrefix(name);
+  const byVariable = new Map(leaves.map((leaf) => [envName(name, leaf.path), leaf.path]));
+  for (const [variable, text] of Object.entries(env)) {
+    if (!variable.startsWith(prefix) || text === undefined) continue;
+    const path = byVariable.get(variable);
+    if (path !== undefined) yield [path, text, variable];
+    else if (!SERVICE_LINK.test(variable)) {
+      throw new ServiceError('SERVICE_CONFIG', `${variable}: no such key`, { fields: [variable] });
+    }
+  }
+}
+
+function* fromFlags(values: ReadonlyMap<string, string>): Generator<[string, string, string]> {
+  for (const [path, text] of values) yield [path, text, `--${flagName(path)}`];
+}
+
+/** Text that does not fit its kind is left as it is, so that the schema says what is wrong with it. */
+function coerce(kind: Leaf['kind'], text: string): unknown {
+  if (kind === 'number') return /^-?\d+(\.\d+)?$/.test(text) ? Number(text) : text;
+  if (kind === 'boolean')
+    return text === 'true' || text === '1' ? true : text === 'false' || text === '0' ? false : text;
+  if (kind === 'list') return text === '' ? [] : text.split(',').map((item) => item.trim());
+  if (kind !== 'json') return text;
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+function refused(error: z.ZodError, origins: ReadonlyMap<string, string>): ServiceError {
+  const fields: string[] = [];
+  let allByFlag = true;
+  const lines = error.issues.map((issue) => {
+    const path = issue.path.map(String).join('.');
+    const names =
+      issue.code === 'unrecognized_keys' ? issue.keys.map((key) => (path ? `${path}.${key}` : key)) : [path];
+    fields.push(...names);
+    const origin = originOf(origins, names[0] ?? '');
+    if (!origin?.startsWith('--')) allByFlag = false;
+    return `${names.join(', ') || '(whole)'}: ${issue.message}${origin ? ` (from ${origin})` : ''}`;
+  });
+  return new ServiceError(allByFlag ? 'SERVICE_BAD_FLAGS' : 'SERVICE_CONFIG', lines.join('\n'), { fields });
+}
+
+function originOf(origins: ReadonlyMap<string, string>, path: string): string | undefined {
+  for (let at = path; at !== ''; at = at.slice(0, Math.max(0, at.lastIndexOf('.')))) {
+    const origin = origins.get(at);
+    if (origin !== undefined) return origin;
+  }
+  return undefined;
+}
+
+function isPlainObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function mergeInto(
+  target: Record<string, unknown>,
+  source: Record<string, unknown>,
+  prefix: string,
+  note: (path: string) => void,
+): void {
+  for (const [key, value] of Object.entries(source)) {
+    const path = prefix === '' ? key : `${prefix}.${key}`;
+    const there = Object.hasOwn(target, key) ? target[key] : undefined;
+    if (isPlainObject(value) && isPlainObject(there)) mergeInto(there, value, path, note);
+    else define(target, key, value);
+    note(path);
+  }
+}
+
+function setPath(target: Record<string, unknown>, path: string, value: unknown): void {
+  const keys = path.split('.');
+  let at = target;
+  for (const key of keys.slice(0, -1)) {
+    if (!isPlainObject(at[key])) define(at, key, {});
+    at = at[key] as Record<string, unknown>;
+  }
+  define(at, keys.at(-1) as string, value);
+}
+
+/** Assignment that a key called `__proto__` cannot turn into something else. */
+function define(target: Record<string, unknown>, key: string, value: unknown): void {
+  Object.defineProperty(target, key, { value, writable: true, enumerable: true, configurable: true });
+}

@@ -1,0 +1,74 @@
+/**
+ * Errors and exit codes of a Bailiff process. Exit codes follow systemd.exec(5) where it names them, so that a unit file or
+ * a person at a shell can tell "fix the flags" from "the bus is down" without reading a log.
+ */
+
+/** What the process ends with. 5 is left out: systemd gives it to "not installed". */
+export const EXIT = {
+  ok: 0,
+  bug: 1,
+  badFlags: 2,
+  kernelLacksFeature: 3,
+  missingPrivilege: 4,
+  badConfiguration: 6,
+  dependencyUnreachable: 7,
+} as const;
+export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
+
+export type ServiceErrorCode =
+  | 'SERVICE_BAD_FLAGS'
+  | 'SERVICE_KERNEL'
+  | 'SERVICE_PRIVILEGE'
+  | 'SERVICE_CONFIG'
+  | 'SERVICE_DEPENDENCY'
+  | 'SERVICE_STOP_TIMEOUT';
+
+const EXIT_OF: Record<ServiceErrorCode, ExitCode> = {
+  SERVICE_BAD_FLAGS: EXIT.badFlags,
+  SERVICE_KERNEL: EXIT.kernelLacksFeature,
+  SERVICE_PRIVILEGE: EXIT.missingPrivilege,
+  SERVICE_CONFIG: EXIT.badConfiguration,
+  SERVICE_DEPENDENCY: EXIT.dependencyUnreachable,
+  SERVICE_STOP_TIMEOUT: EXIT.bug,
+};
+
+/** An operating error that ends the process with a known exit code. */
+export class ServiceError extends Error {
+  readonly code: ServiceErrorCode;
+  readonly exitCode: ExitCode;
+  /** Dotted paths of the configuration fields that are wrong; empty when it is about something else. */
+  readonly fields: readonly string[];
+  constructor(code: ServiceErrorCode, message: string, options: ErrorOptions & { fields?: readonly string[] } = {}) {
+    super(message, options);
+    this.name = 'ServiceError';
+    this.code = code;
+    this.exitCode = EXIT_OF[code];
+    this.fields = options.fields ?? [];
+  }
+}
+
+const UNREACHABLE = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'ETIMEDOUT',
+  'BUS_UNREACHABLE',
+  'BUS_TIMEOUT',
+  'KUBE_UNREACHABLE',
+  'KUBE_TIMEOUT',
+]);
+const FORBIDDEN = new Set(['EPERM', 'EACCES', 'BUS_PERMISSION', 'KUBE_FORBIDDEN', 'KUBE_UNAUTHORIZED']);
+
+/** Exit code of an error: its own `exitCode`, else by its `code`, else by its cause, else 1 (a bug). */
+export function exitCodeOf(error: unknown, depth = 0): ExitCode {
+  if (typeof error !== 'object' || error === null || depth > 8) return EXIT.bug;
+  const { exitCode, code, cause } = error as { exitCode?: unknown; code?: unknown; cause?: unknown };
+  const known = Object.values(EXIT).find((value) => value === exitCode);
+  if (known !== undefined) return known;
+  if (typeof code === 'string' && UNREACHABLE.has(code)) return EXIT.dependencyUnreachable;
+  if (typeof code === 'string' && FORBIDDEN.has(code)) return EXIT.missingPrivilege;
+  return exitCodeOf(cause, depth + 1);
+}

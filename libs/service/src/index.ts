@@ -1,0 +1,6 @@
+export { type Cancel, type Clock, systemClock } from './clock.ts';
+export { busShape, envName, envPrefix, type FrameConfig, frameShape } from './config.ts';
+export { EXIT, type ExitCode, exitCodeOf, ServiceError, type ServiceErrorCode } from './errors.ts';
+export type { Check, Health, HealthReport } from './health.ts';
+export { redact } from './redact.ts';
+export { runService, type ServiceContext, type ServiceIo, type ServiceOptions } from './run.ts';

@@ -1,0 +1,145 @@
+/**
+ * Helpers for tests of anything that runs in the process frame: `waitFor` instead of sleeps, a clock that moves when told to,
+ * and a captured environment for `runService`.
+ */
+import { inspect } from 'node:util';
+import { type Cancel, type Clock, sleepWith } from './clock.ts';
+import type { ServiceIo } from './run.ts';
+
+export interface WaitForOptions {
+  /** Named in the failure. */
+  what?: string;
+  timeoutMs?: number;
+  intervalMs?: number;
+  /** Shown in the failure beside the last value. */
+  state?: () => unknown;
+}
+
+type Falsy = false | null | undefined | 0 | '';
+
+/**
+ * Calls `probe` until it gives something truthy, and returns that. A probe that throws counts as not yet.
+ * @throws Error with the last value or error, and `state()`, after `timeoutMs` (10 s).
+ */
+export async function waitFor<T>(
+  probe: () => T | Promise<T>,
+  options: WaitForOptions = {},
+): Promise<Exclude<T, Falsy>> {
+  const { what = 'condition', timeoutMs = 10_000, intervalMs = 20, state } = options;
+  const deadline = performance.now() + timeoutMs;
+  let last: unknown;
+  for (;;) {
+    try {
+      const value = await probe();
+      if (value) return value as Exclude<T, Falsy>;
+      last = value;
+    } catch (error) {
+      last = error;
+    }
+    if (performance.now() >= deadline) break;
+    await new Promise((resolve) => setTimeout(resolve, intervalMs));
+  }
+  const shown = inspect(last, { depth: 6, breakLength: 120 });
+  const around = state ? `\nstate: ${inspect(await state(), { depth: 6, breakLength: 120 })}` : '';
+  throw new Error(`waited ${timeoutMs} ms for ${what}; last: ${shown}${around}`);
+}
+
+/** A clock that stands still until `advance`; timers fire in order of time, then of setting. */
+export class ManualClock implements Clock {
+  #nowMs: number;
+  #startMs: number;
+  #stepMs = 0;
+  #nextId = 0;
+  #timers = new Map<number, { atMs: number; fn: () => void; periodMs: number | null }>();
+
+  constructor(startMs = 1_700_000_000_000) {
+    this.#nowMs = startMs;
+    this.#startMs = startMs;
+  }
+  nowMs(): number {
+    return this.#nowMs + this.#stepMs;
+  }
+  nowMicros(): number {
+    return this.nowMs() * 1000;
+  }
+  monotonicMs(): number {
+    return this.#nowMs - this.#startMs;
+  }
+  get pendingTimers(): number {
+    return this.#timers.size;
+  }
+  setTimer(fn: () => void, delayMs: number): Cancel {
+    return this.#add(fn, delayMs, null);
+  }
+  setRepeating(fn: () => void, periodMs: number): Cancel {
+    return this.#add(fn, periodMs, periodMs);
+  }
+  sleep(delayMs: number, signal?: AbortSignal): Promise<void> {
+    return sleepWith((fn, ms) => this.setTimer(fn, ms), delayMs, signal);
+  }
+  /** Moves wall time alone, as a clock set by an operator or NTP does. */
+  step(ms: number): void {
+    this.#stepMs += ms;
+  }
+  /** Moves time on, firing what is due; lets promises settle between two timers. */
+  async advance(ms: number): Promise<void> {
+    const untilMs = this.#nowMs + ms;
+    for (;;) {
+      const due = [...this.#timers].filter(([, t]) => t.atMs <= untilMs).sort((a, b) => a[1].atMs - b[1].atMs)[0];
+      if (!due) break;
+      const [id, timer] = due;
+      this.#nowMs = Math.max(this.#nowMs, timer.atMs);
+      if (timer.periodMs === null) this.#timers.delete(id);
+      else timer.atMs += timer.periodMs;
+      timer.fn();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    this.#nowMs = untilMs;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  #add(fn: () => void, delayMs: number, periodMs: number | null): Cancel {
+    const id = this.#nextId++;
+    this.#timers.set(id, { atMs: this.#nowMs + Math.max(0, delayMs), fn, periodMs });
+    return () => this.#timers.delete(id);
+  }
+}
+
+/** A process around `runService` that a test can look into and send signals to. */
+export function captureIo(env: Record<string, string> = {}) {
+  let out = '';
+  let err = '';
+  let log = '';
+  const listeners = new Set<(signal: NodeJS.Signals) => void>();
+  const io: ServiceIo = {
+    env,
+    stdout: (text) => {
+      out += text;
+    },
+    stderr: (text) => {
+      err += text;
+    },
+    logDestination: {
+      write: (text: string) => {
+        log += text;
+      },
+    },
+    onSignal(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+  };
+  return {
+    io,
+    stdout: () => out,
+    stderr: () => err,
+    logLines: () =>
+      log
+        .split('\n')
+        .filter((line) => line !== '')
+        .map((line) => JSON.parse(line) as Record<string, unknown>),
+    listening: () => listeners.size > 0,
+    signal: (name: NodeJS.Signals = 'SIGTERM') => {
+      for (const listener of listeners) listener(name);
+    },
+  };
+}
