@@ -10,9 +10,14 @@
 #ifndef BAILIFF_EVENTS_H
 #define BAILIFF_EVENTS_H
 
-#define BAILIFF_ABI 1
+/* Grows when a layout or the meaning of a field changes; kept in `meta`, so that pinned maps of another ABI are known. */
+enum abi { BAILIFF_ABI = 1 };
 
-/* Vectors: what a packet can be judged for. Order is ABI: append only. Names in user space: libs/policy VECTORS. */
+/*
+ * Vectors: what a packet can be judged for. Order is ABI: append only. Names in user space: libs/policy VECTORS.
+ * The order is the precedence too: of the vectors one packet breaks, the first that is enforced is the one it is
+ * dropped and counted for; the first audited one before it is counted as well, so audit never hides enforce.
+ */
 enum vector {
 	VECTOR_IPV4_SOURCE,
 	VECTOR_IPV6_SOURCE,
@@ -32,7 +37,7 @@ enum vector {
 	VECTOR_LINK_LOCAL,
 	VECTOR_QUARANTINE_INGRESS,	/* what a quarantined pod sends */
 	VECTOR_QUARANTINE_EGRESS,	/* what a quarantined pod would receive */
-	VECTOR_UNKNOWN_INTERFACE,	/* nothing is known about the interface and settings.unknown_mode says not to pass */
+	VECTOR_UNKNOWN_INTERFACE,	/* STATE_UNKNOWN, judged by settings.unknown_mode instead of the other vectors */
 	VECTOR_COUNT,
 };
 #define VECTOR_SLOTS 24		/* room for vectors to come without a new layout */
@@ -41,13 +46,18 @@ enum mode { MODE_OFF, MODE_AUDIT, MODE_ENFORCE };
 enum action { ACTION_AUDIT, ACTION_DROP, ACTION_COUNT };
 enum iface_state { STATE_UNKNOWN, STATE_PROVISIONAL, STATE_PROGRAMMED, STATE_COUNT };
 
-#define IFACE_HAS_MAC	(1 << 0)
-#define IFACE_HAS_IPV4	(1 << 1)
-#define IFACE_HAS_IPV6	(1 << 2)
-#define IFACE_HAS_MORE	(1 << 3)	/* further addresses or allowed prefixes are in `addresses` */
-#define IFACE_TEARDOWN	(1 << 4)	/* reserved for user space */
+enum iface_flag {
+	IFACE_HAS_MAC = 1 << 0,
+	IFACE_HAS_IPV4 = 1 << 1,
+	IFACE_HAS_IPV6 = 1 << 2,
+	IFACE_HAS_MORE = 1 << 3,	/* further addresses or allowed prefixes are in `addresses` */
+	IFACE_TEARDOWN = 1 << 4,	/* reserved for user space */
+};
 
-/* ifaces: hash, key __u32 ifindex. The whole record is replaced in one update. */
+/*
+ * ifaces: hash, key __u32 ifindex. The whole record is replaced in one update.
+ * Without IFACE_HAS_MAC nothing that compares MACs is judged, and no link-local address is the pod's by its MAC.
+ */
 struct iface {
 	__u32 generation;	/* never 0; unique for the life of the pinned maps */
 	__u32 slot;		/* index into `seen` and `buckets`; unique among live records */
@@ -62,7 +72,17 @@ struct iface {
 	__u64 audit_until_ns;	/* break-glass: until then every enforce is judged as audit; 0 = armed */
 };
 
-/* addresses: LPM trie. prefixlen counts from `ifindex`: 64 + (IPv4: 96 + len, IPv6: len). Value __u32 1. */
+/*
+ * addresses: LPM trie. prefixlen counts from `ifindex`: 64 + (IPv4: 96 + len, IPv6: len). Value __u32, ADDRESS_*.
+ * The family is in the value because ::/0 would hold every IPv4 address too. The longest match decides alone.
+ */
+enum address_flag {
+	ADDRESS_SOURCE = 1 << 0,	/* may be the source of a packet: own addresses and allowed prefixes */
+	ADDRESS_NEIGHBOUR = 1 << 1,	/* may also be claimed in ARP and ND: own addresses only, not what a pod routes */
+	ADDRESS_IPV4 = 1 << 2,
+	ADDRESS_IPV6 = 1 << 3,
+};
+
 struct address_key {
 	__u32 prefixlen;
 	__u32 ifindex;
@@ -86,15 +106,19 @@ struct counters {
 	struct counter_cell cells[VECTOR_SLOTS][ACTION_COUNT][STATE_COUNT];
 };
 
-/* seen: per-CPU array by slot, __u64 skbs that passed through spoof_ingress; never reset. */
+/* seen: per-CPU array by slot, __u64 skbs that entered spoof_ingress, dropped ones too; never reset. */
 
-/* buckets: array by slot: what bounds samples per interface. */
+/* buckets: array by slot: what bounds samples per interface. Kernel only. */
 struct bucket {
 	__u64 refilled_ns;
 	__u32 tokens;
 	__u32 generation;	/* differs from the record's: the bucket starts afresh */
-	__u32 sampled_vectors;	/* bit per vector: the first violation of each vector is always sampled */
-	__u32 reserved;
+	__u32 sampled_vectors;	/* bit per vector: the first violation of each vector is sampled without a token */
+#ifdef __bpf__
+	struct bpf_spin_lock lock;
+#else
+	__u32 lock;
+#endif
 };
 
 /* settings: array of one, written by user space. */
@@ -116,7 +140,7 @@ struct meta {
 /* tunnel_ports: hash, key __be16 UDP destination port, value __u32 enum tunnel_kind. */
 enum tunnel_kind { TUNNEL_VXLAN = 1, TUNNEL_GENEVE };
 
-/* allowed_cidrs: LPM trie, what a quarantined pod may still exchange packets with. */
+/* allowed_cidrs: LPM trie, what a quarantined pod may still exchange packets with. Value __u32 ADDRESS_IPV4 or ADDRESS_IPV6. */
 struct cidr_key {
 	__u32 prefixlen;
 	__u8 address[16];
@@ -135,13 +159,16 @@ struct probe_key {
 enum loss {
 	LOSS_RING_FULL,		/* a sample was due and the ring had no room */
 	LOSS_NO_COUNTER,	/* a violation found no counters entry */
-	LOSS_NO_IFACE,		/* a packet found no iface record */
+	LOSS_NO_IFACE,		/* a packet from the pod found no iface record */
 	LOSS_COUNT,
 };
 
 #define SAMPLE_HEAD_BYTES 64
-#define SAMPLE_EGRESS	(1 << 0)	/* seen at tcx egress (quarantine), not ingress */
-#define SAMPLE_FIRST	(1 << 1)	/* first violation of this vector on this interface generation */
+enum sample_flag {
+	SAMPLE_EGRESS = 1 << 0,	/* seen at tcx egress (quarantine), not ingress */
+	SAMPLE_FIRST = 1 << 1,	/* first violation of this vector on this interface generation */
+	SAMPLE_ADDRESSES = 1 << 2,	/* claimed and destination address were read from the packet */
+};
 
 /* Ring record. */
 struct spoof_sample {
@@ -158,14 +185,14 @@ struct spoof_sample {
 	__u8 flags;		/* SAMPLE_* */
 	__u8 l4_protocol;
 	__u8 head_length;
-	__be16 ether_type;
-	__be16 source_port;
+	__be16 ether_type;	/* behind any in-band tags; < 0x600: an LLC length */
+	__be16 source_port;	/* TCP and UDP, 0 otherwise */
 	__be16 destination_port;
-	__u8 claimed_mac[6];
+	__u8 claimed_mac[6];	/* Ethernet source */
 	__u8 expected_mac[6];
-	__u8 claimed_address[16];
-	__u8 expected_address[16];
-	__u8 destination_address[16];
+	__u8 claimed_address[16];	/* source; ARP: sender; nd-target: the target. */
+	__u8 expected_address[16];	/* the record's first of that family */
+	__u8 destination_address[16];	/* destination; ARP: target */
 	__u8 head[SAMPLE_HEAD_BYTES];
 };
 

@@ -1,0 +1,94 @@
+/**
+ * Struct layouts and enum values, read from the object's BTF and written as TypeScript constants.
+ *
+ * Place in the path: spoof.bpf.o → (bpftool btf dump -j) → layoutSource() → src/layout.gen.ts → encode.ts, decode.ts.
+ * Only what STRUCTS and ENUMS name is taken; each must exist. A hole between two members is refused: the kernel
+ * would hash or copy bytes that nobody wrote.
+ */
+import { execFileSync } from 'node:child_process';
+
+const STRUCTS = [
+  'iface',
+  'address_key',
+  'counter_key',
+  'counter_cell',
+  'counters',
+  'bucket',
+  'settings',
+  'meta',
+  'cidr_key',
+  'probe_key',
+  'spoof_sample',
+];
+const ENUMS = [
+  ...['abi', 'vector', 'mode', 'action', 'iface_state', 'iface_flag', 'address_flag'],
+  ...['tunnel_kind', 'loss', 'sample_flag'],
+];
+
+interface BtfMember {
+  name: string;
+  type_id: number;
+  bits_offset: number;
+}
+interface BtfType {
+  id: number;
+  kind: string;
+  name: string;
+  size?: number;
+  type_id?: number;
+  nr_elems?: number;
+  members?: BtfMember[];
+  values?: { name: string; val: number }[];
+}
+
+/** The object's types by id, as bpftool prints them. */
+export function readBtf(objectPath: string): Map<number, BtfType> {
+  const text = execFileSync('bpftool', ['-j', 'btf', 'dump', 'file', objectPath], { encoding: 'utf8' });
+  const types = (JSON.parse(text) as { types: BtfType[] }).types;
+  return new Map(types.map((type) => [type.id, type]));
+}
+
+function sizeOf(btf: Map<number, BtfType>, id: number): number {
+  const type = btf.get(id);
+  if (type === undefined) throw new Error(`BTF type ${id} is missing`);
+  if (type.kind === 'ARRAY') return type.nr_elems! * sizeOf(btf, type.type_id!);
+  if (type.kind === 'TYPEDEF' || type.kind === 'CONST' || type.kind === 'VOLATILE') return sizeOf(btf, type.type_id!);
+  if (type.size === undefined) throw new Error(`BTF type ${type.kind} ${type.name} has no size`);
+  return type.size;
+}
+
+function find(btf: Map<number, BtfType>, kind: string, name: string): BtfType {
+  for (const type of btf.values()) if (type.kind === kind && type.name === name) return type;
+  throw new Error(`the object's BTF has no ${kind} ${name}: is it used by nothing?`);
+}
+
+const camel = (name: string): string => name.replace(/_(.)/g, (_, letter: string) => letter.toUpperCase());
+const pascal = (name: string): string => camel(`_${name}`);
+
+function structSource(btf: Map<number, BtfType>, name: string): string {
+  const struct = find(btf, 'STRUCT', name);
+  let end = 0;
+  const lines = struct.members!.map((member) => {
+    const offset = member.bits_offset / 8;
+    if (offset !== end) throw new Error(`struct ${name} has a hole before ${member.name} (${end}..${offset})`);
+    const size = sizeOf(btf, member.type_id);
+    end = offset + size;
+    return `  ${camel(member.name)}: { offset: ${offset}, size: ${size} },`;
+  });
+  if (end !== struct.size) throw new Error(`struct ${name} has ${struct.size! - end} bytes of padding at its end`);
+  return `export const ${pascal(name)}Layout = {\n  size: ${struct.size},\n${lines.join('\n')}\n} as const;\n`;
+}
+
+function enumSource(btf: Map<number, BtfType>, name: string): string {
+  const lines = find(btf, 'ENUM', name).values!.map((value) => `  ${value.name}: ${value.val},`);
+  return `export const ${pascal(name)}Values = {\n${lines.join('\n')}\n} as const;\n`;
+}
+
+/** The whole text of layout.gen.ts. */
+export function layoutSource(btf: Map<number, BtfType>): string {
+  return [
+    '// Generated from the BTF of spoof.bpf.o by libs/bpf/scripts/build-bpf.ts --layout. Do not edit.\n',
+    ...ENUMS.map((name) => enumSource(btf, name)),
+    ...STRUCTS.map((name) => structSource(btf, name)),
+  ].join('\n');
+}

@@ -1,0 +1,145 @@
+/**
+ * Addresses as the kernel maps hold them: 16 bytes, IPv6 as it is, IPv4 as ::ffff:a.b.c.d; MACs as 6 bytes.
+ *
+ * Place in the path: text from CNI records and the bus → here → encode.ts; and decode.ts → here → text for the bus.
+ * Invariants: pure; text out is canonical (RFC 5952, lower-case MACs with colons), so equal addresses are equal strings.
+ * A mapped IPv4 address is always spoken of as IPv4. Zones (`%eth0`) are refused.
+ */
+import { isIPv4, isIPv6 } from 'node:net';
+
+export type Family = 4 | 6;
+
+/** Text that is no address, CIDR or MAC; `code` is stable. */
+export class AddressError extends Error {
+  readonly code = 'ERR_BPF_ADDRESS';
+  readonly text: string;
+  constructor(what: string, text: string) {
+    super(`not ${what}: ${JSON.stringify(text)}`);
+    this.name = 'AddressError';
+    this.text = text;
+  }
+}
+
+export interface Cidr {
+  readonly family: Family;
+  /** 16 bytes, host bits cleared. */
+  readonly bytes: Buffer;
+  /** In the family's own terms: 0-32 or 0-128. */
+  readonly prefixLength: number;
+}
+
+const MAPPED_PREFIX = Buffer.from('00000000000000000000ffff', 'hex');
+
+/** Whether 16 bytes are an IPv4 address in the maps' form. */
+export function isMappedIpv4(bytes: Uint8Array): boolean {
+  return MAPPED_PREFIX.equals(bytes.subarray(0, 12));
+}
+
+function parseIpv6(text: string): Buffer {
+  const bytes = Buffer.alloc(16);
+  const dotted = /^(.*:)(\d+)\.(\d+)\.(\d+)\.(\d+)$/.exec(text);
+  let plain = text;
+  if (dotted !== null) {
+    const [a, b, c, d] = dotted.slice(2).map(Number) as [number, number, number, number];
+    plain = `${dotted[1]}${((a << 8) | b).toString(16)}:${((c << 8) | d).toString(16)}`;
+  }
+  const [head = '', tail] = plain.split('::');
+  const groups = (part: string) => (part === '' ? [] : part.split(':').map((group) => Number.parseInt(group, 16)));
+  groups(head).forEach((group, index) => {
+    bytes.writeUInt16BE(group, index * 2);
+  });
+  const last = tail === undefined ? [] : groups(tail);
+  last.forEach((group, index) => {
+    bytes.writeUInt16BE(group, 16 - (last.length - index) * 2);
+  });
+  return bytes;
+}
+
+/** `10.0.0.1` or `2001:db8::1` → 16 bytes. Throws AddressError. */
+export function parseAddress(text: string): Buffer {
+  if (isIPv4(text)) return Buffer.concat([MAPPED_PREFIX, Buffer.from(text.split('.').map(Number))]);
+  if (isIPv6(text) && !text.includes('%')) return parseIpv6(text);
+  throw new AddressError('an IP address', text);
+}
+
+/** The family that the maps' form says; text of a mapped address counts as IPv4 too. */
+export function familyOf(bytes: Uint8Array): Family {
+  return isMappedIpv4(bytes) ? 4 : 6;
+}
+
+/** 16 bytes → canonical text. */
+export function formatAddress(bytes: Uint8Array): string {
+  if (isMappedIpv4(bytes)) return `${bytes[12]}.${bytes[13]}.${bytes[14]}.${bytes[15]}`;
+  const groups: number[] = [];
+  for (let i = 0; i < 16; i += 2) groups.push((bytes[i]! << 8) | bytes[i + 1]!);
+  let start = -1;
+  let length = 1;
+  for (let i = 0; i < 8; i++) {
+    let end = i;
+    while (end < 8 && groups[end] === 0) end++;
+    if (end - i > length) {
+      start = i;
+      length = end - i;
+    }
+    if (end > i) i = end;
+  }
+  const hex = (from: number, to: number) =>
+    groups
+      .slice(from, to)
+      .map((group) => group.toString(16))
+      .join(':');
+  return start < 0 ? hex(0, 8) : `${hex(0, start)}::${hex(start + length, 8)}`;
+}
+
+/** `10.0.0.0/8`, `2001:db8::/32`; a bare address is its full length. Host bits are cleared. Throws AddressError. */
+export function parseCidr(text: string): Cidr {
+  const slash = text.indexOf('/');
+  const bytes = parseAddress(slash < 0 ? text : text.slice(0, slash));
+  const family = familyOf(bytes);
+  const width = family === 4 ? 32 : 128;
+  const lengthText = slash < 0 ? String(width) : text.slice(slash + 1);
+  const prefixLength = Number(lengthText);
+  if (!/^(0|[1-9]\d{0,2})$/.test(lengthText) || prefixLength > width) throw new AddressError('a CIDR', text);
+  clearHostBits(bytes, 128 - width + prefixLength);
+  return { family, bytes, prefixLength };
+}
+
+function clearHostBits(bytes: Buffer, keptBits: number): void {
+  for (let i = 0; i < 16; i++) {
+    const kept = Math.min(8, Math.max(0, keptBits - i * 8));
+    bytes[i] = bytes[i]! & (0xff00 >> kept) & 0xff;
+  }
+}
+
+/** A CIDR as text; full-length ones keep their length. */
+export function formatCidr(cidr: Cidr): string {
+  return `${formatAddress(cidr.bytes)}/${cidr.prefixLength}`;
+}
+
+/** Prefix length in the maps' 128-bit terms. */
+export function mapPrefixLength(cidr: Cidr): number {
+  return cidr.family === 4 ? 96 + cidr.prefixLength : cidr.prefixLength;
+}
+
+/** `02:00:00:00:00:01` → 6 bytes. Throws AddressError. */
+export function parseMac(text: string): Buffer {
+  if (!/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(text)) throw new AddressError('a MAC address', text);
+  return Buffer.from(text.replaceAll(':', ''), 'hex');
+}
+
+/** 6 bytes → lower-case text. */
+export function formatMac(bytes: Uint8Array): string {
+  return Array.from(bytes.subarray(0, 6), (byte) => byte.toString(16).padStart(2, '0')).join(':');
+}
+
+/** The link-local address that a MAC gives by EUI-64 (RFC 4291, appendix A): what the kernel takes as the pod's own. */
+export function linkLocalOfMac(mac: string): string {
+  const bytes = parseMac(mac);
+  const address = Buffer.alloc(16);
+  address.writeUInt16BE(0xfe80, 0);
+  bytes.copy(address, 8, 0, 3);
+  address[8] = address[8]! ^ 0x02;
+  address.writeUInt16BE(0xfffe, 11);
+  bytes.copy(address, 13, 3, 6);
+  return formatAddress(address);
+}

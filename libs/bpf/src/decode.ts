@@ -1,0 +1,170 @@
+/**
+ * What the kernel wrote → objects: a batch of ring records → SpoofSample, a counters value → its cells.
+ *
+ * Place in the path: ring.cc (one Buffer a batch) → here → collector.
+ * Invariants: pure; no byte outside a record is read; a record that does not fit is a SampleError with its place and the
+ * rest of the batch is still decoded while the framing holds. Nothing returned keeps the batch alive.
+ * Framing, as ring.h gives it: u32 length (host order), that many bytes, zero padding to a multiple of 8.
+ */
+import assert from 'node:assert/strict';
+import { formatAddress, formatMac } from './addresses.ts';
+import { CounterCellLayout, CountersLayout, SampleFlagValues, SpoofSampleLayout } from './layout.gen.ts';
+import { ACTIONS, type Action, IFACE_STATES, type IfaceState, VECTORS, type Vector } from './names.ts';
+
+/** One violation as the kernel saw it. Texts are '' where the packet or the record had nothing. */
+export interface SpoofSample {
+  /** CLOCK_BOOTTIME. */
+  readonly boottimeNs: bigint;
+  /** 0n: the kernel had no socket any more. */
+  readonly cgroupId: bigint;
+  readonly socketCookie: bigint;
+  readonly ifindex: number;
+  readonly generation: number;
+  readonly lengthBytes: number;
+  readonly gsoSegments: number;
+  readonly vector: Vector;
+  readonly action: Action;
+  readonly state: IfaceState;
+  /** Towards the pod (quarantine), not from it. */
+  readonly egress: boolean;
+  /** First violation of this vector on this interface generation. */
+  readonly first: boolean;
+  readonly l4Protocol: number;
+  readonly etherType: number;
+  readonly sourcePort: number;
+  readonly destinationPort: number;
+  readonly claimedMac: string;
+  readonly expectedMac: string;
+  readonly claimedAddress: string;
+  readonly expectedAddress: string;
+  readonly destinationAddress: string;
+  /** First bytes of the frame, at most 64; a copy. */
+  readonly head: Buffer;
+}
+
+/** A ring record that cannot be what the kernel program of this ABI writes. */
+export class SampleError extends Error {
+  readonly code = 'ERR_BPF_SAMPLE';
+  /** Where in the batch the record begins. */
+  readonly offset: number;
+  constructor(message: string, offset: number) {
+    super(`${message} (record at byte ${offset} of the batch)`);
+    this.name = 'SampleError';
+    this.offset = offset;
+  }
+}
+
+export interface DecodedBatch {
+  readonly samples: SpoofSample[];
+  /** Records that were refused; a broken framing ends the batch with one of these. */
+  readonly errors: SampleError[];
+}
+
+function pick<T>(names: readonly T[], value: number, what: string, offset: number): T {
+  const name = names[value];
+  if (name === undefined) throw new SampleError(`unknown ${what} ${value}`, offset);
+  return name;
+}
+
+/** The bytes of a field as text, '' when there is nothing in it. */
+function text(record: Buffer, field: { offset: number; size: number }, has: boolean): string {
+  if (!has) return '';
+  const bytes = record.subarray(field.offset, field.offset + field.size);
+  return field.size === 6 ? formatMac(bytes) : formatAddress(bytes);
+}
+
+const isSet = (record: Buffer, field: { offset: number; size: number }): boolean =>
+  record.subarray(field.offset, field.offset + field.size).some((byte) => byte !== 0);
+
+/** One `struct spoof_sample`. `offset` is only for the error. Throws SampleError. */
+export function decodeSample(record: Buffer, offset = 0): SpoofSample {
+  const layout = SpoofSampleLayout;
+  if (record.length !== layout.size) throw new SampleError(`${record.length} bytes, not ${layout.size}`, offset);
+  const headLength = record.readUInt8(layout.headLength.offset);
+  if (headLength > layout.head.size) throw new SampleError(`head of ${headLength} bytes`, offset);
+  const flags = record.readUInt8(layout.flags.offset);
+  // A claimed address of all zeros is a claim (::), so what was read is told by a flag.
+  const hasAddresses = (flags & SampleFlagValues.SAMPLE_ADDRESSES) !== 0;
+  return {
+    boottimeNs: record.readBigUInt64LE(layout.boottimeNs.offset),
+    cgroupId: record.readBigUInt64LE(layout.cgroupId.offset),
+    socketCookie: record.readBigUInt64LE(layout.socketCookie.offset),
+    ifindex: record.readUInt32LE(layout.ifindex.offset),
+    generation: record.readUInt32LE(layout.generation.offset),
+    lengthBytes: record.readUInt32LE(layout.length.offset),
+    gsoSegments: record.readUInt32LE(layout.gsoSegments.offset),
+    vector: pick(VECTORS, record.readUInt8(layout.vector.offset), 'vector', offset),
+    action: pick(ACTIONS, record.readUInt8(layout.action.offset), 'action', offset),
+    state: pick(IFACE_STATES, record.readUInt8(layout.state.offset), 'state', offset),
+    egress: (flags & SampleFlagValues.SAMPLE_EGRESS) !== 0,
+    first: (flags & SampleFlagValues.SAMPLE_FIRST) !== 0,
+    l4Protocol: record.readUInt8(layout.l4Protocol.offset),
+    etherType: record.readUInt16BE(layout.etherType.offset),
+    sourcePort: record.readUInt16BE(layout.sourcePort.offset),
+    destinationPort: record.readUInt16BE(layout.destinationPort.offset),
+    claimedMac: text(record, layout.claimedMac, true),
+    expectedMac: text(record, layout.expectedMac, isSet(record, layout.expectedMac)),
+    claimedAddress: text(record, layout.claimedAddress, hasAddresses),
+    expectedAddress: text(record, layout.expectedAddress, isSet(record, layout.expectedAddress)),
+    destinationAddress: text(record, layout.destinationAddress, hasAddresses),
+    head: Buffer.from(record.subarray(layout.head.offset, layout.head.offset + headLength)),
+  };
+}
+
+/** All records of one batch, in the ring's order. Never throws for what the bytes are. */
+export function decodeBatch(batch: Buffer): DecodedBatch {
+  const samples: SpoofSample[] = [];
+  const errors: SampleError[] = [];
+  let offset = 0;
+  while (offset < batch.length) {
+    if (batch.length - offset < 4) {
+      errors.push(new SampleError('no room for a length', offset));
+      break;
+    }
+    const length = batch.readUInt32LE(offset);
+    const start = offset + 4;
+    if (length > batch.length - start) {
+      errors.push(new SampleError(`length ${length} beyond the batch`, offset));
+      break;
+    }
+    try {
+      samples.push(decodeSample(batch.subarray(start, start + length), offset));
+    } catch (error) {
+      if (!(error instanceof SampleError)) throw error;
+      errors.push(error);
+    }
+    offset = (start + length + 7) & ~7;
+  }
+  return { samples, errors };
+}
+
+/** One cell of an interface's counters: cumulative since the entry was made. */
+export interface CounterCell {
+  readonly vector: Vector;
+  readonly action: Action;
+  readonly state: IfaceState;
+  readonly packets: bigint;
+  readonly skbs: bigint;
+  readonly bytes: bigint;
+}
+
+/** The cells of a `struct counters` that are not zero, in vector, action, state order. */
+export function decodeCounters(value: Buffer): CounterCell[] {
+  assert.equal(value.length, CountersLayout.size, 'not a struct counters');
+  const cells: CounterCell[] = [];
+  let at = 0;
+  for (const vector of VECTORS) {
+    for (const action of ACTIONS) {
+      for (const state of IFACE_STATES) {
+        const skbs = value.readBigUInt64LE(at + CounterCellLayout.skbs.offset);
+        if (skbs !== 0n) {
+          const packets = value.readBigUInt64LE(at + CounterCellLayout.packets.offset);
+          const bytes = value.readBigUInt64LE(at + CounterCellLayout.bytes.offset);
+          cells.push({ vector, action, state, packets, skbs, bytes });
+        }
+        at += CounterCellLayout.size;
+      }
+    }
+  }
+  return cells;
+}
