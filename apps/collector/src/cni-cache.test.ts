@@ -1,0 +1,63 @@
+import { appendFileSync, mkdirSync, mkdtempSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { waitFor } from '@bailiff/service/testing';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { CniCache } from './cni-cache.ts';
+
+const json = (uid: string) => JSON.stringify({ kind: 'cniCacheV1', containerId: 'c', ifName: 'eth0', cniArgs: [['K8S_POD_UID', uid]], result: {} });
+
+describe('cni cache', () => {
+  let dir: string;
+  let seen: string[];
+  let removed: string[];
+  let problems: { file: string; reason: string }[];
+  let cache: CniCache;
+  beforeEach(() => {
+    dir = mkdtempSync(path.join(tmpdir(), 'bailiff-cni-'));
+    seen = [];
+    removed = [];
+    problems = [];
+    cache = new CniCache(dir, { onRecord: (r) => seen.push(r.podUid), onRemoved: (f) => removed.push(f), onProblem: (p) => problems.push(p) });
+  });
+  afterEach(() => {
+    cache.close();
+    rmSync(dir, { recursive: true, force: true });
+  });
+
+  it('records that are there and records that come are read', async () => {
+    writeFileSync(path.join(dir, 'a'), json('u1'));
+    cache.start();
+    expect(seen).toEqual(['u1']);
+    writeFileSync(path.join(dir, 'b'), json('u2'));
+    await waitFor(() => seen.includes('u2'), { state: () => JSON.stringify(seen) });
+    unlinkSync(path.join(dir, 'a'));
+    await waitFor(() => removed.includes('a'), { state: () => JSON.stringify(removed) });
+    expect([...cache.records.keys()]).toEqual(['b']);
+  });
+
+  it('a record seen half written is read when it is whole', async () => {
+    cache.start();
+    const whole = json('u3');
+    writeFileSync(path.join(dir, 'c'), whole.slice(0, 20));
+    appendFileSync(path.join(dir, 'c'), whole.slice(20));
+    await waitFor(() => seen.includes('u3'), { state: () => JSON.stringify({ seen, problems }) });
+  });
+
+  it('what is no record is reported, and the others still count', async () => {
+    writeFileSync(path.join(dir, 'x'), '{"kind":"other"}');
+    writeFileSync(path.join(dir, 'y'), json('u4'));
+    cache.start();
+    expect(problems).toEqual([{ file: path.join(dir, 'x'), reason: 'kind is not cniCacheV1' }]);
+    expect(seen).toEqual(['u4']);
+  });
+
+  it('a folder that is made later is found', async () => {
+    rmSync(dir, { recursive: true });
+    cache.start();
+    expect(cache.available).toBe(false);
+    mkdirSync(dir);
+    writeFileSync(path.join(dir, 'a'), json('u5'));
+    await waitFor(() => seen.includes('u5'), { state: () => JSON.stringify(problems) });
+  });
+});

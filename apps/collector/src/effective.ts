@@ -1,0 +1,33 @@
+/**
+ * What operators' configuration comes to for one interface: the mode of each vector after merging cluster, namespace and
+ * workload, until when a break-glass holds, and until when a quarantine. Pure; wall times become CLOCK_BOOTTIME here, once.
+ */
+import { type Disarm, MODES, type SpoofCluster, type SpoofScoped, VECTORS, effectiveMode } from '@bailiff/policy';
+
+/** Quarantine and unknown-interface are not tuned by vector: a quarantine always drops, and `unknown` has its own setting. */
+const FIXED = new Set(['quarantine-ingress', 'quarantine-egress', 'unknown-interface']);
+
+/** Kernel `enum mode` by vector. */
+export function modesFor(cluster: SpoofCluster, namespace: SpoofScoped | undefined, workload: SpoofScoped | undefined): number[] {
+  return VECTORS.map((vector) => (FIXED.has(vector) ? MODES.indexOf('enforce') : MODES.indexOf(effectiveMode(vector, [cluster, namespace, workload]))));
+}
+
+export const FOREVER_NS = (1n << 64n) - 1n;
+
+/** A wall-clock time as CLOCK_BOOTTIME nanoseconds, by the offset between the two now. 0n when it is past or not a time. */
+export function toBoottimeNs(untilIso: string, nowMs: number, bootNowNs: bigint): bigint {
+  const untilMs = Date.parse(untilIso);
+  if (Number.isNaN(untilMs) || untilMs <= nowMs) return 0n;
+  return bootNowNs + BigInt(Math.round((untilMs - nowMs) * 1e6));
+}
+
+/** The latest end among the break-glasses that cover an interface; 0n when none does. */
+export function auditUntilNs(disarms: readonly (Disarm | undefined)[], nowMs: number, bootNowNs: bigint): bigint {
+  let latest = 0n;
+  for (const disarm of disarms) {
+    if (!disarm) continue;
+    const until = toBoottimeNs(disarm.until, nowMs, bootNowNs);
+    if (until > latest) latest = until;
+  }
+  return latest;
+}

@@ -1,0 +1,104 @@
+import type { PodIdentity } from '@bailiff/schemas';
+import { describe, expect, it } from 'vitest';
+import type { CniRecord } from './cni-record.ts';
+import { type Binding, type LinkFacts, bindByCni, disagreement, identityOf, judgeSnapshot, movedFrom } from './identity.ts';
+
+const link: LinkFacts = { ifindex: 7, name: 'veth1', kind: 'veth', mac: '16:00:00:00:00:02', linkNetnsid: 3, peerIfindex: 2 };
+const record: CniRecord = {
+  file: 'f',
+  containerId: 'c',
+  ifName: 'eth0',
+  podUid: 'u1',
+  podNamespace: 'shop',
+  podName: 'web-1',
+  hostInterfaces: ['cni0', 'veth1'],
+  podMac: '0a:00:00:00:00:01',
+  addresses: ['10.0.0.2', 'fd00::2'],
+};
+const binding = bindByCni(link, [record]) as Binding;
+const pod = (uid: string, addresses: string[], extra: Partial<PodIdentity> = {}): PodIdentity => ({
+  uid,
+  namespace: 'shop',
+  name: uid,
+  labels: {},
+  serviceAccount: 'default',
+  owners: [],
+  interfaces: addresses.length > 0 ? [{ name: 'eth0', addresses, mac: null }] : [],
+  hostNetwork: false,
+  containers: [],
+  allowedPrefixes: [],
+  probePorts: [],
+  revision: 1,
+  createdAt: '2026-01-01T00:00:00Z',
+  ...extra,
+});
+const snapshot = (pods: PodIdentity[]) => ({ nodeName: 'n', revision: 4, pods });
+const bound = (uid: string, addresses: string[]): Binding => ({ ...binding, podUid: uid, addresses });
+
+describe('identity - binding', () => {
+  it('by CNI record - the one that names the link', () => {
+    expect(binding).toMatchObject({ source: 'cni', podUid: 'u1', mac: '0a:00:00:00:00:01', addresses: ['10.0.0.2', 'fd00::2'] });
+  });
+  it('by CNI record - none when no record names the link', () => {
+    expect(bindByCni({ ...link, name: 'veth9' }, [record])).toBeNull();
+  });
+  it.each([
+    ['the same link', {}, []],
+    ['renamed', { name: 'veth2' }, ['name veth1 -> veth2']],
+    ['host MAC changed', { mac: '16:00:00:00:00:ff' }, ['host MAC 16:00:00:00:00:02 -> 16:00:00:00:00:ff']],
+    ['peer moved to another namespace', { linkNetnsid: 5 }, ['peer namespace id 3 -> 5']],
+  ])('moved - %s', (_name, change, expected) => {
+    expect(movedFrom(binding, { ...link, ...change })).toEqual(expected);
+  });
+  it('moved - a namespace id that the kernel names later is no move', () => {
+    const early = bindByCni({ ...link, linkNetnsid: null }, [record]) as Binding;
+    expect(movedFrom(early, link)).toEqual([]);
+  });
+});
+
+describe('identity - the bus confirms', () => {
+  it('no binding - unknown, whatever the bus says', () => {
+    expect(identityOf(null, pod('u1', ['10.0.0.2'])).state).toBe('unknown');
+  });
+  it('not yet listed - provisional with the node’s addresses, enforced', () => {
+    expect(identityOf(binding, null)).toEqual({ state: 'provisional', mac: '0a:00:00:00:00:01', addresses: ['10.0.0.2', 'fd00::2'], allowedPrefixes: [] });
+  });
+  it('listed without addresses - still provisional', () => {
+    expect(identityOf(binding, pod('u1', []))).toMatchObject({ state: 'provisional', addresses: ['10.0.0.2', 'fd00::2'] });
+  });
+  it('listed with the same addresses - programmed', () => {
+    expect(identityOf(binding, pod('u1', ['10.0.0.2', 'fd00::2'], { allowedPrefixes: ['10.9.0.0/16'] }))).toMatchObject({
+      state: 'programmed',
+      allowedPrefixes: ['10.9.0.0/16'],
+    });
+  });
+  it('listed with other addresses - the bus’s win', () => {
+    expect(identityOf(binding, pod('u1', ['10.0.0.77'])).addresses).toEqual(['10.0.0.77']);
+    expect(disagreement(binding, pod('u1', ['10.0.0.77']))).toEqual(['10.0.0.77', '10.0.0.2', 'fd00::2']);
+  });
+  it('a second interface - keeps its CNI addresses, of which the bus knows nothing', () => {
+    const second: Binding = { ...binding, ifName: 'net1', addresses: ['192.168.7.2'] };
+    expect(identityOf(second, pod('u1', ['10.0.0.2']))).toMatchObject({ state: 'programmed', addresses: ['192.168.7.2'] });
+    expect(disagreement(second, pod('u1', ['10.0.0.2']))).toEqual([]);
+  });
+});
+
+describe('identity - a wrong feed', () => {
+  const bindings = [bound('a', ['10.0.0.1']), bound('b', ['10.0.0.2']), bound('c', ['10.0.0.3'])];
+  it.each([
+    ['all agree', [['a', '10.0.0.1'], ['b', '10.0.0.2'], ['c', '10.0.0.3']], true],
+    ['one of three differs', [['a', '10.0.0.9'], ['b', '10.0.0.2'], ['c', '10.0.0.3']], true],
+    ['two of three differ', [['a', '10.0.0.9'], ['b', '10.0.0.8'], ['c', '10.0.0.3']], false],
+    ['the only comparable one differs', [['a', '10.0.0.9']], true],
+    ['both comparable ones differ', [['a', '10.0.0.9'], ['b', '10.0.0.8']], false],
+    ['empty', [], true],
+  ])('%s', (_name, pods, accepted) => {
+    const verdict = judgeSnapshot(snapshot((pods as [string, string][]).map(([uid, address]) => pod(uid, [address]))), bindings);
+    expect(verdict.accepted).toBe(accepted);
+    if (!verdict.accepted) expect(verdict.reason).toMatch(/disagrees with the CNI records of 2 of [23] interfaces/);
+  });
+  it('what was read from a pod’s own namespace is no ground for refusal', () => {
+    const read = bindings.map((b) => ({ ...b, source: 'netns' as const }));
+    expect(judgeSnapshot(snapshot([pod('a', ['1.1.1.1']), pod('b', ['1.1.1.2'])]), read).accepted).toBe(true);
+  });
+});

@@ -1,0 +1,124 @@
+/**
+ * Whose interface is it? Decides the identity that an interface may speak under, from what the node and the bus say of it:
+ * the CNI record first, the pod's network namespace as fallback, the bus to confirm. Pure.
+ *
+ * A binding is made once for the life of the ifindex: a later change of its name, MAC or peer namespace is reported as
+ * `interface-moved` and changes nothing. The bus's addresses win over the node's, except when a snapshot disagrees with the
+ * node on most of its interfaces: that is a wrong feed, and it is refused as a whole.
+ */
+import type { NodeSnapshot, PodIdentity } from '@bailiff/schemas';
+import type { CniRecord } from './cni-record.ts';
+
+/** What netlink says of a host-side interface. */
+export interface LinkFacts {
+  ifindex: number;
+  name: string;
+  kind: string;
+  mac: string;
+  /** Peer's namespace as numbered by this one; null while the kernel has not said. */
+  linkNetnsid: number | null;
+  /** ifindex of the peer; equal numbers in another namespace are common. */
+  peerIfindex: number | null;
+}
+
+export interface Binding {
+  source: 'cni' | 'netns';
+  podUid: string;
+  podNamespace: string;
+  podName: string;
+  /** Interface inside the pod; empty when it was found by namespace. */
+  ifName: string;
+  /** MAC of the pod's side. */
+  mac: string;
+  addresses: string[];
+  /** The link as it was when the binding was made. */
+  link: { name: string; mac: string; linkNetnsid: number | null };
+}
+
+/** Binds by CNI record: the one whose host side has the link's name. Newest file wins is not needed: a name is unique while it lives. */
+export function bindByCni(link: LinkFacts, records: Iterable<CniRecord>): Binding | null {
+  for (const record of records) {
+    if (!record.hostInterfaces.includes(link.name)) continue;
+    return {
+      source: 'cni',
+      podUid: record.podUid,
+      podNamespace: record.podNamespace,
+      podName: record.podName,
+      ifName: record.ifName,
+      mac: record.podMac,
+      addresses: record.addresses,
+      link: { name: link.name, mac: link.mac, linkNetnsid: link.linkNetnsid },
+    };
+  }
+  return null;
+}
+
+/** What differs between a binding's link and the link now; empty when nothing does. A namespace id that came later is no move. */
+export function movedFrom(binding: Binding, link: LinkFacts): string[] {
+  const changes: string[] = [];
+  if (binding.link.name !== link.name) changes.push(`name ${binding.link.name} -> ${link.name}`);
+  if (binding.link.mac !== link.mac) changes.push(`host MAC ${binding.link.mac} -> ${link.mac}`);
+  if (binding.link.linkNetnsid !== null && binding.link.linkNetnsid !== link.linkNetnsid) {
+    changes.push(`peer namespace id ${binding.link.linkNetnsid} -> ${link.linkNetnsid ?? 'none'}`);
+  }
+  return changes;
+}
+
+/** The interface that the API server's podIPs speak of. */
+export function isPrimary(binding: Binding): boolean {
+  return binding.ifName === 'eth0' || binding.ifName === '';
+}
+
+/** Addresses on which the bus and the binding differ; empty when they agree or the bus has none yet. */
+export function disagreement(binding: Binding, pod: PodIdentity): string[] {
+  const told = pod.interfaces.flatMap((i) => i.addresses);
+  if (!isPrimary(binding) || told.length === 0 || binding.addresses.length === 0) return [];
+  const own = new Set(binding.addresses);
+  const both = new Set(told);
+  return [...told.filter((a) => !own.has(a)), ...binding.addresses.filter((a) => !both.has(a))];
+}
+
+/** A wrong feed needs at least this many interfaces to be told from one wrong pod. */
+export const MIN_COMPARED_TO_REFUSE = 2;
+
+/**
+ * Whether a snapshot may be believed. Refused when it disagrees with the node's own CNI records on more than half of the
+ * interfaces that both know, and at least two are known: no pod can write those records, so no pod can bring this about.
+ */
+export function judgeSnapshot(snapshot: NodeSnapshot, bindings: Iterable<Binding>): { accepted: true } | { accepted: false; reason: string } {
+  const pods = new Map(snapshot.pods.map((p) => [p.uid, p]));
+  let compared = 0;
+  let wrong = 0;
+  for (const binding of bindings) {
+    const pod = pods.get(binding.podUid);
+    if (!pod || binding.source !== 'cni' || !isPrimary(binding)) continue;
+    if (pod.interfaces.every((i) => i.addresses.length === 0)) continue;
+    compared += 1;
+    if (disagreement(binding, pod).length > 0) wrong += 1;
+  }
+  if (compared >= MIN_COMPARED_TO_REFUSE && wrong * 2 > compared) {
+    return { accepted: false, reason: `snapshot ${snapshot.revision} disagrees with the CNI records of ${wrong} of ${compared} interfaces` };
+  }
+  return { accepted: true };
+}
+
+/** What an interface is allowed to say, and how sure that is. */
+export interface Identity {
+  state: 'unknown' | 'provisional' | 'programmed';
+  mac: string;
+  addresses: string[];
+  allowedPrefixes: string[];
+}
+
+/** The identity in force: nothing, the node's word, or the node's word confirmed (or corrected) by the bus. */
+export function identityOf(binding: Binding | null, pod: PodIdentity | null): Identity {
+  if (!binding) return { state: 'unknown', mac: '', addresses: [], allowedPrefixes: [] };
+  const told = pod && isPrimary(binding) ? pod.interfaces.flatMap((i) => i.addresses) : [];
+  const confirmed = pod !== null && (told.length > 0 || !isPrimary(binding));
+  return {
+    state: confirmed ? 'programmed' : 'provisional',
+    mac: binding.mac,
+    addresses: confirmed && told.length > 0 ? told : binding.addresses,
+    allowedPrefixes: pod?.allowedPrefixes ?? [],
+  };
+}

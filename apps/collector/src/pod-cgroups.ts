@@ -1,0 +1,96 @@
+/**
+ * The fallback to the CNI record: pod UID -> pod cgroup -> its oldest process, whose network namespace is the pod's. Reads both
+ * cgroup drivers' spellings. The oldest process by start time is the sandbox: a pod can start others, never an older one.
+ */
+import { readFileSync, readdirSync } from 'node:fs';
+import path from 'node:path';
+
+export interface PodCgroup {
+  podUid: string;
+  path: string;
+}
+
+/** Folders looked into at most: kubepods, the QoS classes and their pods are three levels. */
+const MAX_DEPTH = 4;
+/** Pod cgroups read at most. */
+export const MAX_POD_CGROUPS = 1024;
+/** Processes of one pod looked at most, for the oldest. */
+const MAX_PROCESSES = 4096;
+
+const UID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+
+/** Pod UID in a cgroup folder's name: `pod<uid>` (cgroupfs) or `kubepods-<qos>-pod<uid with _>.slice` (systemd). null: not a pod's. */
+export function podUidOf(folder: string): string | null {
+  const match = /(?:^|-)pod([0-9a-f_-]{36})(?:\.slice)?$/.exec(folder);
+  const uid = match?.[1]?.replaceAll('_', '-');
+  return uid !== undefined && UID.test(uid) ? uid : null;
+}
+
+/** Every pod cgroup below the root. */
+export function listPodCgroups(root: string): PodCgroup[] {
+  const found: PodCgroup[] = [];
+  const visit = (dir: string, depth: number): void => {
+    for (const entry of subfolders(dir)) {
+      if (found.length >= MAX_POD_CGROUPS) return;
+      const podUid = podUidOf(entry);
+      const full = path.join(dir, entry);
+      if (podUid !== null) found.push({ podUid, path: full });
+      else if (depth < MAX_DEPTH && (entry.startsWith('kubepods') || ['burstable', 'besteffort', 'guaranteed'].includes(entry))) visit(full, depth + 1);
+    }
+  };
+  visit(root, 0);
+  return found;
+}
+
+function subfolders(dir: string): string[] {
+  try {
+    return readdirSync(dir, { withFileTypes: true })
+      .filter((e) => e.isDirectory())
+      .map((e) => e.name);
+  } catch (error) {
+    // A cgroup may go between the listing of its parent and its own.
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
+  }
+}
+
+/** Field 22 of /proc/<pid>/stat, in clock ticks since boot; null when the process went. */
+function startTicks(pid: number): number | null {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    // comm may hold blanks and parentheses: fields are counted from the last closing one.
+    return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]);
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code === 'ENOENT' || code === 'ESRCH') return null;
+    throw error;
+  }
+}
+
+function processesBelow(dir: string, pids: number[]): void {
+  let text = '';
+  try {
+    text = readFileSync(path.join(dir, 'cgroup.procs'), 'utf8');
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    // A threaded cgroup answers EOPNOTSUPP; its processes are listed by its parent.
+    if (code !== 'ENOENT' && code !== 'ENODEV' && code !== 'EOPNOTSUPP') throw error;
+  }
+  for (const line of text.split('\n')) {
+    if (line !== '' && line !== '0' && pids.length < MAX_PROCESSES) pids.push(Number(line));
+  }
+  for (const child of subfolders(dir)) if (pids.length < MAX_PROCESSES) processesBelow(path.join(dir, child), pids);
+}
+
+/** The oldest process in a pod's cgroup; null when there is none (yet). */
+export function oldestProcess(cgroup: string): number | null {
+  const pids: number[] = [];
+  processesBelow(cgroup, pids);
+  let oldest: { pid: number; ticks: number } | null = null;
+  for (const pid of pids) {
+    const ticks = startTicks(pid);
+    if (ticks === null) continue;
+    if (!oldest || ticks < oldest.ticks || (ticks === oldest.ticks && pid < oldest.pid)) oldest = { pid, ticks };
+  }
+  return oldest?.pid ?? null;
+}

@@ -1,0 +1,93 @@
+/**
+ * Makes Violations: what grew in the kernel's counters, with the newest sample of the same cell beside it. Pure.
+ *
+ * A violation's cumulative value is exact. `count` is what was sampled since the cell's last violation, `suppressed` the rest of
+ * what it grew by; the two add up to the growth, so that a reader without history has the base: cumulative - (count + suppressed).
+ */
+import { ACTIONS, IFACE_STATES, VECTORS } from '@bailiff/bpf';
+import type { PacketSample, PodRef, Violation } from '@bailiff/schemas';
+import type { Growth } from './epochs.ts';
+
+/** Whose violations these are, and on which interface. */
+export interface Origin {
+  bootId: string;
+  ifindex: number;
+  generation: number;
+  interfaceName: string;
+  pod: PodRef | null;
+}
+
+/** Samples of one cell since its last violation. */
+export interface CellSamples {
+  /** Packets that the samples stand for: a GSO sample stands for all its segments. */
+  packets: number;
+  first: PacketSample;
+  last: PacketSample;
+}
+
+export function counterEpoch(origin: Origin, vector: string, action: string, state: string): string {
+  return `${origin.bootId}/${origin.ifindex}/${origin.generation}/${vector}/${action}/${state}`;
+}
+
+/** @param nowMicros used when no sample says when the growth happened */
+export function toViolation(origin: Origin, growth: Growth, samples: CellSamples | undefined, final: boolean, nowMicros: number): Violation {
+  const vector = VECTORS[growth.vector] ?? `vector-${growth.vector}`;
+  const action = ACTIONS[growth.action] ?? 'audit';
+  const state = IFACE_STATES[growth.state] ?? 'unknown';
+  // A sample can arrive before the counter that includes it was read, never after: but a reading may also precede it by a whole
+  // flush, so what was sampled is bounded by what grew.
+  const count = Math.min(samples?.packets ?? 0, growth.grown);
+  return {
+    kind: 'spoof',
+    vector,
+    action,
+    state,
+    counterEpoch: counterEpoch(origin, vector, action, state),
+    cumulativePackets: growth.packets,
+    cumulativeSkbs: growth.skbs,
+    cumulativeBytes: growth.bytes,
+    count,
+    suppressed: growth.grown - count,
+    firstSeenAt: samples?.first.observedAt ?? nowMicros,
+    lastSeenAt: growth.grown > count ? nowMicros : (samples?.last.observedAt ?? nowMicros),
+    final,
+    interfaceName: origin.interfaceName,
+    ifindex: origin.ifindex,
+    generation: origin.generation,
+    pod: origin.pod,
+    sample: samples?.last ?? null,
+    detail: '',
+  };
+}
+
+/** A violation that user space found by itself. Its epoch counts occurrences, and it is never a packet that was dropped. */
+export function userspaceViolation(
+  origin: Origin,
+  vector: 'identity-mismatch' | 'interface-moved',
+  state: 'unknown' | 'provisional' | 'programmed',
+  occurrences: number,
+  detail: string,
+  nowMicros: number,
+): Violation {
+  return {
+    kind: 'spoof',
+    vector,
+    action: 'audit',
+    state,
+    counterEpoch: counterEpoch(origin, vector, 'audit', state),
+    cumulativePackets: occurrences,
+    cumulativeSkbs: occurrences,
+    cumulativeBytes: 0,
+    count: 1,
+    suppressed: 0,
+    firstSeenAt: nowMicros,
+    lastSeenAt: nowMicros,
+    final: false,
+    interfaceName: origin.interfaceName,
+    ifindex: origin.ifindex,
+    generation: origin.generation,
+    pod: origin.pod,
+    sample: null,
+    detail,
+  };
+}
