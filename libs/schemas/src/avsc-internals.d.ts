@@ -1,0 +1,24 @@
+/** The parts of avsc's Tap that bounded-tap.ts builds on; avsc ships no types for them. */
+declare module 'avsc/lib/utils.js' {
+  class Tap {
+    constructor(buffer: Buffer, position: number);
+    buf: Buffer;
+    pos: number;
+    isValid(): boolean;
+    readLong(): number;
+    readInt(): number;
+    skipLong(): void;
+    skipInt(): void;
+    readBoolean(): boolean;
+    skipBoolean(): void;
+    readFloat(): number;
+    skipFloat(): void;
+    readDouble(): number;
+    skipDouble(): void;
+    readFixed(length: number): Buffer | undefined;
+    skipFixed(length: number): void;
+    readString(): string | undefined;
+  }
+  const utils: { Tap: typeof Tap };
+  export default utils;
+}

@@ -1,0 +1,21 @@
+export { canonicalForm, fingerprintHex, fingerprintOf, rabin64 } from './canonical.ts';
+export {
+  type Decoded,
+  decode,
+  decodeResponse,
+  decodeVerdict,
+  decodeViolationFrame,
+  decodeWithLookup,
+  encodeResponse,
+  encodeVerdict,
+  encodeViolationFrame,
+  fingerprintIn,
+} from './codec.ts';
+export { SchemaError, type SchemaErrorCode } from './errors.ts';
+export * from './node-status.ts';
+export * from './pods.ts';
+export * from './quarantine.ts';
+export { type MessageName, type Messages, type SchemaLookup, SchemaRegistry } from './registry.ts';
+export { CURRENT_SCHEMAS, RELEASED_SCHEMAS, type SchemaText } from './schemas.gen.ts';
+export { MAX_MESSAGE_BYTES } from './slab.ts';
+export type * from './types.gen.ts';

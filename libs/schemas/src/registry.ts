@@ -1,0 +1,166 @@
+/**
+ * Which schemas a reader knows, by fingerprint, and how each is read as today's types.
+ *
+ * Place in the path: codec.ts asks it with the fingerprint of every message. The current and all released schemas are known from
+ * the start; others come from a lookup (the bus's `bailiff_schemas`), once each, and only if the text has the fingerprint it
+ * was asked for. Bounds: MAX_SCHEMAS learned, MAX_SCHEMA_BYTES a text; a failed lookup is not repeated within RETRY_MS.
+ */
+import avro from 'avsc';
+import { fingerprintHex } from './canonical.ts';
+import { SchemaError } from './errors.ts';
+import { CURRENT_SCHEMAS, RELEASED_SCHEMAS } from './schemas.gen.ts';
+import type { Response, Verdict, ViolationFrame } from './types.gen.ts';
+
+export interface Messages {
+  ViolationFrame: ViolationFrame;
+  Verdict: Verdict;
+  Response: Response;
+}
+export type MessageName = keyof Messages;
+
+/** Learned schemas that are kept. A fleet writes three kinds in a handful of versions; more than this is not a fleet. */
+export const MAX_SCHEMAS = 128;
+/** Largest schema text that is looked at. Ours are below 4 kB. */
+export const MAX_SCHEMA_BYTES = 64 * 1024;
+/** How long a fingerprint that could not be found is taken as unknown without asking again. */
+export const RETRY_MS = 10_000;
+
+/** Reads one message body: what avsc's types and resolvers have in common. */
+export interface BodyReader {
+  _read(tap: unknown, lazy?: boolean): unknown;
+}
+
+export interface KnownSchema {
+  name: MessageName;
+  fingerprint: string;
+  reader: BodyReader;
+}
+
+/** Asks for the text of a schema by the hex of its fingerprint; null when there is none. */
+export type SchemaLookup = (fingerprint: string) => Promise<string | null>;
+
+interface CurrentType {
+  name: MessageName;
+  type: avro.Type;
+  fingerprint: string;
+}
+
+const shortName = (schema: unknown): string =>
+  String((schema as { name?: unknown }).name)
+    .split('.')
+    .at(-1) ?? '';
+
+/** What this build writes, built once. */
+export const CURRENT: Readonly<Record<MessageName, CurrentType>> = Object.fromEntries(
+  CURRENT_SCHEMAS.map(({ text }) => {
+    const schema: unknown = JSON.parse(text);
+    const name = shortName(schema) as MessageName;
+    const type = avro.Type.forSchema(schema as avro.Schema, { wrapUnions: 'never' });
+    return [name, { name, type, fingerprint: fingerprintHex(schema) }];
+  }),
+) as Record<MessageName, CurrentType>;
+
+/** An array or map whose items take no bytes can claim any length for free: no such schema is ours. */
+function refuseFreeItems(schema: unknown): void {
+  if (typeof schema !== 'object' || schema === null) return;
+  const record = schema as Record<string, unknown>;
+  const items = record['type'] === 'array' ? record['items'] : record['type'] === 'map' ? record['values'] : undefined;
+  if (items !== undefined && takesNoBytes(items)) {
+    throw new SchemaError('WRONG_SCHEMA', 'the schema has an array of items without a byte');
+  }
+  Object.values(record).forEach(refuseFreeItems);
+}
+
+function takesNoBytes(schema: unknown): boolean {
+  if (schema === 'null') return true;
+  if (typeof schema !== 'object' || schema === null || Array.isArray(schema)) return false;
+  const record = schema as { type?: unknown; fields?: unknown; size?: unknown };
+  if (record.type === 'fixed') return record.size === 0;
+  if (record.type === 'record')
+    return (record.fields as { type: unknown }[]).every((field) => takesNoBytes(field.type));
+  return takesNoBytes(record.type);
+}
+
+/** Builds the reader of a schema text. @throws SchemaError WRONG_SCHEMA */
+function learn(text: string, expected: string | null): KnownSchema {
+  if (text.length > MAX_SCHEMA_BYTES) throw new SchemaError('WRONG_SCHEMA', 'the schema text is too long', expected);
+  try {
+    const schema: unknown = JSON.parse(text);
+    const fingerprint = fingerprintHex(schema);
+    if (expected !== null && fingerprint !== expected) {
+      throw new SchemaError('WRONG_SCHEMA', `the text found for ${expected} has fingerprint ${fingerprint}`, expected);
+    }
+    refuseFreeItems(schema);
+    const name = shortName(schema) as MessageName;
+    const current = Object.hasOwn(CURRENT, name) ? CURRENT[name] : undefined;
+    if (!current) throw new SchemaError('WRONG_SCHEMA', `"${name}" is none of our messages`, expected);
+    if (current.fingerprint === fingerprint) {
+      return { name, fingerprint, reader: current.type as unknown as BodyReader };
+    }
+    const writer = avro.Type.forSchema(schema as avro.Schema, { wrapUnions: 'never' });
+    return { name, fingerprint, reader: current.type.createResolver(writer) as unknown as BodyReader };
+  } catch (cause) {
+    if (cause instanceof SchemaError) throw cause;
+    throw new SchemaError('WRONG_SCHEMA', `cannot be read: ${(cause as Error).message}`, expected, { cause });
+  }
+}
+
+export class SchemaRegistry {
+  private readonly known = new Map<string, KnownSchema>();
+  private readonly pending = new Map<string, Promise<KnownSchema>>();
+  private readonly missing = new Map<string, { error: SchemaError; until: number }>();
+  private readonly lookup: SchemaLookup | null;
+  private readonly nowMs: () => number;
+  /** Schemas that were learned from the lookup. */
+  learned = 0;
+
+  /** @param lookup where unknown fingerprints are asked for; without it they stay unknown. */
+  constructor(lookup: SchemaLookup | null = null, nowMs: () => number = Date.now) {
+    this.lookup = lookup;
+    this.nowMs = nowMs;
+    for (const { text } of [...RELEASED_SCHEMAS, ...CURRENT_SCHEMAS]) {
+      const schema = learn(text, null);
+      this.known.set(schema.fingerprint, schema);
+    }
+  }
+
+  /** What is known now, without asking anybody. */
+  peek(fingerprint: string): KnownSchema | undefined {
+    return this.known.get(fingerprint);
+  }
+
+  /** Finds a schema, asking the lookup once. @throws SchemaError UNKNOWN_FINGERPRINT | WRONG_SCHEMA, or what the lookup throws */
+  async resolve(fingerprint: string): Promise<KnownSchema> {
+    const known = this.known.get(fingerprint);
+    if (known) return known;
+    const missing = this.missing.get(fingerprint);
+    if (missing && missing.until > this.nowMs()) throw missing.error;
+    let pending = this.pending.get(fingerprint);
+    if (!pending) {
+      pending = this.ask(fingerprint).finally(() => this.pending.delete(fingerprint));
+      this.pending.set(fingerprint, pending);
+    }
+    return pending;
+  }
+
+  private async ask(fingerprint: string): Promise<KnownSchema> {
+    // A lookup that fails (the bus is away) says nothing about the schema, so its error passes and nothing is remembered.
+    const text = this.lookup ? await this.lookup(fingerprint) : null;
+    try {
+      if (text === null) throw unknownFingerprint(fingerprint);
+      const schema = learn(text, fingerprint);
+      if (this.learned >= MAX_SCHEMAS) throw new SchemaError('WRONG_SCHEMA', 'too many schemas', fingerprint);
+      this.learned += 1;
+      this.known.set(fingerprint, schema);
+      return schema;
+    } catch (error) {
+      if (this.missing.size >= MAX_SCHEMAS) this.missing.clear();
+      if (error instanceof SchemaError) this.missing.set(fingerprint, { error, until: this.nowMs() + RETRY_MS });
+      throw error;
+    }
+  }
+}
+
+export function unknownFingerprint(fingerprint: string): SchemaError {
+  return new SchemaError('UNKNOWN_FINGERPRINT', `no schema is known for fingerprint ${fingerprint}`, fingerprint);
+}
