@@ -1,5 +1,10 @@
 /** Kernel programs, the native binding and typed access to both. Start at spoof-api.ts. */
 export * from './addresses.ts';
+export * from './bpf-link.ts';
+export * from './bpf-map.ts';
+export * from './bpf-object.ts';
+export * from './bpf-program.ts';
+export * from './clsact.ts';
 export {
   type CounterCell,
   type DecodedBatch,
@@ -18,5 +23,11 @@ export {
   type ProbePort,
   type Settings,
 } from './encode.ts';
+export * from './errors.ts';
+export * from './feature-probe.ts';
 export * from './names.ts';
+export * from './netlink.ts';
+export * from './ring-reader.ts';
 export * from './spoof-api.ts';
+export * from './system.ts';
+export * from './tcx.ts';

@@ -1,0 +1,98 @@
+// JavaScript values to native ones and back. A wrong type or a number out of range throws a TypeError that names the
+// argument; nothing is coerced.
+#pragma once
+
+#include <napi.h>
+
+#include <cmath>
+#include <optional>
+#include <string>
+
+#include "../core/map.h"
+#include "../core/rtnl.h"
+
+namespace bailiff {
+
+[[noreturn]] inline void wrongType(const char* name, const char* wanted) {
+  throw std::invalid_argument(std::string(name) + " must be " + wanted);
+}
+
+inline uint32_t toU32(const Napi::Value& value, const char* name) {
+  if (!value.IsNumber()) wrongType(name, "an unsigned 32-bit integer");
+  double number = value.As<Napi::Number>().DoubleValue();
+  if (!(number >= 0 && number <= 4294967295.0) || std::floor(number) != number) {
+    wrongType(name, "an unsigned 32-bit integer");
+  }
+  return static_cast<uint32_t>(number);
+}
+
+inline int32_t toI32(const Napi::Value& value, const char* name) {
+  if (!value.IsNumber()) wrongType(name, "a 32-bit integer");
+  double number = value.As<Napi::Number>().DoubleValue();
+  if (!(number >= -2147483648.0 && number <= 2147483647.0) || std::floor(number) != number) {
+    wrongType(name, "a 32-bit integer");
+  }
+  return static_cast<int32_t>(number);
+}
+
+inline uint64_t toU64(const Napi::Value& value, const char* name) {
+  if (!value.IsBigInt()) wrongType(name, "an unsigned 64-bit bigint");
+  bool lossless = false;
+  uint64_t number = value.As<Napi::BigInt>().Uint64Value(&lossless);
+  if (!lossless) wrongType(name, "an unsigned 64-bit bigint");
+  return number;
+}
+
+inline bool toBool(const Napi::Value& value, const char* name) {
+  if (!value.IsBoolean()) wrongType(name, "a boolean");
+  return value.As<Napi::Boolean>().Value();
+}
+
+// Paths and names: a NUL inside would cut them short in the kernel.
+inline std::string toText(const Napi::Value& value, const char* name) {
+  if (!value.IsString()) wrongType(name, "a string");
+  std::string text = value.As<Napi::String>().Utf8Value();
+  if (text.find('\0') != std::string::npos) wrongType(name, "a string without NUL");
+  return text;
+}
+
+inline ByteView toBytes(const Napi::Value& value, const char* name) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
+    wrongType(name, "a Buffer");
+  }
+  auto array = value.As<Napi::Uint8Array>();
+  return {array.Data(), array.ByteLength()};
+}
+
+inline Napi::Function toFunction(const Napi::Value& value, const char* name) {
+  if (!value.IsFunction()) wrongType(name, "a function");
+  return value.As<Napi::Function>();
+}
+
+inline bool isUnset(const Napi::Value& value) { return value.IsNull(); }
+
+inline std::optional<uint32_t> toOptionalU32(const Napi::Value& value, const char* name) {
+  if (isUnset(value)) return std::nullopt;
+  return toU32(value, name);
+}
+
+inline std::optional<int32_t> toOptionalI32(const Napi::Value& value, const char* name) {
+  if (isUnset(value)) return std::nullopt;
+  return toI32(value, name);
+}
+
+inline Napi::Value fromBytes(Napi::Env env, const Bytes& bytes) {
+  return Napi::Buffer<uint8_t>::Copy(env, bytes.data(), bytes.size());
+}
+
+template <typename T>
+Napi::Value fromOptional(Napi::Env env, const std::optional<T>& value) {
+  if (!value) return env.Null();
+  return Napi::Number::New(env, static_cast<double>(*value));
+}
+
+Napi::Object fromMapInfo(Napi::Env env, const MapInfo& info);
+Napi::Object fromLink(Napi::Env env, const LinkRecord& link);
+Napi::Object fromAddress(Napi::Env env, const AddressRecord& address);
+
+}  // namespace bailiff

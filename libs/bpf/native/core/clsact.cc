@@ -1,0 +1,89 @@
+// See clsact.h.
+#include "clsact.h"
+
+#include <bpf/libbpf.h>
+#include <linux/pkt_sched.h>
+
+#include <string>
+
+#include "error.h"
+#include "rtnl.h"
+
+namespace bailiff {
+namespace {
+
+struct bpf_tc_hook hookAt(uint32_t ifindex, enum bpf_tc_attach_point point) {
+  auto hook = zeroedOptions<struct bpf_tc_hook>();
+  hook.ifindex = static_cast<int>(ifindex);
+  hook.attach_point = point;
+  return hook;
+}
+
+struct bpf_tc_hook hookOf(const ClsactPlace& place) {
+  return hookAt(place.ifindex, place.ingress ? BPF_TC_INGRESS : BPF_TC_EGRESS);
+}
+
+struct bpf_tc_opts optionsOf(const ClsactPlace& place) {
+  auto options = zeroedOptions<struct bpf_tc_opts>();
+  options.priority = place.priority;
+  options.handle = place.handle;
+  return options;
+}
+
+std::string describe(const ClsactPlace& place) {
+  return "ifindex " + std::to_string(place.ifindex) + (place.ingress ? " ingress" : " egress");
+}
+
+bool noFilterLeft(uint32_t ifindex) {
+  return countFilters(ifindex, TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS)) == 0 &&
+         countFilters(ifindex, TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS)) == 0;
+}
+
+}  // namespace
+
+ClsactFilter attachClsact(int programFd, const ClsactPlace& place, bool replace) {
+  struct bpf_tc_hook hook = hookOf(place);
+  int error = bpf_tc_hook_create(&hook);
+  if (error < 0 && error != -EEXIST) fail("clsact.attach", error, "creating the qdisc at " + describe(place));
+  bool created = error == 0;
+  struct bpf_tc_opts options = optionsOf(place);
+  options.prog_fd = programFd;
+  options.flags = replace ? BPF_TC_F_REPLACE : 0;
+  error = bpf_tc_attach(&hook, &options);
+  if (error < 0) {
+    if (created && noFilterLeft(place.ifindex)) {
+      struct bpf_tc_hook both = hookAt(place.ifindex, static_cast<enum bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS));
+      bpf_tc_hook_destroy(&both);
+    }
+    fail("clsact.attach", error, describe(place));
+  }
+  return {options.priority, options.handle, options.prog_id, created};
+}
+
+std::optional<ClsactFilter> queryClsact(const ClsactPlace& place) {
+  struct bpf_tc_hook hook = hookOf(place);
+  struct bpf_tc_opts options = optionsOf(place);
+  int error = bpf_tc_query(&hook, &options);
+  // EINVAL is what the kernel says when the interface has no clsact qdisc at all.
+  if (error == -ENOENT || error == -EINVAL) return std::nullopt;
+  if (error < 0) fail("clsact.query", error, describe(place));
+  return ClsactFilter{options.priority, options.handle, options.prog_id, false};
+}
+
+bool detachClsact(const ClsactPlace& place, bool removeQdisc) {
+  bool found = queryClsact(place).has_value();
+  if (found) {
+    struct bpf_tc_hook hook = hookOf(place);
+    struct bpf_tc_opts options = optionsOf(place);
+    int error = bpf_tc_detach(&hook, &options);
+    if (error < 0 && error != -ENOENT) fail("clsact.detach", error, describe(place));
+  }
+  if (removeQdisc && noFilterLeft(place.ifindex)) {
+    struct bpf_tc_hook both = hookAt(place.ifindex, static_cast<enum bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS));
+    int error = bpf_tc_hook_destroy(&both);
+    if (error < 0 && error != -ENOENT && error != -EINVAL) fail("clsact.detach", error, "qdisc of " + describe(place));
+  }
+  return found;
+}
+
+}  // namespace bailiff

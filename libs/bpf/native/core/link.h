@@ -1,0 +1,35 @@
+// A BPF link by descriptor. Closing the last descriptor of a link that is not pinned detaches its program.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "fd.h"
+
+namespace bailiff {
+
+struct LinkInfo {
+  uint32_t type;  // BPF_LINK_TYPE_*
+  uint32_t linkId;
+  uint32_t programId;
+  uint32_t ifindex;     // tcx only; 0 when the device is gone
+  uint32_t attachType;  // tcx only
+};
+
+class Link {
+ public:
+  explicit Link(Fd fd) : fd_(std::move(fd)) {}
+  static std::unique_ptr<Link> openPinned(const std::string& path);
+
+  LinkInfo info() const;
+  // Replaces the program atomically. oldProgramFd >= 0: only if that one is attached now (EPERM otherwise).
+  void update(int newProgramFd, int oldProgramFd);
+  void detach();  // the link stays, attached to nothing
+  void pin(const std::string& path) const;
+
+ private:
+  Fd fd_;
+};
+
+}  // namespace bailiff

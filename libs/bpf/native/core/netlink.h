@@ -1,0 +1,82 @@
+// Raw NETLINK_ROUTE: a request builder, a blocking request socket, and an attribute walker.
+// Only messages from the kernel (port id 0) are believed. Requests are strict-checked, without which the kernel
+// ignores IFLA/IFA_TARGET_NETNSID in dumps. Bounds: an answer must come within kAnswerTimeoutMs; a dump that the
+// kernel marks as interrupted is repeated kMaxDumpTries times, then EINTR.
+#pragma once
+
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "fd.h"
+
+namespace bailiff {
+
+constexpr int kAnswerTimeoutMs = 5000;  // the kernel answers under its own lock; seconds mean that it is stuck
+constexpr int kMaxDumpTries = 5;
+constexpr size_t kReceiveBytes = 64u << 10;  // the kernel's largest dump chunk is 32 KiB
+
+class NetlinkRequest {
+ public:
+  NetlinkRequest(uint16_t type, uint16_t flags);
+
+  // The family header (ifinfomsg, ifaddrmsg, ...), once, before any attribute.
+  template <typename T>
+  void header(const T& value) {
+    append(&value, sizeof(value));
+  }
+  void attributeU32(uint16_t type, uint32_t value);
+
+  std::vector<uint8_t>& bytes() { return bytes_; }
+
+ private:
+  void append(const void* data, size_t size);
+  std::vector<uint8_t> bytes_;
+};
+
+// Attributes of one message by type; the last of a type wins. Nested blocks are walked by another instance.
+class Attributes {
+ public:
+  Attributes(const void* first, size_t size) : first_(first), size_(size) {}
+  const struct rtattr* find(uint16_t type) const;
+  bool u32(uint16_t type, uint32_t& out) const;
+  std::string text(uint16_t type) const;
+  Attributes nested(uint16_t type) const;
+
+ private:
+  const void* first_;  // SAFETY: points into the receive buffer, used only while the message is being handled
+  size_t size_;
+};
+
+// The attributes behind a message's family header of `headerSize` bytes.
+Attributes attributesOf(const struct nlmsghdr* message, size_t headerSize);
+
+using OnMessage = std::function<void(const struct nlmsghdr*)>;
+
+class NetlinkSocket {
+ public:
+  explicit NetlinkSocket(const char* operation);
+  int fd() const { return fd_.get(); }
+
+  // Sends and hands over each answering message until the answer is complete. `reset` is called before a dump is
+  // repeated. Kernel errors throw with the kernel's own explanation as detail.
+  void request(NetlinkRequest& request, const OnMessage& onMessage, const std::function<void()>& reset = {});
+
+ private:
+  enum class Outcome { kComplete, kInterrupted };
+  Outcome receive(uint32_t sequence, bool dump, const OnMessage& onMessage);
+  void checkError(const struct nlmsghdr* message) const;
+
+  Fd fd_;
+  const char* operation_;
+  uint32_t sequence_ = 0;
+};
+
+// Receives one datagram of the kernel's. Returns its size, 0 for one to be ignored, or a negative errno.
+ssize_t receiveFromKernel(int fd, void* buffer, size_t size, int flags);
+
+}  // namespace bailiff

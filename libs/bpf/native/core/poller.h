@@ -1,0 +1,34 @@
+// A descriptor watched in a libuv loop.
+// LOOP: created, started and closed on the thread that runs the loop; the callback runs there too.
+#pragma once
+
+#include <uv.h>
+
+#include <functional>
+
+namespace bailiff {
+
+class Poller {
+ public:
+  // `onReadable` gets 0, or a negative errno when the descriptor has an error; libuv stops watching it then (EPOLLERR
+  // comes as UV_EBADF) until resume(). Throws NativeError.
+  static Poller* open(uv_loop_t* loop, int fd, std::function<void(int)> onReadable);
+  void resume();
+
+  // Stops watching at once, so the descriptor may be closed right after; deletes this a loop turn later and then calls
+  // `onClosed` (may be empty). No callback comes after close().
+  void close(std::function<void()> onClosed);
+
+  void ref() { uv_ref(reinterpret_cast<uv_handle_t*>(&handle_)); }
+  void unref() { uv_unref(reinterpret_cast<uv_handle_t*>(&handle_)); }
+
+ private:
+  Poller() = default;
+  ~Poller() = default;
+
+  uv_poll_t handle_;
+  std::function<void(int)> onReadable_;
+  std::function<void()> onClosed_;
+};
+
+}  // namespace bailiff

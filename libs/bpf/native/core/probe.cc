@@ -1,0 +1,72 @@
+// See probe.h.
+#include "probe.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include <cerrno>
+
+#include "fd.h"
+#include "program.h"
+
+namespace bailiff {
+namespace {
+
+constexpr uint32_t kLoopbackIfindex = 1;  // in every network namespace
+
+// libbpf's probes answer 1, 0 or a negative errno.
+int probed(int answer) {
+  if (answer == 1) return 0;
+  return answer == 0 ? EOPNOTSUPP : -answer;
+}
+
+// r0 = value; exit
+int loadReturning(enum bpf_prog_type type, const char* name, int value, struct bpf_prog_load_opts& options) {
+  struct bpf_insn instructions[2] = {};
+  instructions[0].code = BPF_ALU64 | BPF_MOV | BPF_K;
+  instructions[0].imm = value;
+  instructions[1].code = BPF_JMP | BPF_EXIT;
+  int fd = bpf_prog_load(type, name, "GPL", instructions, 2, &options);
+  if (fd < 0) return -fd;
+  ::close(fd);
+  return 0;
+}
+
+}  // namespace
+
+int probeProgramType(uint32_t type) {
+  return probed(libbpf_probe_bpf_prog_type(static_cast<enum bpf_prog_type>(type), nullptr));
+}
+
+int probeMapType(uint32_t type) {
+  return probed(libbpf_probe_bpf_map_type(static_cast<enum bpf_map_type>(type), nullptr));
+}
+
+int probeHelper(uint32_t programType, uint32_t helper) {
+  return probed(libbpf_probe_bpf_helper(static_cast<enum bpf_prog_type>(programType),
+                                        static_cast<enum bpf_func_id>(helper), nullptr));
+}
+
+int probeTcx() {
+  auto options = zeroedOptions<struct bpf_prog_load_opts>();
+  options.expected_attach_type = BPF_TCX_INGRESS;
+  int error = loadReturning(BPF_PROG_TYPE_SCHED_CLS, "probe_tcx", TCX_NEXT, options);
+  if (error != 0) return error;
+  try {
+    queryTcx(kLoopbackIfindex, BPF_TCX_INGRESS);
+  } catch (const NativeError& failure) {
+    return failure.error;
+  }
+  return 0;
+}
+
+int probeLsm(const std::string& hook) {
+  int id = libbpf_find_vmlinux_btf_id(hook.c_str(), BPF_LSM_MAC);
+  if (id < 0) return -id;
+  auto options = zeroedOptions<struct bpf_prog_load_opts>();
+  options.expected_attach_type = BPF_LSM_MAC;
+  options.attach_btf_id = static_cast<uint32_t>(id);
+  return loadReturning(BPF_PROG_TYPE_LSM, "probe_lsm", 0, options);
+}
+
+}  // namespace bailiff

@@ -1,0 +1,68 @@
+// A loaded BPF program by descriptor: test run, attach to tcx, pin.
+// Bounds: a test run copies out at most what the caller asks for (TypeScript sets the default).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "fd.h"
+#include "link.h"
+#include "map.h"
+
+namespace bailiff {
+
+struct ProgramInfo {
+  std::string name;
+  uint32_t id;
+  uint32_t type;
+  std::string tag;  // 16 hex digits over the instructions
+};
+
+struct TestRunResult {
+  uint32_t retval;
+  uint32_t durationNs;  // mean of one repetition
+  Bytes dataOut;
+  Bytes contextOut;
+};
+
+struct TcxPlace {
+  uint32_t flags;  // BPF_F_BEFORE, BPF_F_AFTER, BPF_F_ID, BPF_F_LINK
+  uint32_t relativeId;
+  uint64_t expectedRevision;  // 0: any
+};
+
+struct TcxMember {
+  uint32_t programId;
+  uint32_t linkId;  // 0: attached without a link
+};
+
+struct TcxChain {
+  uint64_t revision;
+  std::vector<TcxMember> programs;  // in the order of execution
+};
+
+// What is attached at a tcx hook. Errors: ENODEV, EINVAL where the kernel has no tcx.
+TcxChain queryTcx(uint32_t ifindex, uint32_t attachType);
+
+class Program {
+ public:
+  explicit Program(Fd fd);
+  static std::unique_ptr<Program> openPinned(const std::string& path);
+  static std::unique_ptr<Program> byId(uint32_t id);
+
+  const ProgramInfo& info() const { return info_; }
+  int fd() const { return fd_.get(); }
+
+  TestRunResult testRun(ByteView data, std::optional<ByteView> context, uint32_t repeat, uint32_t dataOutBytes) const;
+  std::unique_ptr<Link> attachTcx(uint32_t ifindex, uint32_t attachType, const TcxPlace& place) const;
+  void pin(const std::string& path) const;
+
+ private:
+  Fd fd_;
+  ProgramInfo info_;
+};
+
+}  // namespace bailiff

@@ -1,0 +1,42 @@
+// The reading end of a BPF ring buffer: takes records up to a bound and packs them into one block.
+// A batch is a sequence of frames: u32 length (host order), then that many bytes, then zero padding so that the next
+// frame starts at a multiple of 8. Order is the ring's order; a record that was taken is always delivered.
+#pragma once
+
+#include <bpf/libbpf.h>
+
+#include <cstdint>
+#include <memory>
+
+#include "map.h"
+
+namespace bailiff {
+
+struct RingBatch {
+  const Bytes& bytes;  // valid until the next take()
+  uint32_t count;
+};
+
+class Ring {
+ public:
+  // maxRecords and maxBytes bound one batch; a single record may exceed maxBytes and then travels alone.
+  Ring(Fd mapFd, uint32_t maxRecords, uint32_t maxBytes);
+
+  int epollFd() const { return ring_buffer__epoll_fd(handle_.get()); }
+  RingBatch take();
+
+ private:
+  static int onRecord(void* self, void* data, size_t size);
+  struct Closer {
+    void operator()(struct ring_buffer* ring) const { ring_buffer__free(ring); }
+  };
+
+  Fd mapFd_;
+  const uint32_t maxRecords_;
+  const uint32_t maxBytes_;
+  Bytes bytes_;
+  uint32_t count_ = 0;
+  std::unique_ptr<struct ring_buffer, Closer> handle_;  // SAFETY: freed before mapFd_, whose descriptor it watches
+};
+
+}  // namespace bailiff

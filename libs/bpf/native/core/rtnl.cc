@@ -1,0 +1,180 @@
+// See rtnl.h.
+#include "rtnl.h"
+
+#include <arpa/inet.h>
+#include <linux/if_addr.h>
+#include <linux/if_link.h>
+#include <linux/net_namespace.h>
+
+#include <cstdio>
+#include <cstring>
+
+namespace bailiff {
+namespace {
+
+constexpr size_t kMacBytes = 6;
+
+std::string macText(const struct rtattr* at) {
+  if (at == nullptr || RTA_PAYLOAD(at) != kMacBytes) return {};
+  auto* b = static_cast<const uint8_t*>(RTA_DATA(at));
+  char text[kMacBytes * 3];
+  std::snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x", b[0], b[1], b[2], b[3], b[4], b[5]);
+  return text;
+}
+
+std::optional<uint32_t> optionalU32(const Attributes& attributes, uint16_t type) {
+  uint32_t value = 0;
+  if (!attributes.u32(type, value)) return std::nullopt;
+  return value;
+}
+
+std::optional<int32_t> optionalI32(const Attributes& attributes, uint16_t type) {
+  uint32_t value = 0;
+  if (!attributes.u32(type, value)) return std::nullopt;
+  return static_cast<int32_t>(value);
+}
+
+void readStats(const struct rtattr* at, LinkRecord& out) {
+  if (at == nullptr) return;
+  struct rtnl_link_stats64 stats = {};
+  // Kernels differ in the length of the struct; the two fields read are its first.
+  size_t size = RTA_PAYLOAD(at) < sizeof(stats) ? RTA_PAYLOAD(at) : sizeof(stats);
+  if (size < 2 * sizeof(uint64_t)) return;
+  std::memcpy(&stats, RTA_DATA(at), size);
+  out.rxPackets = stats.rx_packets;
+  out.txPackets = stats.tx_packets;
+}
+
+bool parseAddress(const struct nlmsghdr* message, AddressRecord& out) {
+  if (message->nlmsg_type != RTM_NEWADDR || message->nlmsg_len < NLMSG_SPACE(sizeof(struct ifaddrmsg))) return false;
+  auto* header = static_cast<const struct ifaddrmsg*>(NLMSG_DATA(message));
+  Attributes attributes = attributesOf(message, sizeof(*header));
+  // On a point-to-point link IFA_ADDRESS is the other end and IFA_LOCAL ours.
+  const struct rtattr* at = attributes.find(IFA_LOCAL);
+  if (at == nullptr) at = attributes.find(IFA_ADDRESS);
+  size_t wanted = header->ifa_family == AF_INET6 ? 16 : 4;
+  if (at == nullptr || RTA_PAYLOAD(at) != wanted) return false;
+  char text[INET6_ADDRSTRLEN];
+  if (::inet_ntop(header->ifa_family, RTA_DATA(at), text, sizeof(text)) == nullptr) return false;
+  out.ifindex = header->ifa_index;
+  out.family = header->ifa_family;
+  out.address = text;
+  out.prefixLength = header->ifa_prefixlen;
+  out.scope = header->ifa_scope;
+  out.flags = header->ifa_flags;
+  attributes.u32(IFA_FLAGS, out.flags);
+  return true;
+}
+
+}  // namespace
+
+bool parseLink(const struct nlmsghdr* message, LinkRecord& out) {
+  if (message->nlmsg_type != RTM_NEWLINK && message->nlmsg_type != RTM_DELLINK) return false;
+  if (message->nlmsg_len < NLMSG_SPACE(sizeof(struct ifinfomsg))) return false;
+  auto* header = static_cast<const struct ifinfomsg*>(NLMSG_DATA(message));
+  // The bridge sends RTM_DELLINK of family AF_BRIDGE when a port leaves it; the interface itself lives on.
+  if (header->ifi_family != AF_UNSPEC) return false;
+  Attributes attributes = attributesOf(message, sizeof(*header));
+  out.removed = message->nlmsg_type == RTM_DELLINK;
+  out.ifindex = static_cast<uint32_t>(header->ifi_index);
+  out.flags = header->ifi_flags;
+  out.name = attributes.text(IFLA_IFNAME);
+  out.kind = attributes.nested(IFLA_LINKINFO).text(IFLA_INFO_KIND);
+  out.mac = macText(attributes.find(IFLA_ADDRESS));
+  attributes.u32(IFLA_MTU, out.mtu);
+  const struct rtattr* operstate = attributes.find(IFLA_OPERSTATE);
+  if (operstate != nullptr && RTA_PAYLOAD(operstate) >= 1) out.operstate = *static_cast<const uint8_t*>(RTA_DATA(operstate));
+  out.master = optionalU32(attributes, IFLA_MASTER);
+  out.peerIfindex = optionalU32(attributes, IFLA_LINK);
+  out.linkNetnsid = optionalI32(attributes, IFLA_LINK_NETNSID);
+  out.newNetnsid = optionalI32(attributes, IFLA_NEW_NETNSID);
+  readStats(attributes.find(IFLA_STATS64), out);
+  return true;
+}
+
+std::vector<LinkRecord> dumpLinks(std::optional<int32_t> targetNetnsid) {
+  NetlinkSocket socket("netlink.dumpLinks");
+  NetlinkRequest request(RTM_GETLINK, NLM_F_DUMP);
+  request.header(ifinfomsg{});
+  if (targetNetnsid) request.attributeU32(IFLA_TARGET_NETNSID, static_cast<uint32_t>(*targetNetnsid));
+  std::vector<LinkRecord> links;
+  socket.request(
+      request,
+      [&](const struct nlmsghdr* message) {
+        LinkRecord link;
+        if (parseLink(message, link)) links.push_back(std::move(link));
+      },
+      [&] { links.clear(); });
+  return links;
+}
+
+std::optional<LinkRecord> getLink(uint32_t ifindex, std::optional<int32_t> targetNetnsid) {
+  NetlinkSocket socket("netlink.getLink");
+  NetlinkRequest request(RTM_GETLINK, 0);
+  struct ifinfomsg header = {};
+  header.ifi_index = static_cast<int>(ifindex);
+  request.header(header);
+  if (targetNetnsid) request.attributeU32(IFLA_TARGET_NETNSID, static_cast<uint32_t>(*targetNetnsid));
+  std::optional<LinkRecord> found;
+  try {
+    socket.request(request, [&](const struct nlmsghdr* message) {
+      LinkRecord link;
+      if (parseLink(message, link)) found = std::move(link);
+    });
+  } catch (const NativeError& error) {
+    if (error.error != ENODEV) throw;
+  }
+  return found;
+}
+
+std::vector<AddressRecord> dumpAddresses(std::optional<int32_t> targetNetnsid) {
+  NetlinkSocket socket("netlink.dumpAddresses");
+  NetlinkRequest request(RTM_GETADDR, NLM_F_DUMP);
+  request.header(ifaddrmsg{});
+  if (targetNetnsid) request.attributeU32(IFA_TARGET_NETNSID, static_cast<uint32_t>(*targetNetnsid));
+  std::vector<AddressRecord> addresses;
+  socket.request(
+      request,
+      [&](const struct nlmsghdr* message) {
+        AddressRecord address;
+        if (parseAddress(message, address)) addresses.push_back(std::move(address));
+      },
+      [&] { addresses.clear(); });
+  return addresses;
+}
+
+std::optional<int32_t> getNsid(std::optional<uint32_t> pid, std::optional<uint32_t> fd) {
+  if (pid.has_value() == fd.has_value()) throw std::invalid_argument("getNsid: give either a pid or a descriptor");
+  NetlinkSocket socket("netlink.getNsid");
+  NetlinkRequest request(RTM_GETNSID, 0);
+  request.header(rtgenmsg{});
+  if (pid) {
+    request.attributeU32(NETNSA_PID, *pid);
+  } else {
+    request.attributeU32(NETNSA_FD, *fd);
+  }
+  std::optional<int32_t> nsid;
+  socket.request(request, [&](const struct nlmsghdr* message) {
+    if (message->nlmsg_type != RTM_NEWNSID) return;
+    nsid = optionalI32(attributesOf(message, sizeof(struct rtgenmsg)), NETNSA_NSID);
+  });
+  if (nsid && *nsid < 0) return std::nullopt;
+  return nsid;
+}
+
+size_t countFilters(uint32_t ifindex, uint32_t parent) {
+  NetlinkSocket socket("clsact.detach");
+  NetlinkRequest request(RTM_GETTFILTER, NLM_F_DUMP);
+  struct tcmsg header = {};
+  header.tcm_family = AF_UNSPEC;
+  header.tcm_ifindex = static_cast<int>(ifindex);
+  header.tcm_parent = parent;
+  request.header(header);
+  size_t count = 0;
+  socket.request(
+      request, [&](const struct nlmsghdr* message) { count += message->nlmsg_type == RTM_NEWTFILTER ? 1 : 0; },
+      [&] { count = 0; });
+  return count;
+}
+
+}  // namespace bailiff

@@ -1,0 +1,54 @@
+// What Bailiff reads of RTM links, addresses and namespace ids, as plain records, and the requests for them.
+// Absent attributes are std::nullopt or empty text. A target namespace is given by its id in ours (RTM_GETNSID).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "netlink.h"
+
+namespace bailiff {
+
+struct LinkRecord {
+  bool removed = false;  // RTM_DELLINK
+  uint32_t ifindex = 0;
+  std::string name;
+  std::string kind;      // IFLA_INFO_KIND: "veth", "bridge", ...; empty for hardware and loopback
+  std::string mac;       // aa:bb:cc:dd:ee:ff; empty without one
+  uint32_t flags = 0;    // IFF_*
+  uint32_t mtu = 0;
+  uint32_t operstate = 0;  // IF_OPER_*
+  std::optional<uint32_t> master;
+  std::optional<uint32_t> peerIfindex;   // IFLA_LINK, counted in the peer's namespace
+  std::optional<int32_t> linkNetnsid;    // IFLA_LINK_NETNSID: the peer's namespace; absent when it is our own
+  std::optional<int32_t> newNetnsid;     // IFLA_NEW_NETNSID, on the RTM_DELLINK of a link that moved away
+  std::optional<uint64_t> rxPackets;     // of IFLA_STATS64
+  std::optional<uint64_t> txPackets;
+};
+
+struct AddressRecord {
+  uint32_t ifindex = 0;
+  uint8_t family = 0;  // AF_INET or AF_INET6
+  std::string address;
+  uint8_t prefixLength = 0;
+  uint8_t scope = 0;   // RT_SCOPE_*
+  uint32_t flags = 0;  // IFA_F_*
+};
+
+// Fills `out` from RTM_NEWLINK or RTM_DELLINK; false for other messages and for bridge port ones (AF_BRIDGE).
+bool parseLink(const struct nlmsghdr* message, LinkRecord& out);
+
+std::vector<LinkRecord> dumpLinks(std::optional<int32_t> targetNetnsid);
+std::optional<LinkRecord> getLink(uint32_t ifindex, std::optional<int32_t> targetNetnsid);
+std::vector<AddressRecord> dumpAddresses(std::optional<int32_t> targetNetnsid);
+
+// The id that our namespace has for the one given by exactly one of pid or descriptor; nothing while none is assigned
+// (a link dump assigns it).
+std::optional<int32_t> getNsid(std::optional<uint32_t> pid, std::optional<uint32_t> fd);
+
+// How many filters hang at one side of an interface's clsact qdisc.
+size_t countFilters(uint32_t ifindex, uint32_t parent);
+
+}  // namespace bailiff

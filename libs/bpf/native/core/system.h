@@ -1,0 +1,14 @@
+// Facts of the running system that Node has no call for.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace bailiff {
+
+uint64_t boottimeNs();                       // CLOCK_BOOTTIME, the clock of ring records
+uint64_t cgroupId(const std::string& path);  // the id that bpf_get_current_cgroup_id and sk_cgroup_id give
+void mountBpffs(const std::string& path);    // the directory must exist; EBUSY never: mounts stack
+bool isBpffs(const std::string& path);
+
+}  // namespace bailiff
