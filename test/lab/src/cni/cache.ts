@@ -1,0 +1,90 @@
+/**
+ * The record that libcni keeps of each attachment (`cniCacheV1`) and that a runtime leaves under /var/lib/cni/results: the
+ * collector's first source of whose interface is whose. Written here field for field as containerd's libcni writes
+ * it, into the lab node's own directory. Pure, but for write and remove.
+ */
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import type { CniConfList } from './conf.ts';
+
+export interface CniInterface {
+  name: string;
+  mac: string;
+  /** Path of the network namespace; absent on the host side. */
+  sandbox?: string;
+}
+export interface CniResult {
+  cniVersion: string;
+  interfaces: CniInterface[];
+  ips: { address: string; interface?: number; gateway?: string }[];
+  routes?: { dst: string; gw?: string }[];
+  dns?: Record<string, unknown>;
+}
+
+export interface Attachment {
+  conf: CniConfList;
+  ifName: string;
+  /** The sandbox's id. */
+  containerId: string;
+  podUid: string;
+  podNamespace: string;
+  podName: string;
+  podAnnotations: Record<string, string>;
+  /** As the kubelet names it to the runtime: /kubepods/burstable/pod<uid> */
+  cgroupParent: string;
+}
+
+/** Arguments a runtime hands to the plugins, in containerd's order. */
+export function cniArgs(attachment: Attachment): [string, string][] {
+  return [
+    ['IgnoreUnknown', '1'],
+    ['K8S_POD_NAMESPACE', attachment.podNamespace],
+    ['K8S_POD_NAME', attachment.podName],
+    ['K8S_POD_INFRA_CONTAINER_ID', attachment.containerId],
+    ['K8S_POD_UID', attachment.podUid],
+  ];
+}
+
+export function cacheFileName(attachment: Pick<Attachment, 'conf' | 'containerId' | 'ifName'>): string {
+  return `${attachment.conf.name}-${attachment.containerId}-${attachment.ifName}`;
+}
+
+export function cacheRecord(attachment: Attachment, result: CniResult): Record<string, unknown> {
+  return {
+    kind: 'cniCacheV1',
+    containerId: attachment.containerId,
+    config: Buffer.from(JSON.stringify(attachment.conf)).toString('base64'),
+    ifName: attachment.ifName,
+    networkName: attachment.conf.name,
+    cniArgs: cniArgs(attachment),
+    capabilityArgs: {
+      'io.kubernetes.cri.pod-annotations': attachment.podAnnotations,
+      cgroupPath: attachment.cgroupParent,
+    },
+    result,
+  };
+}
+
+/** Written in place, not by rename: readers must stand a file that is still being written, as with libcni. */
+export async function writeCacheRecord(dir: string, attachment: Attachment, result: CniResult): Promise<void> {
+  await mkdir(dir, { recursive: true, mode: 0o700 });
+  const text = JSON.stringify(cacheRecord(attachment, result));
+  await writeFile(path.join(dir, cacheFileName(attachment)), text, { mode: 0o600 });
+}
+
+export async function removeCacheRecord(dir: string, attachment: Attachment): Promise<void> {
+  await rm(path.join(dir, cacheFileName(attachment)), { force: true });
+}
+
+/** What the rest of the lab asks of a result. @throws Error when the plugin's answer holds no pod interface */
+export function podSide(result: CniResult): { mac: string; addresses: string[]; hostInterface: string } {
+  const index = result.interfaces.findIndex((entry) => entry.sandbox);
+  const inside = result.interfaces[index];
+  // The bridge plugin lists the bridge first and the veth second, ptp the veth alone: the last one outside is the veth.
+  const outside = result.interfaces.filter((entry) => !entry.sandbox).at(-1);
+  if (!inside || !outside) throw new Error(`no pod interface in ${JSON.stringify(result)}`);
+  const addresses = result.ips
+    .filter((ip) => ip.interface === undefined || ip.interface === index)
+    .map((ip) => ip.address.replace(/\/\d+$/, ''));
+  return { mac: inside.mac, addresses, hostInterface: outside.name };
+}

@@ -1,0 +1,78 @@
+/**
+ * Runs real CNI plugins by the protocol of CNI 1.0 (environment and stdin) inside a node's network namespace, as the
+ * node's runtime would. ADD caches its result, DEL removes it; DEL of what is gone succeeds.
+ */
+import { access } from 'node:fs/promises';
+import path from 'node:path';
+import { LabError } from '../errors.ts';
+import { netnsPath } from '../names.ts';
+import { exec } from '../process/exec.ts';
+import { type Attachment, type CniResult, cniArgs, removeCacheRecord, writeCacheRecord } from './cache.ts';
+
+export const CNI_BIN_DIR = '/usr/lib/cni';
+/** The ptp plugin waits up to 10 s for duplicate address detection before it gives up by itself. */
+const PLUGIN_TIMEOUT_MS = 20_000;
+
+export interface CniHost {
+  nodeNetns: string;
+  resultsDir: string;
+}
+
+/** @throws LabError LAB_MISSING_PROGRAM naming the package */
+export async function requirePlugins(names: readonly string[], binDir = CNI_BIN_DIR): Promise<void> {
+  for (const name of names) {
+    await access(path.join(binDir, name)).catch((cause) => {
+      const advice = 'install the Debian package containernetworking-plugins';
+      throw new LabError('LAB_MISSING_PROGRAM', `no CNI plugin ${name} in ${binDir}: ${advice}`, { cause });
+    });
+  }
+}
+
+async function invoke(
+  command: 'ADD' | 'DEL',
+  host: CniHost,
+  attachment: Attachment,
+  podNetnsName: string,
+): Promise<CniResult | null> {
+  let previous: CniResult | null = null;
+  const plugins = command === 'ADD' ? attachment.conf.plugins : attachment.conf.plugins.toReversed();
+  for (const plugin of plugins) {
+    const { cniVersion, name } = attachment.conf;
+    const stdin = JSON.stringify({ cniVersion, name, ...plugin, ...(previous ? { prevResult: previous } : {}) });
+    const args = [`--net=${netnsPath(host.nodeNetns)}`, path.join(CNI_BIN_DIR, plugin.type)];
+    const answer = await exec('nsenter', args, {
+      input: stdin,
+      timeoutMs: PLUGIN_TIMEOUT_MS,
+      env: {
+        CNI_COMMAND: command,
+        CNI_CONTAINERID: attachment.containerId,
+        CNI_NETNS: netnsPath(podNetnsName),
+        CNI_IFNAME: attachment.ifName,
+        CNI_PATH: CNI_BIN_DIR,
+        CNI_ARGS: cniArgs(attachment)
+          .map(([key, value]) => `${key}=${value}`)
+          .join(';'),
+      },
+    }).catch((cause: LabError) => {
+      throw new LabError('LAB_CNI', `CNI ${command} ${plugin.type} for ${attachment.podName}: ${cause.message}`, {
+        cause,
+      });
+    });
+    if (command === 'ADD') previous = JSON.parse(answer) as CniResult;
+  }
+  return previous;
+}
+
+/** @throws LabError LAB_CNI with the plugin's own message */
+export async function cniAdd(host: CniHost, attachment: Attachment, podNetnsName: string): Promise<CniResult> {
+  const result = await invoke('ADD', host, attachment, podNetnsName);
+  if (!result) throw new LabError('LAB_CNI', `the network ${attachment.conf.name} has no plugins`);
+  await writeCacheRecord(host.resultsDir, attachment, result);
+  return result;
+}
+
+/** @throws LabError LAB_CNI */
+export async function cniDel(host: CniHost, attachment: Attachment, podNetnsName: string): Promise<void> {
+  await invoke('DEL', host, attachment, podNetnsName);
+  await removeCacheRecord(host.resultsDir, attachment);
+}

@@ -1,0 +1,131 @@
+/**
+ * One pod on one lab node, made in a runtime's order: cgroup (its name holds the UID), network namespace, loopback and pod
+ * network through real CNI plugins with their results cached, then the process, which is in the cgroup and the
+ * namespace from its first instruction. Teardown undoes it in reverse and is complete also after a half-made start.
+ */
+import { randomBytes } from 'node:crypto';
+import path from 'node:path';
+import { createCgroup, killCgroup, removeCgroup } from '../cgroup.ts';
+import { type Attachment, podSide } from '../cni/cache.ts';
+import { type CniConfList, loopbackNetwork } from '../cni/conf.ts';
+import { type CniHost, cniAdd, cniDel } from '../cni/plugin.ts';
+import { LabError } from '../errors.ts';
+import { podNetns } from '../names.ts';
+import { labtoolArgs } from '../native-tool.ts';
+import { createNetns, deleteNetns } from '../net/netns.ts';
+import { type LineProcess, startLines, stopLines } from '../process/lines.ts';
+
+/** Every lab pod answers here on UDP and TCP. */
+export const POD_PORT = 7777;
+/** A container that does not listen by then has failed. */
+const START_TIMEOUT_MS = 10_000;
+
+export interface SandboxHost {
+  labId: string;
+  cni: CniHost;
+  network: CniConfList;
+  /** Directory of the node's cgroup, in which `kubepods` stands. */
+  cgroupDir: string;
+  labtool: string;
+}
+
+export interface PodRef {
+  uid: string;
+  namespace: string;
+  name: string;
+  annotations: Record<string, string>;
+}
+
+export interface Sandbox {
+  pod: PodRef;
+  sandboxId: string;
+  containerId: string;
+  netns: string;
+  /** Of the pod; the container's is below it. */
+  podCgroupDir: string;
+  containerCgroupDir: string;
+  process: LineProcess;
+  addresses: string[];
+  mac: string;
+  hostInterface: string;
+  startedAt: string;
+}
+
+const newId = () => randomBytes(32).toString('hex');
+
+function attachments(host: SandboxHost, pod: PodRef, sandboxId: string): [Attachment, Attachment] {
+  const common = {
+    containerId: sandboxId,
+    podUid: pod.uid,
+    podNamespace: pod.namespace,
+    podName: pod.name,
+    podAnnotations: pod.annotations,
+    cgroupParent: `/kubepods/burstable/pod${pod.uid}`,
+  };
+  return [
+    { ...common, conf: loopbackNetwork(), ifName: 'lo' },
+    { ...common, conf: host.network, ifName: 'eth0' },
+  ];
+}
+
+/** Starts the container's process and waits until it listens. */
+async function startProcess(labtool: string, netns: string, cgroup: string): Promise<LineProcess> {
+  let listening: () => void = () => undefined;
+  const ready = new Promise<'ready'>((resolve) => {
+    listening = () => resolve('ready');
+  });
+  const container = await startLines(labtool, labtoolArgs({ netns, cgroup }, ['serve', String(POD_PORT)]), {
+    onLine: listening,
+  });
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<'late'>((resolve) => {
+    timer = setTimeout(() => resolve('late'), START_TIMEOUT_MS);
+  });
+  const outcome = await Promise.race([ready, late, container.ended]);
+  clearTimeout(timer);
+  if (outcome === 'ready') return container;
+  await stopLines(container, 'SIGKILL', 0);
+  throw new LabError('LAB_PROCESS_ENDED', `the container did not start (${outcome}): ${container.stderrTail()}`);
+}
+
+/** @throws LabError LAB_CNI, LAB_COMMAND_FAILED, LAB_PROCESS_ENDED; nothing of the pod is left then */
+export async function createSandbox(host: SandboxHost, pod: PodRef): Promise<Sandbox> {
+  const netns = podNetns(host.labId, pod.uid);
+  const sandboxId = newId();
+  const containerId = newId();
+  const podCgroupDir = path.join(host.cgroupDir, 'kubepods', 'burstable', `pod${pod.uid}`);
+  const containerCgroupDir = path.join(podCgroupDir, containerId);
+  try {
+    await createCgroup(containerCgroupDir);
+    await createNetns(netns);
+    const [loopback, network] = attachments(host, pod, sandboxId);
+    await cniAdd(host.cni, loopback, netns);
+    const side = podSide(await cniAdd(host.cni, network, netns));
+    const process = await startProcess(host.labtool, netns, containerCgroupDir);
+    const startedAt = new Date().toISOString();
+    return { pod, sandboxId, containerId, netns, podCgroupDir, containerCgroupDir, process, startedAt, ...side };
+  } catch (error) {
+    await removeSandbox(host, { pod, sandboxId, netns, podCgroupDir }).catch((cause) => {
+      throw new AggregateError([error, cause], `${pod.name}: neither started nor removed`);
+    });
+    throw error;
+  }
+}
+
+/** Asks the process to end, then takes everything away. @param graceMs between SIGTERM and SIGKILL */
+export async function stopSandbox(host: SandboxHost, sandbox: Sandbox, graceMs: number): Promise<void> {
+  await stopLines(sandbox.process, 'SIGTERM', graceMs);
+  await removeSandbox(host, sandbox);
+}
+
+/** Whatever else runs in the pod (a shell, an attacker) ends with it. */
+async function removeSandbox(
+  host: SandboxHost,
+  sandbox: Pick<Sandbox, 'pod' | 'sandboxId' | 'netns' | 'podCgroupDir'>,
+): Promise<void> {
+  await killCgroup(sandbox.podCgroupDir);
+  const made = attachments(host, sandbox.pod, sandbox.sandboxId).toReversed();
+  for (const attachment of made) await cniDel(host.cni, attachment, sandbox.netns);
+  await deleteNetns(sandbox.netns);
+  await removeCgroup(sandbox.podCgroupDir);
+}

@@ -1,0 +1,37 @@
+/**
+ * Names of everything a lab makes, from its id alone: whoever knows the id can find and remove all of it, also after the
+ * supervisor was killed. Interfaces live inside the lab's namespaces, so only namespace, cgroup and directory names
+ * have to differ between labs.
+ */
+import { randomInt } from 'node:crypto';
+
+/** All labs of the machine. */
+export const LABS_DIR = '/run/bailiff-lab';
+/** Where `ip netns` keeps names. */
+export const NETNS_DIR = '/run/netns';
+
+const ID_LETTERS = 'abcdefghijklmnopqrstuvwxyz0123456789';
+const ID_LENGTH = 5;
+
+/** @param pick a random integer in [0, below); passed in by tests */
+export function newLabId(pick: (below: number) => number = (below) => randomInt(below)): string {
+  // Begins with a letter: it also becomes a DNS label.
+  let id = ID_LETTERS[pick(26)] as string;
+  while (id.length < ID_LENGTH) id += ID_LETTERS[pick(ID_LETTERS.length)];
+  return id;
+}
+
+export const isLabId = (text: string) => /^[a-z][a-z0-9]{1,15}$/.test(text);
+
+export const netnsPrefix = (labId: string) => `bl-${labId}-`;
+export const fabricNetns = (labId: string) => `${netnsPrefix(labId)}fabric`;
+export const nodeNetns = (labId: string, index: number) => `${netnsPrefix(labId)}n${index}`;
+/** A pod's namespace is named by its UID, never by its name: a pod recreated under the same name gets another one. */
+export const podNetns = (labId: string, podUid: string) => `${netnsPrefix(labId)}p-${podUid.slice(0, 13)}`;
+export const netnsPath = (netns: string) => `${NETNS_DIR}/${netns}`;
+export const cgroupName = (labId: string) => `bailiff-lab-${labId}`;
+
+/** One node of each lab has a name with dots, as nodes of many clouds do: subjects and keys must stand it. */
+export function nodeName(index: number, count: number): string {
+  return index === Math.min(1, count - 1) ? `node-${index}.lab.internal` : `node-${index}`;
+}

@@ -1,0 +1,56 @@
+/**
+ * Runs one short command to its end: output bounded, time bounded, failure told with the command's own words. For what
+ * stays running see children.ts.
+ */
+import { spawn } from 'node:child_process';
+import { LabError } from '../errors.ts';
+
+export interface ExecOptions {
+  input?: string | Buffer;
+  env?: Record<string, string>;
+  /** Default 15 s: the slowest command is a CNI plugin that waits for duplicate address detection, some 1.5 s. */
+  timeoutMs?: number;
+  cwd?: string;
+}
+
+/** Output kept of a command; more is cut, since nothing here reads that much. */
+const MAX_OUTPUT_BYTES = 8 * 1024 * 1024;
+
+/** The command's stdout. @throws LabError LAB_COMMAND_FAILED (with stderr), LAB_COMMAND_TIMEOUT, LAB_MISSING_PROGRAM */
+export function exec(command: string, args: readonly string[], options: ExecOptions = {}): Promise<string> {
+  const timeoutMs = options.timeoutMs ?? 15_000;
+  const line = [command, ...args].join(' ').slice(0, 300);
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, {
+      stdio: ['pipe', 'pipe', 'pipe'],
+      cwd: options.cwd,
+      env: options.env ? { ...process.env, ...options.env } : process.env,
+    });
+    const output = { stdout: '', stderr: '' };
+    const take = (key: 'stdout' | 'stderr') => (chunk: Buffer) => {
+      if (output[key].length < MAX_OUTPUT_BYTES) output[key] += chunk.toString();
+    };
+    child.stdout.on('data', take('stdout'));
+    child.stderr.on('data', take('stderr'));
+    let timedOut = false;
+    const timer = setTimeout(() => {
+      timedOut = true;
+      child.kill('SIGKILL');
+    }, timeoutMs);
+    child.on('error', (cause: NodeJS.ErrnoException) => {
+      clearTimeout(timer);
+      const code = cause.code === 'ENOENT' ? 'LAB_MISSING_PROGRAM' : 'LAB_COMMAND_FAILED';
+      reject(new LabError(code, `${line}: ${cause.message}`, { cause }));
+    });
+    child.on('close', (status, signal) => {
+      clearTimeout(timer);
+      if (status === 0) return resolve(output.stdout);
+      if (timedOut) return reject(new LabError('LAB_COMMAND_TIMEOUT', `${line}: not finished after ${timeoutMs} ms`));
+      const said = (output.stderr || output.stdout).trim().slice(-2000);
+      reject(new LabError('LAB_COMMAND_FAILED', `${line}: ${signal ?? `exit ${status}`}${said ? `: ${said}` : ''}`));
+    });
+    // A command that ends without reading its input closes the pipe; its exit status tells the story.
+    child.stdin.on('error', () => undefined);
+    child.stdin.end(options.input ?? '');
+  });
+}

@@ -1,0 +1,77 @@
+/**
+ * A child process that reports on stdout line by line (labtool, and apps with their JSON logs). Lines are handed on as they
+ * come; a line longer than the bound is cut, so that no child can make this process grow.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { LabError } from '../errors.ts';
+
+const MAX_LINE_BYTES = 256 * 1024;
+/** The end of stderr that a failure shows. */
+const MAX_STDERR_BYTES = 4_000;
+
+export interface LineProcess {
+  readonly child: ChildProcess;
+  readonly pid: number;
+  /** Resolves when the process is gone and its output read: exit status, or the signal's name. */
+  readonly ended: Promise<number | NodeJS.Signals>;
+  readonly hasEnded: () => boolean;
+  readonly stderrTail: () => string;
+  /** Ends stdin, at which labtool's count, talk and send finish. */
+  closeInput(data?: Buffer): void;
+}
+
+export interface LineOptions {
+  onLine?: (line: string) => void;
+  env?: Record<string, string>;
+  cwd?: string;
+}
+
+/** @throws LabError LAB_MISSING_PROGRAM when it cannot be started */
+export async function startLines(command: string, args: readonly string[], options: LineOptions = {}): Promise<LineProcess> {
+  const child = spawn(command, args, {
+    stdio: ['pipe', 'pipe', 'pipe'],
+    cwd: options.cwd,
+    env: options.env ? { ...process.env, ...options.env } : process.env,
+  });
+  let rest = '';
+  child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+    const lines = (rest + chunk).split('\n');
+    rest = (lines.pop() ?? '').slice(0, MAX_LINE_BYTES);
+    for (const line of lines) options.onLine?.(line);
+  });
+  let stderr = '';
+  child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
+    stderr = (stderr + chunk).slice(-MAX_STDERR_BYTES);
+  });
+  child.stdin.on('error', () => undefined);
+  let ended = false;
+  const end = new Promise<number | NodeJS.Signals>((resolve) => {
+    child.once('close', (status, signal) => {
+      ended = true;
+      resolve(status ?? signal ?? 1);
+    });
+  });
+  try {
+    await once(child, 'spawn');
+  } catch (cause) {
+    throw new LabError('LAB_MISSING_PROGRAM', `${command}: ${(cause as Error).message}`, { cause });
+  }
+  return {
+    child,
+    pid: child.pid as number,
+    ended: end,
+    hasEnded: () => ended,
+    stderrTail: () => stderr.trim(),
+    closeInput: (data) => child.stdin.end(data),
+  };
+}
+
+/** Sends a signal and waits for the end; SIGKILL after `graceMs`. */
+export async function stopLines(target: LineProcess, signal: NodeJS.Signals, graceMs: number): Promise<void> {
+  if (target.hasEnded()) return;
+  target.child.kill(signal);
+  const timer = setTimeout(() => target.child.kill('SIGKILL'), graceMs);
+  await target.ended;
+  clearTimeout(timer);
+}
