@@ -1,0 +1,280 @@
+/**
+ * The calls by which Bailiff acts on a cluster, each with its precondition: whoever acts on a pod names its UID, so a pod that
+ * was made anew under the same name is never hit (KUBE_CONFLICT). What has happened already counts as done where that is said.
+ */
+import { apiPath, type KubeApi } from './client.ts';
+import { KubeError } from './errors.ts';
+import type { KubeList, KubeObject, Node, Pod } from './types.ts';
+
+/** Which pod, for certain. */
+export interface PodRefWithUid {
+  namespace: string;
+  name: string;
+  uid: string;
+}
+interface CallOptions {
+  signal?: AbortSignal;
+  timeoutMs?: number;
+  /** The server checks everything and changes nothing. */
+  dryRun?: boolean;
+}
+
+const podPath = (pod: { namespace: string; name: string }) =>
+  apiPath`/api/v1/namespaces/${pod.namespace}/pods/${pod.name}`;
+const dryRunQuery = (options: CallOptions) => ({ dryRun: options.dryRun ? 'All' : undefined });
+const timing = ({ signal, timeoutMs }: CallOptions) => ({
+  ...(signal ? { signal } : {}),
+  ...(timeoutMs === undefined ? {} : { timeoutMs }),
+});
+
+/** The pod; null when there is none of that name. */
+export async function getPod(
+  client: KubeApi,
+  pod: { namespace: string; name: string },
+  options: CallOptions = {},
+): Promise<Pod | null> {
+  return orNull(client.request<Pod>({ path: podPath(pod), ...timing(options) }));
+}
+
+/**
+ * Merges labels and annotations into a pod; null removes one. The UID in the patch is the precondition: the server refuses to
+ * change it. @throws KubeError KUBE_CONFLICT when the UID is another, KUBE_NOT_FOUND
+ */
+export async function patchPod(
+  client: KubeApi,
+  pod: PodRefWithUid,
+  change: { labels?: Record<string, string | null>; annotations?: Record<string, string | null> },
+  options: CallOptions = {},
+): Promise<Pod> {
+  try {
+    return await client.request<Pod>({
+      verb: 'PATCH',
+      path: podPath(pod),
+      query: dryRunQuery(options),
+      body: { metadata: { uid: pod.uid, ...change } },
+      ...timing(options),
+    });
+  } catch (error) {
+    throw asUidConflict(error, pod);
+  }
+}
+
+/**
+ * Deletes a pod gracefully. @returns false when it was gone already
+ * @throws KubeError KUBE_CONFLICT when the name is now another pod's (then this one is gone too: the caller decides)
+ */
+export async function deletePod(
+  client: KubeApi,
+  pod: PodRefWithUid & { resourceVersion?: string; gracePeriodSeconds?: number },
+  options: CallOptions = {},
+): Promise<boolean> {
+  const { uid, resourceVersion, gracePeriodSeconds } = pod;
+  return doneOrGone(
+    client.request({
+      verb: 'DELETE',
+      path: podPath(pod),
+      query: dryRunQuery(options),
+      body: deleteOptions({ uid, resourceVersion, gracePeriodSeconds }),
+      ...timing(options),
+    }),
+  );
+}
+
+/**
+ * Evicts a pod, which honours disruption budgets. A 429 is not tried again here: the caller schedules.
+ * @returns false when it was gone already
+ * @throws KubeError KUBE_TOO_MANY_REQUESTS (a budget refuses; `retryAfterMs`), KUBE_CONFLICT as for `deletePod`
+ */
+export async function evictPod(
+  client: KubeApi,
+  pod: PodRefWithUid & { gracePeriodSeconds?: number },
+  options: CallOptions = {},
+): Promise<boolean> {
+  const { namespace, name, uid, gracePeriodSeconds } = pod;
+  return doneOrGone(
+    client.request({
+      verb: 'POST',
+      path: `${podPath(pod)}/eviction`,
+      body: {
+        apiVersion: 'policy/v1',
+        kind: 'Eviction',
+        metadata: { name, namespace },
+        deleteOptions: {
+          ...deleteOptions({ uid, gracePeriodSeconds }),
+          ...(options.dryRun ? { dryRun: ['All'] } : {}),
+        },
+      },
+      // With the UID as precondition a second eviction of the same pod does nothing that the first did not.
+      idempotent: true,
+      retryTooManyRequests: false,
+      ...timing(options),
+    }),
+  );
+}
+
+/** Marks a node unschedulable, or schedulable again. @throws KubeError KUBE_NOT_FOUND, KUBE_CONFLICT (other UID) */
+export async function cordonNode(
+  client: KubeApi,
+  node: { name: string; uid?: string },
+  unschedulable: boolean,
+  options: CallOptions = {},
+): Promise<Node> {
+  return client.request<Node>({
+    verb: 'PATCH',
+    path: apiPath`/api/v1/nodes/${node.name}`,
+    query: dryRunQuery(options),
+    body: { metadata: node.uid === undefined ? {} : { uid: node.uid }, spec: { unschedulable: unschedulable || null } },
+    ...timing(options),
+  });
+}
+
+export interface PodEvent {
+  /** Name of the Event object: the same name is created once, whatever is tried again. */
+  name: string;
+  pod: PodRefWithUid;
+  type: 'Normal' | 'Warning';
+  /** UpperCamelCase, at most 128 characters. */
+  reason: string;
+  /** At most 1024 bytes; longer text is cut. */
+  message: string;
+  /** What did it, for example `bailiff-responder`. */
+  component: string;
+  timeMs: number;
+}
+
+/** Creates an Event on a pod. @returns false when the Event was there already */
+export async function createEvent(client: KubeApi, event: PodEvent, options: CallOptions = {}): Promise<boolean> {
+  const time = new Date(event.timeMs).toISOString();
+  try {
+    await client.request({
+      verb: 'POST',
+      path: apiPath`/api/v1/namespaces/${event.pod.namespace}/events`,
+      query: dryRunQuery(options),
+      body: {
+        apiVersion: 'v1',
+        kind: 'Event',
+        metadata: { name: event.name, namespace: event.pod.namespace },
+        involvedObject: { apiVersion: 'v1', kind: 'Pod', ...event.pod },
+        type: event.type,
+        reason: event.reason,
+        message: cutToBytes(event.message, 1024),
+        source: { component: event.component },
+        firstTimestamp: time,
+        lastTimestamp: time,
+        count: 1,
+      },
+      idempotent: true,
+      ...timing(options),
+    });
+    return true;
+  } catch (error) {
+    if (error instanceof KubeError && error.code === 'KUBE_ALREADY_EXISTS') return false;
+    throw error;
+  }
+}
+
+const policyPath = (namespace: string) => apiPath`/apis/networking.k8s.io/v1/namespaces/${namespace}/networkpolicies`;
+
+/** The network policy; null when there is none of that name. */
+export function getNetworkPolicy(client: KubeApi, namespace: string, name: string, options: CallOptions = {}) {
+  const path = policyPath(namespace) + apiPath`/${name}`;
+  return orNull(client.request<KubeObject & { spec?: unknown }>({ path, ...timing(options) }));
+}
+
+/** Creates a network policy. @throws KubeError KUBE_ALREADY_EXISTS: it is never overwritten, the caller looks whose it is */
+export function createNetworkPolicy(
+  client: KubeApi,
+  policy: { metadata: { namespace: string; name: string } & Record<string, unknown>; spec: unknown },
+  options: CallOptions = {},
+): Promise<KubeObject> {
+  return client.request<KubeObject>({
+    verb: 'POST',
+    path: policyPath(policy.metadata.namespace),
+    query: dryRunQuery(options),
+    body: { apiVersion: 'networking.k8s.io/v1', kind: 'NetworkPolicy', ...policy },
+    idempotent: true,
+    ...timing(options),
+  });
+}
+
+/** Deletes a network policy by name and UID. @returns false when it was gone already */
+export function deleteNetworkPolicy(
+  client: KubeApi,
+  policy: { namespace: string; name: string; uid?: string },
+  options: CallOptions = {},
+): Promise<boolean> {
+  return doneOrGone(
+    client.request({
+      verb: 'DELETE',
+      path: policyPath(policy.namespace) + apiPath`/${policy.name}`,
+      query: dryRunQuery(options),
+      ...(policy.uid === undefined ? {} : { body: deleteOptions({ uid: policy.uid }) }),
+      ...timing(options),
+    }),
+  );
+}
+
+/** One object of any kind by its path; null when there is none. */
+export function getObject<T = KubeObject>(client: KubeApi, path: string, options: CallOptions = {}): Promise<T | null> {
+  return orNull(client.request<T>({ path, ...timing(options) }));
+}
+
+/** A whole collection, page by page. @throws KubeError KUBE_GONE when the pages took too long; ask again */
+export async function* listAll<T = KubeObject>(
+  client: KubeApi,
+  path: string,
+  options: CallOptions & { labelSelector?: string; fieldSelector?: string; limit?: number } = {},
+): AsyncGenerator<T> {
+  const { labelSelector, fieldSelector, limit = 500 } = options;
+  let token: string | undefined;
+  do {
+    const query = { labelSelector, fieldSelector, limit, continue: token };
+    const page: KubeList<T> = await client.request<KubeList<T>>({ path, query, ...timing(options) });
+    yield* page.items ?? [];
+    token = page.metadata.continue || undefined;
+  } while (token !== undefined);
+}
+
+function deleteOptions(from: {
+  uid: string;
+  resourceVersion?: string | undefined;
+  gracePeriodSeconds?: number | undefined;
+}) {
+  const { uid, resourceVersion, gracePeriodSeconds } = from;
+  return {
+    apiVersion: 'v1',
+    kind: 'DeleteOptions',
+    preconditions: { uid, ...(resourceVersion === undefined ? {} : { resourceVersion }) },
+    ...(gracePeriodSeconds === undefined ? {} : { gracePeriodSeconds }),
+  };
+}
+
+async function doneOrGone(call: Promise<unknown>): Promise<boolean> {
+  return (await orNull(call.then(() => true))) ?? false;
+}
+
+async function orNull<T>(call: Promise<T>): Promise<T | null> {
+  try {
+    return await call;
+  } catch (error) {
+    if (error instanceof KubeError && error.code === 'KUBE_NOT_FOUND') return null;
+    throw error;
+  }
+}
+
+/** A patch that would change the UID is refused as 409 by some servers and as invalid (422, immutable field) by others. */
+function asUidConflict(error: unknown, pod: PodRefWithUid): unknown {
+  if (!(error instanceof KubeError) || error.status !== 422 || !/metadata\.uid/.test(error.message)) return error;
+  const message = `pod ${pod.namespace}/${pod.name} is no longer ${pod.uid}: ${error.message}`;
+  return new KubeError('KUBE_CONFLICT', message, { status: 422, reason: error.reason }, { cause: error });
+}
+
+function cutToBytes(text: string, maxBytes: number): string {
+  const bytes = Buffer.from(text, 'utf8');
+  if (bytes.length <= maxBytes) return text;
+  // A cut within a character leaves a replacement mark, which is dropped.
+  return `${bytes
+    .subarray(0, maxBytes - 3)
+    .toString('utf8')
+    .replace(/�$/, '')}…`;
+}

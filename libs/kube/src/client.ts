@@ -1,0 +1,234 @@
+/**
+ * Requests to a Kubernetes API server: JSON in, JSON out, typed errors, bounded retries, and the raw watch on which the reflector
+ * stands. An expired token (401) is read anew from its source and the request sent once more.
+ *
+ * Retried with backoff: no connection, no answer in time, 429, 500, 503 and other 5xx; by default for every verb but POST, because a
+ * POST that was not answered may have been carried out.
+ */
+import { type BackoffOptions, backoffMs, DEFAULT_BACKOFF, pause } from './backoff.ts';
+import { CredentialStore, type Credentials, type KubeSource, loadKubeConfig } from './credentials.ts';
+import { errorOfStatus, KubeError } from './errors.ts';
+import { type Answer, type Exchange, exchange, stream } from './http.ts';
+import { LineSplitter } from './lines.ts';
+
+export type Verb = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+export type Query = Readonly<Record<string, string | number | boolean | undefined>>;
+
+export interface RequestOptions {
+  verb?: Verb;
+  /** From the root, for example `/api/v1/pods`; names in it already encoded (see `apiPath`). */
+  path: string;
+  query?: Query;
+  body?: unknown;
+  /** Of the body; a PATCH is `application/merge-patch+json` unless said otherwise. */
+  contentType?: string;
+  accept?: string;
+  /** For one attempt; 15 s unless said otherwise. */
+  timeoutMs?: number;
+  signal?: AbortSignal;
+  /** Attempts in all, 4 unless said otherwise. */
+  attempts?: number;
+  /** Whether it may be sent again when nobody knows if it was carried out; true for all but POST. */
+  idempotent?: boolean;
+  /** False: a 429 is given back at once (an eviction that a disruption budget refuses). */
+  retryTooManyRequests?: boolean;
+}
+
+export interface WatchEvent {
+  type: string;
+  object: unknown;
+}
+
+export interface WatchOptions {
+  path: string;
+  query?: Query;
+  accept?: string;
+  signal?: AbortSignal;
+  /** For the headers of the answer. */
+  timeoutMs?: number;
+  /** Nothing at all for this long ends the watch with KUBE_INACTIVE. */
+  inactivityMs: number;
+  onOpen?(): void;
+  onEvent(event: WatchEvent): void;
+}
+
+/** What the reflector, the elector and the calls need; a test may give its own. */
+export interface KubeApi {
+  request<T = unknown>(options: RequestOptions): Promise<T>;
+  /** Resolves when the server ends the watch; rejects with a KubeError otherwise. */
+  watch(options: WatchOptions): Promise<void>;
+}
+
+export interface ClientStats {
+  requests: number;
+  retries: number;
+  /** By KubeError code. */
+  errors: Map<string, number>;
+  credentialReloads: number;
+}
+
+export interface ClientOptions {
+  backoff?: BackoffOptions;
+  random?: () => number;
+  /** Sent as User-Agent, which audit logs of the server show. */
+  userAgent?: string;
+}
+
+const DEFAULT_TIMEOUT_MS = 15_000;
+const DEFAULT_ATTEMPTS = 4;
+
+export class KubeClient implements KubeApi {
+  #store: CredentialStore;
+  #backoff: BackoffOptions;
+  #random: () => number;
+  #userAgent: string;
+  #counts = { requests: 0, retries: 0, errors: new Map<string, number>() };
+
+  constructor(store: CredentialStore, options: ClientOptions = {}) {
+    this.#store = store;
+    this.#backoff = options.backoff ?? DEFAULT_BACKOFF;
+    this.#random = options.random ?? Math.random;
+    this.#userAgent = options.userAgent ?? 'bailiff';
+  }
+
+  get stats(): ClientStats {
+    return { ...this.#counts, credentialReloads: this.#store.reloads };
+  }
+
+  /** @throws KubeError with the code of the last attempt */
+  async request<T = unknown>(options: RequestOptions): Promise<T> {
+    const verb = options.verb ?? 'GET';
+    const attempts = options.attempts ?? DEFAULT_ATTEMPTS;
+    const idempotent = options.idempotent ?? verb !== 'POST';
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return (await this.#once(verb, options)) as T;
+      } catch (error) {
+        const last = attempt >= attempts || !(error instanceof KubeError) || !mayRetry(error, idempotent, options);
+        if (last || options.signal?.aborted) throw error;
+        this.#counts.retries += 1;
+        await pause(backoffMs(attempt, this.#backoff, this.#random(), error.retryAfterMs), options.signal);
+      }
+    }
+  }
+
+  async watch(options: WatchOptions): Promise<void> {
+    const target = options.path + queryString({ ...options.query, watch: true });
+    const what = `watch ${options.path}`;
+    const splitter = new LineSplitter((line) => options.onEvent(parse(line, what) as WatchEvent));
+    await this.#authenticated((credentials) =>
+      stream(credentials, {
+        ...this.#exchange('GET', target, options),
+        timeoutMs: options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
+        inactivityMs: options.inactivityMs,
+        onOpen: () => options.onOpen?.(),
+        onChunk: (chunk) => splitter.push(chunk),
+        onRefused: (answer) => refusal(answer, what),
+      }),
+    );
+    if (splitter.pendingBytes > 0) throw this.#count(new KubeError('KUBE_UNREACHABLE', `${what}: cut within an event`));
+  }
+
+  /** Ends all connections. */
+  close(): void {
+    this.#store.close();
+  }
+
+  #once(verb: Verb, options: RequestOptions): Promise<unknown> {
+    const target = options.path + queryString(options.query ?? {});
+    const what = `${verb} ${options.path}`;
+    const plan = this.#exchange(verb, target, options);
+    return this.#authenticated(async (credentials) => {
+      const answer = await exchange(credentials, plan);
+      if (answer.status < 200 || answer.status > 299) throw refusal(answer, what);
+      return parse(answer.body.toString('utf8'), what);
+    });
+  }
+
+  /** Runs it; after a 401 reads the credentials anew and runs it once more. */
+  async #authenticated<T>(run: (credentials: Credentials) => Promise<T>): Promise<T> {
+    this.#counts.requests += 1;
+    const credentials = await this.#store.get();
+    try {
+      return await run(credentials);
+    } catch (error) {
+      if (!(error instanceof KubeError) || error.code !== 'KUBE_UNAUTHORIZED') throw this.#count(error);
+      this.#count(error);
+    }
+    await this.#store.reload(credentials);
+    const renewed = await this.#store.get();
+    return run(renewed).catch((error) => {
+      throw this.#count(error);
+    });
+  }
+
+  #exchange(method: string, target: string, options: RequestOptions | WatchOptions): Exchange {
+    const headers: Record<string, string> = {
+      accept: options.accept ?? 'application/json',
+      'user-agent': this.#userAgent,
+    };
+    let body: string | null = null;
+    if ('body' in options && options.body !== undefined) {
+      body = JSON.stringify(options.body);
+      const fallback = method === 'PATCH' ? 'application/merge-patch+json' : 'application/json';
+      headers['content-type'] = options.contentType ?? fallback;
+      headers['content-length'] = String(Buffer.byteLength(body));
+    }
+    return {
+      method,
+      target,
+      headers,
+      body,
+      timeoutMs: options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
+      signal: options.signal,
+    };
+  }
+
+  #count(error: unknown): unknown {
+    if (error instanceof KubeError && error.code !== 'KUBE_ABORTED') {
+      this.#counts.errors.set(error.code, (this.#counts.errors.get(error.code) ?? 0) + 1);
+    }
+    return error;
+  }
+}
+
+/** A client for the cluster of a kubeconfig. @throws KubeError KUBE_CONFIG */
+export function loadKube(source: KubeSource & ClientOptions = {}): KubeClient {
+  return new KubeClient(new CredentialStore(() => loadKubeConfig(source)), source);
+}
+
+/** A path of literal parts and names: names are encoded, so that none can step out of its place. */
+export function apiPath(parts: TemplateStringsArray, ...names: string[]): string {
+  return parts.reduce((path, part, index) => path + encodeURIComponent(names[index - 1] ?? '') + part);
+}
+
+function mayRetry(error: KubeError, idempotent: boolean, options: RequestOptions): boolean {
+  if (error.code === 'KUBE_TOO_MANY_REQUESTS') return options.retryTooManyRequests ?? true;
+  return error.retryable && idempotent;
+}
+
+function refusal(answer: Answer, what: string): KubeError {
+  let body: unknown = null;
+  try {
+    body = JSON.parse(answer.body.toString('utf8'));
+  } catch {
+    // A proxy's HTML page, say: the status alone tells enough.
+  }
+  const retryAfter = answer.headers['retry-after'];
+  return errorOfStatus(answer.status, body, what, retryAfter);
+}
+
+function parse(text: string, what: string): unknown {
+  try {
+    return text === '' ? null : JSON.parse(text);
+  } catch (cause) {
+    throw new KubeError('KUBE_PROTOCOL', `${what}: answer is no JSON`, {}, { cause });
+  }
+}
+
+function queryString(query: Query): string {
+  const pairs = Object.entries(query).flatMap(([name, value]) =>
+    value === undefined ? [] : [`${encodeURIComponent(name)}=${encodeURIComponent(String(value))}`],
+  );
+  return pairs.length === 0 ? '' : `?${pairs.join('&')}`;
+}

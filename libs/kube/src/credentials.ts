@@ -1,0 +1,142 @@
+/**
+ * Who we are to the API server. @kubernetes/client-node reads the kubeconfig and applies its authentication (certificates, bearer
+ * tokens, exec and file plug-ins, proxies); this file keeps the result, renews it, and reads everything anew after a 401.
+ *
+ * Only `dist/config.js` is imported: the package's index brings every generated model, some 30 MB of a process.
+ */
+
+import type { RequestOptions } from 'node:https';
+import { Agent } from 'node:https';
+import { KubeConfig } from '@kubernetes/client-node/dist/config.js';
+import { KubeError } from './errors.ts';
+
+export interface KubeSource {
+  /** Path of a kubeconfig; empty: KUBECONFIG, ~/.kube/config, or the pod's service account. */
+  kubeconfig?: string;
+  /** Context to use instead of the current one. */
+  context?: string;
+}
+
+export interface Credentials {
+  /** Scheme, host and port, with a path prefix if the server has one; no trailing slash. */
+  server: URL;
+  agent: Agent;
+  headers: Record<string, string>;
+}
+
+/** Service account tokens on disk are rotated by the kubelet at 80 % of their life, at least every hour. */
+const RENEW_MS = 60_000;
+/** Watches and requests of one process; a bound against a leak, never met in ordinary work. */
+const MAX_SOCKETS = 64;
+const IDLE_SOCKET_MS = 60_000;
+
+/** Loads a kubeconfig. @throws KubeError KUBE_CONFIG */
+export function loadKubeConfig(source: KubeSource): KubeConfig {
+  const config = new KubeConfig();
+  const name = source.kubeconfig || 'default kubeconfig';
+  try {
+    if (source.kubeconfig) config.loadFromFile(source.kubeconfig);
+    else config.loadFromDefault();
+  } catch (cause) {
+    throw new KubeError('KUBE_CONFIG', `${name}: ${(cause as Error).message}`, {}, { cause });
+  }
+  if (source.context) config.setCurrentContext(source.context);
+  const server = config.getCurrentCluster()?.server;
+  if (!server || !config.getCurrentUser()) {
+    const context = config.getCurrentContext() || '(none)';
+    throw new KubeError('KUBE_CONFIG', `${name}: context ${context} names no known cluster and user`);
+  }
+  if (!server.startsWith('https://')) {
+    throw new KubeError(
+      'KUBE_CONFIG',
+      `${name}: ${server}: only https is spoken, a token over plain http is given away`,
+    );
+  }
+  return config;
+}
+
+export class CredentialStore {
+  #load: () => KubeConfig;
+  #config: KubeConfig;
+  #current: Promise<Credentials> | null = null;
+  #madeAtMs = 0;
+  #last: { credentials: Credentials; fingerprint: string } | null = null;
+  /** Times the credentials were read from their source after a 401. */
+  reloads = 0;
+
+  /** @throws KubeError KUBE_CONFIG */
+  constructor(load: () => KubeConfig) {
+    this.#load = load;
+    this.#config = load();
+  }
+
+  /** Credentials in force; renewed every minute. @throws KubeError KUBE_CONFIG */
+  get(): Promise<Credentials> {
+    if (!this.#current || performance.now() - this.#madeAtMs > RENEW_MS) {
+      this.#madeAtMs = performance.now();
+      this.#current = this.#apply();
+      // A failure is given to whoever asked, and asked for again next time.
+      this.#current.catch(() => {
+        this.#current = null;
+      });
+    }
+    return this.#current;
+  }
+
+  /** After a 401: reads kubeconfig, tokens and certificates anew. `seen`: the credentials that were refused. */
+  async reload(seen: Credentials): Promise<void> {
+    // Many requests are refused at once; the first reload serves them all.
+    if (this.#last?.credentials !== seen) return;
+    this.reloads += 1;
+    this.#last = null;
+    this.#config = this.#load();
+    this.#current = null;
+  }
+
+  close(): void {
+    this.#last?.credentials.agent.destroy();
+  }
+
+  async #apply(): Promise<Credentials> {
+    const options: RequestOptions = { headers: {} };
+    try {
+      await this.#config.applyToHTTPSOptions(options);
+    } catch (cause) {
+      throw new KubeError('KUBE_CONFIG', `authentication: ${(cause as Error).message}`, {}, { cause });
+    }
+    const headers = Object.fromEntries(
+      Object.entries(options.headers ?? {}).flatMap(([name, value]) =>
+        value === undefined ? [] : [[name, `${value}`.trim()]],
+      ),
+    );
+    if (options.auth) headers['Authorization'] = `Basic ${Buffer.from(options.auth).toString('base64')}`;
+    const fingerprint = JSON.stringify([options.ca, options.cert, options.key, options.servername, headers]);
+    if (this.#last?.fingerprint === fingerprint) return this.#last.credentials;
+    const cluster = this.#config.getCurrentCluster();
+    const server = new URL((cluster?.server ?? '').replace(/\/+$/, ''));
+    // The agent that the library makes has no keep-alive; it is used only where it goes through a proxy.
+    const agent = cluster?.proxyUrl ? (options.agent as Agent) : makeAgent(options);
+    const credentials = { server, agent, headers };
+    for (const socket of Object.values(this.#last?.credentials.agent.freeSockets ?? {}).flat()) socket?.destroy();
+    this.#last = { credentials, fingerprint };
+    return credentials;
+  }
+}
+
+function makeAgent({ ca, cert, key, passphrase, servername, rejectUnauthorized }: RequestOptions): Agent {
+  return new Agent({
+    ca,
+    cert,
+    key,
+    passphrase,
+    servername,
+    ...(rejectUnauthorized === undefined ? {} : { rejectUnauthorized }),
+    keepAlive: true,
+    // A peer that vanished without a word is found by the kernel, whatever the server's bookmarks do.
+    keepAliveMsecs: 15_000,
+    maxSockets: MAX_SOCKETS,
+    maxFreeSockets: 8,
+    scheduling: 'lifo',
+    timeout: IDLE_SOCKET_MS,
+  });
+}

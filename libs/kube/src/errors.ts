@@ -1,0 +1,118 @@
+/**
+ * What goes wrong between us and a Kubernetes API server, as one typed error with a stable code. Whether a retry can help is
+ * decided here once, so that no caller reads status numbers.
+ */
+
+export type KubeErrorCode =
+  /** The kubeconfig cannot be used. */
+  | 'KUBE_CONFIG'
+  /** No connection, or it broke before an answer. */
+  | 'KUBE_UNREACHABLE'
+  /** No answer in time. */
+  | 'KUBE_TIMEOUT'
+  /** A watch on which nothing came for the inactivity time. */
+  | 'KUBE_INACTIVE'
+  | 'KUBE_UNAUTHORIZED'
+  | 'KUBE_FORBIDDEN'
+  | 'KUBE_NOT_FOUND'
+  /** Stale resourceVersion, or a precondition (UID) that does not hold. */
+  | 'KUBE_CONFLICT'
+  | 'KUBE_ALREADY_EXISTS'
+  /** 410: the resourceVersion or continue token is too old. */
+  | 'KUBE_GONE'
+  | 'KUBE_INVALID'
+  /** 429: throttled, or a disruption budget that refuses an eviction. */
+  | 'KUBE_TOO_MANY_REQUESTS'
+  | 'KUBE_SERVER'
+  /** An answer that is no JSON, or larger than a bound. */
+  | 'KUBE_PROTOCOL'
+  | 'KUBE_ABORTED';
+
+export interface KubeErrorData {
+  /** HTTP status; 0 when there was none. */
+  status?: number;
+  /** `reason` of the Status object; empty when there is none. */
+  reason?: string;
+  /** From Retry-After or Status.details; null when the server named no time. */
+  retryAfterMs?: number | null;
+}
+
+export class KubeError extends Error {
+  readonly code: KubeErrorCode;
+  readonly status: number;
+  readonly reason: string;
+  readonly retryAfterMs: number | null;
+  /** 6 for a kubeconfig that cannot be used; otherwise left to the process frame. */
+  readonly exitCode: number | undefined;
+
+  constructor(code: KubeErrorCode, message: string, data: KubeErrorData = {}, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'KubeError';
+    this.code = code;
+    this.status = data.status ?? 0;
+    this.reason = data.reason ?? '';
+    this.retryAfterMs = data.retryAfterMs ?? null;
+    this.exitCode = code === 'KUBE_CONFIG' ? 6 : undefined;
+  }
+
+  /** True when the same request may succeed later without anything being changed. */
+  get retryable(): boolean {
+    return RETRYABLE.has(this.code);
+  }
+}
+
+const RETRYABLE: ReadonlySet<KubeErrorCode> = new Set([
+  'KUBE_UNREACHABLE',
+  'KUBE_TIMEOUT',
+  'KUBE_INACTIVE',
+  'KUBE_TOO_MANY_REQUESTS',
+  'KUBE_SERVER',
+]);
+
+/** A server that asks for a longer wait than this is asked again after this. */
+export const MAX_RETRY_AFTER_MS = 60_000;
+
+interface StatusObject {
+  kind?: unknown;
+  code?: unknown;
+  reason?: unknown;
+  message?: unknown;
+  details?: { retryAfterSeconds?: unknown } | null;
+}
+
+const CODE_OF_STATUS: Record<number, KubeErrorCode> = {
+  400: 'KUBE_INVALID',
+  401: 'KUBE_UNAUTHORIZED',
+  403: 'KUBE_FORBIDDEN',
+  404: 'KUBE_NOT_FOUND',
+  409: 'KUBE_CONFLICT',
+  410: 'KUBE_GONE',
+  422: 'KUBE_INVALID',
+  429: 'KUBE_TOO_MANY_REQUESTS',
+};
+
+/**
+ * The error of an answer: by its HTTP status and, when the body is a Status object, its reason.
+ * @param status 0 when it comes from an ERROR event of a watch: then the Status's own code counts
+ */
+export function errorOfStatus(status: number, body: unknown, what: string, retryAfter?: string): KubeError {
+  const object: StatusObject = typeof body === 'object' && body !== null ? body : {};
+  const code = status || (typeof object.code === 'number' ? object.code : 500);
+  const reason = typeof object.reason === 'string' ? object.reason : '';
+  const text = typeof object.message === 'string' ? object.message : reason || `status ${code}`;
+  const data = { status: code, reason, retryAfterMs: retryAfterMs(retryAfter, object) };
+  return new KubeError(codeOf(code, reason), `${what}: ${text}`, data);
+}
+
+function codeOf(status: number, reason: string): KubeErrorCode {
+  if (reason === 'AlreadyExists') return 'KUBE_ALREADY_EXISTS';
+  // Both are told as 410 by some servers and as 400 or 500 with this reason by others.
+  if (reason === 'Expired' || reason === 'Gone') return 'KUBE_GONE';
+  return CODE_OF_STATUS[status] ?? (status >= 500 ? 'KUBE_SERVER' : 'KUBE_INVALID');
+}
+
+function retryAfterMs(header: string | undefined, { details }: StatusObject): number | null {
+  const seconds = header !== undefined && /^\d+$/.test(header) ? Number(header) : details?.retryAfterSeconds;
+  if (typeof seconds !== 'number' || !Number.isFinite(seconds) || seconds < 0) return null;
+  return Math.min(seconds * 1000, MAX_RETRY_AFTER_MS);
+}

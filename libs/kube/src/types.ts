@@ -1,0 +1,80 @@
+/** The parts of Kubernetes objects that Bailiff reads, as they are in JSON (times are ISO text). Everything may be missing. */
+
+export interface ObjectMeta {
+  name: string;
+  namespace?: string;
+  uid: string;
+  resourceVersion: string;
+  creationTimestamp?: string;
+  deletionTimestamp?: string;
+  labels?: Record<string, string>;
+  annotations?: Record<string, string>;
+  ownerReferences?: OwnerReference[];
+}
+export interface OwnerReference {
+  apiVersion: string;
+  kind: string;
+  name: string;
+  uid: string;
+  controller?: boolean;
+}
+export interface KubeObject {
+  apiVersion?: string;
+  kind?: string;
+  metadata: ObjectMeta;
+}
+export interface KubeList<T = KubeObject> {
+  metadata: { resourceVersion?: string; continue?: string; remainingItemCount?: number };
+  items: T[] | null;
+}
+
+export interface ProbeHandler {
+  httpGet?: { port: number | string };
+  tcpSocket?: { port: number | string };
+  grpc?: { port: number };
+}
+export interface Container {
+  name: string;
+  restartPolicy?: string;
+  ports?: { name?: string; containerPort: number; protocol?: string }[];
+  livenessProbe?: ProbeHandler;
+  readinessProbe?: ProbeHandler;
+  startupProbe?: ProbeHandler;
+}
+export interface ContainerStatus {
+  name: string;
+  containerID?: string;
+}
+export interface Pod extends KubeObject {
+  spec?: {
+    nodeName?: string;
+    hostNetwork?: boolean;
+    serviceAccountName?: string;
+    containers?: Container[];
+    initContainers?: Container[];
+    ephemeralContainers?: Container[];
+  };
+  status?: {
+    phase?: string;
+    podIP?: string;
+    podIPs?: { ip: string }[];
+    conditions?: { type: string; status: string }[];
+    containerStatuses?: ContainerStatus[];
+    initContainerStatuses?: ContainerStatus[];
+    ephemeralContainerStatuses?: ContainerStatus[];
+  };
+}
+export interface Node extends KubeObject {
+  spec?: { podCIDR?: string; podCIDRs?: string[]; unschedulable?: boolean };
+  status?: { addresses?: { type: string; address: string }[] };
+}
+export interface Lease extends KubeObject {
+  spec?: {
+    holderIdentity?: string | null;
+    leaseDurationSeconds?: number | null;
+    /** RFC 3339 with microseconds. */
+    acquireTime?: string | null;
+    renewTime?: string | null;
+    leaseTransitions?: number | null;
+  };
+}
