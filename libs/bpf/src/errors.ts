@@ -61,39 +61,39 @@ function codeOf(operation: string): BpfErrorCode {
   return CODE_OF.find(([pattern]) => pattern.test(operation))?.[1] ?? 'SYSTEM';
 }
 
-function permissionHint(code: BpfErrorCode): string {
-  if (code === 'NETLINK') return 'needs CAP_NET_ADMIN';
-  if (code === 'SYSTEM') return 'needs CAP_SYS_ADMIN';
-  if (code === 'BPF_LINK')
-    return 'needs CAP_BPF and CAP_NET_ADMIN, or the link no longer runs the program that was expected';
-  if (code === 'BPF_PIN') return 'needs CAP_BPF (a pin: also CAP_SYS_ADMIN), and the path must lie in a bpffs';
-  return 'needs CAP_BPF and CAP_NET_ADMIN (LSM and tracing programs: also CAP_PERFMON), or the kernel is locked down';
-}
+const PERMISSION_HINT: Readonly<Partial<Record<BpfErrorCode, string>>> = {
+  NETLINK: 'needs CAP_NET_ADMIN',
+  SYSTEM: 'needs CAP_SYS_ADMIN',
+  BPF_LINK: 'needs CAP_BPF and CAP_NET_ADMIN; on an update with an expected program: another one runs',
+  BPF_PIN: 'needs CAP_BPF, and a path in a bpffs that this process may write to',
+};
+const PERMISSION_HINT_ELSE =
+  'needs CAP_BPF and CAP_NET_ADMIN (LSM and tracing programs: also CAP_PERFMON), and a kernel that permits it';
+
+/** By code and errno; `*` stands for any code. */
+const HINTS: Readonly<Record<string, string>> = {
+  'BPF_LOAD EACCES': 'the verifier refused the program: see verifierLog',
+  'BPF_LOAD EINVAL': 'the verifier refused the program, or a pinned map has another shape: see verifierLog',
+  'BPF_LOAD E2BIG': 'the program is too complex for the verifier of this kernel',
+  'BPF_LOAD ENOSPC': 'the verifier log did not fit its buffer',
+  'BPF_MAP E2BIG': 'the map is full',
+  'BPF_MAP ENOSPC': 'the map is full',
+  'BPF_PIN EEXIST': 'the path is taken',
+  'BPF_ATTACH EEXIST': 'the program or its filter is attached there already',
+  'BPF_ATTACH EINVAL': 'the kernel may lack tcx (6.6)',
+  'BPF_ATTACH ESTALE': 'somebody else changed the programs at this hook in the meantime',
+  'BPF_LINK EEXIST': 'the program is attached at this hook already',
+  'BPF_LINK ENOLINK': 'the interface is gone',
+  '* ENODEV': 'the interface is gone',
+  '* ENOMEM': 'out of memory: lower the map sizes, or raise the memory limit of the cgroup',
+};
 
 /** What an operator can do about it; null when that is not known. */
 export function hintFor(code: BpfErrorCode, errno: string): string | null {
-  if (code === 'BPF_CLOSED') return null;
-  switch (errno) {
-    case 'EPERM':
-    case 'EACCES':
-      return code === 'BPF_LOAD' && errno === 'EACCES' ? 'the verifier refused the program' : permissionHint(code);
-    case 'ENOSPC':
-      return code === 'BPF_LOAD' ? 'the verifier log did not fit' : 'the map has no room for another entry';
-    case 'E2BIG':
-      return code === 'BPF_MAP' ? 'the map is full' : 'the program or its arguments are too large for this kernel';
-    case 'ENOMEM':
-      return 'out of memory: lower the map sizes, or raise the memory limit of the cgroup';
-    case 'ENODEV':
-      return 'the interface is gone';
-    case 'EEXIST':
-      return code === 'BPF_PIN' ? 'the path is taken' : null;
-    case 'EINVAL':
-      return code === 'BPF_ATTACH' ? 'the kernel may lack tcx (6.6) or clsact' : null;
-    case 'ESTALE':
-      return 'somebody else changed the programs at this hook in the meantime';
-    default:
-      return null;
-  }
+  const known = HINTS[`${code} ${errno}`] ?? HINTS[`* ${errno}`];
+  if (known !== undefined) return known;
+  if (errno === 'EPERM' || errno === 'EACCES') return PERMISSION_HINT[code] ?? PERMISSION_HINT_ELSE;
+  return null;
 }
 
 export interface BpfErrorInit {
