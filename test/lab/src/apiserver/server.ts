@@ -1,0 +1,190 @@
+// The API stand-in as one object: everything wired together, started, and closed.
+//
+// `startApiServer` is what tests and the lab use. Closing ends watches, timers and connections; the certificate
+// directory stays, so that a server started again on it (and its port) is the same one to its clients.
+
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { createServer, type Server } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { Tokens, type TokenUser } from './auth.ts';
+import { keepBudgets } from './budgets.ts';
+import { ensureCertificates } from './certs.ts';
+import { crdStorage, resourcesOf } from './crds.ts';
+import { Faults } from './faults.ts';
+import { GarbageCollector } from './garbage.ts';
+import { ResourceHandler } from './handler.ts';
+import { HttpLayer } from './http.ts';
+import { writeKubeconfig } from './kubeconfig.ts';
+import { Operations } from './operations.ts';
+import { Registry } from './registry.ts';
+import { RequestLog, type RequestRecord } from './requests.ts';
+import { Store } from './store.ts';
+import { Watches } from './watch.ts';
+
+export interface ApiServerOptions {
+  /** Directory for certificates and kubeconfigs; created if absent. */
+  certDir: string;
+  /** Default 0: any free one. */
+  port?: number;
+  host?: string;
+  /** Known tokens. Default: one user `admin` with a random token. */
+  tokens?: TokenUser[];
+  /** Changes kept for watches and old lists. Default 20,000. */
+  historyLimit?: number;
+  /** Default 10,000; a real server's is a minute. */
+  bookmarkIntervalMs?: number;
+  /** Version before the first write. Default 1000. */
+  startVersion?: number;
+  /** Events kept; the oldest go first. Default 10,000. */
+  maxEvents?: number;
+  /** Milliseconds since the epoch. */
+  nowMs?: () => number;
+  onRequest?: (record: RequestRecord) => void;
+}
+
+export interface ApiServer {
+  url: string;
+  port: number;
+  caFile: string;
+  /** Path of the kubeconfig of a user given at start. */
+  kubeconfigPath(user?: string): string;
+  /** The token of a user given at start. */
+  token(user?: string): string;
+  store: Store;
+  /** The verbs, in this process, without HTTP, authorisation or faults. */
+  api: Operations;
+  faults: Faults;
+  requests: RequestLog;
+  /** Watches open now. */
+  openWatches(): number;
+  close(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** Watch bookmarks are frequent, so that tests see some. */
+const defaultBookmarkIntervalMs = 10_000;
+
+/** Events are the one kind that nobody deletes; a real server forgets them after an hour. */
+const defaultMaxEvents = 10_000;
+
+const initialNamespaces = ['default', 'kube-node-lease', 'kube-public', 'kube-system'];
+
+export async function startApiServer(options: ApiServerOptions): Promise<ApiServer> {
+  const host = options.host ?? '127.0.0.1';
+  const users = options.tokens ?? [
+    { user: 'admin', token: randomBytes(16).toString('hex'), groups: ['system:masters'] },
+  ];
+  assert(users.length > 0, 'a server that knows no token is of no use');
+  const nowMs = options.nowMs ?? Date.now;
+  const certificates = await ensureCertificates(options.certDir, host);
+
+  const store = new Store({ historyLimit: options.historyLimit, startVersion: options.startVersion });
+  const registry = new Registry();
+  const tokens = new Tokens(users);
+  const log = new RequestLog();
+  if (options.onRequest !== undefined) log.listen(options.onRequest);
+  const watches = new Watches(store, options.bookmarkIntervalMs ?? defaultBookmarkIntervalMs);
+  const operations: Operations = new Operations(store, registry, nowMs, {
+    admit: () => {},
+    orphan: (uid) => garbage.orphan(uid),
+  });
+  const garbage = new GarbageCollector(operations);
+  registerCustomResources(store, registry);
+  limitEvents(store, options.maxEvents ?? defaultMaxEvents);
+  provideServiceAccounts(operations);
+  keepBudgets(store);
+  for (const name of initialNamespaces) operations.create('namespaces', { metadata: { name } });
+
+  const faults = new Faults({
+    cutWatches: () => watches.cutAll(),
+    stallWatches: (on) => watches.stall(on),
+    compact: () => store.compact(),
+    expireTokens: (user) => tokens.expire(user),
+    restoreTokens: (user) => tokens.restore(user),
+  });
+  const handler = new ResourceHandler(operations, nowMs);
+  const http = new HttpLayer({ handler, registry, tokens, faults, watches, log });
+  const server = createServer({ key: certificates.key, cert: certificates.cert }, http.onRequest);
+  const port = await listen(server, options.port ?? 0, host);
+  const url = `https://${host}:${port}`;
+  const kubeconfigPath = (user = users[0]!.user) =>
+    join(options.certDir, `${user.replaceAll(/[^A-Za-z0-9._-]/g, '_')}.kubeconfig`);
+  for (const { user, token } of users)
+    await writeKubeconfig(kubeconfigPath(user), { url, ca: certificates.ca, user, token });
+
+  const close = async () => {
+    faults.clear();
+    garbage.stop();
+    watches.cutAll();
+    await closeServer(server);
+  };
+  return {
+    url,
+    port,
+    caFile: certificates.caFile,
+    kubeconfigPath,
+    token: (user = users[0]!.user) => tokenOf(users, user),
+    store,
+    api: operations,
+    faults,
+    requests: log,
+    openWatches: () => watches.count,
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+function tokenOf(users: TokenUser[], user: string): string {
+  const found = users.find((entry) => entry.user === user);
+  assert(found !== undefined, `no user is called ${user}`);
+  return found.token;
+}
+
+/** Serves what stored definitions describe, as they come and go. */
+function registerCustomResources(store: Store, registry: Registry): void {
+  store.subscribe((change) => {
+    if (change.storage !== crdStorage) return;
+    const gone = change.type === 'DELETED' || change.object.metadata.deletionTimestamp !== undefined;
+    registry.setCustom(change.key, gone ? [] : resourcesOf(change.object));
+  });
+}
+
+/** Each namespace has a service account called default, as controllers provide it. */
+function provideServiceAccounts(operations: Operations): void {
+  operations.store.subscribe((change) => {
+    if (change.storage !== 'namespaces' || change.type !== 'ADDED') return;
+    operations.create('serviceaccounts', { metadata: { name: 'default', namespace: change.key } });
+  });
+}
+
+/** Forgets the oldest events above the limit, an eighth of them at a time. */
+function limitEvents(store: Store, limit: number): void {
+  store.subscribe((change) => {
+    if (change.storage !== 'events' || change.type !== 'ADDED') return;
+    const keys = store.keys('events');
+    if (keys.length <= limit + Math.ceil(limit / 8)) return;
+    const oldestFirst = keys
+      .map((key) => [key, Number(store.get('events', key)!.metadata.resourceVersion)] as const)
+      .sort(([, a], [, b]) => a - b);
+    for (const [key] of oldestFirst.slice(0, keys.length - limit)) store.remove('events', key);
+  });
+}
+
+function listen(server: Server, port: number, host: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, host, () => {
+      server.off('error', reject);
+      resolve((server.address() as AddressInfo).port);
+    });
+  });
+}
+
+function closeServer(server: Server): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.close((error) => (error === undefined ? resolve() : reject(error)));
+    server.closeAllConnections();
+  });
+}
