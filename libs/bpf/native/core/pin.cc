@@ -4,6 +4,8 @@
 #include <bpf/bpf.h>
 #include <limits.h>
 
+#include <algorithm>
+
 namespace bailiff {
 namespace {
 
@@ -14,7 +16,7 @@ const char* procName(PinKind kind) {
     case PinKind::kProgram:
       return "bpf-prog";
     default:
-      return "bpf_link";
+      return "bpf-link";
   }
 }
 
@@ -35,6 +37,8 @@ Fd openPin(const std::string& path, PinKind kind, const char* operation) {
   ssize_t length = ::readlink(link.c_str(), target, sizeof(target));
   if (length < 0) fail(operation, errno, link);
   std::string name(target, static_cast<size_t>(length));
+  // Kernels differ in the spelling: bpf_link, bpf-link.
+  std::replace(name.begin(), name.end(), '_', '-');
   if (name.find(procName(kind)) == std::string::npos) fail(operation, EINVAL, path + " is " + name);
   return fd;
 }
