@@ -208,6 +208,14 @@ export function encodeCounterKey(key: IfaceKey): Buffer {
   return buffer;
 }
 
+/** Back from a `counters` key. */
+export function decodeCounterKey(buffer: Buffer): IfaceKey {
+  return {
+    ifindex: buffer.readUInt32LE(CounterKeyLayout.ifindex.offset),
+    generation: buffer.readUInt32LE(CounterKeyLayout.generation.offset),
+  };
+}
+
 /** `probe_ports` key. */
 export function encodeProbeKey(key: IfaceKey, probe: ProbePort): Buffer {
   const buffer = Buffer.alloc(ProbeKeyLayout.size);

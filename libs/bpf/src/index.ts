@@ -29,5 +29,7 @@ export * from './names.ts';
 export * from './netlink.ts';
 export * from './ring-reader.ts';
 export * from './spoof-api.ts';
+export { detachAll, verifyAttachments } from './spoof-detach.ts';
+export * from './spoof-object.ts';
 export * from './system.ts';
 export * from './tcx.ts';

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Judging a frame that a pod sends against the pod's record, as rules.md says it. Only sets bits in packet->broken.
+ *
+ * Place in the path: parse_frame() → here → settle() in report.h.
+ */
+#ifndef BAILIFF_JUDGE_H
+#define BAILIFF_JUDGE_H
+
+#define PORT_DHCP_SERVER	67
+#define PORT_DHCP_CLIENT	68
+#define PORT_DHCPV6_CLIENT	546
+#define PORT_DHCPV6_SERVER	547
+#define DHCP_MIN_BYTES		240	/* the fixed part and the magic cookie */
+#define DHCP_MAGIC		0x63825363
+
+#define ICMP_REDIRECT_TYPE	5
+#define ICMP_ROUTER_ADVERT_TYPE	9
+#define MLD_REPORT		131
+#define MLD_DONE		132
+#define ND_ROUTER_SOLICIT	133
+#define ND_ROUTER_ADVERT	134
+#define ND_NEIGHBOUR_SOLICIT	135
+#define ND_NEIGHBOUR_ADVERT	136
+#define ND_REDIRECT		137
+#define MLD2_REPORT		143
+
+#define ND_OPTION_SOURCE_MAC	1
+#define ND_OPTION_TARGET_MAC	2
+
+static __always_inline void breaks(struct packet *packet, enum vector vector)
+{
+	packet->broken |= BROKEN(vector);
+}
+
+static __always_inline bool is_udp(const struct packet *packet, __u16 source, __u16 destination)
+{
+	return packet->protocol == IPPROTO_UDP && packet->transport && packet->source_port == bpf_htons(source) &&
+	       packet->destination_port == bpf_htons(destination);
+}
+
+static __always_inline bool is_icmpv6(const struct packet *packet, __u8 type)
+{
+	return packet->protocol == IPPROTO_ICMPV6 && packet->transport && packet->icmp_type == type;
+}
+
+struct bootp {
+	__u8 operation;
+	__u8 hardware;
+	__u8 hardware_length;
+	__u8 hops;
+	__be32 rest[6];
+	__u8 mac[6];
+};
+
+__separate int is_dhcp_request(struct __sk_buff *skb, const struct iface *iface, const struct packet *packet)
+{
+	struct bootp head;
+	__be32 magic;
+	__u32 body;
+
+	if (!iface || !packet || packet->fragment != FRAGMENT_NONE || !is_udp(packet, PORT_DHCP_CLIENT, PORT_DHCP_SERVER) ||
+	    packet->destination.words[3] != 0xffffffff)
+		return false;
+	body = packet->transport + 8;
+	if (!load(skb, packet, body, &head, sizeof(head)) ||
+	    !load(skb, packet, body + DHCP_MIN_BYTES - sizeof(magic), &magic, sizeof(magic)))
+		return false;
+	if (head.operation != 1 || head.hardware != 1 || head.hardware_length != 6 || magic != bpf_htonl(DHCP_MAGIC))
+		return false;
+	return !(iface->flags & IFACE_HAS_MAC) || same_mac(head.mac, iface->mac);
+}
+
+static __always_inline bool is_dhcpv6_request(struct __sk_buff *skb, const struct packet *packet)
+{
+	const __be32 *to = packet->destination.words;
+	__u8 head[4];
+
+	if (packet->fragment != FRAGMENT_NONE || !is_udp(packet, PORT_DHCPV6_CLIENT, PORT_DHCPV6_SERVER))
+		return false;
+	/* ff02::1:2 and ff05::1:3 */
+	if (to[1] || to[2] || !((to[0] == bpf_htonl(0xff020000) && to[3] == bpf_htonl(0x00010002)) ||
+				(to[0] == bpf_htonl(0xff050000) && to[3] == bpf_htonl(0x00010003))))
+		return false;
+	if (!load(skb, packet, packet->transport + 8, head, sizeof(head)))
+		return false;
+	switch (head[0]) {
+	case 1: case 3: case 4: case 5: case 6: case 8: case 9: case 11:
+		return true;
+	}
+	return false;
+}
+
+static __always_inline void judge_ipv4_source(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
+{
+	if (is_inline_ipv4(iface, &packet->source))
+		return;
+	if (packet->source.words[3] == 0)
+		breaks(packet, is_dhcp_request(skb, iface, packet) ? VECTOR_DHCP_CLIENT : VECTOR_IPV4_SOURCE);
+	else if (!is_granted(iface, skb->ifindex, &packet->source, true, ADDRESS_SOURCE))
+		breaks(packet, VECTOR_IPV4_SOURCE);
+}
+
+/* RFC 3590: a host without an address yet reports its groups, among them the one it needs for DAD, from ::. */
+static __always_inline bool is_mld_report(const struct packet *packet)
+{
+	return (is_icmpv6(packet, MLD_REPORT) || is_icmpv6(packet, MLD_DONE) || is_icmpv6(packet, MLD2_REPORT)) &&
+	       packet->hop_limit == 1 && packet->hop_by_hop && packet->destination.bytes[0] == 0xff;
+}
+
+/* A packet from ::. */
+__separate int judge_unspecified(struct __sk_buff *skb, struct packet *packet)
+{
+	if (!packet || is_icmpv6(packet, ND_NEIGHBOUR_SOLICIT) || is_icmpv6(packet, ND_ROUTER_SOLICIT) || is_mld_report(packet))
+		return 0;
+	breaks(packet, is_dhcpv6_request(skb, packet) ? VECTOR_DHCP_CLIENT : VECTOR_IPV6_SOURCE);
+	return 0;
+}
+
+static __always_inline void judge_ipv6_source(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
+{
+	if (is_inline_ipv6(iface, &packet->source))
+		return;
+	if (is_unspecified(&packet->source)) {
+		judge_unspecified(skb, packet);
+		return;
+	}
+	if (is_link_local(&packet->source)) {
+		if (!may_claim_ipv6(iface, skb->ifindex, &packet->source))
+			breaks(packet, VECTOR_LINK_LOCAL);
+	} else if (!is_granted(iface, skb->ifindex, &packet->source, false, ADDRESS_SOURCE)) {
+		breaks(packet, VECTOR_IPV6_SOURCE);
+	}
+}
+
+static __always_inline void judge_arp(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
+{
+	bool probe = packet->source.words[3] == 0 && packet->protocol == ARP_REQUEST;
+
+	if (iface->flags & IFACE_HAS_MAC && !same_mac(packet->arp_mac, iface->mac))
+		breaks(packet, VECTOR_ARP_SENDER);
+	if (!probe && !may_claim_ipv4(iface, skb->ifindex, &packet->source))
+		breaks(packet, VECTOR_ARP_SENDER);
+}
+
+struct nd_option {
+	__u8 type;
+	__u8 length;	/* in units of 8 bytes */
+	__u8 mac[6];
+};
+
+enum options { OPTIONS_GOOD, OPTIONS_FORGED, OPTIONS_MALFORMED };
+
+__separate int judge_nd_options(struct __sk_buff *skb, const struct iface *iface, const struct packet *packet, __u32 at)
+{
+	bool unspecified, forged = false;
+	struct nd_option option;
+
+	if (!iface || !packet)
+		return OPTIONS_MALFORMED;
+	unspecified = is_unspecified(&packet->source);
+	for (int i = 0; i < MAX_ND_OPTIONS && at < packet->end; i++) {
+		if (!load(skb, packet, at, &option, sizeof(option)) || option.length == 0)
+			return OPTIONS_MALFORMED;
+		at += option.length * 8;
+		if (option.type != ND_OPTION_SOURCE_MAC && option.type != ND_OPTION_TARGET_MAC)
+			continue;
+		if (unspecified || (iface->flags & IFACE_HAS_MAC && !same_mac(option.mac, iface->mac)))
+			forged = true;
+	}
+	if (at != packet->end)
+		return OPTIONS_MALFORMED;
+	return forged ? OPTIONS_FORGED : OPTIONS_GOOD;
+}
+
+/* ff02::1:ff00:0/104 with the target's last 24 bits (RFC 4291, 2.7.1). */
+static __always_inline bool is_solicited_node(const union address *group, const union address *target)
+{
+	return group->words[0] == bpf_htonl(0xff020000) && group->words[1] == 0 && group->words[2] == bpf_htonl(1) &&
+	       group->words[3] == (target->words[3] | bpf_htonl(0xff000000));
+}
+
+/* NS, NA and RS. False: malformed. */
+__separate int judge_neighbour(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
+{
+	bool claims;
+	__u32 body;
+	int options;
+
+	if (!iface || !packet || packet->fragment != FRAGMENT_NONE || packet->hop_limit != 255 || packet->icmp_code != 0)
+		return false;
+	claims = packet->icmp_type == ND_NEIGHBOUR_ADVERT;
+	body = packet->transport + 8;
+	if (packet->icmp_type != ND_ROUTER_SOLICIT) {
+		if (!load(skb, packet, body, &packet->target, sizeof(packet->target)) || packet->target.bytes[0] == 0xff)
+			return false;
+		body += sizeof(packet->target);
+	}
+	options = judge_nd_options(skb, iface, packet, body);
+	if (options == OPTIONS_MALFORMED)
+		return false;
+	if (options == OPTIONS_FORGED)
+		breaks(packet, VECTOR_ND_TARGET);
+	if (packet->icmp_type == ND_NEIGHBOUR_SOLICIT && is_unspecified(&packet->source)) {
+		claims = true;
+		if (!is_solicited_node(&packet->destination, &packet->target))
+			breaks(packet, VECTOR_ND_TARGET);
+	}
+	if (claims && !may_claim_ipv6(iface, skb->ifindex, &packet->target))
+		breaks(packet, packet->icmp_type == ND_NEIGHBOUR_SOLICIT && is_link_local(&packet->target) ?
+				       VECTOR_LINK_LOCAL : VECTOR_ND_TARGET);
+	return true;
+}
+
+static __always_inline void judge_icmpv6(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
+{
+	switch (packet->icmp_type) {
+	case ND_ROUTER_ADVERT:
+		breaks(packet, VECTOR_ROUTER_ADVERT);
+		break;
+	case ND_REDIRECT:
+		breaks(packet, VECTOR_REDIRECT);
+		break;
+	case ND_ROUTER_SOLICIT:
+	case ND_NEIGHBOUR_SOLICIT:
+	case ND_NEIGHBOUR_ADVERT:
+		if (!judge_neighbour(skb, iface, packet))
+			breaks(packet, VECTOR_MALFORMED);
+		return;
+	default:
+		return;
+	}
+	if (packet->fragment != FRAGMENT_NONE)
+		breaks(packet, VECTOR_MALFORMED);
+}
+
+static __always_inline void judge_tunnel(struct packet *packet)
+{
+	breaks(packet, bpf_map_lookup_elem(&node_addresses, &packet->destination) ? VECTOR_TUNNEL : VECTOR_TUNNEL_OTHER);
+}
+
+static __always_inline void judge_udp(struct packet *packet, bool ipv4)
+{
+	__be16 server = ipv4 ? bpf_htons(PORT_DHCP_SERVER) : bpf_htons(PORT_DHCPV6_SERVER);
+	__be16 client = ipv4 ? bpf_htons(PORT_DHCP_CLIENT) : bpf_htons(PORT_DHCPV6_CLIENT);
+
+	if (packet->source_port == server || packet->destination_port == client)
+		breaks(packet, VECTOR_DHCP_SERVER);
+	if (bpf_map_lookup_elem(&tunnel_ports, &packet->destination_port))
+		judge_tunnel(packet);
+}
+
+static __always_inline void judge_protocol(struct __sk_buff *skb, const struct iface *iface, struct packet *packet,
+					   bool ipv4)
+{
+	switch (packet->protocol) {
+	case IPPROTO_IPIP:
+	case IPPROTO_IPV6:
+	case IPPROTO_GRE:
+		judge_tunnel(packet);
+		return;
+	case IPPROTO_UDP:
+		if (packet->transport)
+			judge_udp(packet, ipv4);
+		return;
+	case IPPROTO_ICMP:
+		if (ipv4 && packet->transport && packet->icmp_type == ICMP_REDIRECT_TYPE)
+			breaks(packet, VECTOR_REDIRECT);
+		else if (ipv4 && packet->transport && packet->icmp_type == ICMP_ROUTER_ADVERT_TYPE)
+			breaks(packet, VECTOR_ROUTER_ADVERT);
+		return;
+	case IPPROTO_ICMPV6:
+		if (!ipv4 && packet->transport)
+			judge_icmpv6(skb, iface, packet);
+		return;
+	}
+}
+
+static __always_inline void judge_frame(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
+{
+	if (packet->network && iface->flags & IFACE_HAS_MAC && !same_mac(packet->source_mac, iface->mac))
+		breaks(packet, VECTOR_SOURCE_MAC);
+	if (!packet->has_addresses)
+		return;
+	switch (packet->ether_type) {
+	case bpf_htons(ETHERTYPE_IPV4):
+		judge_ipv4_source(skb, iface, packet);
+		judge_protocol(skb, iface, packet, true);
+		break;
+	case bpf_htons(ETHERTYPE_IPV6):
+		judge_ipv6_source(skb, iface, packet);
+		judge_protocol(skb, iface, packet, false);
+		break;
+	case bpf_htons(ETHERTYPE_ARP):
+		judge_arp(skb, iface, packet);
+		break;
+	}
+}
+
+#endif

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * The IPv4 and IPv6 headers, options, extension headers and fragments.
+ *
+ * Place in the path: after parse_ethernet(), before judge.h. Sets end, addresses, protocol, fragment and transport.
+ * Bounds: 40 bytes of IPv4 options, MAX_EXTENSIONS extension headers.
+ */
+#ifndef BAILIFF_NETWORK_H
+#define BAILIFF_NETWORK_H
+
+struct ipv4 {
+	__u8 version_ihl;
+	__u8 tos;
+	__be16 total_length;
+	__be16 id;
+	__be16 fragment;	/* flags and offset in units of 8 bytes */
+	__u8 ttl;
+	__u8 protocol;
+	__be16 checksum;
+	__be32 source;
+	__be32 destination;
+};
+
+struct ipv6 {
+	__be32 version_flow;
+	__be16 payload_length;
+	__u8 next;
+	__u8 hop_limit;
+	union address source;
+	union address destination;
+} __attribute__((packed));
+
+/* The first eight bytes that all extension headers have. */
+struct extension {
+	__u8 next;
+	__u8 length;		/* fragment: reserved */
+	union {
+		__be16 fragment;
+		__u8 routing_type;
+	};
+	__be32 rest;
+};
+
+#define IPV4_MIN_BYTES		20
+#define IPV4_OPTION_BYTES	40
+#define IPV4_OPTION_END		0
+#define IPV4_OPTION_NOP		1
+#define IPV4_OPTION_LSRR	131
+#define IPV4_OPTION_SSRR	137
+#define IPV4_MORE_FRAGMENTS	0x2000
+#define IPV4_OFFSET_MASK	0x1fff
+#define IPV6_BYTES		40
+#define IPV6_OFFSET_MASK	0xfff8
+
+/*
+ * Every byte is visited, options are read where one begins: the verifier then sees constant indexes, and the cost is
+ * the same for every packet with options. False: malformed.
+ */
+__separate int parse_ipv4_options(struct __sk_buff *skb, struct packet *packet, __u32 length)
+{
+	__u8 options[IPV4_OPTION_BYTES] = {};
+	__u32 next = 0;
+
+	if (!packet || length == 0 || length > sizeof(options) ||
+	    bpf_skb_load_bytes(skb, packet->network + IPV4_MIN_BYTES, options, length))
+		return false;
+	for (__u32 i = 0; i < sizeof(options); i++) {
+		if (i >= length || options[i] == IPV4_OPTION_END) {
+			if (i >= length || i == next)
+				break;
+			continue;
+		}
+		if (i != next)
+			continue;
+		if (options[i] == IPV4_OPTION_NOP) {
+			next++;
+			continue;
+		}
+		if (i + 1 >= length || options[i + 1] < 2 || i + options[i + 1] > length)
+			return false;
+		if (options[i] == IPV4_OPTION_LSRR || options[i] == IPV4_OPTION_SSRR)
+			packet->broken |= BROKEN(VECTOR_SOURCE_ROUTE);
+		next = i + options[i + 1];
+	}
+	return true;
+}
+
+/* False: malformed, and nothing behind the header may be read. */
+static __always_inline bool parse_ipv4(struct __sk_buff *skb, struct packet *packet)
+{
+	__u32 available = packet->end - packet->network, header_bytes, total, fragment, offset;
+	struct ipv4 header;
+
+	if (!load(skb, packet, packet->network, &header, sizeof(header)))
+		return false;
+	header_bytes = (header.version_ihl & 15) * 4;
+	if (header.version_ihl >> 4 != 4 || header_bytes < IPV4_MIN_BYTES || header_bytes > available)
+		return false;
+	total = bpf_ntohs(header.total_length);
+	if (total == 0 && skb->gso_size)
+		total = available;
+	if (total < header_bytes || total > available)
+		return false;
+	packet->end = packet->network + total;
+	mapped_address(&packet->source, header.source);
+	mapped_address(&packet->destination, header.destination);
+	packet->has_addresses = 1;
+	packet->protocol = header.protocol;
+	packet->hop_limit = header.ttl;
+	packet->transport = packet->network + header_bytes;
+
+	if (header_bytes > IPV4_MIN_BYTES && !parse_ipv4_options(skb, packet, header_bytes - IPV4_MIN_BYTES))
+		packet->broken |= BROKEN(VECTOR_MALFORMED);
+
+	fragment = bpf_ntohs(header.fragment);
+	offset = (fragment & IPV4_OFFSET_MASK) * 8;
+	if (offset) {
+		packet->fragment = FRAGMENT_LATER;
+		packet->transport = 0;
+		return offset + total - header_bytes <= MAX_IP_BYTES;
+	}
+	if (fragment & IPV4_MORE_FRAGMENTS)
+		packet->fragment = FRAGMENT_FIRST;
+	return parse_transport(skb, packet);
+}
+
+/*
+ * Takes one extension header. Returns its length in bytes; 0: malformed; in a later fragment the caller stops, as what
+ * follows belongs to the middle of a packet.
+ */
+static __always_inline __u32 parse_extension(struct __sk_buff *skb, struct packet *packet, __u32 at, bool first)
+{
+	struct extension header;
+	__u32 offset, bytes;
+
+	if (!load(skb, packet, at, &header, sizeof(header)))
+		return 0;
+	bytes = (header.length + 1) * 8;
+	switch (packet->protocol) {
+	case IPPROTO_HOPOPTS:
+		if (!first)
+			return 0;
+		packet->hop_by_hop = 1;
+		break;
+	case IPPROTO_ROUTING:
+		if (header.routing_type == 0)
+			packet->broken |= BROKEN(VECTOR_SOURCE_ROUTE);
+		break;
+	case IPPROTO_AH:
+		bytes = (header.length + 2) * 4;
+		break;
+	case IPPROTO_FRAGMENT:
+		bytes = sizeof(header);
+		if (packet->fragment != FRAGMENT_NONE)
+			return 0;
+		offset = bpf_ntohs(header.fragment) & IPV6_OFFSET_MASK;
+		packet->fragment = offset ? FRAGMENT_LATER : FRAGMENT_FIRST;
+		if (offset && offset + packet->end - at - bytes > MAX_IP_BYTES)
+			return 0;
+		break;
+	}
+	if (at + bytes > packet->end)
+		return 0;
+	packet->protocol = header.next;
+	return bytes;
+}
+
+static __always_inline bool is_extension(__u8 protocol)
+{
+	return protocol == IPPROTO_HOPOPTS || protocol == IPPROTO_ROUTING || protocol == IPPROTO_FRAGMENT ||
+	       protocol == IPPROTO_AH || protocol == IPPROTO_DSTOPTS;
+}
+
+__separate int parse_extensions(struct __sk_buff *skb, struct packet *packet)
+{
+	__u32 at;
+
+	if (!packet)
+		return false;
+	at = packet->network + IPV6_BYTES;
+
+	for (int i = 0; i < MAX_EXTENSIONS; i++) {
+		__u32 bytes = parse_extension(skb, packet, at, i == 0);
+
+		if (!bytes)
+			return false;
+		if (packet->fragment == FRAGMENT_LATER) {
+			packet->transport = 0;
+			return true;
+		}
+		at += bytes;
+		if (!is_extension(packet->protocol)) {
+			packet->transport = at;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* False: malformed, and nothing behind the header may be read. */
+static __always_inline bool parse_ipv6(struct __sk_buff *skb, struct packet *packet)
+{
+	__u32 available = packet->end - packet->network, payload;
+	struct ipv6 header;
+
+	if (!load(skb, packet, packet->network, &header, sizeof(header)))
+		return false;
+	if (bpf_ntohl(header.version_flow) >> 28 != 6)
+		return false;
+	payload = bpf_ntohs(header.payload_length);
+	if (payload == 0 && skb->gso_size)
+		payload = available - IPV6_BYTES;
+	if (IPV6_BYTES + payload > available)
+		return false;
+	packet->end = packet->network + IPV6_BYTES + payload;
+	packet->source = header.source;
+	packet->destination = header.destination;
+	packet->has_addresses = 1;
+	packet->protocol = header.next;
+	packet->hop_limit = header.hop_limit;
+	packet->transport = packet->network + IPV6_BYTES;
+	if (is_extension(header.next) && !parse_extensions(skb, packet)) {
+		packet->transport = 0;
+		return false;
+	}
+	return packet->fragment == FRAGMENT_LATER || parse_transport(skb, packet);
+}
+
+/*
+ * Takes the frame apart. What the frame is at fault for by itself is in `broken` afterwards; what could be read before
+ * that is set: has_addresses tells of the network header, transport of what is behind it.
+ */
+static __always_inline void parse_frame(struct __sk_buff *skb, struct packet *packet)
+{
+	bool sound;
+
+	if (!parse_ethernet(skb, packet)) {
+		packet->broken |= BROKEN(VECTOR_MALFORMED);
+		return;
+	}
+	switch (packet->ether_type) {
+	case bpf_htons(ETHERTYPE_IPV4):
+		sound = parse_ipv4(skb, packet);
+		break;
+	case bpf_htons(ETHERTYPE_IPV6):
+		sound = parse_ipv6(skb, packet);
+		break;
+	case bpf_htons(ETHERTYPE_ARP):
+		sound = parse_arp(skb, packet);
+		break;
+	default:
+		packet->broken |= BROKEN(VECTOR_ETHERTYPE);
+		return;
+	}
+	if (!sound)
+		packet->broken |= BROKEN(VECTOR_MALFORMED);
+}
+
+#endif

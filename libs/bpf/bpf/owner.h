@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * What belongs to an interface: which addresses it may send from, which it may claim in ARP and ND.
+ *
+ * The inline addresses answer almost every packet; the `addresses` trie is asked only after they missed and only if the
+ * record says that it holds something.
+ */
+#ifndef BAILIFF_OWNER_H
+#define BAILIFF_OWNER_H
+
+#define ADDRESS_KEY_BITS	64	/* ifindex and generation, ahead of the address */
+
+/* Never a source and never a claim, however wide the prefix that was granted. */
+static __always_inline bool never_granted(const union address *address, bool ipv4)
+{
+	__u32 first = bpf_ntohl(address->words[ipv4 ? 3 : 0]);
+
+	if (ipv4)
+		return first == 0 || first >> 24 == 127 || first >= 0xe0000000;
+	if (first >> 24 == 0xff)
+		return true;
+	/* :: and ::1, and the form in which the maps hold IPv4 */
+	return address->halves[0] == 0 && ((address->words[2] == 0 && bpf_ntohl(address->words[3]) <= 1) ||
+					   address->words[2] == bpf_htonl(0xffff));
+}
+
+/* ADDRESS_* bits of the longest match of that family; 0: nothing granted. */
+__separate int granted(const struct iface *iface, __u32 ifindex, const union address *address, int ipv4)
+{
+	struct address_key key = { .prefixlen = ADDRESS_KEY_BITS + 128, .ifindex = ifindex };
+	__u32 family = ipv4 ? ADDRESS_IPV4 : ADDRESS_IPV6, *flags;
+
+	if (!iface || !address || never_granted(address, ipv4))
+		return 0;
+	key.generation = iface->generation;
+	__builtin_memcpy(key.address, address->bytes, sizeof(key.address));
+	flags = bpf_map_lookup_elem(&addresses, &key);
+	return flags && *flags & family ? *flags : 0;
+}
+
+static __always_inline bool is_inline_ipv4(const struct iface *iface, const union address *address)
+{
+	return iface->flags & IFACE_HAS_IPV4 && address->words[3] == iface->ipv4;
+}
+
+static __always_inline bool is_inline_ipv6(const struct iface *iface, const union address *address)
+{
+	const __u64 *own = (const __u64 *)iface->ipv6;
+
+	return iface->flags & IFACE_HAS_IPV6 && address->halves[0] == own[0] && address->halves[1] == own[1];
+}
+
+/* fe80::/64 with the EUI-64 of the record's MAC (RFC 4291, appendix A). */
+static __always_inline bool is_mac_link_local(const struct iface *iface, const union address *address)
+{
+	const __u8 *mac = iface->mac, *id = address->bytes + 8;
+
+	return iface->flags & IFACE_HAS_MAC && address->halves[0] == bpf_cpu_to_be64(0xfe80000000000000ULL) &&
+	       id[0] == (mac[0] ^ 2) && id[1] == mac[1] && id[2] == mac[2] && id[3] == 0xff && id[4] == 0xfe &&
+	       id[5] == mac[3] && id[6] == mac[4] && id[7] == mac[5];
+}
+
+static __always_inline bool is_granted(const struct iface *iface, __u32 ifindex,
+				       const union address *address, bool ipv4, __u32 right)
+{
+	return iface->flags & IFACE_HAS_MORE && granted(iface, ifindex, address, ipv4) & right;
+}
+
+static __always_inline bool may_claim_ipv4(const struct iface *iface, __u32 ifindex,
+					   const union address *address)
+{
+	return is_inline_ipv4(iface, address) || is_granted(iface, ifindex, address, true, ADDRESS_NEIGHBOUR);
+}
+
+static __always_inline bool may_claim_ipv6(const struct iface *iface, __u32 ifindex,
+					   const union address *address)
+{
+	return is_inline_ipv6(iface, address) || is_mac_link_local(iface, address) ||
+	       is_granted(iface, ifindex, address, false, ADDRESS_NEIGHBOUR);
+}
+
+#endif

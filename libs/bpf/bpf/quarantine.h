@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Quarantine: what still passes from and to a pod that is cut off (rules.md). Its end is in the record and is checked
+ * here, so that it ends without a collector.
+ */
+#ifndef BAILIFF_QUARANTINE_H
+#define BAILIFF_QUARANTINE_H
+
+#define NODE_ADDRESS_OTHER	1	/* values of node_addresses */
+#define NODE_ADDRESS_THIS	2
+
+#define NEVER_EXEMPT	(BROKEN(VECTOR_MALFORMED) | BROKEN(VECTOR_SOURCE_ROUTE) | BROKEN(VECTOR_VLAN_TAG) | \
+			 BROKEN(VECTOR_ETHERTYPE))
+
+static __always_inline bool is_quarantined(const struct iface *iface)
+{
+	return iface->quarantine_until_ns &&
+	       (iface->quarantine_until_ns == ~0ULL || bpf_ktime_get_boot_ns() < iface->quarantine_until_ns);
+}
+
+static __always_inline bool is_allowed(const union address *peer, bool ipv4)
+{
+	struct cidr_key key = { .prefixlen = 128 };
+	__u32 *family;
+
+	__builtin_memcpy(key.address, peer->bytes, sizeof(key.address));
+	family = bpf_map_lookup_elem(&allowed_cidrs, &key);
+	return family && *family & (ipv4 ? ADDRESS_IPV4 : ADDRESS_IPV6);
+}
+
+static __always_inline bool is_probe(const struct iface *iface, __u32 ifindex, const struct packet *packet,
+				     const union address *peer, __be16 port)
+{
+	struct probe_key key = {
+		.ifindex = ifindex,
+		.generation = iface->generation,
+		.port = port,
+		.protocol = packet->protocol,
+	};
+	__u32 *node;
+
+	if (!packet->transport || (packet->protocol != IPPROTO_TCP && packet->protocol != IPPROTO_UDP))
+		return false;
+	node = bpf_map_lookup_elem(&node_addresses, peer);
+	return node && *node == NODE_ADDRESS_THIS && bpf_map_lookup_elem(&probe_ports, &key);
+}
+
+static __always_inline bool is_opening_syn(const struct packet *packet)
+{
+	return packet->protocol == IPPROTO_TCP && (packet->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+}
+
+/* A packet from the pod, already judged. */
+__separate int is_exempt_from_pod(struct __sk_buff *skb, const struct iface *iface, const struct packet *packet)
+{
+	bool ipv4;
+
+	if (!iface || !packet || packet->broken & NEVER_EXEMPT)
+		return false;
+	ipv4 = packet->ether_type == bpf_htons(ETHERTYPE_IPV4);
+	if (packet->ether_type == bpf_htons(ETHERTYPE_ARP))
+		return packet->broken == 0;
+	if (!ipv4 && (is_icmpv6(packet, ND_NEIGHBOUR_SOLICIT) || is_icmpv6(packet, ND_NEIGHBOUR_ADVERT)) &&
+	    packet->broken == 0)
+		return true;
+	if (is_allowed(&packet->destination, ipv4))
+		return true;
+	return !is_opening_syn(packet) && is_probe(iface, skb->ifindex, packet, &packet->destination, packet->source_port);
+}
+
+/* ff02::1, where unsolicited NAs go */
+static __always_inline bool is_all_nodes(const union address *address)
+{
+	return address->halves[0] == bpf_cpu_to_be64(0xff02000000000000ULL) && address->halves[1] == bpf_cpu_to_be64(1);
+}
+
+static __always_inline bool is_nd_for_pod(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
+{
+	if (packet->fragment != FRAGMENT_NONE || packet->hop_limit != 255)
+		return false;
+	if (is_icmpv6(packet, ND_NEIGHBOUR_SOLICIT))
+		return load(skb, packet, packet->transport + 8, &packet->target, sizeof(packet->target)) &&
+		       may_claim_ipv6(iface, skb->ifindex, &packet->target);
+	return is_icmpv6(packet, ND_NEIGHBOUR_ADVERT) &&
+	       (is_all_nodes(&packet->destination) || may_claim_ipv6(iface, skb->ifindex, &packet->destination));
+}
+
+/* A packet to the pod, parsed and not judged: its sender is not ours to blame. */
+__separate int is_exempt_to_pod(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
+{
+	bool ipv4;
+
+	if (!iface || !packet || packet->broken & NEVER_EXEMPT)
+		return false;
+	ipv4 = packet->ether_type == bpf_htons(ETHERTYPE_IPV4);
+	if (packet->ether_type == bpf_htons(ETHERTYPE_ARP))
+		return may_claim_ipv4(iface, skb->ifindex, &packet->destination);
+	if (!ipv4 && is_nd_for_pod(skb, iface, packet))
+		return true;
+	if (is_allowed(&packet->source, ipv4))
+		return true;
+	return is_probe(iface, skb->ifindex, packet, &packet->source, packet->destination_port);
+}
+
+#endif

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * What follows from a broken vector: decide, then count, then try to sample, in this order and never the other way.
+ *
+ * Place in the path: judge.h, quarantine.h → here → the program's return value, `counters`, `samples`.
+ * Invariants: the decision reads nothing that a sample writes. Counts are exact (atomic adds into an entry that user
+ * space made beforehand); what cannot be counted or sampled adds to `losses`. A flood costs one interface's bucket only.
+ */
+#ifndef BAILIFF_REPORT_H
+#define BAILIFF_REPORT_H
+
+#define NSEC_PER_SEC		1000000000ULL
+#define MAX_REFILL_NS		(10 * NSEC_PER_SEC)	/* keeps elapsed × rate within 64 bits */
+#define NO_VECTOR		VECTOR_SLOTS
+
+enum verdict_code { VERDICT_PASS = -1, VERDICT_DROP = 2 };	/* TCX_NEXT = TC_ACT_UNSPEC, TCX_DROP = TC_ACT_SHOT */
+
+static __always_inline void lose(enum loss loss)
+{
+	__u32 index = loss;
+	__u64 *count = bpf_map_lookup_elem(&losses, &index);
+
+	if (count)
+		(*count)++;
+}
+
+static __always_inline const struct settings *read_settings(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&settings, &zero);
+}
+
+static __always_inline __u32 segments(const struct __sk_buff *skb)
+{
+	return skb->gso_segs ? skb->gso_segs : 1;
+}
+
+static __always_inline void count(const struct iface *iface, struct __sk_buff *skb, __u32 vector, __u32 action)
+{
+	struct counter_key key = { .ifindex = skb->ifindex, .generation = iface->generation };
+	struct counters *entry = bpf_map_lookup_elem(&counters, &key);
+	__u32 state = iface->state;
+	struct counter_cell *cell;
+
+	if (!entry || vector >= VECTOR_SLOTS || action >= ACTION_COUNT || state >= STATE_COUNT) {
+		lose(LOSS_NO_COUNTER);
+		return;
+	}
+	cell = &entry->cells[vector][action][state];
+	__sync_fetch_and_add(&cell->packets, segments(skb));
+	__sync_fetch_and_add(&cell->skbs, 1);
+	__sync_fetch_and_add(&cell->bytes, skb->len);
+}
+
+static __always_inline void refill(struct bucket *bucket, __u64 now, __u32 rate, __u32 burst)
+{
+	__u64 elapsed = now - bucket->refilled_ns, more;
+
+	/* another CPU may have read its clock later and come here earlier */
+	if ((__s64)elapsed <= 0 || rate == 0)
+		return;
+	if (elapsed > MAX_REFILL_NS) {
+		elapsed = MAX_REFILL_NS;
+		bucket->refilled_ns = now - elapsed;
+	}
+	more = elapsed * rate / NSEC_PER_SEC;
+	bucket->refilled_ns += more * NSEC_PER_SEC / rate;
+	bucket->tokens = more >= burst - bucket->tokens ? burst : bucket->tokens + more;
+}
+
+enum take { TAKE_NONE, TAKE_TOKEN, TAKE_FIRST };
+
+/* Whether this violation may be sampled. The lock is held for a few instructions and never around a helper. */
+static __always_inline enum take take_token(const struct iface *iface, __u32 vector, __u64 now)
+{
+	const struct settings *set = read_settings();
+	__u32 slot = iface->slot, bit = BROKEN(vector & 31);
+	struct bucket *bucket = bpf_map_lookup_elem(&buckets, &slot);
+	enum take take = TAKE_NONE;
+	__u32 burst, rate;
+
+	if (!bucket || !set)
+		return TAKE_NONE;
+	burst = set->sample_burst;
+	rate = set->samples_per_second;
+
+	bpf_spin_lock(&bucket->lock);
+	if (bucket->generation != iface->generation) {
+		bucket->generation = iface->generation;
+		bucket->sampled_vectors = 0;
+		bucket->tokens = burst;
+		bucket->refilled_ns = now;
+	}
+	if (bucket->tokens > burst)
+		bucket->tokens = burst;
+	refill(bucket, now, rate, burst);
+	if (!(bucket->sampled_vectors & bit)) {
+		bucket->sampled_vectors |= bit;
+		take = TAKE_FIRST;
+	} else if (bucket->tokens) {
+		bucket->tokens--;
+		take = TAKE_TOKEN;
+	}
+	bpf_spin_unlock(&bucket->lock);
+	return take;
+}
+
+/* The ring had no room for a first sample: the next violation of that vector is the first again. */
+static __always_inline void give_back_first(const struct iface *iface, __u32 vector)
+{
+	__u32 slot = iface->slot;
+	struct bucket *bucket = bpf_map_lookup_elem(&buckets, &slot);
+
+	if (!bucket)
+		return;
+	bpf_spin_lock(&bucket->lock);
+	if (bucket->generation == iface->generation)
+		bucket->sampled_vectors &= ~BROKEN(vector & 31);
+	bpf_spin_unlock(&bucket->lock);
+}
+
+static __always_inline void fill_expected(struct spoof_sample *sample, const struct iface *iface, __be16 ether_type)
+{
+	union address expected = {};
+
+	if (iface->flags & IFACE_HAS_MAC)
+		__builtin_memcpy(sample->expected_mac, iface->mac, sizeof(sample->expected_mac));
+	if (ether_type == bpf_htons(ETHERTYPE_IPV6)) {
+		if (iface->flags & IFACE_HAS_IPV6)
+			__builtin_memcpy(&expected, iface->ipv6, sizeof(expected));
+	} else if (iface->flags & IFACE_HAS_IPV4) {
+		mapped_address(&expected, iface->ipv4);
+	}
+	__builtin_memcpy(sample->expected_address, &expected, sizeof(expected));
+}
+
+/* `how`: the action, and from bit 1 on SAMPLE_* flags. */
+__separate int sample(struct __sk_buff *skb, const struct iface *iface, const struct packet *packet, __u32 vector,
+		      __u32 how)
+{
+	__u32 head = skb->len < SAMPLE_HEAD_BYTES ? skb->len : SAMPLE_HEAD_BYTES;
+	struct spoof_sample *sample;
+	enum take take;
+	__u64 now;
+
+	if (!iface || !packet)
+		return 0;
+	now = bpf_ktime_get_boot_ns();
+	take = take_token(iface, vector, now);
+	if (take == TAKE_NONE)
+		return 0;
+	sample = bpf_ringbuf_reserve(&samples, sizeof(*sample), 0);
+	if (!sample) {
+		lose(LOSS_RING_FULL);
+		if (take == TAKE_FIRST)
+			give_back_first(iface, vector);
+		return 0;
+	}
+	__builtin_memset(sample, 0, sizeof(*sample));
+	sample->boottime_ns = now;
+	sample->cgroup_id = bpf_skb_cgroup_id(skb);
+	sample->socket_cookie = bpf_get_socket_cookie(skb);
+	sample->ifindex = skb->ifindex;
+	sample->generation = iface->generation;
+	sample->length = skb->len;
+	sample->gso_segments = segments(skb);
+	sample->vector = vector;
+	sample->action = how & 1;
+	sample->state = iface->state;
+	sample->flags = how >> 1;
+	if (take == TAKE_FIRST)
+		sample->flags |= SAMPLE_FIRST;
+	if (packet->has_addresses) {
+		sample->flags |= SAMPLE_ADDRESSES;
+		__builtin_memcpy(sample->claimed_address,
+				 vector == VECTOR_ND_TARGET ? &packet->target : &packet->source,
+				 sizeof(sample->claimed_address));
+		__builtin_memcpy(sample->destination_address, &packet->destination,
+				 sizeof(sample->destination_address));
+		if (packet->ether_type != bpf_htons(ETHERTYPE_ARP))
+			sample->l4_protocol = packet->protocol;
+	}
+	sample->ether_type = packet->ether_type;
+	sample->source_port = packet->source_port;
+	sample->destination_port = packet->destination_port;
+	__builtin_memcpy(sample->claimed_mac, packet->source_mac, sizeof(sample->claimed_mac));
+	if (!(sample->flags & SAMPLE_EGRESS))
+		fill_expected(sample, iface, packet->ether_type);
+	if (head > 0 && bpf_skb_load_bytes(skb, 0, sample->head, head) == 0)
+		sample->head_length = head;
+	bpf_ringbuf_submit(sample, 0);
+	return 0;
+}
+
+static __always_inline void report(struct __sk_buff *skb, const struct iface *iface, const struct packet *packet,
+				   __u32 vector, __u32 action, __u32 flags)
+{
+	count(iface, skb, vector, action);
+	sample(skb, iface, packet, vector, action | flags << 1);
+}
+
+static __always_inline __u32 mode_of(const struct iface *iface, __u32 vector, bool armed)
+{
+	__u32 mode = iface->modes[vector];
+
+	if (vector == VECTOR_UNKNOWN_INTERFACE) {
+		const struct settings *set = read_settings();
+
+		mode = set ? set->unknown_mode : MODE_OFF;
+	}
+	return mode == MODE_ENFORCE && !armed ? MODE_AUDIT : mode;
+}
+
+/* Settles what packet->broken holds, in the order of the vectors (see rules.md), and reports it. */
+__separate int settle(struct __sk_buff *skb, const struct iface *iface, const struct packet *packet, __u32 flags)
+{
+	__u32 audited = NO_VECTOR, enforced = NO_VECTOR;
+	bool armed;
+
+	if (!iface || !packet)
+		return VERDICT_PASS;
+	armed = !iface->audit_until_ns || bpf_ktime_get_boot_ns() >= iface->audit_until_ns;
+	for (__u32 vector = 0; vector < VECTOR_COUNT; vector++) {
+		__u32 mode;
+
+		if (!(packet->broken & BROKEN(vector)))
+			continue;
+		mode = mode_of(iface, vector, armed);
+		if (mode == MODE_ENFORCE) {
+			enforced = vector;
+			break;
+		}
+		if (mode == MODE_AUDIT && audited == NO_VECTOR)
+			audited = vector;
+	}
+	if (audited != NO_VECTOR)
+		report(skb, iface, packet, audited, ACTION_AUDIT, flags);
+	if (enforced == NO_VECTOR)
+		return VERDICT_PASS;
+	report(skb, iface, packet, enforced, ACTION_DROP, flags);
+	return VERDICT_DROP;
+}
+
+#endif

@@ -1,0 +1,112 @@
+/**
+ * Taking attachments off, and asking the kernel where they stand. Needs a pin directory and nothing else: no bus, no
+ * configuration, no object file, no running collector.
+ *
+ * Invariants: a link is detached before it is unpinned, so it ends even while another process holds it open. A failure
+ * at one thing is reported and the rest is still removed. Run in the network namespace of the interfaces.
+ */
+import { existsSync, rmdirSync, unlinkSync } from 'node:fs';
+import path from 'node:path';
+import { BpfLink } from './bpf-link.ts';
+import { BpfProgram } from './bpf-program.ts';
+import { BpfError } from './errors.ts';
+import { getLink } from './netlink.ts';
+import type { DetachReport, Place, PlacedAttachment } from './spoof-api.ts';
+import {
+  filterOf,
+  HOOK_OF,
+  linksDir,
+  listDir,
+  mapsDir,
+  type PinnedAttachment,
+  programsDir,
+  readAttachments,
+} from './spoof-pins.ts';
+import { queryTcx } from './tcx.ts';
+
+/** Whether an error says that the interface, or what hung on it, is gone already. */
+export function isGone(error: unknown): boolean {
+  return error instanceof BpfError && ['ENODEV', 'ENOLINK', 'ENOENT', 'EINVAL'].includes(error.errnoName);
+}
+
+/** Detaches one and removes its pin. */
+export function detachPinned(pinned: PinnedAttachment): void {
+  if (pinned.mode === 'clsact') {
+    try {
+      filterOf(pinned, pinned.createdQdisc).detach();
+    } catch (error) {
+      if (!isGone(error)) throw error;
+    }
+  } else {
+    using link = BpfLink.openPinned(pinned.pinPath);
+    try {
+      link.detach();
+    } catch (error) {
+      // Kernels before 6.6.? have no detach for an interface that went; closing and unpinning ends the link then.
+      if (!isGone(error)) throw error;
+    }
+  }
+  unlinkSync(pinned.pinPath);
+}
+
+function placeOfLink(pinned: PinnedAttachment): Place {
+  using link = BpfLink.openPinned(pinned.pinPath);
+  const { ifindex, linkId } = link.info();
+  if (ifindex === 0) return getLink(pinned.ifindex) === null ? 'interface-gone' : 'missing';
+  const chain = queryTcx(ifindex, HOOK_OF[pinned.direction]).programs;
+  if (chain[0]?.linkId === linkId) return 'head';
+  return chain.some((member) => member.linkId === linkId) ? 'behind' : 'missing';
+}
+
+function placeOfFilter(pinned: PinnedAttachment): Place {
+  if (getLink(pinned.ifindex) === null) return 'interface-gone';
+  using program = BpfProgram.openPinned(pinned.pinPath);
+  return filterOf(pinned).programId() === program.info.id ? 'head' : 'missing';
+}
+
+/** Where one attachment stands now. A clsact filter counts as head: it has the first priority. */
+export function placeOf(pinned: PinnedAttachment): Place {
+  try {
+    return pinned.mode === 'tcx' ? placeOfLink(pinned) : placeOfFilter(pinned);
+  } catch (error) {
+    // Between two calls the interface can go.
+    if (error instanceof BpfError && error.errnoName === 'ENODEV') return 'interface-gone';
+    throw error;
+  }
+}
+
+/** Every pinned attachment with its place: what `status` shows without a collector. */
+export function verifyAttachments(pinDir: string): PlacedAttachment[] {
+  return readAttachments(pinDir).map((pinned) => {
+    const { ifindex, generation, direction, mode } = pinned;
+    return { ifindex, generation, direction, mode, place: placeOf(pinned) };
+  });
+}
+
+/** Removes links, filters, programs, maps and directories under `pinDir`. What is not there is not an error. */
+export function detachAll(pinDir: string): DetachReport {
+  const failures: { path: string; error: unknown }[] = [];
+  const attempt = (target: string, remove: () => void): number => {
+    try {
+      remove();
+      return 1;
+    } catch (error) {
+      failures.push({ path: target, error });
+      return 0;
+    }
+  };
+  const removePins = (dir: string): number =>
+    listDir(dir)
+      .map((name) => path.join(dir, name))
+      .map((file) => attempt(file, () => unlinkSync(file)))
+      .reduce((sum, removed) => sum + removed, 0);
+
+  let links = 0;
+  for (const pinned of readAttachments(pinDir)) links += attempt(pinned.pinPath, () => detachPinned(pinned));
+  const programs = removePins(programsDir(pinDir));
+  const maps = removePins(mapsDir(pinDir));
+  for (const dir of [linksDir(pinDir), programsDir(pinDir), mapsDir(pinDir), pinDir]) {
+    if (existsSync(dir)) attempt(dir, () => rmdirSync(dir));
+  }
+  return { links, programs, maps, failures };
+}

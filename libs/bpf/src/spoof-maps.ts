@@ -1,0 +1,262 @@
+/**
+ * The kernel maps in words: SpoofMaps over BpfMap, byte layouts by encode.ts and decode.ts.
+ *
+ * Place in the path: collector → here → map system calls.
+ * Invariants: a set is replaced by adding first and removing after, so that nothing legal is refused in between; a full
+ * map is SpoofError ERR_SPOOF_MAP_FULL with the map's name. Closing this closes descriptors, never pins.
+ */
+import { familyOf, formatAddress, formatCidr, isMappedIpv4, parseAddress } from './addresses.ts';
+import type { BpfMap } from './bpf-map.ts';
+import { decodeCounters } from './decode.ts';
+import {
+  type AddressGrant,
+  decodeAddressGrant,
+  decodeCounterKey,
+  decodeIface,
+  decodeMeta,
+  decodeProbeKey,
+  decodeSettings,
+  encodeAddressGrant,
+  encodeAllowedCidr,
+  encodeCounterKey,
+  encodeIface,
+  encodeMeta,
+  encodePort,
+  encodeProbeKey,
+  encodeSettings,
+  encodeU32,
+  type IfaceKey,
+  type ProbePort,
+  type Settings,
+} from './encode.ts';
+import { BpfError } from './errors.ts';
+import { CidrKeyLayout, CountersLayout } from './layout.gen.ts';
+import { LOSSES, type Loss, TUNNEL_KINDS } from './names.ts';
+import {
+  type AddressTable,
+  type CounterTable,
+  type IfaceTable,
+  type MetaTable,
+  type NodeAddress,
+  type ProbePortTable,
+  type ReplaceableSet,
+  SpoofError,
+  type SpoofMaps,
+  type TunnelPort,
+} from './spoof-api.ts';
+
+/** Every map that user space touches, as events.h names them. */
+export const MAP_NAMES = [
+  ...(['ifaces', 'addresses', 'counters', 'seen', 'buckets', 'settings', 'meta'] as const),
+  ...(['node_addresses', 'tunnel_ports', 'allowed_cidrs', 'probe_ports', 'losses', 'samples'] as const),
+] as const;
+export type MapName = (typeof MAP_NAMES)[number];
+export type RawMaps = Readonly<Record<MapName, BpfMap>>;
+
+interface Entry {
+  readonly key: Buffer;
+  readonly value: Buffer;
+}
+
+const ZERO = encodeU32(0);
+const NODE_OTHER = 1;
+const NODE_THIS = 2;
+
+function setEntry(map: BpfMap, key: Buffer, value: Buffer, mode: 'any' | 'create' = 'any'): void {
+  try {
+    map.set(key, value, mode);
+  } catch (error) {
+    if (!(error instanceof BpfError) || !['E2BIG', 'ENOSPC'].includes(error.errnoName)) throw error;
+    const { name, maxEntries } = map.info;
+    throw new SpoofError('ERR_SPOOF_MAP_FULL', `map ${name} is full (${maxEntries})`, { map: name, maxEntries }, error);
+  }
+}
+
+/** Makes the part of a map that `isMine` tells exactly `wanted`. Returns how many entries were written or removed. */
+function replaceEntries(map: BpfMap, wanted: readonly Entry[], isMine: (key: Buffer) => boolean = () => true): number {
+  const current = new Map(
+    map
+      .entries()
+      .filter(([key]) => isMine(key))
+      .map(([key, value]) => [key.toString('hex'), { key, value }]),
+  );
+  const kept = new Set<string>();
+  let changed = 0;
+  for (const { key, value } of wanted) {
+    const name = key.toString('hex');
+    if (!kept.has(name) && !current.get(name)?.value.equals(value)) {
+      setEntry(map, key, value);
+      changed++;
+    }
+    kept.add(name);
+  }
+  for (const [name, { key }] of current) if (!kept.has(name) && map.delete(key)) changed++;
+  return changed;
+}
+
+const isOf =
+  <T extends IfaceKey>(wanted: IfaceKey, decode: (key: Buffer) => T) =>
+  (key: Buffer): boolean => {
+    const found = decode(key);
+    return found.ifindex === wanted.ifindex && found.generation === wanted.generation;
+  };
+
+const decodeAddressKey = (key: Buffer): IfaceKey => decodeAddressGrant(key, ZERO);
+
+function sumOfCpus(map: BpfMap, index: number): bigint {
+  const block = map.get(encodeU32(index));
+  return block === null ? 0n : map.perCpu(block).reduce((sum, value) => sum + value.readBigUInt64LE(0), 0n);
+}
+
+function counterTable(map: BpfMap): CounterTable {
+  return {
+    create: (key) => {
+      try {
+        setEntry(map, encodeCounterKey(key), Buffer.alloc(CountersLayout.size), 'create');
+      } catch (error) {
+        if (!(error instanceof BpfError) || error.errnoName !== 'EEXIST') throw error;
+      }
+    },
+    read: (key) => {
+      const value = map.get(encodeCounterKey(key));
+      return value === null ? undefined : decodeCounters(value);
+    },
+    readAll: () => map.entries().map(([key, value]) => ({ ...decodeCounterKey(key), cells: decodeCounters(value) })),
+    delete: (key) => map.delete(encodeCounterKey(key)),
+  };
+}
+
+function ifaceTable(map: BpfMap): IfaceTable {
+  return {
+    get: (ifindex) => {
+      const value = map.get(encodeU32(ifindex));
+      return value === null ? undefined : decodeIface(value);
+    },
+    set: (ifindex, record) => setEntry(map, encodeU32(ifindex), encodeIface(record)),
+    delete: (ifindex) => map.delete(encodeU32(ifindex)),
+    entries: () => map.entries().map(([key, value]) => [key.readUInt32LE(0), decodeIface(value)]),
+  };
+}
+
+function addressTable(map: BpfMap): AddressTable {
+  return {
+    replace: (key: IfaceKey, grants: readonly AddressGrant[]) =>
+      replaceEntries(
+        map,
+        grants.map((grant) => encodeAddressGrant(key, grant)),
+        isOf(key, decodeAddressKey),
+      ),
+    entries: () => map.entries().map(([key, value]) => decodeAddressGrant(key, value)),
+  };
+}
+
+function probePortTable(map: BpfMap): ProbePortTable {
+  return {
+    replace: (key: IfaceKey, probes: readonly ProbePort[]) =>
+      replaceEntries(
+        map,
+        probes.map((probe) => ({ key: encodeProbeKey(key, probe), value: encodeU32(1) })),
+        isOf(key, decodeProbeKey),
+      ),
+    entries: () => map.entries().map(([key]) => decodeProbeKey(key)),
+  };
+}
+
+function nodeAddressSet(map: BpfMap): ReplaceableSet<NodeAddress> {
+  return {
+    replace: (items) =>
+      replaceEntries(
+        map,
+        items.map(({ address, thisNode }) => ({
+          key: parseAddress(address),
+          value: encodeU32(thisNode ? NODE_THIS : NODE_OTHER),
+        })),
+      ),
+    entries: () =>
+      map
+        .entries()
+        .map(([key, value]) => ({ address: formatAddress(key), thisNode: value.readUInt32LE(0) === NODE_THIS })),
+  };
+}
+
+function tunnelPortSet(map: BpfMap): ReplaceableSet<TunnelPort> {
+  return {
+    replace: (items) =>
+      replaceEntries(
+        map,
+        items.map(({ port, kind }) => ({ key: encodePort(port), value: encodeU32(TUNNEL_KINDS.indexOf(kind) + 1) })),
+      ),
+    entries: () =>
+      map.entries().map(([key, value]) => ({
+        port: key.readUInt16BE(0),
+        kind: TUNNEL_KINDS[value.readUInt32LE(0) - 1] ?? 'vxlan',
+      })),
+  };
+}
+
+function allowedCidrSet(map: BpfMap): ReplaceableSet<string> {
+  const decode = (key: Buffer): string => {
+    const bytes = key.subarray(CidrKeyLayout.address.offset);
+    const bits = key.readUInt32LE(CidrKeyLayout.prefixlen.offset);
+    const prefixLength = isMappedIpv4(bytes) ? bits - 96 : bits;
+    return formatCidr({ family: familyOf(bytes), bytes, prefixLength });
+  };
+  return {
+    replace: (items) => replaceEntries(map, items.map(encodeAllowedCidr)),
+    entries: () => map.entries().map(([key]) => decode(key)),
+  };
+}
+
+function metaTable(map: BpfMap): MetaTable {
+  const read = () => decodeMeta(map.get(ZERO)!);
+  return {
+    read,
+    allocateGeneration: () => {
+      const meta = read();
+      // 0 is never a generation: it is what a bucket that was never used holds.
+      const generation = meta.nextGeneration === 0 ? 1 : meta.nextGeneration;
+      map.set(ZERO, encodeMeta({ ...meta, nextGeneration: generation + 1 }));
+      return generation;
+    },
+    allocateFrameSequences: (count) => {
+      const meta = read();
+      map.set(ZERO, encodeMeta({ ...meta, frameSequence: meta.frameSequence + BigInt(count) }));
+      return meta.frameSequence + 1n;
+    },
+  };
+}
+
+/** Maps whose entries come and go; the arrays are always full. */
+const FILLABLE = [
+  'ifaces',
+  'addresses',
+  'counters',
+  'node_addresses',
+  'tunnel_ports',
+  'allowed_cidrs',
+  'probe_ports',
+] as const;
+
+/** The typed view of the raw maps; owns nothing. */
+export function spoofMaps(raw: RawMaps): SpoofMaps {
+  return {
+    ifaces: ifaceTable(raw.ifaces),
+    addresses: addressTable(raw.addresses),
+    counters: counterTable(raw.counters),
+    nodeAddresses: nodeAddressSet(raw.node_addresses),
+    tunnelPorts: tunnelPortSet(raw.tunnel_ports),
+    allowedCidrs: allowedCidrSet(raw.allowed_cidrs),
+    probePorts: probePortTable(raw.probe_ports),
+    meta: metaTable(raw.meta),
+    settings: () => decodeSettings(raw.settings.get(ZERO)!),
+    setSettings: (settings: Settings) => raw.settings.set(ZERO, encodeSettings(settings)),
+    seen: (slot) => sumOfCpus(raw.seen, slot),
+    losses: () =>
+      Object.fromEntries(LOSSES.map((loss, index) => [loss, sumOfCpus(raw.losses, index)])) as Record<Loss, bigint>,
+    fill: () =>
+      Object.fromEntries(
+        FILLABLE.map((name) => [name, { entries: raw[name].entries().length, maxEntries: raw[name].info.maxEntries }]),
+      ),
+    maxInterfaces: raw.ifaces.info.maxEntries,
+  };
+}

@@ -1,0 +1,93 @@
+/**
+ * The pin directory: what lies where on the bpffs, and what the names of links say.
+ *
+ *   maps/<map>, programs/<program>
+ *   links/link-<ifindex>-<generation>-<in|out>       a tcx link
+ *   links/tc-<ifindex>-<generation>-<in|out>[-q]     the program of a clsact filter: the filter itself cannot be pinned,
+ *                                                    and this tells of it; -q: its qdisc was made for it
+ *
+ * Place in the path: spoof-object.ts, spoof-detach.ts and status without a collector read their attachments from here.
+ * Invariants: a name that does not parse is not ours and is left alone. Filters stand at one priority and handle.
+ */
+import { existsSync, mkdirSync, readdirSync } from 'node:fs';
+import path from 'node:path';
+import { ClsactFilter } from './clsact.ts';
+import type { Attachment, Direction } from './spoof-api.ts';
+import type { TcxDirection } from './tcx.ts';
+
+/** Lowest number, so first in order among filters. */
+export const CLSACT_PRIORITY = 1;
+/** Any; it only has to be the same in every process. */
+export const CLSACT_HANDLE = 0xba1;
+
+export const PROGRAM_OF: Readonly<Record<Direction, 'spoof_ingress' | 'spoof_egress'>> = {
+  in: 'spoof_ingress',
+  out: 'spoof_egress',
+};
+export const HOOK_OF: Readonly<Record<Direction, TcxDirection>> = { in: 'ingress', out: 'egress' };
+export const DIRECTIONS: readonly Direction[] = ['in', 'out'];
+
+export interface PinnedAttachment extends Attachment {
+  readonly pinPath: string;
+  /** clsact only. */
+  readonly createdQdisc: boolean;
+}
+
+export const mapsDir = (pinDir: string): string => path.join(pinDir, 'maps');
+export const programsDir = (pinDir: string): string => path.join(pinDir, 'programs');
+export const linksDir = (pinDir: string): string => path.join(pinDir, 'links');
+
+/** Creates what is missing of the three directories. */
+export function createPinDirs(pinDir: string): void {
+  if (!existsSync(pinDir)) mkdirSync(pinDir, { mode: 0o700 });
+  for (const dir of [mapsDir(pinDir), programsDir(pinDir), linksDir(pinDir)]) {
+    if (!existsSync(dir)) mkdirSync(dir, { mode: 0o700 });
+  }
+}
+
+/** Entries of a directory, none when it is not there. */
+export function listDir(dir: string): string[] {
+  return existsSync(dir) ? readdirSync(dir) : [];
+}
+
+const NAME = /^(link|tc)-(\d+)-(\d+)-(in|out)(-q)?$/;
+
+/** The attachment that a pin's name tells of; null when it is none of ours. */
+export function parsePinName(dir: string, name: string): PinnedAttachment | null {
+  const match = NAME.exec(name);
+  if (match === null) return null;
+  const [, kind, ifindex, generation, direction, q] = match;
+  return {
+    ifindex: Number(ifindex),
+    generation: Number(generation),
+    direction: direction as Direction,
+    mode: kind === 'tc' ? 'clsact' : 'tcx',
+    pinPath: path.join(dir, name),
+    createdQdisc: q !== undefined,
+  };
+}
+
+export function pinName(attachment: Attachment, createdQdisc = false): string {
+  const kind = attachment.mode === 'tcx' ? 'link' : 'tc';
+  return `${kind}-${attachment.ifindex}-${attachment.generation}-${attachment.direction}${createdQdisc ? '-q' : ''}`;
+}
+
+/** All attachments that are pinned, those whose qdisc is ours last, so that it is empty when its turn comes. */
+export function readAttachments(pinDir: string): PinnedAttachment[] {
+  const dir = linksDir(pinDir);
+  return listDir(dir)
+    .map((name) => parsePinName(dir, name))
+    .filter((attachment) => attachment !== null)
+    .sort((a, b) => Number(a.createdQdisc) - Number(b.createdQdisc) || a.ifindex - b.ifindex);
+}
+
+/** Handle on the filter that a `tc-` pin tells of. */
+export function filterOf(attachment: Attachment, createdQdisc = false): ClsactFilter {
+  return new ClsactFilter({
+    ifindex: attachment.ifindex,
+    direction: HOOK_OF[attachment.direction],
+    priority: CLSACT_PRIORITY,
+    handle: CLSACT_HANDLE,
+    createdQdisc,
+  });
+}
