@@ -3,7 +3,14 @@ import { describe, expect, test } from 'vitest';
 import { backoffMs } from './backoff.ts';
 import { apiPath } from './client.ts';
 import { errorOfStatus, KubeError } from './errors.ts';
-import { leaseSpec, microTime, nextStep, observe, DEFAULT_LEASE_TIMING as timing } from './lease-rules.ts';
+import {
+  leaseSpec,
+  microTime,
+  nextStep,
+  type Observed,
+  observe,
+  DEFAULT_LEASE_TIMING as timing,
+} from './lease-rules.ts';
 import { LineSplitter } from './lines.ts';
 import type { Lease } from './types.ts';
 
@@ -39,7 +46,7 @@ test('lines - a line above the bound is an error, one at the bound is not', () =
 });
 
 describe('errors', () => {
-  test.each<[number, object | null, string, boolean]>([
+  test.each<[number, unknown, string, boolean]>([
     [400, null, 'KUBE_INVALID', false],
     [401, null, 'KUBE_UNAUTHORIZED', false],
     [403, null, 'KUBE_FORBIDDEN', false],
@@ -88,7 +95,7 @@ describe('lease rules', () => {
     spec: { holderIdentity, leaseDurationSeconds: 15, leaseTransitions: 3, acquireTime: 'then', renewTime: 'then' },
   });
   const seen = { resourceVersion: '1', sinceMs: 1000 };
-  test.each([
+  test.each<[string, Lease | null, Observed | null, string]>([
     ['none', null, null, 'create'],
     ['ours', lease('me'), null, 'renew'],
     ['released', lease(''), null, 'acquire'],
