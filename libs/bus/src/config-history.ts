@@ -1,0 +1,107 @@
+/**
+ * The configuration at any time, folded from its log. Pure: changes in, configurations out.
+ *
+ * Place in the path: config-log.ts feeds it from CONFIG_LOG; correlator, replay and backtest ask it. Invariants: the same log
+ * gives the same answers in every process, however it was read: times are made never to fall, and of each key the same number of
+ * changes is kept as in the stream. Asking forwards in time costs one comparison; the answer is the same object until it changes.
+ */
+import assert from 'node:assert';
+import { CONFIG_LOG_PER_KEY } from './topology.ts';
+
+export interface ConfigChange {
+  /** In CONFIG_LOG. */
+  sequence: number;
+  /** When the bus stored it. */
+  timestampMicros: number;
+  key: string;
+  /** null = deleted */
+  json: string | null;
+  by: string;
+  why: string;
+}
+
+export interface ConfigAt {
+  /** Sequence in CONFIG_LOG of the newest change in it; 0 = nothing was ever configured. */
+  revision: number;
+  /** Server time of that change; 0 with revision 0. */
+  timestampMicros: number;
+  entries: ReadonlyMap<string, string>;
+}
+
+const NOTHING: ConfigAt = { revision: 0, timestampMicros: 0, entries: new Map() };
+
+export class ConfigHistory {
+  private readonly changes: ConfigChange[] = [];
+  private readonly perKey = new Map<string, number>();
+  private cached: ConfigAt = NOTHING;
+  /** Index after the last change in `cached`. */
+  private cachedLength = 0;
+
+  /** Changes that are kept. */
+  get length(): number {
+    return this.changes.length;
+  }
+
+  /** Takes the next change of the log. */
+  append(change: ConfigChange): void {
+    const last = this.changes.at(-1);
+    assert(!last || change.sequence > last.sequence, 'changes come in the order of the log');
+    // A clock that was set back between two leaders must not hide a change behind an older one.
+    const timestampMicros = Math.max(change.timestampMicros, last?.timestampMicros ?? 0);
+    this.changes.push({ ...change, timestampMicros });
+    const kept = (this.perKey.get(change.key) ?? 0) + 1;
+    this.perKey.set(change.key, kept);
+    if (kept > CONFIG_LOG_PER_KEY) this.forgetOldest(change.key);
+  }
+
+  private forgetOldest(key: string): void {
+    const index = this.changes.findIndex((change) => change.key === key);
+    this.changes.splice(index, 1);
+    this.perKey.set(key, CONFIG_LOG_PER_KEY);
+    this.cached = NOTHING;
+    this.cachedLength = 0;
+  }
+
+  /** The newest configuration whose server time is at or before a time. */
+  at(timeMicros: number): ConfigAt {
+    return this.build(this.countUntil(timeMicros));
+  }
+
+  latest(): ConfigAt {
+    return this.build(this.changes.length);
+  }
+
+  /** Changes of a key, oldest first. */
+  of(key: string): ConfigChange[] {
+    return this.changes.filter((change) => change.key === key);
+  }
+
+  private countUntil(timeMicros: number): number {
+    const isIn = (index: number) => (this.changes[index]?.timestampMicros ?? Number.POSITIVE_INFINITY) <= timeMicros;
+    // Nearly every question is about the same configuration as the last one.
+    if (!isIn(this.cachedLength) && (this.cachedLength === 0 || isIn(this.cachedLength - 1))) return this.cachedLength;
+    let low = 0;
+    let high = this.changes.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (isIn(middle)) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  private build(length: number): ConfigAt {
+    if (length === this.cachedLength) return this.cached;
+    const forwards = length > this.cachedLength;
+    const entries = new Map(forwards ? this.cached.entries : []);
+    for (let index = forwards ? this.cachedLength : 0; index < length; index += 1) {
+      const { key, json } = this.changes[index] as ConfigChange;
+      if (json === null) entries.delete(key);
+      else entries.set(key, json);
+    }
+    const newest = this.changes[length - 1];
+    this.cached = newest ? { revision: newest.sequence, timestampMicros: newest.timestampMicros, entries } : NOTHING;
+    this.cachedLength = length;
+    return this.cached;
+  }
+}

@@ -1,0 +1,180 @@
+/**
+ * Writing the configuration: checked against its schema, compare and set, by whom and why.
+ *
+ * Place in the path: CLI (set, rollback, disarm) → bailiff_config → CONFIG_LOG and every reader. Invariants: nothing that a reader would
+ * refuse is stored; of two writers who began from the same revision one is refused (no update is lost); the `revision` within a
+ * value grows with every write, so that a reader with neither the bucket nor the log can tell old from new.
+ */
+import { randomUUID } from 'node:crypto';
+import { ConfigError, type ConfigKey, formatConfigKey, parseConfigKey, parseConfigValue } from '@bailiff/policy';
+import { type Bus, pause } from './connect.ts';
+import { toBusError } from './errors.ts';
+import { type KvEntry, openBucket } from './kv.ts';
+import { backoffMs } from './publish.ts';
+
+export const CONFIG_BUCKET = 'bailiff_config';
+
+export interface WriteConfigOptions {
+  /** Who, for the log. */
+  by: string;
+  /** One sentence, for the log. */
+  why: string;
+  /** Bucket revision that the writer has seen; 0 = the key was not there. Without it, what is there now is what is built upon. */
+  expectedRevision?: number;
+}
+
+export interface StoredConfig {
+  key: string;
+  /** Revision in the bucket: what expectedRevision means. */
+  bucketRevision: number;
+  /** The `revision` field of the value. */
+  revision: number;
+  json: string;
+  timestampMicros: number;
+  by: string;
+  why: string;
+  deleted: boolean;
+}
+
+const MAX_NOTE = 512;
+/** A header is one line. */
+const note = (text: string) =>
+  text
+    .replaceAll(/[\p{Cc}]+/gu, ' ')
+    .trim()
+    .slice(0, MAX_NOTE);
+
+function revisionIn(json: string): number {
+  try {
+    const revision = (JSON.parse(json) as { revision?: unknown } | null)?.revision;
+    return typeof revision === 'number' ? revision : 0;
+  } catch {
+    // What was stored around us is no reason to refuse what is right.
+    return 0;
+  }
+}
+
+function storedOf(entry: KvEntry): StoredConfig {
+  const json = entry.value.toString('utf8');
+  return {
+    key: entry.key,
+    bucketRevision: entry.revision,
+    revision: entry.deleted ? Number(entry.header('Bailiff-Revision')) || 0 : revisionIn(json),
+    json,
+    timestampMicros: entry.timestampMicros,
+    by: entry.header('Bailiff-By'),
+    why: entry.header('Bailiff-Why'),
+    deleted: entry.deleted,
+  };
+}
+
+/** What stands under a key now; null when nothing does. @throws BusError */
+export async function readConfig(bus: Bus, key: ConfigKey | string): Promise<StoredConfig | null> {
+  const entry = await openBucket(bus, CONFIG_BUCKET).get(textOf(key));
+  return entry && storedOf(entry);
+}
+
+/** Revisions of a key that the bucket keeps, oldest first, deletions too. @throws BusError */
+export async function configHistory(bus: Bus, key: ConfigKey | string): Promise<StoredConfig[]> {
+  return (await openBucket(bus, CONFIG_BUCKET).history(textOf(key))).map(storedOf);
+}
+
+const textOf = (key: ConfigKey | string) => formatConfigKey(typeof key === 'string' ? parseConfigKey(key) : key);
+
+function refuseOlder(key: string, said: number, stored: number): never {
+  throw new ConfigError(
+    'CONFIG_REVISION',
+    `${key}: revision ${said} is older than the stored ${stored}: read it again and repeat the change`,
+    ['revision'],
+  );
+}
+
+/** Puts with the newest revision as condition; a lost ack is asked for again under the same message id. */
+async function compareAndSet(
+  bus: Bus,
+  key: string,
+  json: string | null,
+  base: number,
+  headers: Record<string, string>,
+): Promise<number> {
+  const bucket = openBucket(bus, CONFIG_BUCKET);
+  const options = { previousRevision: base, headers, msgId: randomUUID() };
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      return json === null ? await bucket.delete(key, options) : await bucket.put(key, json, options);
+    } catch (cause) {
+      const error = toBusError(cause, key);
+      if (error.code === 'BUS_CONFLICT') {
+        throw new ConfigError(
+          'CONFIG_REVISION',
+          `${key}: somebody else wrote first: read it again and repeat the change`,
+          [],
+          {
+            cause,
+          },
+        );
+      }
+      if (!['BUS_TIMEOUT', 'BUS_UNREACHABLE'].includes(error.code) || attempt >= MAX_RETRIES) throw error;
+      await pause(backoffMs(attempt));
+    }
+  }
+}
+
+/** 0.1 + 0.2 + … + 3.2 s: over a restart of the server, well within the duplicate window. */
+const MAX_RETRIES = 6;
+
+/**
+ * Checks and stores a value. A value that says no `revision` takes the next one; one that says a lower one than is stored is refused;
+ * one that says the stored one was edited from it and takes the next. What is stored has its defaults left out, as written.
+ * @throws ConfigError CONFIG_KEY | CONFIG_JSON | CONFIG_SCHEMA | CONFIG_REVISION; BusError
+ */
+export async function writeConfig(
+  bus: Bus,
+  key: ConfigKey | string,
+  value: string | object,
+  options: WriteConfigOptions,
+): Promise<StoredConfig> {
+  const parsedKey = typeof key === 'string' ? parseConfigKey(key) : key;
+  const text = formatConfigKey(parsedKey);
+  const json = typeof value === 'string' ? value : JSON.stringify(value);
+  parseConfigValue(parsedKey, json);
+  const written = JSON.parse(json) as { revision?: number };
+  const newest = await openBucket(bus, CONFIG_BUCKET).newest(text);
+  const stored = newest && storedOf(newest);
+  const base = newest?.revision ?? 0;
+  if (options.expectedRevision !== undefined && options.expectedRevision !== visibleRevision(stored)) {
+    throw new ConfigError(
+      'CONFIG_REVISION',
+      `${text}: revision ${visibleRevision(stored)} is stored, ${options.expectedRevision} was expected`,
+    );
+  }
+  const storedRevision = stored?.revision ?? 0;
+  if (written.revision !== undefined && written.revision < storedRevision) {
+    refuseOlder(text, written.revision, storedRevision);
+  }
+  const revision = Math.max(written.revision ?? 0, storedRevision + 1);
+  const final = JSON.stringify({ ...written, revision });
+  const by = note(options.by);
+  const why = note(options.why);
+  const bucketRevision = await compareAndSet(bus, text, final, base, { 'Bailiff-By': by, 'Bailiff-Why': why });
+  return { key: text, bucketRevision, revision, json: final, timestampMicros: 0, by, why, deleted: false };
+}
+
+/** What a reader sees: a deleted key is not there. */
+const visibleRevision = (stored: StoredConfig | null) => (stored && !stored.deleted ? stored.bucketRevision : 0);
+
+/** Removes a key; its revision is remembered, so that an older value cannot come back. @throws as writeConfig */
+export async function deleteConfig(bus: Bus, key: ConfigKey | string, options: WriteConfigOptions): Promise<void> {
+  const text = textOf(key);
+  const newest = await openBucket(bus, CONFIG_BUCKET).newest(text);
+  const stored = newest && storedOf(newest);
+  if (!stored || stored.deleted) return;
+  if (options.expectedRevision !== undefined && options.expectedRevision !== stored.bucketRevision) {
+    throw new ConfigError('CONFIG_REVISION', `${text}: revision ${stored.bucketRevision} is stored`);
+  }
+  await compareAndSet(bus, text, null, stored.bucketRevision, {
+    'Bailiff-By': note(options.by),
+    'Bailiff-Why': note(options.why),
+    'Bailiff-Revision': String(stored.revision),
+  });
+}

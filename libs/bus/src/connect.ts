@@ -1,0 +1,207 @@
+/**
+ * One connection to the bus for a process: who it is, whether it is connected, and how it ends.
+ *
+ * Place in the path: every app begins here; all of libs/bus takes a Bus. Invariants: it reconnects for ever; while it is away
+ * nothing is silently queued in the client (publishers ask `connected`); a password file is read again at each attempt, so that
+ * a rotated one needs no restart. Whoever calls connectBus closes it, by drain (ordinary) or close (at once).
+ */
+import { readFileSync } from 'node:fs';
+import { type JetStreamClient, type JetStreamManager, jetstream, jetstreamManager } from '@nats-io/jetstream';
+import { errors, type NatsConnection, type TlsOptions, usernamePasswordAuthenticator } from '@nats-io/nats-core';
+import { connect } from '@nats-io/transport-node';
+import { BusError, toBusError } from './errors.ts';
+import { inboxPrefixOf } from './permissions.ts';
+
+export interface BusOptions {
+  /** `nats://host:port`, several for a cluster. */
+  servers: string | string[];
+  user: string;
+  /** One of the two. The file is preferred: nothing secret in the environment or the process list. */
+  password?: string;
+  passwordFile?: string;
+  /** Shown by the server in its list of connections. */
+  name: string;
+  /** Private to the identity; follows from `user` when it is not said. */
+  inboxPrefix?: string;
+  tls?: TlsOptions;
+  /** How long one attempt to connect may take, and how long an answer of JetStream may take. Default 5,000. */
+  timeoutMs?: number;
+  /** Keep trying when the first attempt fails, until it succeeds or the signal aborts. Default false: throw. */
+  waitForServer?: boolean;
+  signal?: AbortSignal;
+}
+
+export type BusStatus =
+  | { type: 'connected' }
+  | { type: 'disconnected' }
+  /** The server refused something that nobody waits for: mostly a permission. */
+  | { type: 'error'; error: BusError }
+  | { type: 'closed' };
+
+export interface Bus {
+  readonly nc: NatsConnection;
+  readonly js: JetStreamClient;
+  readonly jsm: JetStreamManager;
+  readonly user: string;
+  readonly inboxPrefix: string;
+  readonly timeoutMs: number;
+  readonly connected: boolean;
+  /** Grows by one each time the connection is made again. */
+  readonly connects: number;
+  /** Called with each change, in the order in which they were added. They must not throw. */
+  readonly statusListeners: Set<(status: BusStatus) => void>;
+  /** Resolves when connected. Rejects BUS_CLOSED when the bus is closed, and with the signal's reason when it aborts. */
+  whenConnected(signal?: AbortSignal): Promise<void>;
+  /** Lets subscriptions finish, sends what is pending, closes. At most `timeoutMs`. */
+  drain(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Wait before the next attempt: long enough that a thousand nodes do not hammer a restarted server, short against its restart. */
+const RECONNECT_WAIT_MS = 250;
+const RECONNECT_JITTER_MS = 250;
+/** A peer that went without a word is noticed after two of these. */
+const PING_INTERVAL_MS = 5_000;
+
+function authenticatorOf(options: BusOptions) {
+  const { password, passwordFile } = options;
+  if (passwordFile === undefined) return usernamePasswordAuthenticator(options.user, password ?? '');
+  return usernamePasswordAuthenticator(options.user, () => readFileSync(passwordFile, 'utf8').trim());
+}
+
+class NatsBus implements Bus {
+  readonly nc: NatsConnection;
+  readonly js: JetStreamClient;
+  readonly jsm: JetStreamManager;
+  readonly user: string;
+  readonly inboxPrefix: string;
+  readonly timeoutMs: number;
+  readonly statusListeners = new Set<(status: BusStatus) => void>();
+  connected = true;
+  connects = 1;
+
+  constructor(
+    nc: NatsConnection,
+    jsm: JetStreamManager,
+    js: JetStreamClient,
+    options: BusOptions,
+    inboxPrefix: string,
+  ) {
+    this.nc = nc;
+    this.js = js;
+    this.jsm = jsm;
+    this.user = options.user;
+    this.inboxPrefix = inboxPrefix;
+    this.timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+    void this.follow();
+  }
+
+  private async follow(): Promise<void> {
+    for await (const status of this.nc.status()) {
+      if (status.type === 'disconnect') this.tell({ type: 'disconnected' });
+      else if (status.type === 'reconnect') this.tell({ type: 'connected' });
+      else if (status.type === 'error')
+        this.tell({ type: 'error', error: toBusError(status.error, 'the bus refused') });
+    }
+    this.tell({ type: 'closed' });
+  }
+
+  private tell(status: BusStatus): void {
+    if (status.type === 'connected') {
+      this.connected = true;
+      this.connects += 1;
+    } else if (status.type !== 'error') this.connected = false;
+    for (const listener of [...this.statusListeners]) listener(status);
+  }
+
+  whenConnected(signal?: AbortSignal): Promise<void> {
+    if (this.connected) return Promise.resolve();
+    if (this.nc.isClosed()) return Promise.reject(new BusError('BUS_CLOSED', 'the bus is closed'));
+    if (signal?.aborted) return Promise.reject(signal.reason as Error);
+    return new Promise((resolve, reject) => {
+      const finish = (settle: () => void) => {
+        this.statusListeners.delete(listener);
+        signal?.removeEventListener('abort', aborted);
+        settle();
+      };
+      const aborted = () => finish(() => reject(signal?.reason as Error));
+      const listener = (status: BusStatus) => {
+        if (status.type === 'connected') finish(resolve);
+        else if (status.type === 'closed') finish(() => reject(new BusError('BUS_CLOSED', 'the bus is closed')));
+      };
+      this.statusListeners.add(listener);
+      signal?.addEventListener('abort', aborted, { once: true });
+    });
+  }
+
+  async drain(): Promise<void> {
+    if (this.nc.isClosed()) return;
+    if (!this.connected) return this.close();
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, this.timeoutMs);
+    });
+    // A connection that breaks while it drains rejects; closing it is all that is left to do.
+    await Promise.race([this.nc.drain().catch(() => undefined), late]);
+    clearTimeout(timer);
+    await this.close();
+  }
+
+  async close(): Promise<void> {
+    if (!this.nc.isClosed()) await this.nc.close();
+  }
+}
+
+const DEFAULT_TIMEOUT_MS = 5_000;
+
+/** Connects. @throws BusError BUS_UNREACHABLE | BUS_AUTHENTICATION | BUS_TIMEOUT; the signal's reason when it aborts first */
+export async function connectBus(options: BusOptions): Promise<Bus> {
+  const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+  const inboxPrefix = options.inboxPrefix ?? inboxPrefixOf(options.user);
+  options.signal?.throwIfAborted();
+  for (;;) {
+    try {
+      const nc = await connect({
+        servers: options.servers,
+        authenticator: authenticatorOf(options),
+        name: options.name,
+        inboxPrefix,
+        timeout: timeoutMs,
+        maxReconnectAttempts: -1,
+        reconnectTimeWait: RECONNECT_WAIT_MS,
+        reconnectJitter: RECONNECT_JITTER_MS,
+        reconnectJitterTLS: RECONNECT_JITTER_MS,
+        pingInterval: PING_INTERVAL_MS,
+        maxPingOut: 2,
+        ignoreAuthErrorAbort: true,
+        noAsyncTraces: true,
+        ...(options.tls ? { tls: options.tls } : {}),
+      });
+      const jsm = await jetstreamManager(nc, { timeout: timeoutMs, checkAPI: false });
+      return new NatsBus(nc, jsm, jetstream(nc, { timeout: timeoutMs }), options, inboxPrefix);
+    } catch (error) {
+      const failure =
+        error instanceof errors.TimeoutError
+          ? new BusError('BUS_UNREACHABLE', `cannot reach ${String(options.servers)}: timeout`, { cause: error })
+          : toBusError(error, `cannot connect to ${String(options.servers)} as ${options.user}`);
+      if (!options.waitForServer) throw failure;
+      await pause(RECONNECT_WAIT_MS + Math.random() * RECONNECT_JITTER_MS, options.signal);
+    }
+  }
+}
+
+/** Waits; rejects with the signal's reason when it aborts first. */
+export function pause(ms: number, signal?: AbortSignal): Promise<void> {
+  if (signal?.aborted) return Promise.reject(signal.reason as Error);
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      signal?.removeEventListener('abort', aborted);
+      resolve();
+    }, ms);
+    const aborted = () => {
+      clearTimeout(timer);
+      reject(signal?.reason as Error);
+    };
+    signal?.addEventListener('abort', aborted, { once: true });
+  });
+}

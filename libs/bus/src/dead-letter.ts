@@ -1,0 +1,41 @@
+/**
+ * Where messages go that cannot be taken: unreadable, foreign, or given up, each with its reason and its bytes.
+ *
+ * Place in the path: correlator and responder write; the CLI reads. Invariant: a message has one dead letter a reason, however
+ * often and by however many replicas it is read: its subject holds stream, reason and sequence, and is stored once.
+ */
+import type { Bus } from './connect.ts';
+import { type Once, publishOnce } from './publish.ts';
+import { deadLetterSubject } from './subjects.ts';
+
+export interface DeadLetter {
+  stream: string;
+  sequence: number;
+  /** Subject of the message. */
+  subject: string;
+  /** Stable, kebab-case: `foreign-pod`, `unknown-fingerprint`, `max-deliveries`. */
+  reason: string;
+  /** One sentence for a person. */
+  detail: string;
+  data: Uint8Array;
+  signal?: AbortSignal;
+}
+
+/** Headers are one line each and short. */
+const MAX_DETAIL = 512;
+
+/** Stores it. @throws BusError as publishOnce */
+export function deadLetter(bus: Bus, letter: DeadLetter): Promise<Once> {
+  const subject = deadLetterSubject(letter.stream, letter.reason, letter.sequence);
+  return publishOnce(bus, subject, letter.data, {
+    msgId: subject,
+    headers: {
+      'Bailiff-Reason': letter.reason,
+      'Bailiff-Detail': letter.detail.replaceAll(/[^\x20-\x7e]+/g, ' ').slice(0, MAX_DETAIL),
+      'Bailiff-Stream': letter.stream,
+      'Bailiff-Sequence': String(letter.sequence),
+      'Bailiff-Subject': letter.subject,
+    },
+    ...(letter.signal ? { signal: letter.signal } : {}),
+  });
+}

@@ -1,0 +1,17 @@
+export * from './cloud-events.ts';
+export { type ConfigAt, type ConfigChange, ConfigHistory } from './config-history.ts';
+export * from './config-log.ts';
+export * from './config-store.ts';
+export { type Bus, type BusOptions, type BusStatus, connectBus } from './connect.ts';
+export * from './consume.ts';
+export * from './dead-letter.ts';
+export * from './errors.ts';
+export * from './kv.ts';
+export * from './permissions.ts';
+export * from './publish.ts';
+export { apiRequest, request } from './request.ts';
+export * from './server-conf.ts';
+export * from './snapshot.ts';
+export * from './streams.ts';
+export * from './subjects.ts';
+export * from './topology.ts';

@@ -1,0 +1,210 @@
+/**
+ * The buckets: what is stored is what any NATS client's key-value reads, and rights are the fewest that do.
+ *
+ * Place in the path: ipam-sync, responder and CLI write; all read. A put is a publish with the expected sequence of its key (compare
+ * and set); a get is a direct get, which needs no consumer; keys, history and watch are ordered reading. It is our own rather than
+ * the client's, because that opens buckets with STREAM.INFO, watches with push consumers that flow control makes hard to
+ * allow-list, and cannot put headers, in which the configuration carries who and why.
+ */
+import { headers as makeHeaders } from '@nats-io/nats-core';
+import type { Bus } from './connect.ts';
+import { directGet } from './consume.ts';
+import { BusError, toBusError } from './errors.ts';
+import { consumeOrdered, type StreamMessage } from './ordered.ts';
+import { apiRequest } from './request.ts';
+
+const OPERATION = 'KV-Operation';
+
+export interface KvEntry {
+  key: string;
+  value: Buffer;
+  /** Sequence in the bucket's stream; grows over all keys. */
+  revision: number;
+  /** When the server stored it. */
+  timestampMicros: number;
+  /** A tombstone: the key was deleted; the value is empty. */
+  deleted: boolean;
+  header(name: string): string;
+}
+
+export interface PutOptions {
+  /** The write is refused (BUS_CONFLICT) unless this is still the newest revision of the key; 0 = the key never was. */
+  previousRevision?: number;
+  headers?: Readonly<Record<string, string>>;
+  /** Lets a write whose ack was lost be repeated: JetStream answers with the first one's revision. */
+  msgId?: string;
+}
+
+export interface WatchOptions {
+  /** Key filter in the bucket's own terms: `spoof.>`, `*`. Default all. */
+  filter?: string;
+  /** Newest value of each key first, then every change, tombstones too. */
+  onEntry: (entry: KvEntry) => void | Promise<void>;
+  /** Once, when all that was there has been told. */
+  onSynced?: () => void;
+  signal: AbortSignal;
+}
+
+const KEY = /^[-/=\w]+(\.[-/=\w]+)*$/;
+
+function checkKey(key: string): void {
+  if (!KEY.test(key)) throw new BusError('BUS_REFUSED', `"${key}" is not a key`);
+}
+
+/** Reads a bucket's message. `prefix` is `$KV.<bucket>.` or where it was republished. */
+export function entryOf(message: StreamMessage, prefix: string): KvEntry {
+  const operation = message.headers?.get(OPERATION) ?? '';
+  return {
+    key: message.subject.slice(prefix.length),
+    value: Buffer.from(message.data.buffer, message.data.byteOffset, message.data.byteLength),
+    revision: message.sequence,
+    timestampMicros: message.timestampMicros,
+    deleted: operation === 'DEL' || operation === 'PURGE',
+    header: (name) => message.headers?.get(name) ?? '',
+  };
+}
+
+export class Bucket {
+  readonly name: string;
+  private readonly bus: Bus;
+  private readonly stream: string;
+  private readonly prefix: string;
+
+  constructor(bus: Bus, name: string) {
+    this.bus = bus;
+    this.name = name;
+    this.stream = `KV_${name}`;
+    this.prefix = `$KV.${name}.`;
+  }
+
+  /** Newest value; null when there is none or it was deleted. @throws BusError */
+  async get(key: string): Promise<KvEntry | null> {
+    const entry = await this.newest(key);
+    return entry?.deleted ? null : entry;
+  }
+
+  /** Newest entry of a key, a tombstone too: its revision is what the next write must expect. @throws BusError */
+  async newest(key: string): Promise<KvEntry | null> {
+    checkKey(key);
+    const message = await directGet(this.bus, `$JS.API.DIRECT.GET.${this.stream}.${this.prefix}${key}`);
+    return message && entryOf(message, this.prefix);
+  }
+
+  /** The first entry at or after a revision under a filter: walks a bucket without a consumer. @throws BusError */
+  async next(revision: number, filter = '>'): Promise<KvEntry | null> {
+    const query = { seq: revision, next_by_subj: `${this.prefix}${filter}` };
+    const message = await directGet(this.bus, `$JS.API.DIRECT.GET.${this.stream}`, query);
+    return message && entryOf(message, this.prefix);
+  }
+
+  /** Writes and answers the new revision. @throws BusError BUS_CONFLICT, BUS_FULL, BUS_TOO_LARGE and what request throws */
+  put(key: string, value: string | Uint8Array, options: PutOptions = {}): Promise<number> {
+    return this.write(key, typeof value === 'string' ? Buffer.from(value, 'utf8') : value, options);
+  }
+
+  /** Writes only when the key never was or was deleted. @throws BusError BUS_EXISTS and what put throws */
+  async create(
+    key: string,
+    value: string | Uint8Array,
+    options: Omit<PutOptions, 'previousRevision'> = {},
+  ): Promise<number> {
+    const exists = (cause?: unknown) => new BusError('BUS_EXISTS', `${this.name}/${key} exists`, { cause });
+    try {
+      return await this.put(key, value, { ...options, previousRevision: 0 });
+    } catch (error) {
+      if (toBusError(error, key).code !== 'BUS_CONFLICT') throw error;
+      const newest = await this.newest(key);
+      if (!newest?.deleted) throw exists(error);
+      try {
+        return await this.put(key, value, { ...options, previousRevision: newest.revision });
+      } catch (second) {
+        throw toBusError(second, key).code === 'BUS_CONFLICT' ? exists(second) : second;
+      }
+    }
+  }
+
+  /** Puts a tombstone. @throws BusError as put */
+  delete(key: string, options: PutOptions = {}): Promise<number> {
+    return this.write(key, new Uint8Array(), { ...options, headers: { ...options.headers, [OPERATION]: 'DEL' } });
+  }
+
+  private async write(key: string, value: Uint8Array, options: PutOptions): Promise<number> {
+    checkKey(key);
+    const headers = makeHeaders();
+    for (const [name, text] of Object.entries(options.headers ?? {})) headers.set(name, text);
+    if (options.msgId !== undefined) headers.set('Nats-Msg-Id', options.msgId);
+    if (options.previousRevision !== undefined) {
+      headers.set('Nats-Expected-Last-Subject-Sequence', String(options.previousRevision));
+    }
+    const ack = await apiRequest<{ seq: number }>(this.bus, this.prefix + key, value, { headers });
+    return ack.seq;
+  }
+
+  /** Keys that have a value. @throws BusError */
+  async keys(filter = '>'): Promise<string[]> {
+    const keys: string[] = [];
+    await this.readAll('last-per-subject', filter, true, (entry) => {
+      if (!entry.deleted) keys.push(entry.key);
+    });
+    return keys.sort();
+  }
+
+  /** Newest entry of every key under a filter. @throws BusError */
+  async entries(filter = '>'): Promise<KvEntry[]> {
+    const entries: KvEntry[] = [];
+    await this.readAll('last-per-subject', filter, false, (entry) => {
+      if (!entry.deleted) entries.push(entry);
+    });
+    return entries;
+  }
+
+  /** All that the bucket keeps of a key, oldest first, tombstones too. @throws BusError */
+  async history(key: string): Promise<KvEntry[]> {
+    const entries: KvEntry[] = [];
+    await this.readAll('all', key, false, (entry) => {
+      entries.push(entry);
+    });
+    return entries;
+  }
+
+  private async readAll(
+    start: 'all' | 'last-per-subject',
+    filter: string,
+    headersOnly: boolean,
+    onEntry: (entry: KvEntry) => void,
+  ): Promise<void> {
+    const end = new AbortController();
+    const deadline = AbortSignal.timeout(this.bus.timeoutMs);
+    await consumeOrdered(this.bus, this.stream, {
+      start,
+      filterSubjects: [this.prefix + filter],
+      headersOnly,
+      onMessage: (message) => onEntry(entryOf(message, this.prefix)),
+      onIdle: () => end.abort(),
+      signal: AbortSignal.any([end.signal, deadline]),
+    });
+    if (!end.signal.aborted)
+      throw new BusError('BUS_TIMEOUT', `${this.name}: not read within ${this.bus.timeoutMs} ms`);
+  }
+
+  /** Tells every value and then every change until the signal aborts; goes on over restarts. @throws as consumeOrdered */
+  watch(options: WatchOptions): Promise<void> {
+    let synced = false;
+    return consumeOrdered(this.bus, this.stream, {
+      start: 'last-per-subject',
+      filterSubjects: [this.prefix + (options.filter ?? '>')],
+      onMessage: (message) => options.onEntry(entryOf(message, this.prefix)),
+      onIdle: () => {
+        if (synced) return;
+        synced = true;
+        options.onSynced?.();
+      },
+      signal: options.signal,
+    });
+  }
+}
+
+/** Binds to a bucket that exists; asks the server nothing. */
+export function openBucket(bus: Bus, name: string): Bucket {
+  return new Bucket(bus, name);
+}

@@ -1,0 +1,170 @@
+/**
+ * Who may do what on the bus: allow-lists of subjects for each identity, as nats-server's user permissions.
+ *
+ * Place in the path: server-conf.ts writes them into nats.conf; test/bus tries every one of them. Invariants: an identity publishes
+ * only where its work needs it, a collector only under its own node, and nobody subscribes to another's inbox. The one `deny` takes
+ * out of `CONSUMER.*.VERDICTS.*` the responder's durable, because a consumer's name is a single token and a random one cannot be
+ * allow-listed; all other consumers have random names, and nobody may list names.
+ */
+import { encodeToken, ROOT, violationSubject } from './subjects.ts';
+
+export type Identity =
+  | { role: 'collector'; node: string }
+  | { role: 'correlator' | 'responder' | 'ipam-sync' | 'cli' | 'admin' | 'reader' };
+
+export interface Permissions {
+  publish: { allow: string[]; deny?: string[] };
+  subscribe: { allow: string[] };
+}
+
+/** Durable consumer on VERDICTS through which all responders share the work. */
+export const RESPONDER_DURABLE = 'responder';
+
+/** Name of the bus user of an identity: the role, and for a collector `collector-<node>`. */
+export function userOf(identity: Identity): string {
+  return identity.role === 'collector' ? `collector-${identity.node}` : identity.role;
+}
+
+/** Private inbox prefix of an identity: `_INBOX_<role>`, and for a collector `_INBOX_collector_<node token>`. */
+export function inboxPrefixFor(identity: Identity): string {
+  return identity.role === 'collector' ? `_INBOX_collector_${encodeToken(identity.node)}` : `_INBOX_${identity.role}`;
+}
+
+/** The same from a user name. */
+export function inboxPrefixOf(user: string): string {
+  const node = /^collector-(.+)$/.exec(user)?.[1];
+  return node === undefined ? `_INBOX_${user}` : inboxPrefixFor({ role: 'collector', node });
+}
+
+const kv = (bucket: string, key: string) => `$KV.${bucket}.${key}`;
+/** Newest value of a key, without a consumer. */
+const kvGet = (bucket: string, key: string) => `$JS.API.DIRECT.GET.KV_${bucket}.${kv(bucket, key)}`;
+/** Any message of a stream by sequence, and the next one under a filter. */
+const direct = (stream: string) => `$JS.API.DIRECT.GET.${stream}`;
+const info = (stream: string) => `$JS.API.STREAM.INFO.${stream}`;
+
+/** What an ordered consumer on a stream needs. */
+function ordered(stream: string): string[] {
+  return [
+    `$JS.API.CONSUMER.CREATE.${stream}.*`,
+    `$JS.API.CONSUMER.CREATE.${stream}.*.>`,
+    `$JS.API.CONSUMER.DELETE.${stream}.*`,
+    `$JS.API.CONSUMER.MSG.NEXT.${stream}.*`,
+    direct(stream),
+    info(stream),
+  ];
+}
+
+/** Reading a bucket: any key at once, or all of them by an ordered consumer. */
+const readBucket = (bucket: string) => [kvGet(bucket, '>'), ...ordered(`KV_${bucket}`)];
+const schemas = kvGet('bailiff_schemas', '*');
+
+function collector(node: string): Permissions {
+  const token = encodeToken(node);
+  const push = (bucket: string, key: string) => `${ROOT}.push.${bucket}.${key}`;
+  return {
+    publish: {
+      allow: [
+        violationSubject(node, 'spoof'),
+        violationSubject(node, 'lsm'),
+        kv('bailiff_nodes', token),
+        kvGet('bailiff_nodes', token),
+        kvGet('bailiff_pods', token),
+        kvGet('bailiff_pods', '_cluster'),
+        kvGet('bailiff_quarantine', token),
+        // The configuration is for every node and holds no secret; its keys are listed and read without a consumer.
+        direct('KV_bailiff_config'),
+        info('KV_bailiff_config'),
+        kvGet('bailiff_config', '>'),
+      ],
+    },
+    subscribe: {
+      allow: [
+        `${inboxPrefixFor({ role: 'collector', node })}.>`,
+        push('bailiff_pods', token),
+        push('bailiff_pods', '_cluster'),
+        push('bailiff_quarantine', token),
+        push('bailiff_config', '>'),
+      ],
+    },
+  };
+}
+
+/** What each cluster-wide role publishes; all of them subscribe to their own inbox and nothing else. */
+const ROLES: Record<Exclude<Identity['role'], 'collector' | 'admin'>, { allow: string[]; deny?: string[] }> = {
+  correlator: {
+    allow: [
+      `${ROOT}.verdicts.>`,
+      `${ROOT}.deadletters.violations.>`,
+      ...ordered('VIOLATIONS'),
+      ...ordered('CONFIG_LOG'),
+      ...readBucket('bailiff_pods'),
+      info('VERDICTS'),
+      info('RESPONSES'),
+      `${direct('VERDICTS')}.${ROOT}.verdicts.>`,
+      schemas,
+    ],
+  },
+  responder: {
+    allow: [
+      `${ROOT}.responses.>`,
+      `${ROOT}.deadletters.verdicts.>`,
+      `${ROOT}.deadletters.responses.>`,
+      kv('bailiff_quarantine', '*'),
+      ...readBucket('bailiff_quarantine'),
+      ...ordered('VERDICTS'),
+      ...ordered('RESPONSES'),
+      ...ordered('CONFIG_LOG'),
+      ...readBucket('bailiff_config'),
+      ...readBucket('bailiff_pods'),
+      `$JS.API.CONSUMER.INFO.VERDICTS.${RESPONDER_DURABLE}`,
+      `$JS.ACK.VERDICTS.${RESPONDER_DURABLE}.>`,
+      `${direct('RESPONSES')}.${ROOT}.responses.>`,
+      `${direct('VERDICTS')}.${ROOT}.verdicts.>`,
+      info('VIOLATIONS'),
+      schemas,
+    ],
+  },
+  'ipam-sync': {
+    allow: [kv('bailiff_pods', '*'), ...readBucket('bailiff_pods'), ...readBucket('bailiff_config')],
+  },
+  cli: {
+    allow: [
+      kv('bailiff_config', '>'),
+      kv('bailiff_quarantine', '*'),
+      `${ROOT}.responses.quarantine.>`,
+      ...['VIOLATIONS', 'VERDICTS', 'RESPONSES', 'CONFIG_LOG', 'DEAD_LETTERS'].flatMap(ordered),
+      ...['bailiff_config', 'bailiff_pods', 'bailiff_quarantine', 'bailiff_nodes'].flatMap(readBucket),
+      `${direct('VERDICTS')}.${ROOT}.verdicts.>`,
+      `${direct('RESPONSES')}.${ROOT}.responses.>`,
+      info('KV_bailiff_schemas'),
+      schemas,
+    ],
+    deny: notTheDurable(),
+  },
+  reader: {
+    allow: [...['VIOLATIONS', 'VERDICTS', 'RESPONSES'].flatMap(ordered), schemas],
+    deny: notTheDurable(),
+  },
+};
+
+/** Nobody but the responder touches the responder's durable. */
+function notTheDurable(): string[] {
+  return [
+    `$JS.API.CONSUMER.CREATE.VERDICTS.${RESPONDER_DURABLE}`,
+    `$JS.API.CONSUMER.CREATE.VERDICTS.${RESPONDER_DURABLE}.>`,
+    `$JS.API.CONSUMER.DELETE.VERDICTS.${RESPONDER_DURABLE}`,
+    `$JS.API.CONSUMER.MSG.NEXT.VERDICTS.${RESPONDER_DURABLE}`,
+  ];
+}
+
+/** Permissions of an identity, as nats-server takes them. The admin makes streams and registers schemas: it may do all. */
+export function permissionsFor(identity: Identity): Permissions {
+  if (identity.role === 'collector') return collector(identity.node);
+  const inbox = `${inboxPrefixFor(identity)}.>`;
+  if (identity.role === 'admin') {
+    return { publish: { allow: ['>'] }, subscribe: { allow: [inbox, `${ROOT}.>`, '$JS.EVENT.>'] } };
+  }
+  const { allow, deny } = ROLES[identity.role];
+  return { publish: { allow: [...new Set(allow)], ...(deny ? { deny } : {}) }, subscribe: { allow: [inbox] } };
+}

@@ -1,0 +1,79 @@
+/**
+ * One question to JetStream: sent only while connected, given up at once when the connection breaks, its errors typed.
+ *
+ * Place in the path: kv.ts, consume.ts, streams.ts and publish.ts ask through it. The client alone would let a question that was
+ * swallowed by a broken connection wait for its whole timeout.
+ */
+import type { Msg, MsgHdrs, Payload } from '@nats-io/nats-core';
+import type { Bus, BusStatus } from './connect.ts';
+import { BusError, codeOfRefusal, toBusError } from './errors.ts';
+
+export interface RequestOptions {
+  headers?: MsgHdrs;
+  timeoutMs?: number;
+}
+
+interface ApiError {
+  code: number;
+  err_code: number;
+  description: string;
+}
+
+/** @throws BusError BUS_UNREACHABLE | BUS_TIMEOUT | BUS_PERMISSION | BUS_NO_STREAM | BUS_TOO_LARGE | BUS_CLOSED */
+export async function request(
+  bus: Bus,
+  subject: string,
+  payload?: Payload,
+  options: RequestOptions = {},
+): Promise<Msg> {
+  if (!bus.connected) throw new BusError('BUS_UNREACHABLE', `${subject}: the bus is not connected`);
+  let broken: ((status: BusStatus) => void) | undefined;
+  const disconnected = new Promise<never>((_, reject) => {
+    broken = (status) => {
+      if (status.type === 'disconnected' || status.type === 'closed') {
+        reject(new BusError('BUS_UNREACHABLE', `${subject}: the connection broke before the answer`));
+      }
+    };
+    bus.statusListeners.add(broken);
+  });
+  try {
+    const { headers } = options;
+    const answer = bus.nc.request(subject, payload, {
+      timeout: options.timeoutMs ?? bus.timeoutMs,
+      ...(headers ? { headers } : {}),
+    });
+    return await Promise.race([answer, disconnected]);
+  } catch (error) {
+    throw toBusError(error, subject);
+  } finally {
+    if (broken) bus.statusListeners.delete(broken);
+  }
+}
+
+/** A question whose answer is JSON, with an `error` when it is refused. @throws BusError as request, and every refusal */
+export async function apiRequest<T>(
+  bus: Bus,
+  subject: string,
+  body?: unknown,
+  options: RequestOptions = {},
+): Promise<T> {
+  const payload = body === undefined ? undefined : body instanceof Uint8Array ? body : JSON.stringify(body);
+  return parseAnswer<T>(await request(bus, subject, payload, options), subject);
+}
+
+/** Reads a JSON answer. @throws BusError for a refusal, BUS_MESSAGE when it is not JSON */
+export function parseAnswer<T>(message: Msg, subject: string): T {
+  let answer: T & { error?: ApiError };
+  try {
+    answer = message.json<T & { error?: ApiError }>();
+  } catch (cause) {
+    throw new BusError('BUS_MESSAGE', `${subject}: the answer is not JSON`, { cause });
+  }
+  if (answer.error) throw refusal(subject, answer.error);
+  return answer;
+}
+
+export function refusal(subject: string, error: ApiError): BusError {
+  const code = codeOfRefusal(error.err_code, error.description);
+  return new BusError(code, `${subject}: ${error.description}`, { apiCode: error.err_code });
+}

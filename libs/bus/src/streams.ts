@@ -1,0 +1,145 @@
+/**
+ * Makes the streams, buckets, the responder's durable and the registered schemas as topology.ts says, and checks the horizon.
+ *
+ * Place in the path: run once by the admin identity (lab, installer); the apps only check. Idempotent: what is there and right is
+ * left alone, what differs is updated, what cannot be updated is BUS_TOPOLOGY.
+ */
+
+import { CURRENT_SCHEMAS, fingerprintHex, RELEASED_SCHEMAS } from '@bailiff/schemas';
+import { AckPolicy, DeliverPolicy, type StreamConfig, type StreamInfo } from '@nats-io/jetstream';
+import type { Bus } from './connect.ts';
+import { BusError, toBusError } from './errors.ts';
+import { openBucket } from './kv.ts';
+import { RESPONDER_DURABLE } from './permissions.ts';
+import { apiRequest } from './request.ts';
+import { requiredHorizonMs, streamConfigs, TIMESPAN_METADATA, type TopologyOptions } from './topology.ts';
+
+/** How long the responder may take over a verdict before it is given to another: retries are its own, so this is for crashes. */
+const RESPONDER_ACK_WAIT_MS = 60_000;
+/** Verdicts that may be in work at once, over all responders. */
+const RESPONDER_MAX_ACK_PENDING = 256;
+
+export type StreamName = 'VIOLATIONS' | 'VERDICTS' | 'RESPONSES' | 'CONFIG_LOG' | 'DEAD_LETTERS' | `KV_${string}`;
+
+/** @throws BusError BUS_NO_STREAM and what request throws */
+export function streamInfo(bus: Bus, stream: string, body?: unknown): Promise<StreamInfo & { ts?: string }> {
+  return apiRequest(bus, `$JS.API.STREAM.INFO.${stream}`, body);
+}
+
+const same = (wanted: unknown, found: unknown): boolean =>
+  typeof wanted !== 'object' || wanted === null
+    ? (wanted ?? null) === (found ?? null) || (wanted === false && found === undefined)
+    : Object.entries(wanted).every(([key, value]) =>
+        same(value, (found as Record<string, unknown> | undefined)?.[key]),
+      );
+
+async function ensureStream(bus: Bus, config: Partial<StreamConfig> & { name: string }): Promise<void> {
+  let found: StreamInfo | null = null;
+  try {
+    found = await streamInfo(bus, config.name);
+  } catch (error) {
+    if (toBusError(error, config.name).code !== 'BUS_NO_STREAM') throw error;
+  }
+  if (!found) {
+    await apiRequest(bus, `$JS.API.STREAM.CREATE.${config.name}`, config);
+    return;
+  }
+  if (same(config, found.config)) return;
+  try {
+    await apiRequest(bus, `$JS.API.STREAM.UPDATE.${config.name}`, { ...found.config, ...config });
+  } catch (cause) {
+    const error = toBusError(cause, config.name);
+    if (error.code !== 'BUS_REFUSED') throw error;
+    throw new BusError('BUS_TOPOLOGY', `${config.name} exists and cannot be changed: ${error.message}`, { cause });
+  }
+}
+
+async function ensureResponderDurable(bus: Bus): Promise<void> {
+  await apiRequest(bus, `$JS.API.CONSUMER.CREATE.VERDICTS.${RESPONDER_DURABLE}`, {
+    stream_name: 'VERDICTS',
+    config: {
+      name: RESPONDER_DURABLE,
+      durable_name: RESPONDER_DURABLE,
+      deliver_policy: DeliverPolicy.All,
+      ack_policy: AckPolicy.Explicit,
+      ack_wait: RESPONDER_ACK_WAIT_MS * 1_000_000,
+      max_ack_pending: RESPONDER_MAX_ACK_PENDING,
+      // The consumer counts deliveries and writes a dead letter at its limit; the server would drop in silence.
+      max_deliver: -1,
+      replay_policy: 'instant',
+    },
+  });
+}
+
+/** Puts schema texts under their fingerprints; those that are there stay. Admin identity. */
+export async function registerSchemas(bus: Bus, texts: readonly string[]): Promise<void> {
+  const bucket = openBucket(bus, 'bailiff_schemas');
+  for (const text of texts) {
+    const key = `fp-${fingerprintHex(JSON.parse(text))}`;
+    if ((await bucket.get(key)) !== null) continue;
+    try {
+      await bucket.create(key, text);
+    } catch (error) {
+      if (toBusError(error, key).code !== 'BUS_EXISTS') throw error;
+    }
+  }
+}
+
+/** Creates or updates everything on the bus. Needs the admin identity. @throws BusError BUS_TOPOLOGY and what request throws */
+export async function ensureTopology(bus: Bus, options: TopologyOptions = {}): Promise<void> {
+  for (const config of streamConfigs(options)) await ensureStream(bus, config);
+  await ensureResponderDurable(bus);
+  await registerSchemas(
+    bus,
+    [...RELEASED_SCHEMAS, ...CURRENT_SCHEMAS].map(({ text }) => text),
+  );
+}
+
+export interface HorizonReport {
+  ok: boolean;
+  violationsMaxAgeMs: number;
+  longestTimespanMs: number;
+  requiredMs: number;
+  /** 0 = kept for ever. */
+  verdictsMaxAgeMs: number;
+  responsesMaxAgeMs: number;
+  /** One sentence for each stream that keeps too little. */
+  problems: string[];
+}
+
+/**
+ * Whether VERDICTS and RESPONSES keep long enough for a replay of VIOLATIONS to find every verdict that it gave before.
+ * @param longestTimespanMs of the rules in force; by default what VIOLATIONS was made for
+ */
+export async function checkHorizon(bus: Bus, longestTimespanMs?: number): Promise<HorizonReport> {
+  const [violations, verdicts, responses] = await Promise.all(
+    ['VIOLATIONS', 'VERDICTS', 'RESPONSES'].map((name) => streamInfo(bus, name)),
+  );
+  const ageMs = (info: StreamInfo | undefined) => Math.round((info?.config.max_age ?? 0) / 1_000_000);
+  const timespanMs = longestTimespanMs ?? Number(violations?.config.metadata?.[TIMESPAN_METADATA] ?? 0);
+  const violationsMaxAgeMs = ageMs(violations);
+  const requiredMs =
+    violationsMaxAgeMs === 0 ? Number.POSITIVE_INFINITY : requiredHorizonMs(violationsMaxAgeMs, timespanMs);
+  const problems = [
+    { name: 'VERDICTS', keptMs: ageMs(verdicts) },
+    { name: 'RESPONSES', keptMs: ageMs(responses) },
+  ]
+    .filter(({ keptMs }) => keptMs !== 0 && keptMs < requiredMs)
+    .map(({ name, keptMs }) => `${name} keeps ${keptMs} ms; a replay needs ${requiredMs} ms`);
+  return {
+    ok: problems.length === 0,
+    violationsMaxAgeMs,
+    longestTimespanMs: timespanMs,
+    requiredMs,
+    verdictsMaxAgeMs: ageMs(verdicts),
+    responsesMaxAgeMs: ageMs(responses),
+    problems,
+  };
+}
+
+/** The same as a check at start. @throws BusError BUS_HORIZON */
+export async function requireHorizon(bus: Bus, longestTimespanMs?: number): Promise<HorizonReport> {
+  const report = await checkHorizon(bus, longestTimespanMs);
+  if (!report.ok) throw new BusError('BUS_HORIZON', report.problems.join('; '));
+  return report;
+}

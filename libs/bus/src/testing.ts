@@ -1,0 +1,213 @@
+/**
+ * A real nats-server for a test: own port, own store, ended with the test. `await using nats = await startNats()`.
+ *
+ * Place in the path: test/bus, test/e2e, test/sim and the lab. Invariants: nothing is shared between two servers; the store is kept over
+ * kill() and restart(), and removed by stop() when it was made here; a server does not outlive the process that started it.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { type Bus, type BusOptions, connectBus } from './connect.ts';
+import { type Identity, permissionsFor, userOf } from './permissions.ts';
+import { type NatsUser, natsServerConf, type ServerConf } from './server-conf.ts';
+
+export interface StartNatsOptions {
+  users?: readonly NatsUser[];
+  storeDir?: string;
+  port?: number;
+  jetstream?: ServerConf['jetstream'];
+}
+
+export interface TestNats extends AsyncDisposable {
+  readonly url: string;
+  readonly port: number;
+  /** Of the server that runs now; 0 when none does. */
+  readonly pid: number;
+  readonly storeDir: string;
+  readonly users: readonly NatsUser[];
+  /** What the server wrote. */
+  readonly log: string;
+  /** How to connect as a user. */
+  options(user?: string): BusOptions;
+  /** Connects as a user; default `admin`. Closed by stop(). */
+  connect(user?: string, more?: Partial<BusOptions>): Promise<Bus>;
+  /** Ends it in order and removes what it made. */
+  stop(): Promise<void>;
+  /** SIGKILL; the store stays. */
+  kill(): Promise<void>;
+  /** SIGKILL when it still runs, then starts it again on the same port with the same store. */
+  restart(): Promise<void>;
+}
+
+const READY_MS = 15_000;
+
+/** Users of every role, and of a collector for each node, with passwords made from their names. */
+export function testUsers(nodes: readonly string[] = ['node-a', 'node-b']): NatsUser[] {
+  const roles = ['admin', 'correlator', 'responder', 'ipam-sync', 'cli', 'reader'] as const;
+  const identities: Identity[] = [
+    ...roles.map((role) => ({ role })),
+    ...nodes.map((node) => ({ role: 'collector' as const, node })),
+  ];
+  return identities.map((identity) => ({
+    user: userOf(identity),
+    password: `password-of-${userOf(identity)}`,
+    permissions: permissionsFor(identity),
+  }));
+}
+
+/** A port that was free a moment ago. */
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === 'object' && address ? address.port : 0));
+    });
+  });
+}
+
+function serverBinary(): string {
+  const onPath = (process.env['PATH'] ?? '').split(':').map((directory) => path.join(directory, 'nats-server'));
+  const found = [...onPath, '/usr/sbin/nats-server', '/usr/local/bin/nats-server'].find((file) => existsSync(file));
+  if (!found) throw new Error('nats-server is not installed: apt-get install nats-server');
+  return found;
+}
+
+class Server {
+  child: ChildProcess | null = null;
+  log = '';
+  private readonly confFile: string;
+  private readonly killAtExit = () => this.child?.kill('SIGKILL');
+
+  constructor(confFile: string) {
+    this.confFile = confFile;
+    process.once('exit', this.killAtExit);
+  }
+
+  /** Resolves when it says that it is ready; rejects with its log when it ends before. */
+  start(): Promise<void> {
+    const child = spawn(serverBinary(), ['-c', this.confFile], { stdio: ['ignore', 'ignore', 'pipe'] });
+    this.child = child;
+    const begun = this.log.length;
+    return new Promise((resolve, reject) => {
+      const fail = (why: string) => {
+        clearTimeout(timer);
+        reject(new Error(`nats-server ${why}:\n${this.log.slice(begun).slice(-4000)}`));
+      };
+      const timer = setTimeout(() => {
+        child.kill('SIGKILL');
+        fail(`was not ready within ${READY_MS} ms`);
+      }, READY_MS);
+      child.once('error', (error) => fail(error.message));
+      child.once('exit', (code, signal) => fail(`ended with ${signal ?? code}`));
+      child.stderr?.on('data', (chunk: Buffer) => {
+        this.log += chunk.toString();
+        if (!this.log.includes('Server is ready', begun)) return;
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+  }
+
+  end(signal: NodeJS.Signals): Promise<void> {
+    const { child } = this;
+    this.child = null;
+    if (!child || child.exitCode !== null || child.signalCode !== null) return Promise.resolve();
+    return new Promise((resolve) => {
+      child.once('exit', () => resolve());
+      child.kill(signal);
+    });
+  }
+
+  forget(): void {
+    process.removeListener('exit', this.killAtExit);
+  }
+}
+
+/** Starts a server with JetStream. */
+export async function startNats(options: StartNatsOptions = {}): Promise<TestNats> {
+  const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-nats-'));
+  const storeDir = options.storeDir ?? path.join(directory, 'store');
+  const users = options.users ?? testUsers();
+  const confFile = path.join(directory, 'nats.conf');
+  const server = new Server(confFile);
+  let port = 0;
+  for (let attempt = 0; ; attempt += 1) {
+    port = options.port ?? (await freePort());
+    const { jetstream } = options;
+    const conf = natsServerConf({ host: '127.0.0.1', port, storeDir, users, ...(jetstream ? { jetstream } : {}) });
+    writeFileSync(confFile, conf, { mode: 0o600 });
+    try {
+      await server.start();
+      break;
+    } catch (error) {
+      // Somebody else may have taken the port in between.
+      if (options.port === undefined && attempt < 3 && server.log.includes('address already in use')) continue;
+      rmSync(directory, { recursive: true, force: true });
+      throw error;
+    }
+  }
+  return new RunningNats(server, directory, storeDir, users, port);
+}
+
+class RunningNats implements TestNats {
+  readonly url: string;
+  readonly port: number;
+  readonly storeDir: string;
+  readonly users: readonly NatsUser[];
+  private readonly server: Server;
+  private readonly directory: string;
+  private readonly buses = new Set<Bus>();
+
+  constructor(server: Server, directory: string, storeDir: string, users: readonly NatsUser[], port: number) {
+    this.server = server;
+    this.directory = directory;
+    this.storeDir = storeDir;
+    this.users = users;
+    this.port = port;
+    this.url = `nats://127.0.0.1:${port}`;
+  }
+
+  get pid(): number {
+    return this.server.child?.pid ?? 0;
+  }
+
+  get log(): string {
+    return this.server.log;
+  }
+
+  options(user = 'admin'): BusOptions {
+    const found = this.users.find((candidate) => candidate.user === user);
+    if (!found) throw new Error(`no user ${user}; there are ${this.users.map(({ user: name }) => name).join(', ')}`);
+    return { servers: this.url, user, password: found.password, name: `test-${user}` };
+  }
+
+  async connect(user = 'admin', more: Partial<BusOptions> = {}): Promise<Bus> {
+    const bus = await connectBus({ ...this.options(user), ...more });
+    this.buses.add(bus);
+    return bus;
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([...this.buses].map((bus) => bus.close()));
+    await this.server.end('SIGTERM');
+    this.server.forget();
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  kill(): Promise<void> {
+    return this.server.end('SIGKILL');
+  }
+
+  async restart(): Promise<void> {
+    await this.kill();
+    await this.server.start();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
+}
