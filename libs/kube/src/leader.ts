@@ -24,6 +24,8 @@ export interface LeaderOptions {
   timing?: LeaseTiming;
   /** Called on becoming leader; `term` aborts when it is over. */
   onLeading(term: AbortSignal): void;
+  /** False while this process could not do the work: it then does not run for the lease, and hands over one it has. */
+  eligible?(): boolean;
   /** Each failure, before it is tried again. */
   onError?(error: KubeError): void;
   nowMs?: () => number;
@@ -40,6 +42,7 @@ export class LeaderElector {
   #renewedAtMs = Number.NEGATIVE_INFINITY;
   #term: AbortController | null = null;
   #busy: Promise<unknown> = Promise.resolve();
+  #lastContactMs = Number.NEGATIVE_INFINITY;
   /** Times this process became leader. */
   terms = 0;
 
@@ -55,6 +58,10 @@ export class LeaderElector {
   get isLeader(): boolean {
     return this.#term !== null && !this.#term.signal.aborted && this.#sinceRenewalMs < this.#timing.renewDeadlineMs;
   }
+  /** Milliseconds since the lease was last read or written; Infinity before it ever was. */
+  get silentMs(): number {
+    return this.#nowMs() - this.#lastContactMs;
+  }
   /** Who holds the lease as far as is known; empty when nobody. */
   get holder(): string {
     return this.#lease?.spec?.holderIdentity ?? '';
@@ -63,7 +70,8 @@ export class LeaderElector {
   /** Runs for the lease until the signal aborts; then releases it if it is ours. Never rejects for what the server does. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      await this.#serial(() => this.#attempt(signal));
+      if (this.#options.eligible?.() ?? true) await this.#serial(() => this.#attempt(signal));
+      else if (this.#term !== null) await this.release();
       this.#stepDownIfLate();
       await pause(this.#term ? Math.min(this.#timing.retryMs, this.#leftMs) : this.#timing.retryMs, signal);
       this.#stepDownIfLate();
@@ -144,6 +152,7 @@ export class LeaderElector {
       });
       this.#lease = lease;
       this.#observed = observe(lease, this.#observed, this.#nowMs());
+      this.#lastContactMs = this.#nowMs();
     } catch (error) {
       if (!(error instanceof KubeError) || error.code !== 'KUBE_NOT_FOUND') throw error;
       this.#lease = null;
@@ -175,6 +184,7 @@ export class LeaderElector {
     });
     this.#lease = lease;
     this.#observed = observe(lease, this.#observed, this.#nowMs());
+    this.#lastContactMs = this.#nowMs();
     // Counted from before the request: others count from when they saw it, which is later.
     if (step !== 'release') this.#renewedAtMs = startedAtMs;
   }

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
-import { buildConfig, envName, frameShape } from './config.ts';
+import { buildConfig, busOptionsOf, busShape, envName, frameShape } from './config.ts';
 import { exitCodeOf, ServiceError } from './errors.ts';
 import { flagName, parseFlags, pathOfFlag } from './flags.ts';
 import { redact } from './redact.ts';
@@ -153,3 +153,17 @@ function catchError(fn: () => unknown): Error {
   }
   throw new Error('did not throw');
 }
+
+test.each([
+  [{}, { servers: ['nats://127.0.0.1:4222'], user: '' }],
+  [
+    { natsUrl: 'nats://a:1, nats://b:2', natsUser: 'u', natsPasswordFile: '/p' },
+    { servers: ['nats://a:1', 'nats://b:2'], user: 'u', passwordFile: '/p' },
+  ],
+  [
+    { natsCaFile: '/ca', natsCertFile: '/c', natsKeyFile: '/k' },
+    { servers: ['nats://127.0.0.1:4222'], user: '', tls: { caFile: '/ca', certFile: '/c', keyFile: '/k' } },
+  ],
+])('config - bus options of %j', (given, expected) => {
+  expect(busOptionsOf(z.strictObject(busShape).parse(given))).toEqual(expected);
+});

@@ -38,6 +38,23 @@ export const busShape = {
   natsKeyFile: z.string().default('').describe('key of the client certificate (PEM)'),
 };
 
+type BusConfig = z.output<z.ZodObject<typeof busShape>>;
+
+/** The part of `connectBus`'s options that follows from the configuration; empty values are left out. */
+export function busOptionsOf(config: BusConfig) {
+  const { natsUrl, natsUser, natsPasswordFile, natsCaFile, natsCertFile, natsKeyFile } = config;
+  const tls = {
+    ...(natsCaFile ? { caFile: natsCaFile } : {}),
+    ...(natsCertFile ? { certFile: natsCertFile, keyFile: natsKeyFile } : {}),
+  };
+  return {
+    servers: natsUrl.split(',').map((server) => server.trim()),
+    user: natsUser,
+    ...(natsPasswordFile ? { passwordFile: natsPasswordFile } : {}),
+    ...(Object.keys(tls).length > 0 ? { tls } : {}),
+  };
+}
+
 /** Prefix of a service's environment variables: `ipam-sync` → `BAILIFF_IPAM_SYNC_`. */
 export function envPrefix(name: string): string {
   return `BAILIFF_${name.toUpperCase().replaceAll('-', '_')}_`;

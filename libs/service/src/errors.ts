@@ -60,7 +60,14 @@ const UNREACHABLE = new Set([
   'KUBE_UNREACHABLE',
   'KUBE_TIMEOUT',
 ]);
-const FORBIDDEN = new Set(['EPERM', 'EACCES', 'BUS_PERMISSION', 'KUBE_FORBIDDEN', 'KUBE_UNAUTHORIZED']);
+const FORBIDDEN = new Set([
+  'EPERM',
+  'EACCES',
+  'BUS_PERMISSION',
+  'BUS_AUTHENTICATION',
+  'KUBE_FORBIDDEN',
+  'KUBE_UNAUTHORIZED',
+]);
 
 /** Exit code of an error: its own `exitCode`, else by its `code`, else by its cause, else 1 (a bug). */
 export function exitCodeOf(error: unknown, depth = 0): ExitCode {

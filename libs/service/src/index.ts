@@ -1,5 +1,5 @@
 export { type Cancel, type Clock, systemClock } from './clock.ts';
-export { busShape, envName, envPrefix, type FrameConfig, frameShape } from './config.ts';
+export { busOptionsOf, busShape, envName, envPrefix, type FrameConfig, frameShape } from './config.ts';
 export { EXIT, type ExitCode, exitCodeOf, ServiceError, type ServiceErrorCode } from './errors.ts';
 export type { Check, Health, HealthReport } from './health.ts';
 export { redact } from './redact.ts';
