@@ -137,8 +137,12 @@ struct meta {
 };
 
 /* node_addresses: hash, key 16 bytes, addresses of all cluster nodes (VECTOR_TUNNEL). Value __u32: 1 = another node, 2 = this node. */
-/* tunnel_ports: hash, key __be16 UDP destination port, value __u32 enum tunnel_kind. */
-enum tunnel_kind { TUNNEL_VXLAN = 1, TUNNEL_GENEVE };
+
+/* tunnel_ports: array by UDP destination port / 64, a bit for each port and kind: looked at for every UDP packet. */
+struct tunnel_ports {
+	__u64 vxlan;
+	__u64 geneve;
+};
 
 /* allowed_cidrs: LPM trie, what a quarantined pod may still exchange packets with. Value __u32 ADDRESS_IPV4 or ADDRESS_IPV6. */
 struct cidr_key {

@@ -239,6 +239,14 @@ static __always_inline void judge_tunnel(struct packet *packet)
 	breaks(packet, bpf_map_lookup_elem(&node_addresses, &packet->destination) ? VECTOR_TUNNEL : VECTOR_TUNNEL_OTHER);
 }
 
+static __always_inline bool is_tunnel_port(__be16 port)
+{
+	__u32 index = bpf_ntohs(port) / 64;
+	struct tunnel_ports *ports = bpf_map_lookup_elem(&tunnel_ports, &index);
+
+	return ports && (ports->vxlan | ports->geneve) >> (bpf_ntohs(port) % 64) & 1;
+}
+
 static __always_inline void judge_udp(struct packet *packet, bool ipv4)
 {
 	__be16 server = ipv4 ? bpf_htons(PORT_DHCP_SERVER) : bpf_htons(PORT_DHCPV6_SERVER);
@@ -246,7 +254,7 @@ static __always_inline void judge_udp(struct packet *packet, bool ipv4)
 
 	if (packet->source_port == server || packet->destination_port == client)
 		breaks(packet, VECTOR_DHCP_SERVER);
-	if (bpf_map_lookup_elem(&tunnel_ports, &packet->destination_port))
+	if (is_tunnel_port(packet->destination_port))
 		judge_tunnel(packet);
 }
 

@@ -72,12 +72,12 @@ struct {
 	__type(value, __u32);
 } node_addresses SEC(".maps");
 
-/* VXLAN and Geneve as assigned, Linux' old VXLAN port, and what a cluster chose. */
+/* All ports there are. */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 64);
-	__type(key, __be16);
-	__type(value, __u32);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 65536 / 64);
+	__type(key, __u32);
+	__type(value, struct tunnel_ports);
 } tunnel_ports SEC(".maps");
 
 struct {

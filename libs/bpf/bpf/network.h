@@ -28,7 +28,7 @@ struct ipv6 {
 	__u8 hop_limit;
 	union address source;
 	union address destination;
-} __attribute__((packed));
+};
 
 /* The first eight bytes that all extension headers have. */
 struct extension {

@@ -15,6 +15,7 @@ const STRUCTS = [
   'counters',
   'bucket',
   'settings',
+  'tunnel_ports',
   'meta',
   'cidr_key',
   'probe_key',
@@ -22,7 +23,7 @@ const STRUCTS = [
 ];
 const ENUMS = [
   ...['abi', 'vector', 'mode', 'action', 'iface_state', 'iface_flag', 'address_flag'],
-  ...['tunnel_kind', 'loss', 'sample_flag'],
+  ...['loss', 'sample_flag'],
 ];
 
 interface BtfMember {

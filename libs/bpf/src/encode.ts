@@ -236,13 +236,6 @@ export function decodeProbeKey(buffer: Buffer): IfaceKey & ProbePort {
   };
 }
 
-/** `tunnel_ports` key: the UDP destination port in network order. */
-export function encodePort(port: number): Buffer {
-  const buffer = Buffer.alloc(2);
-  buffer.writeUInt16BE(port);
-  return buffer;
-}
-
 /** `struct settings`. */
 export function encodeSettings(settings: Settings): Buffer {
   const buffer = Buffer.alloc(SettingsLayout.size);

@@ -61,11 +61,6 @@ export const AddressFlagValues = {
   ADDRESS_IPV6: 8,
 } as const;
 
-export const TunnelKindValues = {
-  TUNNEL_VXLAN: 1,
-  TUNNEL_GENEVE: 2,
-} as const;
-
 export const LossValues = {
   LOSS_RING_FULL: 0,
   LOSS_NO_COUNTER: 1,
@@ -135,6 +130,12 @@ export const SettingsLayout = {
   samplesPerSecond: { offset: 4, size: 4 },
   unknownMode: { offset: 8, size: 1 },
   reserved: { offset: 9, size: 7 },
+} as const;
+
+export const TunnelPortsLayout = {
+  size: 16,
+  vxlan: { offset: 0, size: 8 },
+  geneve: { offset: 8, size: 8 },
 } as const;
 
 export const MetaLayout = {

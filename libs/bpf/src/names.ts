@@ -46,7 +46,7 @@ export type IfaceState = (typeof IFACE_STATES)[number];
 export const LOSSES = ['ring-full', 'no-counter', 'no-iface'] as const;
 export type Loss = (typeof LOSSES)[number];
 
-/** Encapsulations found by UDP destination port; the value in the kernel is the index + 1. */
+/** Encapsulations found by UDP destination port. */
 export const TUNNEL_KINDS = ['vxlan', 'geneve'] as const;
 export type TunnelKind = (typeof TUNNEL_KINDS)[number];
 

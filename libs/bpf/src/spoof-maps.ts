@@ -21,7 +21,6 @@ import {
   encodeCounterKey,
   encodeIface,
   encodeMeta,
-  encodePort,
   encodeProbeKey,
   encodeSettings,
   encodeU32,
@@ -30,7 +29,7 @@ import {
   type Settings,
 } from './encode.ts';
 import { BpfError } from './errors.ts';
-import { CidrKeyLayout, CountersLayout } from './layout.gen.ts';
+import { CidrKeyLayout, CountersLayout, TunnelPortsLayout } from './layout.gen.ts';
 import { LOSSES, type Loss, TUNNEL_KINDS } from './names.ts';
 import {
   type AddressTable,
@@ -179,18 +178,34 @@ function nodeAddressSet(map: BpfMap): ReplaceableSet<NodeAddress> {
   };
 }
 
+const TUNNEL_FIELDS = { vxlan: TunnelPortsLayout.vxlan, geneve: TunnelPortsLayout.geneve } as const;
+
 function tunnelPortSet(map: BpfMap): ReplaceableSet<TunnelPort> {
+  const entries = (): TunnelPort[] =>
+    map.entries().flatMap(([key, value]) =>
+      TUNNEL_KINDS.flatMap((kind) => {
+        const bits = value.readBigUInt64LE(TUNNEL_FIELDS[kind].offset);
+        const first = key.readUInt32LE(0) * 64;
+        return Array.from({ length: bits === 0n ? 0 : 64 }, (_, bit) => ({ port: first + bit, kind })).filter(
+          (_, bit) => (bits >> BigInt(bit)) & 1n,
+        );
+      }),
+    );
   return {
-    replace: (items) =>
-      replaceEntries(
-        map,
-        items.map(({ port, kind }) => ({ key: encodePort(port), value: encodeU32(TUNNEL_KINDS.indexOf(kind) + 1) })),
-      ),
-    entries: () =>
-      map.entries().map(([key, value]) => ({
-        port: key.readUInt16BE(0),
-        kind: TUNNEL_KINDS[value.readUInt32LE(0) - 1] ?? 'vxlan',
-      })),
+    replace: (items) => {
+      const words = new Map<number, Buffer>();
+      for (const { port } of entries()) words.set(port >> 6, Buffer.alloc(TunnelPortsLayout.size));
+      for (const { port, kind } of items) {
+        const word = words.get(port >> 6) ?? Buffer.alloc(TunnelPortsLayout.size);
+        const { offset } = TUNNEL_FIELDS[kind];
+        word.writeBigUInt64LE(word.readBigUInt64LE(offset) | (1n << BigInt(port & 63)), offset);
+        words.set(port >> 6, word);
+      }
+      const changed = [...words].filter(([index, word]) => !map.get(encodeU32(index))!.equals(word));
+      for (const [index, word] of changed) map.set(encodeU32(index), word);
+      return changed.length;
+    },
+    entries,
   };
 }
 
@@ -227,15 +242,7 @@ function metaTable(map: BpfMap): MetaTable {
 }
 
 /** Maps whose entries come and go; the arrays are always full. */
-const FILLABLE = [
-  'ifaces',
-  'addresses',
-  'counters',
-  'node_addresses',
-  'tunnel_ports',
-  'allowed_cidrs',
-  'probe_ports',
-] as const;
+const FILLABLE = ['ifaces', 'addresses', 'counters', 'node_addresses', 'allowed_cidrs', 'probe_ports'] as const;
 
 /** The typed view of the raw maps; owns nothing. */
 export function spoofMaps(raw: RawMaps): SpoofMaps {
