@@ -4,7 +4,7 @@
  * process so always finds, for every generation in the maps, the pod it was bound to. Files of an earlier boot are removed: the
  * maps they speak of went with it.
  */
-import { mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import type { PodRef } from '@bailiff/schemas';
 import type { Binding } from './identity.ts';
@@ -13,6 +13,7 @@ export interface StoredInterface {
   ifindex: number;
   generation: number;
   slot: number;
+  seenBase: number;
   interfaceName: string;
   binding: Binding | null;
   /** As last known, so that a final count after a restart still names the owner. */
@@ -26,12 +27,14 @@ export interface StoredInterface {
 export class BindingStore {
   readonly #dir: string;
 
-  /** Creates the folder and removes those of earlier boots. */
-  constructor(stateDir: string, bootId: string) {
+  /** Creates the folder and removes those of earlier boots, unless it is only read. */
+  constructor(stateDir: string, bootId: string, options: { readOnly?: boolean } = {}) {
     this.#dir = path.join(stateDir, bootId);
+    if (options.readOnly) return;
     mkdirSync(this.#dir, { recursive: true, mode: 0o700 });
     for (const entry of readdirSync(stateDir)) {
-      if (entry !== bootId && /^[0-9a-f-]{36}$/.test(entry)) rmSync(path.join(stateDir, entry), { recursive: true, force: true });
+      if (entry !== bootId && /^[0-9a-f-]{36}$/.test(entry))
+        rmSync(path.join(stateDir, entry), { recursive: true, force: true });
     }
   }
 
@@ -54,7 +57,7 @@ export class BindingStore {
   load(): { stored: StoredInterface[]; unreadable: { file: string; reason: string }[] } {
     const stored: StoredInterface[] = [];
     const unreadable: { file: string; reason: string }[] = [];
-    for (const name of readdirSync(this.#dir)) {
+    for (const name of existsSync(this.#dir) ? readdirSync(this.#dir) : []) {
       if (!/^\d+-\d+\.json$/.test(name)) continue;
       const file = path.join(this.#dir, name);
       try {

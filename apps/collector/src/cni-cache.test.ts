@@ -5,7 +5,8 @@ import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CniCache } from './cni-cache.ts';
 
-const json = (uid: string) => JSON.stringify({ kind: 'cniCacheV1', containerId: 'c', ifName: 'eth0', cniArgs: [['K8S_POD_UID', uid]], result: {} });
+const json = (uid: string) =>
+  JSON.stringify({ kind: 'cniCacheV1', containerId: 'c', ifName: 'eth0', cniArgs: [['K8S_POD_UID', uid]], result: {} });
 
 describe('cni cache', () => {
   let dir: string;
@@ -18,7 +19,11 @@ describe('cni cache', () => {
     seen = [];
     removed = [];
     problems = [];
-    cache = new CniCache(dir, { onRecord: (r) => seen.push(r.podUid), onRemoved: (f) => removed.push(f), onProblem: (p) => problems.push(p) });
+    cache = new CniCache(dir, {
+      onRecord: (r) => seen.push(r.podUid),
+      onRemoved: (f) => removed.push(f),
+      onProblem: (p) => problems.push(p),
+    });
   });
   afterEach(() => {
     cache.close();

@@ -2,7 +2,7 @@
  * Follows libcni's result folder: reads what is there, then every file that changes, by inotify. libcni writes a record in place, so a
  * file may be seen half written: it is read again on its next event and, bounded, by a timer. Holds the newest record by file name.
  */
-import { type FSWatcher, readFileSync, readdirSync, statSync, watch } from 'node:fs';
+import { type FSWatcher, readdirSync, readFileSync, statSync, watch } from 'node:fs';
 import path from 'node:path';
 import { type CniRecord, MAX_RECORD_BYTES, readCniRecord } from './cni-record.ts';
 
@@ -45,7 +45,8 @@ export class CniCache {
         if (name !== null) this.#read(name, MAX_RETRIES);
       });
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') this.#events.onProblem({ file: this.#dir, reason: (error as Error).message });
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT')
+        this.#events.onProblem({ file: this.#dir, reason: (error as Error).message });
       this.available = false;
       this.#later(MISSING_DIR_MS, () => this.start());
       return;

@@ -41,7 +41,8 @@ export function readCniRecord(file: string, json: string): CniReading {
   } catch (error) {
     return { reason: `not JSON: ${(error as Error).message}` };
   }
-  if (raw === null || typeof raw !== 'object' || raw['kind'] !== 'cniCacheV1') return { reason: 'kind is not cniCacheV1' };
+  if (raw === null || typeof raw !== 'object' || raw['kind'] !== 'cniCacheV1')
+    return { reason: 'kind is not cniCacheV1' };
   const args = new Map<string, string>();
   for (const pair of Array.isArray(raw['cniArgs']) ? raw['cniArgs'] : []) {
     if (Array.isArray(pair)) args.set(text(pair[0]), text(pair[1]));
@@ -64,7 +65,10 @@ export function readCniRecord(file: string, json: string): CniReading {
       podUid,
       podNamespace: args.get('K8S_POD_NAMESPACE') ?? '',
       podName: args.get('K8S_POD_NAME') ?? '',
-      hostInterfaces: interfaces.filter((i) => text(i?.sandbox) === '').map((i) => text(i?.name)).filter((name) => name !== ''),
+      hostInterfaces: interfaces
+        .filter((i) => text(i?.sandbox) === '')
+        .map((i) => text(i?.name))
+        .filter((name) => name !== ''),
       podMac: podIndex === -1 ? '' : text(interfaces[podIndex]?.mac).toLowerCase(),
       addresses,
     },

@@ -2,17 +2,21 @@
  * What operators' configuration comes to for one interface: the mode of each vector after merging cluster, namespace and
  * workload, until when a break-glass holds, and until when a quarantine. Pure; wall times become CLOCK_BOOTTIME here, once.
  */
-import { type Disarm, MODES, type SpoofCluster, type SpoofScoped, VECTORS, effectiveMode } from '@bailiff/policy';
+import { VECTORS, type VectorModes } from '@bailiff/bpf';
+import { type Disarm, effectiveMode, type SpoofCluster, type SpoofScoped } from '@bailiff/policy';
 
 /** Quarantine and unknown-interface are not tuned by vector: a quarantine always drops, and `unknown` has its own setting. */
 const FIXED = new Set(['quarantine-ingress', 'quarantine-egress', 'unknown-interface']);
 
-/** Kernel `enum mode` by vector. */
-export function modesFor(cluster: SpoofCluster, namespace: SpoofScoped | undefined, workload: SpoofScoped | undefined): number[] {
-  return VECTORS.map((vector) => (FIXED.has(vector) ? MODES.indexOf('enforce') : MODES.indexOf(effectiveMode(vector, [cluster, namespace, workload]))));
+/** The mode of every vector for one interface. */
+export function modesFor(cluster: SpoofCluster, namespace?: SpoofScoped, workload?: SpoofScoped): VectorModes {
+  return Object.fromEntries(
+    VECTORS.map((vector) => [
+      vector,
+      FIXED.has(vector) ? 'enforce' : effectiveMode(vector, [cluster, namespace, workload]),
+    ]),
+  ) as VectorModes;
 }
-
-export const FOREVER_NS = (1n << 64n) - 1n;
 
 /** A wall-clock time as CLOCK_BOOTTIME nanoseconds, by the offset between the two now. 0n when it is past or not a time. */
 export function toBoottimeNs(untilIso: string, nowMs: number, bootNowNs: bigint): bigint {

@@ -1,8 +1,16 @@
+import type { Vector } from '@bailiff/bpf';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { CELLS, EpochBook } from './epochs.ts';
 
-const cell = (packets: number, vector = 0) => ({ vector, action: 1, state: 2, packets, skbs: packets, bytes: packets * 60 });
+const cell = (packets: number, vector: Vector = 'ipv4-source') => ({
+  vector,
+  action: 'drop' as const,
+  state: 'programmed' as const,
+  packets,
+  skbs: packets,
+  bytes: packets * 60,
+});
 
 describe('epochs', () => {
   it('what grew is reported once it is enqueued', () => {
@@ -23,16 +31,21 @@ describe('epochs', () => {
   });
   it('a process that starts from what was acknowledged reports the rest', () => {
     const first = new EpochBook();
-    first.enqueue([cell(5), cell(3, 1)]);
+    first.enqueue([cell(5), cell(3, 'arp-sender')]);
     first.ack([cell(5)]);
     const second = new EpochBook(first.acked());
-    expect(second.grown([cell(5), cell(3, 1)])).toMatchObject([{ vector: 1, grown: 3 }]);
+    expect(second.grown([cell(5), cell(3, 'arp-sender')])).toMatchObject([{ vector: 'arp-sender', grown: 3 }]);
   });
   it('acknowledged state of another size is a programmer’s error', () => {
     expect(() => new EpochBook(new Float64Array(CELLS - 1))).toThrow();
   });
   it('any run of growth, loss and restart - the maximum seen by a reader ends equal to the kernel’s count', () => {
-    const step = fc.oneof(fc.record({ grow: fc.integer({ min: 0, max: 50 }) }), fc.constant('flush-lost' as const), fc.constant('flush-acked' as const), fc.constant('restart' as const));
+    const step = fc.oneof(
+      fc.record({ grow: fc.integer({ min: 0, max: 50 }) }),
+      fc.constant('flush-lost' as const),
+      fc.constant('flush-acked' as const),
+      fc.constant('restart' as const),
+    );
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
         let kernel = 0;

@@ -1,9 +1,24 @@
 import type { PodIdentity } from '@bailiff/schemas';
 import { describe, expect, it } from 'vitest';
 import type { CniRecord } from './cni-record.ts';
-import { type Binding, type LinkFacts, bindByCni, disagreement, identityOf, judgeSnapshot, movedFrom } from './identity.ts';
+import {
+  type Binding,
+  bindByCni,
+  disagreement,
+  identityOf,
+  judgeSnapshot,
+  type LinkFacts,
+  movedFrom,
+} from './identity.ts';
 
-const link: LinkFacts = { ifindex: 7, name: 'veth1', kind: 'veth', mac: '16:00:00:00:00:02', linkNetnsid: 3, peerIfindex: 2 };
+const link: LinkFacts = {
+  ifindex: 7,
+  name: 'veth1',
+  kind: 'veth',
+  mac: '16:00:00:00:00:02',
+  linkNetnsid: 3,
+  peerIfindex: 2,
+};
 const record: CniRecord = {
   file: 'f',
   containerId: 'c',
@@ -37,7 +52,12 @@ const bound = (uid: string, addresses: string[]): Binding => ({ ...binding, podU
 
 describe('identity - binding', () => {
   it('by CNI record - the one that names the link', () => {
-    expect(binding).toMatchObject({ source: 'cni', podUid: 'u1', mac: '0a:00:00:00:00:01', addresses: ['10.0.0.2', 'fd00::2'] });
+    expect(binding).toMatchObject({
+      source: 'cni',
+      podUid: 'u1',
+      mac: '0a:00:00:00:00:01',
+      addresses: ['10.0.0.2', 'fd00::2'],
+    });
   });
   it('by CNI record - none when no record names the link', () => {
     expect(bindByCni({ ...link, name: 'veth9' }, [record])).toBeNull();
@@ -61,16 +81,26 @@ describe('identity - the bus confirms', () => {
     expect(identityOf(null, pod('u1', ['10.0.0.2'])).state).toBe('unknown');
   });
   it('not yet listed - provisional with the node’s addresses, enforced', () => {
-    expect(identityOf(binding, null)).toEqual({ state: 'provisional', mac: '0a:00:00:00:00:01', addresses: ['10.0.0.2', 'fd00::2'], allowedPrefixes: [] });
+    expect(identityOf(binding, null)).toEqual({
+      state: 'provisional',
+      mac: '0a:00:00:00:00:01',
+      addresses: ['10.0.0.2', 'fd00::2'],
+      allowedPrefixes: [],
+    });
   });
   it('listed without addresses - still provisional', () => {
-    expect(identityOf(binding, pod('u1', []))).toMatchObject({ state: 'provisional', addresses: ['10.0.0.2', 'fd00::2'] });
+    expect(identityOf(binding, pod('u1', []))).toMatchObject({
+      state: 'provisional',
+      addresses: ['10.0.0.2', 'fd00::2'],
+    });
   });
   it('listed with the same addresses - programmed', () => {
-    expect(identityOf(binding, pod('u1', ['10.0.0.2', 'fd00::2'], { allowedPrefixes: ['10.9.0.0/16'] }))).toMatchObject({
-      state: 'programmed',
-      allowedPrefixes: ['10.9.0.0/16'],
-    });
+    expect(identityOf(binding, pod('u1', ['10.0.0.2', 'fd00::2'], { allowedPrefixes: ['10.9.0.0/16'] }))).toMatchObject(
+      {
+        state: 'programmed',
+        allowedPrefixes: ['10.9.0.0/16'],
+      },
+    );
   });
   it('listed with other addresses - the bus’s win', () => {
     expect(identityOf(binding, pod('u1', ['10.0.0.77'])).addresses).toEqual(['10.0.0.77']);
@@ -78,7 +108,10 @@ describe('identity - the bus confirms', () => {
   });
   it('a second interface - keeps its CNI addresses, of which the bus knows nothing', () => {
     const second: Binding = { ...binding, ifName: 'net1', addresses: ['192.168.7.2'] };
-    expect(identityOf(second, pod('u1', ['10.0.0.2']))).toMatchObject({ state: 'programmed', addresses: ['192.168.7.2'] });
+    expect(identityOf(second, pod('u1', ['10.0.0.2']))).toMatchObject({
+      state: 'programmed',
+      addresses: ['192.168.7.2'],
+    });
     expect(disagreement(second, pod('u1', ['10.0.0.2']))).toEqual([]);
   });
 });
@@ -86,14 +119,48 @@ describe('identity - the bus confirms', () => {
 describe('identity - a wrong feed', () => {
   const bindings = [bound('a', ['10.0.0.1']), bound('b', ['10.0.0.2']), bound('c', ['10.0.0.3'])];
   it.each([
-    ['all agree', [['a', '10.0.0.1'], ['b', '10.0.0.2'], ['c', '10.0.0.3']], true],
-    ['one of three differs', [['a', '10.0.0.9'], ['b', '10.0.0.2'], ['c', '10.0.0.3']], true],
-    ['two of three differ', [['a', '10.0.0.9'], ['b', '10.0.0.8'], ['c', '10.0.0.3']], false],
+    [
+      'all agree',
+      [
+        ['a', '10.0.0.1'],
+        ['b', '10.0.0.2'],
+        ['c', '10.0.0.3'],
+      ],
+      true,
+    ],
+    [
+      'one of three differs',
+      [
+        ['a', '10.0.0.9'],
+        ['b', '10.0.0.2'],
+        ['c', '10.0.0.3'],
+      ],
+      true,
+    ],
+    [
+      'two of three differ',
+      [
+        ['a', '10.0.0.9'],
+        ['b', '10.0.0.8'],
+        ['c', '10.0.0.3'],
+      ],
+      false,
+    ],
     ['the only comparable one differs', [['a', '10.0.0.9']], true],
-    ['both comparable ones differ', [['a', '10.0.0.9'], ['b', '10.0.0.8']], false],
+    [
+      'both comparable ones differ',
+      [
+        ['a', '10.0.0.9'],
+        ['b', '10.0.0.8'],
+      ],
+      false,
+    ],
     ['empty', [], true],
   ])('%s', (_name, pods, accepted) => {
-    const verdict = judgeSnapshot(snapshot((pods as [string, string][]).map(([uid, address]) => pod(uid, [address]))), bindings);
+    const verdict = judgeSnapshot(
+      snapshot((pods as [string, string][]).map(([uid, address]) => pod(uid, [address]))),
+      bindings,
+    );
     expect(verdict.accepted).toBe(accepted);
     if (!verdict.accepted) expect(verdict.reason).toMatch(/disagrees with the CNI records of 2 of [23] interfaces/);
   });

@@ -85,7 +85,10 @@ export const MIN_COMPARED_TO_REFUSE = 2;
  * Whether a snapshot may be believed. Refused when it disagrees with the node's own CNI records on more than half of the
  * interfaces that both know, and at least two are known: no pod can write those records, so no pod can bring this about.
  */
-export function judgeSnapshot(snapshot: NodeSnapshot, bindings: Iterable<Binding>): { accepted: true } | { accepted: false; reason: string } {
+export function judgeSnapshot(
+  snapshot: NodeSnapshot,
+  bindings: Iterable<Binding>,
+): { accepted: true } | { accepted: false; reason: string } {
   const pods = new Map(snapshot.pods.map((p) => [p.uid, p]));
   let compared = 0;
   let wrong = 0;
@@ -97,7 +100,10 @@ export function judgeSnapshot(snapshot: NodeSnapshot, bindings: Iterable<Binding
     if (disagreement(binding, pod).length > 0) wrong += 1;
   }
   if (compared >= MIN_COMPARED_TO_REFUSE && wrong * 2 > compared) {
-    return { accepted: false, reason: `snapshot ${snapshot.revision} disagrees with the CNI records of ${wrong} of ${compared} interfaces` };
+    return {
+      accepted: false,
+      reason: `snapshot ${snapshot.revision} disagrees with the CNI records of ${wrong} of ${compared} interfaces`,
+    };
   }
   return { accepted: true };
 }

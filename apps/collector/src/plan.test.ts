@@ -1,10 +1,17 @@
+import { VECTORS, type VectorModes } from '@bailiff/bpf';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { MAX_MORE, type WantedIface, planIface, planSet, wantedIface } from './plan.ts';
+import { MAX_GRANTS, planIface, type WantedIface, wantedIface } from './plan.ts';
 
+const modes = Object.fromEntries(VECTORS.map((v) => [v, 'enforce'])) as VectorModes;
 const input = {
-  identity: { state: 'programmed' as const, mac: '0a:00:00:00:00:01', addresses: ['10.0.0.2', 'fd00::2', '10.0.0.3', 'fd00::3'], allowedPrefixes: ['10.9.0.0/16'] },
-  modes: [2, 2, 1],
+  identity: {
+    state: 'programmed' as const,
+    mac: '0a:00:00:00:00:01',
+    addresses: ['10.0.0.2', 'fd00::2', '10.0.0.3', 'fd00::3'],
+    allowedPrefixes: ['10.9.0.0/16'],
+  },
+  modes,
   quarantineUntilNs: 0n,
   auditUntilNs: 0n,
   probePorts: [
@@ -13,63 +20,78 @@ const input = {
   ],
 };
 const { wanted } = wantedIface(input);
+const changed = (record: Partial<WantedIface['record']>): WantedIface => ({
+  ...wanted,
+  record: { ...wanted.record, ...record },
+});
 
 describe('plan - wanted', () => {
-  it('first address of each family inline, the rest looked up', () => {
-    expect(wanted).toMatchObject({ ipv4: '10.0.0.2', ipv6: 'fd00::2', more: ['10.0.0.3/32', 'fd00::3/128', '10.9.0.0/16'], probePorts: ['TCP/8080'] });
+  it('first address of each family inline, the rest looked up; a prefix may not be spoken for', () => {
+    expect(wanted.record).toMatchObject({ ipv4: '10.0.0.2', ipv6: 'fd00::2', hasMore: true });
+    expect(wanted.grants).toEqual([
+      { cidr: '10.0.0.3/32', neighbour: true },
+      { cidr: 'fd00::3/128', neighbour: true },
+      { cidr: '10.9.0.0/16', neighbour: false },
+    ]);
+    expect(wanted.probePorts).toEqual([{ port: 8080, protocol: 'tcp' }]);
   });
-  it('over the bound - cut off and counted', () => {
-    const prefixes = Array.from({ length: MAX_MORE + 5 }, (_, i) => `10.${i}.0.0/16`);
-    const result = wantedIface({ ...input, identity: { ...input.identity, addresses: [], allowedPrefixes: prefixes } });
-    expect(result.wanted.more).toHaveLength(MAX_MORE);
-    expect(result.omitted).toBe(5);
+  it('over the bound - prefixes are cut off before addresses, and counted', () => {
+    const prefixes = Array.from({ length: MAX_GRANTS + 5 }, (_, i) => `10.${i}.0.0/16`);
+    const result = wantedIface({ ...input, identity: { ...input.identity, allowedPrefixes: prefixes } });
+    expect(result.wanted.grants).toHaveLength(MAX_GRANTS);
+    expect(result.wanted.grants.filter((g) => g.neighbour)).toHaveLength(2);
+    expect(result.omitted).toBe(7);
   });
 });
 
-describe('plan - operations', () => {
-  it('nothing there - addresses first, then the record', () => {
-    expect(planIface(null, wanted).map((o) => o.op)).toEqual(['add-address', 'add-address', 'add-address', 'add-probe-port', 'write-record']);
+describe('plan - steps', () => {
+  it('nothing there - grants before the record', () => {
+    expect(planIface(null, wanted).map((s) => s.step)).toEqual(['probe-ports', 'grants', 'record', 'grants']);
   });
   it('the same - nothing', () => {
-    expect(planIface(wanted, { ...wanted })).toEqual([]);
+    expect(planIface(wanted, structuredClone(wanted))).toEqual([]);
   });
-  it('an address fewer - removed after the record was considered', () => {
-    const fewer = { ...wanted, more: wanted.more.slice(1) };
-    expect(planIface(wanted, fewer)).toEqual([{ op: 'remove-address', cidr: '10.0.0.3/32' }]);
+  it('a grant fewer - the record stays', () => {
+    expect(planIface(wanted, { ...wanted, grants: wanted.grants.slice(1) })).toEqual([
+      { step: 'grants', grants: wanted.grants.slice(1) },
+    ]);
   });
-  it.each<[string, Partial<WantedIface>]>([
+  it.each<[string, Partial<WantedIface['record']>]>([
     ['state', { state: 'provisional' }],
     ['MAC', { mac: '0a:00:00:00:00:02' }],
     ['first IPv4', { ipv4: '10.0.0.9' }],
-    ['a mode', { modes: [2, 2, 2] }],
+    ['a mode', { modes: { ...modes, tunnel: 'audit' } }],
     ['quarantine begins', { quarantineUntilNs: 5n }],
     ['break-glass begins', { auditUntilNs: 5n }],
-  ])('record is written when it changes - %s', (_name, change) => {
-    expect(planIface(wanted, { ...wanted, ...change })).toContainEqual({ op: 'write-record' });
+  ])('the record is written when it changes - %s', (_name, change) => {
+    expect(planIface(wanted, changed(change))).toEqual([{ step: 'record', record: { ...wanted.record, ...change } }]);
   });
   it('an end that moved by less than a second is no change, by more it is', () => {
-    const until = { ...wanted, quarantineUntilNs: 10_000_000_000n };
-    expect(planIface(until, { ...until, quarantineUntilNs: 10_500_000_000n })).toEqual([]);
-    expect(planIface(until, { ...until, quarantineUntilNs: 12_000_000_000n })).toEqual([{ op: 'write-record' }]);
+    const until = changed({ quarantineUntilNs: 10_000_000_000n });
+    expect(planIface(until, changed({ quarantineUntilNs: 10_500_000_000n }))).toEqual([]);
+    expect(planIface(until, changed({ quarantineUntilNs: 12_000_000_000n }))).toHaveLength(1);
   });
-  it('any two states - applying the plan gives the wanted one, and no rightful address is ever missing', () => {
-    const cidrs = fc.uniqueArray(fc.constantFrom('10.0.0.1/32', '10.0.0.2/32', '10.1.0.0/16', 'fd00::1/128', 'fd01::/64'));
+  it('any two identities - the plan ends in the wanted one, and an address of both is never refused on the way', () => {
+    const addresses = fc.uniqueArray(fc.constantFrom<string>('10.0.0.1', '10.0.0.2', '10.0.0.3', 'fd00::1', 'fd00::2'));
+    const of = (list: string[]) =>
+      wantedIface({ ...input, identity: { ...input.identity, addresses: list, allowedPrefixes: [] } }).wanted;
     fc.assert(
-      fc.property(cidrs, cidrs, (before, after) => {
-        const from = { ...wanted, more: before };
-        const to = { ...wanted, more: after };
-        const held = new Set(before);
-        const kept = before.filter((c) => after.includes(c));
-        for (const operation of planIface(from, to)) {
-          if (operation.op === 'add-address') held.add(operation.cidr);
-          if (operation.op === 'remove-address') held.delete(operation.cidr);
-          for (const cidr of kept) expect(held.has(cidr)).toBe(true);
+      fc.property(addresses, addresses, (before, after) => {
+        const from = of(before);
+        let record = from.record;
+        let grants = from.grants.map((g) => g.cidr);
+        const passes = (address: string) =>
+          [record.ipv4, record.ipv6].includes(address) ||
+          grants.includes(`${address}/${address.includes(':') ? 128 : 32}`);
+        const kept: string[] = before.filter((a) => after.includes(a));
+        for (const step of planIface(from, of(after))) {
+          if (step.step === 'record') record = step.record;
+          if (step.step === 'grants') grants = step.grants.map((g) => g.cidr);
+          for (const address of kept) expect([address, passes(address)]).toEqual([address, true]);
         }
-        expect([...held].sort()).toEqual([...after].sort());
+        for (const address of ['10.0.0.1', '10.0.0.2', '10.0.0.3', 'fd00::1', 'fd00::2'])
+          expect(passes(address)).toBe(after.includes(address));
       }),
     );
-  });
-  it('sets - what to add and remove', () => {
-    expect(planSet(new Set(['a', 'b']), new Set(['b', 'c']))).toEqual({ add: ['c'], remove: ['a'] });
   });
 });

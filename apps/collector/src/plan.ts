@@ -1,42 +1,33 @@
 /**
  * What to write into the kernel's maps so that an interface has the identity it should have. Pure: (what is in the kernel, what is
- * wanted) -> operations, in an order that never leaves a moment in which a rightful address is refused: addresses are added before
- * the record that refers to them is replaced, and removed after.
+ * wanted) -> steps, in an order that never leaves a moment in which a rightful address is refused: grants that are new come before
+ * the record that goes without them inline, grants that are no longer needed go after it.
  */
+import type { AddressGrant, IfaceRecord, ProbePort, VectorModes } from '@bailiff/bpf';
 import type { Identity } from './identity.ts';
 
 /** What the kernel should hold for one interface. */
 export interface WantedIface {
-  state: Identity['state'];
-  mac: string;
-  /** First IPv4 and first IPv6 address: inline in the record, found without a look-up. */
-  ipv4: string | null;
-  ipv6: string | null;
-  /** CIDRs in `addresses`: further addresses as /32 or /128, and allowed prefixes. */
-  more: string[];
-  /** Kernel `enum mode` by vector. */
-  modes: number[];
-  quarantineUntilNs: bigint;
-  auditUntilNs: bigint;
-  /** Ports that are still probed in quarantine, as `<TCP|UDP>/<port>`. */
-  probePorts: string[];
+  /** `slot` and `generation` are the interface's own and never planned. */
+  record: Omit<IfaceRecord, 'slot' | 'generation'>;
+  /** Further addresses and allowed prefixes: what the record has no room for. */
+  grants: AddressGrant[];
+  probePorts: ProbePort[];
 }
 
-export type MapOperation =
-  | { op: 'add-address'; cidr: string }
-  | { op: 'remove-address'; cidr: string }
-  | { op: 'add-probe-port'; port: string }
-  | { op: 'remove-probe-port'; port: string }
-  | { op: 'write-record' };
+export type MapStep =
+  | { step: 'grants'; grants: AddressGrant[] }
+  | { step: 'probe-ports'; probePorts: ProbePort[] }
+  | { step: 'record'; record: WantedIface['record'] };
 
 /** Further addresses and prefixes of one interface at most; what is over is left out and reported. */
-export const MAX_MORE = 64;
+export const MAX_GRANTS = 64;
 /** Probed ports of one pod at most. */
 export const MAX_PROBE_PORTS = 32;
 
 export interface WantedInput {
   identity: Identity;
-  modes: number[];
+  modes: VectorModes;
   quarantineUntilNs: bigint;
   auditUntilNs: bigint;
   probePorts: readonly { port: number; protocol: 'TCP' | 'UDP' }[];
@@ -44,24 +35,38 @@ export interface WantedInput {
 
 /** Splits an identity into what is inline and what is looked up. `omitted` counts what the bounds cut off. */
 export function wantedIface(input: WantedInput): { wanted: WantedIface; omitted: number } {
-  const v4 = input.identity.addresses.filter((a) => !a.includes(':'));
-  const v6 = input.identity.addresses.filter((a) => a.includes(':'));
-  const more = [...v4.slice(1).map((a) => `${a}/32`), ...v6.slice(1).map((a) => `${a}/128`), ...input.identity.allowedPrefixes];
-  const unique = [...new Set(more)];
-  const ports = [...new Set(input.probePorts.map((p) => `${p.protocol}/${p.port}`))];
+  const { identity } = input;
+  const v4 = identity.addresses.filter((a) => !a.includes(':'));
+  const v6 = identity.addresses.filter((a) => a.includes(':'));
+  const grants = new Map<string, AddressGrant>();
+  // A prefix that is merely allowed as a source may not be spoken for in ARP or ND: it stands behind the pod, not at it.
+  for (const cidr of identity.allowedPrefixes) grants.set(cidr, { cidr, neighbour: false });
+  for (const address of v4.slice(1)) grants.set(`${address}/32`, { cidr: `${address}/32`, neighbour: true });
+  for (const address of v6.slice(1)) grants.set(`${address}/128`, { cidr: `${address}/128`, neighbour: true });
+  // The pod's own addresses come first, so that the bound cuts prefixes.
+  const ordered = [...grants.values()].sort((a, b) => Number(b.neighbour) - Number(a.neighbour));
+  const ports = new Map(
+    input.probePorts.map((p) => [
+      `${p.protocol}/${p.port}`,
+      { port: p.port, protocol: p.protocol === 'TCP' ? 'tcp' : 'udp' } as ProbePort,
+    ]),
+  );
   return {
     wanted: {
-      state: input.identity.state,
-      mac: input.identity.mac,
-      ipv4: v4[0] ?? null,
-      ipv6: v6[0] ?? null,
-      more: unique.slice(0, MAX_MORE),
-      modes: input.modes,
-      quarantineUntilNs: input.quarantineUntilNs,
-      auditUntilNs: input.auditUntilNs,
-      probePorts: ports.slice(0, MAX_PROBE_PORTS),
+      record: {
+        state: identity.state,
+        mac: identity.mac === '' ? null : identity.mac,
+        ipv4: v4[0] ?? null,
+        ipv6: v6[0] ?? null,
+        hasMore: ordered.length > 0,
+        modes: input.modes,
+        quarantineUntilNs: input.quarantineUntilNs,
+        auditUntilNs: input.auditUntilNs,
+      },
+      grants: ordered.slice(0, MAX_GRANTS),
+      probePorts: [...ports.values()].slice(0, MAX_PROBE_PORTS),
     },
-    omitted: Math.max(0, unique.length - MAX_MORE) + Math.max(0, ports.length - MAX_PROBE_PORTS),
+    omitted: Math.max(0, ordered.length - MAX_GRANTS) + Math.max(0, ports.size - MAX_PROBE_PORTS),
   };
 }
 
@@ -72,36 +77,40 @@ function sameEnd(a: bigint, b: bigint): boolean {
   return (a > b ? a - b : b - a) < NS_PER_SECOND;
 }
 
-function sameRecord(a: WantedIface, b: WantedIface): boolean {
+function sameRecord(a: WantedIface['record'], b: WantedIface['record']): boolean {
   return (
     a.state === b.state &&
     a.mac === b.mac &&
     a.ipv4 === b.ipv4 &&
     a.ipv6 === b.ipv6 &&
-    a.more.length > 0 === b.more.length > 0 &&
-    a.modes.length === b.modes.length &&
-    a.modes.every((mode, index) => mode === b.modes[index]) &&
+    a.hasMore === b.hasMore &&
+    Object.entries(a.modes).every(([vector, mode]) => b.modes[vector as keyof VectorModes] === mode) &&
     sameEnd(a.quarantineUntilNs, b.quarantineUntilNs) &&
     sameEnd(a.auditUntilNs, b.auditUntilNs)
   );
 }
 
-/** Operations that turn `current` into `wanted`; none when they are the same. `current` null: nothing is in the kernel yet. */
-export function planIface(current: WantedIface | null, wanted: WantedIface): MapOperation[] {
-  const before = new Set(current?.more ?? []);
-  const after = new Set(wanted.more);
-  const portsBefore = new Set(current?.probePorts ?? []);
-  const portsAfter = new Set(wanted.probePorts);
-  const operations: MapOperation[] = [];
-  for (const cidr of after) if (!before.has(cidr)) operations.push({ op: 'add-address', cidr });
-  for (const port of portsAfter) if (!portsBefore.has(port)) operations.push({ op: 'add-probe-port', port });
-  if (!current || !sameRecord(current, wanted)) operations.push({ op: 'write-record' });
-  for (const cidr of before) if (!after.has(cidr)) operations.push({ op: 'remove-address', cidr });
-  for (const port of portsBefore) if (!portsAfter.has(port)) operations.push({ op: 'remove-probe-port', port });
-  return operations;
-}
+const grantKey = (grant: AddressGrant): string => `${grant.cidr}${grant.neighbour ? '+' : ''}`;
+const portKey = (port: ProbePort): string => `${port.protocol}/${port.port}`;
+const sameSet = <T>(a: readonly T[], b: readonly T[], key: (item: T) => string): boolean => {
+  const keys = new Set(a.map(key));
+  return a.length === b.length && b.every((item) => keys.has(key(item)));
+};
 
-/** Adds and removals that turn one set into another: for the node-wide maps. */
-export function planSet(current: ReadonlySet<string>, wanted: ReadonlySet<string>): { add: string[]; remove: string[] } {
-  return { add: [...wanted].filter((v) => !current.has(v)), remove: [...current].filter((v) => !wanted.has(v)) };
+/** Steps that turn `current` into `wanted`; none when they are the same. `current` null: nothing is in the kernel yet. */
+export function planIface(current: WantedIface | null, wanted: WantedIface): MapStep[] {
+  const steps: MapStep[] = [];
+  const before = current?.grants ?? [];
+  const writeRecord = current === null || !sameRecord(current.record, wanted.record);
+  const grantsDiffer = !sameSet(before, wanted.grants, grantKey);
+  if (!sameSet(current?.probePorts ?? [], wanted.probePorts, portKey))
+    steps.push({ step: 'probe-ports', probePorts: wanted.probePorts });
+  if (grantsDiffer && writeRecord) {
+    // The union stands while the record changes: an address that moves between inline and looked-up is never missing.
+    const union = new Map([...before, ...wanted.grants].map((g) => [g.cidr, g]));
+    steps.push({ step: 'grants', grants: [...union.values()] });
+  }
+  if (writeRecord) steps.push({ step: 'record', record: wanted.record });
+  if (grantsDiffer) steps.push({ step: 'grants', grants: wanted.grants });
+  return steps;
 }

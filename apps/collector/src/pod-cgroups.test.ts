@@ -23,9 +23,21 @@ describe('pod cgroups', () => {
     try {
       const other = uid.replace('ab', 'cd');
       mkdirSync(path.join(root, 'kubepods', 'burstable', `pod${uid}`, 'c1'), { recursive: true });
-      mkdirSync(path.join(root, 'kubepods.slice', 'kubepods-besteffort.slice', `kubepods-besteffort-pod${other.replaceAll('-', '_')}.slice`), { recursive: true });
+      mkdirSync(
+        path.join(
+          root,
+          'kubepods.slice',
+          'kubepods-besteffort.slice',
+          `kubepods-besteffort-pod${other.replaceAll('-', '_')}.slice`,
+        ),
+        { recursive: true },
+      );
       mkdirSync(path.join(root, 'system.slice', `pod${uid}`), { recursive: true });
-      expect(listPodCgroups(root).map((c) => c.podUid).sort()).toEqual([uid, other].sort());
+      expect(
+        listPodCgroups(root)
+          .map((c) => c.podUid)
+          .sort(),
+      ).toEqual([uid, other].sort());
       expect(listPodCgroups(path.join(root, 'nothing'))).toEqual([]);
     } finally {
       rmSync(root, { recursive: true, force: true });

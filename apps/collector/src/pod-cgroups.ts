@@ -2,7 +2,7 @@
  * The fallback to the CNI record: pod UID -> pod cgroup -> its oldest process, whose network namespace is the pod's. Reads both
  * cgroup drivers' spellings. The oldest process by start time is the sandbox: a pod can start others, never an older one.
  */
-import { readFileSync, readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 
 export interface PodCgroup {
@@ -35,7 +35,11 @@ export function listPodCgroups(root: string): PodCgroup[] {
       const podUid = podUidOf(entry);
       const full = path.join(dir, entry);
       if (podUid !== null) found.push({ podUid, path: full });
-      else if (depth < MAX_DEPTH && (entry.startsWith('kubepods') || ['burstable', 'besteffort', 'guaranteed'].includes(entry))) visit(full, depth + 1);
+      else if (
+        depth < MAX_DEPTH &&
+        (entry.startsWith('kubepods') || ['burstable', 'besteffort', 'guaranteed'].includes(entry))
+      )
+        visit(full, depth + 1);
     }
   };
   visit(root, 0);

@@ -4,7 +4,7 @@
  * A violation's cumulative value is exact. `count` is what was sampled since the cell's last violation, `suppressed` the rest of
  * what it grew by; the two add up to the growth, so that a reader without history has the base: cumulative - (count + suppressed).
  */
-import { ACTIONS, IFACE_STATES, VECTORS } from '@bailiff/bpf';
+import type { SpoofSample } from '@bailiff/bpf';
 import type { PacketSample, PodRef, Violation } from '@bailiff/schemas';
 import type { Growth } from './epochs.ts';
 
@@ -30,10 +30,14 @@ export function counterEpoch(origin: Origin, vector: string, action: string, sta
 }
 
 /** @param nowMicros used when no sample says when the growth happened */
-export function toViolation(origin: Origin, growth: Growth, samples: CellSamples | undefined, final: boolean, nowMicros: number): Violation {
-  const vector = VECTORS[growth.vector] ?? `vector-${growth.vector}`;
-  const action = ACTIONS[growth.action] ?? 'audit';
-  const state = IFACE_STATES[growth.state] ?? 'unknown';
+export function toViolation(
+  origin: Origin,
+  growth: Growth,
+  samples: CellSamples | undefined,
+  final: boolean,
+  nowMicros: number,
+): Violation {
+  const { vector, action, state } = growth;
   // A sample can arrive before the counter that includes it was read, never after: but a reading may also precede it by a whole
   // flush, so what was sampled is bounded by what grew.
   const count = Math.min(samples?.packets ?? 0, growth.grown);
@@ -89,5 +93,27 @@ export function userspaceViolation(
     pod: origin.pod,
     sample: null,
     detail,
+  };
+}
+
+/** A kernel sample as it goes over the bus. @param bootWallMicros wall-clock microseconds at CLOCK_BOOTTIME 0 */
+export function toPacketSample(sample: SpoofSample, bootWallMicros: number): PacketSample {
+  return {
+    observedAt: bootWallMicros + Math.round(Number(sample.boottimeNs) / 1000),
+    direction: sample.egress ? 'receive' : 'transmit',
+    etherType: sample.etherType,
+    l4Protocol: sample.l4Protocol,
+    claimedMac: sample.claimedMac,
+    expectedMac: sample.expectedMac,
+    claimedAddress: sample.claimedAddress,
+    expectedAddress: sample.expectedAddress,
+    destinationAddress: sample.destinationAddress,
+    sourcePort: sample.sourcePort,
+    destinationPort: sample.destinationPort,
+    length: sample.lengthBytes,
+    gsoSegments: sample.gsoSegments,
+    cgroupId: sample.cgroupId === 0n ? '' : sample.cgroupId.toString(),
+    socketCookie: sample.socketCookie === 0n ? '' : sample.socketCookie.toString(),
+    head: sample.head,
   };
 }

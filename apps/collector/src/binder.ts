@@ -1,0 +1,126 @@
+/**
+ * Finds out whose an interface is, and binds it once: by CNI record as soon as there is one; else, after a while in which the
+ * runtime could still write it, by the namespace of the pod's oldest process. What stays unbound is tried again on a slow timer and
+ * shown in the node's status.
+ */
+import { dumpAddresses, dumpLinks, getNsid } from '@bailiff/bpf';
+import type { CniRecord } from './cni-record.ts';
+import type { GuardedInterface } from './guarded-interface.ts';
+import { type Binding, bindByCni } from './identity.ts';
+import { listPodCgroups, oldestProcess } from './pod-cgroups.ts';
+
+/** When, after an interface appeared, its pod is looked for by namespace. The runtime writes its record within a second. */
+export const FALLBACK_AFTER_MS = [1_000, 2_000, 4_000, 8_000, 15_000] as const;
+/** IFA scopes and flags of rtnetlink(7). */
+const SCOPE_UNIVERSE = 0;
+
+export interface BinderOptions {
+  cniRecords(): Iterable<CniRecord>;
+  /** cgroup-v2 root that holds kubepods; empty = no fallback. */
+  cgroupRoot: string;
+  onBound(iface: GuardedInterface): void;
+  onProblem(problem: { interfaceName: string; reason: string; error?: unknown }): void;
+}
+
+export class Binder {
+  readonly #o: BinderOptions;
+  readonly #timers = new Map<GuardedInterface, NodeJS.Timeout>();
+
+  constructor(options: BinderOptions) {
+    this.#o = options;
+  }
+
+  /** Binds now if it can, otherwise sees to it that it is tried again. @returns whether the interface is bound */
+  bind(iface: GuardedInterface): boolean {
+    if (this.bindFromCni(iface)) return true;
+    if (!iface.binding && !this.#timers.has(iface)) this.#later(iface, 0);
+    return iface.binding !== null;
+  }
+
+  /** A record is root's word, so it also replaces what was read from the pod's own namespace. */
+  bindFromCni(iface: GuardedInterface): boolean {
+    if (iface.gone || iface.binding?.source === 'cni') return false;
+    const binding = bindByCni(iface.link, this.#o.cniRecords());
+    if (!binding) return false;
+    this.#take(iface, binding);
+    return true;
+  }
+
+  #take(iface: GuardedInterface, binding: Binding): void {
+    this.forget(iface);
+    iface.binding = binding;
+    this.#o.onBound(iface);
+  }
+
+  #later(iface: GuardedInterface, attempt: number): void {
+    const after = FALLBACK_AFTER_MS[Math.min(attempt, FALLBACK_AFTER_MS.length - 1)] as number;
+    const timer = setTimeout(() => {
+      this.#timers.delete(iface);
+      if (iface.gone || iface.binding) return;
+      try {
+        if (this.bindFromCni(iface)) return;
+        const binding = this.#o.cgroupRoot === '' ? null : bindByNamespace(iface, this.#o.cgroupRoot);
+        if (binding) return this.#take(iface, binding);
+      } catch (error) {
+        this.#o.onProblem({
+          interfaceName: iface.link.name,
+          reason: `looking for its pod failed: ${(error as Error).message}`,
+          error,
+        });
+      }
+      this.#later(iface, attempt + 1);
+    }, after);
+    timer.unref();
+    this.#timers.set(iface, timer);
+  }
+
+  forget(iface: GuardedInterface): void {
+    const timer = this.#timers.get(iface);
+    if (timer) clearTimeout(timer);
+    this.#timers.delete(iface);
+  }
+
+  close(): void {
+    for (const timer of this.#timers.values()) clearTimeout(timer);
+    this.#timers.clear();
+  }
+}
+
+/**
+ * The pod whose oldest process lives in the namespace at the other end of the interface, with the MAC and addresses that the pod's side
+ * has now. null: no pod's process is there yet, or its side has no address yet.
+ */
+export function bindByNamespace(iface: Pick<GuardedInterface, 'link'>, cgroupRoot: string): Binding | null {
+  // The dump comes first: it is what gives namespaces their ids.
+  const link = dumpLinks().find((l) => l.ifindex === iface.link.ifindex);
+  if (!link || link.linkNetnsid === null) return null;
+  for (const cgroup of listPodCgroups(cgroupRoot)) {
+    const pid = oldestProcess(cgroup.path);
+    if (pid === null) continue;
+    let nsid: number | null;
+    try {
+      nsid = getNsid({ pid });
+    } catch (error) {
+      // The process went between the two looks.
+      if (['ESRCH', 'EINVAL', 'ENOENT'].includes((error as { errnoName?: string }).errnoName ?? '')) continue;
+      throw error;
+    }
+    if (nsid !== link.linkNetnsid) continue;
+    const peer = dumpLinks({ targetNsid: nsid }).find((l) => l.ifindex === link.peerIfindex);
+    const addresses = dumpAddresses({ targetNsid: nsid })
+      .filter((a) => a.ifindex === link.peerIfindex && a.scope === SCOPE_UNIVERSE)
+      .map((a) => a.address);
+    if (!peer || addresses.length === 0) return null;
+    return {
+      source: 'netns',
+      podUid: cgroup.podUid,
+      podNamespace: '',
+      podName: '',
+      ifName: peer.name,
+      mac: peer.mac,
+      addresses,
+      link: { name: link.name, mac: link.mac, linkNetnsid: link.linkNetnsid },
+    };
+  }
+  return null;
+}

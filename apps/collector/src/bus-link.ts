@@ -1,0 +1,194 @@
+/**
+ * The collector's end of the bus: frames go out, documents come in. It connects for as long as it takes; until then, and whenever the
+ * bus is away, frames are refused here (no capacity) and what they would say stays in the kernel's counters.
+ */
+import {
+  type Bucket,
+  BucketReader,
+  type Bus,
+  cloudEventHeaders,
+  connectBus,
+  encodeToken,
+  FramePublisher,
+  openBucket,
+  SnapshotReader,
+  violationSubject,
+} from '@bailiff/bus';
+import { CLUSTER_KEY, encodeViolationFrame, type NodeStatus, type ViolationFrame } from '@bailiff/schemas';
+import type { ServiceContext } from '@bailiff/service';
+import type { CollectorConfig } from './config.ts';
+import type { FrameSink } from './flusher.ts';
+import type { CollectorMetrics } from './metrics.ts';
+
+export interface BusDocument {
+  what: 'pods' | 'cluster' | 'quarantine' | 'config';
+  key: string;
+  /** null: the key was deleted. */
+  json: string | null;
+}
+
+export interface BusLinkOptions {
+  ctx: ServiceContext<CollectorConfig>;
+  metrics: CollectorMetrics;
+  onDocument(document: BusDocument): void;
+  onError(part: string, error: Error): void;
+}
+
+/** Kinds of configuration that bear on a collector. */
+const CONFIG_FILTERS = ['spoof.>', 'disarm.>'] as const;
+
+export class BusLink implements FrameSink {
+  readonly #o: BusLinkOptions;
+  readonly #subject: string;
+  readonly #nodeToken: string;
+  #bus: Bus | null = null;
+  #publisher: FramePublisher | null = null;
+  #nodes: Bucket | null = null;
+  #readers: { close(): void }[] = [];
+  #connecting: Promise<void> = Promise.resolve();
+  readonly #connected: Promise<void>;
+  #announce: () => void = () => {};
+  #statusInFlight = false;
+
+  constructor(options: BusLinkOptions) {
+    this.#o = options;
+    const { nodeName } = options.ctx.config;
+    this.#subject = violationSubject(nodeName, 'spoof');
+    this.#nodeToken = encodeToken(nodeName);
+    this.#connected = new Promise((resolve) => {
+      this.#announce = resolve;
+    });
+  }
+
+  start(): void {
+    this.#connecting = this.#connect().catch((error: Error) => {
+      if (!this.#o.ctx.signal.aborted) this.#o.ctx.fail(error);
+    });
+  }
+
+  async #connect(): Promise<void> {
+    const { config, signal } = this.#o.ctx;
+    this.#bus = await connectBus({
+      servers: config.natsUrl.split(','),
+      user: config.natsUser,
+      ...(config.natsPasswordFile === '' ? { password: '' } : { passwordFile: config.natsPasswordFile }),
+      ...(config.natsCaFile === ''
+        ? {}
+        : {
+            tls: {
+              caFile: config.natsCaFile,
+              certFile: config.natsCertFile || undefined,
+              keyFile: config.natsKeyFile || undefined,
+            },
+          }),
+      name: `collector ${config.nodeName}`,
+      waitForServer: true,
+      signal,
+    });
+    this.#publisher = new FramePublisher(this.#bus, {
+      maxInFlight: config.maxInFlightFrames,
+      onAck: () => this.#o.metrics.frames.inc(),
+      onResend: ({ error }) => {
+        this.#o.metrics.resends.inc();
+        this.#o.onError('publish', error);
+      },
+    });
+    this.#nodes = openBucket(this.#bus, 'bailiff_nodes');
+    this.#follow(this.#bus);
+    this.#announce();
+  }
+
+  #follow(bus: Bus): void {
+    const onError = (part: string) => (error: unknown) => this.#o.onError(part, error as Error);
+    const document = (what: BusDocument['what'], bucket: string, key: string) =>
+      new SnapshotReader(bus, bucket, key, {
+        onSnapshot: (entry) =>
+          this.#o.onDocument({ what, key, json: entry.deleted ? null : entry.value.toString('utf8') }),
+        onError: onError(bucket),
+      });
+    this.#readers = [
+      document('cluster', 'bailiff_pods', CLUSTER_KEY),
+      document('pods', 'bailiff_pods', this.#nodeToken),
+      document('quarantine', 'bailiff_quarantine', this.#nodeToken),
+      ...CONFIG_FILTERS.map(
+        (filter) =>
+          new BucketReader(bus, 'bailiff_config', filter, {
+            onEntry: (entry) =>
+              this.#o.onDocument({
+                what: 'config',
+                key: entry.key,
+                json: entry.deleted ? null : entry.value.toString('utf8'),
+              }),
+            onError: onError('bailiff_config'),
+          }),
+      ),
+    ];
+  }
+
+  /** Readiness: true, or the reason why not. */
+  ready(): true | string {
+    return this.#bus?.connected ? true : 'not connected to the bus; enforcing all the same';
+  }
+
+  get counts(): NodeStatus['bus'] {
+    return {
+      connected: this.#bus?.connected ?? false,
+      unackedFrames: this.unacked,
+      publishedFrames: this.#publisher?.acked ?? 0,
+      resentFrames: this.#publisher?.resent ?? 0,
+    };
+  }
+
+  get unacked(): number {
+    return this.#publisher?.unacked ?? 0;
+  }
+
+  hasCapacity(): boolean {
+    return (this.#publisher?.capacity ?? 0) > 0;
+  }
+
+  async whenCapacity(): Promise<void> {
+    await this.#connected;
+    await this.#publisher?.whenCapacity();
+  }
+
+  /** Resolves when JetStream has stored the frame; rejects BUS_CLOSED when the process stops before. */
+  async publish(frame: ViolationFrame): Promise<void> {
+    const publisher = this.#publisher;
+    if (!publisher) throw new Error('publish before the bus was connected');
+    const began = performance.now();
+    const id = `${frame.nodeName}-${frame.bootId}-${frame.frameSequence}`;
+    this.#o.metrics.violations.inc(frame.violations.length);
+    // A copy: the encoder's slab is used again, and an unacknowledged frame may have to be sent again.
+    const payload = Buffer.from(encodeViolationFrame(frame));
+    await publisher.publish(this.#subject, payload, {
+      msgId: id,
+      headers: cloudEventHeaders({
+        id,
+        type: 'dev.bailiff.violation-frame.v1',
+        source: `/nodes/${frame.nodeName}`,
+        timeMicros: frame.publishedAt,
+      }),
+    });
+    this.#o.metrics.ackSeconds.observe((performance.now() - began) / 1000);
+  }
+
+  /** Best effort: the next one says more. One at a time. */
+  putStatus(status: NodeStatus): void {
+    if (!this.#bus?.connected || !this.#nodes || this.#statusInFlight) return;
+    this.#statusInFlight = true;
+    this.#nodes
+      .put(this.#nodeToken, JSON.stringify(status))
+      .catch((error: Error) => this.#o.onError('status', error))
+      .finally(() => {
+        this.#statusInFlight = false;
+      });
+  }
+
+  async stop(): Promise<void> {
+    await this.#connecting;
+    for (const reader of this.#readers) reader.close();
+    this.#publisher?.close();
+    await this.#bus?.drain();
+  }
+}

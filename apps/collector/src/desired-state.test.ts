@@ -1,0 +1,144 @@
+import { describe, expect, it } from 'vitest';
+import { DesiredState, podRefOf, workloadOf } from './desired-state.ts';
+import type { Binding } from './identity.ts';
+
+const pod = (uid: string, extra: object = {}) => ({
+  uid,
+  namespace: 'shop',
+  name: `web-${uid}`,
+  labels: {},
+  serviceAccount: 'web',
+  owners: [
+    { kind: 'ReplicaSet', name: 'web-5c', uid: 'rs' },
+    { kind: 'Deployment', name: 'web', uid: 'd' },
+  ],
+  interfaces: [{ name: 'eth0', addresses: ['10.0.0.2'], mac: null }],
+  hostNetwork: false,
+  containers: [],
+  allowedPrefixes: [],
+  probePorts: [],
+  revision: 1,
+  createdAt: '2026-01-01T00:00:00Z',
+  ...extra,
+});
+const snapshot = (revision: number, pods: object[], nodeName = 'n1') => JSON.stringify({ nodeName, revision, pods });
+const binding = (uid: string, address: string): Binding => ({
+  source: 'cni',
+  podUid: uid,
+  podNamespace: 'shop',
+  podName: 'web',
+  ifName: 'eth0',
+  mac: '0a:00:00:00:00:01',
+  addresses: [address],
+  link: { name: 'v', mac: '', linkNetnsid: 1 },
+});
+const moment = { wallMs: Date.parse('2026-01-01T00:00:00Z'), bootNs: 1_000_000_000n };
+
+describe('desired state - pods', () => {
+  it('a newer snapshot is taken, an older one is not, and neither is the same news twice a problem', () => {
+    const state = new DesiredState('n1');
+    expect(state.takePods(snapshot(5, [pod('a')]), [])).toEqual({ changed: true });
+    expect(state.takePods(snapshot(4, []), [])).toEqual({ changed: false });
+    expect([...state.pods.keys()]).toEqual(['a']);
+  });
+  it.each([
+    ['another node’s', snapshot(9, [], 'n2'), /of node n2/],
+    ['not JSON', '{', /not JSON/],
+    ['a pod without uid', snapshot(9, [pod('')]), /^pods\.0\.uid/],
+    [
+      'contradicts the node on most interfaces',
+      snapshot(9, [
+        pod('a', { interfaces: [{ name: 'eth0', addresses: ['9.9.9.9'], mac: null }] }),
+        pod('b', { interfaces: [{ name: 'eth0', addresses: ['9.9.9.8'], mac: null }] }),
+      ]),
+      /disagrees/,
+    ],
+  ])('refused, and the last good one kept - %s', (_name, json, reason) => {
+    const state = new DesiredState('n1');
+    state.takePods(snapshot(5, [pod('a')]), []);
+    expect(state.takePods(json, [binding('a', '10.0.0.2'), binding('b', '10.0.0.3')])).toEqual({
+      refused: expect.stringMatching(reason),
+    });
+    expect([...state.pods.keys()]).toEqual(['a']);
+    expect(state.snapshotRefused).toMatch(reason);
+    state.takePods(snapshot(10, [pod('a')]), []);
+    expect(state.snapshotRefused).toBe('');
+  });
+});
+
+describe('desired state - configuration', () => {
+  it('workload over namespace over cluster; deleting one lets the wider hold again', () => {
+    const state = new DesiredState('n1');
+    state.takePods(snapshot(1, [pod('a')]), []);
+    state.takeConfig('spoof.cluster._.default', JSON.stringify({ modes: { tunnel: 'off' } }));
+    state.takeConfig('spoof.namespace.shop.default', JSON.stringify({ modes: { tunnel: 'audit' } }));
+    state.takeConfig('spoof.workload.shop.web', JSON.stringify({ modes: { tunnel: 'enforce' } }));
+    const shop = state.pods.get('a') ?? null;
+    expect(state.modesOf(shop).tunnel).toBe('enforce');
+    state.takeConfig('spoof.workload.shop.web', null);
+    expect(state.modesOf(shop).tunnel).toBe('audit');
+    expect(state.modesOf(null).tunnel).toBe('off');
+  });
+  it('a bad value is refused with its field, the last good one stays, and a good one clears the report', () => {
+    const state = new DesiredState('n1');
+    state.takeConfig('spoof.cluster._.default', JSON.stringify({ modes: { tunnel: 'off' } }));
+    expect(state.takeConfig('spoof.cluster._.default', JSON.stringify({ modes: { tunel: 'off' } }))).toEqual({
+      refused: expect.stringContaining('modes'),
+    });
+    expect(state.modesOf(null).tunnel).toBe('off');
+    expect([...state.configRefused.keys()]).toEqual(['spoof.cluster._.default']);
+    state.takeConfig('spoof.cluster._.default', '{}');
+    expect([...state.configRefused.keys()]).toEqual([]);
+  });
+  it('a break-glass covers its namespace and no other', () => {
+    const state = new DesiredState('n1');
+    state.takeConfig('disarm.namespace.shop.all', JSON.stringify({ until: '2026-01-01T00:01:00Z', duration: '1m' }));
+    expect(state.auditUntilNs('shop', moment)).toBe(61_000_000_000n);
+    expect(state.auditUntilNs('bank', moment)).toBe(0n);
+    expect(state.disarmedUntil(moment)).toBeNull();
+    state.takeConfig('disarm.node._.n1', JSON.stringify({ until: '2026-01-01T00:01:00Z', duration: '1m' }));
+    expect(state.disarmedUntil(moment)).toBe('2026-01-01T00:01:00.000Z');
+  });
+});
+
+describe('desired state - quarantine and attribution', () => {
+  it('holds for the listed pods until their time', () => {
+    const state = new DesiredState('n1');
+    const entry = {
+      podUid: 'a',
+      podNamespace: 'shop',
+      podName: 'web',
+      verdictId: 'v',
+      until: '2026-01-01T00:00:10Z',
+      reason: '',
+    };
+    state.takeQuarantine(JSON.stringify({ nodeName: 'n1', revision: 1, entries: [entry] }));
+    expect(state.quarantineUntilNs('a', moment)).toBe(11_000_000_000n);
+    expect(state.quarantineUntilNs('b', moment)).toBe(0n);
+    state.takeQuarantine(JSON.stringify({ nodeName: 'n1', revision: 2, entries: [] }));
+    expect(state.quarantineUntilNs('a', moment)).toBe(0n);
+  });
+  it('another node’s list is refused', () => {
+    expect(new DesiredState('n1').takeQuarantine(JSON.stringify({ nodeName: 'n2', revision: 1, entries: [] }))).toEqual(
+      { refused: expect.stringContaining('n2') },
+    );
+  });
+  it('a violation is attributed to the top of the owner chain; without the bus, to what the record says', () => {
+    const state = new DesiredState('n1');
+    state.takePods(snapshot(1, [pod('a')]), []);
+    const known = state.pods.get('a');
+    expect(known && workloadOf(known)).toBe('web');
+    expect(podRefOf(binding('a', '10.0.0.2'), known ?? null)).toMatchObject({
+      name: 'web-a',
+      ownerKind: 'Deployment',
+      ownerUid: 'd',
+      serviceAccount: 'web',
+    });
+    expect(podRefOf(binding('a', '10.0.0.2'), null)).toMatchObject({
+      uid: 'a',
+      namespace: 'shop',
+      name: 'web',
+      ownerKind: '',
+    });
+  });
+});

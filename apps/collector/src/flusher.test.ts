@@ -1,0 +1,227 @@
+import type { CounterCell, SpoofSample } from '@bailiff/bpf';
+import type { ViolationFrame } from '@bailiff/schemas';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { EpochBook } from './epochs.ts';
+import { Flusher, MAX_FRAME_VIOLATIONS } from './flusher.ts';
+import type { GuardedInterface } from './guarded-interface.ts';
+import { Registry } from './registry.ts';
+
+const link = { ifindex: 7, name: 'veth7', kind: 'veth', mac: '', linkNetnsid: 1, peerIfindex: 2 };
+const binding = {
+  source: 'cni' as const,
+  podUid: 'u',
+  podNamespace: 'shop',
+  podName: 'web',
+  ifName: 'eth0',
+  mac: '',
+  addresses: [],
+  link,
+};
+
+function makeIface(generation: number, over: Partial<GuardedInterface> = {}): GuardedInterface {
+  return {
+    ifindex: generation,
+    generation,
+    slot: generation,
+    seenBase: 0,
+    link,
+    binding,
+    pod: { uid: 'u', namespace: 'shop', name: 'web', serviceAccount: '', ownerKind: '', ownerName: '', ownerUid: '' },
+    kernel: null,
+    book: new EpochBook(),
+    samples: new Map(),
+    pending: [],
+    occurrences: {},
+    lastReported: {},
+    appearedAtMs: 0,
+    guardedAtMs: 0,
+    packetsBeforeGuard: 0,
+    gapReported: true,
+    dirty: false,
+    flushedAtMs: Number.NEGATIVE_INFINITY,
+    gone: false,
+    finalInFlight: false,
+    attachError: '',
+    omitted: 0,
+    ...over,
+  };
+}
+
+const drop = (
+  packets: number,
+  vector: CounterCell['vector'] = 'ipv4-source',
+  state: CounterCell['state'] = 'programmed',
+): CounterCell => ({
+  vector,
+  action: vector === 'unknown-interface' ? 'audit' : 'drop',
+  state,
+  packets: BigInt(packets),
+  skbs: BigInt(packets),
+  bytes: BigInt(packets * 60),
+});
+const sample = (generation: number): SpoofSample => ({
+  boottimeNs: 5_000n,
+  cgroupId: 0n,
+  socketCookie: 9n,
+  ifindex: generation,
+  generation,
+  lengthBytes: 60,
+  gsoSegments: 1,
+  vector: 'ipv4-source',
+  action: 'drop',
+  state: 'programmed',
+  egress: false,
+  first: true,
+  l4Protocol: 17,
+  etherType: 0x800,
+  sourcePort: 1,
+  destinationPort: 2,
+  claimedMac: '',
+  expectedMac: '',
+  claimedAddress: '10.0.0.66',
+  expectedAddress: '10.0.0.2',
+  destinationAddress: '10.0.0.3',
+  head: Buffer.alloc(4),
+});
+
+describe('flusher', () => {
+  let registry: Registry;
+  let kernel: Map<number, CounterCell[]>;
+  let frames: ViolationFrame[];
+  let answers: (() => void)[];
+  let capacity: number;
+  let nowMs: number;
+  let settled: number[];
+  let flusher: Flusher;
+  let freed: (() => void)[];
+
+  beforeEach(() => {
+    vi.useFakeTimers();
+    registry = new Registry(256);
+    kernel = new Map();
+    frames = [];
+    answers = [];
+    freed = [];
+    capacity = 1_000;
+    nowMs = 10_000;
+    settled = [];
+    let sequence = 0;
+    flusher = new Flusher({
+      nodeName: 'n1',
+      bootId: 'b',
+      version: '1',
+      registry,
+      counters: { read: (key: { generation: number }) => kernel.get(key.generation) } as never,
+      sink: {
+        publish: (frame) => {
+          frames.push(frame);
+          return new Promise((resolve) => answers.push(resolve));
+        },
+        hasCapacity: () => frames.length - answers.filter((a) => (a as { done?: boolean }).done).length < capacity,
+        whenCapacity: () => new Promise((resolve) => freed.push(resolve)),
+      },
+      nextSequence: () => ++sequence,
+      clock: { nowMicros: () => nowMs * 1000, nowMs: () => nowMs, bootWallMicros: () => 0 },
+      flushIntervalMs: 250,
+      unknownGraceMs: 5_000,
+      onSettled: (iface) => settled.push(iface.generation),
+      onAcked: () => {},
+      onGapReported: () => {},
+      onError: (error) => {
+        throw error;
+      },
+    });
+  });
+  afterEach(() => vi.useRealTimers());
+  const ackAll = async () => {
+    for (const answer of answers.splice(0)) answer();
+    await vi.advanceTimersByTimeAsync(0);
+  };
+
+  it('the first breach leaves at once, later ones once an interval, with the exact cumulative count', async () => {
+    registry.add(makeIface(1));
+    kernel.set(1, [drop(1)]);
+    flusher.takeSamples([sample(1)]);
+    expect(frames).toHaveLength(1);
+    expect(frames[0]?.violations[0]).toMatchObject({
+      cumulativePackets: 1,
+      count: 1,
+      suppressed: 0,
+      counterEpoch: 'b/1/1/ipv4-source/drop/programmed',
+    });
+    kernel.set(1, [drop(500)]);
+    flusher.takeSamples([sample(1)]);
+    expect(frames).toHaveLength(1);
+    nowMs += 250;
+    await vi.advanceTimersByTimeAsync(250);
+    expect(frames[1]?.violations[0]).toMatchObject({ cumulativePackets: 500, count: 1, suppressed: 498 });
+  });
+
+  it('growth that no sample announced is found by the sweep', () => {
+    registry.add(makeIface(1));
+    kernel.set(1, [drop(7)]);
+    flusher.sweep();
+    expect(frames[0]?.violations[0]).toMatchObject({ cumulativePackets: 7, count: 0, suppressed: 7, sample: null });
+  });
+
+  it('a frame holds no more than its bound, and an interface’s cells may straddle two', () => {
+    for (let g = 1; g <= 40; g += 1) {
+      registry.add(makeIface(g));
+      kernel.set(g, [drop(1), drop(2, 'arp-sender')]);
+    }
+    flusher.sweep();
+    expect(frames.map((f) => f.violations.length)).toEqual([MAX_FRAME_VIOLATIONS, 16]);
+    expect(new Set(frames.flatMap((f) => f.violations.map((v) => v.counterEpoch))).size).toBe(80);
+    expect(frames.map((f) => f.frameSequence)).toEqual([1, 2]);
+  });
+
+  it('without capacity nothing is built and nothing is lost', async () => {
+    capacity = 0;
+    registry.add(makeIface(1));
+    kernel.set(1, [drop(3)]);
+    flusher.takeSamples([sample(1)]);
+    expect(frames).toHaveLength(0);
+    kernel.set(1, [drop(9)]);
+    capacity = 10;
+    freed.splice(0).forEach((resume) => {
+      resume();
+    });
+    await vi.advanceTimersByTimeAsync(0);
+    expect(frames[0]?.violations[0]).toMatchObject({ cumulativePackets: 9, count: 1, suppressed: 8 });
+  });
+
+  it('an interface of nobody is silent while its pod may still be on its way, and speaks after', async () => {
+    registry.add(makeIface(1, { binding: null, pod: null, appearedAtMs: 9_000 }));
+    kernel.set(1, [drop(4, 'unknown-interface', 'unknown')]);
+    flusher.sweep();
+    expect(frames).toHaveLength(0);
+    nowMs = 14_001;
+    flusher.sweep();
+    expect(frames[0]?.violations[0]).toMatchObject({ vector: 'unknown-interface', cumulativePackets: 4, pod: null });
+  });
+
+  it('an interface that went is published as final and settled only when that was acknowledged', async () => {
+    const iface = makeIface(1);
+    registry.add(iface);
+    kernel.set(1, [drop(4)]);
+    registry.markGone(iface);
+    flusher.touch(iface);
+    await vi.advanceTimersByTimeAsync(250);
+    expect(frames[0]?.violations[0]).toMatchObject({ final: true, cumulativePackets: 4 });
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(settled).toEqual([]);
+    await ackAll();
+    await vi.advanceTimersByTimeAsync(250);
+    expect(settled).toEqual([1]);
+  });
+
+  it('what passed before the guard is reported once, when the pod is known', () => {
+    registry.add(makeIface(1, { gapReported: false, packetsBeforeGuard: 3, appearedAtMs: 1, guardedAtMs: 3 }));
+    kernel.set(1, []);
+    flusher.sweep();
+    flusher.sweep();
+    expect(frames.map((f) => f.coverage)).toEqual([
+      [{ interfaceName: 'veth7', ifindex: 1, generation: 1, packetsBeforeGuard: 3, appearedToGuardedMicros: 2000 }],
+    ]);
+  });
+});

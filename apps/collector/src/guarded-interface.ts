@@ -1,0 +1,76 @@
+/** One interface generation as the collector holds it in memory: whose it is, what the kernel was told, what was counted. */
+import type { CounterCell, IfaceKey } from '@bailiff/bpf';
+import type { PodRef, Violation } from '@bailiff/schemas';
+import type { StoredInterface } from './binding-store.ts';
+import type { EpochBook } from './epochs.ts';
+import type { Binding, LinkFacts } from './identity.ts';
+import type { WantedIface } from './plan.ts';
+import type { CellSamples, Origin } from './violations.ts';
+
+/** Violations found by user space that wait for a frame, per interface; beyond it only their number is kept. */
+export const MAX_PENDING = 16;
+
+export interface GuardedInterface {
+  readonly ifindex: number;
+  readonly generation: number;
+  readonly slot: number;
+  /** `seen` of the slot when this generation got it. */
+  readonly seenBase: number;
+  link: LinkFacts;
+  binding: Binding | null;
+  pod: PodRef | null;
+  /** What was written into the kernel's maps; null before the first write. */
+  kernel: WantedIface | null;
+  readonly book: EpochBook;
+  /** Since the last violation of the cell; at most one entry a cell. */
+  readonly samples: Map<string, CellSamples>;
+  pending: Violation[];
+  /** Violations found by user space so far, by vector. */
+  occurrences: Record<string, number>;
+  /** Words of the last reported disagreement or move, so that each is reported once. */
+  lastReported: Record<string, string>;
+  appearedAtMs: number;
+  guardedAtMs: number;
+  packetsBeforeGuard: number;
+  gapReported: boolean;
+  /** Counters are to be read at the next flush. */
+  dirty: boolean;
+  flushedAtMs: number;
+  /** The link went; kept until its last count is acknowledged. */
+  gone: boolean;
+  finalInFlight: boolean;
+  /** Empty: attached in both directions. */
+  attachError: string;
+  /** Grants or probe ports that did not fit. */
+  omitted: number;
+}
+
+export const keyOf = (iface: GuardedInterface): IfaceKey => ({ ifindex: iface.ifindex, generation: iface.generation });
+
+export const cellName = (cell: Pick<CounterCell, 'vector' | 'action' | 'state'>): string =>
+  `${cell.vector}/${cell.action}/${cell.state}`;
+
+export function originOf(iface: GuardedInterface, bootId: string): Origin {
+  return {
+    bootId,
+    ifindex: iface.ifindex,
+    generation: iface.generation,
+    interfaceName: iface.link.name,
+    pod: iface.pod,
+  };
+}
+
+export function storedOf(iface: GuardedInterface): StoredInterface {
+  return {
+    ifindex: iface.ifindex,
+    generation: iface.generation,
+    slot: iface.slot,
+    seenBase: iface.seenBase,
+    interfaceName: iface.link.name,
+    binding: iface.binding,
+    pod: iface.pod,
+    packetsBeforeGuard: iface.packetsBeforeGuard,
+    gapReported: iface.gapReported,
+    occurrences: iface.occurrences,
+  };
+}

@@ -1,0 +1,73 @@
+/**
+ * The interfaces that this collector guards, live and gone. An ifindex has one live generation at most; a gone one stays until its
+ * last count is acknowledged. Slots are unique among live and gone alike.
+ */
+import assert from 'node:assert/strict';
+import type { GuardedInterface } from './guarded-interface.ts';
+import type { Binding } from './identity.ts';
+
+export class Registry {
+  readonly #live = new Map<number, GuardedInterface>();
+  readonly #all = new Map<number, GuardedInterface>();
+  readonly #slots = new Set<number>();
+  readonly #maxInterfaces: number;
+  /** Interfaces that are looked at and not guarded, with the reason: for the node's status. */
+  readonly others = new Map<number, { name: string; coverage: 'not-covered' | 'not-applicable'; reason: string }>();
+
+  constructor(maxInterfaces: number) {
+    this.#maxInterfaces = maxInterfaces;
+  }
+
+  /** Lowest free slot; null when all are taken. */
+  freeSlot(): number | null {
+    for (let slot = 0; slot < this.#maxInterfaces; slot += 1) if (!this.#slots.has(slot)) return slot;
+    return null;
+  }
+
+  add(iface: GuardedInterface): void {
+    assert(!this.#slots.has(iface.slot), `slot ${iface.slot} is taken`);
+    this.#slots.add(iface.slot);
+    this.#all.set(iface.generation, iface);
+    if (!iface.gone) {
+      assert(!this.#live.has(iface.ifindex), `ifindex ${iface.ifindex} has a live generation`);
+      this.#live.set(iface.ifindex, iface);
+    }
+  }
+
+  /** The live generation of an ifindex. */
+  live(ifindex: number): GuardedInterface | undefined {
+    return this.#live.get(ifindex);
+  }
+
+  byGeneration(generation: number): GuardedInterface | undefined {
+    return this.#all.get(generation);
+  }
+
+  markGone(iface: GuardedInterface): void {
+    iface.gone = true;
+    if (this.#live.get(iface.ifindex) === iface) this.#live.delete(iface.ifindex);
+  }
+
+  forget(iface: GuardedInterface): void {
+    assert(iface.gone, 'only a gone interface is forgotten');
+    this.#all.delete(iface.generation);
+    this.#slots.delete(iface.slot);
+  }
+
+  allLive(): Iterable<GuardedInterface> {
+    return this.#live.values();
+  }
+
+  all(): Iterable<GuardedInterface> {
+    return this.#all.values();
+  }
+
+  get liveCount(): number {
+    return this.#live.size;
+  }
+
+  /** Bindings of live interfaces. */
+  *bindings(): Iterable<Binding> {
+    for (const iface of this.#live.values()) if (iface.binding) yield iface.binding;
+  }
+}

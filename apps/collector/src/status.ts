@@ -1,0 +1,143 @@
+/**
+ * The node's own account: what is guarded, what is not and why, how full the maps are, what was lost. Pure: built from what the
+ * caller holds; it is put on the bus and printed by `collector status`.
+ */
+import type { Probe, SpoofMaps } from '@bailiff/bpf';
+import type { InterfaceStatus, NodeStatus } from '@bailiff/schemas';
+import type { DesiredState, Moment } from './desired-state.ts';
+import type { GuardedInterface } from './guarded-interface.ts';
+import type { Registry } from './registry.ts';
+
+export interface StatusInput {
+  nodeName: string;
+  bootId: string;
+  version: string;
+  startedAtMs: number;
+  hook: NodeStatus['hook'];
+  probes: readonly Probe[];
+  registry: Registry;
+  desired: DesiredState;
+  maps: SpoofMaps;
+  moment: Moment;
+  bus: NodeStatus['bus'];
+}
+
+export function coverageOf(iface: GuardedInterface): { coverage: InterfaceStatus['coverage']; reason: string } {
+  if (iface.attachError !== '') return { coverage: 'not-covered', reason: iface.attachError };
+  if (!iface.binding) return { coverage: 'partial', reason: 'no pod found for it: judged as unknown' };
+  if (iface.binding.mac === '')
+    return { coverage: 'partial', reason: 'its MAC is not known: source-mac is not judged' };
+  if (iface.omitted > 0)
+    return { coverage: 'partial', reason: `${iface.omitted} addresses, prefixes or probe ports did not fit` };
+  return { coverage: 'guarded', reason: '' };
+}
+
+export function interfaceStatus(iface: GuardedInterface, moment: Moment): InterfaceStatus {
+  const record = iface.kernel?.record;
+  const until = record?.quarantineUntilNs ?? 0n;
+  return {
+    interfaceName: iface.link.name,
+    ifindex: iface.ifindex,
+    generation: iface.generation,
+    ...coverageOf(iface),
+    state: record?.state ?? 'unknown',
+    podUid: iface.pod?.uid ?? '',
+    podNamespace: iface.pod?.namespace ?? '',
+    podName: iface.pod?.name ?? '',
+    addresses: [
+      record?.ipv4,
+      record?.ipv6,
+      ...(iface.kernel?.grants.filter((g) => g.neighbour).map((g) => g.cidr) ?? []),
+    ].filter((a): a is string => typeof a === 'string'),
+    mac: record?.mac ?? '',
+    packetsBeforeGuard: Math.max(0, iface.packetsBeforeGuard),
+    quarantinedUntil: until > moment.bootNs ? isoOf(until, moment) : null,
+  };
+}
+
+/** Ends too far away for a calendar are shown as its last day. */
+function isoOf(untilNs: bigint, moment: Moment): string {
+  const ms = moment.wallMs + Number((untilNs - moment.bootNs) / 1_000_000n);
+  return new Date(Math.min(ms, Date.UTC(9999, 11, 31))).toISOString();
+}
+
+export function nodeStatus(input: StatusInput): NodeStatus {
+  const { registry, desired, maps, moment } = input;
+  const losses = maps.losses();
+  const others: InterfaceStatus[] = [...registry.others].map(([ifindex, other]) => ({
+    interfaceName: other.name,
+    ifindex,
+    generation: 0,
+    coverage: other.coverage,
+    reason: other.reason,
+    state: 'unknown',
+    podUid: '',
+    podNamespace: '',
+    podName: '',
+    addresses: [],
+    mac: '',
+    packetsBeforeGuard: 0,
+    quarantinedUntil: null,
+  }));
+  return {
+    nodeName: input.nodeName,
+    bootId: input.bootId,
+    collectorVersion: input.version,
+    updatedAt: new Date(moment.wallMs).toISOString(),
+    startedAt: new Date(input.startedAtMs).toISOString(),
+    hook: input.hook,
+    features: input.probes.map((probe) => ({
+      name: probe.feature,
+      available: probe.available,
+      reason: probe.errnoName ?? '',
+      remedy: probe.hint ?? '',
+    })),
+    interfaces: [
+      ...[...registry.allLive()].map((iface) => interfaceStatus(iface, moment)),
+      ...others,
+      ...podsWithout(input),
+    ],
+    snapshotRevision: desired.snapshotRevision,
+    snapshotRefused: desired.snapshotRefused,
+    configRefused: [...desired.configRefused].map(([key, reason]) => ({ key, reason })),
+    disarmedUntil: desired.disarmedUntil(moment),
+    maps: Object.entries(maps.fill()).map(([name, { entries, maxEntries }]) => ({
+      name,
+      used: entries,
+      capacity: maxEntries,
+    })),
+    losses: {
+      ringFull: Number(losses['ring-full']),
+      noCounter: Number(losses['no-counter']),
+      noIface: Number(losses['no-iface']),
+    },
+    bus: input.bus,
+  };
+}
+
+/** Pods of the snapshot that have no guarded interface: those on the host's network, and those nobody found. */
+function podsWithout(input: StatusInput): InterfaceStatus[] {
+  const bound = new Set([...input.registry.bindings()].map((b) => b.podUid));
+  const result: InterfaceStatus[] = [];
+  for (const pod of input.desired.pods.values()) {
+    if (bound.has(pod.uid)) continue;
+    const addresses = pod.interfaces.flatMap((i) => i.addresses);
+    if (!pod.hostNetwork && addresses.length === 0) continue; // not started yet
+    result.push({
+      interfaceName: '',
+      ifindex: 0,
+      generation: 0,
+      coverage: pod.hostNetwork ? 'not-applicable' : 'not-covered',
+      reason: pod.hostNetwork ? "on the host's network" : 'no interface of it was found on this node',
+      state: 'unknown',
+      podUid: pod.uid,
+      podNamespace: pod.namespace,
+      podName: pod.name,
+      addresses,
+      mac: '',
+      packetsBeforeGuard: 0,
+      quarantinedUntil: null,
+    });
+  }
+  return result;
+}
