@@ -64,8 +64,8 @@ std::optional<ClsactFilter> queryClsact(const ClsactPlace& place) {
   struct bpf_tc_hook hook = hookOf(place);
   struct bpf_tc_opts options = optionsOf(place);
   int error = bpf_tc_query(&hook, &options);
-  // EINVAL is what the kernel says when the interface has no clsact qdisc at all.
-  if (error == -ENOENT || error == -EINVAL) return std::nullopt;
+  // EINVAL is what the kernel says when the interface has no clsact qdisc at all, ENODEV when it is gone itself.
+  if (error == -ENOENT || error == -EINVAL || error == -ENODEV) return std::nullopt;
   if (error < 0) fail("clsact.query", error, describe(place));
   return ClsactFilter{options.priority, options.handle, options.prog_id, false};
 }
@@ -81,7 +81,8 @@ bool detachClsact(const ClsactPlace& place, bool removeQdisc) {
   if (removeQdisc && noFilterLeft(place.ifindex)) {
     struct bpf_tc_hook both = hookAt(place.ifindex, static_cast<enum bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS));
     int error = bpf_tc_hook_destroy(&both);
-    if (error < 0 && error != -ENOENT && error != -EINVAL) fail("clsact.detach", error, "qdisc of " + describe(place));
+    bool gone = error == -ENOENT || error == -EINVAL || error == -ENODEV;
+    if (error < 0 && !gone) fail("clsact.detach", error, "qdisc of " + describe(place));
   }
   return found;
 }

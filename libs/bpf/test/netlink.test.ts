@@ -1,0 +1,59 @@
+/** Link events and namespace ids over rtnetlink, on real veths in namespaces made for the test. */
+import { beforeEach, describe, expect, test } from 'vitest';
+import { needsRoot, resultOf } from './helpers.ts';
+
+describe('native netlink', () => {
+  beforeEach(needsRoot);
+
+  test('monitor - a veth from its making to its end, also as a bridge port', async () => {
+    expect(await resultOf('netlink', 'events')).toEqual({
+      made: { name: 'va', kind: 'veth', removed: false, mtu: 1500, master: null, linkNetnsid: null, newNetnsid: null },
+      peered: true,
+      mac: '02:00:00:00:00:07',
+      up: 1,
+      renamed: 'renamed',
+      enslaved: true,
+      bridgeKind: 'bridge',
+      removedByBridge: false,
+      gone: 'renamed',
+      afterwards: null,
+      overruns: 0,
+    });
+  });
+
+  test("namespaces - one id by event, pid and descriptor, and through it the pod side's MAC and addresses", async () => {
+    expect(await resultOf('netlink', 'namespaces')).toEqual({
+      beforeAnyId: null,
+      sameId: true,
+      peerFound: true,
+      macAgrees: true,
+      ipv4: { address: '192.0.2.2', prefixLength: 30, scope: 0 },
+      ipv6LinkLocal: true,
+      theirsOnly: false,
+      ours: [[true, '192.0.2.1']],
+      counted: true,
+    });
+  });
+
+  test('refusals - a dead process, a wrong descriptor and an unknown namespace are typed errors', async () => {
+    expect(await resultOf('netlink', 'refusals')).toEqual({
+      deadPid: 'NETLINK ESRCH',
+      notANamespace: 'NETLINK EINVAL',
+      badFd: 'NETLINK EBADF',
+      unknownTarget: 'NETLINK EINVAL',
+      unknownTargetAddresses: 'NETLINK EINVAL',
+      noLink: null,
+      loopbackOnly: 1,
+    });
+  });
+
+  test('monitor - a full buffer is an overrun, after which events come again', async () => {
+    const result = await resultOf<{ lost: boolean; dumped: number; overruns: number }>('netlink', 'overrun');
+    expect(result).toMatchObject({ lost: true, dumped: 1299 });
+    expect(result.overruns).toBeGreaterThan(0);
+  });
+
+  test('monitor - 500 interfaces at once are all told, with the default buffer', async () => {
+    expect(await resultOf('netlink', 'burst')).toEqual({ names: 500, dumped: 500, overruns: 0, quick: true });
+  });
+});

@@ -1,0 +1,320 @@
+/** In the child: programs on a real veth with real packets, and pins that other processes open. */
+import assert from 'node:assert/strict';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { unlinkSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { waitFor } from '@bailiff/service/testing';
+import {
+  BpfError,
+  BpfLink,
+  BpfMap,
+  BpfObject,
+  BpfProgram,
+  ClsactFilter,
+  getLink,
+  isBpffs,
+  mountBpffs,
+  queryTcx,
+} from '../../src/index.ts';
+import { scenarioMain } from '../helpers.ts';
+import { addVeth, ip, Namespace, wire } from './network.ts';
+
+const DROP = Buffer.from([2, 0, 0, 0]);
+
+function load(path: string, verdict: Buffer | null = null): BpfObject {
+  const object = BpfObject.open(path);
+  if (verdict !== null) object.setGlobal('verdict', verdict);
+  object.load();
+  return object;
+}
+
+/** Skbs counted by `first` (slot 0) or `second` (slot 1). */
+function hits(object: BpfObject, slot: 0 | 1): bigint {
+  using map = object.map('hits');
+  const key = Buffer.from([slot, 0, 0, 0]);
+  return map.perCpu(map.get(key)!).reduce((sum, value) => sum + value.readBigUInt64LE(), 0n);
+}
+
+async function wired(): Promise<{ ifindex: number; ping: () => boolean; namespace: Namespace }> {
+  const namespace = await Namespace.create();
+  const ifindex = addVeth('va', 'vb');
+  wire('va', 'vb', namespace);
+  return { ifindex, namespace, ping: () => namespace.run('ping', '-c', '1', '-W', '1', '192.0.2.1').ok };
+}
+
+function failure(call: () => unknown): string {
+  try {
+    call();
+  } catch (error) {
+    assert(error instanceof BpfError, String(error));
+    return `${error.code} ${error.errnoName}`;
+  }
+  return 'none';
+}
+
+/** Ours at the head of a chain in which another user's program already sits. */
+async function order(path: string): Promise<unknown> {
+  const { ifindex, ping, namespace } = await wired();
+  using other = load(path);
+  using second = other.program('second');
+  using drop = other.program('drop');
+  using otherLink = second.attachTcx(ifindex, { direction: 'ingress', position: 'tail' });
+  const control = { reached: ping(), otherSaw: hits(other, 1) > 0n };
+  const link = drop.attachTcx(ifindex, { direction: 'ingress' });
+  const chain = queryTcx(ifindex, 'ingress');
+  const sawBefore = hits(other, 1);
+  const guarded = { reached: ping(), otherSaw: hits(other, 1) > sawBefore };
+  const expected = [drop.info.id, second.info.id];
+  const inOrder = chain.programs.map((member) => member.programId).join() === expected.join();
+  const linkIds = [link.info().linkId, otherLink.info().linkId].join() === chain.programs.map((m) => m.linkId).join();
+  link.close();
+  const closed = { reached: ping(), programs: queryTcx(ifindex, 'ingress').programs.length };
+  namespace[Symbol.dispose]();
+  return { control, guarded, closed, inOrder, linkIds, egress: queryTcx(ifindex, 'egress').programs.length };
+}
+
+function positions(path: string): unknown {
+  const ifindex = addVeth('va', 'vb');
+  using object = load(path);
+  using first = object.program('first');
+  using second = object.program('second');
+  using drop = object.program('drop');
+  using echo = object.program('echo');
+  const names = new Map([first, second, drop, echo].map((program) => [program.info.id, program.info.name]));
+  const chain = () => queryTcx(ifindex, 'ingress').programs.map((member) => names.get(member.programId));
+  const revision = queryTcx(ifindex, 'ingress').revision;
+  using middle = first.attachTcx(ifindex, { direction: 'ingress', expectedRevision: revision });
+  const stale = failure(() => second.attachTcx(ifindex, { direction: 'ingress', expectedRevision: revision }));
+  using _before = second.attachTcx(ifindex, {
+    direction: 'ingress',
+    position: { before: { linkId: middle.info().linkId } },
+  });
+  using _after = drop.attachTcx(ifindex, {
+    direction: 'ingress',
+    position: { after: { programId: first.info.id } },
+  });
+  using _tail = echo.attachTcx(ifindex, { direction: 'ingress', position: 'tail' });
+  return {
+    chain: chain(),
+    stale,
+    twice: failure(() => first.attachTcx(ifindex, { direction: 'ingress' })),
+    unknownNeighbour: failure(() =>
+      first.attachTcx(ifindex, { direction: 'egress', position: { before: { programId: 0xfffffff } } }),
+    ),
+    noInterface: failure(() => first.attachTcx(9999, { direction: 'ingress' })),
+    queryNoInterface: failure(() => queryTcx(9999, 'ingress')),
+  };
+}
+
+/** The program is swapped all through a flood: each packet is counted by exactly one of the two. */
+async function update(path: string): Promise<unknown> {
+  const { ifindex, ping, namespace } = await wired();
+  assert(ping(), 'the wire works');
+  using one = load(path, DROP);
+  using two = load(path, DROP);
+  const programs = [one.program('first'), two.program('first')] as const;
+  const link = programs[0].attachTcx(ifindex, { direction: 'ingress' });
+  const rxBefore = getLink(ifindex)!.rxPackets!;
+  const code = `const s=require('dgram').createSocket('udp4');let n=0;
+    (function next(e){if(e||n++>=20000){s.close();return}s.send('x',9,'192.0.2.1',next)})()`;
+  const sender = spawn('nsenter', ['-t', String(namespace.pid), '-n', '--', process.execPath, '-e', code]);
+  let updates = 0;
+  let done = false;
+  once(sender, 'exit').then(() => {
+    done = true;
+  });
+  while (!done && updates < 1_000_000) {
+    link.update(programs[(updates + 1) % 2]!, programs[updates % 2]!);
+    updates++;
+    if (updates % 50 === 0) await new Promise((resolve) => setImmediate(resolve));
+  }
+  // Counted from after the attach on, and before the programs' counts are read: a packet that only the interface
+  // counted was judged by neither. The other way round is a stray packet at either edge.
+  const packets = BigInt(getLink(ifindex)!.rxPackets! - rxBefore);
+  const surplus = () => hits(one, 0) + hits(two, 0) - packets;
+  await waitFor(() => surplus() >= 0n, { what: 'every packet to be judged', state: () => [surplus(), packets] });
+  const wrongOld = failure(() => link.update(programs[updates % 2]!, programs[(updates + 1) % 2]!));
+  ip('link', 'del', 'va');
+  const goneIfindex = link.info().ifindex;
+  const gone = failure(() => link.update(programs[(updates + 1) % 2]!));
+  namespace[Symbol.dispose]();
+  return {
+    swappedOften: updates > 100,
+    flooded: packets > 1000n,
+    bothCounted: hits(one, 0) > 0n && hits(two, 0) > 0n,
+    strays: surplus() > 10n,
+    wrongOld,
+    goneIfindex,
+    gone,
+  };
+}
+
+async function detach(path: string): Promise<unknown> {
+  const { ifindex, ping, namespace } = await wired();
+  using object = load(path);
+  using drop = object.program('drop');
+  using link = drop.attachTcx(ifindex, { direction: 'ingress' });
+  const attached = ping();
+  link.detach();
+  const detached = ping();
+  const info = link.info();
+  namespace[Symbol.dispose]();
+  return { attached, detached, ifindex: info.ifindex, chain: queryTcx(ifindex, 'ingress').programs.length };
+}
+
+function qdiscs(): string[] {
+  const lines = execFileSync('tc', ['qdisc', 'show', 'dev', 'va'], { encoding: 'utf8' }).split('\n');
+  return lines.filter((line) => line.includes('clsact'));
+}
+
+async function clsact(path: string): Promise<unknown> {
+  const { ifindex, ping, namespace } = await wired();
+  using object = load(path);
+  using drop = object.program('drop');
+  using second = object.program('second');
+  const control = ping();
+  const filter = drop.attachClsact(ifindex, 'ingress', { priority: 1, handle: 1 });
+  const guarded = { reached: ping(), isOurs: filter.programId() === drop.info.id, createdQdisc: filter.createdQdisc };
+  const taken = failure(() => second.attachClsact(ifindex, 'ingress', { priority: 1, handle: 1 }));
+  const replaced = second.attachClsact(ifindex, 'ingress', { priority: 1, handle: 1, replace: true });
+  const afterReplace = {
+    reached: ping(),
+    isOurs: filter.programId() === second.info.id,
+    createdQdisc: replaced.createdQdisc,
+  };
+  const chosen = drop.attachClsact(ifindex, 'egress');
+  const egressDropped = !ping();
+  const detached = [chosen.detach(), chosen.detach()];
+  const whileOursIsThere = qdiscs().length;
+  const last = [filter.detach(), filter.detach(), filter.programId()];
+  const end = { reached: ping(), qdiscs: qdiscs().length };
+  namespace[Symbol.dispose]();
+  const chosenNumbers = chosen.priority > 0 && chosen.handle > 0;
+  return { control, guarded, taken, afterReplace, egressDropped, detached, chosenNumbers, whileOursIsThere, last, end };
+}
+
+/** Somebody else's filter, and somebody else's qdisc, stay. */
+function clsactShared(path: string): unknown {
+  const ifindex = addVeth('va', 'vb');
+  using object = load(path);
+  using drop = object.program('drop');
+  const ours = drop.attachClsact(ifindex, 'ingress', { priority: 1, handle: 1 });
+  const foreign = drop.attachClsact(ifindex, 'egress', { priority: 7, handle: 7 });
+  ours.detach();
+  const withForeignFilter = { qdiscs: qdiscs().length, stays: foreign.programId() === drop.info.id };
+  foreign.detach();
+  execFileSync('tc', ['qdisc', 'del', 'dev', 'va', 'clsact']);
+  execFileSync('tc', ['qdisc', 'add', 'dev', 'va', 'clsact']);
+  const again = drop.attachClsact(ifindex, 'ingress', { priority: 1, handle: 1 });
+  again.detach();
+  const foreignQdisc = { createdQdisc: again.createdQdisc, qdiscs: qdiscs().length };
+  const reopened = new ClsactFilter({ ifindex, direction: 'ingress', priority: 1, handle: 1 });
+  drop.attachClsact(ifindex, 'ingress', { priority: 1, handle: 1 });
+  const byNumbers = [reopened.programId() === drop.info.id, reopened.detach()];
+  ip('link', 'del', 'va');
+  const gone = [ours.programId(), ours.detach(), failure(() => drop.attachClsact(ifindex, 'ingress'))];
+  return { withForeignFilter, foreignQdisc, byNumbers, gone };
+}
+
+/** Runs another scenario of this file in a further process of the same namespaces. */
+function inAnotherProcess(scenario: string, ...args: string[]): void {
+  const path = fileURLToPath(import.meta.url);
+  execFileSync(process.execPath, ['--import', 'tsx', path, scenario, ...args], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+}
+
+function pinAll(path: string, directory: string, ifindex: string): void {
+  using object = load(path);
+  using drop = object.program('drop');
+  using second = object.program('second');
+  using table = object.map('table');
+  table.set(Buffer.from([1, 0, 0, 0]), Buffer.from('pinned!!'));
+  table.pin(`${directory}/table`);
+  drop.pin(`${directory}/drop`);
+  second.pin(`${directory}/second`);
+  using link = drop.attachTcx(Number(ifindex), { direction: 'ingress' });
+  link.pin(`${directory}/link`);
+}
+
+function reopenAll(directory: string): void {
+  using table = BpfMap.openPinned(`${directory}/table`);
+  assert.equal(table.get(Buffer.from([1, 0, 0, 0]))?.toString(), 'pinned!!');
+  table.set(Buffer.from([2, 0, 0, 0]), Buffer.from('reopened'));
+  using drop = BpfProgram.openPinned(`${directory}/drop`);
+  using second = BpfProgram.openPinned(`${directory}/second`);
+  using link = BpfLink.openPinned(`${directory}/link`);
+  assert.equal(link.info().programId, drop.info.id);
+  link.update(second, drop);
+}
+
+async function pins(path: string, directory: string): Promise<unknown> {
+  const { ifindex, ping, namespace } = await wired();
+  const before = isBpffs(directory);
+  mountBpffs(directory);
+  assert(isBpffs(directory));
+  const control = ping();
+  inAnotherProcess('pinAll', path, directory, String(ifindex));
+  const afterTheProcessEnded = ping();
+  inAnotherProcess('reopenAll', directory);
+  const afterUpdate = ping();
+  using table = BpfMap.openPinned(`${directory}/table`);
+  const value = table.get(Buffer.from([2, 0, 0, 0]))?.toString();
+  const wrongKind = failure(() => BpfMap.openPinned(`${directory}/link`));
+  const wrongKinds = [
+    failure(() => BpfProgram.openPinned(`${directory}/table`)),
+    failure(() => BpfLink.openPinned(`${directory}/drop`)),
+  ];
+  const missing = failure(() => BpfLink.openPinned(`${directory}/nothing`));
+  const taken = failure(() => table.pin(`${directory}/link`));
+  const elsewhere = failure(() => table.pin('/tmp/bailiff-not-a-bpffs'));
+  unlinkSync(`${directory}/link`);
+  const unpinned = queryTcx(ifindex, 'ingress').programs.length;
+  namespace[Symbol.dispose]();
+  return {
+    before,
+    control,
+    afterTheProcessEnded,
+    afterUpdate,
+    value,
+    wrongKind,
+    wrongKinds,
+    missing,
+    taken,
+    elsewhere,
+    unpinned,
+  };
+}
+
+/** A second object takes over the first one's map, by name or by pin path; another shape is refused. */
+function reuse(path: string, directory: string): unknown {
+  mountBpffs(directory);
+  const pin = `${directory}/table`;
+  const key = Buffer.from([1, 0, 0, 0]);
+  using one = BpfObject.open(path);
+  one.setMapPinPath('table', pin);
+  one.load();
+  using made = one.map('table');
+  made.set(key, Buffer.from('survives'));
+  const values = ['setMapPinPath', 'reuseMap'].map((how) => {
+    using object = BpfObject.open(path);
+    if (how === 'reuseMap') object.reuseMap('table', pin);
+    else object.setMapPinPath('table', pin);
+    object.load();
+    using map = object.map('table');
+    return map.info.id === made.info.id ? map.get(key)?.toString() : 'another map';
+  });
+  using other = BpfObject.open(path);
+  other.setMapMaxEntries('table', 9);
+  let refused: BpfError | undefined;
+  try {
+    other.reuseMap('table', pin);
+  } catch (error) {
+    refused = error as BpfError;
+  }
+  const otherType = failure(() => other.reuseMap('hits', pin));
+  return { values, refused: refused?.message, otherType };
+}
+
+await scenarioMain({ order, positions, update, detach, clsact, clsactShared, pinAll, reopenAll, pins, reuse });

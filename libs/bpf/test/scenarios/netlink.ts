@@ -1,0 +1,157 @@
+/** In the child: link events, namespace ids and dumps, on veths made there. */
+import assert from 'node:assert/strict';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { closeSync, openSync } from 'node:fs';
+import { waitFor } from '@bailiff/service/testing';
+import { BpfError, dumpAddresses, dumpLinks, getLink, getNsid, LinkMonitor, type LinkRecord } from '../../src/index.ts';
+import { scenarioMain } from '../helpers.ts';
+import { addVeth, ip, Namespace, wire } from './network.ts';
+
+/** A monitor that keeps what it is told. */
+function watch(receiveBufferBytes?: number): { events: LinkRecord[]; overruns: () => number } & Disposable {
+  const events: LinkRecord[] = [];
+  let overruns = 0;
+  const monitor = new LinkMonitor({
+    onLinks: (links) => events.push(...links),
+    onOverrun: () => overruns++,
+    receiveBufferBytes,
+  });
+  return { events, overruns: () => overruns, [Symbol.dispose]: () => monitor.close() };
+}
+
+async function events(): Promise<unknown> {
+  using seen = watch();
+  const ifindex = addVeth('va', 'vb');
+  const of = (condition: (link: LinkRecord) => boolean) =>
+    waitFor(() => seen.events.find((link) => link.ifindex === ifindex && condition(link)), {
+      what: 'an event',
+      state: () => seen.events,
+    });
+  const made = await of((link) => link.name === 'va');
+  const { name, kind, removed, mtu, master, linkNetnsid, newNetnsid } = made;
+  const peer = seen.events.find((link) => link.name === 'vb');
+  ip('link', 'set', 'va', 'address', '02:00:00:00:00:07');
+  const mac = (await of((link) => link.mac === '02:00:00:00:00:07')).mac;
+  ip('link', 'set', 'va', 'up');
+  ip('link', 'set', 'vb', 'up');
+  const up = (await of((link) => link.operstate === 6)).flags & 1;
+  ip('link', 'set', 'va', 'name', 'renamed');
+  const renamed = (await of((link) => link.name === 'renamed')).name;
+  ip('link', 'add', 'bridge0', 'type', 'bridge');
+  ip('link', 'set', 'renamed', 'master', 'bridge0');
+  const bridge = dumpLinks().find((link) => link.name === 'bridge0');
+  const enslaved = (await of((link) => link.master !== null)).master === bridge?.ifindex;
+  ip('link', 'set', 'renamed', 'nomaster');
+  ip('link', 'set', 'renamed', 'mtu', '1400');
+  await of((link) => link.mtu === 1400);
+  const removedByBridge = seen.events.some((link) => link.ifindex === ifindex && link.removed);
+  ip('link', 'del', 'renamed');
+  const gone = (await of((link) => link.removed)).name;
+  return {
+    made: { name, kind, removed, mtu, master, linkNetnsid, newNetnsid },
+    peered: made.peerIfindex === peer?.ifindex,
+    mac,
+    up,
+    renamed,
+    enslaved,
+    bridgeKind: bridge?.kind,
+    removedByBridge,
+    gone,
+    afterwards: getLink(ifindex),
+    overruns: seen.overruns(),
+  };
+}
+
+async function namespaces(): Promise<unknown> {
+  using seen = watch();
+  using namespace = await Namespace.create();
+  const beforeAnyId = getNsid({ pid: namespace.pid });
+  const ifindex = addVeth('va', 'vb');
+  wire('va', 'vb', namespace);
+  const link = await waitFor(() => seen.events.find((event) => event.name === 'va' && event.linkNetnsid !== null), {
+    what: 'a link-netnsid',
+    state: () => seen.events,
+  });
+  const moved = await waitFor(() => seen.events.find((event) => event.name === 'vb' && event.removed), {
+    what: 'the peer to leave',
+  });
+  dumpLinks();
+  const nsid = getNsid({ pid: namespace.pid });
+  assert(nsid !== null);
+  const fd = openSync(`/proc/${namespace.pid}/ns/net`, 'r');
+  const byFd = getNsid({ fd });
+  closeSync(fd);
+  namespace.run('ping', '-c', '2', '-i', '0.01', '-W', '1', '192.0.2.1');
+  const there = dumpLinks({ targetNsid: nsid });
+  const peer = there.find((candidate) => candidate.name === 'vb');
+  const expectedMac =
+    namespace.run('cat', '/proc/net/dev').ok && namespace.run('ip', '-br', 'link', 'show', 'vb').output;
+  const addresses = dumpAddresses({ targetNsid: nsid });
+  const ours = dumpAddresses();
+  const ipv4 = addresses.find((address) => address.family === 4 && address.ifindex === peer?.ifindex);
+  return {
+    beforeAnyId,
+    sameId: [link.linkNetnsid, moved.newNetnsid, byFd].every((id) => id === nsid),
+    peerFound: peer?.ifindex === link.peerIfindex && getLink(peer?.ifindex ?? 0, { targetNsid: nsid })?.name === 'vb',
+    macAgrees: peer !== undefined && String(expectedMac).includes(peer.mac),
+    ipv4: ipv4 && { address: ipv4.address, prefixLength: ipv4.prefixLength, scope: ipv4.scope },
+    ipv6LinkLocal: addresses.some((address) => address.family === 6 && address.address.startsWith('fe80::')),
+    theirsOnly: addresses.some((address) => address.address === '192.0.2.1'),
+    ours: ours
+      .filter((address) => address.family === 4)
+      .map((address) => [address.ifindex === ifindex, address.address]),
+    counted: (getLink(ifindex)?.rxPackets ?? 0) >= 2 && (getLink(ifindex)?.txPackets ?? 0) >= 2,
+  };
+}
+
+function failure(call: () => unknown): string {
+  try {
+    call();
+  } catch (error) {
+    assert(error instanceof BpfError, String(error));
+    return `${error.code} ${error.errnoName}`;
+  }
+  return 'none';
+}
+
+function refusals(): unknown {
+  const pid = spawnSync('true').pid;
+  return {
+    deadPid: failure(() => getNsid({ pid })),
+    notANamespace: failure(() => getNsid({ fd: 0 })),
+    badFd: failure(() => getNsid({ fd: 9999 })),
+    unknownTarget: failure(() => dumpLinks({ targetNsid: 4711 })),
+    unknownTargetAddresses: failure(() => dumpAddresses({ targetNsid: 4711 })),
+    noLink: getLink(9999),
+    loopbackOnly: dumpLinks().filter((link) => link.name === 'lo').length,
+  };
+}
+
+/** The loop is held up until the small buffer overflows; then the monitor must go on. */
+async function overrun(): Promise<unknown> {
+  using seen = watch(4096);
+  const ifindex = addVeth('va', 'vb');
+  const lines = Array.from({ length: 300 }, (_, i) => `link set dev va mtu ${1000 + i}`).join('\n');
+  execFileSync('ip', ['-batch', '-'], { input: lines });
+  await waitFor(() => seen.overruns() > 0, { what: 'an overrun' });
+  const lost = !seen.events.some((link) => link.mtu === 1299);
+  const dumped = getLink(ifindex)?.mtu;
+  seen.events.length = 0;
+  ip('link', 'set', 'va', 'mtu', '1400');
+  await waitFor(() => seen.events.some((link) => link.mtu === 1400), { what: 'an event after the overrun' });
+  return { lost, dumped, overruns: seen.overruns() };
+}
+
+/** Many interfaces at once with the default buffer: none is missed, none told twice as new without cause. */
+async function burst(): Promise<unknown> {
+  using seen = watch();
+  const lines = Array.from({ length: 250 }, (_, i) => `link add a${i} type veth peer name b${i}`).join('\n');
+  execFileSync('ip', ['-batch', '-'], { input: lines });
+  const names = () => new Set(seen.events.map((link) => link.name)).size;
+  await waitFor(() => names() >= 500, { what: '500 interfaces', state: names });
+  const startedMs = performance.now();
+  const dumped = dumpLinks().filter((link) => link.kind === 'veth').length;
+  return { names: names(), dumped, overruns: seen.overruns(), quick: performance.now() - startedMs < 1000 };
+}
+
+await scenarioMain({ events, namespaces, refusals, overrun, burst });
