@@ -1,0 +1,56 @@
+/**
+ * What an action is. Each stands in a file of its own beside this one. All are safe to carry out again: names of what they create are a
+ * function of the task, changes carry the pod's UID as a precondition, and a second call finds what the first has made.
+ */
+import type { QuarantineBucket } from '@bailiff/answer';
+import type { Response, Verdict } from '@bailiff/schemas';
+import type { Api } from '../api.ts';
+import type { Facts } from '../facts.ts';
+import type { Task } from '../plan.ts';
+
+export interface ActionContext {
+  task: Task;
+  verdict: Verdict;
+  facts: Facts;
+  /** When the `started` record was written (microseconds): the same at every try. */
+  startedAtMicros: number;
+  /** When the effect ends; null when it does not. */
+  expiresAtMicros: number | null;
+  nowMs: number;
+  api: Api;
+  quarantine: QuarantineBucket;
+}
+
+/** What came of it; a failure is thrown. */
+export interface Outcome {
+  /** Empty for plain success. */
+  reasonCode: string;
+  reason: string;
+  /** True when the effect is another's and so not to be undone at this task's time. */
+  notOurs?: boolean;
+}
+
+export interface UndoContext {
+  /** The `succeeded` record that is to be undone. */
+  done: Response;
+  nowMs: number;
+  api: Api;
+  quarantine: QuarantineBucket;
+}
+
+export interface Action {
+  /** Of a task that was started by a process that may have died: has it had its effect? */
+  tookEffect(context: ActionContext): Promise<boolean> | boolean;
+  carryOut(context: ActionContext): Promise<Outcome>;
+  /** Ends the effect, unless a later verdict has taken it over. */
+  undo?(context: UndoContext): Promise<Outcome>;
+}
+
+/** How a task signs what it has changed. */
+export function markOf({ verdictId, policy }: { verdictId: string; policy: string }): string {
+  return `${verdictId}/${policy}`;
+}
+
+export const DONE: Outcome = { reasonCode: '', reason: '' };
+export const POD_GONE: Outcome = { reasonCode: 'pod-gone', reason: 'the pod is gone and its marks with it' };
+export const SUPERSEDED: Outcome = { reasonCode: 'superseded', reason: 'a later verdict has taken it over' };

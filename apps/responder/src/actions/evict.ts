@@ -1,0 +1,14 @@
+/**
+ * evict: as delete, but by the eviction API, which honours disruption budgets. A budget answers 429 until it has room; the queue tries again
+ * within its bound, then the record says so.
+ */
+import { evictPod } from '@bailiff/kube';
+import type { Action } from './action.ts';
+import { isRemoved, outcomeOf, targetOf } from './delete.ts';
+
+export const evict: Action = {
+  tookEffect: isRemoved,
+  async carryOut(context) {
+    return outcomeOf(await evictPod(context.api, targetOf(context)));
+  },
+};

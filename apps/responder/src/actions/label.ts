@@ -1,0 +1,40 @@
+/** label: the verdict's level as a label of the pod, where selectors, dashboards and network policies can see it. */
+import { apiPath, getPod, patchPod } from '@bailiff/kube';
+import { type PodFacts, podFactsOf, VERDICT_ID, VERDICT_LABEL } from '../facts.ts';
+import { isSamePod } from '../guards.ts';
+import { type Action, DONE, markOf, POD_GONE, SUPERSEDED } from './action.ts';
+
+export const label: Action = {
+  tookEffect({ task, verdict, facts }) {
+    return facts.pod?.labels[VERDICT_LABEL] === verdict.level && facts.pod.annotations[VERDICT_ID] === markOf(task);
+  },
+
+  async carryOut({ task, verdict, facts, api }) {
+    await patchPod(api, facts.pod as PodFacts, {
+      labels: { [VERDICT_LABEL]: verdict.level },
+      annotations: { [VERDICT_ID]: markOf(task) },
+    });
+    return DONE;
+  },
+
+  async undo({ done, api }) {
+    const body = await getPod(api, { namespace: done.podNamespace, name: done.podName });
+    const pod = body && podFactsOf(body);
+    if (!pod || !isSamePod(pod, done.podUid)) return POD_GONE;
+    if (pod.annotations[VERDICT_ID] !== markOf(done)) return SUPERSEDED;
+    await api.request({
+      verb: 'PATCH',
+      path: apiPath`/api/v1/namespaces/${pod.namespace}/pods/${pod.name}`,
+      body: {
+        // With the version that was read: a verdict that labels it in between must not lose its label.
+        metadata: {
+          uid: pod.uid,
+          resourceVersion: pod.resourceVersion,
+          labels: { [VERDICT_LABEL]: null },
+          annotations: { [VERDICT_ID]: null },
+        },
+      },
+    });
+    return DONE;
+  },
+};

@@ -1,0 +1,65 @@
+/** observe: a Kubernetes Event on the pod (or on the node, for a verdict about a node), so that `kubectl describe` tells the story. */
+import { apiPath, createEvent, getObject } from '@bailiff/kube';
+import { isKube } from '../api.ts';
+import { type Action, type ActionContext, DONE } from './action.ts';
+
+/** Kubernetes names hold 253 characters at most; this leaves room for the task's part. */
+const MAX_PREFIX = 230;
+const REASON = 'BailiffVerdict';
+const COMPONENT = 'bailiff-responder';
+
+export const observe: Action = {
+  async tookEffect({ task, verdict, api }) {
+    const { namespace, name } = eventOf(task.taskId, verdict);
+    return (await getObject(api, apiPath`/api/v1/namespaces/${namespace}/events/${name}`)) !== null;
+  },
+
+  async carryOut(context) {
+    const { task, verdict, facts, startedAtMicros, api } = context;
+    const { pod } = verdict;
+    if (!pod) return onNode(context);
+    // The event's name is the task's own, so an earlier try whose answer was lost is found, not repeated.
+    await createEvent(api, {
+      name: eventOf(task.taskId, verdict).name,
+      pod: { namespace: pod.namespace, name: pod.name, uid: facts.pod?.uid ?? pod.uid },
+      type: 'Warning',
+      reason: REASON,
+      message: messageOf(verdict),
+      component: COMPONENT,
+      timeMs: startedAtMicros / 1000,
+    });
+    return DONE;
+  },
+};
+
+async function onNode({ task, verdict, startedAtMicros, api }: ActionContext): Promise<typeof DONE> {
+  const { namespace, name } = eventOf(task.taskId, verdict);
+  const at = new Date(startedAtMicros / 1000).toISOString();
+  const body = {
+    apiVersion: 'v1',
+    kind: 'Event',
+    metadata: { namespace, name },
+    // The convention of kubelet and kubectl: a node's events name the node as its uid.
+    involvedObject: { apiVersion: 'v1', kind: 'Node', name: verdict.nodeName, uid: verdict.nodeName },
+    type: 'Warning',
+    reason: REASON,
+    message: messageOf(verdict),
+    source: { component: COMPONENT },
+    firstTimestamp: at,
+    lastTimestamp: at,
+    count: 1,
+  };
+  try {
+    await api.request({ verb: 'POST', path: apiPath`/api/v1/namespaces/${namespace}/events`, body });
+  } catch (error) {
+    if (!isKube(error, 'KUBE_ALREADY_EXISTS')) throw error;
+  }
+  return DONE;
+}
+
+const messageOf = (verdict: ActionContext['verdict']) => `${verdict.level}: ${verdict.rule}: ${verdict.reason}`;
+
+function eventOf(taskId: string, { pod, nodeName }: ActionContext['verdict']): { namespace: string; name: string } {
+  const prefix = (pod?.name ?? nodeName).slice(0, MAX_PREFIX).replace(/[^a-z0-9]+$/, '');
+  return { namespace: pod?.namespace ?? 'default', name: `${prefix}.${taskId.slice(0, 16)}` };
+}

@@ -1,0 +1,146 @@
+/**
+ * quarantine: the pod's traffic is dropped in both directions by its node's kernel. The entry under `bailiff_quarantine/<node>` is what
+ * enforces and comes first; the pod's label and a NetworkPolicy owned by the pod (so that it goes with the pod) are the visible record.
+ * An object of somebody else under the record's name is never overwritten.
+ */
+import { editQuarantine, RELEASED, readQuarantine, withEntry, withoutEntry } from '@bailiff/answer';
+import { encodeToken } from '@bailiff/bus';
+import {
+  createNetworkPolicy,
+  deleteNetworkPolicy,
+  getNetworkPolicy,
+  getPod,
+  type KubeObject,
+  patchPod,
+} from '@bailiff/kube';
+import type { QuarantineEntry } from '@bailiff/schemas';
+import { type Api, isKube } from '../api.ts';
+import { type PodFacts, podFactsOf, QUARANTINE_LABEL } from '../facts.ts';
+import { isSamePod } from '../guards.ts';
+import {
+  type Action,
+  type ActionContext,
+  DONE,
+  type Outcome,
+  POD_GONE,
+  SUPERSEDED,
+  type UndoContext,
+} from './action.ts';
+
+/** A quarantine without an end of its own: as long as the longest that a policy may name. */
+export const LONGEST_QUARANTINE_MICROS = 30 * 86_400_000_000;
+
+export const quarantine: Action = {
+  async tookEffect(context) {
+    const { list } = await readQuarantine(context.quarantine, keyOf(context), context.verdict.nodeName);
+    const entry = entryOf(context);
+    const there = list.entries.find((other) => other.podUid === entry.podUid);
+    if (!there || Date.parse(there.until) < Date.parse(entry.until)) return false;
+    const pod = context.facts.pod;
+    return (
+      pod !== null &&
+      isLabelled(pod) &&
+      (await getNetworkPolicy(context.api, pod.namespace, policyName(pod.uid))) !== null
+    );
+  },
+
+  async carryOut(context) {
+    const { nodeName } = context.verdict;
+    const outcome = await editQuarantine(context.quarantine, keyOf(context), nodeName, (list) =>
+      withEntry(list, entryOf(context), context.nowMs),
+    );
+    const record = await writeRecord(context.api, context.facts.pod as PodFacts, context.task.policy);
+    if (outcome !== 'held') return record;
+    return {
+      reasonCode: 'already-quarantined',
+      reason: 'it is in quarantine by another verdict, for no less long',
+      notOurs: true,
+    };
+  },
+
+  async undo({ done, nowMs, api, quarantine: bucket }: UndoContext) {
+    const untilMs = (done.expiresAt as number) / 1000;
+    const outcome = await editQuarantine(bucket, encodeToken(done.nodeName), done.nodeName, (list) =>
+      withoutEntry(list, { podUid: done.podUid, untilMs }, nowMs),
+    );
+    if (outcome === 'kept') return SUPERSEDED;
+    return removeRecord(api, done);
+  },
+};
+
+/**
+ * After a person's release: takes away the visible record, unless the pod is in quarantine again. Safe to call at any time.
+ */
+export async function clearReleased({ done, api, quarantine: bucket }: UndoContext): Promise<Outcome> {
+  const { list } = await readQuarantine(bucket, encodeToken(done.nodeName), done.nodeName);
+  if (list.entries.some((entry) => entry.podUid === done.podUid)) return SUPERSEDED;
+  return { ...(await removeRecord(api, done)), reasonCode: RELEASED };
+}
+
+const keyOf = ({ verdict }: ActionContext) => encodeToken(verdict.nodeName);
+
+function entryOf({ verdict, expiresAtMicros, startedAtMicros }: ActionContext): QuarantineEntry {
+  const untilMicros = expiresAtMicros ?? startedAtMicros + LONGEST_QUARANTINE_MICROS;
+  return {
+    podUid: verdict.pod?.uid ?? '',
+    podNamespace: verdict.pod?.namespace ?? '',
+    podName: verdict.pod?.name ?? '',
+    verdictId: verdict.verdictId,
+    until: new Date(untilMicros / 1000).toISOString(),
+    reason: verdict.reason,
+  };
+}
+
+const isLabelled = (pod: PodFacts) => pod.labels[QUARANTINE_LABEL] === pod.uid;
+const policyName = (podUid: string) => `bailiff-quarantine-${podUid}`;
+
+async function writeRecord(api: Api, pod: PodFacts, policy: string): Promise<Outcome> {
+  if (!isLabelled(pod)) await patchPod(api, pod, { labels: { [QUARANTINE_LABEL]: pod.uid } });
+  try {
+    await createNetworkPolicy(api, networkPolicyOf(pod, policy));
+  } catch (error) {
+    if (!isKube(error, 'KUBE_ALREADY_EXISTS')) throw error;
+    const there = await getNetworkPolicy(api, pod.namespace, policyName(pod.uid));
+    if (there !== null && !isOwnedBy(there, pod.uid)) {
+      return {
+        reasonCode: 'record-name-taken',
+        reason: `in force, but a NetworkPolicy of somebody else is called ${policyName(pod.uid)}`,
+      };
+    }
+  }
+  return DONE;
+}
+
+async function removeRecord(
+  api: Api,
+  done: { podNamespace: string; podName: string; podUid: string },
+): Promise<Outcome> {
+  const body = await getPod(api, { namespace: done.podNamespace, name: done.podName });
+  const pod = body && podFactsOf(body);
+  if (!pod || !isSamePod(pod, done.podUid)) return POD_GONE;
+  const name = policyName(pod.uid);
+  const policy = await getNetworkPolicy(api, pod.namespace, name);
+  if (policy !== null && isOwnedBy(policy, pod.uid)) {
+    await deleteNetworkPolicy(api, { namespace: pod.namespace, name, uid: policy.metadata.uid });
+  }
+  if (isLabelled(pod)) await patchPod(api, pod, { labels: { [QUARANTINE_LABEL]: null } });
+  return DONE;
+}
+
+function isOwnedBy(object: KubeObject, uid: string): boolean {
+  return (object.metadata.ownerReferences ?? []).some((owner) => owner.uid === uid);
+}
+
+/** Selects the one pod by its label and allows nothing, in either direction. */
+function networkPolicyOf(pod: PodFacts, policy: string) {
+  return {
+    metadata: {
+      name: policyName(pod.uid),
+      namespace: pod.namespace,
+      labels: { 'app.kubernetes.io/managed-by': 'bailiff' },
+      annotations: { 'bailiff.dev/policy': policy },
+      ownerReferences: [{ apiVersion: 'v1', kind: 'Pod', name: pod.name, uid: pod.uid }],
+    },
+    spec: { podSelector: { matchLabels: { [QUARANTINE_LABEL]: pod.uid } }, policyTypes: ['Ingress', 'Egress'] },
+  };
+}

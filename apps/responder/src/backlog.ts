@@ -1,0 +1,113 @@
+/**
+ * Verdicts with a task that has not ended, as this process knows them, and the jobs that must be in the queue for them. Kept small: the
+ * verdict itself is read again by its sequence when a job runs. It is derived from the two streams alone, so it is the same after every
+ * start; Redis may forget everything.
+ */
+import type { Ledger, TaskState } from './ledger.ts';
+import type { Task } from './plan.ts';
+import type { Job, PlacedVerdict } from './ports.ts';
+
+/** Some 400 bytes each. When it is full the reading of VERDICTS waits. */
+export const MAX_OUTSTANDING = 50_000;
+
+export interface QueuedJob {
+  id: string;
+  delayMs: number;
+  job: Job;
+}
+
+interface Outstanding {
+  sequence: number;
+  tasks: Pick<Task, 'taskId' | 'verdictId' | 'policy' | 'action' | 'dueAtMicros' | 'substitute'>[];
+}
+
+export class Backlog {
+  #verdicts = new Map<string, Outstanding>();
+
+  get size(): number {
+    return this.#verdicts.size;
+  }
+  get isFull(): boolean {
+    return this.#verdicts.size >= MAX_OUTSTANDING;
+  }
+
+  /** Takes a verdict's plan (again, when it has changed); one without an open task is not kept. */
+  put({ verdict, sequence }: PlacedVerdict, tasks: readonly Task[], ledger: Ledger): void {
+    const open = tasks.filter(({ taskId }) => !ledger.isClosed(taskId));
+    if (open.length === 0) {
+      this.#verdicts.delete(verdict.verdictId);
+      return;
+    }
+    const kept = open.map(({ taskId, verdictId, policy, action, dueAtMicros, substitute }) => {
+      return { taskId, verdictId, policy, action, dueAtMicros, substitute };
+    });
+    this.#verdicts.set(verdict.verdictId, { sequence, tasks: kept });
+  }
+
+  /** Drops a task that has ended, and its verdict with the last of them. Answers the sequence of the verdict while it is kept. */
+  ended(verdictId: string, taskId: string): number | null {
+    const verdict = this.#verdicts.get(verdictId);
+    if (!verdict) return null;
+    verdict.tasks = verdict.tasks.filter((task) => task.taskId !== taskId);
+    if (verdict.tasks.length === 0) this.#verdicts.delete(verdictId);
+    return verdict.sequence;
+  }
+
+  /** The verdicts' jobs that are to begin within the time; those that wait for a person are left out until their time is up. */
+  jobs(ledger: Ledger, nowMicros: number, aheadMs: number, approvalTimeoutMs: number): QueuedJob[] {
+    const jobs: QueuedJob[] = [];
+    for (const [verdictId, { sequence, tasks }] of this.#verdicts) {
+      for (const task of tasks) {
+        if (waitsForApproval(ledger.task(task.taskId), nowMicros, approvalTimeoutMs)) continue;
+        const job = doJob(task, sequence, nowMicros);
+        if (job.delayMs <= aheadMs) jobs.push(job);
+      }
+      if (tasks.length === 0) this.#verdicts.delete(verdictId);
+    }
+    return jobs;
+  }
+
+  /** The jobs of one verdict, whenever they begin. */
+  jobsOf(verdictId: string, nowMicros: number): QueuedJob[] {
+    const verdict = this.#verdicts.get(verdictId);
+    return verdict ? verdict.tasks.map((task) => doJob(task, verdict.sequence, nowMicros)) : [];
+  }
+}
+
+function waitsForApproval(state: TaskState | undefined, nowMicros: number, approvalTimeoutMs: number): boolean {
+  if (!state?.pendingAtMicros || state.approvedAtMicros) return false;
+  return nowMicros - state.pendingAtMicros <= approvalTimeoutMs * 1000;
+}
+
+function doJob(task: Outstanding['tasks'][number], sequence: number, nowMicros: number): QueuedJob {
+  const { taskId, verdictId, policy, action, dueAtMicros, substitute } = task;
+  return {
+    // A quarantine step that was brought forward must not be held up by its own delayed job.
+    id: substitute ? `${taskId}-now` : taskId,
+    delayMs: Math.max(0, (dueAtMicros - nowMicros) / 1000),
+    job: { kind: 'do', taskId, action, verdictId, policy, sequence, tries: 0, failingSinceMs: 0 },
+  };
+}
+
+/** Jobs that end effects: those whose time comes within `aheadMs`, and records of released quarantines not yet taken away. */
+export function undoJobs(
+  ledger: Ledger,
+  nowMicros: number,
+  aheadMs: number,
+  isCleared: (taskId: string) => boolean,
+): QueuedJob[] {
+  const jobs: QueuedJob[] = [];
+  for (const state of ledger.expiring()) {
+    const delayMs = Math.max(0, ((state.terminal?.response.expiresAt ?? 0) - nowMicros) / 1000);
+    if (delayMs <= aheadMs) jobs.push({ id: `${state.taskId}-undo`, delayMs, job: endJob('undo', state) });
+  }
+  for (const state of ledger.released()) {
+    if (!isCleared(state.taskId)) jobs.push({ id: `${state.taskId}-clear`, delayMs: 0, job: endJob('clear', state) });
+  }
+  return jobs;
+}
+
+function endJob(kind: 'undo' | 'clear', { taskId, first }: TaskState): Job {
+  const { action, verdictId, policy } = first;
+  return { kind, taskId, action, verdictId, policy, sequence: 0, tries: 0, failingSinceMs: 0 };
+}

@@ -1,0 +1,280 @@
+/**
+ * May this be done, now? Pure: (task, verdict, newest policy, what the API server says, what was done lately) → one decision with a code
+ * and a sentence. The first guard that objects decides; their order goes from "this is not our culprit" over "this is never touched" to
+ * "not so much at once", so that a record names the weightiest reason.
+ *
+ * A task that has its `started` record holds its reservation: identity, policy and protection are judged again at every try, budgets are not.
+ */
+import { parseDurationMs, type ResponsePolicy } from '@bailiff/policy';
+import type { Verdict } from '@bailiff/schemas';
+import { CORDONED_BY, type Facts, type PodFacts } from './facts.ts';
+import type { ActionEntry } from './ledger.ts';
+import { DELETE_STORM, type Task } from './plan.ts';
+
+export type RefusalCode =
+  | 'no-pod'
+  | 'pod-gone'
+  | 'node-gone'
+  | 'uid-changed'
+  | 'node-mismatch'
+  | 'already-deleting'
+  | 'already-cordoned'
+  | 'stale-verdict'
+  | 'policy-withdrawn'
+  | 'protected-namespace'
+  | 'protected-owner-kind'
+  | 'static-pod'
+  | 'approval-expired'
+  | 'budget-exhausted'
+  | 'below-min-healthy'
+  | 'replicas-unknown'
+  | typeof DELETE_STORM;
+
+export type Decision =
+  | { kind: 'go' }
+  | { kind: 'refuse'; code: RefusalCode; reason: string }
+  | { kind: 'dryrun'; code: 'dry-run' | 'disarmed'; reason: string }
+  | { kind: 'pending'; code: 'approval-required'; reason: string }
+  | { kind: 'wait'; code: 'cooldown'; untilMicros: number; reason: string };
+
+export interface GuardInput {
+  task: Task;
+  verdict: Verdict;
+  /** Newest version of the task's policy; null when it was deleted or switched off. */
+  policy: ResponsePolicy | null;
+  /** Why the operator has disarmed what the verdict is about; null when armed. */
+  disarmed: string | null;
+  facts: Facts;
+  /** Begun within the last 24 h, oldest first. */
+  actions: readonly ActionEntry[];
+  reserved: boolean;
+  pendingAtMicros: number | null;
+  approvedAtMicros: number | null;
+  nowMicros: number;
+  limits: GuardLimits;
+}
+
+export interface GuardLimits {
+  /** A verdict that is answered for the first time later than this after it was due is refused. */
+  answerHorizonMs: number;
+  /** A task waits this long for its approval. */
+  approvalTimeoutMs: number;
+}
+
+/**
+ * An owner's count of ready replicas follows a deletion with a delay: the controller sees the pod go, then writes its status. Removals
+ * this young are taken off the count as if it did not know them yet.
+ */
+export const STATUS_LAG_MICROS = 10_000_000;
+
+const REMOVING: ReadonlySet<string> = new Set(['evict', 'delete']);
+/** Actions that take a pod out of service: they count against budgets and need a reservation. */
+const DISRUPTIVE: ReadonlySet<string> = new Set(['quarantine', 'evict', 'delete']);
+
+/** True for actions whose `started` record is a reservation against budgets. */
+export function needsReservation(action: string): boolean {
+  return DISRUPTIVE.has(action) || action === 'cordon';
+}
+
+type Guard = (input: GuardInput) => Decision | null;
+const refuse = (code: RefusalCode, reason: string): Decision => ({ kind: 'refuse', code, reason });
+
+export function judge(input: GuardInput): Decision {
+  const always: Guard[] = [withdrawn, identity, protection, stale, dryRun];
+  const once: Guard[] = [approval, storm, cooldown, budget, health];
+  for (const guard of input.reserved ? always : [...always, ...once]) {
+    const decision = guard(input);
+    if (decision) return decision;
+  }
+  return { kind: 'go' };
+}
+
+/** True when the pod the API server has under the name is the one the verdict is about. */
+export function isSamePod(pod: PodFacts, uid: string): boolean {
+  return pod.uid === uid || (pod.staticUid !== null && pod.staticUid === uid);
+}
+
+function withdrawn({ task, policy }: GuardInput): Decision | null {
+  if (!policy) return refuse('policy-withdrawn', `policy ${task.policy} was deleted or switched off since the verdict`);
+  const has = (action: string) => policy.steps.some((step) => step.action === action);
+  const substitute = task.action === 'quarantine' && (has('delete') || has('evict'));
+  if (has(task.action) || substitute) return null;
+  return refuse('policy-withdrawn', `policy ${task.policy} no longer asks for ${task.action}`);
+}
+
+function identity({ task, verdict, facts, reserved }: GuardInput): Decision | null {
+  const { pod, node } = facts;
+  if (task.action === 'cordon' && !node) return refuse('node-gone', `node ${verdict.nodeName} does not exist`);
+  if (task.action === 'cordon' && node?.unschedulable && node.annotations[CORDONED_BY] === undefined) {
+    return refuse('already-cordoned', `node ${verdict.nodeName} was cordoned by somebody else, who may uncordon it`);
+  }
+  if (!verdict.pod) {
+    if (task.action === 'cordon' || task.action === 'observe') return null;
+    return refuse('no-pod', `the verdict is about node ${verdict.nodeName}, not about a pod`);
+  }
+  const name = `${verdict.pod.namespace}/${verdict.pod.name}`;
+  // A node can be cordoned after its pod is gone; a pod that lives elsewhere speaks against the verdict, not for it.
+  const mayBeGone = task.action === 'cordon';
+  if (!pod) return mayBeGone ? null : refuse('pod-gone', `pod ${name} does not exist any more`);
+  if (!isSamePod(pod, verdict.pod.uid)) {
+    if (mayBeGone) return null;
+    return refuse('uid-changed', `the pod now called ${name} is another one (uid ${pod.uid}, not ${verdict.pod.uid})`);
+  }
+  if (pod.nodeName !== verdict.nodeName) {
+    return refuse(
+      'node-mismatch',
+      `pod ${name} is on node "${pod.nodeName}", the verdict came from "${verdict.nodeName}"`,
+    );
+  }
+  if (!reserved && REMOVING.has(task.action) && isBeingDeleted(pod, task)) {
+    return refuse('already-deleting', `pod ${name} is being deleted already`);
+  }
+  return null;
+}
+
+/** True when a deletion is under way that ends no later than the one the task asks for. */
+export function isBeingDeleted(pod: PodFacts, task: Task): boolean {
+  if (!pod.deleting) return false;
+  const wanted = task.action === 'delete' ? task.step.gracePeriodSeconds : undefined;
+  return wanted === undefined || pod.deletionGraceSeconds === null || pod.deletionGraceSeconds <= wanted;
+}
+
+function protection({ task, verdict, policy, facts }: GuardInput): Decision | null {
+  const pod = facts.pod;
+  if (!policy || !verdict.pod || !pod || task.action === 'observe' || task.action === 'cordon') return null;
+  if (policy.guards.protectedNamespaces.includes(verdict.pod.namespace)) {
+    return refuse('protected-namespace', `namespace ${verdict.pod.namespace} is protected by policy ${task.policy}`);
+  }
+  if (pod.staticUid !== null) {
+    if (!REMOVING.has(task.action)) return null;
+    return refuse('static-pod', `the pod is static: its kubelet would start it again, so it is only quarantined`);
+  }
+  const kind = pod.owner?.kind;
+  if (kind && DISRUPTIVE.has(task.action) && policy.guards.protectedOwnerKinds.includes(kind)) {
+    return refuse('protected-owner-kind', `pods of a ${kind} are protected by policy ${task.policy}`);
+  }
+  return null;
+}
+
+function stale({ task, reserved, approvedAtMicros, pendingAtMicros, nowMicros, limits }: GuardInput): Decision | null {
+  if (reserved || approvedAtMicros !== null || pendingAtMicros !== null) return null;
+  if (nowMicros - task.dueAtMicros <= limits.answerHorizonMs * 1000) return null;
+  return refuse(
+    'stale-verdict',
+    `this was due ${Math.round((nowMicros - task.dueAtMicros) / 60e6)} min ago, too long to act on`,
+  );
+}
+
+function dryRun({ task, policy, disarmed }: GuardInput): Decision | null {
+  if (disarmed) return { kind: 'dryrun', code: 'disarmed', reason: `would ${task.action}, but ${disarmed}` };
+  if (!task.dryRun && !policy?.dryRun) return null;
+  return { kind: 'dryrun', code: 'dry-run', reason: `would ${task.action}; policy ${task.policy} is a dry run` };
+}
+
+function approval(from: GuardInput): Decision | null {
+  const { task, policy, approvedAtMicros, pendingAtMicros, nowMicros, limits } = from;
+  if (policy?.guards.approval !== 'required' || approvedAtMicros !== null) return null;
+  if (pendingAtMicros !== null && nowMicros - pendingAtMicros > limits.approvalTimeoutMs * 1000) {
+    return refuse('approval-expired', `nobody approved within ${limits.approvalTimeoutMs / 60_000} min`);
+  }
+  return { kind: 'pending', code: 'approval-required', reason: `policy ${task.policy} lets a person decide` };
+}
+
+function storm({ task, verdict, policy, facts, actions, nowMicros }: GuardInput): Decision | null {
+  const owner = facts.pod?.owner;
+  if (!policy || !owner || !REMOVING.has(task.action)) return null;
+  const { deletes, window } = policy.guards.deleteStorm;
+  const since = nowMicros - windowMicros(window);
+  const removed = distinct(
+    actions.filter(
+      (a) => a.atMicros >= since && a.ownerUid === owner.uid && REMOVING.has(a.action) && a.taskId !== task.taskId,
+    ),
+    'podUid',
+  );
+  removed.delete(verdict.pod?.uid ?? '');
+  if (removed.size < deletes) return null;
+  return refuse(
+    DELETE_STORM,
+    `${removed.size} pods of ${owner.kind} ${owner.name} were deleted within ${window}: deleting does not help, so it is quarantined`,
+  );
+}
+
+function cooldown({ task, verdict, policy, facts, actions, nowMicros }: GuardInput): Decision | null {
+  const waitMicros = policy ? windowMicros(policy.guards.cooldown) : 0;
+  if (waitMicros === 0 || task.action === 'observe') return null;
+  const whose = task.action === 'cordon' ? verdict.nodeName : (facts.pod?.owner?.uid ?? verdict.pod?.uid ?? '');
+  const keyOf = (a: ActionEntry) => (a.action === 'cordon' ? a.nodeName : a.ownerUid || a.podUid);
+  const last = actions.findLast((a) => a.action === task.action && a.taskId !== task.taskId && keyOf(a) === whose);
+  if (!last || last.atMicros + waitMicros <= nowMicros) return null;
+  const untilMicros = last.atMicros + waitMicros;
+  return {
+    kind: 'wait',
+    code: 'cooldown',
+    untilMicros,
+    reason: `the last ${task.action} was less than ${policy?.guards.cooldown} ago`,
+  };
+}
+
+function budget({ task, verdict, policy, facts, actions, nowMicros }: GuardInput): Decision | null {
+  if (!policy || !needsReservation(task.action)) return null;
+  const { window, maxPods, maxNodes, maxPercent } = policy.guards.budget;
+  const recent = actions.filter((a) => a.atMicros >= nowMicros - windowMicros(window) && a.taskId !== task.taskId);
+  if (task.action === 'cordon') {
+    const nodes = distinct(
+      recent.filter((a) => a.action === 'cordon'),
+      'nodeName',
+    );
+    nodes.delete(verdict.nodeName);
+    if (nodes.size < maxNodes) return null;
+    return refuse('budget-exhausted', `${nodes.size} nodes were cordoned within ${window}, the most allowed`);
+  }
+  const uid = verdict.pod?.uid ?? '';
+  const disrupted = recent.filter((a) => DISRUPTIVE.has(a.action) && a.podUid !== uid);
+  const pods = distinct(disrupted, 'podUid').size;
+  if (pods >= maxPods)
+    return refuse('budget-exhausted', `${pods} pods were answered within ${window}, the most allowed`);
+  const owner = facts.pod?.owner;
+  if (!owner) return null;
+  // Without a count (a kind that has none) the owner is taken for one of a single replica: one pod a window at most.
+  const replicas = facts.owner?.replicas ?? 1;
+  const allowed = Math.ceil((replicas * maxPercent) / 100);
+  const ofOwner = distinct(
+    disrupted.filter((a) => a.ownerUid === owner.uid),
+    'podUid',
+  ).size;
+  if (ofOwner < allowed) return null;
+  const share = `${maxPercent} % of ${replicas}`;
+  return refuse(
+    'budget-exhausted',
+    `${ofOwner} pods of ${owner.kind} ${owner.name} were answered within ${window}; ${share} is the most allowed`,
+  );
+}
+
+function health({ task, verdict, policy, facts, actions, nowMicros }: GuardInput): Decision | null {
+  const floor = policy?.guards.minHealthyReplicas ?? 0;
+  const pod = facts.pod;
+  if (floor === 0 || !pod || !REMOVING.has(task.action)) return null;
+  if (!pod.owner)
+    return refuse('below-min-healthy', `the pod has no owner that would replace it; ${floor} must stay healthy`);
+  const { kind, name, uid } = pod.owner;
+  if (!facts.owner)
+    return refuse('replicas-unknown', `the healthy replicas of ${kind} ${name} cannot be counted; ${floor} must stay`);
+  const young = actions.filter(
+    (a) =>
+      a.atMicros >= nowMicros - STATUS_LAG_MICROS &&
+      a.ownerUid === uid &&
+      DISRUPTIVE.has(a.action) &&
+      a.podUid !== verdict.pod?.uid,
+  );
+  const left = facts.owner.ready - distinct(young, 'podUid').size - (pod.ready ? 1 : 0);
+  if (left >= floor) return null;
+  return refuse('below-min-healthy', `${kind} ${name} would be left with ${left} healthy replicas; ${floor} must stay`);
+}
+
+function distinct(entries: readonly ActionEntry[], field: 'podUid' | 'nodeName'): Set<string> {
+  return new Set(entries.map((entry) => entry[field]));
+}
+
+function windowMicros(text: string): number {
+  return (parseDurationMs(text) as number) * 1000;
+}

@@ -1,0 +1,121 @@
+/**
+ * What is to be done about a verdict: a pure function of the verdict, the time the bus gave it, and the policies of that moment. Each
+ * task is one policy's one action; its id is a function of the three names alone. What remains to be done is the plan less what RESPONSES
+ * says has ended, so no other memory of it is needed.
+ */
+import { responseIdOf, type TaskKey, taskIdOf } from '@bailiff/answer';
+import { parseDurationMs, type ResponsePolicy, type ResponseStep } from '@bailiff/policy';
+import type { Response, Verdict } from '@bailiff/schemas';
+
+/** Code of the refusal that turns a deletion into a quarantine. */
+export const DELETE_STORM = 'delete-storm';
+/** How long the quarantine lasts that stands in for a deletion: long enough for a person to look, short enough not to be forgotten. */
+export const SUBSTITUTE_QUARANTINE: ResponseStep = { action: 'quarantine', expires: '1h' };
+
+export interface Task extends TaskKey {
+  taskId: string;
+  step: ResponseStep;
+  /** Not before: the verdict's time on the bus and the step's `after`. */
+  dueAtMicros: number;
+  /** As the policy of the verdict's moment said. */
+  dryRun: boolean;
+  /** Stands in for a deletion that was stopped. */
+  substitute: boolean;
+}
+
+/** Tasks that the policies ask for, in the order of names and steps. */
+export function planVerdict(
+  verdict: Verdict,
+  verdictAtMicros: number,
+  policies: ReadonlyMap<string, ResponsePolicy>,
+): Task[] {
+  const tasks: Task[] = [];
+  for (const [name, policy] of [...policies].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    if (!matches(policy, verdict)) continue;
+    for (const step of policy.steps) tasks.push(taskOf(verdict, verdictAtMicros, name, policy, step));
+  }
+  return tasks;
+}
+
+/**
+ * The plan with the quarantines that stand in for deletions stopped as one too many: the policy's own quarantine step brought forward
+ * when it has one.
+ */
+export function substitutesOf(
+  planned: readonly Task[],
+  verdict: Verdict,
+  policies: ReadonlyMap<string, ResponsePolicy>,
+  terminalOf: (taskId: string) => { atMicros: number; response: Response } | null,
+): Task[] {
+  const tasks = [...planned];
+  for (const stopped of planned) {
+    const end = terminalOf(stopped.taskId);
+    const policy = policies.get(stopped.policy);
+    if (!policy || end?.response.reasonCode !== DELETE_STORM) continue;
+    const { after: _after, ...step } = policy.steps.find((s) => s.action === 'quarantine') ?? SUBSTITUTE_QUARANTINE;
+    const substitute = { ...taskOf(verdict, end.atMicros, stopped.policy, policy, step), substitute: true };
+    const own = tasks.findIndex((task) => task.taskId === substitute.taskId);
+    if (own < 0) tasks.push(substitute);
+    else if ((tasks[own] as Task).dueAtMicros > substitute.dueAtMicros) tasks[own] = substitute;
+  }
+  return tasks;
+}
+
+export function matches(policy: ResponsePolicy, verdict: Verdict): boolean {
+  const { levels, rules, namespaces } = policy.match;
+  if (!policy.enabled) return false;
+  if (levels && !levels.includes(verdict.level)) return false;
+  if (rules && !rules.includes(verdict.rule)) return false;
+  return !namespaces || (verdict.pod !== null && namespaces.includes(verdict.pod.namespace));
+}
+
+function taskOf(
+  verdict: Verdict,
+  atMicros: number,
+  policy: string,
+  { dryRun }: ResponsePolicy,
+  step: ResponseStep,
+): Task {
+  const key: TaskKey = { verdictId: verdict.verdictId, policy, action: step.action };
+  const afterMs = step.after === undefined ? 0 : (parseDurationMs(step.after) as number);
+  return { ...key, taskId: taskIdOf(key), step, dueAtMicros: atMicros + afterMs * 1000, dryRun, substitute: false };
+}
+
+/** When what a step does ends; null when it does not. `longestMs` bounds it by what RESPONSES can remember. */
+export function expiryOf(step: ResponseStep, nowMicros: number, longestMs: number): number | null {
+  if (step.expires === undefined) return null;
+  return nowMicros + Math.min(parseDurationMs(step.expires) as number, longestMs) * 1000;
+}
+
+/** The record of a task, all but what the phase says. */
+export function recordOf(
+  task: TaskKey,
+  verdict: Verdict,
+  phase: Response['phase'],
+  group: Parameters<typeof responseIdOf>[1],
+): Response {
+  return {
+    responseId: responseIdOf(task, group),
+    verdictId: task.verdictId,
+    policy: task.policy,
+    action: task.action,
+    phase,
+    reasonCode: '',
+    reason: '',
+    level: verdict.level,
+    rule: verdict.rule,
+    podUid: verdict.pod?.uid ?? '',
+    podNamespace: verdict.pod?.namespace ?? '',
+    podName: verdict.pod?.name ?? '',
+    nodeName: verdict.nodeName,
+    ownerKind: '',
+    ownerName: '',
+    ownerUid: '',
+    recordedAt: 0,
+    attempt: 0,
+    apiVerb: '',
+    apiPath: '',
+    apiStatus: 0,
+    expiresAt: null,
+  };
+}

@@ -1,0 +1,165 @@
+/**
+ * Which response policies were in force at a moment: a pure fold of CONFIG_LOG. A verdict is answered by the policies of its own moment
+ * (so two replicas, and a start after a crash, plan the same, and a policy written today never reaches back to yesterday's
+ * verdicts), while the guards and the dry-run switch of the newest configuration apply at the moment of acting.
+ *
+ * A value that does not parse is reported and passed over: the last good one stays in force. A value with a lower `revision` than the
+ * last good one of its key is refused the same way. Deleting a key gives its default back. Bounds: the versions kept of a key, and the
+ * reports.
+ */
+import {
+  ConfigError,
+  type ConfigKey,
+  DEFAULT_RESPONSE_POLICIES,
+  type Disarm,
+  parseConfigKey,
+  parseConfigValue,
+  type ResponsePolicy,
+} from '@bailiff/policy';
+
+/** Versions of one key that are kept; what is older than the oldest of them is answered by the oldest. */
+export const MAX_VERSIONS_PER_KEY = 256;
+/** Keys of one kind that are read; a later key is reported and not read. */
+export const MAX_KEYS = 1024;
+
+/** One message of CONFIG_LOG. */
+export interface ConfigEntry {
+  sequence: number;
+  timestampMicros: number;
+  key: string;
+  /** null when the key was deleted */
+  json: string | null;
+}
+
+export interface RefusedEntry {
+  key: string;
+  sequence: number;
+  reason: string;
+}
+
+export interface Policies {
+  /** Sequence in CONFIG_LOG of the newest configuration that was considered; 0 = built-in defaults. */
+  revision: number;
+  byName: ReadonlyMap<string, ResponsePolicy>;
+}
+
+interface Version<T> {
+  timestampMicros: number;
+  sequence: number;
+  /** null = deleted */
+  value: T | null;
+}
+
+export class PolicyBook {
+  #policies = new Map<string, Version<ResponsePolicy>[]>();
+  #disarms = new Map<string, { key: ConfigKey; versions: Version<Disarm>[] }>();
+  #refused = new Map<string, RefusedEntry>();
+  #sequence = 0;
+  #latest: Policies | null = null;
+
+  /** Takes the next entry; entries that were seen already, and kinds that are none of its business, are passed over. */
+  apply(entry: ConfigEntry): void {
+    if (entry.sequence <= this.#sequence) return;
+    this.#sequence = entry.sequence;
+    this.#latest = null;
+    let key: ConfigKey;
+    try {
+      key = parseConfigKey(entry.key);
+    } catch {
+      return; // Some other program's key, or one of a version to come: its own reader reports it.
+    }
+    if (key.kind !== 'response' && key.kind !== 'disarm') return;
+    try {
+      if (key.kind === 'response') this.#add(this.#versionsOf(this.#policies, key.name), entry, key);
+      else this.#add(this.#disarmVersions(entry.key, key), entry, key);
+      this.#refused.delete(entry.key);
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      this.#refused.set(entry.key, { key: entry.key, sequence: entry.sequence, reason: error.message });
+    }
+  }
+
+  /** Policies in force at a moment, built-in defaults among them; those switched off are left out. */
+  at(timeMicros: number): Policies {
+    const byName = new Map(Object.entries(DEFAULT_RESPONSE_POLICIES));
+    let revision = 0;
+    for (const [name, versions] of this.#policies) {
+      const version = versionAt(versions, timeMicros);
+      if (!version) continue;
+      revision = Math.max(revision, version.sequence);
+      if (version.value) byName.set(name, version.value);
+    }
+    for (const [name, policy] of byName) if (!policy.enabled) byName.delete(name);
+    return { revision, byName };
+  }
+
+  latest(): Policies {
+    this.#latest ??= this.at(Number.MAX_SAFE_INTEGER);
+    return this.#latest;
+  }
+
+  /** Scope in words while the operator has disarmed the cluster, the node or the namespace; null when armed. */
+  disarmedFor(nowMs: number, where: { node: string; namespace: string | null }): string | null {
+    for (const { key, versions } of this.#disarms.values()) {
+      const disarm = versionAt(versions, Number.MAX_SAFE_INTEGER)?.value;
+      if (!disarm || Date.parse(disarm.until) <= nowMs) continue;
+      const inScope =
+        key.scope === 'cluster' ||
+        (key.scope === 'node' && key.name === where.node) ||
+        (key.scope === 'namespace' && key.namespace === where.namespace);
+      if (!inScope) continue;
+      const what = key.scope === 'cluster' ? 'the cluster' : `${key.scope} ${key.namespace ?? key.name}`;
+      return `${what} is disarmed until ${disarm.until}${disarm.by ? ` by ${disarm.by}` : ''}`;
+    }
+    return null;
+  }
+
+  /** Keys whose newest value is not in force, with the reason. */
+  refused(): RefusedEntry[] {
+    return [...this.#refused.values()];
+  }
+
+  #versionsOf(map: Map<string, Version<ResponsePolicy>[]>, name: string): Version<ResponsePolicy>[] {
+    const there = map.get(name);
+    if (there) return there;
+    requireRoom(map.size);
+    const made: Version<ResponsePolicy>[] = [];
+    map.set(name, made);
+    return made;
+  }
+
+  #disarmVersions(text: string, key: ConfigKey): Version<Disarm>[] {
+    const there = this.#disarms.get(text);
+    if (there) return there.versions;
+    requireRoom(this.#disarms.size);
+    const made = { key, versions: [] as Version<Disarm>[] };
+    this.#disarms.set(text, made);
+    return made.versions;
+  }
+
+  #add<T extends { revision: number }>(versions: Version<T>[], entry: ConfigEntry, key: ConfigKey): void {
+    const value = entry.json === null ? null : (parseConfigValue(key, entry.json) as T);
+    const last = versions.at(-1)?.value;
+    if (value && last && value.revision < last.revision) {
+      throw new ConfigError(
+        'CONFIG_REVISION',
+        `${entry.key}: revision ${value.revision} is older than ${last.revision}, which is in force`,
+        ['revision'],
+      );
+    }
+    versions.push({ timestampMicros: entry.timestampMicros, sequence: entry.sequence, value });
+    if (versions.length > MAX_VERSIONS_PER_KEY) versions.shift();
+  }
+}
+
+function requireRoom(size: number): void {
+  if (size >= MAX_KEYS) throw new ConfigError('CONFIG_KEY', `more than ${MAX_KEYS} keys of this kind are not read`);
+}
+
+function versionAt<T>(versions: readonly Version<T>[], timeMicros: number): Version<T> | undefined {
+  for (let index = versions.length - 1; index >= 0; index--) {
+    const version = versions[index] as Version<T>;
+    if (version.timestampMicros <= timeMicros) return version;
+  }
+  return undefined;
+}

@@ -1,0 +1,156 @@
+/**
+ * BullMQ as a scheduler, never as a memory: one queue an action kind (its limiter is a queue's own), job ids that are functions of the task,
+ * delays and retries. Whatever Redis forgets is put back from the streams; whatever it holds twice is run once, because the runner looks
+ * at the streams first.
+ *
+ * A job ends at once or is moved to `delayed` with its count of tries; BullMQ's own attempts are not used, because a bound that Redis
+ * counts would end with Redis. A job whose worker died is stalled after `lockDurationMs` and taken by another.
+ */
+import type { ResponseAction } from '@bailiff/schemas';
+import { type Job as BullJob, DelayedError, Queue, Worker } from 'bullmq';
+import { Redis, type RedisOptions } from 'ioredis';
+import type { QueuedJob } from './backlog.ts';
+import type { Job, JobResult } from './ports.ts';
+
+export const ACTIONS: readonly ResponseAction[] = ['observe', 'label', 'quarantine', 'evict', 'delete', 'cordon'];
+/** Jobs put into one command: a scan of a full backlog must not be one command of megabytes. */
+const ADD_CHUNK = 500;
+/** Redis that does not answer within this is taken as away; the next scan puts the jobs in. */
+const COMMAND_TIMEOUT_MS = 2_000;
+/** A worker that dies is no fault of the job: this many of them may die over one job. */
+const MAX_STALLS = 1_000;
+
+export interface QueueOptions {
+  redis: RedisOptions;
+  /** Of all keys. */
+  prefix: string;
+  /** Jobs of one action at a time, in this process. */
+  concurrency: number;
+  /** Jobs of one action begun a second, over all replicas. */
+  maxPerSecond: number;
+  /** How long a job may be without a sign of life from its worker before another takes it. */
+  lockDurationMs: number;
+  run(job: Job): Promise<JobResult>;
+  /** A job that ended with an unexpected error; the next scan puts it back. */
+  onJobFailure(error: Error): void;
+  onRedisError(error: Error): void;
+  /** Redis is there (again): what it may have forgotten is put back. */
+  onRedisReady(): void;
+}
+
+export class Queues {
+  readonly #adder: Redis;
+  readonly #working: Redis;
+  readonly #queues = new Map<string, Queue>();
+  readonly #workers: Worker[] = [];
+
+  constructor(options: QueueOptions) {
+    // Adding fails fast; working waits for Redis as long as it takes.
+    this.#adder = connect(options, { enableOfflineQueue: false, commandTimeout: COMMAND_TIMEOUT_MS });
+    this.#working = connect(options, {});
+    this.#adder.on('ready', options.onRedisReady);
+    const { prefix } = options;
+    for (const action of ACTIONS) {
+      const name = `respond-${action}`;
+      const queue = new Queue(name, {
+        connection: this.#adder,
+        prefix,
+        skipVersionCheck: true,
+        skipWaitingForReady: true,
+      });
+      queue.on('error', options.onRedisError);
+      this.#queues.set(action, queue);
+      const worker = new Worker<Job>(name, (job, token) => work(job, token, options), {
+        connection: this.#working,
+        prefix,
+        skipVersionCheck: true,
+        concurrency: options.concurrency,
+        limiter: { max: options.maxPerSecond, duration: 1_000 },
+        lockDuration: options.lockDurationMs,
+        stalledInterval: Math.max(500, options.lockDurationMs / 2),
+        maxStalledCount: MAX_STALLS,
+        removeOnComplete: { count: 0 },
+        removeOnFail: { count: 0 },
+      });
+      worker.on('error', options.onRedisError);
+      worker.on('failed', (_job, error) => options.onJobFailure(error));
+      this.#workers.push(worker);
+    }
+  }
+
+  /** True when Redis answers. */
+  get ready(): boolean {
+    return this.#adder.status === 'ready' && this.#working.status === 'ready';
+  }
+
+  /** Puts jobs in; those that are there stay as they are. Rejects when Redis does not take them in time. */
+  async add(jobs: readonly QueuedJob[]): Promise<void> {
+    const byAction = new Map<string, QueuedJob[]>();
+    for (const job of jobs) byAction.set(job.job.action, [...(byAction.get(job.job.action) ?? []), job]);
+    const chunks = [...byAction].flatMap(([action, all]) => chunked(all).map((some) => [action, some] as const));
+    for (const [action, some] of chunks) {
+      const queue = this.#queues.get(action) as Queue;
+      await queue.addBulk(
+        some.map(({ id, delayMs, job }) => ({
+          name: job.kind,
+          data: job,
+          opts: { jobId: id, delay: Math.ceil(delayMs) },
+        })),
+      );
+    }
+  }
+
+  /** Takes no new job, waits for those that run, and lets go of Redis. */
+  async close(): Promise<void> {
+    await Promise.all(this.#workers.map((worker) => worker.close()));
+    await Promise.all([...this.#queues.values()].map((queue) => queue.close()));
+    this.#adder.disconnect();
+    this.#working.disconnect();
+  }
+}
+
+async function work(job: BullJob<Job>, token: string | undefined, options: QueueOptions): Promise<void> {
+  const result = await options.run(job.data);
+  if (result.kind === 'done') return;
+  const { tries, failingSinceMs } = result;
+  if (tries !== job.data.tries || failingSinceMs !== job.data.failingSinceMs) {
+    await job.updateData({ ...job.data, tries, failingSinceMs });
+  }
+  await job.moveToDelayed(Date.now() + Math.ceil(result.delayMs), token);
+  throw new DelayedError();
+}
+
+function connect({ redis, onRedisError }: QueueOptions, more: RedisOptions): Redis {
+  const connection = new Redis({
+    ...redis,
+    ...more,
+    maxRetriesPerRequest: null,
+    retryStrategy: (times) => Math.min(2_000, 50 * 2 ** Math.min(times, 6)),
+  });
+  connection.on('error', onRedisError);
+  return connection;
+}
+
+function chunked<T>(items: readonly T[]): T[][] {
+  const chunks: T[][] = [];
+  for (let at = 0; at < items.length; at += ADD_CHUNK) chunks.push(items.slice(at, at + ADD_CHUNK));
+  return chunks;
+}
+
+/** Options from `redis://[user[:password]@]host[:port][/db]`, `rediss://…` (TLS) or `unix:///path[?db=n]`. @throws TypeError */
+export function redisOptions(url: string, password: string | null): RedisOptions {
+  const parsed = new URL(url);
+  const secret = password ?? (parsed.password === '' ? null : decodeURIComponent(parsed.password));
+  const base: RedisOptions = {
+    ...(parsed.username === '' ? {} : { username: decodeURIComponent(parsed.username) }),
+    ...(secret === null ? {} : { password: secret }),
+  };
+  if (parsed.protocol === 'unix:')
+    return { ...base, path: parsed.pathname, db: Number(parsed.searchParams.get('db') ?? 0) };
+  if (parsed.protocol !== 'redis:' && parsed.protocol !== 'rediss:') {
+    throw new TypeError(`"${url}" is not a redis://, rediss:// or unix:// address`);
+  }
+  const host = parsed.hostname.replace(/^\[|\]$/g, '');
+  const address = { host, port: Number(parsed.port || 6379), db: Number(parsed.pathname.slice(1) || 0) };
+  return { ...base, ...address, ...(parsed.protocol === 'rediss:' ? { tls: { servername: host } } : {}) };
+}

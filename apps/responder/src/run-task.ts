@@ -1,0 +1,344 @@
+/**
+ * One task from its job to its terminal record. All it knows comes from the streams and the API server, so it can be cut off anywhere and
+ * begun again by any replica:
+ *
+ *   terminal record there → nothing to do
+ *   only `started` there  → another may be at it: wait `takeoverMs`; then look whether it took effect; if not, act
+ *   neither               → judge, write `started`, act
+ *
+ * For an action with a budget `started` is the reservation: it is stored only if RESPONSES still ends where the fold that was judged ends.
+ * Two replicas before one last place of a budget: the bus takes one, the other folds it and judges again. Nothing is locked, so nothing can
+ * be left locked.
+ */
+import type { KubeApi } from '@bailiff/kube';
+import type { Response } from '@bailiff/schemas';
+import type { Clock } from '@bailiff/service';
+import type { ActionContext, Outcome } from './actions/action.ts';
+import { ACTION_OF } from './actions/index.ts';
+import { Api } from './api.ts';
+import { afterFailure, type RetryLimits } from './failures.ts';
+import { type Decision, type GuardLimits, isSamePod, judge, needsReservation } from './guards.ts';
+import { ACTION_MEMORY_MICROS, type Ledger, type TaskState } from './ledger.ts';
+import type { Metrics } from './metrics.ts';
+import { expiryOf, planVerdict, recordOf, substitutesOf, type Task } from './plan.ts';
+import type { PolicyBook } from './policies.ts';
+import type { Job, JobResult, PlacedVerdict, ResponseLog, StepHook } from './ports.ts';
+import type { FactReader } from './read-facts.ts';
+
+export interface TaskDeps {
+  ledger: Ledger;
+  book: PolicyBook;
+  log: ResponseLog;
+  kube: KubeApi;
+  quarantine: ActionContext['quarantine'];
+  facts: FactReader;
+  /** By its sequence; null when the stream no longer has it. */
+  readVerdict(sequence: number): Promise<PlacedVerdict | null>;
+  clock: Clock;
+  metrics: Metrics;
+  limits: RunLimits;
+  step: StepHook;
+  signal?: AbortSignal;
+}
+
+export interface RunLimits extends GuardLimits {
+  apiTimeoutMs: number;
+  /** A `started` record younger than this may belong to a process that is still at it. Above `apiTimeoutMs`. */
+  takeoverMs: number;
+  /** Longest expiry: what RESPONSES keeps, less a margin. */
+  longestExpiryMs: number;
+  retry: RetryLimits;
+}
+
+/** A verdict is planned by the configuration of this long before it, which every replica has by the time the verdict arrives. */
+export const POLICY_SETTLE_MICROS = 1_000_000;
+/** Reservations that may lose the race before the task is put back in the queue. */
+export const MAX_RESERVATIONS = 64;
+/** Wait of a task whose turn is another's just now. */
+const CROWDED_MS = 200;
+
+const done: JobResult = { kind: 'done' };
+
+export class TaskRunner {
+  readonly #deps: TaskDeps;
+  #running = new Set<string>();
+  #reservation: Promise<unknown> = Promise.resolve();
+
+  constructor(deps: TaskDeps) {
+    this.#deps = deps;
+  }
+
+  /** Runs a `do` job. Rejects only for a bug. */
+  async run(job: Job): Promise<JobResult> {
+    if (this.#deps.ledger.isClosed(job.taskId)) return done;
+    // The same job can be in the queue twice after Redis was emptied.
+    if (this.#running.has(job.taskId)) return later(job, CROWDED_MS);
+    this.#running.add(job.taskId);
+    try {
+      return await this.#run(job);
+    } finally {
+      this.#running.delete(job.taskId);
+    }
+  }
+
+  async #run(job: Job): Promise<JobResult> {
+    let run: Run | null = null;
+    try {
+      run = await this.#prepare(job);
+      if (!run) return done;
+      const waitMs = this.#waitOf(run);
+      return waitMs > 0 ? later(job, waitMs) : await this.#attempt(run);
+    } catch (error) {
+      return await this.#failed(job, run, error);
+    }
+  }
+
+  async #prepare(job: Job): Promise<Run | null> {
+    const { book, ledger, metrics, kube, limits, step, signal } = this.#deps;
+    const placed = await this.#deps.readVerdict(job.sequence);
+    if (!placed || placed.verdict.verdictId !== job.verdictId) {
+      metrics.orphanJobs.inc();
+      return null;
+    }
+    const task = tasksOf(placed, book, ledger).find(({ taskId }) => taskId === job.taskId);
+    if (!task) {
+      metrics.orphanJobs.inc();
+      return null;
+    }
+    const names = { verdictId: job.verdictId, action: job.action };
+    const api = new Api(kube, {
+      timeoutMs: limits.apiTimeoutMs,
+      ...(signal ? { signal } : {}),
+      beforeChange: () => this.#observeLatency(placed, task),
+      afterChange: () => step('called', names),
+    });
+    return { job, task, placed, api, owner: null };
+  }
+
+  /** Milliseconds until it is this task's turn. */
+  #waitOf({ job, task }: Run): number {
+    const { ledger, clock, limits } = this.#deps;
+    const nowMicros = clock.nowMicros();
+    const started = ledger.task(task.taskId)?.started;
+    // A try of this very job has ended in order, so nobody else is at it.
+    if (started && job.tries === 0) {
+      const youngMicros = started.atMicros + limits.takeoverMs * 1000 - nowMicros;
+      return Math.min(limits.takeoverMs, youngMicros / 1000);
+    }
+    return (task.dueAtMicros - nowMicros) / 1000;
+  }
+
+  async #attempt(run: Run): Promise<JobResult> {
+    const { ledger, facts, limits } = this.#deps;
+    const { task, placed, api } = run;
+    const read = await facts.read(api, task.action, placed.verdict);
+    run.owner = read.pod && isSamePod(read.pod, placed.verdict.pod?.uid ?? '') ? read.pod.owner : null;
+    let state = ledger.task(task.taskId);
+    if (state?.started && (await ACTION_OF[task.action].tookEffect(this.#context(run, state, read)))) {
+      return this.#end(run, 'succeeded', FOUND_DONE);
+    }
+    for (let attempt = 1; attempt <= MAX_RESERVATIONS; attempt++) {
+      const beganMs = this.#deps.clock.monotonicMs();
+      const judged = await this.#judgeAndStart(run, read, state);
+      if (judged.kind !== 'go') return this.#settle(run, judged);
+      if (judged.outcome === 'stored' || judged.outcome === 'held') {
+        // Stored long ago, because the bus was slow to say so: another may take over by now.
+        if (this.#deps.clock.monotonicMs() - beganMs > limits.takeoverMs - limits.apiTimeoutMs)
+          return later(run.job, 0);
+        return await this.#act(run, ledger.task(task.taskId) as TaskState, read);
+      }
+      await this.#deps.log.caughtUp();
+      if (judged.outcome === 'exists') return later(run.job, Math.min(CROWDED_MS, limits.takeoverMs));
+      this.#deps.metrics.reservationConflicts.inc();
+      state = ledger.task(task.taskId);
+      // What came first was this very task's own record, by another replica.
+      if (state?.started) return later(run.job, CROWDED_MS);
+    }
+    return later(run.job, CROWDED_MS);
+  }
+
+  /** Judges and, when nothing objects, writes `started`: one task of this process at a time where a budget is at stake. */
+  async #judgeAndStart(run: Run, read: ActionContext['facts'], state: TaskState | undefined): Promise<Judged> {
+    const { ledger, log, clock, limits } = this.#deps;
+    const { task, placed } = run;
+    const judgeNow = () => this.#judge(run, read, state);
+    if (state?.started) {
+      const decision = judgeNow();
+      return decision.kind === 'go' ? { kind: 'go', outcome: 'held' } : decision;
+    }
+    const reserving = needsReservation(task.action);
+    const attempt = async (): Promise<Judged> => {
+      const decision = judgeNow();
+      if (decision.kind !== 'go') return decision;
+      const recordedAt = clock.nowMicros();
+      const started: Response = {
+        ...recordOf(task, placed.verdict, 'started', 'started'),
+        ...ownerOf(run),
+        recordedAt,
+        attempt: run.job.tries + 1,
+        expiresAt: expiryOf(task.step, recordedAt, limits.longestExpiryMs),
+      };
+      const result = reserving ? await log.reserve(started, ledger.position) : await log.publish(started);
+      if (result.outcome === 'stored') {
+        ledger.applyOwn(started, { sequence: result.sequence, timestampMicros: recordedAt });
+        await this.#deps.step('started', { verdictId: task.verdictId, action: task.action });
+      }
+      return { kind: 'go', outcome: result.outcome };
+    };
+    return reserving ? this.#oneAtATime(attempt) : attempt();
+  }
+
+  #judge(run: Run, facts: ActionContext['facts'], state: TaskState | undefined): Decision {
+    const { ledger, book, clock, limits } = this.#deps;
+    const { task, placed } = run;
+    const { verdict } = placed;
+    // The bus's clock and this machine's may differ: the later one never lets a budget look emptier than it is by being behind.
+    const nowMicros = Math.max(clock.nowMicros(), ledger.newestMicros);
+    return judge({
+      task,
+      verdict,
+      policy: book.latest().byName.get(task.policy) ?? null,
+      disarmed: book.disarmedFor(clock.nowMs(), {
+        node: verdict.nodeName,
+        namespace: verdict.pod?.namespace ?? null,
+      }),
+      facts,
+      actions: ledger.actionsSince(nowMicros - ACTION_MEMORY_MICROS),
+      reserved: state?.started != null,
+      pendingAtMicros: state?.pendingAtMicros ?? null,
+      approvedAtMicros: state?.approvedAtMicros ?? null,
+      nowMicros,
+      limits,
+    });
+  }
+
+  /** What a decision other than `go` comes to. */
+  async #settle(run: Run, decision: Exclude<Decision, { kind: 'go' }>): Promise<JobResult> {
+    const { kind, code, reason } = decision;
+    if (kind === 'wait') {
+      this.#deps.metrics.waits.inc({ action: run.task.action, reason: code });
+      return later(run.job, (decision.untilMicros - this.#deps.clock.nowMicros()) / 1000);
+    }
+    if (kind !== 'pending')
+      return this.#end(run, kind === 'refuse' ? 'refused' : 'dryrun', { reasonCode: code, reason });
+    await this.#record({
+      ...recordOf(run.task, run.placed.verdict, 'pending', 'pending'),
+      ...ownerOf(run),
+      reasonCode: code,
+      reason,
+    });
+    return done;
+  }
+
+  async #act(run: Run, state: TaskState, read: ActionContext['facts']): Promise<JobResult> {
+    const outcome = await ACTION_OF[run.task.action].carryOut(this.#context(run, state, read));
+    return this.#end(run, 'succeeded', outcome);
+  }
+
+  #context(run: Run, state: TaskState, facts: ActionContext['facts']): ActionContext {
+    const started = (state.started as NonNullable<TaskState['started']>).response;
+    return {
+      task: run.task,
+      verdict: run.placed.verdict,
+      facts,
+      startedAtMicros: started.recordedAt,
+      expiresAtMicros: started.expiresAt,
+      nowMs: this.#deps.clock.nowMs(),
+      api: run.api,
+      quarantine: this.#deps.quarantine,
+    };
+  }
+
+  async #failed(job: Job, run: Run | null, error: unknown): Promise<JobResult> {
+    const { clock, limits, metrics } = this.#deps;
+    const failingSinceMs = job.failingSinceMs || clock.nowMs();
+    const tries = job.tries + 1;
+    const failingForMs = clock.nowMs() - failingSinceMs;
+    const next = afterFailure(error, job.action, { tries, failingForMs }, limits.retry);
+    if (next.kind === 'retry') {
+      metrics.retries.inc({ action: job.action, reason: next.code });
+      const counted = next.countsAsTry ? { tries, failingSinceMs } : job;
+      return { kind: 'later', delayMs: next.afterMs, tries: counted.tries, failingSinceMs: counted.failingSinceMs };
+    }
+    if (!run) throw error;
+    try {
+      return await this.#end(run, 'failed', { reasonCode: next.code, reason: next.reason });
+    } catch (recording) {
+      // Nothing is given up that cannot be recorded: try again, as one try more.
+      afterFailure(recording, job.action, { tries: 0, failingForMs: 0 }, limits.retry);
+      return { kind: 'later', delayMs: limits.retry.maxMs, tries: job.tries, failingSinceMs };
+    }
+  }
+
+  /** Writes the terminal record. */
+  async #end(run: Run, phase: 'succeeded' | 'dryrun' | 'refused' | 'failed', outcome: Outcome): Promise<JobResult> {
+    const { task, placed, api, job } = run;
+    const { ledger, step } = this.#deps;
+    const started = ledger.task(task.taskId)?.started?.response;
+    const undoable = phase === 'succeeded' && !outcome.notOurs && ACTION_OF[task.action].undo !== undefined;
+    await step('before-terminal', { verdictId: task.verdictId, action: task.action });
+    await this.#record({
+      ...recordOf(task, placed.verdict, phase, 'terminal'),
+      ...ownerOf(run),
+      reasonCode: outcome.reasonCode,
+      reason: outcome.reason,
+      attempt: job.tries + 1,
+      apiVerb: api.trace?.verb ?? '',
+      apiPath: api.trace?.path ?? '',
+      apiStatus: api.trace?.status ?? 0,
+      expiresAt: undoable ? (started?.expiresAt ?? null) : null,
+    });
+    return done;
+  }
+
+  async #record(response: Response): Promise<void> {
+    const { log, ledger, clock, metrics } = this.#deps;
+    const record = { ...response, recordedAt: clock.nowMicros() };
+    const result = await log.publish(record);
+    if (result.outcome !== 'stored') return;
+    ledger.applyOwn(record, { sequence: result.sequence, timestampMicros: record.recordedAt });
+    metrics.responses.inc({ action: record.action, phase: record.phase, reason: record.reasonCode });
+  }
+
+  #oneAtATime<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#reservation.then(work);
+    this.#reservation = result.catch(() => {});
+    return result;
+  }
+
+  #observeLatency({ verdict, atMicros }: PlacedVerdict, task: Task): void {
+    const { metrics, clock } = this.#deps;
+    const nowMicros = clock.nowMicros();
+    const action = task.action;
+    metrics.callAfterTrigger.observe({ action }, Math.max(0, nowMicros - verdict.triggeredAt) / 1e6);
+    metrics.callAfterVerdict.observe({ action }, Math.max(0, nowMicros - atMicros) / 1e6);
+  }
+}
+
+interface Run {
+  job: Job;
+  task: Task;
+  placed: PlacedVerdict;
+  api: Api;
+  owner: { kind: string; name: string; uid: string } | null;
+}
+
+type Judged = { kind: 'go'; outcome: 'stored' | 'exists' | 'moved' | 'held' } | Exclude<Decision, { kind: 'go' }>;
+
+const FOUND_DONE: Outcome = { reasonCode: 'found-done', reason: 'begun before, and found done when looked at again' };
+
+/** What the policies ask for about a verdict, with the quarantines that stand in for deletions that were stopped. */
+export function tasksOf(placed: PlacedVerdict, book: PolicyBook, ledger: Ledger): Task[] {
+  const { verdict, atMicros } = placed;
+  const { byName } = book.at(atMicros - POLICY_SETTLE_MICROS);
+  const planned = planVerdict(verdict, atMicros, byName);
+  return substitutesOf(planned, verdict, byName, (taskId) => ledger.task(taskId)?.terminal ?? null);
+}
+
+function later(job: Job, delayMs: number): JobResult {
+  return { kind: 'later', delayMs: Math.max(0, delayMs), tries: job.tries, failingSinceMs: job.failingSinceMs };
+}
+
+function ownerOf({ owner }: Run): Pick<Response, 'ownerKind' | 'ownerName' | 'ownerUid'> {
+  return { ownerKind: owner?.kind ?? '', ownerName: owner?.name ?? '', ownerUid: owner?.uid ?? '' };
+}

@@ -1,0 +1,3 @@
+export * from './ids.ts';
+export * from './quarantine.ts';
+export * from './records.ts';

@@ -1,0 +1,129 @@
+/**
+ * The list of quarantined pods of one node, as it stands under `bailiff_quarantine/<node>`, and its edit by compare-and-set. Two
+ * programs write it: the responder puts pods in and takes them out at their time, the operator's command takes them out before.
+ *
+ * One entry a pod. Of two verdicts about one pod the later end rules: an earlier one neither shortens nor ends it. Entries whose time
+ * is up are dropped at every edit, so that the list does not grow with what the kernel has ended by itself.
+ */
+import { type QuarantineEntry, type QuarantineList, quarantineList } from '@bailiff/schemas';
+
+/** Most pods of one node in quarantine at a time: the kubelet runs at most 250 pods on a node, and the kernel maps hold as many. */
+export const MAX_QUARANTINED_PODS_PER_NODE = 512;
+/** Edits that may lose the race against another writer before the edit is given up. */
+export const MAX_EDIT_ATTEMPTS = 16;
+
+export class QuarantineError extends Error {
+  readonly code: 'QUARANTINE_FULL' | 'QUARANTINE_CONTENDED' | 'QUARANTINE_UNREADABLE';
+  constructor(code: QuarantineError['code'], message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'QuarantineError';
+    this.code = code;
+  }
+}
+
+/** `present`: this verdict's entry, or another's that ends no earlier (`held`), stands already and stays. */
+export type PutOutcome = 'added' | 'replaced' | 'present' | 'held';
+
+/** Puts a pod in. @throws QuarantineError QUARANTINE_FULL */
+export function withEntry(
+  list: QuarantineList,
+  entry: QuarantineEntry,
+  nowMs: number,
+): { list: QuarantineList; outcome: PutOutcome } {
+  const entries = live(list, nowMs);
+  const there = entries.find((other) => other.podUid === entry.podUid);
+  if (there && Date.parse(there.until) >= Date.parse(entry.until)) {
+    return { list, outcome: there.verdictId === entry.verdictId ? 'present' : 'held' };
+  }
+  const kept = entries.filter((other) => other !== there);
+  if (kept.length >= MAX_QUARANTINED_PODS_PER_NODE) {
+    throw new QuarantineError(
+      'QUARANTINE_FULL',
+      `node ${list.nodeName} has ${kept.length} pods in quarantine, the most there may be`,
+    );
+  }
+  return { list: next(list, [...kept, entry]), outcome: there ? 'replaced' : 'added' };
+}
+
+/**
+ * Takes a pod out. With `untilMs`, only an entry that ends no later: one that was lengthened since by another verdict stays (`kept`).
+ * Without it, as a person's release does, whatever its end.
+ */
+export function withoutEntry(
+  list: QuarantineList,
+  which: { podUid: string; untilMs?: number },
+  nowMs: number,
+): { list: QuarantineList; outcome: 'removed' | 'absent' | 'kept' } {
+  const there = list.entries.find((entry) => entry.podUid === which.podUid);
+  if (!there) return { list, outcome: 'absent' };
+  if (which.untilMs !== undefined && Date.parse(there.until) > which.untilMs) return { list, outcome: 'kept' };
+  return {
+    list: next(
+      list,
+      live(list, nowMs).filter((entry) => entry !== there),
+    ),
+    outcome: 'removed',
+  };
+}
+
+function live(list: QuarantineList, nowMs: number): QuarantineEntry[] {
+  return list.entries.filter((entry) => Date.parse(entry.until) > nowMs);
+}
+
+function next(list: QuarantineList, entries: QuarantineEntry[]): QuarantineList {
+  return { nodeName: list.nodeName, revision: list.revision + 1, entries };
+}
+
+/** What the edit needs of a key-value bucket; `@bailiff/bus` gives it. A lost race is an error with code BUS_CONFLICT. */
+export interface QuarantineBucket {
+  /** Newest entry, a tombstone too: its revision is what the next write must expect. */
+  newest(key: string): Promise<{ value: Uint8Array; revision: number; deleted: boolean } | null>;
+  put(key: string, value: string, options: { previousRevision: number }): Promise<number>;
+}
+
+/** Reads a node's list; an empty one when there is none. @throws QuarantineError QUARANTINE_UNREADABLE */
+export async function readQuarantine(
+  bucket: Pick<QuarantineBucket, 'newest'>,
+  key: string,
+  nodeName: string,
+): Promise<{ list: QuarantineList; revision: number }> {
+  const there = await bucket.newest(key);
+  if (!there || there.deleted) {
+    // A list that was deleted starts above every revision it had: collectors refuse what is older than what they have.
+    const revision = there?.revision ?? 0;
+    return { list: { nodeName, revision, entries: [] }, revision };
+  }
+  try {
+    return { list: quarantineList.parse(JSON.parse(Buffer.from(there.value).toString())), revision: there.revision };
+  } catch (cause) {
+    throw new QuarantineError('QUARANTINE_UNREADABLE', `the quarantine list of ${nodeName} cannot be read`, { cause });
+  }
+}
+
+/**
+ * Edits a node's list by compare-and-set; writes nothing when the edit leaves the list as it was.
+ * @param key the node's key in the bucket (`encodeToken(nodeName)`)
+ * @throws QuarantineError QUARANTINE_CONTENDED after `MAX_EDIT_ATTEMPTS` lost races; what the edit or the bucket throws
+ */
+export async function editQuarantine<O>(
+  bucket: QuarantineBucket,
+  key: string,
+  nodeName: string,
+  edit: (list: QuarantineList) => { list: QuarantineList; outcome: O },
+): Promise<O> {
+  for (let attempt = 1; attempt <= MAX_EDIT_ATTEMPTS; attempt++) {
+    const { list, revision } = await readQuarantine(bucket, key, nodeName);
+    const edited = edit(list);
+    if (edited.list === list) return edited.outcome;
+    try {
+      await bucket.put(key, JSON.stringify(edited.list), { previousRevision: revision });
+      return edited.outcome;
+    } catch (error) {
+      if ((error as { code?: unknown }).code !== 'BUS_CONFLICT') throw error;
+    }
+  }
+  throw new QuarantineError(
+    'QUARANTINE_CONTENDED',
+    `the quarantine list of ${nodeName} changed ${MAX_EDIT_ATTEMPTS} times while it was edited`,
+  );
+}
