@@ -42,7 +42,9 @@ export class ConfigLog {
   private read = 0;
   private waiters: { sequence: number; resolve: () => void }[] = [];
   private provenMicros = 0;
+  /** The server's time in the last answer, and when that came by this process's steady clock. */
   private previousTsMicros = 0;
+  private askedAtMs = Number.NEGATIVE_INFINITY;
   private proving: Promise<void> | null = null;
   private failure: BusError | null = null;
 
@@ -117,8 +119,9 @@ export class ConfigLog {
       try {
         await this.prove();
         failures = 0;
-        // Proven, and still not enough: the time is not old enough yet.
-        if (timeMicros > this.provenMicros) await this.pauseFor(timeMicros - this.provenMicros);
+        // Still not enough: either the next answer is late enough to build on, or the time is not old enough yet.
+        const missingMicros = timeMicros + COMMIT_MARGIN_MS * 1000 - this.previousTsMicros;
+        if (timeMicros > this.provenMicros && missingMicros > 0) await this.pauseFor(missingMicros);
       } catch (cause) {
         this.check();
         const error = toBusError(cause, 'CONFIG_LOG');
@@ -142,7 +145,7 @@ export class ConfigLog {
   /** Proves ahead of need. Failure is left to whoever waits. */
   private renew(): void {
     if (this.proving || this.end.signal.aborted || !this.bus.connected) return;
-    if (Date.now() * 1000 - this.previousTsMicros < RENEW_MS * 1000) return;
+    if (performance.now() - this.askedAtMs < RENEW_MS) return;
     this.prove().catch(() => undefined);
   }
 
@@ -167,6 +170,7 @@ export class ConfigLog {
     const ts = microsOf(info.ts ?? '');
     if (Number.isNaN(ts)) throw new BusError('BUS_MESSAGE', 'STREAM.INFO without the time of the server');
     this.previousTsMicros = ts;
+    this.askedAtMs = performance.now();
     return info.state.last_seq;
   }
 

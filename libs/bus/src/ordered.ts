@@ -91,6 +91,8 @@ class OrderedReader {
   private received: number | null = null;
   private queue: StreamMessage[] = [];
   private busy = false;
+  /** What the asynchronous onMessage is doing; settles without an error. */
+  private working: Promise<void> = Promise.resolve();
   private failure: unknown = null;
   private failed = false;
 
@@ -126,6 +128,8 @@ class OrderedReader {
         failures += 1;
       }
     }
+    // Whoever ends the reading closes what the handler uses.
+    await this.working;
     if (this.failed) throw this.failure;
   }
 
@@ -263,7 +267,7 @@ class OrderedReader {
         return;
       }
       this.busy = true;
-      result.then(
+      this.working = result.then(
         () => {
           this.busy = false;
           this.handled(message);

@@ -19,6 +19,9 @@ const DEFAULT_REREAD_MS = 30_000;
 /** After a failed read; the next reconnect reads at once anyway. */
 const RETRY_MS = 1_000;
 
+/** Keys that a BucketReader follows. Above it the bucket is not a small one, and a key is left out with an error each time it changes. */
+const MAX_KEYS = 10_000;
+
 interface FollowOptions {
   rereadMs?: number;
   /** A read or a callback failed; the reader goes on. */
@@ -101,7 +104,10 @@ abstract class Follower {
   /** Tells an entry when it is newer than what was told. */
   protected take(entry: KvEntry): void {
     if (this.closed || entry.revision <= (this.revisionOf(entry.key) ?? 0)) return;
-    this.remember(entry);
+    if (!this.remember(entry)) {
+      this.report(new BusError('BUS_FULL', `${this.bucket.name}/${entry.key}: more than ${MAX_KEYS} keys`));
+      return;
+    }
     try {
       this.tell(entry);
     } catch (error) {
@@ -154,7 +160,8 @@ abstract class Follower {
   /** Reads what is newer than what is known and takes it. */
   protected abstract read(): Promise<void>;
   protected abstract revisionOf(key: string): number | null;
-  protected abstract remember(entry: KvEntry): void;
+  /** False when there is no room for it. */
+  protected abstract remember(entry: KvEntry): boolean;
   protected abstract tell(entry: KvEntry): void;
 }
 
@@ -191,9 +198,10 @@ export class SnapshotReader extends Follower {
   protected override revisionOf(): number | null {
     return this.revision;
   }
-  protected override remember(entry: KvEntry): void {
+  protected override remember(entry: KvEntry): boolean {
     this.missing = false;
     this.revision = entry.revision;
+    return true;
   }
   protected override tell(entry: KvEntry): void {
     this.snapshotOptions.onSnapshot(entry);
@@ -247,8 +255,10 @@ export class BucketReader extends Follower {
   protected override revisionOf(key: string): number | null {
     return this.revisions.get(key) ?? (this.cursor === null ? null : 0);
   }
-  protected override remember(entry: KvEntry): void {
+  protected override remember(entry: KvEntry): boolean {
+    if (!this.revisions.has(entry.key) && this.revisions.size >= MAX_KEYS) return false;
     this.revisions.set(entry.key, entry.revision);
+    return true;
   }
   protected override tell(entry: KvEntry): void {
     this.bucketOptions.onEntry(entry);

@@ -26,12 +26,14 @@ export function streamInfo(bus: Bus, stream: string, body?: unknown): Promise<St
   return apiRequest(bus, `$JS.API.STREAM.INFO.${stream}`, body);
 }
 
-const same = (wanted: unknown, found: unknown): boolean =>
-  typeof wanted !== 'object' || wanted === null
-    ? (wanted ?? null) === (found ?? null) || (wanted === false && found === undefined)
-    : Object.entries(wanted).every(([key, value]) =>
-        same(value, (found as Record<string, unknown> | undefined)?.[key]),
-      );
+/** Whether all that is wanted is there; what the server adds of its own does not matter, except to a list. */
+function covers(found: unknown, wanted: unknown): boolean {
+  if (typeof wanted !== 'object' || wanted === null)
+    return found === wanted || (wanted === false && found === undefined);
+  if (typeof found !== 'object' || found === null) return false;
+  if (Array.isArray(wanted) && wanted.length !== (found as unknown[]).length) return false;
+  return Object.entries(wanted).every(([key, value]) => covers((found as Record<string, unknown>)[key], value));
+}
 
 async function ensureStream(bus: Bus, config: Partial<StreamConfig> & { name: string }): Promise<void> {
   let found: StreamInfo | null = null;
@@ -44,7 +46,7 @@ async function ensureStream(bus: Bus, config: Partial<StreamConfig> & { name: st
     await apiRequest(bus, `$JS.API.STREAM.CREATE.${config.name}`, config);
     return;
   }
-  if (same(config, found.config)) return;
+  if (covers(found.config, config)) return;
   try {
     await apiRequest(bus, `$JS.API.STREAM.UPDATE.${config.name}`, { ...found.config, ...config });
   } catch (cause) {
