@@ -1,0 +1,51 @@
+/** The committed layout, the names and the struct definitions say the same. Compiles the object: needs clang and bpftool. */
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { layoutSource, readBtf } from '../scripts/layout.ts';
+import * as layout from './layout.gen.ts';
+import { ACTIONS, IFACE_STATES, LOSSES, MODES, VECTORS } from './names.ts';
+
+const at = (relative: string): string => fileURLToPath(new URL(relative, import.meta.url));
+
+/** `source-mac` for VECTOR_SOURCE_MAC, in the order of the values and without the closing count. */
+function wordsOf(values: Record<string, number>, prefix: string): string[] {
+  return Object.entries(values)
+    .sort(([, a], [, b]) => a - b)
+    .map(([name]) => name.slice(prefix.length).toLowerCase().replaceAll('_', '-'))
+    .filter((name) => name !== 'count');
+}
+
+describe('layout', () => {
+  const dir = mkdtempSync(path.join(tmpdir(), 'bailiff-layout-'));
+  const object = path.join(dir, 'spoof.bpf.o');
+  beforeAll(() => {
+    const build = ['--import', 'tsx', at('../scripts/build-bpf.ts'), '--out', object];
+    execFileSync(process.execPath, build, { stdio: 'pipe' });
+  }, 60_000);
+  afterAll(() => rmSync(dir, { recursive: true }));
+
+  it("layout - the committed file is what the object's BTF gives", () => {
+    const source = layoutSource(readBtf(object));
+    expect(source).toBe(readFileSync(at('./layout.gen.ts'), 'utf8'));
+  });
+
+  it('layout - the names follow the enums', () => {
+    expect(wordsOf(layout.VectorValues, 'VECTOR_')).toEqual([...VECTORS]);
+    expect(wordsOf(layout.ModeValues, 'MODE_')).toEqual([...MODES]);
+    expect(wordsOf(layout.ActionValues, 'ACTION_')).toEqual(['audit', 'drop']);
+    expect(ACTIONS).toEqual(['audit', 'drop']);
+    expect(wordsOf(layout.IfaceStateValues, 'STATE_')).toEqual([...IFACE_STATES]);
+    expect(wordsOf(layout.LossValues, 'LOSS_')).toEqual([...LOSSES]);
+  });
+
+  it('layout - the counters have a cell for each vector, action and state', () => {
+    const cells = 24 * ACTIONS.length * IFACE_STATES.length;
+    expect(layout.CountersLayout.size).toBe(cells * layout.CounterCellLayout.size);
+    expect(VECTORS.length).toBeLessThanOrEqual(24);
+    expect(layout.IfaceLayout.modes.size).toBe(24);
+  });
+});
