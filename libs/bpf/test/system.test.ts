@@ -1,0 +1,127 @@
+/** Loading the addon, its interface against native.ts, feature probes, and facts of the system. */
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { afterAll, beforeEach, describe, expect, test } from 'vitest';
+import {
+  boottimeNs,
+  cgroupId,
+  isBpffs,
+  mountBpffs,
+  possibleCpus,
+  probeFeatures,
+  probeHelper,
+  probeLsm,
+  probeMapType,
+  probeTcx,
+} from '../src/index.ts';
+import { native, nativePath } from '../src/native.ts';
+import { needsRoot, resultOf, TempDir } from './helpers.ts';
+
+const dir = new TempDir();
+afterAll(() => dir[Symbol.dispose]());
+
+/** Method names of an interface in native.ts, in order. */
+function declared(name: string): string[] {
+  const source = readFileSync(new URL('../src/native.ts', import.meta.url), 'utf8');
+  const body = source.match(new RegExp(`export interface ${name} \\{\\n([^]*?)\\n\\}`))?.[1];
+  if (body === undefined) throw new Error(`native.ts declares no ${name}`);
+  return [...body.matchAll(/^ {2}(\w+)\(/gm)].map((match) => match[1]!);
+}
+
+/** Method names that a class of the addon defines, in order, from its source. */
+function defined(file: string): string[] {
+  const source = readFileSync(new URL(`../native/binding/${file}.cc`, import.meta.url), 'utf8');
+  return [...source.matchAll(/InstanceMethod<[^>]*>\("(\w+)"\)/g)].map((match) => match[1]!);
+}
+
+describe('native loading', () => {
+  test('interface - the addon exports what native.ts declares, in the same order', () => {
+    expect(Object.keys(native())).toEqual(declared('Native'));
+  });
+
+  test.each([
+    ['NativeMap', 'map-wrap'],
+    ['NativeProgram', 'program-wrap'],
+    ['NativeLink', 'link-wrap'],
+    ['NativeObject', 'object-wrap'],
+    ['NativeRingReader', 'ring-wrap'],
+    ['NativeLinkMonitor', 'monitor-wrap'],
+  ])('interface - %s is declared as %s.cc defines it', (name, file) => {
+    expect(declared(name).length).toBeGreaterThan(2);
+    expect(defined(file)).toEqual(declared(name));
+  });
+
+  test('loading - from the build directory, or from where BAILIFF_NATIVE says', async () => {
+    const copy = `${dir.path}/moved.node`;
+    copyFileSync(nativePath(), copy);
+    expect(await resultOf('loading', 'load', { env: { BAILIFF_NATIVE: '' } })).toEqual({
+      path: expect.stringContaining('/libs/bpf/build/Release/bailiff_bpf.node'),
+      cpus: possibleCpus(),
+    });
+    expect(await resultOf('loading', 'load', { env: { BAILIFF_NATIVE: copy } })).toEqual({
+      path: copy,
+      cpus: possibleCpus(),
+    });
+  });
+
+  test('loading - a missing or broken addon is NATIVE_MISSING and says how to build it', async () => {
+    const broken = `${dir.path}/broken.node`;
+    writeFileSync(broken, 'not an addon');
+    for (const path of ['/nonexistent/addon.node', broken]) {
+      expect(await resultOf('loading', 'load', { env: { BAILIFF_NATIVE: path } })).toMatchObject({
+        path,
+        code: 'NATIVE_MISSING',
+        message: expect.stringMatching(/npx nx run @bailiff\/bpf:build:native/),
+      });
+    }
+  });
+});
+
+describe('native system', () => {
+  beforeEach(needsRoot);
+
+  test('probes - what the network half needs works here', () => {
+    const features = probeFeatures();
+    const missing = features.filter((feature) => !feature.available && feature.feature !== 'bpf-lsm');
+    expect(missing).toEqual([]);
+    expect(probeTcx()).toEqual({ feature: 'tcx', available: true, errnoName: null, hint: null });
+    expect(features.length).toBeGreaterThan(8);
+  });
+
+  test('probes - what the kernel does not know is unavailable with a reason', () => {
+    expect(native().probeMapType(9999)).not.toBe(0);
+    expect(native().probeProgramType(9999)).not.toBe(0);
+    expect(native().probeHelper(3, 99999)).not.toBe(0);
+    expect(probeLsm('no_such_hook')).toMatchObject({ available: false, errnoName: 'ENOENT' });
+    expect(probeMapType('lpmTrie').available && probeHelper('schedCls', 'skbLoadBytes').available).toBe(true);
+  });
+
+  test('probes - LSM answers either way, with a remedy when it is no', () => {
+    const lsm = probeLsm();
+    if (lsm.available) expect(lsm.errnoName).toBeNull();
+    else expect([lsm.errnoName, lsm.hint]).toEqual([expect.stringMatching(/^E/), expect.anything()]);
+  });
+
+  test('boottimeNs - is the clock of /proc/uptime and moves on', () => {
+    const uptimeS = Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0]);
+    const now = boottimeNs();
+    expect(Number(now) / 1e9).toBeGreaterThan(uptimeS - 1);
+    expect(Number(now) / 1e9).toBeLessThan(uptimeS + 10);
+    expect(boottimeNs()).toBeGreaterThan(now);
+  });
+
+  test('cgroupId - is the inode number of a cgroup2 directory, and an error elsewhere', async () => {
+    const mountPoint = `${dir.path}/cgroup`;
+    mkdirSync(mountPoint);
+    expect(await resultOf('loading', 'cgroup', { args: [mountPoint] })).toEqual({ isInode: true, differs: true });
+    expect(() => cgroupId('/nonexistent')).toThrow(expect.objectContaining({ code: 'SYSTEM', errnoName: 'ENOENT' }));
+    expect(() => cgroupId('/tmp')).toThrow(expect.objectContaining({ code: 'SYSTEM', errnoName: 'EINVAL' }));
+  });
+
+  test('bpffs - mounts on a directory, in mounts of its own', async () => {
+    const mountPoint = `${dir.path}/bpffs`;
+    mkdirSync(mountPoint);
+    expect(await resultOf('loading', 'mount', { args: [mountPoint] })).toEqual([false, true]);
+    expect(isBpffs(mountPoint)).toBe(false);
+    expect(() => mountBpffs('/nonexistent')).toThrow(expect.objectContaining({ code: 'SYSTEM', errnoName: 'ENOENT' }));
+  });
+});
