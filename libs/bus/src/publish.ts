@@ -274,6 +274,8 @@ export class FramePublisher {
 export type Once = { outcome: 'stored'; sequence: number } | { outcome: 'exists'; sequence?: number };
 
 export interface PublishOnceOptions extends PublishOptions {
+  /** Stored only while this is the newest sequence of the whole stream. When it is not, the outcome is `exists` without a sequence. */
+  lastSequence?: number;
   /** Ends the retries; then the last error is thrown. */
   signal?: AbortSignal;
   /** How long it is tried while the bus is away or silent. Default 30,000. */
@@ -295,6 +297,7 @@ export async function publishOnce(
 ): Promise<Once> {
   const headers = headersOf(options);
   headers.set('Nats-Expected-Last-Subject-Sequence', '0');
+  if (options.lastSequence !== undefined) headers.set('Nats-Expected-Last-Sequence', String(options.lastSequence));
   const endMs = Date.now() + (options.deadlineMs ?? 30_000);
   for (let attempt = 0; ; attempt += 1) {
     options.signal?.throwIfAborted();
