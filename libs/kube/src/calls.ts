@@ -215,8 +215,13 @@ export function deleteNetworkPolicy(
 }
 
 /** One object of any kind by its path; null when there is none. */
-export function getObject<T = KubeObject>(client: KubeApi, path: string, options: CallOptions = {}): Promise<T | null> {
-  return orNull(client.request<T>({ path, ...timing(options) }));
+export function getObject<T = KubeObject>(
+  client: KubeApi,
+  path: string,
+  options: CallOptions & { accept?: string } = {},
+): Promise<T | null> {
+  const accept = options.accept === undefined ? {} : { accept: options.accept };
+  return orNull(client.request<T>({ path, ...accept, ...timing(options) }));
 }
 
 /** A whole collection, page by page. @throws KubeError KUBE_GONE when the pages took too long; ask again */

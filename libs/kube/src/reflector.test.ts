@@ -149,14 +149,18 @@ describe('reflector - whatever the server does', () => {
     const model = new ModelCollection();
     model.watchFaults = Array.from({ length: 1000 }, () => ({ kind: 'gone' as const }));
     const stop = new AbortController();
-    const backoff = { baseMs: 40, maxMs: 1000 };
+    const backoff = { baseMs: 20, maxMs: 1000 };
     const reflector = new Reflector({ client: model, path: '/x', select: () => 1, backoff, random: () => 0 });
+    const startedAtMs = performance.now();
     const running = reflector.run(stop.signal);
-    await new Promise((resolve) => setTimeout(resolve, 250));
+    await settles(
+      () => reflector.stats.gone >= 5,
+      () => true,
+    );
     stop.abort();
     await running;
-    expect(reflector.stats.gone).toBeLessThan(6);
-    expect(reflector.stats.gone).toBeGreaterThan(1);
+    // Nothing after the first; then half of 40, 80 and 160 ms.
+    expect(performance.now() - startedAtMs).toBeGreaterThan(20 + 40 + 80);
   });
 
   test('reflector - an expired continue token leads to a list in one piece', async () => {

@@ -84,7 +84,7 @@ export async function runService<S extends z.ZodObject>(options: ServiceOptions<
 
 async function runWith<S extends z.ZodObject>(options: ServiceOptions<S>, io: ServiceIo): Promise<number> {
   const version = process.env.BAILIFF_VERSION ?? '0.0.0-dev';
-  const schema = options.schema.extend(frameShape).strict() as unknown as S;
+  const schema = options.schema.safeExtend(frameShape).strict() as unknown as S;
   try {
     const booleans = leavesOf(schema).map((leaf) => [leaf.path, { boolean: leaf.kind === 'boolean' }] as const);
     const flags = parseFlags(options.argv, new Map(booleans));

@@ -1,0 +1,149 @@
+/**
+ * The cluster as ipam-sync knows it: records of pods and nodes, which node has which pods, and who claims which address. Every
+ * change names the snapshots it touches. No I/O.
+ *
+ * One address, several claimants: on one node the youngest pod has it, whatever arrives later of the others; an older one on another
+ * node loses it only when it is terminating, because two nodes that both hold a living pod by that address are a fault of the
+ * cluster's address management, and cutting one of them off would turn that fault (or a kubelet that lies) into an outage.
+ */
+import { CLUSTER_KEY } from '@bailiff/schemas';
+import { type NodeRecord, type PodRecord, sameRecord } from './records.ts';
+
+interface Held {
+  record: PodRecord;
+  /** Lowest revision seen of it: orders pods that were made within one second. */
+  firstRevision: number;
+}
+
+/** Node names whose snapshots are to be written anew; `_cluster` for the cluster's. */
+export type Touched = ReadonlySet<string>;
+const NONE: Touched = new Set();
+
+export class ClusterState {
+  #pods = new Map<string, Held>();
+  #byNode = new Map<string, Set<string>>();
+  #nodes = new Map<string, NodeRecord>();
+  #claims = new Map<string, string[]>();
+
+  get podCount(): number {
+    return this.#pods.size;
+  }
+  get nodeCount(): number {
+    return this.#nodes.size;
+  }
+  /** Addresses with more than one claimant. */
+  get contestedAddresses(): number {
+    let count = 0;
+    for (const claimants of this.#claims.values()) if (claimants.length > 1) count += 1;
+    return count;
+  }
+
+  putPod(record: PodRecord): Touched {
+    const before = this.#pods.get(record.uid);
+    const firstRevision = Math.min(before?.firstRevision ?? record.revision, record.revision);
+    this.#pods.set(record.uid, { record, firstRevision });
+    if (before && sameRecord(before.record, record)) return NONE;
+    const touched = new Set([record.nodeName]);
+    if (before) this.#unlink(before.record, touched);
+    const pods = this.#byNode.get(record.nodeName);
+    if (pods) pods.add(record.uid);
+    else this.#byNode.set(record.nodeName, new Set([record.uid]));
+    for (const address of record.addresses) {
+      const claimants = this.#claims.get(address) ?? [];
+      this.#claims.set(address, [...claimants, record.uid]);
+      this.#touchClaimants(claimants, touched);
+    }
+    return touched;
+  }
+
+  removePod(uid: string): Touched {
+    const held = this.#pods.get(uid);
+    if (!held) return NONE;
+    this.#pods.delete(uid);
+    const touched = new Set<string>();
+    this.#unlink(held.record, touched);
+    return touched;
+  }
+
+  putNode(record: NodeRecord): Touched {
+    const before = this.#nodes.get(record.name);
+    this.#nodes.set(record.name, record);
+    if (before && sameRecord(before, record)) return NONE;
+    return new Set(before ? [CLUSTER_KEY] : [CLUSTER_KEY, record.name]);
+  }
+
+  removeNode(name: string): Touched {
+    return this.#nodes.delete(name) ? new Set([CLUSTER_KEY, name]) : NONE;
+  }
+
+  /** All nodes that have an object or pods. */
+  nodeNames(): string[] {
+    return [...new Set([...this.#nodes.keys(), ...this.#byNode.keys()])];
+  }
+  nodes(): NodeRecord[] {
+    return [...this.#nodes.values()];
+  }
+  /** Pods of a node; null when neither the node nor a pod on it exists. */
+  podsOf(nodeName: string): PodRecord[] | null {
+    const uids = this.#byNode.get(nodeName);
+    if (!uids) return this.#nodes.has(nodeName) ? [] : null;
+    return [...uids].map((uid) => (this.#pods.get(uid) as Held).record);
+  }
+  /** Nodes with pods that ask for prefixes: they are touched when the administrator's key changes. */
+  nodesAsking(): Touched {
+    const names = new Set<string>();
+    for (const { record } of this.#pods.values()) if (record.prefixes.prefixes.length > 0) names.add(record.nodeName);
+    return names;
+  }
+  /** Nodes with pods of a controller: they are touched when its own owner becomes known. */
+  nodesOwnedBy(uid: string): Touched {
+    const names = new Set<string>();
+    for (const { record } of this.#pods.values()) if (record.owner?.uid === uid) names.add(record.nodeName);
+    return names;
+  }
+  /** Prefixes asked for that are no CIDR or over the bound, in all. */
+  get refusedPrefixes(): number {
+    let count = 0;
+    for (const { record } of this.#pods.values()) count += record.prefixes.refused;
+    return count;
+  }
+
+  /** Whether a pod may have an address that it claims. */
+  holds(uid: string, address: string): boolean {
+    const own = this.#pods.get(uid);
+    if (!own) return false;
+    return !(this.#claims.get(address) ?? []).some((other) => {
+      const rival = this.#pods.get(other);
+      if (!rival || other === uid || !isYounger(rival, own)) return false;
+      return rival.record.nodeName === own.record.nodeName || own.record.terminating;
+    });
+  }
+
+  #unlink(record: PodRecord, touched: Set<string>): void {
+    touched.add(record.nodeName);
+    const pods = this.#byNode.get(record.nodeName);
+    pods?.delete(record.uid);
+    if (pods?.size === 0) this.#byNode.delete(record.nodeName);
+    for (const address of record.addresses) {
+      const rest = (this.#claims.get(address) ?? []).filter((uid) => uid !== record.uid);
+      if (rest.length === 0) this.#claims.delete(address);
+      else this.#claims.set(address, rest);
+      this.#touchClaimants(rest, touched);
+    }
+  }
+
+  #touchClaimants(uids: readonly string[], touched: Set<string>): void {
+    for (const uid of uids) {
+      const rival = this.#pods.get(uid);
+      if (rival) touched.add(rival.record.nodeName);
+    }
+  }
+}
+
+/** Creation time, then who is not on its way out, then who was seen first, then the UID: never the time of the last message. */
+function isYounger(a: Held, b: Held): boolean {
+  if (a.record.createdAt !== b.record.createdAt) return a.record.createdAt > b.record.createdAt;
+  if (a.record.terminating !== b.record.terminating) return b.record.terminating;
+  if (a.firstRevision !== b.firstRevision) return a.firstRevision > b.firstRevision;
+  return a.record.uid > b.record.uid;
+}

@@ -1,0 +1,253 @@
+/**
+ * Kubernetes → `bailiff_pods`: informers on pods and nodes feed the cluster's state, every change marks the snapshots that it touches,
+ * and the leader's writer brings those to the plan. Standbys run everything but the writer, so a failover costs no list.
+ *
+ * Place in the path: the collectors read what is written here to confirm what they learned on the node. Invariants: nothing is written
+ * before pods, nodes and the administrator's permits have been read completely, because a partial picture would take identities
+ * away; and nothing by a process that does not lead.
+ */
+
+import { randomUUID } from 'node:crypto';
+import { hostname } from 'node:os';
+import { type Bus, BusError, connectBus, decodeToken, encodeToken, openBucket } from '@bailiff/bus';
+import {
+  type KubeApi,
+  type KubeError,
+  LeaderElector,
+  loadKube,
+  type Node,
+  type Pod,
+  pause,
+  Reflector,
+} from '@bailiff/kube';
+import { CLUSTER_KEY } from '@bailiff/schemas';
+import { busOptionsOf, type ServiceContext } from '@bailiff/service';
+import { ClusterState, type Touched } from './cluster-state.ts';
+import type { IpamSyncConfig } from './config.ts';
+import { type Metrics, makeMetrics } from './metrics.ts';
+import { OwnerResolver } from './owners.ts';
+import { PermitsFeed } from './permits-feed.ts';
+import { planCluster, planNode } from './plan.ts';
+import { type NodeRecord, nodeRecord, type PodRecord, podRecord } from './records.ts';
+import { type Snapshot, SnapshotWriter, type WriterStats } from './writer.ts';
+
+const PODS_BUCKET = 'bailiff_pods';
+const CONFIG_BUCKET = 'bailiff_config';
+/** Owners are awaited this long before the first write of a term, so that chains do not grow longer a moment after. */
+const OWNERS_WAIT_MS = 5_000;
+/** A leader without the bus for this long hands the lease over. */
+const BUS_GRACE_MS = 10_000;
+
+export class IpamSync {
+  readonly state = new ClusterState();
+  readonly pods: Reflector<PodRecord>;
+  readonly nodes: Reflector<NodeRecord>;
+  readonly permits: PermitsFeed;
+  readonly owners: OwnerResolver;
+  readonly elector: LeaderElector;
+  readonly writes: WriterStats = { writes: 0, deletes: 0, conflicts: 0, failures: 0, tooLarge: 0 };
+  writer: SnapshotWriter | null = null;
+  #ctx: ServiceContext<IpamSyncConfig>;
+  #bus: Bus;
+  #metrics: Metrics;
+  #busLostAtMs: number | null = null;
+  #term: Promise<void> = Promise.resolve();
+
+  constructor(ctx: ServiceContext<IpamSyncConfig>, client: KubeApi, bus: Bus) {
+    const { config, signal } = ctx;
+    this.#ctx = ctx;
+    this.#bus = bus;
+    this.#metrics = makeMetrics(ctx.metrics, this);
+    const informer = { client, pageLimit: config.pageLimit, inactivityMs: config.inactivityMs };
+    const onError = (resource: string) => (error: KubeError) =>
+      this.#metrics.kubeErrors.labels(resource, error.code).inc();
+    this.pods = new Reflector<PodRecord>({
+      ...informer,
+      path: '/api/v1/pods',
+      select: (object) => podRecord(object as Pod),
+      onAdd: (pod) => this.#podChanged(pod),
+      onUpdate: (pod) => this.#podChanged(pod),
+      onDelete: (pod) => this.#mark(this.state.removePod(pod.uid)),
+      onError: onError('pods'),
+    });
+    this.nodes = new Reflector<NodeRecord>({
+      ...informer,
+      path: '/api/v1/nodes',
+      select: (object) => nodeRecord(object as Node),
+      onAdd: (node) => this.#mark(this.state.putNode(node)),
+      onUpdate: (node) => this.#mark(this.state.putNode(node)),
+      onDelete: (node) => this.#mark(this.state.removeNode(node.name)),
+      onError: onError('nodes'),
+    });
+    this.permits = new PermitsFeed(openBucket(bus, CONFIG_BUCKET), () => this.#permitsChanged());
+    this.owners = new OwnerResolver({
+      client,
+      signal,
+      inUse: () => new Set(this.pods.values().flatMap((pod) => (pod.owner ? [pod.owner.uid] : []))),
+      onResolved: (uid) => this.#ownerResolved(uid),
+    });
+    this.elector = new LeaderElector({
+      client,
+      namespace: config.leaseNamespace,
+      name: config.leaseName,
+      identity: `${hostname()}_${randomUUID()}`,
+      timing: { durationMs: config.leaseDurationMs, renewDeadlineMs: config.renewDeadlineMs, retryMs: config.retryMs },
+      eligible: () => this.#eligible(),
+      onLeading: (term) => this.#lead(term),
+      onError: onError('lease'),
+    });
+  }
+
+  /** Whether everything has been read that a plan stands on. */
+  get informed(): boolean {
+    return this.pods.synced && this.nodes.synced && this.permits.synced;
+  }
+  get isLeader(): boolean {
+    return this.#ctx.config.leaderElection ? this.elector.isLeader : !this.#ctx.signal.aborted;
+  }
+
+  /** Runs until the context's signal aborts. */
+  async run(): Promise<void> {
+    const { config, signal } = this.#ctx;
+    this.#bus.statusListeners.add((status) => {
+      if (status.type === 'connected') this.#busLostAtMs = null;
+      else if (status.type === 'disconnected') this.#busLostAtMs ??= performance.now();
+    });
+    this.#addChecks();
+    if (!config.leaderElection) this.#lead(signal);
+    await Promise.all([
+      this.pods.run(signal),
+      this.nodes.run(signal),
+      this.#retrying(() => this.permits.run(signal), signal),
+      config.leaderElection ? this.elector.run(signal) : undefined,
+    ]);
+  }
+
+  /** After the signal: waits for the last write, then hands the lease over. */
+  async stop(): Promise<void> {
+    await this.#term;
+    if (this.#ctx.config.leaderElection) await this.elector.release();
+  }
+
+  #plan(key: string): Snapshot | null {
+    const input = {
+      state: this.state,
+      permits: this.permits.permits,
+      ownerOf: (uid: string) => this.owners.lookup(uid),
+    };
+    return key === CLUSTER_KEY ? planCluster(this.state) : planNode(decodeToken(key), input);
+  }
+
+  #lead(term: AbortSignal): void {
+    const { log, signal } = this.#ctx;
+    log.info({ holder: this.elector.holder }, 'leading');
+    // A term begins when the one before has written its last.
+    this.#term = this.#term.then(() => this.#serve(AbortSignal.any([term, signal])));
+    this.#term.catch((error) => this.#ctx.fail(error as Error));
+    term.addEventListener('abort', () => log.info('no longer leading'), { once: true });
+  }
+
+  async #serve(term: AbortSignal): Promise<void> {
+    while (!this.informed && !term.aborted) await pause(10, term);
+    await Promise.race([this.owners.whenIdle(), pause(OWNERS_WAIT_MS, term)]);
+    await this.#retrying(async () => {
+      this.writer = new SnapshotWriter(
+        {
+          bucket: openBucket(this.#bus, PODS_BUCKET),
+          plan: (key) => this.#plan(key),
+          keys: () => [CLUSTER_KEY, ...this.state.nodeNames().map(encodeToken)],
+          isLeader: () => this.isLeader,
+          confirmLeader: async () => !this.#ctx.config.leaderElection || (await this.elector.confirm()),
+          coalesceMs: this.#ctx.config.coalesceMs,
+          onWritten: (latencyMs) => this.#metrics.writeSeconds.observe(latencyMs / 1000),
+        },
+        this.writes,
+      );
+      await this.writer.run(term);
+    }, term);
+    this.writer = null;
+  }
+
+  /** Runs it again after the bus refused or went; until the signal aborts. */
+  async #retrying(run: () => Promise<void>, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        await run();
+      } catch (error) {
+        if (signal.aborted) return;
+        if (!(error instanceof BusError)) throw error;
+        this.#metrics.busErrors.labels(error.code).inc();
+        await pause(1_000, signal);
+      }
+    }
+  }
+
+  #podChanged(pod: PodRecord): void {
+    if (this.#ctx.config.resolveOwners) this.owners.want(pod.owner, pod.namespace);
+    this.#mark(this.state.putPod(pod));
+  }
+  #permitsChanged(): void {
+    const { refusal } = this.permits;
+    if (refusal !== '') this.#ctx.log.warn({ refusal }, 'configuration refused, the last good one stays');
+    this.#mark(this.state.nodesAsking());
+  }
+  #ownerResolved(uid: string): void {
+    if (this.writer !== null) this.#mark(this.state.nodesOwnedBy(uid));
+  }
+  #mark(touched: Touched): void {
+    if (touched.size === 0 || this.writer === null) return;
+    this.writer.mark([...touched].map((name) => (name === CLUSTER_KEY ? CLUSTER_KEY : encodeToken(name))));
+  }
+
+  #eligible(): boolean {
+    if (!this.informed) return false;
+    return this.#busLostAtMs === null || performance.now() - this.#busLostAtMs < BUS_GRACE_MS;
+  }
+
+  #addChecks(): void {
+    const { health, config } = this.#ctx;
+    const fresh = (informer: Reflector<unknown>) => () => {
+      if (!informer.synced) return 'not listed yet';
+      return informer.silentMs < 2 * config.inactivityMs || `silent for ${Math.round(informer.silentMs)} ms`;
+    };
+    health.ready('bus', () => this.#bus.connected || 'not connected');
+    health.ready('pods', fresh(this.pods));
+    health.ready('nodes', fresh(this.nodes));
+    health.ready('permits', () => this.permits.synced || 'not read yet');
+    if (!config.leaderElection) return;
+    health.ready('lease', () => this.elector.silentMs < 3 * config.leaseDurationMs || 'lease not reached');
+  }
+}
+
+/** Brings it up within the process frame. */
+export async function start(ctx: ServiceContext<IpamSyncConfig>): Promise<void> {
+  const { config, signal } = ctx;
+  const { kubeconfig, kubeContext: context } = config;
+  const client = loadKube({ kubeconfig, context, userAgent: `bailiff-ipam-sync/${ctx.version}` });
+  ctx.onStop('kubernetes', () => client.close());
+  const bus = await connectWhenever(ctx);
+  if (bus === null) return;
+  ctx.onStop('bus', () => bus.drain());
+  const sync = new IpamSync(ctx, client, bus);
+  ctx.onStop('ipam-sync', () => sync.stop());
+  sync.run().catch((error) => signal.aborted || ctx.fail(error as Error));
+}
+
+/** Connects; a bus that is not up yet is waited for, one that refuses us is not. null when the process is to stop. */
+async function connectWhenever(ctx: ServiceContext<IpamSyncConfig>): Promise<Bus | null> {
+  const options = { ...busOptionsOf(ctx.config), name: 'ipam-sync', signal: ctx.signal };
+  let told = false;
+  while (!ctx.signal.aborted) {
+    try {
+      return await connectBus(options);
+    } catch (error) {
+      if (ctx.signal.aborted) return null;
+      if (!(error instanceof BusError) || (error.code !== 'BUS_UNREACHABLE' && error.code !== 'BUS_TIMEOUT'))
+        throw error;
+      if (!told) ctx.log.warn({ err: error }, 'waiting for the bus');
+      told = true;
+      await pause(1_000, ctx.signal);
+    }
+  }
+  return null;
+}

@@ -1,0 +1,16 @@
+/** Entry point of ipam-sync. */
+import { runService } from '@bailiff/service';
+import { configSchema } from './config.ts';
+import { start } from './ipam-sync.ts';
+
+export function run(argv: readonly string[]): Promise<number> {
+  return runService({
+    name: 'ipam-sync',
+    argv,
+    schema: configSchema,
+    description: 'keeps the identities of all pods, by node, on the bus',
+    start,
+  });
+}
+
+process.exitCode = await run(process.argv.slice(2));

@@ -1,0 +1,196 @@
+import { clusterSnapshot, MAX_SNAPSHOT_BYTES, nodeSnapshot } from '@bailiff/schemas';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { ClusterState } from './cluster-state.ts';
+import { NO_PERMITS, permitsOf } from './grants.ts';
+import { digestOf, encodeSnapshot, nextRevision, type PlanInput, planCluster, planNode } from './plan.ts';
+import type { PodRecord } from './records.ts';
+
+const record = (uid: string, change: Partial<PodRecord> = {}): PodRecord => ({
+  uid,
+  namespace: 'shop',
+  name: uid,
+  nodeName: 'n1',
+  labels: {},
+  serviceAccount: 'default',
+  owner: null,
+  addresses: [],
+  hostNetwork: false,
+  containers: [],
+  prefixes: { prefixes: [], refused: 0 },
+  probePorts: [],
+  createdAt: '2026-11-24T10:00:00Z',
+  terminating: false,
+  revision: 1,
+  ...change,
+});
+const later = '2026-11-24T10:00:01Z';
+const input = (state: ClusterState, change: Partial<PlanInput> = {}): PlanInput => ({
+  state,
+  permits: NO_PERMITS,
+  ownerOf: () => undefined,
+  ...change,
+});
+const addressesOn = (state: ClusterState, node: string) =>
+  Object.fromEntries(
+    (planNode(node, input(state))?.pods ?? []).map((pod) => [pod.uid, pod.interfaces.flatMap((i) => i.addresses)]),
+  );
+
+describe('plan - a node', () => {
+  test('plan - a pod without an address yet is told at once, without an interface', () => {
+    const state = new ClusterState();
+    expect(planNode('n1', input(state))).toBeNull();
+    expect([...state.putPod(record('a'))]).toEqual(['n1']);
+    const snapshot = nodeSnapshot.parse({ ...planNode('n1', input(state)), revision: 1 });
+    expect(snapshot.pods).toMatchObject([{ uid: 'a', interfaces: [], hostNetwork: false }]);
+    expect([...state.putPod(record('a', { addresses: ['10.1.0.5'], revision: 2 }))]).toEqual(['n1']);
+    expect(planNode('n1', input(state))?.pods).toMatchObject([
+      { interfaces: [{ name: 'eth0', addresses: ['10.1.0.5'], mac: null }], revision: 2 },
+    ]);
+  });
+  test('plan - a node without pods has an empty snapshot, one that is gone has none', () => {
+    const state = new ClusterState();
+    state.putNode({ name: 'n1', addresses: [], podCidrs: [] });
+    expect(planNode('n1', input(state))).toEqual({ nodeName: 'n1', pods: [] });
+    state.putPod(record('a'));
+    expect([...state.removeNode('n1')]).toEqual(['_cluster', 'n1']);
+    expect(planNode('n1', input(state))?.pods).toHaveLength(1);
+    expect([...state.removePod('a')]).toEqual(['n1']);
+    expect(planNode('n1', input(state))).toBeNull();
+  });
+  test('plan - prefixes need both keys', () => {
+    const state = new ClusterState();
+    state.putPod(record('a', { prefixes: { prefixes: ['10.2.0.0/16'], refused: 1 } }));
+    expect(planNode('n1', input(state))?.pods[0]?.allowedPrefixes).toEqual([]);
+    const permits = permitsOf([{ namespace: 'shop', prefixes: ['10.0.0.0/8'] }]);
+    expect(planNode('n1', input(state, { permits }))?.pods[0]?.allowedPrefixes).toEqual(['10.2.0.0/16']);
+    expect([...state.nodesAsking()]).toEqual(['n1']);
+    expect(state.refusedPrefixes).toBe(1);
+  });
+  test('plan - the owner chain grows as owners become known, and is bounded', () => {
+    const state = new ClusterState();
+    const owner = { kind: 'ReplicaSet', name: 'rs', uid: 'rs' };
+    const above = { kind: 'Deployment', name: 'web', uid: 'web' };
+    state.putPod(record('a', { owner }));
+    expect(planNode('n1', input(state))?.pods[0]?.owners).toEqual([owner]);
+    const ownerOf = (uid: string) => (uid === 'rs' ? above : null);
+    expect(planNode('n1', input(state, { ownerOf }))?.pods[0]?.owners).toEqual([owner, above]);
+    expect(planNode('n1', input(state, { ownerOf: () => owner }))?.pods[0]?.owners).toHaveLength(4);
+    expect([...state.nodesOwnedBy('rs')]).toEqual(['n1']);
+  });
+  test('plan - the cluster: nodes in order, with addresses and CIDRs', () => {
+    const state = new ClusterState();
+    expect([...state.putNode({ name: 'b', addresses: ['192.0.2.2'], podCidrs: [] })]).toEqual(['_cluster', 'b']);
+    state.putNode({ name: 'a', addresses: ['192.0.2.1'], podCidrs: ['10.1.0.0/24'] });
+    expect(clusterSnapshot.parse({ ...planCluster(state), revision: 1 }).nodes.map(({ name }) => name)).toEqual([
+      'a',
+      'b',
+    ]);
+    expect([...state.putNode({ name: 'b', addresses: ['192.0.2.2'], podCidrs: [] })]).toEqual([]);
+    expect([...state.putNode({ name: 'b', addresses: ['192.0.2.3'], podCidrs: [] })]).toEqual(['_cluster']);
+  });
+});
+
+describe('plan - one address, several pods', () => {
+  const old = record('old', { addresses: ['10.1.0.5', 'fd00::5'] });
+  test('plan - the younger pod has it, and a late message of the older changes nothing', () => {
+    const state = new ClusterState();
+    state.putPod(old);
+    expect([...state.putPod(record('young', { addresses: ['10.1.0.5'], createdAt: later, revision: 7 }))]).toEqual([
+      'n1',
+    ]);
+    const expected = { old: ['fd00::5'], young: ['10.1.0.5'] };
+    expect(addressesOn(state, 'n1')).toEqual(expected);
+    state.putPod({ ...old, revision: 99, labels: { late: 'yes' } });
+    expect(addressesOn(state, 'n1')).toEqual(expected);
+    state.putPod(record('young', { addresses: ['10.1.0.5'], createdAt: later, revision: 100, terminating: true }));
+    expect(addressesOn(state, 'n1')).toEqual(expected);
+    expect(state.contestedAddresses).toBe(1);
+    expect([...state.removePod('young')]).toEqual(['n1']);
+    expect(addressesOn(state, 'n1')).toEqual({ old: ['10.1.0.5', 'fd00::5'] });
+    expect(state.contestedAddresses).toBe(0);
+  });
+  test('plan - made in the same second: who was seen first is the older, whatever it says later', () => {
+    const state = new ClusterState();
+    state.putPod(record('z-first', { addresses: ['10.1.0.5'], revision: 3 }));
+    state.putPod(record('a-second', { addresses: ['10.1.0.5'], revision: 5 }));
+    state.putPod(record('z-first', { addresses: ['10.1.0.5'], revision: 9, labels: { late: 'yes' } }));
+    expect(addressesOn(state, 'n1')).toEqual({ 'z-first': [], 'a-second': ['10.1.0.5'] });
+  });
+  test('plan - on another node a living pod keeps it, a terminating one does not', () => {
+    const state = new ClusterState();
+    state.putPod(old);
+    state.putPod(record('young', { nodeName: 'n2', addresses: ['10.1.0.5'], createdAt: later }));
+    expect(addressesOn(state, 'n1')).toEqual({ old: ['10.1.0.5', 'fd00::5'] });
+    expect(addressesOn(state, 'n2')).toEqual({ young: ['10.1.0.5'] });
+    state.putPod({ ...old, terminating: true });
+    expect(addressesOn(state, 'n1')).toEqual({ old: ['fd00::5'] });
+    expect([...state.removePod('young')].sort()).toEqual(['n1', 'n2']);
+    expect(addressesOn(state, 'n1')).toEqual({ old: ['10.1.0.5', 'fd00::5'] });
+  });
+});
+
+test('plan - any order of changes gives the plan of the final pods, and every change names what it touched', () => {
+  const uid = fc.constantFrom('a', 'b', 'c', 'd', 'e');
+  const change = fc.record({
+    uid,
+    gone: fc.boolean(),
+    nodeName: fc.constantFrom('n1', 'n2'),
+    addresses: fc.uniqueArray(fc.constantFrom('10.0.0.1', '10.0.0.2', '10.0.0.3'), { maxLength: 2 }),
+    terminating: fc.boolean(),
+  });
+  fc.assert(
+    fc.property(fc.array(change, { maxLength: 30 }), (changes) => {
+      const state = new ClusterState();
+      const final = new Map<string, PodRecord>();
+      let written: Record<string, string> = {};
+      const digests = (s: ClusterState) =>
+        Object.fromEntries(
+          ['n1', 'n2'].map((n) => {
+            const snapshot = planNode(n, input(s));
+            return [n, snapshot ? digestOf(snapshot) : ''];
+          }),
+        );
+      changes.forEach(({ uid: id, gone, ...rest }, index) => {
+        // A pod's node and time of creation never change in its life.
+        const born = `2026-11-24T10:00:0${id.charCodeAt(0) - 97}Z`;
+        const nodeName = final.get(id)?.nodeName ?? rest.nodeName;
+        const next = record(id, { ...rest, nodeName, createdAt: born, revision: index + 1 });
+        const touched = gone ? state.removePod(id) : state.putPod(next);
+        if (gone) final.delete(id);
+        else final.set(id, next);
+        const now = digests(state);
+        for (const node of ['n1', 'n2']) if (!touched.has(node)) expect(now[node]).toBe(written[node] ?? '');
+        written = now;
+      });
+      const fresh = new ClusterState();
+      for (const pod of [...final.values()].sort((a, b) => (a.uid < b.uid ? 1 : -1))) fresh.putPod(pod);
+      expect(digests(state)).toEqual(digests(fresh));
+    }),
+    { numRuns: 300 },
+  );
+});
+
+describe('plan - what is written', () => {
+  test('plan - a digest ignores revisions and nothing else', () => {
+    const state = new ClusterState();
+    const digest = () => digestOf(planNode('n1', input(state))!);
+    state.putPod(record('a', { labels: { revision: '1' } }));
+    const first = digest();
+    state.putPod(record('a', { labels: { revision: '1' }, revision: 9 }));
+    expect(digest()).toBe(first);
+    state.putPod(record('a', { labels: { revision: '2' }, revision: 9 }));
+    expect(digest()).not.toBe(first);
+  });
+  test('plan - revisions grow, also past a bucket that was lost and a clock that steps back', () => {
+    expect(nextRevision(5, 1_000)).toBe(1_000);
+    expect(nextRevision(1_000, 1_000)).toBe(1_001);
+    expect(nextRevision(2_000, 1_000)).toBe(2_001);
+  });
+  test('plan - a snapshot at the limit is put, one byte more is refused', () => {
+    const around = (padding: number) => encodeSnapshot({ nodeName: 'n', pods: [], padding: 'x'.repeat(padding) }, 1);
+    const overhead = around(0).bytes;
+    expect(around(MAX_SNAPSHOT_BYTES - overhead).refused).toBe(false);
+    expect(around(MAX_SNAPSHOT_BYTES - overhead + 1).refused).toBe(true);
+  });
+});

@@ -1,0 +1,86 @@
+/**
+ * State → desired snapshots. Pure: what ought to stand in `bailiff_pods` for a node and for the cluster, in one canonical order, and
+ * whether what stands there already is the same.
+ */
+import { createHash } from 'node:crypto';
+import { type ClusterSnapshot, MAX_SNAPSHOT_BYTES, type NodeSnapshot, type PodIdentity } from '@bailiff/schemas';
+import type { ClusterState } from './cluster-state.ts';
+import { grantedPrefixes, type PrefixPermits } from './grants.ts';
+import type { Owner, PodRecord } from './records.ts';
+
+/** Owners above the pod's own, by the UID of the lower one. */
+export type OwnerLookup = (uid: string) => Owner | null | undefined;
+
+/** A chain is cut here: ReplicaSet, Deployment, and two more for whoever owns Deployments. */
+export const MAX_OWNERS = 4;
+
+export interface PlanInput {
+  state: ClusterState;
+  permits: PrefixPermits;
+  ownerOf: OwnerLookup;
+}
+
+/** Snapshot of a node but for its revision; null when there is no such node (any more) and no pod on it. */
+export function planNode(nodeName: string, input: PlanInput): Omit<NodeSnapshot, 'revision'> | null {
+  const records = input.state.podsOf(nodeName);
+  if (records === null) return null;
+  const pods = records.map((record) => identityOf(record, input)).sort((a, b) => (a.uid < b.uid ? -1 : 1));
+  return { nodeName, pods };
+}
+
+/** The cluster's snapshot but for its revision. */
+export function planCluster(state: ClusterState): Omit<ClusterSnapshot, 'revision'> {
+  return { nodes: state.nodes().sort((a, b) => (a.name < b.name ? -1 : 1)) };
+}
+
+function identityOf(record: PodRecord, { state, permits, ownerOf }: PlanInput): PodIdentity {
+  const addresses = record.addresses.filter((address) => state.holds(record.uid, address));
+  return {
+    uid: record.uid,
+    namespace: record.namespace,
+    name: record.name,
+    labels: record.labels,
+    serviceAccount: record.serviceAccount,
+    owners: ownerChain(record.owner, ownerOf),
+    // No address yet is told as no interface: an interface without addresses would contradict the node's own CNI record.
+    interfaces: addresses.length === 0 ? [] : [{ name: 'eth0', addresses, mac: null }],
+    hostNetwork: record.hostNetwork,
+    containers: record.containers,
+    allowedPrefixes: grantedPrefixes(record.prefixes.prefixes, record.namespace, permits),
+    probePorts: record.probePorts,
+    revision: record.revision,
+    createdAt: record.createdAt,
+  };
+}
+
+function ownerChain(first: Owner | null, ownerOf: OwnerLookup): Owner[] {
+  const chain: Owner[] = [];
+  for (let owner: Owner | null | undefined = first; owner && chain.length < MAX_OWNERS; owner = ownerOf(owner.uid)) {
+    chain.push(owner);
+  }
+  return chain;
+}
+
+/** What a snapshot says, without its revisions: equal digests need no write. */
+export function digestOf(snapshot: Omit<NodeSnapshot, 'revision'> | Omit<ClusterSnapshot, 'revision'>): string {
+  const said =
+    'pods' in snapshot ? { ...snapshot, pods: snapshot.pods.map((pod) => ({ ...pod, revision: 0 })) } : snapshot;
+  return createHash('sha256')
+    .update(JSON.stringify({ ...said, revision: 0 }))
+    .digest('base64');
+}
+
+/**
+ * Revision for the next write of a key: above the last, and above that of a bucket that was lost (the time in milliseconds has
+ * passed every count of writes).
+ */
+export function nextRevision(last: number, nowMs: number): number {
+  return Math.max(last + 1, Math.floor(nowMs));
+}
+
+/** A snapshot as it is put; `refused` when it is above the limit. */
+export function encodeSnapshot(snapshot: object, revision: number): { refused: boolean; bytes: number; json: string } {
+  const json = JSON.stringify({ ...snapshot, revision });
+  const bytes = Buffer.byteLength(json);
+  return { refused: bytes > MAX_SNAPSHOT_BYTES, bytes, json };
+}

@@ -1,0 +1,137 @@
+/**
+ * What is kept of a pod and of a node: a thousandth of a cluster's objects, in one canonical form, so that two records can be
+ * compared. Pure. A pod that is bound to no node, or has ended, gives null and thereby leaves its node's snapshot.
+ */
+import type { Container, Node, OwnerReference, Pod, ProbeHandler } from '@bailiff/kube';
+import type { PodIdentity } from '@bailiff/schemas';
+import { canonicalAddress, canonicalCidr } from './addresses.ts';
+import { PREFIX_ANNOTATION, type PrefixRequest, requestedPrefixes } from './grants.ts';
+
+export type Owner = PodIdentity['owners'][number];
+
+export interface PodRecord {
+  uid: string;
+  namespace: string;
+  name: string;
+  nodeName: string;
+  labels: Record<string, string>;
+  serviceAccount: string;
+  /** The controller, as the pod itself names it. */
+  owner: Owner | null;
+  /** Canonical; none for a host-network pod, whose addresses are the node's and nobody's claim. */
+  addresses: string[];
+  hostNetwork: boolean;
+  containers: PodIdentity['containers'];
+  prefixes: PrefixRequest;
+  probePorts: PodIdentity['probePorts'];
+  createdAt: string;
+  /** Deletion has been asked for; it may still run and send. */
+  terminating: boolean;
+  /** Number of the resourceVersion. */
+  revision: number;
+}
+
+export interface NodeRecord {
+  name: string;
+  addresses: string[];
+  podCidrs: string[];
+}
+
+/** The record of a pod; null when it is bound to no node or has ended. */
+export function podRecord(pod: Pod): PodRecord | null {
+  const { metadata, spec = {}, status = {} } = pod;
+  const ended = status.phase === 'Succeeded' || status.phase === 'Failed';
+  if (!spec.nodeName || ended || !metadata.namespace) return null;
+  const hostNetwork = spec.hostNetwork === true;
+  return {
+    uid: metadata.uid,
+    namespace: metadata.namespace,
+    name: metadata.name,
+    nodeName: spec.nodeName,
+    labels: metadata.labels ?? {},
+    serviceAccount: spec.serviceAccountName ?? 'default',
+    owner: controllerOf(metadata.ownerReferences),
+    addresses: hostNetwork ? [] : podAddresses(status),
+    hostNetwork,
+    containers: podContainers(pod),
+    prefixes: requestedPrefixes(metadata.annotations?.[PREFIX_ANNOTATION]),
+    probePorts: probePorts(pod),
+    createdAt: metadata.creationTimestamp ?? '',
+    terminating: metadata.deletionTimestamp !== undefined,
+    revision: revisionNumber(metadata.resourceVersion),
+  };
+}
+
+/** The record of a node: where tunnels towards it would go, and whose pods are whose. */
+export function nodeRecord(node: Node): NodeRecord {
+  const { metadata, spec = {}, status = {} } = node;
+  const reachable = (status.addresses ?? []).filter(({ type }) => type === 'InternalIP' || type === 'ExternalIP');
+  const cidrs = spec.podCIDRs ?? (spec.podCIDR ? [spec.podCIDR] : []);
+  return {
+    name: metadata.name,
+    addresses: unique(reachable.map(({ address }) => canonicalAddress(address))),
+    podCidrs: unique(cidrs.map(canonicalCidr)),
+  };
+}
+
+/** True when nothing differs but the revision, which changes with every heartbeat of a kubelet. */
+export function sameRecord<T extends PodRecord | NodeRecord>(a: T, b: T): boolean {
+  return JSON.stringify({ ...a, revision: 0 }) === JSON.stringify({ ...b, revision: 0 });
+}
+
+/** Controller among the owners; the API server admits one at most. */
+export function controllerOf(owners: readonly OwnerReference[] | undefined): Owner | null {
+  const controller = owners?.find((owner) => owner.controller === true);
+  return controller ? { kind: controller.kind, name: controller.name, uid: controller.uid } : null;
+}
+
+function podAddresses(status: NonNullable<Pod['status']>): string[] {
+  const all = status.podIPs?.map(({ ip }) => ip) ?? (status.podIP ? [status.podIP] : []);
+  return unique(all.map(canonicalAddress));
+}
+
+/** All that can run in the pod, in the order of the spec, with the runtime's id (without its scheme) as soon as there is one. */
+function podContainers({ spec = {}, status = {} }: Pod): PodIdentity['containers'] {
+  const statuses = [
+    ...(status.containerStatuses ?? []),
+    ...(status.initContainerStatuses ?? []),
+    ...(status.ephemeralContainerStatuses ?? []),
+  ];
+  const ids = new Map(
+    statuses.map(({ name, containerID }) => [name, (containerID ?? '').replace(/^[a-z0-9-]+:\/\//, '')]),
+  );
+  const all = [...(spec.initContainers ?? []), ...(spec.containers ?? []), ...(spec.ephemeralContainers ?? [])];
+  return all.map(({ name }) => ({ name, id: ids.get(name) ?? '' }));
+}
+
+/** Ports that the kubelet probes, named ones resolved; each once, in order. */
+function probePorts({ spec = {} }: Pod): PodIdentity['probePorts'] {
+  // Of the init containers only sidecars have probes.
+  const all = [...(spec.containers ?? []), ...(spec.initContainers ?? [])];
+  const ports = all.flatMap((container) =>
+    [container.livenessProbe, container.readinessProbe, container.startupProbe].map((probe) =>
+      probePort(container, probe),
+    ),
+  );
+  return unique(ports)
+    .sort((a, b) => a - b)
+    .map((port) => ({ port, protocol: 'TCP' as const }));
+}
+
+function probePort(container: Container, probe: ProbeHandler | undefined): number | null {
+  const port = probe?.httpGet?.port ?? probe?.tcpSocket?.port ?? probe?.grpc?.port;
+  if (port === undefined) return null;
+  const named = container.ports?.find(({ name }) => name === port)?.containerPort;
+  // A number may be written as text, which the API server takes as a number when no port has that name.
+  const number = named ?? Number(port);
+  return Number.isInteger(number) && number >= 1 && number <= 65_535 ? number : null;
+}
+
+function revisionNumber(resourceVersion: string): number {
+  const number = Number(resourceVersion);
+  return Number.isSafeInteger(number) && number >= 0 ? number : 0;
+}
+
+function unique<T>(values: readonly (T | null)[]): T[] {
+  return [...new Set(values)].filter((value): value is T => value !== null);
+}
