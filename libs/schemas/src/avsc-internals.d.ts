@@ -17,6 +17,7 @@ declare module 'avsc/lib/utils.js' {
     skipDouble(): void;
     readFixed(length: number): Buffer | undefined;
     skipFixed(length: number): void;
+    readBytes(): Buffer | undefined;
     readString(): string | undefined;
   }
   const utils: { Tap: typeof Tap };

@@ -1,9 +1,8 @@
 /**
  * A reader for avsc that refuses to read past the end.
  *
- * avsc's own Tap reads zeros past the end and lets the caller find out afterwards. A message of twelve bytes can then claim an
- * array of two thousand million records and keep the process busy building them. This one throws at the first read past the
- * end, so work and memory are bounded by the length of the message (each array item of our schemas reads at least one byte).
+ * avsc's own Tap reads zeros past the end and lets the caller find out afterwards; a message of twelve bytes can then keep a process
+ * busy for minutes. This one throws at the first read past the end, so work is bounded by the length of the message.
  * It leans on the shape of avsc 5.7.9, which package.json pins; codec.test.ts holds it.
  */
 import avscUtils from 'avsc/lib/utils.js';
@@ -20,26 +19,50 @@ export class BoundedTap extends avscUtils.Tap {
     this.pos = position;
   }
 
-  /** Written so that NaN, which a length beyond 2^1024 becomes, is past the end too. */
   private need(): void {
-    if (!(this.pos < this.buf.length)) throw new SchemaError('TRUNCATED', 'the message ends before its last field');
+    if (this.pos >= this.buf.length) throw new SchemaError('TRUNCATED', 'the message ends before its last field');
   }
 
   override readLong(): number {
-    const byte = this.buf[this.pos];
-    if (byte === undefined) this.need();
+    const first = this.buf[this.pos];
     // One byte is what most integers and nearly all lengths take.
-    if (byte !== undefined && byte < 0x80) {
+    if (first !== undefined && first < 0x80) {
       this.pos += 1;
-      return (byte >> 1) ^ -(byte & 1);
+      return (first >> 1) ^ -(first & 1);
     }
+    this.needEndOfLong();
     return super.readLong();
   }
+
+  /** A long is at most ten bytes, of which only the last is below 0x80. */
+  private needEndOfLong(): void {
+    for (let length = 1; length <= 10; length += 1) {
+      const byte = this.buf[this.pos + length - 1];
+      if (byte === undefined) throw new SchemaError('TRUNCATED', 'the message ends within a number');
+      if (byte < 0x80) return;
+    }
+    throw new SchemaError('MALFORMED', 'a number of more than ten bytes');
+  }
+
+  /**
+   * Number of items in the next block of an array; 0 at its end. Each takes at least one byte, so more than there are bytes left is
+   * refused before room is made for them.
+   */
+  readCount(): number {
+    let count = this.readLong();
+    if (count < 0) {
+      count = -count;
+      this.skipLong(); // Size of the block in bytes; we skip item by item, so it need not be believed.
+    }
+    if (count > this.buf.length - this.pos) throw new SchemaError('TRUNCATED', 'an array of more items than bytes');
+    return count;
+  }
+
   override readInt(): number {
     return this.readLong();
   }
   override skipLong(): void {
-    this.need();
+    this.needEndOfLong();
     super.skipLong();
   }
   override skipInt(): void {
@@ -78,6 +101,11 @@ export class BoundedTap extends avscUtils.Tap {
   override skipFixed(length: number): void {
     this.need();
     super.skipFixed(length);
+  }
+  override readBytes(): Buffer {
+    const bytes = super.readBytes();
+    if (bytes === undefined) throw new SchemaError('MALFORMED', 'a length below zero');
+    return bytes;
   }
   override readString(): string {
     const text = super.readString();

@@ -5,7 +5,8 @@
  * the start; others come from a lookup (the bus's `bailiff_schemas`), once each, and only if the text has the fingerprint it
  * was asked for. Bounds: MAX_SCHEMAS learned, MAX_SCHEMA_BYTES a text; a failed lookup is not repeated within RETRY_MS.
  */
-import avro from 'avsc';
+import type avro from 'avsc';
+import { boundedType } from './bounded-types.ts';
 import { fingerprintHex } from './canonical.ts';
 import { SchemaError } from './errors.ts';
 import { CURRENT_SCHEMAS, RELEASED_SCHEMAS } from './schemas.gen.ts';
@@ -55,31 +56,10 @@ export const CURRENT: Readonly<Record<MessageName, CurrentType>> = Object.fromEn
   CURRENT_SCHEMAS.map(({ text }) => {
     const schema: unknown = JSON.parse(text);
     const name = shortName(schema) as MessageName;
-    const type = avro.Type.forSchema(schema as avro.Schema, { wrapUnions: 'never' });
+    const type = boundedType(schema);
     return [name, { name, type, fingerprint: fingerprintHex(schema) }];
   }),
 ) as Record<MessageName, CurrentType>;
-
-/** An array or map whose items take no bytes can claim any length for free: no such schema is ours. */
-function refuseFreeItems(schema: unknown): void {
-  if (typeof schema !== 'object' || schema === null) return;
-  const record = schema as Record<string, unknown>;
-  const items = record['type'] === 'array' ? record['items'] : record['type'] === 'map' ? record['values'] : undefined;
-  if (items !== undefined && takesNoBytes(items)) {
-    throw new SchemaError('WRONG_SCHEMA', 'the schema has an array of items without a byte');
-  }
-  Object.values(record).forEach(refuseFreeItems);
-}
-
-function takesNoBytes(schema: unknown): boolean {
-  if (schema === 'null') return true;
-  if (typeof schema !== 'object' || schema === null || Array.isArray(schema)) return false;
-  const record = schema as { type?: unknown; fields?: unknown; size?: unknown };
-  if (record.type === 'fixed') return record.size === 0;
-  if (record.type === 'record')
-    return (record.fields as { type: unknown }[]).every((field) => takesNoBytes(field.type));
-  return takesNoBytes(record.type);
-}
 
 /** Builds the reader of a schema text. @throws SchemaError WRONG_SCHEMA */
 function learn(text: string, expected: string | null): KnownSchema {
@@ -90,15 +70,13 @@ function learn(text: string, expected: string | null): KnownSchema {
     if (expected !== null && fingerprint !== expected) {
       throw new SchemaError('WRONG_SCHEMA', `the text found for ${expected} has fingerprint ${fingerprint}`, expected);
     }
-    refuseFreeItems(schema);
     const name = shortName(schema) as MessageName;
     const current = Object.hasOwn(CURRENT, name) ? CURRENT[name] : undefined;
     if (!current) throw new SchemaError('WRONG_SCHEMA', `"${name}" is none of our messages`, expected);
     if (current.fingerprint === fingerprint) {
       return { name, fingerprint, reader: current.type as unknown as BodyReader };
     }
-    const writer = avro.Type.forSchema(schema as avro.Schema, { wrapUnions: 'never' });
-    return { name, fingerprint, reader: current.type.createResolver(writer) as unknown as BodyReader };
+    return { name, fingerprint, reader: current.type.createResolver(boundedType(schema)) as unknown as BodyReader };
   } catch (cause) {
     if (cause instanceof SchemaError) throw cause;
     throw new SchemaError('WRONG_SCHEMA', `cannot be read: ${(cause as Error).message}`, expected, { cause });

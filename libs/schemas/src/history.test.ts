@@ -1,0 +1,54 @@
+/**
+ * Every released version is read by this build, and this build is read by every released version: fields are only added or removed
+ * with a default, enums only change with a default, names stay.
+ */
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import avro from 'avsc';
+import { expect, test } from 'vitest';
+import { decode } from './codec.ts';
+import { ROOT, readCurrent, readHistory, releasedVersions, SCHEMA_FILES } from './generate/files.ts';
+import { sampleFrame, sampleResponse, sampleVerdict } from './testing.ts';
+
+const typeOf = (schema: unknown) => avro.Type.forSchema(schema as avro.Schema, { wrapUnions: 'never' });
+const current = new Map(SCHEMA_FILES.map((file, index) => [file as string, readCurrent()[index]]));
+const history = readHistory();
+const SAMPLES: Record<string, object> = {
+  'violation-frame.avsc': sampleFrame(),
+  'verdict.avsc': sampleVerdict(),
+  'response.avsc': sampleResponse(),
+};
+
+test('history - the version of package.json is released at most once, and a release has every schema', () => {
+  const versions = releasedVersions();
+  expect(new Set(versions).size).toBe(versions.length);
+  for (const version of versions) {
+    const files = history.filter((schema) => schema.version === version).map(({ file }) => file);
+    expect(files).toEqual([...SCHEMA_FILES].sort());
+  }
+});
+
+test.each(history)('history - $version $file is read by this build', ({ file, schema }) => {
+  const reader = typeOf(current.get(file));
+  const writer = typeOf(schema);
+  const message = writer.toBuffer(SAMPLES[file] as object);
+  expect(reader.fromBuffer(message, reader.createResolver(writer))).toEqual(SAMPLES[file]);
+});
+
+test.each(history)('history - $version $file reads what this build writes', ({ file, schema }) => {
+  const reader = typeOf(schema);
+  const writer = typeOf(current.get(file));
+  const message = writer.toBuffer(SAMPLES[file] as object);
+  expect(() => reader.fromBuffer(message, reader.createResolver(writer))).not.toThrow();
+});
+
+test.each(releasedVersions())('history - messages that %s wrote are still read', (version) => {
+  const recorded = JSON.parse(readFileSync(path.join(ROOT, 'history', version, 'messages.json'), 'utf8')) as Record<
+    string,
+    string
+  >;
+  expect(Object.keys(recorded).sort()).toEqual(['Response', 'Verdict', 'ViolationFrame']);
+  for (const [name, base64] of Object.entries(recorded)) {
+    expect(decode(Buffer.from(base64, 'base64')).name).toBe(name);
+  }
+});

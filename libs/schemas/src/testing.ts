@@ -1,0 +1,135 @@
+/** One of each message with every field set, for tests; a part may be replaced. */
+import type { Response, Verdict, Violation, ViolationFrame } from './types.gen.ts';
+
+export const SAMPLE_TIME_MICROS = 1_790_000_000_123_456;
+
+export function sampleViolation(part: Partial<Violation> = {}): Violation {
+  return {
+    kind: 'spoof',
+    vector: 'ipv4-source',
+    action: 'drop',
+    state: 'programmed',
+    counterEpoch: '7d3a9c52-0b1f-4a62-8a2e-0d3f5b0c9f11/12/1/ipv4-source/drop/programmed',
+    cumulativePackets: 4_321,
+    cumulativeSkbs: 4_000,
+    cumulativeBytes: 276_544,
+    count: 1,
+    suppressed: 320,
+    firstSeenAt: SAMPLE_TIME_MICROS - 1_000_000,
+    lastSeenAt: SAMPLE_TIME_MICROS,
+    final: false,
+    interfaceName: 'veth1a2b3c4d',
+    ifindex: 12,
+    generation: 1,
+    pod: {
+      uid: '0f0e0d0c-1111-4222-8333-444455556666',
+      namespace: 'default',
+      name: 'attacker-0',
+      serviceAccount: 'default',
+      ownerKind: 'StatefulSet',
+      ownerName: 'attacker',
+      ownerUid: '0f0e0d0c-aaaa-4222-8333-444455556666',
+    },
+    sample: {
+      observedAt: SAMPLE_TIME_MICROS,
+      direction: 'transmit',
+      etherType: 0x0800,
+      l4Protocol: 17,
+      claimedMac: '02:00:00:00:00:01',
+      expectedMac: '02:00:00:00:00:01',
+      claimedAddress: '192.0.2.7',
+      expectedAddress: '10.1.0.4',
+      destinationAddress: '10.1.0.5',
+      sourcePort: 40_000,
+      destinationPort: 53,
+      length: 60,
+      gsoSegments: 1,
+      cgroupId: '18446744073709551615',
+      socketCookie: '4711',
+      head: Buffer.from(Array.from({ length: 60 }, (_, index) => index)),
+    },
+    detail: '',
+    ...part,
+  };
+}
+
+export function sampleFrame(part: Partial<ViolationFrame> = {}): ViolationFrame {
+  return {
+    nodeName: 'node-1.example',
+    bootId: '7d3a9c52-0b1f-4a62-8a2e-0d3f5b0c9f11',
+    frameSequence: 42,
+    publishedAt: SAMPLE_TIME_MICROS + 500,
+    collectorVersion: '0.1.0',
+    violations: [sampleViolation(), sampleViolation({ vector: 'arp-sender', pod: null, sample: null, final: true })],
+    coverage: [
+      {
+        interfaceName: 'veth1a2b3c4d',
+        ifindex: 12,
+        generation: 1,
+        packetsBeforeGuard: 3,
+        appearedToGuardedMicros: 812,
+      },
+    ],
+    ...part,
+  };
+}
+
+export function sampleVerdict(part: Partial<Verdict> = {}): Verdict {
+  return {
+    verdictId: '5f1d3c7a9b2e4d60',
+    rule: 'repeated-spoofing',
+    ruleType: 'event_count',
+    level: 'high',
+    groupBy: 'pod',
+    groupKey: '0f0e0d0c-1111-4222-8333-444455556666',
+    configRevision: 7,
+    triggeredAt: SAMPLE_TIME_MICROS,
+    windowStartAt: SAMPLE_TIME_MICROS - 60_000_000,
+    observed: 321,
+    threshold: 10,
+    vectors: ['ipv4-source'],
+    nodeName: 'node-1.example',
+    pod: {
+      uid: '0f0e0d0c-1111-4222-8333-444455556666',
+      namespace: 'default',
+      name: 'attacker-0',
+      ownerKind: 'StatefulSet',
+      ownerName: 'attacker',
+      ownerUid: '0f0e0d0c-aaaa-4222-8333-444455556666',
+    },
+    evidence: [{ streamSequence: 99, index: 0, vector: 'ipv4-source', packets: 321 }],
+    evidenceOmitted: 0,
+    reason: '321 packets in 60 s, threshold 10',
+    tags: ['attack.t1557'],
+    ...part,
+  };
+}
+
+export function sampleResponse(part: Partial<Response> = {}): Response {
+  return { ...BASE_RESPONSE, ...part };
+}
+
+const BASE_RESPONSE: Response = {
+  responseId: '9c0de1f25a3b4c77',
+  verdictId: '5f1d3c7a9b2e4d60',
+  policy: 'default',
+  action: 'delete',
+  phase: 'succeeded',
+  reasonCode: '',
+  reason: 'the pod was deleted',
+  level: 'high',
+  rule: 'repeated-spoofing',
+  podUid: '0f0e0d0c-1111-4222-8333-444455556666',
+  podNamespace: 'default',
+  podName: 'attacker-0',
+  ownerKind: 'StatefulSet',
+  ownerName: 'attacker',
+  ownerUid: '0f0e0d0c-aaaa-4222-8333-444455556666',
+  nodeName: 'node-1.example',
+  recordedAt: SAMPLE_TIME_MICROS + 80_000,
+  attempt: 1,
+  apiVerb: 'DELETE',
+  apiPath: '/api/v1/namespaces/default/pods/attacker-0',
+  apiStatus: 200,
+  expiresAt: null,
+};
