@@ -120,6 +120,8 @@ export class ModelCollection implements KubeApi {
     const struck = () => 'after' in fault && events >= fault.after;
     try {
       while (!options.signal?.aborted) {
+        // Compaction under an open watch leaves a hole; a server ends such a watch rather than go on behind it.
+        if (watch.sent < this.#compacted) throw errorOfStatus(410, { reason: 'Expired' }, 'watch');
         for (const { version, type, object } of this.#history.filter((entry) => entry.version > watch.sent)) {
           if (struck()) break;
           watch.sent = version;
@@ -127,8 +129,6 @@ export class ModelCollection implements KubeApi {
           options.onEvent(structuredClone({ type, object }));
         }
         if (struck()) return strike(fault, options);
-        // Compaction under an open watch leaves a hole; a server ends such a watch.
-        if (watch.sent < this.#compacted) throw errorOfStatus(410, { reason: 'Expired' }, 'watch');
         if (bookmarks !== this.#bookmarks) {
           bookmarks = this.#bookmarks;
           watch.sent = this.#version;
