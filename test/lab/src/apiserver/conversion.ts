@@ -28,7 +28,8 @@ function renamed(object: ObjectInput, pairs: [string, string][], apiVersion: str
 /** A client's object in the stored version. */
 export function toStored(def: ResourceDef, object: ObjectInput): ObjectInput {
   if (def.group === 'events.k8s.io') return renamed(object, eventFields, 'v1');
-  return { ...object, apiVersion: apiVersionOf(def), kind: def.kind };
+  const { apiVersion: _, kind: __, ...rest } = object;
+  return { apiVersion: apiVersionOf(def), kind: def.kind, ...rest };
 }
 
 /** A stored object in the client's version. Returns the same object where nothing changes. */

@@ -1,11 +1,12 @@
 // CustomResourceDefinitions: from the stored object to the resources that it makes the server serve. Pure.
 //
 // Accepted at once (a real server takes some milliseconds to establish one). Validation of custom objects against the
-// schema is in schema.ts. Versions convert by rewriting apiVersion, as strategy None does.
+// schema is in schema.ts and reached through `admitCustom`. Versions convert by rewriting apiVersion, as strategy None does.
 
-import type { StatusCause } from './errors.ts';
+import { invalid, type StatusCause } from './errors.ts';
 import { badValue, required } from './names.ts';
 import { allVerbs, defineResource, type ResourceDef, type Subresource } from './resources.ts';
+import { pruneAndDefault, schemaCauses } from './schema.ts';
 import { at, isObject, type JsonObject, type KubeObject, listAt, textAt } from './types.ts';
 
 export const crdStorage = 'customresourcedefinitions.apiextensions.k8s.io';
@@ -110,4 +111,18 @@ export function resourcesOf(crd: KubeObject): ResourceDef[] {
 /** The entry of spec.versions with this name. */
 export function versionOf(crd: KubeObject | undefined, version: string): JsonObject | undefined {
   return listAt(crd, 'spec', 'versions').find((entry) => entry['name'] === version);
+}
+
+/** A custom object as its schema has it. Throws 422. */
+export function admitCustom(def: ResourceDef, crd: KubeObject | undefined, object: KubeObject): KubeObject {
+  const schema = at(versionOf(crd, def.version), 'schema', 'openAPIV3Schema');
+  if (!isObject(schema)) return object;
+  const admitted = pruneAndDefault(schema, object) as KubeObject;
+  const { metadata: _, ...judged } = admitted;
+  const causes = schemaCauses(
+    { ...schema, required: listAt<string>(schema, 'required').filter((key) => key !== 'metadata') },
+    judged,
+  );
+  if (causes.length > 0) throw invalid(def, object.metadata.name, causes);
+  return admitted;
 }

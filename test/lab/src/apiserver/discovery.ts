@@ -109,7 +109,7 @@ export function aggregatedDocument(registry: Registry, path: '/api' | '/apis'): 
 function aggregatedResource(def: ResourceDef): JsonObject {
   return {
     resource: def.plural,
-    responseKind: { group: def.group, version: def.version, kind: def.kind },
+    responseKind: responseKind(def, def),
     scope: def.namespaced ? 'Namespaced' : 'Cluster',
     singularResource: def.singular,
     verbs: def.verbs,
@@ -122,10 +122,13 @@ function aggregatedResource(def: ResourceDef): JsonObject {
 }
 
 function aggregatedSubresource(def: ResourceDef, sub: Subresource): JsonObject {
-  const { group, version, kind } = { group: def.group, version: def.version, kind: def.kind, ...defined(sub) };
-  return { subresource: sub.name, responseKind: { group, version, kind }, verbs: sub.verbs };
+  return { subresource: sub.name, responseKind: responseKind(def, sub), verbs: sub.verbs };
 }
 
-function defined(sub: Subresource): Partial<Subresource> {
-  return Object.fromEntries(Object.entries(sub).filter(([, value]) => value !== undefined));
+/** Built-in kinds leave group and version empty, which means "as above". */
+function responseKind(def: ResourceDef, shown: { group?: string; version?: string; kind?: string }): JsonObject {
+  const kind = shown.kind ?? def.kind;
+  if (def.custom) return { group: def.group, version: def.version, kind };
+  const foreign = shown !== def && shown.group !== undefined;
+  return foreign ? { group: shown.group, version: shown.version, kind } : { group: '', version: '', kind };
 }

@@ -4,7 +4,7 @@
 
 import { crdStorage } from './crds.ts';
 import type { DeleteOptions } from './deletion.ts';
-import { badRequest, methodNotAllowed, resourceNotFound, success } from './errors.ts';
+import { type ApiError, badRequest, invalid, methodNotAllowed, resourceNotFound, success } from './errors.ts';
 import { evict } from './eviction.ts';
 import { listPage } from './listing.ts';
 import { type FaceOptions, faceOf, showList, showOne } from './negotiate.ts';
@@ -104,7 +104,8 @@ export class ResourceHandler {
   }
 
   #list(def: ResourceDef, request: ResourceRequest, face: FaceOptions): Answer {
-    if (request.query.get('sendInitialEvents') !== null) throw badRequest('sendInitialEvents is forbidden for list');
+    if (request.query.get('sendInitialEvents') !== null)
+      throw badOption('sendInitialEvents', 'Forbidden: sendInitialEvents is forbidden for list');
     return ok(
       showList(def, listPage(this.#operations.store, def, request.namespace, listOptionsOf(request.query)), face),
     );
@@ -118,7 +119,10 @@ export class ResourceHandler {
     const options = listOptionsOf(query);
     const sendInitialEvents = isTrue('sendInitialEvents');
     if (sendInitialEvents && options.resourceVersionMatch !== 'NotOlderThan') {
-      throw badRequest('resourceVersionMatch NotOlderThan is required with sendInitialEvents');
+      throw badOption(
+        'resourceVersionMatch',
+        'Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan',
+      );
     }
     const watch: WatchRequest = {
       def,
@@ -187,6 +191,12 @@ export class ResourceHandler {
   }
 }
 
+/** The refusal of a query option. */
+function badOption(field: string, message: string): ApiError {
+  const subject = { group: 'meta.k8s.io', plural: 'options', kind: 'Options' };
+  return invalid(subject, '', [{ reason: 'FieldValueForbidden', message, field }]);
+}
+
 function ok(body: object): Answer {
   return { kind: 'body', status: 200, body };
 }
@@ -208,7 +218,7 @@ function objectBody(incoming: Incoming, kind: string): ObjectInput {
 function isDryRun(query: URLSearchParams, body: unknown): boolean {
   const values = [...query.getAll('dryRun'), ...listAt<string>(body, 'dryRun')];
   const wrong = values.find((value) => value !== 'All');
-  if (wrong !== undefined) throw badRequest(`dryRun: Unsupported value: "${wrong}": supported values: "All"`);
+  if (wrong !== undefined) throw badOption('dryRun', `Unsupported value: ["${wrong}"]: supported values: "All"`);
   return values.length > 0;
 }
 

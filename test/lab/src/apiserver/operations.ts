@@ -42,8 +42,8 @@ export interface DeleteResult {
 
 /** Takes part in writes: custom schemas refuse an object, owners' deletions reach their dependents. */
 export interface WriteHooks {
-  /** Throws ApiError to refuse. May change the object (defaults, pruning). */
-  admit(def: ResourceDef, object: KubeObject): void;
+  /** The object to store in place of this one (defaults set, unknown members gone). Throws ApiError to refuse. */
+  admit(def: ResourceDef, object: KubeObject): KubeObject;
   /** Called before an object is deleted whose dependents are to stay. */
   orphan(uid: string): void;
 }
@@ -89,8 +89,7 @@ export class Operations {
     const home = this.#home(def, input, namespace);
     if (def.namespaced) this.#checkNamespace(home, def);
     const birth = { namespace: home, uid: randomUUID(), nowText: timeText(this.#nowMs()) };
-    const object = prepareCreate(def, toStored(def, input), birth);
-    this.#hooks.admit(def, object);
+    const object = this.#hooks.admit(def, prepareCreate(def, toStored(def, input), birth));
     const key = keyOf(def.namespaced ? home : '', object.metadata.name);
     const existing = this.store.get(def.storage, key);
     if (existing !== undefined) {
@@ -177,8 +176,10 @@ export class Operations {
     by: 'put' | 'patch',
     options: WriteOptions,
   ): KubeObject {
-    const next = prepareUpdate(def, input, current, { subresource: options.subresource ?? '', by });
-    this.#hooks.admit(def, next);
+    const next = this.#hooks.admit(
+      def,
+      prepareUpdate(def, input, current, { subresource: options.subresource ?? '', by }),
+    );
     const key = this.#key(def, ref);
     if (isReleased(def, next)) {
       if (!options.dryRun) this.store.remove(def.storage, key);

@@ -1,7 +1,8 @@
 // The three kinds of patch: JSON merge patch (RFC 7396), JSON patch (RFC 6902), and strategic merge patch.
 //
 // Strategic patches need to know which lists merge by which key. That is known here for the lists of the resources
-// that the stand-in serves (`mergeKeys`); any other list is replaced as a whole, as a merge patch would.
+// that the stand-in serves (`mergeKeys`); any other list is replaced as a whole, as a merge patch would (a node's taints
+// among them).
 // Pure: inputs are never changed. Patches too long or too deep are refused by the body limit of the HTTP layer.
 
 import { ApiError, badRequest } from './errors.ts';
@@ -36,12 +37,14 @@ const mergeKeys: { [field: string]: string } = {
   volumeMounts: 'mountPath',
   imagePullSecrets: 'name',
   secrets: 'name',
-  taints: 'key',
   addresses: 'type',
   podIPs: 'ip',
   hostIPs: 'ip',
   hostAliases: 'ip',
   ports: 'containerPort',
+  volumeDevices: 'devicePath',
+  schedulingGates: 'name',
+  topologySpreadConstraints: 'topologyKey',
   ownerReferences: 'uid',
   finalizers: '',
   podCIDRs: '',

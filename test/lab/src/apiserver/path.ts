@@ -71,9 +71,9 @@ function verbOf(method: string, name: string, query: URLSearchParams): Verb | un
     case 'POST':
       return 'create';
     case 'PUT':
-      return 'update';
+      return name === '' ? undefined : 'update';
     case 'PATCH':
-      return 'patch';
+      return name === '' ? undefined : 'patch';
     case 'DELETE':
       return name === '' ? 'deletecollection' : 'delete';
     default:

@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { Tokens, type TokenUser } from './auth.ts';
 import { keepBudgets } from './budgets.ts';
 import { ensureCertificates } from './certs.ts';
-import { crdStorage, resourcesOf } from './crds.ts';
+import { admitCustom, crdStorage, resourcesOf } from './crds.ts';
 import { Faults } from './faults.ts';
 import { GarbageCollector } from './garbage.ts';
 import { ResourceHandler } from './handler.ts';
@@ -87,7 +87,8 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   if (options.onRequest !== undefined) log.listen(options.onRequest);
   const watches = new Watches(store, options.bookmarkIntervalMs ?? defaultBookmarkIntervalMs);
   const operations: Operations = new Operations(store, registry, nowMs, {
-    admit: () => {},
+    admit: (def, object) =>
+      def.custom ? admitCustom(def, store.get(crdStorage, `${def.plural}.${def.group}`), object) : object,
     orphan: (uid) => garbage.orphan(uid),
   });
   const garbage = new GarbageCollector(operations);

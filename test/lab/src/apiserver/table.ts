@@ -95,6 +95,15 @@ function eventCells(event: KubeObject, nowMs: number): unknown[] {
   ];
 }
 
+const workloadWide = wide('Containers', 'Images', 'Selector');
+
+/** Names and images of a workload's containers, and its selector. */
+function templateCells(object: KubeObject): string[] {
+  const containers = listAt(object, 'spec', 'template', 'spec', 'containers');
+  const each = (field: string) => containers.map((container) => textAt(container, field)).join(',');
+  return [each('name'), each('image'), selectorText(at(object, 'spec', 'selector'))];
+}
+
 const amount = (value: unknown) => (value === undefined || value === null ? 'N/A' : String(value));
 
 const shapes: { [storage: string]: TableShape } = {
@@ -158,41 +167,51 @@ const shapes: { [storage: string]: TableShape } = {
     ],
   },
   'replicasets.apps': {
-    columns: text('Name', 'Desired', 'Current', 'Ready', 'Age'),
+    columns: [...text('Name', 'Desired', 'Current', 'Ready', 'Age'), ...workloadWide],
     cells: (object, nowMs) => [
       object.metadata.name,
       count(object, 'spec', 'replicas'),
       count(object, 'status', 'replicas'),
       count(object, 'status', 'readyReplicas'),
       age(object, nowMs),
+      ...templateCells(object),
     ],
   },
   'deployments.apps': {
-    columns: text('Name', 'Ready', 'Up-to-date', 'Available', 'Age'),
+    columns: [...text('Name', 'Ready', 'Up-to-date', 'Available', 'Age'), ...workloadWide],
     cells: (object, nowMs) => [
       object.metadata.name,
       `${count(object, 'status', 'readyReplicas')}/${count(object, 'spec', 'replicas')}`,
       count(object, 'status', 'updatedReplicas'),
       count(object, 'status', 'availableReplicas'),
       age(object, nowMs),
+      ...templateCells(object),
     ],
   },
   'statefulsets.apps': {
-    columns: text('Name', 'Ready', 'Age'),
+    columns: [...text('Name', 'Ready', 'Age'), ...wide('Containers', 'Images')],
     cells: (object, nowMs) => [
       object.metadata.name,
       `${count(object, 'status', 'readyReplicas')}/${count(object, 'spec', 'replicas')}`,
       age(object, nowMs),
+      ...templateCells(object).slice(0, 2),
     ],
   },
   'daemonsets.apps': {
-    columns: text('Name', 'Desired', 'Current', 'Ready', 'Age'),
+    columns: [
+      ...text('Name', 'Desired', 'Current', 'Ready', 'Up-to-date', 'Available', 'Node Selector', 'Age'),
+      ...workloadWide,
+    ],
     cells: (object, nowMs) => [
       object.metadata.name,
       count(object, 'status', 'desiredNumberScheduled'),
       count(object, 'status', 'currentNumberScheduled'),
       count(object, 'status', 'numberReady'),
+      count(object, 'status', 'updatedNumberScheduled'),
+      count(object, 'status', 'numberAvailable'),
+      selectorText({ matchLabels: at(object, 'spec', 'template', 'spec', 'nodeSelector') }),
       age(object, nowMs),
+      ...templateCells(object),
     ],
   },
   'customresourcedefinitions.apiextensions.k8s.io': {

@@ -1,0 +1,102 @@
+// Objects that the contract suite makes, and a namespace of its own for each group of tests.
+
+import { randomBytes } from 'node:crypto';
+import { expect } from 'vitest';
+import type { ApiClient, Json, Reply } from './client.ts';
+import type { Target } from './target.ts';
+
+/** Nothing runs pods bound here; where nodes are collected, that takes longer than a test. */
+export const nowhere = 'bailiff-contract-nowhere';
+
+export function uniqueName(prefix: string): string {
+  return `${prefix}-${randomBytes(4).toString('hex')}`;
+}
+
+/** The group under test: made before the tests, given to each. */
+export interface Bench {
+  target: Target;
+  api: ApiClient;
+  namespace: string;
+  /** `/api/v1/namespaces/<ns>/pods` and the like, with an optional name. */
+  path(resource: string, name?: string): string;
+}
+
+const groups: { [resource: string]: string } = {
+  leases: '/apis/coordination.k8s.io/v1',
+  networkpolicies: '/apis/networking.k8s.io/v1',
+  poddisruptionbudgets: '/apis/policy/v1',
+  replicasets: '/apis/apps/v1',
+};
+
+export async function makeBench(target: Target): Promise<Bench> {
+  const api = target.client;
+  const namespace = uniqueName('bailiff-contract');
+  expectStatus(await api.post('/api/v1/namespaces', { metadata: { name: namespace } }), 201);
+  const path = (resource: string, name?: string) =>
+    `${groups[resource] ?? '/api/v1'}/namespaces/${namespace}/${resource}${name === undefined ? '' : `/${name}`}`;
+  return { target, api, namespace, path };
+}
+
+/** Removes the bench's pods for good and asks for its namespace to go. */
+export async function clearBench(bench: Bench): Promise<void> {
+  const pods = await bench.api.get(bench.path('pods'));
+  for (const pod of pods.body['items'] as Json[]) {
+    const path = bench.path('pods', pod['metadata'].name);
+    if (pod['metadata'].finalizers) await bench.api.patch(path, 'merge', { metadata: { finalizers: null } });
+    await bench.api.delete(path, { gracePeriodSeconds: 0 });
+  }
+  await bench.api.delete(`/api/v1/namespaces/${bench.namespace}`);
+}
+
+export function expectStatus(reply: Reply, status: number): Reply {
+  expect(reply.status, reply.text).toBe(status);
+  return reply;
+}
+
+/** Checks an error's Status object, and returns its body. */
+export function expectFailure(reply: Reply, status: number, reason: string | undefined): Json {
+  expectStatus(reply, status);
+  expect(reply.body).toMatchObject({ kind: 'Status', apiVersion: 'v1', status: 'Failure', code: status });
+  expect(reply.body['reason']).toBe(reason);
+  return reply.body;
+}
+
+export interface PodOptions {
+  labels?: { [key: string]: string };
+  /** Bound to a node that does not exist, so that deletes are graceful. */
+  bound?: boolean;
+  finalizers?: string[];
+}
+
+export function podBody(name: string, options: PodOptions = {}): Json {
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name, labels: options.labels, finalizers: options.finalizers },
+    spec: {
+      ...(options.bound ? { nodeName: nowhere } : {}),
+      schedulerName: 'nobody',
+      containers: [{ name: 'main', image: 'example.invalid/none:1' }],
+    },
+  };
+}
+
+export async function createPod(bench: Bench, name: string, options: PodOptions = {}): Promise<Json> {
+  return expectStatus(await bench.api.post(bench.path('pods'), podBody(name, options)), 201).body;
+}
+
+/** Makes a pod look as its node would report it. */
+export async function reportReady(bench: Bench, name: string): Promise<Json> {
+  const status = { phase: 'Running', conditions: [{ type: 'Ready', status: 'True' }] };
+  return expectStatus(await bench.api.patch(bench.path('pods', `${name}/status`), 'strategic', { status }), 200).body;
+}
+
+export async function createConfigMap(bench: Bench, name: string, labels?: { [key: string]: string }): Promise<Json> {
+  const body = { metadata: { name, labels }, data: { key: name } };
+  return expectStatus(await bench.api.post(bench.path('configmaps'), body), 201).body;
+}
+
+/** Names of a list's items. */
+export function names(list: Json): string[] {
+  return (list['items'] as Json[]).map((item) => item['metadata'].name as string);
+}

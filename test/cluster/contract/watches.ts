@@ -1,0 +1,131 @@
+// Contract: watches - what they send, in which order, and how they end.
+
+import { expect, onTestFinished, test } from 'vitest';
+import type { WatchReader } from './client.ts';
+import { type Bench, createConfigMap, createPod, expectStatus } from './fixtures.ts';
+import { waitFor } from './wait.ts';
+
+interface Seen {
+  type: string;
+  name: string;
+}
+
+const seen = (watch: WatchReader): Seen[] =>
+  watch.events
+    .filter((event) => event.type !== 'BOOKMARK')
+    .map((event) => ({ type: event.type, name: event.object['metadata'].name }));
+
+const text = (watch: WatchReader) => seen(watch).map((event) => `${event.type} ${event.name}`);
+
+export function watchTests(bench: () => Bench): void {
+  const versionOf = async (resource: string): Promise<string> => {
+    const reply = await bench().api.get(`${bench().path(resource)}?limit=1`);
+    return reply.body['metadata'].resourceVersion as string;
+  };
+  const open = async (resource: string, query: string, accept?: string): Promise<WatchReader> => {
+    const watch = await bench().api.watch(`${bench().path(resource)}?watch=1&${query}`, { accept });
+    onTestFinished(() => watch.close());
+    return watch;
+  };
+  const expectEvents = async (watch: WatchReader, expected: string[]) => {
+    await waitFor(`${expected.length} events`, () => seen(watch).length >= expected.length || undefined).catch(
+      () => {},
+    );
+    expect(text(watch)).toEqual(expected);
+  };
+
+  test('watch - from a version it sends everything after it, in order', async () => {
+    const { api, path } = bench();
+    const version = await versionOf('configmaps');
+    await createConfigMap(bench(), 'w-before');
+    const watch = await open('configmaps', `resourceVersion=${version}`);
+    await api.patch(path('configmaps', 'w-before'), 'merge', { data: { key: '2' } });
+    await api.delete(path('configmaps', 'w-before'));
+    await expectEvents(watch, ['ADDED w-before', 'MODIFIED w-before', 'DELETED w-before']);
+    const versions = watch.events.map((event) => Number(event.object['metadata'].resourceVersion));
+    expect(versions).toEqual([...versions].sort((a, b) => a - b));
+    expect(new Set(versions).size).toBe(3);
+    expect(watch.events[0]!.object['kind']).toBe('ConfigMap');
+  });
+
+  test('watch - without a version it sends what there is first', async () => {
+    await createConfigMap(bench(), 'w-present', { w: 'present' });
+    const watch = await open('configmaps', 'labelSelector=w%3Dpresent');
+    await expectEvents(watch, ['ADDED w-present']);
+    await createConfigMap(bench(), 'w-new', { w: 'present' });
+    await expectEvents(watch, ['ADDED w-present', 'ADDED w-new']);
+  });
+
+  test('watch - leaving a label selection is DELETED and entering it is ADDED', async () => {
+    const { api, path } = bench();
+    await createConfigMap(bench(), 'w-moves', { colour: 'red' });
+    const watch = await open(
+      'configmaps',
+      `labelSelector=colour%3Dred&resourceVersion=${await versionOf('configmaps')}`,
+    );
+    const paint = (colour: string | null) =>
+      api.patch(path('configmaps', 'w-moves'), 'merge', { metadata: { labels: { colour } } });
+    const left = (await paint('blue')).body;
+    await paint(null);
+    await paint('red');
+    await api.delete(path('configmaps', 'w-moves'));
+    await expectEvents(watch, ['DELETED w-moves', 'ADDED w-moves', 'DELETED w-moves']);
+    const first = watch.events[0]!.object['metadata'];
+    expect(first.labels).toEqual({ colour: 'red' });
+    expect(first.resourceVersion).toBe(left['metadata'].resourceVersion);
+  });
+
+  test('watch - field selections follow the object too', async () => {
+    const { api, path } = bench();
+    const watch = await open('pods', `fieldSelector=status.phase%3DRunning&resourceVersion=${await versionOf('pods')}`);
+    await createPod(bench(), 'w-phase');
+    const phase = (name: string) => api.patch(path('pods', 'w-phase/status'), 'merge', { status: { phase: name } });
+    expectStatus(await phase('Running'), 200);
+    expectStatus(await phase('Failed'), 200);
+    await expectEvents(watch, ['ADDED w-phase', 'DELETED w-phase']);
+    expect(watch.events[1]!.object['status'].phase).toBe('Running');
+  });
+
+  test('watch - it ends when its time is over, and a bookmark says how far it got', async () => {
+    await createConfigMap(bench(), 'w-bookmark');
+    const version = await versionOf('configmaps');
+    const watch = await open('configmaps', `resourceVersion=${version}&allowWatchBookmarks=true&timeoutSeconds=4`);
+    await createConfigMap(bench(), 'w-bookmark-2');
+    await watch.ended;
+    const bookmark = watch.events.findLast((event) => event.type === 'BOOKMARK');
+    expect(bookmark?.object['kind']).toBe('ConfigMap');
+    expect(Number(bookmark?.object['metadata'].resourceVersion)).toBeGreaterThan(Number(version));
+    expect(bookmark?.object['metadata'].name ?? '').toBe('');
+  });
+
+  test('watch - without being asked it sends no bookmarks', async () => {
+    const watch = await open('configmaps', `resourceVersion=${await versionOf('configmaps')}&timeoutSeconds=3`);
+    await watch.ended;
+    expect(watch.events).toEqual([]);
+  });
+
+  test('watch - initial events can be asked for, and end with a marked bookmark', async () => {
+    await createConfigMap(bench(), 'w-initial', { w: 'initial' });
+    const query =
+      'labelSelector=w%3Dinitial&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true';
+    const watch = await open('configmaps', query);
+    expect(watch.status).toBe(200);
+    const done = await waitFor('the closing bookmark', () => watch.events.find((event) => event.type === 'BOOKMARK'));
+    expect(done.object['metadata'].annotations).toMatchObject({ 'k8s.io/initial-events-end': 'true' });
+    expect(text(watch)).toEqual(['ADDED w-initial']);
+  });
+
+  test('watch - as a table each event has a row, and the first has the columns', async () => {
+    await createConfigMap(bench(), 'w-table', { w: 'table' });
+    const accept = 'application/json;as=Table;v=v1;g=meta.k8s.io,application/json';
+    const watch = await open('configmaps', 'labelSelector=w%3Dtable', accept);
+    await waitFor('one event', () => watch.events.length >= 1);
+    await createConfigMap(bench(), 'w-table-2', { w: 'table' });
+    await waitFor('two events', () => watch.events.length >= 2);
+    const [first, second] = watch.events.map((event) => event.object);
+    expect(first!['columnDefinitions'].map((column: { name: string }) => column.name)).toEqual(['Name', 'Data', 'Age']);
+    expect(first!['rows'][0].cells.slice(0, 2)).toEqual(['w-table', 1]);
+    expect(first!['rows'][0].object).toMatchObject({ kind: 'PartialObjectMetadata', metadata: { name: 'w-table' } });
+    expect(second!['columnDefinitions'] ?? []).toEqual([]);
+  });
+}
