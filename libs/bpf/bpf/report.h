@@ -135,11 +135,38 @@ static __always_inline void fill_expected(struct spoof_sample *sample, const str
 	__builtin_memcpy(sample->expected_address, &expected, sizeof(expected));
 }
 
+#define MAC_BYTES	12	/* destination and source: what stands before a tag */
+#define HEAD_REST	(SAMPLE_HEAD_BYTES - MAC_BYTES)
+
+/* The frame as it was sent: a tag that the kernel took out of it is put back. */
+static __always_inline void fill_head(struct spoof_sample *sample, struct __sk_buff *skb)
+{
+	__u8 *to = sample->head + MAC_BYTES;
+	__u32 rest = skb->len - MAC_BYTES;
+
+	if (skb->len <= MAC_BYTES || bpf_skb_load_bytes(skb, 0, sample->head, MAC_BYTES))
+		return;
+	if (skb->vlan_present) {
+		struct vlan *tag = (struct vlan *)to;
+
+		tag->tci = skb->vlan_proto;	/* the type stands first in the frame */
+		tag->type = bpf_htons(skb->vlan_tci);
+		if (rest > HEAD_REST - sizeof(*tag))
+			rest = HEAD_REST - sizeof(*tag);
+		if (bpf_skb_load_bytes(skb, MAC_BYTES, to + sizeof(*tag), rest) == 0)
+			sample->head_length = MAC_BYTES + sizeof(*tag) + rest;
+		return;
+	}
+	if (rest > HEAD_REST)
+		rest = HEAD_REST;
+	if (bpf_skb_load_bytes(skb, MAC_BYTES, to, rest) == 0)
+		sample->head_length = MAC_BYTES + rest;
+}
+
 /* `how`: the action, and from bit 1 on SAMPLE_* flags. */
 __separate int sample(struct __sk_buff *skb, const struct iface *iface, const struct packet *packet, __u32 vector,
 		      __u32 how)
 {
-	__u32 head = skb->len < SAMPLE_HEAD_BYTES ? skb->len : SAMPLE_HEAD_BYTES;
 	struct spoof_sample *sample;
 	enum take take;
 	__u64 now;
@@ -187,8 +214,7 @@ __separate int sample(struct __sk_buff *skb, const struct iface *iface, const st
 	__builtin_memcpy(sample->claimed_mac, packet->source_mac, sizeof(sample->claimed_mac));
 	if (!(sample->flags & SAMPLE_EGRESS))
 		fill_expected(sample, iface, packet->ether_type);
-	if (head > 0 && bpf_skb_load_bytes(skb, 0, sample->head, head) == 0)
-		sample->head_length = head;
+	fill_head(sample, skb);
 	bpf_ringbuf_submit(sample, 0);
 	return 0;
 }

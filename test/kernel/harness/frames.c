@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+/*
+ * Raw frames in and out of one interface, for the tests: `frames send <interface>` and `frames sniff <interface>`.
+ *
+ * send: reads lines `<count> <gso size> <gso type> <header bytes> <hex>` and answers each with `ok` or `error <errno>`. A gso
+ * size makes one large packet that the kernel would cut into that many bytes a piece (virtio_net_hdr).
+ * sniff: writes each received frame as a line of hex, a tag that the kernel took out put back; first line: `ready`.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <linux/virtio_net.h>
+#include <net/if.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+enum { MAX_FRAME = 65536 };
+
+static int open_socket(const char *interface, int protocol)
+{
+	struct sockaddr_ll address = {
+		.sll_family = AF_PACKET,
+		.sll_protocol = htons(protocol),
+		.sll_ifindex = (int)if_nametoindex(interface),
+	};
+	int fd = socket(AF_PACKET, SOCK_RAW, htons(protocol));
+
+	if (fd < 0 || address.sll_ifindex == 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
+		perror(interface);
+		exit(1);
+	}
+	return fd;
+}
+
+static size_t parse_hex(const char *text, uint8_t *to)
+{
+	size_t length = 0;
+	unsigned int byte;
+
+	while (length < MAX_FRAME && sscanf(text + 2 * length, "%2x", &byte) == 1)
+		to[length++] = (uint8_t)byte;
+	return length;
+}
+
+static int send_frame(int fd, const struct virtio_net_hdr *header, const uint8_t *frame, size_t length, unsigned long count)
+{
+	struct iovec parts[] = {
+		{ .iov_base = (void *)header, .iov_len = sizeof(*header) },
+		{ .iov_base = (void *)frame, .iov_len = length },
+	};
+
+	while (count > 0) {
+		if (writev(fd, parts, 2) >= 0)
+			count--;
+		else if (errno != ENOBUFS && errno != EAGAIN)
+			return errno;
+	}
+	return 0;
+}
+
+static int run_send(const char *interface)
+{
+	static char line[2 * MAX_FRAME + 128];
+	static uint8_t frame[MAX_FRAME];
+	int fd = open_socket(interface, 0), one = 1;
+
+	if (setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof(one)) < 0) {
+		perror("PACKET_VNET_HDR");
+		return 1;
+	}
+	while (fgets(line, sizeof(line), stdin)) {
+		struct virtio_net_hdr header = {0};
+		unsigned long count;
+		unsigned int size, type, head;
+		int at = 0, error;
+		size_t length;
+
+		if (sscanf(line, "%lu %u %u %u %n", &count, &size, &type, &head, &at) < 4)
+			return 2;
+		length = parse_hex(line + at, frame);
+		if (size) {
+			header.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
+			header.gso_type = (uint8_t)type;
+			header.gso_size = (uint16_t)size;
+			header.hdr_len = (uint16_t)head;
+			/* TCP: 20 bytes of header with the checksum at 16; UDP: 8 and 6. */
+			header.csum_start = (uint16_t)(head - (type == VIRTIO_NET_HDR_GSO_UDP_L4 ? 8 : 20));
+			header.csum_offset = type == VIRTIO_NET_HDR_GSO_UDP_L4 ? 6 : 16;
+		}
+		error = send_frame(fd, &header, frame, length, count);
+		printf(error ? "error %d\n" : "ok\n", error);
+		fflush(stdout);
+	}
+	return 0;
+}
+
+/* The offset at which a tag was taken out, and the tag, if there was one. */
+static int find_tag(struct msghdr *message, uint8_t *tag)
+{
+	for (struct cmsghdr *part = CMSG_FIRSTHDR(message); part; part = CMSG_NXTHDR(message, part)) {
+		struct tpacket_auxdata aux;
+
+		if (part->cmsg_level != SOL_PACKET || part->cmsg_type != PACKET_AUXDATA)
+			continue;
+		memcpy(&aux, CMSG_DATA(part), sizeof(aux));
+		if (!(aux.tp_status & TP_STATUS_VLAN_VALID))
+			continue;
+		tag[0] = (uint8_t)(aux.tp_vlan_tpid >> 8);
+		tag[1] = (uint8_t)aux.tp_vlan_tpid;
+		tag[2] = (uint8_t)(aux.tp_vlan_tci >> 8);
+		tag[3] = (uint8_t)aux.tp_vlan_tci;
+		return 1;
+	}
+	return 0;
+}
+
+static void print_hex(const uint8_t *bytes, size_t length)
+{
+	static const char digits[] = "0123456789abcdef";
+	static char text[2 * MAX_FRAME];
+
+	for (size_t i = 0; i < length; i++) {
+		text[2 * i] = digits[bytes[i] >> 4];
+		text[2 * i + 1] = digits[bytes[i] & 15];
+	}
+	fwrite(text, 1, 2 * length, stdout);
+}
+
+static int run_sniff(const char *interface)
+{
+	static uint8_t frame[MAX_FRAME];
+	int fd = open_socket(interface, ETH_P_ALL), one = 1, buffer = 32 << 20;
+
+	setsockopt(fd, SOL_PACKET, PACKET_AUXDATA, &one, sizeof(one));
+	setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &one, sizeof(one));
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &buffer, sizeof(buffer));
+	printf("ready\n");
+	fflush(stdout);
+	for (;;) {
+		char control[256];
+		struct iovec part = { .iov_base = frame, .iov_len = sizeof(frame) };
+		struct msghdr message = {
+			.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control),
+		};
+		ssize_t length = recvmsg(fd, &message, 0);
+		uint8_t tag[4];
+
+		if (length < 0) {
+			if (errno == EINTR || errno == ENETDOWN)
+				continue;
+			return 1;
+		}
+		if (length >= 12 && find_tag(&message, tag)) {
+			print_hex(frame, 12);
+			print_hex(tag, sizeof(tag));
+			print_hex(frame + 12, (size_t)length - 12);
+		} else {
+			print_hex(frame, (size_t)length);
+		}
+		printf("\n");
+		fflush(stdout);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	if (argc == 3 && strcmp(argv[1], "send") == 0)
+		return run_send(argv[2]);
+	if (argc == 3 && strcmp(argv[1], "sniff") == 0)
+		return run_sniff(argv[2]);
+	fprintf(stderr, "usage: frames send|sniff <interface>\n");
+	return 2;
+}

@@ -1,0 +1,273 @@
+/**
+ * A node with two pods, of network namespaces: a bridge, and for each pod a veth whose host side is guarded.
+ *
+ *   attacker eth0 ── hA ┐
+ *                       ├─ br0 (node's own addresses)
+ *   receiver eth0 ── hB ┘
+ *
+ * `attacker` sends raw frames, `receiver` sees what lands. Bridge netfilter and multicast snooping are off, so that
+ * nothing but the guard drops. Names carry the pid; everything goes away with the node, also after a failure.
+ */
+import { mkdtempSync, rmdirSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import type { CounterCell, IfaceRecord, Mode, SpoofSample, Vector, VectorModes } from '@bailiff/bpf';
+import { VECTORS } from '@bailiff/bpf';
+import { ETHERTYPE, ethernet, ipv4, PROTOCOL, udp } from './frames.ts';
+import { Agent } from './guard.ts';
+import { command, commandIn, frameHelper, LineProcess } from './processes.ts';
+import { waitFor } from './wait.ts';
+
+export const NODE = { mac: '02:00:00:00:77:01', ipv4: '10.77.0.1', ipv6: 'fd77::1' } as const;
+export const ATTACKER = {
+  ...{ mac: '02:00:00:00:77:0a', ipv4: '10.77.0.10', ipv6: 'fd77::10', linkLocal: 'fe80::ff:fe00:770a' },
+} as const;
+export const RECEIVER = {
+  ...{ mac: '02:00:00:00:77:0b', ipv4: '10.77.0.11', ipv6: 'fd77::11', linkLocal: 'fe80::ff:fe00:770b' },
+} as const;
+
+export type Identity = typeof ATTACKER | typeof RECEIVER;
+
+/** Every vector in one mode. */
+export function allModes(mode: Mode, but: Partial<Record<Vector, Mode>> = {}): VectorModes {
+  return { ...Object.fromEntries(VECTORS.map((vector) => [vector, mode])), ...but } as VectorModes;
+}
+
+export interface Pod {
+  readonly netns: string;
+  readonly hostInterface: string;
+  readonly ifindex: number;
+  readonly identity: Identity;
+  readonly slot: number;
+}
+
+/** `{ 'malformed drop': 3 }`: what the counters say, in packets. */
+export type Counts = Readonly<Record<string, number>>;
+
+let instances = 0;
+
+export class TestNode implements AsyncDisposable {
+  readonly netns: string;
+  readonly pinDir: string;
+  readonly bpffs: string;
+  readonly pods: { attacker: Pod; receiver: Pod } = null as never;
+  agent: Agent = null as never;
+  #sender: LineProcess = null as never;
+  #sniffer: LineProcess = null as never;
+  readonly #answers: ((line: string) => void)[] = [];
+  readonly #landed = new Map<string, number>();
+  #generation = 0;
+  #fences = 0;
+
+  private constructor(netns: string, bpffs: string) {
+    this.netns = netns;
+    this.bpffs = bpffs;
+    this.pinDir = path.join(bpffs, 'spoof');
+  }
+
+  static async start(): Promise<TestNode> {
+    const name = `bk${process.pid}n${instances++}`;
+    const bpffs = mkdtempSync(path.join(tmpdir(), 'bailiff-bpffs-'));
+    const node = new TestNode(name, bpffs);
+    try {
+      await node.#start();
+    } catch (error) {
+      await node[Symbol.asyncDispose]();
+      throw error;
+    }
+    return node;
+  }
+
+  async #start(): Promise<void> {
+    await command('mount', '-t', 'bpf', 'bpf', this.bpffs);
+    const nsenter = `--net=/run/netns/${this.netns}`;
+    await command('ip', 'netns', 'add', this.netns);
+    const setup = [
+      'ip link set lo up',
+      'sysctl -qw net.ipv6.conf.default.accept_dad=0',
+      'for t in arptables ip6tables iptables; do sysctl -qw net.bridge.bridge-nf-call-$t=0 2>/dev/null || true; done',
+      `ip link add br0 address ${NODE.mac} type bridge mcast_snooping 0 stp_state 0`,
+      `ip addr add ${NODE.ipv4}/24 dev br0`,
+      `ip addr add ${NODE.ipv6}/64 dev br0`,
+      'ip link set br0 up',
+    ];
+    await command('nsenter', nsenter, 'sh', '-ec', setup.join('\n'));
+    const attacker = await this.#addPod('a', ATTACKER, 0);
+    const receiver = await this.#addPod('b', RECEIVER, 1);
+    Object.assign(this, { pods: { attacker, receiver } });
+
+    const inNetns = (netns: string, ...args: string[]) => [`--net=/run/netns/${netns}`, frameHelper(), ...args];
+    this.#sender = new LineProcess('nsenter', inNetns(attacker.netns, 'send', 'eth0'), (line) =>
+      this.#answers.shift()?.(line),
+    );
+    await new Promise<void>((resolve) => {
+      this.#sniffer = new LineProcess('nsenter', inNetns(receiver.netns, 'sniff', 'eth0'), (line) => {
+        if (line === 'ready') resolve();
+        else this.#landed.set(line, (this.#landed.get(line) ?? 0) + 1);
+      });
+    });
+    this.agent = await Agent.start(this.netns);
+  }
+
+  async #addPod(suffix: string, identity: Identity, slot: number): Promise<Pod> {
+    const netns = `${this.netns}${suffix}`;
+    const hostInterface = `h${suffix}`;
+    await command('ip', 'netns', 'add', netns);
+    await command(
+      'ip',
+      '-n',
+      this.netns,
+      'link',
+      'add',
+      hostInterface,
+      'type',
+      'veth',
+      'peer',
+      'name',
+      'eth0',
+      'netns',
+      netns,
+    );
+    await command('ip', '-n', this.netns, 'link', 'set', hostInterface, 'master', 'br0', 'up');
+    const setup = [
+      'sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.eth0.accept_dad=0',
+      'sysctl -qw net.ipv6.conf.eth0.router_solicitations=0 net.ipv6.conf.eth0.accept_ra=0',
+      'ip link set lo up',
+      `ip link set eth0 address ${identity.mac} up`,
+      `ip addr add ${identity.ipv4}/24 dev eth0`,
+      `ip addr add ${identity.ipv6}/64 dev eth0 nodad`,
+      `ip route add default via ${NODE.ipv4}`,
+      `ip -6 route add default via ${NODE.ipv6}`,
+    ];
+    await commandIn(netns, 'sh', '-ec', setup.join('\n'));
+    const text = await command('ip', '-n', this.netns, '-j', 'link', 'show', hostInterface);
+    const [{ ifindex }] = JSON.parse(text) as [{ ifindex: number }];
+    return { netns, hostInterface, ifindex, identity, slot };
+  }
+
+  /** The record of a pod as it is programmed; `change` for what a test is about. */
+  record(pod: Pod, generation: number, change: Partial<IfaceRecord> = {}): IfaceRecord {
+    const { mac, ipv4: address4, ipv6: address6 } = pod.identity;
+    return {
+      ...{ generation, slot: pod.slot, state: 'programmed' as const, mac, ipv4: address4, ipv6: address6 },
+      ...{ hasMore: false, modes: allModes('enforce'), quarantineUntilNs: 0n, auditUntilNs: 0n },
+      ...change,
+    };
+  }
+
+  /** Opens the programs once; harmless when open. */
+  async open(options: Record<string, unknown> = {}): Promise<{ mode: string; reused: boolean; updatedLinks: number }> {
+    return this.agent.call('own.open', { pinDir: this.pinDir, maxInterfaces: 16, ...options });
+  }
+
+  /** Guards a pod under a new generation and returns what stands for it. */
+  async guard(pod: Pod, change: Partial<IfaceRecord> = {}): Promise<Guarded> {
+    const key = { ifindex: pod.ifindex, generation: ++this.#generation };
+    const record = this.record(pod, key.generation, change);
+    await this.agent.call('object.maps.counters.create', key);
+    await this.agent.call('object.maps.ifaces.set', pod.ifindex, record);
+    await this.agent.call('object.attach', key);
+    return new Guarded(this, pod, key, record);
+  }
+
+  /** Sends from the attacker; resolves when the kernel took all of them. Rejects with the errno. */
+  async send(frame: Buffer, count = 1, gso?: { size: number; type: number; head: number }): Promise<void> {
+    const { size, type, head } = gso ?? { size: 0, type: 0, head: 0 };
+    const answer = new Promise<string>((resolve) => this.#answers.push(resolve));
+    this.#sender.write(`${count} ${size} ${type} ${head} ${frame.toString('hex')}`);
+    const line = await answer;
+    if (line !== 'ok') throw new Error(`send: ${line} for ${frame.length} bytes`);
+  }
+
+  /** How often exactly this frame arrived at the receiver so far. */
+  landed(frame: Buffer): number {
+    return this.#landed.get(frame.toString('hex')) ?? 0;
+  }
+
+  forgetLanded(): void {
+    this.#landed.clear();
+  }
+
+  /** Everything that arrived, as hex. */
+  allLanded(): string[] {
+    return [...this.#landed.keys()];
+  }
+
+  /** Lets a legal packet follow what was sent and waits for it: what has not landed then never will. */
+  async fence(): Promise<void> {
+    const addresses = { source: ATTACKER.ipv4, destination: RECEIVER.ipv4 };
+    const payload = Buffer.from(`fence ${++this.#fences}`);
+    const packet = ipv4({ ...addresses, protocol: PROTOCOL.udp }, udp(40_000, 40_000, payload, addresses));
+    const frame = ethernet({ source: ATTACKER.mac, destination: RECEIVER.mac, type: ETHERTYPE.ipv4 }, packet);
+    await this.send(frame);
+    await waitFor(
+      `fence ${this.#fences}`,
+      () => this.landed(frame),
+      (count) => count === 1,
+    );
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#sender?.close();
+    await this.#sniffer?.close();
+    await this.agent?.call('bpf.detachAll', this.pinDir).catch(() => undefined);
+    await this.agent?.close();
+    for (const netns of [`${this.netns}a`, `${this.netns}b`, this.netns]) {
+      await command('ip', 'netns', 'delete', netns).catch(() => undefined);
+    }
+    await command('umount', this.bpffs).catch(() => undefined);
+    rmdirSync(this.bpffs);
+  }
+}
+
+/** A pod under guard: its counters, its samples, its end. */
+export class Guarded implements AsyncDisposable {
+  readonly node: TestNode;
+  readonly pod: Pod;
+  readonly key: { readonly ifindex: number; readonly generation: number };
+  readonly record: IfaceRecord;
+
+  constructor(node: TestNode, pod: Pod, key: { ifindex: number; generation: number }, record: IfaceRecord) {
+    this.node = node;
+    this.pod = pod;
+    this.key = key;
+    this.record = record;
+  }
+
+  /** Replaces the record, as user space does for every change. */
+  async update(change: Partial<IfaceRecord>): Promise<void> {
+    await this.node.agent.call('object.maps.ifaces.set', this.pod.ifindex, { ...this.record, ...change });
+  }
+
+  cells(): Promise<CounterCell[]> {
+    return this.node.agent.call('object.maps.counters.read', this.key);
+  }
+
+  async counts(): Promise<Counts> {
+    const cells = await this.cells();
+    return Object.fromEntries(cells.map(({ vector, action, packets }) => [`${vector} ${action}`, Number(packets)]));
+  }
+
+  /** Waits until the counters say exactly this. */
+  counted(wanted: Counts): Promise<Counts> {
+    const text = JSON.stringify(Object.entries(wanted).sort());
+    return waitFor(
+      'counters',
+      () => this.counts(),
+      (counts) => JSON.stringify(Object.entries(counts).sort()) === text,
+    );
+  }
+
+  async samples(): Promise<SpoofSample[]> {
+    const samples = await this.node.agent.call<SpoofSample[]>('own.drain');
+    return samples.filter(({ ifindex, generation }) => {
+      return ifindex === this.key.ifindex && generation === this.key.generation;
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.node.agent.call('object.detach', this.key);
+    await this.node.agent.call('object.maps.ifaces.delete', this.pod.ifindex);
+    await this.node.agent.call('object.maps.counters.delete', this.key);
+  }
+}
