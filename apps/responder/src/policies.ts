@@ -55,12 +55,15 @@ export class PolicyBook {
   #disarms = new Map<string, { key: ConfigKey; versions: Version<Disarm>[] }>();
   #refused = new Map<string, RefusedEntry>();
   #sequence = 0;
+  #newestMicros = 0;
   #latest: Policies | null = null;
 
   /** Takes the next entry; entries that were seen already, and kinds that are none of its business, are passed over. */
   apply(entry: ConfigEntry): void {
     if (entry.sequence <= this.#sequence) return;
     this.#sequence = entry.sequence;
+    // A clock that was set back between two leaders of the bus must not hide a change behind an older one.
+    this.#newestMicros = Math.max(this.#newestMicros, entry.timestampMicros);
     this.#latest = null;
     let key: ConfigKey;
     try {
@@ -147,7 +150,7 @@ export class PolicyBook {
         ['revision'],
       );
     }
-    versions.push({ timestampMicros: entry.timestampMicros, sequence: entry.sequence, value });
+    versions.push({ timestampMicros: this.#newestMicros, sequence: entry.sequence, value });
     if (versions.length > MAX_VERSIONS_PER_KEY) versions.shift();
   }
 }

@@ -134,6 +134,12 @@ export class TaskRunner {
     const read = await facts.read(api, task.action, placed.verdict);
     run.owner = read.pod && isSamePod(read.pod, placed.verdict.pod?.uid ?? '') ? read.pod.owner : null;
     let state = ledger.task(task.taskId);
+    if (state?.started) {
+      // Begun before, here or elsewhere: only the whole stream tells whether it was ended as well.
+      await this.#deps.log.caughtUp();
+      state = ledger.task(task.taskId);
+      if (state?.terminal) return done;
+    }
     if (state?.started && (await ACTION_OF[task.action].tookEffect(this.#context(run, state, read)))) {
       return this.#end(run, 'succeeded', FOUND_DONE);
     }

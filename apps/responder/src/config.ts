@@ -1,0 +1,83 @@
+/** What an operator sets for the responder as a process. What is answered how is not here but in the response policies on the bus. */
+import { busShape, type FrameConfig } from '@bailiff/service';
+import { z } from 'zod';
+import { redisOptions } from './queues.ts';
+
+const milliseconds = (min: number, max: number) => z.number().int().min(min).max(max);
+const MINUTE = 60_000;
+
+const redisUrl = z.string().refine(
+  (text) => {
+    try {
+      redisOptions(text, null);
+      return true;
+    } catch {
+      return false;
+    }
+  },
+  { error: 'must be redis://host:port, rediss://host:port or unix:///path' },
+);
+
+export const responderSchema = z
+  .strictObject({
+    ...busShape,
+    kubeconfig: z
+      .string()
+      .default('')
+      .describe('kubeconfig file; empty: KUBECONFIG, ~/.kube/config or the service account'),
+    kubeContext: z.string().default('').describe('context of the kubeconfig; empty: its current one'),
+    redisUrl: redisUrl.default('redis://127.0.0.1:6379').describe('the scheduler: redis://, rediss:// or unix://'),
+    redisPasswordFile: z.string().default('').describe('file that holds the password of Redis'),
+    queuePrefix: z
+      .string()
+      .regex(/^[A-Za-z0-9_-]{1,64}$/)
+      .default('bailiff')
+      .describe('of the keys in Redis'),
+    concurrency: z.number().int().min(1).max(256).default(8).describe('tasks of one action at a time'),
+    maxPerSecond: z
+      .number()
+      .int()
+      .min(1)
+      .max(10_000)
+      .default(50)
+      .describe('tasks of one action begun a second, over all replicas'),
+    lockDurationMs: milliseconds(500, 5 * MINUTE)
+      .default(10_000)
+      .describe('a job without a sign of life from its worker is given to another after this'),
+    scanIntervalMs: milliseconds(100, 10 * MINUTE)
+      .default(MINUTE)
+      .describe('how often outstanding tasks are put back in the queue'),
+    apiTimeoutMs: milliseconds(100, MINUTE).default(5_000).describe('for one request to the API server'),
+    takeoverMs: milliseconds(200, 10 * MINUTE)
+      .default(15_000)
+      .describe('a begun task without an end is taken over after this'),
+    retryBaseMs: milliseconds(10, MINUTE).default(250).describe('first wait after a failed try; it doubles'),
+    retryMaxMs: milliseconds(10, 10 * MINUTE)
+      .default(15_000)
+      .describe('longest wait between tries'),
+    giveUpAfterMs: milliseconds(0, 1440 * MINUTE)
+      .default(10 * MINUTE)
+      .describe('a task that fails for this long is recorded as failed'),
+    budgetGiveUpAfterMs: milliseconds(0, 1440 * MINUTE)
+      .default(10 * MINUTE)
+      .describe('the same for an eviction that a disruption budget refuses'),
+    answerHorizonMs: milliseconds(1_000, 30 * 1440 * MINUTE)
+      .default(1440 * MINUTE)
+      .describe('a verdict that has been due for longer is refused'),
+    approvalTimeoutMs: milliseconds(1_000, 30 * 1440 * MINUTE)
+      .default(1440 * MINUTE)
+      .describe('a task waits this long for its approval'),
+    maxTasks: z
+      .number()
+      .int()
+      .min(1_000)
+      .max(10_000_000)
+      .default(200_000)
+      .describe('tasks remembered; ended ones above it are forgotten'),
+  })
+  .refine((config) => config.takeoverMs >= 2 * config.apiTimeoutMs, {
+    path: ['takeoverMs'],
+    error: 'must be at least twice apiTimeoutMs, so that whoever is still at it is not taken for dead',
+  });
+
+export type ResponderConfig = z.output<typeof responderSchema> & FrameConfig;

@@ -1,0 +1,17 @@
+/** `responder` carries out verdicts: VERDICTS → guards → Kubernetes → RESPONSES. */
+import { runService } from '@bailiff/service';
+import { responderSchema } from './config.ts';
+import { startResponder } from './responder.ts';
+
+export function run(argv: readonly string[]): Promise<number> {
+  return runService({
+    name: 'responder',
+    argv,
+    schema: responderSchema,
+    description:
+      'Carries out verdicts against Kubernetes, under the guards of the response policies, and records every response.',
+    start: (ctx) => startResponder(ctx),
+  });
+}
+
+process.exitCode = await run(process.argv.slice(2));

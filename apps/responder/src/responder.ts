@@ -1,0 +1,278 @@
+/**
+ * The responder: VERDICTS → plan → queue → guards → Kubernetes → RESPONSES.
+ *
+ * At start it folds the configuration log and RESPONSES whole, then reads VERDICTS from the beginning; what has no terminal record goes into
+ * the queue, and again at every scan and whenever Redis comes back. So Redis may lose everything, the process may die anywhere, and any
+ * number of replicas may run: the streams say what is left to do. Bounds: `MAX_OUTSTANDING` verdicts, then reading waits.
+ */
+import { readFileSync } from 'node:fs';
+import { type Bus, ConfigLog, connectBus, openBucket, requireHorizon } from '@bailiff/bus';
+import { loadKube } from '@bailiff/kube';
+import { type Response, SchemaRegistry } from '@bailiff/schemas';
+import type { ServiceContext } from '@bailiff/service';
+import { Backlog, type QueuedJob, undoJobs } from './backlog.ts';
+import type { ResponderConfig } from './config.ts';
+import { Ledger, type TaskState } from './ledger.ts';
+import { type Metrics, responderMetrics } from './metrics.ts';
+import { DELETE_STORM } from './plan.ts';
+import { PolicyBook } from './policies.ts';
+import type { Job, JobResult, PlacedVerdict, StepHook } from './ports.ts';
+import { Queues, redisOptions } from './queues.ts';
+import { FactReader } from './read-facts.ts';
+import { ResponseStream } from './responses.ts';
+import { POLICY_SETTLE_MICROS, type RunLimits, type TaskDeps, TaskRunner, tasksOf } from './run-task.ts';
+import { UndoRunner } from './run-undo.ts';
+import { VerdictStream } from './verdicts.ts';
+
+/** An effect must end while RESPONSES still knows of it; what is asked for longer is cut to this much less than what the stream keeps. */
+const EXPIRY_MARGIN_MS = 3_600_000;
+/** Where the stream keeps for ever: the longest expiry that a policy may name. */
+const LONGEST_EXPIRY_MS = 30 * 86_400_000;
+/** How often reading looks whether the backlog has room again. */
+const FULL_POLL_MS = 200;
+
+export interface ResponderHooks {
+  /** Called at the moments named by `Step`; a test stops the process there. */
+  step?: StepHook;
+}
+
+/** Brings the responder up; resolves when it works. */
+export async function startResponder(ctx: ServiceContext<ResponderConfig>, hooks: ResponderHooks = {}): Promise<void> {
+  const { config, signal, clock } = ctx;
+  const bus = await connect(ctx);
+  ctx.onStop('bus', () => bus.drain());
+  ctx.health.ready('bus', () => bus.connected || 'not connected');
+  const { responsesMaxAgeMs } = await requireHorizon(bus);
+  const kube = loadKube({ kubeconfig: config.kubeconfig, context: config.kubeContext, userAgent: 'bailiff-responder' });
+  ctx.onStop('kube', () => kube.close());
+  const schemas = openBucket(bus, 'bailiff_schemas');
+  const registry = new SchemaRegistry(async (fingerprint) => {
+    return (await schemas.get(`fp-${fingerprint}`))?.value.toString('utf8') ?? null;
+  });
+  const responder = new Responder(ctx, bus, registry, hooks.step ?? (() => {}), {
+    kube,
+    quarantine: openBucket(bus, 'bailiff_quarantine'),
+    facts: new FactReader(() => clock.monotonicMs()),
+    clock,
+    limits: limitsOf(config, responsesMaxAgeMs),
+  });
+  await responder.start(signal);
+}
+
+type Outside = Pick<TaskDeps, 'kube' | 'quarantine' | 'facts' | 'clock' | 'limits'>;
+
+class Responder {
+  readonly #ctx: ServiceContext<ResponderConfig>;
+  readonly #step: StepHook;
+  readonly #ledger: Ledger;
+  readonly #backlog = new Backlog();
+  readonly #book = new PolicyBook();
+  readonly #metrics: Metrics;
+  readonly #configLog: ConfigLog;
+  readonly #responses: ResponseStream;
+  readonly #verdicts: VerdictStream;
+  readonly #tasks: TaskRunner;
+  readonly #undos: UndoRunner;
+  /** Ends the reading of RESPONSES and the requests of jobs: later than the intake, so that running jobs may end in order. */
+  readonly #end = new AbortController();
+  #queues: Queues | null = null;
+  #caughtUp = false;
+
+  constructor(
+    ctx: ServiceContext<ResponderConfig>,
+    bus: Bus,
+    registry: SchemaRegistry,
+    step: StepHook,
+    outside: Outside,
+  ) {
+    const { config, clock, signal } = ctx;
+    this.#ctx = ctx;
+    this.#step = step;
+    this.#ledger = new Ledger(config.maxTasks);
+    this.#metrics = responderMetrics(ctx.metrics, () => ({
+      outstanding: this.#backlog.size,
+      undosOverdue: undoJobs(this.#ledger, clock.nowMicros(), 0, () => true).length,
+      tasks: this.#ledger.size,
+      forgotten: this.#ledger.forgotten,
+      refusedPolicies: this.#book.refused().length,
+    }));
+    const unreadable = (stream: string) => (reason: string) => {
+      this.#metrics.unreadable.inc({ stream });
+      ctx.log.warn({ stream, reason }, 'a message could not be read and is dead-lettered');
+    };
+    this.#configLog = new ConfigLog(bus, { onChange: (change) => this.#onConfig(change) });
+    this.#responses = new ResponseStream({
+      bus,
+      registry,
+      ledger: this.#ledger,
+      onFolded: (state, response) => this.#onFolded(state, response),
+      onUnreadable: unreadable('RESPONSES'),
+      signal: this.#end.signal,
+    });
+    this.#verdicts = new VerdictStream({
+      bus,
+      registry,
+      onVerdict: (placed) => this.#onVerdict(placed),
+      onUnreadable: unreadable('VERDICTS'),
+      signal,
+    });
+    const deps: TaskDeps = {
+      ...outside,
+      ledger: this.#ledger,
+      book: this.#book,
+      log: this.#responses,
+      readVerdict: (sequence) => this.#verdicts.get(sequence),
+      metrics: this.#metrics,
+      step,
+      signal: this.#end.signal,
+    };
+    this.#tasks = new TaskRunner(deps);
+    this.#undos = new UndoRunner(deps);
+  }
+
+  async start(signal: AbortSignal): Promise<void> {
+    const { config, health, onStop, fail, log, clock } = this.#ctx;
+    onStop('configuration', () => this.#configLog.close());
+    onStop('responses', () => this.#end.abort());
+    health.ready('streams', () => this.#caughtUp || 'VERDICTS and RESPONSES are still being read');
+    health.ready('redis', () => this.#queues?.ready || 'Redis does not answer');
+    await this.#readResponses(fail);
+    if (signal.aborted) return;
+    this.#queues = new Queues({
+      redis: redisOptions(config.redisUrl, secretOf(config.redisPasswordFile)),
+      prefix: config.queuePrefix,
+      concurrency: config.concurrency,
+      maxPerSecond: config.maxPerSecond,
+      lockDurationMs: config.lockDurationMs,
+      run: (job) => this.#run(job),
+      onJobFailure: (error) => {
+        this.#metrics.jobFailures.inc();
+        log.error({ err: error }, 'a job failed; the next scan puts it back');
+      },
+      onRedisError: (error) => log.debug({ err: error }, 'Redis'),
+      onRedisReady: () => this.#scan(),
+    });
+    const queues = this.#queues;
+    onStop('queues', () => queues.close());
+    const cancel = clock.setRepeating(() => this.#scan(), config.scanIntervalMs);
+    onStop('scan', cancel);
+    const caughtUp = () => {
+      this.#caughtUp = true;
+    };
+    this.#verdicts.read(caughtUp).catch((error: Error) => signal.aborted || fail(error));
+  }
+
+  /** Resolves when what was there at the start is folded, or at the end. */
+  #readResponses(fail: (error: Error) => void): Promise<void> {
+    return new Promise((resolve) => {
+      this.#ctx.signal.addEventListener('abort', () => resolve(), { once: true });
+      this.#responses.read(resolve).catch((error: Error) => this.#end.signal.aborted || fail(error));
+    });
+  }
+
+  async #onVerdict(placed: PlacedVerdict): Promise<void> {
+    const { clock, signal } = this.#ctx;
+    const { verdictId } = placed.verdict;
+    await this.#configLog.whenCaughtUpTo(placed.atMicros - POLICY_SETTLE_MICROS);
+    await this.#step('verdict-read', { verdictId, action: '' });
+    const tasks = tasksOf(placed, this.#book, this.#ledger);
+    this.#metrics.verdicts.inc({ matched: tasks.length > 0 ? 'yes' : 'no' });
+    this.#backlog.put(placed, tasks, this.#ledger);
+    const added = this.#schedule(this.#backlog.jobsOf(verdictId, clock.nowMicros()));
+    if (this.#backlog.isFull) await added;
+    while (this.#backlog.isFull && !signal.aborted) await clock.sleep(FULL_POLL_MS, signal);
+  }
+
+  #onFolded(state: TaskState, response: Response): void {
+    if (state.terminal) {
+      const sequence = this.#backlog.ended(state.first.verdictId, state.taskId);
+      if (sequence !== null && state.terminal.response.reasonCode === DELETE_STORM) this.#replan(sequence);
+    }
+    if (response.phase === 'approved' || response.phase === 'undone') this.#scan();
+  }
+
+  /** A deletion was stopped as one too many: its stand-in goes into the queue. */
+  #replan(sequence: number): void {
+    this.#verdicts.get(sequence).then(
+      (placed) => {
+        if (!placed) return;
+        this.#backlog.put(placed, tasksOf(placed, this.#book, this.#ledger), this.#ledger);
+        return this.#schedule(this.#backlog.jobsOf(placed.verdict.verdictId, this.#ctx.clock.nowMicros()));
+      },
+      (error: Error) => this.#ctx.log.warn({ err: error }, 'a stopped deletion is planned again at the next start'),
+    );
+  }
+
+  #onConfig(change: Parameters<PolicyBook['apply']>[0]): void {
+    const before = new Set(this.#book.refused().map(({ sequence }) => sequence));
+    this.#book.apply(change);
+    for (const { key, sequence, reason } of this.#book.refused()) {
+      if (!before.has(sequence))
+        this.#ctx.log.error({ key, sequence, reason }, 'refused; the last good one stays in force');
+    }
+  }
+
+  #run(job: Job): Promise<JobResult> {
+    return job.kind === 'do' ? this.#tasks.run(job) : this.#undos.run(job);
+  }
+
+  /** Puts whatever is due before the scan after the next one into the queue; what is there already stays. */
+  #scan(): void {
+    const { clock, config } = this.#ctx;
+    const nowMicros = clock.nowMicros();
+    const aheadMs = 2 * config.scanIntervalMs;
+    this.#metrics.scans.inc();
+    this.#ledger.prune(nowMicros);
+    const jobs = this.#backlog.jobs(this.#ledger, nowMicros, aheadMs, config.approvalTimeoutMs);
+    jobs.push(...undoJobs(this.#ledger, nowMicros, aheadMs, (taskId) => this.#undos.isCleared(taskId)));
+    void this.#schedule(jobs);
+  }
+
+  /** Never rejects: what Redis does not take now, a scan puts in later. */
+  async #schedule(jobs: readonly QueuedJob[]): Promise<void> {
+    if (jobs.length === 0 || !this.#queues) return;
+    try {
+      await this.#queues.add(jobs);
+    } catch (error) {
+      this.#metrics.scheduleFailures.inc(jobs.length);
+      this.#ctx.log.debug({ err: error, jobs: jobs.length }, 'Redis did not take jobs');
+      return;
+    }
+    for (const { job } of jobs) await this.#step('job-added', { verdictId: job.verdictId, action: job.action });
+  }
+}
+
+function connect({ config, signal }: ServiceContext<ResponderConfig>): Promise<Bus> {
+  const { natsPasswordFile, natsCaFile, natsCertFile, natsKeyFile } = config;
+  return connectBus({
+    servers: config.natsUrl.split(','),
+    user: config.natsUser,
+    ...(natsPasswordFile === '' ? { password: '' } : { passwordFile: natsPasswordFile }),
+    ...(natsCaFile === ''
+      ? {}
+      : { tls: { caFile: natsCaFile, certFile: natsCertFile || undefined, keyFile: natsKeyFile || undefined } }),
+    name: 'responder',
+    waitForServer: true,
+    signal,
+  });
+}
+
+function secretOf(file: string): string | null {
+  return file === '' ? null : readFileSync(file, 'utf8').trim();
+}
+
+function limitsOf(config: ResponderConfig, responsesMaxAgeMs: number): RunLimits {
+  return {
+    answerHorizonMs: config.answerHorizonMs,
+    approvalTimeoutMs: config.approvalTimeoutMs,
+    apiTimeoutMs: config.apiTimeoutMs,
+    takeoverMs: config.takeoverMs,
+    longestExpiryMs: responsesMaxAgeMs === 0 ? LONGEST_EXPIRY_MS : Math.max(0, responsesMaxAgeMs - EXPIRY_MARGIN_MS),
+    retry: {
+      baseMs: config.retryBaseMs,
+      maxMs: config.retryMaxMs,
+      giveUpAfterMs: config.giveUpAfterMs,
+      budgetGiveUpAfterMs: config.budgetGiveUpAfterMs,
+    },
+  };
+}

@@ -1,0 +1,169 @@
+/**
+ * RESPONSES, read and written: every record on the stream goes into the ledger in order, and records of one's own are stored once.
+ *
+ * Each record is checked against its own id as it is read: a record whose id is not what its names hash to, or that cannot be decoded, is
+ * dead-lettered and not believed.
+ */
+import { phaseGroupOf, responseIdOf } from '@bailiff/answer';
+import {
+  type Bus,
+  BusError,
+  cloudEventHeaders,
+  consumeOrdered,
+  deadLetter,
+  lastSequence,
+  publishOnce,
+  responseSubject,
+  type StreamMessage,
+} from '@bailiff/bus';
+import {
+  type Decoded,
+  decode,
+  decodeWithLookup,
+  encodeResponse,
+  type Response,
+  type SchemaRegistry,
+} from '@bailiff/schemas';
+import type { Ledger, TaskState } from './ledger.ts';
+import type { Published, Reserved, ResponseLog } from './ports.ts';
+
+const STREAM = 'RESPONSES';
+/** A record that the bus has not taken within this is tried again as a new try of its job. */
+const PUBLISH_DEADLINE_MS = 5_000;
+/** Longest wait for records that are on the stream to be folded. */
+const CATCH_UP_MS = 5_000;
+
+export interface ResponseStreamOptions {
+  bus: Bus;
+  ledger: Ledger;
+  registry: SchemaRegistry;
+  /** Called after each record is folded. */
+  onFolded(state: TaskState, response: Response): void;
+  onUnreadable(reason: string): void;
+  signal: AbortSignal;
+}
+
+export class ResponseStream implements ResponseLog {
+  readonly #options: ResponseStreamOptions;
+  #waiters: { sequence: number; resolve: () => void }[] = [];
+
+  constructor(options: ResponseStreamOptions) {
+    this.#options = options;
+  }
+
+  /** Reads until the signal aborts. `onCaughtUp` is called once, when all that was there at the start is folded. */
+  async read(onCaughtUp: () => void): Promise<void> {
+    const { bus, ledger, signal } = this.#options;
+    await bus.whenConnected(signal);
+    // What is at or below this is either delivered before the first idle moment or is no more (it was too old).
+    const before = await lastSequence(bus, STREAM);
+    let caughtUp = false;
+    await consumeOrdered(bus, STREAM, {
+      start: 'all',
+      onMessage: (message) => this.#take(message),
+      onIdle: () => {
+        if (caughtUp) return;
+        caughtUp = true;
+        ledger.reached(before);
+        this.#wake();
+        onCaughtUp();
+      },
+      signal,
+    });
+  }
+
+  async publish(response: Response): Promise<Published> {
+    const result = await this.#store(response, undefined);
+    return result.outcome === 'stored' ? result : { outcome: 'exists' };
+  }
+
+  async reserve(response: Response, lastSequence: number): Promise<Reserved> {
+    const result = await this.#store(response, lastSequence);
+    if (result.outcome === 'stored') return result;
+    // A refusal without a sequence does not say which condition failed. The fold that was judged had no record of this id, so the stream
+    // has grown: by this very record, perhaps. Once the fold has caught up it tells.
+    return { outcome: result.sequence === undefined ? 'moved' : 'exists' };
+  }
+
+  async caughtUp(): Promise<void> {
+    const { bus, ledger } = this.#options;
+    const sequence = await lastSequence(bus, STREAM);
+    if (ledger.position >= sequence) return;
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(
+        () => reject(new BusError('BUS_TIMEOUT', `${STREAM} is read up to ${ledger.position} of ${sequence}`)),
+        CATCH_UP_MS,
+      );
+    });
+    const folded = new Promise<void>((resolve) => this.#waiters.push({ sequence, resolve }));
+    try {
+      await Promise.race([folded, late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #store(response: Response, lastSequence: number | undefined) {
+    const { bus, signal } = this.#options;
+    return publishOnce(bus, responseSubject(response), encodeResponse(response), {
+      msgId: response.responseId,
+      headers: cloudEventHeaders({
+        id: response.responseId,
+        type: 'dev.bailiff.response.v1',
+        source: '/responder',
+        timeMicros: response.recordedAt,
+        ...(response.podName === '' ? {} : { subject: `${response.podNamespace}/${response.podName}` }),
+      }),
+      deadlineMs: PUBLISH_DEADLINE_MS,
+      ...(lastSequence === undefined ? {} : { lastSequence }),
+      ...(signal.aborted ? {} : { signal }),
+    });
+  }
+
+  /** Synchronous for every schema that is known, which is several times faster. */
+  #take(message: StreamMessage): void | Promise<void> {
+    const { registry } = this.#options;
+    try {
+      return this.#fold(message, decode(message.data, registry));
+    } catch (error) {
+      if ((error as { code?: unknown }).code !== 'UNKNOWN_FINGERPRINT') return this.#bury(message, error as Error);
+    }
+    return decodeWithLookup(message.data, registry).then(
+      (decoded) => this.#fold(message, decoded),
+      (error: Error) => this.#bury(message, error),
+    );
+  }
+
+  #fold(message: StreamMessage, decoded: Decoded): void | Promise<void> {
+    const { sequence, timestampMicros } = message;
+    if (decoded.name !== 'Response') return this.#bury(message, new Error(`a ${decoded.name}, not a Response`));
+    const response = decoded.value;
+    if (response.responseId !== responseIdOf(response, phaseGroupOf(response.phase))) {
+      return this.#bury(message, new Error(`responseId ${response.responseId} is not of its own names`));
+    }
+    const state = this.#options.ledger.applyInOrder(response, { sequence, timestampMicros });
+    this.#wake();
+    this.#options.onFolded(state, response);
+  }
+
+  async #bury({ sequence, subject, data }: StreamMessage, error: Error): Promise<void> {
+    const { bus, ledger, signal } = this.#options;
+    // That the bus could not be asked for a schema is no fault of the message: the reading ends with it.
+    if (error instanceof BusError) throw error;
+    const code = (error as { code?: unknown }).code;
+    const reason = typeof code === 'string' ? code.toLowerCase().replaceAll('_', '-') : 'not-a-response';
+    await deadLetter(bus, { stream: STREAM, sequence, subject, reason, detail: error.message, data, signal });
+    this.#options.onUnreadable(reason);
+    ledger.reached(sequence);
+    this.#wake();
+  }
+
+  #wake(): void {
+    const { position } = this.#options.ledger;
+    const ready = this.#waiters.filter(({ sequence }) => sequence <= position);
+    if (ready.length === 0) return;
+    this.#waiters = this.#waiters.filter(({ sequence }) => sequence > position);
+    for (const { resolve } of ready) resolve();
+  }
+}

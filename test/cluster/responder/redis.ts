@@ -1,0 +1,65 @@
+/** A real Redis for a test, on a unix socket in a directory of its own; nothing is kept on disk, so a kill is also a loss of all keys. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { waitFor } from '@bailiff/service/testing';
+import { Redis } from 'ioredis';
+
+export interface TestRedis extends AsyncDisposable {
+  readonly url: string;
+  /** SIGKILL: connections break and every key is gone. */
+  kill(): Promise<void>;
+  start(): Promise<void>;
+  /** Empties it while it runs. */
+  flush(): Promise<void>;
+  /** Keys under a pattern. */
+  keys(pattern: string): Promise<string[]>;
+}
+
+export async function startRedis(): Promise<TestRedis> {
+  const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-redis-'));
+  const socket = path.join(directory, 'redis.sock');
+  let child: ChildProcess | null = null;
+  const killAtExit = () => child?.kill('SIGKILL');
+  process.once('exit', killAtExit);
+
+  const withClient = async <T>(use: (client: Redis) => Promise<T>): Promise<T> => {
+    const client = new Redis({ path: socket, maxRetriesPerRequest: 3, retryStrategy: () => 50 });
+    client.on('error', () => {});
+    try {
+      return await use(client);
+    } finally {
+      client.disconnect();
+    }
+  };
+  const kill = async () => {
+    const running = child;
+    child = null;
+    if (!running || running.exitCode !== null || running.signalCode !== null) return;
+    await new Promise<void>((resolve) => {
+      running.once('exit', () => resolve());
+      running.kill('SIGKILL');
+    });
+    rmSync(socket, { force: true });
+  };
+  const start = async () => {
+    const args = ['--port', '0', '--unixsocket', socket, '--save', '', '--appendonly', 'no', '--dir', directory];
+    child = spawn('redis-server', args, { stdio: 'ignore' });
+    await waitFor(() => existsSync(socket), { what: 'the socket of Redis' });
+    await waitFor(() => withClient((client) => client.ping()), { what: 'Redis to answer' });
+  };
+  await start();
+  return {
+    url: `unix://${socket}`,
+    kill,
+    start,
+    flush: () => withClient(async (client) => void (await client.flushall())),
+    keys: (pattern) => withClient((client) => client.keys(pattern)),
+    async [Symbol.asyncDispose]() {
+      await kill();
+      process.off('exit', killAtExit);
+      rmSync(directory, { recursive: true, force: true });
+    },
+  };
+}

@@ -1,0 +1,290 @@
+/**
+ * Everything around a responder, and real but for the API server: nats-server, Redis, the API stand-in, and a kubelet of two lines that
+ * lets deleted pods go. Responders run in this process (`start`) or in one of their own (test/chaos).
+ */
+import { createHash } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import {
+  type Bus,
+  consumeOrdered,
+  encodeToken,
+  ensureTopology,
+  openBucket,
+  publishOnce,
+  verdictSubject,
+} from '@bailiff/bus';
+import { startNats, type TestNats } from '@bailiff/bus/testing';
+import type { ResponsePolicy } from '@bailiff/policy';
+import { decodeResponse, encodeVerdict, quarantineList, type Response, type Verdict } from '@bailiff/schemas';
+import { runService } from '@bailiff/service';
+import { captureIo, waitFor } from '@bailiff/service/testing';
+import type { z } from 'zod';
+import { responderSchema } from '../../../apps/responder/src/config.ts';
+import { type ResponderHooks, startResponder } from '../../../apps/responder/src/responder.ts';
+import { type ApiServer, type RequestRecord, startApiServer } from '../../lab/src/apiserver/index.ts';
+import { startRedis, type TestRedis } from './redis.ts';
+
+/** A policy is in force for verdicts that the bus takes this long after it. */
+const SETTLE_MS = 1_000;
+export const NODE = 'node-a.example';
+
+export interface Answerer {
+  log(): Record<string, unknown>[];
+  /** In order, as by SIGTERM; gives the exit code. */
+  stop(): Promise<number>;
+}
+
+export interface PodOptions {
+  namespace?: string;
+  node?: string;
+  owner?: { kind: string; name: string; uid: string; apiVersion?: string };
+  annotations?: Record<string, string>;
+  ready?: boolean;
+}
+export interface RigPod {
+  namespace: string;
+  name: string;
+  uid: string;
+  node: string;
+}
+
+export type PolicyInput = { [K in keyof ResponsePolicy]?: unknown };
+
+export class Rig implements AsyncDisposable {
+  readonly nats: TestNats;
+  readonly redis: TestRedis;
+  readonly api: ApiServer;
+  readonly bus: Bus;
+  readonly directory: string;
+  readonly responses: (Response & { sequence: number })[] = [];
+  /** Requests that changed something, and those that failed to. */
+  readonly changes: RequestRecord[] = [];
+  readonly #end = new AbortController();
+  readonly #answerers = new Set<Answerer>();
+  #pods = 0;
+  #verdicts = 0;
+
+  private constructor(nats: TestNats, redis: TestRedis, api: ApiServer, bus: Bus, directory: string) {
+    this.nats = nats;
+    this.redis = redis;
+    this.api = api;
+    this.bus = bus;
+    this.directory = directory;
+    writeFileSync(path.join(directory, 'password'), 'password-of-responder', { mode: 0o600 });
+    api.requests.listen((record) => {
+      if (['create', 'update', 'patch', 'delete'].includes(record.verb)) this.changes.push(record);
+    });
+    // The kubelet: a pod that is marked for deletion is let go.
+    api.store.subscribe((change) => {
+      if (change.storage !== 'pods' || change.type !== 'MODIFIED') return;
+      const { name, namespace, deletionTimestamp } = change.object.metadata;
+      if (deletionTimestamp === undefined) return;
+      queueMicrotask(() => api.api.delete('pods', { namespace: namespace as string, name }, { gracePeriodSeconds: 0 }));
+    });
+    void consumeOrdered(bus, 'RESPONSES', {
+      start: 'all',
+      onMessage: (message) => {
+        this.responses.push({ ...decodeResponse(message.data), sequence: message.sequence });
+      },
+      signal: this.#end.signal,
+    });
+  }
+
+  static async start(): Promise<Rig> {
+    const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-responder-'));
+    const [nats, redis, api] = await Promise.all([
+      startNats(),
+      startRedis(),
+      startApiServer({ certDir: path.join(directory, 'certs') }),
+    ]);
+    const bus = await nats.connect('admin');
+    await ensureTopology(bus);
+    const rig = new Rig(nats, redis, api, bus, directory);
+    for (const name of [NODE, 'node-b']) api.api.create('nodes', { metadata: { name } });
+    api.api.create('namespaces', { metadata: { name: 'shop' } });
+    return rig;
+  }
+
+  /** Flags of a responder's command line. */
+  argv(more: Partial<Record<keyof z.input<typeof responderSchema>, unknown>> = {}): string[] {
+    const flags = {
+      natsUrl: this.nats.url,
+      natsUser: 'responder',
+      natsPasswordFile: path.join(this.directory, 'password'),
+      kubeconfig: this.api.kubeconfigPath(),
+      redisUrl: this.redis.url,
+      apiTimeoutMs: 400,
+      takeoverMs: 1_000,
+      retryBaseMs: 20,
+      retryMaxMs: 200,
+      scanIntervalMs: 500,
+      lockDurationMs: 1_000,
+      ...more,
+    };
+    return Object.entries(flags).flatMap(([key, value]) => [
+      `--${key.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`,
+      String(value),
+    ]);
+  }
+
+  /** A responder in this process, ready. */
+  async start(more: Parameters<Rig['argv']>[0] = {}, hooks: ResponderHooks = {}): Promise<Answerer> {
+    const captured = captureIo();
+    const running = runService({
+      name: 'responder',
+      argv: this.argv(more),
+      schema: responderSchema,
+      start: (ctx) => startResponder(ctx, hooks),
+      io: captured.io,
+    });
+    const answerer: Answerer = {
+      log: () => captured.logLines(),
+      stop: async () => {
+        this.#answerers.delete(answerer);
+        captured.signal();
+        return running;
+      },
+    };
+    this.#answerers.add(answerer);
+    await waitFor(() => captured.logLines().some((line) => line['msg'] === 'ready'), {
+      what: 'the responder to be ready',
+      state: () => [captured.stderr(), captured.logLines().slice(-10)],
+    });
+    return answerer;
+  }
+
+  /** Writes policies and waits until they are in force for what comes now. */
+  async policies(policies: Record<string, PolicyInput>): Promise<void> {
+    for (const [name, policy] of Object.entries(policies)) {
+      await openBucket(this.bus, 'bailiff_config').put(`response.cluster._.${name}`, JSON.stringify(policy));
+    }
+    const writtenMs = Date.now();
+    await waitFor(() => Date.now() - writtenMs > SETTLE_MS + 50, { what: 'the policies to be in force' });
+  }
+
+  pod(options: PodOptions = {}): RigPod {
+    const { namespace = 'shop', node = NODE, owner, annotations, ready = true } = options;
+    const name = `pod-${++this.#pods}`;
+    return this.podCalled(name, { namespace, node, owner, annotations, ready });
+  }
+
+  podCalled(name: string, { namespace = 'shop', node = NODE, owner, annotations, ready = true }: PodOptions): RigPod {
+    const ref = { namespace, name };
+    const ownerReferences = owner ? [{ apiVersion: 'apps/v1', controller: true, ...owner }] : undefined;
+    const created = this.api.api.create('pods', {
+      metadata: { ...ref, annotations, ownerReferences },
+      spec: { nodeName: node, containers: [{ name: 'main', image: 'main' }] },
+    });
+    const status = { phase: 'Running', conditions: [{ type: 'Ready', status: ready ? 'True' : 'False' }] };
+    this.api.api.patch('pods', ref, 'application/merge-patch+json', { status }, { subresource: 'status' });
+    return { namespace, name, uid: created.metadata.uid, node };
+  }
+
+  /** A ReplicaSet with its count of ready replicas; its pods are made with `pod({owner})`. */
+  replicaSet(name: string, replicas: number, ready = replicas): NonNullable<PodOptions['owner']> {
+    const ref = { namespace: 'shop', name };
+    const created = this.api.api.create('replicasets.apps', {
+      metadata: ref,
+      spec: { replicas, selector: { matchLabels: { app: name } } },
+    });
+    const status = { replicas, readyReplicas: ready };
+    this.api.api.patch('replicasets.apps', ref, 'application/merge-patch+json', { status }, { subresource: 'status' });
+    return { kind: 'ReplicaSet', name, uid: created.metadata.uid };
+  }
+
+  verdictOf(pod: RigPod | null, more: Partial<Verdict> = {}): Verdict {
+    const verdictId = createHash('sha256')
+      .update(`${this.directory}/${++this.#verdicts}`)
+      .digest('hex')
+      .slice(0, 32);
+    const nowMicros = Date.now() * 1000;
+    return {
+      verdictId,
+      rule: 'repeated-spoofing',
+      ruleType: 'event_count',
+      level: 'high',
+      groupBy: pod ? 'pod' : 'node',
+      groupKey: pod?.uid ?? NODE,
+      configRevision: 0,
+      triggeredAt: nowMicros,
+      windowStartAt: nowMicros - 60_000_000,
+      observed: 10,
+      threshold: 10,
+      vectors: ['ipv4-source'],
+      nodeName: pod?.node ?? NODE,
+      pod: pod && {
+        uid: pod.uid,
+        namespace: pod.namespace,
+        name: pod.name,
+        ownerKind: '',
+        ownerName: '',
+        ownerUid: '',
+      },
+      evidence: [],
+      evidenceOmitted: 0,
+      reason: '10 packets under a forged source within 60s',
+      tags: [],
+      ...more,
+    };
+  }
+
+  /** Puts a verdict on the bus. */
+  async verdict(pod: RigPod | null, more: Partial<Verdict> = {}): Promise<Verdict> {
+    const verdict = this.verdictOf(pod, more);
+    await publishOnce(this.bus, verdictSubject(verdict), encodeVerdict(verdict), { msgId: verdict.verdictId });
+    return verdict;
+  }
+
+  /** Records about a verdict, in the order of the stream. */
+  of({ verdictId }: Verdict, action?: string): Response[] {
+    return this.responses.filter((r) => r.verdictId === verdictId && (action === undefined || r.action === action));
+  }
+
+  /** Waits for the record of a phase. */
+  until(verdict: Verdict, action: string, phase: Response['phase'] | Response['phase'][], timeoutMs = 10_000) {
+    const phases = [phase].flat();
+    return waitFor(() => this.of(verdict, action).find((r) => phases.includes(r.phase)), {
+      what: `${action} to be ${phases.join(' or ')}`,
+      timeoutMs,
+      state: () => ({ responses: this.of(verdict).map(brief), changes: this.changes.slice(-5).map(briefCall) }),
+    });
+  }
+
+  podNow(pod: RigPod) {
+    try {
+      return this.api.api.get('pods', { namespace: pod.namespace, name: pod.name });
+    } catch {
+      return null;
+    }
+  }
+
+  /** Changes of a pod that were asked for, as verb and status. */
+  changesOf(pod: RigPod, verb?: string): RequestRecord[] {
+    return this.changes.filter(
+      (c) => c.name === pod.name && c.namespace === pod.namespace && (verb === undefined || c.verb === verb),
+    );
+  }
+
+  async quarantined(node = NODE): Promise<string[]> {
+    const entry = await openBucket(this.bus, 'bailiff_quarantine').get(encodeToken(node));
+    return entry ? quarantineList.parse(JSON.parse(entry.value.toString())).entries.map((e) => e.podUid) : [];
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([...this.#answerers].map((answerer) => answerer.stop()));
+    this.#end.abort();
+    await Promise.all([this.nats.stop(), this.redis[Symbol.asyncDispose](), this.api.close()]);
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+}
+
+export const brief = (r: Response) => `${r.action}/${r.phase}${r.reasonCode ? `(${r.reasonCode}: ${r.reason})` : ''}`;
+const briefCall = (c: RequestRecord) => `${c.verb} ${c.path} ${c.status}`;
+
+/** A policy that acts: not a dry run, matched by the name of a rule, so that the tests of a file do not meet. */
+export function acting(rule: string, steps: unknown[], guards: Record<string, unknown> = {}): PolicyInput {
+  const wide = { window: '10m', maxPods: 1000, maxPercent: 100, maxNodes: 100 };
+  return { dryRun: false, match: { rules: [rule] }, steps, guards: { budget: wide, ...guards } };
+}
