@@ -9,13 +9,12 @@
  */
 
 import { type ConfigAt, type ConfigChange, ConfigHistory } from './config-history.ts';
-import { type Bus, pause } from './connect.ts';
-import { microsOf } from './consume.ts';
+import type { Bus } from './connect.ts';
+import { microsOf, streamInfo } from './direct.ts';
 import { BusError, toBusError } from './errors.ts';
 import { consumeOrdered, type StreamMessage } from './ordered.ts';
-import { backoffMs } from './publish.ts';
-import { streamInfo } from './streams.ts';
 import { ROOT } from './subjects.ts';
+import { backoffMs, pause } from './wait.ts';
 
 /**
  * A leader stamps a message before the cluster has agreed on it; until then STREAM.INFO does not show it. Agreement takes some ms,

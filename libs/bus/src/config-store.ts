@@ -7,10 +7,10 @@
  */
 import { randomUUID } from 'node:crypto';
 import { ConfigError, type ConfigKey, formatConfigKey, parseConfigKey, parseConfigValue } from '@bailiff/policy';
-import { type Bus, pause } from './connect.ts';
+import type { Bus } from './connect.ts';
 import { toBusError } from './errors.ts';
 import { type KvEntry, openBucket } from './kv.ts';
-import { backoffMs } from './publish.ts';
+import { backoffMs, pause } from './wait.ts';
 
 export const CONFIG_BUCKET = 'bailiff_config';
 

@@ -11,6 +11,7 @@ import { errors, type NatsConnection, type TlsOptions, usernamePasswordAuthentic
 import { connect } from '@nats-io/transport-node';
 import { BusError, toBusError } from './errors.ts';
 import { inboxPrefixOf } from './permissions.ts';
+import { pause } from './wait.ts';
 
 export interface BusOptions {
   /** `nats://host:port`, several for a cluster. */
@@ -188,20 +189,4 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
       await pause(RECONNECT_WAIT_MS + Math.random() * RECONNECT_JITTER_MS, options.signal);
     }
   }
-}
-
-/** Waits; rejects with the signal's reason when it aborts first. */
-export function pause(ms: number, signal?: AbortSignal): Promise<void> {
-  if (signal?.aborted) return Promise.reject(signal.reason as Error);
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => {
-      signal?.removeEventListener('abort', aborted);
-      resolve();
-    }, ms);
-    const aborted = () => {
-      clearTimeout(timer);
-      reject(signal?.reason as Error);
-    };
-    signal?.addEventListener('abort', aborted, { once: true });
-  });
 }

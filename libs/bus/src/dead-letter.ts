@@ -5,7 +5,7 @@
  * often and by however many replicas it is read: its subject holds stream, reason and sequence, and is stored once.
  */
 import type { Bus } from './connect.ts';
-import { type Once, publishOnce } from './publish.ts';
+import { type Once, publishOnce } from './publish-once.ts';
 import { deadLetterSubject } from './subjects.ts';
 
 export interface DeadLetter {

@@ -1,3 +1,4 @@
+export type { PublishOptions } from './ack.ts';
 export * from './cloud-events.ts';
 export { type ConfigAt, type ConfigChange, ConfigHistory } from './config-history.ts';
 export * from './config-log.ts';
@@ -5,10 +6,12 @@ export * from './config-store.ts';
 export { type Bus, type BusOptions, type BusStatus, connectBus } from './connect.ts';
 export * from './consume.ts';
 export * from './dead-letter.ts';
+export * from './direct.ts';
 export * from './errors.ts';
 export * from './kv.ts';
 export * from './permissions.ts';
 export * from './publish.ts';
+export * from './publish-once.ts';
 export { apiRequest, request } from './request.ts';
 export * from './server-conf.ts';
 export * from './snapshot.ts';

@@ -8,7 +8,7 @@
  */
 import { headers as makeHeaders } from '@nats-io/nats-core';
 import type { Bus } from './connect.ts';
-import { directGet } from './consume.ts';
+import { directGet } from './direct.ts';
 import { BusError, toBusError } from './errors.ts';
 import { consumeOrdered, type StreamMessage } from './ordered.ts';
 import { apiRequest } from './request.ts';

@@ -8,10 +8,10 @@
  * Bounds: maxMessages asked for and queued; an asynchronous onMessage holds the next pull back.
  */
 import { createInbox, type Msg, type MsgHdrs, type Subscription } from '@nats-io/nats-core';
-import { type Bus, type BusStatus, pause } from './connect.ts';
+import type { Bus, BusStatus } from './connect.ts';
 import { toBusError } from './errors.ts';
-import { backoffMs } from './publish.ts';
 import { apiRequest } from './request.ts';
+import { backoffMs, pause } from './wait.ts';
 
 export interface StreamMessage {
   /** In the stream. */

@@ -1,33 +1,22 @@
 /**
- * Publishing that loses nothing: FramePublisher keeps a window of messages in flight and sends each again until JetStream has
- * stored it; publishOnce stores the first message of a subject and refuses the second.
+ * Publishing that loses nothing: a window of messages is in flight, and each is sent again until JetStream has stored it.
  *
- * Place in the path: collector → FramePublisher → VIOLATIONS; correlator and responder → publishOnce → VERDICTS, RESPONSES.
- * Invariants: a promise of `publish` is fulfilled only by JetStream's ack; nothing is sent while the bus is away; after a reconnect all
- * that is unacked is sent again at once, with its Nats-Msg-Id, so that the server drops what it has. Bounds: maxInFlight messages;
- * publish beyond it is refused (BUS_CAPACITY), so the caller keeps its own backlog where it can be counted.
+ * Place in the path: collector → FramePublisher → VIOLATIONS. Invariants: a promise of `publish` is fulfilled only by JetStream's ack;
+ * nothing is sent while the bus is away; after a reconnect all that is unacked is sent again at once, with its Nats-Msg-Id, so
+ * that the server drops what it has. Bounds: maxInFlight messages; publish beyond it is refused (BUS_CAPACITY), so the caller keeps
+ * its own backlog where it can be counted.
  */
-import {
-  createInbox,
-  errors,
-  type Msg,
-  type MsgHdrs,
-  headers as makeHeaders,
-  type Subscription,
-} from '@nats-io/nats-core';
-import { type Bus, type BusStatus, pause } from './connect.ts';
+import { createInbox, errors, type Msg, type MsgHdrs, type Subscription } from '@nats-io/nats-core';
+import { headersOf, type PubAck, type PublishOptions } from './ack.ts';
+import type { Bus, BusStatus } from './connect.ts';
 import { BusError, toBusError } from './errors.ts';
-import { apiRequest, refusal } from './request.ts';
+import { refusal } from './request.ts';
+import { BACKOFF_FIRST_MS, backoffMs } from './wait.ts';
 
 export interface Published {
   sequence: number;
   /** JetStream had it already (same Nats-Msg-Id within the duplicate window). */
   duplicate: boolean;
-}
-
-export interface PublishOptions {
-  msgId: string;
-  headers?: Readonly<Record<string, string>>;
 }
 
 export interface FramePublisherOptions {
@@ -38,21 +27,6 @@ export interface FramePublisherOptions {
   onAck?: (published: Published & { msgId: string }) => void;
   /** Each sending after the first, with why. */
   onResend?: (again: { msgId: string; attempt: number; error: BusError }) => void;
-}
-
-/** First wait after a refusal; doubled each time up to the last. */
-const BACKOFF_FIRST_MS = 100;
-const BACKOFF_LAST_MS = 5_000;
-
-export function backoffMs(attempt: number): number {
-  return Math.min(BACKOFF_LAST_MS, BACKOFF_FIRST_MS * 2 ** Math.min(attempt, 10));
-}
-
-function headersOf(options: PublishOptions): MsgHdrs {
-  const result = makeHeaders();
-  result.set('Nats-Msg-Id', options.msgId);
-  for (const [name, value] of Object.entries(options.headers ?? {})) result.set(name, value);
-  return result;
 }
 
 interface InFlight {
@@ -66,12 +40,6 @@ interface InFlight {
   error: BusError | null;
   resolve: (published: Published) => void;
   reject: (error: BusError) => void;
-}
-
-interface PubAck {
-  seq: number;
-  duplicate?: boolean;
-  error?: { code: number; err_code: number; description: string };
 }
 
 export class FramePublisher {
@@ -268,48 +236,5 @@ export class FramePublisher {
     for (const entry of this.inFlight.values()) entry.reject(new BusError('BUS_CLOSED', 'closed before the ack'));
     this.inFlight.clear();
     this.wake();
-  }
-}
-
-export type Once = { outcome: 'stored'; sequence: number } | { outcome: 'exists'; sequence?: number };
-
-export interface PublishOnceOptions extends PublishOptions {
-  /** Stored only while this is the newest sequence of the whole stream. When it is not, the outcome is `exists` without a sequence. */
-  lastSequence?: number;
-  /** Ends the retries; then the last error is thrown. */
-  signal?: AbortSignal;
-  /** How long it is tried while the bus is away or silent. Default 30,000. */
-  deadlineMs?: number;
-}
-
-/** What time may heal. */
-const TRANSIENT = new Set(['BUS_TIMEOUT', 'BUS_UNREACHABLE', 'BUS_NO_STREAM']);
-
-/**
- * Stores the first message of a subject. A second one, by whomever, is `exists`; so is a retry whose first try had been stored
- * without an ack. @throws BusError BUS_FULL and other refusals at once; what is transient only after the deadline
- */
-export async function publishOnce(
-  bus: Bus,
-  subject: string,
-  payload: Uint8Array,
-  options: PublishOnceOptions,
-): Promise<Once> {
-  const headers = headersOf(options);
-  headers.set('Nats-Expected-Last-Subject-Sequence', '0');
-  if (options.lastSequence !== undefined) headers.set('Nats-Expected-Last-Sequence', String(options.lastSequence));
-  const endMs = Date.now() + (options.deadlineMs ?? 30_000);
-  for (let attempt = 0; ; attempt += 1) {
-    options.signal?.throwIfAborted();
-    try {
-      const ack = await apiRequest<PubAck>(bus, subject, payload, { headers });
-      return ack.duplicate ? { outcome: 'exists', sequence: ack.seq } : { outcome: 'stored', sequence: ack.seq };
-    } catch (cause) {
-      const error = toBusError(cause, subject);
-      if (error.code === 'BUS_CONFLICT') return { outcome: 'exists' };
-      if (!TRANSIENT.has(error.code) || Date.now() >= endMs) throw error;
-      const waitMs = Math.min(backoffMs(attempt), Math.max(1, endMs - Date.now()));
-      await pause(waitMs, options.signal);
-    }
   }
 }

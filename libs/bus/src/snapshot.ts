@@ -8,10 +8,9 @@
  */
 import type { Msg, Subscription } from '@nats-io/nats-core';
 import type { Bus, BusStatus } from './connect.ts';
-import { microsOf } from './consume.ts';
+import { microsOf, streamInfo } from './direct.ts';
 import { BusError, toBusError } from './errors.ts';
 import { type Bucket, entryOf, type KvEntry, openBucket } from './kv.ts';
-import { streamInfo } from './streams.ts';
 import { pushSubject } from './subjects.ts';
 
 /** How old a value may be when every push was lost and the connection never broke. */

@@ -8,6 +8,7 @@
 import { CURRENT_SCHEMAS, fingerprintHex, RELEASED_SCHEMAS } from '@bailiff/schemas';
 import { AckPolicy, DeliverPolicy, type StreamConfig, type StreamInfo } from '@nats-io/jetstream';
 import type { Bus } from './connect.ts';
+import { streamInfo } from './direct.ts';
 import { BusError, toBusError } from './errors.ts';
 import { openBucket } from './kv.ts';
 import { RESPONDER_DURABLE } from './permissions.ts';
@@ -18,13 +19,6 @@ import { requiredHorizonMs, streamConfigs, TIMESPAN_METADATA, type TopologyOptio
 const RESPONDER_ACK_WAIT_MS = 60_000;
 /** Verdicts that may be in work at once, over all responders. */
 const RESPONDER_MAX_ACK_PENDING = 256;
-
-export type StreamName = 'VIOLATIONS' | 'VERDICTS' | 'RESPONSES' | 'CONFIG_LOG' | 'DEAD_LETTERS' | `KV_${string}`;
-
-/** @throws BusError BUS_NO_STREAM and what request throws */
-export function streamInfo(bus: Bus, stream: string, body?: unknown): Promise<StreamInfo & { ts?: string }> {
-  return apiRequest(bus, `$JS.API.STREAM.INFO.${stream}`, body);
-}
 
 /** Whether all that is wanted is there; what the server adds of its own does not matter, except to a list. */
 function covers(found: unknown, wanted: unknown): boolean {
