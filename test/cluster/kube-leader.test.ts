@@ -1,0 +1,158 @@
+// Leader election against the API stand-in: never two at once, failover by release and by expiry, partitions.
+import { LeaderElector } from '@bailiff/kube';
+import { waitFor } from '@bailiff/service/testing';
+import { describe, expect, test } from 'vitest';
+import { type KubeHarness, startKube } from './kube/harness.ts';
+
+const TIMING = { durationMs: 1_000, renewDeadlineMs: 600, retryMs: 100 };
+
+function candidate(kube: KubeHarness, identity: string, eligible: () => boolean = () => true) {
+  const stop = new AbortController();
+  const terms: AbortSignal[] = [];
+  const errors: string[] = [];
+  const elector = new LeaderElector({
+    client: kube.client({ user: identity }),
+    namespace: 'default',
+    name: 'test',
+    identity,
+    timing: TIMING,
+    eligible,
+    onLeading: (term) => terms.push(term),
+    onError: ({ code }) => errors.push(code),
+  });
+  const running = elector.run(stop.signal);
+  return {
+    elector,
+    terms,
+    errors,
+    async crash() {
+      stop.abort();
+      await running;
+    },
+    async leave() {
+      stop.abort();
+      await running;
+      await elector.release();
+    },
+  };
+}
+
+const tokens = ['a', 'b', 'c'].map((user) => ({ user, token: `token-of-${user}`, groups: ['system:masters'] }));
+
+const lease = (kube: KubeHarness) =>
+  kube.server.api.get('leases.coordination.k8s.io', { namespace: 'default', name: 'test' }) as unknown as {
+    metadata: { resourceVersion: string };
+    spec: { holderIdentity: string; leaseTransitions: number };
+  };
+
+describe('leader election', () => {
+  test('leader election - of three, one leads, and goes on leading', async () => {
+    await using kube = await startKube({ tokens });
+    const all = ['a', 'b', 'c'].map((identity) => candidate(kube, identity));
+    const leaders = () => all.filter(({ elector }) => elector.isLeader);
+    await waitFor(() => leaders().length === 1);
+    const [leader] = leaders();
+    await waitFor(() => kube.server.requests.count({ verb: 'update', resource: 'leases' }) > 15);
+    expect(leaders()).toEqual([leader]);
+    expect(all.map(({ terms }) => terms.length).sort()).toEqual([0, 0, 1]);
+    for (const one of all) await one.leave();
+  });
+
+  test('leader election - a release hands over at once, a crash after the duration', async () => {
+    await using kube = await startKube({ tokens });
+    const a = candidate(kube, 'a');
+    await waitFor(() => a.elector.isLeader);
+    const b = candidate(kube, 'b');
+    await waitFor(() => b.elector.holder === 'a');
+    let startedAtMs = performance.now();
+    await a.leave();
+    expect(a.elector.isLeader).toBe(false);
+    expect(a.terms[0]?.aborted).toBe(true);
+    await waitFor(() => b.elector.isLeader);
+    expect(performance.now() - startedAtMs).toBeLessThan(TIMING.durationMs);
+    const c = candidate(kube, 'c');
+    await waitFor(() => c.elector.holder === 'b');
+    startedAtMs = performance.now();
+    await b.crash();
+    await waitFor(() => c.elector.isLeader);
+    expect(performance.now() - startedAtMs).toBeGreaterThan(TIMING.durationMs - TIMING.retryMs * 2);
+    expect(lease(kube).spec).toMatchObject({ holderIdentity: 'c', leaseTransitions: 2 });
+    await c.leave();
+  });
+
+  test('leader election - a leader that is cut off steps down before another leads', async () => {
+    await using kube = await startKube({ tokens });
+    const a = candidate(kube, 'a');
+    await waitFor(() => a.elector.isLeader);
+    const b = candidate(kube, 'b');
+    await waitFor(() => b.elector.holder === 'a');
+    let both = false;
+    const look = setInterval(() => {
+      both ||= a.elector.isLeader && b.elector.isLeader;
+    }, 5);
+    const held = kube.server.faults.inject({ hold: true, resource: 'leases', user: 'a', times: Infinity });
+    await waitFor(() => b.elector.isLeader, { state: () => [a.errors, b.errors] });
+    expect(a.terms[0]?.aborted).toBe(true);
+    expect(a.errors).toContain('KUBE_TIMEOUT');
+    // What was held arrives now, based on versions that are long past.
+    const { resourceVersion } = lease(kube).metadata;
+    held.release();
+    held.remove();
+    await waitFor(() => a.elector.holder === 'b' && lease(kube).metadata.resourceVersion !== resourceVersion);
+    expect(lease(kube).spec).toMatchObject({ holderIdentity: 'b', leaseTransitions: 1 });
+    clearInterval(look);
+    expect(both).toBe(false);
+    await a.leave();
+    await b.leave();
+  });
+
+  test('leader election - confirm tells a leader that was overtaken', async () => {
+    await using kube = await startKube({ tokens });
+    const a = candidate(kube, 'a');
+    await waitFor(() => a.elector.isLeader);
+    expect(await a.elector.confirm()).toBe(true);
+    const held = kube.server.api.get('leases.coordination.k8s.io', { namespace: 'default', name: 'test' });
+    const overtaken = { ...held, spec: { ...(held as unknown as { spec: object }).spec, holderIdentity: 'z' } };
+    kube.server.api.update('leases.coordination.k8s.io', { namespace: 'default', name: 'test' }, overtaken);
+    expect(await a.elector.confirm()).toBe(false);
+    expect(a.elector.isLeader).toBe(false);
+    expect(a.terms[0]?.aborted).toBe(true);
+    await a.crash();
+  });
+
+  test('leader election - who could not do the work does not run for it, and hands it over', async () => {
+    await using kube = await startKube({ tokens });
+    let able = true;
+    const a = candidate(kube, 'a', () => able);
+    await waitFor(() => a.elector.isLeader);
+    const b = candidate(kube, 'b');
+    able = false;
+    await waitFor(() => b.elector.isLeader);
+    expect(a.terms[0]?.aborted).toBe(true);
+    able = true;
+    await b.leave();
+    await waitFor(() => a.elector.isLeader);
+    expect(a.terms).toHaveLength(2);
+    await a.leave();
+  });
+
+  test('leader election - a lease that was deleted is made anew, in a new term', async () => {
+    await using kube = await startKube({ tokens });
+    const a = candidate(kube, 'a');
+    await waitFor(() => a.elector.isLeader);
+    kube.server.api.delete('leases.coordination.k8s.io', { namespace: 'default', name: 'test' });
+    await waitFor(() => a.terms.length === 2 && a.elector.isLeader, { state: () => a.errors });
+    expect(a.terms[0]?.aborted).toBe(true);
+    await a.leave();
+  });
+
+  test('leader election - without the right to the lease nobody leads, and the error is told', async () => {
+    const deny = [{ resources: ['leases'], verbs: ['*'] }];
+    await using kube = await startKube({ tokens: [{ user: 'a', token: 'token-of-a', deny }] });
+    const a = candidate(kube, 'a');
+    await waitFor(() => a.errors.includes('KUBE_FORBIDDEN'));
+    expect(a.elector.isLeader).toBe(false);
+    expect(a.elector.silentMs).toBe(Infinity);
+    await a.crash();
+  });
+});

@@ -1,0 +1,176 @@
+// The reflector against the API stand-in while that fails in every way it can: the picture must come out true each time.
+import { Reflector } from '@bailiff/kube';
+import { waitFor } from '@bailiff/service/testing';
+import { describe, expect, test } from 'vitest';
+import { FAST, type KubeHarness, random, startKube } from './kube/harness.ts';
+
+function follow(kube: KubeHarness, more: { inactivityMs?: number; pageLimit?: number; watchSeconds?: number } = {}) {
+  const folded = new Map<string, string>();
+  const breaches: string[] = [];
+  const stop = new AbortController();
+  const reflector = new Reflector<string>({
+    client: kube.client(),
+    path: '/api/v1/pods',
+    pageLimit: more.pageLimit ?? 3,
+    inactivityMs: more.inactivityMs ?? 600,
+    watchSeconds: more.watchSeconds ?? 300,
+    backoff: FAST,
+    select: ({ metadata }) => `${metadata.name} ${metadata.labels?.['step'] ?? ''}`,
+    onAdd(value, uid) {
+      if (folded.has(uid)) breaches.push(`added twice: ${value}`);
+      folded.set(uid, value);
+    },
+    onUpdate: (value, _before, uid) => folded.set(uid, value),
+    onDelete(value, uid) {
+      if (!folded.delete(uid)) breaches.push(`deleted twice: ${value}`);
+    },
+  });
+  const running = reflector.run(stop.signal);
+  const truth = () =>
+    Object.fromEntries(
+      kube.server.api
+        .list('pods')
+        .items.map(({ metadata }) => [metadata.uid, `${metadata.name} ${metadata.labels?.['step'] ?? ''}`])
+        .sort(),
+    );
+  const seen = () => Object.fromEntries([...folded].sort());
+  return {
+    reflector,
+    breaches,
+    seen,
+    truth,
+    settles: () =>
+      waitFor(() => JSON.stringify(seen()) === JSON.stringify(truth()), {
+        what: 'the true picture',
+        timeoutMs: 15_000,
+        state: () => ({ seen: seen(), truth: truth(), stats: reflector.stats }),
+      }),
+    async end() {
+      stop.abort();
+      await running;
+    },
+  };
+}
+
+const MERGE = 'application/merge-patch+json';
+
+/** One random change of the collection. */
+function change(kube: KubeHarness, next: () => number, step: number): void {
+  const name = `pod-${Math.floor(next() * 8)}`;
+  const { api } = kube.server;
+  const ref = { namespace: 'default', name };
+  const exists = api.list('pods').items.some(({ metadata }) => metadata.name === name);
+  if (!exists) kube.pod(name, { labels: { step: String(step) } });
+  else if (next() < 0.4) api.delete('pods', ref, { gracePeriodSeconds: 0 });
+  else api.patch('pods', ref, MERGE, { metadata: { labels: { step: String(step) } } });
+}
+
+/** One random fault. */
+function spoil(kube: KubeHarness, next: () => number): void {
+  const { faults } = kube.server;
+  const kind = Math.floor(next() * 9);
+  const verb = next() < 0.5 ? 'list' : 'watch';
+  if (kind === 0) faults.inject({ status: 500, verb, times: 2 });
+  else if (kind === 1) faults.inject({ status: 429, retryAfterSeconds: 0, verb });
+  else if (kind === 2) faults.inject({ drop: true, verb });
+  else if (kind === 3) faults.inject({ delayMs: 50, verb });
+  else if (kind === 4) faults.inject({ status: 410, verb });
+  else if (kind === 5) faults.cutWatches();
+  else if (kind === 6) faults.compact();
+  else if (kind === 7) faults.expiredWatch = faults.expiredWatch === 'event' ? 'status' : 'event';
+  else {
+    faults.cutWatches();
+    faults.compact();
+  }
+}
+
+describe('reflector - against a server that fails', () => {
+  test.each([1, 2, 3, 4, 5, 6])('reflector - changes and faults, seed %i', async (seed) => {
+    await using kube = await startKube();
+    const next = random(seed);
+    const watching = follow(kube);
+    for (let step = 0; step < 120; step++) {
+      change(kube, next, step);
+      if (next() < 0.25) spoil(kube, next);
+      if (next() < 0.5) await new Promise((resolve) => setTimeout(resolve, Math.floor(next() * 12)));
+    }
+    kube.server.faults.clear();
+    await watching.settles();
+    kube.pod('after');
+    await watching.settles();
+    expect(watching.breaches).toEqual([]);
+    await watching.end();
+    await waitFor(() => kube.server.openWatches() === 0);
+  });
+
+  test('reflector - a watch that is open and tells nothing is left within the inactivity time', async () => {
+    await using kube = await startKube();
+    kube.pod('first');
+    const watching = follow(kube, { inactivityMs: 400 });
+    await watching.settles();
+    await waitFor(() => kube.server.openWatches() === 1);
+    kube.server.faults.stallWatches(true);
+    kube.pod('missed');
+    expect(watching.seen()).not.toEqual(watching.truth());
+    await waitFor(() => watching.reflector.stats.inactive > 0, { state: () => watching.reflector.stats });
+    kube.server.faults.stallWatches(false);
+    await watching.settles();
+    expect(watching.reflector.stats.lists).toBe(1);
+    await watching.end();
+  });
+
+  test('reflector - bookmarks keep a quiet watch alive and carry it over a compaction without a new list', async () => {
+    await using kube = await startKube();
+    kube.pod('first');
+    const watching = follow(kube, { inactivityMs: 2_000 });
+    await watching.settles();
+    // Changes of another kind move the version on; only a bookmark tells.
+    for (let i = 0; i < 20; i++) kube.server.api.create('namespaces', { metadata: { name: `n-${i}` } });
+    const before = watching.reflector.stats.bookmarks;
+    await waitFor(() => watching.reflector.stats.bookmarks > before, { state: () => watching.reflector.stats });
+    kube.server.faults.compact();
+    kube.server.faults.cutWatches();
+    kube.pod('second');
+    await watching.settles();
+    expect(watching.reflector.stats).toMatchObject({ lists: 1, gone: 0, inactive: 0 });
+    await watching.end();
+  });
+
+  test('reflector - a server that ends the watch in the ordinary way is asked again, without a list', async () => {
+    await using kube = await startKube();
+    const watching = follow(kube, { watchSeconds: 0.5, inactivityMs: 5_000 });
+    await waitFor(() => watching.reflector.stats.watches >= 2, { state: () => watching.reflector.stats });
+    kube.pod('later');
+    await watching.settles();
+    expect(watching.reflector.stats).toMatchObject({ lists: 1, errors: 0 });
+    await watching.end();
+  });
+
+  test('reflector - pages are of one moment: what changes between two of them is told by the watch', async () => {
+    await using kube = await startKube();
+    for (let i = 0; i < 10; i++) kube.pod(`pod-${i}`);
+    const held = kube.server.faults.inject({ verb: 'list', hold: true, times: 2 });
+    const watching = follow(kube, { pageLimit: 4 });
+    await waitFor(() => held.hits >= 1);
+    held.release();
+    kube.server.api.delete('pods', { namespace: 'default', name: 'pod-9' }, { gracePeriodSeconds: 0 });
+    kube.pod('pod-a');
+    await watching.settles();
+    expect(watching.breaches).toEqual([]);
+    await watching.end();
+  });
+
+  test('reflector - the server is away for a while', async () => {
+    await using kube = await startKube();
+    kube.pod('first');
+    const watching = follow(kube);
+    await watching.settles();
+    const fault = kube.server.faults.inject({ drop: true, times: Infinity });
+    kube.server.faults.cutWatches();
+    kube.pod('meanwhile');
+    await waitFor(() => fault.hits > 5);
+    fault.remove();
+    await watching.settles();
+    await watching.end();
+  });
+});
