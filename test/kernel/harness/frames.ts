@@ -141,7 +141,12 @@ function withChecksum(header: Buffer, at: number, protocol: number, pseudo: Pseu
   return header;
 }
 
-export function udp(source: number, destination: number, payload = Buffer.from('bailiff.'), pseudo?: Pseudo): Buffer {
+export function udp(
+  source: number,
+  destination: number,
+  payload: Buffer = Buffer.from('bailiff.'),
+  pseudo?: Pseudo,
+): Buffer {
   const header = Buffer.concat([u16(source), u16(destination), u16(8 + payload.length), u16(0), payload]);
   return withChecksum(header, 6, PROTOCOL.udp, pseudo);
 }
