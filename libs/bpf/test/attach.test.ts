@@ -69,6 +69,7 @@ describe('native attach', () => {
       whileOursIsThere: 1,
       last: [true, false, null],
       end: { reached: true, qdiscs: 0 },
+      printed: [],
     });
   });
 
@@ -84,7 +85,7 @@ describe('native attach', () => {
   test('pins - outlive their process, are opened and updated by another, and end with unlink', async () => {
     const mountPoint = `${dir.path}/pins`;
     mkdirSync(mountPoint);
-    expect(await resultOf('attach', 'pins', { args: [tiny, mountPoint] })).toEqual({
+    expect(await resultOf('pins', 'pins', { args: [tiny, mountPoint] })).toEqual({
       before: false,
       control: true,
       afterTheProcessEnded: false,
@@ -102,7 +103,7 @@ describe('native attach', () => {
   test('pins - a map is taken over by pin path or by reuseMap, and refused when its shape is another', async () => {
     const mountPoint = `${dir.path}/reuse`;
     mkdirSync(mountPoint);
-    expect(await resultOf('attach', 'reuse', { args: [tiny, mountPoint] })).toEqual({
+    expect(await resultOf('pins', 'reuse', { args: [tiny, mountPoint] })).toEqual({
       values: ['survives', 'survives'],
       refused: `object.reuseMap: EINVAL (${mountPoint}/table: max entries is 8, the object wants 9)`,
       otherType: 'BPF_OPEN EINVAL',

@@ -148,6 +148,17 @@ describe('native lifecycle', () => {
     expect(BpfLink.name + BpfProgram.name).toBe('BpfLinkBpfProgram');
   });
 
+  test('privileges - without them each refusal names the capabilities that it needs', async () => {
+    const needs =
+      'needs CAP_BPF and CAP_NET_ADMIN (LSM and tracing programs: also CAP_PERFMON), and a kernel that permits it';
+    expect(await resultOf('lifecycle', 'unprivileged', { args: [tiny] })).toEqual([
+      ['BPF_MAP', 'EPERM', needs],
+      ['BPF_LOAD', 'EPERM', needs],
+      ['BPF_ATTACH', 'EPERM', needs],
+      false,
+    ]);
+  });
+
   test('garbage collection - descriptors of dropped objects, maps, programs and links are released', async () => {
     const fds = await resultOf<{ before: number; peak: number; after: number }>('lifecycle', 'gcReleases', {
       args: [tiny],

@@ -34,7 +34,8 @@ Napi::Value Context::toError(const NativeError& error) {
     return errorFactory_.Call({Napi::String::New(env_, error.operation), Napi::Number::New(env_, error.error),
                                Napi::String::New(env_, error.detail), verifierLog});
   }
-  Napi::Error plain = Napi::Error::New(env_, error.operation + ": errno " + std::to_string(error.error) + " " + error.detail);
+  Napi::Error plain =
+      Napi::Error::New(env_, error.operation + ": errno " + std::to_string(error.error) + " " + error.detail);
   return plain.Value();
 }
 
@@ -42,7 +43,8 @@ void Context::deliver(const std::vector<LogLine>& lines) {
   if (lines.empty() || logger_.IsEmpty()) return;
   Napi::HandleScope handles(env_);
   for (const LogLine& line : lines) {
-    callOrReport(env_, logger_.Value(), {Napi::String::New(env_, levelName(line.level)), Napi::String::New(env_, line.text)});
+    callOrReport(env_, logger_.Value(),
+                 {Napi::String::New(env_, levelName(line.level)), Napi::String::New(env_, line.text)});
   }
 }
 

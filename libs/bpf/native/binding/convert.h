@@ -69,7 +69,9 @@ inline Napi::Function toFunction(const Napi::Value& value, const char* name) {
   return value.As<Napi::Function>();
 }
 
-inline bool isUnset(const Napi::Value& value) { return value.IsNull(); }
+inline bool isUnset(const Napi::Value& value) {
+  return value.IsNull();
+}
 
 inline std::optional<uint32_t> toOptionalU32(const Napi::Value& value, const char* name) {
   if (isUnset(value)) return std::nullopt;

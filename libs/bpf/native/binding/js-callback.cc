@@ -14,7 +14,8 @@ void reportPending(napi_env env) {
 
 void callOrReport(Napi::Env env, Napi::Function callback, const std::initializer_list<napi_value>& arguments) {
   napi_value ignored = nullptr;
-  napi_status status = napi_call_function(env, env.Undefined(), callback, arguments.size(), arguments.begin(), &ignored);
+  napi_status status =
+      napi_call_function(env, env.Undefined(), callback, arguments.size(), arguments.begin(), &ignored);
   if (status != napi_ok) reportPending(env);
 }
 

@@ -20,10 +20,16 @@ class LoopHandle {
   LoopHandle(const LoopHandle&) = delete;
   LoopHandle& operator=(const LoopHandle&) = delete;
 
-  void resume() { if (poller_ != nullptr) poller_->resume(); }
+  void resume() {
+    if (poller_ != nullptr) poller_->resume();
+  }
   void close();  // at once, and harmless to repeat
-  void ref() { if (poller_ != nullptr) poller_->ref(); }
-  void unref() { if (poller_ != nullptr) poller_->unref(); }
+  void ref() {
+    if (poller_ != nullptr) poller_->ref();
+  }
+  void unref() {
+    if (poller_ != nullptr) poller_->unref();
+  }
 
  private:
   // What libuv and the environment still point at after this is gone; freed by libuv's close callback.
@@ -32,7 +38,7 @@ class LoopHandle {
     napi_async_cleanup_hook_handle hook;
   };
 
-  Poller* poller_ = nullptr;               // SAFETY: alive until close(), which forgets it; deletes itself afterwards
+  Poller* poller_ = nullptr;              // SAFETY: alive until close(), which forgets it; deletes itself afterwards
   Registration* registration_ = nullptr;  // SAFETY: likewise
   std::function<void()> onTeardown_;
 };

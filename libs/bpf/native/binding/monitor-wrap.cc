@@ -32,7 +32,8 @@ Napi::Object MonitorWrap::open(Napi::Env env, std::unique_ptr<LinkMonitor> monit
 
 void MonitorWrap::onReadable(int status) {
   guardedInLoop(Env(), [&] {
-    [[maybe_unused]] Napi::Object keep = Value();  // SAFETY: a callback may close us, and a collection may follow at once
+    [[maybe_unused]] Napi::Object keep =
+        Value();  // SAFETY: a callback may close us, and a collection may follow at once
     std::shared_ptr<JsCallback> onLinks = onLinks_, onOverrun = onOverrun_;
     LinkEvents events = core().take();
     // An overrun raises EPOLLERR, on which libuv stops watching; reading has cleared the error.

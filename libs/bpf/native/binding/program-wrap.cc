@@ -36,8 +36,7 @@ Napi::Value ProgramWrap::testRun(const Napi::CallbackInfo& info) {
     ByteView data = toBytes(info[0], "data");
     std::optional<ByteView> context;
     if (!isUnset(info[1])) context = toBytes(info[1], "context");
-    TestRunResult result =
-        core().testRun(data, context, toU32(info[2], "repeat"), toU32(info[3], "dataOutBytes"));
+    TestRunResult result = core().testRun(data, context, toU32(info[2], "repeat"), toU32(info[3], "dataOutBytes"));
     Napi::Object out = Napi::Object::New(env);
     out.Set("retval", result.retval);
     out.Set("durationNs", result.durationNs);
@@ -50,7 +49,8 @@ Napi::Value ProgramWrap::testRun(const Napi::CallbackInfo& info) {
 Napi::Value ProgramWrap::attachTcx(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
     TcxPlace place = {toU32(info[2], "flags"), toU32(info[3], "relativeId"), toU64(info[4], "expectedRevision")};
-    return LinkWrap::create(info.Env(), core().attachTcx(toU32(info[0], "ifindex"), toU32(info[1], "attachType"), place));
+    return LinkWrap::create(info.Env(),
+                            core().attachTcx(toU32(info[0], "ifindex"), toU32(info[1], "attachType"), place));
   });
 }
 

@@ -27,7 +27,8 @@ Napi::Object RingWrap::open(Napi::Env env, std::unique_ptr<Ring> ring, Napi::Fun
 
 void RingWrap::onReadable(int status) {
   guardedInLoop(Env(), [&] {
-    [[maybe_unused]] Napi::Object keep = Value();  // SAFETY: the callback may close us, and a collection may follow at once
+    [[maybe_unused]] Napi::Object keep =
+        Value();  // SAFETY: the callback may close us, and a collection may follow at once
     try {
       if (status < 0) fail("ring.poll", status);
       RingBatch batch = core().take();

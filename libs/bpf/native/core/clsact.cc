@@ -7,6 +7,7 @@
 #include <string>
 
 #include "error.h"
+#include "log.h"
 #include "rtnl.h"
 
 namespace bailiff {
@@ -34,28 +35,50 @@ std::string describe(const ClsactPlace& place) {
   return "ifindex " + std::to_string(place.ifindex) + (place.ingress ? " ingress" : " egress");
 }
 
+// libbpf prints the kernel's "Exclusivity flag on" and the like although they are ordinary answers here (the qdisc is
+// there, the filter is not). What it prints goes into the error when there is one, and nowhere otherwise.
+template <typename Call>
+int quietly(Call&& call, std::string& said) {
+  LogScope scope(LogLevel::kInfo);
+  int error = call();
+  said = scope.text();
+  return error;
+}
+
+[[noreturn]] void failWith(const char* operation, int error, const std::string& about, const std::string& said) {
+  fail(operation, error, said.empty() ? about : about + ": " + said);
+}
+
 bool noFilterLeft(uint32_t ifindex) {
   return countFilters(ifindex, TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS)) == 0 &&
          countFilters(ifindex, TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS)) == 0;
+}
+
+void removeEmptyQdisc(const ClsactPlace& place) {
+  if (!noFilterLeft(place.ifindex)) return;
+  struct bpf_tc_hook both =
+      hookAt(place.ifindex, static_cast<enum bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS));
+  std::string said;
+  int error = quietly([&] { return bpf_tc_hook_destroy(&both); }, said);
+  bool gone = error == -ENOENT || error == -EINVAL || error == -ENODEV;
+  if (error < 0 && !gone) failWith("clsact.detach", error, "qdisc of " + describe(place), said);
 }
 
 }  // namespace
 
 ClsactFilter attachClsact(int programFd, const ClsactPlace& place, bool replace) {
   struct bpf_tc_hook hook = hookOf(place);
-  int error = bpf_tc_hook_create(&hook);
-  if (error < 0 && error != -EEXIST) fail("clsact.attach", error, "creating the qdisc at " + describe(place));
+  std::string said;
+  int error = quietly([&] { return bpf_tc_hook_create(&hook); }, said);
+  if (error < 0 && error != -EEXIST) failWith("clsact.attach", error, "creating the qdisc at " + describe(place), said);
   bool created = error == 0;
   struct bpf_tc_opts options = optionsOf(place);
   options.prog_fd = programFd;
   options.flags = replace ? BPF_TC_F_REPLACE : 0;
-  error = bpf_tc_attach(&hook, &options);
+  error = quietly([&] { return bpf_tc_attach(&hook, &options); }, said);
   if (error < 0) {
-    if (created && noFilterLeft(place.ifindex)) {
-      struct bpf_tc_hook both = hookAt(place.ifindex, static_cast<enum bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS));
-      bpf_tc_hook_destroy(&both);
-    }
-    fail("clsact.attach", error, describe(place));
+    if (created) removeEmptyQdisc(place);
+    failWith("clsact.attach", error, describe(place), said);
   }
   return {options.priority, options.handle, options.prog_id, created};
 }
@@ -63,10 +86,11 @@ ClsactFilter attachClsact(int programFd, const ClsactPlace& place, bool replace)
 std::optional<ClsactFilter> queryClsact(const ClsactPlace& place) {
   struct bpf_tc_hook hook = hookOf(place);
   struct bpf_tc_opts options = optionsOf(place);
-  int error = bpf_tc_query(&hook, &options);
+  std::string said;
+  int error = quietly([&] { return bpf_tc_query(&hook, &options); }, said);
   // EINVAL is what the kernel says when the interface has no clsact qdisc at all, ENODEV when it is gone itself.
   if (error == -ENOENT || error == -EINVAL || error == -ENODEV) return std::nullopt;
-  if (error < 0) fail("clsact.query", error, describe(place));
+  if (error < 0) failWith("clsact.query", error, describe(place), said);
   return ClsactFilter{options.priority, options.handle, options.prog_id, false};
 }
 
@@ -75,15 +99,11 @@ bool detachClsact(const ClsactPlace& place, bool removeQdisc) {
   if (found) {
     struct bpf_tc_hook hook = hookOf(place);
     struct bpf_tc_opts options = optionsOf(place);
-    int error = bpf_tc_detach(&hook, &options);
-    if (error < 0 && error != -ENOENT) fail("clsact.detach", error, describe(place));
+    std::string said;
+    int error = quietly([&] { return bpf_tc_detach(&hook, &options); }, said);
+    if (error < 0 && error != -ENOENT) failWith("clsact.detach", error, describe(place), said);
   }
-  if (removeQdisc && noFilterLeft(place.ifindex)) {
-    struct bpf_tc_hook both = hookAt(place.ifindex, static_cast<enum bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS));
-    int error = bpf_tc_hook_destroy(&both);
-    bool gone = error == -ENOENT || error == -EINVAL || error == -ENODEV;
-    if (error < 0 && !gone) fail("clsact.detach", error, "qdisc of " + describe(place));
-  }
+  if (removeQdisc) removeEmptyQdisc(place);
   return found;
 }
 

@@ -39,6 +39,8 @@ void Link::detach() {
   if (error < 0) fail("link.detach", error);
 }
 
-void Link::pin(const std::string& path) const { pinDescriptor(fd_.get(), path, "link.pin"); }
+void Link::pin(const std::string& path) const {
+  pinDescriptor(fd_.get(), path, "link.pin");
+}
 
 }  // namespace bailiff

@@ -49,15 +49,23 @@ int print(enum libbpf_print_level level, const char* pattern, va_list arguments)
   return 0;
 }
 
-std::string droppedText(size_t count) { return std::to_string(count) + " further libbpf lines were dropped"; }
+std::string droppedText(size_t count) {
+  return std::to_string(count) + " further libbpf lines were dropped";
+}
 
 }  // namespace
 
-void installLogCallback() { libbpf_set_print(print); }
+void installLogCallback() {
+  libbpf_set_print(print);
+}
 
-LogScope::LogScope(LogLevel maxLevel) : maxLevel_(maxLevel), outer_(innermost) { innermost = this; }
+LogScope::LogScope(LogLevel maxLevel) : maxLevel_(maxLevel), outer_(innermost) {
+  innermost = this;
+}
 
-LogScope::~LogScope() { innermost = outer_; }
+LogScope::~LogScope() {
+  innermost = outer_;
+}
 
 void LogScope::add(LogLevel level, std::string text) {
   if (lines_.size() >= kMaxScopeLines) {
@@ -79,6 +87,12 @@ std::vector<LogLine> LogScope::take() {
   lines_.clear();
   if (dropped_ > 0) all.push_back({LogLevel::kWarn, droppedText(dropped_)});
   dropped_ = 0;
+  return all;
+}
+
+std::string LogScope::text() const {
+  std::string all;
+  for (const auto& line : lines_) all += (all.empty() ? "" : "; ") + line.text;
   return all;
 }
 

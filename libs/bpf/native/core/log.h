@@ -30,6 +30,9 @@ class LogScope {
   // The lines so far, the stray ones first; empties the scope.
   std::vector<LogLine> take();
 
+  // What was printed so far, in one line, without touching the stray lines.
+  std::string text() const;
+
   LogLevel maxLevel() const { return maxLevel_; }
   void add(LogLevel level, std::string text);
 

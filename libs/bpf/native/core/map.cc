@@ -52,8 +52,8 @@ MapInfo readMapInfo(int fd, const char* operation) {
 
 Map::Map(Fd fd) : fd_(std::move(fd)), info_(readMapInfo(fd_.get(), "map.open")) {}
 
-std::unique_ptr<Map> Map::create(uint32_t type, const std::string& name, uint32_t keySizeBytes,
-                                 uint32_t valueSizeBytes, uint32_t maxEntries, uint32_t flags) {
+std::unique_ptr<Map> Map::create(uint32_t type, const std::string& name, uint32_t keySizeBytes, uint32_t valueSizeBytes,
+                                 uint32_t maxEntries, uint32_t flags) {
   auto options = zeroedOptions<struct bpf_map_create_opts>();
   options.map_flags = flags;
   int fd = bpf_map_create(static_cast<enum bpf_map_type>(type), name.c_str(), keySizeBytes, valueSizeBytes, maxEntries,
@@ -101,7 +101,9 @@ bool Map::remove(ByteView key) {
   return true;
 }
 
-void Map::pinDescriptorOf(const std::string& path) const { pinDescriptor(fd_.get(), path, "map.pin"); }
+void Map::pinDescriptorOf(const std::string& path) const {
+  pinDescriptor(fd_.get(), path, "map.pin");
+}
 
 MapEntries Map::entries() const {
   MapEntries out;

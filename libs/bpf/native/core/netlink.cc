@@ -91,7 +91,8 @@ NetlinkSocket::NetlinkSocket(const char* operation) : operation_(operation) {
   if (::setsockopt(fd_.get(), SOL_NETLINK, NETLINK_GET_STRICT_CHK, &on, sizeof(on)) < 0) {
     fail(operation, errno, "NETLINK_GET_STRICT_CHK");
   }
-  ::setsockopt(fd_.get(), SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof(on));  // only makes errors speak; older kernels lack it
+  ::setsockopt(fd_.get(), SOL_NETLINK, NETLINK_EXT_ACK, &on,
+               sizeof(on));  // only makes errors speak; older kernels lack it
   struct timeval timeout = {kAnswerTimeoutMs / 1000, (kAnswerTimeoutMs % 1000) * 1000};
   if (::setsockopt(fd_.get(), SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) < 0) fail(operation, errno);
 }

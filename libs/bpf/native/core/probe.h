@@ -6,10 +6,10 @@
 
 namespace bailiff {
 
-int probeProgramType(uint32_t type);                      // EOPNOTSUPP when the kernel does not know it
-int probeMapType(uint32_t type);                          // likewise
-int probeHelper(uint32_t programType, uint32_t helper);   // likewise
-int probeTcx();                                           // load a one-line program and query the hook of loopback
-int probeLsm(const std::string& hook);                    // load a program that allows everything at that LSM hook
+int probeProgramType(uint32_t type);                     // EOPNOTSUPP when the kernel does not know it
+int probeMapType(uint32_t type);                         // likewise
+int probeHelper(uint32_t programType, uint32_t helper);  // likewise
+int probeTcx();                                          // load a one-line program and query the hook of loopback
+int probeLsm(const std::string& hook);                   // load a program that allows everything at that LSM hook
 
 }  // namespace bailiff

@@ -92,11 +92,14 @@ std::unique_ptr<Link> Program::attachTcx(uint32_t ifindex, uint32_t attachType, 
   options.flags = place.flags;
   options.tcx.relative_id = place.relativeId;
   options.tcx.expected_revision = place.expectedRevision;
-  int fd = bpf_link_create(fd_.get(), static_cast<int>(ifindex), static_cast<enum bpf_attach_type>(attachType), &options);
+  int fd =
+      bpf_link_create(fd_.get(), static_cast<int>(ifindex), static_cast<enum bpf_attach_type>(attachType), &options);
   if (fd < 0) fail("tcx.attach", fd, info_.name + " at ifindex " + std::to_string(ifindex));
   return std::make_unique<Link>(Fd(fd));
 }
 
-void Program::pin(const std::string& path) const { pinDescriptor(fd_.get(), path, "program.pin"); }
+void Program::pin(const std::string& path) const {
+  pinDescriptor(fd_.get(), path, "program.pin");
+}
 
 }  // namespace bailiff

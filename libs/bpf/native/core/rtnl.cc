@@ -47,6 +47,7 @@ void readStats(const struct rtattr* at, LinkRecord& out) {
 
 bool parseAddress(const struct nlmsghdr* message, AddressRecord& out) {
   if (message->nlmsg_type != RTM_NEWADDR || message->nlmsg_len < NLMSG_SPACE(sizeof(struct ifaddrmsg))) return false;
+  // SAFETY: the length was just checked; attributes are bounds-checked by Attributes.
   auto* header = static_cast<const struct ifaddrmsg*>(NLMSG_DATA(message));
   Attributes attributes = attributesOf(message, sizeof(*header));
   // On a point-to-point link IFA_ADDRESS is the other end and IFA_LOCAL ours.
@@ -71,6 +72,7 @@ bool parseAddress(const struct nlmsghdr* message, AddressRecord& out) {
 bool parseLink(const struct nlmsghdr* message, LinkRecord& out) {
   if (message->nlmsg_type != RTM_NEWLINK && message->nlmsg_type != RTM_DELLINK) return false;
   if (message->nlmsg_len < NLMSG_SPACE(sizeof(struct ifinfomsg))) return false;
+  // SAFETY: the length was just checked; attributes are bounds-checked by Attributes.
   auto* header = static_cast<const struct ifinfomsg*>(NLMSG_DATA(message));
   // The bridge sends RTM_DELLINK of family AF_BRIDGE when a port leaves it; the interface itself lives on.
   if (header->ifi_family != AF_UNSPEC) return false;
@@ -83,7 +85,8 @@ bool parseLink(const struct nlmsghdr* message, LinkRecord& out) {
   out.mac = macText(attributes.find(IFLA_ADDRESS));
   attributes.u32(IFLA_MTU, out.mtu);
   const struct rtattr* operstate = attributes.find(IFLA_OPERSTATE);
-  if (operstate != nullptr && RTA_PAYLOAD(operstate) >= 1) out.operstate = *static_cast<const uint8_t*>(RTA_DATA(operstate));
+  if (operstate != nullptr && RTA_PAYLOAD(operstate) >= 1)
+    out.operstate = *static_cast<const uint8_t*>(RTA_DATA(operstate));
   out.master = optionalU32(attributes, IFLA_MASTER);
   out.peerIfindex = optionalU32(attributes, IFLA_LINK);
   out.linkNetnsid = optionalI32(attributes, IFLA_LINK_NETNSID);

@@ -15,16 +15,16 @@ struct LinkRecord {
   bool removed = false;  // RTM_DELLINK
   uint32_t ifindex = 0;
   std::string name;
-  std::string kind;      // IFLA_INFO_KIND: "veth", "bridge", ...; empty for hardware and loopback
-  std::string mac;       // aa:bb:cc:dd:ee:ff; empty without one
-  uint32_t flags = 0;    // IFF_*
+  std::string kind;    // IFLA_INFO_KIND: "veth", "bridge", ...; empty for hardware and loopback
+  std::string mac;     // aa:bb:cc:dd:ee:ff; empty without one
+  uint32_t flags = 0;  // IFF_*
   uint32_t mtu = 0;
   uint32_t operstate = 0;  // IF_OPER_*
   std::optional<uint32_t> master;
-  std::optional<uint32_t> peerIfindex;   // IFLA_LINK, counted in the peer's namespace
-  std::optional<int32_t> linkNetnsid;    // IFLA_LINK_NETNSID: the peer's namespace; absent when it is our own
-  std::optional<int32_t> newNetnsid;     // IFLA_NEW_NETNSID, on the RTM_DELLINK of a link that moved away
-  std::optional<uint64_t> rxPackets;     // of IFLA_STATS64
+  std::optional<uint32_t> peerIfindex;  // IFLA_LINK, counted in the peer's namespace
+  std::optional<int32_t> linkNetnsid;   // IFLA_LINK_NETNSID: the peer's namespace; absent when it is our own
+  std::optional<int32_t> newNetnsid;    // IFLA_NEW_NETNSID, on the RTM_DELLINK of a link that moved away
+  std::optional<uint64_t> rxPackets;    // of IFLA_STATS64
   std::optional<uint64_t> txPackets;
 };
 

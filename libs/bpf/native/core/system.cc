@@ -23,7 +23,8 @@ uint64_t boottimeNs() {
 uint64_t cgroupId(const std::string& path) {
   struct statfs info = {};
   if (::statfs(path.c_str(), &info) < 0) fail("system.cgroupId", errno, path);
-  if (static_cast<uint64_t>(info.f_type) != CGROUP2_SUPER_MAGIC) fail("system.cgroupId", EINVAL, path + " is not in cgroup2");
+  if (static_cast<uint64_t>(info.f_type) != CGROUP2_SUPER_MAGIC)
+    fail("system.cgroupId", EINVAL, path + " is not in cgroup2");
   struct {
     struct file_handle header;
     uint64_t id;
@@ -31,7 +32,8 @@ uint64_t cgroupId(const std::string& path) {
   handle.header.handle_bytes = sizeof(handle.id);
   int mountId = 0;
   // SAFETY: the kernel writes at most handle_bytes behind the header, which is the id.
-  if (::name_to_handle_at(AT_FDCWD, path.c_str(), &handle.header, &mountId, 0) < 0) fail("system.cgroupId", errno, path);
+  if (::name_to_handle_at(AT_FDCWD, path.c_str(), &handle.header, &mountId, 0) < 0)
+    fail("system.cgroupId", errno, path);
   uint64_t id = 0;
   std::memcpy(&id, handle.header.f_handle, sizeof(id));
   return id;

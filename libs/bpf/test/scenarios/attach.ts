@@ -1,24 +1,11 @@
-/** In the child: programs on a real veth with real packets, and pins that other processes open. */
+/** In the child: programs on a real veth with real packets, at tcx and at clsact. */
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { unlinkSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { waitFor } from '@bailiff/service/testing';
-import {
-  BpfError,
-  BpfLink,
-  BpfMap,
-  BpfObject,
-  BpfProgram,
-  ClsactFilter,
-  getLink,
-  isBpffs,
-  mountBpffs,
-  queryTcx,
-} from '../../src/index.ts';
+import { BpfObject, ClsactFilter, getLink, queryTcx, setBpfLogger } from '../../src/index.ts';
 import { scenarioMain } from '../helpers.ts';
-import { addVeth, ip, Namespace, wire } from './network.ts';
+import { addVeth, failure, ip, wired } from './network.ts';
 
 const DROP = Buffer.from([2, 0, 0, 0]);
 
@@ -34,23 +21,6 @@ function hits(object: BpfObject, slot: 0 | 1): bigint {
   using map = object.map('hits');
   const key = Buffer.from([slot, 0, 0, 0]);
   return map.perCpu(map.get(key)!).reduce((sum, value) => sum + value.readBigUInt64LE(), 0n);
-}
-
-async function wired(): Promise<{ ifindex: number; ping: () => boolean; namespace: Namespace }> {
-  const namespace = await Namespace.create();
-  const ifindex = addVeth('va', 'vb');
-  wire('va', 'vb', namespace);
-  return { ifindex, namespace, ping: () => namespace.run('ping', '-c', '1', '-W', '1', '192.0.2.1').ok };
-}
-
-function failure(call: () => unknown): string {
-  try {
-    call();
-  } catch (error) {
-    assert(error instanceof BpfError, String(error));
-    return `${error.code} ${error.errnoName}`;
-  }
-  return 'none';
 }
 
 /** Ours at the head of a chain in which another user's program already sits. */
@@ -169,6 +139,8 @@ function qdiscs(): string[] {
 }
 
 async function clsact(path: string): Promise<unknown> {
+  const printed: string[] = [];
+  setBpfLogger((_, text) => printed.push(text));
   const { ifindex, ping, namespace } = await wired();
   using object = load(path);
   using drop = object.program('drop');
@@ -191,7 +163,19 @@ async function clsact(path: string): Promise<unknown> {
   const end = { reached: ping(), qdiscs: qdiscs().length };
   namespace[Symbol.dispose]();
   const chosenNumbers = chosen.priority > 0 && chosen.handle > 0;
-  return { control, guarded, taken, afterReplace, egressDropped, detached, chosenNumbers, whileOursIsThere, last, end };
+  return {
+    control,
+    guarded,
+    taken,
+    afterReplace,
+    egressDropped,
+    detached,
+    chosenNumbers,
+    whileOursIsThere,
+    last,
+    end,
+    printed,
+  };
 }
 
 /** Somebody else's filter, and somebody else's qdisc, stay. */
@@ -217,104 +201,4 @@ function clsactShared(path: string): unknown {
   return { withForeignFilter, foreignQdisc, byNumbers, gone };
 }
 
-/** Runs another scenario of this file in a further process of the same namespaces. */
-function inAnotherProcess(scenario: string, ...args: string[]): void {
-  const path = fileURLToPath(import.meta.url);
-  execFileSync(process.execPath, ['--import', 'tsx', path, scenario, ...args], {
-    stdio: ['ignore', 'ignore', 'inherit'],
-  });
-}
-
-function pinAll(path: string, directory: string, ifindex: string): void {
-  using object = load(path);
-  using drop = object.program('drop');
-  using second = object.program('second');
-  using table = object.map('table');
-  table.set(Buffer.from([1, 0, 0, 0]), Buffer.from('pinned!!'));
-  table.pin(`${directory}/table`);
-  drop.pin(`${directory}/drop`);
-  second.pin(`${directory}/second`);
-  using link = drop.attachTcx(Number(ifindex), { direction: 'ingress' });
-  link.pin(`${directory}/link`);
-}
-
-function reopenAll(directory: string): void {
-  using table = BpfMap.openPinned(`${directory}/table`);
-  assert.equal(table.get(Buffer.from([1, 0, 0, 0]))?.toString(), 'pinned!!');
-  table.set(Buffer.from([2, 0, 0, 0]), Buffer.from('reopened'));
-  using drop = BpfProgram.openPinned(`${directory}/drop`);
-  using second = BpfProgram.openPinned(`${directory}/second`);
-  using link = BpfLink.openPinned(`${directory}/link`);
-  assert.equal(link.info().programId, drop.info.id);
-  link.update(second, drop);
-}
-
-async function pins(path: string, directory: string): Promise<unknown> {
-  const { ifindex, ping, namespace } = await wired();
-  const before = isBpffs(directory);
-  mountBpffs(directory);
-  assert(isBpffs(directory));
-  const control = ping();
-  inAnotherProcess('pinAll', path, directory, String(ifindex));
-  const afterTheProcessEnded = ping();
-  inAnotherProcess('reopenAll', directory);
-  const afterUpdate = ping();
-  using table = BpfMap.openPinned(`${directory}/table`);
-  const value = table.get(Buffer.from([2, 0, 0, 0]))?.toString();
-  const wrongKind = failure(() => BpfMap.openPinned(`${directory}/link`));
-  const wrongKinds = [
-    failure(() => BpfProgram.openPinned(`${directory}/table`)),
-    failure(() => BpfLink.openPinned(`${directory}/drop`)),
-  ];
-  const missing = failure(() => BpfLink.openPinned(`${directory}/nothing`));
-  const taken = failure(() => table.pin(`${directory}/link`));
-  const elsewhere = failure(() => table.pin('/tmp/bailiff-not-a-bpffs'));
-  unlinkSync(`${directory}/link`);
-  const unpinned = queryTcx(ifindex, 'ingress').programs.length;
-  namespace[Symbol.dispose]();
-  return {
-    before,
-    control,
-    afterTheProcessEnded,
-    afterUpdate,
-    value,
-    wrongKind,
-    wrongKinds,
-    missing,
-    taken,
-    elsewhere,
-    unpinned,
-  };
-}
-
-/** A second object takes over the first one's map, by name or by pin path; another shape is refused. */
-function reuse(path: string, directory: string): unknown {
-  mountBpffs(directory);
-  const pin = `${directory}/table`;
-  const key = Buffer.from([1, 0, 0, 0]);
-  using one = BpfObject.open(path);
-  one.setMapPinPath('table', pin);
-  one.load();
-  using made = one.map('table');
-  made.set(key, Buffer.from('survives'));
-  const values = ['setMapPinPath', 'reuseMap'].map((how) => {
-    using object = BpfObject.open(path);
-    if (how === 'reuseMap') object.reuseMap('table', pin);
-    else object.setMapPinPath('table', pin);
-    object.load();
-    using map = object.map('table');
-    return map.info.id === made.info.id ? map.get(key)?.toString() : 'another map';
-  });
-  using other = BpfObject.open(path);
-  other.setMapMaxEntries('table', 9);
-  let refused: BpfError | undefined;
-  try {
-    other.reuseMap('table', pin);
-  } catch (error) {
-    refused = error as BpfError;
-  }
-  const otherType = failure(() => other.reuseMap('hits', pin));
-  return { values, refused: refused?.message, otherType };
-}
-
-await scenarioMain({ order, positions, update, detach, clsact, clsactShared, pinAll, reopenAll, pins, reuse });
+await scenarioMain({ order, positions, update, detach, clsact, clsactShared });

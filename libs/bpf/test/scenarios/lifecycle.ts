@@ -4,11 +4,14 @@ import { readdirSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { waitFor } from '@bailiff/service/testing';
 import {
+  type BpfError,
   BpfMap,
   BpfObject,
   type BpfProgram,
   LinkMonitor,
   MAP_TYPE,
+  probeTcx,
+  queryTcx,
   RingReader,
   setBpfLogger,
 } from '../../src/index.ts';
@@ -224,7 +227,32 @@ async function workers(objectPath: string, end: string): Promise<unknown> {
   return { codes, stillWorks: map.entries().length };
 }
 
+/** Without capabilities; the addon is loaded before they go. */
+function unprivileged(objectPath: string): unknown {
+  const object = BpfObject.open(objectPath);
+  process.setgid?.(65534);
+  process.setuid?.(65534);
+  const refused = (call: () => unknown) => {
+    try {
+      call();
+    } catch (error) {
+      const { code, errnoName, hint } = error as BpfError;
+      return [code, errnoName, hint];
+    }
+    return 'permitted';
+  };
+  return [
+    refused(() =>
+      BpfMap.create({ type: MAP_TYPE.lpmTrie, keySizeBytes: 8, valueSizeBytes: 4, maxEntries: 1, flags: 1 }),
+    ),
+    refused(() => object.load()),
+    refused(() => queryTcx(1, 'ingress')),
+    probeTcx().available,
+  ];
+}
+
 await scenarioMain({
+  unprivileged,
   gcReleases,
   gcKeepsReaders,
   exitWithOpenHandles,

@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { waitFor } from '@bailiff/service/testing';
-import { BpfError, dumpAddresses, dumpLinks, getLink, getNsid, LinkMonitor, type LinkRecord } from '../../src/index.ts';
+import { dumpAddresses, dumpLinks, getLink, getNsid, LinkMonitor, type LinkRecord } from '../../src/index.ts';
 import { scenarioMain } from '../helpers.ts';
-import { addVeth, ip, Namespace, wire } from './network.ts';
+import { addVeth, failure, ip, Namespace, wire } from './network.ts';
 
 /** A monitor that keeps what it is told. */
 function watch(receiveBufferBytes?: number): { events: LinkRecord[]; overruns: () => number } & Disposable {
@@ -102,16 +102,6 @@ async function namespaces(): Promise<unknown> {
       .map((address) => [address.ifindex === ifindex, address.address]),
     counted: (getLink(ifindex)?.rxPackets ?? 0) >= 2 && (getLink(ifindex)?.txPackets ?? 0) >= 2,
   };
-}
-
-function failure(call: () => unknown): string {
-  try {
-    call();
-  } catch (error) {
-    assert(error instanceof BpfError, String(error));
-    return `${error.code} ${error.errnoName}`;
-  }
-  return 'none';
 }
 
 function refusals(): unknown {

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { readlinkSync } from 'node:fs';
 import { waitFor } from '@bailiff/service/testing';
-import { dumpLinks } from '../../src/index.ts';
+import { BpfError, dumpLinks } from '../../src/index.ts';
 
 export function ip(...args: string[]): void {
   execFileSync('ip', args);
@@ -60,4 +60,23 @@ export function wire(name: string, peer: string, namespace: Namespace): void {
   ip('link', 'set', name, 'up');
   const there = namespace.run('sh', '-c', `ip addr add 192.0.2.2/30 dev ${peer} && ip link set ${peer} up`);
   assert(there.ok, there.output);
+}
+
+/** A veth whose far end lies in a namespace, and a ping from there to here. */
+export async function wired(): Promise<{ ifindex: number; ping: () => boolean; namespace: Namespace }> {
+  const namespace = await Namespace.create();
+  const ifindex = addVeth('va', 'vb');
+  wire('va', 'vb', namespace);
+  return { ifindex, namespace, ping: () => namespace.run('ping', '-c', '1', '-W', '1', '192.0.2.1').ok };
+}
+
+/** Code and errno of the BpfError that the call throws; 'none' when it does not. */
+export function failure(call: () => unknown): string {
+  try {
+    call();
+  } catch (error) {
+    assert(error instanceof BpfError, String(error));
+    return `${error.code} ${error.errnoName}`;
+  }
+  return 'none';
 }
