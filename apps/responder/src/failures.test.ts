@@ -1,0 +1,60 @@
+import { QuarantineError } from '@bailiff/answer';
+import { BusError } from '@bailiff/bus';
+import { KubeError } from '@bailiff/kube';
+import { describe, expect, it } from 'vitest';
+import { afterFailure, MIN_TRIES } from './failures.ts';
+
+const limits = { baseMs: 100, maxMs: 1_000, giveUpAfterMs: 10_000, budgetGiveUpAfterMs: 60_000 };
+const kube = (code: KubeError['code'], data = {}) => new KubeError(code, 'words', data);
+
+describe('failures', () => {
+  it.each([
+    ['first', 1, 100],
+    ['second', 2, 200],
+    ['fourth', 4, 800],
+    ['capped', 9, 1_000],
+  ])('afterFailure - waits longer from try to try: %s', (_name, tries, afterMs) => {
+    const next = afterFailure(kube('KUBE_TIMEOUT'), 'delete', { tries, failingForMs: 0 }, limits);
+    expect(next).toMatchObject({ kind: 'retry', afterMs, code: 'kube-timeout', countsAsTry: true });
+  });
+
+  it.each<[string, Error, string, number, number, string]>([
+    ['an outage within its time', kube('KUBE_SERVER'), 'delete', 50, 9_999, 'retry'],
+    ['an outage beyond its time', kube('KUBE_SERVER'), 'delete', 50, 10_000, 'give-up'],
+    ['few tries in a long time', kube('KUBE_SERVER'), 'delete', MIN_TRIES - 1, 99_999, 'retry'],
+    ['a budget has its own time', kube('KUBE_TOO_MANY_REQUESTS'), 'evict', 50, 59_999, 'retry'],
+    ['a budget beyond it', kube('KUBE_TOO_MANY_REQUESTS'), 'evict', 50, 60_000, 'give-up'],
+    ['throttling is no budget', kube('KUBE_TOO_MANY_REQUESTS'), 'delete', 50, 10_000, 'give-up'],
+    ['what no waiting mends', kube('KUBE_INVALID'), 'delete', MIN_TRIES, 0, 'give-up'],
+    ['the same, at first', kube('KUBE_INVALID'), 'delete', 1, 0, 'retry'],
+    ['a full quarantine', new QuarantineError('QUARANTINE_FULL', 'full'), 'quarantine', MIN_TRIES, 0, 'give-up'],
+    ['a bus that is away, for ever', new BusError('BUS_UNREACHABLE', 'away'), 'delete', 99, 1e9, 'retry'],
+    ['an expired token', kube('KUBE_UNAUTHORIZED'), 'delete', 1, 0, 'retry'],
+  ])('afterFailure - %s', (_name, error, action, tries, failingForMs, expected) => {
+    expect(afterFailure(error, action, { tries, failingForMs }, limits).kind).toBe(expected);
+  });
+
+  it('afterFailure - the server says when', () => {
+    const error = kube('KUBE_TOO_MANY_REQUESTS', { retryAfterMs: 5_000 });
+    const next = afterFailure(error, 'evict', { tries: 1, failingForMs: 0 }, limits);
+    expect(next).toMatchObject({ kind: 'retry', afterMs: 5_000, code: 'disruption-budget' });
+  });
+
+  it('afterFailure - a conflict is looked at again at once, once', () => {
+    expect(afterFailure(kube('KUBE_CONFLICT'), 'label', { tries: 1, failingForMs: 0 }, limits)).toMatchObject({
+      afterMs: 0,
+    });
+    expect(afterFailure(kube('KUBE_CONFLICT'), 'label', { tries: 2, failingForMs: 0 }, limits)).toMatchObject({
+      afterMs: 200,
+    });
+  });
+
+  it('afterFailure - the bus costs no try', () => {
+    const next = afterFailure(new BusError('BUS_TIMEOUT', 'slow'), 'delete', { tries: 1, failingForMs: 0 }, limits);
+    expect(next).toMatchObject({ kind: 'retry', countsAsTry: false });
+  });
+
+  it('afterFailure - a bug is thrown', () => {
+    expect(() => afterFailure(new TypeError('bug'), 'delete', { tries: 1, failingForMs: 0 }, limits)).toThrow('bug');
+  });
+});

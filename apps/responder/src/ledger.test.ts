@@ -1,0 +1,157 @@
+import { RELEASED, responseIdOf, taskIdOf } from '@bailiff/answer';
+import type { Response } from '@bailiff/schemas';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { ACTION_MEMORY_MICROS, Ledger } from './ledger.ts';
+
+const record = (phase: Response['phase'], more: Partial<Response> = {}): Response => {
+  const key = { verdictId: 'v1', policy: 'p', action: 'label' as const, ...more };
+  const group =
+    phase === 'succeeded' || phase === 'refused' || phase === 'failed' || phase === 'dryrun' ? 'terminal' : phase;
+  return {
+    responseId: responseIdOf(key, group),
+    phase,
+    reasonCode: '',
+    reason: '',
+    level: 'high',
+    rule: 'r',
+    podUid: 'pod-1',
+    podNamespace: 'shop',
+    podName: 'web-1',
+    nodeName: 'node-a',
+    ownerKind: '',
+    ownerName: '',
+    ownerUid: 'rs-1',
+    recordedAt: 0,
+    attempt: 1,
+    apiVerb: '',
+    apiPath: '',
+    apiStatus: 0,
+    expiresAt: null,
+    ...more,
+    verdictId: key.verdictId,
+    policy: key.policy,
+    action: key.action,
+  };
+};
+const at = (sequence: number, timestampMicros = sequence * 1000) => ({ sequence, timestampMicros });
+
+describe('ledger', () => {
+  it('a task is open until its terminal record, and its start counts as an action', () => {
+    const ledger = new Ledger();
+    const { taskId } = ledger.applyInOrder(record('started'), at(1));
+    expect(ledger.isClosed(taskId)).toBe(false);
+    expect(ledger.actionsSince(0)).toMatchObject([
+      { action: 'label', podUid: 'pod-1', ownerUid: 'rs-1', atMicros: 1000 },
+    ]);
+    ledger.applyInOrder(record('failed'), at(2));
+    expect(ledger.isClosed(taskId)).toBe(true);
+    expect(ledger.actionsSince(0)).toHaveLength(1);
+  });
+
+  it('a refusal closes a task and is no action', () => {
+    const ledger = new Ledger();
+    ledger.applyInOrder(record('refused'), at(1));
+    expect(ledger.isClosed(taskIdOf(record('refused')))).toBe(true);
+    expect(ledger.actionsSince(0)).toEqual([]);
+  });
+
+  it("one's own record counts at once, and the position does not jump over what is still on its way", () => {
+    const ledger = new Ledger();
+    ledger.applyOwn(record('started', { verdictId: 'v1' }), at(1));
+    expect(ledger.position).toBe(1);
+    ledger.applyOwn(record('started', { verdictId: 'v3' }), at(3));
+    expect(ledger.position).toBe(1);
+    ledger.applyInOrder(record('started', { verdictId: 'v1' }), at(1));
+    ledger.applyInOrder(record('started', { verdictId: 'v2' }), at(2));
+    ledger.applyInOrder(record('started', { verdictId: 'v3' }), at(3));
+    expect(ledger.position).toBe(3);
+    expect(ledger.actionsSince(0).map(({ atMicros }) => atMicros)).toEqual([1000, 2000, 3000]);
+  });
+
+  it('expiring - from the success with an end until it is undone', () => {
+    const ledger = new Ledger();
+    ledger.applyInOrder(record('succeeded', { expiresAt: 99 }), at(1));
+    expect([...ledger.expiring()]).toHaveLength(1);
+    ledger.applyInOrder(record('undone'), at(2));
+    expect([...ledger.expiring()]).toEqual([]);
+    expect([...ledger.released()]).toEqual([]);
+  });
+
+  it('expiring - neither a success without an end nor a dry run', () => {
+    const ledger = new Ledger();
+    ledger.applyInOrder(record('succeeded', { verdictId: 'v1' }), at(1));
+    ledger.applyInOrder(record('dryrun', { verdictId: 'v2', expiresAt: 99 }), at(2));
+    expect([...ledger.expiring()]).toEqual([]);
+  });
+
+  it('released - a quarantine that a person ended is remembered for its record', () => {
+    const ledger = new Ledger();
+    ledger.applyInOrder(record('succeeded', { action: 'quarantine', expiresAt: 99 }), at(1));
+    ledger.applyInOrder(record('undone', { action: 'quarantine', reasonCode: RELEASED }), at(2));
+    expect([...ledger.expiring()]).toEqual([]);
+    expect([...ledger.released()]).toHaveLength(1);
+    ledger.prune(ACTION_MEMORY_MICROS + 3000);
+    expect([...ledger.released()]).toEqual([]);
+  });
+
+  it('prune - drops the oldest closed tasks above the bound, never open or expiring ones', () => {
+    const ledger = new Ledger(2);
+    ledger.applyInOrder(record('started', { verdictId: 'open' }), at(1));
+    ledger.applyInOrder(record('succeeded', { verdictId: 'expiring', expiresAt: 9e15 }), at(2));
+    ledger.applyInOrder(record('refused', { verdictId: 'closed-1' }), at(3));
+    ledger.applyInOrder(record('refused', { verdictId: 'closed-2' }), at(4));
+    ledger.prune(5000);
+    expect(ledger.size).toBe(2);
+    expect(ledger.forgotten).toBe(2);
+    expect(ledger.isClosed(taskIdOf(record('started', { verdictId: 'expiring' })))).toBe(true);
+  });
+
+  it('prune - drops actions that no window reaches', () => {
+    const ledger = new Ledger();
+    ledger.applyInOrder(record('started', { verdictId: 'v1' }), at(1, 1000));
+    ledger.applyInOrder(record('started', { verdictId: 'v2' }), at(2, ACTION_MEMORY_MICROS));
+    ledger.prune(ACTION_MEMORY_MICROS + 2000);
+    expect(ledger.actionsSince(0)).toHaveLength(1);
+  });
+
+  it("the fold is the same however one's own records run ahead of the stream", () => {
+    const phases: Response['phase'][] = ['pending', 'approved', 'started', 'succeeded', 'refused', 'undone'];
+    const stream = fc.array(
+      fc.record({
+        phase: fc.constantFrom(...phases),
+        verdictId: fc.constantFrom('v1', 'v2', 'v3'),
+        own: fc.boolean(),
+        aheadBy: fc.nat(4),
+      }),
+      { maxLength: 30 },
+    );
+    fc.assert(
+      fc.property(stream, (rows) => {
+        const plain = new Ledger();
+        const mixed = new Ledger();
+        // What the bus would refuse a second time never reaches the stream.
+        const ids = new Set<string>();
+        const records = rows
+          .map((row) => ({ ...row, response: record(row.phase, { verdictId: row.verdictId, expiresAt: 99 }) }))
+          .filter(({ response }) => !ids.has(response.responseId) && ids.add(response.responseId));
+        for (const [index, { response }] of records.entries()) plain.applyInOrder(response, at(index + 1));
+        records.forEach(({ response }, index) => {
+          records.slice(index).forEach((later, ahead) => {
+            if (later.own && later.aheadBy >= ahead) mixed.applyOwn(later.response, at(index + ahead + 1));
+          });
+          mixed.applyInOrder(response, at(index + 1));
+          expect(mixed.position).toBeGreaterThanOrEqual(index + 1);
+        });
+        expect(mixed.position).toBe(plain.position);
+        expect(mixed.actionsSince(0)).toEqual(plain.actionsSince(0));
+        expect([...mixed.expiring()].map((s) => s.taskId).sort()).toEqual(
+          [...plain.expiring()].map((s) => s.taskId).sort(),
+        );
+        for (const { response } of records) {
+          expect(mixed.isClosed(taskIdOf(response))).toBe(plain.isClosed(taskIdOf(response)));
+        }
+      }),
+    );
+  });
+});

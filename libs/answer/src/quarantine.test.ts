@@ -1,0 +1,105 @@
+import { describe, expect, it } from 'vitest';
+import {
+  editQuarantine,
+  MAX_EDIT_ATTEMPTS,
+  MAX_QUARANTINED_PODS_PER_NODE,
+  type QuarantineBucket,
+  readQuarantine,
+  withEntry,
+  withoutEntry,
+} from './quarantine.ts';
+
+const NOW = 1_000_000;
+const until = (ms: number) => new Date(NOW + ms).toISOString();
+const entry = (podUid: string, endsInMs: number, verdictId = 'v1') => ({
+  podUid,
+  podNamespace: 'shop',
+  podName: podUid,
+  verdictId,
+  until: until(endsInMs),
+  reason: 'because',
+});
+const list = (...entries: ReturnType<typeof entry>[]) => ({ nodeName: 'node-a', revision: 7, entries });
+
+describe('quarantine list', () => {
+  it.each([
+    ['a pod that is not there', list(), entry('a', 1000), 'added', ['a']],
+    ['a pod beside another', list(entry('b', 1000)), entry('a', 1000), 'added', ['b', 'a']],
+    ['the same verdict again', list(entry('a', 1000)), entry('a', 1000), 'present', ['a']],
+    ['another verdict, sooner over', list(entry('a', 1000)), entry('a', 500, 'v2'), 'held', ['a']],
+    ['another verdict, later over', list(entry('a', 1000)), entry('a', 2000, 'v2'), 'replaced', ['a']],
+    ['what is over makes room', list(entry('b', -1)), entry('a', 1000), 'added', ['a']],
+    ['its own that is over', list(entry('a', -1)), entry('a', 1000, 'v2'), 'added', ['a']],
+  ] as const)('withEntry - %s', (_name, before, added, outcome, uids) => {
+    const result = withEntry(before, added, NOW);
+    expect(result.outcome).toBe(outcome);
+    expect(result.list.entries.map((e) => e.podUid)).toEqual(uids);
+    const changed = outcome === 'added' || outcome === 'replaced';
+    expect(result.list.revision).toBe(changed ? 8 : 7);
+    expect(result.list === before).toBe(!changed);
+  });
+
+  it('withEntry - a full node takes no more, but still lengthens what it has', () => {
+    const full = list(...Array.from({ length: MAX_QUARANTINED_PODS_PER_NODE }, (_, i) => entry(`p${i}`, 1000)));
+    expect(() => withEntry(full, entry('one-more', 1000), NOW)).toThrow(/most there may be/);
+    expect(withEntry(full, entry('p0', 2000, 'v2'), NOW).outcome).toBe('replaced');
+  });
+
+  it.each([
+    ['a pod that is there', {}, 'removed', 1],
+    ['one that ends as said', { untilMs: NOW + 1000 }, 'removed', 1],
+    ['one that was lengthened', { untilMs: NOW + 999 }, 'kept', 2],
+    ['one that is not there', { podUid: 'z' }, 'absent', 2],
+  ])('withoutEntry - %s', (_name, which, outcome, left) => {
+    const result = withoutEntry(list(entry('a', 1000), entry('b', 1000)), { podUid: 'a', ...which }, NOW);
+    expect(result.outcome).toBe(outcome);
+    expect(result.list.entries).toHaveLength(left);
+  });
+
+  /** A bucket of one key in memory, with as many lost races as wanted. */
+  function bucket(value: string | null, races = 0, deleted = false) {
+    const state = { value, revision: value === null && !deleted ? 0 : 41, puts: 0 };
+    const made: QuarantineBucket = {
+      newest: async () =>
+        state.value === null && !deleted
+          ? null
+          : { value: Buffer.from(state.value ?? ''), revision: state.revision, deleted: state.value === null },
+      put: async (_key, next, { previousRevision }) => {
+        state.puts++;
+        if (races-- > 0) throw Object.assign(new Error('lost'), { code: 'BUS_CONFLICT' });
+        if (previousRevision !== state.revision) throw Object.assign(new Error('lost'), { code: 'BUS_CONFLICT' });
+        state.value = next;
+        return ++state.revision;
+      },
+    };
+    return { state, made };
+  }
+  const add = (l: ReturnType<typeof list>) => withEntry(l, entry('a', 1000), NOW);
+
+  it('editQuarantine - makes the list, and writes nothing when nothing changes', async () => {
+    const { state, made } = bucket(null);
+    expect(await editQuarantine(made, 'node-a', 'node-a', add)).toBe('added');
+    expect(await editQuarantine(made, 'node-a', 'node-a', add)).toBe('present');
+    expect(state.puts).toBe(1);
+    expect((await readQuarantine(made, 'node-a', 'node-a')).list.entries).toHaveLength(1);
+  });
+
+  it('editQuarantine - a list made again after its deletion is newer than it was', async () => {
+    const { state, made } = bucket(null, 0, true);
+    await editQuarantine(made, 'node-a', 'node-a', add);
+    expect(JSON.parse(state.value ?? '').revision).toBe(42);
+  });
+
+  it('editQuarantine - begins anew after a lost race, within a bound', async () => {
+    expect(await editQuarantine(bucket(null, 3).made, 'k', 'node-a', add)).toBe('added');
+    await expect(editQuarantine(bucket(null, MAX_EDIT_ATTEMPTS).made, 'k', 'node-a', add)).rejects.toMatchObject({
+      code: 'QUARANTINE_CONTENDED',
+    });
+  });
+
+  it('readQuarantine - does not overwrite what it cannot read', async () => {
+    await expect(editQuarantine(bucket('{"entries":1}').made, 'k', 'node-a', add)).rejects.toMatchObject({
+      code: 'QUARANTINE_UNREADABLE',
+    });
+  });
+});
