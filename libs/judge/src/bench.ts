@@ -1,0 +1,171 @@
+/**
+ * The rules in force and what each of them remembers: violations of known groups in, verdicts out. Pure.
+ *
+ * Place in the path: fold.ts decides what counts and for whom, this decides whether it is enough. Invariants: a new rule set takes over the windows of
+ * every rule whose shape it keeps; a group is silent from its verdict to the end of the cooldown epoch, whatever is edited meanwhile.
+ * Bounds: those of rule-state.ts and verdict-cap.ts.
+ */
+import type { PodRef, Verdict, VerdictPod, Violation } from '@bailiff/schemas';
+import { BucketPool } from './bucket-pool.ts';
+import { claimViolation } from './claims.ts';
+import type { RuleBook, RuleSet } from './rule-book.ts';
+import { type QuietTimes, RuleState } from './rule-state.ts';
+import { groupKeyOf, matchedStages } from './rules.ts';
+import { SETTLE_MICROS, SWEEP_MICROS } from './time.ts';
+import { makeVerdict } from './verdict.ts';
+import { DEFAULT_VERDICTS_PER_MINUTE, VerdictCap } from './verdict-cap.ts';
+import type { GroupWindow, Pools } from './windows.ts';
+
+/** A window that violations of one counter go into, found once and kept. */
+export interface Hit {
+  state: RuleState;
+  window: GroupWindow;
+  /** Stages of the rule that they match, as bits. */
+  matched: number;
+}
+
+/** Whose a violation is, and where it stands in the stream. */
+export interface Occurrence {
+  sequence: number;
+  nodeName: string;
+  vector: string;
+  pod: VerdictPod | null;
+}
+
+export interface BenchOptions {
+  rules: RuleBook;
+  verdictsPerMinute?: number;
+  onVerdict(verdict: Verdict, streamMicros: number): void;
+}
+
+export class Bench {
+  readonly #rules: RuleBook;
+  readonly #onVerdict: BenchOptions['onVerdict'];
+  readonly #cap: VerdictCap;
+  readonly #pools: Pools = { packets: BucketPool.ofPackets(), violations: BucketPool.ofViolations() };
+  readonly #quiet = new Map<string, QuietTimes>();
+  #states: RuleState[] = [];
+  #set: RuleSet | null = null;
+  #windowsRefused = 0;
+  #now = 0;
+  /** Changes when hits must be found again. */
+  setNumber = 0;
+
+  constructor(options: BenchOptions) {
+    this.#rules = options.rules;
+    this.#onVerdict = options.onVerdict;
+    this.#cap = new VerdictCap(options.verdictsPerMinute ?? DEFAULT_VERDICTS_PER_MINUTE);
+  }
+
+  get size() {
+    let windows = 0;
+    let windowsRefused = this.#windowsRefused;
+    for (const state of this.#states) {
+      windows += state.windows;
+      windowsRefused += state.refused;
+    }
+    return { windows, windowsRefused, capped: this.#cap.suppressed };
+  }
+
+  /** Moves stream time on and puts the rules in force that a frame of this time is judged by. */
+  advance(nowMicros: number): void {
+    this.#now = nowMicros;
+    const set = this.#rules.at(nowMicros - SETTLE_MICROS);
+    if (set !== this.#set) this.#use(set);
+  }
+
+  #use(set: RuleSet): void {
+    this.#set = set;
+    this.setNumber++;
+    const before = new Map(this.#states.map((state) => [state.rule.name, state]));
+    this.#states = set.rules.map((rule) => {
+      const kept = before.get(rule.name);
+      if (kept && kept.rule.shape === rule.shape) {
+        before.delete(rule.name);
+        kept.rule = rule;
+        return kept;
+      }
+      let quiet = this.#quiet.get(rule.name);
+      if (!quiet) {
+        quiet = new Map();
+        this.#quiet.set(rule.name, quiet);
+      }
+      return new RuleState(rule, this.#pools, quiet);
+    });
+    for (const state of before.values()) {
+      this.#windowsRefused += state.refused;
+      state.release();
+    }
+  }
+
+  /**
+   * The windows that a violation goes into. `complete` is false when a rule had no room for another.
+   * @param vouched whether somebody answers for the pod's owner and namespace; if nobody does, it counts for itself and its node alone
+   */
+  find(
+    facts: Pick<Violation, 'kind' | 'vector' | 'action' | 'state'>,
+    nodeName: string,
+    pod: PodRef | null,
+    vouched: boolean,
+  ): { hits: Hit[]; complete: boolean } {
+    const { kind, vector, action, state } = facts;
+    const hits: Hit[] = [];
+    let complete = true;
+    for (const ruleState of this.#states) {
+      const { rule } = ruleState;
+      const matched = matchedStages(rule, { kind, vector, action, state, pod });
+      if (matched === 0) continue;
+      if (!vouched && pod !== null && (rule.groupBy === 'owner' || rule.groupBy === 'namespace')) continue;
+      const groupKey = groupKeyOf(rule.groupBy, nodeName, pod);
+      if (groupKey === null) continue;
+      const window = ruleState.windowOf(groupKey);
+      if (window === null) complete = false;
+      else hits.push({ state: ruleState, window, matched });
+    }
+    return { hits, complete };
+  }
+
+  /** Counts a violation into each of its windows; gives a verdict where that crosses a threshold. */
+  count(hits: Hit[], time: number, packets: number, violation: Violation, index: number, of: Occurrence): void {
+    for (let i = 0; i < hits.length; i++) {
+      const hit = hits[i] as Hit;
+      const { state } = hit;
+      if (hit.window.gone) {
+        const again = state.windowOf(hit.window.groupKey);
+        if (again === null) continue;
+        hit.window = again;
+      }
+      const { window } = hit;
+      const observed = state.count(window, time, packets, hit.matched, violation);
+      if (observed < 0) continue;
+      window.evidence.add(window.clock, of.sequence, index, packets, of.vector);
+      if (observed >= state.rule.threshold && window.clock >= window.quietUntil)
+        this.#cross(state, window, observed, of);
+    }
+  }
+
+  /** Counts one violation against a node that spoke of what is not its own. */
+  blame(nodeName: string, sequence: number, index: number): void {
+    const violation = claimViolation(this.#now);
+    const { hits } = this.find(violation, nodeName, null, true);
+    this.count(hits, this.#now, 1, violation, index, { sequence, nodeName, vector: violation.vector, pod: null });
+  }
+
+  #cross(state: RuleState, window: GroupWindow, observed: number, { nodeName, pod }: Occurrence): void {
+    const { rule } = state;
+    if (!this.#cap.allow(this.#now, rule.level)) return;
+    const configRevision = (this.#set as RuleSet).revision;
+    const verdict = makeVerdict({ rule, configRevision, window, observed, nodeName, pod });
+    state.silence(window, (Math.floor(window.clock / rule.cooldownMicros) + 1) * rule.cooldownMicros);
+    this.#onVerdict(verdict, this.#now);
+  }
+
+  /** Lets go of what stands empty or is over. */
+  sweep(): void {
+    for (const state of this.#states) state.sweep(this.#now);
+    for (const [name, quiet] of this.#quiet) {
+      for (const [key, until] of quiet) if (until < this.#now - SWEEP_MICROS) quiet.delete(key);
+      if (quiet.size === 0 && !this.#states.some((state) => state.rule.name === name)) this.#quiet.delete(name);
+    }
+  }
+}

@@ -1,0 +1,299 @@
+/**
+ * The fold: frames of violations in, in the order of the stream; verdicts out. Pure: no clock, no I/O, no randomness.
+ *
+ * Place in the path: VIOLATIONS → (correlator | replay | backtest | simulation) → fold.ts → VERDICTS.
+ *
+ * Invariants. What is said at a frame is a function of the VIOLATIONS stream up to it, of CONFIG_LOG and the pods' lists up to
+ * SETTLE_MICROS before it, and of nothing earlier than `warmUpMicros` (replay-plan.ts): each kind of memory here forgets by stream time. Hence
+ * a fold that began a warm-up ago says, from there on, what one that never stopped says, verdict for verdict; a crash at any
+ * point followed by a start, and any number of replicas, give one set of verdicts. A fold that began later may say less or more; its
+ * caller does not publish what it says before it is warm. (What foreign.ts says of old claims is the exception, described there.)
+ * A verdict is given once for a group in a cooldown epoch, at the violation that crosses the threshold first. Duplicates, resends and gaps change
+ * nothing, because counters are cumulative (counters.ts). Stream time never falls.
+ * Bounds: MAX_EPOCHS_PER_NODE counters a node, and those of bench.ts, parking.ts and members.ts.
+ */
+import type { PodRef, VerdictPod, Violation, ViolationFrame } from '@bailiff/schemas';
+import { Bench, type BenchOptions, type Hit } from './bench.ts';
+import { isListed, slotOf, toVerdictPod, vouchedPod } from './claims.ts';
+import { DUPLICATE, EpochCounter } from './counters.ts';
+import { NO_PRECEDENTS, type Precedents, type RefusalReason, type Standing, standingOf } from './foreign.ts';
+import { frameProblem, podProblem } from './frame-check.ts';
+import type { Member, Members } from './members.ts';
+import { type ParkedViolation, Parking } from './parking.ts';
+import { eventTimeMicros, SWEEP_MICROS } from './time.ts';
+
+/** Counters that a node may have at once; an honest one has a few for each pod of the last hour. Beyond it a counter has no memory. */
+export const MAX_EPOCHS_PER_NODE = 32_768;
+
+/** Where a frame stands in the stream. */
+export interface FramePlace {
+  sequence: number;
+  /** When the bus stored it. */
+  timestampMicros: number;
+  /** As its subject says. */
+  node: string;
+}
+
+/** A frame, or some of its violations, that was not judged. */
+export interface Refusal extends FramePlace {
+  reason: RefusalReason;
+  /** Of the violations in the frame; empty = all of it. */
+  indexes: readonly number[];
+  /** One sentence for a person. */
+  detail: string;
+}
+
+export interface FoldOptions extends BenchOptions {
+  members: Members;
+  precedents?: Precedents;
+  onRefusal?(refusal: Refusal): void;
+}
+
+/** A counter epoch, and what its violations go into. */
+interface Epoch {
+  counter: EpochCounter;
+  hits: Hit[];
+  /** Number of the rule set for which `hits` were found; 0 = find them again. */
+  hitsFor: number;
+  kind: string;
+  vector: string;
+  action: string;
+  state: string;
+  claim: PodRef | null;
+  /** Who answers for the claim; null for no pod, or one that only a precedent admits. */
+  member: Member | null;
+  pod: VerdictPod | null;
+}
+
+interface NodeState {
+  name: string;
+  epochs: Map<string, Epoch>;
+  /** Slot of the newest frame, and the one in which its counters were last gone through. */
+  slot: number;
+  sweptSlot: number;
+}
+
+export class Fold {
+  readonly #members: Members;
+  readonly #precedents: Precedents;
+  readonly #onRefusal: (refusal: Refusal) => void;
+  readonly #bench: Bench;
+  readonly #nodes = new Map<string, NodeState>();
+  readonly #parking = new Parking();
+  #now = 0;
+  #slot = 0;
+  #nextSweep = 0;
+  /** Since the beginning: violations judged, duplicates among them, packets they added, claims refused, and the like. */
+  readonly counted = { violations: 0, duplicates: 0, packets: 0, refused: 0, epochsRefused: 0, shifted: 0 };
+
+  constructor(options: FoldOptions) {
+    this.#members = options.members;
+    this.#precedents = options.precedents ?? NO_PRECEDENTS;
+    this.#onRefusal = options.onRefusal ?? (() => undefined);
+    this.#bench = new Bench(options);
+  }
+
+  /** How much is remembered now, and what found no room since the beginning. */
+  get size() {
+    let epochs = 0;
+    for (const node of this.#nodes.values()) epochs += node.epochs.size;
+    return { nodes: this.#nodes.size, epochs, parked: this.#parking.size, ...this.#bench.size };
+  }
+
+  /** Stream time. */
+  get nowMicros(): number {
+    return this.#now;
+  }
+
+  /** Stream time at which a waiting violation leaves, by what is known; null when none waits. See `advance`. */
+  nextDeadlineMicros(): number | null {
+    return this.#parking.nextMicros(this.#members.version, this.#standing);
+  }
+
+  /** Folds the next frame. The rule book and the members must be complete up to SETTLE_MICROS before it. */
+  frame(place: FramePlace, frame: ViolationFrame): void {
+    this.advance(place.timestampMicros);
+    if (frame.nodeName !== place.node) {
+      this.#refuse('foreign-node', place, [], `the frame says it is of ${JSON.stringify(frame.nodeName)}`);
+      this.#bench.blame(place.node, place.sequence, 0);
+      return;
+    }
+    const problem = frameProblem(frame);
+    if (problem !== null) {
+      this.#refuse('invalid-violation', place, [], problem);
+      return;
+    }
+    const node = this.#node(place.node);
+    const { violations, frameSequence } = frame;
+    let refused: Map<RefusalReason, { indexes: number[]; detail: string }> | null = null;
+    for (let index = 0; index < violations.length; index++) {
+      const violation = violations[index] as Violation;
+      const { pod } = violation;
+      const epoch = node.epochs.get(violation.counterEpoch);
+      const member = epoch?.member ?? null;
+      if (pod === null || (member !== null && member.uid === pod.uid && isListed(member, this.#now))) {
+        const vouching = pod === null ? null : member;
+        this.#judge(node, epoch, violation, index, frameSequence, place.sequence, this.#now, vouching);
+        continue;
+      }
+      const { sequence } = place;
+      const parked = { node: node.name, sequence, timestampMicros: this.#now, frameSequence, index, violation };
+      const refusal = this.#admit(parked);
+      if (refusal === null) continue;
+      refused ??= new Map();
+      const same = refused.get(refusal.reason);
+      if (same) same.indexes.push(index);
+      else refused.set(refusal.reason, { indexes: [index], detail: refusal.detail });
+    }
+    for (const [reason, { indexes, detail }] of refused ?? []) this.#refuse(reason, place, indexes, detail);
+  }
+
+  /**
+   * Moves stream time on where no frame does: lets waiting violations go, and idle memory. To be called for `nextDeadlineMicros` when the
+   * bus is known to hold no earlier frame and the members are complete up to SETTLE_MICROS before it.
+   */
+  advance(timeMicros: number): void {
+    if (this.#parking.size > 0) this.#release(Math.max(timeMicros, this.#now));
+    this.#moveTo(timeMicros);
+    if (this.#now < this.#nextSweep) return;
+    this.#nextSweep = (Math.floor(this.#now / SWEEP_MICROS) + 1) * SWEEP_MICROS;
+    this.#bench.sweep();
+    for (const [name, node] of this.#nodes) if (node.slot < this.#slot - 1) this.#nodes.delete(name);
+  }
+
+  #moveTo(timeMicros: number): void {
+    if (timeMicros > this.#now) {
+      this.#now = timeMicros;
+      this.#slot = slotOf(timeMicros);
+    }
+    this.#bench.advance(this.#now);
+  }
+
+  readonly #standing = (parked: ParkedViolation): Standing =>
+    standingOf(
+      this.#members,
+      this.#precedents,
+      parked.node,
+      parked.violation.pod as PodRef,
+      parked.timestampMicros,
+      parked.sequence,
+    );
+
+  /** The long way for a claim that is new: judges it, lets it wait, or answers why it is refused. */
+  #admit(parked: ParkedViolation): { reason: RefusalReason; detail: string } | null {
+    const problem = podProblem(parked.violation.pod as PodRef);
+    if (problem !== null) return { reason: 'invalid-violation', detail: `violations.${parked.index}.pod.${problem}` };
+    const standing = this.#standing(parked);
+    if (standing.atMicros <= this.#now) return this.#settle(parked, standing);
+    if (this.#parking.park(parked, standing)) return null;
+    return { reason: 'unproven-pod', detail: 'too many violations wait for their pods to be listed' };
+  }
+
+  #settle(parked: ParkedViolation, standing: Standing): { reason: RefusalReason; detail: string } | null {
+    const { is, member, detail } = standing;
+    const { sequence, timestampMicros, frameSequence, index, violation } = parked;
+    if (is === 'listed' || is === 'precedent') {
+      const node = this.#node(parked.node);
+      const epoch = node.epochs.get(violation.counterEpoch);
+      this.#judge(node, epoch, violation, index, frameSequence, sequence, timestampMicros, member);
+      return null;
+    }
+    if (is === 'foreign-pod') this.#bench.blame(parked.node, sequence, index);
+    return { reason: is, detail };
+  }
+
+  #release(timeMicros: number): void {
+    for (const { parked, standing } of this.#parking.release(timeMicros, this.#members.version, this.#standing)) {
+      this.#moveTo(standing.atMicros);
+      const refusal = this.#settle(parked, standing);
+      if (refusal) this.#refuse(refusal.reason, parked, [parked.index], refusal.detail);
+    }
+  }
+
+  /** @param frameMicros stream time of the violation's frame */
+  #judge(
+    node: NodeState,
+    found: Epoch | undefined,
+    violation: Violation,
+    index: number,
+    frameSequence: number,
+    sequence: number,
+    frameMicros: number,
+    member: Member | null,
+  ): void {
+    const epoch = found ?? this.#newEpoch(node, violation);
+    const own = violation.count + violation.suppressed;
+    const packets = epoch.counter.observe(this.#slot, violation.cumulativePackets, own, frameSequence);
+    this.counted.violations++;
+    if (packets === DUPLICATE) {
+      this.counted.duplicates++;
+      return;
+    }
+    this.counted.packets += packets;
+    const time = eventTimeMicros(frameMicros, violation.lastSeenAt);
+    if (time !== violation.lastSeenAt) this.counted.shifted++;
+    if (epoch.hitsFor !== this.#bench.setNumber || !isAsFound(epoch, violation)) {
+      this.#find(node, epoch, violation, member);
+    }
+    const of = { sequence, nodeName: node.name, vector: epoch.vector, pod: epoch.pod };
+    this.#bench.count(epoch.hits, time, packets, violation, index, of);
+  }
+
+  #find(node: NodeState, epoch: Epoch, violation: Violation, member: Member | null): void {
+    const claim = violation.pod;
+    const pod = claim === null ? null : vouchedPod(claim, member, this.#now);
+    const { hits, complete } = this.#bench.find(violation, node.name, pod, member !== null);
+    epoch.kind = violation.kind;
+    epoch.vector = violation.vector;
+    epoch.action = violation.action;
+    epoch.state = violation.state;
+    epoch.claim = claim;
+    epoch.member = member;
+    epoch.pod = pod === null ? null : toVerdictPod(pod);
+    epoch.hits = hits;
+    // What may have another answer at the next violation is not kept: a rule without room, an owner whom no list has yet.
+    const lasting = complete && (claim === null || (member !== null && claim.ownerUid === pod?.ownerUid));
+    epoch.hitsFor = lasting ? this.#bench.setNumber : 0;
+  }
+
+  #newEpoch(node: NodeState, violation: Violation): Epoch {
+    const { kind, vector, action, state } = violation;
+    const counter = new EpochCounter();
+    const epoch = { counter, hits: [], hitsFor: 0, kind, vector, action, state, claim: null, member: null, pod: null };
+    if (node.epochs.size < MAX_EPOCHS_PER_NODE) node.epochs.set(violation.counterEpoch, epoch);
+    else this.counted.epochsRefused++;
+    return epoch;
+  }
+
+  #refuse(reason: RefusalReason, place: FramePlace, indexes: readonly number[], detail: string): void {
+    this.counted.refused++;
+    const { node, sequence, timestampMicros } = place;
+    this.#onRefusal({ reason, node, sequence, timestampMicros, indexes, detail });
+  }
+
+  #node(name: string): NodeState {
+    const slot = this.#slot;
+    let node = this.#nodes.get(name);
+    if (!node) {
+      node = { name, epochs: new Map(), slot, sweptSlot: slot };
+      this.#nodes.set(name, node);
+    }
+    node.slot = slot;
+    if (node.sweptSlot !== slot) {
+      // Two slots without a word: its counters have forgotten everything.
+      for (const [key, epoch] of node.epochs) if (epoch.counter.slot < slot - 1) node.epochs.delete(key);
+      node.sweptSlot = slot;
+    }
+    return node;
+  }
+}
+
+/** Whether a violation is what its epoch's windows were found for. */
+function isAsFound(epoch: Epoch, violation: Violation): boolean {
+  const { claim } = epoch;
+  const { pod } = violation;
+  if (epoch.vector !== violation.vector || epoch.kind !== violation.kind) return false;
+  if (epoch.action !== violation.action || epoch.state !== violation.state) return false;
+  if (claim === null || pod === null) return claim === pod;
+  return claim.uid === pod.uid && claim.ownerUid === pod.ownerUid;
+}

@@ -1,0 +1,177 @@
+/**
+ * Which pods are on which node, and since when: folded from the snapshots in `bailiff_pods`, each with the time at which the bus stored it.
+ * Pure. What foreign.ts judges by.
+ *
+ * The bucket keeps the newest snapshot of a node only, so what a reader knows begins with the first one it saw. A snapshot
+ * names the one it replaces (it is put by compare and set), by which a reader knows whether it has seen all of them: `knownSince`
+ * is the time from which a node's list is known without a gap, 0 when that is since the node had one.
+ * Bounds: the pods that are listed, plus MAX_FORMER that were, for FORMER_MEMORY_MICROS.
+ */
+import { SETTLE_MICROS } from './time.ts';
+
+/** Pods that left are remembered this long, so that a node that was cut off may still name them without being blamed. */
+export const FORMER_MEMORY_MICROS = 24 * 3_600_000_000;
+/** Above it the oldest are forgotten early. */
+export const MAX_FORMER = 100_000;
+
+export interface SnapshotEntry {
+  node: string;
+  /** When the bus stored it. */
+  timestampMicros: number;
+  /** Sequence in the bucket. */
+  revision: number;
+  /** Sequence of the snapshot that it replaced, 0 = there was none; null = not said. */
+  previousRevision: number | null;
+  /** null = the node's key was deleted. */
+  json: string | null;
+}
+
+export interface Member {
+  readonly node: string;
+  readonly uid: string;
+  readonly namespace: string;
+  readonly name: string;
+  /** From when it counts as listed: a settling time after its first snapshot; 0 when it was there before we looked. */
+  readonly settledAt: number;
+  /** When it left the list; Infinity while it is listed. */
+  until: number;
+  /** Uid of each owner in its chain, and from when that counts. */
+  readonly owners: Map<string, number>;
+  /** Revision of the newest snapshot that has it. */
+  seenIn: number;
+}
+
+interface NodeList {
+  revision: number;
+  knownSince: number;
+  /** The document's own revision, which only grows. */
+  documentRevision: number;
+  members: Map<string, Member>;
+}
+
+interface ListedPod {
+  uid: string;
+  namespace: string;
+  name: string;
+  owners: string[];
+}
+
+export class Members {
+  readonly #nodes = new Map<string, NodeList>();
+  readonly #byUid = new Map<string, Member[]>();
+  #former: Member[] = [];
+  /** Grows with each snapshot that was taken. */
+  version = 0;
+
+  get listed(): number {
+    let count = 0;
+    for (const node of this.#nodes.values()) count += node.members.size;
+    return count;
+  }
+  get former(): number {
+    return this.#former.length;
+  }
+
+  /** Takes the next snapshot of the bucket. Answers why it was refused, or null; then the last good one stays. */
+  apply(entry: SnapshotEntry): string | null {
+    const before = this.#nodes.get(entry.node);
+    const parsed = entry.json === null ? { revision: 0, pods: [] } : parseSnapshot(entry.node, entry.json);
+    if (typeof parsed === 'string') return parsed;
+    if (before && entry.json !== null && parsed.revision < before.documentRevision) {
+      return `revision ${parsed.revision} is older than ${before.documentRevision}`;
+    }
+    const gapless = before ? entry.previousRevision === before.revision : entry.previousRevision === 0;
+    const list: NodeList = before ?? { revision: 0, knownSince: 0, documentRevision: 0, members: new Map() };
+    if (!gapless) list.knownSince = entry.timestampMicros;
+    for (const pod of parsed.pods) this.#list(list, pod, entry, before === undefined && !gapless);
+    for (const member of list.members.values()) {
+      if (member.seenIn !== entry.revision) this.#leave(list, member, entry.timestampMicros);
+    }
+    list.revision = entry.revision;
+    list.documentRevision = parsed.revision;
+    this.#nodes.set(entry.node, list);
+    this.#forget(entry.timestampMicros);
+    this.version++;
+    return null;
+  }
+
+  /** Everyone who ever had this uid, one a node. */
+  of(uid: string): readonly Member[] {
+    return this.#byUid.get(uid) ?? [];
+  }
+
+  /** From when on all pods of a node are known, 0 = always; null = nothing is known of the node. */
+  knownSince(node: string): number | null {
+    return this.#nodes.get(node)?.knownSince ?? null;
+  }
+
+  #list(list: NodeList, pod: ListedPod, entry: SnapshotEntry, wasThereBefore: boolean): void {
+    const settledAt = wasThereBefore ? 0 : entry.timestampMicros + SETTLE_MICROS;
+    let member = list.members.get(pod.uid) ?? this.of(pod.uid).find((known) => known.node === entry.node);
+    if (!member) {
+      const { uid, namespace, name } = pod;
+      const until = Number.POSITIVE_INFINITY;
+      member = { node: entry.node, uid, namespace, name, settledAt, until, owners: new Map(), seenIn: 0 };
+      this.#byUid.set(uid, [...this.of(uid), member]);
+    }
+    list.members.set(pod.uid, member);
+    member.until = Number.POSITIVE_INFINITY;
+    member.seenIn = entry.revision;
+    for (const owner of pod.owners) if (!member.owners.has(owner)) member.owners.set(owner, settledAt);
+  }
+
+  #leave(list: NodeList, member: Member, timeMicros: number): void {
+    list.members.delete(member.uid);
+    member.until = timeMicros;
+    this.#former.push(member);
+  }
+
+  #forget(nowMicros: number): void {
+    let keepFrom = 0;
+    while (keepFrom < this.#former.length) {
+      const member = this.#former[keepFrom] as Member;
+      const tooMany = this.#former.length - keepFrom > MAX_FORMER;
+      if (!tooMany && member.until !== Number.POSITIVE_INFINITY && member.until > nowMicros - FORMER_MEMORY_MICROS)
+        break;
+      if (member.until !== Number.POSITIVE_INFINITY) this.#drop(member);
+      keepFrom++;
+    }
+    if (keepFrom > 0) this.#former = this.#former.slice(keepFrom);
+  }
+
+  #drop(member: Member): void {
+    const others = this.of(member.uid).filter((other) => other !== member);
+    if (others.length > 0) this.#byUid.set(member.uid, others);
+    else this.#byUid.delete(member.uid);
+  }
+}
+
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** Reads only what is used: a full check of a thousand snapshots would take seconds at each start. */
+function parseSnapshot(node: string, json: string): { revision: number; pods: ListedPod[] } | string {
+  let value: unknown;
+  try {
+    value = JSON.parse(json);
+  } catch (error) {
+    return `not JSON: ${(error as Error).message}`;
+  }
+  if (!isRecord(value)) return 'not an object';
+  if (value['nodeName'] !== node) return `nodeName is ${JSON.stringify(value['nodeName'])}`;
+  const { revision, pods } = value;
+  if (typeof revision !== 'number' || !Number.isSafeInteger(revision)) return 'revision is not an integer';
+  if (!Array.isArray(pods)) return 'pods is not a list';
+  const listed: ListedPod[] = [];
+  for (const [index, pod] of pods.entries()) {
+    if (!isRecord(pod)) return `pods.${index} is not an object`;
+    const { uid, namespace, name } = pod;
+    if (typeof uid !== 'string' || typeof namespace !== 'string' || typeof name !== 'string' || uid === '') {
+      return `pods.${index} lacks uid, namespace or name`;
+    }
+    const chain = Array.isArray(pod['owners']) ? pod['owners'] : [];
+    const owners = chain.map((owner) => (isRecord(owner) ? owner['uid'] : null)).filter((u) => typeof u === 'string');
+    listed.push({ uid, namespace, name, owners });
+  }
+  return { revision, pods: listed };
+}

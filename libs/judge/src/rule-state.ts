@@ -1,0 +1,106 @@
+/**
+ * What one rule remembers: a window a group, and which groups had their verdict. Pure state.
+ *
+ * Invariants: a window that stands empty is let go of by stream time alone, which changes nothing but memory. The end of a group's quiet time
+ * outlives its window and the rule's shape, so that one cooldown epoch has one verdict whatever is edited meanwhile.
+ * Bounds: MAX_WINDOWS a rule; a group beyond it is not counted under that rule, and `refused` says how often.
+ */
+import type { Violation } from '@bailiff/schemas';
+import type { CompiledRule } from './rules.ts';
+import { countedValue } from './rules.ts';
+import { EVENT_TIME_BOUND_MICROS } from './time.ts';
+import { CountWindow, type GroupWindow, OrderedStageWindow, type Pools, StageWindow, ValueWindow } from './windows.ts';
+
+/** Ten times the pods of a large cluster. */
+export const MAX_WINDOWS = 200_000;
+
+/** No value, so nothing that this rule counts. */
+const NOT_COUNTED = -1;
+
+/** Quiet until when, by `groupBy:groupKey`; one map for all shapes that a rule of that name ever has. */
+export type QuietTimes = Map<string, number>;
+
+export class RuleState {
+  /** Replaced by a version of the same shape when only thresholds and the like change. */
+  rule: CompiledRule;
+  readonly #pools: Pools;
+  readonly #windows = new Map<string, GroupWindow>();
+  readonly #quiet: QuietTimes;
+  /** Violations that found no room for a window. */
+  refused = 0;
+
+  constructor(rule: CompiledRule, pools: Pools, quiet: QuietTimes) {
+    this.rule = rule;
+    this.#pools = pools;
+    this.#quiet = quiet;
+  }
+
+  get windows(): number {
+    return this.#windows.size;
+  }
+
+  /** The group's window, made when there is none; null when there is no room. */
+  windowOf(groupKey: string): GroupWindow | null {
+    const found = this.#windows.get(groupKey);
+    if (found) return found;
+    if (this.#windows.size >= MAX_WINDOWS) {
+      this.refused++;
+      return null;
+    }
+    const window = this.#make(groupKey);
+    window.quietUntil = this.#quiet.get(this.#quietKey(groupKey)) ?? 0;
+    this.#windows.set(groupKey, window);
+    return window;
+  }
+
+  #make(groupKey: string): GroupWindow {
+    const { type, stages } = this.rule;
+    if (type === 'event_count') return new CountWindow(groupKey, this.#pools);
+    if (type === 'value_count') return new ValueWindow(groupKey, this.#pools);
+    if (type === 'temporal') return new StageWindow(groupKey, this.#pools, stages.length);
+    return new OrderedStageWindow(groupKey, this.#pools, stages.length);
+  }
+
+  /**
+   * Counts a violation into its window. Answers what the window holds now, measured as the rule's threshold is; below zero when there
+   * was nothing to count.
+   * @param matched stages of the rule that the violation matches, as bits
+   */
+  count(window: GroupWindow, timeMicros: number, packets: number, matched: number, violation: Violation): number {
+    const { timespanMicros, threshold, field } = this.rule;
+    if (window instanceof CountWindow) {
+      return packets > 0 ? window.add(timeMicros, packets, timespanMicros) : NOT_COUNTED;
+    }
+    if (window instanceof ValueWindow) {
+      const value = field === null ? '' : countedValue(field, violation);
+      return value === '' ? NOT_COUNTED : window.add(timeMicros, value, threshold, timespanMicros);
+    }
+    return (window as StageWindow | OrderedStageWindow).add(timeMicros, matched, timespanMicros);
+  }
+
+  /** The group has its verdict: none until the cooldown epoch is over. */
+  silence(window: GroupWindow, untilMicros: number): void {
+    window.quietUntil = untilMicros;
+    this.#quiet.set(this.#quietKey(window.groupKey), untilMicros);
+  }
+
+  /** Lets go of windows in which nothing can count any more. */
+  sweep(nowMicros: number): void {
+    const oldest = nowMicros - this.rule.timespanMicros - 2 * EVENT_TIME_BOUND_MICROS;
+    for (const [groupKey, window] of this.#windows) {
+      if (window.clock >= oldest) continue;
+      window.release();
+      this.#windows.delete(groupKey);
+    }
+  }
+
+  /** Gives everything back: the rule went, or its windows mean something else now. */
+  release(): void {
+    for (const window of this.#windows.values()) window.release();
+    this.#windows.clear();
+  }
+
+  #quietKey(groupKey: string): string {
+    return `${this.rule.groupBy}:${groupKey}`;
+  }
+}
