@@ -175,7 +175,9 @@ class OrderedReader {
   }
 
   private create(): Promise<ConsumerInfo> {
-    const { filterSubjects, start, headersOnly } = this.options;
+    const { start, headersOnly } = this.options;
+    // The server wants a filter with last-per-subject, be it everything.
+    const filterSubjects = this.options.filterSubjects ?? (start === 'last-per-subject' ? ['>'] : []);
     // The name is random, and so is a capability: nobody else may list names, and who does not know it cannot touch it.
     const name = createInbox('o').slice(2);
     const config = {
@@ -186,11 +188,11 @@ class OrderedReader {
       replay_policy: 'instant',
       inactive_threshold: nanos(INACTIVE_THRESHOLD_MS),
       ...startConfig(this.received, start),
-      ...(filterSubjects?.length === 1 ? { filter_subject: filterSubjects[0] } : {}),
-      ...(filterSubjects && filterSubjects.length > 1 ? { filter_subjects: filterSubjects } : {}),
+      ...(filterSubjects.length === 1 ? { filter_subject: filterSubjects[0] } : {}),
+      ...(filterSubjects.length > 1 ? { filter_subjects: filterSubjects } : {}),
       ...(headersOnly ? { headers_only: true } : {}),
     };
-    const filter = filterSubjects?.length === 1 ? `.${filterSubjects[0]}` : '';
+    const filter = filterSubjects.length === 1 ? `.${filterSubjects[0]}` : '';
     return apiRequest(this.bus, `$JS.API.CONSUMER.CREATE.${this.stream}.${name}${filter}`, {
       stream_name: this.stream,
       config,

@@ -1,0 +1,365 @@
+import { type Bus, consumeOrdered, FramePublisher, type StreamMessage, violationSubject } from '@bailiff/bus';
+import type { TestNats } from '@bailiff/bus/testing';
+import { waitFor } from '@bailiff/service/testing';
+import { expect, test } from 'vitest';
+import { random, readAll, startBus, text } from './support.ts';
+
+const SUBJECT = violationSubject('node-a', 'spoof');
+const SEED = Number(process.env['BAILIFF_SEED'] ?? 20_261_124);
+
+async function publishMany(bus: Bus, from: number, to: number, subject = SUBJECT): Promise<void> {
+  const publisher = new FramePublisher(bus);
+  for (let index = from; index < to; index += 1) {
+    await publisher.whenCapacity();
+    publisher.publish(subject, Buffer.from(String(index)), { msgId: `${subject}/${index}` }).catch(() => undefined);
+  }
+  await publisher.whenFlushed();
+  publisher.close();
+}
+
+const consumersOf = async (nats: TestNats, stream: string): Promise<string[]> => {
+  const admin = await nats.connect('admin');
+  const names: string[] = [];
+  for await (const info of admin.jsm.consumers.list(stream)) names.push(info.name);
+  await admin.close();
+  return names;
+};
+
+/** A bus whose subscriptions lose the deliveries that `lose` names, as a network between server and client might. */
+function lossy(bus: Bus, lose: (sequence: number) => boolean): Bus {
+  const nc = new Proxy(bus.nc, {
+    get(target, property) {
+      const value: unknown = Reflect.get(target, property, target);
+      if (typeof value !== 'function') return value;
+      if (property !== 'subscribe') return value.bind(target);
+      return (subject: string, options: { callback: (error: Error | null, message: never) => void }) =>
+        target.subscribe(subject, {
+          callback: (error, message) => {
+            const sequence = Number(message?.reply?.split('.').at(-4) ?? Number.NaN);
+            if (!error && lose(sequence)) return;
+            options.callback(error, message as never);
+          },
+        });
+    },
+  });
+  return new Proxy(bus, {
+    get: (target, property) => (property === 'nc' ? nc : Reflect.get(target, property, target)),
+  });
+}
+
+test('ordered - over restarts of the server every message comes once and in order', async () => {
+  await using nats = await startBus();
+  const reader = await nats.connect('correlator');
+  const next = random(SEED);
+  const seen: StreamMessage[] = [];
+  const restarts: string[] = [];
+  const end = new AbortController();
+  const reading = consumeOrdered(reader, 'VIOLATIONS', {
+    start: 'all',
+    maxMessages: 100,
+    onMessage: (message) => {
+      seen.push(message);
+    },
+    onRestart: (why) => restarts.push(why),
+    signal: end.signal,
+  });
+  const writing = publishMany(await nats.connect('collector-node-a'), 0, 6_000);
+  for (const part of [1, 2, 3]) {
+    const at = Math.floor((part - next()) * 1_800);
+    await waitFor(() => seen.length >= at, { what: `message ${at}`, intervalMs: 1, state: () => seen.length });
+    await nats.restart();
+  }
+  await writing;
+  await waitFor(() => seen.length >= 6_000, { what: 'all messages', state: () => [seen.length, restarts] });
+  end.abort();
+  await reading;
+  expect(
+    seen.map(({ sequence }) => sequence),
+    `seed ${SEED}`,
+  ).toEqual(Array.from({ length: 6_000 }, (_, i) => i + 1));
+  expect(restarts.length).toBeGreaterThanOrEqual(3);
+  const times = seen.map(({ timestampMicros }) => timestampMicros);
+  expect([...times].sort((a, b) => a - b)).toEqual(times);
+});
+
+test('ordered - goes on within seconds when the server comes back and nothing more is published', async () => {
+  await using nats = await startBus();
+  await publishMany(await nats.connect('collector-node-a'), 0, 10);
+  const seen: number[] = [];
+  const end = new AbortController();
+  const reading = consumeOrdered(await nats.connect('correlator'), 'VIOLATIONS', {
+    start: 'all',
+    onMessage: ({ sequence }) => {
+      seen.push(sequence);
+    },
+    signal: end.signal,
+  });
+  await waitFor(() => seen.length === 10);
+  await nats.kill();
+  await nats.restart();
+  await publishMany(await nats.connect('collector-node-a'), 10, 12);
+  const backAt = performance.now();
+  await waitFor(() => seen.length === 12, { what: 'the rest', state: () => seen });
+  expect(performance.now() - backAt).toBeLessThan(3_000);
+  end.abort();
+  await reading;
+  expect(seen).toEqual(Array.from({ length: 12 }, (_, i) => i + 1));
+});
+
+test.each([
+  ['in the middle', (n: number) => n === 40, 'a delivery is missing'],
+  ['at the end, where nothing follows that would show it', (n: number) => n > 95, 'deliveries were lost'],
+])('ordered - deliveries that are lost %s are had again', async (_name, lost, why) => {
+  await using nats = await startBus();
+  await publishMany(await nats.connect('collector-node-a'), 0, 100);
+  let losses = 0;
+  const once = (sequence: number) => {
+    if (losses >= 5 || !lost(sequence)) return false;
+    losses += 1;
+    return true;
+  };
+  const seen: number[] = [];
+  const restarts: string[] = [];
+  const end = new AbortController();
+  const reading = consumeOrdered(lossy(await nats.connect('correlator'), once), 'VIOLATIONS', {
+    start: 'all',
+    onMessage: ({ sequence }) => {
+      seen.push(sequence);
+    },
+    onRestart: (reason) => restarts.push(reason),
+    signal: end.signal,
+  });
+  await waitFor(() => seen.length === 100, { what: 'all messages', state: () => [seen.length, restarts] });
+  end.abort();
+  await reading;
+  expect(losses).toBeGreaterThan(0);
+  expect(seen).toEqual(Array.from({ length: 100 }, (_, i) => i + 1));
+  expect(restarts).toContain(why);
+});
+
+test('ordered - a consumer that is deleted is made again after the last message', async () => {
+  await using nats = await startBus();
+  const writer = await nats.connect('collector-node-a');
+  await publishMany(writer, 0, 5);
+  const seen: number[] = [];
+  const restarts: string[] = [];
+  const end = new AbortController();
+  const reading = consumeOrdered(await nats.connect('correlator'), 'VIOLATIONS', {
+    start: 'all',
+    onMessage: ({ sequence }) => {
+      seen.push(sequence);
+    },
+    onRestart: (why) => restarts.push(why),
+    signal: end.signal,
+  });
+  await waitFor(() => seen.length === 5);
+  const admin = await nats.connect('admin');
+  for (const name of await consumersOf(nats, 'VIOLATIONS')) await admin.jsm.consumers.delete('VIOLATIONS', name);
+  await publishMany(writer, 5, 8);
+  await waitFor(() => seen.length === 8, { what: 'the rest', state: () => [seen, restarts] });
+  end.abort();
+  await reading;
+  expect(seen).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
+});
+
+test('ordered - leaves no consumer behind when it is ended', async () => {
+  await using nats = await startBus();
+  await publishMany(await nats.connect('collector-node-a'), 0, 3);
+  const bus = await nats.connect('correlator');
+  await readAll(bus, 'VIOLATIONS');
+  await readAll(bus, 'VIOLATIONS');
+  await waitFor(async () => (await consumersOf(nats, 'VIOLATIONS')).length === 0, {
+    what: 'no consumers',
+    state: () => consumersOf(nats, 'VIOLATIONS'),
+  });
+});
+
+test('ordered - an asynchronous handler has one message at a time, and holds the server back', async () => {
+  await using nats = await startBus();
+  await publishMany(await nats.connect('collector-node-a'), 0, 300);
+  let running = 0;
+  let most = 0;
+  const seen: number[] = [];
+  const end = new AbortController();
+  const reading = consumeOrdered(await nats.connect('correlator'), 'VIOLATIONS', {
+    start: 'all',
+    maxMessages: 10,
+    onMessage: async ({ sequence }) => {
+      running += 1;
+      most = Math.max(most, running);
+      await new Promise((resolve) => setImmediate(resolve));
+      running -= 1;
+      seen.push(sequence);
+    },
+    signal: end.signal,
+  });
+  const admin = await nats.connect('admin');
+  let furthest = 0;
+  await waitFor(async () => {
+    for await (const info of admin.jsm.consumers.list('VIOLATIONS')) {
+      furthest = Math.max(furthest, info.delivered.stream_seq - seen.length);
+    }
+    return seen.length === 300;
+  });
+  end.abort();
+  await reading;
+  expect(seen).toEqual(Array.from({ length: 300 }, (_, i) => i + 1));
+  expect(most).toBe(1);
+  // Ten asked for; the count of ours may be that much older than the server's.
+  expect(furthest).toBeLessThanOrEqual(20);
+});
+
+test('ordered - ending waits for the message in work', async () => {
+  await using nats = await startBus();
+  await publishMany(await nats.connect('collector-node-a'), 0, 2);
+  let finish: () => void = () => undefined;
+  let finished = false;
+  const end = new AbortController();
+  let started = false;
+  const reading = consumeOrdered(await nats.connect('correlator'), 'VIOLATIONS', {
+    start: 'all',
+    onMessage: () => {
+      started = true;
+      return new Promise<void>((resolve) => {
+        finish = () => {
+          finished = true;
+          resolve();
+        };
+      });
+    },
+    signal: end.signal,
+  });
+  await waitFor(() => started);
+  end.abort();
+  setTimeout(() => finish(), 50);
+  await reading;
+  expect(finished).toBe(true);
+});
+
+test.each([
+  [
+    'thrown',
+    (): void => {
+      throw new Error('cannot take it');
+    },
+  ],
+  [
+    'rejected',
+    async (): Promise<void> => {
+      throw new Error('cannot take it');
+    },
+  ],
+])('ordered - an error %s by the handler ends the reading, not the connection', async (_name, onMessage) => {
+  await using nats = await startBus();
+  await publishMany(await nats.connect('collector-node-a'), 0, 3);
+  const bus = await nats.connect('correlator');
+  const signal = new AbortController().signal;
+  await expect(consumeOrdered(bus, 'VIOLATIONS', { start: 'all', onMessage, signal })).rejects.toThrow(
+    'cannot take it',
+  );
+  expect((await readAll(bus, 'VIOLATIONS')).map(text)).toEqual(['0', '1', '2']);
+});
+
+test('ordered - starts where it is told', async () => {
+  await using nats = await startBus();
+  const writer = await nats.connect('collector-node-a');
+  await publishMany(writer, 0, 5);
+  const bus = await nats.connect('correlator');
+  const all = await readAll(bus, 'VIOLATIONS');
+  const from = async (start: Parameters<typeof consumeOrdered>[2]['start']) => {
+    const seen: number[] = [];
+    const end = new AbortController();
+    let idle = false;
+    const reading = consumeOrdered(bus, 'VIOLATIONS', {
+      start,
+      onMessage: ({ sequence }) => {
+        seen.push(sequence);
+      },
+      onIdle: () => {
+        idle = true;
+      },
+      signal: end.signal,
+    });
+    await waitFor(() => idle);
+    end.abort();
+    await reading;
+    return seen;
+  };
+  expect(await from({ sequence: 4 })).toEqual([4, 5]);
+  expect(await from({ sequence: 6 })).toEqual([]);
+  expect(await from('new')).toEqual([]);
+  expect(await from('last-per-subject')).toEqual([5]);
+  expect(await from({ timeMs: Math.ceil((all[4]?.timestampMicros ?? 0) / 1000) + 1_000 })).toEqual([]);
+  expect(await from({ timeMs: Math.floor((all[0]?.timestampMicros ?? 0) / 1000) })).toEqual([1, 2, 3, 4, 5]);
+});
+
+test('ordered - from now on means from the first moment, also when the consumer has to be made again', async () => {
+  await using nats = await startBus();
+  const writer = await nats.connect('collector-node-a');
+  await publishMany(writer, 0, 3);
+  const seen: number[] = [];
+  let idle = false;
+  const end = new AbortController();
+  const reading = consumeOrdered(await nats.connect('correlator'), 'VIOLATIONS', {
+    start: 'new',
+    onMessage: ({ sequence }) => {
+      seen.push(sequence);
+    },
+    onIdle: () => {
+      idle = true;
+    },
+    signal: end.signal,
+  });
+  await waitFor(() => idle);
+  await nats.kill();
+  await nats.restart();
+  // Published before the reader is back: a consumer made with "new" again would miss these.
+  await publishMany(await nats.connect('collector-node-a'), 3, 6);
+  await waitFor(() => seen.length === 3, { what: 'three messages', state: () => seen });
+  end.abort();
+  await reading;
+  expect(seen).toEqual([4, 5, 6]);
+});
+
+test('ordered - a filter is kept to, alone and with others', async () => {
+  await using nats = await startBus();
+  const bus = await nats.connect('admin');
+  const b = violationSubject('node-b', 'spoof');
+  const lsm = violationSubject('node-b', 'lsm');
+  await publishMany(bus, 0, 3);
+  await publishMany(bus, 0, 2, b);
+  await publishMany(bus, 0, 1, lsm);
+  const reader = await nats.connect('correlator');
+  expect(await readAll(reader, 'VIOLATIONS', [SUBJECT])).toHaveLength(3);
+  expect((await readAll(reader, 'VIOLATIONS', [b, lsm])).map(({ subject }) => subject)).toEqual([b, b, lsm]);
+  expect(await readAll(reader, 'VIOLATIONS', ['bailiff.v1.violations.*.node-b.spoof'])).toHaveLength(2);
+});
+
+test('ordered - a stream that is not there yet is waited for; one that may not be read is refused', async () => {
+  await using nats = await startBus();
+  const admin = await nats.connect('admin');
+  await admin.jsm.streams.delete('VIOLATIONS');
+  const seen: string[] = [];
+  const end = new AbortController();
+  const restarts: string[] = [];
+  const reading = consumeOrdered(await nats.connect('correlator'), 'VIOLATIONS', {
+    start: 'all',
+    onMessage: (message) => {
+      seen.push(text(message));
+    },
+    onRestart: (why) => restarts.push(why),
+    signal: end.signal,
+  });
+  await waitFor(() => restarts.length > 0);
+  await admin.jsm.streams.add({ name: 'VIOLATIONS', subjects: ['bailiff.v1.violations.>'] });
+  await publishMany(await nats.connect('collector-node-a'), 0, 1);
+  await waitFor(() => seen.length === 1, { what: 'the message', state: () => restarts });
+  end.abort();
+  await reading;
+  const forbidden = consumeOrdered(await nats.connect('collector-node-a'), 'VIOLATIONS', {
+    start: 'all',
+    onMessage: () => undefined,
+    signal: AbortSignal.timeout(10_000),
+  });
+  await expect(forbidden).rejects.toMatchObject({ code: 'BUS_PERMISSION' });
+});

@@ -1,0 +1,213 @@
+import { type Bus, FramePublisher, publishOnce, violationSubject } from '@bailiff/bus';
+import type { TestNats } from '@bailiff/bus/testing';
+import { waitFor } from '@bailiff/service/testing';
+import { expect, test } from 'vitest';
+import { random, readAll, startBus, tally, text } from './support.ts';
+
+const SUBJECT = violationSubject('node-a', 'spoof');
+const COUNT = 4_000;
+const SEED = Number(process.env['BAILIFF_SEED'] ?? 20_261_124);
+
+/** Kills the server at moments of the generator's choosing while `progress` goes from 0 to COUNT, and starts it again. */
+async function killDuring(nats: TestNats, progress: () => number, next: () => number, kills: number): Promise<void> {
+  for (let kill = 1; kill <= kills; kill += 1) {
+    const at = Math.floor(((kill - next()) / kills) * COUNT * 0.9);
+    await waitFor(() => progress() >= at, { what: `message ${at}`, intervalMs: 1, state: progress });
+    await nats.restart();
+  }
+}
+
+test('publish - a server that is killed again and again while frames come loses none and stores none twice', async () => {
+  await using nats = await startBus();
+  const bus = await nats.connect('collector-node-a');
+  let stored = 0;
+  const publisher = new FramePublisher(bus, {
+    onAck: () => {
+      stored += 1;
+    },
+  });
+  const promises: Promise<unknown>[] = [];
+  const feed = async () => {
+    for (let index = 0; index < COUNT; index += 1) {
+      await publisher.whenCapacity();
+      promises.push(publisher.publish(SUBJECT, Buffer.from(String(index)), { msgId: `boot/${index}` }));
+    }
+    await publisher.whenFlushed();
+  };
+  await Promise.all([feed(), killDuring(nats, () => stored, random(SEED), 4)]);
+  await Promise.all(promises);
+  const messages = await readAll(await nats.connect('correlator'), 'VIOLATIONS');
+  expect(tally(messages.map(text), COUNT), `seed ${SEED}`).toEqual({ missing: [], twice: [] });
+  expect(messages).toHaveLength(COUNT);
+  expect(publisher.resent).toBeGreaterThan(0);
+  expect(publisher.unacked).toBe(0);
+});
+
+test('publish - control: without acknowledgement the same loses messages in silence', async () => {
+  await using nats = await startBus();
+  const bus = await nats.connect('collector-node-a');
+  let sent = 0;
+  const feed = async () => {
+    for (; sent < COUNT; sent += 1) {
+      bus.nc.publish(SUBJECT, Buffer.from(String(sent)));
+      if (sent % 20 === 0) await new Promise((resolve) => setImmediate(resolve));
+    }
+  };
+  await Promise.all([feed(), killDuring(nats, () => sent, random(SEED), 1)]);
+  await bus.whenConnected();
+  await bus.nc.flush();
+  const messages = await readAll(await nats.connect('correlator'), 'VIOLATIONS');
+  expect(tally(messages.map(text), COUNT).missing.length).toBeGreaterThan(0);
+});
+
+test('publish - what is sent again before its ack is dropped by the server under its message id', async () => {
+  await using nats = await startBus();
+  const bus = await nats.connect('collector-node-a');
+  const resends: string[] = [];
+  const publisher = new FramePublisher(bus, { ackTimeoutMs: 100, onResend: ({ error }) => resends.push(error.code) });
+  // A stopped process answers nobody but keeps its connections: the acks are late, not lost.
+  process.kill(nats.pid, 'SIGSTOP');
+  const published = publisher.publish(SUBJECT, Buffer.from('x'), { msgId: 'one' });
+  await waitFor(() => resends.length >= 3, { what: 'three sendings', state: () => resends });
+  process.kill(nats.pid, 'SIGCONT');
+  expect(await published).toMatchObject({ sequence: 1 });
+  expect(new Set(resends)).toEqual(new Set(['BUS_TIMEOUT']));
+  const another = await publisher.publish(SUBJECT, Buffer.from('y'), { msgId: 'two' });
+  expect(another).toEqual({ sequence: 2, duplicate: false });
+  expect(await publisher.publish(SUBJECT, Buffer.from('x'), { msgId: 'one' })).toEqual({
+    sequence: 1,
+    duplicate: true,
+  });
+  expect(await readAll(await nats.connect('correlator'), 'VIOLATIONS')).toHaveLength(2);
+});
+
+test('publish - what comes while the bus is away goes out when it is back, up to the window', async () => {
+  await using nats = await startBus();
+  const bus = await nats.connect('collector-node-a');
+  const publisher = new FramePublisher(bus, { maxInFlight: 3 });
+  await nats.kill();
+  await waitFor(() => !bus.connected, { what: 'the disconnect' });
+  const waiting = ['a', 'b', 'c'].map((id) => publisher.publish(SUBJECT, Buffer.from(id), { msgId: id }));
+  expect(publisher.capacity).toBe(0);
+  await expect(publisher.publish(SUBJECT, Buffer.from('d'), { msgId: 'd' })).rejects.toMatchObject({
+    code: 'BUS_CAPACITY',
+  });
+  let free = false;
+  const capacity = publisher.whenCapacity().then(() => {
+    free = true;
+  });
+  expect(free).toBe(false);
+  await nats.restart();
+  expect((await Promise.all(waiting)).map(({ duplicate }) => duplicate)).toEqual([false, false, false]);
+  await capacity;
+  expect(publisher.capacity).toBe(3);
+  expect(await publisher.publish(SUBJECT, Buffer.from('d'), { msgId: 'd' })).toMatchObject({ duplicate: false });
+});
+
+test('publish - a refusal is tried again with a reason until the stream takes it', async () => {
+  await using nats = await startBus();
+  const admin = await nats.connect('admin');
+  await admin.jsm.streams.delete('VIOLATIONS');
+  const bus = await nats.connect('collector-node-a');
+  const reasons = new Set<string>();
+  const publisher = new FramePublisher(bus, { onResend: ({ error }) => reasons.add(error.code) });
+  const published = publisher.publish(SUBJECT, Buffer.from('x'), { msgId: 'x' });
+  await waitFor(() => publisher.resent >= 2, { what: 'sendings', state: () => publisher.resent });
+  expect([...reasons]).toEqual(['BUS_NO_STREAM']);
+  await admin.jsm.streams.add({ name: 'VIOLATIONS', subjects: ['bailiff.v1.violations.>'] });
+  expect(await published).toMatchObject({ sequence: 1 });
+});
+
+test('publish - a subject that this identity may not use is named as the reason', async () => {
+  await using nats = await startBus();
+  const publisher = new FramePublisher(await nats.connect('collector-node-a'), { ackTimeoutMs: 100 });
+  const errors: string[] = [];
+  const again = new FramePublisher(await nats.connect('collector-node-a'), {
+    ackTimeoutMs: 100,
+    onResend: ({ error }) => errors.push(error.code),
+  });
+  const refused = again.publish(violationSubject('node-b', 'spoof'), Buffer.from('x'), { msgId: 'x' });
+  await waitFor(() => errors.includes('BUS_PERMISSION'), { what: 'the reason', state: () => errors });
+  again.close();
+  await expect(refused).rejects.toMatchObject({ code: 'BUS_CLOSED' });
+  expect(await publisher.publish(SUBJECT, Buffer.from('x'), { msgId: 'y' })).toMatchObject({ sequence: 1 });
+});
+
+test('publish - too large, closed, and a closed bus end a promise at once', async () => {
+  await using nats = await startBus();
+  const bus = await nats.connect('collector-node-a');
+  const publisher = new FramePublisher(bus);
+  const large = publisher.publish(SUBJECT, Buffer.alloc(2 * 1024 ** 2), { msgId: 'large' });
+  await expect(large).rejects.toMatchObject({ code: 'BUS_TOO_LARGE' });
+  expect(publisher.capacity).toBe(64);
+  expect(await publisher.publish(SUBJECT, Buffer.from('x'), { msgId: 'x' })).toMatchObject({ sequence: 1 });
+  await bus.close();
+  await waitFor(() => publisher.capacity === 0, { what: 'the publisher to close' });
+  await expect(publisher.publish(SUBJECT, Buffer.from('y'), { msgId: 'y' })).rejects.toMatchObject({
+    code: 'BUS_CLOSED',
+  });
+  await expect(publisher.whenCapacity()).rejects.toMatchObject({ code: 'BUS_CLOSED' });
+});
+
+test('publish once - of many writers at once one is stored, however often each repeats it', async () => {
+  await using nats = await startBus();
+  const writers = await Promise.all([1, 2, 3].map(() => nats.connect('correlator')));
+  const subjects = Array.from({ length: 40 }, (_, index) => `bailiff.v1.verdicts.high.default.web.${index}`);
+  const write = (bus: Bus, writer: number) =>
+    Promise.all(
+      subjects.flatMap((subject, index) =>
+        [0, 1].map(() =>
+          // The same id from everybody, or one each: neither lets a second one in.
+          publishOnce(bus, subject, Buffer.from(String(index)), {
+            msgId: index % 2 ? subject : `${subject}/${writer}`,
+          }),
+        ),
+      ),
+    );
+  const outcomes = (await Promise.all(writers.map(write))).flat();
+  expect(outcomes.filter(({ outcome }) => outcome === 'stored')).toHaveLength(subjects.length);
+  expect(outcomes.filter(({ outcome }) => outcome === 'exists')).toHaveLength(subjects.length * 5);
+  const messages = await readAll(await nats.connect('responder'), 'VERDICTS');
+  expect(messages.map(({ subject }) => subject).sort()).toEqual([...subjects].sort());
+});
+
+test('publish once - goes on over a restart of the server and is stored once', async () => {
+  await using nats = await startBus();
+  const bus = await nats.connect('correlator');
+  const subject = 'bailiff.v1.verdicts.high.default.web.abc';
+  await nats.kill();
+  const publishing = publishOnce(bus, subject, Buffer.from('x'), { msgId: 'abc' });
+  await nats.restart();
+  expect(await publishing).toEqual({ outcome: 'stored', sequence: 1 });
+  expect(await publishOnce(bus, subject, Buffer.from('x'), { msgId: 'abc' })).toEqual({
+    outcome: 'exists',
+    sequence: 1,
+  });
+});
+
+test('publish once - gives up after the deadline or when told, with the reason', async () => {
+  await using nats = await startBus();
+  const bus = await nats.connect('correlator');
+  await nats.kill();
+  await waitFor(() => !bus.connected, { what: 'the disconnect' });
+  const options = { msgId: 'x', deadlineMs: 300 };
+  await expect(publishOnce(bus, 'bailiff.v1.verdicts.a.b.c.d', Buffer.from('x'), options)).rejects.toMatchObject({
+    code: 'BUS_UNREACHABLE',
+  });
+  const end = new AbortController();
+  const waiting = publishOnce(bus, 'bailiff.v1.verdicts.a.b.c.d', Buffer.from('x'), { msgId: 'x', signal: end.signal });
+  end.abort(new Error('the app stops'));
+  await expect(waiting).rejects.toThrow('the app stops');
+});
+
+test('publish once - a stream that is full refuses with a code of its own', async () => {
+  await using nats = await startBus();
+  const admin = await nats.connect('admin');
+  await admin.jsm.streams.update('VERDICTS', { max_bytes: 4_096 });
+  const bus = await nats.connect('correlator');
+  const write = (index: number) =>
+    publishOnce(bus, `bailiff.v1.verdicts.high.a.b.${index}`, Buffer.alloc(1_000), { msgId: String(index) });
+  expect(await write(0)).toMatchObject({ outcome: 'stored' });
+  await Promise.allSettled([1, 2, 3].map(write));
+  await expect(write(4)).rejects.toMatchObject({ code: 'BUS_FULL' });
+});

@@ -1,0 +1,53 @@
+/** A server with the whole topology on it, and small helpers that the tests of this tier share. */
+import { type Bus, consumeOrdered, ensureTopology, type StreamMessage, type TopologyOptions } from '@bailiff/bus';
+import { startNats, type TestNats } from '@bailiff/bus/testing';
+
+export async function startBus(options: TopologyOptions = {}): Promise<TestNats> {
+  const nats = await startNats();
+  const admin = await nats.connect('admin');
+  await ensureTopology(admin, options);
+  await admin.close();
+  return nats;
+}
+
+/** All that a stream holds now, in order. */
+export async function readAll(bus: Bus, stream: string, filterSubjects?: string[]): Promise<StreamMessage[]> {
+  const messages: StreamMessage[] = [];
+  const end = new AbortController();
+  await consumeOrdered(bus, stream, {
+    start: 'all',
+    ...(filterSubjects ? { filterSubjects } : {}),
+    onMessage: (message) => {
+      messages.push(message);
+    },
+    onIdle: () => end.abort(),
+    signal: AbortSignal.any([end.signal, AbortSignal.timeout(20_000)]),
+  });
+  if (!end.signal.aborted) throw new Error(`${stream} was not read within 20 s; ${messages.length} messages came`);
+  return messages;
+}
+
+export const text = (message: { data?: Uint8Array; value?: Uint8Array }): string =>
+  Buffer.from(message.data ?? message.value ?? []).toString('utf8');
+
+/** Numbers 0 to count - 1, as strings, that are not in what was seen; and those seen more than once. */
+export function tally(seen: readonly string[], count: number) {
+  const times = new Map<string, number>();
+  for (const value of seen) times.set(value, (times.get(value) ?? 0) + 1);
+  const all = Array.from({ length: count }, (_, index) => String(index));
+  return {
+    missing: all.filter((value) => !times.has(value)),
+    twice: all.filter((value) => (times.get(value) ?? 0) > 1),
+  };
+}
+
+/** Small deterministic generator (mulberry32), so that a failing run can be repeated by its seed. */
+export function random(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let value = Math.imul(state ^ (state >>> 15), 1 | state);
+    value = (value + Math.imul(value ^ (value >>> 7), 61 | value)) ^ value;
+    return ((value ^ (value >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
