@@ -57,7 +57,6 @@ export class IpamSync {
     const { config, signal } = ctx;
     this.#ctx = ctx;
     this.#bus = bus;
-    this.#metrics = makeMetrics(ctx.metrics, this);
     const informer = { client, pageLimit: config.pageLimit, inactivityMs: config.inactivityMs };
     const onError = (resource: string) => (error: KubeError) =>
       this.#metrics.kubeErrors.labels(resource, error.code).inc();
@@ -96,6 +95,7 @@ export class IpamSync {
       onLeading: (term) => this.#lead(term),
       onError: onError('lease'),
     });
+    this.#metrics = makeMetrics(ctx.metrics, this);
   }
 
   /** Whether everything has been read that a plan stands on. */

@@ -1,0 +1,285 @@
+// ipam-sync in this process, between a real nats-server and the API stand-in, under the rights that it ships with.
+import { clusterSnapshot } from '@bailiff/schemas';
+import { waitFor } from '@bailiff/service/testing';
+import { describe, expect, test } from 'vitest';
+import { launch, startWorld, type World } from './ipam-sync/harness.ts';
+
+const DEFAULTS = 'spoof.cluster._.default';
+
+/** Waits until a node's pods have exactly these addresses. */
+function shows(world: World, node: string, expected: Record<string, string[]> | null) {
+  const wanted = JSON.stringify(expected);
+  return waitFor(async () => JSON.stringify(await world.addresses(node)) === wanted, {
+    what: `${node} to show ${wanted}`,
+    timeoutMs: 15_000,
+    state: () => world.addresses(node),
+  });
+}
+
+describe('ipam-sync - what it writes', () => {
+  test('ipam-sync - pods of both families by node, from binding to end, under the rights it ships with', async () => {
+    await using world = await startWorld();
+    world.node('node-1', ['192.0.2.1', '2001:db8::1'], ['10.1.0.0/24', 'fd00:1::/64']);
+    world.node('node-2.example.org', ['192.0.2.2']);
+    world.running('before', 'node-1', ['10.1.0.5', 'fd00:1::5'], { labels: { app: 'web' } });
+    await using sync = await launch(world);
+    await shows(world, 'node-1', { before: ['10.1.0.5', 'fd00:1::5'] });
+    await shows(world, 'node-2.example.org', {});
+    const cluster = clusterSnapshot.parse(JSON.parse((await world.pods.get('_cluster'))?.value.toString() ?? ''));
+    expect(cluster.nodes).toEqual([
+      { name: 'node-1', addresses: ['192.0.2.1', '2001:db8::1'], podCidrs: ['10.1.0.0/24', 'fd00:1::/64'] },
+      { name: 'node-2.example.org', addresses: ['192.0.2.2'], podCidrs: [] },
+    ]);
+
+    // Bound, without an address yet: the node may know it already.
+    const uid = world.running('young', 'node-2.example.org', []);
+    await shows(world, 'node-2.example.org', { young: [] });
+    expect((await world.snapshot('node-2.example.org'))?.pods).toMatchObject([{ uid, interfaces: [] }]);
+    world.status('young', { phase: 'Running', podIP: '10.2.0.9', podIPs: [{ ip: '10.2.0.9' }, { ip: 'FD00:2::9' }] });
+    await shows(world, 'node-2.example.org', { young: ['10.2.0.9', 'fd00:2::9'] });
+
+    world.running('host', 'node-1', ['192.0.2.1'], { spec: { hostNetwork: true } });
+    await shows(world, 'node-1', { before: ['10.1.0.5', 'fd00:1::5'], host: [] });
+    const host = (await world.snapshot('node-1'))?.pods.find(({ name }) => name === 'host');
+    expect(host).toMatchObject({ hostNetwork: true, interfaces: [] });
+
+    world.status('young', { phase: 'Succeeded' });
+    await shows(world, 'node-2.example.org', {});
+    world.remove('before');
+    await shows(world, 'node-1', { host: [] });
+    const revisions = (await world.snapshot('node-1'))?.revision;
+    world.kube.server.api.delete('nodes', { name: 'node-2.example.org' });
+    await shows(world, 'node-2.example.org', null);
+    expect(revisions).toBeGreaterThan(1_700_000_000_000);
+    const errors = sync.logLines().filter((line) => Number(line.level) > 30);
+    expect(errors).toEqual([]);
+    expect(world.nats.log).not.toMatch(/violation/i);
+    expect(await sync.stop()).toBe(0);
+  });
+
+  test('ipam-sync - who owns the owner is looked up once and told', async () => {
+    await using world = await startWorld();
+    const { api } = world.kube.server;
+    const controller = (kind: string, name: string, uid: string) => [
+      { apiVersion: 'apps/v1', kind, name, uid, controller: true },
+    ];
+    const set = api.create('replicasets.apps', {
+      metadata: { name: 'web-1', namespace: 'default', ownerReferences: controller('Deployment', 'web', 'uid-web') },
+      spec: { selector: { matchLabels: { app: 'web' } }, template: { metadata: { labels: { app: 'web' } } } },
+    });
+    const ownerReferences = controller('ReplicaSet', 'web-1', set.metadata.uid);
+    for (const name of ['web-1-a', 'web-1-b']) world.running(name, 'node-1', [], { metadata: { ownerReferences } });
+    await using _sync = await launch(world);
+    const owners = async () => (await world.snapshot('node-1'))?.pods.map((pod) => pod.owners.map(({ name }) => name));
+    const wanted = JSON.stringify([
+      ['web-1', 'web'],
+      ['web-1', 'web'],
+    ]);
+    await waitFor(async () => JSON.stringify(await owners()) === wanted, { state: owners });
+    expect(world.kube.server.requests.count({ verb: 'get', resource: 'replicasets' })).toBe(1);
+  });
+
+  test('ipam-sync - an address that is used again belongs to the younger pod, whatever comes late', async () => {
+    await using world = await startWorld();
+    world.running('old', 'node-1', ['10.1.0.5']);
+    await using _sync = await launch(world);
+    await shows(world, 'node-1', { old: ['10.1.0.5'] });
+    world.running('young', 'node-1', ['10.1.0.5']);
+    await shows(world, 'node-1', { old: [], young: ['10.1.0.5'] });
+    // The kubelet's late word on the dead one, with a newer resourceVersion than the young one's.
+    world.status('old', {
+      conditions: [{ type: 'Ready', status: 'False' }],
+      podIPs: [{ ip: '10.1.0.5' }, { ip: 'fd00::5' }],
+    });
+    await shows(world, 'node-1', { old: ['fd00::5'], young: ['10.1.0.5'] });
+    world.remove('young');
+    await shows(world, 'node-1', { old: ['10.1.0.5', 'fd00::5'] });
+  });
+
+  test('ipam-sync - a pod made anew under the same name is another one', async () => {
+    await using world = await startWorld();
+    const first = world.running('web', 'node-1', ['10.1.0.5']);
+    await using _sync = await launch(world);
+    await shows(world, 'node-1', { web: ['10.1.0.5'] });
+    world.remove('web');
+    const second = world.running('web', 'node-1', ['10.1.0.6']);
+    await shows(world, 'node-1', { web: ['10.1.0.6'] });
+    expect((await world.snapshot('node-1'))?.pods.map(({ uid }) => uid)).toEqual([second]);
+    expect(second).not.toBe(first);
+  });
+
+  test('ipam-sync - a snapshot above 512 KiB is refused and counted, the last one stands', async () => {
+    await using world = await startWorld();
+    world.running('small', 'node-1', ['10.1.0.5']);
+    await using sync = await launch(world);
+    await shows(world, 'node-1', { small: ['10.1.0.5'] });
+    const labels = Object.fromEntries(Array.from({ length: 64 }, (_, i) => [`label-${i}`, 'x'.repeat(60)]));
+    for (let i = 0; i < 130; i++) world.running(`big-${i}`, 'node-1', [], { labels });
+    await waitFor(async () => (await sync.metric('bailiff_ipam_snapshots_oversized')) === 1, {
+      state: () => sync.metrics(),
+    });
+    expect(await sync.metric('bailiff_ipam_snapshot_too_large_total')).toBeGreaterThan(0);
+    for (let i = 120; i < 130; i++) world.remove(`big-${i}`);
+    for (let i = 1; i < 100; i++) world.remove(`big-${i}`);
+    await waitFor(async () => (await world.snapshot('node-1'))?.pods.length === 22);
+    expect(await sync.metric('bailiff_ipam_snapshots_oversized')).toBe(0);
+  });
+});
+
+describe('ipam-sync - prefixes need both keys', () => {
+  const annotations = { 'bailiff.dev/allowed-source-prefixes': '10.50.0.0/16, 10.60.1.0/24, nonsense' };
+  const permits = (revision: number, ...prefixes: string[]) =>
+    JSON.stringify({ revision, allowedPrefixes: prefixes.length ? [{ namespace: 'default', prefixes }] : [] });
+  const granted = (world: World, expected: string[]) =>
+    waitFor(
+      async () =>
+        JSON.stringify((await world.snapshot('node-1'))?.pods[0]?.allowedPrefixes) === JSON.stringify(expected),
+      {
+        what: `grant of ${expected}`,
+        state: () => world.snapshot('node-1'),
+      },
+    );
+
+  test('ipam-sync - annotation alone grants nothing; with the configuration it does, live; a bad one changes nothing', async () => {
+    await using world = await startWorld();
+    world.running('vpn', 'node-1', ['10.1.0.5'], { annotations });
+    const sync = await launch(world);
+    await granted(world, []);
+    await world.config.put(DEFAULTS, permits(1, '10.50.0.0/15'));
+    await granted(world, ['10.50.0.0/16']);
+    await world.config.put(DEFAULTS, permits(2, '10.0.0.0/8'));
+    await granted(world, ['10.50.0.0/16', '10.60.1.0/24']);
+
+    // Wrong, and older: both refused, the last good one stays, and a later good one is taken.
+    await world.config.put(DEFAULTS, '{"allowedPrefixes": "all"}');
+    await world.config.put(DEFAULTS, permits(1, '10.50.0.0/15'));
+    await waitFor(async () => (await sync.metric('bailiff_ipam_config_refused_total')) === 2, {
+      state: () => sync.metrics(),
+    });
+    world.status('vpn', { podIPs: [{ ip: '10.1.0.6' }] });
+    await shows(world, 'node-1', { vpn: ['10.1.0.6'] });
+    await granted(world, ['10.50.0.0/16', '10.60.1.0/24']);
+
+    // A start on a bad value goes back to the newest good one.
+    expect(await sync.stop()).toBe(0);
+    await world.config.put(DEFAULTS, 'not json');
+    await using second = await launch(world);
+    await waitFor(async () => (await second.metric('bailiff_ipam_leader')) === 1);
+    await shows(world, 'node-1', { vpn: ['10.1.0.6'] });
+    world.status('vpn', { podIPs: [{ ip: '10.1.0.7' }] });
+    await shows(world, 'node-1', { vpn: ['10.1.0.7'] });
+    await granted(world, ['10.50.0.0/16']);
+    await world.config.put(DEFAULTS, permits(3));
+    await granted(world, []);
+  });
+});
+
+describe('ipam-sync - starts, faults and interruptions', () => {
+  test('ipam-sync - a start removes what no longer exists and mends what is wrong', async () => {
+    await using world = await startWorld();
+    world.node('node-1', ['192.0.2.1']);
+    world.running('stays', 'node-1', ['10.1.0.5']);
+    world.running('goes', 'node-1', ['10.1.0.6']);
+    const first = await launch(world);
+    await shows(world, 'node-1', { goes: ['10.1.0.6'], stays: ['10.1.0.5'] });
+    expect(await first.stop()).toBe(0);
+    world.remove('goes');
+    await world.pods.put('node-gone', JSON.stringify({ nodeName: 'node-gone', revision: 5, pods: [] }));
+    await world.pods.put('broken', '{');
+    const revision = (await world.snapshot('node-1'))?.revision ?? 0;
+    await using _second = await launch(world);
+    await shows(world, 'node-1', { stays: ['10.1.0.5'] });
+    await waitFor(async () => (await world.pods.keys()).join() === '_cluster,node-1', {
+      state: () => world.pods.keys(),
+    });
+    expect((await world.snapshot('node-1'))?.revision).toBeGreaterThan(revision);
+  });
+
+  test('ipam-sync - nothing is written before everything is read', async () => {
+    await using world = await startWorld();
+    await world.pods.put('node-1', JSON.stringify({ nodeName: 'node-1', revision: 5, pods: [] }));
+    world.running('web', 'node-1', ['10.1.0.5']);
+    const held = world.kube.server.faults.inject({ hold: true, verb: 'list', resource: 'nodes', times: 1 });
+    await using sync = await launch(world, [], { ready: false });
+    await waitFor(() => held.hits === 1);
+    await waitFor(() => world.kube.server.requests.count({ verb: 'watch', resource: 'pods' }) > 0);
+    expect((await world.snapshot('node-1'))?.revision).toBe(5);
+    expect(sync.line('ready')).toBeUndefined();
+    held.release();
+    await shows(world, 'node-1', { web: ['10.1.0.5'] });
+  });
+
+  test('ipam-sync - the API server fails in every way while pods come and go', async () => {
+    await using world = await startWorld();
+    const { faults } = world.kube.server;
+    await using sync = await launch(world);
+    for (let i = 0; i < 40; i++) {
+      world.running(`pod-${i}`, `node-${i % 3}`, [`10.1.0.${i + 1}`]);
+      if (i >= 10 && i % 2 === 0) world.remove(`pod-${i - 10}`);
+      if (i % 8 === 0) faults.inject({ status: 500, verb: 'list' });
+      if (i % 8 === 1) faults.cutWatches();
+      if (i % 8 === 2) faults.inject({ status: 429, retryAfterSeconds: 0, verb: 'watch' });
+      if (i % 8 === 3) faults.compact();
+      if (i % 8 === 4) faults.inject({ status: 410, verb: 'watch' });
+      if (i % 8 === 5) faults.inject({ drop: true, resource: 'leases' });
+      if (i % 8 === 6) faults.expireTokens('ipam-sync');
+      if (i % 8 === 7) faults.restoreTokens('ipam-sync');
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    faults.stallWatches(true);
+    world.running('unseen', 'node-0', ['10.9.9.9']);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    faults.clear();
+    const truth = (node: string) =>
+      Object.fromEntries(
+        world.kube.server.api
+          .list('pods')
+          .items.filter((pod) => (pod as unknown as { spec: { nodeName: string } }).spec.nodeName === node)
+          .map((pod) => [pod.metadata.name, [(pod as unknown as { status: { podIP: string } }).status.podIP]])
+          .sort(),
+      );
+    for (const node of ['node-0', 'node-1', 'node-2']) await shows(world, node, truth(node));
+    expect(truth('node-0')).toHaveProperty('unseen');
+    expect(await sync.stop()).toBe(0);
+  });
+
+  test('ipam-sync - the bus goes and comes back: what changed meanwhile is there', async () => {
+    await using world = await startWorld();
+    world.running('web', 'node-1', ['10.1.0.5']);
+    await using sync = await launch(world);
+    await shows(world, 'node-1', { web: ['10.1.0.5'] });
+    await world.nats.kill();
+    world.running('meanwhile', 'node-1', ['10.1.0.6']);
+    world.status('web', { phase: 'Failed' });
+    await waitFor(async () => {
+      const response = await fetch(`http://${sync.line('ready')?.metricsAddress}/readyz`);
+      return response.status === 503 && (await response.text()).includes('not connected');
+    });
+    await world.nats.restart();
+    await shows(world, 'node-1', { meanwhile: ['10.1.0.6'] });
+    expect(await sync.stop()).toBe(0);
+  });
+
+  test('ipam-sync - it waits for a bus that is not up yet, and ends when it is told to', async () => {
+    await using world = await startWorld();
+    await world.nats.kill();
+    const early = await launch(world, [], { ready: false });
+    await waitFor(() => early.line('waiting for the bus'), { state: early.logLines });
+    expect(await early.stop()).toBe(0);
+    const patient = await launch(world, [], { ready: false });
+    await waitFor(() => patient.line('waiting for the bus'));
+    await world.nats.restart();
+    await waitFor(() => patient.line('ready'), { state: patient.logLines });
+    expect(await patient.stop()).toBe(0);
+  });
+
+  test.each([
+    ['a wrong password', ['--nats-password-file', '/dev/null'], 4],
+    ['no kubeconfig', ['--kubeconfig', '/nonexistent'], 6],
+    ['an impossible timing', ['--renew-deadline-ms', '5000'], 2],
+  ])('ipam-sync - %s ends it with the exit code that says so', async (_, flags, code) => {
+    await using world = await startWorld();
+    const run = await launch(world, flags, { ready: false });
+    expect(await run.exit).toBe(code);
+  });
+});

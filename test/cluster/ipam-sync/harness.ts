@@ -1,0 +1,197 @@
+/**
+ * ipam-sync between a real nats-server and the API stand-in, under the rights that it ships with: in this process (`launch`) or as a
+ * process of its own (`spawnApp`), which can be stopped and killed.
+ */
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { type Bucket, type Bus, ensureTopology, openBucket } from '@bailiff/bus';
+import { startNats, type TestNats } from '@bailiff/bus/testing';
+import { type NodeSnapshot, nodeSnapshot } from '@bailiff/schemas';
+import { runService } from '@bailiff/service';
+import { captureIo, waitFor } from '@bailiff/service/testing';
+import { configSchema } from '../../../apps/ipam-sync/src/config.ts';
+import { start } from '../../../apps/ipam-sync/src/ipam-sync.ts';
+import { type KubeHarness, startKube } from '../kube/harness.ts';
+
+const ROOT = path.resolve(import.meta.dirname, '../../..');
+const MERGE = 'application/merge-patch+json';
+
+/** The role that ipam-sync ships with, and no more. */
+const RIGHTS = [
+  { apiGroups: [''], resources: ['pods', 'nodes'], verbs: ['list', 'watch'] },
+  { apiGroups: ['apps'], resources: ['replicasets'], verbs: ['get'] },
+  { apiGroups: ['batch'], resources: ['jobs'], verbs: ['get'] },
+  {
+    apiGroups: ['coordination.k8s.io'],
+    resources: ['leases'],
+    verbs: ['get', 'create', 'update'],
+    namespace: 'bailiff-system',
+  },
+];
+const TOKENS = [
+  { user: 'admin', token: 'token-admin', groups: ['system:masters'] },
+  { user: 'ipam-sync', token: 'token-ipam-sync', allow: RIGHTS },
+];
+
+export interface World extends AsyncDisposable {
+  kube: KubeHarness;
+  nats: TestNats;
+  admin: Bus;
+  pods: Bucket;
+  config: Bucket;
+  flags(more?: string[]): string[];
+  node(name: string, addresses: string[], podCidrs?: string[]): void;
+  /** A pod that runs on a node with addresses. */
+  running(name: string, node: string, addresses: string[], more?: PodChange): string;
+  status(name: string, status: object): void;
+  remove(name: string): void;
+  /** A node's snapshot as a collector would take it; null when there is none. */
+  snapshot(node: string): Promise<NodeSnapshot | null>;
+  /** Names to addresses of a node's pods. */
+  addresses(node: string): Promise<Record<string, string[]> | null>;
+}
+export interface PodChange {
+  labels?: Record<string, string>;
+  annotations?: Record<string, string>;
+  spec?: object;
+  metadata?: object;
+}
+
+export async function startWorld(): Promise<World> {
+  const [kube, nats] = await Promise.all([startKube({ tokens: TOKENS }), startNats()]);
+  kube.server.api.create('namespaces', { metadata: { name: 'bailiff-system' } });
+  const admin = await nats.connect('admin');
+  await ensureTopology(admin);
+  const pods = openBucket(admin, 'bailiff_pods');
+  const passwordFile = path.join(kube.dir, 'nats-password');
+  writeFileSync(passwordFile, nats.options('ipam-sync').password ?? '');
+  chmodSync(passwordFile, 0o600);
+  const { api } = kube.server;
+  const key = (node: string) => node.replaceAll('.', '_');
+  const snapshot = async (node: string) => {
+    const entry = await pods.get(key(node));
+    return entry && nodeSnapshot.parse(JSON.parse(entry.value.toString()));
+  };
+  const status = (name: string, value: object) =>
+    void api.patch('pods', { namespace: 'default', name }, MERGE, { status: value }, { subresource: 'status' });
+  return {
+    kube,
+    nats,
+    admin,
+    pods,
+    config: openBucket(admin, 'bailiff_config'),
+    flags: (more = []) => [
+      ...['--nats-url', nats.url, '--nats-user', 'ipam-sync', '--nats-password-file', passwordFile],
+      ...['--kubeconfig', kube.server.kubeconfigPath('ipam-sync'), '--inactivity-ms', '2000'],
+      ...['--lease-duration-ms', '1500', '--renew-deadline-ms', '1000', '--retry-ms', '200'],
+      ...more,
+    ],
+    node(name, addresses, podCidrs = []) {
+      const told = { addresses: addresses.map((address) => ({ type: 'InternalIP', address })) };
+      api.create('nodes', { metadata: { name }, spec: { podCIDRs: podCidrs, podCIDR: podCidrs[0] } });
+      api.patch('nodes', { name }, MERGE, { status: told }, { subresource: 'status' });
+    },
+    running(name, node, addresses, { labels = {}, annotations = {}, spec = {}, metadata = {} } = {}) {
+      const made = api.create('pods', {
+        metadata: { name, namespace: 'default', labels, annotations, ...metadata },
+        spec: { nodeName: node, containers: [{ name: 'main', image: 'x' }], ...spec },
+      });
+      const podIPs = addresses.map((ip) => ({ ip }));
+      if (addresses.length > 0) status(name, { phase: 'Running', podIP: addresses[0], podIPs });
+      return made.metadata.uid;
+    },
+    status,
+    remove: (name) => void api.delete('pods', { namespace: 'default', name }, { gracePeriodSeconds: 0 }),
+    snapshot,
+    async addresses(node) {
+      const held = await snapshot(node);
+      if (held === null) return null;
+      return Object.fromEntries(held.pods.map((pod) => [pod.name, pod.interfaces.flatMap((i) => i.addresses)]).sort());
+    },
+    async [Symbol.asyncDispose]() {
+      await nats.stop();
+      await kube[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** Runs it in this process; ready when this resolves, unless told not to wait. */
+export async function launch(world: World, more: string[] = [], { ready = true } = {}) {
+  const captured = captureIo();
+  const exit = runService({ name: 'ipam-sync', argv: world.flags(more), schema: configSchema, start, io: captured.io });
+  const line = (msg: string) => captured.logLines().find((entry) => entry.msg === msg);
+  if (ready) await waitFor(() => line('ready'), { state: captured.logLines, timeoutMs: 20_000 });
+  return {
+    ...captured,
+    line,
+    exit,
+    async stop() {
+      captured.signal();
+      return exit;
+    },
+    metric: (name: string) => metricOf(String(line('ready')?.metricsAddress), name),
+    /** All lines of ours, for failure messages. */
+    metrics: async () =>
+      (await metricsOf(String(line('ready')?.metricsAddress))).split('\n').filter((text) => /^bailiff_ipam/.test(text)),
+    async [Symbol.asyncDispose]() {
+      captured.signal();
+      captured.signal();
+      await exit;
+    },
+  };
+}
+
+async function metricsOf(address: string): Promise<string> {
+  return (await fetch(`http://${address}/metrics`)).text();
+}
+
+/** Value of a metric without labels. */
+export async function metricOf(address: string, name: string): Promise<number> {
+  const text = await metricsOf(address);
+  return Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(text)?.[1]);
+}
+
+/** Bundles the app once for the processes of a test file. */
+export async function bundleApp(): Promise<void> {
+  await promisify(execFile)(process.execPath, ['--import', 'tsx', 'tools/bundle.ts', 'apps/ipam-sync'], { cwd: ROOT });
+}
+
+/** Runs the bundle as a process of its own. */
+export async function spawnApp(world: World, more: string[] = []) {
+  const child: ChildProcess = spawn(process.execPath, ['apps/ipam-sync/dist/main.mjs', ...world.flags(more)], {
+    cwd: ROOT,
+  });
+  let out = '';
+  let err = '';
+  child.stdout?.on('data', (chunk) => {
+    out += chunk;
+  });
+  child.stderr?.on('data', (chunk) => {
+    err += chunk;
+  });
+  const exit = once(child, 'exit') as Promise<[number | null, string | null]>;
+  const lines = () =>
+    out
+      .split('\n')
+      .filter((line) => line.endsWith('}'))
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+  const line = (msg: string) => lines().find((entry) => entry.msg === msg);
+  await waitFor(() => line('ready'), { timeoutMs: 30_000, state: () => ({ out, err }) });
+  const address = String(line('ready')?.metricsAddress);
+  return {
+    pid: child.pid as number,
+    line,
+    lines,
+    exit,
+    kill: (signal: NodeJS.Signals) => child.kill(signal),
+    metric: (name: string) => metricOf(address, name),
+    leads: async () => (await metricOf(address, 'bailiff_ipam_leader')) === 1,
+    async [Symbol.asyncDispose]() {
+      child.kill('SIGKILL');
+      if (child.exitCode === null && child.signalCode === null) await exit;
+    },
+  };
+}
