@@ -29,7 +29,16 @@ export async function ensureLabtool(): Promise<string> {
   await mkdir(path.dirname(LABTOOL), { recursive: true });
   // Built aside and renamed, so that two builds at once never leave half a program.
   const fresh = `${LABTOOL}.${process.pid}`;
-  const args = ['-std=gnu11', '-O2', '-Wall', '-Wextra', '-Werror', '-o', fresh, ...files.filter((f) => f.endsWith('.c'))];
+  const args = [
+    '-std=gnu11',
+    '-O2',
+    '-Wall',
+    '-Wextra',
+    '-Werror',
+    '-o',
+    fresh,
+    ...files.filter((f) => f.endsWith('.c')),
+  ];
   for (const compiler of COMPILERS) {
     try {
       await exec(compiler, args, { timeoutMs: 60_000 });

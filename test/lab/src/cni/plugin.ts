@@ -2,30 +2,30 @@
  * Runs real CNI plugins by the protocol of CNI 1.0 (environment and stdin) inside a node's network namespace, as the
  * node's runtime would. ADD caches its result, DEL removes it; DEL of what is gone succeeds.
  */
-import { access } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { LabError } from '../errors.ts';
 import { netnsPath } from '../names.ts';
 import { exec } from '../process/exec.ts';
 import { type Attachment, type CniResult, cniArgs, removeCacheRecord, writeCacheRecord } from './cache.ts';
 
-export const CNI_BIN_DIR = '/usr/lib/cni';
+/** Where distributions and upstream put the plugins. */
+const BIN_DIRS = ['/usr/lib/cni', '/opt/cni/bin'];
 /** The ptp plugin waits up to 10 s for duplicate address detection before it gives up by itself. */
 const PLUGIN_TIMEOUT_MS = 20_000;
 
 export interface CniHost {
   nodeNetns: string;
   resultsDir: string;
+  binDir: string;
 }
 
-/** @throws LabError LAB_MISSING_PROGRAM naming the package */
-export async function requirePlugins(names: readonly string[], binDir = CNI_BIN_DIR): Promise<void> {
-  for (const name of names) {
-    await access(path.join(binDir, name)).catch((cause) => {
-      const advice = 'install the Debian package containernetworking-plugins';
-      throw new LabError('LAB_MISSING_PROGRAM', `no CNI plugin ${name} in ${binDir}: ${advice}`, { cause });
-    });
-  }
+/** The directory that holds the plugins. @throws LabError LAB_MISSING_PROGRAM naming the package */
+export function cniBinDir(plugins: readonly string[], dirs: readonly string[] = BIN_DIRS): string {
+  const dir = dirs.find((each) => plugins.every((plugin) => existsSync(path.join(each, plugin))));
+  if (dir) return dir;
+  const advice = 'install the Debian package containernetworking-plugins';
+  throw new LabError('LAB_MISSING_PROGRAM', `no CNI plugins ${plugins.join(', ')} in ${dirs.join(', ')}: ${advice}`);
 }
 
 async function invoke(
@@ -39,7 +39,7 @@ async function invoke(
   for (const plugin of plugins) {
     const { cniVersion, name } = attachment.conf;
     const stdin = JSON.stringify({ cniVersion, name, ...plugin, ...(previous ? { prevResult: previous } : {}) });
-    const args = [`--net=${netnsPath(host.nodeNetns)}`, path.join(CNI_BIN_DIR, plugin.type)];
+    const args = [`--net=${netnsPath(host.nodeNetns)}`, path.join(host.binDir, plugin.type)];
     const answer = await exec('nsenter', args, {
       input: stdin,
       timeoutMs: PLUGIN_TIMEOUT_MS,
@@ -48,7 +48,7 @@ async function invoke(
         CNI_CONTAINERID: attachment.containerId,
         CNI_NETNS: netnsPath(podNetnsName),
         CNI_IFNAME: attachment.ifName,
-        CNI_PATH: CNI_BIN_DIR,
+        CNI_PATH: host.binDir,
         CNI_ARGS: cniArgs(attachment)
           .map(([key, value]) => `${key}=${value}`)
           .join(';'),

@@ -7,7 +7,7 @@ import { FABRIC_PREFIX4, FABRIC_PREFIX6, type LabPlan, type NodePlan } from '../
 import { createNetns, ipBatch } from './netns.ts';
 
 /** The node's interface on the fabric. */
-export const UPLINK = 'uplink0';
+export const UPLINK = 'eth0';
 const SWITCH = 'fabric0';
 
 /** Lines for `ip -batch` in the fabric's namespace. Pure. Snooping off: a group's first packet must not wait for a report. */

@@ -3,8 +3,8 @@
  * `nsenter --net=`, which unlike `ip netns exec` leaves bpffs and cgroup2 visible. Removal is idempotent.
  */
 import { readdir } from 'node:fs/promises';
-import { exec } from '../process/exec.ts';
 import { NETNS_DIR, netnsPath } from '../names.ts';
+import { exec } from '../process/exec.ts';
 
 /**
  * New namespaces judge sources loosely, as nodes with several paths and most CNI plugins do: strict reverse-path filtering

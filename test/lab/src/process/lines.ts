@@ -4,6 +4,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import type { Readable } from 'node:stream';
 import { LabError } from '../errors.ts';
 
 const MAX_LINE_BYTES = 256 * 1024;
@@ -23,26 +24,40 @@ export interface LineProcess {
 
 export interface LineOptions {
   onLine?: (line: string) => void;
+  /** Lines of stderr; its end is kept for failures in any case. */
+  onErrorLine?: (line: string) => void;
   env?: Record<string, string>;
   cwd?: string;
 }
 
+function splitLines(stream: Readable, onLine: (line: string) => void): void {
+  let rest = '';
+  stream.setEncoding('utf8').on('data', (chunk: string) => {
+    const lines = (rest + chunk).split('\n');
+    rest = (lines.pop() ?? '').slice(0, MAX_LINE_BYTES);
+    for (const line of lines) onLine(line);
+  });
+  stream.on('end', () => rest !== '' && onLine(rest));
+}
+
 /** @throws LabError LAB_MISSING_PROGRAM when it cannot be started */
-export async function startLines(command: string, args: readonly string[], options: LineOptions = {}): Promise<LineProcess> {
+export async function startLines(
+  command: string,
+  args: readonly string[],
+  options: LineOptions = {},
+): Promise<LineProcess> {
   const child = spawn(command, args, {
     stdio: ['pipe', 'pipe', 'pipe'],
     cwd: options.cwd,
+    // A group of its own: Ctrl-C at a terminal is for the lab, which ends its children in order.
+    detached: true,
     env: options.env ? { ...process.env, ...options.env } : process.env,
   });
-  let rest = '';
-  child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
-    const lines = (rest + chunk).split('\n');
-    rest = (lines.pop() ?? '').slice(0, MAX_LINE_BYTES);
-    for (const line of lines) options.onLine?.(line);
-  });
+  splitLines(child.stdout, (line) => options.onLine?.(line));
   let stderr = '';
-  child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
-    stderr = (stderr + chunk).slice(-MAX_STDERR_BYTES);
+  splitLines(child.stderr, (line) => {
+    stderr = `${stderr}${line}\n`.slice(-MAX_STDERR_BYTES);
+    options.onErrorLine?.(line);
   });
   child.stdin.on('error', () => undefined);
   let ended = false;

@@ -1,0 +1,103 @@
+/** The lab's command line: `up`, `down`, `list`, `info`. Pure: text in, a checked request or a LabError LAB_USAGE out. */
+import { parseArgs } from 'node:util';
+import { LabError } from './errors.ts';
+import { isLabId } from './names.ts';
+import { CNI_PLUGINS, type CniPlugin, DEFAULT_OPTIONS, type LabOptions } from './plan.ts';
+
+export const USAGE = `usage: bailiff lab <command>
+
+  up      bring up a cluster on this machine and keep it until Ctrl-C
+    --nodes N        nodes (${DEFAULT_OPTIONS.nodes})
+    --pods M         pods on each node (${DEFAULT_OPTIONS.podsPerNode})
+    --cni PLUGIN     bridge or ptp (${DEFAULT_OPTIONS.cni})
+    --unguarded      start everything, attach nothing: what an attack does without Bailiff
+    --enforce        answer verdicts for real; without it every answer is a dry run
+    --no-replace     do not replace pods that are deleted
+    --detach         return when everything is ready and leave the lab up
+    --json           print what was made as one JSON line
+  down    take a lab away with everything it made
+    --id ID          which one; without it the newest
+    --all            all of them
+  list    labs on this machine
+  info    what \`up --json\` prints, as it is now
+    --id ID
+`;
+
+export type LabRequest =
+  | { command: 'help' }
+  | { command: 'up' | 'supervise'; options: LabOptions; detach: boolean; json: boolean; id: string | undefined }
+  | { command: 'down'; id: string | undefined; all: boolean }
+  | { command: 'list' | 'info'; id: string | undefined; json: boolean };
+
+const FLAGS = {
+  nodes: { type: 'string' },
+  pods: { type: 'string' },
+  cni: { type: 'string' },
+  unguarded: { type: 'boolean' },
+  enforce: { type: 'boolean' },
+  'no-replace': { type: 'boolean' },
+  detach: { type: 'boolean' },
+  json: { type: 'boolean' },
+  id: { type: 'string' },
+  all: { type: 'boolean' },
+  help: { type: 'boolean', short: 'h' },
+} as const;
+
+/** Flags that each command takes. `supervise` is `up` in the process that stays. */
+const TAKES: Record<string, readonly string[]> = {
+  up: ['nodes', 'pods', 'cni', 'unguarded', 'enforce', 'no-replace', 'detach', 'json', 'id'],
+  supervise: ['nodes', 'pods', 'cni', 'unguarded', 'enforce', 'no-replace', 'id'],
+  down: ['id', 'all'],
+  list: ['json'],
+  info: ['id', 'json'],
+};
+
+const usage = (message: string) => new LabError('LAB_USAGE', `${message}\n\n${USAGE}`);
+
+function wholeNumber(text: string | undefined, fallback: number, flag: string): number {
+  if (text === undefined) return fallback;
+  if (!/^\d{1,4}$/.test(text)) throw usage(`${flag} must be a whole number, not "${text}"`);
+  return Number(text);
+}
+
+/** @throws LabError LAB_USAGE */
+export function parseLabArgs(argv: readonly string[]): LabRequest {
+  let parsed: ReturnType<typeof parseArgs<{ options: typeof FLAGS; allowPositionals: true }>>;
+  try {
+    parsed = parseArgs({ args: [...argv], options: FLAGS, allowPositionals: true });
+  } catch (error) {
+    throw usage((error as Error).message);
+  }
+  const { values, positionals } = parsed;
+  const [command, ...rest] = positionals;
+  if (values.help || command === 'help') return { command: 'help' };
+  if (command === undefined || !(command in TAKES)) throw usage(`"${command ?? ''}" is not a lab command`);
+  if (rest.length > 0) throw usage(`${command} takes no argument "${rest[0]}"`);
+  const foreign = Object.keys(values).find((flag) => !TAKES[command]?.includes(flag));
+  if (foreign) throw usage(`${command} has no flag --${foreign}`);
+  if (values.id !== undefined && !isLabId(values.id)) throw usage(`--id: "${values.id}" is not a lab's id`);
+  const { id, json = false } = values;
+  if (command === 'down') return { command, id, all: values.all ?? false };
+  if (command === 'list' || command === 'info') return { command, id, json };
+  const cni = values.cni ?? DEFAULT_OPTIONS.cni;
+  if (!(CNI_PLUGINS as readonly string[]).includes(cni)) throw usage(`--cni must be bridge or ptp, not "${cni}"`);
+  const options: LabOptions = {
+    nodes: wholeNumber(values.nodes, DEFAULT_OPTIONS.nodes, '--nodes'),
+    podsPerNode: wholeNumber(values.pods, DEFAULT_OPTIONS.podsPerNode, '--pods'),
+    cni: cni as CniPlugin,
+    unguarded: values.unguarded ?? false,
+    enforce: values.enforce ?? false,
+    replace: !(values['no-replace'] ?? false),
+  };
+  return { command: command as 'up' | 'supervise', options, detach: values.detach ?? false, json, id };
+}
+
+/** The flags that say the same again, for the process that stays. Pure. */
+export function optionFlags(options: LabOptions): string[] {
+  return [
+    ...['--nodes', String(options.nodes), '--pods', String(options.podsPerNode), '--cni', options.cni],
+    ...(options.unguarded ? ['--unguarded'] : []),
+    ...(options.enforce ? ['--enforce'] : []),
+    ...(options.replace ? [] : ['--no-replace']),
+  ];
+}

@@ -1,0 +1,158 @@
+/**
+ * `bailiff lab …`: starts from the command line and reports. `up` holds the lab in this process; `up --detach` starts a second
+ * one that holds it and returns when that says it is ready. SIGINT, SIGTERM and SIGHUP take the lab down first.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { appendFileSync } from 'node:fs';
+import path from 'node:path';
+import { type LabRequest, optionFlags, parseLabArgs, USAGE } from './args.ts';
+import { LabError } from './errors.ts';
+import { LABS_DIR, newLabId } from './names.ts';
+import { listReport, upReport } from './report.ts';
+import { removeStaleLabs, takeDownLabs } from './retire.ts';
+import { type LabInfo, listLabs } from './state.ts';
+import { type BringUp, startLab } from './supervisor/bring-up.ts';
+
+type UpRequest = Extract<LabRequest, { options: unknown }>;
+type KnownRequest = Extract<LabRequest, { command: 'list' | 'info' }>;
+
+/** What the supervising process tells the one that started it. */
+type Message =
+  | { type: 'progress'; text: string }
+  | { type: 'problem'; text: string }
+  | { type: 'ready'; info: LabInfo }
+  | { type: 'failed'; text: string; exitCode: number };
+
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+const tell = (text: string) => process.stderr.write(`${text}\n`);
+
+/** Aborts at the first signal; further ones change nothing, what was made is being removed already. */
+function stopSignal(): { signal: AbortSignal; stopped: Promise<void> } {
+  const controller = new AbortController();
+  const stopped = new Promise<void>((resolve) => {
+    for (const name of SIGNALS) {
+      process.on(name, () => {
+        controller.abort();
+        resolve();
+      });
+    }
+  });
+  return { signal: controller.signal, stopped };
+}
+
+function printInfo(info: LabInfo, request: UpRequest, detached: boolean): void {
+  process.stdout.write(request.json ? `${JSON.stringify(info)}\n` : upReport(info, request.options, detached));
+}
+
+async function upHere(request: UpRequest): Promise<number> {
+  const { signal, stopped } = stopSignal();
+  await removeStaleLabs(tell);
+  const hooks: BringUp = { onProgress: tell, onProblem: (text) => tell(`! ${text}`), signal };
+  const lab = await startLab({ ...request.options, id: request.id, ...hooks });
+  printInfo(lab.info(), request, false);
+  await stopped;
+  tell('taking the lab down');
+  await lab.stop();
+  return 0;
+}
+
+/** The process that stays after `up --detach`. It has no terminal: what it has to say goes to its parent and its log. */
+async function supervise(request: UpRequest): Promise<number> {
+  const { signal, stopped } = stopSignal();
+  const id = request.id ?? newLabId();
+  process.on('uncaughtExceptionMonitor', (error) => {
+    appendFileSync(path.join(LABS_DIR, id, 'logs', 'lab.log'), `${error.stack}\n`);
+  });
+  const send = (message: Message) => {
+    // The parent leaves once the lab is ready, and may be killed before.
+    if (process.connected) process.send?.(message, () => undefined);
+  };
+  try {
+    const lab = await startLab({
+      ...request.options,
+      id,
+      signal,
+      onProgress: (text) => send({ type: 'progress', text }),
+      onProblem: (text) => send({ type: 'problem', text }),
+    });
+    send({ type: 'ready', info: lab.info() });
+    await stopped;
+    await lab.stop();
+    return 0;
+  } catch (error) {
+    const exitCode = error instanceof LabError ? error.exitCode : 1;
+    send({ type: 'failed', text: describe(error), exitCode });
+    return exitCode;
+  } finally {
+    if (process.connected) process.disconnect();
+  }
+}
+
+async function upDetached(request: UpRequest): Promise<number> {
+  const { signal } = stopSignal();
+  await removeStaleLabs(tell);
+  const args = [import.meta.filename, 'supervise', ...optionFlags(request.options), '--id', request.id ?? newLabId()];
+  const child = spawn(process.execPath, [...process.execArgv, ...args], {
+    stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+    detached: true,
+    cwd: '/',
+  });
+  signal.addEventListener('abort', () => child.kill('SIGTERM'));
+  const outcome = new Promise<number>((resolve) => {
+    child.on('message', (message: Message) => {
+      if (message.type === 'progress') tell(message.text);
+      else if (message.type === 'problem') tell(`! ${message.text}`);
+      else if (message.type === 'failed') {
+        tell(message.text);
+        resolve(message.exitCode);
+      } else {
+        printInfo(message.info, request, true);
+        resolve(0);
+      }
+    });
+    void once(child, 'exit').then(([code]) => resolve((code as number | null) ?? 1));
+  });
+  const exitCode = await outcome;
+  if (exitCode === 0 && !signal.aborted) {
+    child.disconnect();
+    child.unref();
+    return 0;
+  }
+  if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+  return exitCode;
+}
+
+async function printKnown(request: KnownRequest): Promise<number> {
+  const labs = await listLabs();
+  if (request.command === 'list') {
+    process.stdout.write(request.json ? `${JSON.stringify(labs)}\n` : listReport(labs));
+    return 0;
+  }
+  const lab = labs.find(({ id, state }) => state?.info && (request.id === undefined || id === request.id));
+  if (!lab?.state?.info) throw new LabError('LAB_NOT_FOUND', 'no such lab is up');
+  process.stdout.write(`${JSON.stringify(lab.state.info)}\n`);
+  return 0;
+}
+
+const describe = (error: unknown): string =>
+  error instanceof LabError ? error.message : ((error as Error).stack ?? String(error));
+
+async function run(argv: readonly string[]): Promise<number> {
+  try {
+    const request = parseLabArgs(argv);
+    if (request.command === 'help') {
+      process.stdout.write(USAGE);
+      return 0;
+    }
+    if (request.command === 'down') return await takeDownLabs(request, tell);
+    if (!('options' in request)) return await printKnown(request);
+    if (request.command === 'supervise') return await supervise(request);
+    return await (request.detach ? upDetached(request) : upHere(request));
+  } catch (error) {
+    tell(describe(error));
+    return error instanceof LabError ? error.exitCode : 1;
+  }
+}
+
+process.exitCode = await run(process.argv.slice(2));

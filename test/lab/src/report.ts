@@ -1,0 +1,51 @@
+/** What the lab tells a person. Pure text. */
+import type { LabOptions } from './plan.ts';
+import type { KnownLab, LabInfo } from './state.ts';
+
+/** Columns padded to their widest cell, two spaces between. */
+export function table(rows: readonly (readonly string[])[]): string {
+  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
+  return rows
+    .map((row) =>
+      row
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n');
+}
+
+/** Shown of the pods of a large lab. */
+const MAX_PODS_SHOWN = 20;
+
+export function upReport(info: LabInfo, options: LabOptions, detached: boolean): string {
+  const pods = info.pods.slice(0, MAX_PODS_SHOWN).map((pod) => [pod.node, pod.name, pod.ips.join(' '), pod.netns]);
+  const guard = options.unguarded ? 'UNGUARDED: nothing is attached' : 'every pod interface is guarded';
+  const answers = options.enforce ? 'verdicts are answered for real' : 'answers are dry runs';
+  return [
+    `Lab ${info.id} is up: ${info.nodes.length} nodes, ${info.pods.length} pods. ${guard}; ${answers}.`,
+    '',
+    table([['NODE', 'POD', 'ADDRESSES', 'NETNS'], ...pods]),
+    ...(info.pods.length > MAX_PODS_SHOWN ? [`… and ${info.pods.length - MAX_PODS_SHOWN} more`] : []),
+    '',
+    `  export KUBECONFIG=${info.kubeconfig}     kubectl get pods -o wide`,
+    `  ip netns exec ${info.pods[0]?.netns ?? '<netns>'} bash     a shell in a pod's network`,
+    `  NATS ${info.natsUrl} as cli, password in ${info.credentials.cli.passwordFile}`,
+    `  logs in ${info.dir}/logs`,
+    '',
+    detached ? `  npx bailiff lab down --id ${info.id}` : 'Ctrl-C takes it down.',
+    '',
+  ].join('\n');
+}
+
+export function listReport(labs: readonly KnownLab[]): string {
+  if (labs.length === 0) return 'no lab is up\n';
+  const rows = labs.map(({ id, state, alive }) => [
+    id,
+    alive ? (state?.phase ?? '') : 'dead: `lab down` removes it',
+    String(state?.pid ?? ''),
+    state?.createdAt ?? '',
+    String(state?.info?.pods.length ?? ''),
+  ]);
+  return `${table([['ID', 'STATE', 'PID', 'CREATED', 'PODS'], ...rows])}\n`;
+}

@@ -1,0 +1,41 @@
+/** `lab down`, and what `up` does first: labs whose supervisor is dead are removed, living ones are never touched. */
+import { stat } from 'node:fs/promises';
+import path from 'node:path';
+import { removeEverything, takeDown } from './cleanup.ts';
+import { LabError } from './errors.ts';
+import { LABS_DIR } from './names.ts';
+import { listLabs } from './state.ts';
+
+/** A directory without a state may belong to a supervisor that begins this very moment. */
+const BEGINNING_MS = 10_000;
+
+export async function removeStaleLabs(tell: (text: string) => void, labsDir = LABS_DIR): Promise<void> {
+  for (const { id, state, alive } of await listLabs(labsDir)) {
+    if (alive) continue;
+    if (!state) {
+      const { mtimeMs } = await stat(path.join(labsDir, id)).catch(() => ({ mtimeMs: Date.now() }));
+      if (Date.now() - mtimeMs < BEGINNING_MS) continue;
+    }
+    tell(`removing what is left of lab ${id}, whose supervisor is dead`);
+    await removeEverything(id, labsDir);
+  }
+}
+
+/** @returns the exit code: 0 also when there was nothing to do. @throws LabError LAB_LEFTOVER, LAB_NOT_FOUND */
+export async function takeDownLabs(
+  request: { id: string | undefined; all: boolean },
+  tell: (text: string) => void,
+  labsDir = LABS_DIR,
+): Promise<number> {
+  const known = await listLabs(labsDir);
+  const chosen = request.all ? known : known.filter(({ id }) => id === (request.id ?? known[0]?.id));
+  if (chosen.length === 0) {
+    if (request.id !== undefined) throw new LabError('LAB_NOT_FOUND', `no lab ${request.id}`);
+    tell('no lab is up');
+  }
+  for (const { id } of chosen) {
+    await takeDown(id, labsDir);
+    tell(`lab ${id} is down`);
+  }
+  return 0;
+}

@@ -1,0 +1,105 @@
+/**
+ * What a lab writes down about itself: <dir>/state.json, replaced whole at each change. Enough for another process to list,
+ * use and remove the lab, also after its supervisor was killed.
+ */
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { readdir, readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { isLabId, LABS_DIR } from './names.ts';
+
+export interface LabPodInfo {
+  namespace: string;
+  name: string;
+  uid: string;
+  node: string;
+  netns: string;
+  ips: string[];
+  mac: string;
+  hostInterface: string;
+}
+
+/** What `lab up --json` prints, and what whoever drives the lab needs. */
+export interface LabInfo {
+  natsUrl: string;
+  redisUrl: string;
+  kubeconfig: string;
+  nodes: { name: string; netns: string }[];
+  pods: LabPodInfo[];
+  id: string;
+  dir: string;
+  /** Bus identity for a person's commands and for setting things up. */
+  credentials: Record<'cli' | 'admin', { user: string; passwordFile: string }>;
+}
+
+export interface LabState {
+  version: 1;
+  id: string;
+  /** The supervisor, told from a later process of the same pid by its start time in clock ticks. */
+  pid: number;
+  startTicks: string;
+  createdAt: string;
+  phase: 'starting' | 'ready' | 'stopping';
+  /** Absolute path of the lab's cgroup; every process of the lab but the supervisor lives below it. */
+  cgroupDir: string;
+  processes: { name: string; pid: number; log: string }[];
+  info: LabInfo | null;
+}
+
+const stateFile = (labDir: string) => path.join(labDir, 'state.json');
+
+/** Start time of a process, which with the pid names it for good; null when there is no such process. Pure in its text. */
+export function startTicksOf(stat: string): string {
+  // The second field is the program's name in parentheses and may hold spaces; the start time is the 22nd.
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+}
+
+export function processStartTicks(pid: number): string | null {
+  try {
+    return startTicksOf(readFileSync(`/proc/${pid}/stat`, 'utf8'));
+  } catch {
+    return null;
+  }
+}
+
+export function isAlive(state: Pick<LabState, 'pid' | 'startTicks'>): boolean {
+  return processStartTicks(state.pid) === state.startTicks;
+}
+
+/** Written aside and renamed: a reader sees the old or the new one, never half of it. */
+export function writeState(labDir: string, state: LabState): void {
+  mkdirSync(labDir, { recursive: true, mode: 0o755 });
+  const fresh = `${stateFile(labDir)}.new`;
+  writeFileSync(fresh, `${JSON.stringify(state, null, 2)}\n`);
+  renameSync(fresh, stateFile(labDir));
+}
+
+/** Null when there is no such lab, or its supervisor died before it wrote anything. */
+export async function readState(labDir: string): Promise<LabState | null> {
+  try {
+    return JSON.parse(await readFile(stateFile(labDir), 'utf8')) as LabState;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw error;
+  }
+}
+
+export interface KnownLab {
+  id: string;
+  state: LabState | null;
+  alive: boolean;
+}
+
+/** All labs of the machine, newest first; those without a state come last. */
+export async function listLabs(labsDir = LABS_DIR): Promise<KnownLab[]> {
+  const names = await readdir(labsDir).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return [];
+    throw error;
+  });
+  const labs = await Promise.all(
+    names.filter(isLabId).map(async (id) => {
+      const state = await readState(path.join(labsDir, id));
+      return { id, state, alive: state !== null && isAlive(state) };
+    }),
+  );
+  return labs.sort((a, b) => (b.state?.createdAt ?? '').localeCompare(a.state?.createdAt ?? ''));
+}

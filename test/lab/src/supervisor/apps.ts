@@ -1,0 +1,83 @@
+/**
+ * How each app of Bailiff is started in a lab: the bundle an image would hold, with the identity of its role and nothing else.
+ * Collectors run in their node's network namespace and reach the bus through the node's relay; the others run beside
+ * the servers on the host's loopback.
+ */
+import { NODE_NATS_URL } from '../net/relay.ts';
+import type { NodePlan } from '../plan.ts';
+import { isReadyLine } from '../process/children.ts';
+import { type AppName, appBundle } from './build.ts';
+import type { ChildRequest } from './start-child.ts';
+
+/** Every address of an app's metrics is taken by the kernel; the app's log says which. */
+const METRICS = '127.0.0.1:0';
+/** Status is what readiness and `bailiff status` look at: twice a second instead of every ten. */
+const STATUS_INTERVAL_MS = '500';
+/** As in an image: keeps a process flat under load. */
+const NODE_FLAGS = ['--max-semi-space-size=1'];
+
+interface Credential {
+  user: string;
+  passwordFile: string;
+}
+
+function app(name: AppName, child: string, flags: readonly string[]): ChildRequest {
+  return {
+    name: child,
+    command: process.execPath,
+    args: [...NODE_FLAGS, appBundle(name), ...flags, '--metrics-address', METRICS],
+    isReady: isReadyLine,
+  };
+}
+
+const busFlags = (natsUrl: string, credential: Credential) => [
+  '--nats-url',
+  natsUrl,
+  '--nats-user',
+  credential.user,
+  '--nats-password-file',
+  credential.passwordFile,
+];
+
+export interface ClusterTargets {
+  natsUrl: string;
+  redisUrl: string;
+  kubeconfig: string;
+}
+
+export function clusterAppRequest(
+  name: Exclude<AppName, 'collector'>,
+  credential: Credential,
+  targets: ClusterTargets,
+): ChildRequest {
+  const flags = busFlags(targets.natsUrl, credential);
+  if (name !== 'correlator') flags.push('--kubeconfig', targets.kubeconfig);
+  if (name === 'responder') flags.push('--redis-url', targets.redisUrl);
+  return app(name, name, flags);
+}
+
+export const collectorChildName = (node: NodePlan) => `collector-${node.name}`;
+
+export function collectorRequest(
+  node: NodePlan,
+  credential: Credential,
+  options: { cgroupRoot: string; observeOnly: boolean },
+): ChildRequest {
+  const flags = [
+    '--node-name',
+    node.name,
+    ...busFlags(NODE_NATS_URL, credential),
+    '--cni-results-dir',
+    node.cniResultsDir,
+    '--cgroup-root',
+    options.cgroupRoot,
+    '--bpf-dir',
+    node.bpfDir,
+    '--state-dir',
+    node.stateDir,
+    '--status-interval-ms',
+    STATUS_INTERVAL_MS,
+    ...(options.observeOnly ? ['--observe-only'] : []),
+  ];
+  return { ...app('collector', collectorChildName(node), flags), netns: node.netns };
+}

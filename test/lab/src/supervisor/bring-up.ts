@@ -1,0 +1,256 @@
+/**
+ * Brings a lab up, side by side where parts do not need each other: servers and namespaces, then the apps, then pods, so that
+ * every interface appears under the eyes of a collector. Returns when everything is ready; when anything fails or the
+ * caller gives up, what was made is taken away first.
+ */
+import { createWriteStream, mkdirSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import path from 'node:path';
+import { cgroup2Mount, createCgroup, killCgroup } from '../cgroup.ts';
+import { podNetwork } from '../cni/conf.ts';
+import { cniBinDir } from '../cni/plugin.ts';
+import { LabError } from '../errors.ts';
+import { Kubelet, type KubeletNode } from '../kubelet/kubelet.ts';
+import type { LabPod } from '../kubelet/pod.ts';
+import { Replicas } from '../kubelet/replicas.ts';
+import { LABS_DIR, newLabId } from '../names.ts';
+import { buildFabric } from '../net/fabric.ts';
+import { startRelay } from '../net/relay.ts';
+import { DEFAULT_OPTIONS, type LabOptions, type NodePlan, planLab } from '../plan.ts';
+import { exec } from '../process/exec.ts';
+import { type LabState, processStartTicks, writeState } from '../state.ts';
+import { until } from '../until.ts';
+import { buildLab } from './build.ts';
+import { makeCredentials } from './credentials.ts';
+import { Lab, type LabParts } from './lab.ts';
+import { createObjects } from './objects.ts';
+import { provisionBus } from './provision.ts';
+import { startApiServerProcess, startNatsServer, startRedisServer } from './servers.ts';
+import { childStarter } from './start-child.ts';
+
+/** Longest wait for all pods to run: 250 ptp pods, 16 at a time, 2 s each, on a busy machine. */
+const PODS_TIMEOUT_MS = 120_000;
+/** Changes of pods within this time go into one write of the state file. */
+const STATE_COALESCE_MS = 100;
+
+export interface BringUp extends Partial<LabOptions> {
+  labsDir?: string;
+  id?: string;
+  /** Short words for a person about what is going on. */
+  onProgress?: (text: string) => void;
+  /** What went wrong and was dealt with. */
+  onProblem?: (text: string) => void;
+  signal?: AbortSignal;
+}
+
+interface Making {
+  lab: Lab;
+  parts: LabParts;
+  progress: (text: string) => void;
+  problem: (text: string) => void;
+  signal?: AbortSignal;
+  state: LabState;
+}
+
+function requireRoot(): void {
+  if (process.geteuid?.() !== 0) {
+    throw new LabError('LAB_NOT_ROOT', 'a lab makes network namespaces and loads kernel programs: run it as root');
+  }
+}
+
+/** The lab's directory, state, cgroup and log, and the ways in which parts report. */
+async function begin(options: BringUp): Promise<Making> {
+  requireRoot();
+  const labsDir = options.labsDir ?? LABS_DIR;
+  const plan = planLab(options.id ?? newLabId(), { ...DEFAULT_OPTIONS, ...definedOf(options) }, labsDir);
+  const cgroupMount = cgroup2Mount();
+  cniBinDir(['loopback', 'host-local', plan.options.cni]);
+  const progress = options.onProgress ?? (() => undefined);
+  const labtool = await buildLab((outputs) => progress(`building ${outputs.join(', ')}`));
+  options.signal?.throwIfAborted();
+  const state: LabState = {
+    version: 1,
+    id: plan.id,
+    pid: process.pid,
+    startTicks: processStartTicks(process.pid) ?? '',
+    createdAt: new Date().toISOString(),
+    phase: 'starting',
+    cgroupDir: path.join(cgroupMount, plan.cgroup),
+    processes: [],
+    info: null,
+  };
+  // The state comes first: from here on whoever finds the directory can remove everything that follows.
+  writeState(plan.dir, state);
+  const logsDir = path.join(plan.dir, 'logs');
+  mkdirSync(logsDir, { recursive: true });
+  const log = createWriteStream(path.join(logsDir, 'lab.log'));
+  log.on('error', () => undefined);
+  const problem = (text: string) => {
+    log.write(`${new Date().toISOString()} ${text}\n`);
+    options.onProblem?.(text);
+  };
+  const children: LabParts['children'] = new Map();
+  const startChild = childStarter({
+    labtool,
+    logsDir,
+    systemCgroupDir: path.join(state.cgroupDir, 'system'),
+    makeCgroup: createCgroup,
+    onStarted: (child) => {
+      children.set(child.name, child);
+      state.processes = [...children.values()].map(({ name, pid, logFile }) => ({ name, pid, log: logFile }));
+      writeState(plan.dir, state);
+    },
+  });
+  const guarded = !plan.options.unguarded;
+  const parts: LabParts = { plan, labsDir, labtool, cgroupMount, startChild, children, relays: new Map(), guarded };
+  return { lab: new Lab(parts), parts, progress, problem, signal: options.signal, state };
+}
+
+/** Options that were given, so that an absent one does not hide a default. */
+function definedOf(options: BringUp): Partial<LabOptions> {
+  const { nodes, podsPerNode, cni, unguarded, enforce, replace } = options;
+  const given = { nodes, podsPerNode, cni, unguarded, enforce, replace };
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+}
+
+async function bringUpBus({ lab, parts }: Making): Promise<void> {
+  parts.natsPort = (await startNatsServer(parts.plan, parts.credentials!, parts.startChild)).port;
+  const bus = await lab.bus('admin');
+  try {
+    await provisionBus(bus, { enforce: parts.plan.options.enforce });
+  } finally {
+    await bus.close();
+  }
+}
+
+async function prepareNode(node: NodePlan, parts: LabParts): Promise<void> {
+  for (const dir of [node.cniResultsDir, node.ipamDir, node.bpfDir, node.stateDir])
+    await mkdir(dir, { recursive: true });
+  await createCgroup(path.join(parts.cgroupMount, node.cgroup));
+  // Interface indexes repeat between nodes, and pins are by interface index: each node has a bpffs of its own.
+  await exec('mount', ['-t', 'bpf', 'bailiff-lab', node.bpfDir]);
+}
+
+async function bringUpNetwork({ parts }: Making): Promise<void> {
+  await buildFabric(parts.plan);
+  await Promise.all(parts.plan.nodes.map((node) => prepareNode(node, parts)));
+}
+
+async function bringUpServers(making: Making): Promise<void> {
+  const { parts, progress } = making;
+  progress('servers: NATS, Redis, Kubernetes API; nodes and their network');
+  parts.credentials = await makeCredentials(parts.plan);
+  const redis = startRedisServer(parts.plan, parts.startChild).then(({ port }) => {
+    parts.redisPort = port;
+  });
+  const api = startApiServerProcess(parts.plan, parts.credentials, parts.startChild).then((made) => {
+    parts.api = made;
+  });
+  await all([bringUpBus(making), redis, api, bringUpNetwork(making)]);
+  await all(
+    parts.plan.nodes.map(async (node) => {
+      parts.relays.set(node.name, await startRelay(parts.labtool, node.netns, parts.natsPort!));
+    }),
+  );
+}
+
+async function bringUpApps({ lab, parts, progress }: Making): Promise<void> {
+  progress(`apps: ipam-sync, correlator, responder, ${parts.plan.nodes.length} collectors`);
+  const apps = (['ipam-sync', 'correlator', 'responder'] as const).map((name) => lab.startApp(name));
+  await all([...apps, ...parts.plan.nodes.map((node) => lab.startCollector(node))]);
+}
+
+function kubeletNodes(parts: LabParts): Map<string, KubeletNode> {
+  const { plan, cgroupMount, labtool } = parts;
+  const binDir = cniBinDir(['loopback', 'host-local', plan.options.cni]);
+  return new Map(
+    plan.nodes.map((node) => [
+      node.name,
+      {
+        labId: plan.id,
+        cni: { nodeNetns: node.netns, resultsDir: node.cniResultsDir, binDir },
+        network: podNetwork({ plugin: plan.options.cni, ...node }),
+        cgroupDir: path.join(cgroupMount, node.cgroup),
+        labtool,
+        addresses: [node.address4, node.address6],
+      },
+    ]),
+  );
+}
+
+async function bringUpPods(making: Making): Promise<void> {
+  const { lab, parts, problem, progress, signal } = making;
+  const { plan } = parts;
+  const desired = plan.options.podsPerNode * plan.nodes.length;
+  progress(`pods: ${desired} through the ${plan.options.cni} plugin`);
+  const api = lab.kube('kubelet');
+  lab.onStop(() => api.close());
+  const owner = await createObjects(api, plan, new Date().toISOString());
+  let ready = 0;
+  const onPods = (pods: readonly LabPod[]) => {
+    ready = pods.filter((pod) => pod.ready && pod.controllerUid === owner.replicaSet.uid).length;
+    parts.replicas?.observe(pods);
+    keepState(making);
+  };
+  parts.kubelet = new Kubelet({ api, nodes: kubeletNodes(parts), onProblem: problem, onPods });
+  parts.replicas = new Replicas({ api, owner, desired, replace: plan.options.replace, onProblem: problem });
+  parts.replicas.start();
+  parts.kubelet.start();
+  const probe = () => (ready >= desired ? { value: true } : { seen: `${ready} of ${desired} are ready` });
+  await until('all pods to be ready', probe, { timeoutMs: PODS_TIMEOUT_MS, signal });
+}
+
+const pendingState = new WeakMap<Making, NodeJS.Timeout>();
+
+/** Writes the pods that run now into the state file, soon. */
+function keepState(making: Making): void {
+  const { state, lab, parts } = making;
+  if (state.phase !== 'ready' || pendingState.has(making)) return;
+  const timer = setTimeout(() => {
+    pendingState.delete(making);
+    if (state.phase !== 'ready') return;
+    state.info = lab.info();
+    writeState(parts.plan.dir, state);
+  }, STATE_COALESCE_MS);
+  timer.unref();
+  pendingState.set(making, timer);
+}
+
+/** All at once; fails only when all have settled, so that nothing is still being made while it is taken away. */
+async function all(steps: readonly Promise<unknown>[]): Promise<void> {
+  const outcomes = await Promise.allSettled(steps);
+  const failed = outcomes.find((outcome) => outcome.status === 'rejected');
+  if (failed) throw failed.reason;
+}
+
+/**
+ * A lab that is ready. Whoever calls owns it and stops it.
+ * @throws LabError, BusError, KubeError, CgroupError…: whatever the failing part says; nothing is left then
+ */
+export async function startLab(options: BringUp = {}): Promise<Lab> {
+  const making = await begin(options);
+  const { lab, parts, progress, state, signal } = making;
+  const abandon = () => void killCgroup(state.cgroupDir).catch(() => undefined);
+  signal?.addEventListener('abort', abandon, { once: true });
+  lab.onStop(() => {
+    state.phase = 'stopping';
+    writeState(parts.plan.dir, state);
+  });
+  try {
+    for (const step of [bringUpServers, bringUpApps, bringUpPods]) {
+      await step(making);
+      if (signal?.aborted) throw new LabError('LAB_INTERRUPTED', 'interrupted');
+    }
+    progress(parts.guarded ? 'waiting until every interface is guarded' : 'waiting until every node is known');
+    await lab.awaitReady({ signal });
+    state.phase = 'ready';
+    state.info = lab.info();
+    writeState(parts.plan.dir, state);
+    return lab;
+  } catch (error) {
+    await lab.stop();
+    throw signal?.aborted ? new LabError('LAB_INTERRUPTED', 'interrupted', { cause: error }) : error;
+  } finally {
+    signal?.removeEventListener('abort', abandon);
+  }
+}

@@ -1,0 +1,80 @@
+/**
+ * Makes what a lab runs: labtool, the apps' bundles, the kernel object and the native binding (through nx, which builds only
+ * what changed), and a bundle of the API stand-in. All of it is skipped when outputs are newer than sources.
+ */
+import { existsSync, readdirSync } from 'node:fs';
+import { rename, utimes } from 'node:fs/promises';
+import path from 'node:path';
+import { build } from 'esbuild';
+import { CHECKOUT, ensureLabtool, isStale } from '../native-tool.ts';
+import { exec } from '../process/exec.ts';
+
+export const APPS = ['collector', 'correlator', 'responder', 'ipam-sync'] as const;
+export type AppName = (typeof APPS)[number];
+export const appBundle = (app: AppName) => path.join(CHECKOUT, 'apps', app, 'dist', 'main.mjs');
+export const API_SERVER_BUNDLE = path.join(CHECKOUT, 'test/lab/build/kube-api.mjs');
+
+const NATIVE_ADDON = path.join(CHECKOUT, 'libs/bpf/build/Release/bailiff_bpf.node');
+const BPF_OBJECT = path.join(CHECKOUT, 'libs/bpf/build/bpf/spoof.bpf.o');
+/** A cold build compiles the addon and five bundles; two minutes is a slow machine. */
+const BUILD_TIMEOUT_MS = 300_000;
+
+function filesBelow(dir: string, matching: RegExp): string[] {
+  if (!existsSync(dir)) return [];
+  const entries = readdirSync(dir, { withFileTypes: true, recursive: true });
+  const files = entries.filter(
+    (entry) => entry.isFile() && matching.test(entry.name) && !/\.test\.ts$/.test(entry.name),
+  );
+  return files.map((entry) => path.join(entry.parentPath, entry.name));
+}
+
+/** Outputs of the workspace's build that are absent or older than what they are made from. */
+export function staleOutputs(): string[] {
+  const libs = readdirSync(path.join(CHECKOUT, 'libs')).map((lib) => path.join(CHECKOUT, 'libs', lib, 'src'));
+  const shared = [...libs.flatMap((dir) => filesBelow(dir, /\.ts$/)), path.join(CHECKOUT, 'tools/bundle.ts')];
+  const stale: string[] = APPS.filter((app) =>
+    isStale(appBundle(app), [...shared, ...filesBelow(path.join(CHECKOUT, 'apps', app, 'src'), /\.ts$/)]),
+  ).map(appBundle);
+  const bpf = path.join(CHECKOUT, 'libs/bpf');
+  if (isStale(NATIVE_ADDON, filesBelow(path.join(bpf, 'native'), /\.(cc|h)$/))) stale.push(NATIVE_ADDON);
+  if (isStale(BPF_OBJECT, filesBelow(path.join(bpf, 'bpf'), /\.(c|h)$/))) stale.push(BPF_OBJECT);
+  return stale;
+}
+
+async function bundleApiServer(): Promise<void> {
+  const sources = [...filesBelow(path.join(CHECKOUT, 'test/lab/src/apiserver'), /\.ts$/)];
+  if (!isStale(API_SERVER_BUNDLE, sources)) return;
+  const fresh = `${API_SERVER_BUNDLE}.${process.pid}`;
+  await build({
+    entryPoints: [path.join(CHECKOUT, 'test/lab/src/apiserver/main.ts')],
+    outfile: fresh,
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    target: 'node20',
+    logLevel: 'warning',
+    banner: { js: "import { createRequire as __cr } from 'node:module'; const require = __cr(import.meta.url);" },
+  });
+  await rename(fresh, API_SERVER_BUNDLE);
+}
+
+/** Builds what is stale; answers the path of labtool. @throws LabError LAB_COMMAND_FAILED with the builder's output */
+export async function buildLab(onBuild: (outputs: string[]) => void): Promise<string> {
+  const labtool = await ensureLabtool();
+  await bundleApiServer();
+  const stale = staleOutputs();
+  if (stale.length > 0) {
+    onBuild(stale.map((file) => path.relative(CHECKOUT, file)));
+    const nx = path.join(CHECKOUT, 'node_modules/.bin/nx');
+    await exec(process.execPath, [nx, 'run-many', '-t', 'build', '--output-style=static'], {
+      cwd: CHECKOUT,
+      timeoutMs: BUILD_TIMEOUT_MS,
+      // No daemon: it would outlive the lab.
+      env: { NX_DAEMON: 'false', NX_TUI: 'false' },
+    });
+    // What nx found unchanged keeps its old time; from here on it counts as looked at.
+    const now = new Date();
+    for (const output of stale) await utimes(output, now, now);
+  }
+  return labtool;
+}

@@ -1,0 +1,226 @@
+/**
+ * A running lab and what can be done with it. The supervisor process holds one; tests and the demo hold one themselves. Made
+ * by bring-up.ts, ended by `stop`, which leaves nothing behind; what `stop` could not do because the process was
+ * killed, `takeDown` of cleanup.ts does from the id.
+ */
+import path from 'node:path';
+import { type Bus, connectBus } from '@bailiff/bus';
+import { type KubeClient, loadKube } from '@bailiff/kube';
+import { removeEverything } from '../cleanup.ts';
+import { LabError } from '../errors.ts';
+import type { Kubelet, LocalPod } from '../kubelet/kubelet.ts';
+import type { Replicas } from '../kubelet/replicas.ts';
+import { labtoolArgs } from '../native-tool.ts';
+import type { Relay } from '../net/relay.ts';
+import type { LabPlan, NodePlan } from '../plan.ts';
+import type { Child } from '../process/children.ts';
+import { type LineOptions, type LineProcess, startLines } from '../process/lines.ts';
+import type { LabInfo, LabPodInfo } from '../state.ts';
+import { clusterAppRequest, collectorChildName, collectorRequest } from './apps.ts';
+import type { AppName } from './build.ts';
+import type { ApiUser, BUS_ROLES, LabCredentials } from './credentials.ts';
+import { awaitNodesReady } from './readiness.ts';
+import type { ApiServerProcess } from './servers.ts';
+import type { StartChild } from './start-child.ts';
+
+/** An app gets this long between SIGTERM and SIGKILL, and to become ready. */
+const STOP_GRACE_MS = 5_000;
+const READY_TIMEOUT_MS = 30_000;
+/** Longest wait for pods and guards; a ptp pod alone takes 2 s, and 250 of them pass 16 at a time. */
+const CONVERGE_TIMEOUT_MS = 90_000;
+
+/** What bring-up has made so far; `stop` works from any prefix of it. */
+export interface LabParts {
+  plan: LabPlan;
+  labsDir: string;
+  labtool: string;
+  /** Absolute directory of the cgroup2 mount. */
+  cgroupMount: string;
+  startChild: StartChild;
+  /** By name, those that run or ran. */
+  children: Map<string, Child>;
+  relays: Map<string, Relay>;
+  credentials?: LabCredentials;
+  natsPort?: number;
+  redisPort?: number;
+  api?: ApiServerProcess;
+  kubelet?: Kubelet;
+  replicas?: Replicas;
+  /** Whether collectors attach their programs. */
+  guarded: boolean;
+}
+
+export class Lab implements AsyncDisposable {
+  readonly parts: LabParts;
+  #stopped: Promise<void> | null = null;
+  #onStop: (() => Promise<void> | void)[] = [];
+
+  constructor(parts: LabParts) {
+    this.parts = parts;
+  }
+
+  get id(): string {
+    return this.parts.plan.id;
+  }
+  get natsUrl(): string {
+    return `nats://127.0.0.1:${this.#have('natsPort')}`;
+  }
+  get redisUrl(): string {
+    return `redis://127.0.0.1:${this.#have('redisPort')}`;
+  }
+
+  /** Pods that run now, ordered by name. */
+  pods(): LabPodInfo[] {
+    const running = [...(this.parts.kubelet?.pods.values() ?? [])];
+    return running.map(podInfo).sort((a, b) => a.name.localeCompare(b.name));
+  }
+
+  info(): LabInfo {
+    const { plan } = this.parts;
+    return {
+      natsUrl: this.natsUrl,
+      redisUrl: this.redisUrl,
+      kubeconfig: this.kubeconfig('admin'),
+      nodes: plan.nodes.map(({ name, netns }) => ({ name, netns })),
+      pods: this.pods(),
+      id: plan.id,
+      dir: plan.dir,
+      credentials: { cli: this.#credential('cli'), admin: this.#credential('admin') },
+    };
+  }
+
+  kubeconfig(user: ApiUser): string {
+    return this.#have('api').kubeconfig(user);
+  }
+  kube(user: ApiUser = 'admin'): KubeClient {
+    return loadKube({ kubeconfig: this.kubeconfig(user), userAgent: `bailiff-lab/${user}` });
+  }
+  /** A connection under a role; the caller closes it. */
+  bus(role: (typeof BUS_ROLES)[number]): Promise<Bus> {
+    const { user, passwordFile } = this.#credential(role);
+    return connectBus({ servers: this.natsUrl, user, passwordFile, name: `lab-${role}` });
+  }
+
+  node(name: string): NodePlan {
+    const node = this.parts.plan.nodes.find((each) => each.name === name);
+    if (!node) throw new LabError('LAB_NOT_FOUND', `no node ${name} in lab ${this.id}`);
+    return node;
+  }
+  relay(node: string): Relay {
+    const relay = this.parts.relays.get(node);
+    if (!relay) throw new LabError('LAB_NOT_FOUND', `no relay for ${node} in lab ${this.id}`);
+    return relay;
+  }
+  child(name: string): Child {
+    const child = this.parts.children.get(name);
+    if (!child) throw new LabError('LAB_NOT_FOUND', `nothing called ${name} runs in lab ${this.id}`);
+    return child;
+  }
+
+  /** Runs labtool as a process of a pod: in its network namespace and its cgroup, and gone with it. */
+  inPod(uid: string, command: readonly string[], options: LineOptions = {}): Promise<LineProcess> {
+    const pod = this.parts.kubelet?.pods.get(uid);
+    if (!pod) throw new LabError('LAB_NOT_FOUND', `no pod ${uid} runs in lab ${this.id}`);
+    const place = { netns: pod.netns, cgroup: pod.containerCgroupDir };
+    return startLines(this.parts.labtool, labtoolArgs(place, command), options);
+  }
+
+  /** Starts an app that runs once in the cluster and waits until it is ready. */
+  async startApp(name: Exclude<AppName, 'collector'>): Promise<Child> {
+    const user = name === 'correlator' ? 'admin' : name;
+    const targets = { natsUrl: this.natsUrl, redisUrl: this.redisUrl, kubeconfig: this.kubeconfig(user) };
+    const child = await this.parts.startChild(clusterAppRequest(name, this.#credential(name), targets));
+    await child.ready(READY_TIMEOUT_MS);
+    return child;
+  }
+
+  /** Starts a node's collector, which attaches its programs only when the lab is guarded. */
+  async startCollector(node: NodePlan): Promise<Child> {
+    const request = collectorRequest(node, this.#credential(`collector-${node.name}`), {
+      cgroupRoot: path.join(this.parts.cgroupMount, node.cgroup),
+      observeOnly: !this.parts.guarded,
+    });
+    const child = await this.parts.startChild(request);
+    await child.ready(READY_TIMEOUT_MS);
+    return child;
+  }
+
+  /** Restarts all collectors so that they attach their programs, or do not, and waits until that is so. */
+  async setGuarded(guarded: boolean, signal?: AbortSignal): Promise<void> {
+    this.parts.guarded = guarded;
+    const since = new Date().toISOString();
+    const { nodes } = this.parts.plan;
+    await Promise.all(nodes.map((node) => this.child(collectorChildName(node)).stop(STOP_GRACE_MS)));
+    await Promise.all(nodes.map((node) => this.startCollector(node)));
+    await this.awaitReady({ since, signal });
+  }
+
+  /** Waits until all pods that run now are known and, if the lab is guarded, guarded. */
+  async awaitReady(options: { since?: string; signal?: AbortSignal } = {}): Promise<void> {
+    const bus = await this.bus('admin');
+    try {
+      await awaitNodesReady({
+        bus,
+        plan: this.parts.plan,
+        pods: () => this.pods(),
+        guarded: this.parts.guarded,
+        since: options.since ?? '',
+        timeoutMs: CONVERGE_TIMEOUT_MS,
+        signal: options.signal,
+      });
+    } finally {
+      await bus.close();
+    }
+  }
+
+  /** Called at the beginning of `stop`, last in first out. */
+  onStop(step: () => Promise<void> | void): void {
+    this.#onStop.push(step);
+  }
+
+  /** Ends everything in order and removes it. Called again it gives the same promise. @throws LabError LAB_LEFTOVER */
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
+  }
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
+
+  async #stop(): Promise<void> {
+    const { parts } = this;
+    for (const step of this.#onStop.toReversed()) await step();
+    await parts.replicas?.stop();
+    await parts.kubelet?.stop();
+    const servers = ['nats', 'redis', 'kube-api'];
+    const apps = [...parts.children.values()].filter((child) => !servers.includes(child.name));
+    await Promise.all(apps.map((child) => child.stop(STOP_GRACE_MS)));
+    await Promise.all([...parts.relays.values()].map((relay) => relay.close()));
+    await Promise.all([...parts.children.values()].map((child) => child.stop(0)));
+    await removeEverything(parts.plan.id, parts.labsDir);
+  }
+
+  #have<K extends keyof LabParts>(key: K): NonNullable<LabParts[K]> {
+    const value = this.parts[key];
+    if (value === undefined || value === null) throw new LabError('LAB_NOT_READY', `lab ${this.id} has no ${key} yet`);
+    return value;
+  }
+  #credential(user: string) {
+    const credential = this.#have('credentials').bus.get(user);
+    if (!credential) throw new LabError('LAB_NOT_FOUND', `no bus user ${user} in lab ${this.id}`);
+    return credential;
+  }
+}
+
+function podInfo(pod: LocalPod): LabPodInfo {
+  return {
+    namespace: pod.pod.namespace,
+    name: pod.pod.name,
+    uid: pod.pod.uid,
+    node: pod.nodeName,
+    netns: pod.netns,
+    ips: pod.addresses,
+    mac: pod.mac,
+    hostInterface: pod.hostInterface,
+  };
+}

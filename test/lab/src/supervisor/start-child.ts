@@ -1,0 +1,31 @@
+/** How the parts of a lab start a long-running program: place, log and registration are the lab's, the rest is the caller's. */
+import path from 'node:path';
+import type { Place } from '../native-tool.ts';
+import { type Child, type ChildSpec, startChild } from '../process/children.ts';
+
+export type ChildRequest = Pick<ChildSpec, 'name' | 'command' | 'args' | 'env' | 'isReady'> & {
+  /** Network namespace; the host's own when absent. */
+  netns?: string;
+};
+export type StartChild = (request: ChildRequest) => Promise<Child>;
+
+export interface ChildHost {
+  labtool: string;
+  logsDir: string;
+  /** Below it each child gets a cgroup of its own. */
+  systemCgroupDir: string;
+  makeCgroup: (dir: string) => Promise<void>;
+  onStarted: (child: Child) => void;
+}
+
+export function childStarter(host: ChildHost): StartChild {
+  return async ({ name, command, args, env, isReady, netns }) => {
+    const cgroup = path.join(host.systemCgroupDir, name);
+    await host.makeCgroup(cgroup);
+    const place: Place = { cgroup, ...(netns ? { netns } : {}) };
+    const logFile = path.join(host.logsDir, `${name}.log`);
+    const child = await startChild({ name, command, args, env, isReady, place, logFile, labtool: host.labtool });
+    host.onStarted(child);
+    return child;
+  };
+}
