@@ -6,7 +6,9 @@
  *   receiver eth0 ── hB ┘
  *
  * `attacker` sends raw frames, `receiver` sees what lands. Bridge netfilter and multicast snooping are off, so that
- * nothing but the guard drops. Names carry the pid; everything goes away with the node, also after a failure.
+ * nothing but the guard drops. Unless `stacks` is asked for, nobody has an address or IPv6, so that no kernel sends
+ * anything by itself and every packet is one of the test's. Names carry the pid; everything goes away with the node, also
+ * after a failure.
  */
 import { mkdtempSync, rmdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -44,6 +46,8 @@ export interface Pod {
 /** `{ 'malformed drop': 3 }`: what the counters say, in packets. */
 export type Counts = Readonly<Record<string, number>>;
 
+const NO_IPV6 = ['sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1'];
+
 let instances = 0;
 
 export class TestNode implements AsyncDisposable {
@@ -65,12 +69,12 @@ export class TestNode implements AsyncDisposable {
     this.pinDir = path.join(bpffs, 'spoof');
   }
 
-  static async start(): Promise<TestNode> {
+  static async start(options: { stacks?: boolean } = {}): Promise<TestNode> {
     const name = `bk${process.pid}n${instances++}`;
     const bpffs = mkdtempSync(path.join(tmpdir(), 'bailiff-bpffs-'));
     const node = new TestNode(name, bpffs);
     try {
-      await node.#start();
+      await node.#start(options.stacks ?? false);
     } catch (error) {
       await node[Symbol.asyncDispose]();
       throw error;
@@ -78,22 +82,21 @@ export class TestNode implements AsyncDisposable {
     return node;
   }
 
-  async #start(): Promise<void> {
+  async #start(stacks: boolean): Promise<void> {
     await command('mount', '-t', 'bpf', 'bpf', this.bpffs);
     const nsenter = `--net=/run/netns/${this.netns}`;
     await command('ip', 'netns', 'add', this.netns);
     const setup = [
       'ip link set lo up',
-      'sysctl -qw net.ipv6.conf.default.accept_dad=0',
+      ...(stacks ? [] : NO_IPV6),
       'for t in arptables ip6tables iptables; do sysctl -qw net.bridge.bridge-nf-call-$t=0 2>/dev/null || true; done',
       `ip link add br0 address ${NODE.mac} type bridge mcast_snooping 0 stp_state 0`,
-      `ip addr add ${NODE.ipv4}/24 dev br0`,
-      `ip addr add ${NODE.ipv6}/64 dev br0`,
       'ip link set br0 up',
+      ...(stacks ? [`ip addr add ${NODE.ipv4}/24 dev br0`, `ip addr add ${NODE.ipv6}/64 dev br0 nodad`] : []),
     ];
     await command('nsenter', nsenter, 'sh', '-ec', setup.join('\n'));
-    const attacker = await this.#addPod('a', ATTACKER, 0);
-    const receiver = await this.#addPod('b', RECEIVER, 1);
+    const attacker = await this.#addPod('a', ATTACKER, 0, stacks);
+    const receiver = await this.#addPod('b', RECEIVER, 1, stacks);
     Object.assign(this, { pods: { attacker, receiver } });
 
     const inNetns = (netns: string, ...args: string[]) => [`--net=/run/netns/${netns}`, frameHelper(), ...args];
@@ -109,7 +112,7 @@ export class TestNode implements AsyncDisposable {
     this.agent = await Agent.start(this.netns);
   }
 
-  async #addPod(suffix: string, identity: Identity, slot: number): Promise<Pod> {
+  async #addPod(suffix: string, identity: Identity, slot: number, stacks: boolean): Promise<Pod> {
     const netns = `${this.netns}${suffix}`;
     const hostInterface = `h${suffix}`;
     await command('ip', 'netns', 'add', netns);
@@ -129,15 +132,17 @@ export class TestNode implements AsyncDisposable {
       netns,
     );
     await command('ip', '-n', this.netns, 'link', 'set', hostInterface, 'master', 'br0', 'up');
-    const setup = [
-      'sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.eth0.accept_dad=0',
-      'sysctl -qw net.ipv6.conf.eth0.router_solicitations=0 net.ipv6.conf.eth0.accept_ra=0',
-      'ip link set lo up',
-      `ip link set eth0 address ${identity.mac} up`,
+    const addresses = [
       `ip addr add ${identity.ipv4}/24 dev eth0`,
       `ip addr add ${identity.ipv6}/64 dev eth0 nodad`,
       `ip route add default via ${NODE.ipv4}`,
       `ip -6 route add default via ${NODE.ipv6}`,
+    ];
+    const setup = [
+      ...(stacks ? [] : NO_IPV6),
+      'ip link set lo up',
+      `ip link set eth0 address ${identity.mac} up`,
+      ...(stacks ? addresses : []),
     ];
     await commandIn(netns, 'sh', '-ec', setup.join('\n'));
     const text = await command('ip', '-n', this.netns, '-j', 'link', 'show', hostInterface);
