@@ -1,0 +1,180 @@
+import { ensureTopology, type KvEntry, openBucket } from '@bailiff/bus';
+import { waitFor } from '@bailiff/service/testing';
+import { Kvm } from '@nats-io/kv';
+import { expect, test } from 'vitest';
+import { startBus, text } from './support.ts';
+
+test('kv - a value is put, read, overwritten, deleted and made again', async () => {
+  await using nats = await startBus();
+  const bucket = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
+  expect(await bucket.get('node-a')).toBeNull();
+  const first = await bucket.create('node-a', 'one');
+  expect(await bucket.get('node-a')).toMatchObject({ key: 'node-a', revision: first, deleted: false });
+  const second = await bucket.put('node-a', 'two', { previousRevision: first });
+  expect(text((await bucket.get('node-a')) as KvEntry)).toBe('two');
+  const tombstone = await bucket.delete('node-a', { previousRevision: second });
+  expect(await bucket.get('node-a')).toBeNull();
+  expect(await bucket.newest('node-a')).toMatchObject({ revision: tombstone, deleted: true });
+  expect(await bucket.create('node-a', 'three')).toBeGreaterThan(tombstone);
+});
+
+test('kv - of two writers who saw the same revision one is refused, for a put, a create and a delete', async () => {
+  await using nats = await startBus();
+  const one = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
+  const two = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
+  const created = await Promise.allSettled([one.create('node-a', '1'), two.create('node-a', '2')]);
+  expect(created.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+  expect(created.find(({ status }) => status === 'rejected')).toMatchObject({ reason: { code: 'BUS_EXISTS' } });
+  const previousRevision = (await one.get('node-a'))?.revision as number;
+  const put = await Promise.allSettled([
+    one.put('node-a', '3', { previousRevision }),
+    two.put('node-a', '4', { previousRevision }),
+    two.delete('node-a', { previousRevision }),
+  ]);
+  expect(put.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+  for (const result of put) {
+    if (result.status === 'rejected') expect(result.reason).toMatchObject({ code: 'BUS_CONFLICT' });
+  }
+});
+
+test('kv - counting by compare and set from four writers loses no step', async () => {
+  await using nats = await startBus();
+  const buckets = await Promise.all(
+    [1, 2, 3, 4].map(async () => openBucket(await nats.connect('ipam-sync'), 'bailiff_pods')),
+  );
+  let conflicts = 0;
+  const add = async (bucket: (typeof buckets)[number]) => {
+    for (let step = 0; step < 25; ) {
+      const entry = await bucket.newest('counter');
+      const next = String(Number(entry ? text(entry) : 0) + 1);
+      const error = await bucket.put('counter', next, { previousRevision: entry?.revision ?? 0 }).then(
+        () => null,
+        (cause: { code: string }) => cause.code,
+      );
+      if (error === null) step += 1;
+      else {
+        expect(error).toBe('BUS_CONFLICT');
+        conflicts += 1;
+      }
+    }
+  };
+  await Promise.all(buckets.map(add));
+  expect(text((await buckets[0]?.get('counter')) as KvEntry)).toBe('100');
+  expect(conflicts).toBeGreaterThan(0);
+});
+
+test('kv - a put that is repeated under its message id answers with the first one, and stores no second', async () => {
+  await using nats = await startBus();
+  const bucket = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
+  const options = { previousRevision: 0, msgId: 'put-1' };
+  const first = await bucket.put('node-a', 'one', options);
+  expect(await bucket.put('node-a', 'one', options)).toBe(first);
+  expect((await bucket.history('node-a')).map(({ revision }) => revision)).toEqual([first]);
+});
+
+test('kv - keys, entries and history', async () => {
+  await using nats = await startBus();
+  const bucket = openBucket(await nats.connect('cli'), 'bailiff_config');
+  expect(await bucket.keys()).toEqual([]);
+  for (const value of ['1', '2', '3']) await bucket.put('spoof.cluster._.default', value);
+  await bucket.put('spoof.namespace.a.x', 'x');
+  await bucket.put('correlation.cluster._.r', 'r');
+  await bucket.delete('correlation.cluster._.r');
+  expect(await bucket.keys()).toEqual(['spoof.cluster._.default', 'spoof.namespace.a.x']);
+  expect(await bucket.keys('spoof.namespace.>')).toEqual(['spoof.namespace.a.x']);
+  expect((await bucket.entries('spoof.>')).map(text)).toEqual(['3', 'x']);
+  expect((await bucket.history('spoof.cluster._.default')).map(text)).toEqual(['1', '2', '3']);
+  expect((await bucket.history('correlation.cluster._.r')).map(({ deleted }) => deleted)).toEqual([false, true]);
+});
+
+test('kv - a watch tells what is there, then every change, over a restart of the server', async () => {
+  await using nats = await startBus();
+  const writer = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
+  await writer.put('node-a', 'a1');
+  await writer.put('node-b', 'b1');
+  const told: string[] = [];
+  const end = new AbortController();
+  const watching = openBucket(await nats.connect('responder'), 'bailiff_pods').watch({
+    onEntry: (entry) => {
+      told.push(`${entry.key}=${entry.deleted ? 'deleted' : text(entry)}`);
+    },
+    onSynced: () => told.push('synced'),
+    signal: end.signal,
+  });
+  await waitFor(() => told.includes('synced'), { what: 'the sync', state: () => told });
+  expect(told).toEqual(['node-a=a1', 'node-b=b1', 'synced']);
+  await writer.put('node-a', 'a2');
+  await nats.restart();
+  const again = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
+  await again.put('node-b', 'b2');
+  await again.delete('node-a');
+  await waitFor(() => told.length >= 6, { what: 'the changes', state: () => told });
+  expect(told.slice(3)).toEqual(['node-a=a2', 'node-b=b2', 'node-a=deleted']);
+  end.abort();
+  await watching;
+});
+
+test('kv - a watch of an empty bucket is in sync at once', async () => {
+  await using nats = await startBus();
+  let synced = 0;
+  const end = new AbortController();
+  const watching = openBucket(await nats.connect('responder'), 'bailiff_pods').watch({
+    onEntry: () => undefined,
+    onSynced: () => {
+      synced += 1;
+    },
+    signal: end.signal,
+  });
+  await waitFor(() => synced > 0);
+  end.abort();
+  await watching;
+  expect(synced).toBe(1);
+});
+
+test("kv - NATS's own client reads and writes the same buckets", async () => {
+  await using nats = await startBus();
+  const admin = await nats.connect('admin');
+  const ours = openBucket(admin, 'bailiff_config');
+  const theirs = await new Kvm(admin.nc).open('bailiff_config');
+  await ours.put('spoof.cluster._.default', 'ours', { headers: { 'Bailiff-By': 'me' } });
+  expect((await theirs.get('spoof.cluster._.default'))?.string()).toBe('ours');
+  const revision = await theirs.put('spoof.cluster._.default', 'theirs');
+  const entry = await ours.get('spoof.cluster._.default');
+  expect(entry).toMatchObject({ revision });
+  expect(text(entry as KvEntry)).toBe('theirs');
+  await theirs.delete('spoof.cluster._.default');
+  expect(await ours.get('spoof.cluster._.default')).toBeNull();
+  await ours.put('spoof.cluster._.default', 'again');
+  await ours.delete('spoof.cluster._.default');
+  expect((await theirs.get('spoof.cluster._.default'))?.operation).toBe('DEL');
+});
+
+test('kv - a schema that is there cannot be replaced or removed, by whatever means', async () => {
+  await using nats = await startBus();
+  const admin = await nats.connect('admin');
+  const bucket = openBucket(admin, 'bailiff_schemas');
+  const [key] = await bucket.keys();
+  const before = await bucket.get(key as string);
+  await expect(bucket.put(key as string, 'forged')).rejects.toMatchObject({ code: 'BUS_FULL' });
+  await expect(bucket.delete(key as string)).rejects.toMatchObject({ code: 'BUS_FULL' });
+  await expect(bucket.create(key as string, 'forged')).rejects.toMatchObject({ code: 'BUS_EXISTS' });
+  await expect(admin.jsm.streams.purge('KV_bailiff_schemas')).rejects.toThrow();
+  await expect(admin.jsm.streams.deleteMessage('KV_bailiff_schemas', before?.revision as number)).rejects.toThrow();
+  expect(await bucket.get(key as string)).toMatchObject({ revision: before?.revision });
+  await ensureTopology(admin);
+  expect(await bucket.create('fp-0123456789abcdef', 'new')).toBeGreaterThan(0);
+});
+
+test('kv - a value above the limit, a bad key and a bus that is away have their codes', async () => {
+  await using nats = await startBus();
+  const bus = await nats.connect('ipam-sync');
+  const bucket = openBucket(bus, 'bailiff_pods');
+  await expect(bucket.put('node-a', Buffer.alloc(600 * 1024))).rejects.toMatchObject({ code: 'BUS_TOO_LARGE' });
+  expect(await bucket.put('node-a', Buffer.alloc(512 * 1024))).toBe(1);
+  for (const key of ['', 'a b', '.a', 'a.', 'a..b', 'a.*', '>', 'a%']) {
+    await expect(bucket.put(key, 'x'), key).rejects.toMatchObject({ code: 'BUS_REFUSED' });
+  }
+  await nats.kill();
+  await waitFor(() => !bus.connected);
+  await expect(bucket.get('node-a')).rejects.toMatchObject({ code: 'BUS_UNREACHABLE' });
+});

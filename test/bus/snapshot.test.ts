@@ -1,0 +1,201 @@
+import { BucketReader, type Bus, type KvEntry, openBucket, SnapshotReader } from '@bailiff/bus';
+import { waitFor } from '@bailiff/service/testing';
+import { expect, test } from 'vitest';
+import { startBus, text } from './support.ts';
+
+/** A bus on which the pushes of some values are lost; everything else goes through. A tombstone's value is empty. */
+function pushless(bus: Bus, lost: (value: string) => boolean): Bus {
+  const nc = new Proxy(bus.nc, {
+    get(target, property) {
+      const value: unknown = Reflect.get(target, property, target);
+      if (typeof value !== 'function') return value;
+      if (property !== 'subscribe') return value.bind(target);
+      return (subject: string, options: { callback: (error: Error | null, message: never) => void }) =>
+        target.subscribe(subject, {
+          callback: (error, message) => {
+            if (!lost(text(message))) options.callback(error, message as never);
+          },
+        });
+    },
+  });
+  return new Proxy(bus, {
+    get: (target, property) => (property === 'nc' ? nc : Reflect.get(target, property, target)),
+  });
+}
+
+const told = (entries: KvEntry[]) => entries.map((entry) => (entry.deleted ? 'deleted' : text(entry)));
+
+test('snapshot - tells what is there, then each change by push, without a consumer on the server', async () => {
+  await using nats = await startBus();
+  const writer = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
+  await writer.put('node-a', '1');
+  const entries: KvEntry[] = [];
+  const reader = new SnapshotReader(await nats.connect('collector-node-a'), 'bailiff_pods', 'node-a', {
+    onSnapshot: (entry) => entries.push(entry),
+    rereadMs: 3_600_000,
+  });
+  await waitFor(() => entries.length === 1);
+  await writer.put('node-b', 'of another node');
+  const revision = await writer.put('node-a', '2');
+  await waitFor(() => entries.length === 2, { what: 'the push', state: () => told(entries) });
+  await writer.delete('node-a');
+  await waitFor(() => entries.length === 3, { what: 'the tombstone', state: () => told(entries) });
+  expect(told(entries)).toEqual(['1', '2', 'deleted']);
+  expect(entries[1]).toMatchObject({ key: 'node-a', revision });
+  expect(reader.rereads).toBe(1);
+  expect(reader.gaps).toBe(0);
+  const admin = await nats.connect('admin');
+  expect((await admin.jsm.streams.info('KV_bailiff_pods')).state.consumer_count).toBe(0);
+  reader.close();
+  await writer.put('node-a', '4');
+  expect(entries).toHaveLength(3);
+});
+
+test('snapshot - a key that is not there is said so once, and told when it comes', async () => {
+  await using nats = await startBus();
+  let missing = 0;
+  const entries: KvEntry[] = [];
+  const reader = new SnapshotReader(await nats.connect('collector-node-a'), 'bailiff_pods', 'node-a', {
+    onSnapshot: (entry) => entries.push(entry),
+    onMissing: () => {
+      missing += 1;
+    },
+    rereadMs: 20,
+  });
+  await waitFor(() => reader.rereads >= 3);
+  expect(missing).toBe(1);
+  await openBucket(await nats.connect('ipam-sync'), 'bailiff_pods').put('node-a', '1');
+  await waitFor(() => entries.length === 1);
+  reader.close();
+});
+
+test('snapshot - lost pushes are made good by the re-read, and seen as a gap by the next push', async () => {
+  await using nats = await startBus();
+  const writer = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
+  await writer.put('node-a', '1');
+  const entries: KvEntry[] = [];
+  const bus = pushless(await nats.connect('collector-node-a'), (value) => ['2', '3', '5'].includes(value));
+  const reader = new SnapshotReader(bus, 'bailiff_pods', 'node-a', {
+    onSnapshot: (entry) => entries.push(entry),
+    rereadMs: 3_600_000,
+  });
+  await waitFor(() => entries.length === 1);
+  for (const value of ['2', '3', '4']) await writer.put('node-a', value);
+  await waitFor(() => entries.length === 2, { what: 'the push', state: () => told(entries) });
+  expect(told(entries)).toEqual(['1', '4']);
+  expect(reader.gaps).toBe(1);
+  await writer.put('node-a', '5');
+  // Control: once the server has sent all that it has for us, nothing tells of it until it is read.
+  await bus.nc.flush();
+  expect(told(entries)).toEqual(['1', '4']);
+  reader.reread();
+  await waitFor(() => entries.length === 3, { what: 'the re-read', state: () => told(entries) });
+  expect(told(entries)).toEqual(['1', '4', '5']);
+  reader.close();
+});
+
+test('snapshot - the timer reads by itself', async () => {
+  await using nats = await startBus();
+  const writer = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
+  const entries: KvEntry[] = [];
+  const bus = pushless(await nats.connect('collector-node-a'), () => true);
+  const reader = new SnapshotReader(bus, 'bailiff_pods', 'node-a', {
+    onSnapshot: (entry) => entries.push(entry),
+    rereadMs: 50,
+  });
+  await waitFor(() => reader.rereads === 1);
+  await writer.put('node-a', '1');
+  await waitFor(() => entries.length === 1);
+  expect(reader.confirmedAtMs).toBeGreaterThan(0);
+  reader.close();
+});
+
+test('snapshot - what changed while the bus was away is told when it is back; until then the last value stands', async () => {
+  await using nats = await startBus();
+  await openBucket(await nats.connect('ipam-sync'), 'bailiff_pods').put('node-a', '1');
+  const entries: KvEntry[] = [];
+  const errors: unknown[] = [];
+  const bus = await nats.connect('collector-node-a');
+  const reader = new SnapshotReader(bus, 'bailiff_pods', 'node-a', {
+    onSnapshot: (entry) => entries.push(entry),
+    onError: (error) => errors.push(error),
+    rereadMs: 3_600_000,
+  });
+  await waitFor(() => entries.length === 1);
+  await nats.kill();
+  await waitFor(() => !bus.connected);
+  reader.reread();
+  await waitFor(() => errors.length > 0);
+  expect(errors[0]).toMatchObject({ code: 'BUS_UNREACHABLE' });
+  expect(told(entries)).toEqual(['1']);
+  await nats.restart();
+  await openBucket(await nats.connect('ipam-sync'), 'bailiff_pods').put('node-a', '2');
+  await waitFor(() => entries.length === 2, { what: 'the change', state: () => told(entries) });
+  expect(told(entries)).toEqual(['1', '2']);
+  reader.close();
+});
+
+test('snapshot - a callback that throws is reported and does not end the connection', async () => {
+  await using nats = await startBus();
+  const writer = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
+  await writer.put('node-a', '1');
+  const errors: unknown[] = [];
+  const bus = await nats.connect('collector-node-a');
+  const reader = new SnapshotReader(bus, 'bailiff_pods', 'node-a', {
+    onSnapshot: (entry) => {
+      throw new Error(`cannot take ${text(entry)}`);
+    },
+    onError: (error) => errors.push(error),
+  });
+  await waitFor(() => errors.length === 1);
+  await writer.put('node-a', '2');
+  await waitFor(() => errors.length === 2, { what: 'the second', state: () => errors });
+  expect(errors.map(String)).toEqual(['Error: cannot take 1', 'Error: cannot take 2']);
+  await bus.nc.flush();
+  reader.close();
+});
+
+test('bucket reader - tells all keys, then changes, tombstones and what pushes lost', async () => {
+  await using nats = await startBus();
+  const writer = openBucket(await nats.connect('cli'), 'bailiff_config');
+  for (const value of ['1', '2', '3']) await writer.put('spoof.cluster._.default', value);
+  await writer.put('disarm.cluster._.all', 'd');
+  await writer.put('spoof.namespace.a.x', 'x');
+  await writer.delete('spoof.namespace.a.x');
+  const entries: KvEntry[] = [];
+  let synced = 0;
+  const bus = pushless(await nats.connect('collector-node-a'), (value) => value === 'new' || value === '');
+  const reader = new BucketReader(bus, 'bailiff_config', 'spoof.>', {
+    onEntry: (entry) => entries.push(entry),
+    onSynced: () => {
+      synced += 1;
+    },
+    rereadMs: 3_600_000,
+  });
+  await waitFor(() => synced === 1);
+  const seen = () => entries.map((entry) => `${entry.key}=${entry.deleted ? 'deleted' : text(entry)}`);
+  expect(seen().sort()).toEqual(['spoof.cluster._.default=3', 'spoof.namespace.a.x=deleted']);
+  await writer.put('spoof.cluster._.default', '4');
+  await writer.put('disarm.cluster._.all', 'not ours');
+  await waitFor(() => entries.length === 3, { what: 'the push', state: seen });
+  await writer.put('spoof.namespace.b.y', 'new');
+  await writer.delete('spoof.cluster._.default');
+  await bus.nc.flush();
+  expect(entries).toHaveLength(3);
+  reader.reread();
+  await waitFor(() => entries.length === 5, { what: 'the re-read', state: seen });
+  expect(seen().slice(2)).toEqual([
+    'spoof.cluster._.default=4',
+    'spoof.namespace.b.y=new',
+    'spoof.cluster._.default=deleted',
+  ]);
+  const confirmedAt = reader.confirmedAtMs;
+  await waitFor(() => Date.now() > confirmedAt);
+  reader.reread();
+  await waitFor(() => reader.confirmedAtMs > confirmedAt, { what: 'another read' });
+  expect(entries).toHaveLength(5);
+  expect(synced).toBe(1);
+  const admin = await nats.connect('admin');
+  expect((await admin.jsm.streams.info('KV_bailiff_config')).state.consumer_count).toBe(0);
+  reader.close();
+});
