@@ -104,7 +104,7 @@ export function patchTests(bench: () => Bench): void {
 
   test('strategic patch - a node is cordoned and tainted as kubectl does it', async ({ skip }) => {
     const { api, target } = bench();
-    if (!target.ownNodes) skip('nodes of this cluster are left alone');
+    if (!target.ownNodes) skip('optional: nodes of this cluster are left alone');
     const name = uniqueName('bailiff-contract-node');
     const status = { conditions: [{ type: 'Ready', status: 'True' }] };
     expectStatus(await api.post('/api/v1/nodes', { metadata: { name }, status }), 201);

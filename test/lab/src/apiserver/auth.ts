@@ -21,6 +21,8 @@ export interface TokenUser {
   user: string;
   token: string;
   groups?: string[];
+  /** As in a TokenReview, such as the pod and node that a service account's token is bound to. */
+  extra?: { [key: string]: string[] };
   allow?: AccessRule[];
   deny?: AccessRule[];
 }
@@ -72,11 +74,17 @@ export class Tokens {
     return [...this.#users];
   }
 
+  /** The user behind a token that is known and not expired. */
+  find(token: string | undefined): TokenUser | undefined {
+    const found = this.#users.find((entry) => entry.token === token);
+    return found === undefined || this.#expired.has(found.token) ? undefined : found;
+  }
+
   /** The user behind an Authorization header. Throws 401. */
   identify(header: string | undefined): TokenUser {
     const token = /^Bearer\s+(\S+)$/i.exec(header ?? '')?.[1];
-    const found = this.#users.find((entry) => entry.token === token);
-    if (found === undefined || this.#expired.has(found.token)) throw unauthorized();
+    const found = this.find(token);
+    if (found === undefined) throw unauthorized();
     return found;
   }
 

@@ -1,7 +1,7 @@
 // Discovery documents: which groups, versions and resources there are, plain and aggregated. Pure.
 
-import { apiVersionOf, type Registry } from './registry.ts';
-import type { ResourceDef, Subresource } from './resources.ts';
+import type { Registry } from './registry.ts';
+import { apiVersionOf, type ResourceDef, type Subresource } from './resources.ts';
 import type { JsonObject } from './types.ts';
 
 /** Media type of aggregated discovery, as clients from 1.26 on ask for it. */

@@ -11,10 +11,12 @@ import { ApiError, badRequest, expired, methodNotAllowed, unsupportedMediaType }
 import type { ArmedFault, Faults } from './faults.ts';
 import { type Answer, mediaType, type ResourceHandler } from './handler.ts';
 import { showOne } from './negotiate.ts';
+import { openApiDocument } from './openapi.ts';
 import { type PlainRequest, parseRequest, type RequestInfo, type ResourceRequest } from './path.ts';
 import type { Registry } from './registry.ts';
 import { describeRequest, type RequestLog } from './requests.ts';
-import type { KubeObject } from './types.ts';
+import { answerReview } from './reviews.ts';
+import { isObject, type KubeObject } from './types.ts';
 import type { Watches } from './watch.ts';
 
 /** A real server's limit on a request body. */
@@ -73,13 +75,17 @@ export class HttpLayer {
 
   async #resource(exchange: Exchange, request: ResourceRequest, user: TokenUser): Promise<void> {
     const { handler, faults } = this.#parts;
-    handler.definition(request);
+    const def = handler.definition(request);
     if (!mayDo(user, request)) throw forbidden(user, request);
     const body = await readJson(exchange.req);
     const fault = faults.take(request, user.user);
     if (fault !== undefined && fault.spec.when !== 'after') await spoil(exchange, fault);
     const { accept, 'content-type': contentType } = exchange.req.headers;
-    const answer = handler.handle({ request, accept, contentType, body });
+    const review = isObject(body) ? answerReview(def, body, user, this.#parts.tokens) : undefined;
+    const answer: Answer =
+      review === undefined
+        ? handler.handle({ request, accept, contentType, body })
+        : { kind: 'body', status: 201, body: review };
     if (fault?.spec.when === 'after') await spoil(exchange, fault);
     if (answer.kind === 'body') this.#send(exchange, answer.status, answer.body);
     else this.#stream(exchange, answer);
@@ -178,7 +184,7 @@ function plainAnswer(registry: Registry, asked: string, accept: string): PlainAn
   if ((path === '/api' || path === '/apis') && accept.includes('g=apidiscovery.k8s.io;v=v2;')) {
     return { status: 200, body: aggregatedDocument(registry, path), type: aggregatedType };
   }
-  const document = discoveryDocument(registry, path);
+  const document = discoveryDocument(registry, path) ?? openApiDocument(registry, path);
   return document === undefined ? { status: 404, body: '404 page not found\n' } : { status: 200, body: document };
 }
 

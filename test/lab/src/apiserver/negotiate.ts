@@ -3,8 +3,7 @@
 import { fromStored } from './conversion.ts';
 import { notAcceptable } from './errors.ts';
 import type { ListPage } from './listing.ts';
-import { apiVersionOf } from './registry.ts';
-import type { ResourceDef } from './resources.ts';
+import { apiVersionOf, type ResourceDef } from './resources.ts';
 import { type IncludeObject, partialMetadata, type TableContext, toTable } from './table.ts';
 import type { JsonObject, KubeObject } from './types.ts';
 

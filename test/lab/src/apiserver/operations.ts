@@ -18,8 +18,8 @@ import {
   strategicPatchType,
 } from './patch.ts';
 import { prepareCreate, prepareUpdate } from './prepare.ts';
-import { apiVersionOf, type Registry } from './registry.ts';
-import type { ResourceDef } from './resources.ts';
+import type { Registry } from './registry.ts';
+import { apiVersionOf, type ResourceDef } from './resources.ts';
 import { keyOf, type Store } from './store.ts';
 import { isObject, type KubeObject, type ObjectInput, sameJson } from './types.ts';
 

@@ -4,7 +4,8 @@
 // Bounded: at most `maxCustomResources` definitions, beyond which a new one is refused.
 
 import assert from 'node:assert/strict';
-import { builtinResources, type ResourceDef } from './resources.ts';
+import { apiVersionOf, builtinResources, type ResourceDef } from './resources.ts';
+import { reviewResources } from './reviews.ts';
 
 /** More custom resources than any test needs; a loop that registers them is a bug. */
 export const maxCustomResources = 200;
@@ -14,7 +15,7 @@ export class Registry {
 
   /** Every served resource, built-in ones first. */
   all(): ResourceDef[] {
-    return [...builtinResources, ...[...this.#custom.values()].flat()];
+    return [...builtinResources, ...reviewResources, ...[...this.#custom.values()].flat()];
   }
 
   /** The resource behind a group, version and plural name, or undefined. */
@@ -69,9 +70,4 @@ export class Registry {
   groups(): string[] {
     return [...new Set(this.all().map((def) => def.group))].filter((group) => group !== '');
   }
-}
-
-/** `v1` or `group/version`. */
-export function apiVersionOf(def: Pick<ResourceDef, 'group' | 'version'>): string {
-  return def.group === '' ? def.version : `${def.group}/${def.version}`;
 }

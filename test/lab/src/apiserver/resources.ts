@@ -211,3 +211,8 @@ export const builtinResources: ResourceDef[] = [
     unconditionalUpdate: false,
   }),
 ];
+
+/** `v1` or `group/version`. */
+export function apiVersionOf(def: Pick<ResourceDef, 'group' | 'version'>): string {
+  return def.group === '' ? def.version : `${def.group}/${def.version}`;
+}

@@ -1,0 +1,188 @@
+// Stock kubectl against the API stand-in: reading, watching, describing, marking, and objects from files.
+
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
+import type { KubeObject } from '../lab/src/apiserver/index.ts';
+import { KubectlBench, kubectlIsMissing, words } from './contract/kubectl-bench.ts';
+import { waitFor } from './contract/wait.ts';
+
+const missing = kubectlIsMissing();
+
+function kubectlTests(): void {
+  let bench: KubectlBench;
+  let server: KubectlBench['server'];
+  let kubectl: KubectlBench['kubectl'];
+  let ns = '';
+
+  beforeAll(async () => {
+    bench = await KubectlBench.start();
+    ({ server, kubectl } = bench);
+  });
+  afterAll(() => bench?.[Symbol.asyncDispose]());
+  beforeEach(() => {
+    ns = bench.newNamespace();
+  });
+
+  test('get - pods as a table, wide, by selector, in every format', async () => {
+    bench.makePod(ns, 'web-1', 'n-get', { labels: { app: 'web' } });
+    bench.makePod(ns, 'db-1', 'n-get', { labels: { app: 'db' } });
+    const [head, ...rows] = (await kubectl.ok('get', 'pods', '-n', ns)).trim().split('\n');
+    expect(words(head)).toEqual(['NAME', 'READY', 'STATUS', 'RESTARTS', 'AGE']);
+    expect(rows.map((row) => words(row).slice(0, 4))).toEqual([
+      ['db-1', '1/1', 'Running', '0'],
+      ['web-1', '1/1', 'Running', '0'],
+    ]);
+    expect(await kubectl.ok('get', 'po', '-n', ns, '-o', 'wide', '-l', 'app=web')).toMatch(
+      /web-1 .* 10\.2\.0\.7 +n-get /,
+    );
+    expect(await kubectl.ok('get', 'pods', '-A', '-o', 'name', '--field-selector', `metadata.namespace=${ns}`)).toBe(
+      'pod/db-1\npod/web-1\n',
+    );
+    const json = JSON.parse(await kubectl.ok('get', 'pods', '-n', ns, '-o', 'json')) as { items: KubeObject[] };
+    expect(json.items.map((item) => `${item.kind} ${item.metadata.name}`)).toEqual(['Pod db-1', 'Pod web-1']);
+    expect(await kubectl.ok('get', 'pod', 'web-1', '-n', ns, '-o', 'yaml')).toMatch(/^apiVersion: v1\nkind: Pod\n/);
+    expect(
+      await kubectl.ok('get', 'pods', '-n', ns, '--sort-by=.metadata.name', '-o', 'jsonpath={.items[*].status.podIP}'),
+    ).toBe('10.2.0.7 10.2.0.7');
+    const missing = await kubectl.run(['get', 'pod', 'nobody', '-n', ns]);
+    expect(missing).toMatchObject({ code: 1, stderr: 'Error from server (NotFound): pods "nobody" not found\n' });
+  });
+
+  test('get -w - rows follow the pod until it is gone', async () => {
+    const watching = kubectl.start('get', 'pods', '-n', ns, '-w');
+    onTestFinished(() => watching.stop());
+    bench.makePod(ns, 'early', 'n-watch');
+    await waitFor('the running pod', () => watching.lines.some((line) => /early +1\/1 +Running/.test(line)), 20_000);
+    server.api.delete('pods', { namespace: ns, name: 'early' });
+    await waitFor('the terminating pod', () => watching.lines.some((line) => /early +1\/1 +Terminating/.test(line)));
+    server.api.delete('pods', { namespace: ns, name: 'early' }, { gracePeriodSeconds: 0 });
+    bench.makePod(ns, 'next', 'n-watch');
+    await waitFor('the next pod', () => watching.lines.some((line) => /next +1\/1 +Running/.test(line)));
+    expect(words(watching.lines[0])).toEqual(['NAME', 'READY', 'STATUS', 'RESTARTS', 'AGE']);
+  });
+
+  test('describe - a pod with its events, a node with its pods', async () => {
+    const node = bench.makeNode('n-describe');
+    const pod = bench.makePod(ns, 'told', 'n-describe', { labels: { app: 'told' }, annotations: { note: 'here' } });
+    const involvedObject = { kind: 'Pod', namespace: ns, name: 'told', uid: pod.metadata.uid, apiVersion: 'v1' };
+    const times = { firstTimestamp: new Date().toISOString(), lastTimestamp: new Date().toISOString(), count: 3 };
+    const event = {
+      reason: 'SpoofedPackets',
+      message: '42 packets dropped',
+      type: 'Warning',
+      source: { component: 'bailiff' },
+    };
+    server.api.create('events', { metadata: { name: 'told.1' }, involvedObject, ...event, ...times }, ns);
+    const lease = { metadata: { name: 'n-describe' }, spec: { holderIdentity: 'n-describe' } };
+    server.api.create('leases.coordination.k8s.io', lease, 'kube-node-lease');
+    const text = await kubectl.ok('describe', 'pod', 'told', '-n', ns);
+    expect(text).toMatch(/Node: +n-describe\//);
+    expect(text).toMatch(/Annotations: +note: here/);
+    expect(text).toMatch(/Warning +SpoofedPackets +.*\(x3 over .*bailiff +42 packets dropped/);
+    const nodeText = await kubectl.ok('describe', 'node', node.metadata.name);
+    expect(nodeText).toMatch(/HolderIdentity: +n-describe/);
+    expect(nodeText).toMatch(new RegExp(`${ns} +told `));
+    expect(await kubectl.ok('get', 'events', '-n', ns)).toMatch(
+      /Warning +SpoofedPackets +pod\/told +42 packets dropped/,
+    );
+    expect(await kubectl.ok('events', '-n', ns, '--for', 'pod/told')).toMatch(/SpoofedPackets/);
+  });
+
+  test('label and annotate - set, refuse to overwrite, overwrite, remove', async () => {
+    bench.makePod(ns, 'tagged', 'n-label');
+    expect(await kubectl.ok('label', 'pod', 'tagged', '-n', ns, 'bailiff.dev/verdict=high')).toBe(
+      'pod/tagged labeled\n',
+    );
+    const again = await kubectl.run(['label', 'pod', 'tagged', '-n', ns, 'bailiff.dev/verdict=low']);
+    expect(again.code).toBe(1);
+    expect(again.stderr).toMatch(/already has a value/);
+    await kubectl.ok('label', '--overwrite', 'pod', 'tagged', '-n', ns, 'bailiff.dev/verdict=low');
+    await kubectl.ok('annotate', 'pod', 'tagged', '-n', ns, 'why=because of this');
+    const { labels, annotations } = server.api.get('pods', { namespace: ns, name: 'tagged' }).metadata;
+    expect({ labels, annotations }).toEqual({
+      labels: { 'bailiff.dev/verdict': 'low' },
+      annotations: { why: 'because of this' },
+    });
+    expect(await kubectl.ok('label', 'pod', 'tagged', '-n', ns, 'bailiff.dev/verdict-')).toBe('pod/tagged unlabeled\n');
+    expect(server.api.get('pods', { namespace: ns, name: 'tagged' }).metadata.labels).toBeUndefined();
+  });
+
+  test('cordon, uncordon and taint - a node is closed and opened', async () => {
+    bench.makeNode('n-cordon');
+    expect(await kubectl.ok('cordon', 'n-cordon')).toBe('node/n-cordon cordoned\n');
+    expect(await kubectl.ok('get', 'node', 'n-cordon')).toMatch(
+      /n-cordon +Ready,SchedulingDisabled +worker +.* v1\.32\.0-lab/,
+    );
+    expect(await kubectl.ok('cordon', 'n-cordon')).toBe('node/n-cordon already cordoned\n');
+    expect(await kubectl.ok('uncordon', 'n-cordon')).toBe('node/n-cordon uncordoned\n');
+    expect(server.api.get('nodes', { name: 'n-cordon' }).spec?.['unschedulable']).toBeUndefined();
+    await kubectl.ok('taint', 'node', 'n-cordon', 'bailiff.dev/unguarded=yes:NoSchedule');
+    expect(server.api.get('nodes', { name: 'n-cordon' }).spec?.['taints']).toEqual([
+      { key: 'bailiff.dev/unguarded', value: 'yes', effect: 'NoSchedule' },
+    ]);
+    await kubectl.ok('taint', 'node', 'n-cordon', 'bailiff.dev/unguarded-');
+    expect(server.api.get('nodes', { name: 'n-cordon' }).spec?.['taints'] ?? []).toEqual([]);
+  });
+
+  test('create, apply and get - a custom resource from its definition on', async () => {
+    const version = {
+      name: 'v1alpha1',
+      served: true,
+      storage: true,
+      schema: {
+        openAPIV3Schema: {
+          type: 'object',
+          properties: {
+            spec: { type: 'object', properties: { mode: { type: 'string', enum: ['enforce', 'audit'] } } },
+          },
+        },
+      },
+      additionalPrinterColumns: [{ name: 'Mode', type: 'string', jsonPath: '.spec.mode' }],
+    };
+    const names = { plural: 'guards', singular: 'guard', kind: 'Guard', shortNames: ['gd'] };
+    const definition = {
+      apiVersion: 'apiextensions.k8s.io/v1',
+      kind: 'CustomResourceDefinition',
+      metadata: { name: 'guards.kubectl.bailiff.dev' },
+      spec: { group: 'kubectl.bailiff.dev', scope: 'Namespaced', names, versions: [version] },
+    };
+    const guard = (mode: string) =>
+      JSON.stringify({
+        apiVersion: 'kubectl.bailiff.dev/v1alpha1',
+        kind: 'Guard',
+        metadata: { name: 'one', namespace: ns },
+        spec: { mode },
+      });
+    expect((await kubectl.run(['create', '-f', '-'], JSON.stringify(definition))).code).toBe(0);
+    expect(await kubectl.run(['apply', '-f', '-'], guard('audit'))).toMatchObject({ code: 0, stderr: '' });
+    expect(await kubectl.run(['apply', '-f', '-'], guard('enforce'))).toMatchObject({ code: 0, stderr: '' });
+    const bad = await kubectl.run(['apply', '-f', '-'], guard('maybe'));
+    expect(bad.stderr).toMatch(/spec.mode: Unsupported value: "maybe"/);
+    expect(await kubectl.ok('get', 'gd', '-n', ns)).toMatch(/NAME +MODE\none +enforce\n/);
+  });
+
+  test('access - a denied verb is Forbidden and an expired token is told', async () => {
+    bench.makePod(ns, 'safe', 'n-access');
+    const reader = bench.as('reader');
+    expect(await reader.ok('get', 'pods', '-n', ns)).toMatch(/safe/);
+    const denied = await reader.run(['delete', 'pod', 'safe', '-n', ns]);
+    expect(denied.code).toBe(1);
+    expect(denied.stderr).toMatch(
+      /Forbidden.*User "reader" cannot delete resource "pods" in API group "" in the namespace/,
+    );
+    server.faults.expireTokens('reader');
+    onTestFinished(() => server.faults.restoreTokens('reader'));
+    expect((await reader.run(['get', 'pods', '-n', ns])).stderr).toMatch(/must be logged in|Unauthorized/);
+  });
+
+  test('around - version, resources and raw paths', async () => {
+    expect(await kubectl.ok('version')).toMatch(/Server Version: v1\.32\.0/);
+    const resources = await kubectl.ok('api-resources');
+    for (const name of ['pods', 'nodes', 'leases', 'networkpolicies', 'poddisruptionbudgets'])
+      expect(resources).toContain(name);
+    expect(await kubectl.ok('get', '--raw', '/readyz')).toBe('ok');
+    expect(await kubectl.ok('get', 'ns', 'kube-system')).toMatch(/kube-system +Active/);
+  });
+}
+
+if (missing === undefined) describe('kubectl', kubectlTests);
+else test('kubectl', ({ skip }) => skip(missing));
