@@ -89,7 +89,27 @@ test('config history - keeps of each key as many changes as the stream does', ()
       ['a', String(CONFIG_LOG_PER_KEY + 4)],
     ]),
   );
-  expect(history.at(3).entries).toEqual(new Map([['rare', 'kept']]));
+  // Before its oldest kept change the key counts as that change, in whatever order it is asked.
+  for (const time of [1, 3, 7, 2, CONFIG_LOG_PER_KEY + 6, 1]) {
+    const json = String(Math.max(5, time - 2));
+    expect(history.at(time).entries, `at ${time}`).toEqual(
+      new Map([
+        ['rare', 'kept'],
+        ['a', json],
+      ]),
+    );
+  }
+  expect(history.at(0)).toMatchObject({ revision: 0, entries: new Map([['a', '5']]) });
+});
+
+test('config history - what is read after the stream forgot agrees with what was read before', () => {
+  const changes = Array.from({ length: CONFIG_LOG_PER_KEY + 3 }, (_, index) =>
+    change({ sequence: index + 1, timestampMicros: index + 1, json: String(index) }),
+  );
+  const [live, restarted] = [new ConfigHistory(), new ConfigHistory()];
+  for (const one of changes) live.append(one);
+  for (const one of changes.slice(3)) restarted.append(one);
+  for (const time of [0, 1, 4, 5, 500, CONFIG_LOG_PER_KEY + 3]) expect(live.at(time)).toEqual(restarted.at(time));
 });
 
 test('config history - a change out of order is a bug', () => {

@@ -3,7 +3,8 @@
  *
  * Place in the path: config-log.ts feeds it from CONFIG_LOG; correlator, replay and backtest ask it. Invariants: the same log
  * gives the same answers in every process, however it was read: times are made never to fall, and of each key the same number of
- * changes is kept as in the stream. Asking forwards in time costs one comparison; the answer is the same object until it changes.
+ * changes is kept as in the stream. A key with so many counts, before the oldest of them, as that one: what was there is forgotten, and
+ * nothing would be a worse guess. Asking forwards in time costs one comparison; the answer is the same object until it changes.
  */
 import assert from 'node:assert';
 import { CONFIG_LOG_PER_KEY } from './topology.ts';
@@ -33,8 +34,10 @@ const NOTHING: ConfigAt = { revision: 0, timestampMicros: 0, entries: new Map() 
 export class ConfigHistory {
   private readonly changes: ConfigChange[] = [];
   private readonly perKey = new Map<string, number>();
+  /** Oldest kept change of each key that has as many as are kept. */
+  private readonly floors = new Map<string, ConfigChange>();
   private cached: ConfigAt = NOTHING;
-  /** Index after the last change in `cached`. */
+  /** Index after the last change in `cached`; -1 when it holds nothing of use. */
   private cachedLength = 0;
 
   /** Changes that are kept. */
@@ -51,15 +54,21 @@ export class ConfigHistory {
     this.changes.push({ ...change, timestampMicros });
     const kept = (this.perKey.get(change.key) ?? 0) + 1;
     this.perKey.set(change.key, kept);
-    if (kept > CONFIG_LOG_PER_KEY) this.forgetOldest(change.key);
+    if (kept >= CONFIG_LOG_PER_KEY) this.floor(change.key, kept);
   }
 
-  private forgetOldest(key: string): void {
-    const index = this.changes.findIndex((change) => change.key === key);
-    this.changes.splice(index, 1);
-    this.perKey.set(key, CONFIG_LOG_PER_KEY);
+  /** Forgets what the stream forgets, and remembers what a key then began with. */
+  private floor(key: string, kept: number): void {
+    if (kept > CONFIG_LOG_PER_KEY) {
+      this.changes.splice(
+        this.changes.findIndex((change) => change.key === key),
+        1,
+      );
+      this.perKey.set(key, CONFIG_LOG_PER_KEY);
+    }
+    this.floors.set(key, this.changes.find((change) => change.key === key) as ConfigChange);
     this.cached = NOTHING;
-    this.cachedLength = 0;
+    this.cachedLength = -1;
   }
 
   /** The newest configuration whose server time is at or before a time. */
@@ -79,7 +88,8 @@ export class ConfigHistory {
   private countUntil(timeMicros: number): number {
     const isIn = (index: number) => (this.changes[index]?.timestampMicros ?? Number.POSITIVE_INFINITY) <= timeMicros;
     // Nearly every question is about the same configuration as the last one.
-    if (!isIn(this.cachedLength) && (this.cachedLength === 0 || isIn(this.cachedLength - 1))) return this.cachedLength;
+    const cached = this.cachedLength;
+    if (cached >= 0 && !isIn(cached) && (cached === 0 || isIn(cached - 1))) return cached;
     let low = 0;
     let high = this.changes.length;
     while (low < high) {
@@ -92,16 +102,19 @@ export class ConfigHistory {
 
   private build(length: number): ConfigAt {
     if (length === this.cachedLength) return this.cached;
-    const forwards = length > this.cachedLength;
-    const entries = new Map(forwards ? this.cached.entries : []);
-    for (let index = forwards ? this.cachedLength : 0; index < length; index += 1) {
-      const { key, json } = this.changes[index] as ConfigChange;
-      if (json === null) entries.delete(key);
-      else entries.set(key, json);
-    }
+    // A floor is in the way of going on from the last answer: its key may not have begun yet.
+    const from = this.floors.size === 0 && length > this.cachedLength ? Math.max(0, this.cachedLength) : 0;
+    const entries = new Map(from > 0 ? this.cached.entries : []);
+    for (let index = from; index < length; index += 1) fold(entries, this.changes[index] as ConfigChange);
     const newest = this.changes[length - 1];
-    this.cached = newest ? { revision: newest.sequence, timestampMicros: newest.timestampMicros, entries } : NOTHING;
+    for (const floor of this.floors.values()) if (floor.sequence > (newest?.sequence ?? 0)) fold(entries, floor);
+    this.cached = { revision: newest?.sequence ?? 0, timestampMicros: newest?.timestampMicros ?? 0, entries };
     this.cachedLength = length;
     return this.cached;
   }
+}
+
+function fold(entries: Map<string, string>, { key, json }: ConfigChange): void {
+  if (json === null) entries.delete(key);
+  else entries.set(key, json);
 }

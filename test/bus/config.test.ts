@@ -1,0 +1,294 @@
+import {
+  type Bus,
+  ConfigLog,
+  configHistory,
+  deleteConfig,
+  openBucket,
+  readConfig,
+  streamInfo,
+  writeConfig,
+} from '@bailiff/bus';
+import { ConfigError } from '@bailiff/policy';
+import { waitFor } from '@bailiff/service/testing';
+import { errors } from '@nats-io/nats-core';
+import { expect, test } from 'vitest';
+import { readAll, startBus } from './support.ts';
+
+const KEY = 'spoof.cluster._.default';
+const ME = { by: 'alice', why: 'a test' };
+const modes = (mode: string) => ({ modes: { 'ipv4-source': mode } });
+const codeOf = (promise: Promise<unknown>) =>
+  promise.then(
+    () => 'stored',
+    (error: unknown) => (error instanceof ConfigError ? error.code : String(error)),
+  );
+
+/** A bus that holds back what a ConfigLog reads, until it is let go; its questions go through. */
+function heldBack(bus: Bus) {
+  const held: (() => void)[] = [];
+  let holding = true;
+  const nc = new Proxy(bus.nc, {
+    get(target, property) {
+      const value: unknown = Reflect.get(target, property, target);
+      if (typeof value !== 'function') return value;
+      if (property !== 'subscribe') return value.bind(target);
+      return (subject: string, options: { callback: (error: Error | null, message: never) => void }) =>
+        target.subscribe(subject, {
+          callback: (error, message) => {
+            const deliver = () => options.callback(error, message as never);
+            if (holding) held.push(deliver);
+            else deliver();
+          },
+        });
+    },
+  });
+  const proxy = new Proxy(bus, {
+    get: (target, property) => (property === 'nc' ? nc : Reflect.get(target, property, target)),
+  });
+  const release = () => {
+    holding = false;
+    for (const deliver of held.splice(0)) deliver();
+  };
+  return { bus: proxy, release };
+}
+
+test('config - a write is stored, logged with who, why and the time of the server, and read back', async () => {
+  await using nats = await startBus();
+  const cli = await nats.connect('cli');
+  const stored = await writeConfig(cli, KEY, modes('audit'), ME);
+  expect(stored).toMatchObject({ key: KEY, revision: 1, bucketRevision: 1 });
+  expect(await readConfig(cli, KEY)).toMatchObject({ ...stored, timestampMicros: expect.any(Number), ...ME });
+  const log = new ConfigLog(await nats.connect('correlator'));
+  await log.whenCaughtUpTo(Date.now() * 1000);
+  expect(log.latest()).toMatchObject({ revision: 1, entries: new Map([[KEY, stored.json]]) });
+  const [change] = log.changesOf(KEY);
+  expect(change).toMatchObject({ ...ME, json: stored.json });
+  const [message] = await readAll(await nats.connect('correlator'), 'CONFIG_LOG');
+  expect(message?.timestampMicros).toBe(change?.timestampMicros);
+  expect(message?.subject).toBe(`bailiff.v1.config.${KEY}`);
+  await log.close();
+});
+
+test.each<[string, string, string | object]>([
+  ['CONFIG_JSON', 'no JSON', '{'],
+  ['CONFIG_SCHEMA', 'an unknown key', { colour: 'red' }],
+  ['CONFIG_SCHEMA', 'an unknown mode', modes('maybe')],
+  ['CONFIG_SCHEMA', 'null', 'null'],
+])('config - %s for %s, and what stands stays', async (code, _name, value) => {
+  await using nats = await startBus();
+  const cli = await nats.connect('cli');
+  await writeConfig(cli, KEY, modes('audit'), ME);
+  expect(await codeOf(writeConfig(cli, KEY, value, ME))).toBe(code);
+  expect((await configHistory(cli, KEY)).map(({ revision }) => revision)).toEqual([1]);
+  expect(await codeOf(writeConfig(cli, KEY, modes('off'), ME))).toBe('stored');
+});
+
+test('config - a bad key is refused before anything is sent', async () => {
+  await using nats = await startBus();
+  const cli = await nats.connect('cli');
+  for (const key of ['spoof', 'spoof.node._.x', 'spoof.namespace._.x', 'spoof.cluster._.A', 'other.cluster._.x']) {
+    expect(await codeOf(writeConfig(cli, key, {}, ME)), key).toBe('CONFIG_KEY');
+  }
+  expect(await openBucket(cli, 'bailiff_config').keys()).toEqual([]);
+});
+
+test('config - revisions only grow: a lower one is refused, the same one takes the next', async () => {
+  await using nats = await startBus();
+  const cli = await nats.connect('cli');
+  expect((await writeConfig(cli, KEY, { ...modes('audit'), revision: 7 }, ME)).revision).toBe(7);
+  expect(await codeOf(writeConfig(cli, KEY, { ...modes('off'), revision: 6 }, ME))).toBe('CONFIG_REVISION');
+  expect((await writeConfig(cli, KEY, { ...modes('off'), revision: 7 }, ME)).revision).toBe(8);
+  expect((await writeConfig(cli, KEY, modes('enforce'), ME)).revision).toBe(9);
+  expect((await configHistory(cli, KEY)).map(({ revision }) => revision)).toEqual([7, 8, 9]);
+});
+
+test('config - of two operators who edited the same revision one is refused', async () => {
+  await using nats = await startBus();
+  const [one, two] = await Promise.all([nats.connect('cli'), nats.connect('cli')]);
+  const base = await writeConfig(one, KEY, modes('audit'), ME);
+  const edit = (bus: Bus, mode: string) =>
+    codeOf(
+      writeConfig(
+        bus,
+        KEY,
+        { ...modes(mode), revision: base.revision },
+        { ...ME, expectedRevision: base.bucketRevision },
+      ),
+    );
+  expect((await Promise.all([edit(one, 'off'), edit(two, 'enforce')])).sort()).toEqual(['CONFIG_REVISION', 'stored']);
+  expect(await edit(one, 'audit')).toBe('CONFIG_REVISION');
+});
+
+test('config - many blind writers at once: each is stored whole or refused, none is lost', async () => {
+  await using nats = await startBus();
+  const writers = await Promise.all([1, 2, 3, 4].map(() => nats.connect('cli')));
+  const codes = (
+    await Promise.all(
+      writers.map(async (bus) => {
+        const mine: string[] = [];
+        for (let step = 0; step < 10; step += 1) mine.push(await codeOf(writeConfig(bus, KEY, modes('audit'), ME)));
+        return mine;
+      }),
+    )
+  ).flat();
+  const stored = codes.filter((code) => code === 'stored').length;
+  expect(codes.filter((code) => code !== 'stored' && code !== 'CONFIG_REVISION')).toEqual([]);
+  const history = await configHistory(writers[0] as Bus, KEY);
+  expect(history.map(({ revision }) => revision)).toEqual(Array.from({ length: stored }, (_, index) => index + 1));
+});
+
+test('config - a deleted key remembers its revision, so that an old value cannot come back', async () => {
+  await using nats = await startBus();
+  const cli = await nats.connect('cli');
+  const log = new ConfigLog(await nats.connect('correlator'));
+  await writeConfig(cli, KEY, { ...modes('audit'), revision: 5 }, ME);
+  await deleteConfig(cli, KEY, ME);
+  await deleteConfig(cli, KEY, ME);
+  expect(await readConfig(cli, KEY)).toBeNull();
+  await waitFor(() => log.latest().revision === 2);
+  expect(log.latest().entries.size).toBe(0);
+  expect(await codeOf(writeConfig(cli, KEY, { ...modes('audit'), revision: 4 }, ME))).toBe('CONFIG_REVISION');
+  expect((await writeConfig(cli, KEY, modes('off'), { ...ME, expectedRevision: 0 })).revision).toBe(6);
+  await log.close();
+});
+
+test('config - a write whose acknowledgement is lost is stored once', async () => {
+  await using nats = await startBus();
+  const cli = await nats.connect('cli');
+  await writeConfig(cli, KEY, modes('audit'), ME);
+  // The first put reaches the server, and its answer never reaches us.
+  let puts = 0;
+  const nc = new Proxy(cli.nc, {
+    get(target, property) {
+      const value: unknown = Reflect.get(target, property, target);
+      if (typeof value !== 'function') return value;
+      if (property !== 'request') return value.bind(target);
+      return async (subject: string, ...rest: [Uint8Array, { timeout: number }]) => {
+        const answer = await target.request(subject, ...rest);
+        if (subject.startsWith('$KV.') && ++puts === 1) throw new errors.TimeoutError();
+        return answer;
+      };
+    },
+  });
+  const deaf = new Proxy(cli, {
+    get: (target, property) => (property === 'nc' ? nc : Reflect.get(target, property, target)),
+  });
+  expect(await writeConfig(deaf, KEY, modes('off'), ME)).toMatchObject({ revision: 2, bucketRevision: 2 });
+  expect(puts).toBe(2);
+  expect((await configHistory(cli, KEY)).map(({ revision }) => revision)).toEqual([1, 2]);
+});
+
+test('config log - at a time is the newest configuration the server had by then', async () => {
+  await using nats = await startBus();
+  const cli = await nats.connect('cli');
+  const log = new ConfigLog(await nats.connect('correlator'));
+  for (const mode of ['audit', 'off', 'enforce']) await writeConfig(cli, KEY, modes(mode), ME);
+  await writeConfig(cli, 'spoof.namespace.team.x', modes('audit'), ME);
+  await waitFor(() => log.latest().revision === 4, { what: 'four changes', state: () => log.latest() });
+  const changes = log.changesOf(KEY);
+  expect(changes).toHaveLength(3);
+  for (const [index, change] of changes.entries()) {
+    expect(log.at(change.timestampMicros)).toMatchObject({ revision: index + 1 });
+    expect(log.at(change.timestampMicros).entries.get(KEY)).toBe(change.json);
+    expect(log.at(change.timestampMicros - 1).revision).toBe(index);
+  }
+  expect(log.at(Number.MAX_SAFE_INTEGER)).toBe(log.latest());
+  expect(log.latest().entries.size).toBe(2);
+  await log.close();
+});
+
+test('config log - says that it has caught up only when it has read what was there', async () => {
+  await using nats = await startBus();
+  const cli = await nats.connect('cli');
+  await writeConfig(cli, KEY, modes('audit'), ME);
+  await waitFor(async () => (await streamInfo(cli, 'CONFIG_LOG')).state.last_seq === 1);
+  const held = heldBack(await nats.connect('correlator'));
+  const log = new ConfigLog(held.bus);
+  const time = Date.now() * 1000;
+  let caughtUp = false;
+  const waiting = log.whenCaughtUpTo(time).then(() => {
+    caughtUp = true;
+  });
+  // Long enough for many proofs, had the change been read.
+  await new Promise((resolve) => setTimeout(resolve, 900));
+  expect([caughtUp, log.latest().revision, log.isCaughtUpTo(time)]).toEqual([false, 0, false]);
+  held.release();
+  await waiting;
+  expect(log.at(time).revision).toBe(1);
+  expect(log.caughtUpToMicros).toBeGreaterThanOrEqual(time);
+  await log.close();
+});
+
+test('config log - never claims a time before which a change is still to come', async () => {
+  await using nats = await startBus();
+  const cli = await nats.connect('cli');
+  const log = new ConfigLog(await nats.connect('correlator'));
+  const claims: { caughtUpTo: number; revision: number }[] = [];
+  const end = performance.now() + 2_500;
+  const writing = (async () => {
+    for (; performance.now() < end; await new Promise((resolve) => setTimeout(resolve, 5))) {
+      await writeConfig(cli, KEY, modes('audit'), ME);
+    }
+  })();
+  while (performance.now() < end) {
+    await log.whenCaughtUpTo(Date.now() * 1000 - 1_000_000);
+    claims.push({ caughtUpTo: log.caughtUpToMicros, revision: log.at(log.caughtUpToMicros).revision });
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  await writing;
+  await log.whenCaughtUpTo(Date.now() * 1000);
+  expect(log.latest().revision).toBeGreaterThan(50);
+  // What was said to be final when it was said is what the whole log says now.
+  for (const { caughtUpTo, revision } of claims) expect(log.at(caughtUpTo).revision).toBe(revision);
+  expect(new Set(claims.map(({ revision }) => revision)).size).toBeGreaterThan(3);
+  await log.close();
+});
+
+test('config log - live judging, a second behind, hardly ever waits', async () => {
+  await using nats = await startBus();
+  await writeConfig(await nats.connect('cli'), KEY, modes('audit'), ME);
+  const log = new ConfigLog(await nats.connect('correlator'));
+  await log.whenCaughtUpTo(Date.now() * 1000 - 1_000_000);
+  const end = performance.now() + 2_500;
+  let asked = 0;
+  let waited = 0;
+  while (performance.now() < end) {
+    asked += 1;
+    if (!log.isCaughtUpTo(Date.now() * 1000 - 1_000_000)) waited += 1;
+    await log.whenCaughtUpTo(Date.now() * 1000 - 1_000_000);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  expect(asked).toBeGreaterThan(50);
+  expect(waited / asked).toBeLessThan(0.05);
+  await log.close();
+});
+
+test('config log - tells changes as they come, over a restart of the server', async () => {
+  await using nats = await startBus();
+  const seen: string[] = [];
+  const log = new ConfigLog(await nats.connect('correlator'), { onChange: ({ key }) => seen.push(key) });
+  const more: number[] = [];
+  const stop = log.onChange(({ sequence }) => more.push(sequence));
+  await writeConfig(await nats.connect('cli'), KEY, modes('audit'), ME);
+  await waitFor(() => seen.length === 1);
+  await nats.restart();
+  await writeConfig(await nats.connect('cli'), 'spoof.namespace.team.x', modes('off'), ME);
+  await waitFor(() => seen.length === 2, { what: 'the second', state: () => seen });
+  stop();
+  await writeConfig(await nats.connect('cli'), KEY, modes('off'), ME);
+  await waitFor(() => seen.length === 3);
+  expect(seen).toEqual([KEY, 'spoof.namespace.team.x', KEY]);
+  expect(more).toEqual([1, 2]);
+  const time = Date.now() * 1000;
+  await log.whenCaughtUpTo(time);
+  expect(log.at(time).revision).toBe(3);
+  await log.close();
+  await expect(log.whenCaughtUpTo(Date.now() * 1000 + 1e6)).rejects.toMatchObject({ code: 'BUS_CLOSED' });
+});
+
+test('config log - an identity that may not read it is told so', async () => {
+  await using nats = await startBus();
+  const log = new ConfigLog(await nats.connect('collector-node-a'));
+  await expect(log.whenCaughtUpTo(Date.now() * 1000)).rejects.toMatchObject({ code: 'BUS_PERMISSION' });
+  await log.close();
+});
