@@ -1,0 +1,224 @@
+// Counts are exact, samples are bounded, and neither changes a decision.
+
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ETHERTYPE, ethernet, ipv4, ipv6, PROTOCOL, TCP_FLAGS, tcp, udp } from './harness/frames.ts';
+import { ATTACKER, allModes, RECEIVER, TestNode } from './harness/node.ts';
+import { waitFor } from './harness/wait.ts';
+
+const FORGED = '10.77.0.99';
+const to = (packet: Buffer, type: number = ETHERTYPE.ipv4): Buffer =>
+  ethernet({ source: ATTACKER.mac, destination: RECEIVER.mac, type }, packet);
+const datagram = (source: string, payload?: Buffer): Buffer =>
+  to(ipv4({ source, destination: RECEIVER.ipv4, protocol: PROTOCOL.udp }, udp(1, 2, payload)));
+const forged = datagram(FORGED);
+const forged6 = to(
+  ipv6({ source: 'fd77::99', destination: RECEIVER.ipv6, next: PROTOCOL.udp }, udp(1, 2)),
+  ETHERTYPE.ipv6,
+);
+
+const GSO = { tcpv4: 1, udp: 5, tcpv6: 4 } as const;
+
+describe('counting', () => {
+  let node: TestNode;
+  beforeAll(async () => {
+    node = await TestNode.start();
+    await node.open();
+  });
+  afterAll(() => node?.[Symbol.asyncDispose]());
+
+  const settings = (sampleBurst: number, samplesPerSecond: number) =>
+    node.agent.call('object.maps.setSettings', { sampleBurst, samplesPerSecond, unknownMode: 'audit' });
+  const seen = (slot: number) => node.agent.call<bigint>('object.maps.seen', slot);
+
+  const SEGMENTS = 30;
+  const SEGMENT_BYTES = 1000;
+  const large: [name: string, frame: (source: string) => Buffer, gso: { size: number; type: number; head: number }][] =
+    [
+      [
+        'TCP in IPv4',
+        (source) =>
+          to(
+            ipv4(
+              { source, destination: RECEIVER.ipv4, protocol: PROTOCOL.tcp },
+              tcp({ source: 1, destination: 2, flags: TCP_FLAGS.ack }, Buffer.alloc(SEGMENTS * SEGMENT_BYTES)),
+            ),
+          ),
+        { size: SEGMENT_BYTES, type: GSO.tcpv4, head: 54 },
+      ],
+      [
+        'UDP in IPv4',
+        (source) =>
+          to(
+            ipv4(
+              { source, destination: RECEIVER.ipv4, protocol: PROTOCOL.udp },
+              udp(1, 2, Buffer.alloc(SEGMENTS * SEGMENT_BYTES)),
+            ),
+          ),
+        { size: SEGMENT_BYTES, type: GSO.udp, head: 42 },
+      ],
+    ];
+  it.each(large)('gso - one large packet of %s counts as what it is on the wire', async (_, frame, gso) => {
+    const attack = frame(FORGED);
+    node.forgetLanded();
+    await node.send(attack, 1, gso);
+    await node.fence();
+    expect(node.landed(attack), 'control: it arrives in one piece').toBe(1);
+
+    await using guarded = await node.guard(node.pods.attacker);
+    node.forgetLanded();
+    await node.send(attack, 2, gso);
+    await node.send(frame(ATTACKER.ipv4), 1, gso);
+    await node.fence();
+    expect(node.landed(attack)).toBe(0);
+    expect(node.landed(frame(ATTACKER.ipv4))).toBe(1);
+    const packets = BigInt(2 * SEGMENTS);
+    expect(await guarded.cells()).toMatchObject([
+      { vector: 'ipv4-source', action: 'drop', packets, skbs: 2n, bytes: BigInt(2 * attack.length) },
+    ]);
+    const [sample] = await guarded.samples();
+    expect(sample).toMatchObject({ gsoSegments: SEGMENTS, lengthBytes: attack.length, sourcePort: 1 });
+  });
+
+  it('flood - every packet is dropped and counted, samples stay within burst and rate', async () => {
+    const FLOOD = 20_000;
+    const BURST = 8;
+    await settings(BURST, 10);
+    await using guarded = await node.guard(node.pods.attacker);
+    const before = await seen(node.pods.attacker.slot);
+    node.forgetLanded();
+    const started = Date.now();
+    await node.send(forged, FLOOD);
+    await node.fence();
+    const seconds = (Date.now() - started) / 1000;
+    expect(await guarded.counts()).toEqual({ 'ipv4-source drop': FLOOD });
+    expect(node.landed(forged)).toBe(0);
+    // The fence is one more.
+    expect(await seen(node.pods.attacker.slot)).toBe(before + BigInt(FLOOD) + 1n);
+    const samples = await guarded.samples();
+    expect(samples.length).toBeGreaterThanOrEqual(1 + BURST);
+    expect(samples.length).toBeLessThanOrEqual(1 + BURST + Math.ceil(10 * seconds) + 1);
+    expect(samples.filter(({ first }) => first)).toHaveLength(1);
+    expect(samples[0]!.first).toBe(true);
+  });
+
+  it('flood - it takes nothing from the first sample of another vector or another pod', async () => {
+    await settings(1, 0);
+    await using attacker = await node.guard(node.pods.attacker);
+    await using receiver = await node.guard(node.pods.receiver, {
+      quarantineUntilNs: 2n ** 63n,
+      modes: allModes('audit'),
+    });
+    await node.send(forged, 5_000);
+    await node.send(forged6);
+    await node.send(datagram(ATTACKER.ipv4));
+    await attacker.counted({ 'ipv4-source drop': 5_000, 'ipv6-source drop': 1 });
+    await receiver.counted({ 'quarantine-egress audit': 1 });
+    const samples = await node.agent.call<{ ifindex: number; vector: string; first: boolean }[]>('own.drain');
+    const of = (ifindex: number) => samples.filter((sample) => sample.ifindex === ifindex);
+    expect(of(node.pods.attacker.ifindex).map(({ vector, first }) => [vector, first])).toEqual([
+      ['ipv4-source', true],
+      ['ipv4-source', false],
+      ['ipv6-source', true],
+    ]);
+    expect(of(node.pods.receiver.ifindex)).toMatchObject([{ vector: 'quarantine-egress', first: true }]);
+  });
+
+  it('samples - tokens come back with time', async () => {
+    await settings(2, 50);
+    await using guarded = await node.guard(node.pods.attacker);
+    await node.send(forged, 100);
+    await guarded.counted({ 'ipv4-source drop': 100 });
+    const burst = (await guarded.samples()).length;
+    expect(burst).toBeGreaterThanOrEqual(3);
+    let sent = 100;
+    await waitFor(
+      'further samples',
+      async () => {
+        await node.send(forged);
+        sent++;
+        return (await guarded.samples()).length;
+      },
+      (count) => count > 0,
+    );
+    await guarded.counted({ 'ipv4-source drop': sent });
+  });
+
+  it('samples - a new generation of an interface begins with a first again', async () => {
+    await settings(0, 0);
+    for (const _ of [1, 2]) {
+      await using guarded = await node.guard(node.pods.attacker);
+      await node.send(forged, 10);
+      await guarded.counted({ 'ipv4-source drop': 10 });
+      expect(await guarded.samples()).toMatchObject([{ first: true }]);
+    }
+  });
+
+  it('ring full - packets are dropped and counted all the same, the loss is counted, a first is tried again', async () => {
+    await using small = await TestNode.start();
+    await small.open({ ringSizeBytes: 4096 });
+    await small.agent.call('object.maps.setSettings', { sampleBurst: 1000, samplesPerSecond: 0, unknownMode: 'audit' });
+    await using guarded = await small.guard(small.pods.attacker);
+    const losses = async () =>
+      Number((await small.agent.call<Record<string, bigint>>('object.maps.losses'))['ring-full']);
+    await small.send(forged, 500);
+    await small.send(forged6, 5);
+    await guarded.counted({ 'ipv4-source drop': 500, 'ipv6-source drop': 5 });
+    // 4096 bytes hold 22 records of 176 and an 8-byte header.
+    const room = Math.floor(4096 / 184);
+    expect(await losses()).toBe(505 - room);
+    expect(await guarded.samples()).toHaveLength(room);
+    await small.send(forged6);
+    await guarded.counted({ 'ipv4-source drop': 500, 'ipv6-source drop': 6 });
+    expect(await guarded.samples()).toMatchObject([{ vector: 'ipv6-source', first: true }]);
+  });
+
+  it('seen - counts every skb that entered, passed or dropped', async () => {
+    await using _guarded = await node.guard(node.pods.attacker);
+    const before = await seen(node.pods.attacker.slot);
+    await node.send(forged, 3);
+    await node.send(datagram(ATTACKER.ipv4), 4);
+    await node.fence();
+    expect(await seen(node.pods.attacker.slot)).toBe(before + 8n);
+    const link = await node.agent.call<{ rxPackets: number }>('bpf.getLink', node.pods.attacker.ifindex);
+    expect(link.rxPackets).toBeGreaterThanOrEqual(8);
+  });
+
+  it('seen - with rx_packets it gives exactly what passed before the guard', async () => {
+    const rx = async () =>
+      (await node.agent.call<{ rxPackets: number }>('bpf.getLink', node.pods.attacker.ifindex)).rxPackets;
+    const rxBefore = await rx();
+    const seenBefore = await seen(node.pods.attacker.slot);
+    await node.send(datagram(ATTACKER.ipv4), 7);
+    await node.fence();
+    await using _guarded = await node.guard(node.pods.attacker);
+    await node.send(forged, 5);
+    await node.fence();
+    const unguarded = BigInt((await rx()) - rxBefore) - ((await seen(node.pods.attacker.slot)) - seenBefore);
+    expect(unguarded).toBe(8n);
+  });
+
+  it('lengths - a forged frame of every length that can be sent is dropped or refused by the sender', async () => {
+    await settings(8, 10);
+    const whole = datagram(FORGED, Buffer.alloc(1472));
+    const own = datagram(ATTACKER.ipv4, Buffer.alloc(1472));
+    await using guarded = await node.guard(node.pods.attacker);
+    let sent = 0;
+    for (let length = 0; length <= 1514; length++) {
+      const frame = whole.subarray(0, length);
+      if (length < 14) {
+        // The kernel takes no packet without an Ethernet header from a packet socket.
+        await expect(node.send(frame)).rejects.toThrow(/error 22/);
+        continue;
+      }
+      await node.send(frame);
+      sent++;
+    }
+    node.forgetLanded();
+    await node.send(own);
+    await node.fence();
+    expect(node.landed(own)).toBe(1);
+    const counts = await guarded.counts();
+    // Under 34 bytes there is no IPv4 header, up to the full length the total length goes beyond the frame.
+    expect(counts).toEqual({ 'malformed drop': sent - 1, 'ipv4-source drop': 1 });
+  });
+});
