@@ -67,6 +67,8 @@ describe('identity - binding', () => {
     ['renamed', { name: 'veth2' }, ['name veth1 -> veth2']],
     ['host MAC changed', { mac: '16:00:00:00:00:ff' }, ['host MAC 16:00:00:00:00:02 -> 16:00:00:00:00:ff']],
     ['peer moved to another namespace', { linkNetnsid: 5 }, ['peer namespace id 3 -> 5']],
+    ['peer moved to this namespace', { linkNetnsid: null }, ['peer namespace id 3 -> none']],
+    ['peer gone, the pair is being torn down', { linkNetnsid: null, peerIfindex: null }, []],
   ])('moved - %s', (_name, change, expected) => {
     expect(movedFrom(binding, { ...link, ...change })).toEqual(expected);
   });

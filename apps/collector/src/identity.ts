@@ -58,7 +58,9 @@ export function movedFrom(binding: Binding, link: LinkFacts): string[] {
   const changes: string[] = [];
   if (binding.link.name !== link.name) changes.push(`name ${binding.link.name} -> ${link.name}`);
   if (binding.link.mac !== link.mac) changes.push(`host MAC ${binding.link.mac} -> ${link.mac}`);
-  if (binding.link.linkNetnsid !== null && binding.link.linkNetnsid !== link.linkNetnsid) {
+  // While a pair is being torn down the kernel tells of a link whose other end is gone: that is an end, not a move.
+  const peerGone = link.linkNetnsid === null && (link.peerIfindex ?? 0) === 0;
+  if (binding.link.linkNetnsid !== null && binding.link.linkNetnsid !== link.linkNetnsid && !peerGone) {
     changes.push(`peer namespace id ${binding.link.linkNetnsid} -> ${link.linkNetnsid ?? 'none'}`);
   }
   return changes;

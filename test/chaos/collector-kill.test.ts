@@ -1,0 +1,60 @@
+// A collector that is killed at any moment of a flood: packets are dropped all the while, and in the end the count on the bus is the
+// number of packets sent. The moments are random; the seed is in the failure and can be given by BAILIFF_SEED.
+import { waitFor } from '@bailiff/service/testing';
+import { expect, it } from 'vitest';
+import { udpFrame } from '../cluster/collector/frames.ts';
+import { TestNode } from '../cluster/collector/test-node.ts';
+
+const KILLS = 200;
+/** A start takes some 700 ms on two cores: kills fall before, during and after it. */
+const LONGEST_LIFE_MS = 1_000;
+const RATE_PER_SECOND = 2_000;
+
+/** mulberry32: a small generator whose seed reproduces a run. */
+function random(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+it(`collector - killed ${KILLS} times in a flood, the counts on the bus equal the packets sent`, {
+  timeout: 600_000,
+}, async () => {
+  const seed = Number(process.env['BAILIFF_SEED'] ?? Date.now() % 1_000_000);
+  const next = random(seed);
+  await using node = await TestNode.start();
+  const pod = await node.addPod();
+  await node.startCollector({ until: 'guarding' });
+  await node.waitForState(pod, 'provisional');
+  const flood = await node.startSending(
+    pod,
+    [udpFrame({ sourceMac: pod.mac, source: '10.244.0.66', destination: '10.244.0.1' })],
+    10_000_000,
+    RATE_PER_SECOND,
+  );
+  let published = 0;
+  for (let kill = 0; kill < KILLS; kill += 1) {
+    const framesBefore = node.ledger.frames.length;
+    const child = node.spawnCollector();
+    await new Promise((resolve) => setTimeout(resolve, next() * LONGEST_LIFE_MS));
+    await node.killCollector('SIGKILL', child);
+    if (node.ledger.frames.length > framesBefore) published += 1;
+  }
+  await flood.stop();
+  const sent = await flood.sent;
+  await node.startCollector();
+  await waitFor(() => node.ledger.packets({ podUid: pod.uid }) >= sent, {
+    what: `${sent} packets on the bus (seed ${seed})`,
+    timeoutMs: 30_000,
+    state: () => [...node.ledger.epochs].map(([epoch, v]) => [epoch, v.cumulativePackets]),
+  });
+  expect({ seed, counted: node.ledger.packets({ podUid: pod.uid, action: 'drop' }) }).toEqual({ seed, counted: sent });
+  const [row] = (await node.offlineStatus()).interfaces;
+  expect(row).toMatchObject({ droppedPackets: sent, place: 'head' });
+  // The test means something only if collectors did speak before they were killed.
+  expect(published).toBeGreaterThan(KILLS / 20);
+});

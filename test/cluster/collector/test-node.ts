@@ -1,0 +1,353 @@
+/**
+ * One node for the collector's own tests: a network namespace with pods behind veths, a real nats-server reached through a relay, a
+ * bpffs, a CNI cache, and the collector as its own process from its bundle. Pods have no bridge behind them: what is judged is what
+ * arrives at the host side.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { type Bus, ensureTopology, openBucket } from '@bailiff/bus';
+import { startNats, type TestNats, testUsers } from '@bailiff/bus/testing';
+import type { NodeSnapshot, NodeStatus } from '@bailiff/schemas';
+import { waitFor } from '@bailiff/service/testing';
+import { writeCacheRecord } from '../../lab/src/cni/cache.ts';
+import { netnsPath } from '../../lab/src/names.ts';
+import { CHECKOUT, ensureLabtool, labtoolArgs } from '../../lab/src/native-tool.ts';
+import { createNetns, deleteNetns } from '../../lab/src/net/netns.ts';
+import { NODE_NATS_URL, type Relay, startRelay } from '../../lab/src/net/relay.ts';
+import { exec } from '../../lab/src/process/exec.ts';
+import { startLines, stopLines } from '../../lab/src/process/lines.ts';
+import { Ledger } from './ledger.ts';
+
+export const NODE = 'node-a';
+/** MAC of every host side, so that frames to it are for the node. */
+export const GATEWAY_MAC = '02:00:00:00:00:01';
+const COLLECTOR = path.join(CHECKOUT, 'apps/collector/dist/main.mjs');
+
+export interface TestPod {
+  index: number;
+  uid: string;
+  namespace: string;
+  name: string;
+  netns: string;
+  hostInterface: string;
+  mac: string;
+  ipv4: string;
+  ipv6: string;
+}
+
+let made = 0;
+
+export class TestNode implements AsyncDisposable {
+  readonly netns: string;
+  readonly dir: string;
+  readonly nats: TestNats;
+  readonly admin: Bus;
+  readonly relay: Relay;
+  readonly ledger: Ledger;
+  readonly pods: TestPod[] = [];
+  readonly #labtool: string;
+  #collector: ChildProcess | null = null;
+  log = '';
+  metricsAddress = '';
+
+  private constructor(parts: {
+    netns: string;
+    dir: string;
+    nats: TestNats;
+    admin: Bus;
+    relay: Relay;
+    labtool: string;
+  }) {
+    this.netns = parts.netns;
+    this.dir = parts.dir;
+    this.nats = parts.nats;
+    this.admin = parts.admin;
+    this.relay = parts.relay;
+    this.#labtool = parts.labtool;
+    this.ledger = new Ledger(parts.admin);
+  }
+
+  static async start(): Promise<TestNode> {
+    const netns = `bct-${process.pid}-${made++}`;
+    const dir = mkdtempSync(path.join(tmpdir(), 'bailiff-collector-'));
+    for (const name of ['bpf', 'cni', 'state']) mkdirSync(path.join(dir, name));
+    const labtool = await ensureLabtool();
+    await createNetns(netns, true);
+    await exec('mount', ['-t', 'bpf', 'bpf', path.join(dir, 'bpf')]);
+    const nats = await startNats({ users: testUsers([NODE]) });
+    const admin = await nats.connect('admin');
+    await ensureTopology(admin);
+    writeFileSync(path.join(dir, 'password'), `password-of-collector-${NODE}`, { mode: 0o600 });
+    const relay = await startRelay(labtool, netns, nats.port);
+    return new TestNode({ netns, dir, nats, admin, relay, labtool });
+  }
+
+  get pinDir(): string {
+    return path.join(this.dir, 'bpf', 'bailiff');
+  }
+  get stateDir(): string {
+    return path.join(this.dir, 'state');
+  }
+  get cniDir(): string {
+    return path.join(this.dir, 'cni');
+  }
+
+  /** Arguments that place a collector on this node. */
+  collectorArgs(more: readonly string[] = []): string[] {
+    const { dir } = this;
+    return [
+      ...['--node-name', NODE, '--nats-url', NODE_NATS_URL, '--nats-user', `collector-${NODE}`],
+      ...['--nats-password-file', path.join(dir, 'password'), '--bpf-dir', this.pinDir, '--state-dir', this.stateDir],
+      ...['--cni-results-dir', this.cniDir, '--cgroup-root', '', '--metrics-address', '127.0.0.1:0', ...more],
+    ];
+  }
+
+  /** Starts the collector and does not wait for anything. */
+  spawnCollector(args: readonly string[] = []): ChildProcess {
+    const command = ['run', '--', process.execPath, COLLECTOR, ...this.collectorArgs(args)];
+    const child = spawn(this.#labtool, labtoolArgs({ netns: this.netns }, command), {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    this.#collector = child;
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on('data', (chunk: Buffer) => {
+        this.log = (this.log + chunk.toString()).slice(-200_000);
+      });
+    }
+    return child;
+  }
+
+  /** Starts the collector; resolves when it guards, or with `ready` when it has the bus too. */
+  async startCollector(options: { until?: 'guarding' | 'ready'; args?: string[] } = {}): Promise<ChildProcess> {
+    const until = options.until ?? 'ready';
+    const child = this.spawnCollector(options.args);
+    let own = '';
+    child.stdout?.on('data', (chunk: Buffer) => {
+      own += chunk.toString();
+    });
+    await waitFor(
+      () => {
+        if (child.exitCode !== null) throw new Error(`collector ended with ${child.exitCode}`);
+        return own.includes(`"msg":"${until}"`);
+      },
+      { what: `collector to say ${until}`, timeoutMs: 20_000, state: () => this.log.slice(-4000) },
+    );
+    return child;
+  }
+
+  /** Runs a collector command on the node to its end. */
+  async command(args: readonly string[]): Promise<string> {
+    return exec(this.#labtool, labtoolArgs({ netns: this.netns }, ['run', '--', process.execPath, COLLECTOR, ...args]));
+  }
+
+  async killCollector(signal: NodeJS.Signals = 'SIGKILL', child = this.#collector): Promise<number | null> {
+    if (!child) return null;
+    if (child === this.#collector) this.#collector = null;
+    if (child.exitCode === null && child.signalCode === null) {
+      const ended = once(child, 'exit');
+      child.kill(signal);
+      await ended;
+    }
+    return child.exitCode;
+  }
+
+  /** Makes a pod's namespace and interface. The CNI record is written after the link is there, as a runtime does; `cni: false` leaves it out. */
+  async addPod(options: { cni?: boolean; name?: string } = {}): Promise<TestPod> {
+    const index = this.pods.length + 1;
+    const hex = index.toString(16).padStart(2, '0');
+    const pod: TestPod = {
+      index,
+      uid: `00000000-0000-4000-8000-0000000000${hex}`,
+      namespace: 'shop',
+      name: options.name ?? `web-${index}`,
+      netns: `${this.netns}-p${index}`,
+      hostInterface: `veth${index}`,
+      mac: `0a:58:0a:f4:00:${hex}`,
+      ipv4: `10.244.0.${index + 1}`,
+      ipv6: `fd00:10:244::${(index + 1).toString(16)}`,
+    };
+    this.pods.push(pod);
+    await createNetns(pod.netns);
+    await exec('ip', [
+      '-n',
+      this.netns,
+      'link',
+      'add',
+      pod.hostInterface,
+      'address',
+      GATEWAY_MAC,
+      'type',
+      'veth',
+      'peer',
+      'name',
+      'eth0',
+      'netns',
+      pod.netns,
+      'address',
+      pod.mac,
+    ]);
+    const inside = [`addr add ${pod.ipv4}/24 dev eth0`, `addr add ${pod.ipv6}/64 dev eth0 nodad`, 'link set eth0 up'];
+    await exec('ip', ['-n', pod.netns, '-batch', '-'], { input: `${inside.join('\n')}\n` });
+    await exec('ip', ['-n', this.netns, 'link', 'set', pod.hostInterface, 'up']);
+    if (options.cni ?? true) await this.writeCni(pod);
+    return pod;
+  }
+
+  async writeCni(pod: TestPod): Promise<void> {
+    await writeCacheRecord(
+      this.cniDir,
+      {
+        conf: { cniVersion: '1.0.0', name: 'pods', plugins: [] },
+        ifName: 'eth0',
+        containerId: `c${pod.index}`,
+        podUid: pod.uid,
+        podNamespace: pod.namespace,
+        podName: pod.name,
+        podAnnotations: {},
+        cgroupParent: `/kubepods/burstable/pod${pod.uid}`,
+      },
+      {
+        cniVersion: '1.0.0',
+        interfaces: [
+          { name: pod.hostInterface, mac: GATEWAY_MAC },
+          { name: 'eth0', mac: pod.mac, sandbox: netnsPath(pod.netns) },
+        ],
+        ips: [
+          { address: `${pod.ipv4}/24`, interface: 1 },
+          { address: `${pod.ipv6}/64`, interface: 1 },
+        ],
+      },
+    );
+  }
+
+  async removePod(pod: TestPod): Promise<void> {
+    await exec('ip', ['-n', this.netns, 'link', 'del', pod.hostInterface]);
+    await deleteNetns(pod.netns);
+  }
+
+  /** Puts the node's snapshot on the bus, as ipam-sync does. */
+  async putPods(revision: number, change: (pods: NodeSnapshot['pods']) => void = () => {}): Promise<void> {
+    const pods: NodeSnapshot['pods'] = this.pods.map((pod) => ({
+      uid: pod.uid,
+      namespace: pod.namespace,
+      name: pod.name,
+      labels: { app: 'web' },
+      serviceAccount: 'web',
+      owners: [{ kind: 'Deployment', name: 'web', uid: 'd-1' }],
+      interfaces: [{ name: 'eth0', addresses: [pod.ipv4, pod.ipv6], mac: null }],
+      hostNetwork: false,
+      containers: [],
+      allowedPrefixes: [],
+      probePorts: [],
+      revision: 1,
+      createdAt: '2026-01-01T00:00:00Z',
+    }));
+    change(pods);
+    await openBucket(this.admin, 'bailiff_pods').put(NODE, JSON.stringify({ nodeName: NODE, revision, pods }));
+  }
+
+  /** Sends frames from a pod; resolves with how many the kernel took. */
+  async send(pod: TestPod, frames: readonly Buffer[], count = frames.length, ratePerSecond = 0): Promise<number> {
+    const sender = await this.startSending(pod, frames, count, ratePerSecond);
+    return sender.sent;
+  }
+
+  async startSending(pod: TestPod, frames: readonly Buffer[], count: number, ratePerSecond = 0) {
+    let sent = -1;
+    const lines = await startLines(
+      this.#labtool,
+      labtoolArgs({ netns: pod.netns }, ['send', 'eth0', String(ratePerSecond), String(count)]),
+      {
+        onLine: (line) => {
+          const told = JSON.parse(line) as { sent?: number };
+          if (typeof told.sent === 'number') sent = told.sent;
+        },
+      },
+    );
+    lines.closeInput(
+      Buffer.concat(
+        frames.flatMap((frame) => {
+          const head = Buffer.alloc(2);
+          head.writeUInt16BE(frame.length);
+          return [head, frame];
+        }),
+      ),
+    );
+    return {
+      hasEnded: lines.hasEnded,
+      /** Ends it before its count is reached; `sent` still tells what went out. */
+      stop: () => stopLines(lines, 'SIGTERM', 5_000),
+      sent: lines.ended.then((status) => {
+        if (status !== 0) throw new Error(`send ended with ${status}: ${lines.stderrTail()}`);
+        return sent;
+      }),
+    };
+  }
+
+  /** What `collector status` says, read from the pins alone. */
+  async offlineStatus(): Promise<{
+    interfaces: {
+      interfaceName: string;
+      pod: string;
+      state: string;
+      place: string;
+      droppedPackets: number;
+      auditedPackets: number;
+    }[];
+  }> {
+    return JSON.parse(await this.command(['status', '--json', '--bpf-dir', this.pinDir, '--state-dir', this.stateDir]));
+  }
+
+  /** IPv4 packets that reached the node's own stack: what the programs let pass. */
+  async ipReceived(): Promise<number> {
+    const snmp = await exec('nsenter', [`--net=${netnsPath(this.netns)}`, 'cat', '/proc/net/snmp']);
+    const [names, values] = snmp.split('\n').filter((line) => line.startsWith('Ip:'));
+    const at = names?.split(' ').indexOf('InReceives') ?? -1;
+    return Number(values?.split(' ')[at]);
+  }
+
+  /** Newest status on the bus. */
+  async nodeStatus(): Promise<NodeStatus | null> {
+    const entry = await openBucket(this.admin, 'bailiff_nodes').get(NODE);
+    return entry && (JSON.parse(entry.value.toString('utf8')) as NodeStatus);
+  }
+
+  /** Waits until the offline status shows a state for a pod's interface. */
+  async waitForState(pod: TestPod, state: string): Promise<void> {
+    let last: unknown;
+    await waitFor(
+      async () => {
+        const status = await this.offlineStatus();
+        last = status.interfaces;
+        return status.interfaces.some(
+          (i) => i.interfaceName === pod.hostInterface && i.state === state && i.place === 'head',
+        );
+      },
+      {
+        what: `${pod.hostInterface} to be ${state}`,
+        state: () => ({ last, log: this.log.slice(-2000) }),
+        intervalMs: 50,
+      },
+    );
+  }
+
+  /** Resident memory of the collector in MiB. */
+  collectorRssMiB(): number {
+    const status = readFileSync(`/proc/${this.#collector?.pid}/status`, 'utf8');
+    return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) / 1024;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.killCollector('SIGKILL');
+    await this.ledger.close();
+    await this.relay.close();
+    await this.nats.stop();
+    for (const pod of this.pods) await deleteNetns(pod.netns);
+    await deleteNetns(this.netns);
+    await exec('umount', [path.join(this.dir, 'bpf')]);
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+}
