@@ -1,8 +1,15 @@
 // Vitest reporter: prints every skip with its reason, and `N passed, N failed, N skipped` as the very last line. In CI a skip
 // fails the run unless its reason begins with `optional:` — a tier that should have run and did not is not a pass.
-import type { Reporter, TestModule } from 'vitest/node';
+import type { Reporter, TestModule, Vitest } from 'vitest/node';
 
 export default class ClosingReporter implements Reporter {
+  #filtered = false;
+
+  onInit(vitest: Vitest): void {
+    // With a name filter the tests left out are skipped by the caller's own wish.
+    this.#filtered = vitest.config.testNamePattern !== undefined;
+  }
+
   onTestRunEnd(modules: readonly TestModule[]): void {
     let passed = 0;
     let failed = 0;
@@ -23,6 +30,7 @@ export default class ClosingReporter implements Reporter {
       // A file that could not even be collected has no failed test to count.
       if (module.errors().length > 0 || (tests === 0 && module.state() === 'failed')) failed += 1;
     }
+    if (this.#filtered) skipped.length = 0;
     const unexplained = skipped.filter((s) => s.reason === '');
     const required = skipped.filter((s) => !s.reason.startsWith('optional:'));
     for (const s of skipped) console.log(`skipped: ${s.name}: ${s.reason || 'NO REASON GIVEN'}`);

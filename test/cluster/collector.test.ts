@@ -89,6 +89,18 @@ describe('collector', () => {
     expect(node.ledger.packets({ podUid: pod.uid })).toBe(50);
   });
 
+  it('without a CNI record the pod is found by the namespace of its oldest process, and its addresses read there', async () => {
+    const pod = await node.addPod({ cni: false });
+    await using cgroup = await node.runInPod(pod);
+    await node.startCollector({ args: ['--cgroup-root', cgroup.root] });
+    await node.waitForState(pod, 'provisional');
+    await node.send(pod, [spoofed(pod), own(pod)], 20);
+    await counted({ podUid: pod.uid, vector: 'ipv4-source', action: 'drop' }, 10);
+    await node.putPods(1);
+    await node.waitForState(pod, 'programmed');
+    expect(node.ledger.violations('identity-mismatch')).toEqual([]);
+  });
+
   it('the bus contradicts the node: its addresses win, and the mismatch is a violation', async () => {
     const pod = await node.addPod();
     await node.startCollector();

@@ -5,13 +5,14 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type Bus, ensureTopology, openBucket } from '@bailiff/bus';
 import { startNats, type TestNats, testUsers } from '@bailiff/bus/testing';
 import type { NodeSnapshot, NodeStatus } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
+import { cgroup2Mount } from '../../lab/src/cgroup.ts';
 import { writeCacheRecord } from '../../lab/src/cni/cache.ts';
 import { netnsPath } from '../../lab/src/names.ts';
 import { CHECKOUT, ensureLabtool, labtoolArgs } from '../../lab/src/native-tool.ts';
@@ -101,7 +102,15 @@ export class TestNode implements AsyncDisposable {
     return [
       ...['--node-name', NODE, '--nats-url', NODE_NATS_URL, '--nats-user', `collector-${NODE}`],
       ...['--nats-password-file', path.join(dir, 'password'), '--bpf-dir', this.pinDir, '--state-dir', this.stateDir],
-      ...['--cni-results-dir', this.cniDir, '--cgroup-root', '', '--metrics-address', '127.0.0.1:0', ...more],
+      ...[
+        '--cni-results-dir',
+        this.cniDir,
+        '--cgroup-root',
+        '/nonexistent',
+        '--metrics-address',
+        '127.0.0.1:0',
+        ...more,
+      ],
     ];
   }
 
@@ -226,6 +235,25 @@ export class TestNode implements AsyncDisposable {
   async removePod(pod: TestPod): Promise<void> {
     await exec('ip', ['-n', this.netns, 'link', 'del', pod.hostInterface]);
     await deleteNetns(pod.netns);
+  }
+
+  /** A process of the pod, in its namespace and in a cgroup named as the kubelet names it. */
+  async runInPod(pod: TestPod): Promise<AsyncDisposable & { root: string }> {
+    const root = path.join(cgroup2Mount(), this.netns);
+    const cgroup = path.join(root, 'kubepods', 'burstable', `pod${pod.uid}`, `c${pod.index}`);
+    mkdirSync(cgroup, { recursive: true });
+    const lines = await startLines(
+      this.#labtool,
+      labtoolArgs({ netns: pod.netns, cgroup }, ['run', '--', 'sleep', '600']),
+    );
+    await waitFor(() => readFileSync(path.join(cgroup, 'cgroup.procs'), 'utf8').includes(String(lines.pid)));
+    return {
+      root,
+      async [Symbol.asyncDispose]() {
+        await stopLines(lines, 'SIGKILL', 1_000);
+        for (let dir = cgroup; dir.length >= root.length; dir = path.dirname(dir)) rmdirSync(dir);
+      },
+    };
   }
 
   /** Puts the node's snapshot on the bus, as ipam-sync does. */
