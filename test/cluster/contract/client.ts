@@ -31,6 +31,8 @@ export interface CallOptions {
   type?: string;
   accept?: string;
   token?: string | null;
+  /** Closes the connection. */
+  signal?: AbortSignal;
 }
 
 export interface WatchEvent {
@@ -116,10 +118,14 @@ export class ApiClient {
     }
     return new Promise((resolve, reject) => {
       const trust = ca === undefined ? { rejectUnauthorized: false } : { ca };
-      const req = request(`${url}${path}`, { method, headers, ...trust, cert, key, agent: false }, (response) => {
-        req.setTimeout(0);
-        resolve(response);
-      });
+      const req = request(
+        `${url}${path}`,
+        { method, headers, ...trust, cert, key, agent: false, signal: options.signal },
+        (response) => {
+          req.setTimeout(0);
+          resolve(response);
+        },
+      );
       req.setTimeout(callTimeoutMs, () =>
         req.destroy(new Error(`${method} ${path}: no answer in ${callTimeoutMs} ms`)),
       );

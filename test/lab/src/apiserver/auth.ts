@@ -42,8 +42,12 @@ export function ruleCovers(rule: AccessRule, asked: Asked): boolean {
   );
 }
 
+/** Questions about oneself, which everybody may ask. */
+const selfReviews = new Set(['selfsubjectreviews', 'selfsubjectaccessreviews']);
+
 /** True when the user may do this. */
 export function mayDo(user: TokenUser, asked: Asked): boolean {
+  if (selfReviews.has(asked.resource)) return true;
   if (user.deny?.some((rule) => ruleCovers(rule, asked))) return false;
   return user.allow === undefined || user.allow.some((rule) => ruleCovers(rule, asked));
 }

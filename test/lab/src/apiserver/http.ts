@@ -194,7 +194,8 @@ function epochMs(): number {
 
 /** Does what a fault says. A request whose client has gone while it was held takes no effect. */
 async function spoil(exchange: Exchange, fault: ArmedFault): Promise<void> {
-  await fault.wait();
+  const gone = new Promise<void>((resolve) => exchange.res.once('close', () => resolve()));
+  await Promise.race([fault.wait(), gone]);
   if (fault.spec.drop || exchange.res.destroyed || exchange.req.socket.destroyed) throw new Dropped();
   const error = fault.error();
   if (error !== undefined) throw error;
