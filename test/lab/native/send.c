@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * send IFNAME RATE COUNT: frames come prepared on stdin (16-bit big-endian length, then the bytes) and leave in turn, COUNT
- * in all, RATE a second (0 = as fast as the machine sends). "sent" is what the kernel took, which on a veth is what
- * the other end was given.
+ * in all or until SIGTERM, RATE a second (0 = as fast as the machine sends). "sent" is what the kernel took, which on a veth is what
+ * the other end was given. SIGTERM ends it early with the exact count.
  */
 #define _GNU_SOURCE
 #include "labtool.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -18,6 +19,14 @@
 /* A progress line at most this often, and this many retries of a full queue before the frame counts as refused. */
 #define REPORT_EVERY_NS 200000000LL
 #define MAX_RETRIES 1000
+
+static volatile sig_atomic_t stopping;
+
+static void on_term(int signal)
+{
+	(void)signal;
+	stopping = 1;
+}
 
 struct frame {
 	uint16_t length;
@@ -60,6 +69,7 @@ static int send_frame(int fd, const struct frame *frame)
 int cmd_send(int argc, char **argv)
 {
 	struct frame *frames = calloc(MAX_FRAMES, sizeof(*frames));
+	struct sigaction action = { .sa_handler = on_term };
 	long rate, count, sent = 0, refused = 0;
 	int64_t begun_ns, reported_ns;
 	int fd, held;
@@ -74,9 +84,10 @@ int cmd_send(int argc, char **argv)
 	if (held == 0)
 		usage("send IFNAME RATE COUNT <frames");
 	fd = open_packet_socket(argv[1], 0);
+	sigaction(SIGTERM, &action, NULL);
 	begun_ns = reported_ns = monotonic_ns();
 	printf("{\"event\":\"first\",\"atMicros\":%lld}\n", (long long)now_micros());
-	for (long turn = 0; turn < count; turn++) {
+	for (long turn = 0; turn < count && !stopping; turn++) {
 		int64_t now_ns;
 
 		if (rate > 0)

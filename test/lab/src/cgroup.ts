@@ -7,7 +7,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { LabError } from './errors.ts';
-import { until } from './until.ts';
+import { type Probe, until } from './until.ts';
 
 /** Bound of the wait for killed processes to be gone; SIGKILL takes milliseconds unless a process is stuck in the kernel. */
 const KILL_TIMEOUT_MS = 10_000;
@@ -36,6 +36,27 @@ export async function createCgroup(dir: string): Promise<void> {
 export async function cgroupPids(dir: string): Promise<number[]> {
   const text = await readFile(path.join(dir, 'cgroup.procs'), 'utf8').catch(() => '');
   return text.split('\n').filter(Boolean).map(Number);
+}
+
+/** Sends SIGTERM to every process of a cgroup and waits until it is empty or the time is up. @returns whether it is empty */
+export async function terminateCgroup(dir: string, graceMs: number): Promise<boolean> {
+  for (const pid of await cgroupPids(dir)) {
+    try {
+      process.kill(pid, 'SIGTERM');
+    } catch (error) {
+      // It ended by itself between the list and the signal.
+      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+    }
+  }
+  const probe = async (): Promise<Probe<true>> => {
+    const pids = await cgroupPids(dir);
+    return pids.length === 0 ? { value: true } : { seen: pids.join(' ') };
+  };
+  const empty = until(`${dir} to be empty`, probe, { timeoutMs: graceMs, everyMs: 10 });
+  return empty.then(
+    () => true,
+    () => false,
+  );
 }
 
 /** Kills everything at and below the cgroup and waits until it is empty. Nothing happens when it does not exist. */

@@ -4,7 +4,7 @@
  * again and fails if something is left.
  */
 import { existsSync } from 'node:fs';
-import { readFile, rm } from 'node:fs/promises';
+import { readFile, rm, rmdir } from 'node:fs/promises';
 import path from 'node:path';
 import { cgroup2Mount, killCgroup, removeCgroup } from './cgroup.ts';
 import { LabError } from './errors.ts';
@@ -43,6 +43,10 @@ export async function removeEverything(id: string, labsDir = LABS_DIR): Promise<
   for (const netns of await listNetns(netnsPrefix(id))) await deleteNetns(netns);
   await removeCgroup(cgroup);
   await rm(dir, { recursive: true, force: true });
+  // The directory of all labs goes with the last one.
+  await rmdir(labsDir).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOTEMPTY' && error.code !== 'ENOENT') throw error;
+  });
   const left = await leftovers(id, labsDir);
   if (left.length > 0) throw new LabError('LAB_LEFTOVER', `lab ${id} is down, but this is left: ${left.join(', ')}`);
 }

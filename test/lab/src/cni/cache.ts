@@ -76,15 +76,31 @@ export async function removeCacheRecord(dir: string, attachment: Attachment): Pr
   await rm(path.join(dir, cacheFileName(attachment)), { force: true });
 }
 
+export interface PodSide {
+  mac: string;
+  addresses: string[];
+  hostInterface: string;
+  /** Of whom the pod sends to for other networks: the bridge, or with ptp the host side of its veth. */
+  gatewayMac: string;
+  /** In the order of `addresses`. */
+  gateways: string[];
+}
+
 /** What the rest of the lab asks of a result. @throws Error when the plugin's answer holds no pod interface */
-export function podSide(result: CniResult): { mac: string; addresses: string[]; hostInterface: string } {
+export function podSide(result: CniResult): PodSide {
   const index = result.interfaces.findIndex((entry) => entry.sandbox);
   const inside = result.interfaces[index];
-  // The bridge plugin lists the bridge first and the veth second, ptp the veth alone: the last one outside is the veth.
-  const outside = result.interfaces.filter((entry) => !entry.sandbox).at(-1);
-  if (!inside || !outside) throw new Error(`no pod interface in ${JSON.stringify(result)}`);
-  const addresses = result.ips
-    .filter((ip) => ip.interface === undefined || ip.interface === index)
-    .map((ip) => ip.address.replace(/\/\d+$/, ''));
-  return { mac: inside.mac, addresses, hostInterface: outside.name };
+  // The bridge plugin lists the bridge first and the veth second, ptp the veth alone.
+  const outside = result.interfaces.filter((entry) => !entry.sandbox);
+  const [first] = outside;
+  const last = outside.at(-1);
+  if (!inside || !first || !last) throw new Error(`no pod interface in ${JSON.stringify(result)}`);
+  const own = result.ips.filter((ip) => ip.interface === undefined || ip.interface === index);
+  return {
+    mac: inside.mac,
+    addresses: own.map((ip) => ip.address.replace(/\/\d+$/, '')),
+    hostInterface: last.name,
+    gatewayMac: first.mac,
+    gateways: own.map((ip) => ip.gateway ?? ''),
+  };
 }

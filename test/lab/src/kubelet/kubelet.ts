@@ -27,6 +27,8 @@ export interface KubeletOptions {
   onProblem: (text: string) => void;
   /** After any change of what the API server says about a pod; the replica controller hangs here. */
   onPods?: (pods: readonly LabPod[]) => void;
+  /** When nothing of a stopping pod runs any more and its interface still exists: the moment for a last look. */
+  beforeTeardown?: (pod: LocalPod) => Promise<void>;
 }
 export interface LocalPod extends Sandbox {
   nodeName: string;
@@ -58,7 +60,9 @@ export class Kubelet {
       onUpdate: (_, __, uid) => changed(uid),
       onDelete: (_, uid) => changed(uid),
       onSync: () => options.onPods?.(this.#reflector.values()),
-      onError: (error) => options.onProblem(`watching pods: ${error.message}`),
+      onError: (error) => {
+        if (!this.#stop.signal.aborted) options.onProblem(`watching pods: ${error.message}`);
+      },
     });
   }
 
@@ -153,7 +157,8 @@ export class Kubelet {
   }
 
   async #remove(local: LocalPod, graceMs: number): Promise<void> {
-    await stopSandbox(this.#options.nodes.get(local.nodeName) as KubeletNode, local, graceMs);
+    const node = this.#options.nodes.get(local.nodeName) as KubeletNode;
+    await stopSandbox(node, local, graceMs, () => this.#options.beforeTeardown?.(local) ?? Promise.resolve());
     this.#local.delete(local.pod.uid);
   }
 

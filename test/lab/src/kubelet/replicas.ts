@@ -120,7 +120,9 @@ export class Replicas {
       }),
       onUpdate: changed,
       onSync: changed,
-      onError: (error) => options.onProblem(`watching nodes: ${error.message}`),
+      onError: (error) => {
+        if (!this.#stop.signal.aborted) options.onProblem(`watching nodes: ${error.message}`);
+      },
     });
   }
 

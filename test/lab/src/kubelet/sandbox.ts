@@ -5,8 +5,8 @@
  */
 import { randomBytes } from 'node:crypto';
 import path from 'node:path';
-import { createCgroup, killCgroup, removeCgroup } from '../cgroup.ts';
-import { type Attachment, podSide } from '../cni/cache.ts';
+import { createCgroup, killCgroup, removeCgroup, terminateCgroup } from '../cgroup.ts';
+import { type Attachment, type PodSide, podSide } from '../cni/cache.ts';
 import { type CniConfList, loopbackNetwork } from '../cni/conf.ts';
 import { type CniHost, cniAdd, cniDel } from '../cni/plugin.ts';
 import { LabError } from '../errors.ts';
@@ -36,7 +36,7 @@ export interface PodRef {
   annotations: Record<string, string>;
 }
 
-export interface Sandbox {
+export interface Sandbox extends PodSide {
   pod: PodRef;
   sandboxId: string;
   containerId: string;
@@ -45,9 +45,6 @@ export interface Sandbox {
   podCgroupDir: string;
   containerCgroupDir: string;
   process: LineProcess;
-  addresses: string[];
-  mac: string;
-  hostInterface: string;
   startedAt: string;
 }
 
@@ -112,13 +109,25 @@ export async function createSandbox(host: SandboxHost, pod: PodRef): Promise<San
   }
 }
 
-/** Asks the process to end, then takes everything away. @param graceMs between SIGTERM and SIGKILL */
-export async function stopSandbox(host: SandboxHost, sandbox: Sandbox, graceMs: number): Promise<void> {
-  await stopLines(sandbox.process, 'SIGTERM', graceMs);
+/**
+ * Asks every process of the pod to end (its own and whatever was run in it: a shell, an attacker), then takes everything away.
+ * @param graceMs between SIGTERM and SIGKILL
+ * @param beforeTeardown when nothing of the pod runs any more and its interface still exists
+ */
+export async function stopSandbox(
+  host: SandboxHost,
+  sandbox: Sandbox,
+  graceMs: number,
+  beforeTeardown?: () => Promise<void>,
+): Promise<void> {
+  await terminateCgroup(sandbox.containerCgroupDir, graceMs);
+  await killCgroup(sandbox.podCgroupDir);
+  await sandbox.process.ended;
+  await beforeTeardown?.();
   await removeSandbox(host, sandbox);
 }
 
-/** Whatever else runs in the pod (a shell, an attacker) ends with it. */
+/** Complete also for a pod that was only half made. */
 async function removeSandbox(
   host: SandboxHost,
   sandbox: Pick<Sandbox, 'pod' | 'sandboxId' | 'netns' | 'podCgroupDir'>,

@@ -10,7 +10,7 @@ import { cgroup2Mount, createCgroup, killCgroup } from '../cgroup.ts';
 import { podNetwork } from '../cni/conf.ts';
 import { cniBinDir } from '../cni/plugin.ts';
 import { LabError } from '../errors.ts';
-import { Kubelet, type KubeletNode } from '../kubelet/kubelet.ts';
+import { Kubelet, type KubeletNode, type LocalPod } from '../kubelet/kubelet.ts';
 import type { LabPod } from '../kubelet/pod.ts';
 import { Replicas } from '../kubelet/replicas.ts';
 import { LABS_DIR, newLabId } from '../names.ts';
@@ -36,6 +36,8 @@ const STATE_COALESCE_MS = 100;
 export interface BringUp extends Partial<LabOptions> {
   labsDir?: string;
   id?: string;
+  /** False: servers, nodes and pods, but nothing of Bailiff; for what only needs packets. */
+  withApps?: boolean;
   /** Short words for a person about what is going on. */
   onProgress?: (text: string) => void;
   /** What went wrong and was dealt with. */
@@ -66,7 +68,8 @@ async function begin(options: BringUp): Promise<Making> {
   const cgroupMount = cgroup2Mount();
   cniBinDir(['loopback', 'host-local', plan.options.cni]);
   const progress = options.onProgress ?? (() => undefined);
-  const labtool = await buildLab((outputs) => progress(`building ${outputs.join(', ')}`));
+  const withApps = options.withApps ?? true;
+  const labtool = await buildLab({ withApps, onBuild: (outputs) => progress(`building ${outputs.join(', ')}`) });
   options.signal?.throwIfAborted();
   const state: LabState = {
     version: 1,
@@ -192,10 +195,16 @@ async function bringUpPods(making: Making): Promise<void> {
     parts.replicas?.observe(pods);
     keepState(making);
   };
-  parts.kubelet = new Kubelet({ api, nodes: kubeletNodes(parts), onProblem: problem, onPods });
+  const beforeTeardown = (pod: LocalPod) => lab.lastLook(pod.pod.uid);
+  parts.kubelet = new Kubelet({ api, nodes: kubeletNodes(parts), onProblem: problem, onPods, beforeTeardown });
   parts.replicas = new Replicas({ api, owner, desired, replace: plan.options.replace, onProblem: problem });
-  parts.replicas.start();
-  parts.kubelet.start();
+  const { kubelet, replicas } = parts;
+  lab.onStop(async () => {
+    await replicas.stop();
+    await kubelet.stop();
+  });
+  replicas.start();
+  kubelet.start();
   const probe = () => (ready >= desired ? { value: true } : { seen: `${ready} of ${desired} are ready` });
   await until('all pods to be ready', probe, { timeoutMs: PODS_TIMEOUT_MS, signal });
 }
@@ -237,12 +246,15 @@ export async function startLab(options: BringUp = {}): Promise<Lab> {
     writeState(parts.plan.dir, state);
   });
   try {
-    for (const step of [bringUpServers, bringUpApps, bringUpPods]) {
+    const withApps = options.withApps ?? true;
+    for (const step of [bringUpServers, ...(withApps ? [bringUpApps] : []), bringUpPods]) {
       await step(making);
       if (signal?.aborted) throw new LabError('LAB_INTERRUPTED', 'interrupted');
     }
-    progress(parts.guarded ? 'waiting until every interface is guarded' : 'waiting until every node is known');
-    await lab.awaitReady({ signal });
+    if (withApps) {
+      progress(parts.guarded ? 'waiting until every interface is guarded' : 'waiting until every node is known');
+      await lab.awaitReady({ signal });
+    }
     state.phase = 'ready';
     state.info = lab.info();
     writeState(parts.plan.dir, state);

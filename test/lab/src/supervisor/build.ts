@@ -59,12 +59,12 @@ async function bundleApiServer(): Promise<void> {
 }
 
 /** Builds what is stale; answers the path of labtool. @throws LabError LAB_COMMAND_FAILED with the builder's output */
-export async function buildLab(onBuild: (outputs: string[]) => void): Promise<string> {
+export async function buildLab(options: { withApps: boolean; onBuild: (outputs: string[]) => void }): Promise<string> {
   const labtool = await ensureLabtool();
   await bundleApiServer();
-  const stale = staleOutputs();
+  const stale = options.withApps ? staleOutputs() : [];
   if (stale.length > 0) {
-    onBuild(stale.map((file) => path.relative(CHECKOUT, file)));
+    options.onBuild(stale.map((file) => path.relative(CHECKOUT, file)));
     const nx = path.join(CHECKOUT, 'node_modules/.bin/nx');
     await exec(process.execPath, [nx, 'run-many', '-t', 'build', '--output-style=static'], {
       cwd: CHECKOUT,

@@ -6,6 +6,7 @@
 import path from 'node:path';
 import { type Bus, connectBus } from '@bailiff/bus';
 import { type KubeClient, loadKube } from '@bailiff/kube';
+import { createCgroup } from '../cgroup.ts';
 import { removeEverything } from '../cleanup.ts';
 import { LabError } from '../errors.ts';
 import type { Kubelet, LocalPod } from '../kubelet/kubelet.ts';
@@ -54,6 +55,7 @@ export class Lab implements AsyncDisposable {
   readonly parts: LabParts;
   #stopped: Promise<void> | null = null;
   #onStop: (() => Promise<void> | void)[] = [];
+  #lastLooks = new Map<string, () => Promise<void>>();
 
   constructor(parts: LabParts) {
     this.parts = parts;
@@ -125,6 +127,15 @@ export class Lab implements AsyncDisposable {
     return startLines(this.parts.labtool, labtoolArgs(place, command), options);
   }
 
+  /** Runs labtool in a pod's network namespace without being part of the pod: a witness that outlives it. */
+  async besidePod(uid: string, command: readonly string[], options: LineOptions = {}): Promise<LineProcess> {
+    const pod = this.parts.kubelet?.pods.get(uid);
+    if (!pod) throw new LabError('LAB_NOT_FOUND', `no pod ${uid} runs in lab ${this.id}`);
+    const cgroup = path.join(this.parts.cgroupMount, this.parts.plan.cgroup, 'system', 'witnesses');
+    await createCgroup(cgroup);
+    return startLines(this.parts.labtool, labtoolArgs({ netns: pod.netns, cgroup }, command), options);
+  }
+
   /** Starts an app that runs once in the cluster and waits until it is ready. */
   async startApp(name: Exclude<AppName, 'collector'>): Promise<Child> {
     const user = name === 'correlator' ? 'admin' : name;
@@ -173,6 +184,17 @@ export class Lab implements AsyncDisposable {
     }
   }
 
+  /** Has a function called once when this pod has stopped and its interface still exists. */
+  beforeTeardown(uid: string, look: () => Promise<void>): void {
+    this.#lastLooks.set(uid, look);
+  }
+  /** For the kubelet. */
+  async lastLook(uid: string): Promise<void> {
+    const look = this.#lastLooks.get(uid);
+    this.#lastLooks.delete(uid);
+    await look?.();
+  }
+
   /** Called at the beginning of `stop`, last in first out. */
   onStop(step: () => Promise<void> | void): void {
     this.#onStop.push(step);
@@ -190,8 +212,6 @@ export class Lab implements AsyncDisposable {
   async #stop(): Promise<void> {
     const { parts } = this;
     for (const step of this.#onStop.toReversed()) await step();
-    await parts.replicas?.stop();
-    await parts.kubelet?.stop();
     const servers = ['nats', 'redis', 'kube-api'];
     const apps = [...parts.children.values()].filter((child) => !servers.includes(child.name));
     await Promise.all(apps.map((child) => child.stop(STOP_GRACE_MS)));

@@ -1,0 +1,110 @@
+/**
+ * The world as a command sees it: terminal, environment, clock, interruption. Passed in, so that a test gives its own (testing.ts).
+ *
+ * Invariants: what was asked for goes to stdout and nothing else does; notes, progress and errors go to stderr. A reader that went away
+ * (`| head`) is no error: the process ends with 0.
+ */
+import { homedir, hostname, userInfo } from 'node:os';
+import { createInterface } from 'node:readline/promises';
+
+export interface Output {
+  write(text: string): void;
+  /** Resolves when what was written has been taken. */
+  drained(): Promise<void>;
+  readonly isTty: boolean;
+  /** Columns of the terminal; 0 when it is none. */
+  readonly columns: number;
+}
+
+export interface CliIo {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly stdout: Output;
+  readonly stderr: Output;
+  /** Whether a person can be asked. */
+  readonly interactive: boolean;
+  /** Asks on stderr. Rejects when interrupted. */
+  ask(question: string): Promise<string>;
+  readStdin(): Promise<string>;
+  nowMs(): number;
+  /** Aborts at SIGINT or SIGTERM. */
+  readonly signal: AbortSignal;
+  readonly home: string;
+  /** user@host, for records of who did something. */
+  readonly operator: string;
+  readonly version: string;
+  /** Set by the command that ran; 0 unless it says otherwise. */
+  exitCode: number;
+}
+
+/** Largest configuration that is read from stdin: what the bucket takes, with room for formatting. */
+export const MAX_STDIN_BYTES = 1024 * 1024;
+
+function outputOf(stream: NodeJS.WriteStream): Output {
+  return {
+    write: (text) => void stream.write(text),
+    drained: () =>
+      stream.writableNeedDrain ? new Promise((resolve) => stream.once('drain', () => resolve())) : Promise.resolve(),
+    isTty: stream.isTTY === true,
+    get columns() {
+      return stream.isTTY ? (stream.columns ?? 80) : 0;
+    },
+  };
+}
+
+function userName(env: CliIo['env']): string {
+  try {
+    return userInfo().username;
+  } catch {
+    // A uid without a passwd entry, as in many containers.
+    return env['USER'] ?? String(process.getuid?.() ?? 'unknown');
+  }
+}
+
+async function readAll(stream: NodeJS.ReadStream): Promise<string> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of stream) {
+    size += (chunk as Buffer).length;
+    if (size > MAX_STDIN_BYTES) throw new Error(`stdin is above ${MAX_STDIN_BYTES} bytes`);
+    chunks.push(chunk as Buffer);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+/** The real one. Signals end a command in order: the first aborts `signal`, the second ends the process. */
+export function processIo(): CliIo {
+  const interruption = new AbortController();
+  const onSignal = (name: NodeJS.Signals) => {
+    if (interruption.signal.aborted) process.exit(name === 'SIGTERM' ? 143 : 130);
+    interruption.abort(new Error(`interrupted by ${name}`));
+  };
+  process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'EPIPE') process.exit(0);
+      throw error;
+    });
+  }
+  const { env } = process;
+  return {
+    env,
+    stdout: outputOf(process.stdout),
+    stderr: outputOf(process.stderr),
+    interactive: process.stdin.isTTY === true && process.stderr.isTTY === true,
+    async ask(question) {
+      const lines = createInterface({ input: process.stdin, output: process.stderr });
+      try {
+        return await lines.question(question, { signal: interruption.signal });
+      } finally {
+        lines.close();
+      }
+    },
+    readStdin: () => readAll(process.stdin),
+    nowMs: () => Date.now(),
+    signal: interruption.signal,
+    home: env['HOME'] ?? homedir(),
+    operator: `${userName(env)}@${hostname()}`,
+    version: env['BAILIFF_VERSION'] ?? '0.0.0-dev',
+    exitCode: 0,
+  };
+}

@@ -1,0 +1,56 @@
+/** Ordinary traffic between pods: UDP, TCP and ICMP over both families, question by question, counted by whoever asks. */
+
+import { POD_PORT } from '../kubelet/sandbox.ts';
+import type { LineProcess } from '../process/lines.ts';
+import type { Lab } from '../supervisor/lab.ts';
+import { parseReport, type TalkReport } from './json-lines.ts';
+import { partyOf } from './run.ts';
+
+/** A question every 50 ms and kind: 120 packets a second and pair, answers included. */
+const INTERVAL_MS = 50;
+/** Three unanswered rounds of six questions, then it is taken for stuck. */
+const FINISH_TIMEOUT_MS = 20_000;
+
+export class Talk {
+  readonly from: string;
+  readonly to: string;
+  #process: LineProcess;
+  #last: TalkReport = { event: 'progress', sent: 0, received: 0, byKind: {} };
+
+  private constructor(from: string, to: string, process: LineProcess) {
+    this.from = from;
+    this.to = to;
+    this.#process = process;
+  }
+
+  /** @param rounds 0 = until finish. Ends by itself when either pod goes; what was counted stays. */
+  static async start(lab: Lab, from: string, to: string, rounds = 0): Promise<Talk> {
+    const { ip4, ip6 } = partyOf(lab, to);
+    const command = ['talk', String(POD_PORT), String(rounds), String(INTERVAL_MS), ip4, ip6];
+    let talk: Talk | null = null;
+    let early: TalkReport | null = null;
+    const process = await lab.inPod(from, command, {
+      onLine: (line) => {
+        early = parseReport<TalkReport>(line);
+        if (talk) talk.#last = early;
+      },
+    });
+    talk = new Talk(from, to, process);
+    if (early) talk.#last = early;
+    return talk;
+  }
+
+  /** Of complete rounds: a question that is still on its way is in neither number. */
+  get counts(): TalkReport {
+    return this.#last;
+  }
+
+  /** Ends the round and gives the final counts. */
+  async finish(): Promise<TalkReport> {
+    this.#process.closeInput();
+    const timer = setTimeout(() => this.#process.child.kill('SIGKILL'), FINISH_TIMEOUT_MS);
+    await this.#process.ended;
+    clearTimeout(timer);
+    return this.#last;
+  }
+}
