@@ -37,6 +37,7 @@ const CONFIG_BUCKET = 'bailiff_config';
 const OWNERS_WAIT_MS = 5_000;
 /** A leader without the bus for this long hands the lease over. */
 const BUS_GRACE_MS = 10_000;
+const WARN_EVERY_MS = 60_000;
 
 export class IpamSync {
   readonly state = new ClusterState();
@@ -52,14 +53,17 @@ export class IpamSync {
   #metrics: Metrics;
   #busLostAtMs: number | null = null;
   #term: Promise<void> = Promise.resolve();
+  #warnedAtMs = new Map<string, number>();
 
   constructor(ctx: ServiceContext<IpamSyncConfig>, client: KubeApi, bus: Bus) {
     const { config, signal } = ctx;
     this.#ctx = ctx;
     this.#bus = bus;
     const informer = { client, pageLimit: config.pageLimit, inactivityMs: config.inactivityMs };
-    const onError = (resource: string) => (error: KubeError) =>
+    const onError = (resource: string) => (error: KubeError) => {
       this.#metrics.kubeErrors.labels(resource, error.code).inc();
+      this.#warn(`kubernetes ${resource}`, error);
+    };
     this.pods = new Reflector<PodRecord>({
       ...informer,
       path: '/api/v1/pods',
@@ -177,6 +181,7 @@ export class IpamSync {
         if (signal.aborted) return;
         if (!(error instanceof BusError)) throw error;
         this.#metrics.busErrors.labels(error.code).inc();
+        this.#warn('bus', error);
         await pause(1_000, signal);
       }
     }
@@ -197,6 +202,14 @@ export class IpamSync {
   #mark(touched: Touched): void {
     if (touched.size === 0 || this.writer === null) return;
     this.writer.mark([...touched].map((name) => (name === CLUSTER_KEY ? CLUSTER_KEY : encodeToken(name))));
+  }
+
+  /** Tells of a failure that is tried again: once a minute for each part, so that an outage does not fill the log. */
+  #warn(part: string, err: Error): void {
+    const now = performance.now();
+    if (now - (this.#warnedAtMs.get(part) ?? Number.NEGATIVE_INFINITY) < WARN_EVERY_MS) return;
+    this.#warnedAtMs.set(part, now);
+    this.#ctx.log.warn({ part, err }, 'failed, will be tried again');
   }
 
   #eligible(): boolean {

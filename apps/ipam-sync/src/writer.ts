@@ -107,12 +107,10 @@ export class SnapshotWriter {
         this.mark([...this.#standing.keys(), ...this.#options.keys()]);
       },
     });
-    try {
-      await Promise.race([this.#loop(signal), watching]);
-    } finally {
-      stop.abort();
-      await watching;
-    }
+    const parts = [this.#loop(signal), watching];
+    await Promise.race(parts).catch(() => {});
+    stop.abort();
+    for (const part of await Promise.allSettled(parts)) if (part.status === 'rejected') throw part.reason;
   }
 
   async #loop(signal: AbortSignal): Promise<void> {

@@ -148,10 +148,11 @@ async function metricsOf(address: string): Promise<string> {
   return (await fetch(`http://${address}/metrics`)).text();
 }
 
-/** Value of a metric without labels. */
+/** Value of a metric, with its labels if it has some. */
 export async function metricOf(address: string, name: string): Promise<number> {
   const text = await metricsOf(address);
-  return Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(text)?.[1]);
+  const line = text.split('\n').find((candidate) => candidate.startsWith(`${name} `));
+  return Number(line?.slice(name.length + 1));
 }
 
 /** Bundles the app once for the processes of a test file. */
@@ -160,10 +161,14 @@ export async function bundleApp(): Promise<void> {
 }
 
 /** Runs the bundle as a process of its own. */
-export async function spawnApp(world: World, more: string[] = []) {
-  const child: ChildProcess = spawn(process.execPath, ['apps/ipam-sync/dist/main.mjs', ...world.flags(more)], {
-    cwd: ROOT,
-  });
+export async function spawnApp(world: World, more: string[] = [], nodeFlags: string[] = []) {
+  const child: ChildProcess = spawn(
+    process.execPath,
+    [...nodeFlags, 'apps/ipam-sync/dist/main.mjs', ...world.flags(more)],
+    {
+      cwd: ROOT,
+    },
+  );
   let out = '';
   let err = '';
   child.stdout?.on('data', (chunk) => {

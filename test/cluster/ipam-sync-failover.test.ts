@@ -1,0 +1,185 @@
+// Two replicas as processes of their own: the leader is killed, stopped and ended while pods come and go.
+import { waitFor } from '@bailiff/service/testing';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { bundleApp, spawnApp, startWorld, type World } from './ipam-sync/harness.ts';
+import { random } from './kube/harness.ts';
+
+beforeAll(bundleApp, 120_000);
+
+const NODES = ['node-1', 'node-2', 'node-3'];
+
+/** Pods by node as the API server has them. */
+function truth(world: World): Record<string, Record<string, string[]>> {
+  const pods = world.kube.server.api.list('pods').items as unknown as {
+    metadata: { name: string };
+    spec: { nodeName: string };
+    status: { podIP: string };
+  }[];
+  const on = (node: string) => pods.filter(({ spec }) => spec.nodeName === node);
+  return Object.fromEntries(
+    NODES.map((node) => [
+      node,
+      Object.fromEntries(
+        on(node)
+          .map(({ metadata, status }) => [metadata.name, [status.podIP]])
+          .sort(),
+      ),
+    ]),
+  );
+}
+
+async function stored(world: World): Promise<Record<string, unknown>> {
+  return Object.fromEntries(await Promise.all(NODES.map(async (node) => [node, await world.addresses(node)])));
+}
+
+const converges = (world: World) =>
+  waitFor(async () => JSON.stringify(await stored(world)) === JSON.stringify(truth(world)), {
+    what: 'the snapshots to be true',
+    timeoutMs: 20_000,
+    state: async () => ({ stored: await stored(world), truth: truth(world) }),
+  });
+
+/** Changes pods until told to stop. */
+function churn(world: World, seed: number) {
+  const next = random(seed);
+  let running = true;
+  let changes = 0;
+  const done = (async () => {
+    const alive: string[] = [];
+    while (running) {
+      if (alive.length > 20 || (alive.length > 0 && next() < 0.3)) {
+        world.remove(alive.splice(Math.floor(next() * alive.length), 1)[0] as string);
+      } else {
+        const name = `pod-${changes}`;
+        world.running(name, NODES[Math.floor(next() * NODES.length)] as string, [
+          `10.0.${changes >> 8}.${changes & 255}`,
+        ]);
+        alive.push(name);
+      }
+      changes += 1;
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  })();
+  return {
+    changes: () => changes,
+    async stop() {
+      running = false;
+      await done;
+    },
+  };
+}
+
+type App = Awaited<ReturnType<typeof spawnApp>>;
+
+async function pair(world: World): Promise<{ leader: App; standby: App }> {
+  for (const node of NODES) world.node(node, []);
+  const apps = [await spawnApp(world), await spawnApp(world)] as const;
+  const leads = await waitFor(async () => {
+    const answers = await Promise.all(apps.map((app) => app.leads()));
+    return answers.filter(Boolean).length === 1 && answers;
+  });
+  return leads[0] ? { leader: apps[0], standby: apps[1] } : { leader: apps[1], standby: apps[0] };
+}
+
+describe('ipam-sync - failover', () => {
+  test('ipam-sync - the leader is killed in the middle of changes, the standby goes on', async () => {
+    await using world = await startWorld();
+    const { leader, standby } = await pair(world);
+    await using _leader = leader;
+    await using _standby = standby;
+    expect(await standby.metric('bailiff_ipam_snapshot_writes_total')).toBe(0);
+    const changing = churn(world, 1);
+    await waitFor(() => changing.changes() > 60);
+    leader.kill('SIGKILL');
+    await waitFor(() => standby.leads(), { timeoutMs: 15_000 });
+    const at = changing.changes();
+    await waitFor(() => changing.changes() > at + 60);
+    await changing.stop();
+    await converges(world);
+    expect(await standby.metric('bailiff_ipam_informer_lists_total{resource="pods"}')).toBe(1);
+  });
+
+  test('ipam-sync - SIGTERM hands over within the time of one attempt, exit code 0', async () => {
+    await using world = await startWorld();
+    const { leader, standby } = await pair(world);
+    await using _leader = leader;
+    await using _standby = standby;
+    const changing = churn(world, 2);
+    await waitFor(() => changing.changes() > 40);
+    const startedAtMs = performance.now();
+    leader.kill('SIGTERM');
+    await waitFor(() => standby.leads());
+    // The lease lasts 1,500 ms: it was handed over, not waited out.
+    expect(performance.now() - startedAtMs).toBeLessThan(1_200);
+    expect(await leader.exit).toEqual([0, null]);
+    await changing.stop();
+    await converges(world);
+  });
+
+  test('ipam-sync - a leader that was stopped wakes up as none and overwrites nothing', async () => {
+    await using world = await startWorld();
+    const { leader, standby } = await pair(world);
+    await using _leader = leader;
+    await using _standby = standby;
+    const early = churn(world, 3);
+    await waitFor(() => early.changes() > 60);
+    await early.stop();
+    await converges(world);
+    const revisions = new Map<string, number>();
+    const backwards: string[] = [];
+    const abort = new AbortController();
+    const watching = world.pods.watch({
+      signal: abort.signal,
+      onEntry: (entry) => {
+        const revision = entry.deleted ? 0 : (JSON.parse(entry.value.toString()) as { revision: number }).revision;
+        if (revision <= (revisions.get(entry.key) ?? 0)) backwards.push(`${entry.key} ${revision}`);
+        revisions.set(entry.key, revision);
+      },
+    });
+    const before = await leader.metric('bailiff_ipam_snapshot_writes_total');
+    expect(before).toBeGreaterThan(0);
+    // Stopped with a change at its door: on waking it will want to write that, and what followed, on what it knew.
+    world.running('at-the-door', 'node-1', ['10.99.0.1']);
+    leader.kill('SIGSTOP');
+    const changing = churn(
+      {
+        ...world,
+        running: (name, ...rest) => world.running(`late-${name}`, ...rest),
+        remove: (name) => world.remove(`late-${name}`),
+      },
+      6,
+    );
+    await waitFor(() => standby.leads(), { timeoutMs: 15_000 });
+    await waitFor(async () => (await standby.metric('bailiff_ipam_snapshot_writes_total')) > 5);
+    leader.kill('SIGCONT');
+    await waitFor(() => leader.line('no longer leading'), { state: leader.lines });
+    const at = changing.changes();
+    await waitFor(() => changing.changes() > at + 40);
+    await changing.stop();
+    await converges(world);
+    expect(await leader.metric('bailiff_ipam_snapshot_writes_total')).toBe(before);
+    expect(await leader.leads()).toBe(false);
+    expect(await standby.leads()).toBe(true);
+    expect(backwards).toEqual([]);
+    abort.abort();
+    await watching;
+  });
+
+  test('ipam-sync - killed again and again at any moment, the end is true', async () => {
+    await using world = await startWorld();
+    for (const node of NODES) world.node(node, []);
+    const changing = churn(world, 4);
+    const next = random(5);
+    let app = await spawnApp(world);
+    for (let round = 0; round < 6; round++) {
+      const at = changing.changes();
+      await waitFor(() => changing.changes() > at + next() * 60);
+      app.kill('SIGKILL');
+      await app.exit;
+      app = await spawnApp(world);
+    }
+    await using _last = app;
+    await changing.stop();
+    await converges(world);
+  });
+});
