@@ -15,8 +15,8 @@ import { RESPONDER_DURABLE } from './permissions.ts';
 import { apiRequest } from './request.ts';
 import { requiredHorizonMs, streamConfigs, TIMESPAN_METADATA, type TopologyOptions } from './topology.ts';
 
-/** How long the responder may take over a verdict before it is given to another: retries are its own, so this is for crashes. */
-const RESPONDER_ACK_WAIT_MS = 60_000;
+/** When a responder is taken for dead: one that lives says so three times in it (consume.ts). */
+const RESPONDER_ACK_WAIT_MS = 5_000;
 /** Verdicts that may be in work at once, over all responders. */
 const RESPONDER_MAX_ACK_PENDING = 256;
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { microsOf } from './direct.ts';
-import { parseDelivery } from './ordered.ts';
+import { parseDelivery } from './pull.ts';
 
 test.each([
   ['nine tokens', '$JS.ACK.S.C.1.42.7.1790000000123456789.3'],
