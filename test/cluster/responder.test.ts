@@ -1,18 +1,44 @@
-// The responder against a real bus, a real Redis and the API stand-in: what each action does, and what each guard refuses.
+// The responder against a real bus, a real Redis and the API stand-in: what each action does and undoes, and what is refused.
+import { editQuarantine, releaseOf, withoutEntry } from '@bailiff/answer';
+import {
+  encodeToken,
+  filters,
+  getLastMessage,
+  openBucket,
+  publishOnce,
+  responseSubject,
+  verdictSubject,
+} from '@bailiff/bus';
+import { encodeResponse, encodeVerdict, type Response, type Verdict } from '@bailiff/schemas';
+import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { acting, NODE, Rig } from './responder/rig.ts';
+import { type Answerer, acting, brief, NODE, Rig } from './responder/rig.ts';
+
+const QUARANTINE = 'bailiff.dev/quarantine';
 
 describe('responder', () => {
   let rig: Rig;
+  let answerer: Answerer;
   beforeAll(async () => {
     rig = await Rig.start();
     await rig.policies({
       remove: acting('remove', [{ action: 'delete' }]),
-      full: acting('full', [{ action: 'observe' }, { action: 'label' }, { action: 'delete' }]),
+      tell: acting('tell', [{ action: 'observe' }]),
+      mark: acting('mark', [{ action: 'label', expires: '1s' }]),
+      'mark-long': acting('mark-long', [{ action: 'label', expires: '10m' }]),
+      isolate: acting('isolate', [{ action: 'quarantine', expires: '2s' }]),
+      'isolate-long': acting('isolate-long', [{ action: 'quarantine', expires: '20m' }]),
+      evict: acting('evict', [{ action: 'evict' }]),
+      close: acting('close', [{ action: 'cordon', expires: '1s' }]),
+      escalate: acting('escalate', [{ action: 'label' }, { action: 'delete', after: '1500ms', gracePeriodSeconds: 0 }]),
+      kept: acting('kept', [{ action: 'label' }]),
     });
-    await rig.start();
+    await rig.policies({ kept: { steps: [{ action: 'delete', until: '5m' }] } });
+    answerer = await rig.start({ budgetGiveUpAfterMs: 2_500 });
   });
   afterAll(async () => rig?.[Symbol.asyncDispose]());
+  const phases = (verdict: Verdict) => rig.of(verdict).map(brief).sort();
+  const uidOf = (object: unknown) => (object as { metadata: { uid: string } }).metadata.uid;
 
   it('delete - the pod of the verdict is deleted once, its neighbour not at all', async () => {
     const [pod, neighbour] = [rig.pod(), rig.pod()];
@@ -25,11 +51,256 @@ describe('responder', () => {
       apiVerb: 'DELETE',
       apiStatus: 200,
     });
-    expect(rig.podNow(pod)).toBeNull();
+    await waitFor(() => rig.podNow(pod) === null, { what: 'the pod to be gone' });
     expect(rig.podNow(neighbour)).not.toBeNull();
-    expect(rig.of(verdict, 'delete').map((r) => r.phase)).toEqual(
-      ['started', 'dryrun', 'succeeded'].filter((p) => p !== 'dryrun'),
-    );
+    expect(phases(verdict)).toEqual(['delete/started', 'delete/succeeded']);
     expect(rig.changesOf(pod, 'delete')).toHaveLength(1);
+  });
+
+  it('default policy - everything is proposed, nothing is done', async () => {
+    const pod = rig.pod();
+    const verdict = await rig.verdict(pod, { level: 'critical', rule: 'nobody-wrote-a-policy' });
+    for (const action of ['observe', 'label', 'delete']) await rig.until(verdict, action, 'dryrun');
+    expect(rig.of(verdict)).toHaveLength(3);
+    expect(rig.of(verdict)[0]?.reason).toContain('dry run');
+    expect(rig.changesOf(pod)).toEqual([]);
+  });
+
+  it('observe - an event that names the pod by its uid', async () => {
+    const pod = rig.pod();
+    await rig.until(await rig.verdict(pod, { rule: 'tell' }), 'observe', 'succeeded');
+    const events = rig.api.api.list('events', 'shop').items as unknown as {
+      involvedObject: { uid: string };
+      message: string;
+    }[];
+    const mine = events.filter((event) => event.involvedObject.uid === pod.uid);
+    expect(mine).toHaveLength(1);
+    expect(mine[0]?.message).toContain('forged source');
+  });
+
+  it('observe - a verdict about a node becomes an event of the node', async () => {
+    await rig.until(await rig.verdict(null, { rule: 'tell' }), 'observe', 'succeeded');
+    const events = rig.api.api.list('events', 'default').items as unknown as { involvedObject: { kind: string } }[];
+    expect(events.some((event) => event.involvedObject.kind === 'Node')).toBe(true);
+  });
+
+  it('label - the level stands on the pod until its time, and then no more', async () => {
+    const pod = rig.pod();
+    const verdict = await rig.verdict(pod, { rule: 'mark' });
+    await rig.until(verdict, 'label', 'succeeded');
+    expect(rig.podNow(pod)?.metadata.labels).toMatchObject({ 'bailiff.dev/verdict': 'medium' });
+    await rig.until(verdict, 'label', 'undone');
+    expect(rig.podNow(pod)?.metadata.labels ?? {}).not.toHaveProperty('bailiff.dev/verdict');
+    expect(rig.changesOf(pod, 'patch')).toHaveLength(2);
+  });
+
+  it('label - a later verdict keeps its label when the earlier one ends', async () => {
+    const pod = rig.pod();
+    const [first, second] = [
+      await rig.verdict(pod, { rule: 'mark' }),
+      rig.verdictOf(pod, { rule: 'mark-long', level: 'low' }),
+    ];
+    await rig.until(first, 'label', 'succeeded');
+    await publishOnce(rig.bus, verdictSubject(second), encodeVerdict(second), { msgId: second.verdictId });
+    await rig.until(second, 'label', 'succeeded');
+    expect((await rig.until(first, 'label', 'undone')).reasonCode).toBe('superseded');
+    expect(rig.podNow(pod)?.metadata.labels).toMatchObject({ 'bailiff.dev/verdict': 'low' });
+  });
+
+  it('quarantine - kernel list first, then label and a policy owned by the pod; all gone at its time', async () => {
+    const pod = rig.pod();
+    const verdict = await rig.verdict(pod, { rule: 'isolate' });
+    await rig.until(verdict, 'quarantine', 'succeeded');
+    expect(await rig.quarantined()).toContain(pod.uid);
+    expect(rig.podNow(pod)?.metadata.labels).toMatchObject({ [QUARANTINE]: pod.uid });
+    const name = `bailiff-quarantine-${pod.uid}`;
+    const policy = rig.api.api.get('networkpolicies.networking.k8s.io', { namespace: 'shop', name });
+    expect(policy.metadata.ownerReferences).toMatchObject([{ kind: 'Pod', uid: pod.uid }]);
+    expect(policy['spec']).toMatchObject({
+      policyTypes: ['Ingress', 'Egress'],
+      podSelector: { matchLabels: { [QUARANTINE]: pod.uid } },
+    });
+    await rig.until(verdict, 'quarantine', 'undone');
+    expect(await rig.quarantined()).not.toContain(pod.uid);
+    expect(rig.podNow(pod)?.metadata.labels ?? {}).not.toHaveProperty(QUARANTINE);
+    expect(() => rig.api.api.get('networkpolicies.networking.k8s.io', { namespace: 'shop', name })).toThrow(
+      /not found/,
+    );
+  });
+
+  it("quarantine - somebody else's network policy of that name is left alone, and the record says so", async () => {
+    const pod = rig.pod();
+    const name = `bailiff-quarantine-${pod.uid}`;
+    const theirs = rig.api.api.create('networkpolicies.networking.k8s.io', {
+      metadata: { namespace: 'shop', name },
+      spec: { podSelector: {}, policyTypes: ['Egress'] },
+    });
+    const verdict = await rig.verdict(pod, { rule: 'isolate-long' });
+    expect((await rig.until(verdict, 'quarantine', 'succeeded')).reasonCode).toBe('record-name-taken');
+    const now = rig.api.api.get('networkpolicies.networking.k8s.io', { namespace: 'shop', name });
+    expect(now.metadata.resourceVersion).toBe(theirs.metadata.resourceVersion);
+    expect(await rig.quarantined()).toContain(pod.uid);
+  });
+
+  it('quarantine - an earlier end does not shorten a longer one', async () => {
+    const pod = rig.pod();
+    const long = await rig.verdict(pod, { rule: 'isolate-long' });
+    await rig.until(long, 'quarantine', 'succeeded');
+    const short = await rig.verdict(pod, { rule: 'isolate' });
+    expect(await rig.until(short, 'quarantine', 'succeeded')).toMatchObject({
+      reasonCode: 'already-quarantined',
+      expiresAt: null,
+    });
+    expect(await rig.quarantined()).toContain(pod.uid);
+  });
+
+  it("quarantine - a person's release takes the visible record away as well", async () => {
+    const pod = rig.pod();
+    const verdict = await rig.verdict(pod, { rule: 'isolate-long' });
+    const succeeded = await rig.until(verdict, 'quarantine', 'succeeded');
+    const bucket = openBucket(rig.bus, 'bailiff_quarantine');
+    const remove = (list: Parameters<typeof withoutEntry>[0]) => withoutEntry(list, { podUid: pod.uid }, Date.now());
+    expect(await editQuarantine(bucket, encodeToken(NODE), NODE, remove)).toBe('removed');
+    const released = releaseOf(succeeded, { by: 'anna', nowMicros: Date.now() * 1000 });
+    await publishOnce(rig.bus, responseSubject(released), encodeResponse(released), { msgId: released.responseId });
+    await waitFor(() => rig.podNow(pod)?.metadata.labels?.[QUARANTINE] === undefined, { what: 'the label to go' });
+    const name = `bailiff-quarantine-${pod.uid}`;
+    await waitFor(() => {
+      const policies = rig.api.api.list('networkpolicies.networking.k8s.io', 'shop').items;
+      return policies.every((policy) => policy.metadata.name !== name);
+    });
+    expect(rig.of(verdict).filter((r) => r.phase === 'undone')).toHaveLength(1);
+  });
+
+  it('evict - a disruption budget is asked again until its bound, then the record says so', async () => {
+    const [pod, free] = [rig.pod(), rig.pod()];
+    const fault = rig.api.faults.inject({
+      resource: 'pods',
+      subresource: 'eviction',
+      name: pod.name,
+      status: 429,
+      times: 1e6,
+    });
+    const verdict = await rig.verdict(pod, { rule: 'evict' });
+    const failed = await rig.until(verdict, 'evict', 'failed');
+    expect(failed).toMatchObject({ reasonCode: 'disruption-budget', apiStatus: 429, apiVerb: 'POST' });
+    expect(failed.attempt).toBeGreaterThanOrEqual(3);
+    expect(rig.podNow(pod)).not.toBeNull();
+    fault.remove();
+    await rig.until(await rig.verdict(free, { rule: 'evict' }), 'evict', 'succeeded');
+    await waitFor(() => rig.podNow(free) === null, { what: 'the evicted pod to be gone' });
+  });
+
+  it('evict - a budget that opens in time lets it through', async () => {
+    const pod = rig.pod();
+    rig.api.faults.inject({ resource: 'pods', subresource: 'eviction', name: pod.name, status: 429, times: 2 });
+    const verdict = await rig.verdict(pod, { rule: 'evict' });
+    expect((await rig.until(verdict, 'evict', 'succeeded')).attempt).toBe(3);
+  });
+
+  it('cordon - the node is closed until its time; what somebody else closed stays closed', async () => {
+    const node = (name: string) =>
+      rig.api.api.get('nodes', { name }) as unknown as { spec?: { unschedulable?: boolean } };
+    const verdict = await rig.verdict(rig.pod(), { rule: 'close' });
+    await rig.until(verdict, 'cordon', 'succeeded');
+    expect(node(NODE).spec?.unschedulable).toBe(true);
+    await rig.until(verdict, 'cordon', 'undone');
+    expect(node(NODE).spec?.unschedulable ?? false).toBe(false);
+
+    rig.api.api.patch('nodes', { name: 'node-b' }, 'application/merge-patch+json', { spec: { unschedulable: true } });
+    const other = await rig.verdict(rig.pod({ node: 'node-b' }), { rule: 'close' });
+    expect((await rig.until(other, 'cordon', 'refused')).reasonCode).toBe('already-cordoned');
+    expect(node('node-b').spec?.unschedulable).toBe(true);
+  });
+
+  it('escalation - a later step waits for its time', async () => {
+    const pod = rig.pod();
+    const verdict = await rig.verdict(pod, { rule: 'escalate' });
+    await rig.until(verdict, 'label', 'succeeded');
+    expect(rig.of(verdict, 'delete')).toEqual([]);
+    const labelled = rig.of(verdict, 'label').at(-1) as Response;
+    const deleted = await rig.until(verdict, 'delete', 'succeeded');
+    expect(deleted.recordedAt - labelled.recordedAt).toBeGreaterThan(1_000_000);
+  });
+
+  it('refusals - each is one record with its reason, and nothing is asked of the API server', async () => {
+    const system = rig.podCalled('dns', { namespace: 'kube-system' });
+    const daemon = rig.pod({ owner: { kind: 'DaemonSet', name: 'agent', uid: 'ds-1' } });
+    const fixed = rig.pod({ annotations: { 'kubernetes.io/config.mirror': 'hash' } });
+    const elsewhere = rig.pod({ node: 'node-b' });
+    const rows = [
+      [await rig.verdict(system, { rule: 'remove' }), 'protected-namespace', system],
+      [await rig.verdict(daemon, { rule: 'remove' }), 'protected-owner-kind', daemon],
+      [await rig.verdict(fixed, { rule: 'remove' }), 'static-pod', fixed],
+      [await rig.verdict(elsewhere, { rule: 'remove', nodeName: NODE }), 'node-mismatch', elsewhere],
+      [await rig.verdict({ ...elsewhere, name: 'never-was' }, { rule: 'remove' }), 'pod-gone', elsewhere],
+      [await rig.verdict(null, { rule: 'remove' }), 'no-pod', elsewhere],
+    ] as const;
+    for (const [verdict, code, pod] of rows) {
+      expect(await rig.until(verdict, 'delete', 'refused')).toMatchObject({
+        reasonCode: code,
+        apiVerb: '',
+        apiStatus: 0,
+      });
+      expect(rig.of(verdict)).toHaveLength(1);
+      expect(rig.changesOf(pod)).toEqual([]);
+    }
+  });
+
+  it('a pod made again under the same name is never hit', async () => {
+    const old = rig.pod();
+    rig.api.api.delete('pods', old, { gracePeriodSeconds: 0 });
+    const fresh = rig.podCalled(old.name, {});
+    for (const [rule, action] of [
+      ['remove', 'delete'],
+      ['evict', 'evict'],
+      ['mark', 'label'],
+      ['isolate', 'quarantine'],
+    ] as const) {
+      const verdict = await rig.verdict(old, { rule });
+      expect((await rig.until(verdict, action, 'refused')).reasonCode).toBe('uid-changed');
+    }
+    expect(uidOf(rig.podNow(fresh))).toBe(fresh.uid);
+    expect(rig.changesOf(fresh)).toEqual([]);
+    expect(await rig.quarantined()).not.toContain(fresh.uid);
+  });
+
+  it('a pod made again between look and call is not hit either: the precondition holds', async () => {
+    const old = rig.pod();
+    const held = rig.api.faults.inject({ verb: 'delete', resource: 'pods', name: old.name, hold: true });
+    const verdict = await rig.verdict(old, { rule: 'remove' });
+    await waitFor(() => held.hits === 1, { what: 'the delete call to arrive' });
+    rig.api.api.delete('pods', old, { gracePeriodSeconds: 0 });
+    const fresh = rig.podCalled(old.name, {});
+    held.release();
+    expect((await rig.until(verdict, 'delete', 'succeeded')).reasonCode).toBe('found-done');
+    expect(uidOf(rig.podNow(fresh))).toBe(fresh.uid);
+    expect(rig.changesOf(fresh).map(({ status }) => status)).toContain(409);
+  });
+
+  it('a policy that cannot be read is reported, and the last good one stays', async () => {
+    const verdict = await rig.verdict(rig.pod(), { rule: 'kept' });
+    await rig.until(verdict, 'label', 'succeeded');
+    const line = answerer.log().find(({ key }) => key === 'response.cluster._.kept');
+    expect(line?.['reason']).toContain('steps.0');
+  });
+
+  it('a verdict that cannot be read is dead-lettered, and the next one is answered', async () => {
+    const lying = rig.verdictOf(rig.pod(), { rule: 'remove' });
+    const subject = verdictSubject({ ...lying, level: 'low' });
+    const stored = await publishOnce(rig.bus, subject, encodeVerdict(lying), { msgId: `${lying.verdictId}-x` });
+    const garbage = verdictSubject(rig.verdictOf(null));
+    await publishOnce(rig.bus, garbage, Buffer.from('nonsense'), { msgId: garbage });
+    await rig.until(await rig.verdict(rig.pod(), { rule: 'remove' }), 'delete', 'succeeded');
+    const letter = (reason: string, sequence: number) =>
+      getLastMessage(
+        rig.bus,
+        'DEAD_LETTERS',
+        filters.deadLetters({ stream: 'VERDICTS', reason }).replace('*', String(sequence)),
+      );
+    const sequence = stored.sequence as number;
+    expect(await letter('not-a-verdict', sequence)).not.toBeNull();
+    expect(await letter('not-single-object', sequence + 1)).not.toBeNull();
+    expect(rig.of(lying)).toEqual([]);
   });
 });

@@ -63,7 +63,7 @@ export class Queues {
       const worker = new Worker<Job>(name, (job, token) => work(job, token, options), {
         connection: this.#working,
         prefix,
-        skipVersionCheck: true,
+        // The version is asked for: a worker that does not know it waits in whole seconds.
         concurrency: options.concurrency,
         limiter: { max: options.maxPerSecond, duration: 1_000 },
         lockDuration: options.lockDurationMs,
