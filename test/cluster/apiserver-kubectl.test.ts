@@ -174,6 +174,20 @@ function kubectlTests(): void {
     expect((await reader.run(['get', 'pods', '-n', ns])).stderr).toMatch(/must be logged in|Unauthorized/);
   });
 
+  test('create - namespaces, maps and budgets by command, and what one may do', async () => {
+    expect(await kubectl.ok('create', 'namespace', `${ns}-made`)).toBe(`namespace/${ns}-made created\n`);
+    await kubectl.ok('create', 'configmap', 'made', '-n', ns, '--from-literal=key=value');
+    expect(server.api.get('configmaps', { namespace: ns, name: 'made' })['data']).toEqual({ key: 'value' });
+    await kubectl.ok('create', 'pdb', 'made', '-n', ns, '--selector=app=web', '--min-available=2');
+    expect(server.api.get('poddisruptionbudgets.policy', { namespace: ns, name: 'made' }).spec).toMatchObject({
+      minAvailable: 2,
+      selector: { matchLabels: { app: 'web' } },
+    });
+    expect(await kubectl.ok('auth', 'can-i', 'delete', 'pods')).toBe('yes\n');
+    expect((await bench.as('reader').run(['auth', 'can-i', 'delete', 'pods'])).stdout).toBe('no\n');
+    expect(await bench.as('reader').ok('auth', 'whoami')).toMatch(/Username +reader/);
+  });
+
   test('around - version, resources and raw paths', async () => {
     expect(await kubectl.ok('version')).toMatch(/Server Version: v1\.32\.0/);
     const resources = await kubectl.ok('api-resources');

@@ -2,7 +2,7 @@
 
 import { expect, onTestFinished, test } from 'vitest';
 import type { WatchReader } from './client.ts';
-import { type Bench, createConfigMap, createPod, expectStatus } from './fixtures.ts';
+import { type Bench, createConfigMap, createPod, expectFailure, expectStatus } from './fixtures.ts';
 import { waitFor } from './wait.ts';
 
 interface Seen {
@@ -127,5 +127,17 @@ export function watchTests(bench: () => Bench): void {
     expect(first!['rows'][0].cells.slice(0, 2)).toEqual(['w-table', 1]);
     expect(first!['rows'][0].object).toMatchObject({ kind: 'PartialObjectMetadata', metadata: { name: 'w-table' } });
     expect(second!['columnDefinitions'] ?? []).toEqual([]);
+  });
+
+  test.each([
+    ['an unknown field', 'fieldSelector=spec.colour=red'],
+    ['labels that do not parse', 'labelSelector=a%20b'],
+  ])('watch - %s is refused before it starts', async (_, query) => {
+    expectFailure(await bench().api.get(`${bench().path('configmaps')}?watch=1&${query}`), 400, 'BadRequest');
+  });
+
+  test('watch - what lives in no namespace is not found in one', async () => {
+    const { api, namespace } = bench();
+    expectFailure(await api.get(`/api/v1/namespaces/${namespace}/nodes`), 404, 'NotFound');
   });
 }

@@ -6,7 +6,7 @@ import { crdStorage } from './crds.ts';
 import type { DeleteOptions } from './deletion.ts';
 import { type ApiError, badRequest, invalid, methodNotAllowed, resourceNotFound, success } from './errors.ts';
 import { evict } from './eviction.ts';
-import { listPage } from './listing.ts';
+import { listPage, parseVersion, selection } from './listing.ts';
 import { type FaceOptions, faceOf, showList, showOne } from './negotiate.ts';
 import type { Operations } from './operations.ts';
 import { listOptionsOf, type ResourceRequest } from './path.ts';
@@ -64,6 +64,7 @@ export class ResourceHandler {
     if (def.namespaced && request.namespace === '' && !['list', 'watch', 'deletecollection'].includes(request.verb)) {
       throw request.verb === 'create' ? methodNotAllowed() : resourceNotFound();
     }
+    if (!def.namespaced && request.namespace !== '') throw resourceNotFound();
     const face = this.#face(def, incoming);
     switch (request.verb) {
       case 'get':
@@ -124,6 +125,9 @@ export class ResourceHandler {
         'Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan',
       );
     }
+    // Refused here, while there is still a status to refuse with.
+    selection(def, request.namespace, options);
+    parseVersion(options.resourceVersion);
     const watch: WatchRequest = {
       def,
       namespace: request.namespace,

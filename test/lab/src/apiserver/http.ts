@@ -10,9 +10,10 @@ import { aggregatedDocument, aggregatedType, discoveryDocument, versionInfo } fr
 import { ApiError, badRequest, expired, methodNotAllowed, unsupportedMediaType } from './errors.ts';
 import type { ArmedFault, Faults } from './faults.ts';
 import { type Answer, mediaType, type ResourceHandler } from './handler.ts';
-import { showOne } from './negotiate.ts';
+import { showBookmark, showOne } from './negotiate.ts';
 import { openApiDocument } from './openapi.ts';
 import { type PlainRequest, parseRequest, type RequestInfo, type ResourceRequest } from './path.ts';
+import { decodeProtobuf, protobufType } from './protobuf.ts';
 import type { Registry } from './registry.ts';
 import { describeRequest, type RequestLog } from './requests.ts';
 import { answerReview } from './reviews.ts';
@@ -100,14 +101,13 @@ export class HttpLayer {
     const { watches, faults } = this.#parts;
     const { res } = exchange;
     const { watch, def, face } = answer;
-    if (faults.expiredWatch === 'status' && !watches.canStart(watch.options)) {
+    if (faults.expiredWatch === 'status' && !watches.canStart(watch)) {
       throw expired(`too old resource version: ${watch.options.resourceVersion}`);
     }
     let headers = true;
     const show = (type: string, object: object) => {
-      if (type === 'ERROR' || (type === 'BOOKMARK' && face.face === 'object')) return object;
-      if (type === 'BOOKMARK' && face.face === 'metadata')
-        return { ...object, kind: 'PartialObjectMetadata', apiVersion: 'meta.k8s.io/v1' };
+      if (type === 'ERROR') return object;
+      if (type === 'BOOKMARK') return showBookmark(def, object as KubeObject, face);
       face.context.nowMs = Date.now();
       const shown = showOne(def, object as KubeObject, face, headers);
       headers = false;
@@ -212,6 +212,7 @@ async function readJson(req: IncomingMessage): Promise<unknown> {
   }
   if (bytes === 0) return undefined;
   const type = mediaType(req.headers['content-type']);
+  if (type === protobufType) return decodeProtobuf(Buffer.concat(chunks));
   const isJson = type === '' || type === '*/*' || type.endsWith('/json') || type.endsWith('+json');
   if (!isJson) throw unsupportedMediaType(type, ['application/json']);
   try {

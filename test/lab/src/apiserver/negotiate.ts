@@ -72,3 +72,9 @@ export function showOne(def: ResourceDef, object: KubeObject, options: FaceOptio
   }
   return options.face === 'metadata' ? partialMetadata(object) : fromStored(def, object);
 }
+
+/** A bookmark, which is an object with nothing but a version, as the client wants it. */
+export function showBookmark(def: ResourceDef, bookmark: KubeObject, options: FaceOptions): JsonObject {
+  if (options.face === 'table') return toTable(def, [], bookmark.metadata, options.context, options.include, false);
+  return options.face === 'metadata' ? partialMetadata(bookmark) : bookmark;
+}

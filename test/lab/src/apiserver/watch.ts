@@ -86,17 +86,17 @@ export class Watches {
     this.#stalled = on;
   }
 
-  /** True when a watch may start from the version it asks for. */
-  canStart(options: ListOptions): boolean {
-    const from = parseVersion(options.resourceVersion);
-    return from === 0 || from >= this.#store.compactedVersion;
+  /** True when a watch may start from the version it asks for. One that begins with the present always may. */
+  canStart(request: WatchRequest): boolean {
+    const from = parseVersion(request.options.resourceVersion);
+    return from === 0 || request.sendInitialEvents || from >= this.#store.compactedVersion;
   }
 
   /** Opens a watch; the returned function closes it (when the receiver has gone). Throws 400. */
   start(request: WatchRequest, sink: WatchSink): () => void {
     const { def, options } = request;
     const selects = selection(def, request.namespace, options);
-    if (!this.canStart(options)) {
+    if (!this.canStart(request)) {
       const message = `too old resource version: ${options.resourceVersion} (${this.#store.compactedVersion})`;
       sink.send('ERROR', expired(message).toStatus());
       sink.end();
