@@ -5,7 +5,7 @@
  * Invariants: a link is detached before it is unpinned, so it ends even while another process holds it open. A failure
  * at one thing is reported and the rest is still removed. Run in the network namespace of the interfaces.
  */
-import { existsSync, rmdirSync, unlinkSync } from 'node:fs';
+import { existsSync, renameSync, rmdirSync, unlinkSync } from 'node:fs';
 import path from 'node:path';
 import { BpfLink } from './bpf-link.ts';
 import { BpfProgram } from './bpf-program.ts';
@@ -17,6 +17,7 @@ import {
   HOOK_OF,
   linksDir,
   listDir,
+  MOVING_SUFFIX,
   mapsDir,
   type PinnedAttachment,
   programsDir,
@@ -29,6 +30,16 @@ export function isGone(error: unknown): boolean {
   return error instanceof BpfError && ['ENODEV', 'ENOLINK', 'ENOENT', 'EINVAL'].includes(error.errnoName);
 }
 
+function detachLink(pinPath: string): void {
+  using link = BpfLink.openPinned(pinPath);
+  try {
+    link.detach();
+  } catch (error) {
+    // The interface went and took the attachment with it.
+    if (!isGone(error)) throw error;
+  }
+}
+
 /** Detaches one and removes its pin. */
 export function detachPinned(pinned: PinnedAttachment): void {
   if (pinned.mode === 'clsact') {
@@ -38,15 +49,19 @@ export function detachPinned(pinned: PinnedAttachment): void {
       if (!isGone(error)) throw error;
     }
   } else {
-    using link = BpfLink.openPinned(pinned.pinPath);
-    try {
-      link.detach();
-    } catch (error) {
-      // Kernels before 6.6.? have no detach for an interface that went; closing and unpinning ends the link then.
-      if (!isGone(error)) throw error;
-    }
+    detachLink(pinned.pinPath);
   }
   unlinkSync(pinned.pinPath);
+}
+
+/** Ends every move to the head that was begun: the old link goes, the new one takes its name. */
+export function finishMoves(pinDir: string): void {
+  for (const { pinPath } of readAttachments(pinDir)) {
+    if (!pinPath.endsWith(MOVING_SUFFIX)) continue;
+    const final = pinPath.slice(0, -MOVING_SUFFIX.length);
+    if (existsSync(final)) detachLink(final);
+    renameSync(pinPath, final);
+  }
 }
 
 function placeOfLink(pinned: PinnedAttachment): Place {

@@ -31,7 +31,7 @@ import {
   type SpoofMaps,
   type SpoofObject,
 } from './spoof-api.ts';
-import { detachPinned, isGone, placeOf, verifyAttachments } from './spoof-detach.ts';
+import { detachPinned, finishMoves, isGone, placeOf, verifyAttachments } from './spoof-detach.ts';
 import { MAP_NAMES, type MapName, type RawMaps, spoofMaps } from './spoof-maps.ts';
 import {
   CLSACT_HANDLE,
@@ -40,6 +40,7 @@ import {
   DIRECTIONS,
   HOOK_OF,
   linksDir,
+  MOVING_SUFFIX,
   mapsDir,
   type PinnedAttachment,
   PROGRAM_OF,
@@ -176,6 +177,7 @@ class PinnedSpoofObject implements SpoofObject {
     this.pinDir = options.pinDir;
     this.mode = mode;
     this.reused = reused;
+    finishMoves(this.pinDir);
     this.#loaded = load(image, this.pinDir, options);
     this.maps = spoofMaps(this.#loaded.raw);
     if (!reused) {
@@ -273,15 +275,16 @@ class PinnedSpoofObject implements SpoofObject {
       return true;
     }
     // A program stands once in a chain, so it is a fresh copy that goes to the head before the old one leaves. For that
-    // moment what both pass is seen twice; nothing passes unseen.
+    // moment what both pass is seen twice; nothing passes unseen. The move is pinned under a name of its own first, so
+    // that a crash at any point leaves the interface guarded and finishMoves() a thing to finish.
     const copy = load(this.#image, this.pinDir, this.#options);
     try {
       using link = copy.programs[attachment.direction].attachTcx(attachment.ifindex, {
         direction: HOOK_OF[attachment.direction],
         position: 'head',
       });
-      detachPinned(old);
-      link.pin(old.pinPath);
+      link.pin(old.pinPath + MOVING_SUFFIX);
+      finishMoves(this.pinDir);
     } finally {
       closeLoaded(copy);
     }

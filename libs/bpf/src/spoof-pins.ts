@@ -5,6 +5,7 @@
  *   links/link-<ifindex>-<generation>-<in|out>       a tcx link
  *   links/tc-<ifindex>-<generation>-<in|out>[-q]     the program of a clsact filter: the filter itself cannot be pinned,
  *                                                    and this tells of it; -q: its qdisc was made for it
+ *   links/…-moving                                   a new link at the head, about to take the place of the one so named
  *
  * Place in the path: spoof-object.ts, spoof-detach.ts and status without a collector read their attachments from here.
  * Invariants: a name that does not parse is not ours and is left alone. Filters stand at one priority and handle.
@@ -50,7 +51,10 @@ export function listDir(dir: string): string[] {
   return existsSync(dir) ? readdirSync(dir) : [];
 }
 
-const NAME = /^(link|tc)-(\d+)-(\d+)-(in|out)(-q)?$/;
+/** Suffix of a pin that is about to take the place of another. */
+export const MOVING_SUFFIX = '-moving';
+
+const NAME = /^(link|tc)-(\d+)-(\d+)-(in|out)(-q)?(?:-moving)?$/;
 
 /** The attachment that a pin's name tells of; null when it is none of ours. */
 export function parsePinName(dir: string, name: string): PinnedAttachment | null {

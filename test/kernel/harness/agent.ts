@@ -2,21 +2,24 @@
  * Runs in the node's network namespace and does there what it is told over IPC: a process cannot enter another
  * namespace by itself, and interfaces are attached from within. Started by guard.ts, answers one request at a time.
  */
+import path from 'node:path';
 import * as bpf from '@bailiff/bpf';
 
 interface Request {
   readonly id: number;
   /** `object.maps.ifaces.set`, `bpf.detachAll`, … */
-  readonly path: string;
+  readonly target: string;
   readonly args: readonly unknown[];
 }
 
 const state: {
   object: bpf.SpoofObject | null;
-  extra: { link: bpf.BpfLink; map: bpf.BpfMap }[];
+  /** The link is null for a filter, which needs none to stay. */
+  extra: { link: bpf.BpfLink | null; map: bpf.BpfMap }[];
   filters: bpf.ClsactFilter[];
-  program: bpf.BpfProgram | null;
-} = { object: null, extra: [], filters: [], program: null };
+  heard: bpf.SpoofSample[];
+  reader: bpf.SampleReader | null;
+} = { object: null, extra: [], filters: [], heard: [], reader: null };
 
 /** What the tests need beyond the plain API. */
 const own = {
@@ -28,6 +31,14 @@ const own = {
   close: () => {
     state.object?.close();
     state.object = null;
+  },
+  reset: () => {
+    own.close();
+    for (const { link, map } of state.extra.splice(0)) {
+      link?.close();
+      map.close();
+    }
+    for (const filter of state.filters.splice(0)) filter.detach();
   },
   /** Everything in the ring now. */
   drain: () => {
@@ -42,6 +53,35 @@ const own = {
     reader.close();
     return samples;
   },
+  /** What reattach does first: a copy of the program at the head, pinned beside the old link. */
+  beginMove: (programPin: string, linkPin: string, ifindex: number) => {
+    using object = bpf.BpfObject.open(bpf.spoofObjectPath(), 'spoof');
+    object.setMapAutocreate('.bss', false);
+    for (const { name } of object.maps()) {
+      if (name.endsWith('.bss')) continue;
+      const pin = path.join(path.dirname(programPin), '../maps', name);
+      using map = bpf.BpfMap.openPinned(pin);
+      object.setMapMaxEntries(name, map.info.maxEntries);
+      object.reuseMap(name, pin);
+    }
+    object.load();
+    using program = object.program('spoof_ingress');
+    using link = program.attachTcx(ifindex, { direction: 'ingress', position: 'head' });
+    link.pin(`${linkPin}-moving`);
+  },
+  /** Takes samples as they come, until unlisten. */
+  listen: () => {
+    state.heard = [];
+    state.reader = state.object!.openSamples(({ samples }) => state.heard.push(...samples));
+  },
+  heard: () => state.heard,
+  unlisten: () => state.reader!.close(),
+  setAbi: (pin: string, abi: number) => {
+    using map = bpf.BpfMap.openPinned(pin);
+    const value = map.get(Buffer.alloc(4))!;
+    value.writeUInt32LE(abi, 12);
+    map.set(Buffer.alloc(4), value);
+  },
   /** Attaches another program that counts packets and passes them; `position` as for attachTcx. */
   attachCounter: (objectPath: string, ifindex: number, position: bpf.TcxPosition, direction: bpf.TcxDirection) => {
     using object = bpf.BpfObject.open(objectPath);
@@ -55,8 +95,7 @@ const own = {
     object.load();
     using program = object.program('count_packets');
     state.filters.push(program.attachClsact(ifindex, direction, { priority: 50 }));
-    const link = null as unknown as bpf.BpfLink;
-    return state.extra.push({ link, map: object.map('packets') }) - 1;
+    return state.extra.push({ link: null, map: object.map('packets') }) - 1;
   },
   counted: (index: number) => state.extra[index]!.map.get(Buffer.alloc(4))!.readBigUInt64LE(0),
   /** Test run of the pinned ingress or egress program. */
@@ -68,10 +107,10 @@ const own = {
   exit: () => process.exit(0),
 };
 
-function resolve(path: string): (...args: unknown[]) => unknown {
+function resolve(target: string): (...args: unknown[]) => unknown {
   let owner: unknown;
   let value: unknown = { own, bpf, object: state.object };
-  for (const part of path.split('.')) {
+  for (const part of target.split('.')) {
     owner = value;
     value = (value as Record<string, unknown>)[part];
   }
@@ -80,9 +119,9 @@ function resolve(path: string): (...args: unknown[]) => unknown {
 }
 
 process.on('message', (request: Request) => {
-  const { id, path, args } = request;
+  const { id, target, args } = request;
   try {
-    process.send!({ id, value: resolve(path)(...args) });
+    process.send!({ id, value: resolve(target)(...args) });
   } catch (error) {
     const { message, code } = error as Error & { code?: string };
     process.send!({ id, error: { message, code } });

@@ -46,7 +46,7 @@ export class Agent {
     const id = ++this.#lastId;
     return new Promise<T>((resolve, reject) => {
       this.#waiting.set(id, { resolve: resolve as (value: unknown) => void, reject });
-      this.#child.send({ id, path: target, args });
+      this.#child.send({ id, target, args });
     });
   }
 

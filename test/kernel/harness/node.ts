@@ -165,6 +165,19 @@ export class TestNode implements AsyncDisposable {
     return this.agent.call('own.open', { pinDir: this.pinDir, maxInterfaces: 16, ...options });
   }
 
+  /** Takes everything off, so that the next test finds the node as it was at first. */
+  async reset(): Promise<void> {
+    await this.agent.call('own.reset');
+    await this.agent.call('bpf.detachAll', this.pinDir);
+    this.forgetLanded();
+  }
+
+  /** The process that holds the programs dies; another takes its place, holding nothing. */
+  async restartAgent(): Promise<void> {
+    await this.agent.kill();
+    this.agent = await Agent.start(this.netns);
+  }
+
   /** Guards a pod under a new generation and returns what stands for it. */
   async guard(pod: Pod, change: Partial<IfaceRecord> = {}): Promise<Guarded> {
     const key = { ifindex: pod.ifindex, generation: ++this.#generation };

@@ -21,29 +21,50 @@ export function commandIn(netns: string, file: string, ...args: string[]): Promi
   return command('nsenter', `--net=/run/netns/${netns}`, file, ...args);
 }
 
-let helperPath: string | undefined;
+let built: string | undefined;
 
-/** Path of the compiled frames.c. */
-export function frameHelper(): string {
-  if (helperPath !== undefined) return helperPath;
-  const dir = mkdtempSync(path.join(tmpdir(), 'bailiff-frames-'));
+/** A directory for what is compiled, gone with this process. */
+function buildDir(): string {
+  if (built !== undefined) return built;
+  const dir = mkdtempSync(path.join(tmpdir(), 'bailiff-harness-'));
   process.once('exit', () => rmSync(dir, { recursive: true, force: true }));
-  const target = path.join(dir, 'frames');
-  const clang = ['clang-19', 'clang', 'cc'].find((name) => {
+  built = dir;
+  return dir;
+}
+
+function findCompiler(candidates: readonly string[]): string {
+  for (const name of candidates) {
     try {
       execFileSync(name, ['--version'], { stdio: 'ignore' });
-      return true;
-    } catch {
-      return false;
+      return name;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
     }
-  });
-  if (clang === undefined) throw new Error('no C compiler: install clang');
-  const source = path.join(import.meta.dirname, 'frames.c');
-  execFileSync(clang, ['-O1', '-Wall', '-Wextra', '-Werror', '-Wno-format-security', '-o', target, source], {
-    stdio: 'inherit',
-  });
-  helperPath = target;
+  }
+  throw new Error(`none of ${candidates.join(', ')} is installed`);
+}
+
+const compiled = new Map<string, string>();
+
+/** Compiles a source of this directory once; */
+function compile(source: string, compilers: readonly string[], flags: readonly string[]): string {
+  const known = compiled.get(source);
+  if (known !== undefined) return known;
+  const target = path.join(buildDir(), source.replace(/\.c$/, '.out'));
+  const args = ['-Wall', '-Wextra', '-Werror', ...flags, '-o', target, path.join(import.meta.dirname, source)];
+  execFileSync(findCompiler(compilers), args, { stdio: 'inherit' });
+  compiled.set(source, target);
   return target;
+}
+
+/** Path of the compiled frames.c. */
+export const frameHelper = (): string => compile('frames.c', ['clang-19', 'clang', 'cc'], ['-O1']);
+
+/** Path of the compiled counter.bpf.c. */
+export function counterObject(): string {
+  const include = `/usr/include/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu`;
+  const flags = ['-target', 'bpf', '-mcpu=v3', '-O2', '-g', '-idirafter', include, '-c'];
+  return compile('counter.bpf.c', ['clang-19', 'clang'], flags);
 }
 
 /** A child whose stdout is read line by line. */
