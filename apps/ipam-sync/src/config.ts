@@ -1,6 +1,6 @@
 /** What an operator sets for ipam-sync. Defaults are those of the control plane's own components where they have them. */
 import { busShape, type FrameConfig } from '@bailiff/service';
-import { z } from 'zod';
+import * as z from 'zod';
 
 const milliseconds = (min: number, max: number) => z.number().int().min(min).max(max);
 

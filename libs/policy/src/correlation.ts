@@ -2,7 +2,7 @@
  * Correlation rules in Sigma's words: `event_count`, `value_count`, `temporal`, `temporal_ordered`, with `group-by`,
  * `timespan`, `condition` and `level`. Windows slide on event time and count packets, sampled or suppressed.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { duration, kubeName } from './units.ts';
 import { USERSPACE_VECTORS, VECTORS } from './vectors.ts';
 

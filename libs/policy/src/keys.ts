@@ -2,7 +2,7 @@
  * Keys of the `bailiff_config` bucket: `<kind>.<scope>.<namespace or _>.<name>`. Names may hold dots in Kubernetes; a key token
  * may not, so `.` is written `_` (which no Kubernetes name holds, so it is reversible).
  */
-import type { z } from 'zod';
+import type * as z from 'zod';
 import { correlationRule } from './correlation.ts';
 import { responsePolicy } from './response.ts';
 import { disarm, spoofCluster, spoofScoped } from './spoof.ts';

@@ -2,7 +2,7 @@
  * Response policies: which verdicts are answered, by which actions, under which guards. Dry-run unless the operator says
  * otherwise, because an answer to a wrong verdict is an outage.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { LEVELS } from './correlation.ts';
 import { duration, kubeName } from './units.ts';
 

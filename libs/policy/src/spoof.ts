@@ -2,7 +2,7 @@
  * Spoof policy: the mode of each vector and what surrounds it, at three scopes (cluster, namespace, workload). What is not
  * said at a narrower scope is inherited from the wider one; what nobody says has the shipped default.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { cidr, duration, kubeName } from './units.ts';
 import { defaultMode, MODES, type Mode, TUNABLE_VECTORS, type Vector } from './vectors.ts';
 

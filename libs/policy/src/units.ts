@@ -3,7 +3,7 @@
  * number, because a number without a unit is the commonest way to be wrong by a factor of sixty.
  */
 import { isIP } from 'node:net';
-import { z } from 'zod';
+import * as z from 'zod';
 
 const UNIT_MS: Record<string, number> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 /** Longest duration anywhere: what VIOLATIONS could plausibly keep. */

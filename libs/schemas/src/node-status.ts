@@ -1,5 +1,5 @@
 /** What a collector puts under `bailiff_nodes/<node>`: what it guards, what it cannot and why, and how it is doing. */
-import { z } from 'zod';
+import * as z from 'zod';
 
 export const interfaceStatus = z.object({
   interfaceName: z.string(),

@@ -2,7 +2,7 @@
  * What ipam-sync puts under `bailiff_pods/<node>` and `bailiff_pods/_cluster`: plain JSON, one snapshot a key. A collector applies
  * a snapshot only when its revision is newer than the one it has.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 
 export const podIdentity = z.object({
   uid: z.string().min(1),

@@ -1,5 +1,5 @@
 /** What the responder puts under `bailiff_quarantine/<node>`: the node's whole list. A collector puts it into kernel maps. */
-import { z } from 'zod';
+import * as z from 'zod';
 
 export const quarantineEntry = z.object({
   podUid: z.string().min(1),

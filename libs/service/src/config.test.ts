@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { z } from 'zod';
+import * as z from 'zod';
 import { buildConfig, busOptionsOf, busShape, envName, frameShape } from './config.ts';
 import { exitCodeOf, ServiceError } from './errors.ts';
 import { flagName, parseFlags, pathOfFlag } from './flags.ts';

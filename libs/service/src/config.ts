@@ -2,7 +2,7 @@
  * Configuration of a service: defaults < file < environment < flags, checked by one strict zod schema. Pure but for nothing:
  * the caller reads the file and hands in its text. Each wrong field is named by its path and by where its value came from.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { ServiceError } from './errors.ts';
 import { flagName, type ParsedFlags } from './flags.ts';
 import { type Leaf, leavesOf } from './schema-walk.ts';

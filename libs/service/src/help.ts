@@ -1,5 +1,5 @@
 /** Text of --help, made from the schema so that it cannot lag behind it. Pure. */
-import type { z } from 'zod';
+import type * as z from 'zod';
 import { envName } from './config.ts';
 import { flagName } from './flags.ts';
 import { type Leaf, leavesOf } from './schema-walk.ts';

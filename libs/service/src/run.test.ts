@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Counter } from 'prom-client';
 import { describe, expect, test } from 'vitest';
-import { z } from 'zod';
+import * as z from 'zod';
 import { ServiceError } from './errors.ts';
 import { runService, type ServiceContext } from './run.ts';
 import { captureIo, ManualClock, waitFor } from './testing.ts';
@@ -204,7 +204,7 @@ test('service - status server: metrics, health with reasons, nothing else', asyn
 
 const FIXTURE = `
 import { runService } from ${JSON.stringify(path.join(import.meta.dirname, 'run.ts'))};
-import { z } from 'zod';
+import * as z from 'zod';
 process.exitCode = await runService({
   name: 'fixture', argv: process.argv.slice(2), schema: z.strictObject({ mode: z.string().default('wait') }),
   start(ctx) {

@@ -8,7 +8,7 @@
 import { readFile } from 'node:fs/promises';
 import pino, { type DestinationStream, type Logger } from 'pino';
 import { Registry } from 'prom-client';
-import type { z } from 'zod';
+import type * as z from 'zod';
 import { type Clock, systemClock } from './clock.ts';
 import { buildConfig, type FrameConfig, frameShape } from './config.ts';
 import { EXIT, exitCodeOf, ServiceError } from './errors.ts';

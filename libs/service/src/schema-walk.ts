@@ -2,7 +2,7 @@
  * Reads a zod object as a list of leaves: which dotted keys there are, what kind of value each takes, its default and its
  * description. Flags, environment variables and --help all come from this one list. Pure; depth is bounded by the schema.
  */
-import type { z } from 'zod';
+import type * as z from 'zod';
 
 export type LeafKind = 'text' | 'number' | 'boolean' | 'list' | 'json';
 
