@@ -107,6 +107,8 @@ const ROWS: [name: string, row: Row, expected: string][] = [
   ['the pod is gone', { action: 'delete', facts: { pod: null } }, 'pod-gone'],
   ['another pod has its name', { action: 'delete', facts: { pod: pod({ uid: 'pod-9' }) } }, 'uid-changed'],
   ['another pod has its name, label', { action: 'label', facts: { pod: pod({ uid: 'pod-9' }) } }, 'uid-changed'],
+  ['observe after the pod is gone', { action: 'observe', facts: { pod: null } }, 'go'],
+  ['observe after another pod has its name', { action: 'observe', facts: { pod: pod({ uid: 'pod-9' }) } }, 'go'],
   ['the pod lives on another node', { action: 'delete', facts: { pod: pod({ nodeName: 'node-b' }) } }, 'node-mismatch'],
   ['the same for observe', { action: 'observe', facts: { pod: pod({ nodeName: 'node-b' }) } }, 'node-mismatch'],
   ['the same for cordon', { action: 'cordon', facts: { pod: pod({ nodeName: 'node-b' }) } }, 'node-mismatch'],

@@ -113,8 +113,8 @@ function identity({ task, verdict, facts, reserved }: GuardInput): Decision | nu
     return refuse('no-pod', `the verdict is about node ${verdict.nodeName}, not about a pod`);
   }
   const name = `${verdict.pod.namespace}/${verdict.pod.name}`;
-  // A node can be cordoned after its pod is gone; a pod that lives elsewhere speaks against the verdict, not for it.
-  const mayBeGone = task.action === 'cordon';
+  // A node can be cordoned, and an event be told, after the pod is gone; a pod that lives elsewhere speaks against the verdict.
+  const mayBeGone = task.action === 'cordon' || task.action === 'observe';
   if (!pod) return mayBeGone ? null : refuse('pod-gone', `pod ${name} does not exist any more`);
   if (!isSamePod(pod, verdict.pod.uid)) {
     if (mayBeGone) return null;

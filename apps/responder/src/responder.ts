@@ -5,6 +5,7 @@
  * the queue, and again at every scan and whenever Redis comes back. So Redis may lose everything, the process may die anywhere, and any
  * number of replicas may run: the streams say what is left to do. Bounds: `MAX_OUTSTANDING` verdicts, then reading waits.
  */
+import { setMaxListeners } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { type Bus, ConfigLog, connectBus, openBucket, requireHorizon } from '@bailiff/bus';
 import { loadKube } from '@bailiff/kube';
@@ -17,7 +18,7 @@ import { type Metrics, responderMetrics } from './metrics.ts';
 import { DELETE_STORM } from './plan.ts';
 import { PolicyBook } from './policies.ts';
 import type { Job, JobResult, PlacedVerdict, StepHook } from './ports.ts';
-import { Queues, redisOptions } from './queues.ts';
+import { ACTIONS, Queues, redisOptions } from './queues.ts';
 import { FactReader } from './read-facts.ts';
 import { ResponseStream } from './responses.ts';
 import { POLICY_SETTLE_MICROS, type RunLimits, type TaskDeps, TaskRunner, tasksOf } from './run-task.ts';
@@ -86,6 +87,8 @@ class Responder {
     outside: Outside,
   ) {
     const { config, clock, signal } = ctx;
+    // Each job under way listens, and waits of the bus beside them.
+    setMaxListeners(4 * ACTIONS.length * config.concurrency, this.#end.signal);
     this.#ctx = ctx;
     this.#step = step;
     this.#ledger = new Ledger(config.maxTasks);

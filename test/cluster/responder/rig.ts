@@ -289,6 +289,7 @@ const briefCall = (c: RequestRecord) => `${c.verb} ${c.path} ${c.status}`;
 
 /** A policy that acts: not a dry run, matched by the name of a rule, so that the tests of a file do not meet. */
 export function acting(rule: string, steps: unknown[], guards: Record<string, unknown> = {}): PolicyInput {
-  const wide = { window: '10m', maxPods: 1000, maxPercent: 100, maxNodes: 100 };
-  return { dryRun: false, match: { rules: [rule] }, steps, guards: { budget: wide, ...guards } };
+  const wide = { window: '10m', maxPods: 100_000, maxPercent: 100, maxNodes: 100 };
+  const deleteStorm = { deletes: 1000, window: '10m' };
+  return { dryRun: false, match: { rules: [rule] }, steps, guards: { budget: wide, deleteStorm, ...guards } };
 }

@@ -1,6 +1,10 @@
-/** observe: a Kubernetes Event on the pod (or on the node, for a verdict about a node), so that `kubectl describe` tells the story. */
+/**
+ * observe: a Kubernetes Event on the pod (or on the node, for a verdict about a node), so that `kubectl describe` tells the story. It names
+ * the pod by its uid, so it is never taken for one about a later pod of that name.
+ */
 import { apiPath, createEvent, getObject } from '@bailiff/kube';
 import { isKube } from '../api.ts';
+import { isSamePod } from '../guards.ts';
 import { type Action, type ActionContext, DONE } from './action.ts';
 
 /** Kubernetes names hold 253 characters at most; this leaves room for the task's part. */
@@ -15,13 +19,13 @@ export const observe: Action = {
   },
 
   async carryOut(context) {
-    const { task, verdict, facts, startedAtMicros, api } = context;
+    const { task, verdict, startedAtMicros, api } = context;
     const { pod } = verdict;
     if (!pod) return onNode(context);
     // The event's name is the task's own, so an earlier try whose answer was lost is found, not repeated.
     await createEvent(api, {
       name: eventOf(task.taskId, verdict).name,
-      pod: { namespace: pod.namespace, name: pod.name, uid: facts.pod?.uid ?? pod.uid },
+      pod: { namespace: pod.namespace, name: pod.name, uid: uidOf(context) },
       type: 'Warning',
       reason: REASON,
       message: messageOf(verdict),
@@ -55,6 +59,12 @@ async function onNode({ task, verdict, startedAtMicros, api }: ActionContext): P
     if (!isKube(error, 'KUBE_ALREADY_EXISTS')) throw error;
   }
   return DONE;
+}
+
+/** For the API's picture of a static pod, the uid that the API knows. */
+function uidOf({ verdict, facts }: ActionContext): string {
+  const uid = verdict.pod?.uid ?? '';
+  return facts.pod && isSamePod(facts.pod, uid) ? facts.pod.uid : uid;
 }
 
 const messageOf = (verdict: ActionContext['verdict']) => `${verdict.level}: ${verdict.rule}: ${verdict.reason}`;
