@@ -50,7 +50,7 @@ export interface ObjectInput {
   [key: string]: unknown;
 }
 
-/** The bits of a pod that the stand-in itself interprets. */
+/** An entry of a pod's status.conditions. */
 export interface PodCondition {
   type: string;
   status: string;
@@ -58,12 +58,6 @@ export interface PodCondition {
   message?: string;
   lastProbeTime?: string | null;
   lastTransitionTime?: string | null;
-}
-
-export interface Condition {
-  type: string;
-  status: string;
-  [key: string]: unknown;
 }
 
 /** True for a plain JSON object (not null, not an array). */
