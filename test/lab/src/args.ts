@@ -71,7 +71,7 @@ export function parseLabArgs(argv: readonly string[]): LabRequest {
   const { values, positionals } = parsed;
   const [command, ...rest] = positionals;
   if (values.help || command === 'help') return { command: 'help' };
-  if (command === undefined || !(command in TAKES)) throw usage(`"${command ?? ''}" is not a lab command`);
+  if (command === undefined || !Object.hasOwn(TAKES, command)) throw usage(`"${command ?? ''}" is not a lab command`);
   if (rest.length > 0) throw usage(`${command} takes no argument "${rest[0]}"`);
   const foreign = Object.keys(values).find((flag) => !TAKES[command]?.includes(flag));
   if (foreign) throw usage(`${command} has no flag --${foreign}`);

@@ -7,9 +7,7 @@ import type { CniPlugin } from '../plan.ts';
 import {
   arpFrame,
   arpTail,
-  ip4Bytes,
   ip6Bytes,
-  macBytes,
   neighbourAdvertFrame,
   neighbourSolicitFrame,
   neighbourTail,
@@ -101,7 +99,7 @@ function deceiveNode(
       vector: 'arp',
       frame: arpFrame({ ...link, from: claimed.ip4, to: attacker.gateway4 }, 'request'),
       witnessUid: attacker.uid,
-      marker: Buffer.concat([macBytes(attacker.mac), ip4Bytes(claimed.ip4)]),
+      marker: arpTail({ fromMac: link.toMac, from: attacker.gateway4, toMac: attacker.mac, to: claimed.ip4 }),
     },
     {
       vector: 'nd',

@@ -24,6 +24,8 @@ export function exec(command: string, args: readonly string[], options: ExecOpti
     const child = spawn(command, args, {
       stdio: ['pipe', 'pipe', 'pipe'],
       cwd: options.cwd,
+      // Ctrl-C at a terminal must not end a command that removes something.
+      detached: true,
       env: options.env ? { ...process.env, ...options.env } : process.env,
     });
     const output = { stdout: '', stderr: '' };

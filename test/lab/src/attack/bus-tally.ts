@@ -1,0 +1,100 @@
+/**
+ * What the bus says about one pod: violations counted as every reader must count them (the highest cumulative value of each
+ * counter epoch), verdicts and responses. The fold is pure; watchBus feeds it from the streams.
+ */
+import { type Bus, consumeOrdered, type StreamMessage } from '@bailiff/bus';
+import {
+  decodeResponse,
+  decodeVerdict,
+  decodeViolationFrame,
+  type Response,
+  type Verdict,
+  type ViolationFrame,
+} from '@bailiff/schemas';
+
+/** Phases in which nothing has been done yet. */
+const UNFINISHED: readonly Response['phase'][] = ['started', 'pending', 'approved'];
+
+export class BusTally {
+  readonly podUid: string;
+  #byEpoch = new Map<string, { vector: string; packets: number }>();
+  readonly verdicts: Verdict[] = [];
+  readonly responses: Response[] = [];
+  /** Verdicts about anybody else: in a lab with one attacker there must be none. */
+  readonly verdictsOnOthers: Verdict[] = [];
+  /** When the bus stored the first of each, microseconds since 1970. */
+  firstViolationAtMicros: number | null = null;
+  firstVerdictAtMicros: number | null = null;
+
+  constructor(podUid: string) {
+    this.podUid = podUid;
+  }
+
+  takeFrame(frame: ViolationFrame, storedAtMicros: number): void {
+    for (const violation of frame.violations) {
+      if (violation.pod?.uid !== this.podUid || violation.kind !== 'spoof') continue;
+      this.firstViolationAtMicros ??= storedAtMicros;
+      const seen = this.#byEpoch.get(violation.counterEpoch)?.packets ?? 0;
+      const packets = Math.max(seen, violation.cumulativePackets);
+      this.#byEpoch.set(violation.counterEpoch, { vector: violation.vector, packets });
+    }
+  }
+
+  takeVerdict(verdict: Verdict, storedAtMicros: number): void {
+    if (verdict.pod?.uid !== this.podUid) {
+      this.verdictsOnOthers.push(verdict);
+      return;
+    }
+    this.firstVerdictAtMicros ??= storedAtMicros;
+    this.verdicts.push(verdict);
+  }
+
+  takeResponse(response: Response): void {
+    if (response.podUid === this.podUid) this.responses.push(response);
+  }
+
+  /** Packets by vector. */
+  get packets(): Record<string, number> {
+    const sums: Record<string, number> = {};
+    for (const { vector, packets } of this.#byEpoch.values()) sums[vector] = (sums[vector] ?? 0) + packets;
+    return sums;
+  }
+  get totalPackets(): number {
+    return Object.values(this.packets).reduce((sum, packets) => sum + packets, 0);
+  }
+  /** Responses that came to an end: done, refused, failed, a dry run. */
+  get finished(): Response[] {
+    return this.responses.filter((response) => !UNFINISHED.includes(response.phase));
+  }
+}
+
+export interface BusWatch {
+  tally: BusTally;
+  /** Rejects when a stream could not be read on or a message not be decoded. */
+  failed: Promise<never>;
+  stop(): Promise<void>;
+}
+
+/** Reads the three streams from now on. The caller stops it, and closes the bus after that. */
+export function watchBus(bus: Bus, podUid: string): BusWatch {
+  const tally = new BusTally(podUid);
+  const stop = new AbortController();
+  const read = (stream: string, onMessage: (message: StreamMessage) => void) =>
+    consumeOrdered(bus, stream, { start: 'all', onMessage, signal: stop.signal });
+  const reading = Promise.all([
+    read('VIOLATIONS', (m) => tally.takeFrame(decodeViolationFrame(m.data), m.timestampMicros)),
+    read('VERDICTS', (m) => tally.takeVerdict(decodeVerdict(m.data), m.timestampMicros)),
+    read('RESPONSES', (m) => tally.takeResponse(decodeResponse(m.data))),
+  ]);
+  const failed = reading.then(() => new Promise<never>(() => undefined));
+  // Whoever does not look at it must not be ended by it; `stop` tells in any case.
+  failed.catch(() => undefined);
+  return {
+    tally,
+    failed,
+    stop: async () => {
+      stop.abort();
+      await reading;
+    },
+  };
+}

@@ -1,0 +1,84 @@
+/**
+ * `npm run demo`: one lab, one attack twice. First everything runs but nothing is attached, and the forged packets land; then
+ * collectors guard every interface, and the same attack is dropped, counted, judged and answered. `--json` adds the
+ * summary as the last line. Ends with 0 only when every number is what it should be; leaves nothing behind, also on Ctrl-C.
+ */
+import { parseArgs } from 'node:util';
+import { type Cast, castOf, chainRun, controlRun } from '../attack/chain.ts';
+import { LabError } from '../errors.ts';
+import { CNI_PLUGINS, type CniPlugin } from '../plan.ts';
+import { exec } from '../process/exec.ts';
+import { removeStaleLabs } from '../retire.ts';
+import { startLab } from '../supervisor/bring-up.ts';
+import type { Lab } from '../supervisor/lab.ts';
+import { LiveLine } from './live-line.ts';
+import { progressText, shortfalls, summarise, summaryText } from './summary.ts';
+
+const CONTROL_FRAMES = 200;
+const say = (text: string) => process.stdout.write(`${text}\n`);
+
+/** Forgeries that were believed in the control run must not disturb the guarded one. */
+async function forgetNeighbours(lab: Lab): Promise<void> {
+  const namespaces = [...lab.pods(), ...lab.parts.plan.nodes].map(({ netns }) => netns);
+  await Promise.all(namespaces.map((netns) => exec('ip', ['-n', netns, 'neigh', 'flush', 'all'])));
+}
+
+async function control(lab: Lab, cast: Cast) {
+  say(`\nControl run: nothing is attached. ${cast.attacker.name} forges ${CONTROL_FRAMES} packets in the name of`);
+  say(`${cast.claimed.name} and of the gateway, towards ${cast.victim.name}: IPv4, IPv6, ARP, neighbour discovery.`);
+  const outcome = await controlRun(lab, cast, CONTROL_FRAMES);
+  const kinds = Object.entries(outcome.landed).map(([vector, count]) => `${vector} ${count}`);
+  say(`  ${outcome.landedTotal} of ${outcome.sent} landed (${kinds.join(', ')})`);
+  return outcome;
+}
+
+async function guarded(lab: Lab, cast: Cast, signal: AbortSignal) {
+  say('\nGuarded run: collectors attach to every pod interface; the same attack, until somebody stops it,');
+  say('with ordinary traffic beside it.');
+  await forgetNeighbours(lab);
+  await lab.setGuarded(true, signal);
+  const live = new LiveLine(process.stdout);
+  const outcome = await chainRun(lab, cast, { onProgress: (progress) => live.show(progressText(progress)), signal });
+  live.end();
+  return outcome;
+}
+
+async function demo(options: { json: boolean; cni: CniPlugin }, signal: AbortSignal): Promise<number> {
+  await removeStaleLabs(say);
+  const report = { onProgress: (text: string) => say(`  ${text}`), onProblem: (text: string) => say(`  ! ${text}`) };
+  say('Bringing up a cluster: 2 nodes, 6 pods, real CNI plugins, NATS, Redis, a Kubernetes API.');
+  await using lab = await startLab({ cni: options.cni, unguarded: true, enforce: true, signal, ...report });
+  const cast = castOf(lab);
+  const innocents = lab.pods().length - 1;
+  const before = await control(lab, cast);
+  const after = await guarded(lab, cast, signal);
+  say('');
+  say(summaryText(before, after, { attacker: cast.attacker.name, innocents }));
+  const missed = shortfalls(before, after);
+  for (const text of missed) say(`NOT AS PROMISED: ${text}`);
+  say('Taking the cluster down.');
+  await lab.stop();
+  if (options.json) say(JSON.stringify(summarise(before, after)));
+  return missed.length === 0 ? 0 : 1;
+}
+
+async function run(argv: string[]): Promise<number> {
+  const controller = new AbortController();
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => controller.abort());
+  try {
+    const { values } = parseArgs({ args: argv, options: { json: { type: 'boolean' }, cni: { type: 'string' } } });
+    const cni = values.cni ?? 'bridge';
+    if (!(CNI_PLUGINS as readonly string[]).includes(cni))
+      throw new LabError('LAB_USAGE', '--cni must be bridge or ptp');
+    return await demo({ json: values.json ?? false, cni: cni as CniPlugin }, controller.signal);
+  } catch (error) {
+    if (controller.signal.aborted) {
+      process.stderr.write('\ninterrupted; everything was removed\n');
+      return 130;
+    }
+    process.stderr.write(`${error instanceof LabError ? error.message : (error as Error).stack}\n`);
+    return error instanceof LabError ? error.exitCode : 1;
+  }
+}
+
+process.exitCode = await run(process.argv.slice(2));

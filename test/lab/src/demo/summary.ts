@@ -1,0 +1,114 @@
+/** What the demo shows at the end: numbers, whether they are what Bailiff promises, and both as text. Pure. */
+import type { ChainOutcome, ChainProgress } from '../attack/chain.ts';
+import type { AttackOutcome } from '../attack/run.ts';
+import { table } from '../report.ts';
+
+/** The last line of `npm run demo -- --json`. */
+export interface DemoSummary {
+  control: { sent: number; landed: number };
+  guarded: { sent: number; dropped: number; landed: number; countedOnBus: number };
+  legit: { sent: number; received: number };
+  /** How many of each the bus holds about the attacking pod; responses that came to an end. */
+  verdicts: number;
+  responses: number;
+  deletedPods: number;
+  /** From the first forged packet. */
+  latencyMs: { firstViolation: number | null; verdict: number | null; deleteCall: number | null };
+}
+
+export function summarise(control: AttackOutcome, guarded: ChainOutcome): DemoSummary {
+  return {
+    control: { sent: control.sent, landed: control.landedTotal },
+    guarded: {
+      sent: guarded.sent,
+      dropped: guarded.dropped ?? 0,
+      landed: guarded.landedTotal,
+      countedOnBus: guarded.countedOnBus,
+    },
+    legit: guarded.legit,
+    verdicts: guarded.tally.verdicts.length,
+    responses: guarded.tally.finished.length,
+    deletedPods: guarded.deleted ? 1 : 0,
+    latencyMs: guarded.latencyMs,
+  };
+}
+
+/** What is not as promised, one sentence each; empty when all is well. */
+export function shortfalls(control: AttackOutcome, guarded: ChainOutcome): string[] {
+  const { tally } = guarded;
+  const deletion = tally.finished.find((response) => response.action === 'delete');
+  const checks: [boolean, string][] = [
+    [control.sent > 0, 'nothing was sent in the control run'],
+    [
+      control.landedTotal === control.sent,
+      `unguarded, ${control.landedTotal} of ${control.sent} landed instead of all`,
+    ],
+    [guarded.sent > 0, 'nothing was sent in the guarded run'],
+    [guarded.landedTotal === 0, `${guarded.landedTotal} forged packets landed in spite of the guard`],
+    [guarded.dropped === guarded.sent, `the kernel dropped ${guarded.dropped} of ${guarded.sent}`],
+    [guarded.countedOnBus === guarded.sent, `the bus counts ${guarded.countedOnBus} of ${guarded.sent}`],
+    [guarded.legit.sent > 0, 'there was no ordinary traffic'],
+    [
+      guarded.legit.received === guarded.legit.sent,
+      `${guarded.legit.sent - guarded.legit.received} of ${guarded.legit.sent} ordinary questions got no answer`,
+    ],
+    [tally.verdicts.length > 0, 'there was no verdict'],
+    [tally.verdictsOnOthers.length === 0, `${tally.verdictsOnOthers.length} verdicts are about innocents`],
+    [deletion?.phase === 'succeeded', `the deletion is recorded as ${deletion?.phase ?? 'nothing'}`],
+    [guarded.deleted, 'the attacking pod still exists'],
+    [guarded.missingInnocents.length === 0, `innocent pods went: ${guarded.missingInnocents.join(', ')}`],
+  ];
+  return checks.filter(([ok]) => !ok).map(([, text]) => text);
+}
+
+const ms = (value: number | null) => (value === null ? 'never' : `${value.toFixed(1)} ms`);
+
+/** For a person, in one look. */
+export function summaryText(
+  control: AttackOutcome,
+  guarded: ChainOutcome,
+  names: { attacker: string; innocents: number },
+): string {
+  const rows = [
+    ['', 'FORGED', 'LANDED', 'DROPPED IN KERNEL', 'COUNTED ON BUS'],
+    ['without Bailiff', String(control.sent), String(control.landedTotal), '-', '-'],
+    [
+      'with Bailiff',
+      String(guarded.sent),
+      String(guarded.landedTotal),
+      String(guarded.dropped),
+      String(guarded.countedOnBus),
+    ],
+  ];
+  const kinds = Object.entries(guarded.countedByVector).map(([vector, packets]) => `${vector} ${packets}`);
+  const verdicts = guarded.tally.verdicts.map((verdict) => `${verdict.rule} (${verdict.level})`);
+  const responses = guarded.tally.finished.map(({ action, phase }) =>
+    phase === 'succeeded' ? action : `${action}: ${phase}`,
+  );
+  const { sent, received } = guarded.legit;
+  const { firstViolation, verdict, deleteCall } = guarded.latencyMs;
+  const untouched = names.innocents - guarded.missingInnocents.length;
+  return [
+    table(rows),
+    '',
+    table([
+      ['forged as', kinds.join(', ')],
+      ['ordinary traffic', `${received} of ${sent} questions answered: UDP, TCP, ICMP over IPv4 and IPv6`],
+      ['verdict', verdicts.join(', ') || 'none'],
+      ['answers', responses.join(', ') || 'none'],
+      ['deleted', guarded.deleted ? names.attacker : 'nothing'],
+      ['untouched', `${untouched} of ${names.innocents} innocent pods`],
+      [
+        'after first packet',
+        `violation on the bus ${ms(firstViolation)}, verdict ${ms(verdict)}, delete call ${ms(deleteCall)}`,
+      ],
+    ]),
+    '',
+  ].join('\n');
+}
+
+export function progressText(progress: ChainProgress): string {
+  const { sent, landed, countedOnBus, verdicts, responses, deleting, legit } = progress;
+  const end = deleting ? ', pod is being deleted' : '';
+  return `forged ${sent}, landed ${landed}, on the bus ${countedOnBus}, verdicts ${verdicts}, answers ${responses}${end}; ordinary ${legit.received}/${legit.sent}`;
+}
