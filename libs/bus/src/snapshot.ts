@@ -40,6 +40,8 @@ abstract class Follower {
   private closed = false;
   /** Changes told by push that followed on none that was told: pushes before them were lost. */
   gaps = 0;
+  /** Messages on the push subject that were no pushes. */
+  refused = 0;
   /** Reads that were made to be sure. */
   rereads = 0;
   /** When it was last certain to have the newest, by this process's clock; 0 = never. */
@@ -89,8 +91,12 @@ abstract class Follower {
     const timestampMicros = microsOf(message.headers?.get('Nats-Time-Stamp') ?? '');
     const subject = message.headers?.get('Nats-Subject') ?? '';
     const prefix = `$KV.${this.bucket.name}.`;
-    if (!Number.isSafeInteger(revision) || revision <= 0 || !subject.startsWith(prefix)) {
-      this.report(new BusError('BUS_MESSAGE', `${message.subject}: a push without its sequence`));
+    // Only the server publishes on push subjects. But who may make consumers can have a stream's messages delivered to any subject; those
+    // come under the subject they were stored on, which is what tells them apart, whatever their headers claim.
+    const pushed = message.subject === pushSubject(this.bucket.name, subject.slice(prefix.length));
+    if (!pushed || !subject.startsWith(prefix) || !Number.isSafeInteger(revision) || revision <= 0) {
+      this.refused += 1;
+      this.report(new BusError('BUS_MESSAGE', `${message.subject}: came as a push and is none`));
       return;
     }
     const { headers, data } = message;
