@@ -98,8 +98,11 @@ const ROLES: Record<Exclude<Identity['role'], 'collector' | 'admin'>, { allow: s
       `${ROOT}.deadletters.violations.>`,
       ...ordered('VIOLATIONS'),
       ...ordered('CONFIG_LOG'),
+      // What was refused before, and the newest verdict: from where a start goes on.
+      ...ordered('DEAD_LETTERS'),
       ...readBucket('bailiff_pods'),
       info('VERDICTS'),
+      direct('VERDICTS'),
       info('RESPONSES'),
       `${direct('VERDICTS')}.${ROOT}.verdicts.>`,
       schemas,
@@ -132,7 +135,8 @@ const ROLES: Record<Exclude<Identity['role'], 'collector' | 'admin'>, { allow: s
     allow: [
       kv('bailiff_config', '>'),
       kv('bailiff_quarantine', '*'),
-      `${ROOT}.responses.quarantine.>`,
+      // A person's yes or no to an action that waits for one, and the release of a quarantine: any action, a record each.
+      `${ROOT}.responses.*.*.*.*`,
       ...['VIOLATIONS', 'VERDICTS', 'RESPONSES', 'CONFIG_LOG', 'DEAD_LETTERS'].flatMap(ordered),
       ...['bailiff_config', 'bailiff_pods', 'bailiff_quarantine', 'bailiff_nodes'].flatMap(readBucket),
       `${direct('VERDICTS')}.${ROOT}.verdicts.>`,
