@@ -71,14 +71,28 @@ async function readAll(stream: NodeJS.ReadStream): Promise<string> {
   return Buffer.concat(chunks).toString('utf8');
 }
 
-/** The real one. Signals end a command in order: the first aborts `signal`, the second ends the process. */
-export function processIo(): CliIo {
-  const interruption = new AbortController();
-  const onSignal = (name: NodeJS.Signals) => {
-    if (interruption.signal.aborted) process.exit(name === 'SIGTERM' ? 143 : 130);
-    interruption.abort(new Error(`interrupted by ${name}`));
+/**
+ * Signals end a command in order: the first aborts, the second ends the process. Listened to from the first use on, so that a command that
+ * hands its terminal to another program (lab) keeps the ordinary behaviour.
+ */
+function interruptible(): () => AbortSignal {
+  let controller: AbortController | null = null;
+  return () => {
+    if (controller) return controller.signal;
+    const made = new AbortController();
+    controller = made;
+    const onSignal = (name: NodeJS.Signals) => {
+      if (made.signal.aborted) process.exit(name === 'SIGTERM' ? 143 : 130);
+      made.abort(new Error(`interrupted by ${name}`));
+    };
+    process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
+    return made.signal;
   };
-  process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
+}
+
+/** The real one. */
+export function processIo(): CliIo {
+  const signal = interruptible();
   for (const stream of [process.stdout, process.stderr]) {
     stream.on('error', (error: NodeJS.ErrnoException) => {
       if (error.code === 'EPIPE') process.exit(0);
@@ -94,17 +108,19 @@ export function processIo(): CliIo {
     async ask(question) {
       const lines = createInterface({ input: process.stdin, output: process.stderr });
       try {
-        return await lines.question(question, { signal: interruption.signal });
+        return await lines.question(question, { signal: signal() });
       } finally {
         lines.close();
       }
     },
     readStdin: () => readAll(process.stdin),
     nowMs: () => Date.now(),
-    signal: interruption.signal,
+    get signal() {
+      return signal();
+    },
     home: env['HOME'] ?? homedir(),
     operator: `${userName(env)}@${hostname()}`,
-    version: env['BAILIFF_VERSION'] ?? '0.0.0-dev',
+    version: process.env.BAILIFF_VERSION ?? '0.0.0-dev',
     exitCode: 0,
   };
 }

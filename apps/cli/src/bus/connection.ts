@@ -1,0 +1,154 @@
+/**
+ * Which bus, and who we are on it. Pure: flags, environment, context file and labs in; one connection and where it was said out.
+ *
+ * flags > --lab > BAILIFF_NATS_* > context file. When nothing at all was said and exactly one lab is up on this machine, it is that one,
+ * with a note. There is no guess beyond that: a command that disarms must not meet a bus by accident.
+ */
+import path from 'node:path';
+import * as z from 'zod';
+import { CliError } from '../errors.ts';
+import type { RunningLab } from './labs.ts';
+
+export interface BusFlags {
+  natsUrl?: string;
+  natsUser?: string;
+  natsPasswordFile?: string;
+  natsCaFile?: string;
+  natsCertFile?: string;
+  natsKeyFile?: string;
+}
+
+export interface ConnectionSources {
+  flags: BusFlags;
+  env: Readonly<Record<string, string | undefined>>;
+  /** Of --lab. */
+  lab?: string | undefined;
+  /** Null when there is no such file. */
+  context: { path: string; text: string } | null;
+  labs: readonly RunningLab[];
+}
+
+export interface Connection extends Required<BusFlags> {
+  /** For people: `--nats-url`, `BAILIFF_NATS_URL`, `lab k3x9a`, a path. */
+  source: string;
+  /** To be told on stderr; empty when there is nothing to tell. */
+  note: string;
+  lab: RunningLab | null;
+}
+
+export const DEFAULT_USER = 'cli';
+
+const contextSchema = z.strictObject({
+  natsUrl: z.string().min(1).optional(),
+  natsUser: z.string().min(1).optional(),
+  natsPasswordFile: z.string().min(1).optional(),
+  natsCaFile: z.string().min(1).optional(),
+  natsCertFile: z.string().min(1).optional(),
+  natsKeyFile: z.string().min(1).optional(),
+});
+
+const KEYS = ['natsUrl', 'natsUser', 'natsPasswordFile', 'natsCaFile', 'natsCertFile', 'natsKeyFile'] as const;
+
+/** `natsPasswordFile` → `BAILIFF_NATS_PASSWORD_FILE` */
+export function envNameOf(key: (typeof KEYS)[number]): string {
+  return `BAILIFF_${key.replaceAll(/[A-Z]/g, (c) => `_${c}`).toUpperCase()}`;
+}
+
+/** Path of the context file; BAILIFF_CONTEXT and XDG_CONFIG_HOME move it. */
+export function contextPath(env: ConnectionSources['env'], home: string): string {
+  if (env['BAILIFF_CONTEXT']) return env['BAILIFF_CONTEXT'];
+  return path.join(env['XDG_CONFIG_HOME'] || path.join(home, '.config'), 'bailiff', 'context.json');
+}
+
+/** Reads a context file; paths in it are relative to it. @throws CliError CLI_CONTEXT */
+export function parseContext(file: { path: string; text: string }): BusFlags {
+  let raw: unknown;
+  try {
+    raw = JSON.parse(file.text);
+  } catch (cause) {
+    throw new CliError('CLI_CONTEXT', `${file.path}: not JSON: ${(cause as Error).message}`, { cause });
+  }
+  const { data, error } = contextSchema.safeParse(raw);
+  if (error) {
+    const lines = error.issues.map((issue) => {
+      const where = issue.code === 'unrecognized_keys' ? issue.keys.join(', ') : issue.path.join('.');
+      return `${where || '(whole file)'}: ${issue.message}`;
+    });
+    throw new CliError('CLI_CONTEXT', `${file.path}: refused\n${lines.join('\n')}`, {
+      remedy: `it holds ${KEYS.join(', ')}`,
+    });
+  }
+  const resolved: BusFlags = {};
+  for (const key of KEYS) {
+    const value = data[key];
+    if (value !== undefined)
+      resolved[key] = key.endsWith('File') ? path.resolve(path.dirname(file.path), value) : value;
+  }
+  return resolved;
+}
+
+function fromEnv(env: ConnectionSources['env']): BusFlags {
+  return Object.fromEntries(KEYS.map((key) => [key, env[envNameOf(key)] || undefined]).filter(([, value]) => value));
+}
+
+const flagsOf = (lab: RunningLab): BusFlags => ({
+  natsUrl: lab.natsUrl,
+  natsUser: lab.user,
+  natsPasswordFile: lab.passwordFile,
+});
+
+function labNamed(id: string, labs: readonly RunningLab[]): RunningLab {
+  const lab = labs.find((candidate) => candidate.id === id);
+  if (lab) return lab;
+  const known = labs.map((candidate) => candidate.id).join(', ');
+  throw new CliError('CLI_NOT_FOUND', `--lab: no lab "${id}" is up on this machine`, {
+    remedy: known ? `up: ${known}` : 'bring one up with `bailiff lab up --detach`',
+  });
+}
+
+function nothingSaid(labs: readonly RunningLab[]): CliError {
+  const several =
+    labs.length > 1 ? `${labs.length} labs are up, say which: --lab ${labs.map((l) => l.id).join(' or --lab ')}\n` : '';
+  return new CliError('CLI_CONTEXT', 'which bus? Nothing says where it is', {
+    remedy:
+      `${several}--nats-url nats://host:4222 --nats-password-file <file>, or BAILIFF_NATS_URL and BAILIFF_NATS_PASSWORD_FILE,\n` +
+      'or {"natsUrl": …, "natsPasswordFile": …} in ~/.config/bailiff/context.json',
+  });
+}
+
+/** @throws CliError CLI_CONTEXT | CLI_NOT_FOUND */
+export function resolveConnection(sources: ConnectionSources): Connection {
+  const { flags, env, labs } = sources;
+  const environment = sources.lab === undefined ? fromEnv(env) : {};
+  const said = Object.values(flags).some((value) => value !== undefined) || Object.keys(environment).length > 0;
+  const named = sources.lab === undefined ? null : labNamed(sources.lab, labs);
+  const alone = !said && !named && !sources.context && labs.length === 1 ? (labs[0] as RunningLab) : null;
+  const lab = named ?? alone;
+  const base = lab ? flagsOf(lab) : sources.context ? parseContext(sources.context) : {};
+  const given: BusFlags = { ...base, ...environment };
+  for (const key of KEYS) if (flags[key] !== undefined) given[key] = flags[key];
+  if (!given.natsUrl) throw nothingSaid(labs);
+  if (Boolean(given.natsCertFile) !== Boolean(given.natsKeyFile)) {
+    throw new CliError('CLI_CONTEXT', 'a client certificate needs its key, and a key its certificate', {
+      remedy: 'give --nats-cert-file and --nats-key-file, both or neither',
+    });
+  }
+  const source = flags.natsUrl
+    ? '--nats-url'
+    : environment.natsUrl
+      ? envNameOf('natsUrl')
+      : lab
+        ? `lab ${lab.id}`
+        : (sources.context?.path ?? '');
+  return {
+    natsUrl: given.natsUrl,
+    natsUser: given.natsUser ?? DEFAULT_USER,
+    natsPasswordFile: given.natsPasswordFile ?? '',
+    natsCaFile: given.natsCaFile ?? '',
+    natsCertFile: given.natsCertFile ?? '',
+    natsKeyFile: given.natsKeyFile ?? '',
+    source,
+    note: alone ? `using lab ${alone.id}, the only one that is up (say --lab ${alone.id} or --nats-url)` : '',
+    lab,
+  };
+}

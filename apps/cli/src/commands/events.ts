@@ -1,0 +1,87 @@
+/** `bailiff events`: violations as they stand on the bus. */
+import { filters } from '@bailiff/bus';
+import type { ViolationFrame } from '@bailiff/schemas';
+import type { Command } from 'commander';
+import type { CliIo } from '../io.ts';
+import { type Listing, type ListOptions, parseListOptions, runListing, withListOptions } from '../listing.ts';
+import {
+  EVENT_COLUMNS,
+  EVENT_KINDS,
+  type EventFilter,
+  type EventRow,
+  eventCells,
+  eventJson,
+  eventRows,
+} from '../rows/event-rows.ts';
+import { oneOf, parseName, parsePod } from '../selectors.ts';
+import { optionsOf, type Session, withBusOptions, withSession } from '../session.ts';
+
+interface Options extends ListOptions {
+  pod?: string;
+  namespace?: string;
+  node?: string;
+  kind?: string;
+  vector?: string;
+  action?: string;
+}
+
+const EXAMPLES = `
+Examples:
+  bailiff events                                   what was dropped or audited in the last hour
+  bailiff events --follow --pod shop/web-0         one pod, live
+  bailiff events --since 1d --action audit --json  all that enforcing would have dropped, for a program
+
+A row is one violation: a pod's interface, what was judged, and how many packets since the last row of its kind.
+`;
+
+function filterOf(options: Options): EventFilter {
+  return {
+    pod: options.pod === undefined ? null : parsePod(options.pod, '--pod', options.namespace),
+    namespace: options.namespace === undefined ? undefined : parseName(options.namespace, '--namespace'),
+    node: options.node === undefined ? undefined : parseName(options.node, '--node'),
+    kind: options.kind === undefined ? undefined : oneOf(options.kind, EVENT_KINDS, '--kind'),
+    vector: options.vector,
+    action: options.action === undefined ? undefined : oneOf(options.action, ['drop', 'audit'], '--action'),
+  };
+}
+
+export function eventListing({ decoder }: Pick<Session, 'decoder'>, filter: EventFilter): Listing<EventRow> {
+  const { node, kind } = filter;
+  return {
+    stream: 'VIOLATIONS',
+    noun: 'violations',
+    filterSubjects: [
+      filters.violations({
+        ...(node === undefined ? {} : { node }),
+        ...(kind === 'spoof' || kind === 'lsm' ? { kind } : {}),
+      }),
+    ],
+    read: (message, take) =>
+      decoder.read(message, 'ViolationFrame', (frame: ViolationFrame) => {
+        for (const row of eventRows(frame, message, filter)) take(row);
+      }),
+    columns: EVENT_COLUMNS,
+    cells: eventCells,
+    json: eventJson,
+  };
+}
+
+export function register(program: Command, io: CliIo): void {
+  const command = withListOptions(program.command('events'))
+    .description('violations: packets that were dropped, or would be')
+    .option('--pod <pod>', 'name, namespace/name or uid of a pod')
+    .option('-n, --namespace <namespace>', 'pods of a namespace')
+    .option('--node <node>', 'one node')
+    .option('--kind <kind>', `${EVENT_KINDS.join(', ')} (gap: what an interface sent before it was guarded)`)
+    .option('--vector <vector>', 'one vector, such as ipv4-source or arp-sender')
+    .option('--action <action>', 'drop or audit')
+    .addHelpText('after', EXAMPLES);
+  withBusOptions(command).action(async () => {
+    const options = optionsOf<Options>(command);
+    const filter = filterOf(options);
+    const request = parseListOptions(options, io.nowMs());
+    io.exitCode = await withSession(io, command, (session) =>
+      runListing(session, eventListing(session, filter), request),
+    );
+  });
+}

@@ -1,0 +1,95 @@
+/**
+ * Errors of the command line, and how any error is told to a person: what, where, what to do. Only --debug shows a stack.
+ *
+ * Place in the path: everything throws → run.ts → here → stderr and the exit code.
+ */
+import { EXIT, type ExitCode, exitCodeOf } from '@bailiff/service';
+import { clean } from './text/clean.ts';
+
+/**
+ * CLI_USAGE: what was asked cannot be asked so. CLI_NOT_FOUND: what was named is not there. CLI_CONTEXT: the context file or the
+ * environment is wrong. CLI_DECLINED: a person said no, or could not be asked. CLI_CONFIG: a configuration that is refused. CLI_STATE: the
+ * thing is not in a state for this.
+ */
+export type CliErrorCode = 'CLI_USAGE' | 'CLI_NOT_FOUND' | 'CLI_CONTEXT' | 'CLI_DECLINED' | 'CLI_CONFIG' | 'CLI_STATE';
+
+const EXIT_OF: Record<CliErrorCode, ExitCode> = {
+  CLI_USAGE: EXIT.badFlags,
+  CLI_NOT_FOUND: EXIT.badFlags,
+  CLI_CONTEXT: EXIT.badConfiguration,
+  CLI_DECLINED: EXIT.badFlags,
+  CLI_CONFIG: EXIT.badConfiguration,
+  CLI_STATE: EXIT.badFlags,
+};
+
+export class CliError extends Error {
+  readonly code: CliErrorCode;
+  readonly exitCode: ExitCode;
+  /** What to do about it; empty when that is plain. */
+  readonly remedy: string;
+  constructor(code: CliErrorCode, message: string, options: ErrorOptions & { remedy?: string } = {}) {
+    super(message, options);
+    this.name = 'CliError';
+    this.code = code;
+    this.exitCode = EXIT_OF[code];
+    this.remedy = options.remedy ?? '';
+  }
+}
+
+/** What to do about errors of the libraries, by their code. */
+const REMEDIES: Readonly<Record<string, string>> = {
+  BUS_UNREACHABLE: 'is nats-server running there? Name another with --nats-url, or see `bailiff doctor`',
+  BUS_AUTHENTICATION: 'user and password are not known to the bus: check --nats-user and --nats-password-file',
+  BUS_PERMISSION: 'this identity may not do that: use the `cli` identity, or one that has the right',
+  BUS_NO_STREAM: 'the bus has no such stream: was it set up for Bailiff? See `bailiff doctor`',
+  BUS_TIMEOUT: 'the bus is connected and does not answer: is it overloaded, or without a leader?',
+  BUS_TOO_LARGE: 'the value is larger than the bus takes (256 KiB)',
+  CONFIG_REVISION: 'read it again (`bailiff config get`) and repeat the change',
+  CONFIG_KEY:
+    'keys look like spoof.cluster._.default, spoof.namespace.shop.default, correlation.cluster._.<rule>, response.cluster._.<policy>',
+  CONFIG_JSON: '',
+  CONFIG_SCHEMA: '`bailiff config get <key>` shows one that is right',
+  ENOENT: 'check the path',
+  EACCES: 'it may need another user (root?)',
+};
+
+const exitCodeFor = (error: unknown): ExitCode => {
+  const code = (error as { code?: unknown }).code;
+  if (typeof code === 'string' && code.startsWith('CONFIG_')) return EXIT.badConfiguration;
+  if (code === 'BUS_NO_STREAM') return EXIT.dependencyUnreachable;
+  if (code === 'ENOENT') return EXIT.badFlags;
+  if (typeof code === 'string' && code.startsWith('QUARANTINE_')) return EXIT.dependencyUnreachable;
+  return exitCodeOf(error);
+};
+
+export interface Told {
+  exitCode: ExitCode;
+  /** Lines without a line end. */
+  lines: string[];
+}
+
+/** Words for an error. */
+export function tell(error: unknown, debug: boolean): Told {
+  const exitCode = exitCodeFor(error);
+  const { message, code, stack } = error as Partial<Error> & { code?: unknown };
+  const [first = '', ...more] = String(message ?? error).split('\n');
+  const lines = [`bailiff: ${clean(first)}`, ...more.map((line) => `  ${clean(line)}`)];
+  const remedy = error instanceof CliError ? error.remedy : (REMEDIES[String(code)] ?? '');
+  if (remedy !== '') lines.push(...remedy.split('\n').map((line) => `  ${line}`));
+  else if (exitCode === EXIT.bug && !(error instanceof CliError)) {
+    lines.push('  this was not expected: run it again with --debug and report what it shows');
+  }
+  if (debug) lines.push(...stacks(error, stack));
+  return { exitCode, lines };
+}
+
+/** The stack of an error and of what caused it. */
+function stacks(error: unknown, stack: string | undefined): string[] {
+  const lines = (stack ?? String(error)).split('\n');
+  let { cause } = error as { cause?: unknown };
+  for (let depth = 0; depth < 8 && cause instanceof Error; depth += 1) {
+    lines.push(...`caused by ${cause.stack ?? cause.message}`.split('\n'));
+    ({ cause } = cause as { cause?: unknown });
+  }
+  return lines;
+}

@@ -1,0 +1,167 @@
+/**
+ * A frame of violations as rows for a person and lines for a program. Pure. One row a violation, and one for each interface that sent
+ * something before it was guarded.
+ */
+import type { GuardGap, Violation, ViolationFrame } from '@bailiff/schemas';
+import { isMeant, type PodSelector, podName } from '../selectors.ts';
+import type { Cell, Column } from '../text/table.ts';
+import { clockTime, isoMicros } from '../text/time.ts';
+
+/** `gap`: packets that an interface passed before its programs were attached. */
+export const EVENT_KINDS = ['spoof', 'lsm', 'gap'] as const;
+export type EventKind = (typeof EVENT_KINDS)[number];
+
+interface Place {
+  /** In VIOLATIONS. */
+  sequence: number;
+  /** Of the violation in its frame. */
+  index: number;
+  storedAtMicros: number;
+  nodeName: string;
+}
+export type EventRow = Place &
+  ({ kind: 'spoof' | 'lsm'; violation: Violation } | { kind: 'gap'; gap: GuardGap; atMicros: number });
+
+export interface EventFilter {
+  pod?: PodSelector | null;
+  namespace?: string | undefined;
+  node?: string | undefined;
+  kind?: EventKind | undefined;
+  vector?: string | undefined;
+  action?: string | undefined;
+}
+
+/** Rows of a frame that the filter lets through. */
+export function eventRows(
+  frame: ViolationFrame,
+  stored: { sequence: number; timestampMicros: number },
+  filter: EventFilter,
+): EventRow[] {
+  const place = (index: number): Place => ({
+    sequence: stored.sequence,
+    index,
+    storedAtMicros: stored.timestampMicros,
+    nodeName: frame.nodeName,
+  });
+  if (filter.node !== undefined && filter.node !== frame.nodeName) return [];
+  const rows: EventRow[] = [];
+  frame.violations.forEach((violation, index) => {
+    if (isWanted(violation, filter)) rows.push({ ...place(index), kind: violation.kind, violation });
+  });
+  // A gap names an interface and no pod, so it cannot answer a question about pods.
+  const aboutPods = filter.pod || filter.namespace || filter.vector || filter.action;
+  if (aboutPods || (filter.kind !== undefined && filter.kind !== 'gap')) return rows;
+  frame.coverage.forEach((gap, index) => {
+    if (gap.packetsBeforeGuard > 0) {
+      rows.push({ ...place(index), kind: 'gap', gap, atMicros: frame.publishedAt });
+    }
+  });
+  return rows;
+}
+
+function isWanted(violation: Violation, { pod, namespace, kind, vector, action }: EventFilter): boolean {
+  if (kind !== undefined && kind !== violation.kind) return false;
+  if (vector !== undefined && vector !== violation.vector) return false;
+  if (action !== undefined && action !== violation.action) return false;
+  if (namespace !== undefined && violation.pod?.namespace !== namespace) return false;
+  return !pod || isMeant(pod, violation.pod);
+}
+
+/** Packets that this violation adds to what was told before. */
+export const packetsOf = (violation: Violation) => violation.count + violation.suppressed;
+
+const PROTOCOLS: Readonly<Record<number, string>> = {
+  1: 'icmp',
+  4: 'ipip',
+  6: 'tcp',
+  17: 'udp',
+  41: '6in4',
+  47: 'gre',
+  58: 'icmp6',
+  132: 'sctp',
+};
+
+function endpoint(address: string, port: number): string {
+  if (port === 0) return address;
+  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+}
+
+const JUDGED_BY_MAC: ReadonlySet<string> = new Set(['source-mac']);
+
+/** Who the packet claims to be from, or what was found. */
+export function claimOf({ vector, sample, detail }: Violation): string {
+  if (detail !== '') return detail;
+  if (!sample) return '';
+  if (JUDGED_BY_MAC.has(vector)) return sample.claimedMac;
+  const { claimedAddress, claimedMac } = sample;
+  if (vector === 'arp-sender' && claimedMac !== sample.expectedMac) return `${claimedAddress} at ${claimedMac}`;
+  return claimedAddress || claimedMac;
+}
+
+/** Where to: `10.1.0.5:53 udp`. */
+export function destinationOf({ sample }: Violation): string {
+  if (!sample) return '';
+  const protocol = PROTOCOLS[sample.l4Protocol] ?? (sample.l4Protocol === 0 ? '' : `proto ${sample.l4Protocol}`);
+  return [endpoint(sample.destinationAddress, sample.destinationPort), protocol].filter(Boolean).join(' ');
+}
+
+export const EVENT_COLUMNS: readonly Column[] = [
+  { title: 'TIME (UTC)' },
+  { title: 'POD', min: 14 },
+  { title: 'VECTOR' },
+  { title: 'ACTION' },
+  { title: 'PACKETS', align: 'right' },
+  { title: 'CLAIMS TO BE', min: 12 },
+  { title: 'SENT TO', min: 12, spare: true },
+  { title: 'NODE', min: 10, spare: true },
+  { title: 'SEQ', align: 'right', spare: true },
+];
+
+export function eventCells(row: EventRow, nowMs: number): Cell[] {
+  const seq = `#${row.sequence}`;
+  if (row.kind === 'gap') {
+    const { interfaceName, packetsBeforeGuard, appearedToGuardedMicros } = row.gap;
+    const window = `guarded after ${(appearedToGuardedMicros / 1000).toFixed(1)} ms`;
+    const passed = { text: 'passed', style: 'yellow' as const };
+    const packets = String(packetsBeforeGuard);
+    return [
+      clockTime(row.atMicros, nowMs),
+      interfaceName,
+      'before-guard',
+      passed,
+      packets,
+      window,
+      '',
+      row.nodeName,
+      seq,
+    ];
+  }
+  const { violation } = row;
+  return [
+    clockTime(violation.lastSeenAt, nowMs),
+    violation.pod ? podName(violation.pod) : `? (${violation.interfaceName})`,
+    violation.vector,
+    { text: violation.action, style: violation.action === 'drop' ? 'red' : 'yellow' },
+    String(packetsOf(violation)),
+    claimOf(violation),
+    destinationOf(violation),
+    row.nodeName,
+    seq,
+  ];
+}
+
+/** One line of `--json`. Times are RFC 3339; the packet's head is hexadecimal. */
+export function eventJson(row: EventRow): Record<string, unknown> {
+  const { sequence, index, storedAtMicros, nodeName } = row;
+  const place = { sequence, index, storedAt: isoMicros(storedAtMicros), nodeName };
+  if (row.kind === 'gap') return { type: 'guardGap', ...place, at: isoMicros(row.atMicros), ...row.gap };
+  const { sample, firstSeenAt, lastSeenAt, ...rest } = row.violation;
+  return {
+    type: 'violation',
+    ...place,
+    firstSeenAt: isoMicros(firstSeenAt),
+    lastSeenAt: isoMicros(lastSeenAt),
+    ...rest,
+    sample: sample && { ...sample, observedAt: isoMicros(sample.observedAt), head: sample.head.toString('hex') },
+  };
+}

@@ -1,0 +1,67 @@
+/**
+ * `bailiff`: its table of commands, and the way from a command line to an exit code.
+ *
+ * Each file in commands/ exports `register(program, io)` and is listed here. Whatever a command throws is told on stderr (errors.ts): what,
+ * where, what to do, and no stack unless --debug.
+ */
+import { EXIT } from '@bailiff/service';
+import { Command, CommanderError } from 'commander';
+import { register as events } from './commands/events.ts';
+import { register as lab } from './commands/lab.ts';
+import { register as responses } from './commands/responses.ts';
+import { register as verdicts } from './commands/verdicts.ts';
+import { tell } from './errors.ts';
+import type { CliIo } from './io.ts';
+
+const COMMANDS: readonly ((program: Command, io: CliIo) => void)[] = [events, verdicts, responses, lab];
+
+/** As a shell says that a program ended by SIGINT. */
+const INTERRUPTED = 130;
+
+const AFTER = `
+Which bus: --nats-url, or BAILIFF_NATS_URL, or ~/.config/bailiff/context.json, or the one lab that is up.
+Exit codes: 0 good, 1 a bug, 2 wrong use, 3 the kernel lacks something, 4 not permitted, 6 bad configuration,
+7 something cannot be reached.
+`;
+
+export function makeProgram(io: CliIo): Command {
+  const program = new Command('bailiff')
+    .description('Proves in the kernel who a pod is, drops what it sends as another, and puts every breach on a bus.')
+    .version(io.version)
+    .option('--debug', 'show where errors come from')
+    .enablePositionalOptions()
+    .showHelpAfterError('(--help shows how it is used)')
+    .configureOutput({
+      writeOut: (text) => io.stdout.write(text),
+      writeErr: (text) => io.stderr.write(text),
+      getOutHelpWidth: () => io.stdout.columns || 100,
+      getErrHelpWidth: () => io.stderr.columns || 100,
+      getOutHasColors: () => false,
+      getErrHasColors: () => false,
+      outputError: (text, write) => write(text.replace(/^error: /, 'bailiff: ')),
+    })
+    .exitOverride()
+    .addHelpText('after', AFTER);
+  for (const register of COMMANDS) register(program, io);
+  return program;
+}
+
+/** Runs a command line, without node and script. @returns the exit code */
+export async function run(argv: readonly string[], io: CliIo): Promise<number> {
+  const program = makeProgram(io);
+  try {
+    await program.parseAsync(argv, { from: 'user' });
+    return io.exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.badFlags;
+    if (isInterruption(error, io)) return INTERRUPTED;
+    const debug = argv.includes('--debug') || (io.env['BAILIFF_DEBUG'] ?? '') !== '';
+    const { lines, exitCode } = tell(error, debug);
+    io.stderr.write(`${lines.join('\n')}\n`);
+    return exitCode;
+  }
+}
+
+function isInterruption(error: unknown, { signal }: CliIo): boolean {
+  return signal.aborted && (error === signal.reason || (error as { name?: unknown }).name === 'AbortError');
+}

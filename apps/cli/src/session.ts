@@ -1,0 +1,134 @@
+/**
+ * What a command works with: the bus it speaks to, the terminal it writes on, and how it ends.
+ *
+ * Place in the path: run.ts → commands/*.ts → here → @bailiff/bus. The bus is closed when the command ends, however it ends. A bus that is
+ * not there is an error at once: a person waits at a prompt.
+ */
+import { readFileSync } from 'node:fs';
+import { type Bus, connectBus } from '@bailiff/bus';
+import { busOptionsOf } from '@bailiff/service';
+import type { Command } from 'commander';
+import { type BusFlags, type Connection, contextPath, resolveConnection } from './bus/connection.ts';
+import { MessageDecoder } from './bus/decoder.ts';
+import { LABS_DIR, runningLabs } from './bus/labs.ts';
+import type { CliIo } from './io.ts';
+import { type Paint, painterFor } from './text/paint.ts';
+import type { TableOptions } from './text/table.ts';
+
+export interface Session {
+  io: CliIo;
+  bus: Bus;
+  connection: Connection;
+  decoder: MessageDecoder;
+  out: Out;
+}
+
+/** How long a bus may take to answer before the command gives up on it. */
+const BUS_TIMEOUT_MS = 5_000;
+
+/** stdout and stderr of a command. */
+export class Out {
+  readonly io: CliIo;
+  readonly paint: Paint;
+  constructor(io: CliIo) {
+    this.io = io;
+    this.paint = painterFor(io);
+  }
+
+  /** For tables. */
+  get table(): TableOptions {
+    return { width: this.io.stdout.columns, paint: this.paint };
+  }
+
+  line(text = ''): void {
+    this.io.stdout.write(`${text}\n`);
+  }
+
+  lines(texts: readonly string[]): void {
+    if (texts.length > 0) this.io.stdout.write(`${texts.join('\n')}\n`);
+  }
+
+  /** One document. */
+  json(value: unknown): void {
+    this.io.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
+  }
+
+  /** One line of many. */
+  jsonLine(value: unknown): void {
+    this.io.stdout.write(`${JSON.stringify(value)}\n`);
+  }
+
+  note(text: string): void {
+    this.io.stderr.write(`${text}\n`);
+  }
+}
+
+/** Where a bus is said; every command that speaks to one has them. */
+export function withBusOptions(command: Command): Command {
+  return command
+    .optionsGroup('Which bus:')
+    .option('--nats-url <url>', 'the bus: nats://host:port, several separated by commas')
+    .option('--nats-user <user>', 'identity on the bus (default: cli)')
+    .option('--nats-password-file <file>', 'file that holds its password')
+    .option('--nats-ca-file <file>', 'CA certificates (PEM) for TLS to the bus')
+    .option('--nats-cert-file <file>', 'client certificate (PEM)')
+    .option('--nats-key-file <file>', 'key of the client certificate (PEM)')
+    .option('--lab <id>', 'the bus of a lab that is up on this machine');
+}
+
+export type BusOptionValues = BusFlags & { lab?: string; debug?: boolean };
+
+/** Options of a command and of all above it; what is said nearer to the command wins. */
+export function optionsOf<T>(command: Command): T {
+  const chain: Command[] = [];
+  for (let at: Command | null = command; at; at = at.parent) chain.unshift(at);
+  return Object.assign({}, ...chain.map((one) => one.opts())) as T;
+}
+
+function readContext(io: CliIo): { path: string; text: string } | null {
+  const file = contextPath(io.env, io.home);
+  try {
+    return { path: file, text: readFileSync(file, 'utf8') };
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT' && !io.env['BAILIFF_CONTEXT']) return null;
+    throw error;
+  }
+}
+
+/** Which bus the options, the environment, the context file and the labs name. @throws CliError */
+export function connectionOf(io: CliIo, options: BusOptionValues): Connection {
+  const { lab, ...flags } = options;
+  return resolveConnection({
+    flags,
+    env: io.env,
+    lab,
+    context: readContext(io),
+    labs: runningLabs(io.env['BAILIFF_LABS_DIR'] || LABS_DIR),
+  });
+}
+
+export async function openBus(io: CliIo, connection: Connection): Promise<Bus> {
+  return connectBus({
+    ...busOptionsOf(connection),
+    name: 'bailiff-cli',
+    timeoutMs: BUS_TIMEOUT_MS,
+    signal: io.signal,
+  });
+}
+
+/** Runs a command on its bus and closes it afterwards. @returns what `work` returns: the exit code */
+export async function withSession(
+  io: CliIo,
+  command: Command,
+  work: (session: Session) => Promise<number>,
+): Promise<number> {
+  const connection = connectionOf(io, optionsOf<BusOptionValues>(command));
+  const out = new Out(io);
+  if (connection.note) out.note(connection.note);
+  const bus = await openBus(io, connection);
+  try {
+    return await work({ io, bus, connection, decoder: new MessageDecoder(bus), out });
+  } finally {
+    await bus.close();
+  }
+}
