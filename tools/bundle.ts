@@ -16,6 +16,9 @@ await build({
   format: 'esm',
   target: 'node20',
   sourcemap: 'linked',
+  // White space and syntax only: names stay, so that a stack trace says what it means. The source text is held in memory.
+  minifyWhitespace: true,
+  minifySyntax: true,
   legalComments: 'none',
   logLevel: 'warning',
   define: { 'process.env.BAILIFF_VERSION': JSON.stringify(version) },

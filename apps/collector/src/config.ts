@@ -1,6 +1,6 @@
 /** What a collector is told: who it is, where the node keeps things, how to reach the bus, and its bounds. */
 import { busShape, type FrameConfig } from '@bailiff/service';
-import { z } from 'zod';
+import * as z from 'zod';
 
 const regex = z.string().refine(
   (text) => {

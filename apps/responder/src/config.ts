@@ -1,6 +1,6 @@
 /** What an operator sets for the responder as a process. What is answered how is not here but in the response policies on the bus. */
 import { busShape, type FrameConfig } from '@bailiff/service';
-import { z } from 'zod';
+import * as z from 'zod';
 import { redisOptions } from './queues.ts';
 
 const milliseconds = (min: number, max: number) => z.number().int().min(min).max(max);

@@ -26,6 +26,8 @@ export const NODE = 'node-a';
 /** MAC of every host side, so that frames to it are for the node. */
 export const GATEWAY_MAC = '02:00:00:00:00:01';
 const COLLECTOR = path.join(CHECKOUT, 'apps/collector/dist/main.mjs');
+/** A collector allocates little and for a short time: a small young generation keeps it flat. As the image starts it. */
+const NODE_FLAGS = ['--max-semi-space-size=1', '--max-old-space-size=64'];
 
 export interface TestPod {
   index: number;
@@ -116,7 +118,7 @@ export class TestNode implements AsyncDisposable {
 
   /** Starts the collector and does not wait for anything. */
   spawnCollector(args: readonly string[] = []): ChildProcess {
-    const command = ['run', '--', process.execPath, COLLECTOR, ...this.collectorArgs(args)];
+    const command = ['run', '--', process.execPath, ...NODE_FLAGS, COLLECTOR, ...this.collectorArgs(args)];
     const child = spawn(this.#labtool, labtoolArgs({ netns: this.netns }, command), {
       stdio: ['ignore', 'pipe', 'pipe'],
     });

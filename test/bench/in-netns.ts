@@ -1,0 +1,103 @@
+/**
+ * What has to happen inside a network namespace, because ifindexes are per namespace: this file is run there as a process of its own,
+ * with a task on its command line, and answers with one JSON line. Started by `inNetns`.
+ */
+import { execFileSync, spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { BpfObject, BpfProgram, dumpLinks, openSpoofObject, VECTORS, type VectorModes } from '@bailiff/bpf';
+import { udpFrame } from '../cluster/collector/frames.ts';
+
+export const POD = { mac: '0a:58:0a:f4:00:01', ipv4: '10.244.0.2', ipv6: 'fd00:10:244::2' };
+const REPEAT = 1_000_000;
+const ROUNDS = 15;
+/** Offset of `ifindex` in struct __sk_buff (include/uapi/linux/bpf.h). */
+const CONTEXT_IFINDEX = 40;
+const CONTEXT_BYTES = 192;
+
+export function buildEmpty(dir: string): string {
+  const out = `${dir}/empty.bpf.o`;
+  const source = fileURLToPath(new URL('./empty.bpf.c', import.meta.url));
+  const include = `/usr/include/${execFileSync('uname', ['-m'], { encoding: 'utf8' }).trim()}-linux-gnu`;
+  execFileSync('clang-19', ['-O2', '-g', '-target', 'bpf', `-I${include}`, '-c', source, '-o', out]);
+  return out;
+}
+
+const modes = Object.fromEntries(VECTORS.map((v) => [v, 'enforce'])) as VectorModes;
+
+function openGuarded(pinDir: string, ifindex: number) {
+  const object = openSpoofObject({ pinDir, mode: 'tcx' });
+  const key = { ifindex, generation: object.maps.meta.allocateGeneration() };
+  object.maps.counters.create(key);
+  object.maps.ifaces.set(ifindex, {
+    generation: key.generation,
+    slot: 0,
+    state: 'programmed',
+    mac: POD.mac,
+    ipv4: POD.ipv4,
+    ipv6: POD.ipv6,
+    hasMore: false,
+    modes,
+    quarantineUntilNs: 0n,
+    auditUntilNs: 0n,
+  });
+  return { object, key };
+}
+
+/** ns a packet of each program and frame, by test run, one round of each in turn. */
+function testRuns(dir: string): Record<string, number[]> {
+  const lo = dumpLinks().find((l) => l.name === 'lo')?.ifindex ?? 1;
+  const { object } = openGuarded(`${dir}/bpf/bailiff`, lo);
+  using emptyObject = BpfObject.open(buildEmpty(dir));
+  emptyObject.load();
+  const empty = emptyObject.program('empty');
+  const spoof = BpfProgram.openPinned(`${object.pinDir}/programs/spoof_ingress`);
+  const context = Buffer.alloc(CONTEXT_BYTES);
+  context.writeUInt32LE(lo, CONTEXT_IFINDEX);
+  const v4 = udpFrame({ sourceMac: POD.mac, source: POD.ipv4, destination: '10.244.0.9' });
+  const v6 = udpFrame({ sourceMac: POD.mac, source: POD.ipv6, destination: 'fd00:10:244::9' });
+  const bad = udpFrame({ sourceMac: POD.mac, source: '10.9.9.9', destination: '10.244.0.9' });
+  const cases: [string, BpfProgram, Buffer][] = [
+    ['empty', empty, v4],
+    ['pass IPv4', spoof, v4],
+    ['pass IPv6', spoof, v6],
+    ['drop IPv4', spoof, bad],
+  ];
+  const result: Record<string, number[]> = Object.fromEntries(cases.map(([name]) => [name, []]));
+  for (let round = 0; round < ROUNDS; round += 1) {
+    for (const [name, program, data] of cases)
+      result[name]?.push(program.testRun({ data, context, repeat: REPEAT }).durationNs);
+  }
+  return result;
+}
+
+/** Attaches the empty program or Bailiff to an interface and keeps it until stdin ends. */
+function attach(dir: string, what: string, interfaceName: string): void {
+  const ifindex = dumpLinks().find((l) => l.name === interfaceName)?.ifindex;
+  if (ifindex === undefined) throw new Error(`no interface ${interfaceName}`);
+  if (what === 'empty') {
+    const object = BpfObject.open(buildEmpty(dir));
+    object.load();
+    object.program('empty').attachTcx(ifindex, { direction: 'ingress' });
+  } else {
+    const { object, key } = openGuarded(`${dir}/bpf/bailiff`, ifindex);
+    object.attach(key);
+  }
+  process.stdout.write('{"attached":true}\n');
+  process.stdin.on('end', () => process.exit(0)).resume();
+}
+
+/** Starts this file in a namespace. */
+export function inNetns(netnsPath: string, args: readonly string[]) {
+  return spawn(
+    'nsenter',
+    [`--net=${netnsPath}`, process.execPath, '--import', 'tsx', fileURLToPath(import.meta.url), ...args],
+    { stdio: ['pipe', 'pipe', 'inherit'] },
+  );
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const [task, dir, what, interfaceName] = process.argv.slice(2) as [string, string, string, string];
+  if (task === 'test-runs') process.stdout.write(`${JSON.stringify(testRuns(dir))}\n`);
+  else if (task === 'attach') attach(dir, what, interfaceName);
+  else throw new Error(`no task ${task}`);
+}
