@@ -213,7 +213,7 @@ describe('ipam-sync - starts, faults and interruptions', () => {
     await using world = await startWorld();
     const { faults } = world.kube.server;
     await using sync = await launch(world);
-    for (let i = 0; i < 40; i++) {
+    for (let i = 0; i < 24; i++) {
       world.running(`pod-${i}`, `node-${i % 3}`, [`10.1.0.${i + 1}`]);
       if (i >= 10 && i % 2 === 0) world.remove(`pod-${i - 10}`);
       if (i % 8 === 0) faults.inject({ status: 500, verb: 'list' });
@@ -228,7 +228,9 @@ describe('ipam-sync - starts, faults and interruptions', () => {
     }
     faults.stallWatches(true);
     world.running('unseen', 'node-0', ['10.9.9.9']);
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    const inactive = () => sync.metric('bailiff_ipam_informer_inactive_total{resource="pods"}');
+    await waitFor(async () => (await inactive()) > 0, { timeoutMs: 20_000, state: () => sync.metrics() });
+    faults.cutWatches();
     faults.clear();
     const truth = (node: string) =>
       Object.fromEntries(

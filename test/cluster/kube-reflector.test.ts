@@ -1,20 +1,20 @@
 // The reflector against the API stand-in while that fails in every way it can: the picture must come out true each time.
-import { Reflector } from '@bailiff/kube';
+import { Reflector, type ReflectorOptions } from '@bailiff/kube';
 import { waitFor } from '@bailiff/service/testing';
 import { describe, expect, test } from 'vitest';
 import { FAST, type KubeHarness, random, startKube } from './kube/harness.ts';
 
-function follow(kube: KubeHarness, more: { inactivityMs?: number; pageLimit?: number; watchSeconds?: number } = {}) {
+function follow(kube: KubeHarness, more: Partial<ReflectorOptions<string>> = {}) {
   const folded = new Map<string, string>();
   const breaches: string[] = [];
   const stop = new AbortController();
   const reflector = new Reflector<string>({
     client: kube.client(),
     path: '/api/v1/pods',
-    pageLimit: more.pageLimit ?? 3,
-    inactivityMs: more.inactivityMs ?? 600,
-    watchSeconds: more.watchSeconds ?? 300,
+    pageLimit: 3,
+    inactivityMs: 600,
     backoff: FAST,
+    ...more,
     select: ({ metadata }) => `${metadata.name} ${metadata.labels?.['step'] ?? ''}`,
     onAdd(value, uid) {
       if (folded.has(uid)) breaches.push(`added twice: ${value}`);
@@ -113,9 +113,27 @@ describe('reflector - against a server that fails', () => {
     kube.pod('missed');
     expect(watching.seen()).not.toEqual(watching.truth());
     await waitFor(() => watching.reflector.stats.inactive > 0, { state: () => watching.reflector.stats });
+    // The one that stalls now does not come back to life either: what it missed it would never tell.
+    kube.server.faults.cutWatches();
     kube.server.faults.stallWatches(false);
     await watching.settles();
     expect(watching.reflector.stats.lists).toBe(1);
+    await watching.end();
+  });
+
+  test('reflector - a server that skips an event and goes on is found out by the next list', async () => {
+    await using kube = await startKube();
+    const watching = follow(kube, { inactivityMs: 5_000, watchSeconds: 0.5, relistMs: 1_500 });
+    await watching.settles();
+    await waitFor(() => kube.server.openWatches() === 1);
+    kube.server.faults.stallWatches(true);
+    kube.pod('skipped');
+    kube.server.faults.stallWatches(false);
+    kube.pod('told');
+    await waitFor(() => Object.values(watching.seen()).some((value) => value.startsWith('told')));
+    expect(Object.keys(watching.seen())).toHaveLength(1);
+    await watching.settles();
+    expect(watching.reflector.stats.lists).toBe(2);
     await watching.end();
   });
 

@@ -38,6 +38,8 @@ const OWNERS_WAIT_MS = 5_000;
 /** A leader without the bus for this long hands the lease over. */
 const BUS_GRACE_MS = 10_000;
 const WARN_EVERY_MS = 60_000;
+/** Two replicas do not overrun a server that comes back, and identities should not be half a minute old when it does. */
+const INFORMER_BACKOFF = { baseMs: 200, maxMs: 5_000 };
 
 export class IpamSync {
   readonly state = new ClusterState();
@@ -59,7 +61,8 @@ export class IpamSync {
     const { config, signal } = ctx;
     this.#ctx = ctx;
     this.#bus = bus;
-    const informer = { client, pageLimit: config.pageLimit, inactivityMs: config.inactivityMs };
+    const { pageLimit, inactivityMs } = config;
+    const informer = { client, pageLimit, inactivityMs, backoff: INFORMER_BACKOFF };
     const onError = (resource: string) => (error: KubeError) => {
       this.#metrics.kubeErrors.labels(resource, error.code).inc();
       this.#warn(`kubernetes ${resource}`, error);

@@ -1,7 +1,7 @@
 /**
  * Keeps a local picture of a Kubernetes collection: list by pages, then watch from there, for ever. Never misses: a watch goes on
  * from the last version seen, and whatever casts doubt on that (410, a version the server does not know, five failures in a row)
- * leads to a new list, whose difference to the picture is announced. Never stale: a watch on which nothing comes for
+ * leads to a new list, whose difference to the picture is announced; so does the age of the last list. Never stale: a watch on which nothing comes for
  * `inactivityMs`, not even a bookmark, is broken off and opened anew.
  *
  * Memory: only what `select` keeps; one page of the list at a time.
@@ -34,6 +34,8 @@ export interface ReflectorOptions<T> {
   /** After this long the server is asked to end the watch, so that load spreads over its replicas. */
   watchSeconds?: number;
   listTimeoutMs?: number;
+  /** A list older than this is made anew when a watch ends: heals what no watch tells, such as a server that skipped an event. */
+  relistMs?: number;
   backoff?: BackoffOptions;
   random?: () => number;
 }
@@ -57,6 +59,8 @@ const PAGE_LIMIT = 500;
 const INACTIVITY_MS = 90_000;
 const WATCH_SECONDS = 300;
 const LIST_TIMEOUT_MS = 60_000;
+/** Twenty pages for 10,000 pods, twice an hour. */
+const RELIST_MS = 30 * 60_000;
 /** Failures of the watch in a row after which the picture is no longer trusted and listed anew. */
 const MAX_WATCH_FAILURES = 5;
 
@@ -65,6 +69,7 @@ export class Reflector<T> {
   #store: ObjectStore<T>;
   #version = '';
   #synced = false;
+  #listedAtMs = 0;
   #lastContactMs = Number.NEGATIVE_INFINITY;
   /** Since the last event or the last watch that the server ended in the ordinary way. */
   #failuresInRow = 0;
@@ -99,7 +104,7 @@ export class Reflector<T> {
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       try {
-        if (this.#version === '') await this.#list(signal);
+        if (this.#version === '' || this.#listIsOld) await this.#list(signal);
         await this.#watch(signal);
       } catch (error) {
         if (signal.aborted) return;
@@ -107,6 +112,10 @@ export class Reflector<T> {
         await pause(this.#failed(error), signal);
       }
     }
+  }
+
+  get #listIsOld(): boolean {
+    return performance.now() - this.#listedAtMs > (this.#options.relistMs ?? RELIST_MS);
   }
 
   /** Notes a failure; gives how long to wait. */
@@ -162,6 +171,7 @@ export class Reflector<T> {
     for (const change of this.#store.retain(uids)) this.#announce(change);
     this.#unpaged = false;
     this.#version = version;
+    this.#listedAtMs = performance.now();
     this.#counts.lists += 1;
     this.#synced = true;
     this.#options.onSync?.();
