@@ -5,6 +5,7 @@
 import { Reflector } from '@bailiff/kube';
 import { LabError } from '../errors.ts';
 import { type LabPod, readPod } from '../kubelet/pod.ts';
+import { exec } from '../process/exec.ts';
 import type { LabPodInfo } from '../state.ts';
 import type { Lab } from '../supervisor/lab.ts';
 import { until } from '../until.ts';
@@ -82,6 +83,12 @@ export interface ChainOutcome {
 export async function controlRun(lab: Lab, cast: Cast, count: number) {
   const attack = await Attack.start(lab, cast.attacker.uid, stepsOf(lab, cast), { rate: RATE, count });
   return attack.finish();
+}
+
+/** Forgeries that were believed in a control run must not disturb what follows. */
+export async function forgetNeighbours(lab: Lab): Promise<void> {
+  const namespaces = [...lab.pods(), ...lab.parts.plan.nodes].map(({ netns }) => netns);
+  await Promise.all(namespaces.map((netns) => exec('ip', ['-n', netns, 'neigh', 'flush', 'all'])));
 }
 
 const stepsOf = (lab: Lab, cast: Cast) =>

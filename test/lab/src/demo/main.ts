@@ -4,10 +4,9 @@
  * summary as the last line. Ends with 0 only when every number is what it should be; leaves nothing behind, also on Ctrl-C.
  */
 import { parseArgs } from 'node:util';
-import { type Cast, castOf, chainRun, controlRun } from '../attack/chain.ts';
+import { type Cast, castOf, chainRun, controlRun, forgetNeighbours } from '../attack/chain.ts';
 import { LabError } from '../errors.ts';
 import { CNI_PLUGINS, type CniPlugin } from '../plan.ts';
-import { exec } from '../process/exec.ts';
 import { removeStaleLabs } from '../retire.ts';
 import { startLab } from '../supervisor/bring-up.ts';
 import type { Lab } from '../supervisor/lab.ts';
@@ -16,12 +15,6 @@ import { progressText, shortfalls, summarise, summaryText } from './summary.ts';
 
 const CONTROL_FRAMES = 200;
 const say = (text: string) => process.stdout.write(`${text}\n`);
-
-/** Forgeries that were believed in the control run must not disturb the guarded one. */
-async function forgetNeighbours(lab: Lab): Promise<void> {
-  const namespaces = [...lab.pods(), ...lab.parts.plan.nodes].map(({ netns }) => netns);
-  await Promise.all(namespaces.map((netns) => exec('ip', ['-n', netns, 'neigh', 'flush', 'all'])));
-}
 
 async function control(lab: Lab, cast: Cast) {
   say(`\nControl run: nothing is attached. ${cast.attacker.name} forges ${CONTROL_FRAMES} packets in the name of`);

@@ -126,6 +126,15 @@ async function bringUpBus({ lab, parts }: Making): Promise<void> {
   }
 }
 
+/** The API server with what must be there before the apps: nodes, the pods' owner, the namespace of the Lease. */
+async function bringUpKubernetes(making: Making): Promise<void> {
+  const { lab, parts } = making;
+  parts.api = await startApiServerProcess(parts.plan, parts.credentials!, parts.startChild);
+  const kube = lab.kube('kubelet');
+  lab.onStop(() => kube.close());
+  parts.owner = await createObjects(kube, parts.plan, new Date().toISOString());
+}
+
 async function prepareNode(node: NodePlan, parts: LabParts): Promise<void> {
   for (const dir of [node.cniResultsDir, node.ipamDir, node.bpfDir, node.stateDir])
     await mkdir(dir, { recursive: true });
@@ -146,10 +155,7 @@ async function bringUpServers(making: Making): Promise<void> {
   const redis = startRedisServer(parts.plan, parts.startChild).then(({ port }) => {
     parts.redisPort = port;
   });
-  const api = startApiServerProcess(parts.plan, parts.credentials, parts.startChild).then((made) => {
-    parts.api = made;
-  });
-  await all([bringUpBus(making), redis, api, bringUpNetwork(making)]);
+  await all([bringUpBus(making), redis, bringUpKubernetes(making), bringUpNetwork(making)]);
   await all(
     parts.plan.nodes.map(async (node) => {
       parts.relays.set(node.name, await startRelay(parts.labtool, node.netns, parts.natsPort!));
@@ -188,7 +194,7 @@ async function bringUpPods(making: Making): Promise<void> {
   progress(`pods: ${desired} through the ${plan.options.cni} plugin`);
   const api = lab.kube('kubelet');
   lab.onStop(() => api.close());
-  const owner = await createObjects(api, plan, new Date().toISOString());
+  const owner = parts.owner!;
   let ready = 0;
   const onPods = (pods: readonly LabPod[]) => {
     ready = pods.filter((pod) => pod.ready && pod.controllerUid === owner.replicaSet.uid).length;

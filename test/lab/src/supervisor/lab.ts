@@ -10,7 +10,7 @@ import { createCgroup } from '../cgroup.ts';
 import { removeEverything } from '../cleanup.ts';
 import { LabError } from '../errors.ts';
 import type { Kubelet, LocalPod } from '../kubelet/kubelet.ts';
-import type { Replicas } from '../kubelet/replicas.ts';
+import type { OwnerTarget, Replicas } from '../kubelet/replicas.ts';
 import { labtoolArgs } from '../native-tool.ts';
 import type { Relay } from '../net/relay.ts';
 import type { LabPlan, NodePlan } from '../plan.ts';
@@ -45,6 +45,7 @@ export interface LabParts {
   natsPort?: number;
   redisPort?: number;
   api?: ApiServerProcess;
+  owner?: OwnerTarget;
   kubelet?: Kubelet;
   replicas?: Replicas;
   /** Whether collectors attach their programs. */

@@ -1,0 +1,56 @@
+/**
+ * The whole chain on both CNI plugins: with everything running but nothing attached an attack lands to the last packet; guarded,
+ * the same attack is dropped to the last packet, counted, judged and answered by deleting the pod, and nobody else notices.
+ */
+import { startLab } from '@bailiff/lab';
+import { castOf, chainRun, controlRun, forgetNeighbours } from '@bailiff/lab/attack';
+import { describe, expect, it } from 'vitest';
+import { tracesOf, uniqueId } from './support.ts';
+
+/** One attacker's node has a plain name, the other one has dots: subjects, keys and files must stand it. */
+const CASES = [
+  { cni: 'bridge', node: 'node-0' },
+  { cni: 'ptp', node: 'node-1.lab.internal' },
+] as const;
+const CONTROL_FRAMES = 120;
+
+describe.each(CASES)('attack through $cni from $node', ({ cni, node }) => {
+  it('lands unguarded; guarded it is dropped, counted, judged and answered', async () => {
+    const id = uniqueId(cni.slice(0, 1));
+    {
+      await using lab = await startLab({ id, cni, unguarded: true, enforce: true });
+      const cast = castOf(lab, node);
+
+      const control = await controlRun(lab, cast, CONTROL_FRAMES);
+      const each = CONTROL_FRAMES / 4;
+      expect(control).toMatchObject({ sent: CONTROL_FRAMES, landed: { ipv4: each, ipv6: each, arp: each, nd: each } });
+
+      await forgetNeighbours(lab);
+      await lab.setGuarded(true);
+      const outcome = await chainRun(lab, cast);
+
+      expect(outcome.landed).toEqual({ ipv4: 0, ipv6: 0, arp: 0, nd: 0 });
+      expect(outcome.sent).toBeGreaterThanOrEqual(10);
+      expect(outcome.dropped).toBe(outcome.sent);
+      expect(outcome.countedOnBus).toBe(outcome.sent);
+      expect(Object.keys(outcome.countedByVector).sort()).toEqual([
+        'arp-sender',
+        'ipv4-source',
+        'ipv6-source',
+        'nd-target',
+      ]);
+      expect(outcome.tally.verdicts.map((verdict) => verdict.rule)).toContain('repeated-spoofing');
+      expect(
+        outcome.tally.verdicts.every((verdict) => verdict.pod?.ownerName === 'web' && verdict.nodeName === node),
+      ).toBe(true);
+      const done = outcome.tally.finished.map(({ action, phase }) => `${action} ${phase}`);
+      expect(done.toSorted()).toEqual(['delete succeeded', 'label succeeded', 'observe succeeded']);
+      expect(outcome.deleted).toBe(true);
+
+      expect(outcome.legit.received).toBe(outcome.legit.sent);
+      expect(outcome.tally.verdictsOnOthers).toEqual([]);
+      expect(outcome.missingInnocents).toEqual([]);
+    }
+    expect(tracesOf(id)).toEqual([]);
+  });
+});

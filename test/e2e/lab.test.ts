@@ -1,0 +1,128 @@
+/**
+ * `bailiff lab` as a person uses it: what up prints, stock kubectl on it, a pod that really stops, and that nothing is left
+ * behind however it ends. Attacks are in attack.test.ts.
+ */
+import { existsSync, readdirSync } from 'node:fs';
+import path from 'node:path';
+import { exec, type LabInfo, readState } from '@bailiff/lab';
+import { waitFor } from '@bailiff/service/testing';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { bailiff, kubectl, startBailiff, tracesOf, uniqueId } from './support.ts';
+
+describe('lab up --detach', () => {
+  const id = uniqueId('d');
+  let info: LabInfo;
+  const k = (...args: string[]) => kubectl(info.kubeconfig, ...args);
+  const currentPods = async () => ((await readState(info.dir))?.info?.pods ?? []).map((pod) => pod.name);
+
+  beforeAll(async () => {
+    info = JSON.parse(await bailiff('lab', 'up', '--detach', '--json', '--id', id)) as LabInfo;
+  });
+  afterAll(async () => {
+    await bailiff('lab', 'down', '--id', id).catch(() => undefined);
+  });
+
+  it('json - names every node and pod with what is needed to reach it', async () => {
+    expect(info.natsUrl).toMatch(/^nats:\/\/127\.0\.0\.1:\d+$/);
+    expect(info.redisUrl).toMatch(/^redis:\/\/127\.0\.0\.1:\d+$/);
+    expect(existsSync(info.kubeconfig)).toBe(true);
+    expect(info.nodes.map((node) => node.name)).toEqual(['node-0', 'node-1.lab.internal']);
+    expect(info.pods).toHaveLength(6);
+    for (const pod of info.pods) {
+      const shown = await exec('ip', ['netns', 'exec', pod.netns, 'ip', '-o', 'addr', 'show', 'eth0']);
+      for (const ip of pod.ips) expect(shown).toContain(` ${ip}/`);
+      const link = await exec('ip', ['netns', 'exec', pod.netns, 'ip', '-o', 'link', 'show', 'eth0']);
+      expect(link).toContain(pod.mac);
+      const node = info.nodes.find((each) => each.name === pod.node);
+      await exec('ip', ['-n', node!.netns, 'link', 'show', pod.hostInterface]);
+    }
+  });
+
+  it('kubectl - get, describe, label and cordon work as on any cluster', async () => {
+    expect((await k('get', 'nodes', '-o', 'name')).trim().split('\n')).toEqual([
+      'node/node-0',
+      'node/node-1.lab.internal',
+    ]);
+    const wide = await k('get', 'pods', '-o', 'wide');
+    for (const pod of info.pods)
+      expect(wide).toMatch(new RegExp(`${pod.name} +1/1 +Running +0 .* ${pod.ips[0]} +${pod.node} `));
+    expect(await k('get', 'deployment', 'web')).toMatch(/web +6\/6/);
+    const name = info.pods[0]!.name;
+    expect(await k('describe', 'pod', name)).toMatch(/Controlled By: +ReplicaSet\/web-/);
+    await k('label', 'pod', name, 'colour=green');
+    expect(await k('get', 'pods', '-l', 'colour=green', '-o', 'name')).toBe(`pod/${name}\n`);
+    await k('cordon', 'node-0');
+    expect(await k('get', 'node', 'node-0')).toMatch(/SchedulingDisabled/);
+    await k('uncordon', 'node-0');
+  });
+
+  it('kubectl delete - the process ends, its namespace and its CNI record go, and another pod takes its place', async () => {
+    const pod = info.pods[0]!;
+    const results = path.join(info.dir, 'nodes', pod.node, 'cni/results');
+    const records = () => readdirSync(results).filter((file) => file.startsWith('lab-')).length;
+    expect(records()).toBe(3);
+    const pids = (await exec('ip', ['netns', 'pids', pod.netns])).trim().split('\n');
+    expect(pids).toHaveLength(1);
+    await k('delete', 'pod', pod.name);
+    expect(existsSync(`/run/netns/${pod.netns}`)).toBe(false);
+    expect(existsSync(`/proc/${pids[0]}`)).toBe(false);
+    await expect(k('get', 'pod', pod.name)).rejects.toThrow(/not found/);
+    const names = await waitFor(
+      async () => {
+        const now = await currentPods();
+        return now.length === 6 && !now.includes(pod.name) && now;
+      },
+      { what: 'a replacement', timeoutMs: 15_000, state: currentPods },
+    );
+    expect(names.filter((name) => info.pods.some((before) => before.name === name))).toHaveLength(5);
+    expect(records()).toBe(3);
+  });
+
+  it('apps - every one says it is ready and none has logged an error', async () => {
+    const logs = path.join(info.dir, 'logs');
+    for (const app of ['ipam-sync', 'correlator', 'responder', 'collector-node-0', 'collector-node-1.lab.internal']) {
+      const lines = (await exec('cat', [path.join(logs, `${app}.log`)])).trim().split('\n');
+      const entries = lines.map((line) => JSON.parse(line) as { msg: string; level: number });
+      expect(entries.map((entry) => entry.msg)).toContain('ready');
+      expect(entries.filter((entry) => entry.level >= 50)).toEqual([]);
+    }
+  });
+
+  it('killed supervisor - its processes end with it, and down removes the rest', async () => {
+    const state = await readState(info.dir);
+    expect(tracesOf(id)).toContain(`process ${state!.processes[0]!.pid}`);
+    process.kill(state!.pid, 'SIGKILL');
+    const processes = () => tracesOf(id).filter((trace) => trace.startsWith('process'));
+    await waitFor(() => processes().length === 0, { what: 'the processes to end', state: processes });
+    expect(tracesOf(id).length).toBeGreaterThan(0);
+    await bailiff('lab', 'down', '--id', id);
+    expect(tracesOf(id)).toEqual([]);
+  });
+});
+
+describe('lab up in the foreground', () => {
+  it('ctrl-c - takes a lab that is up down, and leaves nothing behind', async () => {
+    const id = uniqueId('f');
+    const lab = startBailiff('lab', 'up', '--nodes', '1', '--pods', '2', '--unguarded', '--id', id);
+    await lab.said('Ctrl-C takes it down');
+    expect(tracesOf(id).length).toBeGreaterThan(0);
+    lab.child.kill('SIGTERM');
+    expect(await lab.ended).toBe(0);
+    expect(tracesOf(id)).toEqual([]);
+  });
+
+  it('ctrl-c - takes one down that is only half up', async () => {
+    const id = uniqueId('h');
+    const lab = startBailiff('lab', 'up', '--nodes', '2', '--pods', '2', '--id', id);
+    await lab.said('apps:');
+    lab.child.kill('SIGTERM');
+    expect(await lab.ended).toBe(130);
+    expect(tracesOf(id)).toEqual([]);
+  });
+
+  it('flags - a wrong one ends with 2 before anything is made', async () => {
+    const lab = startBailiff('lab', 'up', '--nodes', '0');
+    expect(await lab.ended).toBe(2);
+    expect(lab.output()).toMatch(/--nodes must be a whole number from 1/);
+  });
+});

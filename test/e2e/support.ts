@@ -1,0 +1,84 @@
+/**
+ * What the end-to-end tests share: the `bailiff` command as a person starts it, kubectl on a lab, and a look at everything a lab
+ * could leave behind.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { CHECKOUT, exec } from '@bailiff/lab';
+
+const BAILIFF = path.join(CHECKOUT, 'apps/cli/bin/bailiff.mjs');
+const COMMAND_TIMEOUT_MS = 120_000;
+
+/** Runs `bailiff …` to its end; stdout. Its failure is thrown with what it said. */
+export const bailiff = (...args: string[]) =>
+  exec(process.execPath, [BAILIFF, ...args], { timeoutMs: COMMAND_TIMEOUT_MS });
+
+/** An id that no other lab has; tests run beside each other. */
+export const uniqueId = (prefix: string) => `${prefix}${process.pid.toString(36)}`;
+
+export interface Running {
+  child: ChildProcess;
+  /** Everything it wrote so far. */
+  output: () => string;
+  /** Resolves when its output holds the text. */
+  said: (text: string) => Promise<void>;
+  ended: Promise<number | null>;
+}
+
+/** Starts `bailiff …` and leaves it running. */
+export function startBailiff(...args: string[]): Running {
+  const child = spawn(process.execPath, [BAILIFF, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text) => (output += text));
+  const ended = once(child, 'close').then(([code]) => code as number | null);
+  return {
+    child,
+    output: () => output,
+    ended,
+    said: (text) =>
+      new Promise((resolve, reject) => {
+        const look = () => output.includes(text) && resolve();
+        child.stdout.on('data', look);
+        child.stderr.on('data', look);
+        void ended.then(() => reject(new Error(`it ended without saying "${text}":\n${output}`)));
+        look();
+      }),
+  };
+}
+
+/** Runs kubectl on a lab; stdout. */
+export function kubectl(kubeconfig: string, ...args: string[]): Promise<string> {
+  const cache = path.join(path.dirname(kubeconfig), 'kubectl-cache');
+  return exec('kubectl', args, { env: { KUBECONFIG: kubeconfig, KUBECACHEDIR: cache }, timeoutMs: 30_000 });
+}
+
+/** Everything on this machine that belongs to a lab, by its id: empty when nothing is left of it. */
+export function tracesOf(id: string): string[] {
+  const traces: string[] = [];
+  const names = (dir: string) => (existsSync(dir) ? readdirSync(dir) : []);
+  traces.push(...names('/run/netns').filter((name) => name.startsWith(`bl-${id}-`)));
+  if (existsSync(`/run/bailiff-lab/${id}`)) traces.push(`/run/bailiff-lab/${id}`);
+  for (const line of readFileSync('/proc/self/mounts', 'utf8').split('\n')) {
+    const [, point = '', type] = line.split(' ');
+    if (point.includes(`/${id}/`) || point.includes(`bl-${id}-`)) traces.push(`mount ${point}`);
+    if (type === 'cgroup2' && existsSync(`${point}/bailiff-lab-${id}`)) traces.push(`${point}/bailiff-lab-${id}`);
+  }
+  for (const pid of names('/proc').filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)) {
+    if (!isOf(pid, id)) continue;
+    traces.push(`process ${pid}`);
+  }
+  return traces;
+}
+
+/** By its cgroup and by the lab's directory in its arguments: each would miss some. */
+function isOf(pid: string, id: string): boolean {
+  try {
+    const inCgroup = readFileSync(`/proc/${pid}/cgroup`, 'utf8').includes(`/bailiff-lab-${id}`);
+    return inCgroup || readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(`/run/bailiff-lab/${id}/`);
+  } catch {
+    // It ended while we looked.
+    return false;
+  }
+}
