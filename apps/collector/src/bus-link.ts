@@ -15,7 +15,7 @@ import {
   violationSubject,
 } from '@bailiff/bus';
 import { CLUSTER_KEY, encodeViolationFrame, type NodeStatus, type ViolationFrame } from '@bailiff/schemas';
-import type { ServiceContext } from '@bailiff/service';
+import { busOptionsOf, type ServiceContext } from '@bailiff/service';
 import type { CollectorConfig } from './config.ts';
 import type { FrameSink } from './flusher.ts';
 import type { CollectorMetrics } from './metrics.ts';
@@ -69,18 +69,7 @@ export class BusLink implements FrameSink {
   async #connect(): Promise<void> {
     const { config, signal } = this.#o.ctx;
     this.#bus = await connectBus({
-      servers: config.natsUrl.split(','),
-      user: config.natsUser,
-      ...(config.natsPasswordFile === '' ? { password: '' } : { passwordFile: config.natsPasswordFile }),
-      ...(config.natsCaFile === ''
-        ? {}
-        : {
-            tls: {
-              caFile: config.natsCaFile,
-              certFile: config.natsCertFile || undefined,
-              keyFile: config.natsKeyFile || undefined,
-            },
-          }),
+      ...busOptionsOf(config),
       name: `collector ${config.nodeName}`,
       waitForServer: true,
       signal,
