@@ -11,6 +11,7 @@ import {
   consumeOrdered,
   encodeToken,
   ensureTopology,
+  getLastMessage,
   openBucket,
   publishOnce,
   verdictSubject,
@@ -160,11 +161,21 @@ export class Rig implements AsyncDisposable {
 
   /** Writes policies and waits until they are in force for what comes now. */
   async policies(policies: Record<string, PolicyInput>): Promise<void> {
+    const loggedAtMs: number[] = [];
     for (const [name, policy] of Object.entries(policies)) {
-      await openBucket(this.bus, 'bailiff_config').put(`response.cluster._.${name}`, JSON.stringify(policy));
+      const key = `response.cluster._.${name}`;
+      await openBucket(this.bus, 'bailiff_config').put(key, JSON.stringify(policy));
+      const logged = await waitFor(
+        async () => {
+          const message = await getLastMessage(this.bus, 'CONFIG_LOG', `bailiff.v1.config.${key}`);
+          return message && Buffer.from(message.data).toString() === JSON.stringify(policy) ? message : null;
+        },
+        { what: `${key} to be in CONFIG_LOG` },
+      );
+      loggedAtMs.push(logged.timestampMicros / 1000);
     }
-    const writtenMs = Date.now();
-    await waitFor(() => Date.now() - writtenMs > SETTLE_MS + 50, { what: 'the policies to be in force' });
+    const lastMs = Math.max(...loggedAtMs);
+    await waitFor(() => Date.now() - lastMs > SETTLE_MS + 10, { what: 'the policies to be in force' });
   }
 
   pod(options: PodOptions = {}): RigPod {
