@@ -170,14 +170,13 @@ export class Fold {
   }
 
   readonly #standing = (parked: ParkedViolation): Standing =>
-    standingOf(
-      this.#members,
-      this.#precedents,
-      parked.node,
-      parked.violation.pod as PodRef,
-      parked.timestampMicros,
-      parked.sequence,
-    );
+    standingOf(this.#members, this.#precedents, {
+      node: parked.node,
+      pod: parked.violation.pod as PodRef,
+      sequence: parked.sequence,
+      index: parked.index,
+      timestampMicros: parked.timestampMicros,
+    });
 
   /** The long way for a claim that is new: judges it, lets it wait, or answers why it is refused. */
   #admit(parked: ParkedViolation): { reason: RefusalReason; detail: string } | null {

@@ -7,7 +7,7 @@ import { POD_GRACE_MICROS, SETTLE_MICROS } from './time.ts';
 const web = podRef('web');
 const db = podRef('db');
 const stand = (members: Members, node: string, pod = web, at = T0, precedents = NO_PRECEDENTS) => {
-  const { is, atMicros } = standingOf(members, precedents, node, pod, at, 1);
+  const { is, atMicros } = standingOf(members, precedents, { node, pod, sequence: 1, index: 0, timestampMicros: at });
   return [is, atMicros - at];
 };
 const DEADLINE = POD_GRACE_MICROS + SETTLE_MICROS;

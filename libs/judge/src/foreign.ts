@@ -30,8 +30,8 @@ export interface Standing {
 export interface Precedents {
   /** Up to this stream time others may have judged already. */
   readonly untilMicros: number;
-  /** Why a frame was refused then; undefined = it was not. */
-  reasonOf(streamSequence: number): string | undefined;
+  /** Why a violation was refused then; undefined = it was not. @param index of the violation in its frame */
+  reasonOf(streamSequence: number, index: number): string | undefined;
 }
 
 export const NO_PRECEDENTS: Precedents = { untilMicros: 0, reasonOf: () => undefined };
@@ -44,26 +44,28 @@ const refused = (is: 'foreign-pod' | 'unproven-pod', atMicros: number, detail: s
   detail,
 });
 
-/**
- * How a claim stands.
- * @param frameMicros stream time of the frame
- */
-export function standingOf(
-  members: Members,
-  precedents: Precedents,
-  node: string,
-  pod: PodRef,
-  frameMicros: number,
-  streamSequence: number,
-): Standing {
+/** What a node says of a pod, and where it stands in the stream. */
+export interface Claim {
+  node: string;
+  pod: PodRef;
+  /** Of the frame in the stream, and of the violation in the frame. */
+  sequence: number;
+  index: number;
+  /** Stream time of the frame. */
+  timestampMicros: number;
+}
+
+/** How a claim stands by what is known now. */
+export function standingOf(members: Members, precedents: Precedents, claim: Claim): Standing {
+  const { node, pod, timestampMicros: frameMicros } = claim;
   const deadline = frameMicros + POD_GRACE_MICROS + SETTLE_MICROS;
   const holders = members.of(pod.uid);
   const own = holders.find((member) => member.node === node);
   if (own && own.settledAt <= deadline) {
     const at = Math.max(frameMicros, own.settledAt);
     if (own.namespace !== pod.namespace || own.name !== pod.name) {
-      const claim = `${pod.namespace}/${pod.name}`;
-      return refused('foreign-pod', at, `pod ${pod.uid} is ${own.namespace}/${own.name}, not ${claim}`);
+      const said = `${pod.namespace}/${pod.name}`;
+      return refused('foreign-pod', at, `pod ${pod.uid} is ${own.namespace}/${own.name}, not ${said}`);
     }
     if (own.until + FORMER_POD_MICROS >= frameMicros) return listed(own, at);
     return refused('unproven-pod', at, `pod ${pod.uid} left ${node} more than ten minutes before`);
@@ -73,24 +75,17 @@ export function standingOf(
     const at = Math.max(frameMicros, other.settledAt);
     return refused('foreign-pod', at, `pod ${pod.uid} is on ${other.node}, not on ${node}`);
   }
-  return ofNobody(members, precedents, node, pod, frameMicros, streamSequence, deadline);
+  return ofNobody(members, precedents, claim, deadline);
 }
 
 /** A pod that no list names. */
-function ofNobody(
-  members: Members,
-  precedents: Precedents,
-  node: string,
-  pod: PodRef,
-  frameMicros: number,
-  streamSequence: number,
-  deadline: number,
-): Standing {
+function ofNobody(members: Members, precedents: Precedents, claim: Claim, deadline: number): Standing {
+  const { node, pod, timestampMicros: frameMicros } = claim;
   const knownSince = members.knownSince(node);
   const known = knownSince !== null && knownSince <= Math.max(0, frameMicros - FORMER_POD_MICROS);
   if (known) return refused('foreign-pod', deadline, `no list names pod ${pod.uid}`);
   if (frameMicros <= precedents.untilMicros) {
-    const reason = precedents.reasonOf(streamSequence);
+    const reason = precedents.reasonOf(claim.sequence, claim.index);
     if (reason === 'foreign-pod' || reason === 'unproven-pod') {
       return refused(reason, frameMicros, `pod ${pod.uid} was refused before`);
     }

@@ -2,7 +2,14 @@ export { BUCKETS } from './bucket-pool.ts';
 export { DUPLICATE, EpochCounter } from './counters.ts';
 export { MAX_EVIDENCE } from './evidence.ts';
 export { Fold, type FoldOptions, type FramePlace, MAX_EPOCHS_PER_NODE, type Refusal } from './fold.ts';
-export { NO_PRECEDENTS, type Precedents, type RefusalReason, type Standing, standingOf } from './foreign.ts';
+export {
+  type Claim,
+  NO_PRECEDENTS,
+  type Precedents,
+  type RefusalReason,
+  type Standing,
+  standingOf,
+} from './foreign.ts';
 export { MAX_FORMER, type Member, Members, type SnapshotEntry } from './members.ts';
 export { MAX_PARKED, MAX_PARKED_PER_NODE } from './parking.ts';
 export {

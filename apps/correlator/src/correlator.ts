@@ -1,0 +1,269 @@
+/**
+ * The correlator: VIOLATIONS → fold → VERDICTS. A thin shell: what is decided is decided in libs/judge.
+ *
+ * Every replica reads the whole stream, folds it and publishes; the bus refuses the second copy, so there is no election and no state store.
+ * At a start it reads the configuration log, the pods' lists and what was refused before, then the stream from where the replay plan says, and is
+ * ready when it has caught up. Bounds: those of intake.ts, verdict-publisher.ts and dead-letters.ts.
+ */
+import {
+  type Bus,
+  type ConfigChange,
+  ConfigLog,
+  connectBus,
+  consumeOrdered,
+  openBucket,
+  requireHorizon,
+} from '@bailiff/bus';
+import { Fold, Members, planReplay, type Refusal, type ReplayPlan, RuleBook, warmUpMicros } from '@bailiff/judge';
+import { SchemaRegistry, type Verdict } from '@bailiff/schemas';
+import { busOptionsOf, type ServiceContext } from '@bailiff/service';
+import type { CorrelatorConfig } from './config.ts';
+import { DeadLetters, PrecedentBook, readPrecedents } from './dead-letters.ts';
+import { type Gate, Intake } from './intake.ts';
+import { Lull } from './lull.ts';
+import { type Metrics, makeMetrics, type Readings } from './metrics.ts';
+import { PodsLog } from './pods-log.ts';
+import { readStreamState } from './starting-point.ts';
+import { VerdictPublisher } from './verdict-publisher.ts';
+
+/** The same failure is told once in this time. */
+const WARN_EVERY_MS = 60_000;
+/** Longest timespan and cooldown that a rule may have, twice over: rules that went longer ago decide nothing. */
+const LONGEST_MEMORY_MICROS = 4 * 86_400_000_000;
+
+/** Brings the correlator up; resolves when it reads. */
+export async function start(ctx: ServiceContext<CorrelatorConfig>): Promise<void> {
+  const { config, signal, clock } = ctx;
+  const bus = await connectBus({ ...busOptionsOf(config), name: 'correlator', waitForServer: true, signal });
+  ctx.onStop('bus', () => bus.drain());
+  ctx.health.ready('bus', () => bus.connected || 'not connected');
+  await requireHorizon(bus);
+  const schemas = openBucket(bus, 'bailiff_schemas');
+  const registry = new SchemaRegistry(async (fingerprint) => {
+    return (await schemas.get(`fp-${fingerprint}`))?.value.toString('utf8') ?? null;
+  }, clock.nowMs);
+  await new Correlator(ctx, bus, registry).start();
+}
+
+class Correlator {
+  readonly #ctx: ServiceContext<CorrelatorConfig>;
+  readonly #bus: Bus;
+  readonly #registry: SchemaRegistry;
+  readonly #metrics: Metrics;
+  readonly #rules = new RuleBook();
+  readonly #members = new Members();
+  readonly #configLog: ConfigLog;
+  readonly #pods: PodsLog;
+  readonly #publisher: VerdictPublisher;
+  /** Aborted when the way down has waited for what is in flight. */
+  readonly #end = new AbortController();
+  readonly #warnedAtMs = new Map<string, number>();
+  #deadLetters: DeadLetters;
+  #fold: Fold | null = null;
+  #intake: Intake | null = null;
+  #plan: ReplayPlan = { readFromMicros: 0, publishFromMicros: 0 };
+  #caughtUp = false;
+  /** Verdicts of the warm-up, which are not published. */
+  #replayed = 0;
+
+  constructor(ctx: ServiceContext<CorrelatorConfig>, bus: Bus, registry: SchemaRegistry) {
+    const { signal, clock } = ctx;
+    this.#ctx = ctx;
+    this.#bus = bus;
+    this.#registry = registry;
+    this.#metrics = makeMetrics(ctx.metrics, () => this.#readings());
+    this.#configLog = new ConfigLog(bus, { onChange: (change) => this.#onConfig(change) });
+    this.#deadLetters = this.#makeDeadLetters(new PrecedentBook(0));
+    this.#pods = new PodsLog({
+      bus,
+      members: this.#members,
+      clock,
+      signal,
+      onRefused: (node, reason) => this.#warn(`pods of ${node}`, new Error(reason), 'a list of pods is refused'),
+    });
+    this.#publisher = new VerdictPublisher({
+      bus,
+      clock,
+      onPublished: (verdict, outcome, streamMicros) => this.#onPublished(verdict, outcome, streamMicros),
+      onFailed: (verdict, err) => {
+        this.#metrics.verdicts.inc({ outcome: 'failed', level: verdict.level, rule: verdict.rule });
+        ctx.log.error({ err, verdictId: verdict.verdictId }, 'a verdict could not be published');
+      },
+      onRetry: (error) => this.#warn('verdicts', error),
+      onFatal: (error) => ctx.fail(error),
+      signal: this.#end.signal,
+    });
+  }
+
+  async start(): Promise<void> {
+    const { signal, health, onStop } = this.#ctx;
+    health.ready('replay', () => this.#caughtUp || `${this.#intake?.pending ?? 'all'} frames to go`);
+    health.ready('verdicts', () => this.#publisher.hasRoom || 'verdicts cannot be published');
+    onStop('configuration', () => this.#configLog.close());
+    onStop('verdicts', async () => {
+      await Promise.all([this.#publisher.whenPublished(), this.#deadLetters.whenWritten()]);
+      this.#end.abort();
+    });
+    await this.#readLists(signal);
+    const state = await readStreamState(this.#bus, this.#registry);
+    await this.#configLog.whenCaughtUpTo(state.lastMicros);
+    const longest = this.#rules.longestSince(state.firstMicros - LONGEST_MEMORY_MICROS);
+    this.#plan = planReplay(state, warmUpMicros(longest));
+    const precedents = await readPrecedents(this.#bus, this.#plan.readFromMicros, state.lastMicros, signal);
+    this.#deadLetters = this.#makeDeadLetters(precedents);
+    const { log } = this.#ctx;
+    log.info(
+      { ...this.#plan, precedents: precedents.size, lastSequenceMicros: state.lastMicros },
+      'reading violations',
+    );
+    this.#read(precedents);
+  }
+
+  #readLists(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#pods.read(resolve).then(
+        () => reject(signal.reason as Error),
+        (error: Error) => {
+          reject(error);
+          if (!signal.aborted) this.#ctx.fail(error);
+        },
+      );
+    });
+  }
+
+  #read(precedents: PrecedentBook): void {
+    const { config, signal, clock, onStop } = this.#ctx;
+    const bus = this.#bus;
+    const fold = new Fold({
+      rules: this.#rules,
+      members: this.#members,
+      precedents,
+      verdictsPerMinute: config.verdictsPerMinute,
+      onVerdict: (verdict, streamMicros) => this.#onVerdict(verdict, streamMicros),
+      onRefusal: (refusal) => this.#onRefusal(refusal),
+    });
+    const configGate: Gate = {
+      isCompleteTo: (timeMicros) => this.#configLog.isCaughtUpTo(timeMicros),
+      whenCompleteTo: (timeMicros) => this.#configLog.whenCaughtUpTo(timeMicros),
+    };
+    const gates = [configGate, this.#pods];
+    const intake = new Intake({
+      fold,
+      registry: this.#registry,
+      gates,
+      deadLetters: this.#deadLetters,
+      room: this.#publisher,
+      onBug: (err, sequence) => this.#ctx.log.error({ err, sequence }, 'a frame could not be judged'),
+      clock,
+      signal,
+    });
+    this.#fold = fold;
+    this.#intake = intake;
+    const reading = consumeOrdered(bus, 'VIOLATIONS', {
+      start: this.#plan.readFromMicros === 0 ? 'all' : { timeMs: Math.floor(this.#plan.readFromMicros / 1000) },
+      maxMessages: config.pullMessages,
+      onMessage: (message) => intake.take(message),
+      onIdle: () => this.#onIdle(),
+      onRestart: (why) => this.#warn('violations', new Error(why), 'reading goes on with a new consumer'),
+      signal,
+    }).catch((error: Error) => {
+      if (!signal.aborted) this.#ctx.fail(error);
+    });
+    const lull = new Lull({
+      bus,
+      fold,
+      gates,
+      clock,
+      handled: () => intake.handled,
+      onError: (error) => this.#warn('lull', error),
+    });
+    lull.start();
+    onStop('violations', () => {
+      lull.stop();
+      return reading;
+    });
+  }
+
+  #onConfig(change: ConfigChange): void {
+    const set = this.#rules.apply(change);
+    if (set === null) return;
+    const { log } = this.#ctx;
+    const problem = set.problems.find(({ sequence }) => sequence === change.sequence);
+    if (problem) log.warn(problem, 'a rule is refused');
+    else log.info({ key: change.key, revision: set.revision, rules: set.rules.length }, 'rules changed');
+  }
+
+  #onVerdict(verdict: Verdict, streamMicros: number): void {
+    if (streamMicros >= this.#plan.publishFromMicros) this.#publisher.offer(verdict, streamMicros);
+    else this.#replayed++;
+  }
+
+  #onPublished(verdict: Verdict, outcome: 'stored' | 'exists', streamMicros: number): void {
+    const { level, rule, verdictId } = verdict;
+    this.#metrics.verdicts.inc({ outcome, level, rule });
+    if (outcome === 'exists') return;
+    if (this.#caughtUp) {
+      this.#metrics.frameToVerdict.observe(Math.max(0, this.#ctx.clock.nowMicros() - streamMicros) / 1e6);
+    }
+    const pod = verdict.pod ? `${verdict.pod.namespace}/${verdict.pod.name}` : '';
+    this.#ctx.log.info({ verdictId, rule, level, node: verdict.nodeName, pod }, 'verdict');
+  }
+
+  #onRefusal({ reason, node, sequence, indexes, detail }: Refusal): void {
+    const message = this.#intake?.current(sequence) ?? null;
+    this.#deadLetters.add({ sequence, reason, detail, indexes, message });
+    this.#warn(`${reason} of ${node}`, new Error(detail), 'a node’s claim is refused');
+  }
+
+  #onIdle(): void {
+    if (this.#caughtUp) return;
+    this.#caughtUp = true;
+    const { frames } = this.#intake ?? { frames: 0 };
+    this.#ctx.log.info({ frames, replayedVerdicts: this.#replayed }, 'caught up');
+  }
+
+  #makeDeadLetters(precedents: PrecedentBook): DeadLetters {
+    return new DeadLetters({
+      bus: this.#bus,
+      precedents,
+      onWritten: (reason) => this.#metrics.deadLetters.inc({ reason }),
+      onError: (error) => this.#warn('dead letters', error),
+      signal: this.#end.signal,
+    });
+  }
+
+  /** Tells of what may come again and again: once a minute for each part. Bounded: above 1,024 parts all are forgotten. */
+  #warn(part: string, err: Error, text = 'failed, will be tried again'): void {
+    const now = this.#ctx.clock.monotonicMs();
+    if (now - (this.#warnedAtMs.get(part) ?? Number.NEGATIVE_INFINITY) < WARN_EVERY_MS) return;
+    if (this.#warnedAtMs.size >= 1_024) this.#warnedAtMs.clear();
+    this.#warnedAtMs.set(part, now);
+    this.#ctx.log.warn({ part, err }, text);
+  }
+
+  #readings(): Readings {
+    const fold = this.#fold;
+    const intake = this.#intake;
+    const set = this.#rules.latest();
+    const nothing = { violations: 0, duplicates: 0, packets: 0, refused: 0, epochsRefused: 0, shifted: 0 };
+    const empty = { nodes: 0, epochs: 0, windows: 0, parked: 0, windowsRefused: 0, capped: 0 };
+    return {
+      frames: intake?.frames ?? 0,
+      unreadable: intake?.unreadable ?? 0,
+      waits: intake?.waits ?? 0,
+      pending: intake?.pending ?? 0,
+      streamMicros: fold?.nowMicros ?? 0,
+      counted: fold?.counted ?? nothing,
+      size: fold?.size ?? empty,
+      rules: set.rules.length,
+      ruleProblems: set.problems.length,
+      configRevision: set.revision,
+      listedPods: this.#members.listed,
+      snapshotsRefused: this.#pods.refused,
+      verdictsWaiting: this.#publisher.waiting,
+      lettersWaiting: this.#deadLetters.waiting,
+      lettersDropped: this.#deadLetters.dropped,
+      replayed: this.#replayed,
+    };
+  }
+}

@@ -1,0 +1,156 @@
+/**
+ * Dead letters of VIOLATIONS: written for what cannot be judged, and read at a start as precedents, so that a claim which was refused is
+ * refused again when its frame is replayed after the pod's list has changed.
+ *
+ * Invariants: a frame has one dead letter a reason, whoever writes it; its detail begins with the violations it is about, `[0,3] …`, `[]` for
+ * the whole frame. Bounds: QUEUE letters wait and IN_FLIGHT are being written; beyond that they are dropped and counted, because a
+ * node that floods with rubbish must not hold up what is sound. Precedents are bounded by what the stream keeps (50,000).
+ */
+import { type Bus, BusError, consumeOrdered, deadLetter, filters, getMessage, parseSubject } from '@bailiff/bus';
+import type { Precedents } from '@bailiff/judge';
+
+const STREAM = 'VIOLATIONS';
+export const MAX_QUEUED_LETTERS = 4_096;
+const IN_FLIGHT = 8;
+
+export interface Letter {
+  sequence: number;
+  reason: string;
+  detail: string;
+  /** Of the violations in the frame; empty = all of it. */
+  indexes: readonly number[];
+  /** The frame, when it is at hand; otherwise it is read again. */
+  message: { subject: string; data: Uint8Array } | null;
+}
+
+/** Violations that a dead letter is about, from its detail; null when it does not say. */
+export function indexesIn(detail: string): number[] | null {
+  const match = /^\[((?:\d+,)*\d+)?\] /.exec(detail);
+  if (!match) return null;
+  return match[1] === undefined ? [] : match[1].split(',').map(Number);
+}
+
+export class PrecedentBook implements Precedents {
+  readonly untilMicros: number;
+  readonly #letters = new Map<number, { reason: string; indexes: number[] | null }[]>();
+
+  constructor(untilMicros: number) {
+    this.untilMicros = untilMicros;
+  }
+  add(sequence: number, reason: string, detail: string): void {
+    const letter = { reason, indexes: indexesIn(detail) };
+    this.#letters.set(sequence, [...(this.#letters.get(sequence) ?? []), letter]);
+  }
+  reasonOf(sequence: number, index: number): string | undefined {
+    const about = ({ indexes }: { indexes: number[] | null }) => !indexes?.length || indexes.includes(index);
+    return this.#letters.get(sequence)?.find(about)?.reason;
+  }
+  /** Whether the frame has its letter for that reason. */
+  has(sequence: number, reason: string): boolean {
+    return this.#letters.get(sequence)?.some((letter) => letter.reason === reason) ?? false;
+  }
+  get size(): number {
+    return this.#letters.size;
+  }
+}
+
+/** Reads what was refused since a time. @throws BusError */
+export async function readPrecedents(
+  bus: Bus,
+  sinceMicros: number,
+  untilMicros: number,
+  signal: AbortSignal,
+): Promise<PrecedentBook> {
+  const book = new PrecedentBook(untilMicros);
+  const end = new AbortController();
+  await consumeOrdered(bus, 'DEAD_LETTERS', {
+    filterSubjects: [filters.deadLetters({ stream: STREAM })],
+    // A letter is written after its frame was stored.
+    start: sinceMicros === 0 ? 'all' : { timeMs: Math.floor(sinceMicros / 1000) },
+    headersOnly: true,
+    onMessage: ({ subject, headers }) => {
+      const parsed = parseSubject(subject);
+      if (parsed?.what === 'deadletters')
+        book.add(parsed.sequence, parsed.reason, headers?.get('Bailiff-Detail') ?? '');
+    },
+    onIdle: () => end.abort(),
+    signal: AbortSignal.any([end.signal, signal]),
+  });
+  signal.throwIfAborted();
+  return book;
+}
+
+export interface DeadLettersOptions {
+  bus: Bus;
+  precedents: PrecedentBook;
+  onWritten(reason: string): void;
+  onError(error: Error): void;
+  /** Aborted when nothing may be written any more. */
+  signal: AbortSignal;
+}
+
+export class DeadLetters {
+  readonly #o: DeadLettersOptions;
+  #queue: Letter[] = [];
+  readonly #work = new Set<Promise<void>>();
+  dropped = 0;
+
+  constructor(options: DeadLettersOptions) {
+    this.#o = options;
+  }
+
+  get waiting(): number {
+    return this.#queue.length + this.#work.size;
+  }
+
+  add(letter: Letter): void {
+    if (this.#o.precedents.has(letter.sequence, letter.reason)) return;
+    if (this.#queue.length >= MAX_QUEUED_LETTERS) {
+      this.dropped++;
+      return;
+    }
+    this.#queue.push(letter);
+    this.#next();
+  }
+
+  /** Resolves when all that was added is written or given up. */
+  async whenWritten(): Promise<void> {
+    while (this.#work.size > 0) await Promise.race(this.#work);
+  }
+
+  #next(): void {
+    while (this.#work.size < IN_FLIGHT && !this.#o.signal.aborted) {
+      const letter = this.#queue.shift();
+      if (!letter) return;
+      const work: Promise<void> = this.#write(letter)
+        .catch((error: Error) => {
+          if (this.#o.signal.aborted) return;
+          this.dropped++;
+          this.#o.onError(error);
+        })
+        .finally(() => {
+          this.#work.delete(work);
+          this.#next();
+        });
+      this.#work.add(work);
+    }
+  }
+
+  async #write({ sequence, reason, detail, indexes, message }: Letter): Promise<void> {
+    const { bus, signal } = this.#o;
+    for (;;) {
+      try {
+        const frame = message ?? (await getMessage(bus, STREAM, sequence));
+        const about = `[${indexes.join(',')}] ${detail}`;
+        const subject = frame?.subject ?? '';
+        const data = frame?.data ?? new Uint8Array();
+        await deadLetter(bus, { stream: STREAM, sequence, subject, reason, detail: about, data, signal });
+        return this.#o.onWritten(reason);
+      } catch (error) {
+        const away = error instanceof BusError && (error.code === 'BUS_UNREACHABLE' || error.code === 'BUS_TIMEOUT');
+        if (!away) throw error;
+        await bus.whenConnected(signal);
+      }
+    }
+  }
+}

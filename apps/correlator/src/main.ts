@@ -1,0 +1,16 @@
+/** Entry point of the correlator: VIOLATIONS → VERDICTS. */
+import { runService } from '@bailiff/service';
+import { configSchema } from './config.ts';
+import { start } from './correlator.ts';
+
+export function run(argv: readonly string[]): Promise<number> {
+  return runService({
+    name: 'correlator',
+    argv,
+    schema: configSchema,
+    description: 'weighs violations over sliding windows and issues verdicts',
+    start,
+  });
+}
+
+process.exitCode = await run(process.argv.slice(2));

@@ -1,0 +1,32 @@
+/** Asks the bus where a start begins: what VIOLATIONS holds, and which frame set off the newest verdict. The decision is libs/judge's. */
+import { type Bus, getMessage, microsOf, streamInfo } from '@bailiff/bus';
+import type { StreamState } from '@bailiff/judge';
+import { decodeWithLookup, SchemaError, type SchemaRegistry } from '@bailiff/schemas';
+
+/** @throws BusError */
+export async function readStreamState(bus: Bus, registry: SchemaRegistry): Promise<StreamState> {
+  const { state } = await streamInfo(bus, 'VIOLATIONS');
+  const isEmpty = state.messages === 0;
+  return {
+    firstSequence: isEmpty ? 0 : state.first_seq,
+    firstMicros: isEmpty ? 0 : microsOf(state.first_ts),
+    lastMicros: isEmpty ? 0 : microsOf(state.last_ts),
+    lastTriggerMicros: await lastTrigger(bus, registry),
+  };
+}
+
+/** Server time of the frame that set off the newest verdict; null when there is none to be found, which means: from the beginning. */
+async function lastTrigger(bus: Bus, registry: SchemaRegistry): Promise<number | null> {
+  const { state } = await streamInfo(bus, 'VERDICTS');
+  const newest = state.last_seq === 0 ? null : await getMessage(bus, 'VERDICTS', state.last_seq);
+  if (!newest) return null;
+  try {
+    const decoded = await decodeWithLookup(newest.data, registry);
+    const trigger = decoded.name === 'Verdict' ? decoded.value.evidence.at(-1) : undefined;
+    const frame = trigger ? await getMessage(bus, 'VIOLATIONS', trigger.streamSequence) : null;
+    return frame?.timestampMicros ?? null;
+  } catch (error) {
+    if (error instanceof SchemaError) return null;
+    throw error;
+  }
+}

@@ -1,0 +1,197 @@
+/**
+ * Everything around a correlator, and real: a nats-server with the whole topology and the rights of each identity, collectors that publish as
+ * themselves, lists of pods put as ipam-sync puts them. Correlators run in this process within the process frame.
+ */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import {
+  type Bus,
+  consumeOrdered,
+  encodeToken,
+  ensureTopology,
+  FramePublisher,
+  openBucket,
+  parseSubject,
+  type StreamMessage,
+  violationSubject,
+} from '@bailiff/bus';
+import { startNats, type TestNats, testUsers } from '@bailiff/bus/testing';
+import { SETTLE_MICROS } from '@bailiff/judge';
+import { SimCollector, snapshotJson } from '@bailiff/judge/testing';
+import { decodeVerdict, encodeViolationFrame, type PodRef, type Verdict, type ViolationFrame } from '@bailiff/schemas';
+import { runService } from '@bailiff/service';
+import { captureIo, waitFor } from '@bailiff/service/testing';
+import { configSchema } from '../../apps/correlator/src/config.ts';
+import { start } from '../../apps/correlator/src/correlator.ts';
+
+export const NODE_A = 'node-a';
+export const NODE_B = 'node-b.example';
+
+export interface RunningCorrelator {
+  log(): Record<string, unknown>[];
+  metric(name: string): Promise<number>;
+  isReady(): Promise<boolean>;
+  /** In order, as by SIGTERM; gives the exit code. */
+  stop(): Promise<number>;
+}
+
+export interface DeadLetter {
+  reason: string;
+  sequence: number;
+  detail: string;
+  data: Buffer;
+}
+
+export class CorrelatorRig implements AsyncDisposable {
+  readonly nats: TestNats;
+  readonly admin: Bus;
+  readonly collectors = { [NODE_A]: new SimCollector(NODE_A), [NODE_B]: new SimCollector(NODE_B) };
+  readonly verdicts: (Verdict & { sequence: number; storedMicros: number })[] = [];
+  readonly deadLetters: DeadLetter[] = [];
+  readonly #directory: string;
+  readonly #end = new AbortController();
+  readonly #reading: Promise<void>[] = [];
+  readonly #running = new Set<RunningCorrelator>();
+  readonly #revisions = new Map<string, number>();
+  readonly #buses = new Map<string, Promise<Bus>>();
+  readonly #publishers = new Map<string, FramePublisher>();
+  #published = 0;
+
+  private constructor(nats: TestNats, admin: Bus, directory: string) {
+    this.nats = nats;
+    this.admin = admin;
+    this.#directory = directory;
+    writeFileSync(path.join(directory, 'password'), 'password-of-correlator', { mode: 0o600 });
+    const read = (stream: string, onMessage: (message: StreamMessage) => void) =>
+      this.#reading.push(consumeOrdered(admin, stream, { start: 'all', onMessage, signal: this.#end.signal }));
+    read('VERDICTS', ({ data, sequence, timestampMicros }) => {
+      this.verdicts.push({ ...decodeVerdict(data), sequence, storedMicros: timestampMicros });
+    });
+    read('DEAD_LETTERS', ({ subject, headers, data }) => {
+      const parsed = parseSubject(subject);
+      if (parsed?.what !== 'deadletters') return;
+      const { reason, sequence } = parsed;
+      this.deadLetters.push({
+        reason,
+        sequence,
+        detail: headers?.get('Bailiff-Detail') ?? '',
+        data: Buffer.from(data),
+      });
+    });
+  }
+
+  static async start(): Promise<CorrelatorRig> {
+    const nats = await startNats({ users: testUsers([NODE_A, NODE_B]) });
+    const admin = await nats.connect('admin');
+    await ensureTopology(admin);
+    return new CorrelatorRig(nats, admin, mkdtempSync(path.join(tmpdir(), 'bailiff-correlator-')));
+  }
+
+  bus(user: string): Promise<Bus> {
+    let bus = this.#buses.get(user);
+    if (!bus) {
+      bus = this.nats.connect(user);
+      this.#buses.set(user, bus);
+    }
+    return bus;
+  }
+
+  /** Starts a correlator; resolves when it is ready unless told not to wait. */
+  async correlator(options: { wait?: boolean; flags?: string[] } = {}): Promise<RunningCorrelator> {
+    const captured = captureIo();
+    const argv = ['--nats-url', this.nats.url, '--nats-user', 'correlator', '--metrics-address', '127.0.0.1:0'];
+    argv.push('--nats-password-file', path.join(this.#directory, 'password'), ...(options.flags ?? []));
+    let address = '';
+    const running = runService({
+      name: 'correlator',
+      argv,
+      schema: configSchema,
+      io: captured.io,
+      start: (ctx) => {
+        address = ctx.metricsAddress;
+        return start(ctx);
+      },
+    });
+    const correlator: RunningCorrelator = {
+      log: captured.logLines,
+      metric: async (name) => {
+        const text = await (await fetch(`http://${address}/metrics`)).text();
+        const line = text.split('\n').find((candidate) => candidate.startsWith(`bailiff_correlator_${name} `));
+        return Number(line?.split(' ')[1] ?? Number.NaN);
+      },
+      isReady: async () => address !== '' && (await fetch(`http://${address}/readyz`)).ok,
+      stop: () => {
+        this.#running.delete(correlator);
+        captured.signal('SIGTERM');
+        return running;
+      },
+    };
+    this.#running.add(correlator);
+    if (options.wait !== false) {
+      await waitFor(() => correlator.isReady(), { what: 'the correlator to be ready', state: captured.logLines });
+    }
+    return correlator;
+  }
+
+  /** Puts a node's list as ipam-sync does: by compare and set. */
+  async list(node: string, pods: readonly PodRef[]): Promise<void> {
+    const bucket = openBucket(await this.bus('ipam-sync'), 'bailiff_pods');
+    const key = encodeToken(node);
+    const documentRevision = (this.#revisions.get(node) ?? 0) + 1;
+    this.#revisions.set(node, documentRevision);
+    const previousRevision = (await bucket.get(key))?.revision ?? 0;
+    await bucket.put(key, snapshotJson(node, pods, documentRevision), { previousRevision });
+  }
+
+  /** Waits until what is on the bus now is in force: lists and rules are a settling time after they were stored. */
+  async settle(): Promise<void> {
+    const settled = performance.now() + SETTLE_MICROS / 1000 + 50;
+    await waitFor(() => performance.now() > settled, { what: 'the settling time' });
+  }
+
+  async rule(name: string, value: unknown): Promise<void> {
+    const json = typeof value === 'string' ? value : JSON.stringify(value);
+    await openBucket(this.admin, 'bailiff_config').put(`correlation.cluster._.${name}`, json);
+  }
+
+  /** Publishes bytes as a node's collector, until the bus has them; gives the sequence in VIOLATIONS. */
+  async publish(node: string, data: Uint8Array): Promise<number> {
+    let publisher = this.#publishers.get(node);
+    if (!publisher) {
+      publisher = new FramePublisher(await this.bus(`collector-${node}`), { ackTimeoutMs: 500 });
+      this.#publishers.set(node, publisher);
+    }
+    this.#published++;
+    const acked = await publisher.publish(violationSubject(node, 'spoof'), data, { msgId: `test-${this.#published}` });
+    return acked.sequence;
+  }
+
+  frame(frame: ViolationFrame, node: string = frame.nodeName): Promise<number> {
+    return this.publish(node, encodeViolationFrame(frame));
+  }
+
+  /** A pod of a node sends forged packets; one frame tells of them. */
+  async spoof(node: typeof NODE_A | typeof NODE_B, pod: PodRef, packets: number, more = {}): Promise<number> {
+    const collector = this.collectors[node];
+    if (!collector) throw new Error(`no collector of ${node}`);
+    collector.spoof(pod, packets, more);
+    const frame = collector.flush(Date.now() * 1000);
+    if (!frame) throw new Error('nothing to say');
+    return this.frame(frame);
+  }
+
+  /** Waits until so many verdicts are on the bus. */
+  async verdictCount(count: number): Promise<void> {
+    await waitFor(() => this.verdicts.length >= count, { what: `${count} verdicts`, state: () => this.verdicts });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([...this.#running].map((correlator) => correlator.stop()));
+    for (const publisher of this.#publishers.values()) publisher.close();
+    this.#end.abort();
+    await Promise.all(this.#reading);
+    await this.nats.stop();
+    rmSync(this.#directory, { recursive: true, force: true });
+  }
+}
