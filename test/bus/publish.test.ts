@@ -2,7 +2,7 @@ import { type Bus, FramePublisher, publishOnce, violationSubject } from '@bailif
 import type { TestNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
-import { random, readAll, startBus, tally, text } from './support.ts';
+import { freeze, random, readAll, startBus, tally, text } from './support.ts';
 
 const SUBJECT = violationSubject('node-a', 'spoof');
 const COUNT = 4_000;
@@ -66,7 +66,7 @@ test('publish - what is sent again before its ack is dropped by the server under
   const resends: string[] = [];
   const publisher = new FramePublisher(bus, { ackTimeoutMs: 100, onResend: ({ error }) => resends.push(error.code) });
   // A stopped process answers nobody but keeps its connections: the acks are late, not lost.
-  process.kill(nats.pid, 'SIGSTOP');
+  await freeze(nats.pid);
   const published = publisher.publish(SUBJECT, Buffer.from('x'), { msgId: 'one' });
   await waitFor(() => resends.length >= 3, { what: 'three sendings', state: () => resends });
   process.kill(nats.pid, 'SIGCONT');

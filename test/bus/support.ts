@@ -1,6 +1,9 @@
 /** A server with the whole topology on it, and small helpers that the tests of this tier share. */
+
+import { readdirSync, readFileSync } from 'node:fs';
 import { type Bus, consumeOrdered, ensureTopology, type StreamMessage, type TopologyOptions } from '@bailiff/bus';
 import { startNats, type TestNats } from '@bailiff/bus/testing';
+import { waitFor } from '@bailiff/service/testing';
 
 export async function startBus(options: TopologyOptions = {}): Promise<TestNats> {
   const nats = await startNats();
@@ -25,6 +28,20 @@ export async function readAll(bus: Bus, stream: string, filterSubjects?: string[
   });
   if (!end.signal.aborted) throw new Error(`${stream} was not read within 20 s; ${messages.length} messages came`);
   return messages;
+}
+
+/** Stops a process until SIGCONT. The signal takes effect on each thread when it is next scheduled, so that is waited for. */
+export async function freeze(pid: number): Promise<void> {
+  const states = () =>
+    readdirSync(`/proc/${pid}/task`).map(
+      (thread) => readFileSync(`/proc/${pid}/task/${thread}/stat`, 'utf8').split(') ').at(-1)?.[0],
+    );
+  process.kill(pid, 'SIGSTOP');
+  await waitFor(() => states().every((state) => state === 'T'), {
+    what: `${pid} to stop`,
+    intervalMs: 1,
+    state: states,
+  });
 }
 
 export const text = (message: { data?: Uint8Array; value?: Uint8Array }): string =>

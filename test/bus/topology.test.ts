@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import {
   checkHorizon,
   connectBus,
@@ -141,6 +144,20 @@ test('connect - a bus tells of each change, and comes back as often as the serve
   await expect(bus.whenConnected()).rejects.toMatchObject({ code: 'BUS_CLOSED' });
   await bus.close();
   await bus.drain();
+});
+
+test('connect - a password file that is gone for a while does not end the connection', async () => {
+  await using nats = await startNats();
+  const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-password-'));
+  const passwordFile = path.join(directory, 'password');
+  const { password, ...options } = nats.options('reader');
+  writeFileSync(passwordFile, `${password}\n`);
+  const bus = await connectBus({ ...options, passwordFile });
+  rmSync(directory, { recursive: true });
+  await nats.restart();
+  await waitFor(() => bus.connects === 2, { what: 'the reconnect' });
+  expect(bus.connected).toBe(true);
+  await bus.close();
 });
 
 test('connect - an abort ends the wait for a connection', async () => {

@@ -14,7 +14,7 @@ import { microsOf, streamInfo } from './direct.ts';
 import { BusError, toBusError } from './errors.ts';
 import { consumeOrdered, type StreamMessage } from './ordered.ts';
 import { ROOT } from './subjects.ts';
-import { backoffMs, pause } from './wait.ts';
+import { backoffMs, onAbort, pause } from './wait.ts';
 
 /**
  * A leader stamps a message before the cluster has agreed on it; until then STREAM.INFO does not show it. Agreement takes some ms,
@@ -176,10 +176,11 @@ export class ConfigLog {
   private whenRead(sequence: number): Promise<void> {
     if (this.read >= sequence) return Promise.resolve();
     return new Promise((resolve, reject) => {
-      const closed = () => reject(new BusError('BUS_CLOSED', 'the configuration log is closed'));
-      this.end.signal.addEventListener('abort', closed, { once: true });
+      const forget = onAbort(this.end.signal, () =>
+        reject(new BusError('BUS_CLOSED', 'the configuration log is closed')),
+      );
       const done = () => {
-        this.end.signal.removeEventListener('abort', closed);
+        forget();
         resolve();
       };
       this.waiters.push({ sequence, resolve: done });

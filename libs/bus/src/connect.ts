@@ -11,7 +11,7 @@ import { errors, type NatsConnection, type TlsOptions, usernamePasswordAuthentic
 import { connect } from '@nats-io/transport-node';
 import { BusError, toBusError } from './errors.ts';
 import { inboxPrefixOf } from './permissions.ts';
-import { pause } from './wait.ts';
+import { onAbort, pause } from './wait.ts';
 
 export interface BusOptions {
   /** `nats://host:port`, several for a cluster. */
@@ -64,10 +64,20 @@ const RECONNECT_JITTER_MS = 250;
 /** A peer that went without a word is noticed after two of these. */
 const PING_INTERVAL_MS = 5_000;
 
+/** A password file is read at each attempt; one that cannot be read, as while it is replaced, leaves the last password. */
 function authenticatorOf(options: BusOptions) {
-  const { password, passwordFile } = options;
-  if (passwordFile === undefined) return usernamePasswordAuthenticator(options.user, password ?? '');
-  return usernamePasswordAuthenticator(options.user, () => readFileSync(passwordFile, 'utf8').trim());
+  const { passwordFile } = options;
+  if (passwordFile === undefined) return usernamePasswordAuthenticator(options.user, options.password ?? '');
+  const read = () => readFileSync(passwordFile, 'utf8').trim();
+  let password = read();
+  return usernamePasswordAuthenticator(options.user, () => {
+    try {
+      password = read();
+    } catch {
+      // An exception here would close the connection for good. A wrong password is refused and tried again.
+    }
+    return password;
+  });
 }
 
 class NatsBus implements Bus {
@@ -122,16 +132,15 @@ class NatsBus implements Bus {
     return new Promise((resolve, reject) => {
       const finish = (settle: () => void) => {
         this.statusListeners.delete(listener);
-        signal?.removeEventListener('abort', aborted);
+        forget();
         settle();
       };
-      const aborted = () => finish(() => reject(signal?.reason as Error));
       const listener = (status: BusStatus) => {
         if (status.type === 'connected') finish(resolve);
         else if (status.type === 'closed') finish(() => reject(new BusError('BUS_CLOSED', 'the bus is closed')));
       };
+      const forget = onAbort(signal, () => finish(() => reject(signal?.reason as Error)));
       this.statusListeners.add(listener);
-      signal?.addEventListener('abort', aborted, { once: true });
     });
   }
 

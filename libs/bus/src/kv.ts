@@ -174,17 +174,25 @@ export class Bucket {
     onEntry: (entry: KvEntry) => void,
   ): Promise<void> {
     const end = new AbortController();
-    const deadline = AbortSignal.timeout(this.bus.timeoutMs);
-    await consumeOrdered(this.bus, this.stream, {
-      start,
-      filterSubjects: [this.prefix + filter],
-      headersOnly,
-      onMessage: (message) => onEntry(entryOf(message, this.prefix)),
-      onIdle: () => end.abort(),
-      signal: AbortSignal.any([end.signal, deadline]),
-    });
-    if (!end.signal.aborted)
-      throw new BusError('BUS_TIMEOUT', `${this.name}: not read within ${this.bus.timeoutMs} ms`);
+    // Silence, not size, is what is too long.
+    const silent = new BusError('BUS_TIMEOUT', `${this.name}: nothing came within ${this.bus.timeoutMs} ms`);
+    const deadline = setTimeout(() => end.abort(silent), this.bus.timeoutMs);
+    try {
+      await consumeOrdered(this.bus, this.stream, {
+        start,
+        filterSubjects: [this.prefix + filter],
+        headersOnly,
+        onMessage: (message) => {
+          deadline.refresh();
+          onEntry(entryOf(message, this.prefix));
+        },
+        onIdle: () => end.abort(),
+        signal: end.signal,
+      });
+    } finally {
+      clearTimeout(deadline);
+    }
+    if (end.signal.reason === silent) throw silent;
   }
 
   /** Tells every value and then every change until the signal aborts; goes on over restarts. @throws as consumeOrdered */

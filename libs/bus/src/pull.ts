@@ -8,6 +8,7 @@
 import { createInbox, type Msg, type Subscription } from '@nats-io/nats-core';
 import type { Bus, BusStatus } from './connect.ts';
 import { type BusError, toBusError } from './errors.ts';
+import { onAbort } from './wait.ts';
 
 /** How long one pull waits for messages. */
 const EXPIRES_MS = 4_000;
@@ -59,14 +60,13 @@ export class PullSession {
   private readonly bus: Bus;
   private readonly subject: string;
   private readonly handlers: PullHandlers;
-  private readonly signal: AbortSignal;
   private readonly inbox: string;
   private readonly subscription: Subscription;
   private readonly monitor: NodeJS.Timeout;
   private readonly statusListener = (status: BusStatus) => {
     if (status.type === 'disconnected' || status.type === 'closed') this.end(status.type);
   };
-  private readonly aborted = () => this.end('aborted');
+  private readonly forget: () => void;
   private resolve: (end: SessionEnd) => void = () => undefined;
   private outstanding = 0;
   private missed = 0;
@@ -79,7 +79,6 @@ export class PullSession {
     this.bus = bus;
     this.subject = `$JS.API.CONSUMER.MSG.NEXT.${stream}.${consumer}`;
     this.handlers = handlers;
-    this.signal = signal;
     this.ended = new Promise((resolve) => {
       this.resolve = resolve;
     });
@@ -92,7 +91,7 @@ export class PullSession {
     });
     this.monitor = setInterval(() => this.watch(), HEARTBEAT_MS);
     bus.statusListeners.add(this.statusListener);
-    signal.addEventListener('abort', this.aborted, { once: true });
+    this.forget = onAbort(signal, () => this.end('aborted'));
     if (signal.aborted) this.end('aborted');
     else if (!bus.connected) this.end('disconnected');
     else this.pull();
@@ -142,7 +141,7 @@ export class PullSession {
     this.over = true;
     clearInterval(this.monitor);
     this.bus.statusListeners.delete(this.statusListener);
-    this.signal.removeEventListener('abort', this.aborted);
+    this.forget();
     if (!this.bus.nc.isClosed()) this.subscription.unsubscribe();
     this.resolve({ why, error });
   }

@@ -1,4 +1,5 @@
-/** How long to wait before something is tried again. */
+/** Waiting: how long before something is tried again, and until when. */
+import { setMaxListeners } from 'node:events';
 
 /** First wait after a refusal; doubled each time up to the last. */
 export const BACKOFF_FIRST_MS = 100;
@@ -8,18 +9,26 @@ export function backoffMs(attempt: number): number {
   return Math.min(BACKOFF_LAST_MS, BACKOFF_FIRST_MS * 2 ** Math.min(attempt, 10));
 }
 
+/** Runs something once when a signal aborts; answers how to take it back. The signal must not have aborted yet. */
+export function onAbort(signal: AbortSignal | undefined, run: () => void): () => void {
+  if (!signal) return () => undefined;
+  // One signal ends everything that an app has under way; that it has many listeners is no leak.
+  setMaxListeners(0, signal);
+  signal.addEventListener('abort', run, { once: true });
+  return () => signal.removeEventListener('abort', run);
+}
+
 /** Waits; rejects with the signal's reason when it aborts first. */
 export function pause(ms: number, signal?: AbortSignal): Promise<void> {
   if (signal?.aborted) return Promise.reject(signal.reason as Error);
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => {
-      signal?.removeEventListener('abort', aborted);
-      resolve();
-    }, ms);
-    const aborted = () => {
+    const forget = onAbort(signal, () => {
       clearTimeout(timer);
       reject(signal?.reason as Error);
-    };
-    signal?.addEventListener('abort', aborted, { once: true });
+    });
+    const timer = setTimeout(() => {
+      forget();
+      resolve();
+    }, ms);
   });
 }
