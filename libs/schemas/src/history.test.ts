@@ -1,6 +1,7 @@
 /**
  * Every released version is read by this build, and this build is read by every released version: fields are only added or removed
- * with a default, enums only change with a default, names stay.
+ * with a default, enums only change with a default, names stay. A version that never left the house may be taken back: delete its
+ * directory and write it again with `src/generate/main.ts --release`.
  */
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
