@@ -9,12 +9,13 @@ import { tracesOf, uniqueId } from './support.ts';
 
 /** One attacker's node has a plain name, the other one has dots: subjects, keys and files must stand it. */
 const CASES = [
-  { cni: 'bridge', node: 'node-0' },
-  { cni: 'ptp', node: 'node-1.lab.internal' },
+  { cni: 'bridge', node: 'node-0', vectors: ['arp-sender', 'ipv4-source', 'ipv6-source', 'nd-target'] },
+  // Towards the node itself neighbour discovery is forged by its source, which is the first thing judged.
+  { cni: 'ptp', node: 'node-1.lab.internal', vectors: ['arp-sender', 'ipv4-source', 'ipv6-source'] },
 ] as const;
 const CONTROL_FRAMES = 120;
 
-describe.each(CASES)('attack through $cni from $node', ({ cni, node }) => {
+describe.each(CASES)('attack through $cni from $node', ({ cni, node, vectors }) => {
   it('lands unguarded; guarded it is dropped, counted, judged and answered', async () => {
     const id = uniqueId(cni.slice(0, 1));
     {
@@ -33,12 +34,7 @@ describe.each(CASES)('attack through $cni from $node', ({ cni, node }) => {
       expect(outcome.sent).toBeGreaterThanOrEqual(10);
       expect(outcome.dropped).toBe(outcome.sent);
       expect(outcome.countedOnBus).toBe(outcome.sent);
-      expect(Object.keys(outcome.countedByVector).sort()).toEqual([
-        'arp-sender',
-        'ipv4-source',
-        'ipv6-source',
-        'nd-target',
-      ]);
+      expect(Object.keys(outcome.countedByVector).sort()).toEqual(vectors);
       expect(outcome.tally.verdicts.map((verdict) => verdict.rule)).toContain('repeated-spoofing');
       expect(
         outcome.tally.verdicts.every((verdict) => verdict.pod?.ownerName === 'web' && verdict.nodeName === node),

@@ -106,7 +106,7 @@ describe('lab up in the foreground', () => {
     const lab = startBailiff('lab', 'up', '--nodes', '1', '--pods', '2', '--unguarded', '--id', id);
     await lab.said('Ctrl-C takes it down');
     expect(tracesOf(id).length).toBeGreaterThan(0);
-    lab.child.kill('SIGTERM');
+    lab.interrupt();
     expect(await lab.ended).toBe(0);
     expect(tracesOf(id)).toEqual([]);
   });
@@ -115,6 +115,15 @@ describe('lab up in the foreground', () => {
     const id = uniqueId('h');
     const lab = startBailiff('lab', 'up', '--nodes', '2', '--pods', '2', '--id', id);
     await lab.said('apps:');
+    lab.interrupt();
+    expect(await lab.ended).toBe(130);
+    expect(tracesOf(id)).toEqual([]);
+  });
+
+  it('SIGTERM - does the same, sent to the command alone', async () => {
+    const id = uniqueId('t');
+    const lab = startBailiff('lab', 'up', '--nodes', '1', '--pods', '1', '--unguarded', '--id', id);
+    await lab.said('servers:');
     lab.child.kill('SIGTERM');
     expect(await lab.ended).toBe(130);
     expect(tracesOf(id)).toEqual([]);

@@ -25,11 +25,20 @@ export interface Running {
   /** Resolves when its output holds the text. */
   said: (text: string) => Promise<void>;
   ended: Promise<number | null>;
+  /** What Ctrl-C at a terminal does: SIGINT to the whole process group. */
+  interrupt: () => void;
 }
 
 /** Starts `bailiff …` and leaves it running. */
-export function startBailiff(...args: string[]): Running {
-  const child = spawn(process.execPath, [BAILIFF, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+export const startBailiff = (...args: string[]): Running => start([BAILIFF, ...args]);
+
+/** Starts the demo and leaves it running. */
+export const startDemo = (...args: string[]): Running =>
+  start(['--import', 'tsx', path.join(CHECKOUT, 'test/lab/src/demo/main.ts'), ...args]);
+
+function start(argv: string[]): Running {
+  const stdio = ['ignore', 'pipe', 'pipe'] as const;
+  const child = spawn(process.execPath, argv, { stdio: [...stdio], cwd: CHECKOUT, detached: true });
   let output = '';
   for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text) => (output += text));
   const ended = once(child, 'close').then(([code]) => code as number | null);
@@ -37,6 +46,7 @@ export function startBailiff(...args: string[]): Running {
     child,
     output: () => output,
     ended,
+    interrupt: () => process.kill(-child.pid!, 'SIGINT'),
     said: (text) =>
       new Promise((resolve, reject) => {
         const look = () => output.includes(text) && resolve();

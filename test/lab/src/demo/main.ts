@@ -6,6 +6,7 @@
 import { parseArgs } from 'node:util';
 import { type Cast, castOf, chainRun, controlRun, forgetNeighbours } from '../attack/chain.ts';
 import { LabError } from '../errors.ts';
+import { isLabId } from '../names.ts';
 import { CNI_PLUGINS, type CniPlugin } from '../plan.ts';
 import { removeStaleLabs } from '../retire.ts';
 import { startLab } from '../supervisor/bring-up.ts';
@@ -36,11 +37,18 @@ async function guarded(lab: Lab, cast: Cast, signal: AbortSignal) {
   return outcome;
 }
 
-async function demo(options: { json: boolean; cni: CniPlugin }, signal: AbortSignal): Promise<number> {
+async function demo(options: { json: boolean; cni: CniPlugin; id?: string }, signal: AbortSignal): Promise<number> {
   await removeStaleLabs(say);
   const report = { onProgress: (text: string) => say(`  ${text}`), onProblem: (text: string) => say(`  ! ${text}`) };
   say('Bringing up a cluster: 2 nodes, 6 pods, real CNI plugins, NATS, Redis, a Kubernetes API.');
-  await using lab = await startLab({ cni: options.cni, unguarded: true, enforce: true, signal, ...report });
+  await using lab = await startLab({
+    id: options.id,
+    cni: options.cni,
+    unguarded: true,
+    enforce: true,
+    signal,
+    ...report,
+  });
   const cast = castOf(lab);
   const innocents = lab.pods().length - 1;
   const before = await control(lab, cast);
@@ -59,11 +67,14 @@ async function run(argv: string[]): Promise<number> {
   const controller = new AbortController();
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => controller.abort());
   try {
-    const { values } = parseArgs({ args: argv, options: { json: { type: 'boolean' }, cni: { type: 'string' } } });
+    const flags = { json: { type: 'boolean' }, cni: { type: 'string' }, id: { type: 'string' } } as const;
+    const { values } = parseArgs({ args: argv, options: flags });
     const cni = values.cni ?? 'bridge';
     if (!(CNI_PLUGINS as readonly string[]).includes(cni))
       throw new LabError('LAB_USAGE', '--cni must be bridge or ptp');
-    return await demo({ json: values.json ?? false, cni: cni as CniPlugin }, controller.signal);
+    const { json = false, id } = values;
+    if (id !== undefined && !isLabId(id)) throw new LabError('LAB_USAGE', `--id: "${id}" is not a lab's id`);
+    return await demo({ json, cni: cni as CniPlugin, id }, controller.signal);
   } catch (error) {
     if (controller.signal.aborted) {
       process.stderr.write('\ninterrupted; everything was removed\n');

@@ -11,6 +11,8 @@ export interface ExecOptions {
   /** Default 15 s: the slowest command is a CNI plugin that waits for duplicate address detection, some 1.5 s. */
   timeoutMs?: number;
   cwd?: string;
+  /** Ends it with everything it started. */
+  signal?: AbortSignal;
 }
 
 /** Output kept of a command; more is cut, since nothing here reads that much. */
@@ -35,17 +37,24 @@ export function exec(command: string, args: readonly string[], options: ExecOpti
     child.stdout.on('data', take('stdout'));
     child.stderr.on('data', take('stderr'));
     let timedOut = false;
+    // The child leads a group of its own: what it has started ends with it.
+    const kill = () => child.pid !== undefined && child.exitCode === null && process.kill(-child.pid, 'SIGKILL');
     const timer = setTimeout(() => {
       timedOut = true;
-      child.kill('SIGKILL');
+      kill();
     }, timeoutMs);
-    child.on('error', (cause: NodeJS.ErrnoException) => {
+    options.signal?.addEventListener('abort', kill, { once: true });
+    const over = () => {
       clearTimeout(timer);
+      options.signal?.removeEventListener('abort', kill);
+    };
+    child.on('error', (cause: NodeJS.ErrnoException) => {
+      over();
       const code = cause.code === 'ENOENT' ? 'LAB_MISSING_PROGRAM' : 'LAB_COMMAND_FAILED';
       reject(new LabError(code, `${line}: ${cause.message}`, { cause }));
     });
     child.on('close', (status, signal) => {
-      clearTimeout(timer);
+      over();
       if (status === 0) return resolve(output.stdout);
       if (timedOut) return reject(new LabError('LAB_COMMAND_TIMEOUT', `${line}: not finished after ${timeoutMs} ms`));
       const said = (output.stderr || output.stdout).trim().slice(-2000);

@@ -6,7 +6,7 @@
 import { createWriteStream, mkdirSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
-import { cgroup2Mount, createCgroup, killCgroup } from '../cgroup.ts';
+import { cgroup2Mount, createCgroup } from '../cgroup.ts';
 import { podNetwork } from '../cni/conf.ts';
 import { cniBinDir } from '../cni/plugin.ts';
 import { LabError } from '../errors.ts';
@@ -69,8 +69,9 @@ async function begin(options: BringUp): Promise<Making> {
   cniBinDir(['loopback', 'host-local', plan.options.cni]);
   const progress = options.onProgress ?? (() => undefined);
   const withApps = options.withApps ?? true;
-  const labtool = await buildLab({ withApps, onBuild: (outputs) => progress(`building ${outputs.join(', ')}`) });
-  options.signal?.throwIfAborted();
+  const onBuild = (outputs: string[]) => progress(`building ${outputs.join(', ')}`);
+  const labtool = await buildLab({ withApps, onBuild, signal: options.signal });
+  if (options.signal?.aborted) throw new LabError('LAB_INTERRUPTED', 'interrupted');
   const state: LabState = {
     version: 1,
     id: plan.id,
@@ -100,6 +101,8 @@ async function begin(options: BringUp): Promise<Making> {
     makeCgroup: createCgroup,
     onStarted: (child) => {
       children.set(child.name, child);
+      // Started while the lab was being given up: nobody will wait for it to be ready.
+      if (options.signal?.aborted) child.kill('SIGKILL');
       state.processes = [...children.values()].map(({ name, pid, logFile }) => ({ name, pid, log: logFile }));
       writeState(plan.dir, state);
     },
@@ -245,7 +248,10 @@ async function all(steps: readonly Promise<unknown>[]): Promise<void> {
 export async function startLab(options: BringUp = {}): Promise<Lab> {
   const making = await begin(options);
   const { lab, parts, progress, state, signal } = making;
-  const abandon = () => void killCgroup(state.cgroupDir).catch(() => undefined);
+  // What is waited for ends now, so that whoever waits goes on to take things away.
+  const abandon = () => {
+    for (const child of parts.children.values()) child.kill('SIGKILL');
+  };
   signal?.addEventListener('abort', abandon, { once: true });
   lab.onStop(() => {
     state.phase = 'stopping';

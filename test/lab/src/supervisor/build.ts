@@ -58,8 +58,14 @@ async function bundleApiServer(): Promise<void> {
   await rename(fresh, API_SERVER_BUNDLE);
 }
 
+export interface BuildOptions {
+  withApps: boolean;
+  onBuild: (outputs: string[]) => void;
+  signal?: AbortSignal;
+}
+
 /** Builds what is stale; answers the path of labtool. @throws LabError LAB_COMMAND_FAILED with the builder's output */
-export async function buildLab(options: { withApps: boolean; onBuild: (outputs: string[]) => void }): Promise<string> {
+export async function buildLab(options: BuildOptions): Promise<string> {
   const labtool = await ensureLabtool();
   await bundleApiServer();
   const stale = options.withApps ? staleOutputs() : [];
@@ -69,6 +75,7 @@ export async function buildLab(options: { withApps: boolean; onBuild: (outputs: 
     await exec(process.execPath, [nx, 'run-many', '-t', 'build', '--output-style=static'], {
       cwd: CHECKOUT,
       timeoutMs: BUILD_TIMEOUT_MS,
+      signal: options.signal,
       // No daemon: it would outlive the lab.
       env: { NX_DAEMON: 'false', NX_TUI: 'false' },
     });
