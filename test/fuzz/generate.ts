@@ -230,7 +230,7 @@ const whole: fc.Arbitrary<Buffer> = fc
 /** One step from legal: the pod's own MAC and nothing malformed, so that a single wrong value decides. */
 const near4 = fc
   .record({
-    source: oneOf([OWN.ipv4, OWN.ipv4, '10.77.0.20', '10.78.1.2', '0.0.0.0']),
+    source: oneOf([OWN.ipv4, OWN.ipv4, '10.77.0.20', '10.78.1.2', '0.0.0.0', '127.0.0.1', '224.0.0.1']),
     destination: oneOf(IPV4S),
     transport: transport4,
   })
@@ -257,8 +257,16 @@ const detection = fc.tuple(oneOf(IPV6S), ndOptions, oneOf([255, 255, 255, 64])).
     message,
   );
 });
+/** Around the bound on extension headers. */
+const longChain = fc.tuple(fc.integer({ min: 7, max: 10 }), transport6).map(([count, { protocol, bytes: rest }]) => {
+  const chain = Array.from({ length: count }, (_, i) =>
+    frames.extension(i === count - 1 ? protocol : PROTOCOL.destinationOptions),
+  );
+  const fields = { source: OWN.ipv6, destination: 'fd77::11', next: PROTOCOL.destinationOptions };
+  return frames.ipv6(fields, Buffer.concat([...chain, rest]));
+});
 const near: fc.Arbitrary<Buffer> = fc
-  .tuple(oneOf(MACS), fc.oneof(near4, near6, near6, dhcpAsked, detection))
+  .tuple(oneOf(MACS), fc.oneof(near4, near4, near6, near6, near6, dhcpAsked, detection, longChain))
   .map(([destination, packet]) => {
     const type = packet[0]! >> 4 === 4 ? ETHERTYPE.ipv4 : ETHERTYPE.ipv6;
     return frames.ethernet({ source: OWN.mac, destination, type }, packet);

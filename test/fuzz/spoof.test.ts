@@ -34,7 +34,7 @@ import { exemptFromPod, exemptToPod, judge, read, type World } from './model.ts'
 const KEY = { ifindex: 1, generation: 1 } as const;
 const DROP = 2;
 const PASS = -1;
-const RUNS = Number(process.env['FUZZ_RUNS'] ?? 60_000);
+const RUNS = Number(process.env['FUZZ_RUNS'] ?? 40_000);
 
 const NODES = [
   { address: '10.77.8.1', thisNode: true },
@@ -50,6 +50,7 @@ const GRANTS: AddressGrant[] = [
   { cidr: 'fd79::1', neighbour: true },
   { cidr: 'fe80::abcd', neighbour: true },
   { cidr: '::/0', neighbour: false },
+  { cidr: '0.0.0.0/0', neighbour: true },
 ];
 
 const big = (bytes: Buffer): bigint => BigInt(`0x${bytes.toString('hex')}`);

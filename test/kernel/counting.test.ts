@@ -16,6 +16,9 @@ const forged6 = to(
   ETHERTYPE.ipv6,
 );
 
+const datagram6 = (source: string): Buffer =>
+  to(ipv6({ source, destination: RECEIVER.ipv6, next: PROTOCOL.udp }, udp(1, 2, Buffer.alloc(1452))), ETHERTYPE.ipv6);
+
 const GSO = { tcpv4: 1, udp: 5, tcpv6: 4 } as const;
 
 describe('counting', () => {
@@ -197,28 +200,39 @@ describe('counting', () => {
     expect(unguarded).toBe(8n);
   });
 
-  it('lengths - a forged frame of every length that can be sent is dropped or refused by the sender', async () => {
-    await settings(8, 10);
-    const whole = datagram(FORGED, Buffer.alloc(1472));
-    const own = datagram(ATTACKER.ipv4, Buffer.alloc(1472));
-    await using guarded = await node.guard(node.pods.attacker);
-    let sent = 0;
-    for (let length = 0; length <= 1514; length++) {
-      const frame = whole.subarray(0, length);
-      if (length < 14) {
-        // The kernel takes no packet without an Ethernet header from a packet socket.
-        await expect(node.send(frame)).rejects.toThrow(/error 22/);
-        continue;
+  // Where a frame that is cut gives: no tag or network header yet, a length beyond the frame, and whole.
+  const MTU = 1500;
+  const lengths: [type: string, whole: Buffer, own: Buffer, last: string][] = [
+    [
+      'IPv4',
+      datagram(FORGED, Buffer.alloc(MTU - 28)),
+      datagram(ATTACKER.ipv4, Buffer.alloc(MTU - 28)),
+      'ipv4-source drop',
+    ],
+    ['IPv6', datagram6('fd77::99'), datagram6(ATTACKER.ipv6), 'ipv6-source drop'],
+  ];
+  it.each(lengths)(
+    'lengths - a forged %s frame of every length is dropped, or refused by the sender',
+    async (...row) => {
+      const [, whole, own, last] = row;
+      await settings(8, 10);
+      await using guarded = await node.guard(node.pods.attacker);
+      let sent = 0;
+      for (let length = 0; length <= 14 + MTU; length++) {
+        const frame = whole.subarray(0, length);
+        if (length < 14) {
+          // The kernel takes no packet without an Ethernet header from a packet socket.
+          await expect(node.send(frame)).rejects.toThrow(/error 22/);
+          continue;
+        }
+        await node.send(frame);
+        sent++;
       }
-      await node.send(frame);
-      sent++;
-    }
-    node.forgetLanded();
-    await node.send(own);
-    await node.fence();
-    expect(node.landed(own)).toBe(1);
-    const counts = await guarded.counts();
-    // Under 34 bytes there is no IPv4 header, up to the full length the total length goes beyond the frame.
-    expect(counts).toEqual({ 'malformed drop': sent - 1, 'ipv4-source drop': 1 });
-  });
+      node.forgetLanded();
+      await node.send(own);
+      await node.fence();
+      expect(node.landed(own)).toBe(1);
+      expect(await guarded.counts()).toEqual({ 'malformed drop': sent - 1, [last]: 1 });
+    },
+  );
 });

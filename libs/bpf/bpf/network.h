@@ -94,7 +94,7 @@ static __always_inline bool parse_ipv4(struct __sk_buff *skb, struct packet *pac
 	if (!load(skb, packet, packet->network, &header, sizeof(header)))
 		return false;
 	header_bytes = (header.version_ihl & 15) * 4;
-	if (header.version_ihl >> 4 != 4 || header_bytes < IPV4_MIN_BYTES || header_bytes > available)
+	if (header.version_ihl >> 4 != 4 || header_bytes < IPV4_MIN_BYTES)
 		return false;
 	total = bpf_ntohs(header.total_length);
 	if (total == 0 && skb->gso_size)

@@ -1,0 +1,169 @@
+// The typed maps against the real ones: what goes in comes out, sets are replaced whole, numbers are given out once.
+import { mkdtempSync, rmdirSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import {
+  BpfMap,
+  detachAll,
+  mountBpffs,
+  openPinnedMaps,
+  openSpoofObject,
+  possibleCpus,
+  type SpoofMaps,
+  type SpoofObject,
+} from '@bailiff/bpf';
+import fc from 'fast-check';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { allModes } from './harness/node.ts';
+import { command } from './harness/processes.ts';
+
+describe('maps', () => {
+  const bpffs = mkdtempSync(path.join(tmpdir(), 'bailiff-bpffs-'));
+  const pinDir = path.join(bpffs, 'spoof');
+  let object: SpoofObject;
+  let maps: SpoofMaps;
+  beforeAll(() => mountBpffs(bpffs));
+  beforeEach(() => {
+    object?.close();
+    detachAll(pinDir);
+    object = openSpoofObject({ pinDir, maxInterfaces: 16 });
+    maps = object.maps;
+  });
+  afterAll(async () => {
+    object?.close();
+    detachAll(pinDir);
+    await command('umount', bpffs);
+    rmdirSync(bpffs);
+  });
+
+  const one = { ifindex: 7, generation: 1 };
+  const two = { ifindex: 7, generation: 2 };
+
+  it('ifaces - a record goes in and comes out; a missing one is undefined', () => {
+    const record = {
+      ...{
+        generation: 3,
+        slot: 5,
+        state: 'provisional' as const,
+        mac: '02:00:00:00:00:01',
+        ipv4: '10.0.0.1',
+        ipv6: null,
+      },
+      ...{ hasMore: true, modes: allModes('audit'), quarantineUntilNs: 5n, auditUntilNs: 6n },
+    };
+    maps.ifaces.set(9, record);
+    expect(maps.ifaces.get(9)).toEqual(record);
+    expect(maps.ifaces.entries()).toEqual([[9, record]]);
+    expect([maps.ifaces.delete(9), maps.ifaces.delete(9), maps.ifaces.get(9)]).toEqual([true, false, undefined]);
+  });
+
+  it('addresses - replaced for one generation only; says how many entries changed', () => {
+    const grants = [
+      { cidr: '10.0.0.5', neighbour: true },
+      { cidr: '10.1.0.0/16', neighbour: false },
+      { cidr: 'fd00::/64', neighbour: false },
+    ];
+    expect(maps.addresses.replace(one, grants)).toBe(3);
+    expect(maps.addresses.replace(two, grants.slice(0, 1))).toBe(1);
+    expect(maps.addresses.replace(one, grants)).toBe(0);
+    const changed = [{ cidr: '10.0.0.5', neighbour: false }, grants[2]!];
+    expect(maps.addresses.replace(one, changed)).toBe(2);
+    const of = (generation: number) =>
+      maps.addresses
+        .entries()
+        .filter((entry) => entry.generation === generation)
+        .map(({ cidr, neighbour }) => `${cidr} ${neighbour}`)
+        .sort();
+    expect(of(1)).toEqual(['10.0.0.5/32 false', 'fd00::/64 false']);
+    expect(of(2)).toEqual(['10.0.0.5/32 true']);
+    expect(maps.addresses.replace(one, [])).toBe(2);
+    expect(of(2)).toHaveLength(1);
+  });
+
+  it('counters - created zeroed, kept when created again, gone when deleted', () => {
+    maps.counters.create(one);
+    maps.counters.create(one);
+    maps.counters.create(two);
+    expect(maps.counters.read(one)).toEqual([]);
+    expect(maps.counters.readAll()).toHaveLength(2);
+    expect([maps.counters.delete(one), maps.counters.delete(one)]).toEqual([true, false]);
+    expect(maps.counters.read(one)).toBeUndefined();
+    expect(maps.counters.readAll()).toEqual([{ ...two, cells: [] }]);
+  });
+
+  it('tunnel ports - any set of ports is held exactly', () => {
+    const port = fc.record({ port: fc.nat(65_535), kind: fc.constantFrom('vxlan' as const, 'geneve' as const) });
+    const name = (list: { port: number; kind: string }[]) =>
+      [...new Set(list.map((p) => `${p.port} ${p.kind}`))].sort();
+    fc.assert(
+      fc.property(fc.array(port, { maxLength: 16 }), (ports) => {
+        maps.tunnelPorts.replace(ports);
+        expect(name(maps.tunnelPorts.entries())).toEqual(name(ports));
+        expect(maps.tunnelPorts.replace(ports)).toBe(0);
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  it('sets - node addresses, allowed CIDRs and probe ports', () => {
+    const nodes = [
+      { address: '10.0.0.1', thisNode: true },
+      { address: 'fd00::2', thisNode: false },
+    ];
+    expect(maps.nodeAddresses.replace(nodes)).toBe(2);
+    expect(maps.nodeAddresses.entries().sort((a, b) => a.address.localeCompare(b.address))).toEqual(nodes);
+    expect(maps.nodeAddresses.replace(nodes.slice(1))).toBe(1);
+
+    expect(maps.allowedCidrs.replace(['10.9.0.0/16', '::/0', '0.0.0.0/0'])).toBe(3);
+    expect(maps.allowedCidrs.entries().sort()).toEqual(['0.0.0.0/0', '10.9.0.0/16', '::/0']);
+    expect(maps.allowedCidrs.replace([])).toBe(3);
+
+    const probes = [
+      { port: 8080, protocol: 'tcp' as const },
+      { port: 53, protocol: 'udp' as const },
+    ];
+    expect(maps.probePorts.replace(one, probes)).toBe(2);
+    expect(maps.probePorts.replace(two, probes)).toBe(2);
+    expect(maps.probePorts.replace(one, [])).toBe(2);
+    expect(maps.probePorts.entries()).toHaveLength(2);
+  });
+
+  it('meta - generations and frame sequences are given out once, also across a restart', () => {
+    const first = maps.meta.allocateGeneration();
+    expect(maps.meta.allocateGeneration()).toBe(first + 1);
+    expect(maps.meta.allocateFrameSequences(10)).toBe(1n);
+    expect(maps.meta.allocateFrameSequences(1)).toBe(11n);
+    object.close();
+    object = openSpoofObject({ pinDir });
+    expect(object.reused).toBe(true);
+    expect(object.maps.meta.allocateGeneration()).toBe(first + 2);
+    expect(object.maps.meta.allocateFrameSequences(1)).toBe(12n);
+  });
+
+  it('seen and losses - the sum over all CPUs', () => {
+    const write = (name: string, index: number, value: (cpu: number) => number) => {
+      using map = BpfMap.openPinned(path.join(pinDir, 'maps', name));
+      const key = Buffer.alloc(4);
+      key.writeUInt32LE(index);
+      const block = Buffer.alloc(possibleCpus() * 8);
+      for (let cpu = 0; cpu < possibleCpus(); cpu++) block.writeBigUInt64LE(BigInt(value(cpu)), cpu * 8);
+      map.set(key, block);
+    };
+    const wanted = Array.from({ length: possibleCpus() }, (_, cpu) => 10 + cpu).reduce((sum, value) => sum + value, 0);
+    write('seen', 3, (cpu) => 10 + cpu);
+    write('losses', 1, () => 2);
+    expect(maps.seen(3)).toBe(BigInt(wanted));
+    expect(maps.seen(4)).toBe(0n);
+    expect(maps.losses()).toEqual({ 'ring-full': 0n, 'no-counter': BigInt(2 * possibleCpus()), 'no-iface': 0n });
+  });
+
+  it('status - the pinned maps are read beside the owner, and none is null', () => {
+    maps.counters.create(one);
+    {
+      using pinned = openPinnedMaps(pinDir);
+      expect(pinned!.maps.counters.readAll()).toEqual([{ ...one, cells: [] }]);
+      expect(pinned!.maps.settings()).toEqual({ sampleBurst: 8, samplesPerSecond: 10, unknownMode: 'audit' });
+    }
+    expect(openPinnedMaps(path.join(bpffs, 'other'))).toBeNull();
+  });
+});
