@@ -100,7 +100,7 @@ test('ordered - goes on within seconds when the server comes back and nothing mo
   await publishMany(await nats.connect('collector-node-a'), 10, 12);
   const backAt = performance.now();
   await waitFor(() => seen.length === 12, { what: 'the rest', state: () => seen });
-  expect(performance.now() - backAt).toBeLessThan(3_000);
+  expect(performance.now() - backAt).toBeLessThan(5_000);
   end.abort();
   await reading;
   expect(seen).toEqual(Array.from({ length: 12 }, (_, i) => i + 1));
