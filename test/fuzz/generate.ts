@@ -265,8 +265,24 @@ const longChain = fc.tuple(fc.integer({ min: 7, max: 10 }), transport6).map(([co
   const fields = { source: OWN.ipv6, destination: 'fd77::11', next: PROTOCOL.destinationOptions };
   return frames.ipv6(fields, Buffer.concat([...chain, rest]));
 });
+/** What quarantine lets pass by its ports. */
+const probe = fc
+  .record({
+    is4: fc.boolean(),
+    mine: oneOf([8080, 8081, 40_000]),
+    theirs: oneOf([8080, 40_000]),
+    flags: oneOf([2, 16, 18, 4]),
+    isTcp: fc.boolean(),
+  })
+  .map(({ is4, mine, theirs, flags, isTcp }) => {
+    const rest = isTcp ? frames.tcp({ source: mine, destination: theirs, flags }) : frames.udp(mine, theirs);
+    const protocol = isTcp ? PROTOCOL.tcp : PROTOCOL.udp;
+    return is4
+      ? frames.ipv4({ source: OWN.ipv4, destination: '10.77.8.1', protocol }, rest)
+      : frames.ipv6({ source: OWN.ipv6, destination: 'fd88::1', next: protocol }, rest);
+  });
 const near: fc.Arbitrary<Buffer> = fc
-  .tuple(oneOf(MACS), fc.oneof(near4, near4, near6, near6, near6, dhcpAsked, detection, longChain))
+  .tuple(oneOf(MACS), fc.oneof(near4, near4, near6, near6, near6, dhcpAsked, detection, longChain, probe))
   .map(([destination, packet]) => {
     const type = packet[0]! >> 4 === 4 ? ETHERTYPE.ipv4 : ETHERTYPE.ipv6;
     return frames.ethernet({ source: OWN.mac, destination, type }, packet);
