@@ -25,9 +25,14 @@ import {
 } from './spoof-pins.ts';
 import { queryTcx } from './tcx.ts';
 
-/** Whether an error says that the interface, or what hung on it, is gone already. */
-export function isGone(error: unknown): boolean {
-  return error instanceof BpfError && ['ENODEV', 'ENOLINK', 'ENOENT', 'EINVAL'].includes(error.errnoName);
+/** Whether an error says that the interface is gone. */
+export function isInterfaceGone(error: unknown): boolean {
+  return error instanceof BpfError && ['ENODEV', 'ENOLINK'].includes(error.errnoName);
+}
+
+/** Whether there is nothing left to detach: the interface is gone, or its qdisc (EINVAL) or filter (ENOENT) is. */
+function isDetached(error: unknown): boolean {
+  return isInterfaceGone(error) || (error instanceof BpfError && ['ENOENT', 'EINVAL'].includes(error.errnoName));
 }
 
 function detachLink(pinPath: string): void {
@@ -36,7 +41,7 @@ function detachLink(pinPath: string): void {
     link.detach();
   } catch (error) {
     // The interface went and took the attachment with it.
-    if (!isGone(error)) throw error;
+    if (!isInterfaceGone(error)) throw error;
   }
 }
 
@@ -46,7 +51,7 @@ export function detachPinned(pinned: PinnedAttachment): void {
     try {
       filterOf(pinned, pinned.createdQdisc).detach();
     } catch (error) {
-      if (!isGone(error)) throw error;
+      if (!isDetached(error)) throw error;
     }
   } else {
     detachLink(pinned.pinPath);
@@ -85,7 +90,7 @@ export function placeOf(pinned: PinnedAttachment): Place {
     return pinned.mode === 'tcx' ? placeOfLink(pinned) : placeOfFilter(pinned);
   } catch (error) {
     // Between two calls the interface can go.
-    if (error instanceof BpfError && error.errnoName === 'ENODEV') return 'interface-gone';
+    if (isInterfaceGone(error)) return 'interface-gone';
     throw error;
   }
 }

@@ -31,7 +31,7 @@ import {
   type SpoofMaps,
   type SpoofObject,
 } from './spoof-api.ts';
-import { detachPinned, finishMoves, isGone, placeOf, verifyAttachments } from './spoof-detach.ts';
+import { detachPinned, finishMoves, isInterfaceGone, placeOf, verifyAttachments } from './spoof-detach.ts';
 import { MAP_NAMES, type MapName, type RawMaps, spoofMaps } from './spoof-maps.ts';
 import {
   CLSACT_HANDLE,
@@ -205,7 +205,7 @@ class PinnedSpoofObject implements SpoofObject {
       }
       return true;
     } catch (error) {
-      if (isGone(error)) return false;
+      if (isInterfaceGone(error)) return false;
       throw error;
     }
   }
