@@ -42,6 +42,12 @@ export interface TestNats extends AsyncDisposable {
 }
 
 const READY_MS = 15_000;
+/** A server that was asked to end and has not, because it is frozen for instance, is killed after this. */
+const END_MS = 5_000;
+
+/** A server that was killed a moment ago may still be making files. */
+const remove = (directory: string) =>
+  rmSync(directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 20 });
 
 /** Users of every role, and of a collector for each node, with passwords made from their names. */
 export function testUsers(nodes: readonly string[] = ['node-a', 'node-b']): NatsUser[] {
@@ -80,10 +86,15 @@ class Server {
   child: ChildProcess | null = null;
   log = '';
   private readonly confFile: string;
-  private readonly killAtExit = () => this.child?.kill('SIGKILL');
+  private readonly killAtExit: () => void;
 
-  constructor(confFile: string) {
+  /** @param directory removed with it when the process exits without having stopped it */
+  constructor(confFile: string, directory: string) {
     this.confFile = confFile;
+    this.killAtExit = () => {
+      this.child?.kill('SIGKILL');
+      remove(directory);
+    };
     process.once('exit', this.killAtExit);
   }
 
@@ -117,7 +128,11 @@ class Server {
     this.child = null;
     if (!child || child.exitCode !== null || child.signalCode !== null) return Promise.resolve();
     return new Promise((resolve) => {
-      child.once('exit', () => resolve());
+      const late = setTimeout(() => child.kill('SIGKILL'), END_MS);
+      child.once('exit', () => {
+        clearTimeout(late);
+        resolve();
+      });
       child.kill(signal);
     });
   }
@@ -133,7 +148,7 @@ export async function startNats(options: StartNatsOptions = {}): Promise<TestNat
   const storeDir = options.storeDir ?? path.join(directory, 'store');
   const users = options.users ?? testUsers();
   const confFile = path.join(directory, 'nats.conf');
-  const server = new Server(confFile);
+  const server = new Server(confFile, directory);
   let port = 0;
   for (let attempt = 0; ; attempt += 1) {
     port = options.port ?? (await freePort());
@@ -146,7 +161,8 @@ export async function startNats(options: StartNatsOptions = {}): Promise<TestNat
     } catch (error) {
       // Somebody else may have taken the port in between.
       if (options.port === undefined && attempt < 3 && server.log.includes('address already in use')) continue;
-      rmSync(directory, { recursive: true, force: true });
+      server.forget();
+      remove(directory);
       throw error;
     }
   }
@@ -195,7 +211,7 @@ class RunningNats implements TestNats {
     await Promise.all([...this.buses].map((bus) => bus.close()));
     await this.server.end('SIGTERM');
     this.server.forget();
-    rmSync(this.directory, { recursive: true, force: true });
+    remove(this.directory);
   }
 
   kill(): Promise<void> {
