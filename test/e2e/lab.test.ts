@@ -46,7 +46,7 @@ describe('lab up --detach', () => {
     const wide = await k('get', 'pods', '-o', 'wide');
     for (const pod of info.pods)
       expect(wide).toMatch(new RegExp(`${pod.name} +1/1 +Running +0 .* ${pod.ips[0]} +${pod.node} `));
-    expect(await k('get', 'deployment', 'web')).toMatch(/web +6\/6/);
+    expect(await k('get', 'deployment', 'web')).toMatch(/web +6\/6 +6 +6/);
     const name = info.pods[0]!.name;
     expect(await k('describe', 'pod', name)).toMatch(/Controlled By: +ReplicaSet\/web-/);
     await k('label', 'pod', name, 'colour=green');
@@ -95,17 +95,26 @@ describe('lab up --detach', () => {
     const processes = () => tracesOf(id).filter((trace) => trace.startsWith('process'));
     await waitFor(() => processes().length === 0, { what: 'the processes to end', state: processes });
     expect(tracesOf(id).length).toBeGreaterThan(0);
+    expect(await bailiff('lab', 'list')).toMatch(new RegExp(`${id} +dead`));
     await bailiff('lab', 'down', '--id', id);
     expect(tracesOf(id)).toEqual([]);
   });
 });
 
 describe('lab up in the foreground', () => {
-  it('ctrl-c - takes a lab that is up down, and leaves nothing behind', async () => {
+  it('ctrl-c - takes a lab that is up down, and with it what a killed one had left', async () => {
+    const killed = uniqueId('k');
+    const first = startBailiff('lab', 'up', '--nodes', '1', '--pods', '0', '--id', killed);
+    await first.said('apps:');
+    process.kill((await readState(`/run/bailiff-lab/${killed}`))!.pid, 'SIGKILL');
+    await first.ended;
+    expect(tracesOf(killed)).not.toEqual([]);
+
     const id = uniqueId('f');
     const lab = startBailiff('lab', 'up', '--nodes', '1', '--pods', '2', '--unguarded', '--id', id);
     await lab.said('Ctrl-C takes it down');
-    expect(tracesOf(id).length).toBeGreaterThan(0);
+    expect(tracesOf(killed)).toEqual([]);
+    expect(tracesOf(id)).not.toEqual([]);
     lab.interrupt();
     expect(await lab.ended).toBe(0);
     expect(tracesOf(id)).toEqual([]);

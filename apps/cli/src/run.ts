@@ -6,14 +6,23 @@
  */
 import { EXIT } from '@bailiff/service';
 import { Command, CommanderError } from 'commander';
+import { register as config } from './commands/config.ts';
 import { register as events } from './commands/events.ts';
+import { register as explain } from './commands/explain.ts';
 import { register as lab } from './commands/lab.ts';
 import { register as responses } from './commands/responses.ts';
 import { register as verdicts } from './commands/verdicts.ts';
 import { tell } from './errors.ts';
 import type { CliIo } from './io.ts';
 
-const COMMANDS: readonly ((program: Command, io: CliIo) => void)[] = [events, verdicts, responses, lab];
+const COMMANDS: readonly ((program: Command, io: CliIo) => void)[] = [
+  events,
+  verdicts,
+  responses,
+  explain,
+  config,
+  lab,
+];
 
 /** As a shell says that a program ended by SIGINT. */
 const INTERRUPTED = 130;

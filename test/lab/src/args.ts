@@ -2,7 +2,7 @@
 import { parseArgs } from 'node:util';
 import { LabError } from './errors.ts';
 import { isLabId } from './names.ts';
-import { CNI_PLUGINS, type CniPlugin, DEFAULT_OPTIONS, type LabOptions } from './plan.ts';
+import { CNI_PLUGINS, type CniPlugin, checkOptions, DEFAULT_OPTIONS, type LabOptions } from './plan.ts';
 
 export const USAGE = `usage: bailiff lab <command>
 
@@ -89,6 +89,7 @@ export function parseLabArgs(argv: readonly string[]): LabRequest {
     enforce: values.enforce ?? false,
     replace: !(values['no-replace'] ?? false),
   };
+  checkOptions(options);
   return { command: command as 'up' | 'supervise', options, detach: values.detach ?? false, json, id };
 }
 

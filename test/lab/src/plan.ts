@@ -69,7 +69,7 @@ export const FABRIC_PREFIX4 = 24;
 export const FABRIC_PREFIX6 = 64;
 
 /** @throws LabError LAB_USAGE when a count is out of bounds */
-export function planLab(id: string, options: LabOptions, labsDir = LABS_DIR): LabPlan {
+export function checkOptions(options: LabOptions): void {
   const within = (value: number, max: number, min: number, what: string) => {
     if (!Number.isInteger(value) || value < min || value > max) {
       throw new LabError('LAB_USAGE', `${what} must be a whole number from ${min} to ${max}, not ${value}`);
@@ -77,6 +77,11 @@ export function planLab(id: string, options: LabOptions, labsDir = LABS_DIR): La
   };
   within(options.nodes, MAX_NODES, 1, '--nodes');
   within(options.podsPerNode, MAX_PODS_PER_NODE, 0, '--pods');
+}
+
+/** @throws LabError LAB_USAGE when a count is out of bounds */
+export function planLab(id: string, options: LabOptions, labsDir = LABS_DIR): LabPlan {
+  checkOptions(options);
   const dir = path.join(labsDir, id);
   const cgroup = cgroupName(id);
   const nodes = Array.from({ length: options.nodes }, (_, index): NodePlan => {

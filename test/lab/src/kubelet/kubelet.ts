@@ -15,6 +15,8 @@ const MAX_AT_ONCE = 16;
 /** Attempts to start a pod, 200 ms apart, before it is reported Failed; a plugin's lock or an address freed late may need one more. */
 const MAX_STARTS = 5;
 const START_RETRY_MS = 200;
+/** A step that failed (the API server was away for longer than the client retries) is decided anew, for as long as it takes. */
+const STEP_RETRY_MS = 500;
 
 export interface KubeletNode extends SandboxHost {
   addresses: readonly string[];
@@ -97,7 +99,10 @@ export class Kubelet {
       this.#busy.add(uid);
       this.#active += 1;
       void this.#work(uid)
-        .catch((error: Error) => this.#options.onProblem(`pod ${uid}: ${error.message}`))
+        .catch((error: Error) => {
+          this.#options.onProblem(`pod ${uid}: ${error.message}`);
+          setTimeout(() => this.#enqueue(uid), STEP_RETRY_MS).unref();
+        })
         .finally(() => {
           this.#busy.delete(uid);
           this.#active -= 1;

@@ -171,9 +171,11 @@ export class Replicas {
     this.#reported = text;
     const at = `/apis/apps/v1/namespaces/${owner.namespace}`;
     const status = { ...counts, availableReplicas: counts.readyReplicas };
-    for (const path of [`replicasets/${owner.replicaSet.name}`, `deployments/${owner.deployment.name}`]) {
-      await this.#options.api.request({ verb: 'PATCH', path: `${at}/${path}/status`, body: { status } });
-    }
+    const patch = (path: string, body: unknown) =>
+      this.#options.api.request({ verb: 'PATCH', path: `${at}/${path}/status`, body });
+    await patch(`replicasets/${owner.replicaSet.name}`, { status });
+    // All pods are of the one template there is.
+    await patch(`deployments/${owner.deployment.name}`, { status: { ...status, updatedReplicas: counts.replicas } });
   }
 
   async #create(nodeName: string): Promise<void> {

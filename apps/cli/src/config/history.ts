@@ -1,0 +1,87 @@
+/** What a key was before: read from CONFIG_LOG, whose sequences are what verdicts name as their configuration. */
+import { ROOT } from '@bailiff/bus';
+import { type ConfigKey, formatConfigKey } from '@bailiff/policy';
+import { readStream } from '../bus/read-stream.ts';
+import { CliError } from '../errors.ts';
+import type { Session } from '../session.ts';
+import { diffValues } from '../text/diff.ts';
+
+export interface Revision {
+  /** In CONFIG_LOG. */
+  sequence: number;
+  storedAtMicros: number;
+  /** The `revision` of the value; of a deletion, that of what it deleted. */
+  revision: number;
+  /** Undefined: it was deleted. */
+  value: unknown;
+  by: string;
+  why: string;
+}
+
+/** All that the log keeps of a key, oldest first. */
+export async function readHistory({ bus, io }: Session, key: ConfigKey): Promise<Revision[]> {
+  const revisions: Revision[] = [];
+  await readStream(bus, 'CONFIG_LOG', {
+    sinceMs: 0,
+    filterSubjects: [`${ROOT}.config.${formatConfigKey(key)}`],
+    onMessage: ({ sequence, timestampMicros, headers, data }) => {
+      const header = (name: string) => headers?.get(name) ?? '';
+      const deleted = header('KV-Operation') !== '';
+      const value = deleted ? undefined : parse(Buffer.from(data).toString('utf8'));
+      revisions.push({
+        sequence,
+        storedAtMicros: timestampMicros,
+        revision: deleted ? Number(header('Bailiff-Revision')) || 0 : revisionOf(value),
+        value,
+        by: header('Bailiff-By'),
+        why: header('Bailiff-Why'),
+      });
+    },
+    signal: io.signal,
+  });
+  return revisions;
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    // Written around us; it is shown as the text it is.
+    return text;
+  }
+}
+
+function revisionOf(value: unknown): number {
+  const revision = (value as { revision?: unknown } | null)?.revision;
+  return typeof revision === 'number' ? revision : 0;
+}
+
+/** `+3 -1`: lines put in and taken out against the revision before. Pure. */
+export function changeOf(before: Revision | undefined, after: Revision): string {
+  if (after.value === undefined) return 'deleted';
+  if (before?.value === undefined) return 'created';
+  const lines = diffValues(before.value, after.value);
+  const count = (sign: string) => lines.filter((line) => line?.sign === sign).length;
+  return `+${count('+')} -${count('-')}`;
+}
+
+/**
+ * What to go back to: the newest with this revision, or without one the newest that differs from what holds now. Pure.
+ * @throws CliError CLI_NOT_FOUND
+ */
+export function rollbackTarget(history: readonly Revision[], to: number | null): Revision {
+  const current = history.at(-1);
+  if (!current) throw new CliError('CLI_NOT_FOUND', 'this key has no history: nothing was ever stored under it');
+  const earlier = history.slice(0, -1);
+  const target =
+    to === null
+      ? earlier.findLast((one) => diffValues(current.value, one.value).length > 0)
+      : history.findLast((one) => one.revision === to && one.value !== undefined);
+  if (target) return target;
+  // The first value of a key has nothing before it but what is built in.
+  if (to === null && current.value !== undefined) return { ...current, revision: 0, value: undefined };
+  const known = history.filter(({ value }) => value !== undefined).map(({ revision }) => revision);
+  throw new CliError('CLI_NOT_FOUND', to === null ? 'nothing earlier differs from it' : `it has no revision ${to}`, {
+    remedy: `known: ${known.slice(-12).join(', ')}`,
+  });
+}

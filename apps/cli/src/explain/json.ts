@@ -1,0 +1,41 @@
+/** An explanation as a JSON document. Pure. */
+
+import { eventJson } from '../rows/event-rows.ts';
+import { responseJson } from '../rows/response-rows.ts';
+import { verdictJson } from '../rows/verdict-rows.ts';
+import { isoMicros } from '../text/time.ts';
+import { type Chain, recordsOf } from './chain.ts';
+import type { PodViolations } from './read.ts';
+
+export function chainJson(chain: Chain): Record<string, unknown> {
+  const { nodeName } = chain.verdict.verdict;
+  return {
+    verdict: verdictJson(chain.verdict),
+    violations: chain.evidence.map(({ evidence, violation, storedAtMicros }) =>
+      violation
+        ? eventJson({
+            sequence: evidence.streamSequence,
+            index: evidence.index,
+            storedAtMicros: storedAtMicros ?? 0,
+            nodeName,
+            kind: violation.kind,
+            violation,
+          })
+        : { type: 'gone', sequence: evidence.streamSequence, ...evidence },
+    ),
+    responses: chain.tasks.map((task) => ({ taskId: task.taskId, records: recordsOf(task).map(responseJson) })),
+    latenciesMs: chain.latencies,
+  };
+}
+
+export function summaryJson(seen: PodViolations): unknown[] {
+  return seen.tally.groups().map((group) => ({
+    ...group.key,
+    packets: group.packets,
+    violations: group.violations,
+    firstAt: isoMicros(group.firstAtMicros),
+    lastAt: isoMicros(group.lastAtMicros),
+    firstSequence: group.firstSequence,
+    lastSequence: group.lastSequence,
+  }));
+}

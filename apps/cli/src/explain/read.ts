@@ -1,0 +1,137 @@
+/** What an explanation needs, read from the streams: verdicts by id or pod, the violations they name, the responses about them. */
+import { filters, getMessage } from '@bailiff/bus';
+import { readStream } from '../bus/read-stream.ts';
+import { CliError } from '../errors.ts';
+import { Tally } from '../read/tally.ts';
+import { foldTask, type TaskRecords } from '../read/tasks.ts';
+import type { VerdictRow } from '../rows/verdict-rows.ts';
+import { isMeant, type PodSelector, subjectParts } from '../selectors.ts';
+import type { Session } from '../session.ts';
+import { buildChain, type Chain, type EvidenceStep } from './chain.ts';
+
+/** Verdicts remembered of one pod; older ones are counted. */
+const MAX_VERDICTS = 1_000;
+/** The responder's clock may be behind the bus's by this much. */
+const CLOCK_MARGIN_MS = 60_000;
+
+/** Verdicts about a pod, newest first. */
+export async function verdictsOfPod(session: Session, pod: PodSelector, sinceMs: number): Promise<VerdictRow[]> {
+  const { bus, decoder, io } = session;
+  const rows: VerdictRow[] = [];
+  await readStream(bus, 'VERDICTS', {
+    sinceMs,
+    filterSubjects: [filters.verdicts(subjectParts(pod))],
+    onMessage: (message) =>
+      decoder.read(message, 'Verdict', (verdict) => {
+        if (!isMeant(pod, verdict.pod)) return;
+        rows.push({ sequence: message.sequence, storedAtMicros: message.timestampMicros, verdict });
+        if (rows.length > MAX_VERDICTS) rows.shift();
+      }),
+    signal: io.signal,
+  });
+  return rows.reverse();
+}
+
+/** The one verdict whose id begins so. @throws CliError CLI_NOT_FOUND | CLI_USAGE */
+export async function verdictById(session: Session, prefix: string): Promise<VerdictRow> {
+  const { bus, decoder, io } = session;
+  const found: VerdictRow[] = [];
+  const whole = prefix.length === 32;
+  await readStream(bus, 'VERDICTS', {
+    sinceMs: 0,
+    filterSubjects: [filters.verdicts().replace(/\*$/, whole ? prefix : '*')],
+    onMessage: (message) => {
+      if (!message.subject.slice(message.subject.lastIndexOf('.') + 1).startsWith(prefix)) return undefined;
+      return decoder.read(message, 'Verdict', (verdict) => {
+        found.push({ sequence: message.sequence, storedAtMicros: message.timestampMicros, verdict });
+      });
+    },
+    signal: io.signal,
+  });
+  if (found.length === 1) return found[0] as VerdictRow;
+  if (found.length === 0) {
+    throw new CliError('CLI_NOT_FOUND', `no verdict's id begins with "${prefix}"`, {
+      remedy: '`bailiff verdicts --since all` lists them; a pod is said as namespace/name',
+    });
+  }
+  throw new CliError('CLI_USAGE', `"${prefix}" means ${found.length} verdicts`, {
+    remedy: `say more of the id of one:\n${found
+      .slice(-8)
+      .map(({ verdict }) => `${verdict.verdictId}  ${verdict.rule}`)
+      .join('\n')}`,
+  });
+}
+
+async function evidenceOf({ bus, decoder }: Session, { verdict }: VerdictRow): Promise<EvidenceStep[]> {
+  const frames = new Map<number, Promise<Awaited<ReturnType<typeof getMessage>>>>();
+  return Promise.all(
+    verdict.evidence.map(async (evidence): Promise<EvidenceStep> => {
+      const { streamSequence, index } = evidence;
+      const frame = frames.get(streamSequence) ?? getMessage(bus, 'VIOLATIONS', streamSequence);
+      frames.set(streamSequence, frame);
+      const message = await frame;
+      const step: EvidenceStep = { evidence, violation: null, storedAtMicros: message?.timestampMicros ?? null };
+      if (message) {
+        await decoder.read(message, 'ViolationFrame', ({ violations }) => {
+          step.violation = violations[index] ?? null;
+        });
+      }
+      return step;
+    }),
+  );
+}
+
+async function tasksOf({ bus, decoder, io }: Session, row: VerdictRow): Promise<Map<string, TaskRecords>> {
+  const { pod, verdictId } = row.verdict;
+  const tasks = new Map<string, TaskRecords>();
+  await readStream(bus, 'RESPONSES', {
+    sinceMs: row.storedAtMicros / 1000 - CLOCK_MARGIN_MS,
+    filterSubjects: [filters.responses({ namespace: pod?.namespace ?? '', pod: pod?.name ?? '' })],
+    onMessage: (message) =>
+      decoder.read(message, 'Response', (response) => {
+        if (response.verdictId !== verdictId) return;
+        foldTask(tasks, { sequence: message.sequence, storedAtMicros: message.timestampMicros, response });
+      }),
+    signal: io.signal,
+  });
+  return tasks;
+}
+
+export async function readChain(session: Session, row: VerdictRow): Promise<Chain> {
+  const [evidence, tasks] = await Promise.all([evidenceOf(session, row), tasksOf(session, row)]);
+  return buildChain(row, evidence, tasks.values());
+}
+
+export interface PodViolations {
+  tally: Tally<{ vector: string; action: string }>;
+  /** Of the newest violation; null when there is none. */
+  pod: { namespace: string; name: string; uid: string } | null;
+  /** Different pods that were meant. */
+  uids: Set<string>;
+  nodes: Set<string>;
+  cut: boolean;
+}
+
+/** What a pod did since a time, by vector and action. */
+export async function violationsOfPod(session: Session, pod: PodSelector, sinceMs: number): Promise<PodViolations> {
+  const { bus, decoder, io } = session;
+  const tally = new Tally<{ vector: string; action: string }>(({ vector, action }) => `${vector} ${action}`);
+  const seen: PodViolations = { tally, pod: null, uids: new Set(), nodes: new Set(), cut: false };
+  const { cut } = await readStream(bus, 'VIOLATIONS', {
+    sinceMs,
+    onMessage: (message) =>
+      decoder.read(message, 'ViolationFrame', (frame) => {
+        for (const violation of frame.violations) {
+          if (!violation.pod || !isMeant(pod, violation.pod)) continue;
+          const { vector, action } = violation;
+          tally.add({ vector, action }, violation, message.sequence);
+          seen.pod = violation.pod;
+          seen.uids.add(violation.pod.uid);
+          seen.nodes.add(frame.nodeName);
+        }
+      }),
+    signal: io.signal,
+  });
+  seen.cut = cut;
+  return seen;
+}

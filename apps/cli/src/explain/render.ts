@@ -1,0 +1,203 @@
+/**
+ * A chain as text that a person reads in one look: whom it is about, the facts, the judgement, what was done; each line with its sequence in
+ * the stream, its time, and how long after the first packet it was. Pure.
+ */
+import type { Verdict } from '@bailiff/schemas';
+import type { TallyGroup } from '../read/tally.ts';
+import { claimOf, destinationOf, packetsOf } from '../rows/event-rows.ts';
+import { phaseStyle, wordsOf } from '../rows/response-rows.ts';
+import { levelCell, shortId } from '../rows/verdict-rows.ts';
+import { podName } from '../selectors.ts';
+import { shorten, wrap } from '../text/clean.ts';
+import { type Paint, plain } from '../text/paint.ts';
+import { type Cell, type Column, table } from '../text/table.ts';
+import { clockTime, span } from '../text/time.ts';
+import { abridge, type Chain, type EvidenceStep, firstPacketMicros, recordsOf, seenAtMicros } from './chain.ts';
+
+export interface RenderOptions {
+  /** 0 = no limit. */
+  width: number;
+  nowMs: number;
+  paint?: Paint;
+}
+
+/** Evidence shown of one verdict; `--json` has all. */
+const MAX_EVIDENCE_SHOWN = 6;
+const INDENT = '  ';
+
+export const packets = (count: number) => `${count} packet${count === 1 ? '' : 's'}`;
+
+/** `+12 ms`: after the first packet. */
+function after(micros: number | null, first: number | null): string {
+  if (micros === null || first === null) return '';
+  const ms = (micros - first) / 1000;
+  return ms === 0 ? '' : `${ms < 0 ? '' : '+'}${span(ms)}`;
+}
+
+/** Whom the verdict is about. */
+function headOf({ verdict: { verdict } }: Chain, paint: Paint): string[] {
+  const { pod, nodeName } = verdict;
+  if (!pod) return [paint(`node ${nodeName}`, 'bold')];
+  const owner = pod.ownerName ? `, of ${pod.ownerKind} ${pod.ownerName}` : '';
+  return [`${paint(podName(pod), 'bold')} on ${nodeName}${owner}`, paint(`${INDENT}uid ${pod.uid}`, 'dim')];
+}
+
+const EVIDENCE_COLUMNS: readonly Column[] = [
+  { title: 'SEQ', align: 'right' },
+  { title: 'SEEN (UTC)' },
+  { title: 'AFTER', align: 'right' },
+  { title: 'WHAT' },
+  { title: 'PACKETS', align: 'right' },
+  { title: 'CLAIMED', min: 12 },
+  { title: 'SENT TO', min: 8, spare: true },
+  { title: 'ON BUS AFTER', align: 'right', spare: true },
+];
+
+function evidenceCells(step: EvidenceStep, first: number | null, nowMs: number): Cell[] {
+  const { evidence, violation, storedAtMicros } = step;
+  const seq = `#${evidence.streamSequence}`;
+  if (!violation) return [seq, '-', '', evidence.vector, String(evidence.packets), 'no longer in the stream', '', ''];
+  const seen = seenAtMicros(violation);
+  return [
+    seq,
+    clockTime(seen, nowMs),
+    after(seen, first),
+    { text: `${violation.vector} ${violation.action}`, style: violation.action === 'drop' ? 'red' : 'yellow' },
+    String(packetsOf(violation)),
+    claimOf(violation),
+    destinationOf(violation),
+    storedAtMicros === null ? '' : span((storedAtMicros - seen) / 1000),
+  ];
+}
+
+function evidenceLines(chain: Chain, { width, nowMs, paint = plain }: RenderOptions): string[] {
+  const { verdict } = chain.verdict;
+  const first = firstPacketMicros(chain.evidence);
+  const rows = abridge(chain.evidence, MAX_EVIDENCE_SHOWN).map((item): Cell[] => {
+    if (!('omitted' in item)) return evidenceCells(item, first, nowMs);
+    const total = item.omitted.reduce((sum, { evidence }) => sum + evidence.packets, 0);
+    return ['…', `${item.omitted.length} more`, '', '', String(total), '', '', ''];
+  });
+  const omitted = verdict.evidenceOmitted > 0 ? `; ${verdict.evidenceOmitted} older ones are not in the verdict` : '';
+  return [paint(`VIOLATIONS${omitted}`, 'bold'), ...table(EVIDENCE_COLUMNS, rows, { width, paint, indent: INDENT })];
+}
+
+function verdictLines(chain: Chain, { width, nowMs, paint = plain }: RenderOptions): string[] {
+  const { verdict, sequence, storedAtMicros } = chain.verdict;
+  const first = firstPacketMicros(chain.evidence);
+  const level = levelCell(verdict.level) as Exclude<Cell, string>;
+  const config = verdict.configRevision === 0 ? 'built-in rules' : `rules of CONFIG_LOG #${verdict.configRevision}`;
+  const facts = [`#${sequence}`, clockTime(storedAtMicros, nowMs), after(storedAtMicros, first)].filter(Boolean);
+  return [
+    `${paint('VERDICT', 'bold')}  ${shortId(verdict.verdictId)}  ${paint(level.text, level.style, 'bold')} by ${verdict.rule}`,
+    ...wrap(verdict.reason, width > 0 ? width - INDENT.length : 0).map((line) => INDENT + line),
+    INDENT + facts.join('  ') + paint(`  ${config}`, 'dim'),
+  ];
+}
+
+const RESPONSE_COLUMNS: readonly Column[] = [
+  { title: 'SEQ', align: 'right' },
+  { title: 'STORED (UTC)' },
+  { title: 'AFTER', align: 'right' },
+  { title: 'ACTION' },
+  { title: 'PHASE' },
+  { title: 'WHY', min: 14 },
+  { title: 'POLICY', min: 8, spare: true },
+];
+
+function responseLines(chain: Chain, { width, nowMs, paint = plain }: RenderOptions): string[] {
+  const heading = paint('RESPONSES', 'bold');
+  if (chain.tasks.length === 0) {
+    return [heading, `${INDENT}none: no response policy asks for one, or the responder has not come to it`];
+  }
+  const first = firstPacketMicros(chain.evidence);
+  const rows = chain.tasks.flatMap(recordsOf).sort((a, b) => a.sequence - b.sequence);
+  const cells = rows.map(({ response, sequence, storedAtMicros }): Cell[] => [
+    `#${sequence}`,
+    clockTime(storedAtMicros, nowMs),
+    after(storedAtMicros, first),
+    response.action,
+    { text: response.phase, style: phaseStyle(response.phase) },
+    wordsOf(response),
+    response.policy,
+  ]);
+  const waiting = chain.tasks.filter((task) => task.pending && !task.approved && !task.started && !task.terminal);
+  return [
+    heading,
+    ...table(RESPONSE_COLUMNS, cells, { width, paint, indent: INDENT }),
+    ...waiting.map(({ pending }) =>
+      paint(
+        `${INDENT}waits for a person: bailiff responses approve ${shortId(pending?.response.responseId ?? '')}`,
+        'yellow',
+      ),
+    ),
+  ];
+}
+
+/** `first packet → on the bus 12 ms → verdict 267 ms → delete succeeded 337 ms` */
+export function latencyLine({ latencies, evidence }: Chain): string {
+  if (firstPacketMicros(evidence) === null) return 'the first packet is no longer in the stream: no latencies';
+  const steps = [
+    ['on the bus', latencies.firstViolationMs],
+    ['verdict', latencies.verdictMs],
+    ...latencies.responses.map(({ action, phase, ms }) => [`${action} ${phase}`, ms]),
+  ] as [string, number | null][];
+  const told = steps.filter(([, ms]) => ms !== null).map(([what, ms]) => `${what} ${span(ms as number)}`);
+  const differ = steps.some(([, ms]) => ms !== null && ms < 0) ? ' (the clocks of node and bus differ)' : '';
+  return `first packet → ${told.join(' → ')}${differ}`;
+}
+
+/** The whole chain. */
+export function renderChain(chain: Chain, options: RenderOptions): string[] {
+  const { paint = plain, width } = options;
+  return [
+    ...headOf(chain, paint),
+    '',
+    ...evidenceLines(chain, options),
+    '',
+    ...verdictLines(chain, options),
+    '',
+    ...responseLines(chain, options),
+    '',
+    ...wrap(latencyLine(chain), width),
+  ];
+}
+
+const SUMMARY_COLUMNS: readonly Column[] = [
+  { title: 'VECTOR' },
+  { title: 'ACTION' },
+  { title: 'PACKETS', align: 'right' },
+  { title: 'FIRST (UTC)' },
+  { title: 'LAST (UTC)' },
+  { title: 'SEQUENCES' },
+  { title: 'NEWEST CLAIM', min: 10, spare: true },
+];
+
+/** What a pod did in a while, by vector. */
+export function renderSummary(
+  groups: readonly TallyGroup<{ vector: string; action: string }>[],
+  { width, nowMs, paint = plain }: RenderOptions,
+): string[] {
+  const rows = groups.map((group): Cell[] => [
+    group.key.vector,
+    { text: group.key.action, style: group.key.action === 'drop' ? 'red' : 'yellow' },
+    String(group.packets),
+    clockTime(group.firstAtMicros, nowMs),
+    clockTime(group.lastAtMicros, nowMs),
+    group.firstSequence === group.lastSequence
+      ? `#${group.firstSequence}`
+      : `#${group.firstSequence}-${group.lastSequence}`,
+    group.sample ? claimOf(group.sample) : '',
+  ]);
+  return table(SUMMARY_COLUMNS, rows, { width, paint, indent: INDENT });
+}
+
+/** One line for each further verdict. */
+export function otherVerdicts(verdicts: readonly { verdict: Verdict }[], { width, nowMs }: RenderOptions): string[] {
+  return verdicts.map(({ verdict }) =>
+    shorten(
+      `${INDENT}${shortId(verdict.verdictId)}  ${clockTime(verdict.triggeredAt, nowMs)}  ${verdict.level} by ${verdict.rule}`,
+      width > 0 ? width : Number.POSITIVE_INFINITY,
+    ),
+  );
+}

@@ -1,0 +1,68 @@
+/** Runs a command line in this process with a world of the test's own: what it wrote, what it was answered, how it ended. */
+import type { CliIo, Output } from './io.ts';
+import { run } from './run.ts';
+
+export interface CliRun {
+  exitCode: number;
+  stdout: string;
+  stderr: string;
+}
+
+export interface RunCliOptions {
+  env?: Record<string, string>;
+  home?: string;
+  /** Columns; given, stdout and stderr are a terminal. */
+  terminal?: number;
+  /** What a person answers, in order; given, somebody can be asked. */
+  answers?: string[];
+  stdin?: string;
+  nowMs?: () => number;
+  signal?: AbortSignal;
+  /** Called with everything that goes to stdout, as it comes. */
+  onStdout?: (all: string) => void;
+}
+
+/** An io that remembers; `runCli` for whole command lines. */
+export function captureCli(options: RunCliOptions = {}): { io: CliIo; stdout: () => string; stderr: () => string } {
+  let out = '';
+  let err = '';
+  const answers = [...(options.answers ?? [])];
+  const output = (take: (text: string) => void): Output => ({
+    write: take,
+    drained: () => Promise.resolve(),
+    isTty: options.terminal !== undefined,
+    columns: options.terminal ?? 0,
+  });
+  const io: CliIo = {
+    // Labs of the machine that runs the test are none of its business.
+    env: { BAILIFF_LABS_DIR: '/nonexistent', ...options.env },
+    stdout: output((text) => {
+      out += text;
+      options.onStdout?.(out);
+    }),
+    stderr: output((text) => {
+      err += text;
+    }),
+    interactive: options.answers !== undefined,
+    async ask(question) {
+      err += question;
+      const answer = answers.shift();
+      if (answer === undefined) throw new Error(`nobody answers: ${question}`);
+      return answer;
+    },
+    readStdin: async () => options.stdin ?? '',
+    nowMs: options.nowMs ?? (() => Date.now()),
+    signal: options.signal ?? new AbortController().signal,
+    home: options.home ?? '/nonexistent',
+    operator: 'tester@host',
+    version: '1.2.3',
+    exitCode: 0,
+  };
+  return { io, stdout: () => out, stderr: () => err };
+}
+
+export async function runCli(args: readonly string[], options: RunCliOptions = {}): Promise<CliRun> {
+  const { io, stdout, stderr } = captureCli(options);
+  const exitCode = await run(args, io);
+  return { exitCode, stdout: stdout(), stderr: stderr() };
+}
