@@ -1,10 +1,10 @@
 /**
- * Child processes of the harness: the frame helper compiled once a test process, commands, line readers.
+ * Child processes of the harness: small helpers compiled when they are first needed, commands, line readers.
  * Each is ended by its own handle when its owner is disposed.
  */
 import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
@@ -21,17 +21,6 @@ export function commandIn(netns: string, file: string, ...args: string[]): Promi
   return command('nsenter', `--net=/run/netns/${netns}`, file, ...args);
 }
 
-let built: string | undefined;
-
-/** A directory for what is compiled, gone with this process. */
-function buildDir(): string {
-  if (built !== undefined) return built;
-  const dir = mkdtempSync(path.join(tmpdir(), 'bailiff-harness-'));
-  process.once('exit', () => rmSync(dir, { recursive: true, force: true }));
-  built = dir;
-  return dir;
-}
-
 function findCompiler(candidates: readonly string[]): string {
   for (const name of candidates) {
     try {
@@ -44,16 +33,21 @@ function findCompiler(candidates: readonly string[]): string {
   throw new Error(`none of ${candidates.join(', ')} is installed`);
 }
 
-const compiled = new Map<string, string>();
-
-/** Compiles a source of this directory once; */
+/**
+ * Compiles a source of this directory into build/, once for what it says: the name carries a hash of text and flags. It
+ * appears whole or not at all, as several test processes may be at it.
+ */
 function compile(source: string, compilers: readonly string[], flags: readonly string[]): string {
-  const known = compiled.get(source);
-  if (known !== undefined) return known;
-  const target = path.join(buildDir(), source.replace(/\.c$/, '.out'));
-  const args = ['-Wall', '-Wextra', '-Werror', ...flags, '-o', target, path.join(import.meta.dirname, source)];
+  const text = readFileSync(path.join(import.meta.dirname, source));
+  const hash = createHash('sha256').update(text).update(flags.join('\n')).digest('hex').slice(0, 16);
+  const dir = path.join(import.meta.dirname, 'build');
+  const target = path.join(dir, `${source}-${hash}`);
+  if (existsSync(target)) return target;
+  mkdirSync(dir, { recursive: true });
+  const partial = `${target}.${process.pid}.tmp`;
+  const args = ['-Wall', '-Wextra', '-Werror', ...flags, '-o', partial, path.join(import.meta.dirname, source)];
   execFileSync(findCompiler(compilers), args, { stdio: 'inherit' });
-  compiled.set(source, target);
+  renameSync(partial, target);
   return target;
 }
 
