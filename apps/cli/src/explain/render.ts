@@ -31,7 +31,7 @@ export const packets = (count: number) => `${count} packet${count === 1 ? '' : '
 function after(micros: number | null, first: number | null): string {
   if (micros === null || first === null) return '';
   const ms = (micros - first) / 1000;
-  return ms === 0 ? '' : `${ms < 0 ? '' : '+'}${span(ms)}`;
+  return ms === 0 ? '+0' : `${ms < 0 ? '' : '+'}${span(ms)}`;
 }
 
 /** Whom the verdict is about. */
@@ -118,7 +118,7 @@ function responseLines(chain: Chain, { width, nowMs, paint = plain }: RenderOpti
     after(storedAtMicros, first),
     response.action,
     { text: response.phase, style: phaseStyle(response.phase) },
-    wordsOf(response),
+    wordsOf(response, nowMs),
     response.policy,
   ]);
   const waiting = chain.tasks.filter((task) => task.pending && !task.approved && !task.started && !task.terminal);

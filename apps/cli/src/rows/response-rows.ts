@@ -62,12 +62,15 @@ const STYLES: Record<Response['phase'], Style> = {
 };
 export const phaseStyle = (phase: Response['phase']): Style => STYLES[phase];
 
-/** Why, or what was asked of Kubernetes when that is all there is to say. */
-export function wordsOf(response: Response): string {
-  const { reason, reasonCode, apiVerb, apiPath, apiStatus } = response;
-  if (reason !== '') return reason;
-  if (apiVerb !== '') return `${apiVerb} ${apiPath} → ${apiStatus}`;
-  return reasonCode;
+/** `/api/v1/namespaces/shop/pods/web-0/eviction` → `pods/web-0/eviction`: the pod's namespace stands beside it. */
+const shortPath = (path: string) => path.replace(/^\/apis?\/([^/]+\/)?v[^/]+\/(namespaces\/[^/]+\/)?/, '');
+
+/** Why, or else what was asked of Kubernetes, and until when it holds. */
+export function wordsOf(response: Response, nowMs: number): string {
+  const { phase, reason, reasonCode, apiVerb, apiPath, apiStatus, expiresAt } = response;
+  const asked = apiVerb === '' ? '' : `${apiVerb} ${shortPath(apiPath)} → ${apiStatus}`;
+  const until = phase === 'succeeded' && expiresAt !== null ? `until ${clockTime(expiresAt, nowMs)}` : '';
+  return [until, reason || asked || reasonCode].filter(Boolean).join(', ');
 }
 
 export const RESPONSE_COLUMNS: readonly Column[] = [
@@ -88,7 +91,7 @@ export function responseCells({ response, sequence }: ResponseRow, nowMs: number
     response.action,
     { text: response.phase, style: STYLES[response.phase] },
     shortId(response.responseId),
-    wordsOf(response),
+    wordsOf(response, nowMs),
     shortId(response.verdictId),
     `#${sequence}`,
   ];

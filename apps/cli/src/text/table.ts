@@ -1,8 +1,8 @@
 /**
  * Tables: aligned columns under a heading, fitted to the terminal. Pure.
  *
- * On a terminal, columns that may be shortened give way first (the widest first, down to `min`), then columns marked `spare` are
- * left out, the last one first. Without a terminal nothing is shortened and nothing left out: what is piped is whole.
+ * On a terminal, columns marked `spare` are shown only where there is room beside all others; when even those do not fit, the columns that
+ * may be shortened give way, the widest first, down to `min`. Without a terminal nothing is shortened and nothing left out.
  */
 import { clean, shorten, widthOf } from './clean.ts';
 import { type Paint, plain, type Style } from './paint.ts';
@@ -42,45 +42,35 @@ export function layOut(
   width: number,
   indent = 0,
 ): Layout {
-  const widths: (number | null)[] = columns.map((column, index) =>
+  const wanted = columns.map((column, index) =>
     rows.reduce((widest, row) => Math.max(widest, widthOf(textOf(row[index]))), widthOf(column.title)),
   );
-  if (width <= 0) return { widths };
-  const total = () => {
+  if (width <= 0) return { widths: wanted };
+  const widths = columns.map(({ spare }, index) => (spare ? null : (wanted[index] as number)));
+  const room = () => {
     const shown = widths.filter((w) => w !== null);
-    return indent + shown.reduce((sum, w) => sum + w, 0) + GAP.length * Math.max(0, shown.length - 1);
+    return width - indent - shown.reduce((sum, w) => sum + w, 0) - GAP.length * Math.max(0, shown.length - 1);
   };
-  shrink(columns, widths, () => total() - width);
-  for (let index = columns.length - 1; index >= 0 && total() > width; index -= 1) {
-    if (!columns[index]?.spare) continue;
-    widths[index] = null;
-  }
+  shrink(columns, widths, -room());
+  columns.forEach(({ spare, min }, index) => {
+    const full = wanted[index] as number;
+    const free = room() - GAP.length;
+    if (spare && free >= Math.min(full, min ?? full)) widths[index] = Math.min(full, free);
+  });
   return { widths };
 }
 
-/** Takes from the widest of those that may be shortened until nothing is over or nothing is left to take. */
-function shrink(columns: readonly Column[], widths: (number | null)[], over: () => number): void {
-  for (let excess = over(); excess > 0; excess = over()) {
+/** Takes from the widest of those that may be shortened, one character at a time, until enough is taken or nothing is left to take. */
+function shrink(columns: readonly Column[], widths: (number | null)[], excess: number): void {
+  for (let left = excess; left > 0; left -= 1) {
     let at = -1;
     columns.forEach(({ min }, index) => {
       const width = widths[index] ?? 0;
       if (min !== undefined && width > min && (at < 0 || width > (widths[at] ?? 0))) at = index;
     });
     if (at < 0) return;
-    const floor = Math.max(columns[at]?.min ?? 0, secondWidest(columns, widths, at));
-    const width = widths[at] ?? 0;
-    widths[at] = Math.max(width - excess, Math.min(width - 1, floor));
+    widths[at] = (widths[at] as number) - 1;
   }
-}
-
-function secondWidest(columns: readonly Column[], widths: readonly (number | null)[], except: number): number {
-  return columns.reduce(
-    (widest, { min }, index) =>
-      min !== undefined && index !== except && (widths[index] ?? 0) > min
-        ? Math.max(widest, widths[index] ?? 0)
-        : widest,
-    0,
-  );
 }
 
 /** One line; the last column is not padded. */

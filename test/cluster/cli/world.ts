@@ -1,0 +1,343 @@
+/**
+ * A bus as a cluster fills it, for the CLI to read: a real server with the whole topology, frames, verdicts and responses written by the identities
+ * that write them, node status, pods and quarantine lists. What happened: shop/web-0 on node-a spoofed IPv4 and ARP and was deleted; payments/vpn-0
+ * on node-b.example tunnels, which is audited, and a delete of it waits for a person; shop/cart-1 sits in quarantine.
+ */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { responseIdOf } from '@bailiff/answer';
+import {
+  type Bus,
+  encodeToken,
+  ensureTopology,
+  FramePublisher,
+  openBucket,
+  publishOnce,
+  responseSubject,
+  verdictSubject,
+  violationSubject,
+} from '@bailiff/bus';
+import { startNats, type TestNats } from '@bailiff/bus/testing';
+import {
+  encodeResponse,
+  encodeVerdict,
+  encodeViolationFrame,
+  type NodeStatus,
+  type PodRef,
+  type Response,
+  type Verdict,
+  type Violation,
+  type ViolationFrame,
+} from '@bailiff/schemas';
+import { type CliRun, runCli } from '../../../apps/cli/src/testing.ts';
+import { sampleFrame, sampleResponse, sampleVerdict, sampleViolation } from '../../../libs/schemas/src/testing.ts';
+
+export const NODE_A = 'node-a';
+export const NODE_B = 'node-b.example';
+
+export const uid = (n: number) => `0f0e0d0c-0000-4222-8333-${String(n).padStart(12, '0')}`;
+
+export const WEB: PodRef = {
+  uid: uid(1),
+  namespace: 'shop',
+  name: 'web-0',
+  serviceAccount: 'default',
+  ownerKind: 'StatefulSet',
+  ownerName: 'web',
+  ownerUid: uid(101),
+};
+export const VPN: PodRef = {
+  ...WEB,
+  uid: uid(2),
+  namespace: 'payments',
+  name: 'vpn-0',
+  ownerName: 'vpn',
+  ownerUid: uid(102),
+};
+export const CART: PodRef = { ...WEB, uid: uid(3), name: 'cart-1', ownerName: 'cart', ownerUid: uid(103) };
+
+export const verdictId = (n: number) =>
+  `${n.toString(16).padStart(4, '0')}5f1d3c7a9b2e4d60aa11bb22cc33`.slice(0, 32).padEnd(32, '0');
+
+/** A violation of a pod, seen some milliseconds before or after the story begins. */
+export function breach(atMicros: number, pod: PodRef | null, part: Partial<Violation> = {}): Violation {
+  const { sample } = sampleViolation();
+  const vector = part.vector ?? 'ipv4-source';
+  const action = part.action ?? 'drop';
+  const grown = part.cumulativePackets ?? 1;
+  return sampleViolation({
+    firstSeenAt: atMicros,
+    lastSeenAt: atMicros,
+    cumulativePackets: grown,
+    count: 1,
+    suppressed: 0,
+    counterEpoch: `boot/${pod?.uid ?? 'unknown'}/1/${vector}/${action}/programmed`,
+    pod,
+    sample: sample && { ...sample, observedAt: atMicros },
+    ...part,
+    vector,
+    action,
+  });
+}
+
+export class World implements AsyncDisposable {
+  readonly nats: TestNats;
+  readonly admin: Bus;
+  readonly directory: string;
+  readonly passwordFile: string;
+  /** When the story begins: the first spoofed packet. */
+  readonly t0Micros: number;
+  #frames = 0;
+
+  private constructor(nats: TestNats, admin: Bus, directory: string, t0Micros: number) {
+    this.nats = nats;
+    this.admin = admin;
+    this.directory = directory;
+    this.t0Micros = t0Micros;
+    this.passwordFile = path.join(directory, 'password');
+    writeFileSync(this.passwordFile, 'password-of-cli', { mode: 0o600 });
+  }
+
+  static async start(): Promise<World> {
+    const nats = await startNats();
+    const admin = await nats.connect('admin');
+    await ensureTopology(admin);
+    const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-cli-'));
+    return new World(nats, admin, directory, Date.now() * 1000 - 1_000_000);
+  }
+
+  /** Flags that name this bus. */
+  get bus(): string[] {
+    return ['--nats-url', this.nats.url, '--nats-password-file', this.passwordFile];
+  }
+
+  /** Runs `bailiff <args>` in this process against this bus. */
+  cli(args: string[], options: Parameters<typeof runCli>[1] = {}): Promise<CliRun> {
+    const env = { BAILIFF_NATS_URL: this.nats.url, BAILIFF_NATS_PASSWORD_FILE: this.passwordFile, ...options.env };
+    return runCli(args, { home: this.directory, ...options, env });
+  }
+
+  /** @returns its sequence in VIOLATIONS */
+  async frame(node: string, violations: Violation[], part: Partial<ViolationFrame> = {}): Promise<number> {
+    this.#frames += 1;
+    const frame = sampleFrame({
+      nodeName: node,
+      frameSequence: this.#frames,
+      publishedAt: Date.now() * 1000,
+      coverage: [],
+      ...part,
+      violations,
+    });
+    const publisher = new FramePublisher(this.admin);
+    const msgId = `${node}-${this.#frames}`;
+    const { sequence } = await publisher.publish(violationSubject(node, 'spoof'), encodeViolationFrame(frame), {
+      msgId,
+    });
+    publisher.close();
+    return sequence;
+  }
+
+  async verdict(part: Partial<Verdict>): Promise<Verdict> {
+    const verdict = sampleVerdict({ triggeredAt: Date.now() * 1000, nodeName: NODE_A, configRevision: 0, ...part });
+    await publishOnce(this.admin, verdictSubject(verdict), encodeVerdict(verdict), { msgId: verdict.verdictId });
+    return verdict;
+  }
+
+  async response(verdict: Verdict, part: Partial<Response> & Pick<Response, 'action' | 'phase'>): Promise<Response> {
+    const group = ['succeeded', 'dryrun', 'refused', 'failed'].includes(part.phase) ? 'terminal' : part.phase;
+    const policy = part.policy ?? 'answer-high';
+    const quiet = { apiVerb: '', apiPath: '', apiStatus: 0, reason: '', reasonCode: '', expiresAt: null };
+    const response = sampleResponse({
+      ...quiet,
+      verdictId: verdict.verdictId,
+      policy,
+      level: verdict.level,
+      rule: verdict.rule,
+      podUid: verdict.pod?.uid ?? '',
+      podNamespace: verdict.pod?.namespace ?? '',
+      podName: verdict.pod?.name ?? '',
+      nodeName: verdict.nodeName,
+      recordedAt: Date.now() * 1000,
+      ...part,
+      responseId: responseIdOf({ verdictId: verdict.verdictId, policy, action: part.action }, group as never),
+    });
+    await publishOnce(this.admin, responseSubject(response), encodeResponse(response), { msgId: response.responseId });
+    return response;
+  }
+
+  async status(status: NodeStatus): Promise<void> {
+    await openBucket(this.admin, 'bailiff_nodes').put(encodeToken(status.nodeName), JSON.stringify(status));
+  }
+
+  async put(bucket: string, key: string, value: unknown): Promise<void> {
+    await openBucket(this.admin, bucket).put(key, typeof value === 'string' ? value : JSON.stringify(value));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.nats.stop();
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+}
+
+const podOf = ({ uid: podUid, namespace, name, ownerKind, ownerName, ownerUid }: PodRef) => ({
+  uid: podUid,
+  namespace,
+  name,
+  ownerKind,
+  ownerName,
+  ownerUid,
+});
+
+export interface Story {
+  spoofing: Verdict;
+  tunnelling: Verdict;
+  pending: Response;
+  quarantining: Verdict;
+  /** Sequences of the attack's frames. */
+  frames: number[];
+}
+
+/** Tells the story in the head comment. */
+export async function tellStory(world: World): Promise<Story> {
+  const { t0Micros: t0 } = world;
+  const ms = 1000;
+  const arp = { vector: 'arp-sender', counterEpoch: `boot/${WEB.uid}/1/arp` };
+  const frames = [
+    await world.frame(NODE_A, [breach(t0, WEB)]),
+    await world.frame(NODE_A, [
+      breach(t0 + 20 * ms, WEB, { cumulativePackets: 321, count: 8, suppressed: 312, lastSeenAt: t0 + 240 * ms }),
+      breach(t0 + 120 * ms, WEB, arp),
+    ]),
+  ];
+  const audited = { vector: 'tunnel-other', action: 'audit' as const, counterEpoch: `boot/${VPN.uid}/1/tunnel` };
+  await world.frame(
+    NODE_B,
+    [
+      breach(t0 + 300 * ms, VPN, { ...audited, cumulativePackets: 40, count: 8, suppressed: 32 }),
+      breach(t0 + 310 * ms, null, { vector: 'unknown-interface', action: 'audit', state: 'unknown', sample: null }),
+    ],
+    {
+      coverage: [
+        { interfaceName: 'vethfeed01', ifindex: 9, generation: 1, packetsBeforeGuard: 3, appearedToGuardedMicros: 812 },
+      ],
+    },
+  );
+  const spoofing = await world.verdict({
+    verdictId: verdictId(0xaaaa),
+    groupKey: WEB.uid,
+    pod: podOf(WEB),
+    observed: 322,
+    vectors: ['arp-sender', 'ipv4-source'],
+    triggeredAt: t0 + 260 * ms,
+    windowStartAt: t0 - 60_000 * ms,
+    evidence: [
+      { streamSequence: frames[0] as number, index: 0, vector: 'ipv4-source', packets: 1 },
+      { streamSequence: frames[1] as number, index: 0, vector: 'ipv4-source', packets: 320 },
+      { streamSequence: frames[1] as number, index: 1, vector: 'arp-sender', packets: 1 },
+    ],
+    reason: '322 packets (arp-sender, ipv4-source) from pod shop/web-0 on node-a within 60 s; 10 make it high',
+  });
+  const path_ = '/api/v1/namespaces/shop/pods/web-0';
+  await world.response(spoofing, { action: 'label', phase: 'started' });
+  await world.response(spoofing, {
+    action: 'label',
+    phase: 'succeeded',
+    apiVerb: 'PATCH',
+    apiPath: path_,
+    apiStatus: 200,
+  });
+  await world.response(spoofing, { action: 'delete', phase: 'started' });
+  await world.response(spoofing, {
+    action: 'delete',
+    phase: 'succeeded',
+    apiVerb: 'DELETE',
+    apiPath: path_,
+    apiStatus: 200,
+  });
+  const tunnelling = await world.verdict({
+    verdictId: verdictId(0xbbbb),
+    rule: 'audited-spoofing',
+    level: 'low',
+    groupKey: VPN.uid,
+    pod: podOf(VPN),
+    nodeName: NODE_B,
+    observed: 40,
+    vectors: ['tunnel-other'],
+    evidence: [{ streamSequence: 3, index: 0, vector: 'tunnel-other', packets: 40 }],
+    reason: '40 packets (tunnel-other) from pod payments/vpn-0 on node-b.example within 300 s; 10 make it low',
+  });
+  const pending = await world.response(tunnelling, {
+    action: 'delete',
+    phase: 'pending',
+    reasonCode: 'approval-required',
+    reason: 'policy answer-high lets a person decide',
+  });
+  const quarantining = await world.verdict({
+    verdictId: verdictId(0xcccc),
+    groupKey: CART.uid,
+    pod: podOf(CART),
+    level: 'critical',
+    rule: 'many-identities',
+    evidence: [{ streamSequence: 999_999, index: 0, vector: 'ipv6-source', packets: 77 }],
+  });
+  const untilMicros = Date.now() * 1000 + 3_600_000_000;
+  await world.response(quarantining, { action: 'quarantine', phase: 'started', expiresAt: untilMicros });
+  await world.response(quarantining, { action: 'quarantine', phase: 'succeeded', expiresAt: untilMicros });
+  await world.put('bailiff_quarantine', encodeToken(NODE_A), {
+    nodeName: NODE_A,
+    revision: 1,
+    entries: [
+      {
+        podUid: CART.uid,
+        podNamespace: CART.namespace,
+        podName: CART.name,
+        verdictId: quarantining.verdictId,
+        until: new Date(untilMicros / 1000).toISOString(),
+        reason: quarantining.reason,
+      },
+    ],
+  });
+  return { spoofing, tunnelling, pending, quarantining, frames };
+}
+
+/** A node that is well; a part may be replaced. */
+export function healthyStatus(nodeName: string, part: Partial<NodeStatus> = {}): NodeStatus {
+  const now = new Date().toISOString();
+  const iface = (index: number, pod: PodRef) => ({
+    interfaceName: `veth${index}`,
+    ifindex: index,
+    generation: 1,
+    coverage: 'guarded' as const,
+    reason: '',
+    state: 'programmed' as const,
+    podUid: pod.uid,
+    podNamespace: pod.namespace,
+    podName: pod.name,
+    addresses: [`10.1.0.${index}`, `fd00::${index}`],
+    mac: `02:00:00:00:00:${String(index).padStart(2, '0')}`,
+    packetsBeforeGuard: 0,
+    quarantinedUntil: null,
+  });
+  return {
+    nodeName,
+    bootId: '7d3a9c52-0b1f-4a62-8a2e-0d3f5b0c9f11',
+    collectorVersion: '0.1.0',
+    updatedAt: now,
+    startedAt: now,
+    hook: 'tcx',
+    features: [
+      { name: 'tcx', available: true, reason: '', remedy: '' },
+      { name: 'bpf-lsm', available: false, reason: 'EPERM', remedy: 'boot with lsm=…,bpf' },
+    ],
+    interfaces: [iface(11, WEB), iface(12, CART)],
+    snapshotRevision: 4,
+    snapshotRefused: '',
+    configRefused: [],
+    disarmedUntil: null,
+    maps: [{ name: 'ifaces', used: 2, capacity: 512 }],
+    losses: { ringFull: 0, noCounter: 0, noIface: 0 },
+    bus: { connected: true, unackedFrames: 0, publishedFrames: 12, resentFrames: 0 },
+    ...part,
+  };
+}
