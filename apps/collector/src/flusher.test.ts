@@ -39,8 +39,8 @@ function makeIface(generation: number, over: Partial<GuardedInterface> = {}): Gu
     gapReported: true,
     dirty: false,
     flushedAtMs: Number.NEGATIVE_INFINITY,
+    paceMs: 0,
     gone: false,
-    finalInFlight: false,
     attachError: '',
     omitted: 0,
     ...over,
@@ -133,12 +133,16 @@ describe('flusher', () => {
     });
   });
   afterEach(() => vi.useRealTimers());
+  const pass = async (ms: number) => {
+    nowMs += ms;
+    await vi.advanceTimersByTimeAsync(ms);
+  };
   const ackAll = async () => {
     for (const answer of answers.splice(0)) answer();
     await vi.advanceTimersByTimeAsync(0);
   };
 
-  it('the first breach leaves at once, later ones once an interval, with the exact cumulative count', async () => {
+  it('the first breach leaves at once, later ones at a growing pace, with the exact cumulative count', async () => {
     registry.add(makeIface(1));
     kernel.set(1, [drop(1)]);
     flusher.takeSamples([sample(1)]);
@@ -152,9 +156,26 @@ describe('flusher', () => {
     kernel.set(1, [drop(500)]);
     flusher.takeSamples([sample(1)]);
     expect(frames).toHaveLength(1);
-    nowMs += 250;
-    await vi.advanceTimersByTimeAsync(250);
+    await pass(10);
     expect(frames[1]?.violations[0]).toMatchObject({ cumulativePackets: 500, count: 1, suppressed: 498 });
+  });
+
+  it('one that keeps breaching speaks after 10 ms, 20 ms and so on up to the interval; quiet for a turn, at once again', async () => {
+    registry.add(makeIface(1));
+    for (let ms = 0; ms < 1_500; ms += 5) {
+      kernel.set(1, [drop(ms + 1)]);
+      if (ms % 100 === 0) flusher.takeSamples([sample(1)]);
+      await pass(5);
+    }
+    const times = frames.map((f) => f.publishedAt / 1000);
+    const gaps = times.slice(1).map((t, i) => t - (times[i] as number));
+    expect(gaps.slice(0, 4)).toEqual([10, 20, 40, 80]);
+    expect(gaps.at(-1)).toBe(250);
+    for (let turn = 0; turn < 40; turn += 1) await pass(50);
+    const before = frames.length;
+    kernel.set(1, [drop(10_000)]);
+    flusher.takeSamples([sample(1)]);
+    expect(frames.length).toBe(before + 1);
   });
 
   it('growth that no sample announced is found by the sweep', () => {
@@ -206,12 +227,12 @@ describe('flusher', () => {
     kernel.set(1, [drop(4)]);
     registry.markGone(iface);
     flusher.touch(iface);
-    await vi.advanceTimersByTimeAsync(250);
+    await pass(250);
     expect(frames[0]?.violations[0]).toMatchObject({ final: true, cumulativePackets: 4 });
-    await vi.advanceTimersByTimeAsync(1_000);
+    await pass(1_000);
     expect(settled).toEqual([]);
     await ackAll();
-    await vi.advanceTimersByTimeAsync(250);
+    await pass(250);
     expect(settled).toEqual([1]);
   });
 

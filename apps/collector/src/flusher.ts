@@ -11,6 +11,8 @@ import type { Registry } from './registry.ts';
 import { toPacketSample, toViolation } from './violations.ts';
 
 export const MAX_FRAME_VIOLATIONS = 64;
+/** Pace of an interface right after its first breach; doubled with each flush that finds growth. */
+const FIRST_PACE_MS = 10;
 
 /** Where frames go: acknowledged when the promise resolves, rejected only when the publisher was closed. */
 export interface FrameSink {
@@ -62,11 +64,11 @@ export class Flusher {
     this.#o = options;
   }
 
-  /** Takes samples in; flushes at once what has not been flushed within the interval, the rest when the interval is over. */
+  /** Takes samples in; flushes at once what is due, the rest when its pace allows. */
   takeSamples(samples: readonly SpoofSample[]): void {
     const now = this.#o.clock.nowMs();
     const bootWall = this.#o.clock.bootWallMicros();
-    const urgent = new Set<GuardedInterface>();
+    const due = new Set<GuardedInterface>();
     for (const sample of samples) {
       const iface = this.#o.registry.byGeneration(sample.generation);
       if (!iface) continue; // its generation was settled and forgotten: the counters had the packet
@@ -80,9 +82,9 @@ export class Flusher {
         iface.samples.set(name, { packets: sample.gsoSegments, first: packet, last: packet });
       }
       iface.dirty = true;
-      if (now - iface.flushedAtMs >= this.#o.flushIntervalMs) urgent.add(iface);
+      if (this.#dueAt(iface) <= now) due.add(iface);
     }
-    if (urgent.size > 0) this.flush(urgent);
+    if (due.size > 0) this.flush(due);
     this.#arm();
   }
 
@@ -99,14 +101,27 @@ export class Flusher {
     this.#arm();
   }
 
+  /**
+   * When an interface may speak again. Quiet ones at once; one that keeps breaching after 10 ms, 20 ms and so on up to the interval, so
+   * that a threshold of a few packets is on the bus in milliseconds and a flood still costs four frames a second.
+   */
+  #dueAt(iface: GuardedInterface): number {
+    return iface.flushedAtMs + Math.min(iface.paceMs, this.#o.flushIntervalMs);
+  }
+
   #arm(): void {
     if (this.#timer || this.#stopped) return;
+    let earliest = Number.POSITIVE_INFINITY;
+    for (const iface of this.#o.registry.all()) if (iface.dirty) earliest = Math.min(earliest, this.#dueAt(iface));
+    if (earliest === Number.POSITIVE_INFINITY) return;
+    // Whatever is due within a few milliseconds goes in the same frame.
+    const waitMs = Math.max(earliest - this.#o.clock.nowMs(), FIRST_PACE_MS);
     this.#timer = setTimeout(() => {
       this.#timer = null;
-      const dirty = [...this.#o.registry.all()].filter((iface) => iface.dirty);
-      if (dirty.length > 0) this.flush(dirty);
-      if ([...this.#o.registry.all()].some((iface) => iface.dirty)) this.#arm();
-    }, this.#o.flushIntervalMs);
+      const now = this.#o.clock.nowMs();
+      this.flush([...this.#o.registry.all()].filter((iface) => iface.dirty && this.#dueAt(iface) <= now));
+      this.#arm();
+    }, waitMs);
     this.#timer.unref();
   }
 
@@ -147,14 +162,18 @@ export class Flusher {
   /** Reads one interface and takes what grew into the book. */
   #collect(iface: GuardedInterface, coverage: GuardGap[]): Item[] {
     const now = this.#o.clock.nowMs();
-    const cells = (this.#o.counters.read(keyOf(iface)) ?? []).map(toCell);
-    iface.dirty = false;
     if (this.#isBeingBorn(iface, now)) {
       iface.dirty = true;
+      iface.flushedAtMs = now;
+      iface.paceMs = this.#o.flushIntervalMs;
       return [];
     }
     iface.flushedAtMs = now;
+    const cells = (this.#o.counters.read(keyOf(iface)) ?? []).map(toCell);
     const grown = iface.book.grown(cells);
+    // What grew is read once more at its next turn: the end of a burst needs no sample to be told.
+    iface.paceMs = grown.length > 0 ? Math.min(Math.max(iface.paceMs * 2, FIRST_PACE_MS), this.#o.flushIntervalMs) : 0;
+    iface.dirty = grown.length > 0;
     const nowMicros = this.#o.clock.nowMicros();
     const origin = originOf(iface, this.#o.bootId);
     const items: Item[] = grown.map((cell) => {

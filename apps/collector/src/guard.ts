@@ -122,8 +122,8 @@ export class Guard {
       gapReported: file?.gapReported ?? true,
       dirty: true,
       flushedAtMs: 0,
+      paceMs: 0,
       gone: link === null,
-      finalInFlight: false,
       attachError: '',
       omitted: 0,
     };
@@ -195,8 +195,8 @@ export class Guard {
       gapReported: false,
       dirty: false,
       flushedAtMs: 0,
+      paceMs: 0,
       gone: false,
-      finalInFlight: false,
       attachError: '',
       omitted: 0,
     };

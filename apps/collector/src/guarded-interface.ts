@@ -36,9 +36,10 @@ export interface GuardedInterface {
   /** Counters are to be read at the next flush. */
   dirty: boolean;
   flushedAtMs: number;
+  /** Least time until the next flush; 0 = nothing grew at the last one. */
+  paceMs: number;
   /** The link went; kept until its last count is acknowledged. */
   gone: boolean;
-  finalInFlight: boolean;
   /** Empty: attached in both directions. */
   attachError: string;
   /** Grants or probe ports that did not fit. */
