@@ -100,7 +100,9 @@ class Server {
 
   /** Resolves when it says that it is ready; rejects with its log when it ends before. */
   start(): Promise<void> {
-    const child = spawn(serverBinary(), ['-c', this.confFile], { stdio: ['ignore', 'ignore', 'pipe'] });
+    // The kernel ends it with the process that started it, however that ends. setpriv execs: the pid is the server's.
+    const command = ['--pdeathsig', 'KILL', serverBinary(), '-c', this.confFile];
+    const child = spawn('setpriv', command, { stdio: ['ignore', 'ignore', 'pipe'] });
     this.child = child;
     const begun = this.log.length;
     return new Promise((resolve, reject) => {
