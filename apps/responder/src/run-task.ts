@@ -146,7 +146,10 @@ export class TaskRunner {
     for (let attempt = 1; attempt <= MAX_RESERVATIONS; attempt++) {
       const beganMs = this.#deps.clock.monotonicMs();
       const judged = await this.#judgeAndStart(run, read, state);
-      if (judged.kind !== 'go') return this.#settle(run, judged);
+      if (judged.kind !== 'go') {
+        if (judged.kind === 'refuse' && (await this.#isElsewhere(task, state))) return later(run.job, CROWDED_MS);
+        return this.#settle(run, judged);
+      }
       if (judged.outcome === 'stored' || judged.outcome === 'held') {
         // Stored long ago, because the bus was slow to say so: another may take over by now.
         if (this.#deps.clock.monotonicMs() - beganMs > limits.takeoverMs - limits.apiTimeoutMs)
@@ -161,6 +164,16 @@ export class TaskRunner {
       if (state?.started) return later(run.job, CROWDED_MS);
     }
     return later(run.job, CROWDED_MS);
+  }
+
+  /**
+   * What speaks against a task (its pod is going, say) may be the work of another replica at this very task, whose `started` has not
+   * arrived here yet: a refusal is not written before all that the stream holds is folded.
+   */
+  async #isElsewhere(task: Task, known: TaskState | undefined): Promise<boolean> {
+    if (known?.started) return false;
+    await this.#deps.log.caughtUp();
+    return this.#deps.ledger.task(task.taskId)?.started != null;
   }
 
   /** Judges and, when nothing objects, writes `started`: one task of this process at a time where a budget is at stake. */
