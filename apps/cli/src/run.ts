@@ -7,20 +7,26 @@
 import { EXIT } from '@bailiff/service';
 import { Command, CommanderError } from 'commander';
 import { register as config } from './commands/config.ts';
+import { register as disarm } from './commands/disarm.ts';
 import { register as events } from './commands/events.ts';
 import { register as explain } from './commands/explain.ts';
 import { register as lab } from './commands/lab.ts';
+import { register as quarantine } from './commands/quarantine.ts';
 import { register as responses } from './commands/responses.ts';
+import { register as status } from './commands/status.ts';
 import { register as verdicts } from './commands/verdicts.ts';
 import { tell } from './errors.ts';
 import type { CliIo } from './io.ts';
 
 const COMMANDS: readonly ((program: Command, io: CliIo) => void)[] = [
+  status,
   events,
   verdicts,
   responses,
   explain,
   config,
+  quarantine,
+  disarm,
   lab,
 ];
 

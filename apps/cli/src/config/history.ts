@@ -1,5 +1,5 @@
 /** What a key was before: read from CONFIG_LOG, whose sequences are what verdicts name as their configuration. */
-import { ROOT } from '@bailiff/bus';
+import { CONFIG_BUCKET, openBucket, ROOT } from '@bailiff/bus';
 import { type ConfigKey, formatConfigKey } from '@bailiff/policy';
 import { readStream } from '../bus/read-stream.ts';
 import { CliError } from '../errors.ts';
@@ -14,25 +14,50 @@ export interface Revision {
   revision: number;
   /** Undefined: it was deleted. */
   value: unknown;
+  /** As it is stored; empty when it was deleted. */
+  text: string;
   by: string;
   why: string;
 }
 
-/** All that the log keeps of a key, oldest first. */
-export async function readHistory({ bus, io }: Session, key: ConfigKey): Promise<Revision[]> {
+/** The log follows the bucket; this long at most it is waited for. */
+const LOG_WAIT_MS = 3_000;
+const LOG_POLL_MS = 50;
+
+/** All that the log keeps of a key, oldest first, the newest value of the bucket among it. */
+export async function readHistory(session: Session, key: ConfigKey): Promise<Revision[]> {
+  const { bus, out, io } = session;
+  const text = formatConfigKey(key);
+  const newest = await openBucket(bus, CONFIG_BUCKET).newest(text);
+  for (const endMs = io.nowMs() + LOG_WAIT_MS; ; ) {
+    const revisions = await readLog(session, text);
+    const last = revisions.at(-1);
+    const complete = !newest || (last !== undefined && last.text === newest.value.toString('utf8'));
+    if (complete) return revisions;
+    if (io.nowMs() >= endMs) {
+      out.note(`CONFIG_LOG does not have the newest value of ${text} yet`);
+      return revisions;
+    }
+    await new Promise((resolve) => setTimeout(resolve, LOG_POLL_MS));
+  }
+}
+
+async function readLog({ bus, io }: Session, key: string): Promise<Revision[]> {
   const revisions: Revision[] = [];
   await readStream(bus, 'CONFIG_LOG', {
     sinceMs: 0,
-    filterSubjects: [`${ROOT}.config.${formatConfigKey(key)}`],
+    filterSubjects: [`${ROOT}.config.${key}`],
     onMessage: ({ sequence, timestampMicros, headers, data }) => {
       const header = (name: string) => headers?.get(name) ?? '';
       const deleted = header('KV-Operation') !== '';
-      const value = deleted ? undefined : parse(Buffer.from(data).toString('utf8'));
+      const text = Buffer.from(data).toString('utf8');
+      const value = deleted ? undefined : parse(text);
       revisions.push({
         sequence,
         storedAtMicros: timestampMicros,
         revision: deleted ? Number(header('Bailiff-Revision')) || 0 : revisionOf(value),
         value,
+        text,
         by: header('Bailiff-By'),
         why: header('Bailiff-Why'),
       });
@@ -79,7 +104,7 @@ export function rollbackTarget(history: readonly Revision[], to: number | null):
       : history.findLast((one) => one.revision === to && one.value !== undefined);
   if (target) return target;
   // The first value of a key has nothing before it but what is built in.
-  if (to === null && current.value !== undefined) return { ...current, revision: 0, value: undefined };
+  if (to === null && current.value !== undefined) return { ...current, revision: 0, value: undefined, text: '' };
   const known = history.filter(({ value }) => value !== undefined).map(({ revision }) => revision);
   throw new CliError('CLI_NOT_FOUND', to === null ? 'nothing earlier differs from it' : `it has no revision ${to}`, {
     remedy: `known: ${known.slice(-12).join(', ')}`,

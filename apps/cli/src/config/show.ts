@@ -162,7 +162,7 @@ export async function history(session: Session, key: ConfigKey, json: boolean): 
   const { out, io } = session;
   const revisions = await readHistory(session, key);
   if (json) {
-    for (const { storedAtMicros, value, ...rest } of revisions) {
+    for (const { storedAtMicros, value, text: _stored, ...rest } of revisions) {
       out.jsonLine({
         ...rest,
         storedAt: isoMicros(storedAtMicros),

@@ -1,0 +1,130 @@
+/** `bailiff status`: is every pod of every node guarded, and if not, why. */
+import { type Bus, streamInfo, toBusError } from '@bailiff/bus';
+import { EXIT } from '@bailiff/service';
+import type { Command } from 'commander';
+import { CliError } from '../errors.ts';
+import type { CliIo } from '../io.ts';
+import { readDisarms } from '../read/disarms.ts';
+import { readExpectedNodes, readNodes } from '../read/nodes.ts';
+import { parseName } from '../selectors.ts';
+import { optionsOf, type Session, withBusOptions, withSession } from '../session.ts';
+import {
+  disarmLines,
+  nodeDetails,
+  nodeTable,
+  problemLines,
+  type StreamState,
+  streamLine,
+  summaryLine,
+} from '../status/render.ts';
+import { type Problem, reportOf, type StatusReport, weigh } from '../status/report.ts';
+import { wrap } from '../text/clean.ts';
+import { parseSpan } from '../text/time.ts';
+
+/** Six times the ordinary interval of a collector's status. */
+const DEFAULT_STALE = '60s';
+const STREAMS = ['VIOLATIONS', 'VERDICTS', 'RESPONSES', 'DEAD_LETTERS'];
+
+const HELP = `
+Examples:
+  bailiff status                     the cluster in one look
+  bailiff status --node node-3       everything one node says: interfaces, kernel features, maps
+  bailiff status --json | jq '.problems'
+
+Exit code: 0 all is guarded (also while disarmed on purpose); 7 a node is silent or missing; 3 a pod is not covered;
+6 a node refuses its configuration or its list of pods.
+`;
+
+async function streamState(bus: Bus, name: string): Promise<StreamState> {
+  try {
+    const { state } = await streamInfo(bus, name);
+    const newestMs = state.messages > 0 ? Date.parse(state.last_ts) : null;
+    return { name, messages: state.messages, bytes: state.bytes, newestMs };
+  } catch (cause) {
+    if (toBusError(cause, name).code !== 'BUS_NO_STREAM') throw cause;
+    return { name, messages: null, bytes: 0, newestMs: null };
+  }
+}
+
+function busProblems(streams: readonly StreamState[], expected: readonly string[] | null): Problem[] {
+  const problems: Problem[] = [];
+  const missing = streams.filter(({ messages }) => messages === null).map(({ name }) => name);
+  if (missing.length > 0) {
+    problems.push({
+      severity: 'shout',
+      node: 'bus',
+      text: `has no ${missing.join(', ')}`,
+      remedy: 'it was not set up for Bailiff, or is another one',
+      exitCode: EXIT.dependencyUnreachable,
+    });
+  }
+  if (expected === null) {
+    const text = 'has not been told which nodes there are: a node without a collector would not be noticed';
+    problems.push({ severity: 'warn', node: 'bus', text, remedy: 'is ipam-sync running?', exitCode: EXIT.ok });
+  }
+  return problems;
+}
+
+function printText(
+  session: Session,
+  report: StatusReport,
+  streams: readonly StreamState[],
+  node: string | undefined,
+): void {
+  const { out, io } = session;
+  const nowMs = io.nowMs();
+  if (report.nodes.length === 0) out.line('no node has reported yet');
+  else out.lines(nodeTable(report, nowMs, out.table));
+  const told = [...disarmLines(report.disarms, nowMs, out.table), ...problemLines(report.problems, out.table)];
+  if (told.length > 0) out.lines(['', ...told]);
+  const status = node === undefined ? null : report.nodes[0]?.status;
+  if (status) out.lines(nodeDetails(status, nowMs, out.table));
+  const { width } = out.table;
+  out.lines(['', ...wrap(summaryLine(report), width), ...wrap(streamLine(streams, nowMs), width)]);
+}
+
+async function show(session: Session, options: { node?: string; json?: boolean }, staleMs: number): Promise<number> {
+  const { bus, io, out } = session;
+  const [nodes, expected, disarms, streams] = await Promise.all([
+    readNodes(session),
+    readExpectedNodes(session),
+    readDisarms(session),
+    Promise.all(STREAMS.map((name) => streamState(bus, name))),
+  ]);
+  const whole = reportOf({ nodes, expected, disarms, nowMs: io.nowMs(), staleMs });
+  const { node } = options;
+  if (node !== undefined && !whole.nodes.some((one) => one.node === node)) {
+    throw new CliError('CLI_NOT_FOUND', `no node "${node}" is known`, {
+      remedy: `known: ${
+        whole.nodes
+          .map((one) => one.node)
+          .slice(0, 12)
+          .join(', ') || 'none'
+      }`,
+    });
+  }
+  const mine = (one: { node: string }) => node === undefined || one.node === node;
+  const problems = [...whole.problems.filter(mine), ...(node === undefined ? busProblems(streams, expected) : [])];
+  const report = { ...whole, nodes: whole.nodes.filter(mine), problems, exitCode: weigh(problems) };
+  if (options.json) {
+    const { exitCode, ...rest } = report;
+    out.json({ ok: exitCode === 0, exitCode, ...rest, streams });
+  } else printText(session, report, streams, node);
+  return report.exitCode;
+}
+
+export function register(program: Command, io: CliIo): void {
+  const command = program
+    .command('status')
+    .description('the nodes: what is guarded, what is not and why, losses, who is silent, what is disarmed')
+    .option('--node <node>', 'one node, with all that it says')
+    .option('--stale-after <duration>', 'a node that has said nothing for this long is silent', DEFAULT_STALE)
+    .option('--json', 'one JSON document')
+    .addHelpText('after', HELP);
+  withBusOptions(command).action(async () => {
+    const options = optionsOf<{ node?: string; staleAfter: string; json?: boolean }>(command);
+    if (options.node !== undefined) parseName(options.node, '--node');
+    const staleMs = parseSpan(options.staleAfter, '--stale-after');
+    io.exitCode = await withSession(io, command, (session) => show(session, options, staleMs));
+  });
+}

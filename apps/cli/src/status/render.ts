@@ -1,0 +1,175 @@
+/** The state of the cluster as text and as JSON. Pure. */
+import type { NodeStatus } from '@bailiff/schemas';
+import { podName } from '../selectors.ts';
+import { wrap } from '../text/clean.ts';
+import type { Style } from '../text/paint.ts';
+import { type Cell, type Column, type TableOptions, table } from '../text/table.ts';
+import { age, clockTime } from '../text/time.ts';
+import type { ActiveDisarm, NodeHealth, NodeReport, Problem, StatusReport } from './report.ts';
+
+export interface StreamState {
+  name: string;
+  /** Null: there is no such stream. */
+  messages: number | null;
+  bytes: number;
+  newestMs: number | null;
+}
+
+const STYLES: Record<NodeHealth, Style> = {
+  ok: 'green',
+  disarmed: 'yellow',
+  partial: 'yellow',
+  refused: 'red',
+  uncovered: 'red',
+  silent: 'red',
+  missing: 'red',
+  unreadable: 'red',
+};
+
+const NODE_COLUMNS: readonly Column[] = [
+  { title: 'NODE', min: 14 },
+  { title: 'STATE' },
+  { title: 'GUARDED', align: 'right' },
+  { title: 'HOOK' },
+  { title: 'MAPS', align: 'right' },
+  { title: 'LOST', align: 'right' },
+  { title: 'UNACKED', align: 'right' },
+  { title: 'HEARD', align: 'right' },
+  { title: 'PODS REV', align: 'right', spare: true },
+  { title: 'VERSION', min: 6, spare: true },
+];
+
+function nodeCells(report: NodeReport, nowMs: number): Cell[] {
+  const { node, health, status, ageMs, guarded, guardable, fullestMap, lost } = report;
+  if (!status) return [node, { text: health, style: STYLES[health] }, '-', '-', '-', '-', '-', 'never', '', ''];
+  const disarmedMs = status.disarmedUntil === null ? 0 : Date.parse(status.disarmedUntil) - nowMs;
+  const state = health === 'disarmed' ? `disarmed ${age(disarmedMs)}` : health;
+  return [
+    node,
+    { text: state, style: STYLES[health] },
+    `${guarded}/${guardable}`,
+    status.hook,
+    fullestMap ? `${Math.ceil(fullestMap.percent)}%` : '-',
+    String(lost),
+    String(status.bus.unackedFrames),
+    age(ageMs ?? 0),
+    String(status.snapshotRevision),
+    status.collectorVersion,
+  ];
+}
+
+export function nodeTable(report: StatusReport, nowMs: number, options: TableOptions): string[] {
+  return table(
+    NODE_COLUMNS,
+    report.nodes.map((node) => nodeCells(node, nowMs)),
+    options,
+  );
+}
+
+/** Of a cluster where everything is wrong the first of it is enough; `--json` has all. */
+const MAX_PROBLEMS_SHOWN = 24;
+
+/** Each problem on a line of its own, shouts first; what to do stands below the last of those that need the same. */
+export function problemLines(problems: readonly Problem[], { width, paint = (text) => text }: TableOptions): string[] {
+  const ordered = [...problems].sort((a, b) => Number(b.severity === 'shout') - Number(a.severity === 'shout'));
+  const shown = ordered.slice(0, MAX_PROBLEMS_SHOWN);
+  const lines = shown.flatMap(({ severity, node, text, remedy }, index) => {
+    const [first = '', ...more] = wrap(`${node}: ${text}`, width > 0 ? width - 2 : 0);
+    const sign = severity === 'shout' ? paint('✗', 'red', 'bold') : paint('!', 'yellow');
+    const told = remedy !== '' && shown[index + 1]?.remedy !== remedy;
+    const [arrow = '', ...rest] = told ? wrap(`→ ${remedy}`, width > 0 ? width - 4 : 0) : [];
+    return [
+      `${sign} ${first}`,
+      ...more.map((line) => `  ${line}`),
+      ...(arrow === '' ? [] : [`  ${arrow}`]),
+      ...rest.map((line) => `    ${line}`),
+    ];
+  });
+  const left = ordered.length - shown.length;
+  return left > 0 ? [...lines, `  … and ${left} more: --json has all`] : lines;
+}
+
+export function disarmLines(
+  disarms: readonly ActiveDisarm[],
+  nowMs: number,
+  { paint = (text) => text }: TableOptions,
+): string[] {
+  return disarms.map(({ scope, untilMs, by, reason }) => {
+    const who = by ? ` by ${by}` : '';
+    return `${paint('!', 'yellow')} ${paint(`DISARMED: ${scope}`, 'yellow', 'bold')} for another ${age(untilMs - nowMs)}${who}${reason ? `: ${reason}` : ''}`;
+  });
+}
+
+/** `on the bus: VIOLATIONS 3 (newest 4m ago), VERDICTS 2 …` */
+export function streamLine(streams: readonly StreamState[], nowMs: number): string {
+  const told = streams.map(({ name, messages, newestMs }) => {
+    if (messages === null) return `${name} is missing`;
+    return newestMs === null ? `${name} 0` : `${name} ${messages} (newest ${age(nowMs - newestMs)} ago)`;
+  });
+  return `on the bus: ${told.join(', ')}`;
+}
+
+export function summaryLine({ nodes }: StatusReport): string {
+  const sum = (of: (node: NodeReport) => number) => nodes.reduce((total, node) => total + of(node), 0);
+  const heard = nodes.filter(({ health }) => !['silent', 'missing', 'unreadable'].includes(health)).length;
+  const before = sum(({ packetsBeforeGuard }) => packetsBeforeGuard);
+  const passed = before > 0 ? `; ${before} packets passed before a guard was there` : '';
+  return `${heard} of ${nodes.length} nodes report, ${sum((n) => n.guarded)} of ${sum((n) => n.guardable)} interfaces guarded${passed}`;
+}
+
+const INTERFACE_COLUMNS: readonly Column[] = [
+  { title: 'POD', min: 14 },
+  { title: 'INTERFACE' },
+  { title: 'COVERAGE' },
+  { title: 'STATE' },
+  { title: 'ADDRESSES', min: 14 },
+  { title: 'NOTE', min: 10, spare: true },
+  { title: 'BEFORE GUARD', align: 'right', spare: true },
+  { title: 'MAC', spare: true },
+];
+const COVERAGE: Record<string, Style> = {
+  guarded: 'green',
+  partial: 'yellow',
+  'not-covered': 'red',
+  'not-applicable': 'dim',
+};
+
+/** Everything that one node says. */
+export function nodeDetails(status: NodeStatus, nowMs: number, options: TableOptions): string[] {
+  const { paint = (text) => text } = options;
+  const within = { ...options, indent: '  ' };
+  const heading = (text: string) => ['', paint(text, 'bold')];
+  const rows = status.interfaces.map((iface): Cell[] => {
+    const until = iface.quarantinedUntil;
+    const note = [until ? `quarantined until ${clockTime(Date.parse(until) * 1000, nowMs)}` : '', iface.reason];
+    return [
+      podName({ namespace: iface.podNamespace, name: iface.podName }),
+      iface.interfaceName || '-',
+      { text: iface.coverage, style: COVERAGE[iface.coverage] ?? 'dim' },
+      iface.state,
+      iface.addresses.join(' '),
+      note.filter(Boolean).join('; '),
+      String(iface.packetsBeforeGuard),
+      iface.mac,
+    ];
+  });
+  const features = status.features.map((feature): Cell[] => [
+    feature.available ? { text: 'yes', style: 'green' } : { text: 'no', style: 'yellow' },
+    feature.name,
+    feature.available ? '' : [feature.reason, feature.remedy].filter(Boolean).join(': '),
+  ]);
+  const maps = status.maps.map(({ name, used, capacity }): Cell[] => [name, String(used), String(capacity)]);
+  const { bus, losses } = status;
+  return [
+    ...heading('Interfaces'),
+    ...table(INTERFACE_COLUMNS, rows, within),
+    ...heading('Kernel'),
+    ...table([{ title: '' }, { title: '' }, { title: '', min: 20 }], features, { ...within, heading: false }),
+    ...heading('Maps'),
+    ...table([{ title: 'MAP' }, { title: 'USED', align: 'right' }, { title: 'ROOM', align: 'right' }], maps, within),
+    ...heading('Collector'),
+    `  version ${status.collectorVersion}, up ${age(nowMs - Date.parse(status.startedAt))}, boot ${status.bootId}`,
+    `  bus: ${bus.publishedFrames} frames published, ${bus.resentFrames} sent again, ${bus.unackedFrames} not acknowledged`,
+    `  lost: ${losses.ringFull} samples, ${losses.noCounter} counts, ${losses.noIface} packets without an interface`,
+  ];
+}
