@@ -1,10 +1,15 @@
-/** A namespace with one veth into another, and a bpffs of its own, for benches that need no collector. Removed on dispose. */
+/** A namespace with veths into another, and a bpffs of its own, for benches that need no collector. Removed on dispose. */
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { createNetns, deleteNetns } from '../lab/src/net/netns.ts';
+import { createNetns, deleteNetns, ipBatch } from '../lab/src/net/netns.ts';
 import { exec } from '../lab/src/process/exec.ts';
 import { POD } from './in-netns.ts';
+
+/** MAC of every host side. */
+const HOST_MAC = '02:00:00:00:00:01';
+/** The node's own address, reached over any of the veths. */
+export const NODE_ADDRESS = '10.244.0.1';
 
 export interface Place extends AsyncDisposable {
   dir: string;
@@ -12,7 +17,8 @@ export interface Place extends AsyncDisposable {
   pod: string;
 }
 
-export async function makePlace(): Promise<Place> {
+/** @param veths names of host sides to make; the pod's sides are called `pod-<name>` and have the pod's MAC */
+export async function makePlace(veths: readonly string[] = []): Promise<Place> {
   const node = `bbench-${process.pid}`;
   const pod = `${node}-p`;
   const dir = mkdtempSync(path.join(tmpdir(), 'bailiff-bench-'));
@@ -20,26 +26,17 @@ export async function makePlace(): Promise<Place> {
   await exec('mount', ['-t', 'bpf', 'bpf', path.join(dir, 'bpf')]);
   await createNetns(node);
   await createNetns(pod);
-  await exec('ip', [
-    '-n',
-    node,
-    'link',
-    'add',
-    'veth1',
-    'address',
-    '02:00:00:00:00:01',
-    'type',
-    'veth',
-    'peer',
-    'name',
-    'eth0',
-    'netns',
-    pod,
-    'address',
-    POD.mac,
+  await ipBatch(node, [
+    `addr add ${NODE_ADDRESS}/32 dev lo`,
+    ...veths.flatMap((name) => [
+      `link add ${name} address ${HOST_MAC} type veth peer name pod-${name} netns ${pod} address ${POD.mac}`,
+      `link set ${name} up`,
+    ]),
   ]);
-  await exec('ip', ['-n', pod, '-batch', '-'], { input: `addr add ${POD.ipv4}/24 dev eth0\nlink set eth0 up\n` });
-  await exec('ip', ['-n', node, '-batch', '-'], { input: 'addr add 10.244.0.1/24 dev veth1\nlink set veth1 up\n' });
+  await ipBatch(
+    pod,
+    veths.map((name) => `link set pod-${name} up`),
+  );
   return {
     dir,
     node,
