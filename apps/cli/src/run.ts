@@ -8,6 +8,7 @@ import { EXIT } from '@bailiff/service';
 import { Command, CommanderError } from 'commander';
 import { register as config } from './commands/config.ts';
 import { register as disarm } from './commands/disarm.ts';
+import { register as doctor } from './commands/doctor.ts';
 import { register as events } from './commands/events.ts';
 import { register as explain } from './commands/explain.ts';
 import { register as lab } from './commands/lab.ts';
@@ -27,6 +28,7 @@ const COMMANDS: readonly ((program: Command, io: CliIo) => void)[] = [
   config,
   quarantine,
   disarm,
+  doctor,
   lab,
 ];
 

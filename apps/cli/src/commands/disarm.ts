@@ -28,7 +28,8 @@ interface Options {
 const MAX_DISARM_MS = 24 * 3_600_000;
 
 const HELP = `
-While disarmed, what would be dropped passes and is counted and published as audit; responses are dry runs. Quarantine stays.
+While disarmed, what would be dropped passes, and is counted and published as audit; responses are dry runs. That goes for
+pods in quarantine too.
 
 Examples:
   bailiff disarm                                              what is disarmed now

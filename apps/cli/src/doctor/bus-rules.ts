@@ -1,0 +1,48 @@
+/** What is needed of a bus, judged from what it says. Pure. */
+import { EXIT } from '@bailiff/service';
+import { type Finding, fail, ok, warn } from './finding.ts';
+
+/** Below it JetStream lacks what is used; below the other, fixes of security. */
+const OLDEST = [2, 10, 0];
+const CURRENT = [2, 14, 3];
+
+function isBelow(version: string, than: readonly number[]): boolean {
+  const parts = version.split('.').map((part) => Number.parseInt(part, 10) || 0);
+  for (let index = 0; index < than.length; index += 1) {
+    const [have, want] = [parts[index] ?? 0, than[index] as number];
+    if (have !== want) return have < want;
+  }
+  return false;
+}
+
+export function serverFinding(version: string): Finding {
+  if (isBelow(version, OLDEST)) {
+    return fail('nats-server', `${version} is too old`, 'nats-server 2.10 or later', EXIT.dependencyUnreachable);
+  }
+  if (isBelow(version, CURRENT)) {
+    return warn('nats-server', `${version} works, and lacks security fixes`, 'nats-server 2.14.3 or later');
+  }
+  return ok('nats-server', version);
+}
+
+export interface StreamFill {
+  name: string;
+  bytes: number;
+  maxBytes: number;
+  /** Full means that new messages are refused, not that old ones go. */
+  refusesNew: boolean;
+}
+
+const FULL = 0.8;
+
+export function fillFindings(streams: readonly StreamFill[]): Finding[] {
+  return streams
+    .filter(({ refusesNew, bytes, maxBytes }) => refusesNew && maxBytes > 0 && bytes > FULL * maxBytes)
+    .map(({ name, bytes, maxBytes }) =>
+      warn(
+        name,
+        `${Math.round((100 * bytes) / maxBytes)} % full; when it is full, new messages are refused`,
+        'raise its max_bytes',
+      ),
+    );
+}

@@ -1,0 +1,115 @@
+/** The bus under `bailiff doctor`: can it be reached, is all on it that Bailiff needs, does it keep long enough. */
+import { BUCKETS, type Bus, checkHorizon, openBucket, streamInfo, toBusError } from '@bailiff/bus';
+import { CURRENT_SCHEMAS, fingerprintHex } from '@bailiff/schemas';
+import { EXIT } from '@bailiff/service';
+import type { Connection } from '../bus/connection.ts';
+import { refusalOf } from '../config/show.ts';
+import { CliError, tell } from '../errors.ts';
+import type { CliIo } from '../io.ts';
+import { type BusOptionValues, connectionOf, openBus } from '../session.ts';
+import { fillFindings, type StreamFill, serverFinding } from './bus-rules.ts';
+import { type Finding, fail, type Group, ok, skip, warn } from './finding.ts';
+
+const STREAMS = ['VIOLATIONS', 'VERDICTS', 'RESPONSES', 'CONFIG_LOG', 'DEAD_LETTERS'];
+const SET_UP = 'whoever installs Bailiff makes them, with the admin identity of the bus';
+
+async function streamFindings(bus: Bus): Promise<Finding[]> {
+  const missing: string[] = [];
+  const fills: StreamFill[] = [];
+  const names = [...STREAMS, ...BUCKETS.map(({ bucket }) => `KV_${bucket}`)];
+  for (const name of names) {
+    try {
+      const { config, state } = await streamInfo(bus, name);
+      fills.push({ name, bytes: state.bytes, maxBytes: config.max_bytes, refusesNew: config.discard === 'new' });
+    } catch (cause) {
+      if (toBusError(cause, name).code !== 'BUS_NO_STREAM') throw cause;
+      missing.push(name);
+    }
+  }
+  if (missing.length > 0) {
+    return [fail('streams and buckets', `no ${missing.join(', ')}`, SET_UP, EXIT.dependencyUnreachable)];
+  }
+  return [ok('streams and buckets', `all ${names.length}`), ...fillFindings(fills)];
+}
+
+async function horizonFinding(bus: Bus): Promise<Finding> {
+  const { ok: good, problems } = await checkHorizon(bus);
+  if (good) return ok('horizon', 'verdicts and responses are kept long enough for a replay');
+  return fail('horizon', problems.join('; '), 'raise max_age of VERDICTS and RESPONSES', EXIT.badConfiguration);
+}
+
+async function schemaFinding(bus: Bus): Promise<Finding> {
+  const bucket = openBucket(bus, 'bailiff_schemas');
+  const missing: string[] = [];
+  for (const { text } of CURRENT_SCHEMAS) {
+    const fingerprint = fingerprintHex(JSON.parse(text));
+    if ((await bucket.get(`fp-${fingerprint}`)) === null) missing.push(fingerprint);
+  }
+  if (missing.length === 0) return ok('schemas', 'those of this version are registered');
+  return warn('schemas', `not registered: ${missing.join(', ')}; readers of other versions cannot read ours`, SET_UP);
+}
+
+async function configFinding(bus: Bus): Promise<Finding> {
+  const entries = await openBucket(bus, 'bailiff_config').entries();
+  const refused = entries.filter((entry) => refusalOf(entry.key, entry.value.toString('utf8')) !== '');
+  if (refused.length === 0) return ok('configuration', `${entries.length} keys stored, all good`);
+  const keys = refused.map(({ key }) => key).join(', ');
+  return fail('configuration', `every reader refuses ${keys}`, '`bailiff config list` says why', EXIT.badConfiguration);
+}
+
+/** A failure of one check is a finding, not the end of the others. */
+async function guarded(name: string, check: () => Promise<Finding | Finding[]>): Promise<Finding[]> {
+  try {
+    return [await check()].flat();
+  } catch (error) {
+    const { lines, exitCode } = tell(error, false);
+    const [first = '', ...more] = lines;
+    return [fail(name, first.replace(/^bailiff: /, ''), more.join(' ').trim(), exitCode)];
+  }
+}
+
+async function busFindings(io: CliIo, connection: Connection): Promise<Finding[]> {
+  let bus: Bus;
+  try {
+    bus = await openBus(io, connection);
+  } catch (error) {
+    return guarded('reachable', () => Promise.reject(error));
+  }
+  try {
+    const checks: [string, () => Promise<Finding | Finding[]>][] = [
+      ['streams and buckets', () => streamFindings(bus)],
+      ['horizon', () => horizonFinding(bus)],
+      ['schemas', () => schemaFinding(bus)],
+      ['configuration', () => configFinding(bus)],
+    ];
+    const findings = [ok('reachable', `as ${connection.natsUser}`), serverFinding(bus.nc.info?.version ?? '0')];
+    for (const [name, check] of checks) {
+      findings.push(...(await guarded(name, check)));
+      // Without the streams there is nothing to look at.
+      if (name === 'streams and buckets' && findings.some(({ state }) => state === 'fail')) break;
+    }
+    return findings;
+  } finally {
+    await bus.close();
+  }
+}
+
+/** @returns the group, and the connection when one is named */
+export async function busGroup(
+  io: CliIo,
+  options: BusOptionValues,
+): Promise<{ group: Group; connection: Connection | null }> {
+  let connection: Connection;
+  try {
+    connection = connectionOf(io, options);
+  } catch (error) {
+    if (!(error instanceof CliError)) throw error;
+    const unsaid = error.message.startsWith('which bus?');
+    const finding = unsaid
+      ? skip('not looked at', 'nothing says where it is', '--nats-url, or --lab')
+      : fail('named', error.message, error.remedy, error.exitCode);
+    return { group: { title: 'Bus', findings: [finding] }, connection: null };
+  }
+  const title = `Bus (${connection.source === '--nats-url' ? connection.natsUrl.replace(/\/\/[^@/]*@/, '//') : connection.source})`;
+  return { group: { title, findings: await busFindings(io, connection) }, connection };
+}

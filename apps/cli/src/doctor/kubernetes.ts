@@ -1,0 +1,97 @@
+/** The API server under `bailiff doctor`: is it there, and may this identity do what ipam-sync and the responder do. */
+import { existsSync } from 'node:fs';
+import path from 'node:path';
+import { EXIT, exitCodeOf } from '@bailiff/service';
+import type { CliIo } from '../io.ts';
+import { type Finding, fail, type Group, ok, skip, warn } from './finding.ts';
+
+const TIMEOUT_MS = 5_000;
+
+interface Wanted {
+  verb: string;
+  group?: string;
+  resource: string;
+  subresource?: string;
+}
+
+/** What the components ask of the API server with the most to lose. */
+const WANTED: readonly Wanted[] = [
+  { verb: 'list', resource: 'pods' },
+  { verb: 'watch', resource: 'pods' },
+  { verb: 'list', resource: 'nodes' },
+  { verb: 'patch', resource: 'pods' },
+  { verb: 'delete', resource: 'pods' },
+  { verb: 'create', resource: 'pods', subresource: 'eviction' },
+  { verb: 'create', resource: 'events' },
+  { verb: 'patch', resource: 'nodes' },
+  { verb: 'create', group: 'networking.k8s.io', resource: 'networkpolicies' },
+  { verb: 'update', group: 'coordination.k8s.io', resource: 'leases' },
+];
+
+const wordsOf = ({ verb, resource, subresource }: Wanted) =>
+  `${verb} ${resource}${subresource ? `/${subresource}` : ''}`;
+
+/** A kubeconfig that was named, or that kubectl would use; null when there is none. */
+export function kubeconfigOf(named: string | undefined, io: Pick<CliIo, 'env' | 'home'>): string | null {
+  if (named) return named;
+  const fromEnv = io.env['KUBECONFIG'];
+  if (fromEnv) return fromEnv;
+  const usual = path.join(io.home, '.kube', 'config');
+  return existsSync(usual) ? usual : null;
+}
+
+export async function kubernetesGroup(kubeconfig: string | null): Promise<Group> {
+  if (!kubeconfig) {
+    const finding = skip('not looked at', 'no kubeconfig', '--kubeconfig <file>, or KUBECONFIG');
+    return { title: 'Kubernetes', findings: [finding] };
+  }
+  const { loadKube } = await import('@bailiff/kube');
+  const client = loadKube({ kubeconfig, userAgent: 'bailiff-cli' });
+  const findings: Finding[] = [];
+  try {
+    const request = { timeoutMs: TIMEOUT_MS, attempts: 1 };
+    const { gitVersion } = await client.request<{ gitVersion: string }>({ path: '/version', ...request });
+    findings.push(ok('API server', gitVersion));
+    const may = await Promise.all(
+      WANTED.map(async ({ verb, group = '', resource, subresource = '' }) => {
+        const review = await client.request<{ status?: { allowed?: boolean } }>({
+          verb: 'POST',
+          path: '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews',
+          body: {
+            apiVersion: 'authorization.k8s.io/v1',
+            kind: 'SelfSubjectAccessReview',
+            spec: { resourceAttributes: { verb, group, resource, subresource } },
+          },
+          ...request,
+        });
+        return review.status?.allowed === true;
+      }),
+    );
+    const denied = WANTED.filter((_, index) => !may[index]).map(wordsOf);
+    findings.push(
+      denied.length === 0
+        ? ok('rights', 'all that ipam-sync and the responder need')
+        : warn(
+            'rights',
+            `this identity may not ${denied.join(', ')}`,
+            'ipam-sync needs the reading, the responder the writing; each its own identity',
+          ),
+    );
+  } catch (error) {
+    const { message, cause } = error as Error;
+    const detail =
+      cause instanceof Error && !message.includes(cause.message) ? `${message}: ${cause.message}` : message;
+    const exitCode = exitCodeOf(error);
+    findings.push(
+      fail(
+        'API server',
+        detail,
+        `does kubectl --kubeconfig ${kubeconfig} get nodes work?`,
+        exitCode === EXIT.bug ? EXIT.dependencyUnreachable : exitCode,
+      ),
+    );
+  } finally {
+    client.close();
+  }
+  return { title: `Kubernetes (${kubeconfig})`, findings };
+}

@@ -1,0 +1,78 @@
+/** What is needed of a node, judged from what /proc and the kernel say. Pure. */
+import type { Probe } from '@bailiff/bpf';
+import { EXIT } from '@bailiff/service';
+import { type Finding, fail, ok, warn } from './finding.ts';
+
+/** Bits of capabilities(7) that a collector uses. */
+const CAPABILITIES = { CAP_NET_ADMIN: 12, CAP_SYS_ADMIN: 21, CAP_PERFMON: 38, CAP_BPF: 39 } as const;
+
+/** From /proc/<pid>/status. */
+export function capabilitiesIn(status: string): Set<string> {
+  const bits = BigInt(`0x${/^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0'}`);
+  const held = Object.entries(CAPABILITIES).filter(([, bit]) => (bits >> BigInt(bit)) & 1n);
+  return new Set(held.map(([name]) => name));
+}
+
+export function privilegeFinding(held: ReadonlySet<string>): Finding {
+  const has = (name: string) => held.has(name) || (name !== 'CAP_NET_ADMIN' && held.has('CAP_SYS_ADMIN'));
+  const missing = ['CAP_BPF', 'CAP_NET_ADMIN'].filter((name) => !has(name));
+  if (missing.length === 0) return ok('privileges', 'CAP_BPF and CAP_NET_ADMIN');
+  const remedy = `run it as root, or with ${missing.join(' and ')} (a pod: securityContext.capabilities.add)`;
+  return fail('privileges', `${missing.join(' and ')} missing`, remedy, EXIT.missingPrivilege);
+}
+
+export interface Mount {
+  path: string;
+  type: string;
+}
+
+/** From /proc/self/mounts. */
+export function mountsIn(text: string): Mount[] {
+  return text
+    .split('\n')
+    .map((line) => line.split(' '))
+    .filter((fields) => fields.length >= 3)
+    .map(([, path = '', type = '']) => ({ path, type }));
+}
+
+export function mountFindings(mounts: readonly Mount[]): Finding[] {
+  const bpffs = mounts.find(({ path, type }) => type === 'bpf' && path === '/sys/fs/bpf');
+  const cgroup2 = mounts.find(({ type }) => type === 'cgroup2');
+  return [
+    bpffs
+      ? ok('bpffs', bpffs.path)
+      : fail(
+          'bpffs',
+          'not mounted at /sys/fs/bpf: nothing can be pinned, so nothing outlives the collector',
+          'mount -t bpf bpf /sys/fs/bpf',
+          EXIT.kernelLacksFeature,
+        ),
+    cgroup2
+      ? ok('cgroup v2', cgroup2.path)
+      : warn(
+          'cgroup v2',
+          'not mounted: pods are found by CNI records alone',
+          'boot with systemd.unified_cgroup_hierarchy=1',
+        ),
+  ];
+}
+
+/** What the kernel lets a process do, found by trying it. */
+export function probeFindings(probes: readonly Probe[]): Finding[] {
+  const good = probes.filter(({ available }) => available).map(({ feature }) => feature);
+  const findings: Finding[] = good.length > 0 ? [ok('kernel features', good.join(', '))] : [];
+  for (const { feature, available, errnoName, hint } of probes) {
+    if (available) continue;
+    const why = errnoName ?? 'not there';
+    if (feature === 'tcx') {
+      findings.push(warn('tcx', `${why}: clsact is used instead`, 'a kernel of 6.6 or later has it'));
+    } else if (feature === 'bpf-lsm') {
+      findings.push(warn('bpf-lsm', `${why}: what processes do cannot be judged here, what pods send can`, hint ?? ''));
+    } else {
+      const denied = errnoName === 'EPERM' || errnoName === 'EACCES';
+      const remedy = hint ?? 'a kernel of 5.8 or later with CONFIG_BPF_SYSCALL and CONFIG_NET_CLS_BPF';
+      findings.push(fail(feature, why, remedy, denied ? EXIT.missingPrivilege : EXIT.kernelLacksFeature));
+    }
+  }
+  return findings;
+}

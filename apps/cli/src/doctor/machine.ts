@@ -1,0 +1,65 @@
+/** The machine under `bailiff doctor`: kernel, privileges, mounts, where CNI keeps its records. It reads and probes, and changes nothing. */
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { release } from 'node:os';
+import path from 'node:path';
+import { EXIT } from '@bailiff/service';
+import { findCheckout } from '../checkout.ts';
+import { type Finding, fail, type Group, ok, skip, warn } from './finding.ts';
+import { capabilitiesIn, mountFindings, mountsIn, privilegeFinding, probeFindings } from './machine-rules.ts';
+
+const PINS = '/sys/fs/bpf/bailiff';
+
+/** In a checkout the bundle finds the addon where it is built; an image sets the variable. */
+function findAddon(): void {
+  if (process.env['BAILIFF_NATIVE']) return;
+  const checkout = findCheckout(import.meta.dirname);
+  const built = checkout && path.join(checkout, 'libs/bpf/build/Release/bailiff_bpf.node');
+  if (built && existsSync(built)) process.env['BAILIFF_NATIVE'] = built;
+}
+
+async function kernelFindings(): Promise<Finding[]> {
+  findAddon();
+  const { probeFeatures } = await import('@bailiff/bpf');
+  try {
+    return probeFindings(probeFeatures());
+  } catch (error) {
+    if ((error as { code?: unknown }).code !== 'NATIVE_MISSING') throw error;
+    return [skip('kernel features', 'the native addon is not here, so nothing can be tried', (error as Error).message)];
+  }
+}
+
+function recordFindings(cniResultsDir: string): Finding[] {
+  const found = existsSync(cniResultsDir)
+    ? ok('CNI results', `${readdirSync(cniResultsDir).length} records in ${cniResultsDir}`)
+    : warn(
+        'CNI results',
+        `no ${cniResultsDir}: interfaces are matched to pods by cgroup and network namespace only`,
+        'on a node: is it where the runtime keeps them (--cni-results-dir)? Elsewhere there is none',
+      );
+  const pins = existsSync(PINS)
+    ? ok('guarded', `programs are pinned under ${PINS}; \`collector status\` shows them`)
+    : skip('guarded', `nothing is pinned under ${PINS}: no collector has guarded this machine since it booted`);
+  return [found, pins];
+}
+
+export async function machineGroup(cniResultsDir: string): Promise<Group> {
+  const title = `This machine (Linux ${release()})`;
+  if (process.platform !== 'linux') {
+    return { title: 'This machine', findings: [skip('kernel', `${process.platform} is no node`, 'run it on a node')] };
+  }
+  const findings: Finding[] = [
+    privilegeFinding(capabilitiesIn(readFileSync('/proc/self/status', 'utf8'))),
+    ...(await kernelFindings()),
+    existsSync('/sys/kernel/btf/vmlinux')
+      ? ok('BTF', '/sys/kernel/btf/vmlinux')
+      : fail(
+          'BTF',
+          'the kernel does not describe its types',
+          'a kernel with CONFIG_DEBUG_INFO_BTF=y',
+          EXIT.kernelLacksFeature,
+        ),
+    ...mountFindings(mountsIn(readFileSync('/proc/self/mounts', 'utf8'))),
+    ...recordFindings(cniResultsDir),
+  ];
+  return { title, findings };
+}

@@ -1,0 +1,122 @@
+/**
+ * `bailiff doctor --would-drop`: what enforcing would have dropped, from what was audited. Packets are exact, by pod, vector and whether the
+ * pod's interface was known.
+ */
+import { formatConfigKey, TUNABLE_VECTORS, type Vector } from '@bailiff/policy';
+import type { PodRef } from '@bailiff/schemas';
+import { readStream } from '../bus/read-stream.ts';
+import { Tally, type TallyGroup } from '../read/tally.ts';
+import { claimOf, destinationOf } from '../rows/event-rows.ts';
+import { podName } from '../selectors.ts';
+import type { Session } from '../session.ts';
+import { type Cell, type Column, table } from '../text/table.ts';
+import { clockTime, isoMicros } from '../text/time.ts';
+
+export interface Audited {
+  pod: PodRef | null;
+  interfaceName: string;
+  nodeName: string;
+  vector: string;
+}
+type Group = TallyGroup<Audited>;
+
+const COLUMNS: readonly Column[] = [
+  { title: 'POD', min: 14 },
+  { title: 'VECTOR' },
+  { title: 'PACKETS', align: 'right' },
+  { title: 'LAST (UTC)' },
+  { title: 'NEWEST CLAIM', min: 12, spare: true },
+  { title: 'SENT TO', min: 12, spare: true },
+  { title: 'OWNER', min: 10, spare: true },
+  { title: 'NODE', min: 8, spare: true },
+];
+/** Pods that one look can take; --json has all. */
+const MAX_ROWS = 50;
+
+function cellsOf({ key, packets, lastAtMicros, sample }: Group, nowMs: number): Cell[] {
+  const { pod, interfaceName, nodeName, vector } = key;
+  return [
+    pod ? podName(pod) : `? (${interfaceName})`,
+    vector,
+    String(packets),
+    clockTime(lastAtMicros, nowMs),
+    sample ? claimOf(sample) : '',
+    sample ? destinationOf(sample) : '',
+    pod?.ownerName ? `${pod.ownerKind} ${pod.ownerName}` : '',
+    nodeName,
+  ];
+}
+
+/** How each vector is enforced, and how one namespace is left out: commands on lines of their own, to be copied. Pure. */
+export function adviceOf(groups: readonly Group[]): string[] {
+  const vectors = [...new Set(groups.map(({ key }) => key.vector))];
+  const tunable = vectors.filter((vector) => (TUNABLE_VECTORS as readonly string[]).includes(vector));
+  const set = '  bailiff config set spoof.cluster._.default';
+  const lines: string[] = [];
+  if (tunable.length > 0) lines.push('To drop these:', `${set} ${tunable.map((v) => `modes.${v}=enforce`).join(' ')}`);
+  if (vectors.includes('unknown-interface')) {
+    lines.push('To drop what interfaces send of which nothing is known:', `${set} unknown=enforce`);
+  }
+  const excepted = groups.find(({ key }) => key.pod && tunable.includes(key.vector as Vector))?.key;
+  if (excepted?.pod) {
+    const key = formatConfigKey({
+      kind: 'spoof',
+      scope: 'namespace',
+      namespace: excepted.pod.namespace,
+      name: 'default',
+    });
+    lines.push(`But not in ${excepted.pod.namespace}:`, `  bailiff config set ${key} modes.${excepted.vector}=audit`);
+  }
+  return lines;
+}
+
+function groupJson({ key, packets, violations, firstAtMicros, lastAtMicros }: Group) {
+  const { pod, ...rest } = key;
+  return { pod, ...rest, packets, violations, firstAt: isoMicros(firstAtMicros), lastAt: isoMicros(lastAtMicros) };
+}
+
+export async function wouldDrop(session: Session, since: string, sinceMs: number, json: boolean): Promise<number> {
+  const { bus, decoder, io, out } = session;
+  const tally = new Tally<Audited>(({ pod, interfaceName, nodeName, vector }) =>
+    [pod?.uid ?? `${nodeName}/${interfaceName}`, vector].join(' '),
+  );
+  const { cut } = await readStream(bus, 'VIOLATIONS', {
+    sinceMs,
+    onMessage: (message) =>
+      decoder.read(message, 'ViolationFrame', ({ nodeName, violations }) => {
+        for (const violation of violations) {
+          if (violation.action !== 'audit') continue;
+          const { pod, interfaceName, vector } = violation;
+          tally.add({ pod, interfaceName, nodeName, vector }, violation, message.sequence);
+        }
+      }),
+    signal: io.signal,
+  });
+  const groups = tally.groups();
+  const packets = groups.reduce((sum, group) => sum + group.packets, 0);
+  if (cut) out.note(`only the newest violations since ${since} were looked at: there are very many`);
+  if (tally.inexact) out.note('there are more counters than are kept: some packets may be counted twice');
+  const complaint = decoder.complaint();
+  if (complaint) out.note(complaint);
+  if (json) {
+    out.json({ since, packets, groups: groups.map(groupJson) });
+    return 0;
+  }
+  if (groups.length === 0) {
+    out.line(`nothing was audited since ${since}: enforcing would have dropped nothing more than it does`);
+    return 0;
+  }
+  const pods = new Set(groups.map(({ key }) => key.pod?.uid ?? key.interfaceName)).size;
+  out.line(`Enforcing would have dropped ${packets} packets of ${pods} pod${pods === 1 ? '' : 's'} since ${since}:`);
+  out.line();
+  out.lines(
+    table(
+      COLUMNS,
+      groups.slice(0, MAX_ROWS).map((group) => cellsOf(group, io.nowMs())),
+      out.table,
+    ),
+  );
+  if (groups.length > MAX_ROWS) out.note(`… and ${groups.length - MAX_ROWS} more: --json has all`);
+  out.lines(['', ...adviceOf(groups)]);
+  return 0;
+}
