@@ -16,7 +16,7 @@ export interface ApiOptions {
   /** For one request. */
   timeoutMs: number;
   signal?: AbortSignal;
-  beforeChange?: () => void;
+  beforeFirstChange?: () => void;
   afterChange?: () => Promise<void> | void;
 }
 
@@ -33,13 +33,13 @@ export class Api implements KubeApi {
 
   /** @throws KubeError */
   async request<T = unknown>(options: RequestOptions): Promise<T> {
-    const { timeoutMs, signal, beforeChange, afterChange } = this.#options;
+    const { timeoutMs, signal, beforeFirstChange, afterChange } = this.#options;
     const verb = options.verb ?? 'GET';
     const once = { ...options, attempts: 1, timeoutMs, ...(signal ? { signal } : {}) };
     if (verb === 'GET') return this.#kube.request<T>(once);
     const trace: ApiTrace = { verb, path: options.path, status: 0 };
+    if (!this.trace) beforeFirstChange?.();
     this.trace = trace;
-    beforeChange?.();
     try {
       const answer = await this.#kube.request<T>(once);
       // The client gives the object, not the status; these are what the API answers when it has done what was asked.

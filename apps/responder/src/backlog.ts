@@ -3,6 +3,7 @@
  * verdict itself is read again by its sequence when a job runs. It is derived from the two streams alone, so it is the same after every
  * start; Redis may forget everything.
  */
+import type { Response } from '@bailiff/schemas';
 import type { Ledger, TaskState } from './ledger.ts';
 import type { Task } from './plan.ts';
 import type { Job, PlacedVerdict } from './ports.ts';
@@ -97,17 +98,19 @@ export function undoJobs(
   isCleared: (taskId: string) => boolean,
 ): QueuedJob[] {
   const jobs: QueuedJob[] = [];
-  for (const state of ledger.expiring()) {
-    const delayMs = Math.max(0, ((state.terminal?.response.expiresAt ?? 0) - nowMicros) / 1000);
-    if (delayMs <= aheadMs) jobs.push({ id: `${state.taskId}-undo`, delayMs, job: endJob('undo', state) });
+  for (const { taskId, terminal } of ledger.expiring()) {
+    const response = (terminal as NonNullable<typeof terminal>).response;
+    const delayMs = Math.max(0, ((response.expiresAt ?? 0) - nowMicros) / 1000);
+    if (delayMs <= aheadMs) jobs.push({ id: `${taskId}-undo`, delayMs, job: endJob('undo', taskId, response) });
   }
-  for (const state of ledger.released()) {
-    if (!isCleared(state.taskId)) jobs.push({ id: `${state.taskId}-clear`, delayMs: 0, job: endJob('clear', state) });
-  }
+  for (const released of ledger.released()) if (!isCleared(released.taskId)) jobs.push(clearJob(released));
   return jobs;
 }
 
-function endJob(kind: 'undo' | 'clear', { taskId, first }: TaskState): Job {
-  const { action, verdictId, policy } = first;
+export function clearJob({ taskId, response }: { taskId: string; response: Response }): QueuedJob {
+  return { id: `${taskId}-clear`, delayMs: 0, job: endJob('clear', taskId, response) };
+}
+
+function endJob(kind: 'undo' | 'clear', taskId: string, { action, verdictId, policy }: Response): Job {
   return { kind, taskId, action, verdictId, policy, sequence: 0, tries: 0, failingSinceMs: 0 };
 }

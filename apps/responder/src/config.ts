@@ -67,13 +67,6 @@ export const responderSchema = z
     approvalTimeoutMs: milliseconds(1_000, 30 * 1440 * MINUTE)
       .default(1440 * MINUTE)
       .describe('a task waits this long for its approval'),
-    maxTasks: z
-      .number()
-      .int()
-      .min(1_000)
-      .max(10_000_000)
-      .default(200_000)
-      .describe('tasks remembered; ended ones above it are forgotten'),
   })
   .refine((config) => config.takeoverMs >= 2 * config.apiTimeoutMs, {
     path: ['takeoverMs'],

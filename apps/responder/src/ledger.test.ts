@@ -39,7 +39,7 @@ const at = (sequence: number, timestampMicros = sequence * 1000) => ({ sequence,
 describe('ledger', () => {
   it('a task is open until its terminal record, and its start counts as an action', () => {
     const ledger = new Ledger();
-    const { taskId } = ledger.applyInOrder(record('started'), at(1));
+    const taskId = ledger.applyInOrder(record('started'), at(1));
     expect(ledger.isClosed(taskId)).toBe(false);
     expect(ledger.actionsSince(0)).toMatchObject([
       { action: 'label', podUid: 'pod-1', ownerUid: 'rs-1', atMicros: 1000 },
@@ -95,16 +95,29 @@ describe('ledger', () => {
     expect([...ledger.released()]).toEqual([]);
   });
 
-  it('prune - drops the oldest closed tasks above the bound, never open or expiring ones', () => {
-    const ledger = new Ledger(2);
-    ledger.applyInOrder(record('started', { verdictId: 'open' }), at(1));
-    ledger.applyInOrder(record('succeeded', { verdictId: 'expiring', expiresAt: 9e15 }), at(2));
-    ledger.applyInOrder(record('refused', { verdictId: 'closed-1' }), at(3));
-    ledger.applyInOrder(record('refused', { verdictId: 'closed-2' }), at(4));
-    ledger.prune(5000);
-    expect(ledger.size).toBe(2);
-    expect(ledger.forgotten).toBe(2);
-    expect(ledger.isClosed(taskIdOf(record('started', { verdictId: 'expiring' })))).toBe(true);
+  it('an ended task keeps its id alone, unless something is still to come of it', () => {
+    const ledger = new Ledger();
+    const rows = [
+      [record('refused', { verdictId: 'v1' }), false],
+      [record('refused', { verdictId: 'v2', reasonCode: 'delete-storm' }), true],
+      [record('succeeded', { verdictId: 'v3', expiresAt: 9e15 }), true],
+      [record('succeeded', { verdictId: 'v4' }), false],
+    ] as const;
+    rows.forEach(([response, kept], index) => {
+      const taskId = ledger.applyInOrder(response, at(index + 1));
+      expect(ledger.isClosed(taskId)).toBe(true);
+      expect(ledger.task(taskId) !== undefined).toBe(kept);
+    });
+    expect(ledger.size).toBe(4);
+    ledger.applyInOrder(record('undone', { verdictId: 'v3' }), at(5));
+    expect(ledger.task(taskIdOf(record('undone', { verdictId: 'v3' })))).toBeUndefined();
+  });
+
+  it('released - a quarantine without an end, too', () => {
+    const ledger = new Ledger();
+    ledger.applyInOrder(record('succeeded', { action: 'quarantine' }), at(1));
+    ledger.applyInOrder(record('undone', { action: 'quarantine', reasonCode: RELEASED }), at(2));
+    expect([...ledger.released()]).toMatchObject([{ response: { podUid: 'pod-1' } }]);
   });
 
   it('prune - drops actions that no window reaches', () => {

@@ -6,17 +6,15 @@
  * when its consumer delivers them. `position` is the highest sequence below which nothing is missing; a reservation is published on the
  * condition that the stream still ends there.
  *
- * Bounds: closed tasks beyond `maxTasks` are forgotten, oldest first, and counted (the bus still refuses their second copy); actions
- * older than the longest window are dropped.
+ * Bounds: of a task that has ended only its id is kept (some 100 bytes), so the fold is bounded by what RESPONSES may hold (512 MiB are less
+ * than a million tasks); actions older than the longest window are dropped.
  */
 import { phaseGroupOf, RELEASED, taskIdOf } from '@bailiff/answer';
 import type { Response } from '@bailiff/schemas';
+import { DELETE_STORM } from './plan.ts';
 
 /** Longest window, cooldown and storm that a policy may name (24 h), and so how long an action counts. */
 export const ACTION_MEMORY_MICROS = 24 * 3_600_000_000;
-/** Some 600 bytes each: two hundred thousand tasks are 120 MB, and more than a cluster answers within the horizon. */
-export const DEFAULT_MAX_TASKS = 200_000;
-
 /** What the stream says about one task. */
 export interface TaskState {
   taskId: string;
@@ -47,18 +45,15 @@ export interface StreamPlace {
 }
 
 export class Ledger {
+  /** Open tasks, and ended ones whose record is still needed: to be undone, or to be answered by a quarantine. */
   #tasks = new Map<string, TaskState>();
+  #closed = new Set<string>();
   #actions: ActionEntry[] = [];
+  #acted = new Set<string>();
   #expiring = new Map<string, TaskState>();
-  #released = new Map<string, TaskState>();
+  #released = new Map<string, Released>();
   #position = 0;
   #newestMicros = 0;
-  #forgotten = 0;
-  readonly #maxTasks: number;
-
-  constructor(maxTasks = DEFAULT_MAX_TASKS) {
-    this.#maxTasks = maxTasks;
-  }
 
   /** Highest sequence up to which every record of the stream is folded. */
   get position(): number {
@@ -68,22 +63,19 @@ export class Ledger {
   get newestMicros(): number {
     return this.#newestMicros;
   }
+  /** Tasks known, ended ones too. */
   get size(): number {
-    return this.#tasks.size;
-  }
-  /** Closed tasks that were dropped for want of room. */
-  get forgotten(): number {
-    return this.#forgotten;
+    return this.#tasks.size + this.#closed.size;
   }
 
-  /** Folds a record the consumer delivered: everything before it has been delivered as well. */
-  applyInOrder(response: Response, place: StreamPlace): TaskState {
+  /** Folds a record the consumer delivered: everything before it has been delivered as well. Answers the id of its task. */
+  applyInOrder(response: Response, place: StreamPlace): string {
     this.reached(place.sequence);
     return this.#fold(response, place);
   }
 
   /** Folds a record of one's own that the bus has just stored; others may have been stored before it and be still on their way. */
-  applyOwn(response: Response, place: StreamPlace): TaskState {
+  applyOwn(response: Response, place: StreamPlace): string {
     if (place.sequence === this.#position + 1) this.#position = place.sequence;
     return this.#fold(response, place);
   }
@@ -93,12 +85,14 @@ export class Ledger {
     if (sequence > this.#position) this.#position = sequence;
   }
 
+  /** What is known of a task that is open, or ended and not done with. */
   task(taskId: string): TaskState | undefined {
     return this.#tasks.get(taskId);
   }
 
+  /** It has its terminal record. */
   isClosed(taskId: string): boolean {
-    return this.#tasks.get(taskId)?.terminal != null;
+    return this.#closed.has(taskId) || this.#tasks.get(taskId)?.terminal != null;
   }
 
   /** What was begun since then, oldest first. */
@@ -112,65 +106,84 @@ export class Ledger {
   }
 
   /** Quarantines that a person ended: their visible record may still stand. */
-  released(): Iterable<TaskState> {
+  released(): Iterable<Released> {
     return this.#released.values();
   }
 
-  /** Drops actions that no window reaches any more, and the oldest closed tasks above the bound. */
+  /** Drops what no window reaches any more. */
   prune(nowMicros: number): void {
     const oldest = nowMicros - ACTION_MEMORY_MICROS;
-    if ((this.#actions[0]?.atMicros ?? oldest) < oldest) this.#actions = this.actionsSince(oldest);
-    for (const [taskId, state] of this.#released)
-      if ((state.undone?.atMicros ?? 0) < oldest) this.#released.delete(taskId);
-    if (this.#tasks.size <= this.#maxTasks) return;
-    for (const [taskId, state] of this.#tasks) {
-      if (this.#tasks.size <= this.#maxTasks) return;
-      if (!state.terminal || this.#expiring.has(taskId)) continue;
-      this.#tasks.delete(taskId);
-      this.#forgotten++;
+    if ((this.#actions[0]?.atMicros ?? oldest) < oldest) {
+      this.#actions = this.actionsSince(oldest);
+      this.#acted = new Set(this.#actions.map(({ taskId }) => taskId));
     }
+    for (const [taskId, { atMicros }] of this.#released) if (atMicros < oldest) this.#released.delete(taskId);
   }
 
-  #fold(response: Response, place: StreamPlace): TaskState {
+  #fold(response: Response, place: StreamPlace): string {
     const atMicros = place.timestampMicros;
     this.#newestMicros = Math.max(this.#newestMicros, atMicros);
     const taskId = taskIdOf(response);
-    const state = this.#tasks.get(taskId) ?? newState(taskId, response);
-    this.#tasks.set(taskId, state);
-    switch (phaseGroupOf(response.phase)) {
-      case 'pending':
-        state.pendingAtMicros ??= atMicros;
-        break;
-      case 'approved':
-        state.approvedAtMicros ??= atMicros;
-        break;
-      case 'started':
-        if (!state.started) this.#remember(actionOf(taskId, atMicros, response));
-        state.started ??= { atMicros, response };
-        break;
-      case 'terminal':
-        state.terminal ??= { atMicros, response };
-        break;
-      case 'undone':
-        state.undone ??= { atMicros, response };
+    if (response.phase === 'started') this.#remember(actionOf(taskId, atMicros, response));
+    if (response.phase === 'undone' && response.reasonCode === RELEASED) {
+      this.#released.set(taskId, { taskId, atMicros, response });
     }
-    this.#index(state);
-    return state;
+    if (this.#closed.has(taskId)) return taskId;
+    const state = this.#tasks.get(taskId) ?? newState(taskId, response);
+    note(state, atMicros, response);
+    this.#tasks.set(taskId, state);
+    this.#settle(state);
+    return taskId;
   }
 
   /** Keeps the actions in the order of their time: a record of one's own may be met before an earlier one of another replica. */
   #remember(entry: ActionEntry): void {
+    if (this.#acted.has(entry.taskId)) return;
+    this.#acted.add(entry.taskId);
     let index = this.#actions.length;
     while (index > 0 && (this.#actions[index - 1] as ActionEntry).atMicros > entry.atMicros) index--;
     this.#actions.splice(index, 0, entry);
   }
 
-  #index(state: TaskState): void {
-    const ends = state.terminal?.response;
-    if (ends?.phase === 'succeeded' && ends.expiresAt !== null && !state.undone)
-      this.#expiring.set(state.taskId, state);
-    else this.#expiring.delete(state.taskId);
-    if (state.undone?.response.reasonCode === RELEASED) this.#released.set(state.taskId, state);
+  #settle(state: TaskState): void {
+    const end = state.terminal?.response;
+    if (!end) return;
+    const { taskId } = state;
+    if (end.phase === 'succeeded' && end.expiresAt !== null && !state.undone) {
+      this.#expiring.set(taskId, state);
+      return;
+    }
+    this.#expiring.delete(taskId);
+    if (end.reasonCode === DELETE_STORM) return;
+    this.#tasks.delete(taskId);
+    this.#closed.add(taskId);
+  }
+}
+
+/** Ended by a person. */
+export interface Released {
+  taskId: string;
+  atMicros: number;
+  /** The `undone` record. */
+  response: Response;
+}
+
+function note(state: TaskState, atMicros: number, response: Response): void {
+  switch (phaseGroupOf(response.phase)) {
+    case 'pending':
+      state.pendingAtMicros ??= atMicros;
+      break;
+    case 'approved':
+      state.approvedAtMicros ??= atMicros;
+      break;
+    case 'started':
+      state.started ??= { atMicros, response };
+      break;
+    case 'terminal':
+      state.terminal ??= { atMicros, response };
+      break;
+    case 'undone':
+      state.undone ??= { atMicros, response };
   }
 }
 

@@ -20,7 +20,6 @@ export function responderMetrics(registry: Registry, state: () => ResponderState
   gauge('bailiff_responder_outstanding_verdicts', 'Verdicts with a task that has not ended', (s) => s.outstanding);
   gauge('bailiff_responder_undos_overdue', 'Effects that should have ended and have not', (s) => s.undosOverdue);
   gauge('bailiff_responder_tasks_remembered', 'Tasks in the fold of RESPONSES', (s) => s.tasks);
-  gauge('bailiff_responder_tasks_forgotten', 'Closed tasks dropped from the fold for want of room', (s) => s.forgotten);
   gauge(
     'bailiff_responder_policies_refused',
     'Policies whose newest version is not in force',
@@ -64,6 +63,5 @@ export interface ResponderState {
   outstanding: number;
   undosOverdue: number;
   tasks: number;
-  forgotten: number;
   refusedPolicies: number;
 }

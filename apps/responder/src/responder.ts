@@ -7,13 +7,14 @@
  */
 import { setMaxListeners } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { type Bus, ConfigLog, connectBus, openBucket, requireHorizon } from '@bailiff/bus';
+import { phaseGroupOf, RELEASED } from '@bailiff/answer';
+import { type Bus, type BusError, ConfigLog, connectBus, openBucket, requireHorizon } from '@bailiff/bus';
 import { loadKube } from '@bailiff/kube';
 import { type Response, SchemaRegistry } from '@bailiff/schemas';
-import type { ServiceContext } from '@bailiff/service';
-import { Backlog, type QueuedJob, undoJobs } from './backlog.ts';
+import { type ServiceContext, ServiceError } from '@bailiff/service';
+import { Backlog, clearJob, type QueuedJob, undoJobs } from './backlog.ts';
 import type { ResponderConfig } from './config.ts';
-import { Ledger, type TaskState } from './ledger.ts';
+import { Ledger } from './ledger.ts';
 import { type Metrics, responderMetrics } from './metrics.ts';
 import { DELETE_STORM } from './plan.ts';
 import { PolicyBook } from './policies.ts';
@@ -43,7 +44,10 @@ export async function startResponder(ctx: ServiceContext<ResponderConfig>, hooks
   const bus = await connect(ctx);
   ctx.onStop('bus', () => bus.drain());
   ctx.health.ready('bus', () => bus.connected || 'not connected');
-  const { responsesMaxAgeMs } = await requireHorizon(bus);
+  const { responsesMaxAgeMs } = await requireHorizon(bus).catch((cause: BusError) => {
+    const how = cause.code === 'BUS_HORIZON' ? 'SERVICE_CONFIG' : 'SERVICE_DEPENDENCY';
+    throw new ServiceError(how, `VERDICTS and RESPONSES: ${cause.message}`, { cause });
+  });
   const kube = loadKube({ kubeconfig: config.kubeconfig, context: config.kubeContext, userAgent: 'bailiff-responder' });
   ctx.onStop('kube', () => kube.close());
   const schemas = openBucket(bus, 'bailiff_schemas');
@@ -65,7 +69,7 @@ type Outside = Pick<TaskDeps, 'kube' | 'quarantine' | 'facts' | 'clock' | 'limit
 class Responder {
   readonly #ctx: ServiceContext<ResponderConfig>;
   readonly #step: StepHook;
-  readonly #ledger: Ledger;
+  readonly #ledger = new Ledger();
   readonly #backlog = new Backlog();
   readonly #book = new PolicyBook();
   readonly #metrics: Metrics;
@@ -91,12 +95,10 @@ class Responder {
     setMaxListeners(4 * ACTIONS.length * config.concurrency, this.#end.signal);
     this.#ctx = ctx;
     this.#step = step;
-    this.#ledger = new Ledger(config.maxTasks);
     this.#metrics = responderMetrics(ctx.metrics, () => ({
       outstanding: this.#backlog.size,
       undosOverdue: undoJobs(this.#ledger, clock.nowMicros(), 0, () => true).length,
       tasks: this.#ledger.size,
-      forgotten: this.#ledger.forgotten,
       refusedPolicies: this.#book.refused().length,
     }));
     const unreadable = (stream: string) => (reason: string) => {
@@ -108,7 +110,7 @@ class Responder {
       bus,
       registry,
       ledger: this.#ledger,
-      onFolded: (state, response) => this.#onFolded(state, response),
+      onFolded: (taskId, response) => this.#onFolded(taskId, response),
       onUnreadable: unreadable('RESPONSES'),
       signal: this.#end.signal,
     });
@@ -186,12 +188,17 @@ class Responder {
     while (this.#backlog.isFull && !signal.aborted) await clock.sleep(FULL_POLL_MS, signal);
   }
 
-  #onFolded(state: TaskState, response: Response): void {
-    if (state.terminal) {
-      const sequence = this.#backlog.ended(state.first.verdictId, state.taskId);
-      if (sequence !== null && state.terminal.response.reasonCode === DELETE_STORM) this.#replan(sequence);
+  #onFolded(taskId: string, response: Response): void {
+    const { verdictId, phase, reasonCode } = response;
+    const nowMicros = this.#ctx.clock.nowMicros();
+    if (phaseGroupOf(phase) === 'terminal') {
+      const sequence = this.#backlog.ended(verdictId, taskId);
+      if (sequence !== null && reasonCode === DELETE_STORM) this.#replan(sequence);
+    } else if (phase === 'approved') {
+      void this.#schedule(this.#backlog.jobsOf(verdictId, nowMicros).filter(({ job }) => job.taskId === taskId));
+    } else if (phase === 'undone' && reasonCode === RELEASED) {
+      void this.#schedule([clearJob({ taskId, response })]);
     }
-    if (response.phase === 'approved' || response.phase === 'undone') this.#scan();
   }
 
   /** A deletion was stopped as one too many: its stand-in goes into the queue. */

@@ -24,7 +24,7 @@ import {
   type Response,
   type SchemaRegistry,
 } from '@bailiff/schemas';
-import type { Ledger, TaskState } from './ledger.ts';
+import type { Ledger } from './ledger.ts';
 import type { Published, Reserved, ResponseLog } from './ports.ts';
 
 const STREAM = 'RESPONSES';
@@ -38,7 +38,7 @@ export interface ResponseStreamOptions {
   ledger: Ledger;
   registry: SchemaRegistry;
   /** Called after each record is folded. */
-  onFolded(state: TaskState, response: Response): void;
+  onFolded(taskId: string, response: Response): void;
   onUnreadable(reason: string): void;
   signal: AbortSignal;
 }
@@ -142,9 +142,9 @@ export class ResponseStream implements ResponseLog {
     if (response.responseId !== responseIdOf(response, phaseGroupOf(response.phase))) {
       return this.#bury(message, new Error(`responseId ${response.responseId} is not of its own names`));
     }
-    const state = this.#options.ledger.applyInOrder(response, { sequence, timestampMicros });
+    const taskId = this.#options.ledger.applyInOrder(response, { sequence, timestampMicros });
     this.#wake();
-    this.#options.onFolded(state, response);
+    this.#options.onFolded(taskId, response);
   }
 
   async #bury({ sequence, subject, data }: StreamMessage, error: Error): Promise<void> {

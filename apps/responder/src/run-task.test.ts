@@ -113,7 +113,6 @@ class Replica {
         outstanding: 0,
         undosOverdue: 0,
         tasks: 0,
-        forgotten: 0,
         refusedPolicies: 0,
       })),
       limits: {

@@ -109,7 +109,7 @@ export class TaskRunner {
     const api = new Api(kube, {
       timeoutMs: limits.apiTimeoutMs,
       ...(signal ? { signal } : {}),
-      beforeChange: () => this.#observeLatency(placed, task),
+      beforeFirstChange: () => this.#observeLatency(placed, task),
       afterChange: () => step('called', names),
     });
     return { job, task, placed, api, owner: null };
@@ -137,8 +137,8 @@ export class TaskRunner {
     if (state?.started) {
       // Begun before, here or elsewhere: only the whole stream tells whether it was ended as well.
       await this.#deps.log.caughtUp();
+      if (ledger.isClosed(task.taskId)) return done;
       state = ledger.task(task.taskId);
-      if (state?.terminal) return done;
     }
     if (state?.started && (await ACTION_OF[task.action].tookEffect(this.#context(run, state, read)))) {
       return this.#end(run, 'succeeded', FOUND_DONE);

@@ -10,7 +10,6 @@ import { ACTION_OF } from './actions/index.ts';
 import { clearReleased } from './actions/quarantine.ts';
 import { Api } from './api.ts';
 import { afterFailure } from './failures.ts';
-import type { TaskState } from './ledger.ts';
 import type { Job, JobResult } from './ports.ts';
 import type { TaskDeps } from './run-task.ts';
 
@@ -34,7 +33,7 @@ export class UndoRunner {
     const expiresAt = state?.terminal?.response.expiresAt ?? null;
     try {
       if (job.kind === 'clear') {
-        if (state?.terminal) await this.#clear(state, state.terminal.response);
+        await this.#clear(job.taskId);
         return { kind: 'done' };
       }
       if (!state?.terminal || state.undone || expiresAt === null) return { kind: 'done' };
@@ -82,9 +81,10 @@ export class UndoRunner {
     metrics.responses.inc({ action: record.action, phase: record.phase, reason: record.reasonCode });
   }
 
-  async #clear(state: TaskState, succeeded: Response): Promise<void> {
-    await clearReleased(this.#context(succeeded));
-    this.#cleared.add(state.taskId);
+  async #clear(taskId: string): Promise<void> {
+    const released = [...this.#deps.ledger.released()].find((one) => one.taskId === taskId);
+    if (released) await clearReleased(this.#context(released.response));
+    this.#cleared.add(taskId);
   }
 
   #context(done: Response): UndoContext & { api: Api } {
