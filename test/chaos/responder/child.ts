@@ -4,6 +4,9 @@ import { runService } from '@bailiff/service';
 import { responderSchema } from '../../../apps/responder/src/config.ts';
 import { startResponder } from '../../../apps/responder/src/responder.ts';
 
+// The test holds the other end: when it is gone, however it ended, so is this process.
+process.stdin.on('close', () => process.kill(process.pid, 'SIGKILL')).resume();
+
 const [killStep, killAction = ''] = (process.env['KILL_AT'] ?? '').split('/');
 
 process.exitCode = await runService({

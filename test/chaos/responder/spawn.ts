@@ -14,7 +14,7 @@ export interface Victim extends AsyncDisposable {
 /** A responder in a process of its own, ready; `killAt` is `<step>/<action>`. */
 export async function startVictim(rig: Rig, killAt = '', more: Parameters<Rig['argv']>[0] = {}): Promise<Victim> {
   const child: ChildProcess = spawn(process.execPath, ['--import', 'tsx', CHILD, ...rig.argv(more)], {
-    stdio: ['ignore', 'pipe', 'inherit'],
+    stdio: ['pipe', 'pipe', 'inherit'],
     env: { ...process.env, KILL_AT: killAt },
   });
   const killAtExit = () => child.kill('SIGKILL');
