@@ -6,15 +6,15 @@
  * Bounds: those of rule-state.ts and verdict-cap.ts.
  */
 import type { PodRef, Verdict, VerdictPod, Violation } from '@bailiff/schemas';
-import { BucketPool } from './bucket-pool.ts';
 import { claimViolation } from './claims.ts';
+import { Vocabulary } from './evidence.ts';
 import type { RuleBook, RuleSet } from './rule-book.ts';
 import { type QuietTimes, RuleState } from './rule-state.ts';
 import { groupKeyOf, matchedStages } from './rules.ts';
 import { SETTLE_MICROS, SWEEP_MICROS } from './time.ts';
 import { makeVerdict } from './verdict.ts';
 import { DEFAULT_VERDICTS_PER_MINUTE, VerdictCap } from './verdict-cap.ts';
-import type { GroupWindow, Pools } from './windows.ts';
+import { type GroupWindow, type Pools, windowPools } from './windows.ts';
 
 /** A window that violations of one counter go into, found once and kept. */
 export interface Hit {
@@ -28,7 +28,8 @@ export interface Hit {
 export interface Occurrence {
   sequence: number;
   nodeName: string;
-  vector: string;
+  /** As `vectorNumber` has it. */
+  vector: number;
   pod: VerdictPod | null;
 }
 
@@ -42,7 +43,8 @@ export class Bench {
   readonly #rules: RuleBook;
   readonly #onVerdict: BenchOptions['onVerdict'];
   readonly #cap: VerdictCap;
-  readonly #pools: Pools = { packets: BucketPool.ofPackets(), violations: BucketPool.ofViolations() };
+  readonly #pools: Pools = windowPools();
+  readonly #vectors = new Vocabulary();
   readonly #quiet = new Map<string, QuietTimes>();
   #states: RuleState[] = [];
   #set: RuleSet | null = null;
@@ -65,6 +67,16 @@ export class Bench {
       windowsRefused += state.refused;
     }
     return { windows, windowsRefused, capped: this.#cap.suppressed };
+  }
+
+  /** The number by which evidence names a vector. */
+  vectorNumber(vector: string): number {
+    return this.#vectors.numberOf(vector);
+  }
+  /** The one string that is kept of a vector; the given one when there was no room to keep it. */
+  vectorOf(number: number, vector: string): string {
+    const kept = this.#vectors.word(number);
+    return kept === vector ? kept : vector;
   }
 
   /** Moves stream time on and puts the rules in force that a frame of this time is judged by. */
@@ -136,7 +148,7 @@ export class Bench {
         hit.window = again;
       }
       const { window } = hit;
-      const observed = state.count(window, time, packets, hit.matched, violation);
+      const observed = window.count(time, packets, hit.matched, violation, state.rule);
       if (observed < 0) continue;
       window.evidence.add(window.clock, of.sequence, index, packets, of.vector);
       if (observed >= state.rule.threshold && window.clock >= window.quietUntil)
@@ -148,14 +160,19 @@ export class Bench {
   blame(nodeName: string, sequence: number, index: number): void {
     const violation = claimViolation(this.#now);
     const { hits } = this.find(violation, nodeName, null, true);
-    this.count(hits, this.#now, 1, violation, index, { sequence, nodeName, vector: violation.vector, pod: null });
+    this.count(hits, this.#now, 1, violation, index, {
+      sequence,
+      nodeName,
+      vector: this.vectorNumber(violation.vector),
+      pod: null,
+    });
   }
 
   #cross(state: RuleState, window: GroupWindow, observed: number, { nodeName, pod }: Occurrence): void {
     const { rule } = state;
     if (!this.#cap.allow(this.#now, rule.level)) return;
     const configRevision = (this.#set as RuleSet).revision;
-    const verdict = makeVerdict({ rule, configRevision, window, observed, nodeName, pod });
+    const verdict = makeVerdict({ rule, configRevision, window, observed, nodeName, pod, vectors: this.#vectors });
     state.silence(window, (Math.floor(window.clock / rule.cooldownMicros) + 1) * rule.cooldownMicros);
     this.#onVerdict(verdict, this.#now);
   }

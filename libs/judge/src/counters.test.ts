@@ -1,6 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { DUPLICATE, EpochCounter } from './counters.ts';
+import { counterPool, DUPLICATE, EpochCounter } from './counters.ts';
+
+const makeCounter = () => new EpochCounter(counterPool());
 
 interface Report {
   cumulative: number;
@@ -25,39 +27,39 @@ const sumOf = (counter: EpochCounter, reports: readonly Report[], slot = 0) =>
 
 describe('counters - exact whatever the bus does', () => {
   it('first sighting - counts what the violation itself covers, not what came before', () => {
-    expect(new EpochCounter().observe(0, 1000, 7, 90)).toBe(7);
+    expect(makeCounter().observe(0, 1000, 7, 90)).toBe(7);
   });
 
   it('loss - the next violation makes up for it', () => {
-    const counter = new EpochCounter();
+    const counter = makeCounter();
     expect([counter.observe(0, 5, 5, 1), counter.observe(0, 30, 10, 3)]).toEqual([5, 25]);
   });
 
   it('overtaken - a violation from before the first one seen is added', () => {
-    const counter = new EpochCounter();
+    const counter = makeCounter();
     expect([counter.observe(0, 10, 5, 2), counter.observe(0, 5, 5, 1)]).toEqual([5, 5]);
   });
 
   it('overtaken by a final one that had nothing of its own - is added', () => {
-    const counter = new EpochCounter();
+    const counter = makeCounter();
     expect([counter.observe(0, 5, 0, 2), counter.observe(0, 5, 5, 1)]).toEqual([DUPLICATE, 5]);
   });
 
   it('overtaken within what is known - an occurrence without packets, and a duplicate the second time', () => {
-    const counter = new EpochCounter();
+    const counter = makeCounter();
     counter.observe(0, 5, 5, 1);
     counter.observe(0, 10, 2, 3);
     expect([counter.observe(0, 8, 3, 2), counter.observe(0, 8, 3, 2)]).toEqual([0, DUPLICATE]);
   });
 
   it('forgetful collector - an old base under a new frame number adds only what grew', () => {
-    const counter = new EpochCounter();
+    const counter = makeCounter();
     counter.observe(0, 1000, 10, 50);
     expect([counter.observe(0, 1000, 1000, 51), counter.observe(0, 1003, 1003, 52)]).toEqual([0, 3]);
   });
 
   it('forgetful collector - its repeat of what is known adds no packets later either', () => {
-    const counter = new EpochCounter();
+    const counter = makeCounter();
     counter.observe(0, 1000, 10, 50);
     counter.observe(1, 1000, 1000, 51);
     expect(counter.observe(2, 1001, 1, 52)).toBe(1);
@@ -72,7 +74,7 @@ describe('counters - exact whatever the bus does', () => {
           { report, at: report.frame + (jitter.next().value as number) },
         ]);
         const order = reports.sort((a, b) => a.at - b.at).map(({ report }) => report);
-        expect(sumOf(new EpochCounter(), order)).toBe(sizes.reduce((a, b) => a + b, 0));
+        expect(sumOf(makeCounter(), order)).toBe(sizes.reduce((a, b) => a + b, 0));
       }),
     );
   });
@@ -86,7 +88,7 @@ describe('counters - exact whatever the bus does', () => {
       fc.property(steps, (all) => {
         const reports = reportsOf(all.map(({ size }) => size));
         const arriving = reports.filter((_, index) => index === 0 || index === all.length - 1 || !all[index]?.lost);
-        expect(sumOf(new EpochCounter(), arriving)).toBe(reports.at(-1)?.cumulative);
+        expect(sumOf(makeCounter(), arriving)).toBe(reports.at(-1)?.cumulative);
       }),
     );
   });
@@ -101,8 +103,8 @@ describe('counters - exact whatever the bus does', () => {
     fc.assert(
       fc.property(fc.array(report, { minLength: 2, maxLength: 60 }), fc.nat(), (reports, at) => {
         const begin = at % reports.length;
-        const whole = new EpochCounter();
-        const late = new EpochCounter();
+        const whole = makeCounter();
+        const late = makeCounter();
         let slot = 0;
         let beganIn = 0;
         reports.forEach(({ slotsOn, cumulative, own, frame }, index) => {

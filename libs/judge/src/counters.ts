@@ -10,6 +10,7 @@
  * Memory is two fixed slots of stream time, each holding the hull of its own violations alone. What a counter says is therefore a function of
  * the stream since the start of the slot before the current one and of nothing earlier, wherever a reader began.
  */
+import { RowPool } from './row-pool.ts';
 
 /** Frames this far behind the newest are taken for duplicates when they add no packets: more than a collector has in flight. */
 const REPLAY_BITS = 64;
@@ -17,26 +18,43 @@ const REPLAY_BITS = 64;
 /** Nothing new: do not count it, not even as an occurrence. */
 export const DUPLICATE = -1;
 
-export class EpochCounter {
-  #slot = -1;
-  // The current slot: hull, lowest and highest frame sequence, and which of the 64 sequences below the highest were seen.
-  #low = 0;
-  #high = 0;
-  #first = 0;
-  #top = -1;
-  #seen0 = 0;
-  #seen1 = 0;
-  // The slot before it; #oldTop is -1 when it saw nothing.
-  #oldLow = 0;
-  #oldHigh = 0;
-  #oldFirst = 0;
-  #oldTop = -1;
-  #oldSeen0 = 0;
-  #oldSeen1 = 0;
+// A row: the number of the current slot + 1 (0 = none yet), then what the current slot and the one before it saw.
+const SLOT = 0;
+const CURRENT = 1;
+const OLD = 7;
+const WIDTH = 13;
+// Of each slot: whether it saw anything, the hull, the lowest and the highest frame sequence + 1 (0 = it saw nothing), and which of
+// the 64 sequences below the highest were seen.
+const LOW = 0;
+const HIGH = 1;
+const FIRST = 2;
+const TOP = 3;
+const SEEN0 = 4;
+const SEEN1 = 5;
 
-  /** Newest slot in which it was seen. */
+/** Rows for counters. */
+export const counterPool = (): RowPool => new RowPool(WIDTH);
+
+export class EpochCounter {
+  readonly #pool: RowPool;
+  readonly #row: number;
+  readonly #page: Float64Array;
+  readonly #at: number;
+
+  /** @param pool from counterPool(); `release` gives the row back */
+  constructor(pool: RowPool) {
+    this.#pool = pool;
+    this.#row = pool.take();
+    this.#page = pool.page(this.#row);
+    this.#at = pool.offset(this.#row);
+  }
+
+  /** Newest slot in which it was seen; -1 before the first. */
   get slot(): number {
-    return this.#slot;
+    return (this.#page[this.#at + SLOT] as number) - 1;
+  }
+  release(): void {
+    this.#pool.give(this.#row);
   }
 
   /**
@@ -45,84 +63,94 @@ export class EpochCounter {
    * @param own count + suppressed
    */
   observe(slot: number, cumulative: number, own: number, frameSequence: number): number {
-    if (slot !== this.#slot) this.#rotate(slot);
+    const page = this.#page;
+    if (slot !== (page[this.#at] as number) - 1) this.#rotate(slot);
+    const current = this.#at + CURRENT;
+    const old = this.#at + OLD;
     const base = own > cumulative ? 0 : cumulative - own;
-    const added = this.#growth(base, cumulative, own, frameSequence);
-    const duplicate = added === 0 && (own === 0 || this.#wasSeen(frameSequence));
+    const added = growth(page, current, old, base, cumulative, own, frameSequence);
+    const duplicate =
+      added === 0 && (own === 0 || wasSeen(page, current, frameSequence) || wasSeen(page, old, frameSequence));
     // Duplicates are noted too: what a slot holds must not hang on what the slot before it held.
-    this.#note(base, cumulative, frameSequence);
+    note(page, current, base, cumulative, frameSequence);
     return duplicate ? DUPLICATE : added;
   }
 
-  #growth(base: number, cumulative: number, own: number, frameSequence: number): number {
-    const current = this.#top >= 0;
-    const old = this.#oldTop >= 0;
-    if (!current && !old) return Math.min(cumulative, own);
-    const high = !old || (current && this.#high > this.#oldHigh) ? this.#high : this.#oldHigh;
-    if (cumulative > high) return cumulative - high;
-    const low = !old || (current && this.#low < this.#oldLow) ? this.#low : this.#oldLow;
-    const first = !old || (current && this.#first < this.#oldFirst) ? this.#first : this.#oldFirst;
-    return frameSequence < first && base < low ? low - base : 0;
-  }
-
-  #wasSeen(frameSequence: number): boolean {
-    return (
-      isMarked(this.#top, this.#seen0, this.#seen1, frameSequence) ||
-      isMarked(this.#oldTop, this.#oldSeen0, this.#oldSeen1, frameSequence)
-    );
-  }
-
-  #note(base: number, cumulative: number, frameSequence: number): void {
-    if (this.#top < 0) {
-      this.#low = base;
-      this.#high = cumulative;
-      this.#first = frameSequence;
-      this.#top = frameSequence;
-      this.#seen0 = 1;
-      this.#seen1 = 0;
-      return;
-    }
-    if (base < this.#low) this.#low = base;
-    if (cumulative > this.#high) this.#high = cumulative;
-    if (frameSequence < this.#first) this.#first = frameSequence;
-    const ahead = frameSequence - this.#top;
-    if (ahead > 0) {
-      this.#top = frameSequence;
-      this.#shift(ahead);
-      this.#seen0 |= 1;
-    } else if (ahead > -32) {
-      this.#seen0 |= 1 << -ahead;
-    } else if (ahead > -REPLAY_BITS) {
-      this.#seen1 |= 1 << (-ahead - 32);
-    }
-  }
-
-  #shift(by: number): void {
-    if (by >= 32) {
-      this.#seen1 = by >= REPLAY_BITS ? 0 : this.#seen0 << (by - 32);
-      this.#seen0 = 0;
-    } else {
-      this.#seen1 = (this.#seen1 << by) | (this.#seen0 >>> (32 - by));
-      this.#seen0 <<= by;
-    }
-  }
-
   #rotate(slot: number): void {
-    const next = slot === this.#slot + 1;
-    this.#oldTop = next ? this.#top : -1;
-    this.#oldLow = this.#low;
-    this.#oldHigh = this.#high;
-    this.#oldFirst = this.#first;
-    this.#oldSeen0 = this.#seen0;
-    this.#oldSeen1 = this.#seen1;
-    this.#top = -1;
-    this.#slot = slot;
+    const page = this.#page;
+    const current = this.#at + CURRENT;
+    const old = this.#at + OLD;
+    const next = slot === page[this.#at];
+    for (let i = LOW; i <= SEEN1; i++) {
+      page[old + i] = next ? (page[current + i] as number) : 0;
+      page[current + i] = 0;
+    }
+    page[this.#at + SLOT] = slot + 1;
   }
 }
 
-function isMarked(top: number, seen0: number, seen1: number, frameSequence: number): boolean {
+function growth(
+  page: Float64Array,
+  current: number,
+  old: number,
+  base: number,
+  cumulative: number,
+  own: number,
+  frameSequence: number,
+): number {
+  const hasCurrent = page[current + TOP] !== 0;
+  const hasOld = page[old + TOP] !== 0;
+  if (!hasCurrent && !hasOld) return Math.min(cumulative, own);
+  const either = (field: number, pick: (a: number, b: number) => number): number => {
+    if (!hasOld) return page[current + field] as number;
+    if (!hasCurrent) return page[old + field] as number;
+    return pick(page[current + field] as number, page[old + field] as number);
+  };
+  const high = either(HIGH, Math.max);
+  if (cumulative > high) return cumulative - high;
+  const low = either(LOW, Math.min);
+  return frameSequence < either(FIRST, Math.min) && base < low ? low - base : 0;
+}
+
+function wasSeen(page: Float64Array, at: number, frameSequence: number): boolean {
+  const top = (page[at + TOP] as number) - 1;
   const behind = top - frameSequence;
   if (top < 0 || behind < 0) return false;
-  if (behind < 32) return ((seen0 >>> behind) & 1) === 1;
-  return behind >= REPLAY_BITS || ((seen1 >>> (behind - 32)) & 1) === 1;
+  if (behind < 32) return (((page[at + SEEN0] as number) >>> behind) & 1) === 1;
+  return behind >= REPLAY_BITS || (((page[at + SEEN1] as number) >>> (behind - 32)) & 1) === 1;
+}
+
+function note(page: Float64Array, at: number, base: number, cumulative: number, frameSequence: number): void {
+  if (page[at + TOP] === 0) {
+    page[at + LOW] = base;
+    page[at + HIGH] = cumulative;
+    page[at + FIRST] = frameSequence;
+    page[at + TOP] = frameSequence + 1;
+    page[at + SEEN0] = 1;
+    return;
+  }
+  if (base < (page[at + LOW] as number)) page[at + LOW] = base;
+  if (cumulative > (page[at + HIGH] as number)) page[at + HIGH] = cumulative;
+  if (frameSequence < (page[at + FIRST] as number)) page[at + FIRST] = frameSequence;
+  const ahead = frameSequence - ((page[at + TOP] as number) - 1);
+  if (ahead > 0) {
+    page[at + TOP] = frameSequence + 1;
+    shift(page, at, ahead);
+    page[at + SEEN0] = (page[at + SEEN0] as number) | 1;
+  } else if (ahead > -32) {
+    page[at + SEEN0] = (page[at + SEEN0] as number) | (1 << -ahead);
+  } else if (ahead > -REPLAY_BITS) {
+    page[at + SEEN1] = (page[at + SEEN1] as number) | (1 << (-ahead - 32));
+  }
+}
+
+function shift(page: Float64Array, at: number, by: number): void {
+  const seen0 = page[at + SEEN0] as number;
+  if (by >= 32) {
+    page[at + SEEN1] = by >= REPLAY_BITS ? 0 : seen0 << (by - 32);
+    page[at + SEEN0] = 0;
+  } else {
+    page[at + SEEN1] = ((page[at + SEEN1] as number) << by) | (seen0 >>> (32 - by));
+    page[at + SEEN0] = seen0 << by;
+  }
 }

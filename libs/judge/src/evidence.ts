@@ -1,6 +1,6 @@
 /**
  * What a window remembers of the violations it counted: the newest MAX_EVIDENCE, so that a verdict can name them by their place
- * in the stream. Grows with use up to that bound (about 1 KB), because most windows see a violation or two in their life.
+ * in the stream. Grows with use up to that bound (1 KB), because most windows see a violation or two in their life.
  */
 import type { Evidence } from '@bailiff/schemas';
 
@@ -8,52 +8,65 @@ import type { Evidence } from '@bailiff/schemas';
 export const MAX_EVIDENCE = 32;
 
 const STRIDE = 4;
+/** Bound of a vocabulary: all vectors and any number of policy rules that a cluster could have; later words are the first one. */
+const MAX_WORDS = 65_536;
+
+/** Numbers for words that come again and again. */
+export class Vocabulary {
+  readonly #numbers = new Map<string, number>();
+  readonly #words: string[] = [];
+
+  numberOf(word: string): number {
+    const known = this.#numbers.get(word);
+    if (known !== undefined) return known;
+    if (this.#words.length >= MAX_WORDS) return 0;
+    this.#numbers.set(word, this.#words.length);
+    return this.#words.push(word) - 1;
+  }
+  word(number: number): string {
+    return this.#words[number] as string;
+  }
+}
 
 export class EvidenceRing {
-  // Time, stream sequence, index in the frame, packets; then the next one.
-  #numbers: number[] = [];
-  #vectors: string[] = [];
+  // Time, stream sequence, index in the frame * MAX_WORDS + number of the vector, packets; then the next one.
+  readonly #numbers: number[] = [];
   #next = 0;
-  /** All that was ever added. */
-  total = 0;
 
-  add(timeMicros: number, streamSequence: number, index: number, packets: number, vector: string): void {
-    this.total++;
-    if (this.#vectors.length < MAX_EVIDENCE) {
-      this.#numbers.push(timeMicros, streamSequence, index, packets);
-      this.#vectors.push(vector);
+  add(timeMicros: number, streamSequence: number, index: number, packets: number, vector: number): void {
+    const numbers = this.#numbers;
+    const place = index * MAX_WORDS + vector;
+    if (numbers.length < MAX_EVIDENCE * STRIDE) {
+      numbers.push(timeMicros, streamSequence, place, packets);
       return;
     }
-    const at = this.#next * STRIDE;
-    this.#numbers[at] = timeMicros;
-    this.#numbers[at + 1] = streamSequence;
-    this.#numbers[at + 2] = index;
-    this.#numbers[at + 3] = packets;
-    this.#vectors[this.#next] = vector;
-    this.#next = (this.#next + 1) % MAX_EVIDENCE;
+    const at = this.#next;
+    numbers[at] = timeMicros;
+    numbers[at + 1] = streamSequence;
+    numbers[at + 2] = place;
+    numbers[at + 3] = packets;
+    this.#next = at + STRIDE === MAX_EVIDENCE * STRIDE ? 0 : at + STRIDE;
   }
 
   /** Forgets everything: the window stands empty. */
   clear(): void {
     this.#numbers.length = 0;
-    this.#vectors.length = 0;
     this.#next = 0;
-    this.total = 0;
   }
 
   /** Pieces not older than the time, oldest first. */
-  since(timeMicros: number): Evidence[] {
+  since(timeMicros: number, vocabulary: Vocabulary): Evidence[] {
     const pieces: Evidence[] = [];
-    const held = this.#vectors.length;
-    for (let i = 0; i < held; i++) {
-      const place = (this.#next + i) % held;
-      const at = place * STRIDE;
-      if ((this.#numbers[at] as number) < timeMicros) continue;
+    const numbers = this.#numbers;
+    for (let i = 0; i < numbers.length; i += STRIDE) {
+      const at = (this.#next + i) % numbers.length;
+      if ((numbers[at] as number) < timeMicros) continue;
+      const place = numbers[at + 2] as number;
       pieces.push({
-        streamSequence: this.#numbers[at + 1] as number,
-        index: this.#numbers[at + 2] as number,
-        vector: this.#vectors[place] as string,
-        packets: this.#numbers[at + 3] as number,
+        streamSequence: numbers[at + 1] as number,
+        index: Math.floor(place / MAX_WORDS),
+        vector: vocabulary.word(place % MAX_WORDS),
+        packets: numbers[at + 3] as number,
       });
     }
     return pieces;

@@ -10,20 +10,18 @@
  * caller does not publish what it says before it is warm. (What foreign.ts says of old claims is the exception, described there.)
  * A verdict is given once for a group in a cooldown epoch, at the violation that crosses the threshold first. Duplicates, resends and gaps change
  * nothing, because counters are cumulative (counters.ts). Stream time never falls.
- * Bounds: MAX_EPOCHS_PER_NODE counters a node, and those of bench.ts, parking.ts and members.ts.
+ * Bounds: those of node-state.ts, bench.ts, parking.ts and members.ts.
  */
-import type { PodRef, VerdictPod, Violation, ViolationFrame } from '@bailiff/schemas';
-import { Bench, type BenchOptions, type Hit } from './bench.ts';
+import type { PodRef, Violation, ViolationFrame } from '@bailiff/schemas';
+import { Bench, type BenchOptions, type Occurrence } from './bench.ts';
 import { isListed, slotOf, toVerdictPod, vouchedPod } from './claims.ts';
-import { DUPLICATE, EpochCounter } from './counters.ts';
+import { DUPLICATE } from './counters.ts';
 import { NO_PRECEDENTS, type Precedents, type RefusalReason, type Standing, standingOf } from './foreign.ts';
 import { frameProblem, podProblem } from './frame-check.ts';
 import type { Member, Members } from './members.ts';
+import { type Epoch, type NodeState, NodeStates } from './node-state.ts';
 import { type ParkedViolation, Parking } from './parking.ts';
 import { eventTimeMicros, SWEEP_MICROS } from './time.ts';
-
-/** Counters that a node may have at once; an honest one has a few for each pod of the last hour. Beyond it a counter has no memory. */
-export const MAX_EPOCHS_PER_NODE = 32_768;
 
 /** Where a frame stands in the stream. */
 export interface FramePlace {
@@ -49,37 +47,15 @@ export interface FoldOptions extends BenchOptions {
   onRefusal?(refusal: Refusal): void;
 }
 
-/** A counter epoch, and what its violations go into. */
-interface Epoch {
-  counter: EpochCounter;
-  hits: Hit[];
-  /** Number of the rule set for which `hits` were found; 0 = find them again. */
-  hitsFor: number;
-  kind: string;
-  vector: string;
-  action: string;
-  state: string;
-  claim: PodRef | null;
-  /** Who answers for the claim; null for no pod, or one that only a precedent admits. */
-  member: Member | null;
-  pod: VerdictPod | null;
-}
-
-interface NodeState {
-  name: string;
-  epochs: Map<string, Epoch>;
-  /** Slot of the newest frame, and the one in which its counters were last gone through. */
-  slot: number;
-  sweptSlot: number;
-}
-
 export class Fold {
   readonly #members: Members;
   readonly #precedents: Precedents;
   readonly #onRefusal: (refusal: Refusal) => void;
   readonly #bench: Bench;
-  readonly #nodes = new Map<string, NodeState>();
+  readonly #nodes = new NodeStates();
   readonly #parking = new Parking();
+  /** Filled anew for each violation: one object for all of them. */
+  readonly #of: Occurrence = { sequence: 0, nodeName: '', vector: 0, pod: null };
   #now = 0;
   #slot = 0;
   #nextSweep = 0;
@@ -95,9 +71,7 @@ export class Fold {
 
   /** How much is remembered now, and what found no room since the beginning. */
   get size() {
-    let epochs = 0;
-    for (const node of this.#nodes.values()) epochs += node.epochs.size;
-    return { nodes: this.#nodes.size, epochs, parked: this.#parking.size, ...this.#bench.size };
+    return { nodes: this.#nodes.size, epochs: this.#nodes.epochs, parked: this.#parking.size, ...this.#bench.size };
   }
 
   /** Stream time. */
@@ -123,14 +97,14 @@ export class Fold {
       this.#refuse('invalid-violation', place, [], problem);
       return;
     }
-    const node = this.#node(place.node);
+    const node = this.#nodes.enter(place.node, this.#slot);
     const { violations, frameSequence } = frame;
     let refused: Map<RefusalReason, { indexes: number[]; detail: string }> | null = null;
     for (let index = 0; index < violations.length; index++) {
       const violation = violations[index] as Violation;
       const { pod } = violation;
-      const epoch = node.epochs.get(violation.counterEpoch);
-      const member = epoch?.member ?? null;
+      const epoch = node.epochOf(violation);
+      const member = epoch === undefined ? null : epoch.member;
       if (pod === null || (member !== null && member.uid === pod.uid && isListed(member, this.#now))) {
         const vouching = pod === null ? null : member;
         this.#judge(node, epoch, violation, index, frameSequence, place.sequence, this.#now, vouching);
@@ -158,7 +132,7 @@ export class Fold {
     if (this.#now < this.#nextSweep) return;
     this.#nextSweep = (Math.floor(this.#now / SWEEP_MICROS) + 1) * SWEEP_MICROS;
     this.#bench.sweep();
-    for (const [name, node] of this.#nodes) if (node.slot < this.#slot - 1) this.#nodes.delete(name);
+    this.#nodes.sweep(this.#slot);
   }
 
   #moveTo(timeMicros: number): void {
@@ -192,8 +166,8 @@ export class Fold {
     const { is, member, detail } = standing;
     const { sequence, timestampMicros, frameSequence, index, violation } = parked;
     if (is === 'listed' || is === 'precedent') {
-      const node = this.#node(parked.node);
-      const epoch = node.epochs.get(violation.counterEpoch);
+      const node = this.#nodes.enter(parked.node, this.#slot);
+      const epoch = node.epochOf(violation);
       this.#judge(node, epoch, violation, index, frameSequence, sequence, timestampMicros, member);
       return null;
     }
@@ -220,9 +194,12 @@ export class Fold {
     frameMicros: number,
     member: Member | null,
   ): void {
-    const epoch = found ?? this.#newEpoch(node, violation);
+    const epoch = found ?? node.add(violation);
     const own = violation.count + violation.suppressed;
-    const packets = epoch.counter.observe(this.#slot, violation.cumulativePackets, own, frameSequence);
+    const { counter } = epoch;
+    let packets = Math.min(own, violation.cumulativePackets);
+    if (counter !== null) packets = counter.observe(this.#slot, violation.cumulativePackets, own, frameSequence);
+    else this.counted.epochsRefused++;
     this.counted.violations++;
     if (packets === DUPLICATE) {
       this.counted.duplicates++;
@@ -231,10 +208,14 @@ export class Fold {
     this.counted.packets += packets;
     const time = eventTimeMicros(frameMicros, violation.lastSeenAt);
     if (time !== violation.lastSeenAt) this.counted.shifted++;
-    if (epoch.hitsFor !== this.#bench.setNumber || !isAsFound(epoch, violation)) {
+    if (epoch.hitsFor !== this.#bench.setNumber || !isAsFound(epoch, violation, member)) {
       this.#find(node, epoch, violation, member);
     }
-    const of = { sequence, nodeName: node.name, vector: epoch.vector, pod: epoch.pod };
+    const of = this.#of;
+    of.sequence = sequence;
+    of.nodeName = node.name;
+    of.vector = epoch.vectorNumber;
+    of.pod = epoch.pod;
     this.#bench.count(epoch.hits, time, packets, violation, index, of);
   }
 
@@ -243,10 +224,11 @@ export class Fold {
     const pod = claim === null ? null : vouchedPod(claim, member, this.#now);
     const { hits, complete } = this.#bench.find(violation, node.name, pod, member !== null);
     epoch.kind = violation.kind;
-    epoch.vector = violation.vector;
+    epoch.vectorNumber = this.#bench.vectorNumber(violation.vector);
+    epoch.vector = this.#bench.vectorOf(epoch.vectorNumber, violation.vector);
     epoch.action = violation.action;
     epoch.state = violation.state;
-    epoch.claim = claim;
+    epoch.ownerUid = claim?.ownerUid ?? '';
     epoch.member = member;
     epoch.pod = pod === null ? null : toVerdictPod(pod);
     epoch.hits = hits;
@@ -255,44 +237,22 @@ export class Fold {
     epoch.hitsFor = lasting ? this.#bench.setNumber : 0;
   }
 
-  #newEpoch(node: NodeState, violation: Violation): Epoch {
-    const { kind, vector, action, state } = violation;
-    const counter = new EpochCounter();
-    const epoch = { counter, hits: [], hitsFor: 0, kind, vector, action, state, claim: null, member: null, pod: null };
-    if (node.epochs.size < MAX_EPOCHS_PER_NODE) node.epochs.set(violation.counterEpoch, epoch);
-    else this.counted.epochsRefused++;
-    return epoch;
-  }
-
   #refuse(reason: RefusalReason, place: FramePlace, indexes: readonly number[], detail: string): void {
     this.counted.refused++;
     const { node, sequence, timestampMicros } = place;
     this.#onRefusal({ reason, node, sequence, timestampMicros, indexes, detail });
   }
-
-  #node(name: string): NodeState {
-    const slot = this.#slot;
-    let node = this.#nodes.get(name);
-    if (!node) {
-      node = { name, epochs: new Map(), slot, sweptSlot: slot };
-      this.#nodes.set(name, node);
-    }
-    node.slot = slot;
-    if (node.sweptSlot !== slot) {
-      // Two slots without a word: its counters have forgotten everything.
-      for (const [key, epoch] of node.epochs) if (epoch.counter.slot < slot - 1) node.epochs.delete(key);
-      node.sweptSlot = slot;
-    }
-    return node;
-  }
 }
 
-/** Whether a violation is what its epoch's windows were found for. */
-function isAsFound(epoch: Epoch, violation: Violation): boolean {
-  const { claim } = epoch;
+/** Whether a violation is what its epoch's windows were found for. A member stands for a pod's uid. */
+function isAsFound(epoch: Epoch, violation: Violation, member: Member | null): boolean {
   const { pod } = violation;
-  if (epoch.vector !== violation.vector || epoch.kind !== violation.kind) return false;
-  if (epoch.action !== violation.action || epoch.state !== violation.state) return false;
-  if (claim === null || pod === null) return claim === pod;
-  return claim.uid === pod.uid && claim.ownerUid === pod.ownerUid;
+  return (
+    epoch.member === member &&
+    epoch.vector === violation.vector &&
+    epoch.kind === violation.kind &&
+    epoch.action === violation.action &&
+    epoch.state === violation.state &&
+    epoch.ownerUid === (pod === null ? '' : pod.ownerUid)
+  );
 }

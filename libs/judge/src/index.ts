@@ -1,7 +1,6 @@
-export { BUCKETS } from './bucket-pool.ts';
-export { DUPLICATE, EpochCounter } from './counters.ts';
+export { counterPool, DUPLICATE, EpochCounter } from './counters.ts';
 export { MAX_EVIDENCE } from './evidence.ts';
-export { Fold, type FoldOptions, type FramePlace, MAX_EPOCHS_PER_NODE, type Refusal } from './fold.ts';
+export { Fold, type FoldOptions, type FramePlace, type Refusal } from './fold.ts';
 export {
   type Claim,
   NO_PRECEDENTS,
@@ -11,6 +10,7 @@ export {
   standingOf,
 } from './foreign.ts';
 export { MAX_FORMER, type Member, Members, type SnapshotEntry } from './members.ts';
+export { MAX_EPOCHS_PER_NODE } from './node-state.ts';
 export { MAX_PARKED, MAX_PARKED_PER_NODE } from './parking.ts';
 export {
   planReplay,
@@ -26,4 +26,4 @@ export * from './time.ts';
 export { makeVerdict } from './verdict.ts';
 export { DEFAULT_VERDICTS_PER_MINUTE, VerdictCap } from './verdict-cap.ts';
 export { cooldownEpoch, verdictIdOf } from './verdict-id.ts';
-export { CountWindow, OrderedStageWindow, StageWindow, ValueWindow } from './windows.ts';
+export { BUCKETS, CountWindow, OrderedStageWindow, StageWindow, ValueWindow } from './windows.ts';

@@ -5,17 +5,12 @@
  * outlives its window and the rule's shape, so that one cooldown epoch has one verdict whatever is edited meanwhile.
  * Bounds: MAX_WINDOWS a rule; a group beyond it is not counted under that rule, and `refused` says how often.
  */
-import type { Violation } from '@bailiff/schemas';
 import type { CompiledRule } from './rules.ts';
-import { countedValue } from './rules.ts';
 import { EVENT_TIME_BOUND_MICROS } from './time.ts';
 import { CountWindow, type GroupWindow, OrderedStageWindow, type Pools, StageWindow, ValueWindow } from './windows.ts';
 
 /** Ten times the pods of a large cluster. */
 export const MAX_WINDOWS = 200_000;
-
-/** No value, so nothing that this rule counts. */
-const NOT_COUNTED = -1;
 
 /** Quiet until when, by `groupBy:groupKey`; one map for all shapes that a rule of that name ever has. */
 export type QuietTimes = Map<string, number>;
@@ -48,7 +43,7 @@ export class RuleState {
       return null;
     }
     const window = this.#make(groupKey);
-    window.quietUntil = this.#quiet.get(this.#quietKey(groupKey)) ?? 0;
+    if (this.#quiet.size > 0) window.quietUntil = this.#quiet.get(this.#quietKey(groupKey)) ?? 0;
     this.#windows.set(groupKey, window);
     return window;
   }
@@ -59,23 +54,6 @@ export class RuleState {
     if (type === 'value_count') return new ValueWindow(groupKey, this.#pools);
     if (type === 'temporal') return new StageWindow(groupKey, this.#pools, stages.length);
     return new OrderedStageWindow(groupKey, this.#pools, stages.length);
-  }
-
-  /**
-   * Counts a violation into its window. Answers what the window holds now, measured as the rule's threshold is; below zero when there
-   * was nothing to count.
-   * @param matched stages of the rule that the violation matches, as bits
-   */
-  count(window: GroupWindow, timeMicros: number, packets: number, matched: number, violation: Violation): number {
-    const { timespanMicros, threshold, field } = this.rule;
-    if (window instanceof CountWindow) {
-      return packets > 0 ? window.add(timeMicros, packets, timespanMicros) : NOT_COUNTED;
-    }
-    if (window instanceof ValueWindow) {
-      const value = field === null ? '' : countedValue(field, violation);
-      return value === '' ? NOT_COUNTED : window.add(timeMicros, value, threshold, timespanMicros);
-    }
-    return (window as StageWindow | OrderedStageWindow).add(timeMicros, matched, timespanMicros);
   }
 
   /** The group has its verdict: none until the cooldown epoch is over. */

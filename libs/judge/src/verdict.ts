@@ -1,5 +1,6 @@
 /** Puts a verdict together from a window that crossed its threshold. Pure. */
 import type { Verdict, VerdictPod } from '@bailiff/schemas';
+import type { Vocabulary } from './evidence.ts';
 import type { CompiledRule } from './rules.ts';
 import { cooldownEpoch, verdictIdOf } from './verdict-id.ts';
 import type { GroupWindow } from './windows.ts';
@@ -13,12 +14,22 @@ export interface Crossing {
   nodeName: string;
   /** Whose violation crossed the threshold; null when nobody's (a node that is blamed). */
   pod: VerdictPod | null;
+  /** What the numbers of vectors in the window's evidence mean. */
+  vectors: Vocabulary;
 }
 
 /** The verdict of a crossing; its trigger time is the window's clock. */
-export function makeVerdict({ rule, configRevision, window, observed, nodeName, pod }: Crossing): Verdict {
+export function makeVerdict({
+  rule,
+  configRevision,
+  window,
+  observed,
+  nodeName,
+  pod,
+  vectors: words,
+}: Crossing): Verdict {
   const startAt = window.startAt(rule.timespanMicros);
-  const evidence = window.evidence.since(startAt);
+  const evidence = window.evidence.since(startAt, words);
   const vectors = [...new Set(evidence.map((piece) => piece.vector))].sort();
   const epoch = cooldownEpoch(window.clock, rule.cooldownMicros);
   return {

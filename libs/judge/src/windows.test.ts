@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { BUCKETS, BucketPool } from './bucket-pool.ts';
-import { CountWindow, OrderedStageWindow, StageWindow, ValueWindow } from './windows.ts';
+import { Vocabulary } from './evidence.ts';
+import { BUCKETS, CountWindow, OrderedStageWindow, StageWindow, ValueWindow, windowPools } from './windows.ts';
 
-const pools = () => ({ packets: BucketPool.ofPackets(), violations: BucketPool.ofViolations() });
+const pools = windowPools;
 const T = 60_000_000;
 const WIDTH = T / BUCKETS;
 
@@ -116,17 +116,18 @@ describe('windows - against a brute-force oracle', () => {
   it('evidence - what is older than the window is not shown, and what is left out is counted', () => {
     const window = new CountWindow('g', pools());
     const at = 1_800_000_000_000_000;
+    const words = new Vocabulary();
     for (let i = 0; i < 50; i++) {
       window.add(at + i, 1, T);
-      window.evidence.add(window.clock, i, 0, 1, 'ipv4-source');
+      window.evidence.add(window.clock, i, 0, 1, words.numberOf('ipv4-source'));
     }
-    expect(window.evidence.since(window.startAt(T)).map((e) => e.streamSequence)).toEqual(
+    expect(window.evidence.since(window.startAt(T), words).map((e) => e.streamSequence)).toEqual(
       Array.from({ length: 32 }, (_, i) => i + 18),
     );
     expect(window.violations).toBe(50);
     window.add(at + 2 * T, 1, T);
     expect(window.violations).toBe(1);
-    expect(window.evidence.since(0)).toEqual([]);
+    expect(window.evidence.since(0, words)).toEqual([]);
   });
 
   it('pools - a row that was given back is empty for the next one', () => {
@@ -135,7 +136,7 @@ describe('windows - against a brute-force oracle', () => {
     first.add(1_800_000_000_000_000, 99, T);
     first.release();
     first.release();
-    expect([both.packets.used, both.violations.used]).toEqual([0, 0]);
+    expect(both.counts.used).toBe(0);
     const second = new CountWindow('b', both);
     expect(second.add(1_800_000_000_000_000, 1, T)).toBe(1);
   });

@@ -1,0 +1,136 @@
+/**
+ * What the fold remembers of nodes: their counter epochs, and for each what its violations go into. Pure state.
+ *
+ * Invariant: a counter that saw nothing for two slots has forgotten everything and is let go of. Bounds: MAX_EPOCHS_PER_NODE; beyond it a
+ * violation's own words are taken for what it adds, and `refused` says how often.
+ */
+import type { VerdictPod, Violation } from '@bailiff/schemas';
+import type { Hit } from './bench.ts';
+import { counterPool, EpochCounter } from './counters.ts';
+import type { Member } from './members.ts';
+import type { RowPool } from './row-pool.ts';
+
+/** An honest node has a few for each pod of the last hour. */
+export const MAX_EPOCHS_PER_NODE = 32_768;
+
+/** Places of `recent`: twice the counters of an ordinary node. A power of two. */
+const RECENT = 512;
+const RECENT_SHIFT = 23;
+
+export interface Epoch {
+  /** Its name on the bus. */
+  key: string;
+  /** null: there was no room for one. */
+  counter: EpochCounter | null;
+  hits: Hit[];
+  /** Number of the rule set for which `hits` were found; 0 = find them again. */
+  hitsFor: number;
+  kind: string;
+  /** One string for all epochs of a vector, because it is compared with every violation. */
+  vector: string;
+  vectorNumber: number;
+  action: string;
+  state: string;
+  /** Who answers for the claim; null for no pod, or one that only a precedent admits. */
+  member: Member | null;
+  /** As claimed; empty without a pod. */
+  ownerUid: string;
+  pod: VerdictPod | null;
+}
+
+export class NodeState {
+  readonly name: string;
+  readonly #counters: RowPool;
+  readonly #epochs = new Map<string, Epoch>();
+  /** By a small hash of what their names are made of: most are found here, where a name of 70 characters is compared and not hashed. */
+  readonly #recent = new Array<Epoch | undefined>(RECENT).fill(undefined);
+  /** Slot of the newest frame, and the one in which the counters were last gone through. */
+  slot: number;
+  #sweptSlot: number;
+
+  constructor(name: string, slot: number, counters: RowPool) {
+    this.name = name;
+    this.slot = slot;
+    this.#sweptSlot = slot;
+    this.#counters = counters;
+  }
+
+  get epochs(): number {
+    return this.#epochs.size;
+  }
+
+  epochOf(violation: Violation): Epoch | undefined {
+    const { counterEpoch, vector } = violation;
+    const mixed = Math.imul(violation.ifindex, 0x9e3779b1) ^ Math.imul(violation.generation, 0x85ebca6b);
+    const word = Math.imul(vector.length * 64 + vector.charCodeAt(0), 0xc2b2ae35);
+    const place = (mixed ^ word) >>> RECENT_SHIFT;
+    const recent = this.#recent[place];
+    if (recent !== undefined && recent.key === counterEpoch) return recent;
+    const found = this.#epochs.get(counterEpoch);
+    if (found !== undefined) this.#recent[place] = found;
+    return found;
+  }
+
+  /** Makes the epoch of a violation; without a counter when there is no room for it, and then it is not kept. */
+  add(violation: Violation): Epoch {
+    const { kind, vector, action, state, counterEpoch: key } = violation;
+    const counter = this.#epochs.size < MAX_EPOCHS_PER_NODE ? new EpochCounter(this.#counters) : null;
+    const facts = { kind, vector, vectorNumber: 0, action, state };
+    const epoch: Epoch = { key, counter, hits: [], hitsFor: 0, ...facts, member: null, ownerUid: '', pod: null };
+    if (counter !== null) this.#epochs.set(key, epoch);
+    return epoch;
+  }
+
+  /** A frame of this slot came: once a slot, lets go of counters that have forgotten everything. */
+  enter(slot: number): void {
+    this.slot = slot;
+    if (this.#sweptSlot === slot) return;
+    this.#sweptSlot = slot;
+    this.#recent.fill(undefined);
+    for (const [key, { counter }] of this.#epochs) {
+      if (counter === null || counter.slot >= slot - 1) continue;
+      counter.release();
+      this.#epochs.delete(key);
+    }
+  }
+
+  /** Lets go of all: nothing was heard of the node for two slots. */
+  release(): void {
+    for (const { counter } of this.#epochs.values()) counter?.release();
+    this.#epochs.clear();
+    this.#recent.fill(undefined);
+  }
+}
+
+export class NodeStates {
+  readonly #nodes = new Map<string, NodeState>();
+  readonly #counters = counterPool();
+
+  get size(): number {
+    return this.#nodes.size;
+  }
+  get epochs(): number {
+    let epochs = 0;
+    for (const node of this.#nodes.values()) epochs += node.epochs;
+    return epochs;
+  }
+
+  /** The node's state at a frame of this slot. */
+  enter(name: string, slot: number): NodeState {
+    let node = this.#nodes.get(name);
+    if (!node) {
+      node = new NodeState(name, slot, this.#counters);
+      this.#nodes.set(name, node);
+    }
+    node.enter(slot);
+    return node;
+  }
+
+  sweep(slot: number): void {
+    for (const [name, node] of this.#nodes) {
+      if (node.slot >= slot - 1) continue;
+      node.release();
+      this.#nodes.delete(name);
+    }
+  }
+}
