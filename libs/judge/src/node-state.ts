@@ -16,6 +16,9 @@ export const MAX_EPOCHS_PER_NODE = 32_768;
 /** Places of `recent`: twice the counters of an ordinary node. A power of two. */
 const RECENT = 512;
 const RECENT_SHIFT = 23;
+/** What tells a node's counters apart is behind its boot id: interface, generation, the beginning of the vector. */
+const HASHED_FROM = 36;
+const HASHED_TO = 50;
 
 export interface Epoch {
   /** Its name on the bus. */
@@ -42,7 +45,7 @@ export class NodeState {
   readonly name: string;
   readonly #counters: RowPool;
   readonly #epochs = new Map<string, Epoch>();
-  /** By a small hash of what their names are made of: most are found here, where a name of 70 characters is compared and not hashed. */
+  /** By a hash of a few characters of their names: most are found here, where a name of 70 characters is compared and not hashed. */
   readonly #recent = new Array<Epoch | undefined>(RECENT).fill(undefined);
   /** Slot of the newest frame, and the one in which the counters were last gone through. */
   slot: number;
@@ -60,10 +63,11 @@ export class NodeState {
   }
 
   epochOf(violation: Violation): Epoch | undefined {
-    const { counterEpoch, vector } = violation;
-    const mixed = Math.imul(violation.ifindex, 0x9e3779b1) ^ Math.imul(violation.generation, 0x85ebca6b);
-    const word = Math.imul(vector.length * 64 + vector.charCodeAt(0), 0xc2b2ae35);
-    const place = (mixed ^ word) >>> RECENT_SHIFT;
+    const { counterEpoch } = violation;
+    let hash = counterEpoch.length;
+    const end = Math.min(counterEpoch.length, HASHED_TO);
+    for (let i = HASHED_FROM; i < end; i++) hash = Math.imul(hash, 31) + counterEpoch.charCodeAt(i);
+    const place = Math.imul(hash, 0x9e3779b1) >>> RECENT_SHIFT;
     const recent = this.#recent[place];
     if (recent !== undefined && recent.key === counterEpoch) return recent;
     const found = this.#epochs.get(counterEpoch);
