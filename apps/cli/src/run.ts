@@ -66,13 +66,15 @@ export function makeProgram(io: CliIo): Command {
 /** Runs a command line, without node and script. @returns the exit code */
 export async function run(argv: readonly string[], io: CliIo): Promise<number> {
   const program = makeProgram(io);
+  const debug = argv.includes('--debug') || (io.env['BAILIFF_DEBUG'] ?? '') !== '';
   try {
-    await program.parseAsync(argv, { from: 'user' });
+    // It may stand anywhere; the lab's arguments are its own.
+    const words = argv[0] === 'lab' ? argv : argv.filter((word) => word !== '--debug');
+    await program.parseAsync(words, { from: 'user' });
     return io.exitCode;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.badFlags;
     if (isInterruption(error, io)) return INTERRUPTED;
-    const debug = argv.includes('--debug') || (io.env['BAILIFF_DEBUG'] ?? '') !== '';
     const { lines, exitCode } = tell(error, debug);
     io.stderr.write(`${lines.join('\n')}\n`);
     return exitCode;

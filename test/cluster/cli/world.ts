@@ -30,8 +30,8 @@ import {
   type Violation,
   type ViolationFrame,
 } from '@bailiff/schemas';
+import { sampleFrame, sampleResponse, sampleVerdict, sampleViolation } from '@bailiff/schemas/testing';
 import { type CliRun, runCli } from '../../../apps/cli/src/testing.ts';
-import { sampleFrame, sampleResponse, sampleVerdict, sampleViolation } from '../../../libs/schemas/src/testing.ts';
 
 export const NODE_A = 'node-a';
 export const NODE_B = 'node-b.example';

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import path from 'node:path';
 import { EXIT } from '@bailiff/service';
-import { findCheckout } from '../checkout.ts';
+import { findCheckout } from '../commands/lab.ts';
 import { type Finding, fail, type Group, ok, skip, warn } from './finding.ts';
 import { capabilitiesIn, mountFindings, mountsIn, privilegeFinding, probeFindings } from './machine-rules.ts';
 

@@ -1,0 +1,137 @@
+import { sampleViolation } from '@bailiff/schemas/testing';
+import { describe, expect, it } from 'vitest';
+import { Tally } from '../read/tally.ts';
+import { fillFindings, serverFinding } from './bus-rules.ts';
+import { exitCodeOf, fail, groupLines, ok, skip, verdictLine, warn } from './finding.ts';
+import { kubeconfigOf } from './kubernetes.ts';
+import { capabilitiesIn, mountFindings, mountsIn, privilegeFinding, probeFindings } from './machine-rules.ts';
+import { infoFindings } from './redis.ts';
+import { type Audited, adviceOf } from './would-drop.ts';
+
+describe('machine', () => {
+  it.each([
+    ['000001ffffffffff', 'ok'],
+    ['0000008000001000', 'ok'],
+    ['0000000000201000', 'ok'],
+    ['0000008000000000', 'fail'],
+    ['0000000000200000', 'fail'],
+    ['0000000000000000', 'fail'],
+  ])('capabilities %s: %s', (bits, state) => {
+    const finding = privilegeFinding(capabilitiesIn(`Name:\tnode\nCapEff:\t${bits}\nCapBnd:\tffff\n`));
+    expect(finding.state).toBe(state);
+    if (state === 'fail') expect(finding.exitCode).toBe(4);
+  });
+
+  it('mounts - what is missing says how to mount it', () => {
+    const all = 'bpf /sys/fs/bpf bpf rw 0 0\ncgroup2 /sys/fs/cgroup cgroup2 rw 0 0\n';
+    expect(mountFindings(mountsIn(all)).map(({ state }) => state)).toEqual(['ok', 'ok']);
+    expect(mountFindings(mountsIn('x / ext4 rw 0 0')).map(({ state }) => state)).toEqual(['fail', 'warn']);
+    expect(mountFindings([])[0]?.remedy).toBe('mount -t bpf bpf /sys/fs/bpf');
+  });
+
+  it('probes - what can be done without is a warning, what cannot is a failure', () => {
+    const probe = (feature: string, errnoName: string | null) => ({
+      feature,
+      available: errnoName === null,
+      errnoName,
+      hint: null,
+    });
+    const findings = probeFindings([
+      probe('map:hash', null),
+      probe('tcx', 'EINVAL'),
+      probe('bpf-lsm', 'EPERM'),
+      probe('map:ringBuffer', 'EINVAL'),
+      probe('program:schedCls', 'EPERM'),
+    ]);
+    expect(findings.map(({ name, state, exitCode }) => [name, state, exitCode])).toEqual([
+      ['kernel features', 'ok', 0],
+      ['tcx', 'warn', 0],
+      ['bpf-lsm', 'warn', 0],
+      ['map:ringBuffer', 'fail', 3],
+      ['program:schedCls', 'fail', 4],
+    ]);
+  });
+});
+
+describe('bus and Redis', () => {
+  it.each([
+    ['2.9.25', 'fail'],
+    ['2.10.27', 'warn'],
+    ['2.14.2', 'warn'],
+    ['2.14.3', 'ok'],
+    ['3.0.0', 'ok'],
+    ['', 'fail'],
+  ])('nats-server %s: %s', (version, state) => {
+    expect(serverFinding(version).state).toBe(state);
+  });
+
+  it('streams - only those that refuse new messages are told of when they fill', () => {
+    const stream = (bytes: number, refusesNew: boolean) => ({ name: 'S', bytes, maxBytes: 100, refusesNew });
+    expect(fillFindings([stream(81, true), stream(99, false), stream(10, true)])).toHaveLength(1);
+    expect(fillFindings([{ ...stream(99, true), maxBytes: -1 }])).toEqual([]);
+  });
+
+  it('Redis - version and what it does when memory is short', () => {
+    const states = (info: string) => infoFindings(info).map(({ state }) => state);
+    expect(states('redis_version:8.0.2\r\nmaxmemory_policy:noeviction\r\n')).toEqual(['ok']);
+    expect(states('redis_version:7.0.0\r\nmaxmemory_policy:allkeys-lru\r\n')).toEqual(['ok', 'warn']);
+    expect(states('redis_version:5.0.0\r\n')).toEqual(['fail']);
+    expect(states('redis_version:7.2.4\r\nvalkey_version:8.1.0\r\n')).toEqual(['ok']);
+  });
+
+  it('kubeconfig - as kubectl would look for it', () => {
+    expect(kubeconfigOf('/named', { env: { KUBECONFIG: '/env' }, home: '/none' })).toBe('/named');
+    expect(kubeconfigOf(undefined, { env: { KUBECONFIG: '/env' }, home: '/none' })).toBe('/env');
+    expect(kubeconfigOf(undefined, { env: {}, home: '/none' })).toBeNull();
+  });
+});
+
+describe('findings', () => {
+  const groups = [
+    {
+      title: 'T',
+      findings: [ok('a', 'fine'), warn('b', 'less', 'do b'), fail('c', 'none', 'do c', 7), skip('d', 'no')],
+    },
+  ];
+
+  it('exit code - the nearest to the machine first', () => {
+    expect(exitCodeOf(groups)).toBe(7);
+    const worse = [...groups, { title: 'U', findings: [fail('e', '', '', 3), fail('f', '', '', 4)] }];
+    expect(exitCodeOf(worse)).toBe(4);
+    expect(exitCodeOf([{ title: 'V', findings: [ok('a'), warn('b', '')] }])).toBe(0);
+  });
+
+  it('text - a sign, what, and what to do; wrapped to the terminal', () => {
+    expect(groupLines(groups[0] as never, { width: 0 })).toEqual([
+      'T',
+      '  ✓ a: fine',
+      '  ! b: less',
+      '    → do b',
+      '  ✗ c: none',
+      '    → do c',
+      '  - d: no',
+    ]);
+    expect(verdictLine(groups)).toBe('1 good, 1 to know, 1 missing, 1 not looked at');
+    const long = { title: 'T', findings: [fail('name', 'word '.repeat(30).trim(), 'more '.repeat(30).trim(), 7)] };
+    for (const line of groupLines(long, { width: 40 })) expect(line.length).toBeLessThanOrEqual(40);
+  });
+});
+
+describe('would drop', () => {
+  it('advice - how to enforce each vector, and how to spare a namespace', () => {
+    const tally = new Tally<Audited>(({ vector }) => vector);
+    const violation = sampleViolation();
+    const key = { pod: violation.pod, interfaceName: 'veth0', nodeName: 'n' };
+    tally.add({ ...key, vector: 'tunnel-other' }, violation, 1);
+    tally.add({ ...key, pod: null, vector: 'unknown-interface' }, sampleViolation({ counterEpoch: 'x', pod: null }), 2);
+    expect(adviceOf(tally.groups())).toEqual([
+      'To drop these:',
+      '  bailiff config set spoof.cluster._.default modes.tunnel-other=enforce',
+      'To drop what interfaces send of which nothing is known:',
+      '  bailiff config set spoof.cluster._.default unknown=enforce',
+      'But not in default:',
+      '  bailiff config set spoof.namespace.default.default modes.tunnel-other=audit',
+    ]);
+    expect(adviceOf([])).toEqual([]);
+  });
+});

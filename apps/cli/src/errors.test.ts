@@ -1,0 +1,42 @@
+import { BusError } from '@bailiff/bus';
+import { ConfigError } from '@bailiff/policy';
+import { describe, expect, it } from 'vitest';
+import { CliError, tell } from './errors.ts';
+
+describe('errors', () => {
+  it.each([
+    [new CliError('CLI_USAGE', 'x'), 2],
+    [new CliError('CLI_CONTEXT', 'x'), 6],
+    [new BusError('BUS_UNREACHABLE', 'x'), 7],
+    [new BusError('BUS_NO_STREAM', 'x'), 7],
+    [new BusError('BUS_AUTHENTICATION', 'x'), 4],
+    [new BusError('BUS_PERMISSION', 'x'), 4],
+    [new ConfigError('CONFIG_SCHEMA', 'x', ['a.b']), 6],
+    [new ConfigError('CONFIG_REVISION', 'x'), 6],
+    [Object.assign(new Error('x'), { code: 'ENOENT' }), 2],
+    [Object.assign(new Error('x'), { code: 'EACCES' }), 4],
+    [Object.assign(new Error('x'), { code: 'QUARANTINE_CONTENDED' }), 7],
+    [new TypeError('x'), 1],
+    ['thrown text', 1],
+  ])('exit code - %s ends with %d', (error, code) => {
+    expect(tell(error, false).exitCode).toBe(code);
+  });
+
+  it('words - what, then what to do, and no stack', () => {
+    const { lines } = tell(new CliError('CLI_USAGE', 'first\nsecond', { remedy: 'do this\nor that' }), false);
+    expect(lines).toEqual(['bailiff: first', '  second', '  do this', '  or that']);
+    expect(tell(new BusError('BUS_PERMISSION', 'no'), false).lines[1]).toMatch(/`cli` identity/);
+    expect(tell(new TypeError('oops'), false).lines).toHaveLength(2);
+    expect(tell(new TypeError('oops'), false).lines[1]).toMatch(/--debug/);
+  });
+
+  it('words - what came from elsewhere cannot reach the terminal', () => {
+    expect(tell(new BusError('BUS_REFUSED', 'a\u001b[31mb'), false).lines[0]).toBe('bailiff: a\\u001b[31mb');
+  });
+
+  it('debug - the stack, and those of the causes', () => {
+    const cause = new Error('deep');
+    const { lines } = tell(new CliError('CLI_USAGE', 'top', { cause }), true);
+    expect(lines.join('\n')).toMatch(/errors\.test\.ts[\s\S]*caused by Error: deep/);
+  });
+});

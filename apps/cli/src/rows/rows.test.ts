@@ -1,0 +1,111 @@
+import type { Violation } from '@bailiff/schemas';
+import { sampleFrame, sampleResponse, sampleVerdict, sampleViolation } from '@bailiff/schemas/testing';
+import { describe, expect, it } from 'vitest';
+import { parsePod } from '../selectors.ts';
+import { claimOf, destinationOf, type EventFilter, eventCells, eventJson, eventRows } from './event-rows.ts';
+import { responseCells, responseJson, wantsResponse, wordsOf } from './response-rows.ts';
+import { verdictCells, verdictJson, wantsVerdict } from './verdict-rows.ts';
+
+const NOW_MS = 1_790_000_000_500;
+const STORED = { sequence: 9, timestampMicros: 1_790_000_000_200_000 };
+const rows = (filter: EventFilter = {}) => eventRows(sampleFrame(), STORED, filter);
+
+describe('events', () => {
+  it('rows - one a violation, and one for each interface that sent before it was guarded', () => {
+    expect(rows().map((row) => row.kind)).toEqual(['spoof', 'spoof', 'gap']);
+    const quiet = sampleFrame();
+    quiet.coverage[0] = { ...(quiet.coverage[0] as (typeof quiet.coverage)[0]), packetsBeforeGuard: 0 };
+    expect(eventRows(quiet, STORED, {})).toHaveLength(2);
+  });
+
+  it.each([
+    [{ pod: parsePod('default/attacker-0', '--pod') }, ['ipv4-source']],
+    [{ pod: parsePod('other', '--pod') }, []],
+    [{ namespace: 'default' }, ['ipv4-source']],
+    [{ vector: 'arp-sender' }, ['arp-sender']],
+    [{ action: 'audit' }, []],
+    [{ node: 'node-1.example', kind: 'spoof' }, ['ipv4-source', 'arp-sender']],
+    [{ node: 'node-2' }, []],
+    [{ kind: 'lsm' }, []],
+    [{ kind: 'gap' }, ['gap']],
+  ] as [EventFilter, string[]][])('filter - %o', (filter, expected) => {
+    expect(rows(filter).map((row) => (row.kind === 'gap' ? 'gap' : row.violation.vector))).toEqual(expected);
+  });
+
+  it('claims - the address, the MAC where that is judged, or what was found in words', () => {
+    const { sample } = sampleViolation();
+    const of = (part: Partial<Violation>) => claimOf(sampleViolation(part));
+    expect(of({})).toBe('192.0.2.7');
+    expect(of({ vector: 'source-mac' })).toBe('02:00:00:00:00:01');
+    expect(of({ vector: 'arp-sender', sample: sample && { ...sample, claimedMac: '02:ff:00:00:00:00' } })).toBe(
+      '192.0.2.7 at 02:ff:00:00:00:00',
+    );
+    expect(of({ sample: null, detail: 'moved from ns 4' })).toBe('moved from ns 4');
+    expect(of({ sample: null })).toBe('');
+  });
+
+  it('destination - with its port and protocol by name', () => {
+    const { sample } = sampleViolation();
+    const to = (part: object) => destinationOf(sampleViolation({ sample: sample && { ...sample, ...part } }));
+    expect(to({})).toBe('10.1.0.5:53 udp');
+    expect(to({ destinationAddress: 'fd00::1', l4Protocol: 6, destinationPort: 443 })).toBe('[fd00::1]:443 tcp');
+    expect(to({ destinationPort: 0, l4Protocol: 1 })).toBe('10.1.0.5 icmp');
+    expect(to({ destinationPort: 0, l4Protocol: 200 })).toBe('10.1.0.5 proto 200');
+  });
+
+  it('cells and JSON - an interface of nobody is named, times are RFC 3339, bytes are hexadecimal', () => {
+    const [known, unknown, gap] = rows();
+    expect(eventCells(known as never, NOW_MS)[4]).toBe('321');
+    expect(eventCells(unknown as never, NOW_MS)[1]).toBe('? (veth1a2b3c4d)');
+    expect(eventCells(gap as never, NOW_MS)).toContain('guarded after 0.8 ms');
+    const json = JSON.parse(JSON.stringify(eventJson(known as never)));
+    expect(json).toMatchObject({
+      type: 'violation',
+      sequence: 9,
+      index: 0,
+      nodeName: 'node-1.example',
+      suppressed: 320,
+    });
+    expect(json.lastSeenAt).toBe('2026-09-21T14:13:20.123456Z');
+    expect(json.sample.head).toMatch(/^000102/);
+    expect(eventJson(gap as never)).toMatchObject({ type: 'guardGap', packetsBeforeGuard: 3 });
+  });
+});
+
+describe('verdicts', () => {
+  it('filter and words', () => {
+    const verdict = sampleVerdict();
+    expect(wantsVerdict(verdict, { level: 'medium', rule: 'repeated-spoofing', node: 'node-1.example' })).toBe(true);
+    expect(wantsVerdict(verdict, { level: 'critical' })).toBe(false);
+    expect(wantsVerdict(verdict, { rule: 'other' })).toBe(false);
+    expect(wantsVerdict({ ...verdict, pod: null }, { namespace: 'default' })).toBe(false);
+    const row = { sequence: 3, storedAtMicros: 1, verdict };
+    expect(verdictCells(row, NOW_MS)).toContain('321/10');
+    expect(verdictCells({ ...row, verdict: { ...verdict, pod: null } }, NOW_MS)[2]).toBe('node node-1.example');
+    expect(verdictJson(row)).toMatchObject({ sequence: 3, triggeredAt: '2026-09-21T14:13:20.123456Z' });
+  });
+});
+
+describe('responses', () => {
+  it('filter and words', () => {
+    const response = sampleResponse();
+    expect(wantsResponse(response, { action: 'delete', phase: 'succeeded', verdict: '5f1d' })).toBe(true);
+    expect(wantsResponse(response, { phase: 'started' })).toBe(false);
+    expect(wantsResponse(response, { verdict: '5f1e' })).toBe(false);
+    expect(wantsResponse(response, { pod: parsePod('default/attacker-0', '--pod') })).toBe(true);
+    expect(responseJson({ sequence: 1, storedAtMicros: 1, response }).expiresAt).toBeNull();
+    const ofNode = sampleResponse({ podName: '', podNamespace: '' });
+    expect(responseCells({ sequence: 1, storedAtMicros: 1, response: ofNode }, NOW_MS)[1]).toBe('node node-1.example');
+  });
+
+  it('why - the reason, else what was asked, and until when', () => {
+    const words = (part: object) => wordsOf(sampleResponse({ reason: '', ...part }), NOW_MS);
+    expect(words({})).toBe('DELETE pods/attacker-0 → 200');
+    expect(words({ reason: 'because' })).toBe('because');
+    expect(words({ apiVerb: '', reasonCode: 'found-done' })).toBe('found-done');
+    expect(words({ apiVerb: '', expiresAt: NOW_MS * 1000 })).toBe('until 14:13:20.500');
+    expect(words({ apiPath: '/apis/networking.k8s.io/v1/namespaces/x/networkpolicies', apiVerb: 'POST' })).toBe(
+      'POST networkpolicies → 200',
+    );
+  });
+});

@@ -1,0 +1,132 @@
+import type { Command } from 'commander';
+import { describe, expect, it } from 'vitest';
+import { keyOf, spanOf } from './commands/disarm.ts';
+import { isVerdictId } from './commands/explain.ts';
+import { makeProgram } from './run.ts';
+import { captureCli, runCli } from './testing.ts';
+
+function leaves(command: Command, path: string[] = []): string[][] {
+  return command.commands
+    .filter((one) => one.name() !== 'help' && one.name() !== 'lab')
+    .flatMap((one) => [[...path, one.name()], ...leaves(one, [...path, one.name()])]);
+}
+const COMMANDS = leaves(makeProgram(captureCli().io));
+
+describe('command line', () => {
+  it('commands - all that an operator was promised', () => {
+    const names = COMMANDS.map((path) => path.join(' '));
+    for (const name of [
+      'status',
+      'events',
+      'verdicts',
+      'responses',
+      'responses approve',
+      'responses deny',
+      'explain',
+      'disarm',
+      'doctor',
+    ])
+      expect(names).toContain(name);
+    for (const name of ['get', 'set', 'validate', 'history', 'rollback', 'list'])
+      expect(names).toContain(`config ${name}`);
+    for (const name of ['list', 'release']) expect(names).toContain(`quarantine ${name}`);
+  });
+
+  it.each(COMMANDS.map((path) => [path.join(' ')]))('help of %s - what it does, with an example', async (name) => {
+    const { exitCode, stdout, stderr } = await runCli([...name.split(' '), '--help']);
+    expect([exitCode, stderr]).toEqual([0, '']);
+    expect(stdout).toMatch(new RegExp(`Usage: bailiff ${name}`));
+    if (name !== 'quarantine') expect(stdout).toMatch(new RegExp(`Examples?:[\\s\\S]*bailiff ${name.split(' ')[0]}`));
+  });
+
+  it('help of the whole - commands, where a bus is said, and exit codes', async () => {
+    const { stdout, exitCode } = await runCli(['--help']);
+    expect(exitCode).toBe(0);
+    expect(stdout).toMatch(/status[\s\S]*lab[\s\S]*BAILIFF_NATS_URL[\s\S]*Exit codes/);
+    expect((await runCli(['--version'])).stdout).toBe('1.2.3\n');
+  });
+
+  it.each([
+    [[], 2],
+    [['evens'], 2],
+    [['events', '--nope'], 2],
+    [['events', 'extra'], 2],
+    [['events', '--since', 'x'], 2],
+    [['events', '--limit', '0'], 2],
+    [['events', '--kind', 'x'], 2],
+    [['verdicts', '--level', 'x'], 2],
+    [['responses', '--phase', 'x'], 2],
+    [['responses', 'approve'], 2],
+    [['responses', 'approve', 'x'], 2],
+    [['explain'], 2],
+    [['explain', 'A/B/C'], 2],
+    [['config', 'get', 'nonsense'], 6],
+    [['config', 'set', 'spoof.cluster._.default'], 2],
+    [['config', 'rollback', 'spoof.cluster._.default', '--to', 'x'], 2],
+    [['quarantine', 'release'], 2],
+    [['disarm', '--for', '10m'], 2],
+    [['doctor', '--only', 'x'], 2],
+    [['status', '--stale-after', '5'], 2],
+    [['status'], 6],
+  ] as [string[], number][])(
+    'wrong use - bailiff %j ends with %d and says why, without a stack',
+    async (args, code) => {
+      const { exitCode, stdout, stderr } = await runCli(args);
+      expect([exitCode, stdout]).toEqual([code, '']);
+      expect(stderr).not.toMatch(/^\s+at /m);
+      expect(stderr.length).toBeGreaterThan(0);
+    },
+  );
+
+  it('an unreachable bus - is named, with what to do, at once', async () => {
+    const { exitCode, stderr } = await runCli(['events', '--nats-url', 'nats://127.0.0.1:1']);
+    expect(exitCode).toBe(7);
+    expect(stderr).toMatch(/cannot connect to nats:\/\/127\.0\.0\.1:1 as cli[\s\S]*--nats-url/);
+  });
+
+  it('debug - shows where it came from', async () => {
+    expect((await runCli(['config', 'get', 'x'])).stderr).not.toMatch(/^\s+at /m);
+    expect((await runCli(['config', 'get', 'x', '--debug'])).stderr).toMatch(/^\s+at /m);
+    expect((await runCli(['--debug', 'config', 'get', 'x'])).stderr).toMatch(/^\s+at /m);
+    expect((await runCli(['config', 'get', 'x'], { env: { BAILIFF_DEBUG: '1' } })).stderr).toMatch(/^\s+at /m);
+  });
+
+  it('validate - needs no bus; names each wrong field', async () => {
+    const validate = (...args: string[]) =>
+      runCli(['config', 'validate', 'correlation.cluster._.repeated-spoofing', ...args]);
+    expect(await validate('condition.gte=20')).toMatchObject({ exitCode: 0, stdout: expect.stringContaining('valid') });
+    const bad = await validate('timespan=60', 'levle=high');
+    expect(bad.exitCode).toBe(6);
+    expect(bad.stderr).toMatch(/timespan: [\s\S]*levle: /);
+    const json = await validate('timespan=60', '--json');
+    expect([json.exitCode, JSON.parse(json.stdout)]).toMatchObject([6, { valid: false, fields: ['timespan'] }]);
+    const file = await runCli(['config', 'validate', 'spoof.cluster._.default', '-f', '-'], {
+      stdin: 'modes:\n  tunnel: audit\n',
+    });
+    expect(file.exitCode).toBe(0);
+  });
+});
+
+describe('arguments of commands', () => {
+  it('disarm - one scope, a bounded time, a reason', () => {
+    expect(keyOf({ all: true })).toMatchObject({ scope: 'cluster', name: 'all' });
+    expect(keyOf({ node: 'node-1.example' })).toMatchObject({ scope: 'node', name: 'node-1.example' });
+    expect(keyOf({ namespace: 'shop' })).toMatchObject({ scope: 'namespace', namespace: 'shop', name: 'all' });
+    expect(keyOf({})).toBeNull();
+    expect(() => keyOf({ all: true, node: 'n' })).toThrow('--all and --node exclude each other');
+    expect(spanOf({ for: '30m', reason: 'x' })).toBe(1_800_000);
+    for (const options of [
+      { reason: 'x' },
+      { for: '30m' },
+      { for: '30m', reason: ' ' },
+      { for: '25h', reason: 'x' },
+      { for: '5ms', reason: 'x' },
+    ])
+      expect(() => spanOf(options)).toThrow(expect.objectContaining({ code: 'CLI_USAGE' }));
+  });
+
+  it('explain - an id or a pod', () => {
+    expect(['5f1d3c7a', '5f1d3c7a9b2e4d60aa11bb22cc33dd44'].map(isVerdictId)).toEqual([true, true]);
+    expect(['5f1d3c7', 'web-0', 'deadbeef-x', 'shop/deadbeef'].map(isVerdictId)).toEqual([false, false, false, false]);
+  });
+});

@@ -1,0 +1,204 @@
+import type { NodeStatus } from '@bailiff/schemas';
+import { nodeStatus } from '@bailiff/schemas';
+import { describe, expect, it } from 'vitest';
+import { disarmOf } from '../read/disarms.ts';
+import { parseJson } from '../read/nodes.ts';
+import { disarmLines, nodeDetails, nodeTable, problemLines, streamLine, summaryLine } from './render.ts';
+import { reportOf, type StatusInput } from './report.ts';
+
+const NOW = Date.parse('2026-11-24T12:00:00Z');
+const iso = (agoMs: number) => new Date(NOW - agoMs).toISOString();
+
+function iface(name: string, part: Partial<NodeStatus['interfaces'][0]> = {}): NodeStatus['interfaces'][0] {
+  return {
+    interfaceName: `veth-${name}`,
+    ifindex: 1,
+    generation: 1,
+    coverage: 'guarded',
+    reason: '',
+    state: 'programmed',
+    podUid: name,
+    podNamespace: 'shop',
+    podName: name,
+    addresses: ['10.0.0.1'],
+    mac: '02:00:00:00:00:01',
+    packetsBeforeGuard: 0,
+    quarantinedUntil: null,
+    ...part,
+  };
+}
+
+function status(part: Partial<NodeStatus> = {}): NodeStatus {
+  return {
+    nodeName: 'n',
+    bootId: 'b',
+    collectorVersion: '0.1.0',
+    updatedAt: iso(3_000),
+    startedAt: iso(3_600_000),
+    hook: 'tcx',
+    features: [{ name: 'bpf-lsm', available: false, reason: 'EPERM', remedy: 'a kernel that permits it' }],
+    interfaces: [iface('web'), iface('cart')],
+    snapshotRevision: 1,
+    snapshotRefused: '',
+    configRefused: [],
+    disarmedUntil: null,
+    maps: [{ name: 'ifaces', used: 2, capacity: 512 }],
+    losses: { ringFull: 0, noCounter: 0, noIface: 0 },
+    bus: { connected: true, unackedFrames: 0, publishedFrames: 1, resentFrames: 0 },
+    ...part,
+  };
+}
+
+const report = (nodes: Record<string, NodeStatus | string>, part: Partial<StatusInput> = {}) =>
+  reportOf({
+    nodes: new Map(Object.entries(nodes)),
+    expected: Object.keys(nodes),
+    disarms: [],
+    nowMs: NOW,
+    staleMs: 60_000,
+    ...part,
+  });
+
+describe('report', () => {
+  it('all well - exit 0 and nothing to say', () => {
+    const { exitCode, problems, nodes } = report({ a: status(), b: status() });
+    expect([exitCode, problems, nodes.map(({ health }) => health)]).toEqual([0, [], ['ok', 'ok']]);
+    expect(nodes[0]).toMatchObject({ guarded: 2, guardable: 2, ageMs: 3_000, lost: 0 });
+  });
+
+  it.each([
+    ['silent', status({ updatedAt: iso(61_000) }), 7, /silent for 61s/],
+    ['unreadable', 'bus: Required', 7, /cannot be read: bus/],
+    [
+      'uncovered',
+      status({ interfaces: [iface('web', { coverage: 'not-covered', reason: 'E2BIG' })] }),
+      3,
+      /shop\/web .*not covered: E2BIG/,
+    ],
+    ['uncovered', status({ hook: 'none' }), 3, /nothing is attached/],
+    ['refused', status({ snapshotRefused: 'it names no pod of ours' }), 6, /refuses the list/],
+    [
+      'refused',
+      status({ configRefused: [{ key: 'spoof.cluster._.default', reason: 'x: refused\nmodes.a: no' }] }),
+      6,
+      /modes\.a: no/,
+    ],
+    [
+      'partial',
+      status({ interfaces: [iface('web', { coverage: 'partial', reason: 'no MAC' }), iface('cart')] }),
+      0,
+      /partly covered: no MAC/,
+    ],
+    ['disarmed', status({ disarmedUntil: iso(-600_000) }), 0, null],
+    ['ok', status({ disarmedUntil: iso(1_000) }), 0, null],
+    [
+      'ok',
+      status({ interfaces: [iface('host', { coverage: 'not-applicable', reason: "on the host's network" })] }),
+      0,
+      null,
+    ],
+    ['ok', status({ maps: [{ name: 'ifaces', used: 90, capacity: 100 }] }), 0, /90 % full/],
+    ['ok', status({ losses: { ringFull: 5, noCounter: 0, noIface: 0 } }), 0, /5 samples were lost .* exact/],
+    ['ok', status({ losses: { ringFull: 0, noCounter: 1, noIface: 2 } }), 0, /not counted/],
+    ['ok', status({ bus: { connected: true, unackedFrames: 60, publishedFrames: 1, resentFrames: 0 } }), 0, /behind/],
+    [
+      'ok',
+      status({ bus: { connected: false, unackedFrames: 0, publishedFrames: 1, resentFrames: 0 } }),
+      0,
+      /lost the bus/,
+    ],
+  ] as [string, NodeStatus | string, number, RegExp | null][])('%s', (health, found, exitCode, problem) => {
+    const seen = report({ a: found });
+    expect(seen.nodes[0]?.health).toBe(health);
+    expect(seen.exitCode).toBe(exitCode);
+    const said = seen.problems.map(({ text }) => text).join('\n');
+    if (problem) expect(said).toMatch(problem);
+    else expect(said).toBe('');
+  });
+
+  it('missing - a node of the cluster without a collector is shouted', () => {
+    const seen = report({ a: status() }, { expected: ['a', 'b'] });
+    expect(seen.nodes.map(({ node, health }) => [node, health])).toEqual([
+      ['a', 'ok'],
+      ['b', 'missing'],
+    ]);
+    expect(seen.exitCode).toBe(7);
+    expect(report({ a: status() }, { expected: null }).exitCode).toBe(0);
+  });
+
+  it('nobody - a cluster in which no node ever reported is not well', () => {
+    expect(report({}, { expected: null })).toMatchObject({ exitCode: 7, problems: [{ node: 'cluster' }] });
+  });
+
+  it('weight - who cannot be reached comes before what is not covered', () => {
+    const uncovered = status({ hook: 'none' });
+    expect(report({ a: uncovered, b: status({ snapshotRefused: 'x' }) }).exitCode).toBe(3);
+    expect(report({ a: uncovered, b: status({ updatedAt: iso(90_000) }) }).exitCode).toBe(7);
+  });
+});
+
+describe('render', () => {
+  const plain = { width: 0 };
+
+  it('table - one line a node', () => {
+    const seen = report(
+      { 'node-a': status(), b: status({ disarmedUntil: iso(-600_000) }) },
+      { expected: ['node-a', 'b', 'c'] },
+    );
+    expect(nodeTable(seen, NOW, plain)).toEqual([
+      'NODE    STATE         GUARDED  HOOK  MAPS  LOST  UNACKED  HEARD  PODS REV  VERSION',
+      'b       disarmed 10m      2/2  tcx     1%     0        0     3s         1  0.1.0',
+      'c       missing             -  -        -     -        -  never',
+      'node-a  ok                2/2  tcx     1%     0        0     3s         1  0.1.0',
+    ]);
+    expect(summaryLine(seen)).toBe('2 of 3 nodes report, 4 of 4 interfaces guarded');
+  });
+
+  it('problems - shouts first, a remedy once for all that need it, and a bound', () => {
+    const silent = status({ updatedAt: iso(90_000) });
+    const lines = problemLines(
+      report({ a: status({ losses: { ringFull: 1, noCounter: 0, noIface: 0 } }), b: silent, c: silent }).problems,
+      plain,
+    );
+    expect(lines.map((line) => line.slice(0, 12))).toEqual([
+      '✗ b: silent ',
+      '✗ c: silent ',
+      '  → is its c',
+      '! a: 1 sampl',
+    ]);
+    const many = Object.fromEntries(Array.from({ length: 40 }, (_, index) => [`n${index}`, silent]));
+    expect(problemLines(report(many).problems, plain).at(-1)).toBe('  … and 16 more: --json has all');
+  });
+
+  it('details - interfaces, features with their remedy, maps', () => {
+    const one = status({ interfaces: [iface('web', { quarantinedUntil: iso(-60_000), packetsBeforeGuard: 4 })] });
+    const text = nodeDetails(one, NOW, plain).join('\n');
+    expect(text).toMatch(/shop\/web .*guarded .*quarantined until 12:01:00.000 +4 /);
+    expect(text).toMatch(/no +bpf-lsm +EPERM: a kernel that permits it/);
+    expect(text).toMatch(/ifaces +2 +512/);
+  });
+
+  it('streams and disarms', () => {
+    const streams = [
+      { name: 'VIOLATIONS', messages: 3, bytes: 1, newestMs: NOW - 240_000 },
+      { name: 'VERDICTS', messages: 0, bytes: 0, newestMs: null },
+      { name: 'RESPONSES', messages: null, bytes: 0, newestMs: null },
+    ];
+    expect(streamLine(streams, NOW)).toBe('on the bus: VIOLATIONS 3 (newest 4m ago), VERDICTS 0, RESPONSES is missing');
+    const until = new Date(NOW + 600_000).toISOString();
+    const value = JSON.stringify({ until, duration: '10m', reason: 'incident', by: 'me' });
+    const disarm = disarmOf('disarm.namespace.shop.all', value, NOW);
+    expect(disarmLines(disarm ? [disarm] : [], NOW, plain)).toEqual([
+      '! DISARMED: namespace shop for another 10m by me: incident',
+    ]);
+    expect(disarmOf('disarm.namespace.shop.all', value, NOW + 600_000)).toBeNull();
+    expect(disarmOf('disarm.namespace.shop.all', '{}', NOW)).toBeNull();
+    expect(disarmOf('nonsense', value, NOW)).toBeNull();
+  });
+
+  it('a status that is not one says which field is wrong', () => {
+    expect(parseJson('{', nodeStatus)).toBe('not JSON');
+    expect(parseJson('{}', nodeStatus)).toMatch(/^nodeName: /);
+    expect(parseJson(JSON.stringify(status()), nodeStatus)).toMatchObject({ nodeName: 'n' });
+  });
+});
