@@ -56,10 +56,11 @@ const REMEDIES: Readonly<Record<string, string>> = {
 const exitCodeFor = (error: unknown): ExitCode => {
   const code = (error as { code?: unknown }).code;
   if (typeof code === 'string' && code.startsWith('CONFIG_')) return EXIT.badConfiguration;
-  if (code === 'BUS_NO_STREAM') return EXIT.dependencyUnreachable;
   if (code === 'ENOENT') return EXIT.badFlags;
-  if (typeof code === 'string' && code.startsWith('QUARANTINE_')) return EXIT.dependencyUnreachable;
-  return exitCodeOf(error);
+  const known = exitCodeOf(error);
+  // Whatever else the bus refuses is the bus's doing, not a bug of ours.
+  const ofBus = typeof code === 'string' && /^(BUS|QUARANTINE)_/.test(code);
+  return known === EXIT.bug && ofBus ? EXIT.dependencyUnreachable : known;
 };
 
 export interface Told {

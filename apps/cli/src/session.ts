@@ -4,13 +4,14 @@
  * Place in the path: run.ts → commands/*.ts → here → @bailiff/bus. The bus is closed when the command ends, however it ends. A bus that is
  * not there is an error at once: a person waits at a prompt.
  */
-import { readFileSync } from 'node:fs';
+import { accessSync, constants, readFileSync } from 'node:fs';
 import { type Bus, connectBus } from '@bailiff/bus';
 import { busOptionsOf } from '@bailiff/service';
 import type { Command } from 'commander';
 import { type BusFlags, type Connection, contextPath, resolveConnection } from './bus/connection.ts';
 import { MessageDecoder } from './bus/decoder.ts';
 import { LABS_DIR, runningLabs } from './bus/labs.ts';
+import { CliError } from './errors.ts';
 import type { CliIo } from './io.ts';
 import { type Paint, painterFor } from './text/paint.ts';
 import type { TableOptions } from './text/table.ts';
@@ -107,7 +108,24 @@ export function connectionOf(io: CliIo, options: BusOptionValues): Connection {
   });
 }
 
+const FILES = ['natsPasswordFile', 'natsCaFile', 'natsCertFile', 'natsKeyFile'] as const;
+
+/** @throws CliError CLI_CONTEXT when a file that was named cannot be read; BusError */
 export async function openBus(io: CliIo, connection: Connection): Promise<Bus> {
+  for (const name of FILES) {
+    const file = connection[name];
+    if (file === '') continue;
+    try {
+      accessSync(file, constants.R_OK);
+    } catch (cause) {
+      const why = (cause as NodeJS.ErrnoException).code === 'ENOENT' ? 'does not exist' : 'cannot be read';
+      const where = `--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+      throw new CliError('CLI_CONTEXT', `${where}: ${file} ${why}`, {
+        cause,
+        remedy: `bus named by ${connection.source}`,
+      });
+    }
+  }
   return connectBus({
     ...busOptionsOf(connection),
     name: 'bailiff-cli',

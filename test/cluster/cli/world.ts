@@ -18,7 +18,7 @@ import {
   verdictSubject,
   violationSubject,
 } from '@bailiff/bus';
-import { startNats, type TestNats } from '@bailiff/bus/testing';
+import { startNats, type TestNats, testUsers } from '@bailiff/bus/testing';
 import {
   encodeResponse,
   encodeVerdict,
@@ -35,6 +35,7 @@ import { type CliRun, runCli } from '../../../apps/cli/src/testing.ts';
 
 export const NODE_A = 'node-a';
 export const NODE_B = 'node-b.example';
+const NODES: readonly string[] = [NODE_A, NODE_B];
 
 export const uid = (n: number) => `0f0e0d0c-0000-4222-8333-${String(n).padStart(12, '0')}`;
 
@@ -83,16 +84,16 @@ export function breach(atMicros: number, pod: PodRef | null, part: Partial<Viola
 
 export class World implements AsyncDisposable {
   readonly nats: TestNats;
-  readonly admin: Bus;
   readonly directory: string;
   readonly passwordFile: string;
   /** When the story begins: the first spoofed packet. */
   readonly t0Micros: number;
   #frames = 0;
 
-  private constructor(nats: TestNats, admin: Bus, directory: string, t0Micros: number) {
+  readonly #buses = new Map<string, Promise<Bus>>();
+
+  private constructor(nats: TestNats, directory: string, t0Micros: number) {
     this.nats = nats;
-    this.admin = admin;
     this.directory = directory;
     this.t0Micros = t0Micros;
     this.passwordFile = path.join(directory, 'password');
@@ -100,11 +101,17 @@ export class World implements AsyncDisposable {
   }
 
   static async start(): Promise<World> {
-    const nats = await startNats();
-    const admin = await nats.connect('admin');
-    await ensureTopology(admin);
+    const nats = await startNats({ users: testUsers([NODE_A, NODE_B]) });
+    await ensureTopology(await nats.connect('admin'));
     const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-cli-'));
-    return new World(nats, admin, directory, Date.now() * 1000 - 1_000_000);
+    return new World(nats, directory, Date.now() * 1000 - 1_000_000);
+  }
+
+  /** The bus as an identity sees it. */
+  as(user: string): Promise<Bus> {
+    const bus = this.#buses.get(user) ?? this.nats.connect(user);
+    this.#buses.set(user, bus);
+    return bus;
   }
 
   /** Flags that name this bus. */
@@ -129,7 +136,7 @@ export class World implements AsyncDisposable {
       ...part,
       violations,
     });
-    const publisher = new FramePublisher(this.admin);
+    const publisher = new FramePublisher(await this.as(`collector-${node}`));
     const msgId = `${node}-${this.#frames}`;
     const { sequence } = await publisher.publish(violationSubject(node, 'spoof'), encodeViolationFrame(frame), {
       msgId,
@@ -140,7 +147,9 @@ export class World implements AsyncDisposable {
 
   async verdict(part: Partial<Verdict>): Promise<Verdict> {
     const verdict = sampleVerdict({ triggeredAt: Date.now() * 1000, nodeName: NODE_A, configRevision: 0, ...part });
-    await publishOnce(this.admin, verdictSubject(verdict), encodeVerdict(verdict), { msgId: verdict.verdictId });
+    await publishOnce(await this.as('correlator'), verdictSubject(verdict), encodeVerdict(verdict), {
+      msgId: verdict.verdictId,
+    });
     return verdict;
   }
 
@@ -162,16 +171,22 @@ export class World implements AsyncDisposable {
       ...part,
       responseId: responseIdOf({ verdictId: verdict.verdictId, policy, action: part.action }, group as never),
     });
-    await publishOnce(this.admin, responseSubject(response), encodeResponse(response), { msgId: response.responseId });
+    await publishOnce(await this.as('responder'), responseSubject(response), encodeResponse(response), {
+      msgId: response.responseId,
+    });
     return response;
   }
 
   async status(status: NodeStatus): Promise<void> {
-    await openBucket(this.admin, 'bailiff_nodes').put(encodeToken(status.nodeName), JSON.stringify(status));
+    const bus = await this.as(NODES.includes(status.nodeName) ? `collector-${status.nodeName}` : 'admin');
+    await openBucket(bus, 'bailiff_nodes').put(encodeToken(status.nodeName), JSON.stringify(status));
   }
 
   async put(bucket: string, key: string, value: unknown): Promise<void> {
-    await openBucket(this.admin, bucket).put(key, typeof value === 'string' ? value : JSON.stringify(value));
+    await openBucket(await this.as('admin'), bucket).put(
+      key,
+      typeof value === 'string' ? value : JSON.stringify(value),
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,0 +1,259 @@
+/** What the CLI reads: a bus on which every identity wrote what it writes, read under the rights of the `cli` identity. */
+import { openBucket, violationSubject } from '@bailiff/bus';
+import { startNats } from '@bailiff/bus/testing';
+import { waitFor } from '@bailiff/service/testing';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { breach, CART, healthyStatus, NODE_A, NODE_B, type Story, tellStory, VPN, WEB, World } from './cli/world.ts';
+
+let world: World;
+let story: Story;
+beforeAll(async () => {
+  world = await World.start();
+  story = await tellStory(world);
+});
+afterAll(() => world?.[Symbol.asyncDispose]());
+
+const linesOf = (text: string) => text.trimEnd().split('\n');
+const jsonLines = (text: string) => linesOf(text).map((line) => JSON.parse(line) as Record<string, unknown>);
+async function ok(args: string[], options: Parameters<World['cli']>[1] = {}): Promise<string> {
+  const { exitCode, stdout, stderr } = await world.cli(args, options);
+  expect([exitCode, stderr]).toEqual([0, expect.not.stringMatching(/bailiff:/)]);
+  return stdout;
+}
+
+describe('cli events', () => {
+  it('table - each violation with pod, vector, exact packets and claim; what passed before a guard was there', async () => {
+    const rows = linesOf(await ok(['events']));
+    expect(rows[0]).toMatch(/^TIME \(UTC\) +POD +VECTOR +ACTION +PACKETS/);
+    expect(rows).toHaveLength(7);
+    expect(rows[2]).toMatch(/shop\/web-0 +ipv4-source +drop +320 +192\.0\.2\.7 +10\.1\.0\.5:53 udp +node-a +#2$/);
+    expect(rows[4]).toMatch(/payments\/vpn-0 +tunnel-other +audit +40 /);
+    expect(rows[5]).toMatch(/\? \(veth1a2b3c4d\) +unknown-interface +audit/);
+    expect(rows[6]).toMatch(/vethfeed01 +before-guard +passed +3 +guarded after 0\.8 ms/);
+  });
+
+  it.each([
+    [['--pod', 'shop/web-0'], 3],
+    [['--pod', WEB.uid], 3],
+    [['--pod', 'vpn-0', '--namespace', 'payments'], 1],
+    [['--namespace', 'shop'], 3],
+    [['--node', NODE_B], 3],
+    [['--kind', 'gap'], 1],
+    [['--kind', 'lsm'], 0],
+    [['--vector', 'arp-sender'], 1],
+    [['--action', 'audit'], 2],
+    [['--pod', 'nobody'], 0],
+    [['--since', '2099-01-01'], 0],
+  ] as [string[], number][])('filter - %j leaves %d', async (args, count) => {
+    const { stdout, stderr } = await world.cli(['events', ...args, '--json']);
+    expect(stdout === '' ? [] : jsonLines(stdout)).toHaveLength(count);
+    if (count === 0) expect(stderr).toMatch(/^no such violations since .*; the newest of any kind is \d+s old/);
+  });
+
+  it('json - one object a line with all there is', async () => {
+    const [first] = jsonLines(await ok(['events', '--json']));
+    expect(first).toMatchObject({
+      type: 'violation',
+      sequence: 1,
+      nodeName: NODE_A,
+      vector: 'ipv4-source',
+      pod: { name: 'web-0', ownerKind: 'StatefulSet' },
+      sample: { claimedAddress: '192.0.2.7', expectedAddress: '10.1.0.4' },
+    });
+  });
+
+  it('limit - the newest, and how many were left out', async () => {
+    const { stdout, stderr } = await world.cli(['events', '--limit', '2']);
+    expect(linesOf(stdout).map((line) => line.slice(14, 30).trim())).toEqual(['POD', '? (veth1a2b3c4d)', 'vethfeed01']);
+    expect(stderr).toMatch(/the newest 2 of 6 violations/);
+    expect(jsonLines(await ok(['events', '--limit', '2', '--json']).catch(() => '')).length).toBe(2);
+  });
+
+  it('follow - what was there, then what comes, over a restart of the server, until it is interrupted', async () => {
+    await using own = await World.start();
+    await own.frame(NODE_A, [breach(own.t0Micros, WEB)]);
+    const end = new AbortController();
+    let out = '';
+    const onStdout = (all: string) => {
+      out = all;
+    };
+    const following = own.cli(['events', '--follow', '--json'], { signal: end.signal, onStdout });
+    const shows = (count: number) =>
+      waitFor(() => out !== '' && linesOf(out).length === count, {
+        what: `${count} rows`,
+        state: () => out,
+        timeoutMs: 20_000,
+      });
+    await shows(1);
+    await own.frame(NODE_A, [breach(own.t0Micros + 1, WEB, { vector: 'redirect' })]);
+    await shows(2);
+    await own.nats.restart();
+    const collector = await own.as(`collector-${NODE_A}`);
+    await collector.whenConnected();
+    await own.frame(NODE_A, [breach(own.t0Micros + 2, WEB, { vector: 'tunnel' })]);
+    await shows(3);
+    end.abort(new Error('interrupted'));
+    const { exitCode, stderr } = await following;
+    expect(exitCode).toBe(0);
+    expect(jsonLines(out).map(({ vector }) => vector)).toEqual(['ipv4-source', 'redirect', 'tunnel']);
+    expect(stderr).toMatch(/the bus is away[\s\S]*the bus is back/);
+  });
+});
+
+describe('cli verdicts and responses', () => {
+  it('verdicts - by level and above, newest last, with the id that explain takes', async () => {
+    expect(linesOf(await ok(['verdicts'])).map((line) => line.split(/ +/)[1])).toEqual([
+      '(UTC)',
+      'high',
+      'low',
+      'critical',
+    ]);
+    expect(jsonLines(await ok(['verdicts', '--level', 'high', '--json']))).toHaveLength(2);
+    const [only] = jsonLines(await ok(['verdicts', '--pod', 'payments/vpn-0', '--json']));
+    expect(only).toMatchObject({ verdictId: story.tunnelling.verdictId, rule: 'audited-spoofing' });
+    expect(jsonLines(await ok(['verdicts', '--rule', 'many-identities', '--json']))).toHaveLength(1);
+  });
+
+  it('responses - with what was asked of Kubernetes', async () => {
+    const rows = linesOf(await ok(['responses', '--pod', 'web-0', '--action', 'delete']));
+    expect(rows).toHaveLength(3);
+    expect(rows[2]).toMatch(/delete +succeeded +[0-9a-f]{10} +DELETE pods\/web-0 → 200/);
+    expect(jsonLines(await ok(['responses', '--phase', 'pending', '--json']))).toHaveLength(1);
+    expect(
+      jsonLines(await ok(['responses', '--verdict', story.spoofing.verdictId.slice(0, 8), '--json'])),
+    ).toHaveLength(4);
+  });
+
+  it('pending - only what still waits', async () => {
+    const { stdout, stderr } = await world.cli(['responses', '--pending']);
+    expect(linesOf(stdout)).toHaveLength(2);
+    expect(stdout).toContain(story.pending.responseId.slice(0, 10));
+    expect(stderr).toMatch(/responses approve <id>/);
+  });
+});
+
+describe('cli explain', () => {
+  it('verdict - the chain with sequences, by the beginning of the id', async () => {
+    const text = await ok(['explain', story.spoofing.verdictId.slice(0, 12)]);
+    expect(text).toMatch(/^shop\/web-0 on node-a, of StatefulSet web\n/);
+    expect(text).toMatch(
+      /#1 .*\+0 +ipv4-source drop +1 [\s\S]*#2 .*\+20 ms +ipv4-source drop +320 [\s\S]*#2 .*arp-sender drop/,
+    );
+    expect(text).toMatch(/VERDICT {2}aaaa5f1d3c {2}high by repeated-spoofing/);
+    expect(text).toMatch(/#4 .*delete +succeeded +DELETE pods\/web-0 → 200/);
+    expect(text).toMatch(/first packet → on the bus .* → verdict .* → label succeeded .* → delete succeeded/);
+  });
+
+  it('pod - what it did in sum, its newest verdict, and what waits for a person', async () => {
+    const text = await ok(['explain', 'payments/vpn-0']);
+    expect(text).toMatch(/tunnel-other +audit +40 /);
+    expect(text).toMatch(/waits for a person: bailiff responses approve /);
+    const web = await ok(['explain', WEB.uid]);
+    expect(web).toMatch(/ipv4-source +drop +321 .*#1-2/);
+  });
+
+  it('json - one document with violations, verdict, records and latencies', async () => {
+    const chain = JSON.parse(await ok(['explain', story.spoofing.verdictId, '--json']));
+    expect(chain.violations.map((v: { sequence: number }) => v.sequence)).toEqual([1, 2, 2]);
+    expect(chain.responses).toHaveLength(2);
+    expect(chain.latenciesMs.verdictMs).toBeGreaterThan(chain.latenciesMs.firstViolationMs);
+    const pod = JSON.parse(await ok(['explain', 'shop/web-0', '--json']));
+    expect(pod.violations[0]).toMatchObject({ vector: 'ipv4-source', packets: 321 });
+    expect(pod.verdicts[0].verdict.verdictId).toBe(story.spoofing.verdictId);
+  });
+
+  it('evidence that is no longer there is said to be so', async () => {
+    const text = await ok(['explain', story.quarantining.verdictId]);
+    expect(text).toMatch(/#999999 .*no longer in the stream[\s\S]*no latencies/);
+  });
+
+  it('unknown - a verdict or pod of which nothing is known says where to look', async () => {
+    const unknown = await world.cli(['explain', 'ffffffffff']);
+    expect(unknown).toMatchObject({ exitCode: 2, stdout: '' });
+    expect(unknown.stderr).toMatch(/begins with "ffffffffff"[\s\S]*bailiff verdicts/);
+    expect(await world.cli(['explain', 'shop/nobody'])).toMatchObject({ exitCode: 2, stdout: '' });
+  });
+});
+
+describe('cli status', () => {
+  it('well, then silent, missing, uncovered: the exit code says so and the text shouts', async () => {
+    const pods = openBucket(await world.as('ipam-sync'), 'bailiff_pods');
+    const cluster = (...names: string[]) =>
+      pods.put(
+        '_cluster',
+        JSON.stringify({ revision: 1, nodes: names.map((name) => ({ name, addresses: [], podCidrs: [] })) }),
+      );
+    expect((await world.cli(['status'])).exitCode).toBe(7);
+    await cluster(NODE_A, NODE_B);
+    await world.status(healthyStatus(NODE_A));
+    await world.status(healthyStatus(NODE_B, { interfaces: [] }));
+    const well = await world.cli(['status']);
+    expect([well.exitCode, well.stderr]).toEqual([0, '']);
+    expect(well.stdout).toMatch(
+      /node-a +ok +2\/2 +tcx[\s\S]*2 of 2 nodes report, 2 of 2 interfaces guarded\non the bus: VIOLATIONS 3/,
+    );
+
+    const [iface] = healthyStatus(NODE_A).interfaces;
+    await world.status(
+      healthyStatus(NODE_A, {
+        interfaces: [{ ...iface!, coverage: 'not-covered', reason: 'ENOSPC: the map is full' }],
+      }),
+    );
+    const uncovered = await world.cli(['status']);
+    expect(uncovered).toMatchObject({ exitCode: 3 });
+    expect(uncovered.stdout).toMatch(/✗ node-a: shop\/web-0 \(veth11\) not covered: ENOSPC/);
+
+    await world.status(healthyStatus(NODE_A));
+    await world.status(healthyStatus(NODE_B, { updatedAt: new Date(Date.now() - 300_000).toISOString() }));
+    await cluster(NODE_A, NODE_B, 'node-c');
+    const silent = await world.cli(['status']);
+    expect(silent.exitCode).toBe(7);
+    expect(silent.stdout).toMatch(/✗ node-b\.example: silent for 5m[\s\S]*✗ node-c: no collector has ever reported/);
+    const json = JSON.parse((await world.cli(['status', '--json'])).stdout);
+    expect(json).toMatchObject({
+      ok: false,
+      exitCode: 7,
+      nodes: [{ health: 'ok' }, { health: 'silent' }, { health: 'missing' }],
+    });
+    expect((await world.cli(['status', '--stale-after', '1h', '--node', NODE_B])).exitCode).toBe(0);
+  });
+
+  it('node - everything that it says', async () => {
+    await world.status(healthyStatus(NODE_A));
+    const text = await ok(['status', '--node', NODE_A]);
+    expect(text).toMatch(/shop\/cart-1 +veth12 +guarded +programmed +10\.1\.0\.12 fd00::12/);
+    expect(text).toMatch(/no +bpf-lsm +EPERM: boot with lsm/);
+    const { exitCode, stderr } = await world.cli(['status', '--node', 'node-z']);
+    expect([exitCode, stderr]).toEqual([2, expect.stringMatching(/known: node-a/)]);
+  });
+});
+
+describe('cli and what others wrote badly', () => {
+  it('messages that cannot be read - are counted and passed over, the others are shown', async () => {
+    await using own = await World.start();
+    await own.frame(NODE_A, [breach(own.t0Micros, VPN)]);
+    const bus = await own.as(`collector-${NODE_A}`);
+    bus.nc.publish(
+      `bailiff.v1.violations.${partitionOf(NODE_A)}.node-a.spoof`,
+      Buffer.from([0xc3, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9]),
+    );
+    await bus.nc.flush();
+    await own.frame(NODE_A, [breach(own.t0Micros, CART)]);
+    await waitFor(async () => jsonLines((await own.cli(['events', '--json'])).stdout).length === 2);
+    const { exitCode, stderr, stdout } = await own.cli(['events', '--json']);
+    expect(exitCode).toBe(0);
+    expect(jsonLines(stdout).map((row) => (row['pod'] as { name: string }).name)).toEqual(['vpn-0', 'cart-1']);
+    expect(stderr).toMatch(/1 message could not be read and was passed over: UNKNOWN_FINGERPRINT 1/);
+  });
+
+  it('a bus that is not set up, a wrong password, a file that is not there - each says what to do', async () => {
+    await using bare = await startNats();
+    const env = { BAILIFF_NATS_URL: bare.url };
+    const empty = await world.cli(['events'], { env });
+    expect([empty.exitCode, empty.stderr]).toEqual([7, expect.stringMatching(/no such stream/)]);
+    const stranger = await world.cli(['events', '--nats-password-file', '/etc/hostname']);
+    expect([stranger.exitCode, stranger.stderr]).toEqual([4, expect.stringMatching(/--nats-password-file/)]);
+    const missing = await world.cli(['events', '--nats-password-file', '/nonexistent']);
+    expect([missing.exitCode, missing.stderr]).toEqual([6, expect.stringMatching(/\/nonexistent/)]);
+  });
+});
