@@ -97,11 +97,17 @@ export class CorrelatorRig implements AsyncDisposable {
     return bus;
   }
 
+  /** How a correlator of this rig is started. */
+  flags(): string[] {
+    const password = path.join(this.#directory, 'password');
+    const bus = ['--nats-url', this.nats.url, '--nats-user', 'correlator', '--nats-password-file', password];
+    return [...bus, '--metrics-address', '127.0.0.1:0'];
+  }
+
   /** Starts a correlator; resolves when it is ready unless told not to wait. */
   async correlator(options: { wait?: boolean; flags?: string[] } = {}): Promise<RunningCorrelator> {
     const captured = captureIo();
-    const argv = ['--nats-url', this.nats.url, '--nats-user', 'correlator', '--metrics-address', '127.0.0.1:0'];
-    argv.push('--nats-password-file', path.join(this.#directory, 'password'), ...(options.flags ?? []));
+    const argv = [...this.flags(), ...(options.flags ?? [])];
     let address = '';
     const running = runService({
       name: 'correlator',

@@ -15,7 +15,7 @@ import {
   requireHorizon,
 } from '@bailiff/bus';
 import { Fold, Members, planReplay, type Refusal, type ReplayPlan, RuleBook, warmUpMicros } from '@bailiff/judge';
-import { SchemaRegistry, type Verdict } from '@bailiff/schemas';
+import { JudgedRegistry, SchemaRegistry, type Verdict } from '@bailiff/schemas';
 import { busOptionsOf, type ServiceContext } from '@bailiff/service';
 import type { CorrelatorConfig } from './config.ts';
 import { DeadLetters, PrecedentBook, readPrecedents } from './dead-letters.ts';
@@ -26,6 +26,8 @@ import { PodsLog } from './pods-log.ts';
 import { readStreamState } from './starting-point.ts';
 import { VerdictPublisher } from './verdict-publisher.ts';
 
+/** Of the time that a step of the way down may take: a bus that is away must not make it fail. */
+const STOP_SHARE = 0.8;
 /** The same failure is told once in this time. */
 const WARN_EVERY_MS = 60_000;
 /** Longest timespan and cooldown that a rule may have, twice over: rules that went longer ago decide nothing. */
@@ -39,16 +41,17 @@ export async function start(ctx: ServiceContext<CorrelatorConfig>): Promise<void
   ctx.health.ready('bus', () => bus.connected || 'not connected');
   await requireHorizon(bus);
   const schemas = openBucket(bus, 'bailiff_schemas');
-  const registry = new SchemaRegistry(async (fingerprint) => {
-    return (await schemas.get(`fp-${fingerprint}`))?.value.toString('utf8') ?? null;
-  }, clock.nowMs);
-  await new Correlator(ctx, bus, registry).start();
+  const lookup = async (fingerprint: string) =>
+    (await schemas.get(`fp-${fingerprint}`))?.value.toString('utf8') ?? null;
+  const frames = new JudgedRegistry(lookup, clock.nowMs);
+  await new Correlator(ctx, bus, frames, new SchemaRegistry(lookup, clock.nowMs)).start();
 }
 
 class Correlator {
   readonly #ctx: ServiceContext<CorrelatorConfig>;
   readonly #bus: Bus;
-  readonly #registry: SchemaRegistry;
+  readonly #frames: JudgedRegistry;
+  readonly #verdicts: SchemaRegistry;
   readonly #metrics: Metrics;
   readonly #rules = new RuleBook();
   readonly #members = new Members();
@@ -66,11 +69,12 @@ class Correlator {
   /** Verdicts of the warm-up, which are not published. */
   #replayed = 0;
 
-  constructor(ctx: ServiceContext<CorrelatorConfig>, bus: Bus, registry: SchemaRegistry) {
+  constructor(ctx: ServiceContext<CorrelatorConfig>, bus: Bus, frames: JudgedRegistry, verdicts: SchemaRegistry) {
     const { signal, clock } = ctx;
     this.#ctx = ctx;
     this.#bus = bus;
-    this.#registry = registry;
+    this.#frames = frames;
+    this.#verdicts = verdicts;
     this.#metrics = makeMetrics(ctx.metrics, () => this.#readings());
     this.#configLog = new ConfigLog(bus, { onChange: (change) => this.#onConfig(change) });
     this.#deadLetters = this.#makeDeadLetters(new PrecedentBook(0));
@@ -96,16 +100,18 @@ class Correlator {
   }
 
   async start(): Promise<void> {
-    const { signal, health, onStop } = this.#ctx;
+    const { config, clock, signal, health, onStop } = this.#ctx;
     health.ready('replay', () => this.#caughtUp || `${this.#intake?.pending ?? 'all'} frames to go`);
     health.ready('verdicts', () => this.#publisher.hasRoom || 'verdicts cannot be published');
     onStop('configuration', () => this.#configLog.close());
     onStop('verdicts', async () => {
-      await Promise.all([this.#publisher.whenPublished(), this.#deadLetters.whenWritten()]);
+      const written = Promise.all([this.#publisher.whenPublished(), this.#deadLetters.whenWritten()]);
+      // What is not written by then is given by the next start.
+      await Promise.race([written, clock.sleep(config.stopTimeoutMs * STOP_SHARE)]);
       this.#end.abort();
     });
     await this.#readLists(signal);
-    const state = await readStreamState(this.#bus, this.#registry);
+    const state = await readStreamState(this.#bus, this.#verdicts);
     await this.#configLog.whenCaughtUpTo(state.lastMicros);
     const longest = this.#rules.longestSince(state.firstMicros - LONGEST_MEMORY_MICROS);
     this.#plan = planReplay(state, warmUpMicros(longest));
@@ -149,7 +155,7 @@ class Correlator {
     const gates = [configGate, this.#pods];
     const intake = new Intake({
       fold,
-      registry: this.#registry,
+      registry: this.#frames,
       gates,
       deadLetters: this.#deadLetters,
       room: this.#publisher,

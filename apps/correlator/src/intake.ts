@@ -8,11 +8,11 @@
 import { BusError, parseSubject, type StreamMessage } from '@bailiff/bus';
 import { type Fold, SETTLE_MICROS } from '@bailiff/judge';
 import {
-  decodeViolationFrame,
+  decodeJudgedFrame,
   decodeWithLookup,
+  type JudgedFrame,
+  type JudgedRegistry,
   SchemaError,
-  type SchemaRegistry,
-  type ViolationFrame,
 } from '@bailiff/schemas';
 import type { Clock } from '@bailiff/service';
 import type { DeadLetters } from './dead-letters.ts';
@@ -25,7 +25,7 @@ export interface Gate {
 
 export interface IntakeOptions {
   fold: Fold;
-  registry: SchemaRegistry;
+  registry: JudgedRegistry;
   gates: readonly Gate[];
   deadLetters: DeadLetters;
   room: { readonly hasRoom: boolean; whenRoom(): Promise<void> };
@@ -68,9 +68,9 @@ export class Intake {
     this.pending = message.pending;
     const node = this.#node(message.subject);
     if (node === null) return this.#setAside(message, 'bad-subject', message.subject);
-    let frame: ViolationFrame;
+    let frame: JudgedFrame;
     try {
-      frame = decodeViolationFrame(message.data, this.#o.registry);
+      frame = decodeJudgedFrame(message.data, this.#o.registry);
     } catch (error) {
       if (!(error instanceof SchemaError)) throw error;
       if (error.code === 'UNKNOWN_FINGERPRINT') return this.#lookUp(message, node);
@@ -79,21 +79,21 @@ export class Intake {
     return this.#fold(message, node, frame);
   }
 
-  #fold(message: StreamMessage, node: string, frame: ViolationFrame): void | Promise<void> {
+  #fold(message: StreamMessage, node: string, frame: JudgedFrame): void | Promise<void> {
     const settled = message.timestampMicros - SETTLE_MICROS;
     for (const gate of this.#o.gates) if (!gate.isCompleteTo(settled)) return this.#wait(message, node, frame);
     if (!this.#o.room.hasRoom) return this.#wait(message, node, frame);
     this.#foldNow(message, node, frame);
   }
 
-  async #wait(message: StreamMessage, node: string, frame: ViolationFrame): Promise<void> {
+  async #wait(message: StreamMessage, node: string, frame: JudgedFrame): Promise<void> {
     this.waits++;
     const settled = message.timestampMicros - SETTLE_MICROS;
     await Promise.all([...this.#o.gates.map((gate) => gate.whenCompleteTo(settled)), this.#o.room.whenRoom()]);
     this.#foldNow(message, node, frame);
   }
 
-  #foldNow(message: StreamMessage, node: string, frame: ViolationFrame): void {
+  #foldNow(message: StreamMessage, node: string, frame: JudgedFrame): void {
     this.#current = message;
     this.frames++;
     const { sequence, timestampMicros } = message;

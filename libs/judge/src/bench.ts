@@ -5,7 +5,7 @@
  * every rule whose shape it keeps; a group is silent from its verdict to the end of the cooldown epoch, whatever is edited meanwhile.
  * Bounds: those of rule-state.ts and verdict-cap.ts.
  */
-import type { PodRef, Verdict, VerdictPod, Violation } from '@bailiff/schemas';
+import type { JudgedPod, JudgedViolation, Verdict, VerdictPod } from '@bailiff/schemas';
 import { claimViolation } from './claims.ts';
 import { Vocabulary } from './evidence.ts';
 import type { RuleBook, RuleSet } from './rule-book.ts';
@@ -115,9 +115,9 @@ export class Bench {
    * @param vouched whether somebody answers for the pod's owner and namespace; if nobody does, it counts for itself and its node alone
    */
   find(
-    facts: Pick<Violation, 'kind' | 'vector' | 'action' | 'state'>,
+    facts: Pick<JudgedViolation, 'kind' | 'vector' | 'action' | 'state'>,
     nodeName: string,
-    pod: PodRef | null,
+    pod: JudgedPod | null,
     vouched: boolean,
   ): { hits: Hit[]; complete: boolean } {
     const { kind, vector, action, state } = facts;
@@ -138,7 +138,7 @@ export class Bench {
   }
 
   /** Counts a violation into each of its windows; gives a verdict where that crosses a threshold. */
-  count(hits: Hit[], time: number, packets: number, violation: Violation, index: number, of: Occurrence): void {
+  count(hits: Hit[], time: number, packets: number, violation: JudgedViolation, index: number, of: Occurrence): void {
     for (let i = 0; i < hits.length; i++) {
       const hit = hits[i] as Hit;
       const { state } = hit;

@@ -1,5 +1,5 @@
 /** Small questions about claims and members that the fold asks on its short way. Pure. */
-import type { PodRef, VerdictPod, Violation } from '@bailiff/schemas';
+import type { JudgedPod, JudgedViolation, VerdictPod } from '@bailiff/schemas';
 import type { Member } from './members.ts';
 import { COUNTER_SLOT_MICROS, FORMER_POD_MICROS } from './time.ts';
 
@@ -11,7 +11,7 @@ export const isListed = (member: Member, nowMicros: number): boolean =>
   member.settledAt <= nowMicros && nowMicros <= member.until + FORMER_POD_MICROS;
 
 /** The claim with what somebody answers for: names as the list has them, the owner only when the list has it too. */
-export function vouchedPod(claim: PodRef, member: Member | null, nowMicros: number): PodRef {
+export function vouchedPod(claim: JudgedPod, member: Member | null, nowMicros: number): JudgedPod {
   if (member === null) return { ...claim, ownerKind: '', ownerName: '', ownerUid: '' };
   const { uid, namespace, name } = member;
   const settled = member.owners.get(claim.ownerUid);
@@ -19,12 +19,12 @@ export function vouchedPod(claim: PodRef, member: Member | null, nowMicros: numb
   return { ...claim, uid, namespace, name, ownerKind: '', ownerName: '', ownerUid: '' };
 }
 
-export function toVerdictPod({ uid, namespace, name, ownerKind, ownerName, ownerUid }: PodRef): VerdictPod {
+export function toVerdictPod({ uid, namespace, name, ownerKind, ownerName, ownerUid }: JudgedPod): VerdictPod {
   return { uid, namespace, name, ownerKind, ownerName, ownerUid };
 }
 
 /** The violation that a node commits which speaks of what is not its own. */
-export function claimViolation(nowMicros: number): Violation {
+export function claimViolation(nowMicros: number): JudgedViolation {
   return {
     kind: 'spoof',
     vector: 'foreign-pod',
@@ -32,18 +32,10 @@ export function claimViolation(nowMicros: number): Violation {
     state: 'unknown',
     counterEpoch: '',
     cumulativePackets: 1,
-    cumulativeSkbs: 1,
-    cumulativeBytes: 0,
     count: 1,
     suppressed: 0,
-    firstSeenAt: nowMicros,
     lastSeenAt: nowMicros,
-    final: false,
-    interfaceName: '',
-    ifindex: 0,
-    generation: 0,
     pod: null,
     sample: null,
-    detail: '',
   };
 }

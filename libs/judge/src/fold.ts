@@ -12,7 +12,7 @@
  * nothing, because counters are cumulative (counters.ts). Stream time never falls.
  * Bounds: those of node-state.ts, bench.ts, parking.ts and members.ts.
  */
-import type { PodRef, Violation, ViolationFrame } from '@bailiff/schemas';
+import type { JudgedFrame, JudgedPod, JudgedViolation } from '@bailiff/schemas';
 import { Bench, type BenchOptions, type Occurrence } from './bench.ts';
 import { isListed, slotOf, toVerdictPod, vouchedPod } from './claims.ts';
 import { DUPLICATE } from './counters.ts';
@@ -85,7 +85,7 @@ export class Fold {
   }
 
   /** Folds the next frame. The rule book and the members must be complete up to SETTLE_MICROS before it. */
-  frame(place: FramePlace, frame: ViolationFrame): void {
+  frame(place: FramePlace, frame: JudgedFrame): void {
     this.advance(place.timestampMicros);
     if (frame.nodeName !== place.node) {
       this.#refuse('foreign-node', place, [], `the frame says it is of ${JSON.stringify(frame.nodeName)}`);
@@ -101,7 +101,7 @@ export class Fold {
     const { violations, frameSequence } = frame;
     let refused: Map<RefusalReason, { indexes: number[]; detail: string }> | null = null;
     for (let index = 0; index < violations.length; index++) {
-      const violation = violations[index] as Violation;
+      const violation = violations[index] as JudgedViolation;
       const { pod } = violation;
       const epoch = node.epochOf(violation);
       const member = epoch === undefined ? null : epoch.member;
@@ -146,7 +146,7 @@ export class Fold {
   readonly #standing = (parked: ParkedViolation): Standing =>
     standingOf(this.#members, this.#precedents, {
       node: parked.node,
-      pod: parked.violation.pod as PodRef,
+      pod: parked.violation.pod as JudgedPod,
       sequence: parked.sequence,
       index: parked.index,
       timestampMicros: parked.timestampMicros,
@@ -154,7 +154,7 @@ export class Fold {
 
   /** The long way for a claim that is new: judges it, lets it wait, or answers why it is refused. */
   #admit(parked: ParkedViolation): { reason: RefusalReason; detail: string } | null {
-    const problem = podProblem(parked.violation.pod as PodRef);
+    const problem = podProblem(parked.violation.pod as JudgedPod);
     if (problem !== null) return { reason: 'invalid-violation', detail: `violations.${parked.index}.pod.${problem}` };
     const standing = this.#standing(parked);
     if (standing.atMicros <= this.#now) return this.#settle(parked, standing);
@@ -187,7 +187,7 @@ export class Fold {
   #judge(
     node: NodeState,
     found: Epoch | undefined,
-    violation: Violation,
+    violation: JudgedViolation,
     index: number,
     frameSequence: number,
     sequence: number,
@@ -219,7 +219,7 @@ export class Fold {
     this.#bench.count(epoch.hits, time, packets, violation, index, of);
   }
 
-  #find(node: NodeState, epoch: Epoch, violation: Violation, member: Member | null): void {
+  #find(node: NodeState, epoch: Epoch, violation: JudgedViolation, member: Member | null): void {
     const claim = violation.pod;
     const pod = claim === null ? null : vouchedPod(claim, member, this.#now);
     const { hits, complete } = this.#bench.find(violation, node.name, pod, member !== null);
@@ -245,7 +245,7 @@ export class Fold {
 }
 
 /** Whether a violation is what its epoch's windows were found for. A member stands for a pod's uid. */
-function isAsFound(epoch: Epoch, violation: Violation, member: Member | null): boolean {
+function isAsFound(epoch: Epoch, violation: JudgedViolation, member: Member | null): boolean {
   const { pod } = violation;
   return (
     epoch.member === member &&

@@ -10,7 +10,7 @@
  * judged then: its dead letter is the precedent, and where there is none it was accepted. So a replay gives what was given live, but it cannot
  * vouch for such a pod's owner and namespace: it counts for itself and its node alone.
  */
-import type { PodRef } from '@bailiff/schemas';
+import type { JudgedPod } from '@bailiff/schemas';
 import type { Member, Members } from './members.ts';
 import { FORMER_POD_MICROS, POD_GRACE_MICROS, SETTLE_MICROS } from './time.ts';
 
@@ -47,7 +47,7 @@ const refused = (is: 'foreign-pod' | 'unproven-pod', atMicros: number, detail: s
 /** What a node says of a pod, and where it stands in the stream. */
 export interface Claim {
   node: string;
-  pod: PodRef;
+  pod: JudgedPod;
   /** Of the frame in the stream, and of the violation in the frame. */
   sequence: number;
   index: number;

@@ -1,5 +1,5 @@
 /** What a decoded frame must satisfy beyond its schema before anything of it is counted. Pure. */
-import type { PodRef, ViolationFrame } from '@bailiff/schemas';
+import type { JudgedFrame, JudgedPod } from '@bailiff/schemas';
 
 const NAME = /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/;
 /** A uid as Kubernetes or a static pod's kubelet makes it, with room. */
@@ -8,7 +8,7 @@ const MAX_UID = 128;
 const MAX_EPOCH = 512;
 
 /** What is wrong with a frame, or null. */
-export function frameProblem(frame: ViolationFrame): string | null {
+export function frameProblem(frame: JudgedFrame): string | null {
   if (frame.frameSequence < 0) return 'frameSequence is negative';
   const { violations } = frame;
   for (let i = 0; i < violations.length; i++) {
@@ -21,7 +21,7 @@ export function frameProblem(frame: ViolationFrame): string | null {
 }
 
 /** What is wrong with the name of a pod, or null: names become parts of subjects. */
-export function podProblem(pod: PodRef): string | null {
+export function podProblem(pod: JudgedPod): string | null {
   if (pod.uid === '' || pod.uid.length > MAX_UID) return 'uid';
   if (!NAME.test(pod.namespace)) return 'namespace';
   return NAME.test(pod.name) ? null : 'name';

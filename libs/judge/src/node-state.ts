@@ -4,7 +4,7 @@
  * Invariant: a counter that saw nothing for two slots has forgotten everything and is let go of. Bounds: MAX_EPOCHS_PER_NODE; beyond it a
  * violation's own words are taken for what it adds, and `refused` says how often.
  */
-import type { VerdictPod, Violation } from '@bailiff/schemas';
+import type { JudgedViolation, VerdictPod } from '@bailiff/schemas';
 import type { Hit } from './bench.ts';
 import { counterPool, EpochCounter } from './counters.ts';
 import type { Member } from './members.ts';
@@ -62,7 +62,7 @@ export class NodeState {
     return this.#epochs.size;
   }
 
-  epochOf(violation: Violation): Epoch | undefined {
+  epochOf(violation: JudgedViolation): Epoch | undefined {
     const { counterEpoch } = violation;
     let hash = counterEpoch.length;
     const end = Math.min(counterEpoch.length, HASHED_TO);
@@ -76,7 +76,7 @@ export class NodeState {
   }
 
   /** Makes the epoch of a violation; without a counter when there is no room for it, and then it is not kept. */
-  add(violation: Violation): Epoch {
+  add(violation: JudgedViolation): Epoch {
     const { kind, vector, action, state, counterEpoch: key } = violation;
     const counter = this.#epochs.size < MAX_EPOCHS_PER_NODE ? new EpochCounter(this.#counters) : null;
     const facts = { kind, vector, vectorNumber: 0, action, state };

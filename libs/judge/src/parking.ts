@@ -5,7 +5,7 @@
  * the stream, so that every replica judges it at the same place among the others; violations of one pod keep their order.
  * Bounds: MAX_PARKED in all and MAX_PARKED_PER_NODE of one node; beyond them a claim is refused as unproven, at once.
  */
-import type { Violation } from '@bailiff/schemas';
+import type { JudgedViolation } from '@bailiff/schemas';
 import type { Standing } from './foreign.ts';
 
 /** A node that floods with claims takes no more than this of the room. */
@@ -19,7 +19,7 @@ export interface ParkedViolation {
   timestampMicros: number;
   frameSequence: number;
   index: number;
-  violation: Violation;
+  violation: JudgedViolation;
 }
 
 export interface Released {

@@ -6,10 +6,10 @@
  */
 import assert from 'node:assert/strict';
 import { type CorrelationRule, parseDurationMs, type Selection } from '@bailiff/policy';
-import type { GroupBy, Level, PodRef, RuleType, Violation } from '@bailiff/schemas';
+import type { GroupBy, JudgedPod, JudgedViolation, Level, RuleType } from '@bailiff/schemas';
 
 /** What a selection looks at. */
-export type Facts = Pick<Violation, 'kind' | 'vector' | 'action' | 'state'> & { pod: PodRef | null };
+export type Facts = Pick<JudgedViolation, 'kind' | 'vector' | 'action' | 'state'> & { pod: JudgedPod | null };
 
 export type ValueField = Extract<CorrelationRule, { type: 'value_count' }>['field'];
 
@@ -74,7 +74,7 @@ export function selects(selection: Selection, facts: Facts): boolean {
 }
 
 /** Which group of the rule a violation falls into; null when it has none (no pod known). A bare pod is its own owner. */
-export function groupKeyOf(groupBy: GroupBy, nodeName: string, pod: PodRef | null): string | null {
+export function groupKeyOf(groupBy: GroupBy, nodeName: string, pod: JudgedPod | null): string | null {
   if (groupBy === 'node') return nodeName;
   if (pod === null) return null;
   if (groupBy === 'namespace') return pod.namespace;
@@ -82,7 +82,7 @@ export function groupKeyOf(groupBy: GroupBy, nodeName: string, pod: PodRef | nul
 }
 
 /** The value a value_count rule counts; empty when the violation has none. */
-export function countedValue(field: ValueField, violation: Violation): string {
+export function countedValue(field: ValueField, violation: JudgedViolation): string {
   if (field === 'vector') return violation.vector;
   const sample = violation.sample;
   if (sample === null) return '';

@@ -9,7 +9,7 @@
  * a stage (<= 8), and the evidence.
  */
 
-import type { Violation } from '@bailiff/schemas';
+import type { JudgedViolation } from '@bailiff/schemas';
 import { EvidenceRing } from './evidence.ts';
 import { RowPool } from './row-pool.ts';
 import { type CompiledRule, countedValue, type ValueField } from './rules.ts';
@@ -132,7 +132,7 @@ export abstract class GroupWindow {
     timeMicros: number,
     packets: number,
     matched: number,
-    violation: Violation,
+    violation: JudgedViolation,
     rule: CompiledRule,
   ): number;
 
@@ -154,7 +154,13 @@ export class CountWindow extends GroupWindow {
     this.tick(timeMicros, packets, timespanMicros);
     return this.packets;
   }
-  override count(timeMicros: number, packets: number, _matched: number, _of: Violation, rule: CompiledRule): number {
+  override count(
+    timeMicros: number,
+    packets: number,
+    _matched: number,
+    _of: JudgedViolation,
+    rule: CompiledRule,
+  ): number {
     return packets > 0 ? this.add(timeMicros, packets, rule.timespanMicros) : NOT_COUNTED;
   }
   override startAt(timespanMicros: number): number {
@@ -196,7 +202,7 @@ export class ValueWindow extends GroupWindow {
     timeMicros: number,
     _packets: number,
     _matched: number,
-    violation: Violation,
+    violation: JudgedViolation,
     rule: CompiledRule,
   ): number {
     const value = countedValue(rule.field as ValueField, violation);
@@ -256,7 +262,13 @@ export class StageWindow extends GroupWindow {
     return seen;
   }
 
-  override count(timeMicros: number, _packets: number, matched: number, _of: Violation, rule: CompiledRule): number {
+  override count(
+    timeMicros: number,
+    _packets: number,
+    matched: number,
+    _of: JudgedViolation,
+    rule: CompiledRule,
+  ): number {
     return this.add(timeMicros, matched, rule.timespanMicros);
   }
 }
@@ -290,7 +302,13 @@ export class OrderedStageWindow extends GroupWindow {
     return 0;
   }
 
-  override count(timeMicros: number, _packets: number, matched: number, _of: Violation, rule: CompiledRule): number {
+  override count(
+    timeMicros: number,
+    _packets: number,
+    matched: number,
+    _of: JudgedViolation,
+    rule: CompiledRule,
+  ): number {
     return this.add(timeMicros, matched, rule.timespanMicros);
   }
 }

@@ -18,7 +18,9 @@ declare module 'avsc/lib/utils.js' {
     readFixed(length: number): Buffer | undefined;
     skipFixed(length: number): void;
     readBytes(): Buffer | undefined;
+    skipBytes(): void;
     readString(): string | undefined;
+    skipString(): void;
   }
   const utils: { Tap: typeof Tap };
   export default utils;

@@ -102,6 +102,15 @@ export class BoundedTap extends avscUtils.Tap {
     this.need();
     super.skipFixed(length);
   }
+  /** A length below zero would lead back to what was read, and an array of a million items would be read from twenty bytes. */
+  override skipBytes(): void {
+    const length = this.readLong();
+    if (length < 0) throw new SchemaError('MALFORMED', 'a length below zero');
+    this.pos += length;
+  }
+  override skipString(): void {
+    this.skipBytes();
+  }
   override readBytes(): Buffer {
     const bytes = super.readBytes();
     if (bytes === undefined) throw new SchemaError('MALFORMED', 'a length below zero');

@@ -12,6 +12,14 @@ export {
   fingerprintIn,
 } from './codec.ts';
 export { SchemaError, type SchemaErrorCode } from './errors.ts';
+export {
+  decodeJudgedFrame,
+  type JudgedFrame,
+  type JudgedPod,
+  JudgedRegistry,
+  type JudgedSample,
+  type JudgedViolation,
+} from './judged-frame.ts';
 export * from './node-status.ts';
 export * from './pods.ts';
 export * from './quarantine.ts';

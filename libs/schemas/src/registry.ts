@@ -61,8 +61,11 @@ export const CURRENT: Readonly<Record<MessageName, CurrentType>> = Object.fromEn
   }),
 ) as Record<MessageName, CurrentType>;
 
+/** What messages are read as, where that is not today's type. */
+export type ReadAs = Partial<Record<MessageName, avro.Type>>;
+
 /** Builds the reader of a schema text. @throws SchemaError WRONG_SCHEMA */
-function learn(text: string, expected: string | null): KnownSchema {
+function learn(text: string, expected: string | null, readAs: ReadAs): KnownSchema {
   if (text.length > MAX_SCHEMA_BYTES) throw new SchemaError('WRONG_SCHEMA', 'the schema text is too long', expected);
   try {
     const schema: unknown = JSON.parse(text);
@@ -73,10 +76,10 @@ function learn(text: string, expected: string | null): KnownSchema {
     const name = shortName(schema) as MessageName;
     const current = Object.hasOwn(CURRENT, name) ? CURRENT[name] : undefined;
     if (!current) throw new SchemaError('WRONG_SCHEMA', `"${name}" is none of our messages`, expected);
-    if (current.fingerprint === fingerprint) {
-      return { name, fingerprint, reader: current.type as unknown as BodyReader };
-    }
-    return { name, fingerprint, reader: current.type.createResolver(boundedType(schema)) as unknown as BodyReader };
+    const writer = current.fingerprint === fingerprint ? current.type : boundedType(schema);
+    const wanted = readAs[name] ?? current.type;
+    const reader = wanted === writer ? writer : wanted.createResolver(writer);
+    return { name, fingerprint, reader: reader as unknown as BodyReader };
   } catch (cause) {
     if (cause instanceof SchemaError) throw cause;
     throw new SchemaError('WRONG_SCHEMA', `cannot be read: ${(cause as Error).message}`, expected, { cause });
@@ -89,15 +92,20 @@ export class SchemaRegistry {
   private readonly missing = new Map<string, { error: SchemaError; until: number }>();
   private readonly lookup: SchemaLookup | null;
   private readonly nowMs: () => number;
+  private readonly readAs: ReadAs;
   /** Schemas that were learned from the lookup. */
   learned = 0;
 
-  /** @param lookup where unknown fingerprints are asked for; without it they stay unknown. */
-  constructor(lookup: SchemaLookup | null = null, nowMs: () => number = Date.now) {
+  /**
+   * @param lookup where unknown fingerprints are asked for; without it they stay unknown.
+   * @param readAs see judged-frame.ts
+   */
+  constructor(lookup: SchemaLookup | null = null, nowMs: () => number = Date.now, readAs: ReadAs = {}) {
     this.lookup = lookup;
     this.nowMs = nowMs;
+    this.readAs = readAs;
     for (const { text } of [...RELEASED_SCHEMAS, ...CURRENT_SCHEMAS]) {
-      const schema = learn(text, null);
+      const schema = learn(text, null, readAs);
       this.known.set(schema.fingerprint, schema);
     }
   }
@@ -126,7 +134,7 @@ export class SchemaRegistry {
     const text = this.lookup ? await this.lookup(fingerprint) : null;
     try {
       if (text === null) throw unknownFingerprint(fingerprint);
-      const schema = learn(text, fingerprint);
+      const schema = learn(text, fingerprint, this.readAs);
       if (this.learned >= MAX_SCHEMAS) throw new SchemaError('WRONG_SCHEMA', 'too many schemas', fingerprint);
       this.learned += 1;
       this.known.set(fingerprint, schema);

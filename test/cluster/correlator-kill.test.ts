@@ -1,0 +1,113 @@
+// Correlators as processes of their own, killed with SIGKILL while violations come in. What is on the bus afterwards is what one fold over the
+// whole stream says.
+import { type ChildProcess, spawn } from 'node:child_process';
+import path from 'node:path';
+import { consumeOrdered, parseSubject } from '@bailiff/bus';
+import { Fold, RuleBook } from '@bailiff/judge';
+import { membersOf, podRef } from '@bailiff/judge/testing';
+import { decodeViolationFrame } from '@bailiff/schemas';
+import { waitFor } from '@bailiff/service/testing';
+import { expect, it } from 'vitest';
+import { CorrelatorRig, NODE_A, NODE_B } from './correlator-rig.ts';
+
+const main = path.resolve(import.meta.dirname, '../../apps/correlator/src/main.ts');
+const KILLS = 6;
+
+class Process implements AsyncDisposable {
+  readonly child: ChildProcess;
+  out = '';
+  constructor(flags: string[]) {
+    this.child = spawn(process.execPath, ['--import', 'tsx', main, ...flags], { stdio: ['ignore', 'pipe', 'inherit'] });
+    this.child.stdout?.on('data', (chunk: Buffer) => {
+      this.out += chunk.toString();
+    });
+  }
+  async whenReady(): Promise<this> {
+    await waitFor(() => this.out.includes('"msg":"ready"'), {
+      what: 'ready',
+      timeoutMs: 30_000,
+      state: () => this.out,
+    });
+    return this;
+  }
+  async kill(): Promise<void> {
+    if (this.child.exitCode !== null || this.child.signalCode !== null) return;
+    const gone = new Promise((resolve) => this.child.once('exit', resolve));
+    this.child.kill('SIGKILL');
+    await gone;
+  }
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.kill();
+  }
+}
+
+/** Verdicts that a fold over all that the stream holds gives, as `subject parts`. */
+async function foldedVerdicts(rig: CorrelatorRig, lists: Parameters<typeof membersOf>[0]): Promise<string[]> {
+  const said: string[] = [];
+  const fold = new Fold({
+    rules: new RuleBook(),
+    members: membersOf(lists),
+    onVerdict: (verdict) => said.push(`${verdict.level} ${verdict.pod?.name} ${verdict.verdictId}`),
+  });
+  const end = new AbortController();
+  await consumeOrdered(rig.admin, 'VIOLATIONS', {
+    start: 'all',
+    onMessage: ({ subject, data, sequence, timestampMicros }) => {
+      const parsed = parseSubject(subject);
+      if (parsed?.what !== 'violations') throw new Error(subject);
+      fold.frame({ sequence, timestampMicros, node: parsed.node }, decodeViolationFrame(data));
+    },
+    onIdle: () => end.abort(),
+    signal: end.signal,
+  });
+  return said.sort();
+}
+
+it(`correlator - ${KILLS} SIGKILLs over two replicas lose no verdict and repeat none`, {
+  timeout: 120_000,
+}, async () => {
+  await using rig = await CorrelatorRig.start();
+  const lists = {
+    [NODE_A]: Array.from({ length: 60 }, (_, i) => podRef(`a-${i}`)),
+    [NODE_B]: Array.from({ length: 60 }, (_, i) => podRef(`b-${i}`)),
+  };
+  const web = podRef('a-0');
+  for (const node of [NODE_A, NODE_B] as const) await rig.list(node, lists[node] ?? []);
+  await rig.settle();
+  let phase = 0;
+  let attacking = true;
+  const attack = (async () => {
+    for (let i = 0; attacking; i++) {
+      const node = i % 2 === 0 ? NODE_A : NODE_B;
+      // Each phase has eight pods of each node of its own.
+      const pod = lists[node]?.[phase * 8 + (Math.floor(i / 2) % 8)];
+      await rig.spoof(node, pod ?? web, 1 + (i % 3));
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+  })();
+  const running: Process[] = [];
+  try {
+    for (let kills = 0; kills < KILLS; kills++) {
+      while (running.length < 2) running.push(await new Process(rig.flags()).whenReady());
+      const seen = rig.verdicts.length;
+      phase++;
+      await waitFor(() => rig.verdicts.length > seen, { what: 'a verdict', intervalMs: 1 });
+      // In the midst of the phase's verdicts: one of the two, every third time both.
+      const doomed = kills % 3 === 2 ? running.splice(0) : running.splice(kills % 2, 1);
+      for (const one of doomed) await one.kill();
+    }
+    attacking = false;
+    await attack;
+    // All that are left go too; one that starts afterwards makes good for all of them.
+    for (const one of running.splice(0)) await one.kill();
+    running.push(await new Process(rig.flags()).whenReady());
+    const expected = await foldedVerdicts(rig, lists);
+    expect(expected.length).toBeGreaterThan(KILLS * 8);
+    const stored = () => rig.verdicts.map(({ level, pod, verdictId }) => `${level} ${pod?.name} ${verdictId}`).sort();
+    await waitFor(() => stored().length >= expected.length, { what: 'all verdicts', state: () => stored().length });
+    expect(stored()).toEqual(expected);
+  } finally {
+    attacking = false;
+    for (const one of running) await one.kill();
+  }
+});
