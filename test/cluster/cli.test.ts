@@ -233,10 +233,7 @@ describe('cli and what others wrote badly', () => {
     await using own = await World.start();
     await own.frame(NODE_A, [breach(own.t0Micros, VPN)]);
     const bus = await own.as(`collector-${NODE_A}`);
-    bus.nc.publish(
-      `bailiff.v1.violations.${partitionOf(NODE_A)}.node-a.spoof`,
-      Buffer.from([0xc3, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9]),
-    );
+    bus.nc.publish(violationSubject(NODE_A, 'spoof'), Buffer.from([0xc3, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9]));
     await bus.nc.flush();
     await own.frame(NODE_A, [breach(own.t0Micros, CART)]);
     await waitFor(async () => jsonLines((await own.cli(['events', '--json'])).stdout).length === 2);

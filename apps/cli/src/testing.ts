@@ -15,6 +15,8 @@ export interface RunCliOptions {
   terminal?: number;
   /** What a person answers, in order; given, somebody can be asked. */
   answers?: string[];
+  /** What happens elsewhere while a person thinks. */
+  onAsk?: () => Promise<void>;
   stdin?: string;
   nowMs?: () => number;
   signal?: AbortSignal;
@@ -46,6 +48,7 @@ export function captureCli(options: RunCliOptions = {}): { io: CliIo; stdout: ()
     interactive: options.answers !== undefined,
     async ask(question) {
       err += question;
+      await options.onAsk?.();
       const answer = answers.shift();
       if (answer === undefined) throw new Error(`nobody answers: ${question}`);
       return answer;

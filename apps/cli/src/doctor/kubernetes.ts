@@ -1,6 +1,7 @@
 /** The API server under `bailiff doctor`: is it there, and may this identity do what ipam-sync and the responder do. */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
+import type { KubeClient } from '@bailiff/kube';
 import { EXIT, exitCodeOf } from '@bailiff/service';
 import type { CliIo } from '../io.ts';
 import { type Finding, fail, type Group, ok, skip, warn } from './finding.ts';
@@ -40,43 +41,48 @@ export function kubeconfigOf(named: string | undefined, io: Pick<CliIo, 'env' | 
   return existsSync(usual) ? usual : null;
 }
 
+async function ask(client: KubeClient): Promise<Finding[]> {
+  const request = { timeoutMs: TIMEOUT_MS, attempts: 1 };
+  const { gitVersion } = await client.request<{ gitVersion: string }>({ path: '/version', ...request });
+  const may = await Promise.all(
+    WANTED.map(async ({ verb, group = '', resource, subresource = '' }) => {
+      const review = await client.request<{ status?: { allowed?: boolean } }>({
+        verb: 'POST',
+        path: '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews',
+        body: {
+          apiVersion: 'authorization.k8s.io/v1',
+          kind: 'SelfSubjectAccessReview',
+          spec: { resourceAttributes: { verb, group, resource, subresource } },
+        },
+        ...request,
+      });
+      return review.status?.allowed === true;
+    }),
+  );
+  const denied = WANTED.filter((_, index) => !may[index]).map(wordsOf);
+  return [
+    ok('API server', gitVersion),
+    denied.length === 0
+      ? ok('rights', 'all that ipam-sync and the responder need')
+      : warn(
+          'rights',
+          `this identity may not ${denied.join(', ')}`,
+          'ipam-sync needs the reading, the responder the writing; each its own identity',
+        ),
+  ];
+}
+
 export async function kubernetesGroup(kubeconfig: string | null): Promise<Group> {
   if (!kubeconfig) {
     const finding = skip('not looked at', 'no kubeconfig', '--kubeconfig <file>, or KUBECONFIG');
     return { title: 'Kubernetes', findings: [finding] };
   }
   const { loadKube } = await import('@bailiff/kube');
-  const client = loadKube({ kubeconfig, userAgent: 'bailiff-cli' });
   const findings: Finding[] = [];
+  let client: KubeClient | null = null;
   try {
-    const request = { timeoutMs: TIMEOUT_MS, attempts: 1 };
-    const { gitVersion } = await client.request<{ gitVersion: string }>({ path: '/version', ...request });
-    findings.push(ok('API server', gitVersion));
-    const may = await Promise.all(
-      WANTED.map(async ({ verb, group = '', resource, subresource = '' }) => {
-        const review = await client.request<{ status?: { allowed?: boolean } }>({
-          verb: 'POST',
-          path: '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews',
-          body: {
-            apiVersion: 'authorization.k8s.io/v1',
-            kind: 'SelfSubjectAccessReview',
-            spec: { resourceAttributes: { verb, group, resource, subresource } },
-          },
-          ...request,
-        });
-        return review.status?.allowed === true;
-      }),
-    );
-    const denied = WANTED.filter((_, index) => !may[index]).map(wordsOf);
-    findings.push(
-      denied.length === 0
-        ? ok('rights', 'all that ipam-sync and the responder need')
-        : warn(
-            'rights',
-            `this identity may not ${denied.join(', ')}`,
-            'ipam-sync needs the reading, the responder the writing; each its own identity',
-          ),
-    );
+    client = loadKube({ kubeconfig, userAgent: 'bailiff-cli' });
+    findings.push(...(await ask(client)));
   } catch (error) {
     const { message, cause } = error as Error;
     const detail =
@@ -91,7 +97,7 @@ export async function kubernetesGroup(kubeconfig: string | null): Promise<Group>
       ),
     );
   } finally {
-    client.close();
+    client?.close();
   }
   return { title: `Kubernetes (${kubeconfig})`, findings };
 }

@@ -1,0 +1,247 @@
+/** What the CLI writes: configuration, break-glass, decisions and releases; the last two as a real responder takes them. */
+import { writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { configHistory, readConfig, writeConfig } from '@bailiff/bus';
+import { waitFor } from '@bailiff/service/testing';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { runCli } from '../../apps/cli/src/testing.ts';
+import { CART, healthyStatus, NODE_A, tellStory, VPN, World } from './cli/world.ts';
+import { acting, Rig } from './responder/rig.ts';
+
+let world: World;
+beforeAll(async () => {
+  world = await World.start();
+});
+afterAll(() => world?.[Symbol.asyncDispose]());
+
+const KEY = 'spoof.cluster._.default';
+
+describe('cli config', () => {
+  it('set, history, get, rollback, delete - each with who and why, each a new revision', async () => {
+    const set = (...args: string[]) => world.cli(['config', 'set', KEY, ...args]);
+    const first = await set('modes.tunnel=audit', '--reason', 'their VPN', '--yes');
+    expect(first).toMatchObject({ exitCode: 0, stdout: `${KEY} is at revision 1\n` });
+    expect(first.stderr).toMatch(/against the built-in value\n[\s\S]*\+ {5}"tunnel": "audit"/);
+    const second = await set('modes.tunnel=enforce', 'modes.redirect=off', '--yes', '--by', 'anna');
+    expect(second.stderr).toMatch(/against revision 1 by tester@host\n[\s\S]*- {5}"tunnel": "audit"/);
+    const bus = await world.as('admin');
+    expect((await configHistory(bus, KEY)).map(({ revision, by, why }) => [revision, by, why])).toEqual([
+      [1, 'tester@host', 'their VPN'],
+      [2, 'anna', 'bailiff config set'],
+    ]);
+    expect(JSON.parse((await readConfig(bus, KEY))?.json ?? '')).toEqual({
+      modes: { tunnel: 'enforce', redirect: 'off' },
+      revision: 2,
+    });
+    const history = await world.cli(['config', 'history', KEY]);
+    expect(history.stdout).toMatch(/ 1 .* created +tester@host +their VPN +#1\n +2 .*\+2 -1 +anna/);
+    const old = await world.cli(['config', 'get', KEY, '--revision', '1']);
+    expect(JSON.parse(old.stdout)).toMatchObject({ modes: { tunnel: 'audit' } });
+    const back = await world.cli(['config', 'rollback', KEY, '--yes', '--reason', 'too strict']);
+    expect(back).toMatchObject({ exitCode: 0, stdout: `${KEY} is at revision 3\n` });
+    const got = JSON.parse((await world.cli(['config', 'get', KEY, '--json'])).stdout);
+    expect(got).toMatchObject({
+      revision: 3,
+      why: 'rollback to revision 1: too strict',
+      value: { modes: { tunnel: 'audit' } },
+    });
+    expect((await world.cli(['config', 'delete', KEY, '--yes'])).stdout).toBe(`${KEY} is deleted\n`);
+    expect(await readConfig(bus, KEY)).toBeNull();
+    const builtIn = await world.cli(['config', 'get', KEY]);
+    expect(builtIn.stderr).toMatch(/built in/);
+    expect(JSON.parse(builtIn.stdout)).toMatchObject({ unknown: 'audit' });
+    expect((await world.cli(['config', 'rollback', KEY, '--yes'])).stdout).toBe(`${KEY} is at revision 4\n`);
+  });
+
+  it('file - JSON, YAML or stdin, whole; the same again changes nothing', async () => {
+    const key = 'response.cluster._.answer-high';
+    const file = path.join(world.directory, 'policy.yaml');
+    writeFileSync(file, 'match:\n  levels: [critical]\nsteps:\n  - action: observe\n');
+    const set = (...args: string[]) => world.cli(['config', 'set', key, ...args, '--yes']);
+    expect((await set('-f', file)).stdout).toBe(`${key} is at revision 1\n`);
+    expect(await set('-f', file)).toMatchObject({ exitCode: 0, stdout: '', stderr: `${key}: nothing to change\n` });
+    const json = '{"steps": [{"action": "label", "expires": "1h"}]}';
+    const stdin = await world.cli(['config', 'set', key, '-f', '-', '--yes', '--json'], { stdin: json });
+    expect(JSON.parse(stdin.stdout)).toMatchObject({ revision: 2, value: { steps: [{ action: 'label' }] } });
+    const begun = await world.cli([
+      'config',
+      'set',
+      'correlation.cluster._.repeated-spoofing',
+      'condition.gte=3',
+      '--yes',
+    ]);
+    expect(begun.stderr).toMatch(/- {5}"gte": 10\n\+ {5}"gte": 3/);
+  });
+
+  it('refused - wrong fields by their path, an older revision, somebody who wrote in between; nothing is stored', async () => {
+    const key = 'spoof.namespace.shop.default';
+    const set = (...args: string[]) => world.cli(['config', 'set', key, ...args]);
+    const wrong = await set('modes.tunnel=maybe', 'colour=red', '--yes');
+    expect([wrong.exitCode, wrong.stdout]).toEqual([6, '']);
+    expect(wrong.stderr).toMatch(/modes\.tunnel: [\s\S]*colour: /);
+    const cli = await world.as('cli');
+    const me = { by: 'x', why: 'y' };
+    for (const tunnel of ['audit', 'off', 'audit']) await writeConfig(cli, key, { modes: { tunnel } }, me);
+    const older = await world.cli(['config', 'set', key, '-f', '-', '--yes'], {
+      stdin: '{"revision": 1, "modes": {}}',
+    });
+    expect([older.exitCode, older.stderr]).toEqual([6, expect.stringMatching(/revision 1 is older than the stored 3/)]);
+    const raced = await world.cli(['config', 'set', key, 'modes.tunnel=enforce'], {
+      answers: ['y'],
+      onAsk: () => writeConfig(cli, key, { modes: { tunnel: 'off' } }, me).then(() => undefined),
+    });
+    expect([raced.exitCode, raced.stderr]).toEqual([
+      6,
+      expect.stringMatching(/revision \d+ is stored, \d+ was expected/),
+    ]);
+    expect(JSON.parse((await readConfig(cli, key))?.json ?? '')).toMatchObject({ modes: { tunnel: 'off' } });
+  });
+
+  it('asking - no, nobody there, and --dry-run write nothing', async () => {
+    const key = 'spoof.namespace.quiet.default';
+    const set = (options: Parameters<World['cli']>[1], ...args: string[]) =>
+      world.cli(['config', 'set', key, 'modes.tunnel=audit', ...args], options);
+    expect((await set({ answers: ['n'] })).exitCode).toBe(2);
+    expect((await set({ answers: [''] })).stderr).toMatch(/Write it\? \[y\/N\] bailiff: nothing was changed/);
+    expect(await set({})).toMatchObject({ exitCode: 2, stderr: expect.stringMatching(/say --yes/) });
+    expect(await set({}, '--dry-run')).toMatchObject({ exitCode: 0, stdout: '' });
+    const cli = await world.as('cli');
+    expect(await readConfig(cli, key)).toBeNull();
+    expect((await set({ answers: ['y'] })).exitCode).toBe(0);
+    expect(await readConfig(cli, key)).not.toBeNull();
+  });
+
+  it('list - stored and built in; what readers refuse stands out', async () => {
+    await world.put('bailiff_config', 'correlation.cluster._.broken', '{"type":"event_count"}');
+    const { stdout, stderr } = await world.cli(['config', 'list', '--kind', 'correlation']);
+    expect(stdout).toMatch(/correlation\.cluster\._\.many-identities +built in/);
+    expect(stdout).toMatch(/correlation\.cluster\._\.broken +0 .*REFUSED/);
+    expect(stderr).toMatch(/broken is refused by every reader/);
+    const status = await world.cli(['doctor', '--only', 'bus']);
+    expect([status.exitCode, status.stdout]).toEqual([
+      6,
+      expect.stringMatching(/✗ configuration: every reader refuses .*broken/),
+    ]);
+  });
+});
+
+describe('cli disarm', () => {
+  it('on, shown everywhere, off', async () => {
+    await world.status(healthyStatus(NODE_A));
+    const on = await world.cli(['disarm', '--namespace', 'shop', '--for', '30m', '--reason', 'is it us?', '--yes']);
+    expect(on).toMatchObject({
+      exitCode: 0,
+      stdout: expect.stringMatching(/namespace shop is disarmed until .* \(30m\)/),
+    });
+    expect(on.stderr).not.toMatch(/nothing is known/);
+    const stored = await readConfig(await world.as('cli'), 'disarm.namespace.shop.all');
+    expect(JSON.parse(stored?.json ?? '')).toMatchObject({ duration: '30m', reason: 'is it us?', by: 'tester@host' });
+    expect((await world.cli(['disarm'])).stdout).toMatch(
+      /DISARMED: namespace shop for another 30m by tester@host: is it us\?/,
+    );
+    expect((await world.cli(['status'])).stdout).toMatch(/DISARMED: namespace shop/);
+    await world.cli(['disarm', '--all', '--for', '1m', '--reason', 'x', '--yes']);
+    const off = await world.cli(['disarm', '--namespace', 'shop', '--off']);
+    expect(off).toMatchObject({
+      exitCode: 0,
+      stdout: 'namespace shop is armed\n',
+      stderr: expect.stringMatching(/whole cluster is still disarmed/),
+    });
+    expect(JSON.parse((await world.cli(['disarm', '--json'])).stdout)).toMatchObject([{ key: 'disarm.cluster._.all' }]);
+    await world.cli(['disarm', '--all', '--off']);
+    expect((await world.cli(['disarm'])).stdout).toBe('nothing is disarmed\n');
+  });
+
+  it('a node that nobody has heard of - is told, because nothing would be disarmed', async () => {
+    const { exitCode, stderr } = await world.cli([
+      'disarm',
+      '--node',
+      'node-q',
+      '--for',
+      '1m',
+      '--reason',
+      'x',
+      '--yes',
+    ]);
+    expect([exitCode, stderr]).toEqual([0, expect.stringMatching(/nothing is known of node node-q/)]);
+  });
+});
+
+describe('cli decisions', () => {
+  it('approve and deny - written once, and only what waits', async () => {
+    await using own = await World.start();
+    const { pending, spoofing } = await tellStory(own);
+    const approved = await own.cli([
+      'responses',
+      'approve',
+      pending.responseId.slice(0, 8),
+      '--reason',
+      'seen',
+      '--yes',
+    ]);
+    expect(approved).toMatchObject({
+      exitCode: 0,
+      stdout: expect.stringMatching(/approved: delete pod payments\/vpn-0 on node-b\.example/),
+    });
+    const again = await own.cli(['responses', 'deny', pending.responseId, '--yes']);
+    expect([again.exitCode, again.stderr]).toEqual([
+      2,
+      expect.stringMatching(/waits no more: approved, approved by tester@host: seen/),
+    ]);
+    const text = (await own.cli(['explain', 'payments/vpn-0'])).stdout;
+    expect(text).toMatch(/delete +approved +approved by tester@host: seen/);
+    expect(text).not.toMatch(/waits for a person/);
+    const other = await own.response(spoofing, { action: 'cordon', phase: 'pending' });
+    const denied = await own.cli(['responses', 'deny', other.responseId, '--yes', '--json']);
+    expect(JSON.parse(denied.stdout)).toMatchObject({ phase: 'refused', reasonCode: 'approval-denied' });
+    expect((await own.cli(['responses', '--pending'])).stderr).toMatch(/nothing waits/);
+  });
+
+  it('release - the entry goes, the record is written; a second time there is nobody', async () => {
+    await using own = await World.start();
+    await tellStory(own);
+    expect((await own.cli(['quarantine', 'list'])).stdout).toMatch(/shop\/cart-1 +node-a .* 60m +cccc5f1d3c/);
+    expect(JSON.parse((await own.cli(['quarantine', 'list', '--json'])).stdout)).toMatchObject([{ podUid: CART.uid }]);
+    const nobody = await own.cli(['quarantine', 'release', VPN.name, '--yes']);
+    expect([nobody.exitCode, nobody.stderr]).toEqual([2, expect.stringMatching(/no pod "vpn-0" is in quarantine/)]);
+    const released = await own.cli(['quarantine', 'release', 'shop/cart-1', '--reason', 'rebuilt', '--yes', '--json']);
+    expect(JSON.parse(released.stdout)).toMatchObject({ podUid: CART.uid, entry: 'removed', recorded: 1 });
+    expect((await own.cli(['quarantine', 'list'])).stderr).toBe('nobody is in quarantine\n');
+    expect((await own.cli(['quarantine', 'release', 'shop/cart-1', '--yes'])).exitCode).toBe(2);
+  });
+
+  it('responder - acts on an approval, leaves a denial, and takes away the marks of a released quarantine', async () => {
+    await using rig = await Rig.start();
+    const passwordFile = path.join(rig.directory, 'cli');
+    writeFileSync(passwordFile, 'password-of-cli');
+    const env = { BAILIFF_NATS_URL: rig.nats.url, BAILIFF_NATS_PASSWORD_FILE: passwordFile };
+    const cli = (...args: string[]) => runCli([...args, '--yes'], { env });
+    await rig.start();
+    await rig.policies({
+      ask: acting('ask', [{ action: 'delete' }], { approval: 'required' }),
+      cut: acting('cut', [{ action: 'quarantine', expires: '1h' }]),
+    });
+    const [yes, no, cut] = [rig.pod(), rig.pod(), rig.pod()];
+    const verdicts = [
+      await rig.verdict(yes, { rule: 'ask' }),
+      await rig.verdict(no, { rule: 'ask' }),
+      await rig.verdict(cut, { rule: 'cut' }),
+    ] as const;
+    await rig.until(verdicts[0], 'delete', 'pending');
+    const toDeny = await rig.until(verdicts[1], 'delete', 'pending');
+    await rig.until(verdicts[2], 'quarantine', 'succeeded');
+    expect((await cli('responses', 'approve', verdicts[0].verdictId)).exitCode).toBe(0);
+    expect((await cli('responses', 'deny', toDeny.responseId)).exitCode).toBe(0);
+    expect((await cli('quarantine', 'release', `shop/${cut.name}`)).exitCode).toBe(0);
+    await rig.until(verdicts[0], 'delete', 'succeeded');
+    expect(rig.podNow(yes)).toBeNull();
+    expect(await rig.quarantined()).toEqual([]);
+    await waitFor(() => Object.keys(rig.podNow(cut)?.metadata.labels ?? {}).length === 0, {
+      what: 'the label to go',
+      state: () => rig.podNow(cut)?.metadata,
+    });
+    expect(rig.of(verdicts[2], 'quarantine').map(({ phase }) => phase)).toEqual(['started', 'succeeded', 'undone']);
+    expect(rig.of(verdicts[1], 'delete').map(({ phase }) => phase)).toEqual(['pending', 'refused']);
+    expect(rig.podNow(no)).not.toBeNull();
+  }, 60_000);
+});

@@ -1,0 +1,195 @@
+/** `bailiff` as a program: the real command in a process of its own, on pipes; and doctor against real servers. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { startNats } from '@bailiff/bus/testing';
+import { waitFor } from '@bailiff/service/testing';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { runCli } from '../../apps/cli/src/testing.ts';
+import { startApiServer } from '../lab/src/apiserver/index.ts';
+import { breach, NODE_A, tellStory, WEB, World } from './cli/world.ts';
+import { startRedis } from './responder/redis.ts';
+
+const ROOT = path.resolve(import.meta.dirname, '../..');
+const TSX = path.join(ROOT, 'node_modules/tsx/dist/esm/index.mjs');
+
+let world: World;
+beforeAll(async () => {
+  world = await World.start();
+  await tellStory(world);
+});
+afterAll(() => world?.[Symbol.asyncDispose]());
+
+interface Ended {
+  code: number | null;
+  signal: string | null;
+  stdout: string;
+  stderr: string;
+}
+
+/** The sources, so that a bundle of yesterday is not what is tested. */
+function start(args: string[]): { child: ChildProcess; output: () => string; ended: Promise<Ended> } {
+  const child = spawn(process.execPath, ['--import', TSX, path.join(ROOT, 'apps/cli/src/main.ts'), ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: {
+      ...process.env,
+      HOME: world.directory,
+      BAILIFF_NATS_URL: world.nats.url,
+      BAILIFF_NATS_PASSWORD_FILE: world.passwordFile,
+    },
+  });
+  let [stdout, stderr] = ['', ''];
+  child.stdout?.on('data', (chunk: Buffer) => {
+    stdout += chunk.toString();
+  });
+  child.stderr?.on('data', (chunk: Buffer) => {
+    stderr += chunk.toString();
+  });
+  const ended = new Promise<Ended>((resolve) => {
+    child.once('close', (code, signal) => resolve({ code, signal, stdout, stderr }));
+  });
+  return { child, output: () => stdout, ended };
+}
+
+describe('cli process', () => {
+  it('pipe - plain text without colour, exit 0, and the process ends by itself', async () => {
+    const { code, stdout, stderr } = await start(['explain', 'shop/web-0']).ended;
+    expect([code, stderr]).toEqual([0, '']);
+    expect(stdout).toMatch(/VERDICT {2}aaaa5f1d3c {2}high by repeated-spoofing/);
+    expect(stdout).not.toContain('\u001b');
+  });
+
+  it('a reader that goes away - is no error', async () => {
+    await using own = await World.start();
+    for (let frame = 0; frame < 40; frame += 1) {
+      const violations = Array.from({ length: 60 }, (_, index) =>
+        breach(own.t0Micros, WEB, { counterEpoch: `boot/${frame}/${index}` }),
+      );
+      await own.frame(NODE_A, violations);
+    }
+    const { child, ended } = start(['events', '--json', ...own.bus]);
+    child.stdout?.once('data', () => child.stdout?.destroy());
+    const { code, stderr } = await ended;
+    expect([code, stderr]).toEqual([0, '']);
+  });
+
+  it.each(['SIGINT', 'SIGTERM'] as const)('follow - ends in order at %s', async (signal) => {
+    const { child, output, ended } = start(['events', '--follow']);
+    await waitFor(() => output().includes('before-guard'), {
+      what: 'the first rows',
+      state: output,
+      timeoutMs: 20_000,
+    });
+    child.kill(signal);
+    expect(await ended).toMatchObject({ code: 0, signal: null });
+  });
+
+  it('wrong use - exit 2 with the word that is wrong', async () => {
+    const { code, stdout, stderr } = await start(['events', '--sinc', '1h']).ended;
+    expect([code, stdout]).toEqual([2, '']);
+    expect(stderr).toMatch(/unknown option '--sinc'\n\(Did you mean --since\?\)/);
+  });
+});
+
+describe('cli terminal', () => {
+  it('colour - on a terminal, and not with NO_COLOR or on a dumb one', async () => {
+    const on = await world.cli(['events'], { terminal: 100 });
+    expect(on.stdout).toContain('\u001b[31mdrop\u001b[0m');
+    for (const env of [{ NO_COLOR: '1' }, { TERM: 'dumb' }] as Record<string, string>[]) {
+      expect((await world.cli(['events'], { terminal: 100, env })).stdout).not.toContain('\u001b');
+    }
+  });
+
+  it.each([80, 100, 132])('width - nothing that is read at %d columns is wider', async (terminal) => {
+    const looks = [
+      ['events'],
+      ['verdicts'],
+      ['responses'],
+      ['explain', 'shop/web-0'],
+      ['status'],
+      ['quarantine', 'list'],
+      ['config', 'list'],
+    ];
+    for (const args of looks) {
+      const { stdout } = await world.cli(args, { terminal, env: { NO_COLOR: '1' } });
+      for (const line of stdout.split('\n'))
+        expect([args[0], line, [...line].length <= terminal]).toEqual([args[0], line, true]);
+    }
+  });
+});
+
+describe('cli doctor', () => {
+  it('bus - what is there, and what is missing on one that was not set up', async () => {
+    const good = await world.cli(['doctor', '--only', 'bus']);
+    expect([good.exitCode, good.stdout]).toEqual([
+      0,
+      expect.stringMatching(/✓ streams and buckets: all 10[\s\S]*✓ horizon[\s\S]*✓ schemas/),
+    ]);
+    await using bare = await startNats();
+    const bad = await world.cli(['doctor', '--only', 'bus', '--nats-url', bare.url]);
+    expect([bad.exitCode, bad.stdout]).toEqual([
+      7,
+      expect.stringMatching(/✗ streams and buckets: no VIOLATIONS, .*\n +→ /),
+    ]);
+    await bare.stop();
+    const gone = await world.cli(['doctor', '--only', 'bus', '--nats-url', bare.url, '--json']);
+    expect(JSON.parse(gone.stdout)).toMatchObject({
+      ok: false,
+      exitCode: 7,
+      groups: [{ findings: [{ name: 'reachable', state: 'fail' }] }],
+    });
+    const unsaid = await runCli(['doctor', '--only', 'bus']);
+    expect([unsaid.exitCode, unsaid.stdout]).toEqual([
+      0,
+      expect.stringMatching(/- not looked at: nothing says where it is/),
+    ]);
+  });
+
+  it('Redis - by asking it', async () => {
+    await using redis = await startRedis();
+    const good = await runCli(['doctor', '--only', 'redis', '--redis-url', redis.url]);
+    expect([good.exitCode, good.stdout]).toEqual([0, expect.stringMatching(/✓ reachable\n {2}✓ server: \d/)]);
+    const bad = await runCli(['doctor', '--only', 'redis', '--redis-url', 'redis://127.0.0.1:1']);
+    expect([bad.exitCode, bad.stdout]).toEqual([7, expect.stringMatching(/✗ reachable: .*ECONNREFUSED/)]);
+  });
+
+  it('Kubernetes - version and rights of an identity', async () => {
+    const certDir = mkdtempSync(path.join(tmpdir(), 'bailiff-doctor-'));
+    const api = await startApiServer({ certDir });
+    try {
+      const good = await runCli(['doctor', '--only', 'kubernetes', '--kubeconfig', api.kubeconfigPath()]);
+      expect([good.exitCode, good.stdout]).toEqual([0, expect.stringMatching(/✓ API server: v1\.[\s\S]*✓ rights/)]);
+    } finally {
+      await api.close();
+      rmSync(certDir, { recursive: true });
+    }
+    const bad = await runCli(['doctor', '--only', 'kubernetes', '--kubeconfig', '/nonexistent']);
+    expect(bad.exitCode).toBe(6);
+    expect(bad.stdout).toMatch(/✗ API server: .*nonexistent/);
+  });
+
+  it('machine - finds out by trying; whatever it finds has a way to get it', async () => {
+    const { groups } = JSON.parse((await runCli(['doctor', '--only', 'machine', '--json'])).stdout);
+    const names = groups[0].findings.map(({ name }: { name: string }) => name);
+    expect(names).toEqual(expect.arrayContaining(['privileges', 'kernel features', 'BTF', 'bpffs', 'cgroup v2']));
+    for (const { state, remedy } of groups[0].findings) if (state === 'fail') expect(remedy).not.toBe('');
+  });
+
+  it('would drop - what was audited, exactly, by pod and vector', async () => {
+    const { exitCode, stdout } = await world.cli(['doctor', '--would-drop', '--since', '1h']);
+    expect(exitCode).toBe(0);
+    expect(stdout).toMatch(/^Enforcing would have dropped 41 packets of 2 pods since 1h:\n/);
+    expect(stdout).toMatch(/payments\/vpn-0 +tunnel-other +40 /);
+    expect(stdout).not.toMatch(/shop\/web-0/);
+    expect(stdout).toMatch(/bailiff config set spoof\.cluster\._\.default modes\.tunnel-other=enforce/);
+    const json = JSON.parse((await world.cli(['doctor', '--would-drop', '--json'])).stdout);
+    expect(json).toMatchObject({
+      packets: 41,
+      groups: [{ vector: 'tunnel-other', packets: 40 }, { vector: 'unknown-interface' }],
+    });
+    expect((await world.cli(['doctor', '--would-drop', '--since', '2099-01-01'])).stdout).toMatch(
+      /nothing was audited/,
+    );
+  });
+});
