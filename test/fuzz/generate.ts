@@ -82,6 +82,35 @@ const icmp = fc
   .tuple(oneOf([0, 3, 5, 8, 9, 10]), fc.nat(1), bytes(12, 4))
   .map(([type, code, body]) => frames.icmp(type, code, body));
 
+/** An error and the packet that it quotes, now and then not the whole header of it. */
+const errorOf = (quote: fc.Arbitrary<Buffer>, header: number): fc.Arbitrary<Buffer> =>
+  fc.tuple(quote, mostly(header + 8, fc.nat(header + 8))).map(([packet, length]) => {
+    return Buffer.concat([Buffer.alloc(4), packet.subarray(0, length)]);
+  });
+const quoted = { protocol: PROTOCOL.udp, bytes: frames.udp(40_000, 53) };
+const error4 = fc
+  .tuple(
+    oneOf([3, 4, 11, 12]),
+    errorOf(
+      fc.tuple(oneOf(IPV4S), oneOf(IPV4S)).map(([source, destination]) => {
+        return frames.ipv4({ source, destination, protocol: quoted.protocol }, quoted.bytes);
+      }),
+      20,
+    ),
+  )
+  .map(([type, body]) => frames.icmp(type, 0, body));
+const error6 = fc
+  .tuple(
+    oneOf([1, 2, 3, 4]),
+    errorOf(
+      fc.tuple(oneOf(IPV6S), oneOf(IPV6S)).map(([source, destination]) => {
+        return frames.ipv6({ source, destination, next: quoted.protocol }, quoted.bytes);
+      }),
+      40,
+    ),
+  )
+  .map(([type, body]) => frames.icmpv6(type, body));
+
 const ndOption = fc.oneof(
   fc.tuple(oneOf([1, 2] as const), oneOf(MACS)).map(([type, mac]) => frames.macOption(type, mac)),
   fc.constant(Buffer.from([14, 1, 1, 2, 3, 4, 5, 6])),
@@ -116,18 +145,20 @@ interface Transport {
 const as = (protocol: number, arbitrary: fc.Arbitrary<Buffer>): fc.Arbitrary<Transport> =>
   arbitrary.map((payload) => ({ protocol, bytes: payload }));
 const otherTransport = fc
-  .tuple(oneOf([...Object.values(PROTOCOL), 253]), bytes(24))
+  .tuple(oneOf([...Object.values(PROTOCOL), 97, 115, 137, 253]), bytes(24))
   .map(([protocol, payload]) => ({ protocol, bytes: payload }));
 const transport4 = fc.oneof(
   as(PROTOCOL.tcp, tcp),
   as(PROTOCOL.udp, udp),
   as(PROTOCOL.udp, dhcpDatagram),
   as(PROTOCOL.icmp, icmp),
+  as(PROTOCOL.icmp, error4),
   otherTransport,
 );
 const transport6 = fc.oneof(
   ...[as(PROTOCOL.tcp, tcp), as(PROTOCOL.udp, udp), as(PROTOCOL.udp, dhcpDatagram), otherTransport],
   ...[as(PROTOCOL.icmpv6, nd), as(PROTOCOL.icmpv6, nd), as(PROTOCOL.icmpv6, icmpv6)],
+  as(PROTOCOL.icmpv6, error6),
 );
 
 const option = fc.oneof(
@@ -282,10 +313,14 @@ const probe = fc
       : frames.ipv6({ source: OWN.ipv6, destination: 'fd88::1', next: protocol }, rest);
   });
 const near: fc.Arbitrary<Buffer> = fc
-  .tuple(oneOf(MACS), fc.oneof(near4, near4, near6, near6, near6, dhcpAsked, detection, longChain, probe))
-  .map(([destination, packet]) => {
+  .tuple(
+    oneOf(MACS),
+    fc.oneof(near4, near4, near6, near6, near6, dhcpAsked, detection, longChain, probe),
+    mostly(0, fc.nat(40)),
+  )
+  .map(([destination, packet, trailer]) => {
     const type = packet[0]! >> 4 === 4 ? ETHERTYPE.ipv4 : ETHERTYPE.ipv6;
-    return frames.ethernet({ source: OWN.mac, destination, type }, packet);
+    return Buffer.concat([frames.ethernet({ source: OWN.mac, destination, type }, packet), Buffer.alloc(trailer)]);
   });
 
 type Change = readonly [at: number, value: number];

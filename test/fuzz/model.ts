@@ -1,10 +1,9 @@
 /**
- * What libs/bpf/bpf/rules.md says, in TypeScript and by itself: a frame and what is known of its sender → the set of
- * broken vectors, and whether quarantine lets it pass. Nothing here is taken from the kernel program.
- *
- * Addresses are bigints of 128 bits, IPv4 in its mapped form, as the maps hold them.
+ * What libs/bpf/bpf/rules.md says, in TypeScript and by itself: a frame taken apart by packet.ts and what is known of its
+ * sender → the set of broken vectors, and whether quarantine lets it pass. Nothing here is taken from the kernel program.
  */
 import type { Vector } from '@bailiff/bpf';
+import { MAPPED, type Packet } from './packet.ts';
 
 export interface Grant {
   readonly family: 4 | 6;
@@ -27,52 +26,7 @@ export interface World {
 }
 
 const ALL_ONES = (1n << 128n) - 1n;
-const MAPPED = 0xffffn << 32n;
 const isMapped = (address: bigint): boolean => address >> 32n === 0xffffn;
-
-/** A cursor over some bytes that refuses to leave them. */
-class Bytes {
-  readonly #bytes: Buffer;
-  constructor(bytes: Buffer) {
-    this.#bytes = bytes;
-  }
-  get length(): number {
-    return this.#bytes.length;
-  }
-  has(at: number, length: number): boolean {
-    return at >= 0 && at + length <= this.#bytes.length;
-  }
-  number(at: number, length: number): number {
-    return Number(this.big(at, length));
-  }
-  big(at: number, length: number): bigint {
-    if (!this.has(at, length)) throw new Error(`model reads ${length} bytes at ${at} of ${this.length}`);
-    return BigInt(`0x${this.#bytes.subarray(at, at + length).toString('hex') || '0'}`);
-  }
-  from(at: number, length = this.length - at): Bytes {
-    if (!this.has(at, length)) throw new Error(`model cuts ${length} bytes at ${at} of ${this.length}`);
-    return new Bytes(this.#bytes.subarray(at, at + length));
-  }
-}
-
-type Fragment = 'none' | 'first' | 'later';
-
-/** A packet as far as it could be read. */
-export interface Packet {
-  readonly kind: 'arp' | 'ipv4' | 'ipv6' | 'other';
-  readonly faults: Set<Vector>;
-  readonly sourceMac: bigint | null;
-  /** ARP: sender and target. Undefined: not read. */
-  readonly source?: bigint;
-  readonly destination?: bigint;
-  readonly arp?: { readonly senderMac: bigint; readonly operation: number };
-  readonly protocol?: number;
-  readonly fragment: Fragment;
-  readonly hopLimit: number;
-  readonly hopByHop: boolean;
-  /** From the transport header on; undefined when there is none to read. */
-  readonly transport?: Bytes;
-}
 
 const ICMP = 1;
 const IPIP = 4;
@@ -80,161 +34,9 @@ const TCP = 6;
 const UDP = 17;
 const SIX_IN = 41;
 const GRE = 47;
+/** IPIP, 6in4, GRE, EtherIP, L2TP, MPLS. */
+const TUNNELS: readonly number[] = [IPIP, SIX_IN, GRE, 97, 115, 137];
 const ICMPV6 = 58;
-const EXTENSIONS: ReadonlySet<number> = new Set([0, 43, 44, 51, 60]);
-const HEADER_BYTES: ReadonlyMap<number, number> = new Map([
-  [TCP, 20],
-  [UDP, 8],
-  [136, 8],
-  [ICMP, 8],
-  [ICMPV6, 8],
-  [132, 12],
-  [33, 12],
-]);
-
-/** Whether the transport header is all there. */
-function transportFits(protocol: number, rest: Bytes): boolean {
-  if (rest.length < (HEADER_BYTES.get(protocol) ?? 0)) return false;
-  if (protocol !== TCP) return true;
-  const own = (rest.number(12, 1) >> 4) * 4;
-  return own >= 20 && own <= rest.length;
-}
-
-type Draft = { -readonly [K in keyof Packet]: Packet[K] };
-
-function readArp(draft: Draft, rest: Bytes): void {
-  const sound =
-    rest.length >= 28 &&
-    rest.number(0, 2) === 1 &&
-    rest.number(2, 2) === 0x0800 &&
-    rest.number(4, 2) === 0x0604 &&
-    [1, 2].includes(rest.number(6, 2));
-  if (!sound) {
-    draft.faults.add('malformed');
-    return;
-  }
-  draft.arp = { senderMac: rest.big(8, 6), operation: rest.number(6, 2) };
-  draft.source = MAPPED | rest.big(14, 4);
-  draft.destination = MAPPED | rest.big(24, 4);
-}
-
-/** Walks the options; false when one of them cannot be. */
-function readOptions(draft: Draft, options: Bytes): boolean {
-  let at = 0;
-  while (at < options.length) {
-    const kind = options.number(at, 1);
-    if (kind === 0) return true;
-    if (kind === 1) {
-      at++;
-      continue;
-    }
-    if (!options.has(at, 2)) return false;
-    const length = options.number(at + 1, 1);
-    if (length < 2 || at + length > options.length) return false;
-    if (kind === 131 || kind === 137) draft.faults.add('source-route');
-    at += length;
-  }
-  return true;
-}
-
-function finish(draft: Draft, rest: Bytes): void {
-  if (transportFits(draft.protocol!, rest)) draft.transport = rest;
-  else draft.faults.add('malformed');
-}
-
-function readIpv4(draft: Draft, rest: Bytes): void {
-  const { faults } = draft;
-  if (rest.length < 20 || rest.number(0, 1) >> 4 !== 4) return void faults.add('malformed');
-  const header = (rest.number(0, 1) & 15) * 4;
-  const total = rest.number(2, 2);
-  if (header < 20 || header > rest.length || total < header || total > rest.length) return void faults.add('malformed');
-  draft.source = MAPPED | rest.big(12, 4);
-  draft.destination = MAPPED | rest.big(16, 4);
-  draft.protocol = rest.number(9, 1);
-  draft.hopLimit = rest.number(8, 1);
-  if (!readOptions(draft, rest.from(20, header - 20))) faults.add('malformed');
-  const flags = rest.number(6, 2);
-  const offset = (flags % 0x2000) * 8;
-  if (offset > 0) {
-    draft.fragment = 'later';
-    if (offset + total - header > 65_535) faults.add('malformed');
-    return;
-  }
-  if (flags & 0x2000) draft.fragment = 'first';
-  finish(draft, rest.from(header, total - header));
-}
-
-function readIpv6(draft: Draft, rest: Bytes): void {
-  const { faults } = draft;
-  if (rest.length < 40 || rest.number(0, 1) >> 4 !== 6) return void faults.add('malformed');
-  const length = rest.number(4, 2);
-  if (40 + length > rest.length) return void faults.add('malformed');
-  draft.source = rest.big(8, 16);
-  draft.destination = rest.big(24, 16);
-  draft.protocol = rest.number(6, 1);
-  draft.hopLimit = rest.number(7, 1);
-  let payload = rest.from(40, length);
-  for (let count = 0; EXTENSIONS.has(draft.protocol); count++) {
-    const kind = draft.protocol;
-    if (count === 8 || payload.length < 8) return void faults.add('malformed');
-    if (kind === 0 && count > 0) return void faults.add('malformed');
-    const units = payload.number(1, 1);
-    let bytes = (units + 1) * 8;
-    if (kind === 51) bytes = (units + 2) * 4;
-    if (kind === 43 && payload.number(2, 1) === 0) faults.add('source-route');
-    if (kind === 0) draft.hopByHop = true;
-    if (kind === 44) {
-      bytes = 8;
-      if (draft.fragment !== 'none') return void faults.add('malformed');
-      const offset = payload.number(2, 2) & ~7;
-      draft.fragment = offset > 0 ? 'later' : 'first';
-      if (offset > 0 && offset + payload.length - 8 > 65_535) return void faults.add('malformed');
-    }
-    if (bytes > payload.length) return void faults.add('malformed');
-    draft.protocol = payload.number(0, 1);
-    payload = payload.from(bytes);
-    if (draft.fragment === 'later') return;
-  }
-  finish(draft, payload);
-}
-
-/** Takes a frame apart. */
-export function read(frame: Buffer): Packet {
-  const bytes = new Bytes(frame);
-  const draft: Draft = {
-    ...{ kind: 'other', faults: new Set<Vector>(), sourceMac: null, fragment: 'none', hopLimit: 0, hopByHop: false },
-  };
-  if (bytes.length < 14) {
-    draft.faults.add('malformed');
-    return draft;
-  }
-  draft.sourceMac = bytes.big(6, 6);
-  let type = bytes.number(12, 2);
-  let at = 14;
-  for (let tags = 0; type === 0x8100 || type === 0x88a8; tags++) {
-    draft.faults.add('vlan-tag');
-    if (tags === 2 || !bytes.has(at, 4)) {
-      draft.faults.add('malformed');
-      return draft;
-    }
-    type = bytes.number(at + 2, 2);
-    at += 4;
-  }
-  const rest = bytes.from(at);
-  if (type === 0x0806) {
-    draft.kind = 'arp';
-    readArp(draft, rest);
-  } else if (type === 0x0800) {
-    draft.kind = 'ipv4';
-    readIpv4(draft, rest);
-  } else if (type === 0x86dd) {
-    draft.kind = 'ipv6';
-    readIpv6(draft, rest);
-  } else {
-    draft.faults.add('ethertype');
-  }
-  return draft;
-}
 
 const isLinkLocal = (address: bigint): boolean => address >> 118n === 0xfe8n >> 2n;
 
@@ -347,17 +149,30 @@ function neighbourFaults(world: World, packet: Packet): Vector[] {
     const group = (0xff02n << 112n) | (0x1ffn << 24n) | (target & 0xffffffn);
     if (packet.destination !== group) faults.push('nd-target');
   }
+  if (type !== 136 && !fromNowhere && !isLinkLocal(packet.source!) && !isClaim(world, packet.source!, 6)) {
+    faults.push('nd-target');
+  }
   if ((isDetection || type === 136) && !isClaim(world, target, 6)) {
     faults.push(isDetection && isLinkLocal(target) ? 'link-local' : 'nd-target');
   }
   return faults;
 }
 
+/** An error: about a packet that was sent to the pod. */
+function errorFaults(world: World, packet: Packet, family: 4 | 6): Vector[] {
+  const [header, at, bytes] = family === 4 ? [20, 16, 4] : [40, 24, 16];
+  const quote = packet.transport!.from(8);
+  if (quote.length < header) return ['malformed'];
+  const to = quote.big(at, bytes) | (family === 4 ? MAPPED : 0n);
+  const toGroup = family === 6 && to >> 120n === 0xffn;
+  return toGroup || isSource(world, to, family) || isClaim(world, to, family) ? [] : ['redirect'];
+}
+
 function transportFaults(world: World, packet: Packet): Vector[] {
   const faults: Vector[] = [];
   const { protocol, transport } = packet;
   const tunnel: Vector = world.nodes.has(packet.destination!) ? 'tunnel' : 'tunnel-other';
-  if ([IPIP, SIX_IN, GRE].includes(protocol!)) faults.push(tunnel);
+  if (TUNNELS.includes(protocol!)) faults.push(tunnel);
   if (transport === undefined) return faults;
   if (protocol === UDP) {
     const [server, client] = packet.kind === 'ipv4' ? [67, 68] : [547, 546];
@@ -367,8 +182,10 @@ function transportFaults(world: World, packet: Packet): Vector[] {
   if (protocol === ICMP && packet.kind === 'ipv4') {
     if (transport.number(0, 1) === 5) faults.push('redirect');
     if (transport.number(0, 1) === 9) faults.push('router-advert');
+    if ([3, 4, 11, 12].includes(transport.number(0, 1))) faults.push(...errorFaults(world, packet, 4));
   }
   const type = icmpType(packet);
+  if (type >= 1 && type <= 4) faults.push(...errorFaults(world, packet, 6));
   if (type === 134) faults.push('router-advert');
   if (type === 137) faults.push('redirect');
   if ((type === 134 || type === 137) && packet.fragment !== 'none') faults.push('malformed');
@@ -406,12 +223,35 @@ function isProbe(world: World, packet: Packet, peer: bigint, side: 'source' | 'd
 
 const NEVER_EXEMPT: readonly Vector[] = ['vlan-tag', 'malformed', 'source-route', 'ethertype'];
 
+const isNeverExempt = (packet: Packet, broken: ReadonlySet<Vector>): boolean =>
+  packet.routed || NEVER_EXEMPT.some((vector) => broken.has(vector));
+
+const isLeanArp = (packet: Packet): boolean => packet.frameBytes <= 64;
+/** NS or NA with no room for more than two options. */
+const isLeanNeighbour = (packet: Packet): boolean =>
+  [135, 136].includes(icmpType(packet)) && packet.bare && packet.hopLimit === 255 && packet.transport!.length <= 40;
+
+const ALL_NODES = (0xff02n << 112n) | 1n;
+
+function isNeighbourFromPod(world: World, packet: Packet): boolean {
+  if (!isLeanNeighbour(packet)) return false;
+  const to = packet.destination!;
+  if (isLinkLocal(to) || world.nodes.get(to) === 'this') return true;
+  if (icmpType(packet) === 136) return to === ALL_NODES;
+  return to === ((0xff02n << 112n) | (0x1ffn << 24n) | (packet.transport!.big(8, 16) & 0xffffffn));
+}
+
+function isNeighbourToPod(world: World, packet: Packet): boolean {
+  if (!isLeanNeighbour(packet)) return false;
+  if (icmpType(packet) === 136) return packet.destination === ALL_NODES || isClaim(world, packet.destination!, 6);
+  return packet.transport!.length >= 24 && isClaim(world, packet.transport!.big(8, 16), 6);
+}
+
 /** Whether quarantine lets a frame from the pod pass. `broken` is what judge() found. */
 export function exemptFromPod(world: World, packet: Packet, broken: ReadonlySet<Vector>): boolean {
-  if (NEVER_EXEMPT.some((vector) => broken.has(vector))) return false;
-  if (packet.kind === 'arp') return broken.size === 0;
-  const type = icmpType(packet);
-  if ((type === 135 || type === 136) && broken.size === 0) return true;
+  if (isNeverExempt(packet, broken)) return false;
+  if (packet.kind === 'arp') return broken.size === 0 && isLeanArp(packet);
+  if (broken.size === 0 && isNeighbourFromPod(world, packet)) return true;
   if (isAllowed(world, packet.destination!, packet.kind === 'ipv4' ? 4 : 6)) return true;
   const opening =
     packet.protocol === TCP && packet.transport !== undefined && (packet.transport.number(13, 1) & 0x12) === 2;
@@ -420,14 +260,9 @@ export function exemptFromPod(world: World, packet: Packet, broken: ReadonlySet<
 
 /** Whether quarantine lets a frame to the pod pass. */
 export function exemptToPod(world: World, packet: Packet): boolean {
-  if (NEVER_EXEMPT.some((vector) => packet.faults.has(vector))) return false;
-  if (packet.kind === 'arp') return isClaim(world, packet.destination!, 4);
-  const type = icmpType(packet);
-  if (packet.fragment === 'none' && packet.hopLimit === 255 && packet.transport !== undefined) {
-    if (type === 135 && packet.transport.length >= 24 && isClaim(world, packet.transport.big(8, 16), 6)) return true;
-    const toAll = packet.destination === ((0xff02n << 112n) | 1n);
-    if (type === 136 && (toAll || isClaim(world, packet.destination!, 6))) return true;
-  }
+  if (isNeverExempt(packet, packet.faults)) return false;
+  if (packet.kind === 'arp') return isLeanArp(packet) && isClaim(world, packet.destination!, 4);
+  if (isNeighbourToPod(world, packet)) return true;
   if (isAllowed(world, packet.source!, packet.kind === 'ipv4' ? 4 : 6)) return true;
   return isProbe(world, packet, packet.source!, 'destination');
 }

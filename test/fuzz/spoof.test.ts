@@ -29,7 +29,8 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { command } from '../kernel/harness/processes.ts';
 import { anyFrame, OWN, shortestFrame } from './generate.ts';
-import { exemptFromPod, exemptToPod, judge, read, type World } from './model.ts';
+import { exemptFromPod, exemptToPod, judge, type World } from './model.ts';
+import { read } from './packet.ts';
 
 const KEY = { ifindex: 1, generation: 1 } as const;
 const DROP = 2;

@@ -405,6 +405,9 @@ const tunnels: Row[] = (
   { name: 'IPIP', vector, attack: packet({ destination, protocol: PROTOCOL.ipip }, inner4), allow: plain },
   { name: '6in4', vector, attack: packet({ destination, protocol: PROTOCOL.ipv6 }, inner6), allow: plain },
   { name: 'GRE', vector, attack: packet({ destination, protocol: PROTOCOL.gre }, gre(0x0800, inner4)), allow: plain },
+  { name: 'EtherIP', vector, attack: packet({ destination, protocol: 97 }, innerFrame), allow: plain },
+  { name: 'L2TP', vector, attack: packet({ destination, protocol: 115 }, innerFrame), allow: plain },
+  { name: 'MPLS in IP', vector, attack: packet({ destination, protocol: 137 }, inner4), allow: plain },
   {
     name: 'a later fragment of GRE',
     vector,

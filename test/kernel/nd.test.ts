@@ -146,6 +146,23 @@ const claims: Row[] = [
     ],
   },
   {
+    name: 'NS from an allowed prefix',
+    vector: 'nd-target',
+    attack: solicit({ ip: { source: 'fd78::1' } }),
+    allow: solicit({ ip: { source: 'fd79::1' } }),
+    grants: [
+      { cidr: 'fd78::/32', neighbour: false },
+      { cidr: 'fd79::1', neighbour: true },
+    ],
+  },
+  {
+    name: 'RS from an allowed prefix',
+    vector: 'nd-target',
+    attack: rs(sourceMac(), { source: 'fd78::1' }),
+    allow: rs(sourceMac(), { source: ATTACKER.ipv6 }),
+    grants: [{ cidr: 'fd78::/32', neighbour: false }],
+  },
+  {
     name: 'NA for the mapped form of a granted IPv4 address',
     vector: 'nd-target',
     attack: advertise('::ffff:10.77.0.20'),

@@ -115,7 +115,13 @@ describe('quarantine', () => {
         to(ALLOWED).laterFragment(),
         ...(family === 4
           ? [arpTo(ATTACKER.ipv4), arpTo('0.0.0.0')]
-          : [to(ELSEWHERE).nd(136, ATTACKER.ipv6), to(ELSEWHERE).nd(135, ELSEWHERE.ipv6)]),
+          : [
+              to(THIS_NODE).nd(136, ATTACKER.ipv6),
+              to(THIS_NODE).nd(135, THIS_NODE.ipv6),
+              to({ ...ELSEWHERE, ipv6: RECEIVER.linkLocal }).nd(136, ATTACKER.ipv6),
+              to({ ...ELSEWHERE, ipv6: solicitedNode(ELSEWHERE.ipv6) }).nd(135, ELSEWHERE.ipv6),
+              to({ ...ELSEWHERE, ipv6: 'ff02::1' }).nd(136, ATTACKER.ipv6),
+            ]),
       ],
       cut: [
         to(ELSEWHERE).udp(4000, 4001),

@@ -32,6 +32,12 @@ static __always_inline bool is_plain_udp(const __be16 *ports, bool ipv4)
 	return !is_tunnel_port(ports[1]);
 }
 
+/* Echo and what else says nothing of routes and of other packets. */
+static __always_inline bool is_plain_icmp(__u8 type)
+{
+	return type < ICMP_UNREACHABLE || type == 8 || type > ICMP_PARAMETER;
+}
+
 static __always_inline bool is_plain_ipv4(const struct iface *iface, const void *network, const void *data_end,
 					  __u32 available)
 {
@@ -52,8 +58,7 @@ static __always_inline bool is_plain_ipv4(const struct iface *iface, const void 
 		return is_plain_tcp(transport, data_end, bytes);
 	if (header->protocol == IPPROTO_UDP)
 		return is_plain_udp((const __be16 *)transport, true);
-	return header->protocol == IPPROTO_ICMP && transport[0] != ICMP_REDIRECT_TYPE &&
-	       transport[0] != ICMP_ROUTER_ADVERT_TYPE;
+	return header->protocol == IPPROTO_ICMP && is_plain_icmp(transport[0]);
 }
 
 static __always_inline bool is_plain_ipv6(const struct iface *iface, const void *network, const void *data_end,
@@ -75,7 +80,8 @@ static __always_inline bool is_plain_ipv6(const struct iface *iface, const void 
 		return is_plain_tcp(transport, data_end, bytes);
 	if (header->next == IPPROTO_UDP)
 		return is_plain_udp((const __be16 *)transport, false);
-	return header->next == IPPROTO_ICMPV6 && (transport[0] < ND_ROUTER_SOLICIT || transport[0] > ND_REDIRECT);
+	return header->next == IPPROTO_ICMPV6 && transport[0] > ICMPV6_PARAMETER &&
+	       (transport[0] < ND_ROUTER_SOLICIT || transport[0] > ND_REDIRECT);
 }
 
 static __always_inline bool is_plainly_own(struct __sk_buff *skb, const struct iface *iface)

@@ -14,8 +14,14 @@
 #define DHCP_MIN_BYTES		240	/* the fixed part and the magic cookie */
 #define DHCP_MAGIC		0x63825363
 
+#define ICMP_UNREACHABLE	3
+#define ICMP_QUENCH		4
 #define ICMP_REDIRECT_TYPE	5
 #define ICMP_ROUTER_ADVERT_TYPE	9
+#define ICMP_TIME_EXCEEDED	11
+#define ICMP_PARAMETER		12
+#define ICMPV6_UNREACHABLE	1	/* and, up to 4: too big, time exceeded, parameter problem */
+#define ICMPV6_PARAMETER	4
 #define MLD_REPORT		131
 #define MLD_DONE		132
 #define ND_ROUTER_SOLICIT	133
@@ -180,6 +186,12 @@ static __always_inline bool is_solicited_node(const union address *group, const 
 	       group->words[3] == (target->words[3] | bpf_htonl(0xff000000));
 }
 
+/* A source of NS or RS that the pod may send from and not claim. A foreign link-local address is judged as a source. */
+static __always_inline bool is_foreign_claim(const struct iface *iface, __u32 ifindex, const union address *source)
+{
+	return !is_unspecified(source) && !is_link_local(source) && !may_claim_ipv6(iface, ifindex, source);
+}
+
 /* NS, NA and RS. False: malformed. */
 __separate int judge_neighbour(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
 {
@@ -201,6 +213,9 @@ __separate int judge_neighbour(struct __sk_buff *skb, const struct iface *iface,
 		return false;
 	if (options == OPTIONS_FORGED)
 		breaks(packet, VECTOR_ND_TARGET);
+	/* Whoever hears an NS or RS takes its source for a neighbour at the MAC of the option: a claim like that of ARP. */
+	if (packet->icmp_type != ND_NEIGHBOUR_ADVERT && is_foreign_claim(iface, skb->ifindex, &packet->source))
+		breaks(packet, VECTOR_ND_TARGET);
 	if (packet->icmp_type == ND_NEIGHBOUR_SOLICIT && is_unspecified(&packet->source)) {
 		claims = true;
 		if (!is_solicited_node(&packet->destination, &packet->target))
@@ -212,9 +227,63 @@ __separate int judge_neighbour(struct __sk_buff *skb, const struct iface *iface,
 	return true;
 }
 
+/*
+ * An ICMP error. Hosts believe it whoever sends it, so what it quotes has to be a packet that was sent to the pod; one
+ * about a flow of others would cut it or shrink its path MTU. `ipv4` is of both, the error and what it quotes.
+ */
+__separate int judge_error(struct __sk_buff *skb, const struct iface *iface, struct packet *packet, int ipv4)
+{
+	__u32 quote, right = ADDRESS_SOURCE | ADDRESS_NEIGHBOUR;
+	union address to;
+	__be32 to_ipv4;
+	bool own;
+
+	if (!iface || !packet)
+		return 0;
+	quote = packet->transport + 8;
+	if (ipv4) {
+		if (!load(skb, packet, quote + 16, &to_ipv4, sizeof(to_ipv4)))
+			goto malformed;
+		mapped_address(&to, to_ipv4);
+		own = is_inline_ipv4(iface, &to);
+	} else {
+		if (!load(skb, packet, quote + 24, &to, sizeof(to)))
+			goto malformed;
+		/* too big and parameter problem are answers to multicast as well (RFC 4443, 2.4) */
+		own = to.bytes[0] == 0xff || is_inline_ipv6(iface, &to) || is_mac_link_local(iface, &to);
+	}
+	if (!own && !is_granted(iface, skb->ifindex, &to, ipv4, right))
+		breaks(packet, VECTOR_REDIRECT);
+	return 0;
+malformed:
+	breaks(packet, VECTOR_MALFORMED);
+	return 0;
+}
+
+static __always_inline void judge_icmp(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
+{
+	switch (packet->icmp_type) {
+	case ICMP_REDIRECT_TYPE:
+		breaks(packet, VECTOR_REDIRECT);
+		return;
+	case ICMP_ROUTER_ADVERT_TYPE:
+		breaks(packet, VECTOR_ROUTER_ADVERT);
+		return;
+	case ICMP_UNREACHABLE:
+	case ICMP_QUENCH:
+	case ICMP_TIME_EXCEEDED:
+	case ICMP_PARAMETER:
+		judge_error(skb, iface, packet, true);
+		return;
+	}
+}
+
 static __always_inline void judge_icmpv6(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
 {
 	switch (packet->icmp_type) {
+	case ICMPV6_UNREACHABLE ... ICMPV6_PARAMETER:
+		judge_error(skb, iface, packet, false);
+		return;
 	case ND_ROUTER_ADVERT:
 		breaks(packet, VECTOR_ROUTER_ADVERT);
 		break;
@@ -265,6 +334,9 @@ static __always_inline void judge_protocol(struct __sk_buff *skb, const struct i
 	case IPPROTO_IPIP:
 	case IPPROTO_IPV6:
 	case IPPROTO_GRE:
+	case IPPROTO_ETHERIP:
+	case IPPROTO_L2TP:
+	case IPPROTO_MPLS:
 		judge_tunnel(packet);
 		return;
 	case IPPROTO_UDP:
@@ -272,10 +344,8 @@ static __always_inline void judge_protocol(struct __sk_buff *skb, const struct i
 			judge_udp(packet, ipv4);
 		return;
 	case IPPROTO_ICMP:
-		if (ipv4 && packet->transport && packet->icmp_type == ICMP_REDIRECT_TYPE)
-			breaks(packet, VECTOR_REDIRECT);
-		else if (ipv4 && packet->transport && packet->icmp_type == ICMP_ROUTER_ADVERT_TYPE)
-			breaks(packet, VECTOR_ROUTER_ADVERT);
+		if (ipv4 && packet->transport)
+			judge_icmp(skb, iface, packet);
 		return;
 	case IPPROTO_ICMPV6:
 		if (!ipv4 && packet->transport)

@@ -143,6 +143,7 @@ static __always_inline __u32 parse_extension(struct __sk_buff *skb, struct packe
 		packet->hop_by_hop = 1;
 		break;
 	case IPPROTO_ROUTING:
+		packet->routed = 1;
 		if (header.routing_type == 0)
 			packet->broken |= BROKEN(VECTOR_SOURCE_ROUTE);
 		break;

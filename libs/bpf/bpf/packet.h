@@ -48,6 +48,7 @@ struct packet {
 	__u8 fragment;		/* enum fragment */
 	__u8 hop_limit;
 	__u8 hop_by_hop;
+	__u8 routed;		/* has an IPv6 routing header, of whatever type */
 	__u8 tcp_flags;
 	__u8 icmp_type;
 	__u8 icmp_code;

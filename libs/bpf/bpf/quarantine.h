@@ -9,6 +9,9 @@
 #define NODE_ADDRESS_OTHER	1	/* values of node_addresses */
 #define NODE_ADDRESS_THIS	2
 
+#define LEAN_FRAME_BYTES	64	/* Ethernet's least frame, check sequence included, as some NICs hand it up */
+#define LEAN_ND_BYTES		40	/* NS or NA with two options: link-layer address and nonce */
+
 #define NEVER_EXEMPT	(BROKEN(VECTOR_MALFORMED) | BROKEN(VECTOR_SOURCE_ROUTE) | BROKEN(VECTOR_VLAN_TAG) | \
 			 BROKEN(VECTOR_ETHERTYPE))
 
@@ -50,39 +53,75 @@ static __always_inline bool is_opening_syn(const struct packet *packet)
 	return packet->protocol == IPPROTO_TCP && (packet->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
 }
 
-/* A packet from the pod, already judged. */
-__separate int is_exempt_from_pod(struct __sk_buff *skb, const struct iface *iface, const struct packet *packet)
-{
-	bool ipv4;
-
-	if (!iface || !packet || packet->broken & NEVER_EXEMPT)
-		return false;
-	ipv4 = packet->ether_type == bpf_htons(ETHERTYPE_IPV4);
-	if (packet->ether_type == bpf_htons(ETHERTYPE_ARP))
-		return packet->broken == 0;
-	if (!ipv4 && (is_icmpv6(packet, ND_NEIGHBOUR_SOLICIT) || is_icmpv6(packet, ND_NEIGHBOUR_ADVERT)) &&
-	    packet->broken == 0)
-		return true;
-	if (is_allowed(&packet->destination, ipv4))
-		return true;
-	return !is_opening_syn(packet) && is_probe(iface, skb->ifindex, packet, &packet->destination, packet->source_port);
-}
-
 /* ff02::1, where unsolicited NAs go */
 static __always_inline bool is_all_nodes(const union address *address)
 {
 	return address->halves[0] == bpf_cpu_to_be64(0xff02000000000000ULL) && address->halves[1] == bpf_cpu_to_be64(1);
 }
 
+/* Padded by a NIC or a switch, and no more: a trailer would carry whatever the two ends like. */
+static __always_inline bool is_lean_arp(const struct __sk_buff *skb)
+{
+	return skb->len <= LEAN_FRAME_BYTES;
+}
+
+/* Whole, on this link, without extension headers and trailer, and with no room for more options than the kernel sends. */
+static __always_inline bool is_lean_nd(const struct __sk_buff *skb, const struct packet *packet)
+{
+	if (packet->fragment != FRAGMENT_NONE || packet->hop_limit != 255 || packet->end != skb->len)
+		return false;
+	return packet->transport == packet->network + IPV6_BYTES && packet->end - packet->transport <= LEAN_ND_BYTES &&
+	       (is_icmpv6(packet, ND_NEIGHBOUR_SOLICIT) || is_icmpv6(packet, ND_NEIGHBOUR_ADVERT));
+}
+
+/* A neighbour that the pod still needs: hop limit 255 does not keep a packet to any other address from being routed. */
+static __always_inline bool is_near(const union address *address)
+{
+	__u32 *node;
+
+	if (is_link_local(address))
+		return true;
+	node = bpf_map_lookup_elem(&node_addresses, address);
+	return node && *node == NODE_ADDRESS_THIS;
+}
+
+/* An NS or NA that breaks nothing, to where one has to go for the node to be found and to find the pod. */
+static __always_inline bool is_nd_from_pod(const struct __sk_buff *skb, const struct packet *packet)
+{
+	if (packet->broken || !is_lean_nd(skb, packet))
+		return false;
+	if (packet->icmp_type == ND_NEIGHBOUR_SOLICIT && is_solicited_node(&packet->destination, &packet->target))
+		return true;
+	if (packet->icmp_type == ND_NEIGHBOUR_ADVERT && is_all_nodes(&packet->destination))
+		return true;
+	return is_near(&packet->destination);
+}
+
+/* A packet from the pod, already judged. */
+__separate int is_exempt_from_pod(struct __sk_buff *skb, const struct iface *iface, const struct packet *packet)
+{
+	bool ipv4;
+
+	if (!iface || !packet || packet->broken & NEVER_EXEMPT || packet->routed)
+		return false;
+	ipv4 = packet->ether_type == bpf_htons(ETHERTYPE_IPV4);
+	if (packet->ether_type == bpf_htons(ETHERTYPE_ARP))
+		return packet->broken == 0 && is_lean_arp(skb);
+	if (!ipv4 && is_nd_from_pod(skb, packet))
+		return true;
+	if (is_allowed(&packet->destination, ipv4))
+		return true;
+	return !is_opening_syn(packet) && is_probe(iface, skb->ifindex, packet, &packet->destination, packet->source_port);
+}
+
 static __always_inline bool is_nd_for_pod(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
 {
-	if (packet->fragment != FRAGMENT_NONE || packet->hop_limit != 255)
+	if (!is_lean_nd(skb, packet))
 		return false;
-	if (is_icmpv6(packet, ND_NEIGHBOUR_SOLICIT))
+	if (packet->icmp_type == ND_NEIGHBOUR_SOLICIT)
 		return load(skb, packet, packet->transport + 8, &packet->target, sizeof(packet->target)) &&
 		       may_claim_ipv6(iface, skb->ifindex, &packet->target);
-	return is_icmpv6(packet, ND_NEIGHBOUR_ADVERT) &&
-	       (is_all_nodes(&packet->destination) || may_claim_ipv6(iface, skb->ifindex, &packet->destination));
+	return is_all_nodes(&packet->destination) || may_claim_ipv6(iface, skb->ifindex, &packet->destination);
 }
 
 /* A packet to the pod, parsed and not judged: its sender is not ours to blame. */
@@ -90,11 +129,11 @@ __separate int is_exempt_to_pod(struct __sk_buff *skb, const struct iface *iface
 {
 	bool ipv4;
 
-	if (!iface || !packet || packet->broken & NEVER_EXEMPT)
+	if (!iface || !packet || packet->broken & NEVER_EXEMPT || packet->routed)
 		return false;
 	ipv4 = packet->ether_type == bpf_htons(ETHERTYPE_IPV4);
 	if (packet->ether_type == bpf_htons(ETHERTYPE_ARP))
-		return may_claim_ipv4(iface, skb->ifindex, &packet->destination);
+		return is_lean_arp(skb) && may_claim_ipv4(iface, skb->ifindex, &packet->destination);
 	if (!ipv4 && is_nd_for_pod(skb, iface, packet))
 		return true;
 	if (is_allowed(&packet->source, ipv4))

@@ -28,6 +28,10 @@
 #define IPPROTO_ICMPV6		58
 #define IPPROTO_DSTOPTS		60
 #endif
+#ifndef IPPROTO_L2TP
+#define IPPROTO_L2TP		115
+#endif
+#define IPPROTO_ETHERIP		97
 
 #include "events.h"
 #include "packet.h"

@@ -1,0 +1,174 @@
+// ICMP errors: a pod reports on packets that were sent to it, and never on the flows of others.
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import {
+  ETHERTYPE,
+  ethernet,
+  fragmentHeader,
+  type Ipv4Fields,
+  icmp,
+  icmpv6,
+  ipv4,
+  ipv6,
+  PROTOCOL,
+  udp,
+} from './harness/frames.ts';
+import { ATTACKER, RECEIVER, TestNode } from './harness/node.ts';
+import { commandIn } from './harness/processes.ts';
+import { judgeRow, type Row } from './harness/rows.ts';
+import { waitFor } from './harness/wait.ts';
+
+const ELSEWHERE = { ipv4: '198.51.100.7', ipv6: '2001:db8::7' };
+const frame = (type: number, packet: Buffer): Buffer =>
+  ethernet({ source: ATTACKER.mac, destination: RECEIVER.mac, type }, packet);
+
+/** What the receiver sent, as the error quotes it. */
+const sent4 = (destination: string, protocol: number = PROTOCOL.udp, payload = udp(4000, 53)): Buffer =>
+  ipv4({ source: RECEIVER.ipv4, destination, protocol }, payload);
+const sent6 = (destination: string, next: number = PROTOCOL.udp, payload = udp(4000, 53)): Buffer =>
+  ipv6({ source: RECEIVER.ipv6, destination, next }, payload);
+
+const rest = (mtu = 0): Buffer => Buffer.from([0, 0, mtu >> 8, mtu & 255]);
+function error4(type: number, quote: Buffer, { mtu = 0, ...ip }: Partial<Ipv4Fields> & { mtu?: number } = {}): Buffer {
+  const fields = { source: ATTACKER.ipv4, destination: RECEIVER.ipv4, protocol: PROTOCOL.icmp, ...ip };
+  const code = type === 3 && mtu > 0 ? 4 : 0;
+  return frame(ETHERTYPE.ipv4, ipv4(fields, icmp(type, code, Buffer.concat([rest(mtu), quote]))));
+}
+const ends6 = { source: ATTACKER.ipv6, destination: RECEIVER.ipv6 };
+const error6 = (type: number, quote: Buffer, mtu = 0): Buffer => {
+  const message = icmpv6(type, Buffer.concat([rest(mtu), quote]), ends6);
+  return frame(ETHERTYPE.ipv6, ipv6({ ...ends6, next: PROTOCOL.icmpv6 }, message));
+};
+const fragmentOf6 = (quote: Buffer): Buffer => {
+  const message = icmpv6(1, Buffer.concat([rest(), quote]), ends6);
+  const payload = Buffer.concat([fragmentHeader(PROTOCOL.icmpv6, 0, true), message]);
+  return frame(ETHERTYPE.ipv6, ipv6({ ...ends6, next: PROTOCOL.fragment }, payload));
+};
+
+const own4 = sent4(ATTACKER.ipv4);
+const own6 = sent6(ATTACKER.ipv6);
+const rows: Row[] = [
+  ...[3, 4, 11, 12].map(
+    (type): Row => ({
+      name: `ICMP ${type} about a packet to another`,
+      vector: 'redirect',
+      attack: error4(type, sent4(ELSEWHERE.ipv4)),
+      allow: error4(type, own4),
+    }),
+  ),
+  ...[1, 2, 3, 4].map(
+    (type): Row => ({
+      name: `ICMPv6 ${type} about a packet to another`,
+      vector: 'redirect',
+      attack: error6(type, sent6(ELSEWHERE.ipv6)),
+      allow: error6(type, own6),
+    }),
+  ),
+  {
+    name: 'in a first fragment',
+    vector: 'redirect',
+    attack: error4(3, sent4(ELSEWHERE.ipv4), { moreFragments: true }),
+    allow: error4(3, own4, { moreFragments: true }),
+  },
+  {
+    name: 'in a first fragment of IPv6',
+    vector: 'redirect',
+    attack: fragmentOf6(sent6(ELSEWHERE.ipv6)),
+    allow: fragmentOf6(own6),
+  },
+  {
+    name: 'a quote cut short',
+    vector: 'malformed',
+    attack: error4(3, own4.subarray(0, 19)),
+    allow: error4(3, own4.subarray(0, 20)),
+  },
+  {
+    name: 'a quote of IPv6 cut short',
+    vector: 'malformed',
+    attack: error6(1, own6.subarray(0, 39)),
+    allow: error6(1, own6.subarray(0, 40)),
+  },
+  {
+    name: 'a pod that routes reports on what it routes, and no more',
+    vector: 'redirect',
+    attack: error4(11, sent4('10.79.1.2')),
+    allow: error4(11, sent4('10.78.1.2')),
+    grants: [{ cidr: '10.78.0.0/16', neighbour: false }],
+  },
+  {
+    name: 'a pod that routes IPv6 reports on what it routes, and no more',
+    vector: 'redirect',
+    attack: error6(3, sent6('fd79::1')),
+    allow: error6(3, sent6('fd78::1')),
+    grants: [{ cidr: 'fd78::/32', neighbour: false }],
+  },
+  {
+    name: "about a packet to the pod's link-local address",
+    vector: 'redirect',
+    attack: error6(1, sent6(RECEIVER.linkLocal)),
+    allow: error6(1, sent6(ATTACKER.linkLocal)),
+  },
+  {
+    name: 'about a packet to a group',
+    vector: 'redirect',
+    attack: error6(2, sent6('fd77::99')),
+    allow: error6(2, sent6('ff02::1')),
+  },
+];
+
+describe('icmp errors', () => {
+  let node: TestNode;
+  beforeAll(async () => {
+    node = await TestNode.start();
+    await node.open();
+  });
+  afterAll(() => node?.[Symbol.asyncDispose]());
+
+  it.each(rows)('$vector: $name', (row) => judgeRow(node, row));
+});
+
+describe('icmp errors, with real stacks', () => {
+  let node: TestNode;
+  beforeAll(async () => {
+    node = await TestNode.start({ stacks: true });
+    await node.open();
+  });
+  afterAll(() => node?.[Symbol.asyncDispose]());
+
+  const inReceiver = (...args: string[]) => commandIn(node.pods.receiver.netns, ...(args as [string]));
+  /** What the receiver believes of the way to somewhere that it asked for. */
+  const route = async (): Promise<string> =>
+    (await inReceiver('ip', 'route', 'get', ELSEWHERE.ipv4)) + (await inReceiver('ip', 'route', 'get', ELSEWHERE.ipv6));
+  const answers = (await_: (text: string) => boolean) => waitFor('routes', route, await_);
+
+  it("path mtu - another pod's way is not narrowed", async () => {
+    const attacks = [
+      error4(3, sent4(ELSEWHERE.ipv4, PROTOCOL.icmp, icmp(0, 0, Buffer.alloc(8))), { mtu: 700 }),
+      error6(2, sent6(ELSEWHERE.ipv6, PROTOCOL.icmpv6, icmpv6(128, Buffer.alloc(12))), 1290),
+    ];
+    for (const attack of attacks) await node.send(attack);
+    await answers((text) => text.includes('mtu 700') && text.includes('mtu 1290'));
+
+    await inReceiver('ip', 'route', 'flush', 'cache');
+    await inReceiver('ip', '-6', 'route', 'flush', 'cache');
+    await answers((text) => !text.includes('mtu'));
+    await using guarded = await node.guard(node.pods.attacker);
+    for (const attack of attacks) await node.send(attack);
+    await guarded.counted({ 'redirect drop': 2 });
+    await node.fence();
+    expect(await route()).not.toContain('mtu');
+  });
+
+  it('a closed UDP port is still reported over both families', async () => {
+    await using guarded = await node.guard(node.pods.receiver);
+    const script = `
+const [, address] = process.argv;
+const socket = require('node:dgram').createSocket(address.includes(':') ? 'udp6' : 'udp4');
+socket.on('error', (error) => { console.log(error.code); socket.close(); });
+socket.connect(9, address, () => socket.send('?'));`;
+    for (const address of [RECEIVER.ipv4, RECEIVER.ipv6]) {
+      const told = await commandIn(node.pods.attacker.netns, process.execPath, '-e', script, address);
+      expect(told.trim()).toBe('ECONNREFUSED');
+    }
+    expect(await guarded.counts()).toEqual({});
+  });
+});

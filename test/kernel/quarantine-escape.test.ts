@@ -1,0 +1,128 @@
+// What a quarantined pod and a friend outside try: data in the margins of ARP and ND, and detours behind an allowed address.
+import { FOREVER_NS } from '@bailiff/bpf';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import {
+  arp,
+  ETHERTYPE,
+  ethernet,
+  extension,
+  icmpv6,
+  ipv6,
+  macOption,
+  ndBody,
+  PROTOCOL,
+  routingHeader,
+  solicitedNode,
+  udp,
+} from './harness/frames.ts';
+import { ATTACKER, RECEIVER, TestNode } from './harness/node.ts';
+
+/** Not on this link, not allowed. */
+const FAR = '2001:db8::7';
+const ALLOWED = 'fd99::9';
+const THIS_NODE = 'fd88::1';
+
+type Nd = { type?: number; to?: string; target?: string; options?: Buffer; far?: boolean };
+const frame = (type: number, packet: Buffer): Buffer =>
+  ethernet({ source: ATTACKER.mac, destination: RECEIVER.mac, type }, packet);
+function nd({ type = 135, to = solicitedNode(FAR), target = FAR, options }: Nd, headers = false): Buffer {
+  const ends = { source: ATTACKER.ipv6, destination: to };
+  const mac = macOption(type === 135 ? 1 : 2, ATTACKER.mac);
+  const message = icmpv6(type, ndBody(target, options ?? mac), ends);
+  const payload = headers ? Buffer.concat([extension(PROTOCOL.icmpv6), message]) : message;
+  const next = headers ? PROTOCOL.destinationOptions : PROTOCOL.icmpv6;
+  return frame(ETHERTYPE.ipv6, ipv6({ ...ends, next, hopLimit: 255 }, payload));
+}
+const arpFor = (target: string, trailer: number): Buffer =>
+  frame(
+    ETHERTYPE.arp,
+    Buffer.concat([arp({ senderMac: ATTACKER.mac, sender: ATTACKER.ipv4, target }), Buffer.alloc(trailer, 7)]),
+  );
+const nonce = Buffer.from([14, 1, 1, 2, 3, 4, 5, 6]);
+const options = (...list: Buffer[]): Buffer => Buffer.concat(list);
+const mac = (type: 1 | 2) => macOption(type, ATTACKER.mac);
+const trailing = (one: Buffer): Buffer => Buffer.concat([one, Buffer.from('not in the packet')]);
+function routed(source: string, destination: string, type: number): Buffer {
+  const payload = Buffer.concat([routingHeader(PROTOCOL.udp, type, FAR), udp(4000, 53)]);
+  return frame(ETHERTYPE.ipv6, ipv6({ source, destination, next: PROTOCOL.routing }, payload));
+}
+const direct = (source: string, destination: string): Buffer =>
+  frame(ETHERTYPE.ipv6, ipv6({ source, destination, next: PROTOCOL.udp }, udp(4000, 53)));
+
+interface Case {
+  readonly name: string;
+  readonly pass: Buffer;
+  readonly cut: Buffer;
+}
+
+const outgoing: Case[] = [
+  { name: 'data behind ARP', pass: arpFor(RECEIVER.ipv4, 22), cut: arpFor(RECEIVER.ipv4, 23) },
+  { name: 'data behind NS', pass: nd({}), cut: trailing(nd({})) },
+  {
+    name: 'data in the options of NS',
+    pass: nd({ options: options(mac(1), nonce) }),
+    cut: nd({ options: options(mac(1), nonce, nonce) }),
+  },
+  {
+    name: 'data in destination options before NA',
+    pass: nd({ type: 136, to: THIS_NODE, target: ATTACKER.ipv6 }),
+    cut: nd({ type: 136, to: THIS_NODE, target: ATTACKER.ipv6 }, true),
+  },
+  { name: 'NS to a far host', pass: nd({ to: THIS_NODE, target: THIS_NODE }), cut: nd({ to: FAR }) },
+  {
+    name: 'NA to a far host',
+    pass: nd({ type: 136, to: RECEIVER.linkLocal, target: ATTACKER.ipv6 }),
+    cut: nd({ type: 136, to: FAR, target: ATTACKER.ipv6 }),
+  },
+  ...[2, 3, 4].map((type) => ({
+    name: `a detour by routing header ${type} through an allowed address`,
+    pass: direct(ATTACKER.ipv6, ALLOWED),
+    cut: routed(ATTACKER.ipv6, ALLOWED, type),
+  })),
+];
+
+const forReceiver: Nd = { to: RECEIVER.ipv6, target: RECEIVER.ipv6 };
+const incoming: Case[] = [
+  { name: 'data behind ARP', pass: arpFor(RECEIVER.ipv4, 22), cut: arpFor(RECEIVER.ipv4, 23) },
+  { name: 'data behind NS', pass: nd(forReceiver), cut: trailing(nd(forReceiver)) },
+  {
+    name: 'data in the options of NA',
+    pass: nd({ type: 136, to: 'ff02::1', options: options(mac(2), nonce) }),
+    cut: nd({ type: 136, to: 'ff02::1', options: options(mac(2), nonce, nonce) }),
+  },
+  { name: 'data in destination options before NS', pass: nd(forReceiver), cut: nd(forReceiver, true) },
+  {
+    name: 'a detour by routing header 4',
+    pass: direct(ALLOWED, RECEIVER.ipv6),
+    cut: routed(ALLOWED, RECEIVER.ipv6, 4),
+  },
+];
+
+describe('escapes from quarantine', () => {
+  let node: TestNode;
+  beforeAll(async () => {
+    node = await TestNode.start();
+    await node.open();
+    await node.agent.call('object.maps.nodeAddresses.replace', [{ address: THIS_NODE, thisNode: true }]);
+    await node.agent.call('object.maps.allowedCidrs.replace', ['fd99::/16']);
+  });
+  afterAll(() => node?.[Symbol.asyncDispose]());
+
+  /** Both land without quarantine; then only the legal one does. */
+  async function judge(side: 'attacker' | 'receiver', vector: string, { pass, cut }: Case): Promise<void> {
+    for (const quarantineUntilNs of [0n, FOREVER_NS]) {
+      await using guarded = await node.guard(node.pods[side], { quarantineUntilNs });
+      node.forgetLanded();
+      await node.send(cut);
+      await node.send(pass);
+      const isCut = quarantineUntilNs !== 0n;
+      await guarded.counted(isCut ? { [`${vector} drop`]: 1 } : {});
+      await expect.poll(() => node.landed(pass)).toBe(1);
+      if (isCut) expect(node.landed(cut)).toBe(0);
+      else await expect.poll(() => node.landed(cut)).toBe(1);
+    }
+  }
+
+  it.each(outgoing)('from the pod - $name', (one) => judge('attacker', 'quarantine-ingress', one));
+  it.each(incoming)('to the pod - $name', (one) => judge('receiver', 'quarantine-egress', one));
+});
