@@ -1,5 +1,5 @@
 // The typed maps against the real ones: what goes in comes out, sets are replaced whole, numbers are given out once.
-import { mkdtempSync, rmdirSync } from 'node:fs';
+import { mkdtempSync, rmdirSync, unlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import {
@@ -131,13 +131,33 @@ describe('maps', () => {
   it('meta - generations and frame sequences are given out once, also across a restart', () => {
     const first = maps.meta.allocateGeneration();
     expect(maps.meta.allocateGeneration()).toBe(first + 1);
-    expect(maps.meta.allocateFrameSequences(10)).toBe(1n);
-    expect(maps.meta.allocateFrameSequences(1)).toBe(11n);
+    const sequence = maps.meta.allocateFrameSequences(10);
+    expect(maps.meta.allocateFrameSequences(1)).toBe(sequence + 10n);
     object.close();
     object = openSpoofObject({ pinDir });
     expect(object.reused).toBe(true);
     expect(object.maps.meta.allocateGeneration()).toBe(first + 2);
-    expect(object.maps.meta.allocateFrameSequences(1)).toBe(12n);
+    expect(object.maps.meta.allocateFrameSequences(1)).toBe(sequence + 11n);
+  });
+
+  it('meta - maps made afresh in the same boot repeat no generation and no frame sequence', () => {
+    const generation = maps.meta.allocateGeneration();
+    const sequence = maps.meta.allocateFrameSequences(100);
+    const fresh = (remove: () => void): SpoofMaps => {
+      object.close();
+      remove();
+      object = openSpoofObject({ pinDir });
+      expect(object.reused).toBe(false);
+      return object.maps;
+    };
+    const second = fresh(() => detachAll(pinDir));
+    const nextGeneration = second.meta.allocateGeneration();
+    const nextSequence = second.meta.allocateFrameSequences(100);
+    expect(nextGeneration).toBeGreaterThan(generation);
+    expect(nextSequence).toBeGreaterThan(sequence + 99n);
+    const third = fresh(() => unlinkSync(path.join(pinDir, 'maps', 'meta')));
+    expect(third.meta.allocateGeneration()).toBeGreaterThan(nextGeneration);
+    expect(third.meta.allocateFrameSequences(1)).toBeGreaterThan(nextSequence + 99n);
   });
 
   it('seen and losses - the sum over all CPUs', () => {

@@ -20,6 +20,7 @@ import { decodeBatch } from './decode.ts';
 import { decodeMeta, encodeMeta, encodeU32 } from './encode.ts';
 import { BpfError } from './errors.ts';
 import { probeTcx } from './feature-probe.ts';
+import { firstMeta } from './first-meta.ts';
 import { AbiValues } from './layout.gen.ts';
 import { RingReader } from './ring-reader.ts';
 import {
@@ -48,7 +49,7 @@ import {
   programsDir,
   readAttachments,
 } from './spoof-pins.ts';
-import { isBpffs } from './system.ts';
+import { boottimeNs, isBpffs } from './system.ts';
 
 /** What maps.h is written for. */
 export const DEFAULT_MAX_INTERFACES = 512;
@@ -182,8 +183,7 @@ class PinnedSpoofObject implements SpoofObject {
     this.maps = spoofMaps(this.#loaded.raw);
     if (!reused) {
       this.maps.setSettings(DEFAULT_SETTINGS);
-      const meta = { frameSequence: 0n, nextGeneration: 1, abi: AbiValues.BAILIFF_ABI };
-      this.#loaded.raw.meta.set(encodeU32(0), encodeMeta(meta));
+      this.#loaded.raw.meta.set(encodeU32(0), encodeMeta(firstMeta(boottimeNs())));
     }
     this.updatedLinks = readAttachments(this.pinDir).filter((pinned) => this.#update(pinned)).length;
     for (const direction of DIRECTIONS) {
