@@ -1,7 +1,7 @@
 import { type Bus, FramePublisher, publishOnce, violationSubject } from '@bailiff/bus';
 import type { TestNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { freeze, random, readAll, startBus, tally, text } from './support.ts';
 
 const SUBJECT = violationSubject('node-a', 'spoof');
@@ -64,22 +64,62 @@ test('publish - what is sent again before its ack is dropped by the server under
   await using nats = await startBus();
   const bus = await nats.connect('collector-node-a');
   const resends: string[] = [];
-  const publisher = new FramePublisher(bus, { ackTimeoutMs: 100, onResend: ({ error }) => resends.push(error.code) });
+  const collisions: unknown[] = [];
+  const publisher = new FramePublisher(bus, {
+    ackTimeoutMs: 100,
+    onResend: ({ error }) => resends.push(error.code),
+    onCollision: (collision) => collisions.push(collision),
+  });
   // A stopped process answers nobody but keeps its connections: the acks are late, not lost.
   await freeze(nats.pid);
   const published = publisher.publish(SUBJECT, Buffer.from('x'), { msgId: 'one' });
   await waitFor(() => resends.length >= 3, { what: 'three sendings', state: () => resends });
   process.kill(nats.pid, 'SIGCONT');
-  expect(await published).toMatchObject({ sequence: 1 });
+  expect(await published).toMatchObject({ sequence: 1, collision: false });
   expect(new Set(resends)).toEqual(new Set(['BUS_TIMEOUT']));
   const another = await publisher.publish(SUBJECT, Buffer.from('y'), { msgId: 'two' });
-  expect(another).toEqual({ sequence: 2, duplicate: false });
-  expect(await publisher.publish(SUBJECT, Buffer.from('x'), { msgId: 'one' })).toEqual({
-    sequence: 1,
-    duplicate: true,
-  });
+  expect(another).toEqual({ sequence: 2, duplicate: false, collision: false });
+  expect(collisions).toEqual([]);
   expect(await readAll(await nats.connect('correlator'), 'VIOLATIONS')).toHaveLength(2);
 });
+
+test('publish - a message id that somebody else used before us is told: ours is not in the stream', async () => {
+  await using nats = await startBus();
+  const other = new FramePublisher(await nats.connect('collector-node-a'));
+  await other.publish(SUBJECT, Buffer.from('theirs'), { msgId: 'one' });
+  const collisions: unknown[] = [];
+  const publisher = new FramePublisher(await nats.connect('collector-node-a'), {
+    onCollision: (collision) => collisions.push(collision),
+  });
+  const published = await publisher.publish(SUBJECT, Buffer.from('ours'), { msgId: 'one' });
+  expect(published).toEqual({ sequence: 1, duplicate: true, collision: true });
+  expect(collisions).toEqual([{ msgId: 'one', subject: SUBJECT, sequence: 1 }]);
+  expect([publisher.collisions, publisher.resent]).toEqual([1, 0]);
+  expect((await readAll(await nats.connect('correlator'), 'VIOLATIONS')).map(text)).toEqual(['theirs']);
+});
+
+test('publish - a clock that is set back by an hour holds no resend back', async () => {
+  await using nats = await startBus();
+  const admin = await nats.connect('admin');
+  for (const stream of ['VIOLATIONS', 'VERDICTS']) await admin.jsm.streams.delete(stream);
+  const publisher = new FramePublisher(await nats.connect('collector-node-a'));
+  const published = publisher.publish(SUBJECT, Buffer.from('x'), { msgId: 'x' });
+  const once = publishOnce(await nats.connect('correlator'), 'bailiff.v1.verdicts.a.b.c.d', Buffer.from('x'), {
+    msgId: 'x',
+    deadlineMs: 1_000,
+  });
+  const refused = expect(once).rejects.toMatchObject({ code: 'BUS_NO_STREAM' });
+  await waitFor(() => publisher.resent >= 1, { what: 'a resend', state: () => publisher.resent });
+  const now = Date.now;
+  const clock = vi.spyOn(Date, 'now').mockImplementation(() => now() - 3_600_000);
+  try {
+    await admin.jsm.streams.add({ name: 'VIOLATIONS', subjects: ['bailiff.v1.violations.>'] });
+    expect(await published).toMatchObject({ sequence: 1 });
+    await refused;
+  } finally {
+    clock.mockRestore();
+  }
+}, 15_000);
 
 test('publish - what comes while the bus is away goes out when it is back, up to the window', async () => {
   await using nats = await startBus();

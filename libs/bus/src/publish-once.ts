@@ -37,7 +37,7 @@ export async function publishOnce(
   const headers = headersOf(options);
   headers.set('Nats-Expected-Last-Subject-Sequence', '0');
   if (options.lastSequence !== undefined) headers.set('Nats-Expected-Last-Sequence', String(options.lastSequence));
-  const endMs = Date.now() + (options.deadlineMs ?? 30_000);
+  const endMs = performance.now() + (options.deadlineMs ?? 30_000);
   for (let attempt = 0; ; attempt += 1) {
     options.signal?.throwIfAborted();
     try {
@@ -46,8 +46,8 @@ export async function publishOnce(
     } catch (cause) {
       const error = toBusError(cause, subject);
       if (error.code === 'BUS_CONFLICT') return { outcome: 'exists' };
-      if (!TRANSIENT.has(error.code) || Date.now() >= endMs) throw error;
-      const waitMs = Math.min(backoffMs(attempt), Math.max(1, endMs - Date.now()));
+      if (!TRANSIENT.has(error.code) || performance.now() >= endMs) throw error;
+      const waitMs = Math.min(backoffMs(attempt), Math.max(1, endMs - performance.now()));
       await pause(waitMs, options.signal);
     }
   }

@@ -3,7 +3,8 @@
  *
  * Place in the path: collector → FramePublisher → VIOLATIONS. Invariants: a promise of `publish` is fulfilled only by JetStream's ack;
  * nothing is sent while the bus is away; after a reconnect all that is unacked is sent again at once, with its Nats-Msg-Id, so
- * that the server drops what it has. Bounds: maxInFlight messages; publish beyond it is refused (BUS_CAPACITY), so the caller keeps
+ * that the server drops what it has. A message that the server already has when it is sent for the first time is somebody else's under our id:
+ * that is told (onCollision), because ours was dropped. Waits are by the monotonic clock. Bounds: maxInFlight messages; publish beyond it is refused (BUS_CAPACITY), so the caller keeps
  * its own backlog where it can be counted.
  */
 import { createInbox, errors, type Msg, type MsgHdrs, type Subscription } from '@nats-io/nats-core';
@@ -17,6 +18,8 @@ export interface Published {
   sequence: number;
   /** JetStream had it already (same Nats-Msg-Id within the duplicate window). */
   duplicate: boolean;
+  /** It was a duplicate at its first sending: what JetStream has under this id is another message, and this one was dropped. */
+  collision: boolean;
 }
 
 export interface FramePublisherOptions {
@@ -25,6 +28,8 @@ export interface FramePublisherOptions {
   /** Without an ack for this long a message is sent again. Default 5,000. */
   ackTimeoutMs?: number;
   onAck?: (published: Published & { msgId: string }) => void;
+  /** Something else uses our message ids, and this message is not in the stream. `publish` is fulfilled all the same: a resend would not help. */
+  onCollision?: (collision: { msgId: string; subject: string; sequence: number }) => void;
   /** Each sending after the first, with why. */
   onResend?: (again: { msgId: string; attempt: number; error: BusError }) => void;
 }
@@ -35,7 +40,7 @@ interface InFlight {
   headers: MsgHdrs;
   msgId: string;
   attempt: number;
-  /** When it is sent again, unless an ack or a reconnect comes first. */
+  /** By performance.now(): when it is sent again, unless an ack or a reconnect comes first. */
   dueMs: number;
   error: BusError | null;
   resolve: (published: Published) => void;
@@ -58,6 +63,8 @@ export class FramePublisher {
   /** Messages that JetStream acknowledged, and sendings after the first. */
   acked = 0;
   resent = 0;
+  /** Messages that the server had under our id before they were sent. */
+  collisions = 0;
 
   constructor(bus: Bus, options: FramePublisherOptions = {}) {
     this.bus = bus;
@@ -132,7 +139,7 @@ export class FramePublisher {
   }
 
   private send(token: string, entry: InFlight): void {
-    entry.dueMs = Date.now() + this.ackTimeoutMs;
+    entry.dueMs = performance.now() + this.ackTimeoutMs;
     // While the bus is away it stays where it is; the reconnect sends it.
     if (!this.bus.connected) return;
     if (entry.attempt > 0) {
@@ -192,19 +199,24 @@ export class FramePublisher {
       }
     }
     entry.error = error;
-    entry.dueMs = Date.now() + backoffMs(entry.attempt - 1);
+    entry.dueMs = performance.now() + backoffMs(entry.attempt - 1);
   }
 
   private onStored(token: string, entry: InFlight, ack: PubAck): void {
-    const published = { sequence: ack.seq, duplicate: ack.duplicate ?? false };
+    const duplicate = ack.duplicate ?? false;
+    const published = { sequence: ack.seq, duplicate, collision: duplicate && entry.attempt === 1 };
     this.acked += 1;
     this.settle(token, () => entry.resolve(published));
+    if (published.collision) {
+      this.collisions += 1;
+      this.options.onCollision?.({ msgId: entry.msgId, subject: entry.subject, sequence: ack.seq });
+    }
     this.options.onAck?.({ ...published, msgId: entry.msgId });
   }
 
   private sweep(): void {
     if (!this.bus.connected) return;
-    const now = Date.now();
+    const now = performance.now();
     for (const [token, entry] of this.inFlight) if (entry.dueMs <= now) this.send(token, entry);
   }
 

@@ -44,7 +44,7 @@ abstract class Follower {
   refused = 0;
   /** Reads that were made to be sure. */
   rereads = 0;
-  /** When it was last certain to have the newest, by this process's clock; 0 = never. */
+  /** When it was last certain to have the newest, by performance.now(); 0 = never. */
   confirmedAtMs = 0;
 
   constructor(bus: Bus, bucket: string, filter: string, options: FollowOptions) {
@@ -133,7 +133,7 @@ abstract class Follower {
     this.rereads += 1;
     this.read().then(
       () => {
-        this.confirmedAtMs = Date.now();
+        this.confirmedAtMs = performance.now();
         this.schedule((this.options.rereadMs ?? DEFAULT_REREAD_MS) * (0.8 + Math.random() * 0.4));
       },
       (error: unknown) => {
