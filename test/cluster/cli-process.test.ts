@@ -1,6 +1,6 @@
 /** `bailiff` as a program: the real command in a process of its own, on pipes; and doctor against real servers. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { startNats } from '@bailiff/bus/testing';
@@ -89,6 +89,47 @@ describe('cli process', () => {
     const { code, stdout, stderr } = await start(['events', '--sinc', '1h']).ended;
     expect([code, stdout]).toEqual([2, '']);
     expect(stderr).toMatch(/unknown option '--sinc'\n\(Did you mean --since\?\)/);
+  });
+});
+
+describe('cli and a lab', () => {
+  it('every command takes the only lab that is up, with a note, and none when two are', async () => {
+    const labs = mkdtempSync(path.join(tmpdir(), 'bailiff-labs-'));
+    const up = (id: string) => {
+      const stat = readFileSync('/proc/self/stat', 'utf8');
+      const startTicks = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+      const cli = { user: 'cli', passwordFile: world.passwordFile };
+      const info = { natsUrl: world.nats.url, redisUrl: '', kubeconfig: '', credentials: { cli } };
+      mkdirSync(path.join(labs, id));
+      const state = { id, pid: process.pid, startTicks, phase: 'ready', info };
+      writeFileSync(path.join(labs, id, 'state.json'), JSON.stringify(state));
+    };
+    const env = { BAILIFF_LABS_DIR: labs };
+    const commands = [
+      ['status'],
+      ['events'],
+      ['explain', 'shop/web-0'],
+      ['config', 'list'],
+      ['doctor', '--only', 'bus'],
+    ];
+    try {
+      up('one');
+      for (const args of commands) {
+        const { exitCode, stderr, stdout } = await runCli(args, { env });
+        // The story has no node status: 7 is status's own.
+        expect([args, exitCode]).toEqual([args, args[0] === 'status' ? 7 : 0]);
+        expect(stdout + stderr).toMatch(/lab one/);
+      }
+      up('two');
+      for (const args of commands.slice(0, 4)) {
+        const { exitCode, stderr } = await runCli(args, { env });
+        expect([exitCode, stderr]).toEqual([6, expect.stringMatching(/--lab one or --lab two/)]);
+      }
+      expect((await runCli(['events', '--lab', 'two'], { env })).exitCode).toBe(0);
+      expect((await runCli(['--lab', 'two', 'events'], { env })).exitCode).toBe(0);
+    } finally {
+      rmSync(labs, { recursive: true });
+    }
   });
 });
 

@@ -3,6 +3,7 @@ import { openBucket, violationSubject } from '@bailiff/bus';
 import { startNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type ReadOptions, readStream } from '../../apps/cli/src/bus/read-stream.ts';
 import { breach, CART, healthyStatus, NODE_A, NODE_B, type Story, tellStory, VPN, WEB, World } from './cli/world.ts';
 
 let world: World;
@@ -97,6 +98,35 @@ describe('cli events', () => {
     expect(exitCode).toBe(0);
     expect(jsonLines(out).map(({ vector }) => vector)).toEqual(['ipv4-source', 'redirect', 'tunnel']);
     expect(stderr).toMatch(/the bus is away[\s\S]*the bus is back/);
+  });
+});
+
+describe('cli bounds', () => {
+  it('too many messages - the newest are read, all of them, and it is told that older ones were not', async () => {
+    await using own = await World.start();
+    const count = 30;
+    for (let index = 0; index < count; index += 1) {
+      const node = index % 3 === 0 ? NODE_A : NODE_B;
+      await own.frame(node, [breach(own.t0Micros + index, WEB)]);
+    }
+    const bus = await own.as('cli');
+    const read = async (part: Partial<ReadOptions>) => {
+      const seen: number[] = [];
+      const onMessage = ({ sequence }: { sequence: number }) => {
+        seen.push(sequence);
+      };
+      const signal = AbortSignal.timeout(20_000);
+      const { cut } = await readStream(bus, 'VIOLATIONS', { sinceMs: 0, onMessage, signal, maxMessages: 10, ...part });
+      return { seen, cut };
+    };
+    expect(await read({ maxMessages: count })).toMatchObject({ cut: false, seen: { length: count } });
+    expect(await read({})).toEqual({ cut: true, seen: Array.from({ length: 10 }, (_, index) => index + 21) });
+    const sinceMs = own.t0Micros / 1000;
+    expect((await read({ sinceMs })).seen.at(-1)).toBe(count);
+    const ofA = [violationSubject(NODE_A, 'spoof')];
+    expect(await read({ filterSubjects: ofA })).toEqual({ cut: false, seen: [1, 4, 7, 10, 13, 16, 19, 22, 25, 28] });
+    expect(await read({ filterSubjects: ofA, maxMessages: 9 })).toEqual({ cut: true, seen: [22, 25, 28] });
+    expect(await read({ sinceMs: Date.now() + 60_000 })).toEqual({ cut: false, seen: [] });
   });
 });
 
@@ -222,7 +252,7 @@ describe('cli status', () => {
     await world.status(healthyStatus(NODE_A));
     const text = await ok(['status', '--node', NODE_A]);
     expect(text).toMatch(/shop\/cart-1 +veth12 +guarded +programmed +10\.1\.0\.12 fd00::12/);
-    expect(text).toMatch(/no +bpf-lsm +EPERM: boot with lsm/);
+    expect(text).toMatch(/! bpf-lsm: EPERM: boot with lsm/);
     const { exitCode, stderr } = await world.cli(['status', '--node', 'node-z']);
     expect([exitCode, stderr]).toEqual([2, expect.stringMatching(/known: node-a/)]);
   });

@@ -45,7 +45,7 @@ export async function readQuarantined({ bus, out }: Session): Promise<Quarantine
 }
 
 const COLUMNS: readonly Column[] = [
-  { title: 'POD', min: 14 },
+  { title: 'POD', min: 14, cut: 'within' },
   { title: 'NODE', min: 10 },
   { title: 'UNTIL (UTC)' },
   { title: 'LEFT', align: 'right' },

@@ -18,6 +18,7 @@ import { register as status } from './commands/status.ts';
 import { register as verdicts } from './commands/verdicts.ts';
 import { tell } from './errors.ts';
 import type { CliIo } from './io.ts';
+import { withBusOptions } from './session.ts';
 
 const COMMANDS: readonly ((program: Command, io: CliIo) => void)[] = [
   status,
@@ -36,9 +37,13 @@ const COMMANDS: readonly ((program: Command, io: CliIo) => void)[] = [
 const INTERRUPTED = 130;
 
 const AFTER = `
-Which bus: --nats-url, or BAILIFF_NATS_URL, or ~/.config/bailiff/context.json, or the one lab that is up.
-Exit codes: 0 good, 1 a bug, 2 wrong use, 3 the kernel lacks something, 4 not permitted, 6 bad configuration,
-7 something cannot be reached.
+The bus is said before or after a command, by these flags; or in the
+environment (BAILIFF_NATS_URL, BAILIFF_NATS_USER, BAILIFF_NATS_PASSWORD_FILE);
+or in ~/.config/bailiff/context.json ({"natsUrl": …, "natsPasswordFile": …}).
+When nothing is said, it is the one lab that is up on this machine.
+
+Exit codes: 0 good, 1 a bug, 2 wrong use, 3 the kernel lacks something,
+4 not permitted, 6 bad configuration, 7 something cannot be reached.
 `;
 
 export function makeProgram(io: CliIo): Command {
@@ -59,6 +64,7 @@ export function makeProgram(io: CliIo): Command {
     })
     .exitOverride()
     .addHelpText('after', AFTER);
+  withBusOptions(program);
   for (const register of COMMANDS) register(program, io);
   return program;
 }

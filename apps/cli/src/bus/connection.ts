@@ -107,20 +107,21 @@ function labNamed(id: string, labs: readonly RunningLab[]): RunningLab {
 }
 
 function nothingSaid(labs: readonly RunningLab[]): CliError {
-  const several =
-    labs.length > 1 ? `${labs.length} labs are up, say which: --lab ${labs.map((l) => l.id).join(' or --lab ')}\n` : '';
-  return new CliError('CLI_CONTEXT', 'which bus? Nothing says where it is', {
-    remedy:
-      `${several}--nats-url nats://host:4222 --nats-password-file <file>, or BAILIFF_NATS_URL and BAILIFF_NATS_PASSWORD_FILE,\n` +
-      'or {"natsUrl": …, "natsPasswordFile": …} in ~/.config/bailiff/context.json',
-  });
+  const ids = labs.map(({ id }) => `--lab ${id}`).join(' or ');
+  const lines = [
+    ...(labs.length > 1 ? [`${labs.length} labs are up, say which: ${ids}`] : []),
+    'say  --nats-url nats://host:4222 --nats-password-file <file>',
+    'or   BAILIFF_NATS_URL and BAILIFF_NATS_PASSWORD_FILE in the environment',
+    'or   {"natsUrl": …, "natsPasswordFile": …} in ~/.config/bailiff/context.json',
+  ];
+  return new CliError('CLI_CONTEXT', 'which bus? Nothing says where it is', { remedy: lines.join('\n') });
 }
 
 /** @throws CliError CLI_CONTEXT | CLI_NOT_FOUND */
 export function resolveConnection(sources: ConnectionSources): Connection {
   const { flags, env, labs } = sources;
   const environment = sources.lab === undefined ? fromEnv(env) : {};
-  const said = Object.values(flags).some((value) => value !== undefined) || Object.keys(environment).length > 0;
+  const said = KEYS.some((key) => flags[key] !== undefined) || Object.keys(environment).length > 0;
   const named = sources.lab === undefined ? null : labNamed(sources.lab, labs);
   const alone = !said && !named && !sources.context && labs.length === 1 ? (labs[0] as RunningLab) : null;
   const lab = named ?? alone;

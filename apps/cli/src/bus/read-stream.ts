@@ -15,8 +15,6 @@ export const SILENCE_MS = 15_000;
 export interface ReadOptions {
   /** Server time, milliseconds; 0 = everything. */
   sinceMs: number;
-  /** Not after; default now and later. */
-  untilMs?: number;
   filterSubjects?: readonly string[];
   onMessage: (message: StreamMessage) => void | Promise<void>;
   /** Go on when the end is reached, until the signal aborts. */
@@ -63,7 +61,7 @@ interface PassOptions extends ReadOptions {
 type Ended = 'end' | 'too-many' | 'stopped';
 
 async function pass(bus: Bus, stream: string, options: PassOptions): Promise<{ count: number; ended: Ended }> {
-  const { sinceMs, untilMs = Number.POSITIVE_INFINITY, lastSequence, follow = false } = options;
+  const { sinceMs, lastSequence, follow = false } = options;
   const end = new AbortController();
   let ended: Ended = 'stopped';
   let count = 0;
@@ -104,7 +102,6 @@ async function pass(bus: Bus, stream: string, options: PassOptions): Promise<{ c
     seen += 1;
     const timeMs = message.timestampMicros / 1000;
     const atEnd = !follow && message.sequence >= lastSequence;
-    if (timeMs > untilMs) return follow ? undefined : reachEnd();
     if (timeMs < sinceMs) return atEnd ? reachEnd() : undefined;
     count += 1;
     const result = options.onMessage(message);

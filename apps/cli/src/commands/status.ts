@@ -77,9 +77,12 @@ function printText(
   else out.lines(nodeTable(report, nowMs, out.table));
   const told = [...disarmLines(report.disarms, nowMs, out.table), ...problemLines(report.problems, out.table)];
   if (told.length > 0) out.lines(['', ...told]);
-  const status = node === undefined ? null : report.nodes[0]?.status;
-  if (status) out.lines(nodeDetails(status, nowMs, out.table));
   const { width } = out.table;
+  if (node !== undefined) {
+    const status = report.nodes[0]?.status;
+    if (status) out.lines(nodeDetails(status, nowMs, out.table));
+    return;
+  }
   out.lines(['', ...wrap(summaryLine(report), width), ...wrap(streamLine(streams, nowMs), width)]);
 }
 

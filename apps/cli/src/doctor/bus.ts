@@ -106,7 +106,7 @@ export async function busGroup(
     if (!(error instanceof CliError)) throw error;
     const unsaid = error.message.startsWith('which bus?');
     const finding = unsaid
-      ? skip('not looked at', 'nothing says where it is', '--nats-url, or --lab')
+      ? skip('not looked at', 'nothing says where it is', error.remedy.split('\n')[0])
       : fail('named', error.message, error.remedy, error.exitCode);
     return { group: { title: 'Bus', findings: [finding] }, connection: null };
   }

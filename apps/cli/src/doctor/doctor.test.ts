@@ -133,5 +133,11 @@ describe('would drop', () => {
       '  bailiff config set spoof.namespace.default.default modes.tunnel-other=audit',
     ]);
     expect(adviceOf([])).toEqual([]);
+    const disarmed = new Tally<Audited>(({ vector }) => vector);
+    disarmed.add({ ...key, vector: 'ipv4-source' }, violation, 1);
+    expect(adviceOf(disarmed.groups())).toEqual([
+      'ipv4-source is dropped unless somebody said otherwise; who did:',
+      '  bailiff config list --kind spoof; bailiff disarm',
+    ]);
   });
 });

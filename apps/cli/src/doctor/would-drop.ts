@@ -2,7 +2,7 @@
  * `bailiff doctor --would-drop`: what enforcing would have dropped, from what was audited. Packets are exact, by pod, vector and whether the
  * pod's interface was known.
  */
-import { formatConfigKey, TUNABLE_VECTORS, type Vector } from '@bailiff/policy';
+import { defaultMode, formatConfigKey, TUNABLE_VECTORS, type Vector } from '@bailiff/policy';
 import type { PodRef } from '@bailiff/schemas';
 import { readStream } from '../bus/read-stream.ts';
 import { Tally, type TallyGroup } from '../read/tally.ts';
@@ -21,7 +21,7 @@ export interface Audited {
 type Group = TallyGroup<Audited>;
 
 const COLUMNS: readonly Column[] = [
-  { title: 'POD', min: 14 },
+  { title: 'POD', min: 14, cut: 'within' },
   { title: 'VECTOR' },
   { title: 'PACKETS', align: 'right' },
   { title: 'LAST (UTC)' },
@@ -50,25 +50,31 @@ function cellsOf({ key, packets, lastAtMicros, sample }: Group, nowMs: number): 
 /** How each vector is enforced, and how one namespace is left out: commands on lines of their own, to be copied. Pure. */
 export function adviceOf(groups: readonly Group[]): string[] {
   const vectors = [...new Set(groups.map(({ key }) => key.vector))];
-  const tunable = vectors.filter((vector) => (TUNABLE_VECTORS as readonly string[]).includes(vector));
+  const audited = vectors.filter((vector) => isTunable(vector) && defaultMode(vector) === 'audit');
   const set = '  bailiff config set spoof.cluster._.default';
   const lines: string[] = [];
-  if (tunable.length > 0) lines.push('To drop these:', `${set} ${tunable.map((v) => `modes.${v}=enforce`).join(' ')}`);
+  if (audited.length > 0) lines.push('To drop these:', `${set} ${audited.map((v) => `modes.${v}=enforce`).join(' ')}`);
   if (vectors.includes('unknown-interface')) {
     lines.push('To drop what interfaces send of which nothing is known:', `${set} unknown=enforce`);
   }
-  const excepted = groups.find(({ key }) => key.pod && tunable.includes(key.vector as Vector))?.key;
+  const excepted = groups.find(({ key }) => key.pod && audited.includes(key.vector))?.key;
   if (excepted?.pod) {
-    const key = formatConfigKey({
-      kind: 'spoof',
-      scope: 'namespace',
-      namespace: excepted.pod.namespace,
-      name: 'default',
-    });
-    lines.push(`But not in ${excepted.pod.namespace}:`, `  bailiff config set ${key} modes.${excepted.vector}=audit`);
+    const { namespace } = excepted.pod;
+    const key = formatConfigKey({ kind: 'spoof', scope: 'namespace', namespace, name: 'default' });
+    lines.push(`But not in ${namespace}:`, `  bailiff config set ${key} modes.${excepted.vector}=audit`);
+  }
+  const enforced = vectors.filter((vector) => !audited.includes(vector) && vector !== 'unknown-interface');
+  if (enforced.length > 0) {
+    const are = enforced.length === 1 ? 'is' : 'are';
+    lines.push(
+      `${enforced.join(', ')} ${are} dropped unless somebody said otherwise; who did:`,
+      '  bailiff config list --kind spoof; bailiff disarm',
+    );
   }
   return lines;
 }
+
+const isTunable = (vector: string): vector is Vector => (TUNABLE_VECTORS as readonly string[]).includes(vector);
 
 function groupJson({ key, packets, violations, firstAtMicros, lastAtMicros }: Group) {
   const { pod, ...rest } = key;

@@ -107,7 +107,7 @@ export function destinationOf({ sample }: Violation): string {
 
 export const EVENT_COLUMNS: readonly Column[] = [
   { title: 'TIME (UTC)' },
-  { title: 'POD', min: 14 },
+  { title: 'POD', min: 14, cut: 'within' },
   { title: 'VECTOR' },
   { title: 'ACTION' },
   { title: 'PACKETS', align: 'right' },

@@ -75,7 +75,7 @@ export function wordsOf(response: Response, nowMs: number): string {
 
 export const RESPONSE_COLUMNS: readonly Column[] = [
   { title: 'TIME (UTC)' },
-  { title: 'POD', min: 14 },
+  { title: 'POD', min: 14, cut: 'within' },
   { title: 'ACTION' },
   { title: 'PHASE' },
   { title: 'ID' },

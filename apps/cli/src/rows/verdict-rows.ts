@@ -46,7 +46,7 @@ export const levelCell = (level: Level): Cell => ({ text: level, style: STYLES[l
 export const VERDICT_COLUMNS: readonly Column[] = [
   { title: 'TIME (UTC)' },
   { title: 'LEVEL' },
-  { title: 'POD', min: 14 },
+  { title: 'POD', min: 14, cut: 'within' },
   { title: 'RULE', min: 10 },
   { title: 'SEEN/NEEDED', align: 'right' },
   { title: 'ID' },

@@ -1,5 +1,5 @@
 /** The state of the cluster as text and as JSON. Pure. */
-import type { NodeStatus } from '@bailiff/schemas';
+import type { InterfaceStatus, NodeStatus } from '@bailiff/schemas';
 import { podName } from '../selectors.ts';
 import { wrap } from '../text/clean.ts';
 import type { Style } from '../text/paint.ts';
@@ -27,7 +27,7 @@ const STYLES: Record<NodeHealth, Style> = {
 };
 
 const NODE_COLUMNS: readonly Column[] = [
-  { title: 'NODE', min: 14 },
+  { title: 'NODE', min: 14, cut: 'within' },
   { title: 'STATE' },
   { title: 'GUARDED', align: 'right' },
   { title: 'HOOK' },
@@ -35,13 +35,12 @@ const NODE_COLUMNS: readonly Column[] = [
   { title: 'LOST', align: 'right' },
   { title: 'UNACKED', align: 'right' },
   { title: 'HEARD', align: 'right' },
-  { title: 'PODS REV', align: 'right', spare: true },
   { title: 'VERSION', min: 6, spare: true },
 ];
 
 function nodeCells(report: NodeReport, nowMs: number): Cell[] {
   const { node, health, status, ageMs, guarded, guardable, fullestMap, lost } = report;
-  if (!status) return [node, { text: health, style: STYLES[health] }, '-', '-', '-', '-', '-', 'never', '', ''];
+  if (!status) return [node, { text: health, style: STYLES[health] }, '-', '-', '-', '-', '-', 'never', ''];
   const disarmedMs = status.disarmedUntil === null ? 0 : Date.parse(status.disarmedUntil) - nowMs;
   const state = health === 'disarmed' ? `disarmed ${age(disarmedMs)}` : health;
   return [
@@ -53,7 +52,6 @@ function nodeCells(report: NodeReport, nowMs: number): Cell[] {
     String(lost),
     String(status.bus.unackedFrames),
     age(ageMs ?? 0),
-    String(status.snapshotRevision),
     status.collectorVersion,
   ];
 }
@@ -118,12 +116,12 @@ export function summaryLine({ nodes }: StatusReport): string {
 }
 
 const INTERFACE_COLUMNS: readonly Column[] = [
-  { title: 'POD', min: 14 },
+  { title: 'POD', min: 14, cut: 'within' },
   { title: 'INTERFACE' },
   { title: 'COVERAGE' },
   { title: 'STATE' },
-  { title: 'ADDRESSES', min: 14 },
-  { title: 'NOTE', min: 10, spare: true },
+  { title: 'NOTE', min: 12 },
+  { title: 'ADDRESSES', min: 14, spare: true },
   { title: 'BEFORE GUARD', align: 'right', spare: true },
   { title: 'MAC', spare: true },
 ];
@@ -134,42 +132,60 @@ const COVERAGE: Record<string, Style> = {
   'not-applicable': 'dim',
 };
 
+function interfaceCells(iface: InterfaceStatus, nowMs: number): Cell[] {
+  const until = iface.quarantinedUntil;
+  const note = [until ? `quarantined until ${clockTime(Date.parse(until) * 1000, nowMs)}` : '', iface.reason];
+  return [
+    podName({ namespace: iface.podNamespace, name: iface.podName }),
+    iface.interfaceName || '-',
+    { text: iface.coverage, style: COVERAGE[iface.coverage] ?? 'dim' },
+    iface.coverage === 'not-applicable' ? '-' : iface.state,
+    note.filter(Boolean).join('; '),
+    iface.addresses.join(' '),
+    String(iface.packetsBeforeGuard),
+    iface.mac,
+  ];
+}
+
+/** What the kernel has, in one line; what it lacks, each with what to do. */
+function featureLines({ features }: NodeStatus, { width, paint = (text) => text }: TableOptions): string[] {
+  const has = features.filter(({ available }) => available).map(({ name }) => name);
+  const room = width > 0 ? width - 4 : 0;
+  const indented = (sign: string, text: string) =>
+    wrap(text, room).map((line, index) => (index === 0 ? `  ${sign} ${line}` : `    ${line}`));
+  const lacks = features.filter(({ available }) => !available);
+  return [
+    ...(has.length > 0 ? indented(paint('✓', 'green'), has.join(', ')) : []),
+    ...lacks.flatMap(({ name, reason, remedy }) =>
+      indented(paint('!', 'yellow'), [name, reason, remedy].filter(Boolean).join(': ')),
+    ),
+  ];
+}
+
 /** Everything that one node says. */
 export function nodeDetails(status: NodeStatus, nowMs: number, options: TableOptions): string[] {
-  const { paint = (text) => text } = options;
+  const { paint = (text) => text, width } = options;
   const within = { ...options, indent: '  ' };
   const heading = (text: string) => ['', paint(text, 'bold')];
-  const rows = status.interfaces.map((iface): Cell[] => {
-    const until = iface.quarantinedUntil;
-    const note = [until ? `quarantined until ${clockTime(Date.parse(until) * 1000, nowMs)}` : '', iface.reason];
-    return [
-      podName({ namespace: iface.podNamespace, name: iface.podName }),
-      iface.interfaceName || '-',
-      { text: iface.coverage, style: COVERAGE[iface.coverage] ?? 'dim' },
-      iface.state,
-      iface.addresses.join(' '),
-      note.filter(Boolean).join('; '),
-      String(iface.packetsBeforeGuard),
-      iface.mac,
-    ];
-  });
-  const features = status.features.map((feature): Cell[] => [
-    feature.available ? { text: 'yes', style: 'green' } : { text: 'no', style: 'yellow' },
-    feature.name,
-    feature.available ? '' : [feature.reason, feature.remedy].filter(Boolean).join(': '),
-  ]);
+  const isOfPod = (iface: InterfaceStatus) => iface.podName !== '' || iface.coverage !== 'not-applicable';
+  const rows = status.interfaces.filter(isOfPod).map((iface) => interfaceCells(iface, nowMs));
+  const others = status.interfaces.filter((iface) => !isOfPod(iface)).map(({ interfaceName }) => interfaceName);
   const maps = status.maps.map(({ name, used, capacity }): Cell[] => [name, String(used), String(capacity)]);
   const { bus, losses } = status;
   return [
     ...heading('Interfaces'),
     ...table(INTERFACE_COLUMNS, rows, within),
+    ...(others.length > 0
+      ? wrap(`no pod's: ${others.join(' ')}`, width > 0 ? width - 2 : 0).map((line) => `  ${line}`)
+      : []),
     ...heading('Kernel'),
-    ...table([{ title: '' }, { title: '' }, { title: '', min: 20 }], features, { ...within, heading: false }),
+    ...featureLines(status, options),
     ...heading('Maps'),
     ...table([{ title: 'MAP' }, { title: 'USED', align: 'right' }, { title: 'ROOM', align: 'right' }], maps, within),
     ...heading('Collector'),
     `  version ${status.collectorVersion}, up ${age(nowMs - Date.parse(status.startedAt))}, boot ${status.bootId}`,
     `  bus: ${bus.publishedFrames} frames published, ${bus.resentFrames} sent again, ${bus.unackedFrames} not acknowledged`,
     `  lost: ${losses.ringFull} samples, ${losses.noCounter} counts, ${losses.noIface} packets without an interface`,
+    `  pods: list of revision ${status.snapshotRevision}`,
   ];
 }

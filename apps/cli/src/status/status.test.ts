@@ -146,10 +146,10 @@ describe('render', () => {
       { expected: ['node-a', 'b', 'c'] },
     );
     expect(nodeTable(seen, NOW, plain)).toEqual([
-      'NODE    STATE         GUARDED  HOOK  MAPS  LOST  UNACKED  HEARD  PODS REV  VERSION',
-      'b       disarmed 10m      2/2  tcx     1%     0        0     3s         1  0.1.0',
+      'NODE    STATE         GUARDED  HOOK  MAPS  LOST  UNACKED  HEARD  VERSION',
+      'b       disarmed 10m      2/2  tcx     1%     0        0     3s  0.1.0',
       'c       missing             -  -        -     -        -  never',
-      'node-a  ok                2/2  tcx     1%     0        0     3s         1  0.1.0',
+      'node-a  ok                2/2  tcx     1%     0        0     3s  0.1.0',
     ]);
     expect(summaryLine(seen)).toBe('2 of 3 nodes report, 4 of 4 interfaces guarded');
   });
@@ -173,8 +173,8 @@ describe('render', () => {
   it('details - interfaces, features with their remedy, maps', () => {
     const one = status({ interfaces: [iface('web', { quarantinedUntil: iso(-60_000), packetsBeforeGuard: 4 })] });
     const text = nodeDetails(one, NOW, plain).join('\n');
-    expect(text).toMatch(/shop\/web .*guarded .*quarantined until 12:01:00.000 +4 /);
-    expect(text).toMatch(/no +bpf-lsm +EPERM: a kernel that permits it/);
+    expect(text).toMatch(/shop\/web .*guarded .*quarantined until 12:01:00.000 +10\.0\.0\.1 +4 /);
+    expect(text).toMatch(/! bpf-lsm: EPERM: a kernel that permits it/);
     expect(text).toMatch(/ifaces +2 +512/);
   });
 

@@ -27,6 +27,14 @@ export function shorten(text: string, width: number): string {
   return `${[...text].slice(0, width - 1).join('')}…`;
 }
 
+/** The same with the `…` within, nearer to the beginning: of generated names the end tells one from another. */
+export function shortenWithin(text: string, width: number): string {
+  if (widthOf(text) <= width || width < 4) return shorten(text, width);
+  const letters = [...text];
+  const tail = Math.ceil((width - 1) * 0.6);
+  return `${letters.slice(0, width - 1 - tail).join('')}…${letters.slice(-tail).join('')}`;
+}
+
 /** Broken into lines of a width at spaces; a word that is longer is broken within. */
 export function wrap(text: string, width: number): string[] {
   if (width <= 0) return [text];

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { clean, shorten, widthOf, wrap } from './clean.ts';
+import { clean, shorten, shortenWithin, widthOf, wrap } from './clean.ts';
 import { coloured } from './paint.ts';
 import { type Column, table } from './table.ts';
 
@@ -76,6 +76,14 @@ describe('clean', () => {
     expect(shorten('abcdef', 4)).toBe('abc…');
     expect(shorten('abcdef', 0)).toBe('');
     expect(clean('plain text – ok ✓')).toBe('plain text – ok ✓');
+  });
+
+  it('shorten within - the end, by which generated names differ, stays', () => {
+    expect(shortenWithin('default/web-5d4f8c7b9-55lm8', 18)).toBe('defaul…8c7b9-55lm8');
+    expect(shortenWithin('short', 18)).toBe('short');
+    expect(shortenWithin('abcdef', 3)).toBe('ab…');
+    const columns = [{ title: 'POD', min: 4, cut: 'within' as const }];
+    expect(table(columns, [['shop/web-5d4f8c7b9-55lm8']], { width: 12 })[1]).toBe('shop…9-55lm8');
   });
 
   it('wrap - at spaces, long words within, nothing lost', () => {

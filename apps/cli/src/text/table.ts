@@ -4,7 +4,7 @@
  * On a terminal, columns marked `spare` are shown only where there is room beside all others; when even those do not fit, the columns that
  * may be shortened give way, the widest first, down to `min`. Without a terminal nothing is shortened and nothing left out.
  */
-import { clean, shorten, widthOf } from './clean.ts';
+import { clean, shorten, shortenWithin, widthOf } from './clean.ts';
 import { type Paint, plain, type Style } from './paint.ts';
 
 export interface Column {
@@ -12,6 +12,8 @@ export interface Column {
   align?: 'right';
   /** May be shortened to this many characters; without it never. */
   min?: number;
+  /** Shortened within rather than at its end: generated names. */
+  cut?: 'within';
   /** May be left out when there is no room. */
   spare?: boolean;
 }
@@ -88,7 +90,8 @@ export function renderRow(
     const width = widths[index] as number;
     const column = columns[index] as Column;
     const whole = textOf(row[index]);
-    const text = column.min === undefined || options.width <= 0 ? whole : shorten(whole, width);
+    const cut = column.cut === 'within' ? shortenWithin : shorten;
+    const text = column.min === undefined || options.width <= 0 ? whole : cut(whole, width);
     const gap = ' '.repeat(Math.max(0, width - widthOf(text)));
     const cell = row[index];
     const style = headingStyle ?? (typeof cell === 'object' ? cell.style : undefined);
