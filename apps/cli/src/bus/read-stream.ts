@@ -22,7 +22,6 @@ export interface ReadOptions {
   /** Once, when what was there has been handed on. */
   onCaughtUp?: () => void;
   signal: AbortSignal;
-  headersOnly?: boolean;
   /** For tests. */
   maxMessages?: number;
 }
@@ -112,7 +111,6 @@ async function pass(bus: Bus, stream: string, options: PassOptions): Promise<{ c
     await consumeOrdered(bus, stream, {
       start: options.start,
       ...(options.filterSubjects ? { filterSubjects: options.filterSubjects } : {}),
-      ...(options.headersOnly ? { headersOnly: true } : {}),
       onMessage,
       onIdle: reachEnd,
       signal: AbortSignal.any([end.signal, options.signal]),
