@@ -6,7 +6,15 @@
  * takes. Way down: samples are drained, counters flushed, answers awaited; programs stay pinned and in force.
  */
 import { readFileSync } from 'node:fs';
-import { boottimeNs, LinkMonitor, openSpoofObject, type Probe, probeFeatures, type SpoofObject } from '@bailiff/bpf';
+import {
+  boottimeNs,
+  COUNTER_NUMBERS,
+  LinkMonitor,
+  openSpoofObject,
+  type Probe,
+  probeFeatures,
+  type SpoofObject,
+} from '@bailiff/bpf';
 import type { ServiceContext } from '@bailiff/service';
 import { AckedMap } from './acked-map.ts';
 import { Binder } from './binder.ts';
@@ -216,10 +224,9 @@ export class Collector {
     this.#store.save(storedOf(iface));
     this.#reconciler.apply(iface);
     // Packets of the unknown state passed and are part of the gap: they are not violations of the pod.
-    const unknown = (this.#object.maps.counters.read(keyOf(iface)) ?? []).filter(
-      (c) => c.state === 'unknown' && c.action === 'audit',
-    );
-    iface.book.forgive(unknown.map((cell) => ({ ...cell, packets: Number(cell.packets) })));
+    const counters = new Float64Array(COUNTER_NUMBERS);
+    if (this.#object.maps.counters.readInto(keyOf(iface), counters))
+      iface.book.forgive(counters, ({ state, action }) => state === 'unknown' && action === 'audit');
     this.#acked.write(keyOf(iface), iface.book.acked());
     this.#guard.measureGap(iface);
     this.#flusher.touch(iface);

@@ -2,105 +2,119 @@
  * Exact counting. The kernel's counters only grow; this book remembers, per interface generation and cell, what was put into
  * a frame and what was acknowledged, and turns a reading into the cells that grew. Pure state, no I/O.
  *
- * Invariants: acked <= enqueued <= kernel. A frame that is never acknowledged costs nothing: its cells are reported again with a
- * larger cumulative value, and a reader takes the maximum.
+ * A reading is `CounterTable.readInto`'s: numbers, no object a cell, because every interface is read again and again and almost no cell
+ * has grown. Invariants: acked <= enqueued <= kernel. A frame that is never acknowledged costs nothing: its cells are reported again with
+ * a larger cumulative value, and a reader takes the maximum.
  */
 import assert from 'node:assert/strict';
 import {
   ACTIONS,
   type Action,
-  type CounterCell,
+  COUNTER_NUMBERS,
   IFACE_STATES,
   type IfaceState,
   VECTORS,
   type Vector,
 } from '@bailiff/bpf';
 
-/** One cell of the kernel's counters: (vector, action, state). */
-export interface Cell {
+/** What one of the kernel's counters counts. */
+export interface CellName {
   vector: Vector;
   action: Action;
   state: IfaceState;
-  packets: number;
-  skbs: number;
-  bytes: number;
-}
-type CellName = Pick<Cell, 'vector' | 'action' | 'state'>;
-
-/** Vectors that the kernel has room for. */
-const VECTOR_SLOTS = 24;
-/** Cells of an interface. */
-export const CELLS = VECTOR_SLOTS * ACTIONS.length * IFACE_STATES.length;
-assert(VECTORS.length <= VECTOR_SLOTS);
-
-export const cellIndex = (cell: CellName): number =>
-  (VECTORS.indexOf(cell.vector) * ACTIONS.length + ACTIONS.indexOf(cell.action)) * IFACE_STATES.length +
-  IFACE_STATES.indexOf(cell.state);
-
-/** A kernel cell as numbers: 2^53 packets are 200 years at a million a second. */
-export function toCell(cell: CounterCell): Cell {
-  return { ...cell, packets: Number(cell.packets), skbs: Number(cell.skbs), bytes: Number(cell.bytes) };
 }
 
-export interface Growth extends Cell {
-  /** Packets since the last violation of this cell was put into a frame. */
-  grown: number;
-}
+/** packets, skbs, bytes. */
+const CELL_NUMBERS = 3;
+/** Cells of an interface; the kernel has room for more vectors than there are. */
+export const CELLS = COUNTER_NUMBERS / CELL_NUMBERS;
+
+/** Names of the cells, by index. */
+export const CELL_NAMES: readonly CellName[] = VECTORS.flatMap((vector) =>
+  ACTIONS.flatMap((action) => IFACE_STATES.map((state) => ({ vector, action, state }))),
+);
+assert(CELL_NAMES.length <= CELLS);
+
+const INDEX = new Map(CELL_NAMES.map(({ vector, action, state }, cell) => [`${vector}/${action}/${state}`, cell]));
+
+/** Index of a cell by its names. */
+export const cellOf = ({ vector, action, state }: CellName): number =>
+  INDEX.get(`${vector}/${action}/${state}`) as number;
+
+/** Packets of a cell in a reading. */
+export const packetsOf = (counters: Float64Array, cell: number): number => counters[cell * CELL_NUMBERS] as number;
+export const skbsOf = (counters: Float64Array, cell: number): number => counters[cell * CELL_NUMBERS + 1] as number;
+export const bytesOf = (counters: Float64Array, cell: number): number => counters[cell * CELL_NUMBERS + 2] as number;
+
+const NOTHING: readonly number[] = [];
 
 export class EpochBook {
-  readonly #enqueued = new Float64Array(CELLS);
-  readonly #acked = new Float64Array(CELLS);
+  // Made with the first count: most interfaces never breach.
+  #enqueued: Float64Array | null = null;
+  #acked: Float64Array | null = null;
 
   /** @param acked packets by cell that an earlier process had acknowledged; they are not reported again until they grow */
-  constructor(acked?: ArrayLike<number>) {
-    if (acked) {
-      assert.equal(acked.length, CELLS);
-      this.#acked.set(Array.from(acked));
-      this.#enqueued.set(this.#acked);
+  constructor(acked?: Float64Array) {
+    if (!acked) return;
+    assert.equal(acked.length, CELLS);
+    this.#acked = acked.slice();
+    this.#enqueued = acked.slice();
+  }
+
+  /** Cells of a reading that grew since they were last enqueued. Does not change the book. */
+  grown(counters: Float64Array): readonly number[] {
+    assert.equal(counters.length, COUNTER_NUMBERS);
+    let result: number[] | null = null;
+    for (let cell = 0; cell < CELL_NAMES.length; cell += 1) {
+      const packets = packetsOf(counters, cell);
+      const before = this.enqueued(cell);
+      if (packets === before) continue;
+      assert(packets > before, 'a kernel counter never shrinks');
+      result ??= [];
+      result.push(cell);
     }
+    return result ?? NOTHING;
   }
 
-  /** Cells that grew since they were last enqueued. Does not change the book. */
-  grown(cells: Iterable<Cell>): Growth[] {
-    const result: Growth[] = [];
-    for (const cell of cells) {
-      const before = this.#enqueued[cellIndex(cell)] as number;
-      assert(
-        cell.packets >= before || cell.packets >= (this.#acked[cellIndex(cell)] as number),
-        'a kernel counter never shrinks',
-      );
-      if (cell.packets > before) result.push({ ...cell, grown: cell.packets - before });
-    }
-    return result;
+  /** Packets of a cell that are in frames. */
+  enqueued(cell: number): number {
+    return this.#enqueued ? (this.#enqueued[cell] as number) : 0;
   }
 
-  /** The cells are in a frame now. */
-  enqueue(cells: Iterable<CellName & { packets: number }>): void {
-    for (const cell of cells)
-      this.#enqueued[cellIndex(cell)] = Math.max(this.#enqueued[cellIndex(cell)] as number, cell.packets);
+  /** The cell is in a frame now. */
+  enqueue(cell: number, packets: number): void {
+    this.#enqueued ??= new Float64Array(CELLS);
+    this.#enqueued[cell] = Math.max(this.#enqueued[cell] as number, packets);
   }
 
-  /** The bus has them. Frames may be acknowledged in any order. */
-  ack(cells: Iterable<CellName & { packets: number }>): void {
-    for (const cell of cells)
-      this.#acked[cellIndex(cell)] = Math.max(this.#acked[cellIndex(cell)] as number, cell.packets);
+  /** The bus has the cell. Frames may be acknowledged in any order. */
+  ack(cell: number, packets: number): void {
+    const acked = this.acked();
+    acked[cell] = Math.max(acked[cell] as number, packets);
   }
 
   /** What was counted so far is accounted for elsewhere: never to be reported from here. */
-  forgive(cells: Iterable<CellName & { packets: number }>): void {
-    const list = [...cells];
-    this.enqueue(list);
-    this.ack(list);
+  forgive(counters: Float64Array, which: (name: CellName) => boolean): void {
+    for (const cell of this.grown(counters)) {
+      if (!which(CELL_NAMES[cell] as CellName)) continue;
+      const packets = packetsOf(counters, cell);
+      this.enqueue(cell, packets);
+      this.ack(cell, packets);
+    }
   }
 
   /** Packets by cell that the bus has: what a later process starts from. */
   acked(): Float64Array {
+    this.#acked ??= new Float64Array(CELLS);
     return this.#acked;
   }
 
-  /** True when all that was read has been acknowledged. */
-  settled(cells: Iterable<Cell>): boolean {
-    for (const cell of cells) if (cell.packets > (this.#acked[cellIndex(cell)] as number)) return false;
+  /** True when all of a reading has been acknowledged. */
+  settled(counters: Float64Array): boolean {
+    for (let cell = 0; cell < CELL_NAMES.length; cell += 1) {
+      const acked = this.#acked ? (this.#acked[cell] as number) : 0;
+      if (packetsOf(counters, cell) > acked) return false;
+    }
     return true;
   }
 }

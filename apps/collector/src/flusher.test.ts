@@ -1,8 +1,9 @@
 import type { CounterCell, SpoofSample } from '@bailiff/bpf';
 import type { ViolationFrame } from '@bailiff/schemas';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { EpochBook } from './epochs.ts';
-import { Flusher, MAX_FRAME_VIOLATIONS } from './flusher.ts';
+import { cellOf, EpochBook } from './epochs.ts';
+import { Flusher } from './flusher.ts';
+import { MAX_FRAME_VIOLATIONS } from './frame-builder.ts';
 import type { GuardedInterface } from './guarded-interface.ts';
 import { Registry } from './registry.ts';
 
@@ -30,6 +31,7 @@ function makeIface(generation: number, over: Partial<GuardedInterface> = {}): Gu
     kernel: null,
     book: new EpochBook(),
     samples: new Map(),
+    counterEpochs: new Map(),
     pending: [],
     occurrences: {},
     lastReported: {},
@@ -106,15 +108,22 @@ describe('flusher', () => {
     nowMs = 10_000;
     settled = [];
     let sequence = 0;
+    const readInto = (key: { generation: number }, into: Float64Array) => {
+      into.fill(0);
+      for (const cell of kernel.get(key.generation) ?? [])
+        into.set([cell.packets, cell.skbs, cell.bytes].map(Number), cellOf(cell) * 3);
+      return kernel.has(key.generation);
+    };
     flusher = new Flusher({
       nodeName: 'n1',
       bootId: 'b',
       version: '1',
       registry,
-      counters: { read: (key: { generation: number }) => kernel.get(key.generation) } as never,
+      counters: { readInto } as never,
       sink: {
         publish: (frame) => {
-          frames.push(frame);
+          // The frame is used again after the call, as a sink that encodes it must expect.
+          frames.push(structuredClone(frame));
           return new Promise((resolve) => answers.push(resolve));
         },
         hasCapacity: () => frames.length - answers.filter((a) => (a as { done?: boolean }).done).length < capacity,

@@ -3,19 +3,23 @@
  * most 64 violations. Publishing is pipelined and bounded: when too many frames are unacknowledged nothing is built, and the growth
  * waits where it is exact and free, in the kernel's counters.
  */
-import type { CounterTable, SpoofSample } from '@bailiff/bpf';
-import type { GuardGap, Violation, ViolationFrame } from '@bailiff/schemas';
-import { type Cell, toCell } from './epochs.ts';
-import { cellName, type GuardedInterface, keyOf, originOf } from './guarded-interface.ts';
+import { COUNTER_NUMBERS, type CounterTable, type SpoofSample } from '@bailiff/bpf';
+import type { ViolationFrame } from '@bailiff/schemas';
+import { CELL_NAMES, type CellName, cellOf, packetsOf } from './epochs.ts';
+import { FrameBuilder, type Owed } from './frame-builder.ts';
+import { type GuardedInterface, keyOf, originOf } from './guarded-interface.ts';
 import type { Registry } from './registry.ts';
-import { toPacketSample, toViolation } from './violations.ts';
+import { counterEpoch, fillViolation, type Origin, toPacketSample } from './violations.ts';
 
-export const MAX_FRAME_VIOLATIONS = 64;
 /** Pace of an interface right after its first breach; doubled with each flush that finds growth. */
 const FIRST_PACE_MS = 10;
 
-/** Where frames go: acknowledged when the promise resolves, rejected only when the publisher was closed. */
+/** Where frames go. */
 export interface FrameSink {
+  /**
+   * Acknowledged when the promise resolves, rejected only when the publisher was closed. The frame is encoded within the call: its
+   * violations are filled anew after it.
+   */
   publish(frame: ViolationFrame): Promise<void>;
   hasCapacity(): boolean;
   whenCapacity(): Promise<void>;
@@ -43,20 +47,14 @@ export interface FlusherOptions {
   onError(error: Error): void;
 }
 
-/** One violation of a frame, and what its acknowledgement settles. */
-interface Item {
-  violation: Violation;
-  iface: GuardedInterface;
-  /** null: found by user space, no kernel counter behind it. */
-  cell: Cell | null;
-}
-
 export class Flusher {
   readonly #o: FlusherOptions;
   #timer: NodeJS.Timeout | null = null;
   #waiting = false;
   #stopped = false;
   readonly #inFlight = new Set<Promise<void>>();
+  readonly #reading = new Float64Array(COUNTER_NUMBERS);
+  readonly #frame = new FrameBuilder();
   framesPublished = 0;
   violationsPublished = 0;
 
@@ -72,14 +70,14 @@ export class Flusher {
     for (const sample of samples) {
       const iface = this.#o.registry.byGeneration(sample.generation);
       if (!iface) continue; // its generation was settled and forgotten: the counters had the packet
-      const name = cellName(sample);
-      const held = iface.samples.get(name);
+      const cell = cellOf(sample);
+      const held = iface.samples.get(cell);
       const packet = toPacketSample(sample, bootWall);
       if (held) {
         held.packets += sample.gsoSegments;
         held.last = packet;
       } else {
-        iface.samples.set(name, { packets: sample.gsoSegments, first: packet, last: packet });
+        iface.samples.set(cell, { packets: sample.gsoSegments, first: packet, last: packet });
       }
       iface.dirty = true;
       if (this.#dueAt(iface) <= now) due.add(iface);
@@ -110,38 +108,42 @@ export class Flusher {
   }
 
   #arm(): void {
-    if (this.#timer || this.#stopped) return;
+    // Without capacity the next flush comes with it.
+    if (this.#timer || this.#stopped || this.#waiting) return;
     let earliest = Number.POSITIVE_INFINITY;
     for (const iface of this.#o.registry.all()) if (iface.dirty) earliest = Math.min(earliest, this.#dueAt(iface));
     if (earliest === Number.POSITIVE_INFINITY) return;
-    // Whatever is due within a few milliseconds goes in the same frame.
-    const waitMs = Math.max(earliest - this.#o.clock.nowMs(), FIRST_PACE_MS);
-    this.#timer = setTimeout(() => {
-      this.#timer = null;
-      const now = this.#o.clock.nowMs();
-      this.flush([...this.#o.registry.all()].filter((iface) => iface.dirty && this.#dueAt(iface) <= now));
-      this.#arm();
-    }, waitMs);
+    // Whatever is due within a few milliseconds goes in the same frame; what is overdue has waited for others already.
+    const left = earliest - this.#o.clock.nowMs();
+    this.#timer = setTimeout(
+      () => {
+        this.#timer = null;
+        this.flush(this.#due());
+        this.#arm();
+      },
+      left < 0 ? 0 : Math.max(left, FIRST_PACE_MS),
+    );
     this.#timer.unref();
+  }
+
+  /** What has something to say and may, the longest due first: under overload every interface has its turn. */
+  #due(): GuardedInterface[] {
+    const now = this.#o.clock.nowMs();
+    return [...this.#o.registry.all()]
+      .filter((iface) => iface.dirty && this.#dueAt(iface) <= now)
+      .sort((a, b) => this.#dueAt(a) - this.#dueAt(b));
   }
 
   /** Builds and sends frames for what grew on these interfaces. Stops early, leaving them dirty, when the bus is not keeping up. */
   flush(interfaces: Iterable<GuardedInterface>): void {
-    let items: Item[] = [];
-    let coverage: GuardGap[] = [];
     for (const iface of interfaces) {
       if (!this.#o.sink.hasCapacity()) {
         this.#resumeWithCapacity();
         break;
       }
-      items.push(...this.#collect(iface, coverage));
-      while (items.length >= MAX_FRAME_VIOLATIONS) {
-        this.#send(items.slice(0, MAX_FRAME_VIOLATIONS), coverage);
-        items = items.slice(MAX_FRAME_VIOLATIONS);
-        coverage = [];
-      }
+      this.#collect(iface);
     }
-    if (items.length > 0 || coverage.length > 0) this.#send(items, coverage);
+    if (!this.#frame.isEmpty) this.#send();
   }
 
   #resumeWithCapacity(): void {
@@ -151,7 +153,8 @@ export class Flusher {
       .whenCapacity()
       .then(() => {
         this.#waiting = false;
-        this.flush([...this.#o.registry.all()].filter((iface) => iface.dirty));
+        this.flush(this.#due());
+        this.#arm();
       })
       .catch((error: Error) => {
         this.#waiting = false;
@@ -159,65 +162,103 @@ export class Flusher {
       });
   }
 
-  /** Reads one interface and takes what grew into the book. */
-  #collect(iface: GuardedInterface, coverage: GuardGap[]): Item[] {
+  /** Reads one interface and takes what grew into the book and the frame. */
+  #collect(iface: GuardedInterface): void {
     const now = this.#o.clock.nowMs();
+    iface.flushedAtMs = now;
     if (this.#isBeingBorn(iface, now)) {
       iface.dirty = true;
-      iface.flushedAtMs = now;
       iface.paceMs = this.#o.flushIntervalMs;
-      return [];
+      return;
     }
-    iface.flushedAtMs = now;
-    const cells = (this.#o.counters.read(keyOf(iface)) ?? []).map(toCell);
-    const grown = iface.book.grown(cells);
+    const there = this.#o.counters.readInto(keyOf(iface), this.#reading);
+    const grown = there ? iface.book.grown(this.#reading) : [];
     // What grew is read once more at its next turn: the end of a burst needs no sample to be told.
     iface.paceMs = grown.length > 0 ? Math.min(Math.max(iface.paceMs * 2, FIRST_PACE_MS), this.#o.flushIntervalMs) : 0;
     iface.dirty = grown.length > 0;
-    const nowMicros = this.#o.clock.nowMicros();
-    const origin = originOf(iface, this.#o.bootId);
-    const items: Item[] = grown.map((cell) => {
-      const violation = toViolation(origin, cell, iface.samples.get(cellName(cell)), iface.gone, nowMicros);
-      iface.samples.delete(cellName(cell));
-      return { violation, iface, cell };
-    });
-    items.push(...iface.pending.map((violation) => ({ violation, iface, cell: null })));
-    iface.pending = [];
-    iface.book.enqueue(grown);
-    if (!iface.gapReported && iface.packetsBeforeGuard >= 0 && iface.binding) {
-      coverage.push({
-        interfaceName: iface.link.name,
-        ifindex: iface.ifindex,
-        generation: iface.generation,
-        packetsBeforeGuard: iface.packetsBeforeGuard,
-        appearedToGuardedMicros: Math.round((iface.guardedAtMs - iface.appearedAtMs) * 1000),
-      });
-      iface.gapReported = true;
-      this.#o.onGapReported(iface);
+    const nothingNew = grown.length === 0 && iface.pending.length === 0;
+    if (grown.length > 0) this.#takeGrown(iface, grown);
+    if (iface.pending.length > 0) {
+      for (const violation of iface.pending) {
+        this.#frame.addFound(iface, violation);
+        if (this.#frame.isFull) this.#send();
+      }
+      iface.pending = [];
     }
-    if (iface.gone && items.length === 0 && iface.book.settled(cells)) this.#o.onSettled(iface);
-    return items;
+    this.#reportGap(iface);
+    if (iface.gone && nothingNew && (!there || iface.book.settled(this.#reading))) this.#o.onSettled(iface);
+  }
+
+  #takeGrown(iface: GuardedInterface, grown: readonly number[]): void {
+    const counters = this.#reading;
+    const { book, samples, gone: final } = iface;
+    const origin = originOf(iface, this.#o.bootId);
+    const nowMicros = this.#o.clock.nowMicros();
+    for (const cell of grown) {
+      const packets = packetsOf(counters, cell);
+      const epoch = this.#epochOf(iface, origin, cell);
+      const enqueued = book.enqueued(cell);
+      const violation = this.#frame.add(iface, cell, packets);
+      fillViolation(violation, {
+        origin,
+        cell,
+        epoch,
+        counters,
+        enqueued,
+        samples: samples.get(cell),
+        final,
+        nowMicros,
+      });
+      samples.delete(cell);
+      book.enqueue(cell, packets);
+      if (this.#frame.isFull) this.#send();
+    }
+  }
+
+  #epochOf(iface: GuardedInterface, origin: Origin, cell: number): string {
+    let epoch = iface.counterEpochs.get(cell);
+    if (epoch === undefined) {
+      epoch = counterEpoch(origin, CELL_NAMES[cell] as CellName);
+      iface.counterEpochs.set(cell, epoch);
+    }
+    return epoch;
+  }
+
+  /** What passed before the guard: once, when it is known and whose it was. */
+  #reportGap(iface: GuardedInterface): void {
+    if (iface.gapReported || iface.packetsBeforeGuard < 0 || !iface.binding) return;
+    this.#frame.coverage.push({
+      interfaceName: iface.link.name,
+      ifindex: iface.ifindex,
+      generation: iface.generation,
+      packetsBeforeGuard: iface.packetsBeforeGuard,
+      appearedToGuardedMicros: Math.round((iface.guardedAtMs - iface.appearedAtMs) * 1000),
+    });
+    iface.gapReported = true;
+    this.#o.onGapReported(iface);
   }
 
   #isBeingBorn(iface: GuardedInterface, now: number): boolean {
     return !iface.gone && iface.binding === null && now - iface.appearedAtMs < this.#o.unknownGraceMs;
   }
 
-  #send(items: readonly Item[], coverage: GuardGap[]): void {
-    const frame: ViolationFrame = {
+  /** Puts the frame on its way and begins the next. */
+  #send(): void {
+    const { violations, coverage } = this.#frame;
+    this.framesPublished += 1;
+    this.violationsPublished += violations.length;
+    const published = this.#o.sink.publish({
       nodeName: this.#o.nodeName,
       bootId: this.#o.bootId,
       frameSequence: this.#o.nextSequence(),
       publishedAt: this.#o.clock.nowMicros(),
       collectorVersion: this.#o.version,
-      violations: items.map((item) => item.violation),
+      violations,
       coverage,
-    };
-    this.framesPublished += 1;
-    this.violationsPublished += items.length;
-    const sent: Promise<void> = this.#o.sink
-      .publish(frame)
-      .then(() => this.#acked(items))
+    });
+    const owed = this.#frame.clear();
+    const sent: Promise<void> = published
+      .then(() => this.#acked(owed))
       .catch((error: Error) => {
         // The publisher was closed before the bus answered: the kernel's counters still hold what this frame said.
         if (!this.#stopped) this.#o.onError(error);
@@ -226,13 +267,9 @@ export class Flusher {
     this.#inFlight.add(sent);
   }
 
-  #acked(items: readonly Item[]): void {
-    const interfaces = new Set<GuardedInterface>();
-    for (const { iface, cell } of items) {
-      if (cell) iface.book.ack([cell]);
-      interfaces.add(iface);
-    }
-    for (const iface of interfaces) {
+  #acked(owed: readonly Owed[]): void {
+    for (const { iface, cells } of owed) {
+      for (let i = 0; i < cells.length; i += 2) iface.book.ack(cells[i] as number, cells[i + 1] as number);
       this.#o.onAcked(iface);
       if (iface.gone) this.touch(iface);
     }

@@ -1,5 +1,5 @@
 /** One interface generation as the collector holds it in memory: whose it is, what the kernel was told, what was counted. */
-import type { CounterCell, IfaceKey } from '@bailiff/bpf';
+import type { IfaceKey } from '@bailiff/bpf';
 import type { PodRef, Violation } from '@bailiff/schemas';
 import type { StoredInterface } from './binding-store.ts';
 import type { EpochBook } from './epochs.ts';
@@ -22,10 +22,12 @@ export interface GuardedInterface {
   /** What was written into the kernel's maps; null before the first write. */
   kernel: WantedIface | null;
   readonly book: EpochBook;
-  /** Since the last violation of the cell; at most one entry a cell. */
-  readonly samples: Map<string, CellSamples>;
+  /** Since the last violation of the cell; by index of the cell. */
+  readonly samples: Map<number, CellSamples>;
+  /** Names of the counter epochs that have spoken, by index of the cell: a cell that spoke will speak again. */
+  readonly counterEpochs: Map<number, string>;
   pending: Violation[];
-  /** Violations found by user space so far, by vector. */
+  /** Violations found by user space so far, by `<vector>/<state>`. */
   occurrences: Record<string, number>;
   /** Words of the last reported disagreement or move, so that each is reported once. */
   lastReported: Record<string, string>;
@@ -42,14 +44,13 @@ export interface GuardedInterface {
   gone: boolean;
   /** Empty: attached in both directions. */
   attachError: string;
-  /** Grants or probe ports that did not fit. */
+  /** Grants or probe ports beyond the bounds of one interface. */
   omitted: number;
+  /** Why not all of its identity is in the kernel; empty or absent: it is. */
+  applyError?: string;
 }
 
 export const keyOf = (iface: GuardedInterface): IfaceKey => ({ ifindex: iface.ifindex, generation: iface.generation });
-
-export const cellName = (cell: Pick<CounterCell, 'vector' | 'action' | 'state'>): string =>
-  `${cell.vector}/${cell.action}/${cell.state}`;
 
 export function originOf(iface: GuardedInterface, bootId: string): Origin {
   return {
@@ -73,5 +74,6 @@ export function storedOf(iface: GuardedInterface): StoredInterface {
     packetsBeforeGuard: iface.packetsBeforeGuard,
     gapReported: iface.gapReported,
     occurrences: iface.occurrences,
+    lastReported: iface.lastReported,
   };
 }

@@ -9,7 +9,6 @@ import { boottimeNs, detachAll, openPinnedMaps, type PinnedMaps, verifyAttachmen
 import { EXIT } from '@bailiff/service';
 import { BindingStore, type StoredInterface } from './binding-store.ts';
 import { readBootId } from './collector.ts';
-import { toCell } from './epochs.ts';
 
 const DEFAULT_BPF_DIR = '/sys/fs/bpf/bailiff';
 const DEFAULT_STATE_DIR = '/var/lib/bailiff';
@@ -43,8 +42,8 @@ function rowsOf(pinned: PinnedMaps, bpfDir: string, stored: readonly StoredInter
   const now = boottimeNs();
   return maps.ifaces.entries().map(([ifindex, record]) => {
     const file = stored.find((s) => s.ifindex === ifindex && s.generation === record.generation);
-    const cells = (maps.counters.read({ ifindex, generation: record.generation }) ?? []).map(toCell);
-    const sum = (action: string) => cells.filter((c) => c.action === action).reduce((n, c) => n + c.packets, 0);
+    const cells = maps.counters.read({ ifindex, generation: record.generation }) ?? [];
+    const sum = (action: string) => cells.filter((c) => c.action === action).reduce((n, c) => n + Number(c.packets), 0);
     const more = grants.filter((g) => g.ifindex === ifindex && g.generation === record.generation).map((g) => g.cidr);
     return {
       ifindex,

@@ -6,7 +6,7 @@
  */
 import type { SpoofSample } from '@bailiff/bpf';
 import type { PacketSample, PodRef, Violation } from '@bailiff/schemas';
-import type { Growth } from './epochs.ts';
+import { bytesOf, CELL_NAMES, type CellName, packetsOf, skbsOf } from './epochs.ts';
 
 /** Whose violations these are, and on which interface. */
 export interface Origin {
@@ -25,43 +25,80 @@ export interface CellSamples {
   last: PacketSample;
 }
 
-export function counterEpoch(origin: Origin, vector: string, action: string, state: string): string {
+export function counterEpoch(
+  origin: Omit<Origin, 'pod' | 'interfaceName'>,
+  { vector, action, state }: { vector: string; action: string; state: string },
+): string {
   return `${origin.bootId}/${origin.ifindex}/${origin.generation}/${vector}/${action}/${state}`;
 }
 
-/** @param nowMicros used when no sample says when the growth happened */
-export function toViolation(
-  origin: Origin,
-  growth: Growth,
-  samples: CellSamples | undefined,
-  final: boolean,
-  nowMicros: number,
-): Violation {
-  const { vector, action, state } = growth;
-  // A sample can arrive before the counter that includes it was read, never after: but a reading may also precede it by a whole
-  // flush, so what was sampled is bounded by what grew.
-  const count = Math.min(samples?.packets ?? 0, growth.grown);
+/** What is said of one cell. */
+export interface Growth {
+  origin: Origin;
+  cell: number;
+  /** counterEpoch() of the cell. */
+  epoch: string;
+  /** The reading that the cell grew in. */
+  counters: Float64Array;
+  /** Packets of the cell that were in frames before. */
+  enqueued: number;
+  samples: CellSamples | undefined;
+  final: boolean;
+  /** Used when no sample says when the growth happened. */
+  nowMicros: number;
+}
+
+/** A violation to be filled again and again: frames are encoded at once, and objects that live so shortly would be most of the garbage. */
+export function blankViolation(): Violation {
   return {
     kind: 'spoof',
-    vector,
-    action,
-    state,
-    counterEpoch: counterEpoch(origin, vector, action, state),
-    cumulativePackets: growth.packets,
-    cumulativeSkbs: growth.skbs,
-    cumulativeBytes: growth.bytes,
-    count,
-    suppressed: growth.grown - count,
-    firstSeenAt: samples?.first.observedAt ?? nowMicros,
-    lastSeenAt: growth.grown > count ? nowMicros : (samples?.last.observedAt ?? nowMicros),
-    final,
-    interfaceName: origin.interfaceName,
-    ifindex: origin.ifindex,
-    generation: origin.generation,
-    pod: origin.pod,
-    sample: samples?.last ?? null,
+    vector: 'ipv4-source',
+    action: 'drop',
+    state: 'unknown',
+    counterEpoch: '',
+    cumulativePackets: 0,
+    cumulativeSkbs: 0,
+    cumulativeBytes: 0,
+    count: 0,
+    suppressed: 0,
+    firstSeenAt: 0,
+    lastSeenAt: 0,
+    final: false,
+    interfaceName: '',
+    ifindex: 0,
+    generation: 0,
+    pod: null,
+    sample: null,
     detail: '',
   };
+}
+
+/** Fills a violation with what one cell's growth says. */
+export function fillViolation(into: Violation, growth: Growth): void {
+  const { origin, cell, counters, enqueued, samples, nowMicros } = growth;
+  const name = CELL_NAMES[cell] as CellName;
+  const packets = packetsOf(counters, cell);
+  const grown = packets - enqueued;
+  // A sample can arrive before the counter that includes it was read, never after: but a reading may also precede it by a whole
+  // flush, so what was sampled is bounded by what grew.
+  const count = Math.min(samples?.packets ?? 0, grown);
+  into.vector = name.vector;
+  into.action = name.action;
+  into.state = name.state;
+  into.counterEpoch = growth.epoch;
+  into.cumulativePackets = packets;
+  into.cumulativeSkbs = skbsOf(counters, cell);
+  into.cumulativeBytes = bytesOf(counters, cell);
+  into.count = count;
+  into.suppressed = grown - count;
+  into.firstSeenAt = samples?.first.observedAt ?? nowMicros;
+  into.lastSeenAt = grown > count ? nowMicros : (samples?.last.observedAt ?? nowMicros);
+  into.final = growth.final;
+  into.interfaceName = origin.interfaceName;
+  into.ifindex = origin.ifindex;
+  into.generation = origin.generation;
+  into.pod = origin.pod;
+  into.sample = samples?.last ?? null;
 }
 
 /** A violation that user space found by itself. Its epoch counts occurrences, and it is never a packet that was dropped. */
@@ -78,7 +115,7 @@ export function userspaceViolation(
     vector,
     action: 'audit',
     state,
-    counterEpoch: counterEpoch(origin, vector, 'audit', state),
+    counterEpoch: counterEpoch(origin, { vector, action: 'audit', state }),
     cumulativePackets: occurrences,
     cumulativeSkbs: occurrences,
     cumulativeBytes: 0,

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseAddress, parseMac } from './addresses.ts';
-import { decodeBatch, decodeCounters, decodeSample, SampleError } from './decode.ts';
+import { COUNTER_NUMBERS, decodeBatch, decodeCounters, decodeSample, readCounters, SampleError } from './decode.ts';
 import { CountersLayout, SpoofSampleLayout as L, SampleFlagValues } from './layout.gen.ts';
 import { ACTIONS, IFACE_STATES, VECTORS } from './names.ts';
 
@@ -145,5 +145,11 @@ describe('decode', () => {
       { vector: 'malformed', action: 'drop', state: 'provisional', packets: 30n, skbs: 1n, bytes: 2n ** 63n },
     ]);
     expect(() => decodeCounters(value.subarray(1))).toThrow(/struct counters/);
+    const numbers = new Float64Array(COUNTER_NUMBERS).fill(7);
+    readCounters(value, numbers);
+    expect([...numbers.subarray(at / 8, at / 8 + 3)]).toEqual([30, 1, 2 ** 63]);
+    expect(numbers.filter((n) => n !== 0)).toHaveLength(3);
+    expect(() => readCounters(value.subarray(1), numbers)).toThrow(/struct counters/);
+    expect(() => readCounters(value, numbers.subarray(1))).toThrow(/not as many/);
   });
 });

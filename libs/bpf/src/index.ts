@@ -6,6 +6,7 @@ export * from './bpf-object.ts';
 export * from './bpf-program.ts';
 export * from './clsact.ts';
 export {
+  COUNTER_NUMBERS,
   type CounterCell,
   type DecodedBatch,
   decodeBatch,

@@ -57,6 +57,8 @@ export interface CounterTable {
   /** Keeps an existing entry as it is. */
   create(key: IfaceKey): void;
   read(key: IfaceKey): CounterCell[] | undefined;
+  /** All cells as numbers into an array of COUNTER_NUMBERS, in the order of `struct counters`; false: no such entry. */
+  readInto(key: IfaceKey, into: Float64Array): boolean;
   /** All entries in one batch; cells that are zero are left out. */
   readAll(): (IfaceKey & { readonly cells: CounterCell[] })[];
   delete(key: IfaceKey): boolean;
@@ -89,7 +91,7 @@ export interface ProbePortTable {
 /** What outlives the process: numbers that are given out once and never again. */
 export interface MetaTable {
   read(): Meta;
-  /** Gives out a generation (1, 2, …). Written to the kernel before it is returned. */
+  /** Gives out a generation, each one above the last. Written to the kernel before it is returned. */
   allocateGeneration(): number;
   /** Gives out `count` frame sequences and returns the first. Written before it is returned. */
   allocateFrameSequences(count: number): bigint;

@@ -7,7 +7,7 @@
  */
 import { familyOf, formatAddress, formatCidr, isMappedIpv4, parseAddress } from './addresses.ts';
 import type { BpfMap } from './bpf-map.ts';
-import { decodeCounters } from './decode.ts';
+import { decodeCounters, readCounters } from './decode.ts';
 import {
   type AddressGrant,
   decodeAddressGrant,
@@ -119,6 +119,11 @@ function counterTable(map: BpfMap): CounterTable {
     read: (key) => {
       const value = map.get(encodeCounterKey(key));
       return value === null ? undefined : decodeCounters(value);
+    },
+    readInto: (key, into) => {
+      const value = map.get(encodeCounterKey(key));
+      if (value !== null) readCounters(value, into);
+      return value !== null;
     },
     readAll: () => map.entries().map(([key, value]) => ({ ...decodeCounterKey(key), cells: decodeCounters(value) })),
     delete: (key) => map.delete(encodeCounterKey(key)),

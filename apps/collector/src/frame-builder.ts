@@ -1,0 +1,66 @@
+/**
+ * The frame that is being filled. Its violations are objects that are used again for the next frame: a frame is encoded within the call
+ * that publishes it, and at a hundred thousand violations a second such objects would be most of the garbage. What outlives the call is
+ * only what the frame's acknowledgement settles. Bound: MAX_FRAME_VIOLATIONS.
+ */
+import assert from 'node:assert/strict';
+import type { GuardGap, Violation } from '@bailiff/schemas';
+import type { GuardedInterface } from './guarded-interface.ts';
+import { blankViolation } from './violations.ts';
+
+export const MAX_FRAME_VIOLATIONS = 64;
+
+/** What a frame owes one interface once it is acknowledged. */
+export interface Owed {
+  iface: GuardedInterface;
+  /** Cell and packets in turn; empty when the frame only holds what user space found. */
+  cells: number[];
+}
+
+export class FrameBuilder {
+  readonly #blank = Array.from({ length: MAX_FRAME_VIOLATIONS }, blankViolation);
+  readonly violations: Violation[] = [];
+  coverage: GuardGap[] = [];
+  #owed: Owed[] = [];
+
+  get isFull(): boolean {
+    return this.violations.length >= MAX_FRAME_VIOLATIONS;
+  }
+
+  get isEmpty(): boolean {
+    return this.violations.length === 0 && this.coverage.length === 0;
+  }
+
+  /** Room for what the cell of an interface says; the caller fills it. */
+  add(iface: GuardedInterface, cell: number, packets: number): Violation {
+    assert(!this.isFull, 'a full frame is sent before more is added');
+    const violation = this.#blank[this.violations.length] as Violation;
+    this.violations.push(violation);
+    this.#owedTo(iface).push(cell, packets);
+    return violation;
+  }
+
+  /** A violation that user space found. */
+  addFound(iface: GuardedInterface, violation: Violation): void {
+    assert(!this.isFull, 'a full frame is sent before more is added');
+    this.violations.push(violation);
+    this.#owedTo(iface);
+  }
+
+  #owedTo(iface: GuardedInterface): number[] {
+    const last = this.#owed.at(-1);
+    if (last?.iface === iface) return last.cells;
+    const cells: number[] = [];
+    this.#owed.push({ iface, cells });
+    return cells;
+  }
+
+  /** After the frame was published: begins the next one. @returns what the published one owes */
+  clear(): readonly Owed[] {
+    const owed = this.#owed;
+    this.violations.length = 0;
+    this.coverage = [];
+    this.#owed = [];
+    return owed;
+  }
+}
