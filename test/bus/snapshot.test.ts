@@ -1,6 +1,16 @@
-import { BucketReader, type Bus, type KvEntry, openBucket, SnapshotReader } from '@bailiff/bus';
+import {
+  Bucket,
+  BucketReader,
+  type Bus,
+  ensureTopology,
+  type KvEntry,
+  MAX_DOUBTS,
+  openBucket,
+  SnapshotReader,
+} from '@bailiff/bus';
+import type { TestNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { startBus, text } from './support.ts';
 
 /** A bus on which the pushes of some values are lost; everything else goes through. A tombstone's value is empty. */
@@ -196,5 +206,149 @@ test('bucket reader - tells all keys, then changes, tombstones and what pushes l
   expect(synced).toBe(1);
   const admin = await nats.connect('admin');
   expect((await admin.jsm.streams.info('KV_bailiff_config')).state.consumer_count).toBe(0);
+  reader.close();
+});
+
+/** Takes a bucket's stream away with all that it holds and makes it anew, as a server that lost its disk and was set up again. */
+async function emptyBucket(nats: TestNats, bucket: string): Promise<void> {
+  const admin = await nats.connect('admin');
+  await admin.jsm.streams.delete(`KV_${bucket}`);
+  await ensureTopology(admin);
+  await admin.close();
+}
+
+test('snapshot - a stream that was made anew is told from its beginning, by push, though its revisions are lower', async () => {
+  await using nats = await startBus();
+  const writer = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
+  for (const value of ['1', '2', '3']) await writer.put('node-a', value);
+  const story: string[] = [];
+  const reader = new SnapshotReader(await nats.connect('collector-node-a'), 'bailiff_pods', 'node-a', {
+    onSnapshot: (entry) => story.push(`${text(entry)} at ${entry.revision}`),
+    onRestart: () => story.push('restart'),
+    onMissing: () => story.push('missing'),
+    rereadMs: 20,
+  });
+  await waitFor(() => story.length === 1);
+  await writer.put('node-a', '4');
+  await waitFor(() => story.length === 2);
+  await emptyBucket(nats, 'bailiff_pods');
+  await writer.put('node-a', 'new');
+  await waitFor(() => story.at(-1) === 'new at 1', { what: 'the new value', state: () => story });
+  expect(story.filter((line) => line !== 'missing')).toEqual(['3 at 3', '4 at 4', 'restart', 'new at 1']);
+  expect(reader.restarts).toBe(1);
+  await writer.put('node-a', 'newer');
+  await waitFor(() => story.at(-1) === 'newer at 2', { what: 'what follows', state: () => story });
+  reader.close();
+});
+
+test('snapshot - a push of a new stream is known by its predecessor, also when its revision is higher', async () => {
+  await using nats = await startBus();
+  const writer = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
+  await writer.put('node-a', 'old');
+  const story: string[] = [];
+  const reader = new SnapshotReader(await nats.connect('collector-node-a'), 'bailiff_pods', 'node-a', {
+    onSnapshot: (entry) => story.push(text(entry)),
+    onRestart: () => story.push('restart'),
+    rereadMs: 3_600_000,
+  });
+  await waitFor(() => story.length === 1);
+  // Control: a gap in one stream is none of that.
+  await writer.put('node-b', 'of another node');
+  await writer.put('node-a', 'older');
+  await waitFor(() => story.length === 2);
+  await emptyBucket(nats, 'bailiff_pods');
+  for (let other = 0; other < 5; other += 1) await writer.put(`node-${other}`, 'x');
+  await writer.put('node-a', 'new');
+  await waitFor(() => story.includes('new'), { what: 'the new value', state: () => story });
+  expect(story).toEqual(['old', 'older', 'restart', 'new']);
+  reader.close();
+});
+
+test('snapshot - a stream made anew while the bus was away, its pushes lost: a re-read tells, after asking again and again', async () => {
+  await using nats = await startBus();
+  const writer = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
+  for (const value of ['1', '2', '3']) await writer.put('node-a', value);
+  const story: string[] = [];
+  const bus = pushless(await nats.connect('collector-node-a'), () => true);
+  const reader = new SnapshotReader(bus, 'bailiff_pods', 'node-a', {
+    onSnapshot: (entry) => story.push(text(entry)),
+    onRestart: () => story.push('restart'),
+    onMissing: () => story.push('missing'),
+    rereadMs: 20,
+  });
+  await waitFor(() => story.length === 1);
+  await emptyBucket(nats, 'bailiff_pods');
+  await waitFor(() => story.includes('missing'), { what: 'that it is not there', state: () => story });
+  expect(story).toEqual(['3', 'restart', 'missing']);
+  await writer.put('node-a', 'new');
+  await waitFor(() => story.includes('new'), { what: 'the new value', state: () => story });
+  await emptyBucket(nats, 'bailiff_pods');
+  await writer.put('node-a', 'same number');
+  await waitFor(() => story.includes('same number'), {
+    what: 'the same revision of another stream',
+    state: () => story,
+  });
+  expect(story.filter((line) => line === 'restart')).toHaveLength(2);
+  reader.close();
+});
+
+test('snapshot - one answer from a replica that is behind is not believed', async () => {
+  await using nats = await startBus();
+  const writer = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
+  await writer.put('node-a', '1');
+  const behind = await writer.newest('node-a');
+  await writer.put('node-a', '2');
+  const story: string[] = [];
+  const reader = new SnapshotReader(await nats.connect('collector-node-a'), 'bailiff_pods', 'node-a', {
+    onSnapshot: (entry) => story.push(text(entry)),
+    onRestart: () => story.push('restart'),
+    rereadMs: 20,
+  });
+  await waitFor(() => story.length === 1);
+  const current = await writer.newest('node-a');
+  let answers = 0;
+  const newest = vi.spyOn(Bucket.prototype, 'newest').mockImplementation(async () => {
+    answers += 1;
+    return answers % MAX_DOUBTS === 0 ? current : behind;
+  });
+  try {
+    await waitFor(() => answers >= 3 * MAX_DOUBTS, { what: 'answers', state: () => answers });
+  } finally {
+    newest.mockRestore();
+  }
+  expect(story).toEqual(['2']);
+  expect(reader.restarts).toBe(0);
+  reader.close();
+});
+
+test('bucket reader - a stream that was made anew is told whole, its keys beside those it no longer has', async () => {
+  await using nats = await startBus();
+  const writer = openBucket(await nats.connect('cli'), 'bailiff_config');
+  for (const value of ['1', '2', '3']) await writer.put('spoof.cluster._.default', value);
+  await writer.put('spoof.namespace.a.x', 'gone later');
+  const story: string[] = [];
+  const bus = pushless(await nats.connect('collector-node-a'), (value) => value.startsWith('lost'));
+  const reader = new BucketReader(bus, 'bailiff_config', 'spoof.>', {
+    onEntry: (entry) => story.push(`${entry.key}=${text(entry)}`),
+    onSynced: () => story.push('synced'),
+    onRestart: () => story.push('restart'),
+    rereadMs: 3_600_000,
+  });
+  await waitFor(() => story.includes('synced'));
+  await emptyBucket(nats, 'bailiff_config');
+  await writer.put('spoof.cluster._.default', 'lost');
+  await writer.put('spoof.namespace.b.y', 'lost too');
+  reader.reread();
+  await waitFor(() => story.filter((line) => line === 'synced').length === 2, { what: 'the new', state: () => story });
+  const restart = story.indexOf('restart');
+  expect(story.slice(0, restart).sort()).toEqual([
+    'spoof.cluster._.default=3',
+    'spoof.namespace.a.x=gone later',
+    'synced',
+  ]);
+  expect(story.slice(restart + 1)).toEqual(['spoof.cluster._.default=lost', 'spoof.namespace.b.y=lost too', 'synced']);
+  await writer.put('spoof.namespace.b.y', 'pushed');
+  await waitFor(() => story.at(-1) === 'spoof.namespace.b.y=pushed', { what: 'the push', state: () => story });
+  expect(reader.restarts).toBe(1);
   reader.close();
 });
