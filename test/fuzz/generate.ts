@@ -296,7 +296,7 @@ const longChain = fc.tuple(fc.integer({ min: 7, max: 10 }), transport6).map(([co
   const fields = { source: OWN.ipv6, destination: 'fd77::11', next: PROTOCOL.destinationOptions };
   return frames.ipv6(fields, Buffer.concat([...chain, rest]));
 });
-/** What quarantine lets pass by its ports. */
+/** What quarantine would let pass by its ports, if this machine had a socket for it. */
 const probe = fc
   .record({
     is4: fc.boolean(),
@@ -312,10 +312,20 @@ const probe = fc
       ? frames.ipv4({ source: OWN.ipv4, destination: '10.77.8.1', protocol }, rest)
       : frames.ipv6({ source: OWN.ipv6, destination: 'fd88::1', next: protocol }, rest);
   });
+/** From a node or an allowed network to the pod. */
+const inbound = fc
+  .tuple(fc.boolean(), fc.nat(2), oneOf([8080, 8081, 53]), oneOf([4, 4, 20, 2, 16]), mostly(0, fc.nat(20)))
+  .map(([is4, from, port, flags, length]) => {
+    const rest = frames.tcp({ source: 40_000, destination: port, flags }, Buffer.alloc(length));
+    const source = (is4 ? ['10.77.8.1', '10.77.8.2', '10.77.9.9'] : ['fd88::1', 'fd88::2', 'fd99::9'])[from]!;
+    return is4
+      ? frames.ipv4({ source, destination: OWN.ipv4, protocol: PROTOCOL.tcp }, rest)
+      : frames.ipv6({ source, destination: OWN.ipv6, next: PROTOCOL.tcp }, rest);
+  });
 const near: fc.Arbitrary<Buffer> = fc
   .tuple(
     oneOf(MACS),
-    fc.oneof(near4, near4, near6, near6, near6, dhcpAsked, detection, longChain, probe),
+    fc.oneof(near4, near4, near6, near6, near6, dhcpAsked, detection, longChain, probe, inbound),
     mostly(0, fc.nat(40)),
   )
   .map(([destination, packet, trailer]) => {

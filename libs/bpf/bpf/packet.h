@@ -50,6 +50,7 @@ struct packet {
 	__u8 hop_by_hop;
 	__u8 routed;		/* has an IPv6 routing header, of whatever type */
 	__u8 tcp_flags;
+	__u8 tcp_bytes;		/* of the header, options included */
 	__u8 icmp_type;
 	__u8 icmp_code;
 };
@@ -86,7 +87,9 @@ struct arp {
 #define ARP_REQUEST	1
 #define ARP_REPLY	2
 
+#define TCP_HEAD_BYTES	20
 #define TCP_SYN		0x02
+#define TCP_RST		0x04
 #define TCP_ACK		0x10
 
 static __always_inline bool load(struct __sk_buff *skb, const struct packet *packet, __u32 offset, void *to, __u32 size)
@@ -200,11 +203,12 @@ static __always_inline bool parse_tcp(struct __sk_buff *skb, struct packet *pack
 	if (!load(skb, packet, packet->transport, &header, sizeof(header)))
 		return false;
 	bytes = (header.data_offset >> 4) * 4;
-	if (bytes < 20 || packet->transport + bytes > packet->end)
+	if (bytes < TCP_HEAD_BYTES || packet->transport + bytes > packet->end)
 		return false;
 	packet->source_port = header.source;
 	packet->destination_port = header.destination;
 	packet->tcp_flags = header.flags;
+	packet->tcp_bytes = bytes;
 	return true;
 }
 

@@ -31,21 +31,67 @@ static __always_inline bool is_allowed(const union address *peer, bool ipv4)
 	return family && *family & (ipv4 ? ADDRESS_IPV4 : ADDRESS_IPV6);
 }
 
-static __always_inline bool is_probe(const struct iface *iface, __u32 ifindex, const struct packet *packet,
-				     const union address *peer, __be16 port)
+/* What passes between the pod and a node, seen from the pod: its own end and the other. */
+struct flow {
+	const union address *pod, *node;
+	__be16 pod_port, node_port;
+};
+
+/*
+ * Whether this node has a socket for the flow, as the kubelet has for its probes. By addresses and ports alone, what a node
+ * port hands on and masquerades looks the same, in both directions: it would keep a quarantined pod in service and lead it
+ * out. A listening socket is nobody's probe.
+ */
+static __always_inline bool is_held_by_node(struct __sk_buff *skb, const struct flow *flow, __u8 protocol, bool ipv4)
+{
+	struct bpf_sock_tuple tuple = {};
+	struct bpf_sock *socket;
+	__u32 size;
+	bool held;
+
+	if (ipv4) {
+		size = sizeof(tuple.ipv4);
+		tuple.ipv4.saddr = flow->pod->words[3];
+		tuple.ipv4.daddr = flow->node->words[3];
+		tuple.ipv4.sport = flow->pod_port;
+		tuple.ipv4.dport = flow->node_port;
+	} else {
+		size = sizeof(tuple.ipv6);
+		__builtin_memcpy(tuple.ipv6.saddr, flow->pod, sizeof(tuple.ipv6.saddr));
+		__builtin_memcpy(tuple.ipv6.daddr, flow->node, sizeof(tuple.ipv6.daddr));
+		tuple.ipv6.sport = flow->pod_port;
+		tuple.ipv6.dport = flow->node_port;
+	}
+	socket = protocol == IPPROTO_TCP ? bpf_skc_lookup_tcp(skb, &tuple, size, BPF_F_CURRENT_NETNS, 0) :
+					   bpf_sk_lookup_udp(skb, &tuple, size, BPF_F_CURRENT_NETNS, 0);
+	if (!socket)
+		return false;
+	held = protocol != IPPROTO_TCP || socket->state != BPF_TCP_LISTEN;
+	bpf_sk_release(socket);
+	return held;
+}
+
+static __always_inline bool is_probe(struct __sk_buff *skb, const struct iface *iface, const struct packet *packet,
+				     const struct flow *flow, bool ipv4)
 {
 	struct probe_key key = {
-		.ifindex = ifindex,
+		.ifindex = skb->ifindex,
 		.generation = iface->generation,
-		.port = port,
+		.port = flow->pod_port,
 		.protocol = packet->protocol,
 	};
 	__u32 *node;
 
 	if (!packet->transport || (packet->protocol != IPPROTO_TCP && packet->protocol != IPPROTO_UDP))
 		return false;
-	node = bpf_map_lookup_elem(&node_addresses, peer);
-	return node && *node == NODE_ADDRESS_THIS && bpf_map_lookup_elem(&probe_ports, &key);
+	node = bpf_map_lookup_elem(&node_addresses, flow->node);
+	if (!node || *node != NODE_ADDRESS_THIS || !bpf_map_lookup_elem(&probe_ports, &key))
+		return false;
+	/* When the kubelet resets a connection its socket is gone before the reset is sent. */
+	if (flow->node == &packet->source && packet->protocol == IPPROTO_TCP && packet->tcp_flags & TCP_RST &&
+	    packet->end - packet->transport == packet->tcp_bytes)
+		return true;
+	return is_held_by_node(skb, flow, packet->protocol, ipv4);
 }
 
 static __always_inline bool is_opening_syn(const struct packet *packet)
@@ -100,6 +146,7 @@ static __always_inline bool is_nd_from_pod(const struct __sk_buff *skb, const st
 /* A packet from the pod, already judged. */
 __separate int is_exempt_from_pod(struct __sk_buff *skb, const struct iface *iface, const struct packet *packet)
 {
+	struct flow flow;
 	bool ipv4;
 
 	if (!iface || !packet || packet->broken & NEVER_EXEMPT || packet->routed)
@@ -111,7 +158,8 @@ __separate int is_exempt_from_pod(struct __sk_buff *skb, const struct iface *ifa
 		return true;
 	if (is_allowed(&packet->destination, ipv4))
 		return true;
-	return !is_opening_syn(packet) && is_probe(iface, skb->ifindex, packet, &packet->destination, packet->source_port);
+	flow = (struct flow){ &packet->source, &packet->destination, packet->source_port, packet->destination_port };
+	return !is_opening_syn(packet) && is_probe(skb, iface, packet, &flow, ipv4);
 }
 
 static __always_inline bool is_nd_for_pod(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
@@ -127,6 +175,7 @@ static __always_inline bool is_nd_for_pod(struct __sk_buff *skb, const struct if
 /* A packet to the pod, parsed and not judged: its sender is not ours to blame. */
 __separate int is_exempt_to_pod(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
 {
+	struct flow flow;
 	bool ipv4;
 
 	if (!iface || !packet || packet->broken & NEVER_EXEMPT || packet->routed)
@@ -138,7 +187,8 @@ __separate int is_exempt_to_pod(struct __sk_buff *skb, const struct iface *iface
 		return true;
 	if (is_allowed(&packet->source, ipv4))
 		return true;
-	return is_probe(iface, skb->ifindex, packet, &packet->source, packet->destination_port);
+	flow = (struct flow){ &packet->destination, &packet->source, packet->destination_port, packet->source_port };
+	return is_probe(skb, iface, packet, &flow, ipv4);
 }
 
 #endif

@@ -1,0 +1,157 @@
+// Probes of a quarantined pod, with real stacks: the node's own connections pass, what looks like them by address does not.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { FOREVER_NS } from '@bailiff/bpf';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ETHERTYPE, ethernet, ipv4, PROTOCOL, TCP_FLAGS, tcp } from './harness/frames.ts';
+import { ATTACKER, type Guarded, NODE, RECEIVER, TestNode } from './harness/node.ts';
+import { commandIn } from './harness/processes.ts';
+import { waitFor } from './harness/wait.ts';
+
+/** Echoes TCP and UDP on one port of both families; prints the port, then each reset. */
+const SERVER = `
+const net = require('node:net'), dgram = require('node:dgram');
+const server = net.createServer((socket) => socket.on('error', (error) => console.log(error.code)).pipe(socket));
+server.listen(0, '::', () => {
+  const { port } = server.address();
+  const udp = dgram.createSocket('udp6', (data, from) => udp.send(data, from.port, from.address));
+  udp.bind(port, '::', () => console.log(port));
+});`;
+
+/** Prints what came back, or why nothing did. */
+const TCP_PROBE = `
+const [, address, port, end] = process.argv;
+const socket = require('node:net').connect(Number(port), address, () => socket.write('probe'));
+const say = (text) => { console.log(text); end === 'reset' ? socket.resetAndDestroy() : socket.end(); };
+socket.on('data', (data) => say(String(data))).on('error', (error) => say(error.code));
+socket.setTimeout(700, () => { console.log('nothing'); process.exit(); });`;
+const UDP_PROBE = `
+const [, address, port] = process.argv;
+const socket = require('node:dgram').createSocket(address.includes(':') ? 'udp6' : 'udp4');
+const say = (text) => { console.log(text); process.exit(); };
+socket.on('message', (data) => say(String(data)));
+socket.send('probe', Number(port), address);
+setTimeout(() => say('nothing'), 700);`;
+
+const IN_PORT = 30_080;
+const OUT_PORT = 30_081;
+const FAMILIES = [
+  ['IPv4', ATTACKER.ipv4],
+  ['IPv6', ATTACKER.ipv6],
+] as const;
+
+describe('probes under quarantine', () => {
+  let node: TestNode;
+  let server: ChildProcess;
+  let port: number;
+  const said: string[] = [];
+
+  beforeAll(async () => {
+    node = await TestNode.start({ stacks: true });
+    await node.open();
+    await node.agent.call('object.maps.nodeAddresses.replace', [
+      { address: NODE.ipv4, thisNode: true },
+      { address: NODE.ipv6, thisNode: true },
+    ]);
+    server = spawn('nsenter', [`--net=/run/netns/${node.pods.attacker.netns}`, process.execPath, '-e', SERVER], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    port = await new Promise((resolve) => {
+      createInterface({ input: server.stdout! }).on('line', (line) => {
+        said.push(line);
+        resolve(Number(line));
+      });
+    });
+    // What a node port does: translate, forward, masquerade.
+    const rules = `
+table ip ports {
+  chain translate {
+    type nat hook prerouting priority -100
+    ip daddr ${NODE.ipv4} tcp dport ${IN_PORT} dnat to ${ATTACKER.ipv4}:${port}
+    ip daddr ${NODE.ipv4} tcp dport ${OUT_PORT} dnat to ${RECEIVER.ipv4}:9000
+  }
+  chain hide {
+    type nat hook postrouting priority 100
+    ct status dnat masquerade
+  }
+}`;
+    const setup = `sysctl -qw net.ipv4.ip_forward=1\nnft -f - <<'END'\n${rules}\nEND`;
+    await commandIn(node.netns, 'sh', '-ec', setup);
+  });
+  afterAll(async () => {
+    server?.kill('SIGKILL');
+    await node?.[Symbol.asyncDispose]();
+  });
+
+  async function quarantined(generations = 0): Promise<Guarded> {
+    const guarded = await node.guard(node.pods.attacker, { quarantineUntilNs: FOREVER_NS });
+    const key = { ...guarded.key, generation: guarded.key.generation + generations };
+    await node.agent.call('object.maps.probePorts.replace', key, [
+      { port, protocol: 'tcp' },
+      { port, protocol: 'udp' },
+    ]);
+    return guarded;
+  }
+  /** What was cut of the probes; real stacks send more than that, such as MLD reports. */
+  const cut = async (guarded: Guarded) =>
+    (await guarded.samples()).filter(({ sourcePort, destinationPort }) => [sourcePort, destinationPort].includes(port));
+  const from = async (netns: string, script: string, ...args: unknown[]): Promise<string> =>
+    (await commandIn(netns, process.execPath, '-e', script, ...args.map(String))).trim();
+
+  it.each(FAMILIES)('tcp - the node probes over %s and nothing is cut', async (_, address) => {
+    await using guarded = await quarantined();
+    expect(await from(node.netns, TCP_PROBE, address, port)).toBe('probe');
+    expect(await cut(guarded)).toEqual([]);
+  });
+
+  it.each(FAMILIES)('udp - the node probes over %s and nothing is cut', async (_, address) => {
+    await using guarded = await quarantined();
+    expect(await from(node.netns, UDP_PROBE, address, port)).toBe('probe');
+    expect(await cut(guarded)).toEqual([]);
+  });
+
+  it('tcp - the reset that ends a probe reaches the pod', async () => {
+    await using guarded = await quarantined();
+    const before = said.length;
+    expect(await from(node.netns, TCP_PROBE, ATTACKER.ipv4, port, 'reset')).toBe('probe');
+    await waitFor(
+      'the server says what it saw',
+      () => said.slice(before),
+      (lines) => lines.includes('ECONNRESET'),
+    );
+    expect(await cut(guarded)).toEqual([]);
+  });
+
+  it('ports - probe ports of another generation do not count', async () => {
+    await using guarded = await quarantined(1000);
+    expect(await from(node.netns, TCP_PROBE, ATTACKER.ipv4, port)).toBe('nothing');
+    expect((await guarded.counts())['quarantine-egress drop']).toBeGreaterThan(0);
+  });
+
+  it('node port - nobody reaches the pod through it', async () => {
+    const connect = () => from(node.pods.receiver.netns, TCP_PROBE, NODE.ipv4, IN_PORT);
+    expect(await connect(), 'control: without quarantine it is served').toBe('probe');
+    await using guarded = await quarantined();
+    expect(await connect()).toBe('nothing');
+    expect((await guarded.counts())['quarantine-egress drop']).toBeGreaterThan(0);
+  });
+
+  it('node port - the pod sends nothing out through it from its probe port', async () => {
+    const ends = { source: ATTACKER.ipv4, destination: NODE.ipv4 };
+    const letOut = async (text: string): Promise<() => number> => {
+      const segment = tcp({ source: port, destination: OUT_PORT, flags: TCP_FLAGS.ack }, Buffer.from(text), ends);
+      const packet = ipv4({ ...ends, protocol: PROTOCOL.tcp }, segment);
+      await node.send(ethernet({ source: ATTACKER.mac, destination: NODE.mac, type: ETHERTYPE.ipv4 }, packet));
+      const hex = Buffer.from(text).toString('hex');
+      return () => node.allLanded().filter((frame) => frame.includes(hex)).length;
+    };
+    const control = await letOut('out unguarded');
+    await waitFor('control: it is forwarded', control, (count) => count === 1);
+    await using guarded = await quarantined();
+    const landed = await letOut('out in quarantine');
+    // The reset that answers the control may come as well.
+    const drops = async () => (await guarded.counts())['quarantine-ingress drop'] ?? 0;
+    await waitFor('the drop', drops, (count) => count >= 1);
+    expect(landed()).toBe(0);
+  });
+});
