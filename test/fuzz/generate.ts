@@ -27,6 +27,7 @@ const IPV6S = [
     OWN.linkLocal,
     'fe80::99',
     'fe80::abcd',
+    'fe80::ff:fe00:770b',
     'fe80:1::ff:fe00:770a',
     '::',
     '::',

@@ -123,6 +123,12 @@ function sourceFaults(world: World, packet: Packet): Vector[] {
   return isSource(world, source, 6) ? [] : ['ipv6-source'];
 }
 
+/** Surely another's: a link-local address only if it is made of another MAC. */
+function isForeignClaim(world: World, address: bigint): boolean {
+  if (isClaim(world, address, 6)) return false;
+  return !isLinkLocal(address) || (world.mac !== null && ((address >> 24n) & 0xffffn) === 0xfffen);
+}
+
 /** RS, NS and NA. */
 function neighbourFaults(world: World, packet: Packet): Vector[] {
   const message = packet.transport!;
@@ -150,11 +156,9 @@ function neighbourFaults(world: World, packet: Packet): Vector[] {
     const group = (0xff02n << 112n) | (0x1ffn << 24n) | (target & 0xffffffn);
     if (packet.destination !== group) faults.push('nd-target');
   }
-  if (type !== 136 && !fromNowhere && !isLinkLocal(packet.source!) && !isClaim(world, packet.source!, 6)) {
-    faults.push('nd-target');
-  }
+  if (type !== 136 && !fromNowhere && isForeignClaim(world, packet.source!)) faults.push('nd-target');
   if ((isDetection || type === 136) && !isClaim(world, target, 6)) {
-    faults.push(isDetection && isLinkLocal(target) ? 'link-local' : 'nd-target');
+    faults.push(isDetection && !isForeignClaim(world, target) ? 'link-local' : 'nd-target');
   }
   return faults;
 }

@@ -218,6 +218,20 @@ const claims: Row[] = [
     attack: solicit({ ip: { source: FOREIGN_LINK_LOCAL } }),
     allow: ns,
   },
+  {
+    name: "NS from the gateway's link-local, link-local audited",
+    vector: 'nd-target',
+    attack: solicit({ ip: { source: linkLocalOfMac(NODE.mac) } }),
+    allow: ns,
+    record: { modes: allModes('enforce', { 'link-local': 'audit' }) },
+  },
+  {
+    name: "RS from the other pod's link-local, link-local audited",
+    vector: 'nd-target',
+    attack: rs(sourceMac(), { source: RECEIVER.linkLocal }),
+    allow: rs(),
+    record: { modes: allModes('enforce', { 'link-local': 'audit' }) },
+  },
   { name: 'RS with another MAC', vector: 'nd-target', attack: rs(sourceMac(FORGED_MAC)), allow: rs() },
 ];
 
@@ -238,8 +252,15 @@ const detection: Row[] = [
   },
   {
     name: "DAD for the other pod's link-local address",
-    vector: 'link-local',
+    vector: 'nd-target',
     attack: dad(RECEIVER.linkLocal),
+    allow: dadLinkLocal,
+    record: { modes: allModes('enforce', { 'link-local': 'audit' }) },
+  },
+  {
+    name: 'DAD for a link-local address that nobody is known by',
+    vector: 'link-local',
+    attack: dad(FOREIGN_LINK_LOCAL),
     allow: dadLinkLocal,
   },
   {

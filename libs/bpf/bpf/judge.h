@@ -186,10 +186,17 @@ static __always_inline bool is_solicited_node(const union address *group, const 
 	       group->words[3] == (target->words[3] | bpf_htonl(0xff000000));
 }
 
-/* A source of NS or RS that the pod may send from and not claim. A foreign link-local address is judged as a source. */
-static __always_inline bool is_foreign_claim(const struct iface *iface, __u32 ifindex, const union address *source)
+/*
+ * An address that is not the pod's to claim. A link-local one only if its form says that it was made of another MAC: any
+ * other may be a stable one that no record knows (RFC 7217), and is left to VECTOR_LINK_LOCAL, which may be audited.
+ */
+static __always_inline bool is_foreign_claim(const struct iface *iface, __u32 ifindex, const union address *address)
 {
-	return !is_unspecified(source) && !is_link_local(source) && !may_claim_ipv6(iface, ifindex, source);
+	bool by_mac = address->bytes[11] == 0xff && address->bytes[12] == 0xfe;
+
+	if (may_claim_ipv6(iface, ifindex, address))
+		return false;
+	return !is_link_local(address) || (by_mac && iface->flags & IFACE_HAS_MAC);
 }
 
 /* NS, NA and RS. False: malformed. */
@@ -214,7 +221,8 @@ __separate int judge_neighbour(struct __sk_buff *skb, const struct iface *iface,
 	if (options == OPTIONS_FORGED)
 		breaks(packet, VECTOR_ND_TARGET);
 	/* Whoever hears an NS or RS takes its source for a neighbour at the MAC of the option: a claim like that of ARP. */
-	if (packet->icmp_type != ND_NEIGHBOUR_ADVERT && is_foreign_claim(iface, skb->ifindex, &packet->source))
+	if (packet->icmp_type != ND_NEIGHBOUR_ADVERT && !is_unspecified(&packet->source) &&
+	    is_foreign_claim(iface, skb->ifindex, &packet->source))
 		breaks(packet, VECTOR_ND_TARGET);
 	if (packet->icmp_type == ND_NEIGHBOUR_SOLICIT && is_unspecified(&packet->source)) {
 		claims = true;
@@ -222,7 +230,8 @@ __separate int judge_neighbour(struct __sk_buff *skb, const struct iface *iface,
 			breaks(packet, VECTOR_ND_TARGET);
 	}
 	if (claims && !may_claim_ipv6(iface, skb->ifindex, &packet->target))
-		breaks(packet, packet->icmp_type == ND_NEIGHBOUR_SOLICIT && is_link_local(&packet->target) ?
+		breaks(packet, packet->icmp_type == ND_NEIGHBOUR_SOLICIT &&
+			       !is_foreign_claim(iface, skb->ifindex, &packet->target) ?
 				       VECTOR_LINK_LOCAL : VECTOR_ND_TARGET);
 	return true;
 }
