@@ -36,7 +36,7 @@ export type UserspaceVector = (typeof USERSPACE_VECTORS)[number];
 /** Vectors whose mode an operator sets. Quarantine and unknown-interface follow their own settings. */
 export const TUNABLE_VECTORS = VECTORS.slice(0, 16) as unknown as readonly [Vector, ...Vector[]];
 
-const AUDITED_BY_DEFAULT: ReadonlySet<Vector> = new Set(['tunnel-other', 'dhcp-client', 'link-local']);
+const AUDITED_BY_DEFAULT: ReadonlySet<Vector> = new Set(['tunnel-other', 'dhcp-client']);
 
 /** The mode a vector has under the cluster default that ships. */
 export function defaultMode(vector: Vector): Mode {
