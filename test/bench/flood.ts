@@ -1,20 +1,11 @@
 /** One pod floods as fast as the machine sends: is every packet dropped and counted, and what does the collector take? */
-import { readFileSync } from 'node:fs';
 import { waitFor } from '@bailiff/service/testing';
 import { udpFrame } from '../cluster/collector/frames.ts';
 import { TestNode } from '../cluster/collector/test-node.ts';
+import { cpuSeconds } from './app-process.ts';
 import { fixed, type Section, thousands } from './report.ts';
 
 const PACKETS = 5_000_000;
-/** USER_HZ: what /proc counts CPU time in. */
-const TICKS_PER_SECOND = 100;
-
-export function cpuSeconds(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
-}
-
 export async function bench(): Promise<Section> {
   await using node = await TestNode.start();
   const pod = await node.addPod();

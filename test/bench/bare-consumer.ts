@@ -1,0 +1,27 @@
+/**
+ * The floor under the correlator's throughput: reads VIOLATIONS from its start by the same reader, decodes every frame whole, and does
+ * nothing else. Started as an app is: one process, the correlator's identity. Prints one JSON line and ends.
+ */
+import { connectBus, consumeOrdered, lastSequence } from '@bailiff/bus';
+import { decodeViolationFrame } from '@bailiff/schemas';
+
+const [natsUrl, passwordFile] = process.argv.slice(2) as [string, string];
+const bus = await connectBus({ servers: natsUrl, user: 'correlator', passwordFile, name: 'bare consumer' });
+const last = await lastSequence(bus, 'VIOLATIONS');
+const end = new AbortController();
+let violations = 0;
+let packets = 0;
+const began = performance.now();
+await consumeOrdered(bus, 'VIOLATIONS', {
+  start: 'all',
+  onMessage: (message) => {
+    const frame = decodeViolationFrame(message.data);
+    violations += frame.violations.length;
+    for (const violation of frame.violations) packets += violation.count + violation.suppressed;
+    if (message.sequence >= last) end.abort();
+  },
+  signal: end.signal,
+});
+const seconds = (performance.now() - began) / 1000;
+process.stdout.write(`${JSON.stringify({ violations, packets, seconds })}\n`);
+await bus.close();

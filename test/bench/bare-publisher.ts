@@ -1,0 +1,49 @@
+/**
+ * The floor under the collector's throughput: encodes one frame again and again and publishes it with acknowledgement, through the same
+ * publisher with the same bounds, and does nothing else. Run inside the node's namespace, so that both reach the bus over one relay.
+ * Lines on stdin: `go`, `halt`.
+ */
+import { readFileSync } from 'node:fs';
+import { cloudEventHeaders, connectBus, FramePublisher, violationSubject } from '@bailiff/bus';
+import { decodeViolationFrame, encodeViolationFrame } from '@bailiff/schemas';
+
+const [natsUrl, user, passwordFile, frameFile, maxInFlight] = process.argv.slice(2) as [
+  string,
+  string,
+  string,
+  string,
+  string,
+];
+const bus = await connectBus({ servers: natsUrl, user, passwordFile, name: 'bare publisher' });
+const publisher = new FramePublisher(bus, { maxInFlight: Number(maxInFlight) });
+const frame = decodeViolationFrame(readFileSync(frameFile));
+const subject = violationSubject(frame.nodeName, 'spoof');
+let going = false;
+let sequence = 0;
+
+async function publish(): Promise<void> {
+  while (going) {
+    while (going && publisher.capacity > 0) {
+      sequence += 1;
+      const id = `bare-${process.pid}-${sequence}`;
+      const timeMicros = Date.now() * 1000;
+      const payload = encodeViolationFrame({ ...frame, frameSequence: sequence, publishedAt: timeMicros });
+      const source = `/nodes/${frame.nodeName}`;
+      const headers = cloudEventHeaders({ id, type: 'dev.bailiff.violation-frame.v1', source, timeMicros });
+      void publisher.publish(subject, payload, { msgId: id, headers });
+    }
+    await publisher.whenCapacity();
+  }
+  await publisher.whenFlushed();
+  process.stdout.write(`${JSON.stringify({ published: sequence })}\n`);
+}
+
+process.stdin.setEncoding('utf8').on('data', (text: string) => {
+  if (text.includes('go')) {
+    going = true;
+    void publish();
+  }
+  if (text.includes('halt')) going = false;
+});
+process.stdin.on('end', () => process.exit(0));
+process.stdout.write('{"ready":true}\n');

@@ -1,0 +1,174 @@
+/** How many violations a second a collector brings from the kernel's counters and the ring to an acknowledgement, beside a publisher that does nothing else. */
+import { writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { consumeOrdered, lastSequence } from '@bailiff/bus';
+import { decodeViolationFrame, encodeViolationFrame } from '@bailiff/schemas';
+import { waitFor } from '@bailiff/service/testing';
+import { NODE, TestNode } from '../cluster/collector/test-node.ts';
+import { ensureLabtool, labtoolArgs } from '../lab/src/native-tool.ts';
+import { NODE_NATS_URL } from '../lab/src/net/relay.ts';
+import { startLines, stopLines } from '../lab/src/process/lines.ts';
+import { cpuSeconds } from './app-process.ts';
+import { fixed, median, type Section, thousands } from './report.ts';
+
+const PODS = 250;
+/** Violations of a full frame. */
+const FULL_FRAME = 64;
+const MAX_IN_FLIGHT = 64;
+const ROUNDS = 5;
+/** A phase runs this long before it is measured, and is measured this long. */
+const SETTLE_MS = 500;
+const MEASURE_MS = 2_000;
+/** Never reached in the time: the pace of an interface is what holds a collector back otherwise. */
+const FLUSH_INTERVAL_MS = '10';
+
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Runs one of this folder's files in the node's namespace. */
+async function inside(node: TestNode, file: string, args: readonly string[]) {
+  const script = fileURLToPath(new URL(file, import.meta.url));
+  let lines = 0;
+  const process_ = await startLines(
+    await ensureLabtool(),
+    labtoolArgs({ netns: node.netns }, ['run', '--', process.execPath, '--import', 'tsx', script, ...args]),
+    { onLine: () => (lines += 1) },
+  );
+  await waitFor(() => lines > 0 || process_.hasEnded(), { what: `${file} to be ready`, state: process_.stderrTail });
+  return {
+    pid: process_.pid,
+    say: (line: string) => process_.child.stdin?.write(`${line}\n`),
+    lines: () => lines,
+    failure: () => (process_.hasEnded() ? process_.stderrTail() : null),
+    async [Symbol.asyncDispose]() {
+      await stopLines(process_, 'SIGTERM', 2_000);
+    },
+  };
+}
+
+interface Stored {
+  frames: number;
+  violations: number;
+  sampled: number;
+  /** Of the publisher, over the same span. */
+  cpuSeconds: number;
+}
+
+/** What the bus stored in a span of its own time, read after it. */
+async function storedBetween(node: TestNode, fromMs: number, toMs: number, sequence: number): Promise<Stored> {
+  const last = await lastSequence(node.admin, 'VIOLATIONS');
+  const stored: Stored = { frames: 0, violations: 0, sampled: 0, cpuSeconds: 0 };
+  const end = new AbortController();
+  await consumeOrdered(node.admin, 'VIOLATIONS', {
+    start: { sequence },
+    onMessage: (message) => {
+      if (message.sequence >= last) end.abort();
+      if (message.timestampMicros < fromMs * 1000 || message.timestampMicros >= toMs * 1000) return;
+      const { violations } = decodeViolationFrame(message.data);
+      stored.frames += 1;
+      stored.violations += violations.length;
+      for (const violation of violations) if (violation.sample) stored.sampled += 1;
+    },
+    signal: end.signal,
+  });
+  return stored;
+}
+
+/** A full frame as the collector made it, for the bare publisher. */
+async function fullFrame(node: TestNode, file: string): Promise<void> {
+  const full = await waitFor(() => node.ledger.frames.find((f) => f.violations.length === FULL_FRAME), {
+    what: 'a full frame',
+    state: () => node.log.slice(-2000),
+  });
+  writeFileSync(file, encodeViolationFrame(full));
+}
+
+async function phase(node: TestNode, pid: number, begin: () => void, end: () => void): Promise<Stored> {
+  const sequence = (await lastSequence(node.admin, 'VIOLATIONS')) + 1;
+  begin();
+  await pause(SETTLE_MS);
+  const from = Date.now();
+  const cpuBefore = cpuSeconds(pid);
+  await pause(MEASURE_MS);
+  const to = Date.now();
+  const taken = cpuSeconds(pid) - cpuBefore;
+  end();
+  return { ...(await storedBetween(node, from, to, sequence)), cpuSeconds: taken };
+}
+
+export async function bench(): Promise<Section> {
+  await using node = await TestNode.start();
+  const collector = await node.startCollector({ args: ['--flush-interval-ms', FLUSH_INTERVAL_MS] });
+  for (let i = 0; i < PODS; i += 1) await node.addPod();
+  await node.putPods(1);
+  await waitFor(
+    async () => (await node.offlineStatus()).interfaces.filter((i) => i.state === 'programmed').length === PODS,
+    { what: 'all pods to be programmed', timeoutMs: 60_000, intervalMs: 500 },
+  );
+  await using load = await inside(node, './grow.ts', [node.pinDir]);
+  const frameFile = path.join(node.dir, 'frame');
+  await fullFrame(node, frameFile);
+  await node.ledger.close();
+  collector.kill('SIGSTOP');
+  const identity = [`collector-${NODE}`, path.join(node.dir, 'password')];
+  await using bare = await inside(node, './bare-publisher.ts', [
+    NODE_NATS_URL,
+    ...identity,
+    frameFile,
+    String(MAX_IN_FLIGHT),
+  ]);
+  const rounds: { collector: Stored; bare: Stored }[] = [];
+  for (let round = 0; round < ROUNDS; round += 1) {
+    const own = () =>
+      phase(
+        node,
+        collector.pid as number,
+        () => collector.kill('SIGCONT'),
+        () => collector.kill('SIGSTOP'),
+      );
+    const floor = () =>
+      phase(
+        node,
+        bare.pid,
+        () => bare.say('go'),
+        () => bare.say('halt'),
+      );
+    // Each round begins with the other, so that a drift of the machine favours neither.
+    if (round % 2 === 0) rounds.push({ collector: await own(), bare: await floor() });
+    else {
+      const stored = await floor();
+      rounds.push({ collector: await own(), bare: stored });
+    }
+    const failure = load.failure() ?? bare.failure();
+    if (failure !== null) throw new Error(`the load or the bare publisher ended: ${failure}`);
+  }
+  collector.kill('SIGCONT');
+  const perSecond = (stored: Stored) => stored.violations / (MEASURE_MS / 1000);
+  const ratio = median(rounds.map((r) => perSecond(r.collector) / perSecond(r.bare)));
+  const row = (name: string, of: 'collector' | 'bare') => {
+    const perFrame = median(rounds.map((r) => r[of].violations / r[of].frames));
+    const sampled = median(rounds.map((r) => r[of].sampled / (MEASURE_MS / 1000)));
+    return [
+      name,
+      thousands(median(rounds.map((r) => perSecond(r[of])))),
+      thousands(median(rounds.map((r) => r[of].frames / (MEASURE_MS / 1000)))),
+      fixed(perFrame),
+      thousands(median(rounds.map((r) => r[of].violations / r[of].cpuSeconds))),
+      thousands(sampled),
+    ];
+  };
+  return {
+    title: 'Collector throughput, kernel to acknowledgement',
+    method: `The counters of ${PODS} interfaces are made to grow in 32 cells each every 5 ms, and the program is run on each so that its token bucket is always empty; the collector, a process from its bundle with a flush interval of ${FLUSH_INTERVAL_MS} ms, drains the ring, reads, encodes and publishes. The bare publisher encodes and publishes one of its full frames by the same publisher, ${MAX_IN_FLIGHT} in flight, over the same relay, while the same load runs. ${ROUNDS} rounds of ${MEASURE_MS / 1000} s each in turn, counted on the bus by its own time.`,
+    header: [
+      'publisher',
+      'violations a second',
+      'frames a second',
+      'violations a frame',
+      'violations a CPU second',
+      'of them with a sample, a second',
+    ],
+    rows: [row('collector', 'collector'), row('bare publisher', 'bare')],
+    budgets: [{ budget: 'at least 0.8 of a bare frame publisher', measured: fixed(ratio, 2), met: ratio >= 0.8 }],
+  };
+}
