@@ -1,0 +1,63 @@
+import { describe, expect, it } from 'vitest';
+import { DEFAULT_RULES } from './correlation.ts';
+import { DEFAULT_RESPONSE_POLICIES, PROTECTED_NAMESPACES } from './response.ts';
+import { effectiveMode, spoofScoped } from './spoof.ts';
+import { isCidr, parseDurationMs } from './units.ts';
+import { defaultMode, TUNABLE_VECTORS, VECTORS } from './vectors.ts';
+
+describe('units', () => {
+  it.each([
+    ['250ms', 250],
+    ['30s', 30_000],
+    ['10m', 600_000],
+    ['1h', 3_600_000],
+    ['7d', 604_800_000],
+    ['30', null],
+    ['s', null],
+    ['-1s', null],
+    ['1.5h', null],
+    ['1w', null],
+    ['', null],
+  ])('duration %s', (text, ms) => expect(parseDurationMs(text)).toBe(ms));
+  it.each([
+    ['10.0.0.0/8', true],
+    ['fd00::/64', true],
+    ['10.0.0.0', false],
+    ['10.0.0.0/33', false],
+    ['fd00::/129', false],
+    ['10.0.0.0/8/8', false],
+    ['x/8', false],
+  ])('CIDR %s', (text, ok) => expect(isCidr(text)).toBe(ok));
+});
+
+describe('what ships', () => {
+  it('every vector enforces but those whose ordinary use is too common', () => {
+    expect(VECTORS.filter((v) => defaultMode(v) !== 'enforce')).toEqual(['tunnel-other', 'dhcp-client']);
+  });
+  it('a quarantine and an unknown interface are not tuned by vector', () => {
+    expect(VECTORS.filter((v) => !TUNABLE_VECTORS.includes(v))).toEqual([
+      'quarantine-ingress',
+      'quarantine-egress',
+      'unknown-interface',
+    ]);
+  });
+  it('no response policy does anything until the operator says so', () => {
+    expect(Object.values(DEFAULT_RESPONSE_POLICIES).every((p) => p.dryRun)).toBe(true);
+    for (const policy of Object.values(DEFAULT_RESPONSE_POLICIES))
+      expect(policy.guards.protectedNamespaces).toEqual(PROTECTED_NAMESPACES);
+  });
+  it('repeated attempts are judged, and so is a node that speaks for others', () => {
+    expect(DEFAULT_RULES['repeated-spoofing']).toMatchObject({ type: 'event_count', level: 'high', 'group-by': 'pod' });
+    expect(DEFAULT_RULES['foreign-pod-claims']).toMatchObject({ level: 'critical', 'group-by': 'node' });
+  });
+});
+
+describe('modes', () => {
+  const scope = (modes: object) => spoofScoped.parse({ modes });
+  it.each([
+    ['nobody says anything', [], 'enforce'],
+    ['the cluster does', [scope({ tunnel: 'audit' })], 'audit'],
+    ['the workload over the namespace', [scope({}), scope({ tunnel: 'off' }), scope({ tunnel: 'audit' })], 'audit'],
+    ['a narrower one about something else', [scope({ tunnel: 'off' }), scope({ redirect: 'audit' })], 'off'],
+  ])('%s', (_name, scopes, mode) => expect(effectiveMode('tunnel', scopes)).toBe(mode));
+});
