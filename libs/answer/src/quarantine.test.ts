@@ -39,6 +39,16 @@ describe('quarantine list', () => {
     expect(result.list === before).toBe(!changed);
   });
 
+  it('withEntry, withoutEntry - one without an end stays through the edits of others and is held until a person lifts it', () => {
+    const forever = { ...entry('a', 0), until: '' };
+    const held = list(forever);
+    expect(withEntry(held, entry('b', 1000), NOW).list.entries).toEqual([forever, entry('b', 1000)]);
+    expect(withEntry(held, entry('a', 1000, 'v2'), NOW)).toEqual({ list: held, outcome: 'held' });
+    expect(withEntry(list(entry('a', 1000)), { ...forever, verdictId: 'v2' }, NOW).outcome).toBe('replaced');
+    expect(withoutEntry(held, { podUid: 'a', untilMs: NOW }, NOW).outcome).toBe('kept');
+    expect(withoutEntry(held, { podUid: 'a' }, NOW).outcome).toBe('removed');
+  });
+
   it('withEntry - a full node takes no more, but still lengthens what it has', () => {
     const full = list(...Array.from({ length: MAX_QUARANTINED_PODS_PER_NODE }, (_, i) => entry(`p${i}`, 1000)));
     expect(() => withEntry(full, entry('one-more', 1000), NOW)).toThrow(/most there may be/);
@@ -95,6 +105,17 @@ describe('quarantine list', () => {
     await expect(editQuarantine(bucket(null, MAX_EDIT_ATTEMPTS).made, 'k', 'node-a', add)).rejects.toMatchObject({
       code: 'QUARANTINE_CONTENDED',
     });
+  });
+
+  it('editQuarantine - one bad entry neither hides nor lifts the others, and is itself for ever', async () => {
+    const entries = [{ ...entry('bad', 0), until: 'soon' }, entry('a', 1000)];
+    const { state, made } = bucket(JSON.stringify({ nodeName: 'node-a', revision: 7, entries }));
+    await editQuarantine(made, 'node-a', 'node-a', (l) => withEntry(l, entry('b', 1000), NOW));
+    expect(JSON.parse(state.value ?? '').entries).toEqual([
+      { ...entry('bad', 0), until: '' },
+      entry('a', 1000),
+      entry('b', 1000),
+    ]);
   });
 
   it('readQuarantine - does not overwrite what it cannot read', async () => {

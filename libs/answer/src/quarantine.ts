@@ -2,10 +2,11 @@
  * The list of quarantined pods of one node, as it stands under `bailiff_quarantine/<node>`, and its edit by compare-and-set. Two
  * programs write it: the responder puts pods in and takes them out at their time, the operator's command takes them out before.
  *
- * One entry a pod. Of two verdicts about one pod the later end rules: an earlier one neither shortens nor ends it. Entries whose time
+ * One entry a pod. Of two verdicts about one pod the later end rules: an earlier one neither shortens nor ends it, and no end is the latest.
+ * A list with a bad entry is edited all the same: what stands in it otherwise must stay, and come out, as before. Entries whose time
  * is up are dropped at every edit, so that the list does not grow with what the kernel has ended by itself.
  */
-import { type QuarantineEntry, type QuarantineList, quarantineList } from '@bailiff/schemas';
+import { type QuarantineEntry, type QuarantineList, quarantineEndMs, readQuarantineList } from '@bailiff/schemas';
 
 /** Most pods of one node in quarantine at a time: the kubelet runs at most 250 pods on a node, and the kernel maps hold as many. */
 export const MAX_QUARANTINED_PODS_PER_NODE = 512;
@@ -32,7 +33,7 @@ export function withEntry(
 ): { list: QuarantineList; outcome: PutOutcome } {
   const entries = live(list, nowMs);
   const there = entries.find((other) => other.podUid === entry.podUid);
-  if (there && Date.parse(there.until) >= Date.parse(entry.until)) {
+  if (there && quarantineEndMs(there) >= quarantineEndMs(entry)) {
     return { list, outcome: there.verdictId === entry.verdictId ? 'present' : 'held' };
   }
   const kept = entries.filter((other) => other !== there);
@@ -56,7 +57,7 @@ export function withoutEntry(
 ): { list: QuarantineList; outcome: 'removed' | 'absent' | 'kept' } {
   const there = list.entries.find((entry) => entry.podUid === which.podUid);
   if (!there) return { list, outcome: 'absent' };
-  if (which.untilMs !== undefined && Date.parse(there.until) > which.untilMs) return { list, outcome: 'kept' };
+  if (which.untilMs !== undefined && quarantineEndMs(there) > which.untilMs) return { list, outcome: 'kept' };
   return {
     list: next(
       list,
@@ -67,7 +68,7 @@ export function withoutEntry(
 }
 
 function live(list: QuarantineList, nowMs: number): QuarantineEntry[] {
-  return list.entries.filter((entry) => Date.parse(entry.until) > nowMs);
+  return list.entries.filter((entry) => quarantineEndMs(entry) > nowMs);
 }
 
 function next(list: QuarantineList, entries: QuarantineEntry[]): QuarantineList {
@@ -94,7 +95,8 @@ export async function readQuarantine(
     return { list: { nodeName, revision, entries: [] }, revision };
   }
   try {
-    return { list: quarantineList.parse(JSON.parse(Buffer.from(there.value).toString())), revision: there.revision };
+    const { nodeName: name, revision, entries } = readQuarantineList(Buffer.from(there.value).toString());
+    return { list: { nodeName: name, revision, entries }, revision: there.revision };
   } catch (cause) {
     throw new QuarantineError('QUARANTINE_UNREADABLE', `the quarantine list of ${nodeName} cannot be read`, { cause });
   }

@@ -1,13 +1,25 @@
-/** What the responder puts under `bailiff_quarantine/<node>`: the node's whole list. A collector puts it into kernel maps. */
+/**
+ * What the responder puts under `bailiff_quarantine/<node>`: the node's whole list. A collector puts it into kernel maps.
+ *
+ * The schema is what writers must keep to. Who enforces a list reads it with `readQuarantineList`, for which one bad entry neither lifts
+ * nor hides the others. Addresses, prefixes and MACs in pods.ts are plain strings for the same reason: who enforces drops the bad one.
+ */
 import * as z from 'zod';
+
+const isoTime = z.iso.datetime({ offset: true });
+
+/** An ISO 8601 time with its zone, or '' = until it is lifted. */
+export const quarantineUntil = z
+  .string()
+  .refine((until) => until === '' || isoTime.safeParse(until).success, { error: "neither an ISO time nor ''" });
 
 export const quarantineEntry = z.object({
   podUid: z.string().min(1),
   podNamespace: z.string(),
   podName: z.string(),
   verdictId: z.string(),
-  /** ISO time; the kernel ends the quarantine by itself. */
-  until: z.string(),
+  /** ISO time, at which the kernel ends the quarantine by itself; '' = until it is lifted. */
+  until: quarantineUntil,
   reason: z.string(),
 });
 export type QuarantineEntry = z.infer<typeof quarantineEntry>;
@@ -18,3 +30,56 @@ export const quarantineList = z.object({
   entries: z.array(quarantineEntry),
 });
 export type QuarantineList = z.infer<typeof quarantineList>;
+
+/** When an entry ends, as Date.now() counts; Infinity = when it is lifted. */
+export function quarantineEndMs({ until }: Pick<QuarantineEntry, 'until'>): number {
+  return until === '' ? Number.POSITIVE_INFINITY : Date.parse(until);
+}
+
+/** `problems`: what could not be read, each with its place; empty for a list that keeps to the schema. */
+export interface QuarantineReading extends QuarantineList {
+  problems: string[];
+}
+
+/** Text that is no list at all cannot be read. What is not known of an entry beside its pod is '', and an `until` that is '' is for ever. */
+const tolerantEntry = quarantineEntry.extend({
+  podNamespace: z.string().catch(''),
+  podName: z.string().catch(''),
+  verdictId: z.string().catch(''),
+  until: quarantineUntil.catch(''),
+  reason: z.string().catch(''),
+});
+const envelope = quarantineList.extend({ entries: z.array(z.unknown()) });
+
+/**
+ * Reads a list as far as it can be read. An entry whose `until` is no time is kept for ever rather than lifted; one without a pod's uid
+ * means nobody and is left out; both are in `problems`. @throws Error with the place: no JSON, no node, no revision, no entries
+ */
+export function readQuarantineList(json: string): QuarantineReading {
+  const { nodeName, revision, entries } = parseEnvelope(json);
+  const reading: QuarantineReading = { nodeName, revision, entries: [], problems: [] };
+  entries.forEach((raw, index) => {
+    const strict = quarantineEntry.safeParse(raw);
+    if (!strict.success) {
+      for (const issue of strict.error.issues) reading.problems.push(`${place(['entries', index], issue)}`);
+    }
+    const entry = strict.success ? strict : tolerantEntry.safeParse(raw);
+    if (entry.success) reading.entries.push(entry.data);
+  });
+  return reading;
+}
+
+function parseEnvelope(json: string): z.infer<typeof envelope> {
+  let raw: unknown;
+  try {
+    raw = JSON.parse(json);
+  } catch (cause) {
+    throw new Error(`not JSON: ${(cause as Error).message}`, { cause });
+  }
+  const result = envelope.safeParse(raw);
+  if (result.success) return result.data;
+  throw new Error(result.error.issues.map((issue) => place([], issue)).join('; '), { cause: result.error });
+}
+
+const place = (before: PropertyKey[], { path, message }: { path: PropertyKey[]; message: string }): string =>
+  `${[...before, ...path].map(String).join('.')}: ${message}`;
