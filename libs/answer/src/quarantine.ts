@@ -43,7 +43,7 @@ export function withEntry(
       `node ${list.nodeName} has ${kept.length} pods in quarantine, the most there may be`,
     );
   }
-  return { list: next(list, [...kept, entry]), outcome: there ? 'replaced' : 'added' };
+  return { list: next(list, [...kept, entry], nowMs), outcome: there ? 'replaced' : 'added' };
 }
 
 /**
@@ -62,6 +62,7 @@ export function withoutEntry(
     list: next(
       list,
       live(list, nowMs).filter((entry) => entry !== there),
+      nowMs,
     ),
     outcome: 'removed',
   };
@@ -71,8 +72,9 @@ function live(list: QuarantineList, nowMs: number): QuarantineEntry[] {
   return list.entries.filter((entry) => quarantineEndMs(entry) > nowMs);
 }
 
-function next(list: QuarantineList, entries: QuarantineEntry[]): QuarantineList {
-  return { nodeName: list.nodeName, revision: list.revision + 1, entries };
+/** Collectors refuse a list that is older than what they have. By the clock, so that it goes on growing when the bus's store is made anew. */
+function next(list: QuarantineList, entries: QuarantineEntry[], nowMs: number): QuarantineList {
+  return { nodeName: list.nodeName, revision: Math.max(list.revision + 1, Math.floor(nowMs)), entries };
 }
 
 /** What the edit needs of a key-value bucket; `@bailiff/bus` gives it. A lost race is an error with code BUS_CONFLICT. */
