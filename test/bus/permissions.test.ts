@@ -10,7 +10,6 @@ import {
   type Identity,
   inboxPrefixFor,
   openBucket,
-  RESPONDER_DURABLE,
   SnapshotReader,
   userOf,
   violationSubject,
@@ -129,19 +128,14 @@ const PUBLISH: Line[] = [
   line('$JS.API.STREAM.INFO.CONFIG_LOG', 'correlator', 'responder', 'cli'),
   line('$JS.API.STREAM.INFO.KV_bailiff_config', A, B, 'responder', 'ipam-sync', 'cli'),
   line('$JS.API.STREAM.INFO.KV_bailiff_pods', 'correlator', 'responder', 'ipam-sync', 'cli'),
-  // The responder's durable.
-  line(`$JS.API.CONSUMER.CREATE.VERDICTS.${RESPONDER_DURABLE}`, 'responder'),
-  line(`$JS.API.CONSUMER.CREATE.VERDICTS.${RESPONDER_DURABLE}.bailiff.v1.verdicts.>`, 'responder'),
-  line(`$JS.API.CONSUMER.MSG.NEXT.VERDICTS.${RESPONDER_DURABLE}`, 'responder'),
-  line(`$JS.API.CONSUMER.DELETE.VERDICTS.${RESPONDER_DURABLE}`, 'responder'),
-  line(`$JS.API.CONSUMER.INFO.VERDICTS.${RESPONDER_DURABLE}`, 'responder'),
-  line(`$JS.ACK.VERDICTS.${RESPONDER_DURABLE}.1.1.1.1.0`, 'responder'),
   // Other ways to the same ends: only the admin.
   line('$JS.API.CONSUMER.CREATE.VERDICTS'),
-  line(`$JS.API.CONSUMER.DURABLE.CREATE.VERDICTS.${RESPONDER_DURABLE}`),
+  line('$JS.API.CONSUMER.DURABLE.CREATE.VERDICTS.one'),
   line('$JS.API.CONSUMER.NAMES.VERDICTS'),
   line('$JS.API.CONSUMER.LIST.VIOLATIONS'),
-  line(`$JS.API.CONSUMER.PAUSE.VERDICTS.${RESPONDER_DURABLE}`),
+  line('$JS.API.CONSUMER.PAUSE.VERDICTS.one'),
+  line('$JS.API.CONSUMER.INFO.VERDICTS.one'),
+  line('$JS.ACK.VERDICTS.one.1.1.1.1.0'),
   line('$JS.API.INFO'),
   ...['CREATE', 'UPDATE', 'DELETE', 'PURGE', 'MSG.DELETE', 'MSG.GET', 'SNAPSHOT', 'RESTORE', 'LEADER.STEPDOWN'].map(
     (verb) => line(`$JS.API.STREAM.${verb}.VIOLATIONS`),
@@ -253,35 +247,6 @@ test('permissions - two names of nodes that differ by a dot and a dash are two n
   const dotted = await nats.connect('collector-node.a');
   expect(await tryIt(dotted, 'publish', violationSubject('node.a', 'spoof'))).toBe(true);
   expect(await tryIt(dotted, 'publish', violationSubject('node-a', 'spoof'))).toBe(false);
-});
-
-test('permissions - a reader cannot change, drain or delete the durable by which responders work', async () => {
-  await using nats = await startBus();
-  const reader = await nats.connect('reader', { timeoutMs: 1_000 });
-  const config = {
-    durable_name: RESPONDER_DURABLE,
-    name: RESPONDER_DURABLE,
-    ack_policy: 'none',
-    deliver_policy: 'all',
-  };
-  const create = (subject: string) =>
-    apiRequest(reader, subject, { stream_name: 'VERDICTS', config }).then(
-      () => 'done',
-      (error: { code: string }) => error.code,
-    );
-  expect(await create(`$JS.API.CONSUMER.CREATE.VERDICTS.${RESPONDER_DURABLE}`)).toBe('BUS_PERMISSION');
-  expect(await create(`$JS.API.CONSUMER.CREATE.VERDICTS.${RESPONDER_DURABLE}.x`)).toBe('BUS_PERMISSION');
-  // The subject names one consumer and the body another.
-  expect(await create('$JS.API.CONSUMER.CREATE.VERDICTS.another')).toBe('BUS_REFUSED');
-  const own = { name: 'another', ack_policy: 'none', deliver_policy: 'all', replay_policy: 'instant' };
-  const allowed = apiRequest(reader, '$JS.API.CONSUMER.CREATE.VERDICTS.another', {
-    stream_name: 'VERDICTS',
-    config: own,
-  });
-  expect(await allowed).toMatchObject({ name: 'another' });
-  const admin = await nats.connect('admin');
-  const info = await admin.jsm.consumers.info('VERDICTS', RESPONDER_DURABLE);
-  expect(info.config.ack_policy).toBe('explicit');
 });
 
 test('permissions - a message that is delivered to a push subject by a consumer of somebody else is no push', async () => {

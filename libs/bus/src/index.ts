@@ -4,11 +4,11 @@ export { type ConfigAt, type ConfigChange, ConfigHistory } from './config-histor
 export * from './config-log.ts';
 export * from './config-store.ts';
 export { type Bus, type BusOptions, type BusStatus, connectBus } from './connect.ts';
-export * from './consume.ts';
 export * from './dead-letter.ts';
 export * from './direct.ts';
 export * from './errors.ts';
 export * from './kv.ts';
+export { consumeOrdered, type OrderedOptions, type StartAt, type StreamMessage } from './ordered.ts';
 export * from './permissions.ts';
 export * from './publish.ts';
 export * from './publish-once.ts';

@@ -2,9 +2,9 @@
  * Who may do what on the bus: allow-lists of subjects for each identity, as nats-server's user permissions.
  *
  * Place in the path: server-conf.ts writes them into nats.conf; test/bus tries every one of them. Invariants: an identity publishes
- * only where its work needs it, a collector only under its own node, and nobody subscribes to another's inbox. The one `deny` takes
- * out of `CONSUMER.*.VERDICTS.*` the responder's durable, because a consumer's name is a single token and a random one cannot be
- * allow-listed; all other consumers have random names, and nobody may list names.
+ * only where its work needs it, a collector only under its own node, and nobody subscribes to another's inbox. A consumer's name is a
+ * single token and a random one cannot be allow-listed, so who reads a stream may name any consumer of it; but all have random names,
+ * and nobody may list names.
  */
 import { encodeToken, ROOT, violationSubject } from './subjects.ts';
 
@@ -13,12 +13,9 @@ export type Identity =
   | { role: 'correlator' | 'responder' | 'ipam-sync' | 'cli' | 'admin' | 'reader' };
 
 export interface Permissions {
-  publish: { allow: string[]; deny?: string[] };
+  publish: { allow: string[] };
   subscribe: { allow: string[] };
 }
-
-/** Durable consumer on VERDICTS through which all responders share the work. */
-export const RESPONDER_DURABLE = 'responder';
 
 /** Name of the bus user of an identity: the role, and for a collector `collector-<node>`. */
 export function userOf(identity: Identity): string {
@@ -91,7 +88,7 @@ function collector(node: string): Permissions {
 }
 
 /** What each cluster-wide role publishes; all of them subscribe to their own inbox and nothing else. */
-const ROLES: Record<Exclude<Identity['role'], 'collector' | 'admin'>, { allow: string[]; deny?: string[] }> = {
+const ROLES: Record<Exclude<Identity['role'], 'collector' | 'admin'>, { allow: string[] }> = {
   correlator: {
     allow: [
       `${ROOT}.verdicts.>`,
@@ -120,8 +117,6 @@ const ROLES: Record<Exclude<Identity['role'], 'collector' | 'admin'>, { allow: s
       ...ordered('CONFIG_LOG'),
       ...readBucket('bailiff_config'),
       ...readBucket('bailiff_pods'),
-      `$JS.API.CONSUMER.INFO.VERDICTS.${RESPONDER_DURABLE}`,
-      `$JS.ACK.VERDICTS.${RESPONDER_DURABLE}.>`,
       `${direct('RESPONSES')}.${ROOT}.responses.>`,
       `${direct('VERDICTS')}.${ROOT}.verdicts.>`,
       info('VIOLATIONS'),
@@ -144,23 +139,11 @@ const ROLES: Record<Exclude<Identity['role'], 'collector' | 'admin'>, { allow: s
       info('KV_bailiff_schemas'),
       schemas,
     ],
-    deny: notTheDurable(),
   },
   reader: {
     allow: [...['VIOLATIONS', 'VERDICTS', 'RESPONSES'].flatMap(ordered), schemas],
-    deny: notTheDurable(),
   },
 };
-
-/** Nobody but the responder touches the responder's durable. */
-function notTheDurable(): string[] {
-  return [
-    `$JS.API.CONSUMER.CREATE.VERDICTS.${RESPONDER_DURABLE}`,
-    `$JS.API.CONSUMER.CREATE.VERDICTS.${RESPONDER_DURABLE}.>`,
-    `$JS.API.CONSUMER.DELETE.VERDICTS.${RESPONDER_DURABLE}`,
-    `$JS.API.CONSUMER.MSG.NEXT.VERDICTS.${RESPONDER_DURABLE}`,
-  ];
-}
 
 /** Permissions of an identity, as nats-server takes them. The admin makes streams and registers schemas: it may do all. */
 export function permissionsFor(identity: Identity): Permissions {
@@ -169,6 +152,5 @@ export function permissionsFor(identity: Identity): Permissions {
   if (identity.role === 'admin') {
     return { publish: { allow: ['>'] }, subscribe: { allow: [inbox, `${ROOT}.>`, '$JS.EVENT.>'] } };
   }
-  const { allow, deny } = ROLES[identity.role];
-  return { publish: { allow: [...new Set(allow)], ...(deny ? { deny } : {}) }, subscribe: { allow: [inbox] } };
+  return { publish: { allow: [...new Set(ROLES[identity.role].allow)] }, subscribe: { allow: [inbox] } };
 }

@@ -1,5 +1,5 @@
 /**
- * Pulling from a consumer until something ends it: what ordered.ts and consume.ts have in common.
+ * Pulling from a consumer until something ends it: one session of ordered.ts.
  *
  * Place in the path: server → here → handlers. Invariants: at most what `room()` allows is asked for and not yet here; nothing is pulled
  * while the bus is away; no callback of ours ever throws into the client, where it would stop the reading of the socket. A broken

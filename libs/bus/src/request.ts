@@ -1,7 +1,7 @@
 /**
  * One question to JetStream: sent only while connected, given up at once when the connection breaks, its errors typed.
  *
- * Place in the path: kv.ts, consume.ts, streams.ts and publish.ts ask through it. The client alone would let a question that was
+ * Place in the path: kv.ts, ordered.ts, streams.ts and publish.ts ask through it. The client alone would let a question that was
  * swallowed by a broken connection wait for its whole timeout.
  */
 import type { Msg, MsgHdrs, Payload } from '@nats-io/nats-core';

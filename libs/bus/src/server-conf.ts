@@ -36,10 +36,9 @@ const list = (subjects: readonly string[]) => `[${subjects.map(quote).join(', ')
 
 function userText({ user, password, permissions }: NatsUser): string {
   const { publish, subscribe } = permissions;
-  const deny = publish.deny ? `, deny: ${list(publish.deny)}` : '';
   return [
     `    { user: ${quote(user)}, password: ${quote(password)}, permissions: {`,
-    `      publish: { allow: ${list(publish.allow)}${deny} },`,
+    `      publish: { allow: ${list(publish.allow)} },`,
     `      subscribe: { allow: ${list(subscribe.allow)} } } }`,
   ].join('\n');
 }

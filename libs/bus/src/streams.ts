@@ -1,24 +1,18 @@
 /**
- * Makes the streams, buckets, the responder's durable and the registered schemas as topology.ts says, and checks the horizon.
+ * Makes the streams, buckets and the registered schemas as topology.ts says, and checks the horizon.
  *
  * Place in the path: run once by the admin identity (lab, installer); the apps only check. Idempotent: what is there and right is
  * left alone, what differs is updated, what cannot be updated is BUS_TOPOLOGY.
  */
 
 import { CURRENT_SCHEMAS, fingerprintHex, RELEASED_SCHEMAS } from '@bailiff/schemas';
-import { AckPolicy, DeliverPolicy, type StreamConfig, type StreamInfo } from '@nats-io/jetstream';
+import type { StreamConfig, StreamInfo } from '@nats-io/jetstream';
 import type { Bus } from './connect.ts';
 import { streamInfo } from './direct.ts';
 import { BusError, toBusError } from './errors.ts';
 import { openBucket } from './kv.ts';
-import { RESPONDER_DURABLE } from './permissions.ts';
 import { apiRequest } from './request.ts';
 import { requiredHorizonMs, streamConfigs, TIMESPAN_METADATA, type TopologyOptions } from './topology.ts';
-
-/** When a responder is taken for dead: one that lives says so three times in it (consume.ts). */
-const RESPONDER_ACK_WAIT_MS = 5_000;
-/** Verdicts that may be in work at once, over all responders. */
-const RESPONDER_MAX_ACK_PENDING = 256;
 
 /** Whether all that is wanted is there; what the server adds of its own does not matter, except to a list. */
 function covers(found: unknown, wanted: unknown): boolean {
@@ -50,23 +44,6 @@ async function ensureStream(bus: Bus, config: Partial<StreamConfig> & { name: st
   }
 }
 
-async function ensureResponderDurable(bus: Bus): Promise<void> {
-  await apiRequest(bus, `$JS.API.CONSUMER.CREATE.VERDICTS.${RESPONDER_DURABLE}`, {
-    stream_name: 'VERDICTS',
-    config: {
-      name: RESPONDER_DURABLE,
-      durable_name: RESPONDER_DURABLE,
-      deliver_policy: DeliverPolicy.All,
-      ack_policy: AckPolicy.Explicit,
-      ack_wait: RESPONDER_ACK_WAIT_MS * 1_000_000,
-      max_ack_pending: RESPONDER_MAX_ACK_PENDING,
-      // The consumer counts deliveries and writes a dead letter at its limit; the server would drop in silence.
-      max_deliver: -1,
-      replay_policy: 'instant',
-    },
-  });
-}
-
 /** Puts schema texts under their fingerprints; those that are there stay. Admin identity. */
 export async function registerSchemas(bus: Bus, texts: readonly string[]): Promise<void> {
   const bucket = openBucket(bus, 'bailiff_schemas');
@@ -84,7 +61,6 @@ export async function registerSchemas(bus: Bus, texts: readonly string[]): Promi
 /** Creates or updates everything on the bus. Needs the admin identity. @throws BusError BUS_TOPOLOGY and what request throws */
 export async function ensureTopology(bus: Bus, options: TopologyOptions = {}): Promise<void> {
   for (const config of streamConfigs(options)) await ensureStream(bus, config);
-  await ensureResponderDurable(bus);
   await registerSchemas(
     bus,
     [...RELEASED_SCHEMAS, ...CURRENT_SCHEMAS].map(({ text }) => text),

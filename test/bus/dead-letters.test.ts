@@ -1,0 +1,46 @@
+import { type Bus, deadLetter } from '@bailiff/bus';
+import { expect, test } from 'vitest';
+import { readAll, startBus, text } from './support.ts';
+
+test('dead letters - hold the bytes, where they were, and the reason in one line', async () => {
+  await using nats = await startBus();
+  await deadLetter(await nats.connect('responder'), {
+    stream: 'VERDICTS',
+    sequence: 1,
+    subject: 'bailiff.v1.verdicts.high.default.web.0',
+    reason: 'unknown-fingerprint',
+    detail: 'line one\nline two',
+    data: Buffer.from('0'),
+  });
+  const letters = await readAll(await nats.connect('cli'), 'DEAD_LETTERS');
+  const shown = letters.map(({ subject, data, headers }) => ({
+    subject,
+    data: text({ data }),
+    reason: headers?.get('Bailiff-Reason'),
+    detail: headers?.get('Bailiff-Detail'),
+    of: headers?.get('Bailiff-Subject'),
+  }));
+  expect(shown).toEqual([
+    {
+      subject: 'bailiff.v1.deadletters.verdicts.unknown-fingerprint.1',
+      data: '0',
+      reason: 'unknown-fingerprint',
+      detail: 'line one line two',
+      of: 'bailiff.v1.verdicts.high.default.web.0',
+    },
+  ]);
+});
+
+test('dead letters - one a message and reason, however many replicas write it', async () => {
+  await using nats = await startBus();
+  const replicas = await Promise.all([1, 2, 3].map(() => nats.connect('correlator')));
+  const letter = { stream: 'VIOLATIONS', sequence: 7, subject: 's', detail: '', data: Buffer.from('x') };
+  const outcomes = await Promise.all(replicas.map((bus) => deadLetter(bus, { ...letter, reason: 'foreign-pod' })));
+  expect(outcomes.filter(({ outcome }) => outcome === 'stored')).toHaveLength(1);
+  await deadLetter(replicas[0] as Bus, { ...letter, reason: 'truncated' });
+  const letters = await readAll(await nats.connect('cli'), 'DEAD_LETTERS');
+  expect(letters.map(({ subject }) => subject)).toEqual([
+    'bailiff.v1.deadletters.violations.foreign-pod.7',
+    'bailiff.v1.deadletters.violations.truncated.7',
+  ]);
+});
