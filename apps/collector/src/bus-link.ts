@@ -31,6 +31,8 @@ export interface BusLinkOptions {
   ctx: ServiceContext<CollectorConfig>;
   metrics: CollectorMetrics;
   onDocument(document: BusDocument): void;
+  /** The bus's store of these documents was made anew: revisions begin again. */
+  onRestart(what: BusDocument['what']): void;
   onError(part: string, error: Error): void;
 }
 
@@ -77,6 +79,8 @@ export class BusLink implements FrameSink {
     this.#publisher = new FramePublisher(this.#bus, {
       maxInFlight: config.maxInFlightFrames,
       onAck: () => this.#o.metrics.frames.inc(),
+      onCollision: ({ msgId, sequence }) =>
+        this.#o.onError('publish', new Error(`${msgId} is taken, by message ${sequence}: the frame is lost`)),
       onResend: ({ error }) => {
         this.#o.metrics.resends.inc();
         this.#o.onError('publish', error);
@@ -93,6 +97,7 @@ export class BusLink implements FrameSink {
       new SnapshotReader(bus, bucket, key, {
         onSnapshot: (entry) =>
           this.#o.onDocument({ what, key, json: entry.deleted ? null : entry.value.toString('utf8') }),
+        onRestart: () => this.#o.onRestart(what),
         onError: onError(bucket),
       });
     this.#readers = [
@@ -108,6 +113,7 @@ export class BusLink implements FrameSink {
                 key: entry.key,
                 json: entry.deleted ? null : entry.value.toString('utf8'),
               }),
+            onRestart: () => this.#o.onRestart('config'),
             onError: onError('bailiff_config'),
           }),
       ),

@@ -85,6 +85,10 @@ export class Collector {
       ctx,
       metrics: this.#metrics,
       onDocument: (document) => this.#take(document),
+      onRestart: (what) => {
+        if (what !== 'config') this.#desired.forgetRevision(what);
+        this.#problems.report(what, '', 'the bus has another store: what was told stands until told anew');
+      },
       onError: (part, error) => this.#problems.report(part, '', error.message, error),
     });
     this.#reconciler = new Reconciler({

@@ -101,6 +101,29 @@ describe('desired state - configuration', () => {
   });
 });
 
+describe('desired state - a store that was made anew', () => {
+  it('documents count their revisions anew once it is told so; what is in force stays until then', () => {
+    const state = new DesiredState('n1');
+    const entry = { podUid: 'a', podNamespace: 's', podName: 'a', verdictId: 'v', until: '', reason: '' };
+    const list = (revision: number, entries: object[]) => JSON.stringify({ nodeName: 'n1', revision, entries });
+    const pods = (revision: number) => JSON.stringify({ nodeName: 'n1', revision, pods: [] });
+    const cluster = (revision: number) => JSON.stringify({ revision, nodes: [] });
+    state.takeQuarantine(list(7, [entry]));
+    state.takePods(pods(7), []);
+    state.takeCluster(cluster(7));
+    const takeOlder = () => [
+      state.takeQuarantine(list(1, [])),
+      state.takePods(pods(1), []),
+      state.takeCluster(cluster(1)),
+    ];
+    expect(takeOlder()).toEqual([{ changed: false }, { changed: false }, { changed: false }]);
+    for (const part of ['quarantine', 'pods', 'cluster'] as const) state.forgetRevision(part);
+    expect([...state.quarantined.keys()]).toEqual(['a']);
+    for (const taken of takeOlder()) expect(taken).toMatchObject({ changed: true });
+    expect(state.quarantined.size).toBe(0);
+  });
+});
+
 describe('desired state - quarantine and attribution', () => {
   it('holds for the listed pods until their time', () => {
     const state = new DesiredState('n1');

@@ -96,6 +96,13 @@ export class DesiredState {
     return { changed: true };
   }
 
+  /** The bus keeps its documents in another store than before: they count their revisions anew. What is in force stays until one comes. */
+  forgetRevision(part: 'pods' | 'cluster' | 'quarantine'): void {
+    if (part === 'pods') this.snapshotRevision = 0;
+    else if (part === 'cluster') this.cluster = { ...this.cluster, revision: 0 };
+    else this.#quarantineRevision = 0;
+  }
+
   /** A configuration key; null json = it was deleted, and what is wider holds again. A bad value keeps the last good one. */
   takeConfig(keyText: string, json: string | null): Taken {
     try {
