@@ -22,6 +22,8 @@ export interface StoredInterface {
   gapReported: boolean;
   /** Violations found by user space so far, by vector. */
   occurrences: Record<string, number>;
+  /** Words of the last reported disagreement or move, by vector: a restart does not report them again. */
+  lastReported: Record<string, string>;
 }
 
 export class BindingStore {

@@ -39,6 +39,9 @@ export interface BusLinkOptions {
 /** Kinds of configuration that bear on a collector. */
 const CONFIG_FILTERS = ['spoof.>', 'disarm.>'] as const;
 
+/** One interface has 144 cells and 16 violations of user space at most: behind a frame that is nearly full, four frames. */
+const SPARE_FRAMES = 4;
+
 export class BusLink implements FrameSink {
   readonly #o: BusLinkOptions;
   readonly #subject: string;
@@ -51,6 +54,7 @@ export class BusLink implements FrameSink {
   readonly #connected: Promise<void>;
   #announce: () => void = () => {};
   #statusInFlight = false;
+  readonly #waiters: (() => void)[] = [];
 
   constructor(options: BusLinkOptions) {
     this.#o = options;
@@ -77,8 +81,11 @@ export class BusLink implements FrameSink {
       signal,
     });
     this.#publisher = new FramePublisher(this.#bus, {
-      maxInFlight: config.maxInFlightFrames,
-      onAck: () => this.#o.metrics.frames.inc(),
+      maxInFlight: config.maxInFlightFrames + SPARE_FRAMES,
+      onAck: () => {
+        this.#o.metrics.frames.inc();
+        this.#wake();
+      },
       onCollision: ({ msgId, sequence }) =>
         this.#o.onError('publish', new Error(`${msgId} is taken, by message ${sequence}: the frame is lost`)),
       onResend: ({ error }) => {
@@ -138,13 +145,21 @@ export class BusLink implements FrameSink {
     return this.#publisher?.unacked ?? 0;
   }
 
+  /** Whether another interface may have its say; what it says fits into the spare frames at worst. */
   hasCapacity(): boolean {
-    return (this.#publisher?.capacity ?? 0) > 0;
+    return (this.#publisher?.capacity ?? 0) > SPARE_FRAMES;
   }
 
   async whenCapacity(): Promise<void> {
     await this.#connected;
-    await this.#publisher?.whenCapacity();
+    while (!this.hasCapacity()) {
+      await this.#publisher?.whenCapacity(); // rejects when it was closed
+      if (!this.hasCapacity()) await new Promise<void>((resolve) => this.#waiters.push(resolve));
+    }
+  }
+
+  #wake(): void {
+    for (const waiter of this.#waiters.splice(0)) waiter();
   }
 
   /** Resolves when JetStream has stored the frame; rejects BUS_CLOSED when the process stops before. */
@@ -182,6 +197,7 @@ export class BusLink implements FrameSink {
     await this.#connecting;
     for (const reader of this.#readers) reader.close();
     this.#publisher?.close();
+    this.#wake();
     await this.#bus?.drain();
   }
 }

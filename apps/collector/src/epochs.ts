@@ -76,6 +76,16 @@ export class EpochBook {
     return result ?? NOTHING;
   }
 
+  /** Cells of a reading that count anything: what a last word is about, whether it was said before or not. */
+  counted(counters: Float64Array): readonly number[] {
+    return CELL_NAMES.map((_, cell) => cell).filter((cell) => packetsOf(counters, cell) > 0);
+  }
+
+  /** A frame that held the cell was not taken: what the bus does not have is to be enqueued again. */
+  owe(cell: number): void {
+    if (this.#enqueued) this.#enqueued[cell] = this.acked()[cell] as number;
+  }
+
   /** Packets of a cell that are in frames. */
   enqueued(cell: number): number {
     return this.#enqueued ? (this.#enqueued[cell] as number) : 0;

@@ -39,6 +39,9 @@ function makeIface(generation: number, over: Partial<GuardedInterface> = {}): Gu
     guardedAtMs: 0,
     packetsBeforeGuard: 0,
     gapReported: true,
+    gapInFlight: false,
+    framesInFlight: 0,
+    finalSaid: false,
     dirty: false,
     flushedAtMs: Number.NEGATIVE_INFINITY,
     paceMs: 0,
@@ -91,6 +94,8 @@ describe('flusher', () => {
   let kernel: Map<number, CounterCell[]>;
   let frames: ViolationFrame[];
   let answers: (() => void)[];
+  let refusals: ((error: Error) => void)[];
+  let errors: Error[];
   let capacity: number;
   let nowMs: number;
   let settled: number[];
@@ -103,6 +108,8 @@ describe('flusher', () => {
     kernel = new Map();
     frames = [];
     answers = [];
+    refusals = [];
+    errors = [];
     freed = [];
     capacity = 1_000;
     nowMs = 10_000;
@@ -124,7 +131,10 @@ describe('flusher', () => {
         publish: (frame) => {
           // The frame is used again after the call, as a sink that encodes it must expect.
           frames.push(structuredClone(frame));
-          return new Promise((resolve) => answers.push(resolve));
+          return new Promise((resolve, reject) => {
+            answers.push(resolve);
+            refusals.push(reject);
+          });
         },
         hasCapacity: () => frames.length - answers.filter((a) => (a as { done?: boolean }).done).length < capacity,
         whenCapacity: () => new Promise((resolve) => freed.push(resolve)),
@@ -136,9 +146,7 @@ describe('flusher', () => {
       onSettled: (iface) => settled.push(iface.generation),
       onAcked: () => {},
       onGapReported: () => {},
-      onError: (error) => {
-        throw error;
-      },
+      onError: (error) => errors.push(error),
     });
   });
   afterEach(() => vi.useRealTimers());
@@ -243,6 +251,42 @@ describe('flusher', () => {
     await ackAll();
     await pass(250);
     expect(settled).toEqual([1]);
+  });
+
+  it('an interface that went says its last word even when all of it was acknowledged before', async () => {
+    const iface = makeIface(1);
+    registry.add(iface);
+    kernel.set(1, [drop(4)]);
+    flusher.sweep();
+    await ackAll();
+    await pass(20);
+    registry.markGone(iface);
+    flusher.touch(iface);
+    await pass(20);
+    expect(frames.at(-1)?.violations).toMatchObject([{ final: true, cumulativePackets: 4, count: 0, suppressed: 0 }]);
+    expect(settled).toEqual([]);
+    await ackAll();
+    await pass(20);
+    expect(settled).toEqual([1]);
+  });
+
+  it('a frame that is refused is owed again, its gap as well', async () => {
+    registry.add(makeIface(1, { gapReported: false, packetsBeforeGuard: 3 }));
+    kernel.set(1, [drop(4)]);
+    flusher.sweep();
+    refusals.splice(0)[0]?.(new Error('refused'));
+    await pass(300);
+    expect(errors).toHaveLength(1);
+    flusher.sweep();
+    expect(frames.at(-1)).toMatchObject({
+      violations: [{ cumulativePackets: 4, suppressed: 4 }],
+      coverage: [{ packetsBeforeGuard: 3 }],
+    });
+    await ackAll();
+    await pass(300);
+    const told = frames.length;
+    flusher.sweep();
+    expect(frames).toHaveLength(told);
   });
 
   it('what passed before the guard is reported once, when the pod is known', () => {

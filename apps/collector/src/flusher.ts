@@ -172,7 +172,9 @@ export class Flusher {
       return;
     }
     const there = this.#o.counters.readInto(keyOf(iface), this.#reading);
-    const grown = there ? iface.book.grown(this.#reading) : [];
+    const sayFinal = iface.gone && !iface.finalSaid;
+    const grown = there ? (sayFinal ? iface.book.counted(this.#reading) : iface.book.grown(this.#reading)) : [];
+    if (sayFinal) iface.finalSaid = true;
     // What grew is read once more at its next turn: the end of a burst needs no sample to be told.
     iface.paceMs = grown.length > 0 ? Math.min(Math.max(iface.paceMs * 2, FIRST_PACE_MS), this.#o.flushIntervalMs) : 0;
     iface.dirty = grown.length > 0;
@@ -186,7 +188,8 @@ export class Flusher {
       iface.pending = [];
     }
     this.#reportGap(iface);
-    if (iface.gone && nothingNew && (!there || iface.book.settled(this.#reading))) this.#o.onSettled(iface);
+    const owesNothing = nothingNew && iface.framesInFlight === 0 && (!there || iface.book.settled(this.#reading));
+    if (iface.gone && owesNothing) this.#o.onSettled(iface);
   }
 
   #takeGrown(iface: GuardedInterface, grown: readonly number[]): void {
@@ -226,16 +229,15 @@ export class Flusher {
 
   /** What passed before the guard: once, when it is known and whose it was. */
   #reportGap(iface: GuardedInterface): void {
-    if (iface.gapReported || iface.packetsBeforeGuard < 0 || !iface.binding) return;
-    this.#frame.coverage.push({
+    if (iface.gapReported || iface.gapInFlight || iface.packetsBeforeGuard < 0 || !iface.binding) return;
+    this.#frame.addGap(iface, {
       interfaceName: iface.link.name,
       ifindex: iface.ifindex,
       generation: iface.generation,
       packetsBeforeGuard: iface.packetsBeforeGuard,
       appearedToGuardedMicros: Math.round((iface.guardedAtMs - iface.appearedAtMs) * 1000),
     });
-    iface.gapReported = true;
-    this.#o.onGapReported(iface);
+    iface.gapInFlight = true;
   }
 
   #isBeingBorn(iface: GuardedInterface, now: number): boolean {
@@ -257,10 +259,12 @@ export class Flusher {
       coverage,
     });
     const owed = this.#frame.clear();
+    for (const { iface } of owed) iface.framesInFlight += 1;
     const sent: Promise<void> = published
       .then(() => this.#acked(owed))
       .catch((error: Error) => {
-        // The publisher was closed before the bus answered: the kernel's counters still hold what this frame said.
+        // It was closed before the bus answered, or the bus will never take it: the kernel's counters still hold what it said.
+        this.#refused(owed);
         if (!this.#stopped) this.#o.onError(error);
       })
       .finally(() => this.#inFlight.delete(sent));
@@ -268,10 +272,26 @@ export class Flusher {
   }
 
   #acked(owed: readonly Owed[]): void {
-    for (const { iface, cells } of owed) {
+    for (const { iface, cells, gap } of owed) {
+      iface.framesInFlight -= 1;
       for (let i = 0; i < cells.length; i += 2) iface.book.ack(cells[i] as number, cells[i + 1] as number);
       this.#o.onAcked(iface);
+      if (gap) {
+        iface.gapReported = true;
+        this.#o.onGapReported(iface);
+      }
       if (iface.gone) this.touch(iface);
+    }
+  }
+
+  /** What the frame said is owed again. */
+  #refused(owed: readonly Owed[]): void {
+    for (const { iface, cells, gap } of owed) {
+      iface.framesInFlight -= 1;
+      for (let i = 0; i < cells.length; i += 2) iface.book.owe(cells[i] as number);
+      if (gap) iface.gapInFlight = false;
+      iface.dirty = true;
+      iface.finalSaid = false;
     }
   }
 

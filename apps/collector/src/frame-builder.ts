@@ -13,8 +13,10 @@ export const MAX_FRAME_VIOLATIONS = 64;
 /** What a frame owes one interface once it is acknowledged. */
 export interface Owed {
   iface: GuardedInterface;
-  /** Cell and packets in turn; empty when the frame only holds what user space found. */
+  /** Cell and packets in turn; empty when the frame only holds what user space found, or the gap. */
   cells: number[];
+  /** The frame tells what passed before this interface was guarded. */
+  gap: boolean;
 }
 
 export class FrameBuilder {
@@ -36,7 +38,7 @@ export class FrameBuilder {
     assert(!this.isFull, 'a full frame is sent before more is added');
     const violation = this.#blank[this.violations.length] as Violation;
     this.violations.push(violation);
-    this.#owedTo(iface).push(cell, packets);
+    this.#owedTo(iface).cells.push(cell, packets);
     return violation;
   }
 
@@ -47,12 +49,18 @@ export class FrameBuilder {
     this.#owedTo(iface);
   }
 
-  #owedTo(iface: GuardedInterface): number[] {
+  /** What passed before an interface was guarded. */
+  addGap(iface: GuardedInterface, gap: GuardGap): void {
+    this.coverage.push(gap);
+    this.#owedTo(iface).gap = true;
+  }
+
+  #owedTo(iface: GuardedInterface): Owed {
     const last = this.#owed.at(-1);
-    if (last?.iface === iface) return last.cells;
-    const cells: number[] = [];
-    this.#owed.push({ iface, cells });
-    return cells;
+    if (last?.iface === iface) return last;
+    const owed: Owed = { iface, cells: [], gap: false };
+    this.#owed.push(owed);
+    return owed;
   }
 
   /** After the frame was published: begins the next one. @returns what the published one owes */

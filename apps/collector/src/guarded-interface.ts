@@ -35,6 +35,12 @@ export interface GuardedInterface {
   guardedAtMs: number;
   packetsBeforeGuard: number;
   gapReported: boolean;
+  /** A frame that tells the gap is on its way. */
+  gapInFlight: boolean;
+  /** Frames on their way that speak of it. */
+  framesInFlight: number;
+  /** It went, and every count was put into a frame as final. */
+  finalSaid: boolean;
   /** Counters are to be read at the next flush. */
   dirty: boolean;
   flushedAtMs: number;
