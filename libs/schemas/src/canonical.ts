@@ -54,17 +54,21 @@ export function canonicalForm(schema: unknown): string {
 
 /** Fingerprint of the empty string; also the polynomial, as the specification has it. */
 const EMPTY = 0xc15d213aa4d7a795n;
-const TABLE = Array.from({ length: 256 }, (_, index) => {
-  let fingerprint = BigInt(index);
-  for (let bit = 0; bit < 8; bit += 1) fingerprint = (fingerprint >> 1n) ^ (fingerprint & 1n ? EMPTY : 0n);
-  return fingerprint;
-});
+const makeTable = () =>
+  Array.from({ length: 256 }, (_, index) => {
+    let fingerprint = BigInt(index);
+    for (let bit = 0; bit < 8; bit += 1) fingerprint = (fingerprint >> 1n) ^ (fingerprint & 1n ? EMPTY : 0n);
+    return fingerprint;
+  });
+/** Made when it is needed: most processes only meet schemas whose fingerprints are known (schemas.gen.ts). */
+let table: bigint[] | null = null;
 
 /** CRC-64-AVRO of bytes, as an unsigned 64-bit number. */
 export function rabin64(bytes: Uint8Array): bigint {
+  table ??= makeTable();
   let fingerprint = EMPTY;
   for (const byte of bytes) {
-    fingerprint = (fingerprint >> 8n) ^ (TABLE[Number((fingerprint ^ BigInt(byte)) & 0xffn)] as bigint);
+    fingerprint = (fingerprint >> 8n) ^ (table[Number((fingerprint ^ BigInt(byte)) & 0xffn)] as bigint);
   }
   return fingerprint;
 }

@@ -46,9 +46,10 @@ function invalidValue<N extends MessageName>(name: N, value: Messages[N], cause:
 }
 
 function encoder<N extends MessageName>(name: N): (value: Messages[N]) => Buffer {
-  const { type, fingerprint } = CURRENT[name];
-  const head = headOf(fingerprint);
+  const current = CURRENT[name];
+  const head = headOf(current.fingerprint);
   return (value) => {
+    const { type } = current;
     let message: Buffer | null;
     try {
       message = slab.fill((buffer) => {

@@ -41,9 +41,9 @@ export interface KnownSchema {
 export type SchemaLookup = (fingerprint: string) => Promise<string | null>;
 
 interface CurrentType {
-  name: MessageName;
-  type: avro.Type;
-  fingerprint: string;
+  readonly name: MessageName;
+  readonly fingerprint: string;
+  readonly type: avro.Type;
 }
 
 const shortName = (schema: unknown): string =>
@@ -51,39 +51,52 @@ const shortName = (schema: unknown): string =>
     .split('.')
     .at(-1) ?? '';
 
-/** What this build writes, built once. */
+/** What this build writes. A type is built when it is first used: a process mostly writes one kind and reads another. */
 export const CURRENT: Readonly<Record<MessageName, CurrentType>> = Object.fromEntries(
-  CURRENT_SCHEMAS.map(({ text }) => {
-    const schema: unknown = JSON.parse(text);
-    const name = shortName(schema) as MessageName;
-    const type = boundedType(schema);
-    return [name, { name, type, fingerprint: fingerprintHex(schema) }];
+  CURRENT_SCHEMAS.map(({ name, fingerprint, text }) => {
+    let type: avro.Type | null = null;
+    const current = {
+      name: name as MessageName,
+      fingerprint,
+      get type() {
+        type ??= boundedType(JSON.parse(text));
+        return type;
+      },
+    };
+    return [name, current];
   }),
 ) as Record<MessageName, CurrentType>;
+
+/** Texts whose fingerprints are known: released ones, then what this build writes. */
+const BUILT_IN = new Map([...RELEASED_SCHEMAS, ...CURRENT_SCHEMAS].map((schema) => [schema.fingerprint, schema.text]));
 
 /** What messages are read as, where that is not today's type. */
 export type ReadAs = Partial<Record<MessageName, avro.Type>>;
 
-/** Builds the reader of a schema text. @throws SchemaError WRONG_SCHEMA */
-function learn(text: string, expected: string | null, readAs: ReadAs): KnownSchema {
+/** Builds the reader of a schema text that comes from elsewhere. @throws SchemaError WRONG_SCHEMA */
+function learn(text: string, expected: string, readAs: ReadAs): KnownSchema {
   if (text.length > MAX_SCHEMA_BYTES) throw new SchemaError('WRONG_SCHEMA', 'the schema text is too long', expected);
   try {
     const schema: unknown = JSON.parse(text);
     const fingerprint = fingerprintHex(schema);
-    if (expected !== null && fingerprint !== expected) {
+    if (fingerprint !== expected) {
       throw new SchemaError('WRONG_SCHEMA', `the text found for ${expected} has fingerprint ${fingerprint}`, expected);
     }
-    const name = shortName(schema) as MessageName;
-    const current = Object.hasOwn(CURRENT, name) ? CURRENT[name] : undefined;
-    if (!current) throw new SchemaError('WRONG_SCHEMA', `"${name}" is none of our messages`, expected);
-    const writer = current.fingerprint === fingerprint ? current.type : boundedType(schema);
-    const wanted = readAs[name] ?? current.type;
-    const reader = wanted === writer ? writer : wanted.createResolver(writer);
-    return { name, fingerprint, reader: reader as unknown as BodyReader };
+    return readerOf(schema, fingerprint, readAs);
   } catch (cause) {
     if (cause instanceof SchemaError) throw cause;
     throw new SchemaError('WRONG_SCHEMA', `cannot be read: ${(cause as Error).message}`, expected, { cause });
   }
+}
+
+function readerOf(schema: unknown, fingerprint: string, readAs: ReadAs): KnownSchema {
+  const name = shortName(schema) as MessageName;
+  const current = Object.hasOwn(CURRENT, name) ? CURRENT[name] : undefined;
+  if (!current) throw new SchemaError('WRONG_SCHEMA', `"${name}" is none of our messages`, fingerprint);
+  const writer = current.fingerprint === fingerprint ? current.type : boundedType(schema);
+  const wanted = readAs[name] ?? current.type;
+  const reader = wanted === writer ? writer : wanted.createResolver(writer);
+  return { name, fingerprint, reader: reader as unknown as BodyReader };
 }
 
 export class SchemaRegistry {
@@ -104,20 +117,22 @@ export class SchemaRegistry {
     this.lookup = lookup;
     this.nowMs = nowMs;
     this.readAs = readAs;
-    for (const { text } of [...RELEASED_SCHEMAS, ...CURRENT_SCHEMAS]) {
-      const schema = learn(text, null, readAs);
-      this.known.set(schema.fingerprint, schema);
-    }
   }
 
   /** What is known now, without asking anybody. */
   peek(fingerprint: string): KnownSchema | undefined {
-    return this.known.get(fingerprint);
+    const known = this.known.get(fingerprint);
+    if (known) return known;
+    const text = BUILT_IN.get(fingerprint);
+    if (text === undefined) return undefined;
+    const schema = readerOf(JSON.parse(text), fingerprint, this.readAs);
+    this.known.set(fingerprint, schema);
+    return schema;
   }
 
   /** Finds a schema, asking the lookup once. @throws SchemaError UNKNOWN_FINGERPRINT | WRONG_SCHEMA, or what the lookup throws */
   async resolve(fingerprint: string): Promise<KnownSchema> {
-    const known = this.known.get(fingerprint);
+    const known = this.peek(fingerprint);
     if (known) return known;
     const missing = this.missing.get(fingerprint);
     if (missing && missing.until > this.nowMs()) throw missing.error;

@@ -5,6 +5,7 @@
  * Invariant: the same input gives the same text, formatted as the house formatter leaves it, so that a test can hold it current.
  * Known to it: records, enums, arrays, unions with null, and the primitives. Anything else is refused, not guessed.
  */
+import { fingerprintHex } from '../canonical.ts';
 
 type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 type Schema = { [key: string]: Json };
@@ -104,13 +105,16 @@ export function generateSchemas(current: readonly unknown[], history: readonly H
   const row = (version: string, schema: unknown) => {
     const text = JSON.stringify(withoutDoc(schema));
     if (text.includes("'") || text.includes('\\')) throw new TypeError('a schema text must not need escapes');
-    return `  {\n    version: '${version}',\n    text: '${text}',\n  },`;
+    const fields = { version, name: String((schema as Schema)['name']), fingerprint: fingerprintHex(schema), text };
+    return `  {\n${Object.entries(fields)
+      .map(([key, value]) => `    ${key}: '${value}',\n`)
+      .join('')}  },`;
   };
   const table = (name: string, doc: string, rows: string[]) =>
     `/** ${doc} */\nexport const ${name}: readonly SchemaText[] = [\n${rows.join('\n')}\n];`;
   return [
     '// Generated from avro/*.avsc and history/ by src/generate/main.ts: do not edit.',
-    'export interface SchemaText {\n  version: string;\n  text: string;\n}',
+    'export interface SchemaText {\n  version: string;\n  name: string;\n  /** fingerprintHex() of the text. */\n  fingerprint: string;\n  text: string;\n}',
     table(
       'CURRENT_SCHEMAS',
       'What this build writes.',
