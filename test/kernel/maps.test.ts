@@ -186,4 +186,16 @@ describe('maps', () => {
     }
     expect(openPinnedMaps(path.join(bpffs, 'other'))).toBeNull();
   });
+
+  it('status - maps that lost a pin are told with its name', () => {
+    unlinkSync(path.join(pinDir, 'maps', 'counters'));
+    expect(() => openPinnedMaps(pinDir)).toThrow(expect.objectContaining({ code: 'ERR_SPOOF_PINS' }));
+    expect(() => openPinnedMaps(pinDir)).toThrow('counters');
+    unlinkSync(path.join(pinDir, 'maps', 'meta'));
+    expect(() => openPinnedMaps(pinDir)).toThrow('counters, meta');
+    object.close();
+    object = openSpoofObject({ pinDir });
+    using pinned = openPinnedMaps(pinDir);
+    expect(pinned).not.toBeNull();
+  });
 });

@@ -9,6 +9,7 @@ import { boottimeNs, detachAll, openPinnedMaps, type PinnedMaps, verifyAttachmen
 import { EXIT } from '@bailiff/service';
 import { BindingStore, type StoredInterface } from './binding-store.ts';
 import { readBootId } from './collector.ts';
+import { pinProblem } from './pin-problem.ts';
 
 const DEFAULT_BPF_DIR = '/sys/fs/bpf/bailiff';
 const DEFAULT_STATE_DIR = '/var/lib/bailiff';
@@ -62,7 +63,7 @@ function rowsOf(pinned: PinnedMaps, bpfDir: string, stored: readonly StoredInter
   });
 }
 
-/** `collector status [--json] [--bpf-dir D] [--state-dir D]`. Exit 0, or 7 when nothing is pinned there. */
+/** `collector status [--json] [--bpf-dir D] [--state-dir D]`. Exit 0, 4 without the right, 7 when nothing that can be read is pinned there. */
 export function statusCommand(argv: string[]): number {
   let flags: { json?: boolean; 'bpf-dir'?: string; 'state-dir'?: string };
   try {
@@ -78,6 +79,16 @@ export function statusCommand(argv: string[]): number {
   }
   const bpfDir = flags['bpf-dir'] ?? DEFAULT_BPF_DIR;
   const stateDir = flags['state-dir'] ?? DEFAULT_STATE_DIR;
+  try {
+    return showStatus(bpfDir, stateDir, flags.json ?? false);
+  } catch (error) {
+    const problem = pinProblem(error, bpfDir);
+    if (!problem) throw error;
+    return fail(problem.exit, problem.message);
+  }
+}
+
+function showStatus(bpfDir: string, stateDir: string, json: boolean): number {
   using pinned = openPinnedMaps(bpfDir);
   if (!pinned) {
     return fail(
@@ -87,7 +98,7 @@ export function statusCommand(argv: string[]): number {
   }
   const stored = existsSync(stateDir) ? new BindingStore(stateDir, readBootId(), { readOnly: true }).load().stored : [];
   const rows = rowsOf(pinned, bpfDir, stored);
-  if (flags.json) {
+  if (json) {
     process.stdout.write(
       `${JSON.stringify({ bpfDir, interfaces: rows, pins: readdirSync(path.join(bpfDir, 'links')) }, null, 2)}\n`,
     );

@@ -177,6 +177,8 @@ export interface OpenSpoofOptions {
 export type SpoofErrorCode =
   /** Pinned maps are of another ABI: `detachAll` and open afresh (enforcement has a gap, counters start anew). */
   | 'ERR_SPOOF_ABI'
+  /** Some of the pinned maps are missing: `data.maps` says which. Opening the object makes them anew. */
+  | 'ERR_SPOOF_PINS'
   /** The compiled object is missing: the build step did not run. */
   | 'ERR_SPOOF_OBJECT'
   /** The pin directory is not on a bpffs. */

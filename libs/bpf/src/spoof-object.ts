@@ -319,11 +319,20 @@ export interface PinnedMaps extends Disposable {
   close(): void;
 }
 
-/** Null when nothing is pinned there. Errors: ERR_SPOOF_ABI. */
+/** Null when nothing is pinned there. Errors: ERR_SPOOF_ABI, ERR_SPOOF_PINS. */
 export function openPinnedMaps(pinDir: string): PinnedMaps | null {
+  const missing = MAP_NAMES.filter((name) => !existsSync(path.join(mapsDir(pinDir), name)));
+  if (missing.length === MAP_NAMES.length) return null;
+  // Before what is missing: another ABI may have other maps. 0: they are being made, or `meta` is among the missing.
   const abi = readPinnedAbi(pinDir);
+  if (abi !== 0 && abi !== AbiValues.BAILIFF_ABI) {
+    const data = { pinned: abi, wanted: AbiValues.BAILIFF_ABI };
+    throw new SpoofError('ERR_SPOOF_ABI', `pinned maps are of ABI ${data.pinned}, not ${data.wanted}`, data);
+  }
+  if (missing.length > 0) {
+    throw new SpoofError('ERR_SPOOF_PINS', `pinned maps are missing: ${missing.join(', ')}`, { maps: missing });
+  }
   if (abi === 0) return null;
-  if (abi !== AbiValues.BAILIFF_ABI) throw new SpoofError('ERR_SPOOF_ABI', `pinned maps are of ABI ${abi}`, { abi });
   const raw = Object.fromEntries(
     MAP_NAMES.map((name) => [name, BpfMap.openPinned(path.join(mapsDir(pinDir), name))]),
   ) as unknown as RawMaps;

@@ -1,0 +1,28 @@
+import { BpfError, SpoofError } from '@bailiff/bpf';
+import { EXIT } from '@bailiff/service';
+import { describe, expect, it } from 'vitest';
+import { pinProblem } from './pin-problem.ts';
+
+const noEntry = Object.assign(new Error("ENOENT: no such file or directory, scandir '/x/links'"), {
+  code: 'ENOENT',
+  syscall: 'scandir',
+});
+
+describe('pin problems', () => {
+  it.each([
+    [new SpoofError('ERR_SPOOF_ABI', 'pinned maps are of ABI 3, not 4'), EXIT.dependencyUnreachable, 'detach --all'],
+    [new SpoofError('ERR_SPOOF_PINS', 'pinned maps are missing: seen'), EXIT.dependencyUnreachable, 'missing: seen'],
+    [new BpfError({ operation: 'map.openPinned', errno: 1 }), EXIT.missingPrivilege, 'as root'],
+    [new BpfError({ operation: 'map.openPinned', errno: 2 }), EXIT.dependencyUnreachable, 'ask again'],
+    [noEntry, EXIT.dependencyUnreachable, '/x/links'],
+  ])('%s is one line that says what to do', (error, exit, says) => {
+    const problem = pinProblem(error, '/x');
+    expect(problem?.exit).toBe(exit);
+    expect(problem?.message).toContain(says);
+    expect(problem?.message).not.toContain('\n');
+  });
+  it('a bug stays one', () => {
+    expect(pinProblem(new TypeError('x is undefined'), '/x')).toBeNull();
+    expect(pinProblem(null, '/x')).toBeNull();
+  });
+});

@@ -1,0 +1,60 @@
+// `collector status` on pins that it cannot read: one line that says what to do, and no stack.
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmdirSync, rmSync, unlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { BpfMap, detachAll, mountBpffs, openSpoofObject } from '@bailiff/bpf';
+import { EXIT } from '@bailiff/service';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { command } from './harness/processes.ts';
+
+const MAIN = fileURLToPath(new URL('../../apps/collector/src/main.ts', import.meta.url));
+
+describe('offline status', () => {
+  const bpffs = mkdtempSync(path.join(tmpdir(), 'bailiff-bpffs-'));
+  const stateDir = mkdtempSync(path.join(tmpdir(), 'bailiff-state-'));
+  const pinDir = path.join(bpffs, 'spoof');
+  beforeAll(() => mountBpffs(bpffs));
+  beforeEach(() => {
+    detachAll(pinDir);
+    openSpoofObject({ pinDir, maxInterfaces: 16 }).close();
+  });
+  afterAll(async () => {
+    detachAll(pinDir);
+    await command('umount', bpffs);
+    rmdirSync(bpffs);
+    rmSync(stateDir, { recursive: true });
+  });
+
+  const status = () => {
+    const argv = ['--import', 'tsx', MAIN, 'status', '--json', '--bpf-dir', pinDir, '--state-dir', stateDir];
+    const { status: exit, stdout, stderr } = spawnSync(process.execPath, argv, { encoding: 'utf8', timeout: 30_000 });
+    return { exit, stdout, lines: stderr.trimEnd().split('\n') };
+  };
+
+  it('control - whole pins are shown', () => {
+    const { exit, stdout } = status();
+    expect(exit).toBe(EXIT.ok);
+    expect(JSON.parse(stdout)).toMatchObject({ bpfDir: pinDir, interfaces: [] });
+  });
+
+  it('a missing map is named in one line, with what to do', () => {
+    unlinkSync(path.join(pinDir, 'maps', 'counters'));
+    const { exit, lines } = status();
+    expect(lines).toEqual([expect.stringMatching(/^collector: .*missing: counters: restart the collector/)]);
+    expect(exit).toBe(EXIT.dependencyUnreachable);
+  });
+
+  it('another ABI is told in one line, with what to do', () => {
+    {
+      using meta = BpfMap.openPinned(path.join(pinDir, 'maps', 'meta'));
+      const value = meta.get(Buffer.alloc(4)) as Buffer;
+      value.writeUInt32LE(99, 12);
+      meta.set(Buffer.alloc(4), value);
+    }
+    const { exit, lines } = status();
+    expect(lines).toEqual([expect.stringMatching(/^collector: .*ABI 99, not \d+.*detach --all/)]);
+    expect(exit).toBe(EXIT.dependencyUnreachable);
+  });
+});
