@@ -6,7 +6,7 @@
 import { dumpAddresses, dumpLinks, getNsid } from '@bailiff/bpf';
 import type { CniRecord } from './cni-record.ts';
 import type { GuardedInterface } from './guarded-interface.ts';
-import { type Binding, bindByCni } from './identity.ts';
+import { type Bearer, type Binding, bindByCni, recordFor, replaces } from './identity.ts';
 import { listPodCgroups, oldestProcess } from './pod-cgroups.ts';
 
 /** When, after an interface appeared, its pod is looked for by namespace. The runtime writes its record within a second. */
@@ -14,17 +14,25 @@ export const FALLBACK_AFTER_MS = [1_000, 2_000, 4_000, 8_000, 15_000] as const;
 /** IFA scopes and flags of rtnetlink(7). */
 const SCOPE_UNIVERSE = 0;
 
+/** Spent records remembered at most, as many as the folder may hold: the oldest is forgotten first. */
+const MAX_SPENT = 4096;
+
 export interface BinderOptions {
   cniRecords(): Iterable<CniRecord>;
   /** cgroup-v2 root that holds kubepods; empty = no fallback. */
   cgroupRoot: string;
   onBound(iface: GuardedInterface): void;
+  /** A newer record says that the interface is another pod's than it was bound to. */
+  onReplaced(iface: GuardedInterface): void;
+  wallMs(): number;
   onProblem(problem: { interfaceName: string; reason: string; error?: unknown }): void;
 }
 
 export class Binder {
   readonly #o: BinderOptions;
   readonly #timers = new Map<GuardedInterface, NodeJS.Timeout>();
+  /** `<pod>@<time written>` of records whose interface went. */
+  readonly #spent = new Set<string>();
 
   constructor(options: BinderOptions) {
     this.#o = options;
@@ -37,13 +45,46 @@ export class Binder {
     return iface.binding !== null;
   }
 
-  /** A record is root's word, so it also replaces what was read from the pod's own namespace. */
+  /**
+   * A record is root's word, so it also replaces what was read from the pod's own namespace. A newer record of another pod ends the
+   * generation, when the binding may have been made by a record that was left over (see replaces).
+   * @returns whether the interface is bound now and was not before
+   */
   bindFromCni(iface: GuardedInterface): boolean {
-    if (iface.gone || iface.binding?.source === 'cni') return false;
-    const binding = bindByCni(iface.link, this.#o.cniRecords());
-    if (!binding) return false;
-    this.#take(iface, binding);
+    if (iface.gone) return false;
+    const record = recordFor(this.#bearer(iface), this.#o.cniRecords());
+    if (!record) return false;
+    if (iface.binding?.source === 'cni') {
+      if (replaces(record, iface.binding)) {
+        this.#o.onReplaced(iface);
+      } else if (record.podUid !== iface.binding.podUid) {
+        const reason = `record ${record.file} says that it is of pod ${record.podUid}, and it is bound to ${iface.binding.podUid}`;
+        this.#o.onProblem({ interfaceName: iface.link.name, reason });
+      }
+      return false;
+    }
+    this.#take(iface, this.#bindingBy(iface, record));
     return true;
+  }
+
+  #bearer(iface: GuardedInterface): Bearer {
+    return {
+      link: iface.link,
+      announcedWallMs: iface.announcedWallMs ?? 0,
+      isSpent: ({ podUid, writtenAtMs }) => this.#spent.has(`${podUid}@${writtenAtMs}`),
+    };
+  }
+
+  #bindingBy(iface: GuardedInterface, record: CniRecord): Binding {
+    return bindByCni(iface.link, record, iface.announcedWallMs || this.#o.wallMs());
+  }
+
+  /** Its record went with it: the next bearer of the name is bound by another. */
+  went(iface: GuardedInterface): void {
+    this.forget(iface);
+    if (iface.binding?.recordedAtMs === undefined) return;
+    if (this.#spent.size >= MAX_SPENT) this.#spent.delete(this.#spent.keys().next().value as string);
+    this.#spent.add(`${iface.binding.podUid}@${iface.binding.recordedAtMs}`);
   }
 
   #take(iface: GuardedInterface, binding: Binding): void {
@@ -60,7 +101,7 @@ export class Binder {
       try {
         if (this.bindFromCni(iface)) return;
         const binding = this.#o.cgroupRoot === '' ? null : bindByNamespace(iface, this.#o.cgroupRoot);
-        if (binding) return this.#take(iface, binding);
+        if (binding) return this.#takeFound(iface, binding);
       } catch (error) {
         this.#o.onProblem({
           interfaceName: iface.link.name,
@@ -72,6 +113,13 @@ export class Binder {
     }, after);
     timer.unref();
     this.#timers.set(iface, timer);
+  }
+
+  /** The namespace names a pod: a record of that very pod says more, whatever its age. */
+  #takeFound(iface: GuardedInterface, found: Binding): void {
+    const records = [...this.#o.cniRecords()].filter((record) => record.podUid === found.podUid);
+    const record = recordFor({ link: iface.link, announcedWallMs: 0, isSpent: () => false }, records);
+    this.#take(iface, record ? this.#bindingBy(iface, record) : found);
   }
 
   forget(iface: GuardedInterface): void {

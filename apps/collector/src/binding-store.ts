@@ -7,6 +7,8 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import type { PodRef } from '@bailiff/schemas';
+import * as z from 'zod';
+import { cleanAddresses, cleanMac, type Dropped } from './cleaning.ts';
 import type { Binding } from './identity.ts';
 
 export interface StoredInterface {
@@ -20,18 +22,63 @@ export interface StoredInterface {
   pod: PodRef | null;
   packetsBeforeGuard: number;
   gapReported: boolean;
-  /** Violations found by user space so far, by vector. */
+  /** Violations found by user space so far, by `<vector>/<state>`. */
   occurrences: Record<string, number>;
-  /** Words of the last reported disagreement or move, by vector: a restart does not report them again. */
+  /** Words of the last reported disagreement or move: a restart does not report it again. */
   lastReported: Record<string, string>;
+}
+
+const count = z.number().int().nonnegative();
+const text = z.string();
+const binding = z.object({
+  source: z.enum(['cni', 'netns']),
+  podUid: text,
+  podNamespace: text,
+  podName: text,
+  ifName: text,
+  mac: text,
+  addresses: z.array(text),
+  link: z.object({ name: text, mac: text, linkNetnsid: z.number().int().nullable() }),
+  recordedAtMs: z.number().optional(),
+  isDoubtful: z.boolean().optional(),
+});
+const podRef = z.object({
+  uid: text,
+  namespace: text,
+  name: text,
+  serviceAccount: text,
+  ownerKind: text,
+  ownerName: text,
+  ownerUid: text,
+});
+const storedInterface = z.object({
+  ifindex: count,
+  generation: count,
+  slot: z.number().int(),
+  seenBase: z.number(),
+  interfaceName: text,
+  binding: binding.nullable(),
+  pod: podRef.nullable(),
+  packetsBeforeGuard: z.number(),
+  gapReported: z.boolean(),
+  occurrences: z.record(text, count),
+  lastReported: z.record(text, text).default({}),
+});
+
+export interface BindingStoreOptions {
+  readOnly?: boolean;
+  /** A file could not be written: what is in force is so all the same. */
+  onProblem?(problem: { file: string; reason: string }): void;
 }
 
 export class BindingStore {
   readonly #dir: string;
+  readonly #onProblem: (problem: { file: string; reason: string }) => void;
 
   /** Creates the folder and removes those of earlier boots, unless it is only read. */
-  constructor(stateDir: string, bootId: string, options: { readOnly?: boolean } = {}) {
+  constructor(stateDir: string, bootId: string, options: BindingStoreOptions = {}) {
     this.#dir = path.join(stateDir, bootId);
+    this.#onProblem = options.onProblem ?? (() => undefined);
     if (options.readOnly) return;
     mkdirSync(this.#dir, { recursive: true, mode: 0o700 });
     for (const entry of readdirSync(stateDir)) {
@@ -44,15 +91,24 @@ export class BindingStore {
     return path.join(this.#dir, `${ifindex}-${generation}.json`);
   }
 
-  /** Atomic against a kill of the process: written aside, then renamed. */
+  /** Atomic against a kill of the process: written aside, then renamed. A disk that is full is reported, never thrown. */
   save(stored: StoredInterface): void {
     const file = this.#file(stored.ifindex, stored.generation);
-    writeFileSync(`${file}.new`, JSON.stringify(stored), { mode: 0o600 });
-    renameSync(`${file}.new`, file);
+    try {
+      writeFileSync(`${file}.new`, JSON.stringify(stored), { mode: 0o600 });
+      renameSync(`${file}.new`, file);
+    } catch (error) {
+      this.#onProblem({ file, reason: (error as Error).message });
+    }
   }
 
   remove(ifindex: number, generation: number): void {
-    rmSync(this.#file(ifindex, generation), { force: true });
+    const file = this.#file(ifindex, generation);
+    try {
+      rmSync(file, { force: true });
+    } catch (error) {
+      this.#onProblem({ file, reason: (error as Error).message });
+    }
   }
 
   /** Every stored generation; a file that cannot be read is named in `unreadable` and left where it is. */
@@ -63,7 +119,11 @@ export class BindingStore {
       if (!/^\d+-\d+\.json$/.test(name)) continue;
       const file = path.join(this.#dir, name);
       try {
-        stored.push(JSON.parse(readFileSync(file, 'utf8')) as StoredInterface);
+        const one = storedInterface.parse(JSON.parse(readFileSync(file, 'utf8')));
+        if (`${one.ifindex}-${one.generation}.json` !== name) throw new Error('the file is of another interface');
+        const dropped: Dropped = [];
+        stored.push({ ...one, binding: one.binding && cleanBinding(one.binding, dropped) });
+        for (const reason of dropped) unreadable.push({ file, reason });
       } catch (error) {
         unreadable.push({ file, reason: (error as Error).message });
       }
@@ -71,3 +131,9 @@ export class BindingStore {
     return { stored, unreadable };
   }
 }
+
+const cleanBinding = (one: Binding, dropped: Dropped): Binding => ({
+  ...one,
+  mac: cleanMac(one.mac, 'mac', dropped),
+  addresses: cleanAddresses(one.addresses, 'addresses', dropped),
+});

@@ -33,11 +33,14 @@ export interface BusLinkOptions {
   onDocument(document: BusDocument): void;
   /** The bus's store of these documents was made anew: revisions begin again. */
   onRestart(what: BusDocument['what']): void;
+  /** Every key of the kind that the bus has was told; `keys` are those with a value, null when its store was made anew since. */
+  onConfigSynced(kind: ConfigKind, keys: ReadonlySet<string> | null): void;
   onError(part: string, error: Error): void;
 }
 
 /** Kinds of configuration that bear on a collector. */
-const CONFIG_FILTERS = ['spoof.>', 'disarm.>'] as const;
+const CONFIG_KINDS = ['spoof', 'disarm'] as const;
+export type ConfigKind = (typeof CONFIG_KINDS)[number];
 
 /** One interface has 144 cells and 16 violations of user space at most: behind a frame that is nearly full, four frames. */
 const SPARE_FRAMES = 4;
@@ -111,20 +114,33 @@ export class BusLink implements FrameSink {
       document('cluster', 'bailiff_pods', CLUSTER_KEY),
       document('pods', 'bailiff_pods', this.#nodeToken),
       document('quarantine', 'bailiff_quarantine', this.#nodeToken),
-      ...CONFIG_FILTERS.map(
-        (filter) =>
-          new BucketReader(bus, 'bailiff_config', filter, {
-            onEntry: (entry) =>
-              this.#o.onDocument({
-                what: 'config',
-                key: entry.key,
-                json: entry.deleted ? null : entry.value.toString('utf8'),
-              }),
-            onRestart: () => this.#o.onRestart('config'),
-            onError: onError('bailiff_config'),
-          }),
-      ),
+      ...CONFIG_KINDS.map((kind) => this.#followConfig(bus, kind, onError('bailiff_config'))),
     ];
+  }
+
+  #followConfig(bus: Bus, kind: ConfigKind, onError: (error: unknown) => void): BucketReader {
+    const keys = new Set<string>();
+    let synced = false;
+    let isAnew = false;
+    return new BucketReader(bus, 'bailiff_config', `${kind}.>`, {
+      onEntry: (entry) => {
+        if (!synced && !entry.deleted) keys.add(entry.key);
+        this.#o.onDocument({
+          what: 'config',
+          key: entry.key,
+          json: entry.deleted ? null : entry.value.toString('utf8'),
+        });
+      },
+      onSynced: () => {
+        synced = true;
+        this.#o.onConfigSynced(kind, isAnew ? null : keys);
+      },
+      onRestart: () => {
+        isAnew = true;
+        this.#o.onRestart('config');
+      },
+      onError,
+    });
   }
 
   /** Readiness: true, or the reason why not. */

@@ -11,17 +11,14 @@ const json = (uid: string) =>
 describe('cni cache', () => {
   let dir: string;
   let seen: string[];
-  let removed: string[];
   let problems: { file: string; reason: string }[];
   let cache: CniCache;
   beforeEach(() => {
     dir = mkdtempSync(path.join(tmpdir(), 'bailiff-cni-'));
     seen = [];
-    removed = [];
     problems = [];
     cache = new CniCache(dir, {
       onRecord: (r) => seen.push(r.podUid),
-      onRemoved: (f) => removed.push(f),
       onProblem: (p) => problems.push(p),
     });
   });
@@ -37,7 +34,7 @@ describe('cni cache', () => {
     writeFileSync(path.join(dir, 'b'), json('u2'));
     await waitFor(() => seen.includes('u2'), { state: () => JSON.stringify(seen) });
     unlinkSync(path.join(dir, 'a'));
-    await waitFor(() => removed.includes('a'), { state: () => JSON.stringify(removed) });
+    await waitFor(() => !cache.records.has('a'), { state: () => JSON.stringify([...cache.records.keys()]) });
     expect([...cache.records.keys()]).toEqual(['b']);
   });
 
@@ -60,9 +57,34 @@ describe('cni cache', () => {
   it('a folder that is made later is found', async () => {
     rmSync(dir, { recursive: true });
     cache.start();
-    expect(cache.available).toBe(false);
     mkdirSync(dir);
     writeFileSync(path.join(dir, 'a'), json('u5'));
     await waitFor(() => seen.includes('u5'), { state: () => JSON.stringify(problems) });
+  });
+
+  it('a folder that was removed and made again is followed anew, and what went with it is forgotten', async () => {
+    writeFileSync(path.join(dir, 'a'), json('u1'));
+    cache.start();
+    rmSync(dir, { recursive: true });
+    mkdirSync(dir);
+    cache.check();
+    writeFileSync(path.join(dir, 'b'), json('u2'));
+    await waitFor(() => seen.includes('u2'), { state: () => JSON.stringify(problems) });
+    expect([...cache.records.keys()]).toEqual(['b']);
+    writeFileSync(path.join(dir, 'c'), json('u3'));
+    await waitFor(() => seen.includes('u3'), { state: () => JSON.stringify(problems) });
+  });
+
+  it('a bad address costs itself, and says so', () => {
+    const bad = {
+      kind: 'cniCacheV1',
+      ifName: 'eth0',
+      cniArgs: [['K8S_POD_UID', 'u1']],
+      result: { ips: [{ address: 'garbage' }] },
+    };
+    writeFileSync(path.join(dir, 'a'), JSON.stringify(bad));
+    cache.start();
+    expect(seen).toEqual(['u1']);
+    expect(problems).toEqual([{ file: path.join(dir, 'a'), reason: 'ips: not an IP address: "garbage"' }]);
   });
 });

@@ -1,6 +1,9 @@
 /**
  * Follows libcni's result folder: reads what is there, then every file that changes, by inotify. libcni writes a record in place, so a
  * file may be seen half written: it is read again on its next event and, bounded, by a timer. Holds the newest record by file name.
+ *
+ * A watch stands on a folder, not on its path: `check()`, called on a slow timer, notices one that was removed and made again, and reads
+ * what an overrun of inotify's queue hid. Nothing here throws once it was started.
  */
 import { type FSWatcher, readdirSync, readFileSync, statSync, watch } from 'node:fs';
 import path from 'node:path';
@@ -17,7 +20,6 @@ export const MAX_RECORDS = 4096;
 
 export interface CniCacheEvents {
   onRecord(record: CniRecord): void;
-  onRemoved(file: string): void;
   /** The folder came, went, or a file in it is no record. */
   onProblem(problem: { file: string; reason: string }): void;
 }
@@ -28,9 +30,9 @@ export class CniCache {
   readonly #events: CniCacheEvents;
   readonly #timers = new Set<NodeJS.Timeout>();
   #watcher: FSWatcher | null = null;
+  /** Which folder is watched: an inode's number is used again, not its birth. */
+  #watched = '';
   #closed = false;
-  /** Whether the folder is there and watched. */
-  available = false;
 
   constructor(dir: string, events: CniCacheEvents) {
     this.#dir = dir;
@@ -44,26 +46,50 @@ export class CniCache {
       this.#watcher = watch(this.#dir, (_event, name) => {
         if (name !== null) this.#read(name, MAX_RETRIES);
       });
+      this.#watcher.on('error', (error) => {
+        this.#events.onProblem({ file: this.#dir, reason: error.message });
+        this.#restart(MISSING_DIR_MS);
+      });
+      this.#watched = this.#folder();
+      this.#list();
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT')
         this.#events.onProblem({ file: this.#dir, reason: (error as Error).message });
-      this.available = false;
-      this.#later(MISSING_DIR_MS, () => this.start());
-      return;
+      this.#restart(MISSING_DIR_MS);
     }
-    this.#watcher.on('error', (error) => {
-      this.#events.onProblem({ file: this.#dir, reason: error.message });
-      this.#restart();
-    });
-    this.available = true;
-    for (const name of readdirSync(this.#dir)) this.#read(name, MAX_RETRIES);
   }
 
-  #restart(): void {
+  #folder(): string {
+    const { dev, ino, birthtimeNs } = statSync(this.#dir, { bigint: true });
+    return `${dev}/${ino}/${birthtimeNs}`;
+  }
+
+  /** Reads what is new or changed, and drops what is no longer there. */
+  #list(): void {
+    const names = new Set(readdirSync(this.#dir));
+    for (const name of [...this.records.keys()]) if (!names.has(name)) this.records.delete(name);
+    for (const name of names) this.#read(name, MAX_RETRIES, true);
+  }
+
+  /** On a slow timer: is it still the folder that is watched, and is all of it known? */
+  check(): void {
+    if (this.#closed || !this.#watcher) return; // it is being looked for already
+    try {
+      if (this.#folder() === this.#watched) {
+        this.#list();
+        return;
+      }
+      this.#events.onProblem({ file: this.#dir, reason: 'the folder was made anew' });
+    } catch (error) {
+      this.#events.onProblem({ file: this.#dir, reason: (error as Error).message });
+    }
+    this.#restart(0);
+  }
+
+  #restart(afterMs: number): void {
     this.#watcher?.close();
     this.#watcher = null;
-    this.available = false;
-    this.#later(MISSING_DIR_MS, () => this.start());
+    this.#later(afterMs, () => this.start());
   }
 
   #later(ms: number, action: () => void): void {
@@ -74,37 +100,45 @@ export class CniCache {
     this.#timers.add(timer);
   }
 
-  #read(name: string, retries: number): void {
+  /** @param unlessKnown leaves a record that was read since the file was written */
+  #read(name: string, retries: number, unlessKnown = false): void {
     const file = path.join(this.#dir, name);
     let json: string;
+    let writtenAtMs: number;
     try {
-      const { size } = statSync(file);
+      const { size, mtimeMs } = statSync(file);
+      if (unlessKnown && this.records.get(name)?.writtenAtMs === mtimeMs) return;
       if (size > MAX_RECORD_BYTES) {
         this.#events.onProblem({ file, reason: `${size} bytes is more than a record may have (${MAX_RECORD_BYTES})` });
         return;
       }
+      writtenAtMs = mtimeMs;
       json = readFileSync(file, 'utf8');
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') {
-        this.#events.onProblem({ file, reason: (error as Error).message });
-      } else if (this.records.delete(name)) {
-        this.#events.onRemoved(name);
-      }
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
+        this.records.delete(name);
+        // The end of the folder itself is told under its own name, and the watch ended with it.
+        if (name === path.basename(this.#dir) && this.#watcher) this.#restart(0);
+      } else this.#events.onProblem({ file, reason: (error as Error).message });
       return;
     }
-    const reading = readCniRecord(name, json);
-    if ('record' in reading) {
-      if (!this.records.has(name) && this.records.size >= MAX_RECORDS) {
-        this.#events.onProblem({ file, reason: `more than ${MAX_RECORDS} records in the folder` });
-        return;
-      }
-      this.records.set(name, reading.record);
-      this.#events.onRecord(reading.record);
-    } else if (reading.reason.startsWith('not JSON') && retries > 0) {
-      this.#later(RETRY_MS, () => this.#read(name, retries - 1));
-    } else {
-      this.#events.onProblem({ file, reason: reading.reason });
+    this.#take(name, file, readCniRecord(name, json, writtenAtMs), retries);
+  }
+
+  #take(name: string, file: string, reading: ReturnType<typeof readCniRecord>, retries: number): void {
+    if ('reason' in reading) {
+      if (reading.reason.startsWith('not JSON') && retries > 0)
+        this.#later(RETRY_MS, () => this.#read(name, retries - 1));
+      else this.#events.onProblem({ file, reason: reading.reason });
+      return;
     }
+    if (!this.records.has(name) && this.records.size >= MAX_RECORDS) {
+      this.#events.onProblem({ file, reason: `more than ${MAX_RECORDS} records in the folder` });
+      return;
+    }
+    for (const reason of reading.dropped) this.#events.onProblem({ file, reason });
+    this.records.set(name, reading.record);
+    this.#events.onRecord(reading.record);
   }
 
   close(): void {

@@ -29,9 +29,11 @@ const bridge = {
 
 describe('cni record', () => {
   it('bridge result - host sides, the pod side’s MAC and only its addresses', () => {
-    const reading = readCniRecord('pods-c1-eth0', JSON.stringify(bridge));
+    const reading = readCniRecord('pods-c1-eth0', JSON.stringify(bridge), 7);
     expect(reading).toEqual({
+      dropped: [],
       record: {
+        writtenAtMs: 7,
         file: 'pods-c1-eth0',
         containerId: 'c1',
         ifName: 'eth0',
@@ -47,7 +49,7 @@ describe('cni record', () => {
 
   it('addresses without an interface index - belong to the pod', () => {
     const plain = { ...bridge, result: { ...bridge.result, ips: [{ address: '10.244.1.2/24' }] } };
-    expect(readCniRecord('f', JSON.stringify(plain))).toMatchObject({ record: { addresses: ['10.244.1.2'] } });
+    expect(readCniRecord('f', JSON.stringify(plain), 7)).toMatchObject({ record: { addresses: ['10.244.1.2'] } });
   });
 
   it.each([
@@ -58,11 +60,20 @@ describe('cni record', () => {
     ['no pod', JSON.stringify({ ...bridge, cniArgs: [] }), /K8S_POD_UID/],
     ['args of a wrong shape', JSON.stringify({ ...bridge, cniArgs: 'x' }), /K8S_POD_UID/],
   ])('refused with its reason - %s', (_name, json, reason) => {
-    expect(readCniRecord('f', json)).toEqual({ reason: expect.stringMatching(reason) });
+    expect(readCniRecord('f', json, 7)).toEqual({ reason: expect.stringMatching(reason) });
   });
 
   it('a result of a wrong shape - is a record without addresses, never an exception', () => {
     const odd = { ...bridge, result: { interfaces: [null, 3, { name: 5 }], ips: [null, { address: 7 }] } };
-    expect(readCniRecord('f', JSON.stringify(odd))).toMatchObject({ record: { addresses: [], hostInterfaces: [] } });
+    expect(readCniRecord('f', JSON.stringify(odd), 7)).toMatchObject({ record: { addresses: [], hostInterfaces: [] } });
+  });
+
+  it('values that are none - are dropped one by one with their reason, and addresses are canonical', () => {
+    const ips = ['garbage', '10.244.1.2/24', '::ffff:10.244.1.3/128', 'FD00:0::2/64'].map((address) => ({ address }));
+    const interfaces = [{ name: 'eth0', mac: 'nonsense', sandbox: '/run/netns/x' }];
+    expect(readCniRecord('f', JSON.stringify({ ...bridge, result: { interfaces, ips } }), 7)).toMatchObject({
+      record: { podMac: '', addresses: ['10.244.1.2', '10.244.1.3', 'fd00::2'] },
+      dropped: ['mac: not a MAC address: "nonsense"', 'ips: not an IP address: "garbage"'],
+    });
   });
 });

@@ -1,8 +1,10 @@
 /**
  * Reads one record of libcni's result cache (`/var/lib/cni/results/<network>-<container>-<ifName>`): which pod an interface was
  * made for, what it is called on the host, and which MAC and addresses the plugin gave it. The folder is writable by root only,
- * so what it says of an interface cannot come from a pod. Pure: text in, record or reason out.
+ * so what it says of an interface cannot come from a pod. Pure: text in, record or reason out; a value that is no address or no MAC is
+ * dropped with its reason and the rest of the record stands.
  */
+import { cleanAddresses, cleanMac, type Dropped } from './cleaning.ts';
 
 export interface CniRecord {
   /** Name of the file, unique in the folder. */
@@ -19,9 +21,12 @@ export interface CniRecord {
   podMac: string;
   /** Plain addresses without a prefix length. */
   addresses: string[];
+  /** When the file was written, wall-clock milliseconds. */
+  writtenAtMs: number;
 }
 
-export type CniReading = { record: CniRecord } | { reason: string };
+/** `dropped`: values of the record that are not what they should be. */
+export type CniReading = { record: CniRecord; dropped: Dropped } | { reason: string };
 
 interface RawResult {
   interfaces?: { name?: unknown; mac?: unknown; sandbox?: unknown }[];
@@ -34,7 +39,7 @@ export const MAX_RECORD_BYTES = 256 * 1024;
 const text = (value: unknown): string => (typeof value === 'string' ? value : '');
 
 /** Reads a cache file. `reason` says why it is no record of a pod (another runtime's, half written, not JSON). */
-export function readCniRecord(file: string, json: string): CniReading {
+export function readCniRecord(file: string, json: string, writtenAtMs: number): CniReading {
   let raw: Record<string, unknown>;
   try {
     raw = JSON.parse(json) as Record<string, unknown>;
@@ -57,7 +62,9 @@ export function readCniRecord(file: string, json: string): CniReading {
     .filter((ip) => podIndex === -1 || ip?.interface === undefined || ip?.interface === podIndex)
     .map((ip) => text(ip?.address).split('/')[0] ?? '')
     .filter((address) => address !== '');
+  const dropped: Dropped = [];
   return {
+    dropped,
     record: {
       file,
       containerId: text(raw['containerId']),
@@ -69,8 +76,9 @@ export function readCniRecord(file: string, json: string): CniReading {
         .filter((i) => text(i?.sandbox) === '')
         .map((i) => text(i?.name))
         .filter((name) => name !== ''),
-      podMac: podIndex === -1 ? '' : text(interfaces[podIndex]?.mac).toLowerCase(),
-      addresses,
+      podMac: podIndex === -1 ? '' : cleanMac(text(interfaces[podIndex]?.mac), 'mac', dropped),
+      addresses: cleanAddresses(addresses, 'ips', dropped),
+      writtenAtMs,
     },
   };
 }

@@ -5,10 +5,12 @@
  * Way up: maps and links first (enforcement never waits for the bus), then netlink, then CNI records, then the bus, for as long as it
  * takes. Way down: samples are drained, counters flushed, answers awaited; programs stay pinned and in force.
  */
-import { readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
+import path from 'node:path';
 import {
   boottimeNs,
   COUNTER_NUMBERS,
+  type DecodedBatch,
   LinkMonitor,
   openSpoofObject,
   type Probe,
@@ -16,40 +18,43 @@ import {
   type SpoofObject,
 } from '@bailiff/bpf';
 import type { ServiceContext } from '@bailiff/service';
+import { Accounts } from './accounts.ts';
 import { AckedMap } from './acked-map.ts';
 import { Binder } from './binder.ts';
 import { BindingStore } from './binding-store.ts';
+import { bootWallMicros, readBootId } from './boot.ts';
 import { type BusDocument, BusLink } from './bus-link.ts';
 import { CniCache } from './cni-cache.ts';
+import type { CniRecord } from './cni-record.ts';
 import type { CollectorConfig } from './config.ts';
 import { DesiredState, type Moment } from './desired-state.ts';
+import { DetachMarker } from './detach-marker.ts';
+import { DocumentStore } from './documents.ts';
+import { packetsOf } from './epochs.ts';
 import { Flusher } from './flusher.ts';
 import { Guard } from './guard.ts';
 import { type GuardedInterface, keyOf, storedOf } from './guarded-interface.ts';
+import { Intake } from './intake.ts';
 import { type CollectorMetrics, collectorMetrics } from './metrics.ts';
 import { nodeWideMaps } from './node-maps.ts';
 import { ProblemLog } from './problem-log.ts';
 import { Reconciler } from './reconciler.ts';
 import { Registry } from './registry.ts';
-import { nodeStatus } from './status.ts';
+import { countByState, nodeStatus } from './status.ts';
 
 /** Links are dumped afresh and places checked this often: what netlink said is not all that can go wrong. */
 const RESYNC_MS = 30_000;
-
-export function readBootId(): string {
-  return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
-}
-
-/** Wall-clock microseconds at CLOCK_BOOTTIME 0. */
-export function bootWallMicros(): number {
-  return Date.now() * 1000 - Number(boottimeNs() / 1000n);
-}
+/** The CNI folder is looked at this often, beside its events. */
+const CNI_CHECK_MS = 10_000;
 
 export class Collector {
   readonly #ctx: ServiceContext<CollectorConfig>;
   readonly #bootId = readBootId();
   readonly #object: SpoofObject;
   readonly #acked: AckedMap;
+  readonly #accounts: Accounts;
+  readonly #marker: DetachMarker;
+  readonly #intake: Intake;
   readonly #store: BindingStore;
   readonly #registry: Registry;
   readonly #desired: DesiredState;
@@ -63,6 +68,8 @@ export class Collector {
   readonly #reconciler: Reconciler;
   readonly #flusher: Flusher;
   readonly #cni: CniCache;
+  #started = false;
+  #detached = '';
 
   constructor(ctx: ServiceContext<CollectorConfig>) {
     const { config } = ctx;
@@ -72,19 +79,41 @@ export class Collector {
     this.#object = openSpoofObject({ pinDir: config.bpfDir, mode: config.hook, maxInterfaces: config.maxInterfaces });
     const { maps } = this.#object;
     this.#acked = new AckedMap(config.bpfDir, maps.maxInterfaces);
-    this.#store = new BindingStore(config.stateDir, this.#bootId);
+    this.#marker = new DetachMarker(config.stateDir);
+    const onFileProblem = ({ file, reason }: { file: string; reason: string }) =>
+      this.#problems.report('state', file, reason);
+    this.#store = new BindingStore(config.stateDir, this.#bootId, { onProblem: onFileProblem });
+    this.#accounts = new Accounts({
+      dir: path.join(config.stateDir, this.#bootId),
+      counters: maps.counters,
+      acked: this.#acked,
+      onProblem: onFileProblem,
+    });
     this.#registry = new Registry(maps.maxInterfaces);
     this.#desired = new DesiredState(config.nodeName);
     this.#metrics = collectorMetrics(ctx.metrics, {
-      interfaces: () => this.#countByState(),
+      interfaces: () => countByState(this.#registry),
       unacked: () => this.#bus.unacked,
       losses: () => Object.fromEntries(Object.entries(maps.losses()).map(([loss, n]) => [loss, Number(n)])),
     });
     this.#problems = new ProblemLog(ctx.log, this.#metrics.problems);
+    this.#intake = new Intake({
+      desired: this.#desired,
+      documents: new DocumentStore(config.stateDir, { onProblem: onFileProblem }),
+      bindings: () => this.#registry.bindings(),
+      onChanged: () => this.#applyAll(),
+      onRefused: ({ what, key }, reason) => {
+        this.#metrics.snapshotsRefused.inc({ document: what });
+        this.#problems.report(what, key, reason);
+        if (this.#started) this.#putStatus();
+      },
+      onDropped: ({ what, key }, reason) => this.#problems.report(what, key, `left out: ${reason}`),
+    });
     this.#bus = new BusLink({
       ctx,
       metrics: this.#metrics,
       onDocument: (document) => this.#take(document),
+      onConfigSynced: (kind, keys) => this.#safely(kind, () => this.#intake.configSynced(kind, keys)),
       onRestart: (what) => {
         if (what !== 'config') this.#desired.forgetRevision(what);
         this.#problems.report(what, '', 'the bus has another store: what was told stands until told anew');
@@ -99,24 +128,29 @@ export class Collector {
       moment: () => this.#moment(),
       onNews: (iface) => this.#flusher.touch(iface),
       onApplied: () => this.#metrics.identityChanges.inc(),
+      onProblem: (problem) => this.#problems.report('apply', problem.interfaceName, problem.reason, problem.error),
     });
     this.#binder = new Binder({
       cniRecords: () => this.#cni.records.values(),
       cgroupRoot: config.cgroupRoot,
       onBound: (iface) => this.#bound(iface),
+      onReplaced: (iface) => this.#replaced(iface),
+      wallMs: () => Date.now(),
       onProblem: (problem) => this.#problems.report('binding', problem.interfaceName, problem.reason, problem.error),
     });
     this.#guard = new Guard({
       object: this.#object,
       registry: this.#registry,
       store: this.#store,
-      acked: this.#acked,
+      accounts: this.#accounts,
       exclude: new RegExp(config.excludeInterfaces),
-      attach: !config.observeOnly,
+      whyNotAttach: () => this.#whyNotAttach(),
       nowMs: () => performance.now(),
+      wallMs: () => Date.now(),
       onNew: (iface) => this.#appeared(iface),
       onChanged: (iface) => this.#changed(iface),
       onGone: (iface) => this.#went(iface),
+      onForgotten: (iface) => this.#forgotten(iface),
       onProblem: (problem) => this.#problems.report('guard', problem.interfaceName, problem.reason, problem.error),
     });
     this.#flusher = new Flusher({
@@ -124,20 +158,19 @@ export class Collector {
       bootId: this.#bootId,
       version: ctx.version,
       registry: this.#registry,
-      counters: maps.counters,
+      counters: { ...maps.counters, readInto: (key, into) => this.#accounts.readInto(key, into) },
       sink: this.#bus,
       nextSequence: () => Number(maps.meta.allocateFrameSequences(1)),
       clock: { nowMicros: () => ctx.clock.nowMs() * 1000, nowMs: () => performance.now(), bootWallMicros },
       flushIntervalMs: config.flushIntervalMs,
       unknownGraceMs: config.unknownGraceMs,
       onSettled: (iface) => this.#guard.settle(iface),
-      onAcked: (iface) => this.#acked.write(keyOf(iface), iface.book.acked()),
+      onAcked: (iface) => this.#writeAcked(iface),
       onGapReported: (iface) => this.#store.save(storedOf(iface)),
       onError: (error) => this.#problems.report('publish', '', error.message, error),
     });
     this.#cni = new CniCache(config.cniResultsDir, {
-      onRecord: () => this.#bindAll(),
-      onRemoved: () => {},
+      onRecord: (record) => this.#safely('binding', () => this.#bindBy(record)),
       onProblem: (problem) => this.#problems.report('cni', problem.file, problem.reason),
     });
   }
@@ -145,31 +178,29 @@ export class Collector {
   /** Everything that does not need the bus; then the bus. */
   start(): void {
     const { config, log } = this.#ctx;
+    this.#intake.restore();
     this.#applyNodeWide();
+    this.#detached = this.#marker.reason();
     const monitor = new LinkMonitor({
       onLinks: (links) => {
         for (const link of links) this.#guard.see(link);
       },
       onOverrun: () => {
         this.#metrics.netlinkOverruns.inc();
-        this.#guard.resync();
+        this.#safely('guard', () => this.#guard.resync());
       },
     });
     this.#cni.start();
     const { adopted, unreadable } = this.#guard.start();
     for (const { file, reason } of unreadable) this.#problems.report('state', file, reason);
-    const samples = this.#object.openSamples((batch) => {
-      this.#metrics.samples.inc(batch.samples.length);
-      for (const error of batch.errors) {
-        this.#metrics.sampleErrors.inc();
-        this.#problems.report('ring', '', error.message, error);
-      }
-      this.#flusher.takeSamples(batch.samples);
-    });
+    this.#started = true;
+    this.#intake.rejudge();
+    const samples = this.#object.openSamples((batch) => this.#safely('ring', () => this.#takeSamples(batch)));
     const timers = [
-      setInterval(() => this.#flusher.sweep(), config.sweepIntervalMs),
-      setInterval(() => this.#putStatus(), config.statusIntervalMs),
+      setInterval(() => this.#safely('publish', () => this.#flusher.sweep()), config.sweepIntervalMs),
+      setInterval(() => this.#safely('status', () => this.#putStatus()), config.statusIntervalMs),
       setInterval(() => this.#resync(), RESYNC_MS),
+      setInterval(() => this.#cni.check(), CNI_CHECK_MS),
     ];
     log.info(
       {
@@ -178,6 +209,7 @@ export class Collector {
         adopted,
         guarded: this.#registry.liveCount,
         observeOnly: config.observeOnly,
+        ...(this.#detached === '' ? {} : { notAttached: this.#detached }),
       },
       'guarding',
     );
@@ -200,6 +232,34 @@ export class Collector {
     });
   }
 
+  /** Trouble from outside is told and costs what had it: nothing that a timer or an event runs may end the process. */
+  #safely(part: string, action: () => void): void {
+    try {
+      action();
+    } catch (error) {
+      this.#problems.report(part, '', (error as Error).message, error);
+    }
+  }
+
+  #whyNotAttach(): string {
+    return this.#ctx.config.observeOnly ? 'observing only: nothing is attached' : this.#marker.reason();
+  }
+
+  #takeSamples(batch: DecodedBatch): void {
+    this.#metrics.samples.inc(batch.samples.length);
+    for (const error of batch.errors) {
+      this.#metrics.sampleErrors.inc();
+      this.#problems.report('ring', '', error.message, error);
+    }
+    this.#flusher.takeSamples(batch.samples);
+  }
+
+  #writeAcked(iface: GuardedInterface): void {
+    // An answer may come after its generation was settled or given up: that is not to be written again.
+    if (this.#registry.byGeneration(iface.generation) !== iface) return;
+    this.#safely('publish', () => this.#accounts.writeAcked(keyOf(iface), iface.book.acked()));
+  }
+
   #moment(): Moment {
     return { wallMs: Date.now(), bootNs: boottimeNs() };
   }
@@ -217,30 +277,57 @@ export class Collector {
     this.#reconciler.apply(iface);
   }
 
+  /** What owes nothing needs no bus to be forgotten; the rest waits for it. */
   #went(iface: GuardedInterface): void {
-    this.#binder.forget(iface);
-    this.#flusher.touch(iface);
+    this.#binder.went(iface);
+    const counters = new Float64Array(COUNTER_NUMBERS);
+    const counted = this.#accounts.readInto(keyOf(iface), counters) && iface.book.counted(counters).length > 0;
+    const owesGap = iface.binding !== null && !iface.gapReported && iface.packetsBeforeGuard > 0;
+    if (!counted && !owesGap && iface.pending.length === 0 && iface.framesInFlight === 0) this.#guard.settle(iface);
+    else this.#flusher.touch(iface);
   }
 
-  /** A binding was made: write it down, write it into the kernel, and account for what passed before. */
+  #forgotten(iface: GuardedInterface): void {
+    const counters = new Float64Array(COUNTER_NUMBERS);
+    this.#accounts.readInto(keyOf(iface), counters);
+    const acked = iface.book.acked();
+    const lost = iface.book
+      .counted(counters)
+      .reduce((sum, cell) => sum + packetsOf(counters, cell) - (acked[cell] ?? 0), 0);
+    this.#metrics.countsForgotten.inc(lost);
+    const reason = `${lost} packets of generation ${iface.generation} were never told: too many interfaces went while the bus was away`;
+    this.#problems.report('counts', iface.link.name, reason);
+  }
+
+  /** A binding was made: write it into the kernel, write it down, and account for what passed before. */
   #bound(iface: GuardedInterface): void {
     this.#metrics.bindSeconds.observe((performance.now() - iface.appearedAtMs) / 1000);
-    this.#store.save(storedOf(iface));
     this.#reconciler.apply(iface);
-    // Packets of the unknown state passed and are part of the gap: they are not violations of the pod.
-    const counters = new Float64Array(COUNTER_NUMBERS);
-    if (this.#object.maps.counters.readInto(keyOf(iface), counters))
-      iface.book.forgive(counters, ({ state, action }) => state === 'unknown' && action === 'audit');
-    this.#acked.write(keyOf(iface), iface.book.acked());
+    this.#store.save(storedOf(iface));
+    this.#safely('counts', () => {
+      // Packets of the unknown state passed and are part of the gap: they are not violations of the pod.
+      const counters = new Float64Array(COUNTER_NUMBERS);
+      if (this.#accounts.readInto(keyOf(iface), counters))
+        iface.book.forgive(counters, ({ state, action }) => state === 'unknown' && action === 'audit');
+      this.#accounts.writeAcked(keyOf(iface), iface.book.acked());
+    });
     this.#guard.measureGap(iface);
     this.#flusher.touch(iface);
+    // While what was found is adopted one by one, a part of the bindings would judge for all.
+    if (this.#started) this.#intake.rejudge();
   }
 
-  #bindAll(): void {
+  #replaced(iface: GuardedInterface): void {
+    const reason = `a newer CNI record says that it is not of pod ${iface.binding?.podUid}: it begins anew`;
+    this.#problems.report('binding', iface.link.name, reason);
+    this.#guard.renew(iface);
+  }
+
+  #bindBy(record: CniRecord): void {
     const began = performance.now();
     let bound = 0;
-    for (const iface of this.#registry.allLive()) {
-      if (iface.binding?.source !== 'cni' && this.#binder.bindFromCni(iface)) bound += 1;
+    for (const iface of [...this.#registry.allLive()]) {
+      if (record.hostInterfaces.includes(iface.link.name) && this.#binder.bindFromCni(iface)) bound += 1;
     }
     if (bound > 0) this.#metrics.applySeconds.observe((performance.now() - began) / 1000);
   }
@@ -248,51 +335,48 @@ export class Collector {
   /** Something came from the bus. Applies it to the maps and says how long that took. */
   #take(document: BusDocument): void {
     const began = performance.now();
-    const { what, key, json } = document;
-    const desired = this.#desired;
-    if (what !== 'config' && json === null) return; // a document that was deleted changes nothing: the last good one is kept
-    const taken =
-      what === 'pods'
-        ? desired.takePods(json as string, this.#registry.bindings())
-        : what === 'cluster'
-          ? desired.takeCluster(json as string)
-          : what === 'quarantine'
-            ? desired.takeQuarantine(json as string)
-            : desired.takeConfig(key, json);
-    if ('refused' in taken) {
-      this.#metrics.snapshotsRefused.inc({ document: what });
-      this.#problems.report(what, key, taken.refused);
-      this.#putStatus();
-      return;
-    }
-    if (!taken.changed) return;
-    if (what === 'cluster' || what === 'config') this.#applyNodeWide();
-    for (const iface of this.#registry.allLive()) this.#reconciler.apply(iface);
+    this.#safely(document.what, () => this.#intake.take(document));
     this.#metrics.applySeconds.observe((performance.now() - began) / 1000);
   }
 
-  #applyNodeWide(): void {
-    nodeWideMaps(this.#object.maps, this.#desired);
-  }
-
-  #resync(): void {
-    this.#guard.resync();
-    const restored = this.#guard.checkPlaces();
-    if (restored > 0) this.#metrics.placesRestored.inc(restored);
-    // Ends of quarantine and break-glass are wall-clock times: a stepped clock is made good here.
+  #applyAll(): void {
+    this.#applyNodeWide();
     for (const iface of this.#registry.allLive()) this.#reconciler.apply(iface);
   }
 
-  #countByState(): Record<string, number> {
-    const counts: Record<string, number> = { unknown: 0, provisional: 0, programmed: 0 };
-    for (const iface of this.#registry.allLive()) {
-      const state = iface.kernel?.record.state ?? 'unknown';
-      counts[state] = (counts[state] ?? 0) + 1;
+  #applyNodeWide(): void {
+    for (const { map, error } of nodeWideMaps(this.#object.maps, this.#desired, !this.#object.reused))
+      this.#problems.report('node maps', map, error.message, error);
+  }
+
+  #resync(): void {
+    this.#safely('guard', () => this.#guard.resync());
+    this.#safely('guard', () => this.#checkPlaces());
+    // Ends of quarantine and break-glass are wall-clock times: a stepped clock is made good here.
+    this.#safely('apply', () => this.#applyAll());
+  }
+
+  #checkPlaces(): void {
+    const restored = this.#guard.checkPlaces();
+    if (restored > 0) this.#metrics.placesRestored.inc(restored);
+  }
+
+  /** An operator took the programs off, or gave them back; or somebody removed the pins, which only a new process can make again. */
+  #checkDetached(): void {
+    if (this.#ctx.config.observeOnly) return;
+    const reason = this.#marker.reason();
+    if (reason === '' && !existsSync(path.join(this.#ctx.config.bpfDir, 'maps', 'meta'))) {
+      this.#ctx.fail(new Error(`the pins under ${this.#ctx.config.bpfDir} are gone: a new process makes them again`));
+      return;
     }
-    return counts;
+    if (reason === this.#detached) return;
+    this.#detached = reason;
+    this.#problems.report('guard', '', reason === '' ? 'guarded again by an operator' : reason);
+    this.#checkPlaces();
   }
 
   #putStatus(): void {
+    this.#checkDetached();
     this.#bus.putStatus(
       nodeStatus({
         nodeName: this.#ctx.config.nodeName,

@@ -37,7 +37,7 @@ const moment = { wallMs: Date.parse('2026-01-01T00:00:00Z'), bootNs: 1_000_000_0
 describe('desired state - pods', () => {
   it('a newer snapshot is taken, an older one is not, and neither is the same news twice a problem', () => {
     const state = new DesiredState('n1');
-    expect(state.takePods(snapshot(5, [pod('a')]), [])).toEqual({ changed: true });
+    expect(state.takePods(snapshot(5, [pod('a')]), [])).toMatchObject({ changed: true });
     expect(state.takePods(snapshot(4, []), [])).toEqual({ changed: false });
     expect([...state.pods.keys()]).toEqual(['a']);
   });
@@ -63,6 +63,73 @@ describe('desired state - pods', () => {
     expect(state.snapshotRefused).toMatch(reason);
     state.takePods(snapshot(10, [pod('a')]), []);
     expect(state.snapshotRefused).toBe('');
+  });
+});
+
+describe('desired state - what an earlier process knew, and bad values', () => {
+  it('a restored snapshot is in force, and the first one from the bus replaces it whatever its revision', () => {
+    const state = new DesiredState('n1');
+    state.takePods(snapshot(9, [pod('a')]), []);
+    state.restored();
+    expect(state.takePods(snapshot(1, [pod('b')]), [])).toMatchObject({ changed: true });
+    expect([...state.pods.keys()]).toEqual(['b']);
+    expect(state.takePods(snapshot(0, []), [])).toEqual({ changed: false });
+  });
+  it('nothing is known until it was said', () => {
+    const state = new DesiredState('n1');
+    expect([...state.known]).toEqual([]);
+    state.takeConfig('spoof.namespace.shop.default', '{}');
+    state.restored();
+    expect([...state.known]).toEqual(['spoof']);
+    state.synced('disarm');
+    state.takeCluster(JSON.stringify({ revision: 1, nodes: [] }));
+    expect([...state.known].sort()).toEqual(['cluster', 'disarm', 'spoof']);
+  });
+  it('one bad value costs itself, not the snapshot', () => {
+    const state = new DesiredState('n1');
+    const bad = pod('a', {
+      allowedPrefixes: ['garbage', '10.9.1.0/16'],
+      interfaces: [{ name: 'eth0', addresses: ['10.0.0.2', 'x'], mac: null }],
+      probePorts: [
+        { port: 70_000, protocol: 'TCP' },
+        { port: 80, protocol: 'TCP' },
+      ],
+    });
+    const taken = state.takePods(snapshot(1, [bad, pod('b')]), []);
+    expect(taken).toEqual({ changed: true, dropped: expect.arrayContaining([expect.stringContaining('"garbage"')]) });
+    expect(state.pods.get('a')).toMatchObject({
+      allowedPrefixes: ['10.9.0.0/16'],
+      interfaces: [{ addresses: ['10.0.0.2'] }],
+      probePorts: [{ port: 80 }],
+    });
+    expect(state.pods.has('b')).toBe(true);
+    const nodes = [{ name: 'n1', addresses: ['192.168.0.1', '?'], podCidrs: [] }];
+    expect(state.takeCluster(JSON.stringify({ revision: 1, nodes }))).toMatchObject({ dropped: [expect.any(String)] });
+    expect(state.cluster.nodes[0]?.addresses).toEqual(['192.168.0.1']);
+  });
+  it('a wrong feed that came before the pods is withdrawn as they are bound, and taken when enough bear it out', () => {
+    const state = new DesiredState('n1');
+    const wrong = [1, 2].map((n) =>
+      pod(`w${n}`, { interfaces: [{ name: 'eth0', addresses: [`9.9.9.${n}`], mac: null }] }),
+    );
+    const right = ['a', 'b', 'c'].map((uid, n) =>
+      pod(uid, { interfaces: [{ name: 'eth0', addresses: [`10.0.1.${n}`], mac: null }] }),
+    );
+    const json = snapshot(7, [...wrong, ...right]);
+    expect(state.takePods(json, [])).toMatchObject({ changed: true });
+    expect(state.rejudge([binding('w1', '10.0.0.1')])).toBeNull();
+    const two = [binding('w1', '10.0.0.1'), binding('w2', '10.0.0.2')];
+    expect(state.rejudge(two)).toEqual({ inForce: null, refused: expect.stringContaining('2 of 2') });
+    expect([state.pods.size, state.snapshotRefused]).toEqual([0, expect.stringContaining('2 of 2')]);
+    expect(state.rejudge(two)).toBeNull();
+    const five = [...two, ...['a', 'b', 'c'].map((uid, n) => binding(uid, `10.0.1.${n}`))];
+    expect(state.rejudge(five)).toEqual({ inForce: json, refused: '' });
+    expect([state.pods.size, state.snapshotRefused]).toEqual([5, '']);
+  });
+  it('modes follow the binding’s namespace while the bus has not told of the pod', () => {
+    const state = new DesiredState('n1');
+    state.takeConfig('spoof.namespace.shop.default', JSON.stringify({ modes: { tunnel: 'audit' } }));
+    expect([state.modesOf(null, 'shop').tunnel, state.modesOf(null, 'bank').tunnel]).toEqual(['audit', 'enforce']);
   });
 });
 

@@ -1,6 +1,9 @@
 /**
  * What the bus has told this node: its pods, who is quarantined, how strict to be. The last good value of each is kept, whatever
  * comes after it and however long the bus is away. No I/O; each `take…` says whether something changed or why it was refused.
+ *
+ * What nobody has said yet is not a default: `known` tells which parts were, and for the others the kernel's maps are left as an earlier
+ * process wrote them. A value that is no address costs itself (`dropped`), not the document it stands in.
  */
 import { FOREVER_NS, type VectorModes } from '@bailiff/bpf';
 import {
@@ -21,12 +24,18 @@ import {
   type PodIdentity,
   type PodRef,
   type QuarantineEntry,
-  quarantineList,
+  type QuarantineReading,
+  readQuarantineList,
 } from '@bailiff/schemas';
+import { cleanAddresses, cleanCidrs, type Dropped } from './cleaning.ts';
 import { auditUntilNs, modesFor, toBoottimeNs } from './effective.ts';
 import { type Binding, judgeSnapshot } from './identity.ts';
 
-export type Taken = { changed: boolean } | { refused: string };
+/** `dropped`: values of an accepted document that were left out, each with its place and reason. */
+export type Taken = { changed: boolean; dropped?: Dropped } | { refused: string };
+
+/** What can be known or not, each for itself. */
+export type Part = 'pods' | 'cluster' | 'quarantine' | 'spoof' | 'disarm';
 
 /** Clock readings of one moment, so that one pass compares like with like. */
 export interface Moment {
@@ -46,8 +55,16 @@ export class DesiredState {
   #spoofCluster: SpoofCluster = spoofCluster.parse({});
   readonly #spoofScoped = new Map<string, SpoofScoped>();
   readonly #disarms = new Map<string, Disarm>();
+  readonly #configKeys = new Set<string>();
   /** Config keys whose newest value was refused, with the reason. */
   readonly configRefused = new Map<string, string>();
+  /** Parts that the bus has spoken of, to this process or to an earlier one. */
+  readonly known = new Set<Part>();
+  /** Documents that came from disk: the first one from the bus replaces them whatever its revision, as a store made anew counts from 1. */
+  readonly #restored = new Set<Part>();
+  /** The newest snapshot, whether in force or refused: bindings that come may change the judgement. */
+  #candidate: { snapshot: NodeSnapshot; json: string } | null = null;
+  #inForce: NodeSnapshot | null = null;
 
   constructor(nodeName: string) {
     this.nodeName = nodeName;
@@ -61,15 +78,46 @@ export class DesiredState {
   takePods(json: string, bindings: Iterable<Binding>): Taken {
     const parsed = parseJson(json, nodeSnapshot);
     if ('refused' in parsed) return this.#refusePods(parsed.refused);
-    const snapshot: NodeSnapshot = parsed.value;
+    const dropped: Dropped = [];
+    const snapshot: NodeSnapshot = { ...parsed.value, pods: parsed.value.pods.map((pod) => cleanPod(pod, dropped)) };
     if (snapshot.nodeName !== this.nodeName) return this.#refusePods(`snapshot is of node ${snapshot.nodeName}`);
-    if (snapshot.revision < this.snapshotRevision) return { changed: false };
+    if (snapshot.revision < this.snapshotRevision && !this.#restored.has('pods')) return { changed: false };
+    this.#restored.delete('pods');
+    this.#candidate = { snapshot, json };
     const judged = judgeSnapshot(snapshot, bindings);
     if (!judged.accepted) return this.#refusePods(judged.reason);
+    this.#enforce(snapshot);
+    return { changed: true, dropped };
+  }
+
+  /**
+   * Judges again after a binding was made or replaced: a wrong feed that came before the pods is found out as they come. Refused, the
+   * node's own records hold alone; and a snapshot that was refused is in force as soon as enough bindings bear it out.
+   * @returns what is in force now when that changed: a snapshot's text, or null for none
+   */
+  rejudge(bindings: readonly Binding[]): { inForce: string | null; refused: string } | null {
+    if (!this.#candidate) return null;
+    const { snapshot, json } = this.#candidate;
+    const judged = judgeSnapshot(snapshot, bindings);
+    if (judged.accepted) {
+      if (this.#inForce === snapshot) return null;
+      this.#enforce(snapshot);
+      return { inForce: json, refused: '' };
+    }
+    this.snapshotRefused = judged.reason;
+    if (!this.#inForce || judgeSnapshot(this.#inForce, bindings).accepted) return null;
+    this.#inForce = null;
+    this.pods = new Map();
+    this.snapshotRevision = 0;
+    return { inForce: null, refused: judged.reason };
+  }
+
+  #enforce(snapshot: NodeSnapshot): void {
+    this.#inForce = snapshot;
     this.pods = new Map(snapshot.pods.map((pod) => [pod.uid, pod]));
     this.snapshotRevision = snapshot.revision;
     this.snapshotRefused = '';
-    return { changed: true };
+    this.known.add('pods');
   }
 
   #refusePods(reason: string): Taken {
@@ -80,20 +128,43 @@ export class DesiredState {
   takeCluster(json: string): Taken {
     const parsed = parseJson(json, clusterSnapshot);
     if ('refused' in parsed) return parsed;
-    if (parsed.value.revision < this.cluster.revision) return { changed: false };
-    this.cluster = parsed.value;
-    return { changed: true };
+    if (parsed.value.revision < this.cluster.revision && !this.#restored.has('cluster')) return { changed: false };
+    this.#restored.delete('cluster');
+    const dropped: Dropped = [];
+    const nodes = parsed.value.nodes.map((node) => ({
+      ...node,
+      addresses: cleanAddresses(node.addresses, `node ${node.name}`, dropped),
+    }));
+    this.cluster = { ...parsed.value, nodes };
+    this.known.add('cluster');
+    return { changed: true, dropped };
   }
 
   takeQuarantine(json: string): Taken {
-    const parsed = parseJson(json, quarantineList);
-    if ('refused' in parsed) return parsed;
-    if (parsed.value.nodeName !== this.nodeName)
-      return { refused: `quarantine list is of node ${parsed.value.nodeName}` };
-    if (parsed.value.revision < this.#quarantineRevision) return { changed: false };
-    this.#quarantineRevision = parsed.value.revision;
-    this.quarantined = new Map(parsed.value.entries.map((entry) => [entry.podUid, entry]));
-    return { changed: true };
+    let list: QuarantineReading;
+    try {
+      list = readQuarantineList(json);
+    } catch (error) {
+      return { refused: (error as Error).message };
+    }
+    if (list.nodeName !== this.nodeName) return { refused: `quarantine list is of node ${list.nodeName}` };
+    if (list.revision < this.#quarantineRevision && !this.#restored.has('quarantine')) return { changed: false };
+    this.#restored.delete('quarantine');
+    this.#quarantineRevision = list.revision;
+    this.quarantined = new Map(list.entries.map((entry) => [entry.podUid, entry]));
+    this.known.add('quarantine');
+    return { changed: true, dropped: list.problems };
+  }
+
+  /** Marks what was taken so far as an earlier process's. */
+  restored(): void {
+    for (const kind of ['spoof', 'disarm'] as const) if (this.configKeys(kind).length > 0) this.known.add(kind);
+    for (const part of this.known) this.#restored.add(part);
+  }
+
+  /** All keys of a kind that the bus has were taken. */
+  synced(kind: 'spoof' | 'disarm'): void {
+    this.known.add(kind);
   }
 
   /** The bus keeps its documents in another store than before: they count their revisions anew. What is in force stays until one comes. */
@@ -118,7 +189,14 @@ export class DesiredState {
     }
   }
 
+  /** Keys of a kind that have a value. A reader that has seen all of the bus's keys so finds those that were deleted while it was away. */
+  configKeys(kind: 'spoof' | 'disarm'): string[] {
+    return [...this.#configKeys].filter((key) => key.startsWith(`${kind}.`));
+  }
+
   #setConfig(key: ConfigKey, keyText: string, value: unknown): void {
+    if (value === undefined) this.#configKeys.delete(keyText);
+    else this.#configKeys.add(keyText);
     if (key.kind === 'spoof' && key.scope === 'cluster') {
       this.#spoofCluster = (value as SpoofCluster | undefined) ?? spoofCluster.parse({});
     } else if (key.kind === 'spoof') {
@@ -128,13 +206,14 @@ export class DesiredState {
     }
   }
 
-  modesOf(pod: PodIdentity | null): VectorModes {
-    if (!pod) return modesFor(this.#spoofCluster);
-    const namespace = token(pod.namespace);
+  /** @param namespace what the binding says, while the bus has not told of the pod; empty when nobody knows */
+  modesOf(pod: PodIdentity | null, namespace = pod?.namespace ?? ''): VectorModes {
+    if (namespace === '') return modesFor(this.#spoofCluster);
+    const scope = token(namespace);
     return modesFor(
       this.#spoofCluster,
-      this.#spoofScoped.get(`spoof.namespace.${namespace}.default`),
-      this.#spoofScoped.get(`spoof.workload.${namespace}.${token(workloadOf(pod))}`),
+      this.#spoofScoped.get(`spoof.namespace.${scope}.default`),
+      pod ? this.#spoofScoped.get(`spoof.workload.${scope}.${token(workloadOf(pod))}`) : undefined,
     );
   }
 
@@ -181,6 +260,19 @@ export function podRefOf(binding: Binding, pod: PodIdentity | null): PodRef {
 }
 
 const token = (name: string): string => name.replaceAll('.', '_');
+
+/** A pod with what the maps can hold of it. */
+function cleanPod(pod: PodIdentity, dropped: Dropped): PodIdentity {
+  const where = `pod ${pod.namespace}/${pod.name}`;
+  const probePorts = pod.probePorts.filter(({ port }) => port >= 1 && port <= 65_535);
+  if (probePorts.length < pod.probePorts.length) dropped.push(`${where}: a probe port outside 1-65535`);
+  return {
+    ...pod,
+    interfaces: pod.interfaces.map((i) => ({ ...i, addresses: cleanAddresses(i.addresses, where, dropped) })),
+    allowedPrefixes: cleanCidrs(pod.allowedPrefixes, where, dropped),
+    probePorts,
+  };
+}
 
 function setOrDelete<V>(map: Map<string, V>, key: string, value: V | undefined): void {
   if (value === undefined) map.delete(key);

@@ -1,15 +1,16 @@
 /**
  * Puts programs on pod interfaces and takes note of those that went. An interface is guarded on its netlink event, before anybody
- * knows whose it is; what a process that was killed left behind is adopted, so that a generation and its counts live on.
+ * knows whose it is; what a process that was killed left behind is adopted (adoption.ts), so that a generation and its counts live on.
  *
  * Order for a new one: counters entry, file, record, attach: at no moment is there a program without its record, or a count that
- * nobody would find again.
+ * nobody would find again. Trouble with one interface is told and shown in its status; the others go on. A live interface always comes
+ * before the counts of gone ones: when the counters map is full, the oldest of those move to disk (accounts.ts).
  */
-import { type Attachment, dumpLinks, getLink, type LinkRecord, type SpoofObject } from '@bailiff/bpf';
-import type { AckedMap } from './acked-map.ts';
-import type { BindingStore, StoredInterface } from './binding-store.ts';
-import { EpochBook } from './epochs.ts';
-import { type GuardedInterface, keyOf, storedOf } from './guarded-interface.ts';
+import { dumpLinks, getLink, type IfaceKey, type LinkRecord, SpoofError, type SpoofObject } from '@bailiff/bpf';
+import type { Accounts } from './accounts.ts';
+import { type Adoption, planAdoption } from './adoption.ts';
+import type { BindingStore } from './binding-store.ts';
+import { type GuardedInterface, keyOf, NO_SLOT, newInterface, storedOf } from './guarded-interface.ts';
 import type { LinkFacts } from './identity.ts';
 import type { Registry } from './registry.ts';
 
@@ -17,15 +18,19 @@ export interface GuardOptions {
   object: SpoofObject;
   registry: Registry;
   store: BindingStore;
-  acked: AckedMap;
+  accounts: Accounts;
   /** Host-side names that are never pods': uplinks, bridges. */
   exclude: RegExp;
-  /** false: everything but attaching (what an unguarded node would let through). */
-  attach: boolean;
+  /** Why programs are not attached (what an unguarded node would let through); empty: they are. */
+  whyNotAttach(): string;
   nowMs(): number;
+  /** Wall clock, milliseconds. */
+  wallMs(): number;
   onNew(iface: GuardedInterface): void;
   onChanged(iface: GuardedInterface): void;
   onGone(iface: GuardedInterface): void;
+  /** Counts of a gone generation were given up: there was room for them neither in the kernel nor on disk. */
+  onForgotten(iface: GuardedInterface): void;
   onProblem(problem: { interfaceName: string; reason: string; error?: unknown }): void;
 }
 
@@ -38,8 +43,15 @@ export const factsOf = (link: LinkRecord): LinkFacts => ({
   peerIfindex: link.peerIfindex,
 });
 
+const goneLink = (ifindex: number, name: string): LinkFacts => {
+  return { ifindex, name, kind: 'veth', mac: '', linkNetnsid: null, peerIfindex: null };
+};
+
+const isFull = (error: unknown): boolean => error instanceof SpoofError && error.code === 'ERR_SPOOF_MAP_FULL';
+
 export class Guard {
   readonly #o: GuardOptions;
+  #started = false;
 
   constructor(options: GuardOptions) {
     this.#o = options;
@@ -47,102 +59,95 @@ export class Guard {
 
   /** Takes over what is in the kernel and on disk, then guards what came meanwhile. Call once, after the monitor is open. */
   start(): { adopted: number; unreadable: { file: string; reason: string }[] } {
-    const { stored, unreadable } = this.#o.store.load();
-    const links = new Map(dumpLinks().map((link) => [link.ifindex, link]));
-    const attached = this.#o.object.attached();
-    const records = new Map(this.#o.object.maps.ifaces.entries());
-    const known = new Map(stored.map((s) => [s.generation, s]));
-    for (const key of this.#o.object.maps.counters.readAll()) {
-      const record = records.get(key.ifindex);
-      const file = known.get(key.generation) ?? null;
-      const live = record?.generation === key.generation && this.#isSame(file, links.get(key.ifindex), attached);
-      this.#adopt(
-        key,
-        file,
-        live ? (links.get(key.ifindex) as LinkRecord) : null,
-        record?.generation === key.generation ? record.slot : null,
-      );
-      known.delete(key.generation);
+    const { accounts, object, registry, store } = this.#o;
+    const { maps } = object;
+    const { stored, unreadable } = store.load();
+    const owed = accounts.load();
+    const links = dumpLinks();
+    const plan = planAdoption({
+      counters: [...maps.counters.readAll(), ...owed],
+      records: maps.ifaces.entries(),
+      grants: maps.addresses.entries(),
+      probePorts: maps.probePorts.entries(),
+      placed: object.verify(),
+      links,
+      files: stored,
+      maxInterfaces: maps.maxInterfaces,
+    });
+    for (const adoption of plan.adoptions) {
+      this.#attempt(adoption.file?.interfaceName ?? adoption.link?.name ?? '', () => this.#adopt(adoption));
     }
-    // A file without a counters entry: the process was killed between the two, nothing was counted yet.
-    for (const left of known.values()) this.#o.store.remove(left.ifindex, left.generation);
-    const adopted = this.#o.registry.liveCount;
-    for (const link of links.values()) this.see(link);
+    const records = new Map(maps.ifaces.entries());
+    for (const key of plan.leftovers) {
+      // What the loop above could not adopt is left in force rather than torn down.
+      if (registry.live(key.ifindex)?.generation === key.generation) continue;
+      this.#release(key, records.get(key.ifindex)?.generation === key.generation);
+    }
+    for (const { ifindex, generation } of plan.idleFiles) store.remove(ifindex, generation);
+    const adopted = registry.liveCount;
+    for (const link of links) this.see(link);
+    this.#started = true;
     return { adopted, unreadable };
   }
 
-  /** The link is the one that the generation was made for: its programs are still pinned to it, under the same name. */
-  #isSame(file: StoredInterface | null, link: LinkRecord | undefined, attached: Attachment[]): boolean {
-    if (!file || !link) return false;
-    if (!this.#o.attach) return file.interfaceName === link.name;
-    return attached.some((a) => a.ifindex === file.ifindex && a.generation === file.generation);
+  /** @returns whether it could be done; why not is told */
+  #attempt(interfaceName: string, action: () => void): boolean {
+    try {
+      action();
+      return true;
+    } catch (error) {
+      this.#o.onProblem({ interfaceName, reason: (error as Error).message, error });
+      return false;
+    }
   }
 
-  #adopt(
-    key: { ifindex: number; generation: number },
-    file: StoredInterface | null,
-    link: LinkRecord | null,
-    slot: number | null,
-  ): void {
-    const { registry, object } = this.#o;
-    const ownSlot = file?.slot ?? slot ?? registry.freeSlot();
-    if (ownSlot === null) {
-      this.#o.onProblem({
-        interfaceName: file?.interfaceName ?? `ifindex ${key.ifindex}`,
-        reason: 'no slot is free for what an earlier process left',
-      });
-      return;
-    }
+  #adopt({ key, file, link, slot, kernel }: Adoption): void {
+    const { accounts, object, registry } = this.#o;
+    const ownSlot = link === null ? NO_SLOT : (slot ?? registry.freeSlot());
+    if (ownSlot === null) throw new Error('no slot is free for what an earlier process left');
+    const facts = link ? factsOf(link) : goneLink(key.ifindex, file?.interfaceName ?? '');
+    // A slot that was given anew goes on counting: what it saw before is somebody else's.
+    const seenBase = link && slot === null ? Number(object.maps.seen(ownSlot)) : (file?.seenBase ?? 0);
     const now = this.#o.nowMs();
     const iface: GuardedInterface = {
-      ...key,
-      slot: ownSlot,
-      seenBase: file?.seenBase ?? 0,
-      link: link
-        ? factsOf(link)
-        : {
-            ifindex: key.ifindex,
-            name: file?.interfaceName ?? '',
-            kind: 'veth',
-            mac: '',
-            linkNetnsid: null,
-            peerIfindex: null,
-          },
+      ...newInterface({ ...key, slot: ownSlot, seenBase, link: facts }, now, accounts.acked(key)),
       binding: file?.binding ?? null,
       pod: file?.pod ?? null,
-      kernel: null,
-      book: new EpochBook(this.#o.acked.read(key)),
-      samples: new Map(),
-      counterEpochs: new Map(),
-      pending: [],
+      kernel,
       occurrences: file?.occurrences ?? {},
       lastReported: file?.lastReported ?? {},
-      appearedAtMs: now,
-      guardedAtMs: now,
-      packetsBeforeGuard: file?.packetsBeforeGuard ?? -1,
+      // Without a file nobody knows what was seen before, so that no gap is made up.
+      packetsBeforeGuard: file?.packetsBeforeGuard ?? 0,
       gapReported: file?.gapReported ?? true,
-      gapInFlight: false,
-      framesInFlight: 0,
-      finalSaid: false,
       dirty: true,
-      flushedAtMs: 0,
-      paceMs: 0,
       gone: link === null,
-      attachError: '',
-      omitted: 0,
     };
+    if (link && slot === null && kernel)
+      object.maps.ifaces.set(key.ifindex, { ...kernel.record, ...key, slot: ownSlot });
+    if (link) accounts.create(key);
     registry.add(iface);
     if (link) {
       this.#attach(iface);
+      this.#o.store.save(storedOf(iface));
       this.#o.onNew(iface);
     } else {
-      this.#release(iface, object.maps.ifaces.get(key.ifindex)?.generation === key.generation);
       this.#o.onGone(iface);
     }
   }
 
-  /** A link as netlink tells of it: new, changed or gone. */
+  /** A link as netlink tells of it: new, changed or gone. Never throws. */
   see(link: LinkRecord): void {
+    try {
+      this.#see(link);
+    } catch (error) {
+      const reason = `could not be guarded: ${(error as Error).message}`;
+      if (!this.#o.registry.live(link.ifindex))
+        this.#o.registry.others.set(link.ifindex, { name: link.name, coverage: 'not-covered', reason });
+      this.#o.onProblem({ interfaceName: link.name, reason, error });
+    }
+  }
+
+  #see(link: LinkRecord): void {
     const live = this.#o.registry.live(link.ifindex);
     if (link.removed) {
       this.#o.registry.others.delete(link.ifindex);
@@ -169,46 +174,24 @@ export class Guard {
     return null;
   }
 
-  #guard(link: LinkRecord): void {
+  #guard(link: LinkRecord, over: Partial<GuardedInterface> = {}): void {
     const { object, registry, store } = this.#o;
     const appearedAtMs = this.#o.nowMs();
     const slot = registry.freeSlot();
     if (slot === null) {
-      const reason = `more than ${object.maps.maxInterfaces} interfaces: raise maxInterfaces`;
+      const reason =
+        `${object.maps.maxInterfaces} interfaces are guarded, as many as the maps have room for: raise maxInterfaces, then ` +
+        '`collector detach --all` and `collector attach` (pinned maps keep their size)';
       registry.others.set(link.ifindex, { name: link.name, coverage: 'not-covered', reason });
       this.#o.onProblem({ interfaceName: link.name, reason });
       return;
     }
-    const iface: GuardedInterface = {
-      ifindex: link.ifindex,
-      generation: object.maps.meta.allocateGeneration(),
-      slot,
-      seenBase: Number(object.maps.seen(slot)),
-      link: factsOf(link),
-      binding: null,
-      pod: null,
-      kernel: null,
-      book: new EpochBook(),
-      samples: new Map(),
-      counterEpochs: new Map(),
-      pending: [],
-      occurrences: {},
-      lastReported: {},
-      appearedAtMs,
-      guardedAtMs: appearedAtMs,
-      packetsBeforeGuard: -1,
-      gapReported: false,
-      gapInFlight: false,
-      framesInFlight: 0,
-      finalSaid: false,
-      dirty: false,
-      flushedAtMs: 0,
-      paceMs: 0,
-      gone: false,
-      attachError: '',
-      omitted: 0,
-    };
-    object.maps.counters.create(keyOf(iface));
+    const key = { ifindex: link.ifindex, generation: object.maps.meta.allocateGeneration() };
+    const seenBase = Number(object.maps.seen(slot));
+    const iface = newInterface({ ...key, slot, seenBase, link: factsOf(link) }, appearedAtMs);
+    if (this.#started) iface.announcedWallMs = this.#o.wallMs();
+    Object.assign(iface, over);
+    this.#createCounters(key);
     store.save(storedOf(iface));
     registry.add(iface);
     registry.others.delete(link.ifindex);
@@ -217,16 +200,29 @@ export class Guard {
     iface.guardedAtMs = this.#o.nowMs();
   }
 
-  #attach(iface: GuardedInterface): void {
-    if (!this.#o.attach) {
-      iface.attachError = 'observing only: nothing is attached';
-      return;
+  /** A live pod is never refused for want of room for the counts of gone ones. */
+  #createCounters(key: IfaceKey): void {
+    const { accounts, registry } = this.#o;
+    try {
+      accounts.create(key);
+    } catch (error) {
+      const oldest = isFull(error) ? registry.oldestGone((gone) => !accounts.isOwed(gone.generation)) : null;
+      if (!oldest) throw error;
+      if (!accounts.fold(keyOf(oldest))) {
+        this.#o.onForgotten(oldest);
+        this.settle(oldest);
+      }
+      accounts.create(key);
     }
+  }
+
+  #attach(iface: GuardedInterface): void {
+    iface.attachError = this.#o.whyNotAttach();
+    if (iface.attachError !== '') return;
     try {
       this.#o.object.attach(keyOf(iface));
-      iface.attachError = '';
     } catch (error) {
-      // The interface may have gone meanwhile; its DELLINK is on its way and settles it. Anything else stays in status.
+      // The interface may have gone meanwhile; its DELLINK is on its way and settles it. Anything else stays in status, and is tried again.
       iface.attachError = (error as Error).message;
       this.#o.onProblem({ interfaceName: iface.link.name, reason: iface.attachError, error });
     }
@@ -238,37 +234,49 @@ export class Guard {
    * in between is reported as unjudged rather than lost from the account.
    */
   measureGap(iface: GuardedInterface): void {
-    if (iface.packetsBeforeGuard >= 0 || !this.#o.attach) return;
-    const received = getLink(iface.ifindex)?.rxPackets ?? null;
-    if (received === null) return; // the link went: its final count says what there is to say
-    const { maps } = this.#o.object;
-    const seen = Number(maps.seen(iface.slot)) - iface.seenBase;
-    const judged = maps.settings().unknownMode === 'enforce' ? seen : 0;
-    iface.packetsBeforeGuard = Math.max(0, received - judged);
-    this.#o.store.save(storedOf(iface));
+    if (iface.packetsBeforeGuard >= 0 || this.#o.whyNotAttach() !== '') return;
+    this.#attempt(iface.link.name, () => {
+      const received = getLink(iface.ifindex)?.rxPackets ?? null;
+      if (received === null) return; // the link went: its final count says what there is to say
+      const { maps } = this.#o.object;
+      const seen = Number(maps.seen(iface.slot)) - iface.seenBase;
+      const judged = maps.settings().unknownMode === 'enforce' ? seen : 0;
+      iface.packetsBeforeGuard = Math.max(0, received - judged);
+      this.#o.store.save(storedOf(iface));
+    });
+  }
+
+  /** Ends a generation whose link lives on and begins another: what was counted so far stays with whoever it was bound to. */
+  renew(iface: GuardedInterface): void {
+    this.#lose(iface);
+    this.#attempt(iface.link.name, () => {
+      const link = getLink(iface.ifindex);
+      // The link's own count includes all that the earlier generation judged: there is no gap to be told.
+      const over = { announcedWallMs: iface.announcedWallMs ?? 0, packetsBeforeGuard: 0, gapReported: true };
+      if (link) this.#guard(link, over);
+    });
   }
 
   #lose(iface: GuardedInterface): void {
-    this.#release(iface, true);
     this.#o.registry.markGone(iface);
+    this.#release(keyOf(iface), true);
     iface.dirty = true;
     this.#o.onGone(iface);
   }
 
   /** Takes identity and links away; counters stay until they are acknowledged. */
-  #release(iface: GuardedInterface, ownsRecord: boolean): void {
+  #release(key: IfaceKey, ownsRecord: boolean): void {
     const { maps } = this.#o.object;
-    const key = keyOf(iface);
-    this.#o.object.detach(key);
-    maps.addresses.replace(key, []);
-    maps.probePorts.replace(key, []);
-    if (ownsRecord) maps.ifaces.delete(iface.ifindex);
+    const name = `ifindex ${key.ifindex}`;
+    this.#attempt(name, () => this.#o.object.detach(key));
+    this.#attempt(name, () => maps.addresses.replace(key, []));
+    this.#attempt(name, () => maps.probePorts.replace(key, []));
+    if (ownsRecord) this.#attempt(name, () => maps.ifaces.delete(key.ifindex));
   }
 
   /** Everything that was counted has been acknowledged: forget the generation. */
   settle(iface: GuardedInterface): void {
-    this.#o.object.maps.counters.delete(keyOf(iface));
-    this.#o.acked.delete(keyOf(iface));
+    this.#attempt(iface.link.name, () => this.#o.accounts.remove(keyOf(iface)));
     this.#o.store.remove(iface.ifindex, iface.generation);
     this.#o.registry.forget(iface);
   }
@@ -282,20 +290,24 @@ export class Guard {
     for (const link of links.values()) this.see(link);
   }
 
-  /** Puts programs back at the head where somebody displaced them. @returns how many were put back */
+  /** Puts programs back where somebody displaced or took them, and attaches what could not be before. @returns how many interfaces */
   checkPlaces(): number {
-    if (!this.#o.attach) return 0;
+    const reason = this.#o.whyNotAttach();
+    const heads = new Map<number, number>();
+    const placed = this.#o.object.verify();
+    for (const { generation, place } of placed)
+      if (place === 'head') heads.set(generation, (heads.get(generation) ?? 0) + 1);
     let restored = 0;
-    for (const placed of this.#o.object.verify()) {
-      const live = this.#o.registry.live(placed.ifindex);
-      if (
-        !live ||
-        live.generation !== placed.generation ||
-        placed.place === 'head' ||
-        placed.place === 'interface-gone'
-      )
+    for (const iface of this.#o.registry.allLive()) {
+      if (reason !== '') {
+        iface.attachError = reason;
         continue;
-      if (this.#o.object.reattach(placed)) restored += 1;
+      }
+      if (heads.get(iface.generation) === 2 && iface.attachError === '') continue;
+      this.#attach(iface);
+      const behind = placed.filter((p) => p.generation === iface.generation && p.place === 'behind');
+      for (const one of behind) this.#attempt(iface.link.name, () => this.#o.object.reattach(one));
+      if (iface.attachError === '') restored += 1;
     }
     return restored;
   }

@@ -2,7 +2,7 @@
 import type { IfaceKey } from '@bailiff/bpf';
 import type { PodRef, Violation } from '@bailiff/schemas';
 import type { StoredInterface } from './binding-store.ts';
-import type { EpochBook } from './epochs.ts';
+import { EpochBook } from './epochs.ts';
 import type { Binding, LinkFacts } from './identity.ts';
 import type { WantedIface } from './plan.ts';
 import type { CellSamples, Origin } from './violations.ts';
@@ -13,6 +13,7 @@ export const MAX_PENDING = 16;
 export interface GuardedInterface {
   readonly ifindex: number;
   readonly generation: number;
+  /** A live generation's own; a gone one has none, NO_SLOT. */
   readonly slot: number;
   /** `seen` of the slot when this generation got it. */
   readonly seenBase: number;
@@ -54,6 +55,46 @@ export interface GuardedInterface {
   omitted: number;
   /** Why not all of its identity is in the kernel; empty or absent: it is. */
   applyError?: string;
+  /** Wall clock when netlink announced it; 0 or absent: it was there when the process began. */
+  announcedWallMs?: number;
+}
+
+/** Slot of a generation that is gone: its counts need none. */
+export const NO_SLOT = -1;
+
+/** A generation of which nothing is known but its link. */
+export function newInterface(
+  own: Pick<GuardedInterface, 'ifindex' | 'generation' | 'slot' | 'seenBase' | 'link'>,
+  nowMs: number,
+  acked?: Float64Array,
+): GuardedInterface {
+  return {
+    ...own,
+    binding: null,
+    pod: null,
+    kernel: null,
+    book: new EpochBook(acked),
+    samples: new Map(),
+    counterEpochs: new Map(),
+    pending: [],
+    occurrences: {},
+    lastReported: {},
+    appearedAtMs: nowMs,
+    guardedAtMs: nowMs,
+    packetsBeforeGuard: -1,
+    gapReported: false,
+    gapInFlight: false,
+    framesInFlight: 0,
+    finalSaid: false,
+    dirty: false,
+    flushedAtMs: 0,
+    paceMs: 0,
+    gone: false,
+    attachError: '',
+    omitted: 0,
+    applyError: '',
+    announcedWallMs: 0,
+  };
 }
 
 export const keyOf = (iface: GuardedInterface): IfaceKey => ({ ifindex: iface.ifindex, generation: iface.generation });

@@ -9,6 +9,9 @@ import {
   judgeSnapshot,
   type LinkFacts,
   movedFrom,
+  RECORD_SLACK_MS,
+  recordFor,
+  replaces,
 } from './identity.ts';
 
 const link: LinkFacts = {
@@ -29,8 +32,10 @@ const record: CniRecord = {
   hostInterfaces: ['cni0', 'veth1'],
   podMac: '0a:00:00:00:00:01',
   addresses: ['10.0.0.2', 'fd00::2'],
+  writtenAtMs: 10_000,
 };
-const binding = bindByCni(link, [record]) as Binding;
+const binding = bindByCni(link, record, 9_990);
+const bearer = { link, announcedWallMs: 9_990, isSpent: () => false };
 const pod = (uid: string, addresses: string[], extra: Partial<PodIdentity> = {}): PodIdentity => ({
   uid,
   namespace: 'shop',
@@ -60,7 +65,31 @@ describe('identity - binding', () => {
     });
   });
   it('by CNI record - none when no record names the link', () => {
-    expect(bindByCni({ ...link, name: 'veth9' }, [record])).toBeNull();
+    expect(recordFor({ ...bearer, link: { ...link, name: 'veth9' } }, [record])).toBeNull();
+  });
+  it('by CNI record - the newest of those that name the link, in whatever order', () => {
+    const older = { ...record, podUid: 'u0', writtenAtMs: 9_999 };
+    expect(recordFor(bearer, [record, older])).toBe(record);
+    expect(recordFor(bearer, [older, record])).toBe(record);
+  });
+  it('by CNI record - one that is older than an announced interface is of an earlier bearer of the name', () => {
+    const old = { ...record, writtenAtMs: bearer.announcedWallMs - RECORD_SLACK_MS - 1 };
+    expect(recordFor(bearer, [old])).toBeNull();
+    expect(recordFor({ ...bearer, announcedWallMs: 0 }, [old])).toBe(old);
+    expect(recordFor(bearer, [{ ...old, writtenAtMs: old.writtenAtMs + 1 }])).not.toBeNull();
+  });
+  it('by CNI record - one that an interface was bound to went with it', () => {
+    expect(recordFor({ ...bearer, isSpent: (one) => one === record }, [record])).toBeNull();
+  });
+  it.each([
+    ['another pod’s, newer, over a doubtful binding', {}, {}, true],
+    ['the same pod’s', { podUid: 'u1' }, {}, false],
+    ['older', { writtenAtMs: 9_000 }, {}, false],
+    ['over a binding whose record came after its interface', {}, { isDoubtful: false }, false],
+    ['over a binding of a process that did not know', {}, { recordedAtMs: undefined }, false],
+  ])('replaced by a record - %s', (_name, over, bindingOver, expected) => {
+    const doubtful = { ...binding, isDoubtful: true, ...bindingOver };
+    expect(replaces({ ...record, podUid: 'u2', writtenAtMs: 10_001, ...over }, doubtful)).toBe(expected);
   });
   it.each([
     ['the same link', {}, []],
@@ -73,7 +102,7 @@ describe('identity - binding', () => {
     expect(movedFrom(binding, { ...link, ...change })).toEqual(expected);
   });
   it('moved - a namespace id that the kernel names later is no move', () => {
-    const early = bindByCni({ ...link, linkNetnsid: null }, [record]) as Binding;
+    const early = bindByCni({ ...link, linkNetnsid: null }, record, 9_990);
     expect(movedFrom(early, link)).toEqual([]);
   });
 });

@@ -3,7 +3,8 @@
  * the CNI record first, the pod's network namespace as fallback, the bus to confirm. Pure.
  *
  * A binding is made once for the life of the ifindex: a later change of its name, MAC or peer namespace is reported as
- * `interface-moved` and changes nothing. The bus's addresses win over the node's, except when a snapshot disagrees with the
+ * `interface-moved` and changes nothing. Host names are used again (Calico's are a hash), and a record can outlive its pod, so which
+ * record speaks of which bearer of a name is decided by time (see recordFor and replaces). The bus's addresses win over the node's, except when a snapshot disagrees with the
  * node on most of its interfaces: that is a wrong feed, and it is refused as a whole.
  */
 import type { NodeSnapshot, PodIdentity } from '@bailiff/schemas';
@@ -33,24 +34,67 @@ export interface Binding {
   addresses: string[];
   /** The link as it was when the binding was made. */
   link: { name: string; mac: string; linkNetnsid: number | null };
+  /** When the CNI record was written, wall-clock milliseconds; absent when it was no record. */
+  recordedAtMs?: number | undefined;
+  /** The record is older than the interface as first seen by a process: the runtime may still write the right one. */
+  isDoubtful?: boolean | undefined;
 }
 
-/** Binds by CNI record: the one whose host side has the link's name. Newest file wins is not needed: a name is unique while it lives. */
-export function bindByCni(link: LinkFacts, records: Iterable<CniRecord>): Binding | null {
+/**
+ * The record is written after the interface is made, and its time comes from a coarser clock than the announcement's; an event may also
+ * wait for a busy loop. A record that is older than the announcement by more than this is of an earlier bearer of the name.
+ */
+export const RECORD_SLACK_MS = 1_000;
+
+/** What decides between records: the link, when it was announced (0: it was there before the process), and which records are spent. */
+export interface Bearer {
+  link: LinkFacts;
+  announcedWallMs: number;
+  /** Whether an earlier interface was bound to the record and went. */
+  isSpent(record: CniRecord): boolean;
+}
+
+/**
+ * The record that speaks of this bearer of the name: the newest of those whose host side has it. One that an earlier interface was bound
+ * to went with that interface; one that is older than an announced interface is of somebody before it. Of an interface that was there
+ * when the process began nobody knows the age, so any record will do until a newer one comes.
+ */
+export function recordFor(bearer: Bearer, records: Iterable<CniRecord>): CniRecord | null {
+  let newest: CniRecord | null = null;
   for (const record of records) {
-    if (!record.hostInterfaces.includes(link.name)) continue;
-    return {
-      source: 'cni',
-      podUid: record.podUid,
-      podNamespace: record.podNamespace,
-      podName: record.podName,
-      ifName: record.ifName,
-      mac: record.podMac,
-      addresses: record.addresses,
-      link: { name: link.name, mac: link.mac, linkNetnsid: link.linkNetnsid },
-    };
+    if (!record.hostInterfaces.includes(bearer.link.name) || bearer.isSpent(record)) continue;
+    if (bearer.announcedWallMs > 0 && record.writtenAtMs < bearer.announcedWallMs - RECORD_SLACK_MS) continue;
+    if (!newest || record.writtenAtMs > newest.writtenAtMs) newest = record;
   }
-  return null;
+  return newest;
+}
+
+/**
+ * Whether a record takes the place of a binding: of another pod, newer, and the binding was made by a record that is older than the
+ * interface. A binding made by a record that came after its interface is never replaced: a name has one bearer at a time.
+ */
+export function replaces(record: CniRecord, binding: Binding): boolean {
+  return (
+    record.podUid !== binding.podUid &&
+    binding.isDoubtful === true &&
+    record.writtenAtMs > (binding.recordedAtMs ?? Number.POSITIVE_INFINITY)
+  );
+}
+
+/** The binding that a record makes. @param firstSeenWallMs when a process first saw the interface */
+export function bindByCni(link: LinkFacts, record: CniRecord, firstSeenWallMs: number): Binding {
+  return {
+    source: 'cni',
+    podUid: record.podUid,
+    podNamespace: record.podNamespace,
+    podName: record.podName,
+    ifName: record.ifName,
+    mac: record.podMac,
+    addresses: record.addresses,
+    link: { name: link.name, mac: link.mac, linkNetnsid: link.linkNetnsid },
+    recordedAtMs: record.writtenAtMs,
+    isDoubtful: record.writtenAtMs < firstSeenWallMs,
+  };
 }
 
 /** What differs between a binding's link and the link now; empty when nothing does. A namespace id that came later is no move. */

@@ -1,13 +1,13 @@
 /**
- * `collector` runs the collector; `collector status` and `collector detach --all` look at a node and disarm it, with no bus and no
- * configuration: they read pins and files, so they work when nothing else does.
+ * `collector` runs the collector; `collector status`, `collector detach --all` and `collector attach` look at a node, disarm it and take
+ * that back, with no bus and no configuration: they read pins and files, so they work when nothing else does.
  */
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { runService } from '@bailiff/service';
 import { Collector } from './collector.ts';
 import { collectorSchema } from './config.ts';
-import { detachCommand, statusCommand } from './offline.ts';
+import { attachCommand, detachCommand, statusCommand } from './offline.ts';
 
 /** In a checkout the bundle finds addon and object where they are built; an image sets the two variables. */
 function findBuilt(variable: string, relative: string): void {
@@ -21,12 +21,13 @@ async function run(argv: string[]): Promise<number> {
   findBuilt('BAILIFF_SPOOF_OBJECT', 'bpf/spoof.bpf.o');
   if (argv[0] === 'status') return statusCommand(argv.slice(1));
   if (argv[0] === 'detach') return detachCommand(argv.slice(1));
+  if (argv[0] === 'attach') return attachCommand(argv.slice(1));
   return runService({
     name: 'collector',
     argv,
     schema: collectorSchema,
     description:
-      'Guards the pods of one node in the kernel and publishes their violations. Also: collector status, collector detach --all.',
+      'Guards the pods of one node in the kernel and publishes their violations. Also: collector status, collector detach --all, collector attach.',
     start: (ctx) => new Collector(ctx).start(),
   });
 }

@@ -51,6 +51,10 @@ export function collectorMetrics(
       'netlink_overruns_total',
       'Times the kernel dropped link events; everything is dumped again',
     ),
+    countsForgotten: counter(
+      'counts_forgotten_total',
+      'Packets never told because more interfaces went than there is room for while the bus was away',
+    ),
     problems: counter('problems_total', 'Problems by what had them', ['part']),
     guardSeconds: histogram(
       'guard_seconds',

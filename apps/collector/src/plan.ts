@@ -97,13 +97,13 @@ const sameSet = <T>(a: readonly T[], b: readonly T[], key: (item: T) => string):
   return a.length === b.length && b.every((item) => keys.has(key(item)));
 };
 
-/** Steps that turn `current` into `wanted`; none when they are the same. `current` null: nothing is in the kernel yet. */
+/** Steps that turn `current` into `wanted`; none when they are the same. `current` null: what is in the kernel is not known, all is written. */
 export function planIface(current: WantedIface | null, wanted: WantedIface): MapStep[] {
   const steps: MapStep[] = [];
   const before = current?.grants ?? [];
   const writeRecord = current === null || !sameRecord(current.record, wanted.record);
-  const grantsDiffer = !sameSet(before, wanted.grants, grantKey);
-  if (!sameSet(current?.probePorts ?? [], wanted.probePorts, portKey))
+  const grantsDiffer = current === null || !sameSet(before, wanted.grants, grantKey);
+  if (current === null || !sameSet(current.probePorts, wanted.probePorts, portKey))
     steps.push({ step: 'probe-ports', probePorts: wanted.probePorts });
   if (grantsDiffer && writeRecord) {
     // The union stands while the record changes: an address that moves between inline and looked-up is never missing.
@@ -113,4 +113,33 @@ export function planIface(current: WantedIface | null, wanted: WantedIface): Map
   if (writeRecord) steps.push({ step: 'record', record: wanted.record });
   if (grantsDiffer) steps.push({ step: 'grants', grants: wanted.grants });
   return steps;
+}
+
+/**
+ * What is wanted while not everything was said: an end or mode that the bus has not spoken of stays as it stands in the kernel, and so
+ * does an identity that only an earlier process knew (the bus's, while no snapshot is known; any, while nobody says whose it is).
+ */
+export function keepUnsaid(
+  wanted: WantedIface,
+  current: WantedIface | null,
+  said: { pods: boolean; quarantine: boolean; spoof: boolean; disarm: boolean; bound: boolean },
+): WantedIface {
+  if (current === null) return wanted;
+  const was = current.record;
+  const keepsIdentity = said.bound ? !said.pods && was.state === 'programmed' : was.state !== 'unknown';
+  const { state, mac, ipv4, ipv6, hasMore } = keepsIdentity ? was : wanted.record;
+  return {
+    record: {
+      state,
+      mac,
+      ipv4,
+      ipv6,
+      hasMore,
+      modes: said.spoof ? wanted.record.modes : was.modes,
+      quarantineUntilNs: said.quarantine && said.bound ? wanted.record.quarantineUntilNs : was.quarantineUntilNs,
+      auditUntilNs: said.disarm ? wanted.record.auditUntilNs : was.auditUntilNs,
+    },
+    grants: keepsIdentity ? current.grants : wanted.grants,
+    probePorts: keepsIdentity ? current.probePorts : wanted.probePorts,
+  };
 }

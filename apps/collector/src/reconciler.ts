@@ -2,13 +2,16 @@
  * Brings the kernel's record of an interface to what it should be: binding + bus + configuration -> plan -> map writes. Also finds
  * what user space judges by itself: a bus that contradicts the node (identity-mismatch) and a link that changed under its binding
  * (interface-moved).
+ *
+ * Never throws: what cannot be written for one interface is told and shown as partial coverage of it, and the others go on. When the
+ * maps have no room for its further addresses the record is in force without those that do not fit.
  */
-import type { SpoofMaps } from '@bailiff/bpf';
+import { type AddressGrant, SpoofError, type SpoofMaps } from '@bailiff/bpf';
 import type { BindingStore } from './binding-store.ts';
 import { type DesiredState, type Moment, podRefOf } from './desired-state.ts';
 import { type GuardedInterface, keyOf, MAX_PENDING, originOf, storedOf } from './guarded-interface.ts';
 import { disagreement, identityOf, movedFrom } from './identity.ts';
-import { planIface, wantedIface } from './plan.ts';
+import { keepUnsaid, type MapStep, planIface, type WantedIface, wantedIface } from './plan.ts';
 import { userspaceViolation } from './violations.ts';
 
 export interface ReconcilerOptions {
@@ -20,7 +23,11 @@ export interface ReconcilerOptions {
   /** There is something to say about the interface. */
   onNews(iface: GuardedInterface): void;
   onApplied?(iface: GuardedInterface, steps: number): void;
+  onProblem(problem: { interfaceName: string; reason: string; error: unknown }): void;
 }
+
+const isFull = (error: unknown): error is SpoofError =>
+  error instanceof SpoofError && error.code === 'ERR_SPOOF_MAP_FULL';
 
 export class Reconciler {
   readonly #o: ReconcilerOptions;
@@ -32,10 +39,22 @@ export class Reconciler {
   /** Recomputes one interface and writes what differs. @returns whether anything was written */
   apply(iface: GuardedInterface): boolean {
     if (iface.gone) return false;
-    const { desired, maps } = this.#o;
+    try {
+      iface.applyError = '';
+      return this.#apply(iface);
+    } catch (error) {
+      iface.applyError = `its identity could not be written: ${(error as Error).message}`;
+      this.#o.onProblem({ interfaceName: iface.link.name, reason: iface.applyError, error });
+      return false;
+    }
+  }
+
+  #apply(iface: GuardedInterface): boolean {
+    const { desired } = this.#o;
     const moment = this.#o.moment();
     const pod = iface.binding ? (desired.pods.get(iface.binding.podUid) ?? null) : null;
-    this.#judge(iface, pod ? disagreement(iface.binding!, pod) : [], moment);
+    const namespace = pod?.namespace ?? iface.binding?.podNamespace ?? '';
+    this.#judge(iface, iface.binding && pod ? disagreement(iface.binding, pod) : [], moment);
     if (iface.binding && (pod || !iface.pod)) {
       const ref = podRefOf(iface.binding, pod);
       if (JSON.stringify(ref) !== JSON.stringify(iface.pod)) {
@@ -45,13 +64,42 @@ export class Reconciler {
     }
     const { wanted, omitted } = wantedIface({
       identity: identityOf(iface.binding, pod),
-      modes: desired.modesOf(pod),
+      modes: desired.modesOf(pod, namespace),
       quarantineUntilNs: iface.binding ? desired.quarantineUntilNs(iface.binding.podUid, moment) : 0n,
-      auditUntilNs: desired.auditUntilNs(pod?.namespace ?? iface.binding?.podNamespace ?? null, moment),
+      auditUntilNs: desired.auditUntilNs(namespace === '' ? null : namespace, moment),
       probePorts: pod?.probePorts ?? [],
     });
     iface.omitted = omitted;
+    return this.#bring(
+      iface,
+      keepUnsaid(wanted, iface.kernel, {
+        pods: desired.known.has('pods'),
+        quarantine: desired.known.has('quarantine'),
+        spoof: desired.known.has('spoof'),
+        disarm: desired.known.has('disarm'),
+        bound: iface.binding !== null,
+      }),
+    );
+  }
+
+  /** Writes what differs, and when the maps are full as much of it as fits. */
+  #bring(iface: GuardedInterface, wanted: WantedIface): boolean {
     const steps = planIface(iface.kernel, wanted);
+    try {
+      this.#write(iface, steps);
+      iface.kernel = wanted;
+    } catch (error) {
+      if (!isFull(error)) throw error;
+      iface.kernel = this.#writeWhatFits(iface, wanted);
+      iface.applyError = `not all of its addresses, prefixes and probe ports are in force: ${error.message}`;
+      this.#o.onProblem({ interfaceName: iface.link.name, reason: iface.applyError, error });
+    }
+    if (steps.length > 0) this.#o.onApplied?.(iface, steps.length);
+    return steps.length > 0;
+  }
+
+  #write(iface: GuardedInterface, steps: readonly MapStep[]): void {
+    const { maps } = this.#o;
     const key = keyOf(iface);
     for (const step of steps) {
       if (step.step === 'record')
@@ -59,9 +107,41 @@ export class Reconciler {
       else if (step.step === 'grants') maps.addresses.replace(key, step.grants);
       else maps.probePorts.replace(key, step.probePorts);
     }
-    iface.kernel = wanted;
-    if (steps.length > 0) this.#o.onApplied?.(iface, steps.length);
-    return steps.length > 0;
+  }
+
+  /** What was granted before and still is goes on; the pod's own addresses come next; the record is never held up by either. */
+  #writeWhatFits(iface: GuardedInterface, wanted: WantedIface): WantedIface {
+    const { maps } = this.#o;
+    const key = keyOf(iface);
+    const before = iface.kernel ?? { grants: [], probePorts: [] };
+    const kept = wanted.grants.filter((g) =>
+      before.grants.some((b) => b.cidr === g.cidr && b.neighbour === g.neighbour),
+    );
+    const own = wanted.grants.filter((g) => g.neighbour || kept.includes(g));
+    let probePorts = wanted.probePorts;
+    try {
+      maps.probePorts.replace(key, probePorts);
+    } catch (error) {
+      if (!isFull(error)) throw error;
+      probePorts = probePorts.filter((p) =>
+        before.probePorts.some((b) => b.port === p.port && b.protocol === p.protocol),
+      );
+      maps.probePorts.replace(key, probePorts);
+    }
+    // The addresses that moved into the record must be judged by it before their grants go.
+    this.#write(iface, [{ step: 'record', record: { ...wanted.record, hasMore: true } }]);
+    let grants: AddressGrant[] = kept;
+    maps.addresses.replace(key, kept);
+    try {
+      maps.addresses.replace(key, own);
+      grants = own;
+    } catch (error) {
+      if (!isFull(error)) throw error;
+      maps.addresses.replace(key, kept);
+    }
+    const record = { ...wanted.record, hasMore: grants.length > 0 };
+    this.#write(iface, [{ step: 'record', record }]);
+    return { record, grants, probePorts };
   }
 
   #judge(iface: GuardedInterface, mismatch: string[], moment: Moment): void {
@@ -83,11 +163,15 @@ export class Reconciler {
   ): void {
     if ((iface.lastReported[vector] ?? '') === detail) return;
     iface.lastReported[vector] = detail;
-    if (detail === '') return;
-    const occurrences = (iface.occurrences[vector] ?? 0) + 1;
-    iface.occurrences[vector] = occurrences;
-    this.#o.store.save(storedOf(iface));
+    if (detail === '') {
+      this.#o.store.save(storedOf(iface));
+      return;
+    }
     const state = iface.kernel?.record.state ?? 'unknown';
+    // Counted as its epoch is named: by vector and state.
+    const occurrences = (iface.occurrences[`${vector}/${state}`] ?? 0) + 1;
+    iface.occurrences[`${vector}/${state}`] = occurrences;
+    this.#o.store.save(storedOf(iface));
     const violation = userspaceViolation(
       originOf(iface, this.#o.bootId),
       vector,

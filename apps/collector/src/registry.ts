@@ -1,6 +1,7 @@
 /**
  * The interfaces that this collector guards, live and gone. An ifindex has one live generation at most; a gone one stays until its
- * last count is acknowledged. Slots are unique among live and gone alike.
+ * last count is acknowledged. Slots are the live ones': unique among them, free as soon as their interface is detached, so that what is
+ * gone and not acknowledged never takes the place of a pod that runs.
  */
 import assert from 'node:assert/strict';
 import type { GuardedInterface } from './guarded-interface.ts';
@@ -25,10 +26,10 @@ export class Registry {
   }
 
   add(iface: GuardedInterface): void {
-    assert(!this.#slots.has(iface.slot), `slot ${iface.slot} is taken`);
-    this.#slots.add(iface.slot);
     this.#all.set(iface.generation, iface);
     if (!iface.gone) {
+      assert(!this.#slots.has(iface.slot), `slot ${iface.slot} is taken`);
+      this.#slots.add(iface.slot);
       assert(!this.#live.has(iface.ifindex), `ifindex ${iface.ifindex} has a live generation`);
       this.#live.set(iface.ifindex, iface);
     }
@@ -45,13 +46,14 @@ export class Registry {
 
   markGone(iface: GuardedInterface): void {
     iface.gone = true;
-    if (this.#live.get(iface.ifindex) === iface) this.#live.delete(iface.ifindex);
+    if (this.#live.get(iface.ifindex) !== iface) return;
+    this.#live.delete(iface.ifindex);
+    this.#slots.delete(iface.slot);
   }
 
   forget(iface: GuardedInterface): void {
     assert(iface.gone, 'only a gone interface is forgotten');
     this.#all.delete(iface.generation);
-    this.#slots.delete(iface.slot);
   }
 
   allLive(): Iterable<GuardedInterface> {
@@ -64,6 +66,15 @@ export class Registry {
 
   get liveCount(): number {
     return this.#live.size;
+  }
+
+  /** The gone generation that has waited longest, of those asked for. Generations only grow. */
+  oldestGone(wanted: (iface: GuardedInterface) => boolean): GuardedInterface | null {
+    let oldest: GuardedInterface | null = null;
+    for (const iface of this.#all.values()) {
+      if (iface.gone && wanted(iface) && (!oldest || iface.generation < oldest.generation)) oldest = iface;
+    }
+    return oldest;
   }
 
   /** Bindings of live interfaces. */

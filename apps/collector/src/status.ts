@@ -24,12 +24,27 @@ export interface StatusInput {
 
 export function coverageOf(iface: GuardedInterface): { coverage: InterfaceStatus['coverage']; reason: string } {
   if (iface.attachError !== '') return { coverage: 'not-covered', reason: iface.attachError };
-  if (!iface.binding) return { coverage: 'partial', reason: 'no pod found for it: judged as unknown' };
+  if (iface.applyError) return { coverage: 'partial', reason: iface.applyError };
+  if (!iface.binding) {
+    const state = iface.kernel?.record.state ?? 'unknown';
+    const judged = state === 'unknown' ? 'judged as unknown' : 'judged as an earlier process left it';
+    return { coverage: 'partial', reason: `no pod found for it: ${judged}` };
+  }
   if (iface.binding.mac === '')
     return { coverage: 'partial', reason: 'its MAC is not known: source-mac is not judged' };
   if (iface.omitted > 0)
     return { coverage: 'partial', reason: `${iface.omitted} addresses, prefixes or probe ports did not fit` };
   return { coverage: 'guarded', reason: '' };
+}
+
+/** Live interfaces by state, for the metric. */
+export function countByState(registry: Registry): Record<string, number> {
+  const counts: Record<string, number> = { unknown: 0, provisional: 0, programmed: 0 };
+  for (const iface of registry.allLive()) {
+    const state = iface.kernel?.record.state ?? 'unknown';
+    counts[state] = (counts[state] ?? 0) + 1;
+  }
+  return counts;
 }
 
 export function interfaceStatus(iface: GuardedInterface, moment: Moment): InterfaceStatus {

@@ -1,0 +1,144 @@
+import { type AddressGrant, type IfaceRecord, SpoofError, type SpoofMaps } from '@bailiff/bpf';
+import { beforeEach, describe, expect, it } from 'vitest';
+import type { BindingStore, StoredInterface } from './binding-store.ts';
+import { DesiredState } from './desired-state.ts';
+import { type GuardedInterface, newInterface } from './guarded-interface.ts';
+import type { Binding } from './identity.ts';
+import { Reconciler } from './reconciler.ts';
+
+const link = { ifindex: 3, name: 'veth3', kind: 'veth', mac: '02:00:00:00:00:01', linkNetnsid: 1, peerIfindex: 2 };
+const binding: Binding = {
+  ...{ source: 'cni', podUid: 'a', podNamespace: 'shop', podName: 'web', ifName: 'eth0', mac: '0a:00:00:00:00:01' },
+  addresses: ['10.0.0.2', '10.0.0.3'],
+  link: { name: link.name, mac: link.mac, linkNetnsid: link.linkNetnsid },
+};
+const pods = (revision: number, address: string, allowedPrefixes: string[]) => {
+  const told = { interfaces: [{ name: 'eth0', addresses: [address, '10.0.0.3'], mac: null }], allowedPrefixes };
+  const rest = { namespace: 'shop', name: 'web', labels: {}, serviceAccount: '', owners: [], hostNetwork: false };
+  const pod = { uid: 'a', ...rest, ...told, containers: [], probePorts: [], revision, createdAt: '' };
+  return JSON.stringify({ nodeName: 'n1', revision, pods: [pod] });
+};
+
+describe('reconciler', () => {
+  let desired: DesiredState;
+  let iface: GuardedInterface;
+  let record: IfaceRecord | undefined;
+  let grants: AddressGrant[];
+  let room: number;
+  let saved: StoredInterface[];
+  let problems: string[];
+  let reconciler: Reconciler;
+  beforeEach(() => {
+    desired = new DesiredState('n1');
+    iface = { ...newInterface({ ifindex: 3, generation: 30, slot: 0, seenBase: 0, link }, 0), binding };
+    record = undefined;
+    grants = [];
+    room = 10;
+    saved = [];
+    problems = [];
+    reconciler = new Reconciler({
+      bootId: 'boot',
+      maps: {
+        ifaces: {
+          set: (_ifindex: number, value: IfaceRecord) => {
+            if (value.ipv4 === '10.0.0.66') throw new Error('refused');
+            record = value;
+          },
+        },
+        addresses: {
+          // Adds first and removes after, as the kernel's; a full map keeps what fitted.
+          replace: (_key: unknown, wanted: AddressGrant[]) => {
+            for (const one of wanted) {
+              if (grants.some((g) => g.cidr === one.cidr)) continue;
+              if (grants.length >= room) throw new SpoofError('ERR_SPOOF_MAP_FULL', 'map addresses is full');
+              grants.push(one);
+            }
+            grants = [...wanted];
+          },
+        },
+        probePorts: { replace: () => undefined },
+      } as unknown as SpoofMaps,
+      desired,
+      store: { save: (stored: StoredInterface) => saved.push(structuredClone(stored)) } as unknown as BindingStore,
+      moment: () => ({ wallMs: 1_000_000, bootNs: 1_000n }),
+      onNews: () => undefined,
+      onProblem: ({ reason }) => problems.push(reason),
+    });
+  });
+  const inKernel = () => [record?.state, record?.ipv4, grants.map((g) => g.cidr).sort()];
+
+  it('a full map keeps the record and its own addresses, leaves out what does not fit and says so; later all of it', () => {
+    desired.takePods(pods(1, '10.0.0.2', ['10.8.0.0/16']), []);
+    reconciler.apply(iface);
+    expect(inKernel()).toEqual(['programmed', '10.0.0.2', ['10.0.0.3/32', '10.8.0.0/16']]);
+    room = 3;
+    desired.takePods(pods(2, '10.0.0.9', ['10.8.0.0/16', '10.9.0.0/16', '10.10.0.0/16']), []);
+    expect(reconciler.apply(iface)).toBe(true);
+    expect(inKernel()).toEqual(['programmed', '10.0.0.9', ['10.0.0.3/32', '10.8.0.0/16']]);
+    expect([iface.applyError, problems]).toEqual([expect.stringContaining('is full'), [iface.applyError]]);
+    room = 10;
+    reconciler.apply(iface);
+    expect([grants.length, record?.hasMore, iface.applyError]).toEqual([4, true, '']);
+  });
+  it('what cannot be written is told and shown, never thrown, and tried again', () => {
+    desired.takePods(pods(1, '10.0.0.66', []), []);
+    expect(reconciler.apply(iface)).toBe(false);
+    expect([iface.applyError, problems.length]).toEqual([expect.stringContaining('refused'), 1]);
+    desired.takePods(pods(2, '10.0.0.7', []), []);
+    expect(reconciler.apply(iface)).toBe(true);
+    expect([record?.ipv4, iface.applyError]).toEqual(['10.0.0.7', '']);
+  });
+  it('what nobody has said stays as an earlier process left it, each part for itself', () => {
+    desired.takePods(pods(1, '10.0.0.7', ['10.8.0.0/16']), []);
+    desired.takeQuarantine(
+      JSON.stringify({
+        nodeName: 'n1',
+        revision: 1,
+        entries: [{ podUid: 'a', podNamespace: '', podName: '', verdictId: '', until: '', reason: '' }],
+      }),
+    );
+    desired.takeConfig('spoof.namespace.shop.default', '{"modes":{"tunnel":"audit"}}');
+    desired.synced('spoof');
+    reconciler.apply(iface);
+    const left = record as IfaceRecord;
+    expect([left.state, left.modes.tunnel, left.quarantineUntilNs > 0n]).toEqual(['programmed', 'audit', true]);
+    const nobody = new DesiredState('n1');
+    for (const bindingLeft of [binding, null]) {
+      iface.binding = bindingLeft;
+      desired.pods = nobody.pods;
+      desired.quarantined = nobody.quarantined;
+      desired.known.clear();
+      desired.takeConfig('spoof.namespace.shop.default', null);
+      expect(reconciler.apply(iface)).toBe(false);
+      expect(record).toEqual(left);
+    }
+    iface.binding = binding;
+    desired.synced('spoof');
+    reconciler.apply(iface);
+    expect(record).toEqual({ ...left, modes: { ...left.modes, tunnel: 'enforce' } });
+    desired.known.add('pods').add('quarantine');
+    reconciler.apply(iface);
+    expect([record?.state, record?.ipv4, record?.quarantineUntilNs, grants.length]).toEqual([
+      'provisional',
+      '10.0.0.2',
+      0n,
+      1,
+    ]);
+  });
+  it('a mismatch is reported once, by the next process neither; another one counts on in its state’s own epoch', () => {
+    desired.takePods(pods(1, '10.0.0.7', []), []);
+    reconciler.apply(iface);
+    reconciler.apply(iface);
+    const stored = saved.at(-1) as StoredInterface;
+    expect(iface.pending).toHaveLength(1);
+    const next = { ...iface, pending: [], lastReported: stored.lastReported, occurrences: stored.occurrences };
+    reconciler.apply(next);
+    expect(next.pending).toEqual([]);
+    desired.takePods(pods(2, '10.0.0.8', []), []);
+    reconciler.apply(next);
+    expect(next.pending).toMatchObject([{ state: 'programmed', cumulativePackets: 1 }]);
+    desired.takePods(pods(3, '10.0.0.7', []), []);
+    reconciler.apply(next);
+    expect(next.pending.at(-1)).toMatchObject({ state: 'programmed', cumulativePackets: 2 });
+  });
+});
