@@ -18,7 +18,7 @@ const RECENT = 512;
 const RECENT_SHIFT = 23;
 /** What tells a node's counters apart is behind its boot id: interface, generation, the beginning of the vector. */
 const HASHED_FROM = 36;
-const HASHED_TO = 50;
+const HASHED_TO = 58;
 
 export interface Epoch {
   /** Its name on the bus. */
