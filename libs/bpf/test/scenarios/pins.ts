@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { unlinkSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { waitFor } from '@bailiff/service/testing';
 import {
   type BpfError,
   BpfLink,
@@ -38,7 +39,7 @@ function pinAll(path: string, directory: string, ifindex: string): void {
   link.pin(`${directory}/link`);
 }
 
-function reopenAll(directory: string): void {
+async function reopenAll(directory: string): Promise<void> {
   using table = BpfMap.openPinned(`${directory}/table`);
   assert.equal(table.get(Buffer.from([1, 0, 0, 0]))?.toString(), 'pinned!!');
   table.set(Buffer.from([2, 0, 0, 0]), Buffer.from('reopened'));
@@ -70,7 +71,10 @@ async function pins(path: string, directory: string): Promise<unknown> {
   const taken = failure(() => table.pin(`${directory}/link`));
   const elsewhere = failure(() => table.pin('/tmp/bailiff-not-a-bpffs'));
   unlinkSync(`${directory}/link`);
-  const unpinned = queryTcx(ifindex, 'ingress').programs.length;
+  // The kernel lets go of an unlinked pin after a grace period, not within unlink.
+  const attachedNow = () => queryTcx(ifindex, 'ingress').programs.length;
+  await waitFor(() => attachedNow() === 0, { what: 'the link to end with its pin', state: attachedNow });
+  const unpinned = attachedNow();
   namespace[Symbol.dispose]();
   return {
     before,
