@@ -2,10 +2,26 @@
 // packages file by file, and an image needs nothing but Node and this file. Run as: tsx tools/bundle.ts apps/<app>
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { build } from 'esbuild';
+import { build, type Plugin } from 'esbuild';
 
 const appDir = process.argv[2];
 if (!appDir) throw new Error('usage: tsx tools/bundle.ts apps/<app>');
+/**
+ * Packages of which a smaller entry is bundled: loading what is never called is memory in every process. An app that needs more of one
+ * than its smaller entry has does not build.
+ */
+const SMALLER: Readonly<Record<string, string>> = {
+  // Types only, without RPC services, files and protocols.
+  avsc: path.resolve('node_modules/avsc/etc/browser/avsc-types.js'),
+  'prom-client': path.resolve(import.meta.dirname, 'bundle-parts/prom-client.mjs'),
+};
+const smallerEntries: Plugin = {
+  name: 'smaller-entries',
+  setup({ onResolve }) {
+    onResolve({ filter: /^(avsc|prom-client)$/ }, ({ path: name }) => ({ path: SMALLER[name] as string }));
+  },
+};
+
 const { version } = JSON.parse(readFileSync(path.join(appDir, 'package.json'), 'utf8')) as { version: string };
 
 await build({
@@ -20,6 +36,7 @@ await build({
   minifyWhitespace: true,
   minifySyntax: true,
   legalComments: 'none',
+  plugins: [smallerEntries],
   logLevel: 'warning',
   define: { 'process.env.BAILIFF_VERSION': JSON.stringify(version) },
   // CommonJS dependencies call require(), __filename and __dirname; an ES module has none of them until they are made.

@@ -1,0 +1,6 @@
+// What apps use of prom-client. Its own entry also brings the cluster aggregator, the push gateway, default metrics and, through them, a
+// tracing API: 3 MB of resident memory in every process.
+export { default as Counter } from 'prom-client/lib/counter.js';
+export { default as Gauge } from 'prom-client/lib/gauge.js';
+export { default as Histogram } from 'prom-client/lib/histogram.js';
+export { default as Registry } from 'prom-client/lib/registry.js';
