@@ -31,7 +31,7 @@ export interface BinderOptions {
 export class Binder {
   readonly #o: BinderOptions;
   readonly #timers = new Map<GuardedInterface, NodeJS.Timeout>();
-  /** `<pod>@<time written>` of records whose interface went. */
+  /** Files of records whose interface went: each is named by its sandbox, so that a later one has another. */
   readonly #spent = new Set<string>();
 
   constructor(options: BinderOptions) {
@@ -71,7 +71,7 @@ export class Binder {
     return {
       link: iface.link,
       announcedWallMs: iface.announcedWallMs ?? 0,
-      isSpent: ({ podUid, writtenAtMs }) => this.#spent.has(`${podUid}@${writtenAtMs}`),
+      isSpent: ({ file }) => this.#spent.has(file),
     };
   }
 
@@ -82,9 +82,9 @@ export class Binder {
   /** Its record went with it: the next bearer of the name is bound by another. */
   went(iface: GuardedInterface): void {
     this.forget(iface);
-    if (iface.binding?.recordedAtMs === undefined) return;
+    if (iface.binding?.recordFile === undefined) return;
     if (this.#spent.size >= MAX_SPENT) this.#spent.delete(this.#spent.keys().next().value as string);
-    this.#spent.add(`${iface.binding.podUid}@${iface.binding.recordedAtMs}`);
+    this.#spent.add(iface.binding.recordFile);
   }
 
   #take(iface: GuardedInterface, binding: Binding): void {

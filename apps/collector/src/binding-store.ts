@@ -39,6 +39,7 @@ const binding = z.object({
   mac: text,
   addresses: z.array(text),
   link: z.object({ name: text, mac: text, linkNetnsid: z.number().int().nullable() }),
+  recordFile: text.optional(),
   recordedAtMs: z.number().optional(),
   isDoubtful: z.boolean().optional(),
 });

@@ -112,8 +112,9 @@ export class CniCache {
         this.#events.onProblem({ file, reason: `${size} bytes is more than a record may have (${MAX_RECORD_BYTES})` });
         return;
       }
-      writtenAtMs = mtimeMs;
       json = readFileSync(file, 'utf8');
+      // After the reading: what was read is not older than this says.
+      writtenAtMs = statSync(file).mtimeMs;
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
         this.records.delete(name);

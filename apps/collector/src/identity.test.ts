@@ -79,7 +79,7 @@ describe('identity - binding', () => {
     expect(recordFor(bearer, [{ ...old, writtenAtMs: old.writtenAtMs + 1 }])).not.toBeNull();
   });
   it('by CNI record - one that an interface was bound to went with it', () => {
-    expect(recordFor({ ...bearer, isSpent: (one) => one === record }, [record])).toBeNull();
+    expect(recordFor({ ...bearer, isSpent: ({ file }) => file === record.file }, [record])).toBeNull();
   });
   it.each([
     ['another pod’s, newer, over a doubtful binding', {}, {}, true],

@@ -34,6 +34,8 @@ export interface Binding {
   addresses: string[];
   /** The link as it was when the binding was made. */
   link: { name: string; mac: string; linkNetnsid: number | null };
+  /** Its file, which is named by the sandbox; absent when it was no record. */
+  recordFile?: string | undefined;
   /** When the CNI record was written, wall-clock milliseconds; absent when it was no record. */
   recordedAtMs?: number | undefined;
   /** The record is older than the interface as first seen by a process: the runtime may still write the right one. */
@@ -92,6 +94,7 @@ export function bindByCni(link: LinkFacts, record: CniRecord, firstSeenWallMs: n
     mac: record.podMac,
     addresses: record.addresses,
     link: { name: link.name, mac: link.mac, linkNetnsid: link.linkNetnsid },
+    recordFile: record.file,
     recordedAtMs: record.writtenAtMs,
     isDoubtful: record.writtenAtMs < firstSeenWallMs,
   };

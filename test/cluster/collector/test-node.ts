@@ -182,6 +182,12 @@ export class TestNode implements AsyncDisposable {
     };
     this.pods.push(pod);
     await createNetns(pod.netns);
+    await this.#makeLink(pod);
+    if (options.cni ?? true) await this.writeCni(pod);
+    return pod;
+  }
+
+  async #makeLink(pod: TestPod): Promise<void> {
     await exec('ip', [
       '-n',
       this.netns,
@@ -203,8 +209,13 @@ export class TestNode implements AsyncDisposable {
     const inside = [`addr add ${pod.ipv4}/24 dev eth0`, `addr add ${pod.ipv6}/64 dev eth0 nodad`, 'link set eth0 up'];
     await exec('ip', ['-n', pod.netns, '-batch', '-'], { input: `${inside.join('\n')}\n` });
     await exec('ip', ['-n', this.netns, 'link', 'set', pod.hostInterface, 'up']);
-    if (options.cni ?? true) await this.writeCni(pod);
-    return pod;
+  }
+
+  /** The interface of a pod whose host side has the name of one that went, as a plugin that hashes names makes it. */
+  async renameHostSide(pod: TestPod, name: string): Promise<void> {
+    await exec('ip', ['-n', this.netns, 'link', 'del', pod.hostInterface]);
+    pod.hostInterface = name;
+    await this.#makeLink(pod);
   }
 
   async writeCni(pod: TestPod): Promise<void> {
@@ -324,8 +335,13 @@ export class TestNode implements AsyncDisposable {
       pod: string;
       state: string;
       place: string;
+      generation: number;
+      addresses: string[];
+      mac: string;
       droppedPackets: number;
       auditedPackets: number;
+      quarantined: boolean;
+      auditOnly: boolean;
     }[];
   }> {
     return JSON.parse(await this.command(['status', '--json', '--bpf-dir', this.pinDir, '--state-dir', this.stateDir]));

@@ -1,0 +1,164 @@
+// Whose an interface is when what the node is told is wrong: left over, contradicted, malformed or too much.
+import { mkdirSync, rmSync } from 'node:fs';
+import { waitFor } from '@bailiff/service/testing';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { udpFrame } from './collector/frames.ts';
+import { TestNode, type TestPod } from './collector/test-node.ts';
+
+const spoofed = (pod: TestPod) => udpFrame({ sourceMac: pod.mac, source: '10.244.0.66', destination: '10.244.0.1' });
+const own = (pod: TestPod) => udpFrame({ sourceMac: pod.mac, source: pod.ipv4, destination: '10.244.0.1' });
+
+describe('collector identity', () => {
+  let node: TestNode;
+  beforeEach(async () => {
+    node = await TestNode.start();
+  });
+  afterEach(async () => node[Symbol.asyncDispose]());
+
+  const told = (by: Parameters<TestNode['ledger']['packets']>[0], n: number) =>
+    waitFor(() => node.ledger.packets(by) === n, {
+      what: `${n} packets on the bus`,
+      state: () => ({
+        epochs: [...node.ledger.epochs].map(([k, v]) => [k, v.cumulativePackets]),
+        log: node.log.slice(-3000),
+      }),
+    });
+  const addressesOf = async (pod: TestPod) =>
+    (await node.offlineStatus()).interfaces.find((i) => i.interfaceName === pod.hostInterface)?.addresses ?? [];
+  const bindsTo = (pod: TestPod) =>
+    waitFor(async () => (await addressesOf(pod)).includes(pod.ipv4), {
+      what: `${pod.hostInterface} to be ${pod.name}’s`,
+      state: () => node.offlineStatus(),
+    });
+
+  it('a record that outlived its pod binds nobody: the next bearer of the name is bound by its own', async () => {
+    await node.startCollector();
+    const old = await node.addPod();
+    await node.waitForState(old, 'provisional');
+    await node.removePod(old);
+    const pod = await node.addPod({ cni: false });
+    await node.renameHostSide(pod, old.hostInterface);
+    await node.waitForState(pod, 'unknown');
+    await node.writeCni(pod);
+    await bindsTo(pod);
+    await node.send(pod, [own(pod), spoofed(pod)], 40);
+    await told({ podUid: pod.uid, vector: 'ipv4-source' }, 20);
+    expect(node.ledger.packets({ podUid: old.uid, action: 'drop' })).toBe(0);
+  });
+
+  it('bound by a left-over record at start, an interface begins anew with the record that is newer', async () => {
+    const old = await node.addPod();
+    await node.removePod(old);
+    const pod = await node.addPod({ cni: false });
+    await node.renameHostSide(pod, old.hostInterface);
+    await node.startCollector();
+    await bindsTo(old);
+    await node.send(pod, [own(pod)], 7);
+    await told({ podUid: old.uid, vector: 'ipv4-source' }, 7);
+    await node.writeCni(pod);
+    await bindsTo(pod);
+    await node.send(pod, [own(pod), spoofed(pod)], 10);
+    await told({ podUid: pod.uid, vector: 'ipv4-source' }, 5);
+    expect(node.ledger.packets({ podUid: old.uid, vector: 'ipv4-source' })).toBe(7);
+  });
+
+  it('a record of another pod does not take an interface whose own record came after it', async () => {
+    await node.startCollector();
+    const pod = await node.addPod();
+    await node.waitForState(pod, 'provisional');
+    const thief = await node.addPod({ cni: false });
+    await node.writeCni({ ...thief, hostInterface: pod.hostInterface });
+    await waitFor(() => node.log.includes(`it is bound to ${pod.uid}`), { what: 'the contradiction to be told' });
+    expect(await addressesOf(pod)).toContain(pod.ipv4);
+  });
+
+  it('a wrong feed that came before the pods is withdrawn as they are bound', async () => {
+    await node.startCollector({ args: ['--status-interval-ms', '250'] });
+    const pods: TestPod[] = [];
+    const wrong = (list: { interfaces: object[] }[]) => {
+      for (const one of list) one.interfaces = [{ name: 'eth0', addresses: ['10.99.0.1'], mac: null }];
+    };
+    for (let n = 0; n < 3; n += 1) pods.push(await node.addPod({ cni: false }));
+    await node.putPods(1, wrong);
+    await waitFor(async () => (await node.nodeStatus())?.snapshotRevision === 1, { what: 'the snapshot' });
+    for (const pod of pods) await node.writeCni(pod);
+    for (const pod of pods) await bindsTo(pod);
+    await waitFor(async () => (await node.nodeStatus())?.snapshotRefused.includes('disagrees'), {
+      what: 'the refusal in status',
+      state: () => node.nodeStatus(),
+    });
+    const [pod] = pods as [TestPod];
+    const before = node.ledger.packets({ podUid: pod.uid, vector: 'ipv4-source' });
+    await node.send(pod, [own(pod), spoofed(pod)], 10);
+    await told({ podUid: pod.uid, vector: 'ipv4-source' }, before + 5);
+  });
+
+  it('values that are none cost themselves: the rest is in force, the process lives, and restarts', async () => {
+    const [first, second] = [await node.addPod(), await node.addPod()];
+    const collector = await node.startCollector();
+    await node.putPods(1, (list) => {
+      list[0]!.allowedPrefixes = ['garbage', '10.66.0.0/16'];
+      list[1]!.interfaces[0]!.addresses.push('10.0.0.0.1');
+      list[1]!.probePorts = [{ port: 0, protocol: 'TCP' }];
+    });
+    for (const pod of [first, second]) await node.waitForState(pod, 'programmed');
+    expect(await addressesOf(first)).toContain('10.66.0.0/16');
+    const third = await node.addPod({ cni: false });
+    await node.writeCni({ ...third, ipv4: 'garbage', mac: 'nonsense' });
+    await waitFor(async () => (await addressesOf(third)).includes(third.ipv6), { what: 'the rest of the record' });
+    expect(collector.exitCode).toBeNull();
+    await node.killCollector();
+    await node.startCollector();
+    expect(await addressesOf(second)).toEqual([second.ipv4, second.ipv6]);
+    await node.send(first, [own(first), spoofed(first)], 10);
+    await told({ podUid: first.uid, vector: 'ipv4-source' }, 5);
+  });
+
+  it('more grants than there is room for: every pod is programmed, and the one that lacks some is shown', async () => {
+    const pods = [await node.addPod(), await node.addPod(), await node.addPod()];
+    await node.startCollector({ args: ['--max-interfaces', '8', '--status-interval-ms', '250'] });
+    await node.putPods(1, (list) => {
+      for (const pod of list) pod.allowedPrefixes = Array.from({ length: 60 }, (_, i) => `172.16.${i}.0/24`);
+    });
+    for (const pod of pods) await node.waitForState(pod, 'programmed');
+    await waitFor(
+      async () => (await node.nodeStatus())?.interfaces.filter((i) => i.reason.includes('is full')).length === 1,
+      { what: 'the partial one in status', state: () => node.nodeStatus() },
+    );
+    for (const pod of pods) await node.send(pod, [own(pod), spoofed(pod)], 10);
+    for (const pod of pods) await told({ podUid: pod.uid, vector: 'ipv4-source' }, 5);
+  });
+
+  it('a mismatch is one violation, however often the collector starts', async () => {
+    const pod = await node.addPod();
+    await node.startCollector();
+    await node.waitForState(pod, 'provisional');
+    await node.putPods(1, (list) => {
+      list[0]!.interfaces[0]!.addresses = ['10.244.0.77'];
+    });
+    await node.waitForState(pod, 'programmed');
+    await told({ vector: 'identity-mismatch' }, 1);
+    for (let n = 0; n < 2; n += 1) {
+      await node.killCollector();
+      await node.startCollector();
+    }
+    // A count that comes after all of it: what was to be said before was said.
+    await node.send(pod, [own(pod)], 3);
+    await told({ podUid: pod.uid, vector: 'ipv4-source' }, 3);
+    expect(node.ledger.violations('identity-mismatch')).toHaveLength(1);
+  });
+
+  it('records are read from a folder that was removed and made again', async () => {
+    await node.startCollector();
+    const first = await node.addPod();
+    await node.waitForState(first, 'provisional');
+    rmSync(node.cniDir, { recursive: true });
+    mkdirSync(node.cniDir);
+    const second = await node.addPod();
+    await waitFor(async () => (await addressesOf(second)).includes(second.ipv4), {
+      what: 'the second pod to be bound',
+      timeoutMs: 15_000,
+      state: () => node.log.slice(-2000),
+    });
+  });
+});

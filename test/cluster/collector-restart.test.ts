@@ -1,0 +1,227 @@
+// What a collector takes over: from its files, from the kernel, with the bus away; and what an operator told it by hand.
+import { mkdirSync, readdirSync, rmSync, unlinkSync } from 'node:fs';
+import path from 'node:path';
+import { openBucket } from '@bailiff/bus';
+import { waitFor } from '@bailiff/service/testing';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { udpFrame } from './collector/frames.ts';
+import { NODE, TestNode, type TestPod } from './collector/test-node.ts';
+
+const from = (pod: TestPod, source: string) => udpFrame({ sourceMac: pod.mac, source, destination: '10.244.0.1' });
+const spoofed = (pod: TestPod) => from(pod, '10.244.0.66');
+
+describe('collector restart', () => {
+  let node: TestNode;
+  beforeEach(async () => {
+    node = await TestNode.start();
+  });
+  afterEach(async () => node[Symbol.asyncDispose]());
+
+  const rowOf = async (pod: TestPod) => {
+    const { interfaces } = await node.offlineStatus();
+    const row = interfaces.find((i) => i.interfaceName === pod.hostInterface);
+    if (!row) throw new Error(`no ${pod.hostInterface} among ${JSON.stringify(interfaces)}`);
+    return row;
+  };
+  /** What of `count` packets from this source was dropped, and what was audited. */
+  const judged = async (pod: TestPod, source: string, count = 10) => {
+    const before = await rowOf(pod);
+    await node.send(pod, [from(pod, source)], count);
+    const after = await rowOf(pod);
+    return [after.droppedPackets - before.droppedPackets, after.auditedPackets - before.auditedPackets];
+  };
+  const restart = async (args: string[] = []) => {
+    await node.killCollector();
+    await node.startCollector({ until: 'guarding', args });
+  };
+  const quarantine = (pod: TestPod) =>
+    openBucket(node.admin, 'bailiff_quarantine').put(
+      NODE,
+      JSON.stringify({
+        nodeName: NODE,
+        revision: 1,
+        entries: [{ podUid: pod.uid, podNamespace: 'shop', podName: pod.name, verdictId: 'v', until: '', reason: 'x' }],
+      }),
+    );
+  /** A node whose pods have everything that only the bus knows: [in quarantine, with a granted prefix and an audited vector]. */
+  const programmed = async (): Promise<[TestPod, TestPod]> => {
+    const pods: [TestPod, TestPod] = [await node.addPod(), await node.addPod()];
+    await node.startCollector();
+    await node.putPods(1, (list) => {
+      for (const pod of list) pod.allowedPrefixes = ['10.77.0.0/16'];
+    });
+    for (const pod of pods) await node.waitForState(pod, 'programmed');
+    const config = openBucket(node.admin, 'bailiff_config');
+    await config.put('spoof.namespace.shop.default', JSON.stringify({ modes: { 'ipv4-source': 'audit' } }));
+    await quarantine(pods[0]);
+    await waitFor(
+      async () => {
+        const isAudited = (await judged(pods[1], '10.244.0.66', 1))[1] === 1;
+        return isAudited && (await rowOf(pods[0])).quarantined;
+      },
+      { what: 'quarantine and audit to be in force', intervalMs: 50 },
+    );
+    return pods;
+  };
+  const expectProgrammed = async ([bad, good]: [TestPod, TestPod]) => {
+    expect(await rowOf(bad)).toMatchObject({ quarantined: true, state: 'programmed', place: 'head' });
+    expect(await rowOf(good)).toMatchObject({ quarantined: false, state: 'programmed', place: 'head' });
+    // At least: its kernel has a word of its own now and then, and nothing of a quarantined pod passes.
+    expect((await judged(bad, bad.ipv4))[0]).toBeGreaterThanOrEqual(10);
+    expect(await judged(good, '10.77.1.1')).toEqual([0, 0]);
+    expect(await judged(good, '10.244.0.66')).toEqual([0, 10]);
+  };
+
+  it('with the bus away, what it said last holds; a packet that was granted is never dropped on the way', async () => {
+    const pods = await programmed();
+    await expectProgrammed(pods);
+    node.relay.setDown(true);
+    const before = await rowOf(pods[1]);
+    const sending = await node.startSending(pods[1], [from(pods[1], '10.77.1.1')], 1_000_000, 500);
+    await restart();
+    await restart();
+    sending.stop();
+    await sending.sent.catch(() => undefined);
+    const after = await rowOf(pods[1]);
+    expect([after.droppedPackets, after.auditedPackets]).toEqual([before.droppedPackets, before.auditedPackets]);
+    await expectProgrammed(pods);
+  });
+
+  it('with the bus away and no document kept, the kernel’s word stands', async () => {
+    const pods = await programmed();
+    node.relay.setDown(true);
+    await node.killCollector();
+    rmSync(path.join(node.stateDir, 'bus'), { recursive: true });
+    await node.startCollector({ until: 'guarding' });
+    await expectProgrammed(pods);
+  });
+
+  it('what the bus took back while nobody listened is taken back when it tells', async () => {
+    const pods = await programmed();
+    await node.killCollector();
+    await openBucket(node.admin, 'bailiff_config').delete('spoof.namespace.shop.default');
+    await node.startCollector();
+    await waitFor(async () => (await judged(pods[1], '10.244.0.66', 1))[0] === 1, { what: 'the audit to end' });
+    expect((await rowOf(pods[0])).quarantined).toBe(true);
+  });
+
+  it('all files lost - every generation lives on under its identity, and those that went are no obstacle', async () => {
+    const pods: TestPod[] = [];
+    await node.startCollector();
+    for (let n = 0; n < 6; n += 1) pods.push(await node.addPod());
+    await node.putPods(1);
+    for (const pod of pods) await node.waitForState(pod, 'programmed');
+    node.relay.setDown(true);
+    for (const pod of pods) await node.send(pod, [spoofed(pod)], 3);
+    for (const pod of pods.splice(0, 2)) await node.removePod(pod);
+    const before = await node.offlineStatus();
+    await node.killCollector();
+    for (const dir of [node.stateDir, node.cniDir]) {
+      rmSync(dir, { recursive: true });
+      mkdirSync(dir);
+    }
+    for (let n = 0; n < 2; n += 1) await restart();
+    const after = await node.offlineStatus();
+    const brief = (status: typeof before) =>
+      status.interfaces
+        .filter((i) => i.state === 'programmed')
+        .map(({ generation, addresses, place, mac }) => ({ generation, addresses, place, mac }));
+    expect(brief(after)).toEqual(brief(before).filter((i) => brief(after).some((a) => a.generation === i.generation)));
+    expect(brief(after)).toHaveLength(4);
+    for (const pod of pods) await node.send(pod, [from(pod, pod.ipv4), spoofed(pod)], 10);
+    expect((await node.offlineStatus()).interfaces.map((i) => i.droppedPackets)).toEqual([8, 8, 8, 8]);
+  });
+
+  it('programs that were taken off while it was away are put back', async () => {
+    const pod = await node.addPod();
+    await node.startCollector();
+    await node.waitForState(pod, 'provisional');
+    const { generation } = await rowOf(pod);
+    await node.killCollector();
+    const links = path.join(node.pinDir, 'links');
+    for (const pin of readdirSync(links)) unlinkSync(path.join(links, pin));
+    expect((await rowOf(pod)).place).toBe('missing');
+    await node.startCollector({ until: 'guarding' });
+    expect(await rowOf(pod)).toMatchObject({ place: 'head', generation, state: 'provisional' });
+  });
+
+  it('pods come and go with the bus away - each is guarded, and each count is on the bus when it is back', async () => {
+    node.relay.setDown(true);
+    const args = ['--max-interfaces', '8'];
+    await node.startCollector({ until: 'guarding', args });
+    const gone: TestPod[] = [];
+    for (let n = 0; n < 20; n += 1) {
+      const pod = await node.addPod();
+      await node.waitForState(pod, 'provisional');
+      await node.send(pod, [spoofed(pod)], n + 1);
+      await node.removePod(pod);
+      gone.push(pod);
+      await waitFor(async () => (await node.offlineStatus()).interfaces.length === 0, { what: 'the record to go' });
+      if (n === 18) await restart(args);
+    }
+    node.relay.setDown(false);
+    await waitFor(
+      () => gone.every((pod, n) => node.ledger.packets({ podUid: pod.uid, vector: 'ipv4-source' }) === n + 1),
+      {
+        what: 'every count',
+        timeoutMs: 30_000,
+        state: () => ({
+          told: gone.map((pod) => node.ledger.packets({ podUid: pod.uid, vector: 'ipv4-source' })),
+          log: node.log.slice(-2_000),
+        }),
+      },
+    );
+    await waitFor(
+      () => readdirSync(node.stateDir, { recursive: true }).every((f) => !/\d+-\d+\.json/.test(String(f))),
+      {
+        what: 'everything to be settled',
+        timeoutMs: 20_000,
+        state: () => readdirSync(node.stateDir, { recursive: true }),
+      },
+    );
+  });
+
+  it('detach --all holds until attach, for a collector that runs and for one that starts; status says so', async () => {
+    const pod = await node.addPod();
+    const args = ['--status-interval-ms', '250'];
+    const collector = await node.startCollector({ args });
+    await node.waitForState(pod, 'provisional');
+    const state = ['--state-dir', node.stateDir];
+    const landed = async () => {
+      const before = await node.ipReceived();
+      await node.send(pod, [spoofed(pod)], 100);
+      return (await node.ipReceived()) - before;
+    };
+    const saysDetached = () =>
+      waitFor(
+        async () => {
+          const of = (await node.nodeStatus())?.interfaces.find((i) => i.interfaceName === pod.hostInterface);
+          return of?.coverage === 'not-covered' && of.reason.includes('collector attach');
+        },
+        { what: 'status to say that it is detached', state: () => node.nodeStatus() },
+      );
+    expect(await landed()).toBeLessThan(100);
+    await node.command(['detach', '--all', '--bpf-dir', node.pinDir, ...state]);
+    await saysDetached();
+    expect(await landed()).toBeGreaterThanOrEqual(100);
+    expect(collector.exitCode).toBeNull();
+    await node.killCollector();
+    await node.startCollector({ args });
+    await saysDetached();
+    expect(await landed()).toBeGreaterThanOrEqual(100);
+    expect(await node.command(['attach', ...state])).toContain('may attach again');
+    await node.waitForState(pod, 'provisional');
+    expect(await landed()).toBeLessThan(100);
+  });
+
+  it('pins that somebody removed end the process, so that the next one makes them again', async () => {
+    const pod = await node.addPod();
+    const collector = await node.startCollector({ args: ['--status-interval-ms', '250'] });
+    await node.waitForState(pod, 'provisional');
+    await node.command(['detach', '--all', '--bpf-dir', node.pinDir, '--state-dir', path.join(node.dir, 'elsewhere')]);
+    await waitFor(() => collector.exitCode !== null, { what: 'the collector to end' });
+    expect(collector.exitCode).not.toBe(0);
+    await node.startCollector();
+    await node.waitForState(pod, 'provisional');
+  });
+});
