@@ -85,6 +85,11 @@ export class BpfMap implements Disposable {
     ]);
   }
 
+  /** How many entries there are, without reading a value. While others delete, it may be too high. */
+  count(): number {
+    return this.native.count();
+  }
+
   /** The block of a per-CPU map as one Buffer a possible CPU. */
   perCpu(block: Buffer): Buffer[] {
     const strideBytes = Math.ceil(this.info.valueSizeBytes / 8) * 8;

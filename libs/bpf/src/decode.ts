@@ -172,11 +172,15 @@ export function decodeCounters(value: Buffer): CounterCell[] {
 /** What `readCounters` fills: packets, skbs and bytes of each cell, in the order of `struct counters`. */
 export const COUNTER_NUMBERS = CountersLayout.size / 8;
 const HIGH = 2 ** 32;
+const NOTHING_COUNTED = Buffer.alloc(CountersLayout.size);
 
 /** All cells of a `struct counters` as numbers, for who reads them often: 2^53 packets are 200 years at a million a second. */
 export function readCounters(value: Buffer, into: Float64Array): void {
   assert.equal(value.length, CountersLayout.size, 'not a struct counters');
   assert.equal(into.length, COUNTER_NUMBERS, 'not as many numbers as counters has');
-  for (let i = 0; i < COUNTER_NUMBERS; i += 1)
-    into[i] = value.readUInt32LE(i * 8) + value.readUInt32LE(i * 8 + 4) * HIGH;
+  // Almost every interface has counted nothing.
+  if (value.equals(NOTHING_COUNTED)) into.fill(0);
+  else
+    for (let i = 0; i < COUNTER_NUMBERS; i += 1)
+      into[i] = value.readUInt32LE(i * 8) + value.readUInt32LE(i * 8 + 4) * HIGH;
 }

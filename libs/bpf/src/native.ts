@@ -31,6 +31,7 @@ export interface NativeMap {
   set(key: Uint8Array, value: Uint8Array, flags: number): void;
   delete(key: Uint8Array): boolean;
   entries(): { readonly count: number; readonly keys: Buffer; readonly values: Buffer };
+  count(): number;
   pin(path: string): void;
   close(): void;
 }

@@ -185,17 +185,20 @@ function nodeAddressSet(map: BpfMap): ReplaceableSet<NodeAddress> {
 
 const TUNNEL_FIELDS = { vxlan: TunnelPortsLayout.vxlan, geneve: TunnelPortsLayout.geneve } as const;
 
+const NO_TUNNEL_PORTS = Buffer.alloc(TunnelPortsLayout.size);
+
 function tunnelPortSet(map: BpfMap): ReplaceableSet<TunnelPort> {
   const entries = (): TunnelPort[] =>
-    map.entries().flatMap(([key, value]) =>
-      TUNNEL_KINDS.flatMap((kind) => {
+    map.entries().flatMap(([key, value]) => {
+      if (value.equals(NO_TUNNEL_PORTS)) return []; // almost all of them
+      const first = key.readUInt32LE(0) * 64;
+      return TUNNEL_KINDS.flatMap((kind) => {
         const bits = value.readBigUInt64LE(TUNNEL_FIELDS[kind].offset);
-        const first = key.readUInt32LE(0) * 64;
-        return Array.from({ length: bits === 0n ? 0 : 64 }, (_, bit) => ({ port: first + bit, kind })).filter(
+        return Array.from({ length: 64 }, (_, bit) => ({ port: first + bit, kind })).filter(
           (_, bit) => (bits >> BigInt(bit)) & 1n,
         );
-      }),
-    );
+      });
+    });
   return {
     replace: (items) => {
       const words = new Map<number, Buffer>();
@@ -267,7 +270,7 @@ export function spoofMaps(raw: RawMaps): SpoofMaps {
       Object.fromEntries(LOSSES.map((loss, index) => [loss, sumOfCpus(raw.losses, index)])) as Record<Loss, bigint>,
     fill: () =>
       Object.fromEntries(
-        FILLABLE.map((name) => [name, { entries: raw[name].entries().length, maxEntries: raw[name].info.maxEntries }]),
+        FILLABLE.map((name) => [name, { entries: raw[name].count(), maxEntries: raw[name].info.maxEntries }]),
       ),
     maxInterfaces: raw.ifaces.info.maxEntries,
   };

@@ -36,8 +36,11 @@ describe('native map', () => {
     expect(map.get(u32(1))).toEqual(u64(10n));
     map.set(u32(1), u64(11n), 'replace');
     expect(map.get(u32(1))).toEqual(u64(11n));
+    map.set(u32(2), u64(12n));
+    expect(map.count()).toBe(2);
     expect(map.delete(u32(1))).toBe(true);
     expect(map.delete(u32(1))).toBe(false);
+    expect(map.count()).toBe(1);
     expect(map.get(u32(1))).toBeNull();
   });
 

@@ -11,6 +11,7 @@ Napi::Function MapWrap::define(Napi::Env env) {
                          InstanceMethod<&MapWrap::set>("set"),
                          InstanceMethod<&MapWrap::remove>("delete"),
                          InstanceMethod<&MapWrap::entries>("entries"),
+                         InstanceMethod<&MapWrap::count>("count"),
                          InstanceMethod<&MapWrap::pin>("pin"),
                          InstanceMethod<&MapWrap::close>("close"),
                      });
@@ -47,6 +48,10 @@ Napi::Value MapWrap::entries(const Napi::CallbackInfo& info) {
     out.Set("values", fromBytes(info.Env(), entries.values));
     return out;
   });
+}
+
+Napi::Value MapWrap::count(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] { return Napi::Number::New(info.Env(), core().count()); });
 }
 
 Napi::Value MapWrap::pin(const Napi::CallbackInfo& info) {

@@ -20,6 +20,7 @@ class MapWrap : public Wrap<MapWrap, Map> {
   Napi::Value set(const Napi::CallbackInfo& info);
   Napi::Value remove(const Napi::CallbackInfo& info);
   Napi::Value entries(const Napi::CallbackInfo& info);
+  Napi::Value count(const Napi::CallbackInfo& info);
   Napi::Value pin(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info) { return release(info); }
 };

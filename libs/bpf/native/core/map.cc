@@ -115,6 +115,22 @@ MapEntries Map::entries() const {
   return out;
 }
 
+// A key that is deleted during the walk makes the kernel start over: the count may then be too high, never above maxEntries.
+uint32_t Map::count() const {
+  if (info_.type == BPF_MAP_TYPE_RINGBUF || info_.keySizeBytes == 0) fail("map.count", EOPNOTSUPP, info_.name);
+  Bytes key(info_.keySizeBytes), next(info_.keySizeBytes);
+  uint32_t count = 0;
+  while (count < info_.maxEntries) {
+    // SAFETY: both have keySizeBytes bytes, which is what the kernel reads and writes.
+    int error = bpf_map_get_next_key(fd_.get(), count == 0 ? nullptr : key.data(), next.data());
+    if (error == -ENOENT) break;
+    if (error < 0) fail("map.count", error, info_.name);
+    key.swap(next);
+    count++;
+  }
+  return count;
+}
+
 // False when the kernel has no batch operation for this type of map, before anything was read.
 bool Map::walkByBatch(MapEntries& out) const {
   // The position token is a bucket number (4 bytes) for hashes and a key for others.

@@ -57,6 +57,7 @@ class Map {
   void update(ByteView key, ByteView value, uint64_t flags);
   bool remove(ByteView key);  // false when there was no such key
   MapEntries entries() const;
+  uint32_t count() const;  // keys only: values can be large
   void pin(const std::string& path) const { pinDescriptorOf(path); }
 
  private:
