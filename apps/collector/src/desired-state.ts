@@ -10,11 +10,13 @@ import {
   ConfigError,
   type ConfigKey,
   type Disarm,
+  disarm,
   parseConfigKey,
-  parseConfigValue,
+  parseValueBy,
   type SpoofCluster,
   type SpoofScoped,
   spoofCluster,
+  spoofScoped,
 } from '@bailiff/policy';
 import {
   type ClusterSnapshot,
@@ -178,7 +180,9 @@ export class DesiredState {
   takeConfig(keyText: string, json: string | null): Taken {
     try {
       const key = parseConfigKey(keyText);
-      const value = json === null ? undefined : parseConfigValue(key, json);
+      const schema = schemaOf(key);
+      if (!schema) return { changed: false };
+      const value = json === null ? undefined : parseValueBy<unknown>(schema, key, json);
       this.#setConfig(key, keyText, value);
       this.configRefused.delete(keyText);
       return { changed: true };
@@ -238,6 +242,12 @@ export class DesiredState {
     if (!entry) return 0n;
     return entry.until === '' ? FOREVER_NS : toBoottimeNs(entry.until, moment.wallMs, moment.bootNs);
   }
+}
+
+/** Schema of what bears on a collector; null: no business of its. parseConfigValue would bring the schemas of every kind into memory. */
+function schemaOf({ kind, scope }: ConfigKey) {
+  if (kind === 'spoof') return scope === 'cluster' ? spoofCluster : spoofScoped;
+  return kind === 'disarm' ? disarm : null;
 }
 
 /** Name of the workload at the top of the owner chain; a bare pod is its own. */

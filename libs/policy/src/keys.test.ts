@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { type ConfigError, formatConfigKey, parseConfigKey, parseConfigValue } from './keys.ts';
+import { type ConfigError, formatConfigKey, parseConfigKey } from './keys.ts';
+import { parseConfigValue } from './values.ts';
 
 const errorOf = (run: () => unknown): ConfigError => {
   try {

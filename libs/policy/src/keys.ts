@@ -3,9 +3,6 @@
  * may not, so `.` is written `_` (which no Kubernetes name holds, so it is reversible).
  */
 import type * as z from 'zod';
-import { correlationRule } from './correlation.ts';
-import { responsePolicy } from './response.ts';
-import { disarm, spoofCluster, spoofScoped } from './spoof.ts';
 
 export const CONFIG_KINDS = ['spoof', 'correlation', 'response', 'disarm'] as const;
 export type ConfigKind = (typeof CONFIG_KINDS)[number];
@@ -74,14 +71,6 @@ export function parseConfigKey(text: string): ConfigKey {
   return key;
 }
 
-/** The schema of what may stand under a key. */
-export function schemaFor(key: Pick<ConfigKey, 'kind' | 'scope'>): z.ZodType {
-  if (key.kind === 'spoof') return key.scope === 'cluster' ? spoofCluster : spoofScoped;
-  if (key.kind === 'correlation') return correlationRule;
-  if (key.kind === 'response') return responsePolicy;
-  return disarm;
-}
-
 /** Lines `path: what is wrong`, one an issue. */
 export function describeIssues(error: z.ZodError): { fields: string[]; text: string } {
   const fields: string[] = [];
@@ -94,8 +83,11 @@ export function describeIssues(error: z.ZodError): { fields: string[]; text: str
   return { fields, text: lines.join('\n') };
 }
 
-/** Parses and checks the JSON under a key; defaults are filled in. @throws ConfigError CONFIG_KEY | CONFIG_JSON | CONFIG_SCHEMA */
-export function parseConfigValue(key: ConfigKey, json: string): unknown {
+/**
+ * Parses the JSON under a key and checks it by a schema; defaults are filled in. For who reads one kind only: parseConfigValue brings the
+ * schemas of every kind. @throws ConfigError CONFIG_KEY | CONFIG_JSON | CONFIG_SCHEMA
+ */
+export function parseValueBy<T>(schema: z.ZodType<T>, key: ConfigKey, json: string): T {
   let raw: unknown;
   try {
     raw = JSON.parse(json);
@@ -104,7 +96,7 @@ export function parseConfigValue(key: ConfigKey, json: string): unknown {
       cause,
     });
   }
-  const result = schemaFor(key).safeParse(raw);
+  const result = schema.safeParse(raw);
   if (result.success) return result.data;
   const { fields, text } = describeIssues(result.error);
   throw new ConfigError('CONFIG_SCHEMA', `${formatConfigKey(key)}: refused\n${text}`, fields);

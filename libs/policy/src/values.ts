@@ -1,0 +1,19 @@
+/** What may stand under each key of `bailiff_config`. Apart from keys.ts, because it brings the schemas of every kind. */
+import type * as z from 'zod';
+import { correlationRule } from './correlation.ts';
+import { type ConfigKey, parseValueBy } from './keys.ts';
+import { responsePolicy } from './response.ts';
+import { disarm, spoofCluster, spoofScoped } from './spoof.ts';
+
+/** The schema of what may stand under a key. */
+export function schemaFor(key: Pick<ConfigKey, 'kind' | 'scope'>): z.ZodType {
+  if (key.kind === 'spoof') return key.scope === 'cluster' ? spoofCluster : spoofScoped;
+  if (key.kind === 'correlation') return correlationRule;
+  if (key.kind === 'response') return responsePolicy;
+  return disarm;
+}
+
+/** Parses and checks the JSON under a key; defaults are filled in. @throws ConfigError CONFIG_KEY | CONFIG_JSON | CONFIG_SCHEMA */
+export function parseConfigValue(key: ConfigKey, json: string): unknown {
+  return parseValueBy(schemaFor(key), key, json);
+}
