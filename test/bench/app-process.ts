@@ -4,9 +4,9 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { waitFor } from '@bailiff/service/testing';
+import { NODE_FLAGS } from '../../tools/node-flags.ts';
 import { CHECKOUT } from '../lab/src/native-tool.ts';
 
-const NODE_FLAGS = ['--max-semi-space-size=1'];
 /** USER_HZ: what /proc counts CPU time in. */
 const TICKS_PER_SECOND = 100;
 /** The end of its log that is kept. */

@@ -1,5 +1,6 @@
 /** Resident memory of a collector that guards 250 pods, idle and after a burst of violations from all of them. */
 import { waitFor } from '@bailiff/service/testing';
+import { COLLECTOR_NODE_FLAGS } from '../../tools/node-flags.ts';
 import { udpFrame } from '../cluster/collector/frames.ts';
 import { TestNode } from '../cluster/collector/test-node.ts';
 import { fixed, type Section } from './report.ts';
@@ -29,7 +30,7 @@ export async function bench(): Promise<Section> {
   void collector;
   return {
     title: 'Collector memory',
-    method: `VmRSS of the bundled collector on Node ${process.versions.node} (--max-semi-space-size=1 --max-old-space-size=64).`,
+    method: `VmRSS of the bundled collector on Node ${process.versions.node} (${COLLECTOR_NODE_FLAGS.join(' ')}).`,
     header: ['state', 'RSS'],
     rows: [
       ['no pods', `${fixed(empty)} MiB`],

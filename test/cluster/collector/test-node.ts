@@ -12,6 +12,7 @@ import { type Bus, ensureTopology, openBucket } from '@bailiff/bus';
 import { startNats, type TestNats, testUsers } from '@bailiff/bus/testing';
 import type { NodeSnapshot, NodeStatus } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
+import { COLLECTOR_NODE_FLAGS } from '../../../tools/node-flags.ts';
 import { cgroup2Mount } from '../../lab/src/cgroup.ts';
 import { writeCacheRecord } from '../../lab/src/cni/cache.ts';
 import { netnsPath } from '../../lab/src/names.ts';
@@ -26,8 +27,6 @@ export const NODE = 'node-a';
 /** MAC of every host side, so that frames to it are for the node. */
 export const GATEWAY_MAC = '02:00:00:00:00:01';
 const COLLECTOR = path.join(CHECKOUT, 'apps/collector/dist/main.mjs');
-/** A collector allocates little and for a short time: a small young generation keeps it flat. As the image starts it. */
-const NODE_FLAGS = ['--max-semi-space-size=1', '--max-old-space-size=64'];
 
 export interface TestPod {
   index: number;
@@ -118,7 +117,7 @@ export class TestNode implements AsyncDisposable {
 
   /** Starts the collector and does not wait for anything. */
   spawnCollector(args: readonly string[] = []): ChildProcess {
-    const command = ['run', '--', process.execPath, ...NODE_FLAGS, COLLECTOR, ...this.collectorArgs(args)];
+    const command = ['run', '--', process.execPath, ...COLLECTOR_NODE_FLAGS, COLLECTOR, ...this.collectorArgs(args)];
     const child = spawn(this.#labtool, labtoolArgs({ netns: this.netns }, command), {
       stdio: ['ignore', 'pipe', 'pipe'],
     });

@@ -3,6 +3,7 @@
  * Collectors run in their node's network namespace and reach the bus through the node's relay; the others run beside
  * the servers on the host's loopback.
  */
+import { COLLECTOR_NODE_FLAGS, NODE_FLAGS } from '../../../../tools/node-flags.ts';
 import { NODE_NATS_URL } from '../net/relay.ts';
 import type { NodePlan } from '../plan.ts';
 import { isReadyLine } from '../process/children.ts';
@@ -13,8 +14,6 @@ import type { ChildRequest } from './start-child.ts';
 const METRICS = '127.0.0.1:0';
 /** Status is what readiness and `bailiff status` look at: twice a second instead of every ten. */
 const STATUS_INTERVAL_MS = '500';
-/** As in an image: keeps a process flat under load. */
-const NODE_FLAGS = ['--max-semi-space-size=1'];
 
 interface Credential {
   user: string;
@@ -25,7 +24,13 @@ function app(name: AppName, child: string, flags: readonly string[]): ChildReque
   return {
     name: child,
     command: process.execPath,
-    args: [...NODE_FLAGS, appBundle(name), ...flags, '--metrics-address', METRICS],
+    args: [
+      ...(name === 'collector' ? COLLECTOR_NODE_FLAGS : NODE_FLAGS),
+      appBundle(name),
+      ...flags,
+      '--metrics-address',
+      METRICS,
+    ],
     isReady: isReadyLine,
   };
 }
