@@ -1,13 +1,13 @@
 /**
- * The floor under the collector's throughput: encodes one frame again and again and publishes it with acknowledgement, through the same
+ * The floor under the collector's throughput: encodes frames that a collector made, again and again, and publishes them with acknowledgement, through the same
  * publisher with the same bounds, and does nothing else. Run inside the node's namespace, so that both reach the bus over one relay.
  * Lines on stdin: `go`, `halt`.
  */
 import { readFileSync } from 'node:fs';
 import { cloudEventHeaders, connectBus, FramePublisher, violationSubject } from '@bailiff/bus';
-import { decodeViolationFrame, encodeViolationFrame } from '@bailiff/schemas';
+import { decodeViolationFrame, encodeViolationFrame, type ViolationFrame } from '@bailiff/schemas';
 
-const [natsUrl, user, passwordFile, frameFile, maxInFlight] = process.argv.slice(2) as [
+const [natsUrl, user, passwordFile, framesFile, maxInFlight] = process.argv.slice(2) as [
   string,
   string,
   string,
@@ -16,8 +16,17 @@ const [natsUrl, user, passwordFile, frameFile, maxInFlight] = process.argv.slice
 ];
 const bus = await connectBus({ servers: natsUrl, user, passwordFile, name: 'bare publisher' });
 const publisher = new FramePublisher(bus, { maxInFlight: Number(maxInFlight) });
-const frame = decodeViolationFrame(readFileSync(frameFile));
-const subject = violationSubject(frame.nodeName, 'spoof');
+const frames = splitFrames(readFileSync(framesFile)).map((bytes) => decodeViolationFrame(bytes));
+const nodeName = frames[0]?.nodeName as string;
+const subject = violationSubject(nodeName, 'spoof');
+/** As collector-throughput.ts writes them: 32-bit length, then the bytes. */
+function splitFrames(bytes: Buffer): Buffer[] {
+  const parts: Buffer[] = [];
+  for (let at = 0; at < bytes.length; at += 4 + bytes.readUInt32LE(at))
+    parts.push(bytes.subarray(at + 4, at + 4 + bytes.readUInt32LE(at)));
+  return parts;
+}
+
 let going = false;
 let sequence = 0;
 
@@ -27,8 +36,9 @@ async function publish(): Promise<void> {
       sequence += 1;
       const id = `bare-${process.pid}-${sequence}`;
       const timeMicros = Date.now() * 1000;
+      const frame = frames[sequence % frames.length] as ViolationFrame;
       const payload = encodeViolationFrame({ ...frame, frameSequence: sequence, publishedAt: timeMicros });
-      const source = `/nodes/${frame.nodeName}`;
+      const source = `/nodes/${nodeName}`;
       const headers = cloudEventHeaders({ id, type: 'dev.bailiff.violation-frame.v1', source, timeMicros });
       void publisher.publish(subject, payload, { msgId: id, headers });
     }

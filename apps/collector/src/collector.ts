@@ -32,6 +32,7 @@ import { DetachMarker } from './detach-marker.ts';
 import { DocumentStore } from './documents.ts';
 import { packetsOf } from './epochs.ts';
 import { Flusher } from './flusher.ts';
+import { frameSequences } from './frame-sequence.ts';
 import { Guard } from './guard.ts';
 import { type GuardedInterface, keyOf, storedOf } from './guarded-interface.ts';
 import { Intake } from './intake.ts';
@@ -160,7 +161,7 @@ export class Collector {
       registry: this.#registry,
       counters: { ...maps.counters, readInto: (key, into) => this.#accounts.readInto(key, into) },
       sink: this.#bus,
-      nextSequence: () => Number(maps.meta.allocateFrameSequences(1)),
+      nextSequence: frameSequences((count) => maps.meta.allocateFrameSequences(count)),
       clock: { nowMicros: () => ctx.clock.nowMs() * 1000, nowMs: () => performance.now(), bootWallMicros },
       flushIntervalMs: config.flushIntervalMs,
       unknownGraceMs: config.unknownGraceMs,
