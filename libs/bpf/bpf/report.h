@@ -71,6 +71,19 @@ static __always_inline void refill(struct bucket *bucket, __u64 now, __u32 rate,
 
 enum take { TAKE_NONE, TAKE_TOKEN, TAKE_FIRST };
 
+/*
+ * Whether there is surely nothing to take, looked at without the lock: what almost every packet of a flood finds, on whatever CPU.
+ * If another CPU fills the bucket at this moment it costs a sample, never a count.
+ */
+static __always_inline bool is_spent(const struct bucket *bucket, __u32 generation, __u32 bit, __u64 now, __u32 rate)
+{
+	const volatile struct bucket *shared = bucket;
+	__u64 elapsed = now - shared->refilled_ns;
+
+	return shared->generation == generation && shared->sampled_vectors & bit && !shared->tokens &&
+	       elapsed < MAX_REFILL_NS && elapsed * rate < NSEC_PER_SEC;
+}
+
 /* Whether this violation may be sampled. The lock is held for a few instructions and never around a helper. */
 static __always_inline enum take take_token(const struct iface *iface, __u32 vector, __u64 now)
 {
@@ -84,6 +97,9 @@ static __always_inline enum take take_token(const struct iface *iface, __u32 vec
 		return TAKE_NONE;
 	burst = set->sample_burst;
 	rate = set->samples_per_second;
+
+	if (is_spent(bucket, iface->generation, bit, now, rate))
+		return TAKE_NONE;
 
 	bpf_spin_lock(&bucket->lock);
 	if (bucket->generation != iface->generation) {
