@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { waitFor } from '@bailiff/service/testing';
-import { NODE_FLAGS } from '../../tools/node-flags.ts';
+import { nodeFlagsOf } from '../../tools/node-flags.ts';
 import { CHECKOUT } from '../lab/src/native-tool.ts';
 
 /** USER_HZ: what /proc counts CPU time in. */
@@ -36,7 +36,7 @@ export interface AppProcess extends AsyncDisposable {
 
 export function startApp(name: string, args: readonly string[]): AppProcess {
   const bundle = path.join(CHECKOUT, 'apps', name, 'dist/main.mjs');
-  const child = spawn(process.execPath, [...NODE_FLAGS, bundle, ...args, '--metrics-address', '127.0.0.1:0'], {
+  const child = spawn(process.execPath, [...nodeFlagsOf(name), bundle, ...args, '--metrics-address', '127.0.0.1:0'], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let log = '';

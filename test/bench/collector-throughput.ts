@@ -172,7 +172,7 @@ export async function bench(): Promise<Section> {
   };
   return {
     title: 'Collector throughput, kernel to acknowledgement',
-    method: `The counters of ${PODS} interfaces are made to grow in 32 cells each every 5 ms, and the program is run on each so that its token bucket is always empty; the collector, a process from its bundle with a flush interval of ${FLUSH_INTERVAL_MS} ms, drains the ring, reads, encodes and publishes. The bare publisher encodes and publishes its frames again by the same publisher, ${MAX_IN_FLIGHT} in flight, over the same relay, while the same load runs. ${ROUNDS} rounds of ${MEASURE_MS / 1000} s each in turn, counted on the bus by its own time.`,
+    method: `The counters of ${PODS} interfaces are made to grow in 32 cells each every 5 ms, and the program is run on each so that its token bucket is always empty; the collector, a process from its bundle with a flush interval of ${FLUSH_INTERVAL_MS} ms, drains the ring, reads, encodes and publishes. The bare publisher encodes and publishes its frames again by the same publisher, ${MAX_IN_FLIGHT} in flight, over the same relay and under the same flags of Node, while the same load runs. ${ROUNDS} rounds of ${MEASURE_MS / 1000} s each in turn, counted on the bus by its own time.`,
     header: [
       'publisher',
       'violations a second',

@@ -8,6 +8,7 @@ import { startNats, type TestNats, testUsers } from '@bailiff/bus/testing';
 import { SETTLE_MICROS } from '@bailiff/judge';
 import { packetSample, podRef, SimCollector, snapshotJson } from '@bailiff/judge/testing';
 import { encodeViolationFrame, type PodRef, type ViolationFrame } from '@bailiff/schemas';
+import { CORRELATOR_NODE_FLAGS } from '../../tools/node-flags.ts';
 import { exec } from '../lab/src/process/exec.ts';
 import { residentMb, startApp } from './app-process.ts';
 import { fixed, median, type Section, thousands } from './report.ts';
@@ -103,7 +104,7 @@ async function filledPlace(pods: number, violations: number): Promise<Place> {
 
 async function bare({ nats, passwordFile }: Place): Promise<number> {
   const script = fileURLToPath(new URL('./bare-consumer.ts', import.meta.url));
-  const flags = ['--max-semi-space-size=1', '--import', 'tsx'];
+  const flags = [...CORRELATOR_NODE_FLAGS, '--import', 'tsx'];
   const out = await exec(process.execPath, [...flags, script, nats.url, passwordFile], { timeoutMs: CATCH_UP_MS });
   const { violations, seconds } = JSON.parse(out) as { violations: number; seconds: number };
   return violations / seconds;
@@ -149,7 +150,7 @@ export async function bench(): Promise<Section> {
   const second = perPodKb(middle, most);
   return {
     title: 'Correlator throughput and memory',
-    method: `A stream of ${thousands(VIOLATIONS)} violations of ${thousands(PODS)} pods on ${PODS / PODS_PER_NODE} nodes, in frames of ${VIOLATIONS_PER_FRAME}, each with a sample. A correlator from its bundle starts, reads it from the beginning and judges it by the shipped rules; the bare consumer decodes each frame whole and adds up its packets. ${ROUNDS} rounds of each in turn. Memory is resident memory after it caught up, on streams of ${thousands(MEMORY_VIOLATIONS)} violations of so many pods.`,
+    method: `A stream of ${thousands(VIOLATIONS)} violations of ${thousands(PODS)} pods on ${PODS / PODS_PER_NODE} nodes, in frames of ${VIOLATIONS_PER_FRAME}, each with a sample. A correlator from its bundle starts, reads it from the beginning and judges it by the shipped rules; the bare consumer, under the same flags of Node, decodes each frame whole and adds up its packets. ${ROUNDS} rounds of each in turn. Memory is resident memory after it caught up, on streams of ${thousands(MEMORY_VIOLATIONS)} violations of so many pods.`,
     header: ['', 'result'],
     rows: [
       ['bare consumer', `${thousands(median(rates.map((r) => r.bare)))} violations/s`],

@@ -3,7 +3,7 @@
  * Collectors run in their node's network namespace and reach the bus through the node's relay; the others run beside
  * the servers on the host's loopback.
  */
-import { COLLECTOR_NODE_FLAGS, NODE_FLAGS } from '../../../../tools/node-flags.ts';
+import { nodeFlagsOf } from '../../../../tools/node-flags.ts';
 import { NODE_NATS_URL } from '../net/relay.ts';
 import type { NodePlan } from '../plan.ts';
 import { isReadyLine } from '../process/children.ts';
@@ -24,13 +24,7 @@ function app(name: AppName, child: string, flags: readonly string[]): ChildReque
   return {
     name: child,
     command: process.execPath,
-    args: [
-      ...(name === 'collector' ? COLLECTOR_NODE_FLAGS : NODE_FLAGS),
-      appBundle(name),
-      ...flags,
-      '--metrics-address',
-      METRICS,
-    ],
+    args: [...nodeFlagsOf(name), appBundle(name), ...flags, '--metrics-address', METRICS],
     isReady: isReadyLine,
   };
 }
