@@ -30,7 +30,7 @@ describe('args', () => {
   });
 
   it.each([
-    [[], /not a lab command/],
+    [[], /which command/],
     [['sideways'], /not a lab command/],
     [['constructor'], /not a lab command/],
     [['up', 'now'], /no argument "now"/],
@@ -40,7 +40,11 @@ describe('args', () => {
     [['up', '--all'], /no flag --all/],
     [['down', '--pods', '3'], /no flag --pods/],
     [['down', '--id', '../..'], /not a lab's id/],
-    [['up', '--unknown'], /unknown/i],
+    [['up', '--unknown'], /^there is no flag --unknown\n\(bailiff lab --help/],
+    [['up', '--nodes'], /^--nodes needs a value/],
+    [['up', '--nodes', '--detach'], /^--nodes needs a value/],
+    [['up', '--detach=yes'], /^--detach takes no value/],
+    [['up', '--pods', '100000'], /^--pods must be a whole number from 0 to 250, not 100000/],
   ])('refused - %j', (argv, message) => {
     expect(() => parseLabArgs(argv as string[])).toThrow(message as RegExp);
   });

@@ -1,6 +1,6 @@
 /** The lab's command line: `up`, `down`, `list`, `info`. Pure: text in, a checked request or a LabError LAB_USAGE out. */
-import { parseArgs } from 'node:util';
-import { LabError } from './errors.ts';
+import type { LabError } from './errors.ts';
+import { parseFlags, wrongUse } from './flags.ts';
 import { isLabId } from './names.ts';
 import { CNI_PLUGINS, type CniPlugin, checkOptions, DEFAULT_OPTIONS, type LabOptions } from './plan.ts';
 
@@ -52,26 +52,22 @@ const TAKES: Record<string, readonly string[]> = {
   info: ['id', 'json'],
 };
 
-const usage = (message: string) => new LabError('LAB_USAGE', `${message}\n\n${USAGE}`);
+const COMMAND = 'bailiff lab';
+const usage = (message: string): LabError => wrongUse(message, COMMAND);
 
 function wholeNumber(text: string | undefined, fallback: number, flag: string): number {
   if (text === undefined) return fallback;
-  if (!/^\d{1,4}$/.test(text)) throw usage(`${flag} must be a whole number, not "${text}"`);
+  if (!/^\d{1,9}$/.test(text)) throw usage(`${flag} must be a whole number, not "${text}"`);
   return Number(text);
 }
 
 /** @throws LabError LAB_USAGE */
 export function parseLabArgs(argv: readonly string[]): LabRequest {
-  let parsed: ReturnType<typeof parseArgs<{ options: typeof FLAGS; allowPositionals: true }>>;
-  try {
-    parsed = parseArgs({ args: [...argv], options: FLAGS, allowPositionals: true });
-  } catch (error) {
-    throw usage((error as Error).message);
-  }
-  const { values, positionals } = parsed;
+  const { values, positionals } = parseFlags(argv, FLAGS, COMMAND);
   const [command, ...rest] = positionals;
   if (values.help || command === 'help') return { command: 'help' };
-  if (command === undefined || !Object.hasOwn(TAKES, command)) throw usage(`"${command ?? ''}" is not a lab command`);
+  if (command === undefined) throw usage('which command? up, down, list, info or attack');
+  if (!Object.hasOwn(TAKES, command)) throw usage(`"${command}" is not a lab command`);
   if (rest.length > 0) throw usage(`${command} takes no argument "${rest[0]}"`);
   const foreign = Object.keys(values).find((flag) => !TAKES[command]?.includes(flag));
   if (foreign) throw usage(`${command} has no flag --${foreign}`);

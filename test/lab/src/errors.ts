@@ -22,6 +22,8 @@ const EXIT_CODES: Partial<Record<LabErrorCode, number>> = {
   LAB_MISSING_PROGRAM: 3,
   LAB_MISSING_FEATURE: 3,
   LAB_NOT_ROOT: 4,
+  LAB_NOT_FOUND: 2,
+  LAB_AMBIGUOUS: 2,
   LAB_NOT_READY: 7,
   LAB_PROCESS_ENDED: 7,
   LAB_INTERRUPTED: 130,
@@ -38,3 +40,23 @@ export class LabError extends Error {
     return EXIT_CODES[this.code] ?? 1;
   }
 }
+
+/** Codes of Node for what the system does not let this user do. */
+const NOT_PERMITTED = new Set(['EACCES', 'EPERM']);
+
+/**
+ * How a command line tells an error and ends: no stack for what a person can mend.
+ * @param debug show where it came from
+ */
+export function tellError(error: unknown, command: string, debug: boolean): { text: string; exitCode: number } {
+  const { message, stack, code } = error as Partial<Error> & { code?: unknown };
+  const said = `${command}: ${message ?? String(error)}`;
+  const trace = debug ? `\n${stack ?? ''}` : '';
+  if (error instanceof LabError) return { text: said + trace, exitCode: error.exitCode };
+  if (NOT_PERMITTED.has(String(code))) return { text: `${said}\nit needs root${trace}`, exitCode: 4 };
+  const hint = debug ? '' : '\nthis was not expected: run it again with BAILIFF_DEBUG=1 and report what it shows';
+  return { text: said + hint + trace, exitCode: 1 };
+}
+
+/** Whether a person asked for stacks. */
+export const debugWanted = () => (process.env['BAILIFF_DEBUG'] ?? '') !== '';

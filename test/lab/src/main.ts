@@ -7,10 +7,10 @@ import { once } from 'node:events';
 import { appendFileSync } from 'node:fs';
 import path from 'node:path';
 import { type LabRequest, optionFlags, parseLabArgs, USAGE } from './args.ts';
-import { LabError } from './errors.ts';
+import { debugWanted, tellError } from './errors.ts';
 import { LABS_DIR, newLabId } from './names.ts';
 import { listReport, upReport } from './report.ts';
-import { removeStaleLabs, takeDownLabs } from './retire.ts';
+import { notFound, removeStaleLabs, takeDownLabs } from './retire.ts';
 import { type LabInfo, listLabs } from './state.ts';
 import { type BringUp, startLab } from './supervisor/bring-up.ts';
 
@@ -24,6 +24,7 @@ type Message =
   | { type: 'ready'; info: LabInfo }
   | { type: 'failed'; text: string; exitCode: number };
 
+const COMMAND = 'bailiff lab';
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 const tell = (text: string) => process.stderr.write(`${text}\n`);
 
@@ -81,8 +82,8 @@ async function supervise(request: UpRequest): Promise<number> {
     await lab.stop();
     return 0;
   } catch (error) {
-    const exitCode = error instanceof LabError ? error.exitCode : 1;
-    send({ type: 'failed', text: describe(error), exitCode });
+    const { text, exitCode } = tellError(error, COMMAND, debugWanted());
+    send({ type: 'failed', text, exitCode });
     return exitCode;
   } finally {
     if (process.connected) process.disconnect();
@@ -130,13 +131,10 @@ async function printKnown(request: KnownRequest): Promise<number> {
     return 0;
   }
   const lab = labs.find(({ id, state }) => state?.info && (request.id === undefined || id === request.id));
-  if (!lab?.state?.info) throw new LabError('LAB_NOT_FOUND', 'no such lab is up');
+  if (!lab?.state?.info) throw notFound(request.id);
   process.stdout.write(`${JSON.stringify(lab.state.info)}\n`);
   return 0;
 }
-
-const describe = (error: unknown): string =>
-  error instanceof LabError ? error.message : ((error as Error).stack ?? String(error));
 
 async function run(argv: readonly string[]): Promise<number> {
   try {
@@ -150,8 +148,9 @@ async function run(argv: readonly string[]): Promise<number> {
     if (request.command === 'supervise') return await supervise(request);
     return await (request.detach ? upDetached(request) : upHere(request));
   } catch (error) {
-    tell(describe(error));
-    return error instanceof LabError ? error.exitCode : 1;
+    const { text, exitCode } = tellError(error, COMMAND, debugWanted());
+    tell(text);
+    return exitCode;
   }
 }
 

@@ -40,12 +40,14 @@ export function upReport(info: LabInfo, options: LabOptions, detached: boolean):
 
 export function listReport(labs: readonly KnownLab[]): string {
   if (labs.length === 0) return 'no lab is up\n';
-  const rows = labs.map(({ id, state, alive }) => [
-    id,
-    alive ? (state?.phase ?? '') : 'dead: `lab down` removes it',
-    String(state?.pid ?? ''),
-    state?.createdAt ?? '',
-    String(state?.info?.pods.length ?? ''),
-  ]);
+  const phaseOf = ({ state, alive, dead }: KnownLab) => {
+    if (!alive) return 'dead: `lab down` removes it';
+    return dead.length === 0 ? (state?.phase ?? '') : `${state?.phase}, but not running: ${dead.join(', ')}`;
+  };
+  const rows = labs.map((lab) => [lab.id, phaseOf(lab), ...detailsOf(lab)]);
   return `${table([['ID', 'STATE', 'PID', 'CREATED', 'PODS'], ...rows])}\n`;
+}
+
+function detailsOf({ state }: KnownLab): string[] {
+  return [String(state?.pid ?? ''), state?.createdAt ?? '', String(state?.info?.pods.length ?? '')];
 }

@@ -21,6 +21,13 @@ export async function removeStaleLabs(tell: (text: string) => void, labsDir = LA
   }
 }
 
+/** For an id that is not there, or for any lab. */
+export const notFound = (id: string | undefined) =>
+  new LabError(
+    'LAB_NOT_FOUND',
+    id === undefined ? 'no lab is up' : `no lab "${id}": bailiff lab list shows those there are`,
+  );
+
 /** @returns the exit code: 0 also when there was nothing to do. @throws LabError LAB_LEFTOVER, LAB_NOT_FOUND */
 export async function takeDownLabs(
   request: { id: string | undefined; all: boolean },
@@ -30,9 +37,11 @@ export async function takeDownLabs(
   const known = await listLabs(labsDir);
   const chosen = request.all ? known : known.filter(({ id }) => id === (request.id ?? known[0]?.id));
   if (chosen.length === 0) {
-    if (request.id !== undefined) throw new LabError('LAB_NOT_FOUND', `no lab ${request.id}`);
+    if (request.id !== undefined) throw notFound(request.id);
     tell('no lab is up');
+    return 0;
   }
+  if (process.getuid?.() !== 0) throw new LabError('LAB_NOT_ROOT', 'a lab is taken down by root');
   for (const { id } of chosen) {
     await takeDown(id, labsDir);
     tell(`lab ${id} is down`);

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { findCgroup2 } from './cgroup.ts';
 import { mountsBelow } from './cleanup.ts';
+import { listReport } from './report.ts';
 import { isAlive, type LabState, listLabs, processStartTicks, startTicksOf, writeState } from './state.ts';
 
 let labsDir = '';
@@ -45,6 +46,17 @@ describe('state', () => {
     const labs = await listLabs(labsDir);
     expect(labs.map((lab) => lab.id)).toEqual(['newer', 'older']);
     expect(await listLabs(path.join(labsDir, 'absent'))).toEqual([]);
+  });
+
+  it('list - a lab whose programs have ended is not simply ready', async () => {
+    const cgroupDir = '/sys/fs/cgroup/bailiff-lab-none';
+    const processes = [{ name: 'correlator', pid: process.pid, log: '' }];
+    writeState(path.join(labsDir, 'abc'), { ...stateOf('abc', '2026-01-01T00:00:00Z'), cgroupDir, processes });
+    const labs = await listLabs(labsDir);
+    expect(labs).toMatchObject([{ alive: true, dead: ['correlator'] }]);
+    expect(listReport(labs)).toMatch(/abc +ready, but not running: correlator +\d+/);
+    writeState(path.join(labsDir, 'abc'), stateOf('abc', '2026-01-01T00:00:00Z'));
+    expect(listReport(await listLabs(labsDir))).toMatch(/abc +ready +\d+/);
   });
 });
 

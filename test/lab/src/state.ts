@@ -86,7 +86,24 @@ export async function readState(labDir: string): Promise<LabState | null> {
 export interface KnownLab {
   id: string;
   state: LabState | null;
+  /** Its supervisor lives. */
   alive: boolean;
+  /** Names of its programs that have ended while the supervisor lives. */
+  dead: string[];
+}
+
+/** Programs of a lab that run no more. A later process of the same pid is not in the lab's cgroup. */
+function deadProcesses(state: LabState): string[] {
+  const runs = ({ pid }: { pid: number }) => {
+    try {
+      return readFileSync(`/proc/${pid}/cgroup`, 'utf8').includes(`/${path.basename(state.cgroupDir)}/`);
+    } catch {
+      return false;
+    }
+  };
+  // A program that was started again stands there twice.
+  const running = new Set(state.processes.filter(runs).map(({ name }) => name));
+  return [...new Set(state.processes.map(({ name }) => name))].filter((name) => !running.has(name));
 }
 
 /** All labs of the machine, newest first; those without a state come last. */
@@ -98,7 +115,8 @@ export async function listLabs(labsDir = LABS_DIR): Promise<KnownLab[]> {
   const labs = await Promise.all(
     names.filter(isLabId).map(async (id) => {
       const state = await readState(path.join(labsDir, id));
-      return { id, state, alive: state !== null && isAlive(state) };
+      const alive = state !== null && isAlive(state);
+      return { id, state, alive, dead: alive && state.phase === 'ready' ? deadProcesses(state) : [] };
     }),
   );
   return labs.sort((a, b) => (b.state?.createdAt ?? '').localeCompare(a.state?.createdAt ?? ''));

@@ -3,9 +3,9 @@
  * collectors guard every interface, and the same attack is dropped, counted, judged and answered. `--json` adds the
  * summary as the last line. Ends with 0 only when every number is what it should be; leaves nothing behind, also on Ctrl-C.
  */
-import { parseArgs } from 'node:util';
 import { type Cast, castOf, chainRun, controlRun, forgetNeighbours } from '../attack/chain.ts';
-import { LabError } from '../errors.ts';
+import { debugWanted, tellError } from '../errors.ts';
+import { parseFlags, wrongUse } from '../flags.ts';
 import { isLabId } from '../names.ts';
 import { CNI_PLUGINS, type CniPlugin } from '../plan.ts';
 import { removeStaleLabs } from '../retire.ts';
@@ -15,6 +15,23 @@ import { LiveLine } from './live-line.ts';
 import { progressText, shortfalls, summarise, summaryText } from './summary.ts';
 
 const CONTROL_FRAMES = 200;
+const COMMAND = 'npm run demo';
+/** npm keeps flags for itself that come before two dashes. */
+const COMMAND_HELP = `${COMMAND} --`;
+const USAGE = `usage: ${COMMAND} [-- FLAGS]
+
+Brings a cluster up on this machine, attacks it unguarded and guarded, tells the numbers, and takes it down again. Needs root.
+
+  --json         end with the numbers as one JSON line
+  --cni PLUGIN   bridge or ptp (bridge)
+  --id ID        name of the lab, for whoever looks for what it leaves
+`;
+const FLAGS = {
+  json: { type: 'boolean' },
+  cni: { type: 'string' },
+  id: { type: 'string' },
+  help: { type: 'boolean', short: 'h' },
+} as const;
 const say = (text: string) => process.stdout.write(`${text}\n`);
 
 async function control(lab: Lab, cast: Cast) {
@@ -37,7 +54,13 @@ async function guarded(lab: Lab, cast: Cast, signal: AbortSignal) {
   return outcome;
 }
 
-async function demo(options: { json: boolean; cni: CniPlugin; id?: string }, signal: AbortSignal): Promise<number> {
+interface DemoOptions {
+  json: boolean;
+  cni: CniPlugin;
+  id: string | undefined;
+}
+
+async function demo(options: DemoOptions, signal: AbortSignal): Promise<number> {
   await removeStaleLabs(say);
   const report = { onProgress: (text: string) => say(`  ${text}`), onProblem: (text: string) => say(`  ! ${text}`) };
   say('Bringing up a cluster: 2 nodes, 6 pods, real CNI plugins, NATS, Redis, a Kubernetes API.');
@@ -63,25 +86,34 @@ async function demo(options: { json: boolean; cni: CniPlugin; id?: string }, sig
   return missed.length === 0 ? 0 : 1;
 }
 
+/** Null: help is asked for. @throws LabError LAB_USAGE */
+function parseDemoArgs(argv: readonly string[]): DemoOptions | null {
+  const { values, positionals } = parseFlags(argv, FLAGS, COMMAND_HELP);
+  if (values.help) return null;
+  const { json = false, id, cni = 'bridge' } = values;
+  if (positionals.length > 0) throw wrongUse(`it takes no argument "${positionals[0]}"`, COMMAND_HELP);
+  if (!(CNI_PLUGINS as readonly string[]).includes(cni))
+    throw wrongUse(`--cni must be bridge or ptp, not "${cni}"`, COMMAND_HELP);
+  if (id !== undefined && !isLabId(id)) throw wrongUse(`--id: "${id}" is not a lab's id`, COMMAND_HELP);
+  return { json, cni: cni as CniPlugin, id };
+}
+
 async function run(argv: string[]): Promise<number> {
   const controller = new AbortController();
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => controller.abort());
   try {
-    const flags = { json: { type: 'boolean' }, cni: { type: 'string' }, id: { type: 'string' } } as const;
-    const { values } = parseArgs({ args: argv, options: flags });
-    const cni = values.cni ?? 'bridge';
-    if (!(CNI_PLUGINS as readonly string[]).includes(cni))
-      throw new LabError('LAB_USAGE', '--cni must be bridge or ptp');
-    const { json = false, id } = values;
-    if (id !== undefined && !isLabId(id)) throw new LabError('LAB_USAGE', `--id: "${id}" is not a lab's id`);
-    return await demo({ json, cni: cni as CniPlugin, id }, controller.signal);
+    const options = parseDemoArgs(argv);
+    if (options) return await demo(options, controller.signal);
+    process.stdout.write(USAGE);
+    return 0;
   } catch (error) {
     if (controller.signal.aborted) {
       process.stderr.write('\ninterrupted; everything was removed\n');
       return 130;
     }
-    process.stderr.write(`${error instanceof LabError ? error.message : (error as Error).stack}\n`);
-    return error instanceof LabError ? error.exitCode : 1;
+    const { text, exitCode } = tellError(error, COMMAND, debugWanted());
+    process.stderr.write(`${text}\n`);
+    return exitCode;
   }
 }
 
