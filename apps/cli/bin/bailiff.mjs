@@ -1,15 +1,33 @@
 #!/usr/bin/env node
-// The `bailiff` command: the bundle where there is one, in a checkout without one the sources through tsx.
-import { existsSync } from 'node:fs';
+// The `bailiff` command: the bundle, or in a checkout whose sources are newer than it, or that has none, the sources through tsx.
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const bundle = join(here, '../dist/main.mjs');
-if (existsSync(bundle)) {
-  await import(pathToFileURL(bundle).href);
-} else {
+const sources = join(here, '../src');
+const libs = join(here, '../../../libs');
+
+function isNewer(dir, than) {
+  if (!existsSync(dir)) return false;
+  const entries = readdirSync(dir, { withFileTypes: true, recursive: true });
+  return entries.some((entry) => {
+    if (!entry.isFile() || entry.name.endsWith('.test.ts')) return false;
+    return statSync(join(entry.parentPath, entry.name)).mtimeMs > than;
+  });
+}
+
+function isStale() {
+  if (!existsSync(bundle)) return true;
+  if (!existsSync(join(sources, 'main.ts'))) return false;
+  const built = statSync(bundle).mtimeMs;
+  const folders = existsSync(libs) ? readdirSync(libs).map((lib) => join(libs, lib, 'src')) : [];
+  return [sources, ...folders].some((dir) => isNewer(dir, built));
+}
+
+if (isStale()) {
   const { register } = await import('tsx/esm/api');
   register();
-  await import(pathToFileURL(join(here, '../src/main.ts')).href);
-}
+  await import(pathToFileURL(join(sources, 'main.ts')).href);
+} else await import(pathToFileURL(bundle).href);
