@@ -1,8 +1,8 @@
-import { taskIdOf } from '@bailiff/answer';
+import { matches, taskIdOf } from '@bailiff/answer';
 import { DEFAULT_RESPONSE_POLICIES, type ResponsePolicy, responsePolicy } from '@bailiff/policy';
 import type { Response, Verdict } from '@bailiff/schemas';
 import { describe, expect, it } from 'vitest';
-import { DELETE_STORM, expiryOf, matches, planVerdict, recordOf, substitutesOf } from './plan.ts';
+import { DELETE_STORM, expiryOf, planVerdict, recordOf, substitutesOf } from './plan.ts';
 
 const AT = 5_000_000;
 const verdict = (more: Partial<Verdict> = {}) =>

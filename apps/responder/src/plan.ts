@@ -3,7 +3,7 @@
  * task is one policy's one action; its id is a function of the three names alone. What remains to be done is the plan less what RESPONSES
  * says has ended, so no other memory of it is needed.
  */
-import { responseIdOf, type TaskKey, taskIdOf } from '@bailiff/answer';
+import { matches, responseIdOf, type TaskKey, taskIdOf } from '@bailiff/answer';
 import { parseDurationMs, type ResponsePolicy, type ResponseStep } from '@bailiff/policy';
 import type { Response, Verdict } from '@bailiff/schemas';
 
@@ -59,14 +59,6 @@ export function substitutesOf(
     else if ((tasks[own] as Task).dueAtMicros > substitute.dueAtMicros) tasks[own] = substitute;
   }
   return tasks;
-}
-
-export function matches(policy: ResponsePolicy, verdict: Verdict): boolean {
-  const { levels, rules, namespaces } = policy.match;
-  if (!policy.enabled) return false;
-  if (levels && !levels.includes(verdict.level)) return false;
-  if (rules && !rules.includes(verdict.rule)) return false;
-  return !namespaces || (verdict.pod !== null && namespaces.includes(verdict.pod.namespace));
 }
 
 function taskOf(

@@ -7,7 +7,7 @@
  */
 import { setMaxListeners } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { phaseGroupOf, RELEASED } from '@bailiff/answer';
+import { POLICY_SETTLE_MICROS, PolicyBook, phaseGroupOf, RELEASED } from '@bailiff/answer';
 import { type Bus, type BusError, ConfigLog, connectBus, openBucket, requireHorizon } from '@bailiff/bus';
 import { loadKube } from '@bailiff/kube';
 import { type Response, SchemaRegistry } from '@bailiff/schemas';
@@ -17,12 +17,11 @@ import type { ResponderConfig } from './config.ts';
 import { Ledger } from './ledger.ts';
 import { type Metrics, responderMetrics } from './metrics.ts';
 import { DELETE_STORM } from './plan.ts';
-import { PolicyBook } from './policies.ts';
 import type { Job, JobResult, PlacedVerdict, StepHook } from './ports.ts';
 import { ACTIONS, Queues, redisOptions } from './queues.ts';
 import { FactReader } from './read-facts.ts';
 import { ResponseStream } from './responses.ts';
-import { POLICY_SETTLE_MICROS, type RunLimits, type TaskDeps, TaskRunner, tasksOf } from './run-task.ts';
+import { type RunLimits, type TaskDeps, TaskRunner, tasksOf } from './run-task.ts';
 import { UndoRunner } from './run-undo.ts';
 import { VerdictStream } from './verdicts.ts';
 

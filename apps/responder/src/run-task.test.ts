@@ -1,6 +1,6 @@
 // Replicas of the task runner over a bus, an API server and a queue in memory: deliveries come late and in any interleaving, replicas
 // die at any step, and the properties that matter are checked for each seed.
-import { phaseGroupOf, taskIdOf } from '@bailiff/answer';
+import { PolicyBook, phaseGroupOf, taskIdOf } from '@bailiff/answer';
 import { type KubeApi, KubeError, type RequestOptions } from '@bailiff/kube';
 import type { Response, Verdict } from '@bailiff/schemas';
 import { systemClock } from '@bailiff/service';
@@ -9,7 +9,6 @@ import { Registry } from 'prom-client';
 import { describe, expect, it } from 'vitest';
 import { Ledger } from './ledger.ts';
 import { responderMetrics } from './metrics.ts';
-import { PolicyBook } from './policies.ts';
 import type { Job, JobResult, PlacedVerdict, Reserved, ResponseLog, Step } from './ports.ts';
 import { FactReader } from './read-facts.ts';
 import { type TaskDeps, TaskRunner, tasksOf } from './run-task.ts';

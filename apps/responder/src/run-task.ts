@@ -10,6 +10,7 @@
  * Two replicas before one last place of a budget: the bus takes one, the other folds it and judges again. Nothing is locked, so nothing can
  * be left locked.
  */
+import { POLICY_SETTLE_MICROS, type PolicyBook } from '@bailiff/answer';
 import type { KubeApi } from '@bailiff/kube';
 import type { Response } from '@bailiff/schemas';
 import type { Clock } from '@bailiff/service';
@@ -21,7 +22,6 @@ import { type Decision, type GuardLimits, isSamePod, judge, needsReservation } f
 import { ACTION_MEMORY_MICROS, type Ledger, type TaskState } from './ledger.ts';
 import type { Metrics } from './metrics.ts';
 import { expiryOf, planVerdict, recordOf, substitutesOf, type Task } from './plan.ts';
-import type { PolicyBook } from './policies.ts';
 import type { Job, JobResult, PlacedVerdict, ResponseLog, StepHook } from './ports.ts';
 import type { FactReader } from './read-facts.ts';
 
@@ -50,8 +50,6 @@ export interface RunLimits extends GuardLimits {
   retry: RetryLimits;
 }
 
-/** A verdict is planned by the configuration of this long before it, which every replica has by the time the verdict arrives. */
-export const POLICY_SETTLE_MICROS = 1_000_000;
 /** Reservations that may lose the race before the task is put back in the queue. */
 export const MAX_RESERVATIONS = 64;
 /** Wait of a task whose turn is another's just now. */

@@ -1,3 +1,5 @@
 export * from './ids.ts';
+export * from './policy-book.ts';
 export * from './quarantine.ts';
 export * from './records.ts';
+export * from './service-status.ts';

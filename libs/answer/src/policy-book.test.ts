@@ -1,6 +1,6 @@
 import { responsePolicy } from '@bailiff/policy';
 import { describe, expect, it } from 'vitest';
-import { MAX_VERSIONS_PER_KEY, PolicyBook } from './policies.ts';
+import { MAX_VERSIONS_PER_KEY, PolicyBook } from './policy-book.ts';
 
 let sequence = 0;
 const entry = (timestampMicros: number, value: unknown, key = 'response.cluster._.mine') => ({

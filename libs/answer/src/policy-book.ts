@@ -16,11 +16,14 @@ import {
   parseConfigValue,
   type ResponsePolicy,
 } from '@bailiff/policy';
+import type { Verdict } from '@bailiff/schemas';
 
+/** A verdict is planned by the configuration of this long before it, which every replica has by the time the verdict arrives. */
+export const POLICY_SETTLE_MICROS = 1_000_000;
 /** Versions of one key that are kept; what is older than the oldest of them is answered by the oldest. */
 export const MAX_VERSIONS_PER_KEY = 256;
 /** Keys of one kind that are read; a later key is reported and not read. */
-export const MAX_KEYS = 1024;
+export const MAX_POLICY_KEYS = 1024;
 
 /** One message of CONFIG_LOG. */
 export interface ConfigEntry {
@@ -156,7 +159,8 @@ export class PolicyBook {
 }
 
 function requireRoom(size: number): void {
-  if (size >= MAX_KEYS) throw new ConfigError('CONFIG_KEY', `more than ${MAX_KEYS} keys of this kind are not read`);
+  if (size >= MAX_POLICY_KEYS)
+    throw new ConfigError('CONFIG_KEY', `more than ${MAX_POLICY_KEYS} keys of this kind are not read`);
 }
 
 function versionAt<T>(versions: readonly Version<T>[], timeMicros: number): Version<T> | undefined {
@@ -165,4 +169,13 @@ function versionAt<T>(versions: readonly Version<T>[], timeMicros: number): Vers
     if (version.timestampMicros <= timeMicros) return version;
   }
   return undefined;
+}
+
+/** Whether a policy answers a verdict. */
+export function matches(policy: ResponsePolicy, verdict: Verdict): boolean {
+  const { levels, rules, namespaces } = policy.match;
+  if (!policy.enabled) return false;
+  if (levels && !levels.includes(verdict.level)) return false;
+  if (rules && !rules.includes(verdict.rule)) return false;
+  return !namespaces || (verdict.pod !== null && namespaces.includes(verdict.pod.namespace));
 }
