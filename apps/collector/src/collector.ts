@@ -30,7 +30,7 @@ import type { CollectorConfig } from './config.ts';
 import { DesiredState, type Moment } from './desired-state.ts';
 import { DetachMarker } from './detach-marker.ts';
 import { DocumentStore } from './documents.ts';
-import { packetsOf } from './epochs.ts';
+import { isBeforeGuard, packetsOf } from './epochs.ts';
 import { Flusher } from './flusher.ts';
 import { frameSequences } from './frame-sequence.ts';
 import { Guard } from './guard.ts';
@@ -308,8 +308,7 @@ export class Collector {
     this.#safely('counts', () => {
       // Packets of the unknown state passed and are part of the gap: they are not violations of the pod.
       const counters = new Float64Array(COUNTER_NUMBERS);
-      if (this.#accounts.readInto(keyOf(iface), counters))
-        iface.book.forgive(counters, ({ state, action }) => state === 'unknown' && action === 'audit');
+      if (this.#accounts.readInto(keyOf(iface), counters)) iface.book.forgive(counters, isBeforeGuard);
       this.#accounts.writeAcked(keyOf(iface), iface.book.acked());
     });
     this.#guard.measureGap(iface);

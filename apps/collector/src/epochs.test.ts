@@ -1,7 +1,7 @@
 import { COUNTER_NUMBERS, type Vector } from '@bailiff/bpf';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { bytesOf, CELL_NAMES, CELLS, cellOf, EpochBook, packetsOf, skbsOf } from './epochs.ts';
+import { bytesOf, CELL_NAMES, CELLS, cellOf, EpochBook, isBeforeGuard, packetsOf, skbsOf } from './epochs.ts';
 
 const at = (vector: Vector) => cellOf({ vector, action: 'drop', state: 'programmed' });
 const SPOOF = at('ipv4-source');
@@ -59,6 +59,22 @@ describe('epochs', () => {
     first.ack(SPOOF, 5);
     const second = new EpochBook(first.acked());
     expect(second.grown(reading(5, { 'arp-sender': 3 }))).toEqual([at('arp-sender')]);
+  });
+  it('what was forgiven has no last word, after a restart neither; what was said has, and so has what grew since', () => {
+    const unknown = reading(5);
+    const cell = cellOf({ vector: 'unknown-interface', action: 'audit', state: 'unknown' });
+    unknown[cell * 3] = 4;
+    const first = new EpochBook();
+    first.forgive(unknown, isBeforeGuard);
+    expect(first.grown(unknown)).toEqual([at('ipv4-source')]);
+    expect(first.counted(unknown)).toEqual([at('ipv4-source')]);
+    const second = new EpochBook(first.acked());
+    expect(second.counted(unknown)).toContain(cell);
+    second.forgave(isBeforeGuard);
+    expect(second.counted(unknown)).toEqual([at('ipv4-source')]);
+    expect(second.settled(unknown)).toBe(false);
+    unknown[cell * 3] = 6;
+    expect(second.counted(unknown)).toContain(cell);
   });
   it('acknowledged state of another size is a programmer’s error', () => {
     expect(() => new EpochBook(new Float64Array(CELLS - 1))).toThrow();

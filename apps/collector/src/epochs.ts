@@ -46,12 +46,17 @@ export const packetsOf = (counters: Float64Array, cell: number): number => count
 export const skbsOf = (counters: Float64Array, cell: number): number => counters[cell * CELL_NUMBERS + 1] as number;
 export const bytesOf = (counters: Float64Array, cell: number): number => counters[cell * CELL_NUMBERS + 2] as number;
 
+/** Packets that the program saw before anybody was known and let pass: once there is a binding they are its gap, no violations. */
+export const isBeforeGuard = ({ state, action }: CellName): boolean => state === 'unknown' && action === 'audit';
+
 const NOTHING: readonly number[] = [];
 
 export class EpochBook {
   // Made with the first count: most interfaces never breach.
   #enqueued: Float64Array | null = null;
   #acked: Float64Array | null = null;
+  /** Cells of which something is accounted for elsewhere. */
+  readonly #forgiven = new Set<number>();
 
   /** @param acked packets by cell that an earlier process had acknowledged; they are not reported again until they grow */
   constructor(acked?: Float64Array) {
@@ -76,9 +81,15 @@ export class EpochBook {
     return result ?? NOTHING;
   }
 
-  /** Cells of a reading that count anything: what a last word is about, whether it was said before or not. */
+  /**
+   * Cells of a reading that a last word is about, whether they were said before or not. Of a cell that was forgiven there is none, unless
+   * it grew since: a repeated cumulative value would bring what was forgiven onto the bus.
+   */
   counted(counters: Float64Array): readonly number[] {
-    return CELL_NAMES.map((_, cell) => cell).filter((cell) => packetsOf(counters, cell) > 0);
+    return CELL_NAMES.map((_, cell) => cell).filter((cell) => {
+      const packets = packetsOf(counters, cell);
+      return packets > 0 && (packets !== this.enqueued(cell) || !this.#forgiven.has(cell));
+    });
   }
 
   /** A frame that held the cell was not taken: what the bus does not have is to be enqueued again. */
@@ -110,7 +121,15 @@ export class EpochBook {
       const packets = packetsOf(counters, cell);
       this.enqueue(cell, packets);
       this.ack(cell, packets);
+      this.#forgiven.add(cell);
     }
+  }
+
+  /** An earlier process forgave these cells; what it had acknowledged of them says how much. */
+  forgave(which: (name: CellName) => boolean): void {
+    const acked = this.acked();
+    for (const [cell, name] of CELL_NAMES.entries())
+      if ((acked[cell] as number) > 0 && which(name)) this.#forgiven.add(cell);
   }
 
   /** Packets by cell that the bus has: what a later process starts from. */

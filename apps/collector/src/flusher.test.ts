@@ -1,7 +1,7 @@
-import type { CounterCell, SpoofSample } from '@bailiff/bpf';
+import { COUNTER_NUMBERS, type CounterCell, type SpoofSample } from '@bailiff/bpf';
 import type { ViolationFrame } from '@bailiff/schemas';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { cellOf, EpochBook } from './epochs.ts';
+import { cellOf, EpochBook, isBeforeGuard } from './epochs.ts';
 import { Flusher } from './flusher.ts';
 import { MAX_FRAME_VIOLATIONS } from './frame-builder.ts';
 import type { GuardedInterface } from './guarded-interface.ts';
@@ -101,6 +101,7 @@ describe('flusher', () => {
   let settled: number[];
   let flusher: Flusher;
   let freed: (() => void)[];
+  let readInto: (key: { generation: number }, into: Float64Array) => boolean;
 
   beforeEach(() => {
     vi.useFakeTimers();
@@ -115,7 +116,7 @@ describe('flusher', () => {
     nowMs = 10_000;
     settled = [];
     let sequence = 0;
-    const readInto = (key: { generation: number }, into: Float64Array) => {
+    readInto = (key, into) => {
       into.fill(0);
       for (const cell of kernel.get(key.generation) ?? [])
         into.set([cell.packets, cell.skbs, cell.bytes].map(Number), cellOf(cell) * 3);
@@ -267,6 +268,20 @@ describe('flusher', () => {
     expect(settled).toEqual([]);
     await ackAll();
     await pass(20);
+    expect(settled).toEqual([1]);
+  });
+
+  it('of a pod that went, packets that were forgiven are no violation: nothing is said and it settles at once', async () => {
+    const iface = makeIface(1);
+    registry.add(iface);
+    kernel.set(1, [drop(4, 'unknown-interface', 'unknown')]);
+    const counters = new Float64Array(COUNTER_NUMBERS);
+    readInto({ generation: 1 }, counters);
+    iface.book.forgive(counters, isBeforeGuard);
+    registry.markGone(iface);
+    flusher.touch(iface);
+    await pass(20);
+    expect(frames).toEqual([]);
     expect(settled).toEqual([1]);
   });
 

@@ -6,10 +6,19 @@
  * nobody would find again. Trouble with one interface is told and shown in its status; the others go on. A live interface always comes
  * before the counts of gone ones: when the counters map is full, the oldest of those move to disk (accounts.ts).
  */
-import { dumpLinks, getLink, type IfaceKey, type LinkRecord, SpoofError, type SpoofObject } from '@bailiff/bpf';
+import {
+  COUNTER_NUMBERS,
+  dumpLinks,
+  getLink,
+  type IfaceKey,
+  type LinkRecord,
+  SpoofError,
+  type SpoofObject,
+} from '@bailiff/bpf';
 import type { Accounts } from './accounts.ts';
 import { type Adoption, planAdoption } from './adoption.ts';
 import type { BindingStore } from './binding-store.ts';
+import { isBeforeGuard } from './epochs.ts';
 import { type GuardedInterface, keyOf, NO_SLOT, newInterface, storedOf } from './guarded-interface.ts';
 import type { LinkFacts } from './identity.ts';
 import type { Registry } from './registry.ts';
@@ -122,6 +131,7 @@ export class Guard {
       dirty: true,
       gone: link === null,
     };
+    if (iface.binding) this.#forgive(iface);
     if (link && slot === null && kernel)
       object.maps.ifaces.set(key.ifindex, { ...kernel.record, ...key, slot: ownSlot });
     if (link) accounts.create(key);
@@ -133,6 +143,14 @@ export class Guard {
     } else {
       this.#o.onGone(iface);
     }
+  }
+
+  /** As when the binding was made; what the bus acknowledged of those cells says what was forgiven, and without that all of it is. */
+  #forgive(iface: GuardedInterface): void {
+    const { accounts } = this.#o;
+    const counters = new Float64Array(COUNTER_NUMBERS);
+    if (accounts.acked(keyOf(iface))) iface.book.forgave(isBeforeGuard);
+    else if (accounts.readInto(keyOf(iface), counters)) iface.book.forgive(counters, isBeforeGuard);
   }
 
   /** A link as netlink tells of it: new, changed or gone. Never throws. */
