@@ -5,7 +5,7 @@ import { configHistory, readConfig, writeConfig } from '@bailiff/bus';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runCli } from '../../apps/cli/src/testing.ts';
-import { CART, healthyStatus, NODE_A, tellStory, VPN, World } from './cli/world.ts';
+import { CART, healthyStatus, NODE_A, NODE_B, tellStory, VPN, World } from './cli/world.ts';
 import { acting, Rig } from './responder/rig.ts';
 
 let world: World;
@@ -144,26 +144,42 @@ describe('cli disarm', () => {
     const off = await world.cli(['disarm', '--namespace', 'shop', '--off']);
     expect(off).toMatchObject({
       exitCode: 0,
-      stdout: 'namespace shop is armed\n',
-      stderr: expect.stringMatching(/whole cluster is still disarmed/),
+      stdout: expect.stringMatching(
+        /^the disarm of namespace shop is over, but others are in force:\n.*the whole cluster/,
+      ),
+      stderr: 'arm it again: bailiff disarm --all --off\n',
     });
     expect(JSON.parse((await world.cli(['disarm', '--json'])).stdout)).toMatchObject([{ key: 'disarm.cluster._.all' }]);
-    await world.cli(['disarm', '--all', '--off']);
+    await world.cli(['disarm', '--node', NODE_A, '--for', '1m', '--reason', 'y', '--yes']);
+    const all = await world.cli(['disarm', '--all', '--off']);
+    expect(all).toMatchObject({
+      exitCode: 0,
+      stdout: expect.stringMatching(
+        /^the disarm of the whole cluster is over, but others are in force:\n.*node node-a for another/,
+      ),
+      stderr: `arm it again: bailiff disarm --node ${NODE_A} --off\n`,
+    });
+    const other = await world.cli(['disarm', '--node', NODE_B, '--off', '--json']);
+    expect(JSON.parse(other.stdout)).toMatchObject({ disarmed: false, stillDisarmed: [] });
+    expect((await world.cli(['disarm', '--node', NODE_A, '--off'])).stdout).toBe('node node-a is armed\n');
     expect((await world.cli(['disarm'])).stdout).toBe('nothing is disarmed\n');
   });
 
-  it('a node that nobody has heard of - is told, because nothing would be disarmed', async () => {
-    const { exitCode, stderr } = await world.cli([
-      'disarm',
-      '--node',
-      'node-q',
-      '--for',
-      '1m',
-      '--reason',
-      'x',
-      '--yes',
-    ]);
-    expect([exitCode, stderr]).toEqual([0, expect.stringMatching(/nothing is known of node node-q/)]);
+  it('a node that nobody has heard of - is refused unless forced, a namespace without pods is told of', async () => {
+    const words = (...scope: string[]) => ['disarm', ...scope, '--for', '1m', '--reason', 'x', '--yes'];
+    const refused = await world.cli(words('--node', 'node-q'));
+    expect(refused).toMatchObject({
+      exitCode: 2,
+      stdout: '',
+      stderr: expect.stringMatching(/no node "node-q" is known\n.*known: .*node-a[\s\S]*--force/),
+    });
+    expect((await world.cli(['disarm'])).stdout).toBe('nothing is disarmed\n');
+    expect((await world.cli(words('--node', 'node-q', '--force'))).exitCode).toBe(0);
+    expect((await world.cli(['disarm'])).stdout).toMatch(/DISARMED: node node-q/);
+    expect(await world.cli(words('--namespace', 'nowhere'))).toMatchObject({
+      exitCode: 0,
+      stderr: expect.stringMatching(/nothing is known of namespace nowhere/),
+    });
   });
 });
 

@@ -6,7 +6,7 @@ import { confirm } from '../confirm.ts';
 import { CliError } from '../errors.ts';
 import type { CliIo } from '../io.ts';
 import { readDisarms, type StoredDisarm, scopeOf } from '../read/disarms.ts';
-import { readNodes } from '../read/nodes.ts';
+import { readExpectedNodes, readNodes } from '../read/nodes.ts';
 import { parseName } from '../selectors.ts';
 import { optionsOf, type Session, withBusOptions, withSession } from '../session.ts';
 import { disarmLines } from '../status/render.ts';
@@ -20,6 +20,7 @@ interface Options {
   reason?: string;
   by?: string;
   off?: boolean;
+  force?: boolean;
   yes?: boolean;
   json?: boolean;
 }
@@ -64,16 +65,22 @@ export function spanOf(options: Options): number {
   return ms;
 }
 
-/** A scope that nothing answers to would look as if it were disarmed. */
-async function warnWhenUnknown(session: Session, key: ConfigKey): Promise<void> {
+/** A node that does not exist would look as if it were disarmed; a namespace may come to have pods. @throws CliError CLI_NOT_FOUND */
+async function checkScope(session: Session, key: ConfigKey, force: boolean): Promise<void> {
   if (key.scope === 'cluster') return;
   const nodes = await readNodes(session);
-  const pods = [...nodes.values()].flatMap((status) => (typeof status === 'string' ? [] : status.interfaces));
-  const known = key.scope === 'node' ? nodes.has(key.name) : pods.some((pod) => pod.podNamespace === key.namespace);
-  if (!known)
-    session.out.note(
-      `nothing is known of ${scopeOf(key)}: no node has reported ${key.scope === 'node' ? 'under that name' : 'a pod in it'}`,
-    );
+  if (key.scope === 'namespace') {
+    const pods = [...nodes.values()].flatMap((status) => (typeof status === 'string' ? [] : status.interfaces));
+    if (pods.some((pod) => pod.podNamespace === key.namespace)) return;
+    session.out.note(`nothing is known of ${scopeOf(key)}: no node has reported a pod in it`);
+    return;
+  }
+  const known = [...new Set([...nodes.keys(), ...((await readExpectedNodes(session)) ?? [])])].sort();
+  if (known.includes(key.name)) return;
+  if (force) return session.out.note(`no node "${key.name}" is known: it is disarmed when it comes`);
+  throw new CliError('CLI_NOT_FOUND', `no node "${key.name}" is known`, {
+    remedy: `known: ${known.slice(0, 12).join(', ') || 'none'}\n--force disarms it all the same, for when it comes`,
+  });
 }
 
 async function list({ out, io }: Session, disarms: readonly StoredDisarm[], json: boolean): Promise<number> {
@@ -97,7 +104,7 @@ async function disarm(session: Session, key: ConfigKey, spanMs: number, options:
   const stored = await readConfig(bus, key);
   const reason = options.reason as string;
   const by = options.by ?? io.operator;
-  await warnWhenUnknown(session, key);
+  await checkScope(session, key, options.force ?? false);
   const scope = scopeOf(key);
   await confirm(io, `Disarm ${scope} for ${age(spanMs)}? Nothing is dropped there until then.`, options.yes);
   const untilMs = io.nowMs() + spanMs;
@@ -131,11 +138,21 @@ async function arm(session: Session, key: ConfigKey, options: Options): Promise<
       expectedRevision: stored.bucketRevision,
     });
   }
-  if (options.json) out.json({ key: text, scope, disarmed: false });
-  else out.line(`${scope} is armed`);
-  const wider = others.filter((one) => one.key.scope === 'cluster');
-  for (const one of wider) out.note(`but ${one.scope} is still disarmed for ${age(one.untilMs - io.nowMs())}`);
+  const left = others.filter((one) => overlap(one.key, key));
+  if (options.json) {
+    out.json({ key: text, scope, disarmed: false, stillDisarmed: left.map((one) => formatConfigKey(one.key)) });
+  } else if (left.length === 0) out.line(`${scope} is armed`);
+  else {
+    out.line(`the disarm of ${scope} is over, but others are in force:`);
+    out.lines(disarmLines(left, io.nowMs(), out.table));
+    for (const one of left) out.note(`arm it again: bailiff disarm ${flagsOf(one.key)} --off`);
+  }
   return 0;
+}
+
+/** Whether something may be covered by both. Pure. */
+export function overlap(a: ConfigKey, b: ConfigKey): boolean {
+  return a.scope !== b.scope || (a.name === b.name && a.namespace === b.namespace);
 }
 
 export function register(program: Command, io: CliIo): void {
@@ -149,6 +166,7 @@ export function register(program: Command, io: CliIo): void {
     .option('--reason <text>', 'why; shown to everybody while it lasts')
     .option('--by <name>', 'who (default: user@host)')
     .option('--off', 'arm again, before the time')
+    .option('--force', 'a node too that nobody has heard of')
     .option('-y, --yes', 'do not ask')
     .option('--json', 'one JSON document')
     .addHelpText('after', HELP);

@@ -75,3 +75,8 @@ describe('time', () => {
     expect(isoMicros(Number.POSITIVE_INFINITY)).toBe('');
   });
 });
+
+it('span of time - a limit is told in the unit that help names', () => {
+  const refused = () => parseSpan('25h', '--for', 24 * 3_600_000);
+  expect(refused).toThrow(expect.objectContaining({ remedy: expect.stringMatching(/at most 24h$/) }));
+});

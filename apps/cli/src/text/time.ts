@@ -26,7 +26,7 @@ export function parseSpan(text: string, flag: string, maxMs = MAX_DURATION_MS): 
   const ms = parseDurationMs(text);
   if (ms !== null && ms > 0 && ms <= maxMs) return ms;
   throw new CliError('CLI_USAGE', `${flag}: "${text}" is not a duration${ms === null ? '' : ' that is allowed here'}`, {
-    remedy: `write a number with its unit, such as 90s, 30m or 2h; at most ${span(maxMs)}`,
+    remedy: `write a number with its unit, such as 90s, 30m or 2h; at most ${maxMs === DAY_MS ? '24h' : span(maxMs)}`,
   });
 }
 
