@@ -1,0 +1,98 @@
+#!/bin/sh
+# First process of the virtual machine. Stage one stands on the host's file system, which is shared read-only, and puts an
+# overlay with its upper layer in memory on top, so that everything may be written and nothing reaches the host. Stage two runs
+# on that root: file systems, loopback, modules, then the job; its output goes through serial ports, its exit code through the
+# control port. Only the repository is shared writable, at its own path.
+# Kernel command line: bailiff.repo=, bailiff.job= (folder with job.sh), bailiff.kernel= (folder with the unpacked package).
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+
+argument() { # name: its value on the kernel's command line
+	for word in $(cat /proc/cmdline); do
+		case "$word" in "bailiff.$1="*) echo "${word#*=}" ;; esac
+	done
+}
+
+die() {
+	echo "init: $*" >/dev/console
+	sleep 1
+	echo o >/proc/sysrq-trigger
+	sleep 60
+}
+
+port() { # name: the serial port that the host gave this name
+	for dir in /sys/class/virtio-ports/*; do
+		if [ "$(cat "$dir/name")" = "$1" ]; then echo "/dev/${dir##*/}"; fi
+	done
+}
+
+stage_one() {
+	mount -t proc proc /proc || die "no /proc"
+	repo=$(argument repo)
+	job=$(argument job)
+	kernel=$(argument kernel)
+	modprobe -d "$kernel/usr" overlay || die "no overlay module in $kernel"
+	cat "$job/job.sh" >/dev/null || die "no job in $job"
+	job_text=$(cat "$job/job.sh")
+	mount -t tmpfs -o size=1g,mode=755 tmpfs /mnt || die "no tmpfs"
+	mkdir /mnt/upper /mnt/work /mnt/root
+	mount -t overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work overlay /mnt/root || die "no overlay on the root"
+	cd /mnt/root || die "no new root"
+	mkdir -p proc sys dev tmp run var/tmp mnt
+	for dir in tmp var/tmp; do mount -t tmpfs -o mode=1777 tmpfs "$dir" || die "no tmpfs on /$dir"; done
+	mount -t tmpfs -o mode=755 tmpfs run || die "no /run"
+	printf '%s\n' "$job_text" >run/job.sh
+	mkdir -p ".$repo" usr/lib/modules
+	mount -t virtiofs repo ".$repo" || die "no repository share"
+	release=$(uname -r)
+	mkdir -p "usr/lib/modules/$release"
+	mount --bind "$kernel/usr/lib/modules/$release" "usr/lib/modules/$release" || die "no modules of $release"
+	umount /proc
+	pivot_root . mnt || die "no pivot_root"
+	exec chroot . /bin/sh "$repo/test/vm/init.sh" two
+}
+
+stage_two() {
+	mount -t proc proc /proc
+	umount -l /mnt
+	mount -t sysfs sys /sys
+	mount -t devtmpfs dev /dev 2>/dev/null
+	mkdir -p /dev/pts /dev/shm /dev/mqueue
+	mount -t devpts -o gid=5,mode=620,ptmxmode=666 devpts /dev/pts
+	mount -t tmpfs -o mode=1777 tmpfs /dev/shm
+	mount -t mqueue mqueue /dev/mqueue
+	for link in fd: stdin:/0 stdout:/1 stderr:/2; do ln -sfn "/proc/self/fd${link#*:}" "/dev/${link%%:*}"; done
+	mount -t securityfs securityfs /sys/kernel/security
+	mount -t tracefs tracefs /sys/kernel/tracing
+	mount -t debugfs debugfs /sys/kernel/debug
+	mount -t bpf bpf /sys/fs/bpf
+	mount -t cgroup2 cgroup2 /sys/fs/cgroup
+	for controller in $(cat /sys/fs/cgroup/cgroup.controllers); do
+		echo "+$controller" >/sys/fs/cgroup/cgroup.subtree_control
+	done
+	mkdir -p /run/netns /run/lock
+	ip link set lo up
+	hostname bailiff-vm 2>/dev/null || echo bailiff-vm >/proc/sys/kernel/hostname
+	echo 0 >/proc/sys/kernel/printk_ratelimit
+
+	# A port can be opened once, so the job writes to pipes: /dev/stdout and /dev/stderr then work in it too.
+	mkfifo /run/out /run/err
+	cat /run/out >"$(port stdout)" &
+	out=$!
+	cat /run/err >"$(port stderr)" &
+	err=$!
+	exec 3>"$(port control)"
+	echo "ready $(cut -d' ' -f1 /proc/uptime)" >&3
+	/bin/sh /run/job.sh >/run/out 2>/run/err </dev/null 3>&-
+	code=$?
+	# What the job left running may hold the pipes: their last output gets two seconds.
+	for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+		kill -0 "$out" 2>/dev/null || kill -0 "$err" 2>/dev/null || break
+		sleep 0.1
+	done
+	sync
+	echo "exit $code" >&3
+	echo o >/proc/sysrq-trigger
+	sleep 60
+}
+
+if [ "${1:-}" = two ]; then stage_two; else stage_one; fi

@@ -1,0 +1,242 @@
+/**
+ * Boots a stock kernel under qemu in software emulation with the machine's own file system as root and runs one command in it.
+ *
+ * Place in the path: main.ts and test/vm/*.test.ts → here → init.sh. Any number may run side by side: all names are private.
+ * Invariants: qemu and its daemons die with this process (parent-death signal), when the command ended, when a limit of time
+ * passed and when the caller aborts. Output streams as it comes; what is kept for the result is bounded by KEPT_BYTES.
+ * Errors: VmError with code VM_UNAVAILABLE, VM_BOOT (never reached the command), VM_TIMEOUT, VM_DIED (ended without an exit
+ * code), VM_ABORTED; all but the first carry the end of the console.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { findKernel, KERNELS, repoRoot } from './kernels.ts';
+import { jobScript, type MachinePlan, PORTS, type PortName, qemuArguments, virtiofsdArguments } from './plan.ts';
+
+/** From qemu's start to the command's; 4 s on an idle machine, many times that on a busy one. */
+const BOOT_TIMEOUT_MS = 120_000;
+/** Of each stream, the end is kept. */
+const KEPT_BYTES = 16 << 20;
+const CONSOLE_SHOWN_BYTES = 8 << 10;
+const SOCKET_TIMEOUT_MS = 20_000;
+const VIRTIOFSD = '/usr/libexec/virtiofsd';
+const QEMU = 'qemu-system-x86_64';
+
+export type VmErrorCode = 'VM_UNAVAILABLE' | 'VM_BOOT' | 'VM_TIMEOUT' | 'VM_DIED' | 'VM_ABORTED';
+
+export class VmError extends Error {
+  override readonly name = 'VmError';
+  readonly code: VmErrorCode;
+  readonly console: string;
+  constructor(code: VmErrorCode, message: string, consoleText = '') {
+    super(consoleText === '' ? message : `${message}\n--- end of the console ---\n${consoleText}`);
+    this.code = code;
+    this.console = consoleText;
+  }
+}
+
+export interface VmOptions {
+  /** Name in kernels.json; default the first. */
+  readonly kernel?: string;
+  /** For example `preempt=full`. */
+  readonly kernelArgs?: readonly string[];
+  /** For the command, without the boot. */
+  readonly timeoutMs: number;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly onStdout?: (chunk: Buffer) => void;
+  readonly onStderr?: (chunk: Buffer) => void;
+  readonly signal?: AbortSignal;
+}
+
+export interface VmResult {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly console: string;
+  readonly bootMs: number;
+  readonly runMs: number;
+}
+
+/** Why no virtual machine can run here, or null. */
+export function whyNoVm(kernel = KERNELS[0]?.name ?? ''): string | null {
+  if (process.arch !== 'x64') return `no kernel is listed for ${process.arch}`;
+  if (process.getuid?.() !== 0) return 'needs root: the root file system is shared with its owners';
+  const onPath = (process.env['PATH'] ?? '').split(':').some((dir) => existsSync(path.join(dir, QEMU)));
+  if (!onPath) return `${QEMU} is not installed: scripts/setup installs it`;
+  if (!existsSync(VIRTIOFSD)) return `${VIRTIOFSD} is not installed: scripts/setup installs it`;
+  if (findKernel(kernel) === null) return `kernel ${kernel} is not in .cache/kernels: scripts/setup fetches it`;
+  return null;
+}
+
+/** Keeps the end of a stream. */
+class Tail {
+  #chunks: Buffer[] = [];
+  #bytes = 0;
+  readonly #limit: number;
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+  push(chunk: Buffer): void {
+    this.#chunks.push(chunk);
+    this.#bytes += chunk.length;
+    while (this.#bytes - (this.#chunks[0]?.length ?? 0) > this.#limit) this.#bytes -= this.#chunks.shift()?.length ?? 0;
+  }
+  text(bytes = this.#limit): string {
+    const all = Buffer.concat(this.#chunks);
+    return all.subarray(Math.max(0, all.length - bytes)).toString('utf8');
+  }
+}
+
+/** Started so that it cannot outlive this process, and deaf to the terminal's Ctrl-C, which is ours to handle. */
+function start(command: string, args: string[], stdin: 'ignore' | 'pipe' = 'ignore'): ChildProcess {
+  return spawn('setpriv', ['--pdeathsig', 'KILL', '--', command, ...args], {
+    stdio: [stdin, 'pipe', 'pipe'],
+    detached: true,
+  });
+}
+
+class Machine {
+  readonly console = new Tail(256 << 10);
+  readonly stdout = new Tail(KEPT_BYTES);
+  readonly stderr = new Tail(KEPT_BYTES);
+  readonly #options: VmOptions;
+  readonly #plan: MachinePlan;
+  readonly #servers: Server[] = [];
+  readonly #children: ChildProcess[] = [];
+  #readyMs = 0;
+  #control = '';
+  #onControl: () => void = () => {};
+
+  constructor(plan: MachinePlan, options: VmOptions) {
+    this.#plan = plan;
+    this.#options = options;
+  }
+
+  async run(command: string | readonly string[]): Promise<VmResult> {
+    const { timeoutMs, signal } = this.#options;
+    writeFileSync(
+      path.join(this.#plan.dir, 'job.sh'),
+      jobScript(command, this.#plan, { ...process.env, ...this.#options.env }),
+    );
+    await Promise.all((Object.keys(PORTS) as PortName[]).map((name) => this.#listen(name)));
+    await Promise.all([this.#share('root'), this.#share('repo')]);
+    const startedMs = performance.now();
+    const qemu = start(QEMU, qemuArguments(this.#plan));
+    this.#children.push(qemu);
+    for (const stream of [qemu.stdout, qemu.stderr]) stream?.on('data', (chunk: Buffer) => this.console.push(chunk));
+    const code = await new Promise<number>((resolve, reject) => {
+      const fail = (errorCode: VmErrorCode, message: string) =>
+        reject(new VmError(errorCode, message, this.console.text(CONSOLE_SHOWN_BYTES)));
+      let timer = setTimeout(() => fail('VM_BOOT', `no command ran within ${BOOT_TIMEOUT_MS} ms`), BOOT_TIMEOUT_MS);
+      this.#onControl = () => {
+        if (this.#readyMs === 0 && /^ready /m.test(this.#control)) {
+          this.#readyMs = performance.now();
+          clearTimeout(timer);
+          timer = setTimeout(() => fail('VM_TIMEOUT', `the command did not end within ${timeoutMs} ms`), timeoutMs);
+        }
+        const exit = /^exit (\d+)$/m.exec(this.#control);
+        if (exit === null) return;
+        clearTimeout(timer);
+        resolve(Number(exit[1]));
+      };
+      const abort = () => fail('VM_ABORTED', 'stopped by the caller');
+      if (signal?.aborted) abort();
+      signal?.addEventListener('abort', abort, { once: true });
+      qemu.on('error', (error) => fail('VM_BOOT', `${QEMU}: ${error.message}`));
+      qemu.on('close', (exitCode, exitSignal) => {
+        clearTimeout(timer);
+        fail(
+          this.#readyMs === 0 ? 'VM_BOOT' : 'VM_DIED',
+          `the machine ended without an exit code of the command (${QEMU}: ${exitCode ?? exitSignal})`,
+        );
+      });
+    });
+    const endedMs = performance.now();
+    return {
+      code,
+      stdout: this.stdout.text(),
+      stderr: this.stderr.text(),
+      console: this.console.text(),
+      bootMs: Math.round(this.#readyMs - startedMs),
+      runMs: Math.round(endedMs - this.#readyMs),
+    };
+  }
+
+  async #listen(name: PortName): Promise<void> {
+    const server = createServer((socket) => {
+      socket.on('error', () => socket.destroy());
+      socket.on('data', (chunk: Buffer) => this.#receive(name, chunk));
+    });
+    server.listen(path.join(this.#plan.dir, `${name}.sock`));
+    this.#servers.push(server);
+    await once(server, 'listening');
+  }
+
+  #receive(name: PortName, chunk: Buffer): void {
+    if (name === 'control') {
+      this.#control += chunk.toString('latin1');
+      this.#onControl();
+    } else if (name === 'stdout') {
+      this.stdout.push(chunk);
+      this.#options.onStdout?.(chunk);
+    } else {
+      this.stderr.push(chunk);
+      this.#options.onStderr?.(chunk);
+    }
+  }
+
+  /** Starts a file system daemon and waits for its socket. */
+  async #share(tag: 'root' | 'repo'): Promise<void> {
+    const child = start(VIRTIOFSD, virtiofsdArguments(this.#plan, tag));
+    this.#children.push(child);
+    let output = '';
+    for (const stream of [child.stdout, child.stderr]) {
+      stream?.on('data', (chunk: Buffer) => {
+        output += chunk.toString('utf8');
+        this.console.push(chunk);
+      });
+    }
+    const socket = path.join(this.#plan.dir, `${tag}.sock`);
+    const endMs = performance.now() + SOCKET_TIMEOUT_MS;
+    let failed = '';
+    child.on('error', (error) => {
+      failed = error.message;
+    });
+    while (!existsSync(socket)) {
+      if (failed !== '' || child.exitCode !== null || output.includes('ERROR'))
+        throw new VmError('VM_BOOT', `virtiofsd: ${failed}${output}`);
+      if (performance.now() > endMs) throw new VmError('VM_BOOT', `virtiofsd made no ${socket}: ${output}`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+
+  async stop(): Promise<void> {
+    for (const server of this.#servers) server.close();
+    // qemu first: the daemons end by themselves when it lets go of them, and are killed only if they do not.
+    for (const child of this.#children.toReversed()) {
+      if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) continue;
+      const closed = once(child, 'close');
+      child.kill('SIGKILL');
+      await closed;
+    }
+    rmSync(this.#plan.dir, { recursive: true, force: true });
+  }
+}
+
+/** Runs a shell line, or words as they are, with the repository as working directory. A code other than 0 is no error here. */
+export async function runInVm(command: string | readonly string[], options: VmOptions): Promise<VmResult> {
+  const name = options.kernel ?? KERNELS[0]?.name ?? '';
+  const kernel = findKernel(name);
+  const why = whyNoVm(name);
+  if (why !== null || kernel === null) throw new VmError('VM_UNAVAILABLE', why ?? `no kernel ${name}`);
+  const dir = mkdtempSync(path.join(tmpdir(), 'bailiff-vm-'));
+  const machine = new Machine({ kernel, repo: repoRoot, dir, kernelArgs: options.kernelArgs ?? [] }, options);
+  try {
+    return await machine.run(command);
+  } finally {
+    await machine.stop();
+  }
+}

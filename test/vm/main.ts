@@ -1,0 +1,61 @@
+/**
+ * `npm run vm -- [--kernel <name>] [--arg <kernel argument>]… [--timeout <seconds>] [--console] <command> [words]…`
+ *
+ * One word is a shell line, several are passed as they are. Exits with the command's code; 124 when its time was up, 125 when
+ * the machine could not run it. Ctrl-C stops the machine.
+ */
+import { parseArgs } from 'node:util';
+import { KERNELS } from './kernels.ts';
+import { runInVm, VmError } from './machine.ts';
+
+const DEFAULT_TIMEOUT_S = 900;
+
+async function main(): Promise<number> {
+  const { values, positionals } = parseArgs({
+    args: splitAtCommand(process.argv.slice(2)),
+    allowPositionals: true,
+    options: {
+      kernel: { type: 'string', default: KERNELS[0]?.name ?? '' },
+      arg: { type: 'string', multiple: true, default: [] },
+      timeout: { type: 'string', default: String(DEFAULT_TIMEOUT_S) },
+      console: { type: 'boolean', default: false },
+    },
+  });
+  if (positionals.length === 0) {
+    process.stderr.write(
+      `usage: npm run vm -- [--kernel ${KERNELS.map((k) => k.name).join('|')}] [--arg preempt=full]… `,
+    );
+    process.stderr.write('[--timeout seconds] [--console] <command>\n');
+    return 2;
+  }
+  const stopper = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stopper.abort());
+  try {
+    const result = await runInVm(positionals.length === 1 ? (positionals[0] as string) : positionals, {
+      kernel: values.kernel,
+      kernelArgs: values.arg,
+      timeoutMs: Number(values.timeout) * 1000,
+      onStdout: (chunk) => process.stdout.write(chunk),
+      onStderr: (chunk) => process.stderr.write(chunk),
+      signal: stopper.signal,
+    });
+    if (values.console) process.stderr.write(result.console);
+    process.stderr.write(`vm: exit ${result.code}, boot ${result.bootMs} ms, command ${result.runMs} ms\n`);
+    return result.code;
+  } catch (error) {
+    if (!(error instanceof VmError)) throw error;
+    process.stderr.write(`vm: ${error.code}: ${error.message}\n`);
+    return error.code === 'VM_TIMEOUT' ? 124 : error.code === 'VM_ABORTED' ? 130 : 125;
+  }
+}
+
+/** Flags end at the first word that is none, so that the command's own flags need no `--`. */
+function splitAtCommand(args: string[]): string[] {
+  let i = 0;
+  while (i < args.length && args[i]?.startsWith('--') && args[i] !== '--')
+    i += args[i]?.includes('=') || args[i] === '--console' ? 1 : 2;
+  if (args[i] === '--') i += 1;
+  return [...args.slice(0, i), '--', ...args.slice(i)];
+}
+
+process.exitCode = await main();
