@@ -4,7 +4,8 @@
  * Place in the path: config-log.ts feeds it from CONFIG_LOG; correlator, replay and backtest ask it. Invariants: the same log
  * gives the same answers in every process, however it was read: times are made never to fall, and of each key the same number of
  * changes is kept as in the stream. A key with so many counts, before the oldest of them, as that one: what was there is forgotten, and
- * nothing would be a worse guess. Asking forwards in time costs one comparison; the answer is the same object until it changes.
+ * nothing would be a worse guess. A log that was made anew begins from what was in force (`from`), which stands until it says something:
+ * that is the live process's memory, not the log's, and better than to fall back to nothing for a moment. Asking forwards in time costs one comparison; the answer is the same object until it changes.
  */
 import assert from 'node:assert';
 import { CONFIG_LOG_PER_KEY } from './topology.ts';
@@ -36,9 +37,16 @@ export class ConfigHistory {
   private readonly perKey = new Map<string, number>();
   /** Oldest kept change of each key that has as many as are kept. */
   private readonly floors = new Map<string, ConfigChange>();
-  private cached: ConfigAt = NOTHING;
+  private readonly from: ConfigAt;
+  private cached: ConfigAt;
   /** Index after the last change in `cached`; -1 when it holds nothing of use. */
   private cachedLength = 0;
+
+  /** @param from what is in force before the first change; not built upon by the changes */
+  constructor(from: ConfigAt = NOTHING) {
+    this.from = from;
+    this.cached = from;
+  }
 
   /** Changes that are kept. */
   get length(): number {
@@ -67,7 +75,6 @@ export class ConfigHistory {
       this.perKey.set(key, CONFIG_LOG_PER_KEY);
     }
     this.floors.set(key, this.changes.find((change) => change.key === key) as ConfigChange);
-    this.cached = NOTHING;
     this.cachedLength = -1;
   }
 
@@ -103,6 +110,11 @@ export class ConfigHistory {
   private build(length: number): ConfigAt {
     if (length === this.cachedLength) return this.cached;
     // A floor is in the way of going on from the last answer: its key may not have begun yet.
+    if (length === 0 && this.floors.size === 0) {
+      this.cached = this.from;
+      this.cachedLength = 0;
+      return this.cached;
+    }
     const from = this.floors.size === 0 && length > this.cachedLength ? Math.max(0, this.cachedLength) : 0;
     const entries = new Map(from > 0 ? this.cached.entries : []);
     for (let index = from; index < length; index += 1) fold(entries, this.changes[index] as ConfigChange);

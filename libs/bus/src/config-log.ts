@@ -29,18 +29,26 @@ const PREFIX = `${ROOT}.config.`;
 export interface ConfigLogOptions {
   /** After each change has been taken. Must not throw. */
   onChange?: (change: ConfigChange) => void;
+  /**
+   * The log was made anew: its changes are told from the first again, with sequences that begin again. What was in force stands until it says
+   * something. Must not throw.
+   */
+  onRemade?: () => void;
 }
 
 export class ConfigLog {
   private readonly bus: Bus;
-  private readonly history = new ConfigHistory();
+  private history = new ConfigHistory();
   private readonly listeners = new Set<(change: ConfigChange) => void>();
   private readonly end = new AbortController();
   private readonly reading: Promise<void>;
   /** Sequence up to which all is read. */
   private read = 0;
-  private waiters: { sequence: number; resolve: () => void }[] = [];
+  private waiters: { sequence: number; resolve: () => void; reject: (error: BusError) => void }[] = [];
   private provenMicros = 0;
+  /** Logs that were read, and when the one that is read was made, as the server says; empty until it was asked. */
+  private lives = 1;
+  private created = '';
   /** The server's time in the last answer, and when that came by this process's steady clock. */
   private previousTsMicros = 0;
   private askedAtMs = Number.NEGATIVE_INFINITY;
@@ -54,6 +62,10 @@ export class ConfigLog {
     this.reading = consumeOrdered(bus, 'CONFIG_LOG', {
       start: 'all',
       onMessage: (message) => this.take(message),
+      onRemade: () => {
+        this.startOver();
+        options.onRemade?.();
+      },
       signal: this.end.signal,
     }).catch((cause: unknown) => {
       this.failure = toBusError(cause, 'CONFIG_LOG');
@@ -76,6 +88,17 @@ export class ConfigLog {
     for (const waiter of this.waiters) if (waiter.sequence <= this.read) waiter.resolve();
     this.waiters = this.waiters.filter((waiter) => waiter.sequence > this.read);
     for (const listener of [...this.listeners]) listener(change);
+  }
+
+  private startOver(): void {
+    this.history = new ConfigHistory(this.history.latest());
+    this.read = 0;
+    this.lives += 1;
+    this.created = '';
+    this.previousTsMicros = 0;
+    const waiting = this.waiters;
+    this.waiters = [];
+    for (const { reject } of waiting) reject(new BusError('BUS_NO_STREAM', 'CONFIG_LOG was made anew'));
   }
 
   /** Calls back after each change has been taken. Answers how to stop. The callback must not throw. */
@@ -159,13 +182,20 @@ export class ConfigLog {
     // The older of the two answers may be one that an earlier proof has asked for.
     if (this.previousTsMicros === 0) await this.ask();
     const before = this.previousTsMicros;
-    const lastSequence = await this.ask();
-    await this.whenRead(lastSequence);
+    await this.whenRead(await this.ask());
     this.provenMicros = Math.max(this.provenMicros, before - COMMIT_MARGIN_MS * 1000);
   }
 
   private async ask(): Promise<number> {
+    const { lives } = this;
     const info = await streamInfo(this.bus, 'CONFIG_LOG');
+    // An answer about another log than the one being read proves nothing; which it is the reader finds out in a moment.
+    if (lives !== this.lives || (this.created !== '' && info.created !== this.created)) {
+      if (lives === this.lives) this.created = info.created;
+      this.previousTsMicros = 0;
+      throw new BusError('BUS_NO_STREAM', 'CONFIG_LOG was made anew');
+    }
+    this.created = info.created;
     const ts = microsOf(info.ts ?? '');
     if (Number.isNaN(ts)) throw new BusError('BUS_MESSAGE', 'STREAM.INFO without the time of the server');
     this.previousTsMicros = ts;
@@ -179,11 +209,13 @@ export class ConfigLog {
       const forget = onAbort(this.end.signal, () =>
         reject(new BusError('BUS_CLOSED', 'the configuration log is closed')),
       );
-      const done = () => {
-        forget();
-        resolve();
+      const settle = <T>(how: (value: T) => void) => {
+        return (value: T) => {
+          forget();
+          how(value);
+        };
       };
-      this.waiters.push({ sequence, resolve: done });
+      this.waiters.push({ sequence, resolve: settle(resolve), reject: settle(reject) });
     });
   }
 

@@ -40,8 +40,10 @@ export interface WatchOptions {
   filter?: string;
   /** Newest value of each key first, then every change, tombstones too. */
   onEntry: (entry: KvEntry) => void | Promise<void>;
-  /** Once, when all that was there has been told. */
+  /** When all that was there has been told: once, and again after each onRemade. */
   onSynced?: () => void;
+  /** As of consumeOrdered: revisions begin again, and a key that the new bucket has not is not told. */
+  onRemade?: () => void;
   signal: AbortSignal;
 }
 
@@ -206,6 +208,10 @@ export class Bucket {
         if (synced) return;
         synced = true;
         options.onSynced?.();
+      },
+      onRemade: () => {
+        synced = false;
+        options.onRemade?.();
       },
       signal: options.signal,
     });

@@ -3,13 +3,17 @@
  *
  * Place in the path: VIOLATIONS → correlator, CONFIG_LOG → config-log.ts, buckets → kv.ts. Invariants: messages come in stream order,
  * each once, and after whatever happens (restart of the server, broken connection, deleted consumer) it goes on with the sequence after
- * the last one received. Besides what ends a pull session, two things end a consumer: a delivery that does not follow the last one, and
+ * the last one received. A stream that was deleted and made anew, or came back from an older backup, counts from below: it is another, its
+ * owner is told (`onRemade`), and it is read from its beginning; what waited of the old one went with it. Besides what ends a pull session, two things end a consumer: a delivery that does not follow the last one, and
  * a heartbeat that tells of deliveries that did not arrive (a lost tail, which the client's own ordered consumer notices only when more
  * comes). Bounds: maxMessages asked for and queued; an asynchronous onMessage holds the next pull back.
  */
+
+import type { StreamInfo } from '@nats-io/jetstream';
 import { createInbox, type Msg, type MsgHdrs } from '@nats-io/nats-core';
 import type { Bus } from './connect.ts';
-import { toBusError } from './errors.ts';
+import { microsOf, streamInfo } from './direct.ts';
+import { BusError, toBusError } from './errors.ts';
 import { type Delivery, PullSession } from './pull.ts';
 import { apiRequest } from './request.ts';
 import { backoffMs, pause } from './wait.ts';
@@ -37,6 +41,11 @@ export interface OrderedOptions {
   onIdle?: () => void;
   /** A consumer was given up, with why. */
   onRestart?: (why: string) => void;
+  /**
+   * The stream is another than the one that was read before; nothing of it has been told yet, and no message of the old one will be. Sequences
+   * begin again. Awaited; a throw or rejection ends the reading unless time may heal it, and then it is called again.
+   */
+  onRemade?: () => void | Promise<void>;
   /** Ends the reading; the promise is then fulfilled. */
   signal: AbortSignal;
   /** Messages asked for at once. Default 500: with frames of 25 kB that is 12 MB in the server's buffer for us, which may hold 64. */
@@ -75,6 +84,12 @@ class OrderedReader {
   private readonly maxMessages: number;
   /** Last stream sequence received; null until the server has said where the start is. */
   private received: number | null = null;
+  /** The server's time of that message; 0 = none was received. */
+  private receivedMicros = 0;
+  /** When the stream that is read was made, as the server says; empty before the first consumer. */
+  private created = '';
+  /** It is not the stream any more that `start` was meant for. */
+  private remade = false;
   private queue: StreamMessage[] = [];
   private busy = false;
   /** What the asynchronous onMessage is doing; settles without an error. */
@@ -99,7 +114,8 @@ class OrderedReader {
     for (let failures = 0; !this.over; ) {
       try {
         await this.bus.whenConnected(signal);
-        const info = await this.create();
+        const info = await this.open();
+        if (this.over) break;
         failures = 0;
         const why = await this.read(info);
         if (!this.over) this.options.onRestart?.(why);
@@ -139,6 +155,42 @@ class OrderedReader {
     return why;
   }
 
+  /** A consumer on the stream that was read before, or on the one that has taken its place. */
+  private async open(): Promise<ConsumerInfo> {
+    const { bus, stream } = this;
+    if (this.created === '') {
+      // Asked first: should the stream be made anew in between, the next look finds another time and errs on the safe side.
+      const [{ created }, first] = await Promise.all([streamInfo(bus, stream), this.create()]);
+      this.created = created;
+      return first;
+    }
+    const found = await streamInfo(bus, stream);
+    if (this.isAnother(found)) await this.startOver(found);
+    const consumer = await this.create();
+    const { created } = await streamInfo(bus, stream);
+    if (created !== this.created) throw new BusError('BUS_NO_STREAM', `${stream} was made anew just now`);
+    return consumer;
+  }
+
+  private isAnother({ created, state }: StreamInfo): boolean {
+    if (created !== this.created || state.last_seq < (this.received ?? 0)) return true;
+    return (
+      state.last_seq === this.received && this.receivedMicros > 0 && microsOf(state.last_ts) !== this.receivedMicros
+    );
+  }
+
+  private async startOver({ created }: StreamInfo): Promise<void> {
+    // Messages of a stream that is no more; the one in work is waited for, so that the owner is told between two messages.
+    this.queue = [];
+    while (this.busy) await this.working;
+    this.options.onRestart?.('the stream was made anew');
+    if (!this.over) await this.options.onRemade?.();
+    this.received = null;
+    this.receivedMicros = 0;
+    this.remade = true;
+    this.created = created;
+  }
+
   private create(): Promise<ConsumerInfo> {
     const { start, headersOnly } = this.options;
     // The server wants a filter with last-per-subject, be it everything.
@@ -152,7 +204,7 @@ class OrderedReader {
       num_replicas: 1,
       replay_policy: 'instant',
       inactive_threshold: INACTIVE_THRESHOLD_MS * 1_000_000,
-      ...startConfig(this.received, start),
+      ...startConfig(this.received, this.remade ? startOfNew(start) : start),
       ...(filterSubjects.length === 1 ? { filter_subject: filterSubjects[0] } : {}),
       ...(filterSubjects.length > 1 ? { filter_subjects: filterSubjects } : {}),
       ...(headersOnly ? { headers_only: true } : {}),
@@ -176,6 +228,7 @@ class OrderedReader {
     }
     this.deliverySequence = delivery.deliverySequence;
     this.received = delivery.streamSequence;
+    this.receivedMicros = delivery.timestampMicros;
     const next = streamMessage(message, delivery);
     if (this.busy || this.queue.length > 0) this.queue.push(next);
     else this.handle(next);
@@ -225,6 +278,11 @@ class OrderedReader {
     this.failure ??= { error };
     this.session?.end('failed');
   }
+}
+
+/** Where a stream begins that took the place of another: all that is in it is new to whoever read on from a point. */
+function startOfNew(start: StartAt): StartAt {
+  return start === 'new' || (typeof start === 'object' && 'sequence' in start) ? 'all' : start;
 }
 
 function startConfig(received: number | null, start: StartAt): Record<string, unknown> {
