@@ -78,6 +78,13 @@ enum kernel_value {
 	KERNEL_VALUES,
 };
 
+/* Of OP_DRIFT: where the file lies that no image layer holds. */
+enum drift_value {
+	DRIFT_LAYER,		/* upper layer of the overlay, tmpfs, memfd, deleted */
+	DRIFT_VOLUME,		/* any other mount */
+	DRIFT_VALUES,
+};
+
 /* What a rule does. Order is strength among denials; ABI. */
 enum rule_action {
 	RULE_ALLOW_AUDIT,	/* satisfies only an audited posture: comes from a policy in audit mode */
@@ -88,6 +95,8 @@ enum rule_action {
 	RULE_ACTIONS,
 };
 
+/* Of ops: EXECUTE and MAP_EXECUTE are of class execute; READ to UNIX_BIND file; CONNECT to SOCKET network; CAPABILITY
+ * capability; MOUNT and KERNEL kernel. DRIFT has no posture: only its rules decide. */
 enum posture_class { POSTURE_FILE, POSTURE_EXECUTE, POSTURE_NETWORK, POSTURE_CAPABILITY, POSTURE_KERNEL, POSTURE_CLASSES };
 
 enum path_match {
@@ -149,10 +158,12 @@ struct set_head {
 	__u8 posture_audit[8];	/* likewise audited; RULE_ALLOW_AUDIT satisfies it too */
 	__u32 rules;
 	__u8 unresolved;	/* enum rule_action: RULE_AUDIT or RULE_BLOCK */
-	__u8 guard_aliases;	/* 1: some path has a denial, so what would make another name for it is denied */
-	__u8 drift_volumes;	/* 1: OP_DRIFT does not hold for files on mounts other than tmpfs and the overlay */
+	__u8 guard_aliases;	/* not 0: some path has a denial, so what would make another name for it is denied; its enum rule_action */
+	__u8 drift_volumes;	/* 1: no rule of OP_DRIFT speaks about DRIFT_VOLUME, so it need not be asked */
 	__u8 reserved;
 	__u64 suffix_lengths;	/* bit n: some suffix rule has n bytes (1..63) */
+	__u32 guard_rule;	/* the cell that a denial by guard_aliases counts in */
+	__u32 reserved2;
 	struct pod_uid digest;	/* head of the content hash: what offline status prints */
 };
 
@@ -204,7 +215,7 @@ struct address_rules {
 
 struct value_key {	/* rt_values: hash, no prealloc */
 	__u32 set;
-	__u32 op;	/* OP_SOCKET, OP_CAPABILITY, OP_MOUNT, OP_KERNEL, OP_DRIFT (value 0) */
+	__u32 op;	/* OP_SOCKET, OP_CAPABILITY, OP_MOUNT, OP_KERNEL, OP_DRIFT */
 	__u64 value;	/* OP_SOCKET: family << 32 | type << 16 | protocol, SOCKET_ANY where any */
 };
 #define SOCKET_ANY	0xffffULL
