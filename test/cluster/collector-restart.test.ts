@@ -209,16 +209,35 @@ describe('collector restart', () => {
     await node.startCollector({ args });
     await saysDetached();
     expect(await landed()).toBeGreaterThanOrEqual(100);
-    expect(await node.command(['attach', ...state])).toContain('may attach again');
+    expect(await node.command(['attach', '--bpf-dir', node.pinDir, ...state])).toContain('may attach again');
     await node.waitForState(pod, 'provisional');
     expect(await landed()).toBeLessThan(100);
+  });
+
+  it('detach --all with a wrong state directory holds all the same', async () => {
+    const pod = await node.addPod();
+    const args = ['--status-interval-ms', '250'];
+    const collector = await node.startCollector({ args });
+    await node.waitForState(pod, 'provisional');
+    const dirs = ['--bpf-dir', node.pinDir, '--state-dir', path.join(node.dir, 'elsewhere')];
+    await node.command(['detach', '--all', ...dirs]);
+    await waitFor(async () => (await node.nodeStatus())?.interfaces[0]?.reason.includes('detached by an operator'), {
+      what: 'status to say that it is detached',
+      state: () => node.nodeStatus(),
+    });
+    expect(collector.exitCode).toBeNull();
+    await node.killCollector();
+    await node.startCollector({ args });
+    expect(await rowOf(pod)).toMatchObject({ place: 'missing' });
+    await node.command(['attach', ...dirs]);
+    await node.waitForState(pod, 'provisional');
   });
 
   it('pins that somebody removed end the process, so that the next one makes them again', async () => {
     const pod = await node.addPod();
     const collector = await node.startCollector({ args: ['--status-interval-ms', '250'] });
     await node.waitForState(pod, 'provisional');
-    await node.command(['detach', '--all', '--bpf-dir', node.pinDir, '--state-dir', path.join(node.dir, 'elsewhere')]);
+    rmSync(node.pinDir, { recursive: true });
     await waitFor(() => collector.exitCode !== null, { what: 'the collector to end' });
     expect(collector.exitCode).not.toBe(0);
     await node.startCollector();

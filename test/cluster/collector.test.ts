@@ -217,13 +217,12 @@ describe('collector', () => {
     );
     await node.send(pod, [spoofed(pod)], 3);
     expect((await node.offlineStatus()).interfaces[0]?.droppedPackets).toBe(3);
-    expect(await node.command(['detach', '--all', '--bpf-dir', node.pinDir])).toMatch(
-      /removed 2 links, 2 programs, \d+ maps/,
-    );
+    const dirs = ['--bpf-dir', node.pinDir, '--state-dir', node.stateDir];
+    expect(await node.command(['detach', '--all', ...dirs])).toMatch(/removed 2 links, 2 programs, \d+ maps/);
     const before = await node.ipReceived();
     await node.send(pod, [spoofed(pod)], 40);
     expect((await node.ipReceived()) - before).toBeGreaterThanOrEqual(40);
-    await expect(node.command(['status', '--bpf-dir', node.pinDir])).rejects.toThrow(/nothing is pinned/);
+    await expect(node.command(['status', ...dirs])).rejects.toThrow(/nothing is pinned.*detached by an operator/);
   });
 
   it('NATS away: packets are dropped all the while, and afterwards the counts are exact', async () => {

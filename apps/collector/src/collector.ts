@@ -80,7 +80,7 @@ export class Collector {
     this.#object = openSpoofObject({ pinDir: config.bpfDir, mode: config.hook, maxInterfaces: config.maxInterfaces });
     const { maps } = this.#object;
     this.#acked = new AckedMap(config.bpfDir, maps.maxInterfaces);
-    this.#marker = new DetachMarker(config.stateDir);
+    this.#marker = new DetachMarker(config.stateDir, config.bpfDir);
     const onFileProblem = ({ file, reason }: { file: string; reason: string }) =>
       this.#problems.report('state', file, reason);
     this.#store = new BindingStore(config.stateDir, this.#bootId, { onProblem: onFileProblem });

@@ -1,41 +1,58 @@
 /**
- * `collector detach --all` leaves this file in the state directory: a collector that runs or starts attaches nothing while it is there
- * and says so in its status, until `collector attach` takes it away. Without it a supervisor that restarts the collector would undo what
- * an operator did by hand.
+ * `collector detach --all` leaves this marker: a collector that runs or starts attaches nothing while it is there and says so in its
+ * status, until `collector attach` takes it away. Without it a supervisor that restarts the collector would undo what an operator did by
+ * hand.
+ *
+ * It stands in two places, and either is enough: a file in the state directory, which outlives a reboot, and a directory (a bpffs holds
+ * no files) among the pins, which a collector of these pins finds however wrong the state directory was that the operator gave.
  */
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 
-const NAME = 'detached';
+/** Name of the marker in either place. */
+export const MARKER = 'detached';
 
 export class DetachMarker {
   readonly #file: string;
+  readonly #pin: string;
 
-  constructor(stateDir: string) {
-    this.#file = path.join(stateDir, NAME);
+  constructor(stateDir: string, bpfDir: string) {
+    this.#file = path.join(stateDir, MARKER);
+    this.#pin = path.join(bpfDir, MARKER);
   }
 
   /** Why nothing is attached; empty when programs may be. */
   reason(): string {
-    if (!existsSync(this.#file)) return '';
-    let since = '';
-    try {
-      since = readFileSync(this.#file, 'utf8').trim();
-    } catch {
-      // That it is there is what counts.
-    }
-    return `detached by an operator${since === '' ? '' : ` at ${since}`}: \`collector attach\` guards this node again`;
+    const found = timeOf(this.#file) ?? timeOf(this.#pin);
+    if (found === null) return '';
+    return `detached by an operator at ${found.toISOString()}: \`collector attach\` guards this node again`;
   }
 
-  /** Throws what the file system says. */
-  leave(at: Date): void {
-    writeFileSync(this.#file, `${at.toISOString()}\n`);
+  /** @returns the places that did not take it, with what the file system says */
+  leave(): { place: string; error: Error }[] {
+    const failed: { place: string; error: Error }[] = [];
+    const attempt = (place: string, make: () => void): void => {
+      try {
+        make();
+      } catch (error) {
+        failed.push({ place, error: error as Error });
+      }
+    };
+    attempt(this.#file, () => writeFileSync(this.#file, ''));
+    attempt(this.#pin, () => mkdirSync(this.#pin, { recursive: true, mode: 0o700 }));
+    return failed;
   }
 
-  /** False when there was none. */
-  clear(): boolean {
-    const was = existsSync(this.#file);
+  /** Where there was one. Throws what the file system says. */
+  clear(): string[] {
+    const places = [this.#file, this.#pin].filter((place) => timeOf(place) !== null);
     rmSync(this.#file, { force: true });
-    return was;
+    if (places.includes(this.#pin)) rmdirSync(this.#pin);
+    return places;
   }
+}
+
+/** When a marker was left; null: it is not there, or nobody may look. */
+function timeOf(place: string): Date | null {
+  return statSync(place, { throwIfNoEntry: false })?.mtime ?? null;
 }

@@ -7,7 +7,8 @@ import { fileURLToPath } from 'node:url';
 import { runService } from '@bailiff/service';
 import { Collector } from './collector.ts';
 import { collectorSchema } from './config.ts';
-import { attachCommand, detachCommand, statusCommand } from './offline.ts';
+import { attachCommand, detachCommand } from './detach.ts';
+import { statusCommand } from './offline.ts';
 
 /** In a checkout the bundle finds addon and object where they are built; an image sets the two variables. */
 function findBuilt(variable: string, relative: string): void {

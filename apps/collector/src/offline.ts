@@ -1,25 +1,14 @@
-/**
- * The commands that work when nothing else does: `status` reads pins and files, `detach --all` removes every link, program and map and
- * leaves a marker that keeps a collector from putting them back, `attach` takes the marker away. None of them needs the bus, a
- * configuration or a running collector.
- */
+/** `collector status`: reads pins and files, so it works when nothing else does. It needs no bus, configuration or running collector. */
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
-import { parseArgs } from 'node:util';
-import { boottimeNs, detachAll, openPinnedMaps, type PinnedMaps, verifyAttachments } from '@bailiff/bpf';
+import { boottimeNs, openPinnedMaps, type PinnedMaps, verifyAttachments } from '@bailiff/bpf';
 import { EXIT } from '@bailiff/service';
 import { BindingStore, type StoredInterface } from './binding-store.ts';
 import { readBootId } from './boot.ts';
+import { DEFAULT_BPF_DIR, DEFAULT_STATE_DIR, fail, readFlags } from './command-line.ts';
+import { hasPins } from './detach.ts';
 import { DetachMarker } from './detach-marker.ts';
 import { pinProblem } from './pin-problem.ts';
-
-const DEFAULT_BPF_DIR = '/sys/fs/bpf/bailiff';
-const DEFAULT_STATE_DIR = '/var/lib/bailiff';
-
-function fail(code: number, message: string): number {
-  process.stderr.write(`collector: ${message}\n`);
-  return code;
-}
 
 interface Row {
   ifindex: number;
@@ -67,22 +56,17 @@ function rowsOf(pinned: PinnedMaps, bpfDir: string, stored: readonly StoredInter
 
 /** `collector status [--json] [--bpf-dir D] [--state-dir D]`. Exit 0, 4 without the right, 7 when nothing that can be read is pinned there. */
 export function statusCommand(argv: string[]): number {
-  let flags: { json?: boolean; 'bpf-dir'?: string; 'state-dir'?: string };
+  const read = readFlags(argv, {
+    usage: 'collector status [--json] [--bpf-dir DIR] [--state-dir DIR]',
+    about: 'Shows what the kernel guards on this node and what it counted, from pins and files alone.',
+    flags: { json: { type: 'boolean' }, 'bpf-dir': { type: 'string' }, 'state-dir': { type: 'string' } },
+  });
+  if ('exit' in read) return read.exit as number;
+  const { values } = read;
+  const bpfDir = values['bpf-dir'] ?? DEFAULT_BPF_DIR;
+  const stateDir = values['state-dir'] ?? DEFAULT_STATE_DIR;
   try {
-    flags = parseArgs({
-      args: argv,
-      options: { json: { type: 'boolean' }, 'bpf-dir': { type: 'string' }, 'state-dir': { type: 'string' } },
-    }).values;
-  } catch (error) {
-    return fail(
-      EXIT.badFlags,
-      `${(error as Error).message}\nusage: collector status [--json] [--bpf-dir DIR] [--state-dir DIR]`,
-    );
-  }
-  const bpfDir = flags['bpf-dir'] ?? DEFAULT_BPF_DIR;
-  const stateDir = flags['state-dir'] ?? DEFAULT_STATE_DIR;
-  try {
-    return showStatus(bpfDir, stateDir, flags.json ?? false);
+    return showStatus(bpfDir, stateDir, values.json ?? false);
   } catch (error) {
     const problem = pinProblem(error, bpfDir);
     if (!problem) throw error;
@@ -91,8 +75,8 @@ export function statusCommand(argv: string[]): number {
 }
 
 function showStatus(bpfDir: string, stateDir: string, json: boolean): number {
-  const detached = new DetachMarker(stateDir).reason();
-  using pinned = openPinnedMaps(bpfDir);
+  const detached = new DetachMarker(stateDir, bpfDir).reason();
+  using pinned = hasPins(bpfDir) ? openPinnedMaps(bpfDir) : null;
   if (!pinned) {
     const why = detached || 'no collector has guarded this node since it booted, or --bpf-dir is another';
     return fail(EXIT.dependencyUnreachable, `nothing is pinned under ${bpfDir}: ${why}`);
@@ -124,53 +108,5 @@ function showStatus(bpfDir: string, stateDir: string, json: boolean): number {
         .join('  ')
         .trimEnd()}\n`,
     );
-  return EXIT.ok;
-}
-
-/**
- * `collector detach --all [--bpf-dir D] [--state-dir D]`: this node is unguarded afterwards, until `collector attach`. Exit 0; 1 when
- * something could not be removed.
- */
-export function detachCommand(argv: string[]): number {
-  let flags: { all?: boolean; 'bpf-dir'?: string; 'state-dir'?: string };
-  try {
-    flags = parseArgs({
-      args: argv,
-      options: { all: { type: 'boolean' }, 'bpf-dir': { type: 'string' }, 'state-dir': { type: 'string' } },
-    }).values;
-  } catch (error) {
-    return fail(
-      EXIT.badFlags,
-      `${(error as Error).message}\nusage: collector detach --all [--bpf-dir DIR] [--state-dir DIR]`,
-    );
-  }
-  if (!flags.all) return fail(EXIT.badFlags, 'detach removes every link, program and map of this node: say --all');
-  const stateDir = flags['state-dir'] ?? DEFAULT_STATE_DIR;
-  try {
-    // First, so that a collector that runs does not put back what goes.
-    new DetachMarker(stateDir).leave(new Date());
-  } catch (error) {
-    const reason = (error as Error).message;
-    process.stderr.write(
-      `collector: no marker was left, a collector that runs will attach again: ${reason} (--state-dir)\n`,
-    );
-  }
-  const report = detachAll(flags['bpf-dir'] ?? DEFAULT_BPF_DIR);
-  process.stdout.write(`removed ${report.links} links, ${report.programs} programs, ${report.maps} maps\n`);
-  for (const { path: file, error } of report.failures)
-    process.stderr.write(`collector: ${file}: ${(error as Error).message}\n`);
-  return report.failures.length > 0 ? EXIT.bug : EXIT.ok;
-}
-
-/** `collector attach [--state-dir D]`: takes back `detach --all`. A collector that runs notices at its next status. Exit 0. */
-export function attachCommand(argv: string[]): number {
-  let flags: { 'state-dir'?: string };
-  try {
-    flags = parseArgs({ args: argv, options: { 'state-dir': { type: 'string' } } }).values;
-  } catch (error) {
-    return fail(EXIT.badFlags, `${(error as Error).message}\nusage: collector attach [--state-dir DIR]`);
-  }
-  const was = new DetachMarker(flags['state-dir'] ?? DEFAULT_STATE_DIR).clear();
-  process.stdout.write(was ? 'the collector may attach again\n' : 'nothing was detached here\n');
   return EXIT.ok;
 }

@@ -23,9 +23,14 @@ export function pinProblem(error: unknown, bpfDir: string): PinProblem | null {
   const errno = errnoOf(error);
   if (errno === null) return null;
   const { message } = error as Error;
-  return PRIVILEGE.includes(errno)
+  return isPrivilege(error)
     ? { exit: EXIT.missingPrivilege, message: `${firstLine(message)}: run this as root, to whom pins and state belong` }
     : { exit: EXIT.dependencyUnreachable, message: `${firstLine(message)}: it may have just gone; ask again` };
+}
+
+/** Whether an error says that this process may not. */
+export function isPrivilege(error: unknown): boolean {
+  return PRIVILEGE.includes(errnoOf(error) ?? '');
 }
 
 function errnoOf(error: unknown): string | null {

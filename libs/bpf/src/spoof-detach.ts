@@ -103,8 +103,19 @@ export function verifyAttachments(pinDir: string): PlacedAttachment[] {
   });
 }
 
-/** Removes links, filters, programs, maps and directories under `pinDir`. What is not there is not an error. */
-export function detachAll(pinDir: string): DetachReport {
+function removeUnlessMounted(dir: string): void {
+  try {
+    rmdirSync(dir);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EBUSY') throw error;
+  }
+}
+
+/**
+ * Removes links, filters, programs, maps and directories under `pinDir`. What is not there is not an error. The directory itself stays
+ * when it is where the bpffs is mounted, or when it holds any of the entries named in `keep`.
+ */
+export function detachAll(pinDir: string, keep: readonly string[] = []): DetachReport {
   const failures: { path: string; error: unknown }[] = [];
   const attempt = (target: string, remove: () => void): number => {
     try {
@@ -125,8 +136,10 @@ export function detachAll(pinDir: string): DetachReport {
   for (const pinned of readAttachments(pinDir)) links += attempt(pinned.pinPath, () => detachPinned(pinned));
   const programs = removePins(programsDir(pinDir));
   const maps = removePins(mapsDir(pinDir));
-  for (const dir of [linksDir(pinDir), programsDir(pinDir), mapsDir(pinDir), pinDir]) {
+  for (const dir of [linksDir(pinDir), programsDir(pinDir), mapsDir(pinDir)]) {
     if (existsSync(dir)) attempt(dir, () => rmdirSync(dir));
   }
+  const isKept = listDir(pinDir).some((name) => keep.includes(name));
+  if (existsSync(pinDir) && !isKept) attempt(pinDir, () => removeUnlessMounted(pinDir));
   return { links, programs, maps, failures };
 }

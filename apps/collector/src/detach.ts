@@ -1,0 +1,107 @@
+/**
+ * `collector detach --all` removes every link, program and map and leaves a marker that keeps a collector from putting them back;
+ * `collector attach` takes the marker away. Neither needs the bus, a configuration or a running collector.
+ *
+ * Nothing is left or removed where no pins are: a wrong directory must not look like a node that was disarmed.
+ */
+import { existsSync, readdirSync } from 'node:fs';
+import path from 'node:path';
+import { type DetachReport, detachAll, isBpffs } from '@bailiff/bpf';
+import { EXIT } from '@bailiff/service';
+import { readBootId } from './boot.ts';
+import { DEFAULT_BPF_DIR, DEFAULT_STATE_DIR, fail, readFlags } from './command-line.ts';
+import { DetachMarker, MARKER } from './detach-marker.ts';
+import { isPrivilege, pinProblem } from './pin-problem.ts';
+
+/** Whether anything is pinned there. Throws what the file system says, so that "may not look" is not taken for "nothing there". */
+export function hasPins(bpfDir: string): boolean {
+  const list = (dir: string): string[] => {
+    try {
+      return readdirSync(dir);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+      throw error;
+    }
+  };
+  list(bpfDir);
+  return ['links', 'programs', 'maps'].some((name) => list(path.join(bpfDir, name)).length > 0);
+}
+
+/**
+ * `collector detach --all [--bpf-dir D] [--state-dir D]`: this node is unguarded afterwards, until `collector attach`. Exit 0; 1 when
+ * something could not be removed; 4 without the right; 6 when the directory is on no bpffs; 7 when nothing is pinned there.
+ */
+export function detachCommand(argv: string[]): number {
+  const read = readFlags(argv, {
+    usage: 'collector detach --all [--bpf-dir DIR] [--state-dir DIR]',
+    about:
+      'Takes every program off this node and removes all pins. A collector attaches nothing until `collector attach`.',
+    flags: { all: { type: 'boolean' }, 'bpf-dir': { type: 'string' }, 'state-dir': { type: 'string' } },
+  });
+  if ('exit' in read) return read.exit as number;
+  const { values } = read;
+  if (!values.all) return fail(EXIT.badFlags, 'detach removes every link, program and map of this node: say --all');
+  const bpfDir = values['bpf-dir'] ?? DEFAULT_BPF_DIR;
+  try {
+    return detach(bpfDir, values['state-dir'] ?? DEFAULT_STATE_DIR);
+  } catch (error) {
+    const problem = pinProblem(error, bpfDir);
+    if (!problem) throw error;
+    return fail(problem.exit, problem.message);
+  }
+}
+
+function detach(bpfDir: string, stateDir: string): number {
+  const marker = new DetachMarker(stateDir, bpfDir);
+  if (!hasPins(bpfDir)) {
+    const already = marker.reason();
+    if (already !== '') {
+      process.stdout.write(`nothing is pinned under ${bpfDir}: ${already}\n`);
+      return EXIT.ok;
+    }
+    const message = `nothing was removed: nothing is pinned under ${bpfDir}. Is another --bpf-dir guarded?`;
+    return fail(EXIT.dependencyUnreachable, message);
+  }
+  if (!isBpffs(bpfDir))
+    return fail(EXIT.badConfiguration, `nothing was removed: ${bpfDir} is not on a bpffs (--bpf-dir)`);
+  // First, so that a collector that runs does not put back what goes.
+  const unmarked = marker.leave();
+  const denied = unmarked.find(({ error }) => isPrivilege(error));
+  if (denied) throw denied.error;
+  for (const { place, error } of unmarked) fail(EXIT.ok, `no marker at ${place}: ${error.message}`);
+  if (unmarked.length > 1) fail(EXIT.ok, 'without a marker a collector that runs will attach again');
+  else if (!existsSync(path.join(stateDir, readBootId())))
+    fail(EXIT.ok, `no collector keeps its state in ${stateDir}: this holds until the node reboots (--state-dir)`);
+  return tell(detachAll(bpfDir, [MARKER]));
+}
+
+function tell({ links, programs, maps, failures }: DetachReport): number {
+  process.stdout.write(`removed ${links} links, ${programs} programs, ${maps} maps\n`);
+  for (const { path: file, error } of failures) fail(EXIT.bug, `${file}: ${(error as Error).message}`);
+  if (failures.some(({ error }) => isPrivilege(error))) return fail(EXIT.missingPrivilege, 'run this as root');
+  return failures.length > 0 ? EXIT.bug : EXIT.ok;
+}
+
+/** `collector attach [--bpf-dir D] [--state-dir D]`: takes back `detach --all`. A collector that runs notices at its next status. Exit 0, 4. */
+export function attachCommand(argv: string[]): number {
+  const read = readFlags(argv, {
+    usage: 'collector attach [--bpf-dir DIR] [--state-dir DIR]',
+    about: 'Takes back `collector detach --all`: a collector may attach again, one that runs does at its next status.',
+    flags: { 'bpf-dir': { type: 'string' }, 'state-dir': { type: 'string' } },
+  });
+  if ('exit' in read) return read.exit as number;
+  const bpfDir = read.values['bpf-dir'] ?? DEFAULT_BPF_DIR;
+  const stateDir = read.values['state-dir'] ?? DEFAULT_STATE_DIR;
+  try {
+    const cleared = new DetachMarker(stateDir, bpfDir).clear();
+    const places = `${stateDir} and ${bpfDir}`;
+    process.stdout.write(
+      cleared.length > 0 ? 'the collector may attach again\n' : `nothing is detached by ${places}\n`,
+    );
+    return EXIT.ok;
+  } catch (error) {
+    const problem = pinProblem(error, bpfDir);
+    if (!problem) throw error;
+    return fail(problem.exit, problem.message);
+  }
+}

@@ -1,0 +1,121 @@
+// `collector detach --all`, `attach` and a start on pins: a wrong directory or a missing right never looks like success.
+import { spawnSync } from 'node:child_process';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { detachAll, mountBpffs, openSpoofObject } from '@bailiff/bpf';
+import { EXIT } from '@bailiff/service';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { readBootId } from '../../apps/collector/src/boot.ts';
+import { DetachMarker } from '../../apps/collector/src/detach-marker.ts';
+import { command } from './harness/processes.ts';
+
+const MAIN = fileURLToPath(new URL('../../apps/collector/src/main.ts', import.meta.url));
+const NOBODY = 65_534;
+
+describe('offline detach', () => {
+  const bpffs = mkdtempSync(path.join(tmpdir(), 'bailiff-bpffs-'));
+  const stateDir = mkdtempSync(path.join(tmpdir(), 'bailiff-state-'));
+  const pinDir = path.join(bpffs, 'spoof');
+  const marker = () => new DetachMarker(stateDir, pinDir);
+  beforeAll(() => mountBpffs(bpffs));
+  beforeEach(() => {
+    marker().clear();
+    detachAll(pinDir);
+    mkdirSync(path.join(stateDir, readBootId()), { recursive: true });
+    openSpoofObject({ pinDir, maxInterfaces: 16 }).close();
+  });
+  afterAll(async () => {
+    marker().clear();
+    detachAll(pinDir);
+    await command('umount', bpffs);
+    rmdirSync(bpffs);
+    rmSync(stateDir, { recursive: true });
+  });
+
+  const run = (argv: string[], more: { uid?: number } = {}) => {
+    const args = ['--import', 'tsx', MAIN, ...argv];
+    const { status, stdout, stderr } = spawnSync(process.execPath, args, {
+      encoding: 'utf8',
+      timeout: 30_000,
+      cwd: fileURLToPath(new URL('../..', import.meta.url)),
+      ...more,
+    });
+    return { exit: status, stdout, stderr };
+  };
+  const detach = (bpfDir = pinDir, state = stateDir) =>
+    run(['detach', '--all', '--bpf-dir', bpfDir, '--state-dir', state]);
+
+  it('control - pins go, the marker stays, a second time is no error, attach takes it back', () => {
+    expect(detach()).toMatchObject({
+      exit: EXIT.ok,
+      stderr: '',
+      stdout: expect.stringMatching(/^removed 0 links, 2 pr/),
+    });
+    expect(readdirSync(pinDir)).toEqual(['detached']);
+    expect(detach()).toMatchObject({
+      exit: EXIT.ok,
+      stdout: expect.stringMatching(/^nothing is pinned.*detached by an/),
+    });
+    const attach = ['attach', '--bpf-dir', pinDir, '--state-dir', stateDir];
+    expect(run(attach).stdout).toBe('the collector may attach again\n');
+    expect([marker().reason(), run(attach).stdout]).toEqual(['', `nothing is detached by ${stateDir} and ${pinDir}\n`]);
+  });
+
+  it('a wrong state directory - the marker among the pins holds, and that it ends with a reboot is told', () => {
+    const { exit, stderr } = detach(pinDir, path.join(stateDir, 'elsewhere'));
+    expect(exit).toBe(EXIT.ok);
+    expect(stderr).toMatch(/no collector keeps its state in .*elsewhere: this holds until the node reboots/);
+    expect(new DetachMarker('/nonexistent', pinDir).reason()).toContain('collector attach');
+  });
+
+  it('a wrong pin directory - nothing is removed, no marker is left, and it says where it looked', () => {
+    const wrong = path.join(bpffs, 'wrong');
+    const { exit, stdout, stderr } = detach(wrong);
+    expect([exit, stdout]).toEqual([EXIT.dependencyUnreachable, '']);
+    expect(stderr).toContain(`nothing is pinned under ${wrong}`);
+    expect(marker().reason()).toBe('');
+  });
+
+  it('a directory that is on no bpffs keeps its files', () => {
+    const dir = mkdtempSync(path.join(tmpdir(), 'bailiff-plain-'));
+    mkdirSync(path.join(dir, 'maps'));
+    const file = path.join(dir, 'maps', 'precious');
+    writeFileSync(file, '');
+    expect(detach(dir)).toMatchObject({ exit: EXIT.badConfiguration, stderr: expect.stringContaining('on a bpffs') });
+    expect(existsSync(file)).toBe(true);
+    rmSync(dir, { recursive: true });
+  });
+
+  it('without the right - exit 4, what to do, and nothing is removed', () => {
+    chmodSync(stateDir, 0o755);
+    for (const argv of [['detach', '--all'], ['status']]) {
+      const { exit, stderr } = run([...argv, '--bpf-dir', pinDir, '--state-dir', stateDir], { uid: NOBODY });
+      expect(exit, stderr).toBe(EXIT.missingPrivilege);
+      expect(stderr).toMatch(/^collector: .*run this as root.*\n$/);
+    }
+    expect(readdirSync(path.join(pinDir, 'maps')).length).toBeGreaterThan(5);
+  });
+
+  it('the directory is the mount point itself: all pins go, and it is no failure that it stays', async () => {
+    const mount = mkdtempSync(path.join(tmpdir(), 'bailiff-bpffs-'));
+    mountBpffs(mount);
+    try {
+      openSpoofObject({ pinDir: mount, maxInterfaces: 16 }).close();
+      expect(detachAll(mount).failures).toEqual([]);
+      for (const name of ['links', 'maps', 'programs']) expect(readdirSync(mount)).not.toContain(name);
+    } finally {
+      await command('umount', mount);
+      rmdirSync(mount);
+    }
+  });
+
+  it.each(['status', 'detach', 'attach'])('%s --help says how it is used', (name) => {
+    expect(run([name, '--help'])).toMatchObject({
+      exit: EXIT.ok,
+      stderr: '',
+      stdout: expect.stringMatching(/^usage: /),
+    });
+  });
+});
