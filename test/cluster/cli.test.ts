@@ -30,7 +30,7 @@ describe('cli events', () => {
     expect(rows[2]).toMatch(/shop\/web-0 +ipv4-source +drop +320 +192\.0\.2\.7 +10\.1\.0\.5:53 udp +node-a +#2$/);
     expect(rows[4]).toMatch(/payments\/vpn-0 +tunnel-other +audit +40 /);
     expect(rows[5]).toMatch(/\? \(veth1a2b3c4d\) +unknown-interface +audit/);
-    expect(rows[6]).toMatch(/vethfeed01 +before-guard +passed +3 +guarded after 0\.8 ms/);
+    expect(rows[6]).toMatch(/\? \(vethfeed01\) +before-guard +passed +3 +guarded after 0\.8 ms/);
   });
 
   it.each([
@@ -65,7 +65,11 @@ describe('cli events', () => {
 
   it('limit - the newest, and how many were left out', async () => {
     const { stdout, stderr } = await world.cli(['events', '--limit', '2']);
-    expect(linesOf(stdout).map((line) => line.slice(14, 30).trim())).toEqual(['POD', '? (veth1a2b3c4d)', 'vethfeed01']);
+    expect(linesOf(stdout).map((line) => line.slice(14, 30).trim())).toEqual([
+      'POD',
+      '? (veth1a2b3c4d)',
+      '? (vethfeed01)',
+    ]);
     expect(stderr).toMatch(/the newest 2 of 6 violations/);
     expect(jsonLines(await ok(['events', '--limit', '2', '--json']).catch(() => '')).length).toBe(2);
   });
@@ -246,6 +250,21 @@ describe('cli status', () => {
       nodes: [{ health: 'ok' }, { health: 'silent' }, { health: 'missing' }],
     });
     expect((await world.cli(['status', '--stale-after', '1h', '--node', NODE_B])).exitCode).toBe(0);
+  });
+
+  it('before a guard - the row names the pod once the collector says whose the interface is', async () => {
+    const { interfaces } = healthyStatus(NODE_B);
+    const owned = {
+      ...interfaces[0]!,
+      interfaceName: 'vethfeed01',
+      ifindex: 9,
+      generation: 1,
+      podName: 'vpn-0',
+      podNamespace: 'payments',
+    };
+    await world.status(healthyStatus(NODE_B, { interfaces: [owned] }));
+    expect(await ok(['events', '--kind', 'gap'])).toMatch(/payments\/vpn-0 +before-guard +passed +3 /);
+    await world.status(healthyStatus(NODE_B));
   });
 
   it('node - everything that it says', async () => {

@@ -54,6 +54,9 @@ describe('command line', () => {
     [['events', '--since', 'x'], 2],
     [['events', '--limit', '0'], 2],
     [['events', '--kind', 'x'], 2],
+    [['events', '--vector', 'x'], 2],
+    [['events', '--nats-url', 'garbage'], 2],
+    [['events', '--nats-url', 'nats://a:1,http://b:2'], 2],
     [['verdicts', '--level', 'x'], 2],
     [['responses', '--phase', 'x'], 2],
     [['responses', 'approve'], 2],
@@ -82,6 +85,23 @@ describe('command line', () => {
     const { exitCode, stderr } = await runCli(['events', '--nats-url', 'nats://127.0.0.1:1']);
     expect(exitCode).toBe(7);
     expect(stderr).toMatch(/cannot connect to nats:\/\/127\.0\.0\.1:1 as cli[\s\S]*--nats-url/);
+  });
+
+  it('vector - one that does not exist is refused with those that do', async () => {
+    const { stderr } = await runCli(['events', '--vector', 'foo']);
+    expect(stderr).toMatch(/--vector: "foo" is none of ipv4-source, .*unknown-interface, .*foreign-pod/);
+  });
+
+  it('a URL that is none - is refused before anything is asked', async () => {
+    const { stderr } = await runCli(['events', '--nats-url', 'garbage']);
+    expect(stderr).toBe(
+      'bailiff: --nats-url: "garbage" is not the URL of a bus\n  write nats://host:port, several separated by commas\n',
+    );
+    const fromEnv = await runCli(['events'], { env: { BAILIFF_NATS_URL: 'garbage' } });
+    expect(fromEnv).toMatchObject({ exitCode: 6, stderr: expect.stringContaining('BAILIFF_NATS_URL: "garbage"') });
+    for (const url of ['127.0.0.1:1', 'tls://[::1]:1', 'nats://u:p@127.0.0.1:1']) {
+      expect((await runCli(['events', '--nats-url', url])).exitCode).toBe(7);
+    }
   });
 
   it('debug - shows where it came from', async () => {

@@ -18,12 +18,14 @@ export function table(rows: readonly (readonly string[])[]): string {
 /** Shown of the pods of a large lab. */
 const MAX_PODS_SHOWN = 20;
 
+const counted = (count: number, noun: string) => `${count} ${noun}${count === 1 ? '' : 's'}`;
+
 export function upReport(info: LabInfo, options: LabOptions, detached: boolean): string {
   const pods = info.pods.slice(0, MAX_PODS_SHOWN).map((pod) => [pod.node, pod.name, pod.ips.join(' '), pod.netns]);
-  const guard = options.unguarded ? 'UNGUARDED: nothing is attached' : 'every pod interface is guarded';
+  const guard = options.unguarded ? 'UNGUARDED: nothing is attached' : 'Every pod interface is guarded';
   const answers = options.enforce ? 'verdicts are answered for real' : 'answers are dry runs';
   return [
-    `Lab ${info.id} is up: ${info.nodes.length} nodes, ${info.pods.length} pods. ${guard}; ${answers}.`,
+    `Lab ${info.id} is up: ${counted(info.nodes.length, 'node')}, ${counted(info.pods.length, 'pod')}. ${guard}; ${answers}.`,
     '',
     table([['NODE', 'POD', 'ADDRESSES', 'NETNS'], ...pods]),
     ...(info.pods.length > MAX_PODS_SHOWN ? [`… and ${info.pods.length - MAX_PODS_SHOWN} more`] : []),

@@ -43,7 +43,7 @@ describe('connection', () => {
   it('source - it says where the bus was named', () => {
     const env = { BAILIFF_NATS_URL: 'nats://env' };
     expect(resolveConnection(sources({ env })).source).toBe('BAILIFF_NATS_URL');
-    expect(resolveConnection(sources({ context: context({ natsUrl: 'n' }) })).source).toMatch(/context\.json$/);
+    expect(resolveConnection(sources({ context: context({ natsUrl: 'nats://n' }) })).source).toMatch(/context\.json$/);
     expect(resolveConnection(sources({ lab: 'abc', labs: [lab('abc')] })).source).toBe('lab abc');
   });
 

@@ -117,7 +117,25 @@ function nothingSaid(labs: readonly RunningLab[]): CliError {
   return new CliError('CLI_CONTEXT', 'which bus? Nothing says where it is', { remedy: lines.join('\n') });
 }
 
-/** @throws CliError CLI_CONTEXT | CLI_NOT_FOUND */
+const SERVER = /^((nats|tls|wss?):\/\/)?([^\s/@]+@)?(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?\/?$/i;
+
+/** A name without a scheme or a port is more likely a mistake than a host. */
+const isServer = (text: string) => SERVER.test(text) && /:\/\/|:\d+\/?$/.test(text);
+
+/** @throws CliError CLI_USAGE | CLI_CONTEXT */
+function checkServers(urls: string, { flags, context }: ConnectionSources, environment: BusFlags): void {
+  const wrong = urls
+    .split(',')
+    .map((url) => url.trim())
+    .find((url) => !isServer(url));
+  if (wrong === undefined) return;
+  const where = flags.natsUrl ? '--nats-url' : environment.natsUrl ? envNameOf('natsUrl') : `${context?.path}: natsUrl`;
+  throw new CliError(flags.natsUrl ? 'CLI_USAGE' : 'CLI_CONTEXT', `${where}: "${wrong}" is not the URL of a bus`, {
+    remedy: 'write nats://host:port, several separated by commas',
+  });
+}
+
+/** @throws CliError CLI_CONTEXT | CLI_NOT_FOUND | CLI_USAGE */
 export function resolveConnection(sources: ConnectionSources): Connection {
   const { flags, env, labs } = sources;
   const environment = sources.lab === undefined ? fromEnv(env) : {};
@@ -129,6 +147,7 @@ export function resolveConnection(sources: ConnectionSources): Connection {
   const given: BusFlags = { ...base, ...environment };
   for (const key of KEYS) if (flags[key] !== undefined) given[key] = flags[key];
   if (!given.natsUrl) throw nothingSaid(labs);
+  checkServers(given.natsUrl, sources, environment);
   if (Boolean(given.natsCertFile) !== Boolean(given.natsKeyFile)) {
     throw new CliError('CLI_CONTEXT', 'a client certificate needs its key, and a key its certificate', {
       remedy: 'give --nats-cert-file and --nats-key-file, both or neither',

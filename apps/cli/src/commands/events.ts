@@ -1,9 +1,11 @@
 /** `bailiff events`: violations as they stand on the bus. */
 import { filters } from '@bailiff/bus';
+import { USERSPACE_VECTORS, VECTORS } from '@bailiff/policy';
 import type { ViolationFrame } from '@bailiff/schemas';
 import type { Command } from 'commander';
 import type { CliIo } from '../io.ts';
 import { type Listing, type ListOptions, parseListOptions, runListing, withListOptions } from '../listing.ts';
+import { InterfacePods } from '../read/interfaces.ts';
 import {
   EVENT_COLUMNS,
   EVENT_KINDS,
@@ -40,13 +42,21 @@ function filterOf(options: Options): EventFilter {
     namespace: options.namespace === undefined ? undefined : parseName(options.namespace, '--namespace'),
     node: options.node === undefined ? undefined : parseName(options.node, '--node'),
     kind: options.kind === undefined ? undefined : oneOf(options.kind, EVENT_KINDS, '--kind'),
-    vector: options.vector,
+    vector: options.vector === undefined ? undefined : vectorOf(options.vector, options.kind),
     action: options.action === undefined ? undefined : oneOf(options.action, ['drop', 'audit'], '--action'),
   };
 }
 
-export function eventListing({ decoder }: Pick<Session, 'decoder'>, filter: EventFilter): Listing<EventRow> {
+/** @throws CliError CLI_USAGE */
+function vectorOf(text: string, kind: string | undefined): string {
+  // What processes do has names of its own.
+  return kind === 'lsm' ? parseName(text, '--vector') : oneOf(text, [...VECTORS, ...USERSPACE_VECTORS], '--vector');
+}
+
+export function eventListing(session: Session, filter: EventFilter): Listing<EventRow> {
+  const { decoder } = session;
   const { node, kind } = filter;
+  const owners = new InterfacePods(session);
   return {
     stream: 'VIOLATIONS',
     noun: 'violations',
@@ -58,12 +68,22 @@ export function eventListing({ decoder }: Pick<Session, 'decoder'>, filter: Even
     ],
     read: (message, take) =>
       decoder.read(message, 'ViolationFrame', (frame: ViolationFrame) => {
-        for (const row of eventRows(frame, message, filter)) take(row);
+        const rows = eventRows(frame, message, filter);
+        if (rows.some((row) => row.kind === 'gap')) return nameOwners(owners, rows, take);
+        for (const row of rows) take(row);
+        return undefined;
       }),
     columns: EVENT_COLUMNS,
     cells: eventCells,
     json: eventJson,
   };
+}
+
+async function nameOwners(owners: InterfacePods, rows: readonly EventRow[], take: (row: EventRow) => void) {
+  for (const row of rows) {
+    if (row.kind === 'gap') row.pod = await owners.podOf({ nodeName: row.nodeName, ...row.gap });
+    take(row);
+  }
 }
 
 export function register(program: Command, io: CliIo): void {

@@ -7,6 +7,7 @@ import { refusalOf } from '../config/show.ts';
 import { CliError, tell } from '../errors.ts';
 import type { CliIo } from '../io.ts';
 import { type BusOptionValues, connectionOf, openBus } from '../session.ts';
+import { plural } from '../text/plural.ts';
 import { fillFindings, type StreamFill, serverFinding } from './bus-rules.ts';
 import { type Finding, fail, type Group, ok, skip, warn } from './finding.ts';
 
@@ -52,7 +53,7 @@ async function schemaFinding(bus: Bus): Promise<Finding> {
 async function configFinding(bus: Bus): Promise<Finding> {
   const entries = await openBucket(bus, 'bailiff_config').entries();
   const refused = entries.filter((entry) => refusalOf(entry.key, entry.value.toString('utf8')) !== '');
-  if (refused.length === 0) return ok('configuration', `${entries.length} keys stored, all good`);
+  if (refused.length === 0) return ok('configuration', `${plural(entries.length, 'key')} stored, all good`);
   const keys = refused.map(({ key }) => key).join(', ');
   return fail('configuration', `every reader refuses ${keys}`, '`bailiff config list` says why', EXIT.badConfiguration);
 }

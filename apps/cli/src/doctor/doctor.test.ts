@@ -4,7 +4,7 @@ import { Tally } from '../read/tally.ts';
 import { fillFindings, serverFinding } from './bus-rules.ts';
 import { exitCodeOf, fail, groupLines, ok, skip, verdictLine, warn } from './finding.ts';
 import { kubeconfigOf } from './kubernetes.ts';
-import { capabilitiesIn, mountFindings, mountsIn, privilegeFinding, probeFindings } from './machine-rules.ts';
+import { capabilitiesIn, mountFindings, mountsIn, privilegeFinding, probeFindings, unprobed } from './machine-rules.ts';
 import { infoFindings } from './redis.ts';
 import { type Audited, adviceOf } from './would-drop.ts';
 
@@ -26,7 +26,9 @@ describe('machine', () => {
     const all = 'bpf /sys/fs/bpf bpf rw 0 0\ncgroup2 /sys/fs/cgroup cgroup2 rw 0 0\n';
     expect(mountFindings(mountsIn(all)).map(({ state }) => state)).toEqual(['ok', 'ok']);
     expect(mountFindings(mountsIn('x / ext4 rw 0 0')).map(({ state }) => state)).toEqual(['fail', 'warn']);
-    expect(mountFindings([])[0]?.remedy).toBe('mount -t bpf bpf /sys/fs/bpf');
+    expect(mountFindings([])[0]?.remedy).toMatch(/^as root: mount -t bpf bpf \/sys\/fs\/bpf; .*fstab/);
+    const elsewhere = mountFindings(mountsIn('bpf /run/node/bpf bpf rw 0 0'))[0];
+    expect(elsewhere).toMatchObject({ state: 'warn', exitCode: 0, detail: expect.stringContaining('/run/node/bpf') });
   });
 
   it('probes - what can be done without is a warning, what cannot is a failure', () => {
@@ -50,6 +52,14 @@ describe('machine', () => {
       ['map:ringBuffer', 'fail', 3],
       ['program:schedCls', 'fail', 4],
     ]);
+  });
+});
+
+describe('machine, without privileges', () => {
+  it('kernel features - are not tried, so that nothing is said of the kernel that is not so', () => {
+    expect(unprobed()).toMatchObject({ state: 'skip', remedy: 'run it as root' });
+    const denied = { feature: 'bpf-lsm', available: false, errnoName: 'EPERM', hint: 'needs CAP_BPF' };
+    expect(probeFindings([denied])[0]?.remedy).toMatch(/refuses it to root/);
   });
 });
 
@@ -111,7 +121,8 @@ describe('findings', () => {
       '    → do c',
       '  - d: no',
     ]);
-    expect(verdictLine(groups)).toBe('1 good, 1 to know, 1 missing, 1 not looked at');
+    expect(verdictLine(groups)).toBe('1 good, 1 to know, 1 missing, 1 not looked at; exit code 7: c');
+    expect(verdictLine([{ title: 'T', findings: [ok('a')] }])).toBe('1 good');
     const long = { title: 'T', findings: [fail('name', 'word '.repeat(30).trim(), 'more '.repeat(30).trim(), 7)] };
     for (const line of groupLines(long, { width: 40 })) expect(line.length).toBeLessThanOrEqual(40);
   });

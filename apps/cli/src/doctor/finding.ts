@@ -91,5 +91,7 @@ export function verdictLine(groups: readonly Group[]): string {
   if (count('warn') > 0) parts.push(`${count('warn')} to know`);
   if (count('fail') > 0) parts.push(`${count('fail')} missing`);
   if (count('skip') > 0) parts.push(`${count('skip')} not looked at`);
-  return parts.join(', ');
+  const code = exitCodeOf(groups);
+  const deciding = all.filter(({ state, exitCode }) => state === 'fail' && exitCode === code).map(({ name }) => name);
+  return parts.join(', ') + (code === EXIT.ok ? '' : `; exit code ${code}: ${deciding.join(', ')}`);
 }

@@ -1,7 +1,7 @@
 /** What is needed of a node, judged from what /proc and the kernel say. Pure. */
 import type { Probe } from '@bailiff/bpf';
 import { EXIT } from '@bailiff/service';
-import { type Finding, fail, ok, warn } from './finding.ts';
+import { type Finding, fail, ok, skip, warn } from './finding.ts';
 
 /** Bits of capabilities(7) that a collector uses. */
 const CAPABILITIES = { CAP_NET_ADMIN: 12, CAP_SYS_ADMIN: 21, CAP_PERFMON: 38, CAP_BPF: 39 } as const;
@@ -35,18 +35,27 @@ export function mountsIn(text: string): Mount[] {
     .map(([, path = '', type = '']) => ({ path, type }));
 }
 
+/** A mount, not a feature of the kernel, is what is missing; a collector that is told of another place needs none here. */
+function bpffsElsewhere(mounts: readonly Mount[]): Finding {
+  const [other] = mounts.filter(({ type }) => type === 'bpf');
+  const mountIt = 'as root: mount -t bpf bpf /sys/fs/bpf; for good, in /etc/fstab: bpf /sys/fs/bpf bpf defaults 0 0';
+  if (other) {
+    return warn(
+      'bpffs',
+      `not mounted at /sys/fs/bpf; a collector needs --bpf-dir with another, such as ${other.path}`,
+      mountIt,
+    );
+  }
+  const detail =
+    'the kernel has it, and it is not mounted at /sys/fs/bpf: nothing can be pinned, so nothing outlives the collector';
+  return fail('bpffs', detail, mountIt, EXIT.kernelLacksFeature);
+}
+
 export function mountFindings(mounts: readonly Mount[]): Finding[] {
   const bpffs = mounts.find(({ path, type }) => type === 'bpf' && path === '/sys/fs/bpf');
   const cgroup2 = mounts.find(({ type }) => type === 'cgroup2');
   return [
-    bpffs
-      ? ok('bpffs', bpffs.path)
-      : fail(
-          'bpffs',
-          'not mounted at /sys/fs/bpf: nothing can be pinned, so nothing outlives the collector',
-          'mount -t bpf bpf /sys/fs/bpf',
-          EXIT.kernelLacksFeature,
-        ),
+    bpffs ? ok('bpffs', bpffs.path) : bpffsElsewhere(mounts),
     cgroup2
       ? ok('cgroup v2', cgroup2.path)
       : warn(
@@ -57,7 +66,17 @@ export function mountFindings(mounts: readonly Mount[]): Finding[] {
   ];
 }
 
-/** What the kernel lets a process do, found by trying it. */
+const isDenied = (errnoName: string | null) => errnoName === 'EPERM' || errnoName === 'EACCES';
+
+/** Without privileges a probe says what the process may not, and nothing about the kernel. */
+export const unprobed = (): Finding =>
+  skip(
+    'kernel features',
+    'what the kernel has is found by trying it, which needs the privileges above',
+    'run it as root',
+  );
+
+/** What the kernel lets a process do that has the privileges, found by trying it. */
 export function probeFindings(probes: readonly Probe[]): Finding[] {
   const good = probes.filter(({ available }) => available).map(({ feature }) => feature);
   const findings: Finding[] = good.length > 0 ? [ok('kernel features', good.join(', '))] : [];
@@ -67,9 +86,14 @@ export function probeFindings(probes: readonly Probe[]): Finding[] {
     if (feature === 'tcx') {
       findings.push(warn('tcx', `${why}: clsact is used instead`, 'a kernel of 6.6 or later has it'));
     } else if (feature === 'bpf-lsm') {
-      findings.push(warn('bpf-lsm', `${why}: what processes do cannot be judged here, what pods send can`, hint ?? ''));
+      const refused = isDenied(errnoName)
+        ? 'the kernel refuses it to root: is bpf in the lsm= list that it was booted with, or is it locked down?'
+        : '';
+      findings.push(
+        warn('bpf-lsm', `${why}: what processes do cannot be judged here, what pods send can`, refused || (hint ?? '')),
+      );
     } else {
-      const denied = errnoName === 'EPERM' || errnoName === 'EACCES';
+      const denied = isDenied(errnoName);
       const remedy = hint ?? 'a kernel of 5.8 or later with CONFIG_BPF_SYSCALL and CONFIG_NET_CLS_BPF';
       findings.push(fail(feature, why, remedy, denied ? EXIT.missingPrivilege : EXIT.kernelLacksFeature));
     }

@@ -4,8 +4,9 @@ import { release } from 'node:os';
 import path from 'node:path';
 import { EXIT } from '@bailiff/service';
 import { findCheckout } from '../commands/lab.ts';
+import { plural } from '../text/plural.ts';
 import { type Finding, fail, type Group, ok, skip, warn } from './finding.ts';
-import { capabilitiesIn, mountFindings, mountsIn, privilegeFinding, probeFindings } from './machine-rules.ts';
+import { capabilitiesIn, mountFindings, mountsIn, privilegeFinding, probeFindings, unprobed } from './machine-rules.ts';
 
 const PINS = '/sys/fs/bpf/bailiff';
 
@@ -30,7 +31,7 @@ async function kernelFindings(): Promise<Finding[]> {
 
 function recordFindings(cniResultsDir: string): Finding[] {
   const found = existsSync(cniResultsDir)
-    ? ok('CNI results', `${readdirSync(cniResultsDir).length} records in ${cniResultsDir}`)
+    ? ok('CNI results', `${plural(readdirSync(cniResultsDir).length, 'record')} in ${cniResultsDir}`)
     : warn(
         'CNI results',
         `no ${cniResultsDir}: interfaces are matched to pods by cgroup and network namespace only`,
@@ -47,9 +48,10 @@ export async function machineGroup(cniResultsDir: string): Promise<Group> {
   if (process.platform !== 'linux') {
     return { title: 'This machine', findings: [skip('kernel', `${process.platform} is no node`, 'run it on a node')] };
   }
+  const privileges = privilegeFinding(capabilitiesIn(readFileSync('/proc/self/status', 'utf8')));
   const findings: Finding[] = [
-    privilegeFinding(capabilitiesIn(readFileSync('/proc/self/status', 'utf8'))),
-    ...(await kernelFindings()),
+    privileges,
+    ...(privileges.state === 'ok' ? await kernelFindings() : [unprobed()]),
     existsSync('/sys/kernel/btf/vmlinux')
       ? ok('BTF', '/sys/kernel/btf/vmlinux')
       : fail(

@@ -9,6 +9,7 @@ import { Tally, type TallyGroup } from '../read/tally.ts';
 import { claimOf, destinationOf } from '../rows/event-rows.ts';
 import { podName } from '../selectors.ts';
 import type { Session } from '../session.ts';
+import { plural } from '../text/plural.ts';
 import { type Cell, type Column, table } from '../text/table.ts';
 import { clockTime, isoMicros } from '../text/time.ts';
 
@@ -113,7 +114,7 @@ export async function wouldDrop(session: Session, since: string, sinceMs: number
     return 0;
   }
   const pods = new Set(groups.map(({ key }) => key.pod?.uid ?? key.interfaceName)).size;
-  out.line(`Enforcing would have dropped ${packets} packets of ${pods} pod${pods === 1 ? '' : 's'} since ${since}:`);
+  out.line(`Enforcing would have dropped ${plural(packets, 'packet')} of ${plural(pods, 'pod')} since ${since}:`);
   out.line();
   out.lines(
     table(

@@ -53,6 +53,7 @@ describe('chain', () => {
     expect(chain.evidence.map(({ evidence }) => evidence.streamSequence)).toEqual([7, 8]);
     expect(chain.latencies).toEqual({
       firstViolationMs: 12,
+      ruleMetMs: 90,
       verdictMs: 100,
       judgingMs: 10,
       responses: [
@@ -61,7 +62,7 @@ describe('chain', () => {
       ],
     });
     expect(latencyLine(chain)).toBe(
-      'first packet → on the bus 12 ms → verdict 100 ms → label succeeded 130 ms → delete succeeded 150 ms',
+      'first packet → on the bus 12 ms → rule met 90 ms → verdict 100 ms → label succeeded 130 ms → delete succeeded 150 ms',
     );
   });
 
@@ -123,13 +124,14 @@ describe('render', () => {
       'VERDICT  5f1d3c7a9b  high by repeated-spoofing',
       '  321 packets in 60 s, threshold 10',
       '  #4  12:00:00.100  +100 ms  rules of CONFIG_LOG #7',
+      '  judged 10 ms after the frame that met the rule',
       '',
       'RESPONSES',
       '  SEQ  STORED (UTC)    AFTER  ACTION  PHASE    WHY                                  POLICY',
       '   #1  12:00:00.110  +110 ms  delete  pending  policy default lets a person decide  default',
       `  waits for a person: bailiff responses approve ${chain.tasks[0]?.pending?.response.responseId.slice(0, 10)}`,
       '',
-      'first packet → on the bus 12 ms → verdict 100 ms',
+      'first packet → on the bus 12 ms → rule met 90 ms → verdict 100 ms',
     ]);
   });
 

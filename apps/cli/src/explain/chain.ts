@@ -21,6 +21,8 @@ export interface EvidenceStep {
 export interface Latencies {
   /** First packet of the evidence → its frame on the bus. */
   firstViolationMs: number | null;
+  /** First packet of the evidence → the frame that met the rule, by the stream's time: as long as the sender took for it. */
+  ruleMetMs: number | null;
   /** First packet of the evidence → verdict on the bus. */
   verdictMs: number | null;
   /** Threshold crossed, by the stream's time → verdict on the bus. */
@@ -81,6 +83,7 @@ function latenciesOf(verdict: VerdictRow, evidence: readonly EvidenceStep[], tas
   const stored = evidence.find(({ violation }) => violation !== null)?.storedAtMicros ?? null;
   return {
     firstViolationMs: since(stored),
+    ruleMetMs: since(verdict.verdict.triggeredAt),
     verdictMs: since(verdict.storedAtMicros),
     judgingMs: (verdict.storedAtMicros - verdict.verdict.triggeredAt) / 1000,
     responses: tasks.flatMap(({ terminal }) =>

@@ -25,8 +25,6 @@ export interface RenderOptions {
 const MAX_EVIDENCE_SHOWN = 6;
 const INDENT = '  ';
 
-export const packets = (count: number) => `${count} packet${count === 1 ? '' : 's'}`;
-
 /** `+12 ms`: after the first packet. */
 function after(micros: number | null, first: number | null): string {
   if (micros === null || first === null) return '';
@@ -92,6 +90,7 @@ function verdictLines(chain: Chain, { width, nowMs, paint = plain }: RenderOptio
     `${paint('VERDICT', 'bold')}  ${shortId(verdict.verdictId)}  ${paint(level.text, level.style, 'bold')} by ${verdict.rule}`,
     ...wrap(verdict.reason, width > 0 ? width - INDENT.length : 0).map((line) => INDENT + line),
     INDENT + facts.join('  ') + paint(`  ${config}`, 'dim'),
+    `${INDENT}judged ${span(chain.latencies.judgingMs)} after the frame that met the rule`,
   ];
 }
 
@@ -139,6 +138,7 @@ export function latencyLine({ latencies, evidence }: Chain): string {
   if (firstPacketMicros(evidence) === null) return 'the first packet is no longer in the stream: no latencies';
   const steps = [
     ['on the bus', latencies.firstViolationMs],
+    ['rule met', latencies.ruleMetMs],
     ['verdict', latencies.verdictMs],
     ...latencies.responses.map(({ action, phase, ms }) => [`${action} ${phase}`, ms]),
   ] as [string, number | null][];
@@ -187,7 +187,7 @@ export function renderSummary(
     group.firstSequence === group.lastSequence
       ? `#${group.firstSequence}`
       : `#${group.firstSequence}-${group.lastSequence}`,
-    group.sample ? claimOf(group.sample) : '',
+    group.sample ? claimOf(group.sample) : 'not sampled',
   ]);
   return table(SUMMARY_COLUMNS, rows, { width, paint, indent: INDENT });
 }

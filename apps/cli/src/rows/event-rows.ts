@@ -19,8 +19,14 @@ interface Place {
   storedAtMicros: number;
   nodeName: string;
 }
-export type EventRow = Place &
-  ({ kind: 'spoof' | 'lsm'; violation: Violation } | { kind: 'gap'; gap: GuardGap; atMicros: number });
+interface GapRow {
+  kind: 'gap';
+  gap: GuardGap;
+  atMicros: number;
+  /** Whose the interface is; null when nobody says. */
+  pod: string | null;
+}
+export type EventRow = Place & ({ kind: 'spoof' | 'lsm'; violation: Violation } | GapRow);
 
 export interface EventFilter {
   pod?: PodSelector | null;
@@ -53,7 +59,7 @@ export function eventRows(
   if (aboutPods || (filter.kind !== undefined && filter.kind !== 'gap')) return rows;
   frame.coverage.forEach((gap, index) => {
     if (gap.packetsBeforeGuard > 0) {
-      rows.push({ ...place(index), kind: 'gap', gap, atMicros: frame.publishedAt });
+      rows.push({ ...place(index), kind: 'gap', gap, atMicros: frame.publishedAt, pod: null });
     }
   });
   return rows;
@@ -88,10 +94,10 @@ function endpoint(address: string, port: number): string {
 
 const JUDGED_BY_MAC: ReadonlySet<string> = new Set(['source-mac']);
 
-/** Who the packet claims to be from, or what was found. */
+/** Who the packet claims to be from, or what was found. Of a flood not every packet is sampled; the counts hold all. */
 export function claimOf({ vector, sample, detail }: Violation): string {
   if (detail !== '') return detail;
-  if (!sample) return '';
+  if (!sample) return 'not sampled';
   if (JUDGED_BY_MAC.has(vector)) return sample.claimedMac;
   const { claimedAddress, claimedMac } = sample;
   if (vector === 'arp-sender' && claimedMac !== sample.expectedMac) return `${claimedAddress} at ${claimedMac}`;
@@ -126,7 +132,7 @@ export function eventCells(row: EventRow, nowMs: number): Cell[] {
     const packets = String(packetsBeforeGuard);
     return [
       clockTime(row.atMicros, nowMs),
-      interfaceName,
+      row.pod ?? `? (${interfaceName})`,
       'before-guard',
       passed,
       packets,
@@ -154,7 +160,9 @@ export function eventCells(row: EventRow, nowMs: number): Cell[] {
 export function eventJson(row: EventRow): Record<string, unknown> {
   const { sequence, index, storedAtMicros, nodeName } = row;
   const place = { sequence, index, storedAt: isoMicros(storedAtMicros), nodeName };
-  if (row.kind === 'gap') return { type: 'guardGap', ...place, at: isoMicros(row.atMicros), ...row.gap };
+  if (row.kind === 'gap') {
+    return { type: 'guardGap', ...place, at: isoMicros(row.atMicros), pod: row.pod, ...row.gap };
+  }
   const { sample, firstSeenAt, lastSeenAt, ...rest } = row.violation;
   return {
     type: 'violation',

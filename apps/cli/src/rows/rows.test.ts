@@ -41,7 +41,7 @@ describe('events', () => {
       '192.0.2.7 at 02:ff:00:00:00:00',
     );
     expect(of({ sample: null, detail: 'moved from ns 4' })).toBe('moved from ns 4');
-    expect(of({ sample: null })).toBe('');
+    expect(of({ sample: null })).toBe('not sampled');
   });
 
   it('destination - with its port and protocol by name', () => {
@@ -58,6 +58,8 @@ describe('events', () => {
     expect(eventCells(known as never, NOW_MS)[4]).toBe('321');
     expect(eventCells(unknown as never, NOW_MS)[1]).toBe('? (veth1a2b3c4d)');
     expect(eventCells(gap as never, NOW_MS)).toContain('guarded after 0.8 ms');
+    expect(eventCells(gap as never, NOW_MS)[1]).toBe('? (veth1a2b3c4d)');
+    expect(eventCells({ ...(gap as object), pod: 'shop/web-0' } as never, NOW_MS)[1]).toBe('shop/web-0');
     const json = JSON.parse(JSON.stringify(eventJson(known as never)));
     expect(json).toMatchObject({
       type: 'violation',

@@ -3,6 +3,7 @@ import type { InterfaceStatus, NodeStatus } from '@bailiff/schemas';
 import { podName } from '../selectors.ts';
 import { wrap } from '../text/clean.ts';
 import type { Style } from '../text/paint.ts';
+import { plural } from '../text/plural.ts';
 import { type Cell, type Column, type TableOptions, table } from '../text/table.ts';
 import { age, clockTime } from '../text/time.ts';
 import type { ActiveDisarm, NodeHealth, NodeReport, Problem, StatusReport } from './report.ts';
@@ -111,8 +112,13 @@ export function summaryLine({ nodes }: StatusReport): string {
   const sum = (of: (node: NodeReport) => number) => nodes.reduce((total, node) => total + of(node), 0);
   const heard = nodes.filter(({ health }) => !['silent', 'missing', 'unreadable'].includes(health)).length;
   const before = sum(({ packetsBeforeGuard }) => packetsBeforeGuard);
-  const passed = before > 0 ? `; ${before} packets passed before a guard was there` : '';
-  return `${heard} of ${nodes.length} nodes report, ${sum((n) => n.guarded)} of ${sum((n) => n.guardable)} interfaces guarded${passed}`;
+  const passed =
+    before > 0 ? `; their pods sent ${plural(before, 'packet')} before the guards were attached, unjudged` : '';
+  const reporting = `${heard} of ${plural(nodes.length, 'node')} ${nodes.length === 1 ? 'reports' : 'report'}`;
+  return `${reporting}, ${sum((n) => n.guarded)} of ${plural(
+    sum((n) => n.guardable),
+    'interface',
+  )} guarded${passed}`;
 }
 
 const INTERFACE_COLUMNS: readonly Column[] = [
@@ -184,8 +190,8 @@ export function nodeDetails(status: NodeStatus, nowMs: number, options: TableOpt
     ...table([{ title: 'MAP' }, { title: 'USED', align: 'right' }, { title: 'ROOM', align: 'right' }], maps, within),
     ...heading('Collector'),
     `  version ${status.collectorVersion}, up ${age(nowMs - Date.parse(status.startedAt))}, boot ${status.bootId}`,
-    `  bus: ${bus.publishedFrames} frames published, ${bus.resentFrames} sent again, ${bus.unackedFrames} not acknowledged`,
-    `  lost: ${losses.ringFull} samples, ${losses.noCounter} counts, ${losses.noIface} packets without an interface`,
+    `  bus: ${plural(bus.publishedFrames, 'frame')} published, ${bus.resentFrames} sent again, ${bus.unackedFrames} not acknowledged`,
+    `  lost: ${plural(losses.ringFull, 'sample')}, ${plural(losses.noCounter, 'count')}, ${plural(losses.noIface, 'packet')} without an interface`,
     `  pods: list of revision ${status.snapshotRevision}`,
   ];
 }

@@ -7,6 +7,7 @@
 import type { InterfaceStatus, NodeStatus } from '@bailiff/schemas';
 import { EXIT, type ExitCode } from '@bailiff/service';
 import { podName } from '../selectors.ts';
+import { plural } from '../text/plural.ts';
 import { age } from '../text/time.ts';
 
 export type NodeHealth = 'ok' | 'disarmed' | 'partial' | 'refused' | 'uncovered' | 'silent' | 'missing' | 'unreadable';
@@ -208,10 +209,14 @@ function warningsOf(report: NodeReport, status: NodeStatus): Problem[] {
     const text = `map ${fullestMap.name} is ${Math.round(fullestMap.percent)} % full`;
     warnings.push(warn(node, text, "raise the collector's maxInterfaces"));
   }
-  if (losses.noCounter > 0) warnings.push(warn(node, `${losses.noCounter} packets were judged and not counted`));
-  if (losses.noIface > 0) warnings.push(warn(node, `${losses.noIface} packets came over interfaces that no map knows`));
+  if (losses.noCounter > 0)
+    warnings.push(warn(node, `${plural(losses.noCounter, 'packet was', 'packets were')} judged and not counted`));
+  if (losses.noIface > 0)
+    warnings.push(warn(node, `${plural(losses.noIface, 'packet')} came over interfaces that no map knows`));
   if (losses.ringFull > 0)
-    warnings.push(warn(node, `${losses.ringFull} samples were lost to a full ring; counts are exact`));
+    warnings.push(
+      warn(node, `${plural(losses.ringFull, 'sample was', 'samples were')} lost to a full ring; counts are exact`),
+    );
   if (bus.unackedFrames > BEHIND_FRAMES)
     warnings.push(warn(node, `${bus.unackedFrames} frames wait for the bus: it is behind`));
   if (!bus.connected) warnings.push(warn(node, 'its collector has lost the bus'));
