@@ -111,6 +111,23 @@ describe('offline detach', () => {
     }
   });
 
+  it.each([
+    ['a directory on another file system', () => stateDir],
+    ['no directory', () => '/nonexistent/bailiff'],
+  ])('a collector that is given %s for its pins ends with 6 and says what to do, without a stack', (_, dir) => {
+    const flags = ['--node-name', 'n', '--nats-url', 'nats://127.0.0.1:1', '--metrics-address', ''];
+    const password = path.join(stateDir, 'password');
+    writeFileSync(password, 'x', { mode: 0o600 });
+    const bus = ['--nats-user', 'u', '--nats-password-file', password];
+    const { exit, stdout, stderr } = run([...flags, ...bus, '--bpf-dir', dir(), '--state-dir', stateDir]);
+    expect([exit, stderr]).toEqual([
+      EXIT.badConfiguration,
+      expect.stringMatching(/^collector: .*not on a bpffs: mount one.*\n$/),
+    ]);
+    expect(stdout).not.toContain('    at ');
+    rmSync(password);
+  });
+
   it.each(['status', 'detach', 'attach'])('%s --help says how it is used', (name) => {
     expect(run([name, '--help'])).toMatchObject({
       exit: EXIT.ok,

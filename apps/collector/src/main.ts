@@ -9,6 +9,7 @@ import { Collector } from './collector.ts';
 import { collectorSchema } from './config.ts';
 import { attachCommand, detachCommand } from './detach.ts';
 import { statusCommand } from './offline.ts';
+import { startProblem } from './pin-problem.ts';
 
 /** In a checkout the bundle finds addon and object where they are built; an image sets the two variables. */
 function findBuilt(variable: string, relative: string): void {
@@ -29,7 +30,15 @@ async function run(argv: string[]): Promise<number> {
     schema: collectorSchema,
     description:
       'Guards the pods of one node in the kernel and publishes their violations. Also: collector status, collector detach --all, collector attach.',
-    start: (ctx) => new Collector(ctx).start(),
+    start: (ctx) => {
+      try {
+        new Collector(ctx).start();
+      } catch (error) {
+        const problem = startProblem(error);
+        if (problem !== error) process.stderr.write(`collector: ${(problem as Error).message}\n`);
+        throw problem;
+      }
+    },
   });
 }
 

@@ -1,6 +1,6 @@
 /** What stands in the way of reading pins, in one line that says what to do. Pure. */
-import { BpfError, SpoofError } from '@bailiff/bpf';
-import { EXIT, type ExitCode } from '@bailiff/service';
+import { BpfError, SpoofError, type SpoofErrorCode } from '@bailiff/bpf';
+import { EXIT, type ExitCode, ServiceError, type ServiceErrorCode } from '@bailiff/service';
 
 export interface PinProblem {
   exit: ExitCode;
@@ -26,6 +26,33 @@ export function pinProblem(error: unknown, bpfDir: string): PinProblem | null {
   return isPrivilege(error)
     ? { exit: EXIT.missingPrivilege, message: `${firstLine(message)}: run this as root, to whom pins and state belong` }
     : { exit: EXIT.dependencyUnreachable, message: `${firstLine(message)}: it may have just gone; ask again` };
+}
+
+type Start = [code: ServiceErrorCode, remedy: string];
+const START: Readonly<Partial<Record<SpoofErrorCode, Start>>> = {
+  ERR_SPOOF_BPFFS: [
+    'SERVICE_CONFIG',
+    'mount one (`mount -t bpf bpf /sys/fs/bpf`), or name a directory directly under one by --bpf-dir',
+  ],
+  ERR_SPOOF_MODE: ['SERVICE_KERNEL', 'say --hook auto, or run a kernel that has it (6.6)'],
+  ERR_SPOOF_ABI: ['SERVICE_CONFIG', 'remove them by `collector detach --all`, then `collector attach`'],
+  ERR_SPOOF_OBJECT: ['SERVICE_CONFIG', 'or set BAILIFF_SPOOF_OBJECT to where it is'],
+};
+
+/**
+ * Why a collector cannot start, for who has to mend it: one line with the remedy and an exit code, without a stack, which would speak of
+ * this program. The same error when it is none of those that are known.
+ */
+export function startProblem(error: unknown): unknown {
+  const known = error instanceof SpoofError ? START[error.code] : undefined;
+  const privilege: Start | undefined = isPrivilege(error)
+    ? ['SERVICE_PRIVILEGE', 'run this as root, or give it the capabilities']
+    : undefined;
+  const [code, remedy] = known ?? privilege ?? [];
+  if (!code) return error;
+  const told = new ServiceError(code, `${firstLine((error as Error).message)}: ${remedy}`);
+  told.stack = told.message;
+  return told;
 }
 
 /** Whether an error says that this process may not. */

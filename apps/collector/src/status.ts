@@ -7,6 +7,7 @@ import type { InterfaceStatus, NodeStatus } from '@bailiff/schemas';
 import type { DesiredState, Moment } from './desired-state.ts';
 import type { GuardedInterface } from './guarded-interface.ts';
 import type { Registry } from './registry.ts';
+import { clip, fitInterfaces, fitRefused } from './status-bounds.ts';
 
 export interface StatusInput {
   nodeName: string;
@@ -107,14 +108,14 @@ export function nodeStatus(input: StatusInput): NodeStatus {
       reason: probe.errnoName ?? '',
       remedy: probe.hint ?? '',
     })),
-    interfaces: [
+    ...fitInterfaces([
       ...[...registry.allLive()].map((iface) => interfaceStatus(iface, moment)),
       ...others,
       ...podsWithout(input),
-    ],
+    ]),
     snapshotRevision: desired.snapshotRevision,
-    snapshotRefused: desired.snapshotRefused,
-    configRefused: [...desired.configRefused].map(([key, reason]) => ({ key, reason })),
+    snapshotRefused: clip(desired.snapshotRefused),
+    configRefused: fitRefused(desired.configRefused),
     disarmedUntil: desired.disarmedUntil(moment),
     maps: Object.entries(maps.fill()).map(([name, { entries, maxEntries }]) => ({
       name,

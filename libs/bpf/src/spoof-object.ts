@@ -148,7 +148,8 @@ export function openSpoofObject(options: OpenSpoofOptions): SpoofObject {
   if (!existsSync(objectPath)) {
     throw new SpoofError('ERR_SPOOF_OBJECT', `${objectPath} is missing: run the build`, { objectPath });
   }
-  if (!isBpffs(existsSync(pinDir) ? pinDir : path.dirname(pinDir))) {
+  const place = existsSync(pinDir) ? pinDir : path.dirname(pinDir);
+  if (!existsSync(place) || !isBpffs(place)) {
     throw new SpoofError('ERR_SPOOF_BPFFS', `${pinDir} is not on a bpffs`, { pinDir });
   }
   const mode = chooseMode(options.mode ?? 'auto');

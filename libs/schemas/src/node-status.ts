@@ -28,6 +28,15 @@ export const nodeStatus = z.object({
   hook: z.enum(['tcx', 'clsact', 'none']),
   features: z.array(z.object({ name: z.string(), available: z.boolean(), reason: z.string(), remedy: z.string() })),
   interfaces: z.array(interfaceStatus),
+  /** Interfaces that did not fit into the message, by coverage; absent when all are there. */
+  interfacesOmitted: z
+    .object({
+      guarded: z.number().int(),
+      partial: z.number().int(),
+      'not-covered': z.number().int(),
+      'not-applicable': z.number().int(),
+    })
+    .optional(),
   /** Revision of the snapshot in force, and why a newer one was refused; empty when none was. */
   snapshotRevision: z.number(),
   snapshotRefused: z.string(),

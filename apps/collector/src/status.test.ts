@@ -1,0 +1,72 @@
+import type { SpoofMaps } from '@bailiff/bpf';
+import { nodeStatus as schema } from '@bailiff/schemas';
+import { describe, expect, it } from 'vitest';
+import { DesiredState } from './desired-state.ts';
+import { newInterface } from './guarded-interface.ts';
+import { Registry } from './registry.ts';
+import { nodeStatus } from './status.ts';
+import { MAX_REFUSED_KEYS } from './status-bounds.ts';
+
+const maps = {
+  losses: () => ({ 'ring-full': 0n, 'no-counter': 0n, 'no-iface': 0n }),
+  fill: () => ({}),
+} as unknown as SpoofMaps;
+const status = (registry: Registry, desired = new DesiredState('n')) =>
+  nodeStatus({
+    nodeName: 'n',
+    bootId: 'b',
+    version: '1',
+    startedAtMs: 0,
+    hook: 'tcx',
+    probes: [],
+    registry,
+    desired,
+    maps,
+    moment: { wallMs: 0, bootNs: 0n },
+    bus: { connected: true, unackedFrames: 0, publishedFrames: 0, resentFrames: 0 },
+  });
+const link = (ifindex: number) => ({
+  ifindex,
+  name: `veth${ifindex}`,
+  kind: 'veth',
+  mac: '',
+  linkNetnsid: 1,
+  peerIfindex: 2,
+});
+
+describe('status', () => {
+  it('control - what fits is told whole', () => {
+    const registry = new Registry(8);
+    registry.add(newInterface({ ifindex: 1, generation: 1, slot: 0, seenBase: 0, link: link(1) }, 0));
+    registry.others.set(2, { name: 'eth0', coverage: 'not-applicable', reason: 'not a pod interface' });
+    const told = status(registry);
+    expect(told.interfaces.map((i) => i.interfaceName)).toEqual(['veth1', 'eth0']);
+    expect(told).not.toHaveProperty('interfacesOmitted');
+    expect(schema.parse(JSON.parse(JSON.stringify(told)))).toEqual(told);
+  });
+
+  it('a node with any number of interfaces fits into a message: what is not covered is named first, the rest is counted', () => {
+    const registry = new Registry(4_096);
+    for (let n = 1; n <= 500; n += 1)
+      registry.add(newInterface({ ifindex: n, generation: n, slot: n, seenBase: 0, link: link(n) }, 0));
+    for (let n = 1; n <= 20_000; n += 1)
+      registry.others.set(10_000 + n, { name: `dummy${n}`, coverage: 'not-applicable', reason: 'a dummy device' });
+    registry.others.set(40_000, { name: 'vethx', coverage: 'not-covered', reason: 'é'.repeat(100_000) });
+    const told = status(registry);
+    expect(Buffer.byteLength(JSON.stringify(told))).toBeLessThan(768 * 1024);
+    expect(told.interfaces[0]?.interfaceName).toBe('vethx');
+    expect(told.interfaces.filter((i) => i.coverage === 'partial')).toHaveLength(500);
+    const { interfacesOmitted: omitted } = told;
+    expect(omitted).toMatchObject({ guarded: 0, partial: 0, 'not-covered': 0 });
+    expect((omitted?.['not-applicable'] ?? 0) + told.interfaces.length).toBe(20_501);
+    expect(schema.parse(JSON.parse(JSON.stringify(told)))).toEqual(told);
+  });
+
+  it('refused keys beyond the bound are counted', () => {
+    const desired = new DesiredState('n');
+    for (let n = 0; n < MAX_REFUSED_KEYS + 5; n += 1) desired.takeConfig(`spoof.namespace.ns${n}.default`, '{');
+    const { configRefused } = status(new Registry(8), desired);
+    expect(configRefused).toHaveLength(MAX_REFUSED_KEYS + 1);
+    expect(configRefused.at(-1)?.reason).toBe('5 more keys were refused');
+  });
+});
