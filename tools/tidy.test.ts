@@ -38,6 +38,7 @@ describe('tidy', () => {
       service: [],
       bpf: [],
       kube: [],
+      runtime: ['policy', 'bpf'],
       bus: ['schemas', 'policy'],
       judge: ['schemas', 'policy'],
       answer: ['schemas', 'policy', 'bus'],

@@ -4,7 +4,7 @@
  */
 import type * as z from 'zod';
 
-export const CONFIG_KINDS = ['spoof', 'correlation', 'response', 'disarm'] as const;
+export const CONFIG_KINDS = ['spoof', 'correlation', 'response', 'disarm', 'runtime'] as const;
 export type ConfigKind = (typeof CONFIG_KINDS)[number];
 export const CONFIG_SCOPES = ['cluster', 'namespace', 'workload', 'node'] as const;
 export type ConfigScope = (typeof CONFIG_SCOPES)[number];
@@ -34,6 +34,7 @@ const SCOPES_OF: Record<ConfigKind, readonly ConfigScope[]> = {
   correlation: ['cluster'],
   response: ['cluster'],
   disarm: ['cluster', 'namespace', 'node'],
+  runtime: ['cluster', 'namespace'],
 };
 
 /** Writes a key. @throws ConfigError CONFIG_KEY when kind and scope do not go together or a name is not a Kubernetes name. */

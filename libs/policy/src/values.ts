@@ -3,6 +3,7 @@ import type * as z from 'zod';
 import { correlationRule } from './correlation.ts';
 import { type ConfigKey, parseValueBy } from './keys.ts';
 import { responsePolicy } from './response.ts';
+import { runtimePolicy, runtimePolicyScoped } from './runtime.ts';
 import { disarm, spoofCluster, spoofScoped } from './spoof.ts';
 
 /** The schema of what may stand under a key. */
@@ -10,6 +11,7 @@ export function schemaFor(key: Pick<ConfigKey, 'kind' | 'scope'>): z.ZodType {
   if (key.kind === 'spoof') return key.scope === 'cluster' ? spoofCluster : spoofScoped;
   if (key.kind === 'correlation') return correlationRule;
   if (key.kind === 'response') return responsePolicy;
+  if (key.kind === 'runtime') return key.scope === 'cluster' ? runtimePolicy : runtimePolicyScoped;
   return disarm;
 }
 
