@@ -61,8 +61,7 @@ __separate int parse_ipv4_options(struct __sk_buff *skb, struct packet *packet, 
 	__u8 options[IPV4_OPTION_BYTES] = {};
 	__u32 next = 0;
 
-	if (!packet || length == 0 || length > sizeof(options) ||
-	    bpf_skb_load_bytes(skb, packet->network + IPV4_MIN_BYTES, options, length))
+	if (!packet || !copy(skb, packet->network + IPV4_MIN_BYTES, options, length, sizeof(options)))
 		return false;
 	for (__u32 i = 0; i < sizeof(options); i++) {
 		if (i >= length || options[i] == IPV4_OPTION_END) {

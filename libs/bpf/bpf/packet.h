@@ -97,6 +97,18 @@ static __always_inline bool load(struct __sk_buff *skb, const struct packet *pac
 	return offset + size <= packet->end && bpf_skb_load_bytes(skb, offset, to, size) == 0;
 }
 
+/*
+ * Copies 1 to `room` bytes, a number that is known only at run time. The barrier keeps the two comparisons apart: folded
+ * into one of `size - 1`, they tell Linux 6.12 nothing of `size`, and it refuses a read that may be of no bytes.
+ */
+static __always_inline bool copy(struct __sk_buff *skb, __u32 offset, void *to, __u32 size, __u32 room)
+{
+	if (size > room)
+		return false;
+	barrier_var(size);
+	return (__s32)size > 0 && bpf_skb_load_bytes(skb, offset, to, size) == 0;
+}
+
 static __always_inline void mapped_address(union address *to, __be32 ipv4)
 {
 	to->halves[0] = 0;

@@ -169,13 +169,13 @@ static __always_inline void fill_head(struct spoof_sample *sample, struct __sk_b
 		tag->type = bpf_htons(skb->vlan_tci);
 		if (rest > HEAD_REST - sizeof(*tag))
 			rest = HEAD_REST - sizeof(*tag);
-		if (bpf_skb_load_bytes(skb, MAC_BYTES, to + sizeof(*tag), rest) == 0)
+		if (copy(skb, MAC_BYTES, to + sizeof(*tag), rest, HEAD_REST - sizeof(*tag)))
 			sample->head_length = MAC_BYTES + sizeof(*tag) + rest;
 		return;
 	}
 	if (rest > HEAD_REST)
 		rest = HEAD_REST;
-	if (bpf_skb_load_bytes(skb, MAC_BYTES, to, rest) == 0)
+	if (copy(skb, MAC_BYTES, to, rest, HEAD_REST))
 		sample->head_length = MAC_BYTES + rest;
 }
 
