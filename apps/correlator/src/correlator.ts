@@ -3,7 +3,8 @@
  *
  * Every replica reads the whole stream, folds it and publishes; the bus refuses the second copy, so there is no election and no state store.
  * At a start it reads the configuration log, the pods' lists and what was refused before, then the stream from where the replay plan says, and is
- * ready when it has caught up. Bounds: those of intake.ts, verdict-publisher.ts and dead-letters.ts.
+ * ready when it has caught up. A VIOLATIONS that was made anew is a new beginning: another fold, from its first frame, so that evidence names
+ * frames that are there; verdicts keep their ids, so none is given twice. Bounds: those of intake.ts, verdict-publisher.ts and dead-letters.ts.
  */
 import {
   type Bus,
@@ -64,6 +65,8 @@ class Correlator {
   #deadLetters: DeadLetters;
   #fold: Fold | null = null;
   #intake: Intake | null = null;
+  #lull: Lull | null = null;
+  #remade = 0;
   #plan: ReplayPlan = { readFromMicros: 0, publishFromMicros: 0 };
   #caughtUp = false;
   /** Verdicts of the warm-up, which are not published. */
@@ -76,7 +79,13 @@ class Correlator {
     this.#frames = frames;
     this.#verdicts = verdicts;
     this.#metrics = makeMetrics(ctx.metrics, () => this.#readings());
-    this.#configLog = new ConfigLog(bus, { onChange: (change) => this.#onConfig(change) });
+    this.#configLog = new ConfigLog(bus, {
+      onChange: (change) => this.#onConfig(change),
+      onRemade: () => {
+        this.#rules.startOver();
+        this.#onRemade('CONFIG_LOG');
+      },
+    });
     this.#deadLetters = this.#makeDeadLetters(new PrecedentBook(0));
     this.#pods = new PodsLog({
       bus,
@@ -84,6 +93,7 @@ class Correlator {
       clock,
       signal,
       onRefused: (node, reason) => this.#warn(`pods of ${node}`, new Error(reason), 'a list of pods is refused'),
+      onRemade: () => this.#onRemade('KV_bailiff_pods'),
     });
     this.#publisher = new VerdictPublisher({
       bus,
@@ -111,18 +121,26 @@ class Correlator {
       this.#end.abort();
     });
     await this.#readLists(signal);
+    this.#begin(await this.#prepare());
+    this.#read();
+  }
+
+  /** Where to read and publish from, and what was refused before, by what the bus has now. */
+  async #prepare(): Promise<PrecedentBook> {
+    const { signal, log } = this.#ctx;
     const state = await readStreamState(this.#bus, this.#verdicts);
     await this.#configLog.whenCaughtUpTo(state.lastMicros);
     const longest = this.#rules.longestSince(state.firstMicros - LONGEST_MEMORY_MICROS);
     this.#plan = planReplay(state, warmUpMicros(longest));
-    const precedents = await readPrecedents(this.#bus, this.#plan.readFromMicros, state.lastMicros, signal);
-    this.#deadLetters = this.#makeDeadLetters(precedents);
-    const { log } = this.#ctx;
+    // A letter is younger than its frame: one from before the first frame is about a stream that is no more.
+    const since = Math.max(this.#plan.readFromMicros, state.firstMicros);
+    const precedents =
+      state.lastMicros === 0 ? new PrecedentBook(0) : await readPrecedents(this.#bus, since, state.lastMicros, signal);
     log.info(
       { ...this.#plan, precedents: precedents.size, lastSequenceMicros: state.lastMicros },
       'reading violations',
     );
-    this.#read(precedents);
+    return precedents;
   }
 
   #readLists(signal: AbortSignal): Promise<void> {
@@ -137,9 +155,12 @@ class Correlator {
     });
   }
 
-  #read(precedents: PrecedentBook): void {
-    const { config, signal, clock, onStop } = this.#ctx;
+  /** An empty fold, and all that stands around it. */
+  #begin(precedents: PrecedentBook): void {
+    const { config, signal, clock } = this.#ctx;
     const bus = this.#bus;
+    this.#deadLetters.forget();
+    this.#deadLetters = this.#makeDeadLetters(precedents);
     const fold = new Fold({
       rules: this.#rules,
       members: this.#members,
@@ -165,17 +186,8 @@ class Correlator {
     });
     this.#fold = fold;
     this.#intake = intake;
-    const reading = consumeOrdered(bus, 'VIOLATIONS', {
-      start: this.#plan.readFromMicros === 0 ? 'all' : { timeMs: Math.floor(this.#plan.readFromMicros / 1000) },
-      maxMessages: config.pullMessages,
-      onMessage: (message) => intake.take(message),
-      onIdle: () => this.#onIdle(),
-      onRestart: (why) => this.#warn('violations', new Error(why), 'reading goes on with a new consumer'),
-      signal,
-    }).catch((error: Error) => {
-      if (!signal.aborted) this.#ctx.fail(error);
-    });
-    const lull = new Lull({
+    this.#lull?.stop();
+    this.#lull = new Lull({
       bus,
       fold,
       gates,
@@ -183,11 +195,35 @@ class Correlator {
       handled: () => intake.handled,
       onError: (error) => this.#warn('lull', error),
     });
-    lull.start();
+    this.#lull.start();
+  }
+
+  #read(): void {
+    const { config, signal, onStop } = this.#ctx;
+    const reading = consumeOrdered(this.#bus, 'VIOLATIONS', {
+      start: this.#plan.readFromMicros === 0 ? 'all' : { timeMs: Math.floor(this.#plan.readFromMicros / 1000) },
+      maxMessages: config.pullMessages,
+      onMessage: (message) => (this.#intake as Intake).take(message),
+      onIdle: () => this.#onIdle(),
+      onRestart: (why) => this.#warn('violations', new Error(why), 'reading goes on with a new consumer'),
+      onRemade: async () => {
+        this.#caughtUp = false;
+        this.#onRemade('VIOLATIONS');
+        this.#begin(await this.#prepare());
+      },
+      signal,
+    }).catch((error: Error) => {
+      if (!signal.aborted) this.#ctx.fail(error);
+    });
     onStop('violations', () => {
-      lull.stop();
+      this.#lull?.stop();
       return reading;
     });
+  }
+
+  #onRemade(stream: string): void {
+    this.#remade++;
+    this.#ctx.log.warn({ stream }, 'a stream was made anew; it is read from its beginning');
   }
 
   #onConfig(change: ConfigChange): void {
@@ -270,6 +306,7 @@ class Correlator {
       lettersWaiting: this.#deadLetters.waiting,
       lettersDropped: this.#deadLetters.dropped,
       replayed: this.#replayed,
+      remade: this.#remade,
     };
   }
 }

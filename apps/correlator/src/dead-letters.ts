@@ -113,6 +113,12 @@ export class DeadLetters {
     this.#next();
   }
 
+  /** Drops what waits: its frames are of a stream that is no more. */
+  forget(): void {
+    this.dropped += this.#queue.length;
+    this.#queue = [];
+  }
+
   /** Resolves when all that was added is written or given up. */
   async whenWritten(): Promise<void> {
     while (this.#work.size > 0) await Promise.race(this.#work);

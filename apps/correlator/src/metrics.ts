@@ -33,6 +33,7 @@ export interface Readings {
   lettersWaiting: number;
   lettersDropped: number;
   replayed: number;
+  remade: number;
 }
 
 export interface Metrics {
@@ -75,6 +76,7 @@ export function makeMetrics(registry: Registry, read: () => Readings): Metrics {
   gauge('parked_violations', 'Violations that wait for their pod to be listed', (r) => r.size.parked);
   gauge('verdicts_suppressed_total', 'Verdicts held back by the cap per minute', (r) => r.size.capped);
   gauge('verdicts_replayed_total', 'Verdicts of a replay from before the point of publishing', (r) => r.replayed);
+  gauge('streams_remade_total', 'Streams that were made anew and are read from their beginning', (r) => r.remade);
   gauge('verdicts_waiting', 'Verdicts not yet on the bus', (r) => r.verdictsWaiting);
   gauge('rules', 'Rules in force', (r) => r.rules);
   gauge(

@@ -2,9 +2,18 @@
  * `bailiff_pods` as a log: every snapshot of a node's pods that the bucket still has and all that follow, with the time the bus stored each.
  *
  * Place in the path: ipam-sync → bailiff_pods → here → members (libs/judge), by which the fold judges who may speak of whom.
- * Invariant: a snapshot that is refused leaves the last good one, is counted, and is told once.
+ * Invariants: a snapshot that is refused leaves the last good one, is counted, and is told once. A bucket that was made anew is read anew; what was
+ * listed stands until it is told again, and nobody is blamed by lists that the new bucket does not have yet.
  */
-import { type Bus, consumeOrdered, decodeToken, type StreamMessage } from '@bailiff/bus';
+import {
+  type Bus,
+  BusError,
+  consumeOrdered,
+  decodeToken,
+  microsOf,
+  type StreamMessage,
+  streamInfo,
+} from '@bailiff/bus';
 import type { Members } from '@bailiff/judge';
 import { CLUSTER_KEY } from '@bailiff/schemas';
 import type { Clock } from '@bailiff/service';
@@ -22,6 +31,8 @@ export interface PodsLogOptions {
   clock: Clock;
   signal: AbortSignal;
   onRefused(node: string, reason: string): void;
+  /** The bucket was made anew. */
+  onRemade(): void;
 }
 
 export class PodsLog {
@@ -45,18 +56,38 @@ export class PodsLog {
   }
 
   /** Reads until the signal aborts. `onCaughtUp` is called once, when all that was there at the start is taken. */
-  read(onCaughtUp: () => void): Promise<void> {
+  async read(onCaughtUp: () => void): Promise<void> {
+    const { bus, members, signal } = this.#o;
+    await bus.whenConnected(signal);
+    const [made, judged] = [await this.#madeAt(STREAM), await this.#madeAt('VIOLATIONS')];
+    // Ordinarily it is there before the first frame is. One that is younger took the place of another.
+    if (made > judged) members.bornAt(made);
     let caughtUp = false;
-    return consumeOrdered(this.#o.bus, STREAM, {
+    await consumeOrdered(bus, STREAM, {
       start: 'all',
       onMessage: (message) => this.#take(message),
+      onRemade: async () => {
+        members.startOver(await this.#madeAt(STREAM));
+        this.#proof.startOver();
+        this.#o.onRemade();
+      },
       onIdle: () => {
         if (caughtUp) return;
         caughtUp = true;
         onCaughtUp();
       },
-      signal: this.#o.signal,
+      signal,
     });
+  }
+
+  /** 0 = it is not there yet. */
+  async #madeAt(stream: string): Promise<number> {
+    try {
+      return microsOf((await streamInfo(this.#o.bus, stream)).created);
+    } catch (error) {
+      if (error instanceof BusError && error.code === 'BUS_NO_STREAM') return 0;
+      throw error;
+    }
   }
 
   #take(message: StreamMessage): void {

@@ -24,7 +24,8 @@ async function lastTrigger(bus: Bus, registry: SchemaRegistry): Promise<number |
     const decoded = await decodeWithLookup(newest.data, registry);
     const trigger = decoded.name === 'Verdict' ? decoded.value.evidence.at(-1) : undefined;
     const frame = trigger ? await getMessage(bus, 'VIOLATIONS', trigger.streamSequence) : null;
-    return frame?.timestampMicros ?? null;
+    // A frame younger than its verdict is of a stream that was made anew since, and no frame of the verdict's.
+    return frame && frame.timestampMicros <= newest.timestampMicros ? frame.timestampMicros : null;
   } catch (error) {
     if (error instanceof SchemaError) return null;
     throw error;

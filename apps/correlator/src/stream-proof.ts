@@ -21,12 +21,15 @@ export class StreamProof {
   readonly #clock: Clock;
   readonly #signal: AbortSignal;
   #read = 0;
-  #waiters: { sequence: number; resolve: () => void }[] = [];
+  #waiters: { sequence: number; resolve: () => void; reject: (error: Error) => void }[] = [];
   #serverMicros = 0;
   #lastSequence = 0;
   #askedAtMs = Number.NEGATIVE_INFINITY;
   #completeTo = 0;
   #proving: Promise<void> | null = null;
+  /** Streams that were read, and when the one that is read was made, as the server says; empty until it was asked. */
+  #lives = 1;
+  #created = '';
 
   constructor(bus: Bus, stream: string, clock: Clock, signal: AbortSignal) {
     this.#bus = bus;
@@ -41,6 +44,21 @@ export class StreamProof {
     if (this.#waiters.length === 0) return;
     for (const waiter of this.#waiters) if (waiter.sequence <= sequence) waiter.resolve();
     this.#waiters = this.#waiters.filter((waiter) => waiter.sequence > sequence);
+  }
+
+  /** The stream was made anew: answers about the old one prove nothing about it. */
+  startOver(): void {
+    this.#read = 0;
+    this.#lives += 1;
+    this.#created = '';
+    this.#serverMicros = 0;
+    const waiting = this.#waiters;
+    this.#waiters = [];
+    for (const { reject } of waiting) reject(this.#anew());
+  }
+
+  #anew(): BusError {
+    return new BusError('BUS_NO_STREAM', `${this.#stream} was made anew`);
   }
 
   /** Whether all that the server stored up to a time has been read. Synchronous, for the ordinary case. */
@@ -81,7 +99,14 @@ export class StreamProof {
   }
 
   async #ask(): Promise<void> {
+    const lives = this.#lives;
     const info = await streamInfo(this.#bus, this.#stream);
+    if (lives !== this.#lives || (this.#created !== '' && info.created !== this.#created)) {
+      if (lives === this.#lives) this.#created = info.created;
+      this.#serverMicros = 0;
+      throw this.#anew();
+    }
+    this.#created = info.created;
     const serverMicros = microsOf(info.ts ?? '');
     if (Number.isNaN(serverMicros)) throw new BusError('BUS_MESSAGE', 'STREAM.INFO without the time of the server');
     this.#serverMicros = serverMicros;
@@ -94,11 +119,13 @@ export class StreamProof {
     return new Promise((resolve, reject) => {
       const aborted = () => reject(this.#signal.reason as Error);
       this.#signal.addEventListener('abort', aborted, { once: true });
-      const done = () => {
-        this.#signal.removeEventListener('abort', aborted);
-        resolve();
+      const settle = <T>(how: (value: T) => void) => {
+        return (value: T) => {
+          this.#signal.removeEventListener('abort', aborted);
+          how(value);
+        };
       };
-      this.#waiters.push({ sequence, resolve: done });
+      this.#waiters.push({ sequence, resolve: settle(resolve), reject: settle(reject) });
     });
   }
 }

@@ -4,7 +4,8 @@
  * verdicts), while the guards and the dry-run switch of the newest configuration apply at the moment of acting.
  *
  * A value that does not parse is reported and passed over: the last good one stays in force. A value with a lower `revision` than the
- * last good one of its key is refused the same way. Deleting a key gives its default back. Bounds: the versions kept of a key, and the
+ * last good one of its key is refused the same way. Deleting a key gives its default back. A log that was made anew counts from its first
+ * change on; moments before that are answered by what was known of the old one, and a disarming stands until it ends or is taken back. Bounds: the versions kept of a key, and the
  * reports.
  */
 import {
@@ -59,7 +60,28 @@ export class PolicyBook {
   #refused = new Map<string, RefusedEntry>();
   #sequence = 0;
   #newestMicros = 0;
+  /** Of a log that was made anew since, and until when they answer. */
+  #former: { policies: Map<string, Version<ResponsePolicy>[]>; untilMicros: number } | null = null;
   #latest: Policies | null = null;
+
+  /** The log was made anew: its entries come from the first again. */
+  startOver(): void {
+    // Twice before the new log said anything: what answers now goes on answering.
+    if (this.#former?.untilMicros !== Number.POSITIVE_INFINITY) {
+      this.#former = { policies: this.#policies, untilMicros: Number.POSITIVE_INFINITY };
+    }
+    this.#policies = new Map();
+    for (const disarm of this.#disarms.values()) {
+      // Revisions begin again as well: the next word is not to be taken for an older one.
+      disarm.versions = disarm.versions.slice(-1).map((version) => {
+        return { ...version, timestampMicros: 0, value: version.value && { ...version.value, revision: 0 } };
+      });
+    }
+    this.#refused.clear();
+    this.#sequence = 0;
+    this.#newestMicros = 0;
+    this.#latest = null;
+  }
 
   /** Takes the next entry; entries that were seen already, and kinds that are none of its business, are passed over. */
   apply(entry: ConfigEntry): void {
@@ -68,6 +90,7 @@ export class PolicyBook {
     // A clock that was set back between two leaders of the bus must not hide a change behind an older one.
     this.#newestMicros = Math.max(this.#newestMicros, entry.timestampMicros);
     this.#latest = null;
+    if (this.#former?.untilMicros === Number.POSITIVE_INFINITY) this.#former.untilMicros = entry.timestampMicros;
     let key: ConfigKey;
     try {
       key = parseConfigKey(entry.key);
@@ -88,8 +111,10 @@ export class PolicyBook {
   /** Policies in force at a moment, built-in defaults among them; those switched off are left out. */
   at(timeMicros: number): Policies {
     const byName = new Map(Object.entries(DEFAULT_RESPONSE_POLICIES));
+    const former = this.#former;
+    const policies = former !== null && timeMicros < former.untilMicros ? former.policies : this.#policies;
     let revision = 0;
-    for (const [name, versions] of this.#policies) {
+    for (const [name, versions] of policies) {
       const version = versionAt(versions, timeMicros);
       if (!version) continue;
       revision = Math.max(revision, version.sequence);

@@ -4,7 +4,8 @@
  *
  * The bucket keeps the newest snapshot of a node only, so what a reader knows begins with the first one it saw. A snapshot
  * names the one it replaces (it is put by compare and set), by which a reader knows whether it has seen all of them: `knownSince`
- * is the time from which a node's list is known without a gap, 0 when that is since the node had one.
+ * is the time from which a node's list is known without a gap, 0 when that is since the node had one. A bucket that was made anew knows
+ * nothing of before: its lists stand until they are told anew, but nobody is blamed by them for what only the old bucket could show.
  * Bounds: the pods that are listed, plus MAX_FORMER that were, for FORMER_MEMORY_MICROS.
  */
 import { SETTLE_MICROS } from './time.ts';
@@ -37,7 +38,7 @@ export interface Member {
   until: number;
   /** Uid of each owner in its chain, and from when that counts. */
   readonly owners: Map<string, number>;
-  /** Revision of the newest snapshot that has it. */
+  /** Number of the newest snapshot that has it, by `version`. */
   seenIn: number;
 }
 
@@ -60,6 +61,8 @@ export class Members {
   readonly #nodes = new Map<string, NodeList>();
   readonly #byUid = new Map<string, Member[]>();
   #former: Member[] = [];
+  /** From when on a node that was never heard of is known to have had no list. */
+  #bornMicros = 0;
   /** Grows with each snapshot that was taken. */
   version = 0;
 
@@ -72,6 +75,21 @@ export class Members {
     return this.#former.length;
   }
 
+  /** The bucket began at this time, later than the frames that are judged: what it does not show of before proves nothing. */
+  bornAt(timeMicros: number): void {
+    this.#bornMicros = timeMicros;
+  }
+
+  /** The bucket was made anew at this time: revisions begin again, and a list is complete only once it was told again. */
+  startOver(timeMicros: number): void {
+    this.#bornMicros = timeMicros;
+    for (const list of this.#nodes.values()) {
+      list.knownSince = Number.POSITIVE_INFINITY;
+      list.revision = -1;
+      list.documentRevision = 0;
+    }
+  }
+
   /** Takes the next snapshot of the bucket. Answers why it was refused, or null; then the last good one stays. */
   apply(entry: SnapshotEntry): string | null {
     const before = this.#nodes.get(entry.node);
@@ -81,11 +99,16 @@ export class Members {
       return `revision ${parsed.revision} is older than ${before.documentRevision}`;
     }
     const gapless = before ? entry.previousRevision === before.revision : entry.previousRevision === 0;
-    const list: NodeList = before ?? { revision: 0, knownSince: 0, documentRevision: 0, members: new Map() };
+    const list: NodeList = before ?? {
+      revision: 0,
+      knownSince: this.#bornMicros,
+      documentRevision: 0,
+      members: new Map(),
+    };
     if (!gapless) list.knownSince = entry.timestampMicros;
     for (const pod of parsed.pods) this.#list(list, pod, entry, before === undefined && !gapless);
     for (const member of list.members.values()) {
-      if (member.seenIn !== entry.revision) this.#leave(list, member, entry.timestampMicros);
+      if (member.seenIn !== this.version + 1) this.#leave(list, member, entry.timestampMicros);
     }
     list.revision = entry.revision;
     list.documentRevision = parsed.revision;
@@ -116,7 +139,7 @@ export class Members {
     }
     list.members.set(pod.uid, member);
     member.until = Number.POSITIVE_INFINITY;
-    member.seenIn = entry.revision;
+    member.seenIn = this.version + 1;
     for (const owner of pod.owners) if (!member.owners.has(owner)) member.owners.set(owner, settledAt);
   }
 

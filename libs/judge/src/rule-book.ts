@@ -51,6 +51,8 @@ export class RuleBook {
   readonly #problems = new Map<string, RuleProblem>();
   readonly #sets: RuleSet[];
   #at = 0;
+  /** Of the newest change of a rule. */
+  #sequence = 0;
 
   constructor(defaults: Readonly<Record<string, CorrelationRule>> = DEFAULT_RULES) {
     const enabled = Object.entries(defaults).filter(([, rule]) => rule.enabled);
@@ -62,7 +64,8 @@ export class RuleBook {
   apply(change: RuleChange): RuleSet | null {
     if (!change.key.startsWith(PREFIX)) return null;
     const last = this.latest();
-    assert(change.sequence > last.revision, 'changes come in the order of the log');
+    assert(change.sequence > this.#sequence, 'changes come in the order of the log');
+    this.#sequence = change.sequence;
     const refused = this.#take(change);
     if (refused) this.#problems.set(change.key, refused);
     else this.#problems.delete(change.key);
@@ -75,6 +78,19 @@ export class RuleBook {
     };
     this.#sets.push(set);
     return set;
+  }
+
+  /**
+   * The log was made anew: its changes come from the first again. What is in force stands until the new log says something of rules; from
+   * then on only that log counts.
+   */
+  startOver(): void {
+    const { revision, rules } = this.latest();
+    this.#written.clear();
+    this.#problems.clear();
+    this.#sets.splice(0, this.#sets.length, { revision, fromMicros: 0, rules, problems: [] });
+    this.#at = 0;
+    this.#sequence = 0;
   }
 
   /** The rule set in force at a time. Asking forwards in time costs one comparison. */

@@ -1,0 +1,113 @@
+// Streams that are deleted and made anew under a correlator that runs: what comes then is judged, and is called by the names it has now.
+import { ensureTopology } from '@bailiff/bus';
+import { makeFrame, makeViolation, podRef } from '@bailiff/judge/testing';
+import { waitFor } from '@bailiff/service/testing';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { CorrelatorRig, NODE_A, NODE_B, type RunningCorrelator } from './correlator-rig.ts';
+
+const pods = ['web', 'a1', 'a2'].map((name) => podRef(name));
+const [web, first, second] = pods as [(typeof pods)[0], (typeof pods)[0], (typeof pods)[0]];
+const far = podRef('far');
+
+describe('correlator - streams made anew', () => {
+  let rig: CorrelatorRig;
+  let correlator: RunningCorrelator;
+  beforeEach(async () => {
+    rig = await CorrelatorRig.start();
+    await rig.list(NODE_A, pods);
+    await rig.list(NODE_B, [far]);
+    await rig.rule('repeated-spoofing', {
+      type: 'event_count',
+      condition: { gte: 5 },
+      timespan: '1m',
+      level: 'high',
+    });
+    correlator = await rig.correlator();
+    await waitFor(async () => (await correlator.metric('config_revision')) === 1, { what: 'the rule to be read' });
+    await rig.settle();
+  });
+  afterEach(() => rig[Symbol.asyncDispose]());
+
+  async function remake(...streams: string[]): Promise<void> {
+    for (const stream of streams) await rig.admin.jsm.streams.delete(stream);
+    await ensureTopology(rig.admin);
+  }
+  const told = (stream: string) =>
+    waitFor(() => correlator.log().find((line) => line['stream'] === stream && /made anew/.test(String(line['msg']))), {
+      what: `the correlator to tell of ${stream}`,
+      state: () => correlator.log().slice(-10),
+    });
+  const groups = () => rig.verdicts.map(({ groupKey }) => groupKey);
+
+  it('violations - the new stream is judged from its first frame; evidence, letters and windows are its own', async () => {
+    // Frame 1: a lie, so that the letter about it could be taken for a precedent of the new frame 1.
+    await rig.frame(makeFrame([makeViolation({ pod: far, cumulativePackets: 1, lastSeenAt: Date.now() * 1000 })]));
+    await waitFor(() => rig.deadLetters.some(({ sequence }) => sequence === 1));
+    await rig.spoof(NODE_A, web, 5);
+    await rig.spoof(NODE_A, first, 3);
+    await waitFor(() => groups().includes(web.uid), { state: groups });
+    await remake('VIOLATIONS');
+    expect(await rig.spoof(NODE_A, second, 5)).toBe(1);
+    const verdict = await waitFor(() => rig.verdicts.find(({ groupKey }) => groupKey === second.uid), {
+      what: 'a verdict about the new stream',
+      state: () => [groups(), rig.deadLetters, correlator.log().slice(-5)],
+    });
+    expect(verdict).toMatchObject({ observed: 5, evidence: [{ streamSequence: 1, packets: 5 }] });
+    // The three of before are in no stream any more: a verdict could not name them.
+    await rig.spoof(NODE_A, first, 3);
+    await rig.spoof(NODE_A, first, 2);
+    const later = await waitFor(() => rig.verdicts.find(({ groupKey }) => groupKey === first.uid), { state: groups });
+    expect(later.evidence.map(({ streamSequence }) => streamSequence)).toEqual([2, 3]);
+    await told('VIOLATIONS');
+    expect(await correlator.metric('streams_remade_total')).toBe(1);
+    await waitFor(() => correlator.isReady());
+  });
+
+  it('violations - a correlator that starts after it says the same, and none twice', async () => {
+    await rig.spoof(NODE_A, web, 5);
+    await rig.verdictCount(1);
+    await remake('VIOLATIONS');
+    await rig.spoof(NODE_A, second, 5);
+    await rig.verdictCount(2);
+    await correlator.stop();
+    correlator = await rig.correlator();
+    await rig.spoof(NODE_A, first, 5);
+    await rig.verdictCount(3);
+    expect(groups()).toEqual([web.uid, second.uid, first.uid]);
+  });
+
+  it('configuration - rules stand until the new log says otherwise', async () => {
+    await remake('CONFIG_LOG', 'KV_bailiff_config');
+    await told('CONFIG_LOG');
+    await rig.settle();
+    await rig.spoof(NODE_A, web, 5);
+    await waitFor(() => groups().includes(web.uid), { what: 'the old rule to hold', state: groups });
+    const rule = { type: 'event_count', condition: { gte: 2 }, timespan: '1m', level: 'high' };
+    await rig.rule('repeated-spoofing', rule);
+    await rig.settle();
+    await rig.spoof(NODE_A, first, 2);
+    const verdict = await waitFor(() => rig.verdicts.find(({ groupKey }) => groupKey === first.uid), {
+      what: 'the new rule to hold',
+      state: () => [groups(), correlator.log().slice(-5)],
+    });
+    expect(verdict).toMatchObject({ threshold: 2, configRevision: 1 });
+  });
+
+  it('pods - lists stand until they are told anew, and an honest node is not blamed, not even after a start', async () => {
+    await rig.spoof(NODE_A, web, 3);
+    await remake('KV_bailiff_pods');
+    await told('KV_bailiff_pods');
+    await rig.spoof(NODE_A, web, 2);
+    await waitFor(() => groups().includes(web.uid), { what: 'the old list to hold', state: groups });
+    await rig.list(NODE_A, [...pods, podRef('young')]);
+    await rig.settle();
+    await rig.spoof(NODE_A, podRef('young'), 5);
+    await waitFor(() => groups().includes(podRef('young').uid), { state: () => [groups(), rig.deadLetters] });
+    await correlator.stop();
+    correlator = await rig.correlator();
+    await rig.spoof(NODE_A, first, 5);
+    await waitFor(() => groups().includes(first.uid), { state: () => [groups(), rig.deadLetters] });
+    expect(groups()).toEqual([web.uid, podRef('young').uid, first.uid]);
+    expect(rig.deadLetters).toEqual([]);
+  });
+});
