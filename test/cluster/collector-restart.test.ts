@@ -4,6 +4,7 @@ import path from 'node:path';
 import { openBucket } from '@bailiff/bus';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { exec } from '../lab/src/process/exec.ts';
 import { udpFrame } from './collector/frames.ts';
 import { NODE, TestNode, type TestPod } from './collector/test-node.ts';
 
@@ -212,6 +213,48 @@ describe('collector restart', () => {
     expect(await node.command(['attach', '--bpf-dir', node.pinDir, ...state])).toContain('may attach again');
     await node.waitForState(pod, 'provisional');
     expect(await landed()).toBeLessThan(100);
+  });
+
+  it('programs that somebody takes off or gets in front of while it runs are put back within seconds', async () => {
+    const pod = await node.addPod();
+    await node.startCollector();
+    await node.waitForState(pod, 'provisional');
+    const links = path.join(node.pinDir, 'links');
+    const takeOff: [string, (pin: string) => unknown][] = [
+      ['link detached', (pin) => exec('bpftool', ['link', 'detach', 'pinned', pin])],
+      ['pin removed', (pin) => unlinkSync(pin)],
+    ];
+    for (const [what, by] of takeOff) {
+      for (const pin of readdirSync(links)) await by(path.join(links, pin));
+      expect((await rowOf(pod)).place).toBe('missing');
+      await waitFor(async () => (await rowOf(pod)).place === 'head', {
+        what: `the program to be put back after: ${what}`,
+        timeoutMs: 6_000,
+      });
+    }
+    const before = await rowOf(pod);
+    await node.send(pod, [spoofed(pod)], 10);
+    expect((await rowOf(pod)).droppedPackets - before.droppedPackets).toBe(10);
+  });
+
+  it('an interface that found no room is guarded as soon as another goes', async () => {
+    await node.startCollector({ args: ['--max-interfaces', '8', '--status-interval-ms', '250'] });
+    const pods: TestPod[] = [];
+    for (let n = 0; n < 9; n += 1) pods.push(await node.addPod());
+    const last = pods.at(-1) as TestPod;
+    await waitFor(
+      async () => (await node.nodeStatus())?.interfaces.some((i) => i.reason.includes('raise maxInterfaces')),
+      { what: 'the refusal in status' },
+    );
+    expect((await node.offlineStatus()).interfaces).toHaveLength(8);
+    await node.removePod(pods[0] as TestPod);
+    await waitFor(async () => (await node.offlineStatus()).interfaces.some((i) => i.mac === last.mac), {
+      what: 'the waiting one to be guarded',
+      timeoutMs: 6_000,
+      state: () => node.offlineStatus(),
+    });
+    await node.send(last, [spoofed(last)], 10);
+    await waitFor(() => node.ledger.packets({ podUid: last.uid, action: 'drop' }) === 10, { what: 'its count' });
   });
 
   it('detach --all with a wrong state directory holds all the same', async () => {

@@ -13,6 +13,7 @@ import {
   type DecodedBatch,
   LinkMonitor,
   openSpoofObject,
+  PlaceWatch,
   type Probe,
   probeFeatures,
   type SpoofObject,
@@ -30,7 +31,7 @@ import type { CollectorConfig } from './config.ts';
 import { DesiredState, type Moment } from './desired-state.ts';
 import { DetachMarker } from './detach-marker.ts';
 import { DocumentStore } from './documents.ts';
-import { isBeforeGuard, packetsOf } from './epochs.ts';
+import { isBeforeGuard } from './epochs.ts';
 import { Flusher } from './flusher.ts';
 import { frameSequences } from './frame-sequence.ts';
 import { Guard } from './guard.ts';
@@ -45,6 +46,8 @@ import { countByState, nodeStatus } from './status.ts';
 
 /** Links are dumped afresh and places checked this often: what netlink said is not all that can go wrong. */
 const RESYNC_MS = 30_000;
+/** Programs that somebody displaced or took are looked for this often, and before each status: the kernel has no event for that. */
+const PLACES_MS = 2_000;
 /** The CNI folder is looked at this often, beside its events. */
 const CNI_CHECK_MS = 10_000;
 
@@ -142,6 +145,7 @@ export class Collector {
     this.#guard = new Guard({
       object: this.#object,
       registry: this.#registry,
+      places: new PlaceWatch(this.#object.mode),
       store: this.#store,
       accounts: this.#accounts,
       exclude: new RegExp(config.excludeInterfaces),
@@ -201,6 +205,7 @@ export class Collector {
       setInterval(() => this.#safely('publish', () => this.#flusher.sweep()), config.sweepIntervalMs),
       setInterval(() => this.#safely('status', () => this.#putStatus()), config.statusIntervalMs),
       setInterval(() => this.#resync(), RESYNC_MS),
+      setInterval(() => this.#safely('guard', () => this.#checkPlaces(true)), PLACES_MS),
       setInterval(() => this.#cni.check(), CNI_CHECK_MS),
     ];
     log.info(
@@ -291,13 +296,10 @@ export class Collector {
   #forgotten(iface: GuardedInterface): void {
     const counters = new Float64Array(COUNTER_NUMBERS);
     this.#accounts.readInto(keyOf(iface), counters);
-    const acked = iface.book.acked();
-    const lost = iface.book
-      .counted(counters)
-      .reduce((sum, cell) => sum + packetsOf(counters, cell) - (acked[cell] ?? 0), 0);
+    const lost = iface.book.unacked(counters);
     this.#metrics.countsForgotten.inc(lost);
-    const reason = `${lost} packets of generation ${iface.generation} were never told: too many interfaces went while the bus was away`;
-    this.#problems.report('counts', iface.link.name, reason);
+    const why = 'were never told: too many interfaces went while the bus was away';
+    this.#problems.report('counts', iface.link.name, `${lost} packets of generation ${iface.generation} ${why}`);
   }
 
   /** A binding was made: write it into the kernel, write it down, and account for what passed before. */
@@ -326,9 +328,8 @@ export class Collector {
   #bindBy(record: CniRecord): void {
     const began = performance.now();
     let bound = 0;
-    for (const iface of [...this.#registry.allLive()]) {
+    for (const iface of [...this.#registry.allLive()])
       if (record.hostInterfaces.includes(iface.link.name) && this.#binder.bindFromCni(iface)) bound += 1;
-    }
     if (bound > 0) this.#metrics.applySeconds.observe((performance.now() - began) / 1000);
   }
 
@@ -356,8 +357,8 @@ export class Collector {
     this.#safely('apply', () => this.#applyAll());
   }
 
-  #checkPlaces(): void {
-    const restored = this.#guard.checkPlaces();
+  #checkPlaces(ifChanged = false): void {
+    const restored = ifChanged ? this.#guard.checkChangedPlaces() : this.#guard.checkPlaces();
     if (restored > 0) this.#metrics.placesRestored.inc(restored);
   }
 
@@ -377,6 +378,7 @@ export class Collector {
 
   #putStatus(): void {
     this.#checkDetached();
+    this.#safely('guard', () => this.#checkPlaces(true));
     this.#bus.putStatus(
       nodeStatus({
         nodeName: this.#ctx.config.nodeName,

@@ -138,6 +138,15 @@ export class EpochBook {
     return this.#acked;
   }
 
+  /** Packets of a reading that the bus does not have. */
+  unacked(counters: Float64Array): number {
+    const acked = this.acked();
+    return CELL_NAMES.reduce(
+      (sum, _, cell) => sum + Math.max(0, packetsOf(counters, cell) - (acked[cell] as number)),
+      0,
+    );
+  }
+
   /** True when all of a reading has been acknowledged. */
   settled(counters: Float64Array): boolean {
     for (let cell = 0; cell < CELL_NAMES.length; cell += 1) {

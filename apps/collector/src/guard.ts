@@ -12,6 +12,7 @@ import {
   getLink,
   type IfaceKey,
   type LinkRecord,
+  type PlaceWatch,
   SpoofError,
   type SpoofObject,
 } from '@bailiff/bpf';
@@ -26,6 +27,7 @@ import type { Registry } from './registry.ts';
 export interface GuardOptions {
   object: SpoofObject;
   registry: Registry;
+  places: Pick<PlaceWatch, 'changed' | 'forget'>;
   store: BindingStore;
   accounts: Accounts;
   /** Host-side names that are never pods': uplinks, bridges. */
@@ -168,8 +170,10 @@ export class Guard {
   #see(link: LinkRecord): void {
     const live = this.#o.registry.live(link.ifindex);
     if (link.removed) {
+      const wasFull = this.#o.registry.freeSlot() === null;
       this.#o.registry.others.delete(link.ifindex);
       if (live) this.#lose(live);
+      if (live && wasFull) this.#guardWaiting();
       return;
     }
     if (live) {
@@ -182,6 +186,17 @@ export class Guard {
     const reason = this.#reasonNotToGuard(link);
     if (reason) this.#o.registry.others.set(link.ifindex, { name: link.name, ...reason });
     else this.#guard(link);
+  }
+
+  /** A slot is free again: whoever was refused for want of one is guarded, in the order in which they came. */
+  #guardWaiting(): void {
+    const { registry } = this.#o;
+    for (const [ifindex, other] of registry.others) {
+      if (!other.waitsForSlot) continue;
+      if (registry.freeSlot() === null) return;
+      const link = getLink(ifindex);
+      if (link) this.see(link);
+    }
   }
 
   #reasonNotToGuard(link: LinkRecord): { coverage: 'not-covered' | 'not-applicable'; reason: string } | null {
@@ -200,7 +215,7 @@ export class Guard {
       const reason =
         `${object.maps.maxInterfaces} interfaces are guarded, as many as the maps have room for: raise maxInterfaces, then ` +
         '`collector detach --all` and `collector attach` (pinned maps keep their size)';
-      registry.others.set(link.ifindex, { name: link.name, coverage: 'not-covered', reason });
+      registry.others.set(link.ifindex, { name: link.name, coverage: 'not-covered', reason, waitsForSlot: true });
       this.#o.onProblem({ interfaceName: link.name, reason });
       return;
     }
@@ -308,6 +323,13 @@ export class Guard {
     for (const link of links.values()) this.see(link);
   }
 
+  /** As checkPlaces, when somebody touched a guarded interface since the last call: cheap enough to be asked every few seconds. */
+  checkChangedPlaces(): number {
+    if (this.#o.whyNotAttach() !== '') return 0;
+    const live = [...this.#o.registry.allLive()].map((iface) => iface.ifindex);
+    return this.#o.places.changed(live).length > 0 ? this.checkPlaces() : 0;
+  }
+
   /** Puts programs back where somebody displaced or took them, and attaches what could not be before. @returns how many interfaces */
   checkPlaces(): number {
     const reason = this.#o.whyNotAttach();
@@ -325,8 +347,11 @@ export class Guard {
       this.#attach(iface);
       const behind = placed.filter((p) => p.generation === iface.generation && p.place === 'behind');
       for (const one of behind) this.#attempt(iface.link.name, () => this.#o.object.reattach(one));
-      if (iface.attachError === '') restored += 1;
+      if (iface.attachError !== '') continue;
+      restored += 1;
+      this.#o.onProblem({ interfaceName: iface.link.name, reason: 'its programs were not first on it: put back' });
     }
+    if (restored > 0) this.#o.places.forget();
     return restored;
   }
 }

@@ -7,13 +7,21 @@ import assert from 'node:assert/strict';
 import type { GuardedInterface } from './guarded-interface.ts';
 import type { Binding } from './identity.ts';
 
+export interface OtherInterface {
+  name: string;
+  coverage: 'not-covered' | 'not-applicable';
+  reason: string;
+  /** It would be guarded if there were room. */
+  waitsForSlot?: boolean;
+}
+
 export class Registry {
   readonly #live = new Map<number, GuardedInterface>();
   readonly #all = new Map<number, GuardedInterface>();
   readonly #slots = new Set<number>();
   readonly #maxInterfaces: number;
   /** Interfaces that are looked at and not guarded, with the reason: for the node's status. */
-  readonly others = new Map<number, { name: string; coverage: 'not-covered' | 'not-applicable'; reason: string }>();
+  readonly others = new Map<number, OtherInterface>();
 
   constructor(maxInterfaces: number) {
     this.#maxInterfaces = maxInterfaces;

@@ -28,6 +28,7 @@ export * from './errors.ts';
 export * from './feature-probe.ts';
 export * from './names.ts';
 export * from './netlink.ts';
+export * from './place-watch.ts';
 export * from './ring-reader.ts';
 export * from './spoof-api.ts';
 export { detachAll, verifyAttachments } from './spoof-detach.ts';
