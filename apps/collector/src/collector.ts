@@ -9,7 +9,6 @@ import { existsSync } from 'node:fs';
 import path from 'node:path';
 import {
   boottimeNs,
-  COUNTER_NUMBERS,
   type DecodedBatch,
   LinkMonitor,
   openSpoofObject,
@@ -28,10 +27,10 @@ import { type BusDocument, BusLink } from './bus-link.ts';
 import { CniCache } from './cni-cache.ts';
 import type { CniRecord } from './cni-record.ts';
 import type { CollectorConfig } from './config.ts';
+import { forgiveBeforeGuard, hasNothingToSay, unackedPackets } from './counts.ts';
 import { DesiredState, type Moment } from './desired-state.ts';
 import { DetachMarker } from './detach-marker.ts';
 import { DocumentStore } from './documents.ts';
-import { isBeforeGuard } from './epochs.ts';
 import { Flusher } from './flusher.ts';
 import { frameSequences } from './frame-sequence.ts';
 import { Guard } from './guard.ts';
@@ -286,17 +285,12 @@ export class Collector {
   /** What owes nothing needs no bus to be forgotten; the rest waits for it. */
   #went(iface: GuardedInterface): void {
     this.#binder.went(iface);
-    const counters = new Float64Array(COUNTER_NUMBERS);
-    const counted = this.#accounts.readInto(keyOf(iface), counters) && iface.book.counted(counters).length > 0;
-    const owesGap = iface.binding !== null && !iface.gapReported && iface.packetsBeforeGuard > 0;
-    if (!counted && !owesGap && iface.pending.length === 0 && iface.framesInFlight === 0) this.#guard.settle(iface);
+    if (hasNothingToSay(this.#accounts, iface)) this.#guard.settle(iface);
     else this.#flusher.touch(iface);
   }
 
   #forgotten(iface: GuardedInterface): void {
-    const counters = new Float64Array(COUNTER_NUMBERS);
-    this.#accounts.readInto(keyOf(iface), counters);
-    const lost = iface.book.unacked(counters);
+    const lost = unackedPackets(this.#accounts, iface);
     this.#metrics.countsForgotten.inc(lost);
     const why = 'were never told: too many interfaces went while the bus was away';
     this.#problems.report('counts', iface.link.name, `${lost} packets of generation ${iface.generation} ${why}`);
@@ -308,9 +302,7 @@ export class Collector {
     this.#reconciler.apply(iface);
     this.#store.save(storedOf(iface));
     this.#safely('counts', () => {
-      // Packets of the unknown state passed and are part of the gap: they are not violations of the pod.
-      const counters = new Float64Array(COUNTER_NUMBERS);
-      if (this.#accounts.readInto(keyOf(iface), counters)) iface.book.forgive(counters, isBeforeGuard);
+      forgiveBeforeGuard(this.#accounts, iface);
       this.#accounts.writeAcked(keyOf(iface), iface.book.acked());
     });
     this.#guard.measureGap(iface);

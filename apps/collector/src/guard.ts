@@ -7,7 +7,6 @@
  * before the counts of gone ones: when the counters map is full, the oldest of those move to disk (accounts.ts).
  */
 import {
-  COUNTER_NUMBERS,
   dumpLinks,
   getLink,
   type IfaceKey,
@@ -19,6 +18,7 @@ import {
 import type { Accounts } from './accounts.ts';
 import { type Adoption, planAdoption } from './adoption.ts';
 import type { BindingStore } from './binding-store.ts';
+import { forgiveBeforeGuard } from './counts.ts';
 import { isBeforeGuard } from './epochs.ts';
 import { type GuardedInterface, keyOf, NO_SLOT, newInterface, storedOf } from './guarded-interface.ts';
 import type { LinkFacts } from './identity.ts';
@@ -150,9 +150,8 @@ export class Guard {
   /** As when the binding was made; what the bus acknowledged of those cells says what was forgiven, and without that all of it is. */
   #forgive(iface: GuardedInterface): void {
     const { accounts } = this.#o;
-    const counters = new Float64Array(COUNTER_NUMBERS);
     if (accounts.acked(keyOf(iface))) iface.book.forgave(isBeforeGuard);
-    else if (accounts.readInto(keyOf(iface), counters)) iface.book.forgive(counters, isBeforeGuard);
+    else forgiveBeforeGuard(accounts, iface);
   }
 
   /** A link as netlink tells of it: new, changed or gone. Never throws. */
