@@ -26,6 +26,8 @@ export default defineConfig({
       },
       serial('native', ['libs/bpf/test/**/*.test.ts'], 60_000),
       serial('kernel', ['test/kernel/**/*.test.ts'], 60_000),
+      // Host side of the virtual machine; test/lsm runs only inside it (test/vm/inside.config.ts).
+      serial('vm', ['test/vm/**/*.test.ts'], 120_000),
       serial('fuzz', ['test/fuzz/**/*.test.ts'], 120_000),
       serial('sim', ['test/sim/**/*.test.ts'], 120_000),
       serial('bus', ['test/bus/**/*.test.ts'], 60_000),

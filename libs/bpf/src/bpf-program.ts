@@ -1,5 +1,5 @@
 /**
- * A loaded BPF program: run it on test data, attach it to tcx or clsact, pin it.
+ * A loaded BPF program: run it on test data, attach it to tcx, clsact or the hook it was loaded for, pin it.
  *
  * Place in the path: bpf-object.ts or a pin → here → bpf-link.ts or clsact.ts.
  * Bounds: a test run repeats at most MAX_REPEAT times (it blocks the loop) and returns at most `dataOutBytes`.
@@ -70,6 +70,14 @@ export class BpfProgram implements Disposable {
     const { priority = 0, handle = 0, replace = false } = options;
     const filter = this.native.attachClsact(ifindex, direction === 'ingress', priority, handle, replace);
     return new ClsactFilter({ ifindex, direction, ...filter });
+  }
+
+  /**
+   * Attaches to the hook that the program was loaded for: LSM, tracepoint with BTF (`tp_btf/`), fentry or fexit. The kernel
+   * cannot replace the program of such a link: attach the next one, then close the last. EINVAL for any other program.
+   */
+  attach(): BpfLink {
+    return new BpfLink(this.native.attach());
   }
 
   pin(path: string): void {

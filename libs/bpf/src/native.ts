@@ -76,6 +76,7 @@ export interface NativeProgram {
     handle: number,
     replace: boolean,
   ): NativeClsactFilter;
+  attach(): NativeLink;
   pin(path: string): void;
   close(): void;
 }

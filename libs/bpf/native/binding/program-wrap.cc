@@ -13,6 +13,7 @@ Napi::Function ProgramWrap::define(Napi::Env env) {
                          InstanceMethod<&ProgramWrap::testRun>("testRun"),
                          InstanceMethod<&ProgramWrap::attachTcx>("attachTcx"),
                          InstanceMethod<&ProgramWrap::attachClsact>("attachClsact"),
+                         InstanceMethod<&ProgramWrap::attach>("attach"),
                          InstanceMethod<&ProgramWrap::pin>("pin"),
                          InstanceMethod<&ProgramWrap::close>("close"),
                      });
@@ -66,6 +67,10 @@ Napi::Value ProgramWrap::attachClsact(const Napi::CallbackInfo& info) {
     out.Set("createdQdisc", filter.createdQdisc);
     return out;
   });
+}
+
+Napi::Value ProgramWrap::attach(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] { return LinkWrap::create(info.Env(), core().attach()); });
 }
 
 Napi::Value ProgramWrap::pin(const Napi::CallbackInfo& info) {

@@ -19,6 +19,7 @@ class ProgramWrap : public Wrap<ProgramWrap, Program> {
   Napi::Value testRun(const Napi::CallbackInfo& info);
   Napi::Value attachTcx(const Napi::CallbackInfo& info);
   Napi::Value attachClsact(const Napi::CallbackInfo& info);
+  Napi::Value attach(const Napi::CallbackInfo& info);
   Napi::Value pin(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info) { return release(info); }
 };

@@ -1,0 +1,101 @@
+// What all the rest of this folder stands on: this kernel runs LSM programs, and the native binding loads, attaches and pins them.
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmdirSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { BpfError, BpfLink, BpfObject, probeLsm } from '@bailiff/bpf';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { compileBpf } from '../vm/compile.ts';
+
+/** As the slots of `hits` in probe.bpf.c. */
+const SLOT = { deny_mkdir: 0, count_fork: 1, count_unlink: 2 } as const;
+
+const u32 = (value: number): Buffer => {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32LE(value);
+  return bytes;
+};
+
+describe('lsm probe', () => {
+  const dir = mkdtempSync(path.join(tmpdir(), 'bailiff-probe-'));
+  let image: string;
+  let object: BpfObject;
+
+  beforeAll(() => {
+    image = compileBpf(path.join(import.meta.dirname, 'fixtures/probe.bpf.c'));
+  });
+  afterAll(() => rmSync(dir, { recursive: true }));
+  beforeEach(() => {
+    object = BpfObject.open(image);
+    object.setGlobal('only_tgid', u32(process.pid));
+    object.load();
+  });
+  afterEach(() => object.close());
+
+  const attach = (name: keyof typeof SLOT | 'pass'): BpfLink => {
+    using program = object.program(name);
+    return program.attach();
+  };
+  const hits = (name: keyof typeof SLOT): bigint => {
+    using map = object.map('hits');
+    return map.get(u32(SLOT[name]))!.readBigUInt64LE();
+  };
+  const makeDirectory = () => {
+    const target = mkdtempSync(path.join(dir, 'x'));
+    rmdirSync(target);
+  };
+
+  it('kernel - lists bpf among its security modules, and loads a program of that kind', () => {
+    expect(readFileSync('/sys/kernel/security/lsm', 'utf8').split(',')).toContain('bpf');
+    expect(probeLsm()).toMatchObject({ available: true });
+  });
+
+  it('attach - an lsm program denies until its link is closed', () => {
+    makeDirectory();
+    {
+      using _link = attach('deny_mkdir');
+      expect(makeDirectory).toThrow('EPERM');
+      expect(hits('deny_mkdir')).toBe(1n);
+    }
+    makeDirectory();
+    expect(hits('deny_mkdir')).toBe(1n);
+  });
+
+  it('attach - a pinned link denies beyond its handle, until the pin is gone', () => {
+    const pin = `/sys/fs/bpf/bailiff-probe-${process.pid}`;
+    attach('deny_mkdir').pin(pin);
+    try {
+      expect(makeDirectory).toThrow('EPERM');
+      using again = BpfLink.openPinned(pin);
+      using program = object.program('deny_mkdir');
+      expect(again.info()).toMatchObject({ programId: program.info.id, direction: null });
+    } finally {
+      rmSync(pin);
+    }
+  });
+
+  it('attach - a tracepoint with BTF and a function entry see what happens, and nothing before', () => {
+    const act = () => {
+      writeFileSync(path.join(dir, 'file'), '');
+      unlinkSync(path.join(dir, 'file'));
+      execFileSync('true');
+    };
+    act();
+    using _fork = attach('count_fork');
+    using _unlink = attach('count_unlink');
+    expect([hits('count_fork'), hits('count_unlink')]).toEqual([0n, 0n]);
+    act();
+    expect([hits('count_fork'), hits('count_unlink')]).toEqual([1n, 1n]);
+  });
+
+  it('attach - a program that has no hook of its own is refused as BPF_ATTACH', () => {
+    let refused: unknown;
+    try {
+      attach('pass').close();
+    } catch (error) {
+      refused = error;
+    }
+    expect(refused).toBeInstanceOf(BpfError);
+    expect(refused).toMatchObject({ code: 'BPF_ATTACH', errnoName: 'EINVAL' });
+  });
+});

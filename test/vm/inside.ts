@@ -1,0 +1,88 @@
+/**
+ * Runs a tier of tests inside the virtual machine, in one boot, and reports each of its tests as one of the host's own.
+ *
+ * Place in the path: test/vm/<tier>.test.ts → here → machine.ts → vitest inside → lines.ts back.
+ * Invariants: every test inside is one test here, with its state, its reason to skip and its errors; a machine that died or
+ * hung, a run without tests and an exit code that the tests do not explain is a failed test of its own, never silence.
+ * The run happens while the file is collected, because tests must be known before they run.
+ */
+import { describe, it } from 'vitest';
+import { readLines, type TestLine } from './lines.ts';
+import { runInVm, VmError, whyNoVm } from './machine.ts';
+import { TIERS, type TierName } from './tiers.ts';
+
+const SHOWN_CHARACTERS = 8_000;
+
+export interface InsideOptions {
+  /** Name in kernels.json; default the first. */
+  readonly kernel?: string;
+  readonly kernelArgs?: readonly string[];
+  /** Files to run instead of all of the tier. */
+  readonly files?: readonly string[];
+}
+
+export interface InsideReport {
+  readonly tests: readonly TestLine[];
+  /** What went wrong beside the tests; null: nothing. */
+  readonly trouble: string | null;
+}
+
+export async function runTier(name: TierName, options: InsideOptions = {}): Promise<InsideReport> {
+  let output = '';
+  let partial = '';
+  const onStdout = (chunk: Buffer) => {
+    output += chunk.toString('utf8');
+    partial = output.slice(-SHOWN_CHARACTERS);
+  };
+  const words = ['node', 'node_modules/vitest/vitest.mjs', 'run', '--config', 'test/vm/inside.config.ts'];
+  try {
+    const result = await runInVm([...words, ...(options.files ?? [])], {
+      kernel: options.kernel,
+      kernelArgs: options.kernelArgs,
+      timeoutMs: TIERS[name].timeoutMs,
+      env: { BAILIFF_VM_TIER: name },
+      onStdout,
+    });
+    const tests = readLines(output);
+    const failed = tests.filter((test) => test.state === 'failed').length;
+    if (tests.length > 0 && (result.code === 0) === (failed === 0)) return { tests, trouble: null };
+    const tail = `${partial}\n${result.stderr.slice(-SHOWN_CHARACTERS)}`;
+    return { tests, trouble: `vitest inside ended with ${result.code} after ${tests.length} tests\n${tail}` };
+  } catch (error) {
+    if (!(error instanceof VmError)) throw error;
+    return { tests: readLines(output), trouble: `${error.message}\n--- end of the output ---\n${partial}` };
+  }
+}
+
+/** Call at the top of a test file, awaited: boots, runs, and defines a test for each test inside. */
+export async function tierInVm(name: TierName, options: InsideOptions = {}): Promise<void> {
+  const why = whyNoVm(options.kernel);
+  if (why !== null) {
+    describe(`${name} in the virtual machine`, () => {
+      it('the whole tier', (context) => context.skip(why));
+    });
+    return;
+  }
+  const { tests, trouble } = await runTier(name, options);
+  for (const file of new Set(tests.map((test) => test.file))) {
+    describe(file === '' ? name : file, () => {
+      for (const test of tests.filter((candidate) => candidate.file === file)) report(test);
+    });
+  }
+  describe(`${name} in the virtual machine`, () => {
+    it('machine - ran the tier to its end', () => {
+      if (trouble !== null) throw new Error(trouble);
+    });
+  });
+}
+
+function report(test: TestLine): void {
+  it(`${test.name} (${test.durationMs} ms inside)`, (context) => {
+    if (test.state === 'skipped') context.skip(test.note);
+    if (test.state === 'passed') return;
+    const error = new Error(test.errors.join('\n\n'));
+    // The stack of this line says nothing; the one from inside is in the message.
+    error.stack = error.message;
+    throw error;
+  });
+}
