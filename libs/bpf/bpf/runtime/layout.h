@@ -141,6 +141,7 @@ enum counter_extra {
 enum task_flag {
 	TASK_ARMED = 1 << 0,
 	TASK_CHAIN_CUT = 1 << 1,	/* more than SOURCE_CHAIN programs deep: what is not in the chain may have been above */
+	TASK_BOUND = 1 << 2,	/* its pod was known once: when it no longer is, the task is an orphan, not early */
 };
 
 struct task_state {
@@ -149,6 +150,9 @@ struct task_state {
 	__u32 flags;
 	__u32 chain_count;
 	__u64 chain[SOURCE_CHAIN];	/* path hashes of the programs it and its forebears ran, newest first */
+	__u64 root_dentry;	/* of the container's root when it was armed: compared, never followed */
+	__u32 root_device;	/* of its file system */
+	__u32 reserved;
 };
 
 /* rt_sets: hash, key __u32 set. */
@@ -235,7 +239,7 @@ struct value_rules {
 struct source_key {	/* rt_sources: hash, no prealloc; value __u32 SOURCE_* */
 	__u32 set;
 	__u32 source;
-	__u64 program;	/* path hash */
+	__u64 program;	/* path hash; 0: all flags of the group together, for chains that were cut */
 };
 enum source_flag { SOURCE_SELF = 1 << 0, SOURCE_CHILDREN = 1 << 1 };
 

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Programs and what is mapped to be run: by path, and by where the file comes from.
+ *
+ * bprm_check_security	every program and, in a second call, the interpreter of a script: OP_EXECUTE, OP_DRIFT, host mounts
+ * mmap_file		an executable mapping: OP_MAP_EXECUTE, OP_DRIFT; so ld.so, LD_PRELOAD and dlopen say what they load
+ * file_mprotect	likewise for what was mapped without and becomes executable
+ *
+ * Drift is what no image layer holds: only an overlay inode without an upper dentry, in the file system that was the
+ * container's root when the task was armed, is image. An overlay that a container mounts itself is therefore none.
+ * The program itself was judged when it was run, so the mapping of it is not judged again.
+ */
+#ifndef BAILIFF_RUNTIME_EXEC_H
+#define BAILIFF_RUNTIME_EXEC_H
+
+#define EXEC_OPS (OP_BIT(OP_EXECUTE) | OP_BIT(OP_DRIFT) | OP_BIT(OP_KERNEL))
+#define MAP_OPS (OP_BIT(OP_MAP_EXECUTE) | OP_BIT(OP_DRIFT) | OP_BIT(OP_KERNEL))
+
+enum origin { FROM_IMAGE, FROM_LAYER, FROM_VOLUME };
+
+static __always_inline bool is_deleted(struct dentry *dentry)
+{
+	return !BPF_CORE_READ(dentry, d_hash.pprev) || !BPF_CORE_READ(dentry, d_inode, i_nlink);
+}
+
+/*
+ * The upper dentry of an overlay inode: struct ovl_inode has it right behind its vfs_inode, in every kernel since 4.19. The
+ * type itself is in the BTF of a module, if overlay is one, and not to be had without more privileges.
+ */
+static __always_inline bool has_upper(struct inode *inode)
+{
+	void *upper = NULL;
+
+	if (bpf_probe_read_kernel(&upper, sizeof(upper), (void *)inode + bpf_core_type_size(struct inode)))
+		return true;
+	return upper;
+}
+
+static __noinline enum origin origin_of(struct dentry *dentry, __u32 root_device)
+{
+	struct super_block *sb = BPF_CORE_READ(dentry, d_sb);
+	unsigned long magic = BPF_CORE_READ(sb, s_magic);
+
+	if (BPF_CORE_READ(sb, s_dev) == root_device) {
+		if (is_deleted(dentry))
+			return FROM_LAYER;
+		if (magic == OVERLAYFS_MAGIC)
+			return has_upper(BPF_CORE_READ(dentry, d_inode)) ? FROM_LAYER : FROM_IMAGE;
+		return BPF_CORE_READ(sb, s_flags) & SB_RDONLY ? FROM_IMAGE : FROM_LAYER;
+	}
+	if (magic == OVERLAYFS_MAGIC || magic == TMPFS_MAGIC || magic == RAMFS_MAGIC || magic == HUGETLBFS_MAGIC)
+		return FROM_LAYER;
+	return is_deleted(dentry) ? FROM_LAYER : FROM_VOLUME;
+}
+
+/* The root's device, also for the first program of a container, whose root the runtime has entered by then. */
+static __always_inline __u32 root_device_of(const struct who *who)
+{
+	if (who->task)
+		return who->task->root_device;
+	return BPF_CORE_READ(bpf_get_current_task_btf(), fs, root.mnt, mnt_sb, s_dev);
+}
+
+static __noinline int decide_origin(struct who *who, const struct file *file)
+{
+	struct show show = { .dentry = BPF_CORE_READ(file, f_path.dentry), .mnt = BPF_CORE_READ(file, f_path.mnt) };
+	enum origin origin;
+
+	if (!who->head)
+		return 1;
+	origin = origin_of(show.dentry, root_device_of(who));
+	if (origin == FROM_IMAGE || (origin == FROM_VOLUME && who->head->drift_volumes))
+		return 0;
+	show.value = origin == FROM_VOLUME ? DRIFT_VOLUME : DRIFT_LAYER;
+	return decide_shown(who, OP_DRIFT, &show);
+}
+
+/* A file of the host's own tree, that a container got at through a descriptor or /proc. */
+static __noinline int decide_host_mount(struct who *who, const struct file *file)
+{
+	struct show show = {
+		.value = KERNEL_HOST_MOUNTS,
+		.dentry = BPF_CORE_READ(file, f_path.dentry), .mnt = BPF_CORE_READ(file, f_path.mnt),
+	};
+
+	return is_host_mount(show.mnt) && decide_shown(who, OP_KERNEL, &show);
+}
+
+SEC("lsm/bprm_check_security")
+int BPF_PROG(handle_bprm_check_security, struct linux_binprm *bprm)
+{
+	struct file *program = bprm->file;
+	struct who who;
+
+	if (!identify_exec(&who, program, EXEC_OPS))
+		return 0;
+	if (speaks(&who, OP_KERNEL) && decide_host_mount(&who, program))
+		return -EPERM;
+	if (speaks(&who, OP_DRIFT) && decide_origin(&who, program))
+		return -EPERM;
+	if (speaks(&who, OP_EXECUTE) && decide_file(&who, OP_EXECUTE, program))
+		return -EPERM;
+	return 0;
+}
+
+static __always_inline bool is_own_program(const struct file *file)
+{
+	struct file *own = BPF_CORE_READ(bpf_get_current_task_btf(), mm, exe_file);
+
+	return own && BPF_CORE_READ(own, f_inode) == BPF_CORE_READ(file, f_inode);
+}
+
+static __noinline int decide_mapping(struct file *file)
+{
+	struct who who;
+
+	if (!identify_any(&who, MAP_OPS) || is_own_program(file))
+		return 0;
+	if (speaks(&who, OP_KERNEL) && decide_host_mount(&who, file))
+		return 1;
+	if (speaks(&who, OP_DRIFT) && decide_origin(&who, file))
+		return 1;
+	if (speaks(&who, OP_MAP_EXECUTE) && decide_file(&who, OP_MAP_EXECUTE, file))
+		return 1;
+	return 0;
+}
+
+/*
+ * A runtime that runs its own binary inside the container, as /proc/self/exe for an entry point makes it, still loads the
+ * container's libraries: from the first of these on it is the container's.
+ */
+static __noinline void arm_by_mapping(const struct file *file)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct task_state *state = bpf_task_storage_get(&rt_tasks, task, NULL, 0);
+	struct pod_uid pod;
+	__u64 cgroup_id;
+
+	if ((state && state->flags & TASK_ARMED) || !is_of_container(task, file) || !find_pod(&pod, &cgroup_id))
+		return;
+	arm(task, &pod, cgroup_id, BPF_CORE_READ(task, mm, exe_file));
+}
+
+SEC("lsm/mmap_file")
+int BPF_PROG(handle_mmap_file, struct file *file, unsigned long wanted, unsigned long protection, unsigned long flags)
+{
+	if (!file || !(protection & PROT_EXEC))
+		return 0;
+	arm_by_mapping(file);
+	if (decide_mapping(file))
+		return -EPERM;
+	return 0;
+}
+
+SEC("lsm/file_mprotect")
+int BPF_PROG(handle_file_mprotect, struct vm_area_struct *area, unsigned long wanted, unsigned long protection)
+{
+	struct file *file = area->vm_file;
+
+	if (!file || !(protection & PROT_EXEC) || area->vm_flags & VM_EXEC)
+		return 0;
+	if (decide_mapping(file))
+		return -EPERM;
+	return 0;
+}
+
+#endif

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Whose policy holds for the current task, and since when.
+ *
+ * Place in the path: every hook → identify() → decide.h. A task is armed when it runs a program of its container: from then
+ * on it and all it forks belong to the pod, whatever namespace or cgroup they move to; task storage says so. Before that it
+ * is a container runtime's and not judged, only counted (RT_LOSS_UNARMED).
+ * A task that was there before the programs were loaded arms at the first thing it does, by the same test: its executable
+ * lies on a mount of its own mount namespace, which is not the one that runtimes work in.
+ * Bounds: a task without policy costs one look-up; the cgroup is asked only until a task is armed, CGROUP_LEVELS deep.
+ */
+#ifndef BAILIFF_RUNTIME_IDENTITY_H
+#define BAILIFF_RUNTIME_IDENTITY_H
+
+#define CGROUP_LEVELS	10	/* kubelet's own trees are 3 deep, nested ones 6 */
+#define BIND_TRIES	4
+
+struct who {
+	struct pod_uid pod;
+	struct subject subject;
+	const struct set_head *head;	/* NULL: an orphan, which decide_* refuse */
+	struct task_state *task;	/* NULL at the first program of a container, before it is armed */
+	__u64 container_cgroup_id;
+	bool quiet;	/* nobody did anything yet: the same answer, neither counted nor sampled, and nobody is killed */
+};
+
+#define OP_BIT(op)	(1ULL << (op))
+
+/* The pod whose cgroup the current task is in, the outermost if there are several. */
+static __noinline bool find_pod(struct pod_uid *pod, __u64 *container_cgroup_id)
+{
+	for (int level = 1; level <= CGROUP_LEVELS; level++) {
+		__u64 id = bpf_get_current_ancestor_cgroup_id(level);
+		const struct pod_uid *found;
+
+		if (!id)
+			return false;
+		found = bpf_map_lookup_elem(&rt_cgroups, &id);
+		if (!found)
+			continue;
+		*pod = *found;
+		*container_cgroup_id = bpf_get_current_ancestor_cgroup_id(level + 1);
+		return true;
+	}
+	return false;
+}
+
+/* Whether a task works in a mount namespace of its own, and the file lies in it. */
+static __always_inline bool is_of_container(struct task_struct *task, const struct file *file)
+{
+	const struct rt_settings *settings = rt_read_settings();
+	struct mnt_namespace *own = BPF_CORE_READ(task, nsproxy, mnt_ns);
+
+	if (!settings || !own || !file || BPF_CORE_READ(own, ns.inum) == settings->host_mount_ns)
+		return false;
+	return namespace_of(real_mount(BPF_CORE_READ(file, f_path.mnt))) == own;
+}
+
+static __always_inline bool is_in_host_mounts(struct task_struct *task)
+{
+	const struct rt_settings *settings = rt_read_settings();
+
+	return !settings || BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum) == settings->host_mount_ns;
+}
+
+/* What the chain says of a task that runs `program` next; 0 = its path is unresolved. */
+static __always_inline void push_program(struct task_state *state, __u64 program)
+{
+	if (state->chain_count >= SOURCE_CHAIN || !program)
+		state->flags |= TASK_CHAIN_CUT;
+	for (int i = SOURCE_CHAIN - 1; i > 0; i--)
+		state->chain[i] = state->chain[i - 1];
+	state->chain[0] = program;
+	if (state->chain_count < SOURCE_CHAIN)
+		state->chain_count++;
+}
+
+/* NULL: there was no memory for it (counted); the next thing that the task does tries again. */
+static __noinline struct task_state *arm(struct task_struct *task, const struct pod_uid *pod, __u64 container_cgroup_id,
+					 const struct file *program)
+{
+	struct task_state *state = bpf_task_storage_get(&rt_tasks, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+
+	if (!state) {
+		rt_lose(RT_LOSS_NO_STATE);
+		return NULL;
+	}
+	if (!bpf_map_lookup_elem(&rt_pods, pod))
+		rt_lose(RT_LOSS_UNBOUND);
+	state->pod = *pod;
+	state->cgroup_id = container_cgroup_id;
+	state->root_dentry = (__u64)BPF_CORE_READ(task, fs, root.dentry);
+	state->root_device = BPF_CORE_READ(task, fs, root.mnt, mnt_sb, s_dev);
+	push_program(state, hash_file(program));
+	state->flags |= TASK_ARMED;
+	return state;
+}
+
+/* The state of an armed task; arms one that was there before us. NULL: nobody's, or not yet. */
+static __noinline struct task_state *state_of_current(void)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct task_state *state = bpf_task_storage_get(&rt_tasks, task, NULL, 0);
+	struct file *executable;
+	struct pod_uid pod;
+	__u64 cgroup_id;
+
+	if (state && state->flags & TASK_ARMED)
+		return state;
+	if (is_in_host_mounts(task) || !find_pod(&pod, &cgroup_id))
+		return NULL;
+	executable = BPF_CORE_READ(task, mm, exe_file);
+	if (executable && is_of_container(task, executable))
+		return arm(task, &pod, cgroup_id, executable);
+	rt_lose(RT_LOSS_UNARMED);
+	return NULL;
+}
+
+/*
+ * A copy of the subject, all of it of one writing: an element that was replaced may be used again for another key while it
+ * is copied, so it must be the one that the key leads to after the copy as well.
+ */
+static __always_inline bool copy_subject(void *map, const void *key, struct subject *to)
+{
+	for (int i = 0; i < BIND_TRIES; i++) {
+		const struct subject *found = bpf_map_lookup_elem(map, key);
+
+		if (!found)
+			return false;
+		*to = *found;
+		barrier();
+		if (bpf_map_lookup_elem(map, key) == found)
+			return true;
+	}
+	return true;
+}
+
+/* false: no policy speaks about any of `ops` here. */
+static __noinline bool bind(struct who *who, __u64 ops)
+{
+	who->head = NULL;
+	if (!copy_subject(&rt_pods, &who->pod, &who->subject)) {
+		if (!who->task || !(who->task->flags & TASK_BOUND))
+			return false;
+		rt_lose(RT_LOSS_ORPHAN);
+		return true;
+	}
+	if (who->task)
+		who->task->flags |= TASK_BOUND;
+	if (who->subject.flags & SUBJECT_CONTAINERS) {
+		struct subject own;
+
+		if (copy_subject(&rt_containers, &who->container_cgroup_id, &own))
+			who->subject = own;
+	}
+	if (!who->subject.set)
+		return false;
+	who->head = bpf_map_lookup_elem(&rt_sets, &who->subject.set);
+	if (!who->head) {
+		rt_lose(RT_LOSS_ORPHAN);
+		return true;
+	}
+	return who->head->ops & ops;
+}
+
+static __always_inline bool identify_any(struct who *who, __u64 ops)
+{
+	struct task_state *state = state_of_current();
+
+	if (!state)
+		return false;
+	who->pod = state->pod;
+	who->task = state;
+	who->container_cgroup_id = state->cgroup_id;
+	who->quiet = false;
+	return bind(who, ops);
+}
+
+/*
+ * false: nobody's policy holds here, or none that speaks about `op`: let it pass at once. true with `head` NULL is an
+ * orphan: the decide_* functions refuse it.
+ */
+static __always_inline bool identify(struct who *who, enum op op)
+{
+	return identify_any(who, OP_BIT(op));
+}
+
+/* As identify_any, and true too for a runtime that is about to run the first program of a container. */
+static __always_inline bool identify_exec(struct who *who, const struct file *program, __u64 ops)
+{
+	struct task_state *state = state_of_current();
+
+	if (state) {
+		who->pod = state->pod;
+		who->container_cgroup_id = state->cgroup_id;
+	} else if (!is_of_container(bpf_get_current_task_btf(), program) || !find_pod(&who->pod, &who->container_cgroup_id)) {
+		return false;
+	}
+	who->task = state;
+	who->quiet = false;
+	return bind(who, ops);
+}
+
+/* Whether the set speaks about `op` as well; an orphan's always does. */
+static __always_inline bool speaks(const struct who *who, enum op op)
+{
+	return !who->head || who->head->ops & OP_BIT(op);
+}
+
+#endif

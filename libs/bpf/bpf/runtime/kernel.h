@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * The kernel's own types, each with only the fields that are read here: CO-RE finds where they lie in the running kernel.
+ *
+ * Place in the path: every other file of runtime/ reads the kernel through these. No generated vmlinux.h, so what the
+ * programs depend on is what stands here. A field that kernels spell differently comes as a second type with a `___`.
+ * Each family of hooks may add types of its own next to itself; what two of them need belongs here.
+ */
+#ifndef BAILIFF_RUNTIME_KERNEL_H
+#define BAILIFF_RUNTIME_KERNEL_H
+
+#define EPERM	1
+#define ENOMEM	12
+#define SIGKILL	9
+
+#define PROT_EXEC	0x4
+#define VM_EXEC		0x4UL
+
+#define OVERLAYFS_MAGIC	0x794c7630
+#define TMPFS_MAGIC	0x01021994
+#define RAMFS_MAGIC	0x858458f6
+#define HUGETLBFS_MAGIC	0x958458f6
+#define SB_RDONLY	1UL
+
+/* Inode numbers that kernels of 6.18 and later give to every detached mount namespace; before, it is 0. */
+#define ANONYMOUS_MOUNT_NS	0xEFFFFFF7
+
+#define MAX_ERRNO	4095UL
+#define IS_ERR_OR_NULL(pointer) (!(pointer) || (unsigned long)(pointer) >= (unsigned long)-MAX_ERRNO)
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+typedef struct { __u32 val; } kuid_t;
+typedef struct { __u32 val; } kgid_t;
+
+struct qstr {
+	__u32 len;
+	const unsigned char *name;
+};
+
+struct hlist_bl_node {
+	struct hlist_bl_node *next, **pprev;
+};
+
+struct super_block {
+	__u32 s_dev;
+	unsigned long s_flags;
+	unsigned long s_magic;
+	struct dentry *s_root;
+};
+
+struct inode {
+	__u16 i_mode;
+	struct super_block *i_sb;
+	unsigned long i_ino;
+	__u32 i_nlink;
+};
+
+struct dentry {
+	struct hlist_bl_node d_hash;
+	struct dentry *d_parent;
+	struct qstr d_name;
+	struct inode *d_inode;
+	struct super_block *d_sb;
+};
+
+struct vfsmount {
+	struct dentry *mnt_root;
+	struct super_block *mnt_sb;
+};
+
+struct ns_common {
+	__u32 inum;
+};
+
+struct mnt_namespace {
+	struct ns_common ns;
+};
+
+struct mount {
+	struct mount *mnt_parent;
+	struct dentry *mnt_mountpoint;
+	struct vfsmount mnt;
+	struct mnt_namespace *mnt_ns;
+};
+
+struct path {
+	struct vfsmount *mnt;
+	struct dentry *dentry;
+};
+
+struct file {
+	__u32 f_mode;
+	__u32 f_flags;
+	struct path f_path;
+	struct inode *f_inode;
+};
+
+struct fs_struct {
+	struct path root;
+};
+
+struct nsproxy {
+	struct mnt_namespace *mnt_ns;
+};
+
+struct kernel_cap_struct {
+	__u64 val;
+};
+
+struct cred {
+	kuid_t uid;
+	kgid_t gid;
+	struct kernel_cap_struct cap_effective;
+};
+
+struct mm_struct {
+	struct file *exe_file;
+	unsigned long arg_start;
+	unsigned long arg_end;
+};
+
+struct task_struct {
+	int pid;
+	int tgid;
+	struct task_struct *real_parent;
+	struct mm_struct *mm;
+	const struct cred *cred;
+	struct fs_struct *fs;
+	struct nsproxy *nsproxy;
+};
+
+struct linux_binprm {
+	struct file *file;
+};
+
+struct vm_area_struct {
+	unsigned long vm_flags;
+	struct file *vm_file;
+};
+
+struct kernfs_node {
+	const char *name;
+	__u64 id;
+};
+
+struct cgroup_subsys_state {
+	struct cgroup *cgroup;
+	struct cgroup_subsys_state *parent;
+};
+
+struct cgroup {
+	struct cgroup_subsys_state self;
+	struct kernfs_node *kn;
+};
+
+#pragma clang attribute pop
+
+#endif

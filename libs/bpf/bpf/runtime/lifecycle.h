@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Where identity comes from: cgroups that kubelet makes, programs that a container runs, tasks that these fork.
+ *
+ * cgroup_mkdir		binds a pod's cgroup to the UID in its name before anything can run in it
+ * cgroup_rmdir		forgets it
+ * bprm_committed_creds	arms at the first program of the container; notes every further one
+ * task_alloc		the child is what its parent is; without memory for that there is no child
+ *
+ * Names of pod cgroups: `pod<uid>` (cgroupfs driver), `…-pod<uid with _ for ->.slice` (systemd driver); the UID is 32 hex
+ * digits with or without dashes. One that lies beneath a pod's cgroup is a container's own doing and binds nothing.
+ */
+#ifndef BAILIFF_RUNTIME_LIFECYCLE_H
+#define BAILIFF_RUNTIME_LIFECYCLE_H
+
+#define CGROUP_NAME_BYTES	128
+#define UID_DIGITS		32
+
+/* Reads a UID digit by digit behind the marker `pod`. In scratch->words: the name; the rest of the state as below. */
+struct uid_parser {
+	struct scratch *scratch;
+};
+/* hash: the last four characters; count: digits so far; crossings: 1 behind a marker; end: 1 when the UID is whole and alone */
+#define PARSED_HIGH	(NAME_BYTES / 8 - 1)
+#define PARSED_LOW	(NAME_BYTES / 8)
+
+static __always_inline int hex_value(__u8 c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	return -1;
+}
+
+static __always_inline void look_for_marker(struct scratch *scratch, __u32 step, __u8 c)
+{
+	__u32 window = (__u32)scratch->hash << 8 | c;
+	__u32 before = window >> 24;
+
+	scratch->hash = window;
+	if ((window & 0xffffff) != ('p' << 16 | 'o' << 8 | 'd') || (step != 2 && before != '-'))
+		return;
+	scratch->crossings = 1;
+	scratch->count = 0;
+	scratch->words[PARSED_HIGH] = 0;
+	scratch->words[PARSED_LOW] = 0;
+}
+
+static long parse_step(__u32 step, void *context)
+{
+	struct scratch *scratch = ((struct uid_parser *)context)->scratch;
+	__u8 c = ((__u8 *)scratch->words)[step & (CGROUP_NAME_BYTES - 1)];
+	bool whole = scratch->count == UID_DIGITS;
+	int digit = hex_value(c);
+
+	if (!c || (c == '.' && scratch->crossings && whole)) {
+		scratch->end = scratch->crossings && whole;
+		return 1;
+	}
+	if (scratch->crossings && digit >= 0 && !whole) {
+		scratch->words[PARSED_HIGH] = scratch->words[PARSED_HIGH] << 4 | scratch->words[PARSED_LOW] >> 60;
+		scratch->words[PARSED_LOW] = scratch->words[PARSED_LOW] << 4 | digit;
+		scratch->count++;
+		return 0;
+	}
+	if (scratch->crossings && (c == '-' || c == '_') && !whole)
+		return 0;
+	scratch->crossings = 0;
+	look_for_marker(scratch, step, c);
+	return 0;
+}
+
+static __noinline bool parse_pod_name(const char *name, struct pod_uid *pod)
+{
+	struct uid_parser parser = { .scratch = claim() };
+	struct scratch *scratch = parser.scratch;
+	__u64 halves[2];
+	bool found;
+
+	if (!scratch)
+		return false;
+	scratch->hash = 0;
+	scratch->count = 0;
+	scratch->crossings = 0;
+	scratch->end = 0;
+	if (bpf_probe_read_kernel_str(scratch->words, CGROUP_NAME_BYTES, name) > 0)
+		bpf_loop(CGROUP_NAME_BYTES - 1, parse_step, &parser, 0);
+	found = scratch->end;
+	halves[0] = bpf_cpu_to_be64(scratch->words[PARSED_HIGH]);
+	halves[1] = bpf_cpu_to_be64(scratch->words[PARSED_LOW]);
+	__builtin_memcpy(pod, halves, sizeof(*pod));
+	release(scratch);
+	return found;
+}
+
+/* How many levels up the next pod's cgroup is; 0: none. */
+static __always_inline int levels_to_pod(struct cgroup *cgroup)
+{
+	struct cgroup_subsys_state *css = BPF_CORE_READ(cgroup, self.parent);
+
+	for (int up = 1; up <= CGROUP_LEVELS && css; up++) {
+		__u64 id = BPF_CORE_READ(css, cgroup, kn, id);
+
+		if (bpf_map_lookup_elem(&rt_cgroups, &id))
+			return up;
+		css = BPF_CORE_READ(css, parent);
+	}
+	return 0;
+}
+
+SEC("tp_btf/cgroup_mkdir")
+int BPF_PROG(handle_cgroup_mkdir, struct cgroup *cgroup, const char *name)
+{
+	__u64 id = BPF_CORE_READ(cgroup, kn, id), now;
+	int up = levels_to_pod(cgroup);
+	struct pod_uid pod;
+
+	if (up == 1) {
+		now = bpf_ktime_get_boot_ns();
+		bpf_map_update_elem(&rt_born, &id, &now, BPF_ANY);
+	}
+	if (up || !parse_pod_name(BPF_CORE_READ(cgroup, kn, name), &pod))
+		return 0;
+	if (bpf_map_update_elem(&rt_cgroups, &id, &pod, BPF_ANY))
+		rt_lose(RT_LOSS_CGROUPS_FULL);
+	return 0;
+}
+
+SEC("tp_btf/cgroup_rmdir")
+int BPF_PROG(handle_cgroup_rmdir, struct cgroup *cgroup, const char *name)
+{
+	__u64 id = BPF_CORE_READ(cgroup, kn, id);
+
+	bpf_map_delete_elem(&rt_cgroups, &id);
+	return 0;
+}
+
+SEC("lsm/task_alloc")
+int BPF_PROG(handle_task_alloc, struct task_struct *task, unsigned long clone_flags)
+{
+	struct task_state *state = bpf_task_storage_get(&rt_tasks, bpf_get_current_task_btf(), NULL, 0);
+
+	if (!state || !(state->flags & TASK_ARMED))
+		return 0;
+	if (bpf_task_storage_get(&rt_tasks, task, state, BPF_LOCAL_STORAGE_GET_F_CREATE))
+		return 0;
+	rt_lose(RT_LOSS_NO_STATE);
+	return -ENOMEM;
+}
+
+/* The program can no longer fail to start, and none of its instructions ran yet. */
+SEC("lsm/bprm_committed_creds")
+int BPF_PROG(handle_bprm_committed_creds, struct linux_binprm *bprm)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct task_state *state = bpf_task_storage_get(&rt_tasks, task, NULL, 0);
+	struct file *program = bprm->file;
+	struct pod_uid pod;
+	__u64 cgroup_id;
+
+	if (state && state->flags & TASK_ARMED) {
+		push_program(state, hash_file(program));
+		return 0;
+	}
+	if (!is_of_container(task, program) || !find_pod(&pod, &cgroup_id))
+		return 0;
+	arm(task, &pod, cgroup_id, program);
+	return 0;
+}
+
+#endif

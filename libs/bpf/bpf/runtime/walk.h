@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * From an object to its name: up its parents and mounts to the root of the mount namespace, and the hashes of that path.
+ *
+ * Place in the path: decide.h, lifecycle.h and sample.h → here. Reads dentries and mounts, never a string that user space
+ * gave: symbolic links, `..`, descriptors and /proc links are gone by then. bpf_d_path would not do: it is for few hooks
+ * and ends at the task's root, which chroot moves.
+ * The hash of a path is a chain: h = siphash13(key, "/"), then for each component h = siphash13(key, le64(h) || name).
+ * What hangs in no namespace (memfd, detached mounts) starts from siphash13(key, "") and never equals a path of a container.
+ * Bounds: WALK_COMPONENTS and WALK_MOUNTS; over them the walk is unresolved. A rename during the walk may give the old or
+ * the new name of a component.
+ */
+#ifndef BAILIFF_RUNTIME_WALK_H
+#define BAILIFF_RUNTIME_WALK_H
+
+enum walk_end {
+	WALK_UNRESOLVED,
+	WALK_ROOT,	/* of a mount namespace */
+	WALK_LOOSE,	/* of something that hangs in none */
+	WALK_STOP,	/* at scratch->stop */
+};
+
+static __always_inline struct mount *real_mount(const struct vfsmount *mnt)
+{
+	return (void *)mnt - bpf_core_field_offset(struct mount, mnt);
+}
+
+/* NULL: the mount hangs in no mount namespace that has a number: kernel-internal or detached. */
+static __always_inline struct mnt_namespace *namespace_of(struct mount *mount)
+{
+	struct mnt_namespace *namespace = BPF_CORE_READ(mount, mnt_ns);
+	__u32 number;
+
+	if (IS_ERR_OR_NULL(namespace))
+		return NULL;
+	number = BPF_CORE_READ(namespace, ns.inum);
+	return number && number != ANONYMOUS_MOUNT_NS ? namespace : NULL;
+}
+
+/* Whether the mount is one of the host's own tree, as container runtimes see it. */
+static __always_inline bool is_host_mount(const struct vfsmount *mnt)
+{
+	const struct rt_settings *settings = rt_read_settings();
+	struct mnt_namespace *namespace = namespace_of(real_mount(mnt));
+
+	return settings && namespace && BPF_CORE_READ(namespace, ns.inum) == settings->host_mount_ns;
+}
+
+/* Overlayfs opens the file beneath one of its own through a mount of its own; the file of the overlay was judged. */
+#define FMODE_BACKING	0x2000000
+static __always_inline bool is_backing(const struct file *file)
+{
+	return file->f_mode & FMODE_BACKING;
+}
+
+static __always_inline long leave_mount(struct scratch *scratch)
+{
+	struct mount *mount = scratch->mount, *parent = BPF_CORE_READ(mount, mnt_parent);
+	__u32 index = scratch->crossings;
+
+	if (parent == mount) {
+		scratch->end = namespace_of(mount) ? WALK_ROOT : WALK_LOOSE;
+		return 1;
+	}
+	if (index >= WALK_MOUNTS)
+		return 1;
+	scratch->crossed[index].root = scratch->root;
+	scratch->crossed[index].device = BPF_CORE_READ(mount, mnt.mnt_sb, s_dev);
+	scratch->crossed[index].count = scratch->count;
+	scratch->crossings = index + 1;
+	scratch->dentry = BPF_CORE_READ(mount, mnt_mountpoint);
+	scratch->mount = parent;
+	scratch->root = BPF_CORE_READ(parent, mnt.mnt_root);
+	return 0;
+}
+
+static long walk_step(__u32 step, void *context)
+{
+	struct scratch *scratch = *(struct scratch **)context;
+	struct dentry *dentry = scratch->dentry, *parent;
+	__u32 count = scratch->count;
+
+	if (dentry == scratch->stop) {
+		scratch->end = WALK_STOP;
+		return 1;
+	}
+	if (dentry == scratch->root && !scratch->stop)
+		return leave_mount(scratch);
+	parent = BPF_CORE_READ(dentry, d_parent);
+	if (count >= WALK_COMPONENTS)
+		return 1;
+	/* a root that is not its mount's has a name of its own: memfd:x, pipe: */
+	if (!scratch->stop || parent != dentry) {
+		scratch->components[count] = dentry;
+		scratch->count = count + 1;
+	}
+	if (parent == dentry) {
+		scratch->end = WALK_LOOSE;
+		return 1;
+	}
+	scratch->dentry = parent;
+	return 0;
+}
+
+static __always_inline void go_up(struct scratch *scratch)
+{
+	scratch->end = WALK_UNRESOLVED;
+	bpf_loop(WALK_COMPONENTS + WALK_MOUNTS + 1, walk_step, &scratch, 0);
+}
+
+/* Collects the components from the object up to the root of its namespace. */
+static __always_inline enum walk_end walk(struct scratch *scratch, struct dentry *dentry, struct vfsmount *mnt)
+{
+	struct mount *mount = real_mount(mnt);
+
+	scratch->count = 0;
+	scratch->crossings = 0;
+	scratch->dentry = dentry;
+	scratch->mount = mount;
+	scratch->root = BPF_CORE_READ(mount, mnt.mnt_root);
+	scratch->stop = NULL;
+	go_up(scratch);
+	return scratch->end;
+}
+
+/*
+ * After walk(): a part of the container's root file system that is mounted elsewhere, or nowhere, is the same object as at
+ * its own place. If the walk crossed such a mount, the components become those of the own place. false: it did not.
+ */
+static __noinline bool walk_own_place(struct scratch *scratch, __u32 root_device, struct dentry *root)
+{
+	struct dentry *dentry = NULL;
+	__u32 count = 0;
+
+	for (__u32 i = 0; i < WALK_MOUNTS; i++) {
+		if (i >= scratch->crossings)
+			break;
+		if (scratch->crossed[i].device == root_device) {
+			dentry = scratch->crossed[i].root;
+			count = scratch->crossed[i].count;
+			break;
+		}
+	}
+	/* a detached mount is not crossed: the walk ended at its root */
+	if (!dentry && scratch->end == WALK_LOOSE && scratch->root == scratch->dentry &&
+	    BPF_CORE_READ(scratch->mount, mnt.mnt_sb, s_dev) == root_device) {
+		dentry = scratch->dentry;
+		count = scratch->count;
+	}
+	if (!dentry || !root || (dentry == root && count == scratch->count && scratch->end == WALK_ROOT))
+		return false;
+	scratch->count = count;
+	scratch->dentry = dentry;
+	scratch->stop = root;
+	go_up(scratch);
+	return scratch->end != WALK_LOOSE;
+}
+
+/* ---- hashes ---- */
+
+#define ROTATE(x, bits) ((x) << (bits) | (x) >> (64 - (bits)))
+#define SIP_ROUND(v0, v1, v2, v3) do {				\
+	v0 += v1; v1 = ROTATE(v1, 13) ^ v0; v0 = ROTATE(v0, 32);	\
+	v2 += v3; v3 = ROTATE(v3, 16) ^ v2;				\
+	v0 += v3; v3 = ROTATE(v3, 21) ^ v0;				\
+	v2 += v1; v1 = ROTATE(v1, 17) ^ v2; v2 = ROTATE(v2, 32);	\
+} while (0)
+
+/* SipHash-1-3 of the first `bytes` of scratch->words; at most 8 + NAME_BYTES. */
+static __noinline __u64 siphash(struct scratch *scratch, __u32 bytes)
+{
+	__u64 v0 = 0x736f6d6570736575ULL ^ scratch->key[0], v1 = 0x646f72616e646f6dULL ^ scratch->key[1];
+	__u64 v2 = 0x6c7967656e657261ULL ^ scratch->key[0], v3 = 0x7465646279746573ULL ^ scratch->key[1];
+	__u32 whole = bytes / 8, rest = bytes & 7;
+	__u64 word;
+
+	for (__u32 i = 0; i < 1 + NAME_BYTES / 8; i++) {
+		if (i >= whole)
+			break;
+		word = scratch->words[i];
+		v3 ^= word;
+		SIP_ROUND(v0, v1, v2, v3);
+		v0 ^= word;
+	}
+	word = (__u64)bytes << 56;
+	if (rest && whole < 2 + NAME_BYTES / 8)
+		word |= scratch->words[whole] & ((1ULL << (rest * 8)) - 1);
+	v3 ^= word;
+	SIP_ROUND(v0, v1, v2, v3);
+	v0 ^= word;
+	v2 ^= 0xff;
+	SIP_ROUND(v0, v1, v2, v3);
+	SIP_ROUND(v0, v1, v2, v3);
+	SIP_ROUND(v0, v1, v2, v3);
+	return v0 ^ v1 ^ v2 ^ v3;
+}
+
+/* The hash that a chain begins with. */
+static __always_inline __u64 hash_root(struct scratch *scratch, enum walk_end end)
+{
+	scratch->words[0] = '/';
+	return siphash(scratch, end == WALK_LOOSE ? 0 : 1);
+}
+
+/* The next hash of the chain, with the component's name left in scratch->words. */
+static __always_inline __u64 hash_component(struct scratch *scratch, __u64 above, struct dentry *dentry)
+{
+	const unsigned char *name = BPF_CORE_READ(dentry, d_name.name);
+	__u32 length = BPF_CORE_READ(dentry, d_name.len) & (NAME_BYTES - 1);
+
+	scratch->words[0] = above;
+	scratch->length = length;
+	if (bpf_probe_read_kernel(&scratch->words[1], length, name))
+		scratch->length = 0;
+	return siphash(scratch, sizeof(__u64) + length);
+}
+
+static long hash_step(__u32 step, void *context)
+{
+	struct scratch *scratch = *(struct scratch **)context;
+	__u32 at = scratch->count - 1 - step;
+
+	if (at >= WALK_COMPONENTS)
+		return 1;
+	scratch->hash = hash_component(scratch, scratch->hash, scratch->components[at]);
+	return 0;
+}
+
+/* Of the whole path of a file; 0 when it is unresolved. */
+static __noinline __u64 hash_file(const struct file *file)
+{
+	struct scratch *scratch = claim();
+	__u64 hash = 0;
+
+	if (!scratch)
+		return 0;
+	if (walk(scratch, BPF_CORE_READ(file, f_path.dentry), BPF_CORE_READ(file, f_path.mnt)) != WALK_UNRESOLVED) {
+		scratch->hash = hash_root(scratch, scratch->end);
+		bpf_loop(WALK_COMPONENTS, hash_step, &scratch, 0);
+		hash = scratch->hash;
+	} else {
+		rt_lose(RT_LOSS_UNRESOLVED);
+	}
+	release(scratch);
+	return hash;
+}
+
+/* ---- text ---- */
+
+static long text_step(__u32 step, void *context)
+{
+	struct scratch *scratch = *(struct scratch **)context;
+	const unsigned char *name;
+	struct dentry *dentry;
+	__u32 length, at;
+
+	if (step >= scratch->count || step >= WALK_COMPONENTS)
+		return 1;
+	dentry = scratch->components[step];
+	name = BPF_CORE_READ(dentry, d_name.name);
+	length = BPF_CORE_READ(dentry, d_name.len) & (NAME_BYTES - 1);
+	if (scratch->at < length + 1) {
+		scratch->end = WALK_UNRESOLVED;
+		return 1;
+	}
+	at = (scratch->at - length - 1) & (TEXT_BYTES - 1);
+	scratch->at = at;
+	scratch->text[at] = '/';
+	bpf_probe_read_kernel(&scratch->text[at + 1], length, name);
+	return 0;
+}
+
+/*
+ * The path as text, TEXT_BYTES of it into `to`; the front is cut when it is longer. Returns the length, or'ed with
+ * TEXT_CUT when something is missing.
+ */
+#define TEXT_CUT	0x8000
+static __noinline __u32 path_text(struct scratch *scratch, struct dentry *dentry, struct vfsmount *mnt, void *to)
+{
+	enum walk_end end = walk(scratch, dentry, mnt);
+	__u32 length;
+
+	scratch->end = WALK_ROOT;
+	scratch->at = TEXT_BYTES;
+	bpf_loop(WALK_COMPONENTS, text_step, &scratch, 0);
+	if (scratch->at == TEXT_BYTES) {
+		scratch->at = TEXT_BYTES - 1;
+		scratch->text[TEXT_BYTES - 1] = '/';
+	}
+	length = TEXT_BYTES - scratch->at;
+	bpf_probe_read_kernel(to, TEXT_BYTES, &scratch->text[scratch->at & (TEXT_BYTES - 1)]);
+	return end == WALK_UNRESOLVED || scratch->end == WALK_UNRESOLVED ? length | TEXT_CUT : length;
+}
+
+#endif
