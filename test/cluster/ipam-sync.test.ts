@@ -1,4 +1,5 @@
 // ipam-sync in this process, between a real nats-server and the API stand-in, under the rights that it ships with.
+import { ensureTopology } from '@bailiff/bus';
 import { clusterSnapshot } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { describe, expect, test } from 'vitest';
@@ -55,6 +56,26 @@ describe('ipam-sync - what it writes', () => {
     expect(errors).toEqual([]);
     expect(world.nats.log).not.toMatch(/violation/i);
     expect(await sync.stop()).toBe(0);
+  });
+
+  test('ipam-sync - a bucket that was made anew is written again, and a configuration that was made anew is followed', async () => {
+    await using world = await startWorld();
+    world.node('node-1', ['192.0.2.1']);
+    world.running('before', 'node-1', ['10.1.0.5']);
+    await using sync = await launch(world);
+    await shows(world, 'node-1', { before: ['10.1.0.5'] });
+    await world.config.put(DEFAULTS, JSON.stringify({ revision: 7, allowedPrefixes: [] }));
+    for (const stream of ['KV_bailiff_pods', 'KV_bailiff_config']) await world.admin.jsm.streams.delete(stream);
+    await ensureTopology(world.admin);
+    await shows(world, 'node-1', { before: ['10.1.0.5'] });
+    world.running('after', 'node-1', ['10.1.0.6']);
+    await shows(world, 'node-1', { after: ['10.1.0.6'], before: ['10.1.0.5'] });
+    // Revisions begin again; one that is wrong shows that the new bucket is read.
+    await world.config.put(DEFAULTS, JSON.stringify({ revision: 1, allowedPrefixes: 'none' }));
+    await waitFor(async () => (await sync.metric('bailiff_ipam_config_refused_total')) === 1, { state: sync.metrics });
+    await world.config.put(DEFAULTS, JSON.stringify({ revision: 1, allowedPrefixes: [] }));
+    await waitFor(async () => (await sync.metric('bailiff_ipam_config_refused_total')) === 1);
+    expect(sync.line('the bucket was made anew; all of it is written again')).toBeDefined();
   });
 
   test('ipam-sync - who owns the owner is looked up once and told', async () => {

@@ -155,6 +155,7 @@ export class IpamSync {
   }
 
   async #serve(term: AbortSignal): Promise<void> {
+    const { log } = this.#ctx;
     while (!this.informed && !term.aborted) await pause(10, term);
     await Promise.race([this.owners.whenIdle(), pause(OWNERS_WAIT_MS, term)]);
     await this.#retrying(async () => {
@@ -166,6 +167,7 @@ export class IpamSync {
           isLeader: () => this.isLeader,
           confirmLeader: async () => !this.#ctx.config.leaderElection || (await this.elector.confirm()),
           coalesceMs: this.#ctx.config.coalesceMs,
+          onRemade: () => log.warn({ bucket: PODS_BUCKET }, 'the bucket was made anew; all of it is written again'),
           onWritten: (latencyMs) => this.#metrics.writeSeconds.observe(latencyMs / 1000),
         },
         this.writes,

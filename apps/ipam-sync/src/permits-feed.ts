@@ -49,6 +49,10 @@ export class PermitsFeed {
       filter: PERMITS_KEY,
       signal,
       onEntry: (entry) => this.#take(entry),
+      // Revisions begin again. What is permitted stands until the new bucket says otherwise.
+      onRemade: () => {
+        this.#revision = -1;
+      },
       onSynced: () => {
         this.synced = true;
         this.#onChange();

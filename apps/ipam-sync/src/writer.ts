@@ -29,6 +29,8 @@ export interface WriterOptions {
   nowMs?: () => number;
   /** A key was written: how long after its first mark. */
   onWritten?(latencyMs: number): void;
+  /** The bucket was made anew, and everything is written again. */
+  onRemade?(): void;
 }
 
 export interface WriterStats {
@@ -102,6 +104,12 @@ export class SnapshotWriter {
     const watching = this.#options.bucket.watch({
       signal,
       onEntry: (entry) => this.#seen(entry),
+      // A bucket that was made anew has nothing of ours: all of it is written again.
+      onRemade: () => {
+        this.#synced = false;
+        this.#standing.clear();
+        this.#options.onRemade?.();
+      },
       onSynced: () => {
         this.#synced = true;
         this.mark([...this.#standing.keys(), ...this.#options.keys()]);

@@ -54,6 +54,22 @@ export class Backlog {
     return verdict.sequence;
   }
 
+  /** VERDICTS was made anew: what stood under these sequences is gone, and what the new stream holds is told again. */
+  clear(): void {
+    this.#verdicts.clear();
+  }
+
+  /** Verdicts with a task that has been due for longer than the grace and has no record of any kind. */
+  unanswered(ledger: Ledger, nowMicros: number, graceMs: number): number {
+    let count = 0;
+    for (const { tasks } of this.#verdicts.values()) {
+      const isLate = ({ taskId, dueAtMicros }: { taskId: string; dueAtMicros: number }) =>
+        dueAtMicros + graceMs * 1000 < nowMicros && ledger.task(taskId) === undefined;
+      if (tasks.some(isLate)) count += 1;
+    }
+    return count;
+  }
+
   /** The verdicts' jobs that are to begin within the time; those that wait for a person are left out until their time is up. */
   jobs(ledger: Ledger, nowMicros: number, aheadMs: number, approvalTimeoutMs: number): QueuedJob[] {
     const jobs: QueuedJob[] = [];

@@ -85,6 +85,11 @@ export class Ledger {
     if (sequence > this.#position) this.#position = sequence;
   }
 
+  /** RESPONSES was made anew: its sequences begin again. What was done was done: it still ends tasks, spends budgets and is to be undone. */
+  startOver(): void {
+    this.#position = 0;
+  }
+
   /** What is known of a task that is open, or ended and not done with. */
   task(taskId: string): TaskState | undefined {
     return this.#tasks.get(taskId);

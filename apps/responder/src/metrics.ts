@@ -18,6 +18,12 @@ export function responderMetrics(registry: Registry, state: () => ResponderState
       },
     });
   gauge('bailiff_responder_outstanding_verdicts', 'Verdicts with a task that has not ended', (s) => s.outstanding);
+  gauge(
+    'bailiff_responder_unanswered_verdicts',
+    'Verdicts with a task that has been due for half a minute and has no record',
+    (s) => s.unanswered,
+  );
+  gauge('bailiff_responder_redis_up', '1 while Redis answers, otherwise 0', (s) => s.redisUp);
   gauge('bailiff_responder_undos_overdue', 'Effects that should have ended and have not', (s) => s.undosOverdue);
   gauge('bailiff_responder_tasks_remembered', 'Tasks in the fold of RESPONSES', (s) => s.tasks);
   gauge(
@@ -47,6 +53,8 @@ export function responderMetrics(registry: Registry, state: () => ResponderState
       'action',
       'reason',
     ]),
+    redisLost: counter('bailiff_responder_redis_lost_total', 'Times that Redis went away', []),
+    streamsRemade: counter('bailiff_responder_streams_remade_total', 'Streams that were made anew', ['stream']),
     scans: counter('bailiff_responder_scans_total', 'Rounds of putting outstanding tasks back in the queue', []),
     callAfterTrigger: latency(
       'bailiff_responder_call_after_trigger_seconds',
@@ -61,6 +69,8 @@ export function responderMetrics(registry: Registry, state: () => ResponderState
 
 export interface ResponderState {
   outstanding: number;
+  unanswered: number;
+  redisUp: number;
   undosOverdue: number;
   tasks: number;
   refusedPolicies: number;

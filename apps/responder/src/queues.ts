@@ -36,6 +36,8 @@ export interface QueueOptions {
   onRedisError(error: Error): void;
   /** Redis is there (again): what it may have forgotten is put back. */
   onRedisReady(): void;
+  /** It was there and is no more, or is not there at the first look. Told once until onRedisReady. */
+  onRedisLost(): void;
 }
 
 export class Queues {
@@ -43,12 +45,15 @@ export class Queues {
   readonly #working: Redis;
   readonly #queues = new Map<string, Queue>();
   readonly #workers: Worker[] = [];
+  #told: 'nothing' | 'ready' | 'lost' = 'nothing';
+  #closing = false;
 
   constructor(options: QueueOptions) {
     // Adding fails fast; working waits for Redis as long as it takes.
     this.#adder = connect(options, { enableOfflineQueue: false, commandTimeout: COMMAND_TIMEOUT_MS });
     this.#working = connect(options, {});
-    this.#adder.on('ready', options.onRedisReady);
+    const look = () => this.#look(options);
+    for (const connection of [this.#adder, this.#working]) connection.on('ready', look).on('close', look);
     const { prefix } = options;
     for (const action of ACTIONS) {
       const name = `respond-${action}`;
@@ -83,6 +88,18 @@ export class Queues {
     return this.#adder.status === 'ready' && this.#working.status === 'ready';
   }
 
+  /** Tells when both connections are there, and when one is not any more. */
+  #look({ onRedisReady, onRedisLost }: QueueOptions): void {
+    const now = this.ready ? 'ready' : 'lost';
+    // A connection that is still being made for the first time is no loss.
+    const isPending = ({ status }: Redis) => status === 'connecting' || status === 'connect' || status === 'wait';
+    if (this.#closing || now === this.#told) return;
+    if (now === 'lost' && this.#told === 'nothing' && [this.#adder, this.#working].some(isPending)) return;
+    this.#told = now;
+    if (now === 'ready') onRedisReady();
+    else onRedisLost();
+  }
+
   /** Puts jobs in; those that are there stay as they are. Rejects when Redis does not take them in time. */
   async add(jobs: readonly QueuedJob[]): Promise<void> {
     const byAction = new Map<string, QueuedJob[]>();
@@ -102,6 +119,7 @@ export class Queues {
 
   /** Takes no new job, waits for those that run, and lets go of Redis. */
   async close(): Promise<void> {
+    this.#closing = true;
     await Promise.all(this.#workers.map((worker) => worker.close()));
     await Promise.all([...this.#queues.values()].map((queue) => queue.close()));
     this.#adder.disconnect();

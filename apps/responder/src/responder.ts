@@ -29,6 +29,8 @@ import { VerdictStream } from './verdicts.ts';
 const EXPIRY_MARGIN_MS = 3_600_000;
 /** Where the stream keeps for ever: the longest expiry that a policy may name. */
 const LONGEST_EXPIRY_MS = 30 * 86_400_000;
+/** A task that has been due for longer and has no record is told of. */
+const UNANSWERED_MS = 30_000;
 /** How often reading looks whether the backlog has room again. */
 const FULL_POLL_MS = 200;
 
@@ -96,6 +98,8 @@ class Responder {
     this.#step = step;
     this.#metrics = responderMetrics(ctx.metrics, () => ({
       outstanding: this.#backlog.size,
+      unanswered: this.#backlog.unanswered(this.#ledger, clock.nowMicros(), UNANSWERED_MS),
+      redisUp: this.#queues?.ready ? 1 : 0,
       undosOverdue: undoJobs(this.#ledger, clock.nowMicros(), 0, () => true).length,
       tasks: this.#ledger.size,
       refusedPolicies: this.#book.refused().length,
@@ -104,13 +108,20 @@ class Responder {
       this.#metrics.unreadable.inc({ stream });
       ctx.log.warn({ stream, reason }, 'a message could not be read and is dead-lettered');
     };
-    this.#configLog = new ConfigLog(bus, { onChange: (change) => this.#onConfig(change) });
+    this.#configLog = new ConfigLog(bus, {
+      onChange: (change) => this.#onConfig(change),
+      onRemade: () => {
+        this.#book.startOver();
+        this.#onRemade('CONFIG_LOG');
+      },
+    });
     this.#responses = new ResponseStream({
       bus,
       registry,
       ledger: this.#ledger,
       onFolded: (taskId, response) => this.#onFolded(taskId, response),
       onUnreadable: unreadable('RESPONSES'),
+      onRemade: () => this.#onRemade('RESPONSES'),
       signal: this.#end.signal,
     });
     this.#verdicts = new VerdictStream({
@@ -118,6 +129,11 @@ class Responder {
       registry,
       onVerdict: (placed) => this.#onVerdict(placed),
       onUnreadable: unreadable('VERDICTS'),
+      onRemade: () => {
+        this.#backlog.clear();
+        this.#caughtUp = false;
+        this.#onRemade('VERDICTS');
+      },
       signal,
     });
     const deps: TaskDeps = {
@@ -154,7 +170,17 @@ class Responder {
         log.error({ err: error }, 'a job failed; the next scan puts it back');
       },
       onRedisError: (error) => log.debug({ err: error }, 'Redis'),
-      onRedisReady: () => this.#scan(),
+      onRedisReady: () => {
+        log.info({ outstanding: this.#backlog.size }, 'Redis is there: what is outstanding goes into the queue');
+        this.#scan();
+      },
+      onRedisLost: () => {
+        this.#metrics.redisLost.inc();
+        log.error(
+          { outstanding: this.#backlog.size },
+          'Redis is lost: verdicts wait until it is back, none is forgotten',
+        );
+      },
     });
     const queues = this.#queues;
     onStop('queues', () => queues.close());
@@ -185,6 +211,11 @@ class Responder {
     const added = this.#schedule(this.#backlog.jobsOf(verdictId, clock.nowMicros()));
     if (this.#backlog.isFull) await added;
     while (this.#backlog.isFull && !signal.aborted) await clock.sleep(FULL_POLL_MS, signal);
+  }
+
+  #onRemade(stream: string): void {
+    this.#metrics.streamsRemade.inc({ stream });
+    this.#ctx.log.warn({ stream }, 'a stream was made anew; it is read from its beginning');
   }
 
   #onFolded(taskId: string, response: Response): void {

@@ -40,12 +40,14 @@ export interface ResponseStreamOptions {
   /** Called after each record is folded. */
   onFolded(taskId: string, response: Response): void;
   onUnreadable(reason: string): void;
+  /** The stream was made anew; what was done stays known. */
+  onRemade(): void;
   signal: AbortSignal;
 }
 
 export class ResponseStream implements ResponseLog {
   readonly #options: ResponseStreamOptions;
-  #waiters: { sequence: number; resolve: () => void }[] = [];
+  #waiters: { sequence: number; resolve: () => void; reject: (error: BusError) => void }[] = [];
 
   constructor(options: ResponseStreamOptions) {
     this.#options = options;
@@ -56,7 +58,7 @@ export class ResponseStream implements ResponseLog {
     const { bus, ledger, signal } = this.#options;
     await bus.whenConnected(signal);
     // What is at or below this is either delivered before the first idle moment or is no more (it was too old).
-    const before = await lastSequence(bus, STREAM);
+    let before = await lastSequence(bus, STREAM);
     let caughtUp = false;
     await consumeOrdered(bus, STREAM, {
       start: 'all',
@@ -67,6 +69,15 @@ export class ResponseStream implements ResponseLog {
         ledger.reached(before);
         this.#wake();
         onCaughtUp();
+      },
+      onRemade: async () => {
+        before = await lastSequence(bus, STREAM);
+        caughtUp = false;
+        ledger.startOver();
+        const waiting = this.#waiters;
+        this.#waiters = [];
+        for (const { reject } of waiting) reject(new BusError('BUS_NO_STREAM', `${STREAM} was made anew`));
+        this.#options.onRemade();
       },
       signal,
     });
@@ -96,7 +107,7 @@ export class ResponseStream implements ResponseLog {
         CATCH_UP_MS,
       );
     });
-    const folded = new Promise<void>((resolve) => this.#waiters.push({ sequence, resolve }));
+    const folded = new Promise<void>((resolve, reject) => this.#waiters.push({ sequence, resolve, reject }));
     try {
       await Promise.race([folded, late]);
     } finally {

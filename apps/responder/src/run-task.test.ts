@@ -110,6 +110,8 @@ class Replica {
       clock: { ...systemClock, monotonicMs: () => 0 },
       metrics: responderMetrics(new Registry(), () => ({
         outstanding: 0,
+        unanswered: 0,
+        redisUp: 1,
         undosOverdue: 0,
         tasks: 0,
         refusedPolicies: 0,

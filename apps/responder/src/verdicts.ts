@@ -21,6 +21,8 @@ export interface VerdictStreamOptions {
   /** Awaited: the next one is read when this one is taken. */
   onVerdict(placed: PlacedVerdict): Promise<void>;
   onUnreadable(reason: string): void;
+  /** The stream was made anew: verdicts of before are gone, and their sequences name others. */
+  onRemade(): void;
   signal: AbortSignal;
 }
 
@@ -32,7 +34,7 @@ export class VerdictStream {
     this.#options = options;
   }
 
-  /** Reads until the signal aborts. `onCaughtUp` is called once, when all that was there at the start is taken. */
+  /** Reads until the signal aborts. `onCaughtUp` is called when all that was there at the start, or in a stream made anew, is taken. */
   async read(onCaughtUp: () => void): Promise<void> {
     const { bus, signal } = this.#options;
     let caughtUp = false;
@@ -48,6 +50,11 @@ export class VerdictStream {
         if (caughtUp) return;
         caughtUp = true;
         onCaughtUp();
+      },
+      onRemade: () => {
+        caughtUp = false;
+        this.#cache.clear();
+        this.#options.onRemade();
       },
       signal,
     });

@@ -1,0 +1,29 @@
+import { responsePolicy } from '@bailiff/policy';
+import { sampleResponse, sampleVerdict } from '@bailiff/schemas/testing';
+import { describe, expect, it } from 'vitest';
+import { Backlog } from './backlog.ts';
+import { Ledger } from './ledger.ts';
+import { planVerdict } from './plan.ts';
+
+const policies = new Map([
+  ['mine', responsePolicy.parse({ steps: [{ action: 'label' }, { action: 'delete', after: '5m' }] })],
+]);
+const SECOND = 1_000_000;
+
+describe('backlog', () => {
+  it('unanswered - a task that was due long ago and has no record; a record of any kind is an answer', () => {
+    const backlog = new Backlog();
+    const ledger = new Ledger();
+    const verdict = sampleVerdict({ verdictId: 'v1' });
+    backlog.put({ verdict, sequence: 1, atMicros: 0 }, planVerdict(verdict, 0, policies), ledger);
+    expect(backlog.unanswered(ledger, 30 * SECOND, 30_000)).toBe(0);
+    expect(backlog.unanswered(ledger, 31 * SECOND, 30_000)).toBe(1);
+    const started = sampleResponse({ verdictId: 'v1', policy: 'mine', action: 'label', phase: 'started' });
+    ledger.applyInOrder(started, { sequence: 1, timestampMicros: 40 * SECOND });
+    expect(backlog.unanswered(ledger, 60 * SECOND, 30_000)).toBe(0);
+    // The delete's turn has come as well.
+    expect(backlog.unanswered(ledger, 400 * SECOND, 30_000)).toBe(1);
+    backlog.clear();
+    expect(backlog.unanswered(ledger, 400 * SECOND, 30_000)).toBe(0);
+  });
+});
