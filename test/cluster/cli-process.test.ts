@@ -15,11 +15,16 @@ const ROOT = path.resolve(import.meta.dirname, '../..');
 const TSX = path.join(ROOT, 'node_modules/tsx/dist/esm/index.mjs');
 
 let world: World;
+let services: AsyncDisposable;
 beforeAll(async () => {
   world = await World.start();
   await tellStory(world);
+  services = await world.services();
 });
-afterAll(() => world?.[Symbol.asyncDispose]());
+afterAll(async () => {
+  await services?.[Symbol.asyncDispose]();
+  await world?.[Symbol.asyncDispose]();
+});
 
 interface Ended {
   code: number | null;

@@ -4,7 +4,19 @@ import { startNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type ReadOptions, readStream } from '../../apps/cli/src/bus/read-stream.ts';
-import { breach, CART, healthyStatus, NODE_A, NODE_B, type Story, tellStory, VPN, WEB, World } from './cli/world.ts';
+import {
+  breach,
+  CART,
+  healthyStatus,
+  NODE_A,
+  NODE_B,
+  type Story,
+  tellStory,
+  VPN,
+  verdictId,
+  WEB,
+  World,
+} from './cli/world.ts';
 
 let world: World;
 let story: Story;
@@ -210,7 +222,42 @@ describe('cli explain', () => {
 });
 
 describe('cli status', () => {
+  it('correlator and responder - away is shouted by status, doctor and explain', async () => {
+    await using own = await World.start();
+    const { tunnelling } = await tellStory(own);
+    await own.put('bailiff_pods', '_cluster', { revision: 1, nodes: [] });
+    await own.status(healthyStatus(NODE_A));
+    await own.status(healthyStatus(NODE_B));
+    const away = await own.cli(['status']);
+    expect([away.exitCode, away.stdout]).toEqual([7, expect.stringMatching(/✗ correlator: nobody reads VIOLATIONS/)]);
+    expect(away.stdout).toMatch(/✗ responder: nobody reads VERDICTS/);
+    const json = JSON.parse((await own.cli(['status', '--json'])).stdout);
+    expect(json.services).toMatchObject({ correlator: { readers: 0 }, responder: { readers: 0 } });
+    const doctor = await own.cli(['doctor', '--only', 'bus']);
+    expect([doctor.exitCode, doctor.stdout]).toEqual([7, expect.stringMatching(/✗ correlator: nobody reads/)]);
+    const pod = await own.cli(['explain', 'shop/web-0']);
+    expect(pod).toMatchObject({ exitCode: 0, stdout: expect.stringMatching(/✗ correlator: nobody reads VIOLATIONS/) });
+    const lone = await own.verdict({
+      verdictId: verdictId(0xdddd),
+      pod: tunnelling.pod,
+      nodeName: NODE_B,
+      evidence: [],
+    });
+    const verdict = await own.cli(['explain', lone.verdictId]);
+    expect(verdict.stdout).toMatch(/RESPONSES\n {2}none: responder: nobody reads VERDICTS/);
+
+    await using _services = await own.services();
+    const back = await own.cli(['status']);
+    expect([back.exitCode, back.stdout]).toEqual([
+      0,
+      expect.stringMatching(/correlator: 1 reader.*responder: 1 reader/),
+    ]);
+    expect((await own.cli(['doctor', '--only', 'bus'])).stdout).toMatch(/✓ services: correlator: 1 reader/);
+    expect((await own.cli(['explain', 'shop/web-0'])).stdout).not.toMatch(/nobody reads/);
+  });
+
   it('well, then silent, missing, uncovered: the exit code says so and the text shouts', async () => {
+    await using _services = await world.services();
     const pods = openBucket(await world.as('ipam-sync'), 'bailiff_pods');
     const cluster = (...names: string[]) =>
       pods.put(
@@ -224,7 +271,7 @@ describe('cli status', () => {
     const well = await world.cli(['status']);
     expect([well.exitCode, well.stderr]).toEqual([0, '']);
     expect(well.stdout).toMatch(
-      /node-a +ok +2\/2 +tcx[\s\S]*2 of 2 nodes report, 2 of 2 interfaces guarded\non the bus: VIOLATIONS 3/,
+      /node-a +ok +2\/2 +tcx[\s\S]*2 of 2 nodes report, 2 of 2 interfaces guarded\ncorrelator: 1 reader.*\non the bus: VIOLATIONS 3/,
     );
 
     const [iface] = healthyStatus(NODE_A).interfaces;

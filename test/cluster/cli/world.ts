@@ -9,6 +9,7 @@ import path from 'node:path';
 import { responseIdOf } from '@bailiff/answer';
 import {
   type Bus,
+  consumeOrdered,
   encodeToken,
   ensureTopology,
   FramePublisher,
@@ -187,6 +188,30 @@ export class World implements AsyncDisposable {
       key,
       typeof value === 'string' ? value : JSON.stringify(value),
     );
+  }
+
+  /** Reads as correlator and responder do, until it is disposed. */
+  async services(
+    names: readonly ('correlator' | 'responder')[] = ['correlator', 'responder'],
+  ): Promise<AsyncDisposable> {
+    const end = new AbortController();
+    const readings = names.map(async (name) => {
+      const stream = name === 'correlator' ? 'VIOLATIONS' : 'VERDICTS';
+      const bus = await this.as(name);
+      let reading: Promise<unknown> = Promise.resolve();
+      await new Promise<void>((resolve) => {
+        const signal = end.signal;
+        reading = consumeOrdered(bus, stream, { start: 'new', onMessage: () => undefined, onIdle: resolve, signal });
+      });
+      return { reading };
+    });
+    const started = await Promise.all(readings);
+    return {
+      [Symbol.asyncDispose]: async () => {
+        end.abort();
+        for (const { reading } of started) await reading;
+      },
+    };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

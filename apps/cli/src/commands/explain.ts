@@ -5,8 +5,11 @@ import { chainJson, summaryJson } from '../explain/json.ts';
 import { readChain, verdictById, verdictsOfPod, violationsOfPod } from '../explain/read.ts';
 import { otherVerdicts, renderChain, renderSummary } from '../explain/render.ts';
 import type { CliIo } from '../io.ts';
+import { readServices } from '../read/services.ts';
 import { type PodSelector, parsePod } from '../selectors.ts';
 import { optionsOf, type Session, withBusOptions, withSession } from '../session.ts';
+import { problemLines } from '../status/render.ts';
+import { correlatorGone, whyUnanswered } from '../status/services.ts';
 import { parseWhen } from '../text/time.ts';
 
 interface Options {
@@ -34,15 +37,19 @@ export const isVerdictId = (text: string) => /^[0-9a-f]{8,32}$/.test(text);
 
 async function explainVerdict(session: Session, prefix: string, json: boolean): Promise<number> {
   const { out, io } = session;
+  // Before readers of our own are there to be counted.
+  const services = await readServices(session);
   const chain = await readChain(session, await verdictById(session, prefix));
   if (json) out.json(chainJson(chain));
-  else out.lines(renderChain(chain, { ...out.table, nowMs: io.nowMs() }));
+  else out.lines(renderChain(chain, { ...out.table, nowMs: io.nowMs(), unanswered: whyUnanswered(services) }));
   return 0;
 }
 
 async function explainPod(session: Session, pod: PodSelector, since: string, options: Options): Promise<number> {
   const { out, io } = session;
   const sinceMs = parseWhen(since, io.nowMs(), '--since');
+  // Before readers of our own are there to be counted.
+  const services = await readServices(session);
   const [seen, verdicts] = await Promise.all([
     violationsOfPod(session, pod, sinceMs),
     verdictsOfPod(session, pod, sinceMs),
@@ -64,7 +71,8 @@ async function explainPod(session: Session, pod: PodSelector, since: string, opt
     });
     return 0;
   }
-  const render = { ...out.table, nowMs: io.nowMs() };
+  const render = { ...out.table, nowMs: io.nowMs(), unanswered: whyUnanswered(services) };
+  const missing = services && correlatorGone(services);
   if (seen.uids.size > 1) out.note(`${seen.uids.size} pods are meant by "${pod.text}": ${[...seen.uids].join(', ')}`);
   if (seen.cut) out.note('only the newest violations were looked at: there are very many');
   const groups = seen.tally.groups();
@@ -73,8 +81,12 @@ async function explainPod(session: Session, pod: PodSelector, since: string, opt
     out.lines(renderSummary(groups, render));
     out.line();
   }
-  if (chains.length === 0)
-    out.line('No verdict: what it did crossed no rule (`bailiff config list --kind correlation`).');
+  if (missing) out.lines(problemLines([missing], out.table));
+  if (chains.length === 0) {
+    out.line(
+      missing ? 'No verdict.' : 'No verdict: what it did crossed no rule (`bailiff config list --kind correlation`).',
+    );
+  } else if (missing) out.line();
   chains.forEach((chain, index) => {
     if (index > 0) out.lines(['', out.paint('—'.repeat(Math.min(60, render.width || 60)), 'dim'), '']);
     out.lines(renderChain(chain, render));

@@ -1,4 +1,5 @@
 /** `bailiff status`: is every pod of every node guarded, and if not, why. */
+import type { ServiceStatus } from '@bailiff/answer';
 import { type Bus, streamInfo, toBusError } from '@bailiff/bus';
 import { EXIT } from '@bailiff/service';
 import type { Command } from 'commander';
@@ -6,6 +7,7 @@ import { CliError } from '../errors.ts';
 import type { CliIo } from '../io.ts';
 import { readDisarms } from '../read/disarms.ts';
 import { readExpectedNodes, readNodes } from '../read/nodes.ts';
+import { readServices } from '../read/services.ts';
 import { parseName } from '../selectors.ts';
 import { optionsOf, type Session, withBusOptions, withSession } from '../session.ts';
 import {
@@ -18,6 +20,7 @@ import {
   summaryLine,
 } from '../status/render.ts';
 import { type Problem, reportOf, type StatusReport, weigh } from '../status/report.ts';
+import { serviceProblems, servicesLine } from '../status/services.ts';
 import { wrap } from '../text/clean.ts';
 import { parseSpan } from '../text/time.ts';
 
@@ -31,8 +34,8 @@ Examples:
   bailiff status --node node-3       everything one node says: interfaces, kernel features, maps
   bailiff status --json | jq '.problems'
 
-Exit code: 0 all is guarded (also while disarmed on purpose); 7 a node is silent or missing; 3 a pod is not covered;
-6 a node refuses its configuration or its list of pods.
+Exit code: 0 all is guarded (also while disarmed on purpose); 7 a node, the correlator or the responder is silent or
+missing, or verdicts wait for a response; 3 a pod is not covered; 6 a node refuses its configuration or its list of pods.
 `;
 
 async function streamState(bus: Bus, name: string): Promise<StreamState> {
@@ -69,6 +72,7 @@ function printText(
   session: Session,
   report: StatusReport,
   streams: readonly StreamState[],
+  services: ServiceStatus | null,
   node: string | undefined,
 ): void {
   const { out, io } = session;
@@ -83,11 +87,15 @@ function printText(
     if (status) out.lines(nodeDetails(status, nowMs, out.table));
     return;
   }
-  out.lines(['', ...wrap(summaryLine(report), width), ...wrap(streamLine(streams, nowMs), width)]);
+  const summary = [summaryLine(report), ...(services ? [servicesLine(services)] : []), streamLine(streams, nowMs)];
+  out.lines(['', ...summary.flatMap((line) => wrap(line, width))]);
 }
 
 async function show(session: Session, options: { node?: string; json?: boolean }, staleMs: number): Promise<number> {
   const { bus, io, out } = session;
+  const { node } = options;
+  // Before readers of our own are there to be counted.
+  const services = node === undefined ? await readServices(session) : null;
   const [nodes, expected, disarms, streams] = await Promise.all([
     readNodes(session),
     readExpectedNodes(session),
@@ -95,7 +103,6 @@ async function show(session: Session, options: { node?: string; json?: boolean }
     Promise.all(STREAMS.map((name) => streamState(bus, name))),
   ]);
   const whole = reportOf({ nodes, expected, disarms, nowMs: io.nowMs(), staleMs });
-  const { node } = options;
   if (node !== undefined && !whole.nodes.some((one) => one.node === node)) {
     throw new CliError('CLI_NOT_FOUND', `no node "${node}" is known`, {
       remedy: `known: ${
@@ -107,19 +114,20 @@ async function show(session: Session, options: { node?: string; json?: boolean }
     });
   }
   const mine = (one: { node: string }) => node === undefined || one.node === node;
-  const problems = [...whole.problems.filter(mine), ...(node === undefined ? busProblems(streams, expected) : [])];
+  const ofAll = node === undefined ? busProblems(streams, expected) : [];
+  const problems = [...whole.problems.filter(mine), ...ofAll, ...(services ? serviceProblems(services) : [])];
   const report = { ...whole, nodes: whole.nodes.filter(mine), problems, exitCode: weigh(problems) };
   if (options.json) {
     const { exitCode, ...rest } = report;
-    out.json({ ok: exitCode === 0, exitCode, ...rest, streams });
-  } else printText(session, report, streams, node);
+    out.json({ ok: exitCode === 0, exitCode, ...rest, services, streams });
+  } else printText(session, report, streams, services, node);
   return report.exitCode;
 }
 
 export function register(program: Command, io: CliIo): void {
   const command = program
     .command('status')
-    .description('the nodes: what is guarded, what is not and why, losses, who is silent, what is disarmed')
+    .description('what is guarded, what is not and why, losses, who is silent, whether verdicts are made and answered')
     .option('--node <node>', 'one node, with all that it says')
     .option('--stale-after <duration>', 'a node that has said nothing for this long is silent', DEFAULT_STALE)
     .option('--json', 'one JSON document')

@@ -1,4 +1,5 @@
 /** The bus under `bailiff doctor`: can it be reached, is all on it that Bailiff needs, does it keep long enough. */
+import { readServiceStatus } from '@bailiff/answer';
 import { BUCKETS, type Bus, checkHorizon, openBucket, streamInfo, toBusError } from '@bailiff/bus';
 import { CURRENT_SCHEMAS, fingerprintHex } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service';
@@ -7,6 +8,7 @@ import { refusalOf } from '../config/show.ts';
 import { CliError, tell } from '../errors.ts';
 import type { CliIo } from '../io.ts';
 import { type BusOptionValues, connectionOf, openBus } from '../session.ts';
+import { serviceProblems, servicesLine } from '../status/services.ts';
 import { plural } from '../text/plural.ts';
 import { fillFindings, type StreamFill, serverFinding } from './bus-rules.ts';
 import { type Finding, fail, type Group, ok, skip, warn } from './finding.ts';
@@ -50,6 +52,15 @@ async function schemaFinding(bus: Bus): Promise<Finding> {
   return warn('schemas', `not registered: ${missing.join(', ')}; readers of other versions cannot read ours`, SET_UP);
 }
 
+async function serviceFindings(bus: Bus): Promise<Finding[]> {
+  const status = await readServiceStatus(bus);
+  const problems = serviceProblems(status);
+  if (problems.length === 0) return [ok('services', servicesLine(status))];
+  return problems.map(({ severity, node, text, remedy, exitCode }) =>
+    severity === 'shout' ? fail(node, text, remedy, exitCode) : warn(node, text, remedy),
+  );
+}
+
 async function configFinding(bus: Bus): Promise<Finding> {
   const entries = await openBucket(bus, 'bailiff_config').entries();
   const refused = entries.filter((entry) => refusalOf(entry.key, entry.value.toString('utf8')) !== '');
@@ -82,6 +93,7 @@ async function busFindings(io: CliIo, connection: Connection): Promise<Finding[]
       ['horizon', () => horizonFinding(bus)],
       ['schemas', () => schemaFinding(bus)],
       ['configuration', () => configFinding(bus)],
+      ['services', () => serviceFindings(bus)],
     ];
     const findings = [ok('reachable', `as ${connection.natsUser}`), serverFinding(bus.nc.info?.version ?? '0')];
     for (const [name, check] of checks) {

@@ -19,6 +19,8 @@ export interface RenderOptions {
   width: number;
   nowMs: number;
   paint?: Paint;
+  /** Why a verdict is without an answer, besides that no policy asks for one; empty when nothing shows. */
+  unanswered?: (verdictId: string) => string;
 }
 
 /** Evidence shown of one verdict; `--json` has all. */
@@ -104,10 +106,12 @@ const RESPONSE_COLUMNS: readonly Column[] = [
   { title: 'POLICY', min: 8, spare: true },
 ];
 
-function responseLines(chain: Chain, { width, nowMs, paint = plain }: RenderOptions): string[] {
+function responseLines(chain: Chain, { width, nowMs, paint = plain, unanswered }: RenderOptions): string[] {
   const heading = paint('RESPONSES', 'bold');
   if (chain.tasks.length === 0) {
-    return [heading, `${INDENT}none: no response policy asks for one, or the responder has not come to it`];
+    const shown = unanswered?.(chain.verdict.verdict.verdictId) ?? '';
+    const why = shown || 'no response policy asks for one, or the responder has not come to it';
+    return [heading, ...wrap(`none: ${why}`, width > 0 ? width - INDENT.length : 0).map((line) => INDENT + line)];
   }
   const first = firstPacketMicros(chain.evidence);
   const rows = chain.tasks.flatMap(recordsOf).sort((a, b) => a.sequence - b.sequence);
