@@ -7,11 +7,16 @@
  */
 import { editQuarantine, releaseOf, withoutEntry } from '@bailiff/answer';
 import { decodeToken, encodeToken, openBucket } from '@bailiff/bus';
-import { type QuarantineEntry, quarantineList, type Response } from '@bailiff/schemas';
+import {
+  type QuarantineEntry,
+  type QuarantineReading,
+  quarantineEndMs,
+  type Response,
+  readQuarantineList,
+} from '@bailiff/schemas';
 import { confirm } from './confirm.ts';
 import { CliError } from './errors.ts';
 import { publishResponse } from './publish-response.ts';
-import { parseJson } from './read/nodes.ts';
 import { readTasks, type TaskRecords } from './read/tasks.ts';
 import { shortId } from './rows/verdict-rows.ts';
 import { isMeant, type PodSelector, podName, subjectParts } from './selectors.ts';
@@ -27,20 +32,25 @@ export interface Quarantined extends QuarantineEntry {
   untilMs: number;
 }
 
+/** A list as the collector reads it: what it enforces is shown, also beside a bad entry, and what cannot be read is told. Pure. */
+export function quarantinedOf(json: string): { entries: Quarantined[]; problems: string[] } {
+  let reading: QuarantineReading;
+  try {
+    reading = readQuarantineList(json);
+  } catch (error) {
+    return { entries: [], problems: [`cannot be read: ${(error as Error).message}`] };
+  }
+  const { nodeName, entries, problems } = reading;
+  return { entries: entries.map((entry) => ({ ...entry, nodeName, untilMs: quarantineEndMs(entry) })), problems };
+}
+
 /** All entries, of all nodes, those too that are over. */
 export async function readQuarantined({ bus, out }: Session): Promise<Quarantined[]> {
   const entries = await openBucket(bus, BUCKET).entries();
   return entries.flatMap(({ key, value }) => {
-    const list = parseJson(value.toString('utf8'), quarantineList);
-    if (typeof list === 'string') {
-      out.note(`the list of node ${decodeToken(key)} cannot be read: ${list}`);
-      return [];
-    }
-    return list.entries.map((entry) => ({
-      ...entry,
-      nodeName: list.nodeName,
-      untilMs: entry.until === '' ? Number.POSITIVE_INFINITY : Date.parse(entry.until),
-    }));
+    const list = quarantinedOf(value.toString('utf8'));
+    for (const problem of list.problems) out.note(`the list of node ${decodeToken(key)}: ${problem}`);
+    return list.entries;
   });
 }
 
