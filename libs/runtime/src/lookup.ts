@@ -1,0 +1,248 @@
+/**
+ * A decision from the encoded map entries, walked as the kernel programs walk them: hash chain, longest prefix, value keys.
+ *
+ * Place in the path: tests only (property: what compile.ts emits decides as model.ts decides). Reads bytes, not the typed entries, so
+ * that encoding is covered too. Independent of model.ts on purpose.
+ */
+import { parseAddress } from '@bailiff/bpf';
+import type { EncodedSet, MapEntry } from './encode.ts';
+import { childHash, components, type HashKey, rootHash, siphash13 } from './hash.ts';
+import {
+  AddressKeyLayout,
+  AddressRuleLayout,
+  AddressRulesLayout,
+  PathRuleLayout,
+  PathRulesLayout,
+  SetHeadLayout,
+  SOURCE_CHILDREN,
+  SOURCE_SELF,
+  ValueRuleLayout,
+  ValueRulesLayout,
+} from './layout.ts';
+import type { Operation, TaskFacts } from './model.ts';
+import { operationNumber, SOCKET_ANY } from './names.ts';
+
+const ALLOW_AUDIT = 0;
+const ALLOW = 1;
+const AUDIT = 2;
+const BLOCK = 3;
+const KILL = 4;
+const [EXACT, DIRECTORY, RECURSIVE, ANCESTOR] = [0, 1, 2, 3];
+
+interface Hit {
+  rule: number;
+  action: number;
+}
+
+export interface LookupDecision {
+  outcome: 'pass' | 'block' | 'kill';
+  counted: { cell: number; action: number }[];
+}
+
+/** The maps of one set, by the bytes of their keys. */
+export class EncodedMaps {
+  readonly #head: Buffer;
+  readonly #set: number;
+  readonly #paths: Map<string, Buffer>;
+  readonly #values: Map<string, Buffer>;
+  readonly #sources: Map<string, Buffer>;
+  readonly #addresses: readonly MapEntry[];
+  readonly #key: HashKey;
+
+  constructor(encoded: EncodedSet, key: HashKey) {
+    const byKey = (entries: readonly MapEntry[]) => new Map(entries.map((e) => [e.key.toString('hex'), e.value]));
+    this.#head = encoded.head.value;
+    this.#set = encoded.head.key.readUInt32LE(0);
+    this.#paths = byKey(encoded.paths);
+    this.#values = byKey(encoded.values);
+    this.#sources = byKey(encoded.sources);
+    this.#addresses = encoded.addresses;
+    this.#key = key;
+  }
+
+  #lookup(map: Map<string, Buffer>, second: number, third: bigint): Buffer | undefined {
+    const key = Buffer.alloc(16);
+    key.writeUInt32LE(this.#set);
+    key.writeUInt32LE(second, 4);
+    key.writeBigUInt64LE(third, 8);
+    return map.get(key.toString('hex'));
+  }
+
+  #chain(path: string): bigint[] {
+    const hashes = [rootHash(this.#key)];
+    for (const name of components(path)) hashes.push(childHash(this.#key, hashes.at(-1)!, name));
+    return hashes;
+  }
+
+  #sourceHolds(source: number, action: number, task: TaskFacts): boolean {
+    if (source === 0) return true;
+    const flags = task.chain.map(
+      (path) => this.#lookup(this.#sources, source, this.#chain(path).at(-1)!)?.readUInt32LE(0) ?? 0,
+    );
+    if (((flags[0] ?? 0) & SOURCE_SELF) !== 0) return true;
+    if (flags.slice(1).some((flag) => (flag & SOURCE_CHILDREN) !== 0)) return true;
+    if (!task.cut || action <= ALLOW) return false;
+    return [...this.#sources].some(
+      ([key, value]) =>
+        Buffer.from(key, 'hex').readUInt32LE(4) === source && (value.readUInt32LE(0) & SOURCE_CHILDREN) !== 0,
+    );
+  }
+
+  #pathRules(
+    value: Buffer | undefined,
+    wanted: (match: number, ops: bigint, action: number) => boolean,
+    task: TaskFacts,
+  ): Hit[] {
+    if (value === undefined) return [];
+    const hits: Hit[] = [];
+    for (let i = 0; i < value.readUInt32LE(PathRulesLayout.count); i++) {
+      const at = PathRulesLayout.rules + i * PathRuleLayout.size;
+      const action = value.readUInt8(at + PathRuleLayout.action);
+      if (!wanted(value.readUInt8(at + PathRuleLayout.match), value.readBigUInt64LE(at), action)) continue;
+      if (!this.#sourceHolds(value.readUInt16LE(at + PathRuleLayout.source), action, task)) continue;
+      hits.push({ rule: value.readUInt32LE(at + PathRuleLayout.rule), action });
+    }
+    return hits;
+  }
+
+  #onPath(operation: Operation & { kind: 'path' }, path: string, task: TaskFacts): Hit[] {
+    const bit = 1n << BigInt(operationNumber(operation.op));
+    const chain = this.#chain(path);
+    const hits = chain.flatMap((hash, index) => {
+      const above = chain.length - 1 - index;
+      return this.#pathRules(
+        this.#lookup(this.#paths, 0, hash),
+        (match, ops, action) => {
+          const holds =
+            above === 0 ||
+            match === RECURSIVE ||
+            (match === DIRECTORY && above === 1 && match !== ANCESTOR && match !== EXACT);
+          if (!holds) return false;
+          if (operation.oldName === true && action >= BLOCK && match !== ANCESTOR) return true;
+          return (ops & bit) !== 0n;
+        },
+        task,
+      );
+    });
+    const name = Buffer.from(components(path).at(-1) ?? '');
+    const lengths = this.#head.readBigUInt64LE(SetHeadLayout.suffixLengths);
+    for (let length = 1; length <= Math.min(63, name.length); length++) {
+      if ((lengths & (1n << BigInt(length))) === 0n) continue;
+      const hash = siphash13(this.#key, Buffer.from(name.subarray(name.length - length)));
+      hits.push(...this.#pathRules(this.#lookup(this.#paths, 1, hash), (_match, ops) => (ops & bit) !== 0n, task));
+    }
+    return hits;
+  }
+
+  #onAddress(operation: Operation & { kind: 'address' }, task: TaskFacts): Hit[] {
+    const address = parseAddress(operation.address);
+    const bits = (bytes: Buffer) => [...bytes].map((byte) => byte.toString(2).padStart(8, '0')).join('');
+    let longest: MapEntry | null = null;
+    let length = -1;
+    for (const entry of this.#addresses) {
+      const own = entry.key.readUInt32LE(AddressKeyLayout.prefixlen) - 32;
+      const prefix = bits(entry.key.subarray(AddressKeyLayout.address)).slice(0, own);
+      if (own > length && bits(address).startsWith(prefix)) {
+        longest = entry;
+        length = own;
+      }
+    }
+    if (longest === null) return [];
+    const { value } = longest;
+    const hits: Hit[] = [];
+    for (let i = 0; i < value.readUInt32LE(AddressRulesLayout.count); i++) {
+      const at = AddressRulesLayout.rules + i * AddressRuleLayout.size;
+      const action = value.readUInt8(at + AddressRuleLayout.action);
+      const protocol = value.readUInt8(at + AddressRuleLayout.protocol);
+      const op = operationNumber(operation.op) - operationNumber('connect');
+      if ((value.readUInt32LE(at + AddressRuleLayout.ops) & (1 << op)) === 0) continue;
+      if (protocol !== 0 && protocol !== operation.protocol) continue;
+      if (operation.port < value.readUInt16LE(at + AddressRuleLayout.portFirst)) continue;
+      if (operation.port > value.readUInt16LE(at + AddressRuleLayout.portLast)) continue;
+      if (!this.#sourceHolds(value.readUInt16LE(at + AddressRuleLayout.source), action, task)) continue;
+      hits.push({ rule: value.readUInt32LE(at + AddressRuleLayout.rule), action });
+    }
+    return hits;
+  }
+
+  #onValue(op: number, key: bigint, task: TaskFacts): Hit[] {
+    const value = this.#lookup(this.#values, op, key);
+    if (value === undefined) return [];
+    const hits: Hit[] = [];
+    for (let i = 0; i < value.readUInt32LE(ValueRulesLayout.count); i++) {
+      const at = ValueRulesLayout.rules + i * ValueRuleLayout.size;
+      const action = value.readUInt8(at + ValueRuleLayout.action);
+      if (this.#sourceHolds(value.readUInt16LE(at + ValueRuleLayout.source), action, task))
+        hits.push({ rule: value.readUInt32LE(at + ValueRuleLayout.rule), action });
+    }
+    return hits;
+  }
+
+  #hits(operation: Operation, task: TaskFacts): Hit[] {
+    const op = operationNumber(operation.op);
+    if (operation.kind === 'path')
+      return [operation.path, ...(operation.aliases ?? [])].flatMap((path) => this.#onPath(operation, path, task));
+    if (operation.kind === 'abstract') {
+      const hash = siphash13(this.#key, Buffer.from(operation.name));
+      const bit = 1n << BigInt(op);
+      return this.#pathRules(this.#lookup(this.#paths, 2, hash), (_match, ops) => (ops & bit) !== 0n, task);
+    }
+    if (operation.kind === 'address') return this.#onAddress(operation, task);
+    if (operation.kind !== 'value') return [];
+    if (operation.op !== 'socket') return this.#onValue(op, operation.value, task);
+    const hits: Hit[] = [];
+    for (let mask = 0; mask < 8; mask++) {
+      let value = operation.value;
+      for (const [bit, shift] of [
+        [1, 32n],
+        [2, 16n],
+        [4, 0n],
+      ] as const)
+        if ((mask & bit) !== 0) value |= BigInt(SOCKET_ANY) << shift;
+      hits.push(...this.#onValue(op, value, task));
+    }
+    return hits;
+  }
+
+  /** As decide_*() in bpf/runtime/decide.h. */
+  decide(operation: Operation, task: TaskFacts): LookupDecision {
+    const at = SetHeadLayout;
+    const head = this.#head;
+    const op = operationNumber(operation.op);
+    if ((head.readBigUInt64LE(at.ops) & (1n << BigInt(op))) === 0n) return { outcome: 'pass', counted: [] };
+    const extra = head.readUInt32LE(at.rules);
+    if (operation.kind === 'unresolved') {
+      const blocks = head.readUInt8(at.unresolved) === BLOCK;
+      const counted = [{ cell: extra + 10 + (blocks ? 1 : 0), action: blocks ? BLOCK : AUDIT }];
+      return { outcome: blocks ? 'block' : 'pass', counted };
+    }
+    const hits = this.#hits(operation, task);
+    const lowest = (action: number) =>
+      hits.filter((hit) => hit.action === action).reduce((min, hit) => Math.min(min, hit.rule), Infinity);
+    const counted: LookupDecision['counted'] = [];
+    if (lowest(AUDIT) < Infinity) counted.push({ cell: lowest(AUDIT), action: AUDIT });
+    for (const action of [KILL, BLOCK]) {
+      if (lowest(action) === Infinity) continue;
+      counted.push({ cell: lowest(action), action });
+      return { outcome: action === KILL ? 'kill' : 'block', counted };
+    }
+    const allowed = lowest(ALLOW) < Infinity;
+    const guard = head.readUInt8(at.guardAliases);
+    const alias =
+      operation.kind === 'value' &&
+      operation.op === 'mount' &&
+      ([1n, 2n, 5n].includes(operation.value) || (operation.value === 0n && operation.overlay === true));
+    if (guard !== 0 && alias && !allowed) {
+      counted.push({ cell: head.readUInt32LE(at.guardRule), action: guard });
+      return { outcome: guard === KILL ? 'kill' : 'block', counted };
+    }
+    const posture = op <= 1 ? 1 : op <= 20 ? 0 : op <= 25 ? 2 : op === 26 ? 3 : op <= 28 ? 4 : -1;
+    if (posture >= 0 && !allowed) {
+      if (head.readUInt8(at.postureBlock + posture) === 1)
+        return { outcome: 'block', counted: [...counted, { cell: extra + posture * 2 + 1, action: BLOCK }] };
+      if (head.readUInt8(at.postureAudit + posture) === 1 && lowest(ALLOW_AUDIT) === Infinity)
+        counted.push({ cell: extra + posture * 2, action: AUDIT });
+    }
+    return { outcome: 'pass', counted };
+  }
+}

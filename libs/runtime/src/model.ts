@@ -1,0 +1,216 @@
+/**
+ * The decision as a pure function of a policy set and an operation, by paths and addresses instead of hashes and map entries.
+ *
+ * It is what the kernel programs (bpf/runtime/decide.h) are compared with, and what `policy explain` answers from. Order: a denial of any
+ * matching rule, the strongest, of these the first; else allow rules against the class's posture. Audit rules are counted besides and
+ * never hide a denial.
+ */
+import { type Cidr, formatAddress, mapPrefixLength, parseAddress, parseCidr } from '@bailiff/bpf';
+import { POSTURE_CLASSES } from '@bailiff/policy';
+import { spokenOperations } from './compile.ts';
+import { guardedNames } from './compile-paths.ts';
+import { components } from './hash.ts';
+import { EXTRA_POSTURE, EXTRA_UNRESOLVED } from './layout.ts';
+import { ACTIONS, type OperationName, postureOf, type RuleAction, SOCKET_ANY, socketValue } from './names.ts';
+import {
+  type AddressMatch,
+  ANCESTOR_OPERATIONS,
+  aliasGuard,
+  denies,
+  isGuarded,
+  type Match,
+  type PathRuleMatch,
+  type PolicySet,
+  type RuleIR,
+  type Source,
+} from './set.ts';
+
+/** Programs a task and its forebears ran, newest first, as paths. */
+export interface TaskFacts {
+  readonly chain: readonly string[];
+  /** More programs deep than the kernel keeps. */
+  readonly cut: boolean;
+}
+
+export type Operation =
+  | {
+      readonly kind: 'path';
+      readonly op: OperationName;
+      readonly path: string;
+      /** The same object's other names that the kernel sees: a bind mount of the root file system. */
+      readonly aliases?: readonly string[];
+      /** Of `link`: the existing name, from which an alias is made. */
+      readonly oldName?: boolean;
+    }
+  /** A path beyond the walk's bound. */
+  | { readonly kind: 'unresolved'; readonly op: OperationName }
+  | { readonly kind: 'abstract'; readonly op: OperationName; readonly name: string }
+  | {
+      readonly kind: 'address';
+      readonly op: OperationName;
+      readonly address: string;
+      readonly port: number;
+      readonly protocol: number;
+    }
+  | {
+      readonly kind: 'value';
+      readonly op: OperationName;
+      readonly value: bigint;
+      /** Of `mount`, value new: the type is overlay, by which an alias is made. */
+      readonly overlay?: boolean;
+    };
+
+export interface Counted {
+  /** Behind counter_base: a rule's index, or the set's rules + EXTRA_*. */
+  readonly cell: number;
+  readonly action: RuleAction;
+}
+
+export interface Decision {
+  readonly outcome: 'pass' | 'block' | 'kill';
+  readonly counted: readonly Counted[];
+  /** Rules that matched, in the order of their index. */
+  readonly matched: readonly RuleIR[];
+  /** What decided: the denial; else the posture; else the allow rule that satisfied it; else nothing. */
+  readonly by: 'rule' | 'alias-guard' | 'posture' | 'unresolved' | 'allow' | 'nothing';
+}
+
+function sourceHolds(source: readonly Source[] | null, task: TaskFacts, action: RuleAction): boolean {
+  if (source === null) return true;
+  const [self, ...above] = task.chain;
+  for (const { path, children } of source) {
+    if (path === self) return true;
+    if (children && above.includes(path)) return true;
+  }
+  const maybe = task.cut && source.some(({ children }) => children);
+  return maybe && action !== 'allow' && action !== 'allow-audit';
+}
+
+function pathHolds({ path, match }: PathRuleMatch, subject: string): boolean {
+  if (subject === path) return true;
+  if (match === 'exact' || !subject.startsWith(path === '/' ? '/' : `${path}/`)) return false;
+  return match === 'recursive' || components(subject).length === components(path).length + 1;
+}
+
+function pathMatches(rule: RuleIR, match: Match, operation: Operation & { kind: 'path' }): boolean {
+  const subjects = [operation.path, ...(operation.aliases ?? [])];
+  if (match.kind === 'suffix') {
+    const hit = (subject: string) =>
+      Buffer.from(components(subject).at(-1) ?? '')
+        .toString('latin1')
+        .endsWith(latin1(match.suffix));
+    return match.ops.includes(operation.op) && subjects.some(hit);
+  }
+  if (match.kind !== 'path') return false;
+  const guarded = isGuarded(rule, match);
+  if (guarded && ANCESTOR_OPERATIONS.includes(operation.op)) {
+    const names = guardedNames(match.path);
+    if (subjects.some((subject) => names.includes(subject))) return true;
+  }
+  const ops = match.ops.includes(operation.op) || (guarded && operation.oldName === true);
+  return ops && subjects.some((subject) => pathHolds(match, subject));
+}
+
+const latin1 = (text: string): string => Buffer.from(text).toString('latin1');
+
+function cidrHolds(cidr: Cidr, address: Buffer): boolean {
+  if (cidr.family !== parseCidr(formatAddress(address)).family) return false;
+  const bits = mapPrefixLength(cidr);
+  const word = (bytes: Buffer) => BigInt(`0x${bytes.toString('hex')}`);
+  return (word(cidr.bytes) ^ word(address)) >> BigInt(128 - bits) === 0n;
+}
+
+function addressMatches(match: AddressMatch, operation: Operation & { kind: 'address' }): boolean {
+  if (!match.ops.includes(operation.op)) return false;
+  if (operation.port < match.portFirst || operation.port > match.portLast) return false;
+  if (match.protocol !== 0 && match.protocol !== operation.protocol) return false;
+  const address = parseAddress(operation.address);
+  if (match.cidr !== null && !cidrHolds(parseCidr(match.cidr), address)) return false;
+  return !match.except.some((cidr) => cidrHolds(parseCidr(cidr), address));
+}
+
+/** The keys under which a socket is looked up: each part as it is, or any. */
+export function socketKeys(value: bigint): bigint[] {
+  const part = (shift: bigint) => Number((value >> shift) & 0xffffn);
+  const [family, type, protocol] = [part(32n), part(16n), part(0n)];
+  return [family, SOCKET_ANY].flatMap((f) =>
+    [type, SOCKET_ANY].flatMap((t) => [protocol, SOCKET_ANY].map((p) => socketValue(f, t, p))),
+  );
+}
+
+function matches(rule: RuleIR, match: Match, operation: Operation): boolean {
+  switch (operation.kind) {
+    case 'path':
+      return pathMatches(rule, match, operation);
+    case 'abstract':
+      return match.kind === 'abstract' && match.name === operation.name && match.ops.includes(operation.op);
+    case 'address':
+      return match.kind === 'address' && addressMatches(match, operation);
+    case 'value': {
+      if (match.kind !== 'value' || match.op !== operation.op) return false;
+      return operation.op === 'socket'
+        ? socketKeys(operation.value).includes(match.value)
+        : match.value === operation.value;
+    }
+    case 'unresolved':
+      return false;
+  }
+}
+
+const ALIAS_MOUNTS: readonly bigint[] = [1n, 2n, 5n];
+
+/** Mounts that make another name for what is there: bind, move, pivot, a new overlay. */
+function makesAlias(operation: Operation): boolean {
+  if (operation.kind !== 'value' || operation.op !== 'mount') return false;
+  return ALIAS_MOUNTS.includes(operation.value) || (operation.value === 0n && operation.overlay === true);
+}
+
+function byPosture(set: PolicySet, op: OperationName, allowed: ReadonlySet<RuleAction>): Counted | null {
+  const name = postureOf(op);
+  if (name === null || allowed.has('allow')) return null;
+  const cell = set.rules.length + EXTRA_POSTURE + POSTURE_CLASSES.indexOf(name) * 2;
+  if (set.postures[name].block !== null) return { cell: cell + 1, action: 'block' };
+  if (set.postures[name].audit !== null && !allowed.has('allow-audit')) return { cell, action: 'audit' };
+  return null;
+}
+
+/** Decides one operation of one task. */
+export function decide(set: PolicySet, operation: Operation, task: TaskFacts): Decision {
+  if (!spokenOperations(set).has(operation.op)) return { outcome: 'pass', counted: [], matched: [], by: 'nothing' };
+  if (operation.kind === 'unresolved') {
+    const blocks = set.onUnresolvable === 'block';
+    const cell = set.rules.length + EXTRA_UNRESOLVED + (blocks ? 1 : 0);
+    const counted = [{ cell, action: blocks ? ('block' as const) : ('audit' as const) }];
+    return { outcome: blocks ? 'block' : 'pass', counted, matched: [], by: 'unresolved' };
+  }
+  const matched = set.rules.filter(
+    (rule) =>
+      sourceHolds(rule.source, task, rule.action) && rule.matches.some((match) => matches(rule, match, operation)),
+  );
+  const audit = matched.find((rule) => rule.action === 'audit');
+  const counted: Counted[] = audit === undefined ? [] : [{ cell: audit.index, action: 'audit' }];
+  const strongest = (action: RuleAction) => ACTIONS.indexOf(action);
+  const denial = matched
+    .filter((rule) => denies(rule.action))
+    .reduce<RuleIR | null>(
+      (best, rule) => (best && strongest(best.action) >= strongest(rule.action) ? best : rule),
+      null,
+    );
+  if (denial !== null) {
+    const action = denial.action as 'block' | 'kill';
+    return { outcome: action, counted: [...counted, { cell: denial.index, action }], matched, by: 'rule' };
+  }
+  const allowed = new Set(matched.map((rule) => rule.action));
+  const guard = makesAlias(operation) && !allowed.has('allow') ? aliasGuard(set) : null;
+  if (guard !== null) {
+    counted.push({ cell: guard.rule, action: guard.action });
+    return { outcome: guard.action, counted, matched, by: 'alias-guard' };
+  }
+  const posture = byPosture(set, operation.op, allowed);
+  if (posture !== null) {
+    const outcome = posture.action === 'block' ? 'block' : 'pass';
+    return { outcome, counted: [...counted, posture], matched, by: 'posture' };
+  }
+  const by = matched.some((rule) => rule.action.startsWith('allow')) ? 'allow' : 'nothing';
+  return { outcome: 'pass', counted, matched, by };
+}

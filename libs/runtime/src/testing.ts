@@ -1,0 +1,38 @@
+/** Builders for tests: a policy by its rules, a set of one policy, operations. */
+import { type RuntimePolicyInput, runtimePolicy } from '@bailiff/policy';
+import { mergeSelected } from './merge.ts';
+import type { Operation, TaskFacts } from './model.ts';
+import { type OperationName, socketValue } from './names.ts';
+import type { NamedPolicy } from './select.ts';
+import type { PolicySet } from './set.ts';
+
+/** Enforces unless it says otherwise. */
+export function policyOf(input: RuntimePolicyInput, name = 'test', namespace: string | null = null): NamedPolicy {
+  const key = namespace === null ? `runtime.cluster._.${name}` : `runtime.namespace.${namespace}.${name}`;
+  return { key, name, namespace, policy: runtimePolicy.parse({ mode: 'enforce', ...input }) };
+}
+
+export function setOf(...inputs: RuntimePolicyInput[]): PolicySet {
+  return mergeSelected(inputs.map((input, index) => policyOf(input, `test-${index}`)));
+}
+
+export const task = (...chain: string[]): TaskFacts => ({
+  chain: chain.length === 0 ? ['/app/server'] : chain,
+  cut: false,
+});
+
+export const onPath = (op: OperationName, path: string): Operation => ({ kind: 'path', op, path });
+export const onValue = (op: OperationName, value: number | bigint): Operation => ({
+  kind: 'value',
+  op,
+  value: BigInt(value),
+});
+export const socket = (family: number, type: number, protocol: number): Operation =>
+  onValue('socket', socketValue(family, type, protocol));
+export const onAddress = (op: OperationName, address: string, port: number, protocol = 6): Operation => ({
+  kind: 'address',
+  op,
+  address,
+  port,
+  protocol,
+});
