@@ -2,7 +2,8 @@
  * Fetches the kernels of kernels.json from the distribution and unpacks them into `.cache/kernels/<name>`.
  *
  * Run by scripts/setup. Idempotent: an unpacked kernel is kept. Needs apt-get, dpkg-deb and depmod. What cannot be fetched is
- * named on stderr and left out; the tests of that kernel then skip with the reason, which fails in CI.
+ * named on stderr and left out; the tests of that kernel then skip with the reason, which fails in CI. Exits 1 then,
+ * so that the next run tries again.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
@@ -50,5 +51,6 @@ for (const entry of KERNELS) {
     unpack(entry);
   } catch (error) {
     process.stderr.write(`setup: kernel ${entry.name} (${entry.package}) could not be fetched: ${String(error)}\n`);
+    process.exitCode = 1;
   }
 }

@@ -1,0 +1,110 @@
+// The virtual machine itself: what a command sees, what reaches the host, and how each way of going wrong is told.
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { findKernel, KERNELS, repoRoot } from './kernels.ts';
+import { runInVm, VmError, whyNoVm } from './machine.ts';
+
+const timeoutMs = 60_000;
+
+/** Machines that this process left behind, by their folders of sockets. */
+const machineDirs = () => readdirSync(tmpdir()).filter((name) => name.startsWith('bailiff-vm-'));
+
+async function errorOf(run: Promise<unknown>): Promise<VmError> {
+  const error = await run.then(
+    () => null,
+    (reason: unknown) => reason,
+  );
+  expect(error).toBeInstanceOf(VmError);
+  return error as VmError;
+}
+
+describe('virtual machine', () => {
+  beforeEach((context) => {
+    const why = whyNoVm();
+    if (why !== null) context.skip(why);
+  });
+
+  it('command - output by stream, exit code, kernel, working directory and arguments as given', async () => {
+    const seen: string[] = [];
+    const line =
+      'uname -r; pwd; echo "$BAILIFF_MARK"; echo to-stderr >/dev/stderr; head -c 300000 /dev/zero | tr "\\0" x; exit 7';
+    const result = await runInVm(['sh', '-c', line], {
+      timeoutMs,
+      env: { BAILIFF_MARK: "it's $HOME" },
+      onStdout: (chunk) => seen.push(chunk.toString('utf8')),
+    });
+    const release = findKernel(KERNELS[0]!.name)!.release;
+    expect(result.code).toBe(7);
+    expect(result.stdout).toBe(`${release}\n${repoRoot}\nit's $HOME\n${'x'.repeat(300_000)}`);
+    expect(seen.join('')).toBe(result.stdout);
+    expect(result.stderr).toBe('to-stderr\n');
+  });
+
+  it('file systems - all that is needed is there, and what is written stays inside, but in the repository', async () => {
+    const shared = mkdtempSync(path.join(repoRoot, '.cache/vm-test-'));
+    const hostOnly = path.join(tmpdir(), `bailiff-host-${process.pid}`);
+    writeFileSync(hostOnly, 'host');
+    try {
+      const result = await runInVm(
+        [
+          'set -e',
+          'touch /etc/bailiff-x /usr/bin/bailiff-x /bailiff-x /var/lib/bailiff-x /tmp/bailiff-x',
+          `test ! -e ${hostOnly}`,
+          `echo inside > ${shared}/out`,
+          'for fs in "cgroup2 /sys/fs/cgroup" "bpf /sys/fs/bpf" "tracefs /sys/kernel/tracing" "tmpfs /tmp" \\',
+          '  "securityfs /sys/kernel/security" "tmpfs /dev/shm" "devpts /dev/pts"; do',
+          '  set -- $fs; grep -q " $2 $1 " /proc/mounts || { echo "no $fs"; exit 1; }',
+          'done',
+          'for c in cpu memory pids io cpuset; do grep -qw $c /sys/fs/cgroup/cgroup.subtree_control; done',
+          'for m in veth bridge overlay vxlan nf_tables sch_ingress tun; do modprobe $m; done',
+          'ping -c 1 -q 127.0.0.1 >/dev/null',
+          'mkdir -p /tmp/o/l /tmp/o/u /tmp/o/w /tmp/o/m && mount -t overlay o -o lowerdir=/tmp/o/l,upperdir=/tmp/o/u,workdir=/tmp/o/w /tmp/o/m',
+          'unshare -m sh -c "mount --make-rprivate / && mkdir -p /tmp/r && mount --bind / /tmp/r && cd /tmp/r && pivot_root . mnt && ls >/dev/null"',
+        ].join('\n'),
+        { timeoutMs },
+      );
+      expect(`${result.stdout}${result.stderr}`).toBe('');
+      expect(result.code).toBe(0);
+      expect(readFileSync(path.join(shared, 'out'), 'utf8')).toBe('inside\n');
+      for (const dir of ['/etc', '/usr/bin', '', '/var/lib', '/tmp'])
+        expect(existsSync(`${dir}/bailiff-x`)).toBe(false);
+    } finally {
+      rmSync(shared, { recursive: true });
+      rmSync(hostOnly);
+    }
+  });
+
+  it('kernel arguments - full preemption beside the default, two machines at a time', async () => {
+    const preempt = 'grep -o "([a-z]*)" /sys/kernel/debug/sched/preempt';
+    const [usual, full] = await Promise.all([
+      runInVm(preempt, { timeoutMs }),
+      runInVm(preempt, { timeoutMs, kernelArgs: ['preempt=full'] }),
+    ]);
+    expect([usual.stdout, full.stdout]).toEqual(['(voluntary)\n', '(full)\n']);
+  });
+
+  it('time-out - the machine is stopped, and the console told', async () => {
+    const before = machineDirs().length;
+    const error = await errorOf(runInVm('echo on-the-console >/dev/console; sleep 600', { timeoutMs: 1_500 }));
+    expect(error).toMatchObject({ code: 'VM_TIMEOUT' });
+    expect(error.message).toContain('on-the-console');
+    expect(machineDirs().length).toBeLessThanOrEqual(before);
+  });
+
+  it('panic - told as a machine that died, with the reason from its console', async () => {
+    const error = await errorOf(runInVm('echo c >/proc/sysrq-trigger; sleep 60', { timeoutMs }));
+    expect(error).toMatchObject({ code: 'VM_DIED' });
+    expect(error.message).toContain('Kernel panic');
+  });
+
+  it('abort - stops at once, during the boot too', async () => {
+    const error = await errorOf(runInVm('true', { timeoutMs, signal: AbortSignal.timeout(500) }));
+    expect(error).toMatchObject({ code: 'VM_ABORTED' });
+  });
+
+  it('kernel - an unknown name is refused with the reason', async () => {
+    expect(await errorOf(runInVm('true', { timeoutMs, kernel: 'none' }))).toMatchObject({ code: 'VM_UNAVAILABLE' });
+  });
+});
