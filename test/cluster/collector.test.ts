@@ -1,7 +1,10 @@
 // The collector as its own process on a node made of namespaces, with a real nats-server: what it guards, what it says, and what is
 // left of both when it is killed or the bus is away.
-import { openBucket } from '@bailiff/bus';
+import { readFileSync } from 'node:fs';
+import { openBucket, violationSubject } from '@bailiff/bus';
+import { encodeViolationFrame, type ViolationFrame } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
+import { headers as createHeaders } from '@nats-io/nats-core';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { udpFrame } from './collector/frames.ts';
 import { NODE, TestNode, type TestPod } from './collector/test-node.ts';
@@ -55,7 +58,16 @@ describe('collector', () => {
     await counted({ podUid: pod.uid, vector: 'ipv4-source', action: 'drop' }, 15);
     const last = node.ledger.violations('ipv4-source').at(-1);
     expect(last?.pod).toMatchObject({ uid: pod.uid, ownerKind: 'Deployment', ownerName: 'web', serviceAccount: 'web' });
-    expect(last?.sample).toMatchObject({ claimedAddress: '10.9.9.9', expectedAddress: pod.ipv4, claimedMac: pod.mac });
+    // The counters may be read between a packet's count and its sample: that sample is told with the growth that comes next.
+    const sampled = () => node.ledger.violations('ipv4-source').find((v) => v.sample?.claimedAddress === '10.9.9.9');
+    await waitFor(
+      async () => {
+        if (!sampled()) await node.send(pod, [spoofed(pod, '10.9.9.9')], 1);
+        return sampled() !== undefined;
+      },
+      { what: 'a sample of it', intervalMs: 50, state: () => node.ledger.violations('ipv4-source') },
+    );
+    expect(sampled()?.sample).toMatchObject({ expectedAddress: pod.ipv4, claimedMac: pod.mac });
   });
 
   it('an interface that appears later is guarded on its event; what passed before is told', async () => {
@@ -69,6 +81,8 @@ describe('collector', () => {
     const gap = node.ledger.frames.flatMap((f) => f.coverage)[0];
     expect(gap?.interfaceName).toBe(pod.hostInterface);
     expect(gap?.packetsBeforeGuard).toBeGreaterThanOrEqual(7);
+    const row = (await node.offlineStatus()).interfaces[0];
+    expect(row).toMatchObject({ auditedPackets: 0, passedBeforeGuard: gap?.packetsBeforeGuard });
     expect(node.ledger.packets({ podUid: pod.uid })).toBe(0);
     await node.send(pod, [spoofed(pod)], 3);
     await counted({ podUid: pod.uid, action: 'drop' }, 3);
@@ -223,6 +237,26 @@ describe('collector', () => {
     await node.send(pod, [spoofed(pod)], 40);
     expect((await node.ipReceived()) - before).toBeGreaterThanOrEqual(40);
     await expect(node.command(['status', ...dirs])).rejects.toThrow(/nothing is pinned.*detached by an operator/);
+  });
+
+  it('message ids that somebody else took - what the frames said is on the bus all the same, under other ids', async () => {
+    const pod = await node.addPod();
+    const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+    await node.startCollector();
+    await node.waitForState(pod, 'provisional');
+    await node.send(pod, [spoofed(pod)], 1);
+    await counted({ podUid: pod.uid }, 1);
+    const said = node.ledger.frames.at(-1) as ViolationFrame;
+    for (let next = 1; next <= 3; next += 1) {
+      const frameSequence = said.frameSequence + next;
+      const headers = createHeaders();
+      headers.set('Nats-Msg-Id', `${NODE}-${bootId}-${frameSequence}`);
+      const frame = encodeViolationFrame({ ...said, frameSequence, violations: [], coverage: [] });
+      await node.admin.js.publish(violationSubject(NODE, 'spoof'), frame, { headers });
+    }
+    await node.send(pod, [spoofed(pod)], 9);
+    await counted({ podUid: pod.uid }, 10);
+    expect(node.log).toContain('is taken, by message');
   });
 
   it('NATS away: packets are dropped all the while, and afterwards the counts are exact', async () => {

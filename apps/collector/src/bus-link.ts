@@ -89,8 +89,6 @@ export class BusLink implements FrameSink {
         this.#o.metrics.frames.inc();
         this.#wake();
       },
-      onCollision: ({ msgId, sequence }) =>
-        this.#o.onError('publish', new Error(`${msgId} is taken, by message ${sequence}: the frame is lost`)),
       onResend: ({ error }) => {
         this.#o.metrics.resends.inc();
         this.#o.onError('publish', error);
@@ -178,14 +176,17 @@ export class BusLink implements FrameSink {
     for (const waiter of this.#waiters.splice(0)) waiter();
   }
 
-  /** Resolves when JetStream has stored the frame; rejects BUS_CLOSED when the process stops before. */
+  /**
+   * Resolves when JetStream has stored the frame; rejects BUS_CLOSED when the process stops before, and when another message has its id:
+   * what it says is then owed, and goes out again under the next sequence.
+   */
   async publish(frame: ViolationFrame): Promise<void> {
     const publisher = this.#publisher;
     if (!publisher) throw new Error('publish before the bus was connected');
     const began = performance.now();
     const id = `${frame.nodeName}-${frame.bootId}-${frame.frameSequence}`;
     this.#o.metrics.violations.inc(frame.violations.length);
-    await publisher.publish(this.#subject, encodeViolationFrame(frame), {
+    const published = await publisher.publish(this.#subject, encodeViolationFrame(frame), {
       msgId: id,
       headers: cloudEventHeaders({
         id,
@@ -194,6 +195,8 @@ export class BusLink implements FrameSink {
         timeMicros: frame.publishedAt,
       }),
     });
+    if (published.collision)
+      throw new Error(`${id} is taken, by message ${published.sequence}: what the frame says is sent again`);
     this.#o.metrics.ackSeconds.observe((performance.now() - began) / 1000);
   }
 

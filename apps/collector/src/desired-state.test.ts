@@ -231,4 +231,17 @@ describe('desired state - quarantine and attribution', () => {
       ownerKind: '',
     });
   });
+
+  it.each([
+    ['spoof.cluster._.other', '{}'],
+    ['spoof.namespace.shop.other', '{}'],
+    ['disarm.cluster._.other', JSON.stringify({ until: '2026-01-01T00:00:00Z', reason: 'r', by: 'b' })],
+  ])('%s - a name that nobody reads at its scope is refused, not silently in force', (key, json) => {
+    const state = new DesiredState('n1');
+    const before = state.clusterConfig;
+    expect(state.takeConfig(key, json)).toMatchObject({ refused: expect.stringContaining('only the name') });
+    expect(state.configRefused.get(key)).toContain('only the name');
+    expect([state.configKeys('spoof'), state.clusterConfig === before]).toEqual([[], true]);
+    expect(state.takeConfig('spoof.cluster._.default', '{"unknown":"enforce"}')).toEqual({ changed: true });
+  });
 });

@@ -182,6 +182,9 @@ export class DesiredState {
       const key = parseConfigKey(keyText);
       const schema = schemaOf(key);
       if (!schema) return { changed: false };
+      const only = ONLY_NAME[`${key.kind}.${key.scope}`];
+      if (only !== undefined && key.name !== only)
+        throw new ConfigError('CONFIG_KEY', `${keyText}: at this scope only the name "${only}" is read`);
       const value = json === null ? undefined : parseValueBy<unknown>(schema, key, json);
       this.#setConfig(key, keyText, value);
       this.configRefused.delete(keyText);
@@ -243,6 +246,14 @@ export class DesiredState {
     return entry.until === '' ? FOREVER_NS : toBoottimeNs(entry.until, moment.wallMs, moment.bootNs);
   }
 }
+
+/** Keys that have one name at their scope: under any other they would be shown and never be in force. */
+const ONLY_NAME: Readonly<Record<string, string>> = {
+  'spoof.cluster': 'default',
+  'spoof.namespace': 'default',
+  'disarm.cluster': 'all',
+  'disarm.namespace': 'all',
+};
 
 /** Schema of what bears on a collector; null: no business of its. parseConfigValue would bring the schemas of every kind into memory. */
 function schemaOf({ kind, scope }: ConfigKey) {

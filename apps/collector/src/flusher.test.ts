@@ -6,6 +6,7 @@ import { Flusher } from './flusher.ts';
 import { MAX_FRAME_VIOLATIONS } from './frame-builder.ts';
 import type { GuardedInterface } from './guarded-interface.ts';
 import { Registry } from './registry.ts';
+import { blankViolation } from './violations.ts';
 
 const link = { ifindex: 7, name: 'veth7', kind: 'veth', mac: '', linkNetnsid: 1, peerIfindex: 2 };
 const binding = {
@@ -285,8 +286,9 @@ describe('flusher', () => {
     expect(settled).toEqual([1]);
   });
 
-  it('a frame that is refused is owed again, its gap as well', async () => {
-    registry.add(makeIface(1, { gapReported: false, packetsBeforeGuard: 3 }));
+  it('a frame that is refused is owed again under a fresh sequence, its gap and what user space found as well', async () => {
+    const found = { ...blankViolation(), vector: 'interface-moved' as const };
+    registry.add(makeIface(1, { gapReported: false, packetsBeforeGuard: 3, pending: [found] }));
     kernel.set(1, [drop(4)]);
     flusher.sweep();
     refusals.splice(0)[0]?.(new Error('refused'));
@@ -294,7 +296,8 @@ describe('flusher', () => {
     expect(errors).toHaveLength(1);
     flusher.sweep();
     expect(frames.at(-1)).toMatchObject({
-      violations: [{ cumulativePackets: 4, suppressed: 4 }],
+      frameSequence: 2,
+      violations: [{ cumulativePackets: 4, suppressed: 4 }, { vector: 'interface-moved' }],
       coverage: [{ packetsBeforeGuard: 3 }],
     });
     await ackAll();

@@ -7,7 +7,7 @@ import { COUNTER_NUMBERS, type CounterTable, type SpoofSample } from '@bailiff/b
 import type { ViolationFrame } from '@bailiff/schemas';
 import { CELL_NAMES, type CellName, cellOf, packetsOf } from './epochs.ts';
 import { FrameBuilder, type Owed } from './frame-builder.ts';
-import { type GuardedInterface, keyOf, originOf } from './guarded-interface.ts';
+import { type GuardedInterface, keyOf, MAX_PENDING, originOf } from './guarded-interface.ts';
 import type { Registry } from './registry.ts';
 import { counterEpoch, fillViolation, type Origin, toPacketSample } from './violations.ts';
 
@@ -286,8 +286,9 @@ export class Flusher {
 
   /** What the frame said is owed again. */
   #refused(owed: readonly Owed[]): void {
-    for (const { iface, cells, gap } of owed) {
+    for (const { iface, cells, found, gap } of owed) {
       iface.framesInFlight -= 1;
+      iface.pending = [...found, ...iface.pending].slice(-MAX_PENDING);
       for (let i = 0; i < cells.length; i += 2) iface.book.owe(cells[i] as number);
       if (gap) iface.gapInFlight = false;
       iface.dirty = true;

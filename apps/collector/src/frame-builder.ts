@@ -15,6 +15,8 @@ export interface Owed {
   iface: GuardedInterface;
   /** Cell and packets in turn; empty when the frame only holds what user space found, or the gap. */
   cells: number[];
+  /** What user space found, in the order in which it was found. */
+  found: Violation[];
   /** The frame tells what passed before this interface was guarded. */
   gap: boolean;
 }
@@ -46,7 +48,7 @@ export class FrameBuilder {
   addFound(iface: GuardedInterface, violation: Violation): void {
     assert(!this.isFull, 'a full frame is sent before more is added');
     this.violations.push(violation);
-    this.#owedTo(iface);
+    this.#owedTo(iface).found.push(violation);
   }
 
   /** What passed before an interface was guarded. */
@@ -58,7 +60,7 @@ export class FrameBuilder {
   #owedTo(iface: GuardedInterface): Owed {
     const last = this.#owed.at(-1);
     if (last?.iface === iface) return last;
-    const owed: Owed = { iface, cells: [], gap: false };
+    const owed: Owed = { iface, cells: [], found: [], gap: false };
     this.#owed.push(owed);
     return owed;
   }

@@ -8,6 +8,7 @@ import { readBootId } from './boot.ts';
 import { DEFAULT_BPF_DIR, DEFAULT_STATE_DIR, fail, readFlags } from './command-line.ts';
 import { hasPins } from './detach.ts';
 import { DetachMarker } from './detach-marker.ts';
+import { type CellName, isBeforeGuard } from './epochs.ts';
 import { pinProblem } from './pin-problem.ts';
 
 interface Row {
@@ -20,7 +21,10 @@ interface Row {
   addresses: string[];
   mac: string;
   droppedPackets: number;
+  /** Breaches that were let pass by an audit, of a pod that is known. */
   auditedPackets: number;
+  /** Packets that passed before a guard: nobody was known yet whose they were. */
+  passedBeforeGuard: number;
   quarantined: boolean;
   auditOnly: boolean;
 }
@@ -35,7 +39,8 @@ function rowsOf(pinned: PinnedMaps, bpfDir: string, stored: readonly StoredInter
   return maps.ifaces.entries().map(([ifindex, record]) => {
     const file = stored.find((s) => s.ifindex === ifindex && s.generation === record.generation);
     const cells = maps.counters.read({ ifindex, generation: record.generation }) ?? [];
-    const sum = (action: string) => cells.filter((c) => c.action === action).reduce((n, c) => n + Number(c.packets), 0);
+    const sum = (which: (name: CellName) => boolean) => cells.filter(which).reduce((n, c) => n + Number(c.packets), 0);
+    const told = file?.packetsBeforeGuard ?? -1;
     const more = grants.filter((g) => g.ifindex === ifindex && g.generation === record.generation).map((g) => g.cidr);
     return {
       ifindex,
@@ -46,8 +51,9 @@ function rowsOf(pinned: PinnedMaps, bpfDir: string, stored: readonly StoredInter
       place: places.get(`${ifindex}/${record.generation}/in`) ?? 'missing',
       addresses: [record.ipv4, record.ipv6, ...more].filter((a): a is string => a !== null),
       mac: record.mac ?? '',
-      droppedPackets: sum('drop'),
-      auditedPackets: sum('audit'),
+      droppedPackets: sum((cell) => cell.action === 'drop'),
+      auditedPackets: sum((cell) => cell.action === 'audit' && !isBeforeGuard(cell)),
+      passedBeforeGuard: told >= 0 ? told : sum(isBeforeGuard),
       quarantined: record.quarantineUntilNs > now,
       auditOnly: record.auditUntilNs > now,
     };
@@ -58,7 +64,10 @@ function rowsOf(pinned: PinnedMaps, bpfDir: string, stored: readonly StoredInter
 export function statusCommand(argv: string[]): number {
   const read = readFlags(argv, {
     usage: 'collector status [--json] [--bpf-dir DIR] [--state-dir DIR]',
-    about: 'Shows what the kernel guards on this node and what it counted, from pins and files alone.',
+    about: [
+      'Shows what the kernel guards on this node and what it counted, from pins and files alone.',
+      'DROPPED and AUDITED are breaches of a pod; BEFORE GUARD are packets passed before a guard.',
+    ].join('\n'),
     flags: { json: { type: 'boolean' }, 'bpf-dir': { type: 'string' }, 'state-dir': { type: 'string' } },
   });
   if ('exit' in read) return read.exit as number;
@@ -90,7 +99,7 @@ function showStatus(bpfDir: string, stateDir: string, json: boolean): number {
     return EXIT.ok;
   }
   if (detached !== '') process.stderr.write(`collector: ${detached}\n`);
-  const header = ['INTERFACE', 'POD', 'STATE', 'PLACE', 'DROPPED', 'AUDITED', 'ADDRESSES'];
+  const header = ['INTERFACE', 'POD', 'STATE', 'PLACE', 'DROPPED', 'AUDITED', 'BEFORE GUARD', 'ADDRESSES'];
   const table = rows.map((r) => [
     r.interfaceName,
     r.pod,
@@ -98,6 +107,7 @@ function showStatus(bpfDir: string, stateDir: string, json: boolean): number {
     r.place,
     String(r.droppedPackets),
     String(r.auditedPackets),
+    String(r.passedBeforeGuard),
     r.addresses.join(','),
   ]);
   const widths = header.map((h, i) => Math.max(h.length, ...table.map((row) => (row[i] as string).length)));

@@ -339,6 +339,7 @@ export class TestNode implements AsyncDisposable {
       mac: string;
       droppedPackets: number;
       auditedPackets: number;
+      passedBeforeGuard: number;
       quarantined: boolean;
       auditOnly: boolean;
     }[];
