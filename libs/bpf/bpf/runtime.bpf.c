@@ -27,6 +27,9 @@
 #include "runtime/identity.h"
 #include "runtime/sample.h"
 #include "runtime/decide.h"
+#if __has_include("runtime/foreign.h")
+#include "runtime/foreign.h"
+#endif
 #include "runtime/lifecycle.h"
 #include "runtime/exec.h"
 #if __has_include("runtime/file.h")

@@ -14,6 +14,16 @@
 #define NO_RULE		(~0U)
 #define MAX_SUFFIX	63
 
+/*
+ * Hides from the compiler that a decision is 0 or 1: it would return the negated value instead of a constant, and the verifier
+ * refuses that. Every decide_* passes through it; so must a function of a hook's own that is not inlined.
+ */
+static __always_inline int refused(int decision)
+{
+	barrier_var(decision);
+	return decision;
+}
+
 enum held { HELD_NOT, HELD, HELD_PERHAPS };
 
 struct verdict {
@@ -27,11 +37,11 @@ struct verdict {
 
 #define NO_VERDICT ((struct verdict){ .rule = NO_RULE, .audit_rule = NO_RULE })
 
-/* Whether the task is one that a rule's group of programs names. */
-static __noinline enum held source_held(const struct who *who, __u32 source)
+/* Whether the current task is one that a rule's group of programs names: enum held. */
+__noinline int rt_source_held(__u32 set, __u32 source)
 {
-	struct source_key key = { .set = who->subject.set, .source = source };
-	const struct task_state *task = who->task;
+	const struct task_state *task = bpf_task_storage_get(&rt_tasks, bpf_get_current_task_btf(), NULL, 0);
+	struct source_key key = { .set = set, .source = source };
 	const __u32 *flags;
 
 	if (!task)
@@ -53,10 +63,10 @@ static __noinline enum held source_held(const struct who *who, __u32 source)
 	return flags && *flags & SOURCE_CHILDREN ? HELD_PERHAPS : HELD_NOT;
 }
 
-static __always_inline void collect(const struct who *who, struct verdict *verdict, __u32 rule, __u32 source, __u32 action)
+static __always_inline void collect(const struct identity *who, struct verdict *verdict, __u32 rule, __u32 source, __u32 action)
 {
 	if (source) {
-		enum held held = source_held(who, source);
+		enum held held = rt_source_held(who->subject.set, source);
 
 		if (held == HELD_NOT || (held == HELD_PERHAPS && action <= RULE_ALLOW))
 			return;
@@ -73,7 +83,7 @@ static __always_inline void collect(const struct who *who, struct verdict *verdi
 }
 
 /* Number of cells before the extra ones. */
-static __always_inline __u32 extra_cell(const struct who *who, __u32 extra)
+static __always_inline __u32 extra_cell(const struct identity *who, __u32 extra)
 {
 	return who->subject.counter_count - COUNTER_EXTRA + extra;
 }
@@ -93,67 +103,75 @@ static __always_inline enum posture_class class_of(enum op op)
 	return POSTURE_CLASSES;	/* none */
 }
 
-#define WITH_POSTURE	(RT_SAMPLE_POSTURE << 8)
-
 /* What a decision comes to: the cell it counts in, and the action as the rule has it. */
 struct outcome {
 	__u32 cell;
-	__u32 action_and_flags;	/* 0 = nothing to count */
+	__u32 action;		/* 0: nothing to count */
+	__u32 flags;		/* RT_SAMPLE_* */
 };
 
-static __always_inline struct outcome posture_outcome(const struct who *who, enum op op, __u32 allowed)
+static __always_inline struct outcome posture_outcome(const struct identity *who, const struct set_head *head, enum op op, __u32 allowed)
 {
 	enum posture_class class = class_of(op);
-	struct outcome outcome = {};
+	struct outcome outcome = { .flags = RT_SAMPLE_POSTURE };
 
 	if (class >= POSTURE_CLASSES || allowed & 1U << RULE_ALLOW)
 		return outcome;
-	if (who->head->posture_block[class]) {
+	if (head->posture_block[class]) {
 		outcome.cell = extra_cell(who, EXTRA_POSTURE + class * 2 + 1);
-		outcome.action_and_flags = RULE_BLOCK | WITH_POSTURE;
-	} else if (who->head->posture_audit[class] && !(allowed & 1U << RULE_ALLOW_AUDIT)) {
+		outcome.action = RULE_BLOCK;
+	} else if (head->posture_audit[class] && !(allowed & 1U << RULE_ALLOW_AUDIT)) {
 		outcome.cell = extra_cell(who, EXTRA_POSTURE + class * 2);
-		outcome.action_and_flags = RULE_AUDIT | WITH_POSTURE;
+		outcome.action = RULE_AUDIT;
 	}
 	return outcome;
 }
 
-static __always_inline struct outcome unresolved_outcome(const struct who *who)
+static __always_inline struct outcome unresolved_outcome(const struct identity *who, const struct set_head *head)
 {
-	bool block = who->head->unresolved >= RULE_BLOCK;
+	bool block = head->unresolved >= RULE_BLOCK;
 
 	return (struct outcome){
 		.cell = extra_cell(who, EXTRA_UNRESOLVED + block),
-		.action_and_flags = (block ? RULE_BLOCK : RULE_AUDIT) | WITH_POSTURE,
+		.action = block ? RULE_BLOCK : RULE_AUDIT,
+		.flags = RT_SAMPLE_POSTURE,
 	};
 }
 
 /* Counts the outcome, under break-glass as an audit; whether it refuses. */
-static __always_inline int carry_out(const struct who *who, enum op op, struct outcome outcome, const struct show *show)
+static __always_inline int carry_out(const struct identity *who, enum op op, struct outcome outcome, const struct show *show)
 {
-	__u32 action = outcome.action_and_flags & 0xff;
-
-	if (!action)
+	if (!outcome.action)
 		return 0;
-	if (action >= RULE_BLOCK && is_disarmed(who)) {
-		outcome.action_and_flags += RULE_AUDIT - action;
-		action = RULE_AUDIT;
-	}
-	breach(who, op, outcome.cell, outcome.action_and_flags, show);
-	return action >= RULE_BLOCK;
+	if (outcome.action >= RULE_BLOCK && is_disarmed(who))
+		outcome.action = RULE_AUDIT;
+	rt_breach(who, show, outcome.cell, HOW(op, outcome.action) | HOW_FLAGS(outcome.flags));
+	return outcome.action >= RULE_BLOCK;
 }
 
-/* What follows from all that matched. */
-static __noinline int settle(const struct who *who, enum op op, const struct verdict *verdict, const struct show *show)
+/* What follows from all that matched: 0 or 1. */
+__noinline int rt_settle(const struct identity *who, const struct verdict *verdict, const struct show *show, enum op op)
 {
-	struct outcome outcome = { .cell = verdict->rule, .action_and_flags = verdict->action };
+	const struct set_head *head;
+	struct outcome outcome = {};
+	__u32 set;
 
+	if (!who || !verdict || !show)
+		return 1;
+	set = who->subject.set;
+	head = bpf_map_lookup_elem(&rt_sets, &set);
+	if (!head)
+		return 1;
 	if (verdict->audit_rule != NO_RULE)
-		breach(who, op, verdict->audit_rule, RULE_AUDIT, show);
-	if (verdict->unresolved && verdict->rule == NO_RULE)
-		outcome = unresolved_outcome(who);
-	else if (verdict->rule == NO_RULE)
-		outcome = posture_outcome(who, op, verdict->allowed);
+		rt_breach(who, show, verdict->audit_rule, HOW(op, RULE_AUDIT));
+	if (verdict->rule != NO_RULE) {
+		outcome.cell = verdict->rule;
+		outcome.action = verdict->action;
+	} else if (verdict->unresolved) {
+		outcome = unresolved_outcome(who, head);
+	} else {
+		outcome = posture_outcome(who, head, op, verdict->allowed);
+	}
 	return carry_out(who, op, outcome, show);
 }
 
@@ -161,9 +179,10 @@ static __noinline int settle(const struct who *who, enum op op, const struct ver
 
 struct judging {
 	struct scratch *scratch;
-	struct who *who;
+	const struct identity *who;
 	struct verdict *verdict;
 	__u64 ops;		/* bits: one of them in a rule is enough */
+	__u64 suffix_lengths;
 };
 
 static __always_inline bool matches(__u32 match, __u32 above)
@@ -217,7 +236,7 @@ static long suffix_step(__u32 step, void *context)
 	const unsigned char *name;
 	struct dentry *dentry;
 
-	if (!(judging->who->head->suffix_lengths >> length & 1))
+	if (!(judging->suffix_lengths >> length & 1))
 		return 0;
 	dentry = scratch->components[0];
 	whole = BPF_CORE_READ(dentry, d_name.len);
@@ -226,7 +245,7 @@ static long suffix_step(__u32 step, void *context)
 		return 1;
 	if (bpf_probe_read_kernel(scratch->words, length, name + whole - length))
 		return 1;
-	collect_path(judging, PATH_SUFFIX, siphash(scratch, length), 0);
+	collect_path(judging, PATH_SUFFIX, rt_siphash(scratch, length), 0);
 	return 0;
 }
 
@@ -240,22 +259,34 @@ static __always_inline void judge_path(struct judging *judging, enum walk_end en
 	bpf_loop(WALK_COMPONENTS, judge_step, judging, 0);
 }
 
-static __noinline void judge_object(struct who *who, __u64 ops, struct verdict *verdict, const struct show *show)
+/* Collects what matches the object of `show`, with any of `ops`, into `verdict`. */
+__noinline int rt_judge_object(const struct identity *who, struct verdict *verdict, const struct show *show, __u64 ops)
 {
-	struct judging judging = { .scratch = claim(), .who = who, .verdict = verdict, .ops = ops };
-	struct scratch *scratch = judging.scratch;
+	const struct task_state *task = bpf_task_storage_get(&rt_tasks, bpf_get_current_task_btf(), NULL, 0);
+	struct judging judging = { .who = who, .verdict = verdict, .ops = ops };
+	const struct set_head *head;
+	struct scratch *scratch;
 	enum walk_end end;
+	__u32 set;
 
+	if (!who || !verdict || !show)
+		return 0;
 	verdict->unresolved = 1;
+	set = who->subject.set;
+	head = bpf_map_lookup_elem(&rt_sets, &set);
+	scratch = claim();
 	if (!scratch)
-		return;
+		return 0;
+	judging.scratch = scratch;
 	end = walk(scratch, show->dentry, show->mnt);
 	if (end != WALK_UNRESOLVED) {
 		verdict->unresolved = 0;
 		judge_path(&judging, end);
-		if (who->head->suffix_lengths && scratch->count)
+		if (head && head->suffix_lengths && scratch->count) {
+			judging.suffix_lengths = head->suffix_lengths;
 			bpf_loop(MAX_SUFFIX, suffix_step, &judging, 0);
-		if (who->task && walk_own_place(scratch, who->task->root_device, (void *)who->task->root_dentry)) {
+		}
+		if (task && walk_own_place(scratch, task->root_device, (void *)task->root_dentry)) {
 			if (scratch->end == WALK_STOP)
 				judge_path(&judging, WALK_ROOT);
 			else
@@ -265,35 +296,41 @@ static __noinline void judge_object(struct who *who, __u64 ops, struct verdict *
 	release(scratch);
 	if (verdict->unresolved)
 		rt_lose(RT_LOSS_UNRESOLVED);
+	return 0;
 }
 
 /* `dentry` need not exist; it lies in the mount `mnt`. */
-static __noinline int decide_object(struct who *who, enum op op, struct dentry *dentry, struct vfsmount *mnt)
+static __noinline int judged_object(struct who *who, enum op op, struct dentry *dentry, struct vfsmount *mnt)
 {
 	struct verdict verdict = NO_VERDICT;
 	struct show show = { .dentry = dentry, .mnt = mnt };
 
 	if (!who->head)
 		return 1;
-	judge_object(who, OP_BIT(op), &verdict, &show);
-	return settle(who, op, &verdict, &show);
+	rt_judge_object(&who->identity, &verdict, &show, OP_BIT(op));
+	return rt_settle(&who->identity, &verdict, &show, op);
+}
+
+static __always_inline int decide_object(struct who *who, enum op op, struct dentry *dentry, struct vfsmount *mnt)
+{
+	return refused(judged_object(who, op, dentry, mnt));
 }
 
 /* The path of an existing object. */
 static __always_inline int decide_path(struct who *who, enum op op, const struct path *path)
 {
-	return decide_object(who, op, BPF_CORE_READ(path, dentry), BPF_CORE_READ(path, mnt));
+	return refused(judged_object(who, op, BPF_CORE_READ(path, dentry), BPF_CORE_READ(path, mnt)));
 }
 
 static __always_inline int decide_file(struct who *who, enum op op, const struct file *file)
 {
-	return decide_object(who, op, BPF_CORE_READ(file, f_path.dentry), BPF_CORE_READ(file, f_path.mnt));
+	return refused(judged_object(who, op, BPF_CORE_READ(file, f_path.dentry), BPF_CORE_READ(file, f_path.mnt)));
 }
 
 /* What the path_* hooks give: an entry, there or not, of a directory. */
 static __always_inline int decide_child(struct who *who, enum op op, const struct path *directory, struct dentry *dentry)
 {
-	return decide_object(who, op, dentry, BPF_CORE_READ(directory, mnt));
+	return refused(judged_object(who, op, dentry, BPF_CORE_READ(directory, mnt)));
 }
 
 /* Whether some block or kill names the object, for any of `ops`: for what would make an alias of it. Neither counts nor shows. */
@@ -304,25 +341,25 @@ static __noinline bool is_protected(struct who *who, __u64 ops, struct dentry *d
 
 	if (!who->head)
 		return true;
-	judge_object(who, ops, &verdict, &show);
+	rt_judge_object(&who->identity, &verdict, &show, ops);
 	return verdict.unresolved || verdict.rule != NO_RULE;
 }
 
 /* A denial by guard_aliases, which the caller has found to hold. */
-static __noinline int deny_alias(struct who *who, enum op op, struct show *show)
+static __always_inline int deny_alias(struct who *who, enum op op, struct show *show)
 {
-	struct outcome outcome;
+	struct outcome outcome = {};
 
 	if (!who->head)
 		return 1;
 	outcome.cell = who->head->guard_rule;
-	outcome.action_and_flags = who->head->guard_aliases >= RULE_AUDIT ? who->head->guard_aliases : RULE_BLOCK;
-	return carry_out(who, op, outcome, show);
+	outcome.action = who->head->guard_aliases >= RULE_AUDIT ? who->head->guard_aliases : RULE_BLOCK;
+	return refused(carry_out(&who->identity, op, outcome, show));
 }
 
 /* ---- values ---- */
 
-static __always_inline void collect_value(const struct who *who, struct verdict *verdict, enum op op, __u64 value)
+static __always_inline void collect_value(const struct identity *who, struct verdict *verdict, enum op op, __u64 value)
 {
 	struct value_key key = { .set = who->subject.set, .op = op, .value = value };
 	const struct value_rules *rules = bpf_map_lookup_elem(&rt_values, &key);
@@ -350,14 +387,16 @@ static __always_inline __u64 with_any(__u64 value, __u32 parts)
 	return value;
 }
 
-static __noinline void judge_value(const struct who *who, enum op op, __u64 value, struct verdict *verdict)
+__noinline int rt_judge_value(const struct identity *who, struct verdict *verdict, enum op op, __u64 value)
 {
-	if (op != OP_SOCKET) {
-		collect_value(who, verdict, op, value);
-		return;
-	}
-	for (__u32 parts = 0; parts < 1 << SOCKET_PARTS; parts++)
+	if (!who || !verdict)
+		return 0;
+	for (__u32 parts = 0; parts < 1 << SOCKET_PARTS; parts++) {
 		collect_value(who, verdict, op, with_any(value, parts));
+		if (op != OP_SOCKET)
+			break;
+	}
+	return 0;
 }
 
 /* `show->value` is what is judged; the rest of it what a sample shows. */
@@ -367,8 +406,8 @@ static __always_inline int decide_shown(struct who *who, enum op op, const struc
 
 	if (!who->head)
 		return 1;
-	judge_value(who, op, show->value, &verdict);
-	return settle(who, op, &verdict, show);
+	rt_judge_value(&who->identity, &verdict, op, show->value);
+	return refused(rt_settle(&who->identity, &verdict, show, op));
 }
 
 static __always_inline int decide_value(struct who *who, enum op op, __u64 value)
@@ -392,15 +431,14 @@ static __always_inline int decide_value_of(struct who *who, enum op op, __u64 va
 
 #define ADDRESS_KEY_BITS	(32 + 128)
 
-static __noinline int decide_endpoint(struct who *who, enum op op, const struct endpoint *endpoint)
+__noinline int rt_judge_endpoint(const struct identity *who, struct verdict *verdict, const struct endpoint *endpoint, enum op op)
 {
-	struct rt_address_key key = { .prefixlen = ADDRESS_KEY_BITS, .set = who->subject.set };
-	struct verdict verdict = NO_VERDICT;
-	struct show show = { .endpoint = endpoint };
+	struct rt_address_key key = { .prefixlen = ADDRESS_KEY_BITS };
 	const struct address_rules *rules;
 
-	if (!who->head)
-		return 1;
+	if (!who || !verdict || !endpoint)
+		return 0;
+	key.set = who->subject.set;
 	__builtin_memcpy(key.address, endpoint->address, sizeof(key.address));
 	rules = bpf_map_lookup_elem(&rt_addresses, &key);
 	for (__u32 i = 0; i < ADDRESS_RULES && rules; i++) {
@@ -411,19 +449,30 @@ static __noinline int decide_endpoint(struct who *who, enum op op, const struct 
 		if (!(rule->ops >> (op - OP_CONNECT) & 1) || endpoint->port < rule->port_first || endpoint->port > rule->port_last)
 			continue;
 		if (!rule->protocol || rule->protocol == endpoint->protocol)
-			collect(who, &verdict, rule->rule, rule->source, rule->action);
+			collect(who, verdict, rule->rule, rule->source, rule->action);
 	}
-	return settle(who, op, &verdict, &show);
+	return 0;
+}
+
+static __always_inline int decide_endpoint(struct who *who, enum op op, const struct endpoint *endpoint)
+{
+	struct verdict verdict = NO_VERDICT;
+	struct show show = { .has_endpoint = 1, .endpoint = *endpoint };
+
+	if (!who->head)
+		return 1;
+	rt_judge_endpoint(&who->identity, &verdict, &show.endpoint, op);
+	return refused(rt_settle(&who->identity, &verdict, &show, op));
 }
 
 #define ABSTRACT_BYTES	127	/* a mask; sun_path has 108 */
 
 /* An abstract unix name in kernel memory, without its leading zero. */
-static __noinline int decide_name(struct who *who, enum op op, const char *name, __u32 length)
+static __always_inline int decide_name(struct who *who, enum op op, const char *name, __u32 length)
 {
 	struct verdict verdict = NO_VERDICT;
 	struct show show = { .text = name, .length = length };
-	struct judging judging = { .who = who, .verdict = &verdict, .ops = OP_BIT(op) };
+	struct judging judging = { .who = &who->identity, .verdict = &verdict, .ops = OP_BIT(op) };
 
 	if (!who->head)
 		return 1;
@@ -431,12 +480,12 @@ static __noinline int decide_name(struct who *who, enum op op, const char *name,
 	if (judging.scratch) {
 		length &= ABSTRACT_BYTES;
 		if (!bpf_probe_read_kernel(judging.scratch->words, length, name))
-			collect_path(&judging, PATH_ABSTRACT, siphash(judging.scratch, length), 0);
+			collect_path(&judging, PATH_ABSTRACT, rt_siphash(judging.scratch, length), 0);
 		release(judging.scratch);
 	} else {
 		verdict.unresolved = 1;
 	}
-	return settle(who, op, &verdict, &show);
+	return refused(rt_settle(&who->identity, &verdict, &show, op));
 }
 
 #endif

@@ -61,7 +61,7 @@ static __always_inline __u32 root_device_of(const struct who *who)
 	return BPF_CORE_READ(bpf_get_current_task_btf(), fs, root.mnt, mnt_sb, s_dev);
 }
 
-static __noinline int decide_origin(struct who *who, const struct file *file)
+static __always_inline int decide_origin(struct who *who, const struct file *file)
 {
 	struct show show = { .dentry = BPF_CORE_READ(file, f_path.dentry), .mnt = BPF_CORE_READ(file, f_path.mnt) };
 	enum origin origin;
@@ -76,7 +76,7 @@ static __noinline int decide_origin(struct who *who, const struct file *file)
 }
 
 /* A file of the host's own tree, that a container got at through a descriptor or /proc. */
-static __noinline int decide_host_mount(struct who *who, const struct file *file)
+static __always_inline int decide_host_mount(struct who *who, const struct file *file)
 {
 	struct show show = {
 		.value = KERNEL_HOST_MOUNTS,
@@ -129,16 +129,17 @@ static __noinline int decide_mapping(struct file *file)
  * A runtime that runs its own binary inside the container, as /proc/self/exe for an entry point makes it, still loads the
  * container's libraries: from the first of these on it is the container's.
  */
-static __noinline void arm_by_mapping(const struct file *file)
+__noinline int rt_arm_by_mapping(const struct file_at *at)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct task_state *state = bpf_task_storage_get(&rt_tasks, task, NULL, 0);
 	struct pod_uid pod;
 	__u64 cgroup_id;
 
-	if ((state && state->flags & TASK_ARMED) || !is_of_container(task, file) || !find_pod(&pod, &cgroup_id))
-		return;
+	if (!at || (state && state->flags & TASK_ARMED) || !is_of_container(task, at->file) || !find_pod(&pod, &cgroup_id))
+		return 0;
 	arm(task, &pod, cgroup_id, BPF_CORE_READ(task, mm, exe_file));
+	return 0;
 }
 
 SEC("lsm/mmap_file")
@@ -146,8 +147,8 @@ int BPF_PROG(handle_mmap_file, struct file *file, unsigned long wanted, unsigned
 {
 	if (!file || !(protection & PROT_EXEC))
 		return 0;
-	arm_by_mapping(file);
-	if (decide_mapping(file))
+	rt_arm_by_mapping(&(struct file_at){ file });
+	if (refused(decide_mapping(file)))
 		return -EPERM;
 	return 0;
 }
@@ -159,7 +160,7 @@ int BPF_PROG(handle_file_mprotect, struct vm_area_struct *area, unsigned long wa
 
 	if (!file || !(protection & PROT_EXEC) || area->vm_flags & VM_EXEC)
 		return 0;
-	if (decide_mapping(file))
+	if (refused(decide_mapping(file)))
 		return -EPERM;
 	return 0;
 }

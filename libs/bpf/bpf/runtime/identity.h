@@ -15,13 +15,26 @@
 #define CGROUP_LEVELS	10	/* kubelet's own trees are 3 deep, nested ones 6 */
 #define BIND_TRIES	4
 
+#define IDENTITY_FIELDS								\
+	struct pod_uid pod;							\
+	struct subject subject;							\
+	__u64 container_cgroup_id;						\
+	__u64 quiet;	/* 1: nobody did anything yet: the same answer, neither counted nor sampled, and nobody is killed */
+
+/* What global functions take: plain data, because pointers do not outlive such a call. */
+struct identity {
+	IDENTITY_FIELDS
+};
+
 struct who {
-	struct pod_uid pod;
-	struct subject subject;
+	union {
+		struct identity identity;
+		struct {
+			IDENTITY_FIELDS
+		};
+	};
 	const struct set_head *head;	/* NULL: an orphan, which decide_* refuse */
 	struct task_state *task;	/* NULL at the first program of a container, before it is armed */
-	__u64 container_cgroup_id;
-	bool quiet;	/* nobody did anything yet: the same answer, neither counted nor sampled, and nobody is killed */
 };
 
 #define OP_BIT(op)	(1ULL << (op))
@@ -91,29 +104,39 @@ static __noinline struct task_state *arm(struct task_struct *task, const struct 
 	state->cgroup_id = container_cgroup_id;
 	state->root_dentry = (__u64)BPF_CORE_READ(task, fs, root.dentry);
 	state->root_device = BPF_CORE_READ(task, fs, root.mnt, mnt_sb, s_dev);
-	push_program(state, hash_file(program));
+	push_program(state, rt_hash_file(&(struct file_at){ program }));
 	state->flags |= TASK_ARMED;
 	return state;
 }
 
-/* The state of an armed task; arms one that was there before us. NULL: nobody's, or not yet. */
-static __noinline struct task_state *state_of_current(void)
+/* Arms a task that ran its container's program before us; 0: nobody's, or not yet. */
+__noinline int rt_arm_late(void)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct task_state *state = bpf_task_storage_get(&rt_tasks, task, NULL, 0);
 	struct file *executable;
 	struct pod_uid pod;
 	__u64 cgroup_id;
 
-	if (state && state->flags & TASK_ARMED)
-		return state;
 	if (is_in_host_mounts(task) || !find_pod(&pod, &cgroup_id))
-		return NULL;
+		return 0;
 	executable = BPF_CORE_READ(task, mm, exe_file);
 	if (executable && is_of_container(task, executable))
-		return arm(task, &pod, cgroup_id, executable);
+		return arm(task, &pod, cgroup_id, executable) != NULL;
 	rt_lose(RT_LOSS_UNARMED);
-	return NULL;
+	return 0;
+}
+
+/* The state of an armed task. NULL: nobody's, or not yet. */
+static __always_inline struct task_state *state_of_current(void)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct task_state *state = bpf_task_storage_get(&rt_tasks, task, NULL, 0);
+
+	if (state && state->flags & TASK_ARMED)
+		return state;
+	if (!rt_arm_late())
+		return NULL;
+	return bpf_task_storage_get(&rt_tasks, task, NULL, 0);
 }
 
 /*
@@ -169,10 +192,7 @@ static __always_inline bool identify_any(struct who *who, __u64 ops)
 
 	if (!state)
 		return false;
-	who->pod = state->pod;
-	who->task = state;
-	who->container_cgroup_id = state->cgroup_id;
-	who->quiet = false;
+	*who = (struct who){ .pod = state->pod, .task = state, .container_cgroup_id = state->cgroup_id };
 	return bind(who, ops);
 }
 
@@ -190,14 +210,13 @@ static __always_inline bool identify_exec(struct who *who, const struct file *pr
 {
 	struct task_state *state = state_of_current();
 
+	*who = (struct who){ .task = state };
 	if (state) {
 		who->pod = state->pod;
 		who->container_cgroup_id = state->cgroup_id;
 	} else if (!is_of_container(bpf_get_current_task_btf(), program) || !find_pod(&who->pod, &who->container_cgroup_id)) {
 		return false;
 	}
-	who->task = state;
-	who->quiet = false;
 	return bind(who, ops);
 }
 

@@ -160,7 +160,7 @@ int BPF_PROG(handle_bprm_committed_creds, struct linux_binprm *bprm)
 	__u64 cgroup_id;
 
 	if (state && state->flags & TASK_ARMED) {
-		push_program(state, hash_file(program));
+		push_program(state, rt_hash_file(&(struct file_at){ program }));
 		return 0;
 	}
 	if (!is_of_container(task, program) || !find_pod(&pod, &cgroup_id))

@@ -148,6 +148,7 @@ struct {
 #define WALK_MOUNTS	16	/* that a walk crosses */
 #define NAME_BYTES	256
 #define TEXT_BYTES	SAMPLE_PATH_BYTES
+#define SCRATCH_WORDS	64	/* a power of two above 1 + NAME_BYTES / 8, so that a mask bounds an index */
 
 /* Where the walk left a mount upwards: what lies below is `count` components of its file system. */
 struct crossing {
@@ -170,7 +171,7 @@ struct scratch {
 	struct dentry *stop;	/* a walk within one file system ends here; NULL otherwise */
 	struct dentry *components[WALK_COMPONENTS];
 	struct crossing crossed[WALK_MOUNTS];
-	__u64 words[1 + NAME_BYTES / 8 + 1];	/* what is hashed: the hash above it, then a name */
+	__u64 words[SCRATCH_WORDS];	/* what is hashed: the hash above it, then a name */
 	__u32 length;		/* of the name in `words` */
 	__u32 at;		/* of the text: it is written from its end to its front */
 	__u8 text[2 * TEXT_BYTES];	/* the second half stays zero, so that the front can be copied whole from anywhere */
@@ -202,29 +203,38 @@ static __always_inline const struct rt_settings *rt_read_settings(void)
 	return bpf_map_lookup_elem(&rt_settings, &zero);
 }
 
-#define CLAIM_TRIES	SCRATCH_SLOTS
+/* The index of a slot that is now the caller's; negative: none is free. Global, so that the verifier reads it once. */
+__noinline int rt_claim_slot(void)
+{
+	__u32 start = bpf_get_smp_processor_id();
+
+	for (__u32 i = 0; i < SCRATCH_SLOTS; i++) {
+		__u32 index = (start + i) & (SCRATCH_SLOTS - 1);
+		struct scratch *scratch = bpf_map_lookup_elem(&rt_scratch, &index);
+
+		if (scratch && !__sync_val_compare_and_swap(&scratch->busy, 0, 1))
+			return index;
+	}
+	return -1;
+}
 
 /*
  * Working memory that is this run's alone: LSM programs can be preempted, so per-CPU memory is not. NULL: all is taken
  * (counted). Give it back with release() on every way out.
  */
-static __noinline struct scratch *claim(void)
+static __always_inline struct scratch *claim(void)
 {
-	__u32 start = bpf_get_smp_processor_id();
 	const struct rt_settings *settings = rt_read_settings();
+	__u32 index = rt_claim_slot();
+	struct scratch *scratch = bpf_map_lookup_elem(&rt_scratch, &index);
 
-	for (__u32 i = 0; i < CLAIM_TRIES && settings; i++) {
-		__u32 index = (start + i) & (SCRATCH_SLOTS - 1);
-		struct scratch *scratch = bpf_map_lookup_elem(&rt_scratch, &index);
-
-		if (!scratch || __sync_val_compare_and_swap(&scratch->busy, 0, 1))
-			continue;
-		scratch->key[0] = settings->hash_key[0];
-		scratch->key[1] = settings->hash_key[1];
-		return scratch;
+	if (!scratch || !settings) {
+		rt_lose(RT_LOSS_NO_SCRATCH);
+		return NULL;
 	}
-	rt_lose(RT_LOSS_NO_SCRATCH);
-	return NULL;
+	scratch->key[0] = settings->hash_key[0];
+	scratch->key[1] = settings->hash_key[1];
+	return scratch;
 }
 
 static __always_inline void release(struct scratch *scratch)

@@ -23,16 +23,15 @@ struct endpoint {
 	__u16 protocol;
 };
 
-/* What a sample shows of the object; all may be unset. */
+/* What a sample shows of the object; all may be unset. Self-contained, as it goes to global functions. */
 struct show {
 	struct dentry *dentry;	/* with `mnt`: a path */
 	struct vfsmount *mnt;
 	const char *text;	/* kernel memory, `length` bytes */
-	const struct endpoint *endpoint;
 	__u64 value;
-	__u64 cookie;
 	__u32 length;
-	__u32 reserved;
+	__u32 has_endpoint;
+	struct endpoint endpoint;
 };
 
 enum rt_take { RT_TAKE_NONE, RT_TAKE_TOKEN };
@@ -53,7 +52,7 @@ static __always_inline void rt_refill(struct rt_bucket *bucket, __u64 now, __u32
 }
 
 /* The lock is held for a few instructions and never around a helper. */
-static __noinline enum rt_take rt_take_token(const struct who *who, __u64 now)
+static __always_inline enum rt_take rt_take_token(const struct identity *who, __u64 now)
 {
 	const struct rt_settings *settings = rt_read_settings();
 	__u32 index = who->subject.bucket, generation = who->subject.generation, burst, rate;
@@ -85,7 +84,7 @@ static __noinline enum rt_take rt_take_token(const struct who *who, __u64 now)
 	return take;
 }
 
-static __always_inline void owe_first(const struct who *who)
+static __always_inline void owe_first(const struct identity *who)
 {
 	__u32 index = who->subject.bucket;
 	struct rt_bucket *bucket = bpf_map_lookup_elem(&rt_buckets, &index);
@@ -104,17 +103,24 @@ static __always_inline __u16 note_text(struct runtime_sample *sample, __u32 leng
 	return length & ~TEXT_CUT;
 }
 
+/* How a breach is told: the operation, the action as carried out, RT_SAMPLE_* flags. */
+#define HOW(op, action)		((op) | (action) << 8)
+#define HOW_FLAGS(flags)	((flags) << 16)
+#define HOW_OP(how)		((how) & 0xff)
+#define HOW_ACTION(how)		((how) >> 8 & 0xff)
+
 /* The executable's path of a task, TEXT_BYTES of it; length as path_text's, 0 when it has none. */
-static __always_inline __u32 executable_text(struct scratch *scratch, struct task_struct *task, void *to)
+static __always_inline __u32 executable_text(struct scratch *scratch, struct task_struct *task, char *to)
 {
 	struct file *file = BPF_CORE_READ(task, mm, exe_file);
 
 	if (!file)
 		return 0;
-	return path_text(scratch, BPF_CORE_READ(file, f_path.dentry), BPF_CORE_READ(file, f_path.mnt), to);
+	return rt_path_text(scratch, (__u64)BPF_CORE_READ(file, f_path.dentry), (__u64)BPF_CORE_READ(file, f_path.mnt),
+			    (struct path_text *)to);
 }
 
-static __noinline void fill_texts(struct runtime_sample *sample, struct task_struct *task, const struct show *show)
+static __always_inline void fill_texts(struct runtime_sample *sample, struct task_struct *task, const struct show *show)
 {
 	struct scratch *scratch = claim();
 
@@ -122,7 +128,8 @@ static __noinline void fill_texts(struct runtime_sample *sample, struct task_str
 		return;
 	if (show->dentry && show->mnt) {
 		sample->flags |= RT_SAMPLE_PATH;
-		sample->subject_length = note_text(sample, path_text(scratch, show->dentry, show->mnt, sample->subject));
+		sample->subject_length = note_text(sample, 
+			rt_path_text(scratch, (__u64)show->dentry, (__u64)show->mnt, (struct path_text *)sample->subject));
 	}
 	sample->program_length = note_text(sample, executable_text(scratch, task, sample->program));
 	sample->parent_length = note_text(sample, executable_text(scratch, BPF_CORE_READ(task, real_parent), sample->parent_program));
@@ -146,14 +153,13 @@ static __always_inline void fill_args(struct runtime_sample *sample, struct task
 static __always_inline void fill_show(struct runtime_sample *sample, const struct show *show)
 {
 	sample->value = show->value;
-	sample->socket_cookie = show->cookie;
-	if (show->endpoint) {
+	if (show->has_endpoint) {
 		sample->flags |= RT_SAMPLE_ADDRESS;
-		sample->family = show->endpoint->family;
-		sample->protocol = show->endpoint->protocol;
-		sample->port = bpf_htons(show->endpoint->port);
-		sample->socket_cookie = show->endpoint->cookie;
-		__builtin_memcpy(sample->address, show->endpoint->address, sizeof(sample->address));
+		sample->family = show->endpoint.family;
+		sample->protocol = show->endpoint.protocol;
+		sample->port = bpf_htons(show->endpoint.port);
+		sample->socket_cookie = show->endpoint.cookie;
+		__builtin_memcpy(sample->address, show->endpoint.address, sizeof(sample->address));
 	}
 	if (show->text) {
 		__u32 length = show->length < SAMPLE_PATH_BYTES ? show->length : SAMPLE_PATH_BYTES - 1;
@@ -184,12 +190,12 @@ static __always_inline void clear(struct runtime_sample *sample)
 		words[i] = 0;
 }
 
-/* `cell` counts from counter_base; `how`: op, and from bit 8 on the action, from bit 16 on RT_SAMPLE_* flags. */
-static __always_inline void rt_sample(const struct who *who, __u32 cell, __u32 how, const struct show *show)
+/* `cell` counts from counter_base; `how` as of rt_breach. */
+static __always_inline void rt_sample(const struct identity *who, __u32 cell, __u32 how, const struct show *show)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	__u64 now = bpf_ktime_get_boot_ns();
-	bool first = how >> 16 & RT_SAMPLE_FIRST;
+	bool first = how & HOW_FLAGS(RT_SAMPLE_FIRST);
 	struct runtime_sample *sample;
 
 	if (!first && rt_take_token(who, now) == RT_TAKE_NONE)
@@ -206,9 +212,9 @@ static __always_inline void rt_sample(const struct who *who, __u32 cell, __u32 h
 	sample->container_cgroup_id = who->container_cgroup_id;
 	sample->pod = who->pod;
 	sample->generation = who->subject.generation;
-	sample->rule = how >> 16 & RT_SAMPLE_POSTURE ? cell - (who->subject.counter_count - COUNTER_EXTRA) : cell;
-	sample->op = how & 0xff;
-	sample->action = how >> 8 & 0xff;
+	sample->rule = how & HOW_FLAGS(RT_SAMPLE_POSTURE) ? cell - (who->subject.counter_count - COUNTER_EXTRA) : cell;
+	sample->op = HOW_OP(how);
+	sample->action = HOW_ACTION(how);
 	sample->flags = how >> 16;
 	fill_task(sample, task);
 	fill_show(sample, show);
@@ -218,27 +224,29 @@ static __always_inline void rt_sample(const struct who *who, __u32 cell, __u32 h
 }
 
 /* Break-glass: denials are judged as audit. */
-static __always_inline bool is_disarmed(const struct who *who)
+static __always_inline bool is_disarmed(const struct identity *who)
 {
 	return who->subject.audit_until_ns && bpf_ktime_get_boot_ns() < who->subject.audit_until_ns;
 }
 
-/* Counts, samples and, where the action says so, kills. `flags`: RT_SAMPLE_*. */
-static __noinline void breach(const struct who *who, enum op op, __u32 cell, __u32 action_and_flags, const struct show *show)
+/* Counts, samples and, where the action says so, kills. */
+__noinline int rt_breach(const struct identity *who, const struct show *show, __u32 cell, __u32 how)
 {
-	__u32 index = who->subject.counter_base + cell, action = action_and_flags & 0xff;
-	__u64 *count = bpf_map_lookup_elem(&rt_counters, &index);
-	__u32 flags = action_and_flags >> 8;
+	__u64 *count;
+	__u32 index;
 
-	if (who->quiet)
-		return;
+	if (!who || !show || who->quiet)
+		return 0;
+	index = who->subject.counter_base + cell;
+	count = bpf_map_lookup_elem(&rt_counters, &index);
 	if (!count || cell >= who->subject.counter_count)
 		rt_lose(RT_LOSS_NO_CELL);
 	else if (__sync_fetch_and_add(count, 1) == 0)
-		flags |= RT_SAMPLE_FIRST;
-	rt_sample(who, cell, op | action << 8 | flags << 16, show);
-	if (action == RULE_KILL)
+		how |= HOW_FLAGS(RT_SAMPLE_FIRST);
+	rt_sample(who, cell, how, show);
+	if (HOW_ACTION(how) == RULE_KILL)
 		bpf_send_signal(SIGKILL);
+	return 0;
 }
 
 #endif

@@ -127,8 +127,9 @@ static __always_inline enum walk_end walk(struct scratch *scratch, struct dentry
  * After walk(): a part of the container's root file system that is mounted elsewhere, or nowhere, is the same object as at
  * its own place. If the walk crossed such a mount, the components become those of the own place. false: it did not.
  */
-static __noinline bool walk_own_place(struct scratch *scratch, __u32 root_device, struct dentry *root)
+static __always_inline bool walk_own_place(struct scratch *scratch, __u32 root_device, struct dentry *root)
 {
+	struct mount *mount = scratch->mount;
 	struct dentry *dentry = NULL;
 	__u32 count = 0;
 
@@ -143,7 +144,7 @@ static __noinline bool walk_own_place(struct scratch *scratch, __u32 root_device
 	}
 	/* a detached mount is not crossed: the walk ended at its root */
 	if (!dentry && scratch->end == WALK_LOOSE && scratch->root == scratch->dentry &&
-	    BPF_CORE_READ(scratch->mount, mnt.mnt_sb, s_dev) == root_device) {
+	    BPF_CORE_READ(mount, mnt.mnt_sb, s_dev) == root_device) {
 		dentry = scratch->dentry;
 		count = scratch->count;
 	}
@@ -167,13 +168,18 @@ static __noinline bool walk_own_place(struct scratch *scratch, __u32 root_device
 } while (0)
 
 /* SipHash-1-3 of the first `bytes` of scratch->words; at most 8 + NAME_BYTES. */
-static __noinline __u64 siphash(struct scratch *scratch, __u32 bytes)
+__noinline __u64 rt_siphash(struct scratch *scratch, __u32 bytes)
 {
-	__u64 v0 = 0x736f6d6570736575ULL ^ scratch->key[0], v1 = 0x646f72616e646f6dULL ^ scratch->key[1];
-	__u64 v2 = 0x6c7967656e657261ULL ^ scratch->key[0], v3 = 0x7465646279746573ULL ^ scratch->key[1];
+	__u64 v0 = 0x736f6d6570736575ULL, v1 = 0x646f72616e646f6dULL, v2 = 0x6c7967656e657261ULL, v3 = 0x7465646279746573ULL;
 	__u32 whole = bytes / 8, rest = bytes & 7;
 	__u64 word;
 
+	if (!scratch)
+		return 0;
+	v0 ^= scratch->key[0];
+	v1 ^= scratch->key[1];
+	v2 ^= scratch->key[0];
+	v3 ^= scratch->key[1];
 	for (__u32 i = 0; i < 1 + NAME_BYTES / 8; i++) {
 		if (i >= whole)
 			break;
@@ -183,8 +189,8 @@ static __noinline __u64 siphash(struct scratch *scratch, __u32 bytes)
 		v0 ^= word;
 	}
 	word = (__u64)bytes << 56;
-	if (rest && whole < 2 + NAME_BYTES / 8)
-		word |= scratch->words[whole] & ((1ULL << (rest * 8)) - 1);
+	if (rest)
+		word |= scratch->words[whole & (SCRATCH_WORDS - 1)] & ((1ULL << (rest * 8)) - 1);
 	v3 ^= word;
 	SIP_ROUND(v0, v1, v2, v3);
 	v0 ^= word;
@@ -199,7 +205,7 @@ static __noinline __u64 siphash(struct scratch *scratch, __u32 bytes)
 static __always_inline __u64 hash_root(struct scratch *scratch, enum walk_end end)
 {
 	scratch->words[0] = '/';
-	return siphash(scratch, end == WALK_LOOSE ? 0 : 1);
+	return rt_siphash(scratch, end == WALK_LOOSE ? 0 : 1);
 }
 
 /* The next hash of the chain, with the component's name left in scratch->words. */
@@ -212,7 +218,7 @@ static __always_inline __u64 hash_component(struct scratch *scratch, __u64 above
 	scratch->length = length;
 	if (bpf_probe_read_kernel(&scratch->words[1], length, name))
 		scratch->length = 0;
-	return siphash(scratch, sizeof(__u64) + length);
+	return rt_siphash(scratch, sizeof(__u64) + length);
 }
 
 static long hash_step(__u32 step, void *context)
@@ -226,12 +232,22 @@ static long hash_step(__u32 step, void *context)
 	return 0;
 }
 
-/* Of the whole path of a file; 0 when it is unresolved. */
-static __noinline __u64 hash_file(const struct file *file)
+/* How an address of the kernel's goes into a global function: only what lies in memory may be a pointer there. */
+struct file_at {
+	const struct file *file;
+};
+
+/* Of the file's whole path; 0 when it is unresolved. */
+__noinline __u64 rt_hash_file(const struct file_at *at)
 {
-	struct scratch *scratch = claim();
+	const struct file *file;
+	struct scratch *scratch;
 	__u64 hash = 0;
 
+	if (!at)
+		return 0;
+	file = at->file;
+	scratch = claim();
 	if (!scratch)
 		return 0;
 	if (walk(scratch, BPF_CORE_READ(file, f_path.dentry), BPF_CORE_READ(file, f_path.mnt)) != WALK_UNRESOLVED) {
@@ -270,16 +286,23 @@ static long text_step(__u32 step, void *context)
 	return 0;
 }
 
+struct path_text {
+	char bytes[TEXT_BYTES];
+};
+
 /*
- * The path as text, TEXT_BYTES of it into `to`; the front is cut when it is longer. Returns the length, or'ed with
- * TEXT_CUT when something is missing.
+ * The path as text; the front is cut when it is longer. Returns the length, or'ed with TEXT_CUT when something is missing.
+ * `dentry` and `mnt` are addresses.
  */
 #define TEXT_CUT	0x8000
-static __noinline __u32 path_text(struct scratch *scratch, struct dentry *dentry, struct vfsmount *mnt, void *to)
+__noinline __u32 rt_path_text(struct scratch *scratch, __u64 dentry, __u64 mnt, struct path_text *to)
 {
-	enum walk_end end = walk(scratch, dentry, mnt);
+	enum walk_end end;
 	__u32 length;
 
+	if (!scratch || !to)
+		return 0;
+	end = walk(scratch, (void *)dentry, (void *)mnt);
 	scratch->end = WALK_ROOT;
 	scratch->at = TEXT_BYTES;
 	bpf_loop(WALK_COMPONENTS, text_step, &scratch, 0);
