@@ -262,7 +262,7 @@ async function connectWhenever(ctx: ServiceContext<IpamSyncConfig>): Promise<Bus
       if (ctx.signal.aborted) return null;
       if (!(error instanceof BusError) || (error.code !== 'BUS_UNREACHABLE' && error.code !== 'BUS_TIMEOUT'))
         throw error;
-      if (!told) ctx.log.warn({ err: error }, 'waiting for the bus');
+      if (!told) ctx.log.warn({ reason: error.message }, 'waiting for the bus');
       told = true;
       await pause(1_000, ctx.signal);
     }

@@ -11,7 +11,7 @@ import { POLICY_SETTLE_MICROS, PolicyBook, phaseGroupOf, RELEASED } from '@baili
 import { type Bus, type BusError, ConfigLog, connectBus, openBucket, requireHorizon } from '@bailiff/bus';
 import { loadKube } from '@bailiff/kube';
 import { type Response, SchemaRegistry } from '@bailiff/schemas';
-import { type ServiceContext, ServiceError } from '@bailiff/service';
+import { busOptionsOf, type ServiceContext, ServiceError } from '@bailiff/service';
 import { Backlog, clearJob, type QueuedJob, undoJobs } from './backlog.ts';
 import type { ResponderConfig } from './config.ts';
 import { Ledger } from './ledger.ts';
@@ -42,7 +42,7 @@ export interface ResponderHooks {
 /** Brings the responder up; resolves when it works. */
 export async function startResponder(ctx: ServiceContext<ResponderConfig>, hooks: ResponderHooks = {}): Promise<void> {
   const { config, signal, clock } = ctx;
-  const bus = await connect(ctx);
+  const bus = await connectBus({ ...busOptionsOf(config), name: 'responder', waitForServer: true, signal });
   ctx.onStop('bus', () => bus.drain());
   ctx.health.ready('bus', () => bus.connected || 'not connected');
   const { responsesMaxAgeMs } = await requireHorizon(bus).catch((cause: BusError) => {
@@ -280,21 +280,6 @@ class Responder {
     }
     for (const { job } of jobs) await this.#step('job-added', { verdictId: job.verdictId, action: job.action });
   }
-}
-
-function connect({ config, signal }: ServiceContext<ResponderConfig>): Promise<Bus> {
-  const { natsPasswordFile, natsCaFile, natsCertFile, natsKeyFile } = config;
-  return connectBus({
-    servers: config.natsUrl.split(','),
-    user: config.natsUser,
-    ...(natsPasswordFile === '' ? { password: '' } : { passwordFile: natsPasswordFile }),
-    ...(natsCaFile === ''
-      ? {}
-      : { tls: { caFile: natsCaFile, certFile: natsCertFile || undefined, keyFile: natsKeyFile || undefined } }),
-    name: 'responder',
-    waitForServer: true,
-    signal,
-  });
 }
 
 function secretOf(file: string): string | null {

@@ -164,6 +164,21 @@ class NatsBus implements Bus {
 
 const DEFAULT_TIMEOUT_MS = 5_000;
 
+/** Connects unless the signal aborts first; a connection that is made nevertheless is closed. */
+function connectUnless(
+  signal: AbortSignal | undefined,
+  options: Parameters<typeof connect>[0],
+): Promise<NatsConnection> {
+  const connecting = connect(options);
+  return new Promise((resolve, reject) => {
+    const forget = onAbort(signal, () => {
+      reject(signal?.reason as Error);
+      connecting.then((nc) => nc.close()).catch(() => undefined);
+    });
+    connecting.then(resolve, reject).finally(forget);
+  });
+}
+
 /** Connects. @throws BusError BUS_UNREACHABLE | BUS_AUTHENTICATION | BUS_TIMEOUT; the signal's reason when it aborts first */
 export async function connectBus(options: BusOptions): Promise<Bus> {
   const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
@@ -171,7 +186,7 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
   options.signal?.throwIfAborted();
   for (;;) {
     try {
-      const nc = await connect({
+      const nc = await connectUnless(options.signal, {
         servers: options.servers,
         authenticator: authenticatorOf(options),
         name: options.name,
@@ -190,6 +205,7 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
       const jsm = await jetstreamManager(nc, { timeout: timeoutMs, checkAPI: false });
       return new NatsBus(nc, jsm, jetstream(nc, { timeout: timeoutMs }), options, inboxPrefix);
     } catch (error) {
+      options.signal?.throwIfAborted();
       const failure =
         error instanceof errors.TimeoutError
           ? new BusError('BUS_UNREACHABLE', `cannot reach ${String(options.servers)}: timeout`, { cause: error })

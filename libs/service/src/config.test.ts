@@ -167,3 +167,19 @@ test.each([
 ])('config - bus options of %j', (given, expected) => {
   expect(busOptionsOf(z.strictObject(busShape).parse(given))).toEqual(expected);
 });
+
+test.each([
+  ['nats://127.0.0.1:4222', true],
+  ['nats://bus', true],
+  ['tls://a.example:4222, nats://[2001:db8::1]:4222', true],
+  ['bus:4222', true],
+  ['garbage', false],
+  ['', false],
+  ['nats://', false],
+  ['nats://bus:99999', false],
+  ['http://bus:4222', false],
+  ['nats://a:1,,nats://b:2', false],
+  ['nats://a b', false],
+])('config - the address of the bus %j is taken: %s', (natsUrl, isTaken) => {
+  expect(z.strictObject(busShape).safeParse({ natsUrl }).success).toBe(isTaken);
+});

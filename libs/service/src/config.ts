@@ -28,9 +28,19 @@ export const frameShape = {
 };
 export type FrameConfig = z.output<z.ZodObject<typeof frameShape>>;
 
+const HOST = String.raw`(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)`;
+const PORT = String.raw`:([1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5])`;
+/** One server. What is no address is refused rather than dialled for ever; a host without a scheme needs its port to be told from a mistake. */
+const SERVER = String.raw`\s*((nats|tls)://${HOST}(${PORT})?/?|${HOST}${PORT})\s*`;
+const SERVERS = new RegExp(`^${SERVER}(,${SERVER})*$`);
+
 /** Keys of a service that speaks to the bus; spread into its schema. Secrets are given by file path only. */
 export const busShape = {
-  natsUrl: z.string().min(1).default('nats://127.0.0.1:4222').describe('servers of the bus, separated by commas'),
+  natsUrl: z
+    .string()
+    .regex(SERVERS, { error: 'must be nats://host:port or tls://host:port, several separated by commas' })
+    .default('nats://127.0.0.1:4222')
+    .describe('servers of the bus, separated by commas'),
   natsUser: z.string().default('').describe('user on the bus'),
   natsPasswordFile: z.string().default('').describe('file that holds the password'),
   natsCaFile: z.string().default('').describe('CA certificates (PEM) for TLS to the bus'),

@@ -92,6 +92,22 @@ describe('service - way down', () => {
   });
 });
 
+describe('service - stopped while it starts', () => {
+  test.each<[string, (ctx: Ctx) => Error]>([
+    ['what its signal says', (ctx) => ctx.signal.reason as Error],
+    ['what became of what was under way', () => Object.assign(new Error('no server'), { code: 'BUS_UNREACHABLE' })],
+  ])('service - a start that ends with %s is no failure', async (_, errorOf) => {
+    const run = launch(async (ctx) => {
+      await new Promise((resolve) => ctx.signal.addEventListener('abort', resolve));
+      throw errorOf(ctx);
+    });
+    await waitFor(() => run.ctx());
+    run.signal();
+    expect(await run.exit).toBe(0);
+    expect(JSON.stringify(run.logLines())).not.toContain('"stack"');
+  });
+});
+
 describe('service - exit codes', () => {
   test.each<[string, Error, number]>([
     ['a bug', new TypeError('x'), 1],

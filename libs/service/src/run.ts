@@ -152,7 +152,11 @@ async function serve<S extends z.ZodObject>(
     started = Promise.resolve(options.start({ ...base, signal: intake.signal, fail: end.fail })).then(() =>
       announceReady(health, log, metricsAddress, intake.signal),
     );
-    started.catch(end.fail);
+    // What is under way when the process is told to stop ends in an error by that alone: it is told, and is no failure.
+    started.catch((error: Error) => {
+      if (!intake.signal.aborted) end.fail(error);
+      else if (error !== intake.signal.reason) log.warn({ reason: error.message }, 'the start was cut short');
+    });
     await end.reached;
   } catch (error) {
     end.fail(error as Error);

@@ -1,0 +1,78 @@
+// Every app that speaks to the bus, as a process of its own: stopped before there is a bus, and pointed at what is none.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { freePort } from '@bailiff/bus/testing';
+import { waitFor } from '@bailiff/service/testing';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+const ROOT = path.resolve(import.meta.dirname, '../..');
+/** Of a cluster that is not there either. */
+const KUBECONFIG = {
+  apiVersion: 'v1',
+  kind: 'Config',
+  clusters: [{ name: 'none', cluster: { server: 'https://127.0.0.1:9' } }],
+  contexts: [{ name: 'none', context: { cluster: 'none', user: 'nobody' } }],
+  users: [{ name: 'nobody', user: {} }],
+  'current-context': 'none',
+};
+
+describe.each(['correlator', 'responder', 'ipam-sync'])('%s - without a bus', (app) => {
+  let directory = '';
+  beforeAll(() => {
+    directory = mkdtempSync(path.join(tmpdir(), 'bailiff-stop-'));
+    writeFileSync(path.join(directory, 'password'), 'x', { mode: 0o600 });
+    writeFileSync(path.join(directory, 'kubeconfig'), JSON.stringify(KUBECONFIG));
+  });
+  afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+  function launch(natsUrl: string, more: string[] = []) {
+    const kube = app === 'correlator' ? [] : ['--kubeconfig', path.join(directory, 'kubeconfig')];
+    const flags = ['--nats-url', natsUrl, '--nats-password-file', path.join(directory, 'password'), ...kube, ...more];
+    const main = path.join(ROOT, 'apps', app, 'src/main.ts');
+    const child = spawn(process.execPath, ['--import', 'tsx', main, '--nats-user', app, ...flags], { cwd: ROOT });
+    let out = '';
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on('data', (chunk: Buffer) => {
+        out += chunk.toString();
+      });
+    }
+    return {
+      child,
+      out: () => out,
+      exit: once(child, 'exit') as Promise<[number | null, string | null]>,
+      [Symbol.dispose]: () => void child.kill('SIGKILL'),
+    };
+  }
+
+  it('SIGTERM while it waits for the bus - exit code 0, in a moment, and no stack trace', async () => {
+    const url = `nats://127.0.0.1:${await freePort()}`;
+    const metrics = `127.0.0.1:${await freePort()}`;
+    using running = launch(url, ['--metrics-address', metrics]);
+    const { child, out, exit } = running;
+    // The status server comes after the handling of signals and before the bus.
+    await waitFor(async () => (await fetch(`http://${metrics}/healthz`)).ok, {
+      what: `${app} to be up`,
+      timeoutMs: 20_000,
+      state: running.out,
+    });
+    const begun = performance.now();
+    child.kill('SIGTERM');
+    const [code, signal] = await exit;
+    expect({ code, signal, stack: /\n? +at /.test(out()) || out().includes('"stack"') }, out()).toEqual({
+      code: 0,
+      signal: null,
+      stack: false,
+    });
+    expect(performance.now() - begun).toBeLessThan(3_000);
+  });
+
+  it('an address that is none - refused at once with what is wrong', async () => {
+    using running = launch('garbage');
+    const { out, exit } = running;
+    expect((await exit)[0], out()).toBe(2);
+    expect(out()).toMatch(/natsUrl: .*nats:\/\/host:port.*--nats-url/);
+  });
+});
