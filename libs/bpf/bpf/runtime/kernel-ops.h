@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * What a pod asks of the kernel beyond files and addresses: capabilities, other tasks, namespaces, code for the kernel.
+ *
+ * Place in the path: kernel → LSM hooks here → decide_value (OP_CAPABILITY by number, OP_KERNEL by enum kernel_value).
+ * Invariants: the capability module answers first, so only what a task really holds arrives here. A question that the kernel
+ * asks without auditing gets the same answer, but is neither counted nor sampled and kills nobody: the task did nothing yet.
+ * What slips by: docs/runtime-hooks.md.
+ */
+#ifndef BAILIFF_RUNTIME_KERNEL_OPS_H
+#define BAILIFF_RUNTIME_KERNEL_OPS_H
+
+#define CAP_OPT_NOAUDIT		2
+
+#define PTRACE_MODE_ATTACH	2
+#define PTRACE_MODE_NOAUDIT	4
+
+#define PERF_SECURITY_OPEN	0
+
+struct kernel_siginfo;
+struct perf_event_attr;
+
+enum loading { LOADING_FIRMWARE = 1, LOADING_MODULE, LOADING_KEXEC_IMAGE, LOADING_KEXEC_INITRAMFS };
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct css_set {
+	struct cgroup *dfl_cgrp;
+};
+
+struct task_struct___cgroups {
+	struct css_set *cgroups;
+};
+
+#pragma clang attribute pop
+
+/* ---- capabilities ---- */
+
+/* Whatever the user namespace: root of one that the pod made itself is how most escapes begin. */
+SEC("lsm/capable")
+int BPF_PROG(handle_capable, const struct cred *cred, struct user_namespace *namespace, int capability, unsigned int options)
+{
+	struct who who;
+
+	if (!identify(&who, OP_CAPABILITY) || is_foreign(bpf_get_current_task_btf()))
+		return 0;
+	who.quiet = options & CAP_OPT_NOAUDIT;
+	if (decide_value(&who, OP_CAPABILITY, capability))
+		return -EPERM;
+	return 0;
+}
+
+/* ---- other tasks ---- */
+
+static __always_inline bool same_pod(const struct pod_uid *a, const struct pod_uid *b)
+{
+	return !__builtin_memcmp(a, b, sizeof(*a));
+}
+
+/* Whether a task is in the cgroup of a pod; for one that has not been armed. */
+static __noinline bool is_in_cgroup_of(const struct pod_uid *pod, struct task_struct *task)
+{
+	const struct task_struct___cgroups *in = (void *)task;
+	struct cgroup *cgroup = BPF_CORE_READ(in, cgroups, dfl_cgrp);
+
+	for (int i = 0; i < CGROUP_LEVELS && cgroup; i++) {
+		__u64 id = BPF_CORE_READ(cgroup, kn, id);
+		const struct pod_uid *found = bpf_map_lookup_elem(&rt_cgroups, &id);
+
+		if (found)
+			return same_pod(found, pod);
+		cgroup = BPF_CORE_READ(cgroup, self.parent, cgroup);
+	}
+	return false;
+}
+
+static __always_inline bool is_same_pod(const struct who *who, struct task_struct *task)
+{
+	const struct task_state *state = bpf_task_storage_get(&rt_tasks, task, NULL, 0);
+
+	if (state && state->flags & TASK_ARMED)
+		return same_pod(&state->pod, &who->pod);
+	return is_in_cgroup_of(&who->pod, task);
+}
+
+/* Attaching, and memory and descriptors, of any task; what /proc shows of a task only beyond the own pod. */
+SEC("lsm/ptrace_access_check")
+int BPF_PROG(handle_ptrace_access_check, struct task_struct *child, unsigned int mode)
+{
+	struct who who;
+
+	if (!identify(&who, OP_KERNEL))
+		return 0;
+	if (!(mode & PTRACE_MODE_ATTACH) && is_same_pod(&who, child))
+		return 0;
+	who.quiet = mode & PTRACE_MODE_NOAUDIT;
+	if (decide_value(&who, OP_KERNEL, KERNEL_PTRACE))
+		return -EPERM;
+	return 0;
+}
+
+static __always_inline int decide_kernel(enum kernel_value value)
+{
+	struct who who;
+
+	return identify(&who, OP_KERNEL) && decide_value(&who, OP_KERNEL, value);
+}
+
+SEC("lsm/ptrace_traceme")
+int BPF_PROG(handle_ptrace_traceme, struct task_struct *parent)
+{
+	if (decide_kernel(KERNEL_TRACEME))
+		return -EPERM;
+	return 0;
+}
+
+/* Signals that the kernel sends by itself do not come here. 0 only asks whether the task is there. */
+SEC("lsm/task_kill")
+int BPF_PROG(handle_task_kill, struct task_struct *target, struct kernel_siginfo *info, int signal, const struct cred *cred)
+{
+	struct who who;
+
+	if (!signal || !identify(&who, OP_KERNEL) || is_same_pod(&who, target))
+		return 0;
+	if (decide_value(&who, OP_KERNEL, KERNEL_SIGNAL))
+		return -EPERM;
+	return 0;
+}
+
+/* ---- namespaces, programs and code for the kernel ---- */
+
+SEC("lsm/userns_create")
+int BPF_PROG(handle_userns_create, const struct cred *cred)
+{
+	if (decide_kernel(KERNEL_USER_NAMESPACE))
+		return -EPERM;
+	return 0;
+}
+
+SEC("lsm/bpf")
+int BPF_PROG(handle_bpf, int command)
+{
+	if (decide_kernel(KERNEL_BPF))
+		return -EPERM;
+	return 0;
+}
+
+/* Numbers of enum kernel_read_file_id and kernel_load_data_id, which are the same list since 5.10. */
+static __always_inline enum kernel_value loaded(int what)
+{
+	switch (what) {
+	case LOADING_MODULE:
+		return KERNEL_MODULE;
+	case LOADING_KEXEC_IMAGE:
+	case LOADING_KEXEC_INITRAMFS:
+		return KERNEL_KEXEC;
+	default:
+		return KERNEL_FIRMWARE;
+	}
+}
+
+/* finit_module, kexec_file_load, firmware. */
+SEC("lsm/kernel_read_file")
+int BPF_PROG(handle_kernel_read_file, struct file *file, int what)
+{
+	if (decide_kernel(loaded(what)))
+		return -EPERM;
+	return 0;
+}
+
+/* init_module, kexec_load. */
+SEC("lsm/kernel_load_data")
+int BPF_PROG(handle_kernel_load_data, int what)
+{
+	if (decide_kernel(loaded(what)))
+		return -EPERM;
+	return 0;
+}
+
+/*
+ * The hook is asked several times in one system call; the first time is about opening as such. Linux dropped the leading
+ * attribute pointer of the hook, so where the kind stands follows from the kernel's types.
+ */
+union security_list_options___perf_attr {
+	int (*perf_event_open)(struct perf_event_attr *attr, int type);
+};
+
+SEC("lsm/perf_event_open")
+int handle_perf_event_open(__u64 *ctx)
+{
+	int type = bpf_core_type_matches(union security_list_options___perf_attr) ? ctx[1] : ctx[0];
+
+	if (type != PERF_SECURITY_OPEN)
+		return 0;
+	if (decide_kernel(KERNEL_PERF_EVENT))
+		return -EPERM;
+	return 0;
+}
+
+#endif
