@@ -2,8 +2,9 @@
  * Frames worth judging: built whole from pools in which right and forged values are about equally likely, then bent
  * (bytes flipped, cut, lengthened), and plain noise. Everything shrinks.
  */
+
+import * as frames from '@bailiff/lab/frames';
 import fc from 'fast-check';
-import * as frames from '../kernel/harness/frames.ts';
 
 const { PROTOCOL, ETHERTYPE } = frames;
 

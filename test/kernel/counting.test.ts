@@ -1,7 +1,7 @@
 // Counts are exact, samples are bounded, and neither changes a decision.
 
+import { ETHERTYPE, ethernet, ipv4, ipv6, PROTOCOL, TCP_FLAGS, tcp, udp } from '@bailiff/lab/frames';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ETHERTYPE, ethernet, ipv4, ipv6, PROTOCOL, TCP_FLAGS, tcp, udp } from './harness/frames.ts';
 import { ATTACKER, allModes, RECEIVER, TestNode } from './harness/node.ts';
 import { waitFor } from './harness/wait.ts';
 

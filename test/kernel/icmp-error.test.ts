@@ -1,5 +1,5 @@
 // ICMP errors: a pod reports on packets that were sent to it, and never on the flows of others.
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
 import {
   ETHERTYPE,
   ethernet,
@@ -11,7 +11,8 @@ import {
   ipv6,
   PROTOCOL,
   udp,
-} from './harness/frames.ts';
+} from '@bailiff/lab/frames';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ATTACKER, RECEIVER, TestNode } from './harness/node.ts';
 import { commandIn } from './harness/processes.ts';
 import { judgeRow, type Row } from './harness/rows.ts';

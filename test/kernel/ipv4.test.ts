@@ -1,49 +1,23 @@
-// IPv4: sources, fragments, options, what cannot be parsed, redirects, DHCP, tunnels.
+// IPv4: sources, fragments, options, and what cannot be parsed.
+
+import { dhcp, icmp, ipv4, ipv6, PROTOCOL, tcp, udp } from '@bailiff/lab/frames';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
-  dhcp,
-  ETHERTYPE,
-  ethernet,
-  geneve,
-  gre,
-  type Ipv4Fields,
-  icmp,
-  ipv4,
-  ipv6,
-  PROTOCOL,
-  TCP_FLAGS,
-  tcp,
-  udp,
-  vxlan,
-} from './harness/frames.ts';
-import { ATTACKER, allModes, NODE, RECEIVER, TestNode } from './harness/node.ts';
+  FORGED,
+  frame,
+  lsrr,
+  option,
+  packet,
+  ping,
+  plain,
+  plainTcp,
+  recordRoute,
+  request,
+  routerAlertOption,
+  ssrr,
+} from './harness/ipv4.ts';
+import { ATTACKER, RECEIVER, TestNode } from './harness/node.ts';
 import { judgeRow, type Row } from './harness/rows.ts';
-
-const FORGED = '10.77.0.99';
-const own = { source: ATTACKER.ipv4, destination: RECEIVER.ipv4 };
-const BROADCAST_MAC = 'ff:ff:ff:ff:ff:ff';
-
-/** A frame to the receiver's MAC, whatever the packet says. */
-const frame = (packet: Buffer, destination: string = RECEIVER.mac): Buffer =>
-  ethernet({ source: ATTACKER.mac, destination, type: ETHERTYPE.ipv4 }, packet);
-const packet = (fields: Partial<Ipv4Fields> = {}, payload: Buffer = udp(4000, 4001, undefined, own)): Buffer =>
-  frame(ipv4({ ...own, protocol: PROTOCOL.udp, ...fields }, payload));
-const plain = packet();
-const plainTcp = packet({ protocol: PROTOCOL.tcp }, tcp({ source: 4000, destination: 80, flags: TCP_FLAGS.ack }));
-const ping = packet({ protocol: PROTOCOL.icmp }, icmp(8));
-const inner4 = ipv4({ source: FORGED, destination: RECEIVER.ipv4, protocol: PROTOCOL.udp }, udp(1, 2));
-const inner6 = ipv6({ source: 'fd77::99', destination: RECEIVER.ipv6, next: PROTOCOL.udp }, udp(1, 2));
-const innerFrame = ethernet({ source: NODE.mac, destination: RECEIVER.mac, type: ETHERTYPE.ipv4 }, inner4);
-
-const option = (...bytes: number[]): Buffer => Buffer.from(bytes);
-const lsrr = option(131, 7, 4, 10, 77, 0, 1, 0);
-const ssrr = option(137, 7, 4, 10, 77, 0, 1, 0);
-const recordRoute = option(7, 7, 4, 0, 0, 0, 0, 0);
-const routerAlertOption = option(148, 4, 0, 0);
-
-const request = { source: '0.0.0.0', destination: '255.255.255.255' };
-const dhcpFrame = (fields: Parameters<typeof dhcp>[1] = {}, ports: [number, number] = [68, 67], to = request): Buffer =>
-  frame(ipv4({ ...to, protocol: PROTOCOL.udp }, udp(...ports, dhcp(ATTACKER.mac, fields))), BROADCAST_MAC);
 
 const source: Row[] = [
   { name: 'UDP from an address nobody has', vector: 'ipv4-source', attack: packet({ source: FORGED }), allow: plain },
@@ -303,127 +277,11 @@ const malformed: Row[] = [
   },
 ];
 
-const routing: Row[] = [
-  { name: 'ICMP redirect', vector: 'redirect', attack: packet({ protocol: PROTOCOL.icmp }, icmp(5, 1)), allow: ping },
-  {
-    name: 'ICMP router advertisement',
-    vector: 'router-advert',
-    attack: packet({ protocol: PROTOCOL.icmp }, icmp(9)),
-    allow: packet({ protocol: PROTOCOL.icmp }, icmp(10)),
-  },
-];
-
-const dhcpRows: Row[] = [
-  {
-    name: 'an offer from port 67',
-    vector: 'dhcp-server',
-    attack: dhcpFrame({ op: 2 }, [67, 68], { ...own }),
-    allow: plain,
-  },
-  {
-    name: 'an offer from another port',
-    vector: 'dhcp-server',
-    attack: dhcpFrame({ op: 2 }, [4000, 68], { ...own }),
-    allow: plain,
-  },
-  {
-    name: 'an offer by broadcast',
-    vector: 'dhcp-server',
-    attack: dhcpFrame({ op: 2 }, [67, 68], { ...own, destination: '255.255.255.255' }),
-    allow: plain,
-  },
-  {
-    name: 'an offer in a first fragment',
-    vector: 'dhcp-server',
-    attack: packet({ moreFragments: true }, udp(67, 68)),
-    allow: packet({ moreFragments: true }, udp(68, 67)),
-  },
-  {
-    name: 'a well-formed request, when enforced',
-    vector: 'dhcp-client',
-    attack: dhcpFrame(),
-    allow: dhcpFrame({}, [68, 67], { ...own }),
-  },
-  { name: 'a reply as request', vector: 'ipv4-source', attack: dhcpFrame({ op: 2 }), allow: plain },
-  { name: 'a request without the cookie', vector: 'ipv4-source', attack: dhcpFrame({ magic: 1 }), allow: plain },
-  {
-    name: 'a request with another hardware type',
-    vector: 'ipv4-source',
-    attack: dhcpFrame({ hardware: 6 }),
-    allow: plain,
-  },
-  {
-    name: 'a request to one host',
-    vector: 'ipv4-source',
-    attack: dhcpFrame({}, [68, 67], { ...request, destination: RECEIVER.ipv4 }),
-    allow: plain,
-  },
-  { name: 'a request from another port', vector: 'ipv4-source', attack: dhcpFrame({}, [69, 67]), allow: plain },
-  {
-    name: 'a request for another MAC',
-    vector: 'ipv4-source',
-    attack: frame(ipv4({ ...request, protocol: PROTOCOL.udp }, udp(68, 67, dhcp(RECEIVER.mac))), BROADCAST_MAC),
-    allow: plain,
-  },
-  {
-    name: 'a request cut short',
-    vector: 'ipv4-source',
-    attack: frame(
-      ipv4({ ...request, protocol: PROTOCOL.udp }, udp(68, 67, dhcp(ATTACKER.mac).subarray(0, 239))),
-      BROADCAST_MAC,
-    ),
-    allow: plain,
-  },
-];
-
-/** The receiver's address is a node's in these; the node's own is not. */
-const tunnels: Row[] = (
-  [
-    ['tunnel', RECEIVER.ipv4],
-    ['tunnel-other', '10.77.0.200'],
-  ] as const
-).flatMap(([vector, destination]): Row[] => [
-  {
-    name: 'VXLAN',
-    vector,
-    attack: packet({ destination }, udp(4000, 4789, vxlan(innerFrame))),
-    allow: packet({ destination }, udp(4789, 4790, vxlan(innerFrame))),
-  },
-  {
-    name: "VXLAN to Linux' old port",
-    vector,
-    attack: packet({ destination }, udp(4000, 8472, vxlan(innerFrame))),
-    allow: plain,
-  },
-  { name: 'Geneve', vector, attack: packet({ destination }, udp(4000, 6081, geneve(innerFrame))), allow: plain },
-  {
-    name: 'VXLAN in a first fragment',
-    vector,
-    attack: packet({ destination, moreFragments: true }, udp(4000, 4789, vxlan(innerFrame))),
-    allow: plain,
-  },
-  { name: 'IPIP', vector, attack: packet({ destination, protocol: PROTOCOL.ipip }, inner4), allow: plain },
-  { name: '6in4', vector, attack: packet({ destination, protocol: PROTOCOL.ipv6 }, inner6), allow: plain },
-  { name: 'GRE', vector, attack: packet({ destination, protocol: PROTOCOL.gre }, gre(0x0800, inner4)), allow: plain },
-  { name: 'EtherIP', vector, attack: packet({ destination, protocol: 97 }, innerFrame), allow: plain },
-  { name: 'L2TP', vector, attack: packet({ destination, protocol: 115 }, innerFrame), allow: plain },
-  { name: 'MPLS in IP', vector, attack: packet({ destination, protocol: 137 }, inner4), allow: plain },
-  {
-    name: 'a later fragment of GRE',
-    vector,
-    attack: packet({ destination, protocol: PROTOCOL.gre, offset: 64 }),
-    allow: packet({ offset: 64 }),
-  },
-]);
-
 const GROUPS: [string, Row[]][] = [
   ['source', source],
   ['fragments', fragments],
   ['options', options],
   ['malformed', malformed],
-  ['routing', routing],
-  ['dhcp', dhcpRows],
-  ['tunnels', tunnels],
 ];
 
 describe('ipv4', () => {
@@ -431,27 +289,10 @@ describe('ipv4', () => {
   beforeAll(async () => {
     node = await TestNode.start();
     await node.open();
-    await node.agent.call('object.maps.nodeAddresses.replace', [{ address: RECEIVER.ipv4, thisNode: false }]);
-    await node.agent.call('object.maps.tunnelPorts.replace', [
-      { port: 4789, kind: 'vxlan' },
-      { port: 8472, kind: 'vxlan' },
-      { port: 6081, kind: 'geneve' },
-    ]);
   });
   afterAll(() => node?.[Symbol.asyncDispose]());
 
   for (const [group, rows] of GROUPS) it.each(rows)(`${group} - $vector: $name`, (row) => judgeRow(node, row));
-
-  it('dhcp - a well-formed request in audit passes and is counted', async () => {
-    await using guarded = await node.guard(node.pods.attacker, {
-      modes: allModes('enforce', { 'dhcp-client': 'audit' }),
-    });
-    node.forgetLanded();
-    await node.send(dhcpFrame(), 2);
-    await node.fence();
-    expect(node.landed(dhcpFrame())).toBe(2);
-    expect(await guarded.counts()).toEqual({ 'dhcp-client audit': 2 });
-  });
 
   it('samples - an IPv4 forgery in words', async () => {
     await using guarded = await node.guard(node.pods.attacker);

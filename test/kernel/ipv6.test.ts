@@ -1,5 +1,5 @@
 // IPv6: sources, link-local, extension headers, fragments, DHCPv6, tunnels.
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
 import {
   ETHERTYPE,
   ethernet,
@@ -17,7 +17,8 @@ import {
   tcp,
   udp,
   vxlan,
-} from './harness/frames.ts';
+} from '@bailiff/lab/frames';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ATTACKER, allModes, NODE, RECEIVER, TestNode } from './harness/node.ts';
 import { judgeRow, type Row } from './harness/rows.ts';
 

@@ -2,8 +2,8 @@
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import type { DetachReport, PlacedAttachment } from '@bailiff/bpf';
+import { ETHERTYPE, ethernet, ipv4, PROTOCOL, udp } from '@bailiff/lab/frames';
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { ETHERTYPE, ethernet, ipv4, PROTOCOL, udp } from './harness/frames.ts';
 import { Agent } from './harness/guard.ts';
 import { ATTACKER, type Guarded, RECEIVER, TestNode } from './harness/node.ts';
 import { command, counterObject } from './harness/processes.ts';

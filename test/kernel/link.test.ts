@@ -1,5 +1,5 @@
 // Layer 2: whose MAC, which tags, which types, whose ARP.
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
 import {
   type ArpFields,
   arp,
@@ -10,7 +10,8 @@ import {
   ipv6,
   PROTOCOL,
   udp,
-} from './harness/frames.ts';
+} from '@bailiff/lab/frames';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ATTACKER, allModes, RECEIVER, TestNode } from './harness/node.ts';
 import { judgeRow, type Row } from './harness/rows.ts';
 

@@ -1,7 +1,7 @@
 // Modes, states and precedence: what one packet that breaks several vectors is counted for, and what audit lets pass.
 import { FOREVER_NS, type Mode, type Vector } from '@bailiff/bpf';
+import { ETHERTYPE, ethernet, icmpv6, ipv4, ipv6, PROTOCOL, udp } from '@bailiff/lab/frames';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ETHERTYPE, ethernet, icmpv6, ipv4, ipv6, PROTOCOL, udp } from './harness/frames.ts';
 import { ATTACKER, allModes, type Counts, RECEIVER, TestNode } from './harness/node.ts';
 import { waitFor } from './harness/wait.ts';
 

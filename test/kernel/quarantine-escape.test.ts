@@ -1,6 +1,5 @@
 // What a quarantined pod and a friend outside try: data in the margins of ARP and ND, and detours behind an allowed address.
 import { FOREVER_NS } from '@bailiff/bpf';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   arp,
   ETHERTYPE,
@@ -14,7 +13,8 @@ import {
   routingHeader,
   solicitedNode,
   udp,
-} from './harness/frames.ts';
+} from '@bailiff/lab/frames';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ATTACKER, RECEIVER, TestNode } from './harness/node.ts';
 
 /** Not on this link, not allowed. */

@@ -2,8 +2,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { FOREVER_NS } from '@bailiff/bpf';
+import { ETHERTYPE, ethernet, ipv4, PROTOCOL, TCP_FLAGS, tcp } from '@bailiff/lab/frames';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ETHERTYPE, ethernet, ipv4, PROTOCOL, TCP_FLAGS, tcp } from './harness/frames.ts';
 import { ATTACKER, type Guarded, NODE, RECEIVER, TestNode } from './harness/node.ts';
 import { commandIn } from './harness/processes.ts';
 import { waitFor } from './harness/wait.ts';

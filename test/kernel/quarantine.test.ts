@@ -1,6 +1,5 @@
 // Quarantine in both directions: what it cuts, what still passes, and that it ends by itself.
 import { FOREVER_NS } from '@bailiff/bpf';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   arp,
   ETHERTYPE,
@@ -18,7 +17,8 @@ import {
   TCP_FLAGS,
   tcp,
   udp,
-} from './harness/frames.ts';
+} from '@bailiff/lab/frames';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ATTACKER, allModes, type Guarded, NODE, RECEIVER, TestNode } from './harness/node.ts';
 import { waitFor } from './harness/wait.ts';
 

@@ -1,5 +1,5 @@
 /** The one frame that the collector's tests send: a UDP datagram with any source, IPv4 or IPv6. */
-import { ETHERTYPE, ethernet, ipv4, ipv6, PROTOCOL, udp } from '../../kernel/harness/frames.ts';
+import { ETHERTYPE, ethernet, ipv4, ipv6, PROTOCOL, udp } from '@bailiff/lab/frames';
 
 export interface UdpFrame {
   sourceMac: string;

@@ -15,7 +15,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { CounterCell, IfaceRecord, Mode, SpoofSample, Vector, VectorModes } from '@bailiff/bpf';
 import { VECTORS } from '@bailiff/bpf';
-import { ETHERTYPE, ethernet, ipv4, PROTOCOL, udp } from './frames.ts';
+import { ETHERTYPE, ethernet, ipv4, PROTOCOL, udp } from '@bailiff/lab/frames';
 import { Agent } from './guard.ts';
 import { command, commandIn, frameHelper, LineProcess } from './processes.ts';
 import { waitFor } from './wait.ts';

@@ -3,11 +3,12 @@
  * a witness can see it land, differs between a bridge (neighbours share a segment) and ptp (only the node hears ARP and ND).
  * Pure.
  */
+
+import { ipv6Bytes } from '../frames.ts';
 import type { CniPlugin } from '../plan.ts';
 import {
   arpFrame,
   arpTail,
-  ip6Bytes,
   neighbourAdvertFrame,
   neighbourSolicitFrame,
   neighbourTail,
@@ -105,7 +106,7 @@ function deceiveNode(
       vector: 'nd',
       frame: neighbourSolicitFrame(nd, attacker.gateway6),
       witnessUid: attacker.uid,
-      marker: Buffer.concat([ip6Bytes(attacker.gateway6), ip6Bytes(claimed.ip6)]),
+      marker: Buffer.concat([ipv6Bytes(attacker.gateway6), ipv6Bytes(claimed.ip6)]),
     },
   ];
 }

@@ -1,7 +1,7 @@
 /**
  * Frames, built from the outside in: ethernet(ipv4(udp())), every field open to forgery.
  *
- * Used by the kernel and fuzz tiers. Pure. Checksums are right unless given, so that real stacks accept what is sent.
+ * Used by the lab's attacks and by every tier that sends packets. Pure. Checksums are right unless given, so that real stacks accept what is sent.
  */
 import { parseAddress, parseMac } from '@bailiff/bpf';
 
@@ -18,7 +18,7 @@ const u32 = (value: number): Buffer => {
   buffer.writeUInt32BE(value >>> 0);
   return buffer;
 };
-const ipv4Bytes = (text: string): Buffer => parseAddress(text).subarray(12);
+export const ipv4Bytes = (text: string): Buffer => parseAddress(text).subarray(12);
 /** Internet checksum (RFC 1071). */
 export function checksum(bytes: Buffer): number {
   let sum = 0;
@@ -99,7 +99,7 @@ export interface Ipv6Fields {
 }
 
 /** Sixteen bytes of an IPv6 address; IPv4 text gives the mapped form, which is what a forger would write. */
-const ipv6Bytes = (text: string): Buffer => parseAddress(text);
+export const ipv6Bytes = (text: string): Buffer => parseAddress(text);
 
 export function ipv6(fields: Ipv6Fields, payload: Buffer = Buffer.alloc(0)): Buffer {
   const { version = 6, hopLimit = 64, payloadLength = payload.length } = fields;
