@@ -110,4 +110,17 @@ describe('correlator - streams made anew', () => {
     expect(groups()).toEqual([web.uid, podRef('young').uid, first.uid]);
     expect(rig.deadLetters).toEqual([]);
   });
+
+  it('configuration away - frames wait, the lag is told, and they are judged when it is back', async () => {
+    await rig.spoof(NODE_A, web, 1);
+    await waitFor(async () => (await correlator.metric('frames_total')) === 1);
+    expect(await correlator.metric('lag_seconds')).toBe(0);
+    await rig.admin.jsm.streams.delete('CONFIG_LOG');
+    await rig.settle();
+    await rig.spoof(NODE_A, web, 4);
+    await waitFor(async () => (await correlator.metric('lag_seconds')) > 0.3, { what: 'a lag to be told' });
+    await ensureTopology(rig.admin);
+    await waitFor(() => groups().includes(web.uid), { what: 'the frame to be judged', state: () => correlator.log() });
+    await waitFor(async () => (await correlator.metric('lag_seconds')) === 0, { what: 'the lag to be over' });
+  });
 });

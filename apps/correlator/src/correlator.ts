@@ -29,6 +29,8 @@ import { VerdictPublisher } from './verdict-publisher.ts';
 
 /** Of the time that a step of the way down may take: a bus that is away must not make it fail. */
 const STOP_SHARE = 0.8;
+/** A frame that lies on the bus for longer without being judged makes it not ready. */
+const LAG_LIMIT_MS = 60_000;
 /** The same failure is told once in this time. */
 const WARN_EVERY_MS = 60_000;
 /** Longest timespan and cooldown that a rule may have, twice over: rules that went longer ago decide nothing. */
@@ -112,6 +114,12 @@ class Correlator {
   async start(): Promise<void> {
     const { config, clock, signal, health, onStop } = this.#ctx;
     health.ready('replay', () => this.#caughtUp || `${this.#intake?.pending ?? 'all'} frames to go`);
+    health.ready('lag', () => {
+      const lagMs = this.#caughtUp ? (this.#intake?.lagMs() ?? 0) : 0;
+      return (
+        lagMs < LAG_LIMIT_MS || `${this.#intake?.pending ?? 0} frames and ${Math.round(lagMs / 1000)} s behind the bus`
+      );
+    });
     health.ready('verdicts', () => this.#publisher.hasRoom || 'verdicts cannot be published');
     onStop('configuration', () => this.#configLog.close());
     onStop('verdicts', async () => {
@@ -294,6 +302,7 @@ class Correlator {
       unreadable: intake?.unreadable ?? 0,
       waits: intake?.waits ?? 0,
       pending: intake?.pending ?? 0,
+      lagSeconds: (intake?.lagMs() ?? 0) / 1000,
       streamMicros: fold?.nowMicros ?? 0,
       counted: fold?.counted ?? nothing,
       size: fold?.size ?? empty,

@@ -48,6 +48,9 @@ export class Intake {
   #current: StreamMessage | null = null;
   /** Newest sequence that was folded or set aside. */
   handled = 0;
+  /** Newest frame received, and when the bus stored it. */
+  received = 0;
+  receivedMicros = 0;
   /** Frames on the bus after the newest received. */
   pending = 0;
   frames = 0;
@@ -59,6 +62,12 @@ export class Intake {
     this.#o = options;
   }
 
+  /** How long the frame in work has lain on the bus, while it waits or more come after it; otherwise 0. By two clocks: the bus's and ours. */
+  lagMs(): number {
+    if (this.pending === 0 && this.received === this.handled) return 0;
+    return Math.max(0, (this.#o.clock.nowMicros() - this.receivedMicros) / 1000);
+  }
+
   /** The message of a sequence when it is the one being worked on. */
   current(sequence: number): StreamMessage | null {
     return this.#current?.sequence === sequence ? this.#current : null;
@@ -66,6 +75,8 @@ export class Intake {
 
   take(message: StreamMessage): void | Promise<void> {
     this.pending = message.pending;
+    this.received = message.sequence;
+    this.receivedMicros = message.timestampMicros;
     const node = this.#node(message.subject);
     if (node === null) return this.#setAside(message, 'bad-subject', message.subject);
     let frame: JudgedFrame;

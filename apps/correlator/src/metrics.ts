@@ -7,6 +7,7 @@ export interface Readings {
   unreadable: number;
   waits: number;
   pending: number;
+  lagSeconds: number;
   streamMicros: number;
   counted: {
     violations: number;
@@ -58,6 +59,11 @@ export function makeMetrics(registry: Registry, read: () => Readings): Metrics {
   gauge('unreadable_total', 'Messages that could not be read or judged and are dead letters', (r) => r.unreadable);
   gauge('waits_total', 'Frames that waited for a log, a schema or room', (r) => r.waits);
   gauge('pending_frames', 'Frames on the bus that are not read yet', (r) => r.pending);
+  gauge(
+    'lag_seconds',
+    'Age of the frame in work, while it waits or the bus has more; otherwise 0',
+    (r) => r.lagSeconds,
+  );
   gauge('stream_time_seconds', 'Time of the newest frame, as the bus stored it', (r) => r.streamMicros / 1e6);
   gauge('violations_total', 'Violations judged', (r) => r.counted.violations);
   gauge('duplicate_violations_total', 'Violations that were seen before', (r) => r.counted.duplicates);
