@@ -27,9 +27,7 @@
 #include "runtime/identity.h"
 #include "runtime/sample.h"
 #include "runtime/decide.h"
-#if __has_include("runtime/foreign.h")
 #include "runtime/foreign.h"
-#endif
 #include "runtime/lifecycle.h"
 #include "runtime/exec.h"
 #if __has_include("runtime/file.h")
@@ -38,12 +36,10 @@
 #if __has_include("runtime/mount.h")
 #include "runtime/mount.h"
 #endif
-#if __has_include("runtime/net.h")
+#include "runtime/endpoint.h"
+#include "runtime/unix.h"
 #include "runtime/net.h"
-#endif
-#if __has_include("runtime/kernel-ops.h")
 #include "runtime/kernel-ops.h"
-#endif
 
 /* What user space reads from the BTF and no map mentions. */
 union rt_abi_types {

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * The internet address that a call is about, as the kernel will use it and not as it was written.
+ *
+ * Place in the path: net.h → here → decide_endpoint(). AF_UNSPEC counts as the socket's own family where the protocol takes
+ * it so, 0.0.0.0 and :: as the own host on connecting and sending, IPv4 in IPv6 as IPv4, MPTCP and SMC as TCP; what has no
+ * ports has port 0. Bounds: reads 24 bytes of a name that the kernel has copied already, so it cannot change afterwards.
+ */
+#ifndef BAILIFF_RUNTIME_ENDPOINT_H
+#define BAILIFF_RUNTIME_ENDPOINT_H
+
+#include <linux/in.h>
+
+#define AF_UNSPEC		0
+#define AF_UNIX			1
+#define AF_INET			2
+#define AF_INET6		10
+#define AF_PACKET		17
+#define AF_SMC			43
+
+#define SOCK_STREAM		1
+#define SOCK_DGRAM		2
+#define SOCK_RAW		3
+#define SOCK_SEQPACKET		5
+#define SOCK_TYPE_MASK		0xf	/* without SOCK_NONBLOCK and SOCK_CLOEXEC */
+
+#define PROTOCOL_MPTCP		262
+
+#ifndef IPPROTO_ICMPV6
+#define IPPROTO_ICMPV6		58
+#endif
+
+struct in6_addr {
+	__be32 words[4];
+};
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct sock_common {
+	__be32 skc_rcv_saddr;
+	__u16 skc_num;
+	unsigned short skc_family;
+	unsigned char skc_ipv6only : 1;
+	struct in6_addr skc_v6_rcv_saddr;
+};
+
+struct sock {
+	struct sock_common __sk_common;
+	__u16 sk_type;
+	__u16 sk_protocol;
+};
+
+struct socket {
+	struct sock *sk;
+};
+
+struct msghdr {
+	void *msg_name;
+	int msg_namelen;
+	unsigned int msg_flags;
+};
+
+#pragma clang attribute pop
+
+/* The start of sockaddr_in and sockaddr_in6: both have the port at the same place. */
+struct inet_name {
+	__u16 family;
+	__be16 port;
+	union {
+		__be32 ipv4;
+		struct {
+			__be32 flow;
+			__u8 ipv6[16];
+		};
+	};
+};
+
+/* All that says which address a call is about. */
+struct naming {
+	struct inet_name inet;
+	__u32 length;		/* of `inet` */
+	__u32 op;
+	__u16 protocol;
+	__u16 reserved;
+	__be32 bound_ipv4;	/* 0: to none */
+	__u32 bound_mapped;	/* an IPv6 socket that is bound to an IPv4 address */
+};
+
+static __always_inline void map_ipv4(struct endpoint *endpoint, __be32 ipv4)
+{
+	__be32 words[4] = { 0, 0, bpf_htonl(0xffff), ipv4 };
+
+	__builtin_memcpy(endpoint->address, words, sizeof(words));
+}
+
+static __always_inline bool has_ports(const struct endpoint *endpoint)
+{
+	return endpoint->type != SOCK_RAW && endpoint->protocol != IPPROTO_ICMP && endpoint->protocol != IPPROTO_ICMPV6;
+}
+
+/* A destination of all zeroes is the own host: loopback, or with IPv4 the address the socket is bound to. */
+static __always_inline void fill_any(struct endpoint *endpoint, const struct naming *naming)
+{
+	__u64 *halves = (__u64 *)endpoint->address;
+	__be32 *words = (__be32 *)endpoint->address;
+
+	if (halves[0])
+		return;
+	if (words[2] == bpf_htonl(0xffff) && !words[3])
+		words[3] = naming->bound_ipv4 ? naming->bound_ipv4 : bpf_htonl(0x7f000001);
+	else if (!halves[1] && naming->bound_mapped)
+		map_ipv4(endpoint, bpf_htonl(0x7f000001));
+	else if (!halves[1])
+		words[3] = bpf_htonl(1);
+}
+
+/* Where the kernel takes a name of no family for one of the socket's own: on sending, raw sockets and UDP over IPv4. */
+static __always_inline __u16 implied_family(const struct endpoint *endpoint, __u32 op)
+{
+	if (op == OP_CONNECT)
+		return AF_UNSPEC;	/* dissolves the association */
+	if (endpoint->family == AF_INET6 && endpoint->type != SOCK_RAW)
+		return AF_UNSPEC;
+	return endpoint->family;
+}
+
+/* 0: no internet address, or one that the kernel will refuse by itself. Not static, so that it is verified once. */
+__noinline int shape_endpoint(struct endpoint *endpoint, const struct naming *naming)
+{
+	__u16 family;
+
+	if (!endpoint || !naming)
+		return 0;
+	endpoint->protocol = naming->protocol;
+	if (naming->protocol == PROTOCOL_MPTCP || endpoint->family == AF_SMC)
+		endpoint->protocol = IPPROTO_TCP;
+	family = naming->inet.family == AF_UNSPEC ? implied_family(endpoint, naming->op) : naming->inet.family;
+	if (family == AF_INET && naming->length >= offsetof(struct inet_name, ipv4) + sizeof(naming->inet.ipv4))
+		map_ipv4(endpoint, naming->inet.ipv4);
+	else if (family == AF_INET6 && naming->length == sizeof(naming->inet))
+		__builtin_memcpy(endpoint->address, naming->inet.ipv6, sizeof(endpoint->address));
+	else
+		return 0;
+	endpoint->port = has_ports(endpoint) ? bpf_ntohs(naming->inet.port) : 0;
+	if (naming->op == OP_CONNECT || naming->op == OP_SEND)
+		fill_any(endpoint, naming);
+	return 1;
+}
+
+static __always_inline void describe_socket(struct endpoint *endpoint, struct naming *naming, struct sock *sk)
+{
+	endpoint->cookie = bpf_get_socket_cookie(sk);
+	endpoint->family = sk->__sk_common.skc_family;
+	endpoint->type = sk->sk_type;
+	naming->protocol = sk->sk_protocol;
+	naming->bound_ipv4 = sk->__sk_common.skc_rcv_saddr;
+	naming->bound_mapped = sk->__sk_common.skc_v6_rcv_saddr.words[2] == bpf_htonl(0xffff);
+}
+
+static __noinline bool read_endpoint(struct endpoint *endpoint, enum op op, struct sock *sk, const void *name, __u32 length)
+{
+	struct naming naming = { .op = op };
+
+	if (length > sizeof(naming.inet))
+		length = sizeof(naming.inet);
+	naming.length = length;
+	if (bpf_probe_read_kernel(&naming.inet, length, name))
+		return false;
+	describe_socket(endpoint, &naming, sk);
+	return shape_endpoint(endpoint, &naming);
+}
+
+/* The address that a socket is bound to. */
+static __noinline bool read_bound(struct endpoint *endpoint, enum op op, struct sock *sk)
+{
+	struct naming naming = { .op = op, .length = sizeof(naming.inet) };
+
+	naming.inet.family = sk->__sk_common.skc_family;
+	naming.inet.port = bpf_htons(sk->__sk_common.skc_num);	/* 0: the kernel will choose one */
+	describe_socket(endpoint, &naming, sk);
+	if (naming.inet.family == AF_INET)
+		naming.inet.ipv4 = naming.bound_ipv4;
+	else
+		bpf_probe_read_kernel(naming.inet.ipv6, sizeof(naming.inet.ipv6), &sk->__sk_common.skc_v6_rcv_saddr);
+	return shape_endpoint(endpoint, &naming);
+}
+
+#endif
