@@ -1,6 +1,7 @@
 // What a collector takes over: from its files, from the kernel, with the bus away; and what an operator told it by hand.
 import { mkdirSync, readdirSync, rmSync, unlinkSync } from 'node:fs';
 import path from 'node:path';
+import { BpfMap, MAP_TYPE } from '@bailiff/bpf';
 import { openBucket } from '@bailiff/bus';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -255,6 +256,59 @@ describe('collector restart', () => {
     });
     await node.send(last, [spoofed(last)], 10);
     await waitFor(() => node.ledger.packets({ podUid: last.uid, action: 'drop' }) === 10, { what: 'its count' });
+  });
+
+  it('only the counters pin lost - a new epoch counts on from zero, nothing goes backwards or is told twice', async () => {
+    const pod = await node.addPod();
+    const drops = (n: number) =>
+      waitFor(() => node.ledger.packets({ podUid: pod.uid, vector: 'ipv4-source', action: 'drop' }) === n, {
+        what: `${n} packets`,
+        state: () => [[...node.ledger.epochs.keys()], node.log.slice(-2_000)],
+      });
+    await node.startCollector();
+    await node.putPods(1, (list) => {
+      for (const one of list) one.allowedPrefixes = ['10.77.0.0/16'];
+    });
+    await node.waitForState(pod, 'programmed');
+    await node.send(pod, [spoofed(pod)], 30);
+    await drops(30);
+    const before = await rowOf(pod);
+    await node.killCollector();
+    unlinkSync(path.join(node.pinDir, 'maps', 'counters'));
+    const collector = await node.startCollector();
+    expect(node.log).toContain('it counts anew as');
+    const after = await rowOf(pod);
+    expect(after).toMatchObject({ state: 'programmed', place: 'head', addresses: before.addresses });
+    expect(after.generation).not.toBe(before.generation);
+    await node.send(pod, [spoofed(pod)], 7);
+    await drops(37);
+    expect((await judged(pod, '10.77.1.1'))[0]).toBe(0);
+    expect(collector.exitCode).toBeNull();
+    await restart();
+    expect((await rowOf(pod)).generation).toBe(after.generation);
+    await node.send(pod, [spoofed(pod)], 5);
+    await drops(42);
+  });
+
+  it('acknowledgements of another shape are made anew: what they said is owed again, which changes no count', async () => {
+    const pod = await node.addPod();
+    await node.startCollector();
+    await node.waitForState(pod, 'provisional');
+    await node.send(pod, [spoofed(pod)], 30);
+    await waitFor(() => node.ledger.packets({ podUid: pod.uid }) === 30, { what: '30 packets' });
+    await node.killCollector();
+    const pin = path.join(node.pinDir, 'maps', 'acked');
+    unlinkSync(pin);
+    {
+      using other = BpfMap.create({ type: MAP_TYPE.hash, keySizeBytes: 8, valueSizeBytes: 16, maxEntries: 64 });
+      other.set(Buffer.alloc(8), Buffer.alloc(16));
+      other.pin(pin);
+    }
+    await node.startCollector();
+    expect(node.log).toContain('has values of 16 bytes');
+    await node.send(pod, [spoofed(pod)], 5);
+    await waitFor(() => node.ledger.packets() === 35, { what: '35 packets', state: () => node.log.slice(-2_000) });
+    expect((await rowOf(pod)).place).toBe('head');
   });
 
   it('detach --all with a wrong state directory holds all the same', async () => {

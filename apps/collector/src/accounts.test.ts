@@ -34,6 +34,7 @@ describe('accounts', () => {
         read: ({ generation }) => acks.get(generation),
         write: ({ generation }, packets) => void acks.set(generation, packets),
         delete: ({ generation }) => void acks.delete(generation),
+        keys: () => [...acks.keys()].map((generation) => ({ ifindex: 3, generation })),
       },
       onProblem: ({ reason }) => problems.push(reason),
     });
@@ -64,6 +65,11 @@ describe('accounts', () => {
     );
     const next = open();
     expect([next.load(), read(next), readdirSync(dir)]).toEqual([[], [14, undefined], []]);
+  });
+  it('acknowledgements of what nobody counts for are removed', () => {
+    acks.set(31, new Float64Array(CELLS));
+    open().dropStrays((generation) => generation === 30);
+    expect([...acks.keys()]).toEqual([30]);
   });
   it('a torn file is told; a disk that refuses leaves the count where it is', () => {
     writeFileSync(path.join(dir, 'owed-3-30.json'), '{"ifindex":3');

@@ -47,14 +47,14 @@ function fill(into: Float64Array, entries: Owed['counters']): Float64Array {
 export class Accounts {
   readonly #dir: string;
   readonly #counters: CounterTable;
-  readonly #acked: Pick<AckedMap, 'read' | 'write' | 'delete'>;
+  readonly #acked: Pick<AckedMap, 'read' | 'write' | 'delete' | 'keys'>;
   readonly #onProblem: (problem: { file: string; reason: string }) => void;
   readonly #owed = new Map<number, Owed>();
 
   constructor(options: {
     dir: string;
     counters: CounterTable;
-    acked: Pick<AckedMap, 'read' | 'write' | 'delete'>;
+    acked: Pick<AckedMap, 'read' | 'write' | 'delete' | 'keys'>;
     onProblem(problem: { file: string; reason: string }): void;
   }) {
     this.#dir = options.dir;
@@ -140,6 +140,11 @@ export class Accounts {
     }
     this.#owed.set(owed.generation, owed);
     return true;
+  }
+
+  /** Removes acknowledgements of generations that nobody counts for any more. */
+  dropStrays(isKnown: (generation: number) => boolean): void {
+    for (const key of this.#acked.keys()) if (!isKnown(key.generation)) this.#acked.delete(key);
   }
 
   /** Removes all that is kept of a generation. */

@@ -2,7 +2,7 @@
  * What the bus has acknowledged, per interface generation and cell: a pinned hash that only user space writes. It outlives the
  * process as the counters do, so that after a kill the difference between the two is exactly what is still owed to the bus.
  */
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { BpfMap, type IfaceKey, MAP_TYPE } from '@bailiff/bpf';
 import { CELLS } from './epochs.ts';
@@ -12,23 +12,34 @@ const VALUE_BYTES = CELLS * 8;
 
 export class AckedMap {
   readonly #map: BpfMap;
+  /** Why what was pinned could not go on as it was; empty: it did, or there was none. */
+  readonly remade: string;
 
-  /** Opens the pin in the directory, or makes it. One entry a generation: twice the interfaces, as the counters have. */
+  /**
+   * Opens the pin in the directory, or makes it. One entry a generation: twice the interfaces, as the counters have. A pin of another shape
+   * says nothing that can be read: it is made anew, and what it said is owed again, which costs a reader nothing.
+   */
   constructor(pinDir: string, maxInterfaces: number) {
     // Beside the maps of the programs, so that whoever removes those removes this.
     const pin = path.join(pinDir, 'maps', 'acked');
-    if (existsSync(pin)) {
-      this.#map = BpfMap.openPinned(pin);
-    } else {
-      this.#map = BpfMap.create({
-        type: MAP_TYPE.hash,
-        name: 'acked',
-        keySizeBytes: KEY_BYTES,
-        valueSizeBytes: VALUE_BYTES,
-        maxEntries: maxInterfaces * 2,
-      });
-      this.#map.pin(pin);
+    const maxEntries = maxInterfaces * 2;
+    const old = existsSync(pin) ? BpfMap.openPinned(pin) : null;
+    const differs = old ? difference(old.info, maxEntries) : '';
+    this.remade = differs === '' ? '' : `the pinned map acked has ${differs}: what it said is owed again`;
+    if (old && differs === '') {
+      this.#map = old;
+      return;
     }
+    old?.close();
+    rmSync(pin, { force: true });
+    const shape = { type: MAP_TYPE.hash, keySizeBytes: KEY_BYTES, valueSizeBytes: VALUE_BYTES };
+    this.#map = BpfMap.create({ ...shape, name: 'acked', maxEntries });
+    this.#map.pin(pin);
+  }
+
+  /** Of whom there is an entry. */
+  keys(): IfaceKey[] {
+    return this.#map.entries().map(([key]) => ({ ifindex: key.readUInt32LE(0), generation: key.readUInt32LE(4) }));
   }
 
   #key(key: IfaceKey): Buffer {
@@ -56,4 +67,11 @@ export class AckedMap {
   close(): void {
     this.#map.close();
   }
+}
+
+function difference(info: BpfMap['info'], maxEntries: number): string {
+  if (info.type !== MAP_TYPE.hash) return `type ${info.type}`;
+  if (info.keySizeBytes !== KEY_BYTES) return `keys of ${info.keySizeBytes} bytes`;
+  if (info.valueSizeBytes !== VALUE_BYTES) return `values of ${info.valueSizeBytes} bytes, not ${VALUE_BYTES}`;
+  return info.maxEntries < maxEntries ? `room for ${info.maxEntries} entries, not ${maxEntries}` : '';
 }

@@ -28,6 +28,8 @@ export interface Adoption {
   link: LinkRecord | null;
   /** Slot of a live generation that is its own alone; null: it needs a free one. */
   slot: number | null;
+  /** Its counters entry was lost with the map: whatever it counts from now on is of another epoch, so of another generation. */
+  countsLost: boolean;
   /** What the kernel was told of a live generation. */
   kernel: WantedIface | null;
 }
@@ -51,6 +53,7 @@ export function planAdoption(found: Found): AdoptionPlan {
   const keys = new Map(
     found.counters.map(({ ifindex, generation }) => [nameOf({ ifindex, generation }), { ifindex, generation }]),
   );
+  const counted = new Set(keys.keys());
   for (const [ifindex, { generation }] of found.records) {
     // A record whose counters entry was lost is still in force when its program stands.
     if (standing.has(nameOf({ ifindex, generation })))
@@ -59,15 +62,16 @@ export function planAdoption(found: Found): AdoptionPlan {
   const slots = new Set<number>();
   const adoptions = [...keys.values()].map((key): Adoption => {
     const name = nameOf(key);
+    const countsLost = !counted.has(name);
     const file = files.get(name) ?? null;
     const record = records.get(key.ifindex);
     const link = links.get(key.ifindex) ?? null;
     const sameLink = standing.has(name) || (file !== null && file.interfaceName === link?.name);
     const isLive = record?.generation === key.generation && link !== null && sameLink;
-    if (!isLive) return { key, file, link: null, slot: null, kernel: null };
+    if (!isLive) return { key, file, link: null, slot: null, countsLost, kernel: null };
     const isOwn = record.slot < found.maxInterfaces && !slots.has(record.slot);
     slots.add(record.slot);
-    return { key, file, link, slot: isOwn ? record.slot : null, kernel: kernelOf(record, key, found) };
+    return { key, file, link, slot: isOwn ? record.slot : null, countsLost, kernel: kernelOf(record, key, found) };
   });
   const live = new Set(adoptions.filter((a) => a.link !== null).map((a) => nameOf(a.key)));
   const leftovers = new Map<string, IfaceKey>();

@@ -196,6 +196,7 @@ export class Collector {
     });
     this.#cni.start();
     const { adopted, unreadable } = this.#guard.start();
+    if (this.#acked.remade !== '') this.#problems.report('counts', '', this.#acked.remade);
     for (const { file, reason } of unreadable) this.#problems.report('state', file, reason);
     this.#started = true;
     this.#intake.rejudge();

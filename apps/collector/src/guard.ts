@@ -86,7 +86,9 @@ export class Guard {
       maxInterfaces: maps.maxInterfaces,
     });
     for (const adoption of plan.adoptions) {
-      this.#attempt(adoption.file?.interfaceName ?? adoption.link?.name ?? '', () => this.#adopt(adoption));
+      this.#attempt(adoption.file?.interfaceName ?? adoption.link?.name ?? '', () =>
+        this.#adopt(adoption.link && adoption.countsLost ? this.#renumber(adoption) : adoption),
+      );
     }
     const records = new Map(maps.ifaces.entries());
     for (const key of plan.leftovers) {
@@ -95,6 +97,7 @@ export class Guard {
       this.#release(key, records.get(key.ifindex)?.generation === key.generation);
     }
     for (const { ifindex, generation } of plan.idleFiles) store.remove(ifindex, generation);
+    accounts.dropStrays((generation) => registry.byGeneration(generation) !== undefined);
     const adopted = registry.liveCount;
     for (const link of links) this.see(link);
     this.#started = true;
@@ -110,6 +113,30 @@ export class Guard {
       this.#o.onProblem({ interfaceName, reason: (error as Error).message, error });
       return false;
     }
+  }
+
+  /**
+   * A live generation whose counters were lost goes on under a fresh one: its old epochs would count backwards. It stays guarded
+   * throughout, and what it may do comes before the record that names it.
+   */
+  #renumber(adoption: Adoption): Adoption {
+    const { object, store } = this.#o;
+    const { maps } = object;
+    const { key: old, file, kernel } = adoption;
+    const key = { ifindex: old.ifindex, generation: maps.meta.allocateGeneration() };
+    this.#o.accounts.create(key);
+    maps.addresses.replace(key, kernel?.grants ?? []);
+    maps.probePorts.replace(key, kernel?.probePorts ?? []);
+    if (file) store.save({ ...file, ...key, occurrences: {}, gapReported: true });
+    object.rekey(old, key.generation);
+    const record = maps.ifaces.get(key.ifindex);
+    if (record) maps.ifaces.set(key.ifindex, { ...record, ...key });
+    maps.addresses.replace(old, []);
+    maps.probePorts.replace(old, []);
+    store.remove(old.ifindex, old.generation);
+    const reason = `the counters of generation ${old.generation} were lost: it counts anew as ${key.generation}`;
+    this.#o.onProblem({ interfaceName: file?.interfaceName ?? adoption.link?.name ?? '', reason });
+    return { ...adoption, key, file: file && { ...file, ...key, occurrences: {}, gapReported: true } };
   }
 
   #adopt({ key, file, link, slot, kernel }: Adoption): void {

@@ -143,6 +143,8 @@ export interface SpoofObject {
   attach(key: IfaceKey): void;
   /** Detaches and unpins what is there of it. False when nothing was. */
   detach(key: IfaceKey): boolean;
+  /** What is attached under one generation goes on under another, without a gap. The record is the caller's to write. */
+  rekey(from: IfaceKey, generation: number): void;
   /** What the pins say. */
   attached(): Attachment[];
   /** What the pins say, compared with the kernel. */

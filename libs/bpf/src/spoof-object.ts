@@ -8,7 +8,7 @@
  * Bounds: maxInterfaces and ringSizeBytes are fixed when the maps are made; later opens keep what is pinned.
  */
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync, unlinkSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync, unlinkSync } from 'node:fs';
 import { endianness } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -17,7 +17,7 @@ import { BpfMap } from './bpf-map.ts';
 import { BpfObject } from './bpf-object.ts';
 import type { BpfProgram } from './bpf-program.ts';
 import { decodeBatch } from './decode.ts';
-import { decodeMeta, encodeMeta, encodeU32 } from './encode.ts';
+import { decodeMeta, encodeMeta, encodeU32, type IfaceKey } from './encode.ts';
 import { BpfError } from './errors.ts';
 import { probeTcx } from './feature-probe.ts';
 import { firstMeta } from './first-meta.ts';
@@ -253,6 +253,13 @@ class PinnedSpoofObject implements SpoofObject {
     const pinned = this.#pinned(key);
     for (const one of pinned) detachPinned(one);
     return pinned.length > 0;
+  }
+
+  rekey(from: IfaceKey, generation: number): void {
+    for (const pinned of this.#pinned(from)) {
+      const name = pinName({ ...pinned, generation }, pinned.createdQdisc);
+      renameSync(pinned.pinPath, path.join(linksDir(this.pinDir), name));
+    }
   }
 
   attached(): Attachment[] {
