@@ -1,8 +1,8 @@
 /**
- * Compiles the kernel programs: bpf/spoof.bpf.c → build/bpf/spoof.bpf.o, and checks or writes src/layout.gen.ts.
+ * Compiles the kernel programs: bpf/{spoof,runtime}.bpf.c → build/bpf/*.bpf.o, and checks or writes src/*layout.gen.ts.
  *
- * Run by the `build:bpf` target. `--layout` rewrites the layout file from the object's BTF; without it a layout that
- * no longer fits is an error, so that a struct cannot change in silence. `--out <file>` builds elsewhere. The object
+ * Run by the `build:bpf` target. `--layout` rewrites the layout files from the objects' BTF; without it a layout that
+ * no longer fits is an error, so that a struct cannot change in silence. `--out <folder>` builds elsewhere. An object
  * appears whole or not at all. DWARF is stripped (machine paths, size), BTF stays: the loader and the layout need it.
  * Needs clang and llvm-strip (19 tried), bpftool, and the kernel's user-space headers.
  */
@@ -11,18 +11,39 @@ import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { layoutSource, readBtf } from './layout.ts';
+import { type LayoutPlan, layoutSource, RUNTIME_LAYOUT, readBtf, SPOOF_LAYOUT } from './layout.ts';
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..');
-const layoutPath = path.join(root, 'src/layout.gen.ts');
 const { values: flags } = parseArgs({
   options: {
     layout: { type: 'boolean', default: false },
-    out: { type: 'string', default: path.join(root, 'build/bpf/spoof.bpf.o') },
+    out: { type: 'string', default: path.join(root, 'build/bpf') },
   },
 });
-const objectPath = flags.out;
-const partialPath = `${objectPath}.${process.pid}.tmp`;
+
+interface Target {
+  readonly source: string;
+  readonly layoutPath: string;
+  readonly plan: LayoutPlan;
+  /** v3 (Linux 5.1) has 32-bit jumps: a smaller and faster program. Its atomics that return values need 5.12, as task storage does. */
+  readonly flags: readonly string[];
+}
+
+const TARGETS: readonly Target[] = [
+  {
+    source: path.join(root, 'bpf/spoof.bpf.c'),
+    layoutPath: path.join(root, 'src/layout.gen.ts'),
+    plan: SPOOF_LAYOUT,
+    flags: [],
+  },
+  {
+    source: path.join(root, 'bpf/runtime.bpf.c'),
+    layoutPath: path.join(root, 'src/runtime-layout.gen.ts'),
+    plan: RUNTIME_LAYOUT,
+    // A hook gets all arguments of its kernel function, and uses few.
+    flags: ['-Wno-unused-parameter'],
+  },
+];
 
 /** First of the commands that runs; versioned names first, as Debian spells them. */
 function findTool(candidates: string[]): string {
@@ -50,24 +71,36 @@ function assertArch(machine: string | undefined): asserts machine is string {
 
 const clang = findTool(['clang-19', 'clang']);
 const strip = findTool(['llvm-strip-19', 'llvm-strip']);
-mkdirSync(path.dirname(objectPath), { recursive: true });
-// v3 (Linux 5.1; atomics that return values are not used) has 32-bit jumps: a smaller and faster program.
-execFileSync(
-  clang,
-  [
-    ...['-target', 'bpf', '-mcpu=v3', '-O2', '-g', '-std=gnu17', '-Wall', '-Wextra', '-Werror'],
-    `-ffile-prefix-map=${root}=.`,
-    ...archIncludes(),
-    ...['-c', path.join(root, 'bpf/spoof.bpf.c'), '-o', partialPath],
-  ],
-  { stdio: 'inherit' },
-);
-execFileSync(strip, ['-g', partialPath], { stdio: 'inherit' });
-renameSync(partialPath, objectPath);
 
-const wanted = layoutSource(readBtf(objectPath));
-if (flags.layout) {
-  writeFileSync(layoutPath, wanted);
-} else if (readFileSync(layoutPath, 'utf8') !== wanted) {
-  throw new Error('src/layout.gen.ts does not fit the object: run the build with --layout and look at the difference');
+function compile({ source, flags: extra }: Target, objectPath: string): void {
+  const partialPath = `${objectPath}.${process.pid}.tmp`;
+  execFileSync(
+    clang,
+    [
+      ...['-target', 'bpf', '-mcpu=v3', '-O2', '-g', '-std=gnu17', '-Wall', '-Wextra', '-Werror', ...extra],
+      `-ffile-prefix-map=${root}=.`,
+      ...archIncludes(),
+      ...['-c', source, '-o', partialPath],
+    ],
+    { stdio: 'inherit' },
+  );
+  execFileSync(strip, ['-g', partialPath], { stdio: 'inherit' });
+  renameSync(partialPath, objectPath);
+}
+
+function checkLayout({ layoutPath, plan }: Target, objectPath: string): void {
+  const wanted = layoutSource(readBtf(objectPath), plan);
+  if (flags.layout) {
+    writeFileSync(layoutPath, wanted);
+  } else if (readFileSync(layoutPath, 'utf8') !== wanted) {
+    const name = path.relative(root, layoutPath);
+    throw new Error(`${name} does not fit the object: run the build with --layout and look at the difference`);
+  }
+}
+
+mkdirSync(flags.out, { recursive: true });
+for (const target of TARGETS) {
+  const objectPath = path.join(flags.out, target.plan.object);
+  compile(target, objectPath);
+  checkLayout(target, objectPath);
 }

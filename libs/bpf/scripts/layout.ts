@@ -1,30 +1,42 @@
 /**
- * Struct layouts and enum values, read from the object's BTF and written as TypeScript constants.
+ * Struct layouts and enum values, read from an object's BTF and written as TypeScript constants.
  *
- * Place in the path: spoof.bpf.o → (bpftool btf dump -j) → layoutSource() → src/layout.gen.ts → encode.ts, decode.ts.
- * Only what STRUCTS and ENUMS name is taken; each must exist. A hole between two members is refused: the kernel
+ * Place in the path: spoof.bpf.o, runtime.bpf.o → (bpftool btf dump -j) → layoutSource() → src/*layout.gen.ts → encode, decode.
+ * Only what a LayoutPlan names is taken; each must exist. A hole between two members is refused: the kernel
  * would hash or copy bytes that nobody wrote.
  */
 import { execFileSync } from 'node:child_process';
 
-const STRUCTS = [
-  'iface',
-  'address_key',
-  'counter_key',
-  'counter_cell',
-  'counters',
-  'bucket',
-  'settings',
-  'tunnel_ports',
-  'meta',
-  'cidr_key',
-  'probe_key',
-  'spoof_sample',
-];
-const ENUMS = [
-  ...['abi', 'vector', 'mode', 'action', 'iface_state', 'iface_flag', 'address_flag'],
-  ...['loss', 'sample_flag'],
-];
+export interface LayoutPlan {
+  readonly object: string;
+  readonly structs: readonly string[];
+  readonly enums: readonly string[];
+}
+
+export const SPOOF_LAYOUT: LayoutPlan = {
+  object: 'spoof.bpf.o',
+  structs: [
+    ...['iface', 'address_key', 'counter_key', 'counter_cell', 'counters', 'bucket', 'settings', 'tunnel_ports'],
+    ...['meta', 'cidr_key', 'probe_key', 'spoof_sample'],
+  ],
+  enums: [
+    ...['abi', 'vector', 'mode', 'action', 'iface_state', 'iface_flag', 'address_flag'],
+    ...['loss', 'sample_flag'],
+  ],
+};
+
+export const RUNTIME_LAYOUT: LayoutPlan = {
+  object: 'runtime.bpf.o',
+  structs: [
+    ...['pod_uid', 'subject', 'task_state', 'set_head', 'path_key', 'path_rule', 'path_rules', 'rt_address_key'],
+    ...['address_rule', 'address_rules', 'value_key', 'value_rule', 'value_rules', 'source_key', 'rt_settings'],
+    ...['socket_maker', 'runtime_sample'],
+  ],
+  enums: [
+    ...['runtime_abi', 'op', 'mount_value', 'kernel_value', 'drift_value', 'rule_action', 'posture_class', 'path_match'],
+    ...['path_kind', 'subject_flag', 'counter_extra', 'task_flag', 'source_flag', 'rt_loss', 'rt_sample_flag'],
+  ],
+};
 
 interface BtfMember {
   name: string;
@@ -85,11 +97,11 @@ function enumSource(btf: Map<number, BtfType>, name: string): string {
   return `export const ${pascal(name)}Values = {\n${lines.join('\n')}\n} as const;\n`;
 }
 
-/** The whole text of layout.gen.ts. */
-export function layoutSource(btf: Map<number, BtfType>): string {
+/** The whole text of the plan's file. */
+export function layoutSource(btf: Map<number, BtfType>, plan: LayoutPlan): string {
   return [
-    '// Generated from the BTF of spoof.bpf.o by libs/bpf/scripts/build-bpf.ts --layout. Do not edit.\n',
-    ...ENUMS.map((name) => enumSource(btf, name)),
-    ...STRUCTS.map((name) => structSource(btf, name)),
+    `// Generated from the BTF of ${plan.object} by libs/bpf/scripts/build-bpf.ts --layout. Do not edit.\n`,
+    ...plan.enums.map((name) => enumSource(btf, name)),
+    ...plan.structs.map((name) => structSource(btf, name)),
   ].join('\n');
 }

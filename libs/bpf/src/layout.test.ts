@@ -1,11 +1,11 @@
-/** The committed layout, the names and the struct definitions say the same. Compiles the object: needs clang and bpftool. */
+/** The committed layouts, the names and the struct definitions say the same. Compiles the objects: needs clang and bpftool. */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { layoutSource, readBtf } from '../scripts/layout.ts';
+import { layoutSource, RUNTIME_LAYOUT, readBtf, SPOOF_LAYOUT } from '../scripts/layout.ts';
 import * as layout from './layout.gen.ts';
 import { ACTIONS, IFACE_STATES, LOSSES, MODES, VECTORS } from './names.ts';
 
@@ -21,16 +21,18 @@ function wordsOf(values: Record<string, number>, prefix: string): string[] {
 
 describe('layout', () => {
   const dir = mkdtempSync(path.join(tmpdir(), 'bailiff-layout-'));
-  const object = path.join(dir, 'spoof.bpf.o');
   beforeAll(() => {
-    const build = ['--import', 'tsx', at('../scripts/build-bpf.ts'), '--out', object];
+    const build = ['--import', 'tsx', at('../scripts/build-bpf.ts'), '--out', dir];
     execFileSync(process.execPath, build, { stdio: 'pipe' });
   }, 60_000);
   afterAll(() => rmSync(dir, { recursive: true }));
 
-  it("layout - the committed file is what the object's BTF gives", () => {
-    const source = layoutSource(readBtf(object));
-    expect(source).toBe(readFileSync(at('./layout.gen.ts'), 'utf8'));
+  it.each([
+    { plan: SPOOF_LAYOUT, file: './layout.gen.ts' },
+    { plan: RUNTIME_LAYOUT, file: './runtime-layout.gen.ts' },
+  ])("layout - the committed $file is what the object's BTF gives", ({ plan, file }) => {
+    const source = layoutSource(readBtf(path.join(dir, plan.object)), plan);
+    expect(source).toBe(readFileSync(at(file), 'utf8'));
   });
 
   it('layout - the names follow the enums', () => {

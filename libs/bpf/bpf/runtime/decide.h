@@ -334,7 +334,7 @@ static __always_inline int decide_child(struct who *who, enum op op, const struc
 }
 
 /* Whether some block or kill names the object, for any of `ops`: for what would make an alias of it. Neither counts nor shows. */
-static __noinline bool is_protected(struct who *who, __u64 ops, struct dentry *dentry, struct vfsmount *mnt)
+static __always_inline bool is_protected(struct who *who, __u64 ops, struct dentry *dentry, struct vfsmount *mnt)
 {
 	struct verdict verdict = NO_VERDICT;
 	struct show show = { .dentry = dentry, .mnt = mnt };

@@ -153,6 +153,7 @@ struct task_state {
 	__u64 root_dentry;	/* of the container's root when it was armed: compared, never followed */
 	__u32 root_device;	/* of its file system */
 	__u32 reserved;
+	__u64 bounding;		/* capabilities that it could come to have when it was armed */
 };
 
 /* rt_sets: hash, key __u32 set. */
@@ -250,7 +251,7 @@ struct rt_settings {	/* array of one */
 	__u32 host_mount_ns;	/* inode number of the mount namespace that container runtimes work in */
 	__u32 sample_burst;
 	__u32 samples_per_second;
-	__u32 reserved;
+	__u32 abi;		/* enum runtime_abi of whoever made the maps: they are not reused by another */
 };
 
 enum rt_loss {
