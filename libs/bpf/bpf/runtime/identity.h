@@ -104,6 +104,7 @@ static __noinline struct task_state *arm(struct task_struct *task, const struct 
 	state->cgroup_id = container_cgroup_id;
 	state->root_dentry = (__u64)BPF_CORE_READ(task, fs, root.dentry);
 	state->root_device = BPF_CORE_READ(task, fs, root.mnt, mnt_sb, s_dev);
+	state->bounding = BPF_CORE_READ(task, cred, cap_bset.val);
 	push_program(state, rt_hash_file(&(struct file_at){ program }));
 	state->flags |= TASK_ARMED;
 	return state;

@@ -108,10 +108,17 @@ struct kernel_cap_struct {
 	__u64 val;
 };
 
+struct user_namespace {
+	int level;
+};
+
 struct cred {
 	kuid_t uid;
 	kgid_t gid;
+	struct kernel_cap_struct cap_permitted;
 	struct kernel_cap_struct cap_effective;
+	struct kernel_cap_struct cap_bset;
+	struct user_namespace *user_ns;
 };
 
 struct mm_struct {
