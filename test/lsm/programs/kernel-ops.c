@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * What a pod may ask of the kernel and of other tasks, for tests: `kernel-ops <operation>…`, a line
+ * `<operation> <errno name or ok>` for each. Words of an operation are separated by commas; each runs in a child of its own,
+ * so that nothing it gives up or gains stays. A child that was killed says its signal.
+ *
+ * hostname  chown,<path>  nice	need CAP_SYS_ADMIN, CAP_CHOWN, CAP_SYS_NICE
+ * seccomp			asks for CAP_SYS_ADMIN without auditing; EACCES without it
+ * write,<path>			opens an existing file for writing: overlayfs copies it up
+ * trusted,<path>		sets an attribute that needs CAP_SYS_ADMIN; `uring-trusted`: by io_uring as it is;
+ *				`persona-trusted`: under credentials registered before a capability was given up
+ * userns  userns-clone		a user namespace by unshare and by clone
+ * attach,<pid>  attach,child	PTRACE_SEIZE
+ * mem,<pid>			opens /proc/<pid>/mem; root,<pid>: reads the link /proc/<pid>/root; stat,<pid>: reads /proc/<pid>/stat
+ * readv,child			process_vm_readv; getfd,child: pidfd_getfd
+ * traceme  bpf  perf  kexec
+ * module			init_module of no module: ENOEXEC where it is looked at; finit,<path>
+ * kill,<pid>,<signal>  pidfd-kill,<pid>,<signal>
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/bpf.h>
+#include <linux/filter.h>
+#include <linux/io_uring.h>
+#include <linux/perf_event.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#define MAX_WORDS 4
+#define CAP_WAKE_ALARM 35
+
+static char *words[MAX_WORDS + 1];
+
+static int is(const char *word, const char *text) { return strcmp(word, text) == 0; }
+
+/* A task to act upon: the word's pid, or a child that waits. */
+static pid_t target(void)
+{
+	pid_t child;
+
+	if (!is(words[1], "child"))
+		return atoi(words[1]);
+	child = fork();
+	if (child == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		pause();
+		_exit(0);
+	}
+	return child;
+}
+
+static int open_proc(const char *file)
+{
+	char path[64], text[256];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", target(), file);
+	if (is(file, "root"))
+		return readlink(path, text, sizeof(text));
+	fd = open(path, O_RDONLY);
+	return fd < 0 || is(file, "mem") ? fd : read(fd, text, sizeof(text));
+}
+
+static int enter_seccomp(void)
+{
+	struct sock_filter pass = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+	struct sock_fprog program = { 1, &pass };
+
+	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program);
+}
+
+static int read_memory(void)
+{
+	static char byte;
+	struct iovec here = { &byte, 1 }, there = { &byte, 1 };
+
+	return process_vm_readv(target(), &here, 1, &there, 1, 0);
+}
+
+static int get_descriptor(void)
+{
+	int pidfd = syscall(SYS_pidfd_open, target(), 0);
+
+	return pidfd < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, pidfd, 1, 0);
+}
+
+static int make_map(void)
+{
+	union bpf_attr attr = { .map_type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = 4, .max_entries = 1 };
+
+	return syscall(SYS_bpf, BPF_MAP_CREATE, &attr, sizeof(attr));
+}
+
+static int open_counter(void)
+{
+	struct perf_event_attr attr = { .type = PERF_TYPE_SOFTWARE, .size = sizeof(attr), .config = PERF_COUNT_SW_TASK_CLOCK };
+
+	return syscall(SYS_perf_event_open, &attr, 0, -1, -1, 0);
+}
+
+static int finit(void)
+{
+	int fd = open(words[1], O_RDONLY);
+
+	return fd < 0 ? -1 : (int)syscall(SYS_finit_module, fd, "", 0);
+}
+
+static int clone_userns(void)
+{
+	int child = syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0);
+
+	if (child == 0)
+		_exit(0);
+	return child;
+}
+
+static int signal_by_descriptor(void)
+{
+	int pidfd = syscall(SYS_pidfd_open, atoi(words[1]), 0);
+
+	return pidfd < 0 ? -1 : (int)syscall(SYS_pidfd_send_signal, pidfd, atoi(words[2]), NULL, 0);
+}
+
+/* Sets `trusted.bailiff` through a ring of one entry. */
+static int set_by_ring(int with_persona)
+{
+	struct io_uring_params params = {};
+	int file = open(words[1], O_RDWR | O_CREAT, 0600), ring = syscall(SYS_io_uring_setup, 1, &params), persona = 0, result;
+	char *sq, *cq;
+	struct io_uring_sqe *entry;
+
+	if (file < 0 || ring < 0)
+		return -1;
+	if (with_persona) {
+		persona = syscall(SYS_io_uring_register, ring, IORING_REGISTER_PERSONALITY, NULL, 0);
+		if (persona < 0 || prctl(PR_CAPBSET_DROP, CAP_WAKE_ALARM))
+			return -1;
+	}
+	sq = mmap(0, params.sq_off.array + params.sq_entries * 4, PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQ_RING);
+	cq = mmap(0, params.cq_off.cqes + params.cq_entries * sizeof(struct io_uring_cqe), PROT_READ | PROT_WRITE, MAP_SHARED, ring,
+		  IORING_OFF_CQ_RING);
+	entry = mmap(0, params.sq_entries * sizeof(*entry), PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQES);
+	*entry = (struct io_uring_sqe){
+		.opcode = IORING_OP_FSETXATTR, .fd = file, .addr = (unsigned long)"trusted.bailiff", .addr2 = (unsigned long)"x",
+		.len = 1, .personality = persona,
+	};
+	*(unsigned *)(sq + params.sq_off.array) = 0;
+	__atomic_store_n((unsigned *)(sq + params.sq_off.tail), 1, __ATOMIC_RELEASE);
+	if (syscall(SYS_io_uring_enter, ring, 1, 1, IORING_ENTER_GETEVENTS, NULL, 0) != 1)
+		return -1;
+	result = ((struct io_uring_cqe *)(cq + params.cq_off.cqes))->res;
+	errno = -result;
+	return result;
+}
+
+static int set_trusted(void)
+{
+	int file = open(words[1], O_RDWR | O_CREAT, 0600);
+
+	return file < 0 ? -1 : fsetxattr(file, "trusted.bailiff", "x", 1, 0);
+}
+
+static int run(const char *what)
+{
+	if (is(what, "hostname")) return sethostname("k", 1);
+	if (is(what, "chown")) return chown(words[1], 1, 1);
+	if (is(what, "nice")) return setpriority(PRIO_PROCESS, 0, -5);
+	if (is(what, "seccomp")) return enter_seccomp();
+	if (is(what, "write")) return open(words[1], O_WRONLY);
+	if (is(what, "trusted")) return set_trusted();
+	if (is(what, "uring-trusted")) return set_by_ring(0);
+	if (is(what, "persona-trusted")) return set_by_ring(1);
+	if (is(what, "userns")) return unshare(CLONE_NEWUSER);
+	if (is(what, "userns-clone")) return clone_userns();
+	if (is(what, "attach")) return ptrace(PTRACE_SEIZE, target(), 0, 0);
+	if (is(what, "mem") || is(what, "root") || is(what, "stat")) return open_proc(what);
+	if (is(what, "readv")) return read_memory();
+	if (is(what, "getfd")) return get_descriptor();
+	if (is(what, "traceme")) return ptrace(PTRACE_TRACEME, 0, 0, 0);
+	if (is(what, "bpf")) return make_map();
+	if (is(what, "perf")) return open_counter();
+	if (is(what, "kexec")) return syscall(SYS_kexec_load, 0, 0, NULL, 0);
+	if (is(what, "module")) return syscall(SYS_init_module, "no module at all", 16, "");
+	if (is(what, "finit")) return finit();
+	if (is(what, "kill")) return kill(atoi(words[1]), atoi(words[2]));
+	if (is(what, "pidfd-kill")) return signal_by_descriptor();
+	_exit(2);
+}
+
+/* In a child, which tells its errno through a pipe: a traced one would stop at its exit. */
+static void report(const char *text)
+{
+	int ends[2], code = -1, status;
+	pid_t child;
+
+	if (pipe(ends))
+		exit(2);
+	child = fork();
+	if (child == 0) {
+		code = run(words[0]) < 0 ? errno : 0;
+		if (write(ends[1], &code, sizeof(code)) != sizeof(code))
+			_exit(2);
+		_exit(0);
+	}
+	waitpid(child, &status, 0);
+	fcntl(ends[0], F_SETFL, O_NONBLOCK);
+	if (read(ends[0], &code, sizeof(code)) == sizeof(code))
+		printf("%s %s\n", text, code ? strerrorname_np(code) : "ok");
+	else
+		printf("%s %s\n", text, WIFSIGNALED(status) ? strsignal(WTERMSIG(status)) : "nothing");
+	fflush(stdout);
+	close(ends[0]);
+	close(ends[1]);
+}
+
+int main(int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++) {
+		char *text = strdup(argv[i]);
+		int count = 0;
+
+		memset(words, 0, sizeof(words));
+		for (char *word = strtok(text, ","); word && count < MAX_WORDS; word = strtok(NULL, ","))
+			words[count++] = word;
+		report(argv[i]);
+	}
+	return 0;
+}

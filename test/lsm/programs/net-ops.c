@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Socket operations for tests, each causing exactly one event: `net-ops <operation>…`, a line `<operation> <errno name or ok>`
+ * for each. Words of an operation are separated by commas, so that IPv6 addresses can be written.
+ *
+ * socket,<family>,<type>,<protocol>
+ * connect,<proto>,<address>,<port>		proto: tcp, udp, raw
+ * send,<proto>,<address>,<port>		sendto on an unconnected socket
+ * sendmmsg,udp,<address>,<port>		two messages; the second has the named address, the first loopback's port 9
+ * sendunspec,<proto>,<address>,<port>		sendto with family 0
+ * fastopen,tcp,<address>,<port>		MSG_FASTOPEN
+ * reconnect,udp,<address>,<port>		connect to loopback, dissolve by AF_UNSPEC, then send to the address
+ * bind,<proto>,<address>,<port>  listen,tcp,<address>,<port>
+ * uconnect,<type>,<name>  usend,dgram,<name>  ubind,<type>,<name>	name: a path, or @ and an abstract one
+ * uring-socket,<family>,<type>,<protocol>  uring-connect,tcp,<address>,<port>  uring-send,udp,<address>,<port>
+ *	through io_uring; the same with `uring-async-` goes through its worker threads
+ * serve,<type>,<name>	binds and listens on a unix name, stays until killed (prints its line when it listens)
+ * cookie,<family>,<type>,<protocol>	makes a socket and prints its SO_COOKIE in place of `ok`
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/io_uring.h>
+#include <netinet/in.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define MAX_WORDS 5
+
+static char *words[MAX_WORDS];
+
+static struct sockaddr_storage address;
+static socklen_t address_length;
+
+static int is(const char *word, const char *text) { return strcmp(word, text) == 0; }
+
+static void name_internet(const char *text, const char *port)
+{
+	struct sockaddr_in *v4 = (void *)&address;
+	struct sockaddr_in6 *v6 = (void *)&address;
+
+	memset(&address, 0, sizeof(address));
+	if (inet_pton(AF_INET, text, &v4->sin_addr) == 1) {
+		v4->sin_family = AF_INET;
+		v4->sin_port = htons(atoi(port));
+		address_length = sizeof(*v4);
+		return;
+	}
+	if (inet_pton(AF_INET6, text, &v6->sin6_addr) != 1)
+		exit(2);
+	v6->sin6_family = AF_INET6;
+	v6->sin6_port = htons(atoi(port));
+	address_length = sizeof(*v6);
+}
+
+static void name_unix(const char *name)
+{
+	struct sockaddr_un *to = (void *)&address;
+
+	memset(&address, 0, sizeof(address));
+	to->sun_family = AF_UNIX;
+	strncpy(to->sun_path, name, sizeof(to->sun_path) - 1);
+	address_length = offsetof(struct sockaddr_un, sun_path) + strlen(name) + 1;
+	if (name[0] == '@') {
+		to->sun_path[0] = 0;
+		address_length--;
+	}
+}
+
+static int unix_type(const char *word)
+{
+	return is(word, "stream") ? SOCK_STREAM : is(word, "seqpacket") ? SOCK_SEQPACKET : SOCK_DGRAM;
+}
+
+/* A socket of the family that `address` has. */
+static int internet_socket(const char *proto)
+{
+	if (is(proto, "raw"))
+		return socket(address.ss_family, SOCK_RAW, address.ss_family == AF_INET ? 253 : 254);
+	return socket(address.ss_family, is(proto, "tcp") ? SOCK_STREAM : SOCK_DGRAM, 0);
+}
+
+/* ---- io_uring, one entry ---- */
+
+static int submit(struct io_uring_sqe *entry, int async)
+{
+	struct io_uring_params params = {};
+	int ring = syscall(SYS_io_uring_setup, 1, &params), result;
+	char *sq, *cq;
+	struct io_uring_sqe *sqes;
+
+	if (ring < 0)
+		return -errno;
+	sq = mmap(0, params.sq_off.array + params.sq_entries * 4, PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQ_RING);
+	cq = mmap(0, params.cq_off.cqes + params.cq_entries * sizeof(struct io_uring_cqe), PROT_READ | PROT_WRITE, MAP_SHARED, ring,
+		  IORING_OFF_CQ_RING);
+	sqes = mmap(0, params.sq_entries * sizeof(*sqes), PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQES);
+	if (async)
+		entry->flags |= IOSQE_ASYNC;
+	sqes[0] = *entry;
+	*(unsigned *)(sq + params.sq_off.array) = 0;
+	__atomic_store_n((unsigned *)(sq + params.sq_off.tail), 1, __ATOMIC_RELEASE);
+	if (syscall(SYS_io_uring_enter, ring, 1, 1, IORING_ENTER_GETEVENTS, NULL, 0) != 1)
+		return -errno;
+	result = ((struct io_uring_cqe *)(cq + params.cq_off.cqes))->res;
+	close(ring);
+	return result;
+}
+
+static int uring(const char *what, int async)
+{
+	static char byte = 'x';
+	struct io_uring_sqe entry = {};
+
+	if (is(what, "socket")) {
+		entry.opcode = IORING_OP_SOCKET;
+		entry.fd = atoi(words[1]);
+		entry.off = atoi(words[2]);
+		entry.len = atoi(words[3]);
+		return submit(&entry, async);
+	}
+	name_internet(words[2], words[3]);
+	entry.fd = internet_socket(words[1]);
+	if (is(what, "connect")) {
+		entry.opcode = IORING_OP_CONNECT;
+		entry.addr = (unsigned long)&address;
+		entry.off = address_length;
+		return submit(&entry, async);
+	}
+	entry.opcode = IORING_OP_SEND;
+	entry.addr = (unsigned long)&byte;
+	entry.len = 1;
+	entry.addr2 = (unsigned long)&address;
+	entry.addr_len = address_length;
+	return submit(&entry, async);
+}
+
+/* ---- operations: below 0 an error in errno ---- */
+
+static int send_two(int fd)
+{
+	struct sockaddr_in other = { .sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct iovec data = { "x", 1 };
+	struct mmsghdr both[2] = {
+		{ .msg_hdr = { .msg_name = &other, .msg_namelen = sizeof(other), .msg_iov = &data, .msg_iovlen = 1 } },
+		{ .msg_hdr = { .msg_name = &address, .msg_namelen = address_length, .msg_iov = &data, .msg_iovlen = 1 } },
+	};
+	int sent = sendmmsg(fd, both, 2, 0);
+
+	if (sent == 1)	/* the error of the second is told by the next call */
+		return sendmmsg(fd, both + 1, 1, 0);
+	return sent;
+}
+
+static int reconnect(int fd)
+{
+	struct sockaddr_in first = { .sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr none = { .sa_family = AF_UNSPEC };
+
+	if (connect(fd, (void *)&first, sizeof(first)) || connect(fd, &none, sizeof(none)))
+		return -1;
+	return sendto(fd, "x", 1, 0, (void *)&address, address_length);
+}
+
+static int internet(const char *what)
+{
+	int fd;
+
+	name_internet(words[2], words[3]);
+	fd = internet_socket(words[1]);
+	if (fd < 0)
+		return -1;
+	if (is(what, "connect"))
+		return connect(fd, (void *)&address, address_length);
+	if (is(what, "send"))
+		return sendto(fd, "x", 1, 0, (void *)&address, address_length);
+	if (is(what, "sendunspec")) {
+		address.ss_family = AF_UNSPEC;
+		return sendto(fd, "x", 1, 0, (void *)&address, address_length);
+	}
+	if (is(what, "fastopen"))
+		return sendto(fd, "x", 1, MSG_FASTOPEN, (void *)&address, address_length);
+	if (is(what, "sendmmsg"))
+		return send_two(fd);
+	if (is(what, "reconnect"))
+		return reconnect(fd);
+	if (is(what, "bind"))
+		return bind(fd, (void *)&address, address_length);
+	if (is(what, "listen"))
+		return bind(fd, (void *)&address, address_length) ? -1 : listen(fd, 1);
+	exit(2);
+}
+
+static int local(const char *what)
+{
+	int type = unix_type(words[1]), fd = socket(AF_UNIX, type, 0);
+
+	name_unix(words[2]);
+	if (is(what, "uconnect"))
+		return connect(fd, (void *)&address, address_length);
+	if (is(what, "usend"))
+		return sendto(fd, "x", 1, 0, (void *)&address, address_length);
+	if (bind(fd, (void *)&address, address_length))
+		return -1;
+	return is(what, "serve") && type != SOCK_DGRAM ? listen(fd, 8) : 0;
+}
+
+static int made_cookie(unsigned long long *cookie)
+{
+	socklen_t length = sizeof(*cookie);
+	int fd = socket(atoi(words[1]), atoi(words[2]), atoi(words[3]));
+
+	return fd < 0 ? -1 : getsockopt(fd, SOL_SOCKET, SO_COOKIE, cookie, &length);
+}
+
+static int run(const char *what)
+{
+	int result;
+
+	if (is(what, "socket"))
+		return socket(atoi(words[1]), atoi(words[2]), atoi(words[3]));
+	if (strncmp(what, "uring-", 6) == 0) {
+		int async = strncmp(what + 6, "async-", 6) == 0;
+
+		result = uring(what + (async ? 12 : 6), async);
+		errno = -result;
+		return result;
+	}
+	return what[0] == 'u' || is(what, "serve") ? local(what) : internet(what);
+}
+
+int main(int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++) {
+		char *text = strdup(argv[i]);
+		unsigned long long cookie;
+		int count = 0, result;
+
+		for (char *word = strtok(text, ","); word && count < MAX_WORDS; word = strtok(NULL, ","))
+			words[count++] = word;
+		if (is(words[0], "cookie") && made_cookie(&cookie) == 0) {
+			printf("%s %llu\n", argv[i], cookie);
+			continue;
+		}
+		result = is(words[0], "cookie") ? -1 : run(words[0]);
+		printf("%s %s\n", argv[i], result < 0 ? strerrorname_np(errno) : "ok");
+		fflush(stdout);
+		if (is(words[0], "serve") && result >= 0 && i == argc - 1)
+			pause();
+	}
+	return 0;
+}
