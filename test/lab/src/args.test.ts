@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { optionFlags, parseLabArgs } from './args.ts';
+import { HAND_VECTORS } from './attack/by-hand-frames.ts';
 import type { LabOptions } from './plan.ts';
 
 describe('args', () => {
@@ -29,7 +30,22 @@ describe('args', () => {
     expect(parseLabArgs(['--help'])).toEqual({ command: 'help' });
   });
 
+  it('attack - which pod, which vectors, how many', () => {
+    const attack = { command: 'attack', pod: 'web-0', count: 20, rate: 100, vectors: ['ipv4-source'] };
+    expect(parseLabArgs(['attack', 'web-0'])).toMatchObject(attack);
+    const argv = 'attack web-0 --vector arp-sender,nd-target --count 5 --rate 7 --json --id abc'.split(' ');
+    const some = { vectors: ['arp-sender', 'nd-target'], count: 5, rate: 7, json: true, id: 'abc' };
+    expect(parseLabArgs(argv)).toMatchObject(some);
+    expect(parseLabArgs(['attack', 'web-0', '--vector', 'all'])).toMatchObject({ vectors: [...HAND_VECTORS] });
+  });
+
   it.each([
+    [['attack'], /from which pod/],
+    [['attack', 'web-0', 'web-1'], /no argument "web-1"/],
+    [['attack', 'web-0', '--vector', 'foo'], /--vector: "foo" is none of ipv4-source, /],
+    [['attack', 'web-0', '--count', '0'], /--count must be a whole number from 1/],
+    [['attack', 'web-0', '--rate', '999999'], /--rate must be a whole number from 1/],
+    [['up', '--vector', 'all'], /no flag --vector/],
     [[], /which command/],
     [['sideways'], /not a lab command/],
     [['constructor'], /not a lab command/],

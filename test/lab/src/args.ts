@@ -1,8 +1,15 @@
-/** The lab's command line: `up`, `down`, `list`, `info`. Pure: text in, a checked request or a LabError LAB_USAGE out. */
+/** The lab's command line: `up`, `down`, `attack`, `list`, `info`. Pure: text in, a checked request or a LabError LAB_USAGE out. */
+import type { HandAttack } from './attack/by-hand.ts';
+import { HAND_VECTORS, type HandVector } from './attack/by-hand-frames.ts';
 import type { LabError } from './errors.ts';
 import { parseFlags, wrongUse } from './flags.ts';
 import { isLabId } from './names.ts';
 import { CNI_PLUGINS, type CniPlugin, checkOptions, DEFAULT_OPTIONS, type LabOptions } from './plan.ts';
+
+/** Enough for a verdict by the rules that ship. */
+const DEFAULT_ATTACK = { vectors: ['ipv4-source'], count: 20, rate: 100 } as const;
+const MAX_COUNT = 1_000_000;
+const MAX_RATE = 100_000;
 
 export const USAGE = `usage: bailiff lab <command>
 
@@ -18,6 +25,13 @@ export const USAGE = `usage: bailiff lab <command>
   down    take a lab away with everything it made
     --id ID          which one; without it the newest
     --all            all of them
+  attack POD  forge packets from inside a pod: name, namespace/name, or the end of a name
+    --vector V,W     of ${HAND_VECTORS.join(', ')}; or all
+                     (${DEFAULT_ATTACK.vectors.join(',')})
+    --count N        packets in all (${DEFAULT_ATTACK.count}); ten of a pod within a minute make a verdict
+    --rate N         packets a second (${DEFAULT_ATTACK.rate})
+    --json           what was sent and what landed as one JSON line
+    --id ID          in which lab; without it the newest
   list    labs on this machine
   info    what \`up --json\` prints, as it is now
     --id ID
@@ -27,6 +41,7 @@ export type LabRequest =
   | { command: 'help' }
   | { command: 'up' | 'supervise'; options: LabOptions; detach: boolean; json: boolean; id: string | undefined }
   | { command: 'down'; id: string | undefined; all: boolean }
+  | ({ command: 'attack'; id: string | undefined; json: boolean } & HandAttack)
   | { command: 'list' | 'info'; id: string | undefined; json: boolean };
 
 const FLAGS = {
@@ -40,6 +55,9 @@ const FLAGS = {
   json: { type: 'boolean' },
   id: { type: 'string' },
   all: { type: 'boolean' },
+  vector: { type: 'string' },
+  count: { type: 'string' },
+  rate: { type: 'string' },
   help: { type: 'boolean', short: 'h' },
 } as const;
 
@@ -48,6 +66,7 @@ const TAKES: Record<string, readonly string[]> = {
   up: ['nodes', 'pods', 'cni', 'unguarded', 'enforce', 'no-replace', 'detach', 'json', 'id'],
   supervise: ['nodes', 'pods', 'cni', 'unguarded', 'enforce', 'no-replace', 'id'],
   down: ['id', 'all'],
+  attack: ['vector', 'count', 'rate', 'json', 'id'],
   list: ['json'],
   info: ['id', 'json'],
 };
@@ -61,6 +80,26 @@ function wholeNumber(text: string | undefined, fallback: number, flag: string): 
   return Number(text);
 }
 
+function attackOf(pod: string | undefined, values: { vector?: string; count?: string; rate?: string }): HandAttack {
+  if (pod === undefined) throw usage('attack from which pod? bailiff lab attack POD');
+  const count = wholeNumber(values.count, DEFAULT_ATTACK.count, '--count');
+  const rate = wholeNumber(values.rate, DEFAULT_ATTACK.rate, '--rate');
+  if (count < 1 || count > MAX_COUNT)
+    throw usage(`--count must be a whole number from 1 to ${MAX_COUNT}, not ${count}`);
+  if (rate < 1 || rate > MAX_RATE) throw usage(`--rate must be a whole number from 1 to ${MAX_RATE}, not ${rate}`);
+  return { pod, vectors: vectorsOf(values.vector), count, rate };
+}
+
+function vectorsOf(text: string | undefined): readonly HandVector[] {
+  if (text === undefined) return DEFAULT_ATTACK.vectors;
+  if (text === 'all') return HAND_VECTORS;
+  return text.split(',').map((name) => {
+    const vector = HAND_VECTORS.find((known) => known === name.trim());
+    if (!vector) throw usage(`--vector: "${name}" is none of ${HAND_VECTORS.join(', ')}, all`);
+    return vector;
+  });
+}
+
 /** @throws LabError LAB_USAGE */
 export function parseLabArgs(argv: readonly string[]): LabRequest {
   const { values, positionals } = parseFlags(argv, FLAGS, COMMAND);
@@ -68,11 +107,13 @@ export function parseLabArgs(argv: readonly string[]): LabRequest {
   if (values.help || command === 'help') return { command: 'help' };
   if (command === undefined) throw usage('which command? up, down, list, info or attack');
   if (!Object.hasOwn(TAKES, command)) throw usage(`"${command}" is not a lab command`);
-  if (rest.length > 0) throw usage(`${command} takes no argument "${rest[0]}"`);
+  const taken = command === 'attack' ? 1 : 0;
+  if (rest.length > taken) throw usage(`${command} takes no argument "${rest[taken]}"`);
   const foreign = Object.keys(values).find((flag) => !TAKES[command]?.includes(flag));
   if (foreign) throw usage(`${command} has no flag --${foreign}`);
   if (values.id !== undefined && !isLabId(values.id)) throw usage(`--id: "${values.id}" is not a lab's id`);
   const { id, json = false } = values;
+  if (command === 'attack') return { command, id, json, ...attackOf(rest[0], values) };
   if (command === 'down') return { command, id, all: values.all ?? false };
   if (command === 'list' || command === 'info') return { command, id, json };
   const cni = values.cni ?? DEFAULT_OPTIONS.cni;

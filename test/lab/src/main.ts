@@ -7,14 +7,16 @@ import { once } from 'node:events';
 import { appendFileSync } from 'node:fs';
 import path from 'node:path';
 import { type LabRequest, optionFlags, parseLabArgs, USAGE } from './args.ts';
-import { debugWanted, tellError } from './errors.ts';
+import { attackByHand, fullName } from './attack/by-hand.ts';
+import { debugWanted, LabError, tellError } from './errors.ts';
 import { LABS_DIR, newLabId } from './names.ts';
-import { listReport, upReport } from './report.ts';
+import { attackReport, listReport, upReport } from './report.ts';
 import { notFound, removeStaleLabs, takeDownLabs } from './retire.ts';
 import { type LabInfo, listLabs } from './state.ts';
 import { type BringUp, startLab } from './supervisor/bring-up.ts';
 
 type UpRequest = Extract<LabRequest, { options: unknown }>;
+type AttackRequest = Extract<LabRequest, { command: 'attack' }>;
 type KnownRequest = Extract<LabRequest, { command: 'list' | 'info' }>;
 
 /** What the supervising process tells the one that started it. */
@@ -124,15 +126,29 @@ async function upDetached(request: UpRequest): Promise<number> {
   return exitCode;
 }
 
+async function labInfoOf(id: string | undefined): Promise<LabInfo> {
+  const lab = (await listLabs()).find((each) => each.state?.info && (id === undefined || each.id === id));
+  if (!lab?.state?.info) throw notFound(id);
+  return lab.state.info;
+}
+
+async function attack(request: AttackRequest): Promise<number> {
+  const info = await labInfoOf(request.id);
+  if (process.getuid?.() !== 0) throw new LabError('LAB_NOT_ROOT', "a pod's network namespace is entered by root");
+  const outcome = await attackByHand(info, request);
+  const { attacker, victim, ...numbers } = outcome;
+  const json = () => JSON.stringify({ attacker: fullName(attacker), victim: fullName(victim), ...numbers });
+  process.stdout.write(request.json ? `${json()}\n` : attackReport(outcome));
+  return 0;
+}
+
 async function printKnown(request: KnownRequest): Promise<number> {
-  const labs = await listLabs();
   if (request.command === 'list') {
+    const labs = await listLabs();
     process.stdout.write(request.json ? `${JSON.stringify(labs)}\n` : listReport(labs));
     return 0;
   }
-  const lab = labs.find(({ id, state }) => state?.info && (request.id === undefined || id === request.id));
-  if (!lab?.state?.info) throw notFound(request.id);
-  process.stdout.write(`${JSON.stringify(lab.state.info)}\n`);
+  process.stdout.write(`${JSON.stringify(await labInfoOf(request.id))}\n`);
   return 0;
 }
 
@@ -144,6 +160,7 @@ async function run(argv: readonly string[]): Promise<number> {
       return 0;
     }
     if (request.command === 'down') return await takeDownLabs(request, tell);
+    if (request.command === 'attack') return await attack(request);
     if (!('options' in request)) return await printKnown(request);
     if (request.command === 'supervise') return await supervise(request);
     return await (request.detach ? upDetached(request) : upHere(request));

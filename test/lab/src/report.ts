@@ -1,4 +1,5 @@
 /** What the lab tells a person. Pure text. */
+import { fullName, type HandOutcome } from './attack/by-hand.ts';
 import type { LabOptions } from './plan.ts';
 import type { KnownLab, LabInfo } from './state.ts';
 
@@ -36,6 +37,24 @@ export function upReport(info: LabInfo, options: LabOptions, detached: boolean):
     `  logs in ${info.dir}/logs`,
     '',
     detached ? `  npx bailiff lab down --id ${info.id}` : 'Ctrl-C takes it down.',
+    '',
+  ].join('\n');
+}
+
+/** What a person's attack came to, and where to look next. */
+export function attackReport(outcome: HandOutcome): string {
+  const { attacker, victim, vectors, words, sent, landed, cutOff } = outcome;
+  const pod = fullName(attacker);
+  const says = vectors.map((vector, index) => [`  ${vector}`, words[index] ?? '']);
+  const end = cutOff ? ' before the pod was stopped' : '';
+  return [
+    `${pod} on ${attacker.node} forged ${counted(sent, 'packet')} towards ${fullName(victim)}${end}; ${landed} landed there.`,
+    '',
+    table(says),
+    '',
+    'What came of it:',
+    `  npx bailiff events --pod ${pod}`,
+    `  npx bailiff explain ${pod}`,
     '',
   ].join('\n');
 }

@@ -39,8 +39,8 @@ function runLab(checkout: string, argv: readonly string[]): Promise<number> {
 export function register(program: Command): void {
   program
     .command('lab')
-    .description('bring up, list and take down a cluster on this machine (needs the source checkout and root)')
-    .argument('[args...]', 'up, down, list, info and their flags')
+    .description('bring up, attack, list and take down a cluster on this machine (needs the source checkout and root)')
+    .argument('[args...]', 'up, down, attack, list, info and their flags')
     .helpOption(false)
     .allowUnknownOption()
     .passThroughOptions()

@@ -1,0 +1,44 @@
+// `bailiff lab attack`: unguarded it lands; guarded nothing does, and every vector is counted under its own name.
+import { startLab } from '@bailiff/lab';
+import { waitFor } from '@bailiff/service/testing';
+import { expect, it } from 'vitest';
+import { HAND_VECTORS } from '../lab/src/attack/by-hand-frames.ts';
+import { bailiff, uniqueId } from './support.ts';
+
+interface Outcome {
+  attacker: string;
+  sent: number;
+  landed: number;
+}
+
+it('attack by hand - every vector', async () => {
+  const id = uniqueId('y');
+  await using lab = await startLab({ id, nodes: 1, unguarded: true });
+  const pod = lab.pods()[0]!.name;
+  const count = 10 * HAND_VECTORS.length;
+  const attack = async () =>
+    JSON.parse(
+      await bailiff('lab', 'attack', pod, '--id', id, '--vector', 'all', '--count', String(count), '--json'),
+    ) as Outcome;
+  const control = await attack();
+  expect(control).toMatchObject({ attacker: `default/${pod}`, sent: count });
+  // A bridge takes a VLAN tag off or drops it, by its settings; the rest arrives as it was sent.
+  expect(control.landed).toBeGreaterThanOrEqual(count - 10);
+
+  await lab.setGuarded(true);
+  expect(await attack()).toMatchObject({ sent: count, landed: 0 });
+  const told = async () => {
+    const lines = await bailiff('events', '--lab', id, '--pod', pod, '--json');
+    const rows = lines.trim().split('\n').filter(Boolean);
+    const counts: Record<string, number> = {};
+    for (const row of rows) {
+      const { vector, count: shown, suppressed } = JSON.parse(row) as { vector: string; count: number; suppressed: number };
+      counts[vector] = (counts[vector] ?? 0) + shown + suppressed;
+    }
+    return counts;
+  };
+  const expected = Object.fromEntries(HAND_VECTORS.map((vector) => [vector, 10]));
+  const all = async () =>
+    JSON.stringify(Object.entries(await told()).sort()) === JSON.stringify(Object.entries(expected).sort());
+  await waitFor(all, { what: 'every vector with its count', timeoutMs: 15_000, state: told });
+});
