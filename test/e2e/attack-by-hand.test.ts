@@ -32,7 +32,11 @@ it('attack by hand - every vector', async () => {
     const rows = lines.trim().split('\n').filter(Boolean);
     const counts: Record<string, number> = {};
     for (const row of rows) {
-      const { vector, count: shown, suppressed } = JSON.parse(row) as { vector: string; count: number; suppressed: number };
+      const {
+        vector,
+        count: shown,
+        suppressed,
+      } = JSON.parse(row) as { vector: string; count: number; suppressed: number };
       counts[vector] = (counts[vector] ?? 0) + shown + suppressed;
     }
     return counts;
