@@ -30,6 +30,16 @@ export * from './names.ts';
 export * from './netlink.ts';
 export * from './place-watch.ts';
 export * from './ring-reader.ts';
+export * from './runtime-api.ts';
+export {
+  decodeSocketMaker,
+  normalPodUid,
+  type RuntimeSettings,
+  type RuntimeSubject,
+  type SocketMaker,
+} from './runtime-encode.ts';
+export * from './runtime-maps.ts';
+export * from './runtime-object.ts';
 export * from './spoof-api.ts';
 export { detachAll, verifyAttachments } from './spoof-detach.ts';
 export * from './spoof-object.ts';

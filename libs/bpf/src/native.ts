@@ -43,6 +43,10 @@ export interface NativeProgramInfo {
   readonly type: number;
   /** 16 hex digits over the instructions: equal programs have equal tags. */
   readonly tag: string;
+  /** As the verifier left them. */
+  readonly instructions: number;
+  /** That the verifier went through; 0 below Linux 5.16. */
+  readonly verifiedInstructions: number;
 }
 
 export interface NativeTestRun {

@@ -27,6 +27,8 @@ Napi::Value ProgramWrap::info(const Napi::CallbackInfo& info) {
     out.Set("id", program.id);
     out.Set("type", program.type);
     out.Set("tag", program.tag);
+    out.Set("instructions", program.instructions);
+    out.Set("verifiedInstructions", program.verifiedInstructions);
     return out;
   });
 }

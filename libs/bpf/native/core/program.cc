@@ -21,6 +21,8 @@ ProgramInfo readProgramInfo(int fd) {
   info.name = raw.name;
   info.id = raw.id;
   info.type = raw.type;
+  info.instructions = raw.xlated_prog_len / sizeof(struct bpf_insn);
+  info.verifiedInstructions = raw.verified_insns;
   char hex[3];
   for (unsigned char byte : raw.tag) {
     std::snprintf(hex, sizeof(hex), "%02x", byte);

@@ -19,6 +19,8 @@ struct ProgramInfo {
   uint32_t id;
   uint32_t type;
   std::string tag;  // 16 hex digits over the instructions
+  uint32_t instructions;          // as the verifier left them
+  uint32_t verifiedInstructions;  // that the verifier went through; 0 below Linux 5.16
 };
 
 struct TestRunResult {
