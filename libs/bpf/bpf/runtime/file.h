@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Files: opening, and everything that changes what a path names.
+ *
+ * Place in the path: syscalls and io_uring alike → LSM hooks here → place.h, decide.h. Hooks see the object that was found,
+ * never the text that led to it. Each path is judged under its operation; what would leave the object under another name
+ * (link, rename) is refused as well where any denial names the old one. What slips by, and from which kernel on each hook
+ * is there: docs/runtime-hooks.md and docs/runtime-paths.md.
+ * The path_* hooks are asked by syscalls only, so overlayfs's own work on its layers does not come here; its opens do
+ * (FMODE_NOACCOUNT), and its extended attributes (under other credentials): both are left alone.
+ */
+#ifndef BAILIFF_RUNTIME_FILE_H
+#define BAILIFF_RUNTIME_FILE_H
+
+#include "place.h"
+#include "foreign.h"
+
+#define FMODE_READ	0x1
+#define FMODE_WRITE	0x2
+#define FMODE_NOACCOUNT	0x20000000	/* opened by the kernel for itself: layers of an overlay */
+
+#define O_TRUNC		0x200
+#define FLAG_EXEC	0x20		/* opened to be run: judged as OP_EXECUTE elsewhere */
+#define FLAG_TMPFILE	0x400000	/* O_TMPFILE without O_DIRECTORY */
+
+#define S_IFMT		0170000
+#define S_IFSOCK	0140000
+#define S_IFREG		0100000
+
+/* ---- opening ---- */
+
+static __always_inline __u64 open_ops(const struct file *file)
+{
+	__u64 ops = 0;
+
+	if (file->f_mode & FMODE_READ && !(file->f_flags & FLAG_EXEC))
+		ops |= OP_BIT(OP_READ);
+	if (file->f_mode & FMODE_WRITE || file->f_flags & O_TRUNC)
+		ops |= OP_BIT(OP_WRITE);
+	if (file->f_flags & FLAG_TMPFILE)
+		ops |= OP_BIT(OP_CREATE);
+	return ops;
+}
+
+/* An object under each of its operations that the set speaks about, and the mount it was reached through. 1: refuse. */
+__noinline int rt_decide_object(const struct object *object)
+{
+	struct who who;
+
+	if (!object || !identify_any(&who, object->ops | object->places))
+		return 0;
+	if (decide_place(&who, object))
+		return 1;
+	for (enum op op = OP_READ; op <= OP_UNIX_BIND; op++) {
+		if (object->ops & OP_BIT(op) && speaks(&who, op) && decide_object(&who, op, object->dentry, object->mnt))
+			return 1;
+	}
+	return 0;
+}
+
+static __always_inline int decide_ops(const struct path *path, __u64 ops)
+{
+	struct object object = { .dentry = path->dentry, .mnt = path->mnt, .ops = ops, .places = PLACE_OPS };
+
+	return refused(rt_decide_object(&object));
+}
+
+/* open, openat2, creat, open_by_handle_at, /proc/<pid>/fd, io_uring, and the program of every exec. Not O_PATH. */
+SEC("lsm/file_open")
+int BPF_PROG(handle_file_open, struct file *file)
+{
+	struct object object = {
+		.dentry = file->f_path.dentry, .mnt = file->f_path.mnt, .ops = open_ops(file), .places = PLACE_OPS,
+	};
+
+	if (file->f_mode & FMODE_NOACCOUNT)
+		return 0;
+	/* a program from the host's mounts is refused, and counted, when it is about to run */
+	if (file->f_flags & FLAG_EXEC)
+		object.places = OP_BIT(OP_MOUNT);
+	if (refused(rt_decide_object(&object)))
+		return -EPERM;
+	return 0;
+}
+
+/* A descriptor that another task hands over: SCM_RIGHTS, pidfd_getfd. It is as good as an open. */
+SEC("lsm/file_receive")
+int BPF_PROG(handle_file_receive, struct file *file)
+{
+	/* pipes, sockets, memfd and the like have no path */
+	if (is_internal(file->f_path.mnt))
+		return 0;
+	if (decide_ops(&file->f_path, open_ops(file) & (OP_BIT(OP_READ) | OP_BIT(OP_WRITE))))
+		return -EPERM;
+	return 0;
+}
+
+/* ---- one path ---- */
+
+/* ftruncate and open(O_TRUNC) since 6.2; before, they go to path_truncate. */
+SEC("lsm/file_truncate")
+int BPF_PROG(handle_file_truncate, struct file *file)
+{
+	if (decide_ops(&file->f_path, OP_BIT(OP_TRUNCATE)))
+		return -EPERM;
+	return 0;
+}
+
+SEC("lsm/path_truncate")
+int BPF_PROG(handle_path_truncate, const struct path *path)
+{
+	if (decide_ops(path, OP_BIT(OP_TRUNCATE)))
+		return -EPERM;
+	return 0;
+}
+
+SEC("lsm/path_chmod")
+int BPF_PROG(handle_path_chmod, const struct path *path)
+{
+	if (decide_ops(path, OP_BIT(OP_CHMOD)))
+		return -EPERM;
+	return 0;
+}
+
+SEC("lsm/path_chown")
+int BPF_PROG(handle_path_chown, const struct path *path)
+{
+	if (decide_ops(path, OP_BIT(OP_CHOWN)))
+		return -EPERM;
+	return 0;
+}
+
+/* Paths are those of the mount namespace, so a change of root gives nothing another name; it can still be denied. */
+SEC("lsm/path_chroot")
+int BPF_PROG(handle_path_chroot, const struct path *path)
+{
+	if (decide_ops(path, OP_BIT(OP_CHROOT)))
+		return -EPERM;
+	return 0;
+}
+
+/* ---- an entry of a directory, there or not ---- */
+
+static __always_inline int decide_entry(const struct path *dir, struct dentry *dentry, enum op op)
+{
+	struct object object = { .dentry = dentry, .mnt = dir->mnt, .ops = OP_BIT(op), .places = PLACE_OPS };
+
+	return refused(rt_decide_object(&object));
+}
+
+static __always_inline enum op mknod_op(unsigned int mode)
+{
+	switch (mode & S_IFMT) {
+	case 0:
+	case S_IFREG:
+		return OP_CREATE;
+	case S_IFSOCK:
+		return OP_UNIX_BIND;
+	default:
+		return OP_MKNOD;
+	}
+}
+
+/* mknod, open(O_CREAT) of what is not there, bind of a unix socket, bpf(BPF_OBJ_PIN). */
+SEC("lsm/path_mknod")
+int BPF_PROG(handle_path_mknod, const struct path *dir, struct dentry *dentry, __u16 mode)
+{
+	if (decide_entry(dir, dentry, mknod_op(mode)))
+		return -EPERM;
+	return 0;
+}
+
+SEC("lsm/path_mkdir")
+int BPF_PROG(handle_path_mkdir, const struct path *dir, struct dentry *dentry)
+{
+	if (decide_entry(dir, dentry, OP_MKDIR))
+		return -EPERM;
+	return 0;
+}
+
+SEC("lsm/path_rmdir")
+int BPF_PROG(handle_path_rmdir, const struct path *dir, struct dentry *dentry)
+{
+	if (decide_entry(dir, dentry, OP_RMDIR))
+		return -EPERM;
+	return 0;
+}
+
+SEC("lsm/path_unlink")
+int BPF_PROG(handle_path_unlink, const struct path *dir, struct dentry *dentry)
+{
+	if (decide_entry(dir, dentry, OP_UNLINK))
+		return -EPERM;
+	return 0;
+}
+
+/* The link's own name: what it points to is judged when it is followed. */
+SEC("lsm/path_symlink")
+int BPF_PROG(handle_path_symlink, const struct path *dir, struct dentry *dentry)
+{
+	if (decide_entry(dir, dentry, OP_SYMLINK))
+		return -EPERM;
+	return 0;
+}
+
+/* ---- two names ---- */
+
+__noinline int rt_decide_place(const struct object *object)
+{
+	struct who who;
+
+	return object && identify_any(&who, object->places) && decide_place(&who, object);
+}
+
+/*
+ * The name that an object loses or that another is put beside: whatever is denied on it would be possible under the new name,
+ * so a denial of any operation refuses. 1: refuse.
+ */
+__noinline int rt_decide_old_name(const struct object *object, enum op op)
+{
+	struct verdict verdict = NO_VERDICT;
+	struct show show = {};
+	__u32 rule, action;
+	struct who who;
+
+	if (!object || !identify(&who, op))
+		return 0;
+	if (!who.head)
+		return 1;
+	show.dentry = object->dentry;
+	show.mnt = object->mnt;
+	rt_judge_object(&who.identity, &verdict, &show, ~0ULL);
+	rule = verdict.rule;
+	action = verdict.action;
+	verdict = NO_VERDICT;
+	rt_judge_object(&who.identity, &verdict, &show, OP_BIT(op));
+	verdict.rule = rule;
+	verdict.action = action;
+	return rt_settle(&who.identity, &verdict, &show, op);
+}
+
+static __always_inline int decide_names(struct object *object, struct dentry *new, bool exchange, enum op op)
+{
+	if (refused(rt_decide_place(object)) || refused(rt_decide_old_name(object, op)))
+		return 1;
+	object->dentry = new;
+	return exchange ? refused(rt_decide_old_name(object, op)) : refused(rt_decide_object(object));
+}
+
+SEC("lsm/path_link")
+int BPF_PROG(handle_path_link, struct dentry *old_dentry, const struct path *new_dir, struct dentry *new_dentry)
+{
+	struct object object = { .dentry = old_dentry, .mnt = new_dir->mnt, .ops = OP_BIT(OP_LINK), .places = PLACE_OPS };
+
+	if (decide_names(&object, new_dentry, false, OP_LINK))
+		return -EPERM;
+	return 0;
+}
+
+#define RENAME_EXCHANGE	2
+
+/* Both names lie in one mount. In an exchange each is the old name of one. */
+SEC("lsm/path_rename")
+int BPF_PROG(handle_path_rename, const struct path *old_dir, struct dentry *old_dentry, const struct path *new_dir,
+	     struct dentry *new_dentry, unsigned int flags)
+{
+	struct object object = { .dentry = old_dentry, .mnt = new_dir->mnt, .ops = OP_BIT(OP_RENAME), .places = PLACE_OPS };
+
+	if (decide_names(&object, new_dentry, flags & RENAME_EXCHANGE, OP_RENAME))
+		return -EPERM;
+	return 0;
+}
+
+/* ---- extended attributes ---- */
+
+#define NOT_ASKED	0	/* no policy speaks about it, or it is the kernel's own work */
+#define NOT_SHOWN	1	/* no mount of the task's namespace shows it */
+
+/* Else the address of the mount where the object is to be judged. */
+__noinline __u64 rt_attribute_place(const struct object *object)
+{
+	struct vfsmount *mnt;
+	struct who who;
+
+	if (!object || !identify(&who, OP_SETXATTR) || is_foreign(bpf_get_current_task_btf()))
+		return NOT_ASKED;
+	mnt = find_mount(object->dentry);
+	return mnt ? (__u64)mnt : NOT_SHOWN;
+}
+
+/* An object without a path. 1: refuse. */
+__noinline int rt_decide_lost(const struct object *object, enum op op)
+{
+	struct verdict verdict = NO_VERDICT;
+	struct show show = {};
+	struct who who;
+
+	if (!object || !identify(&who, op))
+		return 0;
+	if (!who.head)
+		return 1;
+	rt_lose(RT_LOSS_UNRESOLVED);
+	verdict.unresolved = 1;
+	return rt_settle(&who.identity, &verdict, &show, op);
+}
+
+/*
+ * These hooks are told of no mount: the object is judged where the task's own mounts show it, at the oldest of them. Shown by
+ * none it was reached through a detached mount, or one of another namespace, and has no path.
+ */
+static __always_inline int decide_attribute(struct dentry *dentry)
+{
+	struct object object = { .dentry = dentry, .ops = OP_BIT(OP_SETXATTR) };
+	__u64 place = rt_attribute_place(&object);
+
+	if (place == NOT_ASKED)
+		return 0;
+	if (place == NOT_SHOWN)
+		return refused(rt_decide_lost(&object, OP_SETXATTR));
+	object.mnt = (void *)place;
+	return refused(rt_decide_object(&object));
+}
+
+SEC("lsm/inode_setxattr")
+int BPF_PROG(handle_inode_setxattr, void *idmap, struct dentry *dentry)
+{
+	if (decide_attribute(dentry))
+		return -EPERM;
+	return 0;
+}
+
+SEC("lsm/inode_removexattr")
+int BPF_PROG(handle_inode_removexattr, void *idmap, struct dentry *dentry)
+{
+	if (decide_attribute(dentry))
+		return -EPERM;
+	return 0;
+}
+
+/* Access lists go this way since 6.2, before to inode_setxattr. */
+SEC("lsm/inode_set_acl")
+int BPF_PROG(handle_inode_set_acl, void *idmap, struct dentry *dentry)
+{
+	if (decide_attribute(dentry))
+		return -EPERM;
+	return 0;
+}
+
+SEC("lsm/inode_remove_acl")
+int BPF_PROG(handle_inode_remove_acl, void *idmap, struct dentry *dentry)
+{
+	if (decide_attribute(dentry))
+		return -EPERM;
+	return 0;
+}
+
+#endif

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Mounts, by mount(2) and by the API of fsopen, fsconfig, fsmount, open_tree and move_mount.
+ *
+ * Place in the path: syscalls → LSM hooks here → decide_mount (OP_MOUNT by enum mount_value) and OP_MOUNT_POINT on what is
+ * mounted upon, moved from, unmounted or pivoted to. Each syscall is judged once: where the hook of one is also reached by
+ * another, the number of the syscall tells them apart.
+ * A bind mount, a move, a pivot, an overlay, and a block device that is mounted already give another name to what is there:
+ * refused where paths are protected. What has no hook (open_tree, fsmount, mount_setattr): docs/runtime-hooks.md.
+ */
+#ifndef BAILIFF_RUNTIME_MOUNT_H
+#define BAILIFF_RUNTIME_MOUNT_H
+
+#include "place.h"
+
+#define MS_REMOUNT	0x20
+#define MS_BIND		0x1000
+#define MS_MOVE		0x2000
+#define MS_PROPAGATION	0x1e0000	/* shared, private, slave, unbindable */
+
+#define SYSCALL_FSCONFIG	431	/* on every architecture; also for 32-bit programs */
+#define SYSCALL_X32		0x40000000
+#define TYPE_BYTES		16
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct pt_regs___x86 {
+	unsigned long orig_ax;
+};
+
+struct pt_regs___arm64 {
+	int syscallno;
+};
+
+struct file_system_type {
+	const char *name;
+};
+
+struct super_block___mount {
+	struct file_system_type *s_type;
+	void *s_bdev;
+};
+
+#pragma clang attribute pop
+
+static __always_inline bool is_in_fsconfig(void)
+{
+	void *registers = (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
+	struct pt_regs___arm64 *arm64 = registers;
+	struct pt_regs___x86 *x86 = registers;
+	__u32 number;
+
+	if (bpf_core_field_exists(x86->orig_ax))
+		number = BPF_CORE_READ(x86, orig_ax) & ~SYSCALL_X32;
+	else
+		number = BPF_CORE_READ(arm64, syscallno);
+	return number == SYSCALL_FSCONFIG;
+}
+
+/* The order in which the kernel looks at the flags. */
+static __always_inline enum mount_value mount_kind(unsigned long flags)
+{
+	if (flags & MS_REMOUNT)
+		return MOUNT_REMOUNT;
+	if (flags & MS_BIND)
+		return MOUNT_BIND;
+	if (flags & MS_PROPAGATION)
+		return MOUNT_PROPAGATION;
+	return flags & MS_MOVE ? MOUNT_MOVE : MOUNT_NEW;
+}
+
+static __always_inline bool is_alias_kind(enum mount_value kind)
+{
+	return kind == MOUNT_BIND || kind == MOUNT_MOVE || kind == MOUNT_PIVOT;
+}
+
+static __noinline __u32 type_length(const char *type)
+{
+	char name[TYPE_BYTES];
+	long bytes = bpf_probe_read_kernel_str(name, sizeof(name), type);
+
+	return bytes > 0 ? bytes - 1 : 0;
+}
+
+static __noinline bool is_overlay(const char *type)
+{
+	char name[TYPE_BYTES] = {};
+
+	bpf_probe_read_kernel_str(name, sizeof(name), type);
+	return !__builtin_memcmp(name, "overlay", sizeof("overlay"));
+}
+
+/* A mount of `kind`, shown by the object that it is about. 1: refuse. */
+__noinline int rt_decide_mount(const struct object *object, enum mount_value kind, __u32 alias)
+{
+	struct show show = {};
+	struct who who;
+
+	if (!object || !identify(&who, OP_MOUNT))
+		return 0;
+	show.dentry = object->dentry;
+	show.mnt = object->mnt;
+	show.value = kind;
+	return decide_mount(&who, &show, alias);
+}
+
+static __always_inline int decide_kind(const struct path *path, enum mount_value kind, bool alias)
+{
+	struct object object = { .dentry = path->dentry, .mnt = path->mnt };
+
+	return refused(rt_decide_mount(&object, kind, alias));
+}
+
+/* What is mounted upon, moved from, unmounted. 1: refuse. */
+static __always_inline int decide_point(struct dentry *dentry, struct vfsmount *mnt)
+{
+	struct object object = { .dentry = dentry, .mnt = mnt, .ops = OP_BIT(OP_MOUNT_POINT) };
+
+	return refused(rt_decide_object(&object));
+}
+
+/* A mount that is about no object yet. 1: refuse. */
+static __always_inline int decide_super(struct super_block *sb, enum mount_value kind)
+{
+	struct super_block___mount *mounted = (void *)sb;
+	struct show show = { .value = kind };
+	struct who who;
+	bool alias;
+
+	if (!identify(&who, OP_MOUNT))
+		return 0;
+	show.text = BPF_CORE_READ(mounted, s_type, name);
+	show.length = type_length(show.text);
+	alias = kind == MOUNT_NEW && (is_overlay(show.text) || (BPF_CORE_READ(mounted, s_bdev) && first_mount(sb)));
+	return decide_mount(&who, &show, alias);
+}
+
+/* mount(2). Where a move comes from is not known yet; that a move is an alias keeps it from being one of what is protected. */
+SEC("lsm/sb_mount")
+int BPF_PROG(handle_sb_mount, const char *source, const struct path *path, const char *type, unsigned long flags)
+{
+	enum mount_value kind = mount_kind(flags);
+
+	if (decide_kind(path, kind, is_alias_kind(kind) || (kind == MOUNT_NEW && is_overlay(type))))
+		return -EPERM;
+	if (kind != MOUNT_REMOUNT && kind != MOUNT_PROPAGATION && decide_point(path->dentry, path->mnt))
+		return -EPERM;
+	return 0;
+}
+
+/*
+ * A file system comes into being, or another reference to one that is there, before it is mounted anywhere. For mount(2)
+ * sb_mount answered; what the kernel mounts for itself (a message queue's for a new IPC namespace) is not asked about.
+ */
+SEC("lsm/sb_set_mnt_opts")
+int BPF_PROG(handle_sb_set_mnt_opts, struct super_block *sb)
+{
+	if (is_in_fsconfig() && decide_super(sb, MOUNT_NEW))
+		return -EPERM;
+	return 0;
+}
+
+/* fspick and fsconfig; for mount(2) sb_mount answered. */
+SEC("lsm/sb_remount")
+int BPF_PROG(handle_sb_remount, struct super_block *sb)
+{
+	if (is_in_fsconfig() && decide_super(sb, MOUNT_REMOUNT))
+		return -EPERM;
+	return 0;
+}
+
+/*
+ * Of an attached mount a move. Of a detached one the end of fsmount, which fsconfig answered for, or of open_tree: what
+ * nothing else shows is new, all else a bind mount.
+ */
+SEC("lsm/move_mount")
+int BPF_PROG(handle_move_mount, const struct path *from, const struct path *to)
+{
+	if (is_detached(from->mnt)) {
+		if (!is_sole_mount(real_mount(from->mnt)) && decide_kind(from, MOUNT_BIND, true))
+			return -EPERM;
+	} else if (decide_kind(from, MOUNT_MOVE, true) || decide_point(from->dentry, from->mnt)) {
+		return -EPERM;
+	}
+	if (decide_point(to->dentry, to->mnt))
+		return -EPERM;
+	return 0;
+}
+
+/* What was hidden beneath comes to light, and with MNT_DETACH what was there lives on without a path: a mount point as well. */
+SEC("lsm/sb_umount")
+int BPF_PROG(handle_sb_umount, struct vfsmount *mnt)
+{
+	struct object object = { .dentry = mnt->mnt_root, .mnt = mnt, .ops = OP_BIT(OP_MOUNT_POINT) };
+
+	if (refused(rt_decide_mount(&object, MOUNT_UMOUNT, false)) || refused(rt_decide_object(&object)))
+		return -EPERM;
+	return 0;
+}
+
+/* The root of the namespace changes, and with it every path. */
+SEC("lsm/sb_pivotroot")
+int BPF_PROG(handle_sb_pivotroot, const struct path *put_old, const struct path *new_root)
+{
+	if (decide_kind(new_root, MOUNT_PIVOT, true))
+		return -EPERM;
+	if (decide_point(new_root->dentry, new_root->mnt) || decide_point(put_old->dentry, put_old->mnt))
+		return -EPERM;
+	return 0;
+}
+
+#endif

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Where an object lies: in the task's own mount namespace, in the host's, or on a mount that hangs in none.
+ *
+ * Place in the path: file.h, mount.h → here → decide.h. Rules name paths of the pod's own mount namespace. What is reached
+ * through a mount of the host (a leaked descriptor, /proc/1/root, nsenter) is judged as KERNEL_HOST_MOUNTS too. A detached
+ * mount (open_tree with OPEN_TREE_CLONE, an umount with MNT_DETACH while a descriptor is open) has no path, and the kernel
+ * has no hook where it is made: to use one is judged as the bind mount that it is, unless its file system is mounted
+ * nowhere else and so is nobody's alias.
+ * Bounds: PLACE_MOUNTS of one file system are looked through to find the mount of a bare dentry; over it, unresolved.
+ */
+#ifndef BAILIFF_RUNTIME_PLACE_H
+#define BAILIFF_RUNTIME_PLACE_H
+
+#define MNT_INTERNAL	0x4000	/* the kernel's own: pipes, sockets, memfd, message queues; in no namespace by design */
+#define PLACE_MOUNTS	4096	/* mounts of one file system on a node: 250 pods with 16 volumes, files of the kubelet included */
+#define PLACE_DEPTH	64
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct list_head {
+	struct list_head *next, *prev;
+};
+
+struct vfsmount___place {
+	int mnt_flags;
+};
+
+/* Until 6.17 the mounts of a file system are a list with a head, from then on a chain that ends with NULL. */
+struct super_block___list {
+	struct list_head s_mounts;
+};
+
+struct mount___list {
+	struct list_head mnt_instance;
+};
+
+struct super_block___chain {
+	struct mount *s_mounts;
+};
+
+struct mount___chain {
+	struct mount *mnt_next_for_sb;
+};
+
+#pragma clang attribute pop
+
+static __always_inline bool is_chained(void)
+{
+	return bpf_core_field_exists(struct mount___chain, mnt_next_for_sb);
+}
+
+/* Of a list's link: NULL when it is the head again. */
+static __always_inline struct mount *listed(const struct super_block *sb, void *link)
+{
+	void *head = (void *)sb + bpf_core_field_offset(struct super_block___list, s_mounts);
+
+	return link == head ? NULL : link - bpf_core_field_offset(struct mount___list, mnt_instance);
+}
+
+static __always_inline struct mount *first_mount(const struct super_block *sb)
+{
+	struct super_block___chain *chain = (void *)sb;
+	struct super_block___list *list = (void *)sb;
+
+	return is_chained() ? BPF_CORE_READ(chain, s_mounts) : listed(sb, BPF_CORE_READ(list, s_mounts.next));
+}
+
+static __always_inline struct mount *next_mount(const struct super_block *sb, struct mount *mount)
+{
+	struct mount___chain *chain = (void *)mount;
+	struct mount___list *list = (void *)mount;
+
+	return is_chained() ? BPF_CORE_READ(chain, mnt_next_for_sb) : listed(sb, BPF_CORE_READ(list, mnt_instance.next));
+}
+
+/* Whether `mount` is the only mount of its file system, so that it can be no other name for anything. */
+static __always_inline bool is_sole_mount(struct mount *mount)
+{
+	struct super_block *sb = BPF_CORE_READ(mount, mnt.mnt_sb);
+
+	return first_mount(sb) == mount && !next_mount(sb, mount);
+}
+
+static __always_inline bool is_internal(const struct vfsmount *mnt)
+{
+	struct vfsmount___place *place = (void *)mnt;
+
+	return BPF_CORE_READ(place, mnt_flags) & MNT_INTERNAL;
+}
+
+/* In no namespace that has a number, and not because the kernel keeps it for itself (marked, or with an error for namespace). */
+static __always_inline bool is_detached(const struct vfsmount *mnt)
+{
+	struct mount *mount = real_mount(mnt);
+
+	return !is_internal(mnt) && !namespace_of(mount) &&
+	       (unsigned long)BPF_CORE_READ(mount, mnt_ns) < (unsigned long)-MAX_ERRNO;
+}
+
+/* ---- judging ---- */
+
+/*
+ * A mount, by kind in show->value. One that gives another name to what is there already is refused where paths are
+ * protected, unless a rule allows mounts of its kind. 1: refuse.
+ */
+static __always_inline int decide_mount(struct who *who, struct show *show, bool alias)
+{
+	struct verdict verdict = NO_VERDICT;
+
+	if (!who->head)
+		return 1;
+	rt_judge_value(&who->identity, &verdict, OP_MOUNT, show->value);
+	if (!alias || !who->head->guard_aliases || verdict.rule != NO_RULE || verdict.allowed & 1U << RULE_ALLOW)
+		return refused(rt_settle(&who->identity, &verdict, show, OP_MOUNT));
+	if (verdict.audit_rule != NO_RULE)
+		rt_breach(&who->identity, show, verdict.audit_rule, HOW(OP_MOUNT, RULE_AUDIT));
+	return deny_alias(who, OP_MOUNT, show);
+}
+
+/* Something that a hook asks about: pointers travel to a global function in memory only. */
+struct object {
+	struct dentry *dentry;
+	struct vfsmount *mnt;
+	__u64 ops;	/* bits: each is decided */
+	__u64 places;	/* of PLACE_OPS */
+};
+
+#define PLACE_OPS (OP_BIT(OP_KERNEL) | OP_BIT(OP_MOUNT))
+
+/* The mount through which the object was reached. 1: refuse. */
+static __always_inline int decide_place(struct who *who, const struct object *object)
+{
+	struct show show = { .dentry = object->dentry, .mnt = object->mnt };
+	__u64 places = object->places;
+
+	if (places & OP_BIT(OP_KERNEL) && speaks(who, OP_KERNEL) && is_host_mount(show.mnt)) {
+		show.value = KERNEL_HOST_MOUNTS;
+		return decide_shown(who, OP_KERNEL, &show);
+	}
+	if (places & OP_BIT(OP_MOUNT) && speaks(who, OP_MOUNT) && is_detached(show.mnt) &&
+	    !is_sole_mount(real_mount(show.mnt))) {
+		show.value = MOUNT_BIND;
+		return decide_mount(who, &show, true);
+	}
+	return 0;
+}
+
+/* ---- the mount of a bare dentry ---- */
+
+struct search {
+	struct super_block *sb;
+	struct dentry *dentry;
+	struct mnt_namespace *namespace;
+	struct mount *mount;
+	struct vfsmount *found;
+};
+
+struct ascent {
+	struct dentry *dentry;
+	struct dentry *root;
+	__u64 below;
+};
+
+static long ascend(__u32 step, void *context)
+{
+	struct ascent *ascent = context;
+	struct dentry *dentry = ascent->dentry, *parent = BPF_CORE_READ(dentry, d_parent);
+
+	ascent->below = dentry == ascent->root;
+	ascent->dentry = parent;
+	return ascent->below || parent == dentry;
+}
+
+static long look_at_mount(__u32 step, void *context)
+{
+	struct search *search = context;
+	struct mount *mount = search->mount;
+
+	if (!mount)
+		return 1;
+	if (BPF_CORE_READ(mount, mnt_ns) == search->namespace) {
+		struct ascent ascent = { .dentry = search->dentry, .root = BPF_CORE_READ(mount, mnt.mnt_root) };
+
+		bpf_loop(PLACE_DEPTH + 1, ascend, &ascent, 0);
+		if (ascent.below) {
+			search->found = (void *)mount + bpf_core_field_offset(struct mount, mnt);
+			return 1;
+		}
+	}
+	search->mount = next_mount(search->sb, mount);
+	return 0;
+}
+
+/*
+ * The oldest mount of the task's own namespace that shows the dentry; NULL: none does. For hooks that are told of no mount.
+ * The kernel's lists are read without their locks: a mount that comes or goes meanwhile may end the search early.
+ */
+static __noinline struct vfsmount *find_mount(struct dentry *dentry)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct search search = { .dentry = dentry, .namespace = BPF_CORE_READ(task, nsproxy, mnt_ns) };
+
+	search.sb = BPF_CORE_READ(dentry, d_sb);
+	search.mount = first_mount(search.sb);
+	bpf_loop(PLACE_MOUNTS, look_at_mount, &search, 0);
+	return search.found;
+}
+
+#endif
