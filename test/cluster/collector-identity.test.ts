@@ -93,6 +93,26 @@ describe('collector identity', () => {
     await told({ podUid: pod.uid, vector: 'ipv4-source' }, before + 5);
   });
 
+  it('a snapshot without the pods that are here is refused, and taken as soon as their interfaces go', async () => {
+    await node.startCollector({ args: ['--status-interval-ms', '250'] });
+    const pods: TestPod[] = [];
+    for (let n = 0; n < 5; n += 1) pods.push(await node.addPod());
+    await node.putPods(1);
+    for (const pod of pods) await node.waitForState(pod, 'programmed');
+    await node.putPods(2, (list) => list.splice(0));
+    await waitFor(async () => (await node.nodeStatus())?.snapshotRefused.includes('lacks 5 of 5 pods'), {
+      what: 'the refusal in status',
+      state: () => node.nodeStatus(),
+    });
+    expect((await node.offlineStatus()).interfaces.map((i) => i.state)).toEqual(pods.map(() => 'programmed'));
+    for (const pod of pods.slice(0, 2)) await node.removePod(pod);
+    await waitFor(async () => (await node.nodeStatus())?.snapshotRevision === 2, {
+      what: 'the snapshot to be taken',
+      state: () => node.nodeStatus(),
+    });
+    expect((await node.nodeStatus())?.snapshotRefused).toBe('');
+  });
+
   it('values that are none cost themselves: the rest is in force, the process lives, and restarts', async () => {
     const [first, second] = [await node.addPod(), await node.addPod()];
     const collector = await node.startCollector();

@@ -288,6 +288,7 @@ export class Collector {
     this.#binder.went(iface);
     if (hasNothingToSay(this.#accounts, iface)) this.#guard.settle(iface);
     else this.#flusher.touch(iface);
+    if (this.#started) this.#safely('pods', () => this.#intake.rejudge());
   }
 
   #forgotten(iface: GuardedInterface): void {

@@ -34,6 +34,49 @@ const binding = (uid: string, address: string): Binding => ({
 });
 const moment = { wallMs: Date.parse('2026-01-01T00:00:00Z'), bootNs: 1_000_000_000n };
 
+describe('desired state - a snapshot that shrinks', () => {
+  const uids = Array.from({ length: 100 }, (_, n) => `u${n}`);
+  const podsOf = (of: readonly string[]) => of.map((uid) => pod(uid));
+  const here = (of: readonly string[]) => of.map((uid) => binding(uid, '10.0.0.2'));
+  const full = () => {
+    const state = new DesiredState('n1');
+    expect(state.takePods(snapshot(1, podsOf(uids)), here(uids))).toMatchObject({ changed: true });
+    return state;
+  };
+  it.each([0, 3, 49])('to %i of 100 pods whose interfaces are here is refused, and the last good one kept', (left) => {
+    const state = full();
+    const taken = state.takePods(snapshot(2, podsOf(uids.slice(0, left))), here(uids));
+    expect(taken).toEqual({
+      refused: `snapshot 2 lacks ${100 - left} of 100 pods whose interfaces and CNI records are still here`,
+    });
+    expect([state.pods.size, state.snapshotRevision, state.snapshotRefused]).toEqual([
+      100,
+      1,
+      expect.stringContaining('lacks'),
+    ]);
+    expect(state.takePods(snapshot(3, podsOf(uids)), here(uids))).toMatchObject({ changed: true });
+    expect(state.snapshotRefused).toBe('');
+  });
+  it('step by step it is the same', () => {
+    const state = full();
+    expect(state.takePods(snapshot(2, podsOf(uids.slice(0, 60))), here(uids))).toMatchObject({ changed: true });
+    expect(state.takePods(snapshot(3, podsOf(uids.slice(0, 40))), here(uids))).toHaveProperty('refused');
+  });
+  it('a drain passes: with the interfaces, and when the snapshot is ahead of them as soon as they go', () => {
+    expect(full().takePods(snapshot(2, []), [])).toMatchObject({ changed: true });
+    const state = full();
+    expect(state.takePods(snapshot(2, podsOf(['u0'])), here(uids))).toHaveProperty('refused');
+    expect(state.rejudge(here(uids.slice(0, 50)))).toBeNull();
+    expect(state.rejudge(here(uids.slice(0, 2)))).toMatchObject({ refused: '' });
+    expect([state.pods.size, state.snapshotRefused]).toEqual([1, '']);
+  });
+  it('pods that no snapshot told of, and those of another kind of binding, are no ground for refusal', () => {
+    expect(new DesiredState('n1').takePods(snapshot(1, []), here(uids))).toMatchObject({ changed: true });
+    const read = here(uids).map((b) => ({ ...b, source: 'netns' as const }));
+    expect(full().takePods(snapshot(2, []), read)).toMatchObject({ changed: true });
+  });
+});
+
 describe('desired state - pods', () => {
   it('a newer snapshot is taken, an older one is not, and neither is the same news twice a problem', () => {
     const state = new DesiredState('n1');

@@ -67,6 +67,8 @@ export class DesiredState {
   /** The newest snapshot, whether in force or refused: bindings that come may change the judgement. */
   #candidate: { snapshot: NodeSnapshot; json: string } | null = null;
   #inForce: NodeSnapshot | null = null;
+  /** Pods of the snapshot in force, and of those before it while their interfaces are here. */
+  #confirmed: ReadonlySet<string> = new Set();
 
   constructor(nodeName: string) {
     this.nodeName = nodeName;
@@ -77,7 +79,8 @@ export class DesiredState {
   }
 
   /** The node's pods. Refused: not this node's, older than what is there, no JSON of that shape, or a wrong feed (see judgeSnapshot). */
-  takePods(json: string, bindings: Iterable<Binding>): Taken {
+  takePods(json: string, live: Iterable<Binding>): Taken {
+    const bindings = [...live];
     const parsed = parseJson(json, nodeSnapshot);
     if ('refused' in parsed) return this.#refusePods(parsed.refused);
     const dropped: Dropped = [];
@@ -86,24 +89,24 @@ export class DesiredState {
     if (snapshot.revision < this.snapshotRevision && !this.#restored.has('pods')) return { changed: false };
     this.#restored.delete('pods');
     this.#candidate = { snapshot, json };
-    const judged = judgeSnapshot(snapshot, bindings);
+    const judged = judgeSnapshot(snapshot, bindings, this.#confirmed);
     if (!judged.accepted) return this.#refusePods(judged.reason);
-    this.#enforce(snapshot);
+    this.#enforce(snapshot, bindings);
     return { changed: true, dropped };
   }
 
   /**
-   * Judges again after a binding was made or replaced: a wrong feed that came before the pods is found out as they come. Refused, the
-   * node's own records hold alone; and a snapshot that was refused is in force as soon as enough bindings bear it out.
+   * Judges again after a binding was made or replaced, or went: a wrong feed that came before the pods is found out as they come. Refused,
+   * the node's own records hold alone; and a snapshot that was refused is in force as soon as enough bindings bear it out.
    * @returns what is in force now when that changed: a snapshot's text, or null for none
    */
   rejudge(bindings: readonly Binding[]): { inForce: string | null; refused: string } | null {
     if (!this.#candidate) return null;
     const { snapshot, json } = this.#candidate;
-    const judged = judgeSnapshot(snapshot, bindings);
+    const judged = judgeSnapshot(snapshot, bindings, this.#confirmed);
     if (judged.accepted) {
       if (this.#inForce === snapshot) return null;
-      this.#enforce(snapshot);
+      this.#enforce(snapshot, bindings);
       return { inForce: json, refused: '' };
     }
     this.snapshotRefused = judged.reason;
@@ -114,7 +117,9 @@ export class DesiredState {
     return { inForce: null, refused: judged.reason };
   }
 
-  #enforce(snapshot: NodeSnapshot): void {
+  #enforce(snapshot: NodeSnapshot, bindings: readonly Binding[]): void {
+    const here = new Set(bindings.map((b) => b.podUid).filter((uid) => this.#confirmed.has(uid)));
+    this.#confirmed = new Set([...here, ...snapshot.pods.map((pod) => pod.uid)]);
     this.#inForce = snapshot;
     this.pods = new Map(snapshot.pods.map((pod) => [pod.uid, pod]));
     this.snapshotRevision = snapshot.revision;

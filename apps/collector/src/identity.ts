@@ -130,30 +130,41 @@ export function disagreement(binding: Binding, pod: PodIdentity): string[] {
 /** A wrong feed needs at least this many interfaces to be told from one wrong pod. */
 export const MIN_COMPARED_TO_REFUSE = 2;
 
+/** Fewer pods than these may leave at once without their interfaces: pods that were deleted by force. */
+export const MIN_KNOWN_TO_REFUSE = 4;
+
 /**
  * Whether a snapshot may be believed. Refused when it disagrees with the node's own CNI records on more than half of the
- * interfaces that both know, and at least two are known: no pod can write those records, so no pod can bring this about.
+ * interfaces that both know, and at least two are known: no pod can write those records, so no pod can bring this about. Refused as well
+ * when it lacks more than half of the pods that snapshots told of (`confirmed`) and whose interfaces and records are still here: a drain
+ * takes the interfaces away, and as they go the snapshot is judged again.
  */
 export function judgeSnapshot(
   snapshot: NodeSnapshot,
   bindings: Iterable<Binding>,
+  confirmed: ReadonlySet<string> = new Set(),
 ): { accepted: true } | { accepted: false; reason: string } {
   const pods = new Map(snapshot.pods.map((p) => [p.uid, p]));
   let compared = 0;
   let wrong = 0;
+  let known = 0;
+  let missing = 0;
   for (const binding of bindings) {
+    if (binding.source !== 'cni' || !isPrimary(binding)) continue;
     const pod = pods.get(binding.podUid);
-    if (!pod || binding.source !== 'cni' || !isPrimary(binding)) continue;
-    if (pod.interfaces.every((i) => i.addresses.length === 0)) continue;
+    if (confirmed.has(binding.podUid)) {
+      known += 1;
+      if (!pod) missing += 1;
+    }
+    if (!pod || pod.interfaces.every((i) => i.addresses.length === 0)) continue;
     compared += 1;
     if (disagreement(binding, pod).length > 0) wrong += 1;
   }
-  if (compared >= MIN_COMPARED_TO_REFUSE && wrong * 2 > compared) {
-    return {
-      accepted: false,
-      reason: `snapshot ${snapshot.revision} disagrees with the CNI records of ${wrong} of ${compared} interfaces`,
-    };
-  }
+  const refuse = (what: string) => ({ accepted: false as const, reason: `snapshot ${snapshot.revision} ${what}` });
+  if (compared >= MIN_COMPARED_TO_REFUSE && wrong * 2 > compared)
+    return refuse(`disagrees with the CNI records of ${wrong} of ${compared} interfaces`);
+  if (known >= MIN_KNOWN_TO_REFUSE && missing * 2 > known)
+    return refuse(`lacks ${missing} of ${known} pods whose interfaces and CNI records are still here`);
   return { accepted: true };
 }
 
