@@ -4,6 +4,7 @@
  *
  * Bounds: path text as the kernel walks it (64 components of 255 bytes), lists so that one policy stays below 512 KiB of JSON.
  */
+import { BlockList, isIP } from 'node:net';
 import * as z from 'zod';
 import {
   CAPABILITIES,
@@ -17,7 +18,7 @@ import {
   SOCKET_TYPES,
   UNIX_OPERATIONS,
 } from './runtime-words.ts';
-import { cidr } from './units.ts';
+import { cidr as anyCidr } from './units.ts';
 
 /** Components of a path that the kernel program walks; a longer path is never matched, so it is refused. */
 export const MAX_PATH_COMPONENTS = 64;
@@ -93,11 +94,12 @@ const where = {
   /** Files whose name ends so. */
   suffixes: listOf(suffix, 32).optional(),
 };
-type Where = { paths?: unknown; directories?: unknown; recursive?: unknown; suffixes?: unknown };
+/** Fields of which one at least says what is meant. */
+const SUBJECTS = ['paths', 'directories', 'suffixes', 'abstract', 'anonymous'];
 
-function checkWhere(match: Where, ctx: z.core.$RefinementCtx): void {
-  if (match.paths === undefined && match.directories === undefined && match.suffixes === undefined)
-    ctx.addIssue({ code: 'custom', path: ['paths'], message: 'name paths, directories or suffixes' });
+function checkWhere(match: Readonly<Record<string, unknown>>, ctx: z.core.$RefinementCtx): void {
+  if (!SUBJECTS.some((field) => match[field] !== undefined && match[field] !== false))
+    ctx.addIssue({ code: 'custom', path: ['paths'], message: 'is missing: name paths, directories or suffixes' });
   if (match.recursive !== undefined && match.directories === undefined)
     ctx.addIssue({ code: 'custom', path: ['recursive'], message: 'is said of directories, and none is named' });
 }
@@ -118,7 +120,12 @@ export const fileMatch = z
 export type FileMatch = z.infer<typeof fileMatch>;
 
 export const executeMatch = z
-  .strictObject({ ...where, operations: words(EXECUTE_OPERATIONS).optional() })
+  .strictObject({
+    ...where,
+    /** What has no path in the container: memfd, mounts that are attached nowhere. */
+    anonymous: z.boolean().optional(),
+    operations: words(EXECUTE_OPERATIONS).optional(),
+  })
   .superRefine(checkWhere);
 export type ExecuteMatch = z.infer<typeof executeMatch>;
 
@@ -127,6 +134,17 @@ export const driftMatch = z.strictObject({
   allowVolumes: z.boolean().default(false),
 });
 export type DriftMatch = z.infer<typeof driftMatch>;
+
+const mapped = new BlockList();
+mapped.addSubnet('::ffff:0:0', 96, 'ipv6');
+
+/** IPv4 has one spelling: a rule for ::ffff:10.0.0.0/104 would look like one for IPv6. */
+const cidr = anyCidr.superRefine((text, ctx) => {
+  const address = text.slice(0, text.indexOf('/'));
+  if (address.includes('%')) ctx.addIssue({ code: 'custom', message: 'has a zone, which the kernel does not compare' });
+  else if (isIP(address) === 6 && mapped.check(address, 'ipv6'))
+    ctx.addIssue({ code: 'custom', message: 'is IPv4 in IPv6: write it as IPv4' });
+});
 
 const portNumber = z.number().int().min(0).max(65535);
 /** `443` or `"8000-8999"` */
@@ -184,9 +202,8 @@ export type SocketMatch = z.infer<typeof socketMatch>;
 
 export const unixMatch = z
   .strictObject({
-    paths: where.paths,
-    directories: where.directories,
-    recursive: where.recursive,
+    /** Paths are those that the listening side bound: a socket of the host keeps its path there, wherever it is mounted. */
+    ...where,
     /** Names in the abstract namespace, without the leading NUL or "@". */
     abstract: listOf(
       z
@@ -198,12 +215,7 @@ export const unixMatch = z
     ).optional(),
     operations: words(UNIX_OPERATIONS).optional(),
   })
-  .superRefine((match, ctx) => {
-    if (match.paths === undefined && match.directories === undefined && match.abstract === undefined)
-      ctx.addIssue({ code: 'custom', path: ['paths'], message: 'name paths, directories or abstract names' });
-    if (match.recursive !== undefined && match.directories === undefined)
-      ctx.addIssue({ code: 'custom', path: ['recursive'], message: 'is said of directories, and none is named' });
-  });
+  .superRefine(checkWhere);
 export type UnixMatch = z.infer<typeof unixMatch>;
 
 export const capabilitiesMatch = listOf(

@@ -10,7 +10,7 @@ import { type AddressEntry, compileAddresses } from './compile-addresses.ts';
 import { compilePaths, type PathEntry } from './compile-paths.ts';
 import { PolicyError } from './errors.ts';
 import { type HashKey, PathHasher } from './hash.ts';
-import { VALUE_RULES } from './layout.ts';
+import { SOURCE_CHILDREN, SOURCE_SELF, VALUE_RULES } from './layout.ts';
 import { OPERATIONS, type OperationName, operationMask, postureOf, type RuleAction, valueName } from './names.ts';
 import { aliasGuard, type PolicySet, type RuleIR, type Source, type ValueMatch } from './set.ts';
 
@@ -37,8 +37,10 @@ export interface ValueEntry {
 export interface SourceEntry {
   /** Group, from 1. */
   readonly source: number;
+  /** Path hash; 0 stands for the group as a whole: the kernel asks it about chains that were cut. */
   readonly program: bigint;
-  readonly children: boolean;
+  /** SOURCE_* */
+  readonly flags: number;
 }
 
 export interface CompiledSet {
@@ -70,8 +72,13 @@ export class SourceGroups {
     if (known !== undefined) return known;
     const number = this.#numbers.size + 1;
     this.#numbers.set(text, number);
-    for (const [path, children] of programs)
-      this.entries.push({ source: number, program: this.#hasher.path(path), children });
+    let all = 0;
+    for (const [path, children] of programs) {
+      const flags = SOURCE_SELF | (children ? SOURCE_CHILDREN : 0);
+      this.entries.push({ source: number, program: this.#hasher.path(path), flags });
+      all |= flags;
+    }
+    this.entries.push({ source: number, program: 0n, flags: all });
     return number;
   }
 }

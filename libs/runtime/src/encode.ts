@@ -18,8 +18,6 @@ import {
   PathRuleLayout,
   PathRulesLayout,
   SetHeadLayout,
-  SOURCE_CHILDREN,
-  SOURCE_SELF,
   SourceKeyLayout,
   VALUE_RULES,
   ValueKeyLayout,
@@ -135,7 +133,7 @@ function encodeSource(set: number, entry: SourceEntry): MapEntry {
   key.writeUInt32LE(set, SourceKeyLayout.set);
   key.writeUInt32LE(entry.source, SourceKeyLayout.source);
   key.writeBigUInt64LE(entry.program, SourceKeyLayout.program);
-  return { key, value: u32(SOURCE_SELF | (entry.children ? SOURCE_CHILDREN : 0)) };
+  return { key, value: u32(entry.flags) };
 }
 
 /** Everything of a set as bytes. */

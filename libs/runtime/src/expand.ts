@@ -33,7 +33,7 @@ import {
   socketValue,
   TYPE_NUMBERS,
 } from './names.ts';
-import type { Match, ValueMatch } from './set.ts';
+import { ANONYMOUS, type Match, type ValueMatch } from './set.ts';
 
 type Where = Pick<FileMatch, 'paths' | 'directories' | 'recursive' | 'suffixes'>;
 
@@ -62,7 +62,8 @@ function fileOperations(match: FileMatch, allows: boolean): readonly OperationNa
 
 function executeMatches(match: ExecuteMatch, field: string): Match[] {
   const ops = (match.operations ?? EXECUTE_OPERATIONS).map((op) => (op === 'map' ? 'map-execute' : op));
-  return whereMatches(match, ops, field);
+  const anonymous: Match = { kind: 'path', ops, path: ANONYMOUS, match: 'recursive', field: `${field}.anonymous` };
+  return [...whereMatches(match, ops, field), ...(match.anonymous === true ? [anonymous] : [])];
 }
 
 const protocolNumber = (protocol: string | number): number =>
@@ -95,8 +96,12 @@ function addressMatches(match: NetworkMatch, field: string): Match[] {
   );
 }
 
-/** Types that a protocol's sockets have when 0 is given in place of its number. */
-const TYPE_OF_DEFAULT: Readonly<Record<number, number>> = { 6: 1, 17: 2 };
+const MPTCP = 262;
+/** By protocol: the type of its sockets, and the other numbers that make them: 0 for the usual one, and MPTCP, which is TCP to its peer. */
+const SAME_SOCKETS: Readonly<Record<number, { type: number; protocols: readonly number[] }>> = {
+  6: { type: 1, protocols: [0, MPTCP] },
+  17: { type: 2, protocols: [0] },
+};
 const INTERNET = [FAMILY_NUMBERS['inet'] as number, FAMILY_NUMBERS['inet6'] as number];
 
 function socketMatches(match: SocketMatch, field: string): ValueMatch[] {
@@ -110,9 +115,10 @@ function socketMatches(match: SocketMatch, field: string): ValueMatch[] {
     for (const type of types)
       for (const protocol of protocols) {
         values.add(socketValue(family, type, protocol));
-        const usual = INTERNET.includes(family) ? TYPE_OF_DEFAULT[protocol] : undefined;
+        const same = INTERNET.includes(family) ? SAME_SOCKETS[protocol] : undefined;
         // socket(AF_INET, SOCK_STREAM, 0) is TCP too, and the hook sees the 0.
-        if (usual !== undefined && (type === usual || type === SOCKET_ANY)) values.add(socketValue(family, usual, 0));
+        if (same !== undefined && (type === same.type || type === SOCKET_ANY))
+          for (const other of same.protocols) values.add(socketValue(family, same.type, other));
       }
   return [...values].map((value) => ({ kind: 'value', op: 'socket', value, field }));
 }

@@ -77,9 +77,13 @@ export function siphash13(key: HashKey, data: Uint8Array): bigint {
   return (BigInt(resultHigh) << 32n) | BigInt(resultLow);
 }
 
-/** The names of a path's components; none for the root. */
+/**
+ * The names of a path's components; none for the root. What hangs in no mount namespace (memfd, detached mounts) has a root of its own,
+ * written as the empty text: `memfd:x` lies beneath it, and never equals a path of a container.
+ */
 export function components(path: string): string[] {
-  return path === '/' ? [] : path.slice(1).split('/');
+  if (path === '/' || path === '') return [];
+  return (path.startsWith('/') ? path.slice(1) : path).split('/');
 }
 
 /** One step down the chain. */
@@ -91,9 +95,9 @@ export function childHash(key: HashKey, parent: bigint, name: string): bigint {
   return siphash13(key, data);
 }
 
-/** The start of every chain. */
-export function rootHash(key: HashKey): bigint {
-  return siphash13(key, Buffer.from('/'));
+/** The start of a path's chain. */
+export function rootHash(key: HashKey, path = '/'): bigint {
+  return siphash13(key, Buffer.from(path.startsWith('/') ? '/' : ''));
 }
 
 /** Hashes paths under one key and remembers those of directories above. Lives for one compilation. */
@@ -103,16 +107,16 @@ export class PathHasher {
 
   constructor(key: HashKey) {
     this.#key = key;
-    this.#known.set('/', rootHash(key));
+    for (const root of ['/', '']) this.#known.set(root, rootHash(key, root));
   }
 
-  /** Absolute and clean: what libs/policy lets through. */
+  /** Absolute and clean: what libs/policy lets through; or of what hangs in no mount namespace. */
   path(path: string): bigint {
     const known = this.#known.get(path);
     if (known !== undefined) return known;
     const slash = path.lastIndexOf('/');
-    assert(slash >= 0, `not an absolute path: ${path}`);
-    const hash = childHash(this.#key, this.path(slash === 0 ? '/' : path.slice(0, slash)), path.slice(slash + 1));
+    const parent = slash === 0 ? '/' : path.slice(0, Math.max(slash, 0));
+    const hash = childHash(this.#key, this.path(parent), path.slice(slash + 1));
     this.#known.set(path, hash);
     return hash;
   }

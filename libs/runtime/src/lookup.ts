@@ -27,7 +27,8 @@ const ALLOW = 1;
 const AUDIT = 2;
 const BLOCK = 3;
 const KILL = 4;
-const [EXACT, DIRECTORY, RECURSIVE, ANCESTOR] = [0, 1, 2, 3];
+const DIRECTORY = 1;
+const RECURSIVE = 2;
 
 interface Hit {
   rule: number;
@@ -69,7 +70,7 @@ export class EncodedMaps {
   }
 
   #chain(path: string): bigint[] {
-    const hashes = [rootHash(this.#key)];
+    const hashes = [rootHash(this.#key, path)];
     for (const name of components(path)) hashes.push(childHash(this.#key, hashes.at(-1)!, name));
     return hashes;
   }
@@ -82,44 +83,32 @@ export class EncodedMaps {
     if (((flags[0] ?? 0) & SOURCE_SELF) !== 0) return true;
     if (flags.slice(1).some((flag) => (flag & SOURCE_CHILDREN) !== 0)) return true;
     if (!task.cut || action <= ALLOW) return false;
-    return [...this.#sources].some(
-      ([key, value]) =>
-        Buffer.from(key, 'hex').readUInt32LE(4) === source && (value.readUInt32LE(0) & SOURCE_CHILDREN) !== 0,
-    );
+    return ((this.#lookup(this.#sources, source, 0n)?.readUInt32LE(0) ?? 0) & SOURCE_CHILDREN) !== 0;
   }
 
-  #pathRules(
-    value: Buffer | undefined,
-    wanted: (match: number, ops: bigint, action: number) => boolean,
-    task: TaskFacts,
-  ): Hit[] {
+  #pathRules(value: Buffer | undefined, wanted: (match: number, ops: bigint) => boolean, task: TaskFacts): Hit[] {
     if (value === undefined) return [];
     const hits: Hit[] = [];
     for (let i = 0; i < value.readUInt32LE(PathRulesLayout.count); i++) {
       const at = PathRulesLayout.rules + i * PathRuleLayout.size;
       const action = value.readUInt8(at + PathRuleLayout.action);
-      if (!wanted(value.readUInt8(at + PathRuleLayout.match), value.readBigUInt64LE(at), action)) continue;
+      if (!wanted(value.readUInt8(at + PathRuleLayout.match), value.readBigUInt64LE(at))) continue;
       if (!this.#sourceHolds(value.readUInt16LE(at + PathRuleLayout.source), action, task)) continue;
       hits.push({ rule: value.readUInt32LE(at + PathRuleLayout.rule), action });
     }
     return hits;
   }
 
-  #onPath(operation: Operation & { kind: 'path' }, path: string, task: TaskFacts): Hit[] {
-    const bit = 1n << BigInt(operationNumber(operation.op));
+  /** `bits`: one of these operations in a rule is enough. */
+  #onPath(bits: bigint, path: string, task: TaskFacts): Hit[] {
     const chain = this.#chain(path);
     const hits = chain.flatMap((hash, index) => {
       const above = chain.length - 1 - index;
       return this.#pathRules(
         this.#lookup(this.#paths, 0, hash),
-        (match, ops, action) => {
-          const holds =
-            above === 0 ||
-            match === RECURSIVE ||
-            (match === DIRECTORY && above === 1 && match !== ANCESTOR && match !== EXACT);
-          if (!holds) return false;
-          if (operation.oldName === true && action >= BLOCK && match !== ANCESTOR) return true;
-          return (ops & bit) !== 0n;
+        (match, ops) => {
+          const holds = above === 0 || match === RECURSIVE || (match === DIRECTORY && above === 1);
+          return holds && (ops & bits) !== 0n;
         },
         task,
       );
@@ -129,9 +118,13 @@ export class EncodedMaps {
     for (let length = 1; length <= Math.min(63, name.length); length++) {
       if ((lengths & (1n << BigInt(length))) === 0n) continue;
       const hash = siphash13(this.#key, Buffer.from(name.subarray(name.length - length)));
-      hits.push(...this.#pathRules(this.#lookup(this.#paths, 1, hash), (_match, ops) => (ops & bit) !== 0n, task));
+      hits.push(...this.#pathRules(this.#lookup(this.#paths, 1, hash), (_match, ops) => (ops & bits) !== 0n, task));
     }
     return hits;
+  }
+
+  #onNames(operation: Operation & { kind: 'path' }, bits: bigint, task: TaskFacts): Hit[] {
+    return [operation.path, ...(operation.aliases ?? [])].flatMap((path) => this.#onPath(bits, path, task));
   }
 
   #onAddress(operation: Operation & { kind: 'address' }, task: TaskFacts): Hit[] {
@@ -180,8 +173,7 @@ export class EncodedMaps {
 
   #hits(operation: Operation, task: TaskFacts): Hit[] {
     const op = operationNumber(operation.op);
-    if (operation.kind === 'path')
-      return [operation.path, ...(operation.aliases ?? [])].flatMap((path) => this.#onPath(operation, path, task));
+    if (operation.kind === 'path') return this.#onNames(operation, 1n << BigInt(op), task);
     if (operation.kind === 'abstract') {
       const hash = siphash13(this.#key, Buffer.from(operation.name));
       const bit = 1n << BigInt(op);
@@ -202,6 +194,13 @@ export class EncodedMaps {
       hits.push(...this.#onValue(op, value, task));
     }
     return hits;
+  }
+
+  #makesAlias(operation: Operation, allowed: boolean, task: TaskFacts): boolean {
+    if (operation.kind === 'path' && operation.oldName === true)
+      return this.#onNames(operation, ~0n, task).some((hit) => hit.action >= BLOCK);
+    if (operation.kind !== 'value' || operation.op !== 'mount' || allowed) return false;
+    return [1n, 2n, 5n].includes(operation.value) || (operation.value === 0n && operation.overlay === true);
   }
 
   /** As decide_*() in bpf/runtime/decide.h. */
@@ -227,21 +226,17 @@ export class EncodedMaps {
       return { outcome: action === KILL ? 'kill' : 'block', counted };
     }
     const allowed = lowest(ALLOW) < Infinity;
-    const guard = head.readUInt8(at.guardAliases);
-    const alias =
-      operation.kind === 'value' &&
-      operation.op === 'mount' &&
-      ([1n, 2n, 5n].includes(operation.value) || (operation.value === 0n && operation.overlay === true));
-    if (guard !== 0 && alias && !allowed) {
-      counted.push({ cell: head.readUInt32LE(at.guardRule), action: guard });
-      return { outcome: guard === KILL ? 'kill' : 'block', counted };
-    }
     const posture = op <= 1 ? 1 : op <= 20 ? 0 : op <= 25 ? 2 : op === 26 ? 3 : op <= 28 ? 4 : -1;
     if (posture >= 0 && !allowed) {
       if (head.readUInt8(at.postureBlock + posture) === 1)
         return { outcome: 'block', counted: [...counted, { cell: extra + posture * 2 + 1, action: BLOCK }] };
       if (head.readUInt8(at.postureAudit + posture) === 1 && lowest(ALLOW_AUDIT) === Infinity)
         counted.push({ cell: extra + posture * 2, action: AUDIT });
+    }
+    const guard = head.readUInt8(at.guardAliases);
+    if (guard !== 0 && this.#makesAlias(operation, allowed, task)) {
+      counted.push({ cell: head.readUInt32LE(at.guardRule), action: guard });
+      return { outcome: guard === KILL ? 'kill' : 'block', counted };
     }
     return { outcome: 'pass', counted };
   }

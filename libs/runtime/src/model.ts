@@ -2,8 +2,8 @@
  * The decision as a pure function of a policy set and an operation, by paths and addresses instead of hashes and map entries.
  *
  * It is what the kernel programs (bpf/runtime/decide.h) are compared with, and what `policy explain` answers from. Order: a denial of any
- * matching rule, the strongest, of these the first; else allow rules against the class's posture. Audit rules are counted besides and
- * never hide a denial.
+ * matching rule, the strongest, of these the first; else allow rules against the class's posture; then what would make another name for
+ * a denied path. Audit rules are counted besides and never hide a denial.
  */
 import { type Cidr, formatAddress, mapPrefixLength, parseAddress, parseCidr } from '@bailiff/bpf';
 import { POSTURE_CLASSES } from '@bailiff/policy';
@@ -86,29 +86,38 @@ function sourceHolds(source: readonly Source[] | null, task: TaskFacts, action: 
   return maybe && action !== 'allow' && action !== 'allow-audit';
 }
 
+function liesUnder(subject: string, path: string): boolean {
+  if (path === '') return !subject.startsWith('/');
+  return subject.startsWith(path === '/' ? '/' : `${path}/`);
+}
+
 function pathHolds({ path, match }: PathRuleMatch, subject: string): boolean {
   if (subject === path) return true;
-  if (match === 'exact' || !subject.startsWith(path === '/' ? '/' : `${path}/`)) return false;
+  if (match === 'exact' || !liesUnder(subject, path)) return false;
   return match === 'recursive' || components(subject).length === components(path).length + 1;
 }
 
+/** Whether a rule's path or suffix names one of the subjects, whatever the operation. */
+function namesSubject(match: Match, subjects: readonly string[]): boolean {
+  if (match.kind === 'path') return subjects.some((subject) => pathHolds(match, subject));
+  if (match.kind !== 'suffix') return false;
+  return subjects.some((subject) => latin1(components(subject).at(-1) ?? '').endsWith(latin1(match.suffix)));
+}
+
+/** Whether a mark of a denial stands at one of the subjects: it is denied, or lies above what is. */
+function isMarked(rule: RuleIR, match: Match, subjects: readonly string[]): boolean {
+  if (match.kind !== 'path' || !isGuarded(rule, match)) return false;
+  const names = guardedNames(match.path);
+  return subjects.some((subject) => names.includes(subject));
+}
+
+const subjectsOf = (operation: Operation & { kind: 'path' }) => [operation.path, ...(operation.aliases ?? [])];
+
 function pathMatches(rule: RuleIR, match: Match, operation: Operation & { kind: 'path' }): boolean {
-  const subjects = [operation.path, ...(operation.aliases ?? [])];
-  if (match.kind === 'suffix') {
-    const hit = (subject: string) =>
-      Buffer.from(components(subject).at(-1) ?? '')
-        .toString('latin1')
-        .endsWith(latin1(match.suffix));
-    return match.ops.includes(operation.op) && subjects.some(hit);
-  }
-  if (match.kind !== 'path') return false;
-  const guarded = isGuarded(rule, match);
-  if (guarded && ANCESTOR_OPERATIONS.includes(operation.op)) {
-    const names = guardedNames(match.path);
-    if (subjects.some((subject) => names.includes(subject))) return true;
-  }
-  const ops = match.ops.includes(operation.op) || (guarded && operation.oldName === true);
-  return ops && subjects.some((subject) => pathHolds(match, subject));
+  if (match.kind !== 'path' && match.kind !== 'suffix') return false;
+  const subjects = subjectsOf(operation);
+  if (ANCESTOR_OPERATIONS.includes(operation.op) && isMarked(rule, match, subjects)) return true;
+  return match.ops.includes(operation.op) && namesSubject(match, subjects);
 }
 
 const latin1 = (text: string): string => Buffer.from(text).toString('latin1');
@@ -159,10 +168,20 @@ function matches(rule: RuleIR, match: Match, operation: Operation): boolean {
 
 const ALIAS_MOUNTS: readonly bigint[] = [1n, 2n, 5n];
 
-/** Mounts that make another name for what is there: bind, move, pivot, a new overlay. */
-function makesAlias(operation: Operation): boolean {
-  if (operation.kind !== 'value' || operation.op !== 'mount') return false;
-  return ALIAS_MOUNTS.includes(operation.value) || (operation.value === 0n && operation.overlay === true);
+/**
+ * Whether an operation would make another name for what is denied: a bind mount, move, pivot or new overlay that no rule in force allows; a
+ * hard link of a file that some denial names for any operation.
+ */
+function makesAlias(set: PolicySet, operation: Operation, task: TaskFacts, allowed: ReadonlySet<RuleAction>): boolean {
+  if (operation.kind === 'value' && operation.op === 'mount') {
+    const kind = ALIAS_MOUNTS.includes(operation.value) || (operation.value === 0n && operation.overlay === true);
+    return kind && !allowed.has('allow');
+  }
+  if (operation.kind !== 'path' || operation.oldName !== true) return false;
+  const subjects = subjectsOf(operation);
+  const names = (rule: RuleIR) =>
+    rule.matches.some((match) => namesSubject(match, subjects) || isMarked(rule, match, subjects));
+  return set.rules.some((rule) => denies(rule.action) && sourceHolds(rule.source, task, rule.action) && names(rule));
 }
 
 function byPosture(set: PolicySet, op: OperationName, allowed: ReadonlySet<RuleAction>): Counted | null {
@@ -201,16 +220,15 @@ export function decide(set: PolicySet, operation: Operation, task: TaskFacts): D
     return { outcome: action, counted: [...counted, { cell: denial.index, action }], matched, by: 'rule' };
   }
   const allowed = new Set(matched.map((rule) => rule.action));
-  const guard = makesAlias(operation) && !allowed.has('allow') ? aliasGuard(set) : null;
+  const posture = byPosture(set, operation.op, allowed);
+  if (posture !== null) counted.push(posture);
+  if (posture?.action === 'block') return { outcome: 'block', counted, matched, by: 'posture' };
+  const guard = makesAlias(set, operation, task, allowed) ? aliasGuard(set) : null;
   if (guard !== null) {
     counted.push({ cell: guard.rule, action: guard.action });
     return { outcome: guard.action, counted, matched, by: 'alias-guard' };
   }
-  const posture = byPosture(set, operation.op, allowed);
-  if (posture !== null) {
-    const outcome = posture.action === 'block' ? 'block' : 'pass';
-    return { outcome, counted: [...counted, posture], matched, by: 'posture' };
-  }
+  if (posture !== null) return { outcome: 'pass', counted, matched, by: 'posture' };
   const by = matched.some((rule) => rule.action.startsWith('allow')) ? 'allow' : 'nothing';
   return { outcome: 'pass', counted, matched, by };
 }

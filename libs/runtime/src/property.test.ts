@@ -56,7 +56,9 @@ const kinds = fc.oneof(
       .map(([w, recursive, operations]) => ({ ...w, operations, recursive: w.directories ? recursive : undefined })),
   }),
   fc.record({
-    execute: fc.tuple(where, maybe(some(['execute', 'map'] as const))).map(([w, operations]) => ({ ...w, operations })),
+    execute: fc
+      .tuple(where, maybe(fc.boolean()), maybe(some(['execute', 'map'] as const)))
+      .map(([w, anonymous, operations]) => ({ ...w, anonymous, operations })),
   }),
   fc.record({ drift: fc.record({ allowVolumes: fc.boolean() }) }),
   fc.record({
@@ -75,7 +77,7 @@ const kinds = fc.oneof(
       protocols: maybe(some(['tcp', 'icmp', 0] as const)),
     }),
   }),
-  fc.record({ unix: fc.record({ paths: some(PATHS), abstract: maybe(some(['n', 'nn'])) }) }),
+  fc.record({ unix: fc.tuple(where, maybe(some(['n', 'nn']))).map(([w, abstract]) => ({ ...w, abstract })) }),
   fc.record({ capabilities: some(CAPABILITIES.slice(0, 3)) }),
   fc.record({ mount: fc.record({ operations: maybe(some(MOUNT_OPERATIONS)) }) }),
   fc.record({ kernel: fc.record({ operations: some(['ptrace', 'bpf', 'user-namespace'] as const) }) }),
@@ -123,7 +125,7 @@ const policies = fc.array(policy, { minLength: 1, maxLength: 3 }).map((list): Na
 const opsFrom = (first: string, last: string) =>
   fc.constantFrom(...OPERATIONS.slice(OPERATIONS.indexOf(first as never), OPERATIONS.indexOf(last as never) + 1));
 const pathOps = opsFrom('execute', 'unix-bind');
-const path = fc.constantFrom(...PATHS, '/a/b/c/d', '/other', '/a/b.so');
+const path = fc.constantFrom(...PATHS, '/a/b/c/d', '/other', '/a/b.so', 'memfd:a', 'memfd:b.so', 'x/y');
 const operation: fc.Arbitrary<Operation> = fc.oneof(
   fc.record({ kind: fc.constant('path' as const), op: pathOps, path, aliases: maybe(fc.tuple(path)) }),
   fc.record({ kind: fc.constant('path' as const), op: fc.constant('link' as const), path, oldName: fc.boolean() }),

@@ -12,6 +12,9 @@ import type { OperationName, PathMatch, RuleAction } from './names.ts';
 /** Rules of one set. Far above what a person writes; bounds counters and the time of a change. */
 export const MAX_SET_RULES = 4096;
 
+/** The path of what hangs in no mount namespace: memfd, detached mounts. Nothing can make another name of it. */
+export const ANONYMOUS = '';
+
 export interface PathRuleMatch {
   readonly kind: 'path';
   readonly ops: readonly OperationName[];
@@ -119,19 +122,20 @@ export function denies(action: RuleAction): boolean {
   return action === 'block' || action === 'kill';
 }
 
-/** A path that a denial names: what would make another name for it is denied too. */
+/** A path that a denial names: renaming it or what lies above it, or mounting there, is denied too. */
 export function isGuarded(rule: RuleIR, match: Match): match is PathRuleMatch {
-  return denies(rule.action) && match.kind === 'path';
+  return denies(rule.action) && match.kind === 'path' && match.path !== ANONYMOUS;
 }
 
 /**
  * The denial that a refused alias (bind mount, move, pivot, overlay) counts for: the strongest, of these the first; null when no path is
- * denied. Suffixes and abstract names do not count: a mount does not change them.
+ * denied. Suffixes count, because an alias has a name of its own; abstract names do not.
  */
 export function aliasGuard(set: Pick<PolicySet, 'rules'>): { rule: number; action: 'block' | 'kill' } | null {
   let found: RuleIR | null = null;
   for (const rule of set.rules) {
-    if (!rule.matches.some((match) => isGuarded(rule, match))) continue;
+    if (!rule.matches.some((match) => isGuarded(rule, match) || (denies(rule.action) && match.kind === 'suffix')))
+      continue;
     if (found === null || (found.action === 'block' && rule.action === 'kill')) found = rule;
   }
   return found === null ? null : { rule: found.index, action: found.action as 'block' | 'kill' };
