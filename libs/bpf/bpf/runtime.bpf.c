@@ -7,8 +7,8 @@
  * Each returns a constant 0 or an error. Needs Linux 5.17 (bpf_loop), cgroup v2 and `bpf` among the active LSMs; hooks that
  * came later are left out where they are missing. Tried on 6.12.
  *
- * Read on in this order: runtime/layout.h (what is shared), kernel.h, maps.h, walk.h, identity.h, sample.h, decide.h; then
- * the families of hooks.
+ * Read on in this order: runtime/layout.h (what is shared), kernel.h, maps.h, walk.h, identity.h, sample.h, decide.h,
+ * decide-path.h; then the families of hooks.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -27,6 +27,7 @@
 #include "runtime/identity.h"
 #include "runtime/sample.h"
 #include "runtime/decide.h"
+#include "runtime/decide-path.h"
 #include "runtime/foreign.h"
 #include "runtime/lifecycle.h"
 #include "runtime/exec.h"

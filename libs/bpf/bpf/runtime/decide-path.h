@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Decisions about what has a path or a unix name.
+ *
+ * Place in the path: hook → identify() → here → decide.h's settle. An object is judged by its path from the root of its mount
+ * namespace and, where a part of the container's root is mounted elsewhere, by its own place as well (walk.h).
+ * Bounds: PATH_RULES an entry; one look-up a component of the path, another for each suffix length that the set has.
+ */
+#ifndef BAILIFF_RUNTIME_DECIDE_PATH_H
+#define BAILIFF_RUNTIME_DECIDE_PATH_H
+
+#define MAX_SUFFIX	63
+
+struct judging {
+	struct scratch *scratch;
+	const struct identity *who;
+	struct verdict *verdict;
+	__u64 ops;		/* bits: one of them in a rule is enough */
+	__u64 suffix_lengths;
+};
+
+static __always_inline bool matches(__u32 match, __u32 above)
+{
+	switch (match) {
+	case PATH_RECURSIVE:
+		return true;
+	case PATH_DIRECTORY:
+		return above <= 1;
+	default:
+		return above == 0;
+	}
+}
+
+/* Rules at one hash; `above`: how many components the object lies beneath it. */
+static __noinline void collect_path(const struct judging *judging, __u32 kind, __u64 hash, __u32 above)
+{
+	struct path_key key = { .set = judging->who->subject.set, .kind = kind, .hash = hash };
+	const struct path_rules *rules = bpf_map_lookup_elem(&rt_paths, &key);
+
+	if (!rules)
+		return;
+	for (__u32 i = 0; i < PATH_RULES; i++) {
+		const struct path_rule *rule = &rules->rules[i];
+
+		if (i >= rules->count)
+			break;
+		if (rule->ops & judging->ops && matches(rule->match, above))
+			collect(judging->who, judging->verdict, rule->rule, rule->source, rule->action);
+	}
+}
+
+static long judge_step(__u32 step, void *context)
+{
+	struct judging *judging = context;
+	struct scratch *scratch = judging->scratch;
+	__u32 above = scratch->count - 1 - step;
+
+	if (above >= WALK_COMPONENTS)
+		return 1;
+	scratch->hash = hash_component(scratch, scratch->hash, scratch->components[above]);
+	collect_path(judging, PATH_PREFIX, scratch->hash, above);
+	return 0;
+}
+
+static long suffix_step(__u32 step, void *context)
+{
+	struct judging *judging = context;
+	struct scratch *scratch = judging->scratch;
+	__u32 length = (step + 1) & MAX_SUFFIX, whole;
+	const unsigned char *name;
+	struct dentry *dentry;
+
+	if (!(judging->suffix_lengths >> length & 1))
+		return 0;
+	dentry = scratch->components[0];
+	whole = BPF_CORE_READ(dentry, d_name.len);
+	name = BPF_CORE_READ(dentry, d_name.name);
+	if (length > whole)
+		return 1;
+	if (bpf_probe_read_kernel(scratch->words, length, name + whole - length))
+		return 1;
+	collect_path(judging, PATH_SUFFIX, rt_siphash(scratch, length), 0);
+	return 0;
+}
+
+/* The path that the components of scratch are. */
+static __always_inline void judge_path(struct judging *judging, enum walk_end end)
+{
+	struct scratch *scratch = judging->scratch;
+
+	scratch->hash = hash_root(scratch, end);
+	collect_path(judging, PATH_PREFIX, scratch->hash, scratch->count);
+	bpf_loop(WALK_COMPONENTS, judge_step, judging, 0);
+}
+
+/* Collects what matches the object of `show`, with any of `ops`, into `verdict`. */
+__noinline int rt_judge_object(const struct identity *who, struct verdict *verdict, const struct show *show, __u64 ops)
+{
+	const struct task_state *task = bpf_task_storage_get(&rt_tasks, bpf_get_current_task_btf(), NULL, 0);
+	struct judging judging = { .who = who, .verdict = verdict, .ops = ops };
+	const struct set_head *head;
+	struct scratch *scratch;
+	enum walk_end end;
+	__u32 set;
+
+	if (!who || !verdict || !show)
+		return 0;
+	verdict->unresolved = 1;
+	set = who->subject.set;
+	head = bpf_map_lookup_elem(&rt_sets, &set);
+	scratch = claim();
+	if (!scratch)
+		return 0;
+	judging.scratch = scratch;
+	end = walk(scratch, show->dentry, show->mnt);
+	if (end != WALK_UNRESOLVED) {
+		verdict->unresolved = 0;
+		judge_path(&judging, end);
+		if (head && head->suffix_lengths && scratch->count) {
+			judging.suffix_lengths = head->suffix_lengths;
+			bpf_loop(MAX_SUFFIX, suffix_step, &judging, 0);
+		}
+		if (task && walk_own_place(scratch, task->root_device, (void *)task->root_dentry)) {
+			if (scratch->end == WALK_STOP)
+				judge_path(&judging, WALK_ROOT);
+			else
+				verdict->unresolved = 1;
+		}
+	}
+	release(scratch);
+	if (verdict->unresolved)
+		rt_lose(RT_LOSS_UNRESOLVED);
+	return 0;
+}
+
+/* `dentry` need not exist; it lies in the mount `mnt`. */
+static __noinline int judged_object(struct who *who, enum op op, struct dentry *dentry, struct vfsmount *mnt)
+{
+	struct verdict verdict = NO_VERDICT;
+	struct show show = { .dentry = dentry, .mnt = mnt };
+
+	if (!who->head)
+		return 1;
+	rt_judge_object(&who->identity, &verdict, &show, OP_BIT(op));
+	return rt_settle(&who->identity, &verdict, &show, op);
+}
+
+static __always_inline int decide_object(struct who *who, enum op op, struct dentry *dentry, struct vfsmount *mnt)
+{
+	return refused(judged_object(who, op, dentry, mnt));
+}
+
+/* The path of an existing object. */
+static __always_inline int decide_path(struct who *who, enum op op, const struct path *path)
+{
+	return refused(judged_object(who, op, BPF_CORE_READ(path, dentry), BPF_CORE_READ(path, mnt)));
+}
+
+static __always_inline int decide_file(struct who *who, enum op op, const struct file *file)
+{
+	return refused(judged_object(who, op, BPF_CORE_READ(file, f_path.dentry), BPF_CORE_READ(file, f_path.mnt)));
+}
+
+/* What the path_* hooks give: an entry, there or not, of a directory. */
+static __always_inline int decide_child(struct who *who, enum op op, const struct path *directory, struct dentry *dentry)
+{
+	return refused(judged_object(who, op, dentry, BPF_CORE_READ(directory, mnt)));
+}
+
+/* Whether some block or kill names the object, for any of `ops`: for what would make an alias of it. Neither counts nor shows. */
+static __always_inline bool is_protected(struct who *who, __u64 ops, struct dentry *dentry, struct vfsmount *mnt)
+{
+	struct verdict verdict = NO_VERDICT;
+	struct show show = { .dentry = dentry, .mnt = mnt };
+
+	if (!who->head)
+		return true;
+	rt_judge_object(&who->identity, &verdict, &show, ops);
+	return verdict.unresolved || verdict.rule != NO_RULE;
+}
+
+/* ---- abstract unix names ---- */
+
+#define ABSTRACT_BYTES	127	/* a mask; sun_path has 108 */
+
+/* An abstract unix name in kernel memory, without its leading zero. */
+static __always_inline int decide_name(struct who *who, enum op op, const char *name, __u32 length)
+{
+	struct verdict verdict = NO_VERDICT;
+	struct show show = { .text = name, .length = length };
+	struct judging judging = { .who = &who->identity, .verdict = &verdict, .ops = OP_BIT(op) };
+
+	if (!who->head)
+		return 1;
+	judging.scratch = claim();
+	if (judging.scratch) {
+		length &= ABSTRACT_BYTES;
+		if (!bpf_probe_read_kernel(judging.scratch->words, length, name))
+			collect_path(&judging, PATH_ABSTRACT, rt_siphash(judging.scratch, length), 0);
+		release(judging.scratch);
+	} else {
+		verdict.unresolved = 1;
+	}
+	return refused(rt_settle(&who->identity, &verdict, &show, op));
+}
+
+#endif
