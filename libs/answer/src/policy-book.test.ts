@@ -100,6 +100,32 @@ describe('policies', () => {
     expect(book.disarmedFor(5_000, { node: 'node-c', namespace: null })).toContain('the cluster');
   });
 
+  it('startOver - policies and a disarming stand until the new log says otherwise, whatever revision it begins with', () => {
+    const book = new PolicyBook();
+    const until = new Date(10_000).toISOString();
+    const disarm = (more: object) => ({ until, duration: '30m', by: 'anna', ...more });
+    const where = { node: 'node-a', namespace: 'shop' };
+    const key = 'disarm.cluster._.all';
+    book.apply(entry(100, { revision: 9, steps: steps('label') }));
+    book.apply(entry(200, disarm({ revision: 9 }), key));
+    book.startOver();
+    expect(actionsAt(book, 1_000)).toEqual(['label']);
+    expect(book.latest().byName.has('mine')).toBe(true);
+    const first = { ...entry(5_000, { revision: 1, steps: steps('delete') }), sequence: 1 };
+    book.apply(first);
+    expect([actionsAt(book, 99), actionsAt(book, 4_999), actionsAt(book, 5_000)]).toEqual([
+      undefined,
+      ['label'],
+      ['delete'],
+    ]);
+    expect(book.disarmedFor(5_000, where)).toContain('by anna');
+    book.apply({ ...entry(5_001, disarm({ revision: 1, by: 'berta' }), key), sequence: 2 });
+    expect(book.disarmedFor(5_000, where)).toContain('by berta');
+    book.apply({ ...entry(5_002, null, key), sequence: 3 });
+    expect(book.disarmedFor(5_000, where)).toBeNull();
+    expect(book.refused()).toEqual([]);
+  });
+
   it('a policy that names all its fields passes', () => {
     expect(responsePolicy.parse({ steps: steps('label') }).dryRun).toBe(true);
   });
