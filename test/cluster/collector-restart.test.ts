@@ -1,4 +1,5 @@
 // What a collector takes over: from its files, from the kernel, with the bus away; and what an operator told it by hand.
+import { once } from 'node:events';
 import { mkdirSync, readdirSync, rmSync, unlinkSync } from 'node:fs';
 import path from 'node:path';
 import { BpfMap, MAP_TYPE } from '@bailiff/bpf';
@@ -309,6 +310,21 @@ describe('collector restart', () => {
     await node.send(pod, [spoofed(pod)], 5);
     await waitFor(() => node.ledger.packets() === 35, { what: '35 packets', state: () => node.log.slice(-2_000) });
     expect((await rowOf(pod)).place).toBe('head');
+  });
+
+  it('a second collector on the same pins is refused with 6 and touches nothing; a killed one is no obstacle', async () => {
+    const pod = await node.addPod();
+    const first = await node.startCollector();
+    await node.waitForState(pod, 'provisional');
+    const before = await rowOf(pod);
+    const second = node.spawnCollector(['--state-dir', path.join(node.dir, 'other-state')]);
+    await once(second, 'exit');
+    expect([second.exitCode, first.exitCode]).toEqual([6, null]);
+    expect(node.log).toContain('another collector guards with');
+    expect(await rowOf(pod)).toEqual(before);
+    await node.killCollector('SIGKILL', first);
+    await node.startCollector({ until: 'guarding' });
+    expect(await rowOf(pod)).toMatchObject({ place: 'head', generation: before.generation });
   });
 
   it('detach --all with a wrong state directory holds all the same', async () => {

@@ -5,12 +5,13 @@
  * Way up: maps and links first (enforcement never waits for the bus), then netlink, then CNI records, then the bus, for as long as it
  * takes. Way down: samples are drained, counters flushed, answers awaited; programs stay pinned and in force.
  */
-import { existsSync } from 'node:fs';
+import { closeSync, existsSync } from 'node:fs';
 import path from 'node:path';
 import {
   boottimeNs,
   type DecodedBatch,
   LinkMonitor,
+  lockPins,
   openSpoofObject,
   PlaceWatch,
   type Probe,
@@ -79,6 +80,8 @@ export class Collector {
     this.#ctx = ctx;
     this.#startedAtMs = ctx.clock.nowMs();
     this.#probes = probeFeatures();
+    const lock = lockPins(config.bpfDir);
+    ctx.onStop('lock', () => closeSync(lock));
     this.#object = openSpoofObject({ pinDir: config.bpfDir, mode: config.hook, maxInterfaces: config.maxInterfaces });
     const { maps } = this.#object;
     this.#acked = new AckedMap(config.bpfDir, maps.maxInterfaces);

@@ -34,6 +34,7 @@ const START: Readonly<Partial<Record<SpoofErrorCode, Start>>> = {
     'SERVICE_CONFIG',
     'mount one (`mount -t bpf bpf /sys/fs/bpf`), or name a directory directly under one by --bpf-dir',
   ],
+  ERR_SPOOF_IN_USE: ['SERVICE_CONFIG', 'end it, or give this one a --bpf-dir and a --state-dir of its own'],
   ERR_SPOOF_MODE: ['SERVICE_KERNEL', 'say --hook auto, or run a kernel that has it (6.6)'],
   ERR_SPOOF_ABI: ['SERVICE_CONFIG', 'remove them by `collector detach --all`, then `collector attach`'],
   ERR_SPOOF_OBJECT: ['SERVICE_CONFIG', 'or set BAILIFF_SPOOF_OBJECT to where it is'],

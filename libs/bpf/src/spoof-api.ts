@@ -5,7 +5,7 @@
  * Invariants: identity tables (ifaces, addresses, node addresses, ports, CIDRs, settings) are written by user space only;
  * counters, seen and losses by the kernel only, and only ever grow. All calls are synchronous system calls of
  * microseconds. Kernel errors are BpfError (errors.ts); what this layer itself refuses is SpoofError by code.
- * One process at a time uses a pin directory for writing; reading (status) beside it is safe.
+ * One process at a time uses a pin directory for writing (lockPins, ERR_SPOOF_IN_USE); reading (status) beside it is safe.
  */
 import type { CounterCell, DecodedBatch } from './decode.ts';
 import type { AddressGrant, IfaceKey, IfaceRecord, Meta, ProbePort, Settings } from './encode.ts';
@@ -185,6 +185,8 @@ export type SpoofErrorCode =
   | 'ERR_SPOOF_OBJECT'
   /** The pin directory is not on a bpffs. */
   | 'ERR_SPOOF_BPFFS'
+  /** Another process guards with this pin directory. */
+  | 'ERR_SPOOF_IN_USE'
   /** tcx was asked for and the kernel has none. */
   | 'ERR_SPOOF_MODE'
   /** No such interface (any more). */

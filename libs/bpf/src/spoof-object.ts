@@ -48,8 +48,9 @@ import {
   pinName,
   programsDir,
   readAttachments,
+  requireBpffs,
 } from './spoof-pins.ts';
-import { boottimeNs, isBpffs } from './system.ts';
+import { boottimeNs } from './system.ts';
 
 /** What maps.h is written for. */
 export const DEFAULT_MAX_INTERFACES = 512;
@@ -148,10 +149,7 @@ export function openSpoofObject(options: OpenSpoofOptions): SpoofObject {
   if (!existsSync(objectPath)) {
     throw new SpoofError('ERR_SPOOF_OBJECT', `${objectPath} is missing: run the build`, { objectPath });
   }
-  const place = existsSync(pinDir) ? pinDir : path.dirname(pinDir);
-  if (!existsSync(place) || !isBpffs(place)) {
-    throw new SpoofError('ERR_SPOOF_BPFFS', `${pinDir} is not on a bpffs`, { pinDir });
-  }
+  requireBpffs(pinDir);
   const mode = chooseMode(options.mode ?? 'auto');
   const pinnedAbi = readPinnedAbi(pinDir);
   if (pinnedAbi !== 0 && pinnedAbi !== AbiValues.BAILIFF_ABI) {

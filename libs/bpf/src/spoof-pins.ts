@@ -13,7 +13,8 @@
 import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { ClsactFilter } from './clsact.ts';
-import type { Attachment, Direction } from './spoof-api.ts';
+import { type Attachment, type Direction, SpoofError } from './spoof-api.ts';
+import { isBpffs, tryLock } from './system.ts';
 import type { TcxDirection } from './tcx.ts';
 
 /** Lowest number, so first in order among filters. */
@@ -94,4 +95,22 @@ export function filterOf(attachment: Attachment, createdQdisc = false): ClsactFi
     handle: CLSACT_HANDLE,
     createdQdisc,
   });
+}
+
+/**
+ * Makes this process the only one that guards with these pins, until it ends or closes the descriptor that is returned. The directory
+ * itself is locked: a bpffs holds no files. Errors: ERR_SPOOF_IN_USE, and ERR_SPOOF_BPFFS as openSpoofObject.
+ */
+export function lockPins(pinDir: string): number {
+  requireBpffs(pinDir);
+  createPinDirs(pinDir);
+  const fd = tryLock(pinDir);
+  if (fd === null) throw new SpoofError('ERR_SPOOF_IN_USE', `another collector guards with ${pinDir}`, { pinDir });
+  return fd;
+}
+
+export function requireBpffs(pinDir: string): void {
+  const place = existsSync(pinDir) ? pinDir : path.dirname(pinDir);
+  if (!existsSync(place) || !isBpffs(place))
+    throw new SpoofError('ERR_SPOOF_BPFFS', `${pinDir} is not on a bpffs`, { pinDir });
 }

@@ -2,6 +2,7 @@
  * Facts of the running system that Node has no call for, and where libbpf's printing goes.
  * Errors: BpfError SYSTEM.
  */
+import { closeSync, openSync } from 'node:fs';
 import { native } from './native.ts';
 
 const LOG_LEVEL = { warn: 0, info: 1, debug: 2 } as const;
@@ -40,4 +41,15 @@ export function mountBpffs(path: string): void {
 
 export function isBpffs(path: string): boolean {
   return native().isBpffs(path);
+}
+
+/**
+ * Takes the exclusive lock (flock) of a file or directory, on any file system. It ends with the descriptor that is returned, so with the
+ * process at the latest. Null: another has it.
+ */
+export function tryLock(path: string): number | null {
+  const fd = openSync(path, 'r');
+  if (native().tryLock(fd)) return fd;
+  closeSync(fd);
+  return null;
 }

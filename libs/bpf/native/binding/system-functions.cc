@@ -88,6 +88,12 @@ Napi::Value isBpffsAt(Info info) {
   return guarded(info.Env(), [&] { return Napi::Boolean::New(info.Env(), isBpffs(toText(info[0], "path"))); });
 }
 
+Napi::Value tryLockOf(Info info) {
+  return guarded(info.Env(), [&] {
+    return Napi::Boolean::New(info.Env(), tryLock(static_cast<int>(toU32(info[0], "fd"))));
+  });
+}
+
 }  // namespace
 
 void exportSystem(Napi::Env env, Napi::Object exports) {
@@ -105,6 +111,7 @@ void exportSystem(Napi::Env env, Napi::Object exports) {
   exports.Set("cgroupId", Napi::Function::New<cgroupIdOf>(env));
   exports.Set("mountBpffs", Napi::Function::New<mountBpffsAt>(env));
   exports.Set("isBpffs", Napi::Function::New<isBpffsAt>(env));
+  exports.Set("tryLock", Napi::Function::New<tryLockOf>(env));
 }
 
 }  // namespace bailiff

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/vfs.h>
 #include <time.h>
@@ -49,6 +50,12 @@ bool isBpffs(const std::string& path) {
   struct statfs info = {};
   if (::statfs(path.c_str(), &info) < 0) fail("system.isBpffs", errno, path);
   return static_cast<uint64_t>(info.f_type) == BPF_FS_MAGIC;
+}
+
+bool tryLock(int fd) {
+  if (::flock(fd, LOCK_EX | LOCK_NB) == 0) return true;
+  if (errno != EWOULDBLOCK) fail("system.tryLock", errno);
+  return false;
 }
 
 }  // namespace bailiff

@@ -10,5 +10,6 @@ uint64_t boottimeNs();                       // CLOCK_BOOTTIME, the clock of rin
 uint64_t cgroupId(const std::string& path);  // the id that bpf_get_current_cgroup_id and sk_cgroup_id give
 void mountBpffs(const std::string& path);    // the directory must exist; EBUSY never: mounts stack
 bool isBpffs(const std::string& path);
+bool tryLock(int fd);  // an exclusive flock, which ends with the open file; false: another has it
 
 }  // namespace bailiff
