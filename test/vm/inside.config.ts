@@ -21,6 +21,7 @@ export default defineConfig({
   cacheDir: path.join(root, '.cache/vm/vite'),
   test: {
     include: [...tier.include],
+    exclude: process.env['BAILIFF_VM_FULL'] ? [] : [...tier.exclude],
     testTimeout: tier.testTimeoutMs,
     hookTimeout: tier.testTimeoutMs,
     pool: 'forks',

@@ -17,7 +17,7 @@ export interface InsideOptions {
   /** Name in kernels.json; default the first. */
   readonly kernel?: string;
   readonly kernelArgs?: readonly string[];
-  /** Files to run instead of all of the tier. */
+  /** Files to run instead of all of the tier; default what BAILIFF_VM_FILES says, separated by spaces. */
   readonly files?: readonly string[];
 }
 
@@ -36,7 +36,8 @@ export async function runTier(name: TierName, options: InsideOptions = {}): Prom
   };
   const words = ['node', 'node_modules/vitest/vitest.mjs', 'run', '--config', 'test/vm/inside.config.ts'];
   try {
-    const result = await runInVm([...words, ...(options.files ?? [])], {
+    const files = options.files ?? (process.env['BAILIFF_VM_FILES'] ?? '').split(' ').filter(Boolean);
+    const result = await runInVm([...words, ...files], {
       kernel: options.kernel,
       kernelArgs: options.kernelArgs,
       timeoutMs: TIERS[name].timeoutMs,
