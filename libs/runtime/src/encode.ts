@@ -4,26 +4,25 @@
  * Invariants: pure; every buffer has its struct's size, what is unused is zero (the kernel hashes whole keys). Order of writing is the
  * collector's: everything first, then the one value of `rt_pods` or `rt_containers` that names the set.
  */
+
 import assert from 'node:assert/strict';
-import type { CompiledSet, SetHead, SourceEntry, ValueEntry } from './compile.ts';
-import type { AddressEntry } from './compile-addresses.ts';
-import type { PathEntry } from './compile-paths.ts';
 import {
-  ADDRESS_RULES,
-  AddressKeyLayout,
   AddressRuleLayout,
   AddressRulesLayout,
-  PATH_RULES,
   PathKeyLayout,
   PathRuleLayout,
   PathRulesLayout,
+  RtAddressKeyLayout,
   SetHeadLayout,
   SourceKeyLayout,
-  VALUE_RULES,
   ValueKeyLayout,
   ValueRuleLayout,
   ValueRulesLayout,
-} from './layout.ts';
+} from '@bailiff/bpf/runtime-layout';
+import type { CompiledSet, SetHead, SourceEntry, ValueEntry } from './compile.ts';
+import type { AddressEntry } from './compile-addresses.ts';
+import type { PathEntry } from './compile-paths.ts';
+import { ADDRESS_RULES, PATH_RULES, VALUE_RULES } from './layout.ts';
 import { ACTIONS, operationNumber, PATH_KINDS, PATH_MATCHES, type RuleAction } from './names.ts';
 
 export interface MapEntry {
@@ -52,61 +51,61 @@ function u32(value: number): Buffer {
 export function encodeHead(head: SetHead): Buffer {
   const at = SetHeadLayout;
   const buffer = Buffer.alloc(at.size);
-  buffer.writeBigUInt64LE(head.ops, at.ops);
+  buffer.writeBigUInt64LE(head.ops, at.ops.offset);
   head.postureBlock.forEach((bit, index) => {
-    buffer.writeUInt8(bit, at.postureBlock + index);
+    buffer.writeUInt8(bit, at.postureBlock.offset + index);
   });
   head.postureAudit.forEach((bit, index) => {
-    buffer.writeUInt8(bit, at.postureAudit + index);
+    buffer.writeUInt8(bit, at.postureAudit.offset + index);
   });
-  buffer.writeUInt32LE(head.rules, at.rules);
-  buffer.writeUInt8(actionNumber(head.unresolved), at.unresolved);
+  buffer.writeUInt32LE(head.rules, at.rules.offset);
+  buffer.writeUInt8(actionNumber(head.unresolved), at.unresolved.offset);
   if (head.guard !== null) {
-    buffer.writeUInt8(actionNumber(head.guard.action), at.guardAliases);
-    buffer.writeUInt32LE(head.guard.rule, at.guardRule);
+    buffer.writeUInt8(actionNumber(head.guard.action), at.guardAliases.offset);
+    buffer.writeUInt32LE(head.guard.rule, at.guardRule.offset);
   }
-  buffer.writeUInt8(head.driftVolumes ? 1 : 0, at.driftVolumes);
-  buffer.writeBigUInt64LE(head.suffixLengths, at.suffixLengths);
-  Buffer.from(head.digest, 'hex').copy(buffer, at.digest, 0, 16);
+  buffer.writeUInt8(head.driftVolumes ? 1 : 0, at.driftVolumes.offset);
+  buffer.writeBigUInt64LE(head.suffixLengths, at.suffixLengths.offset);
+  Buffer.from(head.digest, 'hex').copy(buffer, at.digest.offset, 0, 16);
   return buffer;
 }
 
 function encodePath(set: number, entry: PathEntry): MapEntry {
   assert(entry.rules.length <= PATH_RULES, 'more rules on a path than the layout holds');
   const key = Buffer.alloc(PathKeyLayout.size);
-  key.writeUInt32LE(set, PathKeyLayout.set);
-  key.writeUInt32LE(PATH_KINDS.indexOf(entry.kind), PathKeyLayout.kind);
-  key.writeBigUInt64LE(entry.hash, PathKeyLayout.hash);
+  key.writeUInt32LE(set, PathKeyLayout.set.offset);
+  key.writeUInt32LE(PATH_KINDS.indexOf(entry.kind), PathKeyLayout.kind.offset);
+  key.writeBigUInt64LE(entry.hash, PathKeyLayout.hash.offset);
   const value = Buffer.alloc(PathRulesLayout.size);
-  value.writeUInt32LE(entry.rules.length, PathRulesLayout.count);
+  value.writeUInt32LE(entry.rules.length, PathRulesLayout.count.offset);
   entry.rules.forEach((rule, index) => {
-    const at = PathRulesLayout.rules + index * PathRuleLayout.size;
-    value.writeBigUInt64LE(rule.ops, at + PathRuleLayout.ops);
-    value.writeUInt32LE(rule.rule, at + PathRuleLayout.rule);
-    value.writeUInt16LE(rule.source, at + PathRuleLayout.source);
-    value.writeUInt8(actionNumber(rule.action), at + PathRuleLayout.action);
-    value.writeUInt8(PATH_MATCHES.indexOf(rule.match), at + PathRuleLayout.match);
+    const at = PathRulesLayout.rules.offset + index * PathRuleLayout.size;
+    value.writeBigUInt64LE(rule.ops, at + PathRuleLayout.ops.offset);
+    value.writeUInt32LE(rule.rule, at + PathRuleLayout.rule.offset);
+    value.writeUInt16LE(rule.source, at + PathRuleLayout.source.offset);
+    value.writeUInt8(actionNumber(rule.action), at + PathRuleLayout.action.offset);
+    value.writeUInt8(PATH_MATCHES.indexOf(rule.match), at + PathRuleLayout.match.offset);
   });
   return { key, value };
 }
 
 function encodeAddress(set: number, entry: AddressEntry): MapEntry {
   assert(entry.rules.length <= ADDRESS_RULES, 'more rules on an address than the layout holds');
-  const key = Buffer.alloc(AddressKeyLayout.size);
-  key.writeUInt32LE(32 + entry.prefixLength, AddressKeyLayout.prefixlen);
-  key.writeUInt32LE(set, AddressKeyLayout.set);
-  entry.address.copy(key, AddressKeyLayout.address);
+  const key = Buffer.alloc(RtAddressKeyLayout.size);
+  key.writeUInt32LE(32 + entry.prefixLength, RtAddressKeyLayout.prefixlen.offset);
+  key.writeUInt32LE(set, RtAddressKeyLayout.set.offset);
+  entry.address.copy(key, RtAddressKeyLayout.address.offset);
   const value = Buffer.alloc(AddressRulesLayout.size);
-  value.writeUInt32LE(entry.rules.length, AddressRulesLayout.count);
+  value.writeUInt32LE(entry.rules.length, AddressRulesLayout.count.offset);
   entry.rules.forEach((rule, index) => {
-    const at = AddressRulesLayout.rules + index * AddressRuleLayout.size;
-    value.writeUInt32LE(rule.rule, at + AddressRuleLayout.rule);
-    value.writeUInt16LE(rule.source, at + AddressRuleLayout.source);
-    value.writeUInt16LE(rule.portFirst, at + AddressRuleLayout.portFirst);
-    value.writeUInt16LE(rule.portLast, at + AddressRuleLayout.portLast);
-    value.writeUInt8(rule.protocol, at + AddressRuleLayout.protocol);
-    value.writeUInt8(actionNumber(rule.action), at + AddressRuleLayout.action);
-    value.writeUInt32LE(rule.ops, at + AddressRuleLayout.ops);
+    const at = AddressRulesLayout.rules.offset + index * AddressRuleLayout.size;
+    value.writeUInt32LE(rule.rule, at + AddressRuleLayout.rule.offset);
+    value.writeUInt16LE(rule.source, at + AddressRuleLayout.source.offset);
+    value.writeUInt16LE(rule.portFirst, at + AddressRuleLayout.portFirst.offset);
+    value.writeUInt16LE(rule.portLast, at + AddressRuleLayout.portLast.offset);
+    value.writeUInt8(rule.protocol, at + AddressRuleLayout.protocol.offset);
+    value.writeUInt8(actionNumber(rule.action), at + AddressRuleLayout.action.offset);
+    value.writeUInt32LE(rule.ops, at + AddressRuleLayout.ops.offset);
   });
   return { key, value };
 }
@@ -114,25 +113,25 @@ function encodeAddress(set: number, entry: AddressEntry): MapEntry {
 function encodeValue(set: number, entry: ValueEntry): MapEntry {
   assert(entry.rules.length <= VALUE_RULES, 'more rules on a value than the layout holds');
   const key = Buffer.alloc(ValueKeyLayout.size);
-  key.writeUInt32LE(set, ValueKeyLayout.set);
-  key.writeUInt32LE(operationNumber(entry.op), ValueKeyLayout.op);
-  key.writeBigUInt64LE(entry.value, ValueKeyLayout.value);
+  key.writeUInt32LE(set, ValueKeyLayout.set.offset);
+  key.writeUInt32LE(operationNumber(entry.op), ValueKeyLayout.op.offset);
+  key.writeBigUInt64LE(entry.value, ValueKeyLayout.value.offset);
   const value = Buffer.alloc(ValueRulesLayout.size);
-  value.writeUInt32LE(entry.rules.length, ValueRulesLayout.count);
+  value.writeUInt32LE(entry.rules.length, ValueRulesLayout.count.offset);
   entry.rules.forEach((rule, index) => {
-    const at = ValueRulesLayout.rules + index * ValueRuleLayout.size;
-    value.writeUInt32LE(rule.rule, at + ValueRuleLayout.rule);
-    value.writeUInt16LE(rule.source, at + ValueRuleLayout.source);
-    value.writeUInt8(actionNumber(rule.action), at + ValueRuleLayout.action);
+    const at = ValueRulesLayout.rules.offset + index * ValueRuleLayout.size;
+    value.writeUInt32LE(rule.rule, at + ValueRuleLayout.rule.offset);
+    value.writeUInt16LE(rule.source, at + ValueRuleLayout.source.offset);
+    value.writeUInt8(actionNumber(rule.action), at + ValueRuleLayout.action.offset);
   });
   return { key, value };
 }
 
 function encodeSource(set: number, entry: SourceEntry): MapEntry {
   const key = Buffer.alloc(SourceKeyLayout.size);
-  key.writeUInt32LE(set, SourceKeyLayout.set);
-  key.writeUInt32LE(entry.source, SourceKeyLayout.source);
-  key.writeBigUInt64LE(entry.program, SourceKeyLayout.program);
+  key.writeUInt32LE(set, SourceKeyLayout.set.offset);
+  key.writeUInt32LE(entry.source, SourceKeyLayout.source.offset);
+  key.writeBigUInt64LE(entry.program, SourceKeyLayout.program.offset);
   return { key, value: u32(entry.flags) };
 }
 

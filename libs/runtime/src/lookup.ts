@@ -4,21 +4,21 @@
  * Place in the path: tests only (property: what compile.ts emits decides as model.ts decides). Reads bytes, not the typed entries, so
  * that encoding is covered too. Independent of model.ts on purpose.
  */
+
 import { parseAddress } from '@bailiff/bpf';
-import type { EncodedSet, MapEntry } from './encode.ts';
-import { childHash, components, type HashKey, rootHash, siphash13 } from './hash.ts';
 import {
-  AddressKeyLayout,
   AddressRuleLayout,
   AddressRulesLayout,
   PathRuleLayout,
   PathRulesLayout,
+  RtAddressKeyLayout,
   SetHeadLayout,
-  SOURCE_CHILDREN,
-  SOURCE_SELF,
   ValueRuleLayout,
   ValueRulesLayout,
-} from './layout.ts';
+} from '@bailiff/bpf/runtime-layout';
+import type { EncodedSet, MapEntry } from './encode.ts';
+import { childHash, components, type HashKey, rootHash, siphash13 } from './hash.ts';
+import { SOURCE_CHILDREN, SOURCE_SELF } from './layout.ts';
 import type { Operation, TaskFacts } from './model.ts';
 import { operationNumber, SOCKET_ANY } from './names.ts';
 
@@ -89,12 +89,12 @@ export class EncodedMaps {
   #pathRules(value: Buffer | undefined, wanted: (match: number, ops: bigint) => boolean, task: TaskFacts): Hit[] {
     if (value === undefined) return [];
     const hits: Hit[] = [];
-    for (let i = 0; i < value.readUInt32LE(PathRulesLayout.count); i++) {
-      const at = PathRulesLayout.rules + i * PathRuleLayout.size;
-      const action = value.readUInt8(at + PathRuleLayout.action);
-      if (!wanted(value.readUInt8(at + PathRuleLayout.match), value.readBigUInt64LE(at))) continue;
-      if (!this.#sourceHolds(value.readUInt16LE(at + PathRuleLayout.source), action, task)) continue;
-      hits.push({ rule: value.readUInt32LE(at + PathRuleLayout.rule), action });
+    for (let i = 0; i < value.readUInt32LE(PathRulesLayout.count.offset); i++) {
+      const at = PathRulesLayout.rules.offset + i * PathRuleLayout.size;
+      const action = value.readUInt8(at + PathRuleLayout.action.offset);
+      if (!wanted(value.readUInt8(at + PathRuleLayout.match.offset), value.readBigUInt64LE(at))) continue;
+      if (!this.#sourceHolds(value.readUInt16LE(at + PathRuleLayout.source.offset), action, task)) continue;
+      hits.push({ rule: value.readUInt32LE(at + PathRuleLayout.rule.offset), action });
     }
     return hits;
   }
@@ -114,7 +114,7 @@ export class EncodedMaps {
       );
     });
     const name = Buffer.from(components(path).at(-1) ?? '');
-    const lengths = this.#head.readBigUInt64LE(SetHeadLayout.suffixLengths);
+    const lengths = this.#head.readBigUInt64LE(SetHeadLayout.suffixLengths.offset);
     for (let length = 1; length <= Math.min(63, name.length); length++) {
       if ((lengths & (1n << BigInt(length))) === 0n) continue;
       const hash = siphash13(this.#key, Buffer.from(name.subarray(name.length - length)));
@@ -133,8 +133,8 @@ export class EncodedMaps {
     let longest: MapEntry | null = null;
     let length = -1;
     for (const entry of this.#addresses) {
-      const own = entry.key.readUInt32LE(AddressKeyLayout.prefixlen) - 32;
-      const prefix = bits(entry.key.subarray(AddressKeyLayout.address)).slice(0, own);
+      const own = entry.key.readUInt32LE(RtAddressKeyLayout.prefixlen.offset) - 32;
+      const prefix = bits(entry.key.subarray(RtAddressKeyLayout.address.offset)).slice(0, own);
       if (own > length && bits(address).startsWith(prefix)) {
         longest = entry;
         length = own;
@@ -143,17 +143,17 @@ export class EncodedMaps {
     if (longest === null) return [];
     const { value } = longest;
     const hits: Hit[] = [];
-    for (let i = 0; i < value.readUInt32LE(AddressRulesLayout.count); i++) {
-      const at = AddressRulesLayout.rules + i * AddressRuleLayout.size;
-      const action = value.readUInt8(at + AddressRuleLayout.action);
-      const protocol = value.readUInt8(at + AddressRuleLayout.protocol);
+    for (let i = 0; i < value.readUInt32LE(AddressRulesLayout.count.offset); i++) {
+      const at = AddressRulesLayout.rules.offset + i * AddressRuleLayout.size;
+      const action = value.readUInt8(at + AddressRuleLayout.action.offset);
+      const protocol = value.readUInt8(at + AddressRuleLayout.protocol.offset);
       const op = operationNumber(operation.op) - operationNumber('connect');
-      if ((value.readUInt32LE(at + AddressRuleLayout.ops) & (1 << op)) === 0) continue;
+      if ((value.readUInt32LE(at + AddressRuleLayout.ops.offset) & (1 << op)) === 0) continue;
       if (protocol !== 0 && protocol !== operation.protocol) continue;
-      if (operation.port < value.readUInt16LE(at + AddressRuleLayout.portFirst)) continue;
-      if (operation.port > value.readUInt16LE(at + AddressRuleLayout.portLast)) continue;
-      if (!this.#sourceHolds(value.readUInt16LE(at + AddressRuleLayout.source), action, task)) continue;
-      hits.push({ rule: value.readUInt32LE(at + AddressRuleLayout.rule), action });
+      if (operation.port < value.readUInt16LE(at + AddressRuleLayout.portFirst.offset)) continue;
+      if (operation.port > value.readUInt16LE(at + AddressRuleLayout.portLast.offset)) continue;
+      if (!this.#sourceHolds(value.readUInt16LE(at + AddressRuleLayout.source.offset), action, task)) continue;
+      hits.push({ rule: value.readUInt32LE(at + AddressRuleLayout.rule.offset), action });
     }
     return hits;
   }
@@ -162,11 +162,11 @@ export class EncodedMaps {
     const value = this.#lookup(this.#values, op, key);
     if (value === undefined) return [];
     const hits: Hit[] = [];
-    for (let i = 0; i < value.readUInt32LE(ValueRulesLayout.count); i++) {
-      const at = ValueRulesLayout.rules + i * ValueRuleLayout.size;
-      const action = value.readUInt8(at + ValueRuleLayout.action);
-      if (this.#sourceHolds(value.readUInt16LE(at + ValueRuleLayout.source), action, task))
-        hits.push({ rule: value.readUInt32LE(at + ValueRuleLayout.rule), action });
+    for (let i = 0; i < value.readUInt32LE(ValueRulesLayout.count.offset); i++) {
+      const at = ValueRulesLayout.rules.offset + i * ValueRuleLayout.size;
+      const action = value.readUInt8(at + ValueRuleLayout.action.offset);
+      if (this.#sourceHolds(value.readUInt16LE(at + ValueRuleLayout.source.offset), action, task))
+        hits.push({ rule: value.readUInt32LE(at + ValueRuleLayout.rule.offset), action });
     }
     return hits;
   }
@@ -208,10 +208,10 @@ export class EncodedMaps {
     const at = SetHeadLayout;
     const head = this.#head;
     const op = operationNumber(operation.op);
-    if ((head.readBigUInt64LE(at.ops) & (1n << BigInt(op))) === 0n) return { outcome: 'pass', counted: [] };
-    const extra = head.readUInt32LE(at.rules);
+    if ((head.readBigUInt64LE(at.ops.offset) & (1n << BigInt(op))) === 0n) return { outcome: 'pass', counted: [] };
+    const extra = head.readUInt32LE(at.rules.offset);
     if (operation.kind === 'unresolved') {
-      const blocks = head.readUInt8(at.unresolved) === BLOCK;
+      const blocks = head.readUInt8(at.unresolved.offset) === BLOCK;
       const counted = [{ cell: extra + 10 + (blocks ? 1 : 0), action: blocks ? BLOCK : AUDIT }];
       return { outcome: blocks ? 'block' : 'pass', counted };
     }
@@ -228,14 +228,14 @@ export class EncodedMaps {
     const allowed = lowest(ALLOW) < Infinity;
     const posture = op <= 1 ? 1 : op <= 20 ? 0 : op <= 25 ? 2 : op === 26 ? 3 : op <= 28 ? 4 : -1;
     if (posture >= 0 && !allowed) {
-      if (head.readUInt8(at.postureBlock + posture) === 1)
+      if (head.readUInt8(at.postureBlock.offset + posture) === 1)
         return { outcome: 'block', counted: [...counted, { cell: extra + posture * 2 + 1, action: BLOCK }] };
-      if (head.readUInt8(at.postureAudit + posture) === 1 && lowest(ALLOW_AUDIT) === Infinity)
+      if (head.readUInt8(at.postureAudit.offset + posture) === 1 && lowest(ALLOW_AUDIT) === Infinity)
         counted.push({ cell: extra + posture * 2, action: AUDIT });
     }
-    const guard = head.readUInt8(at.guardAliases);
+    const guard = head.readUInt8(at.guardAliases.offset);
     if (guard !== 0 && this.#makesAlias(operation, allowed, task)) {
-      counted.push({ cell: head.readUInt32LE(at.guardRule), action: guard });
+      counted.push({ cell: head.readUInt32LE(at.guardRule.offset), action: guard });
       return { outcome: guard === KILL ? 'kill' : 'block', counted };
     }
     return { outcome: 'pass', counted };

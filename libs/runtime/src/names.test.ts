@@ -1,0 +1,85 @@
+import {
+  DriftValueValues,
+  KernelValueValues,
+  MountValueValues,
+  OpValues,
+  PathKindValues,
+  PathMatchValues,
+  PostureClassValues,
+  RuleActionValues,
+} from '@bailiff/bpf/runtime-layout';
+import { CAPABILITIES, POSTURE_CLASSES, PROTOCOL_NAMES, SOCKET_FAMILIES, SOCKET_TYPES } from '@bailiff/policy';
+import { describe, expect, it } from 'vitest';
+import {
+  ACTIONS,
+  DRIFT_VALUES,
+  FAMILY_NUMBERS,
+  KERNEL_VALUES,
+  MOUNT_VALUES,
+  OPERATIONS,
+  PATH_KINDS,
+  PATH_MATCHES,
+  PROTOCOL_NUMBERS,
+  postureOf,
+  SOCKET_ANY,
+  socketValue,
+  TYPE_NUMBERS,
+  valueName,
+} from './names.ts';
+
+/** `OP_MAP_EXECUTE: 1` … as words in the order of their numbers; the last one counts them. */
+function wordsOf(values: Readonly<Record<string, number>>, prefix: string): string[] {
+  const sorted = Object.entries(values).sort(([, a], [, b]) => a - b);
+  expect(sorted.map(([, number]) => number)).toEqual(sorted.map((_, index) => index));
+  return sorted.map(([name]) => name.slice(prefix.length).toLowerCase().replaceAll('_', '-'));
+}
+
+describe('names', () => {
+  it.each<[string, readonly string[], Readonly<Record<string, number>>, string, boolean]>([
+    ['operations', OPERATIONS, OpValues, 'OP_', true],
+    ['mounts', MOUNT_VALUES, MountValueValues, 'MOUNT_', true],
+    ['kernel', KERNEL_VALUES, KernelValueValues, 'KERNEL_', true],
+    ['drift', DRIFT_VALUES, DriftValueValues, 'DRIFT_', true],
+    ['actions', ACTIONS, RuleActionValues, 'RULE_', true],
+    ['postures', POSTURE_CLASSES, PostureClassValues, 'POSTURE_', true],
+    ['path matches', PATH_MATCHES, PathMatchValues, 'PATH_', false],
+    ['path kinds', PATH_KINDS, PathKindValues, 'PATH_', false],
+  ])('%s - numbered as the kernel object has them', (_name, list, values, prefix, counted) => {
+    expect(wordsOf(values, prefix).slice(0, counted ? -1 : undefined)).toEqual(list);
+  });
+
+  it('socket words - every word that a policy may use has a number', () => {
+    expect(Object.keys(FAMILY_NUMBERS).sort()).toEqual([...SOCKET_FAMILIES].sort());
+    expect(Object.keys(TYPE_NUMBERS).sort()).toEqual([...SOCKET_TYPES].sort());
+    expect(Object.keys(PROTOCOL_NUMBERS).sort()).toEqual([...PROTOCOL_NAMES].sort());
+  });
+
+  it('capabilities - some of capability.h by number', () => {
+    expect([0, 12, 13, 21, 25, 38, 39, 40].map((number) => CAPABILITIES[number])).toEqual([
+      ...['chown', 'net_admin', 'net_raw', 'sys_admin', 'sys_time', 'perfmon', 'bpf', 'checkpoint_restore'],
+    ]);
+  });
+
+  it.each([
+    ['execute', 'execute'],
+    ['map-execute', 'execute'],
+    ['read', 'file'],
+    ['unix-bind', 'file'],
+    ['connect', 'network'],
+    ['socket', 'network'],
+    ['capability', 'capability'],
+    ['mount', 'kernel'],
+    ['kernel', 'kernel'],
+    ['drift', null],
+  ] as const)('class of %s - %s', (op, name) => expect(postureOf(op)).toBe(name));
+
+  it.each([
+    ['socket', socketValue(2, 3, 1), 'inet/raw/icmp'],
+    ['socket', socketValue(38, SOCKET_ANY, SOCKET_ANY), 'alg/*/*'],
+    ['socket', socketValue(99, 9, 0), '99/9/0'],
+    ['capability', 13n, 'net_raw'],
+    ['mount', 1n, 'bind'],
+    ['kernel', 2n, 'user-namespace'],
+    ['drift', 7n, '7'],
+  ] as const)('value of %s %s - %s', (op, value, text) => expect(valueName(op, value)).toBe(text));
+});
