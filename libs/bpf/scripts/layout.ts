@@ -33,7 +33,16 @@ export const RUNTIME_LAYOUT: LayoutPlan = {
     ...['socket_maker', 'runtime_sample'],
   ],
   enums: [
-    ...['runtime_abi', 'op', 'mount_value', 'kernel_value', 'drift_value', 'rule_action', 'posture_class', 'path_match'],
+    ...[
+      'runtime_abi',
+      'op',
+      'mount_value',
+      'kernel_value',
+      'drift_value',
+      'rule_action',
+      'posture_class',
+      'path_match',
+    ],
     ...['path_kind', 'subject_flag', 'counter_extra', 'task_flag', 'source_flag', 'rt_loss', 'rt_sample_flag'],
   ],
 };

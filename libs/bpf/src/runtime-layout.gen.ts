@@ -159,7 +159,7 @@ export const SubjectLayout = {
 } as const;
 
 export const TaskStateLayout = {
-  size: 112,
+  size: 120,
   pod: { offset: 0, size: 16 },
   cgroupId: { offset: 16, size: 8 },
   flags: { offset: 24, size: 4 },
@@ -168,6 +168,7 @@ export const TaskStateLayout = {
   rootDentry: { offset: 96, size: 8 },
   rootDevice: { offset: 104, size: 4 },
   reserved: { offset: 108, size: 4 },
+  bounding: { offset: 112, size: 8 },
 } as const;
 
 export const SetHeadLayout = {
