@@ -1,0 +1,195 @@
+// Each policy of policies/: it parses, compiles, says what it is for; what it is against is refused and ordinary use is not.
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { CAPABILITIES } from '@bailiff/policy';
+import { describe, expect, it } from 'vitest';
+import { compileSet } from './compile.ts';
+import { encodeSet } from './encode.ts';
+import { explain } from './explain.ts';
+import { loadPolicyFile } from './load.ts';
+import { mergePolicies, mergeSelected } from './merge.ts';
+import type { Operation } from './model.ts';
+import { KERNEL_VALUES, MOUNT_VALUES } from './names.ts';
+import { onAddress, onPath, onValue, socket, task } from './testing.ts';
+
+const folder = path.resolve(import.meta.dirname, '../../../policies');
+const files = readdirSync(folder).filter((file) => file.endsWith('.yaml'));
+const load = (file: string) => loadPolicyFile(readFileSync(path.join(folder, file), 'utf8'), file);
+
+const capability = (name: (typeof CAPABILITIES)[number]) => onValue('capability', CAPABILITIES.indexOf(name));
+const kernel = (name: (typeof KERNEL_VALUES)[number]) => onValue('kernel', KERNEL_VALUES.indexOf(name));
+const mount = (name: (typeof MOUNT_VALUES)[number]) => onValue('mount', MOUNT_VALUES.indexOf(name));
+const [LAYER, VOLUME] = [onValue('drift', 0), onValue('drift', 1)];
+const [UNIX, INET, INET6, NETLINK, PACKET, ALG, XDP] = [1, 2, 10, 16, 17, 38, 44];
+const [STREAM, DGRAM, RAW, SEQPACKET] = [1, 2, 3, 5];
+const TOKEN = '/run/secrets/kubernetes.io/serviceaccount/..2026_11_24/token';
+const SHELL = ['/usr/bin/cat', '/usr/bin/dash', '/app/server'];
+
+/** What happens, the operation, and by which programs (newest first). */
+type Row = readonly [string | null, Operation, (readonly string[])?];
+
+const CASES: Readonly<Record<string, readonly Row[]>> = {
+  'no-raw-sockets': [
+    ['no-raw-sockets/raw', socket(INET, RAW, 1)],
+    ['no-raw-sockets/raw', socket(INET6, RAW, 58)],
+    ['no-raw-sockets/raw', socket(INET, RAW, 255)],
+    ['no-raw-sockets/packet', socket(PACKET, RAW, 3)],
+    ['no-raw-sockets/packet', socket(PACKET, DGRAM, 0x800)],
+    ['no-raw-sockets/xdp', socket(XDP, RAW, 0)],
+    [null, socket(INET, DGRAM, 1)],
+    [null, socket(INET, STREAM, 0)],
+    [null, socket(INET6, DGRAM, 17)],
+    [null, socket(NETLINK, RAW, 0)],
+    [null, socket(UNIX, STREAM, 0)],
+  ],
+  'af-alg': [
+    ['af-alg/alg-socket', socket(ALG, SEQPACKET, 0)],
+    [null, socket(INET, STREAM, 6)],
+    [null, socket(UNIX, SEQPACKET, 0)],
+  ],
+  'immutable-image': [
+    ['immutable-image/drift', LAYER],
+    ['immutable-image/drift', VOLUME],
+    [null, onPath('execute', '/usr/bin/python3.12')],
+    [null, onPath('write', '/tmp/x')],
+  ],
+  'no-fileless-exec': [
+    ['no-fileless-exec/memory', onPath('execute', 'memfd:x')],
+    ['no-fileless-exec/memory', onPath('map-execute', 'memfd:lib')],
+    ['no-fileless-exec/shared-memory', onPath('execute', '/dev/shm/a/b')],
+    [null, onPath('execute', '/usr/bin/id')],
+    [null, onPath('map-execute', '/usr/lib/libc.so.6')],
+    [null, onPath('write', '/dev/shm/a')],
+    [null, onPath('execute', '/memfd:x')],
+  ],
+  'no-shell': [
+    ['no-shell/shell', onPath('execute', '/usr/bin/dash')],
+    ['no-shell/shell', onPath('execute', '/usr/bin/bash')],
+    ['no-shell/shell', onPath('execute', '/bin/busybox')],
+    ['no-shell/shell', onPath('map-execute', '/usr/bin/bash')],
+    ['no-shell/shell', onPath('rename', '/usr/bin/bash')],
+    ['no-shell/shell-by-another-way', onPath('execute', '/usr/bin/nc.traditional')],
+    ['no-shell/shell', { kind: 'path', op: 'link', path: '/usr/bin/dash', oldName: true }],
+    [null, onPath('execute', '/usr/bin/node')],
+    [null, onPath('execute', '/usr/bin/bashful')],
+    [null, onPath('read', '/usr/bin/bash')],
+    [null, { kind: 'path', op: 'link', path: '/usr/bin/node', oldName: true }],
+  ],
+  'metadata-guard': [
+    ['metadata-guard/metadata', onAddress('connect', '169.254.169.254', 80)],
+    ['metadata-guard/metadata', onAddress('connect', '::ffff:169.254.169.254', 80)],
+    ['metadata-guard/metadata', onAddress('send', '169.254.169.254', 80, 17)],
+    ['metadata-guard/metadata', onAddress('connect', 'fd00:ec2::254', 80)],
+    ['metadata-guard/metadata', onAddress('connect', 'fd20:ce::254', 80)],
+    ['metadata-guard/metadata', onAddress('connect', '100.100.100.200', 80)],
+    ['metadata-guard/metadata', onAddress('connect', '168.63.129.16', 32526)],
+    [null, onAddress('connect', '168.63.129.16', 53, 17)],
+    [null, onAddress('connect', '169.254.169.253', 80)],
+    [null, onAddress('connect', '169.254.170.23', 80)],
+    [null, onAddress('connect', '10.96.0.1', 443)],
+    [null, onAddress('bind', '169.254.169.254', 80)],
+  ],
+  'service-account-token-guard': [
+    ['service-account-token-guard/token-by-shell', onPath('read', TOKEN), SHELL],
+    ['service-account-token-guard/token-by-shell', onPath('read', TOKEN), ['/usr/bin/curl', '/app/server']],
+    ['service-account-token-guard/token-by-shell', onPath('read', `/var${TOKEN}`), ['/bin/busybox']],
+    [null, onPath('read', TOKEN), ['/app/server']],
+    [null, onPath('read', TOKEN), ['/app/server', '/app/init']],
+    [null, onPath('read', '/etc/ssl/certs/ca.pem'), SHELL],
+  ],
+  'no-crypto-miners': [
+    ['no-crypto-miners/pool-ports', onAddress('connect', '203.0.113.7', 3333)],
+    ['no-crypto-miners/pool-ports', onAddress('connect', '2001:db8::7', 14444)],
+    ['no-crypto-miners/miner-programs', onPath('execute', '/tmp/.x/xmrig')],
+    [null, onAddress('connect', '203.0.113.7', 443)],
+    [null, onAddress('connect', '10.1.2.3', 3333)],
+    [null, onAddress('connect', 'fd00::1', 4444)],
+    [null, onAddress('send', '203.0.113.7', 3333, 17)],
+    [null, onPath('execute', '/usr/bin/node')],
+  ],
+  'escape-guard': [
+    ['escape-guard/release-agent', onPath('write', '/sys/fs/cgroup/rdma/x/release_agent')],
+    ['escape-guard/release-agent', onPath('write', '/tmp/cgrp/x/notify_on_release')],
+    ['escape-guard/core-pattern', onPath('write', '/proc/sys/kernel/core_pattern')],
+    ['escape-guard/core-pattern', onPath('write', '/tmp/p/sys/kernel/core_pattern')],
+    ['escape-guard/sysrq', onPath('write', '/proc/sysrq-trigger')],
+    ['escape-guard/kernel-helpers', onPath('write', '/proc/sys/kernel/modprobe')],
+    ['escape-guard/kernel-helpers', onPath('write', '/sys/kernel/uevent_helper')],
+    ['escape-guard/kernel-memory', onPath('read', '/proc/kcore')],
+    ['escape-guard/host-binaries', kernel('host-mounts')],
+    ['escape-guard/runtime-sockets', onPath('unix-connect', '/run/docker.sock')],
+    ['escape-guard/runtime-sockets', onPath('unix-connect', '/run/containerd/containerd.sock')],
+    ['escape-guard/runtime-sockets', onPath('unix-connect', '/host/run/crio.sock')],
+    ...(['new', 'bind', 'move', 'remount', 'pivot', 'propagation'] as const).map(
+      (name): Row => ['escape-guard/mounts', mount(name)],
+    ),
+    ['escape-guard/device-nodes', capability('mknod')],
+    ['escape-guard/other-tasks', kernel('ptrace')],
+    ['escape-guard/other-tasks', kernel('traceme')],
+    ['escape-guard/modules', kernel('module')],
+    ['escape-guard/modules', kernel('kexec')],
+    ['escape-guard/bpf', kernel('bpf')],
+    ['escape-guard/user-namespaces', kernel('user-namespace')],
+    ['escape-guard/host-capabilities', capability('dac_read_search')],
+    ['escape-guard/namespaces', capability('sys_admin')],
+    [null, onPath('read', '/proc/sys/kernel/core_pattern')],
+    [null, onPath('read', '/sys/fs/cgroup/memory.max')],
+    [null, onPath('write', '/proc/self/oom_score_adj')],
+    [null, onPath('unix-connect', '/run/postgresql/.s.PGSQL.5432')],
+    [null, onPath('execute', '/usr/sbin/modprobe')],
+    [null, capability('net_bind_service')],
+    [null, capability('chown')],
+    [null, kernel('signal')],
+    [null, mount('umount')],
+    [null, onAddress('connect', '10.0.0.1', 443)],
+  ],
+};
+
+describe('ready policies', () => {
+  it('every file has cases, and every case a file', () => {
+    expect(files.map((file) => file.replace('.yaml', '')).sort()).toEqual(Object.keys(CASES).sort());
+  });
+
+  it.each(files)('%s - one policy of its name, described, tagged, enforcing, and small enough for the maps', (file) => {
+    const [named, ...more] = load(file);
+    expect([named?.name, more]).toEqual([file.replace('.yaml', ''), []]);
+    expect(named?.policy).toMatchObject({ mode: 'enforce', enabled: true });
+    expect(named?.policy.description).not.toBe('');
+    expect(named?.policy.message).not.toBe('');
+    expect(named?.policy.tags.some((tag) => /^attack\.t\d{4}/.test(tag))).toBe(true);
+    const encoded = encodeSet(compileSet(mergeSelected([named!]), 1, new Uint8Array(16)));
+    expect(encoded.head.value.length).toBe(64);
+  });
+
+  const rows = Object.entries(CASES).flatMap(([name, list]) =>
+    list.map(([vector, operation, chain]) => [name, vector, operation, chain] as const),
+  );
+  it.each(rows)('%s - by %s: %o %o', (name, vector, operation, chain) => {
+    const set = mergeSelected(load(`${name}.yaml`));
+    const decision = explain(set, operation, task(...(chain ?? [])));
+    const denied = decision.outcome === 'pass' ? null : decision.decidedBy;
+    expect([denied, decision.text]).toEqual([vector, decision.text]);
+  });
+
+  it('every rule of every policy - has a case that it refuses', () => {
+    const wanted = files.flatMap((file) =>
+      load(file).flatMap(({ name, policy }) => policy.rules.map((rule) => `${name}/${rule.name}`)),
+    );
+    const covered = new Set(rows.map(([, vector]) => vector));
+    expect(wanted.filter((vector) => !covered.has(vector))).toEqual([]);
+  });
+
+  it('all of them on one pod - merge and compile together; kube-system is left alone by those that could hurt it', () => {
+    const all = files.flatMap(load);
+    const labels = { 'bailiff.dev/no-shell': 'true' };
+    const shop = mergePolicies(all, { namespace: 'shop', labels }, null);
+    expect(new Set(shop?.rules.map((rule) => rule.policyName)).size).toBe(files.length);
+    encodeSet(compileSet(shop!, 1, new Uint8Array(16)));
+    const system = mergePolicies(all, { namespace: 'kube-system', labels }, null);
+    expect([...new Set(system?.rules.map((rule) => rule.policyName))].sort()).toEqual([
+      'af-alg',
+      'no-crypto-miners',
+      'no-fileless-exec',
+    ]);
+  });
+});
