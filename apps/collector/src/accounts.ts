@@ -49,17 +49,21 @@ export class Accounts {
   readonly #counters: CounterTable;
   readonly #acked: Pick<AckedMap, 'read' | 'write' | 'delete' | 'keys'>;
   readonly #onProblem: (problem: { file: string; reason: string }) => void;
+  readonly #maxOwed: number;
   readonly #owed = new Map<number, Owed>();
 
   constructor(options: {
     dir: string;
     counters: CounterTable;
     acked: Pick<AckedMap, 'read' | 'write' | 'delete' | 'keys'>;
+    /** Default MAX_OWED. */
+    maxOwed?: number;
     onProblem(problem: { file: string; reason: string }): void;
   }) {
     this.#dir = options.dir;
     this.#counters = options.counters;
     this.#acked = options.acked;
+    this.#maxOwed = options.maxOwed ?? MAX_OWED;
     this.#onProblem = options.onProblem;
   }
 
@@ -120,7 +124,7 @@ export class Accounts {
   /** Moves a gone generation out of the maps. False when there is no room or the disk refuses: it is as it was. */
   fold(key: IfaceKey): boolean {
     const counters = new Float64Array(COUNTER_NUMBERS);
-    if (this.#owed.size >= MAX_OWED || !this.#counters.readInto(key, counters)) return false;
+    if (this.#owed.size >= this.#maxOwed || !this.#counters.readInto(key, counters)) return false;
     const acked = this.#acked.read(key) ?? new Float64Array(CELLS);
     const { ifindex, generation } = key;
     if (!this.#save({ ifindex, generation, counters: toSparse(counters), acked: toSparse(acked) })) return false;

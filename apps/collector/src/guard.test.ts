@@ -1,0 +1,135 @@
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import {
+  COUNTER_NUMBERS,
+  type IfaceKey,
+  type LinkRecord,
+  type PlacedAttachment,
+  SpoofError,
+  type SpoofObject,
+} from '@bailiff/bpf';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Accounts } from './accounts.ts';
+import { BindingStore } from './binding-store.ts';
+import { Guard } from './guard.ts';
+import type { GuardedInterface } from './guarded-interface.ts';
+import { Registry } from './registry.ts';
+
+/** Stands for the 4,096 files of a node: the disk makes those slow. */
+const MAX_OWED = 16;
+const link = (ifindex: number, removed = false): LinkRecord =>
+  ({ ifindex, name: `veth${ifindex}`, kind: 'veth', mac: '', linkNetnsid: 1, peerIfindex: 2, removed }) as LinkRecord;
+
+describe('guard', () => {
+  let dir: string;
+  let registry: Registry;
+  let guard: Guard;
+  let counters: Map<number, Float64Array>;
+  let attached: Set<number>;
+  let refuse: Error | null;
+  let room: number;
+  let problems: string[];
+  let forgotten: number[];
+  let accounts: Accounts;
+
+  beforeEach(() => {
+    dir = mkdtempSync(path.join(tmpdir(), 'bailiff-guard-'));
+    registry = new Registry(8);
+    counters = new Map();
+    attached = new Set();
+    refuse = null;
+    room = 16;
+    problems = [];
+    forgotten = [];
+    let generation = MAX_OWED - 1;
+    const table = {
+      create: ({ generation: g }: IfaceKey) => {
+        if (counters.size >= room) throw new SpoofError('ERR_SPOOF_MAP_FULL', 'map counters is full');
+        counters.set(g, new Float64Array(COUNTER_NUMBERS).fill(5, 0, 1));
+      },
+      readInto: ({ generation: g }: IfaceKey, into: Float64Array) => {
+        into.set(counters.get(g) ?? []);
+        return counters.has(g);
+      },
+      read: ({ generation: g }: IfaceKey) => (counters.has(g) ? [] : undefined),
+      delete: ({ generation: g }: IfaceKey) => counters.delete(g),
+    };
+    const object = {
+      maps: {
+        maxInterfaces: 8,
+        meta: { allocateGeneration: () => ++generation },
+        seen: () => 0n,
+        addresses: { replace: () => 0 },
+        probePorts: { replace: () => 0 },
+        ifaces: { delete: () => true },
+      },
+      attach: ({ generation: g }: IfaceKey) => {
+        if (refuse) throw refuse;
+        attached.add(g);
+      },
+      detach: ({ generation: g }: IfaceKey) => attached.delete(g),
+      verify: () =>
+        [...attached].flatMap((g) =>
+          ['in', 'out'].map((direction) => ({ generation: g, direction, place: 'head' }) as PlacedAttachment),
+        ),
+    } as unknown as SpoofObject;
+    accounts = new Accounts({
+      dir,
+      counters: table as never,
+      acked: { read: () => undefined, write: () => {}, delete: () => {}, keys: () => [] },
+      maxOwed: MAX_OWED,
+      onProblem: ({ reason }) => problems.push(reason),
+    });
+    guard = new Guard({
+      object,
+      registry,
+      places: { changed: (ifindexes) => [...ifindexes], forget: () => {} },
+      store: new BindingStore(dir, 'boot'),
+      accounts,
+      exclude: /^eth0$/,
+      whyNotAttach: () => '',
+      nowMs: () => 0,
+      wallMs: () => 0,
+      onNew: () => {},
+      onChanged: () => {},
+      onGone: () => {},
+      onForgotten: (iface) => forgotten.push(iface.generation),
+      onProblem: ({ reason }) => problems.push(reason),
+    });
+  });
+  afterEach(() => rmSync(dir, { recursive: true, force: true }));
+  const live = (ifindex: number) => registry.live(ifindex) as GuardedInterface;
+
+  it('an attach that failed is shown and tried again until it works; one that stands is left alone', () => {
+    refuse = new Error('no memory');
+    guard.see(link(3));
+    expect([live(3).attachError, attached.size]).toEqual(['no memory', 0]);
+    expect(guard.checkPlaces()).toBe(0);
+    expect(live(3).attachError).toBe('no memory');
+    refuse = null;
+    expect(guard.checkPlaces()).toBe(1);
+    expect([live(3).attachError, attached.size]).toEqual(['', 1]);
+    expect(guard.checkPlaces()).toBe(0);
+  });
+
+  it('more interfaces went than there is room for, in the kernel and on disk: the oldest is given up loudly, the new one guarded', () => {
+    const owed = { ifindex: 9, counters: [[0, 5]], acked: [] };
+    for (let generation = 1; generation < MAX_OWED; generation += 1)
+      writeFileSync(path.join(dir, `owed-9-${generation}.json`), JSON.stringify({ ...owed, generation }));
+    expect(accounts.load()).toHaveLength(MAX_OWED - 1);
+    room = 1;
+    for (let n = 1; n <= 4; n += 1) {
+      guard.see(link(n));
+      expect(live(n)?.ifindex, problems.at(-1)).toBe(n);
+      if (n < 4) guard.see(link(n, true));
+    }
+    // The first made room by the last file there is room for; the two after it had to be given up.
+    const first = MAX_OWED;
+    expect([accounts.owedCount, accounts.isOwed(first)]).toEqual([MAX_OWED, true]);
+    expect([forgotten, problems]).toEqual([[first + 1, first + 2], []]);
+    expect([...counters.keys()]).toEqual([first + 3]);
+    expect([...registry.all()].map((iface) => iface.generation)).toEqual([first, first + 3]);
+    expect(readdirSync(dir).filter((f) => f.startsWith('owed-'))).toHaveLength(MAX_OWED);
+  });
+});
