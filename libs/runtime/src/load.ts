@@ -76,7 +76,7 @@ function keyOf(place: Place, value: Record<string, unknown>): { key: ConfigKey; 
   }
 }
 
-function valueOf(place: Place): unknown {
+function plainValue(place: Place): unknown {
   try {
     return place.document.toJS({ maxAliasCount: MAX_ALIASES });
   } catch (cause) {
@@ -87,8 +87,7 @@ function valueOf(place: Place): unknown {
 }
 
 function policyIn(place: Place): NamedPolicy {
-  const { document } = place;
-  const value = valueOf(place);
+  const value = plainValue(place);
   if (value === null || typeof value !== 'object' || Array.isArray(value))
     fail(place, [{ path: [], message: `is no policy: expected kind, metadata and spec` }]);
   const fields = value as Record<string, unknown>;
