@@ -4,7 +4,6 @@
 // waits for a line on stdin; then prints `<name> landed | refused | failed <errno>` for each attempt, and `done`.
 // `landed` is said only after the secret's bytes were read, or the change was seen. Attempts that mount do so in a mount
 // namespace of their own. What the policy says about each folder: aliases.test.ts.
-#define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -1,0 +1,93 @@
+// The table of docs/runtime-paths.md: every other name for a protected object, tried in one container without policy, where it
+// must land, and in one with policy, where it must end as the table says.
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import type { RuntimePolicyInput } from '@bailiff/policy';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Container, FilesRig, staticProgram } from './files-rig.ts';
+
+const POLICY: RuntimePolicyInput = {
+  mode: 'enforce',
+  rules: [
+    {
+      name: 'protected',
+      action: 'block',
+      file: {
+        directories: ['/protected', '/volume', '/above/parent/deep', '/over/parent/deep'],
+        recursive: true,
+        operations: ['read'],
+      },
+    },
+    { name: 'programs', action: 'block', execute: { directories: ['/protected'], recursive: true } },
+    { name: 'sealed', action: 'block', file: { directories: ['/sealed'], recursive: true, readOnly: true } },
+  ],
+};
+
+/** Attempts that no rule or guard is to hinder, and those that are known to slip by; every other one is refused. */
+const ALLOWED = [
+  ...['neighbour', 'link-neighbour', 'rename-neighbour', 'tmpfs-neighbour', 'tmpfs-new-api', 'exec-neighbour'],
+  ...['shallow', 'memfd-name'],
+];
+const SLIPS = ['early-read', 'early-mmap', 'bind-volume-before'];
+
+const doc = readFileSync(path.join(import.meta.dirname, '../../docs/runtime-paths.md'), 'utf8');
+/** Test names of the table, with what it says of them. */
+const rows = doc
+  .split('\n')
+  .filter((line) => /^\| [a-z]/.test(line) && !line.startsWith('| test '))
+  .flatMap((line) => {
+    const [, names = '', , outcome = ''] = line.split('|').map((cell) => cell.trim());
+    return names.split(', ').map((name) => ({ name, outcome }));
+  });
+
+const outcomes = (lines: readonly string[]): Map<string, string> =>
+  new Map(
+    lines
+      .filter((line) => / (landed|refused|failed)/.test(line))
+      .map((line) => line.split(/ (.*)/, 2) as [string, string]),
+  );
+
+async function attempts(container: Container, between: () => void): Promise<Map<string, string>> {
+  const running = container.run(container.install(staticProgram('aliases.c'), 'aliases'));
+  await running.line('ready');
+  between();
+  running.go();
+  await running.line('done');
+  return outcomes(running.lines);
+}
+
+describe('aliases', () => {
+  let rig: FilesRig;
+  let control: Map<string, string>;
+  let guarded: Map<string, string>;
+  let container: Container;
+  beforeAll(async () => {
+    rig = new FilesRig();
+    control = await attempts(rig.container(), () => {});
+    container = rig.container();
+    guarded = await attempts(container, () => rig.apply(container, POLICY));
+  });
+  afterAll(() => rig?.[Symbol.dispose]());
+
+  it('table - names every attempt, and no other', () => {
+    expect(rows.map(({ name }) => name).sort()).toEqual([...control.keys()].sort());
+  });
+
+  it.each(rows)('$name - lands without policy, and with policy ends as the table says', ({ name, outcome }) => {
+    const expected = ALLOWED.includes(name) || SLIPS.includes(name) ? 'landed' : 'refused';
+    expect(outcome).toMatch(SLIPS.includes(name) ? /^\*\*slips by/ : expected === 'landed' ? /^allowed/ : /refused/);
+    expect({ control: control.get(name), guarded: guarded.get(name) }).toEqual({
+      control: 'landed',
+      guarded: expected,
+    });
+  });
+
+  it('counts - each refusal is counted once', () => {
+    const counts = rig.counts(container);
+    const total = Object.values(counts).reduce((sum, count) => sum + count, 0);
+    expect({ total, counts }).toEqual({
+      total: [...guarded.values()].filter((outcome) => outcome === 'refused').length,
+      counts,
+    });
+  });
+});

@@ -1,0 +1,201 @@
+/**
+ * Containers and policies for the tests of files and mounts: the runtime programs on a pin directory of their own, and
+ * programs run in containers that are a cgroup, an overlay root with a volume, and a process (programs/contain.c).
+ *
+ * Each container has a pod of its own. Everything that was made is taken down again by disposal.
+ */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { copyFileSync, mkdirSync, mkdtempSync, rmdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { detachRuntime, openRuntimeObject, RUNTIME_EXTRA_CELLS, type RuntimeObject } from '@bailiff/bpf';
+import type { RuntimePolicyInput } from '@bailiff/policy';
+import { compileSet, encodeSet, mergeSelected, type PolicySet } from '@bailiff/runtime';
+import { policyOf } from '../../libs/runtime/src/testing.ts';
+import { compileProgram } from '../vm/compile.ts';
+
+const CGROUPS = '/sys/fs/cgroup';
+/** Cells of one subject here: more than any test's rules. */
+const CELLS = 64;
+const here = (file: string): string => path.join(import.meta.dirname, 'programs', file);
+
+/** A program of this folder, linked so that it runs in an empty root. */
+export const staticProgram = (file: string): string => compileProgram(here(file), { flags: ['-static'] });
+
+export interface Counts {
+  /** `<policy>/<rule>`, `posture`, `unresolved` → breaches. Zeroes left out. */
+  readonly [what: string]: number;
+}
+
+export class FilesRig implements Disposable {
+  readonly object: RuntimeObject;
+  readonly #pinDir = `/sys/fs/bpf/bailiff-files-${process.pid}`;
+  readonly #containers: Container[] = [];
+  #sets = 0;
+
+  constructor() {
+    mkdirSync(this.#pinDir);
+    try {
+      this.object = openRuntimeObject({ pinDir: this.#pinDir });
+    } catch (error) {
+      rmSync(this.#pinDir, { recursive: true, force: true });
+      throw error;
+    }
+  }
+
+  /** A container that has not run anything yet. */
+  container(): Container {
+    const container = new Container(this, this.#containers.length);
+    this.#containers.push(container);
+    return container;
+  }
+
+  /** Puts a policy in force for a pod: the set whole, then the one value that names it. */
+  apply(container: Container, input: RuntimePolicyInput): PolicySet {
+    const set = mergeSelected([policyOf(input)]);
+    const { maps } = this.object;
+    const number = ++this.#sets;
+    maps.writeSet(encodeSet(compileSet(set, number, maps.settings().hashKey)));
+    const counterBase = container.index * CELLS;
+    const counterCount = set.rules.length + RUNTIME_EXTRA_CELLS;
+    maps.zeroCounters(counterBase, counterCount);
+    maps.pods.set(container.uid, {
+      ...{ set: number, counterBase, counterCount, generation: number, bucket: container.index },
+      ...{ hasContainers: false, auditUntilNs: 0n },
+    });
+    container.set = set;
+    return set;
+  }
+
+  counts(container: Container): Counts {
+    const rules = container.set?.rules ?? [];
+    const cells = this.object.maps.counters(container.index * CELLS, rules.length + RUNTIME_EXTRA_CELLS);
+    const name = (cell: number) =>
+      rules[cell]?.name ?? (cell - rules.length < RUNTIME_EXTRA_CELLS - 2 ? 'posture' : 'unresolved');
+    const counts: Record<string, number> = {};
+    for (const [cell, count] of cells.entries())
+      if (count > 0n) counts[name(cell)] = (counts[name(cell)] ?? 0) + Number(count);
+    return counts;
+  }
+
+  [Symbol.dispose](): void {
+    for (const container of this.#containers) container[Symbol.dispose]();
+    this.object.close();
+    detachRuntime(this.#pinDir);
+    rmSync(this.#pinDir, { recursive: true, force: true });
+  }
+}
+
+export class Container implements Disposable {
+  readonly uid = randomBytes(16).toString('hex');
+  readonly index: number;
+  /** The root as the host sees it; `volume` in it is a mount of another file system. */
+  readonly root: string;
+  /** What is in force for it. */
+  set: PolicySet | null = null;
+  readonly #dir: string;
+  readonly #cgroup: string;
+  readonly #pod: string;
+  readonly #running = new Set<Running>();
+
+  constructor(_rig: FilesRig, index: number) {
+    this.index = index;
+    this.#dir = mkdtempSync(path.join(tmpdir(), 'bailiff-container-'));
+    this.root = path.join(this.#dir, 'root');
+    const at = (name: string) => path.join(this.#dir, name);
+    for (const name of ['lower', 'upper', 'work', 'root', 'volume']) mkdirSync(at(name));
+    for (const name of ['proc', 'dev', 'bin', 'volume', 'etc']) mkdirSync(path.join(at('lower'), name));
+    const layers = `lowerdir=${at('lower')},upperdir=${at('upper')},workdir=${at('work')}`;
+    execFileSync('mount', ['-t', 'overlay', 'overlay', '-o', layers, this.root]);
+    execFileSync('mount', ['-t', 'tmpfs', 'volume', path.join(this.root, 'volume')]);
+    const uid = this.uid.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
+    this.#pod = path.join(CGROUPS, 'kubepods', `pod${uid}`);
+    this.#cgroup = path.join(this.#pod, 'container');
+    mkdirSync(this.#cgroup, { recursive: true });
+  }
+
+  /** Puts a program into /bin of the image. */
+  install(program: string, name: string): string {
+    copyFileSync(program, path.join(this.#dir, 'lower/bin', name));
+    return `/bin/${name}`;
+  }
+
+  /** Starts a program; `leak` is opened for reading and handed over as descriptor 9. */
+  run(program: string, args: readonly string[] = [], leak?: number): Running {
+    const words = [this.#cgroup, this.root, program, ...args];
+    const stdio = ['pipe', 'pipe', 'inherit', ...(leak === undefined ? [] : [...Array(6).fill('ignore'), leak])];
+    const running = new Running(spawn(staticProgram('contain.c'), words, { stdio: stdio as never }));
+    this.#running.add(running);
+    return running;
+  }
+
+  [Symbol.dispose](): void {
+    for (const running of this.#running) running.child.kill('SIGKILL');
+    const unmount = (dir: string) => execFileSync('umount', ['-l', dir]);
+    unmount(path.join(this.root, 'volume'));
+    unmount(this.root);
+    rmSync(this.#dir, { recursive: true });
+    for (const dir of [this.#cgroup, this.#pod]) removeWhenEmpty(dir);
+  }
+}
+
+/** A cgroup can be removed when its last process was reaped, which a kill does not wait for. */
+function removeWhenEmpty(dir: string): void {
+  for (let i = 0; i < 1000; i++) {
+    try {
+      rmdirSync(dir);
+      return;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EBUSY') throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2);
+    }
+  }
+  throw new Error(`${dir} is still busy`);
+}
+
+/** A process in a container, read line by line. */
+export class Running {
+  readonly child: ChildProcess;
+  readonly lines: string[] = [];
+  readonly #exit: Promise<number | null>;
+  #wake: () => void = () => {};
+
+  constructor(child: ChildProcess) {
+    this.child = child;
+    createInterface({ input: child.stdout! }).on('line', (line) => {
+      this.lines.push(line);
+      this.#wake();
+    });
+    this.#exit = new Promise((resolve) => {
+      child.once('close', (code) => {
+        resolve(code);
+        this.#wake();
+      });
+    });
+  }
+
+  /** Waits for a line; fails with all lines when the process ends without it. */
+  async line(wanted: string): Promise<void> {
+    while (!this.lines.includes(wanted)) {
+      if (this.child.exitCode !== null || this.child.signalCode !== null)
+        throw new Error(
+          `ended (${this.child.exitCode ?? this.child.signalCode}) without "${wanted}": ${this.lines.join(' | ')}`,
+        );
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+  }
+
+  /** Gives the process the line that it waits for. */
+  go(): void {
+    this.child.stdin!.write('\n');
+  }
+
+  /** Its exit code; null when a signal ended it. */
+  exit(): Promise<number | null> {
+    return this.#exit;
+  }
+}
