@@ -10,6 +10,11 @@ import assert from 'node:assert/strict';
 import { formatAddress, formatMac } from './addresses.ts';
 import { CounterCellLayout, CountersLayout, SampleFlagValues, SpoofSampleLayout } from './layout.gen.ts';
 import { ACTIONS, type Action, IFACE_STATES, type IfaceState, VECTORS, type Vector } from './names.ts';
+import { decodeRuntimeSample, type RuntimeSample } from './runtime-decode.ts';
+import { RuntimeSampleLayout } from './runtime-layout.gen.ts';
+import { SampleError } from './sample-error.ts';
+
+export { SampleError } from './sample-error.ts';
 
 /** One violation as the kernel saw it. Texts are '' where the packet or the record had nothing. */
 export interface SpoofSample {
@@ -42,20 +47,10 @@ export interface SpoofSample {
   readonly head: Buffer;
 }
 
-/** A ring record that cannot be what the kernel program of this ABI writes. */
-export class SampleError extends Error {
-  readonly code = 'ERR_BPF_SAMPLE';
-  /** Where in the batch the record begins. */
-  readonly offset: number;
-  constructor(message: string, offset: number) {
-    super(`${message} (record at byte ${offset} of the batch)`);
-    this.name = 'SampleError';
-    this.offset = offset;
-  }
-}
-
 export interface DecodedBatch {
   readonly samples: SpoofSample[];
+  /** Of kind `lsm`: both halves write to one ring, and a record's size tells whose it is. */
+  readonly runtime: RuntimeSample[];
   /** Records that were refused; a broken framing ends the batch with one of these. */
   readonly errors: SampleError[];
 }
@@ -114,6 +109,7 @@ export function decodeSample(record: Buffer, offset = 0): SpoofSample {
 /** All records of one batch, in the ring's order. Never throws for what the bytes are. */
 export function decodeBatch(batch: Buffer): DecodedBatch {
   const samples: SpoofSample[] = [];
+  const runtime: RuntimeSample[] = [];
   const errors: SampleError[] = [];
   let offset = 0;
   while (offset < batch.length) {
@@ -128,14 +124,16 @@ export function decodeBatch(batch: Buffer): DecodedBatch {
       break;
     }
     try {
-      samples.push(decodeSample(batch.subarray(start, start + length), offset));
+      const record = batch.subarray(start, start + length);
+      if (length === RuntimeSampleLayout.size) runtime.push(decodeRuntimeSample(record, offset));
+      else samples.push(decodeSample(record, offset));
     } catch (error) {
       if (!(error instanceof SampleError)) throw error;
       errors.push(error);
     }
     offset = (start + length + 7) & ~7;
   }
-  return { samples, errors };
+  return { samples, runtime, errors };
 }
 
 /** One cell of an interface's counters: cumulative since the entry was made. */

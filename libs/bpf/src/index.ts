@@ -31,6 +31,7 @@ export * from './netlink.ts';
 export * from './place-watch.ts';
 export * from './ring-reader.ts';
 export * from './runtime-api.ts';
+export { decodeRuntimeSample, type RuntimeSample } from './runtime-decode.ts';
 export {
   decodeSocketMaker,
   normalPodUid,
