@@ -78,7 +78,7 @@ test('service status - how late the newest verdict came, and whether anybody rea
   await waitFor(() => performance.now() > storedAtMs + 300);
   await publishVerdict(await nats.connect('correlator'), {
     verdictId: verdictId(1),
-    evidence: [{ streamSequence, index: 0, vector: 'ipv4-source', packets: 1 }],
+    evidence: [{ streamSequence, index: 0, vector: 'ipv4-source', packets: 1, process: null }],
   });
   const cli = await nats.connect('cli');
   const { correlator } = await readServiceStatus(cli);

@@ -186,6 +186,7 @@ function sampleOf(address: number) {
     cgroupId: '',
     socketCookie: '',
     head: Buffer.alloc(0),
+    process: null,
   };
 }
 

@@ -48,6 +48,9 @@ export interface Growth {
   nowMicros: number;
 }
 
+/** What only violations of runtime policies have. */
+const NO_POLICY = { operation: null, policy: '', policyRevision: 0, severity: '', tags: [], message: '' };
+
 /** A violation to be filled again and again: frames are encoded at once, and objects that live so shortly would be most of the garbage. */
 export function blankViolation(): Violation {
   return {
@@ -70,6 +73,7 @@ export function blankViolation(): Violation {
     pod: null,
     sample: null,
     detail: '',
+    ...NO_POLICY,
   };
 }
 
@@ -130,6 +134,7 @@ export function userspaceViolation(
     pod: origin.pod,
     sample: null,
     detail,
+    ...NO_POLICY,
   };
 }
 
@@ -152,5 +157,6 @@ export function toPacketSample(sample: SpoofSample, bootWallMicros: number): Pac
     cgroupId: sample.cgroupId === 0n ? '' : sample.cgroupId.toString(),
     socketCookie: sample.socketCookie === 0n ? '' : sample.socketCookie.toString(),
     head: sample.head,
+    process: null,
   };
 }

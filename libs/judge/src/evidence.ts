@@ -67,6 +67,7 @@ export class EvidenceRing {
         index: Math.floor(place / MAX_WORDS),
         vector: vocabulary.word(place % MAX_WORDS),
         packets: numbers[at + 3] as number,
+        process: null,
       });
     }
     return pieces;

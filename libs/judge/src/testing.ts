@@ -43,6 +43,7 @@ export function packetSample(more: Partial<PacketSample> = {}): PacketSample {
     cgroupId: '',
     socketCookie: '',
     head: Buffer.alloc(0),
+    process: null,
     ...more,
   };
 }
@@ -71,6 +72,12 @@ export function makeViolation(more: Partial<Violation> = {}): Violation {
     generation: 1,
     sample: packetSample(),
     detail: '',
+    operation: null,
+    policy: '',
+    policyRevision: 0,
+    severity: '',
+    tags: [],
+    message: '',
     ...more,
     pod,
   };

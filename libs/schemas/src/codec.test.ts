@@ -13,7 +13,7 @@ import {
 } from './index.ts';
 import { CURRENT } from './registry.ts';
 import { MAX_MESSAGE_BYTES } from './slab.ts';
-import { sampleFrame, sampleResponse, sampleVerdict, sampleViolation } from './testing.ts';
+import { sampleFrame, sampleLsmViolation, sampleResponse, sampleVerdict, sampleViolation } from './testing.ts';
 
 const codeOf = (run: () => unknown): SchemaErrorCode | 'no error' => {
   try {
@@ -42,6 +42,11 @@ test('codec - each message comes back as it went', () => {
   expect(decodeVerdict(encodeVerdict(sampleVerdict()))).toEqual(sampleVerdict());
   expect(decodeResponse(encodeResponse(sampleResponse()))).toEqual(sampleResponse());
   expect(decode(encodeVerdict(sampleVerdict())).name).toBe('Verdict');
+});
+
+test('codec - a violation of a runtime policy comes back as it went', () => {
+  const frame = sampleFrame({ violations: [sampleLsmViolation(), sampleLsmViolation({ operation: null })] });
+  expect(decodeViolationFrame(encodeViolationFrame(frame))).toEqual(frame);
 });
 
 test('codec - null branches come back as null', () => {

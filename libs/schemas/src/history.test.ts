@@ -9,7 +9,8 @@ import avro from 'avsc';
 import { expect, test } from 'vitest';
 import { decode } from './codec.ts';
 import { ROOT, readCurrent, readHistory, releasedVersions, SCHEMA_FILES } from './generate/files.ts';
-import { sampleFrame, sampleResponse, sampleVerdict } from './testing.ts';
+import { sampleFrame, sampleLsmViolation, sampleResponse, sampleVerdict } from './testing.ts';
+import type { ViolationFrame } from './types.gen.ts';
 
 const typeOf = (schema: unknown) => avro.Type.forSchema(schema as avro.Schema, { wrapUnions: 'never' });
 const current = new Map(SCHEMA_FILES.map((file, index) => [file as string, readCurrent()[index]]));
@@ -41,6 +42,16 @@ test.each(history)('history - $version $file reads what this build writes', ({ f
   const writer = typeOf(current.get(file));
   const message = writer.toBuffer(SAMPLES[file] as object);
   expect(() => reader.fromBuffer(message, reader.createResolver(writer))).not.toThrow();
+});
+
+test.each(releasedVersions())('history - %s reads of a violation of a runtime policy what it knows', (version) => {
+  const file = 'violation-frame.avsc';
+  const reader = typeOf(history.find((one) => one.version === version && one.file === file)?.schema);
+  const writer = typeOf(current.get(file));
+  const message = writer.toBuffer(sampleFrame({ violations: [sampleLsmViolation()] }));
+  const { violations } = reader.fromBuffer(message, reader.createResolver(writer)) as ViolationFrame;
+  const { kind, vector, cumulativePackets, pod, generation } = sampleLsmViolation();
+  expect(violations).toEqual([expect.objectContaining({ kind, vector, cumulativePackets, pod, generation })]);
 });
 
 test.each(releasedVersions())('history - messages that %s wrote are still read', (version) => {

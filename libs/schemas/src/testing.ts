@@ -1,5 +1,5 @@
 /** One of each message with every field set, for tests; a part may be replaced. */
-import type { Response, Verdict, Violation, ViolationFrame } from './types.gen.ts';
+import type { OperationSample, Response, Verdict, Violation, ViolationFrame } from './types.gen.ts';
 
 export const SAMPLE_TIME_MICROS = 1_790_000_000_123_456;
 
@@ -47,10 +47,66 @@ export function sampleViolation(part: Partial<Violation> = {}): Violation {
       cgroupId: '18446744073709551615',
       socketCookie: '4711',
       head: Buffer.from(Array.from({ length: 60 }, (_, index) => index)),
+      process: null,
     },
     detail: '',
+    operation: null,
+    policy: '',
+    policyRevision: 0,
+    severity: '',
+    tags: [],
+    message: '',
     ...part,
   };
+}
+
+export function sampleOperation(part: Partial<OperationSample> = {}): OperationSample {
+  return {
+    observedAt: SAMPLE_TIME_MICROS,
+    operation: 'write',
+    outcome: 'block',
+    subject: '/sys/fs/cgroup/release_agent',
+    address: '',
+    port: 0,
+    protocol: 0,
+    tgid: 4_242,
+    tid: 4_243,
+    parentTgid: 4_200,
+    uid: 0,
+    gid: 4_294_967_295,
+    capabilities: '00000000a80425fb',
+    comm: 'sh',
+    executable: '/bin/sh',
+    parentExecutable: '/usr/bin/node',
+    arguments: ['sh', '-c', 'id'],
+    cgroupId: '8123',
+    containerId: 'containerd://0123abcd',
+    containerName: 'app',
+    socketCookie: '',
+    ...part,
+  };
+}
+
+/** A violation of a runtime policy, with every field of its kind set. */
+export function sampleLsmViolation(part: Partial<Violation> = {}): Violation {
+  return sampleViolation({
+    kind: 'lsm',
+    vector: 'escape-guard/release-agent',
+    counterEpoch: '7d3a9c52-0b1f-4a62-8a2e-0d3f5b0c9f11/lsm/7/3/escape-guard/release-agent/drop',
+    cumulativeSkbs: 0,
+    cumulativeBytes: 0,
+    interfaceName: '',
+    ifindex: 0,
+    generation: 7,
+    sample: null,
+    operation: sampleOperation(),
+    policy: 'runtime.cluster._.escape-guard',
+    policyRevision: 3,
+    severity: 'critical',
+    tags: ['attack.t1611'],
+    message: 'A container tries to leave.',
+    ...part,
+  });
 }
 
 export function sampleFrame(part: Partial<ViolationFrame> = {}): ViolationFrame {
@@ -97,7 +153,7 @@ export function sampleVerdict(part: Partial<Verdict> = {}): Verdict {
       ownerName: 'attacker',
       ownerUid: '0f0e0d0c-aaaa-4222-8333-444455556666',
     },
-    evidence: [{ streamSequence: 99, index: 0, vector: 'ipv4-source', packets: 321 }],
+    evidence: [{ streamSequence: 99, index: 0, vector: 'ipv4-source', packets: 321, process: null }],
     evidenceOmitted: 0,
     reason: '321 packets in 60 s, threshold 10',
     tags: ['attack.t1557'],

@@ -23,6 +23,22 @@ export interface PodRef {
 
 export type Direction = 'transmit' | 'receive';
 
+/** Which process made the raw or packet socket that the packet came from. */
+export interface SocketProcess {
+  /** microseconds since 1970 */
+  madeAt: number;
+  /** process.pid on the node */
+  tgid: number;
+  uid: number;
+  comm: string;
+  /** process.executable.path */
+  executable: string;
+  /** of the container, decimal */
+  cgroupId: string;
+  /** empty when it is not known */
+  containerName: string;
+}
+
 export interface PacketSample {
   /** microseconds since 1970 */
   observedAt: number;
@@ -48,18 +64,61 @@ export interface PacketSample {
   socketCookie: string;
   /** first 64 bytes */
   head: Buffer;
+  /** null: LSM programs did not see it made */
+  process: SocketProcess | null;
+}
+
+export type OperationOutcome = 'audit' | 'block' | 'kill';
+
+/** One operation that a runtime policy judged, of kind lsm. */
+export interface OperationSample {
+  /** microseconds since 1970 */
+  observedAt: number;
+  /** execute, read, connect, socket, capability and so on */
+  operation: string;
+  /** as carried out */
+  outcome: OperationOutcome;
+  /** a path, a name, or the value in words; its front is cut when it was too long */
+  subject: string;
+  /** empty when it is about none */
+  address: string;
+  port: number;
+  /** network.transport as its IANA number */
+  protocol: number;
+  /** process.pid on the node */
+  tgid: number;
+  tid: number;
+  parentTgid: number;
+  uid: number;
+  gid: number;
+  /** effective, hexadecimal */
+  capabilities: string;
+  comm: string;
+  /** process.executable.path */
+  executable: string;
+  parentExecutable: string;
+  /** process.command_args; empty where they could not be read */
+  arguments: string[];
+  /** of the container, decimal */
+  cgroupId: string;
+  /** container.id; empty when it is not known */
+  containerId: string;
+  /** k8s.container.name; likewise */
+  containerName: string;
+  /** decimal; empty when it is about no socket */
+  socketCookie: string;
 }
 
 /** A fact about one counter epoch: a spoofed packet or a denied operation, with the exact cumulative count so far. */
 export interface Violation {
   kind: ViolationKind;
-  /** what was judged: one of the vectors, or a policy rule */
+  /** what was judged: one of the vectors, or <policy>/<rule> */
   vector: string;
   action: ViolationAction;
   state: InterfaceState;
-  /** bootId/ifindex/generation/vector/action/state: within it cumulative values only grow */
+  /** bootId/ifindex/generation/vector/action/state, of kind lsm bootId/lsm/generation/cell/vector/action: within it cumulative values only grow */
   counterEpoch: string;
-  /** packets since the epoch began; a reader takes max - last seen */
+  /** packets, of kind lsm operations, since the epoch began; a reader takes max - last seen */
   cumulativePackets: number;
   cumulativeSkbs: number;
   /** By */
@@ -72,7 +131,7 @@ export interface Violation {
   firstSeenAt: number;
   /** microseconds since 1970 */
   lastSeenAt: number;
-  /** the interface went; this is its last value */
+  /** the interface or the container went, or its policies changed; this is its last value */
   final: boolean;
   /** host side */
   interfaceName: string;
@@ -82,6 +141,16 @@ export interface Violation {
   sample: PacketSample | null;
   /** words for what user space found (identity-mismatch, interface-moved); else empty */
   detail: string;
+  operation: OperationSample | null;
+  /** key of the runtime policy; empty when the violation is of none */
+  policy: string;
+  policyRevision: number;
+  /** of the policy: informational to critical; empty when it is of none */
+  severity: string;
+  /** of the policy */
+  tags: string[];
+  /** of the policy */
+  message: string;
 }
 
 /** What a new interface sent before it was guarded, once per interface generation. */
@@ -124,13 +193,31 @@ export interface VerdictPod {
   ownerUid: string;
 }
 
+/** The process of the newest operation, or the one that made the packet's socket. */
+export interface EvidenceProcess {
+  /** process.pid on the node */
+  tgid: number;
+  uid: number;
+  comm: string;
+  /** process.executable.path */
+  executable: string;
+  parentExecutable: string;
+  containerName: string;
+  /** what it did; empty when it sent a packet */
+  operation: string;
+  /** to what */
+  subject: string;
+}
+
 export interface Evidence {
   /** in VIOLATIONS */
   streamSequence: number;
   /** of the violation in the frame */
   index: number;
   vector: string;
+  /** of kind lsm: operations */
   packets: number;
+  process: EvidenceProcess | null;
 }
 
 /** A judgement: which rule, at what level, on what evidence. On bailiff.v1.verdicts.<level>.<namespace>.<pod>.<verdictId>. */

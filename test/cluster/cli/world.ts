@@ -272,9 +272,9 @@ export async function tellStory(world: World): Promise<Story> {
     triggeredAt: t0 + 260 * ms,
     windowStartAt: t0 - 60_000 * ms,
     evidence: [
-      { streamSequence: frames[0] as number, index: 0, vector: 'ipv4-source', packets: 1 },
-      { streamSequence: frames[1] as number, index: 0, vector: 'ipv4-source', packets: 320 },
-      { streamSequence: frames[1] as number, index: 1, vector: 'arp-sender', packets: 1 },
+      { streamSequence: frames[0] as number, index: 0, vector: 'ipv4-source', packets: 1, process: null },
+      { streamSequence: frames[1] as number, index: 0, vector: 'ipv4-source', packets: 320, process: null },
+      { streamSequence: frames[1] as number, index: 1, vector: 'arp-sender', packets: 1, process: null },
     ],
     reason: '322 packets (arp-sender, ipv4-source) from pod shop/web-0 on node-a within 60 s; 10 make it high',
   });
@@ -304,7 +304,7 @@ export async function tellStory(world: World): Promise<Story> {
     nodeName: NODE_B,
     observed: 40,
     vectors: ['tunnel-other'],
-    evidence: [{ streamSequence: 3, index: 0, vector: 'tunnel-other', packets: 40 }],
+    evidence: [{ streamSequence: 3, index: 0, vector: 'tunnel-other', packets: 40, process: null }],
     reason: '40 packets (tunnel-other) from pod payments/vpn-0 on node-b.example within 300 s; 10 make it low',
   });
   const pending = await world.response(tunnelling, {
@@ -319,7 +319,7 @@ export async function tellStory(world: World): Promise<Story> {
     pod: podOf(CART),
     level: 'critical',
     rule: 'many-identities',
-    evidence: [{ streamSequence: 999_999, index: 0, vector: 'ipv6-source', packets: 77 }],
+    evidence: [{ streamSequence: 999_999, index: 0, vector: 'ipv6-source', packets: 77, process: null }],
   });
   const untilMicros = Date.now() * 1000 + 3_600_000_000;
   await world.response(quarantining, { action: 'quarantine', phase: 'started', expiresAt: untilMicros });

@@ -14,7 +14,7 @@ function seen(sequence: number, afterMs: number, part: Partial<Violation> = {}):
   const at = T0 + afterMs * ms;
   const { sample } = sampleViolation();
   return {
-    evidence: { streamSequence: sequence, index: 0, vector: 'ipv4-source', packets: 5 },
+    evidence: { streamSequence: sequence, index: 0, vector: 'ipv4-source', packets: 5, process: null },
     violation: sampleViolation({
       firstSeenAt: at,
       lastSeenAt: at,
