@@ -46,16 +46,18 @@ const REMEDIES: Readonly<Record<string, string>> = {
   BUS_TOO_LARGE: 'the value is larger than the bus takes (256 KiB)',
   CONFIG_REVISION: 'read it again (`bailiff config get`) and repeat the change',
   CONFIG_KEY:
-    'keys look like spoof.cluster._.default, spoof.namespace.shop.default, correlation.cluster._.<rule>, response.cluster._.<policy>',
+    'keys look like spoof.cluster._.default, spoof.namespace.shop.default, correlation.cluster._.<rule>, response.cluster._.<policy>, runtime.cluster._.<policy>',
   CONFIG_JSON: '',
   CONFIG_SCHEMA: '`bailiff config get <key>` shows one that is right',
+  POLICY_FILE: '',
+  POLICY_LIMIT: 'fewer rules on one thing, or policies that select fewer pods',
   ENOENT: 'check the path',
   EACCES: 'it may need another user (root?)',
 };
 
 const exitCodeFor = (error: unknown): ExitCode => {
   const code = (error as { code?: unknown }).code;
-  if (typeof code === 'string' && code.startsWith('CONFIG_')) return EXIT.badConfiguration;
+  if (typeof code === 'string' && /^(CONFIG|POLICY)_/.test(code)) return EXIT.badConfiguration;
   if (code === 'ENOENT') return EXIT.badFlags;
   const known = exitCodeOf(error);
   // Whatever else the bus refuses is the bus's doing, not a bug of ours.

@@ -2,9 +2,9 @@
 import { ConfigError, formatConfigKey, parseConfigValue } from '@bailiff/policy';
 import type { Command } from 'commander';
 import { type ChangeOptions, carryOut, readStored, valueIn } from '../config/change.ts';
-import { readHistory, rollbackTarget } from '../config/history.ts';
 import { type Assignment, assign, parseAssignment, readDocument } from '../config/input.ts';
 import { beginning, CONFIG_KINDS, parseKey } from '../config/keys.ts';
+import { rollBack } from '../config/rollback.ts';
 import { get, history, list } from '../config/show.ts';
 import { CliError } from '../errors.ts';
 import type { CliIo } from '../io.ts';
@@ -31,7 +31,8 @@ Examples:
   bailiff config rollback spoof.cluster._.default --reason "too strict"
 `;
 
-function withChangeOptions(command: Command): Command {
+/** What every command that changes a key has. */
+export function withChangeOptions(command: Command): Command {
   return command
     .option('--reason <text>', 'why, for the log')
     .option('--by <name>', 'who, for the log (default: user@host)')
@@ -130,20 +131,7 @@ function registerRollback(parent: Command, io: CliIo): void {
     const options = optionsOf<ChangeOptions & { to?: string }>(command);
     const key = parseKey(text);
     const to = options.to === undefined ? null : wholeNumber(options.to, '--to', 1, 999_999_999);
-    io.exitCode = await withSession(io, command, async (session) => {
-      const target = rollbackTarget(await readHistory(session, key), to);
-      const stored = await readStored(session, key);
-      if (typeof target.value === 'string') throw new CliError('CLI_CONFIG', `revision ${target.revision} is no JSON`);
-      const { revision, ...next } = (target.value ?? {}) as Record<string, unknown>;
-      const because =
-        target.value === undefined ? 'rollback to the built-in value' : `rollback to revision ${String(revision)}`;
-      const reason = options.reason === undefined ? {} : { reason: `${because}: ${options.reason}` };
-      return carryOut(
-        session,
-        { key, stored, next: target.value === undefined ? null : next, because },
-        { ...options, ...reason },
-      );
-    });
+    io.exitCode = await withSession(io, command, (session) => rollBack(session, key, to, options));
   });
 }
 

@@ -1,12 +1,16 @@
 /**
- * Changing a key: what is there is read, the difference shown, a person asked, and the value written on the condition that nobody changed it
- * in between. Who and why go into the log with it.
+ * Changing keys: what is there is read, the difference shown, a person asked, and the values written on the condition that nobody changed
+ * them in between. Who and why go into the log with them.
+ *
+ * Of several keys all are checked before the first is written, and when one is refused at its turn those before it are put back, on the
+ * condition that they are still ours: nothing stays half applied, and no one else's write is undone.
  */
 import { deleteConfig, readConfig, type StoredConfig, writeConfig } from '@bailiff/bus';
 import { ConfigError, type ConfigKey, formatConfigKey, parseConfigValue } from '@bailiff/policy';
 import { confirm } from '../confirm.ts';
+import { CliError } from '../errors.ts';
 import type { Session } from '../session.ts';
-import { type DiffLine, diffValues } from '../text/diff.ts';
+import { comparable, type DiffLine, diffValues } from '../text/diff.ts';
 import { builtIn } from './keys.ts';
 
 export interface ChangeOptions {
@@ -24,7 +28,15 @@ export interface Change {
   next: Record<string, unknown> | null;
   /** Why, when nothing else is said. */
   because: string;
+  /** How a value is shown in the difference; JSON unless said. */
+  linesOf?: (value: unknown) => string[];
 }
+
+/** What became of a key. */
+export type Outcome =
+  | { key: string; unchanged: true; revision: number }
+  | { key: string; revision: number; value: unknown }
+  | { key: string; deleted: true };
 
 /** JSON of what is stored; undefined when nothing is, or when it is no JSON. */
 export function valueIn(stored: StoredConfig | null): unknown {
@@ -46,7 +58,7 @@ function refuseOlder(text: string, next: Record<string, unknown>, stored: Stored
 }
 
 /** A value with its defaults filled in, as readers see it; as it is when they would refuse it. */
-function inEffect(key: ConfigKey, value: unknown): unknown {
+export function inEffect(key: ConfigKey, value: unknown): unknown {
   if (value === undefined) return undefined;
   try {
     return parseConfigValue(key, JSON.stringify(value));
@@ -56,57 +68,158 @@ function inEffect(key: ConfigKey, value: unknown): unknown {
   }
 }
 
-/** The difference in effect as lines; empty when there is none. */
-function diffText({ out }: Session, key: ConfigKey, before: unknown, after: unknown): string[] {
+/** Whether a change changes nothing that is stored. */
+export function isSame({ stored, next }: Change): boolean {
+  if (!next) return stored === null;
+  return stored !== null && diffValues(valueIn(stored), next).length === 0;
+}
+
+/** The difference in effect; empty when there is none. */
+export function differenceOf({ key, stored, next, linesOf = comparable }: Change): (DiffLine | null)[] {
+  const before = stored ? (valueIn(stored) ?? stored.json) : builtIn(key);
+  return diffValues(inEffect(key, before), inEffect(key, next ?? builtIn(key)), linesOf);
+}
+
+/** The same as lines for a person. */
+export function paintDiff({ out }: Pick<Session, 'out'>, lines: readonly (DiffLine | null)[]): string[] {
   const style = { ' ': 'dim', '-': 'red', '+': 'green' } as const;
-  return diffValues(inEffect(key, before), inEffect(key, after)).map((line: DiffLine | null) =>
+  return lines.map((line) =>
     line === null ? out.paint('  …', 'dim') : out.paint(`${line.sign} ${line.text}`, style[line.sign]),
   );
 }
 
-/** Shows, asks, writes. @returns the exit code. @throws ConfigError, CliError CLI_DECLINED, BusError */
-export async function carryOut(session: Session, change: Change, options: ChangeOptions): Promise<number> {
-  const { io, out, bus } = session;
-  const { key, stored, next } = change;
-  const text = formatConfigKey(key);
-  if (next) {
-    parseConfigValue(key, JSON.stringify(next));
-    refuseOlder(text, next, stored);
-  }
-  const old = valueIn(stored);
-  const same = next ? stored !== null && diffValues(old, next).length === 0 : stored === null;
-  if (same) {
-    out.note(`${text}: nothing to change`);
-    return 0;
-  }
-  const lines = diffText(session, key, stored ? (old ?? stored.json) : builtIn(key), next ?? builtIn(key));
+/** `spoof.cluster._.default: against revision 3 by anna` */
+export function headingOf({ key, stored, next }: Change): string {
   const from = stored
     ? `revision ${stored.revision}${stored.by ? ` by ${stored.by}` : ''}`
     : builtIn(key) === undefined
       ? 'nothing'
       : 'the built-in value';
-  out.note(`${text}: ${next ? `against ${from}` : `deleting ${from}; what is built in, or wider, holds again`}`);
+  const rest = key.kind === 'runtime' ? 'it is in force no more' : 'what is built in, or wider, holds again';
+  return `${formatConfigKey(key)}: ${next ? `against ${from}` : `deleting ${from}; ${rest}`}`;
+}
+
+function show(session: Session, change: Change): void {
+  const { out } = session;
+  out.note(headingOf(change));
+  const lines = paintDiff(session, differenceOf(change));
   if (lines.length === 0) out.note('  nothing changes in effect');
   for (const line of lines) out.note(line);
+}
+
+/** Checks what can be checked without writing. @throws ConfigError */
+export function checkChange(change: Change): void {
+  if (!change.next) return;
+  parseConfigValue(change.key, JSON.stringify(change.next));
+  if (!isSame(change)) refuseOlder(formatConfigKey(change.key), change.next, change.stored);
+}
+
+interface Note {
+  by: string;
+  why: string;
+}
+interface Written {
+  change: Change;
+  outcome: Outcome;
+  /** Revision of the bucket that is ours; null for a deletion. */
+  bucketRevision: number | null;
+}
+
+async function writeOne({ bus }: Session, change: Change, note: Note): Promise<Written> {
+  const { key, stored, next } = change;
+  const text = formatConfigKey(key);
+  const write = { ...note, expectedRevision: stored?.bucketRevision ?? 0 };
+  if (!next) {
+    await deleteConfig(bus, key, write);
+    return { change, outcome: { key: text, deleted: true }, bucketRevision: null };
+  }
+  const { revision, json, bucketRevision } = await writeConfig(bus, key, next, write);
+  return { change, outcome: { key: text, revision, value: JSON.parse(json) }, bucketRevision };
+}
+
+/** Puts a key back as it was before `writeOne`, unless somebody else has written since. @throws ConfigError, BusError */
+async function undoOne({ bus }: Session, { change, bucketRevision }: Written, note: Note): Promise<void> {
+  const { key, stored } = change;
+  const write = { ...note, why: `undone: ${note.why}`, expectedRevision: bucketRevision ?? 0 };
+  if (!stored) return deleteConfig(bus, key, write);
+  const { revision: _renewed, ...value } = (valueIn(stored) ?? {}) as Record<string, unknown>;
+  await writeConfig(bus, key, value, write);
+}
+
+/** @throws CliError CLI_STATE when what was written before a refusal could not be put back; what was refused */
+async function undoAll(session: Session, written: readonly Written[], note: Note, cause: unknown): Promise<never> {
+  const left: string[] = [];
+  for (const one of [...written].reverse()) {
+    try {
+      await undoOne(session, one, note);
+    } catch (error) {
+      left.push(`${one.outcome.key}: ${(error as Error).message}`);
+    }
+  }
+  if (left.length === 0) throw cause;
+  const message = [`${(cause as Error).message}`, 'and what was written before it could not be put back:', ...left];
+  throw new CliError('CLI_STATE', message.join('\n'), { cause, remedy: '`bailiff config history <key>` shows each' });
+}
+
+/** Writes all of several changes or none. @throws ConfigError, CliError CLI_STATE, BusError */
+export async function writeAll(
+  session: Session,
+  changes: readonly Change[],
+  options: ChangeOptions,
+): Promise<Outcome[]> {
+  const written: Written[] = [];
+  for (const change of changes) {
+    const note = { by: options.by ?? session.io.operator, why: options.reason ?? change.because };
+    try {
+      written.push(await writeOne(session, change, note));
+    } catch (error) {
+      await undoAll(session, written, note, error);
+    }
+  }
+  return written.map(({ outcome }) => outcome);
+}
+
+function sayOutcome({ out }: Session, outcome: Outcome): void {
+  if ('deleted' in outcome) out.line(`${outcome.key} is deleted`);
+  else if (!('unchanged' in outcome)) out.line(`${outcome.key} is at revision ${outcome.revision}`);
+}
+
+function questionOf(changes: readonly Change[]): string {
+  const deletes = changes.every(({ next }) => next === null);
+  const what = changes.length === 1 ? 'it' : `these ${changes.length}`;
+  return `${deletes ? 'Delete' : 'Write'} ${what}?`;
+}
+
+/**
+ * Shows, asks, writes: all of them or none. @returns what became of each, null when nothing was to be written.
+ * @throws ConfigError, CliError CLI_DECLINED | CLI_STATE, BusError
+ */
+export async function perform(
+  session: Session,
+  changes: readonly Change[],
+  options: ChangeOptions,
+): Promise<Outcome[] | null> {
+  const { io, out } = session;
+  for (const change of changes) checkChange(change);
+  const same = changes.filter(isSame);
+  const different = changes.filter((change) => !isSame(change));
+  for (const { key } of same) out.note(`${formatConfigKey(key)}: nothing to change`);
+  for (const change of different) show(session, change);
+  if (different.length === 0) return null;
   if (options.dryRun) {
     out.note('nothing was written (--dry-run)');
-    return 0;
+    return null;
   }
-  await confirm(io, next ? 'Write it?' : 'Delete it?', options.yes);
-  const write = {
-    by: options.by ?? io.operator,
-    why: options.reason ?? change.because,
-    expectedRevision: stored?.bucketRevision ?? 0,
-  };
-  if (next) {
-    const written = await writeConfig(bus, key, next, write);
-    if (options.json) out.json({ key: text, revision: written.revision, value: JSON.parse(written.json) });
-    else out.line(`${text} is at revision ${written.revision}`);
-  } else {
-    await deleteConfig(bus, key, write);
-    if (options.json) out.json({ key: text, deleted: true });
-    else out.line(`${text} is deleted`);
-  }
+  await confirm(io, questionOf(different), options.yes);
+  const outcomes = await writeAll(session, different, options);
+  if (!options.json) for (const outcome of outcomes) sayOutcome(session, outcome);
+  return outcomes;
+}
+
+/** `perform` for one key. @returns the exit code. @throws as it does */
+export async function carryOut(session: Session, change: Change, options: ChangeOptions): Promise<number> {
+  const outcomes = await perform(session, [change], options);
+  if (outcomes && options.json) session.out.json(outcomes[0]);
   return 0;
 }
 

@@ -94,7 +94,11 @@ export function hunks(lines: readonly DiffLine[], context = CONTEXT): (DiffLine 
   return result;
 }
 
-/** The hunks between two values; `undefined` = there is none. */
-export function diffValues(before: unknown, after: unknown): (DiffLine | null)[] {
-  return hunks(diffLines(comparable(before), comparable(after)));
+/** The hunks between two values; `undefined` = there is none. `linesOf` says how a value is written. */
+export function diffValues(
+  before: unknown,
+  after: unknown,
+  linesOf: (value: unknown) => string[] = comparable,
+): (DiffLine | null)[] {
+  return hunks(diffLines(linesOf(before), linesOf(after)));
 }
