@@ -27,6 +27,8 @@ const ALLOW = 1;
 const AUDIT = 2;
 const BLOCK = 3;
 const KILL = 4;
+/** Every operation but execute and map-execute. */
+const BEYOND_RUNNING = ~3n;
 const DIRECTORY = 1;
 const RECURSIVE = 2;
 
@@ -173,7 +175,11 @@ export class EncodedMaps {
 
   #hits(operation: Operation, task: TaskFacts): Hit[] {
     const op = operationNumber(operation.op);
-    if (operation.kind === 'path') return this.#onNames(operation, 1n << BigInt(op), task);
+    if (operation.kind === 'path') {
+      const own = this.#onNames(operation, 1n << BigInt(op), task);
+      if (operation.oldName !== true) return own;
+      return [...own, ...this.#onNames(operation, BEYOND_RUNNING, task).filter((hit) => hit.action >= BLOCK)];
+    }
     if (operation.kind === 'abstract') {
       const hash = siphash13(this.#key, Buffer.from(operation.name));
       const bit = 1n << BigInt(op);
@@ -194,13 +200,6 @@ export class EncodedMaps {
       hits.push(...this.#onValue(op, value, task));
     }
     return hits;
-  }
-
-  #makesAlias(operation: Operation, allowed: boolean, task: TaskFacts): boolean {
-    if (operation.kind === 'path' && operation.oldName === true)
-      return this.#onNames(operation, ~0n, task).some((hit) => hit.action >= BLOCK);
-    if (operation.kind !== 'value' || operation.op !== 'mount' || allowed) return false;
-    return [1n, 2n, 5n].includes(operation.value) || (operation.value === 0n && operation.overlay === true);
   }
 
   /** As decide_*() in bpf/runtime/decide.h. */
@@ -226,17 +225,21 @@ export class EncodedMaps {
       return { outcome: action === KILL ? 'kill' : 'block', counted };
     }
     const allowed = lowest(ALLOW) < Infinity;
+    const guard = head.readUInt8(at.guardAliases.offset);
+    const alias =
+      operation.kind === 'value' &&
+      operation.op === 'mount' &&
+      ([1n, 2n, 5n].includes(operation.value) || (operation.value === 0n && operation.alias === true));
+    if (guard !== 0 && alias && !allowed) {
+      counted.push({ cell: head.readUInt32LE(at.guardRule.offset), action: guard });
+      return { outcome: guard === KILL ? 'kill' : 'block', counted };
+    }
     const posture = op <= 1 ? 1 : op <= 20 ? 0 : op <= 25 ? 2 : op === 26 ? 3 : op <= 28 ? 4 : -1;
     if (posture >= 0 && !allowed) {
       if (head.readUInt8(at.postureBlock.offset + posture) === 1)
         return { outcome: 'block', counted: [...counted, { cell: extra + posture * 2 + 1, action: BLOCK }] };
       if (head.readUInt8(at.postureAudit.offset + posture) === 1 && lowest(ALLOW_AUDIT) === Infinity)
         counted.push({ cell: extra + posture * 2, action: AUDIT });
-    }
-    const guard = head.readUInt8(at.guardAliases.offset);
-    if (guard !== 0 && this.#makesAlias(operation, allowed, task)) {
-      counted.push({ cell: head.readUInt32LE(at.guardRule.offset), action: guard });
-      return { outcome: guard === KILL ? 'kill' : 'block', counted };
     }
     return { outcome: 'pass', counted };
   }

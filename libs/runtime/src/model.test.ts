@@ -201,7 +201,7 @@ describe('other names for what is denied', () => {
     rules: named([{ action: 'block', file: { paths: ['/a/b/c'], operations: ['read'] } }]),
   };
   const [NEW, BIND, MOVE, PIVOT, REMOUNT] = [0, 1, 2, 5, 3].map((value) => onValue('mount', value));
-  const overlay: Operation = { kind: 'value', op: 'mount', value: 0n, overlay: true };
+  const overlay: Operation = { kind: 'value', op: 'mount', value: 0n, alias: true };
   const link = (path: string, oldName: boolean): Operation => ({ kind: 'path', op: 'link', path, oldName });
 
   it.each<[string, Operation, boolean]>([
@@ -220,9 +220,28 @@ describe('other names for what is denied', () => {
     ['a hard link of it', link('/a/b/c', true), true],
     ['a hard link of another file', link('/a/b/d', true), false],
     ['a hard link by its name, of another file', link('/a/b/c', false), false],
+    ['renaming what lies beside', { kind: 'path', op: 'rename', path: '/a/b/d', oldName: true }, false],
   ])('%s', (_name, operation, denied) => {
     expect(outcome(guarded, operation)).toBe(denied ? 'block' : 'pass');
     expect(outcome({ ...guarded, mode: 'audit' }, operation)).toBe('pass');
+  });
+
+  it('a denial only of running - programs can be copied, so their names are not guarded', () => {
+    const noRun: RuntimePolicyInput = {
+      rules: named([{ action: 'block', execute: { directories: ['/tmp'], recursive: true } }]),
+    };
+    for (const op of ['link', 'rename'] as const)
+      expect(outcome(noRun, { kind: 'path', op, path: '/tmp/a', oldName: true })).toBe('pass');
+    expect(outcome(noRun, onPath('rename', '/tmp'))).toBe('pass');
+    expect(outcome(noRun, BIND!)).toBe('pass');
+    expect(outcome(noRun, onPath('execute', '/tmp/a'))).toBe('block');
+  });
+
+  it('a directory whose files may not be read - they are not moved out of it either', () => {
+    const secret = block({ file: { directories: ['/s'], recursive: true, operations: ['read'] } });
+    expect(outcome(secret, { kind: 'path', op: 'rename', path: '/s/x', oldName: true })).toBe('block');
+    expect(outcome(secret, onPath('rename', '/s/x'))).toBe('pass');
+    expect(outcome(secret, onPath('write', '/s/x'))).toBe('pass');
   });
 
   it('a bind mount that a rule allows - passes; what is denied stays so', () => {

@@ -2,8 +2,8 @@
  * The decision as a pure function of a policy set and an operation, by paths and addresses instead of hashes and map entries.
  *
  * It is what the kernel programs (bpf/runtime/decide.h) are compared with, and what `policy explain` answers from. Order: a denial of any
- * matching rule, the strongest, of these the first; else allow rules against the class's posture; then what would make another name for
- * a denied path. Audit rules are counted besides and never hide a denial.
+ * matching rule, the strongest, of these the first; else mounts that would give a denied path another name; else allow rules against the
+ * class's posture. Audit rules are counted besides and never hide a denial.
  */
 import { type Cidr, formatAddress, mapPrefixLength, parseAddress, parseCidr } from '@bailiff/bpf';
 import { POSTURE_CLASSES } from '@bailiff/policy';
@@ -17,6 +17,7 @@ import {
   ANCESTOR_OPERATIONS,
   aliasGuard,
   denies,
+  guardsNames,
   isGuarded,
   type Match,
   type PathRuleMatch,
@@ -39,7 +40,7 @@ export type Operation =
       readonly path: string;
       /** The same object's other names that the kernel sees: a bind mount of the root file system. */
       readonly aliases?: readonly string[];
-      /** Of `link`: the existing name, from which an alias is made. */
+      /** Of `link` and `rename`: the name that the object has; whatever a denial there says would be possible under the new one. */
       readonly oldName?: boolean;
     }
   /** A path beyond the walk's bound. */
@@ -56,8 +57,8 @@ export type Operation =
       readonly kind: 'value';
       readonly op: OperationName;
       readonly value: bigint;
-      /** Of `mount`, value new: the type is overlay, by which an alias is made. */
-      readonly overlay?: boolean;
+      /** Of `mount`, value new: it shows what is there already: an overlay, a device that is mounted. */
+      readonly alias?: boolean;
     };
 
 export interface Counted {
@@ -117,7 +118,9 @@ function pathMatches(rule: RuleIR, match: Match, operation: Operation & { kind: 
   if (match.kind !== 'path' && match.kind !== 'suffix') return false;
   const subjects = subjectsOf(operation);
   if (ANCESTOR_OPERATIONS.includes(operation.op) && isMarked(rule, match, subjects)) return true;
-  return match.ops.includes(operation.op) && namesSubject(match, subjects);
+  const anyOperation = operation.oldName === true && guardsNames(rule, match);
+  if (anyOperation && isMarked(rule, match, subjects)) return true;
+  return (anyOperation || match.ops.includes(operation.op)) && namesSubject(match, subjects);
 }
 
 const latin1 = (text: string): string => Buffer.from(text).toString('latin1');
@@ -168,20 +171,10 @@ function matches(rule: RuleIR, match: Match, operation: Operation): boolean {
 
 const ALIAS_MOUNTS: readonly bigint[] = [1n, 2n, 5n];
 
-/**
- * Whether an operation would make another name for what is denied: a bind mount, move, pivot or new overlay that no rule in force allows; a
- * hard link of a file that some denial names for any operation.
- */
-function makesAlias(set: PolicySet, operation: Operation, task: TaskFacts, allowed: ReadonlySet<RuleAction>): boolean {
-  if (operation.kind === 'value' && operation.op === 'mount') {
-    const kind = ALIAS_MOUNTS.includes(operation.value) || (operation.value === 0n && operation.overlay === true);
-    return kind && !allowed.has('allow');
-  }
-  if (operation.kind !== 'path' || operation.oldName !== true) return false;
-  const subjects = subjectsOf(operation);
-  const names = (rule: RuleIR) =>
-    rule.matches.some((match) => namesSubject(match, subjects) || isMarked(rule, match, subjects));
-  return set.rules.some((rule) => denies(rule.action) && sourceHolds(rule.source, task, rule.action) && names(rule));
+/** Whether a mount gives another name to what is there already: bind, move, pivot, overlay, a device that is mounted. */
+function makesAlias(operation: Operation): boolean {
+  if (operation.kind !== 'value' || operation.op !== 'mount') return false;
+  return ALIAS_MOUNTS.includes(operation.value) || (operation.value === 0n && operation.alias === true);
 }
 
 function byPosture(set: PolicySet, op: OperationName, allowed: ReadonlySet<RuleAction>): Counted | null {
@@ -220,15 +213,16 @@ export function decide(set: PolicySet, operation: Operation, task: TaskFacts): D
     return { outcome: action, counted: [...counted, { cell: denial.index, action }], matched, by: 'rule' };
   }
   const allowed = new Set(matched.map((rule) => rule.action));
-  const posture = byPosture(set, operation.op, allowed);
-  if (posture !== null) counted.push(posture);
-  if (posture?.action === 'block') return { outcome: 'block', counted, matched, by: 'posture' };
-  const guard = makesAlias(set, operation, task, allowed) ? aliasGuard(set) : null;
+  const guard = makesAlias(operation) && !allowed.has('allow') ? aliasGuard(set) : null;
   if (guard !== null) {
     counted.push({ cell: guard.rule, action: guard.action });
     return { outcome: guard.action, counted, matched, by: 'alias-guard' };
   }
-  if (posture !== null) return { outcome: 'pass', counted, matched, by: 'posture' };
+  const posture = byPosture(set, operation.op, allowed);
+  if (posture !== null) {
+    const outcome = posture.action === 'block' ? 'block' : 'pass';
+    return { outcome, counted: [...counted, posture], matched, by: 'posture' };
+  }
   const by = matched.some((rule) => rule.action.startsWith('allow')) ? 'allow' : 'nothing';
   return { outcome: 'pass', counted, matched, by };
 }

@@ -128,7 +128,12 @@ const pathOps = opsFrom('execute', 'unix-bind');
 const path = fc.constantFrom(...PATHS, '/a/b/c/d', '/other', '/a/b.so', 'memfd:a', 'memfd:b.so', 'x/y');
 const operation: fc.Arbitrary<Operation> = fc.oneof(
   fc.record({ kind: fc.constant('path' as const), op: pathOps, path, aliases: maybe(fc.tuple(path)) }),
-  fc.record({ kind: fc.constant('path' as const), op: fc.constant('link' as const), path, oldName: fc.boolean() }),
+  fc.record({
+    kind: fc.constant('path' as const),
+    op: fc.constantFrom('link' as const, 'rename' as const),
+    path,
+    oldName: fc.boolean(),
+  }),
   fc.record({ kind: fc.constant('unresolved' as const), op: pathOps }),
   fc.record({
     kind: fc.constant('abstract' as const),
@@ -153,7 +158,7 @@ const operation: fc.Arbitrary<Operation> = fc.oneof(
     kind: fc.constant('value' as const),
     op: opsFrom('capability', 'drift'),
     value: fc.constantFrom(0n, 1n, 2n, 3n, 5n),
-    overlay: fc.boolean(),
+    alias: fc.boolean(),
   }),
 );
 const task = fc.record({

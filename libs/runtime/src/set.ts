@@ -122,9 +122,20 @@ export function denies(action: RuleAction): boolean {
   return action === 'block' || action === 'kill';
 }
 
-/** A path that a denial names: renaming it or what lies above it, or mounting there, is denied too. */
+const RUNS: readonly OperationName[] = ['execute', 'map-execute'];
+
+/**
+ * Whether other names for what a match denies are denied as well. Not where only running is: a program can be copied, so only drift rules
+ * keep it from running by another name, and renames in a directory that nothing may be run from are everyday use.
+ */
+export function guardsNames(rule: RuleIR, match: Match): match is PathRuleMatch | SuffixMatch {
+  if (!denies(rule.action) || (match.kind !== 'path' && match.kind !== 'suffix')) return false;
+  return match.ops.some((op) => !RUNS.includes(op));
+}
+
+/** A path that a denial guards: renaming what lies above it, or mounting there, is denied too. */
 export function isGuarded(rule: RuleIR, match: Match): match is PathRuleMatch {
-  return denies(rule.action) && match.kind === 'path' && match.path !== ANONYMOUS;
+  return guardsNames(rule, match) && match.kind === 'path' && match.path !== ANONYMOUS;
 }
 
 /**
@@ -134,8 +145,7 @@ export function isGuarded(rule: RuleIR, match: Match): match is PathRuleMatch {
 export function aliasGuard(set: Pick<PolicySet, 'rules'>): { rule: number; action: 'block' | 'kill' } | null {
   let found: RuleIR | null = null;
   for (const rule of set.rules) {
-    if (!rule.matches.some((match) => isGuarded(rule, match) || (denies(rule.action) && match.kind === 'suffix')))
-      continue;
+    if (!rule.matches.some((match) => guardsNames(rule, match))) continue;
     if (found === null || (found.action === 'block' && rule.action === 'kill')) found = rule;
   }
   return found === null ? null : { rule: found.index, action: found.action as 'block' | 'kill' };

@@ -4,8 +4,8 @@
  *
  * Place in the path: syscalls and io_uring alike → LSM hooks here → place.h, decide.h. Hooks see the object that was found,
  * never the text that led to it. Each path is judged under its operation; what would leave the object under another name
- * (link, rename) is refused as well where any denial names the old one. What slips by, and from which kernel on each hook
- * is there: docs/runtime-hooks.md and docs/runtime-paths.md.
+ * (link, rename) is refused as well where a denial of more than running names the old one. What slips by, and from which
+ * kernel on each hook is there: docs/runtime-hooks.md and docs/runtime-paths.md.
  * The path_* hooks are asked by syscalls only, so overlayfs's own work on its layers does not come here; its opens do
  * (FMODE_NOACCOUNT), and its extended attributes (under other credentials): both are left alone.
  */
@@ -212,9 +212,11 @@ __noinline int rt_decide_place(const struct object *object)
 	return object && identify_any(&who, object->places) && decide_place(&who, object);
 }
 
+#define RUNNING_OPS (OP_BIT(OP_EXECUTE) | OP_BIT(OP_MAP_EXECUTE))
+
 /*
  * The name that an object loses or that another is put beside: whatever is denied on it would be possible under the new name,
- * so a denial of any operation refuses. 1: refuse.
+ * so a denial of any operation refuses; but of running, which a copy would do as well. 1: refuse.
  */
 __noinline int rt_decide_old_name(const struct object *object, enum op op)
 {
@@ -229,7 +231,7 @@ __noinline int rt_decide_old_name(const struct object *object, enum op op)
 		return 1;
 	show.dentry = object->dentry;
 	show.mnt = object->mnt;
-	rt_judge_object(&who.identity, &verdict, &show, ~0ULL);
+	rt_judge_object(&who.identity, &verdict, &show, ~RUNNING_OPS);
 	rule = verdict.rule;
 	action = verdict.action;
 	verdict = NO_VERDICT;
