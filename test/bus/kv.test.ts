@@ -2,7 +2,7 @@ import { ensureTopology, type KvEntry, openBucket } from '@bailiff/bus';
 import { waitFor } from '@bailiff/service/testing';
 import { Kvm } from '@nats-io/kv';
 import { expect, test } from 'vitest';
-import { startBus, text } from './support.ts';
+import { startBus, text, underWay } from './support.ts';
 
 test('kv - a value is put, read, overwritten, deleted and made again', async () => {
   await using nats = await startBus();
@@ -94,16 +94,20 @@ test('kv - a watch tells what is there, then every change, over a restart of the
   await writer.put('node-b', 'b1');
   const told: string[] = [];
   const end = new AbortController();
-  const watching = openBucket(await nats.connect('responder'), 'bailiff_pods').watch({
-    onEntry: (entry) => {
-      told.push(`${entry.key}=${entry.deleted ? 'deleted' : text(entry)}`);
-    },
-    onSynced: () => told.push('synced'),
-    signal: end.signal,
-  });
+  const watching = underWay(
+    openBucket(await nats.connect('responder'), 'bailiff_pods').watch({
+      onEntry: (entry) => {
+        told.push(`${entry.key}=${entry.deleted ? 'deleted' : text(entry)}`);
+      },
+      onSynced: () => told.push('synced'),
+      signal: end.signal,
+    }),
+  );
   await waitFor(() => told.includes('synced'), { what: 'the sync', state: () => told });
   expect(told).toEqual(['node-a=a1', 'node-b=b1', 'synced']);
   await writer.put('node-a', 'a2');
+  // Of what changes while it is away a watch tells the newest of each key alone, so this one must have come before.
+  await waitFor(() => told.includes('node-a=a2'), { what: 'the change before the restart', state: () => told });
   await nats.restart();
   const again = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
   await again.put('node-b', 'b2');
@@ -118,13 +122,15 @@ test('kv - a watch of an empty bucket is in sync at once', async () => {
   await using nats = await startBus();
   let synced = 0;
   const end = new AbortController();
-  const watching = openBucket(await nats.connect('responder'), 'bailiff_pods').watch({
-    onEntry: () => undefined,
-    onSynced: () => {
-      synced += 1;
-    },
-    signal: end.signal,
-  });
+  const watching = underWay(
+    openBucket(await nats.connect('responder'), 'bailiff_pods').watch({
+      onEntry: () => undefined,
+      onSynced: () => {
+        synced += 1;
+      },
+      signal: end.signal,
+    }),
+  );
   await waitFor(() => synced > 0);
   end.abort();
   await watching;

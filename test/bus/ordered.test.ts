@@ -2,7 +2,7 @@ import { type Bus, consumeOrdered, FramePublisher, type StreamMessage, violation
 import type { TestNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
-import { random, readAll, startBus, text } from './support.ts';
+import { random, readAll, startBus, text, underWay } from './support.ts';
 
 const SUBJECT = violationSubject('node-a', 'spoof');
 const SEED = Number(process.env['BAILIFF_SEED'] ?? 20_261_124);
@@ -54,15 +54,17 @@ test('ordered - over restarts of the server every message comes once and in orde
   const seen: StreamMessage[] = [];
   const restarts: string[] = [];
   const end = new AbortController();
-  const reading = consumeOrdered(reader, 'VIOLATIONS', {
-    start: 'all',
-    maxMessages: 100,
-    onMessage: (message) => {
-      seen.push(message);
-    },
-    onRestart: (why) => restarts.push(why),
-    signal: end.signal,
-  });
+  const reading = underWay(
+    consumeOrdered(reader, 'VIOLATIONS', {
+      start: 'all',
+      maxMessages: 100,
+      onMessage: (message) => {
+        seen.push(message);
+      },
+      onRestart: (why) => restarts.push(why),
+      signal: end.signal,
+    }),
+  );
   const writing = publishMany(await nats.connect('collector-node-a'), 0, 6_000);
   for (const part of [1, 2, 3]) {
     const at = Math.floor((part - next()) * 1_800);
@@ -87,13 +89,15 @@ test('ordered - goes on within seconds when the server comes back and nothing mo
   await publishMany(await nats.connect('collector-node-a'), 0, 10);
   const seen: number[] = [];
   const end = new AbortController();
-  const reading = consumeOrdered(await nats.connect('correlator'), 'VIOLATIONS', {
-    start: 'all',
-    onMessage: ({ sequence }) => {
-      seen.push(sequence);
-    },
-    signal: end.signal,
-  });
+  const reading = underWay(
+    consumeOrdered(await nats.connect('correlator'), 'VIOLATIONS', {
+      start: 'all',
+      onMessage: ({ sequence }) => {
+        seen.push(sequence);
+      },
+      signal: end.signal,
+    }),
+  );
   await waitFor(() => seen.length === 10);
   await nats.kill();
   await nats.restart();
@@ -121,14 +125,16 @@ test.each([
   const seen: number[] = [];
   const restarts: string[] = [];
   const end = new AbortController();
-  const reading = consumeOrdered(lossy(await nats.connect('correlator'), once), 'VIOLATIONS', {
-    start: 'all',
-    onMessage: ({ sequence }) => {
-      seen.push(sequence);
-    },
-    onRestart: (reason) => restarts.push(reason),
-    signal: end.signal,
-  });
+  const reading = underWay(
+    consumeOrdered(lossy(await nats.connect('correlator'), once), 'VIOLATIONS', {
+      start: 'all',
+      onMessage: ({ sequence }) => {
+        seen.push(sequence);
+      },
+      onRestart: (reason) => restarts.push(reason),
+      signal: end.signal,
+    }),
+  );
   await waitFor(() => seen.length === 100, { what: 'all messages', state: () => [seen.length, restarts] });
   end.abort();
   await reading;
@@ -144,14 +150,16 @@ test('ordered - a consumer that is deleted is made again after the last message'
   const seen: number[] = [];
   const restarts: string[] = [];
   const end = new AbortController();
-  const reading = consumeOrdered(await nats.connect('correlator'), 'VIOLATIONS', {
-    start: 'all',
-    onMessage: ({ sequence }) => {
-      seen.push(sequence);
-    },
-    onRestart: (why) => restarts.push(why),
-    signal: end.signal,
-  });
+  const reading = underWay(
+    consumeOrdered(await nats.connect('correlator'), 'VIOLATIONS', {
+      start: 'all',
+      onMessage: ({ sequence }) => {
+        seen.push(sequence);
+      },
+      onRestart: (why) => restarts.push(why),
+      signal: end.signal,
+    }),
+  );
   await waitFor(() => seen.length === 5);
   const admin = await nats.connect('admin');
   for (const name of await consumersOf(nats, 'VIOLATIONS')) await admin.jsm.consumers.delete('VIOLATIONS', name);
@@ -181,18 +189,20 @@ test('ordered - an asynchronous handler has one message at a time, and holds the
   let most = 0;
   const seen: number[] = [];
   const end = new AbortController();
-  const reading = consumeOrdered(await nats.connect('correlator'), 'VIOLATIONS', {
-    start: 'all',
-    maxMessages: 10,
-    onMessage: async ({ sequence }) => {
-      running += 1;
-      most = Math.max(most, running);
-      await new Promise((resolve) => setImmediate(resolve));
-      running -= 1;
-      seen.push(sequence);
-    },
-    signal: end.signal,
-  });
+  const reading = underWay(
+    consumeOrdered(await nats.connect('correlator'), 'VIOLATIONS', {
+      start: 'all',
+      maxMessages: 10,
+      onMessage: async ({ sequence }) => {
+        running += 1;
+        most = Math.max(most, running);
+        await new Promise((resolve) => setImmediate(resolve));
+        running -= 1;
+        seen.push(sequence);
+      },
+      signal: end.signal,
+    }),
+  );
   const admin = await nats.connect('admin');
   let furthest = 0;
   await waitFor(async () => {
@@ -216,19 +226,21 @@ test('ordered - ending waits for the message in work', async () => {
   let finished = false;
   const end = new AbortController();
   let started = false;
-  const reading = consumeOrdered(await nats.connect('correlator'), 'VIOLATIONS', {
-    start: 'all',
-    onMessage: () => {
-      started = true;
-      return new Promise<void>((resolve) => {
-        finish = () => {
-          finished = true;
-          resolve();
-        };
-      });
-    },
-    signal: end.signal,
-  });
+  const reading = underWay(
+    consumeOrdered(await nats.connect('correlator'), 'VIOLATIONS', {
+      start: 'all',
+      onMessage: () => {
+        started = true;
+        return new Promise<void>((resolve) => {
+          finish = () => {
+            finished = true;
+            resolve();
+          };
+        });
+      },
+      signal: end.signal,
+    }),
+  );
   await waitFor(() => started);
   end.abort();
   setTimeout(() => finish(), 50);
@@ -270,16 +282,18 @@ test('ordered - starts where it is told', async () => {
     const seen: number[] = [];
     const end = new AbortController();
     let idle = false;
-    const reading = consumeOrdered(bus, 'VIOLATIONS', {
-      start,
-      onMessage: ({ sequence }) => {
-        seen.push(sequence);
-      },
-      onIdle: () => {
-        idle = true;
-      },
-      signal: end.signal,
-    });
+    const reading = underWay(
+      consumeOrdered(bus, 'VIOLATIONS', {
+        start,
+        onMessage: ({ sequence }) => {
+          seen.push(sequence);
+        },
+        onIdle: () => {
+          idle = true;
+        },
+        signal: end.signal,
+      }),
+    );
     await waitFor(() => idle);
     end.abort();
     await reading;
@@ -300,16 +314,18 @@ test('ordered - from now on means from the first moment, also when the consumer 
   const seen: number[] = [];
   let idle = false;
   const end = new AbortController();
-  const reading = consumeOrdered(await nats.connect('correlator'), 'VIOLATIONS', {
-    start: 'new',
-    onMessage: ({ sequence }) => {
-      seen.push(sequence);
-    },
-    onIdle: () => {
-      idle = true;
-    },
-    signal: end.signal,
-  });
+  const reading = underWay(
+    consumeOrdered(await nats.connect('correlator'), 'VIOLATIONS', {
+      start: 'new',
+      onMessage: ({ sequence }) => {
+        seen.push(sequence);
+      },
+      onIdle: () => {
+        idle = true;
+      },
+      signal: end.signal,
+    }),
+  );
   await waitFor(() => idle);
   await nats.kill();
   await nats.restart();
@@ -342,14 +358,16 @@ test('ordered - a stream that is not there yet is waited for; one that may not b
   const seen: string[] = [];
   const end = new AbortController();
   const restarts: string[] = [];
-  const reading = consumeOrdered(await nats.connect('correlator'), 'VIOLATIONS', {
-    start: 'all',
-    onMessage: (message) => {
-      seen.push(text(message));
-    },
-    onRestart: (why) => restarts.push(why),
-    signal: end.signal,
-  });
+  const reading = underWay(
+    consumeOrdered(await nats.connect('correlator'), 'VIOLATIONS', {
+      start: 'all',
+      onMessage: (message) => {
+        seen.push(text(message));
+      },
+      onRestart: (why) => restarts.push(why),
+      signal: end.signal,
+    }),
+  );
   await waitFor(() => restarts.length > 0);
   await admin.jsm.streams.add({ name: 'VIOLATIONS', subjects: ['bailiff.v1.violations.>'] });
   await publishMany(await nats.connect('collector-node-a'), 0, 1);

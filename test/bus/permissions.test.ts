@@ -18,7 +18,7 @@ import { startNats, testUsers } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { errors } from '@nats-io/nats-core';
 import { expect, test } from 'vitest';
-import { startBus, text } from './support.ts';
+import { startBus, text, underWay } from './support.ts';
 
 const NODES = ['node-a', 'node-b.example'];
 const [NODE_A, NODE_B] = NODES as [string, string];
@@ -234,11 +234,13 @@ test('permissions - a stolen node credential: it speaks for its own node and rea
       (error: { code: string }) => error.code,
     );
   expect([await publish('node-a'), await publish('node-b')]).toEqual(['stored', 'BUS_PERMISSION']);
-  const reading = consumeOrdered(thief, 'VIOLATIONS', {
-    start: 'all',
-    onMessage: () => undefined,
-    signal: AbortSignal.timeout(5_000),
-  });
+  const reading = underWay(
+    consumeOrdered(thief, 'VIOLATIONS', {
+      start: 'all',
+      onMessage: () => undefined,
+      signal: AbortSignal.timeout(5_000),
+    }),
+  );
   await expect(reading).rejects.toMatchObject({ code: 'BUS_PERMISSION' });
 });
 

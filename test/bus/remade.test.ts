@@ -12,7 +12,7 @@ import {
 import type { TestNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
-import { startBus, text } from './support.ts';
+import { startBus, text, underWay } from './support.ts';
 
 const SUBJECT = violationSubject('node-a', 'spoof');
 const modes = (mode: string) => ({ modes: { 'ipv4-source': mode } });
@@ -40,20 +40,22 @@ function reader(bus: Bus, start: Parameters<typeof consumeOrdered>[2]['start'], 
   const told: string[] = [];
   const end = new AbortController();
   let idle = 0;
-  const reading = consumeOrdered(bus, 'VIOLATIONS', {
-    start,
-    onMessage: (message) => {
-      seen.push(text(message));
-    },
-    onRemade: () => {
-      told.push(`remade after ${seen.length}`);
-    },
-    onIdle: () => {
-      idle += 1;
-    },
-    signal: end.signal,
-    ...more,
-  });
+  const reading = underWay(
+    consumeOrdered(bus, 'VIOLATIONS', {
+      start,
+      onMessage: (message) => {
+        seen.push(text(message));
+      },
+      onRemade: () => {
+        told.push(`remade after ${seen.length}`);
+      },
+      onIdle: () => {
+        idle += 1;
+      },
+      signal: end.signal,
+      ...more,
+    }),
+  );
   return {
     seen,
     told,
@@ -150,18 +152,20 @@ test('remade - a watch tells all of the new bucket, and when it is told', async 
   await bucket.put('node-b', 'two');
   const told: string[] = [];
   const end = new AbortController();
-  const watching = openBucket(await nats.connect('correlator'), 'bailiff_pods').watch({
-    onEntry: ({ key, value }) => {
-      told.push(`${key}=${value}`);
-    },
-    onRemade: () => {
-      told.push('remade');
-    },
-    onSynced: () => {
-      told.push('synced');
-    },
-    signal: end.signal,
-  });
+  const watching = underWay(
+    openBucket(await nats.connect('correlator'), 'bailiff_pods').watch({
+      onEntry: ({ key, value }) => {
+        told.push(`${key}=${value}`);
+      },
+      onRemade: () => {
+        told.push('remade');
+      },
+      onSynced: () => {
+        told.push('synced');
+      },
+      signal: end.signal,
+    }),
+  );
   await waitFor(() => told.includes('synced'));
   await remake(nats, 'KV_bailiff_pods');
   await waitFor(() => told.length >= 5, { state: () => told });

@@ -14,7 +14,7 @@ import { encodeResponse, encodeVerdict, encodeViolationFrame, type Response, typ
 import { sampleFrame, sampleResponse, sampleVerdict } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
-import { startBus } from './support.ts';
+import { startBus, underWay } from './support.ts';
 
 const verdictId = (n: number) => n.toString(16).padStart(32, '0');
 
@@ -88,14 +88,16 @@ test('service status - how late the newest verdict came, and whether anybody rea
 
   const end = new AbortController();
   let idle = false;
-  const reading = consumeOrdered(await nats.connect('correlator'), 'VIOLATIONS', {
-    start: 'all',
-    onMessage: () => undefined,
-    onIdle: () => {
-      idle = true;
-    },
-    signal: end.signal,
-  });
+  const reading = underWay(
+    consumeOrdered(await nats.connect('correlator'), 'VIOLATIONS', {
+      start: 'all',
+      onMessage: () => undefined,
+      onIdle: () => {
+        idle = true;
+      },
+      signal: end.signal,
+    }),
+  );
   await waitFor(() => idle);
   expect((await readServiceStatus(cli)).correlator.readers).toBe(1);
   end.abort();

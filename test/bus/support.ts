@@ -13,6 +13,15 @@ export async function startBus(options: TopologyOptions = {}): Promise<TestNats>
   return nats;
 }
 
+/**
+ * A reading that the test ends itself and waits for. When the test fails before, `nats.stop()` closes the bus under it, and that the
+ * reading then ends with BUS_CLOSED is no failure beside the test's own.
+ */
+export function underWay(reading: Promise<void>): Promise<void> {
+  reading.catch(() => undefined);
+  return reading;
+}
+
 /** All that a stream holds now, in order. */
 export async function readAll(bus: Bus, stream: string, filterSubjects?: string[]): Promise<StreamMessage[]> {
   const messages: StreamMessage[] = [];
