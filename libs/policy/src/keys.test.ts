@@ -15,6 +15,7 @@ describe('config keys', () => {
   it.each([
     ['spoof.cluster._.default', { kind: 'spoof', scope: 'cluster', namespace: null, name: 'default' }],
     ['spoof.workload.shop.web', { kind: 'spoof', scope: 'workload', namespace: 'shop', name: 'web' }],
+    ['runtime.cluster._.no-shell', { kind: 'runtime', scope: 'cluster', namespace: null, name: 'no-shell' }],
     ['disarm.node._.node-1_lab', { kind: 'disarm', scope: 'node', namespace: null, name: 'node-1.lab' }],
   ])('%s - read and written back', (text, key) => {
     expect(parseConfigKey(text)).toEqual(key);
@@ -30,6 +31,7 @@ describe('config keys', () => {
     'spoof.namespace._.default',
     'spoof.cluster.shop.default',
     'correlation.namespace.shop.x',
+    'runtime.workload.shop.x',
     'spoof.namespace.Shop.default',
     'spoof.cluster._.-x',
   ])('%s - refused', (text) => {

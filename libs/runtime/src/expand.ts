@@ -133,10 +133,8 @@ function impliedSockets(match: NetworkMatch, field: string): ValueMatch[] {
 
 function unixMatches(match: UnixMatch, field: string, allows: boolean): Match[] {
   const ops = (match.operations ?? UNIX_OPERATIONS).map((op): OperationName => `unix-${op}`);
-  // bind() makes the socket's file, and the kernel asks about that as about mknod.
-  const onPath: readonly OperationName[] = allows && ops.includes('unix-bind') ? [...ops, 'mknod'] : ops;
   return [
-    ...whereMatches(match, onPath, field),
+    ...whereMatches(match, ops, field),
     ...(match.abstract ?? []).map(
       (name, index): Match => ({ kind: 'abstract', ops, name, field: `${field}.abstract.${index}` }),
     ),
