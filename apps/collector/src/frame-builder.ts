@@ -5,14 +5,13 @@
  */
 import assert from 'node:assert/strict';
 import type { GuardGap, Violation } from '@bailiff/schemas';
-import type { GuardedInterface } from './guarded-interface.ts';
 import { blankViolation } from './violations.ts';
 
 export const MAX_FRAME_VIOLATIONS = 64;
 
-/** What a frame owes one interface once it is acknowledged. */
-export interface Owed {
-  iface: GuardedInterface;
+/** What a frame owes one speaker once it is acknowledged. */
+export interface Owed<S> {
+  speaker: S;
   /** Cell and packets in turn; empty when the frame only holds what user space found, or the gap. */
   cells: number[];
   /** What user space found, in the order in which it was found. */
@@ -21,11 +20,11 @@ export interface Owed {
   gap: boolean;
 }
 
-export class FrameBuilder {
+export class FrameBuilder<S> {
   readonly #blank = Array.from({ length: MAX_FRAME_VIOLATIONS }, blankViolation);
   readonly violations: Violation[] = [];
   coverage: GuardGap[] = [];
-  #owed: Owed[] = [];
+  #owed: Owed<S>[] = [];
 
   get isFull(): boolean {
     return this.violations.length >= MAX_FRAME_VIOLATIONS;
@@ -35,38 +34,38 @@ export class FrameBuilder {
     return this.violations.length === 0 && this.coverage.length === 0;
   }
 
-  /** Room for what the cell of an interface says; the caller fills it. */
-  add(iface: GuardedInterface, cell: number, packets: number): Violation {
+  /** Room for what a speaker's cell says; the caller fills it. */
+  add(speaker: S, cell: number, packets: number): Violation {
     assert(!this.isFull, 'a full frame is sent before more is added');
     const violation = this.#blank[this.violations.length] as Violation;
     this.violations.push(violation);
-    this.#owedTo(iface).cells.push(cell, packets);
+    this.#owedTo(speaker).cells.push(cell, packets);
     return violation;
   }
 
   /** A violation that user space found. */
-  addFound(iface: GuardedInterface, violation: Violation): void {
+  addFound(speaker: S, violation: Violation): void {
     assert(!this.isFull, 'a full frame is sent before more is added');
     this.violations.push(violation);
-    this.#owedTo(iface).found.push(violation);
+    this.#owedTo(speaker).found.push(violation);
   }
 
   /** What passed before an interface was guarded. */
-  addGap(iface: GuardedInterface, gap: GuardGap): void {
+  addGap(speaker: S, gap: GuardGap): void {
     this.coverage.push(gap);
-    this.#owedTo(iface).gap = true;
+    this.#owedTo(speaker).gap = true;
   }
 
-  #owedTo(iface: GuardedInterface): Owed {
+  #owedTo(speaker: S): Owed<S> {
     const last = this.#owed.at(-1);
-    if (last?.iface === iface) return last;
-    const owed: Owed = { iface, cells: [], found: [], gap: false };
+    if (last?.speaker === speaker) return last;
+    const owed: Owed<S> = { speaker, cells: [], found: [], gap: false };
     this.#owed.push(owed);
     return owed;
   }
 
   /** After the frame was published: begins the next one. @returns what the published one owes */
-  clear(): readonly Owed[] {
+  clear(): readonly Owed<S>[] {
     const owed = this.#owed;
     this.violations.length = 0;
     this.coverage = [];

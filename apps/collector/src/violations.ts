@@ -5,7 +5,7 @@
  * what it grew by; the two add up to the growth, so that a reader without history has the base: cumulative - (count + suppressed).
  */
 import type { SpoofSample } from '@bailiff/bpf';
-import type { PacketSample, PodRef, Violation } from '@bailiff/schemas';
+import type { PacketSample, PodRef, SocketProcess, Violation } from '@bailiff/schemas';
 import { bytesOf, CELL_NAMES, type CellName, packetsOf, skbsOf } from './epochs.ts';
 
 /** Whose violations these are, and on which interface. */
@@ -138,8 +138,16 @@ export function userspaceViolation(
   };
 }
 
-/** A kernel sample as it goes over the bus. @param bootWallMicros wall-clock microseconds at CLOCK_BOOTTIME 0 */
-export function toPacketSample(sample: SpoofSample, bootWallMicros: number): PacketSample {
+/**
+ * A kernel sample as it goes over the bus.
+ * @param bootWallMicros wall-clock microseconds at CLOCK_BOOTTIME 0
+ * @param process which made the packet's socket; null: nobody saw it
+ */
+export function toPacketSample(
+  sample: SpoofSample,
+  bootWallMicros: number,
+  process: SocketProcess | null,
+): PacketSample {
   return {
     observedAt: bootWallMicros + Math.round(Number(sample.boottimeNs) / 1000),
     direction: sample.egress ? 'receive' : 'transmit',
@@ -157,6 +165,6 @@ export function toPacketSample(sample: SpoofSample, bootWallMicros: number): Pac
     cgroupId: sample.cgroupId === 0n ? '' : sample.cgroupId.toString(),
     socketCookie: sample.socketCookie === 0n ? '' : sample.socketCookie.toString(),
     head: sample.head,
-    process: null,
+    process,
   };
 }
