@@ -12,6 +12,7 @@ import { register as doctor } from './commands/doctor.ts';
 import { register as events } from './commands/events.ts';
 import { register as explain } from './commands/explain.ts';
 import { register as lab } from './commands/lab.ts';
+import { register as policy } from './commands/policy.ts';
 import { register as quarantine } from './commands/quarantine.ts';
 import { register as responses } from './commands/responses.ts';
 import { register as status } from './commands/status.ts';
@@ -27,6 +28,7 @@ const COMMANDS: readonly ((program: Command, io: CliIo) => void)[] = [
   responses,
   explain,
   config,
+  policy,
   quarantine,
   disarm,
   doctor,

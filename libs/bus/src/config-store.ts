@@ -54,7 +54,8 @@ function revisionIn(json: string): number {
   }
 }
 
-function storedOf(entry: KvEntry): StoredConfig {
+/** An entry of the bucket as a configuration. */
+export function storedConfig(entry: KvEntry): StoredConfig {
   const json = entry.value.toString('utf8');
   return {
     key: entry.key,
@@ -71,12 +72,12 @@ function storedOf(entry: KvEntry): StoredConfig {
 /** What stands under a key now; null when nothing does. @throws BusError */
 export async function readConfig(bus: Bus, key: ConfigKey | string): Promise<StoredConfig | null> {
   const entry = await openBucket(bus, CONFIG_BUCKET).get(textOf(key));
-  return entry && storedOf(entry);
+  return entry && storedConfig(entry);
 }
 
 /** Revisions of a key that the bucket keeps, oldest first, deletions too. @throws BusError */
 export async function configHistory(bus: Bus, key: ConfigKey | string): Promise<StoredConfig[]> {
-  return (await openBucket(bus, CONFIG_BUCKET).history(textOf(key))).map(storedOf);
+  return (await openBucket(bus, CONFIG_BUCKET).history(textOf(key))).map(storedConfig);
 }
 
 const textOf = (key: ConfigKey | string) => formatConfigKey(typeof key === 'string' ? parseConfigKey(key) : key);
@@ -140,7 +141,7 @@ export async function writeConfig(
   parseConfigValue(parsedKey, json);
   const written = JSON.parse(json) as { revision?: number };
   const newest = await openBucket(bus, CONFIG_BUCKET).newest(text);
-  const stored = newest && storedOf(newest);
+  const stored = newest && storedConfig(newest);
   const base = newest?.revision ?? 0;
   if (options.expectedRevision !== undefined && options.expectedRevision !== visibleRevision(stored)) {
     throw new ConfigError(
@@ -167,7 +168,7 @@ const visibleRevision = (stored: StoredConfig | null) => (stored && !stored.dele
 export async function deleteConfig(bus: Bus, key: ConfigKey | string, options: WriteConfigOptions): Promise<void> {
   const text = textOf(key);
   const newest = await openBucket(bus, CONFIG_BUCKET).newest(text);
-  const stored = newest && storedOf(newest);
+  const stored = newest && storedConfig(newest);
   if (!stored || stored.deleted) return;
   if (options.expectedRevision !== undefined && options.expectedRevision !== stored.bucketRevision) {
     throw new ConfigError('CONFIG_REVISION', `${text}: revision ${stored.bucketRevision} is stored`);

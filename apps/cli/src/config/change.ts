@@ -68,10 +68,11 @@ export function inEffect(key: ConfigKey, value: unknown): unknown {
   }
 }
 
-/** Whether a change changes nothing that is stored. */
-export function isSame({ stored, next }: Change): boolean {
-  if (!next) return stored === null;
-  return stored !== null && diffValues(valueIn(stored), next).length === 0;
+/** Whether a change changes nothing that is stored; of a policy, nothing that is in force: it is stored with its defaults filled in. */
+export function isSame({ key, stored, next }: Change): boolean {
+  if (!next || !stored) return !next && !stored;
+  const seen = (value: unknown) => (key.kind === 'runtime' ? inEffect(key, value) : value);
+  return diffValues(seen(valueIn(stored)), seen(next)).length === 0;
 }
 
 /** The difference in effect; empty when there is none. */

@@ -1,5 +1,5 @@
 /** `config list`, `get`, `history` and `validate`: looking at the configuration. */
-import { openBucket } from '@bailiff/bus';
+import { openBucket, storedConfig } from '@bailiff/bus';
 import { ConfigError, type ConfigKey, formatConfigKey, parseConfigKey, parseConfigValue } from '@bailiff/policy';
 import { CliError } from '../errors.ts';
 import type { Session } from '../session.ts';
@@ -42,17 +42,8 @@ export function refusalOf(key: string, json: string): string {
 async function readList({ bus }: Session): Promise<Listed[]> {
   const entries = await openBucket(bus, 'bailiff_config').entries();
   const stored = entries.map((entry): Listed => {
-    const json = entry.value.toString('utf8');
-    const revision = (valueIn({ json } as never) as { revision?: unknown } | null)?.revision;
-    return {
-      key: entry.key,
-      kind: entry.key.split('.')[0] ?? '',
-      revision: typeof revision === 'number' ? revision : 0,
-      changedAtMicros: entry.timestampMicros,
-      by: entry.header('Bailiff-By'),
-      why: entry.header('Bailiff-Why'),
-      refused: refusalOf(entry.key, json),
-    };
+    const { key, revision, timestampMicros: changedAtMicros, by, why, json } = storedConfig(entry);
+    return { key, kind: key.split('.')[0] ?? '', revision, changedAtMicros, by, why, refused: refusalOf(key, json) };
   });
   const known = new Set(stored.map(({ key }) => key));
   const rest = builtInKeys()

@@ -1,0 +1,160 @@
+/**
+ * `bailiff policy …`: what programs in pods may do. The work is in ../policy/, loaded when a command of these runs: YAML, merging and the
+ * model are a good part of the program, and no other command needs them.
+ */
+import type { Command } from 'commander';
+import type { ChangeOptions } from '../config/change.ts';
+import { history } from '../config/show.ts';
+import type { CliIo } from '../io.ts';
+import { parsePolicyName } from '../policy/names.ts';
+import { wholeNumber } from '../selectors.ts';
+import { optionsOf, withBusOptions, withSession } from '../session.ts';
+import { withChangeOptions } from './config.ts';
+
+const EXAMPLES = `
+Examples:
+  bailiff policy apply policies/ --reason "the shipped ones"
+  bailiff policy list
+  bailiff policy show escape-guard > escape-guard.yaml      edit, and apply it again
+  bailiff policy diff escape-guard.yaml
+  bailiff policy rollback escape-guard 3 --reason "4 stopped the builds"
+
+A policy of the cluster is said by its name, one of a namespace as namespace/name.
+`;
+
+const NAME_HELP = 'name, or namespace/name';
+const FILES_HELP = 'YAML files with one policy a document, folders of them, or - for stdin';
+
+interface Named {
+  namespace?: string;
+  json?: boolean;
+}
+
+const withNamespace = (command: Command) => command.option('-n, --namespace <namespace>', 'policies of a namespace');
+const revisionOf = (text: string, flag: string) => wholeNumber(text, flag, 1, 999_999_999);
+
+function registerFiles(parent: Command, io: CliIo): void {
+  const apply = withChangeOptions(
+    parent
+      .command('apply')
+      .description('write policies: all are checked first, the difference shown, and all are written or none')
+      .argument('<file...>', FILES_HELP),
+  ).addHelpText(
+    'after',
+    `
+Examples:
+  bailiff policy apply policies/ --dry-run
+  bailiff policy apply no-shell.yaml --reason "after the incident of Tuesday" --yes
+
+Exit code: 0 written, or nothing to change; 6 refused, with file:line: field: what is wrong; nothing was written then.
+`,
+  );
+  withBusOptions(apply).action(async (files: string[]) => {
+    const policy = await import('../policy/apply.ts');
+    const read = await policy.readFiles(files, io);
+    io.exitCode = await withSession(io, apply, (session) =>
+      policy.apply(session, read, optionsOf<ChangeOptions>(apply)),
+    );
+  });
+  const diff = parent
+    .command('diff')
+    .description('what applying files would change')
+    .argument('<file...>', FILES_HELP)
+    .option('--json', 'one JSON document')
+    .addHelpText('after', '\nExample:\n  bailiff policy diff policies/\n');
+  withBusOptions(diff).action(async (files: string[]) => {
+    const policy = await import('../policy/apply.ts');
+    const read = await policy.readFiles(files, io);
+    const { json = false } = optionsOf<{ json?: boolean }>(diff);
+    io.exitCode = await withSession(io, diff, (session) => policy.diff(session, read, json));
+  });
+}
+
+function registerShow(parent: Command, io: CliIo): void {
+  const list = withNamespace(parent.command('list').description('the policies that are stored'))
+    .option('--json', 'one JSON document')
+    .addHelpText('after', '\nExample:\n  bailiff policy list --namespace shop\n');
+  withBusOptions(list).action(async () => {
+    const policy = await import('../policy/show.ts');
+    const { namespace, json = false } = optionsOf<Named>(list);
+    io.exitCode = await withSession(io, list, (session) => policy.list(session, namespace, json));
+  });
+  const show = withNamespace(
+    parent.command('show').description('a policy as YAML that can be applied again').argument('<name>', NAME_HELP),
+  )
+    .option('--revision <n>', 'an earlier one')
+    .option('--json', 'with its revision, time, who and why')
+    .addHelpText(
+      'after',
+      `
+Example:
+  bailiff policy show shop/no-shell > no-shell.yaml
+
+It says its revision: applied after somebody else wrote, it is refused. Take the line out to write nevertheless.
+`,
+    );
+  withBusOptions(show).action(async (name: string) => {
+    const policy = await import('../policy/show.ts');
+    const { namespace, revision, json = false } = optionsOf<Named & { revision?: string }>(show);
+    const options = {
+      ...(namespace === undefined ? {} : { namespace }),
+      revision: revision === undefined ? null : revisionOf(revision, '--revision'),
+      json,
+    };
+    io.exitCode = await withSession(io, show, (session) => policy.show(session, name, options));
+  });
+  const past = withNamespace(
+    parent.command('history').description('who changed a policy, when, how much and why').argument('<name>', NAME_HELP),
+  )
+    .option('--json', 'one JSON object a line, with the values')
+    .addHelpText('after', '\nExample:\n  bailiff policy history escape-guard\n');
+  withBusOptions(past).action(async (name: string) => {
+    const { namespace, json = false } = optionsOf<Named>(past);
+    const key = parsePolicyName(name, namespace);
+    io.exitCode = await withSession(io, past, (session) => history(session, key, json));
+  });
+}
+
+function registerChange(parent: Command, io: CliIo): void {
+  const remove = withNamespace(
+    withChangeOptions(
+      parent.command('delete').description('take policies away: all or none').argument('<name...>', NAME_HELP),
+    ),
+  ).addHelpText('after', '\nExample:\n  bailiff policy delete shop/no-shell --reason "it is gone"\n');
+  withBusOptions(remove).action(async (names: string[]) => {
+    const policy = await import('../policy/apply.ts');
+    const options = optionsOf<ChangeOptions & Named>(remove);
+    io.exitCode = await withSession(io, remove, (session) => policy.remove(session, names, options.namespace, options));
+  });
+  const back = withNamespace(
+    withChangeOptions(
+      parent
+        .command('rollback')
+        .description('write an earlier policy again, as a new revision')
+        .argument('<name>', NAME_HELP)
+        .argument('[revision]', 'which one (default: the last that differs from what holds now)'),
+    ),
+  ).addHelpText('after', '\nExample:\n  bailiff policy rollback escape-guard 3 --reason "4 stopped the builds"\n');
+  withBusOptions(back).action(async (name: string, revision: string | undefined) => {
+    const options = optionsOf<ChangeOptions & Named>(back);
+    const key = parsePolicyName(name, options.namespace);
+    const to = revision === undefined ? null : revisionOf(revision, 'revision');
+    const [{ rollBack }, { yamlLines }] = await Promise.all([
+      import('../config/rollback.ts'),
+      import('../policy/yaml.ts'),
+    ]);
+    io.exitCode = await withSession(io, back, (session) => rollBack(session, key, to, options, yamlLines));
+  });
+}
+
+export function register(program: Command, io: CliIo): void {
+  const command = program
+    .command('policy')
+    .description(
+      'what programs in pods may do: policies of the runtime half, where they are in force, what they decide',
+    )
+    .addHelpText('after', EXAMPLES);
+  registerFiles(command, io);
+  registerShow(command, io);
+  registerChange(command, io);
+}

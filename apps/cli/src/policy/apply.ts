@@ -1,0 +1,150 @@
+/** `policy apply`, `diff` and `delete`: files against what is stored. What is written goes through config/change.ts: all or none. */
+import { formatConfigKey } from '@bailiff/policy';
+import { type NamedPolicy, PolicyError } from '@bailiff/runtime';
+import {
+  type Change,
+  type ChangeOptions,
+  checkChange,
+  differenceOf,
+  headingOf,
+  isSame,
+  paintDiff,
+  perform,
+  readStored,
+} from '../config/change.ts';
+import { CliError } from '../errors.ts';
+import type { Session } from '../session.ts';
+import { plural } from '../text/plural.ts';
+import { type FilePolicy, readPolicies as readFiles } from './files.ts';
+import { checkMerged } from './merged.ts';
+import { keyOf, parsePolicyName } from './names.ts';
+import { readPods } from './pods.ts';
+import { namedPolicies, readPolicies } from './stored.ts';
+import { yamlLines } from './yaml.ts';
+
+/** Places shown of an error that has many. */
+const MAX_FIELDS = 12;
+
+/** The value that is stored: a revision only where the file names one. */
+function storedForm({ policy }: NamedPolicy): Record<string, unknown> {
+  const { revision, ...rest } = policy;
+  return revision > 0 ? { ...rest, revision } : rest;
+}
+
+async function changesOf(session: Session, files: readonly FilePolicy[], because: string): Promise<Change[]> {
+  return Promise.all(
+    files.map(async (policy): Promise<Change> => {
+      const key = keyOf(policy.namespace, policy.name);
+      return { key, stored: await readStored(session, key), next: storedForm(policy), because, linesOf: yamlLines };
+    }),
+  );
+}
+
+/** The fields that meet where too many do, with the files that they stand in. */
+function limitError(error: PolicyError, files: readonly FilePolicy[]): CliError {
+  const fields = error.fields.slice(0, MAX_FIELDS).map(({ policy, field }) => {
+    const file = files.find(({ key }) => key === policy)?.file;
+    return `${policy}  ${field}${file === undefined ? '  (stored)' : `  ${file}`}`;
+  });
+  const more = error.fields.length - fields.length;
+  const lines = [`${error.message}; nothing was written`, ...fields, ...(more > 0 ? [`and ${more} more`] : [])];
+  const remedy = 'fewer rules about one thing, or policies that select fewer pods';
+  return new CliError('CLI_CONFIG', lines.join('\n'), { cause: error, remedy });
+}
+
+/** Reads files and checks them, by themselves and together with what is stored, on the pods there are. */
+async function prepare(session: Session, files: readonly FilePolicy[], because: string): Promise<Change[]> {
+  const [changes, stored, pods] = await Promise.all([
+    changesOf(session, files, because),
+    readPolicies(session),
+    readPods(session),
+  ]);
+  for (const change of changes) checkChange(change);
+  const changed = new Set(files.map(({ key }) => key));
+  try {
+    checkMerged([...namedPolicies(stored).filter(({ key }) => !changed.has(key)), ...files], changed, pods);
+  } catch (error) {
+    if (!(error instanceof PolicyError)) throw error;
+    throw limitError(error, files);
+  }
+  return changes;
+}
+
+/** @returns the exit code. @throws CliError CLI_CONFIG | CLI_DECLINED | CLI_STATE, PolicyError POLICY_LIMIT, ConfigError, BusError */
+export async function apply(session: Session, files: readonly FilePolicy[], options: ChangeOptions): Promise<number> {
+  const { out } = session;
+  const changes = await prepare(session, files, 'bailiff policy apply');
+  const unchanged = changes.filter(isSame).map(({ key, stored }) => ({
+    key: formatConfigKey(key),
+    unchanged: true,
+    revision: stored?.revision ?? 0,
+  }));
+  const outcomes = await perform(session, changes, options);
+  if (options.json) {
+    const dry = changes.filter((change) => !isSame(change)).map(differenceJson);
+    out.json(options.dryRun ? { dryRun: true, changes: dry, unchanged } : [...(outcomes ?? []), ...unchanged]);
+  }
+  return 0;
+}
+
+function differenceJson(change: Change) {
+  const sign = { ' ': 'kept', '-': 'removed', '+': 'added' } as const;
+  const lines = differenceOf(change).flatMap((line) => (line === null || line.sign === ' ' ? [] : [line]));
+  return {
+    key: formatConfigKey(change.key),
+    change: isSame(change) ? 'none' : change.stored ? 'changed' : 'created',
+    against: change.stored?.revision ?? null,
+    lines: lines.map((line) => ({ [sign[line.sign]]: line.text })),
+  };
+}
+
+/** What `apply` would write, on stdout. */
+export async function diff(session: Session, files: readonly FilePolicy[], json: boolean): Promise<number> {
+  const { out } = session;
+  const changes = await prepare(session, files, '');
+  if (json) {
+    out.json(changes.map(differenceJson));
+    return 0;
+  }
+  const different = changes.filter((change) => !isSame(change));
+  for (const change of different) {
+    const lines = paintDiff(session, differenceOf(change));
+    out.line(out.paint(headingOf(change), 'bold'));
+    out.lines(lines.length === 0 ? ['  nothing changes in effect'] : lines);
+  }
+  const same = changes.length - different.length;
+  out.note(`${plural(different.length, 'policy', 'policies')} would change, ${same} would not`);
+  return 0;
+}
+
+/** @throws CliError CLI_NOT_FOUND when one is not there: nothing is deleted then */
+export async function remove(
+  session: Session,
+  names: readonly string[],
+  namespace: string | undefined,
+  options: ChangeOptions,
+): Promise<number> {
+  const keys = names.map((name) => parsePolicyName(name, namespace));
+  const changes = await Promise.all(
+    keys.map(
+      async (key): Promise<Change> => ({
+        key,
+        stored: await readStored(session, key),
+        next: null,
+        because: 'bailiff policy delete',
+        linesOf: yamlLines,
+      }),
+    ),
+  );
+  const missing = changes.filter(({ stored }) => stored === null).map(({ key }) => formatConfigKey(key));
+  if (missing.length > 0) {
+    throw new CliError('CLI_NOT_FOUND', `nothing is stored under ${missing.join(', ')}; nothing was deleted`, {
+      remedy: '`bailiff policy list` shows what there is; of a namespace: namespace/name',
+    });
+  }
+  const outcomes = await perform(session, changes, options);
+  if (options.json && outcomes) session.out.json(outcomes);
+  return 0;
+}
+
+export { readFiles };

@@ -1,0 +1,35 @@
+/** Names of runtime policies as an operator says them: `no-shell`, `shop/no-shell`, or the whole key. Pure. */
+import { type ConfigKey, formatConfigKey } from '@bailiff/policy';
+import { parseKey } from '../config/keys.ts';
+import { CliError } from '../errors.ts';
+import { parseName } from '../selectors.ts';
+
+export const RUNTIME_KEYS = 'runtime.>';
+
+/** @throws CliError CLI_USAGE; ConfigError CONFIG_KEY */
+export function parsePolicyName(text: string, namespace?: string): ConfigKey {
+  const within = namespace === undefined ? null : parseName(namespace, '--namespace');
+  if (text.startsWith('runtime.') && text.split('.').length === 4) return parseKey(text);
+  const [first = '', second, ...rest] = text.split('/');
+  if (rest.length > 0) {
+    throw new CliError('CLI_USAGE', `"${text}" is not the name of a policy`, {
+      remedy: 'write name, or namespace/name',
+    });
+  }
+  if (second === undefined) return keyOf(within, parseName(first, 'policy'));
+  if (within !== null && within !== first)
+    throw new CliError('CLI_USAGE', `${text} and --namespace ${within} exclude each other`);
+  return keyOf(parseName(first, 'policy'), parseName(second, 'policy'));
+}
+
+/** The key of a policy of a namespace, or with null of the whole cluster. */
+export function keyOf(namespace: string | null, name: string): ConfigKey {
+  return { kind: 'runtime', scope: namespace === null ? 'cluster' : 'namespace', namespace, name };
+}
+
+/** As it is said: `shop/no-shell`, `no-shell`. */
+export function shortName({ namespace, name }: Pick<ConfigKey, 'namespace' | 'name'>): string {
+  return namespace === null ? name : `${namespace}/${name}`;
+}
+
+export const keyText = (key: ConfigKey) => formatConfigKey(key);

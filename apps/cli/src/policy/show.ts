@@ -1,0 +1,164 @@
+/** `policy list` and `policy show`. */
+import type { RuntimePolicy } from '@bailiff/policy';
+import { valueIn } from '../config/change.ts';
+import { readHistory } from '../config/history.ts';
+import { CliError } from '../errors.ts';
+import { levelCell } from '../rows/verdict-rows.ts';
+import type { Session } from '../session.ts';
+import { type Cell, type Column, table } from '../text/table.ts';
+import { clockTime, isoMicros } from '../text/time.ts';
+import { parsePolicyName, shortName } from './names.ts';
+import { readPolicies, type StoredPolicy, storedPolicy } from './stored.ts';
+import { documentText, objectOf, withoutDefaults } from './yaml.ts';
+
+const COLUMNS: readonly Column[] = [
+  { title: 'POLICY', min: 16, cut: 'within' },
+  { title: 'MODE' },
+  { title: 'SEVERITY' },
+  { title: 'RULES', align: 'right' },
+  { title: 'SELECTS', min: 12 },
+  { title: 'REVISION', align: 'right' },
+  { title: 'CHANGED (UTC)', spare: true },
+  { title: 'BY', min: 8, spare: true },
+  { title: 'WHY', min: 10, spare: true },
+];
+
+/** Which pods, in few words: `shop,web app=cart not kube-system container app`. Pure. */
+export function selectsText(policy: RuntimePolicy, namespace: string | null): string {
+  const { namespaces, excludeNamespaces, podLabels, containers } = policy.selector;
+  const labels = Object.entries(podLabels?.matchLabels ?? {}).map(([key, value]) => `${key}=${value}`);
+  const expressions = (podLabels?.matchExpressions ?? []).map(({ key, operator, values = [] }) => {
+    if (operator === 'Exists') return key;
+    if (operator === 'DoesNotExist') return `!${key}`;
+    return `${key} ${operator === 'In' ? 'in' : 'not in'} (${values.join(',')})`;
+  });
+  const within = namespace === null ? namespaces : [namespace];
+  const parts = [
+    within ? within.join(',') : 'all',
+    ...labels,
+    ...expressions,
+    ...(excludeNamespaces ? [`not ${excludeNamespaces.join(',')}`] : []),
+    ...(containers ? [`container ${containers.join(',')}`] : []),
+  ];
+  return parts.join(' ');
+}
+
+/** `enforce`, `audit`, `off`: how it is carried out. */
+export function modeCell({ enabled, mode }: RuntimePolicy): Cell {
+  if (!enabled) return { text: 'off', style: 'dim' };
+  return { text: mode, style: mode === 'enforce' ? 'green' : 'yellow' };
+}
+
+function cellsOf({ policy, refused, stored, ...name }: StoredPolicy, nowMs: number): Cell[] {
+  const changed = [clockTime(stored.timestampMicros, nowMs), stored.by];
+  const revision = String(stored.revision);
+  if (!policy) return [shortName(name), { text: 'REFUSED', style: 'red' }, '', '', refused, revision, ...changed, ''];
+  const postures = Object.values(policy.defaultPosture).some((posture) => posture !== 'allow') ? '+' : '';
+  const selects = selectsText(policy, name.namespace);
+  const rules = `${policy.rules.length}${postures}`;
+  return [
+    shortName(name),
+    modeCell(policy),
+    levelCell(policy.severity),
+    rules,
+    selects,
+    revision,
+    ...changed,
+    stored.why,
+  ];
+}
+
+function listJson({ key, name, namespace, policy, refused, stored }: StoredPolicy) {
+  const { revision, timestampMicros, by, why } = stored;
+  return { key, name, namespace, revision, changedAt: isoMicros(timestampMicros), by, why, refused, policy };
+}
+
+export async function list(session: Session, namespace: string | undefined, json: boolean): Promise<number> {
+  const { out, io } = session;
+  const all = await readPolicies(session);
+  const policies = namespace === undefined ? all : all.filter((one) => one.namespace === namespace);
+  if (json) {
+    out.json(policies.map(listJson));
+    return 0;
+  }
+  if (policies.length === 0) {
+    out.note(
+      `no runtime policy${namespace === undefined ? '' : ` of namespace ${namespace}`}: bailiff policy apply policies/`,
+    );
+    return 0;
+  }
+  const rows = policies.map((one) => cellsOf(one, io.nowMs()));
+  out.lines(table(COLUMNS, rows, out.table));
+  const withPosture = policies.some(
+    ({ policy }) => policy && Object.values(policy.defaultPosture).some((p) => p !== 'allow'),
+  );
+  if (withPosture) out.note('+ with a posture on what no rule allows');
+  for (const { key, refused } of policies)
+    if (refused !== '') out.note(`${key} is refused by every reader: ${refused}`);
+  return 0;
+}
+
+/** A stored policy by its name. @throws CliError CLI_NOT_FOUND */
+export async function storedByName(
+  session: Session,
+  text: string,
+  namespace: string | undefined,
+): Promise<StoredPolicy> {
+  const key = parsePolicyName(text, namespace);
+  const all = await readPolicies(session);
+  const found = all.find((one) => one.namespace === key.namespace && one.name === key.name);
+  if (found) return found;
+  const alike = all.filter((one) => one.name === key.name).map(shortName);
+  throw new CliError('CLI_NOT_FOUND', `no policy "${shortName(key)}" is stored`, {
+    remedy: alike.length > 0 ? `there is ${alike.join(', ')}` : '`bailiff policy list` shows what there is',
+  });
+}
+
+async function atRevision(session: Session, one: StoredPolicy, revision: number): Promise<StoredPolicy> {
+  const key = parsePolicyName(one.key);
+  const history = await readHistory(session, key);
+  const found = history.findLast((past) => past.revision === revision && past.value !== undefined);
+  const past =
+    found &&
+    storedPolicy({
+      ...one.stored,
+      json: found.text,
+      revision,
+      timestampMicros: found.storedAtMicros,
+      by: found.by,
+      why: found.why,
+    });
+  if (past) return past;
+  throw new CliError('CLI_NOT_FOUND', `${one.key} has no revision ${revision}`, {
+    remedy: `see \`bailiff policy history ${shortName(one)}\``,
+  });
+}
+
+export interface ShowOptions {
+  namespace?: string;
+  revision: number | null;
+  json: boolean;
+}
+
+/** As YAML that can be applied again; what is as if not said is left out. */
+export async function show(
+  session: Session,
+  text: string,
+  { namespace, revision, json }: ShowOptions,
+): Promise<number> {
+  const { out, io } = session;
+  const newest = await storedByName(session, text, namespace);
+  const one = revision === null ? newest : await atRevision(session, newest, revision);
+  const { policy, stored, refused } = one;
+  if (json) {
+    out.json({ ...listJson(one), policy: policy ?? valueIn(stored) ?? stored.json });
+    return 0;
+  }
+  const by = stored.by === '' ? '' : ` by ${stored.by}`;
+  const why = stored.why === '' ? '' : `: ${stored.why}`;
+  out.note(`revision ${stored.revision}, ${clockTime(stored.timestampMicros, io.nowMs())}${by}${why}`);
+  if (refused !== '') out.note(`refused by every reader: ${refused}`);
+  const spec = policy ? withoutDefaults(policy) : (valueIn(stored) ?? stored.json);
+  io.stdout.write(documentText(objectOf(one, spec)));
+  return 0;
+}

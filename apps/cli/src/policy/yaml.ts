@@ -1,0 +1,45 @@
+/** Policies as YAML, in the order in which the schema lists their fields. Pure. Loaded only by commands that need it: yaml is not small. */
+import type { RuntimePolicy } from '@bailiff/policy';
+import { POLICY_KIND } from '@bailiff/runtime';
+import { type Document, type DocumentOptions, stringify, type ToStringOptions } from 'yaml';
+
+export const API_VERSION = 'bailiff.dev/v1alpha1';
+export const YAML_STYLE: ToStringOptions & DocumentOptions = { lineWidth: 120, flowCollectionPadding: false };
+
+/** `{apiVersion, kind, metadata, spec}` as it stands in a file. */
+export function objectOf({ name, namespace }: { name: string; namespace: string | null }, spec: unknown) {
+  const metadata = namespace === null ? { name } : { name, namespace };
+  return { apiVersion: API_VERSION, kind: POLICY_KIND, metadata, spec };
+}
+
+/** A policy without what is as if it were not said. */
+export function withoutDefaults(policy: RuntimePolicy): Record<string, unknown> {
+  const { enabled, description, selector, severity, tags, message, defaultPosture, onUnresolvable, ...rest } = policy;
+  const said = Object.entries(defaultPosture).filter(([, posture]) => posture !== 'allow');
+  const entries = Object.entries(selector).filter(([, value]) => value !== undefined);
+  return {
+    ...(rest.revision > 0 ? { revision: rest.revision } : {}),
+    ...(enabled ? {} : { enabled }),
+    ...(description === '' ? {} : { description }),
+    mode: rest.mode,
+    severity,
+    ...(tags.length > 0 ? { tags } : {}),
+    ...(message === '' ? {} : { message }),
+    ...(entries.length > 0 ? { selector } : {}),
+    ...(said.length > 0 ? { defaultPosture: Object.fromEntries(said) } : {}),
+    ...(onUnresolvable === 'block' ? {} : { onUnresolvable }),
+    ...(rest.rules.length > 0 ? { rules: rest.rules } : {}),
+  };
+}
+
+/** A value as lines of YAML, for differences; `revision` left out because every write renews it. */
+export function yamlLines(value: unknown): string[] {
+  if (value === undefined) return [];
+  if (typeof value !== 'object' || value === null) return [String(value)];
+  const { revision: _renewed, ...rest } = value as Record<string, unknown>;
+  return stringify(rest, YAML_STYLE).trimEnd().split('\n');
+}
+
+export function documentText(document: Document | object): string {
+  return stringify(document, YAML_STYLE);
+}

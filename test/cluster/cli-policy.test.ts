@@ -1,0 +1,199 @@
+/** `bailiff policy`: what is stored, by whom and why, and that nothing is half applied; on a real server under the rights of `cli`. */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { configHistory, encodeToken, readConfig, writeConfig } from '@bailiff/bus';
+import type { PodIdentity } from '@bailiff/schemas';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { NODE_A, WEB, World } from './cli/world.ts';
+
+let world: World;
+beforeAll(async () => {
+  world = await World.start();
+});
+afterAll(() => world?.[Symbol.asyncDispose]());
+
+const POD: PodIdentity = {
+  uid: WEB.uid,
+  namespace: WEB.namespace,
+  name: WEB.name,
+  labels: { app: 'web' },
+  serviceAccount: 'default',
+  owners: [{ kind: 'StatefulSet', name: 'web', uid: WEB.ownerUid }],
+  interfaces: [],
+  hostNetwork: false,
+  containers: [
+    { name: 'app', id: 'containerd://1' },
+    { name: 'side', id: 'containerd://2' },
+  ],
+  allowedPrefixes: [],
+  probePorts: [],
+  revision: 1,
+  createdAt: '2026-11-24T12:00:00Z',
+};
+const SHELL = 'runtime.cluster._.no-shell';
+const text = (name: string, rule: string, extra = '', namespace = '') => `kind: RuntimePolicy
+metadata:
+  name: ${name}${namespace === '' ? '' : `\n  namespace: ${namespace}`}
+spec:
+  mode: enforce
+${extra}  rules:
+    - name: r
+      action: block
+${rule}
+`;
+const mount = '      mount: {}';
+const shell = '      execute:\n        paths: [/bin/sh]';
+
+function file(name: string, ...documents: string[]): string {
+  const at = path.join(world.directory, name);
+  writeFileSync(at, documents.join('---\n'));
+  return at;
+}
+const policy = (args: string[], options: Parameters<World['cli']>[1] = {}) => world.cli(['policy', ...args], options);
+async function json(args: string[]): Promise<never> {
+  const { exitCode, stdout, stderr } = await policy([...args, '--json']);
+  expect([exitCode, stderr]).toEqual([0, expect.not.stringMatching(/bailiff:/)]);
+  return JSON.parse(stdout) as never;
+}
+
+describe('cli policy apply', () => {
+  it('several documents - written with who and why; the same again changes nothing; a change shows what changes', async () => {
+    const both = file('both.yaml', text('no-shell', shell), text('no-mounts', mount, '', 'shop'));
+    const first = await policy(['apply', both, '--reason', 'to begin with', '--yes']);
+    expect(first).toMatchObject({
+      exitCode: 0,
+      stdout: `${SHELL} is at revision 1\nruntime.namespace.shop.no-mounts is at revision 1\n`,
+      stderr: expect.stringMatching(/no-shell: against nothing\n[\s\S]*\+ mode: enforce\n/),
+    });
+    const again = await policy(['apply', both]);
+    expect(again).toMatchObject({ exitCode: 0, stdout: '', stderr: expect.stringMatching(/nothing to change/) });
+    const changed = file('no-shell.yaml', text('no-shell', shell.replace('/bin/sh', '/bin/bash')));
+    const diff = await policy(['diff', changed]);
+    expect(diff.stdout).toMatch(/against revision 1 by tester@host\n[\s\S]*- {9}- \/bin\/sh\n\+ {9}- \/bin\/bash/);
+    expect(await json(['diff', changed])).toMatchObject([{ key: SHELL, change: 'changed', against: 1 }]);
+    const answers = await policy(['apply', changed], { answers: ['yes'] });
+    expect(answers).toMatchObject({ exitCode: 0, stdout: `${SHELL} is at revision 2\n` });
+    const log = await configHistory(await world.as('admin'), SHELL);
+    expect(log.map(({ revision, by, why }) => [revision, by, why])).toEqual([
+      [1, 'tester@host', 'to begin with'],
+      [2, 'tester@host', 'bailiff policy apply'],
+    ]);
+  });
+
+  it('mistakes of several files - each with file, line and field; nothing of the good ones is written', async () => {
+    const folder = path.join(world.directory, 'policies');
+    mkdirSync(folder);
+    writeFileSync(path.join(folder, '1-good.yaml'), text('good', mount));
+    writeFileSync(path.join(folder, '2-bad.yaml'), text('bad', mount.replace('mount', 'mounts')));
+    writeFileSync(path.join(folder, '3-twice.yml'), text('good', shell, '  severity: loud\n'));
+    writeFileSync(path.join(folder, 'notes.txt'), 'not a policy');
+    const refused = await policy(['apply', folder, '--yes']);
+    expect([refused.exitCode, refused.stdout]).toEqual([6, '']);
+    expect(refused.stderr).toMatch(/refused for \d mistakes; nothing was written/);
+    expect(refused.stderr).toMatch(/2-bad\.yaml:9: spec\.rules\.0\.mounts: is unknown/);
+    expect(refused.stderr).toMatch(/3-twice\.yml:6: spec\.severity: /);
+    writeFileSync(path.join(folder, '2-bad.yaml'), text('bad', mount));
+    writeFileSync(path.join(folder, '3-twice.yml'), text('good', shell));
+    const twice = await policy(['apply', folder, '--yes']);
+    expect(twice.stderr).toMatch(/3-twice\.yml: runtime\.cluster\._\.good stands in .*1-good\.yaml too/);
+    expect(await readConfig(await world.as('cli'), 'runtime.cluster._.good')).toBeNull();
+    expect(await policy(['apply', `${world.directory}/none.yaml`])).toMatchObject({ exitCode: 2 });
+  });
+
+  it('stdin, --dry-run, nobody to ask - nothing is written but what was agreed to', async () => {
+    const stdin = text('piped', mount);
+    const key = 'runtime.cluster._.piped';
+    const cli = await world.as('cli');
+    expect(await policy(['apply', '-', '--dry-run'], { stdin })).toMatchObject({ exitCode: 0, stdout: '' });
+    expect((await policy(['apply', '-'], { stdin, answers: ['n'] })).exitCode).toBe(2);
+    expect((await policy(['apply', '-'], { stdin })).stderr).toMatch(/say --yes/);
+    expect(await readConfig(cli, key)).toBeNull();
+    const written = await policy(['apply', '-', '--yes', '--json'], { stdin });
+    expect(JSON.parse(written.stdout)).toMatchObject([{ key, revision: 1, value: { mode: 'enforce' } }]);
+    expect(JSON.parse((await policy(['apply', '-', '--yes', '--json'], { stdin })).stdout)).toEqual([
+      { key, unchanged: true, revision: 1 },
+    ]);
+  });
+
+  it('somebody wrote one of three while a person thought - none is changed, and the other write stands', async () => {
+    const names = ['race-a', 'race-b', 'race-c'];
+    const key = (name: string) => `runtime.cluster._.${name}`;
+    const cli = await world.as('cli');
+    const old = file('race-a.yaml', text('race-a', shell));
+    await policy(['apply', old, '--yes']);
+    const three = file('race.yaml', ...names.map((name) => text(name, mount)));
+    const other = { mode: 'audit', rules: [{ name: 'theirs', action: 'block', drift: {} }] };
+    const raced = await policy(['apply', three, '--reason', 'three'], {
+      answers: ['y'],
+      onAsk: () => writeConfig(cli, key('race-b'), other, { by: 'x', why: 'y' }).then(() => undefined),
+    });
+    expect([raced.exitCode, raced.stdout]).toEqual([6, '']);
+    const now = async (name: string) => JSON.parse((await readConfig(cli, key(name)))?.json ?? 'null') as unknown;
+    expect(await now('race-a')).toMatchObject({ rules: [{ execute: { paths: ['/bin/sh'] } }], revision: 3 });
+    expect(await now('race-b')).toMatchObject(other);
+    expect(await now('race-c')).toBeNull();
+    const log = await configHistory(await world.as('admin'), key('race-a'));
+    expect(log.map(({ why }) => why)).toEqual(['bailiff policy apply', 'three', 'undone: three']);
+    const again = await policy(['apply', three, '--yes']);
+    expect([again.exitCode, await now('race-b')]).toEqual([0, expect.objectContaining({ mode: 'enforce' })]);
+  });
+
+  it('more rules on one path of one pod than the kernel holds - refused, with the fields that meet', async () => {
+    const pod = { ...POD, labels: { app: 'crowded' } };
+    await world.put('bailiff_pods', encodeToken(NODE_A), { nodeName: NODE_A, revision: 1, pods: [pod] });
+    const selector = (app: string) => `  selector: { podLabels: { matchLabels: { app: ${app} } } }\n`;
+    const many = (app: string) =>
+      Array.from({ length: 40 }, (_, index) => text(`crowd-${index}`, shell, selector(app)));
+    const crowded = await policy(['apply', file('crowd.yaml', ...many('crowded')), '--yes']);
+    expect([crowded.exitCode, crowded.stderr]).toEqual([6, expect.stringMatching(/rules meet at .*\/bin\/sh/)]);
+    expect(crowded.stderr).toMatch(/runtime\.cluster\._\.crowd-0 +rules\.0\.execute\.paths\.0/);
+    expect(await readConfig(await world.as('cli'), 'runtime.cluster._.crowd-0')).toBeNull();
+    const elsewhere = await policy(['apply', file('crowd.yaml', ...many('nowhere')), '--dry-run']);
+    expect(elsewhere.exitCode).toBe(0);
+  });
+});
+
+describe('cli policy list, show, history, rollback, delete', () => {
+  it('list - what holds where; a policy that no reader takes stands out', async () => {
+    await world.put('bailiff_config', 'runtime.cluster._.broken', '{"mode":"maybe"}');
+    const { stdout, stderr } = await policy(['list']);
+    expect(stdout).toMatch(/^POLICY +MODE +SEVERITY +RULES +SELECTS +REVISION/);
+    expect(stdout).toMatch(/no-shell +enforce +medium +1 +all +2 /);
+    expect(stdout).toMatch(/shop\/no-mounts +enforce +medium +1 +shop +1 /);
+    expect(stdout).toMatch(/broken +REFUSED/);
+    expect(stderr).toMatch(/broken is refused by every reader: mode: /);
+    expect(await json(['list', '-n', 'shop'])).toMatchObject([
+      { key: 'runtime.namespace.shop.no-mounts', revision: 1 },
+    ]);
+  });
+
+  it('show - YAML that applies again without a change, and is refused after somebody else wrote', async () => {
+    const { stdout, stderr } = await policy(['show', 'no-shell']);
+    expect(stderr).toMatch(/^revision 2, .* by tester@host: bailiff policy apply\n$/);
+    expect(stdout).toMatch(/^apiVersion: bailiff\.dev\/v1alpha1\nkind: RuntimePolicy\n[\s\S]*revision: 2\n/);
+    expect((await policy(['apply', '-', '--yes'], { stdin: stdout })).stderr).toMatch(/nothing to change/);
+    const edited = stdout.replace('/bin/bash', '/bin/zsh');
+    expect((await policy(['apply', '-', '--yes'], { stdin: edited })).stdout).toBe(`${SHELL} is at revision 3\n`);
+    const late = await policy(['apply', '-', '--yes'], { stdin: stdout.replace('/bin/bash', '/bin/ksh') });
+    expect([late.exitCode, late.stderr]).toEqual([6, expect.stringMatching(/revision 2 is older than the stored 3/)]);
+    expect((await policy(['show', 'no-shell', '--revision', '1'])).stdout).toContain('/bin/sh');
+    const none = await policy(['show', 'no-mounts']);
+    expect([none.exitCode, none.stderr]).toEqual([2, expect.stringMatching(/there is shop\/no-mounts/)]);
+    expect((await policy(['show', 'shop/no-mounts'])).stdout).toMatch(/namespace: shop/);
+  });
+
+  it('rollback and delete - each with who and why; of several names all or none are deleted', async () => {
+    const back = await policy(['rollback', 'no-shell', '1', '--reason', 'zsh is needed', '--yes']);
+    expect(back).toMatchObject({ exitCode: 0, stdout: `${SHELL} is at revision 4\n` });
+    expect((await policy(['show', 'no-shell'])).stdout).toContain('/bin/sh\n');
+    const some = await policy(['delete', 'no-shell', 'not-there', '--yes']);
+    expect([some.exitCode, some.stderr]).toEqual([2, expect.stringMatching(/not-there; nothing was deleted/)]);
+    const gone = await policy(['delete', 'no-shell', 'shop/no-mounts', '--reason', 'done', '--yes']);
+    expect(gone.stdout).toBe(`${SHELL} is deleted\nruntime.namespace.shop.no-mounts is deleted\n`);
+    const history = await policy(['history', 'no-shell']);
+    expect(history.stdout).toMatch(/4 .*rollback to revision 1: zsh is needed/);
+    expect(history.stdout).toMatch(/- .*deleted +tester@host +done/);
+    const again = await policy(['rollback', 'no-shell', '--yes']);
+    expect([again.exitCode, again.stdout]).toEqual([0, `${SHELL} is at revision 5\n`]);
+  });
+});
