@@ -54,6 +54,14 @@ function sameBits(a: Buffer, b: Buffer, bits: number): boolean {
   return rest === 0 || (a[whole]! ^ b[whole]!) >> (8 - rest) === 0;
 }
 
+/** The first bits of an address, the rest cleared. */
+function cut(bytes: Buffer, bits: number): Buffer {
+  const kept = Buffer.alloc(16);
+  bytes.copy(kept, 0, 0, (bits + 7) >> 3);
+  if ((bits & 7) !== 0) kept[bits >> 3] = kept[bits >> 3]! & (0xff00 >> (bits & 7)) & 0xff;
+  return kept;
+}
+
 /** Whether all of `inner` lies in `outer`, families kept apart. */
 function covers(outer: Prefix, inner: Prefix): boolean {
   if (outer.length > inner.length || !sameBits(outer.bytes, inner.bytes, outer.length)) return false;
@@ -85,10 +93,37 @@ function entryOf({ rule, match }: Candidate, sources: SourceGroups): AddressRule
   };
 }
 
-function rulesAt(prefix: Prefix, candidates: readonly Candidate[], sources: SourceGroups): AddressRuleEntry[] {
-  const found = candidates.filter(
-    ({ prefix: own, except }) => covers(own, prefix) && !except.some((out) => covers(out, prefix)),
-  );
+/** Candidates by their prefix, so that an entry looks only at the prefixes that lie above it. */
+class Candidates {
+  readonly #byKey = new Map<string, { order: number; candidate: Candidate }[]>();
+  readonly #lengths = new Set<number>();
+
+  constructor(list: readonly Candidate[]) {
+    list.forEach((candidate, order) => {
+      const key = keyOf(candidate.prefix);
+      this.#lengths.add(candidate.prefix.length);
+      const there = this.#byKey.get(key);
+      if (there === undefined) this.#byKey.set(key, [{ order, candidate }]);
+      else there.push({ order, candidate });
+    });
+  }
+
+  /** Those that hold at a prefix, in the order of their rules. */
+  at(prefix: Prefix): Candidate[] {
+    const above = [...this.#lengths]
+      .filter((length) => length <= prefix.length)
+      .flatMap((length) => this.#byKey.get(keyOf({ ...prefix, bytes: cut(prefix.bytes, length), length })) ?? []);
+    const holds = ({ candidate }: { candidate: Candidate }) =>
+      covers(candidate.prefix, prefix) && !candidate.except.some((out) => covers(out, prefix));
+    return above
+      .filter(holds)
+      .sort((a, b) => a.order - b.order)
+      .map(({ candidate }) => candidate);
+  }
+}
+
+function rulesAt(prefix: Prefix, candidates: Candidates, sources: SourceGroups): AddressRuleEntry[] {
+  const found = candidates.at(prefix);
   const byText = new Map<string, AddressRuleEntry>();
   for (const candidate of found) {
     const entry = entryOf(candidate, sources);
@@ -131,9 +166,10 @@ export function compileAddresses(rules: readonly RuleIR[], sources: SourceGroups
   }
   const reachesOver = [...prefixes.values()].some((p) => p.length <= 96 && sameBits(p.bytes, ALL_IPV4.bytes, p.length));
   if (reachesOver) note(ALL_IPV4);
+  const indexed = new Candidates(candidates);
   return [...prefixes.values()].map((prefix) => ({
     prefixLength: prefix.length,
     address: prefix.bytes,
-    rules: rulesAt(prefix, candidates, sources),
+    rules: rulesAt(prefix, indexed, sources),
   }));
 }
