@@ -31,22 +31,32 @@ static __always_inline bool matches(__u32 match, __u32 above)
 	}
 }
 
-/* Rules at one hash; `above`: how many components the object lies beneath it. */
-static __noinline void collect_path(const struct judging *judging, __u32 kind, __u64 hash, __u32 above)
+/* Rules at one hash that speak about one of `ops`. `place`: the path_kind, and from bit 8 on how far above the object this is. */
+__noinline int rt_collect_path(const struct identity *who, struct verdict *verdict, __u64 hash, __u64 ops, __u32 place)
 {
-	struct path_key key = { .set = judging->who->subject.set, .kind = kind, .hash = hash };
-	const struct path_rules *rules = bpf_map_lookup_elem(&rt_paths, &key);
+	const struct path_rules *rules;
+	struct path_key key = {};
 
-	if (!rules)
-		return;
-	for (__u32 i = 0; i < PATH_RULES; i++) {
+	if (!who || !verdict)
+		return 0;
+	key.set = who->subject.set;
+	key.kind = place & 0xff;
+	key.hash = hash;
+	rules = bpf_map_lookup_elem(&rt_paths, &key);
+	for (__u32 i = 0; i < PATH_RULES && rules; i++) {
 		const struct path_rule *rule = &rules->rules[i];
 
 		if (i >= rules->count)
 			break;
-		if (rule->ops & judging->ops && matches(rule->match, above))
-			collect(judging->who, judging->verdict, rule->rule, rule->source, rule->action);
+		if (rule->ops & ops && matches(rule->match, place >> 8))
+			collect(who, verdict, rule->rule, rule->source, rule->action);
 	}
+	return 0;
+}
+
+static __always_inline void collect_path(const struct judging *judging, enum path_kind kind, __u64 hash, __u32 above)
+{
+	rt_collect_path(judging->who, judging->verdict, hash, judging->ops, kind | above << 8);
 }
 
 static long judge_step(__u32 step, void *context)
@@ -133,38 +143,40 @@ __noinline int rt_judge_object(const struct identity *who, struct verdict *verdi
 	return 0;
 }
 
-/* `dentry` need not exist; it lies in the mount `mnt`. */
-static __noinline int judged_object(struct who *who, enum op op, struct dentry *dentry, struct vfsmount *mnt)
+/* The object that `show` shows. */
+static __noinline int judged_object(struct who *who, enum op op, const struct show *show)
 {
 	struct verdict verdict = NO_VERDICT;
-	struct show show = { .dentry = dentry, .mnt = mnt };
 
 	if (!who->head)
 		return 1;
-	rt_judge_object(&who->identity, &verdict, &show, OP_BIT(op));
-	return rt_settle(&who->identity, &verdict, &show, op);
+	rt_judge_object(&who->identity, &verdict, show, OP_BIT(op));
+	return rt_settle(&who->identity, &verdict, show, op);
 }
 
+/* `dentry` need not exist; it lies in the mount `mnt`. */
 static __always_inline int decide_object(struct who *who, enum op op, struct dentry *dentry, struct vfsmount *mnt)
 {
-	return refused(judged_object(who, op, dentry, mnt));
+	struct show show = { .dentry = dentry, .mnt = mnt };
+
+	return refused(judged_object(who, op, &show));
 }
 
 /* The path of an existing object. */
 static __always_inline int decide_path(struct who *who, enum op op, const struct path *path)
 {
-	return refused(judged_object(who, op, BPF_CORE_READ(path, dentry), BPF_CORE_READ(path, mnt)));
+	return decide_object(who, op, BPF_CORE_READ(path, dentry), BPF_CORE_READ(path, mnt));
 }
 
 static __always_inline int decide_file(struct who *who, enum op op, const struct file *file)
 {
-	return refused(judged_object(who, op, BPF_CORE_READ(file, f_path.dentry), BPF_CORE_READ(file, f_path.mnt)));
+	return decide_object(who, op, BPF_CORE_READ(file, f_path.dentry), BPF_CORE_READ(file, f_path.mnt));
 }
 
 /* What the path_* hooks give: an entry, there or not, of a directory. */
 static __always_inline int decide_child(struct who *who, enum op op, const struct path *directory, struct dentry *dentry)
 {
-	return refused(judged_object(who, op, dentry, BPF_CORE_READ(directory, mnt)));
+	return decide_object(who, op, dentry, BPF_CORE_READ(directory, mnt));
 }
 
 /* Whether some block or kill names the object, for any of `ops`: for what would make an alias of it. Neither counts nor shows. */

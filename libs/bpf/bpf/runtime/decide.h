@@ -188,20 +188,25 @@ static __always_inline int deny_alias(struct who *who, enum op op, struct show *
 
 /* ---- values ---- */
 
-static __always_inline void collect_value(const struct identity *who, struct verdict *verdict, enum op op, __u64 value)
+__noinline int rt_collect_value(const struct identity *who, struct verdict *verdict, enum op op, __u64 value)
 {
-	struct value_key key = { .set = who->subject.set, .op = op, .value = value };
-	const struct value_rules *rules = bpf_map_lookup_elem(&rt_values, &key);
+	const struct value_rules *rules;
+	struct value_key key = {};
 
-	if (!rules)
-		return;
-	for (__u32 i = 0; i < VALUE_RULES; i++) {
+	if (!who || !verdict)
+		return 0;
+	key.set = who->subject.set;
+	key.op = op;
+	key.value = value;
+	rules = bpf_map_lookup_elem(&rt_values, &key);
+	for (__u32 i = 0; i < VALUE_RULES && rules; i++) {
 		const struct value_rule *rule = &rules->rules[i];
 
 		if (i >= rules->count)
 			break;
 		collect(who, verdict, rule->rule, rule->source, rule->action);
 	}
+	return 0;
 }
 
 #define SOCKET_PARTS	3
@@ -221,7 +226,7 @@ __noinline int rt_judge_value(const struct identity *who, struct verdict *verdic
 	if (!who || !verdict)
 		return 0;
 	for (__u32 parts = 0; parts < 1 << SOCKET_PARTS; parts++) {
-		collect_value(who, verdict, op, with_any(value, parts));
+		rt_collect_value(who, verdict, op, with_any(value, parts));
 		if (op != OP_SOCKET)
 			break;
 	}

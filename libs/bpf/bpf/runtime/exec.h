@@ -61,29 +61,38 @@ static __always_inline __u32 root_device_of(const struct who *who)
 	return BPF_CORE_READ(bpf_get_current_task_btf(), fs, root.mnt, mnt_sb, s_dev);
 }
 
-static __always_inline int decide_origin(struct who *who, const struct file *file)
+static __always_inline int decide_origin(struct who *who, struct show *show)
 {
-	struct show show = { .dentry = BPF_CORE_READ(file, f_path.dentry), .mnt = BPF_CORE_READ(file, f_path.mnt) };
 	enum origin origin;
 
 	if (!who->head)
 		return 1;
-	origin = origin_of(show.dentry, root_device_of(who));
+	origin = origin_of(show->dentry, root_device_of(who));
 	if (origin == FROM_IMAGE || (origin == FROM_VOLUME && who->head->drift_volumes))
 		return 0;
-	show.value = origin == FROM_VOLUME ? DRIFT_VOLUME : DRIFT_LAYER;
-	return decide_shown(who, OP_DRIFT, &show);
+	show->value = origin == FROM_VOLUME ? DRIFT_VOLUME : DRIFT_LAYER;
+	return decide_shown(who, OP_DRIFT, show);
 }
 
 /* A file of the host's own tree, that a container got at through a descriptor or /proc. */
-static __always_inline int decide_host_mount(struct who *who, const struct file *file)
+static __always_inline int decide_host_mount(struct who *who, struct show *show)
 {
-	struct show show = {
-		.value = KERNEL_HOST_MOUNTS,
-		.dentry = BPF_CORE_READ(file, f_path.dentry), .mnt = BPF_CORE_READ(file, f_path.mnt),
-	};
+	show->value = KERNEL_HOST_MOUNTS;
+	return is_host_mount(show->mnt) && decide_shown(who, OP_KERNEL, show);
+}
 
-	return is_host_mount(show.mnt) && decide_shown(who, OP_KERNEL, &show);
+/* Everything that is asked of a file that becomes code; `op` by its path. */
+static __always_inline int decide_code(struct who *who, enum op op, const struct file *file)
+{
+	struct show show = {};
+
+	place_of_file(file, &show.dentry, &show.mnt);
+	if (speaks(who, OP_KERNEL) && decide_host_mount(who, &show))
+		return 1;
+	if (speaks(who, OP_DRIFT) && decide_origin(who, &show))
+		return 1;
+	show.value = 0;
+	return speaks(who, op) && judged_object(who, op, &show);
 }
 
 SEC("lsm/bprm_check_security")
@@ -94,11 +103,7 @@ int BPF_PROG(handle_bprm_check_security, struct linux_binprm *bprm)
 
 	if (!identify_exec(&who, program, EXEC_OPS))
 		return 0;
-	if (speaks(&who, OP_KERNEL) && decide_host_mount(&who, program))
-		return -EPERM;
-	if (speaks(&who, OP_DRIFT) && decide_origin(&who, program))
-		return -EPERM;
-	if (speaks(&who, OP_EXECUTE) && decide_file(&who, OP_EXECUTE, program))
+	if (refused(decide_code(&who, OP_EXECUTE, program)))
 		return -EPERM;
 	return 0;
 }
@@ -106,8 +111,13 @@ int BPF_PROG(handle_bprm_check_security, struct linux_binprm *bprm)
 static __always_inline bool is_own_program(const struct file *file)
 {
 	struct file *own = BPF_CORE_READ(bpf_get_current_task_btf(), mm, exe_file);
+	struct dentry *dentry;
+	struct vfsmount *mnt;
 
-	return own && BPF_CORE_READ(own, f_inode) == BPF_CORE_READ(file, f_inode);
+	if (!own)
+		return false;
+	place_of_file(file, &dentry, &mnt);
+	return BPF_CORE_READ(own, f_path.dentry, d_inode) == BPF_CORE_READ(dentry, d_inode);
 }
 
 static __noinline int decide_mapping(struct file *file)
@@ -116,13 +126,7 @@ static __noinline int decide_mapping(struct file *file)
 
 	if (!identify_any(&who, MAP_OPS) || is_own_program(file))
 		return 0;
-	if (speaks(&who, OP_KERNEL) && decide_host_mount(&who, file))
-		return 1;
-	if (speaks(&who, OP_DRIFT) && decide_origin(&who, file))
-		return 1;
-	if (speaks(&who, OP_MAP_EXECUTE) && decide_file(&who, OP_MAP_EXECUTE, file))
-		return 1;
-	return 0;
+	return decide_code(&who, OP_MAP_EXECUTE, file);
 }
 
 /*

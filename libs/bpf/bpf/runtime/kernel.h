@@ -96,6 +96,11 @@ struct file {
 	struct inode *f_inode;
 };
 
+/* From 6.8 on f_path of a file beneath an overlay is its own, and the overlay's is here. */
+struct backing_file {
+	struct path user_path;
+};
+
 struct fs_struct {
 	struct path root;
 };

@@ -50,7 +50,21 @@ static __always_inline bool is_host_mount(const struct vfsmount *mnt)
 #define FMODE_BACKING	0x2000000
 static __always_inline bool is_backing(const struct file *file)
 {
-	return file->f_mode & FMODE_BACKING;
+	return BPF_CORE_READ(file, f_mode) & FMODE_BACKING;
+}
+
+/* Where a file lies as whoever opened it sees it: a mapping of an overlay's file holds the one beneath. */
+static __always_inline void place_of_file(const struct file *file, struct dentry **dentry, struct vfsmount **mnt)
+{
+	const struct backing_file *backing = (const void *)file;
+
+	if (bpf_core_field_exists(struct backing_file, user_path) && is_backing(file)) {
+		*dentry = BPF_CORE_READ(backing, user_path.dentry);
+		*mnt = BPF_CORE_READ(backing, user_path.mnt);
+		return;
+	}
+	*dentry = BPF_CORE_READ(file, f_path.dentry);
+	*mnt = BPF_CORE_READ(file, f_path.mnt);
 }
 
 static __always_inline long leave_mount(struct scratch *scratch)
