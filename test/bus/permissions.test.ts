@@ -23,7 +23,7 @@ import { startBus, text, underWay } from './support.ts';
 const NODES = ['node-a', 'node-b.example'];
 const [NODE_A, NODE_B] = NODES as [string, string];
 const COLLECTORS = NODES.map((node) => `collector-${node}`);
-const ROLES = ['admin', 'correlator', 'responder', 'ipam-sync', 'cli', 'reader'];
+const ROLES = ['admin', 'correlator', 'responder', 'ipam-sync', 'cli', 'reader', 'siem-relay', 'siem-reader'];
 const EVERYBODY = [...ROLES, ...COLLECTORS];
 
 /** Who may, beside the admin. */
@@ -108,11 +108,25 @@ const PUBLISH: Line[] = [
     'responder',
     'cli',
     'reader',
+    'siem-relay',
   ),
+  // Events for SIEMs: one writes them, the other reads them and nothing else.
+  line('bailiff.v1.siem.ocsf.detection-finding.default', 'siem-relay'),
+  line('$KV.bailiff_siem.violations', 'siem-relay'),
+  line('$JS.API.DIRECT.GET.KV_bailiff_siem.$KV.bailiff_siem.violations', 'siem-relay'),
+  ...ordered('KV_bailiff_siem'),
+  line('$JS.API.CONSUMER.MSG.NEXT.SIEM.siem-ocsf', 'siem-relay', 'siem-reader'),
+  line('$JS.API.CONSUMER.INFO.SIEM.siem-ocsf', 'siem-reader'),
+  line('$JS.ACK.SIEM.siem-ocsf.1.1.1.1.0', 'siem-reader'),
+  line('$JS.ACK.SIEM.other.1.1.1.1.0'),
+  line('$JS.API.DIRECT.GET.SIEM', 'siem-relay'),
+  line('$JS.API.STREAM.INFO.SIEM', 'siem-relay'),
+  line('$JS.API.STREAM.PURGE.SIEM'),
+  ...ordered('SIEM', 'siem-relay'),
   // Streams.
-  ...ordered('VIOLATIONS', 'correlator', 'cli', 'reader'),
-  ...ordered('VERDICTS', 'responder', 'cli', 'reader'),
-  ...ordered('RESPONSES', 'responder', 'cli', 'reader'),
+  ...ordered('VIOLATIONS', 'correlator', 'cli', 'reader', 'siem-relay'),
+  ...ordered('VERDICTS', 'responder', 'cli', 'reader', 'siem-relay'),
+  ...ordered('RESPONSES', 'responder', 'cli', 'reader', 'siem-relay'),
   ...ordered('CONFIG_LOG', 'correlator', 'responder', 'cli'),
   ...ordered('DEAD_LETTERS', 'correlator', 'cli'),
   ...ordered('KV_bailiff_pods', 'correlator', 'responder', 'ipam-sync', 'cli'),
@@ -120,11 +134,11 @@ const PUBLISH: Line[] = [
   ...ordered('KV_bailiff_config', 'responder', 'ipam-sync', 'cli'),
   ...ordered('KV_bailiff_nodes', 'cli'),
   ...ordered('KV_bailiff_schemas'),
-  line('$JS.API.DIRECT.GET.VIOLATIONS', 'correlator', 'cli', 'reader'),
-  line('$JS.API.DIRECT.GET.VERDICTS', 'correlator', 'responder', 'cli', 'reader'),
-  line('$JS.API.DIRECT.GET.RESPONSES', 'responder', 'cli', 'reader'),
+  line('$JS.API.DIRECT.GET.VIOLATIONS', 'correlator', 'cli', 'reader', 'siem-relay'),
+  line('$JS.API.DIRECT.GET.VERDICTS', 'correlator', 'responder', 'cli', 'reader', 'siem-relay'),
+  line('$JS.API.DIRECT.GET.RESPONSES', 'responder', 'cli', 'reader', 'siem-relay'),
   line('$JS.API.DIRECT.GET.DEAD_LETTERS', 'correlator', 'cli'),
-  line('$JS.API.STREAM.INFO.VIOLATIONS', 'correlator', 'responder', 'cli', 'reader'),
+  line('$JS.API.STREAM.INFO.VIOLATIONS', 'correlator', 'responder', 'cli', 'reader', 'siem-relay'),
   line('$JS.API.STREAM.INFO.CONFIG_LOG', 'correlator', 'responder', 'cli'),
   line('$JS.API.STREAM.INFO.KV_bailiff_config', A, B, 'responder', 'ipam-sync', 'cli'),
   line('$JS.API.STREAM.INFO.KV_bailiff_pods', 'correlator', 'responder', 'ipam-sync', 'cli'),
@@ -151,7 +165,7 @@ const PUBLISH: Line[] = [
 
 const inboxes = (): Line[] => {
   const identities: Identity[] = [
-    ...['correlator', 'responder', 'ipam-sync', 'cli', 'reader'].map((role) => ({ role }) as Identity),
+    ...ROLES.filter((role) => role !== 'admin').map((role) => ({ role }) as Identity),
     ...NODES.map((node) => ({ role: 'collector' as const, node })),
   ];
   return identities.map((identity) => ({ subject: `${inboxPrefixFor(identity)}.>`, who: [userOf(identity)] }));
@@ -171,6 +185,8 @@ const SUBSCRIBE: Line[] = [
   line('bailiff.v1.violations.>'),
   line(violationSubject(NODE_A, 'spoof')),
   line('bailiff.v1.verdicts.>'),
+  line('bailiff.v1.siem.>', 'siem-reader'),
+  line('bailiff.v1.siem.ocsf.*.default', 'siem-reader'),
   line('bailiff.v1.>'),
 ];
 /** Nobody at all, the admin neither. */

@@ -1,13 +1,13 @@
 import { expect, test } from 'vitest';
 import { type Identity, inboxPrefixFor, inboxPrefixOf, permissionsFor, userOf } from './permissions.ts';
 
-const roles = ['correlator', 'responder', 'ipam-sync', 'cli', 'reader'] as const;
+const roles = ['correlator', 'responder', 'ipam-sync', 'cli', 'reader', 'siem-relay', 'siem-reader'] as const;
 const identities: Identity[] = [{ role: 'collector', node: 'node-1.example' }, ...roles.map((role) => ({ role }))];
 
 test.each(identities)('permissions - $role may not publish everywhere, nor subscribe beyond its own', (identity) => {
   const { publish, subscribe } = permissionsFor(identity);
   for (const subject of publish.allow) expect(subject).not.toMatch(/^(>|\*|\$JS\.API\.>|\$KV\.>|\$KV\.\*|_INBOX)/);
-  for (const subject of subscribe.allow) expect(subject).toMatch(/^(_INBOX_|bailiff\.v1\.push\.)/);
+  for (const subject of subscribe.allow) expect(subject).toMatch(/^(_INBOX_|bailiff\.v1\.(push|siem)\.)/);
   expect(subscribe.allow).toContain(`${inboxPrefixFor(identity)}.>`);
   expect(new Set(publish.allow).size).toBe(publish.allow.length);
 });

@@ -7,10 +7,11 @@
  * and nobody may list names.
  */
 import { encodeToken, ROOT, violationSubject } from './subjects.ts';
+import { SIEM_FORMATS, siemConsumer } from './topology.ts';
 
 export type Identity =
   | { role: 'collector'; node: string }
-  | { role: 'correlator' | 'responder' | 'ipam-sync' | 'cli' | 'admin' | 'reader' };
+  | { role: 'correlator' | 'responder' | 'ipam-sync' | 'cli' | 'admin' | 'reader' | 'siem-relay' | 'siem-reader' };
 
 export interface Permissions {
   publish: { allow: string[] };
@@ -87,7 +88,7 @@ function collector(node: string): Permissions {
   };
 }
 
-/** What each cluster-wide role publishes; all of them subscribe to their own inbox and nothing else. */
+/** What each cluster-wide role publishes; all of them subscribe to their own inbox, and only siem-reader to more. */
 const ROLES: Record<Exclude<Identity['role'], 'collector' | 'admin'>, { allow: string[] }> = {
   correlator: {
     allow: [
@@ -143,6 +144,23 @@ const ROLES: Record<Exclude<Identity['role'], 'collector' | 'admin'>, { allow: s
   reader: {
     allow: [...['VIOLATIONS', 'VERDICTS', 'RESPONSES'].flatMap(ordered), schemas],
   },
+  'siem-relay': {
+    allow: [
+      `${ROOT}.siem.>`,
+      kv('bailiff_siem', '*'),
+      kvGet('bailiff_siem', '*'),
+      ...['VIOLATIONS', 'VERDICTS', 'RESPONSES', 'SIEM'].flatMap(ordered),
+      schemas,
+    ],
+  },
+  // A connector of somebody else's: it reads events, live or by the durable consumers that are there, and makes nothing.
+  'siem-reader': {
+    allow: SIEM_FORMATS.map(siemConsumer).flatMap((consumer) => [
+      `$JS.API.CONSUMER.INFO.SIEM.${consumer}`,
+      `$JS.API.CONSUMER.MSG.NEXT.SIEM.${consumer}`,
+      `$JS.ACK.SIEM.${consumer}.>`,
+    ]),
+  },
 };
 
 /** Permissions of an identity, as nats-server takes them. The admin makes streams and registers schemas: it may do all. */
@@ -152,5 +170,6 @@ export function permissionsFor(identity: Identity): Permissions {
   if (identity.role === 'admin') {
     return { publish: { allow: ['>'] }, subscribe: { allow: [inbox, `${ROOT}.>`, '$JS.EVENT.>'] } };
   }
-  return { publish: { allow: [...new Set(ROLES[identity.role].allow)] }, subscribe: { allow: [inbox] } };
+  const subscribe = identity.role === 'siem-reader' ? [inbox, `${ROOT}.siem.>`] : [inbox];
+  return { publish: { allow: [...new Set(ROLES[identity.role].allow)] }, subscribe: { allow: subscribe } };
 }

@@ -12,7 +12,13 @@ import { streamInfo } from './direct.ts';
 import { BusError, toBusError } from './errors.ts';
 import { openBucket } from './kv.ts';
 import { apiRequest } from './request.ts';
-import { requiredHorizonMs, streamConfigs, TIMESPAN_METADATA, type TopologyOptions } from './topology.ts';
+import {
+  consumerConfigs,
+  requiredHorizonMs,
+  streamConfigs,
+  TIMESPAN_METADATA,
+  type TopologyOptions,
+} from './topology.ts';
 
 /** Whether all that is wanted is there; what the server adds of its own does not matter, except to a list. */
 function covers(found: unknown, wanted: unknown): boolean {
@@ -61,6 +67,11 @@ export async function registerSchemas(bus: Bus, texts: readonly string[]): Promi
 /** Creates or updates everything on the bus. Needs the admin identity. @throws BusError BUS_TOPOLOGY and what request throws */
 export async function ensureTopology(bus: Bus, options: TopologyOptions = {}): Promise<void> {
   for (const config of streamConfigs(options)) await ensureStream(bus, config);
+  // Made again as it is: the server takes the same configuration as no change, and its position stays.
+  for (const { stream, config } of consumerConfigs()) {
+    const subject = `$JS.API.CONSUMER.CREATE.${stream}.${config.durable_name}.${config.filter_subject}`;
+    await apiRequest(bus, subject, { stream_name: stream, config });
+  }
   await registerSchemas(
     bus,
     [...RELEASED_SCHEMAS, ...CURRENT_SCHEMAS].map(({ text }) => text),

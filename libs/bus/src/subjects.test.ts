@@ -11,6 +11,7 @@ import {
   partitionOf,
   pushSubject,
   responseSubject,
+  siemSubject,
   verdictSubject,
   violationSubject,
 } from './subjects.ts';
@@ -132,4 +133,22 @@ test('subjects - filters for responses and dead letters', () => {
   const subject = deadLetterSubject('VIOLATIONS', 'foreign-pod', 1);
   expect(matches(filters.deadLetters({ stream: 'VIOLATIONS' }), subject)).toBe(true);
   expect(matches(filters.deadLetters({ reason: 'max-deliveries' }), subject)).toBe(false);
+});
+
+test('subjects - an event for a SIEM: format, class, namespace; what is no name stands as none', () => {
+  const subject = siemSubject({ format: 'ocsf', className: 'network-activity', namespace: 'shop' });
+  expect(subject).toBe('bailiff.v1.siem.ocsf.network-activity.shop');
+  expect(parseSubject(subject)).toEqual({
+    what: 'siem',
+    format: 'ocsf',
+    className: 'network-activity',
+    namespace: 'shop',
+  });
+  for (const namespace of ['', 'a b', '*', '>', 'A', 'a.*']) {
+    expect(siemSubject({ format: 'cef', className: 'detection-finding', namespace })).toBe(
+      'bailiff.v1.siem.cef.detection-finding._',
+    );
+  }
+  expect(filters.siem({ format: 'ecs' })).toBe('bailiff.v1.siem.ecs.*.*');
+  expect(parseSubject('bailiff.v1.siem.ocsf.network-activity')).toBeNull();
 });

@@ -81,6 +81,21 @@ export function deadLetterSubject(stream: string, reason: string, sequence: numb
   return `${ROOT}.deadletters.${plainToken(stream.toLowerCase())}.${plainToken(reason)}.${sequence}`;
 }
 
+/** What an event for a SIEM is addressed by. */
+export interface SiemAddress {
+  /** `ocsf`, `ecs`, `cef`. */
+  format: string;
+  /** `network-activity`, `detection-finding` and so on. */
+  className: string;
+  /** Of the pod that it is about; empty or no Kubernetes name: `_`, because what a node wrote must not decide about a subject. */
+  namespace: string;
+}
+
+export function siemSubject({ format, className, namespace }: SiemAddress): string {
+  const token = NAME.test(namespace) ? encodeToken(namespace) : '_';
+  return `${ROOT}.siem.${plainToken(format)}.${plainToken(className)}.${token}`;
+}
+
 /** Where a bucket's key is pushed when it changes. */
 export function pushSubject(bucket: string, key: string): string {
   return `${ROOT}.push.${bucket}.${key}`;
@@ -98,6 +113,8 @@ export const filters = {
     [ROOT, 'responses', by.action ?? '*', tokenOrAny(by.namespace), tokenOrAny(by.pod), '*'].join('.'),
   deadLetters: (by: { stream?: string; reason?: string } = {}): string =>
     [ROOT, 'deadletters', by.stream?.toLowerCase() ?? '*', by.reason ?? '*', '*'].join('.'),
+  siem: (by: { format?: string; className?: string; namespace?: string } = {}): string =>
+    [ROOT, 'siem', by.format ?? '*', by.className ?? '*', tokenOrAny(by.namespace)].join('.'),
 };
 
 const tokenOrAny = (name: string | undefined): string => (name === undefined ? '*' : encodeToken(name));
@@ -107,6 +124,7 @@ export type ParsedSubject =
   | { what: 'verdicts'; level: string; namespace: string; pod: string; verdictId: string }
   | { what: 'responses'; action: string; namespace: string; pod: string; responseId: string }
   | { what: 'deadletters'; stream: string; reason: string; sequence: number }
+  | { what: 'siem'; format: string; className: string; namespace: string }
   | { what: 'config'; key: string }
   | { what: 'push'; bucket: string; key: string };
 
@@ -125,6 +143,7 @@ export function parseSubject(subject: string): ParsedSubject | null {
   if (what === 'deadletters' && tokens.length === 6 && /^\d{1,15}$/.test(c)) {
     return { what, stream: a.toUpperCase(), reason: b, sequence: Number(c) };
   }
+  if (what === 'siem' && tokens.length === 6) return { what, format: a, className: b, namespace: decodeToken(c) };
   if (tokens.length !== 7) return null;
   if (what === 'verdicts') {
     return { what, level: a, namespace: decodeToken(b), pod: decodeToken(c), verdictId: d };

@@ -51,7 +51,16 @@ const remove = (directory: string) =>
 
 /** Users of every role, and of a collector for each node, with passwords made from their names. */
 export function testUsers(nodes: readonly string[] = ['node-a', 'node-b']): NatsUser[] {
-  const roles = ['admin', 'correlator', 'responder', 'ipam-sync', 'cli', 'reader'] as const;
+  const roles = [
+    'admin',
+    'correlator',
+    'responder',
+    'ipam-sync',
+    'cli',
+    'reader',
+    'siem-relay',
+    'siem-reader',
+  ] as const;
   const identities: Identity[] = [
     ...roles.map((role) => ({ role })),
     ...nodes.map((node) => ({ role: 'collector' as const, node })),

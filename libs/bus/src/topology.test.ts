@@ -1,6 +1,13 @@
 import { expect, test } from 'vitest';
 import { DEFAULT_MAX_FILE_BYTES, MAX_PAYLOAD_BYTES, natsServerConf } from './server-conf.ts';
-import { BUCKETS, CONFIG_HISTORY, CONFIG_LOG_PER_KEY, requiredHorizonMs, streamConfigs } from './topology.ts';
+import {
+  BUCKETS,
+  CONFIG_HISTORY,
+  CONFIG_LOG_PER_KEY,
+  consumerConfigs,
+  requiredHorizonMs,
+  streamConfigs,
+} from './topology.ts';
 
 test('topology - every stream has a limit by bytes, and their sum fits the default store', () => {
   const configs = streamConfigs();
@@ -36,4 +43,14 @@ test('topology - nats.conf quotes what it is given', () => {
   });
   expect(conf).toContain('user: "a\\"b", password: "$x"');
   expect(conf).toContain('allow: ["$KV.>"]');
+});
+
+test('topology - events for SIEMs are kept as long as violations, and each format has its consumer', () => {
+  const age = (name: string) => streamConfigs().find((config) => config.name === name)?.max_age;
+  expect(age('SIEM')).toBe(age('VIOLATIONS'));
+  expect(consumerConfigs().map(({ config }) => [config.durable_name, config.filter_subject])).toEqual([
+    ['siem-ocsf', 'bailiff.v1.siem.ocsf.>'],
+    ['siem-ecs', 'bailiff.v1.siem.ecs.>'],
+    ['siem-cef', 'bailiff.v1.siem.cef.>'],
+  ]);
 });

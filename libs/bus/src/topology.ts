@@ -4,7 +4,16 @@
  * Invariants: VERDICTS and RESPONSES keep at least what VIOLATIONS keeps + the longest timespan + a day, because their ids are what
  * makes a replay idempotent. Every stream has a limit by bytes, which JetStream reserves at creation.
  */
-import { DiscardPolicy, RetentionPolicy, StorageType, type StreamConfig } from '@nats-io/jetstream';
+import {
+  AckPolicy,
+  type ConsumerConfig,
+  DeliverPolicy,
+  DiscardPolicy,
+  ReplayPolicy,
+  RetentionPolicy,
+  StorageType,
+  type StreamConfig,
+} from '@nats-io/jetstream';
 import { ROOT } from './subjects.ts';
 
 const MIB = 1024 ** 2;
@@ -28,6 +37,17 @@ export const CONFIG_LOG_MAX_BYTES = 256 * MIB;
 export const DEAD_LETTERS_MAX_BYTES = 256 * MIB;
 /** Each dead letter has a subject of its own (so that it is written once), and a subject takes 0.44 kB of server memory. */
 export const DEAD_LETTERS_MAX_MESSAGES = 50_000;
+/** As long as violations are kept: a connector that was away over a weekend loses nothing. */
+export const SIEM_MAX_AGE_MS = VIOLATIONS_MAX_AGE_MS;
+/** An event is 1 to 3 kB in each format; 1 GiB is about half a million. Oldest go first, and a consumer that misses some is told so. */
+export const SIEM_MAX_BYTES = 1024 * MIB;
+/** Formats of events for SIEMs; each has a durable consumer `siem-<format>` on SIEM, made with it. */
+export const SIEM_FORMATS = ['ocsf', 'ecs', 'cef'] as const;
+export type SiemFormat = (typeof SIEM_FORMATS)[number];
+/** An event that a connector took and did not acknowledge is delivered again after this. */
+export const SIEM_ACK_WAIT_MS = 30_000;
+/** Events that a connector may hold unacknowledged; more than a batch of any client. */
+export const SIEM_MAX_ACK_PENDING = 5_000;
 /** Server memory for duplicate detection grows with it; a duplicate that comes later than this is harmless (counts are cumulative). */
 export const DUPLICATE_WINDOW_MS = 120_000;
 /** What an operator can go back to; CONFIG_LOG has more. 64 is the most a KV bucket may keep. */
@@ -73,6 +93,7 @@ export const BUCKETS: readonly BucketLimits[] = [
   bucket('config', 'what operators tune', 256 * MIB, MIB / 4, { push: true, history: CONFIG_HISTORY }),
   bucket('schemas', 'Avro schemas by fingerprint', 16 * MIB, MIB / 16, { createOnly: true }),
   bucket('nodes', 'status of each node', 512 * MIB, MIB / 2),
+  bucket('siem', 'how far the siem-relay has come', MIB, 1024),
 ];
 
 export interface TopologyOptions {
@@ -187,5 +208,34 @@ export function streamConfigs(options: TopologyOptions = {}): Config[] {
       max_bytes: DEAD_LETTERS_MAX_BYTES,
       max_msgs: DEAD_LETTERS_MAX_MESSAGES,
     }),
+    make({
+      name: 'SIEM',
+      description: 'events for SIEM connectors, one a message',
+      subjects: [`${ROOT}.siem.>`],
+      max_age: nanos(SIEM_MAX_AGE_MS),
+      max_bytes: SIEM_MAX_BYTES,
+    }),
   ];
+}
+
+/** Name of the durable consumer for a format. */
+export const siemConsumer = (format: string): string => `siem-${format}`;
+
+/** Durable consumers that come with the streams: a connector needs no right to make one. Explicit acks, and never given up. */
+export function consumerConfigs(): { stream: string; config: Partial<ConsumerConfig> & { durable_name: string } }[] {
+  return SIEM_FORMATS.map((format) => ({
+    stream: 'SIEM',
+    config: {
+      name: siemConsumer(format),
+      durable_name: siemConsumer(format),
+      description: `for one connector that reads ${format}, or several that share the work`,
+      filter_subject: `${ROOT}.siem.${format}.>`,
+      deliver_policy: DeliverPolicy.All,
+      ack_policy: AckPolicy.Explicit,
+      ack_wait: nanos(SIEM_ACK_WAIT_MS),
+      max_ack_pending: SIEM_MAX_ACK_PENDING,
+      max_deliver: -1,
+      replay_policy: ReplayPolicy.Instant,
+    },
+  }));
 }
