@@ -9,7 +9,7 @@
  * write,<path>			opens an existing file for writing: overlayfs copies it up
  * trusted,<path>		sets an attribute that needs CAP_SYS_ADMIN; `uring-trusted`: by io_uring as it is;
  *				`persona-trusted`: under credentials registered before a capability was given up
- * userns  userns-clone		a user namespace by unshare and by clone
+ * userns  userns-clone		a user namespace by unshare and by clone; userns-hostname: CAP_SYS_ADMIN in one, as uid 1
  * attach,<pid>  attach,child	PTRACE_SEIZE
  * mem,<pid>			opens /proc/<pid>/mem; root,<pid>: reads the link /proc/<pid>/root; stat,<pid>: reads /proc/<pid>/stat
  * readv,child			process_vm_readv; getfd,child: pidfd_getfd
@@ -17,7 +17,6 @@
  * module			init_module of no module: ENOEXEC where it is looked at; finit,<path>
  * kill,<pid>,<signal>  pidfd-kill,<pid>,<signal>
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
@@ -119,6 +118,11 @@ static int finit(void)
 	return fd < 0 ? -1 : (int)syscall(SYS_finit_module, fd, "", 0);
 }
 
+static int name_in_userns(void)
+{
+	return setuid(1) || unshare(CLONE_NEWUSER | CLONE_NEWUTS) ? -1 : sethostname("k", 1);
+}
+
 static int clone_userns(void)
 {
 	int child = syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0);
@@ -185,6 +189,7 @@ static int run(const char *what)
 	if (is(what, "uring-trusted")) return set_by_ring(0);
 	if (is(what, "persona-trusted")) return set_by_ring(1);
 	if (is(what, "userns")) return unshare(CLONE_NEWUSER);
+	if (is(what, "userns-hostname")) return name_in_userns();
 	if (is(what, "userns-clone")) return clone_userns();
 	if (is(what, "attach")) return ptrace(PTRACE_SEIZE, target(), 0, 0);
 	if (is(what, "mem") || is(what, "root") || is(what, "stat")) return open_proc(what);

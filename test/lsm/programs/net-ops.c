@@ -17,7 +17,6 @@
  * serve,<type>,<name>	binds and listens on a unix name, stays until killed (prints its line when it listens)
  * cookie,<family>,<type>,<protocol>	makes a socket and prints its SO_COOKIE in place of `ok`
  */
-#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/io_uring.h>
@@ -254,6 +253,7 @@ int main(int argc, char **argv)
 		fflush(stdout);
 		if (is(words[0], "serve") && result >= 0 && i == argc - 1)
 			pause();
+		close_range(STDERR_FILENO + 1, ~0U, 0);
 	}
 	return 0;
 }

@@ -1,0 +1,143 @@
+// Capabilities, other tasks, namespaces and code for the kernel: each denial beside what is allowed, and all of it without a policy.
+import { writeFileSync } from 'node:fs';
+import type { RuntimePolicyInput } from '@bailiff/policy';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { type Container, type Pod, Rig, type Running } from './harness/rig.ts';
+import { expectRows, LOAD_TIMEOUT_MS, programPath, type Row } from './operations.ts';
+
+type Rules = NonNullable<RuntimePolicyInput['rules']>;
+
+let rig: Rig;
+let pod: Pod;
+let container: Container;
+beforeAll(() => {
+  rig = new Rig('kernel-ops');
+}, LOAD_TIMEOUT_MS);
+afterAll(() => rig?.[Symbol.dispose]());
+
+function equip(to: Container): void {
+  to.install(programPath('kernel-ops'), '/bin/kernel-ops');
+  for (const name of ['file', 'other', 'third']) writeFileSync(to.image(`/etc/${name}`), 'of the image');
+}
+beforeEach(() => {
+  pod = rig.pod();
+  container = pod.container();
+  equip(container);
+});
+
+describe('capabilities', () => {
+  const ROWS: readonly Row[] = [
+    ['seccomp', 'ok', 'EACCES'], // asks, but does not audit
+    ['hostname', 'ok', 'EPERM'],
+    ['trusted,/dev/shm/f', 'ok', 'EPERM'],
+    ['uring-trusted,/dev/shm/f', 'ok', 'EPERM'],
+    ['persona-trusted,/dev/shm/f', 'ok', 'EPERM'],
+    ['userns-hostname', 'ok', 'EPERM'],
+    ['write,/etc/file', 'ok', 'ok'], // overlayfs copies it up as whoever mounted it
+    ['chown,/dev/shm/f', 'ok', 'ok'],
+    ['nice', 'ok', 'ok'],
+  ];
+
+  it('control - without a policy each capability is there', async () => {
+    await expectRows(container, 'kernel-ops', ROWS, 'free');
+  });
+
+  it('block - refuses its use by every way and counts it; a probe is refused and not counted, copy-up is left alone', async () => {
+    pod.apply({
+      rules: [
+        { name: 'admin', action: 'block', capabilities: ['sys_admin'] },
+        { name: 'seen', action: 'audit', capabilities: ['chown'] },
+      ],
+    });
+    await expectRows(container, 'kernel-ops', ROWS, 'guarded');
+    expect(pod.counts()).toEqual({ admin: 5, seen: 1 });
+  });
+
+  it('kill - its use ends the task, a probe does not', async () => {
+    pod.apply({ rules: [{ name: 'admin', action: 'kill', capabilities: ['sys_admin'] }] });
+    const rows: readonly Row[] = [
+      ['seccomp', '', 'EACCES'],
+      ['hostname', '', 'Killed'],
+      ['nice', '', 'ok'],
+    ];
+    await expectRows(container, 'kernel-ops', rows, 'guarded');
+    expect(pod.counts()).toEqual({ admin: 1 });
+  });
+
+  it('posture - what nothing allows is refused', async () => {
+    pod.apply({
+      defaultPosture: { capability: 'block' },
+      rules: [{ name: 'fine', action: 'allow', capabilities: ['sys_nice'] }],
+    });
+    const rows: readonly Row[] = [
+      ['hostname', '', 'EPERM'],
+      ['nice', '', 'ok'],
+    ];
+    await expectRows(container, 'kernel-ops', rows, 'guarded');
+  });
+});
+
+describe('kernel', () => {
+  const OPERATIONS = ['ptrace', 'user-namespace', 'bpf', 'module', 'kexec', 'perf-event', 'signal'] as const;
+  const EACH: Rules = OPERATIONS.map((name) => ({ name, action: 'block', kernel: { operations: [name] } }));
+  const ROWS: readonly Row[] = [
+    ['userns', 'ok', 'EPERM'],
+    ['userns-clone', 'ok', 'EPERM'],
+    ['bpf', 'ok', 'EPERM'],
+    ['module', 'ENOEXEC', 'EPERM'],
+    ['finit,/etc/file', 'ENOEXEC', 'EPERM'],
+    ['kexec', 'ok', 'EPERM'],
+    ['perf', 'ok', 'EPERM'],
+    ['traceme', 'ok', 'EPERM'],
+    ['attach,child', 'ok', 'EPERM'],
+    ['readv,child', 'ok', 'EPERM'],
+    ['getfd,child', 'ok', 'EPERM'],
+    ['hostname', 'ok', 'ok'],
+  ];
+
+  it('control - without a policy each is done', async () => {
+    await expectRows(container, 'kernel-ops', ROWS, 'free');
+  });
+
+  it('block - each is refused and counted', async () => {
+    pod.apply({ rules: EACH });
+    await expectRows(container, 'kernel-ops', ROWS, 'guarded');
+    expect(pod.counts()).toEqual({ 'user-namespace': 2, bpf: 1, module: 2, kexec: 1, 'perf-event': 1, ptrace: 4 });
+  });
+
+  it('one - a rule about one of them leaves the others alone', async () => {
+    pod.apply({ rules: [{ name: 'bpf', action: 'block', kernel: { operations: ['bpf'] } }] });
+    const rows = ROWS.map(([operation, free]): Row => [operation, free, operation === 'bpf' ? 'EPERM' : free]);
+    await expectRows(container, 'kernel-ops', rows, 'guarded');
+  });
+
+  it('other tasks - those of the own pod may be signalled and looked at, those of others not', async () => {
+    const neighbour = rig.pod().container();
+    const sleeper = async (of: Container): Promise<Running> => {
+      const running = of.start(['/bin/acts', 'map-plain', '/bin/acts', 'wait']);
+      await running.line('map-plain /bin/acts: ok');
+      return running;
+    };
+    const [mate, foreign] = await Promise.all([sleeper(container), sleeper(neighbour)]);
+    const own = mate.child.pid!;
+    const others = [foreign.child.pid!, process.pid];
+    const rows: readonly Row[] = [
+      [`kill,${own},18`, 'ok', 'ok'],
+      [`pidfd-kill,${own},18`, 'ok', 'ok'],
+      [`root,${own}`, 'ok', 'ok'],
+      [`attach,${own}`, 'ok', 'EPERM'],
+      ...others.flatMap((pid): Row[] => [
+        [`kill,${pid},0`, 'ok', 'ok'],
+        [`kill,${pid},18`, 'ok', 'EPERM'],
+        [`pidfd-kill,${pid},18`, 'ok', 'EPERM'],
+        [`root,${pid}`, 'ok', 'EACCES'],
+        [`mem,${pid}`, 'ok', 'EACCES'],
+        [`stat,${pid}`, 'ok', 'ok'], // asks whether to tell addresses, and does not audit
+      ]),
+    ];
+    await expectRows(container, 'kernel-ops', rows, 'free');
+    pod.apply({ rules: EACH });
+    await expectRows(container, 'kernel-ops', rows, 'guarded');
+    expect(pod.counts()).toEqual({ signal: 4, ptrace: 5 });
+  });
+});

@@ -1,0 +1,220 @@
+// Addresses and sockets: each denial beside what is allowed, the other ways to the same address, and all of it without a policy.
+import type { RuntimePolicyInput } from '@bailiff/policy';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { type Container, type Pod, Rig } from './harness/rig.ts';
+import { expectRows, LOAD_TIMEOUT_MS, programPath, type Row } from './operations.ts';
+
+type Rules = NonNullable<RuntimePolicyInput['rules']>;
+type NetworkOperation = 'connect' | 'send' | 'bind' | 'listen';
+
+const network = (
+  name: string,
+  operations: NetworkOperation[],
+  cidrs: string[],
+  ports: (number | string)[],
+): Rules[0] => ({
+  ...{ name, action: 'block', network: { operations, cidrs, ports } },
+});
+
+const RULES: Rules = [
+  { name: 'raw', action: 'block', socket: { families: ['inet', 'inet6'], types: ['raw'] } },
+  { name: 'packet', action: 'block', socket: { families: ['packet'], protocols: [3] } },
+  { name: 'families', action: 'block', socket: { families: ['alg', 'vsock'] } },
+  { name: 'sequenced', action: 'block', socket: { types: ['rdm'] } },
+  network('far', ['connect', 'send'], ['127.9.0.0/16', 'fd00::/8'], ['100-200']),
+  network('own-host', ['connect', 'send'], ['127.0.0.1/32', '::1/128'], [81]),
+  network('bind', ['bind'], ['0.0.0.0/0'], ['7000-7010']),
+  network('listen', ['listen'], ['0.0.0.0/0'], ['7020-7030']),
+];
+
+const REFUSED = 'ECONNREFUSED';
+const SOCKETS: readonly Row[] = [
+  ['socket,2,3,1', 'ok', 'EPERM'],
+  ['socket,10,3,58', 'ok', 'EPERM'],
+  ['socket,2,526339,1', 'ok', 'EPERM'], // SOCK_NONBLOCK | SOCK_CLOEXEC
+  ['socket,16,3,0', 'ok', 'ok'], // netlink, raw too
+  ['socket,2,1,0', 'ok', 'ok'],
+  ['socket,17,3,768', 'ok', 'EPERM'], // ETH_P_ALL in network order
+  ['socket,17,2,768', 'ok', 'EPERM'],
+  ['socket,17,3,8', 'ok', 'ok'], // ETH_P_IP
+  ['socket,38,5,0', 'ok', 'EPERM'],
+  ['socket,1,4,0', 'ESOCKTNOSUPPORT', 'EPERM'], // SOCK_RDM of any family
+  ['uring-socket,2,3,1', 'ok', 'EPERM'],
+  ['uring-async-socket,2,3,1', 'ok', 'EPERM'],
+  ['uring-socket,2,1,0', 'ok', 'ok'],
+];
+
+const DESTINATIONS: readonly Row[] = [
+  ['connect,tcp,127.9.0.1,100', REFUSED, 'EPERM'],
+  ['connect,tcp,127.9.255.255,200', REFUSED, 'EPERM'],
+  ['connect,tcp,127.9.0.1,99', REFUSED, REFUSED],
+  ['connect,tcp,127.9.0.1,201', REFUSED, REFUSED],
+  ['connect,tcp,127.8.0.1,100', REFUSED, REFUSED],
+  ['connect,tcp,::ffff:127.9.0.1,100', REFUSED, 'EPERM'],
+  ['connect,tcp,::ffff:127.8.0.1,100', REFUSED, REFUSED],
+  ['connect,udp,127.9.0.1,100', 'ok', 'EPERM'],
+  ['connect,udp,fd00::1,150', 'ENETUNREACH', 'EPERM'],
+  ['connect,udp,fd00::1,250', 'ENETUNREACH', 'ENETUNREACH'],
+  ['send,udp,127.9.0.1,150', 'ok', 'EPERM'],
+  ['send,udp,127.9.0.1,250', 'ok', 'ok'],
+  ['send,udp,::ffff:127.9.0.1,150', 'ok', 'EPERM'],
+  ['sendmmsg,udp,127.9.0.1,150', 'ok', 'EPERM'],
+  ['sendmmsg,udp,127.9.0.1,250', 'ok', 'ok'],
+  ['sendunspec,udp,127.9.0.1,150', 'ok', 'EPERM'],
+  ['sendunspec,udp,127.9.0.1,250', 'ok', 'ok'],
+  ['fastopen,tcp,127.9.0.1,150', REFUSED, 'EPERM'],
+  ['fastopen,tcp,127.9.0.1,250', REFUSED, REFUSED],
+  ['reconnect,udp,127.9.0.1,150', 'ok', 'EPERM'],
+  ['reconnect,udp,127.9.0.1,250', 'ok', 'ok'],
+  ['uring-connect,tcp,127.9.0.1,150', REFUSED, 'EPERM'],
+  ['uring-async-connect,tcp,127.9.0.1,150', REFUSED, 'EPERM'],
+  ['uring-async-connect,tcp,127.9.0.1,250', REFUSED, REFUSED],
+  ['uring-send,udp,127.9.0.1,150', 'ok', 'EPERM'],
+  ['uring-async-send,udp,127.9.0.1,150', 'ok', 'EPERM'],
+  ['uring-async-send,udp,127.9.0.1,250', 'ok', 'ok'],
+];
+
+const OWN_HOST: readonly Row[] = [
+  ['connect,tcp,0.0.0.0,81', REFUSED, 'EPERM'],
+  ['connect,tcp,0.0.0.0,80', REFUSED, REFUSED],
+  ['connect,tcp,::,81', REFUSED, 'EPERM'],
+  ['connect,tcp,::,80', REFUSED, REFUSED],
+  ['connect,udp,::ffff:0.0.0.0,81', 'ok', 'EPERM'],
+  ['send,udp,0.0.0.0,81', 'ok', 'EPERM'],
+  ['connect,tcp,127.0.0.2,81', REFUSED, REFUSED],
+];
+
+const OWN_ADDRESS: readonly Row[] = [
+  ['bind,tcp,127.0.0.1,7005', 'ok', 'EPERM'],
+  ['bind,tcp,127.0.0.1,7015', 'ok', 'ok'],
+  ['bind,tcp,::,7005', 'ok', 'EPERM'], // takes IPv4 as well
+  ['bind,tcp,::1,7005', 'ok', 'ok'],
+  ['listen,tcp,127.0.0.1,7025', 'ok', 'EPERM'],
+  ['listen,tcp,::,7025', 'ok', 'EPERM'],
+  ['listen,tcp,::1,7025', 'ok', 'ok'],
+  ['listen,tcp,::,7035', 'ok', 'ok'],
+];
+
+const ROWS = [...SOCKETS, ...DESTINATIONS, ...OWN_HOST, ...OWN_ADDRESS];
+const denied = (rows: readonly Row[]): number => rows.filter(([, , guarded]) => guarded === 'EPERM').length;
+
+let rig: Rig;
+beforeAll(() => {
+  rig = new Rig('network');
+}, LOAD_TIMEOUT_MS);
+afterAll(() => rig?.[Symbol.dispose]());
+
+describe('network', () => {
+  let pod: Pod;
+  let container: Container;
+  beforeEach(() => {
+    pod = rig.pod();
+    container = pod.container();
+    container.install(programPath('net-ops'), '/bin/net-ops');
+  });
+
+  it('control - without a policy every socket is made and every address reached', async () => {
+    await expectRows(container, 'net-ops', ROWS, 'free');
+  });
+
+  it('block - the sockets and addresses named are refused by every way to them, their neighbours pass', async () => {
+    pod.apply({ rules: RULES });
+    await expectRows(container, 'net-ops', ROWS, 'guarded');
+    expect(pod.counts()).toEqual({
+      ...{ raw: 5, packet: 2, families: 1, sequenced: 1 },
+      ...{ far: denied(DESTINATIONS), 'own-host': denied(OWN_HOST), bind: 2, listen: 2 },
+    });
+  });
+
+  it('audit - passes and is counted; allow beside it does not hide it', async () => {
+    pod.apply({
+      rules: [
+        { name: 'seen', action: 'audit', network: { cidrs: ['127.9.0.0/16'], operations: ['connect'] } },
+        { name: 'fine', action: 'allow', network: { cidrs: ['127.0.0.0/8'] } },
+      ],
+    });
+    const operation = 'connect,tcp,127.9.0.1,100';
+    await expectRows(container, 'net-ops', [[operation, REFUSED, REFUSED]], 'guarded');
+    expect(pod.counts()).toEqual({ seen: 1 });
+  });
+
+  it('kill - the first such connection ends the task', async () => {
+    pod.apply({
+      rules: [{ name: 'kill', action: 'kill', network: { cidrs: ['127.9.0.1/32'], operations: ['send'] } }],
+    });
+    const words = ['/bin/net-ops', 'send,udp,127.9.0.2,100', 'send,udp,127.9.0.1,100', 'send,udp,127.9.0.3,100'];
+    expect(await container.run(words)).toEqual(['send,udp,127.9.0.2,100 ok', 'exit SIGKILL']);
+    expect(pod.counts()).toEqual({ kill: 1 });
+  });
+
+  it('posture - what nothing allows is refused, sockets and addresses alike', async () => {
+    pod.apply({
+      defaultPosture: { network: 'block' },
+      rules: [{ name: 'fine', action: 'allow', network: { cidrs: ['127.0.0.0/8'], protocols: ['tcp'], ports: [100] } }],
+    });
+    const rows: readonly Row[] = [
+      ['connect,tcp,127.9.0.1,100', '', REFUSED],
+      ['connect,tcp,127.9.0.1,101', '', 'EPERM'],
+      ['send,udp,127.9.0.1,100', '', 'EPERM'],
+      ['socket,2,3,1', '', 'EPERM'],
+    ];
+    await expectRows(container, 'net-ops', rows, 'guarded');
+  });
+});
+
+describe('sockets', () => {
+  it('makers - who made a raw or packet socket is found by its cookie, also without a policy', async () => {
+    const pod = rig.pod();
+    const container = pod.container();
+    container.install(programPath('net-ops'), '/bin/net-ops');
+    const lines = await container.run(['/bin/net-ops', 'cookie,17,3,768', 'cookie,2,3,1', 'cookie,2,1,0']);
+    const [packet, raw, stream] = lines.map((line) => rig.object.maps.socketMaker(BigInt(line.split(' ')[1] ?? 0)));
+    const maker = { pod: pod.uid, uid: 0, comm: 'net-ops', program: '/bin/net-ops' };
+    expect(packet).toMatchObject({ ...maker, family: 17, type: 3, protocol: 3 });
+    expect(raw).toMatchObject({ ...maker, family: 2, type: 3, protocol: 1, tgid: packet?.tgid });
+    expect(stream).toBeUndefined();
+  });
+});
+
+describe('unix', () => {
+  it('peer - is judged by what it is bound to, whatever name leads there', async () => {
+    const pod = rig.pod();
+    const container = pod.container();
+    container.install(programPath('net-ops'), '/bin/net-ops');
+    const peers = ['stream,@secret', 'stream,@open', 'seqpacket,@order', 'dgram,@note'];
+    const paths = ['stream,/tmp/secret', 'stream,/tmp/open', 'dgram,/tmp/log'];
+    const servers = [...peers, ...paths].map((peer) => ({
+      operation: `serve,${peer}`,
+      running: container.start(['/bin/net-ops', `serve,${peer}`]),
+    }));
+    for (const { operation, running } of servers) await running.line(`${operation} ok`);
+    const rows: readonly Row[] = [
+      ['uconnect,stream,@secret', 'ok', 'EPERM'],
+      ['uconnect,stream,@open', 'ok', 'ok'],
+      ['uconnect,seqpacket,@order', 'ok', 'EPERM'],
+      ['usend,dgram,@note', 'ok', 'EPERM'],
+      ['uconnect,stream,/tmp/secret', 'ok', 'EPERM'],
+      ['uconnect,stream,/proc/self/root/tmp/../tmp/secret', 'ok', 'EPERM'],
+      ['uconnect,stream,/tmp/open', 'ok', 'ok'],
+      ['usend,dgram,/tmp/log', 'ok', 'EPERM'],
+      ['ubind,stream,@taken', 'ok', 'EPERM'],
+      ['ubind,stream,@taken2', 'ok', 'ok'],
+      ['ubind,stream,/volume/a', 'ok', 'EPERM'],
+      ['ubind,stream,/tmp/b', 'ok', 'EADDRINUSE'],
+    ];
+    await expectRows(container, 'net-ops', rows, 'free');
+    pod.apply({
+      rules: [
+        { name: 'names', action: 'block', unix: { abstract: ['secret', 'order', 'note'] } },
+        { name: 'paths', action: 'block', unix: { paths: ['/tmp/secret', '/tmp/log'] } },
+        {
+          name: 'bind',
+          action: 'block',
+          unix: { abstract: ['taken'], directories: ['/volume'], operations: ['bind'] },
+        },
+      ],
+    });
+    await expectRows(container, 'net-ops', rows, 'guarded');
+    expect(pod.counts()).toEqual({ names: 3, paths: 3, bind: 2 });
+  });
+});

@@ -1,0 +1,31 @@
+/**
+ * Runs the operations of net-ops.c and kernel-ops.c in a container and compares how each ended with a table: without a policy,
+ * which is the control, and under one.
+ */
+import path from 'node:path';
+import { expect } from 'vitest';
+import { compileProgram } from '../vm/compile.ts';
+import type { Container } from './harness/rig.ts';
+
+/** An operation, how it ends without a policy, and how under it. */
+export type Row = readonly [operation: string, free: string, guarded: string];
+export type Column = 'free' | 'guarded';
+
+/** The verifier reads every program while the machine is emulated, and others may use it as well. */
+export const LOAD_TIMEOUT_MS = 300_000;
+
+export type OperationsProgram = 'net-ops' | 'kernel-ops';
+
+export const programPath = (name: OperationsProgram): string =>
+  compileProgram(path.join(import.meta.dirname, `programs/${name}.c`), { flags: ['-static'] });
+
+export async function expectRows(
+  container: Container,
+  program: OperationsProgram,
+  rows: readonly Row[],
+  column: Column,
+): Promise<void> {
+  const lines = await container.run([`/bin/${program}`, ...rows.map(([operation]) => operation)]);
+  const wanted = rows.map(([operation, free, guarded]) => `${operation} ${column === 'free' ? free : guarded}`);
+  expect(lines).toEqual([...wanted, 'exit 0']);
+}
