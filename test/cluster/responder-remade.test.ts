@@ -1,8 +1,10 @@
 // Streams that are deleted and made anew under a responder that runs, and a Redis that goes: what comes then is answered, and it is told.
-import { ensureTopology } from '@bailiff/bus';
+import { editQuarantine, releaseOf, withoutEntry } from '@bailiff/answer';
+import { encodeToken, ensureTopology, openBucket, publishOnce, responseSubject } from '@bailiff/bus';
+import { encodeResponse } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type Answerer, acting, brief, Rig } from './responder/rig.ts';
+import { type Answerer, acting, brief, NODE, Rig, type RigPod } from './responder/rig.ts';
 
 describe('responder - streams made anew', () => {
   let rig: Rig;
@@ -13,6 +15,8 @@ describe('responder - streams made anew', () => {
     await rig.policies({
       mark: acting('mark', [{ action: 'label' }]),
       remove: acting('remove', [{ action: 'delete' }], narrow),
+      cut: acting('cut', [{ action: 'quarantine', expires: '1h' }]),
+      'cut-for-good': acting('cut-for-good', [{ action: 'quarantine' }]),
     });
     answerer = await rig.start();
   });
@@ -64,6 +68,55 @@ describe('responder - streams made anew', () => {
     const changed = await rig.verdict(rig.pod(), { rule: 'mark' });
     await rig.until(changed, 'observe', 'dryrun');
     expect(rig.of(changed, 'label')).toEqual([]);
+  });
+
+  async function quarantine(pod: RigPod, rule = 'cut') {
+    return rig.until(await rig.verdict(pod, { rule }), 'quarantine', 'succeeded');
+  }
+  const takeOut = ({ uid }: RigPod) =>
+    editQuarantine(openBucket(rig.bus, 'bailiff_quarantine'), encodeToken(NODE), NODE, (list) =>
+      withoutEntry(list, { podUid: uid }, Date.now()),
+    );
+  const cutOff = (...pods: RigPod[]) =>
+    waitFor(async () => String((await rig.quarantined()).sort()) === String(pods.map(({ uid }) => uid).sort()), {
+      what: 'the quarantines to be in the bucket',
+      state: async () => [await rig.quarantined(), answerer.log().slice(-6)],
+    });
+
+  it('quarantines - those in force go into the new bucket at once, with their ends; a released one does not', async () => {
+    const [timed, forGood, released] = [rig.pod(), rig.pod(), rig.pod()];
+    const done = await quarantine(timed);
+    await quarantine(forGood, 'cut-for-good');
+    const record = releaseOf(await quarantine(released), { by: 'me', nowMicros: Date.now() * 1000 });
+    await takeOut(released);
+    await publishOnce(rig.bus, responseSubject(record), encodeResponse(record), { msgId: record.responseId });
+    await remake('KV_bailiff_quarantine');
+    await cutOff(timed, forGood);
+    // By one edit: a list with one of them alone would lift the other.
+    const history = await openBucket(rig.bus, 'bailiff_quarantine').history(encodeToken(NODE));
+    expect(history.map(({ revision }) => revision)).toEqual([1]);
+    const { entries } = JSON.parse(String(history[0]?.value));
+    const entry = entries.find(({ podUid }: { podUid: string }) => podUid === timed.uid);
+    expect(Date.parse(entry.until)).toBe(Math.floor((done.expiresAt as number) / 1000));
+    await told('KV_bailiff_quarantine');
+  });
+
+  it('quarantines - a bucket made anew while no responder ran is filled at the start; one that lives on is not touched', async () => {
+    const [pod, taken] = [rig.pod(), rig.pod()];
+    await quarantine(pod);
+    await quarantine(taken);
+    await takeOut(taken);
+    await answerer.stop();
+    answerer = await rig.start();
+    // A verdict of now is answered, so the start is over; who was taken out stays out.
+    const later = rig.pod();
+    await quarantine(later);
+    await cutOff(pod, later);
+    await answerer.stop();
+    await remake('KV_bailiff_quarantine');
+    answerer = await rig.start();
+    await waitFor(() => line(/put again/), { what: 'it to put them', state: () => answerer.log().slice(-6) });
+    expect(await rig.quarantined()).toEqual(expect.arrayContaining([pod.uid, later.uid]));
   });
 
   it('redis - that it is lost and that it is back is in the log, once each', async () => {

@@ -56,6 +56,33 @@ describe('ledger', () => {
     expect(ledger.actionsSince(0)).toEqual([]);
   });
 
+  it('quarantines - in force from success to undoing, with or without an end of their own; another verdict’s is not counted', () => {
+    const ledger = new Ledger();
+    const cut = (phase: Response['phase'], verdictId: string, more: Partial<Response> = {}) =>
+      record(phase, { action: 'quarantine', verdictId, ...more });
+    const inForce = () => [...ledger.quarantines()].map(({ response, ...rest }) => [response.verdictId, rest]);
+    for (const [index, response] of [
+      cut('started', 'timed'),
+      cut('succeeded', 'timed', { expiresAt: 90_000 }),
+      cut('started', 'for-good', { recordedAt: 7 }),
+      cut('succeeded', 'for-good', { recordedAt: 9 }),
+      cut('succeeded', 'held', { reasonCode: 'already-quarantined' }),
+      cut('failed', 'failed'),
+      record('succeeded', { verdictId: 'label', expiresAt: 90_000 }),
+    ].entries())
+      ledger.applyInOrder(response, at(index + 1));
+    const month = 30 * 86_400_000_000;
+    expect(inForce()).toEqual([
+      ['timed', { taskId: taskIdOf(cut('started', 'timed')), sinceMicros: 1000, untilMicros: 90_000 }],
+      ['for-good', { taskId: taskIdOf(cut('started', 'for-good')), sinceMicros: 3000, untilMicros: month + 7 }],
+    ]);
+    ledger.applyInOrder(cut('undone', 'for-good', { reasonCode: RELEASED }), at(8));
+    ledger.applyInOrder(cut('succeeded', 'for-good', { recordedAt: 9 }), at(9));
+    expect(inForce().map(([verdictId]) => verdictId)).toEqual(['timed']);
+    ledger.prune(90_001);
+    expect(inForce()).toEqual([]);
+  });
+
   it("one's own record counts at once, and the position does not jump over what is still on its way", () => {
     const ledger = new Ledger();
     ledger.applyOwn(record('started', { verdictId: 'v1' }), at(1));

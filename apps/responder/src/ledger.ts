@@ -7,11 +7,12 @@
  * condition that the stream still ends there.
  *
  * Bounds: of a task that has ended only its id is kept (some 100 bytes), so the fold is bounded by what RESPONSES may hold (512 MiB are less
- * than a million tasks); actions older than the longest window are dropped.
+ * than a million tasks); actions older than the longest window are dropped; the record of a quarantine is kept until
+ * its time is up, some 1 kB each.
  */
 import { phaseGroupOf, RELEASED, taskIdOf } from '@bailiff/answer';
 import type { Response } from '@bailiff/schemas';
-import { DELETE_STORM } from './plan.ts';
+import { ALREADY_QUARANTINED, DELETE_STORM, quarantineEndMicros } from './plan.ts';
 
 /** Longest window, cooldown and storm that a policy may name (24 h), and so how long an action counts. */
 export const ACTION_MEMORY_MICROS = 24 * 3_600_000_000;
@@ -52,6 +53,7 @@ export class Ledger {
   #acted = new Set<string>();
   #expiring = new Map<string, TaskState>();
   #released = new Map<string, Released>();
+  #quarantines = new Map<string, QuarantineInForce>();
   #position = 0;
   #newestMicros = 0;
 
@@ -115,6 +117,11 @@ export class Ledger {
     return this.#released.values();
   }
 
+  /** Quarantines that were carried out and not ended; some whose time is up may be among them. */
+  quarantines(): Iterable<QuarantineInForce> {
+    return this.#quarantines.values();
+  }
+
   /** Drops what no window reaches any more. */
   prune(nowMicros: number): void {
     const oldest = nowMicros - ACTION_MEMORY_MICROS;
@@ -122,6 +129,8 @@ export class Ledger {
       this.#actions = this.actionsSince(oldest);
       this.#acted = new Set(this.#actions.map(({ taskId }) => taskId));
     }
+    for (const [taskId, { untilMicros }] of this.#quarantines)
+      if (untilMicros < nowMicros) this.#quarantines.delete(taskId);
     for (const [taskId, { atMicros }] of this.#released) if (atMicros < oldest) this.#released.delete(taskId);
   }
 
@@ -133,6 +142,7 @@ export class Ledger {
     if (response.phase === 'undone' && response.reasonCode === RELEASED) {
       this.#released.set(taskId, { taskId, atMicros, response });
     }
+    if (response.phase === 'undone') this.#quarantines.delete(taskId);
     if (this.#closed.has(taskId)) return taskId;
     const state = this.#tasks.get(taskId) ?? newState(taskId, response);
     note(state, atMicros, response);
@@ -154,6 +164,12 @@ export class Ledger {
     const end = state.terminal?.response;
     if (!end) return;
     const { taskId } = state;
+    if (isQuarantineInForce(state)) {
+      const { started, terminal } = state;
+      const sinceMicros = (started ?? terminal)?.atMicros as number;
+      const untilMicros = quarantineEndMicros(end.expiresAt, (started?.response ?? end).recordedAt);
+      this.#quarantines.set(taskId, { taskId, sinceMicros, untilMicros, response: end });
+    }
     if (end.phase === 'succeeded' && end.expiresAt !== null && !state.undone) {
       this.#expiring.set(taskId, state);
       return;
@@ -171,6 +187,23 @@ export interface Released {
   atMicros: number;
   /** The `undone` record. */
   response: Response;
+}
+
+/** A task whose pod is cut off by its own entry in its node's list. */
+export interface QuarantineInForce {
+  taskId: string;
+  /** When it was begun, by the bus's clock once the record came from there. */
+  sinceMicros: number;
+  /** When its node's kernel ends it by itself. */
+  untilMicros: number;
+  /** The `succeeded` record. */
+  response: Response;
+}
+
+function isQuarantineInForce({ terminal, undone }: TaskState): boolean {
+  if (!terminal || undone) return false;
+  const { action, phase, reasonCode } = terminal.response;
+  return action === 'quarantine' && phase === 'succeeded' && reasonCode !== ALREADY_QUARANTINED;
 }
 
 function note(state: TaskState, atMicros: number, response: Response): void {

@@ -55,6 +55,11 @@ export function responderMetrics(registry: Registry, state: () => ResponderState
     ]),
     redisLost: counter('bailiff_responder_redis_lost_total', 'Times that Redis went away', []),
     streamsRemade: counter('bailiff_responder_streams_remade_total', 'Streams that were made anew', ['stream']),
+    quarantinesPutAgain: counter(
+      'bailiff_responder_quarantines_put_again_total',
+      'Pods put in quarantine again because the bucket was made anew',
+      [],
+    ),
     scans: counter('bailiff_responder_scans_total', 'Rounds of putting outstanding tasks back in the queue', []),
     callAfterTrigger: latency(
       'bailiff_responder_call_after_trigger_seconds',

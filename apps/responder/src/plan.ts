@@ -9,6 +9,10 @@ import type { Response, Verdict } from '@bailiff/schemas';
 
 /** Code of the refusal that turns a deletion into a quarantine. */
 export const DELETE_STORM = 'delete-storm';
+/** Code of a quarantine that found the pod cut off by another verdict, for no less long. */
+export const ALREADY_QUARANTINED = 'already-quarantined';
+/** A quarantine without an end of its own: as long as the longest that a policy may name. */
+const LONGEST_QUARANTINE_MICROS = 30 * 86_400_000_000;
 /** How long the quarantine lasts that stands in for a deletion: long enough for a person to look, short enough not to be forgotten. */
 export const SUBSTITUTE_QUARANTINE: ResponseStep = { action: 'quarantine', expires: '1h' };
 
@@ -77,6 +81,11 @@ function taskOf(
 export function expiryOf(step: ResponseStep, nowMicros: number, longestMs: number): number | null {
   if (step.expires === undefined) return null;
   return nowMicros + Math.min(parseDurationMs(step.expires) as number, longestMs) * 1000;
+}
+
+/** When a pod's entry ends: with the effect, or, of one that does not end, so long after the task was started. */
+export function quarantineEndMicros(expiresAtMicros: number | null, startedAtMicros: number): number {
+  return expiresAtMicros ?? startedAtMicros + LONGEST_QUARANTINE_MICROS;
 }
 
 /** The record of a task, all but what the phase says. */

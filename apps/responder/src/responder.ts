@@ -8,7 +8,7 @@
 import { setMaxListeners } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { POLICY_SETTLE_MICROS, PolicyBook, phaseGroupOf, RELEASED } from '@bailiff/answer';
-import { type Bus, type BusError, ConfigLog, connectBus, openBucket, requireHorizon } from '@bailiff/bus';
+import { type Bucket, type Bus, type BusError, ConfigLog, connectBus, openBucket, requireHorizon } from '@bailiff/bus';
 import { loadKube } from '@bailiff/kube';
 import { type Response, SchemaRegistry } from '@bailiff/schemas';
 import { busOptionsOf, type ServiceContext, ServiceError } from '@bailiff/service';
@@ -18,6 +18,7 @@ import { Ledger } from './ledger.ts';
 import { type Metrics, responderMetrics } from './metrics.ts';
 import { DELETE_STORM } from './plan.ts';
 import type { Job, JobResult, PlacedVerdict, StepHook } from './ports.ts';
+import { QuarantineKeeper } from './quarantine-keeper.ts';
 import { ACTIONS, Queues, redisOptions } from './queues.ts';
 import { FactReader } from './read-facts.ts';
 import { ResponseStream } from './responses.ts';
@@ -65,7 +66,7 @@ export async function startResponder(ctx: ServiceContext<ResponderConfig>, hooks
   await responder.start(signal);
 }
 
-type Outside = Pick<TaskDeps, 'kube' | 'quarantine' | 'facts' | 'clock' | 'limits'>;
+type Outside = Pick<TaskDeps, 'kube' | 'facts' | 'clock' | 'limits'> & { quarantine: Bucket };
 
 class Responder {
   readonly #ctx: ServiceContext<ResponderConfig>;
@@ -79,6 +80,7 @@ class Responder {
   readonly #verdicts: VerdictStream;
   readonly #tasks: TaskRunner;
   readonly #undos: UndoRunner;
+  readonly #keeper: QuarantineKeeper;
   /** Ends the reading of RESPONSES and the requests of jobs: later than the intake, so that running jobs may end in order. */
   readonly #end = new AbortController();
   #queues: Queues | null = null;
@@ -136,6 +138,7 @@ class Responder {
       },
       signal,
     });
+    this.#keeper = this.#keeperOf(bus, outside.quarantine);
     const deps: TaskDeps = {
       ...outside,
       ledger: this.#ledger,
@@ -148,6 +151,24 @@ class Responder {
     };
     this.#tasks = new TaskRunner(deps);
     this.#undos = new UndoRunner(deps);
+  }
+
+  #keeperOf(bus: Bus, bucket: Bucket): QuarantineKeeper {
+    const { clock, log, signal } = this.#ctx;
+    return new QuarantineKeeper({
+      bus,
+      bucket,
+      ledger: this.#ledger,
+      log: this.#responses,
+      nowMs: () => clock.nowMs(),
+      onRemade: () => this.#onRemade('KV_bailiff_quarantine'),
+      onPutAgain: (node, pods) => {
+        this.#metrics.quarantinesPutAgain.inc(pods);
+        log.warn({ node, pods }, 'quarantines that the bucket had lost are put again');
+      },
+      onError: (error) => log.error({ err: error }, 'quarantines could not be put again; the next scan tries'),
+      signal,
+    });
   }
 
   async start(signal: AbortSignal): Promise<void> {
@@ -190,6 +211,10 @@ class Responder {
       this.#caughtUp = true;
     };
     this.#verdicts.read(caughtUp).catch((error: Error) => signal.aborted || fail(error));
+    const keeping = this.#keeper.watch().catch((error: Error) => {
+      if (!signal.aborted) fail(error);
+    });
+    onStop('quarantines', () => keeping);
   }
 
   /** Resolves when what was there at the start is folded, or at the end. */
@@ -263,6 +288,7 @@ class Responder {
     const aheadMs = 2 * config.scanIntervalMs;
     this.#metrics.scans.inc();
     this.#ledger.prune(nowMicros);
+    void this.#keeper.settle();
     const jobs = this.#backlog.jobs(this.#ledger, nowMicros, aheadMs, config.approvalTimeoutMs);
     jobs.push(...undoJobs(this.#ledger, nowMicros, aheadMs, (taskId) => this.#undos.isCleared(taskId)));
     void this.#schedule(jobs);

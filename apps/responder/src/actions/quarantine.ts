@@ -17,6 +17,7 @@ import type { QuarantineEntry } from '@bailiff/schemas';
 import { type Api, isKube } from '../api.ts';
 import { type PodFacts, podFactsOf, QUARANTINE_LABEL } from '../facts.ts';
 import { isSamePod } from '../guards.ts';
+import { ALREADY_QUARANTINED, quarantineEndMicros } from '../plan.ts';
 import {
   type Action,
   type ActionContext,
@@ -26,9 +27,6 @@ import {
   SUPERSEDED,
   type UndoContext,
 } from './action.ts';
-
-/** A quarantine without an end of its own: as long as the longest that a policy may name. */
-export const LONGEST_QUARANTINE_MICROS = 30 * 86_400_000_000;
 
 export const quarantine: Action = {
   async tookEffect(context) {
@@ -52,7 +50,7 @@ export const quarantine: Action = {
     const record = await writeRecord(context.api, context.facts.pod as PodFacts, context.task.policy);
     if (outcome !== 'held') return record;
     return {
-      reasonCode: 'already-quarantined',
+      reasonCode: ALREADY_QUARANTINED,
       reason: 'it is in quarantine by another verdict, for no less long',
       notOurs: true,
     };
@@ -80,13 +78,12 @@ export async function clearReleased({ done, api, quarantine: bucket }: UndoConte
 const keyOf = ({ verdict }: ActionContext) => encodeToken(verdict.nodeName);
 
 function entryOf({ verdict, expiresAtMicros, startedAtMicros }: ActionContext): QuarantineEntry {
-  const untilMicros = expiresAtMicros ?? startedAtMicros + LONGEST_QUARANTINE_MICROS;
   return {
     podUid: verdict.pod?.uid ?? '',
     podNamespace: verdict.pod?.namespace ?? '',
     podName: verdict.pod?.name ?? '',
     verdictId: verdict.verdictId,
-    until: new Date(untilMicros / 1000).toISOString(),
+    until: new Date(quarantineEndMicros(expiresAtMicros, startedAtMicros) / 1000).toISOString(),
     reason: verdict.reason,
   };
 }
