@@ -197,3 +197,42 @@ describe('cli policy list, show, history, rollback, delete', () => {
     expect([again.exitCode, again.stdout]).toEqual([0, `${SHELL} is at revision 5\n`]);
   });
 });
+
+describe('cli policy explain', () => {
+  it('pod - every policy that holds, postures, rules with whose they are, conflicts; by container', async () => {
+    await using own = await World.start();
+    await own.put('bailiff_pods', encodeToken(NODE_A), { nodeName: NODE_A, revision: 1, pods: [POD] });
+    const posture = '  selector: { containers: [app] }\n  defaultPosture: { execute: block }\n';
+    const files = [
+      text('no-shell', shell),
+      text('web', shell.replace('/bin/sh', '/bin/sh, /app'), posture, 'shop').replace('block\n ', 'allow\n '),
+      text('other', mount, '', 'elsewhere'),
+    ].join('---\n');
+    expect((await own.cli(['policy', 'apply', '-', '--yes'], { stdin: files })).exitCode).toBe(0);
+    const { stdout } = await own.cli(['policy', 'explain', 'shop/web-0']);
+    expect(stdout).toMatch(/^shop\/web-0 on node-a\n {2}labels app=web\n/);
+    expect(stdout).toMatch(/no-shell +enforce[\s\S]*shop\/web +enforce[\s\S]*1 other not for this pod, or off/);
+    expect(stdout).toMatch(/IN app\n[\s\S]*execute +is blocked +web\n[\s\S]*allow +web\/r +run,map \/bin\/sh, \/app/);
+    expect(stdout).toMatch(
+      /CONFLICTS\n {2}! execute of \/bin\/sh is blocked: rule no-shell\/r denies it, although web\/r/,
+    );
+    expect(stdout).toMatch(/IN side, containers not yet known by name\n/);
+    const asked = ['policy', 'explain', 'web-0', '--operation', 'execute', '--path'];
+    const denied = await own.cli([...asked, '/usr/bin/id']);
+    expect(denied.stdout).toMatch(
+      /^app: execute of \/usr\/bin\/id is blocked: no rule allows it and web\/execute-posture/,
+    );
+    expect(denied.stdout).toMatch(/\nside, .* passes/);
+    const { stdout: asJson } = await own.cli([...asked, '/app', '--json']);
+    expect(JSON.parse(asJson)).toMatchObject({
+      pod: { name: 'web-0', nodeName: NODE_A },
+      sets: [{ containers: ['app'], conflicts: [{ decidedBy: 'no-shell/r' }] }, { containers: ['side', null] }],
+      decisions: [
+        { outcome: 'pass', by: 'allow' },
+        { outcome: 'pass', by: 'nothing' },
+      ],
+    });
+    const nobody = await own.cli(['policy', 'explain', 'shop/nobody']);
+    expect([nobody.exitCode, nobody.stderr]).toEqual([2, expect.stringMatching(/no pod "shop\/nobody" is known/)]);
+  });
+});

@@ -7,7 +7,8 @@ import type { ChangeOptions } from '../config/change.ts';
 import { history } from '../config/show.ts';
 import type { CliIo } from '../io.ts';
 import { parsePolicyName } from '../policy/names.ts';
-import { wholeNumber } from '../selectors.ts';
+import type { OperationFlags } from '../policy/operation.ts';
+import { parsePod, wholeNumber } from '../selectors.ts';
 import { optionsOf, withBusOptions, withSession } from '../session.ts';
 import { withChangeOptions } from './config.ts';
 
@@ -147,6 +148,51 @@ function registerChange(parent: Command, io: CliIo): void {
   });
 }
 
+function registerExplain(parent: Command, io: CliIo): void {
+  const command = withNamespace(
+    parent
+      .command('explain')
+      .description(
+        'what holds for a pod: which policy each rule is of, postures, conflicts; or what becomes of one operation',
+      )
+      .argument('<pod>', 'namespace/name, name or uid of a pod'),
+  )
+    .option(
+      '--operation <name>',
+      'instead: which rule decides about it, such as read, execute, connect, socket, capability',
+    )
+    .option('--path <path>', 'of what is done to a file or a unix socket')
+    .option('--abstract <name>', 'of a unix socket without a file')
+    .option('--address <ip>', 'of connect, send, bind, listen')
+    .option('--port <port>', 'likewise')
+    .option('--protocol <protocol>', 'likewise: tcp, udp, icmp, … or a number (default: tcp)')
+    .option('--value <value>', 'of socket (inet/raw/icmp), capability (net_raw), mount, kernel, drift')
+    .option('--executable <path...>', 'the program that does it, then the one that started it, and so on')
+    .option('--json', 'one JSON document')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  bailiff policy explain shop/web-0
+  bailiff policy explain shop/web-0 --operation write --path /etc/passwd --executable /usr/bin/vi /bin/sh
+  bailiff policy explain shop/web-0 --operation connect --address 169.254.169.254 --port 80
+  bailiff policy explain shop/web-0 --operation socket --value inet/raw/icmp
+
+Symbolic links are followed before a rule is asked: name the file that the path leads to.
+`,
+    );
+  withBusOptions(command).action(async (name: string) => {
+    const options = optionsOf<Named & OperationFlags>(command);
+    const pod = parsePod(name, 'pod', options.namespace);
+    const [{ explainPod }, { parseOperation }] = await Promise.all([
+      import('../policy/explain.ts'),
+      import('../policy/operation.ts'),
+    ]);
+    const asked = parseOperation(options);
+    io.exitCode = await withSession(io, command, (session) => explainPod(session, pod, asked, options.json ?? false));
+  });
+}
+
 export function register(program: Command, io: CliIo): void {
   const command = program
     .command('policy')
@@ -157,4 +203,5 @@ export function register(program: Command, io: CliIo): void {
   registerFiles(command, io);
   registerShow(command, io);
   registerChange(command, io);
+  registerExplain(command, io);
 }
