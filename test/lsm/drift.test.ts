@@ -1,0 +1,109 @@
+// Drift: what no layer of the image holds cannot become code, by whatever way it is loaded. Each way lands without the policy.
+import { execFileSync } from 'node:child_process';
+import type { RuntimePolicyInput } from '@bailiff/policy';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { compileProgram } from '../vm/compile.ts';
+import { acts, type Container, LOAD_TIMEOUT_MS, type Pod, Rig, source } from './harness/rig.ts';
+
+const POLICY: RuntimePolicyInput = { rules: [{ name: 'drift', action: 'block', drift: {} }] };
+const VOLUMES_ALLOWED: RuntimePolicyInput = {
+  rules: [{ name: 'drift', action: 'block', drift: { allowVolumes: true } }],
+};
+const LOADER = '/lib64/ld-linux-x86-64.so.2';
+
+/** Every way to code from outside the image that needs no library. */
+const WAYS = [
+  ...['copy', '/bin/acts', '/tmp/x', 'run', '/tmp/x', ',', 'map', '/tmp/x', 'mprotect', '/tmp/x'],
+  ...['copy', '/bin/acts', '/dev/shm/x', 'run', '/dev/shm/x', ','],
+  ...['copy', '/bin/acts', '/disk/x', 'run', '/disk/x', ','],
+  ...['memfd', '/bin/acts', 'deleted', '/bin/gone', 'run', '/bin/acts', ','],
+];
+const outcomes = (lines: string[]) =>
+  Object.fromEntries(lines.filter((line) => !line.startsWith('copy')).map((line) => line.split(': ')));
+
+describe('drift', () => {
+  let rig: Rig;
+  let pod: Pod;
+  let container: Container;
+  beforeAll(() => {
+    rig = new Rig('drift');
+  }, LOAD_TIMEOUT_MS);
+  afterAll(() => rig?.[Symbol.dispose]());
+  beforeEach(() => {
+    pod = rig.pod();
+    container = pod.container();
+    container.install(acts(), '/bin/gone');
+  });
+
+  it('control - every way runs without the policy', async () => {
+    const ended = outcomes(await container.acts(...WAYS));
+    expect(new Set(Object.values(ended))).toEqual(new Set(['ok']));
+    expect(Object.keys(ended)).toHaveLength(8);
+  });
+
+  it('drift - upper layer, tmpfs, volume, memfd and a deleted program are refused, the image runs', async () => {
+    pod.apply(POLICY);
+    expect(outcomes(await container.acts(...WAYS))).toEqual({
+      'run /tmp/x': 'EPERM',
+      'map /tmp/x': 'EPERM',
+      'mprotect /tmp/x': 'EPERM',
+      'run /dev/shm/x': 'EPERM',
+      'run /disk/x': 'EPERM',
+      'memfd memfd': 'EPERM',
+      'deleted deleted': 'EPERM',
+      'run /bin/acts': 'ok',
+    });
+    expect(pod.counts()).toEqual({ drift: 7 });
+  });
+
+  it('drift - with allowVolumes a volume is no drift, tmpfs and the upper layer are', async () => {
+    pod.apply(VOLUMES_ALLOWED);
+    expect(outcomes(await container.acts(...WAYS))).toMatchObject({
+      'run /tmp/x': 'EPERM',
+      'run /dev/shm/x': 'EPERM',
+      'run /disk/x': 'ok',
+      'memfd memfd': 'EPERM',
+    });
+  });
+
+  it('drift - a program of the image that was changed is no longer image', async () => {
+    pod.apply(POLICY);
+    const lines = await container.acts('copy', '/bin/acts', '/bin/gone', 'run', '/bin/gone', ',', 'run', '/bin/acts');
+    expect(outcomes(lines)).toEqual({ 'run /bin/gone': 'EPERM', 'run /bin/acts': 'ok' });
+  });
+
+  describe('libraries', () => {
+    const evil = compileProgram(source('shared.c'), { flags: ['-shared', '-fPIC'] });
+    const program = compileProgram(source('dynamic.c'));
+    const [, libc = ''] = /(\/\S+\/libc\.so\.6)/.exec(execFileSync('ldd', [program], { encoding: 'utf8' })) ?? [];
+    beforeEach(() => {
+      container.install(LOADER, LOADER);
+      container.install(libc, libc);
+      container.install(program, '/bin/dynamic');
+      container.install(evil, '/lib/evil.so');
+    });
+    const copies = ['copy', '/lib/evil.so', '/tmp/evil.so', 'copy', '/bin/dynamic', '/tmp/dynamic'];
+    const prepare = async () =>
+      expect((await container.acts(...copies)).every((line) => line.endsWith('ok'))).toBe(true);
+
+    it('control - loader, preload and dlopen load what lies in /tmp', async () => {
+      await prepare();
+      expect(await container.run([LOADER, '/tmp/dynamic'])).toEqual(['dynamic: ok', 'exit 0']);
+      expect(await container.run(['/bin/dynamic'], { LD_PRELOAD: '/tmp/evil.so' })).toContain('library: ok');
+      expect(await container.run(['/bin/dynamic', '/tmp/evil.so'])).toContain('dlopen /tmp/evil.so: ok');
+    });
+
+    it('drift - the loader runs nothing from /tmp, and neither preload nor dlopen loads it; the image loads', async () => {
+      await prepare();
+      pod.apply(POLICY);
+      expect(await container.run([LOADER, '/tmp/dynamic'])).toContain('exit 127');
+      const preloaded = await container.run(['/bin/dynamic'], { LD_PRELOAD: '/tmp/evil.so' });
+      expect(preloaded).not.toContain('library: ok');
+      expect(preloaded).toContain('dynamic: ok');
+      expect(await container.run(['/bin/dynamic', '/tmp/evil.so'])).toContain('dlopen /tmp/evil.so: refused');
+      expect(await container.run(['/bin/dynamic', '/lib/evil.so'])).toContain('dlopen /lib/evil.so: ok');
+      expect(await container.run([LOADER, '/bin/dynamic'])).toEqual(['dynamic: ok', 'exit 0']);
+      expect(pod.counts()['drift']).toBeGreaterThanOrEqual(3);
+    });
+  });
+});

@@ -1,0 +1,195 @@
+// Does what its arguments say, one act after the other, and says how each ended: `<act> <object>: ok | <errno> | signal <n>`.
+// Statically linked, so that it runs in an empty root; without arguments it does nothing and succeeds, so a copy of it is a program
+// for the tests to run. Acts that change where it stands hold for those behind them. A lone `,` ends the words of `run`.
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static void report(const char *act, const char *object, int error)
+{
+	printf("%s %s: %s\n", act, object, error == 0 ? "ok" : strerrorname_np(error));
+	fflush(stdout);
+}
+
+static int copy_to(int to, const char *path)
+{
+	char bytes[65536];
+	int from = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+
+	if (from < 0) return errno;
+	while ((n = read(from, bytes, sizeof bytes)) > 0)
+		if (write(to, bytes, n) != n) return errno;
+	close(from);
+	return n < 0 ? errno : 0;
+}
+
+static int copy(const char *from, const char *to)
+{
+	int fd = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0755);
+
+	if (fd < 0) return errno;
+	int error = copy_to(fd, from);
+	close(fd);
+	return error;
+}
+
+// Runs a program by path, or by descriptor when `fd` is not negative. The pipe tells an execve that failed from a program that did.
+static void run(const char *act, char **words, int fd)
+{
+	int told[2], error = 0, status;
+
+	if (pipe2(told, O_CLOEXEC)) exit(1);
+	pid_t child = fork();
+	if (child < 0) {
+		report(act, words[0], errno);
+		return;
+	}
+	if (child == 0) {
+		if (fd >= 0) fexecve(fd, words, environ);
+		else execve(words[0], words, environ);
+		error = errno;
+		if (write(told[1], &error, sizeof error) < 0) _exit(1);
+		_exit(0);
+	}
+	close(told[1]);
+	if (read(told[0], &error, sizeof error) < 0) exit(1);
+	close(told[0]);
+	waitpid(child, &status, 0);
+	if (error == 0 && WIFSIGNALED(status)) printf("%s %s: signal %d\n", act, words[0], WTERMSIG(status));
+	else if (error == 0 && WEXITSTATUS(status)) printf("%s %s: exit %d\n", act, words[0], WEXITSTATUS(status));
+	else report(act, words[0], error);
+	fflush(stdout);
+}
+
+static int map(const char *path, int protection, int later)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC), error = 0;
+
+	if (fd < 0) return errno;
+	void *at = mmap(NULL, 4096, protection, MAP_PRIVATE, fd, 0);
+	close(fd);
+	if (at == MAP_FAILED) return errno;
+	if (later && mprotect(at, 4096, later)) error = errno;
+	munmap(at, 4096);
+	return error;
+}
+
+static int map_anonymous(void)
+{
+	return mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED ? errno : 0;
+}
+
+static void run_memfd(const char *path)
+{
+	int fd = memfd_create("act", MFD_CLOEXEC);
+	char *words[] = { "memfd", NULL };
+
+	if (fd < 0 || copy_to(fd, path)) exit(1);
+	run("memfd", words, fd);
+	close(fd);
+}
+
+static void run_deleted(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char *words[] = { "deleted", NULL };
+
+	if (fd < 0 || unlink(path)) exit(1);
+	run("deleted", words, fd);
+	close(fd);
+}
+
+// The middle process ends before the innermost goes on, so that that one has another parent.
+static void double_fork(void)
+{
+	for (int i = 0; i < 2; i++) {
+		pid_t child = fork();
+
+		if (child < 0) exit(1);
+		if (child > 0) {
+			if (i == 0) waitpid(child, NULL, 0);
+			_exit(0);
+		}
+		if (i == 0 && setsid() < 0) exit(1);
+	}
+}
+
+static int enter(const char *pid)
+{
+	char path[64];
+
+	snprintf(path, sizeof path, "/proc/%s/ns/mnt", pid);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0) return errno;
+	return setns(fd, CLONE_NEWNS) ? errno : 0;
+}
+
+// Moves itself out of the pod's cgroup altogether, as root with a cgroup mount can.
+static int leave_cgroup(const char *path)
+{
+	mkdir("/tmp/cgroup", 0755);
+	if (mount("cgroup2", "/tmp/cgroup", "cgroup2", 0, NULL)) return errno;
+	char full[PATH_MAX];
+	snprintf(full, sizeof full, "/tmp/cgroup/%s", path);
+	mkdir(full, 0755);
+	strncat(full, "/cgroup.procs", sizeof full - strlen(full) - 1);
+	int fd = open(full, O_WRONLY | O_CLOEXEC);
+	if (fd < 0) return errno;
+	int error = write(fd, "0", 1) == 1 ? 0 : errno;
+	close(fd);
+	return error;
+}
+
+static int wait_for_line(void)
+{
+	char c;
+
+	puts("ready");
+	fflush(stdout);
+	while (read(0, &c, 1) == 1)
+		if (c == '\n') return 0;
+	return EPIPE;
+}
+
+int main(int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++) {
+		const char *act = argv[i], *next = i + 1 < argc ? argv[i + 1] : "";
+
+		if (!strcmp(act, ",") || act[0] == '/') continue; // an interpreter is told its script
+		if (!strcmp(act, "run")) {
+			char **words = argv + i + 1;
+			for (i++; i < argc && strcmp(argv[i], ","); i++);
+			if (i < argc) argv[i] = NULL;
+			run("run", words, -1);
+		} else if (!strcmp(act, "become")) {
+			execv(next, argv + i + 1);
+			report("become", next, errno);
+			return 1;
+		} else if (!strcmp(act, "map")) report(act, next, map(argv[++i], PROT_READ | PROT_EXEC, 0));
+		else if (!strcmp(act, "map-plain")) report(act, next, map(argv[++i], PROT_READ, 0));
+		else if (!strcmp(act, "mprotect")) report(act, next, map(argv[++i], PROT_READ, PROT_READ | PROT_EXEC));
+		else if (!strcmp(act, "map-anonymous")) report(act, "memory", map_anonymous());
+		else if (!strcmp(act, "memfd")) run_memfd(argv[++i]);
+		else if (!strcmp(act, "deleted")) run_deleted(argv[++i]);
+		else if (!strcmp(act, "copy")) report(act, argv[i + 2], copy(argv[i + 1], argv[i + 2])), i += 2;
+		else if (!strcmp(act, "unshare-mnt")) report(act, "", unshare(CLONE_NEWNS) ? errno : 0);
+		else if (!strcmp(act, "unshare-user")) report(act, "", unshare(CLONE_NEWUSER | CLONE_NEWNS) ? errno : 0);
+		else if (!strcmp(act, "double-fork")) double_fork();
+		else if (!strcmp(act, "setns")) report(act, next, enter(argv[++i]));
+		else if (!strcmp(act, "cgroup")) report(act, next, leave_cgroup(argv[++i]));
+		else if (!strcmp(act, "wait")) report(act, "", wait_for_line());
+		else return 2;
+	}
+	return 0;
+}

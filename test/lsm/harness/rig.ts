@@ -1,0 +1,304 @@
+/**
+ * The runtime programs on a pin directory of their own, pods with cgroups as kubelet names them, and containers in them: an
+ * overlay root with proc, a tmpfs and a volume, and what runs there (programs/contain.c does a runtime's steps).
+ *
+ * What a policy says is compiled by libs/runtime; what came of it is read from the counters and the ring. Everything that was
+ * made is taken down by disposal.
+ */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import {
+  BpfMap,
+  cgroupId,
+  detachRuntime,
+  openRuntimeObject,
+  RingReader,
+  RUNTIME_EXTRA_CELLS,
+  type RuntimeObject,
+  type RuntimeSubject,
+  ringRecords,
+} from '@bailiff/bpf';
+import type { RuntimePolicyInput } from '@bailiff/policy';
+import { compileSet, encodeSet, type PolicySet } from '@bailiff/runtime';
+import { setOf } from '../../../libs/runtime/src/testing.ts';
+import { compileProgram } from '../../vm/compile.ts';
+
+const CGROUPS = '/sys/fs/cgroup';
+/** Loading all programs takes seconds under emulation, and many on a busy machine. */
+export const LOAD_TIMEOUT_MS = 240_000;
+/** Cells of one subject here: more than any test's rules. */
+const CELLS = 64;
+
+export const source = (file: string): string => path.join(import.meta.dirname, file);
+const contain = (): string => compileProgram(source('../programs/contain.c'), { flags: ['-static'] });
+export const acts = (): string => compileProgram(source('acts.c'), { flags: ['-static'] });
+
+export type Driver = 'cgroupfs' | 'systemd';
+
+const dashed = (uid: string, by: string): string =>
+  uid.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, ['$1', '$2', '$3', '$4', '$5'].join(by));
+
+/** A pod's cgroup as kubelet names it, below /sys/fs/cgroup. */
+export function podCgroup(uid: string, driver: Driver): string {
+  return driver === 'cgroupfs'
+    ? `kubepods/burstable/pod${dashed(uid, '-')}`
+    : `kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod${dashed(uid, '_')}.slice`;
+}
+
+export class Rig implements Disposable {
+  readonly object: RuntimeObject;
+  readonly pinDir: string;
+  readonly #pods: Pod[] = [];
+  #sets = 0;
+
+  constructor(name: string) {
+    this.pinDir = `/sys/fs/bpf/bailiff-${name}-${process.pid}`;
+    mkdirSync(this.pinDir);
+    try {
+      this.object = openRuntimeObject({ pinDir: this.pinDir });
+    } catch (error) {
+      rmSync(this.pinDir, { recursive: true, force: true });
+      throw error;
+    }
+  }
+
+  pod(driver: Driver = 'cgroupfs'): Pod {
+    const pod = new Pod(this, this.#pods.length, driver);
+    this.#pods.push(pod);
+    return pod;
+  }
+
+  nextSet(): number {
+    return ++this.#sets;
+  }
+
+  /** The records that are in the ring now, raw. */
+  takeSamples(): Buffer[] {
+    using map = BpfMap.openPinned(path.join(this.pinDir, 'maps/samples'));
+    const records: Buffer[] = [];
+    using reader = new RingReader(map, {
+      onBatch: (batch) => {
+        for (const record of ringRecords(batch)) records.push(Buffer.from(record));
+      },
+    });
+    reader.drain();
+    return records;
+  }
+
+  [Symbol.dispose](): void {
+    for (const pod of this.#pods) pod[Symbol.dispose]();
+    this.object.close();
+    detachRuntime(this.pinDir);
+    rmSync(this.pinDir, { recursive: true, force: true });
+  }
+}
+
+export class Pod implements Disposable {
+  readonly uid = randomBytes(16).toString('hex');
+  readonly cgroup: string;
+  set: PolicySet | null = null;
+  readonly #rig: Rig;
+  readonly #index: number;
+  readonly #containers: Container[] = [];
+
+  constructor(rig: Rig, index: number, driver: Driver) {
+    this.#rig = rig;
+    this.#index = index;
+    this.cgroup = path.join(CGROUPS, podCgroup(this.uid, driver));
+    mkdirSync(this.cgroup, { recursive: true });
+  }
+
+  get cgroupId(): bigint {
+    return cgroupId(this.cgroup);
+  }
+
+  container(): Container {
+    const container = new Container(this.cgroup, this.#containers.length);
+    this.#containers.push(container);
+    return container;
+  }
+
+  subject(): RuntimeSubject {
+    return this.#rig.object.maps.pods.get(this.uid)!;
+  }
+
+  /** Puts policies in force: the set whole, then the one value that names it. Counters start anew. */
+  apply(...inputs: RuntimePolicyInput[]): PolicySet {
+    const set = setOf(...inputs);
+    const { maps } = this.#rig.object;
+    const number = this.#rig.nextSet();
+    maps.writeSet(encodeSet(compileSet(set, number, maps.settings().hashKey)));
+    const counterBase = this.#index * CELLS;
+    const counterCount = set.rules.length + RUNTIME_EXTRA_CELLS;
+    maps.zeroCounters(counterBase, counterCount);
+    maps.pods.set(this.uid, {
+      ...{ set: number, counterBase, counterCount, generation: number, bucket: this.#index },
+      ...{ hasContainers: false, auditUntilNs: 0n },
+    });
+    this.set = set;
+    return set;
+  }
+
+  /** Rule's name, or `extra-<n>` → breaches. Zeroes left out. */
+  counts(): Record<string, number> {
+    const rules = this.set?.rules ?? [];
+    const cells = this.#rig.object.maps.counters(this.#index * CELLS, rules.length + RUNTIME_EXTRA_CELLS);
+    const named = cells.map(
+      (count, cell) => [rules[cell]?.name ?? `extra-${cell - rules.length}`, Number(count)] as const,
+    );
+    return Object.fromEntries(named.filter(([, count]) => count > 0));
+  }
+
+  [Symbol.dispose](): void {
+    for (const container of this.#containers) container[Symbol.dispose]();
+    removeCgroup(this.cgroup);
+  }
+}
+
+/** A cgroup can be removed when its last process was reaped, which a kill does not wait for. */
+export function removeCgroup(dir: string): void {
+  for (let i = 0; i < 1000; i++) {
+    try {
+      rmdirSync(dir);
+      return;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EBUSY') throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2);
+    }
+  }
+  throw new Error(`${dir} is still busy`);
+}
+
+export class Container implements Disposable {
+  readonly cgroup: string;
+  /** The root as the host sees it. */
+  readonly root: string;
+  readonly #dir: string;
+  readonly #disk: string;
+  readonly #mounts: string[] = [];
+  readonly #running = new Set<Running>();
+
+  constructor(podDir: string, index: number) {
+    this.cgroup = path.join(podDir, `container-${index}`);
+    mkdirSync(this.cgroup);
+    this.#dir = mkdtempSync(path.join(tmpdir(), 'bailiff-container-'));
+    this.root = path.join(this.#dir, 'root');
+    for (const name of ['lower', 'upper', 'work', 'root']) mkdirSync(path.join(this.#dir, name));
+    for (const name of ['proc', 'dev/shm', 'bin', 'tmp', 'volume', 'disk', 'etc'])
+      mkdirSync(this.image(name), { recursive: true });
+    this.install(acts(), '/bin/acts');
+    const at = (name: string) => path.join(this.#dir, name);
+    this.mount(
+      '/',
+      '-t',
+      'overlay',
+      'overlay',
+      '-o',
+      `lowerdir=${at('lower')},upperdir=${at('upper')},workdir=${at('work')}`,
+    );
+    this.mount('/dev/shm', '-t', 'tmpfs', 'shm');
+    // The repository's share is a file system of its own here, which neither tmpfs nor overlay is.
+    mkdirSync(source('build/volumes'), { recursive: true });
+    this.#disk = mkdtempSync(source('build/volumes/'));
+    this.mount('/disk', '--bind', this.#disk);
+  }
+
+  /** Where a path of the image lies on the host, before the container sees it. */
+  image(name: string): string {
+    return path.join(this.#dir, 'lower', name);
+  }
+
+  mount(target: string, ...words: string[]): void {
+    const place = path.join(this.root, target);
+    execFileSync('mount', [...words, place]);
+    this.#mounts.push(place);
+  }
+
+  /** Puts a file into the image. */
+  install(program: string, name: string): void {
+    mkdirSync(path.dirname(this.image(name)), { recursive: true });
+    copyFileSync(program, this.image(name));
+  }
+
+  /** Puts a script into the image. */
+  script(name: string, text: string): void {
+    writeFileSync(this.image(name), text);
+    chmodSync(this.image(name), 0o755);
+  }
+
+  /** Starts a program as a runtime does. */
+  start(words: readonly string[], env: NodeJS.ProcessEnv = {}): Running {
+    const options = { stdio: ['pipe', 'pipe', 'pipe'] as ('pipe' | 'inherit')[], env };
+    const running = new Running(spawn(contain(), [this.cgroup, this.root, ...words], options));
+    this.#running.add(running);
+    return running;
+  }
+
+  /** Runs it to its end; what it said, line by line, and its exit code last. */
+  async run(words: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<string[]> {
+    const running = this.start(words, env);
+    const code = await running.exit();
+    return [...running.lines, `exit ${code}`];
+  }
+
+  /** The acts of acts.c, and how they ended. */
+  async acts(...words: string[]): Promise<string[]> {
+    const lines = await this.run(['/bin/acts', ...words]);
+    return lines.filter((line) => line !== 'exit 0');
+  }
+
+  [Symbol.dispose](): void {
+    for (const running of this.#running) running.child.kill('SIGKILL');
+    for (const place of this.#mounts.reverse()) execFileSync('umount', ['-l', place]);
+    rmSync(this.#disk, { recursive: true, force: true });
+    rmSync(this.#dir, { recursive: true, force: true });
+    removeCgroup(this.cgroup);
+  }
+}
+
+/** A process in a container, read line by line. */
+export class Running {
+  readonly child: ChildProcess;
+  readonly lines: string[] = [];
+  readonly #exit: Promise<number | string>;
+  #wake: () => void = () => {};
+
+  constructor(child: ChildProcess) {
+    this.child = child;
+    for (const stream of [child.stdout!, child.stderr!])
+      createInterface({ input: stream }).on('line', (line) => {
+        this.lines.push(line);
+        this.#wake();
+      });
+    this.#exit = new Promise((resolve) => {
+      child.once('close', (code, signal) => {
+        resolve(code ?? signal ?? 'nothing');
+        this.#wake();
+      });
+    });
+  }
+
+  /** Waits for a line; fails with all lines when the process ends without it. */
+  async line(wanted: string): Promise<void> {
+    while (!this.lines.includes(wanted)) {
+      if (this.child.exitCode !== null || this.child.signalCode !== null)
+        throw new Error(`ended without "${wanted}": ${this.lines.join(' | ')}`);
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+  }
+
+  /** Gives the process the line that it waits for. */
+  go(): void {
+    this.child.stdin!.write('\n');
+  }
+
+  exit(): Promise<number | string> {
+    return this.#exit;
+  }
+}

@@ -1,0 +1,7 @@
+// A library that says when it is loaded.
+#include <unistd.h>
+
+__attribute__((constructor)) static void loaded(void)
+{
+	if (write(1, "library: ok\n", 12) < 0) _exit(1);
+}

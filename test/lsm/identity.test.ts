@@ -1,0 +1,129 @@
+// Who a task is: bound by the kernel at the birth of its cgroup, armed by its first program, and never out of it again.
+import type { RuntimePolicyInput } from '@bailiff/policy';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { acts, type Container, type Driver, LOAD_TIMEOUT_MS, type Pod, Rig } from './harness/rig.ts';
+
+const POLICY: RuntimePolicyInput = {
+  rules: [{ name: 'denied', action: 'block', execute: { paths: ['/bin/denied'], operations: ['execute'] } }],
+};
+const TRY = ['run', '/bin/denied', ',', 'run', '/bin/fine', ','];
+const REFUSED = ['run /bin/denied: EPERM', 'run /bin/fine: ok'];
+const PASSED = ['run /bin/denied: ok', 'run /bin/fine: ok'];
+
+/** Each way out that a pod may try: acts before the attempt. */
+const WAYS: readonly { name: string; words: string[] }[] = [
+  { name: 'a mount namespace of its own', words: ['unshare-mnt'] },
+  { name: 'a user namespace of its own', words: ['unshare-user'] },
+  { name: 'a double fork with a session of its own', words: ['double-fork'] },
+  { name: "another cgroup, outside of the pod's", words: ['cgroup', 'escaped'] },
+  { name: 'a cgroup that it names like another pod', words: ['cgroup', `pod${'a'.repeat(32)}`] },
+];
+
+describe('identity', () => {
+  let rig: Rig;
+  beforeAll(() => {
+    rig = new Rig('identity');
+  }, LOAD_TIMEOUT_MS);
+  afterAll(() => rig?.[Symbol.dispose]());
+
+  const containerOf = (pod: Pod): Container => {
+    const container = pod.container();
+    for (const name of ['/bin/denied', '/bin/fine']) container.install(acts(), name);
+    return container;
+  };
+
+  it.each<Driver>(['cgroupfs', 'systemd'])(
+    'cgroup - the kernel binds a pod by the name that the %s driver gives',
+    (driver) => {
+      const pod = rig.pod(driver);
+      const container = pod.container();
+      expect(rig.object.maps.cgroups.get(pod.cgroupId)).toBe(pod.uid);
+      expect(rig.object.maps.born.entries().length).toBeGreaterThan(0);
+      expect(container.cgroup.startsWith(pod.cgroup)).toBe(true);
+    },
+  );
+
+  it.each<Driver>(['cgroupfs', 'systemd'])('arming - the first program of a container is held, %s', async (driver) => {
+    const pod = rig.pod(driver);
+    const container = containerOf(pod);
+    expect(await container.acts(...TRY)).toEqual(PASSED);
+    pod.apply(POLICY);
+    expect(await container.acts(...TRY)).toEqual(REFUSED);
+  });
+
+  it("arming - a runtime's own steps are counted and not judged", async () => {
+    const pod = rig.pod();
+    const container = containerOf(pod);
+    pod.apply({ defaultPosture: { kernel: 'block', capability: 'block', network: 'block' } });
+    const before = rig.object.maps.losses().unarmed;
+    expect(await container.acts('run', '/bin/fine')).toEqual(['run /bin/fine: ok']);
+    expect(rig.object.maps.losses().unarmed).toBeGreaterThan(before);
+    expect(pod.counts()).toEqual({});
+  });
+
+  describe('ways out', () => {
+    let pod: Pod;
+    let container: Container;
+    beforeEach(() => {
+      pod = rig.pod();
+      container = containerOf(pod);
+    });
+
+    it.each(WAYS)('escape - $name does not help', async ({ words }) => {
+      const free = await container.acts(...words, ...TRY);
+      expect(free.slice(-2)).toEqual(PASSED);
+      pod.apply(POLICY);
+      const held = await container.acts(...words, ...TRY);
+      expect(held.slice(0, -2)).toEqual(free.slice(0, -2));
+      expect(held.slice(-2)).toEqual(REFUSED);
+    });
+
+    it("escape - the host's mount namespace does not help: its own rules go along", async () => {
+      const policy: RuntimePolicyInput = {
+        rules: [{ name: 'denied', action: 'block', execute: { paths: ['/usr/bin/true'], operations: ['execute'] } }],
+      };
+      const words = ['setns', '1', 'run', '/usr/bin/true', ',', 'run', '/usr/bin/env', 'true', ','];
+      expect(await container.acts(...words)).toEqual(['setns 1: ok', 'run /usr/bin/true: ok', 'run /usr/bin/env: ok']);
+      pod.apply(policy);
+      const held = await container.acts(...words);
+      expect(held.filter((line) => !line.startsWith('env:'))).toEqual([
+        'setns 1: ok',
+        'run /usr/bin/true: EPERM',
+        'run /usr/bin/env: exit 126',
+      ]);
+    });
+  });
+
+  it('pods - one policy does not reach another pod, nor the host', async () => {
+    const [held, free] = [rig.pod(), rig.pod()];
+    const [a, b] = [containerOf(held), containerOf(free)];
+    held.apply(POLICY);
+    expect(await a.acts(...TRY)).toEqual(REFUSED);
+    expect(await b.acts(...TRY)).toEqual(PASSED);
+  });
+
+  it('orphan - an armed task whose pod is forgotten is refused', async () => {
+    const pod = rig.pod();
+    const container = containerOf(pod);
+    pod.apply(POLICY);
+    const running = container.start(['/bin/acts', ...TRY, 'wait', ...TRY]);
+    await running.line('ready');
+    rig.object.maps.pods.delete(pod.uid);
+    running.go();
+    await running.exit();
+    expect(running.lines).toEqual([...REFUSED, 'ready', 'wait : ok', 'run /bin/denied: EPERM', 'run /bin/fine: EPERM']);
+    expect(rig.object.maps.losses().orphan).toBeGreaterThan(0n);
+  });
+
+  it('break-glass - until its time a denial is counted and passes', async () => {
+    const pod = rig.pod();
+    const container = containerOf(pod);
+    pod.apply(POLICY);
+    rig.object.maps.pods.set(pod.uid, { ...pod.subject(), auditUntilNs: 0xffff_ffff_ffff_ffffn });
+    expect(await container.acts(...TRY)).toEqual(PASSED);
+    expect(pod.counts()).toEqual({ denied: 1 });
+    rig.object.maps.pods.set(pod.uid, { ...pod.subject(), auditUntilNs: 0n });
+    expect(await container.acts(...TRY)).toEqual(REFUSED);
+    expect(pod.counts()).toEqual({ denied: 2 });
+  });
+});
