@@ -2,8 +2,8 @@
 /*
  * Programs and what is mapped to be run: by path, and by where the file comes from.
  *
- * bprm_check_security	every program and, in a second call, the interpreter of a script: OP_EXECUTE, OP_DRIFT, host mounts
- * mmap_file		an executable mapping: OP_MAP_EXECUTE, OP_DRIFT; so ld.so, LD_PRELOAD and dlopen say what they load
+ * bprm_check_security	every program and, in a second call, the interpreter of a script: OP_EXECUTE, OP_DRIFT
+ * mmap_file		an executable mapping: OP_MAP_EXECUTE, OP_DRIFT, host mounts; so ld.so, LD_PRELOAD and dlopen say what they load
  * file_mprotect	likewise for what was mapped without and becomes executable
  *
  * Drift is what no image layer holds: only an overlay inode without an upper dentry, in the file system that was the
@@ -13,7 +13,7 @@
 #ifndef BAILIFF_RUNTIME_EXEC_H
 #define BAILIFF_RUNTIME_EXEC_H
 
-#define EXEC_OPS (OP_BIT(OP_EXECUTE) | OP_BIT(OP_DRIFT) | OP_BIT(OP_KERNEL))
+#define EXEC_OPS (OP_BIT(OP_EXECUTE) | OP_BIT(OP_DRIFT))
 #define MAP_OPS (OP_BIT(OP_MAP_EXECUTE) | OP_BIT(OP_DRIFT) | OP_BIT(OP_KERNEL))
 
 enum origin { FROM_IMAGE, FROM_LAYER, FROM_VOLUME };
@@ -87,7 +87,8 @@ static __always_inline int decide_code(struct who *who, enum op op, const struct
 	struct show show = {};
 
 	place_of_file(file, &show.dentry, &show.mnt);
-	if (speaks(who, OP_KERNEL) && decide_host_mount(who, &show))
+	/* a program was opened for this exec, and file_open asked */
+	if (op == OP_MAP_EXECUTE && speaks(who, OP_KERNEL) && decide_host_mount(who, &show))
 		return 1;
 	if (speaks(who, OP_DRIFT) && decide_origin(who, &show))
 		return 1;
