@@ -159,14 +159,16 @@ export class Pod implements Disposable {
   }
 }
 
-/** A cgroup can be removed when its last process was reaped, which a kill does not wait for. */
+/** A cgroup can be removed when its last process was reaped, which a kill does not wait for. A runtime may have removed it already. */
 export function removeCgroup(dir: string): void {
   for (let i = 0; i < 1000; i++) {
     try {
       rmdirSync(dir);
       return;
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EBUSY') throw error;
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'ENOENT') return;
+      if (code !== 'EBUSY') throw error;
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2);
     }
   }
