@@ -137,7 +137,9 @@ const ROLES: Record<Exclude<Identity['role'], 'collector' | 'admin'>, { allow: s
       ...['bailiff_config', 'bailiff_pods', 'bailiff_quarantine', 'bailiff_nodes'].flatMap(readBucket),
       `${direct('VERDICTS')}.${ROOT}.verdicts.>`,
       `${direct('RESPONSES')}.${ROOT}.responses.>`,
+      // doctor asks whether every bucket is there.
       info('KV_bailiff_schemas'),
+      info('KV_bailiff_siem'),
       schemas,
     ],
   },
