@@ -37,7 +37,7 @@ async function ok(args: string[], options: Parameters<World['cli']>[1] = {}): Pr
 describe('cli events', () => {
   it('table - each violation with pod, vector, exact packets and claim; what passed before a guard was there', async () => {
     const rows = linesOf(await ok(['events']));
-    expect(rows[0]).toMatch(/^TIME \(UTC\) +POD +VECTOR +ACTION +PACKETS/);
+    expect(rows[0]).toMatch(/^TIME \(UTC\) +POD +VECTOR +ACTION +COUNT/);
     expect(rows).toHaveLength(7);
     expect(rows[2]).toMatch(/shop\/web-0 +ipv4-source +drop +320 +192\.0\.2\.7 +10\.1\.0\.5:53 udp +node-a +#2$/);
     expect(rows[4]).toMatch(/payments\/vpn-0 +tunnel-other +audit +40 /);

@@ -7,11 +7,11 @@ import type { CliIo } from '../io.ts';
 import { type Listing, type ListOptions, parseListOptions, runListing, withListOptions } from '../listing.ts';
 import { InterfacePods } from '../read/interfaces.ts';
 import {
-  EVENT_COLUMNS,
   EVENT_KINDS,
   type EventFilter,
   type EventRow,
   eventCells,
+  eventColumns,
   eventJson,
   eventRows,
 } from '../rows/event-rows.ts';
@@ -32,8 +32,9 @@ Examples:
   bailiff events                                   what was dropped or audited in the last hour
   bailiff events --follow --pod shop/web-0         one pod, live
   bailiff events --since 1d --action audit --json  all that enforcing would have dropped, for a program
+  bailiff events --kind lsm --vector no-shell/shell what runtime policies refused or audited, and which program it was
 
-A row is one violation: a pod's interface, what was judged, and how many packets since the last row of its kind.
+A row is one violation: a pod, what was judged, and how many packets or operations since the last row of its kind.
 `;
 
 function filterOf(options: Options): EventFilter {
@@ -49,7 +50,11 @@ function filterOf(options: Options): EventFilter {
 
 /** @throws CliError CLI_USAGE */
 function vectorOf(text: string, kind: string | undefined): string {
-  // What processes do has names of its own.
+  // What processes do is named by the policy and its rule.
+  const [policy, rule, ...rest] = text.split('/');
+  if (rule !== undefined && rest.length === 0 && (kind ?? 'lsm') === 'lsm') {
+    return `${parseName(policy as string, '--vector')}/${parseName(rule, '--vector')}`;
+  }
   return kind === 'lsm' ? parseName(text, '--vector') : oneOf(text, [...VECTORS, ...USERSPACE_VECTORS], '--vector');
 }
 
@@ -73,7 +78,7 @@ export function eventListing(session: Session, filter: EventFilter): Listing<Eve
         for (const row of rows) take(row);
         return undefined;
       }),
-    columns: EVENT_COLUMNS,
+    columns: eventColumns(kind),
     cells: eventCells,
     json: eventJson,
   };
@@ -88,12 +93,12 @@ async function nameOwners(owners: InterfacePods, rows: readonly EventRow[], take
 
 export function register(program: Command, io: CliIo): void {
   const command = withListOptions(program.command('events'))
-    .description('violations: packets that were dropped, or would be')
+    .description('violations: packets that were dropped and operations that were refused, or would be')
     .option('--pod <pod>', 'name, namespace/name or uid of a pod')
     .option('-n, --namespace <namespace>', 'pods of a namespace')
     .option('--node <node>', 'one node')
     .option('--kind <kind>', `${EVENT_KINDS.join(', ')} (gap: what an interface sent before it was guarded)`)
-    .option('--vector <vector>', 'one vector, such as ipv4-source or arp-sender')
+    .option('--vector <vector>', 'one vector, such as ipv4-source, or policy/rule')
     .option('--action <action>', 'drop or audit')
     .addHelpText('after', EXAMPLES);
   withBusOptions(command).action(async () => {

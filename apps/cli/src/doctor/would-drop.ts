@@ -33,6 +33,8 @@ const COLUMNS: readonly Column[] = [
 ];
 /** Pods that one look can take; --json has all. */
 const MAX_ROWS = 50;
+/** Rules of policies that one line names. */
+const MAX_RULES = 6;
 
 function cellsOf({ key, packets, lastAtMicros, sample }: Group, nowMs: number): Cell[] {
   const { pod, interfaceName, nodeName, vector } = key;
@@ -82,17 +84,30 @@ function groupJson({ key, packets, violations, firstAtMicros, lastAtMicros }: Gr
   return { pod, ...rest, packets, violations, firstAt: isoMicros(firstAtMicros), lastAt: isoMicros(lastAtMicros) };
 }
 
+/** What policies in audit mode would have refused, in one line; empty for nothing. Pure. */
+export function operationsNote(groups: readonly TallyGroup<{ vector: string }>[]): string {
+  if (groups.length === 0) return '';
+  const shown = groups.slice(0, MAX_RULES).map(({ key, packets }) => `${key.vector} ${packets}`);
+  const more = groups.length > MAX_RULES ? ` and ${groups.length - MAX_RULES} more` : '';
+  return `runtime policies audited ${shown.join(', ')}${more}: see \`bailiff events --kind lsm --action audit\``;
+}
+
 export async function wouldDrop(session: Session, since: string, sinceMs: number, json: boolean): Promise<number> {
   const { bus, decoder, io, out } = session;
   const tally = new Tally<Audited>(({ pod, interfaceName, nodeName, vector }) =>
     [pod?.uid ?? `${nodeName}/${interfaceName}`, vector].join(' '),
   );
+  const operations = new Tally<{ vector: string }>(({ vector }) => vector);
   const { cut } = await readStream(bus, 'VIOLATIONS', {
     sinceMs,
     onMessage: (message) =>
       decoder.read(message, 'ViolationFrame', ({ nodeName, violations }) => {
         for (const violation of violations) {
           if (violation.action !== 'audit') continue;
+          if (violation.kind === 'lsm') {
+            operations.add({ vector: violation.vector }, violation, message.sequence);
+            continue;
+          }
           const { pod, interfaceName, vector } = violation;
           tally.add({ pod, interfaceName, nodeName, vector }, violation, message.sequence);
         }
@@ -106,9 +121,12 @@ export async function wouldDrop(session: Session, since: string, sinceMs: number
   const complaint = decoder.complaint();
   if (complaint) out.note(complaint);
   if (json) {
-    out.json({ since, packets, groups: groups.map(groupJson) });
+    const refused = operations.groups().map(({ key, packets: times }) => ({ ...key, times }));
+    out.json({ since, packets, groups: groups.map(groupJson), operations: refused });
     return 0;
   }
+  const audited = operationsNote(operations.groups());
+  if (audited !== '') out.note(audited);
   if (groups.length === 0) {
     out.line(`nothing was audited since ${since}: enforcing would have dropped nothing more than it does`);
     return 0;

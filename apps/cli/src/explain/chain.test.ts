@@ -1,6 +1,6 @@
 import { responseIdOf } from '@bailiff/answer';
 import type { Response, Violation } from '@bailiff/schemas';
-import { sampleResponse, sampleVerdict, sampleViolation } from '@bailiff/schemas/testing';
+import { sampleLsmViolation, sampleResponse, sampleVerdict, sampleViolation } from '@bailiff/schemas/testing';
 import { describe, expect, it } from 'vitest';
 import { foldTask, type TaskRecords } from '../read/tasks.ts';
 import { abridge, buildChain, type EvidenceStep, recordsOf } from './chain.ts';
@@ -149,6 +149,39 @@ describe('render', () => {
     const lines = renderChain(many, { width: 0, nowMs: NOW_MS });
     expect(lines.filter((line) => / #\d+ .*ipv4-source/.test(line))).toHaveLength(5);
     expect(lines.join('\n')).toMatch(/… +27 more +135/);
+  });
+
+  it('operations - what was done, by which program, and from evidence alone when the violation is gone', () => {
+    const vector = 'escape-guard/release-agent';
+    const at = { firstSeenAt: T0, lastSeenAt: T0 };
+    const step = (sequence: number): EvidenceStep => ({
+      evidence: {
+        streamSequence: sequence,
+        index: 0,
+        vector,
+        packets: 2,
+        process: {
+          tgid: 7,
+          uid: 0,
+          comm: 'sh',
+          executable: '/bin/sh',
+          parentExecutable: '/usr/bin/node',
+          containerName: 'app',
+          operation: 'mount',
+          subject: 'bind',
+        },
+      },
+      violation: sampleLsmViolation(at),
+      storedAtMicros: T0 + 5 * ms,
+    });
+    const denied = buildChain(verdictRow(), [step(7), { ...step(8), violation: null, storedAtMicros: null }], []);
+    const text = renderChain(denied, { width: 0, nowMs: NOW_MS }).join('\n');
+    expect(text).toMatch(/WHAT +TIMES +DID +BY PROGRAM/);
+    expect(text).toMatch(/release-agent block +321 +write \/sys\/fs\/cgroup\/release_agent +\/bin\/sh -c id, uid 0/);
+    expect(text).toMatch(/#8 .* 2 +mount bind \(no longer in the stream\) +\/bin\/sh, uid 0, from \/usr\/bin\/node/);
+    expect(text).toMatch(/\nfirst operation → /);
+    const both = buildChain(verdictRow(), [seen(6, 0), step(7)], []);
+    expect(renderChain(both, { width: 0, nowMs: NOW_MS }).join('\n')).toMatch(/COUNT +CLAIMED \/ DID +SENT TO \/ BY/);
   });
 
   it('a verdict about a node - says so', () => {

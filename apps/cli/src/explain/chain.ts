@@ -38,8 +38,9 @@ export interface Chain {
   latencies: Latencies;
 }
 
-/** The time of the packet itself where there is one. */
-export const seenAtMicros = (violation: Violation) => violation.sample?.observedAt ?? violation.firstSeenAt;
+/** The time of the packet or operation itself where there is one. */
+export const seenAtMicros = ({ sample, operation, firstSeenAt }: Violation) =>
+  (sample ?? operation)?.observedAt ?? firstSeenAt;
 
 /** Earliest packet of the evidence that is still there; null when none is. */
 export function firstPacketMicros(evidence: readonly EvidenceStep[]): number | null {

@@ -5,6 +5,7 @@
 import type { Verdict } from '@bailiff/schemas';
 import type { TallyGroup } from '../read/tally.ts';
 import { claimOf, destinationOf, packetsOf } from '../rows/event-rows.ts';
+import { evidenceText, outcomeOf } from '../rows/operation-text.ts';
 import { phaseStyle, wordsOf } from '../rows/response-rows.ts';
 import { levelCell, shortId } from '../rows/verdict-rows.ts';
 import { podName } from '../selectors.ts';
@@ -42,27 +43,49 @@ function headOf({ verdict: { verdict } }: Chain, paint: Paint): string[] {
   return [`${paint(podName(pod), 'bold')} on ${nodeName}${owner}`, paint(`${INDENT}uid ${pod.uid}`, 'dim')];
 }
 
-const EVIDENCE_COLUMNS: readonly Column[] = [
-  { title: 'SEQ', align: 'right' },
-  { title: 'SEEN (UTC)' },
-  { title: 'AFTER', align: 'right' },
-  { title: 'WHAT' },
-  { title: 'PACKETS', align: 'right' },
-  { title: 'CLAIMED', min: 12 },
-  { title: 'SENT TO', min: 8, spare: true },
-  { title: 'ON BUS AFTER', align: 'right', spare: true },
-];
+/** What the facts are: packets, operations, or both. */
+type Facts = 'packets' | 'operations' | 'both';
+const TITLES = {
+  packets: ['PACKETS', 'CLAIMED', 'SENT TO'],
+  operations: ['TIMES', 'DID', 'BY PROGRAM'],
+  both: ['COUNT', 'CLAIMED / DID', 'SENT TO / BY'],
+} as const;
+
+function factsOf({ evidence }: Chain): Facts {
+  const done = evidence.map(({ evidence: { vector }, violation }) => violation?.kind === 'lsm' || vector.includes('/'));
+  if (done.length > 0 && done.every(Boolean)) return 'operations';
+  return done.some(Boolean) ? 'both' : 'packets';
+}
+
+function evidenceColumns(facts: Facts): readonly Column[] {
+  const [count, claim, destination] = TITLES[facts];
+  return [
+    { title: 'SEQ', align: 'right' },
+    { title: 'SEEN (UTC)' },
+    { title: 'AFTER', align: 'right' },
+    { title: 'WHAT', min: 14 },
+    { title: count, align: 'right' },
+    { title: claim, min: 12 },
+    { title: destination, min: 8, spare: true },
+    { title: 'ON BUS AFTER', align: 'right', spare: true },
+  ];
+}
 
 function evidenceCells(step: EvidenceStep, first: number | null, nowMs: number): Cell[] {
   const { evidence, violation, storedAtMicros } = step;
   const seq = `#${evidence.streamSequence}`;
-  if (!violation) return [seq, '-', '', evidence.vector, String(evidence.packets), 'no longer in the stream', '', ''];
+  if (!violation) {
+    const { did, program } = evidenceText(evidence);
+    const gone = did === '' ? 'no longer in the stream' : `${did} (no longer in the stream)`;
+    return [seq, '-', '', evidence.vector, String(evidence.packets), gone, program, ''];
+  }
+  const { text: outcome, style } = outcomeOf(violation);
   const seen = seenAtMicros(violation);
   return [
     seq,
     clockTime(seen, nowMs),
     after(seen, first),
-    { text: `${violation.vector} ${violation.action}`, style: violation.action === 'drop' ? 'red' : 'yellow' },
+    { text: `${violation.vector} ${outcome}`, style },
     String(packetsOf(violation)),
     claimOf(violation),
     destinationOf(violation),
@@ -79,7 +102,10 @@ function evidenceLines(chain: Chain, { width, nowMs, paint = plain }: RenderOpti
     return ['…', `${item.omitted.length} more`, '', '', String(total), '', '', ''];
   });
   const omitted = verdict.evidenceOmitted > 0 ? `; ${verdict.evidenceOmitted} older ones are not in the verdict` : '';
-  return [paint(`VIOLATIONS${omitted}`, 'bold'), ...table(EVIDENCE_COLUMNS, rows, { width, paint, indent: INDENT })];
+  return [
+    paint(`VIOLATIONS${omitted}`, 'bold'),
+    ...table(evidenceColumns(factsOf(chain)), rows, { width, paint, indent: INDENT }),
+  ];
 }
 
 function verdictLines(chain: Chain, { width, nowMs, paint = plain }: RenderOptions): string[] {
@@ -138,8 +164,10 @@ function responseLines(chain: Chain, { width, nowMs, paint = plain, unanswered }
 }
 
 /** `first packet → on the bus 12 ms → verdict 267 ms → delete succeeded 337 ms` */
-export function latencyLine({ latencies, evidence }: Chain): string {
-  if (firstPacketMicros(evidence) === null) return 'the first packet is no longer in the stream: no latencies';
+export function latencyLine(chain: Chain): string {
+  const { latencies, evidence } = chain;
+  const first = factsOf(chain) === 'operations' ? 'first operation' : 'first packet';
+  if (firstPacketMicros(evidence) === null) return `the ${first} is no longer in the stream: no latencies`;
   const steps = [
     ['on the bus', latencies.firstViolationMs],
     ['rule met', latencies.ruleMetMs],
@@ -148,7 +176,7 @@ export function latencyLine({ latencies, evidence }: Chain): string {
   ] as [string, number | null][];
   const told = steps.filter(([, ms]) => ms !== null).map(([what, ms]) => `${what} ${span(ms as number)}`);
   const differ = steps.some(([, ms]) => ms !== null && ms < 0) ? ' (the clocks of node and bus differ)' : '';
-  return `first packet → ${told.join(' → ')}${differ}`;
+  return `${first} → ${told.join(' → ')}${differ}`;
 }
 
 /** The whole chain. */
@@ -168,13 +196,13 @@ export function renderChain(chain: Chain, options: RenderOptions): string[] {
 }
 
 const SUMMARY_COLUMNS: readonly Column[] = [
-  { title: 'VECTOR' },
+  { title: 'VECTOR', min: 14, cut: 'within' },
   { title: 'ACTION' },
-  { title: 'PACKETS', align: 'right' },
+  { title: 'COUNT', align: 'right' },
   { title: 'FIRST (UTC)' },
   { title: 'LAST (UTC)' },
   { title: 'SEQUENCES' },
-  { title: 'NEWEST CLAIM', min: 10, spare: true },
+  { title: 'NEWEST CLAIM OR OPERATION', min: 10, spare: true },
 ];
 
 /** What a pod did in a while, by vector. */
@@ -184,7 +212,9 @@ export function renderSummary(
 ): string[] {
   const rows = groups.map((group): Cell[] => [
     group.key.vector,
-    { text: group.key.action, style: group.key.action === 'drop' ? 'red' : 'yellow' },
+    group.sample
+      ? outcomeOf(group.sample)
+      : { text: group.key.action, style: group.key.action === 'drop' ? 'red' : 'yellow' },
     String(group.packets),
     clockTime(group.firstAtMicros, nowMs),
     clockTime(group.lastAtMicros, nowMs),

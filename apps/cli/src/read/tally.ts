@@ -17,7 +17,7 @@ export interface TallyGroup<K> {
   lastAtMicros: number;
   firstSequence: number;
   lastSequence: number;
-  /** The newest that has a packet. */
+  /** The newest that has a packet or an operation. */
   sample: Violation | null;
 }
 
@@ -57,7 +57,7 @@ export class Tally<K> {
     group.firstAtMicros = Math.min(group.firstAtMicros, violation.firstSeenAt);
     group.lastAtMicros = Math.max(group.lastAtMicros, violation.lastSeenAt);
     group.lastSequence = sequence;
-    if (violation.sample) group.sample = violation;
+    if (violation.sample || violation.operation) group.sample = violation;
   }
 
   #growth({ counterEpoch, cumulativePackets: high, count, suppressed }: Violation): number {

@@ -2,10 +2,11 @@
  * A frame of violations as rows for a person and lines for a program. Pure. One row a violation, and one for each interface that sent
  * something before it was guarded.
  */
-import type { GuardGap, Violation, ViolationFrame } from '@bailiff/schemas';
+import type { GuardGap, PacketSample, Violation, ViolationFrame } from '@bailiff/schemas';
 import { isMeant, type PodSelector, podName } from '../selectors.ts';
 import type { Cell, Column } from '../text/table.ts';
 import { clockTime, isoMicros } from '../text/time.ts';
+import { endpoint, operationText, outcomeOf, programText, protocolName } from './operation-text.ts';
 
 /** `gap`: packets that an interface passed before its programs were attached. */
 export const EVENT_KINDS = ['spoof', 'lsm', 'gap'] as const;
@@ -73,30 +74,18 @@ function isWanted(violation: Violation, { pod, namespace, kind, vector, action }
   return !pod || isMeant(pod, violation.pod);
 }
 
-/** Packets that this violation adds to what was told before. */
+/** Packets or operations that this violation adds to what was told before. */
 export const packetsOf = (violation: Violation) => violation.count + violation.suppressed;
-
-const PROTOCOLS: Readonly<Record<number, string>> = {
-  1: 'icmp',
-  4: 'ipip',
-  6: 'tcp',
-  17: 'udp',
-  41: '6in4',
-  47: 'gre',
-  58: 'icmp6',
-  132: 'sctp',
-};
-
-function endpoint(address: string, port: number): string {
-  if (port === 0) return address;
-  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
-}
 
 const JUDGED_BY_MAC: ReadonlySet<string> = new Set(['source-mac']);
 
-/** Who the packet claims to be from, or what was found. Of a flood not every packet is sampled; the counts hold all. */
-export function claimOf({ vector, sample, detail }: Violation): string {
+/**
+ * Who the packet claims to be from, what the process did, or what was found. Of a flood not every packet or operation is sampled; the counts
+ * hold all.
+ */
+export function claimOf({ vector, sample, detail, operation }: Violation): string {
   if (detail !== '') return detail;
+  if (operation) return operationText(operation);
   if (!sample) return 'not sampled';
   if (JUDGED_BY_MAC.has(vector)) return sample.claimedMac;
   const { claimedAddress, claimedMac } = sample;
@@ -104,24 +93,36 @@ export function claimOf({ vector, sample, detail }: Violation): string {
   return claimedAddress || claimedMac;
 }
 
-/** Where to: `10.1.0.5:53 udp`. */
-export function destinationOf({ sample }: Violation): string {
+/** Where to: `10.1.0.5:53 udp`; of an operation, which program did it. */
+export function destinationOf({ sample, operation }: Violation): string {
+  if (operation) return programText(operation);
   if (!sample) return '';
-  const protocol = PROTOCOLS[sample.l4Protocol] ?? (sample.l4Protocol === 0 ? '' : `proto ${sample.l4Protocol}`);
-  return [endpoint(sample.destinationAddress, sample.destinationPort), protocol].filter(Boolean).join(' ');
+  const to = endpoint(sample.destinationAddress, sample.destinationPort);
+  return [to, protocolName(sample.l4Protocol)].filter(Boolean).join(' ');
 }
 
-export const EVENT_COLUMNS: readonly Column[] = [
-  { title: 'TIME (UTC)' },
-  { title: 'POD', min: 14, cut: 'within' },
-  { title: 'VECTOR' },
-  { title: 'ACTION' },
-  { title: 'PACKETS', align: 'right' },
-  { title: 'CLAIMS TO BE', min: 12 },
-  { title: 'SENT TO', min: 12, spare: true },
-  { title: 'NODE', min: 10, spare: true },
-  { title: 'SEQ', align: 'right', spare: true },
-];
+/** What the columns of claim and destination are called, by what is in them. */
+const TITLES = {
+  spoof: ['PACKETS', 'CLAIMS TO BE', 'SENT TO'],
+  lsm: ['TIMES', 'OPERATION', 'BY PROGRAM'],
+  both: ['COUNT', 'CLAIMS TO BE / DID', 'SENT TO / BY'],
+} as const;
+
+/** Columns of a table that holds these kinds. */
+export function eventColumns(kind: EventKind | undefined): readonly Column[] {
+  const [count, claim, destination] = TITLES[kind === undefined ? 'both' : kind === 'lsm' ? 'lsm' : 'spoof'];
+  return [
+    { title: 'TIME (UTC)' },
+    { title: 'POD', min: 14, cut: 'within' },
+    { title: kind === 'lsm' ? 'POLICY/RULE' : 'VECTOR', min: 14, cut: 'within' },
+    { title: 'ACTION' },
+    { title: count, align: 'right' },
+    { title: claim, min: 12 },
+    { title: destination, min: 12, spare: true },
+    { title: 'NODE', min: 10, spare: true },
+    { title: 'SEQ', align: 'right', spare: true },
+  ];
+}
 
 export function eventCells(row: EventRow, nowMs: number): Cell[] {
   const seq = `#${row.sequence}`;
@@ -145,9 +146,9 @@ export function eventCells(row: EventRow, nowMs: number): Cell[] {
   const { violation } = row;
   return [
     clockTime(violation.lastSeenAt, nowMs),
-    violation.pod ? podName(violation.pod) : `? (${violation.interfaceName})`,
+    violation.pod ? podName(violation.pod) : `? (${violation.interfaceName || 'lsm'})`,
     violation.vector,
-    { text: violation.action, style: violation.action === 'drop' ? 'red' : 'yellow' },
+    outcomeOf(violation),
     String(packetsOf(violation)),
     claimOf(violation),
     destinationOf(violation),
@@ -163,13 +164,23 @@ export function eventJson(row: EventRow): Record<string, unknown> {
   if (row.kind === 'gap') {
     return { type: 'guardGap', ...place, at: isoMicros(row.atMicros), pod: row.pod, ...row.gap };
   }
-  const { sample, firstSeenAt, lastSeenAt, ...rest } = row.violation;
+  const { sample, operation, firstSeenAt, lastSeenAt, ...rest } = row.violation;
   return {
     type: 'violation',
     ...place,
     firstSeenAt: isoMicros(firstSeenAt),
     lastSeenAt: isoMicros(lastSeenAt),
     ...rest,
-    sample: sample && { ...sample, observedAt: isoMicros(sample.observedAt), head: sample.head.toString('hex') },
+    sample: sample && packetJson(sample),
+    operation: operation && { ...operation, observedAt: isoMicros(operation.observedAt) },
+  };
+}
+
+function packetJson({ process, ...sample }: PacketSample) {
+  return {
+    ...sample,
+    observedAt: isoMicros(sample.observedAt),
+    head: sample.head.toString('hex'),
+    process: process && { ...process, madeAt: isoMicros(process.madeAt) },
   };
 }

@@ -1,8 +1,24 @@
 import type { Violation } from '@bailiff/schemas';
-import { sampleFrame, sampleResponse, sampleVerdict, sampleViolation } from '@bailiff/schemas/testing';
+import {
+  sampleFrame,
+  sampleLsmViolation,
+  sampleOperation,
+  sampleResponse,
+  sampleVerdict,
+  sampleViolation,
+} from '@bailiff/schemas/testing';
 import { describe, expect, it } from 'vitest';
 import { parsePod } from '../selectors.ts';
-import { claimOf, destinationOf, type EventFilter, eventCells, eventJson, eventRows } from './event-rows.ts';
+import {
+  claimOf,
+  destinationOf,
+  type EventFilter,
+  eventCells,
+  eventColumns,
+  eventJson,
+  eventRows,
+} from './event-rows.ts';
+import { operationText, outcomeOf, programText } from './operation-text.ts';
 import { responseCells, responseJson, wantsResponse, wordsOf } from './response-rows.ts';
 import { verdictCells, verdictJson, wantsVerdict } from './verdict-rows.ts';
 
@@ -71,6 +87,64 @@ describe('events', () => {
     expect(json.lastSeenAt).toBe('2026-09-21T14:13:20.123456Z');
     expect(json.sample.head).toMatch(/^000102/);
     expect(eventJson(gap as never)).toMatchObject({ type: 'guardGap', packetsBeforeGuard: 3 });
+  });
+});
+
+describe('operations', () => {
+  it.each([
+    [{}, 'write /sys/fs/cgroup/release_agent'],
+    [
+      { operation: 'connect', subject: '', address: '169.254.169.254', port: 80, protocol: 6 },
+      'connect 169.254.169.254:80 tcp',
+    ],
+    [{ operation: 'send', subject: '', address: 'fd00::1', port: 53, protocol: 17 }, 'send [fd00::1]:53 udp'],
+    [{ operation: 'capability', subject: 'net_raw' }, 'capability net_raw'],
+    [{ operation: 'mount', subject: 'bind /mnt' }, 'mount bind /mnt'],
+  ])('%o', (part, text) => {
+    expect(operationText(sampleOperation(part))).toBe(text);
+  });
+
+  it('program - with its arguments, user and what started it; of one without a path its short name', () => {
+    expect(programText(sampleOperation())).toBe('/bin/sh -c id, uid 0, from /usr/bin/node');
+    const bare = sampleOperation({ executable: '', arguments: [], parentExecutable: '', uid: 33 });
+    expect(programText(bare)).toBe('sh, uid 33');
+  });
+
+  it('row - policy and rule, what came of it, how often, what was done and by whom', () => {
+    const frame = sampleFrame({
+      violations: [
+        sampleLsmViolation(),
+        sampleLsmViolation({ operation: null }),
+        sampleLsmViolation({ action: 'audit', operation: sampleOperation({ outcome: 'audit' }) }),
+        sampleLsmViolation({ operation: sampleOperation({ outcome: 'kill' }) }),
+      ],
+    });
+    const [blocked, unsampled, audited, killed] = eventRows(frame, STORED, { kind: 'lsm' }).map((row) =>
+      eventCells(row, NOW_MS),
+    );
+    expect(blocked?.slice(1, 7)).toEqual([
+      'default/attacker-0',
+      'escape-guard/release-agent',
+      { text: 'block', style: 'red' },
+      '321',
+      'write /sys/fs/cgroup/release_agent',
+      '/bin/sh -c id, uid 0, from /usr/bin/node',
+    ]);
+    expect(unsampled?.slice(3, 7)).toEqual([{ text: 'denied', style: 'red' }, '321', 'not sampled', '']);
+    expect(audited?.[3]).toEqual({ text: 'audit', style: 'yellow' });
+    expect(killed?.[3]).toEqual({ text: 'kill', style: 'red' });
+    expect(eventColumns('lsm').map(({ title }) => title)).toContain('POLICY/RULE');
+    expect(outcomeOf(sampleViolation())).toEqual({ text: 'drop', style: 'red' });
+  });
+
+  it('JSON - the operation with its time as RFC 3339', () => {
+    const [row] = eventRows(sampleFrame({ violations: [sampleLsmViolation()] }), STORED, {});
+    expect(eventJson(row as never)).toMatchObject({
+      kind: 'lsm',
+      policy: 'runtime.cluster._.escape-guard',
+      operation: { operation: 'write', outcome: 'block', observedAt: '2026-09-21T14:13:20.123456Z' },
+      sample: null,
+    });
   });
 });
 
