@@ -46,25 +46,25 @@ static __always_inline bool is_host_mount(const struct vfsmount *mnt)
 	return settings && namespace && BPF_CORE_READ(namespace, ns.inum) == settings->host_mount_ns;
 }
 
-/* Overlayfs opens the file beneath one of its own through a mount of its own; the file of the overlay was judged. */
-#define FMODE_BACKING	0x2000000
-static __always_inline bool is_backing(const struct file *file)
-{
-	return BPF_CORE_READ(file, f_mode) & FMODE_BACKING;
-}
-
-/* Where a file lies as whoever opened it sees it: a mapping of an overlay's file holds the one beneath. */
+/*
+ * Where a file lies as whoever opened it sees it: a mapping of an overlay's file holds the one beneath, which hangs in a mount
+ * of the overlay's own and remembers the overlay's path behind it. The flag that says so is a different bit in different
+ * kernels; that a dentry of an overlay stands there says it as well.
+ */
 static __always_inline void place_of_file(const struct file *file, struct dentry **dentry, struct vfsmount **mnt)
 {
 	const struct backing_file *backing = (const void *)file;
+	struct dentry *shown;
 
-	if (bpf_core_field_exists(struct backing_file, user_path) && is_backing(file)) {
-		*dentry = BPF_CORE_READ(backing, user_path.dentry);
-		*mnt = BPF_CORE_READ(backing, user_path.mnt);
-		return;
-	}
 	*dentry = BPF_CORE_READ(file, f_path.dentry);
 	*mnt = BPF_CORE_READ(file, f_path.mnt);
+	if (!bpf_core_field_exists(struct backing_file, user_path) || namespace_of(real_mount(*mnt)))
+		return;
+	shown = BPF_CORE_READ(backing, user_path.dentry);
+	if (BPF_CORE_READ(shown, d_sb, s_magic) != OVERLAYFS_MAGIC)
+		return;
+	*dentry = shown;
+	*mnt = BPF_CORE_READ(backing, user_path.mnt);
 }
 
 static __always_inline long leave_mount(struct scratch *scratch)
@@ -94,6 +94,8 @@ static long walk_step(__u32 step, void *context)
 	struct dentry *dentry = scratch->dentry, *parent;
 	__u32 count = scratch->count;
 
+	if (!dentry)
+		return 1;
 	if (dentry == scratch->stop) {
 		scratch->end = WALK_STOP;
 		return 1;
