@@ -168,6 +168,14 @@ function featureLines({ features }: NodeStatus, { width, paint = (text) => text 
   ];
 }
 
+/** What a status has no room for, which only the node itself can list. */
+function omittedLine({ interfacesOmitted }: NodeStatus): string[] {
+  const counts = Object.entries(interfacesOmitted ?? {}).filter(([, count]) => count > 0);
+  if (counts.length === 0) return [];
+  const told = counts.map(([coverage, count]) => `${count} ${coverage}`).join(', ');
+  return [`  and more than its status has room for: ${told} (on the node: collector status)`];
+}
+
 /** Everything that one node says. */
 export function nodeDetails(status: NodeStatus, nowMs: number, options: TableOptions): string[] {
   const { paint = (text) => text, width } = options;
@@ -184,6 +192,7 @@ export function nodeDetails(status: NodeStatus, nowMs: number, options: TableOpt
     ...(others.length > 0
       ? wrap(`no pod's: ${others.join(' ')}`, width > 0 ? width - 2 : 0).map((line) => `  ${line}`)
       : []),
+    ...omittedLine(status),
     ...heading('Kernel'),
     ...featureLines(status, options),
     ...heading('Maps'),

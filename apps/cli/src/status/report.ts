@@ -138,16 +138,24 @@ const warn = (node: string, text: string, remedy = ''): Problem => ({
   exitCode: EXIT.ok,
 });
 
+const NONE_OMITTED: NonNullable<NodeStatus['interfacesOmitted']> = {
+  guarded: 0,
+  partial: 0,
+  'not-covered': 0,
+  'not-applicable': 0,
+};
+
 function countsOf(status: NodeStatus) {
   const pods = status.interfaces.filter(({ coverage }) => coverage !== 'not-applicable');
+  const { guarded: more, partial, 'not-covered': bare } = status.interfacesOmitted ?? NONE_OMITTED;
   const fills = status.maps
     .filter(({ capacity }) => capacity > 0)
     .map(({ name, used, capacity }) => ({ name, percent: (100 * used) / capacity }))
     .sort((a, b) => b.percent - a.percent);
   const { ringFull, noCounter, noIface } = status.losses;
   return {
-    guarded: pods.filter(({ coverage }) => coverage === 'guarded').length,
-    guardable: pods.length,
+    guarded: pods.filter(({ coverage }) => coverage === 'guarded').length + more,
+    guardable: pods.length + more + partial + bare,
     fullestMap: fills[0] ?? null,
     lost: ringFull + noCounter + noIface,
     packetsBeforeGuard: status.interfaces.reduce((sum, iface) => sum + iface.packetsBeforeGuard, 0),
@@ -184,9 +192,17 @@ function problemsOf(report: NodeReport, status: NodeStatus, input: StatusInput):
   for (const [reason, ifaces] of byReason(uncovered)) {
     problems.push(shout(node, `${several(ifaces)} not covered: ${reason}`, '', EXIT.kernelLacksFeature));
   }
+  const omitted = status.interfacesOmitted ?? NONE_OMITTED;
+  const unnamed = (count: number) => `${plural(count, 'further interface')}, for which its status has no room,`;
+  const bare = omitted['not-covered'];
+  if (bare > 0)
+    problems.push(
+      shout(node, `${unnamed(bare)} not covered`, 'on the node: collector status', EXIT.kernelLacksFeature),
+    );
   const partial = status.interfaces.filter(({ coverage }) => coverage === 'partial');
   for (const [reason, ifaces] of byReason(partial))
     problems.push(warn(node, `${several(ifaces)} partly covered: ${reason}`));
+  if (omitted.partial > 0) problems.push(warn(node, `${unnamed(omitted.partial)} partly covered`));
   if (status.snapshotRefused !== '') {
     const text = `refuses the list of its pods, the last good one holds: ${status.snapshotRefused}`;
     problems.push(shout(node, text, 'does ipam-sync watch the right cluster?', EXIT.badConfiguration));

@@ -66,6 +66,25 @@ describe('report', () => {
     expect(nodes[0]).toMatchObject({ guarded: 2, guardable: 2, ageMs: 3_000, lost: 0 });
   });
 
+  it('interfaces that the status has no room for count, and speak when they are not guarded', () => {
+    const interfacesOmitted = { guarded: 300, partial: 0, 'not-covered': 0, 'not-applicable': 7 };
+    const well = report({ a: status({ interfacesOmitted }) });
+    expect([well.exitCode, well.problems]).toEqual([0, []]);
+    expect(well.nodes[0]).toMatchObject({ health: 'ok', guarded: 302, guardable: 302 });
+    expect(summaryLine(well)).toContain('302 of 302 interfaces guarded');
+    const told = nodeDetails(status({ interfacesOmitted }), NOW, { width: 0 }).join('\n');
+    expect(told).toContain('300 guarded, 7 not-applicable');
+
+    const partly = report({ a: status({ interfacesOmitted: { ...interfacesOmitted, partial: 2 } }) });
+    expect(partly.exitCode).toBe(0);
+    expect(partly.nodes[0]).toMatchObject({ health: 'partial', guarded: 302, guardable: 304 });
+    expect(partly.problems.map(({ text }) => text)).toEqual([expect.stringMatching(/^2 further .* partly covered/)]);
+
+    const bare = report({ a: status({ interfacesOmitted: { ...interfacesOmitted, 'not-covered': 1 } }) });
+    expect(bare.exitCode).toBe(3);
+    expect(bare.nodes[0]).toMatchObject({ health: 'uncovered', guarded: 302, guardable: 303 });
+  });
+
   it.each([
     ['silent', status({ updatedAt: iso(61_000) }), 7, /silent for 61s/],
     ['unreadable', 'bus: Required', 7, /cannot be read: bus/],
