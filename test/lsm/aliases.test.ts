@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { RuntimePolicyInput } from '@bailiff/policy';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Container, FilesRig, staticProgram } from './files-rig.ts';
+import { type Container, FilesRig, LOAD_TIMEOUT_MS, staticProgram } from './files-rig.ts';
 
 const POLICY: RuntimePolicyInput = {
   mode: 'enforce',
@@ -66,7 +66,7 @@ describe('aliases', () => {
     control = await attempts(rig.container(), () => {});
     container = rig.container();
     guarded = await attempts(container, () => rig.apply(container, POLICY));
-  });
+  }, LOAD_TIMEOUT_MS);
   afterAll(() => rig?.[Symbol.dispose]());
 
   it('table - names every attempt, and no other', () => {

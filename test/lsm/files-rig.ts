@@ -19,6 +19,8 @@ import { compileProgram } from '../vm/compile.ts';
 const CGROUPS = '/sys/fs/cgroup';
 /** Cells of one subject here: more than any test's rules. */
 const CELLS = 64;
+/** The verifier goes through all programs at each load, emulated. */
+export const LOAD_TIMEOUT_MS = 300_000;
 const here = (file: string): string => path.join(import.meta.dirname, 'programs', file);
 
 /** A program of this folder, linked so that it runs in an empty root. */

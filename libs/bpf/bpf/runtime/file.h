@@ -69,16 +69,9 @@ static __always_inline int decide_ops(const struct path *path, __u64 ops)
 SEC("lsm/file_open")
 int BPF_PROG(handle_file_open, struct file *file)
 {
-	struct object object = {
-		.dentry = file->f_path.dentry, .mnt = file->f_path.mnt, .ops = open_ops(file), .places = PLACE_OPS,
-	};
-
 	if (file->f_mode & FMODE_NOACCOUNT)
 		return 0;
-	/* a program from the host's mounts is refused, and counted, when it is about to run */
-	if (file->f_flags & FLAG_EXEC)
-		object.places = OP_BIT(OP_MOUNT);
-	if (refused(rt_decide_object(&object)))
+	if (decide_ops(&file->f_path, open_ops(file)))
 		return -EPERM;
 	return 0;
 }
@@ -287,7 +280,10 @@ __noinline __u64 rt_attribute_place(const struct object *object)
 	if (!object || !identify(&who, OP_SETXATTR) || is_foreign(bpf_get_current_task_btf()))
 		return NOT_ASKED;
 	mnt = find_mount(object->dentry);
-	return mnt ? (__u64)mnt : NOT_SHOWN;
+	if (mnt)
+		return (__u64)mnt;
+	/* beside an io_uring the credentials alone do not tell */
+	return has_other_credentials(bpf_get_current_task_btf()) && is_layer(object->dentry) ? NOT_ASKED : NOT_SHOWN;
 }
 
 /* An object without a path. 1: refuse. */

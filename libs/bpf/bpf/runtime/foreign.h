@@ -36,6 +36,13 @@ static __always_inline bool is_beyond_reach(const struct cred *used, const struc
 	       BPF_CORE_READ(used, cap_permitted.val) & ~state->bounding;
 }
 
+static __always_inline bool has_other_credentials(const struct task_struct *of)
+{
+	const struct task_struct___rights *task = (const void *)of;
+
+	return BPF_CORE_READ(task, cred) != BPF_CORE_READ(task, real_cred);
+}
+
 /* Of the current task. */
 static __always_inline bool is_foreign(struct task_struct *current)
 {

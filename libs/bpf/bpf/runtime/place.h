@@ -151,7 +151,7 @@ static __always_inline int decide_place(struct who *who, const struct object *ob
 struct search {
 	struct super_block *sb;
 	struct dentry *dentry;
-	struct mnt_namespace *namespace;
+	struct mnt_namespace *namespace;	/* NULL: look for what the kernel keeps for itself */
 	struct mount *mount;
 	struct vfsmount *found;
 };
@@ -175,11 +175,13 @@ static long ascend(__u32 step, void *context)
 static long look_at_mount(__u32 step, void *context)
 {
 	struct search *search = context;
+	struct mnt_namespace *namespace;
 	struct mount *mount = search->mount;
 
 	if (!mount)
 		return 1;
-	if (BPF_CORE_READ(mount, mnt_ns) == search->namespace) {
+	namespace = BPF_CORE_READ(mount, mnt_ns);
+	if (search->namespace ? namespace == search->namespace : (unsigned long)namespace >= (unsigned long)-MAX_ERRNO) {
 		struct ascent ascent = { .dentry = search->dentry, .root = BPF_CORE_READ(mount, mnt.mnt_root) };
 
 		bpf_loop(PLACE_DEPTH + 1, ascend, &ascent, 0);
@@ -192,6 +194,16 @@ static long look_at_mount(__u32 step, void *context)
 	return 0;
 }
 
+static __always_inline struct vfsmount *search_mount(struct dentry *dentry, struct mnt_namespace *namespace)
+{
+	struct search search = { .dentry = dentry, .namespace = namespace };
+
+	search.sb = BPF_CORE_READ(dentry, d_sb);
+	search.mount = first_mount(search.sb);
+	bpf_loop(PLACE_MOUNTS, look_at_mount, &search, 0);
+	return search.found;
+}
+
 /*
  * The oldest mount of the task's own namespace that shows the dentry; NULL: none does. For hooks that are told of no mount.
  * The kernel's lists are read without their locks: a mount that comes or goes meanwhile may end the search early.
@@ -199,12 +211,14 @@ static long look_at_mount(__u32 step, void *context)
 static __noinline struct vfsmount *find_mount(struct dentry *dentry)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct search search = { .dentry = dentry, .namespace = BPF_CORE_READ(task, nsproxy, mnt_ns) };
 
-	search.sb = BPF_CORE_READ(dentry, d_sb);
-	search.mount = first_mount(search.sb);
-	bpf_loop(PLACE_MOUNTS, look_at_mount, &search, 0);
-	return search.found;
+	return search_mount(dentry, BPF_CORE_READ(task, nsproxy, mnt_ns));
+}
+
+/* Whether the dentry lies in a layer of an overlay, which has a mount that only the kernel uses. */
+static __noinline bool is_layer(struct dentry *dentry)
+{
+	return search_mount(dentry, NULL);
 }
 
 #endif

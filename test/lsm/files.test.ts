@@ -1,0 +1,85 @@
+// Every hook of files: each operation in every way there is, io_uring's too, refused where a rule denies that operation alone
+// and allowed where a rule denies all others; without policy all of it lands. And extended attributes, which come without a mount.
+import type { RuntimePolicyInput } from '@bailiff/policy';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Container, FilesRig, LOAD_TIMEOUT_MS, staticProgram } from './files-rig.ts';
+
+type FileOperation = NonNullable<
+  NonNullable<NonNullable<RuntimePolicyInput['rules']>[number]['file']>['operations']
+>[number];
+
+const OPERATIONS = [
+  ...['read', 'write', 'create', 'unlink', 'rename', 'link', 'symlink', 'mkdir', 'rmdir', 'mknod', 'chmod', 'chown'],
+  ...['truncate', 'setxattr', 'chroot', 'mount-point'],
+] as FileOperation[];
+const UNIX_BIND = 'unix-bind';
+
+/** A directory for each operation, in which that one is denied. */
+const POLICY: RuntimePolicyInput = {
+  mode: 'enforce',
+  rules: [
+    ...OPERATIONS.map((operation) => ({
+      name: operation,
+      action: 'block' as const,
+      file: { directories: [`/only/${operation}`], recursive: true, operations: [operation] },
+    })),
+    {
+      name: UNIX_BIND,
+      action: 'block',
+      unix: { directories: [`/only/${UNIX_BIND}`], recursive: true, operations: ['bind'] },
+    },
+  ],
+};
+
+interface Ended {
+  readonly way: string;
+  readonly operation: string;
+  readonly where: string;
+  readonly outcome: string;
+}
+
+async function ways(container: Container, between: () => void): Promise<Ended[]> {
+  const running = container.run(container.install(staticProgram('file-ops.c'), 'file-ops'));
+  await running.line('ready');
+  between();
+  running.go();
+  await running.line('done');
+  return running.lines
+    .filter((line) => / (own|other) /.test(line))
+    .map((line) => {
+      const [way = '', operation = '', where = '', ...outcome] = line.split(' ');
+      return { way, operation, where, outcome: outcome.join(' ') };
+    });
+}
+
+describe('files', () => {
+  let rig: FilesRig;
+  let container: Container;
+  let control: Ended[];
+  let guarded: Ended[];
+  beforeAll(async () => {
+    rig = new FilesRig();
+    control = await ways(rig.container(), () => {});
+    container = rig.container();
+    guarded = await ways(container, () => rig.apply(container, POLICY));
+  }, LOAD_TIMEOUT_MS);
+  afterAll(() => rig?.[Symbol.dispose]());
+
+  it('control - without policy every way lands', () => {
+    expect(control.filter(({ outcome }) => outcome !== 'landed')).toEqual([]);
+  });
+
+  it('operations - each has a way', () => {
+    expect([...new Set(control.map(({ operation }) => operation))].sort()).toEqual([...OPERATIONS, UNIX_BIND].sort());
+  });
+
+  it.each([...OPERATIONS, UNIX_BIND])('%s - is refused where it is denied, in every way', (operation) => {
+    const own = guarded.filter((ended) => ended.operation === operation && ended.where === 'own');
+    expect(own.filter(({ outcome }) => outcome !== 'refused')).toEqual([]);
+    expect(rig.counts(container)[operation]).toBe(own.length);
+  });
+
+  it('allowed - every way lands where nothing is denied', () => {
+    expect(guarded.filter(({ where, outcome }) => where === 'other' && outcome !== 'landed')).toEqual([]);
+  });
+});
