@@ -50,7 +50,7 @@ describe('capabilities', () => {
       ],
     });
     await expectRows(container, 'kernel-ops', ROWS, 'guarded');
-    expect(pod.counts()).toEqual({ admin: 5, seen: 1 });
+    expect(pod.counts()).toEqual({ admin: 5, seen: 2 }); // owner and group each ask
   });
 
   it('kill - its use ends the task, a probe does not', async () => {

@@ -49,14 +49,15 @@ static int is(const char *word, const char *text) { return strcmp(word, text) ==
 /* A task to act upon: the word's pid, or a child that waits. */
 static pid_t target(void)
 {
-	pid_t child;
+	pid_t child, parent = getpid();
 
 	if (!is(words[1], "child"))
 		return atoi(words[1]);
 	child = fork();
 	if (child == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		pause();
+		if (getppid() == parent)	/* refused at once, it may be gone before the line above */
+			pause();
 		_exit(0);
 	}
 	return child;
