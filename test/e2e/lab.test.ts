@@ -88,6 +88,30 @@ describe('lab up --detach', () => {
     }
   });
 
+  it('detach and attach - the collector that ends for want of its pins is started again, and guards again', async () => {
+    const { name, netns } = info.nodes[0]!;
+    const home = path.join(info.dir, 'nodes', name);
+    const collector = (...args: string[]) =>
+      exec('ip', [
+        ...['netns', 'exec', netns, process.execPath, 'apps/collector/dist/main.mjs', ...args],
+        ...['--bpf-dir', path.join(home, 'bpf'), '--state-dir', path.join(home, 'collector')],
+      ]);
+    const pid = async () =>
+      (await readState(info.dir))?.processes.find((each) => each.name === `collector-${name}`)?.pid ?? 0;
+    const before = await pid();
+    await collector('detach', '--all');
+    await expect(collector('status')).rejects.toThrow(/nothing is pinned/);
+    await collector('attach');
+    await waitFor(async () => (await pid()) !== before, { what: 'another collector', state: pid });
+    const places = async () =>
+      (JSON.parse(await collector('status', '--json')) as { interfaces: { place: string }[] }).interfaces;
+    await waitFor(async () => (await places()).filter(({ place }) => place === 'head').length === 3, {
+      what: 'all three interfaces to be guarded',
+      state: places,
+    });
+    expect(existsSync(`/proc/${before}`)).toBe(false);
+  });
+
   it('killed supervisor - its processes end with it, and down removes the rest', async () => {
     const state = await readState(info.dir);
     expect(tracesOf(id)).toContain(`process ${state!.processes[0]!.pid}`);

@@ -32,6 +32,8 @@ export interface Child {
   ready(timeoutMs: number): Promise<void>;
   readonly ended: Promise<number | NodeJS.Signals>;
   readonly hasEnded: () => boolean;
+  /** True from the first call of `stop` on. */
+  readonly wasStopped: () => boolean;
   /** SIGTERM, then SIGKILL after the grace. */
   stop(graceMs: number): Promise<void>;
   kill(signal: NodeJS.Signals): void;
@@ -87,6 +89,7 @@ export async function startChild(spec: ChildSpec): Promise<Child> {
     return status;
   });
   lines.closeInput();
+  let stopped = false;
   return {
     name: spec.name,
     pid: lines.pid,
@@ -94,7 +97,9 @@ export async function startChild(spec: ChildSpec): Promise<Child> {
     ready: (timeoutMs) => awaitReady(spec, lines, seen, tail, timeoutMs),
     ended,
     hasEnded: lines.hasEnded,
+    wasStopped: () => stopped,
     stop: async (graceMs) => {
+      stopped = true;
       await stopLines(lines, 'SIGTERM', graceMs);
       await ended;
     },

@@ -108,7 +108,9 @@ async function begin(options: BringUp): Promise<Making> {
     },
   });
   const guarded = !plan.options.unguarded;
-  const parts: LabParts = { plan, labsDir, labtool, cgroupMount, startChild, children, relays: new Map(), guarded };
+  const relays: LabParts['relays'] = new Map();
+  const onProblem = problem;
+  const parts: LabParts = { plan, labsDir, labtool, cgroupMount, startChild, children, relays, guarded, onProblem };
   return { lab: new Lab(parts), parts, progress, problem, signal: options.signal, state };
 }
 

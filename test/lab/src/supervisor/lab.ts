@@ -21,8 +21,9 @@ import { clusterAppRequest, collectorChildName, collectorRequest } from './apps.
 import type { AppName } from './build.ts';
 import type { ApiUser, BUS_ROLES, LabCredentials } from './credentials.ts';
 import { awaitNodesReady } from './readiness.ts';
+import { Restarts } from './restarts.ts';
 import type { ApiServerProcess } from './servers.ts';
-import type { StartChild } from './start-child.ts';
+import type { ChildRequest, StartChild } from './start-child.ts';
 
 /** An app gets this long between SIGTERM and SIGKILL, and to become ready. */
 const STOP_GRACE_MS = 5_000;
@@ -50,6 +51,8 @@ export interface LabParts {
   replicas?: Replicas;
   /** Whether collectors attach their programs. */
   guarded: boolean;
+  /** What went wrong and was dealt with. */
+  onProblem: (text: string) => void;
 }
 
 export class Lab implements AsyncDisposable {
@@ -57,9 +60,11 @@ export class Lab implements AsyncDisposable {
   #stopped: Promise<void> | null = null;
   #onStop: (() => Promise<void> | void)[] = [];
   #lastLooks = new Map<string, () => Promise<void>>();
+  readonly #restarts: Restarts;
 
   constructor(parts: LabParts) {
     this.parts = parts;
+    this.#restarts = new Restarts(parts.onProblem);
   }
 
   get id(): string {
@@ -141,9 +146,7 @@ export class Lab implements AsyncDisposable {
   async startApp(name: Exclude<AppName, 'collector'>): Promise<Child> {
     const user = name === 'correlator' ? 'admin' : name;
     const targets = { natsUrl: this.natsUrl, redisUrl: this.redisUrl, kubeconfig: this.kubeconfig(user) };
-    const child = await this.parts.startChild(clusterAppRequest(name, this.#credential(name), targets));
-    await child.ready(READY_TIMEOUT_MS);
-    return child;
+    return this.#startKept(clusterAppRequest(name, this.#credential(name), targets));
   }
 
   /** Starts a node's collector, which attaches its programs only when the lab is guarded. */
@@ -152,8 +155,14 @@ export class Lab implements AsyncDisposable {
       cgroupRoot: path.join(this.parts.cgroupMount, node.cgroup),
       observeOnly: !this.parts.guarded,
     });
+    return this.#startKept(request);
+  }
+
+  /** Once it was ready it is started again whenever it ends, until it is stopped. */
+  async #startKept(request: ChildRequest): Promise<Child> {
     const child = await this.parts.startChild(request);
     await child.ready(READY_TIMEOUT_MS);
+    this.#restarts.keep(child, () => this.parts.startChild(request));
     return child;
   }
 
@@ -213,6 +222,7 @@ export class Lab implements AsyncDisposable {
   async #stop(): Promise<void> {
     const { parts } = this;
     for (const step of this.#onStop.toReversed()) await step();
+    await this.#restarts.stop();
     const servers = ['nats', 'redis', 'kube-api'];
     const apps = [...parts.children.values()].filter((child) => !servers.includes(child.name));
     await Promise.all(apps.map((child) => child.stop(STOP_GRACE_MS)));

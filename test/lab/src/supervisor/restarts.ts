@@ -1,0 +1,57 @@
+/**
+ * The apps' restart policy, as a kubelet has it (Always, with back-off): an app that ends without the lab having stopped it is started
+ * again. So a collector whose pins were taken away, which ends for a new process to make them, comes back as on a node.
+ *
+ * Bounds: one wait of at most LAST_WAIT_MS between two starts; an app that ran for STEADY_MS begins with the first wait again.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Child } from '../process/children.ts';
+
+/** Shorter than a kubelet's 10 s to 5 min, which would be a long time to look at a lab. */
+const FIRST_WAIT_MS = 250;
+const LAST_WAIT_MS = 10_000;
+const STEADY_MS = 30_000;
+
+/** Wait before the start after `failures` ends in a row, the one just seen among them. */
+export function restartWaitMs(failures: number): number {
+  return Math.min(LAST_WAIT_MS, FIRST_WAIT_MS * 2 ** Math.min(failures - 1, 10));
+}
+
+export class Restarts {
+  readonly #onProblem: (text: string) => void;
+  readonly #end = new AbortController();
+  readonly #starting = new Set<Promise<Child>>();
+
+  constructor(onProblem: (text: string) => void) {
+    this.#onProblem = onProblem;
+  }
+
+  /** Keeps an app running from now on, until somebody stops it or all ends. */
+  keep(child: Child, start: () => Promise<Child>): void {
+    this.#follow(child, start).catch((error: Error) => this.#onProblem(`${child.name}: ${error.message}`));
+  }
+
+  async #follow(first: Child, start: () => Promise<Child>): Promise<void> {
+    const { signal } = this.#end;
+    let failures = 0;
+    for (let child = first; ; ) {
+      const beganMs = performance.now();
+      const status = await child.ended;
+      failures = performance.now() - beganMs < STEADY_MS ? failures + 1 : 1;
+      if (child.wasStopped() || signal.aborted) return;
+      const waitMs = restartWaitMs(failures);
+      this.#onProblem(`${child.name} ended (${status}) and is started again in ${waitMs} ms`);
+      await delay(waitMs, undefined, { signal }).catch(() => undefined);
+      if (child.wasStopped() || signal.aborted) return;
+      const starting = start();
+      this.#starting.add(starting);
+      child = await starting.finally(() => this.#starting.delete(starting));
+    }
+  }
+
+  /** Starts nothing any more; resolves when nothing is being started. */
+  async stop(): Promise<void> {
+    this.#end.abort();
+    await Promise.allSettled(this.#starting);
+  }
+}
