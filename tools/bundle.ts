@@ -1,11 +1,13 @@
 // Bundles one app into a single file, <app>/dist/main.mjs: a bundled process is 20-50 MB smaller than one that loads its
 // packages file by file, and an image needs nothing but Node and this file. Run as: tsx tools/bundle.ts apps/<app>
-import { readFileSync } from 'node:fs';
+// With --parts, what the app imports when it needs it stands in files of its own beside it, which a process that never does not load.
+import { readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { build, type Plugin } from 'esbuild';
 
 const appDir = process.argv[2];
-if (!appDir) throw new Error('usage: tsx tools/bundle.ts apps/<app>');
+if (!appDir) throw new Error('usage: tsx tools/bundle.ts apps/<app> [--parts]');
+const splitting = process.argv.includes('--parts');
 /**
  * Packages of which a smaller entry is bundled: loading what is never called is memory in every process. An app that needs more of one
  * than its smaller entry has does not build.
@@ -24,9 +26,15 @@ const smallerEntries: Plugin = {
 
 const { version } = JSON.parse(readFileSync(path.join(appDir, 'package.json'), 'utf8')) as { version: string };
 
+const outdir = path.join(appDir, 'dist');
+// Parts are named by their content: those of an earlier build would only gather.
+if (splitting) rmSync(path.join(outdir, 'parts'), { recursive: true, force: true });
 await build({
   entryPoints: [path.join(appDir, 'src/main.ts')],
-  outfile: path.join(appDir, 'dist/main.mjs'),
+  outdir,
+  outExtension: { '.js': '.mjs' },
+  splitting,
+  chunkNames: 'parts/[name]-[hash]',
   bundle: true,
   platform: 'node',
   format: 'esm',

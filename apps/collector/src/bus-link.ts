@@ -14,7 +14,13 @@ import {
   SnapshotReader,
   violationSubject,
 } from '@bailiff/bus';
-import { CLUSTER_KEY, encodeViolationFrame, type NodeStatus, type ViolationFrame } from '@bailiff/schemas';
+import {
+  CLUSTER_KEY,
+  encodeViolationFrame,
+  type NodeStatus,
+  type ViolationFrame,
+  type ViolationKind,
+} from '@bailiff/schemas';
 import { busOptionsOf, type ServiceContext } from '@bailiff/service';
 import type { CollectorConfig } from './config.ts';
 import type { FrameSink } from './flusher.ts';
@@ -39,15 +45,18 @@ export interface BusLinkOptions {
 }
 
 /** Kinds of configuration that bear on a collector. */
-const CONFIG_KINDS = ['spoof', 'disarm'] as const;
+const CONFIG_KINDS = ['spoof', 'disarm', 'runtime'] as const;
 export type ConfigKind = (typeof CONFIG_KINDS)[number];
 
-/** One interface has 144 cells and 16 violations of user space at most: behind a frame that is nearly full, four frames. */
+/**
+ * One interface has 144 cells and 16 violations of user space at most: behind a frame that is nearly full, four frames. A subject of the
+ * runtime half takes two at a turn.
+ */
 const SPARE_FRAMES = 4;
 
 export class BusLink implements FrameSink {
   readonly #o: BusLinkOptions;
-  readonly #subject: string;
+  readonly #subjects: Readonly<Record<ViolationKind, string>>;
   readonly #nodeToken: string;
   #bus: Bus | null = null;
   #publisher: FramePublisher | null = null;
@@ -62,7 +71,7 @@ export class BusLink implements FrameSink {
   constructor(options: BusLinkOptions) {
     this.#o = options;
     const { nodeName } = options.ctx.config;
-    this.#subject = violationSubject(nodeName, 'spoof');
+    this.#subjects = { spoof: violationSubject(nodeName, 'spoof'), lsm: violationSubject(nodeName, 'lsm') };
     this.#nodeToken = encodeToken(nodeName);
     this.#connected = new Promise((resolve) => {
       this.#announce = resolve;
@@ -180,13 +189,13 @@ export class BusLink implements FrameSink {
    * Resolves when JetStream has stored the frame; rejects BUS_CLOSED when the process stops before, and when another message has its id:
    * what it says is then owed, and goes out again under the next sequence.
    */
-  async publish(frame: ViolationFrame): Promise<void> {
+  async publish(frame: ViolationFrame, kind: ViolationKind = 'spoof'): Promise<void> {
     const publisher = this.#publisher;
     if (!publisher) throw new Error('publish before the bus was connected');
     const began = performance.now();
     const id = `${frame.nodeName}-${frame.bootId}-${frame.frameSequence}`;
     this.#o.metrics.violations.inc(frame.violations.length);
-    const published = await publisher.publish(this.#subject, encodeViolationFrame(frame), {
+    const published = await publisher.publish(this.#subjects[kind], encodeViolationFrame(frame), {
       msgId: id,
       headers: cloudEventHeaders({
         id,

@@ -5,7 +5,7 @@
  * Way up: maps and links first (enforcement never waits for the bus), then netlink, then CNI records, then the bus, for as long as it
  * takes. Way down: samples are drained, counters flushed, answers awaited; programs stay pinned and in force.
  */
-import { closeSync, existsSync } from 'node:fs';
+import { closeSync } from 'node:fs';
 import path from 'node:path';
 import {
   boottimeNs,
@@ -14,8 +14,6 @@ import {
   lockPins,
   openSpoofObject,
   PlaceWatch,
-  type Probe,
-  probeFeatures,
   type SpoofObject,
 } from '@bailiff/bpf';
 import type { ServiceContext } from '@bailiff/service';
@@ -28,9 +26,9 @@ import { type BusDocument, BusLink } from './bus-link.ts';
 import { CniCache } from './cni-cache.ts';
 import type { CniRecord } from './cni-record.ts';
 import type { CollectorConfig } from './config.ts';
-import { forgiveBeforeGuard, hasNothingToSay, unackedPackets } from './counts.ts';
+import { forgiveBeforeGuard, forgottenOf, hasNothingToSay, lossesOf } from './counts.ts';
 import { DesiredState, type Moment } from './desired-state.ts';
-import { DetachMarker } from './detach-marker.ts';
+import { DetachWatch } from './detach-watch.ts';
 import { DocumentStore } from './documents.ts';
 import { Flusher } from './flusher.ts';
 import { frameSequences } from './frame-sequence.ts';
@@ -42,7 +40,10 @@ import { nodeWideMaps } from './node-maps.ts';
 import { ProblemLog } from './problem-log.ts';
 import { Reconciler } from './reconciler.ts';
 import { Registry } from './registry.ts';
-import { countByState, nodeStatus } from './status.ts';
+import type { RuntimeGate } from './runtime/gate.ts';
+import { makeRuntime } from './runtime/wire.ts';
+import { countByState } from './status.ts';
+import { StatusTeller } from './status-teller.ts';
 
 /** Links are dumped afresh and places checked this often: what netlink said is not all that can go wrong. */
 const RESYNC_MS = 30_000;
@@ -57,35 +58,36 @@ export class Collector {
   readonly #object: SpoofObject;
   readonly #acked: AckedMap;
   readonly #accounts: Accounts;
-  readonly #marker: DetachMarker;
+  readonly #detach: DetachWatch;
   readonly #intake: Intake;
   readonly #store: BindingStore;
   readonly #registry: Registry;
   readonly #desired: DesiredState;
-  readonly #probes: Probe[];
   readonly #metrics: CollectorMetrics;
   readonly #problems: ProblemLog;
-  readonly #startedAtMs: number;
   readonly #bus: BusLink;
   readonly #guard: Guard;
   readonly #binder: Binder;
   readonly #reconciler: Reconciler;
   readonly #flusher: Flusher;
   readonly #cni: CniCache;
+  readonly #runtime: RuntimeGate;
+  readonly #status: StatusTeller;
   #started = false;
-  #detached = '';
 
   constructor(ctx: ServiceContext<CollectorConfig>) {
     const { config } = ctx;
     this.#ctx = ctx;
-    this.#startedAtMs = ctx.clock.nowMs();
-    this.#probes = probeFeatures();
     const lock = lockPins(config.bpfDir);
     ctx.onStop('lock', () => closeSync(lock));
     this.#object = openSpoofObject({ pinDir: config.bpfDir, mode: config.hook, maxInterfaces: config.maxInterfaces });
     const { maps } = this.#object;
     this.#acked = new AckedMap(config.bpfDir, maps.maxInterfaces);
-    this.#marker = new DetachMarker(config.stateDir, config.bpfDir);
+    this.#detach = new DetachWatch({
+      ...config,
+      onPinsGone: (error) => ctx.fail(error),
+      onChanged: (reason) => this.#detachChanged(reason),
+    });
     const onFileProblem = ({ file, reason }: { file: string; reason: string }) =>
       this.#problems.report('state', file, reason);
     this.#store = new BindingStore(config.stateDir, this.#bootId, { onProblem: onFileProblem });
@@ -100,19 +102,30 @@ export class Collector {
     this.#metrics = collectorMetrics(ctx.metrics, {
       interfaces: () => countByState(this.#registry),
       unacked: () => this.#bus.unacked,
-      losses: () => Object.fromEntries(Object.entries(maps.losses()).map(([loss, n]) => [loss, Number(n)])),
+      losses: () => lossesOf(maps.losses(), this.#runtime.losses()),
     });
     this.#problems = new ProblemLog(ctx.log, this.#metrics.problems);
+    const documents = new DocumentStore(config.stateDir, { onProblem: onFileProblem });
+    const nextSequence = frameSequences((count) => maps.meta.allocateFrameSequences(count));
+    const shared = { ctx, bootId: this.#bootId, desired: this.#desired };
+    this.#runtime = makeRuntime({
+      ...{ ...shared, documents, metrics: this.#metrics, problems: this.#problems, nextSequence, meta: maps.meta },
+      bus: () => this.#bus,
+      onRefused: (document, reason) => this.#refused(document, reason),
+      onStatus: () => this.#safely('status', () => this.#putStatus()),
+    });
+    this.#status = new StatusTeller({
+      ...{ ...shared, object: this.#object, registry: this.#registry, runtime: this.#runtime },
+      moment: () => this.#moment(),
+      bus: () => this.#bus.counts,
+    });
     this.#intake = new Intake({
       desired: this.#desired,
-      documents: new DocumentStore(config.stateDir, { onProblem: onFileProblem }),
+      documents,
+      runtime: this.#runtime,
       bindings: () => this.#registry.bindings(),
       onChanged: () => this.#applyAll(),
-      onRefused: ({ what, key }, reason) => {
-        this.#metrics.snapshotsRefused.inc({ document: what });
-        this.#problems.report(what, key, reason);
-        if (this.#started) this.#putStatus();
-      },
+      onRefused: (document, reason) => this.#refused(document, reason),
       onDropped: ({ what, key }, reason) => this.#problems.report(what, key, `left out: ${reason}`),
     });
     this.#bus = new BusLink({
@@ -151,7 +164,7 @@ export class Collector {
       store: this.#store,
       accounts: this.#accounts,
       exclude: new RegExp(config.excludeInterfaces),
-      whyNotAttach: () => this.#whyNotAttach(),
+      whyNotAttach: () => this.#detach.whyNotAttach(),
       nowMs: () => performance.now(),
       wallMs: () => Date.now(),
       onNew: (iface) => this.#appeared(iface),
@@ -167,10 +180,11 @@ export class Collector {
       registry: this.#registry,
       counters: { ...maps.counters, readInto: (key, into) => this.#accounts.readInto(key, into) },
       sink: this.#bus,
-      nextSequence: frameSequences((count) => maps.meta.allocateFrameSequences(count)),
+      nextSequence,
       clock: { nowMicros: () => ctx.clock.nowMs() * 1000, nowMs: () => performance.now(), bootWallMicros },
       flushIntervalMs: config.flushIntervalMs,
       unknownGraceMs: config.unknownGraceMs,
+      processOf: (sample) => this.#runtime.processOf(sample),
       onSettled: (iface) => this.#guard.settle(iface),
       onAcked: (iface) => this.#writeAcked(iface),
       onGapReported: (iface) => this.#store.save(storedOf(iface)),
@@ -187,7 +201,7 @@ export class Collector {
     const { config, log } = this.#ctx;
     this.#intake.restore();
     this.#applyNodeWide();
-    this.#detached = this.#marker.reason();
+    this.#detach.begin();
     const monitor = new LinkMonitor({
       onLinks: (links) => {
         for (const link of links) this.#guard.see(link);
@@ -202,10 +216,11 @@ export class Collector {
     if (this.#acked.remade !== '') this.#problems.report('counts', '', this.#acked.remade);
     for (const { file, reason } of unreadable) this.#problems.report('state', file, reason);
     this.#started = true;
+    this.#runtime.start(this.#detach.reason);
     this.#intake.rejudge();
     const samples = this.#object.openSamples((batch) => this.#safely('ring', () => this.#takeSamples(batch)));
     const timers = [
-      setInterval(() => this.#safely('publish', () => this.#flusher.sweep()), config.sweepIntervalMs),
+      setInterval(() => this.#safely('publish', () => this.#sweep()), config.sweepIntervalMs),
       setInterval(() => this.#safely('status', () => this.#putStatus()), config.statusIntervalMs),
       setInterval(() => this.#resync(), RESYNC_MS),
       setInterval(() => this.#safely('guard', () => this.#checkPlaces(true)), PLACES_MS),
@@ -218,7 +233,7 @@ export class Collector {
         adopted,
         guarded: this.#registry.liveCount,
         observeOnly: config.observeOnly,
-        ...(this.#detached === '' ? {} : { notAttached: this.#detached }),
+        ...(this.#detach.reason === '' ? {} : { notAttached: this.#detach.reason }),
       },
       'guarding',
     );
@@ -231,8 +246,9 @@ export class Collector {
       this.#binder.close();
       const last = samples.drain();
       samples.close();
-      if (last) this.#flusher.takeSamples(last.samples);
-      const { unacked } = await this.#flusher.stop(config.stopTimeoutMs / 2);
+      if (last) this.#takeSamples(last);
+      const stopping = [this.#flusher, this.#runtime].map((half) => half.stop(config.stopTimeoutMs / 2));
+      const unacked = (await Promise.all(stopping)).reduce((sum, half) => sum + half.unacked, 0);
       if (unacked > 0)
         log.warn({ unacked }, 'frames were not acknowledged: their counts stay in the kernel maps for the next start');
       await this.#bus.stop();
@@ -250,17 +266,25 @@ export class Collector {
     }
   }
 
-  #whyNotAttach(): string {
-    return this.#ctx.config.observeOnly ? 'observing only: nothing is attached' : this.#marker.reason();
-  }
-
   #takeSamples(batch: DecodedBatch): void {
-    this.#metrics.samples.inc(batch.samples.length);
+    this.#metrics.samples.inc(batch.samples.length + batch.runtime.length);
     for (const error of batch.errors) {
       this.#metrics.sampleErrors.inc();
       this.#problems.report('ring', '', error.message, error);
     }
     this.#flusher.takeSamples(batch.samples);
+    this.#runtime.takeSamples(batch.runtime);
+  }
+
+  #refused({ what, key }: Pick<BusDocument, 'what' | 'key'>, reason: string): void {
+    this.#metrics.snapshotsRefused.inc({ document: what });
+    this.#problems.report(what, key, reason);
+    if (this.#started) this.#putStatus();
+  }
+
+  #sweep(): void {
+    this.#flusher.sweep();
+    this.#runtime.sweep();
   }
 
   #writeAcked(iface: GuardedInterface): void {
@@ -295,10 +319,9 @@ export class Collector {
   }
 
   #forgotten(iface: GuardedInterface): void {
-    const lost = unackedPackets(this.#accounts, iface);
-    this.#metrics.countsForgotten.inc(lost);
-    const why = 'were never told: too many interfaces went while the bus was away';
-    this.#problems.report('counts', iface.link.name, `${lost} packets of generation ${iface.generation} ${why}`);
+    const { packets, reason } = forgottenOf(this.#accounts, iface);
+    this.#metrics.countsForgotten.inc(packets);
+    this.#problems.report('counts', iface.link.name, reason);
   }
 
   /** A binding was made: write it into the kernel, write it down, and account for what passed before. */
@@ -324,10 +347,9 @@ export class Collector {
 
   #bindBy(record: CniRecord): void {
     const began = performance.now();
-    let bound = 0;
-    for (const iface of [...this.#registry.allLive()])
-      if (record.hostInterfaces.includes(iface.link.name) && this.#binder.bindFromCni(iface)) bound += 1;
-    if (bound > 0) this.#metrics.applySeconds.observe((performance.now() - began) / 1000);
+    const named = [...this.#registry.allLive()].filter(({ link }) => record.hostInterfaces.includes(link.name));
+    if (named.filter((iface) => this.#binder.bindFromCni(iface)).length > 0)
+      this.#metrics.applySeconds.observe((performance.now() - began) / 1000);
   }
 
   /** Something came from the bus. Applies it to the maps and says how long that took. */
@@ -340,6 +362,7 @@ export class Collector {
   #applyAll(): void {
     this.#applyNodeWide();
     for (const iface of this.#registry.allLive()) this.#reconciler.apply(iface);
+    this.#runtime.changed();
   }
 
   #applyNodeWide(): void {
@@ -352,6 +375,7 @@ export class Collector {
     this.#safely('guard', () => this.#checkPlaces());
     // Ends of quarantine and break-glass are wall-clock times: a stepped clock is made good here.
     this.#safely('apply', () => this.#applyAll());
+    this.#safely('runtime', () => this.#runtime.resync());
   }
 
   #checkPlaces(ifChanged = false): void {
@@ -359,37 +383,17 @@ export class Collector {
     if (restored > 0) this.#metrics.placesRestored.inc(restored);
   }
 
-  /** An operator took the programs off, or gave them back; or somebody removed the pins, which only a new process can make again. */
-  #checkDetached(): void {
-    if (this.#ctx.config.observeOnly) return;
-    const reason = this.#marker.reason();
-    if (reason === '' && !existsSync(path.join(this.#ctx.config.bpfDir, 'maps', 'meta'))) {
-      this.#ctx.fail(new Error(`the pins under ${this.#ctx.config.bpfDir} are gone: a new process makes them again`));
-      return;
-    }
-    if (reason === this.#detached) return;
-    this.#detached = reason;
+  /** An operator took the programs off, or gave them back. */
+  #detachChanged(reason: string): void {
     this.#problems.report('guard', '', reason === '' ? 'guarded again by an operator' : reason);
+    if (reason === '') this.#runtime.start('');
+    else this.#runtime.detached(reason);
     this.#checkPlaces();
   }
 
   #putStatus(): void {
-    this.#checkDetached();
+    this.#detach.check();
     this.#safely('guard', () => this.#checkPlaces(true));
-    this.#bus.putStatus(
-      nodeStatus({
-        nodeName: this.#ctx.config.nodeName,
-        bootId: this.#bootId,
-        version: this.#ctx.version,
-        startedAtMs: this.#startedAtMs,
-        hook: this.#ctx.config.observeOnly ? 'none' : this.#object.mode,
-        probes: this.#probes,
-        registry: this.#registry,
-        desired: this.#desired,
-        maps: this.#object.maps,
-        moment: this.#moment(),
-        bus: this.#bus.counts,
-      }),
-    );
+    this.#bus.putStatus(this.#status.status());
   }
 }

@@ -36,6 +36,10 @@ export const collectorSchema = z.strictObject({
     .enum(['auto', 'tcx', 'clsact'])
     .default('auto')
     .describe('how programs are attached; auto: tcx where the kernel has it'),
+  runtime: z
+    .enum(['auto', 'off'])
+    .default('auto')
+    .describe('runtime policies by BPF-LSM programs; auto: where the kernel loads them'),
   observeOnly: z.boolean().default(false).describe('attach nothing: what an unguarded node lets through'),
   excludeInterfaces: regex
     .default('^(lo|eth\\d.*|en[opsx].*|bond.*|docker0|cilium_.*|lxc_health|kube-ipvs0)$')

@@ -4,6 +4,17 @@ import type { Accounts } from './accounts.ts';
 import { isBeforeGuard } from './epochs.ts';
 import { type GuardedInterface, keyOf } from './guarded-interface.ts';
 
+/** What the kernel programs of both halves could not do, by name. */
+export function lossesOf(
+  spoof: Readonly<Record<string, bigint>>,
+  runtime: Readonly<Record<string, number>>,
+): Record<string, number> {
+  return Object.fromEntries([
+    ...Object.entries(spoof).map(([loss, n]) => [loss, Number(n)]),
+    ...Object.entries(runtime).map(([loss, n]) => [`runtime-${loss}`, n]),
+  ]);
+}
+
 type Reader = Pick<Accounts, 'readInto'>;
 
 /** Null: nothing is kept of it. */
@@ -20,10 +31,12 @@ export function hasNothingToSay(accounts: Reader, iface: GuardedInterface): bool
   return !counted && !owesGap && iface.pending.length === 0 && iface.framesInFlight === 0;
 }
 
-/** Packets that the bus does not have. */
-export function unackedPackets(accounts: Reader, iface: GuardedInterface): number {
+/** Packets that the bus does not have and never will, of a generation that had to make room. */
+export function forgottenOf(accounts: Reader, iface: GuardedInterface): { packets: number; reason: string } {
   const counters = readingOf(accounts, iface);
-  return counters ? iface.book.unacked(counters) : 0;
+  const packets = counters ? iface.book.unacked(counters) : 0;
+  const why = 'were never told: too many interfaces went while the bus was away';
+  return { packets, reason: `${packets} packets of generation ${iface.generation} ${why}` };
 }
 
 /** Packets that passed while nobody was known are part of the gap: they are not violations of the pod. */

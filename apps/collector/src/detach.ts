@@ -6,7 +6,7 @@
  */
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
-import { type DetachReport, detachAll, isBpffs } from '@bailiff/bpf';
+import { type DetachReport, detachAll, detachRuntime, isBpffs } from '@bailiff/bpf';
 import { EXIT } from '@bailiff/service';
 import { readBootId } from './boot.ts';
 import { DEFAULT_BPF_DIR, DEFAULT_STATE_DIR, fail, readFlags } from './command-line.ts';
@@ -24,7 +24,9 @@ export function hasPins(bpfDir: string): boolean {
     }
   };
   list(bpfDir);
-  return ['links', 'programs', 'maps'].some((name) => list(path.join(bpfDir, name)).length > 0);
+  return ['links', 'programs', 'maps', 'runtime/links', 'runtime/maps'].some(
+    (name) => list(path.join(bpfDir, name)).length > 0,
+  );
 }
 
 /**
@@ -72,7 +74,9 @@ function detach(bpfDir: string, stateDir: string): number {
   if (unmarked.length > 1) fail(EXIT.ok, 'without a marker a collector that runs will attach again');
   else if (!existsSync(path.join(stateDir, readBootId())))
     fail(EXIT.ok, `no collector keeps its state in ${stateDir}: this holds until the node reboots (--state-dir)`);
-  return tell(detachAll(bpfDir, [MARKER]));
+  const runtimeLinks = detachRuntime(bpfDir);
+  const { links, ...rest } = detachAll(bpfDir, [MARKER]);
+  return tell({ links: links + runtimeLinks, ...rest });
 }
 
 function tell({ links, programs, maps, failures }: DetachReport): number {

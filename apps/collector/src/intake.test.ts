@@ -36,6 +36,7 @@ describe('intake', () => {
     const intake = new Intake({
       desired,
       documents: new DocumentStore(dir, { onProblem: ({ reason }) => told.push(reason) }),
+      runtime: { restore: () => {}, take: () => {}, synced: () => {} },
       bindings: () => bindings,
       onChanged: () => told.push('changed'),
       onRefused: ({ what }, reason) => told.push(`refused ${what}: ${reason}`),

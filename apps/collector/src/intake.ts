@@ -6,10 +6,13 @@ import type { BusDocument, ConfigKind } from './bus-link.ts';
 import type { DesiredState, Taken } from './desired-state.ts';
 import type { DocumentStore } from './documents.ts';
 import type { Binding } from './identity.ts';
+import type { RuntimeGate } from './runtime/gate.ts';
 
 export interface IntakeOptions {
   desired: DesiredState;
   documents: DocumentStore;
+  /** Whose business runtime policies are, from disk and from the bus. */
+  runtime: Pick<RuntimeGate, 'restore' | 'take' | 'synced'>;
   bindings(): Iterable<Binding>;
   /** Something else is desired than before. */
   onChanged(): void;
@@ -28,12 +31,19 @@ export class Intake {
 
   /** What the last process accepted. Call once, before anything is guarded. */
   restore(): void {
-    for (const document of this.#o.documents.load()) this.#report(document, this.#hand(document));
+    for (const document of this.#o.documents.load()) {
+      if (isRuntimePolicy(document)) this.#o.runtime.restore(document);
+      else this.#report(document, this.#hand(document));
+    }
     this.#o.desired.restored();
   }
 
   /** Something came from the bus. A document that was deleted changes nothing: the last good one is kept. */
   take(document: BusDocument): void {
+    if (isRuntimePolicy(document)) {
+      this.#o.runtime.take(document);
+      return;
+    }
     const { what, json } = document;
     if (what !== 'config' && json === null) return;
     const taken = this.#hand(document);
@@ -58,6 +68,10 @@ export class Intake {
 
   /** The bus has told all keys of a kind: what is held beside them was deleted while nobody listened, unless its store was lost (null). */
   configSynced(kind: ConfigKind, keys: ReadonlySet<string> | null): void {
+    if (kind === 'runtime') {
+      this.#o.runtime.synced(keys);
+      return;
+    }
     for (const key of this.#o.desired.configKeys(kind))
       if (keys && !keys.has(key)) this.take({ what: 'config', key, json: null });
     this.#o.desired.synced(kind);
@@ -78,3 +92,6 @@ export class Intake {
     this.#o.onChanged();
   }
 }
+
+const isRuntimePolicy = ({ what, key }: Pick<BusDocument, 'what' | 'key'>): boolean =>
+  what === 'config' && key.startsWith('runtime.');

@@ -11,7 +11,7 @@ import { attachCommand, detachCommand } from './detach.ts';
 import { statusCommand } from './offline.ts';
 import { startProblem } from './pin-problem.ts';
 
-/** In a checkout the bundle finds addon and object where they are built; an image sets the two variables. */
+/** In a checkout the bundle finds addon and object where they are built; an image sets the three variables. */
 function findBuilt(variable: string, relative: string): void {
   if (process.env[variable]) return;
   const built = fileURLToPath(new URL(`../../../libs/bpf/build/${relative}`, import.meta.url));
@@ -21,6 +21,7 @@ function findBuilt(variable: string, relative: string): void {
 async function run(argv: string[]): Promise<number> {
   findBuilt('BAILIFF_NATIVE', 'Release/bailiff_bpf.node');
   findBuilt('BAILIFF_SPOOF_OBJECT', 'bpf/spoof.bpf.o');
+  findBuilt('BAILIFF_RUNTIME_OBJECT', 'bpf/runtime.bpf.o');
   if (argv[0] === 'status') return statusCommand(argv.slice(1));
   if (argv[0] === 'detach') return detachCommand(argv.slice(1));
   if (argv[0] === 'attach') return attachCommand(argv.slice(1));

@@ -62,6 +62,14 @@ export function collectorMetrics(
     ),
     bindSeconds: histogram('bind_seconds', 'From a new interface to knowing whose it is'),
     applySeconds: histogram('apply_seconds', 'From a CNI record or a document of the bus to the kernel maps'),
+    runtimeBindSeconds: histogram(
+      'runtime_bind_seconds',
+      "From a container's cgroup to its policy, of pods that ran before their policy was known",
+    ),
+    runtimeApplySeconds: histogram(
+      'runtime_apply_seconds',
+      'Time to make policy sets in the kernel what they should be',
+    ),
     ackSeconds: histogram('frame_ack_seconds', 'From a frame being closed to its acknowledgement'),
   };
 }

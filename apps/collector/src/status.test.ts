@@ -21,6 +21,10 @@ const status = (registry: Registry, desired = new DesiredState('n')) =>
     probes: [],
     registry,
     desired,
+    runtime: {
+      ...{ state: 'off' as const, reason: '', remedy: '', missingHooks: [], policies: [], policiesOmitted: 0 },
+      ...{ subjects: 0, sets: 0, losses: {}, maps: [] },
+    },
     maps,
     moment: { wallMs: 0, bootNs: 0n },
     bus: { connected: true, unackedFrames: 0, publishedFrames: 0, resentFrames: 0 },

@@ -3,7 +3,7 @@
  * caller holds; it is put on the bus and printed by `collector status`.
  */
 import type { Probe, SpoofMaps } from '@bailiff/bpf';
-import type { InterfaceStatus, NodeStatus } from '@bailiff/schemas';
+import type { InterfaceStatus, NodeStatus, RuntimeStatus } from '@bailiff/schemas';
 import type { DesiredState, Moment } from './desired-state.ts';
 import type { GuardedInterface } from './guarded-interface.ts';
 import type { Registry } from './registry.ts';
@@ -18,6 +18,7 @@ export interface StatusInput {
   probes: readonly Probe[];
   registry: Registry;
   desired: DesiredState;
+  runtime: RuntimeStatus;
   maps: SpoofMaps;
   moment: Moment;
   bus: NodeStatus['bus'];
@@ -117,6 +118,7 @@ export function nodeStatus(input: StatusInput): NodeStatus {
     snapshotRefused: clip(desired.snapshotRefused),
     configRefused: fitRefused(desired.configRefused),
     disarmedUntil: desired.disarmedUntil(moment),
+    runtime: input.runtime,
     maps: Object.entries(maps.fill()).map(([name, { entries, maxEntries }]) => ({
       name,
       used: entries,

@@ -19,6 +19,37 @@ export const interfaceStatus = z.object({
 });
 export type InterfaceStatus = z.infer<typeof interfaceStatus>;
 
+/** What became of a runtime policy on this node. In force with no subjects: no pod here is selected. */
+export const runtimePolicyStatus = z.object({
+  key: z.string(),
+  /** Of the newest value that came, also when it was refused. */
+  revision: z.number(),
+  state: z.enum(['in-force', 'refused']),
+  /** Why it is refused here; empty when it is in force. */
+  reason: z.string(),
+  /** Pods and containers that it holds for. */
+  subjects: z.number(),
+});
+export type RuntimePolicyStatus = z.infer<typeof runtimePolicyStatus>;
+
+export const runtimeStatus = z.object({
+  /** unsupported: containers cannot be told apart here (cgroup v1); off: it was not wanted. */
+  state: z.enum(['available', 'unavailable', 'unsupported', 'off']),
+  reason: z.string(),
+  remedy: z.string(),
+  /** Hooks that this kernel lacks: what they would judge is not judged. */
+  missingHooks: z.array(z.string()),
+  policies: z.array(runtimePolicyStatus),
+  /** Policies that did not fit into the message. */
+  policiesOmitted: z.number(),
+  /** Pods and containers that have a policy set, and how many sets there are. */
+  subjects: z.number(),
+  sets: z.number(),
+  losses: z.record(z.string(), z.number()),
+  maps: z.array(z.object({ name: z.string(), used: z.number(), capacity: z.number() })),
+});
+export type RuntimeStatus = z.infer<typeof runtimeStatus>;
+
 export const nodeStatus = z.object({
   nodeName: z.string(),
   bootId: z.string(),
@@ -42,6 +73,8 @@ export const nodeStatus = z.object({
   snapshotRefused: z.string(),
   configRefused: z.array(z.object({ key: z.string(), reason: z.string() })),
   disarmedUntil: z.string().nullable(),
+  /** Absent: of a collector that knew no runtime policies. */
+  runtime: runtimeStatus.optional(),
   maps: z.array(z.object({ name: z.string(), used: z.number(), capacity: z.number() })),
   losses: z.object({ ringFull: z.number(), noCounter: z.number(), noIface: z.number() }),
   bus: z.object({

@@ -1,0 +1,256 @@
+/**
+ * The runtime half as the collector holds it: whether this kernel can do it, found by loading; its programs, attached whether or not
+ * there are policies (a task is armed by the program that it runs, so they must see it run); and, once there is a policy or a count of
+ * an earlier one, the half that applies them (half.ts), which is loaded then.
+ *
+ * Invariant: whatever happens here, the network half runs. Policies that cannot be applied are told as refused, with the reason.
+ */
+import { existsSync, readdirSync } from 'node:fs';
+import {
+  openRuntimeObject,
+  probeLsm,
+  RuntimeError,
+  type RuntimeObject,
+  type RuntimeSample,
+  type SpoofSample,
+} from '@bailiff/bpf';
+import type { RuntimePolicyStatus, RuntimeStatus, SocketProcess } from '@bailiff/schemas';
+import type { BusDocument } from '../bus-link.ts';
+import type { DocumentStore, SavedDocument } from '../documents.ts';
+import { clip } from '../status-bounds.ts';
+import { bindExisting, whyNoCgroups } from './cgroups.ts';
+import type { HalfOptions, RuntimeHalf } from './half.ts';
+
+/** Policies named in a status: with their reasons they take a tenth of a message at most. */
+export const MAX_POLICY_STATUSES = 512;
+
+export interface GateOptions extends Omit<HalfOptions, 'maps' | 'dir'> {
+  /** Accounts of generations: `<stateDir>/<bootId>/runtime`. */
+  dir: string;
+  wanted: boolean;
+  documents: Pick<DocumentStore, 'save' | 'remove'>;
+  onRefused(document: Pick<BusDocument, 'what' | 'key'>, reason: string): void;
+}
+
+type State = Pick<RuntimeStatus, 'state' | 'reason' | 'remedy'>;
+
+const NOT_STARTED: State = { state: 'off', reason: 'not started', remedy: '' };
+const AVAILABLE: State = { state: 'available', reason: '', remedy: '' };
+
+export class RuntimeGate {
+  readonly #o: GateOptions;
+  #state = NOT_STARTED;
+  #object: RuntimeObject | null = null;
+  #half: RuntimeHalf | null = null;
+  #loading: Promise<void> | null = null;
+  #isKnown = false;
+  #stopped = false;
+  /** Policies that wait for the half, or stay here when there is none. */
+  readonly #waiting = new Map<string, string>();
+
+  constructor(options: GateOptions) {
+    this.#o = options;
+  }
+
+  get isAvailable(): boolean {
+    return this.#object !== null;
+  }
+
+  /** @param detached why nothing may be attached; empty: it may */
+  start(detached: string): void {
+    this.#state = this.#open(detached);
+    if (!this.#object) return;
+    try {
+      bindExisting(this.#object.maps.cgroups, this.#o.cgroupRoot);
+    } catch (error) {
+      this.#o.onProblem('runtime', (error as Error).message, error);
+    }
+    if (this.#waiting.size > 0 || this.#hasHistory()) this.#load();
+  }
+
+  #open(detached: string): State {
+    const { wanted, cgroupRoot, pinDir } = this.#o;
+    if (!wanted) return { state: 'off', reason: 'switched off by configuration', remedy: 'set runtime to auto' };
+    if (detached !== '') return { state: 'off', reason: detached, remedy: '' };
+    const noCgroups = whyNoCgroups(cgroupRoot);
+    if (noCgroups !== '')
+      return { state: 'unsupported', reason: noCgroups, remedy: 'boot the node with the unified cgroup hierarchy' };
+    const probe = probeLsm();
+    if (!probe.available) {
+      const reason = `the kernel runs no BPF-LSM programs (${probe.errnoName})`;
+      return { state: 'unavailable', reason, remedy: probe.hint ?? '' };
+    }
+    try {
+      this.#object = openRuntimeObject({ pinDir });
+      return AVAILABLE;
+    } catch (error) {
+      this.#o.onProblem('runtime', (error as Error).message, error);
+      const remedy = error instanceof RuntimeError ? String(error.data['hint'] ?? '') : '';
+      return { state: 'unavailable', reason: (error as Error).message, remedy };
+    }
+  }
+
+  /** Whether an earlier process left subjects or counts. */
+  #hasHistory(): boolean {
+    const { maps } = this.#object as RuntimeObject;
+    const hasFiles = existsSync(this.#o.dir) && readdirSync(this.#o.dir).some((name) => name.endsWith('.json'));
+    return hasFiles || maps.pods.entries().length > 0;
+  }
+
+  #load(): void {
+    const object = this.#object;
+    if (this.#half || this.#loading || !object || this.#stopped) return;
+    this.#loading = import('./half.ts')
+      .then(({ RuntimeHalf: Half }) => {
+        if (this.#stopped || this.#object !== object) return;
+        this.#half = new Half({ ...this.#o, maps: object.maps });
+        for (const [key, json] of this.#waiting) this.#hand(key, json);
+        this.#waiting.clear();
+        if (this.#isKnown) this.#half.policiesKnown();
+      })
+      .catch((error: Error) => {
+        this.#state = { state: 'unavailable', reason: error.message, remedy: '' };
+        this.#o.onProblem('runtime', error.message, error);
+      })
+      .finally(() => {
+        this.#loading = null;
+        this.#o.onStatus();
+      });
+  }
+
+  /** What an earlier process accepted; before start. */
+  restore({ key, json }: SavedDocument): void {
+    this.#waiting.set(key, json);
+    this.#isKnown = true;
+  }
+
+  /** A policy of the bus. Only what was accepted is kept on disk; a bad one leaves the last good one in force. */
+  take({ key, json }: BusDocument): void {
+    if (this.#half) {
+      this.#hand(key, json);
+    } else if (json === null) {
+      this.#waiting.delete(key);
+      this.#o.documents.remove({ what: 'config', key });
+    } else {
+      this.#waiting.set(key, json);
+      this.#load();
+    }
+  }
+
+  #hand(key: string, json: string | null): void {
+    const taken = (this.#half as RuntimeHalf).takePolicy(key, json);
+    const document = { what: 'config' as const, key };
+    if ('refused' in taken) this.#o.onRefused(document, taken.refused);
+    else if (json === null) this.#o.documents.remove(document);
+    else if (taken.changed) this.#o.documents.save({ ...document, json });
+  }
+
+  /** The bus has told all there are; `keys` have a value, null when its store was made anew: nothing is taken for deleted then. */
+  synced(keys: ReadonlySet<string> | null): void {
+    for (const key of this.#half?.policyKeys() ?? [...this.#waiting.keys()])
+      if (keys && !keys.has(key)) this.take({ what: 'config', key, json: null });
+    this.#isKnown = true;
+    this.#half?.policiesKnown();
+  }
+
+  /** Pods or a break-glass changed. */
+  changed(): void {
+    this.#half?.schedule();
+  }
+
+  takeSamples(samples: readonly RuntimeSample[]): void {
+    this.#half?.takeSamples(samples);
+  }
+
+  sweep(): void {
+    this.#half?.sweep();
+  }
+
+  resync(): void {
+    if (this.#object) bindExisting(this.#object.maps.cgroups, this.#o.cgroupRoot);
+    this.#half?.resync();
+  }
+
+  /** Which process made the socket that a packet came from, when an LSM program saw it made. */
+  processOf({ socketCookie }: SpoofSample): SocketProcess | null {
+    const maker = socketCookie === 0n ? undefined : this.#object?.maps.socketMaker(socketCookie);
+    if (!maker) return null;
+    const bootWall = this.#o.clock.bootWallMicros();
+    return {
+      madeAt: bootWall + Math.round(Number(maker.boottimeNs) / 1000),
+      tgid: maker.tgid,
+      uid: maker.uid,
+      comm: maker.comm,
+      executable: maker.program,
+      cgroupId: maker.containerCgroupId === 0n ? '' : maker.containerCgroupId.toString(),
+      containerName: this.#half?.containerName(maker.containerCgroupId) ?? '',
+    };
+  }
+
+  /** Cumulative; empty where there is no runtime half. */
+  losses(): Record<string, number> {
+    if (!this.#object) return {};
+    return Object.fromEntries(Object.entries(this.#object.maps.losses()).map(([loss, n]) => [loss, Number(n)]));
+  }
+
+  status(): RuntimeStatus {
+    const policies = this.#policies();
+    const { subjects = 0, sets = 0 } = this.#half?.counts ?? {};
+    return {
+      ...this.#state,
+      missingHooks: (this.#object?.programs ?? []).flatMap(({ section, missing }) =>
+        missing === null ? [] : [section],
+      ),
+      policies: policies.slice(0, MAX_POLICY_STATUSES).map((one) => ({ ...one, reason: clip(one.reason) })),
+      policiesOmitted: Math.max(0, policies.length - MAX_POLICY_STATUSES),
+      subjects,
+      sets,
+      losses: this.losses(),
+      maps: Object.entries(this.#object?.maps.fill() ?? {}).map(([name, { entries, maxEntries }]) => ({
+        name,
+        used: entries,
+        capacity: maxEntries,
+      })),
+    };
+  }
+
+  #policies(): readonly RuntimePolicyStatus[] {
+    if (this.#half) return this.#half.policies();
+    const reason = this.#state.reason === '' ? 'not applied yet' : this.#state.reason;
+    return [...this.#waiting].map(([key, json]) => ({
+      key,
+      revision: revisionOf(json),
+      state: 'refused' as const,
+      reason,
+      subjects: 0,
+    }));
+  }
+
+  /** An operator took everything off: what is told from then on is that. */
+  detached(reason: string): void {
+    this.#half?.close();
+    this.#half = null;
+    this.#object?.close();
+    this.#object = null;
+    this.#state = { state: 'off', reason, remedy: '' };
+  }
+
+  async stop(timeoutMs: number): Promise<{ unacked: number }> {
+    this.#stopped = true;
+    await this.#loading;
+    const result = (await this.#half?.stop(timeoutMs)) ?? { unacked: 0 };
+    this.#object?.close();
+    this.#object = null;
+    return result;
+  }
+}
+
+/** Of a policy that nobody checked. */
+function revisionOf(json: string): number {
+  try {
+    const { revision } = JSON.parse(json) as { revision?: unknown };
+    return typeof revision === 'number' ? revision : 0;
+  } catch {
+    return 0;
+  }
+}

@@ -1,0 +1,48 @@
+/** A ring record of kind lsm as it goes over the bus, in words. Pure. */
+import type { RuntimeSample } from '@bailiff/bpf';
+import { ACTIONS, OPERATIONS, valueName } from '@bailiff/runtime';
+import type { OperationSample } from '@bailiff/schemas';
+import type { ContainerRef } from './account.ts';
+
+const OUTCOMES: Readonly<Record<string, OperationSample['outcome']>> = { block: 'block', kill: 'kill' };
+const ON_VALUES: readonly string[] = ['socket', 'capability', 'mount', 'kernel', 'drift'];
+
+const decimal = (value: bigint): string => (value === 0n ? '' : value.toString());
+
+/**
+ * @param bootWallMicros wall-clock microseconds at CLOCK_BOOTTIME 0
+ * @param container null: its name is not known
+ */
+export function toOperationSample(
+  sample: RuntimeSample,
+  bootWallMicros: number,
+  container: ContainerRef | null,
+): OperationSample {
+  const operation = OPERATIONS[sample.op] as (typeof OPERATIONS)[number];
+  const value = ON_VALUES.includes(operation) ? valueName(operation, sample.value) : '';
+  // A mount is of a kind and at a place: both are worth telling.
+  const subject = value !== '' && sample.subject !== '' ? `${value} ${sample.subject}` : value || sample.subject;
+  return {
+    observedAt: bootWallMicros + Math.round(Number(sample.boottimeNs) / 1000),
+    operation,
+    outcome: OUTCOMES[ACTIONS[sample.action] as string] ?? 'audit',
+    subject: sample.cut && sample.subjectIsPath ? `…${subject}` : subject,
+    address: sample.address ?? '',
+    port: sample.port,
+    protocol: sample.protocol,
+    tgid: sample.tgid,
+    tid: sample.tid,
+    parentTgid: sample.parentTgid,
+    uid: sample.uid,
+    gid: sample.gid,
+    capabilities: sample.capabilities.toString(16).padStart(16, '0'),
+    comm: sample.comm,
+    executable: sample.program,
+    parentExecutable: sample.parentProgram,
+    arguments: [...sample.args],
+    cgroupId: decimal(sample.containerCgroupId),
+    containerId: container?.id ?? '',
+    containerName: container?.name ?? '',
+    socketCookie: decimal(sample.socketCookie),
+  };
+}

@@ -1,0 +1,72 @@
+/** Carries out what adopt.ts plans: accounts into memory, what is in force to the enforcer, what is nobody's out of the kernel. */
+import type { RuntimeMaps } from '@bailiff/bpf';
+import { type Account, fromSparse, newAccount } from './account.ts';
+import type { AccountStore, LoadedAccount } from './account-store.ts';
+import type { AckedCells } from './acked-cells.ts';
+import { planTakeover } from './adopt.ts';
+import { containerKey } from './desired.ts';
+import { type Enforcer, UNKNOWN } from './enforcer.ts';
+import type { KernelSets } from './sets.ts';
+
+export interface TakeoverParts {
+  maps: RuntimeMaps;
+  store: AccountStore;
+  acked: AckedCells;
+  sets: KernelSets;
+  enforcer: Enforcer;
+  accounts: Map<number, Account>;
+  /** Names the maps that are pinned now. */
+  pins: string;
+  version: string;
+  onProblem(reason: string): void;
+}
+
+export function takeOver(parts: TakeoverParts): void {
+  const { maps, enforcer, accounts } = parts;
+  const loaded = new Map(parts.store.load().map((one) => [one.stored.generation, one]));
+  const get = (generation: number) => loaded.get(generation) as LoadedAccount;
+  const found = [
+    ...maps.containers.entries().map(([cgroupId, value]) => ({ podUid: null, cgroupId, value })),
+    ...maps.pods.entries().map(([podUid, value]) => ({ podUid, cgroupId: null, value })),
+  ];
+  const all = [...loaded.values()].map(({ stored }) => stored);
+  const plan = planTakeover(found, all, parts.pins);
+  for (const { subject, generation } of plan.live) {
+    const { podUid, cgroupId, value } = subject;
+    const account = generation === 0 ? null : takeAccount(parts, get(generation));
+    if (account) account.auditUntilNs = value.auditUntilNs;
+    enforcer.adopt({
+      key: cgroupId === null ? (podUid as string) : containerKey(cgroupId),
+      podUid: podUid ?? account?.stored.podUid ?? '',
+      cgroupId,
+      value,
+      digest: account?.stored.digest ?? (value.set === 0 ? '' : UNKNOWN),
+      account,
+    });
+    if (value.set !== 0 && !account)
+      parts.onProblem(`what generation ${value.generation} of a policy counts is not known`);
+  }
+  for (const generation of plan.unread) {
+    const account = takeAccount(parts, get(generation));
+    if (enforcer.adoptCells(account)) enforcer.retire(account);
+  }
+  for (const generation of plan.owed) {
+    const { stored, facts } = get(generation);
+    accounts.set(generation, newAccount(stored, facts, fromSparse(stored.count, stored.final?.acked ?? [])));
+  }
+  for (const generation of plan.lost) {
+    const { stored } = get(generation);
+    parts.store.remove(stored);
+    parts.onProblem(`counts of ${stored.pod.namespace}/${stored.pod.name} went with the maps that they were in`);
+  }
+  const used = new Set([...found.map(({ value }) => value.set), ...[...accounts.values()].map((a) => a.stored.set)]);
+  parts.sets.removeStrays(maps.setNumbers(), (number) => used.has(number));
+}
+
+/** One whose cells are the kernel's. */
+function takeAccount({ acked, accounts, sets, version }: TakeoverParts, { stored, facts }: LoadedAccount): Account {
+  const account = newAccount(stored, facts, acked.read(stored.base, stored.count));
+  accounts.set(stored.generation, account);
+  sets.adopt(stored.digest, stored.set, stored.compiledBy === version);
+  return account;
+}

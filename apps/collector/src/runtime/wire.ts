@@ -1,0 +1,56 @@
+/** The runtime half put together from the collector's parts. */
+import path from 'node:path';
+import { boottimeNs, type MetaTable } from '@bailiff/bpf';
+import type { ServiceContext } from '@bailiff/service';
+import { bootWallMicros } from '../boot.ts';
+import type { BusLink } from '../bus-link.ts';
+import type { CollectorConfig } from '../config.ts';
+import type { DesiredState } from '../desired-state.ts';
+import type { DocumentStore } from '../documents.ts';
+import type { CollectorMetrics } from '../metrics.ts';
+import type { ProblemLog } from '../problem-log.ts';
+import { type GateOptions, RuntimeGate } from './gate.ts';
+
+export interface RuntimeParts extends Pick<GateOptions, 'nextSequence' | 'onRefused' | 'onStatus'> {
+  ctx: ServiceContext<CollectorConfig>;
+  bootId: string;
+  desired: DesiredState;
+  documents: DocumentStore;
+  metrics: CollectorMetrics;
+  problems: ProblemLog;
+  /** Gives out generations that no process before had. */
+  meta: Pick<MetaTable, 'allocateGeneration'>;
+  /** It is made after this. */
+  bus(): BusLink;
+}
+
+export function makeRuntime(parts: RuntimeParts): RuntimeGate {
+  const { ctx, desired, metrics, problems, bus } = parts;
+  const { config } = ctx;
+  return new RuntimeGate({
+    wanted: config.runtime === 'auto' && !config.observeOnly,
+    pinDir: config.bpfDir,
+    dir: path.join(config.stateDir, parts.bootId, 'runtime'),
+    cgroupRoot: config.cgroupRoot,
+    nodeName: config.nodeName,
+    bootId: parts.bootId,
+    version: ctx.version,
+    documents: parts.documents,
+    sink: {
+      publish: (frame) => bus().publish(frame, 'lsm'),
+      hasCapacity: () => bus().hasCapacity(),
+      whenCapacity: () => bus().whenCapacity(),
+    },
+    nextSequence: parts.nextSequence,
+    allocateGeneration: () => parts.meta.allocateGeneration(),
+    clock: { nowMicros: () => ctx.clock.nowMs() * 1000, nowMs: () => performance.now(), bootWallMicros },
+    flushIntervalMs: config.flushIntervalMs,
+    pods: () => (desired.known.has('pods') ? desired.pods : null),
+    auditUntilNs: (namespace) => desired.auditUntilNs(namespace, { wallMs: Date.now(), bootNs: boottimeNs() }),
+    onBound: (seconds) => metrics.runtimeBindSeconds.observe(seconds),
+    onApplied: (seconds) => metrics.runtimeApplySeconds.observe(seconds),
+    onProblem: (part, reason, error) => problems.report(part, 'runtime', reason, error),
+    onRefused: parts.onRefused,
+    onStatus: parts.onStatus,
+  });
+}

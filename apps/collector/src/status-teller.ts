@@ -1,0 +1,50 @@
+/** Puts the node's status together from who holds its parts, whenever it is asked for. What it says is status.ts. */
+import type { Probe, SpoofObject } from '@bailiff/bpf';
+import { probeFeatures } from '@bailiff/bpf';
+import type { NodeStatus } from '@bailiff/schemas';
+import type { ServiceContext } from '@bailiff/service';
+import type { CollectorConfig } from './config.ts';
+import type { DesiredState, Moment } from './desired-state.ts';
+import type { Registry } from './registry.ts';
+import type { RuntimeGate } from './runtime/gate.ts';
+import { nodeStatus } from './status.ts';
+
+export interface StatusParts {
+  ctx: ServiceContext<CollectorConfig>;
+  bootId: string;
+  object: SpoofObject;
+  registry: Registry;
+  desired: DesiredState;
+  runtime: Pick<RuntimeGate, 'status'>;
+  moment(): Moment;
+  bus(): NodeStatus['bus'];
+}
+
+export class StatusTeller {
+  readonly #parts: StatusParts;
+  readonly #startedAtMs: number;
+  readonly #probes: readonly Probe[] = probeFeatures();
+
+  constructor(parts: StatusParts) {
+    this.#parts = parts;
+    this.#startedAtMs = parts.ctx.clock.nowMs();
+  }
+
+  status(): NodeStatus {
+    const { ctx, bootId, object, registry, desired, runtime, moment, bus } = this.#parts;
+    return nodeStatus({
+      nodeName: ctx.config.nodeName,
+      bootId,
+      version: ctx.version,
+      startedAtMs: this.#startedAtMs,
+      hook: ctx.config.observeOnly ? 'none' : object.mode,
+      probes: this.#probes,
+      registry,
+      desired,
+      runtime: runtime.status(),
+      maps: object.maps,
+      moment: moment(),
+      bus: bus(),
+    });
+  }
+}
