@@ -43,6 +43,8 @@
 #define CAP_WAKE_ALARM 35
 
 static char *words[MAX_WORDS + 1];
+/* As long as an ELF header: anything shorter is refused before the hook. */
+static const char no_module[128] = "no module at all";
 
 static int is(const char *word, const char *text) { return strcmp(word, text) == 0; }
 
@@ -200,7 +202,7 @@ static int run(const char *what)
 	if (is(what, "bpf")) return make_map();
 	if (is(what, "perf")) return open_counter();
 	if (is(what, "kexec")) return syscall(SYS_kexec_load, 0, 0, NULL, 0);
-	if (is(what, "module")) return syscall(SYS_init_module, "no module at all", 16, "");
+	if (is(what, "module")) return syscall(SYS_init_module, no_module, sizeof(no_module), "");
 	if (is(what, "finit")) return finit();
 	if (is(what, "kill")) return kill(atoi(words[1]), atoi(words[2]));
 	if (is(what, "pidfd-kill")) return signal_by_descriptor();
