@@ -1,0 +1,154 @@
+/**
+ * Which class of OCSF an event is of; the same class is a token of its subject in every format.
+ *
+ * Place in the path: event.ts → here → ocsf/, ecs.ts, cef.ts. Invariants: an operation that is not known is process activity with the
+ * activity `Other`, told and not dropped. Pure.
+ */
+import type { OperationSample } from '@bailiff/schemas';
+import type { ResponseEvent, SiemEvent } from './event.ts';
+
+export const CLASSES = {
+  'file-system-activity': { uid: 1001, name: 'File System Activity', category: 1, categoryName: 'System Activity' },
+  'kernel-activity': { uid: 1003, name: 'Kernel Activity', category: 1, categoryName: 'System Activity' },
+  'process-activity': { uid: 1007, name: 'Process Activity', category: 1, categoryName: 'System Activity' },
+  'detection-finding': { uid: 2004, name: 'Detection Finding', category: 2, categoryName: 'Findings' },
+  'network-activity': { uid: 4001, name: 'Network Activity', category: 4, categoryName: 'Network Activity' },
+  'remediation-activity': { uid: 7001, name: 'Remediation Activity', category: 7, categoryName: 'Remediation' },
+  'process-remediation-activity': {
+    uid: 7003,
+    name: 'Process Remediation Activity',
+    category: 7,
+    categoryName: 'Remediation',
+  },
+  'network-remediation-activity': {
+    uid: 7004,
+    name: 'Network Remediation Activity',
+    category: 7,
+    categoryName: 'Remediation',
+  },
+} as const;
+export type ClassName = keyof typeof CLASSES;
+
+/** OCSF's number for what has no number of its own; its name is then the word of Bailiff. */
+export const OTHER = 99;
+
+export interface Activity {
+  className: ClassName;
+  id: number;
+  name: string;
+}
+
+type Table = Readonly<Record<string, readonly [number, string]>>;
+const OTHER_ACTIVITY = (name: string) => [OTHER, name] as const;
+
+const FILE: Table = {
+  read: [2, 'Read'],
+  write: [3, 'Update'],
+  create: [1, 'Create'],
+  unlink: [4, 'Delete'],
+  rename: [5, 'Rename'],
+  link: [1, 'Create'],
+  symlink: [1, 'Create'],
+  mkdir: [1, 'Create'],
+  rmdir: [4, 'Delete'],
+  mknod: [1, 'Create'],
+  chmod: [7, 'Set Security'],
+  chown: [7, 'Set Security'],
+  truncate: [3, 'Update'],
+  setxattr: [6, 'Set Attributes'],
+  chroot: OTHER_ACTIVITY('chroot'),
+  'mount-point': [12, 'Mount'],
+};
+const PROCESS: Table = {
+  execute: [1, 'Launch'],
+  'map-execute': OTHER_ACTIVITY('map-execute'),
+  drift: [1, 'Launch'],
+  'host-mounts': [1, 'Launch'],
+  ptrace: [3, 'Open'],
+  traceme: OTHER_ACTIVITY('traceme'),
+  signal: OTHER_ACTIVITY('signal'),
+};
+const KERNEL: Table = {
+  capability: [4, 'Invoke'],
+  mount: [4, 'Invoke'],
+  kernel: [4, 'Invoke'],
+  module: [1, 'Create'],
+  bpf: [4, 'Invoke'],
+  kexec: [4, 'Invoke'],
+  firmware: [4, 'Invoke'],
+  'perf-event': [1, 'Create'],
+  'user-namespace': [1, 'Create'],
+};
+const NETWORK: Table = {
+  connect: [1, 'Open'],
+  send: [6, 'Traffic'],
+  bind: [7, 'Listen'],
+  listen: [7, 'Listen'],
+  socket: [1, 'Open'],
+  'unix-connect': [1, 'Open'],
+  'unix-send': [6, 'Traffic'],
+  'unix-bind': [7, 'Listen'],
+};
+const BY_OPERATION: ReadonlyMap<string, Activity> = new Map(
+  (
+    [
+      ['file-system-activity', FILE],
+      ['process-activity', PROCESS],
+      ['kernel-activity', KERNEL],
+      ['network-activity', NETWORK],
+    ] as const
+  ).flatMap(([className, table]) =>
+    Object.entries(table).map(([operation, [id, name]]) => [operation, { className, id, name }] as const),
+  ),
+);
+
+/** Of an operation. `kernel` stands for several, whose word is the subject. */
+export function operationActivity({ operation, subject }: Pick<OperationSample, 'operation' | 'subject'>): Activity {
+  const known = (operation === 'kernel' ? BY_OPERATION.get(subject) : undefined) ?? BY_OPERATION.get(operation);
+  return known ?? { className: 'process-activity', id: OTHER, name: operation };
+}
+
+const RESPONSE: Readonly<Record<string, Activity>> = {
+  observe: { className: 'remediation-activity', id: 5, name: 'Detect' },
+  label: { className: 'remediation-activity', id: OTHER, name: 'label' },
+  cordon: { className: 'remediation-activity', id: 1, name: 'Isolate' },
+  quarantine: { className: 'network-remediation-activity', id: 1, name: 'Isolate' },
+  evict: { className: 'process-remediation-activity', id: 2, name: 'Evict' },
+  delete: { className: 'process-remediation-activity', id: 2, name: 'Evict' },
+};
+
+function responseActivity({ value }: ResponseEvent): Activity {
+  const known = RESPONSE[value.action] ?? { className: 'remediation-activity', id: OTHER, name: value.action };
+  return value.phase === 'undone' ? { ...known, id: 3, name: 'Restore' } : known;
+}
+
+export function activityOf(event: SiemEvent): Activity {
+  if (event.kind === 'verdict') return { className: 'detection-finding', id: 1, name: 'Create' };
+  if (event.kind === 'response') return responseActivity(event);
+  const { kind, operation } = event.value;
+  if (kind === 'spoof') return { className: 'network-activity', id: 6, name: 'Traffic' };
+  // Counted and not sampled: which operation it was is not known.
+  return operation ? operationActivity(operation) : { className: 'process-activity', id: 0, name: 'Unknown' };
+}
+
+/** Namespace of the pod that an event is about; empty when there is none. */
+export function namespaceOf(event: SiemEvent): string {
+  return event.kind === 'response' ? event.value.podNamespace : (event.value.pod?.namespace ?? '');
+}
+
+/** What an event is about, as OCSF counts severity: 1 informational to 5 critical. */
+const SEVERITIES: Readonly<Record<string, readonly [number, string]>> = {
+  informational: [1, 'Informational'],
+  low: [2, 'Low'],
+  medium: [3, 'Medium'],
+  high: [4, 'High'],
+  critical: [5, 'Critical'],
+};
+
+/** OCSF's number and name. A violation without a policy's severity is medium when something was refused, low when it passed. */
+export function severityOf(event: SiemEvent): { id: number; name: string } {
+  const { value } = event;
+  const word = 'level' in value ? value.level : value.severity || (value.action === 'drop' ? 'medium' : 'low');
+  const [id, name] = SEVERITIES[word] ?? [0, 'Unknown'];
+  return { id, name };
+}

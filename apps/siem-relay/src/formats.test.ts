@@ -1,0 +1,196 @@
+// ECS, CEF, syslog's frame and the small parts that all formats share.
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { escapeHeader, escapeValue, toCef } from './cef.ts';
+import { activityOf } from './classes.ts';
+import { toEcs } from './ecs.ts';
+import { clip, commandLine, compact, techniquesOf, uidOf } from './event.ts';
+import { InOrder } from './in-order.ts';
+import { asciiJson, render } from './render.ts';
+import { syslogFrame } from './syslog/message.ts';
+import { everyEvent, operationEvent, responseEvent, verdictEvent, violationEvent } from './testing.ts';
+
+/** Reads a CEF line as a receiver does: a header of eight fields, then keys that stand before `=`. */
+function readCef(line: string): { header: string[]; extension: Map<string, string> } {
+  const parts = /^((?:[^\\|]|\\.)*\|){7}/.exec(line)?.[0] ?? '';
+  const header = [...parts.matchAll(/((?:[^\\|]|\\.)*)\|/g)].map(([, field = '']) =>
+    field.replaceAll(/\\([\\|])/g, '$1'),
+  );
+  const extension = new Map<string, string>();
+  const text = line.slice(parts.length);
+  for (const [, key = '', value = ''] of text.matchAll(/(?:^| )(\w+)=((?:\\.|[^\\=])*?)(?=$| \w+=)/g)) {
+    extension.set(
+      key,
+      value.replaceAll(/\\([\\=n])/g, (_, one: string) => (one === 'n' ? '\n' : one)),
+    );
+  }
+  return { header, extension };
+}
+
+describe('cef', () => {
+  it.each(everyEvent())('cef - %s is one line with a header of seven fields and its uid', (_, event) => {
+    const line = toCef(event, '1.2.3');
+    expect(line).not.toMatch(/[\r\n]/);
+    const { header, extension } = readCef(line);
+    expect(header).toHaveLength(7);
+    expect(header.slice(0, 4)).toEqual(['CEF:0', 'Bailiff', 'Bailiff', '1.2.3']);
+    expect(Number(header[6])).toBeGreaterThanOrEqual(0);
+    expect(Number(header[6])).toBeLessThanOrEqual(10);
+    expect(extension.get('externalId')).toBe(event.origin.uid);
+    expect(extension.get('cat')).toBe(activityOf(event).className);
+    expect(Number(extension.get('rt'))).toBeGreaterThan(0);
+  });
+
+  it('cef - what an attacker names a file ends no field and makes no other', () => {
+    const subject = '/tmp/a|b=c\\d\nCEF:0|x src=1.2.3.4';
+    const { header, extension } = readCef(toCef(operationEvent({ subject, executable: '/x y=z' }), '1'));
+    expect(header).toHaveLength(7);
+    expect(extension.get('filePath')).toBe(subject);
+    expect(extension.get('sproc')).toBe('/x y=z');
+    expect(extension.has('src')).toBe(false);
+  });
+
+  it('cef - escaping is undone by reading, whatever the text', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary', maxLength: 40 }), (text) => {
+        expect(escapeHeader(text)).not.toMatch(/[\r\n]/);
+        const value = escapeValue(text);
+        expect(value).not.toMatch(/[\r\n]/);
+        const back = value.replaceAll(/\\([\\=n])/g, (_, one: string) => (one === 'n' ? '\n' : one));
+        expect(back).toBe(text.replaceAll(/\r\n|\r/g, '\n'));
+      }),
+    );
+  });
+});
+
+/** https://www.elastic.co/guide/en/ecs/8.17: allowed values. */
+const CATEGORIES = ['file', 'host', 'process', 'network', 'intrusion_detection', 'configuration'];
+const TYPES = ['info', 'change', 'denied', 'allowed'];
+
+describe('ecs', () => {
+  it.each(everyEvent())(
+    'ecs - %s has the fields that every event of ECS has, with values that it allows',
+    (_, event) => {
+      const ecs = toEcs(event, '1.2.3') as Record<string, never>;
+      expect(ecs).toMatchObject({ ecs: { version: '8.17.0' }, event: { id: event.origin.uid, module: 'bailiff' } });
+      expect(Number.isNaN(Date.parse(ecs['@timestamp'] ?? ''))).toBe(false);
+      const { kind, category, type, outcome } = ecs['event'] as unknown as Record<string, string[] & string>;
+      expect(['event', 'alert']).toContain(kind);
+      expect(CATEGORIES).toEqual(expect.arrayContaining(category as string[]));
+      expect(TYPES).toEqual(expect.arrayContaining(type as string[]));
+      expect(['success', 'failure', 'unknown']).toContain(outcome);
+    },
+  );
+
+  it('ecs - a packet, an operation, a verdict and a response under the names of ECS', () => {
+    expect(toEcs(violationEvent(), '1')).toMatchObject({
+      source: { ip: '10.1.0.4', mac: '02-00-00-00-00-01', port: 40_000 },
+      destination: { ip: '10.1.0.5', port: 53 },
+      network: { transport: 'udp', iana_number: '17', direction: 'egress' },
+      orchestrator: { namespace: 'default', resource: { name: 'attacker-0' } },
+      bailiff: { claimed_address: '192.0.2.7' },
+    });
+    expect(toEcs(operationEvent({ subject: '/etc/shadow' }), '1')).toMatchObject({
+      event: { category: ['file'], type: ['denied'], outcome: 'failure' },
+      file: { path: '/etc/shadow', name: 'shadow' },
+      process: { pid: 4_242, command_line: 'sh -c id', parent: { executable: '/usr/bin/node' } },
+      container: { id: '0123abcd' },
+      threat: { technique: { id: ['T1611'] } },
+    });
+    expect(toEcs(verdictEvent(), '1')).toMatchObject({
+      event: { kind: 'alert', severity: 4 },
+      rule: { id: 'repeated-spoofing' },
+    });
+    expect(toEcs(responseEvent(), '1')).toMatchObject({ event: { action: 'delete-succeeded', outcome: 'success' } });
+  });
+});
+
+describe('parts', () => {
+  it('uid - follows from stream, its making, sequence and index, and from nothing else', () => {
+    const place = { stream: 'VIOLATIONS', createdMs: 1_000_000, sequence: 12 };
+    expect(uidOf(place, 3)).toBe('violations-lfls-12-3');
+    const others = [
+      { ...place, createdMs: 1 },
+      { ...place, sequence: 13 },
+      { ...place, stream: 'VERDICTS' },
+    ];
+    expect(new Set([uidOf(place, 3), uidOf(place, 4), ...others.map((one) => uidOf(one, 3))]).size).toBe(5);
+    const again = render(violationEvent(), 'ocsf', '1');
+    expect(render(violationEvent(), 'ocsf', '1')).toEqual(again);
+    expect(again.msgId).toBe(`ocsf-${violationEvent().origin.uid}`);
+    expect(again.subject).toBe('bailiff.v1.siem.ocsf.network-activity.default');
+  });
+
+  it('render - JSON is ASCII and reads back the same, and is small enough for a syslog receiver', () => {
+    for (const [, event] of everyEvent()) {
+      for (const format of ['ocsf', 'ecs'] as const) {
+        const { payload } = render(event, format, '1');
+        expect(payload.every((byte) => byte >= 0x20 && byte < 0x7f)).toBe(true);
+        expect(payload.length).toBeLessThan(8_192);
+      }
+    }
+    const text = 'ä\u2028😀\u007f';
+    expect(JSON.parse(asciiJson({ text }))).toEqual({ text });
+  });
+
+  it('text - is cut at a whole character, and what is empty is left out', () => {
+    expect(clip('a'.repeat(20), 10)).toBe(`${'a'.repeat(9)}…`);
+    expect(clip(`${'a'.repeat(8)}😀b`, 10)).toBe(`${'a'.repeat(8)}…`);
+    expect(compact({ a: '', b: [], c: { d: undefined }, e: 0, f: false, g: ['', 'x'] })).toEqual({
+      e: 0,
+      f: false,
+      g: ['x'],
+    });
+    expect(commandLine(['sh', '-c', 'echo "a b"'])).toBe('sh -c "echo \\"a b\\""');
+    expect(techniquesOf(['attack.t1611', 'attack.T1552.001', 'attack.defense_evasion', 'cve.1'])).toEqual([
+      'T1611',
+      'T1552.001',
+    ]);
+  });
+
+  it('in order - tells only up to where all is done, once', () => {
+    const order = new InOrder<number>();
+    const [first, second] = [order.add(1, 2), order.add(2, 1)];
+    order.add(3, 0);
+    expect(order.advance()).toBeNull();
+    expect(second()).toBeNull();
+    expect(first()).toBeNull();
+    expect(order.oldest).toBe(1);
+    expect(first()).toBe(3);
+    expect([order.size, order.oldest, order.advance()]).toEqual([0, null, null]);
+  });
+
+  it('syslog - RFC 5424 in an octet-counting frame, its length in bytes', () => {
+    const frame = syslogFrame({
+      facility: 'local0',
+      severity: 5,
+      timeMicros: 1_790_000_000_123_456,
+      host: 'node-1.example',
+      procId: '42',
+      messageId: 'network-activity',
+      version: '1.0"]',
+      text: Buffer.from('é'),
+    });
+    const [length = '', ...rest] = frame.toString('utf8').split(' ');
+    expect(Number(length)).toBe(frame.length - length.length - 1);
+    expect(rest.join(' ')).toBe(
+      '<130>1 2026-09-21T14:13:20.123456Z node-1.example bailiff 42 network-activity ' +
+        '[origin software="bailiff" swVersion="1.0\\"\\]"] é',
+    );
+  });
+
+  it('syslog - a field without anything printable is "-", a long one is cut', () => {
+    const frame = syslogFrame({
+      facility: 'audit',
+      severity: 1,
+      timeMicros: 0,
+      host: 'x'.repeat(300),
+      procId: '',
+      messageId: 'a b\nc',
+      version: '',
+      text: Buffer.from('m'),
+    }).toString('ascii');
+    expect(frame).toContain(` ${'x'.repeat(255)} bailiff - abc [`);
+    expect(frame).toMatch(/^\d+ <110>1 1970-01-01T00:00:00\.000000Z /);
+  });
+});

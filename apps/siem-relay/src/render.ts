@@ -1,0 +1,52 @@
+/**
+ * An event → what is published of it: one message a format, each with its subject, bytes and an id that is the same whenever it is made again.
+ *
+ * Place in the path: source-reader.ts → here → SIEM. Pure.
+ */
+import { type SiemFormat, siemSubject } from '@bailiff/bus';
+import { toCef } from './cef.ts';
+import { activityOf, namespaceOf, severityOf } from './classes.ts';
+import { toEcs } from './ecs.ts';
+import { type SiemEvent, timeMicrosOf } from './event.ts';
+import { toOcsf } from './ocsf/index.ts';
+
+export interface Rendered {
+  format: SiemFormat;
+  subject: string;
+  payload: Buffer;
+  /** Duplicates of it are dropped by the bus within its window. */
+  msgId: string;
+  headers: Readonly<Record<string, string>>;
+}
+
+/** ASCII only: syslog needs no byte-order mark then, and no reader can take it for another encoding. */
+export function asciiJson(value: unknown): string {
+  return JSON.stringify(value).replaceAll(
+    /[\u007f-\uffff]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+}
+
+const TEXT: Readonly<Record<SiemFormat, (event: SiemEvent, version: string) => string>> = {
+  ocsf: (event, version) => asciiJson(toOcsf(event, version)),
+  ecs: (event, version) => asciiJson(toEcs(event, version)),
+  cef: toCef,
+};
+
+export function render(event: SiemEvent, format: SiemFormat, version: string): Rendered {
+  const { className } = activityOf(event);
+  return {
+    format,
+    subject: siemSubject({ format, className, namespace: namespaceOf(event) }),
+    payload: Buffer.from(TEXT[format](event, version), 'utf8'),
+    msgId: `${format}-${event.origin.uid}`,
+    headers: {
+      'Content-Type': format === 'cef' ? 'text/plain; charset=utf-8' : 'application/json',
+      // What a forwarder needs without reading the event.
+      'Bailiff-Uid': event.origin.uid,
+      'Bailiff-Severity': String(severityOf(event).id),
+      'Bailiff-Node': event.origin.node.replaceAll(/[^\x21-\x7e]/g, ''),
+      'Bailiff-Time': String(timeMicrosOf(event)),
+    },
+  };
+}

@@ -1,0 +1,175 @@
+/**
+ * The siem-relay: three source readers into SIEM, and, when a receiver is named, the forwarder from SIEM to syslog. A thin shell.
+ *
+ * Each reader has a position of its own, so a receiver that is slow or away holds back syslog alone. One relay is enough; a second one beside
+ * it, as while it is replaced, makes events that the bus drops as duplicates, and sends syslog twice.
+ */
+import { type Bus, connectBus, openBucket } from '@bailiff/bus';
+import { busOptionsOf, type ServiceContext } from '@bailiff/service';
+import type { RelayConfig } from './config.ts';
+import { EventDecoder, SOURCES, type SourceName } from './events-of.ts';
+import { type Metrics, makeMetrics, type ReaderReadings, type Readings } from './metrics.ts';
+import { PositionKeeper } from './position.ts';
+import { SourceReader } from './source-reader.ts';
+import { parseAddress } from './syslog/connection.ts';
+import { Forwarder } from './syslog/forwarder.ts';
+
+/** Of the time that a step of the way down may take: a bus that is away must not make it fail. */
+const STOP_SHARE = 0.8;
+/** What lies on the bus for longer without being passed on makes it not ready. */
+const LAG_LIMIT_MS = 60_000;
+/** The same failure is told once in this time. */
+const WARN_EVERY_MS = 60_000;
+
+/** Brings the relay up; resolves when it reads. */
+export async function start(ctx: ServiceContext<RelayConfig>): Promise<void> {
+  const { config, signal } = ctx;
+  const bus = await connectBus({ ...busOptionsOf(config), name: 'siem-relay', waitForServer: true, signal });
+  ctx.onStop('bus', () => bus.drain());
+  ctx.health.ready('bus', () => bus.connected || 'not connected');
+  await new Relay(ctx, bus).start();
+}
+
+class Relay {
+  readonly #ctx: ServiceContext<RelayConfig>;
+  readonly #bus: Bus;
+  readonly #metrics: Metrics;
+  readonly #readers = new Map<SourceName, SourceReader>();
+  readonly #warnedAtMs = new Map<string, number>();
+  #forwarder: Forwarder | null = null;
+
+  constructor(ctx: ServiceContext<RelayConfig>, bus: Bus) {
+    this.#ctx = ctx;
+    this.#bus = bus;
+    this.#metrics = makeMetrics(ctx.metrics, () => this.#readings());
+  }
+
+  async start(): Promise<void> {
+    const { config, clock, health, onStop, fail } = this.#ctx;
+    const decoder = new EventDecoder(this.#bus, clock.nowMs);
+    for (const stream of Object.keys(SOURCES) as SourceName[])
+      this.#readers.set(stream, this.#makeReader(stream, decoder));
+    // VIOLATIONS is among them: the evidence of verdicts is named by when it was made.
+    await Promise.all([...this.#readers.values()].map((reader) => reader.open()));
+    for (const [stream, reader] of this.#readers) {
+      onStop(stream, () => reader.stop(config.stopTimeoutMs * STOP_SHARE));
+      health.ready(
+        stream,
+        () => reader.lagMs() < LAG_LIMIT_MS || `${Math.round(reader.lagMs() / 1000)} s behind the bus`,
+      );
+      reader.start(fail);
+    }
+    if (config.syslogAddress === '') return;
+    const forwarder = this.#makeForwarder();
+    this.#forwarder = forwarder;
+    onStop('syslog', () => forwarder.stop(config.stopTimeoutMs * STOP_SHARE));
+    const limitMs = LAG_LIMIT_MS + config.syslogConfirmMs;
+    health.ready('syslog', () => forwarder.lagMs() < limitMs || `${Math.round(forwarder.lagMs() / 1000)} s behind`);
+    forwarder.start(fail);
+  }
+
+  #position(key: string): PositionKeeper {
+    return new PositionKeeper({
+      bucket: openBucket(this.#bus, 'bailiff_siem'),
+      key,
+      clock: this.#ctx.clock,
+      onError: (error) => this.#warn(`position of ${key}`, error, 'a position could not be read or written'),
+    });
+  }
+
+  #makeReader(stream: SourceName, decoder: EventDecoder): SourceReader {
+    const { config, clock, signal, version, log } = this.#ctx;
+    return new SourceReader({
+      bus: this.#bus,
+      stream,
+      formats: [...new Set(config.formats)],
+      startAt: config.startAt,
+      version,
+      decoder,
+      position: this.#position(stream.toLowerCase()),
+      clock,
+      evidenceCreatedMs: () => this.#readers.get('VIOLATIONS')?.createdMs ?? 0,
+      onPublished: (format, storedMicros, duplicate) => {
+        if (duplicate) this.#metrics.duplicates.inc({ format });
+        else this.#metrics.events.inc({ format });
+        this.#metrics.published.observe(Math.max(0, clock.nowMicros() - storedMicros) / 1e6);
+      },
+      onUnreadable: (error, message) => {
+        this.#metrics.unreadable.inc({ stream, reason: error.reason });
+        this.#warn(`${stream} unreadable`, error, `message ${message.sequence} of ${stream} could not be read`);
+      },
+      onRefused: (err, uid) => {
+        this.#metrics.refused.inc();
+        log.error({ err, uid }, 'an event is left out');
+      },
+      onWarning: (error, text) => this.#warn(stream, error, text),
+      signal,
+    });
+  }
+
+  #makeForwarder(): Forwarder {
+    const { config, clock, signal, version } = this.#ctx;
+    return new Forwarder({
+      bus: this.#bus,
+      format: config.syslogFormat,
+      facility: config.syslogFacility,
+      receiver: {
+        ...parseAddress(config.syslogAddress),
+        transport: config.syslogTransport,
+        caFile: config.syslogCaFile,
+        certFile: config.syslogCertFile,
+        keyFile: config.syslogKeyFile,
+        serverName: config.syslogServerName,
+      },
+      confirmMs: config.syslogConfirmMs,
+      confirmTimeoutMs: config.syslogConfirmTimeoutMs,
+      startAt: config.startAt,
+      version,
+      position: this.#position('syslog'),
+      clock,
+      onWarning: (error, text) => this.#warn('syslog', error, text),
+      signal,
+    });
+  }
+
+  /** Tells of what may come again and again: once a minute for each part. The parts are a handful. */
+  #warn(part: string, err: Error, text: string): void {
+    this.#metrics.busErrors.inc({ part });
+    const now = this.#ctx.clock.monotonicMs();
+    if (now - (this.#warnedAtMs.get(part) ?? Number.NEGATIVE_INFINITY) < WARN_EVERY_MS) return;
+    this.#warnedAtMs.set(part, now);
+    this.#ctx.log.warn({ part, err }, text);
+  }
+
+  #readings(): Readings {
+    const forwarder = this.#forwarder;
+    const ofReader = (reader: SourceReader): ReaderReadings => ({
+      pending: reader.pending,
+      messages: reader.messages,
+      lost: reader.lost,
+      lagSeconds: reader.lagMs() / 1000,
+    });
+    const readers = Object.fromEntries([...this.#readers].map(([stream, reader]) => [stream, ofReader(reader)]));
+    return {
+      readers: {
+        ...readers,
+        ...(forwarder
+          ? {
+              syslog: {
+                pending: forwarder.pending,
+                messages: forwarder.sent,
+                lost: forwarder.lost,
+                lagSeconds: forwarder.lagMs() / 1000,
+              },
+            }
+          : {}),
+      },
+      remade: [...this.#readers.values()].reduce((sum, { remade }) => sum + remade, 0),
+      syslog: {
+        confirmed: forwarder?.confirmed ?? 0,
+        connections: forwarder?.connections ?? 0,
+        failures: forwarder?.failures ?? 0,
+      },
+    };
+  }
+}

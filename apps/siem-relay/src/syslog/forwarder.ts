@@ -1,0 +1,243 @@
+/**
+ * SIEM → syslog: the relay's own connector. Reads the events of one format in order and sends them over one connection at a time.
+ *
+ * Place in the path: SIEM → here → receiver. Invariants: an event counts as delivered only when the connection that carried it ended in order
+ * (connection.ts), and the position moves only then; whatever else ends a connection, reading begins anew after the position, so that an
+ * event may come twice and none is lost. Bounds: PULL_MESSAGES in this process, however slow the receiver; what waits lies in SIEM, and what
+ * SIEM had to let go meanwhile is counted.
+ */
+import {
+  type Bus,
+  consumeOrdered,
+  filters,
+  parseSubject,
+  type SiemFormat,
+  type StreamMessage,
+  streamInfo,
+} from '@bailiff/bus';
+import type { Cancel, Clock } from '@bailiff/service';
+import type { PositionKeeper } from '../position.ts';
+import { type Receiver, SyslogConnection } from './connection.ts';
+import { type Facility, syslogFrame } from './message.ts';
+
+const PULL_MESSAGES = 100;
+/** Messages on one connection before it is confirmed, however fast they come: what a break repeats at most. */
+export const MAX_UNCONFIRMED = 10_000;
+const BACKOFF_FIRST_MS = 200;
+const BACKOFF_LAST_MS = 10_000;
+
+export interface ForwarderOptions {
+  bus: Bus;
+  format: SiemFormat;
+  facility: Facility;
+  receiver: Receiver;
+  confirmMs: number;
+  confirmTimeoutMs: number;
+  startAt: 'all' | 'new';
+  version: string;
+  position: PositionKeeper;
+  clock: Clock;
+  onWarning(error: Error, text: string): void;
+  signal: AbortSignal;
+}
+
+/** What is on the connection and not known to be read. */
+interface Unconfirmed {
+  count: number;
+  lastSequence: number;
+  oldestMicros: number;
+  sinceMs: number;
+}
+
+export class Forwarder {
+  readonly #o: ForwarderOptions;
+  #connection: SyslogConnection | null = null;
+  #unconfirmed: Unconfirmed | null = null;
+  #created = '';
+  /** Newest sequence that is delivered or that the start says; what follows is sent. */
+  #confirmed = 0;
+  /** One thing at a time is done with the connection. */
+  #turn: Promise<void> = Promise.resolve();
+  #running: Promise<void> = Promise.resolve();
+  #waitingMicros = 0;
+  sent = 0;
+  confirmed = 0;
+  pending = 0;
+  lost = 0;
+  connections = 0;
+  failures = 0;
+
+  constructor(options: ForwarderOptions) {
+    this.#o = options;
+  }
+
+  /** Age of the oldest event that was read and is not delivered. */
+  lagMs(): number {
+    const micros = this.#unconfirmed?.oldestMicros ?? this.#waitingMicros;
+    return micros === 0 ? 0 : Math.max(0, this.#o.clock.nowMs() - micros / 1000);
+  }
+
+  start(onFatal: (error: Error) => void): void {
+    this.#running = this.#run().catch((error: Error) => {
+      if (!this.#o.signal.aborted) onFatal(error);
+    });
+  }
+
+  /** After the signal: what was sent is confirmed if the receiver is quick; what is not is sent again by the next start. */
+  async stop(withinMs: number): Promise<void> {
+    await this.#running;
+    try {
+      if (this.#connection) await this.#confirm(withinMs, AbortSignal.timeout(withinMs));
+    } catch (error) {
+      this.#o.onWarning(error as Error, 'what was sent last is not confirmed and will be sent again');
+    }
+    this.#drop();
+    await this.#o.position.close();
+  }
+
+  async #run(): Promise<void> {
+    const { signal, clock } = this.#o;
+    let failures = 0;
+    while (!signal.aborted) {
+      const before = this.confirmed;
+      try {
+        if (this.#created === '') await this.#open();
+        await this.#session();
+      } catch (error) {
+        if (signal.aborted) return;
+        if ((error as { code?: string }).code === 'BUS_PERMISSION') throw error;
+        this.failures += 1;
+        this.#o.onWarning(error as Error, 'events for syslog wait');
+        this.#drop();
+        failures = this.confirmed > before ? 0 : failures + 1;
+        await clock.sleep(Math.min(BACKOFF_LAST_MS, BACKOFF_FIRST_MS * 2 ** Math.min(failures, 10)), signal);
+      }
+    }
+  }
+
+  /** Where to go on. @throws BusError */
+  async #open(): Promise<void> {
+    const { bus, position, startAt } = this.#o;
+    const [info, last] = await Promise.all([streamInfo(bus, 'SIEM'), position.read()]);
+    const { created, state } = info;
+    if (last?.created === created && last.sequence <= state.last_seq) this.#confirmed = last.sequence;
+    else this.#confirmed = last === null && startAt === 'new' ? state.last_seq : 0;
+    this.#created = created;
+    // Said at once, so that a crash before the first event does not begin with a later one.
+    position.move({ created, sequence: this.#confirmed });
+  }
+
+  /** One reading, from the position until something breaks. */
+  async #session(): Promise<void> {
+    const { bus, format, signal, confirmMs, clock } = this.#o;
+    const broken = new AbortController();
+    const any = AbortSignal.any([signal, broken.signal]);
+    const breakOff = (error: Error) => broken.abort(error);
+    const info = await streamInfo(bus, 'SIEM');
+    // Older ones went by age or by bytes while nobody took them; events of other formats are counted with them.
+    if (info.state.first_seq > this.#confirmed + 1) {
+      if (this.#confirmed > 0) this.lost += info.state.first_seq - this.#confirmed - 1;
+      this.#confirmed = info.state.first_seq - 1;
+    }
+    const timer: Cancel = clock.setRepeating(() => this.#confirmWhenDue(any, breakOff), Math.min(1_000, confirmMs));
+    try {
+      await consumeOrdered(bus, 'SIEM', {
+        start: { sequence: this.#confirmed + 1 },
+        filterSubjects: [filters.siem({ format })],
+        maxMessages: PULL_MESSAGES,
+        onMessage: (message) => this.#inTurn(() => this.#send(message, any, breakOff)),
+        onIdle: () => {
+          this.pending = 0;
+        },
+        onRemade: () => {
+          this.#created = '';
+          breakOff(new Error('SIEM was made anew'));
+        },
+        signal: any,
+      });
+    } finally {
+      timer();
+      this.#waitingMicros = 0;
+    }
+    await this.#turn;
+    if (broken.signal.aborted && !signal.aborted) throw broken.signal.reason as Error;
+  }
+
+  /** Runs one after the other, in the order of asking. */
+  #inTurn(work: () => Promise<void>): Promise<void> {
+    const mine = this.#turn.then(work);
+    this.#turn = mine.catch(() => undefined);
+    return mine;
+  }
+
+  async #send(message: StreamMessage, signal: AbortSignal, breakOff: (error: Error) => void): Promise<void> {
+    if (signal.aborted) return;
+    const { confirmTimeoutMs, clock, receiver } = this.#o;
+    this.pending = message.pending;
+    this.#waitingMicros = message.timestampMicros;
+    if (!this.#connection) {
+      this.#connection = await SyslogConnection.open(receiver, signal);
+      this.#connection.onBroken = breakOff;
+      this.connections += 1;
+    }
+    await this.#connection.write(this.#frameOf(message), signal);
+    this.sent += 1;
+    this.#unconfirmed ??= {
+      count: 0,
+      lastSequence: 0,
+      oldestMicros: message.timestampMicros,
+      sinceMs: clock.monotonicMs(),
+    };
+    this.#unconfirmed.count += 1;
+    this.#unconfirmed.lastSequence = message.sequence;
+    this.#waitingMicros = 0;
+    if (this.#isDue()) await this.#confirm(confirmTimeoutMs, signal);
+  }
+
+  #frameOf({ subject, headers, data, timestampMicros }: StreamMessage): Buffer {
+    const parsed = parseSubject(subject);
+    const header = (name: string) => headers?.get(name) ?? '';
+    return syslogFrame({
+      facility: this.#o.facility,
+      severity: Number(header('Bailiff-Severity')),
+      timeMicros: Number(header('Bailiff-Time')) || timestampMicros,
+      host: header('Bailiff-Node'),
+      procId: String(process.pid),
+      messageId: parsed?.what === 'siem' ? parsed.className : '',
+      version: this.#o.version,
+      text: data,
+    });
+  }
+
+  #isDue(): boolean {
+    const { confirmMs, clock } = this.#o;
+    const waiting = this.#unconfirmed;
+    if (waiting === null) return false;
+    return waiting.count >= MAX_UNCONFIRMED || clock.monotonicMs() - waiting.sinceMs >= confirmMs;
+  }
+
+  #confirmWhenDue(signal: AbortSignal, breakOff: (error: Error) => void): void {
+    if (!this.#isDue() || signal.aborted) return;
+    this.#inTurn(async () => {
+      if (this.#isDue() && !signal.aborted) await this.#confirm(this.#o.confirmTimeoutMs, signal);
+    }).catch(breakOff);
+  }
+
+  async #confirm(timeoutMs: number, signal: AbortSignal): Promise<void> {
+    const connection = this.#connection;
+    const waiting = this.#unconfirmed;
+    if (!connection || !waiting) return;
+    await connection.confirm(timeoutMs, signal);
+    this.#connection = null;
+    this.#unconfirmed = null;
+    this.#confirmed = waiting.lastSequence;
+    this.confirmed += waiting.count;
+    this.#o.position.move({ created: this.#created, sequence: waiting.lastSequence });
+  }
+
+  #drop(): void {
+    this.#connection?.destroy();
+    this.#connection = null;
+    this.#unconfirmed = null;
+  }
+}

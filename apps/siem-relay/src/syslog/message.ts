@@ -1,0 +1,87 @@
+/**
+ * A message of syslog: RFC 5424 in the octet-counting frame of RFC 6587 (TCP) and RFC 5425 (TLS). Pure.
+ *
+ * Invariants: the header is ASCII and has no field with a space; the message is the event as it stands on the bus; the length counts bytes.
+ */
+import { rfc3339Micros } from '@bailiff/bus';
+
+export const FACILITIES = [
+  'user',
+  'daemon',
+  'auth',
+  'syslog',
+  'authpriv',
+  'audit',
+  'alert',
+  'local0',
+  'local1',
+  'local2',
+  'local3',
+  'local4',
+  'local5',
+  'local6',
+  'local7',
+] as const;
+export type Facility = (typeof FACILITIES)[number];
+
+/** RFC 5424, table 1. */
+const FACILITY: Readonly<Record<Facility, number>> = {
+  user: 1,
+  daemon: 3,
+  auth: 4,
+  syslog: 5,
+  authpriv: 10,
+  audit: 13,
+  alert: 14,
+  local0: 16,
+  local1: 17,
+  local2: 18,
+  local3: 19,
+  local4: 20,
+  local5: 21,
+  local6: 22,
+  local7: 23,
+};
+/** By OCSF's severity, 0 unknown to 5 critical: notice, informational, notice, warning, error, critical. */
+const SEVERITY = [5, 6, 5, 4, 3, 2];
+
+export interface SyslogMessage {
+  facility: Facility;
+  /** OCSF's, 0 to 5. */
+  severity: number;
+  timeMicros: number;
+  /** The node. */
+  host: string;
+  /** Process id of the relay. */
+  procId: string;
+  /** The event's class. */
+  messageId: string;
+  version: string;
+  text: Uint8Array;
+}
+
+/** A header field: printable ASCII without spaces, cut to its length in RFC 5424; `-` when nothing is left. */
+function field(text: string, max: number): string {
+  return text.replaceAll(/[^\x21-\x7e]/g, '').slice(0, max) || '-';
+}
+
+/** The value of a parameter of structured data. */
+const parameter = (text: string): string => text.replaceAll(/[\\"\]]/g, '\\$&').replaceAll(/[^\x20-\x7e]/g, '');
+
+/** The message with its length before it. */
+export function syslogFrame(message: SyslogMessage): Buffer {
+  const { facility, severity, timeMicros, host, procId, messageId, version, text } = message;
+  const priority = FACILITY[facility] * 8 + (SEVERITY[severity] ?? 5);
+  const head = [
+    `<${priority}>1`,
+    rfc3339Micros(timeMicros),
+    field(host, 255),
+    'bailiff',
+    field(procId, 128),
+    field(messageId, 32),
+    `[origin software="bailiff" swVersion="${parameter(version)}"]`,
+    '',
+  ].join(' ');
+  const body = Buffer.concat([Buffer.from(head, 'ascii'), text]);
+  return Buffer.concat([Buffer.from(`${body.length} `, 'ascii'), body]);
+}

@@ -1,0 +1,164 @@
+/** Events of every class, for tests: each as it comes from a message. */
+import type { OperationSample, Response, ResponseAction, ResponsePhase } from '@bailiff/schemas';
+import {
+  sampleLsmViolation,
+  sampleOperation,
+  sampleResponse,
+  sampleVerdict,
+  sampleViolation,
+} from '@bailiff/schemas/testing';
+import { originOf, type Place, type SiemEvent } from './event.ts';
+
+const CREATED_MS = Date.parse('2026-11-01T00:00:00Z');
+
+export function samplePlace(stream: string, sequence = 7): Place {
+  return { stream, createdMs: CREATED_MS, sequence, storedMicros: 1_790_000_000_456_789 };
+}
+
+export function violationEvent(value = sampleViolation(), index = 0): SiemEvent {
+  return { kind: 'violation', origin: originOf(samplePlace('VIOLATIONS'), index, 'node-1.example'), value };
+}
+
+export function operationEvent(part: Partial<OperationSample>): SiemEvent {
+  return violationEvent(sampleLsmViolation({ operation: sampleOperation(part) }));
+}
+
+export function verdictEvent(part: Parameters<typeof sampleVerdict>[0] = {}): SiemEvent {
+  const value = sampleVerdict(part);
+  const evidence = samplePlace('VIOLATIONS', 0);
+  return { kind: 'verdict', origin: originOf(samplePlace('VERDICTS'), 0, value.nodeName), value, evidence };
+}
+
+export function responseEvent(part: Partial<Response> = {}): SiemEvent {
+  const value = sampleResponse(part);
+  return { kind: 'response', origin: originOf(samplePlace('RESPONSES'), 0, value.nodeName), value };
+}
+
+/** `[operation, subject, address]`: what the kernel program and the policies can say. */
+export const OPERATIONS: readonly (readonly [string, string, string])[] = [
+  ['execute', '/usr/bin/nc', ''],
+  ['map-execute', '/tmp/evil.so', ''],
+  ['drift', '/tmp/dropped', ''],
+  ...[
+    'read',
+    'write',
+    'create',
+    'unlink',
+    'rename',
+    'link',
+    'symlink',
+    'mkdir',
+    'rmdir',
+    'mknod',
+    'chmod',
+    'chown',
+    'truncate',
+    'setxattr',
+    'chroot',
+    'mount-point',
+  ].map((operation) => [operation, '/etc/shadow', ''] as const),
+  ['unix-connect', '/run/containerd.sock', ''],
+  ['unix-send', '@abstract', ''],
+  ['unix-bind', '/tmp/s', ''],
+  ['connect', '', '169.254.169.254'],
+  ['send', '', '2001:db8::1'],
+  ['bind', '', '0.0.0.0'],
+  ['listen', '', '::'],
+  ['socket', 'alg/seqpacket/*', ''],
+  ['capability', 'sys_admin', ''],
+  ['mount', 'new', ''],
+  ...[
+    'ptrace',
+    'traceme',
+    'user-namespace',
+    'bpf',
+    'module',
+    'kexec',
+    'firmware',
+    'perf-event',
+    'signal',
+    'host-mounts',
+  ].map((value) => ['kernel', value, ''] as const),
+  ['ptrace', '', ''],
+  ['never-heard-of', 'x', ''],
+];
+
+export const ACTIONS: readonly ResponseAction[] = ['observe', 'label', 'quarantine', 'evict', 'delete', 'cordon'];
+export const PHASES: readonly ResponsePhase[] = [
+  'started',
+  'succeeded',
+  'dryrun',
+  'refused',
+  'failed',
+  'undone',
+  'pending',
+  'approved',
+];
+
+/** Every shape that the mapping tells apart, with a name. */
+export function everyEvent(): [string, SiemEvent][] {
+  const operation = (part: Partial<OperationSample>) => operationEvent(part);
+  const sample = sampleViolation().sample;
+  const made = {
+    madeAt: 1,
+    tgid: 77,
+    uid: 1000,
+    comm: 'hping3',
+    executable: '/usr/sbin/hping3',
+    cgroupId: '8123',
+    containerName: 'app',
+  };
+  return [
+    ['spoof', violationEvent()],
+    ['spoof without a sample and a pod', violationEvent(sampleViolation({ pod: null, sample: null }))],
+    ['spoof audited', violationEvent(sampleViolation({ action: 'audit' }))],
+    ['spoof by a known process', violationEvent(sampleViolation({ sample: sample && { ...sample, process: made } }))],
+    [
+      'spoof received',
+      violationEvent(
+        sampleViolation({ sample: sample && { ...sample, direction: 'receive', destinationAddress: '' } }),
+      ),
+    ],
+    ['lsm without a sample', violationEvent(sampleLsmViolation({ operation: null }))],
+    ['lsm audited', violationEvent(sampleLsmViolation({ action: 'audit' }))],
+    ['lsm killed', operation({ outcome: 'kill' })],
+    [
+      'lsm with next to nothing known',
+      operation({ subject: '', executable: '', comm: '', arguments: [], parentTgid: 0 }),
+    ],
+    ...OPERATIONS.map(([name, subject, address]): [string, SiemEvent] => [
+      `${name} ${subject || address}`,
+      operation({ operation: name, subject, address, port: address ? 443 : 0, protocol: address ? 6 : 0 }),
+    ]),
+    ['verdict', verdictEvent()],
+    ['verdict about a node', verdictEvent({ pod: null, groupBy: 'node', tags: ['attack.t1552.001', 'x'] })],
+    [
+      'verdict with processes',
+      verdictEvent({
+        evidence: Array.from({ length: 32 }, (_, index) => ({
+          streamSequence: 90 + index,
+          index,
+          vector: 'escape-guard/release-agent',
+          packets: 1,
+          process: {
+            tgid: 42,
+            uid: 0,
+            comm: 'sh',
+            executable: '/bin/sh',
+            parentExecutable: '/usr/bin/node',
+            containerName: 'app',
+            operation: 'write',
+            subject: '/sys/fs/cgroup/release_agent',
+          },
+        })),
+      }),
+    ],
+    ...ACTIONS.flatMap((action) =>
+      PHASES.map((phase): [string, SiemEvent] => [`${action} ${phase}`, responseEvent({ action, phase })]),
+    ),
+    [
+      'response about a node',
+      responseEvent({ action: 'cordon', podName: '', podNamespace: '', podUid: '', policy: '' }),
+    ],
+  ];
+}
