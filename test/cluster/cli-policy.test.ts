@@ -2,9 +2,9 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { configHistory, encodeToken, readConfig, writeConfig } from '@bailiff/bus';
-import type { PodIdentity } from '@bailiff/schemas';
+import type { PodIdentity, RuntimeStatus } from '@bailiff/schemas';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { NODE_A, WEB, World } from './cli/world.ts';
+import { healthyStatus, NODE_A, NODE_B, WEB, World } from './cli/world.ts';
 
 let world: World;
 beforeAll(async () => {
@@ -234,5 +234,62 @@ describe('cli policy explain', () => {
     });
     const nobody = await own.cli(['policy', 'explain', 'shop/nobody']);
     expect([nobody.exitCode, nobody.stderr]).toEqual([2, expect.stringMatching(/no pod "shop\/nobody" is known/)]);
+  });
+});
+
+describe('cli policy status', () => {
+  const runtime = (revision: number, part: Partial<RuntimeStatus> = {}): RuntimeStatus => ({
+    state: 'available',
+    reason: '',
+    remedy: '',
+    missingHooks: [],
+    policies: [{ key: SHELL, revision, state: 'in-force', reason: '', subjects: 2 }],
+    policiesOmitted: 0,
+    subjects: 2,
+    sets: 1,
+    losses: {},
+    maps: [],
+    ...part,
+  });
+
+  it('in force on n of m nodes - with each reason once; told by status and doctor too; --wait until it is', async () => {
+    await using own = await World.start();
+    await own.status(healthyStatus(NODE_A, { runtime: runtime(1) }));
+    const unable = {
+      state: 'unavailable' as const,
+      reason: 'loading is refused: EPERM',
+      remedy: 'boot with lsm=…,bpf',
+    };
+    await own.status(healthyStatus(NODE_B, { runtime: runtime(0, { ...unable, policies: [] }) }));
+    await own.cli(['policy', 'apply', '-', '--yes'], { stdin: text('no-shell', shell) });
+    const seen = await own.cli(['policy', 'status']);
+    expect(seen.exitCode).toBe(3);
+    expect(seen.stdout).toMatch(/no-shell +enforce +1 +on 1 of 2 nodes +2\n/);
+    expect(seen.stdout).toMatch(
+      /✗ node-b\.example: LSM unavailable: loading is refused: EPERM\n {2}→ boot with lsm=…,bpf\n/,
+    );
+    const one = await own.cli(['policy', 'status', 'no-shell']);
+    expect(one.stdout).toMatch(/node-a +in-force +1 +2[\s\S]*node-b\.example +unavailable +- +0 +LSM unavailable/);
+    const status = await own.cli(['status']);
+    expect(status.stdout).toMatch(/! node-b\.example: runtime policies are not in force: LSM unavailable/);
+    expect((await own.cli(['status', '--node', NODE_A])).stdout).toMatch(
+      /Runtime policies\n {2}1 in force, for 2 pods and containers/,
+    );
+    const doctor = await own.cli(['doctor', '--only', 'bus']);
+    expect(doctor.stdout).toMatch(/✓ runtime policies: LSM available on 1 node\n/);
+    expect(doctor.stdout).toMatch(
+      /! runtime policies: LSM unavailable: loading is refused: EPERM on node-b\.example\n/,
+    );
+    await own.status(healthyStatus(NODE_B, { runtime: runtime(1) }));
+    await own.cli(['policy', 'apply', '-', '--yes'], { stdin: text('no-shell', shell.replace('/bin/sh', '/bin/ash')) });
+    const behind = await own.cli(['policy', 'status', '--json']);
+    expect([behind.exitCode, JSON.parse(behind.stdout)]).toMatchObject([
+      7,
+      { ok: false, policies: [{ inForce: 0, places: [{ state: 'pending' }, { state: 'pending', revision: 1 }] }] },
+    ]);
+    const waiting = own.cli(['policy', 'status', '--wait', '20s']);
+    await own.status(healthyStatus(NODE_A, { runtime: runtime(2) }));
+    await own.status(healthyStatus(NODE_B, { runtime: runtime(2) }));
+    expect(await waiting).toMatchObject({ exitCode: 0, stdout: expect.stringMatching(/on 2 of 2 nodes +4\n$/) });
   });
 });

@@ -10,6 +10,7 @@ import { parsePolicyName } from '../policy/names.ts';
 import type { OperationFlags } from '../policy/operation.ts';
 import { parsePod, wholeNumber } from '../selectors.ts';
 import { optionsOf, withBusOptions, withSession } from '../session.ts';
+import { parseSpan } from '../text/time.ts';
 import { withChangeOptions } from './config.ts';
 
 const EXAMPLES = `
@@ -193,6 +194,40 @@ Symbolic links are followed before a rule is asked: name the file that the path 
   });
 }
 
+function registerStatus(parent: Command, io: CliIo): void {
+  const command = withNamespace(
+    parent
+      .command('status')
+      .description('where each policy is in force: on how many nodes, for how many pods, and why not on the others')
+      .argument('[name]', 'one policy, node by node'),
+  )
+    .option('--wait <duration>', 'look again until all are in force everywhere, this long at most')
+    .option('--stale-after <duration>', 'a node that has said nothing for this long is silent', '60s')
+    .option('--json', 'one JSON document')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  bailiff policy status
+  bailiff policy status no-shell --wait 10s        after a change, before going on
+
+Exit code: 0 in force on every node that enforces policies; 7 a node is silent, missing or has not taken a change; 3 a node's kernel cannot
+enforce policies; 6 a node refuses a policy.
+`,
+    );
+  withBusOptions(command).action(async (name: string | undefined) => {
+    const options = optionsOf<Named & { wait?: string; staleAfter: string }>(command);
+    const { status } = await import('../policy/status.ts');
+    const asked = {
+      ...(options.namespace === undefined ? {} : { namespace: options.namespace }),
+      json: options.json ?? false,
+      staleMs: parseSpan(options.staleAfter, '--stale-after'),
+      waitMs: options.wait === undefined ? 0 : parseSpan(options.wait, '--wait'),
+    };
+    io.exitCode = await withSession(io, command, (session) => status(session, name, asked));
+  });
+}
+
 export function register(program: Command, io: CliIo): void {
   const command = program
     .command('policy')
@@ -203,5 +238,6 @@ export function register(program: Command, io: CliIo): void {
   registerFiles(command, io);
   registerShow(command, io);
   registerChange(command, io);
+  registerStatus(command, io);
   registerExplain(command, io);
 }

@@ -1,6 +1,10 @@
 /** What is needed of a bus, judged from what it says. Pure. */
+
+import type { NodeStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service';
-import { type Finding, fail, ok, warn } from './finding.ts';
+import { runtimeObstacle } from '../status/runtime.ts';
+import { plural } from '../text/plural.ts';
+import { type Finding, fail, ok, skip, warn } from './finding.ts';
 
 /** Below it JetStream lacks what is used; below the other, fixes of security. */
 const OLDEST = [2, 10, 0];
@@ -34,6 +38,8 @@ export interface StreamFill {
 }
 
 const FULL = 0.8;
+/** Named of those that lack the same. */
+const MAX_NODES = 6;
 
 export function fillFindings(streams: readonly StreamFill[]): Finding[] {
   return streams
@@ -45,4 +51,24 @@ export function fillFindings(streams: readonly StreamFill[]): Finding[] {
         'raise its max_bytes',
       ),
     );
+}
+
+/** Nodes that enforce runtime policies, and those that do not, by reason. A warning: their network half is not concerned. */
+export function runtimeHalf(nodes: readonly NodeStatus[]): Finding[] {
+  const able = nodes.filter(({ runtime }) => runtime?.state === 'available');
+  const obstacles = new Map<string, { nodes: string[]; remedy: string }>();
+  for (const status of nodes) {
+    const obstacle = runtimeObstacle(status);
+    if (!obstacle) continue;
+    const known = obstacles.get(obstacle.reason) ?? { nodes: [], remedy: obstacle.remedy };
+    known.nodes.push(status.nodeName);
+    obstacles.set(obstacle.reason, known);
+  }
+  const findings = [...obstacles].map(([reason, { nodes: names, remedy }]) => {
+    const shown = names.slice(0, MAX_NODES).join(', ');
+    const more = names.length > MAX_NODES ? ` and ${names.length - MAX_NODES} more` : '';
+    return warn('runtime policies', `${reason} on ${shown}${more}`, remedy);
+  });
+  if (able.length > 0) findings.unshift(ok('runtime policies', `LSM available on ${plural(able.length, 'node')}`));
+  return findings.length > 0 ? findings : [skip('runtime policies', 'no node says anything of them')];
 }

@@ -1,16 +1,17 @@
 /** The bus under `bailiff doctor`: can it be reached, is all on it that Bailiff needs, does it keep long enough. */
 import { readServiceStatus } from '@bailiff/answer';
 import { BUCKETS, type Bus, checkHorizon, openBucket, streamInfo, toBusError } from '@bailiff/bus';
-import { CURRENT_SCHEMAS, fingerprintHex } from '@bailiff/schemas';
+import { CURRENT_SCHEMAS, fingerprintHex, nodeStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service';
 import type { Connection } from '../bus/connection.ts';
 import { refusalOf } from '../config/show.ts';
 import { CliError, tell } from '../errors.ts';
 import type { CliIo } from '../io.ts';
+import { parseJson } from '../read/nodes.ts';
 import { type BusOptionValues, connectionOf, openBus } from '../session.ts';
 import { serviceProblems, servicesLine } from '../status/services.ts';
 import { plural } from '../text/plural.ts';
-import { fillFindings, type StreamFill, serverFinding } from './bus-rules.ts';
+import { fillFindings, runtimeHalf, type StreamFill, serverFinding } from './bus-rules.ts';
 import { type Finding, fail, type Group, ok, skip, warn } from './finding.ts';
 
 const STREAMS = ['VIOLATIONS', 'VERDICTS', 'RESPONSES', 'CONFIG_LOG', 'DEAD_LETTERS'];
@@ -69,6 +70,13 @@ async function configFinding(bus: Bus): Promise<Finding> {
   return fail('configuration', `every reader refuses ${keys}`, '`bailiff config list` says why', EXIT.badConfiguration);
 }
 
+/** The runtime half of the nodes: of those that cannot enforce policies why, and what to do. */
+async function runtimeFindings(bus: Bus): Promise<Finding[]> {
+  const entries = await openBucket(bus, 'bailiff_nodes').entries();
+  const statuses = entries.map(({ value }) => parseJson(value.toString('utf8'), nodeStatus));
+  return runtimeHalf(statuses.filter((status) => typeof status !== 'string'));
+}
+
 /** A failure of one check is a finding, not the end of the others. */
 async function guarded(name: string, check: () => Promise<Finding | Finding[]>): Promise<Finding[]> {
   try {
@@ -94,6 +102,7 @@ async function busFindings(io: CliIo, connection: Connection): Promise<Finding[]
       ['schemas', () => schemaFinding(bus)],
       ['configuration', () => configFinding(bus)],
       ['services', () => serviceFindings(bus)],
+      ['runtime policies', () => runtimeFindings(bus)],
     ];
     const findings = [ok('reachable', `as ${connection.natsUser}`), serverFinding(bus.nc.info?.version ?? '0')];
     for (const [name, check] of checks) {

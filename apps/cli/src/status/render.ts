@@ -7,6 +7,7 @@ import { plural } from '../text/plural.ts';
 import { type Cell, type Column, type TableOptions, table } from '../text/table.ts';
 import { age, clockTime } from '../text/time.ts';
 import type { ActiveDisarm, NodeHealth, NodeReport, Problem, StatusReport } from './report.ts';
+import { runtimeText } from './runtime.ts';
 
 export interface StreamState {
   name: string;
@@ -195,6 +196,8 @@ export function nodeDetails(status: NodeStatus, nowMs: number, options: TableOpt
     ...omittedLine(status),
     ...heading('Kernel'),
     ...featureLines(status, options),
+    ...heading('Runtime policies'),
+    ...wrap(runtimeText(status.runtime), width > 0 ? width - 2 : 0).map((line) => `  ${line}`),
     ...heading('Maps'),
     ...table([{ title: 'MAP' }, { title: 'USED', align: 'right' }, { title: 'ROOM', align: 'right' }], maps, within),
     ...heading('Collector'),

@@ -9,6 +9,7 @@ import { EXIT, type ExitCode } from '@bailiff/service';
 import { podName } from '../selectors.ts';
 import { plural } from '../text/plural.ts';
 import { age } from '../text/time.ts';
+import { runtimeProblems } from './runtime.ts';
 
 export type NodeHealth = 'ok' | 'disarmed' | 'partial' | 'refused' | 'uncovered' | 'silent' | 'missing' | 'unreadable';
 
@@ -213,7 +214,7 @@ function problemsOf(report: NodeReport, status: NodeStatus, input: StatusInput):
       shout(node, text, `bailiff config get ${key}; bailiff config rollback ${key}`, EXIT.badConfiguration),
     );
   }
-  problems.push(...warningsOf(report, status));
+  problems.push(...runtimeProblems(node, status), ...warningsOf(report, status));
   return problems;
 }
 

@@ -1,0 +1,139 @@
+import type { NodeStatus, RuntimeStatus } from '@bailiff/schemas';
+import { describe, expect, it } from 'vitest';
+import { runtimeHalf } from '../doctor/bus-rules.ts';
+import { runtimeProblems, runtimeText } from '../status/runtime.ts';
+import { placesExitCode, policyPlaces, reasonsOf } from './status-rules.ts';
+
+const NOW_MS = Date.parse('2026-11-24T12:00:00Z');
+const A = 'runtime.cluster._.a';
+const B = 'runtime.namespace.shop.b';
+
+const runtime = (part: Partial<RuntimeStatus> = {}): RuntimeStatus => ({
+  state: 'available',
+  reason: '',
+  remedy: '',
+  missingHooks: [],
+  policies: [
+    { key: A, revision: 3, state: 'in-force', reason: '', subjects: 4 },
+    { key: B, revision: 1, state: 'in-force', reason: '', subjects: 0 },
+  ],
+  policiesOmitted: 0,
+  subjects: 4,
+  sets: 1,
+  losses: {},
+  maps: [],
+  ...part,
+});
+const node = (nodeName: string, part: Partial<RuntimeStatus> | null = {}, ageMs = 0) =>
+  ({
+    nodeName,
+    collectorVersion: '0.1.0',
+    updatedAt: new Date(NOW_MS - ageMs).toISOString(),
+    configRefused: [],
+    ...(part ? { runtime: runtime(part) } : {}),
+  }) as unknown as NodeStatus;
+
+const STORED = [
+  { key: A, revision: 3, enabled: true },
+  { key: B, revision: 1, enabled: true },
+];
+function places(
+  nodes: readonly (NodeStatus | [string, string])[],
+  expected: string[] | null = null,
+  policies = STORED,
+) {
+  const known = new Map<string, NodeStatus | string>(
+    nodes.map((one): [string, NodeStatus | string] => (Array.isArray(one) ? one : [one.nodeName, one])),
+  );
+  return policyPlaces({ policies, nodes: known, expected, nowMs: NOW_MS, staleMs: 60_000 });
+}
+
+describe('policy status', () => {
+  it('all well - in force on every node, for the pods of all', () => {
+    const all = places([node('n1'), node('n2')], ['n1', 'n2']);
+    expect(all.map(({ inForce, nodes, subjects }) => [inForce, nodes, subjects])).toEqual([
+      [2, 2, 8],
+      [2, 2, 0],
+    ]);
+    expect([placesExitCode(all), reasonsOf(all)]).toEqual([0, []]);
+  });
+
+  const unable = { state: 'unavailable' as const, reason: 'EPERM', remedy: 'boot with lsm=bpf', policies: [] };
+  it.each<[string, NodeStatus | [string, string] | null, string, RegExp, number]>([
+    ['never reported', null, 'missing', /no collector/, 7],
+    ['silent', node('n2', {}, 61_000), 'silent', /silent for 61s: what was in force there still is/, 7],
+    ['unreadable', ['n2', 'not JSON'], 'missing', /cannot be read: not JSON/, 7],
+    ['an older collector', node('n2', null), 'unavailable', /knows no runtime policies/, 3],
+    ['without LSM', node('n2', unable), 'unavailable', /LSM unavailable: EPERM/, 3],
+    ['cgroup v1', node('n2', { ...unable, state: 'unsupported' }), 'unavailable', /LSM unsupported/, 3],
+    ['not wanted', node('n2', { state: 'off', policies: [] }), 'off', /not wanted/, 0],
+    [
+      'behind',
+      node('n2', { policies: [{ ...runtime().policies[0]!, revision: 2 }] }),
+      'pending',
+      /still at revision 2/,
+      7,
+    ],
+    ['not there yet', node('n2', { policies: [] }), 'pending', /has not taken it yet/, 7],
+    ['without room', node('n2', { policies: [], policiesOmitted: 2 }), 'pending', /no room/, 7],
+    [
+      'refused',
+      node('n2', { policies: [{ ...runtime().policies[0]!, state: 'refused', reason: 'x\n9 rules meet' }] }),
+      'refused',
+      /^9 rules meet$/,
+      6,
+    ],
+  ])('%s - does not count, and says why', (_name, second, state, reason, exitCode) => {
+    const all = places([node('n1'), ...(second ? [second] : [])], ['n1', 'n2'], STORED.slice(0, 1));
+    expect(all[0]).toMatchObject({ inForce: 1, nodes: 2, subjects: 4, places: [{}, { node: 'n2', state }] });
+    expect(all[0]?.places[1]?.reason).toMatch(reason);
+    expect(placesExitCode(all)).toBe(exitCode);
+    expect(placesExitCode(places([node('n1')], ['n1']))).toBe(0);
+  });
+
+  it('reasons - those of a node once for all policies, those of a policy by its nodes; what is off asks nothing', () => {
+    const behind = { policies: [{ key: A, revision: 3, state: 'in-force' as const, reason: '', subjects: 1 }] };
+    const nodes = [node('n1', behind), node('n2', behind), node('n3', unable)];
+    const reasons = reasonsOf(places(nodes)).map(({ policies, nodes: of, state }) => [policies, of, state]);
+    expect(reasons).toEqual([
+      [null, ['n3'], 'unavailable'],
+      [[B], ['n1', 'n2'], 'pending'],
+    ]);
+    const off = places(nodes, null, [{ key: B, revision: 1, enabled: false }]);
+    expect([reasonsOf(off), placesExitCode(off)]).toEqual([[], 0]);
+  });
+});
+
+describe('runtime half of a node', () => {
+  it('status - why it enforces nothing is a warning, a refused policy is shouted once', () => {
+    const unable = node('n', { state: 'unavailable', reason: 'EPERM', remedy: 'boot with lsm=bpf', policies: [] });
+    expect(runtimeProblems('n', unable)).toMatchObject([
+      {
+        severity: 'warn',
+        text: expect.stringMatching(/LSM unavailable: EPERM/),
+        remedy: 'boot with lsm=bpf',
+        exitCode: 0,
+      },
+    ]);
+    const refusing = node('n', { policies: [{ key: A, revision: 1, state: 'refused', reason: 'why', subjects: 0 }] });
+    expect(runtimeProblems('n', refusing)).toMatchObject([{ severity: 'shout', exitCode: 6 }]);
+    expect(runtimeProblems('n', { ...refusing, configRefused: [{ key: A, reason: 'why' }] })).toEqual([]);
+    const losing = node('n', { losses: { unarmed: 0, scratch: 3 }, missingHooks: ['userns_create'] });
+    expect(runtimeProblems('n', losing).map(({ text }) => text)).toEqual([
+      expect.stringMatching(/userns_create/),
+      expect.stringMatching(/scratch 3$/),
+    ]);
+    expect(runtimeProblems('n', node('n'))).toEqual([]);
+    expect(runtimeText(node('n').runtime)).toBe('2 in force, for 4 pods and containers');
+    expect(runtimeText(unable.runtime)).toBe('unavailable: EPERM');
+  });
+
+  it('doctor - how many can, and why the others cannot, with what to do', () => {
+    const unable = (name: string) => node(name, { state: 'unavailable', reason: 'EPERM', remedy: 'boot with lsm=bpf' });
+    expect(runtimeHalf([node('n1'), unable('n2'), unable('n3'), node('n4', { state: 'off' })])).toMatchObject([
+      { state: 'ok', detail: 'LSM available on 1 node' },
+      { state: 'warn', detail: 'LSM unavailable: EPERM on n2, n3', remedy: 'boot with lsm=bpf' },
+    ]);
+    expect(runtimeHalf([node('n', null)])).toMatchObject([{ state: 'skip' }]);
+  });
+});

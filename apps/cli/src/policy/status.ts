@@ -1,0 +1,161 @@
+/** `policy status`: in force on n of m nodes, and why not on the others. */
+import { EXIT } from '@bailiff/service';
+import { CliError } from '../errors.ts';
+import { readExpectedNodes, readNodes } from '../read/nodes.ts';
+import type { Session } from '../session.ts';
+import { wrap } from '../text/clean.ts';
+import type { Style } from '../text/paint.ts';
+import { plural } from '../text/plural.ts';
+import { type Cell, type Column, table } from '../text/table.ts';
+import { parsePolicyName, shortName } from './names.ts';
+import { modeCell, storedByName } from './show.ts';
+import {
+  type PlaceState,
+  type PolicyPlaces,
+  placesExitCode,
+  policyPlaces,
+  type Reason,
+  reasonsOf,
+} from './status-rules.ts';
+import { readPolicies, type StoredPolicy } from './stored.ts';
+
+export interface StatusOptions {
+  namespace?: string;
+  json: boolean;
+  staleMs: number;
+  /** 0: ask once. */
+  waitMs: number;
+}
+
+/** A change is in force within a second, and a status follows it. */
+const POLL_MS = 250;
+/** Nodes named with a reason; --json has all. */
+const MAX_NODES = 4;
+
+const STYLES: Record<PlaceState, Style> = {
+  'in-force': 'green',
+  pending: 'yellow',
+  refused: 'red',
+  unavailable: 'red',
+  off: 'dim',
+  silent: 'red',
+  missing: 'red',
+};
+
+const COLUMNS: readonly Column[] = [
+  { title: 'POLICY', min: 16, cut: 'within' },
+  { title: 'MODE' },
+  { title: 'REVISION', align: 'right' },
+  { title: 'IN FORCE' },
+  { title: 'PODS, CONTAINERS', align: 'right' },
+];
+
+function cellsOf(stored: StoredPolicy, { inForce, nodes, subjects, enabled }: PolicyPlaces): Cell[] {
+  const { policy } = stored;
+  const name = shortName(stored);
+  if (!policy) return [name, { text: 'REFUSED', style: 'red' }, String(stored.stored.revision), 'nowhere', ''];
+  const style: Style = !enabled ? 'dim' : inForce === nodes ? 'green' : 'yellow';
+  const where = enabled ? `on ${inForce} of ${plural(nodes, 'node')}` : 'off';
+  return [
+    name,
+    modeCell(policy),
+    String(stored.stored.revision),
+    { text: where, style },
+    enabled ? String(subjects) : '',
+  ];
+}
+
+function nodesText(nodes: readonly string[]): string {
+  const named = nodes.slice(0, MAX_NODES).join(', ');
+  return nodes.length > MAX_NODES ? `${named} and ${nodes.length - MAX_NODES} more` : named;
+}
+
+function reasonLines(reasons: readonly Reason[], { out }: Session): string[] {
+  const { width } = out.table;
+  return reasons.flatMap(({ policies, nodes, state, reason, remedy }) => {
+    const what = policies ? ` ${policies.map((key) => shortName(parsePolicyName(key))).join(', ')}:` : '';
+    const [first = '', ...more] = wrap(`${nodesText(nodes)}:${what} ${reason}`, width > 0 ? width - 2 : 0);
+    const sign = out.paint(state === 'off' ? '-' : state === 'pending' ? '!' : '✗', STYLES[state]);
+    const [arrow = '', ...rest] = remedy === '' ? [] : wrap(`→ ${remedy}`, width > 0 ? width - 4 : 0);
+    return [
+      `${sign} ${first}`,
+      ...more.map((line) => `  ${line}`),
+      ...(arrow === '' ? [] : [`  ${arrow}`]),
+      ...rest.map((line) => `    ${line}`),
+    ];
+  });
+}
+
+const NODE_COLUMNS: readonly Column[] = [
+  { title: 'NODE', min: 14, cut: 'within' },
+  { title: 'STATE' },
+  { title: 'REVISION', align: 'right' },
+  { title: 'PODS, CONTAINERS', align: 'right' },
+  { title: 'WHY', min: 16 },
+];
+
+function placeLines({ places }: PolicyPlaces, { out }: Session): string[] {
+  const rows = places.map(({ node, state, revision, subjects, reason, remedy }): Cell[] => [
+    node,
+    { text: state, style: STYLES[state] },
+    revision === null ? '-' : String(revision),
+    String(subjects),
+    [reason, remedy].filter(Boolean).join(' → '),
+  ]);
+  return table(NODE_COLUMNS, rows, out.table);
+}
+
+interface Look {
+  stored: StoredPolicy[];
+  places: PolicyPlaces[];
+}
+
+async function look(session: Session, name: string | undefined, { namespace, staleMs }: StatusOptions): Promise<Look> {
+  const [all, nodes, expected] = await Promise.all([
+    name === undefined ? readPolicies(session) : storedByName(session, name, namespace).then((one) => [one]),
+    readNodes(session),
+    readExpectedNodes(session),
+  ]);
+  const stored = namespace === undefined || name !== undefined ? all : all.filter((one) => one.namespace === namespace);
+  const policies = stored.map(({ key, policy, stored: { revision } }) => ({
+    key,
+    revision,
+    enabled: policy?.enabled ?? true,
+  }));
+  return { stored, places: policyPlaces({ policies, nodes, expected, nowMs: session.io.nowMs(), staleMs }) };
+}
+
+/** Looks again until everything is in force, or the time is up. */
+async function lookUntil(session: Session, name: string | undefined, options: StatusOptions): Promise<Look> {
+  const endMs = session.io.nowMs() + options.waitMs;
+  for (;;) {
+    const seen = await look(session, name, options);
+    if (placesExitCode(seen.places) === EXIT.ok || session.io.nowMs() >= endMs) return seen;
+    session.io.signal.throwIfAborted();
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+}
+
+/** @returns the exit code: 0 in force wherever it should be. @throws CliError CLI_NOT_FOUND, BusError */
+export async function status(session: Session, name: string | undefined, options: StatusOptions): Promise<number> {
+  const { out } = session;
+  const { stored, places } = await lookUntil(session, name, options);
+  const exitCode = placesExitCode(places);
+  if (options.json) {
+    out.json({ ok: exitCode === EXIT.ok, exitCode, policies: places });
+    return exitCode;
+  }
+  if (stored.length === 0) {
+    out.note('no runtime policy is stored: bailiff policy apply policies/');
+    return exitCode;
+  }
+  if (places[0]?.nodes === 0) throw new CliError('CLI_STATE', 'no node has reported yet', { remedy: 'bailiff status' });
+  const rows = stored.map((one, index) => cellsOf(one, places[index] as PolicyPlaces));
+  out.lines(table(COLUMNS, rows, out.table));
+  if (name !== undefined) out.lines(['', ...placeLines(places[0] as PolicyPlaces, session)]);
+  else {
+    const lines = reasonLines(reasonsOf(places), session);
+    if (lines.length > 0) out.lines(['', ...lines]);
+  }
+  return exitCode;
+}

@@ -1,0 +1,45 @@
+/** The runtime half of a node: what it enforces no policies for, what it refuses, what it lost. Pure. */
+import type { NodeStatus, RuntimeStatus } from '@bailiff/schemas';
+import { EXIT } from '@bailiff/service';
+import type { Problem } from './report.ts';
+
+/** Why it judges no operations; null when it does, or is not wanted to. */
+export function runtimeObstacle({ runtime }: NodeStatus): { reason: string; remedy: string } | null {
+  if (!runtime || runtime.state === 'available' || runtime.state === 'off') return null;
+  return { reason: `LSM ${runtime.state}: ${runtime.reason}`, remedy: runtime.remedy };
+}
+
+/** `9 in force, 1 refused, for 12 pods and containers`; why not, where it does not. */
+export function runtimeText(runtime: RuntimeStatus | undefined): string {
+  if (!runtime) return 'its collector knows no runtime policies';
+  if (runtime.state !== 'available') return [runtime.state, runtime.reason].filter(Boolean).join(': ');
+  const of = (state: 'in-force' | 'refused') => runtime.policies.filter((one) => one.state === state).length;
+  const refused = of('refused') > 0 ? `, ${of('refused')} refused` : '';
+  const more = runtime.policiesOmitted > 0 ? `, ${runtime.policiesOmitted} more` : '';
+  return `${of('in-force')} in force${refused}${more}, for ${runtime.subjects} pods and containers`;
+}
+
+/** What to tell of it. A policy that a node refuses makes the exit code; a node that cannot enforce any does not: its network half does. */
+export function runtimeProblems(node: string, status: NodeStatus): Problem[] {
+  const { runtime, configRefused } = status;
+  if (!runtime) return [];
+  const problems: Problem[] = [];
+  const obstacle = runtimeObstacle(status);
+  const told = (severity: Problem['severity'], text: string, remedy: string, exitCode: Problem['exitCode'] = EXIT.ok) =>
+    problems.push({ severity, node, text, remedy, exitCode });
+  if (obstacle) told('warn', `runtime policies are not in force: ${obstacle.reason}`, obstacle.remedy);
+  // What no reader takes stands among the refused configuration already.
+  const known = new Set(configRefused.map(({ key }) => key));
+  for (const { key, state, reason } of runtime.policies) {
+    if (state !== 'refused' || known.has(key)) continue;
+    told('shout', `refuses ${key}: ${reason.split('\n').at(-1)}`, 'bailiff policy status', EXIT.badConfiguration);
+  }
+  if (runtime.missingHooks.length > 0) {
+    told('warn', `its kernel lacks hooks of runtime policies: ${runtime.missingHooks.join(', ')}`, '');
+  }
+  const losses = Object.entries(runtime.losses).filter(([, count]) => count > 0);
+  if (losses.length > 0) {
+    told('warn', `runtime policies: ${losses.map(([name, count]) => `${name} ${count}`).join(', ')}`, '');
+  }
+  return problems;
+}
