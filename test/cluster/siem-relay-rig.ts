@@ -1,0 +1,198 @@
+/**
+ * Everything around a siem-relay, and real: a nats-server with the whole topology and the rights of each identity, and publishers that write
+ * as collector, correlator and responder. Relays run in this process within the process frame, or as processes of their own.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import {
+  type Bus,
+  consumeOrdered,
+  ensureTopology,
+  FramePublisher,
+  responseSubject,
+  type StreamMessage,
+  streamInfo,
+  verdictSubject,
+  violationSubject,
+} from '@bailiff/bus';
+import { startNats, type TestNats, testUsers } from '@bailiff/bus/testing';
+import {
+  encodeResponse,
+  encodeVerdict,
+  encodeViolationFrame,
+  type Response,
+  type Verdict,
+  type Violation,
+} from '@bailiff/schemas';
+import { sampleFrame, sampleResponse, sampleVerdict, sampleViolation } from '@bailiff/schemas/testing';
+import { runService } from '@bailiff/service';
+import { captureIo, waitFor } from '@bailiff/service/testing';
+import { configSchema } from '../../apps/siem-relay/src/config.ts';
+import { start } from '../../apps/siem-relay/src/siem-relay.ts';
+
+export const NODE = 'node-1.example';
+const main = path.resolve(import.meta.dirname, '../../apps/siem-relay/src/main.ts');
+
+export interface RunningRelay {
+  log(): Record<string, unknown>[];
+  /** Value of a metric line that begins so. */
+  metric(line: string): Promise<number>;
+  stop(): Promise<number>;
+}
+
+export interface SiemMessage {
+  subject: string;
+  msgId: string;
+  text: string;
+  sequence: number;
+}
+
+export class RelayRig implements AsyncDisposable {
+  readonly nats: TestNats;
+  readonly admin: Bus;
+  /** What SIEM holds, as it comes. */
+  readonly events: SiemMessage[] = [];
+  readonly directory: string;
+  readonly #end = new AbortController();
+  readonly #reading: Promise<void>;
+  readonly #running = new Set<RunningRelay>();
+  readonly #publishers = new Map<string, FramePublisher>();
+  #published = 0;
+
+  private constructor(nats: TestNats, admin: Bus, directory: string) {
+    this.nats = nats;
+    this.admin = admin;
+    this.directory = directory;
+    writeFileSync(path.join(directory, 'password'), 'password-of-siem-relay', { mode: 0o600 });
+    this.#reading = consumeOrdered(admin, 'SIEM', {
+      start: 'all',
+      onMessage: ({ subject, headers, data, sequence }: StreamMessage) => {
+        const text = Buffer.from(data).toString('utf8');
+        this.events.push({ subject, msgId: headers?.get('Nats-Msg-Id') ?? '', text, sequence });
+      },
+      signal: this.#end.signal,
+    });
+  }
+
+  static async start(): Promise<RelayRig> {
+    const nats = await startNats({ users: testUsers([NODE]) });
+    const admin = await nats.connect('admin');
+    await ensureTopology(admin);
+    return new RelayRig(nats, admin, mkdtempSync(path.join(tmpdir(), 'bailiff-siem-')));
+  }
+
+  flags(): string[] {
+    const password = path.join(this.directory, 'password');
+    const bus = ['--nats-url', this.nats.url, '--nats-user', 'siem-relay', '--nats-password-file', password];
+    return [...bus, '--metrics-address', '127.0.0.1:0'];
+  }
+
+  async relay(flags: readonly string[] = []): Promise<RunningRelay> {
+    const captured = captureIo();
+    let address = '';
+    const running = runService({
+      name: 'siem-relay',
+      argv: [...this.flags(), ...flags],
+      schema: configSchema,
+      io: captured.io,
+      start: (ctx) => {
+        address = ctx.metricsAddress;
+        return start(ctx);
+      },
+    });
+    const relay: RunningRelay = {
+      log: captured.logLines,
+      metric: async (line) => {
+        const text = await (await fetch(`http://${address}/metrics`)).text();
+        const found = text.split('\n').find((one) => one.startsWith(`bailiff_siem_relay_${line} `));
+        return Number(found?.split(' ').at(-1) ?? Number.NaN);
+      },
+      stop: () => {
+        this.#running.delete(relay);
+        captured.signal('SIGTERM');
+        return running;
+      },
+    };
+    this.#running.add(relay);
+    const ready = () => captured.logLines().some(({ msg }) => msg === 'ready');
+    await waitFor(ready, { what: 'the relay to be ready', state: () => [captured.stderr(), captured.logLines()] });
+    return relay;
+  }
+
+  async #publish(user: string, subject: string, data: Uint8Array): Promise<number> {
+    let publisher = this.#publishers.get(user);
+    if (!publisher) {
+      publisher = new FramePublisher(await this.nats.connect(user), { ackTimeoutMs: 1_000 });
+      this.#publishers.set(user, publisher);
+    }
+    this.#published++;
+    await publisher.whenCapacity();
+    return (await publisher.publish(subject, data, { msgId: `rig-${this.#published}` })).sequence;
+  }
+
+  /** Bytes on the node's own subject. */
+  violationBytes(data: Uint8Array, kind: 'spoof' | 'lsm' = 'spoof'): Promise<number> {
+    return this.#publish(`collector-${NODE}`, violationSubject(NODE, kind), data);
+  }
+  violations(violations: Violation[] = [sampleViolation()], kind: 'spoof' | 'lsm' = 'spoof'): Promise<number> {
+    return this.violationBytes(encodeViolationFrame(sampleFrame({ nodeName: NODE, violations })), kind);
+  }
+  verdict(part: Partial<Verdict> = {}): Promise<number> {
+    const verdict = sampleVerdict({ nodeName: NODE, ...part });
+    return this.#publish('correlator', verdictSubject(verdict), encodeVerdict(verdict));
+  }
+  response(part: Partial<Response> = {}): Promise<number> {
+    const response = sampleResponse({ nodeName: NODE, ...part });
+    return this.#publish('responder', responseSubject(response), encodeResponse(response));
+  }
+
+  /** When a stream was made, as uids say it. */
+  async madeToken(stream: string): Promise<string> {
+    return Date.parse((await streamInfo(this.admin, stream)).created).toString(36);
+  }
+
+  async eventCount(count: number): Promise<void> {
+    await waitFor(() => this.events.length >= count, {
+      what: `${count} events`,
+      timeoutMs: 20_000,
+      state: () => this.events.map(({ subject, msgId }) => `${subject} ${msgId}`),
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([...this.#running].map((relay) => relay.stop()));
+    for (const publisher of this.#publishers.values()) publisher.close();
+    this.#end.abort();
+    await this.#reading;
+    await this.nats.stop();
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+}
+
+/** A relay as a process, to be killed. */
+export class RelayProcess implements AsyncDisposable {
+  readonly child: ChildProcess;
+  out = '';
+  constructor(flags: readonly string[]) {
+    this.child = spawn(process.execPath, ['--import', 'tsx', main, ...flags], { stdio: ['ignore', 'pipe', 'inherit'] });
+    this.child.stdout?.on('data', (chunk: Buffer) => {
+      this.out += chunk.toString();
+    });
+  }
+  async whenReady(): Promise<this> {
+    const ready = () => this.out.includes('"msg":"ready"');
+    await waitFor(ready, { what: 'ready', timeoutMs: 30_000, state: () => this.out });
+    return this;
+  }
+  async kill(): Promise<void> {
+    if (this.child.exitCode !== null || this.child.signalCode !== null) return;
+    const gone = new Promise((resolve) => this.child.once('exit', resolve));
+    this.child.kill('SIGKILL');
+    await gone;
+  }
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.kill();
+  }
+}

@@ -1,0 +1,171 @@
+// The relay as a whole: what is on the three streams comes out on SIEM, once, under its subject, in the formats that were chosen.
+import { ensureTopology, filters, openBucket } from '@bailiff/bus';
+import { sampleLsmViolation, sampleOperation, sampleViolation } from '@bailiff/schemas/testing';
+import { waitFor } from '@bailiff/service/testing';
+import { createInbox } from '@nats-io/nats-core';
+import { expect, it } from 'vitest';
+import { RelayRig } from './siem-relay-rig.ts';
+
+const json = (text: string) => JSON.parse(text) as Record<string, never>;
+
+it('siem-relay - violations, verdicts and responses, one event a message, in every format that is chosen', async () => {
+  await using rig = await RelayRig.start();
+  const relay = await rig.relay(['--formats', 'ocsf,ecs,cef']);
+  const sequence = await rig.violations([sampleViolation(), sampleViolation({ vector: 'source-mac' })]);
+  await rig.violations(
+    [sampleLsmViolation({ operation: sampleOperation({ operation: 'capability', subject: 'sys_admin' }) })],
+    'lsm',
+  );
+  await rig.verdict({
+    evidence: [{ streamSequence: sequence, index: 1, vector: 'source-mac', packets: 3, process: null }],
+  });
+  await rig.response({ action: 'quarantine' });
+  await rig.eventCount(15);
+  const subjects = rig.events
+    .map(({ subject }) => subject)
+    .filter((subject) => subject.startsWith('bailiff.v1.siem.ocsf.'));
+  expect(subjects.sort()).toEqual([
+    'bailiff.v1.siem.ocsf.detection-finding.default',
+    'bailiff.v1.siem.ocsf.kernel-activity.default',
+    'bailiff.v1.siem.ocsf.network-activity.default',
+    'bailiff.v1.siem.ocsf.network-activity.default',
+    'bailiff.v1.siem.ocsf.network-remediation-activity.default',
+  ]);
+  const of = (format: string, className: string) =>
+    rig.events
+      .filter(({ subject }) => subject.startsWith(`bailiff.v1.siem.${format}.${className}.`))
+      .map(({ text }) => text);
+  const uid = `violations-${await rig.madeToken('VIOLATIONS')}-${sequence}-1`;
+  expect(json(of('ocsf', 'network-activity')[1] ?? '')).toMatchObject({ metadata: { uid, event_code: 'source-mac' } });
+  expect(json(of('ocsf', 'detection-finding')[0] ?? '')).toMatchObject({ finding_info: { related_events: [{ uid }] } });
+  expect(json(of('ecs', 'network-activity')[1] ?? '')).toMatchObject({ event: { id: uid } });
+  expect(of('cef', 'network-activity')[1]).toContain(`externalId=${uid} `);
+  expect(await relay.metric('events_total{format="cef"}')).toBe(5);
+  expect(await relay.metric('pending_messages{stream="VIOLATIONS"}')).toBe(0);
+  expect(await relay.metric('lag_seconds{stream="VERDICTS"}')).toBe(0);
+  expect(await relay.stop()).toBe(0);
+});
+
+it('siem-relay - goes on where it stopped, and without its position repeats the same ids, which the bus drops', async () => {
+  await using rig = await RelayRig.start();
+  const first = await rig.relay();
+  await rig.violations();
+  await rig.eventCount(1);
+  expect(await first.stop()).toBe(0);
+  await rig.violations();
+  const second = await rig.relay();
+  await rig.eventCount(2);
+  expect(await second.metric('messages_total{stream="VIOLATIONS"}')).toBe(1);
+  await second.stop();
+  await openBucket(rig.admin, 'bailiff_siem').delete('violations');
+  const third = await rig.relay();
+  await waitFor(() => third.metric('duplicate_events_total{format="ocsf"}').then((count) => count === 2), {
+    what: 'both to be known already',
+  });
+  expect(rig.events).toHaveLength(2);
+  expect(new Set(rig.events.map(({ msgId }) => msgId)).size).toBe(2);
+});
+
+it('siem-relay - told to begin with what comes, it tells nothing older, and forgets nothing while it is away', async () => {
+  await using rig = await RelayRig.start();
+  await rig.violations();
+  const relay = await rig.relay(['--start-at', 'new']);
+  await waitFor(
+    async () =>
+      (await openBucket(rig.admin, 'bailiff_siem').get('violations'))?.value.toString().includes('"sequence":1'),
+    {
+      what: 'the first position',
+    },
+  );
+  await relay.stop();
+  const sequence = await rig.violations();
+  await rig.relay(['--start-at', 'new']);
+  await rig.eventCount(1);
+  expect(rig.events[0]?.msgId).toContain(`-${sequence}-0`);
+  expect(rig.events).toHaveLength(1);
+});
+
+it('siem-relay - what cannot be read is counted and passed over, and what follows comes through', async () => {
+  await using rig = await RelayRig.start();
+  const relay = await rig.relay();
+  await rig.violationBytes(Buffer.from('no avro'));
+  await rig.violationBytes(Buffer.from('c301000000000000000000', 'hex'));
+  await rig.violations([
+    sampleViolation({ pod: { ...(sampleViolation().pod as never as object), namespace: 'x.> *' } as never }),
+  ]);
+  await rig.eventCount(1);
+  expect(rig.events[0]?.subject).toBe('bailiff.v1.siem.ocsf.network-activity._');
+  expect(await relay.metric('unreadable_total{stream="VIOLATIONS",reason="NOT_SINGLE_OBJECT"}')).toBe(1);
+  expect(await relay.metric('unreadable_total{stream="VIOLATIONS",reason="UNKNOWN_FINGERPRINT"}')).toBe(1);
+});
+
+it('siem-relay - a stream that was made anew is read from its beginning, under ids of its own', async () => {
+  await using rig = await RelayRig.start();
+  const relay = await rig.relay();
+  await rig.violations();
+  await rig.eventCount(1);
+  await rig.admin.jsm.streams.delete('VIOLATIONS');
+  await ensureTopology(rig.admin);
+  await rig.violations();
+  await rig.eventCount(2);
+  expect(new Set(rig.events.map(({ msgId }) => msgId)).size).toBe(2);
+  expect(rig.events.every(({ msgId }) => msgId.endsWith('-1-0'))).toBe(true);
+  expect(await relay.metric('streams_remade_total')).toBe(1);
+  // The position is of the new stream: after a restart nothing is told again.
+  await relay.stop();
+  const again = await rig.relay();
+  expect(await again.metric('duplicate_events_total{format="ocsf"}')).toBeNaN();
+});
+
+it('siem-relay - a restart of the bus in between loses nothing', async () => {
+  await using rig = await RelayRig.start();
+  const relay = await rig.relay();
+  for (let i = 0; i < 50; i++) await rig.violations();
+  await rig.nats.restart();
+  for (let i = 0; i < 50; i++) await rig.violations();
+  await rig.eventCount(100);
+  expect(new Set(rig.events.map(({ msgId }) => msgId)).size).toBe(100);
+  expect(await relay.stop()).toBe(0);
+});
+
+it('siem-relay - a connector with the rights of siem-reader sees events, live and what it missed, and no other subject', async () => {
+  await using rig = await RelayRig.start();
+  await rig.relay();
+  const reader = await rig.nats.connect('siem-reader');
+  const live: string[] = [];
+  const refused: string[] = [];
+  reader.statusListeners.add((status) => {
+    if (status.type === 'error') refused.push(status.error.code);
+  });
+  reader.nc.subscribe(filters.siem({ format: 'ocsf' }), { callback: (_, { subject }) => void live.push(subject) });
+  const others = [
+    'bailiff.v1.violations.>',
+    'bailiff.v1.verdicts.>',
+    'bailiff.v1.>',
+    '>',
+    '$KV.>',
+    '_INBOX_siem-relay.>',
+  ];
+  for (const subject of others) reader.nc.subscribe(subject, { callback: () => undefined });
+  await reader.nc.flush();
+  await waitFor(() => refused.length === others.length, { what: 'every other to be refused', state: () => refused });
+  await rig.violations();
+  await rig.verdict();
+  await waitFor(() => live.length === 2, { what: 'both live', state: () => live });
+  // The durable consumer holds both for whoever was away, until they are acknowledged.
+  const take = async () => {
+    const answer = await reader.nc.request('$JS.API.CONSUMER.MSG.NEXT.SIEM.siem-ocsf', '', {
+      timeout: 5_000,
+      noMux: true,
+      reply: createInbox(reader.inboxPrefix),
+    });
+    answer.respond();
+    return answer.subject;
+  };
+  expect([await take(), await take()].sort()).toEqual([...live].sort());
+  await reader.nc.flush();
+  await waitFor(async () => (await rig.admin.jsm.consumers.info('SIEM', 'siem-ocsf')).num_ack_pending === 0, {
+    what: 'both acks to be taken',
+  });
+  expect((await rig.admin.jsm.consumers.info('SIEM', 'siem-ocsf')).num_pending).toBe(0);
+});
