@@ -63,8 +63,8 @@ describe('aliases', () => {
   let container: Container;
   beforeAll(async () => {
     rig = new FilesRig();
-    control = await attempts(rig.container(), () => {});
-    container = rig.container();
+    control = await attempts(rig.container('ext4'), () => {});
+    container = rig.container('ext4');
     guarded = await attempts(container, () => rig.apply(container, POLICY));
   }, LOAD_TIMEOUT_MS);
   afterAll(() => rig?.[Symbol.dispose]());

@@ -26,6 +26,9 @@ const here = (file: string): string => path.join(import.meta.dirname, 'programs'
 /** A program of this folder, linked so that it runs in an empty root. */
 export const staticProgram = (file: string): string => compileProgram(here(file), { flags: ['-static'] });
 
+/** ext4 alone opens a file by its handle without knowing where it lies. */
+export type Volume = 'tmpfs' | 'ext4';
+
 export interface Counts {
   /** `<policy>/<rule>`, `posture`, `unresolved` → breaches. Zeroes left out. */
   readonly [what: string]: number;
@@ -48,8 +51,8 @@ export class FilesRig implements Disposable {
   }
 
   /** A container that has not run anything yet. */
-  container(): Container {
-    const container = new Container(this, this.#containers.length);
+  container(volume: Volume = 'tmpfs'): Container {
+    const container = new Container(this.#containers.length, volume);
     this.#containers.push(container);
     return container;
   }
@@ -102,7 +105,7 @@ export class Container implements Disposable {
   readonly #pod: string;
   readonly #running = new Set<Running>();
 
-  constructor(_rig: FilesRig, index: number) {
+  constructor(index: number, volume: Volume) {
     this.index = index;
     this.#dir = mkdtempSync(path.join(tmpdir(), 'bailiff-container-'));
     this.root = path.join(this.#dir, 'root');
@@ -111,7 +114,14 @@ export class Container implements Disposable {
     for (const name of ['proc', 'dev', 'bin', 'volume', 'etc']) mkdirSync(path.join(at('lower'), name));
     const layers = `lowerdir=${at('lower')},upperdir=${at('upper')},workdir=${at('work')}`;
     execFileSync('mount', ['-t', 'overlay', 'overlay', '-o', layers, this.root]);
-    execFileSync('mount', ['-t', 'tmpfs', 'volume', path.join(this.root, 'volume')]);
+    if (volume === 'ext4') {
+      execFileSync('modprobe', ['-a', 'loop', 'ext4']);
+      execFileSync('truncate', ['-s', '16M', at('disk')]);
+      execFileSync('mkfs.ext4', ['-q', at('disk')]);
+      execFileSync('mount', ['-o', 'loop', at('disk'), path.join(this.root, 'volume')]);
+    } else {
+      execFileSync('mount', ['-t', 'tmpfs', 'volume', path.join(this.root, 'volume')]);
+    }
     const uid = this.uid.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
     this.#pod = path.join(CGROUPS, 'kubepods', `pod${uid}`);
     this.#cgroup = path.join(this.#pod, 'container');

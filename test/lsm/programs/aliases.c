@@ -11,6 +11,7 @@
 #include <linux/mount.h>
 #include <linux/openat2.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -118,7 +119,7 @@ static int by_chroot(void)
 	TRY(chdir("/"));
 	return read_path("/secret");
 }
-static int by_handle(void)
+static int handle_of_volume(bool cold)
 {
 	union { struct file_handle handle; char bytes[sizeof(struct file_handle) + MAX_HANDLE_SZ]; } u;
 	int mount_id, fd, root = open("/volume", O_RDONLY | O_DIRECTORY);
@@ -126,10 +127,23 @@ static int by_handle(void)
 	TRY(root);
 	u.handle.handle_bytes = MAX_HANDLE_SZ;
 	TRY(name_to_handle_at(AT_FDCWD, "/volume/secret", &u.handle, &mount_id, 0));
+	if (cold) {
+		// what no cache holds is opened by its inode: it hangs in no directory then
+		int drop = open("/proc/sys/vm/drop_caches", O_WRONLY);
+
+		TRY(drop);
+		// what was used lately is spared once
+		for (int i = 0; i < 3; i++) {
+			sync();
+			TRY(write(drop, "2", 1));
+		}
+	}
 	fd = open_by_handle_at(root, &u.handle, O_RDONLY);
 	TRY(fd);
 	return read_fd(fd);
 }
+static int by_handle(void) { return handle_of_volume(false); }
+static int by_cold_handle(void) { return handle_of_volume(true); }
 static int deleted(void)
 {
 	int fd = open("/protected/deleted", O_PATH);
@@ -462,7 +476,7 @@ static const struct attempt { const char *name; int (*run)(void); } attempts[] =
 	{ "direct", direct }, { "neighbour", neighbour }, { "symlink", follow_symlink }, { "relative", relative },
 	{ "dotdot", dotdot }, { "openat2", by_openat2 }, { "proc-self-root", proc_self_root },
 	{ "proc-self-cwd", proc_self_cwd }, { "proc-self-fd", proc_self_fd }, { "path-fd", path_fd }, { "dir-fd", dir_fd },
-	{ "chroot", by_chroot }, { "file-handle", by_handle }, { "deleted", deleted }, { "long-component", long_component },
+	{ "chroot", by_chroot }, { "file-handle", by_handle }, { "file-handle-cold", by_cold_handle }, { "deleted", deleted }, { "long-component", long_component },
 	{ "io-uring", io_uring_open }, { "early-read", early_read }, { "early-mmap", early_mmap },
 	{ "scm-rights", scm_rights }, { "link-old", hard_link_old }, { "link-new", hard_link_new },
 	{ "link-neighbour", hard_link_neighbour }, { "link-fd", hard_link_fd }, { "bind-before", bind_before },

@@ -12,7 +12,6 @@
 #ifndef BAILIFF_RUNTIME_PLACE_H
 #define BAILIFF_RUNTIME_PLACE_H
 
-#define MNT_INTERNAL	0x4000	/* the kernel's own: pipes, sockets, memfd, message queues; in no namespace by design */
 #define PLACE_MOUNTS	4096	/* mounts of one file system on a node: 250 pods with 16 volumes, files of the kubelet included */
 #define PLACE_DEPTH	64
 
@@ -20,10 +19,6 @@
 
 struct list_head {
 	struct list_head *next, *prev;
-};
-
-struct vfsmount___place {
-	int mnt_flags;
 };
 
 /* Until 6.17 the mounts of a file system are a list with a head, from then on a chain that ends with NULL. */
@@ -80,13 +75,6 @@ static __always_inline bool is_sole_mount(struct mount *mount)
 	struct super_block *sb = BPF_CORE_READ(mount, mnt.mnt_sb);
 
 	return first_mount(sb) == mount && !next_mount(sb, mount);
-}
-
-static __always_inline bool is_internal(const struct vfsmount *mnt)
-{
-	struct vfsmount___place *place = (void *)mnt;
-
-	return BPF_CORE_READ(place, mnt_flags) & MNT_INTERNAL;
 }
 
 /* In no namespace that has a number, and not because the kernel keeps it for itself (marked, or with an error for namespace). */

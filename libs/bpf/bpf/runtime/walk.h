@@ -37,6 +37,13 @@ static __always_inline struct mnt_namespace *namespace_of(struct mount *mount)
 	return number && number != ANONYMOUS_MOUNT_NS ? namespace : NULL;
 }
 
+#define MNT_INTERNAL	0x4000	/* the kernel's own: pipes, sockets, memfd, message queues; in no namespace by design */
+
+static __always_inline bool is_internal(const struct vfsmount *mnt)
+{
+	return BPF_CORE_READ(mnt, mnt_flags) & MNT_INTERNAL;
+}
+
 /* Whether the mount is one of the host's own tree, as container runtimes see it. */
 static __always_inline bool is_host_mount(const struct vfsmount *mnt)
 {
@@ -111,7 +118,9 @@ static long walk_step(__u32 step, void *context)
 		scratch->count = count + 1;
 	}
 	if (parent == dentry) {
-		scratch->end = WALK_LOOSE;
+		/* opened by its handle, an object may hang in no directory yet, on a mount that has some */
+		if (scratch->stop || is_internal(&scratch->mount->mnt))
+			scratch->end = WALK_LOOSE;
 		return 1;
 	}
 	scratch->dentry = parent;
