@@ -7,7 +7,7 @@
  */
 import type { JudgedPod, JudgedViolation, Verdict, VerdictPod } from '@bailiff/schemas';
 import { claimViolation } from './claims.ts';
-import { Vocabulary } from './evidence.ts';
+import { processOf, Vocabulary } from './evidence.ts';
 import type { RuleBook, RuleSet } from './rule-book.ts';
 import { type QuietTimes, RuleState } from './rule-state.ts';
 import { groupKeyOf, matchedStages } from './rules.ts';
@@ -115,17 +115,18 @@ export class Bench {
    * @param vouched whether somebody answers for the pod's owner and namespace; if nobody does, it counts for itself and its node alone
    */
   find(
-    facts: Pick<JudgedViolation, 'kind' | 'vector' | 'action' | 'state'>,
+    facts: Pick<JudgedViolation, 'kind' | 'vector' | 'action' | 'state' | 'severity' | 'operation'>,
     nodeName: string,
     pod: JudgedPod | null,
     vouched: boolean,
   ): { hits: Hit[]; complete: boolean } {
-    const { kind, vector, action, state } = facts;
+    const { kind, vector, action, state, severity } = facts;
+    const operation = facts.operation?.operation ?? '';
     const hits: Hit[] = [];
     let complete = true;
     for (const ruleState of this.#states) {
       const { rule } = ruleState;
-      const matched = matchedStages(rule, { kind, vector, action, state, pod });
+      const matched = matchedStages(rule, { kind, vector, action, state, severity, operation, pod });
       if (matched === 0) continue;
       if (!vouched && pod !== null && (rule.groupBy === 'owner' || rule.groupBy === 'namespace')) continue;
       const groupKey = groupKeyOf(rule.groupBy, nodeName, pod);
@@ -150,7 +151,7 @@ export class Bench {
       const { window } = hit;
       const observed = window.count(time, packets, hit.matched, violation, state.rule);
       if (observed < 0) continue;
-      window.evidence.add(window.clock, of.sequence, index, packets, of.vector);
+      window.evidence.add(window.clock, of.sequence, index, packets, of.vector, processOf(violation));
       if (observed >= state.rule.threshold && window.clock >= window.quietUntil)
         this.#cross(state, window, observed, of);
     }

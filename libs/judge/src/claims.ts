@@ -37,5 +37,7 @@ export function claimViolation(nowMicros: number): JudgedViolation {
     lastSeenAt: nowMicros,
     pod: null,
     sample: null,
+    operation: null,
+    severity: '',
   };
 }

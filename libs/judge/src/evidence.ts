@@ -1,8 +1,9 @@
 /**
  * What a window remembers of the violations it counted: the newest MAX_EVIDENCE, so that a verdict can name them by their place
- * in the stream. Grows with use up to that bound (1 KB), because most windows see a violation or two in their life.
+ * in the stream, and which process did it where that is known. Grows with use up to that bound (1 KB, and as many processes), because most
+ * windows see a violation or two in their life.
  */
-import type { Evidence } from '@bailiff/schemas';
+import type { Evidence, EvidenceProcess, JudgedViolation } from '@bailiff/schemas';
 
 /** Pieces a verdict carries at most. */
 export const MAX_EVIDENCE = 32;
@@ -28,13 +29,36 @@ export class Vocabulary {
   }
 }
 
+/** Who did it: the process of the sampled operation, or the one that made the packet's socket; null when nobody saw. */
+export function processOf({ operation, sample }: JudgedViolation): EvidenceProcess | null {
+  if (operation !== null) {
+    const { tgid, uid, comm, executable, parentExecutable, containerName, subject } = operation;
+    return { tgid, uid, comm, executable, parentExecutable, containerName, operation: operation.operation, subject };
+  }
+  if (sample === null || sample.process === null) return null;
+  const { tgid, uid, comm, executable, containerName } = sample.process;
+  return { tgid, uid, comm, executable, parentExecutable: '', containerName, operation: '', subject: '' };
+}
+
 export class EvidenceRing {
   // Time, stream sequence, index in the frame * MAX_WORDS + number of the vector, packets; then the next one.
   readonly #numbers: number[] = [];
   #next = 0;
+  /** By place of the piece; made with the first process: most pieces have none. */
+  #processes: (EvidenceProcess | null)[] | null = null;
 
-  add(timeMicros: number, streamSequence: number, index: number, packets: number, vector: number): void {
+  add(
+    timeMicros: number,
+    streamSequence: number,
+    index: number,
+    packets: number,
+    vector: number,
+    process: EvidenceProcess | null = null,
+  ): void {
     const numbers = this.#numbers;
+    if (process !== null) this.#processes ??= [];
+    if (this.#processes)
+      this.#processes[(numbers.length < MAX_EVIDENCE * STRIDE ? numbers.length : this.#next) / STRIDE] = process;
     const place = index * MAX_WORDS + vector;
     if (numbers.length < MAX_EVIDENCE * STRIDE) {
       numbers.push(timeMicros, streamSequence, place, packets);
@@ -52,6 +76,7 @@ export class EvidenceRing {
   clear(): void {
     this.#numbers.length = 0;
     this.#next = 0;
+    this.#processes = null;
   }
 
   /** Pieces not older than the time, oldest first. */
@@ -67,7 +92,7 @@ export class EvidenceRing {
         index: Math.floor(place / MAX_WORDS),
         vector: vocabulary.word(place % MAX_WORDS),
         packets: numbers[at + 3] as number,
-        process: null,
+        process: this.#processes?.[at / STRIDE] ?? null,
       });
     }
     return pieces;

@@ -228,6 +228,8 @@ export class Fold {
     epoch.vector = this.#bench.vectorOf(epoch.vectorNumber, violation.vector);
     epoch.action = violation.action;
     epoch.state = violation.state;
+    epoch.severity = violation.severity;
+    epoch.operation = violation.operation?.operation ?? '';
     epoch.ownerUid = claim?.ownerUid ?? '';
     epoch.member = member;
     epoch.pod = pod === null ? null : toVerdictPod(pod);
@@ -253,6 +255,8 @@ function isAsFound(epoch: Epoch, violation: JudgedViolation, member: Member | nu
     epoch.kind === violation.kind &&
     epoch.action === violation.action &&
     epoch.state === violation.state &&
+    epoch.severity === violation.severity &&
+    epoch.operation === (violation.operation === null ? '' : violation.operation.operation) &&
     epoch.ownerUid === (pod === null ? '' : pod.ownerUid)
   );
 }

@@ -34,6 +34,9 @@ export interface Epoch {
   vectorNumber: number;
   action: string;
   state: string;
+  severity: string;
+  /** Of the sample that `hits` were found for; empty when it had none. */
+  operation: string;
   /** Who answers for the claim; null for no pod, or one that only a precedent admits. */
   member: Member | null;
   /** As claimed; empty without a pod. */
@@ -77,9 +80,9 @@ export class NodeState {
 
   /** Makes the epoch of a violation; without a counter when there is no room for it, and then it is not kept. */
   add(violation: JudgedViolation): Epoch {
-    const { kind, vector, action, state, counterEpoch: key } = violation;
+    const { kind, vector, action, state, severity, counterEpoch: key } = violation;
     const counter = this.#epochs.size < MAX_EPOCHS_PER_NODE ? new EpochCounter(this.#counters) : null;
-    const facts = { kind, vector, vectorNumber: 0, action, state };
+    const facts = { kind, vector, vectorNumber: 0, action, state, severity, operation: '' };
     const epoch: Epoch = { key, counter, hits: [], hitsFor: 0, ...facts, member: null, ownerUid: '', pod: null };
     if (counter !== null) this.#epochs.set(key, epoch);
     return epoch;

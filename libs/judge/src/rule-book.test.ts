@@ -83,9 +83,13 @@ describe('rules - selections', () => {
     action: 'drop' as const,
     state: 'programmed' as const,
     pod: null,
+    severity: '',
+    operation: '',
   };
   it.each([
     [{}, true],
+    [{ operations: ['socket' as const] }, false],
+    [{ policies: ['ipv4-source'] }, false],
     [{ vectors: ['ipv4-source' as const] }, true],
     [{ vectors: ['arp-sender' as const] }, false],
     [{ actions: ['audit' as const] }, false],

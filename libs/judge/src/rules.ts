@@ -9,7 +9,11 @@ import { type CorrelationRule, parseDurationMs, type Selection } from '@bailiff/
 import type { GroupBy, JudgedPod, JudgedViolation, Level, RuleType } from '@bailiff/schemas';
 
 /** What a selection looks at. */
-export type Facts = Pick<JudgedViolation, 'kind' | 'vector' | 'action' | 'state'> & { pod: JudgedPod | null };
+export type Facts = Pick<JudgedViolation, 'kind' | 'vector' | 'action' | 'state' | 'severity'> & {
+  /** Of the sampled operation; empty when none was. */
+  operation: string;
+  pod: JudgedPod | null;
+};
 
 export type ValueField = Extract<CorrelationRule, { type: 'value_count' }>['field'];
 
@@ -68,8 +72,22 @@ export function selects(selection: Selection, facts: Facts): boolean {
     within(selection.vectors, facts.vector) &&
     within(selection.actions, facts.action) &&
     within(selection.states, facts.state) &&
+    selectsPolicy(selection, facts) &&
     within(selection.namespaces, namespace) &&
     !(selection.excludeNamespaces ?? []).includes(namespace)
+  );
+}
+
+/** What is said of runtime policies; `<policy>/<rule>` is their vector. */
+function selectsPolicy({ policies, rules, operations, severities }: Selection, facts: Facts): boolean {
+  if (operations !== undefined && !operations.some((one) => one === facts.operation)) return false;
+  if (severities !== undefined && !severities.some((one) => one === facts.severity)) return false;
+  if (policies === undefined && rules === undefined) return true;
+  const slash = facts.kind === 'lsm' ? facts.vector.indexOf('/') : -1;
+  if (slash < 0) return false;
+  return (
+    (policies === undefined || policies.includes(facts.vector.slice(0, slash))) &&
+    (rules === undefined || rules.includes(facts.vector.slice(slash + 1)))
   );
 }
 
@@ -84,6 +102,8 @@ export function groupKeyOf(groupBy: GroupBy, nodeName: string, pod: JudgedPod | 
 /** The value a value_count rule counts; empty when the violation has none. */
 export function countedValue(field: ValueField, violation: JudgedViolation): string {
   if (field === 'vector') return violation.vector;
+  if (field === 'policyRule') return violation.kind === 'lsm' ? violation.vector : '';
+  if (field === 'operation' || field === 'executable' || field === 'subject') return violation.operation?.[field] ?? '';
   const sample = violation.sample;
   if (sample === null) return '';
   if (field === 'destinationPort') return sample.destinationPort === 0 ? '' : String(sample.destinationPort);

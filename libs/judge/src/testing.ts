@@ -2,7 +2,7 @@
  * What tests of judging begin with: violations and frames with everything filled in, lists of pods, and a collector that counts as a real one
  * does: its counters only grow, it says what grew since it last spoke, and its frames have growing numbers.
  */
-import type { PacketSample, PodRef, Violation, ViolationFrame } from '@bailiff/schemas';
+import type { OperationSample, PacketSample, PodRef, Violation, ViolationFrame } from '@bailiff/schemas';
 import { Fold, type FoldOptions, type FramePlace } from './fold.ts';
 import { Members } from './members.ts';
 import { RuleBook } from './rule-book.ts';
@@ -44,6 +44,33 @@ export function packetSample(more: Partial<PacketSample> = {}): PacketSample {
     socketCookie: '',
     head: Buffer.alloc(0),
     process: null,
+    ...more,
+  };
+}
+
+export function operationSample(more: Partial<OperationSample> = {}): OperationSample {
+  return {
+    observedAt: T0,
+    operation: 'execute',
+    outcome: 'block',
+    subject: '/bin/sh',
+    address: '',
+    port: 0,
+    protocol: 0,
+    tgid: 100,
+    tid: 100,
+    parentTgid: 1,
+    uid: 0,
+    gid: 0,
+    capabilities: '0000000000000000',
+    comm: 'sh',
+    executable: '/bin/sh',
+    parentExecutable: '/bin/init',
+    arguments: [],
+    cgroupId: '7',
+    containerId: '',
+    containerName: 'app',
+    socketCookie: '',
     ...more,
   };
 }

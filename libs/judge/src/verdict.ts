@@ -1,5 +1,5 @@
 /** Puts a verdict together from a window that crossed its threshold. Pure. */
-import type { Verdict, VerdictPod } from '@bailiff/schemas';
+import type { Evidence, Verdict, VerdictPod } from '@bailiff/schemas';
 import type { Vocabulary } from './evidence.ts';
 import type { CompiledRule } from './rules.ts';
 import { cooldownEpoch, verdictIdOf } from './verdict-id.ts';
@@ -49,7 +49,7 @@ export function makeVerdict({
     pod,
     evidence,
     evidenceOmitted: Math.max(0, window.violations - evidence.length),
-    reason: describe(rule, observed, vectors, nodeName, pod),
+    reason: describe(rule, observed, vectors, nodeName, pod) + byWhom(evidence),
     tags: [...rule.tags],
   };
 }
@@ -71,4 +71,12 @@ function describe(
       : `from ${whose[rule.groupBy]} ${pod.namespace}/${pod.name} on ${nodeName}`;
   const seconds = rule.timespanMicros / 1_000_000;
   return `${observed} ${what} (${vectors.join(', ')}) ${who} within ${seconds} s; ${rule.threshold} make it ${rule.level}`;
+}
+
+/** The newest process that the evidence knows, in words; empty when it knows none. */
+function byWhom(evidence: readonly Evidence[]): string {
+  const process = evidence.findLast((piece) => piece.process !== null)?.process;
+  if (!process) return '';
+  const container = process.containerName === '' ? '' : ` in container ${process.containerName}`;
+  return `; by ${process.executable || process.comm} (pid ${process.tgid})${container}`;
 }

@@ -3,6 +3,7 @@
  * `timespan`, `condition` and `level`. Windows slide on event time and count packets, sampled or suppressed.
  */
 import * as z from 'zod';
+import { OPERATION_NAMES } from './runtime-words.ts';
 import { duration, kubeName } from './units.ts';
 import { USERSPACE_VECTORS, VECTORS } from './vectors.ts';
 
@@ -28,6 +29,13 @@ export const selection = z.strictObject({
     .array(z.enum(['unknown', 'provisional', 'programmed']))
     .min(1)
     .optional(),
+  /** Names of runtime policies and of their rules; a posture is the rule `<class>-posture`. */
+  policies: z.array(kubeName).min(1).max(64).optional(),
+  rules: z.array(kubeName).min(1).max(64).optional(),
+  /** Of the sample: a violation of which no operation was sampled matches none. The first of each rule and pod always is. */
+  operations: z.array(z.enum(OPERATION_NAMES)).min(1).optional(),
+  /** Of the runtime policy. */
+  severities: z.array(z.enum(LEVELS)).min(1).optional(),
   namespaces: z.array(kubeName).min(1).optional(),
   excludeNamespaces: z.array(kubeName).min(1).optional(),
 });
@@ -58,6 +66,11 @@ export const VALUE_FIELDS = [
   'claimedMac',
   'destinationAddress',
   'destinationPort',
+  /** `<policy>/<rule>`; the other three are those of the sampled operation. */
+  'policyRule',
+  'operation',
+  'executable',
+  'subject',
 ] as const;
 export const valueCount = z.strictObject({
   ...base,
@@ -75,6 +88,8 @@ export const temporalOrdered = z.strictObject({ ...base, type: z.literal('tempor
 
 export const correlationRule = z.discriminatedUnion('type', [eventCount, valueCount, temporal, temporalOrdered]);
 export type CorrelationRule = z.infer<typeof correlationRule>;
+
+const SPOOFED = ['ipv4-source', 'ipv6-source', 'source-mac', 'arp-sender', 'nd-target'];
 
 /** Rules in force until the operator writes one of the same name. They express "repeated attempts". */
 export const DEFAULT_RULES: Readonly<Record<string, CorrelationRule>> = Object.fromEntries(
@@ -124,6 +139,38 @@ export const DEFAULT_RULES: Readonly<Record<string, CorrelationRule>> = Object.f
       selection: { kinds: ['spoof'], actions: ['audit'] },
       description: 'A pod does what an enforcing policy would drop.',
       tags: [],
+    },
+    'raw-socket-then-spoofing': {
+      type: 'temporal_ordered',
+      level: 'critical',
+      timespan: '10m',
+      rules: [
+        { name: 'opened-socket', selection: { kinds: ['lsm'], operations: ['socket'] } },
+        { name: 'spoofed', selection: { kinds: ['spoof'], vectors: SPOOFED } },
+      ],
+      description: 'A process of a pod opened a raw or packet socket, then packets of another identity left the pod.',
+      tags: ['attack.t1557', 'attack.t1095'],
+    },
+    'escape-attempts': {
+      type: 'value_count',
+      level: 'high',
+      field: 'policyRule',
+      timespan: '10m',
+      condition: { gte: 3 },
+      selection: { kinds: ['lsm'], actions: ['drop'], policies: ['escape-guard'] },
+      description: 'A pod tries one way out of its container after the other.',
+      tags: ['attack.t1611'],
+    },
+    'drift-then-connect': {
+      type: 'temporal_ordered',
+      level: 'high',
+      timespan: '10m',
+      rules: [
+        { name: 'ran-new-program', selection: { kinds: ['lsm'], operations: ['drift'] } },
+        { name: 'connected', selection: { kinds: ['lsm'], operations: ['connect', 'send'] } },
+      ],
+      description: 'A pod ran a program that its image does not hold, then reached for an address that a policy names.',
+      tags: ['attack.t1105', 'attack.t1071'],
     },
     'foreign-pod-claims': {
       type: 'event_count',

@@ -50,6 +50,23 @@ export const KERNEL_OPERATIONS = [
   'perf-event',
   'signal',
   'host-mounts',
+  'module-request',
+] as const;
+
+/** What a violation says was done; a test in libs/runtime keeps it equal to the kernel's list. */
+export const OPERATION_NAMES = [
+  'execute',
+  'map-execute',
+  ...FILE_OPERATIONS,
+  'unix-connect',
+  'unix-send',
+  'unix-bind',
+  ...NETWORK_OPERATIONS,
+  'socket',
+  'capability',
+  'mount',
+  'kernel',
+  'drift',
 ] as const;
 
 /** Transport protocols; another one is written as its number. */

@@ -8,7 +8,14 @@ import {
   PostureClassValues,
   RuleActionValues,
 } from '@bailiff/bpf/runtime-layout';
-import { CAPABILITIES, POSTURE_CLASSES, PROTOCOL_NAMES, SOCKET_FAMILIES, SOCKET_TYPES } from '@bailiff/policy';
+import {
+  CAPABILITIES,
+  OPERATION_NAMES,
+  POSTURE_CLASSES,
+  PROTOCOL_NAMES,
+  SOCKET_FAMILIES,
+  SOCKET_TYPES,
+} from '@bailiff/policy';
 import { describe, expect, it } from 'vitest';
 import {
   ACTIONS,
@@ -46,6 +53,10 @@ describe('names', () => {
     ['path kinds', PATH_KINDS, PathKindValues, 'PATH_', false],
   ])('%s - numbered as the kernel object has them', (_name, list, values, prefix, counted) => {
     expect(wordsOf(values, prefix).slice(0, counted ? -1 : undefined)).toEqual(list);
+  });
+
+  it('operations - those that a correlation rule may name are these', () => {
+    expect([...OPERATION_NAMES].sort()).toEqual([...OPERATIONS].sort());
   });
 
   it('socket words - every word that a policy may use has a number', () => {

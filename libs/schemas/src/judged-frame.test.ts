@@ -23,7 +23,7 @@ function judged({ nodeName, frameSequence, violations }: ViolationFrame): Judged
   return {
     nodeName,
     frameSequence,
-    violations: violations.map(({ pod, sample, ...v }) => ({
+    violations: violations.map(({ pod, sample, operation, ...v }) => ({
       kind: v.kind,
       vector: v.vector,
       action: v.action,
@@ -46,7 +46,25 @@ function judged({ nodeName, frameSequence, violations }: ViolationFrame): Judged
         claimedAddress: sample.claimedAddress,
         destinationAddress: sample.destinationAddress,
         destinationPort: sample.destinationPort,
+        process: sample.process && {
+          tgid: sample.process.tgid,
+          uid: sample.process.uid,
+          comm: sample.process.comm,
+          executable: sample.process.executable,
+          containerName: sample.process.containerName,
+        },
       },
+      operation: operation && {
+        operation: operation.operation,
+        subject: operation.subject,
+        tgid: operation.tgid,
+        uid: operation.uid,
+        comm: operation.comm,
+        executable: operation.executable,
+        parentExecutable: operation.parentExecutable,
+        containerName: operation.containerName,
+      },
+      severity: v.severity,
     })),
   };
 }

@@ -10,7 +10,7 @@ import { boundedType } from './bounded-types.ts';
 import { decodeViolationFrame } from './codec.ts';
 import { type SchemaLookup, SchemaRegistry } from './registry.ts';
 import { CURRENT_SCHEMAS } from './schemas.gen.ts';
-import type { PacketSample, PodRef, Violation, ViolationFrame } from './types.gen.ts';
+import type { OperationSample, PacketSample, PodRef, SocketProcess, Violation, ViolationFrame } from './types.gen.ts';
 
 const KEPT = {
   ViolationFrame: ['nodeName', 'frameSequence', 'violations'],
@@ -26,16 +26,25 @@ const KEPT = {
     'lastSeenAt',
     'pod',
     'sample',
+    'operation',
+    'severity',
   ],
   PodRef: ['uid', 'namespace', 'name', 'ownerKind', 'ownerName', 'ownerUid'],
-  PacketSample: ['claimedMac', 'claimedAddress', 'destinationAddress', 'destinationPort'],
+  PacketSample: ['claimedMac', 'claimedAddress', 'destinationAddress', 'destinationPort', 'process'],
+  SocketProcess: ['tgid', 'uid', 'comm', 'executable', 'containerName'],
+  OperationSample: ['operation', 'subject', 'tgid', 'uid', 'comm', 'executable', 'parentExecutable', 'containerName'],
 } as const;
 
 export type JudgedPod = Pick<PodRef, (typeof KEPT.PodRef)[number]>;
-export type JudgedSample = Pick<PacketSample, (typeof KEPT.PacketSample)[number]>;
-export type JudgedViolation = Omit<Pick<Violation, (typeof KEPT.Violation)[number]>, 'pod' | 'sample'> & {
+export type JudgedProcess = Pick<SocketProcess, (typeof KEPT.SocketProcess)[number]>;
+export type JudgedSample = Omit<Pick<PacketSample, (typeof KEPT.PacketSample)[number]>, 'process'> & {
+  process: JudgedProcess | null;
+};
+export type JudgedOperation = Pick<OperationSample, (typeof KEPT.OperationSample)[number]>;
+export type JudgedViolation = Omit<Pick<Violation, (typeof KEPT.Violation)[number]>, 'pod' | 'sample' | 'operation'> & {
   pod: JudgedPod | null;
   sample: JudgedSample | null;
+  operation: JudgedOperation | null;
 };
 export type JudgedFrame = Omit<Pick<ViolationFrame, (typeof KEPT.ViolationFrame)[number]>, 'violations'> & {
   violations: JudgedViolation[];
