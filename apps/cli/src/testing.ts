@@ -20,8 +20,9 @@ export interface RunCliOptions {
   stdin?: string;
   nowMs?: () => number;
   signal?: AbortSignal;
-  /** Called with everything that goes to stdout, as it comes. */
+  /** Called with everything that goes to stdout (stderr), as it comes. */
   onStdout?: (all: string) => void;
+  onStderr?: (all: string) => void;
 }
 
 /** An io that remembers; `runCli` for whole command lines. */
@@ -44,6 +45,7 @@ export function captureCli(options: RunCliOptions = {}): { io: CliIo; stdout: ()
     }),
     stderr: output((text) => {
       err += text;
+      options.onStderr?.(err);
     }),
     interactive: options.answers !== undefined,
     async ask(question) {

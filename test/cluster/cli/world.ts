@@ -126,7 +126,7 @@ export class World implements AsyncDisposable {
     return runCli(args, { home: this.directory, ...options, env });
   }
 
-  /** @returns its sequence in VIOLATIONS */
+  /** All of one kind. @returns its sequence in VIOLATIONS */
   async frame(node: string, violations: Violation[], part: Partial<ViolationFrame> = {}): Promise<number> {
     this.#frames += 1;
     const frame = sampleFrame({
@@ -139,9 +139,13 @@ export class World implements AsyncDisposable {
     });
     const publisher = new FramePublisher(await this.as(`collector-${node}`));
     const msgId = `${node}-${this.#frames}`;
-    const { sequence } = await publisher.publish(violationSubject(node, 'spoof'), encodeViolationFrame(frame), {
-      msgId,
-    });
+    const { sequence } = await publisher.publish(
+      violationSubject(node, violations[0]?.kind ?? 'spoof'),
+      encodeViolationFrame(frame),
+      {
+        msgId,
+      },
+    );
     publisher.close();
     return sequence;
   }

@@ -32,6 +32,16 @@ interface Named {
   json?: boolean;
 }
 
+interface LearnFlags extends Named {
+  pod: string;
+  for: string;
+  out?: string;
+  install?: boolean;
+  by?: string;
+}
+/** A day: jobs of the night are seen. */
+const MAX_LEARN_MS = 86_400_000;
+
 const withNamespace = (command: Command) => command.option('-n, --namespace <namespace>', 'policies of a namespace');
 const revisionOf = (text: string, flag: string) => wholeNumber(text, flag, 1, 999_999_999);
 
@@ -228,6 +238,42 @@ enforce policies; 6 a node refuses a policy.
   });
 }
 
+function registerLearn(parent: Command, io: CliIo): void {
+  const command = parent
+    .command('learn')
+    .description('watch what a pod does and propose the least policy, as YAML to be reviewed')
+    .requiredOption('--pod <pod>', 'namespace/name, name or uid of a pod')
+    .requiredOption('--for <duration>', 'how long, such as 10m')
+    .option('-n, --namespace <namespace>', 'of the pod')
+    .option('--out <file>', 'where to write it (default: stdout)')
+    .option('--install', 'put a policy in place that audits all that it does, and take it away afterwards')
+    .option('--by <name>', 'with --install: who, for the log (default: user@host)')
+    .option('--json', 'one JSON document')
+    .addHelpText(
+      'after',
+      `
+Example:
+  bailiff policy learn --pod shop/web-0 --for 10m --install --out web.yaml
+
+Use the pod as it is used in earnest while this watches, its start and its rare jobs too: what it was not seen to do is refused once the
+policy is enforced. The proposal is in audit mode and refuses nothing. Ctrl-C ends the watching and proposes what was seen until then.
+`,
+    );
+  withBusOptions(command).action(async () => {
+    const options = optionsOf<LearnFlags>(command);
+    const asked = {
+      pod: parsePod(options.pod, '--pod', options.namespace),
+      forMs: parseSpan(options.for, '--for', MAX_LEARN_MS),
+      out: options.out ?? null,
+      install: options.install ?? false,
+      by: options.by ?? io.operator,
+      json: options.json ?? false,
+    };
+    const { learn } = await import('../policy/learn.ts');
+    io.exitCode = await withSession(io, command, (session) => learn(session, asked));
+  });
+}
+
 export function register(program: Command, io: CliIo): void {
   const command = program
     .command('policy')
@@ -240,4 +286,5 @@ export function register(program: Command, io: CliIo): void {
   registerChange(command, io);
   registerStatus(command, io);
   registerExplain(command, io);
+  registerLearn(command, io);
 }

@@ -1,0 +1,288 @@
+/**
+ * What a pod did → the least policy that would have allowed it, for a person to review. Pure.
+ *
+ * Place in the path: violations of an audited posture (learn.ts) → here → propose-yaml.ts. Invariants: the policy passes its schema; it
+ * allows every operation that was given, except those in `left`, each with why; it is in audit mode and blocks nothing until a person says so.
+ * Bounds: MAX_POLICY_RULES rules; what is above them goes to `left`.
+ */
+import {
+  CAPABILITIES,
+  KERNEL_OPERATIONS,
+  MAX_POLICY_RULES,
+  MOUNT_OPERATIONS,
+  POSTURE_CLASSES,
+  type PostureClass,
+  pathProblem,
+  type RuntimePolicyInput,
+} from '@bailiff/policy';
+import { isAddressOperation, isPathOperation, OPERATIONS, type OperationName, postureOf } from '@bailiff/runtime';
+import type { OperationSample } from '@bailiff/schemas';
+import { generalise, type PathGroup, type SeenPath } from './learn-paths.ts';
+import { networkRules, socketRules } from './propose-network.ts';
+
+/** An operation that was audited, and how often it is known to have happened. */
+export interface Learned {
+  operation: Pick<OperationSample, 'operation' | 'subject' | 'address' | 'port' | 'protocol' | 'executable' | 'comm'>;
+  times: number;
+}
+
+export type RuleInput = NonNullable<RuntimePolicyInput['rules']>[number];
+
+/** A rule with what is said of it: above it, and beside entries of its lists. */
+export interface ProposedRule {
+  rule: RuleInput;
+  comments: string[];
+  /** By the text of an entry. */
+  beside: Map<string, string>;
+}
+
+export interface Proposal {
+  name: string;
+  namespace: string;
+  spec: RuntimePolicyInput;
+  rules: ProposedRule[];
+  /** Operations that no rule allows, and why. */
+  left: string[];
+  /** Of all operations. */
+  times: number;
+}
+
+export interface ProposeOptions {
+  name: string;
+  namespace: string;
+  matchLabels: Readonly<Record<string, string>>;
+  /** Classes that were watched: what they forbid is what no rule allows. */
+  classes: readonly PostureClass[];
+}
+
+type Entry = { op: OperationName; subject: string; learned: Learned[]; times: number };
+
+const MAX_PROGRAMS = 3;
+
+export const programOf = ({ executable, comm }: Learned['operation']) => executable || comm || '?';
+
+/** `12 times, by /usr/bin/nginx, /bin/sh and 2 more` */
+export function saidOf(times: number, programs: Iterable<string>): string {
+  const all = [...new Set(programs)].sort();
+  const more = all.length > MAX_PROGRAMS ? ` and ${all.length - MAX_PROGRAMS} more` : '';
+  return `${times === 1 ? 'once' : `${times} times`}, by ${all.slice(0, MAX_PROGRAMS).join(', ')}${more}`;
+}
+
+/** The same operations together, each with its programs. */
+function fold(learned: readonly Learned[]): { known: Entry[]; unknown: string[] } {
+  const entries = new Map<string, Entry>();
+  const unknown = new Set<string>();
+  for (const one of learned) {
+    const { operation, subject, address, port, protocol } = one.operation;
+    if (!(OPERATIONS as readonly string[]).includes(operation)) {
+      unknown.add(`${operation} ${subject}: an operation that this version does not know`);
+      continue;
+    }
+    const key = [operation, subject, address, port, protocol].join('\n');
+    const entry = entries.get(key) ?? { op: operation as OperationName, subject, learned: [], times: 0 };
+    entry.learned.push(one);
+    entry.times += one.times;
+    entries.set(key, entry);
+  }
+  return { known: [...entries.values()], unknown: [...unknown] };
+}
+
+function seenPaths(entries: readonly Entry[], wordOf: (op: OperationName) => string): SeenPath[] {
+  const paths = new Map<string, { operations: Set<string>; times: number; programs: Set<string> }>();
+  for (const { op, subject, learned, times } of entries) {
+    const seen = paths.get(subject) ?? { operations: new Set(), times: 0, programs: new Set() };
+    seen.operations.add(wordOf(op));
+    seen.times += times;
+    for (const one of learned) seen.programs.add(programOf(one.operation));
+    paths.set(subject, seen);
+  }
+  return [...paths]
+    .map(([path, { operations, ...rest }]) => ({ path, operations: [...operations].sort(), ...rest }))
+    .sort((a, b) => (a.path < b.path ? -1 : 1));
+}
+
+/** Files of a list; a policy takes 256. */
+const MAX_LIST = 256;
+
+type WhereKind = 'file' | 'execute' | 'unix';
+
+/** Groups with the same operations and form, as rules. */
+function whereRules(kind: WhereKind, groups: readonly PathGroup[]): ProposedRule[] {
+  const shapes = new Map<string, PathGroup[]>();
+  for (const group of groups) {
+    const form =
+      group.path !== undefined
+        ? 'paths'
+        : group.suffix !== undefined
+          ? 'suffixes'
+          : group.recursive
+            ? 'trees'
+            : 'directories';
+    const key = `${group.operations.join('-')} ${form}`;
+    shapes.set(key, [...(shapes.get(key) ?? []), group]);
+  }
+  const rules: ProposedRule[] = [];
+  for (const [key, all] of shapes) {
+    const [operations = '', form = ''] = key.split(' ');
+    for (let at = 0; at < all.length; at += MAX_LIST) {
+      const name = [
+        kind === 'file' ? '' : kind,
+        operations,
+        form === 'paths' ? '' : form,
+        at === 0 ? '' : String(at / MAX_LIST + 1),
+      ];
+      rules.push(whereRule(kind, name.filter(Boolean).join('-'), form, all.slice(at, at + MAX_LIST)));
+    }
+  }
+  return rules;
+}
+
+function whereRule(kind: WhereKind, name: string, form: string, groups: readonly PathGroup[]): ProposedRule {
+  const field = form === 'trees' ? 'directories' : form;
+  const names = groups.map(({ path, directory, suffix }) => path ?? directory ?? suffix ?? '');
+  const operations = groups[0]?.operations ?? [];
+  const readOnly = kind === 'file' && operations.join() === 'read';
+  const match = {
+    [field]: names,
+    ...(form === 'trees' ? { recursive: true } : {}),
+    ...(readOnly ? { readOnly: true } : { operations: [...operations] }),
+  };
+  const beside = new Map(
+    groups.map(({ times, programs, note }, index) => [
+      names[index] as string,
+      [saidOf(times, programs), note].filter(Boolean).join('; '),
+    ]),
+  );
+  return { rule: { name: shortRuleName(name), action: 'allow', [kind]: match } as RuleInput, comments: [], beside };
+}
+
+/** A rule's name has 63 characters; of many operations the first are enough to tell it by. */
+function shortRuleName(name: string): string {
+  return name.slice(0, 63).replace(/-+$/, '');
+}
+
+function pathRules(entries: readonly Entry[], left: string[]): ProposedRule[] {
+  const usable = entries.filter(({ op, subject, times }) => {
+    const problem = subject.startsWith('…') ? 'its beginning was cut' : pathProblem(subject);
+    if (problem !== null) left.push(`${op} ${subject} (${times}): ${problem}`);
+    return problem === null;
+  });
+  const of = (wanted: (op: OperationName) => boolean) => usable.filter(({ op }) => wanted(op));
+  const executes = of((op) => postureOf(op) === 'execute');
+  const unix = of((op) => op.startsWith('unix-'));
+  const files = of((op) => postureOf(op) === 'file' && !op.startsWith('unix-'));
+  const word = (op: OperationName) => op.replace(/^unix-/, '').replace('map-execute', 'map');
+  return [
+    ...whereRules('execute', generalise(seenPaths(executes, word), false)),
+    ...whereRules('file', generalise(seenPaths(files, word), true)),
+    ...whereRules('unix', generalise(seenPaths(unix, word), true)),
+  ];
+}
+
+const isNamed = ({ op, subject }: Entry) => op.startsWith('unix-') && !subject.startsWith('/') && subject !== '';
+const isAnonymous = ({ op, subject }: Entry) =>
+  postureOf(op) === 'execute' && !subject.startsWith('/') && !subject.startsWith('…');
+
+function nameRules(entries: readonly Entry[]): ProposedRule[] {
+  const rules: ProposedRule[] = [];
+  const abstract = entries.filter(isNamed);
+  const names = [...new Set(abstract.map(({ subject }) => subject.replace(/^@/, '')))].sort();
+  if (names.length > 0) {
+    const operations = [...new Set(abstract.map(({ op }) => op.replace(/^unix-/, '')))].sort();
+    rules.push(
+      allRule('unix-abstract', { unix: { abstract: names.slice(0, 64), operations } } as Partial<RuleInput>, abstract),
+    );
+  }
+  const anonymous = entries.filter(isAnonymous);
+  if (anonymous.length > 0) {
+    const rule = allRule('execute-anonymous', { execute: { anonymous: true } }, anonymous);
+    rule.comments.push('REVIEW: programs without a file (memfd) are how malware avoids the disk');
+    rules.push(rule);
+  }
+  return rules;
+}
+
+/** One rule for entries that have one form. */
+export function allRule(
+  name: string,
+  match: Partial<RuleInput>,
+  entries: readonly Pick<Entry, 'learned' | 'times'>[],
+): ProposedRule {
+  const times = entries.reduce((sum, entry) => sum + entry.times, 0);
+  const programs = entries.flatMap(({ learned }) => learned.map((one) => programOf(one.operation)));
+  return {
+    rule: { name, action: 'allow', ...match } as RuleInput,
+    comments: [saidOf(times, programs)],
+    beside: new Map(),
+  };
+}
+
+const VALUES: readonly [OperationName, string, readonly string[]][] = [
+  ['capability', 'capabilities', CAPABILITIES],
+  ['mount', 'mount', MOUNT_OPERATIONS],
+  ['kernel', 'kernel', KERNEL_OPERATIONS],
+];
+
+/** Capabilities, mounts and kernel operations: a list each. */
+function valueRules(entries: readonly Entry[], left: string[]): ProposedRule[] {
+  return VALUES.flatMap(([op, name, known]): ProposedRule[] => {
+    const byWord = new Map<string, Entry[]>();
+    for (const entry of entries.filter((one) => one.op === op)) {
+      const first = entry.subject.split(' ')[0] ?? '';
+      // Being traced is allowed with tracing.
+      const word = first === 'traceme' ? 'ptrace' : first;
+      if (!known.includes(word)) left.push(`${op} ${entry.subject} (${entry.times}): not known`);
+      else byWord.set(word, [...(byWord.get(word) ?? []), entry]);
+    }
+    if (byWord.size === 0) return [];
+    const words = [...byWord.keys()].sort();
+    const match = op === 'capability' ? { capabilities: words } : { [op]: { operations: words } };
+    const rule = allRule(name, match as Partial<RuleInput>, [...byWord.values()].flat());
+    rule.comments.length = 0;
+    for (const [word, of] of byWord) {
+      const times = of.reduce((sum, entry) => sum + entry.times, 0);
+      rule.beside.set(
+        word,
+        saidOf(
+          times,
+          of.flatMap(({ learned }) => learned.map((one) => programOf(one.operation))),
+        ),
+      );
+    }
+    return [rule];
+  });
+}
+
+/** The least policy for what was seen. */
+export function proposePolicy(learned: readonly Learned[], options: ProposeOptions): Proposal {
+  const { known, unknown } = fold(learned);
+  const left = [...unknown];
+  // Drift and alike are of no class: no posture asks about them, and no allow rule answers.
+  const asked = known.filter(({ op }) => {
+    const name = postureOf(op);
+    return name !== null && options.classes.includes(name);
+  });
+  const paths = asked.filter((entry) => isPathOperation(entry.op) && !isNamed(entry) && !isAnonymous(entry));
+  const rules = [
+    ...pathRules(paths, left),
+    ...nameRules(asked),
+    ...networkRules(asked.filter(({ op }) => isAddressOperation(op))),
+    ...socketRules(
+      asked.filter(({ op }) => op === 'socket'),
+      left,
+    ),
+    ...valueRules(asked, left),
+  ];
+  for (const { rule } of rules.slice(MAX_POLICY_RULES)) left.push(`rule ${rule.name}: above ${MAX_POLICY_RULES} rules`);
+  const kept = rules.slice(0, MAX_POLICY_RULES);
+  const spec: RuntimePolicyInput = {
+    mode: 'audit',
+    selector: { podLabels: { matchLabels: { ...options.matchLabels } } },
+    defaultPosture: Object.fromEntries(
+      POSTURE_CLASSES.filter((name) => options.classes.includes(name)).map((name) => [name, 'block']),
+    ),
+    rules: kept.map(({ rule }) => rule),
+  };
+  const times = learned.reduce((sum, one) => sum + one.times, 0);
+  return { name: options.name, namespace: options.namespace, spec, rules: kept, left, times };
+}

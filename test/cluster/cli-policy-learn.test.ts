@@ -1,0 +1,181 @@
+/** `bailiff policy learn`: a temporary policy that goes again however it ends, and a proposal from what the bus told meanwhile. */
+import { readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { encodeToken, readConfig, writeConfig } from '@bailiff/bus';
+import { loadPolicyFile } from '@bailiff/runtime';
+import type { OperationSample, PodIdentity, RuntimeStatus, Violation } from '@bailiff/schemas';
+import { sampleLsmViolation, sampleOperation } from '@bailiff/schemas/testing';
+import { waitFor } from '@bailiff/service/testing';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { CART, healthyStatus, NODE_A, WEB, World } from './cli/world.ts';
+
+let world: World;
+beforeAll(async () => {
+  world = await World.start();
+  await world.put('bailiff_pods', encodeToken(NODE_A), { nodeName: NODE_A, revision: 1, pods: [pod(WEB), pod(CART)] });
+  await world.status(healthyStatus(NODE_A, { runtime: RUNTIME }));
+});
+afterAll(() => world?.[Symbol.asyncDispose]());
+
+const RUNTIME: RuntimeStatus = {
+  state: 'available',
+  reason: '',
+  remedy: '',
+  missingHooks: [],
+  policies: [],
+  policiesOmitted: 0,
+  subjects: 0,
+  sets: 0,
+  losses: {},
+  maps: [],
+};
+const pod = ({ uid, namespace, name, ownerName }: typeof WEB): PodIdentity => ({
+  uid,
+  namespace,
+  name,
+  labels: { app: ownerName, 'controller-revision-hash': 'abc' },
+  serviceAccount: 'default',
+  owners: [{ kind: 'StatefulSet', name: ownerName, uid }],
+  interfaces: [],
+  hostNetwork: false,
+  containers: [{ name: 'app', id: 'containerd://1' }],
+  allowedPrefixes: [],
+  probePorts: [],
+  revision: 1,
+  createdAt: '2026-11-24T12:00:00Z',
+});
+const TEMPORARY = 'runtime.namespace.shop.learn-web-0';
+
+let epochs = 0;
+function audited(operation: Partial<OperationSample>, part: Partial<Violation> = {}): Violation {
+  epochs += 1;
+  return sampleLsmViolation({
+    vector: 'learn-web-0/file-posture',
+    action: 'audit',
+    counterEpoch: `boot/lsm/${epochs}`,
+    count: 1,
+    suppressed: 0,
+    pod: WEB,
+    operation: sampleOperation({ outcome: 'audit', executable: '/usr/bin/app', arguments: [], ...operation }),
+    ...part,
+  });
+}
+const stored = async (key = TEMPORARY) => {
+  const found = await readConfig(await world.as('cli'), key);
+  return found && (JSON.parse(found.json) as { rules: { name: string }[]; defaultPosture: object; selector: object });
+};
+const installed = () => waitFor(async () => (await stored()) !== null, { what: 'the temporary policy', state: stored });
+const learn = (args: string[], options: Parameters<World['cli']>[1] = {}) =>
+  world.cli(['policy', 'learn', '--pod', 'shop/web-0', ...args], options);
+
+describe('cli policy learn', () => {
+  it('--install - audits all, learns as it goes, is interrupted: the policy goes, the proposal is written', async () => {
+    const end = new AbortController();
+    const out = path.join(world.directory, 'web.yaml');
+    const running = learn(['--for', '1h', '--install', '--out', out], { signal: end.signal });
+    await installed();
+    expect(await stored()).toMatchObject({
+      mode: 'audit',
+      defaultPosture: { file: 'audit', execute: 'audit', network: 'audit', capability: 'audit', kernel: 'audit' },
+      selector: { podLabels: { matchLabels: { app: 'web', 'controller-revision-hash': 'abc' } } },
+      rules: [],
+    });
+    await world.frame(NODE_A, [
+      audited({ operation: 'read', subject: '/etc/hosts' }, { suppressed: 4 }),
+      audited({ operation: 'read', subject: '/etc/other' }, { pod: CART }),
+      audited({ operation: 'read', subject: '/etc/shadow', outcome: 'block' }, { action: 'drop' }),
+      audited({ operation: 'read', subject: '/etc/rule' }, { vector: 'guard/some-rule' }),
+    ]);
+    await waitFor(async () => (await stored())?.rules.length === 1, {
+      what: 'a rule of what was learned',
+      state: stored,
+    });
+    const connect = { operation: 'connect', subject: '', address: '10.0.0.5', port: 5432, protocol: 6 };
+    await world.frame(NODE_A, [audited(connect, { vector: 'learn-web-0/network-posture', suppressed: 2 })]);
+    await waitFor(async () => (await stored())?.rules.length === 2, { what: 'the second rule', state: stored });
+    end.abort(new Error('interrupted by SIGINT'));
+    const { exitCode, stdout, stderr } = await running;
+    expect([exitCode, stdout]).toEqual([0, '']);
+    expect(stderr).toMatch(
+      /shop\/learn-web-0 is taken away\n2 operations became 2 rules: .*web\.yaml\nreview it, then: /,
+    );
+    expect(await stored()).toBeNull();
+    const text = readFileSync(out, 'utf8');
+    expect(text).toMatch(/- \/etc\/hosts # once, by \/usr\/bin\/app\n/);
+    const [proposed] = loadPolicyFile(text, 'web.yaml');
+    expect(proposed).toMatchObject({
+      key: 'runtime.namespace.shop.web',
+      policy: { mode: 'audit', selector: { podLabels: { matchLabels: { app: 'web' } } } },
+    });
+    expect(proposed?.policy.rules.map(({ name }) => name)).toEqual(['read', 'connect-tcp-5432']);
+    expect((await world.cli(['policy', 'apply', out, '--yes'])).exitCode).toBe(0);
+    await world.cli(['policy', 'delete', 'shop/web', '--yes']);
+  }, 30_000);
+
+  it('changed by somebody else meanwhile - theirs is left, and said', async () => {
+    const end = new AbortController();
+    const running = learn(['--for', '1h', '--install'], { signal: end.signal });
+    await installed();
+    const cli = await world.as('cli');
+    const theirs = { mode: 'enforce', rules: [{ name: 'm', action: 'block', mount: {} }] };
+    await writeConfig(cli, TEMPORARY, theirs, { by: 'x', why: 'y' });
+    end.abort(new Error('interrupted by SIGINT'));
+    const { exitCode, stderr } = await running;
+    expect([exitCode, stderr]).toEqual([
+      2,
+      expect.stringMatching(/was changed by somebody else and is left: bailiff policy/),
+    ]);
+    expect(await stored()).toMatchObject(theirs);
+    const again = await learn(['--for', '1s', '--install']);
+    expect([again.exitCode, again.stderr]).toEqual([2, expect.stringMatching(/shop\/learn-web-0 is there already/)]);
+    expect(await stored()).toMatchObject(theirs);
+    await world.cli(['policy', 'delete', 'shop/learn-web-0', '--yes']);
+  });
+
+  it('without --install - needs an audited posture, watches its classes alone and changes nothing', async () => {
+    const none = await learn(['--for', '1s']);
+    expect([none.exitCode, none.stderr]).toEqual([
+      2,
+      expect.stringMatching(/nothing of shop\/web-0 is audited[\s\S]*--install/),
+    ]);
+    const no = await learn(['--for', '1s'], { answers: ['n'] });
+    expect([no.exitCode, no.stderr]).toEqual([2, expect.stringMatching(/Install a policy .*\[y\/N\]/)]);
+    const posture = { defaultPosture: { file: 'audit' } };
+    await writeConfig(await world.as('cli'), 'runtime.namespace.shop.files', posture, { by: 'x', why: 'y' });
+    let noted = '';
+    const running = learn(['--for', '4s', '--json'], {
+      onStderr: (all: string) => {
+        noted = all;
+      },
+    });
+    await waitFor(() => /learning from shop\/web-0 for 4 s/.test(noted), { what: 'it to watch', state: () => noted });
+    expect(noted).toMatch(/learning of file: /);
+    await world.frame(NODE_A, [
+      audited({ operation: 'read', subject: '/etc/hosts' }, { vector: 'files/file-posture' }),
+    ]);
+    const { exitCode, stdout } = await running;
+    expect([exitCode, JSON.parse(stdout)]).toMatchObject([
+      0,
+      { name: 'web', operations: 1, spec: { defaultPosture: { file: 'block' }, rules: [{ name: 'read' }] } },
+    ]);
+    expect(await stored()).toBeNull();
+  }, 30_000);
+
+  it('--out - that cannot be written, or is there already, is said at once', async () => {
+    const there = path.join(world.directory, 'web.yaml');
+    writeFileSync(there, 'reviewed');
+    for (const out of [there, '/nonexistent/x.yaml']) {
+      expect(await learn(['--for', '1h', '--install', '--out', out])).toMatchObject({ exitCode: 2 });
+    }
+    expect([readFileSync(there, 'utf8'), await stored()]).toEqual(['reviewed', null]);
+  });
+
+  it('a node that enforces nothing - is said before anything is installed', async () => {
+    await world.status(
+      healthyStatus(NODE_A, { runtime: { ...RUNTIME, state: 'unavailable', reason: 'EPERM', remedy: 'do x' } }),
+    );
+    const { exitCode, stderr } = await learn(['--for', '1s', '--install']);
+    expect([exitCode, stderr]).toEqual([2, expect.stringMatching(/node-a: LSM unavailable: EPERM\n {2}do x/)]);
+    expect(await stored()).toBeNull();
+  });
+});
