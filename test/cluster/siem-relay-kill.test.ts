@@ -36,7 +36,11 @@ class Receiver implements AsyncDisposable {
     this.port = (this.#server.address() as net.AddressInfo).port;
     return this;
   }
-  /** Breaks every connection with a reset. */
+  /** Reads no more, as a receiver that is stuck; what comes waits in the kernel. */
+  freeze(): void {
+    for (const socket of this.#sockets) socket.pause();
+  }
+  /** Breaks every connection with a reset; what was not read is gone. */
   crash(): void {
     for (const socket of this.#sockets) socket.resetAndDestroy();
   }
@@ -75,7 +79,15 @@ it(`siem-relay - ${KILLS} SIGKILLs lose no event on the bus, and none of syslog 
         timeoutMs: 30_000,
         state: () => [rig.events.length, receiver.uids.length, relay?.out],
       });
-      if (kills % 2 === 1) receiver.crash();
+      if (kills % 2 === 1) {
+        receiver.freeze();
+        const last = rig.events.length;
+        // Longer than a position waits to be written.
+        const until = performance.now() + 1_200;
+        const frozen = () => rig.events.length > last + 100 && performance.now() > until;
+        await waitFor(frozen, { what: 'events that the receiver does not read' });
+        receiver.crash();
+      }
       await relay.kill();
     }
     sending = false;

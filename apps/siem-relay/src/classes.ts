@@ -73,6 +73,7 @@ const KERNEL: Table = {
   mount: [4, 'Invoke'],
   kernel: [4, 'Invoke'],
   module: [1, 'Create'],
+  'module-request': [1, 'Create'],
   bpf: [4, 'Invoke'],
   kexec: [4, 'Invoke'],
   firmware: [4, 'Invoke'],

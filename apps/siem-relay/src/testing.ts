@@ -78,6 +78,7 @@ export const OPERATIONS: readonly (readonly [string, string, string])[] = [
     'perf-event',
     'signal',
     'host-mounts',
+    'module-request',
   ].map((value) => ['kernel', value, ''] as const),
   ['ptrace', '', ''],
   ['never-heard-of', 'x', ''],

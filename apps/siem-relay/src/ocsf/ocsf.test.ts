@@ -1,7 +1,9 @@
 // What OCSF requires: of each class its attributes, of each object its own, and of enumerations their numbers. Written down from the schema's
 // releases 1.3.0 and 1.5.0 (github.com/ocsf/ocsf-schema, tags 1.3.0 and 1.5.0); where the two differ, what either requires is required here.
+
+import { KERNEL_VALUES, OPERATIONS as RUNTIME_OPERATIONS } from '@bailiff/runtime';
 import { expect, it } from 'vitest';
-import { activityOf, CLASSES, type ClassName } from '../classes.ts';
+import { activityOf, CLASSES, type ClassName, operationActivity } from '../classes.ts';
 import {
   ACTIONS,
   everyEvent,
@@ -125,8 +127,22 @@ it('ocsf - each kind of operation is of the class that its hook belongs to', () 
     ),
   );
   expect(of(1007)).toEqual('execute map-execute drift ptrace traceme signal host-mounts never-heard-of'.split(' '));
-  expect(of(1003)).toEqual('capability mount user-namespace bpf module kexec firmware perf-event'.split(' '));
+  expect(of(1003)).toEqual(
+    'capability mount user-namespace bpf module kexec firmware perf-event module-request'.split(' '),
+  );
   expect(of(4001)).toEqual('unix-connect unix-send unix-bind connect send bind listen socket'.split(' '));
+});
+
+it('ocsf - every operation that the kernel program can tell of has a class of its own choice', () => {
+  const words = [...RUNTIME_OPERATIONS.filter((name) => name !== 'kernel'), ...KERNEL_VALUES];
+  const chosen = (operation: string) => operationActivity({ operation, subject: '' });
+  const unknown = chosen('never-heard-of');
+  expect(
+    words.filter((word) => JSON.stringify({ ...chosen(word), name: '' }) === JSON.stringify({ ...unknown, name: '' })),
+  ).toEqual(
+    // Processes do these without OCSF having a name for it.
+    ['map-execute', 'traceme', 'signal'],
+  );
 });
 
 it('ocsf - actions are of the class of what they remedy, and an undoing restores', () => {
