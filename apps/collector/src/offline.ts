@@ -10,6 +10,7 @@ import { hasPins } from './detach.ts';
 import { DetachMarker } from './detach-marker.ts';
 import { type CellName, isBeforeGuard } from './epochs.ts';
 import { pinProblem } from './pin-problem.ts';
+import { runtimeReport, runtimeTable } from './runtime/offline.ts';
 
 interface Row {
   ifindex: number;
@@ -92,9 +93,10 @@ function showStatus(bpfDir: string, stateDir: string, json: boolean): number {
   }
   const stored = existsSync(stateDir) ? new BindingStore(stateDir, readBootId(), { readOnly: true }).load().stored : [];
   const rows = rowsOf(pinned, bpfDir, stored);
+  const runtime = runtimeReport(bpfDir, path.join(stateDir, readBootId(), 'runtime'));
   if (json) {
     process.stdout.write(
-      `${JSON.stringify({ bpfDir, detached, interfaces: rows, pins: readdirSync(path.join(bpfDir, 'links')) }, null, 2)}\n`,
+      `${JSON.stringify({ bpfDir, detached, interfaces: rows, pins: readdirSync(path.join(bpfDir, 'links')), runtime }, null, 2)}\n`,
     );
     return EXIT.ok;
   }
@@ -110,13 +112,21 @@ function showStatus(bpfDir: string, stateDir: string, json: boolean): number {
     String(r.passedBeforeGuard),
     r.addresses.join(','),
   ]);
-  const widths = header.map((h, i) => Math.max(h.length, ...table.map((row) => (row[i] as string).length)));
-  for (const row of [header, ...table])
+  writeTable([header, ...table]);
+  if (runtime) {
+    process.stdout.write('\n');
+    writeTable(runtimeTable(runtime));
+  }
+  return EXIT.ok;
+}
+
+function writeTable(rows: readonly (readonly string[])[]): void {
+  const widths = (rows[0] ?? []).map((_, i) => Math.max(...rows.map((row) => (row[i] as string).length)));
+  for (const row of rows)
     process.stdout.write(
       `${row
         .map((c, i) => c.padEnd(widths[i] as number))
         .join('  ')
         .trimEnd()}\n`,
     );
-  return EXIT.ok;
 }

@@ -1,10 +1,11 @@
 /**
- * The runtime programs on a pin directory of their own, pods with cgroups as kubelet names them, and containers in them: an
+ * The runtime programs (loaded.ts), pods with cgroups as kubelet names them, and containers in them: an
  * overlay root with proc, a tmpfs and a volume, and what runs there (programs/contain.c does a runtime's steps).
  *
  * What a policy says is compiled by libs/runtime; what came of it is read from the counters and the ring. Everything that was
  * made is taken down by disposal.
  */
+import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
@@ -14,18 +15,18 @@ import { createInterface } from 'node:readline';
 import {
   BpfMap,
   cgroupId,
-  detachRuntime,
-  openRuntimeObject,
+  decodeBatch,
   RingReader,
   RUNTIME_EXTRA_CELLS,
   type RuntimeObject,
+  type RuntimeSample,
   type RuntimeSubject,
-  ringRecords,
 } from '@bailiff/bpf';
 import type { RuntimePolicyInput } from '@bailiff/policy';
 import { compileSet, encodeSet, type PolicySet } from '@bailiff/runtime';
 import { setOf } from '../../../libs/runtime/src/testing.ts';
 import { compileProgram } from '../../vm/compile.ts';
+import { type Loaded, loadShared } from './loaded.ts';
 
 const CGROUPS = '/sys/fs/cgroup';
 /** Loading all programs takes seconds under emulation, and many on a busy machine. */
@@ -50,51 +51,63 @@ export function podCgroup(uid: string, driver: Driver): string {
 }
 
 export class Rig implements Disposable {
-  readonly object: RuntimeObject;
-  readonly pinDir: string;
+  readonly loaded: Loaded;
   readonly #pods: Pod[] = [];
-  #sets = 0;
 
-  constructor(name: string) {
-    this.pinDir = `/sys/fs/bpf/bailiff-${name}-${process.pid}`;
-    mkdirSync(this.pinDir);
-    try {
-      this.object = openRuntimeObject({ pinDir: this.pinDir });
-    } catch (error) {
-      rmSync(this.pinDir, { recursive: true, force: true });
-      throw error;
-    }
+  constructor(loaded: Loaded = loadShared()) {
+    this.loaded = loaded;
+  }
+
+  get object(): RuntimeObject {
+    return this.loaded.object;
   }
 
   pod(driver: Driver = 'cgroupfs'): Pod {
-    const pod = new Pod(this, this.#pods.length, driver);
+    const pod = new Pod(this, this.loaded.nextIndex(), driver);
     this.#pods.push(pod);
     return pod;
   }
 
-  nextSet(): number {
-    return ++this.#sets;
-  }
-
-  /** The records that are in the ring now, raw. */
-  takeSamples(): Buffer[] {
-    using map = BpfMap.openPinned(path.join(this.pinDir, 'maps/samples'));
-    const records: Buffer[] = [];
-    using reader = new RingReader(map, {
-      onBatch: (batch) => {
-        for (const record of ringRecords(batch)) records.push(Buffer.from(record));
-      },
-    });
+  /** The records of this half that are in the ring now. */
+  takeSamples(): RuntimeSample[] {
+    using map = BpfMap.openPinned(path.join(this.loaded.pinDir, 'maps/samples'));
+    const taken: RuntimeSample[] = [];
+    const onBatch = (batch: Buffer) => {
+      const { runtime, errors } = decodeBatch(batch);
+      assert.deepEqual(errors, []);
+      taken.push(...runtime);
+    };
+    using reader = new RingReader(map, { onBatch });
     reader.drain();
-    return records;
+    return taken;
   }
 
   [Symbol.dispose](): void {
     for (const pod of this.#pods) pod[Symbol.dispose]();
-    this.object.close();
-    detachRuntime(this.pinDir);
-    rmSync(this.pinDir, { recursive: true, force: true });
+    this.loaded.release();
   }
+}
+
+/** Writes a set and zeroes cells for it; nothing names it yet. `index` also stands for the bucket. */
+export function prepareSubject(loaded: Loaded, index: number, set: PolicySet): RuntimeSubject {
+  const { maps } = loaded.object;
+  const number = loaded.nextSet();
+  maps.writeSet(encodeSet(compileSet(set, number, maps.settings().hashKey)));
+  const counterBase = index * CELLS;
+  const counterCount = set.rules.length + RUNTIME_EXTRA_CELLS;
+  maps.zeroCounters(counterBase, counterCount);
+  const cells = { set: number, counterBase, counterCount, generation: number, bucket: index };
+  return { ...cells, hasContainers: false, auditUntilNs: 0n };
+}
+
+/** Rule's name, or `extra-<n>` → breaches. Zeroes left out. */
+export function countsAt(object: RuntimeObject, index: number, set: PolicySet | null): Record<string, number> {
+  const rules = set?.rules ?? [];
+  const cells = object.maps.counters(index * CELLS, rules.length + RUNTIME_EXTRA_CELLS);
+  const named = cells.map(
+    (count, cell) => [rules[cell]?.name ?? `extra-${cell - rules.length}`, Number(count)] as const,
+  );
+  return Object.fromEntries(named.filter(([, count]) => count > 0));
 }
 
 export class Pod implements Disposable {
@@ -128,33 +141,24 @@ export class Pod implements Disposable {
 
   /** Puts policies in force: the set whole, then the one value that names it. Counters start anew. */
   apply(...inputs: RuntimePolicyInput[]): PolicySet {
-    const set = setOf(...inputs);
-    const { maps } = this.#rig.object;
-    const number = this.#rig.nextSet();
-    maps.writeSet(encodeSet(compileSet(set, number, maps.settings().hashKey)));
-    const counterBase = this.#index * CELLS;
-    const counterCount = set.rules.length + RUNTIME_EXTRA_CELLS;
-    maps.zeroCounters(counterBase, counterCount);
-    maps.pods.set(this.uid, {
-      ...{ set: number, counterBase, counterCount, generation: number, bucket: this.#index },
-      ...{ hasContainers: false, auditUntilNs: 0n },
-    });
+    return this.put(setOf(...inputs));
+  }
+
+  /** The same of a set that is merged already. */
+  put(set: PolicySet): PolicySet {
+    this.#rig.object.maps.pods.set(this.uid, prepareSubject(this.#rig.loaded, this.#index, set));
     this.set = set;
     return set;
   }
 
   /** Rule's name, or `extra-<n>` → breaches. Zeroes left out. */
   counts(): Record<string, number> {
-    const rules = this.set?.rules ?? [];
-    const cells = this.#rig.object.maps.counters(this.#index * CELLS, rules.length + RUNTIME_EXTRA_CELLS);
-    const named = cells.map(
-      (count, cell) => [rules[cell]?.name ?? `extra-${cell - rules.length}`, Number(count)] as const,
-    );
-    return Object.fromEntries(named.filter(([, count]) => count > 0));
+    return countsAt(this.#rig.object, this.#index, this.set);
   }
 
   [Symbol.dispose](): void {
     for (const container of this.#containers) container[Symbol.dispose]();
+    this.#rig.object.maps.pods.delete(this.uid);
     removeCgroup(this.cgroup);
   }
 }
@@ -269,6 +273,10 @@ export class Running {
   readonly #exit: Promise<number | string>;
   #wake: () => void = () => {};
 
+  static start(program: string, words: readonly string[], env: NodeJS.ProcessEnv = {}): Running {
+    return new Running(spawn(program, words, { stdio: ['pipe', 'pipe', 'pipe'], env }));
+  }
+
   constructor(child: ChildProcess) {
     this.child = child;
     for (const stream of [child.stdout!, child.stderr!])
@@ -289,6 +297,17 @@ export class Running {
     while (!this.lines.includes(wanted)) {
       if (this.child.exitCode !== null || this.child.signalCode !== null)
         throw new Error(`ended without "${wanted}": ${this.lines.join(' | ')}`);
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+  }
+
+  /** Waits until its lines are so; fails with all of them when the process ends before. */
+  async until(holds: (lines: readonly string[]) => boolean): Promise<void> {
+    while (!holds(this.lines)) {
+      if (this.child.exitCode !== null || this.child.signalCode !== null)
+        throw new Error(`ended too soon: ${this.lines.join(' | ')}`);
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });

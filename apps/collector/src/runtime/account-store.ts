@@ -76,15 +76,24 @@ export class AccountStore {
     return path.join(this.#dir, `set-${digest}.json`);
   }
 
-  /** All that can be read. Facts that no account needs are removed. */
+  /** All that can be read; makes the directory, and removes facts that no account needs. */
   load(): LoadedAccount[] {
-    const names = this.#attempt(this.#dir, () => {
-      mkdirSync(this.#dir, { recursive: true, mode: 0o700 });
-      return readdirSync(this.#dir);
-    });
+    this.#attempt(this.#dir, () => mkdirSync(this.#dir, { recursive: true, mode: 0o700 }));
+    const loaded = this.read();
+    for (const { stored } of loaded) this.#use(stored.digest).add(stored.generation);
+    this.#files = loaded.length;
+    for (const name of this.#names()) {
+      const digest = /^set-([0-9a-f]{64})\.json$/.exec(name)?.[1];
+      if (digest !== undefined && !this.#users.has(digest)) this.#remove(path.join(this.#dir, name));
+    }
+    return loaded;
+  }
+
+  /** All that can be read; changes nothing, so it may be asked beside the process whose files these are. */
+  read(): LoadedAccount[] {
     const facts = new Map<string, CellFacts[]>();
     const loaded: LoadedAccount[] = [];
-    for (const name of names ?? []) {
+    for (const name of this.#names()) {
       if (!/^account-\d+\.json$/.test(name)) continue;
       const file = path.join(this.#dir, name);
       this.#attempt(file, () => {
@@ -94,16 +103,14 @@ export class AccountStore {
         const { digest } = stored;
         const of = facts.get(digest) ?? cellFacts.parse(JSON.parse(readFileSync(this.#factsFile(digest), 'utf8')));
         facts.set(digest, of);
-        this.#use(digest).add(stored.generation);
-        this.#files += 1;
         loaded.push({ stored, facts: of });
       });
     }
-    for (const name of names ?? []) {
-      const digest = /^set-([0-9a-f]{64})\.json$/.exec(name)?.[1];
-      if (digest !== undefined && !this.#users.has(digest)) this.#remove(path.join(this.#dir, name));
-    }
     return loaded;
+  }
+
+  #names(): string[] {
+    return this.#attempt(this.#dir, () => readdirSync(this.#dir)) ?? [];
   }
 
   #use(digest: string): Set<number> {

@@ -230,8 +230,9 @@ export class Enforcer {
     account.stored = { ...account.stored, final };
     account.counts = counts;
     account.gone = true;
-    // A disk that refuses was reported; what is owed is told from memory then.
-    if (!account.book.settled(counts)) store.save(account.stored, account.facts);
+    // Before the cells have another owner: what is on disk must not speak of them any more. A disk that refuses was reported; what is owed
+    // is told from memory then.
+    if (account.book.settled(counts) || !store.save(account.stored, account.facts)) store.remove(account.stored);
     this.#cells.release(base, count);
     sets.release(digest, set);
     this.#o.onRetired(account);

@@ -49,6 +49,7 @@ export function takeOver(parts: TakeoverParts): void {
   for (const generation of plan.unread) {
     const account = takeAccount(parts, get(generation));
     if (enforcer.adoptCells(account)) enforcer.retire(account);
+    else giveUp(parts, account);
   }
   for (const generation of plan.owed) {
     const { stored, facts } = get(generation);
@@ -61,6 +62,14 @@ export function takeOver(parts: TakeoverParts): void {
   }
   const used = new Set([...found.map(({ value }) => value.set), ...[...accounts.values()].map((a) => a.stored.set)]);
   parts.sets.removeStrays(maps.setNumbers(), (number) => used.has(number));
+}
+
+/** Its cells are another's by now: a disk did not take its last reading. */
+function giveUp({ accounts, sets, store, onProblem }: TakeoverParts, { stored }: Account): void {
+  accounts.delete(stored.generation);
+  sets.release(stored.digest, stored.set);
+  store.remove(stored);
+  onProblem(`counts of ${stored.pod.namespace}/${stored.pod.name} were not kept`);
 }
 
 /** One whose cells are the kernel's. */

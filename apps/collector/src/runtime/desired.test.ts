@@ -1,0 +1,87 @@
+import type { PodIdentity } from '@bailiff/schemas';
+import { beforeEach, describe, expect, it } from 'vitest';
+import type { ContainerRef } from './account.ts';
+import { desiredSubjects } from './desired.ts';
+import { Policies } from './policies.ts';
+import { policyStatuses } from './policy-status.ts';
+import { denying, podIdentity, uidOf } from './testing.ts';
+
+const KEY = 'runtime.cluster._.guard';
+const app: ContainerRef = { name: 'app', id: 'x://1', cgroupId: '11' };
+const sidecar: ContainerRef = { name: 'proxy', id: 'x://2', cgroupId: '12' };
+
+describe('desired', () => {
+  let policies: Policies;
+  beforeEach(() => {
+    policies = new Policies();
+  });
+  const desired = (pods: PodIdentity[], containers: ContainerRef[] = []) =>
+    desiredSubjects({ pods, policies, containersOf: () => containers, auditUntilNs: () => 0n });
+  const ruleNames = (pods: PodIdentity[], containers: ContainerRef[] = []) =>
+    desired(pods, containers).subjects.map(({ key, set, hasContainers }) => [
+      key,
+      set?.rules.map(({ name }) => name) ?? null,
+      hasContainers,
+    ]);
+
+  it('pods with the same policies share a set; who is not selected has none', () => {
+    policies.take(KEY, denying({ one: '/bin/one' }, { selector: { podLabels: { matchLabels: { app: 'web' } } } }));
+    const pods = [podIdentity('a'), podIdentity('b'), podIdentity('c', { labels: {} })];
+    const [first, second, third] = desired(pods).subjects;
+    expect(first?.set).toBe(second?.set);
+    expect(third?.set).toBeNull();
+    expect(policyStatuses(policies, desired(pods).subjects, [])).toEqual([
+      { key: KEY, revision: 0, state: 'in-force', reason: '', subjects: 2 },
+    ]);
+  });
+
+  it('a policy of one container - that one has a set of its own, before its pod; the rest what holds for all', () => {
+    const pod = podIdentity('a');
+    policies.take(KEY, denying({ all: '/bin/all' }));
+    policies.take('runtime.namespace.shop.of-app', denying({ own: '/bin/own' }, { selector: { containers: ['app'] } }));
+    expect(ruleNames([pod], [app, sidecar])).toEqual([
+      ['c11', ['all', 'own'], false],
+      [uidOf(pod), ['all'], true],
+    ]);
+    expect(ruleNames([pod])).toEqual([[uidOf(pod), ['all'], false]]);
+  });
+
+  it('a bad value - refused with its field, the last good one holds; deleting the key takes both away', () => {
+    policies.take(KEY, denying({ one: '/bin/one' }));
+    expect(policies.take(KEY, '{"revision":4,"rules":[{"name":"x","action":"block"}]}')).toMatchObject({
+      refused: expect.stringContaining('rules.0'),
+    });
+    const pod = podIdentity('a');
+    expect(ruleNames([pod])).toEqual([[uidOf(pod), ['one'], false]]);
+    expect(policyStatuses(policies, desired([pod]).subjects, [])).toMatchObject([
+      { key: KEY, revision: 4, state: 'refused', subjects: 1 },
+    ]);
+    policies.take(KEY, null);
+    expect(ruleNames([pod])).toEqual([[uidOf(pod), null, false]]);
+    expect(policyStatuses(policies, [], [])).toEqual([]);
+  });
+
+  it('policies that do not go together - refused with the reason; what the pod has stays', () => {
+    const path = '/bin/crowded';
+    for (let i = 0; i < 20; i += 1) {
+      const many = Object.fromEntries(Array.from({ length: 250 }, (_, n) => [`r${n}`, `/bin/${i}-${n}`]));
+      policies.take(`runtime.cluster._.p${i}`, denying({ ...many, crowded: path }));
+    }
+    const { subjects, refusals } = desired([podIdentity('a')]);
+    expect(subjects).toEqual([]);
+    expect(refusals).toMatchObject([{ reason: expect.stringContaining('rules hold for one container') }]);
+    expect(policyStatuses(policies, subjects, refusals).every(({ state }) => state === 'refused')).toBe(true);
+  });
+
+  it('cells - named by policy and rule, with what the policy says of itself; postures and unresolved paths too', () => {
+    policies.take(KEY, denying({ one: '/bin/one' }, { revision: 3, severity: 'high', tags: ['t'], message: 'no' }));
+    const { set } = policies.holdingFor(podIdentity('a'), null);
+    const facts = policies.factsOf(set as NonNullable<typeof set>);
+    expect(facts[0]).toEqual({
+      ...{ vector: 'guard/one', action: 'drop', policy: KEY, policyRevision: 3, severity: 'high' },
+      ...{ tags: ['t'], message: 'no' },
+    });
+    expect(facts.at(-1)).toMatchObject({ vector: 'unresolved', action: 'drop', policy: '' });
+    expect(policies.factsOf(set as NonNullable<typeof set>)).toBe(facts);
+  });
+});

@@ -1,0 +1,111 @@
+/** For tests of the runtime half: kernel maps in memory, a pod as the bus tells it, and a policy that denies programs. */
+import {
+  type EncodedRuntimeSet,
+  RUNTIME_LOSSES,
+  RuntimeError,
+  type RuntimeMaps,
+  type RuntimeSubject,
+  type RuntimeTable,
+} from '@bailiff/bpf';
+import type { RuntimePolicyInput } from '@bailiff/policy';
+import type { PodIdentity } from '@bailiff/schemas';
+import type { AckedCells } from './acked-cells.ts';
+
+function tableOf<K, V>(): RuntimeTable<K, V> {
+  const entries = new Map<K, V>();
+  return {
+    get: (key) => entries.get(key),
+    set: (key, value) => void entries.set(key, value),
+    delete: (key) => entries.delete(key),
+    entries: () => [...entries],
+  };
+}
+
+export interface MemoryMaps extends RuntimeMaps {
+  /** Sets that are whole in the kernel. */
+  readonly sets: Set<number>;
+  /** Sets that fit at most. */
+  maxSets: number;
+  /** What programs did: breaches of a subject's cell. */
+  count(subject: RuntimeSubject, cell: number, times?: number): void;
+}
+
+export function memoryMaps(cells = 1024): MemoryMaps {
+  const counters = new BigUint64Array(cells);
+  const sets = new Set<number>();
+  const numberOf = ({ head }: EncodedRuntimeSet) => head.key.readUInt32LE();
+  const maps: MemoryMaps = {
+    pods: tableOf(),
+    containers: tableOf(),
+    cgroups: tableOf(),
+    born: tableOf(),
+    sets,
+    maxSets: 64,
+    writeSet(set) {
+      if (sets.size >= maps.maxSets) throw new RuntimeError('ERR_RUNTIME_MAP_FULL', 'map rt_sets is full');
+      sets.add(numberOf(set));
+    },
+    deleteSet: (set) => void sets.delete(numberOf(set)),
+    deleteSetNumbers(numbers) {
+      for (const number of numbers) sets.delete(number);
+    },
+    setNumbers: () => [...sets],
+    counters: (base, count) => [...counters.subarray(base, base + count)],
+    zeroCounters: (base, count) => void counters.fill(0n, base, base + count),
+    counterCells: cells,
+    maxSubjects: 16,
+    losses: () => Object.fromEntries(RUNTIME_LOSSES.map((loss) => [loss, 0n])) as ReturnType<RuntimeMaps['losses']>,
+    settings: () => ({ hashKey: Buffer.alloc(16, 7), hostMountNs: 1, sampleBurst: 8, samplesPerSecond: 10, abi: 1 }),
+    setSettings: () => undefined,
+    socketMaker: () => undefined,
+    fill: () => ({}),
+    count(subject, cell, times = 1) {
+      const at = subject.counterBase + cell;
+      counters[at] = (counters[at] as bigint) + BigInt(times);
+    },
+  };
+  return maps;
+}
+
+/** Acknowledgements that outlive a process of a test, as the pinned map does. */
+export function memoryAcked(cells = 1024): AckedCells {
+  const acked = new Float64Array(cells);
+  return {
+    read: (base, count) => acked.slice(base, base + count),
+    write: (cell, value) => {
+      acked[cell] = value;
+    },
+    zero: (base, count) => void acked.fill(0, base, base + count),
+    close: () => undefined,
+  };
+}
+
+export function podIdentity(digit: string, more: Partial<PodIdentity> = {}): PodIdentity {
+  return {
+    uid: `${digit.repeat(8)}-0000-4000-8000-000000000000`,
+    namespace: 'shop',
+    name: `web-${digit}`,
+    labels: { app: 'web' },
+    serviceAccount: 'web',
+    owners: [{ kind: 'Deployment', name: 'web', uid: 'd-1' }],
+    interfaces: [],
+    hostNetwork: false,
+    containers: [],
+    allowedPrefixes: [],
+    probePorts: [],
+    revision: 1,
+    createdAt: '2026-01-01T00:00:00Z',
+    ...more,
+  };
+}
+
+export const uidOf = (pod: PodIdentity): string => pod.uid.replaceAll('-', '');
+
+/** JSON of a policy with one rule a path. */
+export function denying(paths: Readonly<Record<string, string>>, more: RuntimePolicyInput = {}): string {
+  const rules = Object.entries(paths).map(([name, path]) => ({
+    ...{ name, action: 'block' as const },
+    execute: { paths: [path], operations: ['execute' as const] },
+  }));
+  return JSON.stringify({ mode: 'enforce', rules, ...more });
+}

@@ -1,0 +1,192 @@
+// A real collector and a real bus: from a policy in the bucket to what a running container may do, and from what it did to an
+// exact count on the bus, through a kill of either.
+import { rmSync } from 'node:fs';
+import path from 'node:path';
+import type { RuntimePolicyInput } from '@bailiff/policy';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { CollectorNode, NodePod } from './harness/collector-node.ts';
+import { acts, LOAD_TIMEOUT_MS, type Running } from './harness/rig.ts';
+
+const deny = (name: string, ...paths: string[]): RuntimePolicyInput => ({
+  mode: 'enforce',
+  severity: 'high',
+  tags: ['attack.t1059'],
+  message: 'not here',
+  selector: { podLabels: { matchLabels: { app: 'web' } } },
+  rules: [{ name, action: 'block', execute: { paths, operations: ['execute'] } }],
+});
+const TIMES = (n: number, program: string): string[] => Array.from({ length: n }, () => ['run', program, ',']).flat();
+
+/** Runs acts in a container that runs already, one line of input a step. */
+class Steps {
+  readonly #running: Running;
+  #from = 0;
+
+  constructor(pod: NodePod, ...steps: string[][]) {
+    this.#running = pod.container.start(['/bin/acts', 'wait', ...steps.flatMap((words) => [...words, 'wait'])]);
+  }
+
+  async ready(): Promise<void> {
+    await this.#running.line('ready');
+    this.#from = this.#running.lines.length;
+  }
+
+  /** What the next step said. */
+  async next(): Promise<string[]> {
+    const readyBefore = this.#running.lines.filter((line) => line === 'ready').length;
+    this.#running.go();
+    await this.#running.until((lines) => lines.filter((line) => line === 'ready').length > readyBefore);
+    const said = this.#running.lines.slice(this.#from).filter((line) => line.startsWith('run '));
+    this.#from = this.#running.lines.length;
+    return said;
+  }
+}
+
+describe('collector', () => {
+  let node: CollectorNode;
+  beforeAll(async () => {
+    acts();
+    node = await CollectorNode.start();
+    await node.startCollector();
+  }, LOAD_TIMEOUT_MS);
+  afterAll(async () => {
+    await node?.[Symbol.asyncDispose]();
+  }, LOAD_TIMEOUT_MS);
+
+  const podWith = (name: string): NodePod => {
+    const pod = new NodePod(name);
+    for (const program of ['/bin/one', '/bin/two']) pod.container.install(acts(), program);
+    return pod;
+  };
+
+  it(
+    'policy - in force on a running pod, edited while it runs, counted exactly through kills of collector and bus',
+    async () => {
+      const pod = podWith('web-0');
+      const steps = new Steps(
+        pod,
+        [...TIMES(1, '/bin/one'), ...TIMES(1, '/bin/two')],
+        [...TIMES(5, '/bin/one'), ...TIMES(1, '/bin/two')],
+        [...TIMES(1, '/bin/one'), ...TIMES(7, '/bin/two')],
+        TIMES(11, '/bin/two'),
+        TIMES(13, '/bin/two'),
+        TIMES(1, '/bin/two'),
+      );
+      await steps.ready();
+      expect(await steps.next()).toEqual(['run /bin/one: ok', 'run /bin/two: ok']);
+
+      const status = await node.told('a runtime half', ({ runtime }) => runtime?.state === 'available');
+      expect(status.runtime?.missingHooks).toEqual([]);
+      await node.putPods(pod);
+      const firstMs = await node.untilFlipped(pod, () => node.putPolicy('shells', deny('one', '/bin/one')));
+      expect(await steps.next()).toEqual([...Array(5).fill('run /bin/one: EPERM'), 'run /bin/two: ok']);
+
+      const editMs = await node.untilFlipped(pod, () =>
+        node.putPolicy('shells', { ...deny('two', '/bin/two'), revision: 1 }),
+      );
+      console.log(`in force after ${Math.round(firstMs)} ms, an edit after ${Math.round(editMs)} ms`);
+      expect(editMs).toBeLessThan(1_000);
+      expect(await steps.next()).toEqual(['run /bin/one: ok', ...Array(7).fill('run /bin/two: EPERM')]);
+      await node.counted('shells/one', 5);
+      await node.counted('shells/two', 7);
+      const last = await node.lastWord('shells/one');
+      expect(last).toMatchObject({ kind: 'lsm', action: 'drop', policy: 'runtime.cluster._.shells' });
+      expect(last.cumulativePackets).toBe(5);
+      const [first] = node.ledger.violations('shells/two');
+      expect(first).toMatchObject({ severity: 'high', tags: ['attack.t1059'], message: 'not here', policyRevision: 1 });
+      expect(first?.pod).toMatchObject({ name: 'web-0', ownerKind: 'Deployment' });
+      expect(first?.operation).toMatchObject({ operation: 'execute', outcome: 'block', subject: '/bin/two' });
+      expect(first?.operation).toMatchObject({ executable: '/bin/acts', containerName: 'app', uid: 0 });
+      await node.told('the policy to be in force', ({ runtime }) =>
+        Boolean(runtime?.policies.some((one) => one.state === 'in-force' && one.revision === 1 && one.subjects === 1)),
+      );
+
+      // The bus is away, then the collector too: what is denied meanwhile is owed.
+      await node.nats.kill();
+      expect(await steps.next()).toEqual(Array(11).fill('run /bin/two: EPERM'));
+      await node.killCollector();
+      const before = node.subject(pod);
+      expect(await steps.next()).toEqual(Array(13).fill('run /bin/two: EPERM'));
+      await node.nats.restart();
+      await node.startCollector();
+      await node.counted('shells/two', 7 + 11 + 13);
+      expect(node.subject(pod)).toEqual(before);
+      expect(node.ledger.packets({ vector: 'shells/one' })).toBe(5);
+      expect(node.ledger.packets({ vector: 'shells/two' })).toBe(31);
+
+      // Break-glass: it passes, and the bus says so.
+      const until = new Date(Date.now() + 600_000).toISOString();
+      await node.putConfig('disarm.namespace.shop.all', {
+        revision: 1,
+        until,
+        duration: '10m',
+        reason: 'test',
+        by: 'test',
+      });
+      await node.untilAudited(pod);
+      expect(await steps.next()).toEqual(['run /bin/two: ok']);
+      await node.counted('shells/two', 32);
+      expect(node.ledger.violations('shells/two').at(-1)).toMatchObject({
+        action: 'audit',
+        operation: { outcome: 'audit' },
+      });
+
+      // The bus no longer lists it: what still runs is held; then it goes, and with it its entry.
+      await node.putPods();
+      await node.told('no pod', ({ snapshotRevision }) => snapshotRevision === 2);
+      expect(node.subject(pod)).not.toBeNull();
+      pod[Symbol.dispose]();
+      await node.untilGone(pod);
+      await node.counted('shells/two', 32);
+      await node.untilSettled();
+    },
+    LOAD_TIMEOUT_MS,
+  );
+
+  it(
+    'policy - of one container by its name; a bad one is refused and leaves the last good one in force',
+    async () => {
+      using pod = podWith('web-1');
+      const named = (container: string): RuntimePolicyInput => ({
+        ...deny('one', '/bin/one'),
+        selector: { containers: [container] },
+      });
+      await node.putConfig('disarm.namespace.shop.all', {
+        revision: 2,
+        until: new Date(0).toISOString(),
+        duration: '10m',
+      });
+      await node.putPolicy('shells', { ...deny('none', '/bin/none'), revision: 2 });
+      await node.putPods(pod);
+      await node.putPolicy('named', named('other'));
+      await node.told('both policies', ({ runtime }) => runtime?.policies.length === 2);
+      expect(await pod.container.acts(...TIMES(1, '/bin/one'))).toEqual(['run /bin/one: ok']);
+      await node.untilFlipped(pod, () => node.putPolicy('named', { ...named('app'), revision: 1 }), 'hasContainers');
+      expect(await pod.container.acts(...TIMES(1, '/bin/one'))).toEqual(['run /bin/one: EPERM']);
+      await node.putConfig('runtime.cluster._.named', { revision: 2, rules: [{ name: 'x' }] });
+      const told = await node.told('a refusal', ({ runtime }) =>
+        Boolean(runtime?.policies.some((one) => one.key.endsWith('named') && one.state === 'refused')),
+      );
+      expect(told.runtime?.policies.find((one) => one.key.endsWith('named'))?.reason).toContain('rules.0');
+      expect(await pod.container.acts(...TIMES(1, '/bin/one'))).toEqual(['run /bin/one: EPERM']);
+      await node.counted('named/one', 2);
+    },
+    LOAD_TIMEOUT_MS,
+  );
+
+  it(
+    'detach - removes programs and pins of both halves, and nothing is denied any more',
+    async () => {
+      using pod = podWith('web-2');
+      await node.putPods(pod);
+      await node.untilFlipped(pod, () => node.putPolicy('shells', { ...deny('one', '/bin/one'), revision: 3 }));
+      expect(await pod.container.acts(...TIMES(1, '/bin/one'))).toEqual(['run /bin/one: EPERM']);
+      expect(await node.command('status')).toContain(pod.identity.name);
+      expect(await node.command('detach', '--all')).toMatch(/removed \d+ links/);
+      expect(await pod.container.acts(...TIMES(1, '/bin/one'))).toEqual(['run /bin/one: ok']);
+      await node.told('detached', ({ runtime }) => runtime?.state === 'off');
+      rmSync(path.join(node.dir, 'state/detached'), { force: true });
+    },
+    LOAD_TIMEOUT_MS,
+  );
+});

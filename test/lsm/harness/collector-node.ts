@@ -1,0 +1,238 @@
+/**
+ * A collector as its own process from its bundle, with a real nats-server, on a node whose pods are cgroups and containers of rig.ts.
+ *
+ * It guards no interface: what is tested is the way from a policy on the bus to a container, and of what the container did to the bus.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { detachAll, detachRuntime, openPinnedRuntimeMaps, type RuntimeSubject } from '@bailiff/bpf';
+import { type Bus, ensureTopology, openBucket } from '@bailiff/bus';
+import { startNats, type TestNats, testUsers } from '@bailiff/bus/testing';
+import type { RuntimePolicyInput } from '@bailiff/policy';
+import type { NodeSnapshot, NodeStatus, Violation } from '@bailiff/schemas';
+import { waitFor } from '@bailiff/service/testing';
+import { COLLECTOR_NODE_FLAGS } from '../../../tools/node-flags.ts';
+import { Ledger } from '../../cluster/collector/ledger.ts';
+import { Container, LOAD_TIMEOUT_MS, podCgroup, removeCgroup } from './rig.ts';
+
+export const NODE = 'node-a';
+const COLLECTOR = path.resolve(import.meta.dirname, '../../../apps/collector/dist/main.mjs');
+const WAIT_MS = 60_000;
+
+/** A pod as the bus names it, its cgroup and one container in it. */
+export class NodePod implements Disposable {
+  readonly uid = randomBytes(16).toString('hex');
+  readonly identity: NodeSnapshot['pods'][number];
+  readonly cgroup: string;
+  readonly container: Container;
+
+  constructor(name: string) {
+    this.cgroup = path.join('/sys/fs/cgroup', podCgroup(this.uid, 'cgroupfs'));
+    mkdirSync(this.cgroup, { recursive: true });
+    this.container = new Container(this.cgroup, 0);
+    this.identity = {
+      uid: this.uid.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5'),
+      namespace: 'shop',
+      name,
+      labels: { app: 'web' },
+      serviceAccount: 'web',
+      owners: [{ kind: 'Deployment', name: 'web', uid: 'd-1' }],
+      interfaces: [],
+      hostNetwork: false,
+      containers: [{ name: 'app', id: 'test://container-0' }],
+      allowedPrefixes: [],
+      probePorts: [],
+      revision: 1,
+      createdAt: '2026-01-01T00:00:00Z',
+    };
+  }
+
+  /** Its container and its cgroup go. */
+  [Symbol.dispose](): void {
+    this.container[Symbol.dispose]();
+    removeCgroup(this.cgroup);
+  }
+}
+
+export class CollectorNode implements AsyncDisposable {
+  readonly dir: string;
+  readonly pinDir: string;
+  readonly nats: TestNats;
+  readonly admin: Bus;
+  readonly ledger: Ledger;
+  #collector: ChildProcess | null = null;
+  #revision = 0;
+  log = '';
+
+  private constructor(dir: string, nats: TestNats, admin: Bus) {
+    this.dir = dir;
+    this.pinDir = `/sys/fs/bpf/bailiff-collector-${process.pid}`;
+    this.nats = nats;
+    this.admin = admin;
+    this.ledger = new Ledger(admin);
+  }
+
+  static async start(): Promise<CollectorNode> {
+    const dir = mkdtempSync(path.join(tmpdir(), 'bailiff-runtime-'));
+    mkdirSync(path.join(dir, 'state'));
+    const nats = await startNats({ users: testUsers([NODE]) });
+    const admin = await nats.connect('admin');
+    await ensureTopology(admin);
+    writeFileSync(path.join(dir, 'password'), `password-of-collector-${NODE}`, { mode: 0o600 });
+    return new CollectorNode(dir, nats, admin);
+  }
+
+  get placeArgs(): string[] {
+    return ['--bpf-dir', this.pinDir, '--state-dir', path.join(this.dir, 'state')];
+  }
+
+  /** Resolves when the runtime half is in force as far as this process is told. */
+  async startCollector(): Promise<void> {
+    const args = [
+      ...['--node-name', NODE, '--nats-url', this.nats.url, '--nats-user', `collector-${NODE}`],
+      ...['--nats-password-file', path.join(this.dir, 'password'), ...this.placeArgs],
+      ...['--cni-results-dir', this.dir, '--exclude-interfaces', '.*', '--metrics-address', '127.0.0.1:0'],
+      ...['--status-interval-ms', '500', '--sweep-interval-ms', '500'],
+    ];
+    const child = spawn(process.execPath, [...COLLECTOR_NODE_FLAGS, COLLECTOR, ...args], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    this.#collector = child;
+    let own = '';
+    for (const stream of [child.stdout, child.stderr])
+      stream.on('data', (chunk: Buffer) => {
+        own += chunk.toString();
+        this.log = (this.log + chunk.toString()).slice(-100_000);
+      });
+    await waitFor(
+      () => {
+        if (child.exitCode !== null)
+          throw new Error(`collector ended with ${child.exitCode}: ${this.log.slice(-4000)}`);
+        return own.includes('"msg":"guarding"');
+      },
+      { what: 'collector to guard', timeoutMs: LOAD_TIMEOUT_MS, state: () => this.log.slice(-4000) },
+    );
+  }
+
+  async killCollector(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+    const child = this.#collector;
+    this.#collector = null;
+    if (!child || child.exitCode !== null) return;
+    const ended = once(child, 'exit');
+    child.kill(signal);
+    await ended;
+  }
+
+  async putPods(...pods: NodePod[]): Promise<void> {
+    this.#revision += 1;
+    const snapshot: NodeSnapshot = { nodeName: NODE, revision: this.#revision, pods: pods.map((pod) => pod.identity) };
+    await openBucket(this.admin, 'bailiff_pods').put(NODE, JSON.stringify(snapshot));
+  }
+
+  async putConfig(key: string, value: object): Promise<void> {
+    await openBucket(this.admin, 'bailiff_config').put(key, JSON.stringify(value));
+  }
+
+  async putPolicy(name: string, policy: RuntimePolicyInput): Promise<void> {
+    await this.putConfig(`runtime.cluster._.${name}`, policy);
+  }
+
+  async status(): Promise<NodeStatus | null> {
+    const entry = await openBucket(this.admin, 'bailiff_nodes').get(NODE);
+    return entry ? (JSON.parse(Buffer.from(entry.value).toString('utf8')) as NodeStatus) : null;
+  }
+
+  /** Waits for a status that says so. */
+  async told(what: string, holds: (status: NodeStatus) => boolean): Promise<NodeStatus> {
+    let last: NodeStatus | null = null;
+    await waitFor(
+      async () => {
+        last = await this.status();
+        return last !== null && holds(last);
+      },
+      { what, timeoutMs: WAIT_MS, state: () => `${JSON.stringify(last?.runtime)}\n${this.log.slice(-2000)}` },
+    );
+    return last as unknown as NodeStatus;
+  }
+
+  /** What the kernel holds a pod to; null: nothing. */
+  subject(pod: NodePod): RuntimeSubject | null {
+    using pinned = openPinnedRuntimeMaps(this.pinDir);
+    return pinned?.maps.pods.get(pod.uid) ?? null;
+  }
+
+  /** Runs an action, then waits for another subject of the pod, or for its flag; milliseconds that took. */
+  async untilFlipped(
+    pod: NodePod,
+    action: () => Promise<void>,
+    by: 'generation' | 'hasContainers' = 'generation',
+  ): Promise<number> {
+    using pinned = openPinnedRuntimeMaps(this.pinDir);
+    const now = () => pinned?.maps.pods.get(pod.uid)?.[by];
+    const before = now();
+    await action();
+    const began = performance.now();
+    await this.#until('a policy to be put in force', () => now() !== before);
+    return performance.now() - began;
+  }
+
+  async untilAudited(pod: NodePod): Promise<void> {
+    await this.#until('a break-glass', () => (this.subject(pod)?.auditUntilNs ?? 0n) > 0n);
+  }
+
+  async untilGone(pod: NodePod): Promise<void> {
+    await this.#until('a pod to be forgotten', () => this.subject(pod) === null);
+  }
+
+  /** Nothing is owed any more: the files of accounts are gone. */
+  async untilSettled(): Promise<void> {
+    const dirs = () => readdirSync(path.join(this.dir, 'state'), { recursive: true, encoding: 'utf8' });
+    await this.#until('all counts to be acknowledged', () => !dirs().some((name) => /account-\d+\.json$/.test(name)));
+  }
+
+  async #until(what: string, holds: () => boolean): Promise<void> {
+    await waitFor(holds, { what, timeoutMs: WAIT_MS, state: () => this.log.slice(-2000) });
+  }
+
+  /** Operations of a vector on the bus. */
+  async counted(vector: string, count: number): Promise<void> {
+    await waitFor(() => this.ledger.packets({ vector }) >= count, {
+      what: `${count} operations of ${vector} on the bus`,
+      timeoutMs: WAIT_MS,
+      state: () => `${JSON.stringify([...this.ledger.epochs.values()])}\n${this.log.slice(-2000)}`,
+    });
+  }
+
+  /** The last violation of a generation that was replaced. */
+  async lastWord(vector: string): Promise<Violation> {
+    return waitFor(() => this.ledger.violations(vector).find((violation) => violation.final), {
+      what: `the last word of ${vector}`,
+      timeoutMs: WAIT_MS,
+      state: () => this.log.slice(-2000),
+    });
+  }
+
+  /** A command of the collector, run to its end; what it wrote. */
+  async command(...args: string[]): Promise<string> {
+    const child = spawn(process.execPath, [COLLECTOR, ...args, ...this.placeArgs], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    let text = '';
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (text += chunk.toString()));
+    await once(child, 'close');
+    return text;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.killCollector();
+    await this.ledger.close();
+    await this.nats.stop();
+    detachRuntime(this.pinDir);
+    detachAll(this.pinDir);
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+}
