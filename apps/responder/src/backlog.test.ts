@@ -1,9 +1,9 @@
+import { planVerdict } from '@bailiff/answer';
 import { responsePolicy } from '@bailiff/policy';
 import { sampleResponse, sampleVerdict } from '@bailiff/schemas/testing';
 import { describe, expect, it } from 'vitest';
 import { Backlog } from './backlog.ts';
 import { Ledger } from './ledger.ts';
-import { planVerdict } from './plan.ts';
 
 const policies = new Map([
   ['mine', responsePolicy.parse({ steps: [{ action: 'label' }, { action: 'delete', after: '5m' }] })],

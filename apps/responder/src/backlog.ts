@@ -3,9 +3,10 @@
  * verdict itself is read again by its sequence when a job runs. It is derived from the two streams alone, so it is the same after every
  * start; Redis may forget everything.
  */
+
+import type { Task } from '@bailiff/answer';
 import type { Response } from '@bailiff/schemas';
 import type { Ledger, TaskState } from './ledger.ts';
-import type { Task } from './plan.ts';
 import type { Job, PlacedVerdict } from './ports.ts';
 
 /** Some 400 bytes each. When it is full the reading of VERDICTS waits. */

@@ -10,9 +10,16 @@
  * than a million tasks); actions older than the longest window are dropped; the record of a quarantine is kept until
  * its time is up, some 1 kB each.
  */
-import { phaseGroupOf, RELEASED, taskIdOf } from '@bailiff/answer';
+import {
+  type ActionEntry,
+  ALREADY_QUARANTINED,
+  DELETE_STORM,
+  phaseGroupOf,
+  quarantineEndMicros,
+  RELEASED,
+  taskIdOf,
+} from '@bailiff/answer';
 import type { Response } from '@bailiff/schemas';
-import { ALREADY_QUARANTINED, DELETE_STORM, quarantineEndMicros } from './plan.ts';
 
 /** Longest window, cooldown and storm that a policy may name (24 h), and so how long an action counts. */
 export const ACTION_MEMORY_MICROS = 24 * 3_600_000_000;
@@ -26,17 +33,6 @@ export interface TaskState {
   started: { atMicros: number; response: Response } | null;
   terminal: { atMicros: number; response: Response } | null;
   undone: { atMicros: number; response: Response } | null;
-}
-
-/** Something that was really begun: it counts against budgets whatever came of it. */
-export interface ActionEntry {
-  taskId: string;
-  atMicros: number;
-  action: Response['action'];
-  policy: string;
-  podUid: string;
-  ownerUid: string;
-  nodeName: string;
 }
 
 export interface StreamPlace {

@@ -2,10 +2,10 @@
  * Reads what guards and actions look at: the pod always anew, its owner's replica counts from a small cache (a burst of verdicts about
  * one owner asks once), the node for cordon only. What the cache does not know yet, the guards take off by STATUS_LAG_MICROS.
  */
-import { apiPath, getObject, getPod, type KubeApi } from '@bailiff/kube';
-import type { Verdict } from '@bailiff/schemas';
+
 import {
   type Facts,
+  needsReservation,
   nodeFactsOf,
   type OwnerFacts,
   type OwnerRef,
@@ -13,8 +13,9 @@ import {
   ownerPath,
   type PodFacts,
   podFactsOf,
-} from './facts.ts';
-import { needsReservation } from './guards.ts';
+} from '@bailiff/answer';
+import { apiPath, getObject, getPod, type KubeApi } from '@bailiff/kube';
+import type { Verdict } from '@bailiff/schemas';
 
 /** Much below STATUS_LAG_MICROS, so that the two together never miss a removal. */
 export const OWNER_CACHE_MS = 2_000;

@@ -7,7 +7,7 @@
  */
 import { setMaxListeners } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { POLICY_SETTLE_MICROS, PolicyBook, phaseGroupOf, RELEASED } from '@bailiff/answer';
+import { DELETE_STORM, POLICY_SETTLE_MICROS, PolicyBook, phaseGroupOf, RELEASED } from '@bailiff/answer';
 import { type Bucket, type Bus, type BusError, ConfigLog, connectBus, openBucket, requireHorizon } from '@bailiff/bus';
 import { loadKube } from '@bailiff/kube';
 import { type Response, SchemaRegistry } from '@bailiff/schemas';
@@ -16,7 +16,6 @@ import { Backlog, clearJob, type QueuedJob, undoJobs } from './backlog.ts';
 import type { ResponderConfig } from './config.ts';
 import { Ledger } from './ledger.ts';
 import { type Metrics, responderMetrics } from './metrics.ts';
-import { DELETE_STORM } from './plan.ts';
 import type { Job, JobResult, PlacedVerdict, StepHook } from './ports.ts';
 import { QuarantineKeeper } from './quarantine-keeper.ts';
 import { ACTIONS, Queues, redisOptions } from './queues.ts';

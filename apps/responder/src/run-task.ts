@@ -10,7 +10,20 @@
  * Two replicas before one last place of a budget: the bus takes one, the other folds it and judges again. Nothing is locked, so nothing can
  * be left locked.
  */
-import { POLICY_SETTLE_MICROS, type PolicyBook } from '@bailiff/answer';
+import {
+  type Decision,
+  expiryOf,
+  type GuardLimits,
+  isSamePod,
+  judge,
+  needsReservation,
+  POLICY_SETTLE_MICROS,
+  type PolicyBook,
+  planVerdict,
+  recordOf,
+  substitutesOf,
+  type Task,
+} from '@bailiff/answer';
 import type { KubeApi } from '@bailiff/kube';
 import type { Response } from '@bailiff/schemas';
 import type { Clock } from '@bailiff/service';
@@ -18,10 +31,8 @@ import type { ActionContext, Outcome } from './actions/action.ts';
 import { ACTION_OF } from './actions/index.ts';
 import { Api } from './api.ts';
 import { afterFailure, type RetryLimits } from './failures.ts';
-import { type Decision, type GuardLimits, isSamePod, judge, needsReservation } from './guards.ts';
 import { ACTION_MEMORY_MICROS, type Ledger, type TaskState } from './ledger.ts';
 import type { Metrics } from './metrics.ts';
-import { expiryOf, planVerdict, recordOf, substitutesOf, type Task } from './plan.ts';
 import type { Job, JobResult, PlacedVerdict, ResponseLog, StepHook } from './ports.ts';
 import type { FactReader } from './read-facts.ts';
 

@@ -1,7 +1,7 @@
 /** delete: the pod is deleted, on the condition that it is still the pod the verdict is about. */
+
+import { isBeingDeleted, isSamePod, type PodFacts } from '@bailiff/answer';
 import { deletePod } from '@bailiff/kube';
-import type { PodFacts } from '../facts.ts';
-import { isBeingDeleted, isSamePod } from '../guards.ts';
 import { type Action, type ActionContext, DONE, type Outcome } from './action.ts';
 
 const ALREADY_GONE: Outcome = { reasonCode: 'already-gone', reason: 'the pod went before it could be removed' };

@@ -2,9 +2,10 @@
  * observe: a Kubernetes Event on the pod (or on the node, for a verdict about a node), so that `kubectl describe` tells the story. It names
  * the pod by its uid, so it is never taken for one about a later pod of that name.
  */
+
+import { isSamePod } from '@bailiff/answer';
 import { apiPath, createEvent, getObject } from '@bailiff/kube';
 import { isKube } from '../api.ts';
-import { isSamePod } from '../guards.ts';
 import { type Action, type ActionContext, DONE } from './action.ts';
 
 /** Kubernetes names hold 253 characters at most; this leaves room for the task's part. */

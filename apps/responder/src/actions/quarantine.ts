@@ -3,7 +3,19 @@
  * enforces and comes first; the pod's label and a NetworkPolicy owned by the pod (so that it goes with the pod) are the visible record.
  * An object of somebody else under the record's name is never overwritten.
  */
-import { editQuarantine, RELEASED, readQuarantine, withEntry, withoutEntry } from '@bailiff/answer';
+import {
+  ALREADY_QUARANTINED,
+  editQuarantine,
+  isSamePod,
+  type PodFacts,
+  podFactsOf,
+  QUARANTINE_LABEL,
+  quarantineEndMicros,
+  RELEASED,
+  readQuarantine,
+  withEntry,
+  withoutEntry,
+} from '@bailiff/answer';
 import { encodeToken } from '@bailiff/bus';
 import {
   createNetworkPolicy,
@@ -15,9 +27,6 @@ import {
 } from '@bailiff/kube';
 import type { QuarantineEntry } from '@bailiff/schemas';
 import { type Api, isKube } from '../api.ts';
-import { type PodFacts, podFactsOf, QUARANTINE_LABEL } from '../facts.ts';
-import { isSamePod } from '../guards.ts';
-import { ALREADY_QUARANTINED, quarantineEndMicros } from '../plan.ts';
 import {
   type Action,
   type ActionContext,

@@ -2,8 +2,14 @@ import { guards as guardsSchema, type ResponsePolicy, responsePolicy } from '@ba
 import type { Verdict } from '@bailiff/schemas';
 import { describe, expect, it } from 'vitest';
 import { CORDONED_BY, type Facts, type NodeFacts, type PodFacts } from './facts.ts';
-import { type Decision, type GuardInput, judge, needsReservation, STATUS_LAG_MICROS } from './guards.ts';
-import type { ActionEntry } from './ledger.ts';
+import {
+  type ActionEntry,
+  type Decision,
+  type GuardInput,
+  judge,
+  needsReservation,
+  STATUS_LAG_MICROS,
+} from './guards.ts';
 import { planVerdict, type Task } from './plan.ts';
 
 const NOW = 1_000_000_000_000_000;

@@ -3,9 +3,10 @@
  * task is one policy's one action; its id is a function of the three names alone. What remains to be done is the plan less what RESPONSES
  * says has ended, so no other memory of it is needed.
  */
-import { matches, responseIdOf, type TaskKey, taskIdOf } from '@bailiff/answer';
 import { parseDurationMs, type ResponsePolicy, type ResponseStep } from '@bailiff/policy';
 import type { Response, Verdict } from '@bailiff/schemas';
+import { responseIdOf, type TaskKey, taskIdOf } from './ids.ts';
+import { matches } from './policy-book.ts';
 
 /** Code of the refusal that turns a deletion into a quarantine. */
 export const DELETE_STORM = 'delete-storm';

@@ -1,8 +1,9 @@
-import { matches, taskIdOf } from '@bailiff/answer';
 import { DEFAULT_RESPONSE_POLICIES, type ResponsePolicy, responsePolicy } from '@bailiff/policy';
 import type { Response, Verdict } from '@bailiff/schemas';
 import { describe, expect, it } from 'vitest';
+import { taskIdOf } from './ids.ts';
 import { DELETE_STORM, expiryOf, planVerdict, recordOf, substitutesOf } from './plan.ts';
+import { matches } from './policy-book.ts';
 
 const AT = 5_000_000;
 const verdict = (more: Partial<Verdict> = {}) =>

@@ -6,9 +6,8 @@
  * A task that has its `started` record holds its reservation: identity, policy and protection are judged again at every try, budgets are not.
  */
 import { parseDurationMs, type ResponsePolicy } from '@bailiff/policy';
-import type { Verdict } from '@bailiff/schemas';
+import type { Response, Verdict } from '@bailiff/schemas';
 import { CORDONED_BY, type Facts, type PodFacts } from './facts.ts';
-import type { ActionEntry } from './ledger.ts';
 import { DELETE_STORM, type Task } from './plan.ts';
 
 export type RefusalCode =
@@ -36,6 +35,17 @@ export type Decision =
   | { kind: 'dryrun'; code: 'dry-run' | 'disarmed'; reason: string }
   | { kind: 'pending'; code: 'approval-required'; reason: string }
   | { kind: 'wait'; code: 'cooldown'; untilMicros: number; reason: string };
+
+/** Something that was really begun: it counts against budgets whatever came of it. */
+export interface ActionEntry {
+  taskId: string;
+  atMicros: number;
+  action: Response['action'];
+  policy: string;
+  podUid: string;
+  ownerUid: string;
+  nodeName: string;
+}
 
 export interface GuardInput {
   task: Task;
