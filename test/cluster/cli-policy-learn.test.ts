@@ -101,6 +101,7 @@ describe('cli policy learn', () => {
     );
     expect(await stored()).toBeNull();
     const text = readFileSync(out, 'utf8');
+    expect(text).toMatch(/# Not all is known: 6 operations were counted and not shown, [02] of them after/);
     expect(text).toMatch(/- \/etc\/hosts # once, by \/usr\/bin\/app\n/);
     const [proposed] = loadPolicyFile(text, 'web.yaml');
     expect(proposed).toMatchObject({

@@ -21,8 +21,10 @@ export class SeenOperations {
   readonly #pod: WatchedPod;
   readonly #seen = new Map<string, Learned>();
   violations = 0;
-  /** Counted and not shown, since `beginRound`. */
+  /** Counted and not shown: what they were is not known. */
   unsampled = 0;
+  /** Of these, since `beginRound`. */
+  unsampledNow = 0;
   /** Distinct operations above the bound. */
   dropped = 0;
 
@@ -41,7 +43,7 @@ export class SeenOperations {
 
   /** What was learned is allowed from here on: what is only counted now is something else. */
   beginRound(): void {
-    this.unsampled = 0;
+    this.unsampledNow = 0;
   }
 
   /** Takes what an audited posture says of the pod; another pod of the same name (it was made anew) is the same one. */
@@ -52,7 +54,9 @@ export class SeenOperations {
     const times = count + suppressed;
     if (times === 0 || operation?.outcome === 'block' || operation?.outcome === 'kill') return;
     this.violations += 1;
-    this.unsampled += operation ? times - 1 : times;
+    const unsampled = operation ? times - 1 : times;
+    this.unsampled += unsampled;
+    this.unsampledNow += unsampled;
     if (!operation) return;
     const { subject, address, port, protocol, executable, comm } = operation;
     const key = JSON.stringify([operation.operation, subject, address, port, protocol, executable || comm]);

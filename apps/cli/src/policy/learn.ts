@@ -285,19 +285,31 @@ async function propose(
     });
   }
   const proposal = proposalFor(pod, seen, classes);
-  const { violations, unsampled } = seen;
+  const { violations, unsampled, unsampledNow } = seen;
   const text = proposalYaml(proposal, {
     pod: podName(pod),
     node: pod.nodeName,
     span: span(tookMs),
     unsampled,
+    unsampledNow,
     violations,
   });
   const said = `${plural(seen.size, 'operation')} became ${plural(proposal.rules.length, 'rule')}`;
   if (file !== null) await writeFile(file, text);
   if (json) {
     const { name, namespace, spec, left } = proposal;
-    out.json({ pod: podName(pod), operations: seen.size, violations, unsampled, left, name, namespace, spec, file });
+    out.json({
+      pod: podName(pod),
+      operations: seen.size,
+      violations,
+      unsampled,
+      unsampledNow,
+      left,
+      name,
+      namespace,
+      spec,
+      file,
+    });
   } else if (file === null) io.stdout.write(text);
   out.note(
     `${said}${proposal.left.length > 0 ? `, ${proposal.left.length} are left out` : ''}${file === null ? '' : `: ${file}`}`,

@@ -8,8 +8,10 @@ export interface LearnedFrom {
   node: string;
   /** `10m` */
   span: string;
-  /** Counted by the kernel and not sampled: what they were is not known. */
+  /** Counted by the kernel and not shown: what they were is not known. */
   unsampled: number;
+  /** Of these, after the last operation that was learned. */
+  unsampledNow: number;
   violations: number;
 }
 
@@ -30,11 +32,15 @@ function annotate(rule: YAMLMap, { comments, beside }: ProposedRule): void {
   }
 }
 
-function headOf({ left, times, rules }: Proposal, { pod, node, span, unsampled, violations }: LearnedFrom): string[] {
+function headOf(
+  { left, times, rules }: Proposal,
+  { pod, node, span, unsampled, unsampledNow, violations }: LearnedFrom,
+): string[] {
   const cut =
     unsampled > 0
       ? [
-          `Not all is known: ${unsampled} more operations were counted and not sampled. Learn again with this policy in place: what it allows is not told any more.`,
+          `Not all is known: ${unsampled} operations were counted and not shown, ${unsampledNow} of them after the last that was learned.`,
+          'What happened once may be missing: apply this, in audit mode, and look at what it still audits.',
         ]
       : [];
   const missing = left.length > 0 ? ['Not in it:', ...left.slice(0, 40).map((text) => `  ${text}`)] : [];

@@ -27,7 +27,7 @@ const to = (operation: string, address: string, port: number, protocol = 6) =>
 function propose(learned: readonly Learned[], classes: readonly (typeof Classes)[number][] = POSTURE_CLASSES) {
   return proposePolicy(learned, { name: 'web', namespace: 'shop', matchLabels: { app: 'web' }, classes });
 }
-const FROM = { pod: 'shop/web-0', node: 'node-a', span: '10m', unsampled: 0, violations: 9 };
+const FROM = { pod: 'shop/web-0', node: 'node-a', span: '10m', unsampled: 0, unsampledNow: 0, violations: 9 };
 
 /** What the proposed file decides once it is enforced. */
 function outcomesOf(learned: readonly Learned[], operations: readonly Operation[]): string[] {
@@ -196,8 +196,8 @@ describe('proposal', () => {
       expect.stringMatching(/wildcard/),
       expect.stringMatching(/^mount strange/),
     ]);
-    expect(proposalYaml(proposal, { ...FROM, unsampled: 7 })).toMatch(
-      /# Not all is known: 7 more[\s\S]*# Not in it:\n# {3}eat/,
+    expect(proposalYaml(proposal, { ...FROM, unsampled: 7, unsampledNow: 2 })).toMatch(
+      /# Not all is known: 7 operations .*, 2 of them[\s\S]*# Not in it:\n# {3}eat/,
     );
     const onlyFiles = propose(learned, ['file']);
     expect(onlyFiles.spec.defaultPosture).toEqual({ file: 'block' });

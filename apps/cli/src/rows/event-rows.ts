@@ -118,7 +118,8 @@ export function eventColumns(kind: EventKind | undefined): readonly Column[] {
     { title: 'ACTION' },
     { title: count, align: 'right' },
     { title: claim, min: 12 },
-    { title: destination, min: 12, spare: true },
+    // Who did it is half of what an operation is; where a forged packet went is not.
+    { title: destination, min: 12, spare: kind !== 'lsm' },
     { title: 'NODE', min: 10, spare: true },
     { title: 'SEQ', align: 'right', spare: true },
   ];
