@@ -1,0 +1,71 @@
+// Where the runtime half cannot run, the network half does, and the node's status says what is not enforced, why, and what to do.
+// What it does where it runs is tested inside the virtual machine (test/lsm/collector.test.ts).
+import { probeLsm } from '@bailiff/bpf';
+import { openBucket } from '@bailiff/bus';
+import type { NodeStatus } from '@bailiff/schemas';
+import { waitFor } from '@bailiff/service/testing';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { cgroup2Mount } from '../lab/src/cgroup.ts';
+import { udpFrame } from './collector/frames.ts';
+import { TestNode, type TestPod } from './collector/test-node.ts';
+
+const KEY = 'runtime.cluster._.no-shell';
+const lsm = probeLsm();
+const spoofed = (pod: TestPod) => udpFrame({ sourceMac: pod.mac, source: '10.244.0.66', destination: '10.244.0.1' });
+
+describe('collector - without a runtime half', () => {
+  let node: TestNode;
+  beforeEach(async () => {
+    node = await TestNode.start();
+  });
+  afterEach(async () => node[Symbol.asyncDispose]());
+
+  const runtime = async (holds: (status: NonNullable<NodeStatus['runtime']>) => boolean) => {
+    const found = await waitFor(
+      async () => {
+        const status = (await node.nodeStatus())?.runtime;
+        return status && holds(status) ? status : null;
+      },
+      { what: 'a status of the runtime half', state: () => node.log.slice(-2000) },
+    );
+    return found;
+  };
+  const putPolicy = () => openBucket(node.admin, 'bailiff_config').put(KEY, JSON.stringify({ revision: 3 }));
+  const dropsSpoofed = async () => {
+    const pod = await node.addPod();
+    await node.waitForState(pod, 'provisional');
+    await node.send(pod, [spoofed(pod)], 10);
+    await waitFor(() => node.ledger.packets({ podUid: pod.uid, action: 'drop' }) === 10, { what: '10 packets' });
+  };
+
+  // A kernel that loads such programs is no place for this test; inside the virtual machine it has its other side.
+  it.skipIf(lsm.available)('a kernel that refuses LSM programs - unavailable, with reason and remedy', async () => {
+    const root = ['--cgroup-root', cgroup2Mount(), '--status-interval-ms', '250'];
+    await node.startCollector({ args: root });
+    const status = await runtime(({ state }) => state === 'unavailable');
+    expect(status.reason).toContain(lsm.errnoName);
+    expect(status.remedy).not.toBe('');
+    await putPolicy();
+    const { policies } = await runtime((told) => told.policies.length > 0);
+    expect(policies).toEqual([{ key: KEY, revision: 3, state: 'refused', reason: status.reason, subjects: 0 }]);
+    await dropsSpoofed();
+  });
+
+  it('a node without cgroup v2 - unsupported: containers could not be told apart', async () => {
+    await node.startCollector({ args: ['--status-interval-ms', '250'] });
+    const status = await runtime(({ state }) => state === 'unsupported');
+    expect(status).toMatchObject({
+      reason: expect.stringContaining('not of cgroup v2'),
+      missingHooks: [],
+      subjects: 0,
+    });
+    await dropsSpoofed();
+  });
+
+  it('switched off - off, and nothing is loaded', async () => {
+    const args = ['--runtime', 'off', '--cgroup-root', cgroup2Mount(), '--status-interval-ms', '250'];
+    await node.startCollector({ args });
+    expect((await runtime(({ state }) => state === 'off')).reason).toContain('configuration');
+    expect(await node.offlineStatus()).toMatchObject({ runtime: null });
+  });
+});
