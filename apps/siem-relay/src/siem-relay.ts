@@ -4,7 +4,7 @@
  * Each reader has a position of its own, so a receiver that is slow or away holds back syslog alone. One relay is enough; a second one beside
  * it, as while it is replaced, makes events that the bus drops as duplicates, and sends syslog twice.
  */
-import { type Bus, connectBus, openBucket } from '@bailiff/bus';
+import { type Bus, connectBus, openBucket, streamInfo, toBusError } from '@bailiff/bus';
 import { busOptionsOf, type ServiceContext } from '@bailiff/service';
 import type { RelayConfig } from './config.ts';
 import { EventDecoder, SOURCES, type SourceName } from './events-of.ts';
@@ -18,6 +18,8 @@ import { Forwarder } from './syslog/forwarder.ts';
 const STOP_SHARE = 0.8;
 /** What lies on the bus for longer without being passed on makes it not ready. */
 const LAG_LIMIT_MS = 60_000;
+/** How often the streams are asked how much they hold. */
+const OBSERVE_EVERY_MS = 2_000;
 /** The same failure is told once in this time. */
 const WARN_EVERY_MS = 60_000;
 
@@ -59,6 +61,10 @@ class Relay {
       );
       reader.start(fail);
     }
+    onStop(
+      'observing',
+      clock.setRepeating(() => this.#observe(), OBSERVE_EVERY_MS),
+    );
     if (config.syslogAddress === '') return;
     const forwarder = this.#makeForwarder();
     this.#forwarder = forwarder;
@@ -66,6 +72,16 @@ class Relay {
     const limitMs = LAG_LIMIT_MS + config.syslogConfirmMs;
     health.ready('syslog', () => forwarder.lagMs() < limitMs || `${Math.round(forwarder.lagMs() / 1000)} s behind`);
     forwarder.start(fail);
+  }
+
+  #observe(): void {
+    const observed = [...this.#readers, ...(this.#forwarder ? [['SIEM', this.#forwarder] as const] : [])];
+    for (const [stream, reader] of observed) {
+      streamInfo(this.#bus, stream).then(
+        ({ state }) => reader.observe({ first: state.first_seq, last: state.last_seq }),
+        (cause) => this.#warn('observing', toBusError(cause, stream), 'a stream does not say what it holds'),
+      );
+    }
   }
 
   #position(key: string): PositionKeeper {

@@ -79,6 +79,11 @@ export class SourceReader {
     return Date.parse(this.#created) || 0;
   }
 
+  /** What the stream holds now, asked for from time to time: while the bus is slow to take events, no message tells. */
+  observe({ last }: { last: number }): void {
+    if (this.#received > 0) this.pending = Math.max(0, last - this.#received);
+  }
+
   /** Age of the oldest message that is read and not wholly on the bus, while there is one. */
   lagMs(): number {
     const { oldest } = this.#under;

@@ -60,6 +60,10 @@ export class Forwarder {
   #turn: Promise<void> = Promise.resolve();
   #running: Promise<void> = Promise.resolve();
   #waitingMicros = 0;
+  /** Newest sequence that was written to a connection. */
+  #sentTo = 0;
+  /** Nothing is left to be sent. */
+  #idle = false;
   sent = 0;
   confirmed = 0;
   pending = 0;
@@ -69,6 +73,19 @@ export class Forwarder {
 
   constructor(options: ForwarderOptions) {
     this.#o = options;
+  }
+
+  /**
+   * What SIEM holds now, asked for from time to time: while the receiver holds the sending back, no message tells. Of other formats' events,
+   * which stand between ours, it counts those that come after the last one sent.
+   */
+  observe({ first, last }: { first: number; last: number }): void {
+    if (this.#created === '') return;
+    if (this.#sentTo > 0 && first > this.#sentTo + 1) {
+      this.lost += first - this.#sentTo - 1;
+      this.#sentTo = first - 1;
+    }
+    this.pending = this.#idle ? 0 : Math.max(0, last - this.#sentTo);
   }
 
   /** Age of the oldest event that was read and is not delivered. */
@@ -133,12 +150,8 @@ export class Forwarder {
     const broken = new AbortController();
     const any = AbortSignal.any([signal, broken.signal]);
     const breakOff = (error: Error) => broken.abort(error);
-    const info = await streamInfo(bus, 'SIEM');
-    // Older ones went by age or by bytes while nobody took them; events of other formats are counted with them.
-    if (info.state.first_seq > this.#confirmed + 1) {
-      if (this.#confirmed > 0) this.lost += info.state.first_seq - this.#confirmed - 1;
-      this.#confirmed = info.state.first_seq - 1;
-    }
+    this.#sentTo = this.#confirmed;
+    this.#idle = false;
     const timer: Cancel = clock.setRepeating(() => this.#confirmWhenDue(any, breakOff), Math.min(1_000, confirmMs));
     try {
       await consumeOrdered(bus, 'SIEM', {
@@ -148,6 +161,7 @@ export class Forwarder {
         onMessage: (message) => this.#inTurn(() => this.#send(message, any, breakOff)),
         onIdle: () => {
           this.pending = 0;
+          this.#idle = true;
         },
         onRemade: () => {
           this.#created = '';
@@ -174,6 +188,7 @@ export class Forwarder {
     if (signal.aborted) return;
     const { confirmTimeoutMs, clock, receiver } = this.#o;
     this.pending = message.pending;
+    this.#idle = false;
     this.#waitingMicros = message.timestampMicros;
     if (!this.#connection) {
       this.#connection = await SyslogConnection.open(receiver, signal);
@@ -182,6 +197,7 @@ export class Forwarder {
     }
     await this.#connection.write(this.#frameOf(message), signal);
     this.sent += 1;
+    this.#sentTo = Math.max(this.#sentTo, message.sequence);
     this.#unconfirmed ??= {
       count: 0,
       lastSequence: 0,
