@@ -15,11 +15,20 @@ import {
   openBucket,
   requireHorizon,
 } from '@bailiff/bus';
-import { Fold, Members, planReplay, type Refusal, type ReplayPlan, RuleBook, warmUpMicros } from '@bailiff/judge';
+import {
+  Fold,
+  Members,
+  PrecedentBook,
+  planReplay,
+  type Refusal,
+  type ReplayPlan,
+  RuleBook,
+  warmUpMicros,
+} from '@bailiff/judge';
 import { JudgedRegistry, SchemaRegistry, type Verdict } from '@bailiff/schemas';
 import { busOptionsOf, type ServiceContext } from '@bailiff/service';
 import type { CorrelatorConfig } from './config.ts';
-import { DeadLetters, PrecedentBook, readPrecedents } from './dead-letters.ts';
+import { DeadLetters, readPrecedents } from './dead-letters.ts';
 import { type Gate, Intake } from './intake.ts';
 import { Lull } from './lull.ts';
 import { type Metrics, makeMetrics, type Readings } from './metrics.ts';

@@ -7,7 +7,7 @@
  * node that floods with rubbish must not hold up what is sound. Precedents are bounded by what the stream keeps (50,000).
  */
 import { type Bus, BusError, consumeOrdered, deadLetter, filters, getMessage, parseSubject } from '@bailiff/bus';
-import type { Precedents } from '@bailiff/judge';
+import { PrecedentBook } from '@bailiff/judge';
 
 const STREAM = 'VIOLATIONS';
 export const MAX_QUEUED_LETTERS = 4_096;
@@ -21,37 +21,6 @@ export interface Letter {
   indexes: readonly number[];
   /** The frame, when it is at hand; otherwise it is read again. */
   message: { subject: string; data: Uint8Array } | null;
-}
-
-/** Violations that a dead letter is about, from its detail; null when it does not say. */
-export function indexesIn(detail: string): number[] | null {
-  const match = /^\[((?:\d+,)*\d+)?\] /.exec(detail);
-  if (!match) return null;
-  return match[1] === undefined ? [] : match[1].split(',').map(Number);
-}
-
-export class PrecedentBook implements Precedents {
-  readonly untilMicros: number;
-  readonly #letters = new Map<number, { reason: string; indexes: number[] | null }[]>();
-
-  constructor(untilMicros: number) {
-    this.untilMicros = untilMicros;
-  }
-  add(sequence: number, reason: string, detail: string): void {
-    const letter = { reason, indexes: indexesIn(detail) };
-    this.#letters.set(sequence, [...(this.#letters.get(sequence) ?? []), letter]);
-  }
-  reasonOf(sequence: number, index: number): string | undefined {
-    const about = ({ indexes }: { indexes: number[] | null }) => !indexes?.length || indexes.includes(index);
-    return this.#letters.get(sequence)?.find(about)?.reason;
-  }
-  /** Whether the frame has its letter for that reason. */
-  has(sequence: number, reason: string): boolean {
-    return this.#letters.get(sequence)?.some((letter) => letter.reason === reason) ?? false;
-  }
-  get size(): number {
-    return this.#letters.size;
-  }
 }
 
 /** Reads what was refused since a time. @throws BusError */

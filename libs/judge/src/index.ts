@@ -1,3 +1,4 @@
+export * from './backtest.ts';
 export { counterPool, DUPLICATE, EpochCounter } from './counters.ts';
 export { MAX_EVIDENCE } from './evidence.ts';
 export { Fold, type FoldOptions, type FramePlace, type Refusal } from './fold.ts';
@@ -12,6 +13,7 @@ export {
 export { MAX_FORMER, type Member, Members, type SnapshotEntry } from './members.ts';
 export { MAX_EPOCHS_PER_NODE } from './node-state.ts';
 export { MAX_PARKED, MAX_PARKED_PER_NODE } from './parking.ts';
+export { indexesIn, PrecedentBook } from './precedents.ts';
 export {
   planReplay,
   RECOVERY_MARGIN_MICROS,

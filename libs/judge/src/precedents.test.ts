@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { indexesIn, PrecedentBook } from './dead-letters.ts';
+import { indexesIn, PrecedentBook } from './precedents.ts';
 
-describe('dead letters - as precedents', () => {
+describe('precedents - dead letters', () => {
   it.each([
     ['[0,13] pod x is on y', [0, 13]],
     ['[7] no list names pod x', [7]],
