@@ -138,6 +138,23 @@ describe('cli policy apply', () => {
     expect([again.exitCode, await now('race-b')]).toEqual([0, expect.objectContaining({ mode: 'enforce' })]);
   });
 
+  it('many who write one policy at the same time - each is written whole or refused, and none is lost', async () => {
+    const key = 'runtime.cluster._.busy';
+    const writers = Array.from({ length: 8 }, (_, index) => `/bin/w${index}`);
+    const ended = await Promise.all(
+      writers.map((program) =>
+        policy(['apply', '-', '--yes'], { stdin: text('busy', shell.replace('/bin/sh', program)) }),
+      ),
+    );
+    const log = await configHistory(await world.as('admin'), key);
+    const written = log.map(({ json: stored }) => /\/bin\/w\d/.exec(stored)?.[0] as string);
+    const succeeded = writers.filter((_, index) => ended[index]?.exitCode === 0);
+    expect([...written].sort()).toEqual(succeeded);
+    expect(log.map(({ revision }) => revision)).toEqual(written.map((_, index) => index + 1));
+    for (const { exitCode, stdout } of ended)
+      expect([[0, 6], stdout === '']).toEqual([expect.arrayContaining([exitCode]), exitCode === 6]);
+  });
+
   it('more rules on one path of one pod than the kernel holds - refused, with the fields that meet', async () => {
     const pod = { ...POD, labels: { app: 'crowded' } };
     await world.put('bailiff_pods', encodeToken(NODE_A), { nodeName: NODE_A, revision: 1, pods: [pod] });

@@ -3,12 +3,13 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { readConfig } from '@bailiff/bus';
 import { startNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runCli } from '../../apps/cli/src/testing.ts';
 import { startApiServer } from '../lab/src/apiserver/index.ts';
-import { breach, NODE_A, tellStory, WEB, World } from './cli/world.ts';
+import { breach, healthyStatus, NODE_A, tellStory, WEB, World } from './cli/world.ts';
 import { startRedis } from './responder/redis.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
@@ -64,6 +65,41 @@ describe('cli process', () => {
     expect(stdout).toMatch(/VERDICT {2}aaaa5f1d3c {2}high by repeated-spoofing/);
     expect(stdout).not.toContain('\u001b');
   });
+
+  it.each(['SIGINT', 'SIGTERM'] as const)(
+    'learn ended by %s - its temporary policy is gone, nothing is left',
+    async (signal) => {
+      const available = { state: 'available' as const, reason: '', remedy: '', missingHooks: [], policies: [] };
+      const runtime = { ...available, policiesOmitted: 0, subjects: 0, sets: 0, losses: {}, maps: [] };
+      await world.status(healthyStatus(NODE_A, { runtime }));
+      const { uid, namespace, name } = WEB;
+      const pod = { uid, namespace, name, labels: { app: 'web' }, serviceAccount: '', owners: [], interfaces: [] };
+      const rest = {
+        hostNetwork: false,
+        containers: [],
+        allowedPrefixes: [],
+        probePorts: [],
+        revision: 1,
+        createdAt: '',
+      };
+      await world.put('bailiff_pods', NODE_A, { nodeName: NODE_A, revision: 1, pods: [{ ...pod, ...rest }] });
+      const cli = await world.as('cli');
+      const stored = () => readConfig(cli, 'runtime.namespace.shop.learn-web-0');
+      const { child, ended } = start(['policy', 'learn', '--pod', 'shop/web-0', '--for', '1h', '--install']);
+      await waitFor(async () => (await stored()) !== null, {
+        what: 'the temporary policy',
+        timeoutMs: 20_000,
+        state: stored,
+      });
+      child.kill(signal);
+      const { code, stderr } = await ended;
+      expect([code, stderr]).toEqual([
+        2,
+        expect.stringMatching(/is taken away\nbailiff: nothing of shop\/web-0 was audited/),
+      ]);
+      expect(await stored()).toBeNull();
+    },
+  );
 
   it('a reader that goes away - is no error', async () => {
     await using own = await World.start();
