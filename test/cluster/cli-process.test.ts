@@ -69,9 +69,10 @@ describe('cli process', () => {
   it.each(['SIGINT', 'SIGTERM'] as const)(
     'learn ended by %s - its temporary policy is gone, nothing is left',
     async (signal) => {
+      await using own = await World.start();
       const available = { state: 'available' as const, reason: '', remedy: '', missingHooks: [], policies: [] };
       const runtime = { ...available, policiesOmitted: 0, subjects: 0, sets: 0, losses: {}, maps: [] };
-      await world.status(healthyStatus(NODE_A, { runtime }));
+      await own.status(healthyStatus(NODE_A, { runtime }));
       const { uid, namespace, name } = WEB;
       const pod = { uid, namespace, name, labels: { app: 'web' }, serviceAccount: '', owners: [], interfaces: [] };
       const rest = {
@@ -82,10 +83,19 @@ describe('cli process', () => {
         revision: 1,
         createdAt: '',
       };
-      await world.put('bailiff_pods', NODE_A, { nodeName: NODE_A, revision: 1, pods: [{ ...pod, ...rest }] });
-      const cli = await world.as('cli');
+      await own.put('bailiff_pods', NODE_A, { nodeName: NODE_A, revision: 1, pods: [{ ...pod, ...rest }] });
+      const cli = await own.as('cli');
       const stored = () => readConfig(cli, 'runtime.namespace.shop.learn-web-0');
-      const { child, ended } = start(['policy', 'learn', '--pod', 'shop/web-0', '--for', '1h', '--install']);
+      const { child, ended } = start([
+        'policy',
+        'learn',
+        '--pod',
+        'shop/web-0',
+        '--for',
+        '1h',
+        '--install',
+        ...own.bus,
+      ]);
       await waitFor(async () => (await stored()) !== null, {
         what: 'the temporary policy',
         timeoutMs: 20_000,
@@ -206,7 +216,7 @@ describe('cli doctor', () => {
     const good = await world.cli(['doctor', '--only', 'bus']);
     expect([good.exitCode, good.stdout]).toEqual([
       0,
-      expect.stringMatching(/✓ streams and buckets: all 10[\s\S]*✓ horizon[\s\S]*✓ schemas/),
+      expect.stringMatching(/✓ streams and buckets: all 11[\s\S]*✓ horizon[\s\S]*✓ schemas/),
     ]);
     await using bare = await startNats();
     const bad = await world.cli(['doctor', '--only', 'bus', '--nats-url', bare.url]);
