@@ -15,6 +15,7 @@ import { register as lab } from './commands/lab.ts';
 import { register as policy } from './commands/policy.ts';
 import { register as quarantine } from './commands/quarantine.ts';
 import { register as responses } from './commands/responses.ts';
+import { register as schemas } from './commands/schemas.ts';
 import { register as status } from './commands/status.ts';
 import { register as verdicts } from './commands/verdicts.ts';
 import { tell } from './errors.ts';
@@ -32,6 +33,7 @@ const COMMANDS: readonly ((program: Command, io: CliIo) => void)[] = [
   quarantine,
   disarm,
   doctor,
+  schemas,
   lab,
 ];
 

@@ -1,0 +1,37 @@
+#!/usr/bin/python3
+"""Messages of VIOLATIONS, VERDICTS and RESPONSES as JSON, by Python's own Avro (Debian: python3-avro).
+
+usage: read_avro.py <directory that `bailiff schemas export` wrote>
+Reads a message a line from stdin, in hexadecimal; writes {"name": ..., "value": ...} a line to stdout.
+"""
+import datetime
+import io
+import json
+import pathlib
+import sys
+
+import avro.io
+import avro.schema
+
+EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+
+
+def plain(value):
+    """What JSON has no word for: times as microseconds, bytes in hexadecimal."""
+    if isinstance(value, datetime.datetime):
+        return (value - EPOCH) // datetime.timedelta(microseconds=1)
+    return value.hex()
+
+
+directory = pathlib.Path(sys.argv[1])
+index = json.loads((directory / "index.json").read_text())
+readers = {
+    fingerprint: (entry["name"], avro.io.DatumReader(avro.schema.parse((directory / entry["file"]).read_text())))
+    for fingerprint, entry in index.items()
+}
+for line in sys.stdin:
+    message = bytes.fromhex(line.strip())
+    assert message[:2] == b"\xc3\x01", "not a single-object encoding"
+    name, reader = readers[message[2:10][::-1].hex()]
+    value = reader.read(avro.io.BinaryDecoder(io.BytesIO(message[10:])))
+    print(json.dumps({"name": name, "value": value}, default=plain), flush=True)
