@@ -1,0 +1,79 @@
+// The connectors of docs/siem, run as they stand there, with the rights of siem-reader and nothing else of Bailiff.
+import { spawn } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { waitFor } from '@bailiff/service/testing';
+import { expect, it } from 'vitest';
+import { RelayRig } from './siem-relay-rig.ts';
+
+const DOCS = path.resolve(import.meta.dirname, '../../docs/siem');
+
+function startConnector(rig: RelayRig, script: string) {
+  const password = path.join(rig.directory, 'reader-password');
+  writeFileSync(password, 'password-of-siem-reader\n', { mode: 0o600 });
+  const env = { ...process.env, NATS_URL: rig.nats.url, NATS_PASSWORD_FILE: password };
+  const child = spawn(process.execPath, [path.join(DOCS, script)], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  const state = { out: '', err: '', code: null as number | null };
+  child.stdout.on('data', (chunk: Buffer) => {
+    state.out += chunk.toString();
+  });
+  child.stderr.on('data', (chunk: Buffer) => {
+    state.err += chunk.toString();
+  });
+  const gone = new Promise<void>((resolve) =>
+    child.once('exit', (code) => {
+      state.code = code;
+      resolve();
+    }),
+  );
+  return {
+    state,
+    lines: () => state.out.split('\n').filter(Boolean),
+    async [Symbol.asyncDispose]() {
+      child.kill('SIGKILL');
+      await gone;
+    },
+  };
+}
+
+it('connector - subject, credential and JSON are all it takes: the example has 15 lines at most and sees what happens', async () => {
+  const code = readFileSync(path.join(DOCS, 'connector.mjs'), 'utf8').split('\n').filter(Boolean);
+  expect(code.length).toBeLessThanOrEqual(15);
+  await using rig = await RelayRig.start();
+  await rig.relay();
+  await using connector = startConnector(rig, 'connector.mjs');
+  const subscribed = async () => {
+    await rig.violations();
+    return connector.lines().length > 0;
+  };
+  await waitFor(subscribed, { what: 'the first event', intervalMs: 100, state: () => connector.state });
+  await rig.verdict({ rule: 'too-much' });
+  await rig.response({ action: 'delete' });
+  await waitFor(() => connector.state.out.includes('Process Remediation Activity'), {
+    what: 'all three',
+    state: () => connector.state,
+  });
+  expect(connector.state.out).toMatch(/^Medium Network Activity violations-\w+-\d+-0 ipv4-source: /m);
+  expect(connector.state.out).toMatch(/^High Detection Finding verdicts-\w+-1-0 too-much: /m);
+  expect(connector.state.err).toBe('');
+});
+
+it('connector - one that was away gets what came meanwhile, once each', async () => {
+  await using rig = await RelayRig.start();
+  await rig.relay();
+  for (let i = 0; i < 5; i++) await rig.violations();
+  await rig.eventCount(5);
+  const seen: string[] = [];
+  for (const more of [0, 7]) {
+    for (let i = 0; i < more; i++) await rig.violations();
+    const wanted = more === 0 ? 5 : more;
+    await using connector = startConnector(rig, 'connector-durable.mjs');
+    await waitFor(() => connector.lines().length >= wanted, { what: `${wanted} events`, state: () => connector.state });
+    const acked = async () => (await rig.admin.jsm.consumers.info('SIEM', 'siem-ocsf')).num_ack_pending === 0;
+    await waitFor(acked, { what: 'all to be acknowledged' });
+    seen.push(...connector.lines().map((line) => / (violations-\S+) /.exec(line)?.[1] ?? line));
+    expect(connector.state.err).toBe('');
+  }
+  expect(new Set(seen).size).toBe(12);
+  expect(seen).toHaveLength(12);
+});
