@@ -72,10 +72,6 @@ export class Enforcer {
     return this.#inForce.values();
   }
 
-  get size(): number {
-    return this.#inForce.size;
-  }
-
   get cellsUsed(): number {
     return this.#cells.used;
   }

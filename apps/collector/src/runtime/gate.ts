@@ -45,7 +45,8 @@ export class RuntimeGate {
   #loading: Promise<void> | null = null;
   #isKnown = false;
   #stopped = false;
-  /** Policies that wait for the half, or stay here when there is none. */
+  /** What an earlier process accepted, and what came since, waiting for the half; without one they stay here. */
+  readonly #restored = new Map<string, string>();
   readonly #waiting = new Map<string, string>();
 
   constructor(options: GateOptions) {
@@ -65,7 +66,7 @@ export class RuntimeGate {
     } catch (error) {
       this.#o.onProblem('runtime', (error as Error).message, error);
     }
-    if (this.#waiting.size > 0 || this.#hasHistory()) this.#load();
+    if (this.#restored.size + this.#waiting.size > 0 || this.#hasHistory()) this.#load();
   }
 
   #open(detached: string): State {
@@ -104,8 +105,11 @@ export class RuntimeGate {
       .then(({ RuntimeHalf: Half }) => {
         if (this.#stopped || this.#object !== object) return;
         this.#half = new Half({ ...this.#o, maps: object.maps });
-        for (const [key, json] of this.#waiting) this.#hand(key, json);
-        this.#waiting.clear();
+        // In this order, so that a bad one that came meanwhile leaves the last good one in force.
+        for (const policies of [this.#restored, this.#waiting]) {
+          for (const [key, json] of policies) this.#hand(key, json);
+          policies.clear();
+        }
         if (this.#isKnown) this.#half.policiesKnown();
       })
       .catch((error: Error) => {
@@ -120,7 +124,7 @@ export class RuntimeGate {
 
   /** What an earlier process accepted; before start. */
   restore({ key, json }: SavedDocument): void {
-    this.#waiting.set(key, json);
+    this.#restored.set(key, json);
     this.#isKnown = true;
   }
 
@@ -130,6 +134,7 @@ export class RuntimeGate {
       this.#hand(key, json);
     } else if (json === null) {
       this.#waiting.delete(key);
+      this.#restored.delete(key);
       this.#o.documents.remove({ what: 'config', key });
     } else {
       this.#waiting.set(key, json);
@@ -147,7 +152,7 @@ export class RuntimeGate {
 
   /** The bus has told all there are; `keys` have a value, null when its store was made anew: nothing is taken for deleted then. */
   synced(keys: ReadonlySet<string> | null): void {
-    for (const key of this.#half?.policyKeys() ?? [...this.#waiting.keys()])
+    for (const key of this.#half?.policyKeys() ?? [...this.#restored.keys(), ...this.#waiting.keys()])
       if (keys && !keys.has(key)) this.take({ what: 'config', key, json: null });
     this.#isKnown = true;
     this.#half?.policiesKnown();
@@ -217,7 +222,7 @@ export class RuntimeGate {
   #policies(): readonly RuntimePolicyStatus[] {
     if (this.#half) return this.#half.policies();
     const reason = this.#state.reason === '' ? 'not applied yet' : this.#state.reason;
-    return [...this.#waiting].map(([key, json]) => ({
+    return [...new Map([...this.#restored, ...this.#waiting])].map(([key, json]) => ({
       key,
       revision: revisionOf(json),
       state: 'refused' as const,

@@ -93,7 +93,7 @@ export class RuntimeHalf {
       accounts: this.#accounts,
       read: ({ stored }) => Float64Array.from(maps.counters(stored.base, stored.count), Number),
       bootNs: boottimeNs,
-      onAcked: (account, cells) => this.#writeAcked(account, cells),
+      onAcked: (account, cells) => this.#acknowledged(account, cells),
       onSettled: (account) => this.#settle(account),
       onError: (error) => options.onProblem('publish', error.message, error),
     });
@@ -112,7 +112,7 @@ export class RuntimeHalf {
       version: options.version,
       onBefore: (account) => this.#flusher.flush([account]),
       onNew: (inForce) => this.#births.add(inForce),
-      onRetired: (account) => this.#flusher.touch(account),
+      onRetired: (account) => this.#retired(account),
       after: (ms, action) => this.#after(ms, action),
     });
     takeOver({
@@ -194,6 +194,12 @@ export class RuntimeHalf {
     for (const reason of new Set(refusals.map((one) => one.reason)))
       if (!before.has(reason)) this.#o.onProblem('policy', reason);
     this.#refusals = refusals;
+  }
+
+  /** There is room again for what did not fit. */
+  #retired(account: Account): void {
+    this.#flusher.touch(account);
+    if (this.#refusals.length > 0) this.schedule();
   }
 
   #tellStatus(): void {
@@ -287,14 +293,21 @@ export class RuntimeHalf {
     this.schedule();
   }
 
+  #acknowledged(account: Account, cells: readonly number[]): void {
+    // An answer may come after its account was settled, when its cells may be another's, or after the end.
+    if (this.#stopped || this.#accounts.get(account.stored.generation) !== account) return;
+    try {
+      this.#writeAcked(account, cells);
+    } catch (error) {
+      this.#o.onProblem('publish', (error as Error).message, error);
+    }
+  }
+
   #writeAcked(account: Account, cells: readonly number[]): void {
-    // An answer may come after its account was settled: its cells may be another's by now.
-    const { generation, base } = account.stored;
-    if (this.#accounts.get(generation) !== account) return;
     if (account.counts === null) {
       for (let i = 0; i < cells.length; i += 2) {
         const cell = cells[i] as number;
-        this.#acked.write(base + cell, account.book.acked()[cell] as number);
+        this.#acked.write(account.stored.base + cell, account.book.acked()[cell] as number);
       }
       return;
     }
@@ -316,7 +329,8 @@ export class RuntimeHalf {
   }
 
   get counts(): { subjects: number; sets: number; cellsUsed: number; accounts: number } {
-    const { size: subjects, cellsUsed } = this.#enforcer;
+    const { cellsUsed } = this.#enforcer;
+    const subjects = [...this.#enforcer.all].filter(({ digest }) => digest !== '').length;
     return { subjects, sets: this.#sets.size, cellsUsed, accounts: this.#accounts.size };
   }
 

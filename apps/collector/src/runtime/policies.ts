@@ -1,8 +1,8 @@
 /**
  * The runtime policies that the bus has told, each the last good one of its key, and what they come to for a container. Pure.
  *
- * What is merged is remembered by which policies hold together: most pods of a node have the same. Bound: MAX_POLICIES; the memory is
- * emptied whenever a policy changes.
+ * What is merged is remembered by which policies hold together: most pods of a node have the same. Bounds: MAX_POLICIES; MAX_MERGED, beyond
+ * which the memory begins anew.
  */
 import { ConfigError, parseConfigKey, parseValueBy, runtimePolicy, runtimePolicyScoped } from '@bailiff/policy';
 import {
@@ -20,6 +20,8 @@ import type { CellFacts } from './account.ts';
 
 /** As many keys as a reader of the bus follows. */
 export const MAX_POLICIES = 4096;
+/** Twice the sets that the kernel holds. */
+export const MAX_MERGED = 2048;
 
 /** A policy that holds, or its newest version that was not taken. */
 export interface RefusedPolicy {
@@ -58,7 +60,7 @@ export class Policies {
     if (json === null) {
       const was = this.refused.delete(keyText);
       if (!this.#named.delete(keyText)) return { changed: was };
-      this.#sets.clear();
+      this.#forget(keyText);
       return { changed: true };
     }
     try {
@@ -67,7 +69,7 @@ export class Policies {
       if (!this.#named.has(keyText) && this.#named.size >= MAX_POLICIES)
         throw new ConfigError('CONFIG_SCHEMA', `${keyText}: more than ${MAX_POLICIES} policies`);
       this.#named.set(keyText, { key: keyText, name: key.name, namespace: key.namespace, policy });
-      this.#sets.clear();
+      this.#forget(keyText);
       this.refused.delete(keyText);
       return { changed: true };
     } catch (error) {
@@ -75,6 +77,11 @@ export class Policies {
       this.refused.set(keyText, { revision: revisionIn(json), reason: error.message });
       return { refused: error.message };
     }
+  }
+
+  /** Of what was merged, only what the policy is in means something else now. */
+  #forget(keyText: string): void {
+    for (const key of this.#sets.keys()) if (key.split(' ').includes(keyText)) this.#sets.delete(key);
   }
 
   /** Names of the pod's containers that some policy names. */
@@ -90,6 +97,7 @@ export class Policies {
     let set = this.#sets.get(key);
     if (!set) {
       set = mergeSelected(policies);
+      if (this.#sets.size >= MAX_MERGED) this.#sets.clear();
       this.#sets.set(key, set);
     }
     return { policies, set };
