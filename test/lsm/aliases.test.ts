@@ -18,6 +18,7 @@ const POLICY: RuntimePolicyInput = {
         operations: ['read'],
       },
     },
+    { name: 'suffix', action: 'block', file: { suffixes: ['.hidden'], operations: ['read'] } },
     { name: 'programs', action: 'block', execute: { directories: ['/protected'], recursive: true } },
     { name: 'sealed', action: 'block', file: { directories: ['/sealed'], recursive: true, readOnly: true } },
   ],

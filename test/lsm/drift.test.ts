@@ -26,7 +26,7 @@ describe('drift', () => {
   let pod: Pod;
   let container: Container;
   beforeAll(() => {
-    rig = new Rig('drift');
+    rig = new Rig();
   }, LOAD_TIMEOUT_MS);
   afterAll(() => rig?.[Symbol.dispose]());
   beforeEach(() => {

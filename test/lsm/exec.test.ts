@@ -38,7 +38,7 @@ describe('execute', () => {
   let pod: Pod;
   let container: Container;
   beforeAll(() => {
-    rig = new Rig('exec');
+    rig = new Rig();
   }, LOAD_TIMEOUT_MS);
   afterAll(() => rig?.[Symbol.dispose]());
   beforeEach(() => {

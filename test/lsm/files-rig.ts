@@ -1,5 +1,5 @@
 /**
- * Containers and policies for the tests of files and mounts: the runtime programs on a pin directory of their own, and
+ * Containers and policies for the tests of files and mounts: the runtime programs (harness/loaded.ts), and
  * programs run in containers that are a cgroup, an overlay root with a volume, and a process (programs/contain.c).
  *
  * Each container has a pod of its own. Everything that was made is taken down again by disposal.
@@ -10,11 +10,12 @@ import { copyFileSync, mkdirSync, mkdtempSync, rmdirSync, rmSync } from 'node:fs
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
-import { detachRuntime, openRuntimeObject, RUNTIME_EXTRA_CELLS, type RuntimeObject } from '@bailiff/bpf';
+import { RUNTIME_EXTRA_CELLS, type RuntimeObject } from '@bailiff/bpf';
 import type { RuntimePolicyInput } from '@bailiff/policy';
 import { compileSet, encodeSet, mergeSelected, type PolicySet } from '@bailiff/runtime';
 import { policyOf } from '../../libs/runtime/src/testing.ts';
 import { compileProgram } from '../vm/compile.ts';
+import { loadShared } from './harness/loaded.ts';
 
 const CGROUPS = '/sys/fs/cgroup';
 /** Cells of one subject here: more than any test's rules. */
@@ -35,24 +36,16 @@ export interface Counts {
 }
 
 export class FilesRig implements Disposable {
-  readonly object: RuntimeObject;
-  readonly #pinDir = `/sys/fs/bpf/bailiff-files-${process.pid}`;
+  readonly #loaded = loadShared();
   readonly #containers: Container[] = [];
-  #sets = 0;
 
-  constructor() {
-    mkdirSync(this.#pinDir);
-    try {
-      this.object = openRuntimeObject({ pinDir: this.#pinDir });
-    } catch (error) {
-      rmSync(this.#pinDir, { recursive: true, force: true });
-      throw error;
-    }
+  get object(): RuntimeObject {
+    return this.#loaded.object;
   }
 
   /** A container that has not run anything yet. */
   container(volume: Volume = 'tmpfs'): Container {
-    const container = new Container(this.#containers.length, volume);
+    const container = new Container(this.#loaded.nextIndex(), volume);
     this.#containers.push(container);
     return container;
   }
@@ -61,7 +54,7 @@ export class FilesRig implements Disposable {
   apply(container: Container, input: RuntimePolicyInput): PolicySet {
     const set = mergeSelected([policyOf(input)]);
     const { maps } = this.object;
-    const number = ++this.#sets;
+    const number = this.#loaded.nextSet();
     maps.writeSet(encodeSet(compileSet(set, number, maps.settings().hashKey)));
     const counterBase = container.index * CELLS;
     const counterCount = set.rules.length + RUNTIME_EXTRA_CELLS;
@@ -86,10 +79,11 @@ export class FilesRig implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const container of this.#containers) container[Symbol.dispose]();
-    this.object.close();
-    detachRuntime(this.#pinDir);
-    rmSync(this.#pinDir, { recursive: true, force: true });
+    for (const container of this.#containers) {
+      container[Symbol.dispose]();
+      this.object.maps.pods.delete(container.uid);
+    }
+    this.#loaded.release();
   }
 }
 

@@ -22,7 +22,7 @@ const WAYS: readonly { name: string; words: string[] }[] = [
 describe('identity', () => {
   let rig: Rig;
   beforeAll(() => {
-    rig = new Rig('identity');
+    rig = new Rig();
   }, LOAD_TIMEOUT_MS);
   afterAll(() => rig?.[Symbol.dispose]());
 

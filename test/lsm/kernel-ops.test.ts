@@ -11,7 +11,7 @@ let rig: Rig;
 let pod: Pod;
 let container: Container;
 beforeAll(() => {
-  rig = new Rig('kernel-ops');
+  rig = new Rig();
 }, LOAD_TIMEOUT_MS);
 afterAll(() => rig?.[Symbol.dispose]());
 
@@ -103,6 +103,20 @@ describe('kernel', () => {
     pod.apply({ rules: EACH });
     await expectRows(container, 'kernel-ops', ROWS, 'guarded');
     expect(pod.counts()).toEqual({ 'user-namespace': 2, bpf: 1, module: 2, kexec: 1, 'perf-event': 1, ptrace: 4 });
+  });
+
+  it('module-request - what would load a module ends as without it, told with its name; without the rule it is loaded', async () => {
+    container.install(programPath('net-ops'), '/bin/net-ops');
+    pod.apply({ rules: [{ name: 'request', action: 'block', kernel: { operations: ['module-request'] } }] });
+    rig.takeSamples();
+    const rows: readonly Row[] = [['socket,15,3,2', 'ok', 'EAFNOSUPPORT']]; // AF_KEY, which nothing else here asks for
+    await expectRows(container, 'net-ops', rows, 'guarded');
+    expect(pod.counts()).toEqual({ request: 1 });
+    const [sample] = rig.takeSamples().filter(({ pod: uid }) => uid === pod.uid);
+    expect(sample).toMatchObject({ subject: 'net-pf-15', subjectIsPath: false, comm: 'net-ops' });
+    const free = rig.pod().container();
+    free.install(programPath('net-ops'), '/bin/net-ops');
+    await expectRows(free, 'net-ops', rows, 'free');
   });
 
   it('one - a rule about one of them leaves the others alone', async () => {

@@ -102,7 +102,7 @@ const denied = (rows: readonly Row[]): number => rows.filter(([, , guarded]) => 
 
 let rig: Rig;
 beforeAll(() => {
-  rig = new Rig('network');
+  rig = new Rig();
 }, LOAD_TIMEOUT_MS);
 afterAll(() => rig?.[Symbol.dispose]());
 

@@ -49,7 +49,7 @@ describe('runc', () => {
   let container: Container;
   let dir: string;
   beforeAll(() => {
-    rig = new Rig('runc');
+    rig = new Rig();
   }, LOAD_TIMEOUT_MS);
   afterAll(() => rig?.[Symbol.dispose]());
   beforeEach(() => {

@@ -31,12 +31,8 @@
 #include "runtime/foreign.h"
 #include "runtime/lifecycle.h"
 #include "runtime/exec.h"
-#if __has_include("runtime/file.h")
 #include "runtime/file.h"
-#endif
-#if __has_include("runtime/mount.h")
 #include "runtime/mount.h"
-#endif
 #include "runtime/endpoint.h"
 #include "runtime/unix.h"
 #include "runtime/net.h"

@@ -60,7 +60,8 @@ export const KernelValueValues = {
   KERNEL_PERF_EVENT: 7,
   KERNEL_SIGNAL: 8,
   KERNEL_HOST_MOUNTS: 9,
-  KERNEL_VALUES: 10,
+  KERNEL_MODULE_REQUEST: 10,
+  KERNEL_VALUES: 11,
 } as const;
 
 export const DriftValueValues = {

@@ -101,6 +101,7 @@ const MPTCP = 262;
 const SAME_SOCKETS: Readonly<Record<number, { type: number; protocols: readonly number[] }>> = {
   6: { type: 1, protocols: [0, MPTCP] },
   17: { type: 2, protocols: [0] },
+  132: { type: 5, protocols: [0] },
 };
 const INTERNET = [FAMILY_NUMBERS['inet'] as number, FAMILY_NUMBERS['inet6'] as number];
 

@@ -57,6 +57,7 @@ export const KERNEL_VALUES = [
   'perf-event',
   'signal',
   'host-mounts',
+  'module-request',
 ] as const;
 
 /** enum drift_value */

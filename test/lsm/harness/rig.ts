@@ -129,6 +129,10 @@ export class Pod implements Disposable {
     return cgroupId(this.cgroup);
   }
 
+  get counterBase(): number {
+    return this.#index * CELLS;
+  }
+
   container(): Container {
     const container = new Container(this.cgroup, this.#containers.length);
     this.#containers.push(container);
@@ -213,6 +217,10 @@ export class Container implements Disposable {
     this.mount('/disk', '--bind', this.#disk);
   }
 
+  get cgroupId(): bigint {
+    return cgroupId(this.cgroup);
+  }
+
   /** Where a path of the image lies on the host, before the container sees it. */
   image(name: string): string {
     return path.join(this.#dir, 'lower', name);
@@ -238,8 +246,7 @@ export class Container implements Disposable {
 
   /** Starts a program as a runtime does. */
   start(words: readonly string[], env: NodeJS.ProcessEnv = {}): Running {
-    const options = { stdio: ['pipe', 'pipe', 'pipe'] as ('pipe' | 'inherit')[], env };
-    const running = new Running(spawn(contain(), [this.cgroup, this.root, ...words], options));
+    const running = Running.start(contain(), [this.cgroup, this.root, ...words], env);
     this.#running.add(running);
     return running;
   }

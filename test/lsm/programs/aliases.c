@@ -280,6 +280,7 @@ static int bind_volume(void)
 	return read_path("/open/mnt/secret");
 }
 static int bind_before(void) { return read_path("/open/bound/secret"); }
+static int bind_suffix_before(void) { return read_path("/open/bound-file"); }
 static int bind_volume_before(void) { return read_path("/open/bound-volume/secret"); }
 static int userns_bind(void)
 {
@@ -480,6 +481,7 @@ static const struct attempt { const char *name; int (*run)(void); } attempts[] =
 	{ "io-uring", io_uring_open }, { "early-read", early_read }, { "early-mmap", early_mmap },
 	{ "scm-rights", scm_rights }, { "link-old", hard_link_old }, { "link-new", hard_link_new },
 	{ "link-neighbour", hard_link_neighbour }, { "link-fd", hard_link_fd }, { "bind-before", bind_before },
+	{ "bind-suffix-before", bind_suffix_before },
 	{ "bind-volume-before", bind_volume_before }, { "bind-rootfs", bind_rootfs }, { "bind-root", bind_root },
 	{ "bind-volume", bind_volume }, { "userns-bind", userns_bind }, { "detached", detached },
 	{ "detached-volume", detached_volume }, { "move-detached", move_detached }, { "move-attached", move_attached },
@@ -543,6 +545,9 @@ static void lay_out(void)
 	deep_fd = dig("/open/deep", DEEP);
 	shallow_fd = dig("/open/shallow", DEEP / 4);
 	if (mount("/protected", "/open/bound", NULL, MS_BIND, NULL)) perror("bind"), exit(2);
+	put("/open/a.hidden", SECRET, 0644);
+	put("/open/bound-file", "", 0644);
+	if (mount("/open/a.hidden", "/open/bound-file", NULL, MS_BIND, NULL)) perror("bind file"), exit(2);
 	if (mount("/volume", "/open/bound-volume", NULL, MS_BIND, NULL)) perror("bind volume"), exit(2);
 	early_fd = open("/protected/secret", O_RDONLY | O_CLOEXEC);
 	early_path_fd = open("/protected/secret", O_PATH | O_CLOEXEC);

@@ -93,7 +93,7 @@ static long suffix_step(__u32 step, void *context)
 	return 0;
 }
 
-/* The path that the components of scratch are. */
+/* The path that the components of scratch are, and the end of its last name. */
 static __always_inline void judge_path(struct judging *judging, enum walk_end end)
 {
 	struct scratch *scratch = judging->scratch;
@@ -101,6 +101,8 @@ static __always_inline void judge_path(struct judging *judging, enum walk_end en
 	scratch->hash = hash_root(scratch, end);
 	collect_path(judging, PATH_PREFIX, scratch->hash, scratch->count);
 	bpf_loop(WALK_COMPONENTS, judge_step, judging, 0);
+	if (judging->suffix_lengths && scratch->count)
+		bpf_loop(MAX_SUFFIX, suffix_step, judging, 0);
 }
 
 /* Collects what matches the object of `show`, with any of `ops`, into `verdict`. */
@@ -125,11 +127,8 @@ __noinline int rt_judge_object(const struct identity *who, struct verdict *verdi
 	end = walk(scratch, show->dentry, show->mnt);
 	if (end != WALK_UNRESOLVED) {
 		verdict->unresolved = 0;
+		judging.suffix_lengths = head ? head->suffix_lengths : 0;
 		judge_path(&judging, end);
-		if (head && head->suffix_lengths && scratch->count) {
-			judging.suffix_lengths = head->suffix_lengths;
-			bpf_loop(MAX_SUFFIX, suffix_step, &judging, 0);
-		}
 		if (task && walk_own_place(scratch, task->root_device, (void *)task->root_dentry)) {
 			if (scratch->end == WALK_STOP)
 				judge_path(&judging, WALK_ROOT);

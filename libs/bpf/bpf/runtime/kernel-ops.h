@@ -177,6 +177,29 @@ int BPF_PROG(handle_kernel_load_data, int what)
 	return 0;
 }
 
+#define MODULE_NAME_BYTES	56	/* of the kernel's; with the zero */
+
+/*
+ * What the kernel loads by itself for a family of sockets, a file system, a format of programs. Refused, the call ends as
+ * without that module. modprobe itself is a task of the kernel's, so this is the last that is known of who asked.
+ */
+SEC("lsm/kernel_module_request")
+int BPF_PROG(handle_kernel_module_request, char *name)
+{
+	struct show show = { .value = KERNEL_MODULE_REQUEST, .text = name };
+	char text[MODULE_NAME_BYTES];
+	struct who who;
+	long length;
+
+	if (!identify(&who, OP_KERNEL))
+		return 0;
+	length = bpf_probe_read_kernel_str(text, sizeof(text), name);
+	show.length = length > 0 ? length - 1 : 0;
+	if (decide_shown(&who, OP_KERNEL, &show))
+		return -EPERM;
+	return 0;
+}
+
 /*
  * The hook is asked several times in one system call; the first time is about opening as such. Linux dropped the leading
  * attribute pointer of the hook, so where the kind stands follows from the kernel's types.

@@ -75,6 +75,7 @@ enum kernel_value {
 	KERNEL_PERF_EVENT,
 	KERNEL_SIGNAL,		/* to a task of another pod or of none */
 	KERNEL_HOST_MOUNTS,	/* opens or runs a file through a mount of the host's mount namespace */
+	KERNEL_MODULE_REQUEST,	/* does what makes the kernel look for a module on demand; `subject` is its name or alias */
 	KERNEL_VALUES,
 };
 

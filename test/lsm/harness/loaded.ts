@@ -1,0 +1,52 @@
+/**
+ * The runtime programs as tests use them: loaded once for all files of a run, because the verifier takes seconds for them under
+ * emulation, or for one rig alone where a test takes them off or replaces them.
+ *
+ * Pods do not meet in shared programs: each has an index of its own, for its cells and its bucket, and each set a number.
+ */
+import { mkdirSync, rmSync } from 'node:fs';
+import { detachRuntime, type OpenRuntimeOptions, openRuntimeObject, type RuntimeObject } from '@bailiff/bpf';
+
+export interface Loaded {
+  readonly object: RuntimeObject;
+  readonly pinDir: string;
+  /** Of a subject; never given twice. */
+  nextIndex(): number;
+  nextSet(): number;
+  /** Takes the programs off, unless others use them too. */
+  release(): void;
+}
+
+let shared: Loaded | null = null;
+
+/** Programs for this caller alone, on a pin directory named so. */
+export function loadOwn(name: string, options: Partial<OpenRuntimeOptions> = {}): Loaded {
+  const pinDir = `/sys/fs/bpf/bailiff-${name}-${process.pid}`;
+  mkdirSync(pinDir);
+  const remove = () => {
+    detachRuntime(pinDir);
+    rmSync(pinDir, { recursive: true, force: true });
+  };
+  let [index, set] = [0, 0];
+  try {
+    const object = openRuntimeObject({ ...options, pinDir });
+    const release = () => {
+      object.close();
+      remove();
+    };
+    return { object, pinDir, nextIndex: () => index++, nextSet: () => ++set, release };
+  } catch (error) {
+    remove();
+    throw error;
+  }
+}
+
+/** The programs of this run; they stay until its process ends. */
+export function loadShared(): Loaded {
+  if (shared === null) {
+    const loaded = loadOwn('shared');
+    process.once('exit', loaded.release);
+    shared = { ...loaded, release: () => {} };
+  }
+  return shared;
+}
