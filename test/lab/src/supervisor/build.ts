@@ -9,7 +9,7 @@ import { build } from 'esbuild';
 import { CHECKOUT, ensureLabtool, isStale } from '../native-tool.ts';
 import { exec } from '../process/exec.ts';
 
-export const APPS = ['collector', 'correlator', 'responder', 'ipam-sync'] as const;
+export const APPS = ['collector', 'correlator', 'responder', 'ipam-sync', 'siem-relay'] as const;
 export type AppName = (typeof APPS)[number];
 export const appBundle = (app: AppName) => path.join(CHECKOUT, 'apps', app, 'dist', 'main.mjs');
 export const API_SERVER_BUNDLE = path.join(CHECKOUT, 'test/lab/build/kube-api.mjs');
@@ -17,7 +17,7 @@ export const API_SERVER_BUNDLE = path.join(CHECKOUT, 'test/lab/build/kube-api.mj
 /** What a lab runs; whatever else the workspace builds is none of its business. */
 const PROJECTS = [...APPS, 'bpf'].map((name) => `@bailiff/${name}`);
 const NATIVE_ADDON = path.join(CHECKOUT, 'libs/bpf/build/Release/bailiff_bpf.node');
-const BPF_OBJECT = path.join(CHECKOUT, 'libs/bpf/build/bpf/spoof.bpf.o');
+const BPF_OBJECTS = ['spoof', 'runtime'].map((name) => path.join(CHECKOUT, `libs/bpf/build/bpf/${name}.bpf.o`));
 /** A cold build compiles the addon and five bundles; two minutes is a slow machine. */
 const BUILD_TIMEOUT_MS = 300_000;
 
@@ -39,7 +39,8 @@ export function staleOutputs(): string[] {
   ).map(appBundle);
   const bpf = path.join(CHECKOUT, 'libs/bpf');
   if (isStale(NATIVE_ADDON, filesBelow(path.join(bpf, 'native'), /\.(cc|h)$/))) stale.push(NATIVE_ADDON);
-  if (isStale(BPF_OBJECT, filesBelow(path.join(bpf, 'bpf'), /\.(c|h)$/))) stale.push(BPF_OBJECT);
+  const sources = filesBelow(path.join(bpf, 'bpf'), /\.(c|h)$/);
+  stale.push(...BPF_OBJECTS.filter((object) => isStale(object, sources)));
   return stale;
 }
 
