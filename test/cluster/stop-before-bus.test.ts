@@ -19,7 +19,7 @@ const KUBECONFIG = {
   'current-context': 'none',
 };
 
-describe.each(['correlator', 'responder', 'ipam-sync'])('%s - without a bus', (app) => {
+describe.each(['correlator', 'responder', 'ipam-sync', 'siem-relay'])('%s - without a bus', (app) => {
   let directory = '';
   beforeAll(() => {
     directory = mkdtempSync(path.join(tmpdir(), 'bailiff-stop-'));
@@ -29,7 +29,8 @@ describe.each(['correlator', 'responder', 'ipam-sync'])('%s - without a bus', (a
   afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
   function launch(natsUrl: string, more: string[] = []) {
-    const kube = app === 'correlator' ? [] : ['--kubeconfig', path.join(directory, 'kubeconfig')];
+    const busAlone = app === 'correlator' || app === 'siem-relay';
+    const kube = busAlone ? [] : ['--kubeconfig', path.join(directory, 'kubeconfig')];
     const flags = ['--nats-url', natsUrl, '--nats-password-file', path.join(directory, 'password'), ...kube, ...more];
     const main = path.join(ROOT, 'apps', app, 'src/main.ts');
     const child = spawn(process.execPath, ['--import', 'tsx', main, '--nats-user', app, ...flags], { cwd: ROOT });

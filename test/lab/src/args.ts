@@ -20,6 +20,7 @@ export const USAGE = `usage: bailiff lab <command>
     --unguarded      start everything, attach nothing: what an attack does without Bailiff
     --enforce        answer verdicts for real; without it every answer is a dry run
     --no-replace     do not replace pods that are deleted
+    --siem           start the siem-relay as well: events as OCSF, ECS and CEF on the bus
     --detach         return when everything is ready and leave the lab up
     --json           print what was made as one JSON line
   down    take a lab away with everything it made
@@ -51,6 +52,7 @@ const FLAGS = {
   unguarded: { type: 'boolean' },
   enforce: { type: 'boolean' },
   'no-replace': { type: 'boolean' },
+  siem: { type: 'boolean' },
   detach: { type: 'boolean' },
   json: { type: 'boolean' },
   id: { type: 'string' },
@@ -63,8 +65,8 @@ const FLAGS = {
 
 /** Flags that each command takes. `supervise` is `up` in the process that stays. */
 const TAKES: Record<string, readonly string[]> = {
-  up: ['nodes', 'pods', 'cni', 'unguarded', 'enforce', 'no-replace', 'detach', 'json', 'id'],
-  supervise: ['nodes', 'pods', 'cni', 'unguarded', 'enforce', 'no-replace', 'id'],
+  up: ['nodes', 'pods', 'cni', 'unguarded', 'enforce', 'no-replace', 'siem', 'detach', 'json', 'id'],
+  supervise: ['nodes', 'pods', 'cni', 'unguarded', 'enforce', 'no-replace', 'siem', 'id'],
   down: ['id', 'all'],
   attack: ['vector', 'count', 'rate', 'json', 'id'],
   list: ['json'],
@@ -125,6 +127,7 @@ export function parseLabArgs(argv: readonly string[]): LabRequest {
     unguarded: values.unguarded ?? false,
     enforce: values.enforce ?? false,
     replace: !(values['no-replace'] ?? false),
+    siem: values.siem ?? false,
   };
   checkOptions(options);
   return { command: command as 'up' | 'supervise', options, detach: values.detach ?? false, json, id };
@@ -137,5 +140,6 @@ export function optionFlags(options: LabOptions): string[] {
     ...(options.unguarded ? ['--unguarded'] : []),
     ...(options.enforce ? ['--enforce'] : []),
     ...(options.replace ? [] : ['--no-replace']),
+    ...(options.siem ? ['--siem'] : []),
   ];
 }

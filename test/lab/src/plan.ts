@@ -24,6 +24,8 @@ export interface LabOptions {
   enforce: boolean;
   /** A pod that is deleted is replaced, as its ReplicaSet would. */
   replace: boolean;
+  /** The siem-relay runs as well. */
+  siem: boolean;
 }
 
 export const DEFAULT_OPTIONS: LabOptions = {
@@ -33,6 +35,7 @@ export const DEFAULT_OPTIONS: LabOptions = {
   unguarded: false,
   enforce: false,
   replace: true,
+  siem: false,
 };
 
 export interface NodePlan {

@@ -38,6 +38,11 @@ const busFlags = (natsUrl: string, credential: Credential) => [
   credential.passwordFile,
 ];
 
+/** The others speak to the bus alone. */
+export function needsKubernetes(name: AppName): name is 'responder' | 'ipam-sync' {
+  return name === 'responder' || name === 'ipam-sync';
+}
+
 export interface ClusterTargets {
   natsUrl: string;
   redisUrl: string;
@@ -50,7 +55,8 @@ export function clusterAppRequest(
   targets: ClusterTargets,
 ): ChildRequest {
   const flags = busFlags(targets.natsUrl, credential);
-  if (name !== 'correlator') flags.push('--kubeconfig', targets.kubeconfig);
+  if (name === 'siem-relay') flags.push('--formats', 'ocsf,ecs,cef');
+  if (needsKubernetes(name)) flags.push('--kubeconfig', targets.kubeconfig);
   if (name === 'responder') flags.push('--redis-url', targets.redisUrl);
   return app(name, name, flags);
 }

@@ -116,8 +116,8 @@ async function begin(options: BringUp): Promise<Making> {
 
 /** Options that were given, so that an absent one does not hide a default. */
 function definedOf(options: BringUp): Partial<LabOptions> {
-  const { nodes, podsPerNode, cni, unguarded, enforce, replace } = options;
-  const given = { nodes, podsPerNode, cni, unguarded, enforce, replace };
+  const { nodes, podsPerNode, cni, unguarded, enforce, replace, siem } = options;
+  const given = { nodes, podsPerNode, cni, unguarded, enforce, replace, siem };
   return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
 }
 
@@ -169,9 +169,11 @@ async function bringUpServers(making: Making): Promise<void> {
 }
 
 async function bringUpApps({ lab, parts, progress }: Making): Promise<void> {
-  progress(`apps: ipam-sync, correlator, responder, ${parts.plan.nodes.length} collectors`);
-  const apps = (['ipam-sync', 'correlator', 'responder'] as const).map((name) => lab.startApp(name));
-  await all([...apps, ...parts.plan.nodes.map((node) => lab.startCollector(node))]);
+  const { nodes, options } = parts.plan;
+  const names = ['ipam-sync', 'correlator', 'responder', ...(options.siem ? (['siem-relay'] as const) : [])] as const;
+  progress(`apps: ${names.join(', ')}, ${nodes.length} collectors`);
+  const apps = names.map((name) => lab.startApp(name));
+  await all([...apps, ...nodes.map((node) => lab.startCollector(node))]);
 }
 
 function kubeletNodes(parts: LabParts): Map<string, KubeletNode> {

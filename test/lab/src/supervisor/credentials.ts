@@ -10,7 +10,16 @@ import type { LabPlan } from '../plan.ts';
 
 const newSecret = () => randomBytes(24).toString('base64url');
 
-export const BUS_ROLES = ['correlator', 'responder', 'ipam-sync', 'cli', 'admin', 'reader'] as const;
+export const BUS_ROLES = [
+  'correlator',
+  'responder',
+  'ipam-sync',
+  'cli',
+  'admin',
+  'reader',
+  'siem-relay',
+  'siem-reader',
+] as const;
 /** Users at the API server; `admin` first, whose kubeconfig a person gets. */
 export const API_USERS = ['admin', 'kubelet', 'ipam-sync', 'responder'] as const;
 export type ApiUser = (typeof API_USERS)[number];

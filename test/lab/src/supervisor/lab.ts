@@ -17,7 +17,7 @@ import type { LabPlan, NodePlan } from '../plan.ts';
 import type { Child } from '../process/children.ts';
 import { type LineOptions, type LineProcess, startLines } from '../process/lines.ts';
 import type { LabInfo, LabPodInfo } from '../state.ts';
-import { clusterAppRequest, collectorChildName, collectorRequest } from './apps.ts';
+import { clusterAppRequest, collectorChildName, collectorRequest, needsKubernetes } from './apps.ts';
 import type { AppName } from './build.ts';
 import type { ApiUser, BUS_ROLES, LabCredentials } from './credentials.ts';
 import { awaitNodesReady } from './readiness.ts';
@@ -144,7 +144,7 @@ export class Lab implements AsyncDisposable {
 
   /** Starts an app that runs once in the cluster and waits until it is ready. */
   async startApp(name: Exclude<AppName, 'collector'>): Promise<Child> {
-    const user = name === 'correlator' ? 'admin' : name;
+    const user = needsKubernetes(name) ? name : 'admin';
     const targets = { natsUrl: this.natsUrl, redisUrl: this.redisUrl, kubeconfig: this.kubeconfig(user) };
     return this.#startKept(clusterAppRequest(name, this.#credential(name), targets));
   }
