@@ -6,6 +6,7 @@
  */
 import { EXIT } from '@bailiff/service';
 import { Command, CommanderError } from 'commander';
+import { register as backtest } from './commands/backtest.ts';
 import { register as config } from './commands/config.ts';
 import { register as disarm } from './commands/disarm.ts';
 import { register as doctor } from './commands/doctor.ts';
@@ -30,6 +31,7 @@ const COMMANDS: readonly ((program: Command, io: CliIo) => void)[] = [
   explain,
   config,
   policy,
+  backtest,
   quarantine,
   disarm,
   doctor,

@@ -94,6 +94,8 @@ export function widened(path: string): Widened | null {
   return { directory, recursive, note: `${parts[at]} looks like a name of chance` };
 }
 
+/** That a policy takes. */
+const MAX_SUFFIX_BYTES = 63;
 const PROCESS = /^\/proc\/\d+(\/.*)?$/;
 
 /** Files of processes: /proc/<pid>/… has another name at each run. Reading takes the whole tree, changing only names that end so. */
@@ -106,7 +108,7 @@ function ofProcess(seen: SeenPath): PathGroup | null {
     return { directory: '/proc', recursive: true, operations, times, programs, note };
   }
   const suffix = seen.path.slice(seen.path.lastIndexOf('/') + 1);
-  if (/^\d+$/.test(suffix)) return null;
+  if (/^\d+$/.test(suffix) || Buffer.byteLength(suffix) > MAX_SUFFIX_BYTES) return null;
   const note = `${seen.path}: the number differs each time; REVIEW: any file whose name ends so is allowed`;
   return { suffix, operations, times, programs, note };
 }

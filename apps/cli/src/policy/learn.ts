@@ -8,7 +8,7 @@
 import { constants, existsSync } from 'node:fs';
 import { access, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { deleteConfig, filters, writeConfig } from '@bailiff/bus';
+import { BusError, deleteConfig, filters, writeConfig } from '@bailiff/bus';
 import {
   ConfigError,
   type ConfigKey,
@@ -17,6 +17,7 @@ import {
   type PostureClass,
   parseConfigValue,
 } from '@bailiff/policy';
+import { loadPolicyFile, PolicyError } from '@bailiff/runtime';
 import type { ViolationFrame } from '@bailiff/schemas';
 import { readStream } from '../bus/read-stream.ts';
 import { readStored } from '../config/change.ts';
@@ -133,14 +134,15 @@ class Installed {
     await this.#write(seen);
   }
 
-  /** Writes what is new into it. Somebody else's change to it ends that, and is no failure. @returns whether it was written */
+  /** Writes what is new into it. When that cannot be it stays, which is no failure. @returns whether it was written */
   async renew(seen: SeenOperations): Promise<boolean> {
     if (this.#revision === 0 || seen.size === this.#allowed) return false;
     try {
       await this.#write(seen);
       return true;
     } catch (error) {
-      if (!(error instanceof ConfigError)) throw error;
+      // The bus is away, or the policy has become too large for it: what is learned is worth more than the order it is learned in.
+      if (!(error instanceof ConfigError || error instanceof BusError)) throw error;
       this.#session.out.note(`${formatConfigKey(this.key)} stays as it is: ${error.message}`);
       this.#allowed = seen.size;
       return false;
@@ -314,6 +316,13 @@ async function propose(
   out.note(
     `${said}${proposal.left.length > 0 ? `, ${proposal.left.length} are left out` : ''}${file === null ? '' : `: ${file}`}`,
   );
+  try {
+    loadPolicyFile(text, file ?? 'proposed');
+  } catch (error) {
+    // Ten minutes of watching are not thrown away for one entry that a person can take out.
+    if (!(error instanceof PolicyError)) throw error;
+    out.note(`as it is, it would be refused:\n${error.message}`);
+  }
   if (file !== null) out.note(`review it, then: bailiff policy apply ${file}`);
   return 0;
 }

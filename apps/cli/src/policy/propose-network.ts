@@ -2,21 +2,16 @@
 import { isIP } from 'node:net';
 import { PROTOCOL_NAMES, SOCKET_FAMILIES, SOCKET_TYPES } from '@bailiff/policy';
 import { PROTOCOL_NUMBERS } from '@bailiff/runtime';
-import { allRule, type Learned, type ProposedRule, programOf, type RuleInput, saidOf } from './propose.ts';
-
-interface Entry {
-  op: string;
-  subject: string;
-  learned: Learned[];
-  times: number;
-}
+import { allRule, chunks, type Entry, type ProposedRule, type RuleInput, saidOfEntries } from './propose.ts';
 
 /** Addresses of one /24 (/64) that are named one by one; more are named as their network. */
 const MANY_ADDRESSES = 8;
-/** As Linux gives them out (ip_local_port_range); what is seen there differs each time. */
+/** As Linux gives them out (ip_local_port_range). Few of them are services that listen there; more differ each time. */
 const EPHEMERAL = { first: 32768, last: 60999 };
-/** What a rule takes. */
+const MANY_PORTS = 4;
+/** What a rule's lists take. */
 const MAX_CIDRS = 256;
+const MAX_PROTOCOLS = 16;
 
 const hostCidr = (address: string) => `${address}/${isIP(address) === 4 ? 32 : 128}`;
 
@@ -47,49 +42,76 @@ export function cidrsOf(addresses: readonly string[]): { cidr: string; of: strin
 }
 
 const isEphemeral = (port: number) => port >= EPHEMERAL.first && port <= EPHEMERAL.last;
-const portText = (port: number) => (isEphemeral(port) ? 'ephemeral' : String(port));
+
+/** IPv4 in IPv6 is IPv4 to a policy, and a zone is none of its business; null for no address. */
+function plainAddress(text: string): string | null {
+  const address = text.replace(/%.*$/, '').replace(/^::ffff:(?=\d+\.)/i, '');
+  return isIP(address) === 0 ? null : address;
+}
+
+interface Peer {
+  address: string;
+  port: number;
+  protocol: number;
+  entry: Entry;
+}
 
 function protocolWord(protocol: number): string | number {
   const word = Object.keys(PROTOCOL_NUMBERS).find((name) => PROTOCOL_NUMBERS[name] === protocol);
   return word !== undefined && (PROTOCOL_NAMES as readonly string[]).includes(word) ? word : protocol;
 }
 
+/** Operations and protocols of which so many ports were seen that they must be given out. */
+function givenOut(peers: readonly Peer[]): Set<string> {
+  const ports = new Map<string, Set<number>>();
+  for (const { port, protocol, entry } of peers) {
+    if (!isEphemeral(port)) continue;
+    const key = `${entry.op} ${protocol}`;
+    ports.set(key, (ports.get(key) ?? new Set()).add(port));
+  }
+  return new Set([...ports].filter(([, seen]) => seen.size > MANY_PORTS).map(([key]) => key));
+}
+
 /** A rule for each operation, protocol and port. */
-export function networkRules(entries: readonly Entry[]): ProposedRule[] {
-  const groups = new Map<string, Entry[]>();
+export function networkRules(entries: readonly Entry[], left: string[]): ProposedRule[] {
+  const peers: Peer[] = [];
   for (const entry of entries) {
-    const { address, port, protocol } = entry.learned[0]?.operation ?? { address: '', port: 0, protocol: 0 };
-    if (isIP(address) === 0) continue;
-    const key = [entry.op, String(protocolWord(protocol)), portText(port)].join('-');
-    groups.set(key, [...(groups.get(key) ?? []), entry]);
+    const { address: text = '', port = 0, protocol = 0 } = entry.learned[0]?.operation ?? {};
+    const address = plainAddress(text);
+    if (address === null) left.push(`${entry.op} ${text} (${entry.times}): no address`);
+    else peers.push({ address, port, protocol, entry });
+  }
+  const random = givenOut(peers);
+  const groups = new Map<string, Peer[]>();
+  for (const peer of peers) {
+    const { port, protocol, entry } = peer;
+    const isRandom = isEphemeral(port) && random.has(`${entry.op} ${protocol}`);
+    const key = [entry.op, protocolWord(protocol), isRandom ? 'random' : port].join('-');
+    groups.set(key, [...(groups.get(key) ?? []), peer]);
   }
   return [...groups].sort(([a], [b]) => (a < b ? -1 : 1)).flatMap(([name, of]) => networkRule(name, of));
 }
 
-function networkRule(name: string, entries: readonly Entry[]): ProposedRule[] {
-  const [{ port = 0, protocol = 0 } = {}] = entries.map(({ learned }) => learned[0]?.operation ?? {});
-  const cidrs = cidrsOf(entries.map(({ learned }) => learned[0]?.operation.address ?? ''));
-  const rules: ProposedRule[] = [];
-  for (let at = 0; at < cidrs.length; at += MAX_CIDRS) {
-    const part = cidrs.slice(at, at + MAX_CIDRS);
+function networkRule(name: string, peers: readonly Peer[]): ProposedRule[] {
+  const { port = 0, protocol = 0, entry } = peers[0] ?? {};
+  const isRandom = name.endsWith('-random');
+  const byAddress = new Map<string, Entry[]>();
+  for (const peer of peers) byAddress.set(peer.address, [...(byAddress.get(peer.address) ?? []), peer.entry]);
+  return chunks(cidrsOf([...byAddress.keys()]), MAX_CIDRS).map((part) => {
     const network = {
-      operations: [entries[0]?.op],
+      operations: [entry?.op],
       cidrs: part.map(({ cidr }) => cidr),
-      ports: [isEphemeral(port) ? `${EPHEMERAL.first}-${EPHEMERAL.last}` : port],
+      ports: [isRandom ? `${EPHEMERAL.first}-${EPHEMERAL.last}` : port],
       ...(protocol === 0 ? {} : { protocols: [protocolWord(protocol)] }),
     };
-    const rule = allRule(at === 0 ? name : `${name}-${at / MAX_CIDRS + 1}`, { network } as Partial<RuleInput>, entries);
-    rule.comments.length = 0;
-    if (isEphemeral(port)) rule.comments.push('ports that are given out at random');
+    const rule = allRule(name, { network } as Partial<RuleInput>, []);
+    rule.comments = isRandom ? ['ports that are given out at random'] : [];
     for (const { cidr, of, note } of part) {
-      const mine = entries.filter(({ learned }) => of.includes(learned[0]?.operation.address ?? ''));
-      const times = mine.reduce((sum, entry) => sum + entry.times, 0);
-      const programs = mine.flatMap(({ learned }) => learned.map((one) => programOf(one.operation)));
-      rule.beside.set(cidr, [saidOf(times, programs), note].filter(Boolean).join('; '));
+      const mine = of.flatMap((address) => byAddress.get(address) ?? []);
+      rule.beside.set(cidr, [saidOfEntries(mine), note].filter(Boolean).join('; '));
     }
-    rules.push(rule);
-  }
-  return rules;
+    return rule;
+  });
 }
 
 /** `inet/stream/0` → a rule for its family and type. */
@@ -118,12 +140,14 @@ export function socketRules(entries: readonly Entry[], left: string[]): Proposed
   }
   return [...groups]
     .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([name, { family, type, protocols, of }]) => {
-      const socket = { families: [family], types: [type], protocols: [...protocols].slice(0, 16) };
-      const rule = allRule(name, { socket } as Partial<RuleInput>, of);
-      if (['raw', 'packet'].includes(type) || family === 'packet') {
-        rule.comments.push('REVIEW: such sockets send packets in any name');
-      }
-      return rule;
-    });
+    .flatMap(([name, { family, type, protocols, of }]) =>
+      chunks([...protocols], MAX_PROTOCOLS).map((part) => {
+        const socket = { families: [family], types: [type], protocols: part };
+        const rule = allRule(name, { socket } as Partial<RuleInput>, of);
+        if (['raw', 'packet'].includes(type) || family === 'packet') {
+          rule.comments.push('REVIEW: such sockets send packets in any name');
+        }
+        return rule;
+      }),
+    );
 }

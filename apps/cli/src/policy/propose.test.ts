@@ -1,4 +1,4 @@
-import { type POSTURE_CLASSES as Classes, POSTURE_CLASSES } from '@bailiff/policy';
+import { type POSTURE_CLASSES as Classes, FILE_OPERATIONS, POSTURE_CLASSES } from '@bailiff/policy';
 import {
   decide,
   loadPolicyFile,
@@ -121,7 +121,8 @@ describe('proposal', () => {
     on('unix-connect', 'agent'),
     to('connect', '10.0.0.5', 5432),
     to('send', '10.0.0.10', 53, 17),
-    to('bind', '0.0.0.0', 41234, 17),
+    ...[41234, 41235, 41236, 50001, 50002].map((port) => to('bind', '0.0.0.0', port, 17)),
+    to('connect', '::ffff:10.0.0.7', 50051),
     on('socket', 'netlink/raw/0'),
     on('capability', 'net_bind_service', 2),
     on('mount', 'bind /mnt'),
@@ -140,6 +141,7 @@ describe('proposal', () => {
       { kind: 'address', op: 'connect', address: '10.0.0.5', port: 5432, protocol: 6 },
       { kind: 'address', op: 'send', address: '10.0.0.10', port: 53, protocol: 17 },
       { kind: 'address', op: 'bind', address: '0.0.0.0', port: 50000, protocol: 17 },
+      { kind: 'address', op: 'connect', address: '10.0.0.7', port: 50051, protocol: 6 },
       { kind: 'value', op: 'socket', value: (16n << 32n) | (3n << 16n) },
       { kind: 'value', op: 'capability', value: 10n },
       { kind: 'value', op: 'mount', value: 1n },
@@ -158,6 +160,7 @@ describe('proposal', () => {
       { kind: 'address', op: 'connect', address: '10.0.0.6', port: 5432, protocol: 6 },
       { kind: 'address', op: 'connect', address: '10.0.0.5', port: 22, protocol: 6 },
       { kind: 'address', op: 'bind', address: '0.0.0.0', port: 80, protocol: 17 },
+      { kind: 'address', op: 'connect', address: '10.0.0.7', port: 50052, protocol: 6 },
       { kind: 'value', op: 'socket', value: (2n << 32n) | (3n << 16n) | 1n },
       { kind: 'value', op: 'capability', value: 21n },
       { kind: 'value', op: 'mount', value: 2n },
@@ -172,7 +175,7 @@ describe('proposal', () => {
     expect(policy?.policy).toMatchObject({ mode: 'audit', defaultPosture: { file: 'block', kernel: 'block' } });
     expect(selectsPod(policy!, { namespace: 'shop', labels: { app: 'web', x: 'y' } })).toBe(true);
     expect(text).toMatch(
-      /^# Proposed from what shop\/web-0 on node-a did in 10m: 31 operations in 9 violations, \d+ rules\.\n# Review/,
+      /^# Proposed from what shop\/web-0 on node-a did in 10m: 36 operations in 9 violations, \d+ rules\.\n# Review/,
     );
     expect(text).toMatch(/- \/etc\/hosts # 12 times, by \/usr\/bin\/app\n/);
     expect(text).toMatch(/- \/tmp # 2 times, by \/usr\/bin\/app; tmpAb12Cd looks like a name of chance\n/);
@@ -204,6 +207,46 @@ describe('proposal', () => {
     expect(onlyFiles.rules.map(({ rule }) => rule.execute ?? rule.network ?? rule.capabilities)).not.toContainEqual(
       expect.anything(),
     );
+  });
+
+  it('memory that is run - is allowed as what has no path, and to be reviewed; a file without one is left out', () => {
+    const memory = [on('execute', '/memfd:x'), on('map-execute', 'memfd:y'), on('read', '/memfd:x')];
+    const proposal = propose(memory);
+    expect(proposal.rules.map(({ rule }) => rule.execute)).toEqual([{ anonymous: true }]);
+    expect(proposal.left).toEqual([expect.stringMatching(/^read \/memfd:x \(1\): it has no path/)]);
+    expect(proposalYaml(proposal, FROM)).toMatch(/REVIEW: programs without a file/);
+  });
+
+  it('much of everything - lists are parted, names are kept apart, and all of it is allowed', () => {
+    const files = FILE_OPERATIONS.flatMap((op) => [on(op, '/app/a'), ...(op === 'chroot' ? [] : [on(op, '/app/b')])]);
+    const many = [
+      ...files,
+      ...Array.from({ length: 300 }, (_, index) => on('execute', `/app/bin/p${index}`)),
+      ...Array.from({ length: 40 }, (_, index) => on('write', `/proc/7/attr${index}`)),
+      ...Array.from({ length: 70 }, (_, index) => on('unix-connect', `name${index}`)),
+      ...Array.from({ length: 300 }, (_, index) => to('connect', `10.${index % 250}.${Math.floor(index / 250)}.1`, 80)),
+      ...Array.from({ length: 20 }, (_, index) => on('socket', `inet/raw/${index}`)),
+    ];
+    const [policy] = loadPolicyFile(proposalYaml(propose(many), FROM), 'proposed');
+    expect(propose(many).left).toEqual([]);
+    const names = policy?.policy.rules.map(({ name }) => name) ?? [];
+    expect(names).toEqual(
+      expect.arrayContaining([
+        'execute-execute-2',
+        'write-suffixes-2',
+        'unix-abstract-2',
+        'connect-tcp-80-2',
+        'socket-inet-raw-2',
+      ]),
+    );
+    const checked: Operation[] = [
+      path('chroot', '/app/a'),
+      path('chmod', '/app/b'),
+      path('execute', '/app/bin/p299'),
+      path('write', '/proc/9/attr39'),
+    ];
+    expect(outcomesOf(many, checked)).toEqual(checked.map(() => 'pass'));
+    expect(outcomesOf(many, [path('chroot', '/app/b')])).toEqual(['block']);
   });
 
   it('text from pods - cannot leave its comment', () => {

@@ -55,7 +55,13 @@ export interface ProposeOptions {
   classes: readonly PostureClass[];
 }
 
-type Entry = { op: OperationName; subject: string; learned: Learned[]; times: number };
+/** Equal operations, by whatever programs. */
+export interface Entry {
+  op: OperationName;
+  subject: string;
+  learned: Learned[];
+  times: number;
+}
 
 const MAX_PROGRAMS = 3;
 
@@ -101,8 +107,16 @@ function seenPaths(entries: readonly Entry[], wordOf: (op: OperationName) => str
     .sort((a, b) => (a.path < b.path ? -1 : 1));
 }
 
-/** Files of a list; a policy takes 256. */
-const MAX_LIST = 256;
+/** Entries that a policy's lists take. */
+const MAX_PATHS = 256;
+const MAX_SUFFIXES = 32;
+const MAX_ABSTRACT = 64;
+
+export function chunks<T>(list: readonly T[], size: number): T[][] {
+  return Array.from({ length: Math.ceil(list.length / size) }, (_, index) =>
+    list.slice(index * size, (index + 1) * size),
+  );
+}
 
 type WhereKind = 'file' | 'execute' | 'unix';
 
@@ -124,15 +138,9 @@ function whereRules(kind: WhereKind, groups: readonly PathGroup[]): ProposedRule
   const rules: ProposedRule[] = [];
   for (const [key, all] of shapes) {
     const [operations = '', form = ''] = key.split(' ');
-    for (let at = 0; at < all.length; at += MAX_LIST) {
-      const name = [
-        kind === 'file' ? '' : kind,
-        operations,
-        form === 'paths' ? '' : form,
-        at === 0 ? '' : String(at / MAX_LIST + 1),
-      ];
-      rules.push(whereRule(kind, name.filter(Boolean).join('-'), form, all.slice(at, at + MAX_LIST)));
-    }
+    const name = [kind === 'file' ? '' : kind, operations, form === 'paths' ? '' : form].filter(Boolean).join('-');
+    const parts = chunks(all, form === 'suffixes' ? MAX_SUFFIXES : MAX_PATHS);
+    rules.push(...parts.map((part) => whereRule(kind, name, form, part)));
   }
   return rules;
 }
@@ -153,17 +161,33 @@ function whereRule(kind: WhereKind, name: string, form: string, groups: readonly
       [saidOf(times, programs), note].filter(Boolean).join('; '),
     ]),
   );
-  return { rule: { name: shortRuleName(name), action: 'allow', [kind]: match } as RuleInput, comments: [], beside };
+  return { rule: { name, action: 'allow', [kind]: match } as RuleInput, comments: [], beside };
 }
 
-/** A rule's name has 63 characters; of many operations the first are enough to tell it by. */
-function shortRuleName(name: string): string {
-  return name.slice(0, 63).replace(/-+$/, '');
+/** Each name once, and none longer than the 63 characters that a rule's has. */
+function nameApart(rules: readonly ProposedRule[]): void {
+  const taken = new Set<string>();
+  for (const { rule } of rules) {
+    for (let number = 1; ; number += 1) {
+      const end = number === 1 ? '' : `-${number}`;
+      const name = rule.name.slice(0, 63 - end.length).replace(/-+$/, '') + end;
+      if (taken.has(name)) continue;
+      taken.add(name);
+      rule.name = name;
+      break;
+    }
+  }
+}
+
+/** Why a policy cannot name it; null when it can. */
+function problemOf(subject: string): string | null {
+  if (subject.startsWith('…')) return 'its beginning was cut';
+  return hasNoPath(subject) ? 'it has no path in the container' : pathProblem(subject);
 }
 
 function pathRules(entries: readonly Entry[], left: string[]): ProposedRule[] {
   const usable = entries.filter(({ op, subject, times }) => {
-    const problem = subject.startsWith('…') ? 'its beginning was cut' : pathProblem(subject);
+    const problem = problemOf(subject);
     if (problem !== null) left.push(`${op} ${subject} (${times}): ${problem}`);
     return problem === null;
   });
@@ -180,18 +204,18 @@ function pathRules(entries: readonly Entry[], left: string[]): ProposedRule[] {
 }
 
 const isNamed = ({ op, subject }: Entry) => op.startsWith('unix-') && !subject.startsWith('/') && subject !== '';
+/** What hangs in no directory: the kernel tells `/memfd:name` of it. */
+const hasNoPath = (subject: string) => /^\/?memfd:/.test(subject);
 const isAnonymous = ({ op, subject }: Entry) =>
-  postureOf(op) === 'execute' && !subject.startsWith('/') && !subject.startsWith('…');
+  postureOf(op) === 'execute' && (hasNoPath(subject) || !/^[/…]/.test(subject));
 
 function nameRules(entries: readonly Entry[]): ProposedRule[] {
   const rules: ProposedRule[] = [];
   const abstract = entries.filter(isNamed);
   const names = [...new Set(abstract.map(({ subject }) => subject.replace(/^@/, '')))].sort();
-  if (names.length > 0) {
-    const operations = [...new Set(abstract.map(({ op }) => op.replace(/^unix-/, '')))].sort();
-    rules.push(
-      allRule('unix-abstract', { unix: { abstract: names.slice(0, 64), operations } } as Partial<RuleInput>, abstract),
-    );
+  const operations = [...new Set(abstract.map(({ op }) => op.replace(/^unix-/, '')))].sort();
+  for (const part of chunks(names, MAX_ABSTRACT)) {
+    rules.push(allRule('unix-abstract', { unix: { abstract: part, operations } } as Partial<RuleInput>, abstract));
   }
   const anonymous = entries.filter(isAnonymous);
   if (anonymous.length > 0) {
@@ -202,17 +226,19 @@ function nameRules(entries: readonly Entry[]): ProposedRule[] {
   return rules;
 }
 
-/** One rule for entries that have one form. */
-export function allRule(
-  name: string,
-  match: Partial<RuleInput>,
-  entries: readonly Pick<Entry, 'learned' | 'times'>[],
-): ProposedRule {
+export function saidOfEntries(entries: readonly Entry[]): string {
   const times = entries.reduce((sum, entry) => sum + entry.times, 0);
-  const programs = entries.flatMap(({ learned }) => learned.map((one) => programOf(one.operation)));
+  return saidOf(
+    times,
+    entries.flatMap(({ learned }) => learned.map((one) => programOf(one.operation))),
+  );
+}
+
+/** One rule for entries that have one form. */
+export function allRule(name: string, match: Partial<RuleInput>, entries: readonly Entry[]): ProposedRule {
   return {
     rule: { name, action: 'allow', ...match } as RuleInput,
-    comments: [saidOf(times, programs)],
+    comments: [saidOfEntries(entries)],
     beside: new Map(),
   };
 }
@@ -239,16 +265,7 @@ function valueRules(entries: readonly Entry[], left: string[]): ProposedRule[] {
     const match = op === 'capability' ? { capabilities: words } : { [op]: { operations: words } };
     const rule = allRule(name, match as Partial<RuleInput>, [...byWord.values()].flat());
     rule.comments.length = 0;
-    for (const [word, of] of byWord) {
-      const times = of.reduce((sum, entry) => sum + entry.times, 0);
-      rule.beside.set(
-        word,
-        saidOf(
-          times,
-          of.flatMap(({ learned }) => learned.map((one) => programOf(one.operation))),
-        ),
-      );
-    }
+    for (const [word, of] of byWord) rule.beside.set(word, saidOfEntries(of));
     return [rule];
   });
 }
@@ -266,7 +283,10 @@ export function proposePolicy(learned: readonly Learned[], options: ProposeOptio
   const rules = [
     ...pathRules(paths, left),
     ...nameRules(asked),
-    ...networkRules(asked.filter(({ op }) => isAddressOperation(op))),
+    ...networkRules(
+      asked.filter(({ op }) => isAddressOperation(op)),
+      left,
+    ),
     ...socketRules(
       asked.filter(({ op }) => op === 'socket'),
       left,
@@ -275,6 +295,7 @@ export function proposePolicy(learned: readonly Learned[], options: ProposeOptio
   ];
   for (const { rule } of rules.slice(MAX_POLICY_RULES)) left.push(`rule ${rule.name}: above ${MAX_POLICY_RULES} rules`);
   const kept = rules.slice(0, MAX_POLICY_RULES);
+  nameApart(kept);
   const spec: RuntimePolicyInput = {
     mode: 'audit',
     selector: { podLabels: { matchLabels: { ...options.matchLabels } } },

@@ -1,0 +1,120 @@
+/**
+ * What judging and answering look at beside the violations, read once: the configuration log, the pods' lists, what was refused before. The same
+ * logs that the correlator reads at a start.
+ *
+ * Invariant: read after the end of the violations was looked up, so that every change which an older frame is judged by is there. Bounded by what those
+ * streams keep.
+ */
+import type { ConfigEntry } from '@bailiff/answer';
+import {
+  type Bus,
+  decodeToken,
+  filters,
+  microsOf,
+  parseSubject,
+  ROOT,
+  type StreamMessage,
+  streamInfo,
+} from '@bailiff/bus';
+import { Members, PrecedentBook } from '@bailiff/judge';
+import { CLUSTER_KEY, nodeSnapshot } from '@bailiff/schemas';
+import { parseJson } from '../read/nodes.ts';
+import { readStretch } from '../replay/stretch.ts';
+import type { Session } from '../session.ts';
+import type { ListedPod } from './answers.ts';
+
+const ALL = { start: { timeMicros: 0 }, untilMicros: Number.POSITIVE_INFINITY };
+const OPERATION = 'KV-Operation';
+const REPLACES = 'Nats-Expected-Last-Subject-Sequence';
+const PODS_STREAM = 'KV_bailiff_pods';
+const PODS_PREFIX = '$KV.bailiff_pods.';
+
+const isGone = (message: StreamMessage) => (message.headers?.get(OPERATION) ?? '') !== '';
+const textOf = (message: StreamMessage) => Buffer.from(message.data).toString('utf8');
+
+/** Every change of the configuration that is kept, oldest first. */
+export async function readConfigChanges({ bus, io }: Session): Promise<ConfigEntry[]> {
+  const changes: ConfigEntry[] = [];
+  await readAll(bus, io.signal, 'CONFIG_LOG', (message) => {
+    const { sequence, timestampMicros, subject } = message;
+    const key = subject.slice(`${ROOT}.config.`.length);
+    changes.push({ sequence, timestampMicros, key, json: isGone(message) ? null : textOf(message) });
+  });
+  return changes;
+}
+
+export interface PodLists {
+  members: Members;
+  /** As the newest lists have them, by uid. */
+  pods: Map<string, ListedPod>;
+}
+
+export async function readPodLists({ bus, io }: Session): Promise<PodLists> {
+  const members = new Members();
+  const newest = new Map<string, [string, ListedPod][]>();
+  const [lists, violations] = await Promise.all([streamInfo(bus, PODS_STREAM), streamInfo(bus, 'VIOLATIONS')]);
+  // As the correlator does: lists that are younger than the violations took the place of others.
+  if (microsOf(lists.created) > microsOf(violations.created)) members.bornAt(microsOf(lists.created));
+  await readAll(bus, io.signal, PODS_STREAM, (message) => {
+    const key = message.subject.slice(PODS_PREFIX.length);
+    if (key === CLUSTER_KEY) return;
+    const node = decodeToken(key);
+    const json = isGone(message) ? null : textOf(message);
+    const replaces = message.headers?.get(REPLACES) ?? '';
+    const refused = members.apply({
+      node,
+      timestampMicros: message.timestampMicros,
+      revision: message.sequence,
+      previousRevision: /^\d+$/.test(replaces) ? Number(replaces) : null,
+      json,
+    });
+    if (refused === null) newest.set(node, json === null ? [] : podsIn(node, json));
+  });
+  return { members, pods: new Map([...newest.values()].flat()) };
+}
+
+function podsIn(node: string, json: string): [string, ListedPod][] {
+  const snapshot = parseJson(json, nodeSnapshot);
+  return typeof snapshot === 'string' ? [] : snapshot.pods.map(({ uid, owners }) => [uid, { node, owners }]);
+}
+
+/** Precedents, and how many claims nobody but a precedent vouched for. */
+export class CountingPrecedents extends PrecedentBook {
+  accepted = 0;
+  /** Without counting. */
+  readonly ask = (sequence: number, index: number): string | undefined => super.reasonOf(sequence, index);
+  override reasonOf(sequence: number, index: number): string | undefined {
+    const reason = super.reasonOf(sequence, index);
+    if (reason === undefined) this.accepted += 1;
+    return reason;
+  }
+}
+
+/** What was refused of the violations since a time. */
+export async function readPrecedents(
+  { bus, io }: Session,
+  sinceMicros: number,
+  untilMicros: number,
+): Promise<CountingPrecedents> {
+  const book = new CountingPrecedents(untilMicros);
+  await readStretch(bus, 'DEAD_LETTERS', {
+    // A letter is written after its frame was stored.
+    start: { timeMicros: sinceMicros },
+    untilMicros: Number.POSITIVE_INFINITY,
+    filterSubjects: [filters.deadLetters({ stream: 'VIOLATIONS' })],
+    headersOnly: true,
+    onMessage: ({ subject, headers }) => {
+      const parsed = parseSubject(subject);
+      if (parsed?.what === 'deadletters')
+        book.add(parsed.sequence, parsed.reason, headers?.get('Bailiff-Detail') ?? '');
+    },
+    signal: io.signal,
+  });
+  io.signal.throwIfAborted();
+  return book;
+}
+
+async function readAll(bus: Bus, signal: AbortSignal, stream: string, onMessage: (message: StreamMessage) => void) {
+  await readStretch(bus, stream, { ...ALL, onMessage, signal });
+  signal.throwIfAborted();
+}
