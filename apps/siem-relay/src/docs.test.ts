@@ -1,0 +1,27 @@
+// docs/siem/README.md names every key and every metric, and shows the connector as it stands in its file.
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { Registry } from 'prom-client';
+import { expect, it } from 'vitest';
+import { CLASSES } from './classes.ts';
+import { configSchema } from './config.ts';
+import { makeMetrics } from './metrics.ts';
+
+const DOCS = path.resolve(import.meta.dirname, '../../../docs/siem');
+const read = (file: string) => readFileSync(path.join(DOCS, file), 'utf8');
+
+it('docs - every key, metric and class is named', async () => {
+  const text = read('README.md');
+  for (const key of Object.keys(configSchema.shape)) expect(text).toContain(`\`${key}\``);
+  const registry = new Registry();
+  makeMetrics(registry, () => ({ readers: {}, remade: 0, syslog: { confirmed: 0, connections: 0, failures: 0 } }));
+  const metrics = await registry.getMetricsAsJSON();
+  expect(metrics.length).toBeGreaterThan(10);
+  for (const { name } of metrics) expect(text).toContain(`\`${name.replace('bailiff_siem_relay_', '')}`);
+  for (const [name, { uid }] of Object.entries(CLASSES)) expect(text).toContain(`\`${name}\` ${uid}`);
+});
+
+it('docs - the connector that is shown is the one that is tested', () => {
+  const code = read('connector.mjs').split('\n').slice(1).join('\n');
+  expect(read('README.md')).toContain(`\`\`\`js\n${code}\`\`\``);
+});
