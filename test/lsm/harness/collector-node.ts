@@ -91,11 +91,11 @@ export class CollectorNode implements AsyncDisposable {
   }
 
   /** Resolves when the runtime half is in force as far as this process is told. */
-  async startCollector(): Promise<void> {
+  async startCollector(more: readonly string[] = ['--exclude-interfaces', '.*']): Promise<void> {
     const args = [
       ...['--node-name', NODE, '--nats-url', this.nats.url, '--nats-user', `collector-${NODE}`],
       ...['--nats-password-file', path.join(this.dir, 'password'), ...this.placeArgs],
-      ...['--cni-results-dir', this.dir, '--exclude-interfaces', '.*', '--metrics-address', '127.0.0.1:0'],
+      ...['--cni-results-dir', this.dir, '--metrics-address', '127.0.0.1:0', ...more],
       ...['--status-interval-ms', '500', '--sweep-interval-ms', '500'],
     ];
     const child = spawn(process.execPath, [...COLLECTOR_NODE_FLAGS, COLLECTOR, ...args], {

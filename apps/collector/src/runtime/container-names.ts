@@ -24,10 +24,6 @@ export class ContainerNames {
     this.#nowMs = nowMs;
   }
 
-  known(cgroupId: bigint): ContainerRef | null {
-    return this.#names.get(cgroupId) ?? null;
-  }
-
   /** @param pod 32 hex digits */
   find(pod: string, cgroupId: bigint): ContainerRef | null {
     const known = this.#names.get(cgroupId);
@@ -44,6 +40,6 @@ export class ContainerNames {
     if (!identity || dir === undefined) return null;
     for (const container of containersIn(dir, identity.containers))
       this.#names.set(BigInt(container.cgroupId), container);
-    return this.known(cgroupId);
+    return this.#names.get(cgroupId) ?? null;
   }
 }

@@ -9,32 +9,43 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Account } from './account.ts';
 import { AccountStore } from './account-store.ts';
+import type { AckedCells } from './acked-cells.ts';
 import { desiredSubjects } from './desired.ts';
 import { Enforcer } from './enforcer.ts';
 import { Policies } from './policies.ts';
 import { RuntimeFlusher } from './runtime-flusher.ts';
 import { KernelSets } from './sets.ts';
 import { takeOver } from './takeover.ts';
-import { denying, memoryAcked, memoryMaps, podIdentity, uidOf } from './testing.ts';
+import { denying, type MemoryMaps, memoryAcked, memoryMaps, podIdentity, uidOf } from './testing.ts';
 
 const KEY = 'runtime.cluster._.guard';
 
 /** What outlives a process: maps, acknowledgements, files, the bus. */
 class World {
-  readonly maps = memoryMaps(200);
-  readonly acked = memoryAcked(200);
+  readonly maps: MemoryMaps;
+  readonly acked: AckedCells;
   readonly dir = mkdtempSync(path.join(tmpdir(), 'bailiff-accounts-'));
   readonly problems: string[] = [];
-  /** Maximum of each epoch. */
+  /** Maximum of each epoch, and those that had their last word. */
   readonly bus = new Map<string, number>();
+  readonly finals = new Set<string>();
+  largestFrame = 0;
   isBusThere = true;
   /** Answers of the bus get lost. */
   isDeaf = false;
   generation = 0;
 
-  take(frame: ViolationFrame): void {
-    for (const { counterEpoch, cumulativePackets } of frame.violations)
+  constructor(cells = 200) {
+    this.maps = memoryMaps(cells);
+    this.acked = memoryAcked(cells);
+  }
+
+  take({ violations }: ViolationFrame): void {
+    this.largestFrame = Math.max(this.largestFrame, violations.length);
+    for (const { counterEpoch, cumulativePackets, final } of violations) {
       this.bus.set(counterEpoch, Math.max(cumulativePackets, this.bus.get(counterEpoch) ?? 0));
+      if (final) this.finals.add(counterEpoch);
+    }
   }
 
   told(vector: string): number {
@@ -224,6 +235,22 @@ describe('enforcer', () => {
     await three.flush();
     expect([world.told('guard/first'), world.told('guard/second'), world.problems]).toEqual([4, 7, []]);
     expect(three.accounts.size).toBe(1);
+  });
+
+  it('more cells than one turn takes - all are told, in frames that are not too large, each with its last word', async () => {
+    world = new World(1000);
+    const one = new Process(world);
+    const rules = Object.fromEntries(Array.from({ length: 200 }, (_, i) => [`r${i}`, `/bin/${i}`]));
+    one.policies.take(KEY, denying(rules));
+    one.apply(pod);
+    for (let cell = 0; cell < 200; cell += 1) world.maps.count(subject(), cell, cell + 1);
+    one.policies.take(KEY, null);
+    one.apply(pod);
+    one.later();
+    await one.flush();
+    expect([world.bus.size, [...world.bus.values()].reduce((a, b) => a + b, 0)]).toEqual([200, (200 * 201) / 2]);
+    expect([world.finals.size, world.largestFrame, one.accounts.size, files()]).toEqual([200, 64, 0, []]);
+    rmSync(world.dir, { recursive: true, force: true });
   });
 
   it('maps that were made anew - counts of the old ones are given up loudly, subjects begin again', () => {

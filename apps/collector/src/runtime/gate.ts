@@ -188,7 +188,7 @@ export class RuntimeGate {
       comm: maker.comm,
       executable: maker.program,
       cgroupId: maker.containerCgroupId === 0n ? '' : maker.containerCgroupId.toString(),
-      containerName: this.#half?.containerName(maker.containerCgroupId) ?? '',
+      containerName: this.#half?.containerName(maker.pod, maker.containerCgroupId) ?? '',
     };
   }
 

@@ -278,9 +278,9 @@ export class RuntimeHalf {
     return own ?? this.#containerNames.find(pod, containerCgroupId);
   }
 
-  /** Empty: it is not known. */
-  containerName(cgroupId: bigint): string {
-    return this.#containerNames.known(cgroupId)?.name ?? '';
+  /** Empty: it is not known. @param pod 32 hex digits */
+  containerName(pod: string, cgroupId: bigint): string {
+    return this.#containerNames.find(pod, cgroupId)?.name ?? '';
   }
 
   /** Looks again at what no event tells: losses of samples, cgroups, births that nobody asked about. */
