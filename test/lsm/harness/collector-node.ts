@@ -116,6 +116,7 @@ export class CollectorNode implements AsyncDisposable {
       },
       { what: 'collector to guard', timeoutMs: LOAD_TIMEOUT_MS, state: () => this.log.slice(-4000) },
     );
+    await this.told('a runtime half', ({ runtime }) => runtime?.state === 'available', LOAD_TIMEOUT_MS);
   }
 
   async killCollector(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
@@ -147,14 +148,14 @@ export class CollectorNode implements AsyncDisposable {
   }
 
   /** Waits for a status that says so. */
-  async told(what: string, holds: (status: NodeStatus) => boolean): Promise<NodeStatus> {
+  async told(what: string, holds: (status: NodeStatus) => boolean, timeoutMs = WAIT_MS): Promise<NodeStatus> {
     let last: NodeStatus | null = null;
     await waitFor(
       async () => {
         last = await this.status();
         return last !== null && holds(last);
       },
-      { what, timeoutMs: WAIT_MS, state: () => `${JSON.stringify(last?.runtime)}\n${this.log.slice(-2000)}` },
+      { what, timeoutMs, state: () => `${JSON.stringify(last?.runtime)}\n${this.log.slice(-2000)}` },
     );
     return last as unknown as NodeStatus;
   }

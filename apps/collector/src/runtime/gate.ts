@@ -7,10 +7,10 @@
  */
 import { existsSync, readdirSync } from 'node:fs';
 import {
-  openRuntimeObject,
+  detachRuntime,
+  openPinnedRuntimeMaps,
+  type PinnedRuntimeMaps,
   probeLsm,
-  RuntimeError,
-  type RuntimeObject,
   type RuntimeSample,
   type SpoofSample,
 } from '@bailiff/bpf';
@@ -20,6 +20,7 @@ import type { DocumentStore, SavedDocument } from '../documents.ts';
 import { clip } from '../status-bounds.ts';
 import { bindExisting, whyNoCgroups } from './cgroups.ts';
 import type { HalfOptions, RuntimeHalf } from './half.ts';
+import type { Loading } from './loader.ts';
 
 /** Policies named in a status: with their reasons they take a tenth of a message at most. */
 export const MAX_POLICY_STATUSES = 512;
@@ -28,6 +29,8 @@ export interface GateOptions extends Omit<HalfOptions, 'maps' | 'dir'> {
   /** Accounts of generations: `<stateDir>/<bootId>/runtime`. */
   dir: string;
   wanted: boolean;
+  /** Loads, pins and attaches the programs (loader.ts). */
+  load(pinDir: string, signal: AbortSignal): Promise<Loading>;
   documents: Pick<DocumentStore, 'save' | 'remove'>;
   onRefused(document: Pick<BusDocument, 'what' | 'key'>, reason: string): void;
 }
@@ -35,12 +38,16 @@ export interface GateOptions extends Omit<HalfOptions, 'maps' | 'dir'> {
 type State = Pick<RuntimeStatus, 'state' | 'reason' | 'remedy'>;
 
 const NOT_STARTED: State = { state: 'off', reason: 'not started', remedy: '' };
+const LOADING: State = { state: 'unavailable', reason: 'its programs are being loaded', remedy: '' };
 const AVAILABLE: State = { state: 'available', reason: '', remedy: '' };
 
 export class RuntimeGate {
   readonly #o: GateOptions;
   #state = NOT_STARTED;
-  #object: RuntimeObject | null = null;
+  #object: PinnedRuntimeMaps | null = null;
+  #missing: readonly string[] = [];
+  #attempt = new AbortController();
+  #opening: Promise<void> = Promise.resolve();
   #half: RuntimeHalf | null = null;
   #loading: Promise<void> | null = null;
   #isKnown = false;
@@ -59,41 +66,57 @@ export class RuntimeGate {
 
   /** @param detached why nothing may be attached; empty: it may */
   start(detached: string): void {
-    this.#state = this.#open(detached);
-    if (!this.#object) return;
-    try {
-      bindExisting(this.#object.maps.cgroups, this.#o.cgroupRoot);
-    } catch (error) {
-      this.#o.onProblem('runtime', (error as Error).message, error);
-    }
-    if (this.#restored.size + this.#waiting.size > 0 || this.#hasHistory()) this.#load();
+    const obstacle = this.#obstacle(detached);
+    this.#state = obstacle ?? LOADING;
+    if (obstacle) return;
+    const attempt = new AbortController();
+    this.#attempt = attempt;
+    this.#opening = this.#open(attempt.signal)
+      .catch((error: Error) => {
+        if (attempt.signal.aborted) return;
+        this.#state = { state: 'unavailable', reason: error.message, remedy: '' };
+        this.#o.onProblem('runtime', error.message, error);
+      })
+      .finally(() => {
+        if (!attempt.signal.aborted) this.#o.onStatus();
+      });
   }
 
-  #open(detached: string): State {
-    const { wanted, cgroupRoot, pinDir } = this.#o;
+  /** Why there is no runtime half here; null: it is worth loading. */
+  #obstacle(detached: string): State | null {
+    const { wanted, cgroupRoot } = this.#o;
     if (!wanted) return { state: 'off', reason: 'switched off by configuration', remedy: 'set runtime to auto' };
     if (detached !== '') return { state: 'off', reason: detached, remedy: '' };
     const noCgroups = whyNoCgroups(cgroupRoot);
     if (noCgroups !== '')
       return { state: 'unsupported', reason: noCgroups, remedy: 'boot the node with the unified cgroup hierarchy' };
     const probe = probeLsm();
-    if (!probe.available) {
-      const reason = `the kernel runs no BPF-LSM programs (${probe.errnoName})`;
-      return { state: 'unavailable', reason, remedy: probe.hint ?? '' };
+    if (probe.available) return null;
+    const reason = `the kernel runs no BPF-LSM programs (${probe.errnoName})`;
+    return { state: 'unavailable', reason, remedy: probe.hint ?? '' };
+  }
+
+  async #open(signal: AbortSignal): Promise<void> {
+    const { pinDir, cgroupRoot } = this.#o;
+    const { failure, remedy, missing } = await this.#o.load(pinDir, signal);
+    if (signal.aborted) return;
+    const object = failure === '' ? openPinnedRuntimeMaps(pinDir) : null;
+    if (!object) {
+      const reason = failure || `nothing is pinned under ${pinDir} although it was loaded`;
+      this.#state = { state: 'unavailable', reason, remedy };
+      this.#o.onProblem('runtime', reason);
+      return;
     }
-    try {
-      this.#object = openRuntimeObject({ pinDir });
-      return AVAILABLE;
-    } catch (error) {
-      this.#o.onProblem('runtime', (error as Error).message, error);
-      const remedy = error instanceof RuntimeError ? String(error.data['hint'] ?? '') : '';
-      return { state: 'unavailable', reason: (error as Error).message, remedy };
-    }
+    this.#object = object;
+    this.#missing = missing;
+    this.#state = AVAILABLE;
+    bindExisting(object.maps.cgroups, cgroupRoot);
+    if (this.#restored.size + this.#waiting.size > 0 || this.#hasHistory()) this.#load();
   }
 
   /** Whether an earlier process left subjects or counts. */
   #hasHistory(): boolean {
-    const { maps } = this.#object as RuntimeObject;
+    const { maps } = this.#object as PinnedRuntimeMaps;
     const hasFiles = existsSync(this.#o.dir) && readdirSync(this.#o.dir).some((name) => name.endsWith('.json'));
     return hasFiles || maps.pods.entries().length > 0;
   }
@@ -203,9 +226,7 @@ export class RuntimeGate {
     const { subjects = 0, sets = 0 } = this.#half?.counts ?? {};
     return {
       ...this.#state,
-      missingHooks: (this.#object?.programs ?? []).flatMap(({ section, missing }) =>
-        missing === null ? [] : [section],
-      ),
+      missingHooks: [...this.#missing],
       policies: policies.slice(0, MAX_POLICY_STATUSES).map((one) => ({ ...one, reason: clip(one.reason) })),
       policiesOmitted: Math.max(0, policies.length - MAX_POLICY_STATUSES),
       subjects,
@@ -233,15 +254,23 @@ export class RuntimeGate {
 
   /** An operator took everything off: what is told from then on is that. */
   detached(reason: string): void {
+    const { pinDir } = this.#o;
+    this.#attempt.abort();
     this.#half?.close();
     this.#half = null;
     this.#object?.close();
     this.#object = null;
+    this.#missing = [];
     this.#state = { state: 'off', reason, remedy: '' };
+    // What was being attached meanwhile is taken off again.
+    this.#opening = this.#opening.then(() => void detachRuntime(pinDir));
+    this.#opening.catch((error: Error) => this.#o.onProblem('runtime', error.message, error));
   }
 
   async stop(timeoutMs: number): Promise<{ unacked: number }> {
     this.#stopped = true;
+    this.#attempt.abort();
+    await this.#opening;
     await this.#loading;
     const result = (await this.#half?.stop(timeoutMs)) ?? { unacked: 0 };
     this.#object?.close();

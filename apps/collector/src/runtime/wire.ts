@@ -10,6 +10,7 @@ import type { DocumentStore } from '../documents.ts';
 import type { CollectorMetrics } from '../metrics.ts';
 import type { ProblemLog } from '../problem-log.ts';
 import { type GateOptions, RuntimeGate } from './gate.ts';
+import { loadBeside } from './load-beside.ts';
 
 export interface RuntimeParts extends Pick<GateOptions, 'nextSequence' | 'onRefused' | 'onStatus'> {
   ctx: ServiceContext<CollectorConfig>;
@@ -28,6 +29,7 @@ export function makeRuntime(parts: RuntimeParts): RuntimeGate {
   const { ctx, desired, metrics, problems, bus } = parts;
   const { config } = ctx;
   return new RuntimeGate({
+    load: loadBeside,
     wanted: config.runtime === 'auto' && !config.observeOnly,
     pinDir: config.bpfDir,
     dir: path.join(config.stateDir, parts.bootId, 'runtime'),
