@@ -6,9 +6,9 @@
  * A task that has its `started` record holds its reservation: identity, policy and protection are judged again at every try, budgets are not.
  */
 import { parseDurationMs, type ResponsePolicy } from '@bailiff/policy';
-import type { Response, Verdict } from '@bailiff/schemas';
+import type { Response } from '@bailiff/schemas';
 import { CORDONED_BY, type Facts, type PodFacts } from './facts.ts';
-import { DELETE_STORM, type Task } from './plan.ts';
+import { DELETE_STORM, type Judged, type Task } from './plan.ts';
 
 export type RefusalCode =
   | 'no-pod'
@@ -49,7 +49,7 @@ export interface ActionEntry {
 
 export interface GuardInput {
   task: Task;
-  verdict: Verdict;
+  verdict: Judged;
   /** Newest version of the task's policy; null when it was deleted or switched off. */
   policy: ResponsePolicy | null;
   /** Why the operator has disarmed what the verdict is about; null when armed. */

@@ -17,6 +17,9 @@ const LONGEST_QUARANTINE_MICROS = 30 * 86_400_000_000;
 /** How long the quarantine lasts that stands in for a deletion: long enough for a person to look, short enough not to be forgotten. */
 export const SUBSTITUTE_QUARANTINE: ResponseStep = { action: 'quarantine', expires: '1h' };
 
+/** What planning and guarding look at of a verdict. */
+export type Judged = Pick<Verdict, 'verdictId' | 'rule' | 'level' | 'nodeName' | 'pod'>;
+
 export interface Task extends TaskKey {
   taskId: string;
   step: ResponseStep;
@@ -30,7 +33,7 @@ export interface Task extends TaskKey {
 
 /** Tasks that the policies ask for, in the order of names and steps. */
 export function planVerdict(
-  verdict: Verdict,
+  verdict: Judged,
   verdictAtMicros: number,
   policies: ReadonlyMap<string, ResponsePolicy>,
 ): Task[] {
@@ -48,9 +51,9 @@ export function planVerdict(
  */
 export function substitutesOf(
   planned: readonly Task[],
-  verdict: Verdict,
+  verdict: Judged,
   policies: ReadonlyMap<string, ResponsePolicy>,
-  terminalOf: (taskId: string) => { atMicros: number; response: Response } | null,
+  terminalOf: (taskId: string) => { atMicros: number; response: Pick<Response, 'reasonCode'> } | null,
 ): Task[] {
   const tasks = [...planned];
   for (const stopped of planned) {
@@ -67,7 +70,7 @@ export function substitutesOf(
 }
 
 function taskOf(
-  verdict: Verdict,
+  verdict: Judged,
   atMicros: number,
   policy: string,
   { dryRun }: ResponsePolicy,

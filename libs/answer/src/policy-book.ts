@@ -197,7 +197,7 @@ function versionAt<T>(versions: readonly Version<T>[], timeMicros: number): Vers
 }
 
 /** Whether a policy answers a verdict. */
-export function matches(policy: ResponsePolicy, verdict: Verdict): boolean {
+export function matches(policy: ResponsePolicy, verdict: Pick<Verdict, 'level' | 'rule' | 'pod'>): boolean {
   const { levels, rules, namespaces } = policy.match;
   if (!policy.enabled) return false;
   if (levels && !levels.includes(verdict.level)) return false;

@@ -19,7 +19,7 @@ import {
   substitutesOf,
   type Task,
 } from '@bailiff/answer';
-import type { TrialVerdict } from '@bailiff/judge';
+import { inOrder, type TrialVerdict } from '@bailiff/judge';
 import type { ResponsePolicy } from '@bailiff/policy';
 
 /** A pod as its node's list has it. */
@@ -57,6 +57,8 @@ const REMOVING: ReadonlySet<string> = new Set(['delete', 'evict']);
 
 interface Due {
   atMicros: number;
+  /** What is due at one time is taken in the order in which it was planned: verdict by verdict, step by step. */
+  order: number;
   task: Task;
   verdict: TrialVerdict;
 }
@@ -78,17 +80,18 @@ class Simulation {
   }
 
   run(verdicts: readonly TrialVerdict[]): void {
-    for (const verdict of verdicts) {
+    for (const verdict of [...verdicts].sort(inOrder)) {
       for (const task of planVerdict(verdict, verdict.triggeredAt, this.#world.policiesAt(verdict.triggeredAt))) {
         this.#planned.add(task.taskId);
-        this.#queue.push({ atMicros: task.dueAtMicros, task, verdict });
+        this.#queue.push({ atMicros: task.dueAtMicros, order: this.#queue.length, task, verdict });
       }
     }
     this.#queue.sort(byTime);
     for (let at = 0; at < this.#queue.length; at++) this.#take(this.#queue[at] as Due, at);
   }
 
-  #take({ atMicros, task, verdict }: Due, place: number): void {
+  #take(due: Due, place: number): void {
+    const { atMicros, task, verdict } = due;
     const policy = this.#world.policiesAt(atMicros).get(task.policy) ?? null;
     const dryRun = task.dryRun || (policy?.dryRun ?? false);
     const facts = this.#facts(task, verdict);
@@ -109,10 +112,10 @@ class Simulation {
     const { action } = task;
     const told = { verdict, action, policy: task.policy, atMicros, dryRun };
     if (decision.kind === 'wait') {
-      this.#insert({ atMicros: Math.max(decision.untilMicros, atMicros + 1), task, verdict }, place);
+      this.#insert({ ...due, atMicros: Math.max(decision.untilMicros, atMicros + 1) }, place);
     } else if (decision.kind === 'refuse') {
       this.answers.push({ ...told, outcome: 'refuse', code: decision.code, reason: decision.reason });
-      if (decision.code === DELETE_STORM && policy) this.#substitute({ atMicros, task, verdict }, policy, place);
+      if (decision.code === DELETE_STORM && policy) this.#substitute(due, policy, place);
     } else if (decision.kind === 'go') {
       this.answers.push({ ...told, outcome: 'act', code: '', reason: '' });
       this.#act(task, verdict, facts, atMicros);
@@ -129,13 +132,13 @@ class Simulation {
   }
 
   /** The quarantine that stands in for a deletion that was one too many. */
-  #substitute({ atMicros, task, verdict }: Due, policy: ResponsePolicy, place: number): void {
+  #substitute({ atMicros, order, task, verdict }: Due, policy: ResponsePolicy, place: number): void {
     const stopped = { atMicros, response: { reasonCode: DELETE_STORM } };
     const tasks = substitutesOf([task], verdict, new Map([[task.policy, policy]]), () => stopped);
     const substitute = tasks.find((one) => one.substitute);
     if (!substitute || this.#planned.has(substitute.taskId)) return;
     this.#planned.add(substitute.taskId);
-    this.#insert({ atMicros: substitute.dueAtMicros, task: substitute, verdict }, place);
+    this.#insert({ atMicros: substitute.dueAtMicros, order, task: substitute, verdict }, place);
   }
 
   #insert(due: Due, after: number): void {
@@ -184,8 +187,7 @@ class Simulation {
   }
 }
 
-const byTime = (a: Due, b: Due) =>
-  a.atMicros - b.atMicros || (a.task.taskId < b.task.taskId ? -1 : a.task.taskId > b.task.taskId ? 1 : 0);
+const byTime = (a: Due, b: Due) => a.atMicros - b.atMicros || a.order - b.order;
 
 function dropOlder(actions: ActionEntry[], oldest: number): ActionEntry[] {
   return (actions[0]?.atMicros ?? oldest) < oldest ? actions.filter(({ atMicros }) => atMicros >= oldest) : actions;

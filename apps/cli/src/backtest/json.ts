@@ -4,8 +4,8 @@ import { isoMicros } from '../text/time.ts';
 import type { Answer } from './answers.ts';
 import { type Report, tallyAnswers } from './report.ts';
 
-function verdictJson({ triggeredAt, ...verdict }: TrialVerdict): Record<string, unknown> {
-  const { digest: _digest, ...rest } = verdict as TrialVerdict & { digest?: string };
+function verdictJson(verdict: TrialVerdict): Record<string, unknown> {
+  const { digest: _digest, triggeredAt, ...rest } = verdict as TrialVerdict & { digest?: string };
   return { triggeredAt: isoMicros(triggeredAt), ...rest };
 }
 

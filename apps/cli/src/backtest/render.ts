@@ -99,7 +99,7 @@ class Writer {
   }
   text(sentence: string): void {
     const { width } = this.#options;
-    this.lines.push(...wrap(sentence, width > 0 ? width : 0));
+    this.lines.push(...wrap(sentence, Math.max(0, width)));
   }
   note(sentence: string): void {
     const { width } = this.#options;
@@ -156,7 +156,10 @@ function checkLines(writer: Writer, { check, onTrial, capped }: Report): void {
   writer.note(
     `${whole(moved.length)} at another time or level, ${whole(vanished.length)} not said, ${whole(appeared.length)} said and not issued.`,
   );
-  if (onTrial) return writer.note('What follows compares two folds; see `bailiff backtest --live` for the difference.');
+  if (onTrial) {
+    writer.note('What follows compares two folds; see `bailiff backtest --live` for the difference.');
+    return;
+  }
   if (moved.length > 0) section(writer, 'SAID AT ANOTHER TIME OR LEVEL', MOVED_COLUMNS, moved.map(movedCells));
   if (vanished.length > 0) section(writer, 'ISSUED AND NOT SAID', VERDICT_COLUMNS, vanished.map(verdictCells));
   if (appeared.length > 0) section(writer, 'SAID AND NOT ISSUED', VERDICT_COLUMNS, appeared.map(verdictCells));
@@ -206,7 +209,10 @@ function answerLines(writer: Writer, { answers, onTrial }: Report): void {
       'Assumed: pods and replica counts as listed now, all ready; budgets empty at the start; nothing disarmed.',
     );
   }
-  if (!comparison) return section(writer, 'ANSWERED OR REFUSED', ANSWER_COLUMNS, list.map(answerCells));
+  if (!comparison) {
+    if (list.length > 0) section(writer, 'ANSWERED OR REFUSED', ANSWER_COLUMNS, list.map(answerCells));
+    return;
+  }
   const { appeared, vanished } = comparison;
   if (appeared.length > 0) section(writer, 'ANSWERS THAT APPEAR', ANSWER_COLUMNS, appeared.map(answerCells));
   if (vanished.length > 0) section(writer, 'ANSWERS THAT VANISH', ANSWER_COLUMNS, vanished.map(answerCells));

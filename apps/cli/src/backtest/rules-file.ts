@@ -11,6 +11,7 @@ import {
   ConfigError,
   type ConfigKey,
   type CorrelationRule,
+  formatConfigKey,
   parseConfigKey,
   parseConfigValue,
   type ResponsePolicy,
@@ -28,8 +29,11 @@ type Kind = (typeof KINDS)[number];
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
+/** @throws ConfigError CONFIG_KEY when the name is none */
 function keyOf(kind: Kind, name: string): ConfigKey {
-  return { kind, scope: 'cluster', namespace: null, name };
+  const key: ConfigKey = { kind, scope: 'cluster', namespace: null, name };
+  formatConfigKey(key);
+  return key;
 }
 
 /** The entries of a document as keys and values; a mistake in a key is thrown. @throws ConfigError CONFIG_KEY */

@@ -1,0 +1,246 @@
+// A stream that real correlators judged, stopping and starting again in the midst of it, judged once more by `bailiff backtest` under the rights of the cli.
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { openBucket, publishOnce, verdictSubject } from '@bailiff/bus';
+import { podRef } from '@bailiff/judge/testing';
+import { encodeVerdict } from '@bailiff/schemas';
+import { waitFor } from '@bailiff/service/testing';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type CliRun, runCli } from '../../apps/cli/src/testing.ts';
+import { CorrelatorRig, NODE_A, NODE_B, type RunningCorrelator } from './correlator-rig.ts';
+
+const owned = (name: string, owner: string) =>
+  podRef(name, { namespace: 'shop', ownerKind: 'ReplicaSet', ownerName: owner, ownerUid: `uid-of-${owner}` });
+const A = Array.from({ length: 12 }, (_, i) => owned(`a-${i}`, 'web'));
+const B = Array.from({ length: 12 }, (_, i) => owned(`b-${i}`, 'cart'));
+
+let rig: CorrelatorRig;
+let directory: string;
+let passwordFile: string;
+
+function cli(args: string[], options: Parameters<typeof runCli>[1] = {}): Promise<CliRun> {
+  const env = { BAILIFF_NATS_URL: rig.nats.url, BAILIFF_NATS_PASSWORD_FILE: passwordFile };
+  return runCli(['backtest', ...args], { ...options, env });
+}
+
+function file(name: string, content: unknown): string {
+  const where = path.join(directory, name);
+  writeFileSync(where, typeof content === 'string' ? content : JSON.stringify(content));
+  return where;
+}
+
+const countRule = (gte: number, more = {}) => ({
+  type: 'event_count',
+  level: 'high',
+  timespan: '60s',
+  condition: { gte },
+  selection: { kinds: ['spoof'], actions: ['drop'] },
+  ...more,
+});
+
+interface Json {
+  check: { issued: number; reproduced: number; exact: number };
+  verdicts: { live: number; trial: number; same: number; appeared: Verdicts; vanished: Verdicts; moved: unknown[] };
+  answers: { tally: { action: string; outcome: string; code: string; pods: number }[] };
+}
+type Verdicts = { pod: { name: string }; rule: string }[];
+
+async function report(args: string[]): Promise<Json & { exitCode: number }> {
+  const { stdout, stderr, exitCode } = await cli([...args, '--json']);
+  expect(stderr).toBe('');
+  const value = JSON.parse(stdout) as Json & { exitCode: number };
+  expect(value.exitCode).toBe(exitCode);
+  return value;
+}
+
+beforeAll(async () => {
+  rig = await CorrelatorRig.start();
+  directory = mkdtempSync(path.join(tmpdir(), 'bailiff-backtest-'));
+  passwordFile = path.join(directory, 'password');
+  writeFileSync(passwordFile, 'password-of-cli', { mode: 0o600 });
+  await rig.list(NODE_A, A);
+  await rig.list(NODE_B, B);
+  await rig.settle();
+  await record();
+}, 90_000);
+afterAll(async () => {
+  await rig?.[Symbol.asyncDispose]();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+/** Attacks under three versions of the rules, with correlators that stop and start; at the end a pod has left its list. */
+async function record(): Promise<void> {
+  let running: RunningCorrelator[] = [await rig.correlator(), await rig.correlator()];
+  const attack = async (from: number, packets: number) => {
+    for (let i = from; i < from + 3; i++) {
+      await rig.spoof(NODE_A, A[i] ?? owned('x', 'x'), packets);
+      await rig.spoof(NODE_B, B[i] ?? owned('x', 'x'), packets - 3);
+      await rig.spoof(NODE_A, A[i] ?? owned('x', 'x'), 2);
+    }
+  };
+  await attack(0, 11);
+  await rig.verdictCount(3);
+  // One of two goes in order, then the other; while nobody is there, violations come in.
+  await running[0]?.stop();
+  await attack(3, 12);
+  await rig.verdictCount(6);
+  await running[1]?.stop();
+  await rig.rule('by-owner', countRule(30, { 'group-by': 'owner', level: 'critical' }));
+  await rig.rule('broken', '{"type":');
+  await rig.settle();
+  await attack(6, 13);
+  running = [await rig.correlator()];
+  await rig.verdictCount(13);
+  await rig.rule('repeated-spoofing', { ...countRule(5), revision: 1 });
+  await rig.settle();
+  await attack(9, 9);
+  // A claim of a pod of another node: a lie that is dead-lettered.
+  await rig.spoof(NODE_B, A[0] ?? owned('x', 'x'), 4);
+  await rig.verdictCount(20);
+  const lie = () => rig.verdicts.some(({ rule }) => rule === 'foreign-pod-claims') && rig.deadLetters.length > 0;
+  await waitFor(lie, { what: 'the verdict about the lie', state: () => rig.verdicts.length });
+  for (const one of running) await one.stop();
+}
+
+describe('backtest - the rules that were live', () => {
+  it('give every verdict that was issued, to the last byte, through restarts and changes of rules', async () => {
+    const { check, exitCode } = await report(['--live']);
+    expect(check.issued).toBe(rig.verdicts.length);
+    expect(check.issued).toBeGreaterThanOrEqual(20);
+    expect(new Set(rig.verdicts.map(({ rule }) => rule)).size).toBeGreaterThanOrEqual(3);
+    expect(check).toMatchObject({
+      reproduced: check.issued,
+      exact: check.issued,
+      appeared: [],
+      vanished: [],
+      moved: [],
+    });
+    expect(exitCode).toBe(0);
+  });
+
+  it('twice the same bytes, as text and as JSON', async () => {
+    for (const args of [['--live'], ['--live', '--json']]) {
+      const [one, other] = [await cli(args), await cli(args)];
+      expect(one.stdout).toBe(other.stdout);
+      expect(one.stdout.length).toBeGreaterThan(200);
+    }
+  });
+
+  it('a stretch of it - begun at a time, windows are as full as they were', async () => {
+    const since = new Date((rig.verdicts[8]?.triggeredAt ?? 0) / 1000).toISOString();
+    const { check } = await report(['--live', '--since', since]);
+    expect(check.issued).toBeGreaterThan(5);
+    expect(check.issued).toBeLessThan(rig.verdicts.length);
+    expect(check).toMatchObject({ exact: check.issued, appeared: [], vanished: [], moved: [] });
+  });
+});
+
+describe('backtest - rules on trial', () => {
+  it('a stricter one - verdicts appear, none vanishes; exit code 10', async () => {
+    const rules = file('strict.yaml', `repeated-spoofing:\n  ${JSON.stringify({ ...countRule(3) })}\n`);
+    const { verdicts, exitCode, check } = await report(['--rules', rules]);
+    expect(check.reproduced).toBe(check.issued);
+    expect(exitCode).toBe(10);
+    expect(verdicts.live).toBe(check.issued);
+    expect(verdicts.appeared.length).toBeGreaterThan(0);
+    expect(verdicts.appeared.every(({ rule }) => rule === 'repeated-spoofing')).toBe(true);
+    expect(verdicts.vanished).toEqual([]);
+  });
+
+  it('a rule that is switched off - its verdicts vanish, the others stay', async () => {
+    const off = { ...countRule(10), enabled: false };
+    const { verdicts, exitCode } = await report([
+      '--rules',
+      file('off.json', { correlation: { 'repeated-spoofing': off } }),
+    ]);
+    expect(exitCode).toBe(10);
+    expect(verdicts.vanished.length).toBe(rig.verdicts.filter(({ rule }) => rule === 'repeated-spoofing').length);
+    expect([verdicts.appeared, verdicts.moved]).toEqual([[], []]);
+    expect(verdicts.same).toBeGreaterThan(0);
+  });
+
+  it('the same rule again - nothing differs, and that is 0', async () => {
+    const { verdicts, exitCode } = await report([
+      '--rules',
+      file('same.yaml', { 'by-owner-2': { ...countRule(30), enabled: false } }),
+    ]);
+    expect(exitCode).toBe(0);
+    expect(verdicts).toMatchObject({ appeared: [], vanished: [], moved: [] });
+  });
+
+  it('guards - a policy on trial is judged by them: budgets, protected namespaces, a storm of deletions', async () => {
+    const policy = (guards: object) => ({
+      dryRun: false,
+      match: { levels: ['high'] },
+      steps: [{ action: 'delete' }],
+      guards,
+    });
+    const tally = async (guards: object) => {
+      const rules = file('policy.json', { response: { 'answer-high': policy(guards) } });
+      const { answers } = await report(['--rules', rules]);
+      return Object.fromEntries(
+        answers.tally.map(({ action, outcome, code, pods }) => [`${action} ${outcome} ${code}`.trim(), pods]),
+      );
+    };
+    expect(await tally({ protectedNamespaces: ['shop'] })).toEqual({
+      'delete refuse protected-namespace': expect.any(Number),
+    });
+    const wide = { budget: { window: '1h', maxPods: 1000, maxPercent: 100, maxNodes: 1 } };
+    const storm = await tally({ ...wide, deleteStorm: { deletes: 2, window: '1h' } });
+    expect(storm).toMatchObject({
+      'delete act': 4,
+      'delete refuse delete-storm': expect.any(Number),
+      'quarantine act': expect.any(Number),
+    });
+    const budget = await tally({ budget: { window: '1h', maxPods: 3, maxPercent: 100, maxNodes: 1 } });
+    expect(budget).toMatchObject({ 'delete act': 3, 'delete refuse budget-exhausted': expect.any(Number) });
+    expect(await tally({ ...wide, deleteStorm: { deletes: 999, window: '1h' }, minHealthyReplicas: 13 })).toEqual({
+      'delete refuse below-min-healthy': expect.any(Number),
+    });
+  });
+
+  it('text - fits a terminal, says what differs', async () => {
+    const rules = file('strict.yaml', { 'repeated-spoofing': countRule(3) });
+    const { stdout, exitCode } = await cli(['--rules', rules], { terminal: 100 });
+    expect(exitCode).toBe(10);
+    expect(stdout).toContain('On trial: repeated-spoofing');
+    expect(stdout).toMatch(/WOULD APPEAR/);
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: colours are taken away to measure.
+    const widths = stdout.split('\n').map((line) => line.replaceAll(/\u001b\[[0-9;]*m/g, '').length);
+    expect(Math.max(...widths)).toBeLessThanOrEqual(100);
+  });
+
+  it('refused - a file that is wrong is told with all mistakes; rules must be said', async () => {
+    const wrong = await cli(['--rules', file('wrong.yaml', { a: { type: 'event_count' }, 'B!': countRule(1) })]);
+    expect(wrong.exitCode).toBe(6);
+    expect(wrong.stderr).toMatch(/correlation\.cluster\._\.a: refused/);
+    expect(wrong.stderr).toMatch(/"B!" is not a Kubernetes name/);
+    expect((await cli([])).exitCode).toBe(2);
+    expect((await cli(['--live', '--rules', 'x'])).exitCode).toBe(2);
+  });
+});
+
+describe('backtest - a verdict that the rules do not bear out', () => {
+  it('is shown by --live, with exit code 11', async () => {
+    const { sequence: _sequence, storedMicros: _stored, ...verdict } = rig.verdicts[0] as (typeof rig.verdicts)[number];
+    const forged = { ...verdict, verdictId: 'f'.repeat(32), rule: 'no-such-rule' };
+    const headers = { msgId: forged.verdictId };
+    await publishOnce(await rig.bus('correlator'), verdictSubject(forged), encodeVerdict(forged), headers);
+    const { stdout, exitCode } = await cli(['--live']);
+    expect(exitCode).toBe(11);
+    expect(stdout).toMatch(/ISSUED AND NOT SAID \(1\)\n.*\n.*no-such-rule/);
+  });
+});
+
+describe('backtest - what a recording no longer holds', () => {
+  it('a pod that left its list still counts for itself; the report says how many nobody vouches for', async () => {
+    const bucket = openBucket(await rig.bus('ipam-sync'), 'bailiff_pods');
+    expect(await bucket.get('node-a')).not.toBeNull();
+    await rig.list(NODE_A, A.slice(1));
+    const { stdout } = await cli(['--live', '--json']);
+    const { check, stretch } = JSON.parse(stdout) as Json & { stretch: { unvouched: number } };
+    expect(stretch.unvouched).toBeGreaterThan(0);
+    expect(check.reproduced).toBeGreaterThan(0);
+  });
+});
