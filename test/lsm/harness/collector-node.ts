@@ -90,8 +90,14 @@ export class CollectorNode implements AsyncDisposable {
     return ['--bpf-dir', this.pinDir, '--state-dir', path.join(this.dir, 'state')];
   }
 
-  /** Resolves when the runtime half is in force as far as this process is told. */
-  async startCollector(more: readonly string[] = ['--exclude-interfaces', '.*']): Promise<void> {
+  /** Resolves when its runtime half is there. */
+  async startCollector(more?: readonly string[]): Promise<void> {
+    await this.startLoading(more);
+    await this.told('a runtime half', ({ runtime }) => runtime?.state === 'available', LOAD_TIMEOUT_MS);
+  }
+
+  /** Resolves when it guards interfaces; its runtime programs are only being loaded. */
+  async startLoading(more: readonly string[] = ['--exclude-interfaces', '.*']): Promise<void> {
     const args = [
       ...['--node-name', NODE, '--nats-url', this.nats.url, '--nats-user', `collector-${NODE}`],
       ...['--nats-password-file', path.join(this.dir, 'password'), ...this.placeArgs],
@@ -116,7 +122,6 @@ export class CollectorNode implements AsyncDisposable {
       },
       { what: 'collector to guard', timeoutMs: LOAD_TIMEOUT_MS, state: () => this.log.slice(-4000) },
     );
-    await this.told('a runtime half', ({ runtime }) => runtime?.state === 'available', LOAD_TIMEOUT_MS);
   }
 
   async killCollector(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {

@@ -4,11 +4,15 @@
  *
  * Place in the path: gate.ts → `load-runtime`, the same bundle → pins. It is asked by a collector only, which holds the lock of the pins.
  */
-import { BpfError, openRuntimeObject, RuntimeError } from '@bailiff/bpf';
+import { closeSync, mkdirSync } from 'node:fs';
+import path from 'node:path';
+import { BpfError, openRuntimeObject, RuntimeError, tryLock } from '@bailiff/bpf';
 import { EXIT } from '@bailiff/service';
 import { readFlags } from '../command-line.ts';
 
 export interface Loading {
+  /** Another is at it: of a collector that was killed meanwhile. Nothing was done. */
+  readonly isBusy: boolean;
   /** Empty: its programs are attached and pinned. */
   readonly failure: string;
   readonly remedy: string;
@@ -29,15 +33,24 @@ export function loadCommand(argv: string[]): number {
   return EXIT.ok;
 }
 
+const NOTHING = { isBusy: false, failure: '', remedy: '', reused: false, missing: [] } as const;
+
 function load(pinDir: string): Loading {
+  let lock: number | null = null;
   try {
+    const dir = path.join(pinDir, 'runtime');
+    mkdirSync(dir, { recursive: true, mode: 0o700 });
+    lock = tryLock(dir);
+    if (lock === null) return { ...NOTHING, isBusy: true };
     using object = openRuntimeObject({ pinDir });
     const missing = object.programs.flatMap((program) => (program.missing === null ? [] : [program.section]));
-    return { failure: '', remedy: '', reused: object.reused, missing };
+    return { ...NOTHING, reused: object.reused, missing };
   } catch (error) {
     const known = error instanceof RuntimeError || error instanceof BpfError;
     if (!known) throw error;
     const hint = error instanceof RuntimeError ? error.data['hint'] : error.hint;
-    return { failure: error.message, remedy: typeof hint === 'string' ? hint : '', reused: false, missing: [] };
+    return { ...NOTHING, failure: error.message, remedy: typeof hint === 'string' ? hint : '' };
+  } finally {
+    if (lock !== null) closeSync(lock);
   }
 }
