@@ -1,6 +1,8 @@
 // The correlator on a real bus: frames in as collectors publish them, verdicts and dead letters out.
+
 import { encodeToken, openBucket, violationSubject } from '@bailiff/bus';
 import { makeFrame, makeViolation, podRef } from '@bailiff/judge/testing';
+import { DEFAULT_RULES } from '@bailiff/policy';
 import { encodeVerdict, encodeViolationFrame } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -134,7 +136,8 @@ describe('correlator - configuration', () => {
     const correlator = await rig.correlator();
     const rule = (gte: number) => ({ type: 'event_count', level: 'low', timespan: '60s', condition: { gte } });
     await rig.rule('three', rule(3));
-    await waitFor(() => correlator.metric('rules').then((rules) => rules === 6));
+    const rules = Object.keys(DEFAULT_RULES).length + 1;
+    await waitFor(() => correlator.metric('rules').then((inForce) => inForce === rules));
     const soon = await rig.spoof(NODE_A, web, 3);
     await waitFor(() => correlator.metric('frames_total').then((frames) => frames === soon));
     expect(rig.verdicts).toEqual([]);
