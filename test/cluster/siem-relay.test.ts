@@ -1,9 +1,12 @@
 // The relay as a whole: what is on the three streams comes out on SIEM, once, under its subject, in the formats that were chosen.
+import { writeFileSync } from 'node:fs';
+import path from 'node:path';
 import { ensureTopology, filters, openBucket } from '@bailiff/bus';
 import { sampleLsmViolation, sampleOperation, sampleViolation } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { createInbox } from '@nats-io/nats-core';
 import { expect, it } from 'vitest';
+import { runCli } from '../../apps/cli/src/testing.ts';
 import { RelayRig } from './siem-relay-rig.ts';
 
 const json = (text: string) => JSON.parse(text) as Record<string, never>;
@@ -168,4 +171,18 @@ it('siem-relay - a connector with the rights of siem-reader sees events, live an
     what: 'both acks to be taken',
   });
   expect((await rig.admin.jsm.consumers.info('SIEM', 'siem-ocsf')).num_pending).toBe(0);
+});
+
+it('siem-relay - its stream and its bucket are among those that doctor looks for', async () => {
+  await using rig = await RelayRig.start();
+  const password = path.join(rig.directory, 'cli-password');
+  writeFileSync(password, 'password-of-cli', { mode: 0o600 });
+  const doctor = async () => {
+    const { stdout } = await runCli(['doctor', '--nats-url', rig.nats.url, '--nats-password-file', password, '--json']);
+    const { groups } = JSON.parse(stdout) as { groups: { findings: { name: string }[] }[] };
+    return groups.flatMap(({ findings }) => findings).find(({ name }) => name === 'streams and buckets');
+  };
+  expect(await doctor()).toMatchObject({ state: 'ok', detail: 'all 12' });
+  await rig.admin.jsm.streams.delete('SIEM');
+  expect(await doctor()).toMatchObject({ state: 'fail', detail: expect.stringContaining('SIEM') });
 });

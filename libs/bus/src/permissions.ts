@@ -88,7 +88,7 @@ function collector(node: string): Permissions {
   };
 }
 
-/** What each cluster-wide role publishes; all of them subscribe to their own inbox, and only siem-reader to more. */
+/** What each cluster-wide role publishes; all of them subscribe to their own inbox, and only siem-reader and reader to more. */
 const ROLES: Record<Exclude<Identity['role'], 'collector' | 'admin'>, { allow: string[] }> = {
   correlator: {
     allow: [
@@ -133,12 +133,15 @@ const ROLES: Record<Exclude<Identity['role'], 'collector' | 'admin'>, { allow: s
       kv('bailiff_quarantine', '*'),
       // A person's yes or no to an action that waits for one, and the release of a quarantine: any action, a record each.
       `${ROOT}.responses.*.*.*.*`,
+      // Copies of what was; no stream takes them.
+      `${ROOT}.replay.>`,
       ...['VIOLATIONS', 'VERDICTS', 'RESPONSES', 'CONFIG_LOG', 'DEAD_LETTERS'].flatMap(ordered),
       ...['bailiff_config', 'bailiff_pods', 'bailiff_quarantine', 'bailiff_nodes'].flatMap(readBucket),
       `${direct('VERDICTS')}.${ROOT}.verdicts.>`,
       `${direct('RESPONSES')}.${ROOT}.responses.>`,
-      // doctor asks whether every bucket is there.
+      // doctor asks whether every stream and bucket is there.
       info('KV_bailiff_schemas'),
+      info('SIEM'),
       info('KV_bailiff_siem'),
       schemas,
     ],
@@ -172,6 +175,8 @@ export function permissionsFor(identity: Identity): Permissions {
   if (identity.role === 'admin') {
     return { publish: { allow: ['>'] }, subscribe: { allow: [inbox, `${ROOT}.>`, '$JS.EVENT.>'] } };
   }
-  const subscribe = identity.role === 'siem-reader' ? [inbox, `${ROOT}.siem.>`] : [inbox];
+  const listens: Partial<Record<Identity['role'], string>> = { 'siem-reader': 'siem', reader: 'replay' };
+  const own = listens[identity.role];
+  const subscribe = own === undefined ? [inbox] : [inbox, `${ROOT}.${own}.>`];
   return { publish: { allow: [...new Set(ROLES[identity.role].allow)] }, subscribe: { allow: subscribe } };
 }

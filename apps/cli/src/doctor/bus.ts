@@ -14,7 +14,7 @@ import { plural } from '../text/plural.ts';
 import { fillFindings, runtimeHalf, type StreamFill, serverFinding } from './bus-rules.ts';
 import { type Finding, fail, type Group, ok, skip, warn } from './finding.ts';
 
-const STREAMS = ['VIOLATIONS', 'VERDICTS', 'RESPONSES', 'CONFIG_LOG', 'DEAD_LETTERS'];
+const STREAMS = ['VIOLATIONS', 'VERDICTS', 'RESPONSES', 'CONFIG_LOG', 'DEAD_LETTERS', 'SIEM'];
 const SET_UP = 'whoever installs Bailiff makes them, with the admin identity of the bus';
 
 async function streamFindings(bus: Bus): Promise<Finding[]> {
