@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { filters } from '@bailiff/bus';
+import { ensureTopology, filters } from '@bailiff/bus';
 import { freePort } from '@bailiff/bus/testing';
 import { sampleLsmViolation, sampleOperation, sampleViolation } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
@@ -191,6 +191,23 @@ it('syslog - a receiver that is not there is waited for, and gets what came mean
   expect(order).toEqual([1, 2, 3, 4, 5]);
   await relay.stop();
   await new Promise((resolve) => server.close(resolve));
+});
+
+it('syslog - a SIEM that was made anew is read from its beginning', async () => {
+  await using rig = await RelayRig.start();
+  await using receiver = await startReceiver({ reading: true });
+  const relay = await rig.relay(syslogFlags(receiver.port, PLAIN));
+  for (let i = 0; i < 5; i++) await rig.violations();
+  await waitFor(async () => (await relay.metric('syslog_confirmed_total')) === 5, { what: 'the first five' });
+  await rig.admin.jsm.streams.delete('SIEM');
+  await ensureTopology(rig.admin);
+  await rig.violations();
+  await rig.violations();
+  await waitFor(() => receiver.uids().length === 7, {
+    what: 'two of the new stream',
+    timeoutMs: 20_000,
+    state: () => [receiver.uids(), relay.log().slice(-3)],
+  });
 });
 
 it('syslog - a receiver whose certificate is not signed by the CA gets nothing', async () => {
