@@ -1,0 +1,211 @@
+/**
+ * What a timeline is made of, read from the streams: all about a pod since a time, or about the pod of a verdict around it. The configuration is the part that
+ * can concern the pod: of the cluster, of its namespace, of its node.
+ */
+import { type ConfigChange, filters, openBucket, ROOT } from '@bailiff/bus';
+import { ConfigError, parseConfigKey } from '@bailiff/policy';
+import { CLUSTER_KEY, nodeSnapshot, readQuarantineList } from '@bailiff/schemas';
+import { readStream } from '../bus/read-stream.ts';
+import { verdictsOfPod } from '../explain/read.ts';
+import { parseJson } from '../read/nodes.ts';
+import type { ResponseRow } from '../rows/response-rows.ts';
+import type { VerdictRow } from '../rows/verdict-rows.ts';
+import { isMeant, type PodLike, type PodSelector, podName, subjectParts } from '../selectors.ts';
+import type { Session } from '../session.ts';
+import { plural } from '../text/plural.ts';
+import {
+  Bursts,
+  configItem,
+  createdItem,
+  finalItem,
+  guardedItem,
+  inTime,
+  responseItem,
+  type TimelineItem,
+  verdictItem,
+} from './items.ts';
+
+export interface Timeline {
+  /** Whom it is about: `shop/web-0 on node-a`. */
+  title: string;
+  /** Uid, owner, what is so now. */
+  facts: string[];
+  items: TimelineItem[];
+  /** What is missing, in sentences. */
+  notes: string[];
+}
+
+export interface TimelineRequest {
+  /** null: a verdict that is about no pod; only what it names is shown. */
+  pod: PodSelector | null;
+  sinceMs: number;
+  untilMs: number;
+  /** Of the verdict that was asked for. */
+  verdict: VerdictRow | null;
+}
+
+/** Lifecycle items of one kind that are shown. */
+const MAX_LIFECYCLE = 100;
+
+interface Gathered {
+  items: TimelineItem[];
+  facts: string[];
+  notes: string[];
+  pods: Map<string, PodLike & { owner: string }>;
+  nodes: Set<string>;
+}
+
+export async function readTimeline(session: Session, request: TimelineRequest): Promise<Timeline> {
+  const found: Gathered = { items: [], facts: [], notes: [], pods: new Map(), nodes: new Set() };
+  await readLists(session, request, found);
+  await readViolations(session, request, found);
+  await readJudgement(session, request, found);
+  await readConfig(session, request, found);
+  const { pods, nodes, facts, notes } = found;
+  const within = ({ atMicros, untilMicros }: TimelineItem) =>
+    untilMicros / 1000 >= request.sinceMs && atMicros / 1000 <= request.untilMs;
+  const one = [...pods.values()][0];
+  const whom = one
+    ? podName(one)
+    : request.verdict
+      ? `node ${request.verdict.verdict.nodeName}`
+      : (request.pod?.text ?? '');
+  const where = [...nodes].sort().join(', ');
+  const described = [...pods.values()].map(({ uid, owner }) =>
+    owner === '' ? `uid ${uid}` : `uid ${uid}, of ${owner}`,
+  );
+  if (pods.size > 1) notes.push(`${plural(pods.size, 'pod')} of that name are shown together.`);
+  const title = where === '' || !one ? whom : `${whom} on ${where}`;
+  return { title, facts: [...described.slice(0, 8), ...facts], items: inTime(found.items.filter(within)), notes };
+}
+
+async function readLists({ bus }: Session, { pod }: TimelineRequest, found: Gathered): Promise<void> {
+  if (!pod) return;
+  let listed = false;
+  for (const { key, value } of await openBucket(bus, 'bailiff_pods').entries()) {
+    const list = key === CLUSTER_KEY ? null : parseJson(value.toString('utf8'), nodeSnapshot);
+    if (list === null || typeof list === 'string') continue;
+    for (const one of list.pods.filter((candidate) => isMeant(pod, candidate))) {
+      listed = true;
+      const top = one.owners.at(-1);
+      found.pods.set(one.uid, { ...one, owner: top ? `${top.kind} ${top.name}` : '' });
+      found.nodes.add(list.nodeName);
+      const createdMs = Date.parse(one.createdAt);
+      if (!Number.isNaN(createdMs)) found.items.push(createdItem(createdMs * 1000, list.nodeName));
+    }
+  }
+  found.facts.push(listed ? 'listed on its node now' : 'on no node’s list now');
+  for (const { value } of await openBucket(bus, 'bailiff_quarantine').entries()) {
+    const { entries } = readQuarantineList(value.toString('utf8'));
+    for (const entry of entries) {
+      const who = { uid: entry.podUid, namespace: entry.podNamespace, name: entry.podName };
+      if (isMeant(pod, who)) found.facts.push(`in quarantine now, until ${entry.until || 'it is lifted'}`);
+    }
+  }
+}
+
+async function readViolations({ bus, decoder, io }: Session, request: TimelineRequest, found: Gathered): Promise<void> {
+  const { pod, sinceMs, untilMs, verdict } = request;
+  const named = new Set(verdict?.verdict.evidence.map(({ streamSequence, index }) => `${streamSequence}/${index}`));
+  const bursts = new Bursts();
+  const gaps = new Map<string, TimelineItem>();
+  const own = new Set<string>();
+  let finals = 0;
+  const result = await readStream(bus, 'VIOLATIONS', {
+    sinceMs,
+    filterSubjects: [filters.violations(pod ? {} : { node: verdict?.verdict.nodeName ?? '' })],
+    onMessage: (message) => {
+      if (message.timestampMicros / 1000 > untilMs) return;
+      return decoder.read(message, 'ViolationFrame', (frame) => {
+        const { nodeName } = frame;
+        for (const gap of frame.coverage) {
+          if (gaps.size >= 10_000) gaps.clear();
+          gaps.set(
+            `${nodeName} ${gap.ifindex} ${gap.generation}`,
+            guardedItem(gap, frame.publishedAt, message.sequence),
+          );
+        }
+        frame.violations.forEach((violation, index) => {
+          const meant = pod ? isMeant(pod, violation.pod) : named.has(`${message.sequence}/${index}`);
+          if (!meant) return;
+          bursts.add(violation, message.sequence);
+          found.nodes.add(nodeName);
+          own.add(`${nodeName} ${violation.ifindex} ${violation.generation}`);
+          if (violation.final && finals++ < MAX_LIFECYCLE) {
+            found.items.push(finalItem(violation, frame.publishedAt, message.sequence));
+          }
+          const who = violation.pod;
+          if (who && !found.pods.has(who.uid) && found.pods.size < MAX_LIFECYCLE) {
+            found.pods.set(who.uid, { ...who, owner: who.ownerName === '' ? '' : `${who.ownerKind} ${who.ownerName}` });
+          }
+        });
+      });
+    },
+    signal: io.signal,
+  });
+  found.items.push(...bursts.items(), ...[...gaps].filter(([key]) => own.has(key)).map(([, gap]) => gap));
+  if (result.cut) found.notes.push('Only the newest violations were looked at: there are very many.');
+  if (bursts.dropped > 0) found.notes.push(`${plural(bursts.dropped, 'older burst')} of violations left out.`);
+}
+
+async function readJudgement(session: Session, request: TimelineRequest, found: Gathered): Promise<void> {
+  const { bus, decoder, io } = session;
+  const { pod, sinceMs, verdict } = request;
+  const rows = pod ? await verdictsOfPod(session, pod, sinceMs) : [];
+  if (verdict && !rows.some((row) => row.sequence === verdict.sequence)) rows.push(verdict);
+  for (const row of rows) {
+    found.items.push(verdictItem(row));
+    const who = row.verdict.pod;
+    found.nodes.add(row.verdict.nodeName);
+    if (who && !found.pods.has(who.uid)) {
+      found.pods.set(who.uid, { ...who, owner: who.ownerName === '' ? '' : `${who.ownerKind} ${who.ownerName}` });
+    }
+  }
+  const ids = new Set(rows.map((row) => row.verdict.verdictId));
+  await readStream(bus, 'RESPONSES', {
+    sinceMs,
+    filterSubjects: [filters.responses(pod ? subjectParts(pod) : { namespace: '', pod: '' })],
+    onMessage: (message) =>
+      decoder.read(message, 'Response', (response) => {
+        const who = { uid: response.podUid, namespace: response.podNamespace, name: response.podName };
+        if (!(pod ? isMeant(pod, who) : ids.has(response.verdictId))) return;
+        const row: ResponseRow = { sequence: message.sequence, storedAtMicros: message.timestampMicros, response };
+        found.items.push(responseItem(row, io.nowMs()));
+      }),
+    signal: io.signal,
+  });
+}
+
+/** Whether a key can concern a pod of these namespaces or nodes. Pure. */
+export function concerns(key: string, namespaces: ReadonlySet<string>, nodes: ReadonlySet<string>): boolean {
+  try {
+    const { scope, namespace, name } = parseConfigKey(key);
+    if (scope === 'cluster') return true;
+    return scope === 'node' ? nodes.has(name) : namespace !== null && namespaces.has(namespace);
+  } catch (error) {
+    if (error instanceof ConfigError) return false;
+    throw error;
+  }
+}
+
+async function readConfig({ bus, io }: Session, request: TimelineRequest, found: Gathered): Promise<void> {
+  const namespaces = new Set([...found.pods.values()].map(({ namespace }) => namespace));
+  await readStream(bus, 'CONFIG_LOG', {
+    sinceMs: request.sinceMs,
+    onMessage: ({ subject, headers, data, sequence, timestampMicros }) => {
+      const key = subject.slice(`${ROOT}.config.`.length);
+      if (!concerns(key, namespaces, found.nodes)) return;
+      const gone = (headers?.get('KV-Operation') ?? '') !== '';
+      const change: ConfigChange = {
+        sequence,
+        timestampMicros,
+        key,
+        json: gone ? null : Buffer.from(data).toString('utf8'),
+        by: headers?.get('Bailiff-By') ?? '',
+        why: headers?.get('Bailiff-Why') ?? '',
+      };
+      found.items.push(configItem(change));
+    },
+    signal: io.signal,
+  });
+}
