@@ -9,6 +9,8 @@ import { createInterface } from 'node:readline/promises';
 
 export interface Output {
   write(text: string): void;
+  /** For what is no text. */
+  writeBytes(bytes: Uint8Array): void;
   /** Resolves when what was written has been taken. */
   drained(): Promise<void>;
   readonly isTty: boolean;
@@ -42,6 +44,7 @@ export const MAX_STDIN_BYTES = 1024 * 1024;
 function outputOf(stream: NodeJS.WriteStream): Output {
   return {
     write: (text) => void stream.write(text),
+    writeBytes: (bytes) => void stream.write(bytes),
     drained: () =>
       stream.writableNeedDrain ? new Promise((resolve) => stream.once('drain', () => resolve())) : Promise.resolve(),
     isTty: stream.isTTY === true,

@@ -15,9 +15,11 @@ import { register as explain } from './commands/explain.ts';
 import { register as lab } from './commands/lab.ts';
 import { register as policy } from './commands/policy.ts';
 import { register as quarantine } from './commands/quarantine.ts';
+import { register as replay } from './commands/replay.ts';
 import { register as responses } from './commands/responses.ts';
 import { register as schemas } from './commands/schemas.ts';
 import { register as status } from './commands/status.ts';
+import { register as timeline } from './commands/timeline.ts';
 import { register as verdicts } from './commands/verdicts.ts';
 import { tell } from './errors.ts';
 import type { CliIo } from './io.ts';
@@ -31,6 +33,8 @@ const COMMANDS: readonly ((program: Command, io: CliIo) => void)[] = [
   explain,
   config,
   policy,
+  timeline,
+  replay,
   backtest,
   quarantine,
   disarm,

@@ -32,6 +32,8 @@ export function captureCli(options: RunCliOptions = {}): { io: CliIo; stdout: ()
   const answers = [...(options.answers ?? [])];
   const output = (take: (text: string) => void): Output => ({
     write: take,
+    // One character a byte.
+    writeBytes: (bytes) => take(Buffer.from(bytes).toString('latin1')),
     drained: () => Promise.resolve(),
     isTty: options.terminal !== undefined,
     columns: options.terminal ?? 0,

@@ -4,6 +4,7 @@ export { type ConfigAt, type ConfigChange, ConfigHistory } from './config-histor
 export * from './config-log.ts';
 export * from './config-store.ts';
 export { type Bus, type BusOptions, type BusStatus, connectBus } from './connect.ts';
+export * from './copy-publisher.ts';
 export * from './dead-letter.ts';
 export * from './direct.ts';
 export * from './errors.ts';

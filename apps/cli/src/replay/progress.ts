@@ -31,18 +31,29 @@ export class Progress {
     this.#nextMs = this.#startMs + EVERY_MS;
   }
 
-  at(done: number, total: number, more = ''): void {
+  at(done: number, total: number): void {
     // Asking the clock for every message would be a cost of its own.
     if (!this.#io.stderr.isTty || (done & 63) !== 0) return;
-    const nowMs = this.#io.nowMs();
-    if (nowMs >= this.#nextMs) this.show(done, total, more, nowMs);
+    this.#show(progressText(done, total, this.#elapsedMs(), this.#noun));
   }
 
-  show(done: number, total: number, more = '', nowMs = this.#io.nowMs()): void {
+  /** Of a reading that waits of its own will: the time left is told by who waits. */
+  often(done: number, total: number, words: string): void {
     if (!this.#io.stderr.isTty) return;
+    const whole = (count: number) => count.toLocaleString('en-US');
+    this.#show(`${whole(done)} of ${whole(total)} ${this.#noun} · ${words}`);
+  }
+
+  #elapsedMs(): number {
+    return this.#io.nowMs() - this.#startMs;
+  }
+
+  #show(text: string): void {
+    const nowMs = this.#io.nowMs();
+    if (nowMs < this.#nextMs) return;
     this.#nextMs = nowMs + EVERY_MS;
     this.#shown = true;
-    this.#io.stderr.write(`${CLEAR_LINE}${progressText(done, total, nowMs - this.#startMs, this.#noun)}${more}`);
+    this.#io.stderr.write(`${CLEAR_LINE}${text}`);
   }
 
   /** Takes the line away. */

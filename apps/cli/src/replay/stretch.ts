@@ -43,7 +43,8 @@ export async function readStretch(bus: Bus, stream: string, stretch: Stretch): P
     const last = message.sequence === state.last_seq;
     if (message.timestampMicros < fromMicros) return last ? finish() : undefined;
     const done = stretch.onMessage(message);
-    if (done instanceof Promise) return silence.while(done).then(() => (last ? finish() : undefined));
+    if (done instanceof Promise)
+      return silence.while(done).then(() => (last && !signal.aborted ? finish() : undefined));
     if (last) finish();
   };
   try {

@@ -1,0 +1,196 @@
+/**
+ * A replay: a stretch of VIOLATIONS again, in its order and at its pace, to a sink.
+ *
+ * Place in the path: commands/replay.ts → here → stretch.ts. Invariants: the server filters by node, kind and time, this process by pod; frames come in
+ * the order of the stream, each once; the place after the last frame that arrived is always known, so that a replay which ends early can be
+ * gone on with. Memory does not grow with the stretch.
+ */
+import { filters, microsOf, openBucket, streamInfo } from '@bailiff/bus';
+import { CLUSTER_KEY, nodeSnapshot, type ViolationFrame } from '@bailiff/schemas';
+import { parseJson } from '../read/nodes.ts';
+import type { EventFilter } from '../rows/event-rows.ts';
+import { isMeant, type PodSelector } from '../selectors.ts';
+import type { Session } from '../session.ts';
+import { span } from '../text/time.ts';
+import { Pace, type Speed } from './pace.ts';
+import { Progress } from './progress.ts';
+import type { Replayed, Sink } from './sink.ts';
+import { readStretch } from './stretch.ts';
+
+export interface ReplayRequest {
+  sinceMicros: number;
+  /** Infinity = to the end that there is now. */
+  untilMicros: number;
+  /** Go on here; null = from the time. */
+  fromSequence: number | null;
+  pod: PodSelector | null;
+  node: string | null;
+  kind: 'spoof' | 'lsm' | null;
+  speed: Speed;
+}
+
+export interface ReplayState {
+  frames: number;
+  violations: number;
+  /** Of the first and the last frame that were handed on; 0 = none. */
+  firstSequence: number;
+  lastSequence: number;
+  /** The first that was looked at; 0 = none was. */
+  beginSequence: number;
+  /** All up to here was handed on, or looked at and left out. */
+  doneSequence: number;
+  ended: 'end' | 'interrupted';
+}
+
+/**
+ * The node on which all frames about a pod are, or null when that is not sure: a uid that is listed never moves; a name means one pod only when it was
+ * created before the stretch and stands with its namespace.
+ */
+export async function nodeOfPod({ bus }: Session, pod: PodSelector, sinceMicros: number): Promise<string | null> {
+  for (const { key, value } of await openBucket(bus, 'bailiff_pods').entries()) {
+    const list = key === CLUSTER_KEY ? null : parseJson(value.toString('utf8'), nodeSnapshot);
+    if (list === null || typeof list === 'string') continue;
+    const found = list.pods.find((one) => isMeant(pod, one));
+    if (!found) continue;
+    if (pod.uid !== null) return list.nodeName;
+    const whole = pod.namespace !== null && Date.parse(found.createdAt) * 1000 <= sinceMicros;
+    return whole ? list.nodeName : null;
+  }
+  return null;
+}
+
+/** What the filter leaves of a frame; null = nothing. */
+export function wantedOf(
+  frame: ViolationFrame,
+  pod: PodSelector | null,
+): { frame: ViolationFrame; whole: boolean } | null {
+  if (pod === null) return { frame, whole: true };
+  const violations = frame.violations.filter((violation) => isMeant(pod, violation.pod));
+  if (violations.length === 0) return null;
+  // What an interface sent before it was guarded names no pod.
+  const whole = violations.length === frame.violations.length && frame.coverage.length === 0;
+  return { frame: whole ? frame : { ...frame, violations, coverage: [] }, whole };
+}
+
+export class Replay {
+  readonly #session: Session;
+  readonly #request: ReplayRequest;
+  readonly #sink: Sink;
+  readonly #filter: EventFilter;
+  readonly #pace: Pace;
+  readonly #progress: Progress;
+  readonly #progressOf: (message: Replayed['message']) => string;
+  #lastMs = 0;
+  readonly state: ReplayState = {
+    frames: 0,
+    violations: 0,
+    firstSequence: 0,
+    lastSequence: 0,
+    beginSequence: 0,
+    doneSequence: 0,
+    ended: 'interrupted',
+  };
+  #seen = 0;
+
+  constructor(session: Session, request: ReplayRequest, sink: Sink) {
+    const { pod, node, kind } = request;
+    this.#session = session;
+    this.#request = request;
+    this.#sink = sink;
+    this.#filter = { pod, ...(node === null ? {} : { node }), ...(kind === null ? {} : { kind }) };
+    this.#pace = new Pace(request.speed);
+    this.#progress = new Progress(session.io, 'frames');
+    this.#progressOf = ({ timestampMicros }) => {
+      const leftMs = this.#pace.leftMs(timestampMicros / 1000, this.#lastMs);
+      return leftMs === null ? '' : `at #${this.state.doneSequence}, ${span(leftMs)} left at this pace`;
+    };
+  }
+
+  /** Runs to the end or the interruption; `state` is right at any moment, also after an error. @throws BusError; what the sink throws */
+  async run(): Promise<void> {
+    const { bus, io } = this.#session;
+    const { sinceMicros, untilMicros, fromSequence, pod, kind } = this.#request;
+    const { state } = await streamInfo(bus, 'VIOLATIONS');
+    if (state.messages === 0) {
+      this.state.ended = 'end';
+      return;
+    }
+    this.#lastMs = Math.min(untilMicros, microsOf(state.last_ts)) / 1000;
+    const node = this.#request.node ?? (pod && (await nodeOfPod(this.#session, pod, sinceMicros)));
+    const by = { ...(node === null ? {} : { node }), ...(kind === null ? {} : { kind }) };
+    try {
+      const ended = await readStretch(bus, 'VIOLATIONS', {
+        start: fromSequence === null ? { timeMicros: sinceMicros } : { sequence: fromSequence },
+        untilMicros,
+        filterSubjects: [filters.violations(by)],
+        onMessage: (message) => this.#take(message),
+        signal: io.signal,
+      });
+      await this.#sink.end();
+      this.state.ended = ended;
+    } finally {
+      this.#progress.end();
+    }
+  }
+
+  /** Where a later replay goes on; 0 = at its own beginning. */
+  get nextSequence(): number {
+    const { beginSequence, doneSequence } = this.state;
+    const ended = this.state.ended === 'end' ? null : (this.#sink.arrived?.() ?? null);
+    const arrived = ended === null ? doneSequence : Math.max(Math.min(ended, doneSequence), beginSequence - 1);
+    return Math.max(arrived + 1, beginSequence);
+  }
+
+  #take(message: Replayed['message']): void | Promise<void> {
+    if (this.state.beginSequence === 0) this.state.beginSequence = message.sequence;
+    if (this.#request.speed === 'max') return this.#handOn(message);
+    return this.#whenDue(message).then(() => (this.#session.io.signal.aborted ? undefined : this.#handOn(message)));
+  }
+
+  async #whenDue({ timestampMicros }: Replayed['message']): Promise<void> {
+    const { io } = this.#session;
+    const waitMs = this.#pace.waitMs(timestampMicros / 1000, io.nowMs());
+    if (waitMs > 0) await pause(waitMs, io.signal);
+  }
+
+  #handOn(message: Replayed['message']): void | Promise<void> {
+    // Nothing is shown that a later start would not begin after.
+    const done = this.#session.decoder.read(message, 'ViolationFrame', (frame) => {
+      const wanted = wantedOf(frame, this.#request.pod);
+      if (wanted === null) return undefined;
+      const { state } = this;
+      const taken = this.#sink.take({ message, filter: this.#filter, ...wanted });
+      state.frames += 1;
+      state.violations += wanted.frame.violations.length;
+      if (state.firstSequence === 0) state.firstSequence = message.sequence;
+      state.lastSequence = message.sequence;
+      return taken;
+    });
+    if (done instanceof Promise) return done.then(() => this.#arrived(message));
+    this.#arrived(message);
+  }
+
+  #arrived(message: Replayed['message']): void {
+    this.state.doneSequence = message.sequence;
+    this.#seen += 1;
+    const total = this.#seen + message.pending;
+    const paced = this.#request.speed !== 'max';
+    if (paced) this.#progress.often(this.#seen, total, this.#progressOf(message));
+    else this.#progress.at(this.#seen, total);
+  }
+}
+
+/** A wait that an interruption ends early. */
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const finish = () => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', finish);
+      resolve();
+    };
+    // The longest that a timer of Node takes; nobody waits for three weeks.
+    const timer = setTimeout(finish, Math.min(ms, 2 ** 31 - 1));
+    signal.addEventListener('abort', finish);
+    if (signal.aborted) finish();
+  });
+}

@@ -1,0 +1,142 @@
+/**
+ * Where the frames of a replay go: a table or JSON lines, an Avro file, or subjects of the bus. A sink holds the reading back by the promise that it
+ * answers. Names are cleaned by the table; JSON escapes what a terminal would obey.
+ */
+import { type Bus, CopyPublisher, cloudEventHeaders, type StreamMessage } from '@bailiff/bus';
+import { encodeViolationFrame, type ViolationFrame } from '@bailiff/schemas';
+import { type EventFilter, type EventRow, eventCells, eventColumns, eventJson, eventRows } from '../rows/event-rows.ts';
+import type { Out } from '../session.ts';
+import { type Cell, headingOf, type Layout, layOut, renderRow } from '../text/table.ts';
+import { isoMicros } from '../text/time.ts';
+import { avroFileBlock, avroFileHead } from './avro-file.ts';
+import { copySubject } from './target.ts';
+
+/** A frame of the stretch with what the filter leaves of it. */
+export interface Replayed {
+  message: StreamMessage;
+  /** Only with violations that are wanted. */
+  frame: ViolationFrame;
+  /** Whether it is as it was recorded. */
+  whole: boolean;
+  filter: EventFilter;
+}
+
+export interface Sink {
+  /** Called for each frame in the order of the stream. */
+  take(replayed: Replayed): void | Promise<void>;
+  /** All that was taken has arrived. */
+  end(): void | Promise<void>;
+  /** Sequence up to which all that was taken is known to have arrived; without it, what was taken has. */
+  arrived?(): number;
+  /** Lets go of what it holds; after end, or instead of it. */
+  close(): void;
+}
+
+const nothing = (): void => undefined;
+const rowsOf = ({ message, frame, filter }: Replayed): EventRow[] => eventRows(frame, message, filter);
+
+/** Rows by which the widths of the columns are chosen, when nobody waits for the first. */
+const ROWS_FOR_LAYOUT = 200;
+
+export function tableSink(out: Out, paced: boolean): Sink {
+  const enough = paced ? 1 : ROWS_FOR_LAYOUT;
+  let waiting: EventRow[] = [];
+  let layout: Layout | null = null;
+  let columns = eventColumns(undefined);
+  const print = (rows: readonly EventRow[]) => {
+    const cells: Cell[][] = rows.map((row) => eventCells(row, out.io.nowMs()));
+    if (layout === null) {
+      layout = layOut(columns, cells, out.table.width);
+      out.line(headingOf(columns, layout, out.table));
+    }
+    for (const row of cells) out.line(renderRow(columns, layout, row, out.table));
+  };
+  const flush = () => {
+    if (waiting.length > 0) print(waiting);
+    waiting = [];
+  };
+  return {
+    take(replayed) {
+      columns = layout === null ? eventColumns(replayed.filter.kind) : columns;
+      const rows = rowsOf(replayed);
+      if (layout !== null) print(rows);
+      else {
+        waiting.push(...rows);
+        if (waiting.length >= enough) flush();
+      }
+      return out.io.stdout.drained();
+    },
+    end: flush,
+    close: nothing,
+  };
+}
+
+export function jsonSink(out: Out): Sink {
+  return {
+    take(replayed) {
+      for (const row of rowsOf(replayed)) out.line(lineOf(eventJson(row)));
+      return out.io.stdout.drained();
+    },
+    end: nothing,
+    close: nothing,
+  };
+}
+
+/** One line of JSON that is safe on a terminal: JSON itself leaves DEL, C1 and direction marks as they are. */
+export function lineOf(value: unknown): string {
+  const unsafe = /[\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g;
+  return JSON.stringify(value).replaceAll(unsafe, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
+}
+
+/** @param fresh whether the file begins here: one that is gone on with has its head already */
+export function avroSink(out: Out, fresh: boolean): Sink {
+  if (fresh) out.io.stdout.writeBytes(avroFileHead());
+  return {
+    take({ frame }) {
+      out.io.stdout.writeBytes(avroFileBlock(frame));
+      return out.io.stdout.drained();
+    },
+    end: nothing,
+    close: nothing,
+  };
+}
+
+/** Copies on the bus: Avro as it was, or each violation as JSON. The place and the time of the original are in headers. */
+export function busSink(bus: Bus, prefix: string, format: 'avro' | 'json'): Sink {
+  const publisher = new CopyPublisher(bus);
+  let taken = 0;
+  let arrived = 0;
+  const copy = async ({ message }: Replayed, id: string, data: Uint8Array, contentType: string) => {
+    const { sequence, timestampMicros } = message;
+    const event = { id, type: 'dev.bailiff.replay.violations.v1', source: '/replay', timeMicros: timestampMicros };
+    const held = publisher.publish(copySubject(prefix, message.subject), data, {
+      ...cloudEventHeaders(event),
+      'Content-Type': contentType,
+      'Bailiff-Replay-Sequence': String(sequence),
+      'Bailiff-Replay-Time': isoMicros(timestampMicros),
+    });
+    if (held === undefined) return;
+    await held;
+    arrived = sequence - 1;
+  };
+  return {
+    async take(replayed) {
+      const { message, frame, whole } = replayed;
+      const id = `replay-${message.sequence}`;
+      taken = message.sequence;
+      if (format === 'avro') {
+        await copy(replayed, id, whole ? message.data : encodeViolationFrame(frame), 'avro/binary');
+        return;
+      }
+      for (const [index, row] of rowsOf(replayed).entries()) {
+        await copy(replayed, `${id}-${index}`, Buffer.from(JSON.stringify(eventJson(row))), 'application/json');
+      }
+    },
+    async end() {
+      await publisher.flush();
+      arrived = taken;
+    },
+    arrived: () => arrived,
+    close: () => publisher.close(),
+  };
+}

@@ -1,0 +1,228 @@
+// `bailiff replay` on a real bus under the rights of the cli: filters, order, pace, copies on a scratch subject, and going on after an interruption.
+import { type Bus, consumeOrdered, streamInfo } from '@bailiff/bus';
+import { decodeViolationFrame, type ViolationFrame } from '@bailiff/schemas';
+import { waitFor } from '@bailiff/service/testing';
+import avro from 'avsc';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { breach, CART, NODE_A, NODE_B, VPN, WEB, World } from './cli/world.ts';
+
+let world: World;
+const FRAMES = 12;
+beforeAll(async () => {
+  world = await World.start();
+  for (let i = 0; i < FRAMES; i++) {
+    const more = { cumulativePackets: i + 1 };
+    if (i % 2 === 0) await world.frame(NODE_A, [breach(world.t0Micros, WEB, more), breach(world.t0Micros, CART, more)]);
+    else await world.frame(NODE_B, [breach(world.t0Micros, VPN, more)]);
+  }
+}, 60_000);
+afterAll(() => world?.[Symbol.asyncDispose]());
+
+/** What a terminal would obey. */
+const controlsIn = (text: string) =>
+  [...text].filter((c) => c !== '\n' && (c < ' ' || (c >= '\u007f' && c < '\u00a0') || c === '\u202e'));
+const linesOf = (text: string) => (text === '' ? [] : text.trimEnd().split('\n'));
+const json = async (args: string[]) => {
+  const { stdout, stderr, exitCode } = await world.cli(['replay', '--format', 'json', ...args]);
+  expect([exitCode, stderr]).toEqual([0, expect.stringMatching(/^replayed /)]);
+  return linesOf(stdout).map(
+    (line) => JSON.parse(line) as { sequence: number; pod: { name: string }; nodeName: string },
+  );
+};
+
+interface Copy {
+  subject: string;
+  sequence: string;
+  data: Uint8Array;
+}
+/** Listens as the `reader` identity, which may. */
+async function listen(prefix: string): Promise<{ bus: Bus; copies: Copy[] }> {
+  const bus = await world.nats.connect('reader');
+  const copies: Copy[] = [];
+  bus.nc.subscribe(`${prefix}.>`, {
+    callback: (_error, { subject, headers, data }) => {
+      copies.push({ subject, sequence: headers?.get('Bailiff-Replay-Sequence') ?? '', data });
+    },
+  });
+  await bus.nc.flush();
+  return { bus, copies };
+}
+
+describe('replay - what and in which order', () => {
+  it.each([
+    [[], FRAMES * 1.5],
+    [['--node', NODE_B], FRAMES / 2],
+    [['--kind', 'lsm'], 0],
+    [['--kind', 'spoof', '--node', NODE_A], FRAMES],
+    [['--pod', 'shop/cart-1'], FRAMES / 2],
+    [['--pod', VPN.uid], FRAMES / 2],
+    [['--from-seq', '11'], 3],
+    [['--since', '2099-01-01'], 0],
+    [['--until', '2020-01-01'], 0],
+  ] as [string[], number][])('%j gives %d, in the order of the stream', async (args, count) => {
+    const rows = await json(args);
+    expect(rows).toHaveLength(count);
+    expect(rows.map(({ sequence }) => sequence)).toEqual(rows.map(({ sequence }) => sequence).sort((a, b) => a - b));
+  });
+
+  it('a uid that is listed - the server is asked for its node alone', async () => {
+    const pod = { ...WEB, labels: {}, owners: [], interfaces: [], hostNetwork: false, containers: [] };
+    const more = { allowedPrefixes: [], probePorts: [], revision: 1, createdAt: '2026-01-01T00:00:00Z' };
+    await world.put('bailiff_pods', NODE_A, { nodeName: NODE_A, revision: 1, pods: [{ ...pod, ...more }] });
+    const rows = await json(['--pod', WEB.uid]);
+    expect(rows).toHaveLength(FRAMES / 2);
+    expect(new Set(rows.map(({ pod: { name } }) => name))).toEqual(new Set(['web-0']));
+  });
+
+  it('table - one heading, fits the terminal, and nothing of it moves the cursor', async () => {
+    const evil = breach(world.t0Micros, WEB, { cumulativePackets: 99, detail: '\u001b[2J\u0007evil\u202e' });
+    await world.frame(NODE_A, [evil]);
+    const { stdout } = await world.cli(['replay', '--node', NODE_A], { terminal: 120, env: { NO_COLOR: '1' } });
+    expect(stdout).toContain('\\u001b[2J\\u0007evil\\u202e');
+    expect(controlsIn(stdout)).toEqual([]);
+    expect(Math.max(...linesOf(stdout).map((line) => line.length))).toBeLessThanOrEqual(120);
+    const plain = await world.cli(['replay', '--node', NODE_A, '--format', 'json']);
+    expect(controlsIn(plain.stdout)).toEqual([]);
+  });
+});
+
+describe('replay - copies', () => {
+  it('avro - byte for byte under the prefix, in order, and no stream of the bus grew', async () => {
+    const admin = await world.as('admin');
+    const before = await Promise.all(
+      ['VIOLATIONS', 'VERDICTS', 'RESPONSES', 'SIEM'].map((name) => streamInfo(admin, name)),
+    );
+    const { bus, copies } = await listen('bailiff.v1.replay.case-7');
+    const { exitCode } = await world.cli(['replay', '--since', 'all', '--to', 'bailiff.v1.replay.case-7']);
+    expect(exitCode).toBe(0);
+    await waitFor(() => copies.length === FRAMES + 1, { what: 'all copies', state: () => copies.length });
+    expect(copies.map(({ sequence }) => Number(sequence))).toEqual(Array.from({ length: FRAMES + 1 }, (_, i) => i + 1));
+    expect(copies[1]?.subject).toMatch(/^bailiff\.v1\.replay\.case-7\.violations\.\d+\.node-b_example\.spoof$/);
+    const originals: Uint8Array[] = [];
+    const end = new AbortController();
+    await consumeOrdered(admin, 'VIOLATIONS', {
+      start: 'all',
+      onMessage: ({ data }) => void originals.push(data),
+      onIdle: () => end.abort(),
+      signal: end.signal,
+    });
+    expect(copies.map(({ data }) => Buffer.from(data).toString('hex'))).toEqual(
+      originals.map((data) => Buffer.from(data).toString('hex')),
+    );
+    const after = await Promise.all(
+      ['VIOLATIONS', 'VERDICTS', 'RESPONSES', 'SIEM'].map((name) => streamInfo(admin, name)),
+    );
+    expect(after.map(({ state }) => state.last_seq)).toEqual(before.map(({ state }) => state.last_seq));
+    await bus.close();
+  });
+
+  it('a pod alone - its frames hold its violations only; json is one a message', async () => {
+    const { bus, copies } = await listen('bailiff.v1.replay');
+    await world.cli(['replay', '--pod', 'shop/cart-1', '--to', 'bailiff.v1.replay.a']);
+    await world.cli(['replay', '--pod', 'shop/cart-1', '--format', 'json', '--to', 'bailiff.v1.replay.b']);
+    await waitFor(() => copies.length === FRAMES, { what: 'all copies', state: () => copies.length });
+    const [avro, text] = [copies.slice(0, FRAMES / 2), copies.slice(FRAMES / 2)];
+    for (const { data } of avro) {
+      expect(decodeViolationFrame(data).violations.map(({ pod }) => pod?.name)).toEqual(['cart-1']);
+    }
+    for (const { data } of text)
+      expect(JSON.parse(Buffer.from(data).toString('utf8'))).toMatchObject({ pod: { name: 'cart-1' } });
+    await bus.close();
+  });
+
+  it.each([
+    'bailiff.v1.violations',
+    'bailiff.v1.verdicts.high',
+    'bailiff.v1',
+    'bailiff.v1.replayed',
+    'bailiff.v2.replay',
+    'BAILIFF.v1.violations',
+    'bailiff',
+    '$JS.API',
+    '_INBOX_cli',
+    'a.*',
+    'a.>',
+    'a..b',
+    '',
+    ' a',
+  ])('refused before anything is sent: --to "%s"', async (prefix) => {
+    const { exitCode, stderr } = await world.cli(['replay', '--to', prefix]);
+    expect([exitCode, stderr]).toEqual([2, expect.stringContaining('--to')]);
+  });
+
+  it('a prefix that this identity may not publish under is told, and where to go on', async () => {
+    const { exitCode, stderr } = await world.cli(['replay', '--to', 'elsewhere']);
+    expect(exitCode).toBe(4);
+    expect(stderr).toMatch(/--to elsewhere .*--from-seq 1\b/);
+    const ocsf = await world.cli(['replay', '--format', 'ocsf']);
+    expect([ocsf.exitCode, ocsf.stderr]).toEqual([2, expect.stringContaining('siem-relay')]);
+  });
+});
+
+describe('replay - a file of Avro', () => {
+  it('is what an Avro library takes for a file, by the schema in its head; twice the same bytes', async () => {
+    const run = () => world.cli(['replay', '--format', 'avro']);
+    const { stdout } = await run();
+    expect((await run()).stdout).toBe(stdout);
+    expect((await world.cli(['replay', '--format', 'avro'], { terminal: 80 })).exitCode).toBe(2);
+    const decoder = new avro.streams.BlockDecoder();
+    const frames: [string, string[]][] = [];
+    decoder.on('data', ({ nodeName, violations }: ViolationFrame) => {
+      frames.push([nodeName, violations.map(({ pod }) => pod?.name ?? '')]);
+    });
+    const read = new Promise((resolve, reject) => decoder.on('end', resolve).on('error', reject));
+    decoder.end(Buffer.from(stdout, 'latin1'));
+    await read;
+    expect(frames).toHaveLength(FRAMES + 1);
+    expect(frames.slice(0, 2)).toEqual([
+      [NODE_A, ['web-0', 'cart-1']],
+      [NODE_B, ['vpn-0']],
+    ]);
+  });
+});
+
+describe('replay - pace and going on', () => {
+  it('1x keeps the distances; an interruption says how to go on, and the two halves are the whole', async () => {
+    await using slow = await World.start();
+    const stamps: number[] = [];
+    for (let i = 0; i < 4; i++) {
+      await slow.frame(NODE_A, [breach(slow.t0Micros, WEB, { cumulativePackets: i + 1 })]);
+      stamps.push(performance.now());
+      const next = performance.now() + 300;
+      await waitFor(() => performance.now() > next, { what: 'the next frame', intervalMs: 10 });
+    }
+    const interrupt = new AbortController();
+    const seen: number[] = [];
+    const onStdout = (all: string) => {
+      seen.push(performance.now());
+      if (linesOf(all).length === 3) interrupt.abort(new Error('interrupted by SIGINT'));
+    };
+    const options = { signal: interrupt.signal, onStdout };
+    const first = await slow.cli(['replay', '--format', 'json', '--speed', '1x', '--node', NODE_A], options);
+    expect(first.exitCode).toBe(130);
+    expect((seen[2] ?? 0) - (seen[0] ?? 0)).toBeGreaterThan(((stamps[2] ?? 0) - (stamps[0] ?? 0)) * 0.8);
+    const line = /bailiff (replay .*--from-seq 4)/.exec(first.stderr)?.[1] ?? '';
+    const second = await slow.cli(line.split(' '));
+    expect(second.exitCode).toBe(0);
+    const sequences = [first, second].flatMap(({ stdout }) => linesOf(stdout).map((text) => JSON.parse(text).sequence));
+    expect(sequences).toEqual([1, 2, 3, 4]);
+    const before = performance.now();
+    const fast = await slow.cli(['replay', '--format', 'json', '--speed', '10x']);
+    expect(linesOf(fast.stdout)).toHaveLength(4);
+    expect(performance.now() - before).toBeGreaterThan(80);
+  });
+
+  it('progress - on a terminal, on stderr, and gone at the end', async () => {
+    await using slow = await World.start();
+    for (let i = 0; i < 70; i++) await slow.frame(NODE_A, [breach(slow.t0Micros, WEB, { cumulativePackets: i + 1 })]);
+    let now = Date.now();
+    const nowMs = () => {
+      now += 200;
+      return now;
+    };
+    const { stderr, stdout } = await slow.cli(['replay', '--since', 'all'], { terminal: 100, nowMs });
+    expect(stderr).toMatch(/64 of 70 frames · [\d,]+ a second · .* left/);
+    expect(stderr).toContain('\r\u001b[Kreplayed 70 frames');
+    expect(stdout).not.toContain('a second');
+  });
+});
