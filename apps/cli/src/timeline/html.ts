@@ -3,8 +3,8 @@
  * Pure. Every text is escaped: names, comms and reasons are written by whoever is being judged.
  */
 import { clean } from '../text/clean.ts';
-import { isoMicros, span } from '../text/time.ts';
-import { Axis, LANES, type Lane, type TimelineItem } from './items.ts';
+import { isoMicros } from '../text/time.ts';
+import { Axis, afterOf, LANES, type Lane, originOf, type TimelineItem } from './items.ts';
 import type { Timeline } from './read.ts';
 
 const ENTITIES: Readonly<Record<string, string>> = {
@@ -22,7 +22,7 @@ export function escapeHtml(text: string): string {
 
 const LEFT = 110;
 const RIGHT = 990;
-const LANE_HEIGHT = 54;
+const LANE_HEIGHT = 56;
 const TOP = 34;
 const HEIGHT = TOP + LANES.length * LANE_HEIGHT + 8;
 /** Of the width: room for `12:03:04.123`. */
@@ -34,23 +34,58 @@ const timeOf = (micros: number) => isoMicros(micros).slice(11, 23);
 const dayOf = (micros: number) => isoMicros(micros).slice(0, 10);
 const middleOf = (lane: Lane) => TOP + LANES.indexOf(lane) * LANE_HEIGHT + LANE_HEIGHT / 2 + 6;
 
-function mark(item: TimelineItem, number: number, axis: Axis, numbered: boolean): string {
-  const xOf = (micros: number) => LEFT + axis.at(micros) * (RIGHT - LEFT);
-  const x = xOf(item.atMicros);
-  const y = middleOf(item.lane);
-  const title = `<title>${number}. ${escapeHtml(`${timeOf(item.atMicros)} ${item.what}. ${item.detail}`)}</title>`;
-  let shape: string;
-  if (item.lane === 'violations') {
-    const width = Math.max(7, xOf(item.untilMicros) - x);
-    const height = Math.min(30, 8 + 4 * Math.log10(Math.max(1, item.weight)));
-    shape = `<rect x="${(x - 3).toFixed(1)}" y="${(y + 10 - height).toFixed(1)}" width="${width.toFixed(1)}" height="${height.toFixed(1)}" rx="2"/>`;
-  } else if (item.lane === 'verdicts') {
-    shape = `<path d="M${x.toFixed(1)} ${y - 8}l8 8l-8 8l-8 -8z"/>`;
-  } else if (item.lane === 'config') {
-    shape = `<rect x="${(x - 6).toFixed(1)}" y="${y - 6}" width="12" height="12"/>`;
-  } else shape = `<circle cx="${x.toFixed(1)}" cy="${y}" r="7"/>`;
-  const label = numbered ? `<text class="n" x="${x.toFixed(1)}" y="${y - 14}">${number}</text>` : '';
-  return `<a href="#i${number}" class="t-${item.tone}">${title}${shape}${item.lane === 'violations' ? '' : label}</a>`;
+/** Bursts of different vectors lie beside each other, three deep. */
+const ROWS = 3;
+/** Between two numbers, or they would lie on each other. */
+const NUMBER_WIDTH = 14;
+
+class Marks {
+  readonly #axis: Axis;
+  readonly #numbered: boolean;
+  readonly #rows = new Map<string, number>();
+  readonly #numberedTo = new Map<string, number>();
+
+  constructor(axis: Axis, numbered: boolean) {
+    this.#axis = axis;
+    this.#numbered = numbered;
+  }
+
+  #x(micros: number): number {
+    return LEFT + this.#axis.at(micros) * (RIGHT - LEFT);
+  }
+
+  /** The number above a mark (before a bar), when there is room for it. */
+  #number(number: number, row: string, x: number, y: number): string {
+    if (!this.#numbered || x - (this.#numberedTo.get(row) ?? 0) < NUMBER_WIDTH) return '';
+    this.#numberedTo.set(row, x);
+    return `<text class="n" x="${x.toFixed(1)}" y="${y.toFixed(1)}">${number}</text>`;
+  }
+
+  of(item: TimelineItem, number: number): string {
+    const x = this.#x(item.atMicros);
+    const y = middleOf(item.lane);
+    const title = `<title>${number}. ${escapeHtml(`${timeOf(item.atMicros)} ${item.what}. ${item.detail}`)}</title>`;
+    const shape = item.lane === 'violations' ? this.#bar(item, number, x, y) : this.#point(item.lane, number, x, y);
+    return `<a href="#i${number}" class="t-${item.tone}">${title}${shape}</a>`;
+  }
+
+  #point(lane: Lane, number: number, x: number, y: number): string {
+    const at = x.toFixed(1);
+    const label = this.#number(number, lane, x, y - 14);
+    if (lane === 'verdicts') return `<path d="M${at} ${y - 8}l8 8l-8 8l-8 -8z"/>${label}`;
+    if (lane === 'config') return `<rect x="${(x - 6).toFixed(1)}" y="${y - 6}" width="12" height="12"/>${label}`;
+    return `<circle cx="${at}" cy="${y}" r="7"/>${label}`;
+  }
+
+  #bar({ what, untilMicros, weight }: TimelineItem, number: number, x: number, y: number): string {
+    const row = this.#rows.get(what) ?? this.#rows.size;
+    this.#rows.set(what, row);
+    const width = Math.max(7, this.#x(untilMicros) - x);
+    const height = Math.min(13, 5 + 2 * Math.log10(Math.max(1, weight)));
+    const bottom = y - 9 + (row % ROWS) * 15;
+    const label = this.#number(number, `row ${row % ROWS}`, x - 11, bottom - 1);
+    return `<rect x="${(x - 3).toFixed(1)}" y="${(bottom - height).toFixed(1)}" width="${width.toFixed(1)}" height="${height.toFixed(1)}" rx="2"/>${label}`;
+  }
 }
 
 function picture(items: readonly TimelineItem[]): string {
@@ -64,20 +99,22 @@ function picture(items: readonly TimelineItem[]): string {
     const anchor = axis.at(tick) > 0.9 ? 'end' : axis.at(tick) < 0.05 ? 'start' : 'middle';
     return `<line x1="${x.toFixed(1)}" x2="${x.toFixed(1)}" y1="${TOP - 6}" y2="${HEIGHT - 8}"/><text class="k" text-anchor="${anchor}" x="${x.toFixed(1)}" y="18">${timeOf(tick)}</text>`;
   });
-  const marks = items.map((item, index) => mark(item, index + 1, axis, items.length <= MOST_NUMBERED));
+  const marker = new Marks(axis, items.length <= MOST_NUMBERED);
+  const marks = items.map((item, index) => marker.of(item, index + 1));
   return `<svg viewBox="0 0 1000 ${HEIGHT}" role="img" aria-label="five lanes of time; the table below has the same">${lanes.join('')}${ticks.join('')}${marks.join('')}</svg>`;
 }
 
 function rowsOf(items: readonly TimelineItem[]): string {
-  const first = items[0]?.atMicros ?? 0;
+  const origin = originOf(items);
   let day = '';
   const rows = items.map((item, index) => {
     const { atMicros, lane, what, detail, tone, place } = item;
     const today = dayOf(atMicros);
     const head = today === day ? '' : `<tr class="day"><th colspan="6">${today} UTC</th></tr>`;
     day = today;
-    const after = atMicros === first ? '' : `+${span((atMicros - first) / 1000)}`;
-    const cells = [timeOf(atMicros), after, lane].map((cell) => `<td>${escapeHtml(cell)}</td>`).join('');
+    const cells = [timeOf(atMicros), afterOf(atMicros, origin), lane]
+      .map((cell) => `<td>${escapeHtml(cell)}</td>`)
+      .join('');
     return `${head}<tr id="i${index + 1}"><td class="n">${index + 1}</td>${cells}<td><b class="t-${tone}">${escapeHtml(what)}</b><br>${escapeHtml(detail)}</td><td class="p">${escapeHtml(place)}</td></tr>`;
   });
   return `<table><thead><tr><th></th><th>time</th><th>after</th><th>lane</th><th>what</th><th>on the bus</th></tr></thead><tbody>${rows.join('\n')}</tbody></table>`;
@@ -90,10 +127,10 @@ body{margin:0 auto;max-width:1120px;padding:24px;background:var(--bg);color:var(
 h1{font-size:22px;margin:0 0 4px;overflow-wrap:anywhere}p{margin:2px 0;color:var(--dim);overflow-wrap:anywhere}p.note{color:var(--warn)}
 .pic{overflow-x:auto;margin:20px 0 4px}svg{display:block;width:100%;min-width:760px;font-size:13px}
 svg .lane0{fill:var(--band)}svg .lane1{fill:none}svg text{fill:var(--fg)}svg .l{font-weight:600}svg .k{fill:var(--dim);font-size:12px}svg .n{text-anchor:middle;font-size:10px;fill:var(--dim)}
-svg line{stroke:var(--line);stroke-dasharray:2 3}svg a:hover,svg a:focus{opacity:.65}
+svg a rect,svg a path,svg a circle{stroke:var(--bg)}svg line{stroke:var(--line);stroke-dasharray:2 3}svg a:hover,svg a:focus{opacity:.65}
 ${['good', 'warn', 'bad', 'act', 'plain'].map((tone) => `svg .t-${tone}{fill:var(--${tone})}b.t-${tone}{color:var(--${tone})}`).join('')}
 table{border-collapse:collapse;width:100%;margin-top:16px;font-size:14px}th{text-align:left;color:var(--dim);font-weight:600}
-td,th{padding:5px 10px 5px 0;border-bottom:1px solid var(--line);vertical-align:top}td{overflow-wrap:anywhere}td:nth-child(2),td:nth-child(3),td.p{white-space:nowrap;font-variant-numeric:tabular-nums}
+td,th{padding:5px 10px 5px 0;border-bottom:1px solid var(--line);vertical-align:top}td{overflow-wrap:anywhere}td:nth-child(2),td:nth-child(3),td:nth-child(4),td.p{white-space:nowrap;font-variant-numeric:tabular-nums}
 td.n,td.p{color:var(--dim)}tr.day th{padding-top:14px;color:var(--fg)}tr:target{background:var(--band);outline:2px solid var(--act)}
 `;
 
@@ -103,7 +140,7 @@ export function timelineHtml({ title, facts, items, notes }: Timeline, made: str
   const body =
     items.length === 0
       ? '<p>Nothing happened in that time.</p>'
-      : `<div class="pic">${picture(items)}</div><p>Times are UTC. Distances grow with the logarithm of the time between two marks; a bar is a burst of violations, as high as the logarithm of its packets. Each mark leads to its row.</p>${rowsOf(items)}`;
+      : `<div class="pic">${picture(items)}</div><p>Times are UTC. Distances grow with the logarithm of the time between two marks; a bar is a burst of violations, as high as the logarithm of its packets. Each mark leads to its row; “after” counts from the first violation.</p>${rowsOf(items)}`;
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">

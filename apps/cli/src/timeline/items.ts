@@ -198,6 +198,17 @@ export function inTime(items: readonly TimelineItem[]): TimelineItem[] {
   );
 }
 
+/** What the others are counted from: the first violation, or the first of all. */
+export function originOf(items: readonly TimelineItem[]): number {
+  return (items.find(({ lane }) => lane === 'violations') ?? items[0])?.atMicros ?? 0;
+}
+
+/** `+12 ms`, `-1h`; empty at the origin. */
+export function afterOf(atMicros: number, origin: number): string {
+  if (atMicros === origin) return '';
+  return `${atMicros > origin ? '+' : ''}${span((atMicros - origin) / 1000)}`;
+}
+
 /** Places from 0 to 1 for times: distances grow with the logarithm of the time between two, so that milliseconds and hours fit one picture. */
 export class Axis {
   readonly #times: number[];

@@ -2,8 +2,8 @@
 import { clean, shorten, widthOf, wrap } from '../text/clean.ts';
 import { type Paint, plain, type Style } from '../text/paint.ts';
 import { type Cell, type Column, table } from '../text/table.ts';
-import { clockTime, span } from '../text/time.ts';
-import { Axis, LANES, type Lane, type TimelineItem, type Tone } from './items.ts';
+import { clockTime } from '../text/time.ts';
+import { Axis, afterOf, LANES, type Lane, originOf, type TimelineItem, type Tone } from './items.ts';
 import type { Timeline } from './read.ts';
 
 export interface TimelineOptions {
@@ -89,11 +89,17 @@ export function renderTimeline({ title, facts, items, notes }: Timeline, options
     ),
     '',
   );
-  const first = items[0]?.atMicros ?? 0;
+  const origin = originOf(items);
   const rows = items.map(({ atMicros, lane, what, detail, tone, place }): Cell[] => {
     const style = STYLES[tone];
-    const after = atMicros === first ? '' : `+${span((atMicros - first) / 1000)}`;
-    return [clockTime(atMicros, nowMs), after, lane, style ? { text: what, style } : what, detail, place];
+    return [
+      clockTime(atMicros, nowMs),
+      afterOf(atMicros, origin),
+      lane,
+      style ? { text: what, style } : what,
+      detail,
+      place,
+    ];
   });
   return [...lines, ...table(COLUMNS, rows, { width, paint })];
 }
