@@ -13,6 +13,7 @@ import { MessageDecoder } from './bus/decoder.ts';
 import { LABS_DIR, runningLabs } from './bus/labs.ts';
 import { CliError } from './errors.ts';
 import type { CliIo } from './io.ts';
+import { safeJson } from './text/clean.ts';
 import { type Paint, painterFor } from './text/paint.ts';
 import type { TableOptions } from './text/table.ts';
 
@@ -51,12 +52,12 @@ export class Out {
 
   /** One document. */
   json(value: unknown): void {
-    this.io.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
+    this.io.stdout.write(`${safeJson(value, 2)}\n`);
   }
 
   /** One line of many. */
   jsonLine(value: unknown): void {
-    this.io.stdout.write(`${JSON.stringify(value)}\n`);
+    this.io.stdout.write(`${safeJson(value)}\n`);
   }
 
   note(text: string): void {

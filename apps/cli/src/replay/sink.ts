@@ -74,18 +74,12 @@ export function tableSink(out: Out, paced: boolean): Sink {
 export function jsonSink(out: Out): Sink {
   return {
     take(replayed) {
-      for (const row of rowsOf(replayed)) out.line(lineOf(eventJson(row)));
+      for (const row of rowsOf(replayed)) out.jsonLine(eventJson(row));
       return out.io.stdout.drained();
     },
     end: nothing,
     close: nothing,
   };
-}
-
-/** One line of JSON that is safe on a terminal: JSON itself leaves DEL, C1 and direction marks as they are. */
-export function lineOf(value: unknown): string {
-  const unsafe = /[\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g;
-  return JSON.stringify(value).replaceAll(unsafe, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
 /** @param fresh whether the file begins here: one that is gone on with has its head already */

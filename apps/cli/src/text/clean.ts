@@ -13,6 +13,13 @@ export function clean(text: string): string {
   );
 }
 
+/** The same value as JSON that a terminal shows and does not obey: JSON itself leaves DEL, C1 and what reorders or hides text as they are. */
+export function safeJson(value: unknown, indent?: number): string {
+  return JSON.stringify(value, null, indent).replaceAll(UNSAFE, (c) =>
+    c === '\n' ? c : `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+}
+
 /** Characters as a terminal counts them, near enough for names and sentences. */
 export function widthOf(text: string): number {
   let width = 0;

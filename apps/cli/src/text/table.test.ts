@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { clean, shorten, shortenWithin, widthOf, wrap } from './clean.ts';
+import { clean, safeJson, shorten, shortenWithin, widthOf, wrap } from './clean.ts';
 import { coloured } from './paint.ts';
 import { type Column, table } from './table.ts';
 
@@ -102,5 +102,15 @@ describe('clean', () => {
         },
       ),
     );
+  });
+});
+
+describe('safeJson', () => {
+  it('the same value, and nothing in it that a terminal obeys', () => {
+    const value = { text: 'a\u001b[2J\u007f\u009b31m\u202egnp\ufeff\n\t', list: [1, 'ok'] };
+    for (const text of [safeJson(value), safeJson(value, 2)]) {
+      expect(JSON.parse(text)).toEqual(value);
+      expect([...text].filter((c) => (c < ' ' && c !== '\n') || /[\u007f-\u009f\u202e\ufeff]/.test(c))).toEqual([]);
+    }
   });
 });
