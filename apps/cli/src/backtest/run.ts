@@ -76,28 +76,43 @@ export interface BacktestResult {
   worlds: { live: AnswerWorld; trial: AnswerWorld };
 }
 
-interface Span {
-  readFromMicros: number;
-  fromMicros: number;
+/** What the stream holds; 0 when it holds nothing. */
+export interface StreamEnds {
+  firstSequence: number;
+  firstMicros: number;
   lastMicros: number;
-  warmFromMicros: number | null;
-  warmUp: number;
-  nearMicros: number;
 }
 
-async function spanOf(session: Session, request: BacktestRequest, books: readonly RuleBook[]): Promise<Span> {
+export interface Span {
+  readFromMicros: number;
+  fromMicros: number;
+  /** Set when the stretch begins later than was asked. */
+  warmFromMicros: number | null;
+}
+
+/** Where to read and to judge from, so that what is said is what was said live. Pure. @param warmUp of the rules in play */
+export function planSpan(ends: StreamEnds, asked: Pick<BacktestRequest, 'sinceMicros' | 'cold'>, warmUp: number): Span {
+  const { sinceMicros, cold } = asked;
+  // A stream that still has its first frame lacks nothing before it.
+  const warmMicros = ends.firstSequence <= 1 || cold ? 0 : ends.firstMicros + warmUp;
+  const fromMicros = Math.max(sinceMicros, warmMicros);
+  const warmFromMicros = warmMicros > sinceMicros ? warmMicros : null;
+  return { readFromMicros: Math.max(0, fromMicros - warmUp), fromMicros, warmFromMicros };
+}
+
+async function endsOf(session: Session): Promise<StreamEnds> {
   const { state } = await streamInfo(session.bus, 'VIOLATIONS');
-  const firstMicros = state.messages === 0 ? 0 : microsOf(state.first_ts);
-  const lastMicros = state.messages === 0 ? 0 : microsOf(state.last_ts);
-  const begin = Math.max(request.sinceMicros, firstMicros);
-  const longest = books.map((book) => book.longestSince(begin - LONGEST_MEMORY_MICROS));
-  const warmUp = Math.max(...longest.map(warmUpMicros));
-  const nearMicros = Math.max(...longest.map(({ cooldownMicros }) => cooldownMicros));
-  const warmMicros = state.first_seq <= 1 || request.cold ? 0 : firstMicros + warmUp;
-  const fromMicros = Math.max(request.sinceMicros, warmMicros);
-  const readFromMicros = Math.max(0, fromMicros - warmUp);
-  const late = warmMicros > request.sinceMicros;
-  return { readFromMicros, fromMicros, lastMicros, warmFromMicros: late ? warmMicros : null, warmUp, nearMicros };
+  if (state.messages === 0) return { firstSequence: 0, firstMicros: 0, lastMicros: 0 };
+  return { firstSequence: state.first_seq, firstMicros: microsOf(state.first_ts), lastMicros: microsOf(state.last_ts) };
+}
+
+/** Longest of all rules that decide about a stretch. */
+function longestOf(books: readonly RuleBook[], sinceMicros: number) {
+  const longest = books.map((book) => book.longestSince(sinceMicros - LONGEST_MEMORY_MICROS));
+  return {
+    warmUp: Math.max(...longest.map(warmUpMicros)),
+    nearMicros: Math.max(...longest.map(({ cooldownMicros }) => cooldownMicros)),
+  };
 }
 
 /** Collects what a fold says of a stretch. */
@@ -129,15 +144,15 @@ function digested(verdict: Verdict): DigestedVerdict {
 export async function runBacktest(session: Session, request: BacktestRequest): Promise<BacktestResult> {
   const { onTrial, only, verdictsPerMinute } = request;
   // The end of the violations is looked up before the logs are read: whatever decides about them is in the logs by then.
-  const { state } = await streamInfo(session.bus, 'VIOLATIONS');
-  const endMicros = state.messages === 0 ? 0 : microsOf(state.last_ts);
-  const untilMicros = Math.min(request.untilMicros, endMicros);
+  const ends = await endsOf(session);
+  const untilMicros = Math.min(request.untilMicros, ends.lastMicros);
   const changes = await readConfigChanges(session);
   const liveBook = trialBook(changes, {});
   const books = onTrial === null ? [liveBook] : [liveBook, trialBook(changes, onTrial.rules, only)];
-  const span = await spanOf(session, request, books);
+  const { warmUp, nearMicros } = longestOf(books, Math.max(request.sinceMicros, ends.firstMicros));
+  const span = planSpan(ends, request, warmUp);
   const { members, pods } = await readPodLists(session);
-  const precedents = await readPrecedents(session, span.readFromMicros, span.lastMicros);
+  const precedents = await readPrecedents(session, span.readFromMicros, ends.lastMicros);
   const live = new Said(digested);
   const trial = new Said(trialOf);
   const folds = books.map((rules, index) => {
@@ -146,7 +161,7 @@ export async function runBacktest(session: Session, request: BacktestRequest): P
     const own = index === 0 ? precedents : { untilMicros: precedents.untilMicros, reasonOf: precedents.ask };
     return new Fold({ rules, members, precedents: own, verdictsPerMinute, onVerdict: (verdict) => said.take(verdict) });
   });
-  const stretch = emptyStretch(span);
+  const stretch = emptyStretch(span, warmUp);
   let read = 0;
   stretch.unreadable = await readFrames(session, {
     fromMicros: span.readFromMicros,
@@ -178,12 +193,12 @@ export async function runBacktest(session: Session, request: BacktestRequest): P
     live: live.verdicts,
     trial: onTrial === null ? null : trial.verdicts,
     capped: { live: folds[0]?.size.capped ?? 0, trial: folds[1]?.size.capped ?? 0 },
-    nearMicros: span.nearMicros,
+    nearMicros,
     worlds: worldsOf(changes, pods, onTrial),
   };
 }
 
-function emptyStretch({ warmFromMicros, warmUp }: Span): Stretch {
+function emptyStretch({ warmFromMicros }: Span, warmUp: number): Stretch {
   const counts = { frames: 0, violations: 0, unvouched: 0, unreadable: 0 };
   const places = { firstSequence: 0, lastSequence: 0, firstMicros: 0, lastMicros: 0 };
   return { ...places, ...counts, warmFromMicros, warmUpMicros: warmUp };

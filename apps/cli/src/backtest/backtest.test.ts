@@ -1,0 +1,145 @@
+import type { TrialVerdict } from '@bailiff/judge';
+import { responsePolicy } from '@bailiff/policy';
+import { describe, expect, it } from 'vitest';
+import { type AnswerWorld, answersTo, compareAnswers, type ListedPod } from './answers.ts';
+import { parseRulesFile } from './rules-file.ts';
+import { planSpan } from './run.ts';
+
+const MINUTE = 60_000_000;
+
+describe('backtest - where it begins', () => {
+  const ends = (firstSequence: number) => ({ firstSequence, firstMicros: 100 * MINUTE, lastMicros: 900 * MINUTE });
+  const asked = (minute: number, cold = false) => ({ sinceMicros: minute * MINUTE, cold });
+  it.each([
+    ['a stream with its first frame', ends(1), asked(0), { readFromMicros: 0, fromMicros: 0, warmFromMicros: null }],
+    [
+      'within it',
+      ends(1),
+      asked(400),
+      { readFromMicros: 340 * MINUTE, fromMicros: 400 * MINUTE, warmFromMicros: null },
+    ],
+    [
+      'far from a beginning that was cut',
+      ends(7),
+      asked(400),
+      { readFromMicros: 340 * MINUTE, fromMicros: 400 * MINUTE, warmFromMicros: null },
+    ],
+    [
+      'at a beginning that was cut',
+      ends(7),
+      asked(0),
+      { readFromMicros: 100 * MINUTE, fromMicros: 160 * MINUTE, warmFromMicros: 160 * MINUTE },
+    ],
+    ['the same, cold', ends(7), asked(0, true), { readFromMicros: 0, fromMicros: 0, warmFromMicros: null }],
+  ])('%s', (_name, stream, request, span) => {
+    expect(planSpan(stream, request, 60 * MINUTE)).toEqual(span);
+  });
+});
+
+describe('backtest - answers', () => {
+  const verdict = (n: number, minute: number, more: Partial<TrialVerdict> = {}): TrialVerdict => ({
+    verdictId: String(n).padStart(32, '0'),
+    rule: 'r',
+    level: 'high',
+    groupBy: 'pod',
+    groupKey: `uid-${n}`,
+    triggeredAt: minute * MINUTE,
+    observed: 1,
+    threshold: 1,
+    nodeName: 'node-a',
+    pod: {
+      uid: `uid-${n}`,
+      namespace: 'shop',
+      name: `web-${n}`,
+      ownerKind: 'ReplicaSet',
+      ownerName: 'web',
+      ownerUid: 'rs',
+    },
+    vectors: [],
+    triggerSequence: 1,
+    ...more,
+  });
+  const listed = (kind = 'ReplicaSet'): ListedPod => ({ node: 'node-a', owners: [{ kind, name: 'web', uid: 'rs' }] });
+  const world = (policy: object, pods = new Map([1, 2, 3, 4].map((n) => [`uid-${n}`, listed()]))): AnswerWorld => ({
+    policiesAt: () => new Map([['p', responsePolicy.parse({ steps: [{ action: 'delete' }], ...policy })]]),
+    pods,
+  });
+  const told = (verdicts: TrialVerdict[], of: AnswerWorld) =>
+    answersTo(verdicts, of).map(({ action, outcome, code, atMicros }) =>
+      `${atMicros / MINUTE} ${action} ${outcome} ${code}`.trim(),
+    );
+  const wide = { budget: { window: '10m', maxPods: 99, maxPercent: 100, maxNodes: 1 } };
+
+  it('a pod that was deleted is gone for the next verdict; a dry run is taken as if it were none, and says so', () => {
+    const answers = answersTo([verdict(1, 1), verdict(1, 2, { verdictId: 'f'.repeat(32) })], world({ guards: wide }));
+    expect(answers.map(({ outcome, code, dryRun }) => [outcome, code, dryRun])).toEqual([
+      ['act', '', true],
+      ['refuse', 'pod-gone', true],
+    ]);
+  });
+
+  it('budget - half of four replicas in a window, and again when it is over', () => {
+    const guards = { budget: { window: '10m', maxPods: 99, maxPercent: 50, maxNodes: 1 } };
+    expect(told([verdict(1, 1), verdict(2, 2), verdict(3, 3), verdict(4, 30)], world({ guards }))).toEqual([
+      '1 delete act',
+      '2 delete act',
+      '3 delete refuse budget-exhausted',
+      '30 delete act',
+    ]);
+  });
+
+  it('cooldown - waits and is done later; approval - asks a person; a static pod is not deleted', () => {
+    const slow = world({ guards: { ...wide, cooldown: '5m' } });
+    expect(told([verdict(1, 1), verdict(2, 2)], slow)).toEqual(['1 delete act', '6 delete act']);
+    expect(told([verdict(1, 1)], world({ guards: { approval: 'required' } }))).toEqual([
+      '1 delete ask approval-required',
+    ]);
+    const node = world({ guards: { protectedOwnerKinds: [] } }, new Map([['uid-1', listed('Node')]]));
+    expect(told([verdict(1, 1)], node)).toEqual(['1 delete refuse static-pod']);
+  });
+
+  it('storm - one deletion too many is a quarantine instead; steps of one verdict come in their order', () => {
+    const guards = { ...wide, deleteStorm: { deletes: 1, window: '10m' } };
+    expect(told([verdict(1, 1), verdict(2, 2)], world({ guards }))).toEqual([
+      '1 delete act',
+      '2 delete refuse delete-storm',
+      '2 quarantine act',
+    ]);
+    const steps = [{ action: 'label' }, { action: 'delete', after: '1m' }, { action: 'observe' }];
+    expect(told([verdict(1, 1)], world({ steps, guards: wide }))).toEqual([
+      '1 label act',
+      '1 observe act',
+      '2 delete act',
+    ]);
+  });
+
+  it('side by side - the same to the same pod is the same, whenever', () => {
+    const [one, two] = [answersTo([verdict(1, 1)], world({})), answersTo([verdict(1, 5), verdict(2, 6)], world({}))];
+    expect(compareAnswers(one, two)).toMatchObject({ both: 1, appeared: [{ atMicros: 6 * MINUTE }], vanished: [] });
+    expect(compareAnswers(two, one)).toMatchObject({ both: 1, appeared: [], vanished: [{ atMicros: 6 * MINUTE }] });
+  });
+});
+
+describe('backtest - a file of rules', () => {
+  const rule = { type: 'event_count', level: 'high', timespan: '60s', condition: { gte: 3 } };
+  const policy = { steps: [{ action: 'observe' }] };
+  it('three ways to write a rule, and policies beside them', () => {
+    for (const document of [{ mine: rule }, { correlation: { mine: rule } }, { 'correlation.cluster._.mine': rule }]) {
+      expect(Object.keys(parseRulesFile(document, 'f').rules)).toEqual(['mine']);
+    }
+    expect(
+      parseRulesFile({ correlation: { mine: rule }, response: { p: policy } }, 'f').policies.get('p')?.dryRun,
+    ).toBe(true);
+  });
+  it.each([
+    [{}, /holds no rules/],
+    [[], /holds no rules/],
+    [null, /holds no rules/],
+    [{ mine: null }, /mine: refused/],
+    [{ mine: { ...rule, extra: 1 } }, /extra/],
+    [{ 'Bad Name': rule }, /is not a Kubernetes name/],
+    [{ 'spoof.cluster._.default': {} }, /neither a rule nor a response policy/],
+  ])('%j is refused', (document, message) => {
+    expect(() => parseRulesFile(document, 'f')).toThrow(message);
+  });
+});
