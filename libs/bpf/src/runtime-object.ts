@@ -6,7 +6,8 @@
  * Place in the path: collector → here → bpf-object.ts, bpf-link.ts. Invariants: whether this kernel can do it is found by
  * loading, not by reading a list. A hook that it lacks is left out and named; every other failure leaves what was pinned in
  * force. The kernel cannot replace the program of an LSM link: a link that runs this very program is kept, another is attached
- * beside it first and takes its name, so nothing passes unjudged; what falls into that moment is counted by both.
+ * beside it first and takes its name, so nothing passes unjudged. In that moment the newer one is asked first: what it refuses
+ * is counted once, an audit by both, and a program run is noted twice in its task's chain.
  */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
@@ -175,6 +176,7 @@ class PinnedRuntimeObject implements RuntimeObject {
     let kept = 0;
     for (const [name, program] of this.#loaded.programs) if (this.#attach(name, program)) kept++;
     this.keptLinks = kept;
+    this.#dropOthers();
     this.programs = this.#loaded.list.map(({ name, section, missing }) => {
       const info = this.#loaded.programs.get(name)?.info;
       const { instructions = 0, verifiedInstructions = 0 } = info ?? {};
@@ -194,13 +196,22 @@ class PinnedRuntimeObject implements RuntimeObject {
   /** True when the link that is pinned runs this very program. */
   #attach(name: string, program: BpfProgram): boolean {
     const pin = path.join(linksDir(this.pinDir), name);
+    const fresh = pin + NEW_SUFFIX;
+    // Left by an open that was cut short. Where it is the only one, it holds until another is attached.
+    if (existsSync(fresh) && existsSync(pin)) unlinkSync(fresh);
+    else if (existsSync(fresh)) renameSync(fresh, pin);
     if (existsSync(pin) && runsThis(pin, program)) return true;
-    if (existsSync(pin + NEW_SUFFIX)) unlinkSync(pin + NEW_SUFFIX);
     using link = program.attach();
-    link.pin(pin + NEW_SUFFIX);
-    if (existsSync(pin)) unlinkSync(pin);
-    renameSync(pin + NEW_SUFFIX, pin);
+    link.pin(fresh);
+    renameSync(fresh, pin);
     return false;
+  }
+
+  /** Programs of another release that this one no longer has. */
+  #dropOthers(): void {
+    const own = new Set(this.#loaded.list.map(({ name }) => name));
+    const dir = linksDir(this.pinDir);
+    for (const name of listDir(dir)) if (!own.has(name)) unlinkSync(path.join(dir, name));
   }
 
   close(): void {

@@ -19,8 +19,13 @@ export interface Loaded {
 
 let shared: Loaded | null = null;
 
+export interface OwnLoaded extends Loaded {
+  /** Closes the object and opens another on what is pinned, as a restart does. */
+  reopen(options?: Partial<OpenRuntimeOptions>): RuntimeObject;
+}
+
 /** Programs for this caller alone, on a pin directory named so. */
-export function loadOwn(name: string, options: Partial<OpenRuntimeOptions> = {}): Loaded {
+export function loadOwn(name: string, options: Partial<OpenRuntimeOptions> = {}): OwnLoaded {
   const pinDir = `/sys/fs/bpf/bailiff-${name}-${process.pid}`;
   mkdirSync(pinDir);
   const remove = () => {
@@ -29,12 +34,24 @@ export function loadOwn(name: string, options: Partial<OpenRuntimeOptions> = {})
   };
   let [index, set] = [0, 0];
   try {
-    const object = openRuntimeObject({ ...options, pinDir });
-    const release = () => {
-      object.close();
-      remove();
+    let object = openRuntimeObject({ ...options, pinDir });
+    return {
+      pinDir,
+      get object() {
+        return object;
+      },
+      nextIndex: () => index++,
+      nextSet: () => ++set,
+      reopen(other = {}) {
+        object.close();
+        object = openRuntimeObject({ ...other, pinDir });
+        return object;
+      },
+      release() {
+        object.close();
+        remove();
+      },
     };
-    return { object, pinDir, nextIndex: () => index++, nextSet: () => ++set, release };
   } catch (error) {
     remove();
     throw error;
@@ -44,8 +61,8 @@ export function loadOwn(name: string, options: Partial<OpenRuntimeOptions> = {})
 /** The programs of this run; they stay until its process ends. */
 export function loadShared(): Loaded {
   if (shared === null) {
-    const loaded = loadOwn('shared');
-    process.once('exit', loaded.release);
+    const { release, ...loaded } = loadOwn('shared');
+    process.once('exit', release);
     shared = { ...loaded, release: () => {} };
   }
   return shared;

@@ -1,0 +1,72 @@
+/**
+ * The compiled programs with something changed in them, as a release before or after would have it: a hook by a name that no
+ * kernel knows, or a program that refuses with another error. Works on sections of a 64-bit little-endian ELF file.
+ */
+import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { runtimeObjectPath } from '@bailiff/bpf';
+
+interface Section {
+  readonly name: string;
+  readonly nameAt: number;
+  readonly at: number;
+  readonly size: number;
+}
+
+function sectionsOf(elf: Buffer): Section[] {
+  const [tableAt, entrySize] = [Number(elf.readBigUInt64LE(40)), elf.readUInt16LE(58)];
+  const entry = (index: number) => {
+    const at = tableAt + index * entrySize;
+    const [offset, size] = [Number(elf.readBigUInt64LE(at + 24)), Number(elf.readBigUInt64LE(at + 32))];
+    return { nameOffset: elf.readUInt32LE(at), at: offset, size };
+  };
+  const names = entry(elf.readUInt16LE(62)).at;
+  return Array.from({ length: elf.readUInt16LE(60) }, (_, index) => {
+    const { nameOffset, at, size } = entry(index);
+    const nameAt = names + nameOffset;
+    return { name: elf.toString('latin1', nameAt, elf.indexOf(0, nameAt)), nameAt, at, size };
+  });
+}
+
+function write(elf: Buffer): string {
+  const file = path.join(mkdtempSync(path.join(tmpdir(), 'bailiff-doctored-')), 'runtime.bpf.o');
+  writeFileSync(file, elf);
+  return file;
+}
+
+function sectionNamed(elf: Buffer, name: string): Section {
+  const found = sectionsOf(elf).find((section) => section.name === name);
+  assert(found, `the object has no section ${name}`);
+  return found;
+}
+
+/** The object with the section `from` named `to`, which is as long. */
+export function withRenamedHook(from: string, to: string): string {
+  assert.equal(from.length, to.length);
+  const elf = readFileSync(runtimeObjectPath());
+  elf.write(to, sectionNamed(elf, from).nameAt, 'latin1');
+  return write(elf);
+}
+
+/** w0 = <number>, for an exit code. */
+const returnOf = (number: number): Buffer => {
+  const instruction = Buffer.from([0xb4, 0, 0, 0, 0, 0, 0, 0]);
+  instruction.writeInt32LE(number, 4);
+  return instruction;
+};
+
+/** The object whose program in `section` refuses with EACCES instead of EPERM. */
+export function withOtherError(section: string): string {
+  const elf = readFileSync(runtimeObjectPath());
+  const { at, size } = sectionNamed(elf, section);
+  let changed = 0;
+  for (let offset = at; offset < at + size; offset += 8) {
+    if (!elf.subarray(offset, offset + 8).equals(returnOf(-1))) continue;
+    returnOf(-13).copy(elf, offset);
+    changed++;
+  }
+  assert(changed > 0, `${section} returns no EPERM`);
+  return write(elf);
+}

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Opens a file for reading again and again, in as many processes as it is told, until a line comes on standard input:
+ * `hammer <processes> <path>`. Prints `hammering` when each has tried, and at its end `tried <n> refused <n> landed <n>`.
+ * Whatever else open ends with is an error of its own: exit code 3.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define MAX_PROCESSES 8
+
+struct shared {
+	atomic_ulong tried[MAX_PROCESSES], refused, landed;
+	atomic_int stop;
+};
+
+static int hammer(struct shared *shared, int own, const char *path)
+{
+	while (!shared->stop) {
+		int fd = open(path, O_RDONLY);
+
+		if (fd < 0 && errno != EPERM && errno != EACCES)
+			return 3;
+		if (fd >= 0)
+			close(fd);
+		atomic_fetch_add(fd < 0 ? &shared->refused : &shared->landed, 1);
+		atomic_fetch_add(&shared->tried[own], 1);
+	}
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	int count = argc > 2 ? atoi(argv[1]) : 0, failed = 0, status;
+	unsigned long tried = 0;
+	struct shared *shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (count < 1 || count > MAX_PROCESSES || shared == MAP_FAILED)
+		return 2;
+	for (int i = 0; i < count; i++) {
+		pid_t child = fork();
+
+		if (child < 0)
+			return 2;
+		if (child == 0)
+			_exit(hammer(shared, i, argv[2]));
+	}
+	for (int i = 0; i < count; i++)
+		while (!shared->tried[i])
+			usleep(1000);
+	puts("hammering");
+	fflush(stdout);
+	if (getchar() == EOF)
+		failed = 4;
+	shared->stop = 1;
+	while (wait(&status) > 0)
+		if (!WIFEXITED(status) || WEXITSTATUS(status))
+			failed = 3;
+	for (int i = 0; i < count; i++)
+		tried += shared->tried[i];
+	printf("tried %lu refused %lu landed %lu\n", tried, shared->refused, shared->landed);
+	return failed;
+}
