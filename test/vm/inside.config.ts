@@ -20,8 +20,7 @@ export default defineConfig({
   root,
   cacheDir: path.join(root, '.cache/vm/vite'),
   test: {
-    include: [...tier.include],
-    exclude: process.env['BAILIFF_VM_FULL'] ? [] : [...tier.exclude],
+    include: [...(process.env['BAILIFF_VM_FULL'] || process.env['BAILIFF_VM_FILES'] ? tier.all : tier.include)],
     testTimeout: tier.testTimeoutMs,
     hookTimeout: tier.testTimeoutMs,
     pool: 'forks',

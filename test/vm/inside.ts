@@ -9,7 +9,7 @@
 import { describe, it } from 'vitest';
 import { readLines, type TestLine } from './lines.ts';
 import { runInVm, VmError, whyNoVm } from './machine.ts';
-import { TIERS, type TierName } from './tiers.ts';
+import { FULL_TIMES, TIERS, type TierName } from './tiers.ts';
 
 const SHOWN_CHARACTERS = 8_000;
 
@@ -40,7 +40,7 @@ export async function runTier(name: TierName, options: InsideOptions = {}): Prom
     const result = await runInVm([...words, ...files], {
       kernel: options.kernel,
       kernelArgs: options.kernelArgs,
-      timeoutMs: TIERS[name].timeoutMs,
+      timeoutMs: TIERS[name].timeoutMs * (process.env['BAILIFF_VM_FULL'] ? FULL_TIMES : 1),
       env: { BAILIFF_VM_TIER: name },
       onStdout,
     });
