@@ -18,6 +18,8 @@ import { jobScript, type MachinePlan, PORTS, type PortName, qemuArguments, virti
 
 /** From qemu's start to the command's; 4 s on an idle machine, many times that on a busy one. */
 const BOOT_TIMEOUT_MS = 120_000;
+/** qemu fails an assertion of its own in some boots (iotlb_to_section, while devices are mapped); nothing has run by then. */
+const BOOT_TRIES = 3;
 /** Of each stream, the end is kept. */
 const KEPT_BYTES = 16 << 20;
 const CONSOLE_SHOWN_BYTES = 8 << 10;
@@ -102,6 +104,8 @@ class Machine {
   readonly console = new Tail(256 << 10);
   readonly stdout = new Tail(KEPT_BYTES);
   readonly stderr = new Tail(KEPT_BYTES);
+  /** An assertion of qemu's own failed before anything ran. */
+  emulatorFailed = false;
   readonly #options: VmOptions;
   readonly #plan: MachinePlan;
   readonly #servers: Server[] = [];
@@ -148,6 +152,7 @@ class Machine {
       qemu.on('error', (error) => fail('VM_BOOT', `${QEMU}: ${error.message}`));
       qemu.on('close', (exitCode, exitSignal) => {
         clearTimeout(timer);
+        this.emulatorFailed = this.#readyMs === 0 && exitSignal === 'SIGABRT';
         fail(
           this.#readyMs === 0 ? 'VM_BOOT' : 'VM_DIED',
           `the machine ended without an exit code of the command (${QEMU}: ${exitCode ?? exitSignal})`,
@@ -232,11 +237,15 @@ export async function runInVm(command: string | readonly string[], options: VmOp
   const kernel = findKernel(name);
   const why = whyNoVm(name);
   if (why !== null || kernel === null) throw new VmError('VM_UNAVAILABLE', why ?? `no kernel ${name}`);
-  const dir = mkdtempSync(path.join(tmpdir(), 'bailiff-vm-'));
-  const machine = new Machine({ kernel, repo: repoRoot, dir, kernelArgs: options.kernelArgs ?? [] }, options);
-  try {
-    return await machine.run(command);
-  } finally {
-    await machine.stop();
+  for (let tries = 1; ; tries++) {
+    const dir = mkdtempSync(path.join(tmpdir(), 'bailiff-vm-'));
+    const machine = new Machine({ kernel, repo: repoRoot, dir, kernelArgs: options.kernelArgs ?? [] }, options);
+    try {
+      return await machine.run(command);
+    } catch (error) {
+      if (!machine.emulatorFailed || tries === BOOT_TRIES) throw error;
+    } finally {
+      await machine.stop();
+    }
   }
 }
