@@ -21,8 +21,8 @@ export const TIERS: Readonly<Record<TierName, Tier>> = {
   lsm: {
     include: ['test/lsm/**/*.test.ts'],
     all: ['test/lsm/**/*.test.ts'],
-    testTimeoutMs: 60_000,
-    timeoutMs: 600_000,
+    testTimeoutMs: 180_000,
+    timeoutMs: 1_500_000,
     isolate: false,
   },
   // The second kernel is asked whether it judges packets as the first does: a file for each topic. The rest is more of the same,
@@ -33,7 +33,7 @@ export const TIERS: Readonly<Record<TierName, Tier>> = {
     ),
     all: ['test/kernel/**/*.test.ts'],
     testTimeoutMs: 120_000,
-    timeoutMs: 300_000,
+    timeoutMs: 600_000,
     isolate: false,
   },
 };
