@@ -1,19 +1,35 @@
 /** `npm run demo -- --json`: its numbers, its time, and that it leaves nothing behind, also when it is interrupted. */
-import { describe, expect, it } from 'vitest';
-import { startDemo, tracesOf, uniqueId } from './support.ts';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { whyNoVm } from '../vm/machine.ts';
+import { startDemo, startDemoWith, tracesOf, tracesOfMachine, uniqueId } from './support.ts';
 
-/** Two minutes after set-up. */
+/** Two minutes after set-up, for the first act. */
 const BUDGET_MS = 120_000;
+/** The second act waits for an emulated processor: a minute and a half when the machine is idle. */
+const SECOND_ACT_MS = 300_000;
+
+type Numbers = Record<string, number>;
+const lastLine = (output: string) => JSON.parse(output.trim().split('\n').at(-1)!) as Record<string, unknown>;
 
 describe('demo', () => {
-  it('whole - the last line holds the numbers, and they are what Bailiff promises', async () => {
+  /** Where the machine's files are; its processes name it. */
+  let dir = '';
+  beforeAll(() => {
+    dir = mkdtempSync(path.join(tmpdir(), 'bl-demo-'));
+  });
+  afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+  it('first act - the last line holds the numbers, and they are what Bailiff promises', async () => {
     const id = uniqueId('m');
     const begun = performance.now();
-    const demo = startDemo('--json', '--id', id);
+    const demo = startDemo('--json', '--act', '1', '--id', id);
     expect(await demo.ended, demo.output()).toBe(0);
     expect(performance.now() - begun).toBeLessThan(BUDGET_MS);
-    const summary = JSON.parse(demo.output().trim().split('\n').at(-1)!) as Record<string, Record<string, number>>;
-    const { control, guarded, legit, latencyMs } = summary as Record<string, Record<string, number>>;
+    const summary = lastLine(demo.output());
+    const { control, guarded, legit, latencyMs } = summary as Record<string, Numbers>;
     expect(Object.keys(summary)).toEqual([
       'control',
       'guarded',
@@ -22,22 +38,75 @@ describe('demo', () => {
       'responses',
       'deletedPods',
       'latencyMs',
+      'runtime',
     ]);
     expect(control).toEqual({ sent: 200, landed: 200 });
     expect(guarded!['sent']).toBeGreaterThanOrEqual(10);
     expect(guarded).toMatchObject({ dropped: guarded!['sent'], landed: 0, countedOnBus: guarded!['sent'] });
     expect(legit!['received']).toBe(legit!['sent']);
-    expect(summary).toMatchObject({ verdicts: 1, responses: 3, deletedPods: 1 });
+    expect(summary).toMatchObject({
+      verdicts: 1,
+      responses: 3,
+      deletedPods: 1,
+      runtime: { skipped: expect.stringContaining('--act 1') },
+    });
     expect(latencyMs!['firstViolation']).toBeLessThan(latencyMs!['deleteCall']!);
     expect(tracesOf(id)).toEqual([]);
   });
 
-  it('interrupted - in the middle of the attack it removes everything first', async () => {
+  it('first act interrupted - in the middle of the attack it removes everything first', async () => {
     const id = uniqueId('i');
     const demo = startDemo('--id', id);
     await demo.said('Guarded run');
     demo.interrupt();
     expect(await demo.ended).toBe(130);
+    expect(demo.output()).not.toContain('Second act');
     expect(tracesOf(id)).toEqual([]);
+  });
+
+  it(
+    'second act - the escape lands without the policy; with it every attempt is blocked, counted, judged and answered',
+    async (context) => {
+      const why = whyNoVm();
+      if (why !== null) return context.skip(why);
+      const demo = startDemoWith({ TMPDIR: dir }, '--json', '--act', '2');
+      expect(await demo.ended, demo.output()).toBe(0);
+      const summary = lastLine(demo.output());
+      expect(summary).toMatchObject({ control: null, guarded: null, latencyMs: null });
+      const runtime = summary['runtime'] as Record<string, Numbers>;
+      const attempts = runtime['guarded']!['attempts']!;
+      expect(attempts).toBeGreaterThanOrEqual(3);
+      expect(runtime).toEqual({
+        control: { attempts: 3, landed: 3 },
+        guarded: { attempts, blocked: attempts, landed: 0, countedOnBus: attempts },
+        verdicts: 1,
+        responses: 3,
+        deletedPods: 1,
+      });
+      expect(tracesOfMachine(dir)).toEqual([]);
+    },
+    SECOND_ACT_MS,
+  );
+
+  it(
+    'second act interrupted - the machine goes with it',
+    async (context) => {
+      const why = whyNoVm();
+      if (why !== null) return context.skip(why);
+      const demo = startDemoWith({ TMPDIR: dir }, '--act', '2');
+      await demo.said('is up; in it a cluster');
+      expect(tracesOfMachine(dir)).not.toEqual([]);
+      demo.interrupt();
+      expect(await demo.ended).toBe(130);
+      expect(tracesOfMachine(dir)).toEqual([]);
+    },
+    SECOND_ACT_MS,
+  );
+
+  it('second act without its means - says why, and how to get them', async () => {
+    const demo = startDemoWith({ PATH: '/nonexistent' }, '--json', '--act', '2');
+    expect(await demo.ended, demo.output()).toBe(3);
+    const { runtime } = lastLine(demo.output());
+    expect(runtime).toEqual({ skipped: expect.stringMatching(/is not installed: scripts\/setup installs it/) });
   });
 });

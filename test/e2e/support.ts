@@ -32,13 +32,23 @@ export interface Running {
 /** Starts `bailiff …` and leaves it running. */
 export const startBailiff = (...args: string[]): Running => start([BAILIFF, ...args]);
 
-/** Starts the demo and leaves it running. */
-export const startDemo = (...args: string[]): Running =>
-  start(['--import', 'tsx', path.join(CHECKOUT, 'test/lab/src/demo/main.ts'), ...args]);
+const DEMO = ['--import', 'tsx', path.join(CHECKOUT, 'test/lab/src/demo/main.ts')];
 
-function start(argv: string[]): Running {
+/** Starts the demo and leaves it running. */
+export const startDemo = (...args: string[]): Running => start([...DEMO, ...args]);
+
+/** The same with other variables of the environment. */
+export const startDemoWith = (env: Record<string, string>, ...args: string[]): Running =>
+  start([...DEMO, ...args], env);
+
+function start(argv: string[], env: Record<string, string> = {}): Running {
   const stdio = ['ignore', 'pipe', 'pipe'] as const;
-  const child = spawn(process.execPath, argv, { stdio: [...stdio], cwd: CHECKOUT, detached: true });
+  const child = spawn(process.execPath, argv, {
+    stdio: [...stdio],
+    cwd: CHECKOUT,
+    detached: true,
+    env: { ...process.env, ...env },
+  });
   let output = '';
   for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text) => (output += text));
   const ended = once(child, 'close').then(([code]) => code as number | null);
@@ -80,6 +90,19 @@ export function tracesOf(id: string): string[] {
     traces.push(`process ${pid}`);
   }
   return traces;
+}
+
+/** What a virtual machine whose files lie below this directory has left: files, and processes that name it. tsx keeps a cache there. */
+export function tracesOfMachine(dir: string): string[] {
+  const named = readdirSync('/proc').filter((pid) => {
+    try {
+      return /^\d+$/.test(pid) && readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(`${dir}/`);
+    } catch {
+      // It ended while we looked.
+      return false;
+    }
+  });
+  return [...readdirSync(dir), ...named.map((pid) => `process ${pid}`)].filter((name) => !name.startsWith('tsx-'));
 }
 
 /** By its cgroup and by the lab's directory in its arguments: each would miss some. */

@@ -9,6 +9,7 @@ import {
   decodeViolationFrame,
   type Response,
   type Verdict,
+  type Violation,
   type ViolationFrame,
 } from '@bailiff/schemas';
 
@@ -17,6 +18,7 @@ const UNFINISHED: readonly Response['phase'][] = ['started', 'pending', 'approve
 
 export class BusTally {
   readonly podUid: string;
+  readonly #kind: Violation['kind'];
   #byEpoch = new Map<string, { vector: string; packets: number }>();
   readonly verdicts: Verdict[] = [];
   readonly responses: Response[] = [];
@@ -26,13 +28,14 @@ export class BusTally {
   firstViolationAtMicros: number | null = null;
   firstVerdictAtMicros: number | null = null;
 
-  constructor(podUid: string) {
+  constructor(podUid: string, kind: Violation['kind'] = 'spoof') {
     this.podUid = podUid;
+    this.#kind = kind;
   }
 
   takeFrame(frame: ViolationFrame, storedAtMicros: number): void {
     for (const violation of frame.violations) {
-      if (violation.pod?.uid !== this.podUid || violation.kind !== 'spoof') continue;
+      if (violation.pod?.uid !== this.podUid || violation.kind !== this.#kind) continue;
       this.firstViolationAtMicros ??= storedAtMicros;
       const seen = this.#byEpoch.get(violation.counterEpoch)?.packets ?? 0;
       const packets = Math.max(seen, violation.cumulativePackets);
@@ -53,7 +56,7 @@ export class BusTally {
     if (response.podUid === this.podUid) this.responses.push(response);
   }
 
-  /** Packets by vector. */
+  /** Packets, or operations, by vector. */
   get packets(): Record<string, number> {
     const sums: Record<string, number> = {};
     for (const { vector, packets } of this.#byEpoch.values()) sums[vector] = (sums[vector] ?? 0) + packets;
@@ -76,8 +79,8 @@ export interface BusWatch {
 }
 
 /** Reads the three streams from now on. The caller stops it, and closes the bus after that. */
-export function watchBus(bus: Bus, podUid: string): BusWatch {
-  const tally = new BusTally(podUid);
+export function watchBus(bus: Bus, podUid: string, kind: Violation['kind'] = 'spoof'): BusWatch {
+  const tally = new BusTally(podUid, kind);
   const stop = new AbortController();
   const read = (stream: string, onMessage: (message: StreamMessage) => void) =>
     consumeOrdered(bus, stream, { start: 'all', onMessage, signal: stop.signal });

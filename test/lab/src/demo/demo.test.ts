@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { ChainOutcome } from '../attack/chain.ts';
 import type { AttackOutcome } from '../attack/run.ts';
+import { EscapeReader } from './escape-lines.ts';
+import { type EscapeOutcome, escapeShortfalls, escapeText, summariseEscape } from './escape-summary.ts';
 import { LiveLine } from './live-line.ts';
 import { shortfalls, summarise, summaryText } from './summary.ts';
 
@@ -26,7 +28,7 @@ const guarded: ChainOutcome = {
 
 describe('demo summary', () => {
   it('numbers - have the promised shape', () => {
-    expect(summarise(control, guarded)).toEqual({
+    expect(summarise({ control, guarded, attacker: 'web-x', innocents: 5 }, { skipped: 'no machine' })).toEqual({
       control: { sent: 200, landed: 200 },
       guarded: { sent: 400, dropped: 400, landed: 0, countedOnBus: 400 },
       legit: { sent: 90, received: 90 },
@@ -34,12 +36,13 @@ describe('demo summary', () => {
       responses: 1,
       deletedPods: 1,
       latencyMs: { firstViolation: 8.25, verdict: 60, deleteCall: 120 },
+      runtime: { skipped: 'no machine' },
     });
     expect(shortfalls(control, guarded)).toEqual([]);
   });
 
   it('text - tells what landed, what was dropped and who was deleted', () => {
-    const text = summaryText(control, guarded, { attacker: 'web-x', innocents: 5 });
+    const text = summaryText({ control, guarded, attacker: 'web-x', innocents: 5 });
     expect(text).toMatch(/without Bailiff +200 +200/);
     expect(text).toMatch(/with Bailiff +400 +0 +400 +400/);
     expect(text).toMatch(/deleted +web-x/);
@@ -61,6 +64,79 @@ describe('demo summary', () => {
     const found = shortfalls({ ...control, ...controlChange }, { ...guarded, ...guardedChange });
     expect(found).toHaveLength(1);
     expect(found[0]).toMatch(message);
+  });
+});
+
+const escaped: EscapeOutcome = {
+  kernel: '6.12',
+  attacker: 'web-x',
+  control: {
+    ...{ attempts: 3, refused: 0, landed: 3, failed: 0, ordinary: { tried: 1, passed: 1 } },
+    seenByHost: ['core_pattern', 'host-mount', 'modprobe'],
+  },
+  guarded: {
+    ...{ attempts: 9, refused: 9, landed: 0, failed: 0, ordinary: { tried: 3, passed: 3 }, seenByHost: [] },
+    ...{ blocked: 9, countedOnBus: 9, countedByRule: { 'escape-guard/core-pattern': 9 } },
+  },
+  verdicts: [{ rule: 'escape-attempts', level: 'high', reason: 'tried, by /bin/escape (pid 7)' }],
+  verdictsOnOthers: 0,
+  responses: [{ action: 'delete', phase: 'succeeded' }],
+  deleted: true,
+  innocents: 1,
+  missingInnocents: [],
+};
+
+describe('demo second act', () => {
+  it('numbers - have the promised shape; without the first act its fields are null', () => {
+    const runtime = {
+      control: { attempts: 3, landed: 3 },
+      guarded: { attempts: 9, blocked: 9, landed: 0, countedOnBus: 9 },
+      ...{ verdicts: 1, responses: 1, deletedPods: 1 },
+    };
+    expect(summariseEscape(escaped)).toEqual(runtime);
+    expect(summarise(null, escaped)).toMatchObject({ control: null, guarded: null, deletedPods: null, runtime });
+    expect(escapeShortfalls(escaped)).toEqual([]);
+  });
+
+  it('text - tells what landed, what was blocked, by which rule, and who did it; or why it was skipped', () => {
+    const text = escapeText(escaped);
+    expect(text).toMatch(/without policy +3 +3/);
+    expect(text).toMatch(/with escape-guard +9 +0 +9 +9/);
+    expect(text).toMatch(/refused by rule +core-pattern 9/);
+    expect(text).toMatch(/by +\/bin\/escape \(pid 7\)/);
+    expect(escapeText({ skipped: 'no qemu' })).toBe('skipped: no qemu');
+    expect(escapeShortfalls({ skipped: 'no qemu' })).toEqual([]);
+  });
+
+  const { guarded: held } = escaped;
+  it.each<[string, Partial<EscapeOutcome>, RegExp]>([
+    [
+      'an escape that the host does not see proves nothing',
+      { control: { ...escaped.control, seenByHost: [] } },
+      /0 of 3/,
+    ],
+    ['a landed escape', { guarded: { ...held, landed: 1 } }, /landed in spite/],
+    ['one that only the host knows of', { guarded: { ...held, seenByHost: ['modprobe'] } }, /landed in spite/],
+    ['an escape that failed by itself', { guarded: { ...held, failed: 1 } }, /by themselves/],
+    ['an attempt that the kernel did not count', { guarded: { ...held, blocked: 8 } }, /blocked 8 of 9/],
+    ['nothing in force', { guarded: { ...held, blocked: null } }, /blocked null/],
+    ['an attempt that the bus counts twice', { guarded: { ...held, countedOnBus: 10 } }, /bus counts 10/],
+    ['ordinary use refused', { guarded: { ...held, ordinary: { tried: 3, passed: 2 } } }, /1 of 3 ordinary/],
+    ['no verdict', { verdicts: [] }, /no verdict/],
+    ['a verdict on an innocent', { verdictsOnOthers: 1 }, /innocents/],
+    ['no deletion', { deleted: false }, /still exists/],
+    ['an innocent pod gone', { missingInnocents: ['web-y'] }, /web-y/],
+  ])('shortfall - %s', (_, change, message) => {
+    const found = escapeShortfalls({ ...escaped, ...change });
+    expect(found).toHaveLength(1);
+    expect(found[0]).toMatch(message);
+  });
+
+  it('lines - read in pieces, between what others write', () => {
+    const told: unknown[] = [];
+    const reader = new EscapeReader((line) => told.push(line));
+    for (const piece of ['noise\n@bailiff-de', 'mo {"say":"a"}\n@bailiff-demo {"live":null}', '\n']) reader.push(piece);
+    expect(told).toEqual([{ say: 'a' }, { live: null }]);
   });
 });
 

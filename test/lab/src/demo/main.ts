@@ -1,42 +1,28 @@
 /**
- * `npm run demo`: one lab, one attack twice. First everything runs but nothing is attached, and the forged packets land; then
- * collectors guard every interface, and the same attack is dropped, counted, judged and answered. `--json` adds the
- * summary as the last line. Ends with 0 only when every number is what it should be; leaves nothing behind, also on Ctrl-C.
+ * `npm run demo`. First act: one lab, one attack twice. First everything runs but nothing is attached, and the forged packets land; then
+ * collectors guard every interface, and the same attack is dropped, counted, judged and answered. Second act: an escape from a
+ * container, without a policy and with one, in the virtual machine. `--json` adds the summary as the last line. Ends with 0
+ * only when every number is what it should be; a second act that this machine cannot show is told and is no failure, unless
+ * it alone was asked for (3). Leaves nothing behind, also on Ctrl-C.
  */
 import { type Cast, castOf, chainRun, controlRun, forgetNeighbours } from '../attack/chain.ts';
-import { debugWanted, tellError } from '../errors.ts';
-import { parseFlags, wrongUse } from '../flags.ts';
-import { isLabId } from '../names.ts';
-import { CNI_PLUGINS, type CniPlugin } from '../plan.ts';
+import { debugWanted, LabError, tellError } from '../errors.ts';
 import { removeStaleLabs } from '../retire.ts';
 import { startLab } from '../supervisor/bring-up.ts';
 import type { Lab } from '../supervisor/lab.ts';
+import { escapeAct } from './escape-act.ts';
+import { type EscapeOutcome, escapeShortfalls, escapeText, isSkipped, type Skipped } from './escape-summary.ts';
 import { LiveLine } from './live-line.ts';
-import { progressText, shortfalls, summarise, summaryText } from './summary.ts';
+import { COMMAND, type DemoOptions, parseDemoArgs, USAGE } from './options.ts';
+import { type NetworkOutcome, progressText, shortfalls, summarise, summaryText } from './summary.ts';
 
 const CONTROL_FRAMES = 200;
-const COMMAND = 'npm run demo';
-/** npm keeps flags for itself that come before two dashes. */
-const COMMAND_HELP = `${COMMAND} --`;
-const USAGE = `usage: ${COMMAND} [-- FLAGS]
-
-Brings a cluster up on this machine, attacks it unguarded and guarded, tells the numbers, and takes it down again. Needs root.
-
-  --json         end with the numbers as one JSON line
-  --cni PLUGIN   bridge or ptp (bridge)
-  --id ID        name of the lab, for whoever looks for what it leaves
-`;
-const FLAGS = {
-  json: { type: 'boolean' },
-  cni: { type: 'string' },
-  id: { type: 'string' },
-  help: { type: 'boolean', short: 'h' },
-} as const;
 const say = (text: string) => process.stdout.write(`${text}\n`);
 
 async function control(lab: Lab, cast: Cast) {
   say(`\nControl run: nothing is attached. ${cast.attacker.name} forges ${CONTROL_FRAMES} packets in the name of`);
-  say(`${cast.claimed.name} and of the gateway, towards ${cast.victim.name}: IPv4, IPv6, ARP, neighbour discovery.`);
+  say(`${cast.claimed.name} and of the gateway, towards ${cast.victim.name}:`);
+  say('IPv4, IPv6, ARP, neighbour discovery.');
   const outcome = await controlRun(lab, cast, CONTROL_FRAMES);
   const kinds = Object.entries(outcome.landed).map(([vector, count]) => `${vector} ${count}`);
   say(`  ${outcome.landedTotal} of ${outcome.sent} landed (${kinds.join(', ')})`);
@@ -54,15 +40,10 @@ async function guarded(lab: Lab, cast: Cast, signal: AbortSignal) {
   return outcome;
 }
 
-interface DemoOptions {
-  json: boolean;
-  cni: CniPlugin;
-  id: string | undefined;
-}
-
-async function demo(options: DemoOptions, signal: AbortSignal): Promise<number> {
+async function networkAct(options: DemoOptions, signal: AbortSignal): Promise<NetworkOutcome> {
   await removeStaleLabs(say);
   const report = { onProgress: (text: string) => say(`  ${text}`), onProblem: (text: string) => say(`  ! ${text}`) };
+  say("First act, about half a minute: packets in somebody else's name.");
   say('Bringing up a cluster: 2 nodes, 6 pods, real CNI plugins, NATS, Redis, a Kubernetes API.');
   await using lab = await startLab({
     id: options.id,
@@ -76,26 +57,45 @@ async function demo(options: DemoOptions, signal: AbortSignal): Promise<number> 
   const innocents = lab.pods().length - 1;
   const before = await control(lab, cast);
   const after = await guarded(lab, cast, signal);
-  say('');
-  say(summaryText(before, after, { attacker: cast.attacker.name, innocents }));
-  const missed = shortfalls(before, after);
-  for (const text of missed) say(`NOT AS PROMISED: ${text}`);
   say('Taking the cluster down.');
   await lab.stop();
-  if (options.json) say(JSON.stringify(summarise(before, after)));
-  return missed.length === 0 ? 0 : 1;
+  return { control: before, guarded: after, attacker: cast.attacker.name, innocents };
 }
 
-/** Null: help is asked for. @throws LabError LAB_USAGE */
-function parseDemoArgs(argv: readonly string[]): DemoOptions | null {
-  const { values, positionals } = parseFlags(argv, FLAGS, COMMAND_HELP);
-  if (values.help) return null;
-  const { json = false, id, cni = 'bridge' } = values;
-  if (positionals.length > 0) throw wrongUse(`it takes no argument "${positionals[0]}"`, COMMAND_HELP);
-  if (!(CNI_PLUGINS as readonly string[]).includes(cni))
-    throw wrongUse(`--cni must be bridge or ptp, not "${cni}"`, COMMAND_HELP);
-  if (id !== undefined && !isLabId(id)) throw wrongUse(`--id: "${id}" is not a lab's id`, COMMAND_HELP);
-  return { json, cni: cni as CniPlugin, id };
+/** A failure of the machine it runs in is told beside what the first act showed, not instead of it. */
+async function runtimeAct(signal: AbortSignal, missed: string[]): Promise<EscapeOutcome | Skipped> {
+  say('\nSecond act, one to two minutes (--act 1 leaves it out): an escape from a container.');
+  say(
+    'In a virtual machine, because it lands in the control run: a stock kernel that loads BPF-LSM programs, emulated.',
+  );
+  try {
+    const act = await escapeAct({ say, live: new LiveLine(process.stdout), signal });
+    if (isSkipped(act)) say(`  skipped: ${act.skipped}`);
+    return act;
+  } catch (error) {
+    if (signal.aborted) throw error;
+    const { text } = tellError(error, COMMAND, debugWanted());
+    missed.push(`the second act did not come to its end: ${text}`);
+    return { skipped: 'it did not come to its end' };
+  }
+}
+
+async function demo(options: DemoOptions, signal: AbortSignal): Promise<number> {
+  const network = options.act === 2 ? null : await networkAct(options, signal);
+  if (signal.aborted) throw new LabError('LAB_INTERRUPTED', 'interrupted');
+  const missed = network ? shortfalls(network.control, network.guarded) : [];
+  const runtime = options.act === 1 ? { skipped: 'not asked for (--act 1)' } : await runtimeAct(signal, missed);
+  missed.push(...escapeShortfalls(runtime));
+  say('');
+  if (network) say(`Packets in somebody else's name\n\n${summaryText(network)}`);
+  if (options.act !== 1) {
+    const where = isSkipped(runtime) ? '' : ` (in a virtual machine, Linux ${runtime.kernel})`;
+    say(`Escape from a container${where}\n\n${escapeText(runtime)}\n`);
+  }
+  for (const text of missed) say(`NOT AS PROMISED: ${text}`);
+  if (options.json) say(JSON.stringify(summarise(network, runtime)));
+  if (missed.length > 0) return 1;
+  return options.act === 2 && isSkipped(runtime) ? 3 : 0;
 }
 
 async function run(argv: string[]): Promise<number> {

@@ -2,8 +2,17 @@
 import type { ChainOutcome, ChainProgress } from '../attack/chain.ts';
 import type { AttackOutcome } from '../attack/run.ts';
 import { table } from '../report.ts';
+import { type EscapeOutcome, type RuntimeSummary, type Skipped, summariseEscape } from './escape-summary.ts';
 
-/** The last line of `npm run demo -- --json`. */
+/** What the first act came to. */
+export interface NetworkOutcome {
+  control: AttackOutcome;
+  guarded: ChainOutcome;
+  attacker: string;
+  innocents: number;
+}
+
+/** The last line of `npm run demo -- --json`; with `--act 2` all of it but `runtime` is null. */
 export interface DemoSummary {
   control: { sent: number; landed: number };
   guarded: { sent: number; dropped: number; landed: number; countedOnBus: number };
@@ -14,9 +23,25 @@ export interface DemoSummary {
   deletedPods: number;
   /** From the first forged packet. */
   latencyMs: { firstViolation: number | null; verdict: number | null; deleteCall: number | null };
+  runtime: RuntimeSummary;
 }
 
-export function summarise(control: AttackOutcome, guarded: ChainOutcome): DemoSummary {
+type Nulls = Record<Exclude<keyof DemoSummary, 'runtime'>, null> & Pick<DemoSummary, 'runtime'>;
+
+const NO_NETWORK = {
+  control: null,
+  guarded: null,
+  legit: null,
+  verdicts: null,
+  responses: null,
+  deletedPods: null,
+  latencyMs: null,
+};
+
+export function summarise(network: NetworkOutcome | null, act: EscapeOutcome | Skipped): DemoSummary | Nulls {
+  const runtime = summariseEscape(act);
+  if (!network) return { ...NO_NETWORK, runtime };
+  const { control, guarded } = network;
   return {
     control: { sent: control.sent, landed: control.landedTotal },
     guarded: {
@@ -30,6 +55,7 @@ export function summarise(control: AttackOutcome, guarded: ChainOutcome): DemoSu
     responses: guarded.tally.finished.length,
     deletedPods: guarded.deleted ? 1 : 0,
     latencyMs: guarded.latencyMs,
+    runtime,
   };
 }
 
@@ -64,11 +90,7 @@ export function shortfalls(control: AttackOutcome, guarded: ChainOutcome): strin
 const ms = (value: number | null) => (value === null ? 'never' : `${value.toFixed(1)} ms`);
 
 /** For a person, in one look. */
-export function summaryText(
-  control: AttackOutcome,
-  guarded: ChainOutcome,
-  names: { attacker: string; innocents: number },
-): string {
+export function summaryText({ control, guarded, attacker, innocents }: NetworkOutcome): string {
   const rows = [
     ['', 'FORGED', 'LANDED', 'DROPPED IN KERNEL', 'COUNTED ON BUS'],
     ['without Bailiff', String(control.sent), String(control.landedTotal), '-', '-'],
@@ -87,7 +109,7 @@ export function summaryText(
   );
   const { sent, received } = guarded.legit;
   const { firstViolation, verdict, deleteCall } = guarded.latencyMs;
-  const untouched = names.innocents - guarded.missingInnocents.length;
+  const untouched = innocents - guarded.missingInnocents.length;
   return [
     table(rows),
     '',
@@ -96,8 +118,8 @@ export function summaryText(
       ['ordinary traffic', `${received} of ${sent} questions answered: UDP, TCP, ICMP over IPv4 and IPv6`],
       ['verdict', verdicts.join(', ') || 'none'],
       ['answers', responses.join(', ') || 'none'],
-      ['deleted', guarded.deleted ? names.attacker : 'nothing'],
-      ['untouched', `${untouched} of ${names.innocents} innocent pods`],
+      ['deleted', guarded.deleted ? attacker : 'nothing'],
+      ['untouched', `${untouched} of ${innocents} innocent pods`],
       [
         'after first packet',
         `violation on the bus ${ms(firstViolation)}, verdict ${ms(verdict)}, delete call ${ms(deleteCall)}`,

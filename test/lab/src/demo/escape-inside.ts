@@ -1,0 +1,143 @@
+/**
+ * The second act inside the virtual machine: a lab of one node, the escape without a policy, then with policies/escape-guard.yaml.
+ * Bundled and started by escape-act.ts; tells each step as a line of escape-lines.ts. Words: <contain> <escape>.
+ */
+import { readFileSync } from 'node:fs';
+import { release } from 'node:os';
+import path from 'node:path';
+import { encodeToken, openBucket, writeConfig } from '@bailiff/bus';
+import { loadPolicyFile } from '@bailiff/runtime';
+import { type NodeStatus, nodeStatus } from '@bailiff/schemas';
+import { watchBus } from '../attack/bus-tally.ts';
+import { CHECKOUT } from '../native-tool.ts';
+import type { LabPodInfo } from '../state.ts';
+import { startLab } from '../supervisor/bring-up.ts';
+import type { Lab } from '../supervisor/lab.ts';
+import { until } from '../until.ts';
+import { EscapeAttack, type EscapePrograms, kernelRefusals } from './escape-attack.ts';
+import { tellHost } from './escape-lines.ts';
+import type { EscapeOutcome } from './escape-summary.ts';
+
+/** Loading all programs takes 15 s under emulation on an idle machine. */
+const LOADED_TIMEOUT_MS = 150_000;
+const FORCE_TIMEOUT_MS = 30_000;
+const ANSWER_TIMEOUT_MS = 60_000;
+const POLICY = 'policies/escape-guard.yaml';
+const say = (text: string) => tellHost({ say: text });
+
+async function awaitRuntime(
+  lab: Lab,
+  what: string,
+  timeoutMs: number,
+  holds: (runtime: NodeStatus['runtime']) => boolean,
+) {
+  const bus = await lab.bus('admin');
+  const key = encodeToken(lab.parts.plan.nodes[0]!.name);
+  try {
+    await until(
+      what,
+      async () => {
+        const entry = await openBucket(bus, 'bailiff_nodes').get(key);
+        const runtime = entry ? nodeStatus.parse(JSON.parse(entry.value.toString('utf8'))).runtime : undefined;
+        return holds(runtime) ? { value: true } : { seen: `${runtime?.state} ${runtime?.reason}` };
+      },
+      { timeoutMs, everyMs: 200 },
+    );
+  } finally {
+    await bus.close();
+  }
+}
+
+async function control(lab: Lab, attacker: LabPodInfo, programs: EscapePrograms) {
+  say(`\nControl run: no policy. A program in ${attacker.name}, in a container with all capabilities,`);
+  say("overwrites the host's core_pattern and module loader, and mounts the host's control groups.");
+  const outcome = await (await EscapeAttack.start(lab, attacker, programs, 'once')).finish();
+  say(`  the host sees ${outcome.seenByHost.length} of ${outcome.attempts}: ${outcome.seenByHost.join(', ')}; undone`);
+  return outcome;
+}
+
+async function applyPolicy(lab: Lab): Promise<void> {
+  const bus = await lab.bus('admin');
+  try {
+    for (const { key, policy } of loadPolicyFile(readFileSync(path.join(CHECKOUT, POLICY), 'utf8'), POLICY))
+      await writeConfig(bus, key, policy, { by: 'demo', why: 'second act: the ways out of a container are closed' });
+  } finally {
+    await bus.close();
+  }
+  const held = lab.pods().length;
+  await awaitRuntime(lab, `${POLICY} to be in force`, FORCE_TIMEOUT_MS, (runtime) =>
+    Boolean(runtime?.policies.some(({ state, subjects }) => state === 'in-force' && subjects >= held)),
+  );
+}
+
+async function guarded(lab: Lab, attacker: LabPodInfo, programs: EscapePrograms) {
+  say(`\nGuarded run: ${POLICY} is applied to the pods as they run; the same program, until`);
+  say('somebody stops it, with ordinary use of a file beside it.');
+  await applyPolicy(lab);
+  const bus = await lab.bus('cli');
+  const watch = watchBus(bus, attacker.uid, 'lsm');
+  const { tally } = watch;
+  try {
+    let blocked: number | null = null;
+    lab.beforeTeardown(attacker.uid, async () => {
+      blocked = kernelRefusals(lab, attacker);
+    });
+    const attack = await EscapeAttack.start(lab, attacker, programs, 'forever');
+    const gone = () => !lab.pods().some((pod) => pod.uid === attacker.uid);
+    const show = () => {
+      const { attempts, landed } = attack.counts;
+      const end = gone() ? ', pod is gone' : '';
+      const live = `tried ${attempts}, landed ${landed}, on the bus ${tally.totalPackets}, verdicts ${tally.verdicts.length}, answers ${tally.finished.length}${end}`;
+      tellHost({ live });
+      return live;
+    };
+    const deleted = () => {
+      const seen = show();
+      return gone() ? { value: true } : { seen };
+    };
+    const patience = { timeoutMs: ANSWER_TIMEOUT_MS, everyMs: 100 };
+    await Promise.race([until('the escaping pod to be deleted', deleted, patience), watch.failed]);
+    const counts = await attack.finish();
+    const counted = () => {
+      const seen = show();
+      const done = tally.finished.some(({ action }) => action === 'delete');
+      return done && tally.totalPackets >= counts.attempts ? { value: true } : { seen };
+    };
+    await Promise.race([until('the bus to have counted every attempt', counted, patience), watch.failed]);
+    tellHost({ live: null });
+    return { counts, blocked, tally, deleted: gone() };
+  } finally {
+    await watch.stop();
+    await bus.close();
+  }
+}
+
+async function act(programs: EscapePrograms): Promise<EscapeOutcome> {
+  say(`  Linux ${release()} is up; in it a cluster of 1 node and 2 pods`);
+  await using lab = await startLab({
+    ...{ nodes: 1, podsPerNode: 2, replace: false, enforce: true },
+    onProgress: (text) => say(`  ${text}`),
+    onProblem: (text) => say(`  ! ${text}`),
+  });
+  say('  waiting until the kernel has the runtime programs');
+  await awaitRuntime(lab, 'the runtime programs', LOADED_TIMEOUT_MS, (runtime) => runtime?.state === 'available');
+  const [attacker, ...innocents] = lab.pods();
+  const before = await control(lab, attacker!, programs);
+  const { counts, blocked, tally, deleted } = await guarded(lab, attacker!, programs);
+  const left = new Set(lab.pods().map(({ uid }) => uid));
+  return {
+    kernel: release(),
+    attacker: attacker!.name,
+    control: before,
+    guarded: { ...counts, blocked, countedOnBus: tally.totalPackets, countedByRule: tally.packets },
+    verdicts: tally.verdicts.map(({ rule, level, reason }) => ({ rule, level, reason })),
+    verdictsOnOthers: tally.verdictsOnOthers.length,
+    responses: tally.finished.map(({ action, phase }) => ({ action, phase })),
+    deleted,
+    innocents: innocents.length,
+    missingInnocents: innocents.filter(({ uid }) => !left.has(uid)).map(({ name }) => name),
+  };
+}
+
+const [contain = '', attack = ''] = process.argv.slice(2);
+tellHost({ outcome: await act({ contain, escape: attack }) });

@@ -1,0 +1,47 @@
+/** Flags of the demo. */
+import { parseFlags, wrongUse } from '../flags.ts';
+import { isLabId } from '../names.ts';
+import { CNI_PLUGINS, type CniPlugin } from '../plan.ts';
+
+export const COMMAND = 'npm run demo';
+/** npm keeps flags for itself that come before two dashes. */
+const COMMAND_HELP = `${COMMAND} --`;
+export const USAGE = `usage: ${COMMAND} [-- FLAGS]
+
+Brings a cluster up on this machine, attacks it unguarded and guarded, and takes it down again; then the same with an escape
+from a container, in a virtual machine whose kernel loads BPF-LSM programs. Tells the numbers. Needs root.
+
+  --act 1|2      only the packets (1), only the escape (2); both without it
+  --json         end with the numbers as one JSON line
+  --cni PLUGIN   bridge or ptp (bridge), in the first act
+  --id ID        name of the lab, for whoever looks for what it leaves
+`;
+const FLAGS = {
+  act: { type: 'string' },
+  json: { type: 'boolean' },
+  cni: { type: 'string' },
+  id: { type: 'string' },
+  help: { type: 'boolean', short: 'h' },
+} as const;
+
+export interface DemoOptions {
+  /** Null: both. */
+  act: 1 | 2 | null;
+  json: boolean;
+  cni: CniPlugin;
+  id: string | undefined;
+}
+
+/** Null: help is asked for. @throws LabError LAB_USAGE */
+export function parseDemoArgs(argv: readonly string[]): DemoOptions | null {
+  const { values, positionals } = parseFlags(argv, FLAGS, COMMAND_HELP);
+  if (values.help) return null;
+  const { act, json = false, id, cni = 'bridge' } = values;
+  if (positionals.length > 0) throw wrongUse(`it takes no argument "${positionals[0]}"`, COMMAND_HELP);
+  if (act !== undefined && act !== '1' && act !== '2')
+    throw wrongUse(`--act must be 1 or 2, not "${act}"`, COMMAND_HELP);
+  if (!(CNI_PLUGINS as readonly string[]).includes(cni))
+    throw wrongUse(`--cni must be bridge or ptp, not "${cni}"`, COMMAND_HELP);
+  if (id !== undefined && !isLabId(id)) throw wrongUse(`--id: "${id}" is not a lab's id`, COMMAND_HELP);
+  return { act: act === undefined ? null : act === '1' ? 1 : 2, json, cni: cni as CniPlugin, id };
+}
