@@ -66,7 +66,7 @@ async function networkAct(options: DemoOptions, signal: AbortSignal): Promise<Ne
 async function runtimeAct(signal: AbortSignal, missed: string[]): Promise<EscapeOutcome | Skipped> {
   say('\nSecond act, one to two minutes (--act 1 leaves it out): an escape from a container.');
   say(
-    'In a virtual machine, because it lands in the control run: a stock kernel that loads BPF-LSM programs, emulated.',
+    'In a virtual machine, because it lands in the control run: a stock kernel with BPF-LSM, emulated.',
   );
   try {
     const act = await escapeAct({ say, live: new LiveLine(process.stdout), signal });
