@@ -65,9 +65,7 @@ async function networkAct(options: DemoOptions, signal: AbortSignal): Promise<Ne
 /** A failure of the machine it runs in is told beside what the first act showed, not instead of it. */
 async function runtimeAct(signal: AbortSignal, missed: string[]): Promise<EscapeOutcome | Skipped> {
   say('\nSecond act, one to two minutes (--act 1 leaves it out): an escape from a container.');
-  say(
-    'In a virtual machine, because it lands in the control run: a stock kernel with BPF-LSM, emulated.',
-  );
+  say('In a virtual machine, because it lands in the control run: a stock kernel with BPF-LSM, emulated.');
   try {
     const act = await escapeAct({ say, live: new LiveLine(process.stdout), signal });
     if (isSkipped(act)) say(`  skipped: ${act.skipped}`);
