@@ -13,7 +13,7 @@ const TASKS = 4;
 const OPERATIONS = 60;
 const REPEATS = 8;
 const MIN_ROUNDS = 5;
-const BUDGET_MS = 40_000;
+const BUDGET_MS = 20_000;
 /** Cells of a subject in the rig, without those behind the rules. */
 const MAX_RULES = 40;
 const EPERM = 1;

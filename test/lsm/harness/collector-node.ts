@@ -17,11 +17,13 @@ import type { NodeSnapshot, NodeStatus, Violation } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { COLLECTOR_NODE_FLAGS } from '../../../tools/node-flags.ts';
 import { Ledger } from '../../cluster/collector/ledger.ts';
-import { Container, LOAD_TIMEOUT_MS, podCgroup, removeCgroup } from './rig.ts';
+import { Container, podCgroup, removeCgroup } from './rig.ts';
 
 export const NODE = 'node-a';
 const COLLECTOR = path.resolve(import.meta.dirname, '../../../apps/collector/dist/main.mjs');
 const WAIT_MS = 60_000;
+/** Less than a hook's limit, LOAD_TIMEOUT_MS: what it waited for is then in the failure. */
+const LOAD_WAIT_MS = 200_000;
 
 /** A pod as the bus names it, its cgroup and one container in it. */
 export class NodePod implements Disposable {
@@ -70,7 +72,8 @@ export class CollectorNode implements AsyncDisposable {
 
   private constructor(dir: string, nats: TestNats, admin: Bus) {
     this.dir = dir;
-    this.pinDir = `/sys/fs/bpf/bailiff-collector-${process.pid}`;
+    // Of this node alone: the mark of a detach stays among the pins.
+    this.pinDir = `/sys/fs/bpf/${path.basename(dir)}`;
     this.nats = nats;
     this.admin = admin;
     this.ledger = new Ledger(admin);
@@ -93,7 +96,7 @@ export class CollectorNode implements AsyncDisposable {
   /** Resolves when its runtime half is there. */
   async startCollector(more?: readonly string[]): Promise<void> {
     await this.startLoading(more);
-    await this.told('a runtime half', ({ runtime }) => runtime?.state === 'available', LOAD_TIMEOUT_MS);
+    await this.told('a runtime half', ({ runtime }) => runtime?.state === 'available', LOAD_WAIT_MS);
   }
 
   /** Resolves when it guards interfaces; its runtime programs are only being loaded. */
@@ -120,7 +123,7 @@ export class CollectorNode implements AsyncDisposable {
           throw new Error(`collector ended with ${child.exitCode}: ${this.log.slice(-4000)}`);
         return own.includes('"msg":"guarding"');
       },
-      { what: 'collector to guard', timeoutMs: LOAD_TIMEOUT_MS, state: () => this.log.slice(-4000) },
+      { what: 'collector to guard', timeoutMs: LOAD_WAIT_MS, state: () => this.log.slice(-4000) },
     );
   }
 
