@@ -28,9 +28,7 @@ export const TIERS: Readonly<Record<TierName, Tier>> = {
   // The second kernel is asked whether it judges packets as the first does: a file for each topic. The rest is more of the same,
   // or bookkeeping that loads the object anew for each test (2-5 s under emulation) and whole processes of the command line.
   kernel: {
-    include: ['ipv4', 'ipv6', 'nd-claims', 'modes', 'quarantine'].map(
-      (name) => `test/kernel/${name}.test.ts`,
-    ),
+    include: ['ipv4', 'ipv6', 'nd-claims', 'modes', 'quarantine'].map((name) => `test/kernel/${name}.test.ts`),
     all: ['test/kernel/**/*.test.ts'],
     testTimeoutMs: 120_000,
     timeoutMs: 600_000,
