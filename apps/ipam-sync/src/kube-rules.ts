@@ -1,0 +1,72 @@
+/**
+ * What ipam-sync asks of the API server, as RBAC rules, each with the reason. Manifests are compared with this list by test, so a call
+ * that is added somewhere is named here too.
+ */
+
+/** As in a Role or ClusterRole, with where it applies and why. */
+export interface KubeRule {
+  apiGroups: readonly string[];
+  resources: readonly string[];
+  /** Absent: all of them. */
+  resourceNames?: readonly string[];
+  verbs: readonly string[];
+  /** `cluster`: ClusterRole; `lease-namespace`: a Role in the namespace of `leaseNamespace`. */
+  scope: 'cluster' | 'lease-namespace';
+  why: string;
+}
+
+/** Plurals of the custom resources that are mirrored, all cluster-scoped. */
+export const MIRRORED_RESOURCES = ['spoofpolicies', 'runtimepolicies', 'correlationrules', 'responsepolicies'] as const;
+
+export const KUBE_RULES: readonly KubeRule[] = [
+  {
+    apiGroups: [''],
+    resources: ['pods', 'nodes'],
+    verbs: ['list', 'watch'],
+    scope: 'cluster',
+    why: 'the identities of all pods, and the addresses and pod ranges of nodes',
+  },
+  {
+    apiGroups: ['apps'],
+    resources: ['replicasets'],
+    verbs: ['get'],
+    scope: 'cluster',
+    why: 'metadata only: which Deployment owns a pod (resolveOwners)',
+  },
+  {
+    apiGroups: ['batch'],
+    resources: ['jobs'],
+    verbs: ['get'],
+    scope: 'cluster',
+    why: 'metadata only: which CronJob owns a pod (resolveOwners)',
+  },
+  {
+    apiGroups: ['bailiff.dev'],
+    resources: MIRRORED_RESOURCES,
+    verbs: ['list', 'watch'],
+    scope: 'cluster',
+    why: 'policies and rules written as custom resources, mirrored to the configuration on the bus (mirror)',
+  },
+  {
+    apiGroups: ['bailiff.dev'],
+    resources: MIRRORED_RESOURCES.map((plural) => `${plural}/status`),
+    verbs: ['patch'],
+    scope: 'cluster',
+    why: 'whether a policy was accepted and where it is in force; nothing else of it is ever written',
+  },
+  {
+    apiGroups: ['coordination.k8s.io'],
+    resources: ['leases'],
+    verbs: ['create'],
+    scope: 'lease-namespace',
+    why: 'the first replica makes the Lease of the election; RBAC cannot restrict create by name',
+  },
+  {
+    apiGroups: ['coordination.k8s.io'],
+    resources: ['leases'],
+    resourceNames: ['bailiff-ipam-sync'],
+    verbs: ['get', 'update'],
+    scope: 'lease-namespace',
+    why: 'taking, renewing and releasing the Lease (leaseName)',
+  },
+];
