@@ -4,7 +4,7 @@
  */
 import * as z from 'zod';
 import { OPERATION_NAMES } from './runtime-words.ts';
-import { duration, kubeName } from './units.ts';
+import { duration, kubeName, revision } from './units.ts';
 import { USERSPACE_VECTORS, VECTORS } from './vectors.ts';
 
 export const LEVELS = ['informational', 'low', 'medium', 'high', 'critical'] as const;
@@ -19,45 +19,68 @@ export const selection = z.strictObject({
   kinds: z
     .array(z.enum(['spoof', 'lsm']))
     .min(1)
-    .optional(),
-  vectors: z.array(anyVector).min(1).optional(),
+    .optional()
+    .describe('spoof: packets; lsm: operations of programs'),
+  vectors: z.array(anyVector).min(1).optional().describe('what packets were judged for'),
   actions: z
     .array(z.enum(['audit', 'drop']))
     .min(1)
-    .optional(),
+    .optional()
+    .describe('drop: prevented; audit: counted and passed'),
   states: z
     .array(z.enum(['unknown', 'provisional', 'programmed']))
     .min(1)
-    .optional(),
-  /** Names of runtime policies and of their rules; a posture is the rule `<class>-posture`. */
-  policies: z.array(kubeName).min(1).max(64).optional(),
-  rules: z.array(kubeName).min(1).max(64).optional(),
-  /** Of the sample: a violation of which no operation was sampled matches none. The first of each rule and pod always is. */
-  operations: z.array(z.enum(OPERATION_NAMES)).min(1).optional(),
-  /** Of the runtime policy. */
-  severities: z.array(z.enum(LEVELS)).min(1).optional(),
-  namespaces: z.array(kubeName).min(1).optional(),
-  excludeNamespaces: z.array(kubeName).min(1).optional(),
+    .optional()
+    .describe("of whom the interface's owner was known: from nobody, from the node, from the bus too"),
+  policies: z.array(kubeName).min(1).max(64).optional().describe('names of runtime policies'),
+  rules: z
+    .array(kubeName)
+    .min(1)
+    .max(64)
+    .optional()
+    .describe('names of their rules; a posture is the rule `<class>-posture`'),
+  operations: z
+    .array(z.enum(OPERATION_NAMES))
+    .min(1)
+    .optional()
+    .describe(
+      'of the sample: a violation of which no operation was sampled matches none; the first of each rule and pod always is',
+    ),
+  severities: z.array(z.enum(LEVELS)).min(1).optional().describe('of the runtime policy'),
+  namespaces: z.array(kubeName).min(1).optional().describe('of pods in these namespaces'),
+  excludeNamespaces: z.array(kubeName).min(1).optional().describe('but not in these'),
 });
 export type Selection = z.infer<typeof selection>;
 
 const base = {
-  revision: z.number().int().nonnegative().default(0),
-  enabled: z.boolean().default(true),
-  level: z.enum(LEVELS),
-  'group-by': z.enum(GROUP_BY).default('pod'),
-  timespan: duration(1_000, 24 * 3_600_000),
-  /** One verdict a group in each epoch of this length (fixed epochs of event time). */
-  cooldown: duration(1_000, 24 * 3_600_000).default('10m'),
-  description: z.string().max(1024).default(''),
-  tags: z.array(z.string().max(64)).max(32).default([]),
+  revision,
+  enabled: z.boolean().default(true).describe('false: as if the rule were not there'),
+  level: z.enum(LEVELS).describe('level of the verdicts it issues'),
+  'group-by': z.enum(GROUP_BY).default('pod').describe('whose violations are counted together'),
+  timespan: duration(1_000, 24 * 3_600_000).describe('window that slides on event time: 1s to 24h'),
+  cooldown: duration(1_000, 24 * 3_600_000)
+    .default('10m')
+    .describe('one verdict a group in each epoch of this length, 1s to 24h (fixed epochs of event time)'),
+  description: z.string().max(1024).default('').describe('what it finds, for who reads its verdicts'),
+  tags: z.array(z.string().max(64)).max(32).default([]).describe('such as "attack.t1557"; handed on to readers'),
 };
-const condition = z.strictObject({ gte: z.number().int().min(1).max(Number.MAX_SAFE_INTEGER) });
+const condition = z
+  .strictObject({
+    gte: z
+      .number()
+      .int()
+      .min(1)
+      .max(Number.MAX_SAFE_INTEGER)
+      .describe('packets or operations in the window, sampled or not'),
+  })
+  .describe('a verdict is issued when the window holds at least so many');
+const type = <T extends string>(name: T) => z.literal(name).describe('what is weighed');
+const selected = selection.default({}).describe('which violations it looks at; absent: all');
 
 export const eventCount = z.strictObject({
   ...base,
-  type: z.literal('event_count'),
-  selection: selection.default({}),
+  type: type('event_count'),
+  selection: selected,
   condition,
 });
 export const VALUE_FIELDS = [
@@ -74,17 +97,25 @@ export const VALUE_FIELDS = [
 ] as const;
 export const valueCount = z.strictObject({
   ...base,
-  type: z.literal('value_count'),
-  selection: selection.default({}),
-  field: z.enum(VALUE_FIELDS),
-  condition: z.strictObject({ gte: z.number().int().min(1).max(256) }),
+  type: type('value_count'),
+  selection: selected,
+  field: z.enum(VALUE_FIELDS).describe('whose different values are counted'),
+  condition: z
+    .strictObject({ gte: z.number().int().min(1).max(256).describe('different values in the window') })
+    .describe('a verdict is issued when the window holds at least so many'),
 });
 const stages = z
-  .array(z.strictObject({ name: kubeName, selection }))
+  .array(
+    z.strictObject({
+      name: kubeName.describe('name of the stage, for the evidence'),
+      selection: selection.describe('which violations fulfil it'),
+    }),
+  )
   .min(2)
-  .max(8);
-export const temporal = z.strictObject({ ...base, type: z.literal('temporal'), rules: stages });
-export const temporalOrdered = z.strictObject({ ...base, type: z.literal('temporal_ordered'), rules: stages });
+  .max(8)
+  .describe('stages that must all be seen in the window; temporal_ordered: in this order');
+export const temporal = z.strictObject({ ...base, type: type('temporal'), rules: stages });
+export const temporalOrdered = z.strictObject({ ...base, type: type('temporal_ordered'), rules: stages });
 
 export const correlationRule = z.discriminatedUnion('type', [eventCount, valueCount, temporal, temporalOrdered]);
 export type CorrelationRule = z.infer<typeof correlationRule>;

@@ -4,7 +4,7 @@
  */
 import * as z from 'zod';
 import { LEVELS } from './correlation.ts';
-import { duration, kubeName } from './units.ts';
+import { duration, kubeName, revision } from './units.ts';
 
 export const ACTIONS = ['observe', 'label', 'quarantine', 'evict', 'delete', 'cordon'] as const;
 export type ResponseActionName = (typeof ACTIONS)[number];
@@ -13,59 +13,99 @@ export type ResponseActionName = (typeof ACTIONS)[number];
 export const PROTECTED_NAMESPACES = ['kube-system', 'kube-public', 'kube-node-lease', 'bailiff-system'];
 
 const step = z.strictObject({
-  action: z.enum(ACTIONS),
-  /** Escalation: carried out this long after the verdict; absent = at once. */
-  after: duration(0, 24 * 3_600_000).optional(),
-  /** Undone after this long (label, quarantine, cordon). */
-  expires: duration(1_000, 30 * 86_400_000).optional(),
-  /** evict and delete: the pod's own grace period when absent. */
-  gracePeriodSeconds: z.number().int().min(0).max(3600).optional(),
+  action: z.enum(ACTIONS).describe('what is done to the pod (cordon: to its node)'),
+  after: duration(0, 24 * 3_600_000)
+    .optional()
+    .describe('escalation: carried out this long after the verdict, 0ms to 24h; absent: at once'),
+  expires: duration(1_000, 30 * 86_400_000)
+    .optional()
+    .describe(
+      'undone this long after it was done, 1s to 30d: label, quarantine and cordon only; absent: quarantine 30d, the others until a person undoes them',
+    ),
+  gracePeriodSeconds: z
+    .number()
+    .int()
+    .min(0)
+    .max(3600)
+    .optional()
+    .describe("seconds that the pod has to end: evict and delete only; absent: the pod's own"),
 });
 export type ResponseStep = z.infer<typeof step>;
 
 export const guards = z.strictObject({
-  protectedNamespaces: z.array(kubeName).max(256).default(PROTECTED_NAMESPACES),
-  /** Owner kinds whose pods are only observed and labelled. */
-  protectedOwnerKinds: z.array(z.string().max(63)).max(32).default(['DaemonSet', 'Node']),
-  /** evict and delete only while the owner keeps at least this many ready replicas afterwards; 0 = no floor. */
-  minHealthyReplicas: z.number().int().min(0).max(10_000).default(0),
+  protectedNamespaces: z
+    .array(kubeName)
+    .max(256)
+    .default(PROTECTED_NAMESPACES)
+    .describe('namespaces whose pods are only observed'),
+  protectedOwnerKinds: z
+    .array(z.string().max(63))
+    .max(32)
+    .default(['DaemonSet', 'Node'])
+    .describe('kinds of owners whose pods are only observed and labelled'),
+  minHealthyReplicas: z
+    .number()
+    .int()
+    .min(0)
+    .max(10_000)
+    .default(0)
+    .describe('evict and delete only while the owner keeps at least this many ready replicas afterwards; 0: no floor'),
   budget: z
     .strictObject({
-      window: duration(1_000, 24 * 3_600_000).default('10m'),
-      maxPods: z.number().int().min(0).max(100_000).default(10),
-      /** Of the owner's replicas, rounded up. */
-      maxPercent: z.number().min(0).max(100).default(50),
-      maxNodes: z.number().int().min(0).max(1000).default(1),
+      window: duration(1_000, 24 * 3_600_000)
+        .default('10m')
+        .describe('sliding window of the budget: 1s to 24h'),
+      maxPods: z
+        .number()
+        .int()
+        .min(0)
+        .max(100_000)
+        .default(10)
+        .describe('pods quarantined, evicted or deleted in the window, by whatever policy'),
+      maxPercent: z
+        .number()
+        .min(0)
+        .max(100)
+        .default(50)
+        .describe("of these at most this share of one owner's replicas, in per cent, rounded up"),
+      maxNodes: z.number().int().min(0).max(1000).default(1).describe('nodes cordoned in the window'),
     })
-    .default({ window: '10m', maxPods: 10, maxPercent: 50, maxNodes: 1 }),
-  /** After an action on a pod's owner, further ones of the same kind wait this long. */
-  cooldown: duration(0, 24 * 3_600_000).default('0s'),
-  /** `required`: the action waits for `bailiff responses approve`. */
-  approval: z.enum(['none', 'required']).default('none'),
-  /** This many deletes of one owner in the window stop deleting; its pods are quarantined instead. */
+    .default({ window: '10m', maxPods: 10, maxPercent: 50, maxNodes: 1 })
+    .describe('how much may be done in a window'),
+  cooldown: duration(0, 24 * 3_600_000)
+    .default('0s')
+    .describe("after an action on a pod's owner, further ones of the same kind wait this long: 0s to 24h"),
+  approval: z
+    .enum(['none', 'required'])
+    .default('none')
+    .describe('required: the action waits for `bailiff responses approve`'),
   deleteStorm: z
     .strictObject({
-      deletes: z.number().int().min(1).max(1000).default(3),
-      window: duration(1_000, 24 * 3_600_000).default('10m'),
+      deletes: z.number().int().min(1).max(1000).default(3).describe('pods of one owner that were evicted or deleted'),
+      window: duration(1_000, 24 * 3_600_000)
+        .default('10m')
+        .describe('within this time: 1s to 24h'),
     })
-    .default({ deletes: 3, window: '10m' }),
+    .default({ deletes: 3, window: '10m' })
+    .describe('so many removals of one owner in the window stop removing; its pods are quarantined instead'),
 });
 export type Guards = z.infer<typeof guards>;
 
 export const responsePolicy = z
   .strictObject({
-    revision: z.number().int().nonnegative().default(0),
-    enabled: z.boolean().default(true),
-    dryRun: z.boolean().default(true),
+    revision,
+    enabled: z.boolean().default(true).describe('false: as if the policy were not there'),
+    dryRun: z.boolean().default(true).describe('true: what would be done is recorded and not done'),
     match: z
       .strictObject({
-        levels: z.array(z.enum(LEVELS)).min(1).optional(),
-        rules: z.array(kubeName).min(1).optional(),
-        namespaces: z.array(kubeName).min(1).optional(),
+        levels: z.array(z.enum(LEVELS)).min(1).optional().describe('of these levels; absent: any'),
+        rules: z.array(kubeName).min(1).optional().describe('of these correlation rules; absent: any'),
+        namespaces: z.array(kubeName).min(1).optional().describe('of pods in these namespaces; absent: any'),
       })
-      .default({}),
-    steps: z.array(step).min(1).max(6),
-    guards: guards.default(() => guards.parse({})),
+      .default({})
+      .describe('which verdicts are answered; all that is said must hold'),
+    steps: z.array(step).min(1).max(6).describe('what is done, each action once at most'),
+    guards: guards.default(() => guards.parse({})).describe('what must hold before something is done'),
   })
   .superRefine((policy, ctx) => {
     policy.steps.forEach((s, index) => {

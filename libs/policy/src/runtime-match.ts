@@ -86,13 +86,10 @@ function listOf<T extends z.ZodType>(item: T, max: number) {
 const words = <T extends readonly [string, ...string[]]>(list: T) => listOf(z.enum(list), list.length);
 
 const where = {
-  /** Exactly these files. */
-  paths: listOf(containerPath, MAX_PATHS).optional(),
-  /** These directories and what lies in them; with `recursive`, at any depth. */
-  directories: listOf(directoryPath, MAX_PATHS).optional(),
-  recursive: z.boolean().optional(),
-  /** Files whose name ends so. */
-  suffixes: listOf(suffix, 32).optional(),
+  paths: listOf(containerPath, MAX_PATHS).optional().describe('exactly these files, absolute inside the container'),
+  directories: listOf(directoryPath, MAX_PATHS).optional().describe('these directories and what lies in them'),
+  recursive: z.boolean().optional().describe('of directories: at any depth'),
+  suffixes: listOf(suffix, 32).optional().describe('files whose name ends so, such as ".so"; 1 to 63 bytes'),
 };
 /** Fields of which one at least says what is meant. */
 const SUBJECTS = ['paths', 'directories', 'suffixes', 'abstract', 'anonymous'];
@@ -107,10 +104,11 @@ function checkWhere(match: Readonly<Record<string, unknown>>, ctx: z.core.$Refin
 export const fileMatch = z
   .strictObject({
     ...where,
-    /** Absent: all of them. */
-    operations: words(FILE_OPERATIONS).optional(),
-    /** allow: only reading. audit, block, kill: all but reading. Instead of `operations`. */
-    readOnly: z.boolean().optional(),
+    operations: words(FILE_OPERATIONS).optional().describe('absent: all of them'),
+    readOnly: z
+      .boolean()
+      .optional()
+      .describe('instead of operations. allow: only reading; audit, block, kill: all but reading'),
   })
   .superRefine((match, ctx) => {
     checkWhere(match, ctx);
@@ -122,16 +120,22 @@ export type FileMatch = z.infer<typeof fileMatch>;
 export const executeMatch = z
   .strictObject({
     ...where,
-    /** What has no path in the container: memfd, mounts that are attached nowhere. */
-    anonymous: z.boolean().optional(),
-    operations: words(EXECUTE_OPERATIONS).optional(),
+    anonymous: z
+      .boolean()
+      .optional()
+      .describe('what has no path in the container: memfd, mounts that are attached nowhere'),
+    operations: words(EXECUTE_OPERATIONS)
+      .optional()
+      .describe('execute: run as a program or interpreter; map: mapped executable, as libraries are; absent: both'),
   })
   .superRefine(checkWhere);
 export type ExecuteMatch = z.infer<typeof executeMatch>;
 
 export const driftMatch = z.strictObject({
-  /** Files on mounts that are neither the container's root nor tmpfs are not drift. */
-  allowVolumes: z.boolean().default(false),
+  allowVolumes: z
+    .boolean()
+    .default(false)
+    .describe("true: files on mounts that are neither the container's root nor tmpfs are not drift"),
 });
 export type DriftMatch = z.infer<typeof driftMatch>;
 
@@ -161,19 +165,20 @@ export function parsePorts(range: number | string): { first: number; last: numbe
 
 export const networkMatch = z
   .strictObject({
-    operations: words(NETWORK_OPERATIONS).optional(),
-    /** Absent: every address of both families. */
-    cidrs: listOf(cidr, 256).optional(),
-    /** Cut out of `cidrs` (or of every address). */
-    except: listOf(cidr, 256).optional(),
-    /** The peer's port for connect and send, the own one for bind and listen. */
-    ports: listOf(portRange, 8).optional(),
+    operations: words(NETWORK_OPERATIONS).optional().describe('absent: all of them'),
+    cidrs: listOf(cidr, 256).optional().describe('absent: every address of both families'),
+    except: listOf(cidr, 256).optional().describe('cut out of cidrs, or of every address'),
+    ports: listOf(portRange, 8)
+      .optional()
+      .describe('such as 443 or "8000-8999": the peer\'s for connect and send, the own for bind and listen'),
     protocols: listOf(
       z.union([z.enum(PROTOCOL_NAMES), z.number().int().min(1).max(255)], {
         error: `must be one of ${PROTOCOL_NAMES.join(', ')}, or a protocol number from 1 to 255`,
       }),
       8,
-    ).optional(),
+    )
+      .optional()
+      .describe('transport protocols, by name or number; absent: any'),
   })
   .superRefine((match, ctx) => {
     match.ports?.forEach((range, index) => {
@@ -190,9 +195,13 @@ const numberOr = <T extends readonly [string, ...string[]]>(list: T, max: number
 
 export const socketMatch = z
   .strictObject({
-    families: listOf(numberOr(SOCKET_FAMILIES, 255), 16).optional(),
-    types: words(SOCKET_TYPES).optional(),
-    protocols: listOf(numberOr(PROTOCOL_NAMES, 65534), 16).optional(),
+    families: listOf(numberOr(SOCKET_FAMILIES, 255), 16)
+      .optional()
+      .describe('names of AF_ constants in lower case, or numbers; absent: any'),
+    types: words(SOCKET_TYPES).optional().describe('absent: any'),
+    protocols: listOf(numberOr(PROTOCOL_NAMES, 65534), 16)
+      .optional()
+      .describe('by name or number, within the families; absent: any'),
   })
   .superRefine((match, ctx) => {
     if (match.protocols !== undefined && match.families === undefined)
@@ -204,7 +213,6 @@ export const unixMatch = z
   .strictObject({
     /** Paths are those that the listening side bound: a socket of the host keeps its path there, wherever it is mounted. */
     ...where,
-    /** Names in the abstract namespace, without the leading NUL or "@". */
     abstract: listOf(
       z
         .string()
@@ -212,8 +220,10 @@ export const unixMatch = z
         .refine((text) => bytes(text) <= MAX_ABSTRACT_BYTES, { error: `must be 1 to ${MAX_ABSTRACT_BYTES} bytes` })
         .refine((text) => !text.startsWith('@'), { error: 'is written without the "@"' }),
       64,
-    ).optional(),
-    operations: words(UNIX_OPERATIONS).optional(),
+    )
+      .optional()
+      .describe('names in the abstract namespace, without the leading NUL or "@"; 1 to 107 bytes'),
+    operations: words(UNIX_OPERATIONS).optional().describe('absent: all of them'),
   })
   .superRefine(checkWhere);
 export type UnixMatch = z.infer<typeof unixMatch>;
@@ -222,7 +232,9 @@ export const capabilitiesMatch = listOf(
   z.enum(CAPABILITIES, { error: 'must be a capability in lower case without "CAP_", such as "net_raw"' }),
   CAPABILITIES.length,
 );
-export const mountMatch = z.strictObject({ operations: words(MOUNT_OPERATIONS).optional() });
+export const mountMatch = z.strictObject({
+  operations: words(MOUNT_OPERATIONS).optional().describe('absent: all of them'),
+});
 export type MountMatch = z.infer<typeof mountMatch>;
-export const kernelMatch = z.strictObject({ operations: words(KERNEL_OPERATIONS) });
+export const kernelMatch = z.strictObject({ operations: words(KERNEL_OPERATIONS).describe('which of them') });
 export type KernelMatch = z.infer<typeof kernelMatch>;

@@ -20,7 +20,7 @@ import {
   unixMatch,
 } from './runtime-match.ts';
 import { POSTURES, RUNTIME_ACTIONS, RUNTIME_MODES } from './runtime-words.ts';
-import { kubeName } from './units.ts';
+import { kubeName, revision } from './units.ts';
 
 /** Rules of one policy: the cells of a pod's counters are given out for whole sets of policies. */
 export const MAX_POLICY_RULES = 256;
@@ -40,9 +40,9 @@ const labelValue = z
 
 const expression = z
   .strictObject({
-    key: labelKey,
-    operator: z.enum(['In', 'NotIn', 'Exists', 'DoesNotExist']),
-    values: z.array(labelValue).min(1).max(64).optional(),
+    key: labelKey.describe('label of the pod'),
+    operator: z.enum(['In', 'NotIn', 'Exists', 'DoesNotExist']).describe('as in Kubernetes'),
+    values: z.array(labelValue).min(1).max(64).optional().describe('for In and NotIn'),
   })
   .superRefine((e, ctx) => {
     const wants = e.operator === 'In' || e.operator === 'NotIn';
@@ -52,68 +52,92 @@ const expression = z
 
 /** Which containers; what is not said selects all. All that is said must hold. */
 export const runtimeSelector = z.strictObject({
-  namespaces: z.array(kubeName).min(1).max(256).optional(),
-  excludeNamespaces: z.array(kubeName).min(1).max(256).optional(),
+  namespaces: z.array(kubeName).min(1).max(256).optional().describe('pods in these namespaces'),
+  excludeNamespaces: z.array(kubeName).min(1).max(256).optional().describe('but not in these'),
   podLabels: z
     .strictObject({
-      matchLabels: z.record(labelKey, labelValue).optional(),
-      matchExpressions: z.array(expression).max(32).optional(),
+      matchLabels: z.record(labelKey, labelValue).optional().describe('each label has this value'),
+      matchExpressions: z.array(expression).max(32).optional().describe('each expression holds'),
     })
-    .optional(),
-  /** Names of containers, init and ephemeral ones too. */
-  containers: z.array(kubeName).min(1).max(64).optional(),
+    .optional()
+    .describe('pods with these labels'),
+  containers: z
+    .array(kubeName)
+    .min(1)
+    .max(64)
+    .optional()
+    .describe('names of containers, init and ephemeral ones too; absent: any'),
 });
 export type RuntimeSelector = z.infer<typeof runtimeSelector>;
 
 const source = z.strictObject({
-  path: containerPath,
-  /** Also what programs it started, at any depth, whatever they are. */
-  children: z.boolean().default(false),
+  path: containerPath.describe('absolute path of the program inside the container'),
+  children: z.boolean().default(false).describe('also what programs it started, at any depth, whatever they are'),
 });
 export type RuleSource = z.infer<typeof source>;
 
 export const runtimeRule = z.strictObject({
   /** With the policy's name it is the violation's `vector`. */
-  name: kubeName.max(63),
-  action: z.enum(RUNTIME_ACTIONS),
-  description: z.string().max(1024).optional(),
-  /** Only operations of these programs; absent: of any. */
-  fromSource: z.array(source).min(1).max(16).optional(),
-  file: fileMatch.optional(),
-  execute: executeMatch.optional(),
-  drift: driftMatch.optional(),
-  network: networkMatch.optional(),
-  socket: socketMatch.optional(),
-  unix: unixMatch.optional(),
-  capabilities: capabilitiesMatch.optional(),
-  mount: mountMatch.optional(),
-  kernel: kernelMatch.optional(),
+  name: kubeName.max(63).describe('name of the rule within the policy; violations name it'),
+  action: z
+    .enum(RUNTIME_ACTIONS)
+    .describe(
+      'allow satisfies a posture; audit counts and passes; block denies with EPERM; kill denies and sends SIGKILL',
+    ),
+  description: z.string().max(1024).optional().describe('why the rule is there'),
+  fromSource: z.array(source).min(1).max(16).optional().describe('only operations of these programs; absent: of any'),
+  file: fileMatch.optional().describe('files read, written, made, removed or changed'),
+  execute: executeMatch.optional().describe('files run as programs or mapped executable'),
+  drift: driftMatch.optional().describe("files run or mapped executable that the container's image does not hold"),
+  network: networkMatch.optional().describe('IPv4 and IPv6 addresses and ports'),
+  socket: socketMatch.optional().describe('sockets made, by family, type and protocol'),
+  unix: unixMatch.optional().describe('Unix domain sockets, by path or abstract name'),
+  capabilities: capabilitiesMatch.optional().describe('capabilities used, in lower case without "CAP_"'),
+  mount: mountMatch.optional().describe('mounts made, moved, changed or taken away'),
+  kernel: kernelMatch.optional().describe('what reaches beyond the container into the kernel or other processes'),
 });
 export type RuntimeRule = z.infer<typeof runtimeRule>;
 
-const posture = z.enum(POSTURES).default('allow');
+const posture = (what: string) =>
+  z.enum(POSTURES).default('allow').describe(`${what}: what happens to those that no allow rule names`);
 const NO_POSTURE = { file: 'allow', execute: 'allow', network: 'allow', capability: 'allow', kernel: 'allow' } as const;
 
 export const runtimePolicy = z
   .strictObject({
-    /** Ordering guard: a write with a lower revision than the stored one is refused. */
-    revision: z.number().int().nonnegative().default(0),
-    enabled: z.boolean().default(true),
-    description: z.string().max(1024).default(''),
-    selector: runtimeSelector.default({}),
-    /** audit: what would be blocked or killed is counted and passes. */
-    mode: z.enum(RUNTIME_MODES).default('audit'),
-    severity: z.enum(LEVELS).default('medium'),
-    tags: z.array(z.string().min(1).max(64)).max(32).default([]),
-    /** What a violation of this policy says to who reads it. */
-    message: z.string().max(512).default(''),
-    /** Per class, what happens to an operation that no allow rule names. */
+    revision,
+    enabled: z.boolean().default(true).describe('false: as if the policy were not there'),
+    description: z.string().max(1024).default('').describe('what it protects from'),
+    selector: runtimeSelector.default({}).describe('which containers it holds for; absent: all'),
+    mode: z
+      .enum(RUNTIME_MODES)
+      .default('audit')
+      .describe('enforce denies; audit counts what would be denied and lets it pass'),
+    severity: z.enum(LEVELS).default('medium').describe('of its violations; correlation rules may ask for it'),
+    tags: z
+      .array(z.string().min(1).max(64))
+      .max(32)
+      .default([])
+      .describe('such as "attack.t1611"; handed on to readers'),
+    message: z.string().max(512).default('').describe('what a violation of this policy says to who reads it'),
     defaultPosture: z
-      .strictObject({ file: posture, execute: posture, network: posture, capability: posture, kernel: posture })
-      .default(NO_POSTURE),
-    /** A path deeper than the kernel program walks, in a class of which this policy says something. */
-    onUnresolvable: z.enum(['audit', 'block']).default('block'),
-    rules: z.array(runtimeRule).max(MAX_POLICY_RULES).default([]),
+      .strictObject({
+        file: posture('files and Unix sockets'),
+        execute: posture('programs and libraries'),
+        network: posture('addresses and sockets'),
+        capability: posture('capabilities'),
+        kernel: posture('mounts and the kernel'),
+      })
+      .default(NO_POSTURE)
+      .describe('per class, what happens to an operation that no allow rule names'),
+    onUnresolvable: z
+      .enum(['audit', 'block'])
+      .default('block')
+      .describe('a path deeper than the kernel program walks, in a class of which this policy says something'),
+    rules: z
+      .array(runtimeRule)
+      .max(MAX_POLICY_RULES)
+      .default([])
+      .describe('each of one kind; a denial wins over allow'),
   })
   .superRefine(checkRules);
 export type RuntimePolicy = z.infer<typeof runtimePolicy>;

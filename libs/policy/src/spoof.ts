@@ -3,55 +3,80 @@
  * said at a narrower scope is inherited from the wider one; what nobody says has the shipped default.
  */
 import * as z from 'zod';
-import { cidr, duration, kubeName } from './units.ts';
+import { cidr, duration, kubeName, revision } from './units.ts';
 import { defaultMode, MODES, type Mode, TUNABLE_VECTORS, type Vector } from './vectors.ts';
 
 const mode = z.enum(MODES);
-const modes = z.partialRecord(z.enum(TUNABLE_VECTORS), mode);
+const ports = z.array(z.number().int().min(1).max(65535)).max(8);
+const modes = z
+  .partialRecord(z.enum(TUNABLE_VECTORS), mode)
+  .default({})
+  .describe(
+    'mode of each vector: enforce drops and counts, audit counts and passes, off does not judge; one that is not named is inherited',
+  );
 
 /** Settings that narrower scopes may override. */
 export const spoofScoped = z.strictObject({
-  /** Ordering guard: a write with a lower revision than the stored one is refused. */
-  revision: z.number().int().nonnegative().default(0),
-  modes: modes.default({}),
+  revision,
+  modes,
 });
 
 /** Cluster scope: everything a narrower scope has, and what only the whole cluster can have. */
 export const spoofCluster = spoofScoped.extend({
-  /** What happens to packets of an interface of which nothing is known. `off` passes. */
-  unknown: mode.default('audit'),
+  unknown: mode
+    .default('audit')
+    .describe('packets of an interface of which nothing is known: enforce drops, audit counts and passes, off passes'),
   tunnelPorts: z
     .strictObject({
-      vxlan: z.array(z.number().int().min(1).max(65535)).max(8).default([4789, 8472]),
-      geneve: z.array(z.number().int().min(1).max(65535)).max(8).default([6081]),
+      vxlan: ports.default([4789, 8472]).describe('UDP ports that carry VXLAN'),
+      geneve: ports.default([6081]).describe('UDP ports that carry Geneve'),
     })
-    .default({ vxlan: [4789, 8472], geneve: [6081] }),
-  /** The administrator's key: prefixes that pods of a namespace may ask for by annotation. Nothing here, nothing granted. */
+    .default({ vxlan: [4789, 8472], geneve: [6081] })
+    .describe('destination ports by which the vectors tunnel and tunnel-other know encapsulated frames'),
   allowedPrefixes: z
-    .array(z.strictObject({ namespace: kubeName, prefixes: z.array(cidr).min(1).max(64) }))
+    .array(
+      z.strictObject({
+        namespace: kubeName.describe('namespace whose pods may ask'),
+        prefixes: z.array(cidr).min(1).max(64).describe('CIDRs within which what they ask for must lie'),
+      }),
+    )
     .max(1024)
-    .default([]),
+    .default([])
+    .describe(
+      "the administrator's key: prefixes that pods of a namespace may ask for by annotation; nothing here, nothing granted",
+    ),
   quarantine: z
     .strictObject({
-      /** What a quarantined pod may still exchange packets with. */
-      allow: z.array(cidr).max(256).default([]),
+      allow: z
+        .array(cidr)
+        .max(256)
+        .default([])
+        .describe('CIDRs with which a quarantined pod may still exchange packets'),
     })
-    .default({ allow: [] }),
+    .default({ allow: [] })
+    .describe('what a quarantine lets pass'),
   sampling: z
     .strictObject({
-      burst: z.number().int().min(1).max(1024).default(8),
-      perSecond: z.number().int().min(1).max(10_000).default(10),
+      burst: z.number().int().min(1).max(1024).default(8).describe('samples that may leave at once, in packets'),
+      perSecond: z
+        .number()
+        .int()
+        .min(1)
+        .max(10_000)
+        .default(10)
+        .describe('samples in the long run, in packets a second'),
     })
-    .default({ burst: 8, perSecond: 10 }),
+    .default({ burst: 8, perSecond: 10 })
+    .describe('token bucket of each interface for samples of judged packets; counts stay exact whatever it is'),
 });
 
 /** Break-glass: until then every enforce at this scope is judged as audit. */
 export const disarm = z.strictObject({
-  revision: z.number().int().nonnegative().default(0),
-  until: z.iso.datetime({ offset: true }),
-  duration: duration(1_000, 24 * 3_600_000),
-  reason: z.string().max(512).default(''),
-  by: z.string().max(256).default(''),
+  revision,
+  until: z.iso.datetime({ offset: true }).describe('when it ends, RFC 3339 with an offset'),
+  duration: duration(1_000, 24 * 3_600_000).describe('how long it was asked for: 1s to 24h'),
+  reason: z.string().max(512).default('').describe('why, for whoever finds it in force'),
+  by: z.string().max(256).default('').describe('who asked for it'),
 });
 
 export type SpoofScoped = z.infer<typeof spoofScoped>;

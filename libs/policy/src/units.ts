@@ -38,6 +38,16 @@ export function isCidr(text: string): boolean {
 
 export const cidr = z.string().refine(isCidr, { error: 'must be a CIDR, such as "10.0.0.0/8" or "fd00::/64"' });
 
+/** Ordering guard that every value has. */
+export const revision = z
+  .number()
+  .int()
+  .nonnegative()
+  .default(0)
+  .describe(
+    'ordering guard: grows with every write, and a write that says a lower one than is stored is refused; leave it out',
+  );
+
 /** A Kubernetes object name (RFC 1123 subdomain). */
 export const kubeName = z
   .string()
