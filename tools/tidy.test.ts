@@ -42,13 +42,14 @@ describe('tidy', () => {
       bus: ['schemas', 'policy'],
       judge: ['schemas', 'policy'],
       answer: ['schemas', 'policy', 'bus'],
+      siem: ['schemas', 'bus'],
     };
     for (const f of source.filter((name) => name.endsWith('.ts') && !name.includes('.test.'))) {
       for (const match of read(f).matchAll(/from '([^']+)'/g)) {
         const target = match[1] as string;
         const from = libOf(f);
         if (
-          /^@bailiff\/(collector|correlator|responder|ipam-sync)/.test(target) ||
+          /^@bailiff\/(collector|correlator|responder|ipam-sync|siem-relay)/.test(target) ||
           (/apps\//.test(target) && !f.startsWith('apps/'))
         ) {
           if (!f.startsWith('test/')) wrong.push(`${f} imports ${target}`);

@@ -83,6 +83,13 @@ export class RelayRig implements AsyncDisposable {
     return new RelayRig(nats, admin, mkdtempSync(path.join(tmpdir(), 'bailiff-siem-')));
   }
 
+  /** Flags by which `bailiff` is the identity cli on this bus. */
+  cliFlags(): string[] {
+    const password = path.join(this.directory, 'cli-password');
+    writeFileSync(password, 'password-of-cli', { mode: 0o600 });
+    return ['--nats-url', this.nats.url, '--nats-password-file', password];
+  }
+
   flags(): string[] {
     const password = path.join(this.directory, 'password');
     const bus = ['--nats-url', this.nats.url, '--nats-user', 'siem-relay', '--nats-password-file', password];

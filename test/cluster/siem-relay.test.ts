@@ -1,6 +1,4 @@
 // The relay as a whole: what is on the three streams comes out on SIEM, once, under its subject, in the formats that were chosen.
-import { writeFileSync } from 'node:fs';
-import path from 'node:path';
 import { ensureTopology, filters, openBucket } from '@bailiff/bus';
 import { sampleLsmViolation, sampleOperation, sampleViolation } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
@@ -43,6 +41,14 @@ it('siem-relay - violations, verdicts and responses, one event a message, in eve
   expect(json(of('ocsf', 'detection-finding')[0] ?? '')).toMatchObject({ finding_info: { related_events: [{ uid }] } });
   expect(json(of('ecs', 'network-activity')[1] ?? '')).toMatchObject({ event: { id: uid } });
   expect(of('cef', 'network-activity')[1]).toContain(`externalId=${uid} `);
+  // What was recorded tells the same again, but for who says so.
+  for (const format of ['ocsf', 'ecs', 'cef']) {
+    const { stdout, exitCode } = await runCli(['replay', '--since', 'all', '--format', format, ...rig.cliFlags()]);
+    expect(exitCode).toBe(0);
+    const told = rig.events.filter(({ msgId }) => msgId.startsWith(`${format}-violations-`)).map(({ text }) => text);
+    expect(told).toHaveLength(3);
+    expect(stdout.replaceAll('1.2.3', '0.0.0-dev').trimEnd().split('\n')).toEqual(told);
+  }
   expect(await relay.metric('events_total{format="cef"}')).toBe(5);
   expect(await relay.metric('pending_messages{stream="VIOLATIONS"}')).toBe(0);
   expect(await relay.metric('lag_seconds{stream="VERDICTS"}')).toBe(0);
@@ -175,10 +181,8 @@ it('siem-relay - a connector with the rights of siem-reader sees events, live an
 
 it('siem-relay - its stream and its bucket are among those that doctor looks for', async () => {
   await using rig = await RelayRig.start();
-  const password = path.join(rig.directory, 'cli-password');
-  writeFileSync(password, 'password-of-cli', { mode: 0o600 });
   const doctor = async () => {
-    const { stdout } = await runCli(['doctor', '--nats-url', rig.nats.url, '--nats-password-file', password, '--json']);
+    const { stdout } = await runCli(['doctor', '--json', ...rig.cliFlags()]);
     const { groups } = JSON.parse(stdout) as { groups: { findings: { name: string }[] }[] };
     return groups.flatMap(({ findings }) => findings).find(({ name }) => name === 'streams and buckets');
   };

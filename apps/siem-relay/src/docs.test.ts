@@ -1,9 +1,9 @@
 // docs/siem/README.md names every key and every metric, and shows the connector as it stands in its file.
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
+import { CLASSES } from '@bailiff/siem';
 import { Registry } from 'prom-client';
 import { expect, it } from 'vitest';
-import { CLASSES } from './classes.ts';
 import { configSchema } from './config.ts';
 import { makeMetrics } from './metrics.ts';
 

@@ -6,7 +6,7 @@
  */
 import { type Bus, BusError, openBucket, parseSubject, type StreamMessage } from '@bailiff/bus';
 import { type Decoded, decodeWithLookup, SchemaError, SchemaRegistry } from '@bailiff/schemas';
-import { originOf, type Place, type SiemEvent } from './event.ts';
+import { originOf, type Place, type SiemEvent, violationEvents } from '@bailiff/siem';
 
 /** Which kind of message each stream holds. */
 export const SOURCES = {
@@ -55,11 +55,7 @@ export function eventsOf(decoded: Decoded, subject: string, place: Place, eviden
   if (decoded.name === 'ViolationFrame') {
     const parsed = parseSubject(subject);
     if (parsed?.what !== 'violations') throw new UnreadableError('WRONG_SUBJECT');
-    return decoded.value.violations.map((value, index) => ({
-      kind: 'violation',
-      origin: originOf(place, index, parsed.node),
-      value,
-    }));
+    return violationEvents(decoded.value, parsed.node, place);
   }
   const origin = originOf(place, 0, decoded.value.nodeName);
   if (decoded.name === 'Verdict') return [{ kind: 'verdict', origin, value: decoded.value, evidence }];

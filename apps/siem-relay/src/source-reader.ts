@@ -17,11 +17,10 @@ import {
   toBusError,
 } from '@bailiff/bus';
 import type { Clock } from '@bailiff/service';
-import type { Place, SiemEvent } from './event.ts';
+import { type Place, render, type SiemEvent } from '@bailiff/siem';
 import { type EventDecoder, eventsOf, type SourceName, UnreadableError } from './events-of.ts';
 import { InOrder } from './in-order.ts';
 import type { PositionKeeper } from './position.ts';
-import { render } from './render.ts';
 
 /** More gains nothing on one connection (docs/benchmarks.md). */
 const MAX_IN_FLIGHT = 64;

@@ -1,10 +1,21 @@
 /** `bailiff replay`: violations again, as they came, to the terminal, a file, or subjects of one's own. */
+import { SIEM_FORMATS, type SiemFormat, streamInfo } from '@bailiff/bus';
 import type { Command } from 'commander';
 import { CliError } from '../errors.ts';
 import type { CliIo } from '../io.ts';
 import { SPEEDS, type Speed } from '../replay/pace.ts';
 import { Replay, type ReplayRequest } from '../replay/run.ts';
-import { avroSink, busSink, jsonSink, type Sink, tableSink } from '../replay/sink.ts';
+import {
+  avroCopies,
+  avroSink,
+  busSink,
+  jsonCopies,
+  jsonSink,
+  type Sink,
+  siemCopies,
+  siemSink,
+  tableSink,
+} from '../replay/sink.ts';
 import { checkTarget, SCRATCH } from '../replay/target.ts';
 import { oneOf, parseName, parsePod, wholeNumber } from '../selectors.ts';
 import { optionsOf, type Session, withBusOptions, withSession } from '../session.ts';
@@ -25,7 +36,7 @@ interface Options {
 }
 
 const DEFAULT_SINCE = '1h';
-const FORMATS = ['table', 'json', 'ocsf', 'avro'] as const;
+const FORMATS = ['table', 'json', 'avro', ...SIEM_FORMATS] as const;
 type Format = (typeof FORMATS)[number];
 const MAX_SEQUENCE = 999_999_999;
 
@@ -35,27 +46,23 @@ Examples:
   bailiff replay --since 10m --speed 1x --pod shop/web-0             one pod's ten minutes, as slowly as they were
   bailiff replay --since 1d --node node-a --format avro > day.avro   a file that any Avro reader takes
   bailiff replay --since all --format json | jq .vector
+  bailiff replay --since 7d --format ocsf > events.ndjson            as the siem-relay tells a SIEM, with the same metadata.uid
 
 Only VIOLATIONS is read, by a consumer of this command's own that keeps no place: nobody else's reading is touched. Copies go
 nowhere under bailiff.v1 but ${SCRATCH}.>, which no stream takes; each is sent to <prefix>.violations.<partition>.<node>.<kind>
-with Bailiff-Replay-Sequence and Bailiff-Replay-Time. A replay that is interrupted says how to go on (--from-seq).
+(events of a SIEM to <prefix>.siem.<format>.<class>.<namespace>) with Bailiff-Replay-Sequence and Bailiff-Replay-Time. A replay that is interrupted says how to go on (--from-seq).
 `;
 
 interface Plan {
   request: ReplayRequest;
-  format: Exclude<Format, 'ocsf'>;
+  format: Format;
   to: string | null;
 }
 
 function formatOf(options: Options, io: CliIo): Plan['format'] {
   const format = oneOf(options.format ?? (options.to === undefined ? 'table' : 'avro'), FORMATS, '--format');
-  if (format === 'ocsf') {
-    throw new CliError('CLI_USAGE', '--format ocsf: this command does not make OCSF', {
-      remedy: 'the siem-relay does, on bailiff.v1.siem.ocsf.>; here it is table, json or avro',
-    });
-  }
   if (format === 'table' && options.to !== undefined) {
-    throw new CliError('CLI_USAGE', '--to sends avro or json, not a table');
+    throw new CliError('CLI_USAGE', '--to sends avro, json or events of a SIEM, not a table');
   }
   if (format === 'avro' && options.to === undefined && io.stdout.isTty) {
     throw new CliError('CLI_USAGE', '--format avro is nothing for a terminal', {
@@ -86,8 +93,16 @@ function planOf(options: Options, io: CliIo): Plan {
   };
 }
 
-function sinkOf({ bus, out }: Session, { format, to, request }: Plan): Sink {
-  if (to !== null) return busSink(bus, to, format === 'json' ? 'json' : 'avro');
+const isSiem = (format: Format): format is SiemFormat => (SIEM_FORMATS as readonly string[]).includes(format);
+
+/** @throws BusError when the bus does not say when the stream was made, which is part of an event's uid */
+async function sinkOf({ io, bus, out }: Session, { format, to, request }: Plan): Promise<Sink> {
+  if (isSiem(format)) {
+    const { created } = await streamInfo(bus, 'VIOLATIONS');
+    const mapping = { format, version: io.version, createdMs: Date.parse(created) };
+    return to === null ? siemSink(out, mapping) : busSink(bus, to, siemCopies(mapping));
+  }
+  if (to !== null) return busSink(bus, to, format === 'json' ? jsonCopies : avroCopies);
   if (format === 'avro') return avroSink(out, request.fromSequence === null);
   return format === 'json' ? jsonSink(out) : tableSink(out, request.speed !== 'max');
 }
@@ -119,7 +134,7 @@ function tell(session: Session, options: Options, plan: Plan, run: Replay): void
 }
 
 async function replay(session: Session, options: Options, plan: Plan): Promise<number> {
-  const sink = sinkOf(session, plan);
+  const sink = await sinkOf(session, plan);
   const run = new Replay(session, plan.request, sink);
   try {
     await run.run();
@@ -144,7 +159,7 @@ export function register(program: Command, io: CliIo): void {
     .option('--kind <kind>', 'spoof or lsm')
     .option('--speed <speed>', '1x, 10x or max (default: max)')
     .option('--to <prefix>', `publish copies under this prefix, such as ${SCRATCH}.case-7`)
-    .option('--format <format>', 'table, json or avro (default: table; with --to avro)')
+    .option('--format <format>', 'table, json, avro, ocsf, ecs or cef (default: table; with --to avro)')
     .addHelpText('after', EXAMPLES);
   withBusOptions(command).action(async () => {
     const options = optionsOf<Options>(command);

@@ -59,17 +59,14 @@ export async function nodeOfPod({ bus }: Session, pod: PodSelector, sinceMicros:
   return null;
 }
 
-/** What the filter leaves of a frame; null = nothing. */
-export function wantedOf(
-  frame: ViolationFrame,
-  pod: PodSelector | null,
-): { frame: ViolationFrame; whole: boolean } | null {
-  if (pod === null) return { frame, whole: true };
+/** What the filter leaves of a frame, the frame itself when that is all of it; null = nothing. */
+export function wantedOf(frame: ViolationFrame, pod: PodSelector | null): ViolationFrame | null {
+  if (pod === null) return frame;
   const violations = frame.violations.filter((violation) => isMeant(pod, violation.pod));
   if (violations.length === 0) return null;
   // What an interface sent before it was guarded names no pod.
   const whole = violations.length === frame.violations.length && frame.coverage.length === 0;
-  return { frame: whole ? frame : { ...frame, violations, coverage: [] }, whole };
+  return whole ? frame : { ...frame, violations, coverage: [] };
 }
 
 export class Replay {
@@ -159,9 +156,9 @@ export class Replay {
       const wanted = wantedOf(frame, this.#request.pod);
       if (wanted === null) return undefined;
       const { state } = this;
-      const taken = this.#sink.take({ message, filter: this.#filter, ...wanted });
+      const taken = this.#sink.take({ message, frame, wanted, filter: this.#filter });
       state.frames += 1;
-      state.violations += wanted.frame.violations.length;
+      state.violations += wanted.violations.length;
       if (state.firstSequence === 0) state.firstSequence = message.sequence;
       state.lastSequence = message.sequence;
       return taken;

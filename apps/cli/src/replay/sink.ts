@@ -1,5 +1,5 @@
 /**
- * Where the frames of a replay go: a table or JSON lines, an Avro file, or subjects of the bus. A sink holds the reading back by the promise that it
+ * Where the frames of a replay go: a table, lines of JSON or of a SIEM's format, an Avro file, or subjects of the bus. A sink holds the reading back by the promise that it
  * answers. Names are cleaned by the table; JSON escapes what a terminal would obey.
  */
 import { type Bus, CopyPublisher, cloudEventHeaders, type StreamMessage } from '@bailiff/bus';
@@ -9,15 +9,16 @@ import type { Out } from '../session.ts';
 import { type Cell, headingOf, type Layout, layOut, renderRow } from '../text/table.ts';
 import { isoMicros } from '../text/time.ts';
 import { avroFileBlock, avroFileHead } from './avro-file.ts';
+import { type SiemMapping, siemEvents } from './siem-lines.ts';
 import { copySubject } from './target.ts';
 
 /** A frame of the stretch with what the filter leaves of it. */
 export interface Replayed {
   message: StreamMessage;
-  /** Only with violations that are wanted. */
+  /** As it was recorded: places in it are counted in this one. */
   frame: ViolationFrame;
-  /** Whether it is as it was recorded. */
-  whole: boolean;
+  /** Only with violations that are wanted; the same one when that is all of it. */
+  wanted: ViolationFrame;
   filter: EventFilter;
 }
 
@@ -86,8 +87,8 @@ export function jsonSink(out: Out): Sink {
 export function avroSink(out: Out, fresh: boolean): Sink {
   if (fresh) out.io.stdout.writeBytes(avroFileHead());
   return {
-    take({ frame }) {
-      out.io.stdout.writeBytes(avroFileBlock(frame));
+    take({ wanted }) {
+      out.io.stdout.writeBytes(avroFileBlock(wanted));
       return out.io.stdout.drained();
     },
     end: nothing,
@@ -95,15 +96,67 @@ export function avroSink(out: Out, fresh: boolean): Sink {
   };
 }
 
-/** Copies on the bus: Avro as it was, or each violation as JSON. The place and the time of the original are in headers. */
-export function busSink(bus: Bus, prefix: string, format: 'avro' | 'json'): Sink {
+/** Events as a SIEM takes them, one a line. Their formats are ASCII, so they say nothing to a terminal. */
+export function siemSink(out: Out, mapping: SiemMapping): Sink {
+  return {
+    take(replayed) {
+      for (const { payload } of siemEvents(replayed, mapping)) out.line(payload.toString('utf8'));
+      return out.io.stdout.drained();
+    },
+    end: nothing,
+    close: nothing,
+  };
+}
+
+interface Copy {
+  /** Of the live message that it is a copy of. */
+  subject: string;
+  id: string;
+  data: Uint8Array;
+  contentType: string;
+}
+/** What is published of a frame. */
+export type Copies = (replayed: Replayed) => Copy[];
+
+/** The frame, byte for byte where all of it is wanted. */
+export const avroCopies: Copies = ({ message, frame, wanted }) => [
+  {
+    subject: message.subject,
+    id: `replay-${message.sequence}`,
+    data: wanted === frame ? message.data : encodeViolationFrame(wanted),
+    contentType: 'avro/binary',
+  },
+];
+
+/** Each violation as `bailiff events` tells it. */
+export const jsonCopies: Copies = (replayed) =>
+  rowsOf(replayed).map((row, index) => ({
+    subject: replayed.message.subject,
+    id: `replay-${replayed.message.sequence}-${index}`,
+    data: Buffer.from(JSON.stringify(eventJson(row))),
+    contentType: 'application/json',
+  }));
+
+/** Each violation as an event of the siem-relay, on the subject that it has there. */
+export const siemCopies =
+  (mapping: SiemMapping): Copies =>
+  (replayed) =>
+    siemEvents(replayed, mapping).map(({ subject, msgId, payload, headers }) => ({
+      subject,
+      id: msgId,
+      data: payload,
+      contentType: headers['Content-Type'] ?? '',
+    }));
+
+/** Copies on the bus. The place and the time of the original are in headers. */
+export function busSink(bus: Bus, prefix: string, copiesOf: Copies): Sink {
   const publisher = new CopyPublisher(bus);
   let taken = 0;
   let arrived = 0;
-  const copy = async ({ message }: Replayed, id: string, data: Uint8Array, contentType: string) => {
-    const { sequence, timestampMicros } = message;
+  const publish = async ({ sequence, timestampMicros }: StreamMessage, copy: Copy) => {
+    const { subject, id, data, contentType } = copy;
     const event = { id, type: 'dev.bailiff.replay.violations.v1', source: '/replay', timeMicros: timestampMicros };
-    const held = publisher.publish(copySubject(prefix, message.subject), data, {
+    const held = publisher.publish(copySubject(prefix, subject), data, {
       ...cloudEventHeaders(event),
       'Content-Type': contentType,
       'Bailiff-Replay-Sequence': String(sequence),
@@ -115,16 +168,8 @@ export function busSink(bus: Bus, prefix: string, format: 'avro' | 'json'): Sink
   };
   return {
     async take(replayed) {
-      const { message, frame, whole } = replayed;
-      const id = `replay-${message.sequence}`;
-      taken = message.sequence;
-      if (format === 'avro') {
-        await copy(replayed, id, whole ? message.data : encodeViolationFrame(frame), 'avro/binary');
-        return;
-      }
-      for (const [index, row] of rowsOf(replayed).entries()) {
-        await copy(replayed, `${id}-${index}`, Buffer.from(JSON.stringify(eventJson(row))), 'application/json');
-      }
+      taken = replayed.message.sequence;
+      for (const copy of copiesOf(replayed)) await publish(replayed.message, copy);
     },
     async end() {
       await publisher.flush();

@@ -1,7 +1,7 @@
 /**
  * An event → what is published of it: one message a format, each with its subject, bytes and an id that is the same whenever it is made again.
  *
- * Place in the path: source-reader.ts → here → SIEM. Pure.
+ * Place in the path: the siem-relay and `bailiff replay` → here → SIEM, a scratch subject or a terminal. Pure.
  */
 import { type SiemFormat, siemSubject } from '@bailiff/bus';
 import { toCef } from './cef.ts';

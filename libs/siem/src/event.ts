@@ -4,7 +4,7 @@
  * Invariants: `uid` follows from the stream (its name and when it was made), the sequence and the index in the message alone, so that
  * whoever relays the message again, after whatever crash, gives the same one. Pure.
  */
-import type { Response, Verdict, Violation } from '@bailiff/schemas';
+import type { Response, Verdict, Violation, ViolationFrame } from '@bailiff/schemas';
 
 /** Where a message stands. */
 export interface Place {
@@ -44,6 +44,15 @@ export function uidOf({ stream, createdMs, sequence }: Omit<Place, 'storedMicros
 
 export function originOf(place: Place, index: number, node: string): Origin {
   return { ...place, index, node, uid: uidOf(place, index) };
+}
+
+/** Of each violation of a frame, in order; coverage gaps are no violations and become none. @param node by the frame's subject */
+export function violationEvents(frame: ViolationFrame, node: string, place: Place): ViolationEvent[] {
+  return frame.violations.map((value, index) => ({
+    kind: 'violation',
+    origin: originOf(place, index, node),
+    value,
+  }));
 }
 
 /** When it happened, microseconds since 1970. */

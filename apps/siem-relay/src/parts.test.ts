@@ -1,0 +1,50 @@
+// What the relay adds to the mapping: the order in which it is done, and syslog's frame.
+import { expect, it } from 'vitest';
+import { InOrder } from './in-order.ts';
+import { syslogFrame } from './syslog/message.ts';
+
+it('in order - tells only up to where all is done, once', () => {
+  const order = new InOrder<number>();
+  const [first, second] = [order.add(1, 2), order.add(2, 1)];
+  order.add(3, 0);
+  expect(order.advance()).toBeNull();
+  expect(second()).toBeNull();
+  expect(first()).toBeNull();
+  expect(order.oldest).toBe(1);
+  expect(first()).toBe(3);
+  expect([order.size, order.oldest, order.advance()]).toEqual([0, null, null]);
+});
+
+it('syslog - RFC 5424 in an octet-counting frame, its length in bytes', () => {
+  const frame = syslogFrame({
+    facility: 'local0',
+    severity: 5,
+    timeMicros: 1_790_000_000_123_456,
+    host: 'node-1.example',
+    procId: '42',
+    messageId: 'network-activity',
+    version: '1.0"]',
+    text: Buffer.from('é'),
+  });
+  const [length = '', ...rest] = frame.toString('utf8').split(' ');
+  expect(Number(length)).toBe(frame.length - length.length - 1);
+  expect(rest.join(' ')).toBe(
+    '<130>1 2026-09-21T14:13:20.123456Z node-1.example bailiff 42 network-activity ' +
+      '[origin software="bailiff" swVersion="1.0\\"\\]"] é',
+  );
+});
+
+it('syslog - a field without anything printable is "-", a long one is cut', () => {
+  const frame = syslogFrame({
+    facility: 'audit',
+    severity: 1,
+    timeMicros: 0,
+    host: 'x'.repeat(300),
+    procId: '',
+    messageId: 'a b\nc',
+    version: '',
+    text: Buffer.from('m'),
+  }).toString('ascii');
+  expect(frame).toContain(` ${'x'.repeat(255)} bailiff - abc [`);
+  expect(frame).toMatch(/^\d+ <110>1 1970-01-01T00:00:00\.000000Z /);
+});

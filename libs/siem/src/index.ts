@@ -1,0 +1,11 @@
+export { activityOf, CLASSES, type ClassName, namespaceOf, severityOf } from './classes.ts';
+export {
+  originOf,
+  type Place,
+  type SiemEvent,
+  timeMicrosOf,
+  uidOf,
+  type ViolationEvent,
+  violationEvents,
+} from './event.ts';
+export { type Rendered, render } from './render.ts';
