@@ -87,7 +87,7 @@ describe('ipam-sync - failover', () => {
     const { leader, standby } = await pair(world);
     await using _leader = leader;
     await using _standby = standby;
-    expect(await standby.metric('bailiff_ipam_snapshot_writes_total')).toBe(0);
+    expect(await standby.metric('bailiff_ipam_sync_snapshot_writes_total')).toBe(0);
     const changing = churn(world, 1);
     await waitFor(() => changing.changes() > 60);
     leader.kill('SIGKILL');
@@ -96,7 +96,7 @@ describe('ipam-sync - failover', () => {
     await waitFor(() => changing.changes() > at + 60);
     await changing.stop();
     await converges(world);
-    expect(await standby.metric('bailiff_ipam_informer_lists_total{resource="pods"}')).toBe(1);
+    expect(await standby.metric('bailiff_ipam_sync_informer_lists_total{resource="pods"}')).toBe(1);
   });
 
   test('ipam-sync - SIGTERM hands over within the time of one attempt, exit code 0', async () => {
@@ -136,7 +136,7 @@ describe('ipam-sync - failover', () => {
         revisions.set(entry.key, revision);
       },
     });
-    const before = await leader.metric('bailiff_ipam_snapshot_writes_total');
+    const before = await leader.metric('bailiff_ipam_sync_snapshot_writes_total');
     expect(before).toBeGreaterThan(0);
     // Stopped with a change at its door: on waking it will want to write that, and what followed, on what it knew.
     world.running('at-the-door', 'node-1', ['10.99.0.1']);
@@ -150,14 +150,14 @@ describe('ipam-sync - failover', () => {
       6,
     );
     await waitFor(() => standby.leads(), { timeoutMs: 15_000 });
-    await waitFor(async () => (await standby.metric('bailiff_ipam_snapshot_writes_total')) > 5);
+    await waitFor(async () => (await standby.metric('bailiff_ipam_sync_snapshot_writes_total')) > 5);
     leader.kill('SIGCONT');
     await waitFor(() => leader.line('no longer leading'), { state: leader.lines });
     const at = changing.changes();
     await waitFor(() => changing.changes() > at + 40);
     await changing.stop();
     await converges(world);
-    expect(await leader.metric('bailiff_ipam_snapshot_writes_total')).toBe(before);
+    expect(await leader.metric('bailiff_ipam_sync_snapshot_writes_total')).toBe(before);
     expect(await leader.leads()).toBe(false);
     expect(await standby.leads()).toBe(true);
     expect(backwards).toEqual([]);

@@ -42,12 +42,12 @@ test('ipam-sync - 10,000 pods: listed by pages, written, followed, in bounded me
   fill(world);
   const startedAtMs = performance.now();
   await using app = await spawnApp(world, ['--lease-duration-ms', '15000', '--renew-deadline-ms', '10000'], NODE_FLAGS);
-  await waitFor(async () => (await app.metric('bailiff_ipam_snapshot_writes_total')) >= NODES + 1, {
+  await waitFor(async () => (await app.metric('bailiff_ipam_sync_snapshot_writes_total')) >= NODES + 1, {
     timeoutMs: 60_000,
-    state: () => app.metric('bailiff_ipam_snapshot_writes_total'),
+    state: () => app.metric('bailiff_ipam_sync_snapshot_writes_total'),
   });
   const settledMs = performance.now() - startedAtMs;
-  expect(await app.metric('bailiff_ipam_pods')).toBe(NODES * PODS_PER_NODE);
+  expect(await app.metric('bailiff_ipam_sync_pods')).toBe(NODES * PODS_PER_NODE);
   expect(world.kube.server.requests.count({ verb: 'list', resource: 'pods' })).toBe((NODES * PODS_PER_NODE) / 500);
   const snapshot = await world.snapshot('node-42');
   expect(snapshot?.pods).toHaveLength(PODS_PER_NODE);

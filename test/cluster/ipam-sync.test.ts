@@ -72,9 +72,11 @@ describe('ipam-sync - what it writes', () => {
     await shows(world, 'node-1', { after: ['10.1.0.6'], before: ['10.1.0.5'] });
     // Revisions begin again; one that is wrong shows that the new bucket is read.
     await world.config.put(DEFAULTS, JSON.stringify({ revision: 1, allowedPrefixes: 'none' }));
-    await waitFor(async () => (await sync.metric('bailiff_ipam_config_refused_total')) === 1, { state: sync.metrics });
+    await waitFor(async () => (await sync.metric('bailiff_ipam_sync_config_refused_total')) === 1, {
+      state: sync.metrics,
+    });
     await world.config.put(DEFAULTS, JSON.stringify({ revision: 1, allowedPrefixes: [] }));
-    await waitFor(async () => (await sync.metric('bailiff_ipam_config_refused_total')) === 1);
+    await waitFor(async () => (await sync.metric('bailiff_ipam_sync_config_refused_total')) === 1);
     expect(sync.line('the bucket was made anew; all of it is written again')).toBeDefined();
   });
 
@@ -136,14 +138,14 @@ describe('ipam-sync - what it writes', () => {
     await shows(world, 'node-1', { small: ['10.1.0.5'] });
     const labels = Object.fromEntries(Array.from({ length: 64 }, (_, i) => [`label-${i}`, 'x'.repeat(60)]));
     for (let i = 0; i < 130; i++) world.running(`big-${i}`, 'node-1', [], { labels });
-    await waitFor(async () => (await sync.metric('bailiff_ipam_snapshots_oversized')) === 1, {
+    await waitFor(async () => (await sync.metric('bailiff_ipam_sync_snapshots_oversized')) === 1, {
       state: () => sync.metrics(),
     });
-    expect(await sync.metric('bailiff_ipam_snapshot_too_large_total')).toBeGreaterThan(0);
+    expect(await sync.metric('bailiff_ipam_sync_snapshot_too_large_total')).toBeGreaterThan(0);
     for (let i = 120; i < 130; i++) world.remove(`big-${i}`);
     for (let i = 1; i < 100; i++) world.remove(`big-${i}`);
     await waitFor(async () => (await world.snapshot('node-1'))?.pods.length === 22);
-    expect(await sync.metric('bailiff_ipam_snapshots_oversized')).toBe(0);
+    expect(await sync.metric('bailiff_ipam_sync_snapshots_oversized')).toBe(0);
   });
 });
 
@@ -174,7 +176,7 @@ describe('ipam-sync - prefixes need both keys', () => {
     // Wrong, and older: both refused, the last good one stays, and a later good one is taken.
     await world.config.put(DEFAULTS, '{"allowedPrefixes": "all"}');
     await world.config.put(DEFAULTS, permits(1, '10.50.0.0/15'));
-    await waitFor(async () => (await sync.metric('bailiff_ipam_config_refused_total')) === 2, {
+    await waitFor(async () => (await sync.metric('bailiff_ipam_sync_config_refused_total')) === 2, {
       state: () => sync.metrics(),
     });
     world.status('vpn', { podIPs: [{ ip: '10.1.0.6' }] });
@@ -185,7 +187,7 @@ describe('ipam-sync - prefixes need both keys', () => {
     expect(await sync.stop()).toBe(0);
     await world.config.put(DEFAULTS, 'not json');
     await using second = await launch(world);
-    await waitFor(async () => (await second.metric('bailiff_ipam_leader')) === 1);
+    await waitFor(async () => (await second.metric('bailiff_ipam_sync_leader')) === 1);
     await shows(world, 'node-1', { vpn: ['10.1.0.6'] });
     world.status('vpn', { podIPs: [{ ip: '10.1.0.7' }] });
     await shows(world, 'node-1', { vpn: ['10.1.0.7'] });
@@ -249,7 +251,7 @@ describe('ipam-sync - starts, faults and interruptions', () => {
     }
     faults.stallWatches(true);
     world.running('unseen', 'node-0', ['10.9.9.9']);
-    const inactive = () => sync.metric('bailiff_ipam_informer_inactive_total{resource="pods"}');
+    const inactive = () => sync.metric('bailiff_ipam_sync_informer_inactive_total{resource="pods"}');
     await waitFor(async () => (await inactive()) > 0, { timeoutMs: 20_000, state: () => sync.metrics() });
     faults.cutWatches();
     faults.clear();

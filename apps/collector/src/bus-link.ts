@@ -24,7 +24,7 @@ import {
 import { busOptionsOf, type ServiceContext } from '@bailiff/service';
 import type { CollectorConfig } from './config.ts';
 import type { FrameSink } from './flusher.ts';
-import type { CollectorMetrics } from './metrics.ts';
+import type { Metrics } from './metrics.ts';
 
 export interface BusDocument {
   what: 'pods' | 'cluster' | 'quarantine' | 'config';
@@ -35,7 +35,7 @@ export interface BusDocument {
 
 export interface BusLinkOptions {
   ctx: ServiceContext<CollectorConfig>;
-  metrics: CollectorMetrics;
+  metrics: Metrics;
   onDocument(document: BusDocument): void;
   /** The bus's store of these documents was made anew: revisions begin again. */
   onRestart(what: BusDocument['what']): void;

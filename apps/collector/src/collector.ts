@@ -35,7 +35,7 @@ import { frameSequences } from './frame-sequence.ts';
 import { Guard } from './guard.ts';
 import { type GuardedInterface, keyOf, storedOf } from './guarded-interface.ts';
 import { Intake } from './intake.ts';
-import { type CollectorMetrics, collectorMetrics } from './metrics.ts';
+import { type Metrics, makeMetrics } from './metrics.ts';
 import { nodeWideMaps } from './node-maps.ts';
 import { ProblemLog } from './problem-log.ts';
 import { Reconciler } from './reconciler.ts';
@@ -63,7 +63,7 @@ export class Collector {
   readonly #store: BindingStore;
   readonly #registry: Registry;
   readonly #desired: DesiredState;
-  readonly #metrics: CollectorMetrics;
+  readonly #metrics: Metrics;
   readonly #problems: ProblemLog;
   readonly #bus: BusLink;
   readonly #guard: Guard;
@@ -99,11 +99,11 @@ export class Collector {
     });
     this.#registry = new Registry(maps.maxInterfaces);
     this.#desired = new DesiredState(config.nodeName);
-    this.#metrics = collectorMetrics(ctx.metrics, {
-      interfaces: () => countByState(this.#registry),
-      unacked: () => this.#bus.unacked,
-      losses: () => lossesOf(maps.losses(), this.#runtime.losses()),
-    });
+    this.#metrics = makeMetrics(ctx.metrics, () => ({
+      interfaces: countByState(this.#registry),
+      unacked: this.#bus.unacked,
+      losses: lossesOf(maps.losses(), this.#runtime.losses()),
+    }));
     this.#problems = new ProblemLog(ctx.log, this.#metrics.problems);
     const documents = new DocumentStore(config.stateDir, { onProblem: onFileProblem });
     const nextSequence = frameSequences((count) => maps.meta.allocateFrameSequences(count));

@@ -1,61 +1,56 @@
-/** Metrics of the collector; `bailiff_collector_*` by Prometheus' conventions. */
-import { Counter, Gauge, Histogram, type Registry as Metrics } from 'prom-client';
+/** What the collector counts. */
+import { FAST_BUCKETS, MetricFamily, oncePerScrape, type Values } from '@bailiff/service';
+import type { Registry } from 'prom-client';
 
-const MS_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5];
+/** Read at each scrape. */
+export interface Readings {
+  /** Live interfaces by state. */
+  interfaces: Values;
+  unacked: number;
+  /** By what was lost, cumulative since the maps were made. */
+  losses: Values;
+}
 
-export function collectorMetrics(
-  registry: Metrics,
-  read: { interfaces(): Record<string, number>; unacked(): number; losses(): Record<string, number> },
-) {
-  const registers = [registry];
-  new Gauge({
-    name: 'bailiff_collector_interfaces',
-    help: 'Pod interfaces by state',
-    labelNames: ['state'],
-    registers,
-    collect() {
-      for (const [state, count] of Object.entries(read.interfaces())) this.set({ state }, count);
-    },
-  });
-  new Gauge({
-    name: 'bailiff_collector_frames_unacked',
-    help: 'Frames sent and not yet acknowledged',
-    registers,
-    collect() {
-      this.set(read.unacked());
-    },
-  });
-  new Gauge({
-    name: 'bailiff_collector_kernel_losses',
-    help: 'What the kernel programs could not do, cumulative since the maps were made',
-    labelNames: ['loss'],
-    registers,
-    collect() {
-      for (const [loss, count] of Object.entries(read.losses())) this.set({ loss }, count);
-    },
-  });
-  const counter = (name: string, help: string, labelNames: string[] = []) =>
-    new Counter({ name: `bailiff_collector_${name}`, help, labelNames, registers });
-  const histogram = (name: string, help: string) =>
-    new Histogram({ name: `bailiff_collector_${name}`, help, buckets: MS_BUCKETS, registers });
+/** Before there are maps. */
+export const NO_READINGS: Readings = { interfaces: {}, unacked: 0, losses: {} };
+
+export type Metrics = ReturnType<typeof makeMetrics>;
+
+export function makeMetrics(registry: Registry, read: () => Readings) {
+  const readings = oncePerScrape(read);
+  const family = new MetricFamily(registry, 'bailiff_collector_');
+  family.gaugeBy('interfaces', 'Pod interfaces by state', 'state', () => readings().interfaces);
+  family.gauge('frames_unacked', 'Frames sent and not yet acknowledged', () => readings().unacked);
+  family.totalBy(
+    'kernel_losses_total',
+    'What the kernel programs could not do, since the maps were made',
+    'loss',
+    () => readings().losses,
+  );
+  const histogram = (name: string, help: string) => family.histogram(name, help, FAST_BUCKETS);
   return {
-    frames: counter('frames_total', 'Frames acknowledged by the bus'),
-    violations: counter('violations_total', 'Violations put into frames'),
-    resends: counter('frame_resends_total', 'Frames sent again because no acknowledgement came'),
-    samples: counter('samples_total', 'Samples taken from the ring'),
-    sampleErrors: counter('sample_errors_total', 'Ring records that could not be decoded'),
-    snapshotsRefused: counter('snapshots_refused_total', 'Documents from the bus that were not taken', ['document']),
-    identityChanges: counter('map_writes_total', 'Interfaces whose kernel maps were written'),
-    placesRestored: counter('places_restored_total', 'Programs put back to the head of their interface'),
-    netlinkOverruns: counter(
+    frames: family.counter('frames_total', 'Frames acknowledged by the bus'),
+    violations: family.counter('violations_total', 'Violations put into frames'),
+    resends: family.counter('frame_resends_total', 'Frames sent again because no acknowledgement came'),
+    samples: family.counter('samples_total', 'Samples taken from the ring'),
+    sampleErrors: family.counter('sample_errors_total', 'Ring records that could not be decoded'),
+    snapshotsRefused: family.counter(
+      'snapshots_refused_total',
+      'Documents from the bus that were not taken',
+      ['document'],
+      ['pods', 'cluster', 'quarantine', 'config'].map((document) => ({ document })),
+    ),
+    identityChanges: family.counter('map_writes_total', 'Interfaces whose kernel maps were written'),
+    placesRestored: family.counter('places_restored_total', 'Programs put back to the head of their interface'),
+    netlinkOverruns: family.counter(
       'netlink_overruns_total',
       'Times the kernel dropped link events; everything is dumped again',
     ),
-    countsForgotten: counter(
+    countsForgotten: family.counter(
       'counts_forgotten_total',
       'Packets never told because more interfaces went than there is room for while the bus was away',
     ),
-    problems: counter('problems_total', 'Problems by what had them', ['part']),
+    problems: family.counter('problems_total', 'Problems by what had them', ['part']),
     guardSeconds: histogram(
       'guard_seconds',
       'From the netlink event of a new interface to its programs being attached',
@@ -73,4 +68,3 @@ export function collectorMetrics(
     ackSeconds: histogram('frame_ack_seconds', 'From a frame being closed to its acknowledgement'),
   };
 }
-export type CollectorMetrics = ReturnType<typeof collectorMetrics>;

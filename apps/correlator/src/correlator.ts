@@ -31,7 +31,7 @@ import type { CorrelatorConfig } from './config.ts';
 import { DeadLetters, readPrecedents } from './dead-letters.ts';
 import { type Gate, Intake } from './intake.ts';
 import { Lull } from './lull.ts';
-import { type Metrics, makeMetrics, type Readings } from './metrics.ts';
+import { type Metrics, makeMetrics, NO_READINGS, type Readings } from './metrics.ts';
 import { PodsLog } from './pods-log.ts';
 import { readStreamState } from './starting-point.ts';
 import { VerdictPublisher } from './verdict-publisher.ts';
@@ -304,8 +304,6 @@ class Correlator {
     const fold = this.#fold;
     const intake = this.#intake;
     const set = this.#rules.latest();
-    const nothing = { violations: 0, duplicates: 0, packets: 0, refused: 0, epochsRefused: 0, shifted: 0 };
-    const empty = { nodes: 0, epochs: 0, windows: 0, parked: 0, windowsRefused: 0, capped: 0 };
     return {
       frames: intake?.frames ?? 0,
       unreadable: intake?.unreadable ?? 0,
@@ -313,8 +311,8 @@ class Correlator {
       pending: intake?.pending ?? 0,
       lagSeconds: (intake?.lagMs() ?? 0) / 1000,
       streamMicros: fold?.nowMicros ?? 0,
-      counted: fold?.counted ?? nothing,
-      size: fold?.size ?? empty,
+      counted: fold?.counted ?? NO_READINGS.counted,
+      size: fold?.size ?? NO_READINGS.size,
       rules: set.rules.length,
       ruleProblems: set.problems.length,
       configRevision: set.revision,

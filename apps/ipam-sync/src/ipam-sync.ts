@@ -24,7 +24,7 @@ import { CLUSTER_KEY } from '@bailiff/schemas';
 import { busOptionsOf, type ServiceContext } from '@bailiff/service';
 import { ClusterState, type Touched } from './cluster-state.ts';
 import type { IpamSyncConfig } from './config.ts';
-import { type Metrics, makeMetrics } from './metrics.ts';
+import { type Metrics, makeMetrics, type Readings } from './metrics.ts';
 import { OwnerResolver } from './owners.ts';
 import { PermitsFeed } from './permits-feed.ts';
 import { planCluster, planNode } from './plan.ts';
@@ -102,7 +102,7 @@ export class IpamSync {
       onLeading: (term) => this.#lead(term),
       onError: onError('lease'),
     });
-    this.#metrics = makeMetrics(ctx.metrics, this);
+    this.#metrics = makeMetrics(ctx.metrics, () => this.#readings());
   }
 
   /** Whether everything has been read that a plan stands on. */
@@ -220,6 +220,23 @@ export class IpamSync {
   #eligible(): boolean {
     if (!this.informed) return false;
     return this.#busLostAtMs === null || performance.now() - this.#busLostAtMs < BUS_GRACE_MS;
+  }
+
+  #readings(): Readings {
+    const { state, owners, writer } = this;
+    return {
+      leader: this.isLeader,
+      terms: this.elector.terms,
+      pods: state.podCount,
+      nodes: state.nodeCount,
+      contestedAddresses: state.contestedAddresses,
+      refusedPrefixes: state.refusedPrefixes,
+      configRefused: this.permits.refused,
+      owners: { kept: owners.size, failed: owners.failures, refused: owners.refused },
+      snapshots: { pending: writer?.pending ?? 0, oversized: writer?.oversized.size ?? 0 },
+      writes: this.writes,
+      informers: { pods: this.pods.stats, nodes: this.nodes.stats },
+    };
   }
 
   #addChecks(): void {

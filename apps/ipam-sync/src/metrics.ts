@@ -1,6 +1,39 @@
 /** What ipam-sync counts. Most values are read where they are kept, when they are scraped. */
-import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
-import type { IpamSync } from './ipam-sync.ts';
+import type { ReflectorStats } from '@bailiff/kube';
+import { MetricFamily, oncePerScrape, SLOW_BUCKETS } from '@bailiff/service';
+import type { Counter, Histogram, Registry } from 'prom-client';
+import type { WriterStats } from './writer.ts';
+
+/** Read at each scrape. */
+export interface Readings {
+  leader: boolean;
+  terms: number;
+  pods: number;
+  nodes: number;
+  contestedAddresses: number;
+  refusedPrefixes: number;
+  configRefused: number;
+  owners: { kept: number; failed: number; refused: number };
+  snapshots: { pending: number; oversized: number };
+  writes: Readonly<WriterStats>;
+  /** By resource. */
+  informers: Readonly<Record<string, Readonly<ReflectorStats>>>;
+}
+
+/** Before anything was read. */
+export const NO_READINGS: Readings = {
+  leader: false,
+  terms: 0,
+  pods: 0,
+  nodes: 0,
+  contestedAddresses: 0,
+  refusedPrefixes: 0,
+  configRefused: 0,
+  owners: { kept: 0, failed: 0, refused: 0 },
+  snapshots: { pending: 0, oversized: 0 },
+  writes: { writes: 0, deletes: 0, conflicts: 0, failures: 0, tooLarge: 0 },
+  informers: {},
+};
 
 export interface Metrics {
   kubeErrors: Counter<'resource' | 'code'>;
@@ -8,76 +41,55 @@ export interface Metrics {
   writeSeconds: Histogram;
 }
 
-export function makeMetrics(registry: Registry, sync: IpamSync): Metrics {
-  const registers = [registry];
-  const gauge = (name: string, help: string, read: () => number) =>
-    new Gauge({
-      name: `bailiff_ipam_${name}`,
-      help,
-      registers,
-      collect() {
-        this.set(read());
-      },
-    });
-  gauge('leader', '1 while this replica leads', () => Number(sync.isLeader));
-  gauge('terms_total', 'Times this replica became leader', () => sync.elector.terms);
-  gauge('pods', 'Pods that are bound to a node and have not ended', () => sync.state.podCount);
-  gauge('nodes', 'Nodes', () => sync.state.nodeCount);
-  gauge('contested_addresses', 'Addresses that more than one pod claims', () => sync.state.contestedAddresses);
-  gauge('refused_prefixes', 'Prefixes asked for that are no CIDR or above the bound', () => sync.state.refusedPrefixes);
-  gauge('config_refused_total', 'Configurations refused', () => sync.permits.refused);
-  gauge('owners', 'ReplicaSets and Jobs whose owner is kept', () => sync.owners.size);
-  gauge('owner_lookups_failed_total', 'Failed look-ups of an owner', () => sync.owners.failures);
-  gauge('owner_lookups_refused_total', 'Look-ups not made because too many are kept', () => sync.owners.refused);
-  gauge('snapshots_pending', 'Snapshots to be written', () => sync.writer?.pending ?? 0);
-  gauge('snapshots_oversized', 'Nodes whose snapshot is above the limit', () => sync.writer?.oversized.size ?? 0);
-  gauge('snapshot_writes_total', 'Snapshots written', () => sync.writes.writes);
-  gauge('snapshot_deletes_total', 'Snapshots removed', () => sync.writes.deletes);
-  gauge('snapshot_conflicts_total', 'Writes that met a newer revision', () => sync.writes.conflicts);
-  gauge('snapshot_failures_total', 'Writes that failed and were tried again', () => sync.writes.failures);
-  gauge('snapshot_too_large_total', 'Writes not made because of the size', () => sync.writes.tooLarge);
-  addInformerMetrics(registry, sync);
+export function makeMetrics(registry: Registry, read: () => Readings): Metrics {
+  const readings = oncePerScrape(read);
+  const family = new MetricFamily(registry, 'bailiff_ipam_sync_');
+  const gauge = (name: string, help: string, value: (from: Readings) => number) =>
+    family.gauge(name, help, () => value(readings()));
+  const total = (name: string, help: string, value: (from: Readings) => number) =>
+    family.total(name, help, () => value(readings()));
+  gauge('leader', '1 while this replica leads', (r) => Number(r.leader));
+  gauge('pods', 'Pods that are bound to a node and have not ended', (r) => r.pods);
+  gauge('nodes', 'Nodes', (r) => r.nodes);
+  gauge('contested_addresses', 'Addresses that more than one pod claims', (r) => r.contestedAddresses);
+  gauge('refused_prefixes', 'Prefixes asked for that are no CIDR or above the bound', (r) => r.refusedPrefixes);
+  gauge('owners', 'ReplicaSets and Jobs whose owner is kept', (r) => r.owners.kept);
+  gauge('snapshots_pending', 'Snapshots to be written', (r) => r.snapshots.pending);
+  gauge('snapshots_oversized', 'Nodes whose snapshot is above the limit', (r) => r.snapshots.oversized);
+  total('terms_total', 'Times this replica became leader', (r) => r.terms);
+  total('config_refused_total', 'Configurations refused', (r) => r.configRefused);
+  total('owner_lookups_failed_total', 'Failed look-ups of an owner', (r) => r.owners.failed);
+  total('owner_lookups_refused_total', 'Look-ups not made because too many are kept', (r) => r.owners.refused);
+  total('snapshot_writes_total', 'Snapshots written', (r) => r.writes.writes);
+  total('snapshot_deletes_total', 'Snapshots removed', (r) => r.writes.deletes);
+  total('snapshot_conflicts_total', 'Writes that met a newer revision', (r) => r.writes.conflicts);
+  total('snapshot_failures_total', 'Writes that failed and were tried again', (r) => r.writes.failures);
+  total('snapshot_too_large_total', 'Writes not made because of the size', (r) => r.writes.tooLarge);
+  addInformerMetrics(family, readings);
   return {
-    kubeErrors: new Counter({
-      name: 'bailiff_ipam_kube_errors_total',
-      help: 'Failures towards the API server',
-      labelNames: ['resource', 'code'],
-      registers,
-    }),
-    busErrors: new Counter({
-      name: 'bailiff_ipam_bus_errors_total',
-      help: 'Failures of reading from the bus',
-      labelNames: ['code'],
-      registers,
-    }),
-    writeSeconds: new Histogram({
-      name: 'bailiff_ipam_change_to_written_seconds',
-      help: 'From the first change of a snapshot to its ack by the bus',
-      buckets: [0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 10],
-      registers,
-    }),
+    kubeErrors: family.counter('kube_errors_total', 'Failures towards the API server', ['resource', 'code']),
+    busErrors: family.counter('bus_errors_total', 'Failures of reading from the bus', ['code']),
+    writeSeconds: family.histogram(
+      'change_to_written_seconds',
+      'From the first change of a snapshot to its ack by the bus',
+      SLOW_BUCKETS,
+    ),
   };
 }
 
-function addInformerMetrics(registry: Registry, sync: IpamSync): void {
-  const informers = { pods: sync.pods, nodes: sync.nodes };
-  const kinds = {
-    lists: 'Complete lists',
-    watches: 'Watches opened',
-    events: 'Events taken',
-    gone: 'Versions that were too old (410)',
-    inactive: 'Watches broken off because nothing came',
-    staleEvents: 'Events older than what was known',
-  } as const;
-  for (const [kind, help] of Object.entries(kinds) as [keyof typeof kinds, string][]) {
-    new Gauge({
-      name: `bailiff_ipam_informer_${kind === 'staleEvents' ? 'stale_events' : kind}_total`,
-      help,
-      labelNames: ['resource'],
-      registers: [registry],
-      collect() {
-        for (const [resource, informer] of Object.entries(informers)) this.labels(resource).set(informer.stats[kind]);
-      },
-    });
+const INFORMER_TOTALS = {
+  lists: 'Complete lists',
+  watches: 'Watches opened',
+  events: 'Events taken',
+  gone: 'Versions that were too old (410)',
+  inactive: 'Watches broken off because nothing came',
+  staleEvents: 'Events older than what was known',
+} as const;
+
+function addInformerMetrics(family: MetricFamily, readings: () => Readings): void {
+  for (const [kind, help] of Object.entries(INFORMER_TOTALS) as [keyof typeof INFORMER_TOTALS, string][]) {
+    family.totalBy(`informer_${kind === 'staleEvents' ? 'stale_events' : kind}_total`, help, 'resource', () =>
+      Object.fromEntries(Object.entries(readings().informers).map(([name, stats]) => [name, stats[kind]])),
+    );
   }
 }

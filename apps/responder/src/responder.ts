@@ -15,7 +15,7 @@ import { busOptionsOf, type ServiceContext, ServiceError } from '@bailiff/servic
 import { Backlog, clearJob, type QueuedJob, undoJobs } from './backlog.ts';
 import type { ResponderConfig } from './config.ts';
 import { Ledger } from './ledger.ts';
-import { type Metrics, responderMetrics } from './metrics.ts';
+import { type Metrics, makeMetrics } from './metrics.ts';
 import type { Job, JobResult, PlacedVerdict, StepHook } from './ports.ts';
 import { QuarantineKeeper } from './quarantine-keeper.ts';
 import { ACTIONS, Queues, redisOptions } from './queues.ts';
@@ -97,7 +97,7 @@ class Responder {
     setMaxListeners(4 * ACTIONS.length * config.concurrency, this.#end.signal);
     this.#ctx = ctx;
     this.#step = step;
-    this.#metrics = responderMetrics(ctx.metrics, () => ({
+    this.#metrics = makeMetrics(ctx.metrics, () => ({
       outstanding: this.#backlog.size,
       unanswered: this.#backlog.unanswered(this.#ledger, clock.nowMicros(), UNANSWERED_MS),
       redisUp: this.#queues?.ready ? 1 : 0,

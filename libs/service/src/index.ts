@@ -2,5 +2,15 @@ export { type Cancel, type Clock, systemClock } from './clock.ts';
 export { busOptionsOf, busShape, envName, envPrefix, type FrameConfig, frameShape } from './config.ts';
 export { EXIT, type ExitCode, exitCodeOf, ServiceError, type ServiceErrorCode } from './errors.ts';
 export type { Check, Health, HealthReport } from './health.ts';
+export {
+  FAST_BUCKETS,
+  listMetrics,
+  type MetricDeclaration,
+  MetricFamily,
+  oncePerScrape,
+  SLOW_BUCKETS,
+  type Values,
+} from './metrics.ts';
+export { addProcessMetrics } from './process-metrics.ts';
 export { redact } from './redact.ts';
 export { runService, type ServiceContext, type ServiceIo, type ServiceOptions } from './run.ts';

@@ -3,58 +3,39 @@
  * native timer of its own: here each value is read when it is scraped.
  */
 import { Gauge, type Registry } from 'prom-client';
+import { MetricFamily } from './metrics.ts';
 
+/** Adds them. `app` as in `apps/<name>`. */
 export function addProcessMetrics(
   registry: Registry,
-  name: string,
+  app: string,
   version: string,
   logLinesDropped: () => number,
 ): void {
-  const registers = [registry];
   new Gauge({
     name: 'bailiff_build_info',
-    help: 'Which build this is; always 1',
-    labelNames: ['app', 'version'],
-    registers,
+    help: 'Which build this is, and on which Node.js it runs; always 1',
+    labelNames: ['app', 'version', 'node_version'],
+    registers: [registry],
   })
-    .labels(name, version)
+    .labels(app, version, process.versions.node)
     .set(1);
-  new Gauge({
-    name: 'process_start_time_seconds',
-    help: 'Start of the process, seconds since the epoch',
-    registers,
-  }).set(Math.round(performance.timeOrigin) / 1000);
-  new Gauge({
-    name: 'process_resident_memory_bytes',
-    help: 'Resident memory',
-    registers,
-    collect() {
-      this.set(process.memoryUsage.rss());
-    },
+  const own = new MetricFamily(registry, 'bailiff_');
+  own.total('log_lines_dropped_total', 'Log lines dropped because stdout did not take them', logLinesDropped);
+  const ofProcess = new MetricFamily(registry, 'process_');
+  ofProcess.gauge(
+    'start_time_seconds',
+    'Start of the process since the Unix epoch',
+    () => Math.round(performance.timeOrigin) / 1000,
+  );
+  ofProcess.gauge('resident_memory_bytes', 'Resident memory', () => process.memoryUsage.rss());
+  ofProcess.total('cpu_seconds_total', 'User and system CPU time spent', () => {
+    const { user, system } = process.cpuUsage();
+    return (user + system) / 1e6;
   });
-  new Gauge({
-    name: 'process_cpu_seconds_total',
-    help: 'User and system CPU time spent',
-    registers,
-    collect() {
-      const { user, system } = process.cpuUsage();
-      this.set((user + system) / 1e6);
-    },
-  });
-  new Gauge({
-    name: 'nodejs_eventloop_utilization',
-    help: 'Share of the time since start in which the event loop was busy',
-    registers,
-    collect() {
-      this.set(performance.eventLoopUtilization().utilization);
-    },
-  });
-  new Gauge({
-    name: 'bailiff_log_lines_dropped_total',
-    help: 'Log lines dropped because stdout did not take them',
-    registers,
-    collect() {
-      this.set(logLinesDropped());
-    },
-  });
+  new MetricFamily(registry, 'nodejs_').gauge(
+    'eventloop_utilization',
+    'Share of the time since start in which the event loop was busy',
+    () => performance.eventLoopUtilization().utilization,
+  );
 }

@@ -193,7 +193,7 @@ export async function spawnApp(world: World, more: string[] = [], nodeFlags: str
     exit,
     kill: (signal: NodeJS.Signals) => child.kill(signal),
     metric: (name: string) => metricOf(address, name),
-    leads: async () => (await metricOf(address, 'bailiff_ipam_leader')) === 1,
+    leads: async () => (await metricOf(address, 'bailiff_ipam_sync_leader')) === 1,
     async [Symbol.asyncDispose]() {
       child.kill('SIGKILL');
       if (child.exitCode === null && child.signalCode === null) await exit;

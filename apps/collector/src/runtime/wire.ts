@@ -7,7 +7,7 @@ import type { BusLink } from '../bus-link.ts';
 import type { CollectorConfig } from '../config.ts';
 import type { DesiredState } from '../desired-state.ts';
 import type { DocumentStore } from '../documents.ts';
-import type { CollectorMetrics } from '../metrics.ts';
+import type { Metrics } from '../metrics.ts';
 import type { ProblemLog } from '../problem-log.ts';
 import { type GateOptions, RuntimeGate } from './gate.ts';
 import { loadBeside } from './load-beside.ts';
@@ -17,7 +17,7 @@ export interface RuntimeParts extends Pick<GateOptions, 'nextSequence' | 'onRefu
   bootId: string;
   desired: DesiredState;
   documents: DocumentStore;
-  metrics: CollectorMetrics;
+  metrics: Metrics;
   problems: ProblemLog;
   /** Gives out generations that no process before had. */
   meta: Pick<MetaTable, 'allocateGeneration'>;

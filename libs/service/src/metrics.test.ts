@@ -1,0 +1,60 @@
+// What apps declare: types that promtool and rate() rely on, and readings of one moment.
+import { Registry } from 'prom-client';
+import { expect, it } from 'vitest';
+import { listMetrics, MetricFamily, oncePerScrape, type Values } from './metrics.ts';
+
+it('total - a value read at the scrape is a counter, and does not add up', async () => {
+  const registry = new Registry();
+  let kept = 3;
+  new MetricFamily(registry, 'a_').total('b_total', 'B', () => kept);
+  expect(await registry.metrics()).toContain('# TYPE a_b_total counter\na_b_total 3');
+  kept = 5;
+  expect(await registry.metrics()).toContain('a_b_total 5');
+});
+
+it.each(['gaugeBy', 'totalBy'] as const)('%s - what is no longer read is no longer told', async (kind) => {
+  const registry = new Registry();
+  let kept: Values = { x: 1, y: 2 };
+  new MetricFamily(registry, 'a_')[kind]('b', 'B', 'of', () => kept);
+  expect(await registry.metrics()).toContain('a_b{of="x"} 1\na_b{of="y"} 2');
+  kept = { y: 4 };
+  const text = await registry.metrics();
+  expect(text).toContain('a_b{of="y"} 4');
+  expect(text).not.toContain('of="x"');
+});
+
+it('counter and histogram - zeros are told before anything was counted', async () => {
+  const registry = new Registry();
+  const family = new MetricFamily(registry, 'a_');
+  const counter = family.counter('b_total', 'B', ['of'], [{ of: 'x' }]);
+  family.histogram('c_seconds', 'C', [1], ['of'], [{ of: 'y' }]);
+  const before = await registry.metrics();
+  expect(before).toContain('a_b_total{of="x"} 0');
+  expect(before).toContain('a_c_seconds_count{of="y"} 0');
+  counter.inc({ of: 'x' });
+  expect(await registry.metrics()).toContain('a_b_total{of="x"} 1');
+});
+
+it('oncePerScrape - one reading a scrape, a new one at the next', async () => {
+  const registry = new Registry();
+  let readings = 0;
+  const read = oncePerScrape(() => ++readings);
+  const family = new MetricFamily(registry, 'a_');
+  family.gauge('b', 'B', read);
+  family.gauge('c', 'C', read);
+  expect(await registry.metrics()).toMatch(/a_b 1\n(?:.|\n)*a_c 1\n/);
+  expect(await registry.metrics()).toMatch(/a_b 2\n(?:.|\n)*a_c 2\n/);
+});
+
+it('listMetrics - what is declared, without reading it', () => {
+  const registry = new Registry();
+  const family = new MetricFamily(registry, 'a_');
+  family.total('c_total', 'C', () => {
+    throw new Error('read');
+  });
+  family.histogram('b_seconds', 'B', [0.1, 1], ['of']);
+  expect(listMetrics(registry)).toEqual([
+    { name: 'a_b_seconds', type: 'histogram', help: 'B', labels: ['of'], buckets: [0.1, 1] },
+    { name: 'a_c_total', type: 'counter', help: 'C', labels: [], buckets: [] },
+  ]);
+});
