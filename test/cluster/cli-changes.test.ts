@@ -79,6 +79,16 @@ describe('cli config', () => {
     const wrong = await set('modes.tunnel=maybe', 'colour=red', '--yes');
     expect([wrong.exitCode, wrong.stdout]).toEqual([6, '']);
     expect(wrong.stderr).toMatch(/modes\.tunnel: [\s\S]*colour: /);
+    const acting = ['dryRun=false', 'guards.budget={"maxPods": 0}', '--yes'];
+    const answer = 'response.cluster._.answer-high';
+    const contradiction = await world.cli(['config', 'set', answer, 'steps=[{"action": "delete"}]', ...acting]);
+    expect(contradiction).toMatchObject({
+      exitCode: 6,
+      stdout: '',
+      stderr: expect.stringMatching(/guards\.budget\.maxPods: 0 allows no pod: steps\.0 \(delete\) would always/),
+    });
+    const offline = await world.cli(['config', 'validate', answer, ...acting.slice(0, 2), '--json']);
+    expect(JSON.parse(offline.stdout)).toMatchObject({ valid: false, fields: ['guards.budget.maxPods'] });
     const cli = await world.as('cli');
     const me = { by: 'x', why: 'y' };
     for (const tunnel of ['audit', 'off', 'audit']) await writeConfig(cli, key, { modes: { tunnel } }, me);

@@ -2,11 +2,18 @@
  * Writing the configuration: checked against its schema, compare and set, by whom and why.
  *
  * Place in the path: CLI (set, rollback, disarm) → bailiff_config → CONFIG_LOG and every reader. Invariants: nothing that a reader would
- * refuse is stored; of two writers who began from the same revision one is refused (no update is lost); the `revision` within a
+ * refuse, and nothing that contradicts itself, is stored; of two writers who began from the same revision one is refused (no update is lost); the `revision` within a
  * value grows with every write, so that a reader with neither the bucket nor the log can tell old from new.
  */
 import { randomUUID } from 'node:crypto';
-import { ConfigError, type ConfigKey, formatConfigKey, parseConfigKey, parseConfigValue } from '@bailiff/policy';
+import {
+  ConfigError,
+  type ConfigKey,
+  checkConfigWrite,
+  formatConfigKey,
+  parseConfigKey,
+  parseConfigValue,
+} from '@bailiff/policy';
 import type { Bus } from './connect.ts';
 import { toBusError } from './errors.ts';
 import { type KvEntry, openBucket } from './kv.ts';
@@ -21,6 +28,8 @@ export interface WriteConfigOptions {
   why: string;
   /** Bucket revision that the writer has seen; 0 = the key was not there. Without it, what is there now is what is built upon. */
   expectedRevision?: number;
+  /** What was there before is put back: it may contradict itself, as it was stored before that was refused. */
+  restores?: boolean;
 }
 
 export interface StoredConfig {
@@ -127,7 +136,7 @@ const MAX_RETRIES = 6;
 /**
  * Checks and stores a value. A value that says no `revision` takes the next one; one that says a lower one than is stored is refused;
  * one that says the stored one was edited from it and takes the next. What is stored has its defaults left out, as written.
- * @throws ConfigError CONFIG_KEY | CONFIG_JSON | CONFIG_SCHEMA | CONFIG_REVISION; BusError
+ * @throws ConfigError CONFIG_KEY | CONFIG_JSON | CONFIG_SCHEMA | CONFIG_CONTRADICTION | CONFIG_REVISION; BusError
  */
 export async function writeConfig(
   bus: Bus,
@@ -138,7 +147,8 @@ export async function writeConfig(
   const parsedKey = typeof key === 'string' ? parseConfigKey(key) : key;
   const text = formatConfigKey(parsedKey);
   const json = typeof value === 'string' ? value : JSON.stringify(value);
-  parseConfigValue(parsedKey, json);
+  if (options.restores) parseConfigValue(parsedKey, json);
+  else checkConfigWrite(parsedKey, json);
   const written = JSON.parse(json) as { revision?: number };
   const newest = await openBucket(bus, CONFIG_BUCKET).newest(text);
   const stored = newest && storedConfig(newest);

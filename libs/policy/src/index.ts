@@ -1,3 +1,4 @@
+export * from './contradictions.ts';
 export * from './correlation.ts';
 export * from './keys.ts';
 export * from './response.ts';

@@ -1,7 +1,8 @@
 /** What may stand under each key of `bailiff_config`. Apart from keys.ts, because it brings the schemas of every kind. */
 import type * as z from 'zod';
+import { contradictionsOf } from './contradictions.ts';
 import { correlationRule } from './correlation.ts';
-import { type ConfigKey, parseValueBy } from './keys.ts';
+import { ConfigError, type ConfigKey, formatConfigKey, parseValueBy } from './keys.ts';
 import { responsePolicy } from './response.ts';
 import { runtimePolicy, runtimePolicyScoped } from './runtime.ts';
 import { disarm, spoofCluster, spoofScoped } from './spoof.ts';
@@ -18,4 +19,17 @@ export function schemaFor(key: Pick<ConfigKey, 'kind' | 'scope'>): z.ZodType {
 /** Parses and checks the JSON under a key; defaults are filled in. @throws ConfigError CONFIG_KEY | CONFIG_JSON | CONFIG_SCHEMA */
 export function parseConfigValue(key: ConfigKey, json: string): unknown {
   return parseValueBy(schemaFor(key), key, json);
+}
+
+/**
+ * The same for who writes: what contradicts itself is refused as well. Readers take it, because it may have been stored before it was known
+ * to be one. @throws ConfigError CONFIG_KEY | CONFIG_JSON | CONFIG_SCHEMA | CONFIG_CONTRADICTION
+ */
+export function checkConfigWrite(key: ConfigKey, json: string, nowMs: number = Date.now()): unknown {
+  const value = parseConfigValue(key, json);
+  const found = contradictionsOf(key, value, nowMs);
+  if (found.length === 0) return value;
+  const fields = found.map(({ path }) => path.join('.'));
+  const lines = found.map(({ message }, index) => `${fields[index]}: ${message}`);
+  throw new ConfigError('CONFIG_CONTRADICTION', `${formatConfigKey(key)}: refused\n${lines.join('\n')}`, fields);
 }

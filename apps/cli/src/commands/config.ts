@@ -1,5 +1,5 @@
 /** `bailiff config …`: what operators tune, under keys `<kind>.<scope>.<namespace or _>.<name>`. */
-import { ConfigError, formatConfigKey, parseConfigValue } from '@bailiff/policy';
+import { ConfigError, checkConfigWrite, formatConfigKey } from '@bailiff/policy';
 import type { Command } from 'commander';
 import { type ChangeOptions, carryOut, readStored, valueIn } from '../config/change.ts';
 import { type Assignment, assign, parseAssignment, readDocument } from '../config/input.ts';
@@ -104,7 +104,7 @@ function registerValidate(parent: Command, io: CliIo): void {
     const out = new Out(io);
     const value = await valueGiven(file, fields.map(parseAssignment), beginning(key), io);
     try {
-      parseConfigValue(key, JSON.stringify(value));
+      checkConfigWrite(key, JSON.stringify(value));
     } catch (error) {
       if (!json || !(error instanceof ConfigError)) throw error;
       out.json({ key: text, valid: false, fields: error.fields, message: error.message });

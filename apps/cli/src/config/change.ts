@@ -6,7 +6,7 @@
  * condition that they are still ours: nothing stays half applied, and no one else's write is undone.
  */
 import { deleteConfig, readConfig, type StoredConfig, writeConfig } from '@bailiff/bus';
-import { ConfigError, type ConfigKey, formatConfigKey, parseConfigValue } from '@bailiff/policy';
+import { ConfigError, type ConfigKey, checkConfigWrite, formatConfigKey, parseConfigValue } from '@bailiff/policy';
 import { confirm } from '../confirm.ts';
 import { CliError } from '../errors.ts';
 import type { Session } from '../session.ts';
@@ -111,7 +111,7 @@ function show(session: Session, change: Change): void {
 /** Checks what can be checked without writing. @throws ConfigError */
 export function checkChange(change: Change): void {
   if (!change.next) return;
-  parseConfigValue(change.key, JSON.stringify(change.next));
+  checkConfigWrite(change.key, JSON.stringify(change.next));
   if (!isSame(change)) refuseOlder(formatConfigKey(change.key), change.next, change.stored);
 }
 
@@ -144,7 +144,7 @@ async function undoOne({ bus }: Session, { change, bucketRevision }: Written, no
   const write = { ...note, why: `undone: ${note.why}`, expectedRevision: bucketRevision ?? 0 };
   if (!stored) return deleteConfig(bus, key, write);
   const { revision: _renewed, ...value } = (valueIn(stored) ?? {}) as Record<string, unknown>;
-  await writeConfig(bus, key, value, write);
+  await writeConfig(bus, key, value, { ...write, restores: true });
 }
 
 /** @throws CliError CLI_STATE when what was written before a refusal could not be put back; what was refused */
