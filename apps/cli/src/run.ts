@@ -8,6 +8,7 @@ import { EXIT } from '@bailiff/service';
 import { Command, CommanderError } from 'commander';
 import { register as backtest } from './commands/backtest.ts';
 import { register as config } from './commands/config.ts';
+import { register as credentials } from './commands/credentials.ts';
 import { register as disarm } from './commands/disarm.ts';
 import { register as doctor } from './commands/doctor.ts';
 import { register as events } from './commands/events.ts';
@@ -40,6 +41,7 @@ const COMMANDS: readonly ((program: Command, io: CliIo) => void)[] = [
   disarm,
   doctor,
   schemas,
+  credentials,
   lab,
 ];
 

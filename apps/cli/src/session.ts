@@ -128,7 +128,7 @@ export async function openBus(io: CliIo, connection: Connection): Promise<Bus> {
     }
   }
   return connectBus({
-    ...busOptionsOf(connection),
+    ...busOptionsOf({ ...connection, natsTokenFile: '' }),
     name: 'bailiff-cli',
     timeoutMs: BUS_TIMEOUT_MS,
     signal: io.signal,

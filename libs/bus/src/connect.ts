@@ -2,24 +2,34 @@
  * One connection to the bus for a process: who it is, whether it is connected, and how it ends.
  *
  * Place in the path: every app begins here; all of libs/bus takes a Bus. Invariants: it reconnects for ever; while it is away
- * nothing is silently queued in the client (publishers ask `connected`); a password file is read again at each attempt, so that
- * a rotated one needs no restart. Whoever calls connectBus closes it, by drain (ordinary) or close (at once).
+ * nothing is silently queued in the client (publishers ask `connected`); a password file or token file is read again at each
+ * attempt, so that a rotated one needs no restart. Whoever calls connectBus closes it, by drain (ordinary) or close (at once).
  */
-import { readFileSync } from 'node:fs';
 import { type JetStreamClient, type JetStreamManager, jetstream, jetstreamManager } from '@nats-io/jetstream';
-import { errors, type NatsConnection, type TlsOptions, usernamePasswordAuthenticator } from '@nats-io/nats-core';
+import {
+  type Authenticator,
+  errors,
+  type NatsConnection,
+  type TlsOptions,
+  usernamePasswordAuthenticator,
+} from '@nats-io/nats-core';
 import { connect } from '@nats-io/transport-node';
 import { BusError, toBusError } from './errors.ts';
 import { inboxPrefixOf } from './permissions.ts';
+import { SecretFile } from './secret-file.ts';
+import { TokenRenewal } from './token-renewal.ts';
 import { onAbort, pause } from './wait.ts';
 
 export interface BusOptions {
   /** `nats://host:port`, several for a cluster. */
   servers: string | string[];
   user: string;
-  /** One of the two. The file is preferred: nothing secret in the environment or the process list. */
+  /** One of the three. A file is preferred: nothing secret in the environment or the process list. */
   password?: string;
+  /** Several passwords, one a line, are tried in turn, newest first: a rotation gives the next one before the server takes it. */
   passwordFile?: string;
+  /** A token that ends, such as a projected ServiceAccount token: a fresh one is taken by a reconnect before that. */
+  tokenFile?: string;
   /** Shown by the server in its list of connections. */
   name: string;
   /** Private to the identity; follows from `user` when it is not said. */
@@ -29,6 +39,8 @@ export interface BusOptions {
   timeoutMs?: number;
   /** Keep trying when the first attempt fails, until it succeeds or the signal aborts. Default false: throw. */
   waitForServer?: boolean;
+  /** Called with each failure after which it goes on trying (`waitForServer`). */
+  onRetry?: (error: BusError) => void;
   signal?: AbortSignal;
 }
 
@@ -64,20 +76,23 @@ const RECONNECT_JITTER_MS = 250;
 /** A peer that went without a word is noticed after two of these. */
 const PING_INTERVAL_MS = 5_000;
 
-/** A password file is read at each attempt; one that cannot be read, as while it is replaced, leaves the last password. */
-function authenticatorOf(options: BusOptions) {
-  const { passwordFile } = options;
-  if (passwordFile === undefined) return usernamePasswordAuthenticator(options.user, options.password ?? '');
-  const read = () => readFileSync(passwordFile, 'utf8').trim();
-  let password = read();
-  return usernamePasswordAuthenticator(options.user, () => {
-    try {
-      password = read();
-    } catch {
-      // An exception here would close the connection for good. A wrong password is refused and tried again.
-    }
-    return password;
-  });
+/** What the client shows at each attempt, and what is to be known of it. */
+class Login {
+  readonly authenticator: Authenticator;
+  readonly file: SecretFile | null;
+  readonly isToken: boolean;
+  /** Shown last. */
+  secret = '';
+
+  constructor({ user, password, passwordFile, tokenFile }: BusOptions) {
+    const path = tokenFile ?? passwordFile;
+    this.isToken = tokenFile !== undefined;
+    this.file = path === undefined ? null : new SecretFile(path);
+    this.authenticator = usernamePasswordAuthenticator(user, () => {
+      this.secret = this.file?.next() ?? password ?? '';
+      return this.secret;
+    });
+  }
 }
 
 class NatsBus implements Bus {
@@ -90,6 +105,8 @@ class NatsBus implements Bus {
   readonly statusListeners = new Set<(status: BusStatus) => void>();
   connected = true;
   connects = 1;
+  private readonly login: Login;
+  private readonly renewal: TokenRenewal | null;
 
   constructor(
     nc: NatsConnection,
@@ -97,6 +114,7 @@ class NatsBus implements Bus {
     js: JetStreamClient,
     options: BusOptions,
     inboxPrefix: string,
+    login: Login,
   ) {
     this.nc = nc;
     this.js = js;
@@ -104,6 +122,12 @@ class NatsBus implements Bus {
     this.user = options.user;
     this.inboxPrefix = inboxPrefix;
     this.timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+    this.login = login;
+    const { file } = login;
+    // A reconnect of a connection that is being closed is no failure.
+    const reconnect = () => void nc.reconnect().catch(() => undefined);
+    this.renewal = file && login.isToken ? new TokenRenewal(() => file.newest(), reconnect) : null;
+    this.loggedIn();
     void this.follow();
   }
 
@@ -114,13 +138,20 @@ class NatsBus implements Bus {
       else if (status.type === 'error')
         this.tell({ type: 'error', error: toBusError(status.error, 'the bus refused') });
     }
+    this.renewal?.stop();
     this.tell({ type: 'closed' });
+  }
+
+  private loggedIn(): void {
+    this.login.file?.worked();
+    this.renewal?.connected(this.login.secret);
   }
 
   private tell(status: BusStatus): void {
     if (status.type === 'connected') {
       this.connected = true;
       this.connects += 1;
+      this.loggedIn();
     } else if (status.type !== 'error') this.connected = false;
     for (const listener of [...this.statusListeners]) listener(status);
   }
@@ -184,11 +215,12 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
   const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
   const inboxPrefix = options.inboxPrefix ?? inboxPrefixOf(options.user);
   options.signal?.throwIfAborted();
-  for (;;) {
+  const login = new Login(options);
+  for (let attempt = 1; ; attempt += 1) {
     try {
       const nc = await connectUnless(options.signal, {
         servers: options.servers,
-        authenticator: authenticatorOf(options),
+        authenticator: login.authenticator,
         name: options.name,
         inboxPrefix,
         timeout: timeoutMs,
@@ -203,14 +235,16 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
         ...(options.tls ? { tls: options.tls } : {}),
       });
       const jsm = await jetstreamManager(nc, { timeout: timeoutMs, checkAPI: false });
-      return new NatsBus(nc, jsm, jetstream(nc, { timeout: timeoutMs }), options, inboxPrefix);
+      return new NatsBus(nc, jsm, jetstream(nc, { timeout: timeoutMs }), options, inboxPrefix, login);
     } catch (error) {
       options.signal?.throwIfAborted();
       const failure =
         error instanceof errors.TimeoutError
           ? new BusError('BUS_UNREACHABLE', `cannot reach ${String(options.servers)}: timeout`, { cause: error })
           : toBusError(error, `cannot connect to ${String(options.servers)} as ${options.user}`);
-      if (!options.waitForServer) throw failure;
+      const another = failure.code === 'BUS_AUTHENTICATION' && attempt < (login.file?.count ?? 1);
+      if (!options.waitForServer && !another) throw failure;
+      options.onRetry?.(failure);
       await pause(RECONNECT_WAIT_MS + Math.random() * RECONNECT_JITTER_MS, options.signal);
     }
   }

@@ -11,12 +11,36 @@ import { SIEM_FORMATS, siemConsumer } from './topology.ts';
 
 export type Identity =
   | { role: 'collector'; node: string }
-  | { role: 'correlator' | 'responder' | 'ipam-sync' | 'cli' | 'admin' | 'reader' | 'siem-relay' | 'siem-reader' };
+  | { role: FixedRole }
+  /** Answers the server's question who a collector is; has an account of its own (server-conf.ts). */
+  | { role: 'bus-auth' };
+
+/** Identities that are one user each with a password in the server's configuration. */
+export const FIXED_ROLES = [
+  'admin',
+  'correlator',
+  'responder',
+  'ipam-sync',
+  'cli',
+  'reader',
+  'siem-relay',
+  'siem-reader',
+] as const;
+export type FixedRole = (typeof FIXED_ROLES)[number];
 
 export interface Permissions {
   publish: { allow: string[] };
+  /** An entry may name a queue group after a blank, and is then allowed in that group alone. */
   subscribe: { allow: string[] };
+  /** One answer to each message that was received, for so long. */
+  allowResponsesMs?: number;
 }
+
+/** Where the server asks who a client is, and the group in which replicas of bus-auth share the work. */
+export const AUTH_CALLOUT_SUBJECT = '$SYS.REQ.USER.AUTH';
+export const AUTH_CALLOUT_QUEUE = 'bailiff-bus-auth';
+/** Above the server's own wait for an answer (`AUTH_TIMEOUT_S`). */
+const AUTH_ANSWER_MS = 10_000;
 
 /** Name of the bus user of an identity: the role, and for a collector `collector-<node>`. */
 export function userOf(identity: Identity): string {
@@ -89,7 +113,7 @@ function collector(node: string): Permissions {
 }
 
 /** What each cluster-wide role publishes; all of them subscribe to their own inbox, and only siem-reader and reader to more. */
-const ROLES: Record<Exclude<Identity['role'], 'collector' | 'admin'>, { allow: string[] }> = {
+const ROLES: Record<Exclude<FixedRole, 'admin'>, { allow: string[] }> = {
   correlator: {
     allow: [
       `${ROOT}.verdicts.>`,
@@ -172,6 +196,13 @@ const ROLES: Record<Exclude<Identity['role'], 'collector' | 'admin'>, { allow: s
 export function permissionsFor(identity: Identity): Permissions {
   if (identity.role === 'collector') return collector(identity.node);
   const inbox = `${inboxPrefixFor(identity)}.>`;
+  if (identity.role === 'bus-auth') {
+    return {
+      publish: { allow: [inbox] },
+      subscribe: { allow: [inbox, `${AUTH_CALLOUT_SUBJECT} ${AUTH_CALLOUT_QUEUE}`] },
+      allowResponsesMs: AUTH_ANSWER_MS,
+    };
+  }
   if (identity.role === 'admin') {
     return { publish: { allow: ['>'] }, subscribe: { allow: [inbox, `${ROOT}.>`, '$JS.EVENT.>'] } };
   }

@@ -10,7 +10,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type Bus, type BusOptions, connectBus } from './connect.ts';
-import { type Identity, permissionsFor, userOf } from './permissions.ts';
+import { FIXED_ROLES, type Identity, permissionsFor, userOf } from './permissions.ts';
 import { type NatsUser, natsServerConf, type ServerConf } from './server-conf.ts';
 
 export interface StartNatsOptions {
@@ -51,18 +51,8 @@ const remove = (directory: string) =>
 
 /** Users of every role, and of a collector for each node, with passwords made from their names. */
 export function testUsers(nodes: readonly string[] = ['node-a', 'node-b']): NatsUser[] {
-  const roles = [
-    'admin',
-    'correlator',
-    'responder',
-    'ipam-sync',
-    'cli',
-    'reader',
-    'siem-relay',
-    'siem-reader',
-  ] as const;
   const identities: Identity[] = [
-    ...roles.map((role) => ({ role })),
+    ...FIXED_ROLES.map((role) => ({ role })),
     ...nodes.map((node) => ({ role: 'collector' as const, node })),
   ];
   return identities.map((identity) => ({

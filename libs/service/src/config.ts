@@ -42,7 +42,14 @@ export const busShape = {
     .default('nats://127.0.0.1:4222')
     .describe('servers of the bus, separated by commas'),
   natsUser: z.string().default('').describe('user on the bus'),
-  natsPasswordFile: z.string().default('').describe('file that holds the password'),
+  natsPasswordFile: z
+    .string()
+    .default('')
+    .describe('file that holds the password; during a rotation the next one on a line before it'),
+  natsTokenFile: z
+    .string()
+    .default('')
+    .describe('file that holds a token instead, such as a projected ServiceAccount token; read at each connection'),
   natsCaFile: z.string().default('').describe('CA certificates (PEM) for TLS to the bus'),
   natsCertFile: z.string().default('').describe('client certificate (PEM)'),
   natsKeyFile: z.string().default('').describe('key of the client certificate (PEM)'),
@@ -50,9 +57,16 @@ export const busShape = {
 
 type BusConfig = z.output<z.ZodObject<typeof busShape>>;
 
-/** The part of `connectBus`'s options that follows from the configuration; empty values are left out. */
+/**
+ * The part of `connectBus`'s options that follows from the configuration; empty values are left out.
+ * @throws ServiceError SERVICE_CONFIG when both a password and a token are said
+ */
 export function busOptionsOf(config: BusConfig) {
-  const { natsUrl, natsUser, natsPasswordFile, natsCaFile, natsCertFile, natsKeyFile } = config;
+  const { natsUrl, natsUser, natsPasswordFile, natsTokenFile, natsCaFile, natsCertFile, natsKeyFile } = config;
+  if (natsPasswordFile && natsTokenFile) {
+    const fields = ['natsPasswordFile', 'natsTokenFile'];
+    throw new ServiceError('SERVICE_CONFIG', `${fields.join(', ')}: say one of the two`, { fields });
+  }
   const tls = {
     ...(natsCaFile ? { caFile: natsCaFile } : {}),
     ...(natsCertFile ? { certFile: natsCertFile, keyFile: natsKeyFile } : {}),
@@ -61,6 +75,7 @@ export function busOptionsOf(config: BusConfig) {
     servers: natsUrl.split(',').map((server) => server.trim()),
     user: natsUser,
     ...(natsPasswordFile ? { passwordFile: natsPasswordFile } : {}),
+    ...(natsTokenFile ? { tokenFile: natsTokenFile } : {}),
     ...(Object.keys(tls).length > 0 ? { tls } : {}),
   };
 }

@@ -5,21 +5,11 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { type Identity, type NatsUser, permissionsFor, userOf } from '@bailiff/bus';
+import { FIXED_ROLES, type Identity, type NatsUser, permissionsFor, userOf } from '@bailiff/bus';
 import type { LabPlan } from '../plan.ts';
 
 const newSecret = () => randomBytes(24).toString('base64url');
 
-export const BUS_ROLES = [
-  'correlator',
-  'responder',
-  'ipam-sync',
-  'cli',
-  'admin',
-  'reader',
-  'siem-relay',
-  'siem-reader',
-] as const;
 /** Users at the API server; `admin` first, whose kubeconfig a person gets. */
 export const API_USERS = ['admin', 'kubelet', 'ipam-sync', 'responder'] as const;
 export type ApiUser = (typeof API_USERS)[number];
@@ -41,7 +31,7 @@ export async function makeCredentials(plan: LabPlan): Promise<LabCredentials> {
   const dir = path.join(plan.dir, 'secrets');
   await mkdir(dir, { recursive: true, mode: 0o700 });
   const identities: Identity[] = [
-    ...BUS_ROLES.map((role) => ({ role })),
+    ...FIXED_ROLES.map((role) => ({ role })),
     ...plan.nodes.map((node) => ({ role: 'collector' as const, node: node.name })),
   ];
   const bus = new Map<string, BusCredential>();

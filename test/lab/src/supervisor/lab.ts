@@ -4,7 +4,7 @@
  * killed, `takeDown` of cleanup.ts does from the id.
  */
 import path from 'node:path';
-import { type Bus, connectBus } from '@bailiff/bus';
+import { type Bus, connectBus, type FixedRole } from '@bailiff/bus';
 import { type KubeClient, loadKube } from '@bailiff/kube';
 import { createCgroup } from '../cgroup.ts';
 import { removeEverything } from '../cleanup.ts';
@@ -19,7 +19,7 @@ import { type LineOptions, type LineProcess, startLines } from '../process/lines
 import type { LabInfo, LabPodInfo } from '../state.ts';
 import { clusterAppRequest, collectorChildName, collectorRequest, needsKubernetes } from './apps.ts';
 import type { AppName } from './build.ts';
-import type { ApiUser, BUS_ROLES, LabCredentials } from './credentials.ts';
+import type { ApiUser, LabCredentials } from './credentials.ts';
 import { awaitNodesReady } from './readiness.ts';
 import { Restarts } from './restarts.ts';
 import type { ApiServerProcess } from './servers.ts';
@@ -104,7 +104,7 @@ export class Lab implements AsyncDisposable {
     return loadKube({ kubeconfig: this.kubeconfig(user), userAgent: `bailiff-lab/${user}` });
   }
   /** A connection under a role; the caller closes it. */
-  bus(role: (typeof BUS_ROLES)[number]): Promise<Bus> {
+  bus(role: FixedRole): Promise<Bus> {
     const { user, passwordFile } = this.#credential(role);
     return connectBus({ servers: this.natsUrl, user, passwordFile, name: `lab-${role}` });
   }

@@ -1,0 +1,142 @@
+/**
+ * The credentials of a bus as one value: what `credentials.json` holds, from which every other file and Secret is rendered. Pure but for
+ * randomness, which is passed in.
+ *
+ * Rotation overlaps: `prepare` puts a new secret before the one in force in every client's file (clients try each in turn), and changes
+ * nothing at the server; `finish` makes the server take the new one. At no moment does a client lack what the server wants.
+ */
+import { BUS_USERS } from './names.ts';
+
+/** Newest first; at most two. */
+export type Generations = readonly string[];
+
+export interface UserCredential {
+  passwords: Generations;
+  /** bcrypt of the one that the server takes. */
+  hash: string;
+}
+
+export interface Authority {
+  /** PEM. */
+  certificate: string;
+  key: string;
+}
+
+export interface Credentials {
+  version: 1;
+  createdAt: string;
+  /** When the server's side last changed. */
+  inForceSince: string;
+  /** prepared: clients have what comes next, the server does not take it yet. */
+  stage: 'in-force' | 'prepared';
+  namespace: string;
+  replicas: number;
+  dnsNames: readonly string[];
+  users: Readonly<Record<string, UserCredential>>;
+  /** Seeds; which is in force follows from the stage. */
+  issuers: Generations;
+  xkeys: Generations;
+  routePassword: string;
+  redisPassword: string;
+  /** Newest first; clients trust all, the newest in force signs. */
+  authorities: readonly Authority[];
+  server: Authority;
+}
+
+/** What making secrets takes: given, so that tests are quick and the same each time. */
+export interface Makers {
+  password(): string;
+  hash(password: string): Promise<string>;
+  issuer(): string;
+  xkey(): string;
+  authority(): Promise<Authority>;
+  server(authority: Authority, dnsNames: readonly string[]): Promise<Authority>;
+  now(): string;
+}
+
+export const USERS = [...BUS_USERS, 'bus-auth'] as const;
+
+/** The one that the server takes now. */
+export function inForce<T>(generations: readonly T[], stage: Credentials['stage']): T {
+  const found = stage === 'prepared' ? generations[1] : generations[0];
+  return (found ?? generations[0]) as T;
+}
+
+export interface InitOptions {
+  namespace: string;
+  replicas: number;
+  dnsNames: readonly string[];
+}
+
+/** Credentials of a new bus. */
+export async function init(options: InitOptions, make: Makers): Promise<Credentials> {
+  const users: Record<string, UserCredential> = {};
+  for (const user of USERS) {
+    const password = make.password();
+    users[user] = { passwords: [password], hash: await make.hash(password) };
+  }
+  const authority = await make.authority();
+  const now = make.now();
+  return {
+    version: 1,
+    createdAt: now,
+    inForceSince: now,
+    stage: 'in-force',
+    ...options,
+    users,
+    issuers: [make.issuer()],
+    xkeys: [make.xkey()],
+    routePassword: make.password(),
+    redisPassword: make.password(),
+    authorities: [authority],
+    server: await make.server(authority, options.dnsNames),
+  };
+}
+
+/** First half of a rotation. `authority`: a new CA too. */
+export async function prepare(from: Credentials, options: { authority: boolean }, make: Makers): Promise<Credentials> {
+  const next = (generations: Generations, made: string) => [made, inForce(generations, from.stage)];
+  const users = Object.entries(from.users).map(
+    ([name, user]) => [name, { ...user, passwords: next(user.passwords, make.password()) }] as const,
+  );
+  const [authority] = from.authorities as [Authority];
+  return {
+    ...from,
+    stage: 'prepared',
+    users: Object.fromEntries(users),
+    issuers: next(from.issuers, make.issuer()),
+    xkeys: next(from.xkeys, make.xkey()),
+    authorities: options.authority ? [await make.authority(), authority] : [authority],
+  };
+}
+
+/** Second half: the server takes what was prepared, and has a new certificate. Clients keep the old behind the new till the next rotation. */
+export async function finish(from: Credentials, make: Makers): Promise<Credentials> {
+  const users: Record<string, UserCredential> = {};
+  for (const [name, { passwords }] of Object.entries(from.users)) {
+    users[name] = { passwords, hash: await make.hash(passwords[0] as string) };
+  }
+  return {
+    ...from,
+    stage: 'in-force',
+    inForceSince: make.now(),
+    users,
+    server: await make.server(from.authorities[0] as Authority, from.dnsNames),
+  };
+}
+
+/** Takes a preparation back: the server never knew of it. */
+export function abort(from: Credentials): Credentials {
+  const drop = (generations: Generations) => generations.slice(1);
+  const users = Object.entries(from.users).map(
+    ([name, user]) => [name, { ...user, passwords: drop(user.passwords) }] as const,
+  );
+  return {
+    ...from,
+    stage: 'in-force',
+    users: Object.fromEntries(users),
+    issuers: drop(from.issuers),
+    xkeys: drop(from.xkeys),
+    authorities: from.authorities.length > 1 ? from.authorities.slice(1) : from.authorities,
+  };
+}

@@ -1,0 +1,137 @@
+/**
+ * From credentials to what reads them: files for servers on a machine, Secrets for a cluster. Pure.
+ *
+ * A file of secrets has one a line, newest first: clients try each in turn, bus-auth takes the one that the server names.
+ */
+import { type Identity, type NatsUser, natsServerConf, permissionsFor, type ServerConf } from '@bailiff/bus';
+import { publicKeyOf } from '@bailiff/bus/auth';
+import { stringify } from 'yaml';
+import { type Credentials, type Generations, inForce } from './model.ts';
+import {
+  BUS_USERS,
+  NATS_CLIENT_PORT,
+  NATS_CLUSTER_PORT,
+  NATS_MONITOR_PORT,
+  NATS_NAME_VARIABLE,
+  NATS_STORE_DIR,
+  NATS_TLS_DIR,
+  routesOf,
+  SECRETS,
+  secretOfUser,
+} from './names.ts';
+
+const ROUTE_USER = 'route';
+const lines = (values: Generations) => `${values.join('\n')}\n`;
+
+function userOf(credentials: Credentials, identity: Exclude<Identity, { role: 'collector' }>): NatsUser {
+  const found = credentials.users[identity.role];
+  if (!found) throw new Error(`credentials without ${identity.role}`);
+  return { user: identity.role, password: found.hash, permissions: permissionsFor(identity) };
+}
+
+const users = (credentials: Credentials) => BUS_USERS.map((role) => userOf(credentials, { role }));
+
+const authCallout = (credentials: Credentials): ServerConf['authCallout'] => ({
+  issuer: publicKeyOf('issuer', inForce(credentials.issuers, credentials.stage)),
+  xkey: publicKeyOf('xkey', inForce(credentials.xkeys, credentials.stage)),
+  service: userOf(credentials, { role: 'bus-auth' }),
+});
+
+const tlsIn = (dir: string) => ({ certFile: `${dir}/tls.crt`, keyFile: `${dir}/tls.key`, caFile: `${dir}/ca.crt` });
+
+/** Of every replica in a cluster. */
+export function clusterConf(credentials: Credentials): string {
+  const { namespace, replicas, routePassword } = credentials;
+  const tls = tlsIn(NATS_TLS_DIR);
+  return natsServerConf({
+    host: '0.0.0.0',
+    port: NATS_CLIENT_PORT,
+    monitorPort: NATS_MONITOR_PORT,
+    storeDir: NATS_STORE_DIR,
+    serverName: { env: NATS_NAME_VARIABLE },
+    users: users(credentials),
+    authCallout: authCallout(credentials),
+    tls,
+    ...(replicas > 1
+      ? {
+          cluster: {
+            name: 'bailiff',
+            port: NATS_CLUSTER_PORT,
+            routes: routesOf(namespace, replicas),
+            user: ROUTE_USER,
+            password: routePassword,
+            tls,
+          },
+        }
+      : {}),
+  });
+}
+
+const caBundle = ({ authorities }: Credentials) => authorities.map(({ certificate }) => certificate).join('');
+const passwordsOf = (credentials: Credentials, user: string) => lines(credentials.users[user]?.passwords ?? []);
+
+/** Files of a directory, by their path in it; `dir` is where they will lie. For one server on a machine. */
+export function files(credentials: Credentials, dir: string): Record<string, string> {
+  const conf = natsServerConf({
+    host: '0.0.0.0',
+    port: NATS_CLIENT_PORT,
+    storeDir: `${dir}/jetstream`,
+    users: users(credentials),
+    authCallout: authCallout(credentials),
+    tls: tlsIn(dir),
+  });
+  return {
+    'nats.conf': conf,
+    'ca.crt': caBundle(credentials),
+    'tls.crt': credentials.server.certificate,
+    'tls.key': credentials.server.key,
+    'issuer.seed': lines(credentials.issuers),
+    'xkey.seed': lines(credentials.xkeys),
+    'redis.password': lines([credentials.redisPassword]),
+    ...Object.fromEntries(
+      Object.keys(credentials.users).map((user) => [`users/${user}.password`, passwordsOf(credentials, user)]),
+    ),
+  };
+}
+
+/** Content of each Secret. */
+export function secrets(credentials: Credentials): Record<string, Record<string, string>> {
+  const { server } = credentials;
+  const ca = caBundle(credentials);
+  return {
+    [SECRETS.natsConf]: { 'nats.conf': clusterConf(credentials) },
+    [SECRETS.natsTls]: { 'tls.crt': server.certificate, 'tls.key': server.key, 'ca.crt': ca },
+    [SECRETS.busCa]: { 'ca.crt': ca },
+    [SECRETS.busAuth]: {
+      'issuer.seed': lines(credentials.issuers),
+      'xkey.seed': lines(credentials.xkeys),
+      password: passwordsOf(credentials, 'bus-auth'),
+    },
+    ...Object.fromEntries(BUS_USERS.map((user) => [secretOfUser(user), { password: passwordsOf(credentials, user) }])),
+    [SECRETS.redis]: { password: credentials.redisPassword },
+  };
+}
+
+/** The Secrets as manifests: YAML, a document each. */
+export function manifests(credentials: Credentials): string {
+  return Object.entries(secrets(credentials))
+    .map(([name, content]) =>
+      stringify(
+        {
+          apiVersion: 'v1',
+          kind: 'Secret',
+          metadata: {
+            name,
+            namespace: credentials.namespace,
+            labels: { 'app.kubernetes.io/name': 'bailiff', 'app.kubernetes.io/managed-by': 'bailiff-credentials' },
+          },
+          type: 'Opaque',
+          data: Object.fromEntries(
+            Object.entries(content).map(([key, text]) => [key, Buffer.from(text).toString('base64')]),
+          ),
+        },
+        { lineWidth: 0 },
+      ),
+    )
+    .join('---\n');
+}

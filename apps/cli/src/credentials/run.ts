@@ -1,0 +1,175 @@
+/** What `bailiff credentials …` does: the directory, the manifests, and what a person is told next. Loaded when one of them runs. */
+import { randomBytes, X509Certificate } from 'node:crypto';
+import { open } from 'node:fs/promises';
+import { newSeed, publicKeyOf } from '@bailiff/bus/auth';
+import bcrypt from 'bcryptjs';
+import { CliError } from '../errors.ts';
+import type { CliIo } from '../io.ts';
+import { Out } from '../session.ts';
+import { table } from '../text/table.ts';
+import { abort, type Credentials, finish, type InitOptions, inForce, init, type Makers, prepare } from './model.ts';
+import { secretOfUser } from './names.ts';
+import { makeAuthority, makeServer } from './openssl.ts';
+import { manifests } from './render.ts';
+import { load, refuseExisting, save } from './store.ts';
+
+/** Passwords have 256 random bits, so the cost protects nothing; it delays each connection at the server by 60 ms. */
+const BCRYPT_COST = 10;
+const DAY_MS = 86_400_000;
+/** A certificate that ends within this many days is shouted about. */
+const SOON_DAYS = 30;
+
+/** nats-server takes a password for bcrypt by `$2a$` alone; the algorithm is the same as that of `$2b$`. */
+async function bcryptHash(password: string): Promise<string> {
+  const salt = (await bcrypt.genSalt(BCRYPT_COST)).replace(/^\$2b\$/, '$2a$');
+  return bcrypt.hash(password, salt);
+}
+
+const makersOf = (io: CliIo): Makers => ({
+  password: () => randomBytes(32).toString('base64url'),
+  hash: bcryptHash,
+  issuer: () => newSeed('issuer'),
+  xkey: () => newSeed('xkey'),
+  authority: () => makeAuthority(),
+  server: (authority, names) => makeServer(authority, names),
+  now: () => new Date(io.nowMs()).toISOString(),
+});
+
+export interface Where {
+  out: string;
+  /** A file; true: stdout. */
+  kubernetes?: string | true;
+}
+
+async function writeSecret(file: string, text: string): Promise<void> {
+  const handle = await open(file, 'w', 0o600);
+  try {
+    await handle.chmod(0o600);
+    await handle.writeFile(text);
+  } finally {
+    await handle.close();
+  }
+}
+
+async function write(io: CliIo, credentials: Credentials, where: Where): Promise<void> {
+  const out = new Out(io);
+  const written = await save(where.out, credentials);
+  out.note(
+    `${written.length} files in ${where.out}, readable by you alone: keep credentials.json safe, all follows from it`,
+  );
+  if (where.kubernetes === undefined) return;
+  const text = manifests(credentials);
+  if (where.kubernetes === true) io.stdout.write(text);
+  else {
+    await writeSecret(where.kubernetes, text);
+    out.note(
+      `Secrets for namespace ${credentials.namespace} in ${where.kubernetes}: kubectl apply -f ${where.kubernetes}`,
+    );
+  }
+}
+
+export async function runInit(io: CliIo, options: InitOptions, where: Where): Promise<void> {
+  await refuseExisting(where.out);
+  await write(io, await init(options, makersOf(io)), where);
+}
+
+export async function runRender(io: CliIo, where: Where): Promise<void> {
+  await write(io, await load(where.out), where);
+}
+
+export interface RotateOptions {
+  ca: boolean;
+  step: 'prepare' | 'finish' | 'abort';
+}
+
+const NEXT: Readonly<Record<RotateOptions['step'], string>> = {
+  prepare: [
+    'Prepared: clients get the new secrets behind which the old ones stand; the servers still take the old ones.',
+    'Next: apply the Secrets (or copy the files), wait until every pod has them (2 minutes), then',
+    '      bailiff credentials rotate --finish',
+  ].join('\n'),
+  finish: [
+    'The servers shall take the new secrets: apply the Secrets (or copy the files), wait 2 minutes, then reload each server:',
+    '      nats-server --signal reload (SIGHUP), in a cluster one after the other',
+    'Clients are dropped by the reload and come back with the new password within a second.',
+  ].join('\n'),
+  abort: 'Taken back: apply the Secrets (or copy the files) again.',
+};
+
+export async function runRotate(io: CliIo, options: RotateOptions, where: Where): Promise<void> {
+  const credentials = await load(where.out);
+  const prepared = credentials.stage === 'prepared';
+  if (options.step === 'prepare' && prepared) {
+    throw new CliError('CLI_STATE', 'a rotation is prepared already', {
+      remedy: 'go on with bailiff credentials rotate --finish, or take it back with --abort',
+    });
+  }
+  if (options.step !== 'prepare' && !prepared) {
+    throw new CliError('CLI_STATE', 'no rotation is prepared', { remedy: 'begin with bailiff credentials rotate' });
+  }
+  const make = makersOf(io);
+  const steps = {
+    prepare: () => prepare(credentials, { authority: options.ca }, make),
+    finish: () => finish(credentials, make),
+    abort: async () => abort(credentials),
+  };
+  await write(io, await steps[options.step](), where);
+  new Out(io).note(NEXT[options.step]);
+}
+
+/** What may be shown of credentials: nothing secret. */
+export function summary(credentials: Credentials, nowMs: number) {
+  const { stage, issuers, xkeys, authorities, server } = credentials;
+  const endOf = (certificate: string) => {
+    const { validTo, fingerprint256 } = new X509Certificate(certificate);
+    const ends = Date.parse(validTo);
+    return { ends: new Date(ends).toISOString(), daysLeft: Math.floor((ends - nowMs) / DAY_MS), fingerprint256 };
+  };
+  return {
+    stage,
+    createdAt: credentials.createdAt,
+    inForceSince: credentials.inForceSince,
+    namespace: credentials.namespace,
+    replicas: credentials.replicas,
+    issuer: publicKeyOf('issuer', inForce(issuers, stage)),
+    xkey: publicKeyOf('xkey', inForce(xkeys, stage)),
+    server: { ...endOf(server.certificate), dnsNames: credentials.dnsNames },
+    authorities: authorities.map(({ certificate }) => endOf(certificate)),
+    users: Object.entries(credentials.users).map(([user, { passwords }]) => ({
+      user,
+      secret: secretOfUser(user),
+      passwords: passwords.length,
+    })),
+  };
+}
+
+export async function runShow(io: CliIo, options: { out: string; json: boolean }): Promise<void> {
+  const shown = summary(await load(options.out), io.nowMs());
+  const out = new Out(io);
+  if (options.json) return out.json(shown);
+  const until = ({ ends, daysLeft }: { ends: string; daysLeft: number }) =>
+    `${ends.slice(0, 10)}, in ${daysLeft} days${daysLeft < SOON_DAYS ? ': rotate' : ''}`;
+  const stage = shown.stage === 'prepared' ? 'a rotation is prepared: rotate --finish, or --abort' : 'in force';
+  const facts: [string, string][] = [
+    ['stage', stage],
+    ['in force since', shown.inForceSince],
+    ['namespace', `${shown.namespace}, ${shown.replicas} servers`],
+    ['issuer', shown.issuer],
+    ['xkey', shown.xkey],
+    ['certificate', `until ${until(shown.server)}`],
+    ['', `for ${shown.server.dnsNames.join(', ')}`],
+    ...shown.authorities.map((one, index): [string, string] => [
+      index === 0 ? 'CA' : 'CA before',
+      `until ${until(one)}`,
+    ]),
+  ];
+  out.lines(facts.map(([name, value]) => `${name.padEnd(15)} ${value}`));
+  out.line();
+  out.lines(
+    table(
+      [{ title: 'USER' }, { title: 'SECRET' }, { title: 'PASSWORDS' }],
+      shown.users.map(({ user, secret, passwords }) => [user, secret, passwords === 1 ? '1' : '2: next and last']),
+      out.table,
+    ),
+  );
+}
