@@ -19,11 +19,15 @@ export function cpuSeconds(pid: number): number {
   return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
 }
 
-/** Resident memory of a process in MB of 10^6 bytes, as budgets are given. */
-export function residentMb(pid: number): number {
+function statusMb(pid: number, field: string): number {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8');
-  return (Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) * 1024) / 1e6;
+  return (Number(new RegExp(`${field}:\\s+(\\d+)`).exec(status)?.[1]) * 1024) / 1e6;
 }
+
+/** Resident memory of a process in MB of 10^6 bytes, as budgets are given. */
+export const residentMb = (pid: number): number => statusMb(pid, 'VmRSS');
+/** The part of it that is no page of a file: what ends with the process. */
+export const anonymousMb = (pid: number): number => statusMb(pid, 'RssAnon');
 
 export interface AppProcess extends AsyncDisposable {
   readonly pid: number;

@@ -8,6 +8,7 @@ import { runService } from '@bailiff/service';
 import { Collector } from './collector.ts';
 import { collectorSchema } from './config.ts';
 import { attachCommand, detachCommand } from './detach.ts';
+import { releaseStartPages } from './memory.ts';
 import { statusCommand } from './offline.ts';
 import { startProblem } from './pin-problem.ts';
 
@@ -35,6 +36,7 @@ async function run(argv: string[]): Promise<number> {
     start: (ctx) => {
       try {
         new Collector(ctx).start();
+        releaseStartPages(ctx.log);
       } catch (error) {
         const problem = startProblem(error);
         if (problem !== error) process.stderr.write(`collector: ${(problem as Error).message}\n`);

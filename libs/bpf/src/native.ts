@@ -245,6 +245,7 @@ export interface Native {
   cgroupId(path: string): bigint;
   mountBpffs(path: string): void;
   isBpffs(path: string): boolean;
+  releaseFilePages(): number;
   tryLock(fd: number): boolean;
 }
 

@@ -124,4 +124,12 @@ describe('native system', () => {
     expect(isBpffs(mountPoint)).toBe(false);
     expect(() => mountBpffs('/nonexistent')).toThrow(expect.objectContaining({ code: 'SYSTEM', errnoName: 'ENOENT' }));
   });
+
+  test('releaseFilePages - resident memory falls by what files had in it, and everything goes on working', async () => {
+    const { releasedBytes, fellBytes, worked } = (await resultOf('loading', 'release')) as Record<string, number>;
+    expect(releasedBytes).toBeGreaterThan(8_000_000);
+    // The call itself and what measures it map some of them again.
+    expect(fellBytes).toBeGreaterThan((releasedBytes as number) / 2);
+    expect(worked).toBe(42);
+  });
 });

@@ -88,6 +88,10 @@ Napi::Value isBpffsAt(Info info) {
   return guarded(info.Env(), [&] { return Napi::Boolean::New(info.Env(), isBpffs(toText(info[0], "path"))); });
 }
 
+Napi::Value releaseFilePagesOf(Info info) {
+  return guarded(info.Env(), [&] { return Napi::Number::New(info.Env(), static_cast<double>(releaseFilePages())); });
+}
+
 Napi::Value tryLockOf(Info info) {
   return guarded(info.Env(), [&] {
     return Napi::Boolean::New(info.Env(), tryLock(static_cast<int>(toU32(info[0], "fd"))));
@@ -111,6 +115,7 @@ void exportSystem(Napi::Env env, Napi::Object exports) {
   exports.Set("cgroupId", Napi::Function::New<cgroupIdOf>(env));
   exports.Set("mountBpffs", Napi::Function::New<mountBpffsAt>(env));
   exports.Set("isBpffs", Napi::Function::New<isBpffsAt>(env));
+  exports.Set("releaseFilePages", Napi::Function::New<releaseFilePagesOf>(env));
   exports.Set("tryLock", Napi::Function::New<tryLockOf>(env));
 }
 

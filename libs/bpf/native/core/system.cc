@@ -4,11 +4,14 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/vfs.h>
 #include <time.h>
 
+#include <cstdio>
 #include <cstring>
+#include <fstream>
 
 #include "error.h"
 
@@ -50,6 +53,52 @@ bool isBpffs(const std::string& path) {
   struct statfs info = {};
   if (::statfs(path.c_str(), &info) < 0) fail("system.isBpffs", errno, path);
   return static_cast<uint64_t>(info.f_type) == BPF_FS_MAGIC;
+}
+
+namespace {
+
+struct Mapping {
+  uintptr_t begin = 0;
+  uintptr_t end = 0;
+  uint64_t residentBytes = 0;
+  bool unchangedFile = false;
+};
+
+// A page of a file mapping that the process has written (a relocation) is its own and would be lost: only mappings without such a
+// page count, and those that cannot be written while we look.
+void release(const Mapping& mapping, uint64_t& bytes) {
+  if (!mapping.unchangedFile || mapping.residentBytes == 0) return;
+  // SAFETY: the range is a mapping that /proc/self/smaps listed; both calls leave its content as it is, in the page cache.
+  void* address = reinterpret_cast<void*>(mapping.begin);
+  const size_t length = mapping.end - mapping.begin;
+  if (::madvise(address, length, MADV_COLD) < 0 && errno != EINVAL) fail("system.releaseFilePages", errno);
+  if (::madvise(address, length, MADV_DONTNEED) < 0) fail("system.releaseFilePages", errno);
+  bytes += mapping.residentBytes;
+}
+
+}  // namespace
+
+uint64_t releaseFilePages() {
+  std::ifstream smaps("/proc/self/smaps");
+  if (!smaps) fail("system.releaseFilePages", errno, "/proc/self/smaps");
+  uint64_t bytes = 0;
+  Mapping mapping;
+  std::string line;
+  // LOOP: bounded by the mappings of this process, some hundred.
+  while (std::getline(smaps, line)) {
+    unsigned long begin = 0, end = 0, kilobytes = 0;
+    char mode[5] = {}, path[2] = {};
+    if (std::sscanf(line.c_str(), "%lx-%lx %4s %*s %*s %*s %1s", &begin, &end, mode, path) >= 3) {
+      release(mapping, bytes);
+      mapping = {begin, end, 0, mode[1] == '-' && mode[3] == 'p' && path[0] == '/'};
+    } else if (std::sscanf(line.c_str(), "Rss: %lu", &kilobytes) == 1) {
+      mapping.residentBytes = kilobytes * 1024;
+    } else if (std::sscanf(line.c_str(), "Anonymous: %lu", &kilobytes) == 1 && kilobytes > 0) {
+      mapping.unchangedFile = false;
+    }
+  }
+  release(mapping, bytes);
+  return bytes;
 }
 
 bool tryLock(int fd) {
