@@ -1,5 +1,6 @@
 export * from './contradictions.ts';
 export * from './correlation.ts';
+export * from './custom-resources.ts';
 export * from './keys.ts';
 export * from './response.ts';
 export * from './runtime.ts';

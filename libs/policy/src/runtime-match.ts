@@ -47,11 +47,18 @@ export function pathProblem(text: string): string | null {
   return null;
 }
 
+/** A component that is neither `.` nor `..`, without wildcards, in words that RE2 knows too. */
+const COMPONENT = String.raw`([^./*?][^/*?]*|\.[^./*?][^/*?]*|\.\.[^/*?]+)`;
+const pathPattern = (slash: '' | '/?') => `^(/|(/${COMPONENT}){1,${MAX_PATH_COMPONENTS}}${slash})$`;
+
 const pathLike = (strip: boolean) =>
-  z.string().superRefine((text, ctx) => {
-    const problem = pathProblem(strip ? stripSlash(text) : text);
-    if (problem !== null) ctx.addIssue({ code: 'custom', message: `"${text.slice(0, 256)}" ${problem}` });
-  });
+  z
+    .string()
+    .superRefine((text, ctx) => {
+      const problem = pathProblem(strip ? stripSlash(text) : text);
+      if (problem !== null) ctx.addIssue({ code: 'custom', message: `"${text.slice(0, 256)}" ${problem}` });
+    })
+    .meta({ pattern: pathPattern(strip ? '/?' : ''), maxLength: MAX_PATH_COMPONENTS * (MAX_NAME_BYTES + 1) + 1 });
 
 /** `/etc/` as `/etc`: directories may be written with the slash. */
 export function stripSlash(text: string): string {
@@ -62,12 +69,15 @@ export function stripSlash(text: string): string {
 export const containerPath = pathLike(false);
 const directoryPath = pathLike(true);
 
-const suffix = z.string().superRefine((text, ctx) => {
-  if (text === '' || bytes(text) > MAX_SUFFIX_BYTES)
-    ctx.addIssue({ code: 'custom', message: `must be 1 to ${MAX_SUFFIX_BYTES} bytes` });
-  if (/[/*?\0]/.test(text))
-    ctx.addIssue({ code: 'custom', message: 'is the end of a file name, such as ".so": no "/" and no wildcard' });
-});
+const suffix = z
+  .string()
+  .superRefine((text, ctx) => {
+    if (text === '' || bytes(text) > MAX_SUFFIX_BYTES)
+      ctx.addIssue({ code: 'custom', message: `must be 1 to ${MAX_SUFFIX_BYTES} bytes` });
+    if (/[/*?\0]/.test(text))
+      ctx.addIssue({ code: 'custom', message: 'is the end of a file name, such as ".so": no "/" and no wildcard' });
+  })
+  .meta({ pattern: '^[^/*?]+$', maxLength: MAX_SUFFIX_BYTES });
 
 /** A list of words of which each stands once. */
 function listOf<T extends z.ZodType>(item: T, max: number) {
@@ -81,7 +91,8 @@ function listOf<T extends z.ZodType>(item: T, max: number) {
         if (list.findIndex((other) => JSON.stringify(other) === text) !== index)
           ctx.addIssue({ code: 'custom', path: [index], message: `${text} is named twice` });
       });
-    });
+    })
+    .meta({ uniqueItems: true });
 }
 const words = <T extends readonly [string, ...string[]]>(list: T) => listOf(z.enum(list), list.length);
 
@@ -153,7 +164,13 @@ const cidr = anyCidr.superRefine((text, ctx) => {
 const portNumber = z.number().int().min(0).max(65535);
 /** `443` or `"8000-8999"` */
 export const portRange = z.union(
-  [portNumber, z.string().regex(/^\d{1,5}-\d{1,5}$/, { error: 'must be a range such as "8000-8999"' })],
+  [
+    portNumber,
+    z
+      .string()
+      .max(11)
+      .regex(/^\d{1,5}-\d{1,5}$/, { error: 'must be a range such as "8000-8999"' }),
+  ],
   { error: 'must be a port from 0 to 65535, or a range such as "8000-8999"' },
 );
 
@@ -218,7 +235,8 @@ export const unixMatch = z
         .string()
         .min(1)
         .refine((text) => bytes(text) <= MAX_ABSTRACT_BYTES, { error: `must be 1 to ${MAX_ABSTRACT_BYTES} bytes` })
-        .refine((text) => !text.startsWith('@'), { error: 'is written without the "@"' }),
+        .refine((text) => !text.startsWith('@'), { error: 'is written without the "@"' })
+        .meta({ pattern: '^[^@]', maxLength: MAX_ABSTRACT_BYTES }),
       64,
     )
       .optional()

@@ -16,16 +16,19 @@ export function parseDurationMs(text: string): number | null {
   return Number(match[1]) * (UNIT_MS[match[2] as string] as number);
 }
 
-/** A duration with its unit, kept as text; bounds in milliseconds. */
+/** A duration with its unit, kept as text; bounds in milliseconds. JSON Schema has the bounds as `durationMs`. */
 export function duration(minMs: number, maxMs: number = MAX_DURATION_MS) {
-  return z.string({ error: 'must be a duration with a unit, such as "30s" or "10m"' }).superRefine((text, ctx) => {
-    const ms = parseDurationMs(text);
-    if (ms === null) {
-      ctx.addIssue({ code: 'custom', message: `"${text}" is not a duration: write a number and ms, s, m, h or d` });
-    } else if (ms < minMs || ms > maxMs) {
-      ctx.addIssue({ code: 'custom', message: `"${text}" is outside ${minMs} ms to ${maxMs} ms` });
-    }
-  });
+  return z
+    .string({ error: 'must be a duration with a unit, such as "30s" or "10m"' })
+    .superRefine((text, ctx) => {
+      const ms = parseDurationMs(text);
+      if (ms === null) {
+        ctx.addIssue({ code: 'custom', message: `"${text}" is not a duration: write a number and ms, s, m, h or d` });
+      } else if (ms < minMs || ms > maxMs) {
+        ctx.addIssue({ code: 'custom', message: `"${text}" is outside ${minMs} ms to ${maxMs} ms` });
+      }
+    })
+    .meta({ pattern: '^[0-9]{1,9}(ms|s|m|h|d)$', maxLength: 11, durationMs: { min: minMs, max: maxMs } });
 }
 
 /** True for `address/length` of either family with a length that fits. */
@@ -36,7 +39,10 @@ export function isCidr(text: string): boolean {
   return family !== 0 && Number(length) <= (family === 4 ? 32 : 128);
 }
 
-export const cidr = z.string().refine(isCidr, { error: 'must be a CIDR, such as "10.0.0.0/8" or "fd00::/64"' });
+export const cidr = z
+  .string()
+  .refine(isCidr, { error: 'must be a CIDR, such as "10.0.0.0/8" or "fd00::/64"' })
+  .meta({ format: 'cidr', maxLength: 49 });
 
 /** Ordering guard that every value has. */
 export const revision = z

@@ -3,10 +3,11 @@
 // Accepted at once (a real server takes some milliseconds to establish one). Validation of custom objects against the
 // schema is in schema.ts and reached through `admitCustom`. Versions convert by rewriting apiVersion, as strategy None does.
 
-import { invalid, type StatusCause } from './errors.ts';
+import { celCauses } from './cel.ts';
+import { badRequest, invalid, type StatusCause } from './errors.ts';
 import { badValue, required } from './names.ts';
 import { allVerbs, defineResource, type ResourceDef, type Subresource } from './resources.ts';
-import { pruneAndDefault, schemaCauses } from './schema.ts';
+import { pruneAndDefault, schemaCauses, unknownFields } from './schema.ts';
 import { at, isObject, type JsonObject, type KubeObject, listAt, textAt } from './types.ts';
 
 export const crdStorage = 'customresourcedefinitions.apiextensions.k8s.io';
@@ -113,16 +114,29 @@ export function versionOf(crd: KubeObject | undefined, version: string): JsonObj
   return listAt(crd, 'spec', 'versions').find((entry) => entry['name'] === version);
 }
 
-/** A custom object as its schema has it. Throws 422. */
-export function admitCustom(def: ResourceDef, crd: KubeObject | undefined, object: KubeObject): KubeObject {
+/**
+ * A custom object as its schema has it. Throws 422, and 400 when the client wants unknown members refused
+ * (`fieldValidation=Strict`, as kubectl does).
+ */
+export function admitCustom(
+  def: ResourceDef,
+  crd: KubeObject | undefined,
+  object: KubeObject,
+  strict = false,
+): KubeObject {
   const schema = at(versionOf(crd, def.version), 'schema', 'openAPIV3Schema');
   if (!isObject(schema)) return object;
+  const unknown = strict ? unknownFields(schema, object) : [];
+  if (unknown.length > 0) {
+    const fields = unknown.map((field) => `unknown field "${field}"`).join(', ');
+    const what = `${def.kind} in version "${def.version}" cannot be handled as a ${def.kind}`;
+    throw badRequest(`${what}: strict decoding error: ${fields}`);
+  }
   const admitted = pruneAndDefault(schema, object) as KubeObject;
   const { metadata: _, ...judged } = admitted;
-  const causes = schemaCauses(
-    { ...schema, required: listAt<string>(schema, 'required').filter((key) => key !== 'metadata') },
-    judged,
-  );
+  const whole = { ...schema, required: listAt<string>(schema, 'required').filter((key) => key !== 'metadata') };
+  const causes = schemaCauses(whole, judged);
+  if (causes.length === 0) causes.push(...celCauses(whole, judged));
   if (causes.length > 0) throw invalid(def, object.metadata.name, causes);
   return admitted;
 }

@@ -8,7 +8,7 @@ import { type ApiError, badRequest, invalid, methodNotAllowed, resourceNotFound,
 import { evict } from './eviction.ts';
 import { listPage, parseVersion, selection } from './listing.ts';
 import { type FaceOptions, faceOf, showList, showOne } from './negotiate.ts';
-import type { Operations } from './operations.ts';
+import type { Operations, WriteOptions } from './operations.ts';
 import { listOptionsOf, type ResourceRequest } from './path.ts';
 import type { ResourceDef } from './resources.ts';
 import { keyOf } from './store.ts';
@@ -148,21 +148,24 @@ export class ResourceHandler {
       return { kind: 'body', status: 201, body: { ...success(), code: 201 } };
     }
     if (request.name !== '') throw methodNotAllowed();
-    const created = this.#operations.create(def, input, def.namespaced ? request.namespace : undefined, { dryRun });
+    const created = this.#operations.create(def, input, def.namespaced ? request.namespace : undefined, {
+      dryRun,
+      strict: isStrict(request.query),
+    });
     return { kind: 'body', status: 201, body: this.#show(def, created, face) };
   }
 
   #update(def: ResourceDef, incoming: Incoming, face: FaceOptions): Answer {
     const { request } = incoming;
     const input = objectBody(incoming, def.kind);
-    const options = { dryRun: isDryRun(request.query, undefined), subresource: statusOrNone(request) };
+    const options = writeOptions(request);
     const [object, created] = this.#operations.update(def, request, input, options);
     return { kind: 'body', status: created ? 201 : 200, body: this.#show(def, object, face) };
   }
 
   #patch(def: ResourceDef, incoming: Incoming, face: FaceOptions): Answer {
     const { request } = incoming;
-    const options = { dryRun: isDryRun(request.query, undefined), subresource: statusOrNone(request) };
+    const options = writeOptions(request);
     const type = mediaType(incoming.contentType);
     if (incoming.body === undefined) throw badRequest('a patch needs a body');
     return ok(this.#show(def, this.#operations.patch(def, request, type, incoming.body, options), face));
@@ -207,6 +210,13 @@ function ok(body: object): Answer {
 
 function statusOrNone(request: ResourceRequest): '' | 'status' {
   return request.subresource === 'status' ? 'status' : '';
+}
+
+const isStrict = (query: URLSearchParams) => query.get('fieldValidation') === 'Strict';
+
+function writeOptions(request: ResourceRequest): WriteOptions {
+  const { query } = request;
+  return { dryRun: isDryRun(query, undefined), subresource: statusOrNone(request), strict: isStrict(query) };
 }
 
 /** `application/json; charset=utf-8` → `application/json`. */

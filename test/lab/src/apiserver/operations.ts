@@ -32,6 +32,8 @@ export interface ObjectRef {
 export interface WriteOptions {
   dryRun?: boolean;
   subresource?: '' | 'status';
+  /** Members that the schema of a custom object does not know are refused, not pruned. */
+  strict?: boolean;
 }
 
 export interface DeleteResult {
@@ -43,7 +45,7 @@ export interface DeleteResult {
 /** Takes part in writes: custom schemas refuse an object, owners' deletions reach their dependents. */
 export interface WriteHooks {
   /** The object to store in place of this one (defaults set, unknown members gone). Throws ApiError to refuse. */
-  admit(def: ResourceDef, object: KubeObject): KubeObject;
+  admit(def: ResourceDef, object: KubeObject, strict: boolean): KubeObject;
   /** Called before an object is deleted whose dependents are to stay. */
   orphan(uid: string): void;
 }
@@ -89,7 +91,7 @@ export class Operations {
     const home = this.#home(def, input, namespace);
     if (def.namespaced) this.#checkNamespace(home, def);
     const birth = { namespace: home, uid: randomUUID(), nowText: timeText(this.#nowMs()) };
-    const object = this.#hooks.admit(def, prepareCreate(def, toStored(def, input), birth));
+    const object = this.#hooks.admit(def, prepareCreate(def, toStored(def, input), birth), options.strict ?? false);
     const key = keyOf(def.namespaced ? home : '', object.metadata.name);
     const existing = this.store.get(def.storage, key);
     if (existing !== undefined) {
@@ -179,6 +181,7 @@ export class Operations {
     const next = this.#hooks.admit(
       def,
       prepareUpdate(def, input, current, { subresource: options.subresource ?? '', by }),
+      options.strict ?? false,
     );
     const key = this.#key(def, ref);
     if (isReleased(def, next)) {

@@ -1,8 +1,9 @@
 // Structural schemas of custom resources: unknown members pruned, defaults set, values judged. Pure.
 //
-// The OpenAPI v3 subset that definitions may use, but for CEL rules (x-kubernetes-validations) and formats, which are
-// not evaluated here. Causes carry the path of the field, as a real server's do.
+// The OpenAPI v3 subset that definitions may use, of formats cidr alone; rules (x-kubernetes-validations) are in cel.ts.
+// Causes carry the path of the field, as a real server's do.
 
+import { isIP } from 'node:net';
 import type { StatusCause } from './errors.ts';
 import { isObject, type JsonObject, listAt, sameJson, thaw } from './types.ts';
 
@@ -32,6 +33,24 @@ export function pruneAndDefault(schema: JsonObject, value: unknown, isRoot = tru
     result[key] = pruneAndDefault(known, thaw(known['default']), false);
   }
   return result;
+}
+
+/** Paths of members that the schema does not know: what pruning takes out. */
+export function unknownFields(schema: JsonObject, value: unknown, field = ''): string[] {
+  if (Array.isArray(value)) {
+    const { items } = schema;
+    return isObject(items) ? value.flatMap((item, index) => unknownFields(items, item, `${field}[${index}]`)) : [];
+  }
+  if (!isObject(value)) return [];
+  const properties: JsonObject = isObject(schema['properties']) ? schema['properties'] : {};
+  const additional = schema['additionalProperties'];
+  return Object.entries(value).flatMap(([key, member]) => {
+    const inside = field === '' ? key : `${field}.${key}`;
+    if (field === '' && ['apiVersion', 'kind', 'metadata'].includes(key)) return [];
+    const known = Object.hasOwn(properties, key) ? properties[key] : additional;
+    if (isObject(known)) return unknownFields(known, member, inside);
+    return known === true || schema[preserve] === true ? [] : [inside];
+  });
 }
 
 const cause = (reason: string, field: string, message: string): StatusCause => ({
@@ -130,7 +149,16 @@ function stringCauses(schema: JsonObject, value: string, field: string): StatusC
   if (typeof pattern === 'string' && !new RegExp(pattern, 'u').test(value)) {
     causes.push(wrong(field, value, `should match '${pattern}'`));
   }
+  if (schema['format'] === 'cidr' && !isCidr(value)) {
+    causes.push(cause('Invalid', field, `Invalid value: ${JSON.stringify(value)}: must be of type cidr`));
+  }
   return causes;
+}
+
+function isCidr(text: string): boolean {
+  const [address = '', length = '', ...rest] = text.split('/');
+  const family = isIP(address);
+  return rest.length === 0 && family !== 0 && /^\d{1,3}$/.test(length) && Number(length) <= (family === 4 ? 32 : 128);
 }
 
 function listCauses(schema: JsonObject, value: unknown[], field: string): StatusCause[] {
@@ -143,7 +171,26 @@ function listCauses(schema: JsonObject, value: unknown[], field: string): Status
   }
   const items = schema['items'];
   if (isObject(items)) causes.push(...value.flatMap((item, index) => schemaCauses(items, item, `${field}[${index}]`)));
+  causes.push(...duplicateCauses(schema, value, field));
   return causes;
+}
+
+/** Sets, and maps by some members, hold nothing twice. */
+function duplicateCauses(schema: JsonObject, value: unknown[], field: string): StatusCause[] {
+  const type = schema['x-kubernetes-list-type'];
+  if (type !== 'set' && type !== 'map') return [];
+  const keys = listAt<string>(schema, 'x-kubernetes-list-map-keys');
+  const idOf = (item: unknown) =>
+    type === 'map' && isObject(item) ? Object.fromEntries(keys.map((key) => [key, item[key]])) : item;
+  const seen = new Set<string>();
+  return value.flatMap((item, index) => {
+    const id = JSON.stringify(idOf(item));
+    if (!seen.has(id)) {
+      seen.add(id);
+      return [];
+    }
+    return [cause('Duplicate', `${field}[${index}]`, `Duplicate value: ${id}`)];
+  });
 }
 
 function objectCauses(schema: JsonObject, value: JsonObject, field: string): StatusCause[] {

@@ -87,8 +87,8 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   if (options.onRequest !== undefined) log.listen(options.onRequest);
   const watches = new Watches(store, options.bookmarkIntervalMs ?? defaultBookmarkIntervalMs);
   const operations: Operations = new Operations(store, registry, nowMs, {
-    admit: (def, object) =>
-      def.custom ? admitCustom(def, store.get(crdStorage, `${def.plural}.${def.group}`), object) : object,
+    admit: (def, object, strict) =>
+      def.custom ? admitCustom(def, store.get(crdStorage, `${def.plural}.${def.group}`), object, strict) : object,
     orphan: (uid) => garbage.orphan(uid),
   });
   const garbage = new GarbageCollector(operations);

@@ -225,7 +225,24 @@ const plainShape: TableShape = {
   cells: (object, nowMs) => [object.metadata.name, age(object, nowMs)],
 };
 
-/** The columns that a custom resource's definition asks for; simple paths (`.spec.mode`, `.a[0].b`) are understood. */
+/** One step of a path: a member, an index, all of a list, or those of a list of which a member is some text. */
+const jsonPathStep = /\.?([A-Za-z0-9_-]+)|\[(\d+)\]|\[(\*)\]|\[\?\(@\.([A-Za-z0-9_-]+)==["']([^"']*)["']\)\]/g;
+
+/** What a column shows: the first value of its path, as a server has it. */
+function columnValue(object: KubeObject, path: string): unknown {
+  let found: unknown[] = [object];
+  for (const [, member, index, all, filter, wanted] of path.matchAll(jsonPathStep)) {
+    found = found.flatMap((value): unknown[] => {
+      const list = Array.isArray(value) ? value : [];
+      if (all !== undefined) return list;
+      if (filter !== undefined) return list.filter((item) => at(item, filter) === wanted);
+      return [at(value, member ?? (index as string))];
+    });
+  }
+  return found.find((value) => value !== undefined);
+}
+
+/** The columns that a custom resource's definition asks for. */
 function customShape(def: ResourceDef, crd: KubeObject): TableShape {
   const extra = listAt(versionOf(crd, def.version), 'additionalPrinterColumns');
   if (extra.length === 0) return plainShape;
@@ -239,10 +256,7 @@ function customShape(def: ResourceDef, crd: KubeObject): TableShape {
     cells: (object, nowMs) => [
       object.metadata.name,
       ...extra.map((column) => {
-        const path = textAt(column, 'jsonPath')
-          .split(/[.[\]]+/)
-          .filter((part) => part !== '');
-        const value = at(object, ...path);
+        const value = columnValue(object, textAt(column, 'jsonPath'));
         if (column['type'] === 'date') return ageOf(value, nowMs);
         return isObject(value) || Array.isArray(value) ? JSON.stringify(value) : (value ?? '');
       }),

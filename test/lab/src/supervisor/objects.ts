@@ -1,10 +1,14 @@
 /**
- * What the lab puts into the API server before anything else runs: its nodes, and a Deployment with its ReplicaSet, so that
+ * What the lab puts into the API server before anything else runs: its nodes, the custom resources' definitions, and a Deployment with its ReplicaSet, so that
  * pods have an owner chain. Manifests are pure.
  */
+import { readdir, readFile } from 'node:fs/promises';
+import path from 'node:path';
 import type { KubeApi, KubeObject } from '@bailiff/kube';
+import { parse } from 'yaml';
 import type { OwnerTarget } from '../kubelet/replicas.ts';
 import { wholeSeconds } from '../kubelet/status.ts';
+import { CHECKOUT } from '../native-tool.ts';
 import type { LabPlan, NodePlan } from '../plan.ts';
 
 export const POD_NAMESPACE = 'default';
@@ -75,6 +79,15 @@ const podTemplate = (labels: Record<string, string>) => ({
   spec: { containers: [{ name: APP_NAME, image: IMAGE }] },
 });
 
+/** The shipped definitions of custom resources. */
+async function installCrds(api: KubeApi): Promise<void> {
+  const directory = path.join(CHECKOUT, 'k8s/crds');
+  for (const file of await readdir(directory)) {
+    const body = parse(await readFile(path.join(directory, file), 'utf8'));
+    await api.request({ verb: 'POST', path: '/apis/apiextensions.k8s.io/v1/customresourcedefinitions', body });
+  }
+}
+
 /** Creates them; answers the owner of the pods to come. */
 export async function createObjects(api: KubeApi, plan: LabPlan, now: string): Promise<OwnerTarget> {
   await Promise.all(
@@ -86,6 +99,7 @@ export async function createObjects(api: KubeApi, plan: LabPlan, now: string): P
     path: '/api/v1/namespaces',
     body: { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'bailiff-system' } },
   });
+  await installCrds(api);
   const replicas = plan.options.podsPerNode * plan.nodes.length;
   const at = `/apis/apps/v1/namespaces/${POD_NAMESPACE}`;
   const create = (plural: string, body: unknown) =>
