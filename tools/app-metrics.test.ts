@@ -29,6 +29,7 @@ it('metrics - those of the process are the same everywhere', () => {
   expect(processMetrics().map(({ name }) => name)).toEqual([
     'bailiff_build_info',
     'bailiff_log_lines_dropped_total',
+    'bailiff_ready',
     'nodejs_eventloop_utilization',
     'process_cpu_seconds_total',
     'process_resident_memory_bytes',

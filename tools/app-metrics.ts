@@ -12,7 +12,7 @@ const APPS = path.resolve(import.meta.dirname, '../apps');
 /** Told by every app: which build, its process, its log. */
 export function processMetrics(): MetricDeclaration[] {
   const registry = new Registry();
-  addProcessMetrics(registry, '', '', () => 0);
+  addProcessMetrics(registry, '', '', { logLinesDropped: () => 0, ready: async () => ({ ok: true, checks: {} }) });
   return listMetrics(registry);
 }
 

@@ -10,6 +10,7 @@ import {
   connectBus,
   encodeToken,
   FramePublisher,
+  type KvEntry,
   openBucket,
   SnapshotReader,
   violationSubject,
@@ -22,6 +23,7 @@ import {
   type ViolationKind,
 } from '@bailiff/schemas';
 import { busOptionsOf, type ServiceContext } from '@bailiff/service';
+import { BreachTally } from './breach-tally.ts';
 import type { CollectorConfig } from './config.ts';
 import type { FrameSink } from './flusher.ts';
 import type { Metrics } from './metrics.ts';
@@ -33,10 +35,14 @@ export interface BusDocument {
   json: string | null;
 }
 
+export const isRuntimePolicy = ({ what, key }: Pick<BusDocument, 'what' | 'key'>): boolean =>
+  what === 'config' && key.startsWith('runtime.');
+
 export interface BusLinkOptions {
   ctx: ServiceContext<CollectorConfig>;
   metrics: Metrics;
-  onDocument(document: BusDocument): void;
+  /** @param storedMicros when the bus stored it; 0: before this process listened, so nothing can be said of how long it took */
+  onDocument(document: BusDocument, storedMicros: number): void;
   /** The bus's store of these documents was made anew: revisions begin again. */
   onRestart(what: BusDocument['what']): void;
   /** Every key of the kind that the bus has was told; `keys` are those with a value, null when its store was made anew since. */
@@ -56,6 +62,8 @@ const SPARE_FRAMES = 4;
 
 export class BusLink implements FrameSink {
   readonly #o: BusLinkOptions;
+  /** What the frames that went out said. */
+  readonly tally = new BreachTally();
   readonly #subjects: Readonly<Record<ViolationKind, string>>;
   readonly #nodeToken: string;
   #bus: Bus | null = null;
@@ -66,6 +74,7 @@ export class BusLink implements FrameSink {
   readonly #connected: Promise<void>;
   #announce: () => void = () => {};
   #statusInFlight = false;
+  #sinceMicros = 0;
   readonly #waiters: (() => void)[] = [];
 
   constructor(options: BusLinkOptions) {
@@ -110,10 +119,10 @@ export class BusLink implements FrameSink {
 
   #follow(bus: Bus): void {
     const onError = (part: string) => (error: unknown) => this.#o.onError(part, error as Error);
+    this.#sinceMicros = this.#o.ctx.clock.nowMs() * 1000;
     const document = (what: BusDocument['what'], bucket: string, key: string) =>
       new SnapshotReader(bus, bucket, key, {
-        onSnapshot: (entry) =>
-          this.#o.onDocument({ what, key, json: entry.deleted ? null : entry.value.toString('utf8') }),
+        onSnapshot: (entry) => this.#tell(what, { ...entry, key }),
         onRestart: () => this.#o.onRestart(what),
         onError: onError(bucket),
       });
@@ -132,11 +141,7 @@ export class BusLink implements FrameSink {
     return new BucketReader(bus, 'bailiff_config', `${kind}.>`, {
       onEntry: (entry) => {
         if (!synced && !entry.deleted) keys.add(entry.key);
-        this.#o.onDocument({
-          what: 'config',
-          key: entry.key,
-          json: entry.deleted ? null : entry.value.toString('utf8'),
-        });
+        this.#tell('config', entry);
       },
       onSynced: () => {
         synced = true;
@@ -148,6 +153,12 @@ export class BusLink implements FrameSink {
       },
       onError,
     });
+  }
+
+  #tell(what: BusDocument['what'], entry: Pick<KvEntry, 'key' | 'value' | 'deleted' | 'timestampMicros'>): void {
+    const { key, deleted, value, timestampMicros } = entry;
+    const storedMicros = timestampMicros < this.#sinceMicros ? 0 : timestampMicros;
+    this.#o.onDocument({ what, key, json: deleted ? null : value.toString('utf8') }, storedMicros);
   }
 
   /** Readiness: true, or the reason why not. */
@@ -194,7 +205,9 @@ export class BusLink implements FrameSink {
     if (!publisher) throw new Error('publish before the bus was connected');
     const began = performance.now();
     const id = `${frame.nodeName}-${frame.bootId}-${frame.frameSequence}`;
-    this.#o.metrics.violations.inc(frame.violations.length);
+    const { metrics, ctx } = this.#o;
+    metrics.violations.inc(frame.violations.length);
+    const breachedMicros = this.tally.take(frame.violations);
     const published = await publisher.publish(this.#subjects[kind], encodeViolationFrame(frame), {
       msgId: id,
       headers: cloudEventHeaders({
@@ -206,7 +219,9 @@ export class BusLink implements FrameSink {
     });
     if (published.collision)
       throw new Error(`${id} is taken, by message ${published.sequence}: what the frame says is sent again`);
-    this.#o.metrics.ackSeconds.observe((performance.now() - began) / 1000);
+    metrics.ackSeconds.observe((performance.now() - began) / 1000);
+    if (breachedMicros !== null)
+      metrics.breachSeconds.observe({ kind }, Math.max(0, ctx.clock.nowMs() * 1000 - breachedMicros) / 1e6);
   }
 
   /** Best effort: the next one says more. One at a time. */

@@ -23,10 +23,11 @@ import { Binder } from './binder.ts';
 import { BindingStore } from './binding-store.ts';
 import { bootWallMicros, readBootId } from './boot.ts';
 import { type BusDocument, BusLink } from './bus-link.ts';
+import { ChangeTimes } from './change-times.ts';
 import { CniCache } from './cni-cache.ts';
 import type { CniRecord } from './cni-record.ts';
 import type { CollectorConfig } from './config.ts';
-import { forgiveBeforeGuard, forgottenOf, hasNothingToSay, lossesOf } from './counts.ts';
+import { forgiveBeforeGuard, forgottenOf, hasNothingToSay } from './counts.ts';
 import { DesiredState, type Moment } from './desired-state.ts';
 import { DetachWatch } from './detach-watch.ts';
 import { DocumentStore } from './documents.ts';
@@ -42,7 +43,6 @@ import { Reconciler } from './reconciler.ts';
 import { Registry } from './registry.ts';
 import type { RuntimeGate } from './runtime/gate.ts';
 import { makeRuntime } from './runtime/wire.ts';
-import { countByState } from './status.ts';
 import { StatusTeller } from './status-teller.ts';
 
 /** Links are dumped afresh and places checked this often: what netlink said is not all that can go wrong. */
@@ -64,6 +64,7 @@ export class Collector {
   readonly #registry: Registry;
   readonly #desired: DesiredState;
   readonly #metrics: Metrics;
+  readonly #times: ChangeTimes;
   readonly #problems: ProblemLog;
   readonly #bus: BusLink;
   readonly #guard: Guard;
@@ -99,17 +100,15 @@ export class Collector {
     });
     this.#registry = new Registry(maps.maxInterfaces);
     this.#desired = new DesiredState(config.nodeName);
-    this.#metrics = makeMetrics(ctx.metrics, () => ({
-      interfaces: countByState(this.#registry),
-      unacked: this.#bus.unacked,
-      losses: lossesOf(maps.losses(), this.#runtime.losses()),
-    }));
+    this.#metrics = makeMetrics(ctx.metrics, () => this.#status.readings());
+    this.#times = new ChangeTimes(this.#metrics, ctx.clock);
     this.#problems = new ProblemLog(ctx.log, this.#metrics.problems);
     const documents = new DocumentStore(config.stateDir, { onProblem: onFileProblem });
     const nextSequence = frameSequences((count) => maps.meta.allocateFrameSequences(count));
+    const wired = { metrics: this.#metrics, times: this.#times, problems: this.#problems };
     const shared = { ctx, bootId: this.#bootId, desired: this.#desired };
     this.#runtime = makeRuntime({
-      ...{ ...shared, documents, metrics: this.#metrics, problems: this.#problems, nextSequence, meta: maps.meta },
+      ...{ ...shared, ...wired, documents, nextSequence, meta: maps.meta },
       bus: () => this.#bus,
       onRefused: (document, reason) => this.#refused(document, reason),
       onStatus: () => this.#safely('status', () => this.#putStatus()),
@@ -117,7 +116,7 @@ export class Collector {
     this.#status = new StatusTeller({
       ...{ ...shared, object: this.#object, registry: this.#registry, runtime: this.#runtime },
       moment: () => this.#moment(),
-      bus: () => this.#bus.counts,
+      bus: () => this.#bus,
     });
     this.#intake = new Intake({
       desired: this.#desired,
@@ -131,7 +130,7 @@ export class Collector {
     this.#bus = new BusLink({
       ctx,
       metrics: this.#metrics,
-      onDocument: (document) => this.#take(document),
+      onDocument: (...told) => this.#take(...told),
       onConfigSynced: (kind, keys) => this.#safely(kind, () => this.#intake.configSynced(kind, keys)),
       onRestart: (what) => {
         if (what !== 'config') this.#desired.forgetRevision(what);
@@ -346,17 +345,15 @@ export class Collector {
   }
 
   #bindBy(record: CniRecord): void {
-    const began = performance.now();
     const named = [...this.#registry.allLive()].filter(({ link }) => record.hostInterfaces.includes(link.name));
-    if (named.filter((iface) => this.#binder.bindFromCni(iface)).length > 0)
-      this.#metrics.applySeconds.observe((performance.now() - began) / 1000);
+    if (named.filter((iface) => this.#binder.bindFromCni(iface)).length > 0) this.#times.bound(record.writtenAtMs);
   }
 
-  /** Something came from the bus. Applies it to the maps and says how long that took. */
-  #take(document: BusDocument): void {
-    const began = performance.now();
-    this.#safely(document.what, () => this.#intake.take(document));
-    this.#metrics.applySeconds.observe((performance.now() - began) / 1000);
+  /** Something came from the bus: applies it to the maps. */
+  #take(document: BusDocument, storedMicros: number): void {
+    this.#safely(document.what, () => {
+      if (this.#intake.take(document)) this.#times.taken(document, storedMicros);
+    });
   }
 
   #applyAll(): void {

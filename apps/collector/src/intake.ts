@@ -2,7 +2,7 @@
  * Documents of the bus -> what is desired, and onto disk. What an earlier process accepted is taken from disk before anything is guarded,
  * so that neither a restart nor a bus that is away has a moment of defaults. Only what was accepted is saved.
  */
-import type { BusDocument, ConfigKind } from './bus-link.ts';
+import { type BusDocument, type ConfigKind, isRuntimePolicy } from './bus-link.ts';
 import type { DesiredState, Taken } from './desired-state.ts';
 import type { DocumentStore } from './documents.ts';
 import type { Binding } from './identity.ts';
@@ -38,20 +38,24 @@ export class Intake {
     this.#o.desired.restored();
   }
 
-  /** Something came from the bus. A document that was deleted changes nothing: the last good one is kept. */
-  take(document: BusDocument): void {
+  /**
+   * Something came from the bus. A document that was deleted changes nothing: the last good one is kept.
+   * @returns whether what is in force was changed by it, or will be in a moment
+   */
+  take(document: BusDocument): boolean {
     if (isRuntimePolicy(document)) {
       this.#o.runtime.take(document);
-      return;
+      return true;
     }
     const { what, json } = document;
-    if (what !== 'config' && json === null) return;
+    if (what !== 'config' && json === null) return false;
     const taken = this.#hand(document);
     this.#report(document, taken);
-    if ('refused' in taken || !taken.changed) return;
+    if ('refused' in taken || !taken.changed) return false;
     if (json === null) this.#o.documents.remove(document);
     else this.#o.documents.save({ ...document, json });
     this.#o.onChanged();
+    return true;
   }
 
   #hand({ what, key, json }: BusDocument): Taken {
@@ -92,6 +96,3 @@ export class Intake {
     this.#o.onChanged();
   }
 }
-
-const isRuntimePolicy = ({ what, key }: Pick<BusDocument, 'what' | 'key'>): boolean =>
-  what === 'config' && key.startsWith('runtime.');

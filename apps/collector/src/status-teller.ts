@@ -3,11 +3,15 @@ import type { Probe, SpoofObject } from '@bailiff/bpf';
 import { probeFeatures } from '@bailiff/bpf';
 import type { NodeStatus } from '@bailiff/schemas';
 import type { ServiceContext } from '@bailiff/service';
+import type { BusLink } from './bus-link.ts';
 import type { CollectorConfig } from './config.ts';
+import { lossesOf } from './counts.ts';
 import type { DesiredState, Moment } from './desired-state.ts';
+import type { Readings } from './metrics.ts';
+import { readingsOf } from './readings.ts';
 import type { Registry } from './registry.ts';
 import type { RuntimeGate } from './runtime/gate.ts';
-import { nodeStatus } from './status.ts';
+import { countByState, nodeStatus } from './status.ts';
 
 export interface StatusParts {
   ctx: ServiceContext<CollectorConfig>;
@@ -15,9 +19,10 @@ export interface StatusParts {
   object: SpoofObject;
   registry: Registry;
   desired: DesiredState;
-  runtime: Pick<RuntimeGate, 'status'>;
+  runtime: Pick<RuntimeGate, 'status' | 'losses'>;
+
   moment(): Moment;
-  bus(): NodeStatus['bus'];
+  bus(): Pick<BusLink, 'counts' | 'tally'>;
 }
 
 export class StatusTeller {
@@ -28,6 +33,13 @@ export class StatusTeller {
   constructor(parts: StatusParts) {
     this.#parts = parts;
     this.#startedAtMs = parts.ctx.clock.nowMs();
+  }
+
+  /** For the metrics. */
+  readings(): Readings {
+    const { object, registry, runtime, bus } = this.#parts;
+    const losses = lossesOf(object.maps.losses(), runtime.losses());
+    return readingsOf(this.status(), { states: countByState(registry), losses, tally: bus().tally });
   }
 
   status(): NodeStatus {
@@ -44,7 +56,7 @@ export class StatusTeller {
       runtime: runtime.status(),
       maps: object.maps,
       moment: moment(),
-      bus: bus(),
+      bus: bus().counts,
     });
   }
 }

@@ -78,6 +78,8 @@ class Correlator {
   #intake: Intake | null = null;
   #lull: Lull | null = null;
   #remade = 0;
+  /** What was stored before was not waited for. */
+  readonly #startedMicros: number;
   #plan: ReplayPlan = { readFromMicros: 0, publishFromMicros: 0 };
   #caughtUp = false;
   /** Verdicts of the warm-up, which are not published. */
@@ -89,6 +91,7 @@ class Correlator {
     this.#bus = bus;
     this.#frames = frames;
     this.#verdicts = verdicts;
+    this.#startedMicros = clock.nowMicros();
     this.#metrics = makeMetrics(ctx.metrics, () => this.#readings());
     this.#configLog = new ConfigLog(bus, {
       onChange: (change) => this.#onConfig(change),
@@ -246,7 +249,9 @@ class Correlator {
   #onConfig(change: ConfigChange): void {
     const set = this.#rules.apply(change);
     if (set === null) return;
-    const { log } = this.#ctx;
+    const { log, clock } = this.#ctx;
+    if (change.timestampMicros >= this.#startedMicros)
+      this.#metrics.ruleRead.observe(Math.max(0, clock.nowMicros() - change.timestampMicros) / 1e6);
     const problem = set.problems.find(({ sequence }) => sequence === change.sequence);
     if (problem) log.warn(problem, 'a rule is refused');
     else log.info({ key: change.key, revision: set.revision, rules: set.rules.length }, 'rules changed');

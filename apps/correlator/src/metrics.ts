@@ -65,6 +65,7 @@ export interface Metrics {
   deadLetters: Counter<'reason'>;
   busErrors: Counter<'part'>;
   frameToVerdict: Histogram;
+  ruleRead: Histogram;
 }
 
 export function makeMetrics(registry: Registry, read: () => Readings): Metrics {
@@ -127,6 +128,11 @@ export function makeMetrics(registry: Registry, read: () => Readings): Metrics {
     frameToVerdict: family.histogram(
       'frame_to_verdict_seconds',
       'From the frame that crosses a threshold being stored to its verdict being stored',
+      FAST_BUCKETS,
+    ),
+    ruleRead: family.histogram(
+      'rule_read_seconds',
+      'From a change of a rule being stored on the bus to it being read; it judges frames stored 1 s after it',
       FAST_BUCKETS,
     ),
   };

@@ -224,6 +224,9 @@ export class IpamSync {
 
   #readings(): Readings {
     const { state, owners, writer } = this;
+    const informer = ({ stats, silentMs, synced }: Reflector<unknown>) => {
+      return { ...stats, silentSeconds: silentMs / 1000, synced };
+    };
     return {
       leader: this.isLeader,
       terms: this.elector.terms,
@@ -235,7 +238,7 @@ export class IpamSync {
       owners: { kept: owners.size, failed: owners.failures, refused: owners.refused },
       snapshots: { pending: writer?.pending ?? 0, oversized: writer?.oversized.size ?? 0 },
       writes: this.writes,
-      informers: { pods: this.pods.stats, nodes: this.nodes.stats },
+      informers: { pods: informer(this.pods), nodes: informer(this.nodes) },
     };
   }
 

@@ -17,7 +17,7 @@ export interface Readings {
   snapshots: { pending: number; oversized: number };
   writes: Readonly<WriterStats>;
   /** By resource. */
-  informers: Readonly<Record<string, Readonly<ReflectorStats>>>;
+  informers: Readonly<Record<string, Readonly<ReflectorStats> & { silentSeconds: number; synced: boolean }>>;
 }
 
 /** Before anything was read. */
@@ -87,9 +87,26 @@ const INFORMER_TOTALS = {
 } as const;
 
 function addInformerMetrics(family: MetricFamily, readings: () => Readings): void {
+  const each = (value: (of: Readings['informers'][string]) => number) => () =>
+    Object.fromEntries(Object.entries(readings().informers).map(([name, of]) => [name, value(of)]));
+  family.gaugeBy(
+    'informer_silent_seconds',
+    'Time since the API server said anything, bookmarks too',
+    'resource',
+    each((of) => of.silentSeconds),
+  );
+  family.gaugeBy(
+    'informer_synced',
+    '1 once the first list is complete, otherwise 0',
+    'resource',
+    each((of) => Number(of.synced)),
+  );
   for (const [kind, help] of Object.entries(INFORMER_TOTALS) as [keyof typeof INFORMER_TOTALS, string][]) {
-    family.totalBy(`informer_${kind === 'staleEvents' ? 'stale_events' : kind}_total`, help, 'resource', () =>
-      Object.fromEntries(Object.entries(readings().informers).map(([name, stats]) => [name, stats[kind]])),
+    family.totalBy(
+      `informer_${kind === 'staleEvents' ? 'stale_events' : kind}_total`,
+      help,
+      'resource',
+      each((of) => of[kind]),
     );
   }
 }

@@ -1,5 +1,6 @@
 /** Metrics of the responder. Latencies are seconds, as Prometheus counts. */
-import { MetricFamily, oncePerScrape, SLOW_BUCKETS } from '@bailiff/service';
+import { ACTIONS } from '@bailiff/policy';
+import { FAST_BUCKETS, MetricFamily, oncePerScrape, SLOW_BUCKETS, type Values } from '@bailiff/service';
 import type { Registry } from 'prom-client';
 
 /** Read at each scrape. */
@@ -10,6 +11,9 @@ export interface Readings {
   undosOverdue: number;
   tasks: number;
   refusedPolicies: number;
+  /** In force, by scope. */
+  disarms: Values;
+  kube: { requests: number; errors: Values };
 }
 
 /** Before anything was read. */
@@ -20,6 +24,8 @@ export const NO_READINGS: Readings = {
   undosOverdue: 0,
   tasks: 0,
   refusedPolicies: 0,
+  disarms: {},
+  kube: { requests: 0, errors: {} },
 };
 
 export type Metrics = ReturnType<typeof makeMetrics>;
@@ -39,8 +45,17 @@ export function makeMetrics(registry: Registry, read: () => Readings) {
   gauge('undos_overdue', 'Effects that should have ended and have not', (r) => r.undosOverdue);
   gauge('tasks_remembered', 'Tasks in the fold of RESPONSES', (r) => r.tasks);
   gauge('policies_refused', 'Policies whose newest version is not in force', (r) => r.refusedPolicies);
+  family.gaugeBy('disarms', 'Disarmings in force, by scope', 'scope', () => readings().disarms);
+  family.total('kube_requests_total', 'Requests to the API server', () => readings().kube.requests);
+  family.totalBy(
+    'kube_errors_total',
+    'Requests that the API server did not answer as asked',
+    'code',
+    () => readings().kube.errors,
+  );
+  const actions = ACTIONS.map((action) => ({ action }));
   return {
-    verdicts: family.counter('verdicts_total', 'Verdicts read', ['matched']),
+    verdicts: family.counter('verdicts_total', 'Verdicts read', ['matched'], [{ matched: 'yes' }, { matched: 'no' }]),
     unreadable: family.counter('unreadable_total', 'Messages that could not be read', ['stream']),
     responses: family.counter('responses_total', 'Records written', ['action', 'phase', 'reason']),
     retries: family.counter('retries_total', 'Tries put off after a failure', ['action', 'reason']),
@@ -65,12 +80,19 @@ export function makeMetrics(registry: Registry, read: () => Readings) {
       'From the event that crossed the threshold to the request to the API server',
       SLOW_BUCKETS,
       ['action'],
+      actions,
     ),
     callAfterVerdict: family.histogram(
       'call_after_verdict_seconds',
       'From the verdict on the bus to the request to the API server',
       SLOW_BUCKETS,
       ['action'],
+      actions,
+    ),
+    policyRead: family.histogram(
+      'policy_read_seconds',
+      'From a change of a policy, or a disarming, being stored on the bus to it being in force here',
+      FAST_BUCKETS,
     ),
   };
 }

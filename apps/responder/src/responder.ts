@@ -9,7 +9,7 @@ import { setMaxListeners } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { DELETE_STORM, POLICY_SETTLE_MICROS, PolicyBook, phaseGroupOf, RELEASED } from '@bailiff/answer';
 import { type Bucket, type Bus, type BusError, ConfigLog, connectBus, openBucket, requireHorizon } from '@bailiff/bus';
-import { loadKube } from '@bailiff/kube';
+import { type KubeClient, loadKube } from '@bailiff/kube';
 import { type Response, SchemaRegistry } from '@bailiff/schemas';
 import { busOptionsOf, type ServiceContext, ServiceError } from '@bailiff/service';
 import { Backlog, clearJob, type QueuedJob, undoJobs } from './backlog.ts';
@@ -65,7 +65,7 @@ export async function startResponder(ctx: ServiceContext<ResponderConfig>, hooks
   await responder.start(signal);
 }
 
-type Outside = Pick<TaskDeps, 'kube' | 'facts' | 'clock' | 'limits'> & { quarantine: Bucket };
+type Outside = Pick<TaskDeps, 'facts' | 'clock' | 'limits'> & { kube: KubeClient; quarantine: Bucket };
 
 class Responder {
   readonly #ctx: ServiceContext<ResponderConfig>;
@@ -84,6 +84,8 @@ class Responder {
   readonly #end = new AbortController();
   #queues: Queues | null = null;
   #caughtUp = false;
+  /** What was stored before was not waited for. */
+  readonly #startedMicros: number;
 
   constructor(
     ctx: ServiceContext<ResponderConfig>,
@@ -96,6 +98,7 @@ class Responder {
     // Each job under way listens, and waits of the bus beside them.
     setMaxListeners(4 * ACTIONS.length * config.concurrency, this.#end.signal);
     this.#ctx = ctx;
+    this.#startedMicros = clock.nowMicros();
     this.#step = step;
     this.#metrics = makeMetrics(ctx.metrics, () => ({
       outstanding: this.#backlog.size,
@@ -104,6 +107,8 @@ class Responder {
       undosOverdue: undoJobs(this.#ledger, clock.nowMicros(), 0, () => true).length,
       tasks: this.#ledger.size,
       refusedPolicies: this.#book.refused().length,
+      disarms: this.#book.disarms(clock.nowMs()),
+      kube: { requests: outside.kube.stats.requests, errors: Object.fromEntries(outside.kube.stats.errors) },
     }));
     const unreadable = (stream: string) => (reason: string) => {
       this.#metrics.unreadable.inc({ stream });
@@ -270,6 +275,9 @@ class Responder {
   #onConfig(change: Parameters<PolicyBook['apply']>[0]): void {
     const before = new Set(this.#book.refused().map(({ sequence }) => sequence));
     this.#book.apply(change);
+    const { clock } = this.#ctx;
+    if (/^(response|disarm)\./.test(change.key) && change.timestampMicros >= this.#startedMicros)
+      this.#metrics.policyRead.observe(Math.max(0, clock.nowMicros() - change.timestampMicros) / 1e6);
     for (const { key, sequence, reason } of this.#book.refused()) {
       if (!before.has(sequence))
         this.#ctx.log.error({ key, sequence, reason }, 'refused; the last good one stays in force');

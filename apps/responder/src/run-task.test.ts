@@ -8,7 +8,7 @@ import fc from 'fast-check';
 import { Registry } from 'prom-client';
 import { describe, expect, it } from 'vitest';
 import { Ledger } from './ledger.ts';
-import { makeMetrics } from './metrics.ts';
+import { makeMetrics, NO_READINGS } from './metrics.ts';
 import type { Job, JobResult, PlacedVerdict, Reserved, ResponseLog, Step } from './ports.ts';
 import { FactReader } from './read-facts.ts';
 import { type TaskDeps, TaskRunner, tasksOf } from './run-task.ts';
@@ -108,14 +108,7 @@ class Replica {
       readVerdict: async (sequence) => verdicts[sequence - 1] ?? null,
       // Only the order of events is under test here; how long a task may take is the chaos tests'.
       clock: { ...systemClock, monotonicMs: () => 0 },
-      metrics: makeMetrics(new Registry(), () => ({
-        outstanding: 0,
-        unanswered: 0,
-        redisUp: 1,
-        undosOverdue: 0,
-        tasks: 0,
-        refusedPolicies: 0,
-      })),
+      metrics: makeMetrics(new Registry(), () => NO_READINGS),
       limits: {
         answerHorizonMs: 1e9,
         approvalTimeoutMs: 1e9,

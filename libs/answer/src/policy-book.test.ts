@@ -98,6 +98,8 @@ describe('policies', () => {
     expect(book.disarmedFor(10_000, where)).toBeNull();
     book.apply(entry(3, value, 'disarm.cluster._.all'));
     expect(book.disarmedFor(5_000, { node: 'node-c', namespace: null })).toContain('the cluster');
+    expect(book.disarms(5_000)).toEqual({ cluster: 1, node: 1, namespace: 1 });
+    expect(book.disarms(10_000)).toEqual({ cluster: 0, node: 0, namespace: 0 });
   });
 
   it('startOver - policies and a disarming stand until the new log says otherwise, whatever revision it begins with', () => {

@@ -145,6 +145,16 @@ export class PolicyBook {
     return null;
   }
 
+  /** How many disarmings are in force, by scope. */
+  disarms(nowMs: number): { cluster: number; node: number; namespace: number } {
+    const counts = { cluster: 0, node: 0, namespace: 0 };
+    for (const { key, versions } of this.#disarms.values()) {
+      const disarm = versionAt(versions, Number.MAX_SAFE_INTEGER)?.value;
+      if (disarm && Date.parse(disarm.until) > nowMs) counts[key.scope as keyof typeof counts] += 1;
+    }
+    return counts;
+  }
+
   /** Keys whose newest value is not in force, with the reason. */
   refused(): RefusedEntry[] {
     return [...this.#refused.values()];

@@ -77,6 +77,23 @@ export class MetricFamily {
     });
   }
 
+  /** As `total`, with several labels: their values, in the order of their names, and the number. */
+  totals(
+    name: string,
+    help: string,
+    labelNames: readonly string[],
+    read: () => Iterable<readonly [values: readonly string[], n: number]>,
+  ): void {
+    new Counter({
+      ...this.#named(name, help),
+      labelNames: [...labelNames],
+      collect() {
+        this.reset();
+        for (const [values, n] of read()) this.labels(...values).inc(n);
+      },
+    });
+  }
+
   /**
    * Counted as it happens. The name ends in `_total`. `zeros`: label values that are told from the start, because `increase()` does not
    * see the first of a series that was not there before.

@@ -3,6 +3,7 @@
  * native timer of its own: here each value is read when it is scraped.
  */
 import { Gauge, type Registry } from 'prom-client';
+import type { HealthReport } from './health.ts';
 import { MetricFamily } from './metrics.ts';
 
 /** Adds them. `app` as in `apps/<name>`. */
@@ -10,7 +11,7 @@ export function addProcessMetrics(
   registry: Registry,
   app: string,
   version: string,
-  logLinesDropped: () => number,
+  read: { logLinesDropped(): number; ready(): Promise<HealthReport> },
 ): void {
   new Gauge({
     name: 'bailiff_build_info',
@@ -21,7 +22,18 @@ export function addProcessMetrics(
     .labels(app, version, process.versions.node)
     .set(1);
   const own = new MetricFamily(registry, 'bailiff_');
-  own.total('log_lines_dropped_total', 'Log lines dropped because stdout did not take them', logLinesDropped);
+  own.total('log_lines_dropped_total', 'Log lines dropped because stdout did not take them', read.logLinesDropped);
+  new Gauge({
+    name: 'bailiff_ready',
+    help: 'The checks of /readyz: 1 where it is well, otherwise 0',
+    labelNames: ['check'],
+    registers: [registry],
+    async collect() {
+      const { checks } = await read.ready();
+      this.reset();
+      for (const [check, answer] of Object.entries(checks)) this.set({ check }, Number(answer === 'ok'));
+    },
+  });
   const ofProcess = new MetricFamily(registry, 'process_');
   ofProcess.gauge(
     'start_time_seconds',

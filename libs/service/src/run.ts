@@ -135,8 +135,11 @@ async function serve<S extends z.ZodObject>(
 ): Promise<number> {
   const log = pino({ level: config.logLevel, base: { app: options.name } }, io.logDestination);
   const metrics = new Registry();
-  addProcessMetrics(metrics, options.name, version, () => io.logLinesDropped?.() ?? 0);
   const health = new Health();
+  addProcessMetrics(metrics, options.name, version, {
+    logLinesDropped: () => io.logLinesDropped?.() ?? 0,
+    ready: () => health.checkReady(),
+  });
   const steps = new StopSteps();
   const intake = new AbortController();
   const hurry = new AbortController();

@@ -48,7 +48,8 @@ export interface HalfOptions {
   auditUntilNs(namespace: string): bigint;
   /** Seconds from a container's cgroup to its policy, of a pod that ran before its policy was known. */
   onBound(seconds: number): void;
-  onApplied(seconds: number): void;
+  /** @param isWhole whether all that was told is in force now, or refused */
+  onApplied(seconds: number, isWhole: boolean): void;
   /** There is something new to say in the node's status. */
   onStatus(): void;
   onProblem(part: string, reason: string, error?: unknown): void;
@@ -147,8 +148,8 @@ export class RuntimeHalf {
     this.#after(COALESCE_MS, () => {
       this.#scheduled = false;
       const began = performance.now();
-      this.apply();
-      this.#o.onApplied((performance.now() - began) / 1000);
+      const isWhole = this.apply();
+      this.#o.onApplied((performance.now() - began) / 1000, isWhole);
     });
   }
 
@@ -166,10 +167,10 @@ export class RuntimeHalf {
     this.#timers.add(timer);
   }
 
-  /** Makes what is in force what should be. */
-  apply(): void {
+  /** Makes what is in force what should be; false: what that is was not all told yet. */
+  apply(): boolean {
     const pods = this.#o.pods();
-    if (!pods || !this.#arePoliciesKnown) return;
+    if (!pods || !this.#arePoliciesKnown) return false;
     const dirs = this.#policies.size > 0 ? podDirs(this.#o.cgroupRoot) : new Map<string, string>();
     const { subjects, refusals } = desiredSubjects({
       pods: pods.values(),
@@ -187,6 +188,7 @@ export class RuntimeHalf {
     this.#births.observe(pods.values(), dirs);
     this.#removeGone(pods);
     this.#tellStatus();
+    return true;
   }
 
   #tell(refusals: readonly Refusal[]): void {

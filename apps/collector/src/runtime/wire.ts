@@ -4,6 +4,7 @@ import { boottimeNs, type MetaTable } from '@bailiff/bpf';
 import type { ServiceContext } from '@bailiff/service';
 import { bootWallMicros } from '../boot.ts';
 import type { BusLink } from '../bus-link.ts';
+import type { ChangeTimes } from '../change-times.ts';
 import type { CollectorConfig } from '../config.ts';
 import type { DesiredState } from '../desired-state.ts';
 import type { DocumentStore } from '../documents.ts';
@@ -18,6 +19,7 @@ export interface RuntimeParts extends Pick<GateOptions, 'nextSequence' | 'onRefu
   desired: DesiredState;
   documents: DocumentStore;
   metrics: Metrics;
+  times: ChangeTimes;
   problems: ProblemLog;
   /** Gives out generations that no process before had. */
   meta: Pick<MetaTable, 'allocateGeneration'>;
@@ -26,7 +28,7 @@ export interface RuntimeParts extends Pick<GateOptions, 'nextSequence' | 'onRefu
 }
 
 export function makeRuntime(parts: RuntimeParts): RuntimeGate {
-  const { ctx, desired, metrics, problems, bus } = parts;
+  const { ctx, desired, metrics, times, problems, bus } = parts;
   const { config } = ctx;
   return new RuntimeGate({
     load: loadBeside,
@@ -50,7 +52,10 @@ export function makeRuntime(parts: RuntimeParts): RuntimeGate {
     pods: () => (desired.known.has('pods') ? desired.pods : null),
     auditUntilNs: (namespace) => desired.auditUntilNs(namespace, { wallMs: Date.now(), bootNs: boottimeNs() }),
     onBound: (seconds) => metrics.runtimeBindSeconds.observe(seconds),
-    onApplied: (seconds) => metrics.runtimeApplySeconds.observe(seconds),
+    onApplied: (seconds, isWhole) => {
+      metrics.runtimeApplySeconds.observe(seconds);
+      if (isWhole) times.applied();
+    },
     onProblem: (part, reason, error) => problems.report(part, 'runtime', reason, error),
     onRefused: parts.onRefused,
     onStatus: parts.onStatus,
