@@ -191,7 +191,7 @@ test('config log - at a time is the newest configuration the server had by then'
   const cli = await nats.connect('cli');
   const log = new ConfigLog(await nats.connect('correlator'));
   for (const mode of ['audit', 'off', 'enforce']) await writeConfig(cli, KEY, modes(mode), ME);
-  await writeConfig(cli, 'spoof.namespace.team.x', modes('audit'), ME);
+  await writeConfig(cli, 'spoof.namespace.team.default', modes('audit'), ME);
   await waitFor(() => log.latest().revision === 4, { what: 'four changes', state: () => log.latest() });
   const changes = log.changesOf(KEY);
   expect(changes).toHaveLength(3);
@@ -280,12 +280,12 @@ test('config log - tells changes as they come, over a restart of the server', as
   await writeConfig(await nats.connect('cli'), KEY, modes('audit'), ME);
   await waitFor(() => seen.length === 1);
   await nats.restart();
-  await writeConfig(await nats.connect('cli'), 'spoof.namespace.team.x', modes('off'), ME);
+  await writeConfig(await nats.connect('cli'), 'spoof.namespace.team.default', modes('off'), ME);
   await waitFor(() => seen.length === 2, { what: 'the second', state: () => seen });
   stop();
   await writeConfig(await nats.connect('cli'), KEY, modes('off'), ME);
   await waitFor(() => seen.length === 3);
-  expect(seen).toEqual([KEY, 'spoof.namespace.team.x', KEY]);
+  expect(seen).toEqual([KEY, 'spoof.namespace.team.default', KEY]);
   expect(more).toEqual([1, 2]);
   const time = Date.now() * 1000;
   await log.whenCaughtUpTo(time);

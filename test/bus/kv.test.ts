@@ -77,11 +77,11 @@ test('kv - keys, entries and history', async () => {
   const bucket = openBucket(await nats.connect('cli'), 'bailiff_config');
   expect(await bucket.keys()).toEqual([]);
   for (const value of ['1', '2', '3']) await bucket.put('spoof.cluster._.default', value);
-  await bucket.put('spoof.namespace.a.x', 'x');
+  await bucket.put('spoof.namespace.a.default', 'x');
   await bucket.put('correlation.cluster._.r', 'r');
   await bucket.delete('correlation.cluster._.r');
-  expect(await bucket.keys()).toEqual(['spoof.cluster._.default', 'spoof.namespace.a.x']);
-  expect(await bucket.keys('spoof.namespace.>')).toEqual(['spoof.namespace.a.x']);
+  expect(await bucket.keys()).toEqual(['spoof.cluster._.default', 'spoof.namespace.a.default']);
+  expect(await bucket.keys('spoof.namespace.>')).toEqual(['spoof.namespace.a.default']);
   expect((await bucket.entries('spoof.>')).map(text)).toEqual(['3', 'x']);
   expect((await bucket.history('spoof.cluster._.default')).map(text)).toEqual(['1', '2', '3']);
   expect((await bucket.history('correlation.cluster._.r')).map(({ deleted }) => deleted)).toEqual([false, true]);

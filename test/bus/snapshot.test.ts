@@ -170,8 +170,8 @@ test('bucket reader - tells all keys, then changes, tombstones and what pushes l
   const writer = openBucket(await nats.connect('cli'), 'bailiff_config');
   for (const value of ['1', '2', '3']) await writer.put('spoof.cluster._.default', value);
   await writer.put('disarm.cluster._.all', 'd');
-  await writer.put('spoof.namespace.a.x', 'x');
-  await writer.delete('spoof.namespace.a.x');
+  await writer.put('spoof.namespace.a.default', 'x');
+  await writer.delete('spoof.namespace.a.default');
   const entries: KvEntry[] = [];
   let synced = 0;
   const bus = pushless(await nats.connect('collector-node-a'), (value) => value === 'new' || value === '');
@@ -184,11 +184,11 @@ test('bucket reader - tells all keys, then changes, tombstones and what pushes l
   });
   await waitFor(() => synced === 1);
   const seen = () => entries.map((entry) => `${entry.key}=${entry.deleted ? 'deleted' : text(entry)}`);
-  expect(seen().sort()).toEqual(['spoof.cluster._.default=3', 'spoof.namespace.a.x=deleted']);
+  expect(seen().sort()).toEqual(['spoof.cluster._.default=3', 'spoof.namespace.a.default=deleted']);
   await writer.put('spoof.cluster._.default', '4');
   await writer.put('disarm.cluster._.all', 'not ours');
   await waitFor(() => entries.length === 3, { what: 'the push', state: seen });
-  await writer.put('spoof.namespace.b.y', 'new');
+  await writer.put('spoof.namespace.b.default', 'new');
   await writer.delete('spoof.cluster._.default');
   await bus.nc.flush();
   expect(entries).toHaveLength(3);
@@ -196,7 +196,7 @@ test('bucket reader - tells all keys, then changes, tombstones and what pushes l
   await waitFor(() => entries.length === 5, { what: 'the re-read', state: seen });
   expect(seen().slice(2)).toEqual([
     'spoof.cluster._.default=4',
-    'spoof.namespace.b.y=new',
+    'spoof.namespace.b.default=new',
     'spoof.cluster._.default=deleted',
   ]);
   const confirmedAt = reader.confirmedAtMs;
@@ -325,7 +325,7 @@ test('bucket reader - a stream that was made anew is told whole, its keys beside
   await using nats = await startBus();
   const writer = openBucket(await nats.connect('cli'), 'bailiff_config');
   for (const value of ['1', '2', '3']) await writer.put('spoof.cluster._.default', value);
-  await writer.put('spoof.namespace.a.x', 'gone later');
+  await writer.put('spoof.namespace.a.default', 'gone later');
   const story: string[] = [];
   const bus = pushless(await nats.connect('collector-node-a'), (value) => value.startsWith('lost'));
   const reader = new BucketReader(bus, 'bailiff_config', 'spoof.>', {
@@ -337,18 +337,18 @@ test('bucket reader - a stream that was made anew is told whole, its keys beside
   await waitFor(() => story.includes('synced'));
   await emptyBucket(nats, 'bailiff_config');
   await writer.put('spoof.cluster._.default', 'lost');
-  await writer.put('spoof.namespace.b.y', 'lost too');
+  await writer.put('spoof.namespace.b.default', 'lost too');
   reader.reread();
   await waitFor(() => story.filter((line) => line === 'synced').length === 2, { what: 'the new', state: () => story });
   const restart = story.indexOf('restart');
   expect(story.slice(0, restart).sort()).toEqual([
     'spoof.cluster._.default=3',
-    'spoof.namespace.a.x=gone later',
+    'spoof.namespace.a.default=gone later',
     'synced',
   ]);
-  expect(story.slice(restart + 1)).toEqual(['spoof.cluster._.default=lost', 'spoof.namespace.b.y=lost too', 'synced']);
-  await writer.put('spoof.namespace.b.y', 'pushed');
-  await waitFor(() => story.at(-1) === 'spoof.namespace.b.y=pushed', { what: 'the push', state: () => story });
+  expect(story.slice(restart + 1)).toEqual(['spoof.cluster._.default=lost', 'spoof.namespace.b.default=lost too', 'synced']);
+  await writer.put('spoof.namespace.b.default', 'pushed');
+  await waitFor(() => story.at(-1) === 'spoof.namespace.b.default=pushed', { what: 'the push', state: () => story });
   expect(reader.restarts).toBe(1);
   reader.close();
 });

@@ -1,5 +1,6 @@
+import { workloadOf } from '@bailiff/schemas';
 import { describe, expect, it } from 'vitest';
-import { DesiredState, podRefOf, workloadOf } from './desired-state.ts';
+import { DesiredState, podRefOf } from './desired-state.ts';
 import type { Binding } from './identity.ts';
 
 const pod = (uid: string, extra: object = {}) => ({
@@ -282,8 +283,8 @@ describe('desired state - quarantine and attribution', () => {
   ])('%s - a name that nobody reads at its scope is refused, not silently in force', (key, json) => {
     const state = new DesiredState('n1');
     const before = state.clusterConfig;
-    expect(state.takeConfig(key, json)).toMatchObject({ refused: expect.stringContaining('only the name') });
-    expect(state.configRefused.get(key)).toContain('only the name');
+    expect(state.takeConfig(key, json)).toMatchObject({ refused: expect.stringContaining('is read by nobody') });
+    expect(state.configRefused.get(key)).toContain('is read by nobody');
     expect([state.configKeys('spoof'), state.clusterConfig === before]).toEqual([[], true]);
     expect(state.takeConfig('spoof.cluster._.default', '{"unknown":"enforce"}')).toEqual({ changed: true });
   });

@@ -11,12 +11,17 @@ import {
   type ConfigKey,
   type Disarm,
   disarm,
+  disarmKeys,
+  effectiveSampling,
   parseConfigKey,
   parseValueBy,
+  requireReadKey,
+  type Sampling,
   type SpoofCluster,
   type SpoofScoped,
   spoofCluster,
   spoofScoped,
+  spoofScopeKeys,
 } from '@bailiff/policy';
 import {
   type ClusterSnapshot,
@@ -28,6 +33,7 @@ import {
   type QuarantineEntry,
   type QuarantineReading,
   readQuarantineList,
+  workloadOf,
 } from '@bailiff/schemas';
 import { cleanAddresses, cleanCidrs, type Dropped } from './cleaning.ts';
 import { auditUntilNs, modesFor, toBoottimeNs } from './effective.ts';
@@ -187,9 +193,7 @@ export class DesiredState {
       const key = parseConfigKey(keyText);
       const schema = schemaOf(key);
       if (!schema) return { changed: false };
-      const only = ONLY_NAME[`${key.kind}.${key.scope}`];
-      if (only !== undefined && key.name !== only)
-        throw new ConfigError('CONFIG_KEY', `${keyText}: at this scope only the name "${only}" is read`);
+      requireReadKey(key);
       const value = json === null ? undefined : parseValueBy<unknown>(schema, key, json);
       this.#setConfig(key, keyText, value);
       this.configRefused.delete(keyText);
@@ -220,22 +224,23 @@ export class DesiredState {
 
   /** @param namespace what the binding says, while the bus has not told of the pod; empty when nobody knows */
   modesOf(pod: PodIdentity | null, namespace = pod?.namespace ?? ''): VectorModes {
-    if (namespace === '') return modesFor(this.#spoofCluster);
-    const scope = token(namespace);
-    return modesFor(
-      this.#spoofCluster,
-      this.#spoofScoped.get(`spoof.namespace.${scope}.default`),
-      pod ? this.#spoofScoped.get(`spoof.workload.${scope}.${token(workloadOf(pod))}`) : undefined,
-    );
+    return modesFor(this.#spoofCluster, this.#scopesOf(pod, namespace));
+  }
+
+  /** As modesOf; null: the whole node's holds. */
+  samplingOf(pod: PodIdentity | null, namespace = pod?.namespace ?? ''): Sampling | null {
+    const scopes = this.#scopesOf(pod, namespace);
+    return scopes.some((scope) => scope?.sampling) ? effectiveSampling(this.#spoofCluster, scopes) : null;
+  }
+
+  #scopesOf(pod: PodIdentity | null, namespace: string): (SpoofScoped | undefined)[] {
+    if (namespace === '') return [];
+    return spoofScopeKeys(namespace, pod && workloadOf(pod)).map((key) => this.#spoofScoped.get(key));
   }
 
   /** CLOCK_BOOTTIME end of the break-glass that covers a pod of this namespace; 0n = armed. */
   auditUntilNs(namespace: string | null, moment: Moment): bigint {
-    const covering = [
-      this.#disarms.get('disarm.cluster._.all'),
-      this.#disarms.get(`disarm.node._.${token(this.nodeName)}`),
-    ];
-    if (namespace !== null) covering.push(this.#disarms.get(`disarm.namespace.${token(namespace)}.all`));
+    const covering = disarmKeys(this.nodeName, namespace).map((key) => this.#disarms.get(key));
     return auditUntilNs(covering, moment.wallMs, moment.bootNs);
   }
 
@@ -252,23 +257,10 @@ export class DesiredState {
   }
 }
 
-/** Keys that have one name at their scope: under any other they would be shown and never be in force. */
-const ONLY_NAME: Readonly<Record<string, string>> = {
-  'spoof.cluster': 'default',
-  'spoof.namespace': 'default',
-  'disarm.cluster': 'all',
-  'disarm.namespace': 'all',
-};
-
 /** Schema of what bears on a collector; null: no business of its. parseConfigValue would bring the schemas of every kind into memory. */
 function schemaOf({ kind, scope }: ConfigKey) {
   if (kind === 'spoof') return scope === 'cluster' ? spoofCluster : spoofScoped;
   return kind === 'disarm' ? disarm : null;
-}
-
-/** Name of the workload at the top of the owner chain; a bare pod is its own. */
-export function workloadOf(pod: PodIdentity): string {
-  return pod.owners.at(-1)?.name ?? pod.name;
 }
 
 /** Who a violation of this pod is attributed to. */
@@ -284,8 +276,6 @@ export function podRefOf(binding: Binding, pod: PodIdentity | null): PodRef {
     ownerUid: owner?.uid ?? '',
   };
 }
-
-const token = (name: string): string => name.replaceAll('.', '_');
 
 /** A pod with what the maps can hold of it. */
 function cleanPod(pod: PodIdentity, dropped: Dropped): PodIdentity {

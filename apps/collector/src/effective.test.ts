@@ -12,11 +12,11 @@ describe('effective configuration', () => {
     expect(VECTORS).toEqual(KERNEL_VECTORS);
   });
   it('a narrower scope wins where it says something, and inherits where it does not', () => {
-    const modes = modesFor(
-      cluster,
+    const modes = modesFor(cluster, [
       spoofScoped.parse({ modes: { tunnel: 'enforce' } }),
+      undefined,
       spoofScoped.parse({ modes: { ethertype: 'audit' } }),
-    );
+    ]);
     expect(modes).toMatchObject({
       tunnel: 'enforce',
       ethertype: 'audit',

@@ -91,7 +91,7 @@ describe('policies', () => {
     const where = { node: 'node-a', namespace: 'shop' };
     book.apply(entry(1, value, 'disarm.node._.node-b'));
     expect(book.disarmedFor(5_000, where)).toBeNull();
-    book.apply(entry(2, value, 'disarm.namespace.shop.x'));
+    book.apply(entry(2, value, 'disarm.namespace.shop.all'));
     expect(book.disarmedFor(5_000, where)).toContain('namespace shop is disarmed');
     expect(book.disarmedFor(5_000, { node: 'node-a', namespace: null })).toBeNull();
     expect(book.disarmedFor(5_000, { node: 'node-b', namespace: null })).toContain('by anna');

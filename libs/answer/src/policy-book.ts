@@ -13,9 +13,12 @@ import {
   type ConfigKey,
   DEFAULT_RESPONSE_POLICIES,
   type Disarm,
+  disarmKeys,
+  latestDisarm,
   parseConfigKey,
   parseConfigValue,
   type ResponsePolicy,
+  requireReadKey,
 } from '@bailiff/policy';
 import type { Verdict } from '@bailiff/schemas';
 
@@ -99,6 +102,7 @@ export class PolicyBook {
     }
     if (key.kind !== 'response' && key.kind !== 'disarm') return;
     try {
+      requireReadKey(key);
       if (key.kind === 'response') this.#add(this.#versionsOf(this.#policies, key.name), entry, key);
       else this.#add(this.#disarmVersions(entry.key, key), entry, key);
       this.#refused.delete(entry.key);
@@ -131,18 +135,13 @@ export class PolicyBook {
 
   /** Scope in words while the operator has disarmed the cluster, the node or the namespace; null when armed. */
   disarmedFor(nowMs: number, where: { node: string; namespace: string | null }): string | null {
-    for (const { key, versions } of this.#disarms.values()) {
-      const disarm = versionAt(versions, Number.MAX_SAFE_INTEGER)?.value;
-      if (!disarm || Date.parse(disarm.until) <= nowMs) continue;
-      const inScope =
-        key.scope === 'cluster' ||
-        (key.scope === 'node' && key.name === where.node) ||
-        (key.scope === 'namespace' && key.namespace === where.namespace);
-      if (!inScope) continue;
-      const what = key.scope === 'cluster' ? 'the cluster' : `${key.scope} ${key.namespace ?? key.name}`;
-      return `${what} is disarmed until ${disarm.until}${disarm.by ? ` by ${disarm.by}` : ''}`;
-    }
-    return null;
+    const covering = disarmKeys(where.node, where.namespace).flatMap((key) => this.#disarms.get(key) ?? []);
+    const disarms = covering.map(({ versions }) => versionAt(versions, Number.MAX_SAFE_INTEGER)?.value ?? undefined);
+    const latest = latestDisarm(disarms, nowMs);
+    const [disarm, key] = [disarms[latest], covering[latest]?.key];
+    if (!disarm || !key) return null;
+    const what = key.scope === 'cluster' ? 'the cluster' : `${key.scope} ${key.namespace ?? key.name}`;
+    return `${what} is disarmed until ${disarm.until}${disarm.by ? ` by ${disarm.by}` : ''}`;
   }
 
   /** How many disarmings are in force, by scope. */

@@ -7,6 +7,7 @@ export * from './runtime.ts';
 export * from './runtime-check.ts';
 export * from './runtime-match.ts';
 export * from './runtime-words.ts';
+export * from './scopes.ts';
 export * from './spoof.ts';
 export * from './units.ts';
 export * from './values.ts';

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { DEFAULT_RULES } from './correlation.ts';
 import { DEFAULT_RESPONSE_POLICIES, PROTECTED_NAMESPACES } from './response.ts';
-import { effectiveMode, spoofScoped } from './spoof.ts';
+import { effectiveMode } from './scopes.ts';
+import { spoofScoped } from './spoof.ts';
 import { isCidr, parseDurationMs } from './units.ts';
 import { defaultMode, TUNABLE_VECTORS, VECTORS } from './vectors.ts';
 

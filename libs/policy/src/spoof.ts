@@ -4,7 +4,7 @@
  */
 import * as z from 'zod';
 import { cidr, duration, kubeName, revision } from './units.ts';
-import { defaultMode, MODES, type Mode, TUNABLE_VECTORS, type Vector } from './vectors.ts';
+import { MODES, TUNABLE_VECTORS } from './vectors.ts';
 
 const mode = z.enum(MODES);
 const ports = z.array(z.number().int().min(1).max(65535)).max(8);
@@ -15,10 +15,18 @@ const modes = z
     'mode of each vector: enforce drops and counts, audit counts and passes, off does not judge; one that is not named is inherited',
   );
 
+const burst = z.number().int().min(1).max(1024).describe('samples that may leave at once');
+const perSecond = z.number().int().min(1).max(10_000).describe('samples in the long run, a second');
+const SAMPLES = 'token bucket for samples, of each interface; counts stay exact whatever it is';
+
 /** Settings that narrower scopes may override. */
 export const spoofScoped = z.strictObject({
   revision,
   modes,
+  sampling: z
+    .strictObject({ burst: burst.optional(), perSecond: perSecond.optional() })
+    .optional()
+    .describe(`${SAMPLES}; what is not said is inherited`),
 });
 
 /** Cluster scope: everything a narrower scope has, and what only the whole cluster can have. */
@@ -56,18 +64,9 @@ export const spoofCluster = spoofScoped.extend({
     .default({ allow: [] })
     .describe('what a quarantine lets pass'),
   sampling: z
-    .strictObject({
-      burst: z.number().int().min(1).max(1024).default(8).describe('samples that may leave at once, in packets'),
-      perSecond: z
-        .number()
-        .int()
-        .min(1)
-        .max(10_000)
-        .default(10)
-        .describe('samples in the long run, in packets a second'),
-    })
+    .strictObject({ burst: burst.default(8), perSecond: perSecond.default(10) })
     .default({ burst: 8, perSecond: 10 })
-    .describe('token bucket of each interface for samples of judged packets; counts stay exact whatever it is'),
+    .describe(`${SAMPLES}. Pods under runtime policies, and their containers, have one for their operations as well`),
 });
 
 /** Break-glass: until then every enforce at this scope is judged as audit. */
@@ -82,13 +81,3 @@ export const disarm = z.strictObject({
 export type SpoofScoped = z.infer<typeof spoofScoped>;
 export type SpoofCluster = z.infer<typeof spoofCluster>;
 export type Disarm = z.infer<typeof disarm>;
-
-/** Mode of a vector after merging scopes, widest first; undefined scopes are skipped. */
-export function effectiveMode(vector: Vector, scopes: readonly (SpoofScoped | undefined)[]): Mode {
-  let result = defaultMode(vector);
-  for (const scope of scopes) {
-    const said = (scope?.modes as Partial<Record<Vector, Mode>> | undefined)?.[vector];
-    if (said !== undefined) result = said;
-  }
-  return result;
-}

@@ -5,6 +5,7 @@ import { correlationRule } from './correlation.ts';
 import { ConfigError, type ConfigKey, formatConfigKey, parseValueBy } from './keys.ts';
 import { responsePolicy } from './response.ts';
 import { runtimePolicy, runtimePolicyScoped } from './runtime.ts';
+import { requireReadKey } from './scopes.ts';
 import { disarm, spoofCluster, spoofScoped } from './spoof.ts';
 
 /** The schema of what may stand under a key. */
@@ -26,6 +27,7 @@ export function parseConfigValue(key: ConfigKey, json: string): unknown {
  * to be one. @throws ConfigError CONFIG_KEY | CONFIG_JSON | CONFIG_SCHEMA | CONFIG_CONTRADICTION
  */
 export function checkConfigWrite(key: ConfigKey, json: string, nowMs: number = Date.now()): unknown {
+  requireReadKey(key);
   const value = parseConfigValue(key, json);
   const found = contradictionsOf(key, value, nowMs);
   if (found.length === 0) return value;

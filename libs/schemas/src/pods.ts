@@ -27,6 +27,11 @@ export const podIdentity = z.object({
 });
 export type PodIdentity = z.infer<typeof podIdentity>;
 
+/** Name of the workload at the top of the owner chain; a bare pod is its own. */
+export function workloadOf(pod: Pick<PodIdentity, 'name' | 'owners'>): string {
+  return pod.owners.at(-1)?.name ?? pod.name;
+}
+
 export const nodeSnapshot = z.object({
   nodeName: z.string().min(1),
   /** Monotonic for the key: a snapshot with a lower one is refused. */

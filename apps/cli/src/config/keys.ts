@@ -4,33 +4,21 @@
  */
 import {
   CONFIG_KINDS,
-  ConfigError,
   type ConfigKey,
   DEFAULT_RESPONSE_POLICIES,
   DEFAULT_RULES,
   formatConfigKey,
   parseConfigKey,
+  requireReadKey,
   spoofCluster,
 } from '@bailiff/policy';
 
 export { CONFIG_KINDS };
 
-/** Name under which each scope is read, where it is not the operator's to choose. */
-const FIXED_NAMES: Readonly<Record<string, string>> = {
-  'spoof.cluster': 'default',
-  'spoof.namespace': 'default',
-  'disarm.cluster': 'all',
-  'disarm.namespace': 'all',
-};
-
 /** @throws ConfigError CONFIG_KEY */
 export function parseKey(text: string): ConfigKey {
   const key = parseConfigKey(text);
-  const name = FIXED_NAMES[`${key.kind}.${key.scope}`];
-  if (name !== undefined && key.name !== name) {
-    const right = formatConfigKey({ ...key, name });
-    throw new ConfigError('CONFIG_KEY', `"${text}" is read by nobody: at this scope the name is "${name}" (${right})`);
-  }
+  requireReadKey(key);
   return key;
 }
 
