@@ -41,6 +41,7 @@ function openGuarded(pinDir: string, ifindex: number) {
     modes,
     quarantineUntilNs: 0n,
     auditUntilNs: 0n,
+    sampling: null,
   });
   return { object, key };
 }

@@ -136,7 +136,15 @@ describe('fuzz', () => {
   function program(given: Setting, modes: VectorModes): void {
     const { hasMac, hasIpv4, hasIpv6, grants, quarantine } = given;
     const record: IfaceRecord = {
-      ...{ ...KEY, slot: 0, state: 'programmed' as const, modes, auditUntilNs: 0n, hasMore: grants.length > 0 },
+      ...{
+        ...KEY,
+        slot: 0,
+        state: 'programmed' as const,
+        modes,
+        sampling: null,
+        auditUntilNs: 0n,
+        hasMore: grants.length > 0,
+      },
       mac: hasMac ? OWN.mac : null,
       ipv4: hasIpv4 ? OWN.ipv4 : null,
       ipv6: hasIpv6 ? OWN.ipv6 : null,

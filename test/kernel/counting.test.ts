@@ -146,6 +146,19 @@ describe('counting', () => {
     await guarded.counted({ 'ipv4-source drop': sent });
   });
 
+  it("samples - an interface's own rate holds over the node's", async () => {
+    await settings(1, 0);
+    await using own = await node.guard(node.pods.attacker, { sampling: { burst: 6, perSecond: 1 } });
+    await node.send(forged, 100);
+    await own.counted({ 'ipv4-source drop': 100 });
+    const mine = (await own.samples()).length;
+    expect(mine).toBeGreaterThanOrEqual(1 + 6);
+    await own.update({ sampling: null });
+    await node.send(forged, 50);
+    await own.counted({ 'ipv4-source drop': 150 });
+    expect((await own.samples()).length, "control: the node's, which never comes back").toBeLessThanOrEqual(1);
+  });
+
   it('samples - a new generation of an interface begins with a first again', async () => {
     await settings(0, 0);
     for (const _ of [1, 2]) {

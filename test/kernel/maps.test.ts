@@ -49,7 +49,13 @@ describe('maps', () => {
         ipv4: '10.0.0.1',
         ipv6: null,
       },
-      ...{ hasMore: true, modes: allModes('audit'), quarantineUntilNs: 5n, auditUntilNs: 6n },
+      ...{
+        hasMore: true,
+        modes: allModes('audit'),
+        sampling: { burst: 1024, perSecond: 10_000 },
+        quarantineUntilNs: 5n,
+        auditUntilNs: 6n,
+      },
     };
     maps.ifaces.set(9, record);
     expect(maps.ifaces.get(9)).toEqual(record);

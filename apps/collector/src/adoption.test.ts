@@ -15,6 +15,7 @@ const record = (generation: number, slot: number): IfaceRecord => ({
   modes,
   quarantineUntilNs: 9n,
   auditUntilNs: 0n,
+  sampling: null,
 });
 const link = (ifindex: number) => ({ ifindex, name: `veth${ifindex}` }) as LinkRecord;
 const file = (ifindex: number, generation: number, slot: number): StoredInterface => ({

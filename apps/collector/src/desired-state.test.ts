@@ -276,6 +276,21 @@ describe('desired state - quarantine and attribution', () => {
     });
   });
 
+  it("sampling - a namespace or workload that says something has its own, what it leaves out is the wider one; others have the node's", () => {
+    const state = new DesiredState('n1');
+    const take = (key: string, value: object) => state.takeConfig(key, JSON.stringify(value));
+    take('spoof.cluster._.default', { sampling: { burst: 3, perSecond: 4 } });
+    const of = (workload: string, namespace = 'shop') =>
+      state.samplingOf(pod('u', { namespace, owners: [{ kind: 'Deployment', name: workload, uid: 'd' }] }));
+    expect(of('web')).toBeNull();
+    take('spoof.namespace.shop.default', { sampling: { perSecond: 50 } });
+    take('spoof.workload.shop.web', { sampling: { burst: 100 } });
+    expect(of('cart')).toEqual({ burst: 3, perSecond: 50 });
+    expect(of('web')).toEqual({ burst: 100, perSecond: 50 });
+    expect(state.samplingOf(null, 'shop')).toEqual({ burst: 3, perSecond: 50 });
+    expect(of('web', 'bank')).toBeNull();
+  });
+
   it.each([
     ['spoof.cluster._.other', '{}'],
     ['spoof.namespace.shop.other', '{}'],

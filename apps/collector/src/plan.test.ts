@@ -12,6 +12,7 @@ const input = {
     allowedPrefixes: ['10.9.0.0/16'],
   },
   modes,
+  sampling: null,
   quarantineUntilNs: 0n,
   auditUntilNs: 0n,
   probePorts: [
@@ -63,6 +64,7 @@ describe('plan - steps', () => {
     ['a mode', { modes: { ...modes, tunnel: 'audit' } }],
     ['quarantine begins', { quarantineUntilNs: 5n }],
     ['break-glass begins', { auditUntilNs: 5n }],
+    ['sampling is its own', { sampling: { burst: 1, perSecond: 2 } }],
   ])('the record is written when it changes - %s', (_name, change) => {
     expect(planIface(wanted, changed(change))).toEqual([{ step: 'record', record: { ...wanted.record, ...change } }]);
   });

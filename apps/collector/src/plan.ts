@@ -28,6 +28,8 @@ export const MAX_PROBE_PORTS = 32;
 export interface WantedInput {
   identity: Identity;
   modes: VectorModes;
+  /** null: the node's. */
+  sampling: IfaceRecord['sampling'];
   quarantineUntilNs: bigint;
   auditUntilNs: bigint;
   probePorts: readonly { port: number; protocol: 'TCP' | 'UDP' }[];
@@ -60,6 +62,7 @@ export function wantedIface(input: WantedInput): { wanted: WantedIface; omitted:
         ipv6: v6[0] ?? null,
         hasMore: ordered.length > 0,
         modes: input.modes,
+        sampling: input.sampling,
         quarantineUntilNs: input.quarantineUntilNs,
         auditUntilNs: input.auditUntilNs,
       },
@@ -85,6 +88,8 @@ function sameRecord(a: WantedIface['record'], b: WantedIface['record']): boolean
     a.ipv6 === b.ipv6 &&
     a.hasMore === b.hasMore &&
     Object.entries(a.modes).every(([vector, mode]) => b.modes[vector as keyof VectorModes] === mode) &&
+    a.sampling?.burst === b.sampling?.burst &&
+    a.sampling?.perSecond === b.sampling?.perSecond &&
     sameEnd(a.quarantineUntilNs, b.quarantineUntilNs) &&
     sameEnd(a.auditUntilNs, b.auditUntilNs)
   );
@@ -136,6 +141,7 @@ export function keepUnsaid(
       ipv6,
       hasMore,
       modes: said.spoof ? wanted.record.modes : was.modes,
+      sampling: said.spoof ? wanted.record.sampling : was.sampling,
       quarantineUntilNs: said.quarantine && said.bound ? wanted.record.quarantineUntilNs : was.quarantineUntilNs,
       auditUntilNs: said.disarm ? wanted.record.auditUntilNs : was.auditUntilNs,
     },

@@ -65,6 +65,7 @@ export class Reconciler {
     const { wanted, omitted } = wantedIface({
       identity: identityOf(iface.binding, pod),
       modes: desired.modesOf(pod, namespace),
+      sampling: desired.samplingOf(pod, namespace),
       quarantineUntilNs: iface.binding ? desired.quarantineUntilNs(iface.binding.podUid, moment) : 0n,
       auditUntilNs: desired.auditUntilNs(namespace === '' ? null : namespace, moment),
       probePorts: pod?.probePorts ?? [],

@@ -65,7 +65,8 @@ struct iface {
 	__u8 flags;		/* IFACE_* */
 	__u8 mac[6];
 	__be32 ipv4;
-	__u32 reserved;
+	__u16 sample_burst;	/* 0 = as settings; likewise the rate */
+	__u16 samples_per_second;
 	__u8 ipv6[16];
 	__u8 modes[VECTOR_SLOTS];	/* enum mode by vector: already merged from cluster, namespace and pod */
 	__u64 quarantine_until_ns;	/* 0 = not quarantined; ~0 = until lifted */
@@ -123,7 +124,7 @@ struct bucket {
 
 /* settings: array of one, written by user space. */
 struct settings {
-	__u32 sample_burst;	/* samples an interface may send at once */
+	__u32 sample_burst;	/* samples an interface may send at once, when its record says nothing */
 	__u32 samples_per_second;	/* refill rate per interface */
 	__u8 unknown_mode;	/* enum mode for STATE_UNKNOWN interfaces and for packets whose record is missing */
 	__u8 reserved[7];

@@ -95,8 +95,8 @@ static __always_inline enum take take_token(const struct iface *iface, __u32 vec
 
 	if (!bucket || !set)
 		return TAKE_NONE;
-	burst = set->sample_burst;
-	rate = set->samples_per_second;
+	burst = iface->sample_burst ? iface->sample_burst : set->sample_burst;
+	rate = iface->samples_per_second ? iface->samples_per_second : set->samples_per_second;
 
 	if (is_spent(bucket, iface->generation, bit, now, rate))
 		return TAKE_NONE;

@@ -33,6 +33,7 @@ const modes = fc
   .array(fc.constantFrom(...MODES), { minLength: VECTORS.length, maxLength: VECTORS.length })
   .map((list) => Object.fromEntries(VECTORS.map((vector, i) => [vector, list[i]])) as unknown as VectorModes);
 
+const u16 = fc.integer({ min: 1, max: 0xffff });
 const iface: fc.Arbitrary<IfaceRecord> = fc.record({
   generation: fc.integer({ min: 1, max: 0xffff_ffff }),
   slot: u32,
@@ -42,6 +43,7 @@ const iface: fc.Arbitrary<IfaceRecord> = fc.record({
   ipv6: fc.option(ipv6),
   hasMore: fc.boolean(),
   modes,
+  sampling: fc.option(fc.record({ burst: u16, perSecond: u16 })),
   quarantineUntilNs: u64,
   auditUntilNs: u64,
 });
@@ -66,6 +68,7 @@ describe('encode', () => {
       ipv6: null,
       hasMore: false,
       modes: { ...modesOff, redirect: 'enforce' },
+      sampling: { burst: 300, perSecond: 1 },
       quarantineUntilNs: FOREVER_NS,
       auditUntilNs: 0n,
     });
@@ -73,6 +76,7 @@ describe('encode', () => {
     expect(bytes.readUInt32LE(0)).toBe(7);
     expect(bytes[9]).toBe(IfaceFlagValues.IFACE_HAS_MAC | IfaceFlagValues.IFACE_HAS_IPV4);
     expect(bytes.subarray(16, 20)).toEqual(Buffer.from([10, 1, 2, 3]));
+    expect(bytes.subarray(20, 24)).toEqual(Buffer.from([44, 1, 1, 0]));
     expect(bytes[IfaceLayout.modes.offset + VECTORS.indexOf('redirect')]).toBe(2);
   });
 
@@ -80,6 +84,7 @@ describe('encode', () => {
     const record = fc.sample(iface, 1)[0]!;
     expect(() => encodeIface({ ...record, generation: 0 })).toThrow(/never 0/);
     expect(() => encodeIface({ ...record, slot: 2 ** 32 })).toThrow(/u32/);
+    expect(() => encodeIface({ ...record, sampling: { burst: 0, perSecond: 1 } })).toThrow(/65535/);
     expect(() => encodeIface({ ...record, ipv4: '::1' })).toThrow(/IPv4/);
     expect(() => encodeIface({ ...record, ipv6: '10.0.0.1' })).toThrow(/IPv6/);
   });

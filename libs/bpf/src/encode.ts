@@ -51,6 +51,8 @@ export interface IfaceRecord {
   readonly hasMore: boolean;
   /** Already merged from all scopes. */
   readonly modes: VectorModes;
+  /** Of this interface; null: that of the settings. Each 1 to 65535. */
+  readonly sampling: { readonly burst: number; readonly perSecond: number } | null;
   /** CLOCK_BOOTTIME; 0n = not quarantined, FOREVER_NS = until lifted. */
   readonly quarantineUntilNs: bigint;
   /** CLOCK_BOOTTIME; until then every enforce is judged as audit; 0n = armed. */
@@ -95,6 +97,12 @@ function u32(value: number, what: string): number {
   return value;
 }
 
+/** 0 would mean that nothing is said. */
+function u16(value: number, what: string): number {
+  assert(Number.isInteger(value) && value >= 1 && value <= 0xffff, `${what} is not 1 to 65535: ${value}`);
+  return value;
+}
+
 function addressOfFamily(text: string, family: Family): Buffer {
   const bytes = parseAddress(text);
   assert.equal(familyOf(bytes), family, `${text} is not IPv${family}`);
@@ -133,6 +141,10 @@ export function encodeIface(record: IfaceRecord): Buffer {
   VECTORS.forEach((vector, index) => {
     buffer.writeUInt8(MODES.indexOf(record.modes[vector]), layout.modes.offset + index);
   });
+  if (record.sampling !== null) {
+    buffer.writeUInt16LE(u16(record.sampling.burst, 'sampling.burst'), layout.sampleBurst.offset);
+    buffer.writeUInt16LE(u16(record.sampling.perSecond, 'sampling.perSecond'), layout.samplesPerSecond.offset);
+  }
   buffer.writeBigUInt64LE(record.quarantineUntilNs, layout.quarantineUntilNs.offset);
   buffer.writeBigUInt64LE(record.auditUntilNs, layout.auditUntilNs.offset);
   return buffer;
@@ -145,6 +157,7 @@ export function decodeIface(buffer: Buffer): IfaceRecord {
   const flags = buffer.readUInt8(layout.flags.offset);
   const slice = (field: { offset: number; size: number }) => buffer.subarray(field.offset, field.offset + field.size);
   const ipv4 = slice(layout.ipv4);
+  const burst = buffer.readUInt16LE(layout.sampleBurst.offset);
   const mode = (index: number): Mode => MODES[buffer.readUInt8(layout.modes.offset + index)] ?? 'enforce';
   return {
     generation: buffer.readUInt32LE(layout.generation.offset),
@@ -155,6 +168,7 @@ export function decodeIface(buffer: Buffer): IfaceRecord {
     ipv6: (flags & IfaceFlagValues.IFACE_HAS_IPV6) === 0 ? null : formatAddress(slice(layout.ipv6)),
     hasMore: (flags & IfaceFlagValues.IFACE_HAS_MORE) !== 0,
     modes: Object.fromEntries(VECTORS.map((vector, index) => [vector, mode(index)])) as VectorModes,
+    sampling: burst === 0 ? null : { burst, perSecond: buffer.readUInt16LE(layout.samplesPerSecond.offset) },
     quarantineUntilNs: buffer.readBigUInt64LE(layout.quarantineUntilNs.offset),
     auditUntilNs: buffer.readBigUInt64LE(layout.auditUntilNs.offset),
   };

@@ -155,7 +155,7 @@ export class TestNode implements AsyncDisposable {
     const { mac, ipv4: address4, ipv6: address6 } = pod.identity;
     return {
       ...{ generation, slot: pod.slot, state: 'programmed' as const, mac, ipv4: address4, ipv6: address6 },
-      ...{ hasMore: false, modes: allModes('enforce'), quarantineUntilNs: 0n, auditUntilNs: 0n },
+      ...{ hasMore: false, modes: allModes('enforce'), sampling: null, quarantineUntilNs: 0n, auditUntilNs: 0n },
       ...change,
     };
   }

@@ -7,6 +7,7 @@
  */
 import { createHash } from 'node:crypto';
 import { boottimeNs, normalPodUid, RUNTIME_EXTRA_CELLS, type RuntimeMaps, type RuntimeSample } from '@bailiff/bpf';
+import type { Sampling } from '@bailiff/policy';
 import type { PodIdentity, RuntimePolicyStatus } from '@bailiff/schemas';
 import type { Taken } from '../desired-state.ts';
 import type { FrameSink } from '../flush-loop.ts';
@@ -22,6 +23,7 @@ import { toOperationSample } from './operation.ts';
 import { Policies } from './policies.ts';
 import { policyStatuses } from './policy-status.ts';
 import { RuntimeFlusher } from './runtime-flusher.ts';
+import { bringSampling } from './sampling.ts';
 import { KernelSets } from './sets.ts';
 import { takeOver } from './takeover.ts';
 
@@ -46,6 +48,8 @@ export interface HalfOptions {
   /** null: the bus has not told yet. */
   pods(): ReadonlyMap<string, PodIdentity> | null;
   auditUntilNs(namespace: string): bigint;
+  /** null: the bus has not told yet. */
+  sampling(): Sampling | null;
   /** Seconds from a container's cgroup to its policy, of a pod that ran before its policy was known. */
   onBound(seconds: number): void;
   /** @param isWhole whether all that was told is in force now, or refused */
@@ -188,6 +192,7 @@ export class RuntimeHalf {
     this.#births.observe(pods.values(), dirs);
     this.#removeGone(pods);
     this.#tellStatus();
+    bringSampling(this.#o.maps, this.#o.sampling());
     return true;
   }
 

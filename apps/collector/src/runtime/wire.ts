@@ -51,6 +51,7 @@ export function makeRuntime(parts: RuntimeParts): RuntimeGate {
     flushIntervalMs: config.flushIntervalMs,
     pods: () => (desired.known.has('pods') ? desired.pods : null),
     auditUntilNs: (namespace) => desired.auditUntilNs(namespace, { wallMs: Date.now(), bootNs: boottimeNs() }),
+    sampling: () => (desired.known.has('spoof') ? desired.clusterConfig.sampling : null),
     onBound: (seconds) => metrics.runtimeBindSeconds.observe(seconds),
     onApplied: (seconds, isWhole) => {
       metrics.runtimeApplySeconds.observe(seconds);
