@@ -346,7 +346,11 @@ test('bucket reader - a stream that was made anew is told whole, its keys beside
     'spoof.namespace.a.default=gone later',
     'synced',
   ]);
-  expect(story.slice(restart + 1)).toEqual(['spoof.cluster._.default=lost', 'spoof.namespace.b.default=lost too', 'synced']);
+  expect(story.slice(restart + 1)).toEqual([
+    'spoof.cluster._.default=lost',
+    'spoof.namespace.b.default=lost too',
+    'synced',
+  ]);
   await writer.put('spoof.namespace.b.default', 'pushed');
   await waitFor(() => story.at(-1) === 'spoof.namespace.b.default=pushed', { what: 'the push', state: () => story });
   expect(reader.restarts).toBe(1);
