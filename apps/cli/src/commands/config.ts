@@ -8,7 +8,7 @@ import { rollBack } from '../config/rollback.ts';
 import { get, history, list } from '../config/show.ts';
 import { CliError } from '../errors.ts';
 import type { CliIo } from '../io.ts';
-import { oneOf, wholeNumber } from '../selectors.ts';
+import { oneOf, parseName, parsePod, wholeNumber } from '../selectors.ts';
 import { Out, optionsOf, withBusOptions, withSession } from '../session.ts';
 
 const KEY_HELP = 'key, such as spoof.cluster._.default';
@@ -27,6 +27,7 @@ Examples:
   bailiff config set spoof.namespace.shop.default modes.tunnel=audit --reason "their VPN, until Friday"
   bailiff config set response.cluster._.answer-high -f answer-high.yaml --yes
   bailiff config validate response.cluster._.answer-high -f answer-high.yaml
+  bailiff config effective shop/web-0                      what holds for a pod, and why
   bailiff config history spoof.cluster._.default
   bailiff config rollback spoof.cluster._.default --reason "too strict"
 `;
@@ -193,12 +194,33 @@ function registerShow(parent: Command, io: CliIo): void {
   });
 }
 
+function registerEffective(parent: Command, io: CliIo): void {
+  const command = parent
+    .command('effective')
+    .description('what holds for a pod after all scopes, and whose word each value is: shipped, or which key, by whom')
+    .argument('[pod]', 'namespace/name, name or uid of a pod')
+    .option('-n, --namespace <namespace>', 'of this namespace; without a pod: for pods that are still to come')
+    .option('--json', 'one JSON document')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  bailiff config effective shop/web-0\n  bailiff config effective --namespace shop --json\n',
+    );
+  withBusOptions(command).action(async (name: string | undefined) => {
+    const { namespace, json = false } = optionsOf<{ namespace?: string; json?: boolean }>(command);
+    const within = namespace === undefined ? undefined : parseName(namespace, '--namespace');
+    const { requireAsked, showEffective } = await import('../config/effective-show.ts');
+    const asked = requireAsked(name === undefined ? null : parsePod(name, 'pod', namespace), within);
+    io.exitCode = await withSession(io, command, (session) => showEffective(session, asked, json));
+  });
+}
+
 export function register(program: Command, io: CliIo): void {
   const command = program
     .command('config')
     .description('what operators tune: how strict, what becomes a verdict, what is done about it')
     .addHelpText('after', EXAMPLES);
   registerShow(command, io);
+  registerEffective(command, io);
   registerSet(command, io);
   registerValidate(command, io);
   registerRollback(command, io);

@@ -1,0 +1,222 @@
+/**
+ * What holds for a pod, or for the pods of a namespace that are still to come, and whose word each value is. Pure.
+ *
+ * Which keys bear on it and which of them wins is asked of libs/policy (scopes.ts), libs/runtime (select.ts) and the shipped defaults, as the
+ * collector, the correlator and the responder ask: nothing is decided here. A stored value that every reader refuses is shown by what holds
+ * instead (`lastGood`).
+ */
+import type { StoredConfig } from '@bailiff/bus';
+import {
+  type ConfigKey,
+  type CorrelationRule,
+  DEFAULT_RESPONSE_POLICIES,
+  DEFAULT_RULES,
+  type Disarm,
+  disarmKeys,
+  effectiveMode,
+  effectiveSampling,
+  formatConfigKey,
+  latestDisarm,
+  modeScope,
+  type ResponsePolicy,
+  type RuntimePolicy,
+  SAMPLING_FIELDS,
+  type Selection,
+  SPOOF_CLUSTER_KEY,
+  type SpoofCluster,
+  type SpoofScoped,
+  samplingScope,
+  spoofCluster,
+  spoofScopeKeys,
+  TUNABLE_VECTORS,
+} from '@bailiff/policy';
+import { selectsPod } from '@bailiff/runtime';
+
+/** Something stored that readers take. */
+export interface InForce {
+  key: ConfigKey;
+  /** With defaults filled in. */
+  value: unknown;
+  /** As it was written. */
+  written: unknown;
+  stored: StoredConfig;
+  /** A newer value is refused by every reader; this one, the last that was not, holds. */
+  lastGood: boolean;
+}
+
+/** Where a value comes from. */
+export type Origin =
+  | { source: 'default' }
+  | { source: 'key'; key: string; revision: number; by: string; why: string; atMicros: number; lastGood: boolean };
+
+export interface Setting {
+  setting: string;
+  value: unknown;
+  from: Origin;
+  /** What has to be known beside it; empty mostly. */
+  note: string;
+}
+
+/** Whom it is asked for. */
+export interface Place {
+  namespace: string;
+  /** Null: pods of the namespace in general. */
+  workload: string | null;
+  node: string | null;
+  /** Null: any. */
+  labels: Readonly<Record<string, string>> | null;
+  /** Kind of the owner that controls it; null when none does or nobody knows. */
+  ownerKind: string | null;
+}
+
+export interface Effective {
+  spoof: Setting[];
+  disarm: Setting[];
+  runtime: Setting[];
+  correlation: Setting[];
+  response: Setting[];
+}
+
+const DEFAULT: Origin = { source: 'default' };
+
+function originOf(one: InForce | undefined): Origin {
+  if (!one) return DEFAULT;
+  const { revision, by, why, timestampMicros: atMicros } = one.stored;
+  return { source: 'key', key: formatConfigKey(one.key), revision, by, why, atMicros, lastGood: one.lastGood };
+}
+
+const said = (one: InForce | undefined, ...path: string[]): boolean =>
+  path.reduce<unknown>((at, name) => (at as Record<string, unknown> | undefined)?.[name], one?.written) !== undefined;
+
+export function effectiveFor(place: Place, stored: readonly InForce[], nowMs: number): Effective {
+  const byKey = new Map(stored.map((one) => [formatConfigKey(one.key), one]));
+  return {
+    spoof: spoofOf(place, byKey),
+    disarm: disarmOf(place, byKey, nowMs),
+    runtime: runtimeOf(place, stored),
+    correlation: correlationOf(place, stored),
+    response: responseOf(place, stored),
+  };
+}
+
+function spoofOf(place: Place, byKey: ReadonlyMap<string, InForce>): Setting[] {
+  const widest = byKey.get(SPOOF_CLUSTER_KEY);
+  const cluster = (widest?.value as SpoofCluster | undefined) ?? spoofCluster.parse({});
+  const narrower = spoofScopeKeys(place.namespace, place.workload).map((key) => byKey.get(key));
+  const values = narrower.map((one) => one?.value as SpoofScoped | undefined);
+  const all = [widest, ...narrower];
+  const scopes = [cluster, ...values];
+  const sampling = effectiveSampling(cluster, values);
+  const setting = (name: string, value: unknown, from: Origin, note = ''): Setting => ({
+    setting: name,
+    value,
+    from,
+    note,
+  });
+  const ofCluster = (name: string, value: unknown, note = '') =>
+    setting(name, value, said(widest, ...name.split('.')) ? originOf(widest) : DEFAULT, note);
+  const permitted = cluster.allowedPrefixes.filter(({ namespace }) => namespace === place.namespace);
+  return [
+    ...TUNABLE_VECTORS.map((vector) =>
+      setting(`modes.${vector}`, effectiveMode(vector, scopes), originOf(all[modeScope(vector, scopes)])),
+    ),
+    ...SAMPLING_FIELDS.map((field) => {
+      const at = samplingScope(field, values);
+      if (at >= 0) return setting(`sampling.${field}`, sampling[field], originOf(narrower[at]));
+      return ofCluster(`sampling.${field}`, sampling[field]);
+    }),
+    ofCluster('unknown', cluster.unknown, 'of interfaces whose pod is not known'),
+    ofCluster('tunnelPorts.vxlan', cluster.tunnelPorts.vxlan),
+    ofCluster('tunnelPorts.geneve', cluster.tunnelPorts.geneve),
+    ofCluster('quarantine.allow', cluster.quarantine.allow),
+    ofCluster(
+      'allowedPrefixes',
+      permitted.flatMap(({ prefixes }) => prefixes),
+      'that an annotation of the pod may ask for',
+    ),
+  ];
+}
+
+function disarmOf({ node, namespace }: Place, byKey: ReadonlyMap<string, InForce>, nowMs: number): Setting[] {
+  const keys = disarmKeys(node, namespace);
+  const disarms = keys.map((key) => byKey.get(key)?.value as Disarm | undefined);
+  const latest = latestDisarm(disarms, nowMs);
+  const { until, reason } = disarms[latest] ?? {};
+  const from = originOf(byKey.get(keys[latest] ?? ''));
+  return [{ setting: 'disarmed until', value: until ?? null, from, note: reason ?? '' }];
+}
+
+function runtimeOf({ namespace, labels }: Place, stored: readonly InForce[]): Setting[] {
+  return stored.flatMap((one) => {
+    const { key } = one;
+    if (key.kind !== 'runtime') return [];
+    const policy = one.value as RuntimePolicy;
+    const { podLabels, containers, ...places } = policy.selector;
+    const asked = labels === null ? { ...policy, selector: places } : policy;
+    const { name, namespace: within } = key;
+    const candidate = { key: formatConfigKey(key), name, namespace: within, policy: asked };
+    if (!selectsPod(candidate, { namespace, labels: labels ?? {} })) return [];
+    const notes = [
+      ...(labels === null && podLabels ? ['only pods with its labels'] : []),
+      ...(containers ? [`only containers ${containers.join(', ')}`] : []),
+    ];
+    const note = notes.join('; ');
+    return [{ setting: key.name, value: policy.mode, from: originOf(one), note }];
+  });
+}
+
+/** The shipped ones and the stored ones of a kind, each name once. */
+function named<T>(kind: ConfigKey['kind'], shipped: Readonly<Record<string, T>>, stored: readonly InForce[]) {
+  const all = new Map<string, { value: T; one: InForce | undefined }>(
+    Object.entries(shipped).map(([name, value]) => [name, { value, one: undefined }]),
+  );
+  for (const one of stored) if (one.key.kind === kind) all.set(one.key.name, { value: one.value as T, one });
+  return [...all].sort(([a], [b]) => (a < b ? -1 : 1));
+}
+
+const reaches = ({ namespaces, excludeNamespaces }: Selection, namespace: string) =>
+  (namespaces?.includes(namespace) ?? true) && !excludeNamespaces?.includes(namespace);
+
+function correlationOf({ namespace }: Place, stored: readonly InForce[]): Setting[] {
+  return named('correlation', DEFAULT_RULES, stored).flatMap(([setting, { value: rule, one }]) => {
+    const stages = 'rules' in rule ? rule.rules.map(({ selection }) => selection) : [rule.selection];
+    const within = stages.filter((selection) => reaches(selection, namespace)).length;
+    // Other pods of the group may fulfil the other stages.
+    const isShared = rule['group-by'] === 'node';
+    if (within < (isShared ? 1 : stages.length)) return [];
+    return [{ setting, value: rule.enabled ? ruleText(rule) : 'off', from: originOf(one), note: '' }];
+  });
+}
+
+/** `high: 10 or more in 60s by pod` */
+export function ruleText(rule: CorrelationRule): string {
+  const by = `within ${rule.timespan} by ${rule['group-by']}`;
+  if (rule.type === 'event_count') return `${rule.level}: ${rule.condition.gte} or more ${by}`;
+  if (rule.type === 'value_count') return `${rule.level}: ${rule.condition.gte} or more different ${rule.field} ${by}`;
+  const names = rule.rules.map(({ name }) => name);
+  return `${rule.level}: ${names.join(rule.type === 'temporal' ? ' and ' : ' then ')} ${by}`;
+}
+
+function responseOf({ namespace, ownerKind }: Place, stored: readonly InForce[]): Setting[] {
+  return named('response', DEFAULT_RESPONSE_POLICIES, stored).flatMap(([setting, { value: policy, one }]) => {
+    if (!(policy.match.namespaces?.includes(namespace) ?? true)) return [];
+    const value = policy.enabled ? policyText(policy) : 'off';
+    return [
+      { setting, value, from: originOf(one), note: policy.enabled ? protection(policy, namespace, ownerKind) : '' },
+    ];
+  });
+}
+
+/** `dry run of observe, label, delete on high, critical` */
+export function policyText({ dryRun, steps, match }: ResponsePolicy): string {
+  const actions = steps.map(({ action, after }) => (after === undefined ? action : `${action} after ${after}`));
+  const on = [...(match.levels ?? []), ...(match.rules ?? []).map((rule) => `rule ${rule}`)];
+  return `${dryRun ? 'dry run of ' : ''}${actions.join(', ')} on ${on.length > 0 ? on.join(', ') : 'every verdict'}`;
+}
+
+function protection({ guards }: ResponsePolicy, namespace: string, ownerKind: string | null): string {
+  if (guards.protectedNamespaces.includes(namespace)) return `namespace ${namespace} is protected: only observed`;
+  if (ownerKind !== null && guards.protectedOwnerKinds.includes(ownerKind))
+    return `pods of a ${ownerKind} are protected: only observed and labelled`;
+  return '';
+}
