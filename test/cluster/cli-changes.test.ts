@@ -34,7 +34,7 @@ describe('cli config', () => {
       revision: 2,
     });
     const history = await world.cli(['config', 'history', KEY]);
-    expect(history.stdout).toMatch(/ 1 .* created +tester@host +their VPN +#1\n +2 .*\+2 -1 +anna/);
+    expect(history.stdout).toMatch(/ 1 .* created +cli +tester@host +their VPN +#1\n +2 .*\+2 -1 +cli +anna/);
     const old = await world.cli(['config', 'get', KEY, '--revision', '1']);
     expect(JSON.parse(old.stdout)).toMatchObject({ modes: { tunnel: 'audit' } });
     const back = await world.cli(['config', 'rollback', KEY, '--yes', '--reason', 'too strict']);
@@ -51,6 +51,48 @@ describe('cli config', () => {
     expect(builtIn.stderr).toMatch(/built in/);
     expect(JSON.parse(builtIn.stdout)).toMatchObject({ unknown: 'audit' });
     expect((await world.cli(['config', 'rollback', KEY, '--yes'])).stdout).toBe(`${KEY} is at revision 4\n`);
+  });
+
+  it('a key that a custom resource keeps - shown, refused in words, taken over when that is said', async () => {
+    const key = 'response.cluster._.kept';
+    const bus = await world.as('admin');
+    const owner = { kind: 'ResponsePolicy', name: 'kept', uid: 'uid-1', generation: 3, resourceVersion: '77' };
+    const value = { steps: [{ action: 'observe' }] };
+    await writeConfig(bus, key, value, { by: 'ResponsePolicy/kept', why: 'generation 3', owner });
+    expect((await world.cli(['config', 'list', '--kind', 'response'])).stdout).toMatch(
+      /response\.cluster\._\.kept .* ResponsePolicy\/kept /,
+    );
+    expect((await world.cli(['config', 'get', key])).stderr).toMatch(/kept by ResponsePolicy\/kept$/m);
+    const got = JSON.parse((await world.cli(['config', 'get', key, '--json'])).stdout);
+    expect(got.keptBy).toEqual({ by: 'resource', ...owner });
+    const commands = [
+      ['set', key, 'enabled=false'],
+      ['delete', key],
+      ['rollback', key],
+    ];
+    for (const command of commands) {
+      const refused = await world.cli(['config', ...command, '--yes']);
+      expect(refused.exitCode).toBe(6);
+      expect(refused.stderr).toMatch(/kept by the custom resource ResponsePolicy kept[\s\S]*--take-over/);
+    }
+    // Around the command's own look, the write itself refuses.
+    await expect(writeConfig(bus, key, value, { by: 'x', why: '' })).rejects.toMatchObject({ code: 'CONFIG_OWNER' });
+    expect(await configHistory(bus, key)).toHaveLength(1);
+
+    // Nothing else changes: who keeps it does.
+    const taken = await world.cli(['config', 'set', key, 'enabled-', '--take-over', '--yes']);
+    expect(taken).toMatchObject({ exitCode: 0, stdout: `${key} is at revision 2\n` });
+    expect((await readConfig(bus, key))?.owner).toBeNull();
+    await expect(writeConfig(bus, key, value, { by: 'x', why: '', owner })).rejects.toMatchObject({
+      code: 'CONFIG_OWNER',
+      message: expect.stringContaining('the command line (written by tester@host)'),
+    });
+    const history = await world.cli(['config', 'history', key]);
+    expect(history.stdout).toMatch(/ResponsePolicy\/kept[\s\S]* cli /);
+    expect((await world.cli(['config', 'delete', key, '--yes'])).exitCode).toBe(0);
+    // What was deleted is nobody's.
+    await writeConfig(bus, key, value, { by: 'ResponsePolicy/kept', why: '', owner });
+    expect((await world.cli(['config', 'delete', key, '--take-over', '--yes'])).exitCode).toBe(0);
   });
 
   it('file - JSON, YAML or stdin, whole; the same again changes nothing', async () => {

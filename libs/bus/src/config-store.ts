@@ -1,7 +1,8 @@
 /**
  * Writing the configuration: checked against its schema, compare and set, by whom and why.
  *
- * Place in the path: CLI (set, rollback, disarm) → bailiff_config → CONFIG_LOG and every reader. Invariants: nothing that a reader would
+ * Place in the path: CLI (set, rollback, disarm), ipam-sync (custom resources) → bailiff_config → CONFIG_LOG and every reader. Invariants: a
+ * key is kept by the command line or by one custom resource, and nobody else writes it unless he says so; nothing that a reader would
  * refuse, and nothing that contradicts itself, is stored; of two writers who began from the same revision one is refused (no update is lost); the `revision` within a
  * value grows with every write, so that a reader with neither the bucket nor the log can tell old from new.
  */
@@ -11,8 +12,11 @@ import {
   type ConfigKey,
   checkConfigWrite,
   formatConfigKey,
+  formatOwner,
   parseConfigKey,
   parseConfigValue,
+  parseOwner,
+  type ResourceOwner,
 } from '@bailiff/policy';
 import type { Bus } from './connect.ts';
 import { toBusError } from './errors.ts';
@@ -28,6 +32,10 @@ export interface WriteConfigOptions {
   why: string;
   /** Bucket revision that the writer has seen; 0 = the key was not there. Without it, what is there now is what is built upon. */
   expectedRevision?: number;
+  /** The custom resource that it is written for; without one it is written by the command line. */
+  owner?: ResourceOwner;
+  /** Written although somebody else keeps the key: from then on it is kept by whom this is written for. */
+  takeOver?: boolean;
   /** What was there before is put back: it may contradict itself, as it was stored before that was refused. */
   restores?: boolean;
 }
@@ -43,6 +51,8 @@ export interface StoredConfig {
   by: string;
   why: string;
   deleted: boolean;
+  /** The custom resource that keeps the key, or kept it until it was deleted; null: the command line. */
+  owner: ResourceOwner | null;
 }
 
 const MAX_NOTE = 512;
@@ -75,7 +85,34 @@ export function storedConfig(entry: KvEntry): StoredConfig {
     by: entry.header('Bailiff-By'),
     why: entry.header('Bailiff-Why'),
     deleted: entry.deleted,
+    owner: ownerIn(entry.header),
   };
+}
+
+const OWNER = 'Bailiff-Owner';
+const GENERATION = 'Bailiff-Generation';
+const RESOURCE_VERSION = 'Bailiff-Resource-Version';
+
+/** Who keeps a key, by the headers of its newest value. What says nothing, or was written around us, is the command line's. */
+export function ownerIn(header: (name: string) => string): ResourceOwner | null {
+  const owner = parseOwner(header(OWNER));
+  if (!owner) return null;
+  return { ...owner, generation: Number(header(GENERATION)) || 0, resourceVersion: header(RESOURCE_VERSION) };
+}
+
+function ownerHeaders(owner: ResourceOwner | undefined): Record<string, string> {
+  if (!owner) return { [OWNER]: 'cli' };
+  const { generation, resourceVersion } = owner;
+  return { [OWNER]: formatOwner(owner), [GENERATION]: String(generation), [RESOURCE_VERSION]: resourceVersion };
+}
+
+/** @throws ConfigError CONFIG_OWNER when somebody else keeps the key */
+function checkOwner(stored: StoredConfig | null, { owner, takeOver }: WriteConfigOptions): void {
+  if (!stored || stored.deleted || takeOver || stored.owner?.uid === owner?.uid) return;
+  const keeper = stored.owner
+    ? `the custom resource ${stored.owner.kind} ${stored.owner.name}`
+    : `the command line (written by ${stored.by || 'somebody'})`;
+  throw new ConfigError('CONFIG_OWNER', `${stored.key} is kept by ${keeper}`);
 }
 
 /** What stands under a key now; null when nothing does. @throws BusError */
@@ -136,7 +173,7 @@ const MAX_RETRIES = 6;
 /**
  * Checks and stores a value. A value that says no `revision` takes the next one; one that says a lower one than is stored is refused;
  * one that says the stored one was edited from it and takes the next. What is stored has its defaults left out, as written.
- * @throws ConfigError CONFIG_KEY | CONFIG_JSON | CONFIG_SCHEMA | CONFIG_CONTRADICTION | CONFIG_REVISION; BusError
+ * @throws ConfigError CONFIG_KEY | CONFIG_JSON | CONFIG_SCHEMA | CONFIG_CONTRADICTION | CONFIG_REVISION | CONFIG_OWNER; BusError
  */
 export async function writeConfig(
   bus: Bus,
@@ -159,6 +196,7 @@ export async function writeConfig(
       `${text}: revision ${visibleRevision(stored)} is stored, ${options.expectedRevision} was expected`,
     );
   }
+  checkOwner(stored, options);
   const storedRevision = stored?.revision ?? 0;
   if (written.revision !== undefined && written.revision < storedRevision) {
     refuseOlder(text, written.revision, storedRevision);
@@ -167,8 +205,10 @@ export async function writeConfig(
   const final = JSON.stringify({ ...written, revision });
   const by = note(options.by);
   const why = note(options.why);
-  const bucketRevision = await compareAndSet(bus, text, final, base, { 'Bailiff-By': by, 'Bailiff-Why': why });
-  return { key: text, bucketRevision, revision, json: final, timestampMicros: 0, by, why, deleted: false };
+  const headers = { 'Bailiff-By': by, 'Bailiff-Why': why, ...ownerHeaders(options.owner) };
+  const bucketRevision = await compareAndSet(bus, text, final, base, headers);
+  const owner = options.owner ?? null;
+  return { key: text, bucketRevision, revision, json: final, timestampMicros: 0, by, why, deleted: false, owner };
 }
 
 /** What a reader sees: a deleted key is not there. */
@@ -183,7 +223,9 @@ export async function deleteConfig(bus: Bus, key: ConfigKey | string, options: W
   if (options.expectedRevision !== undefined && options.expectedRevision !== stored.bucketRevision) {
     throw new ConfigError('CONFIG_REVISION', `${text}: revision ${stored.bucketRevision} is stored`);
   }
+  checkOwner(stored, options);
   await compareAndSet(bus, text, null, stored.bucketRevision, {
+    ...ownerHeaders(options.owner),
     'Bailiff-By': note(options.by),
     'Bailiff-Why': note(options.why),
     'Bailiff-Revision': String(stored.revision),

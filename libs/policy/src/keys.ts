@@ -18,7 +18,13 @@ export interface ConfigKey {
 }
 
 export class ConfigError extends Error {
-  readonly code: 'CONFIG_KEY' | 'CONFIG_JSON' | 'CONFIG_SCHEMA' | 'CONFIG_CONTRADICTION' | 'CONFIG_REVISION';
+  readonly code:
+    | 'CONFIG_KEY'
+    | 'CONFIG_JSON'
+    | 'CONFIG_SCHEMA'
+    | 'CONFIG_CONTRADICTION'
+    | 'CONFIG_REVISION'
+    | 'CONFIG_OWNER';
   /** Dotted paths of the fields that are wrong, in order; empty when the whole value is. */
   readonly fields: readonly string[];
   constructor(code: ConfigError['code'], message: string, fields: readonly string[] = [], options?: ErrorOptions) {

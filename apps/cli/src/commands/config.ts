@@ -38,6 +38,7 @@ export function withChangeOptions(command: Command): Command {
     .option('--reason <text>', 'why, for the log')
     .option('--by <name>', 'who, for the log (default: user@host)')
     .option('-y, --yes', 'do not ask')
+    .option('--take-over', 'write although a custom resource keeps the key: from then on it is kept here')
     .option('--dry-run', 'show the difference and write nothing')
     .option('--json', 'what was written as one JSON document');
 }

@@ -11,6 +11,7 @@ import { confirm } from '../confirm.ts';
 import { CliError } from '../errors.ts';
 import type { Session } from '../session.ts';
 import { comparable, type DiffLine, diffValues } from '../text/diff.ts';
+import { keeperText, refuseKept } from './keeper.ts';
 import { builtIn } from './keys.ts';
 
 export interface ChangeOptions {
@@ -18,6 +19,8 @@ export interface ChangeOptions {
   by?: string;
   yes?: boolean;
   dryRun?: boolean;
+  /** Keys that a custom resource keeps are written too, and kept here from then on. */
+  takeOver?: boolean;
   json?: boolean;
 }
 
@@ -91,8 +94,9 @@ export function paintDiff({ out }: Pick<Session, 'out'>, lines: readonly (DiffLi
 
 /** `spoof.cluster._.default: against revision 3 by anna` */
 export function headingOf({ key, stored, next }: Change): string {
+  const kept = stored?.owner ? `, which ${keeperText(stored.owner)} keeps` : '';
   const from = stored
-    ? `revision ${stored.revision}${stored.by ? ` by ${stored.by}` : ''}`
+    ? `revision ${stored.revision}${stored.by ? ` by ${stored.by}` : ''}${kept}`
     : builtIn(key) === undefined
       ? 'nothing'
       : 'the built-in value';
@@ -118,6 +122,7 @@ export function checkChange(change: Change): void {
 interface Note {
   by: string;
   why: string;
+  takeOver: boolean;
 }
 interface Written {
   change: Change;
@@ -141,7 +146,13 @@ async function writeOne({ bus }: Session, change: Change, note: Note): Promise<W
 /** Puts a key back as it was before `writeOne`, unless somebody else has written since. @throws ConfigError, BusError */
 async function undoOne({ bus }: Session, { change, bucketRevision }: Written, note: Note): Promise<void> {
   const { key, stored } = change;
-  const write = { ...note, why: `undone: ${note.why}`, expectedRevision: bucketRevision ?? 0 };
+  const write = {
+    ...note,
+    why: `undone: ${note.why}`,
+    expectedRevision: bucketRevision ?? 0,
+    takeOver: true,
+    ...(stored?.owner ? { owner: stored.owner } : {}),
+  };
   if (!stored) return deleteConfig(bus, key, write);
   const { revision: _renewed, ...value } = (valueIn(stored) ?? {}) as Record<string, unknown>;
   await writeConfig(bus, key, value, { ...write, restores: true });
@@ -170,7 +181,8 @@ export async function writeAll(
 ): Promise<Outcome[]> {
   const written: Written[] = [];
   for (const change of changes) {
-    const note = { by: options.by ?? session.io.operator, why: options.reason ?? change.because };
+    const { by = session.io.operator, reason = change.because, takeOver = false } = options;
+    const note = { by, why: reason, takeOver };
     try {
       written.push(await writeOne(session, change, note));
     } catch (error) {
@@ -202,8 +214,11 @@ export async function perform(
 ): Promise<Outcome[] | null> {
   const { io, out } = session;
   for (const change of changes) checkChange(change);
-  const same = changes.filter(isSame);
-  const different = changes.filter((change) => !isSame(change));
+  // To take a key over is a change by itself.
+  const stays = (change: Change) => isSame(change) && !(options.takeOver && change.stored?.owner);
+  const same = changes.filter(stays);
+  const different = changes.filter((change) => !stays(change));
+  for (const { stored } of different) refuseKept(stored, options.takeOver);
   for (const { key } of same) out.note(`${formatConfigKey(key)}: nothing to change`);
   for (const change of different) show(session, change);
   if (different.length === 0) return null;

@@ -113,6 +113,7 @@ describe('history', () => {
     text: '',
     by: '',
     why: '',
+    owner: null,
   });
   const a = revision(1, { x: 1, revision: 1 });
   const b = revision(2, { x: 2, revision: 2 });

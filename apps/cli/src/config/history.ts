@@ -1,6 +1,6 @@
 /** What a key was before: read from CONFIG_LOG, whose sequences are what verdicts name as their configuration. */
-import { CONFIG_BUCKET, openBucket, ROOT } from '@bailiff/bus';
-import { type ConfigKey, formatConfigKey } from '@bailiff/policy';
+import { CONFIG_BUCKET, openBucket, ownerIn, ROOT } from '@bailiff/bus';
+import { type ConfigKey, formatConfigKey, type ResourceOwner } from '@bailiff/policy';
 import { readStream } from '../bus/read-stream.ts';
 import { CliError } from '../errors.ts';
 import type { Session } from '../session.ts';
@@ -18,6 +18,7 @@ export interface Revision {
   text: string;
   by: string;
   why: string;
+  owner: ResourceOwner | null;
 }
 
 /** The log follows the bucket; this long at most it is waited for. */
@@ -60,6 +61,7 @@ async function readLog({ bus, io }: Session, key: string): Promise<Revision[]> {
         text,
         by: header('Bailiff-By'),
         why: header('Bailiff-Why'),
+        owner: ownerIn(header),
       });
     },
     signal: io.signal,

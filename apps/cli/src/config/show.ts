@@ -1,12 +1,20 @@
 /** `config list`, `get`, `history` and `validate`: looking at the configuration. */
 import { openBucket, storedConfig } from '@bailiff/bus';
-import { ConfigError, type ConfigKey, formatConfigKey, parseConfigKey, parseConfigValue } from '@bailiff/policy';
+import {
+  ConfigError,
+  type ConfigKey,
+  formatConfigKey,
+  parseConfigKey,
+  parseConfigValue,
+  type ResourceOwner,
+} from '@bailiff/policy';
 import { CliError } from '../errors.ts';
 import type { Session } from '../session.ts';
 import { type Cell, type Column, table } from '../text/table.ts';
 import { clockTime, isoMicros } from '../text/time.ts';
 import { readStored, valueIn } from './change.ts';
 import { changeOf, readHistory } from './history.ts';
+import { keeperJson, keeperText, keptNote } from './keeper.ts';
 import { builtIn, builtInKeys } from './keys.ts';
 
 interface Listed {
@@ -16,6 +24,7 @@ interface Listed {
   changedAtMicros: number | null;
   by: string;
   why: string;
+  owner: ResourceOwner | null;
   /** Why no component takes it; empty when it is taken. */
   refused: string;
 }
@@ -24,7 +33,8 @@ const LIST_COLUMNS: readonly Column[] = [
   { title: 'KEY', min: 24 },
   { title: 'REVISION', align: 'right' },
   { title: 'CHANGED (UTC)' },
-  { title: 'BY', min: 8 },
+  { title: 'KEPT BY', min: 12, cut: 'within' },
+  { title: 'BY', min: 8, spare: true },
   { title: 'WHY', min: 10, spare: true },
 ];
 
@@ -42,8 +52,9 @@ export function refusalOf(key: string, json: string): string {
 async function readList({ bus }: Session): Promise<Listed[]> {
   const entries = await openBucket(bus, 'bailiff_config').entries();
   const stored = entries.map((entry): Listed => {
-    const { key, revision, timestampMicros: changedAtMicros, by, why, json } = storedConfig(entry);
-    return { key, kind: key.split('.')[0] ?? '', revision, changedAtMicros, by, why, refused: refusalOf(key, json) };
+    const { key, revision, timestampMicros: changedAtMicros, by, why, owner, json } = storedConfig(entry);
+    const kind = key.split('.')[0] ?? '';
+    return { key, kind, revision, changedAtMicros, by, why, owner, refused: refusalOf(key, json) };
   });
   const known = new Set(stored.map(({ key }) => key));
   const rest = builtInKeys()
@@ -55,6 +66,7 @@ async function readList({ bus }: Session): Promise<Listed[]> {
       changedAtMicros: null,
       by: '',
       why: '',
+      owner: null,
       refused: '',
     }));
   return [...stored, ...rest].sort((a, b) => (a.key < b.key ? -1 : 1));
@@ -65,8 +77,9 @@ export async function list(session: Session, kind: string | undefined, json: boo
   const rows = (await readList(session)).filter((row) => kind === undefined || row.kind === kind);
   if (json) {
     out.json(
-      rows.map(({ changedAtMicros, ...row }) => ({
+      rows.map(({ changedAtMicros, owner, ...row }) => ({
         ...row,
+        keptBy: row.revision === null ? null : keeperJson(owner),
         changedAt: changedAtMicros === null ? null : isoMicros(changedAtMicros),
         builtIn: row.revision === null,
       })),
@@ -77,6 +90,7 @@ export async function list(session: Session, kind: string | undefined, json: boo
     row.key,
     row.revision === null ? { text: 'built in', style: 'dim' } : String(row.revision),
     row.changedAtMicros === null ? '' : clockTime(row.changedAtMicros, io.nowMs()),
+    row.revision === null ? '' : keeperText(row.owner),
     row.by,
     row.refused === '' ? row.why : { text: `REFUSED ${row.refused}`, style: 'red' },
   ]);
@@ -125,6 +139,7 @@ export async function get(session: Session, key: ConfigKey, revision: number | n
       changedAt,
       by: stored?.by ?? '',
       why: stored?.why ?? '',
+      keptBy: stored ? keeperJson(stored.owner) : null,
       builtIn: !stored,
       value,
     });
@@ -133,7 +148,7 @@ export async function get(session: Session, key: ConfigKey, revision: number | n
   const why = stored?.why ? `: ${stored.why}` : '';
   out.note(
     stored
-      ? `revision ${stored.revision}, ${clockTime(stored.timestampMicros, io.nowMs())} by ${stored.by || 'somebody'}${why}`
+      ? `revision ${stored.revision}, ${clockTime(stored.timestampMicros, io.nowMs())} by ${stored.by || 'somebody'}${why}${keptNote(stored.owner)}`
       : 'built in: nothing is stored under this key',
   );
   out.json(value);
@@ -144,6 +159,7 @@ const HISTORY_COLUMNS: readonly Column[] = [
   { title: 'REVISION', align: 'right' },
   { title: 'TIME (UTC)' },
   { title: 'LINES' },
+  { title: 'KEPT BY', min: 12, cut: 'within' },
   { title: 'BY', min: 10 },
   { title: 'WHY', min: 12 },
   { title: 'LOG', align: 'right', spare: true },
@@ -153,9 +169,10 @@ export async function history(session: Session, key: ConfigKey, json: boolean): 
   const { out, io } = session;
   const revisions = await readHistory(session, key);
   if (json) {
-    for (const { storedAtMicros, value, text: _stored, ...rest } of revisions) {
+    for (const { storedAtMicros, value, text: _stored, owner, ...rest } of revisions) {
       out.jsonLine({
         ...rest,
+        keptBy: keeperJson(owner),
         storedAt: isoMicros(storedAtMicros),
         deleted: value === undefined,
         value: value ?? null,
@@ -171,6 +188,7 @@ export async function history(session: Session, key: ConfigKey, json: boolean): 
     one.value === undefined ? '-' : String(one.revision),
     clockTime(one.storedAtMicros, io.nowMs()),
     changeOf(revisions[index - 1], one),
+    keeperText(one.owner),
     one.by,
     one.why,
     `#${one.sequence}`,

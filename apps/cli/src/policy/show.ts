@@ -2,6 +2,7 @@
 import type { RuntimePolicy } from '@bailiff/policy';
 import { valueIn } from '../config/change.ts';
 import { readHistory } from '../config/history.ts';
+import { keeperJson, keeperText, keptNote } from '../config/keeper.ts';
 import { CliError } from '../errors.ts';
 import { levelCell } from '../rows/verdict-rows.ts';
 import type { Session } from '../session.ts';
@@ -19,6 +20,7 @@ const COLUMNS: readonly Column[] = [
   { title: 'SELECTS', min: 12 },
   { title: 'REVISION', align: 'right' },
   { title: 'CHANGED (UTC)', spare: true },
+  { title: 'KEPT BY', min: 12, cut: 'within', spare: true },
   { title: 'BY', min: 8, spare: true },
   { title: 'WHY', min: 10, spare: true },
 ];
@@ -50,7 +52,7 @@ export function modeCell({ enabled, mode }: RuntimePolicy): Cell {
 }
 
 function cellsOf({ policy, refused, stored, ...name }: StoredPolicy, nowMs: number): Cell[] {
-  const changed = [clockTime(stored.timestampMicros, nowMs), stored.by];
+  const changed = [clockTime(stored.timestampMicros, nowMs), keeperText(stored.owner), stored.by];
   const revision = String(stored.revision);
   if (!policy) return [shortName(name), { text: 'REFUSED', style: 'red' }, '', '', refused, revision, ...changed, ''];
   const postures = Object.values(policy.defaultPosture).some((posture) => posture !== 'allow') ? '+' : '';
@@ -69,8 +71,9 @@ function cellsOf({ policy, refused, stored, ...name }: StoredPolicy, nowMs: numb
 }
 
 function listJson({ key, name, namespace, policy, refused, stored }: StoredPolicy) {
-  const { revision, timestampMicros, by, why } = stored;
-  return { key, name, namespace, revision, changedAt: isoMicros(timestampMicros), by, why, refused, policy };
+  const { revision, timestampMicros, by, why, owner } = stored;
+  const keptBy = keeperJson(owner);
+  return { key, name, namespace, revision, changedAt: isoMicros(timestampMicros), by, why, keptBy, refused, policy };
 }
 
 export async function list(session: Session, namespace: string | undefined, json: boolean): Promise<number> {
@@ -127,6 +130,7 @@ async function atRevision(session: Session, one: StoredPolicy, revision: number)
       timestampMicros: found.storedAtMicros,
       by: found.by,
       why: found.why,
+      owner: found.owner,
     });
   if (past) return past;
   throw new CliError('CLI_NOT_FOUND', `${one.key} has no revision ${revision}`, {
@@ -156,7 +160,9 @@ export async function show(
   }
   const by = stored.by === '' ? '' : ` by ${stored.by}`;
   const why = stored.why === '' ? '' : `: ${stored.why}`;
-  out.note(`revision ${stored.revision}, ${clockTime(stored.timestampMicros, io.nowMs())}${by}${why}`);
+  out.note(
+    `revision ${stored.revision}, ${clockTime(stored.timestampMicros, io.nowMs())}${by}${why}${keptNote(stored.owner)}`,
+  );
   if (refused !== '') out.note(`refused by every reader: ${refused}`);
   const spec = policy ? withoutDefaults(policy) : (valueIn(stored) ?? stored.json);
   io.stdout.write(documentText(objectOf(one, spec)));
