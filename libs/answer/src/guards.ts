@@ -11,23 +11,40 @@ import { CORDONED_BY, type Facts, type PodFacts } from './facts.ts';
 import { DELETE_STORM, type Judged, type Task } from './plan.ts';
 
 export type RefusalCode =
+  /** The verdict is about a node, and the action about a pod. */
   | 'no-pod'
+  /** The pod does not exist any more. */
   | 'pod-gone'
+  /** The node does not exist any more. */
   | 'node-gone'
+  /** Another pod has the name now. */
   | 'uid-changed'
+  /** The pod is not on the node whose frames accuse it. */
   | 'node-mismatch'
+  /** The pod is being deleted already. */
   | 'already-deleting'
+  /** Somebody else cordoned the node. */
   | 'already-cordoned'
+  /** The verdict is too old to be answered. */
   | 'stale-verdict'
+  /** The response policy was deleted, switched off, or no longer asks for the action. */
   | 'policy-withdrawn'
+  /** The namespace is protected by the policy. */
   | 'protected-namespace'
+  /** Pods of that kind of owner are protected by the policy. */
   | 'protected-owner-kind'
+  /** A static pod is started again by its kubelet, so it is only quarantined. */
   | 'static-pod'
+  /** Nobody approved in time. */
   | 'approval-expired'
+  /** As much was done in the window as the policy allows. */
   | 'budget-exhausted'
+  /** Too few healthy replicas would be left. */
   | 'below-min-healthy'
+  /** The healthy replicas cannot be counted, and some must stay. */
   | 'replicas-unknown'
-  | typeof DELETE_STORM;
+  /** So many pods of one owner were removed in the window that its pods are quarantined instead. */
+  | 'delete-storm';
 
 export type Decision =
   | { kind: 'go' }

@@ -14,6 +14,10 @@ export const MAX_QUARANTINED_PODS_PER_NODE = 512;
 export const MAX_EDIT_ATTEMPTS = 16;
 
 export class QuarantineError extends Error {
+  /**
+   * QUARANTINE_FULL: the node has as many pods in quarantine as its kernel maps hold. QUARANTINE_CONTENDED: others kept writing first.
+   * QUARANTINE_UNREADABLE: what stands under the node's key is no list; it is left as it is.
+   */
   readonly code: 'QUARANTINE_FULL' | 'QUARANTINE_CONTENDED' | 'QUARANTINE_UNREADABLE';
   constructor(code: QuarantineError['code'], message: string, options?: ErrorOptions) {
     super(message, options);

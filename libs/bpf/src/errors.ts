@@ -18,10 +18,13 @@ export type BpfErrorCode =
   | 'BPF_PROGRAM'
   /** Attaching to tcx or clsact, asking what is attached, detaching. */
   | 'BPF_ATTACH'
+  /** Updating, detaching or asking about a link. */
   | 'BPF_LINK'
   /** Pinning, or opening a pin. */
   | 'BPF_PIN'
+  /** The ring buffer. */
   | 'BPF_RING'
+  /** A netlink request, or its socket. */
   | 'NETLINK'
   /** A system call that is none of the above. */
   | 'SYSTEM'

@@ -15,7 +15,15 @@ import type { Member, Members } from './members.ts';
 import { FORMER_POD_MICROS, POD_GRACE_MICROS, SETTLE_MICROS } from './time.ts';
 
 /** Why a frame or a part of it was not judged; the reason of its dead letter. */
-export type RefusalReason = 'foreign-pod' | 'unproven-pod' | 'foreign-node' | 'invalid-violation';
+export type RefusalReason =
+  /** A pod that is not this node's; counts against the node. */
+  | 'foreign-pod'
+  /** A pod of which it cannot be shown whose it is; blames nobody. */
+  | 'unproven-pod'
+  /** The frame names another node than its subject. */
+  | 'foreign-node'
+  /** A field holds what no collector writes. */
+  | 'invalid-violation';
 
 export interface Standing {
   is: 'listed' | 'precedent' | 'foreign-pod' | 'unproven-pod';

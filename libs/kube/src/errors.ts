@@ -12,20 +12,27 @@ export type KubeErrorCode =
   | 'KUBE_TIMEOUT'
   /** A watch on which nothing came for the inactivity time. */
   | 'KUBE_INACTIVE'
+  /** 401: the API server does not know this credential. */
   | 'KUBE_UNAUTHORIZED'
+  /** 403: the credential may not do that. */
   | 'KUBE_FORBIDDEN'
+  /** 404. */
   | 'KUBE_NOT_FOUND'
   /** Stale resourceVersion, or a precondition (UID) that does not hold. */
   | 'KUBE_CONFLICT'
+  /** 409: an object of that name is there. */
   | 'KUBE_ALREADY_EXISTS'
   /** 410: the resourceVersion or continue token is too old. */
   | 'KUBE_GONE'
+  /** 400, 422 and any other refusal of the request as such. */
   | 'KUBE_INVALID'
   /** 429: throttled, or a disruption budget that refuses an eviction. */
   | 'KUBE_TOO_MANY_REQUESTS'
+  /** 5xx: the API server failed. */
   | 'KUBE_SERVER'
   /** An answer that is no JSON, or larger than a bound. */
   | 'KUBE_PROTOCOL'
+  /** Given up by this process, because it stops. */
   | 'KUBE_ABORTED';
 
 export interface KubeErrorData {

@@ -18,6 +18,11 @@ export interface ConfigKey {
 }
 
 export class ConfigError extends Error {
+  /**
+   * CONFIG_KEY: no such key, or one that nobody reads. CONFIG_JSON: the value is no JSON. CONFIG_SCHEMA: fields are wrong. CONFIG_CONTRADICTION: fields
+   * that are right each contradict one another. CONFIG_REVISION: a newer value is stored. CONFIG_OWNER: the key is kept by the other of command line and
+   * custom resource.
+   */
   readonly code:
     | 'CONFIG_KEY'
     | 'CONFIG_JSON'

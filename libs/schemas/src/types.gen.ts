@@ -14,10 +14,13 @@ export interface PodRef {
   namespace: string;
   /** k8s.pod.name */
   name: string;
+  /** k8s.serviceaccount.name */
   serviceAccount: string;
   /** top of the owner chain, empty when bare */
   ownerKind: string;
+  /** likewise */
   ownerName: string;
+  /** likewise */
   ownerUid: string;
 }
 
@@ -25,11 +28,13 @@ export type Direction = 'transmit' | 'receive';
 
 /** Which process made the raw or packet socket that the packet came from. */
 export interface SocketProcess {
-  /** microseconds since 1970 */
+  /** when the socket was made, node clock; microseconds since 1970 */
   madeAt: number;
   /** process.pid on the node */
   tgid: number;
+  /** process.user.id */
   uid: number;
+  /** process.executable.name as the kernel has it: 15 bytes */
   comm: string;
   /** process.executable.path */
   executable: string;
@@ -39,24 +44,33 @@ export interface SocketProcess {
   containerName: string;
 }
 
+/** The first bytes of a packet that was judged, and what was expected instead. */
 export interface PacketSample {
-  /** microseconds since 1970 */
+  /** node clock; microseconds since 1970 */
   observedAt: number;
   /** as the pod sees it */
   direction: Direction;
+  /** of the frame, as the wire has it: 2048 is IPv4 */
   etherType: number;
   /** network.transport as its IANA number */
   l4Protocol: number;
+  /** source MAC of the frame */
   claimedMac: string;
+  /** of the pod; empty when it is not known */
   expectedMac: string;
-  /** source.address as claimed; empty when the packet has none */
+  /** source.address as claimed, of ARP the sender, of nd-target the target; empty when the packet has none */
   claimedAddress: string;
+  /** first address of the pod of that family; empty when it is not known */
   expectedAddress: string;
+  /** destination.address; empty when the packet has none */
   destinationAddress: string;
+  /** source.port; 0 when there is none */
   sourcePort: number;
+  /** destination.port; 0 when there is none */
   destinationPort: number;
   /** By */
   length: number;
+  /** packets on the wire that this one buffer stands for: 1, or more of a GSO buffer */
   gsoSegments: number;
   /** decimal; empty when the kernel had no socket */
   cgroupId: string;
@@ -72,7 +86,7 @@ export type OperationOutcome = 'audit' | 'block' | 'kill';
 
 /** One operation that a runtime policy judged, of kind lsm. */
 export interface OperationSample {
-  /** microseconds since 1970 */
+  /** node clock; microseconds since 1970 */
   observedAt: number;
   /** execute, read, connect, socket, capability and so on */
   operation: string;
@@ -82,20 +96,27 @@ export interface OperationSample {
   subject: string;
   /** empty when it is about none */
   address: string;
+  /** 0 when it is about none */
   port: number;
   /** network.transport as its IANA number */
   protocol: number;
   /** process.pid on the node */
   tgid: number;
+  /** thread.id */
   tid: number;
+  /** process.parent_pid on the node */
   parentTgid: number;
+  /** process.user.id */
   uid: number;
+  /** process.group.id */
   gid: number;
   /** effective, hexadecimal */
   capabilities: string;
+  /** process.executable.name as the kernel has it: 15 bytes */
   comm: string;
   /** process.executable.path */
   executable: string;
+  /** of the parent, as far as it could be read */
   parentExecutable: string;
   /** process.command_args; empty where they could not be read */
   arguments: string[];
@@ -111,15 +132,19 @@ export interface OperationSample {
 
 /** A fact about one counter epoch: a spoofed packet or a denied operation, with the exact cumulative count so far. */
 export interface Violation {
+  /** spoof: a packet; lsm: an operation of a program */
   kind: ViolationKind;
   /** what was judged: one of the vectors, or <policy>/<rule> */
   vector: string;
+  /** drop: prevented; audit: counted and passed */
   action: ViolationAction;
+  /** how surely the interface was bound to its pod: unknown, by the node alone, by the bus too */
   state: InterfaceState;
   /** bootId/ifindex/generation/vector/action/state, of kind lsm bootId/lsm/generation/cell/vector/action: within it cumulative values only grow */
   counterEpoch: string;
   /** packets, of kind lsm operations, since the epoch began; a reader takes max - last seen */
   cumulativePackets: number;
+  /** kernel buffers since the epoch began; one may be many packets (GSO) */
   cumulativeSkbs: number;
   /** By */
   cumulativeBytes: number;
@@ -127,23 +152,29 @@ export interface Violation {
   count: number;
   /** packets since the last violation of this epoch that were counted and not sampled */
   suppressed: number;
-  /** microseconds since 1970 */
+  /** of what this violation tells, node clock; microseconds since 1970 */
   firstSeenAt: number;
-  /** microseconds since 1970 */
+  /** likewise; microseconds since 1970 */
   lastSeenAt: number;
   /** the interface or the container went, or its policies changed; this is its last value */
   final: boolean;
   /** host side */
   interfaceName: string;
+  /** host side; 0 of kind lsm */
   ifindex: number;
+  /** of the interface or, of kind lsm, of the policy subject on this node: an ifindex that is given again is another generation */
   generation: number;
+  /** null: whose interface it is nobody knows */
   pod: PodRef | null;
+  /** newest packet that was sampled; null: only counted, or of kind lsm */
   sample: PacketSample | null;
   /** words for what user space found (identity-mismatch, interface-moved); else empty */
   detail: string;
+  /** newest operation that was sampled; null: only counted, or of kind spoof */
   operation: OperationSample | null;
   /** key of the runtime policy; empty when the violation is of none */
   policy: string;
+  /** of the value under that key */
   policyRevision: number;
   /** of the policy: informational to critical; empty when it is of none */
   severity: string;
@@ -155,11 +186,15 @@ export interface Violation {
 
 /** What a new interface sent before it was guarded, once per interface generation. */
 export interface GuardGap {
+  /** host side */
   interfaceName: string;
+  /** host side */
   ifindex: number;
+  /** of the interface */
   generation: number;
   /** rx_packets at attach - packets seen by the program */
   packetsBeforeGuard: number;
+  /** from the kernel telling of the interface to the program being attached, microseconds */
   appearedToGuardedMicros: number;
 }
 
@@ -173,8 +208,11 @@ export interface ViolationFrame {
   frameSequence: number;
   /** node clock when the frame was closed; microseconds since 1970 */
   publishedAt: number;
+  /** of the collector that wrote it */
   collectorVersion: string;
+  /** at most 64 */
   violations: Violation[];
+  /** interfaces that were guarded since the last frame */
   coverage: GuardGap[];
 }
 
@@ -184,12 +222,19 @@ export type Level = 'informational' | 'low' | 'medium' | 'high' | 'critical';
 
 export type GroupBy = 'pod' | 'owner' | 'namespace' | 'node';
 
+/** A pod as the list of its node had it at the time of the frame. */
 export interface VerdictPod {
+  /** k8s.pod.uid */
   uid: string;
+  /** k8s.namespace.name */
   namespace: string;
+  /** k8s.pod.name */
   name: string;
+  /** top of the owner chain, empty when bare */
   ownerKind: string;
+  /** likewise */
   ownerName: string;
+  /** likewise */
   ownerUid: string;
 }
 
@@ -197,11 +242,15 @@ export interface VerdictPod {
 export interface EvidenceProcess {
   /** process.pid on the node */
   tgid: number;
+  /** process.user.id */
   uid: number;
+  /** process.executable.name as the kernel has it: 15 bytes */
   comm: string;
   /** process.executable.path */
   executable: string;
+  /** empty when it is not known */
   parentExecutable: string;
+  /** k8s.container.name; empty when it is not known */
   containerName: string;
   /** what it did; empty when it sent a packet */
   operation: string;
@@ -209,14 +258,17 @@ export interface EvidenceProcess {
   subject: string;
 }
 
+/** One violation that counted. */
 export interface Evidence {
   /** in VIOLATIONS */
   streamSequence: number;
   /** of the violation in the frame */
   index: number;
+  /** of the violation */
   vector: string;
   /** of kind lsm: operations */
   packets: number;
+  /** null when no process is known */
   process: EvidenceProcess | null;
 }
 
@@ -224,9 +276,13 @@ export interface Evidence {
 export interface Verdict {
   /** hash(rule, group, floor(trigger time / cooldown)): the same whoever computes it */
   verdictId: string;
+  /** name of the correlation rule */
   rule: string;
+  /** what the rule weighs */
   ruleType: RuleType;
+  /** of the rule */
   level: Level;
+  /** of the rule: whose violations were counted together */
   groupBy: GroupBy;
   /** pod uid, owner uid, namespace or node name */
   groupKey: string;
@@ -234,20 +290,25 @@ export interface Verdict {
   configRevision: number;
   /** event time; microseconds since 1970 */
   triggeredAt: number;
-  /** microseconds since 1970 */
+  /** event time; microseconds since 1970 */
   windowStartAt: number;
   /** packets, distinct values or matched sub-rules in the window */
   observed: number;
+  /** what observed had to reach */
   threshold: number;
+  /** of the violations in the window */
   vectors: string[];
+  /** k8s.node.name, by the subject of the frames */
   nodeName: string;
   /** the pod whose violation crossed the threshold; null when the group is a node judged for foreign pods */
   pod: VerdictPod | null;
   /** newest 32 at most */
   evidence: Evidence[];
+  /** how many more there were */
   evidenceOmitted: number;
   /** one sentence for a person */
   reason: string;
+  /** of the rule */
   tags: string[];
 }
 
@@ -267,9 +328,11 @@ export type ResponsePhase =
 export interface Response {
   /** hash(verdictId, policy, action, phase group): started and terminal differ, a retry does not */
   responseId: string;
+  /** what was answered */
   verdictId: string;
   /** name of the response policy */
   policy: string;
+  /** what was to be done */
   action: ResponseAction;
   /** pending: waits for approval; approved: written by the operator's command; every other one is the responder's */
   phase: ResponsePhase;
@@ -277,25 +340,34 @@ export interface Response {
   reasonCode: string;
   /** one sentence for a person */
   reason: string;
+  /** of the verdict */
   level: string;
+  /** of the verdict */
   rule: string;
+  /** k8s.pod.uid; empty when it is about a node */
   podUid: string;
+  /** k8s.namespace.name; likewise */
   podNamespace: string;
+  /** k8s.pod.name; likewise */
   podName: string;
+  /** k8s.node.name */
   nodeName: string;
   /** the pod's controller as the API server named it; empty when it has none or was not read */
   ownerKind: string;
+  /** likewise */
   ownerName: string;
   /** budgets per owner are folded from this */
   ownerUid: string;
-  /** microseconds since 1970 */
+  /** the responder's clock; microseconds since 1970 */
   recordedAt: number;
+  /** 1 is the first */
   attempt: number;
   /** what was asked of Kubernetes, empty when nothing was */
   apiVerb: string;
+  /** path of that request */
   apiPath: string;
   /** HTTP status; 0 when nothing was asked */
   apiStatus: number;
-  /** microseconds since 1970 */
+  /** when it is undone; null: not by itself; microseconds since 1970 */
   expiresAt: number | null;
 }

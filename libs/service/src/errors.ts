@@ -16,11 +16,17 @@ export const EXIT = {
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
 export type ServiceErrorCode =
+  /** Flags are wrong; `fields` names them. */
   | 'SERVICE_BAD_FLAGS'
+  /** The kernel lacks what the process cannot do without. */
   | 'SERVICE_KERNEL'
+  /** The process lacks a capability or a right. */
   | 'SERVICE_PRIVILEGE'
+  /** File or environment is wrong, or something on the machine contradicts it; `fields` names the keys. */
   | 'SERVICE_CONFIG'
+  /** What the process cannot start without cannot be reached. */
   | 'SERVICE_DEPENDENCY'
+  /** A step of the shutdown took longer than `stopTimeoutMs`. */
   | 'SERVICE_STOP_TIMEOUT';
 
 const EXIT_OF: Record<ServiceErrorCode, ExitCode> = {

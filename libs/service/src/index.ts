@@ -1,6 +1,7 @@
 export { type Cancel, type Clock, systemClock } from './clock.ts';
 export { busOptionsOf, busShape, envName, envPrefix, type FrameConfig, frameShape } from './config.ts';
 export { EXIT, type ExitCode, exitCodeOf, ServiceError, type ServiceErrorCode } from './errors.ts';
+export { flagName } from './flags.ts';
 export type { Check, Health, HealthReport } from './health.ts';
 export {
   FAST_BUCKETS,

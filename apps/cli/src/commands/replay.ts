@@ -49,8 +49,9 @@ Examples:
   bailiff replay --since 7d --format ocsf > events.ndjson            as the siem-relay tells a SIEM, with the same metadata.uid
 
 Only VIOLATIONS is read, by a consumer of this command's own that keeps no place: nobody else's reading is touched. Copies go
-nowhere under bailiff.v1 but ${SCRATCH}.>, which no stream takes; each is sent to <prefix>.violations.<partition>.<node>.<kind>
-(events of a SIEM to <prefix>.siem.<format>.<class>.<namespace>) with Bailiff-Replay-Sequence and Bailiff-Replay-Time. A replay that is interrupted says how to go on (--from-seq).
+nowhere under bailiff.v1 but ${SCRATCH}.>, which no stream takes. Each is sent to <prefix>.violations.<partition>.<node>.<kind>,
+events of a SIEM to <prefix>.siem.<format>.<class>.<namespace>, with Bailiff-Replay-Sequence and Bailiff-Replay-Time. A replay
+that is interrupted says how to go on (--from-seq).
 `;
 
 interface Plan {

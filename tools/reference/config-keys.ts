@@ -1,0 +1,103 @@
+/** docs/reference/config.md: what may stand under each key of `bailiff_config`, from the schemas by which it is checked. Pure. */
+import {
+  CONFIG_KINDS,
+  CONFIG_SCOPES,
+  type ConfigKind,
+  type ConfigScope,
+  formatConfigKey,
+  schemaFor,
+} from '@bailiff/policy';
+import { type Field, jsonSchemaOf, variantsOf } from './fields.ts';
+import { code, codes, page, section, table } from './markdown.ts';
+
+const ABOUT: Record<ConfigKind, string> = {
+  spoof:
+    'How packets are judged. A narrower scope overrides a wider one: `spoof.cluster._.default`, `spoof.namespace.<namespace>.default`, `spoof.workload.<namespace>.<owner>`.',
+  correlation:
+    'Which violations make a verdict. Rules that ship are in force until a rule of the same name is written.',
+  response: 'Which verdicts are answered, by what, under which guards.',
+  disarm:
+    'Break-glass: until it ends, what would be enforced is judged as audit. Written by `bailiff disarm`: `disarm.cluster._.all`, `disarm.node._.<node>`, `disarm.namespace.<namespace>.all`.',
+  runtime: 'What programs of a pod may do; [runtime-policies.md](../runtime-policies.md) explains it.',
+};
+
+/** Scopes at which a kind may be written. */
+function scopesOf(kind: ConfigKind): ConfigScope[] {
+  return CONFIG_SCOPES.filter((scope) => {
+    const namespace = scope === 'namespace' || scope === 'workload' ? 'namespace' : null;
+    try {
+      formatConfigKey({ kind, scope, namespace, name: 'name' });
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+export function fieldTable(fields: readonly Field[]): string {
+  const rows = fields.map(({ path, type, fallback, required, description }) => [
+    code(path),
+    type,
+    required ? 'needed' : fallback === '' ? '' : code(fallback),
+    description,
+  ]);
+  return table(['field', 'type', 'default', 'what'], rows);
+}
+
+/** Scopes of which the schema is the same stand together. */
+function sameSchemas(kind: ConfigKind): { scopes: ConfigScope[]; schema: ReturnType<typeof schemaFor> }[] {
+  const groups = new Map<string, { scopes: ConfigScope[]; schema: ReturnType<typeof schemaFor> }>();
+  for (const scope of scopesOf(kind)) {
+    const schema = schemaFor({ kind, scope });
+    const text = JSON.stringify(jsonSchemaOf(schema));
+    const group = groups.get(text) ?? { scopes: [], schema };
+    group.scopes.push(scope);
+    groups.set(text, group);
+  }
+  return [...groups.values()];
+}
+
+function kindSection(kind: ConfigKind): string {
+  const groups = sameSchemas(kind);
+  const parts = groups.flatMap(({ scopes, schema }) => {
+    const where = groups.length > 1 ? [`**At scope ${codes(scopes)}:**`] : [];
+    const variants = variantsOf(schema);
+    const shared = variants.length > 1 ? sharedOf(variants.map(({ fields }) => fields)) : [];
+    const isShared = (field: Field) => shared.some((one) => JSON.stringify(one) === JSON.stringify(field));
+    if (variants.length === 1) return [...where, fieldTable(variants[0]?.fields ?? [])];
+    return [
+      ...where,
+      fieldTable(shared),
+      ...variants.flatMap(({ title, fields }) => [
+        `**Of type \`${title}\`, besides:**`,
+        fieldTable(fields.filter((field) => !isShared(field))),
+      ]),
+    ];
+  });
+  return section(kind, ABOUT[kind], `Scopes: ${codes(scopesOf(kind))}.`, ...parts);
+}
+
+/** Fields that all variants have alike. */
+function sharedOf(variants: readonly Field[][]): Field[] {
+  const texts = variants.map((fields) => new Set(fields.map((field) => JSON.stringify(field))));
+  return (variants[0] ?? []).filter((field) => texts.every((set) => set.has(JSON.stringify(field))));
+}
+
+/** Every field of every kind, with where it stands; for the test that none is without a word. */
+export function everyConfigField(): { kind: ConfigKind; field: Field }[] {
+  return CONFIG_KINDS.flatMap((kind) =>
+    scopesOf(kind).flatMap((scope) =>
+      variantsOf(schemaFor({ kind, scope })).flatMap(({ fields }) => fields.map((field) => ({ kind, field }))),
+    ),
+  );
+}
+
+export function configPage(): string {
+  return page(
+    'Configuration on the bus',
+    `Keys of the bucket \`bailiff_config\` read \`<kind>.<scope>.<namespace or _>.<name>\`, with \`.\` in names written \`_\`. A value is one JSON object;
+\`bailiff config set\` takes YAML too, checks it, shows what changes and writes it. Unknown fields are refused. A duration is a number with its unit
+(\`250ms\`, \`30s\`, \`10m\`, \`1h\`, \`7d\`); a CIDR is \`10.0.0.0/8\` or \`fd00::/64\`. \`a.b\` is field \`b\` of group \`a\`, \`a[]\` each entry of list \`a\`.`,
+    CONFIG_KINDS.map(kindSection),
+  );
+}

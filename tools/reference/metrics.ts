@@ -1,0 +1,25 @@
+/** docs/reference/metrics.md: what each app tells Prometheus, as it declares it. */
+import type { MetricDeclaration } from '@bailiff/service';
+import { appMetrics, processMetrics } from '../app-metrics.ts';
+import { code, codes, page, section, table } from './markdown.ts';
+import { uncapped } from './source-text.ts';
+
+const rows = (metrics: readonly MetricDeclaration[]): string =>
+  table(
+    ['metric', 'type', 'labels', 'what'],
+    metrics.map(({ name, type, labels, help, buckets }) => [
+      code(name),
+      buckets.length === 0 ? type : `histogram to ${buckets.at(-1)}`,
+      codes(labels),
+      uncapped(help),
+    ]),
+  );
+
+export async function metricsPage(): Promise<string> {
+  const apps = await appMetrics();
+  return page(
+    'Metrics',
+    'Served at `/metrics` of `metricsAddress`. What ends in `_total` only grows while the process runs. No label has more values than the code or the configuration names.',
+    [section('Every app', rows(processMetrics())), ...[...apps].map(([app, metrics]) => section(app, rows(metrics)))],
+  );
+}

@@ -1,0 +1,52 @@
+/** The pages of docs/reference, each with what makes it. */
+import { commandsPage } from './commands.ts';
+import { configPage } from './config-keys.ts';
+import { errorsPage } from './errors.ts';
+import { page } from './markdown.ts';
+import { metricsPage } from './metrics.ts';
+import { processesPage } from './process-config.ts';
+import { schemasPage } from './schemas.ts';
+import { streamsPage } from './streams.ts';
+import { subjectsPage } from './subjects.ts';
+
+interface Page {
+  file: string;
+  about: string;
+  make(): string | Promise<string>;
+}
+
+const PAGES: readonly Page[] = [
+  {
+    file: 'subjects.md',
+    about: 'every subject of the bus, and who may publish, read and listen to what',
+    make: subjectsPage,
+  },
+  {
+    file: 'streams.md',
+    about: 'streams, buckets and consumers: what they hold, how long, how much, and why',
+    make: streamsPage,
+  },
+  {
+    file: 'schemas.md',
+    about: 'the Avro schemas of violations, verdicts and responses, field by field',
+    make: schemasPage,
+  },
+  {
+    file: 'config.md',
+    about: 'what operators tune at run time: every key of `bailiff_config`, with ranges and defaults',
+    make: configPage,
+  },
+  { file: 'processes.md', about: 'flags and environment of every app', make: processesPage },
+  { file: 'metrics.md', about: 'what each app tells Prometheus', make: metricsPage },
+  { file: 'errors.md', about: 'exit codes, error codes, reasons of refusals', make: errorsPage },
+  { file: 'commands.md', about: 'the `bailiff` command and its help', make: commandsPage },
+];
+
+/** All files of the reference by name, an index among them. */
+export async function referencePages(): Promise<Map<string, string>> {
+  const made = await Promise.all(PAGES.map(async ({ file, make }) => [file, await make()] as const));
+  const index = page('Reference', 'Made from the code by `npm run reference`; a test holds it current.', [
+    PAGES.map(({ file, about }) => `- [${file.replace('.md', '')}](${file}): ${about}`).join('\n'),
+  ]);
+  return new Map([['README.md', index], ...made]);
+}

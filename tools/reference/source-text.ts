@@ -1,0 +1,31 @@
+/** Comments of the source as text, for what has its words only there. Pure but for reading files of this repository. */
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+
+export const ROOT = path.resolve(import.meta.dirname, '../..');
+
+export const readSource = (file: string): string => readFileSync(path.join(ROOT, file), 'utf8');
+
+/** TypeScript of apps and libraries without tests, by path. */
+export function sourceFiles(): string[] {
+  const listed = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard', 'apps', 'libs'], {
+    cwd: ROOT,
+    encoding: 'utf8',
+  });
+  return listed.split('\n').filter((file) => /\/src\/.*\.ts$/.test(file) && !/\.test\.ts$|\/testing\.ts$/.test(file));
+}
+
+/** What stands in a comment of either form, as one line. */
+export function commentText(comment: string): string {
+  return comment
+    .replace(/^\s*\/\*\*?/, '')
+    .replace(/\*\/\s*$/, '')
+    .replaceAll(/^\s*\*? ?/gm, '')
+    .replaceAll(/\s+/g, ' ')
+    .trim();
+}
+
+/** First letter as a sentence of a table begins. */
+export const uncapped = (text: string): string =>
+  /^[A-Z][a-z ]/.test(text) ? text[0]?.toLowerCase() + text.slice(1) : text;

@@ -1,0 +1,93 @@
+/** docs/reference/streams.md: streams, buckets and consumers with their limits, as they are made. Pure but for the comments of topology.ts. */
+import * as topology from '@bailiff/bus';
+import { bytes, code, codes, nanos, page, section, table } from './markdown.ts';
+import { commentText, readSource } from './source-text.ts';
+
+const { BUCKETS, consumerConfigs, DEFAULT_MAX_FILE_BYTES, DUPLICATE_WINDOW_MS, requiredHorizonMs, streamConfigs } =
+  topology;
+
+type Config = ReturnType<typeof streamConfigs>[number];
+
+function kept(config: Config): string {
+  const parts = [
+    config.max_age ? nanos(config.max_age) : '',
+    config.max_msgs_per_subject && config.max_msgs_per_subject > 0 ? `${config.max_msgs_per_subject} a subject` : '',
+    config.max_msgs && config.max_msgs > 0 ? `${config.max_msgs.toLocaleString('en-US')} messages` : '',
+  ].filter((part) => part !== '');
+  return parts.join(', ') || 'for ever';
+}
+
+const whenFull = (config: Config): string => (config.discard === 'new' ? 'refuses new ones' : 'lets the oldest go');
+
+function streamRows(): string[][] {
+  return streamConfigs()
+    .filter(({ name }) => !name.startsWith('KV_'))
+    .map((config) => {
+      const [source] = config.sources ?? [];
+      const from = source ? `sourced from \`${source.name}\`` : codes(config.subjects ?? []);
+      return [
+        code(config.name),
+        config.description ?? '',
+        from,
+        kept(config),
+        bytes(config.max_bytes ?? 0),
+        whenFull(config),
+      ];
+    });
+}
+
+function bucketRows(): string[][] {
+  return BUCKETS.map(({ bucket, description, maxBytes, maxValueBytes, history, push, createOnly }) => [
+    code(bucket),
+    description,
+    createOnly ? 'the first value of a key stays' : `${history} ${history === 1 ? 'value' : 'values'} a key`,
+    bytes(maxBytes),
+    bytes(maxValueBytes),
+    push ? code(topology.pushSubject(bucket, '<key>')) : '',
+  ]);
+}
+
+/** Limits of topology.ts that have a reason: `/** reason *\/ export const NAME = …`. */
+function limitRows(): string[][] {
+  const values = topology as unknown as Record<string, unknown>;
+  const text = readSource('libs/bus/src/topology.ts');
+  return [...text.matchAll(/\/\*\*((?:(?!\*\/)[\s\S])*)\*\/\nexport const ([A-Z_]+) = /g)]
+    .filter(([, , name = '']) => typeof values[name] === 'number')
+    .map(([, comment = '', name = '']) => [code(name), valueText(name, Number(values[name])), commentText(comment)]);
+}
+
+function valueText(name: string, value: number): string {
+  if (name.endsWith('_BYTES')) return bytes(value);
+  return name.endsWith('_MS') ? nanos(value * 1e6) : value.toLocaleString('en-US');
+}
+
+export function streamsPage(): string {
+  const total = streamConfigs().reduce((sum, { max_bytes }) => sum + (max_bytes ?? 0), 0);
+  const consumers = consumerConfigs().map(({ stream, config }) => [
+    code(config.durable_name),
+    code(stream),
+    code(String(config.filter_subject)),
+    `acknowledged one by one within ${nanos(config.ack_wait ?? 0)}, ${config.max_ack_pending} at once, never given up`,
+  ]);
+  const horizon = nanos(requiredHorizonMs(topology.VIOLATIONS_MAX_AGE_MS, topology.LONGEST_TIMESPAN_MS) * 1e6);
+  return page(
+    'Streams and buckets',
+    `As \`ensureTopology\` makes them, and \`bailiff doctor\` looks for them. All are kept in files. The sum of their limits, ${bytes(total)}, is reserved when they are made;
+\`max_file_store\` is ${bytes(DEFAULT_MAX_FILE_BYTES)} by default. Nothing of a stream can be deleted or purged; limits alone let messages go. A message id is known
+for ${nanos(DUPLICATE_WINDOW_MS * 1e6)}.`,
+    [
+      section('Streams', table(['stream', 'holds', 'subjects', 'kept', 'at most', 'when full'], streamRows())),
+      section(
+        'Buckets',
+        'The stream of a bucket is `KV_<bucket>`, its subjects `$KV.<bucket>.<key>`. A bucket that is full refuses new values.',
+        table(['bucket', 'holds', 'kept', 'at most', 'a value', 'pushed to'], bucketRows()),
+      ),
+      section('Durable consumers', table(['consumer', 'stream', 'subjects', 'delivers'], consumers)),
+      section(
+        'Why so',
+        `VERDICTS and RESPONSES keep at least ${horizon}: what VIOLATIONS keeps, the longest timespan of a rule, and a day. Their ids make a replay idempotent.`,
+        table(['limit', 'value', 'reason'], limitRows()),
+      ),
+    ],
+  );
+}

@@ -1,0 +1,191 @@
+/** docs/reference/subjects.md: every subject, and who may publish, read and subscribe what. Made by the functions that write subjects and permissions. */
+import assert from 'node:assert';
+import {
+  deadLetterSubject,
+  type Identity,
+  inboxPrefixFor,
+  parseSubject,
+  partitionOf,
+  permissionsFor,
+  pushSubject,
+  ROOT,
+  responseSubject,
+  siemSubject,
+  streamConfigs,
+  userOf,
+  verdictSubject,
+  violationSubject,
+} from '@bailiff/bus';
+import { CONFIG_KINDS, CONFIG_SCOPES } from '@bailiff/policy';
+import { code, codes, page, section, table } from './markdown.ts';
+
+const NODE = 'node-a.example';
+const POD = { namespace: 'shop', name: 'web-0' };
+const ID = '5f1d3c7a9b2e4d60aa11bb22cc33dd44';
+
+interface SubjectForm {
+  form: string;
+  /** One of this form, as the code writes it. */
+  example: string;
+  holds: string;
+}
+
+/** Each form that `parseSubject` knows, once. */
+export const SUBJECTS: readonly SubjectForm[] = [
+  {
+    form: `${ROOT}.violations.<partition>.<node>.<kind>`,
+    example: violationSubject(NODE, 'spoof'),
+    holds:
+      'a frame: what one node has to say in one flush. `kind` is `spoof` or `lsm`, `partition` FNV-1a-32 of the node token modulo 16',
+  },
+  {
+    form: `${ROOT}.verdicts.<level>.<namespace>.<pod>.<verdictId>`,
+    example: verdictSubject({ verdictId: ID, level: 'high', pod: POD }),
+    holds: 'one verdict',
+  },
+  {
+    form: `${ROOT}.responses.<action>.<namespace>.<pod>.<responseId>`,
+    example: responseSubject({ responseId: ID, action: 'delete', podNamespace: POD.namespace, podName: POD.name }),
+    holds: 'one record of a response: `started`, or how it ended',
+  },
+  {
+    form: `${ROOT}.deadletters.<stream>.<reason>.<sequence>`,
+    example: deadLetterSubject('VIOLATIONS', 'foreign-pod', 17),
+    holds: 'what could not be read or believed, as it came',
+  },
+  {
+    form: `${ROOT}.siem.<format>.<class>.<namespace>`,
+    example: siemSubject({ format: 'ocsf', className: 'network-activity', namespace: POD.namespace }),
+    holds: 'one event for a SIEM ([siem](../siem/README.md))',
+  },
+  {
+    form: `${ROOT}.config.<kind>.<scope>.<namespace or _>.<name>`,
+    example: `${ROOT}.config.spoof.cluster._.default`,
+    holds: `one revision of a key of \`bailiff_config\`; kinds ${codes(CONFIG_KINDS)}, scopes ${codes(CONFIG_SCOPES)}`,
+  },
+  {
+    form: `${ROOT}.push.<bucket>.<key>`,
+    example: pushSubject('bailiff_pods', 'node-a_example'),
+    holds: 'a new value of a key, to whoever listens; kept by no stream',
+  },
+];
+
+/** As nats-server matches. */
+export function matches(pattern: string, subject: string): boolean {
+  const [want, have] = [pattern.split('.'), subject.split('.')];
+  for (const [index, token] of want.entries()) {
+    if (token === '>') return have.length > index;
+    if (have[index] === undefined || (token !== '*' && token !== have[index])) return false;
+  }
+  return want.length === have.length;
+}
+
+function streamOf(subject: string): string {
+  const streams = streamConfigs().filter(({ subjects, sources }) => {
+    const sourced = (sources ?? []).flatMap(
+      ({ subject_transforms }) => subject_transforms?.map(({ dest }) => dest) ?? [],
+    );
+    return [...(subjects ?? []), ...sourced].some((pattern) => matches(pattern, subject));
+  });
+  assert(streams.length <= 1, `${subject} is taken by ${streams.length} streams`);
+  return streams[0]?.name ?? '';
+}
+
+const ROLES: Readonly<Record<Identity['role'], string>> = {
+  collector: 'of one node; each has a user of its own',
+  correlator: 'any number of replicas',
+  responder: 'the one that leads, and its stand-ins',
+  'ipam-sync': 'likewise',
+  'siem-relay': 'makes events for SIEMs',
+  cli: 'an operator at the `bailiff` command',
+  reader: 'other systems that read Avro, and copies of replays',
+  'siem-reader': 'connectors of SIEMs',
+  'bus-auth': 'answers the server who a collector is; has an account of its own',
+  admin: 'makes streams and registers schemas',
+};
+
+const identityOf = (role: Identity['role']): Identity => (role === 'collector' ? { role, node: NODE } : { role });
+
+/** The node of the example in an allow-list, as its form. */
+function formOf(subject: string): string {
+  return subject
+    .replaceAll(`.${partitionOf(NODE)}.node-a_example`, '.<partition>.<node>')
+    .replaceAll('node-a_example', '<node>');
+}
+
+interface Rights {
+  publishes: string[];
+  puts: string[];
+  streams: string[];
+  buckets: string[];
+  subscribes: string[];
+}
+
+/** What an allow-list comes to. */
+export function rightsOf(identity: Identity): Rights {
+  const { publish, subscribe } = permissionsFor(identity);
+  const allow = publish.allow.map(formOf);
+  const found = (pattern: RegExp) =>
+    allow.flatMap((subject) => {
+      const [, name, key] = pattern.exec(subject) ?? [];
+      return name === undefined ? [] : [key === undefined ? name : `${name} ${key}`];
+    });
+  const consumed = [
+    ...found(/^\$JS\.API\.CONSUMER\.CREATE\.(\w+)\.\*$/),
+    ...found(/^\$JS\.API\.CONSUMER\.MSG\.NEXT\.(\w+)\.siem-/),
+  ];
+  const whole = new Set(consumed.filter((name) => name.startsWith('KV_')).map((name) => name.slice(3)));
+  const byKey = found(/^\$JS\.API\.DIRECT\.GET\.KV_\w+\.\$KV\.(\w+)\.(.+)$/).filter(
+    (text) => !whole.has(text.split(' ')[0] ?? ''),
+  );
+  return {
+    publishes: allow.filter((subject) => !subject.startsWith('$')),
+    puts: found(/^\$KV\.(\w+)\.(.+)$/),
+    streams: [...new Set(consumed.filter((name) => !name.startsWith('KV_')))],
+    buckets: [...whole, ...byKey],
+    subscribes: subscribe.allow.filter((subject) => !subject.startsWith(inboxPrefixFor(identity))).map(formOf),
+  };
+}
+
+function rightsRow(role: Identity['role']): string[] {
+  const { publishes, puts, streams, buckets, subscribes } = rightsOf(identityOf(role));
+  return [code(role), ...[publishes, puts, streams, buckets, subscribes].map(codes)];
+}
+
+function identitySection(role: Identity['role']): string {
+  const identity = identityOf(role);
+  const { publish, subscribe } = permissionsFor(identity);
+  const user = formOf(userOf(identity)).replace(NODE, '<node>');
+  const lines = [
+    ...publish.allow.map((subject) => `publish   ${formOf(subject)}`),
+    ...subscribe.allow.map((subject) => `subscribe ${formOf(subject)}`),
+  ];
+  return section(role, `User \`${user}\`: ${ROLES[role]}.`, `\`\`\`text\n${lines.join('\n')}\n\`\`\``);
+}
+
+export function subjectsPage(): string {
+  const rows = SUBJECTS.map(({ form, example, holds }) => {
+    assert(parseSubject(example) !== null, `${example} is none of ours`);
+    return [code(form), holds, code(streamOf(example)), code(example)];
+  });
+  const roles = Object.keys(ROLES) as Identity['role'][];
+  return page(
+    'Subjects and rights',
+    `Tokens match \`[a-z0-9_-]+\`. A \`.\` in a Kubernetes name is written \`_\`, which no such name holds; \`_\` alone is no name. \`${ROOT}.replay.>\` is for copies that \`bailiff replay\`
+makes: no stream takes them. Payloads are [Avro](schemas.md) but for \`siem\`, \`config\` and \`push\`, which are JSON (or CEF).`,
+    [
+      section('Subjects', table(['subject', 'holds', 'stream', 'for example'], rows)),
+      section(
+        'Who may do what',
+        `Everything that is not listed is refused by the server. A stream is read by consumers of one's own that the server forgets; a bucket by its keys. Each identity also receives answers
+under an inbox prefix of its own.`,
+        table(
+          ['identity', 'publishes', 'puts (bucket, key)', 'reads streams', 'reads buckets', 'listens to'],
+          roles.map(rightsRow),
+        ),
+      ),
+      section('Allow-lists', 'As the server gets them.'),
+      ...roles.map(identitySection).map((text) => text.replace(/^## /, '### ')),
+    ],
+  );
+}
