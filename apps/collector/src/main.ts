@@ -2,7 +2,7 @@
  * `collector` runs the collector; `collector status`, `collector detach --all` and `collector attach` look at a node, disarm it and take
  * that back, with no bus and no configuration: they read pins and files, so they work when nothing else does.
  */
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { runService } from '@bailiff/service';
 import { Collector } from './collector.ts';
@@ -38,7 +38,7 @@ async function run(argv: string[]): Promise<number> {
         new Collector(ctx).start();
         releaseStartPages(ctx.log);
       } catch (error) {
-        const problem = startProblem(error);
+        const problem = startProblem(error, readFileSync('/proc/self/status', 'utf8'));
         if (problem !== error) process.stderr.write(`collector: ${(problem as Error).message}\n`);
         throw problem;
       }

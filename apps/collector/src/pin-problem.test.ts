@@ -1,7 +1,7 @@
 import { BpfError, SpoofError } from '@bailiff/bpf';
 import { EXIT } from '@bailiff/service';
 import { describe, expect, it } from 'vitest';
-import { pinProblem } from './pin-problem.ts';
+import { pinProblem, startProblem } from './pin-problem.ts';
 
 const noEntry = Object.assign(new Error("ENOENT: no such file or directory, scandir '/x/links'"), {
   code: 'ENOENT',
@@ -20,6 +20,15 @@ describe('pin problems', () => {
     expect(problem?.exit).toBe(exit);
     expect(problem?.message).toContain(says);
     expect(problem?.message).not.toContain('\n');
+  });
+  it.each([
+    ['000001c000201000', 'BPF_LOAD'],
+    ['0000008000001000', 'SERVICE_PRIVILEGE'],
+  ])('a load that the verifier refuses, with the capabilities %s, is %s', (mask, code) => {
+    const refused = new BpfError({ operation: 'object.load', errno: 7 });
+    const told = startProblem(refused, `Name:\tnode\nCapEff:\t${mask}\nCapBnd:\tff\n`);
+    expect(told).toMatchObject({ code });
+    if (code === 'SERVICE_PRIVILEGE') expect((told as Error).message).toContain('CAP_PERFMON');
   });
   it('a bug stays one', () => {
     expect(pinProblem(new TypeError('x is undefined'), '/x')).toBeNull();

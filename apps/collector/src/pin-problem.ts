@@ -1,6 +1,7 @@
 /** What stands in the way of reading pins, in one line that says what to do. Pure. */
 import { BpfError, SpoofError, type SpoofErrorCode } from '@bailiff/bpf';
 import { EXIT, type ExitCode, ServiceError, type ServiceErrorCode } from '@bailiff/service';
+import { CAPABILITY, isCapable } from './capabilities.ts';
 
 export interface PinProblem {
   exit: ExitCode;
@@ -43,8 +44,10 @@ const START: Readonly<Partial<Record<SpoofErrorCode, Start>>> = {
 /**
  * Why a collector cannot start, for who has to mend it: one line with the remedy and an exit code, without a stack, which would speak of
  * this program. The same error when it is none of those that are known.
+ * @param status of this process in /proc: without CAP_PERFMON a load is refused in the verifier's words, which name no right
  */
-export function startProblem(error: unknown): unknown {
+export function startProblem(error: unknown, status = ''): unknown {
+  if (error instanceof BpfError && error.code === 'BPF_LOAD' && lacksPerfmon(status)) return withoutPerfmon();
   const known = error instanceof SpoofError ? START[error.code] : undefined;
   const privilege: Start | undefined = isPrivilege(error)
     ? ['SERVICE_PRIVILEGE', 'run this as root, or give it the capabilities']
@@ -52,6 +55,19 @@ export function startProblem(error: unknown): unknown {
   const [code, remedy] = known ?? privilege ?? [];
   if (!code) return error;
   const told = new ServiceError(code, `${firstLine((error as Error).message)}: ${remedy}`);
+  told.stack = told.message;
+  return told;
+}
+
+const lacksPerfmon = (status: string) =>
+  !isCapable(status, CAPABILITY.perfmon) && !isCapable(status, CAPABILITY.sysAdmin);
+
+/** Seen on 6.18: it then keeps states apart that it would merge, and gives up at a million instructions. */
+function withoutPerfmon(): ServiceError {
+  const told = new ServiceError(
+    'SERVICE_PRIVILEGE',
+    'needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON: the verifier refuses these programs to a process without the last',
+  );
   told.stack = told.message;
   return told;
 }

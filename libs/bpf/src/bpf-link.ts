@@ -35,6 +35,11 @@ export class BpfLink implements Disposable {
     return { linkId, programId, ifindex, direction: tcxDirection(attachType) };
   }
 
+  /** Tag of the program that runs at the hook, as `BpfProgram.info` has it; empty when none does. Needs no privilege. */
+  programTag(): string {
+    return this.native.programTag();
+  }
+
   /**
    * Replaces the program in one step: no packet passes unjudged. With `oldProgram` only if that one runs now (EPERM
    * otherwise). ENOLINK when the interface is gone.

@@ -97,6 +97,7 @@ export interface NativeLinkInfo {
 
 export interface NativeLink {
   info(): NativeLinkInfo;
+  programTag(): string;
   update(newProgram: NativeProgram, oldProgram: NativeProgram | null): void;
   detach(): void;
   pin(path: string): void;

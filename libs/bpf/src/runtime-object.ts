@@ -18,7 +18,7 @@ import { fileURLToPath } from 'node:url';
 import { BpfLink } from './bpf-link.ts';
 import { BpfMap } from './bpf-map.ts';
 import { BpfObject } from './bpf-object.ts';
-import { BpfProgram } from './bpf-program.ts';
+import type { BpfProgram } from './bpf-program.ts';
 import { encodeU32 } from './encode.ts';
 import { BpfError } from './errors.ts';
 import { probeLsm } from './feature-probe.ts';
@@ -186,7 +186,7 @@ class PinnedRuntimeObject implements RuntimeObject {
 
   /** Before the first program runs. */
   #settle(options: OpenRuntimeOptions, reused: boolean): void {
-    const hostMountNs = options.hostMountNs ?? statSync('/proc/1/ns/mnt').ino;
+    const hostMountNs = options.hostMountNs ?? mountNamespaceOfHost();
     const settings = reused
       ? this.maps.settings()
       : { hashKey: randomBytes(HASH_KEY_BYTES), ...DEFAULT_RUNTIME_SAMPLES, abi: RuntimeAbiValues.RUNTIME_ABI };
@@ -226,10 +226,23 @@ class PinnedRuntimeObject implements RuntimeObject {
   }
 }
 
+/** @throws RuntimeError ERR_RUNTIME_UNAVAILABLE when this process may not see it */
+function mountNamespaceOfHost(): number {
+  const file = '/proc/1/ns/mnt';
+  try {
+    return statSync(file).ino;
+  } catch (cause) {
+    const { code: errnoName } = cause as NodeJS.ErrnoException;
+    const hint =
+      'needs CAP_SYS_PTRACE in the host’s PID namespace, and no AppArmor profile that forbids reading other processes';
+    const message = `the host's mount namespace cannot be told: ${file}: ${errnoName}`;
+    throw new RuntimeError('ERR_RUNTIME_UNAVAILABLE', message, { errnoName, hint }, cause);
+  }
+}
+
 function runsThis(pin: string, program: BpfProgram): boolean {
   using link = BpfLink.openPinned(pin);
-  using running = BpfProgram.byId(link.info().programId);
-  return running.info.tag === program.info.tag;
+  return link.programTag() === program.info.tag;
 }
 
 /** The maps of a pin directory without loading anything: `status` beside a collector, or without one. */

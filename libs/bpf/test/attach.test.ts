@@ -51,6 +51,7 @@ describe('native attach', () => {
   test('link - detach takes the program off and leaves the link', async () => {
     expect(await resultOf('attach', 'detach', { args: [tiny] })).toEqual({
       attached: false,
+      tags: [true, false],
       detached: true,
       ifindex: 0,
       chain: 0,

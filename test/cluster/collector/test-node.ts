@@ -54,6 +54,8 @@ export class TestNode implements AsyncDisposable {
   #collector: ChildProcess | null = null;
   log = '';
   metricsAddress = '';
+  /** Words before the collector's command, such as `setpriv …`: it then runs as they say. They must exec. */
+  wrap: readonly string[] = [];
 
   private constructor(parts: {
     netns: string;
@@ -117,7 +119,8 @@ export class TestNode implements AsyncDisposable {
 
   /** Starts the collector and does not wait for anything. */
   spawnCollector(args: readonly string[] = []): ChildProcess {
-    const command = ['run', '--', process.execPath, ...COLLECTOR_NODE_FLAGS, COLLECTOR, ...this.collectorArgs(args)];
+    const node = [process.execPath, ...COLLECTOR_NODE_FLAGS, COLLECTOR];
+    const command = ['run', '--', ...this.wrap, ...node, ...this.collectorArgs(args)];
     const child = spawn(this.#labtool, labtoolArgs({ netns: this.netns }, command), {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
@@ -150,7 +153,8 @@ export class TestNode implements AsyncDisposable {
 
   /** Runs a collector command on the node to its end. */
   async command(args: readonly string[]): Promise<string> {
-    return exec(this.#labtool, labtoolArgs({ netns: this.netns }, ['run', '--', process.execPath, COLLECTOR, ...args]));
+    const command = [...this.wrap, process.execPath, COLLECTOR, ...args];
+    return exec(this.#labtool, labtoolArgs({ netns: this.netns }, ['run', '--', ...command]));
   }
 
   async killCollector(signal: NodeJS.Signals = 'SIGKILL', child = this.#collector): Promise<number | null> {

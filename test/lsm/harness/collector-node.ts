@@ -17,10 +17,13 @@ import type { NodeSnapshot, NodeStatus, Violation } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { COLLECTOR_NODE_FLAGS } from '../../../tools/node-flags.ts';
 import { Ledger } from '../../cluster/collector/ledger.ts';
+import { collectorCapabilities, confined } from '../../k8s/confined.ts';
 import { Container, podCgroup, removeCgroup } from './rig.ts';
 
 export const NODE = 'node-a';
 const COLLECTOR = path.resolve(import.meta.dirname, '../../../apps/collector/dist/main.mjs');
+/** With the rights that the manifest grants, and no others. */
+const CONFINED = confined(collectorCapabilities());
 const WAIT_MS = 60_000;
 /** Less than a hook's limit, LOAD_TIMEOUT_MS: what it waited for is then in the failure. */
 const LOAD_WAIT_MS = 200_000;
@@ -107,9 +110,8 @@ export class CollectorNode implements AsyncDisposable {
       ...['--cni-results-dir', this.dir, '--metrics-address', '127.0.0.1:0', ...more],
       ...['--status-interval-ms', '500', '--sweep-interval-ms', '500'],
     ];
-    const child = spawn(process.execPath, [...COLLECTOR_NODE_FLAGS, COLLECTOR, ...args], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
+    const [command = '', ...words] = [...CONFINED, process.execPath, ...COLLECTOR_NODE_FLAGS, COLLECTOR, ...args];
+    const child = spawn(command, words, { stdio: ['ignore', 'pipe', 'pipe'] });
     this.#collector = child;
     let own = '';
     for (const stream of [child.stdout, child.stderr])

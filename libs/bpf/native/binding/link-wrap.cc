@@ -9,6 +9,7 @@ Napi::Function LinkWrap::define(Napi::Env env) {
   return DefineClass(env, kName,
                      {
                          InstanceMethod<&LinkWrap::info>("info"),
+                         InstanceMethod<&LinkWrap::programTag>("programTag"),
                          InstanceMethod<&LinkWrap::update>("update"),
                          InstanceMethod<&LinkWrap::detach>("detach"),
                          InstanceMethod<&LinkWrap::pin>("pin"),
@@ -27,6 +28,10 @@ Napi::Value LinkWrap::info(const Napi::CallbackInfo& info) {
     out.Set("attachType", link.attachType);
     return out;
   });
+}
+
+Napi::Value LinkWrap::programTag(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] { return Napi::String::New(info.Env(), core().programTag()); });
 }
 
 Napi::Value LinkWrap::update(const Napi::CallbackInfo& info) {

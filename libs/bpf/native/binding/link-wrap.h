@@ -16,6 +16,7 @@ class LinkWrap : public Wrap<LinkWrap, Link> {
 
  private:
   Napi::Value info(const Napi::CallbackInfo& info);
+  Napi::Value programTag(const Napi::CallbackInfo& info);
   Napi::Value update(const Napi::CallbackInfo& info);
   Napi::Value detach(const Napi::CallbackInfo& info);
   Napi::Value pin(const Napi::CallbackInfo& info);

@@ -3,6 +3,8 @@
 
 #include <bpf/bpf.h>
 
+#include <fstream>
+
 #include "pin.h"
 
 namespace bailiff {
@@ -22,6 +24,15 @@ LinkInfo Link::info() const {
     info.attachType = raw.tcx.attach_type;
   }
   return info;
+}
+
+std::string Link::programTag() const {
+  constexpr const char* kField = "prog_tag:";
+  std::ifstream lines("/proc/self/fdinfo/" + std::to_string(fd_.get()));
+  for (std::string word; lines >> word;) {
+    if (word == kField && lines >> word) return word;
+  }
+  return "";
 }
 
 void Link::update(int newProgramFd, int oldProgramFd) {

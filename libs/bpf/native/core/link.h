@@ -23,6 +23,8 @@ class Link {
   static std::unique_ptr<Link> openPinned(const std::string& path);
 
   LinkInfo info() const;
+  // Tag of the program that runs, as its own info has it; empty when none does. Asking a program by its id would take CAP_SYS_ADMIN.
+  std::string programTag() const;
   // Replaces the program atomically. oldProgramFd >= 0: only if that one is attached now (EPERM otherwise).
   void update(int newProgramFd, int oldProgramFd);
   void detach();  // the link stays, attached to nothing

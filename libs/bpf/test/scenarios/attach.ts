@@ -126,11 +126,13 @@ async function detach(path: string): Promise<unknown> {
   using drop = object.program('drop');
   using link = drop.attachTcx(ifindex, { direction: 'ingress' });
   const attached = ping();
+  using other = object.program('second');
+  const tags = [drop, other].map(({ info }) => link.programTag() === info.tag);
   link.detach();
   const detached = ping();
   const info = link.info();
   namespace[Symbol.dispose]();
-  return { attached, detached, ifindex: info.ifindex, chain: queryTcx(ifindex, 'ingress').programs.length };
+  return { attached, tags, detached, ifindex: info.ifindex, chain: queryTcx(ifindex, 'ingress').programs.length };
 }
 
 function qdiscs(): string[] {
