@@ -7,6 +7,7 @@
 import { EXIT } from '@bailiff/service';
 import { Command, CommanderError } from 'commander';
 import { register as backtest } from './commands/backtest.ts';
+import { register as bus } from './commands/bus.ts';
 import { register as config } from './commands/config.ts';
 import { register as credentials } from './commands/credentials.ts';
 import { register as disarm } from './commands/disarm.ts';
@@ -17,6 +18,7 @@ import { register as lab } from './commands/lab.ts';
 import { register as policy } from './commands/policy.ts';
 import { register as quarantine } from './commands/quarantine.ts';
 import { register as replay } from './commands/replay.ts';
+import { register as responder } from './commands/responder.ts';
 import { register as responses } from './commands/responses.ts';
 import { register as schemas } from './commands/schemas.ts';
 import { register as status } from './commands/status.ts';
@@ -39,6 +41,8 @@ const COMMANDS: readonly ((program: Command, io: CliIo) => void)[] = [
   backtest,
   quarantine,
   disarm,
+  bus,
+  responder,
   doctor,
   schemas,
   credentials,

@@ -4,5 +4,6 @@ export * from './ids.ts';
 export * from './plan.ts';
 export * from './policy-book.ts';
 export * from './quarantine.ts';
+export * from './rbac.ts';
 export * from './records.ts';
 export * from './service-status.ts';
