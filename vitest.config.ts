@@ -18,6 +18,7 @@ export default defineConfig({
             'apps/*/src/**/*.test.ts',
             'libs/*/src/**/*.test.ts',
             'tools/**/*.test.ts',
+            'test/k8s/**/*.test.ts',
             'test/lab/src/**/*.test.ts',
           ],
           testTimeout: 15_000,

@@ -94,6 +94,17 @@ function workload(plural: string, kind: string, shortName: string): ResourceDef 
   });
 }
 
+/** Kinds that are only kept here: nothing in the lab acts on them. They are there for manifests to be applied. */
+function kept(
+  group: string,
+  version: string,
+  plural: string,
+  kind: string,
+  more: Partial<ResourceDef> = {},
+): ResourceDef {
+  return defineResource({ group, version, plural, kind, namespaced: true, ...more });
+}
+
 /** The built-in resources, in the order in which discovery lists them. */
 export const builtinResources: ResourceDef[] = [
   defineResource({
@@ -154,6 +165,18 @@ export const builtinResources: ResourceDef[] = [
     shortNames: ['sa'],
     returnsDeleted: true,
   }),
+  kept('', 'v1', 'persistentvolumeclaims', 'PersistentVolumeClaim', {
+    shortNames: ['pvc'],
+    subresources: [statusSubresource],
+    returnsDeleted: true,
+  }),
+  kept('', 'v1', 'secrets', 'Secret'),
+  kept('', 'v1', 'services', 'Service', {
+    shortNames: ['svc'],
+    categories: ['all'],
+    subresources: [statusSubresource],
+    returnsDeleted: true,
+  }),
   defineResource({
     group: 'apiextensions.k8s.io',
     version: 'v1',
@@ -170,6 +193,13 @@ export const builtinResources: ResourceDef[] = [
   workload('deployments', 'Deployment', 'deploy'),
   workload('replicasets', 'ReplicaSet', 'rs'),
   workload('statefulsets', 'StatefulSet', 'sts'),
+  kept('batch', 'v1', 'cronjobs', 'CronJob', {
+    shortNames: ['cj'],
+    categories: ['all'],
+    subresources: [statusSubresource],
+    generation: true,
+  }),
+  kept('batch', 'v1', 'jobs', 'Job', { categories: ['all'], subresources: [statusSubresource], generation: true }),
   defineResource({
     group: 'events.k8s.io',
     version: 'v1',
@@ -209,6 +239,15 @@ export const builtinResources: ResourceDef[] = [
     subresources: [statusSubresource],
     generation: true,
     unconditionalUpdate: false,
+  }),
+  kept('rbac.authorization.k8s.io', 'v1', 'clusterrolebindings', 'ClusterRoleBinding', { namespaced: false }),
+  kept('rbac.authorization.k8s.io', 'v1', 'clusterroles', 'ClusterRole', { namespaced: false }),
+  kept('rbac.authorization.k8s.io', 'v1', 'rolebindings', 'RoleBinding'),
+  kept('rbac.authorization.k8s.io', 'v1', 'roles', 'Role'),
+  kept('scheduling.k8s.io', 'v1', 'priorityclasses', 'PriorityClass', {
+    namespaced: false,
+    shortNames: ['pc'],
+    generation: true,
   }),
 ];
 

@@ -1,0 +1,66 @@
+// The collector with the capabilities of its manifest and no others: enough to guard, restart and detach; and what one less does.
+// The runtime half, for which SYS_PTRACE is there, is tried in the virtual machine (test/lsm: every collector there runs so).
+
+import { waitFor } from '@bailiff/service/testing';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { collectorCapabilities, confined } from '../k8s/confined.ts';
+import { udpFrame } from './collector/frames.ts';
+import { TestNode, type TestPod } from './collector/test-node.ts';
+
+const NETWORK_HALF = collectorCapabilities().filter((name) => name !== 'SYS_PTRACE');
+
+const spoofed = (pod: TestPod) => udpFrame({ sourceMac: pod.mac, source: '10.244.0.66', destination: '10.244.0.1' });
+
+describe('collector privileges', () => {
+  let node: TestNode;
+  beforeEach(async () => {
+    node = await TestNode.start();
+  });
+  afterEach(async () => node[Symbol.asyncDispose]());
+  const dropped = (pod: TestPod, count: number) =>
+    waitFor(() => node.ledger.packets({ podUid: pod.uid, action: 'drop' }) === count, {
+      what: `${count} dropped packets of ${pod.name}`,
+      state: () => node.log.slice(-2000),
+    });
+
+  it('what the manifest grants is enough: by record and by cgroup, over a kill, with both kinds of hook, to the end', async () => {
+    node.wrap = confined(NETWORK_HALF);
+    const recorded = await node.addPod();
+    const bare = await node.addPod({ cni: false });
+    await using process = await node.runInPod(bare);
+    const args = ['--cgroup-root', process.root];
+    await node.startCollector({ args });
+    for (const pod of [recorded, bare]) {
+      await node.waitForState(pod, 'provisional');
+      await node.send(pod, [spoofed(pod)], 10);
+      await dropped(pod, 10);
+    }
+    await node.killCollector();
+    await node.send(recorded, [spoofed(recorded)], 5);
+    await node.startCollector({ args });
+    await node.send(recorded, [spoofed(recorded)], 5);
+    await dropped(recorded, 20);
+    await node.killCollector('SIGTERM');
+    expect(await node.command(['detach', '--all', '--bpf-dir', node.pinDir, '--state-dir', node.stateDir])).toMatch(
+      /^removed 4 links/,
+    );
+  });
+
+  it('what the manifest grants is enough for clsact too', async () => {
+    node.wrap = confined(NETWORK_HALF);
+    const pod = await node.addPod();
+    await node.startCollector({ args: ['--hook', 'clsact'] });
+    await node.send(pod, [spoofed(pod)], 10);
+    await dropped(pod, 10);
+  });
+
+  it.each(NETWORK_HALF)('without %s it does not start, and says which right is missing', async (name) => {
+    node.wrap = confined(NETWORK_HALF.filter((other) => other !== name));
+    const child = node.spawnCollector();
+    await waitFor(() => child.exitCode !== null, { what: 'its end', state: () => node.log.slice(-2000) });
+    expect(child.exitCode).toBe(4);
+    const [message = ''] = node.log.split('\n');
+    expect(message).toMatch(/^collector: .*CAP_/);
+    expect(message).toContain(`CAP_${name}`);
+  });
+});

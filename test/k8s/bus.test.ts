@@ -1,0 +1,159 @@
+// Manifests against what `bailiff credentials init --kubernetes` makes: Secrets and their keys, and where the bus is.
+
+import { DEFAULT_MAX_FILE_BYTES } from '@bailiff/bus';
+import { newSeed } from '@bailiff/bus/auth';
+import { describe, expect, it } from 'vitest';
+import { envNameOf } from '../../apps/cli/src/bus/connection.ts';
+import { init, type Makers } from '../../apps/cli/src/credentials/model.ts';
+import * as names from '../../apps/cli/src/credentials/names.ts';
+import { clusterConf, secrets } from '../../apps/cli/src/credentials/render.ts';
+import { makeProgram } from '../../apps/cli/src/run.ts';
+import { captureCli } from '../../apps/cli/src/testing.ts';
+import {
+  environmentOf,
+  expand,
+  type Json,
+  mountOf,
+  named,
+  OVERLAYS,
+  objectsOf,
+  ofKind,
+  secretsOf,
+  type Workload,
+  workloadsOf,
+} from './rendered.ts';
+
+const NAMESPACE = names.DEFAULT_NAMESPACE;
+const REPLICAS = 3;
+let made = 0;
+const makers: Makers = {
+  password: () => {
+    made += 1;
+    return `password-${made}`;
+  },
+  hash: async (password) => `hash of ${password}`,
+  issuer: () => newSeed('issuer'),
+  xkey: () => newSeed('xkey'),
+  authority: async () => ({ certificate: 'ca', key: 'ca key' }),
+  server: async () => ({ certificate: 'certificate', key: 'key' }),
+  now: () => new Date(0).toISOString(),
+};
+const dnsNames = names.defaultDnsNames(NAMESPACE);
+const credentials = await init({ namespace: NAMESPACE, replicas: REPLICAS, dnsNames }, makers);
+const content = secrets(credentials);
+
+describe.each(OVERLAYS)('%s', (overlay) => {
+  const objects = objectsOf(overlay);
+  const workloads = workloadsOf(objects);
+
+  it('everything is in the namespace that the credentials are for', () => {
+    const cluster = ['Namespace', 'CustomResourceDefinition', 'ClusterRole', 'ClusterRoleBinding'];
+    const elsewhere = objects.filter(
+      ({ kind, metadata }) => !cluster.includes(kind) && metadata.namespace !== NAMESPACE,
+    );
+    expect(elsewhere).toEqual([]);
+    named(objects, 'Namespace', NAMESPACE);
+  });
+
+  it.each(workloads)('$name - every Secret that it mounts is made, with the files that it names', (workload) => {
+    const uses = secretsOf(workload);
+    for (const { secret } of uses) expect(Object.keys(content)).toContain(secret);
+    const files = Object.values(environmentOf(objects, workload.container)).filter((value) =>
+      value.startsWith('/etc/bailiff/'),
+    );
+    const given = uses.flatMap(({ secret, directory }) =>
+      Object.keys(content[secret] ?? {}).map((key) => `${directory}/${key}`),
+    );
+    // The collector's token comes from the kubelet.
+    for (const file of files) if (!file.endsWith('/token')) expect(given).toContain(file);
+  });
+
+  it.each(workloads)('$name - no secret is in its environment or on its command line', ({ pod, container }) => {
+    for (const { valueFrom } of container.env ?? []) expect(valueFrom?.secretKeyRef).toBeUndefined();
+    expect(container.envFrom).toBeUndefined();
+    expect(pod.initContainers).toBeUndefined();
+  });
+
+  it('bus setup - the command, as the manifest has it, is one', async () => {
+    const job = workloads.find(({ component }) => component === 'bus-setup') as Workload;
+    const env = environmentOf(objects, job.container);
+    const args = (job.container.args as string[]).map((word) => expand(word, env));
+    const { io, stderr } = captureCli();
+    const program = makeProgram(io);
+    const wanted: unknown[] = [];
+    const setup = program.commands.find((one) => one.name() === 'bus')?.commands.find((one) => one.name() === 'setup');
+    setup?.action((options) => void wanted.push(options));
+    await program.parseAsync(args, { from: 'user' });
+    expect(wanted, stderr()).toEqual([expect.objectContaining({ replicas: REPLICAS })]);
+    const known = ['natsUrl', 'natsUser', 'natsPasswordFile', 'natsCaFile'].map((key) => envNameOf(key as 'natsUrl'));
+    expect(Object.keys(env).filter((name) => name.startsWith('BAILIFF_'))).toEqual(known);
+    expect(env['BAILIFF_NATS_USER']).toBe('admin');
+  });
+});
+
+describe('the bus that is included', () => {
+  const objects = objectsOf('included');
+  const workloads = workloadsOf(objects);
+  const nats = workloads.find(({ component }) => component === 'nats') as Workload;
+  const address = (key: string) => new URL(ofKind(objects, 'ConfigMap').find(({ data }) => data[key])?.data[key]);
+
+  it('clients use a name that its certificate is for, and a port that its Service has', () => {
+    const { hostname, port } = address('natsUrl');
+    expect(dnsNames).toContain(hostname);
+    const service = named(objects, 'Service', hostname.split('.')[0] as string);
+    expect(service.spec.ports).toContainEqual({ name: 'nats', port: Number(port), targetPort: 'nats' });
+    expect(service.spec.selector['app.kubernetes.io/component']).toBe(nats.component);
+    expect(hostname.split('.')[0]).toBe(names.NATS_NAME);
+  });
+
+  it('servers find each other where the configuration says', () => {
+    expect(nats.name).toBe(names.NATS_NAME);
+    expect(nats.replicas).toBe(REPLICAS);
+    expect(nats.object.spec.serviceName).toBe(names.NATS_HEADLESS);
+    const headless = named(objects, 'Service', names.NATS_HEADLESS);
+    expect(headless.spec).toMatchObject({ clusterIP: 'None', publishNotReadyAddresses: true });
+    const pods = Array.from(
+      { length: nats.replicas },
+      (_, index) => `${nats.name}-${index}.${headless.metadata.name}.${NAMESPACE}.svc`,
+    );
+    expect(names.routesOf(NAMESPACE, REPLICAS)).toEqual(pods.map((pod) => `${pod}:${names.NATS_CLUSTER_PORT}`));
+    expect(ofKind(objects, 'ConfigMap').find(({ data }) => data.natsReplicas)?.data.natsReplicas).toBe(
+      String(REPLICAS),
+    );
+  });
+
+  it('every path, port and variable of its configuration is there', () => {
+    const conf = clusterConf(credentials);
+    const { container } = nats;
+    expect(container.args).toEqual(['--config', `${names.NATS_CONF_DIR}/nats.conf`]);
+    const ports = Object.fromEntries(
+      (container.ports as Json[]).map(({ name, containerPort }) => [name, containerPort]),
+    );
+    expect(ports).toEqual({
+      nats: names.NATS_CLIENT_PORT,
+      cluster: names.NATS_CLUSTER_PORT,
+      monitor: names.NATS_MONITOR_PORT,
+    });
+    for (const port of Object.values(ports)) expect(conf).toContain(`0.0.0.0:${port}"`);
+    expect(conf).toContain(`$${names.NATS_NAME_VARIABLE}`);
+    expect(Object.keys(environmentOf(objects, container))).toContain(names.NATS_NAME_VARIABLE);
+    expect(mountOf(nats, `${names.NATS_CONF_DIR}/nats.conf`)?.volume.secret.secretName).toBe(names.SECRETS.natsConf);
+    expect(mountOf(nats, `${names.NATS_TLS_DIR}/tls.crt`)?.volume.secret.secretName).toBe(names.SECRETS.natsTls);
+    expect(conf).toContain(`store_dir: "${names.NATS_STORE_DIR}"`);
+    expect(container.volumeMounts).toContainEqual({ name: 'data', mountPath: names.NATS_STORE_DIR });
+    const [claim] = nats.object.spec.volumeClaimTemplates as Json[];
+    expect(Number.parseInt(claim.spec.resources.requests.storage, 10) * 1024 ** 3).toBeGreaterThan(
+      DEFAULT_MAX_FILE_BYTES,
+    );
+  });
+
+  it('Redis is where the responder looks', () => {
+    const { hostname, port } = address('redisUrl');
+    const service = named(objects, 'Service', hostname.split('.')[0] as string);
+    expect(hostname).toBe(`${service.metadata.name}.${NAMESPACE}.svc`);
+    expect(service.spec.ports).toEqual([{ name: 'redis', port: Number(port), targetPort: 'redis' }]);
+    const valkey = workloads.find(({ component }) => component === 'valkey') as Workload;
+    expect(valkey.container.ports).toEqual([{ name: 'redis', containerPort: Number(port) }]);
+    expect(service.spec.selector['app.kubernetes.io/component']).toBe('valkey');
+  });
+});

@@ -1,0 +1,112 @@
+// Manifests against the code: what a container is told is what its app reads, and what it reads from files is mounted.
+import { FIXED_ROLES } from '@bailiff/bus';
+import { busOptionsOf, envName, envPrefix } from '@bailiff/service';
+import { describe, expect, it } from 'vitest';
+import type * as z from 'zod';
+import { collectorSchema } from '../../apps/collector/src/config.ts';
+import { configSchema as correlatorSchema } from '../../apps/correlator/src/config.ts';
+import { configSchema as ipamSyncSchema } from '../../apps/ipam-sync/src/config.ts';
+import { responderSchema } from '../../apps/responder/src/config.ts';
+import { configSchema as relaySchema } from '../../apps/siem-relay/src/config.ts';
+import { buildConfig, frameShape } from '../../libs/service/src/config.ts';
+import {
+  environmentOf,
+  type Json,
+  METRICS_PORT,
+  mountOf,
+  OVERLAYS,
+  objectsOf,
+  secretsOf,
+  type Workload,
+  workloadsOf,
+} from './rendered.ts';
+
+const SCHEMAS: Readonly<Record<string, z.ZodObject>> = {
+  collector: collectorSchema,
+  correlator: correlatorSchema,
+  responder: responderSchema,
+  'ipam-sync': ipamSyncSchema,
+  'siem-relay': relaySchema,
+};
+
+type Config = Record<string, Json>;
+
+function configOf(objects: readonly Json[], { component, container }: Workload): Config {
+  const schema = (SCHEMAS[component] as z.ZodObject).safeExtend(frameShape).strict();
+  const env = environmentOf(objects, container);
+  return buildConfig(schema, { name: component, defaults: {}, file: null, env, flags: new Map() }) as Config;
+}
+
+describe.each(OVERLAYS)('%s', (overlay) => {
+  const objects = objectsOf(overlay);
+  const apps = workloadsOf(objects).filter(({ component }) => Object.hasOwn(SCHEMAS, component));
+
+  it('every app is there', () => {
+    expect(apps.map(({ component }) => component).sort()).toEqual(Object.keys(SCHEMAS).sort());
+  });
+
+  it.each(apps)('$component - its environment is a configuration that it takes', (app) => {
+    const config = configOf(objects, app);
+    // A variable that is no key is refused by the frame; one of another app's would be passed over.
+    const foreign = (app.container.env as Json[]).filter(
+      ({ name }) => name.startsWith('BAILIFF_') && !name.startsWith(envPrefix(app.component)),
+    );
+    expect(foreign).toEqual([]);
+    expect(config['natsUrl']).toMatch(/^tls:/);
+    expect(busOptionsOf(config as Parameters<typeof busOptionsOf>[0]).tls).toEqual({ caFile: config['natsCaFile'] });
+  });
+
+  it.each(apps)('$component - a misspelt variable would be refused', (app) => {
+    const wrong = { ...app, container: { env: [{ name: envName(app.component, 'natsUrll'), value: 'x' }] } };
+    expect(() => configOf(objects, wrong)).toThrow(/no such key/);
+  });
+
+  it.each(apps)('$component - metrics and probes are where it serves them', (app) => {
+    const { container } = app;
+    const address = String(configOf(objects, app)['metricsAddress']);
+    expect(Number(address.slice(address.lastIndexOf(':') + 1))).toBe(METRICS_PORT);
+    const ports = (container.ports as Json[]).map(({ name, containerPort }) => [name, containerPort]);
+    expect(ports).toEqual([['metrics', METRICS_PORT]]);
+    const probes = ['startupProbe', 'livenessProbe', 'readinessProbe'].map((name) => container[name].httpGet);
+    expect(probes).toEqual(['/healthz', '/healthz', '/readyz'].map((path) => ({ path, port: 'metrics' })));
+  });
+
+  it.each(apps)('$component - every file that it reads is mounted', (app) => {
+    const files = Object.entries(configOf(objects, app)).filter(([key, value]) => key.endsWith('File') && value !== '');
+    expect(files.length).toBeGreaterThan(1);
+    for (const [key, file] of files) expect(mountOf(app, file), key).toMatchObject({ mount: { readOnly: true } });
+  });
+
+  it.each(apps.filter(({ component }) => component !== 'collector'))(
+    '$component - it is its own user, by its own password',
+    (app) => {
+      const { natsUser, natsPasswordFile } = configOf(objects, app);
+      expect(natsUser).toBe(app.component);
+      expect(FIXED_ROLES).toContain(natsUser);
+      expect(secretsOf(app)).toContainEqual({ secret: `bailiff-bus-${natsUser}`, directory: '/etc/bailiff/bus' });
+      expect(natsPasswordFile).toBe('/etc/bailiff/bus/password');
+    },
+  );
+
+  it.each(apps)('$component - it is given as long to stop as its steps may take', (app) => {
+    // Five steps at most in a row before the last word; each is cut at stopTimeoutMs.
+    const { stopTimeoutMs } = configOf(objects, app);
+    expect(app.pod.terminationGracePeriodSeconds * 1000).toBeGreaterThanOrEqual(5 * stopTimeoutMs);
+  });
+
+  it('collector - its paths on the node are those it has without being told, but for the control groups', () => {
+    const [app] = apps.filter(({ component }) => component === 'collector') as [Workload];
+    const told = configOf(objects, app);
+    const untold = collectorSchema.parse({ nodeName: 'node-a' });
+    const hostPath = (file: string) => {
+      const { mount, volume } = mountOf(app, file) as { mount: Json; volume: Json };
+      return { path: volume.hostPath.path + file.slice(mount.mountPath.length), readOnly: mount.readOnly ?? false };
+    };
+    expect(hostPath(told['bpfDir'])).toEqual({ path: untold.bpfDir, readOnly: false });
+    expect(hostPath(told['stateDir'])).toEqual({ path: untold.stateDir, readOnly: false });
+    expect(hostPath(told['cniResultsDir'])).toEqual({ path: untold.cniResultsDir, readOnly: true });
+    expect(hostPath(told['cgroupRoot'])).toEqual({ path: untold.cgroupRoot, readOnly: true });
+    const hostPaths = (app.pod.volumes as Json[]).filter(({ hostPath }) => hostPath);
+    expect(hostPaths.length).toBe(4);
+  });
+});

@@ -1,0 +1,128 @@
+/** What an overlay of k8s renders to, by `kubectl kustomize`, and small questions about it. */
+import { execFileSync } from 'node:child_process';
+import path from 'node:path';
+import { parseAllDocuments } from 'yaml';
+
+const ROOT = path.resolve(import.meta.dirname, '../..');
+export const OVERLAYS = ['included', 'external'] as const;
+export const METRICS_PORT = 9464;
+
+// biome-ignore lint/suspicious/noExplicitAny: manifests are data of many shapes; each test says what it expects of them
+export type Json = any;
+
+export interface Workload {
+  kind: string;
+  name: string;
+  /** Label app.kubernetes.io/component. */
+  component: string;
+  replicas: number;
+  object: Json;
+  pod: Json;
+  container: Json;
+}
+
+const rendered = new Map<string, Json[]>();
+
+/** Every object of an overlay. Rendered once a process. */
+export function objectsOf(overlay: (typeof OVERLAYS)[number]): Json[] {
+  const known = rendered.get(overlay);
+  if (known) return known;
+  const text = execFileSync('kubectl', ['kustomize', path.join(ROOT, 'k8s/overlays', overlay)], { encoding: 'utf8' });
+  const objects = parseAllDocuments(text).map((document) => document.toJS() as Json);
+  rendered.set(overlay, objects);
+  return objects;
+}
+
+export const ofKind = (objects: readonly Json[], kind: string): Json[] =>
+  objects.filter((object) => object.kind === kind);
+
+/** The one object of this kind and name. Throws when there is none. */
+export function named(objects: readonly Json[], kind: string, name: string): Json {
+  const found = objects.find((object) => object.kind === kind && object.metadata.name === name);
+  if (!found) throw new Error(`no ${kind} ${name}`);
+  return found;
+}
+
+const WORKLOADS = ['DaemonSet', 'Deployment', 'StatefulSet', 'Job'];
+
+/** Whatever runs pods; each has one container. */
+export function workloadsOf(objects: readonly Json[]): Workload[] {
+  return objects
+    .filter(({ kind }) => WORKLOADS.includes(kind))
+    .map((object) => {
+      const { template, replicas = 1 } = object.spec;
+      const [container, ...others] = template.spec.containers;
+      if (others.length > 0) throw new Error(`${object.metadata.name}: more than one container`);
+      return {
+        kind: object.kind,
+        name: object.metadata.name,
+        component: template.metadata.labels['app.kubernetes.io/component'],
+        replicas,
+        object,
+        pod: template.spec,
+        container,
+      };
+    });
+}
+
+/** Values that the kubelet would fill in. */
+const FIELDS: Readonly<Record<string, string>> = {
+  'spec.nodeName': 'node-a',
+  'status.hostIP': '10.0.0.1',
+  'metadata.namespace': 'bailiff-system',
+  'metadata.name': 'pod-0',
+};
+
+/** The environment of a container as the kubelet makes it, for services too. */
+export function environmentOf(objects: readonly Json[], container: Json): Record<string, string> {
+  const env: Record<string, string> = {
+    KUBERNETES_SERVICE_HOST: '10.96.0.1',
+    KUBERNETES_SERVICE_PORT: '443',
+  };
+  for (const { name, value, valueFrom } of container.env ?? [])
+    env[name] = expand(value ?? resolve(objects, valueFrom), env);
+  return env;
+}
+
+function resolve(objects: readonly Json[], from: Json): string {
+  if (from.fieldRef) {
+    const value = FIELDS[from.fieldRef.fieldPath];
+    if (value === undefined) throw new Error(`unknown field ${from.fieldRef.fieldPath}`);
+    return value;
+  }
+  const { name, key } = from.configMapKeyRef;
+  const value = named(objects, 'ConfigMap', name).data[key];
+  if (value === undefined) throw new Error(`ConfigMap ${name} has no ${key}`);
+  return value;
+}
+
+/** `$(NAME)` of a variable that stands before; another is left as it is. */
+export const expand = (text: string, env: Readonly<Record<string, string>>): string =>
+  text.replaceAll(/\$\(([A-Za-z_][A-Za-z0-9_]*)\)/g, (whole, name: string) => env[name] ?? whole);
+
+export interface SecretUse {
+  secret: string;
+  /** Where its keys are files. */
+  directory: string;
+}
+
+/** Secrets of a pod with where they are mounted. */
+export function secretsOf({ pod, container }: Workload): SecretUse[] {
+  return (pod.volumes ?? []).flatMap((volume: Json) => {
+    const mount = container.volumeMounts.find(({ name }: Json) => name === volume.name);
+    if (!mount) throw new Error(`volume ${volume.name} is not mounted`);
+    const names = volume.secret
+      ? [volume.secret.secretName]
+      : (volume.projected?.sources ?? []).flatMap(({ secret }: Json) => (secret ? [secret.name] : []));
+    return names.map((secret: string) => ({ secret, directory: mount.mountPath }));
+  });
+}
+
+/** The mount that a path lies under, and its volume; undefined when it would be in the image. */
+export function mountOf({ pod, container }: Workload, file: string): { mount: Json; volume: Json } | undefined {
+  const under = (container.volumeMounts ?? []).filter(
+    ({ mountPath }: Json) => file === mountPath || file.startsWith(`${mountPath}/`),
+  );
+  const [mount] = under.sort((a: Json, b: Json) => b.mountPath.length - a.mountPath.length);
+  return mount && { mount, volume: pod.volumes.find(({ name }: Json) => name === mount.name) };
+}

@@ -1,0 +1,189 @@
+// What each pod may do, on its node, at the API server and in the network: no more than the code says it needs.
+
+import { EVERY_ACTION, responderRules } from '@bailiff/answer';
+import { describe, expect, it } from 'vitest';
+import { configSchema as ipamSyncSchema } from '../../apps/ipam-sync/src/config.ts';
+import { KUBE_RULES as IPAM_SYNC_RULES } from '../../apps/ipam-sync/src/kube-rules.ts';
+import { type Json, METRICS_PORT, named, OVERLAYS, objectsOf, ofKind, type Workload, workloadsOf } from './rendered.ts';
+
+/** Rights on the node, each with what fails without it; test/cluster/collector-privileges.test.ts tries them. */
+const COLLECTOR_CAPABILITIES = ['BPF', 'PERFMON', 'NET_ADMIN', 'SYS_PTRACE'];
+
+interface Rule {
+  apiGroups: readonly string[];
+  resources: readonly string[];
+  verbs: readonly string[];
+  resourceNames?: readonly string[];
+}
+
+/** One word a right, so that how rules are grouped does not matter. */
+const rights = (rules: readonly Rule[]): string[] =>
+  [
+    ...new Set(
+      rules.flatMap(({ apiGroups, resources, verbs, resourceNames = ['*'] }) =>
+        apiGroups.flatMap((group) =>
+          resources.flatMap((resource) =>
+            verbs.flatMap((verb) => resourceNames.map((name) => `${verb} ${group}/${resource} ${name}`)),
+          ),
+        ),
+      ),
+    ),
+  ].sort();
+
+describe.each(OVERLAYS)('%s', (overlay) => {
+  const objects = objectsOf(overlay);
+  const workloads = workloadsOf(objects);
+  const others = workloads.filter(({ component }) => component !== 'collector');
+  const bound = (kind: string) =>
+    ofKind(objects, `${kind}Binding`).map(({ roleRef, subjects }) => {
+      expect(roleRef.kind).toBe(kind);
+      expect(subjects).toHaveLength(1);
+      return { account: subjects[0].name as string, rules: named(objects, kind, roleRef.name).rules as Rule[] };
+    });
+
+  it.each(others)(
+    '$name - keeps to the Pod Security level "restricted", with a root file system that is read only',
+    ({ pod, container }) => {
+      expect(pod.securityContext).toMatchObject({
+        runAsNonRoot: true,
+        runAsUser: 65532,
+        seccompProfile: { type: 'RuntimeDefault' },
+      });
+      expect(container.securityContext).toEqual({
+        allowPrivilegeEscalation: false,
+        readOnlyRootFilesystem: true,
+        capabilities: { drop: ['ALL'] },
+      });
+      for (const field of ['hostNetwork', 'hostPID', 'hostIPC']) expect(pod[field]).toBeUndefined();
+      expect((pod.volumes as Json[]).filter(({ hostPath }) => hostPath)).toEqual([]);
+      expect((container.ports ?? []).filter(({ hostPort }: Json) => hostPort)).toEqual([]);
+    },
+  );
+
+  it('collector - every right that it has is one of those that are named, and it is not privileged', () => {
+    const { pod, container, object } = workloads.find(({ component }) => component === 'collector') as Workload;
+    expect(container.securityContext).toEqual({
+      privileged: false,
+      allowPrivilegeEscalation: false,
+      readOnlyRootFilesystem: true,
+      capabilities: { drop: ['ALL'], add: COLLECTOR_CAPABILITIES },
+    });
+    expect(pod).toMatchObject({ hostNetwork: true, hostPID: true, tolerations: [{ operator: 'Exists' }] });
+    expect(pod.priorityClassName).toBe('system-node-critical');
+    expect(object.kind).toBe('DaemonSet');
+    const writable = (container.volumeMounts as Json[])
+      .filter(({ readOnly }) => !readOnly)
+      .map(({ mountPath }) => mountPath);
+    expect(writable).toEqual(['/sys/fs/bpf', '/var/lib/bailiff']);
+  });
+
+  it('collector - its token is of no use at the API server, and it has no other', () => {
+    const { pod } = workloads.find(({ component }) => component === 'collector') as Workload;
+    expect(pod.automountServiceAccountToken).toBe(false);
+    const tokens = (pod.volumes as Json[])
+      .flatMap(({ projected }) => projected?.sources ?? [])
+      .flatMap(({ serviceAccountToken }) => serviceAccountToken ?? []);
+    expect(tokens).toEqual([{ audience: 'bailiff', expirationSeconds: 3600, path: 'token' }]);
+    const bindings = [...bound('Role'), ...bound('ClusterRole')].map(({ account }) => account);
+    expect(bindings).not.toContain(pod.serviceAccountName);
+  });
+
+  it('tokens - whoever has rights at the API server has a token, and nobody else', () => {
+    const accounts = new Set([...bound('Role'), ...bound('ClusterRole')].map(({ account }) => account));
+    for (const { pod } of workloads) {
+      named(objects, 'ServiceAccount', pod.serviceAccountName);
+      expect([pod.serviceAccountName, pod.automountServiceAccountToken]).toEqual([
+        pod.serviceAccountName,
+        accounts.has(pod.serviceAccountName),
+      ]);
+      expect(pod.enableServiceLinks).toBe(false);
+    }
+    for (const account of ofKind(objects, 'ServiceAccount')) expect(account.automountServiceAccountToken).toBe(false);
+  });
+
+  it('rights at the API server - exactly what the code says', () => {
+    const inCluster = Object.fromEntries(bound('ClusterRole').map(({ account, rules }) => [account, rights(rules)]));
+    const inNamespace = Object.fromEntries(bound('Role').map(({ account, rules }) => [account, rights(rules)]));
+    const ofScope = (scope: string) => IPAM_SYNC_RULES.filter((rule) => rule.scope === scope);
+    expect(inCluster).toEqual({
+      'bailiff-ipam-sync': rights(ofScope('cluster')),
+      'bailiff-responder': rights(responderRules(EVERY_ACTION)),
+    });
+    expect(inNamespace).toEqual({ 'bailiff-ipam-sync': rights(ofScope('lease-namespace')) });
+    const lease = ipamSyncSchema.parse({}).leaseName;
+    expect(inNamespace['bailiff-ipam-sync']).toContain(`update coordination.k8s.io/leases ${lease}`);
+  });
+
+  it('network - everything is denied, and then each component has the ways that its configuration names', () => {
+    const policies = ofKind(objects, 'NetworkPolicy');
+    expect(named(objects, 'NetworkPolicy', 'bailiff-default-deny').spec).toEqual({
+      podSelector: {},
+      policyTypes: ['Ingress', 'Egress'],
+    });
+    const selects = (policy: Json, component: string) => {
+      const { matchLabels, matchExpressions } = policy.spec.podSelector;
+      if (matchExpressions) return matchExpressions[0].values.includes(component);
+      return matchLabels?.['app.kubernetes.io/component'] === component;
+    };
+    const ports = (component: string, direction: 'egress' | 'ingress') =>
+      policies
+        .filter((policy) => selects(policy, component))
+        .flatMap((policy) =>
+          (policy.spec[direction] ?? []).flatMap((rule: Json) => rule.ports.map(({ port }: Json) => port)),
+        )
+        .sort((a, b) => a - b);
+    for (const { component, pod, container } of others) {
+      const names = (container.env ?? []).map(({ name }: Json) => name as string);
+      const wanted = [
+        ...(names.some((name: string) => name.endsWith('NATS_URL')) ? [4222] : []),
+        ...(names.some((name: string) => name.endsWith('REDIS_URL')) ? [6379] : []),
+        ...(pod.automountServiceAccountToken ? [443, 6443] : []),
+        ...(component === 'nats' ? [6222] : []),
+      ];
+      expect([component, ports(component, 'egress')]).toEqual([component, wanted.sort((a, b) => a - b)]);
+      const served = (container.ports ?? []).map(({ containerPort }: Json) => containerPort);
+      // What monitors the bus asks it from the node.
+      const open = served.filter((port: number) => port !== 8222);
+      expect([component, ports(component, 'ingress')]).toEqual([component, open]);
+    }
+    expect(ports('correlator', 'ingress')).toEqual([METRICS_PORT]);
+  });
+});
+
+describe.each(OVERLAYS)('%s: staying up', (overlay) => {
+  const objects = objectsOf(overlay);
+  const workloads = workloadsOf(objects);
+
+  it.each(workloads)('$name - memory is bounded, and the scheduler knows what it takes', ({ container }) => {
+    const { requests, limits } = container.resources;
+    expect(Object.keys(requests).sort()).toEqual(['cpu', 'memory']);
+    // No limit on CPU: throttled in a flood is when it matters most.
+    expect(Object.keys(limits)).toEqual(['memory']);
+    const mebibytes = (text: string) => Number.parseInt(text, 10) * (text.endsWith('Gi') ? 1024 : 1);
+    expect(mebibytes(limits.memory)).toBeGreaterThanOrEqual(2 * mebibytes(requests.memory));
+  });
+
+  it.each(workloads.filter(({ replicas }) => replicas > 1))(
+    '$name - replicas are spread, and never all drained at once',
+    ({ name, component, pod }) => {
+      const labels = { 'app.kubernetes.io/component': component };
+      expect(named(objects, 'PodDisruptionBudget', name).spec).toEqual({
+        maxUnavailable: 1,
+        selector: { matchLabels: labels },
+      });
+      expect(pod.topologySpreadConstraints).toEqual([
+        expect.objectContaining({
+          maxSkew: 1,
+          topologyKey: 'kubernetes.io/hostname',
+          labelSelector: { matchLabels: labels },
+        }),
+      ]);
+    },
+  );
+
+  it.each(workloads)('$name - its selector selects its pods and no other component’s', ({ object, component }) => {
+    if (object.kind === 'Job') return;
+    expect(object.spec.selector.matchLabels).toEqual({ 'app.kubernetes.io/component': component });
+    expect(workloads.filter((other) => other.component === component)).toHaveLength(1);
+  });
+});
