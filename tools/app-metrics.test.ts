@@ -10,7 +10,7 @@ const UNIT = /_(seconds|bytes)$/;
 
 it('metrics - every app but the command tells some', () => {
   expect([...APPS.keys()]).toEqual(
-    expect.arrayContaining(['collector', 'correlator', 'ipam-sync', 'responder', 'siem-relay']),
+    expect.arrayContaining(['bus-auth', 'collector', 'correlator', 'ipam-sync', 'responder', 'siem-relay']),
   );
 });
 

@@ -49,7 +49,7 @@ describe('tidy', () => {
         const target = match[1] as string;
         const from = libOf(f);
         if (
-          /^@bailiff\/(collector|correlator|responder|ipam-sync|siem-relay)/.test(target) ||
+          /^@bailiff\/(collector|correlator|responder|ipam-sync|siem-relay|bus-auth)/.test(target) ||
           (/apps\//.test(target) && !f.startsWith('apps/'))
         ) {
           if (!/^(test|tools\/reference)\//.test(f)) wrong.push(`${f} imports ${target}`);

@@ -11,6 +11,7 @@ import { objectTests } from './contract/objects.ts';
 import { patchTests } from './contract/patches.ts';
 import { surfaceTests } from './contract/surface.ts';
 import { type Target, targetKinds } from './contract/target.ts';
+import { tokenTests } from './contract/tokens.ts';
 import { watchTests } from './contract/watches.ts';
 
 const kinds = targetKinds(process.env);
@@ -37,6 +38,7 @@ describe.each(kinds)('API contract: $name', (kind) => {
   evictionTests(current);
   customResourceTests(current);
   surfaceTests(current);
+  tokenTests(current);
 });
 
 if (kinds.length === 1) {

@@ -36,7 +36,7 @@ describe('reference - nothing is without its words', () => {
   it('every flag of every app', async () => {
     const apps = await appConfigs();
     expect(apps.map(({ app }) => app)).toEqual(
-      expect.arrayContaining(['collector', 'correlator', 'responder', 'ipam-sync', 'siem-relay']),
+      expect.arrayContaining(['bus-auth', 'collector', 'correlator', 'responder', 'ipam-sync', 'siem-relay']),
     );
     const bare = apps.flatMap(({ app, fields }) =>
       fields.filter(({ description }) => description === '').map((f) => `${app}: ${f.path}`),

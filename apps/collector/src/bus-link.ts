@@ -6,6 +6,7 @@ import {
   type Bucket,
   BucketReader,
   type Bus,
+  type BusError,
   cloudEventHeaders,
   connectBus,
   encodeToken,
@@ -13,6 +14,7 @@ import {
   type KvEntry,
   openBucket,
   SnapshotReader,
+  userOf,
   violationSubject,
 } from '@bailiff/bus';
 import {
@@ -95,11 +97,18 @@ export class BusLink implements FrameSink {
 
   async #connect(): Promise<void> {
     const { config, signal } = this.#o.ctx;
+    const options = busOptionsOf(config);
+    const refused = (error: BusError) => this.#o.onError('connect', error);
     this.#bus = await connectBus({
-      ...busOptionsOf(config),
+      ...options,
+      user: options.user || userOf({ role: 'collector', node: config.nodeName }),
       name: `collector ${config.nodeName}`,
       waitForServer: true,
+      onRetry: refused,
       signal,
+    });
+    this.#bus.statusListeners.add((status) => {
+      if (status.type === 'error' && status.error.code === 'BUS_AUTHENTICATION') refused(status.error);
     });
     this.#publisher = new FramePublisher(this.#bus, {
       maxInFlight: config.maxInFlightFrames + SPARE_FRAMES,

@@ -1,2 +1,5 @@
-/** What makes and checks the keys of auth callout. An entry of its own: only bus-auth and the command load the cryptography. */
+/** Auth callout and its keys. An entry of its own: only bus-auth and the command load the cryptography. */
+export * from './auth-callout.ts';
+export { SecretFile } from './secret-file.ts';
 export * from './seeds.ts';
+export { lifeOfToken } from './token-renewal.ts';

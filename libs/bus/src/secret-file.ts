@@ -36,8 +36,13 @@ export class SecretFile {
 
   /** The newest, as the file has it now. */
   newest(): string {
+    return this.all()[0] as string;
+  }
+
+  /** All, newest first, as the file has them now. */
+  all(): readonly string[] {
     this.#read();
-    return this.#secrets[0] as string;
+    return this.#secrets;
   }
 
   /** The next to try. */

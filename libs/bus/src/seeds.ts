@@ -2,8 +2,10 @@
  * Key pairs of the bus as text: the seed is the secret, the public key stands in the server's configuration. An account's key (A…)
  * signs the rights of users, a curve key (X…) opens what was sealed for it.
  */
+import type { KeyObject } from 'node:crypto';
 import { createAccount, createCurve, fromCurveSeed, fromSeed, type KeyPair } from '@nats-io/nkeys';
 import { BusError } from './errors.ts';
+import { signingKeyOf } from './nats-jwt.ts';
 
 export type SeedKind = 'issuer' | 'xkey';
 
@@ -29,3 +31,22 @@ export function keyPairOf(kind: SeedKind, seed: string): KeyPair {
 
 /** What others may know of a seed. @throws BusError BUS_MESSAGE */
 export const publicKeyOf = (kind: SeedKind, seed: string): string => keyPairOf(kind, seed).getPublicKey();
+
+export interface IssuerKey {
+  publicKey: string;
+  signing: KeyObject;
+}
+
+/** By seed: a public key takes milliseconds to derive. A rotation has two. */
+const issuers = new Map<string, IssuerKey>();
+const MAX_ISSUERS = 8;
+
+/** Key of an issuer's seed, ready for use. @throws BusError BUS_MESSAGE */
+export function issuerKeyOf(seed: string): IssuerKey {
+  const known = issuers.get(seed);
+  if (known) return known;
+  const made = { publicKey: publicKeyOf('issuer', seed), signing: signingKeyOf(seed) };
+  if (issuers.size >= MAX_ISSUERS) issuers.clear();
+  issuers.set(seed, made);
+  return made;
+}

@@ -11,14 +11,11 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type Bus, type BusOptions, connectBus } from './connect.ts';
 import { FIXED_ROLES, type Identity, permissionsFor, userOf } from './permissions.ts';
+import { newSeed, publicKeyOf } from './seeds.ts';
 import { type NatsUser, natsServerConf, type ServerConf } from './server-conf.ts';
 
-export interface StartNatsOptions {
-  users?: readonly NatsUser[];
-  storeDir?: string;
-  port?: number;
-  jetstream?: ServerConf['jetstream'];
-}
+/** The rest of its configuration is as the tests' own. */
+export type StartNatsOptions = Partial<Omit<ServerConf, 'host'>>;
 
 export interface TestNats extends AsyncDisposable {
   readonly url: string;
@@ -26,6 +23,7 @@ export interface TestNats extends AsyncDisposable {
   /** Of the server that runs now; 0 when none does. */
   readonly pid: number;
   readonly storeDir: string;
+  /** Those that log in by a password, bus-auth too. */
   readonly users: readonly NatsUser[];
   /** What the server wrote. */
   readonly log: string;
@@ -39,6 +37,8 @@ export interface TestNats extends AsyncDisposable {
   kill(): Promise<void>;
   /** SIGKILL when it still runs, then starts it again on the same port with the same store. */
   restart(): Promise<void>;
+  /** Writes a changed configuration and has the server take it (SIGHUP). */
+  reload(change: StartNatsOptions): Promise<void>;
 }
 
 const READY_MS = 15_000;
@@ -60,6 +60,20 @@ export function testUsers(nodes: readonly string[] = ['node-a', 'node-b']): Nats
     password: `password-of-${userOf(identity)}`,
     permissions: permissionsFor(identity),
   }));
+}
+
+/** Auth callout with bus-auth as a user; keys of the test's own, or new ones whose seeds nobody has. */
+export function testCallout(
+  issuer: string = newSeed('issuer'),
+  xkey: string = newSeed('xkey'),
+): NonNullable<ServerConf['authCallout']> {
+  const identity = { role: 'bus-auth' } as const;
+  const password = `password-of-${userOf(identity)}`;
+  return {
+    issuer: publicKeyOf('issuer', issuer),
+    xkey: publicKeyOf('xkey', xkey),
+    service: { user: userOf(identity), password, permissions: permissionsFor(identity) },
+  };
 }
 
 /** A port that was free a moment ago. */
@@ -124,6 +138,21 @@ class Server {
     });
   }
 
+  /** SIGHUP; resolves when it says that it has the new configuration, rejects with what it says otherwise. */
+  async reload(): Promise<void> {
+    const begun = this.log.length;
+    const deadline = performance.now() + READY_MS;
+    this.child?.kill('SIGHUP');
+    for (;;) {
+      const said = this.log.slice(begun);
+      if (said.includes('Reloaded server configuration')) return;
+      if (/Failed to reload/.test(said) || performance.now() > deadline) {
+        throw new Error(`nats-server did not take its configuration:\n${said.slice(-4000)}`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  }
+
   end(signal: NodeJS.Signals): Promise<void> {
     const { child } = this;
     this.child = null;
@@ -146,19 +175,20 @@ class Server {
 /** Starts a server with JetStream. */
 export async function startNats(options: StartNatsOptions = {}): Promise<TestNats> {
   const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-nats-'));
-  const storeDir = options.storeDir ?? path.join(directory, 'store');
-  const users = options.users ?? testUsers();
   const confFile = path.join(directory, 'nats.conf');
   const server = new Server(confFile, directory);
-  let port = 0;
   for (let attempt = 0; ; attempt += 1) {
-    port = options.port ?? (await freePort());
-    const { jetstream } = options;
-    const conf = natsServerConf({ host: '127.0.0.1', port, storeDir, users, ...(jetstream ? { jetstream } : {}) });
-    writeFileSync(confFile, conf, { mode: 0o600 });
+    const conf: ServerConf = {
+      host: '127.0.0.1',
+      port: await freePort(),
+      storeDir: path.join(directory, 'store'),
+      users: testUsers(),
+      ...options,
+    };
+    writeFileSync(confFile, natsServerConf(conf), { mode: 0o600 });
     try {
       await server.start();
-      break;
+      return new RunningNats(server, directory, confFile, conf);
     } catch (error) {
       // Somebody else may have taken the port in between.
       if (options.port === undefined && attempt < 3 && server.log.includes('address already in use')) continue;
@@ -167,25 +197,37 @@ export async function startNats(options: StartNatsOptions = {}): Promise<TestNat
       throw error;
     }
   }
-  return new RunningNats(server, directory, storeDir, users, port);
 }
 
 class RunningNats implements TestNats {
-  readonly url: string;
-  readonly port: number;
-  readonly storeDir: string;
-  readonly users: readonly NatsUser[];
   private readonly server: Server;
   private readonly directory: string;
+  private readonly confFile: string;
+  private conf: ServerConf;
   private readonly buses = new Set<Bus>();
 
-  constructor(server: Server, directory: string, storeDir: string, users: readonly NatsUser[], port: number) {
+  constructor(server: Server, directory: string, confFile: string, conf: ServerConf) {
     this.server = server;
     this.directory = directory;
-    this.storeDir = storeDir;
-    this.users = users;
-    this.port = port;
-    this.url = `nats://127.0.0.1:${port}`;
+    this.confFile = confFile;
+    this.conf = conf;
+  }
+
+  get port(): number {
+    return this.conf.port;
+  }
+
+  get url(): string {
+    return `nats://127.0.0.1:${this.port}`;
+  }
+
+  get storeDir(): string {
+    return this.conf.storeDir;
+  }
+
+  get users(): readonly NatsUser[] {
+    const { users, authCallout } = this.conf;
+    return authCallout ? [...users, authCallout.service] : users;
   }
 
   get pid(): number {
@@ -222,6 +264,12 @@ class RunningNats implements TestNats {
   async restart(): Promise<void> {
     await this.kill();
     await this.server.start();
+  }
+
+  async reload(change: StartNatsOptions): Promise<void> {
+    this.conf = { ...this.conf, ...change };
+    writeFileSync(this.confFile, natsServerConf(this.conf), { mode: 0o600 });
+    await this.server.reload();
   }
 
   [Symbol.asyncDispose](): Promise<void> {

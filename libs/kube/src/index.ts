@@ -19,4 +19,5 @@ export { LeaderElector, type LeaderOptions } from './leader.ts';
 export { DEFAULT_LEASE_TIMING, type LeaseTiming } from './lease-rules.ts';
 export { Reflector, type ReflectorOptions, type ReflectorStats } from './reflector.ts';
 export { isNewer } from './store.ts';
+export * from './tokens.ts';
 export type * from './types.ts';

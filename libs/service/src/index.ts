@@ -13,5 +13,6 @@ export {
   type Values,
 } from './metrics.ts';
 export { addProcessMetrics } from './process-metrics.ts';
+export { QuietLog } from './quiet-log.ts';
 export { redact } from './redact.ts';
 export { runService, type ServiceContext, type ServiceIo, type ServiceOptions } from './run.ts';

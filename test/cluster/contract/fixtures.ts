@@ -66,6 +66,7 @@ export interface PodOptions {
   /** Bound to a node that does not exist, so that deletes are graceful. */
   bound?: boolean;
   finalizers?: string[];
+  serviceAccountName?: string;
 }
 
 export function podBody(name: string, options: PodOptions = {}): Json {
@@ -75,6 +76,7 @@ export function podBody(name: string, options: PodOptions = {}): Json {
     metadata: { name, labels: options.labels, finalizers: options.finalizers },
     spec: {
       ...(options.bound ? { nodeName: nowhere } : {}),
+      ...(options.serviceAccountName ? { serviceAccountName: options.serviceAccountName } : {}),
       schedulerName: 'nobody',
       containers: [{ name: 'main', image: 'example.invalid/none:1' }],
     },

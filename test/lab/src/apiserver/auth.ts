@@ -1,11 +1,12 @@
 // Who a bearer token is, and what that user may do.
 //
-// Not real authentication: tokens are given at start. An unknown or expired one is 401. A user may do everything
+// Tokens of users are given at start, and service accounts ask for theirs (tokens.ts). An unknown or expired one is 401. A user may do everything
 // unless it has `allow` rules (then only those) or a `deny` rule that matches; both are in the shape of RBAC rules, so
 // that a component can be run under the role it ships with.
 
 import { ApiError, unauthorized } from './errors.ts';
 import type { ResourceRequest } from './path.ts';
+import { apiAudience, type Reviewed, type ServiceAccountTokens } from './tokens.ts';
 
 /** As in RBAC; '*' matches all. `resources` may name subresources, `pods/eviction`. */
 export interface AccessRule {
@@ -20,6 +21,7 @@ export interface AccessRule {
 export interface TokenUser {
   user: string;
   token: string;
+  uid?: string;
   groups?: string[];
   /** As in a TokenReview, such as the pod and node that a service account's token is bound to. */
   extra?: { [key: string]: string[] };
@@ -68,28 +70,34 @@ export function forbidden(user: TokenUser, asked: Asked): ApiError {
 
 export class Tokens {
   readonly #users: TokenUser[];
+  readonly #accounts: ServiceAccountTokens;
   #expired = new Set<string>();
 
-  constructor(users: TokenUser[]) {
+  constructor(users: TokenUser[], accounts: ServiceAccountTokens) {
     this.#users = users;
+    this.#accounts = accounts;
   }
 
   users(): TokenUser[] {
     return [...this.#users];
   }
 
-  /** The user behind a token that is known and not expired. */
-  find(token: string | undefined): TokenUser | undefined {
+  /** Who a token is for these audiences (none said: the server's own), or why it is nobody's. */
+  review(token: string, audiences: string[] = [apiAudience]): Reviewed {
     const found = this.#users.find((entry) => entry.token === token);
-    return found === undefined || this.#expired.has(found.token) ? undefined : found;
+    if (found === undefined) return this.#accounts.review(token, audiences) ?? { error: 'invalid bearer token' };
+    if (this.#expired.has(found.token)) return { error: 'invalid bearer token' };
+    // What knows nothing of audiences is good for the server's own.
+    if (audiences.includes(apiAudience)) return { user: found, audiences: [apiAudience] };
+    return { error: `token audiences ["${apiAudience}"] is invalid for the target audiences` };
   }
 
   /** The user behind an Authorization header. Throws 401. */
   identify(header: string | undefined): TokenUser {
     const token = /^Bearer\s+(\S+)$/i.exec(header ?? '')?.[1];
-    const found = this.find(token);
-    if (found === undefined) throw unauthorized();
-    return found;
+    const reviewed = token === undefined ? undefined : this.review(token);
+    if (reviewed === undefined || 'error' in reviewed) throw unauthorized();
+    return reviewed.user;
   }
 
   /** From now on this user's token (default: every token) is unknown. */

@@ -13,6 +13,7 @@ import { listOptionsOf, type ResourceRequest } from './path.ts';
 import type { ResourceDef } from './resources.ts';
 import { keyOf } from './store.ts';
 import type { IncludeObject } from './table.ts';
+import type { ServiceAccountTokens } from './tokens.ts';
 import { isObject, type KubeObject, listAt, type ObjectInput } from './types.ts';
 import type { WatchRequest } from './watch.ts';
 
@@ -37,10 +38,12 @@ export const maxWatchMs = 6 * 60 * 60 * 1000;
 export class ResourceHandler {
   readonly #operations: Operations;
   readonly #nowMs: () => number;
+  readonly #tokens: ServiceAccountTokens;
 
-  constructor(operations: Operations, nowMs: () => number) {
+  constructor(operations: Operations, nowMs: () => number, tokens: ServiceAccountTokens) {
     this.#operations = operations;
     this.#nowMs = nowMs;
+    this.#tokens = tokens;
   }
 
   /** The definition that a request is about. Throws 404 and 405. */
@@ -146,6 +149,9 @@ export class ResourceHandler {
     if (request.subresource === 'eviction') {
       evict(this.#operations, request.namespace, request.name, input, dryRun, this.#nowMs());
       return { kind: 'body', status: 201, body: { ...success(), code: 201 } };
+    }
+    if (request.subresource === 'token') {
+      return { kind: 'body', status: 201, body: this.#tokens.issue(request.namespace, request.name, input) };
     }
     if (request.name !== '') throw methodNotAllowed();
     const created = this.#operations.create(def, input, def.namespaced ? request.namespace : undefined, {

@@ -57,6 +57,14 @@ const evictionSubresource: Subresource = {
   verbs: ['create'],
 };
 
+const tokenSubresource: Subresource = {
+  name: 'token',
+  group: 'authentication.k8s.io',
+  version: 'v1',
+  kind: 'TokenRequest',
+  verbs: ['create'],
+};
+
 type Seed = Pick<ResourceDef, 'group' | 'version' | 'plural' | 'kind' | 'namespaced'> & Partial<ResourceDef>;
 
 /** Completes a definition with the usual values. */
@@ -163,6 +171,7 @@ export const builtinResources: ResourceDef[] = [
     kind: 'ServiceAccount',
     namespaced: true,
     shortNames: ['sa'],
+    subresources: [tokenSubresource],
     returnsDeleted: true,
   }),
   kept('', 'v1', 'persistentvolumeclaims', 'PersistentVolumeClaim', {

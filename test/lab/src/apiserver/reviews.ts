@@ -5,7 +5,7 @@
 
 import { mayDo, type Tokens, type TokenUser } from './auth.ts';
 import { apiVersionOf, defineResource, type ResourceDef, type Verb } from './resources.ts';
-import { at, type JsonObject, type ObjectInput, textAt } from './types.ts';
+import { at, type JsonObject, listAt, type ObjectInput, textAt } from './types.ts';
 
 const review = (group: string, plural: string, kind: string): ResourceDef =>
   defineResource({ group, version: 'v1', plural, kind, namespaced: false, verbs: ['create'] });
@@ -40,7 +40,7 @@ function statusOf(def: ResourceDef, input: ObjectInput, user: TokenUser, tokens:
     case 'selfsubjectreviews':
       return { userInfo: userInfo(user) };
     case 'tokenreviews':
-      return tokenStatus(textAt(input, 'spec', 'token'), tokens);
+      return tokenStatus(input, tokens);
     default:
       return accessStatus(input, user);
   }
@@ -48,13 +48,19 @@ function statusOf(def: ResourceDef, input: ObjectInput, user: TokenUser, tokens:
 
 function userInfo(user: TokenUser): JsonObject {
   const groups = [...(user.groups ?? []), 'system:authenticated'];
-  return { username: user.user, groups, ...(user.extra === undefined ? {} : { extra: user.extra }) };
+  return {
+    username: user.user,
+    ...(user.uid === undefined ? {} : { uid: user.uid }),
+    groups,
+    ...(user.extra === undefined ? {} : { extra: user.extra }),
+  };
 }
 
-function tokenStatus(token: string, tokens: Tokens): JsonObject {
-  const found = tokens.find(token);
-  if (found === undefined) return { user: {}, error: 'token not known' };
-  return { authenticated: true, user: userInfo(found) };
+function tokenStatus(input: ObjectInput, tokens: Tokens): JsonObject {
+  const asked = listAt<string>(input, 'spec', 'audiences');
+  const reviewed = tokens.review(textAt(input, 'spec', 'token'), asked.length > 0 ? asked : undefined);
+  if ('error' in reviewed) return { user: {}, error: reviewed.error };
+  return { authenticated: true, user: userInfo(reviewed.user), audiences: reviewed.audiences };
 }
 
 function accessStatus(input: ObjectInput, user: TokenUser): JsonObject {

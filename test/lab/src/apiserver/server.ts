@@ -21,6 +21,7 @@ import { Operations } from './operations.ts';
 import { Registry } from './registry.ts';
 import { RequestLog, type RequestRecord } from './requests.ts';
 import { Store } from './store.ts';
+import { ServiceAccountTokens } from './tokens.ts';
 import { Watches } from './watch.ts';
 
 export interface ApiServerOptions {
@@ -39,6 +40,10 @@ export interface ApiServerOptions {
   startVersion?: number;
   /** Events kept; the oldest go first. Default 10,000. */
   maxEvents?: number;
+  /** Least life of a service account's token. Default 600, as a real server's; less for a test that waits for the end of one. */
+  minTokenSeconds?: number;
+  /** False: tokens do not claim their pod's node, as on clusters before 1.32. */
+  tokenNodeClaim?: boolean;
   /** Milliseconds since the epoch. */
   nowMs?: () => number;
   onRequest?: (record: RequestRecord) => void;
@@ -69,6 +74,8 @@ const defaultBookmarkIntervalMs = 10_000;
 /** Events are the one kind that nobody deletes; a real server forgets them after an hour. */
 const defaultMaxEvents = 10_000;
 
+const defaultMinTokenSeconds = 600;
+
 const initialNamespaces = ['default', 'kube-node-lease', 'kube-public', 'kube-system'];
 
 export async function startApiServer(options: ApiServerOptions): Promise<ApiServer> {
@@ -82,7 +89,11 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
 
   const store = new Store({ historyLimit: options.historyLimit, startVersion: options.startVersion });
   const registry = new Registry();
-  const tokens = new Tokens(users);
+  const accounts = new ServiceAccountTokens(store, nowMs, {
+    minSeconds: options.minTokenSeconds ?? defaultMinTokenSeconds,
+    nodeClaim: options.tokenNodeClaim ?? true,
+  });
+  const tokens = new Tokens(users, accounts);
   const log = new RequestLog();
   if (options.onRequest !== undefined) log.listen(options.onRequest);
   const watches = new Watches(store, options.bookmarkIntervalMs ?? defaultBookmarkIntervalMs);
@@ -105,7 +116,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     expireTokens: (user) => tokens.expire(user),
     restoreTokens: (user) => tokens.restore(user),
   });
-  const handler = new ResourceHandler(operations, nowMs);
+  const handler = new ResourceHandler(operations, nowMs, accounts);
   const http = new HttpLayer({ handler, registry, tokens, faults, watches, log });
   const server = createServer({ key: certificates.key, cert: certificates.cert }, http.onRequest);
   const port = await listen(server, options.port ?? 0, host);

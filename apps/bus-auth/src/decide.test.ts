@@ -1,0 +1,111 @@
+import { permissionsFor } from '@bailiff/bus';
+import type { AuthRequest } from '@bailiff/bus/auth';
+import type { TokenReviewStatus } from '@bailiff/kube';
+import { expect, test } from 'vitest';
+import { decide, examine, MAX_TOKEN_BYTES, type Terms } from './decide.ts';
+
+const NOW = 1_700_000_000_000;
+const TERMS: Terms = {
+  audience: 'bailiff',
+  collectorNamespace: 'bailiff-system',
+  collectorServiceAccount: 'bailiff-collector',
+  account: 'BAILIFF',
+  maxSessionSeconds: 86_400,
+};
+const SUB = 'system:serviceaccount:bailiff-system:bailiff-collector';
+const seconds = (ms: number) => Math.floor(ms / 1000);
+
+const tokenOf = (claims: object = {}): string => {
+  const whole = { aud: ['bailiff'], sub: SUB, iat: seconds(NOW), exp: seconds(NOW) + 3_600, ...claims };
+  return `x.${Buffer.from(JSON.stringify(whole)).toString('base64url')}.x`;
+};
+const request = (part: Partial<AuthRequest> = {}): AuthRequest => ({
+  userKey: 'U',
+  serverId: 'N',
+  serverName: 'nats-0',
+  issuer: 'A',
+  serverXkey: 'X',
+  xkeySeed: 'SX',
+  clientHost: '10.0.0.1',
+  clientName: '',
+  user: 'collector-node-a',
+  password: tokenOf(),
+  token: '',
+  other: false,
+  ...part,
+});
+
+test.each<[string, Partial<AuthRequest>]>([
+  ['unknown-user', { user: 'correlator' }],
+  ['unknown-user', { user: 'collector-' }],
+  ['unknown-user', { user: 'collector-a/../b' }],
+  ['unknown-user', { user: 'collector-*' }],
+  ['unknown-user', { user: 'collector-a\nb' }],
+  ['unknown-user', { user: `collector-${'a'.repeat(254)}` }],
+  ['mixed-credentials', { token: 'x' }],
+  ['mixed-credentials', { other: true }],
+  ['no-token', { password: '' }],
+  ['token-too-large', { password: 'é'.repeat(MAX_TOKEN_BYTES / 2 + 1) }],
+  ['not-a-token', { password: 'a.b.c' }],
+  ['not-a-token', { password: `${tokenOf()}.x` }],
+  ['not-a-token', { password: tokenOf({ exp: 'never' }) }],
+  ['not-a-token', { password: tokenOf({ aud: 7 }) }],
+  ['not-a-token', { password: `x.${Buffer.from('null').toString('base64url')}.x` }],
+  ['expired', { password: tokenOf({ iat: 1, exp: seconds(NOW) }) }],
+  ['wrong-audience', { password: tokenOf({ aud: 'https://kubernetes.default.svc' }) }],
+  ['wrong-service-account', { password: tokenOf({ sub: `${SUB}-2` }) }],
+])('bus-auth - without asking the API server: %s for %j', (reason, part) => {
+  expect(examine(request(part), TERMS, NOW)).toMatchObject({ refusal: { reason } });
+});
+
+test('bus-auth - the token and the node that is claimed go on to the API server', () => {
+  for (const aud of ['bailiff', ['other', 'bailiff']]) {
+    const password = tokenOf({ aud });
+    expect(examine(request({ password }), TERMS, NOW)).toEqual({ token: password, node: 'node-a' });
+  }
+});
+
+const extra = (part: Record<string, string[]> = {}) => ({
+  'authentication.kubernetes.io/pod-name': ['collector-x'],
+  'authentication.kubernetes.io/pod-uid': ['uid-1'],
+  'authentication.kubernetes.io/node-name': ['node-a'],
+  ...part,
+});
+const review = (part: Partial<TokenReviewStatus> = {}): TokenReviewStatus => ({
+  authenticated: true,
+  audiences: ['bailiff'],
+  user: { username: SUB, extra: extra() },
+  ...part,
+});
+const shown = { token: tokenOf(), node: 'node-a' };
+
+test.each<[string, Partial<TokenReviewStatus>]>([
+  ['not-authenticated', { authenticated: false, error: 'token is expired' }],
+  ['not-authenticated', { authenticated: undefined }],
+  ['not-authenticated', { authenticated: 'yes' as never }],
+  ['wrong-audience', { audiences: [] }],
+  ['wrong-audience', { audiences: undefined }],
+  ['wrong-audience', { audiences: ['https://kubernetes.default.svc'] }],
+  ['wrong-service-account', { user: { username: 'admin', extra: extra() } }],
+  ['wrong-service-account', { user: undefined }],
+  ['not-bound', { user: { username: SUB } }],
+  ['not-bound', { user: { username: SUB, extra: extra({ 'authentication.kubernetes.io/pod-uid': [] }) } }],
+  ['no-node-claim', { user: { username: SUB, extra: extra({ 'authentication.kubernetes.io/node-name': [''] }) } }],
+  [
+    'no-node-claim',
+    { user: { username: SUB, extra: extra({ 'authentication.kubernetes.io/node-name': ['a', 'b'] }) } },
+  ],
+  ['wrong-node', { user: { username: SUB, extra: extra({ 'authentication.kubernetes.io/node-name': ['node-b'] }) } }],
+])('bus-auth - by what the API server says: %s for %j', (reason, part) => {
+  expect(decide(shown, review(part), TERMS, NOW)).toMatchObject({ refusal: { reason } });
+});
+
+test('bus-auth - a grant has the rights of the node and ends with the token, or before where that is set', () => {
+  const grant = { name: 'collector-node-a', account: 'BAILIFF', expiresAtS: seconds(NOW) + 3_600 };
+  const permissions = permissionsFor({ role: 'collector', node: 'node-a' });
+  const decided = decide(shown, review(), TERMS, NOW);
+  expect(decided).toMatchObject({ node: 'node-a', podName: 'collector-x', grant: { ...grant, permissions } });
+  const short = decide(shown, review(), { ...TERMS, maxSessionSeconds: 60 }, NOW);
+  expect(short).toMatchObject({ grant: { expiresAtS: seconds(NOW) + 60 } });
+  expect(decide(shown, review(), TERMS, NOW + 3_600_000)).toMatchObject({ refusal: { reason: 'expired' } });
+});

@@ -1,0 +1,249 @@
+/**
+ * Every subject class of the bus, with who may publish or subscribe there; and the way to find out. Each line is tried by all, so that
+ * every refusal has somebody beside it for whom the same is allowed. The server of a trial has no streams: what is allowed reaches nobody.
+ */
+import {
+  AUTH_CALLOUT_QUEUE,
+  AUTH_CALLOUT_SUBJECT,
+  type Bus,
+  FIXED_ROLES,
+  type Identity,
+  inboxPrefixFor,
+  userOf,
+  violationSubject,
+} from '@bailiff/bus';
+import { errors } from '@nats-io/nats-core';
+
+export const NODES = ['node-a', 'node-b.example'];
+const [NODE_A, NODE_B] = NODES as [string, string];
+export const COLLECTORS = NODES.map((node) => userOf({ role: 'collector', node }));
+export const EVERYBODY = [...FIXED_ROLES, 'bus-auth', ...COLLECTORS];
+
+/** Who may, beside the admin. */
+interface Line {
+  subject: string;
+  who: string[];
+}
+const line = (subject: string, ...who: string[]): Line => ({ subject, who: ['admin', ...who] });
+const A = `collector-${NODE_A}`;
+const B = `collector-${NODE_B}`;
+
+/** What an ordered consumer on a stream needs, and who may. */
+const ordered = (stream: string, ...who: string[]): Line[] => [
+  line(`$JS.API.CONSUMER.CREATE.${stream}.anyname`, ...who),
+  line(`$JS.API.CONSUMER.CREATE.${stream}.anyname.some.filter`, ...who),
+  line(`$JS.API.CONSUMER.MSG.NEXT.${stream}.anyname`, ...who),
+  line(`$JS.API.CONSUMER.DELETE.${stream}.anyname`, ...who),
+];
+
+const PUBLISH: Line[] = [
+  // Violations: a collector for its own node.
+  line(violationSubject(NODE_A, 'spoof'), A),
+  line(violationSubject(NODE_A, 'lsm'), A),
+  line(violationSubject(NODE_B, 'spoof'), B),
+  line(`bailiff.v1.violations.0.other.spoof`),
+  line(`bailiff.v1.violations.99.${NODE_A}.spoof`),
+  line('bailiff.v1.verdicts.high.default.web.abc', 'correlator'),
+  line('bailiff.v1.responses.delete.default.web.abc', 'responder', 'cli'),
+  line('bailiff.v1.responses.quarantine.default.web.abc', 'responder', 'cli'),
+  line('bailiff.v1.responses.cordon._._.abc', 'responder', 'cli'),
+  line('bailiff.v1.responses.delete.default.web.abc.more', 'responder'),
+  line('bailiff.v1.replay.case-7.violations.0.node-a.spoof', 'cli'),
+  line('bailiff.v1.deadletters.violations.foreign-pod.1', 'correlator'),
+  line('bailiff.v1.deadletters.verdicts.max-deliveries.1', 'responder'),
+  line('bailiff.v1.config.spoof.cluster._.default'),
+  line('bailiff.v1.push.bailiff_pods.node-a'),
+  line('bailiff.v1.push.bailiff_config.spoof.cluster._.default'),
+  line('bailiff.v1.anything'),
+  // Buckets.
+  line('$KV.bailiff_nodes.node-a', A),
+  line('$KV.bailiff_nodes.node-b_example', B),
+  line('$KV.bailiff_pods.node-a', 'ipam-sync'),
+  line('$KV.bailiff_pods._cluster', 'ipam-sync'),
+  line('$KV.bailiff_quarantine.node-a', 'responder', 'cli'),
+  line('$KV.bailiff_config.spoof.cluster._.default', 'cli'),
+  line('$KV.bailiff_schemas.fp-0000000000000000'),
+  line('$JS.API.DIRECT.GET.KV_bailiff_pods.$KV.bailiff_pods.node-a', A, 'correlator', 'responder', 'ipam-sync', 'cli'),
+  line(
+    '$JS.API.DIRECT.GET.KV_bailiff_pods.$KV.bailiff_pods.node-b_example',
+    B,
+    'correlator',
+    'responder',
+    'ipam-sync',
+    'cli',
+  ),
+  line(
+    '$JS.API.DIRECT.GET.KV_bailiff_pods.$KV.bailiff_pods._cluster',
+    A,
+    B,
+    'correlator',
+    'responder',
+    'ipam-sync',
+    'cli',
+  ),
+  line('$JS.API.DIRECT.GET.KV_bailiff_pods', 'correlator', 'responder', 'ipam-sync', 'cli'),
+  line('$JS.API.DIRECT.GET.KV_bailiff_quarantine.$KV.bailiff_quarantine.node-a', A, 'responder', 'cli'),
+  line('$JS.API.DIRECT.GET.KV_bailiff_quarantine.$KV.bailiff_quarantine.node-b_example', B, 'responder', 'cli'),
+  line('$JS.API.DIRECT.GET.KV_bailiff_quarantine', 'responder', 'cli'),
+  line('$JS.API.DIRECT.GET.KV_bailiff_nodes.$KV.bailiff_nodes.node-a', A, 'cli'),
+  line('$JS.API.DIRECT.GET.KV_bailiff_nodes.$KV.bailiff_nodes.node-b_example', B, 'cli'),
+  line(
+    '$JS.API.DIRECT.GET.KV_bailiff_config.$KV.bailiff_config.spoof.cluster._.default',
+    A,
+    B,
+    'responder',
+    'ipam-sync',
+    'cli',
+  ),
+  line('$JS.API.DIRECT.GET.KV_bailiff_config', A, B, 'responder', 'ipam-sync', 'cli'),
+  line(
+    '$JS.API.DIRECT.GET.KV_bailiff_schemas.$KV.bailiff_schemas.fp-0000000000000000',
+    'correlator',
+    'responder',
+    'cli',
+    'reader',
+    'siem-relay',
+  ),
+  // Events for SIEMs: one writes them, the other reads them and nothing else.
+  line('bailiff.v1.siem.ocsf.detection-finding.default', 'siem-relay'),
+  line('$KV.bailiff_siem.violations', 'siem-relay'),
+  line('$JS.API.DIRECT.GET.KV_bailiff_siem.$KV.bailiff_siem.violations', 'siem-relay'),
+  ...ordered('KV_bailiff_siem'),
+  line('$JS.API.CONSUMER.MSG.NEXT.SIEM.siem-ocsf', 'siem-relay', 'siem-reader'),
+  line('$JS.API.CONSUMER.INFO.SIEM.siem-ocsf', 'siem-reader'),
+  line('$JS.ACK.SIEM.siem-ocsf.1.1.1.1.0', 'siem-reader'),
+  line('$JS.ACK.SIEM.other.1.1.1.1.0'),
+  line('$JS.API.DIRECT.GET.SIEM', 'siem-relay'),
+  line('$JS.API.STREAM.INFO.SIEM', 'siem-relay', 'cli'),
+  line('$JS.API.STREAM.INFO.KV_bailiff_siem', 'cli'),
+  line('$JS.API.STREAM.PURGE.SIEM'),
+  ...ordered('SIEM', 'siem-relay'),
+  // Streams.
+  ...ordered('VIOLATIONS', 'correlator', 'cli', 'reader', 'siem-relay'),
+  ...ordered('VERDICTS', 'responder', 'cli', 'reader', 'siem-relay'),
+  ...ordered('RESPONSES', 'responder', 'cli', 'reader', 'siem-relay'),
+  ...ordered('CONFIG_LOG', 'correlator', 'responder', 'cli'),
+  ...ordered('DEAD_LETTERS', 'correlator', 'cli'),
+  ...ordered('KV_bailiff_pods', 'correlator', 'responder', 'ipam-sync', 'cli'),
+  ...ordered('KV_bailiff_quarantine', 'responder', 'cli'),
+  ...ordered('KV_bailiff_config', 'responder', 'ipam-sync', 'cli'),
+  ...ordered('KV_bailiff_nodes', 'cli'),
+  ...ordered('KV_bailiff_schemas'),
+  line('$JS.API.DIRECT.GET.VIOLATIONS', 'correlator', 'cli', 'reader', 'siem-relay'),
+  line('$JS.API.DIRECT.GET.VERDICTS', 'correlator', 'responder', 'cli', 'reader', 'siem-relay'),
+  line('$JS.API.DIRECT.GET.RESPONSES', 'responder', 'cli', 'reader', 'siem-relay'),
+  line('$JS.API.DIRECT.GET.DEAD_LETTERS', 'correlator', 'cli'),
+  line('$JS.API.STREAM.INFO.VIOLATIONS', 'correlator', 'responder', 'cli', 'reader', 'siem-relay'),
+  line('$JS.API.STREAM.INFO.CONFIG_LOG', 'correlator', 'responder', 'cli'),
+  line('$JS.API.STREAM.INFO.KV_bailiff_config', A, B, 'responder', 'ipam-sync', 'cli'),
+  line('$JS.API.STREAM.INFO.KV_bailiff_pods', 'correlator', 'responder', 'ipam-sync', 'cli'),
+  // Other ways to the same ends: only the admin.
+  line('$JS.API.CONSUMER.CREATE.VERDICTS'),
+  line('$JS.API.CONSUMER.DURABLE.CREATE.VERDICTS.one'),
+  line('$JS.API.CONSUMER.NAMES.VERDICTS'),
+  line('$JS.API.CONSUMER.LIST.VIOLATIONS'),
+  line('$JS.API.CONSUMER.PAUSE.VERDICTS.one'),
+  line('$JS.API.CONSUMER.INFO.VERDICTS.one'),
+  line('$JS.ACK.VERDICTS.one.1.1.1.1.0'),
+  line('$JS.API.INFO'),
+  ...['CREATE', 'UPDATE', 'DELETE', 'PURGE', 'MSG.DELETE', 'MSG.GET', 'SNAPSHOT', 'RESTORE', 'LEADER.STEPDOWN'].map(
+    (verb) => line(`$JS.API.STREAM.${verb}.VIOLATIONS`),
+  ),
+  line('$JS.API.STREAM.LIST'),
+  line('$JS.API.STREAM.NAMES'),
+  line('$JS.ACK.VIOLATIONS.anyname.1.1.1.1.0'),
+  // What the server would believe.
+  line('$SYS.REQ.SERVER.PING'),
+  line(AUTH_CALLOUT_SUBJECT),
+  line('$SYS.REQ.USER.INFO'),
+  line('$SYS._INBOX.forged.answer'),
+  line('_INBOX_responder.forged.answer'),
+  line('_INBOX_bus-auth.mine', 'bus-auth'),
+  line(`${inboxPrefixFor({ role: 'collector', node: NODE_B })}.forged.answer`),
+];
+
+const inboxes = (): Line[] => {
+  const identities: Identity[] = [
+    ...FIXED_ROLES.filter((role) => role !== 'admin').map((role) => ({ role })),
+    { role: 'bus-auth' },
+    ...NODES.map((node) => ({ role: 'collector' as const, node })),
+  ];
+  return identities.map((identity) => ({ subject: `${inboxPrefixFor(identity)}.>`, who: [userOf(identity)] }));
+};
+const SUBSCRIBE: Line[] = [
+  ...inboxes(),
+  { subject: '_INBOX_admin.>', who: ['admin'] },
+  line('bailiff.v1.push.bailiff_pods.node-a', A),
+  line('bailiff.v1.push.bailiff_pods.node-b_example', B),
+  line('bailiff.v1.push.bailiff_pods._cluster', A, B),
+  line('bailiff.v1.push.bailiff_quarantine.node-a', A),
+  line('bailiff.v1.push.bailiff_quarantine.node-b_example', B),
+  line('bailiff.v1.push.bailiff_config.>', A, B),
+  line('bailiff.v1.push.bailiff_config.spoof.>', A, B),
+  line('bailiff.v1.push.bailiff_pods.*'),
+  line('bailiff.v1.push.>'),
+  line('bailiff.v1.violations.>'),
+  line(violationSubject(NODE_A, 'spoof')),
+  line('bailiff.v1.verdicts.>'),
+  line('bailiff.v1.replay.>', 'reader'),
+  line('bailiff.v1.siem.>', 'siem-reader'),
+  line('bailiff.v1.siem.ocsf.*.default', 'siem-reader'),
+  line('bailiff.v1.>'),
+  { subject: `${AUTH_CALLOUT_SUBJECT} ${AUTH_CALLOUT_QUEUE}`, who: ['bus-auth'] },
+];
+/** Nobody at all, the admin neither. */
+const NOBODY = [
+  AUTH_CALLOUT_SUBJECT,
+  `${AUTH_CALLOUT_SUBJECT} another-group`,
+  '$SYS.REQ.>',
+  '>',
+  '*.>',
+  '_INBOX.>',
+  '_INBOX*',
+  '$KV.>',
+  '$KV.bailiff_pods.>',
+  '$JS.>',
+  '$SYS.>',
+  '*',
+];
+
+/** Tries a publish or a subscription (`subject group`) and answers whether the server let it be. The flush comes back after the refusal. */
+export async function tryIt(bus: Bus, what: 'publish' | 'subscribe', subject: string): Promise<boolean> {
+  const [name = '', queue] = subject.split(' ');
+  let refused = false;
+  const listener = (status: { type: string; error?: Error }) => {
+    const cause = status.error?.cause;
+    if (cause instanceof errors.PermissionViolationError && cause.subject === name) refused = true;
+  };
+  bus.statusListeners.add(listener);
+  if (what === 'publish') bus.nc.publish(name, '{}');
+  else bus.nc.subscribe(name, { callback: () => undefined, ...(queue ? { queue } : {}) });
+  await bus.nc.flush();
+  // The client tells of errors through an iterator, a turn later than it reads them.
+  await new Promise((resolve) => setImmediate(resolve));
+  bus.statusListeners.delete(listener);
+  return !refused;
+}
+
+/** Has every one of them try every line. @returns the lines on which who may is not who shall, and how many attempts there were */
+export async function tryAll(buses: ReadonlyMap<string, Bus>): Promise<{ wrong: string[]; tried: number }> {
+  const wrong: string[] = [];
+  let tried = 0;
+  const check = async (what: 'publish' | 'subscribe', { subject, who }: Line) => {
+    const may: string[] = [];
+    for (const [user, bus] of buses) if (await tryIt(bus, what, subject)) may.push(user);
+    tried += buses.size;
+    const shall = [...new Set(who)].filter((user) => buses.has(user));
+    const [is, should] = [may.sort().join(', '), shall.sort().join(', ')];
+    if (is !== should) wrong.push(`${what} ${subject}: may [${is}], shall [${should}]`);
+  };
+  for (const one of PUBLISH) await check('publish', one);
+  for (const one of SUBSCRIBE) await check('subscribe', one);
+  for (const subject of NOBODY) await check('subscribe', { subject, who: [] });
+  return { wrong, tried };
+}
+
+/** Lines that nobody is allowed, which would then not show that the trial works: none, but for NOBODY. */
+export const UNCLAIMED = [...PUBLISH, ...SUBSCRIBE].filter(({ who }) => who.length === 0);
+/** Lines in the table. */
+export const LINES = PUBLISH.length + SUBSCRIBE.length + NOBODY.length;

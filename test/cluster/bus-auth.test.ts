@@ -1,0 +1,230 @@
+/** Who gets onto the bus by a token and who does not, on a real nats-server; each refusal beside one that is let in. */
+
+import { type Bus, userOf, violationSubject } from '@bailiff/bus';
+import { waitFor } from '@bailiff/service/testing';
+import { connect as rawConnect } from '@nats-io/transport-node';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { COLLECTORS, LINES, tryAll, tryIt } from '../bus/subject-table.ts';
+import { AuthRig, NODES, type RunningBusAuth, type TokenWish } from './bus-auth/rig.ts';
+
+const [A, B] = NODES;
+const AS_A = userOf({ role: 'collector', node: A });
+const AS_B = userOf({ role: 'collector', node: B });
+
+describe('a login by token', () => {
+  let rig: AuthRig;
+  let auth: RunningBusAuth;
+  beforeAll(async () => {
+    rig = await AuthRig.start();
+    auth = await rig.busAuth(['--refusals-per-minute', '10000']);
+  });
+  afterAll(() => rig?.[Symbol.asyncDispose]());
+  const refusals = (reason: string) => auth.metric(`refused_total{reason="${reason}"}`);
+
+  /** Refused for the reason, and counted so; then the right one is let in. */
+  async function refused(reason: string, user: string, password: string, more = {}): Promise<void> {
+    const before = await refusals(reason);
+    expect(await rig.login(user, password, more)).toBe('BUS_AUTHENTICATION');
+    expect(await refusals(reason)).toBe(before + 1);
+    expect(await rig.login(AS_A, await rig.tokenOf(A))).toBe('in');
+  }
+
+  test('each collector has its own node and no other subject', async () => {
+    const buses = new Map<string, Bus>();
+    for (const node of NODES) {
+      buses.set(userOf({ role: 'collector', node }), await rig.connect(await rig.collector(node)));
+    }
+    const { wrong, tried } = await tryAll(buses);
+    expect(wrong).toEqual([]);
+    expect(tried).toBe(LINES * COLLECTORS.length);
+    const [a, b] = [buses.get(AS_A), buses.get(AS_B)] as [Bus, Bus];
+    expect(await tryIt(a, 'publish', violationSubject(A, 'spoof'))).toBe(true);
+    expect(await tryIt(a, 'publish', violationSubject(B, 'spoof'))).toBe(false);
+    expect(await tryIt(b, 'publish', violationSubject(B, 'spoof'))).toBe(true);
+  });
+
+  test.each<[string, string, TokenWish]>([
+    ['for another audience', 'wrong-audience', { audiences: ['https://kubernetes.default.svc'] }],
+    ['of another ServiceAccount', 'wrong-service-account', { account: 'other', pod: null }],
+    [
+      'of the account of that name in another namespace',
+      'wrong-service-account',
+      { namespace: 'elsewhere', pod: null },
+    ],
+    ['bound to no pod', 'not-bound', { pod: null }],
+  ])('a token %s is refused', async (_, reason, wish) => {
+    await refused(reason, AS_A, await rig.token(wish));
+  });
+
+  test('a token of a pod on another node is refused, whichever of the two it claims', async () => {
+    await refused('wrong-node', AS_A, await rig.tokenOf(B));
+    await refused('wrong-node', AS_B, await rig.tokenOf(A));
+    expect(await rig.login(AS_B, await rig.tokenOf(B))).toBe('in');
+  });
+
+  test('a token for several audiences is taken when ours is among them', async () => {
+    expect(await rig.login(AS_A, await rig.tokenOf(A, { audiences: ['vault', 'bailiff'] }))).toBe('in');
+  });
+
+  test('a token that has expired is refused', async () => {
+    const token = await rig.tokenOf(A, { seconds: 1 });
+    await waitFor(
+      () => JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString()).exp * 1000 < Date.now(),
+    );
+    await refused('expired', AS_A, token);
+  });
+
+  test('a token of a pod that is gone, and of one that was made anew under its name, is refused', async () => {
+    rig.pod('collector-old', A);
+    const token = await rig.token({ pod: 'collector-old' });
+    expect(await rig.login(AS_A, token)).toBe('in');
+    const { api } = rig.kube.server;
+    api.delete('pods', { namespace: 'bailiff-system', name: 'collector-old' }, { gracePeriodSeconds: 0 });
+    await refused('not-authenticated', AS_A, token);
+    rig.pod('collector-old', A);
+    await refused('not-authenticated', AS_A, token);
+  });
+
+  test('a token that was changed is refused', async () => {
+    const [head, payload, signature] = (await rig.tokenOf(A)).split('.') as [string, string, string];
+    const claims = JSON.parse(Buffer.from(payload, 'base64url').toString());
+    claims['kubernetes.io'].node.name = B;
+    const forged = Buffer.from(JSON.stringify(claims)).toString('base64url');
+    await refused('not-authenticated', AS_B, `${head}.${forged}.${signature}`);
+    await refused('not-authenticated', AS_A, `${head}.${payload}.${signature.slice(4)}AAAA`);
+    await refused('not-a-token', AS_A, `${Buffer.from('{"alg":"none"}').toString('base64url')}.${payload}`);
+  });
+
+  test.each([
+    ['garbage', 'not-a-token', 'garbage'],
+    ['nothing', 'no-token', ''],
+    ['binary', 'not-a-token', '\u0000\u0001\uffff'],
+    ['dots', 'not-a-token', '..'],
+    ['JSON of the wrong form', 'not-a-token', `x.${Buffer.from('[]').toString('base64url')}.x`],
+  ])('%s instead of a token is refused', async (_, reason, shown) => {
+    await refused(reason, AS_A, shown);
+  });
+
+  test('a huge token ends at the server, before anybody is asked', async () => {
+    const asked = await auth.metric('login_seconds_count');
+    for (const size of [5_000, 1_000_000])
+      expect(await rig.login(AS_A, 'x'.repeat(size), { timeoutMs: 1_000 })).not.toBe('in');
+    expect(await auth.metric('login_seconds_count')).toBe(asked);
+    expect(await rig.login(AS_A, await rig.tokenOf(A))).toBe('in');
+    expect(await auth.metric('login_seconds_count')).toBe(asked + 1);
+  });
+
+  test.each([
+    ['a user who is none', 'somebody'],
+    ['no user', ''],
+    ['a collector of no node', 'collector-'],
+    ['a wildcard', 'collector-*'],
+    ['a node and more', 'collector-node-a.>'],
+    ['bus-auth in the wrong case', 'Bus-auth'],
+  ])('a good token shown by %s is refused', async (_, user) => {
+    // An inbox of its own, as the client takes no wildcard there.
+    await refused('unknown-user', user, await rig.tokenOf(A), { inboxPrefix: '_INBOX_test' });
+  });
+
+  test('a good token as the password of a fixed user is refused by the server alone', async () => {
+    const granted = await auth.metric('granted_total');
+    for (const user of ['correlator', 'admin', 'bus-auth']) {
+      expect([user, await rig.login(user, await rig.tokenOf(A))]).toEqual([user, 'BUS_AUTHENTICATION']);
+      expect(await rig.login(user, `password-of-${user}`)).toBe('in');
+    }
+    expect(await auth.metric('granted_total')).toBe(granted);
+  });
+
+  test('a token beside other credentials is refused', async () => {
+    const token = await rig.tokenOf(A);
+    const shows = async (more: object) => {
+      const before = await refusals('mixed-credentials');
+      const options = { servers: rig.nats.url, reconnect: false, user: AS_A, pass: token, ...more };
+      const refusedBy = await rawConnect(options).then(
+        async (nc) => {
+          await nc.close();
+          return 'in';
+        },
+        (error: Error) => error.message,
+      );
+      return [refusedBy, (await refusals('mixed-credentials')) - before];
+    };
+    expect(await shows({})).toEqual(['in', 0]);
+    expect(await shows({ token })).toEqual(['Authorization Violation', 1]);
+    expect(await shows({ token: 'password-of-admin' })).toEqual(['Authorization Violation', 1]);
+  });
+
+  test('a token in the token field alone names no collector and is refused', async () => {
+    const before = await refusals('unknown-user');
+    const options = { servers: rig.nats.url, reconnect: false, token: await rig.tokenOf(A) };
+    await expect(rawConnect(options)).rejects.toThrow('Authorization Violation');
+    expect(await refusals('unknown-user')).toBe(before + 1);
+  });
+
+  test('refusals are told with their reason, in our log once and in the words of the server', async () => {
+    const lines = auth.log().filter(({ msg, reason }) => msg === 'refused' && reason === 'wrong-node');
+    expect(lines).toHaveLength(1);
+    expect(lines[0]).toMatchObject({ level: 40, host: '127.0.0.1', detail: expect.stringContaining('runs on') });
+    expect(rig.nats.log).toContain('wrong-node: the token is of a pod on another node');
+  });
+
+  test('no token is in a log of ours or of the server', async () => {
+    const token = await rig.tokenOf(A);
+    expect(await rig.login(AS_A, token)).toBe('in');
+    expect(await rig.login(AS_B, token)).toBe('BUS_AUTHENTICATION');
+    for (const text of [rig.nats.log, JSON.stringify(auth.log())]) {
+      for (const part of token.split('.')) expect(text).not.toContain(part);
+    }
+  });
+
+  test('a token for the bus is nothing to the API server', async () => {
+    const at = async (audiences: string[]) => {
+      const token = await rig.token({ audiences });
+      const { api } = rig.kube.server;
+      expect(api).toBeDefined();
+      const client = rig.kube.client();
+      const request = { verb: 'POST', path: '/apis/authentication.k8s.io/v1/tokenreviews' } as const;
+      const review = await client.request<{ status: { authenticated?: boolean } }>({
+        ...request,
+        body: { spec: { token } },
+      });
+      return review.status.authenticated ?? false;
+    };
+    expect(await at(['https://kubernetes.default.svc'])).toBe(true);
+    expect(await at(['bailiff'])).toBe(false);
+  });
+});
+
+test('a cluster that does not claim the node in tokens is refused with what to do', async () => {
+  await using rig = await AuthRig.start({ api: { tokenNodeClaim: false } });
+  const auth = await rig.busAuth();
+  expect(await rig.login(AS_A, await rig.tokenOf(A))).toBe('BUS_AUTHENTICATION');
+  expect(await auth.metric('refused_total{reason="no-node-claim"}')).toBe(1);
+  expect(rig.nats.log).toContain('the API server must be 1.32 or later');
+});
+
+test('an address that fails again and again is refused without a look, others are not, and it is forgiven', async () => {
+  await using rig = await AuthRig.start();
+  const auth = await rig.busAuth(['--refusals-per-minute', '60']);
+  const wrong = await rig.tokenOf(B);
+  await waitFor(
+    async () => {
+      await Promise.all(Array.from({ length: 20 }, () => rig.login(AS_A, wrong)));
+      return (await auth.metric('refused_total{reason="rate-limited"}')) > 0;
+    },
+    {
+      what: 'the address to be limited',
+      intervalMs: 1,
+      state: async () => [
+        await auth.metric('refused_total{reason="wrong-node"}'),
+        await auth.metric('login_seconds_sum'),
+        await auth.metric('login_seconds_count'),
+        auth.log(),
+      ],
+    },
+  );
+  const looked = await auth.metric('refused_total{reason="wrong-node"}');
+  expect(looked).toBeGreaterThanOrEqual(60);
+  // One a second is forgiven; the good token needs one look.
+  await waitFor(async () => (await rig.login(AS_A, await rig.tokenOf(A))) === 'in');
+});

@@ -1,0 +1,211 @@
+/**
+ * bus-auth between a real nats-server with auth callout and the API stand-in, under the rights that it ships with; with collectors' pods
+ * on two nodes, and tokens for them as a kubelet gets them.
+ */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { type Bus, type BusOptions, connectBus, ensureTopology, userOf } from '@bailiff/bus';
+import { newSeed } from '@bailiff/bus/auth';
+import { type StartNatsOptions, startNats, type TestNats, testCallout, testUsers } from '@bailiff/bus/testing';
+import { type KubeClient, requestToken } from '@bailiff/kube';
+import { runService } from '@bailiff/service';
+import { captureIo, waitFor } from '@bailiff/service/testing';
+import { start } from '../../../apps/bus-auth/src/bus-auth.ts';
+import { configSchema } from '../../../apps/bus-auth/src/config.ts';
+import { KUBE_RULES } from '../../../apps/bus-auth/src/kube-rules.ts';
+import type { AccessRule, ApiServerOptions } from '../../lab/src/apiserver/index.ts';
+import { type KubeHarness, startKube } from '../kube/harness.ts';
+
+export const NAMESPACE = 'bailiff-system';
+export const ACCOUNT = 'bailiff-collector';
+export const NODES = ['node-a', 'node-b.example'] as const;
+export type NodeName = (typeof NODES)[number];
+
+const RIGHTS: AccessRule[] = KUBE_RULES.map(({ apiGroups, resources, verbs }) => ({
+  apiGroups: [...apiGroups],
+  resources: [...resources],
+  verbs: [...verbs],
+}));
+
+export interface RunningBusAuth {
+  log(): Record<string, unknown>[];
+  /** Value of a metric line that begins so. */
+  metric(line: string): Promise<number>;
+  ready(): Promise<{ ok: boolean; checks: Record<string, string> }>;
+  stop(): Promise<number>;
+}
+
+export interface TokenWish {
+  namespace?: string;
+  account?: string;
+  /** null: not bound to one. */
+  pod?: string | null;
+  audiences?: string[];
+  seconds?: number;
+}
+
+export class AuthRig implements AsyncDisposable {
+  readonly kube: KubeHarness;
+  readonly nats: TestNats;
+  readonly directory: string;
+  readonly #client: KubeClient;
+  readonly #running = new Set<RunningBusAuth>();
+  readonly #buses = new Set<Bus>();
+  #files = 0;
+
+  private constructor(kube: KubeHarness, nats: TestNats, directory: string) {
+    this.kube = kube;
+    this.nats = nats;
+    this.directory = directory;
+    this.#client = kube.client({ user: 'admin' });
+  }
+
+  static async start(options: { api?: Partial<ApiServerOptions>; nats?: StartNatsOptions } = {}): Promise<AuthRig> {
+    const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-bus-auth-'));
+    const [issuer, xkey] = [newSeed('issuer'), newSeed('xkey')];
+    const kube = await startKube({
+      minTokenSeconds: 1,
+      tokens: [
+        { user: 'admin', token: 'token-admin', groups: ['system:masters'] },
+        { user: 'bus-auth', token: 'token-bus-auth', allow: RIGHTS },
+        { user: 'no-rights', token: 'token-no-rights', allow: [] },
+      ],
+      ...options.api,
+    });
+    const nats = await startNats({ users: testUsers([]), authCallout: testCallout(issuer, xkey), ...options.nats });
+    const rig = new AuthRig(kube, nats, directory);
+    rig.write('issuer.seed', issuer);
+    rig.write('xkey.seed', xkey);
+    rig.write('bus-auth.password', 'password-of-bus-auth');
+    const { api } = kube.server;
+    for (const name of [NAMESPACE, 'elsewhere']) {
+      api.create('namespaces', { metadata: { name } });
+      for (const account of [ACCOUNT, 'other']) {
+        api.create('serviceaccounts', { metadata: { name: account, namespace: name } });
+      }
+    }
+    for (const name of NODES) api.create('nodes', { metadata: { name } });
+    for (const node of NODES) rig.pod(`collector-${node}`, node);
+    return rig;
+  }
+
+  /** A secret in a file. */
+  write(name: string, text: string): string {
+    const file = path.join(this.directory, name);
+    writeFileSync(file, `${text}\n`, { mode: 0o600 });
+    return file;
+  }
+
+  pod(name: string, nodeName: string, more: { namespace?: string; account?: string } = {}): void {
+    const { namespace = NAMESPACE, account: serviceAccountName = ACCOUNT } = more;
+    const spec = { nodeName, serviceAccountName, containers: [{ name: 'main', image: 'x' }] };
+    this.kube.server.api.create('pods', { metadata: { name, namespace }, spec });
+  }
+
+  /** A token as a kubelet asks for it: of the collector on node-a unless something else is said. */
+  async token(wish: TokenWish = {}): Promise<string> {
+    const { namespace = NAMESPACE, account: name = ACCOUNT, pod = 'collector-node-a', audiences = ['bailiff'] } = wish;
+    const bound = pod === null ? null : this.kube.server.api.get('pods', { namespace, name: pod }).metadata;
+    const { token } = await requestToken(
+      this.#client,
+      { namespace, name },
+      {
+        audiences,
+        ...(wish.seconds === undefined ? {} : { expirationSeconds: wish.seconds }),
+        ...(bound ? { pod: { name: bound.name, uid: bound.uid } } : {}),
+      },
+    );
+    return token;
+  }
+
+  tokenOf(node: NodeName, wish: TokenWish = {}): Promise<string> {
+    return this.token({ pod: `collector-${node}`, ...wish });
+  }
+
+  /** Options of a collector that logs in by a token in a file. */
+  async collector(node: NodeName, wish: TokenWish = {}): Promise<BusOptions & { tokenFile: string }> {
+    this.#files += 1;
+    const tokenFile = this.write(`token-${this.#files}`, await this.tokenOf(node, wish));
+    const user = userOf({ role: 'collector', node });
+    return { servers: this.nats.url, user, tokenFile, name: `test ${user}` };
+  }
+
+  /** Connects, and closes it with the rig. */
+  async connect(options: BusOptions): Promise<Bus> {
+    const bus = await connectBus(options);
+    this.#buses.add(bus);
+    return bus;
+  }
+
+  /** Logs in as somebody showing something, and says how it went: `in`, or the error's code. */
+  async login(user: string, password: string, more: Partial<BusOptions> = {}): Promise<string> {
+    const options = { servers: this.nats.url, user, password, name: 'login', timeoutMs: 8_000 };
+    try {
+      const bus = await connectBus({ ...options, ...more });
+      await bus.close();
+      return 'in';
+    } catch (error) {
+      return (error as { code: string }).code;
+    }
+  }
+
+  async topology(): Promise<Bus> {
+    const admin = await this.nats.connect('admin');
+    await ensureTopology(admin);
+    return admin;
+  }
+
+  flags(more: readonly string[] = []): string[] {
+    const file = (name: string) => path.join(this.directory, name);
+    return [
+      ...['--nats-url', this.nats.url, '--nats-password-file', file('bus-auth.password')],
+      ...['--issuer-seed-file', file('issuer.seed'), '--xkey-seed-file', file('xkey.seed')],
+      ...['--kubeconfig', this.kube.server.kubeconfigPath('bus-auth'), '--metrics-address', '127.0.0.1:0', ...more],
+    ];
+  }
+
+  /** Runs a replica within this process; resolves when it is ready. */
+  async busAuth(flags: readonly string[] = [], until: 'ready' | 'started' = 'ready'): Promise<RunningBusAuth> {
+    const captured = captureIo();
+    let address = '';
+    const running = runService({
+      name: 'bus-auth',
+      argv: this.flags(flags),
+      schema: configSchema,
+      io: captured.io,
+      start: (ctx) => {
+        address = ctx.metricsAddress;
+        return start(ctx);
+      },
+    });
+    const made: RunningBusAuth = {
+      log: captured.logLines,
+      metric: async (line) => {
+        const text = await (await fetch(`http://${address}/metrics`)).text();
+        const found = text.split('\n').find((one) => one.startsWith(`bailiff_bus_auth_${line} `));
+        return Number(found?.split(' ').at(-1) ?? Number.NaN);
+      },
+      ready: async () => (await (await fetch(`http://${address}/readyz`)).json()) as never,
+      stop: () => {
+        this.#running.delete(made);
+        captured.signal('SIGTERM');
+        return running;
+      },
+    };
+    this.#running.add(made);
+    const reached = () =>
+      until === 'started' ? address !== '' : captured.logLines().some(({ msg }) => msg === 'ready');
+    await waitFor(reached, { what: `bus-auth to be ${until}`, state: () => [captured.stderr(), captured.logLines()] });
+    return made;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([...this.#buses].map((bus) => bus.close()));
+    await Promise.all([...this.#running].map((one) => one.stop()));
+    this.#client.close();
+    await this.nats.stop();
+    await this.kube[Symbol.asyncDispose]();
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+}
