@@ -27,7 +27,7 @@ import type { ChildRequest, StartChild } from './start-child.ts';
 
 /** An app gets this long between SIGTERM and SIGKILL, and to become ready. */
 const STOP_GRACE_MS = 5_000;
-const READY_TIMEOUT_MS = 30_000;
+const READY_TIMEOUT_MS = 60_000;
 /** Longest wait for pods and guards; a ptp pod alone takes 2 s, and 250 of them pass 16 at a time. */
 const CONVERGE_TIMEOUT_MS = 90_000;
 
