@@ -63,6 +63,13 @@ const PUBLISH: Line[] = [
   line('$KV.bailiff_quarantine.node-a', 'responder', 'cli'),
   line('$KV.bailiff_config.spoof.cluster._.default', 'cli'),
   line('$KV.bailiff_schemas.fp-0000000000000000'),
+  // A service tells of itself alone.
+  line('$KV.bailiff_services.correlator.host-1', 'correlator'),
+  line('$KV.bailiff_services.responder.host-1', 'responder'),
+  line('$KV.bailiff_services.ipam-sync.host-1', 'ipam-sync'),
+  line('$KV.bailiff_services.collector.host-1'),
+  line('$JS.API.DIRECT.GET.KV_bailiff_services', 'cli'),
+  ...ordered('KV_bailiff_services', 'cli'),
   line('$JS.API.DIRECT.GET.KV_bailiff_pods.$KV.bailiff_pods.node-a', A, 'correlator', 'responder', 'ipam-sync', 'cli'),
   line(
     '$JS.API.DIRECT.GET.KV_bailiff_pods.$KV.bailiff_pods.node-b_example',

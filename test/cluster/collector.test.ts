@@ -157,6 +157,7 @@ describe('collector', () => {
     await node.waitForState(pod, 'programmed');
     const config = openBucket(node.admin, 'bailiff_config');
     await config.put('spoof.namespace.shop.default', JSON.stringify({ modes: { 'ipv4-source': 'audit' } }));
+    const stored = performance.now();
     await waitFor(
       async () => {
         await node.send(pod, [spoofed(pod)], 1);
@@ -164,6 +165,8 @@ describe('collector', () => {
       },
       { what: 'audit to be in force', intervalMs: 100 },
     );
+    // With the flush that tells of it.
+    expect(performance.now() - stored).toBeLessThan(1_000);
     await config.put('spoof.namespace.shop.default', '{"modes":{"ipv4-source":"drop"}}');
     await waitFor(
       async () => (await node.nodeStatus())?.configRefused.some((r) => r.reason.includes('modes.ipv4-source')),

@@ -49,7 +49,7 @@ export class CorrelatorRig implements AsyncDisposable {
   readonly collectors = { [NODE_A]: new SimCollector(NODE_A), [NODE_B]: new SimCollector(NODE_B) };
   readonly verdicts: (Verdict & { sequence: number; storedMicros: number })[] = [];
   readonly deadLetters: DeadLetter[] = [];
-  readonly #directory: string;
+  readonly directory: string;
   readonly #end = new AbortController();
   readonly #reading: Promise<void>[] = [];
   readonly #running = new Set<RunningCorrelator>();
@@ -61,7 +61,7 @@ export class CorrelatorRig implements AsyncDisposable {
   private constructor(nats: TestNats, admin: Bus, directory: string) {
     this.nats = nats;
     this.admin = admin;
-    this.#directory = directory;
+    this.directory = directory;
     writeFileSync(path.join(directory, 'password'), 'password-of-correlator', { mode: 0o600 });
     const read = (stream: string, onMessage: (message: StreamMessage) => void) =>
       this.#reading.push(consumeOrdered(admin, stream, { start: 'all', onMessage, signal: this.#end.signal }));
@@ -99,7 +99,7 @@ export class CorrelatorRig implements AsyncDisposable {
 
   /** How a correlator of this rig is started. */
   flags(): string[] {
-    const password = path.join(this.#directory, 'password');
+    const password = path.join(this.directory, 'password');
     const bus = ['--nats-url', this.nats.url, '--nats-user', 'correlator', '--nats-password-file', password];
     return [...bus, '--metrics-address', '127.0.0.1:0'];
   }
@@ -198,6 +198,6 @@ export class CorrelatorRig implements AsyncDisposable {
     this.#end.abort();
     await Promise.all(this.#reading);
     await this.nats.stop();
-    rmSync(this.#directory, { recursive: true, force: true });
+    rmSync(this.directory, { recursive: true, force: true });
   }
 }

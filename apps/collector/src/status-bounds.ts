@@ -2,14 +2,10 @@
  * A node's status is one message of the bus, which carries 1 MiB at most: what does not fit is counted instead. What needs somebody's
  * attention comes first, and what is nobody's pod last. Pure.
  */
-import type { InterfaceStatus, NodeStatus } from '@bailiff/schemas';
+import { clipReason, type InterfaceStatus, type NodeStatus } from '@bailiff/schemas';
 
 /** Bytes of JSON spent on interfaces; what else a status says takes less than a tenth of that. */
 export const MAX_INTERFACES_BYTES = 640 * 1024;
-/** Refused configuration keys named at most. */
-export const MAX_REFUSED_KEYS = 64;
-/** Longest reason: enough for the first issues of a document. */
-export const MAX_REASON_CHARS = 1_000;
 
 const RANK: Readonly<Record<InterfaceStatus['coverage'], number>> = {
   'not-covered': 0,
@@ -27,21 +23,10 @@ export function fitInterfaces(
   const kept: InterfaceStatus[] = [];
   let bytes = 0;
   for (const one of [...interfaces].sort((a, b) => RANK[a.coverage] - RANK[b.coverage])) {
-    const fitted = { ...one, reason: clip(one.reason) };
+    const fitted = { ...one, reason: clipReason(one.reason) };
     bytes += Buffer.byteLength(JSON.stringify(fitted)) + 1;
     if (bytes > maxBytes) omitted[one.coverage] += 1;
     else kept.push(fitted);
   }
   return kept.length === interfaces.length ? { interfaces: kept } : { interfaces: kept, interfacesOmitted: omitted };
 }
-
-/** Refused keys with their reasons; the last one tells how many more there are. */
-export function fitRefused(refused: ReadonlyMap<string, string>): NodeStatus['configRefused'] {
-  const all = [...refused].map(([key, reason]) => ({ key: clip(key), reason: clip(reason) }));
-  if (all.length <= MAX_REFUSED_KEYS) return all;
-  const kept = all.slice(0, MAX_REFUSED_KEYS);
-  return [...kept, { key: '...', reason: `${all.length - kept.length} more keys were refused` }];
-}
-
-export const clip = (text: string): string =>
-  text.length <= MAX_REASON_CHARS ? text : `${text.slice(0, MAX_REASON_CHARS)}...`;

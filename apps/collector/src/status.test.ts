@@ -1,11 +1,10 @@
 import type { SpoofMaps } from '@bailiff/bpf';
-import { nodeStatus as schema } from '@bailiff/schemas';
+import { MAX_REFUSED_KEYS, nodeStatus as schema } from '@bailiff/schemas';
 import { describe, expect, it } from 'vitest';
 import { DesiredState } from './desired-state.ts';
 import { newInterface } from './guarded-interface.ts';
 import { Registry } from './registry.ts';
 import { nodeStatus } from './status.ts';
-import { MAX_REFUSED_KEYS } from './status-bounds.ts';
 
 const maps = {
   losses: () => ({ 'ring-full': 0n, 'no-counter': 0n, 'no-iface': 0n }),

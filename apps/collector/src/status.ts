@@ -3,11 +3,11 @@
  * caller holds; it is put on the bus and printed by `collector status`.
  */
 import type { Probe, SpoofMaps } from '@bailiff/bpf';
-import type { InterfaceStatus, NodeStatus, RuntimeStatus } from '@bailiff/schemas';
+import { clipReason, fitRefused, type InterfaceStatus, type NodeStatus, type RuntimeStatus } from '@bailiff/schemas';
 import type { DesiredState, Moment } from './desired-state.ts';
 import type { GuardedInterface } from './guarded-interface.ts';
 import type { Registry } from './registry.ts';
-import { clip, fitInterfaces, fitRefused } from './status-bounds.ts';
+import { fitInterfaces } from './status-bounds.ts';
 
 export interface StatusInput {
   nodeName: string;
@@ -115,7 +115,7 @@ export function nodeStatus(input: StatusInput): NodeStatus {
       ...podsWithout(input),
     ]),
     snapshotRevision: desired.snapshotRevision,
-    snapshotRefused: clip(desired.snapshotRefused),
+    snapshotRefused: clipReason(desired.snapshotRefused),
     configRefused: fitRefused(desired.configRefused),
     disarmedUntil: desired.disarmedUntil(moment),
     runtime: input.runtime,

@@ -12,6 +12,7 @@ import {
   ConfigLog,
   connectBus,
   consumeOrdered,
+  InstanceTeller,
   openBucket,
   requireHorizon,
 } from '@bailiff/bus';
@@ -68,6 +69,7 @@ class Correlator {
   readonly #rules = new RuleBook();
   readonly #members = new Members();
   readonly #configLog: ConfigLog;
+  readonly #teller: InstanceTeller;
   readonly #pods: PodsLog;
   readonly #publisher: VerdictPublisher;
   /** Aborted when the way down has waited for what is in flight. */
@@ -99,6 +101,15 @@ class Correlator {
         this.#rules.startOver();
         this.#onRemade('CONFIG_LOG');
       },
+    });
+    this.#teller = new InstanceTeller({
+      bus,
+      service: 'correlator',
+      version: ctx.version,
+      nowMs: clock.nowMs,
+      configRevision: () => this.#rules.latest().revision,
+      refused: () => this.#rules.latest().problems.map(({ key, message }) => [key, message] as const),
+      onError: (error) => this.#warn('status', error),
     });
     this.#deadLetters = this.#makeDeadLetters(new PrecedentBook(0));
     this.#pods = new PodsLog({
@@ -133,6 +144,7 @@ class Correlator {
       );
     });
     health.ready('verdicts', () => this.#publisher.hasRoom || 'verdicts cannot be published');
+    onStop('status', () => this.#teller.close());
     onStop('configuration', () => this.#configLog.close());
     onStop('verdicts', async () => {
       const written = Promise.all([this.#publisher.whenPublished(), this.#deadLetters.whenWritten()]);
@@ -249,6 +261,7 @@ class Correlator {
   #onConfig(change: ConfigChange): void {
     const set = this.#rules.apply(change);
     if (set === null) return;
+    this.#teller.tell();
     const { log, clock } = this.#ctx;
     if (change.timestampMicros >= this.#startedMicros)
       this.#metrics.ruleRead.observe(Math.max(0, clock.nowMicros() - change.timestampMicros) / 1e6);

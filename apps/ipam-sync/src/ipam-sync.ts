@@ -9,7 +9,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
-import { type Bus, BusError, connectBus, decodeToken, encodeToken, openBucket } from '@bailiff/bus';
+import { type Bus, BusError, connectBus, decodeToken, encodeToken, InstanceTeller, openBucket } from '@bailiff/bus';
 import {
   type KubeApi,
   type KubeError,
@@ -20,6 +20,7 @@ import {
   pause,
   Reflector,
 } from '@bailiff/kube';
+import { SPOOF_CLUSTER_KEY } from '@bailiff/policy';
 import { CLUSTER_KEY } from '@bailiff/schemas';
 import { busOptionsOf, type ServiceContext } from '@bailiff/service';
 import { ClusterState, type Touched } from './cluster-state.ts';
@@ -53,6 +54,7 @@ export class IpamSync {
   #ctx: ServiceContext<IpamSyncConfig>;
   #bus: Bus;
   #metrics: Metrics;
+  #teller: InstanceTeller;
   #busLostAtMs: number | null = null;
   #term: Promise<void> = Promise.resolve();
   #warnedAtMs = new Map<string, number>();
@@ -86,6 +88,15 @@ export class IpamSync {
       onError: onError('nodes'),
     });
     this.permits = new PermitsFeed(openBucket(bus, CONFIG_BUCKET), () => this.#permitsChanged());
+    this.#teller = new InstanceTeller({
+      bus,
+      service: 'ipam-sync',
+      version: ctx.version,
+      nowMs: ctx.clock.nowMs,
+      configRevision: () => 0,
+      refused: () => (this.permits.refusal === '' ? [] : [[SPOOF_CLUSTER_KEY, this.permits.refusal] as const]),
+      onError: (error) => this.#warn('status', error),
+    });
     this.owners = new OwnerResolver({
       client,
       signal,
@@ -132,6 +143,7 @@ export class IpamSync {
 
   /** After the signal: waits for the last write, then hands the lease over. */
   async stop(): Promise<void> {
+    await this.#teller.close();
     await this.#term;
     if (this.#ctx.config.leaderElection) await this.elector.release();
   }
@@ -198,6 +210,7 @@ export class IpamSync {
   }
   #permitsChanged(): void {
     const { refusal } = this.permits;
+    this.#teller.tell();
     if (refusal !== '') this.#ctx.log.warn({ refusal }, 'configuration refused, the last good one stays');
     this.#mark(this.state.nodesAsking());
   }

@@ -4,10 +4,8 @@
  * grant cuts a pod off.
  */
 import type { Bucket, KvEntry } from '@bailiff/bus';
-import { ConfigError, parseConfigKey, parseConfigValue, type SpoofCluster } from '@bailiff/policy';
+import { ConfigError, parseConfigKey, parseConfigValue, SPOOF_CLUSTER_KEY, type SpoofCluster } from '@bailiff/policy';
 import { NO_PERMITS, type PrefixPermits, permitsOf } from './grants.ts';
-
-export const PERMITS_KEY = 'spoof.cluster._.default';
 
 export type PermitReading = { good: true; permits: PrefixPermits; revision: number } | { good: false; reason: string };
 
@@ -15,7 +13,7 @@ export type PermitReading = { good: true; permits: PrefixPermits; revision: numb
 export function readPermits(entry: Pick<KvEntry, 'deleted' | 'value'>): PermitReading {
   if (entry.deleted) return { good: true, permits: NO_PERMITS, revision: 0 };
   try {
-    const config = parseConfigValue(parseConfigKey(PERMITS_KEY), entry.value.toString('utf8')) as SpoofCluster;
+    const config = parseConfigValue(parseConfigKey(SPOOF_CLUSTER_KEY), entry.value.toString('utf8')) as SpoofCluster;
     return { good: true, permits: permitsOf(config.allowedPrefixes), revision: config.revision };
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
@@ -46,7 +44,7 @@ export class PermitsFeed {
   /** Follows the key until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
     await this.#bucket.watch({
-      filter: PERMITS_KEY,
+      filter: SPOOF_CLUSTER_KEY,
       signal,
       onEntry: (entry) => this.#take(entry),
       // Revisions begin again. What is permitted stands until the new bucket says otherwise.
@@ -72,7 +70,7 @@ export class PermitsFeed {
 
   /** The newest good value in the key's history. */
   async #recall(): Promise<void> {
-    for (const entry of (await this.#bucket.history(PERMITS_KEY)).reverse()) {
+    for (const entry of (await this.#bucket.history(SPOOF_CLUSTER_KEY)).reverse()) {
       const reading = readPermits(entry);
       if (!reading.good) continue;
       const { refusal } = this;
@@ -92,5 +90,6 @@ export class PermitsFeed {
   #refuse(reason: string): void {
     this.refused += 1;
     this.refusal = reason;
+    if (this.synced) this.#onChange();
   }
 }

@@ -8,7 +8,16 @@
 import { setMaxListeners } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { DELETE_STORM, POLICY_SETTLE_MICROS, PolicyBook, phaseGroupOf, RELEASED } from '@bailiff/answer';
-import { type Bucket, type Bus, type BusError, ConfigLog, connectBus, openBucket, requireHorizon } from '@bailiff/bus';
+import {
+  type Bucket,
+  type Bus,
+  type BusError,
+  ConfigLog,
+  connectBus,
+  InstanceTeller,
+  openBucket,
+  requireHorizon,
+} from '@bailiff/bus';
 import { type KubeClient, loadKube } from '@bailiff/kube';
 import { type Response, SchemaRegistry } from '@bailiff/schemas';
 import { busOptionsOf, type ServiceContext, ServiceError } from '@bailiff/service';
@@ -75,6 +84,7 @@ class Responder {
   readonly #book = new PolicyBook();
   readonly #metrics: Metrics;
   readonly #configLog: ConfigLog;
+  readonly #teller: InstanceTeller;
   readonly #responses: ResponseStream;
   readonly #verdicts: VerdictStream;
   readonly #tasks: TaskRunner;
@@ -120,6 +130,15 @@ class Responder {
         this.#book.startOver();
         this.#onRemade('CONFIG_LOG');
       },
+    });
+    this.#teller = new InstanceTeller({
+      bus,
+      service: 'responder',
+      version: ctx.version,
+      nowMs: () => clock.nowMs(),
+      configRevision: () => this.#book.revision,
+      refused: () => this.#book.refused().map(({ key, reason }) => [key, reason] as const),
+      onError: (error) => ctx.log.warn({ err: error }, 'its status could not be told'),
     });
     this.#responses = new ResponseStream({
       bus,
@@ -177,6 +196,7 @@ class Responder {
 
   async start(signal: AbortSignal): Promise<void> {
     const { config, health, onStop, fail, log, clock } = this.#ctx;
+    onStop('status', () => this.#teller.close());
     onStop('configuration', () => this.#configLog.close());
     onStop('responses', () => this.#end.abort());
     health.ready('streams', () => this.#caughtUp || 'VERDICTS and RESPONSES are still being read');
@@ -275,8 +295,10 @@ class Responder {
   #onConfig(change: Parameters<PolicyBook['apply']>[0]): void {
     const before = new Set(this.#book.refused().map(({ sequence }) => sequence));
     this.#book.apply(change);
+    const isOurs = /^(response|disarm)\./.test(change.key);
+    if (isOurs) this.#teller.tell();
     const { clock } = this.#ctx;
-    if (/^(response|disarm)\./.test(change.key) && change.timestampMicros >= this.#startedMicros)
+    if (isOurs && change.timestampMicros >= this.#startedMicros)
       this.#metrics.policyRead.observe(Math.max(0, clock.nowMicros() - change.timestampMicros) / 1e6);
     for (const { key, sequence, reason } of this.#book.refused()) {
       if (!before.has(sequence))

@@ -86,6 +86,11 @@ export class PolicyBook {
     this.#latest = null;
   }
 
+  /** Sequence in CONFIG_LOG of the newest entry that was taken, of whatever kind. */
+  get revision(): number {
+    return this.#sequence;
+  }
+
   /** Takes the next entry; entries that were seen already, and kinds that are none of its business, are passed over. */
   apply(entry: ConfigEntry): void {
     if (entry.sequence <= this.#sequence) return;

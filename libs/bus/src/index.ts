@@ -8,6 +8,7 @@ export * from './copy-publisher.ts';
 export * from './dead-letter.ts';
 export * from './direct.ts';
 export * from './errors.ts';
+export * from './instance-teller.ts';
 export * from './kv.ts';
 export { consumeOrdered, type OrderedOptions, type StartAt, type StreamMessage } from './ordered.ts';
 export * from './permissions.ts';

@@ -112,6 +112,9 @@ function collector(node: string): Permissions {
   };
 }
 
+/** A service tells of itself, and of no other. */
+const tells = (role: string) => kv('bailiff_services', `${role}.*`);
+
 /** What each cluster-wide role publishes; all of them subscribe to their own inbox, and only siem-reader and reader to more. */
 const ROLES: Record<Exclude<FixedRole, 'admin'>, { allow: string[] }> = {
   correlator: {
@@ -126,6 +129,7 @@ const ROLES: Record<Exclude<FixedRole, 'admin'>, { allow: string[] }> = {
       info('VERDICTS'),
       direct('VERDICTS'),
       info('RESPONSES'),
+      tells('correlator'),
       `${direct('VERDICTS')}.${ROOT}.verdicts.>`,
       schemas,
     ],
@@ -145,11 +149,17 @@ const ROLES: Record<Exclude<FixedRole, 'admin'>, { allow: string[] }> = {
       `${direct('RESPONSES')}.${ROOT}.responses.>`,
       `${direct('VERDICTS')}.${ROOT}.verdicts.>`,
       info('VIOLATIONS'),
+      tells('responder'),
       schemas,
     ],
   },
   'ipam-sync': {
-    allow: [kv('bailiff_pods', '*'), ...readBucket('bailiff_pods'), ...readBucket('bailiff_config')],
+    allow: [
+      kv('bailiff_pods', '*'),
+      ...readBucket('bailiff_pods'),
+      ...readBucket('bailiff_config'),
+      tells('ipam-sync'),
+    ],
   },
   cli: {
     allow: [
@@ -160,7 +170,9 @@ const ROLES: Record<Exclude<FixedRole, 'admin'>, { allow: string[] }> = {
       // Copies of what was; no stream takes them.
       `${ROOT}.replay.>`,
       ...['VIOLATIONS', 'VERDICTS', 'RESPONSES', 'CONFIG_LOG', 'DEAD_LETTERS'].flatMap(ordered),
-      ...['bailiff_config', 'bailiff_pods', 'bailiff_quarantine', 'bailiff_nodes'].flatMap(readBucket),
+      ...['bailiff_config', 'bailiff_pods', 'bailiff_quarantine', 'bailiff_nodes', 'bailiff_services'].flatMap(
+        readBucket,
+      ),
       `${direct('VERDICTS')}.${ROOT}.verdicts.>`,
       `${direct('RESPONSES')}.${ROOT}.responses.>`,
       // doctor asks whether every stream and bucket is there.

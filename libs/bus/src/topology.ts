@@ -53,6 +53,9 @@ export const DUPLICATE_WINDOW_MS = 120_000;
 /** What an operator can go back to; CONFIG_LOG has more. 64 is the most a KV bucket may keep. */
 export const CONFIG_HISTORY = 64;
 
+/** As long as an instance of a service is remembered that has said nothing more. */
+export const INSTANCE_MAX_AGE_MS = 3_600_000;
+
 export interface BucketLimits {
   bucket: string;
   description: string;
@@ -63,6 +66,8 @@ export interface BucketLimits {
   push: boolean;
   /** The first value of a key stays. */
   createOnly: boolean;
+  /** A value that is not renewed goes after this; 0: it stays. */
+  maxAgeMs: number;
 }
 
 const bucket = (
@@ -79,6 +84,7 @@ const bucket = (
   history: 1,
   push: false,
   createOnly: false,
+  maxAgeMs: 0,
   ...more,
 });
 
@@ -93,6 +99,10 @@ export const BUCKETS: readonly BucketLimits[] = [
   bucket('config', 'what operators tune', 256 * MIB, MIB / 4, { push: true, history: CONFIG_HISTORY }),
   bucket('schemas', 'Avro schemas by fingerprint', 16 * MIB, MIB / 16, { createOnly: true }),
   bucket('nodes', 'status of each node', 512 * MIB, MIB / 2),
+  // Renewed every 10 s: an instance that is gone and could not say so is forgotten.
+  bucket('services', 'status of correlators, responders and ipam-syncs', 16 * MIB, MIB / 8, {
+    maxAgeMs: INSTANCE_MAX_AGE_MS,
+  }),
   bucket('siem', 'how far the siem-relay has come', MIB, 1024),
 ];
 
@@ -145,6 +155,7 @@ function bucketStream(limits: BucketLimits, replicas: number): Config {
     num_replicas: replicas,
     max_msgs_per_subject: limits.history,
     max_bytes: limits.maxBytes,
+    ...(limits.maxAgeMs > 0 ? { max_age: nanos(limits.maxAgeMs) } : {}),
     max_msg_size: limits.maxValueBytes + PUT_HEADERS_BYTES,
     allow_direct: true,
     allow_rollup_hdrs: !limits.createOnly,

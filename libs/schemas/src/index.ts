@@ -12,6 +12,7 @@ export {
   fingerprintIn,
 } from './codec.ts';
 export { SchemaError, type SchemaErrorCode } from './errors.ts';
+export * from './instance-status.ts';
 export {
   decodeJudgedFrame,
   type JudgedFrame,

@@ -1,5 +1,6 @@
 /** What a collector puts under `bailiff_nodes/<node>`: what it guards, what it cannot and why, and how it is doing. */
 import * as z from 'zod';
+import { refusedConfig } from './instance-status.ts';
 
 export const interfaceStatus = z.object({
   interfaceName: z.string(),
@@ -71,7 +72,7 @@ export const nodeStatus = z.object({
   /** Revision of the snapshot in force, and why a newer one was refused; empty when none was. */
   snapshotRevision: z.number(),
   snapshotRefused: z.string(),
-  configRefused: z.array(z.object({ key: z.string(), reason: z.string() })),
+  configRefused: z.array(refusedConfig),
   disarmedUntil: z.string().nullable(),
   /** Absent: of a collector that knew no runtime policies. */
   runtime: runtimeStatus.optional(),

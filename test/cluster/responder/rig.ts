@@ -174,7 +174,11 @@ export class Rig implements AsyncDisposable {
       );
       loggedAtMs.push(logged.timestampMicros / 1000);
     }
-    const lastMs = Math.max(...loggedAtMs);
+    await this.settle(Math.max(...loggedAtMs));
+  }
+
+  /** Waits until what the bus took by a time is in force for the verdicts that follow. */
+  async settle(lastMs = Date.now()): Promise<void> {
     await waitFor(() => Date.now() - lastMs > SETTLE_MS + 10, { what: 'the policies to be in force' });
   }
 

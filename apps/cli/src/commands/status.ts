@@ -6,10 +6,12 @@ import type { Command } from 'commander';
 import { CliError } from '../errors.ts';
 import type { CliIo } from '../io.ts';
 import { readDisarms } from '../read/disarms.ts';
+import { readInstances } from '../read/instances.ts';
 import { readExpectedNodes, readNodes } from '../read/nodes.ts';
 import { readServices } from '../read/services.ts';
 import { parseName } from '../selectors.ts';
 import { optionsOf, type Session, withBusOptions, withSession } from '../session.ts';
+import { refusalProblems } from '../status/instances.ts';
 import {
   disarmLines,
   nodeDetails,
@@ -35,7 +37,8 @@ Examples:
   bailiff status --json | jq '.problems'
 
 Exit code: 0 all is guarded (also while disarmed on purpose); 7 a node, the correlator or the responder is silent or
-missing, or verdicts wait for a response; 3 a pod is not covered; 6 a node refuses its configuration or its list of pods.
+missing, or verdicts wait for a response; 3 a pod is not covered; 6 a node or a service refuses a configuration, or a node its
+list of pods.
 `;
 
 async function streamState(bus: Bus, name: string): Promise<StreamState> {
@@ -96,10 +99,11 @@ async function show(session: Session, options: { node?: string; json?: boolean }
   const { node } = options;
   // Before readers of our own are there to be counted.
   const services = node === undefined ? await readServices(session) : null;
-  const [nodes, expected, disarms, streams] = await Promise.all([
+  const [nodes, expected, disarms, instances, streams] = await Promise.all([
     readNodes(session),
     readExpectedNodes(session),
     readDisarms(session),
+    node === undefined ? readInstances(bus) : [],
     Promise.all(STREAMS.map((name) => streamState(bus, name))),
   ]);
   const whole = reportOf({ nodes, expected, disarms, nowMs: io.nowMs(), staleMs });
@@ -115,11 +119,16 @@ async function show(session: Session, options: { node?: string; json?: boolean }
   }
   const mine = (one: { node: string }) => node === undefined || one.node === node;
   const ofAll = node === undefined ? busProblems(streams, expected) : [];
-  const problems = [...whole.problems.filter(mine), ...ofAll, ...(services ? serviceProblems(services) : [])];
+  const problems = [
+    ...whole.problems.filter(mine),
+    ...ofAll,
+    ...(services ? serviceProblems(services) : []),
+    ...refusalProblems(instances, io.nowMs()),
+  ];
   const report = { ...whole, nodes: whole.nodes.filter(mine), problems, exitCode: weigh(problems) };
   if (options.json) {
     const { exitCode, ...rest } = report;
-    out.json({ ok: exitCode === 0, exitCode, ...rest, services, streams });
+    out.json({ ok: exitCode === 0, exitCode, ...rest, services, instances, streams });
   } else printText(session, report, streams, services, node);
   return report.exitCode;
 }

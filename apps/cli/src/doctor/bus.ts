@@ -1,14 +1,16 @@
 /** The bus under `bailiff doctor`: can it be reached, is all on it that Bailiff needs, does it keep long enough. */
 import { readServiceStatus } from '@bailiff/answer';
 import { BUCKETS, type Bus, checkHorizon, openBucket, streamInfo, toBusError } from '@bailiff/bus';
-import { CURRENT_SCHEMAS, fingerprintHex, nodeStatus } from '@bailiff/schemas';
+import { CURRENT_SCHEMAS, fingerprintHex, type NodeStatus, nodeStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service';
 import type { Connection } from '../bus/connection.ts';
 import { refusalOf } from '../config/show.ts';
 import { CliError, tell } from '../errors.ts';
 import type { CliIo } from '../io.ts';
+import { readInstances } from '../read/instances.ts';
 import { parseJson } from '../read/nodes.ts';
 import { type BusOptionValues, connectionOf, openBus } from '../session.ts';
+import { speaking } from '../status/instances.ts';
 import { serviceProblems, servicesLine } from '../status/services.ts';
 import { plural } from '../text/plural.ts';
 import { fillFindings, runtimeHalf, type StreamFill, serverFinding } from './bus-rules.ts';
@@ -62,19 +64,50 @@ async function serviceFindings(bus: Bus): Promise<Finding[]> {
   );
 }
 
-async function configFinding(bus: Bus): Promise<Finding> {
+const everyReader = (keys: readonly string[]) =>
+  fail(
+    'configuration',
+    `every reader refuses ${keys.join(', ')}`,
+    '`bailiff config list` says why',
+    EXIT.badConfiguration,
+  );
+
+/** What nodes and services say that they refuse, each once. */
+async function refusedByNow(bus: Bus): Promise<{ who: string; key: string; reason: string }[]> {
+  const services = speaking(await readInstances(bus), Date.now());
+  const speakers = [
+    ...(await readNodeStatuses(bus)).map(({ nodeName: who, configRefused }) => ({ who, configRefused })),
+    ...services.map(({ service: who, configRefused }) => ({ who, configRefused })),
+  ];
+  const all = speakers.flatMap(({ who, configRefused }) => configRefused.map((one) => ({ who, ...one })));
+  return [...new Map(all.map((one) => [`${one.who} ${one.key}`, one])).values()];
+}
+
+async function configFinding(bus: Bus): Promise<Finding[]> {
   const entries = await openBucket(bus, 'bailiff_config').entries();
-  const refused = entries.filter((entry) => refusalOf(entry.key, entry.value.toString('utf8')) !== '');
-  if (refused.length === 0) return ok('configuration', `${plural(entries.length, 'key')} stored, all good`);
-  const keys = refused.map(({ key }) => key).join(', ');
-  return fail('configuration', `every reader refuses ${keys}`, '`bailiff config list` says why', EXIT.badConfiguration);
+  const wrong = entries
+    .filter((entry) => refusalOf(entry.key, entry.value.toString('utf8')) !== '')
+    .map(({ key }) => key);
+  const findings = wrong.length === 0 ? [] : [everyReader(wrong)];
+  // What is right in itself and refused all the same: an older revision, or more than a reader has room for.
+  const told = (await refusedByNow(bus)).filter(({ key }) => !wrong.includes(key));
+  for (const { who, key, reason } of told) {
+    const text = `${who} refuses ${key}: ${reason.split('\n').at(-1)}`;
+    findings.push(fail('configuration', text, `bailiff config rollback ${key}`, EXIT.badConfiguration));
+  }
+  if (findings.length > 0) return findings;
+  return [ok('configuration', `${plural(entries.length, 'key')} stored, all good`)];
+}
+
+async function readNodeStatuses(bus: Bus): Promise<NodeStatus[]> {
+  const entries = await openBucket(bus, 'bailiff_nodes').entries();
+  const statuses = entries.map(({ value }) => parseJson(value.toString('utf8'), nodeStatus));
+  return statuses.filter((status) => typeof status !== 'string');
 }
 
 /** The runtime half of the nodes: of those that cannot enforce policies why, and what to do. */
 async function runtimeFindings(bus: Bus): Promise<Finding[]> {
-  const entries = await openBucket(bus, 'bailiff_nodes').entries();
-  const statuses = entries.map(({ value }) => parseJson(value.toString('utf8'), nodeStatus));
-  return runtimeHalf(statuses.filter((status) => typeof status !== 'string'));
+  return runtimeHalf(await readNodeStatuses(bus));
 }
 
 /** A failure of one check is a finding, not the end of the others. */

@@ -14,10 +14,9 @@ import {
   type RuntimeSample,
   type SpoofSample,
 } from '@bailiff/bpf';
-import type { RuntimePolicyStatus, RuntimeStatus, SocketProcess } from '@bailiff/schemas';
+import { clipReason, type RuntimePolicyStatus, type RuntimeStatus, type SocketProcess } from '@bailiff/schemas';
 import type { BusDocument } from '../bus-link.ts';
 import type { DocumentStore, SavedDocument } from '../documents.ts';
-import { clip } from '../status-bounds.ts';
 import { bindExisting, whyNoCgroups } from './cgroups.ts';
 import type { HalfOptions, RuntimeHalf } from './half.ts';
 import type { Loading } from './loader.ts';
@@ -227,7 +226,7 @@ export class RuntimeGate {
     return {
       ...this.#state,
       missingHooks: [...this.#missing],
-      policies: policies.slice(0, MAX_POLICY_STATUSES).map((one) => ({ ...one, reason: clip(one.reason) })),
+      policies: policies.slice(0, MAX_POLICY_STATUSES).map((one) => ({ ...one, reason: clipReason(one.reason) })),
       policiesOmitted: Math.max(0, policies.length - MAX_POLICY_STATUSES),
       subjects,
       sets,

@@ -1,0 +1,44 @@
+import type { InstanceStatus } from '@bailiff/schemas';
+import { describe, expect, it } from 'vitest';
+import { refusalProblems } from './instances.ts';
+
+const NOW = Date.parse('2026-11-25T12:00:00Z');
+const KEY = 'correlation.cluster._.mine';
+const instance = (part: Partial<InstanceStatus> = {}): InstanceStatus => ({
+  service: 'correlator',
+  instance: 'a',
+  version: '0.1.0',
+  startedAt: '2026-11-25T11:00:00Z',
+  updatedAt: '2026-11-25T11:59:55Z',
+  configRevision: 7,
+  configRefused: [{ key: KEY, reason: `${KEY}: refused\ntimespan: "1w" is not a duration` }],
+  ...part,
+});
+
+describe('refused configuration of services', () => {
+  it('two replicas that refuse the same - told once, with the reason and what to do', () => {
+    expect(refusalProblems([instance(), instance({ instance: 'b' })], NOW)).toEqual([
+      {
+        severity: 'shout',
+        node: 'correlator',
+        text: `refuses ${KEY}, the last good value holds: timespan: "1w" is not a duration`,
+        remedy: `bailiff config get ${KEY}; bailiff config rollback ${KEY}`,
+        exitCode: 6,
+      },
+    ]);
+  });
+  it('one of two - says so; another service is told beside it', () => {
+    const texts = refusalProblems(
+      [instance(), instance({ instance: 'b', configRefused: [] }), instance({ service: 'responder' })],
+      NOW,
+    ).map(({ node, text }) => `${node} ${text}`);
+    expect(texts).toEqual([
+      expect.stringContaining('correlator refuses correlation.cluster._.mine (1 of 2 instances), '),
+      expect.stringContaining('responder refuses correlation.cluster._.mine, '),
+    ]);
+  });
+  it('none - nothing; and of an instance that is silent nothing is known', () => {
+    expect(refusalProblems([instance({ configRefused: [] })], NOW)).toEqual([]);
+    expect(refusalProblems([instance({ updatedAt: '2026-11-25T11:58:00Z' })], NOW)).toEqual([]);
+  });
+});

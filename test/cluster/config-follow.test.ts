@@ -1,0 +1,151 @@
+/**
+ * A change of the configuration is in force within a second, without a restart; a refused one leaves the last good one in force and is told by
+ * the service on the bus, and by `bailiff status` and `doctor` to a person. Real buses; times are taken here. Collectors: collector.test.ts.
+ */
+import { writeFileSync } from 'node:fs';
+import { type Bus, openBucket, SERVICES_BUCKET, writeConfig } from '@bailiff/bus';
+import type { TestNats } from '@bailiff/bus/testing';
+import { podRef } from '@bailiff/judge/testing';
+import { type InstanceStatus, instanceStatus } from '@bailiff/schemas';
+import { waitFor } from '@bailiff/service/testing';
+import { expect, it } from 'vitest';
+import { runCli } from '../../apps/cli/src/testing.ts';
+import { CorrelatorRig, NODE_A } from './correlator-rig.ts';
+import { launch, startWorld } from './ipam-sync/harness.ts';
+import { Rig } from './responder/rig.ts';
+
+/** The promise of the design. */
+const IN_FORCE_MS = 1_000;
+const ME = { by: 'anna', why: 'a test' };
+
+async function instances(admin: Bus, service: string): Promise<InstanceStatus[]> {
+  const entries = await openBucket(admin, SERVICES_BUCKET).entries(`${service}.*`);
+  return entries.map(({ value }) => instanceStatus.parse(JSON.parse(value.toString('utf8'))));
+}
+
+/** Milliseconds from now until a service's one instance says something. */
+async function toldWithin(admin: Bus, service: string, says: (status: InstanceStatus) => boolean): Promise<number> {
+  const began = performance.now();
+  const read = async () => {
+    const [one, ...others] = await instances(admin, service);
+    return one && others.length === 0 && says(one) ? one : null;
+  };
+  await waitFor(read, { what: `${service} to tell it`, intervalMs: 5, state: () => instances(admin, service) });
+  return performance.now() - began;
+}
+const refuses = (key: string) => (status: InstanceStatus) => status.configRefused.some((one) => one.key === key);
+const refusesNothing = (status: InstanceStatus) => status.configRefused.length === 0;
+
+/** What a person sees: the service's name, the key and the field. */
+async function shownTo(nats: TestNats, directory: string, said: RegExp): Promise<void> {
+  const file = `${directory}/cli-password`;
+  writeFileSync(file, nats.options('cli').password ?? '', { mode: 0o600 });
+  const bus = ['--nats-url', nats.url, '--nats-password-file', file];
+  const status = await runCli(['status', ...bus]);
+  expect(status.stdout).toMatch(said);
+  const doctor = await runCli(['doctor', '--only', 'bus', ...bus]);
+  expect([doctor.exitCode, doctor.stdout]).toEqual([6, expect.stringMatching(/✗ configuration: every reader refuses/)]);
+}
+
+it('correlator - the next verdict follows a threshold; a refused one is told, and taken back when the key is right again', async () => {
+  await using rig = await CorrelatorRig.start();
+  const [before, after, third] = [podRef('before'), podRef('after'), podRef('third')];
+  await rig.list(NODE_A, [before, after, third]);
+  const correlator = await rig.correlator();
+  const cli = await rig.bus('cli');
+  const key = 'correlation.cluster._.mine';
+  const rule = (gte: number) => ({ type: 'event_count', level: 'low', timespan: '60s', condition: { gte } });
+  await writeConfig(cli, key, rule(5), ME);
+  await rig.settle();
+  await rig.spoof(NODE_A, before, 3);
+  const second = await writeConfig(cli, key, rule(3), ME);
+  const takenMs = await toldWithin(
+    rig.admin,
+    'correlator',
+    ({ configRevision }) => configRevision === second.bucketRevision,
+  );
+  expect(takenMs).toBeLessThan(IN_FORCE_MS);
+  await rig.settle();
+  await rig.spoof(NODE_A, after, 3);
+  await rig.verdictCount(1);
+  expect(rig.verdicts).toMatchObject([{ rule: 'mine', groupKey: after.uid, configRevision: second.bucketRevision }]);
+
+  // Around the command, which would refuse it.
+  await openBucket(rig.admin, 'bailiff_config').put(key, JSON.stringify({ ...rule(1), timespan: '1w', revision: 9 }));
+  expect(await toldWithin(rig.admin, 'correlator', refuses(key))).toBeLessThan(IN_FORCE_MS);
+  await shownTo(
+    rig.nats,
+    rig.directory,
+    /✗ correlator: refuses correlation\.cluster\._\.mine, the last good value holds: timespan/,
+  );
+  await rig.settle();
+  await rig.spoof(NODE_A, third, 2);
+  await rig.spoof(NODE_A, third, 1);
+  await rig.verdictCount(2);
+  expect(rig.verdicts[1]).toMatchObject({ rule: 'mine', groupKey: third.uid, observed: 3 });
+  await writeConfig(cli, key, rule(2), ME);
+  expect(await toldWithin(rig.admin, 'correlator', refusesNothing)).toBeLessThan(IN_FORCE_MS);
+  expect(await correlator.stop()).toBe(0);
+  expect(await instances(rig.admin, 'correlator'), 'one that ends says so').toEqual([]);
+});
+
+it('responder - the next verdict is answered by the new policy; a refused one is told', async () => {
+  await using rig = await Rig.start();
+  const answerer = await rig.start();
+  const cli = await rig.nats.connect('cli');
+  const key = 'response.cluster._.mine';
+  const policy = (action: string) => ({ dryRun: false, match: { rules: ['mine'] }, steps: [{ action }] });
+  const first = await writeConfig(cli, key, policy('observe'), ME);
+  const taken = (revision: number) => (status: InstanceStatus) => status.configRevision >= revision;
+  expect(await toldWithin(rig.bus, 'responder', taken(first.bucketRevision))).toBeLessThan(IN_FORCE_MS);
+  await rig.settle();
+  const observed = await rig.verdict(rig.pod(), { rule: 'mine' });
+  await rig.until(observed, 'observe', 'succeeded');
+  await writeConfig(cli, key, policy('label'), ME);
+  await rig.settle();
+  const labelled = await rig.verdict(rig.pod(), { rule: 'mine' });
+  await rig.until(labelled, 'label', 'succeeded');
+  expect(rig.of(labelled, 'observe')).toEqual([]);
+
+  await openBucket(rig.bus, 'bailiff_config').put(key, JSON.stringify({ ...policy('explode'), revision: 9 }));
+  expect(await toldWithin(rig.bus, 'responder', refuses(key))).toBeLessThan(IN_FORCE_MS);
+  await shownTo(
+    rig.nats,
+    rig.directory,
+    /✗ responder: refuses response\.cluster\._\.mine, the last good value holds: steps\.0\.action/,
+  );
+  await rig.settle();
+  await rig.until(await rig.verdict(rig.pod(), { rule: 'mine' }), 'label', 'succeeded');
+  expect(await answerer.stop()).toBe(0);
+  expect(await instances(rig.bus, 'responder')).toEqual([]);
+}, 60_000);
+
+it('ipam-sync - what a pod asks for is granted within a second of being permitted; a refused value is told', async () => {
+  await using world = await startWorld();
+  world.running('vpn', 'node-1', ['10.1.0.5'], {
+    annotations: { 'bailiff.dev/allowed-source-prefixes': '10.50.0.0/16' },
+  });
+  const sync = await launch(world);
+  const key = 'spoof.cluster._.default';
+  const cli = await world.nats.connect('cli');
+  const granted = async () => (await world.snapshot('node-1'))?.pods[0]?.allowedPrefixes ?? [];
+  await waitFor(async () => (await world.snapshot('node-1')) !== null, { what: 'the first snapshot' });
+  expect(await granted()).toEqual([]);
+  await writeConfig(cli, key, { allowedPrefixes: [{ namespace: 'default', prefixes: ['10.50.0.0/16'] }] }, ME);
+  const began = performance.now();
+  await waitFor(async () => (await granted()).length === 1, { what: 'the grant', intervalMs: 5 });
+  expect(performance.now() - began).toBeLessThan(IN_FORCE_MS);
+
+  await openBucket(world.admin, 'bailiff_config').put(key, '{"allowedPrefixes": "all"}');
+  expect(await toldWithin(world.admin, 'ipam-sync', refuses(key))).toBeLessThan(IN_FORCE_MS);
+  await shownTo(
+    world.nats,
+    world.kube.dir,
+    /✗ ipam-sync: refuses spoof\.cluster\._\.default, the last good value holds: allowedPrefixes/,
+  );
+  expect(await granted()).toEqual(['10.50.0.0/16']);
+  await writeConfig(cli, key, { allowedPrefixes: [] }, ME);
+  expect(await toldWithin(world.admin, 'ipam-sync', refusesNothing)).toBeLessThan(IN_FORCE_MS);
+  expect(await sync.stop()).toBe(0);
+  expect(await instances(world.admin, 'ipam-sync')).toEqual([]);
+}, 60_000);
