@@ -82,7 +82,9 @@ const podTemplate = (labels: Record<string, string>) => ({
 /** The shipped definitions of custom resources. */
 async function installCrds(api: KubeApi): Promise<void> {
   const directory = path.join(CHECKOUT, 'k8s/crds');
-  for (const file of await readdir(directory)) {
+  // What kustomize reads stands beside them.
+  const files = (await readdir(directory)).filter((file) => file !== 'kustomization.yaml');
+  for (const file of files) {
     const body = parse(await readFile(path.join(directory, file), 'utf8'));
     await api.request({ verb: 'POST', path: '/apis/apiextensions.k8s.io/v1/customresourcedefinitions', body });
   }
