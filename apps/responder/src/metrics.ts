@@ -56,7 +56,12 @@ export function makeMetrics(registry: Registry, read: () => Readings) {
   const actions = ACTIONS.map((action) => ({ action }));
   return {
     verdicts: family.counter('verdicts_total', 'Verdicts read', ['matched'], [{ matched: 'yes' }, { matched: 'no' }]),
-    unreadable: family.counter('unreadable_total', 'Messages that could not be read', ['stream']),
+    unreadable: family.counter(
+      'unreadable_total',
+      'Messages that could not be read',
+      ['stream'],
+      [{ stream: 'VERDICTS' }, { stream: 'RESPONSES' }],
+    ),
     responses: family.counter('responses_total', 'Records written', ['action', 'phase', 'reason']),
     retries: family.counter('retries_total', 'Tries put off after a failure', ['action', 'reason']),
     waits: family.counter('waits_total', 'Tasks put off by a guard', ['action', 'reason']),

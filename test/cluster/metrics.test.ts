@@ -1,0 +1,302 @@
+/**
+ * Metrics of a running lab, as Prometheus sees them: what promtool says of every scrape, and a Prometheus from the distribution with the
+ * alert rules and every query of the dashboard, while a pod is attacked, deleted and replaced.
+ */
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { freePort } from '@bailiff/bus/testing';
+import { type Lab, startLab } from '@bailiff/lab';
+import { waitFor } from '@bailiff/service/testing';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { stringify } from 'yaml';
+import { appMetrics, processMetrics } from '../../tools/app-metrics.ts';
+import { ALERTS_FILE, ALERTS_TEST_FILE, askedBy, readPanels, readRules, resolved } from '../../tools/promql.ts';
+import { bailiff, uniqueId } from '../e2e/support.ts';
+
+const NODE = 'node-0.lab.internal';
+/** Child of the lab, by app. bus-auth has no place in a lab: its identities are passwords. */
+const CHILDREN: Readonly<Record<string, string>> = {
+  collector: `collector-${NODE}`,
+  correlator: 'correlator',
+  responder: 'responder',
+  'ipam-sync': 'ipam-sync',
+  'siem-relay': 'siem-relay',
+};
+/** Fetches each URL of its input, and answers in its order, one JSON string a line. */
+const FETCHER = `
+  let last = Promise.resolve();
+  require('node:readline').createInterface({ input: process.stdin }).on('line', (url) => {
+    last = last.then(() => fetch(url)).then((r) => r.text()).then((text) => console.log(JSON.stringify(text)));
+  });`;
+
+let lab: Lab;
+let prometheus: Prometheus;
+
+/** The address that the app's log told of last. */
+function metricsAddress(child: string): string {
+  const ready = readFileSync(lab.child(child).logFile, 'utf8')
+    .match(/"metricsAddress":"[^"]+"/g)
+    ?.at(-1);
+  return (JSON.parse(`{${ready}}`) as { metricsAddress: string }).metricsAddress;
+}
+
+async function scrape(app: string): Promise<string> {
+  const url = `http://${metricsAddress(CHILDREN[app] as string)}/metrics`;
+  return app === 'collector' ? onNode(url) : (await fetch(url)).text();
+}
+
+let fetcher: ChildProcess;
+const answers: ((text: string) => void)[] = [];
+
+/** A collector listens in its node's network namespace: one process there fetches for everybody. */
+function onNode(url: string): Promise<string> {
+  return new Promise((resolve) => {
+    answers.push(resolve);
+    fetcher.stdin?.write(`${url}\n`);
+  });
+}
+
+function startFetcher(): void {
+  const command = ['KILL', 'ip', 'netns', 'exec', lab.node(NODE).netns, process.execPath, '-e', FETCHER];
+  fetcher = spawn('setpriv', ['--pdeathsig', ...command], { stdio: ['pipe', 'pipe', 'inherit'] });
+  createInterface({ input: fetcher.stdout as NodeJS.ReadableStream }).on('line', (line) =>
+    answers.shift()?.(JSON.parse(line) as string),
+  );
+}
+
+interface Sample {
+  metric: Record<string, string>;
+  value: [number, string];
+}
+
+/** The distribution's Prometheus; every app is a job of its own, reached through one address. */
+class Prometheus {
+  readonly #dir = mkdtempSync(path.join(tmpdir(), 'bailiff-prometheus-'));
+  readonly #relay = createServer((request, response) => {
+    scrape((request.url ?? '').slice(1)).then(
+      (text) => response.setHeader('content-type', 'text/plain; version=0.0.4').end(text),
+      (error: Error) => response.writeHead(503).end(error.message),
+    );
+  });
+  #url = '';
+  #end = async () => {};
+  output = '';
+
+  async start(): Promise<void> {
+    await new Promise<void>((resolve) => this.#relay.listen(0, '127.0.0.1', resolve));
+    const { port } = this.#relay.address() as AddressInfo;
+    const file = path.join(this.#dir, 'prometheus.yml');
+    writeFileSync(
+      file,
+      stringify({
+        global: { scrape_interval: '2s', scrape_timeout: '2s', evaluation_interval: '1s' },
+        rule_files: [ALERTS_FILE],
+        scrape_configs: Object.keys(CHILDREN).map((app) => ({
+          job_name: app,
+          metrics_path: `/${app}`,
+          static_configs: [{ targets: [`127.0.0.1:${port}`], labels: { instance: CHILDREN[app] } }],
+        })),
+      }),
+    );
+    const listen = `127.0.0.1:${await freePort()}`;
+    this.#url = `http://${listen}`;
+    const flags = [`--config.file=${file}`, `--storage.tsdb.path=${this.#dir}/data`, `--web.listen-address=${listen}`];
+    const child = spawn('setpriv', ['--pdeathsig', 'KILL', 'prometheus', ...flags], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on('data', (chunk: Buffer) => {
+        this.output += chunk.toString();
+      });
+    }
+    const gone = new Promise<void>((resolve) => child.once('close', () => resolve()));
+    this.#end = async () => {
+      child.kill('SIGKILL');
+      await gone;
+    };
+    await waitFor(
+      () =>
+        fetch(`${this.#url}/-/ready`).then(
+          ({ ok }) => ok,
+          () => false,
+        ),
+      {
+        what: 'Prometheus',
+        timeoutMs: 20_000,
+        state: () => this.output,
+      },
+    );
+  }
+
+  async query(expr: string): Promise<Sample[]> {
+    const response = await fetch(`${this.#url}/api/v1/query?query=${encodeURIComponent(expr)}`);
+    const body = (await response.json()) as { status: string; error?: string; data: { result: Sample[] } };
+    if (body.status !== 'success') throw new Error(`${expr}: ${body.error}`);
+    return body.data.result;
+  }
+
+  async valueOf(expr: string): Promise<number> {
+    return Number((await this.query(expr))[0]?.value[1] ?? Number.NaN);
+  }
+
+  /** Names of alerts that are pending or firing. */
+  async alerts(): Promise<string[]> {
+    return (await this.query('ALERTS')).map(({ metric }) => metric['alertname'] as string);
+  }
+
+  async close(): Promise<void> {
+    await this.#end();
+    this.#relay.closeAllConnections();
+    this.#relay.close();
+    rmSync(this.#dir, { recursive: true, force: true });
+  }
+}
+
+beforeAll(async () => {
+  lab = await startLab({ id: uniqueId('m'), nodes: 1, podsPerNode: 3, siem: true, enforce: true });
+  startFetcher();
+  prometheus = new Prometheus();
+  await prometheus.start();
+  await waitFor(async () => (await prometheus.valueOf('count(up == 1)')) === Object.keys(CHILDREN).length, {
+    what: 'all targets',
+    timeoutMs: 20_000,
+    state: () => prometheus.query('up'),
+  });
+}, 240_000);
+afterAll(async () => {
+  await prometheus?.close();
+  fetcher?.kill('SIGKILL');
+  await lab?.stop();
+});
+
+describe('rules', () => {
+  it.each([
+    ['check', ['check', 'rules', ALERTS_FILE]],
+    ['unit tests: firing and not firing', ['test', 'rules', ALERTS_TEST_FILE]],
+  ])('promtool - %s', (_name, args) => {
+    expect(execFileSync('promtool', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })).toContain(
+      'SUCCESS',
+    );
+  });
+});
+
+describe('a healthy lab', () => {
+  it('alerts - none is near firing', async () => {
+    expect((await prometheus.query('bailiff_ready')).length).toBeGreaterThan(10);
+    // Whether this machine's kernel runs BPF-LSM programs is no matter of health here.
+    await waitFor(async () => (await prometheus.alerts()).every((name) => name === 'BailiffRuntimeUnavailable'), {
+      what: 'no alert pending',
+      timeoutMs: 20_000,
+      state: () => prometheus.query('ALERTS'),
+    });
+  });
+});
+
+describe('a pod that is attacked, deleted and replaced', () => {
+  beforeAll(async () => {
+    const attacker = lab.pods()[0]!;
+    await bailiff('lab', 'attack', attacker.name, '--id', lab.id, '--count', '30', '--json');
+    await bailiff('disarm', '--all', '--for', '5m', '--reason', 'to see the alert', '--yes', '--lab', lab.id);
+    await waitFor(() => lab.pods().length === 3 && lab.pods().every(({ uid }) => uid !== attacker.uid), {
+      what: 'a replacement',
+      timeoutMs: 30_000,
+    });
+  });
+
+  it.each([
+    ['first breach → bus', 'bailiff_collector_breach_to_bus_seconds', '{kind="spoof"}'],
+    ['threshold → delete call', 'bailiff_responder_call_after_trigger_seconds', '{action="delete"}'],
+    ['CNI record → kernel map', 'bailiff_collector_apply_seconds', '{source="cni"}'],
+    ['pod change on the bus → kernel map', 'bailiff_collector_apply_seconds', '{source="pods"}'],
+    ['guard', 'bailiff_collector_guard_seconds', ''],
+    ['configuration → in force', 'bailiff_collector_policy_in_force_seconds', '{kind="disarm"}'],
+    ['disarming → read by the responder', 'bailiff_responder_policy_read_seconds', ''],
+    ['frame → verdict', 'bailiff_correlator_frame_to_verdict_seconds', ''],
+    ['pod → list on the bus', 'bailiff_ipam_sync_change_to_written_seconds', ''],
+    ['message → SIEM event', 'bailiff_siem_relay_stored_to_published_seconds', ''],
+  ])('latency - %s was measured, and took less than five seconds', async (_name, metric, selector) => {
+    await waitFor(async () => (await prometheus.valueOf(`sum(${metric}_count${selector})`)) > 0, {
+      what: metric,
+      timeoutMs: 20_000,
+      state: () => prometheus.query(`${metric}_count`),
+    });
+    const mean = await prometheus.valueOf(`sum(${metric}_sum${selector}) / sum(${metric}_count${selector})`);
+    expect(mean).toBeGreaterThan(0);
+    expect(mean).toBeLessThan(5);
+  });
+
+  it('counts - every forged packet, by vector, and none too many', async () => {
+    await waitFor(async () => (await prometheus.valueOf('sum(bailiff_collector_breaches_total)')) >= 30, {
+      what: 'breaches',
+      timeoutMs: 20_000,
+    });
+    expect(await prometheus.valueOf('sum(bailiff_collector_breaches_total{action="drop"})')).toBe(30);
+    expect(await prometheus.valueOf('max(bailiff_correlator_packets_total)')).toBe(30);
+  });
+
+  it('alerts - the disarming fires, and what says that something is broken does not', async () => {
+    await waitFor(async () => (await prometheus.alerts()).includes('BailiffDisarmed'), {
+      what: 'BailiffDisarmed',
+      timeoutMs: 20_000,
+      state: () => prometheus.query('ALERTS'),
+    });
+    const firing = await prometheus.query('ALERTS{alertstate="firing"}');
+    expect(firing.map(({ metric }) => metric['alertname'])).toEqual(['BailiffDisarmed']);
+  });
+
+  describe.each(Object.keys(CHILDREN))('scrape of %s', (app) => {
+    it('promtool - has no complaint', async () => {
+      const { status, stdout, stderr } = spawnSync('promtool', ['check', 'metrics'], {
+        input: await scrape(app),
+        encoding: 'utf8',
+      });
+      expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: '', stderr: '' });
+    });
+
+    it('names - exactly those that are declared, and a bounded number of series', async () => {
+      const text = await scrape(app);
+      const told = [...text.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name as string);
+      const declared = [...((await appMetrics()).get(app) ?? []), ...processMetrics()].map(({ name }) => name);
+      expect(told.sort()).toEqual(declared.sort());
+      const series = text.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
+      expect(series.length).toBeLessThan(400);
+      for (const pod of lab.pods()) expect(text).not.toContain(pod.name);
+    });
+  });
+
+  /** Of causes that nobody can list beforehand: without one there is no series, and the answer is nothing. */
+  const QUIET = /bailiff_(responder_(retries|waits|kube_errors)|siem_relay_(errors|unreadable))_total/;
+  const inLab = (expr: string) => !expr.includes('bailiff_bus_auth_');
+
+  it.each(
+    readRules()
+      .filter(({ expr }) => inLab(expr))
+      .map(({ alert, expr }) => [alert, expr] as const),
+  )('rule %s - each of its metrics has series', async (_alert, expr) => {
+    for (const [, name = ''] of expr.matchAll(/\b(bailiff_\w+|process_\w+|up)\b/g))
+      if (!QUIET.test(name)) expect((await prometheus.query(`count(${name})`)).length, name).toBe(1);
+  });
+
+  it.each(
+    readPanels().flatMap(({ title, targets = [] }) =>
+      targets.filter(({ expr }) => inLab(expr)).map(({ expr, legendFormat }) => [title, legendFormat, expr] as const),
+    ),
+  )('panel "%s" %s - its query gives series with the labels of its legend', async (_title, legend, expr) => {
+    // A rate wants two scrapes.
+    const query = () => prometheus.query(resolved(expr));
+    if (!QUIET.test(expr))
+      await waitFor(async () => (await query()).length > 0, {
+        what: expr,
+        timeoutMs: 10_000,
+        state: () => prometheus.query(askedBy(expr)[0]?.metric ?? ''),
+      });
+    const result = await query();
+    for (const [, label = ''] of legend.matchAll(/\{\{(\w+)\}\}/g))
+      for (const { metric } of result) expect(metric[label], label).toMatch(/\S/);
+  });
+});

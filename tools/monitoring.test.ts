@@ -1,0 +1,87 @@
+// Alert rules and dashboard against what apps declare: no metric, label or runbook that is not there. Whether queries give anything in a
+// running lab, and what promtool says, is test/cluster/metrics.test.ts.
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { appMetrics, processMetrics } from './app-metrics.ts';
+import { PROMETHEUS_RULE_FILE, prometheusRule } from './prometheus-rule.ts';
+import { askedBy, groupedBy, readPanels, readRules } from './promql.ts';
+
+const apps = await appMetrics();
+const declared = new Map([...apps.values(), processMetrics()].flat().map((metric) => [metric.name, metric]));
+/** What Prometheus adds to every series, and what a histogram has. */
+const OF_PROMETHEUS = ['job', 'instance', 'le'];
+declared.set('up', { name: 'up', type: 'gauge', help: '', labels: [], buckets: [] });
+
+const rules = readRules();
+const panels = readPanels();
+const queries = [
+  ...rules.map(({ alert, expr }) => [alert, expr] as const),
+  ...panels.flatMap(({ title, targets = [] }) => targets.map(({ expr }) => [title, expr] as const)),
+];
+
+describe('queries', () => {
+  it.each(queries)('%s - metrics and labels exist', (_name, expr) => {
+    const asked = askedBy(expr);
+    expect(asked.length).toBeGreaterThan(0);
+    for (const { metric, labels } of asked) {
+      const known = declared.get(metric);
+      expect(known, metric).toBeDefined();
+      for (const label of labels) expect([...OF_PROMETHEUS, ...(known?.labels ?? [])], metric).toContain(label);
+    }
+    const made = [...expr.matchAll(/label_replace\([^"]*"(\w+)"/g)].map(([, label]) => label);
+    const anywhere = new Set([
+      ...OF_PROMETHEUS,
+      ...made,
+      ...asked.flatMap(({ metric }) => declared.get(metric)?.labels ?? []),
+    ]);
+    for (const label of groupedBy(expr)) expect([...anywhere]).toContain(label);
+  });
+
+  it.each(queries)('%s - rates are of counters and histograms only', (_name, expr) => {
+    for (const [, metric = ''] of expr.matchAll(/\b(?:rate|increase)\((\w+)/g)) {
+      const name = metric.replace(/_bucket$/, '');
+      expect(declared.get(name)?.type, name).toBe(name === metric ? 'counter' : 'histogram');
+    }
+  });
+});
+
+describe('alerts', () => {
+  const text = readFileSync(path.resolve(import.meta.dirname, '../docs/alerts.md'), 'utf8');
+  const sections = new Map(
+    text
+      .split('\n### ')
+      .slice(1)
+      .map((section) => [section.split('\n', 1)[0] as string, section]),
+  );
+
+  it('runbook - every alert has a section that says what it means, what to check, what to do; and no other has', () => {
+    expect([...sections.keys()].sort()).toEqual(rules.map(({ alert }) => alert).sort());
+  });
+
+  it.each(rules.map((rule) => [rule.alert, rule] as const))('%s - severity, words and runbook', (alert, rule) => {
+    expect(['critical', 'warning']).toContain(rule.labels.severity);
+    expect(rule.annotations.summary).toMatch(/^\S.{10,100}$/);
+    expect(rule.annotations.description).toMatch(/\S/);
+    expect(rule.annotations.runbook).toBe(`docs/alerts.md#${alert.toLowerCase()}`);
+    const wait = rule.for === undefined ? '' : `, after ${rule.for}`;
+    expect(sections.get(alert)).toContain(`*${rule.labels.severity}${wait}*`);
+    for (const part of ['Means', 'Check', 'Do'])
+      expect(sections.get(alert)).toMatch(new RegExp(`- \\*\\*${part}:\\*\\* .{20}`));
+  });
+
+  it('prometheus-rule.yaml - made of alerts.yaml', () => {
+    expect(readFileSync(PROMETHEUS_RULE_FILE, 'utf8')).toBe(prometheusRule());
+  });
+});
+
+describe('dashboard', () => {
+  it.each(panels.map((panel) => [panel.title, panel] as const))('%s - unit, words and legends', (_title, panel) => {
+    expect(panel.fieldConfig?.defaults.unit).toMatch(/^(short|s|ops|reqps|bytes|percentunit)$/);
+    expect(panel.description).toMatch(/\.$/);
+    for (const { legendFormat, expr } of panel.targets ?? []) {
+      for (const [, label = ''] of legendFormat.matchAll(/\{\{(\w+)\}\}/g))
+        expect(groupedBy(expr), legendFormat).toContain(label);
+    }
+  });
+});

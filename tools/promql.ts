@@ -1,0 +1,61 @@
+/** What alert rules and a dashboard ask Prometheus for: which metrics, and which of their labels. Enough of PromQL's shape for that. */
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { parse } from 'yaml';
+
+const MONITORING = path.resolve(import.meta.dirname, '../k8s/monitoring');
+
+export interface Rule {
+  alert: string;
+  expr: string;
+  for?: string;
+  labels: { severity: string };
+  annotations: { summary: string; description: string; runbook: string };
+}
+
+export interface Panel {
+  title: string;
+  type: string;
+  description?: string;
+  targets?: { expr: string; legendFormat: string }[];
+  fieldConfig?: { defaults: { unit?: string } };
+}
+
+export const ALERTS_FILE = path.join(MONITORING, 'alerts.yaml');
+export const ALERTS_TEST_FILE = path.join(MONITORING, 'alerts.test.yaml');
+
+export function readRules(): Rule[] {
+  const { groups } = parse(readFileSync(ALERTS_FILE, 'utf8')) as { groups: { rules: Rule[] }[] };
+  return groups.flatMap(({ rules }) => rules);
+}
+
+/** Without the rows, which ask nothing. */
+export function readPanels(): Panel[] {
+  const { panels } = JSON.parse(readFileSync(path.join(MONITORING, 'dashboard.json'), 'utf8')) as { panels: Panel[] };
+  return panels.filter(({ type }) => type !== 'row');
+}
+
+/** As Grafana sends it, for a lab that has run for seconds. */
+export const resolved = (expr: string): string =>
+  expr.replaceAll('$__rate_interval', '1m').replaceAll('$instance', '.*');
+
+const METRIC = /\b((?:bailiff|process|nodejs)_\w+|up)\b(?:\{([^}]*)\})?/g;
+const GROUPING = /\b(?:by|without|on|ignoring|group_left|group_right) ?\(([^)]*)\)/g;
+
+export interface Asked {
+  /** As the scrape declares it: a histogram without `_bucket`. */
+  metric: string;
+  /** In its selector. */
+  labels: string[];
+}
+
+export function askedBy(expr: string): Asked[] {
+  return [...expr.matchAll(METRIC)].map(([, name = '', selector = '']) => ({
+    metric: name.replace(/_(bucket|sum|count)$/, ''),
+    labels: [...selector.matchAll(/(\w+) ?(?:=~|!~|!=|=)/g)].map(([, label = '']) => label),
+  }));
+}
+
+/** Labels that results are grouped or joined by. */
+export const groupedBy = (expr: string): string[] =>
+  [...expr.matchAll(GROUPING)].flatMap(([, list = '']) => list.split(/, ?/)).filter(Boolean);
