@@ -78,6 +78,11 @@ export function isSame({ key, stored, next }: Change): boolean {
   return diffValues(seen(valueIn(stored)), seen(next)).length === 0;
 }
 
+/** Whether nothing is to be written: to take a key over is a change by itself. */
+export function stays(change: Change, { takeOver }: Pick<ChangeOptions, 'takeOver'>): boolean {
+  return isSame(change) && !(takeOver && change.stored?.owner);
+}
+
 /** The difference in effect; empty when there is none. */
 export function differenceOf({ key, stored, next, linesOf = comparable }: Change): (DiffLine | null)[] {
   const before = stored ? (valueIn(stored) ?? stored.json) : builtIn(key);
@@ -214,10 +219,8 @@ export async function perform(
 ): Promise<Outcome[] | null> {
   const { io, out } = session;
   for (const change of changes) checkChange(change);
-  // To take a key over is a change by itself.
-  const stays = (change: Change) => isSame(change) && !(options.takeOver && change.stored?.owner);
-  const same = changes.filter(stays);
-  const different = changes.filter((change) => !stays(change));
+  const same = changes.filter((change) => stays(change, options));
+  const different = changes.filter((change) => !stays(change, options));
   for (const { stored } of different) refuseKept(stored, options.takeOver);
   for (const { key } of same) out.note(`${formatConfigKey(key)}: nothing to change`);
   for (const change of different) show(session, change);

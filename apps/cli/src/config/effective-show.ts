@@ -29,8 +29,8 @@ function taken(key: ConfigKey, stored: StoredConfig, lastGood: boolean): InForce
 async function lastGood(session: Session, key: ConfigKey, newest: StoredConfig): Promise<InForce | null> {
   for (const one of (await readHistory(session, key)).reverse()) {
     if (one.value === undefined) return null;
-    const { revision, by, why, storedAtMicros: timestampMicros, text: json } = one;
-    const found = taken(key, { ...newest, json, revision, by, why, timestampMicros }, true);
+    const { revision, owner, by, why, storedAtMicros: timestampMicros, text: json } = one;
+    const found = taken(key, { ...newest, json, revision, owner, by, why, timestampMicros }, true);
     if (found) return found;
   }
   return null;
@@ -72,6 +72,7 @@ const COLUMNS: readonly Column[] = [
   { title: 'VALUE', min: 10 },
   { title: 'FROM', min: 14, cut: 'within' },
   { title: 'REV', align: 'right' },
+  { title: 'KEPT BY', min: 12, cut: 'within', spare: true },
   { title: 'BY', min: 8, spare: true },
   { title: 'CHANGED (UTC)', spare: true },
   { title: 'WHY', min: 10, spare: true },
@@ -93,10 +94,10 @@ function valueText(value: unknown): string {
 
 function cellsOf({ setting, value, from, note }: Setting, nowMs: number): Cell[] {
   const text = note === '' ? valueText(value) : `${valueText(value)} (${note})`;
-  if (from.source === 'default') return [setting, text, { text: 'shipped default', style: 'dim' }, '', '', '', ''];
+  if (from.source === 'default') return [setting, text, { text: 'shipped default', style: 'dim' }, '', '', '', '', ''];
   const key: Cell = from.lastGood ? { text: `${from.key} (last good)`, style: 'red' } : from.key;
   const shown: Cell = setting.startsWith('disarmed') ? { text, style: 'yellow' } : text;
-  return [setting, shown, key, String(from.revision), from.by, clockTime(from.atMicros, nowMs), from.why];
+  return [setting, shown, key, String(from.revision), from.keptBy, from.by, clockTime(from.atMicros, nowMs), from.why];
 }
 
 function render(session: Session, effective: Effective): void {

@@ -31,6 +31,7 @@ import {
   TUNABLE_VECTORS,
 } from '@bailiff/policy';
 import { selectsPod } from '@bailiff/runtime';
+import { keeperText } from './keeper.ts';
 
 /** Something stored that readers take. */
 export interface InForce {
@@ -47,7 +48,16 @@ export interface InForce {
 /** Where a value comes from. */
 export type Origin =
   | { source: 'default' }
-  | { source: 'key'; key: string; revision: number; by: string; why: string; atMicros: number; lastGood: boolean };
+  | {
+      source: 'key';
+      key: string;
+      revision: number;
+      keptBy: string;
+      by: string;
+      why: string;
+      atMicros: number;
+      lastGood: boolean;
+    };
 
 export interface Setting {
   setting: string;
@@ -81,8 +91,17 @@ const DEFAULT: Origin = { source: 'default' };
 
 function originOf(one: InForce | undefined): Origin {
   if (!one) return DEFAULT;
-  const { revision, by, why, timestampMicros: atMicros } = one.stored;
-  return { source: 'key', key: formatConfigKey(one.key), revision, by, why, atMicros, lastGood: one.lastGood };
+  const { revision, owner, by, why, timestampMicros: atMicros } = one.stored;
+  return {
+    source: 'key',
+    key: formatConfigKey(one.key),
+    revision,
+    keptBy: keeperText(owner),
+    by,
+    why,
+    atMicros,
+    lastGood: one.lastGood,
+  };
 }
 
 const said = (one: InForce | undefined, ...path: string[]): boolean =>
