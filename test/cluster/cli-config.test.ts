@@ -1,5 +1,7 @@
 /** `bailiff config effective`, `export` and `import`, and several commands that write at once, on a real bus. */
-import { encodeToken, writeConfig } from '@bailiff/bus';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { configHistory, encodeToken, openBucket, readConfig, writeConfig } from '@bailiff/bus';
 import { spoofCluster, spoofScoped, TUNABLE_VECTORS } from '@bailiff/policy';
 import type { PodIdentity } from '@bailiff/schemas';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -181,5 +183,202 @@ describe('cli config effective', () => {
       exitCode: 2,
       stderr: expect.stringMatching(/no pod/),
     });
+  });
+});
+
+describe('cli config export and import', () => {
+  let own: World;
+  let directory: string;
+  const file = (relative: string) => path.join(directory, relative);
+  const cli = (...args: string[]) => own.cli(['config', ...args]);
+  const importing = (...args: string[]) => cli('import', directory, ...args);
+  const revisions = async () =>
+    Object.fromEntries(
+      (await openBucket(await own.as('cli'), 'bailiff_config').entries()).map(({ key, revision }) => [key, revision]),
+    );
+  const POLICY = { mode: 'enforce', rules: [{ name: 'no-mount', action: 'block', mount: {} }] };
+  const VALUES: [string, string, object][] = [
+    ['spoof.cluster._.default', 'spoof/cluster.yaml', { modes: { tunnel: 'audit' } }],
+    ['spoof.namespace.shop.default', 'spoof/namespaces/shop.yaml', { modes: { redirect: 'off' } }],
+    ['spoof.workload.shop.web', 'spoof/workloads/shop/web.yaml', { sampling: { burst: 2 } }],
+    [
+      'correlation.cluster._.mine',
+      'correlation/mine.yaml',
+      { type: 'event_count', level: 'low', timespan: '30s', condition: { gte: 3 } },
+    ],
+    ['response.cluster._.answer-high', 'response/answer-high.yaml', { steps: [{ action: 'observe' }] }],
+    ['runtime.namespace.shop.no-mounts', 'runtime/shop/no-mounts.yaml', POLICY],
+  ];
+
+  beforeAll(async () => {
+    own = await World.start();
+    directory = path.join(own.directory, 'config');
+    const bus = await own.as('cli');
+    for (const [key, , value] of VALUES) await writeConfig(bus, key, value, { by: 'anna', why: 'set up' });
+    await own.cli(['disarm', '--all', '--for', '10m', '--reason', 'x', '--yes']);
+  });
+  afterAll(() => own?.[Symbol.asyncDispose]());
+
+  it('export - a file a key, in a readable layout, and a second time nothing', async () => {
+    const { exitCode, stdout, stderr } = await cli('export', directory);
+    expect([exitCode, stderr]).toEqual([0, '6 keys: 6 written, 0 as they were\n']);
+    expect(stdout.trim().split('\n').sort()).toEqual(VALUES.map(([, relative]) => file(relative)).sort());
+    expect(readFileSync(file('spoof/cluster.yaml'), 'utf8')).toBe('modes:\n  tunnel: audit\n');
+    expect(readFileSync(file('runtime/shop/no-mounts.yaml'), 'utf8')).toMatch(
+      /^apiVersion: bailiff\.dev\/v1alpha1\nkind: RuntimePolicy\nmetadata:\n {2}name: no-mounts\n {2}namespace: shop\nspec:\n {2}mode: enforce/,
+    );
+    expect(await cli('export', directory)).toMatchObject({ stdout: '', stderr: '6 keys: 0 written, 6 as they were\n' });
+    const single = await own.cli(['policy', 'diff', file('runtime/shop/no-mounts.yaml')]);
+    expect(single).toMatchObject({ exitCode: 0, stdout: '' });
+  });
+
+  it('import - what is stored already writes nothing; on another bus all of it, and again nothing', async () => {
+    const before = await revisions();
+    expect(await importing('--yes')).toMatchObject({
+      exitCode: 0,
+      stdout: '',
+      stderr: `6 keys in ${directory}: 0 to change, 6 as they are stored\n`,
+    });
+    expect(await revisions()).toEqual(before);
+    await using other = await World.start();
+    const first = await other.cli(['config', 'import', directory, '--yes', '--by', 'ben', '--reason', 'release 12']);
+    expect([first.exitCode, first.stdout.match(/is at revision 1/g)?.length]).toEqual([0, 6]);
+    const again = await other.cli(['config', 'import', directory, '--yes', '--json']);
+    expect(JSON.parse(again.stdout)).toEqual({ written: [], unchanged: 6 });
+    const [stored] = await configHistory(await other.as('cli'), 'correlation.cluster._.mine');
+    expect(stored).toMatchObject({ by: 'ben', why: 'release 12' });
+    await other.cli(['config', 'export', path.join(other.directory, 'again')]);
+    for (const [, relative] of VALUES)
+      expect(readFileSync(path.join(other.directory, 'again', relative), 'utf8')).toBe(
+        readFileSync(file(relative), 'utf8'),
+      );
+  });
+
+  it('import - mistakes of all files are told by file, line and field, and nothing is written', async () => {
+    const before = await revisions();
+    const wrong = path.join(own.directory, 'wrong');
+    const put = (relative: string, text: string) => {
+      mkdirSync(path.dirname(path.join(wrong, relative)), { recursive: true });
+      writeFileSync(path.join(wrong, relative), text);
+    };
+    put('spoof/cluster.yaml', 'modes:\n  tunnel: enforce\n');
+    put('spoof/namespaces/shop.yaml', 'modes:\n  redirect: off\n  tunnel: maybe\ncolour: red\n');
+    put('correlation/mine.yaml', 'type: event_count\nlevel: low\ntimespan: 30\ncondition: { gte: 3 }\n');
+    put('response/acting.yaml', 'dryRun: false\nsteps:\n  - action: delete\nguards:\n  budget:\n    maxPods: 0\n');
+    put('runtime/shop/other.yaml', readFileSync(file('runtime/shop/no-mounts.yaml'), 'utf8'));
+    put('runtime/broken.yaml', 'kind: RuntimePolicy\nmetadata: { name: broken }\nspec:\n  mode: sometimes\n');
+    put('notes/x.yaml', 'a: 1\n');
+    put('response/no.yaml', 'steps: [');
+    put('README.md', 'not ours');
+    const { exitCode, stderr } = await cli('import', wrong, '--yes');
+    expect(exitCode).toBe(6);
+    for (const said of [
+      /spoof\/namespaces\/shop\.yaml:3: modes\.tunnel: /,
+      /spoof\/namespaces\/shop\.yaml:4: colour: is unknown/,
+      /correlation\/mine\.yaml:3: timespan: must be a duration with a unit/,
+      /response\/acting\.yaml:6: guards\.budget\.maxPods: 0 allows no pod/,
+      /runtime\/shop\/other\.yaml: is of runtime\.namespace\.shop\.no-mounts, and its place says/,
+      /runtime\/broken\.yaml:4: spec\.mode: /,
+      /notes\/x\.yaml: its place says no key/,
+      /response\/no\.yaml:1: no YAML/,
+    ])
+      expect(stderr).toMatch(said);
+    expect(stderr).toMatch(/refused for 8 mistakes; nothing was written/);
+    expect(await revisions()).toEqual(before);
+  });
+
+  it('import - --dry-run shows the difference; a person is asked once; somebody who writes meanwhile wins, and nothing of ours stays', async () => {
+    writeFileSync(file('spoof/cluster.yaml'), 'modes:\n  tunnel: off\n');
+    writeFileSync(file('correlation/new.yaml'), 'type: event_count\nlevel: low\ntimespan: 1m\ncondition:\n  gte: 9\n');
+    const before = await revisions();
+    const dry = await importing('--dry-run');
+    expect(dry).toMatchObject({
+      exitCode: 0,
+      stdout: '',
+      stderr: expect.stringMatching(/- {3}tunnel: audit\n\+ {3}tunnel: off\n[\s\S]*--dry-run/),
+    });
+    const json = JSON.parse((await importing('--dry-run', '--json')).stdout);
+    expect(json).toMatchObject({
+      dryRun: true,
+      unchanged: 5,
+      changes: [
+        { key: 'correlation.cluster._.new', change: 'created' },
+        { key: 'spoof.cluster._.default', change: 'changed' },
+      ],
+    });
+    expect(await revisions()).toEqual(before);
+    const bus = await own.as('cli');
+    const raced = await own.cli(['config', 'import', directory], {
+      answers: ['y'],
+      onAsk: async () =>
+        void (await writeConfig(
+          bus,
+          'spoof.cluster._.default',
+          { modes: { tunnel: 'enforce' } },
+          { by: 'cleo', why: 'x' },
+        )),
+    });
+    expect([raced.exitCode, raced.stderr]).toEqual([6, expect.stringMatching(/Write these 2\? .*was expected/s)]);
+    expect(await readConfig(bus, 'correlation.cluster._.new')).toBeNull();
+    expect(JSON.parse((await readConfig(bus, 'spoof.cluster._.default'))?.json ?? '')).toMatchObject({
+      modes: { tunnel: 'enforce' },
+    });
+    expect(await importing('--yes')).toMatchObject({ exitCode: 0 });
+    expect(JSON.parse((await readConfig(bus, 'spoof.cluster._.default'))?.json ?? '')).toMatchObject({
+      modes: { tunnel: 'off' },
+    });
+  });
+
+  it('a removed file - deletes nothing unless --prune is said, and then no break-glass; export leaves other files alone', async () => {
+    const bus = await own.as('cli');
+    rmSync(file('correlation/new.yaml'));
+    rmSync(file('runtime/shop/no-mounts.yaml'));
+    expect(await importing('--yes')).toMatchObject({ exitCode: 0, stdout: '' });
+    const pruned = await importing('--prune', '--yes');
+    expect(pruned).toMatchObject({
+      exitCode: 0,
+      stdout: 'correlation.cluster._.new is deleted\nruntime.namespace.shop.no-mounts is deleted\n',
+    });
+    expect(await readConfig(bus, 'disarm.cluster._.all')).not.toBeNull();
+    await cli('delete', 'response.cluster._.answer-high', '--yes');
+    writeFileSync(file('compose.yaml'), 'a: 1');
+    expect((await cli('export', directory)).stderr).toMatch(/1 file is of no stored key: response\/answer-high\.yaml/);
+    expect((await cli('export', directory, '--prune')).stdout).toMatch(/answer-high\.yaml is taken away/);
+    expect([existsSync(file('response/answer-high.yaml')), existsSync(file('compose.yaml'))]).toEqual([false, true]);
+  });
+});
+
+describe('cli config set, several at once', () => {
+  it('of many commands on one key each is written on what it was shown, or refused: no update is lost', async () => {
+    const key = 'spoof.namespace.crowded.default';
+    const vectors = TUNABLE_VECTORS.slice(0, 6);
+    let refused = 0;
+    const setUntilWritten = async (vector: string, by: string) => {
+      for (let attempt = 0; attempt < 40; attempt += 1) {
+        const { exitCode, stderr } = await world.cli([
+          'config',
+          'set',
+          key,
+          `modes.${vector}=audit`,
+          '--yes',
+          '--by',
+          by,
+        ]);
+        if (exitCode === 0) return;
+        expect([exitCode, stderr]).toEqual([6, expect.stringMatching(/was expected|somebody else wrote first/)]);
+        refused += 1;
+      }
+      throw new Error(`${by} never got its turn`);
+    };
+    await Promise.all(vectors.map((vector, index) => setUntilWritten(vector, `operator-${index}`)));
+    const history = await configHistory(await world.as('cli'), key);
+    expect(JSON.parse(history.at(-1)?.json ?? '').modes).toEqual(
+      Object.fromEntries(vectors.map((vector) => [vector, 'audit'])),
+    );
+    // Each revision holds all that the one before held, and one thing more.
+    expect(history.map(({ revision, json }) => [revision, Object.keys(JSON.parse(json).modes).length])).toEqual(
+      vectors.map((_, index) => [index + 1, index + 1]),
+    );
+    expect(refused, "they got into each other's way").toBeGreaterThan(0);
   });
 });

@@ -12,5 +12,6 @@ export * from './load.ts';
 export * from './merge.ts';
 export * from './model.ts';
 export * from './names.ts';
+export * from './places.ts';
 export * from './select.ts';
 export * from './set.ts';

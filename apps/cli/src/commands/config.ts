@@ -10,6 +10,7 @@ import { CliError } from '../errors.ts';
 import type { CliIo } from '../io.ts';
 import { oneOf, parseName, parsePod, wholeNumber } from '../selectors.ts';
 import { Out, optionsOf, withBusOptions, withSession } from '../session.ts';
+import { registerTree } from './config-tree.ts';
 
 const KEY_HELP = 'key, such as spoof.cluster._.default';
 
@@ -30,6 +31,7 @@ Examples:
   bailiff config effective shop/web-0                      what holds for a pod, and why
   bailiff config history spoof.cluster._.default
   bailiff config rollback spoof.cluster._.default --reason "too strict"
+  bailiff config export cluster-1/                         as files, one a key; import writes them again
 `;
 
 /** What every command that changes a key has. */
@@ -226,4 +228,5 @@ export function register(program: Command, io: CliIo): void {
   registerValidate(command, io);
   registerRollback(command, io);
   registerDelete(command, io);
+  registerTree(command, io);
 }

@@ -53,7 +53,7 @@ function limitError(error: PolicyError, files: readonly FilePolicy[]): CliError 
 }
 
 /** Reads files and checks them, by themselves and together with what is stored, on the pods there are. */
-async function prepare(session: Session, files: readonly FilePolicy[], because: string): Promise<Change[]> {
+export async function prepare(session: Session, files: readonly FilePolicy[], because: string): Promise<Change[]> {
   const [changes, stored, pods] = await Promise.all([
     changesOf(session, files, because),
     readPolicies(session),
@@ -87,12 +87,18 @@ export async function apply(session: Session, files: readonly FilePolicy[], opti
   return 0;
 }
 
-function differenceJson(change: Change) {
+function changeWord(change: Change) {
+  if (isSame(change)) return 'none';
+  if (!change.next) return 'deleted';
+  return change.stored ? 'changed' : 'created';
+}
+
+export function differenceJson(change: Change) {
   const sign = { ' ': 'kept', '-': 'removed', '+': 'added' } as const;
   const lines = differenceOf(change).flatMap((line) => (line === null || line.sign === ' ' ? [] : [line]));
   return {
     key: formatConfigKey(change.key),
-    change: isSame(change) ? 'none' : change.stored ? 'changed' : 'created',
+    change: changeWord(change),
     against: change.stored?.revision ?? null,
     lines: lines.map((line) => ({ [sign[line.sign]]: line.text })),
   };

@@ -1,0 +1,67 @@
+/**
+ * `config import`: a directory of files (paths.ts) against what is stored. All files are checked, by themselves and runtime policies also
+ * together, before anything is written; then all is written or none, each on the condition that its key is as it was read (change.ts).
+ * A directory that says what is stored writes nothing. A key without a file stays, unless `--prune` is said.
+ */
+import { CONFIG_BUCKET, openBucket, type StoredConfig, storedConfig } from '@bailiff/bus';
+import { formatConfigKey, parseConfigKey } from '@bailiff/policy';
+import { differenceJson, prepare } from '../../policy/apply.ts';
+import { yamlLines } from '../../policy/yaml.ts';
+import type { Session } from '../../session.ts';
+import { plural } from '../../text/plural.ts';
+import { type Change, type ChangeOptions, isSame, perform } from '../change.ts';
+import { hasFile } from './export.ts';
+import { readTree, type Tree } from './read.ts';
+
+export interface ImportOptions extends ChangeOptions {
+  prune?: boolean;
+}
+
+const BECAUSE = 'bailiff config import';
+
+/** What differs between files and store. Pure but for `runtime`, which was read before. */
+function changesOf(tree: Tree, runtime: readonly Change[], stored: readonly StoredConfig[], prune: boolean): Change[] {
+  const byKey = new Map(stored.map((one) => [one.key, one]));
+  const linesOf = yamlLines;
+  const written = tree.values.map(({ key, value }): Change => {
+    const { revision: _renewed, ...next } = value;
+    return { key, stored: byKey.get(formatConfigKey(key)) ?? null, next, because: BECAUSE, linesOf };
+  });
+  const all = [...written, ...runtime];
+  const named = new Set(all.map(({ key }) => formatConfigKey(key)));
+  const gone = prune ? stored.filter(({ key }) => hasFile(key) && !named.has(key)) : [];
+  const removed = gone.map(
+    (one): Change => ({
+      key: parseConfigKey(one.key),
+      stored: one,
+      next: null,
+      because: `${BECAUSE} --prune`,
+      linesOf,
+    }),
+  );
+  return [...all, ...removed].sort((a, b) => (formatConfigKey(a.key) < formatConfigKey(b.key) ? -1 : 1));
+}
+
+/** @returns the exit code. @throws CliError CLI_CONFIG | CLI_USAGE | CLI_DECLINED | CLI_STATE, ConfigError, BusError */
+export async function importTree(session: Session, directory: string, options: ImportOptions): Promise<number> {
+  const { out, bus } = session;
+  const tree = await readTree(directory);
+  const [entries, runtime] = await Promise.all([
+    openBucket(bus, CONFIG_BUCKET).entries(),
+    tree.policies.length > 0 ? prepare(session, tree.policies, BECAUSE) : [],
+  ]);
+  const changes = changesOf(tree, runtime, entries.map(storedConfig), options.prune ?? false);
+  const different = changes.filter((change) => !isSame(change));
+  const same = changes.length - different.length;
+  out.note(
+    `${plural(changes.length, 'key')} in ${directory}: ${different.length} to change, ${same} as they are stored`,
+  );
+  const outcomes = await perform(session, different, options);
+  if (options.json)
+    out.json(
+      options.dryRun
+        ? { dryRun: true, changes: different.map(differenceJson), unchanged: same }
+        : { written: outcomes ?? [], unchanged: same },
+    );
+  return 0;
+}
