@@ -169,7 +169,7 @@ describe('cli config effective', () => {
     });
     expect(report.refused).toEqual(['spoof.namespace.shop.default']);
     const text = await world.cli(['config', 'effective', 'shop/web-0']);
-    expect(text.stdout).toMatch(/modes\.source-mac +audit +spoof\.namespace\.shop\.default \(last good\) +1 +ben/);
+    expect(text.stdout).toMatch(/modes\.source-mac +audit +spoof\.namespace\.shop\.default \(last good\) +1 +cli +ben/);
     expect(text.stdout).toMatch(/modes\.arp-sender +enforce +shipped default/);
     expect(text.stderr).toMatch(/1 stored value is refused by every reader/);
   });

@@ -9,7 +9,7 @@ import { differenceJson, prepare } from '../../policy/apply.ts';
 import { yamlLines } from '../../policy/yaml.ts';
 import type { Session } from '../../session.ts';
 import { plural } from '../../text/plural.ts';
-import { type Change, type ChangeOptions, isSame, perform } from '../change.ts';
+import { type Change, type ChangeOptions, perform, stays } from '../change.ts';
 import { hasFile } from './export.ts';
 import { readTree, type Tree } from './read.ts';
 
@@ -51,7 +51,7 @@ export async function importTree(session: Session, directory: string, options: I
     tree.policies.length > 0 ? prepare(session, tree.policies, BECAUSE) : [],
   ]);
   const changes = changesOf(tree, runtime, entries.map(storedConfig), options.prune ?? false);
-  const different = changes.filter((change) => !isSame(change));
+  const different = changes.filter((change) => !stays(change, options));
   const same = changes.length - different.length;
   out.note(
     `${plural(changes.length, 'key')} in ${directory}: ${different.length} to change, ${same} as they are stored`,
