@@ -43,6 +43,8 @@ const PUBLISH: Line[] = [
   line(violationSubject(NODE_B, 'spoof'), B),
   line(`bailiff.v1.violations.0.other.spoof`),
   line(`bailiff.v1.violations.99.${NODE_A}.spoof`),
+  // What runs in a pod: asked by the responder alone.
+  line('bailiff.v1.capture.node-a', 'responder'),
   line('bailiff.v1.verdicts.high.default.web.abc', 'correlator'),
   line('bailiff.v1.responses.delete.default.web.abc', 'responder', 'cli'),
   line('bailiff.v1.responses.quarantine.default.web.abc', 'responder', 'cli'),
@@ -186,6 +188,8 @@ const SUBSCRIBE: Line[] = [
   line('bailiff.v1.push.bailiff_quarantine.node-a', A),
   line('bailiff.v1.push.bailiff_quarantine.node-b_example', B),
   line('bailiff.v1.push.bailiff_config.>', A, B),
+  line('bailiff.v1.capture.node-a', A),
+  line('bailiff.v1.capture.*'),
   line('bailiff.v1.push.bailiff_config.spoof.>', A, B),
   line('bailiff.v1.push.bailiff_pods.*'),
   line('bailiff.v1.push.>'),

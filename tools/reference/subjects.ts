@@ -1,6 +1,7 @@
 /** docs/reference/subjects.md: every subject, and who may publish, read and subscribe what. Made by the functions that write subjects and permissions. */
 import assert from 'node:assert';
 import {
+  captureSubject,
   deadLetterSubject,
   type Identity,
   inboxPrefixFor,
@@ -67,6 +68,11 @@ export const SUBJECTS: readonly SubjectForm[] = [
     form: `${ROOT}.push.<bucket>.<key>`,
     example: pushSubject('bailiff_pods', 'node-a_example'),
     holds: 'a new value of a key, to whoever listens; kept by no stream',
+  },
+  {
+    form: `${ROOT}.capture.<node>`,
+    example: captureSubject(NODE),
+    holds: 'the question what runs in a pod, for its collector to answer ([capture](../capture.md)); kept by no stream',
   },
 ];
 

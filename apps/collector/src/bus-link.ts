@@ -3,10 +3,13 @@
  * bus is away, frames are refused here (no capacity) and what they would say stays in the kernel's counters.
  */
 import {
+  type Answering,
+  answerRequests,
   type Bucket,
   BucketReader,
   type Bus,
   type BusError,
+  captureSubject,
   cloudEventHeaders,
   connectBus,
   encodeToken,
@@ -26,6 +29,7 @@ import {
 } from '@bailiff/schemas';
 import { busOptionsOf, type ServiceContext } from '@bailiff/service';
 import { BreachTally } from './breach-tally.ts';
+import type { CaptureServer } from './capture/server.ts';
 import type { CollectorConfig } from './config.ts';
 import type { FrameSink } from './flusher.ts';
 import type { Metrics } from './metrics.ts';
@@ -50,6 +54,7 @@ export interface BusLinkOptions {
   /** Every key of the kind that the bus has was told; `keys` are those with a value, null when its store was made anew since. */
   onConfigSynced(kind: ConfigKind, keys: ReadonlySet<string> | null): void;
   onError(part: string, error: Error): void;
+  captures: Pick<CaptureServer, 'answer' | 'busy'>;
 }
 
 /** Kinds of configuration that bear on a collector. */
@@ -72,6 +77,7 @@ export class BusLink implements FrameSink {
   #publisher: FramePublisher | null = null;
   #nodes: Bucket | null = null;
   #readers: { close(): void }[] = [];
+  #captures: Answering | null = null;
   #connecting: Promise<void> = Promise.resolve();
   readonly #connected: Promise<void>;
   #announce: () => void = () => {};
@@ -123,6 +129,13 @@ export class BusLink implements FrameSink {
     });
     this.#nodes = openBucket(this.#bus, 'bailiff_nodes');
     this.#follow(this.#bus);
+    const { captures, onError } = this.#o;
+    this.#captures = answerRequests(this.#bus, {
+      subject: captureSubject(config.nodeName),
+      answer: (question) => captures.answer(question),
+      busy: () => captures.busy(),
+      onError: (error) => onError('capture', error),
+    });
     this.#announce();
   }
 
@@ -248,6 +261,7 @@ export class BusLink implements FrameSink {
   async stop(): Promise<void> {
     await this.#connecting;
     for (const reader of this.#readers) reader.close();
+    await this.#captures?.close();
     this.#publisher?.close();
     this.#wake();
     await this.#bus?.drain();

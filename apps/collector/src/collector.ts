@@ -23,6 +23,7 @@ import { Binder } from './binder.ts';
 import { BindingStore } from './binding-store.ts';
 import { bootWallMicros, readBootId } from './boot.ts';
 import { type BusDocument, BusLink } from './bus-link.ts';
+import { makeCaptures } from './capture/wire.ts';
 import { ChangeTimes } from './change-times.ts';
 import { CniCache } from './cni-cache.ts';
 import type { CniRecord } from './cni-record.ts';
@@ -137,6 +138,7 @@ export class Collector {
         this.#problems.report(what, '', 'the bus has another store: what was told stands until told anew');
       },
       onError: (part, error) => this.#problems.report(part, '', error.message, error),
+      captures: makeCaptures({ ...shared, metrics: this.#metrics, problems: this.#problems }),
     });
     this.#reconciler = new Reconciler({
       bootId: this.#bootId,

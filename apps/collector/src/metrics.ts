@@ -75,6 +75,9 @@ export function makeMetrics(registry: Registry, read: () => Readings) {
       'counts_forgotten_total',
       'Packets never told because more interfaces went than there is room for while the bus was away',
     ),
+    captures: family.counter('captures_total', 'Captures of a pod that were asked for, by what came of them', [
+      'outcome',
+    ]),
     problems: family.counter('problems_total', 'Problems by what had them', ['part']),
     guardSeconds: histogram(
       'guard_seconds',

@@ -71,7 +71,7 @@ function startTicks(pid: number): number | null {
   }
 }
 
-function processesBelow(dir: string, pids: number[]): void {
+function processesBelow(dir: string, pids: Map<number, string>): void {
   let text = '';
   try {
     text = readFileSync(path.join(dir, 'cgroup.procs'), 'utf8');
@@ -81,17 +81,22 @@ function processesBelow(dir: string, pids: number[]): void {
     if (code !== 'ENOENT' && code !== 'ENODEV' && code !== 'EOPNOTSUPP') throw error;
   }
   for (const line of text.split('\n')) {
-    if (line !== '' && line !== '0' && pids.length < MAX_PROCESSES) pids.push(Number(line));
+    if (line !== '' && line !== '0' && pids.size < MAX_PROCESSES) pids.set(Number(line), dir);
   }
-  for (const child of subfolders(dir)) if (pids.length < MAX_PROCESSES) processesBelow(path.join(dir, child), pids);
+  for (const child of subfolders(dir)) if (pids.size < MAX_PROCESSES) processesBelow(path.join(dir, child), pids);
+}
+
+/** Processes in a cgroup and below it, each with its own cgroup's directory. */
+export function processesIn(cgroup: string): Map<number, string> {
+  const pids = new Map<number, string>();
+  processesBelow(cgroup, pids);
+  return pids;
 }
 
 /** The oldest process in a pod's cgroup; null when there is none (yet). */
 export function oldestProcess(cgroup: string): number | null {
-  const pids: number[] = [];
-  processesBelow(cgroup, pids);
   let oldest: { pid: number; ticks: number } | null = null;
-  for (const pid of pids) {
+  for (const pid of processesIn(cgroup).keys()) {
     const ticks = startTicks(pid);
     if (ticks === null) continue;
     if (!oldest || ticks < oldest.ticks || (ticks === oldest.ticks && pid < oldest.pid)) oldest = { pid, ticks };

@@ -28,6 +28,7 @@ const record = (phase: Response['phase'], more: Partial<Response> = {}): Respons
     apiPath: '',
     apiStatus: 0,
     expiresAt: null,
+    capture: null,
     ...more,
     verdictId: key.verdictId,
     policy: key.policy,

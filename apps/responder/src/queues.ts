@@ -12,7 +12,15 @@ import { Redis, type RedisOptions } from 'ioredis';
 import type { QueuedJob } from './backlog.ts';
 import type { Job, JobResult } from './ports.ts';
 
-export const ACTIONS: readonly ResponseAction[] = ['observe', 'label', 'quarantine', 'evict', 'delete', 'cordon'];
+export const ACTIONS: readonly ResponseAction[] = [
+  'observe',
+  'label',
+  'quarantine',
+  'evict',
+  'delete',
+  'cordon',
+  'capture',
+];
 /** Jobs put into one command: a scan of a full backlog must not be one command of megabytes. */
 const ADD_CHUNK = 500;
 /** Redis that does not answer within this is taken as away; the next scan puts the jobs in. */

@@ -21,6 +21,7 @@ import {
 import { type KubeClient, loadKube } from '@bailiff/kube';
 import { type Response, SchemaRegistry } from '@bailiff/schemas';
 import { busOptionsOf, type ServiceContext, ServiceError } from '@bailiff/service';
+import { nodeAsker } from './ask-node.ts';
 import { Backlog, clearJob, type QueuedJob, undoJobs } from './backlog.ts';
 import type { ResponderConfig } from './config.ts';
 import { Ledger } from './ledger.ts';
@@ -70,11 +71,12 @@ export async function startResponder(ctx: ServiceContext<ResponderConfig>, hooks
     facts: new FactReader(() => clock.monotonicMs()),
     clock,
     limits: limitsOf(config, responsesMaxAgeMs),
+    askNode: nodeAsker(bus),
   });
   await responder.start(signal);
 }
 
-type Outside = Pick<TaskDeps, 'facts' | 'clock' | 'limits'> & { kube: KubeClient; quarantine: Bucket };
+type Outside = Pick<TaskDeps, 'facts' | 'clock' | 'limits' | 'askNode'> & { kube: KubeClient; quarantine: Bucket };
 
 class Responder {
   readonly #ctx: ServiceContext<ResponderConfig>;

@@ -104,6 +104,7 @@ class Replica {
       log,
       kube: { ...world.kube, request: (options) => (this.alive ? world.kube.request(options) : gone) },
       quarantine: { newest: () => gone, put: () => gone },
+      askNode: () => gone,
       facts: new FactReader(() => 0),
       readVerdict: async (sequence) => verdicts[sequence - 1] ?? null,
       // Only the order of events is under test here; how long a task may take is the chaos tests'.

@@ -30,6 +30,7 @@ import type { Clock } from '@bailiff/service';
 import type { ActionContext, Outcome } from './actions/action.ts';
 import { ACTION_OF } from './actions/index.ts';
 import { Api } from './api.ts';
+import { CaptureGate } from './capture-gate.ts';
 import { afterFailure, type RetryLimits } from './failures.ts';
 import { ACTION_MEMORY_MICROS, type Ledger, type TaskState } from './ledger.ts';
 import type { Metrics } from './metrics.ts';
@@ -42,6 +43,7 @@ export interface TaskDeps {
   log: ResponseLog;
   kube: KubeApi;
   quarantine: ActionContext['quarantine'];
+  askNode: ActionContext['askNode'];
   facts: FactReader;
   /** By its sequence; null when the stream no longer has it. */
   readVerdict(sequence: number): Promise<PlacedVerdict | null>;
@@ -70,6 +72,7 @@ const done: JobResult = { kind: 'done' };
 
 export class TaskRunner {
   readonly #deps: TaskDeps;
+  readonly #captures = new CaptureGate();
   #running = new Set<string>();
   #reservation: Promise<unknown> = Promise.resolve();
 
@@ -109,7 +112,8 @@ export class TaskRunner {
       metrics.orphanJobs.inc();
       return null;
     }
-    const task = tasksOf(placed, book, ledger).find(({ taskId }) => taskId === job.taskId);
+    const tasks = tasksOf(placed, book, ledger);
+    const task = tasks.find(({ taskId }) => taskId === job.taskId);
     if (!task) {
       metrics.orphanJobs.inc();
       return null;
@@ -121,11 +125,11 @@ export class TaskRunner {
       beforeFirstChange: () => this.#observeLatency(placed, task),
       afterChange: () => step('called', names),
     });
-    return { job, task, placed, api, owner: null };
+    return { job, task, tasks, placed, api, owner: null };
   }
 
   /** Milliseconds until it is this task's turn. */
-  #waitOf({ job, task }: Run): number {
+  #waitOf({ job, task, tasks }: Run): number {
     const { ledger, clock, limits } = this.#deps;
     const nowMicros = clock.nowMicros();
     const started = ledger.task(task.taskId)?.started;
@@ -134,7 +138,9 @@ export class TaskRunner {
       const youngMicros = started.atMicros + limits.takeoverMs * 1000 - nowMicros;
       return Math.min(limits.takeoverMs, youngMicros / 1000);
     }
-    return (task.dueAtMicros - nowMicros) / 1000;
+    const untilDueMs = (task.dueAtMicros - nowMicros) / 1000;
+    if (untilDueMs > 0) return untilDueMs;
+    return this.#captures.waitMs(task, tasks, (taskId) => ledger.isClosed(taskId), clock.monotonicMs());
   }
 
   async #attempt(run: Run): Promise<JobResult> {
@@ -260,7 +266,7 @@ export class TaskRunner {
 
   async #act(run: Run, state: TaskState, read: ActionContext['facts']): Promise<JobResult> {
     const outcome = await ACTION_OF[run.task.action].carryOut(this.#context(run, state, read));
-    return this.#end(run, 'succeeded', outcome);
+    return this.#end(run, outcome.failed ? 'failed' : 'succeeded', outcome);
   }
 
   #context(run: Run, state: TaskState, facts: ActionContext['facts']): ActionContext {
@@ -274,6 +280,7 @@ export class TaskRunner {
       nowMs: this.#deps.clock.nowMs(),
       api: run.api,
       quarantine: this.#deps.quarantine,
+      askNode: this.#deps.askNode,
     };
   }
 
@@ -315,6 +322,7 @@ export class TaskRunner {
       apiPath: api.trace?.path ?? '',
       apiStatus: api.trace?.status ?? 0,
       expiresAt: undoable ? (started?.expiresAt ?? null) : null,
+      capture: outcome.capture ?? null,
     });
     return done;
   }
@@ -346,6 +354,8 @@ export class TaskRunner {
 interface Run {
   job: Job;
   task: Task;
+  /** All of the verdict. */
+  tasks: readonly Task[];
   placed: PlacedVerdict;
   api: Api;
   owner: { kind: string; name: string; uid: string } | null;

@@ -104,7 +104,7 @@ const said = (decision: Decision) => ('code' in decision ? decision.code : decis
 const wide = { window: '10m', maxPods: 100, maxPercent: 100, maxNodes: 100 };
 const ROWS: [name: string, row: Row, expected: string][] = [
   // Nothing objects.
-  ...['observe', 'label', 'quarantine', 'evict', 'delete', 'cordon'].map((action): [string, Row, string] => [
+  ...['observe', 'label', 'quarantine', 'evict', 'delete', 'cordon', 'capture'].map((action): [string, Row, string] => [
     `${action} of an ordinary pod`,
     { action },
     'go',
@@ -117,6 +117,8 @@ const ROWS: [name: string, row: Row, expected: string][] = [
   ['observe after another pod has its name', { action: 'observe', facts: { pod: pod({ uid: 'pod-9' }) } }, 'go'],
   ['the pod lives on another node', { action: 'delete', facts: { pod: pod({ nodeName: 'node-b' }) } }, 'node-mismatch'],
   ['the same for observe', { action: 'observe', facts: { pod: pod({ nodeName: 'node-b' }) } }, 'node-mismatch'],
+  ['the same for capture', { action: 'capture', facts: { pod: pod({ nodeName: 'node-b' }) } }, 'node-mismatch'],
+  ['capture after the pod is gone', { action: 'capture', facts: { pod: null } }, 'pod-gone'],
   ['the same for cordon', { action: 'cordon', facts: { pod: pod({ nodeName: 'node-b' }) } }, 'node-mismatch'],
   ['cordon after the pod is gone', { action: 'cordon', facts: { pod: null } }, 'go'],
   ['a verdict about a node has no pod to delete', { action: 'delete', verdict: verdict({ pod: null }) }, 'no-pod'],
@@ -392,7 +394,7 @@ describe('guards', () => {
   });
 
   it('needsReservation - what takes something out of service, and only that', () => {
-    const all = ['observe', 'label', 'quarantine', 'evict', 'delete', 'cordon'];
+    const all = ['observe', 'label', 'quarantine', 'evict', 'delete', 'cordon', 'capture'];
     expect(all.filter(needsReservation)).toEqual(['quarantine', 'evict', 'delete', 'cordon']);
   });
 

@@ -228,7 +228,7 @@ function storm({ task, verdict, policy, facts, actions, nowMicros }: GuardInput)
 
 function cooldown({ task, verdict, policy, facts, actions, nowMicros }: GuardInput): Decision | null {
   const waitMicros = policy ? windowMicros(policy.guards.cooldown) : 0;
-  if (waitMicros === 0 || task.action === 'observe') return null;
+  if (waitMicros === 0 || task.action === 'observe' || task.action === 'capture') return null;
   const whose = task.action === 'cordon' ? verdict.nodeName : (facts.pod?.owner?.uid ?? verdict.pod?.uid ?? '');
   const keyOf = (a: ActionEntry) => (a.action === 'cordon' ? a.nodeName : a.ownerUid || a.podUid);
   const last = actions.findLast((a) => a.action === task.action && a.taskId !== task.taskId && keyOf(a) === whose);

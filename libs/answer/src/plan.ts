@@ -122,5 +122,6 @@ export function recordOf(
     apiPath: '',
     apiStatus: 0,
     expiresAt: null,
+    capture: null,
   };
 }

@@ -60,6 +60,7 @@ const READS: Readonly<Record<ResponseActionName, readonly Need[]>> = {
   evict: [POD, ...OWNERS],
   delete: [POD, ...OWNERS],
   cordon: [POD, NODE, ...OWNERS],
+  capture: [POD],
 };
 
 /** What carrying it out takes, and undoing it. */
@@ -71,6 +72,8 @@ const ACTS: Readonly<Record<ResponseActionName, readonly Need[]>> = {
   // A storm of deletes stops, and the owner's pods are quarantined instead.
   delete: [need('', 'pods', ['delete'], 'delete: with the UID as precondition'), ...QUARANTINE],
   cordon: [need('', 'nodes', ['patch'], 'cordon: unschedulable, and back')],
+  // Asked of the node's collector over the bus.
+  capture: [],
 };
 
 /** Which actions may be carried out and which are only judged. */

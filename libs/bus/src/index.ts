@@ -1,4 +1,5 @@
 export type { PublishOptions } from './ack.ts';
+export { type Answering, answerRequests } from './answer.ts';
 export * from './cloud-events.ts';
 export { type ConfigAt, type ConfigChange, ConfigHistory } from './config-history.ts';
 export * from './config-log.ts';

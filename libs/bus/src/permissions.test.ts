@@ -7,7 +7,8 @@ const identities: Identity[] = [{ role: 'collector', node: 'node-1.example' }, .
 test.each(identities)('permissions - $role may not publish everywhere, nor subscribe beyond its own', (identity) => {
   const { publish, subscribe } = permissionsFor(identity);
   for (const subject of publish.allow) expect(subject).not.toMatch(/^(>|\*|\$JS\.API\.>|\$KV\.>|\$KV\.\*|_INBOX)/);
-  for (const subject of subscribe.allow) expect(subject).toMatch(/^(_INBOX_|bailiff\.v1\.(push|siem|replay)\.)/);
+  for (const subject of subscribe.allow)
+    expect(subject).toMatch(/^(_INBOX_|bailiff\.v1\.(push|siem|replay|capture)\.)/);
   expect(subscribe.allow).toContain(`${inboxPrefixFor(identity)}.>`);
   expect(new Set(publish.allow).size).toBe(publish.allow.length);
 });

@@ -6,7 +6,7 @@
  * single token and a random one cannot be allow-listed, so who reads a stream may name any consumer of it; but all have random names,
  * and nobody may list names.
  */
-import { encodeToken, ROOT, violationSubject } from './subjects.ts';
+import { captureSubject, encodeToken, ROOT, violationSubject } from './subjects.ts';
 import { SIEM_FORMATS, siemConsumer } from './topology.ts';
 
 export type Identity =
@@ -41,6 +41,9 @@ export const AUTH_CALLOUT_SUBJECT = '$SYS.REQ.USER.AUTH';
 export const AUTH_CALLOUT_QUEUE = 'bailiff-bus-auth';
 /** Above the server's own wait for an answer (`AUTH_TIMEOUT_S`). */
 const AUTH_ANSWER_MS = 10_000;
+
+/** How long a collector may take to answer what it was asked; above every asker's own wait. */
+const CAPTURE_ANSWER_MS = 10_000;
 
 /** Name of the bus user of an identity: the role, and for a collector `collector-<node>`. */
 export function userOf(identity: Identity): string {
@@ -107,8 +110,11 @@ function collector(node: string): Permissions {
         push('bailiff_pods', '_cluster'),
         push('bailiff_quarantine', token),
         push('bailiff_config', '>'),
+        captureSubject(node),
       ],
     },
+    // To a question that was put to it, and nowhere else: no collector may write to another's inbox of its own accord.
+    allowResponsesMs: CAPTURE_ANSWER_MS,
   };
 }
 
@@ -137,6 +143,8 @@ const ROLES: Record<Exclude<FixedRole, 'admin'>, { allow: string[] }> = {
   responder: {
     allow: [
       `${ROOT}.responses.>`,
+      // Nobody else may ask a node what runs in a pod.
+      `${ROOT}.capture.*`,
       `${ROOT}.deadletters.verdicts.>`,
       `${ROOT}.deadletters.responses.>`,
       kv('bailiff_quarantine', '*'),

@@ -96,6 +96,11 @@ export function siemSubject({ format, className, namespace }: SiemAddress): stri
   return `${ROOT}.siem.${plainToken(format)}.${plainToken(className)}.${token}`;
 }
 
+/** Where a node's collector is asked what runs in a pod: request and reply, in no stream. */
+export function captureSubject(node: string): string {
+  return `${ROOT}.capture.${encodeToken(node)}`;
+}
+
 /** Where a bucket's key is pushed when it changes. */
 export function pushSubject(bucket: string, key: string): string {
   return `${ROOT}.push.${bucket}.${key}`;
@@ -125,6 +130,7 @@ export type ParsedSubject =
   | { what: 'responses'; action: string; namespace: string; pod: string; responseId: string }
   | { what: 'deadletters'; stream: string; reason: string; sequence: number }
   | { what: 'siem'; format: string; className: string; namespace: string }
+  | { what: 'capture'; node: string }
   | { what: 'config'; key: string }
   | { what: 'push'; bucket: string; key: string };
 
@@ -133,6 +139,7 @@ export function parseSubject(subject: string): ParsedSubject | null {
   const tokens = subject.split('.');
   if (tokens[0] !== 'bailiff' || tokens[1] !== 'v1' || tokens.some((token) => token === '')) return null;
   const [, , what, a = '', b = '', c = '', d = ''] = tokens;
+  if (what === 'capture' && tokens.length === 4) return { what, node: decodeToken(a) };
   if (what === 'config' && tokens.length > 3) return { what, key: tokens.slice(3).join('.') };
   if (what === 'push' && tokens.length > 4) return { what, bucket: a, key: tokens.slice(4).join('.') };
   if (what === 'violations' && tokens.length === 6) {

@@ -6,14 +6,20 @@ import * as z from 'zod';
 import { LEVELS } from './correlation.ts';
 import { duration, kubeName, revision } from './units.ts';
 
-export const ACTIONS = ['observe', 'label', 'quarantine', 'evict', 'delete', 'cordon'] as const;
+export const ACTIONS = ['observe', 'label', 'quarantine', 'evict', 'delete', 'cordon', 'capture'] as const;
 export type ResponseActionName = (typeof ACTIONS)[number];
+
+/** How much of processes' arguments a capture tells. */
+export const CAPTURED_ARGUMENTS = ['none', 'redacted', 'full'] as const;
+export type CapturedArguments = (typeof CAPTURED_ARGUMENTS)[number];
 
 /** Namespaces that are never touched unless the policy's own list says otherwise. */
 export const PROTECTED_NAMESPACES = ['kube-system', 'kube-public', 'kube-node-lease', 'bailiff-system'];
 
 const step = z.strictObject({
-  action: z.enum(ACTIONS).describe('what is done to the pod (cordon: to its node)'),
+  action: z
+    .enum(ACTIONS)
+    .describe('what is done to the pod (cordon: to its node; capture: its processes and sockets are recorded)'),
   after: duration(0, 24 * 3_600_000)
     .optional()
     .describe('escalation: carried out this long after the verdict, 0ms to 24h; absent: at once'),
@@ -29,6 +35,12 @@ const step = z.strictObject({
     .max(3600)
     .optional()
     .describe("seconds that the pod has to end: evict and delete only; absent: the pod's own"),
+  arguments: z
+    .enum(CAPTURED_ARGUMENTS)
+    .optional()
+    .describe(
+      'capture only: process arguments are left out, told without what looks like a secret, or told in full; absent: redacted',
+    ),
 });
 export type ResponseStep = z.infer<typeof step>;
 
@@ -104,7 +116,7 @@ export const responsePolicy = z
       })
       .default({})
       .describe('which verdicts are answered; all that is said must hold'),
-    steps: z.array(step).min(1).max(6).describe('what is done, each action once at most'),
+    steps: z.array(step).min(1).max(7).describe('what is done, each action once at most'),
     guards: guards.default(() => guards.parse({})).describe('what must hold before something is done'),
   })
   .superRefine((policy, ctx) => {
@@ -124,6 +136,13 @@ export const responsePolicy = z
           code: 'custom',
           path: ['steps', index, 'gracePeriodSeconds'],
           message: `${s.action} has no grace period`,
+        });
+      }
+      if (s.arguments !== undefined && s.action !== 'capture') {
+        ctx.addIssue({
+          code: 'custom',
+          path: ['steps', index, 'arguments'],
+          message: `${s.action} records no arguments`,
         });
       }
     });

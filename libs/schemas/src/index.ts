@@ -1,4 +1,5 @@
 export { canonicalForm, fingerprintHex, fingerprintOf, rabin64 } from './canonical.ts';
+export * from './capture.ts';
 export {
   type Decoded,
   decode,

@@ -188,4 +188,5 @@ const BASE_RESPONSE: Response = {
   apiPath: '/api/v1/namespaces/default/pods/attacker-0',
   apiStatus: 200,
   expiresAt: null,
+  capture: null,
 };

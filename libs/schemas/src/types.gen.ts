@@ -312,7 +312,7 @@ export interface Verdict {
   tags: string[];
 }
 
-export type ResponseAction = 'observe' | 'label' | 'quarantine' | 'evict' | 'delete' | 'cordon';
+export type ResponseAction = 'observe' | 'label' | 'quarantine' | 'evict' | 'delete' | 'cordon' | 'capture';
 
 export type ResponsePhase =
   | 'started'
@@ -324,6 +324,58 @@ export type ResponsePhase =
   | 'pending'
   | 'approved';
 
+/** One process of a capture. */
+export interface CapturedProcess {
+  /** on the node, as parentPid */
+  pid: number;
+  /** process.parent_pid */
+  parentPid: number;
+  /** when the process began; microseconds since 1970 */
+  startedAt: number;
+  /** effective, on the node */
+  uid: number;
+  /** its name, or its cgroup's where the name is not known */
+  container: string;
+  /** process.name */
+  comm: string;
+  /** process.executable.path; empty when it cannot be read */
+  executable: string;
+  /** process.command_args: the process's own words */
+  args: string[];
+  /** some of them are not told */
+  argsCut: boolean;
+}
+
+/** One socket of a capture. */
+export interface CapturedSocket {
+  /** tcp, udp, raw, packet, unix */
+  protocol: string;
+  /** address:port, a path, or @ and an abstract name */
+  local: string;
+  /** empty when there is none */
+  remote: string;
+  /** of a connection, or listen; empty where there is none */
+  state: string;
+  /** who holds it; empty: nobody in the pod */
+  pids: number[];
+}
+
+/** What ran in the pod, read from /proc on its node. At most 64 KiB as JSON. */
+export interface PodCapture {
+  /** when it was read, by the node's clock; microseconds since 1970 */
+  takenAt: number;
+  /** how arguments are told: none, redacted, full */
+  arguments: string;
+  /** those of the evidence first, then the oldest */
+  processes: CapturedProcess[];
+  /** processes that are not told */
+  processesOmitted: number;
+  /** of the network namespaces of its processes */
+  sockets: CapturedSocket[];
+  /** sockets that are not told */
+  socketsOmitted: number;
+}
+
 /** What was done about a verdict, or refused, and why. On bailiff.v1.responses.<action>.<namespace>.<pod>.<responseId>. */
 export interface Response {
   /** hash(verdictId, policy, action, phase group): started and terminal differ, a retry does not */
@@ -332,7 +384,7 @@ export interface Response {
   verdictId: string;
   /** name of the response policy */
   policy: string;
-  /** what was to be done */
+  /** what was to be done; one that a reader does not know is read as observe */
   action: ResponseAction;
   /** pending: waits for approval; approved: written by the operator's command; every other one is the responder's */
   phase: ResponsePhase;
@@ -370,4 +422,6 @@ export interface Response {
   apiStatus: number;
   /** when it is undone; null: not by itself; microseconds since 1970 */
   expiresAt: number | null;
+  /** of action capture, when it succeeded */
+  capture: PodCapture | null;
 }

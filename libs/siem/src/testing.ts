@@ -84,7 +84,15 @@ export const OPERATIONS: readonly (readonly [string, string, string])[] = [
   ['never-heard-of', 'x', ''],
 ];
 
-export const ACTIONS: readonly ResponseAction[] = ['observe', 'label', 'quarantine', 'evict', 'delete', 'cordon'];
+export const ACTIONS: readonly ResponseAction[] = [
+  'observe',
+  'label',
+  'quarantine',
+  'evict',
+  'delete',
+  'cordon',
+  'capture',
+];
 export const PHASES: readonly ResponsePhase[] = [
   'started',
   'succeeded',

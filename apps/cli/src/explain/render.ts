@@ -13,6 +13,7 @@ import { shorten, wrap } from '../text/clean.ts';
 import { type Paint, plain } from '../text/paint.ts';
 import { type Cell, type Column, table } from '../text/table.ts';
 import { clockTime, span } from '../text/time.ts';
+import { capturedLines } from './captured.ts';
 import { abridge, type Chain, type EvidenceStep, firstPacketMicros, recordsOf, seenAtMicros } from './chain.ts';
 
 export interface RenderOptions {
@@ -191,6 +192,10 @@ export function renderChain(chain: Chain, options: RenderOptions): string[] {
     '',
     ...responseLines(chain, options),
     '',
+    ...chain.tasks.flatMap(({ terminal }) => {
+      const capture = terminal?.response.capture;
+      return capture ? [...capturedLines(capture, options), ''] : [];
+    }),
     ...wrap(latencyLine(chain), width),
   ];
 }

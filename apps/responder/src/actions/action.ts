@@ -3,7 +3,7 @@
  * function of the task, changes carry the pod's UID as a precondition, and a second call finds what the first has made.
  */
 import type { Facts, QuarantineBucket, Task } from '@bailiff/answer';
-import type { Response, Verdict } from '@bailiff/schemas';
+import type { CaptureAnswer, CaptureRequest, PodCapture, Response, Verdict } from '@bailiff/schemas';
 import type { Api } from '../api.ts';
 
 export interface ActionContext {
@@ -17,15 +17,20 @@ export interface ActionContext {
   nowMs: number;
   api: Api;
   quarantine: QuarantineBucket;
+  /** Asks a node's collector. @throws BusError, Error for an answer that is none */
+  askNode(node: string, request: CaptureRequest): Promise<CaptureAnswer>;
 }
 
-/** What came of it; a failure is thrown. */
+/** What came of it; a failure is thrown, unless no further try could mend it. */
 export interface Outcome {
   /** Empty for plain success. */
   reasonCode: string;
   reason: string;
   /** True when the effect is another's and so not to be undone at this task's time. */
   notOurs?: boolean;
+  /** Nothing came of it, and trying again would not help. */
+  failed?: boolean;
+  capture?: PodCapture;
 }
 
 export interface UndoContext {

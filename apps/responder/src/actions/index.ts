@@ -1,6 +1,7 @@
 /** The actions by name. */
 import type { ResponseAction } from '@bailiff/schemas';
 import type { Action } from './action.ts';
+import { capture } from './capture.ts';
 import { cordon } from './cordon.ts';
 import { deleteAction } from './delete.ts';
 import { evict } from './evict.ts';
@@ -15,4 +16,5 @@ export const ACTION_OF: Readonly<Record<ResponseAction, Action>> = {
   evict,
   delete: deleteAction,
   cordon,
+  capture,
 };

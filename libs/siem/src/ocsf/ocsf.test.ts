@@ -149,6 +149,7 @@ it('ocsf - actions are of the class of what they remedy, and an undoing restores
   const uids = ACTIONS.map((action) => toOcsf(responseEvent({ action }), '1')['class_uid']);
   expect(Object.fromEntries(ACTIONS.map((action, index) => [action, uids[index]]))).toEqual({
     observe: 7001,
+    capture: 7001,
     label: 7001,
     cordon: 7001,
     quarantine: 7004,

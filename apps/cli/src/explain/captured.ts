@@ -1,0 +1,98 @@
+/**
+ * What ran in a pod when it was captured, as text: its processes as a tree, with what they said of themselves, and its sockets. Pure. All of
+ * it is the pod's own words; the tables show them as they are and obey none.
+ */
+import type { PodCapture } from '@bailiff/schemas';
+import { plain } from '../text/paint.ts';
+import { type Cell, type Column, table } from '../text/table.ts';
+import { clockTime } from '../text/time.ts';
+import type { RenderOptions } from './render.ts';
+
+/** Shown of each; `--json` has all. */
+const MAX_SHOWN = 24;
+const INDENT = '  ';
+
+type Process = PodCapture['processes'][number];
+
+const PROCESS_COLUMNS: readonly Column[] = [
+  { title: 'PID', align: 'right' },
+  { title: 'UID', align: 'right' },
+  { title: 'STARTED (UTC)' },
+  { title: 'CONTAINER', min: 6, cut: 'within' },
+  { title: 'PROCESS', min: 20 },
+  { title: 'EXECUTABLE', min: 10, spare: true },
+];
+
+const SOCKET_COLUMNS: readonly Column[] = [
+  { title: 'SOCKET' },
+  { title: 'LOCAL', min: 12, cut: 'within' },
+  { title: 'PEER', min: 8 },
+  { title: 'STATE' },
+  { title: 'HELD BY', min: 6 },
+];
+
+/** Each process below its parent, brothers as they were told; a parent that is not there leaves a root. */
+export function asTree(processes: readonly Process[]): { process: Process; depth: number }[] {
+  const known = new Set(processes.map(({ pid }) => pid));
+  const rows: { process: Process; depth: number }[] = [];
+  const placed = new Set<number>();
+  const place = (process: Process, depth: number): void => {
+    if (placed.has(process.pid)) return;
+    placed.add(process.pid);
+    rows.push({ process, depth });
+    for (const child of processes) if (child.parentPid === process.pid && child !== process) place(child, depth + 1);
+  };
+  for (const process of processes) if (!known.has(process.parentPid)) place(process, 0);
+  // What somebody made up may have no root.
+  for (const process of processes) place(process, 0);
+  return rows;
+}
+
+function said({ args, argsCut, comm }: Process): string {
+  return args.length === 0 ? `[${comm}]` : args.join(' ') + (argsCut ? ' …' : '');
+}
+
+export function capturedLines(capture: PodCapture, { width, nowMs, paint = plain }: RenderOptions): string[] {
+  const { processes, sockets, takenAt } = capture;
+  const left = (shown: number, all: number, omitted: number) => {
+    const more = all - shown + omitted;
+    return more > 0
+      ? [paint(`${INDENT}${more} more${omitted > 0 ? `, ${omitted} of them not recorded` : ''}`, 'dim')]
+      : [];
+  };
+  const rows = asTree(processes).slice(0, MAX_SHOWN);
+  const heading = `CAPTURED ${clockTime(takenAt, nowMs)}`;
+  return [
+    paint(heading, 'bold') + paint(`  arguments ${capture.arguments}`, 'dim'),
+    ...table(
+      PROCESS_COLUMNS,
+      rows.map(({ process, depth }): Cell[] => [
+        String(process.pid),
+        String(process.uid),
+        clockTime(process.startedAt, nowMs),
+        process.container,
+        `${depth === 0 ? '' : `${'  '.repeat(depth - 1)}└ `}${said(process)}`,
+        process.executable,
+      ]),
+      { width, paint, indent: INDENT },
+    ),
+    ...left(rows.length, processes.length, capture.processesOmitted),
+    ...(sockets.length === 0 ? [] : ['']),
+    ...(sockets.length === 0
+      ? []
+      : table(
+          SOCKET_COLUMNS,
+          sockets
+            .slice(0, MAX_SHOWN)
+            .map(({ protocol, local, remote, state, pids }): Cell[] => [
+              protocol,
+              local,
+              remote,
+              state,
+              pids.length === 0 ? 'nobody' : pids.join(' '),
+            ]),
+          { width, paint, indent: INDENT },
+        )),
+    ...left(Math.min(sockets.length, MAX_SHOWN), sockets.length, capture.socketsOmitted),
+  ];
+}

@@ -1,0 +1,104 @@
+/**
+ * A capture from what was read, within its bounds. Pure. Whom the evidence names comes first, with the processes that they descend from,
+ * so that a pod cannot hide them behind many others; the rest by age.
+ */
+import { MAX_CAPTURE_BYTES, MAX_CAPTURE_PROCESSES, MAX_CAPTURE_SOCKETS, type PodCapture } from '@bailiff/schemas';
+import type { ProcessFacts } from './proc.ts';
+import { redact } from './redact.ts';
+import type { NetSocket } from './sockets.ts';
+
+export interface CaptureFacts {
+  takenAtMicros: number;
+  /** Wall-clock microseconds at boot. */
+  bootMicros: number;
+  arguments: string;
+  /** pids that are told first. */
+  first: readonly number[];
+  processes: readonly (ProcessFacts & { container: string })[];
+  /** Processes that were seen and not read. */
+  unread: number;
+  sockets: readonly NetSocket[];
+  /** Sockets that were seen and not read. */
+  unreadSockets: number;
+}
+
+/** Longest single text. */
+const MAX_TEXT = 512;
+/** Of the whole: what stands around the two lists. */
+const FRAME_BYTES = 1024;
+const PROCESS_BYTES = (MAX_CAPTURE_BYTES - FRAME_BYTES) * 0.65;
+const SOCKET_BYTES = MAX_CAPTURE_BYTES - FRAME_BYTES - PROCESS_BYTES;
+const TICK_MICROS = 10_000;
+
+export function compose(facts: CaptureFacts): PodCapture {
+  const bySocket = holders(facts.processes);
+  const processes = within(
+    inOrder(facts).map((one) => processOf(one, facts)),
+    MAX_CAPTURE_PROCESSES,
+    PROCESS_BYTES,
+  );
+  const told = facts.sockets.map((socket) => socketOf(socket, bySocket));
+  // Those that somebody holds say more than what is left of closed connections.
+  const sockets = within(
+    [...told.filter(({ pids }) => pids.length > 0), ...told.filter(({ pids }) => pids.length === 0)],
+    MAX_CAPTURE_SOCKETS,
+    SOCKET_BYTES,
+  );
+  return {
+    takenAt: facts.takenAtMicros,
+    arguments: facts.arguments,
+    processes,
+    processesOmitted: facts.processes.length - processes.length + facts.unread,
+    sockets,
+    socketsOmitted: told.length - sockets.length + facts.unreadSockets,
+  };
+}
+
+function inOrder({ processes, first }: CaptureFacts): CaptureFacts['processes'][number][] {
+  const byPid = new Map(processes.map((one) => [one.pid, one]));
+  const chosen = new Set<number>();
+  for (const pid of first) {
+    for (let at = byPid.get(pid); at !== undefined && !chosen.has(at.pid); at = byPid.get(at.parentPid))
+      chosen.add(at.pid);
+  }
+  const byAge = [...processes].sort((a, b) => a.startTicks - b.startTicks || a.pid - b.pid);
+  return [...byAge.filter(({ pid }) => chosen.has(pid)), ...byAge.filter(({ pid }) => !chosen.has(pid))];
+}
+
+function holders(processes: CaptureFacts['processes']): Map<number, number[]> {
+  const bySocket = new Map<number, number[]>();
+  for (const { pid, sockets } of processes)
+    for (const inode of new Set(sockets)) bySocket.set(inode, [...(bySocket.get(inode) ?? []), pid]);
+  return bySocket;
+}
+
+function processOf(one: CaptureFacts['processes'][number], facts: CaptureFacts): PodCapture['processes'][number] {
+  const { pid, parentPid, startTicks, uid, container, comm, executable, args, argsCut } = one;
+  const shown = facts.arguments === 'redacted' ? redact(args) : args;
+  return {
+    ...{ pid, parentPid, startedAt: facts.bootMicros + startTicks * TICK_MICROS, uid },
+    ...{ container: cut(container), comm: cut(comm), executable: cut(executable) },
+    args: shown.map(cut),
+    argsCut: argsCut || shown.some((text) => text.length > MAX_TEXT),
+  };
+}
+
+function socketOf(socket: NetSocket, bySocket: ReadonlyMap<number, number[]>): PodCapture['sockets'][number] {
+  const { protocol, local, remote, state, inode } = socket;
+  const pids = (bySocket.get(inode) ?? []).slice(0, MAX_CAPTURE_PROCESSES);
+  return { protocol, local: cut(local), remote, state, pids };
+}
+
+const cut = (text: string): string => text.slice(0, MAX_TEXT);
+
+/** As many from the front as fit. */
+function within<T>(items: readonly T[], most: number, bytes: number): T[] {
+  let used = 0;
+  const kept: T[] = [];
+  for (const item of items) {
+    used += Buffer.byteLength(JSON.stringify(item)) + 1;
+    if (kept.length === most || used > bytes) break;
+    kept.push(item);
+  }
+  return kept;
+}

@@ -1,0 +1,95 @@
+/**
+ * What /proc tells of one process. It may end at any moment, and its pid be another's: the caller believes only what is in the pod's cgroup
+ * afterwards as well.
+ *
+ * Kernel facts: reading `cmdline` touches only anonymous memory since Linux 4.17, so a pod cannot hold the reader up by what it has
+ * mapped there. Arguments are the process's own words: it can write others over them.
+ * Bounds: MAX_ARGS of MAX_ARGS_BYTES, MAX_DESCRIPTORS.
+ */
+import { closeSync, openSync, readdirSync, readlinkSync, readSync } from 'node:fs';
+
+const MAX_ARGS = 64;
+const MAX_ARGS_BYTES = 2048;
+/** Of one process, for its sockets. */
+const MAX_DESCRIPTORS = 512;
+const MAX_PATH = 4096;
+
+export interface ProcessFacts {
+  pid: number;
+  parentPid: number;
+  /** Since boot, in ticks of a hundredth of a second. */
+  startTicks: number;
+  uid: number;
+  comm: string;
+  executable: string;
+  args: string[];
+  argsCut: boolean;
+  /** Name of its network namespace; empty when it cannot be read. */
+  netns: string;
+  /** Inodes of the sockets that it holds. */
+  sockets: number[];
+}
+
+/** Errors by which a process that went, or will not show something, is known. */
+const GONE = ['ENOENT', 'ESRCH', 'EACCES', 'EPERM'];
+
+function orNull<T>(read: () => T): T | null {
+  try {
+    return read();
+  } catch (error) {
+    if (GONE.includes((error as NodeJS.ErrnoException).code ?? '')) return null;
+    throw error;
+  }
+}
+
+/** The beginning of a file of /proc; null when it is not there. */
+export function readSome(file: string, bytes: number): Buffer | null {
+  return orNull(() => {
+    const fd = openSync(file, 'r');
+    try {
+      const buffer = Buffer.alloc(bytes);
+      let length = 0;
+      for (let read = -1; read !== 0 && length < bytes; length += read)
+        read = readSync(fd, buffer, length, bytes - length, null);
+      return buffer.subarray(0, length);
+    } finally {
+      closeSync(fd);
+    }
+  });
+}
+
+function argsOf(pid: number): Pick<ProcessFacts, 'args' | 'argsCut'> {
+  const bytes = readSome(`/proc/${pid}/cmdline`, MAX_ARGS_BYTES + 1) ?? Buffer.alloc(0);
+  const text = bytes.subarray(0, MAX_ARGS_BYTES).toString('utf8').replace(/\0+$/, '');
+  const args = text === '' ? [] : text.split('\0');
+  return { args: args.slice(0, MAX_ARGS), argsCut: bytes.length > MAX_ARGS_BYTES || args.length > MAX_ARGS };
+}
+
+function socketsOf(pid: number): number[] {
+  const dir = `/proc/${pid}/fd`;
+  const names = orNull(() => readdirSync(dir)) ?? [];
+  return names.slice(0, MAX_DESCRIPTORS).flatMap((name) => {
+    const match = /^socket:\[(\d+)\]$/.exec(orNull(() => readlinkSync(`${dir}/${name}`)) ?? '');
+    return match ? [Number(match[1])] : [];
+  });
+}
+
+/** null: it went. */
+export function readProcess(pid: number, wantsArgs: boolean): ProcessFacts | null {
+  const stat = readSome(`/proc/${pid}/stat`, MAX_PATH)?.toString('utf8');
+  const status = readSome(`/proc/${pid}/status`, MAX_PATH)?.toString('utf8');
+  if (!stat || !status) return null;
+  // comm may hold blanks and parentheses: fields are counted from the last closing one.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return {
+    pid,
+    parentPid: Number(fields[1]),
+    startTicks: Number(fields[19]),
+    uid: Number(/^Uid:\s+\d+\s+(\d+)/m.exec(status)?.[1] ?? 0),
+    comm: stat.slice(stat.indexOf('(') + 1, stat.lastIndexOf(')')),
+    executable: orNull(() => readlinkSync(`/proc/${pid}/exe`)) ?? '',
+    ...(wantsArgs ? argsOf(pid) : { args: [], argsCut: false }),
+    netns: orNull(() => readlinkSync(`/proc/${pid}/ns/net`)) ?? '',
+    sockets: socketsOf(pid),
+  };
+}

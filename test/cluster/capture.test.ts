@@ -1,0 +1,219 @@
+// What runs in a pod is recorded before it is deleted: a real responder asks a real collector over a real bus, and reads /proc of real
+// processes in a cgroup as kubelet names it. No LSM is needed.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { captureSubject } from '@bailiff/bus';
+import { MAX_CAPTURE_BYTES, type Verdict } from '@bailiff/schemas';
+import { waitFor } from '@bailiff/service/testing';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { COLLECTOR_NODE_FLAGS } from '../../tools/node-flags.ts';
+import { cgroup2Mount } from '../lab/src/cgroup.ts';
+import { CHECKOUT } from '../lab/src/native-tool.ts';
+import { exec } from '../lab/src/process/exec.ts';
+import { acting, brief, Rig, type RigPod } from './responder/rig.ts';
+
+/** A node that the bus has a user for. */
+const NODE = 'node-a';
+/** A listener, an abstract unix socket, a shell below it, and a secret in its arguments. */
+const PROGRAM = `import os, socket, subprocess, sys
+s = socket.socket(); s.bind(('0.0.0.0', 4444)); s.listen()
+u = socket.socket(socket.AF_UNIX); u.bind('\\0evil'); u.listen()
+c = subprocess.Popen(['sh', '-c', 'sleep 601; true', 'shell-of-${'x'.repeat(700)}'])
+print('up', os.getpid(), flush=True); sys.stdin.read()`;
+
+/** Evidence that names a process. */
+const NO_PROCESS = {
+  ...{ tgid: 0, uid: 0, comm: 'sleep', executable: '', parentExecutable: '', containerName: '' },
+  ...{ operation: '', subject: '' },
+};
+
+class PodProcesses implements AsyncDisposable {
+  readonly #child: ChildProcess;
+  readonly #dir: string;
+  readonly #pod: string;
+  pid = 0;
+
+  private constructor(child: ChildProcess, dir: string, pod: string) {
+    this.#child = child;
+    this.#dir = dir;
+    this.#pod = pod;
+  }
+
+  static async start(root: string, { uid }: RigPod, words = ['python3', '-c', PROGRAM, '--password=hunter2']) {
+    const pod = path.join(root, 'kubepods', 'burstable', `pod${uid}`);
+    const dir = path.join(pod, 'container-1');
+    mkdirSync(dir, { recursive: true });
+    const join = `echo $$ > ${dir}/cgroup.procs && exec unshare --net "$@"`;
+    const child = spawn('sh', ['-c', join, 'sh', ...words], { stdio: ['pipe', 'pipe', 'inherit'] });
+    const processes = new PodProcesses(child, dir, pod);
+    let out = '';
+    child.stdout?.on('data', (chunk: Buffer) => (out += chunk.toString()));
+    await waitFor(() => /up (\d+)/.test(out), { what: 'the pod to run' });
+    processes.pid = Number(/up (\d+)/.exec(out)?.[1]);
+    return processes;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    writeFileSync(path.join(this.#dir, 'cgroup.kill'), '1');
+    await waitFor(() => readFileSync(path.join(this.#dir, 'cgroup.procs'), 'utf8') === '', { what: 'the pod to end' });
+    this.#child.kill('SIGKILL');
+    rmdirSync(this.#dir);
+    rmdirSync(this.#pod);
+  }
+}
+
+describe('capture', () => {
+  let rig: Rig;
+  let dir: string;
+  let root: string;
+  let collector: ChildProcess;
+  let log = '';
+
+  beforeAll(async () => {
+    rig = await Rig.start();
+    dir = mkdtempSync(path.join(tmpdir(), 'bailiff-capture-'));
+    for (const name of ['bpf', 'state', 'cni']) mkdirSync(path.join(dir, name));
+    await exec('mount', ['-t', 'bpf', 'bpf', path.join(dir, 'bpf')]);
+    root = path.join(cgroup2Mount(), path.basename(dir));
+    mkdirSync(path.join(root, 'kubepods', 'burstable'), { recursive: true });
+    writeFileSync(path.join(dir, 'password'), `password-of-collector-${NODE}`, { mode: 0o600 });
+    const args = [
+      ...['--node-name', NODE, '--nats-url', rig.nats.url, '--nats-user', `collector-${NODE}`],
+      ...['--nats-password-file', path.join(dir, 'password'), '--bpf-dir', path.join(dir, 'bpf/bailiff')],
+      ...['--state-dir', path.join(dir, 'state'), '--cni-results-dir', path.join(dir, 'cni')],
+      ...['--cgroup-root', root, '--exclude-interfaces', '.*', '--metrics-address', '127.0.0.1:0'],
+    ];
+    const bundle = path.join(CHECKOUT, 'apps/collector/dist/main.mjs');
+    collector = spawn(process.execPath, [...COLLECTOR_NODE_FLAGS, bundle, ...args], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    for (const stream of [collector.stdout, collector.stderr])
+      stream?.on('data', (chunk: Buffer) => (log = (log + chunk.toString()).slice(-100_000)));
+    await waitFor(() => log.includes('"msg":"ready"'), { what: 'the collector', timeoutMs: 20_000, state: () => log });
+    const remove = [{ action: 'delete', gracePeriodSeconds: 0 }];
+    await rig.policies({
+      plain: acting('plain', remove),
+      captured: acting('captured', [...remove, { action: 'capture' }]),
+      'in-full': acting('in-full', [{ action: 'capture', arguments: 'full' }]),
+      'no-args': acting('no-args', [{ action: 'capture', arguments: 'none' }]),
+    });
+    await rig.start();
+  });
+  afterAll(async () => {
+    collector?.kill('SIGKILL');
+    await rig?.[Symbol.asyncDispose]();
+    if (dir === undefined) return;
+    for (const name of ['kubepods/burstable', 'kubepods', '']) rmdirSync(path.join(root, name));
+    await exec('umount', [path.join(dir, 'bpf')]);
+    rmSync(dir, { recursive: true, force: true });
+  });
+
+  const podHere = () => rig.pod({ node: NODE });
+  const phases = (verdict: Verdict) => rig.of(verdict).map(brief);
+  const state = () => ({ log: log.slice(-2000) });
+
+  it('before a deletion - the tree, the sockets and the arguments without secrets are in the record, then the pod goes', async () => {
+    const pod = podHere();
+    await using processes = await PodProcesses.start(root, pod);
+    const verdict = await rig.verdict(pod, { rule: 'captured' });
+    await rig.until(verdict, 'delete', 'succeeded');
+    expect(phases(verdict)).toEqual(['capture/started', 'capture/succeeded', 'delete/started', 'delete/succeeded']);
+    const capture = rig.of(verdict, 'capture').at(-1)?.capture;
+    if (!capture) throw new Error(`nothing was captured: ${JSON.stringify(state())}`);
+    const [main, shell, sleep] = capture.processes;
+    expect(capture.processes).toHaveLength(3);
+    expect(capture).toMatchObject({ arguments: 'redacted', processesOmitted: 0 });
+    expect(main).toMatchObject({ pid: processes.pid, uid: 0, container: 'container-1', argsCut: true });
+    expect(main?.args.at(-1)).toBe('--password=***');
+    expect(main?.executable).toMatch(/\/python3/);
+    expect(shell).toMatchObject({ parentPid: processes.pid, comm: 'sh', argsCut: true });
+    expect(sleep).toMatchObject({ parentPid: shell?.pid, comm: 'sleep', args: ['sleep', '601'], argsCut: false });
+    expect(Math.abs((main?.startedAt ?? 0) / 1000 - Date.now())).toBeLessThan(60_000);
+    expect(capture.sockets).toEqual(
+      expect.arrayContaining([
+        expect.objectContaining({ protocol: 'tcp', local: '0.0.0.0:4444', state: 'listen', pids: [processes.pid] }),
+        expect.objectContaining({ protocol: 'unix', local: '@evil', state: 'listen' }),
+      ]),
+    );
+    expect(JSON.stringify(capture)).not.toContain('hunter2');
+  });
+
+  it('control - without the step the pod is deleted and nothing recorded', async () => {
+    const verdict = await rig.verdict(podHere(), { rule: 'plain' });
+    await rig.until(verdict, 'delete', 'succeeded');
+    expect(phases(verdict)).toEqual(['delete/started', 'delete/succeeded']);
+    expect(rig.of(verdict).every(({ capture }) => capture === null)).toBe(true);
+  });
+
+  it('arguments - in full, or none, as the step says; a second capture of a pod so soon is refused', async () => {
+    const [full, none] = [podHere(), podHere()];
+    await using a = await PodProcesses.start(root, full);
+    await using _ = await PodProcesses.start(root, none);
+    const [first, second] = [
+      await rig.verdict(full, { rule: 'in-full' }),
+      await rig.verdict(none, { rule: 'no-args' }),
+    ];
+    const told = await rig.until(first, 'capture', 'succeeded');
+    expect(told.capture?.processes.find(({ pid }) => pid === a.pid)?.args.at(-1)).toBe('--password=hunter2');
+    const quiet = await rig.until(second, 'capture', 'succeeded');
+    expect(quiet.capture?.processes.map(({ args }) => args)).toEqual([[], [], []]);
+    const again = await rig.until(await rig.verdict(full, { rule: 'in-full' }), 'capture', 'failed');
+    expect(again).toMatchObject({ reasonCode: 'too-soon', capture: null });
+  });
+
+  it('many processes - the record is bounded, the culprit and its forebears are in it, the rest is counted', async () => {
+    const pod = podHere();
+    const text = 'x'.repeat(400);
+    const many = `import os, subprocess, sys
+for i in range(300): subprocess.Popen(['sh', '-c', 'read x', '${text}', '${text}'], stdin=subprocess.PIPE)
+last = subprocess.Popen(['sleep', '603'])
+print('up', last.pid, flush=True); sys.stdin.read()`;
+    await using processes = await PodProcesses.start(root, pod, ['python3', '-c', many]);
+    const evidence = [
+      {
+        ...{ streamSequence: 1, index: 0, vector: 'p/r', packets: 1 },
+        process: { ...NO_PROCESS, tgid: processes.pid },
+      },
+    ];
+    const done = await rig.until(await rig.verdict(pod, { rule: 'in-full', evidence }), 'capture', 'succeeded');
+    const { capture } = done;
+    expect(Buffer.byteLength(JSON.stringify(capture))).toBeLessThan(MAX_CAPTURE_BYTES);
+    expect(capture?.processes.slice(0, 2).map(({ comm }) => comm)).toEqual([expect.stringMatching(/python/), 'sleep']);
+    expect((capture?.processes.length ?? 0) + (capture?.processesOmitted ?? 0)).toBe(302);
+    expect(capture?.processesOmitted).toBeGreaterThan(0);
+  });
+
+  it('a pod without processes, a node without collector - told, and the deletion goes on', async () => {
+    const gone = await rig.verdict(podHere(), { rule: 'captured' });
+    const elsewhere = await rig.verdict(rig.pod({ node: 'node-b' }), { rule: 'captured' });
+    await rig.until(gone, 'delete', 'succeeded');
+    await rig.until(elsewhere, 'delete', 'succeeded');
+    expect(rig.of(gone, 'capture').at(-1)).toMatchObject({ phase: 'failed', reasonCode: 'no-such-pod' });
+    expect(rig.of(elsewhere, 'capture').at(-1)).toMatchObject({ phase: 'failed', reasonCode: 'no-collector' });
+  });
+
+  it('a collector that is mute, or lies - the deletion waits no longer than its bound, and nothing false is recorded', async () => {
+    const answers: (string | null)[] = [null, '{"capture":{"processes":"none"}}', 'x'.repeat(MAX_CAPTURE_BYTES + 1)];
+    const bus = await rig.nats.connect('admin');
+    const asked = bus.nc.subscribe(captureSubject('node-b'), {
+      callback: (_, message) => {
+        const answer = answers.shift();
+        if (typeof answer === 'string') message.respond(answer);
+      },
+    });
+    const reasons: string[] = [];
+    for (let i = 0; i < 3; i++) {
+      const beganMs = performance.now();
+      const verdict = await rig.verdict(rig.pod({ node: 'node-b' }), { rule: 'captured' });
+      await rig.until(verdict, 'delete', 'succeeded');
+      expect(performance.now() - beganMs).toBeLessThan(5_000);
+      const ended = await rig.until(verdict, 'capture', 'failed');
+      expect(ended.capture).toBeNull();
+      reasons.push(ended.reasonCode);
+    }
+    asked.unsubscribe();
+    expect(reasons).toEqual(['no-answer', 'bad-answer', 'bad-answer']);
+  });
+});
