@@ -40,9 +40,9 @@ export const configSchema = z.strictObject({
     .number()
     .int()
     .min(100)
-    .max(4_000)
+    .max(3_000)
     .default(2_000)
-    .describe('how long the API server may take to judge a token; the bus itself waits 5,000'),
+    .describe('how long the API server may take to judge a token; the bus itself waits 4,000'),
   maxConcurrent: z
     .number()
     .int()

@@ -66,8 +66,8 @@ export const DEFAULT_MAX_FILE_BYTES = 12 * 1024 ** 3;
 export const DEFAULT_MAX_MEMORY_BYTES = 256 * 1024 ** 2;
 /** Largest message: a snapshot of 512 KiB or a frame of 64 violations, with room. nats-server's own default. */
 export const MAX_PAYLOAD_BYTES = 1024 * 1024;
-/** How long the server waits for credentials, and for bus-auth's answer about them. */
-export const AUTH_TIMEOUT_S = 5;
+/** How long the server waits for credentials, and for bus-auth's answer about them: less than a client waits, so that it is told. */
+export const AUTH_TIMEOUT_S = 4;
 /** Account of everything that is on the bus, where there is auth callout. */
 export const BUS_ACCOUNT = 'BAILIFF';
 /** Account of bus-auth. */

@@ -35,8 +35,8 @@ export interface TestNats extends AsyncDisposable {
   stop(): Promise<void>;
   /** SIGKILL; the store stays. */
   kill(): Promise<void>;
-  /** SIGKILL when it still runs, then starts it again on the same port with the same store. */
-  restart(): Promise<void>;
+  /** SIGKILL when it still runs, then starts it again on the same port with the same store; with a changed configuration where one is given. */
+  restart(change?: StartNatsOptions): Promise<void>;
   /** Writes a changed configuration and has the server take it (SIGHUP). */
   reload(change: StartNatsOptions): Promise<void>;
 }
@@ -261,15 +261,20 @@ class RunningNats implements TestNats {
     return this.server.end('SIGKILL');
   }
 
-  async restart(): Promise<void> {
+  async restart(change: StartNatsOptions = {}): Promise<void> {
     await this.kill();
+    this.write(change);
     await this.server.start();
   }
 
   async reload(change: StartNatsOptions): Promise<void> {
+    this.write(change);
+    await this.server.reload();
+  }
+
+  private write(change: StartNatsOptions): void {
     this.conf = { ...this.conf, ...change };
     writeFileSync(this.confFile, natsServerConf(this.conf), { mode: 0o600 });
-    await this.server.reload();
   }
 
   [Symbol.asyncDispose](): Promise<void> {

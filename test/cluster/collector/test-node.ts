@@ -51,6 +51,7 @@ export class TestNode implements AsyncDisposable {
   readonly ledger: Ledger;
   readonly pods: TestPod[] = [];
   readonly #labtool: string;
+  readonly #login: readonly string[];
   #collector: ChildProcess | null = null;
   log = '';
   metricsAddress = '';
@@ -64,6 +65,7 @@ export class TestNode implements AsyncDisposable {
     admin: Bus;
     relay: Relay;
     labtool: string;
+    login: readonly string[];
   }) {
     this.netns = parts.netns;
     this.dir = parts.dir;
@@ -71,22 +73,28 @@ export class TestNode implements AsyncDisposable {
     this.admin = parts.admin;
     this.relay = parts.relay;
     this.#labtool = parts.labtool;
+    this.#login = parts.login;
     this.ledger = new Ledger(parts.admin);
   }
 
-  static async start(): Promise<TestNode> {
+  /**
+   * @param bus a server that is there already, with the flags by which the collector logs in there; it is stopped with the node. Default: one
+   * of the node's own, and a password.
+   */
+  static async start(bus?: { nats: TestNats; login: readonly string[] }): Promise<TestNode> {
     const netns = `bct-${process.pid}-${made++}`;
     const dir = mkdtempSync(path.join(tmpdir(), 'bailiff-collector-'));
     for (const name of ['bpf', 'cni', 'state']) mkdirSync(path.join(dir, name));
     const labtool = await ensureLabtool();
     await createNetns(netns, true);
     await exec('mount', ['-t', 'bpf', 'bpf', path.join(dir, 'bpf')]);
-    const nats = await startNats({ users: testUsers([NODE]) });
+    const nats = bus?.nats ?? (await startNats({ users: testUsers([NODE]) }));
     const admin = await nats.connect('admin');
     await ensureTopology(admin);
     writeFileSync(path.join(dir, 'password'), `password-of-collector-${NODE}`, { mode: 0o600 });
+    const password = ['--nats-user', `collector-${NODE}`, '--nats-password-file', path.join(dir, 'password')];
     const relay = await startRelay(labtool, netns, nats.port);
-    return new TestNode({ netns, dir, nats, admin, relay, labtool });
+    return new TestNode({ netns, dir, nats, admin, relay, labtool, login: bus?.login ?? password });
   }
 
   get pinDir(): string {
@@ -101,10 +109,9 @@ export class TestNode implements AsyncDisposable {
 
   /** Arguments that place a collector on this node. */
   collectorArgs(more: readonly string[] = []): string[] {
-    const { dir } = this;
     return [
-      ...['--node-name', NODE, '--nats-url', NODE_NATS_URL, '--nats-user', `collector-${NODE}`],
-      ...['--nats-password-file', path.join(dir, 'password'), '--bpf-dir', this.pinDir, '--state-dir', this.stateDir],
+      ...['--node-name', NODE, '--nats-url', NODE_NATS_URL, ...this.#login],
+      ...['--bpf-dir', this.pinDir, '--state-dir', this.stateDir],
       ...[
         '--cni-results-dir',
         this.cniDir,

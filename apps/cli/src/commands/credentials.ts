@@ -68,11 +68,10 @@ const collect = (value: string, before: string[]) => [...before, value];
 
 function registerRotate(parent: Command, io: CliIo): void {
   const command = withWhere(
-    parent
-      .command('rotate')
-      .description('new passwords, keys and certificate, in two steps so that nothing is cut off'),
+    parent.command('rotate').description('new passwords and certificate, in two steps so that nothing is cut off'),
   )
     .option('--ca', 'a new certificate authority too')
+    .option('--keys', 'new keys of auth callout too; servers take them by a restart, not by a reload')
     .option('--finish', 'the second step: the servers take what was prepared')
     .option('--abort', 'take a preparation back')
     .addHelpText(
@@ -83,16 +82,16 @@ Examples:
   bailiff credentials rotate --finish --kubernetes secrets.yaml   the second: apply it, wait, reload the servers
 `,
     );
-  command.action(async (flags: Where & { ca?: boolean; finish?: boolean; abort?: boolean }) => {
-    const { ca = false, finish = false, abort = false, ...where } = flags;
-    if (Number(ca) + Number(finish) + Number(abort) > 1) {
-      throw new CliError('CLI_USAGE', '--ca, --finish and --abort exclude each other', {
-        remedy: '--ca belongs to the first step',
+  command.action(async (flags: Where & { ca?: boolean; keys?: boolean; finish?: boolean; abort?: boolean }) => {
+    const { ca = false, keys = false, finish = false, abort = false, ...where } = flags;
+    if (Number(ca || keys) + Number(finish) + Number(abort) > 1) {
+      throw new CliError('CLI_USAGE', '--finish, --abort, and --ca or --keys exclude each other', {
+        remedy: '--ca and --keys belong to the first step',
       });
     }
     const credentials = await import('../credentials/run.ts');
     const step: RotateOptions['step'] = finish ? 'finish' : abort ? 'abort' : 'prepare';
-    await credentials.runRotate(io, { ca, step }, where);
+    await credentials.runRotate(io, { scope: { authority: ca, keys }, step }, where);
   });
 }
 

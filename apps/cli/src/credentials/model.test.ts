@@ -34,7 +34,7 @@ test('credentials - a rotation gives clients the next secret before the servers 
   const make = makers();
   const first = await init(OPTIONS, make);
   const [old] = user(first).passwords;
-  const prepared = await prepare(first, { authority: true }, make);
+  const prepared = await prepare(first, { authority: true, keys: true }, make);
   const [next] = user(prepared).passwords;
   expect(user(prepared)).toEqual({ passwords: [next, old], hash: `hash of ${old}` });
   expect(prepared.server).toEqual(first.server);
@@ -43,16 +43,17 @@ test('credentials - a rotation gives clients the next secret before the servers 
   const second = await finish(prepared, make);
   expect(user(second)).toEqual({ passwords: [next, old], hash: `hash of ${next}` });
   expect(second.server.certificate).toBe(`by ${second.authorities[0]?.certificate}`);
-  const third = await prepare(second, { authority: false }, make);
+  const third = await prepare(second, { authority: false, keys: false }, make);
   expect(user(third).passwords.slice(1)).toEqual([next]);
   expect(third.authorities).toEqual([second.authorities[0]]);
+  expect([third.issuers, third.xkeys]).toEqual([[second.issuers[0]], [second.xkeys[0]]]);
 });
 
 test.each([true, false])(
-  'credentials - a preparation that is taken back leaves what was (with a new CA: %s)',
-  async (authority) => {
+  'credentials - a preparation that is taken back leaves what was (with keys and CA: %s)',
+  async (all) => {
     const make = makers();
     const first = await init(OPTIONS, make);
-    expect(abort(await prepare(first, { authority }, make))).toEqual(first);
+    expect(abort(await prepare(first, { authority: all, keys: all }, make))).toEqual(first);
   },
 );

@@ -56,7 +56,7 @@ export interface Makers {
 
 export const USERS = [...BUS_USERS, 'bus-auth'] as const;
 
-/** The one that the server takes now. */
+/** The one that the server takes now: while something is prepared, what stands behind it. */
 export function inForce<T>(generations: readonly T[], stage: Credentials['stage']): T {
   const found = stage === 'prepared' ? generations[1] : generations[0];
   return (found ?? generations[0]) as T;
@@ -93,9 +93,18 @@ export async function init(options: InitOptions, make: Makers): Promise<Credenti
   };
 }
 
-/** First half of a rotation. `authority`: a new CA too. */
-export async function prepare(from: Credentials, options: { authority: boolean }, make: Makers): Promise<Credentials> {
+export interface RotationScope {
+  /** A new CA too. */
+  authority: boolean;
+  /** New keys of auth callout too: a server takes those by a restart alone. */
+  keys: boolean;
+}
+
+/** First half of a rotation. */
+export async function prepare(from: Credentials, scope: RotationScope, make: Makers): Promise<Credentials> {
   const next = (generations: Generations, made: string) => [made, inForce(generations, from.stage)];
+  const keys = (generations: Generations, made: () => string) =>
+    scope.keys ? next(generations, made()) : [inForce(generations, from.stage)];
   const users = Object.entries(from.users).map(
     ([name, user]) => [name, { ...user, passwords: next(user.passwords, make.password()) }] as const,
   );
@@ -104,9 +113,9 @@ export async function prepare(from: Credentials, options: { authority: boolean }
     ...from,
     stage: 'prepared',
     users: Object.fromEntries(users),
-    issuers: next(from.issuers, make.issuer()),
-    xkeys: next(from.xkeys, make.xkey()),
-    authorities: options.authority ? [await make.authority(), authority] : [authority],
+    issuers: keys(from.issuers, make.issuer),
+    xkeys: keys(from.xkeys, make.xkey),
+    authorities: scope.authority ? [await make.authority(), authority] : [authority],
   };
 }
 
@@ -127,7 +136,7 @@ export async function finish(from: Credentials, make: Makers): Promise<Credentia
 
 /** Takes a preparation back: the server never knew of it. */
 export function abort(from: Credentials): Credentials {
-  const drop = (generations: Generations) => generations.slice(1);
+  const drop = <T>(generations: readonly T[]) => (generations.length > 1 ? generations.slice(1) : generations);
   const users = Object.entries(from.users).map(
     ([name, user]) => [name, { ...user, passwords: drop(user.passwords) }] as const,
   );
@@ -137,6 +146,6 @@ export function abort(from: Credentials): Credentials {
     users: Object.fromEntries(users),
     issuers: drop(from.issuers),
     xkeys: drop(from.xkeys),
-    authorities: from.authorities.length > 1 ? from.authorities.slice(1) : from.authorities,
+    authorities: drop(from.authorities),
   };
 }

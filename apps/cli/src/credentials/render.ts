@@ -29,15 +29,22 @@ function userOf(credentials: Credentials, identity: Exclude<Identity, { role: 'c
   return { user: identity.role, password: found.hash, permissions: permissionsFor(identity) };
 }
 
-const users = (credentials: Credentials) => BUS_USERS.map((role) => userOf(credentials, { role }));
-
-const authCallout = (credentials: Credentials): ServerConf['authCallout'] => ({
-  issuer: publicKeyOf('issuer', inForce(credentials.issuers, credentials.stage)),
-  xkey: publicKeyOf('xkey', inForce(credentials.xkeys, credentials.stage)),
-  service: userOf(credentials, { role: 'bus-auth' }),
+/** Who there is, as the servers know it. */
+export const accessOf = (credentials: Credentials): Pick<ServerConf, 'users' | 'authCallout'> => ({
+  users: BUS_USERS.map((role) => userOf(credentials, { role })),
+  authCallout: {
+    issuer: publicKeyOf('issuer', inForce(credentials.issuers, credentials.stage)),
+    xkey: publicKeyOf('xkey', inForce(credentials.xkeys, credentials.stage)),
+    service: userOf(credentials, { role: 'bus-auth' }),
+  },
 });
 
-const tlsIn = (dir: string) => ({ certFile: `${dir}/tls.crt`, keyFile: `${dir}/tls.key`, caFile: `${dir}/ca.crt` });
+/** Files of the servers' certificate in a directory. */
+export const tlsIn = (dir: string) => ({
+  certFile: `${dir}/tls.crt`,
+  keyFile: `${dir}/tls.key`,
+  caFile: `${dir}/ca.crt`,
+});
 
 /** Of every replica in a cluster. */
 export function clusterConf(credentials: Credentials): string {
@@ -49,8 +56,7 @@ export function clusterConf(credentials: Credentials): string {
     monitorPort: NATS_MONITOR_PORT,
     storeDir: NATS_STORE_DIR,
     serverName: { env: NATS_NAME_VARIABLE },
-    users: users(credentials),
-    authCallout: authCallout(credentials),
+    ...accessOf(credentials),
     tls,
     ...(replicas > 1
       ? {
@@ -76,8 +82,7 @@ export function files(credentials: Credentials, dir: string): Record<string, str
     host: '0.0.0.0',
     port: NATS_CLIENT_PORT,
     storeDir: `${dir}/jetstream`,
-    users: users(credentials),
-    authCallout: authCallout(credentials),
+    ...accessOf(credentials),
     tls: tlsIn(dir),
   });
   return {

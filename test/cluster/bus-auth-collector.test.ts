@@ -1,0 +1,54 @@
+/** The collector as its own process, let onto the bus by its token through bus-auth as another: what pods send arrives, over a change of token. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import path from 'node:path';
+import { waitFor } from '@bailiff/service/testing';
+import { expect, test } from 'vitest';
+import { CHECKOUT } from '../lab/src/native-tool.ts';
+import { AuthRig } from './bus-auth/rig.ts';
+import { udpFrame } from './collector/frames.ts';
+import { NODE, TestNode } from './collector/test-node.ts';
+
+const BUNDLE = path.join(CHECKOUT, 'apps/bus-auth/dist/main.mjs');
+
+test('collector - by its token it tells of every dropped packet, across the end of a token and of bus-auth', async () => {
+  await using rig = await AuthRig.start();
+  const { tokenFile } = await rig.collector(NODE, { seconds: 8 });
+  const replica = () => spawn(process.execPath, [BUNDLE, ...rig.flags()], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const first = replica();
+  const node = await TestNode.start({ nats: rig.nats, login: ['--nats-token-file', tokenFile] });
+  try {
+    const pod = await node.addPod();
+    await node.startCollector();
+    await node.waitForState(pod, 'provisional');
+    const spoofed = udpFrame({ sourceMac: pod.mac, source: '10.244.0.66', destination: '10.244.0.1' });
+    const counted = (n: number) =>
+      waitFor(() => node.ledger.packets({ podUid: pod.uid, action: 'drop' }) === n, {
+        what: `${n} packets on the bus`,
+        timeoutMs: 30_000,
+        state: () => [node.log.slice(-3_000), rig.nats.log.slice(-1_000)],
+      });
+    await node.send(pod, [spoofed], 10);
+    await counted(10);
+    // The token ends while nobody can judge another; what is dropped meanwhile is told when somebody can.
+    first.kill('SIGTERM');
+    expect((await once(first, 'exit'))[0]).toBe(0);
+    rig.write(path.basename(tokenFile), await rig.tokenOf(NODE));
+    await waitFor(() => node.log.includes('Authorization Violation') || node.log.includes('Authentication Expired'), {
+      what: 'the collector to be refused',
+      timeoutMs: 20_000,
+      state: () => node.log.slice(-3_000),
+    });
+    await node.send(pod, [spoofed], 20);
+    const second = replica();
+    try {
+      await counted(30);
+    } finally {
+      second.kill('SIGTERM');
+    }
+    expect(node.log).toContain('"part":"connect"');
+  } finally {
+    first.kill('SIGKILL');
+    await node[Symbol.asyncDispose]();
+  }
+}, 120_000);

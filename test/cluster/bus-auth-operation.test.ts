@@ -1,0 +1,319 @@
+/**
+ * What happens to who is on the bus when tokens end, when bus-auth, the API server or a server of the bus is away, and when the credentials
+ * are rotated. Nothing that a collector said is lost by any of it.
+ */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import {
+  type Bus,
+  type BusStatus,
+  connectBus,
+  ensureTopology,
+  FramePublisher,
+  streamInfo,
+  userOf,
+  violationSubject,
+} from '@bailiff/bus';
+import { lifeOfToken } from '@bailiff/bus/auth';
+import { freePort, startNats } from '@bailiff/bus/testing';
+import { waitFor } from '@bailiff/service/testing';
+import { expect, test } from 'vitest';
+import { accessOf, tlsIn } from '../../apps/cli/src/credentials/render.ts';
+import { load } from '../../apps/cli/src/credentials/store.ts';
+import { runCli } from '../../apps/cli/src/testing.ts';
+import { AuthRig, NODES } from './bus-auth/rig.ts';
+
+const [A, B] = NODES;
+const AS_A = userOf({ role: 'collector', node: A });
+
+/** Publishes frames all the time, as a collector under fire does, and knows what was acknowledged. */
+class Fire {
+  readonly #publisher: FramePublisher;
+  readonly #sent: Promise<unknown>[] = [];
+  readonly #timer: NodeJS.Timeout;
+
+  constructor(bus: Bus) {
+    this.#publisher = new FramePublisher(bus, { maxInFlight: 512 });
+    this.#timer = setInterval(() => this.#send(), 10);
+  }
+  #send(): void {
+    if (this.#publisher.capacity === 0) return;
+    const msgId = `frame-${this.#sent.length}`;
+    this.#sent.push(this.#publisher.publish(violationSubject(A, 'spoof'), Buffer.from(msgId), { msgId }));
+  }
+  get acked(): number {
+    return this.#publisher.acked;
+  }
+  get unacked(): number {
+    return this.#publisher.unacked;
+  }
+  /** Waits for the last ack. @returns frames sent */
+  async cease(): Promise<number> {
+    clearInterval(this.#timer);
+    await Promise.all(this.#sent);
+    this.#publisher.close();
+    return this.#sent.length;
+  }
+}
+
+/** What a connection was told, by name. */
+function told(bus: Bus): string[] {
+  const names: string[] = [];
+  bus.statusListeners.add((status: BusStatus) => names.push(status.type === 'error' ? status.error.code : status.type));
+  return names;
+}
+
+const stored = async (admin: Bus) => (await streamInfo(admin, 'VIOLATIONS')).state.messages;
+
+test('a token that is replaced in time is taken before the old one ends, and no frame is lost', async () => {
+  await using rig = await AuthRig.start();
+  await rig.busAuth();
+  const admin = await rig.topology();
+  const options = await rig.collector(A, { seconds: 5 });
+  const bus = await rig.connect(options);
+  const events = told(bus);
+  const fire = new Fire(bus);
+  // As a kubelet, at 80 % of its life.
+  const ends = new AbortController();
+  const kubelet = (token: string) => {
+    const { fromMs, untilMs } = lifeOfToken(token) ?? { fromMs: 0, untilMs: 0 };
+    const timer = setTimeout(
+      async () => {
+        const next = await rig.tokenOf(A, { seconds: 5 });
+        rig.write(path.basename(options.tokenFile), next);
+        kubelet(next);
+      },
+      fromMs + (untilMs - fromMs) * 0.8 - Date.now(),
+    );
+    ends.signal.addEventListener('abort', () => clearTimeout(timer));
+  };
+  kubelet(readFileSync(options.tokenFile, 'utf8').trim());
+  await waitFor(() => bus.connects >= 3, { what: 'two renewals', timeoutMs: 20_000, state: () => events });
+  ends.abort();
+  const sent = await fire.cease();
+  expect(events.filter((name) => name === 'BUS_AUTHENTICATION')).toEqual([]);
+  expect(sent).toBeGreaterThan(100);
+  expect(await stored(admin)).toBe(sent);
+});
+
+test('a token that is replaced too late ends the connection; frames wait and arrive with the next token', async () => {
+  await using rig = await AuthRig.start();
+  await rig.busAuth();
+  const admin = await rig.topology();
+  const options = await rig.collector(A, { seconds: 2 });
+  const bus = await rig.connect(options);
+  const events = told(bus);
+  const fire = new Fire(bus);
+  await waitFor(() => events.includes('disconnected'), { what: 'the server to end it', state: () => events });
+  expect(events[0]).toBe('BUS_AUTHENTICATION');
+  await waitFor(() => fire.unacked > 20, { what: 'frames to wait' });
+  const before = await stored(admin);
+  rig.write(path.basename(options.tokenFile), await rig.tokenOf(A, { seconds: 600 }));
+  await waitFor(() => events.includes('connected'), { what: 'the next token to be taken', state: () => events });
+  const sent = await fire.cease();
+  expect(await stored(admin)).toBe(sent);
+  expect(before).toBeLessThan(sent);
+});
+
+test('while bus-auth is away who is in stays, collectors wait and come in when it is back, and fixed users never notice', async () => {
+  await using rig = await AuthRig.start();
+  const admin = await rig.topology();
+  const first = await rig.busAuth();
+  const inside = await rig.connect(await rig.collector(A));
+  const events = told(inside);
+  expect(await first.stop()).toBe(0);
+  const refusals: string[] = [];
+  const waiting = connectBus({
+    ...(await rig.collector(B)),
+    waitForServer: true,
+    onRetry: (error) => refusals.push(error.code),
+  });
+  const fire = new Fire(inside);
+  expect(await rig.login('correlator', 'password-of-correlator')).toBe('in');
+  expect(await rig.login('correlator', 'wrong')).toBe('BUS_AUTHENTICATION');
+  await waitFor(() => refusals.length > 0, { what: 'a collector to be refused', timeoutMs: 15_000 });
+  expect(refusals[0]).toBe('BUS_AUTHENTICATION');
+  await waitFor(() => fire.acked > 10, { what: 'frames of who is in' });
+  await rig.busAuth();
+  const late = await waiting;
+  expect(late.connected).toBe(true);
+  await late.close();
+  const sent = await fire.cease();
+  expect(await stored(admin)).toBe(sent);
+  expect(events).toEqual([]);
+}, 60_000);
+
+test('replicas share a fleet that comes at once, and one of them is enough', async () => {
+  await using rig = await AuthRig.start();
+  const [one, two] = [await rig.busAuth(), await rig.busAuth()];
+  const token = await rig.tokenOf(A);
+  const fleet = async (n: number) => {
+    const how = await Promise.all(Array.from({ length: n }, () => rig.login(AS_A, token)));
+    expect(how.filter((result) => result !== 'in')).toEqual([]);
+  };
+  await fleet(60);
+  const [byOne, byTwo] = [await one.metric('granted_total'), await two.metric('granted_total')];
+  expect(byOne + byTwo).toBe(60);
+  expect(Math.min(byOne, byTwo)).toBeGreaterThan(0);
+  await one.stop();
+  await fleet(10);
+  expect(await two.metric('granted_total')).toBe(byTwo + 10);
+});
+
+test('an API server that fails or hangs lets nobody in, shows in readiness, and is used again when it answers', async () => {
+  await using rig = await AuthRig.start();
+  const auth = await rig.busAuth(['--review-timeout-ms', '300']);
+  const tokenreviews = { resource: 'tokenreviews', times: Number.POSITIVE_INFINITY };
+  for (const [spec, reason] of [
+    [{ status: 503 }, 'api-unreachable'],
+    [{ hold: true }, 'api-unreachable'],
+    [{ status: 403 }, 'api-forbidden'],
+  ] as const) {
+    const fault = rig.kube.server.faults.inject({ ...tokenreviews, ...spec });
+    const before = await auth.metric(`refused_total{reason="${reason}"}`);
+    expect(await rig.login(AS_A, await rig.tokenOf(A))).toBe('BUS_AUTHENTICATION');
+    expect(await auth.metric(`refused_total{reason="${reason}"}`)).toBe(before + 1);
+    const { ok, checks } = await auth.ready();
+    expect([ok, checks['bus']]).toEqual([false, 'ok']);
+    expect(checks['kubernetes']).toContain(
+      reason === 'api-forbidden' ? 'may not create TokenReviews' : 'cannot be asked',
+    );
+    fault.remove();
+    expect(await rig.login(AS_A, await rig.tokenOf(A))).toBe('in');
+    expect((await auth.ready()).ok).toBe(true);
+  }
+  // What the API server did is not held against the address.
+  expect(await auth.metric('refused_total{reason="rate-limited"}')).toBe(0);
+});
+
+test('without the right to review tokens it is never ready and says why', async () => {
+  await using rig = await AuthRig.start();
+  const auth = await rig.busAuth(['--kubeconfig', rig.kube.server.kubeconfigPath('no-rights')], 'started');
+  const ready = await waitFor(async () => {
+    const report = await auth.ready();
+    return report.checks['kubernetes']?.includes('may not create TokenReviews') && report;
+  });
+  expect(ready.ok).toBe(false);
+});
+
+test('credentials are rotated on servers with TLS: nobody is cut off at any step, and the old ones are worth nothing', async () => {
+  const out = mkdtempSync(path.join(tmpdir(), 'bailiff-rotate-'));
+  const step = async (...args: string[]) => {
+    const { exitCode, stderr } = await runCli(['credentials', ...args, '--out', out]);
+    expect([exitCode, stderr]).toEqual([0, expect.any(String)]);
+    return load(out);
+  };
+  try {
+    const first = await step('init');
+    await using rig = await AuthRig.start({ nats: { ...accessOf(first), tls: tlsIn(out) } });
+    const tls = { caFile: path.join(out, 'ca.crt') };
+    const fixed = (user: string) => ({
+      servers: rig.nats.url,
+      user,
+      passwordFile: path.join(out, 'users', `${user}.password`),
+      name: `test ${user}`,
+      tls,
+    });
+    const file = (name: string) => path.join(out, name);
+    const flags = ['--nats-ca-file', tls.caFile, '--nats-password-file', fixed('bus-auth').passwordFile];
+    await rig.busAuth([...flags, '--issuer-seed-file', file('issuer.seed'), '--xkey-seed-file', file('xkey.seed')]);
+    const correlator = await rig.connect(fixed('correlator'));
+    const admin = await rig.connect(fixed('admin'));
+    await ensureTopology(admin);
+    const collector = await rig.connect({ ...(await rig.collector(A)), tls });
+    const fire = new Fire(collector);
+    const [old] = first.users['correlator']?.passwords ?? [];
+    const login = async (how: object) => {
+      const bus = await connectBus({ ...fixed('correlator'), passwordFile: undefined, ...how });
+      await bus.close();
+    };
+
+    // Clients have the next secrets, the servers take the old ones: all that connect now are let in.
+    const prepared = await step('rotate', '--ca');
+    await rig.nats.reload({ ...accessOf(prepared) });
+    for (const options of [fixed('correlator'), fixed('admin'), { ...(await rig.collector(B)), tls }]) {
+      await (await rig.connect(options)).close();
+    }
+    expect(correlator.connects).toBe(1);
+
+    const finished = await step('rotate', '--finish');
+    await rig.nats.reload({ ...accessOf(finished) });
+    await waitFor(() => correlator.connects === 2 && correlator.connected, { what: 'the correlator to be back' });
+    await (await rig.connect({ ...(await rig.collector(B)), tls })).close();
+    await waitFor(() => collector.connected, { what: 'the collector to be in' });
+    await expect(login({ password: old })).rejects.toMatchObject({ code: 'BUS_AUTHENTICATION' });
+    await login({ password: finished.users['correlator']?.passwords[0] });
+    // The certificate is the new authority's; who trusts only the old one does not connect.
+    const trusts = (index: number) => ({
+      ...fixed('correlator'),
+      tls: { ca: finished.authorities[index]?.certificate },
+    });
+    await login(trusts(0));
+    await expect(connectBus(trusts(1))).rejects.toThrow();
+
+    // Keys are taken by a restart. bus-auth has both and answers with the one that the server believes.
+    const keys = await step('rotate', '--keys');
+    expect(keys.issuers[1]).toBe(finished.issuers[0]);
+    await (await rig.connect({ ...(await rig.collector(B)), tls })).close();
+    const restarted = await step('rotate', '--finish');
+    expect(accessOf(restarted).authCallout?.issuer).not.toBe(accessOf(finished).authCallout?.issuer);
+    await rig.nats.restart({ ...accessOf(restarted) });
+    await waitFor(() => collector.connects > 1 && collector.connected, {
+      what: 'the collector to be back',
+      timeoutMs: 20_000,
+    });
+    await (await rig.connect({ ...(await rig.collector(B)), tls })).close();
+    const sent = await fire.cease();
+    expect((await streamInfo(admin, 'VIOLATIONS')).state.messages).toBe(sent);
+  } finally {
+    rmSync(out, { recursive: true, force: true });
+  }
+}, 60_000);
+
+test('in a cluster any server asks any bus-auth, and a collector goes on at another server when its own ends', async () => {
+  const out = mkdtempSync(path.join(tmpdir(), 'bailiff-cluster-'));
+  try {
+    const { exitCode } = await runCli(['credentials', 'init', '--out', out]);
+    expect(exitCode).toBe(0);
+    const credentials = await load(out);
+    const tls = tlsIn(out);
+    const ports = await Promise.all(['a', 'b', 'c'].map(async () => freePort()));
+    const routes = ports.map((port) => `127.0.0.1:${port}`);
+    const conf = (index: number) => ({
+      ...accessOf(credentials),
+      tls,
+      serverName: `nats-${index}`,
+      cluster: { name: 'bailiff', port: ports[index] as number, routes, user: 'route', password: 'p@ss:word/', tls },
+    });
+    await using rig = await AuthRig.start({ nats: conf(0) });
+    await using second = await startNats(conf(1));
+    await using third = await startNats(conf(2));
+    const client = { tls: { caFile: path.join(out, 'ca.crt') } };
+    const fixed = (user: string) => ({ user, passwordFile: path.join(out, 'users', `${user}.password`), ...client });
+    const file = (name: string) => path.join(out, name);
+    await rig.busAuth([
+      ...['--nats-url', rig.nats.url, '--nats-ca-file', client.tls.caFile],
+      ...['--nats-password-file', fixed('bus-auth').passwordFile],
+      ...['--issuer-seed-file', file('issuer.seed'), '--xkey-seed-file', file('xkey.seed')],
+    ]);
+    const admin = await rig.connect({ ...fixed('admin'), servers: rig.nats.url, name: 'admin' });
+    await waitFor(() => ensureTopology(admin, { replicas: 3 }).then(() => true), {
+      what: 'streams on three servers',
+      timeoutMs: 30_000,
+      intervalMs: 250,
+    });
+    const servers = [second.url, third.url];
+    const collector = await rig.connect({ ...(await rig.collector(A)), servers, ...client, timeoutMs: 5_000 });
+    const where = collector.nc.info?.server_name;
+    const fire = new Fire(collector);
+    await waitFor(() => fire.acked > 10, { what: 'frames in the cluster' });
+    await (where === 'nats-1' ? second : third).kill();
+    await waitFor(() => collector.connects === 2, { what: 'the collector at the other server', timeoutMs: 20_000 });
+    expect(collector.nc.info?.server_name).not.toBe(where);
+    const sent = await fire.cease();
+    expect((await streamInfo(admin, 'VIOLATIONS')).state.messages).toBe(sent);
+  } finally {
+    rmSync(out, { recursive: true, force: true });
+  }
+}, 120_000);
