@@ -107,14 +107,28 @@ export function register(program: Command, io: CliIo): void {
     .description('what there is, in which stage and until when; nothing secret')
     .option('--out <dir>', 'the directory of the credentials', DEFAULT_OUT)
     .option('--json', 'one JSON document')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  bailiff credentials show                       stages, and when the certificate ends
+  bailiff credentials show --out /root/bus --json
+`,
+    )
     .action(async ({ out, json = false }: { out: string; json?: boolean }) => {
       const credentials = await import('../credentials/run.ts');
       await credentials.runShow(io, { out, json });
     });
-  withWhere(
-    parent.command('render').description('write the files again from credentials.json, and the Secrets'),
-  ).action(async (where: Where) => {
-    const credentials = await import('../credentials/run.ts');
-    await credentials.runRender(io, where);
-  });
+  withWhere(parent.command('render').description('write the files again from credentials.json, and the Secrets'))
+    .addHelpText(
+      'after',
+      `
+Examples:
+  bailiff credentials render --kubernetes secrets.yaml   the Secrets again, with nothing in them changed
+`,
+    )
+    .action(async (where: Where) => {
+      const credentials = await import('../credentials/run.ts');
+      await credentials.runRender(io, where);
+    });
 }
