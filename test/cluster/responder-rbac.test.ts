@@ -1,0 +1,107 @@
+// What a responder really asks of the API server, action by action, against the rules that `bailiff responder rbac` prints: nothing is asked
+// that they lack, and they hold nothing that no action asks for.
+
+import { EVERY_ACTION, responderRules } from '@bailiff/answer';
+import { loadKube } from '@bailiff/kube';
+import { ACTIONS, type ResponseActionName } from '@bailiff/policy';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { observe } from '../../apps/responder/src/actions/observe.ts';
+import { Api } from '../../apps/responder/src/api.ts';
+import type { RequestRecord } from '../lab/src/apiserver/index.ts';
+import { acting, type PodOptions, Rig } from './responder/rig.ts';
+
+const right = ({ path, verb, resource, subresource }: RequestRecord): string => {
+  const group = /^\/apis\/([^/]+)\//.exec(path)?.[1] ?? '';
+  return `${verb} ${group}/${resource}${subresource === '' ? '' : `/${subresource}`}`;
+};
+const rightsOf = (actions: Iterable<ResponseActionName>): Set<string> =>
+  new Set(
+    responderRules({ acting: new Set(actions), dryRun: new Set() }).flatMap(
+      ({ apiGroups: [group], resources: [resource], verbs }) => verbs.map((verb) => `${verb} ${group}/${resource}`),
+    ),
+  );
+
+/** Each has an owner, whose replicas guards read; a budget of one is what makes a storm. */
+const OWNERS: NonNullable<PodOptions['owner']>[] = [
+  { kind: 'StatefulSet', name: 'db', uid: 'u-1' },
+  { kind: 'Deployment', name: 'web', uid: 'u-2' },
+  { kind: 'ReplicationController', name: 'old', uid: 'u-3', apiVersion: 'v1' },
+];
+
+describe('responder rbac', () => {
+  let rig: Rig;
+  const asked = new Map<ResponseActionName, Set<string>>();
+  let current: Set<string> | null = null;
+  beforeAll(async () => {
+    rig = await Rig.start();
+    rig.api.requests.listen((record) => current?.add(right(record)));
+    const step = (action: ResponseActionName) =>
+      ['label', 'quarantine', 'cordon'].includes(action) ? { action, expires: '1s' } : { action };
+    const policies = ACTIONS.map((action) => [action, acting(action, [step(action)])] as const);
+    const storm = acting('storm', [{ action: 'delete' }], { deleteStorm: { deletes: 1, window: '10m' } });
+    await rig.policies({ ...Object.fromEntries(policies), storm });
+    await rig.start();
+  });
+  afterAll(async () => rig?.[Symbol.asyncDispose]());
+
+  /** Everything that is asked until the action has ended, its undoing too. */
+  const record = async (action: ResponseActionName, work: () => Promise<void>) => {
+    const set = asked.get(action) ?? new Set<string>();
+    asked.set(action, set);
+    current = set;
+    await work();
+    current = null;
+    expect([...set].filter((one) => !rightsOf([action]).has(one))).toEqual([]);
+  };
+
+  it.each(['label', 'quarantine', 'cordon'] as const)('%s, and its undoing', async (action) => {
+    await record(action, async () => {
+      const verdict = await rig.verdict(rig.pod({ owner: rig.replicaSet(`${action}-set`, 3) }), { rule: action });
+      await rig.until(verdict, action, 'succeeded');
+      await rig.until(verdict, action, 'undone');
+    });
+  });
+
+  it.each(['observe', 'evict', 'delete'] as const)('%s', async (action) => {
+    await record(action, async () => {
+      const verdict = await rig.verdict(rig.pod({ owner: rig.replicaSet(`${action}-set`, 3) }), { rule: action });
+      await rig.until(verdict, action, 'succeeded');
+    });
+  });
+
+  it('observe - whether a try before this one was heard', async () => {
+    await record('observe', async () => {
+      const kube = loadKube({ kubeconfig: rig.api.kubeconfigPath(), userAgent: 'test' });
+      const verdict = rig.verdictOf(rig.pod(), { rule: 'observe' });
+      const task = { taskId: 'f'.repeat(32) };
+      const context = { task, verdict, api: new Api(kube, { timeoutMs: 2_000 }) };
+      expect(await observe.tookEffect(context as unknown as Parameters<typeof observe.tookEffect>[0])).toBe(false);
+    });
+  });
+
+  it('delete - a storm ends in quarantine, with the rights of delete', async () => {
+    await record('delete', async () => {
+      const owner = rig.replicaSet('storm-set', 9);
+      await rig.until(await rig.verdict(rig.pod({ owner }), { rule: 'storm' }), 'delete', 'succeeded');
+      const verdict = await rig.verdict(rig.pod({ owner }), { rule: 'storm' });
+      await rig.until(verdict, 'quarantine', 'succeeded');
+    });
+  });
+
+  it.each(OWNERS)('delete - a pod of a $kind: its owner is read', async (owner) => {
+    await record('delete', async () => {
+      await rig.until(await rig.verdict(rig.pod({ owner }), { rule: 'delete' }), 'delete', [
+        'succeeded',
+        'refused',
+        'failed',
+      ]);
+    });
+  });
+
+  it('no right is left that nothing asked for', () => {
+    const used = new Set([...asked.values()].flatMap((set) => [...set]));
+    const granted = rightsOf(EVERY_ACTION.acting);
+    expect([...granted].filter((one) => !used.has(one)).sort()).toEqual([]);
+    expect(used.size).toBe(granted.size);
+  });
+});
