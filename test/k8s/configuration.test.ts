@@ -3,6 +3,8 @@ import { FIXED_ROLES } from '@bailiff/bus';
 import { busOptionsOf, envName, envPrefix } from '@bailiff/service';
 import { describe, expect, it } from 'vitest';
 import type * as z from 'zod';
+import { configSchema as busAuthSchema } from '../../apps/bus-auth/src/config.ts';
+import { secretOfUser } from '../../apps/cli/src/credentials/names.ts';
 import { collectorSchema } from '../../apps/collector/src/config.ts';
 import { configSchema as correlatorSchema } from '../../apps/correlator/src/config.ts';
 import { configSchema as ipamSyncSchema } from '../../apps/ipam-sync/src/config.ts';
@@ -22,6 +24,7 @@ import {
 } from './rendered.ts';
 
 const SCHEMAS: Readonly<Record<string, z.ZodObject>> = {
+  'bus-auth': busAuthSchema,
   collector: collectorSchema,
   correlator: correlatorSchema,
   responder: responderSchema,
@@ -82,8 +85,8 @@ describe.each(OVERLAYS)('%s', (overlay) => {
     (app) => {
       const { natsUser, natsPasswordFile } = configOf(objects, app);
       expect(natsUser).toBe(app.component);
-      expect(FIXED_ROLES).toContain(natsUser);
-      expect(secretsOf(app)).toContainEqual({ secret: `bailiff-bus-${natsUser}`, directory: '/etc/bailiff/bus' });
+      expect([...FIXED_ROLES, 'bus-auth']).toContain(natsUser);
+      expect(secretsOf(app)).toContainEqual({ secret: secretOfUser(natsUser), directory: '/etc/bailiff/bus' });
       expect(natsPasswordFile).toBe('/etc/bailiff/bus/password');
     },
   );
@@ -108,5 +111,27 @@ describe.each(OVERLAYS)('%s', (overlay) => {
     expect(hostPath(told['cgroupRoot'])).toEqual({ path: untold.cgroupRoot, readOnly: true });
     const hostPaths = (app.pod.volumes as Json[]).filter(({ hostPath }) => hostPath);
     expect(hostPaths.length).toBe(4);
+  });
+});
+
+describe('collectors and who lets them in', () => {
+  const objects = objectsOf('included');
+  const workloads = workloadsOf(objects);
+  const busAuth = workloads.find(({ component }) => component === 'bus-auth') as Workload;
+  const collector = workloads.find(({ component }) => component === 'collector') as Workload;
+
+  it('bus-auth takes the tokens that collectors show, and no other ServiceAccount’s', () => {
+    const { audience, collectorNamespace, collectorServiceAccount } = configOf(objects, busAuth);
+    const [{ serviceAccountToken }] = (collector.pod.volumes as Json[]).flatMap(
+      ({ projected }) => projected?.sources ?? [],
+    );
+    expect(serviceAccountToken.audience).toBe(audience);
+    expect([collectorNamespace, collectorServiceAccount]).toEqual([
+      collector.object.metadata.namespace,
+      collector.pod.serviceAccountName,
+    ]);
+    const file = String(configOf(objects, collector)['natsTokenFile']);
+    const mount = mountOf(collector, file)?.mount.mountPath;
+    expect(file).toBe(`${mount}/${serviceAccountToken.path}`);
   });
 });

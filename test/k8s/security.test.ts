@@ -2,6 +2,7 @@
 
 import { EVERY_ACTION, responderRules } from '@bailiff/answer';
 import { describe, expect, it } from 'vitest';
+import { KUBE_RULES as BUS_AUTH_RULES } from '../../apps/bus-auth/src/kube-rules.ts';
 import { configSchema as ipamSyncSchema } from '../../apps/ipam-sync/src/config.ts';
 import { KUBE_RULES as IPAM_SYNC_RULES } from '../../apps/ipam-sync/src/kube-rules.ts';
 import { type Json, METRICS_PORT, named, OVERLAYS, objectsOf, ofKind, type Workload, workloadsOf } from './rendered.ts';
@@ -106,6 +107,7 @@ describe.each(OVERLAYS)('%s', (overlay) => {
     const inNamespace = Object.fromEntries(bound('Role').map(({ account, rules }) => [account, rights(rules)]));
     const ofScope = (scope: string) => IPAM_SYNC_RULES.filter((rule) => rule.scope === scope);
     expect(inCluster).toEqual({
+      'bailiff-bus-auth': rights(BUS_AUTH_RULES),
       'bailiff-ipam-sync': rights(ofScope('cluster')),
       'bailiff-responder': rights(responderRules(EVERY_ACTION)),
     });
