@@ -54,6 +54,15 @@ function outputOf(stream: NodeJS.WriteStream): Output {
   };
 }
 
+/** A user that only a number names, as in a container, has none: then nothing is looked for in it. */
+function homeOfUser(): string {
+  try {
+    return homedir();
+  } catch {
+    return '/nonexistent';
+  }
+}
+
 function userName(env: CliIo['env']): string {
   try {
     return userInfo().username;
@@ -121,7 +130,7 @@ export function processIo(): CliIo {
     get signal() {
       return signal();
     },
-    home: env['HOME'] ?? homedir(),
+    home: env['HOME'] ?? homeOfUser(),
     operator: `${userName(env)}@${hostname()}`,
     version: process.env.BAILIFF_VERSION ?? '0.0.0-dev',
     exitCode: 0,

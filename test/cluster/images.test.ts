@@ -1,0 +1,100 @@
+// What each image holds, put into a directory by the Containerfile's own COPY lines, and started there with nothing else around it: from
+// the flags of its ENTRYPOINT, in the environment that the manifest gives. The images themselves need a registry and a builder.
+
+import { execFile } from 'node:child_process';
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { copyOf, last, lineage, parseContainerfile } from '../k8s/containerfile.ts';
+import { environmentOf, objectsOf, workloadsOf } from '../k8s/rendered.ts';
+
+const ROOT = path.resolve(import.meta.dirname, '../..');
+const file = parseContainerfile(readFileSync(path.join(ROOT, 'k8s/images/Containerfile'), 'utf8'));
+const objects = objectsOf('included');
+const apps = workloadsOf(objects).filter(
+  ({ container }) => container.image.startsWith('bailiff/') && container.name !== 'bus-setup',
+);
+const NODE_DIR = path.dirname(process.execPath);
+const RUN_TIMEOUT_MS = 30_000;
+/** Of what a run said; a bundle that breaks quotes its own line, which is all of it. */
+const SHOWN_CHARACTERS = 1_000;
+
+let root = '';
+beforeAll(() => {
+  root = mkdtempSync(path.join(tmpdir(), 'bailiff-images-'));
+  chmodSync(root, 0o755);
+});
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+
+/** The directory that stands for /app of an image. */
+function assemble(name: string): string {
+  const app = path.join(root, name);
+  mkdirSync(app, { recursive: true });
+  for (const instruction of lineage(file, name).filter(({ word }) => word === 'COPY')) {
+    const { from, sources, to } = copyOf(instruction);
+    expect(from).toBe('build');
+    for (const source of sources) {
+      const target = to.endsWith('/') ? path.join(app, to, path.basename(source)) : path.join(app, to);
+      cpSync(source.replace(/^\/src/, ROOT), target, { recursive: true });
+    }
+  }
+  return app;
+}
+
+interface Ended {
+  code: number;
+  text: string;
+}
+
+/** The image's command with these arguments, as its user, knowing of nothing but Node and its own directory. */
+function run(name: string, args: readonly string[], env: Readonly<Record<string, string>>): Promise<Ended> {
+  const app = assemble(name);
+  const inside = (text: string) => text.replaceAll('/app/', `${app}/`);
+  const [command = '', ...flags] = (JSON.parse(last(lineage(file, name), 'ENTRYPOINT') ?? '[]') as string[]).map(
+    inside,
+  );
+  const own = Object.fromEntries(
+    lineage(file, name)
+      .filter(({ word }) => word === 'ENV')
+      .flatMap(({ text }) => text.split(' ').map((pair) => pair.split('=') as [string, string]))
+      .map(([key, value]) => [key, inside(value)]),
+  );
+  const [uid, gid] = (last(lineage(file, name), 'USER') ?? '').split(':').map(Number);
+  const options = { cwd: app, env: { PATH: NODE_DIR, ...own, ...env }, uid, gid, timeout: RUN_TIMEOUT_MS };
+  return new Promise((resolve) => {
+    execFile(command, [...flags, ...args], options, (error, stdout, stderr) => {
+      resolve({ code: error ? Number(error.code ?? -1) : 0, text: (stdout + stderr).slice(-SHOWN_CHARACTERS) });
+    });
+  });
+}
+
+describe('images', () => {
+  it.each(apps)(
+    '$component - its bundle alone takes the configuration of its manifest',
+    async ({ component, container }) => {
+      const env = environmentOf(objects, container);
+      expect(await run(component, ['--check-config'], env)).toEqual({ code: 0, text: 'configuration ok\n' });
+      const wrong = { ...env, [`BAILIFF_${component.toUpperCase().replaceAll('-', '_')}_NATS_URL`]: 'nowhere' };
+      const refused = await run(component, ['--check-config'], wrong);
+      expect([refused.code, refused.text]).toEqual([6, expect.stringContaining('natsUrl')]);
+    },
+  );
+
+  it('collector - its binding and its programs are found beside it: it looks for pins, and finds none', async () => {
+    const { code, text } = await run('collector', ['status', '--bpf-dir', '/sys/fs/bpf/bailiff-images-test'], {});
+    expect([code, text]).toEqual([7, expect.stringContaining('nothing is pinned')]);
+  });
+
+  it('cli - it is the command of the set-up Job, and fails in its words when there is no bus', async () => {
+    const job = workloadsOf(objects).find(({ component }) => component === 'bus-setup');
+    const env: Record<string, string> = {
+      ...environmentOf(objects, job?.container),
+      BAILIFF_NATS_URL: 'nats://127.0.0.1:1',
+    };
+    const { BAILIFF_NATS_PASSWORD_FILE: _, BAILIFF_NATS_CA_FILE: __, ...reachable } = env;
+    const { code, text } = await run('cli', ['bus', 'setup', '--replicas', '3'], reachable);
+    expect([code, text]).toEqual([7, expect.stringContaining('127.0.0.1:1')]);
+    expect((await run('cli', ['--version'], {})).code).toBe(0);
+  });
+});

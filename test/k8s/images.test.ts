@@ -1,0 +1,136 @@
+// The Containerfile against the manifests and the checkout: no registry and no builder is needed for that. What is copied into each image is
+// started from a directory of its own in test/cluster/images.test.ts.
+
+import { existsSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { nodeFlagsOf } from '../../tools/node-flags.ts';
+import { copyOf, last, lineage, parseContainerfile } from './containerfile.ts';
+import { mountOf, OVERLAYS, objectsOf, type Workload, workloadsOf } from './rendered.ts';
+
+const ROOT = path.resolve(import.meta.dirname, '../..');
+const read = (file: string) => readFileSync(path.join(ROOT, file), 'utf8');
+const file = parseContainerfile(read('k8s/images/Containerfile'));
+const images = file.stages.filter(({ instructions }) => last(instructions, 'ENTRYPOINT')).map(({ name }) => name);
+const { version } = JSON.parse(read('package.json')) as { version: string };
+
+describe('Containerfile', () => {
+  it('there is an image for each app, and for nothing else', () => {
+    const apps = ['bus-auth', 'cli', 'collector', 'correlator', 'ipam-sync', 'responder', 'siem-relay'];
+    expect([...images].sort()).toEqual(apps);
+  });
+
+  it('bases are Node 24 of a Debian release by name, never "latest"', () => {
+    for (const image of Object.values(file.args))
+      expect(image).toMatch(/^docker\.io\/library\/node:24-trixie(-slim)?$/);
+    const known = [...Object.keys(file.args).map((name) => `\${${name}}`), ...file.stages.map(({ name }) => name)];
+    for (const { base } of file.stages) expect(known).toContain(base);
+  });
+
+  it('what the build stage copies is in the checkout, and is not left out of the context', () => {
+    const build = lineage(file, 'build')
+      .filter(({ word }) => word === 'COPY')
+      .map(copyOf);
+    const ignored = read('.dockerignore')
+      .split('\n')
+      .filter((line) => line && !line.startsWith('#'));
+    for (const { from, sources } of build) {
+      expect(from).toBeNull();
+      for (const source of sources) {
+        expect([source, existsSync(path.join(ROOT, source))]).toEqual([source, true]);
+        expect(ignored).not.toContain(source);
+      }
+    }
+    // Every workspace of the lock file has to be there for `npm ci`.
+    const workspaces = (JSON.parse(read('package.json')) as { workspaces: string[] }).workspaces.map(
+      (one) => one.split('/*')[0],
+    );
+    const copied = build.flatMap(({ sources }) => sources);
+    for (const workspace of workspaces)
+      expect(copied.some((source) => source.startsWith(workspace as string))).toBe(true);
+  });
+
+  it('the build stage installs what building takes, as scripts/setup names it', () => {
+    const run = lineage(file, 'build').find(({ word, text }) => word === 'RUN' && text.includes('apt-get'))?.text ?? '';
+    const setup = read('scripts/setup');
+    for (const name of [
+      'clang-19',
+      'llvm-19',
+      'bpftool',
+      'libbpf-dev',
+      'libelf-dev',
+      'g++',
+      'make',
+      'pkg-config',
+      'python3',
+    ]) {
+      expect(setup).toContain(`:${name}`);
+      expect(run.split(' ')).toContain(name);
+    }
+    expect(run).toContain('--no-install-recommends');
+  });
+
+  it.each(images)('%s - starts its own bundle with the flags that its figures were measured with', (name) => {
+    const own = lineage(file, name);
+    const entrypoint = JSON.parse(last(own, 'ENTRYPOINT') ?? '[]') as string[];
+    expect(entrypoint).toEqual(['node', ...nodeFlagsOf(name), '/app/main.mjs']);
+    expect(last(own, 'WORKDIR')).toBe('/app');
+    const bundles = own
+      .filter(({ word }) => word === 'COPY')
+      .map(copyOf)
+      .flatMap(({ sources }) => sources);
+    expect(bundles).toContain(`/src/apps/${name}/dist/main.mjs`);
+    expect(
+      bundles.every((source) => source.startsWith(`/src/apps/${name}/`) || source.startsWith('/src/libs/bpf/build/')),
+    ).toBe(true);
+    expect(last(own, 'LABEL')).toContain(`bailiff-${name}`);
+  });
+
+  it.each(images)('%s - runs as the user that the manifests say', (name) => {
+    const user = last(lineage(file, name), 'USER');
+    const workload = workloadsOf(objectsOf('included')).find(
+      ({ container }) => container.image === `bailiff/${name}:${version}`,
+    );
+    const { runAsUser, runAsGroup } = workload?.pod.securityContext ?? {};
+    expect(user).toBe(`${runAsUser}:${runAsGroup}`);
+  });
+
+  it('collector - finds the kernel programs and the binding where they were put', () => {
+    const own = lineage(file, 'collector');
+    const variables = Object.fromEntries(
+      (last(own, 'ENV') ?? '').split(' ').map((pair) => pair.split('=') as [string, string]),
+    );
+    const copied = own
+      .filter(({ word }) => word === 'COPY')
+      .map(copyOf)
+      .flatMap(({ sources }) => sources);
+    expect(Object.keys(variables)).toEqual(['BAILIFF_NATIVE', 'BAILIFF_SPOOF_OBJECT', 'BAILIFF_RUNTIME_OBJECT']);
+    for (const place of Object.values(variables)) {
+      expect(path.dirname(place)).toBe('/app');
+      expect(copied.filter((source) => path.basename(source) === path.basename(place))).toHaveLength(1);
+    }
+  });
+});
+
+describe.each(OVERLAYS)('%s', (overlay) => {
+  it.each(workloadsOf(objectsOf(overlay)))(
+    '$name - its image has a version, and is one that is made here or is named in the overlay',
+    (workload) => {
+      const [image, tag = ''] = workload.container.image.split(':') as [string, string];
+      if (image.startsWith('bailiff/')) {
+        expect(images).toContain(image.slice('bailiff/'.length));
+        expect(tag).toBe(version);
+      } else {
+        expect(['nats', 'valkey/valkey']).toContain(image);
+        expect(tag).toMatch(/^\d+\.\d+\.\d+$/);
+      }
+    },
+  );
+
+  it.each(workloadsOf(objectsOf(overlay)))(
+    '$name - nothing is mounted over what is in the image',
+    (workload: Workload) => {
+      expect(mountOf(workload, '/app/main.mjs')).toBeUndefined();
+    },
+  );
+});
