@@ -1,0 +1,122 @@
+// docs/tutorial.md, typed as it stands: every command in one shell, on a lab; names and ports that another run could have are this test's own.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { freePort } from '@bailiff/bus/testing';
+import { CHECKOUT } from '@bailiff/lab';
+import { waitFor } from '@bailiff/service/testing';
+import { expect, it } from 'vitest';
+import { bailiff, tracesOf, uniqueId } from './support.ts';
+import { type Block, blocksOf } from './tutorial-blocks.ts';
+
+const PAGE = readFileSync(path.join(CHECKOUT, 'docs/tutorial.md'), 'utf8');
+const REPEAT_WITHIN_MS = 20_000;
+
+interface Ran {
+  exit: number;
+  output: string;
+}
+
+/** One bash, as a person has one open: what a command exports or puts into the background is there for the next. */
+class Shell implements AsyncDisposable {
+  readonly #child: ChildProcess;
+  #output = '';
+  #count = 0;
+
+  constructor() {
+    this.#child = spawn('setpriv', ['--pdeathsig', 'KILL', 'bash', '--norc'], { cwd: CHECKOUT, detached: true });
+    for (const stream of [this.#child.stdout, this.#child.stderr])
+      stream?.setEncoding('utf8').on('data', (text: string) => {
+        this.#output += text;
+      });
+  }
+
+  async run(commands: string): Promise<Ran> {
+    this.#output = '';
+    this.#count += 1;
+    const mark = `__end_${this.#count}_`;
+    const text = Buffer.from(commands).toString('base64');
+    this.#child.stdin?.write(`eval "$(echo ${text} | base64 -d)" </dev/null; printf "\\n${mark}%d\\n" $?\n`);
+    const end = new RegExp(`\n${mark}(\\d+)\n`);
+    await waitFor(() => end.test(this.#output) || this.#child.exitCode !== null, {
+      what: `the end of ${commands}`,
+      timeoutMs: 90_000,
+      state: () => this.#output,
+    });
+    return { exit: Number(end.exec(this.#output)?.[1] ?? -1), output: this.#output.replace(end, '') };
+  }
+
+  /** With everything that was left in the background. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const { pid } = this.#child;
+    if (pid !== undefined && this.#child.exitCode === null) process.kill(-pid, 'SIGKILL');
+  }
+}
+
+const fulfils = ({ says, exit }: Block, ran: Ran) =>
+  ran.exit === exit && says.every((text) => ran.output.includes(text));
+
+async function runBlock(shell: Shell, block: Block, commands: string): Promise<void> {
+  let ran = await shell.run(commands);
+  if (block.repeat && !fulfils(block, ran)) {
+    await waitFor(
+      async () => {
+        ran = await shell.run(commands);
+        return fulfils(block, ran);
+      },
+      {
+        what: `line ${block.line} of the tutorial to say ${block.says.join(', ')}`,
+        timeoutMs: REPEAT_WITHIN_MS,
+        state: () => ran,
+      },
+    );
+  }
+  expect({ line: block.line, ...ran }).toMatchObject({ line: block.line, exit: block.exit });
+  for (const text of block.says) expect(ran.output, `line ${block.line}`).toContain(text);
+}
+
+it('blocks - in order, each with what is looked for; a comment that means nothing is refused', () => {
+  const page = 'a\n```sh\none\n```\n<!-- until: x; exit: 10 -->\n```sh\ntwo\nthree\n```\n```yaml\nno: sh\n```\n';
+  expect(blocksOf(page)).toEqual([
+    { line: 3, commands: 'one', says: [], repeat: false, exit: 0 },
+    { line: 7, commands: 'two\nthree', says: ['x'], repeat: true, exit: 10 },
+  ]);
+  expect(() => blocksOf('<!-- hopes: x -->\n```sh\n```')).toThrow('not understood');
+  expect(() => blocksOf('<!-- says: x -->\ntext')).toThrow('nothing to run');
+});
+
+it('tutorial - every command does what the page says', async () => {
+  const id = uniqueId('tu');
+  const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-tutorial-'));
+  const port = String(await freePort());
+  const conf = path.join(tmpdir(), `${id}-rsyslog.conf`);
+  const ours = (text: string) =>
+    text
+      .replaceAll('--id try', `--id ${id}`)
+      .replaceAll('/run/bailiff-lab/try', `/run/bailiff-lab/${id}`)
+      .replaceAll('/tmp/bailiff-try', directory)
+      .replaceAll('docs/tutorial/rsyslog.conf', conf)
+      .replaceAll('10514', port);
+  writeFileSync(conf, ours(readFileSync(path.join(CHECKOUT, 'docs/tutorial/rsyslog.conf'), 'utf8')));
+  const blocks = blocksOf(PAGE);
+  expect(blocks.length).toBeGreaterThan(15);
+  try {
+    await using shell = new Shell();
+    for (const [index, block] of blocks.entries()) {
+      await runBlock(shell, block, ours(block.commands));
+      // Another lab may be up on this machine, so that none is the only one.
+      if (index === 0) {
+        const { natsUrl } = JSON.parse(await bailiff('lab', 'info', '--id', id)) as { natsUrl: string };
+        await shell.run(
+          `export BAILIFF_NATS_URL=${natsUrl} BAILIFF_NATS_PASSWORD_FILE=/run/bailiff-lab/${id}/secrets/cli.password`,
+        );
+      }
+    }
+    expect(tracesOf(id)).toEqual([]);
+  } finally {
+    if (tracesOf(id).length > 0) await bailiff('lab', 'down', '--id', id);
+    rmSync(conf, { force: true });
+    rmSync(directory, { recursive: true, force: true });
+  }
+});
