@@ -1,0 +1,46 @@
+// What pages point at is there: links between them, their headings, and the files that they name in code.
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { expect, it } from 'vitest';
+
+const ROOT = path.resolve(import.meta.dirname, '..');
+const pages = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard', '*.md'], {
+  cwd: ROOT,
+  encoding: 'utf8',
+})
+  .split('\n')
+  .filter((page) => page !== '' && existsSync(path.join(ROOT, page)));
+const read = (page: string) => readFileSync(path.join(ROOT, page), 'utf8');
+
+/** As a forge makes them of headings. */
+function anchorsOf(page: string): Set<string> {
+  const headings = [...read(page).matchAll(/^#+ (.+)$/gm)].map(([, text = '']) => text);
+  return new Set(
+    headings.map((text) =>
+      text
+        .toLowerCase()
+        .replaceAll(/[^\p{L}\p{N} _-]/gu, '')
+        .replaceAll(' ', '-'),
+    ),
+  );
+}
+
+it.each(pages)('%s - every link leads to a file and its heading', (page) => {
+  const broken = [...read(page).matchAll(/\]\(([^()\s]+)\)/g)].flatMap(([, target = '']) => {
+    if (/^[a-z]+:/.test(target)) return [];
+    const [file = '', anchor] = target.split('#');
+    const there = file === '' ? page : path.join(path.dirname(page), file);
+    if (!existsSync(path.join(ROOT, there))) return [target];
+    return anchor !== undefined && there.endsWith('.md') && !anchorsOf(there).has(anchor) ? [target] : [];
+  });
+  expect(broken).toEqual([]);
+});
+
+it.each(['docs/operations.md', 'docs/threat-model.md'])('%s - every test that it names is there', (page) => {
+  const named = [...read(page).matchAll(/`((?:test|apps|libs|docs)\/[\w./-]+\.(?:ts|md))`/g)].map(
+    ([, file = '']) => file,
+  );
+  expect(named.length).toBeGreaterThan(4);
+  expect(named.filter((file) => !existsSync(path.join(ROOT, file)))).toEqual([]);
+});
