@@ -1,6 +1,6 @@
 /** Who gets onto the bus by a token and who does not, on a real nats-server; each refusal beside one that is let in. */
 
-import { type Bus, userOf, violationSubject } from '@bailiff/bus';
+import { type Bus, captureSubject, request, userOf, violationSubject } from '@bailiff/bus';
 import { waitFor } from '@bailiff/service/testing';
 import { connect as rawConnect } from '@nats-io/transport-node';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -41,6 +41,23 @@ describe('a login by token', () => {
     expect(await tryIt(a, 'publish', violationSubject(A, 'spoof'))).toBe(true);
     expect(await tryIt(a, 'publish', violationSubject(B, 'spoof'))).toBe(false);
     expect(await tryIt(b, 'publish', violationSubject(B, 'spoof'))).toBe(true);
+  });
+
+  test('a collector answers what it is asked, once, and no inbox besides', async () => {
+    const [a, responder] = [await rig.connect(await rig.collector(A)), await rig.nats.connect('responder')];
+    let inbox = '';
+    a.nc.subscribe(captureSubject(A), {
+      callback: (_, message) => {
+        inbox = message.reply ?? '';
+        message.respond('once');
+        message.respond('twice');
+      },
+    });
+    await a.nc.flush();
+    const answer = await request(responder, captureSubject(A), 'what runs?');
+    expect(answer.string()).toBe('once');
+    expect(await tryIt(a, 'publish', inbox)).toBe(false);
+    expect(await tryIt(a, 'publish', '_INBOX_responder.x.y')).toBe(false);
   });
 
   test.each<[string, string, TokenWish]>([

@@ -142,9 +142,12 @@ export function writeAuthAnswer(
 
 /** Rights of a user in NATS's words; without an account's own key, `aud` names the account. */
 function userClaims({ name, account, permissions, expiresAtS, maxSubscriptions }: Grant) {
+  const { allowResponsesMs } = permissions;
   const nats = {
     pub: { allow: permissions.publish.allow },
     sub: { allow: permissions.subscribe.allow },
+    // Nanoseconds, as Go has them.
+    ...(allowResponsesMs === undefined ? {} : { resp: { max: 1, ttl: allowResponsesMs * 1_000_000 } }),
     subs: maxSubscriptions,
     data: -1,
     payload: -1,
