@@ -44,3 +44,14 @@ it.each(['docs/operations.md', 'docs/threat-model.md'])('%s - every test that it
   expect(named.length).toBeGreaterThan(4);
   expect(named.filter((file) => !existsSync(path.join(ROOT, file)))).toEqual([]);
 });
+
+it('docs/operations.md - alerts and metrics that it names are there', () => {
+  const text = read('docs/operations.md');
+  const alerts = [...text.matchAll(/`(Bailiff[A-Z]\w+)`/g)].map(([, name = '']) => name);
+  const metrics = [...text.matchAll(/`(bailiff_(?:collector|correlator|responder|ipam_sync|siem_relay)_\w+)`/g)];
+  expect([alerts.length, metrics.length].every((count) => count > 0)).toBe(true);
+  const known = read('k8s/monitoring/alerts.yaml');
+  expect(alerts.filter((name) => !known.includes(`alert: ${name}\n`))).toEqual([]);
+  const listed = read('docs/reference/metrics.md');
+  expect(metrics.map(([, name]) => name).filter((name) => !listed.includes(`\`${name}\``))).toEqual([]);
+});
