@@ -209,7 +209,7 @@ describe('cli policy list, show, history, rollback, delete', () => {
     expect(gone.stdout).toBe(`${SHELL} is deleted\nruntime.namespace.shop.no-mounts is deleted\n`);
     const history = await policy(['history', 'no-shell']);
     expect(history.stdout).toMatch(/4 .*rollback to revision 1: zsh is needed/);
-    expect(history.stdout).toMatch(/- .*deleted +tester@host +done/);
+    expect(history.stdout).toMatch(/- .*deleted +cli +tester@host +done/);
     const again = await policy(['rollback', 'no-shell', '--yes']);
     expect([again.exitCode, again.stdout]).toEqual([0, `${SHELL} is at revision 5\n`]);
   });

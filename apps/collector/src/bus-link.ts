@@ -81,6 +81,7 @@ export class BusLink implements FrameSink {
   #connecting: Promise<void> = Promise.resolve();
   readonly #connected: Promise<void>;
   #announce: () => void = () => {};
+  #spoofRevision = 0;
   #statusInFlight = false;
   #sinceMicros = 0;
   readonly #waiters: (() => void)[] = [];
@@ -163,6 +164,7 @@ export class BusLink implements FrameSink {
     return new BucketReader(bus, 'bailiff_config', `${kind}.>`, {
       onEntry: (entry) => {
         if (!synced && !entry.deleted) keys.add(entry.key);
+        if (kind === 'spoof') this.#spoofRevision = Math.max(this.#spoofRevision, entry.revision);
         this.#tell('config', entry);
       },
       onSynced: () => {
@@ -171,6 +173,7 @@ export class BusLink implements FrameSink {
       },
       onRestart: () => {
         isAnew = true;
+        if (kind === 'spoof') this.#spoofRevision = 0;
         this.#o.onRestart('config');
       },
       onError,
@@ -181,6 +184,11 @@ export class BusLink implements FrameSink {
     const { key, deleted, value, timestampMicros } = entry;
     const storedMicros = timestampMicros < this.#sinceMicros ? 0 : timestampMicros;
     this.#o.onDocument({ what, key, json: deleted ? null : value.toString('utf8') }, storedMicros);
+  }
+
+  /** Revision in the bucket of the newest spoof policy that was told; 0: none was. */
+  get spoofRevision(): number {
+    return this.#spoofRevision;
   }
 
   /** Readiness: true, or the reason why not. */

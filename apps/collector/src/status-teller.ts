@@ -22,7 +22,7 @@ export interface StatusParts {
   runtime: Pick<RuntimeGate, 'status' | 'losses'>;
 
   moment(): Moment;
-  bus(): Pick<BusLink, 'counts' | 'tally'>;
+  bus(): Pick<BusLink, 'counts' | 'spoofRevision' | 'tally'>;
 }
 
 export class StatusTeller {
@@ -57,6 +57,7 @@ export class StatusTeller {
       maps: object.maps,
       moment: moment(),
       bus: bus().counts,
+      spoofRevision: bus().spoofRevision,
     });
   }
 }

@@ -27,6 +27,7 @@ const status = (registry: Registry, desired = new DesiredState('n')) =>
     maps,
     moment: { wallMs: 0, bootNs: 0n },
     bus: { connected: true, unackedFrames: 0, publishedFrames: 0, resentFrames: 0 },
+    spoofRevision: 0,
   });
 const link = (ifindex: number) => ({
   ifindex,

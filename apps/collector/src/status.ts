@@ -22,6 +22,7 @@ export interface StatusInput {
   maps: SpoofMaps;
   moment: Moment;
   bus: NodeStatus['bus'];
+  spoofRevision: number;
 }
 
 export function coverageOf(iface: GuardedInterface): { coverage: InterfaceStatus['coverage']; reason: string } {
@@ -116,6 +117,7 @@ export function nodeStatus(input: StatusInput): NodeStatus {
     ]),
     snapshotRevision: desired.snapshotRevision,
     snapshotRefused: clipReason(desired.snapshotRefused),
+    spoofRevision: input.spoofRevision,
     configRefused: fitRefused(desired.configRefused),
     disarmedUntil: desired.disarmedUntil(moment),
     runtime: input.runtime,

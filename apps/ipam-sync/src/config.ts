@@ -28,6 +28,16 @@ export const configSchema = z
     inactivityMs: milliseconds(1_000, 600_000)
       .default(90_000)
       .describe('a watch on which nothing comes is opened anew after this'),
+    mirror: z
+      .enum(['auto', 'off'])
+      .default('auto')
+      .describe('custom resources become configuration: auto where their definitions are installed, off never'),
+    mirrorRetryMs: milliseconds(1_000, 600_000)
+      .default(30_000)
+      .describe('time between questions for a custom resource that is not defined, or not ours to read'),
+    mirrorStatusMs: milliseconds(500, 60_000)
+      .default(2_000)
+      .describe('where a custom resource is in force is looked up this often at most'),
     resolveOwners: z.boolean().default(true).describe('look up who owns ReplicaSets and Jobs'),
   })
   .refine((config) => config.renewDeadlineMs < config.leaseDurationMs, {

@@ -1,5 +1,5 @@
 /**
- * Kubernetes → `bailiff_pods`: informers on pods and nodes feed the cluster's state, every change marks the snapshots that it touches,
+ * Kubernetes → `bailiff_pods`, and custom resources → `bailiff_config` (mirror/): informers on pods and nodes feed the cluster's state, every change marks the snapshots that it touches,
  * and the leader's writer brings those to the plan. Standbys run everything but the writer, so a failover costs no list.
  *
  * Place in the path: the collectors read what is written here to confirm what they learned on the node. Invariants: nothing is written
@@ -25,7 +25,8 @@ import { CLUSTER_KEY } from '@bailiff/schemas';
 import { busOptionsOf, type ServiceContext } from '@bailiff/service';
 import { ClusterState, type Touched } from './cluster-state.ts';
 import type { IpamSyncConfig } from './config.ts';
-import { type Metrics, makeMetrics, type Readings } from './metrics.ts';
+import { type Metrics, makeMetrics, NO_READINGS, type Readings } from './metrics.ts';
+import { PolicyMirror } from './mirror/mirror.ts';
 import { OwnerResolver } from './owners.ts';
 import { PermitsFeed } from './permits-feed.ts';
 import { planCluster, planNode } from './plan.ts';
@@ -51,6 +52,8 @@ export class IpamSync {
   readonly elector: LeaderElector;
   readonly writes: WriterStats = { writes: 0, deletes: 0, conflicts: 0, failures: 0, tooLarge: 0 };
   writer: SnapshotWriter | null = null;
+  /** null: custom resources are not mirrored. */
+  readonly mirror: PolicyMirror | null;
   #ctx: ServiceContext<IpamSyncConfig>;
   #bus: Bus;
   #metrics: Metrics;
@@ -103,6 +106,7 @@ export class IpamSync {
       inUse: () => new Set(this.pods.values().flatMap((pod) => (pod.owner ? [pod.owner.uid] : []))),
       onResolved: (uid) => this.#ownerResolved(uid),
     });
+    this.mirror = config.mirror === 'off' ? null : this.#makeMirror(client, onError);
     this.elector = new LeaderElector({
       client,
       namespace: config.leaseNamespace,
@@ -136,6 +140,7 @@ export class IpamSync {
     await Promise.all([
       this.pods.run(signal),
       this.nodes.run(signal),
+      this.mirror?.run(signal),
       this.#retrying(() => this.permits.run(signal), signal),
       config.leaderElection ? this.elector.run(signal) : undefined,
     ]);
@@ -167,9 +172,14 @@ export class IpamSync {
   }
 
   async #serve(term: AbortSignal): Promise<void> {
-    const { log } = this.#ctx;
     while (!this.informed && !term.aborted) await pause(10, term);
     await Promise.race([this.owners.whenIdle(), pause(OWNERS_WAIT_MS, term)]);
+    const { mirror } = this;
+    await Promise.all([this.#write(term), mirror && this.#retrying(() => mirror.serve(term), term)]);
+  }
+
+  async #write(term: AbortSignal): Promise<void> {
+    const { log } = this.#ctx;
     await this.#retrying(async () => {
       this.writer = new SnapshotWriter(
         {
@@ -187,6 +197,28 @@ export class IpamSync {
       await this.writer.run(term);
     }, term);
     this.writer = null;
+  }
+
+  #makeMirror(client: KubeApi, onError: (resource: string) => (error: KubeError) => void): PolicyMirror {
+    const { pageLimit, inactivityMs, mirrorRetryMs, mirrorStatusMs } = this.#ctx.config;
+    return new PolicyMirror({
+      client,
+      bus: this.#bus,
+      pageLimit,
+      inactivityMs,
+      retryMs: mirrorRetryMs,
+      statusMs: mirrorStatusMs,
+      isLeader: () => this.isLeader,
+      onKubeError: (resource, error) => onError(resource)(error),
+      onAbsent: (kind, error) => {
+        const { log } = this.#ctx;
+        if (error === null) log.info({ kind }, 'custom resources can be read now');
+        // Not installed is ordinary; not ours to read is a mistake of the installation.
+        else if (error.code === 'KUBE_NOT_FOUND')
+          log.info({ kind }, 'custom resources are not defined, so none is mirrored');
+        else log.warn({ kind, reason: error.message }, 'custom resources cannot be read, so none is mirrored');
+      },
+    });
   }
 
   /** Runs it again after the bus refused or went; until the signal aborts. */
@@ -251,6 +283,7 @@ export class IpamSync {
       owners: { kept: owners.size, failed: owners.failures, refused: owners.refused },
       snapshots: { pending: writer?.pending ?? 0, oversized: writer?.oversized.size ?? 0 },
       writes: this.writes,
+      mirror: this.mirror?.stats ?? NO_READINGS.mirror,
       informers: { pods: informer(this.pods), nodes: informer(this.nodes) },
     };
   }

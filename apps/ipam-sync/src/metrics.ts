@@ -2,6 +2,7 @@
 import type { ReflectorStats } from '@bailiff/kube';
 import { MetricFamily, oncePerScrape, SLOW_BUCKETS } from '@bailiff/service';
 import type { Counter, Histogram, Registry } from 'prom-client';
+import type { MirrorStats } from './mirror/mirror.ts';
 import type { WriterStats } from './writer.ts';
 
 /** Read at each scrape. */
@@ -16,6 +17,7 @@ export interface Readings {
   owners: { kept: number; failed: number; refused: number };
   snapshots: { pending: number; oversized: number };
   writes: Readonly<WriterStats>;
+  mirror: Readonly<MirrorStats>;
   /** By resource. */
   informers: Readonly<Record<string, Readonly<ReflectorStats> & { silentSeconds: number; synced: boolean }>>;
 }
@@ -32,6 +34,7 @@ export const NO_READINGS: Readings = {
   owners: { kept: 0, failed: 0, refused: 0 },
   snapshots: { pending: 0, oversized: 0 },
   writes: { writes: 0, deletes: 0, conflicts: 0, failures: 0, tooLarge: 0 },
+  mirror: { writes: 0, deletes: 0, conflicts: 0, statusWrites: 0, resources: 0, refused: 0 },
   informers: {},
 };
 
@@ -65,6 +68,12 @@ export function makeMetrics(registry: Registry, read: () => Readings): Metrics {
   total('snapshot_conflicts_total', 'Writes that met a newer revision', (r) => r.writes.conflicts);
   total('snapshot_failures_total', 'Writes that failed and were tried again', (r) => r.writes.failures);
   total('snapshot_too_large_total', 'Writes not made because of the size', (r) => r.writes.tooLarge);
+  gauge('mirror_resources', 'Custom resources, as of the last pass of the leader', (r) => r.mirror.resources);
+  gauge('mirror_refused', 'Custom resources that are not accepted', (r) => r.mirror.refused);
+  total('mirror_writes_total', 'Keys of the configuration written for custom resources', (r) => r.mirror.writes);
+  total('mirror_deletes_total', 'Keys removed because their custom resource is gone', (r) => r.mirror.deletes);
+  total('mirror_conflicts_total', 'Keys that somebody else wrote first', (r) => r.mirror.conflicts);
+  total('mirror_status_writes_total', 'Status of custom resources written', (r) => r.mirror.statusWrites);
   addInformerMetrics(family, readings);
   return {
     kubeErrors: family.counter('kube_errors_total', 'Failures towards the API server', ['resource', 'code']),

@@ -164,8 +164,11 @@ const ROLES: Record<Exclude<FixedRole, 'admin'>, { allow: string[] }> = {
   'ipam-sync': {
     allow: [
       kv('bailiff_pods', '*'),
-      ...readBucket('bailiff_pods'),
-      ...readBucket('bailiff_config'),
+      // What is written as custom resources. Never a disarming: that is a person's.
+      ...['spoof', 'runtime', 'correlation', 'response'].map((kind) => kv('bailiff_config', `${kind}.>`)),
+      ...['bailiff_pods', 'bailiff_config', 'bailiff_nodes', 'bailiff_services'].flatMap(readBucket),
+      // Where in the log a value stands: services tell how far they have read.
+      `${direct('CONFIG_LOG')}.${ROOT}.config.>`,
       tells('ipam-sync'),
     ],
   },

@@ -68,6 +68,8 @@ export class Reflector<T> {
   #options: ReflectorOptions<T>;
   #store: ObjectStore<T>;
   #version = '';
+  /** As `#version`, and kept while a list is made anew. */
+  #picture = '';
   #synced = false;
   #listedAtMs = 0;
   #lastContactMs = Number.NEGATIVE_INFINITY;
@@ -89,6 +91,10 @@ export class Reflector<T> {
   /** Milliseconds since the server last said anything; Infinity before it ever did. */
   get silentMs(): number {
     return performance.now() - this.#lastContactMs;
+  }
+  /** resourceVersion of the picture: everything up to it is in it. Empty before the first list. */
+  get version(): string {
+    return this.#picture;
   }
   get stats(): ReflectorStats {
     return { ...this.#counts, staleEvents: this.#store.staleEvents, objects: this.#store.size };
@@ -171,6 +177,7 @@ export class Reflector<T> {
     for (const change of this.#store.retain(uids)) this.#announce(change);
     this.#unpaged = false;
     this.#version = version;
+    this.#picture = version;
     this.#listedAtMs = performance.now();
     this.#counts.lists += 1;
     this.#synced = true;
@@ -218,6 +225,7 @@ export class Reflector<T> {
       this.#announce(this.#store.event(type, object as KubeObject));
     } else throw new KubeError('KUBE_PROTOCOL', `watch ${this.#options.path}: unknown event ${type}`);
     this.#version = metadata.resourceVersion;
+    this.#picture = metadata.resourceVersion;
   }
 
   #announce(change: Change<T> | null): void {

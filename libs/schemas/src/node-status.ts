@@ -72,6 +72,8 @@ export const nodeStatus = z.object({
   /** Revision of the snapshot in force, and why a newer one was refused; empty when none was. */
   snapshotRevision: z.number(),
   snapshotRefused: z.string(),
+  /** Of the bucket: the newest spoof policy that was taken or refused. Absent: of a collector that does not tell; 0: none, or not by this process. */
+  spoofRevision: z.number().optional(),
   configRefused: z.array(refusedConfig),
   disarmedUntil: z.string().nullable(),
   /** Absent: of a collector that knew no runtime policies. */

@@ -14,23 +14,20 @@ import { runService } from '@bailiff/service';
 import { captureIo, waitFor } from '@bailiff/service/testing';
 import { configSchema } from '../../../apps/ipam-sync/src/config.ts';
 import { start } from '../../../apps/ipam-sync/src/ipam-sync.ts';
+import { KUBE_RULES } from '../../../apps/ipam-sync/src/kube-rules.ts';
 import { type KubeHarness, startKube } from '../kube/harness.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../../..');
 const MERGE = 'application/merge-patch+json';
 
-/** The role that ipam-sync ships with, and no more. */
-const RIGHTS = [
-  { apiGroups: [''], resources: ['pods', 'nodes'], verbs: ['list', 'watch'] },
-  { apiGroups: ['apps'], resources: ['replicasets'], verbs: ['get'] },
-  { apiGroups: ['batch'], resources: ['jobs'], verbs: ['get'] },
-  {
-    apiGroups: ['coordination.k8s.io'],
-    resources: ['leases'],
-    verbs: ['get', 'create', 'update'],
-    namespace: 'bailiff-system',
-  },
-];
+/** The rights that ipam-sync ships with, and no more. */
+const RIGHTS = KUBE_RULES.map(({ apiGroups, resources, verbs, resourceNames, scope }) => ({
+  apiGroups: [...apiGroups],
+  resources: [...resources],
+  verbs: [...verbs],
+  ...(resourceNames ? { resourceNames: [...resourceNames] } : {}),
+  ...(scope === 'cluster' ? {} : { namespace: 'bailiff-system' }),
+}));
 const TOKENS = [
   { user: 'admin', token: 'token-admin', groups: ['system:masters'] },
   { user: 'ipam-sync', token: 'token-ipam-sync', allow: RIGHTS },
@@ -87,6 +84,7 @@ export async function startWorld(): Promise<World> {
       ...['--nats-url', nats.url, '--nats-user', 'ipam-sync', '--nats-password-file', passwordFile],
       ...['--kubeconfig', kube.server.kubeconfigPath('ipam-sync'), '--inactivity-ms', '2000'],
       ...['--lease-duration-ms', '1500', '--renew-deadline-ms', '1000', '--retry-ms', '200'],
+      ...['--mirror-retry-ms', '1000', '--mirror-status-ms', '500'],
       ...more,
     ],
     node(name, addresses, podCidrs = []) {

@@ -8,6 +8,7 @@
 import { constants, existsSync } from 'node:fs';
 import { access, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { nodeObstacle } from '@bailiff/answer';
 import { filters } from '@bailiff/bus';
 import { POSTURE_CLASSES, type PostureClass } from '@bailiff/policy';
 import { loadPolicyFile, PolicyError } from '@bailiff/runtime';
@@ -25,7 +26,6 @@ import { SeenOperations } from './learn-seen.ts';
 import { shortName } from './names.ts';
 import { onePod, type PlacedPod, readPods } from './pods.ts';
 import { proposalYaml } from './propose-yaml.ts';
-import { nodeObstacle } from './status-rules.ts';
 import { namedPolicies, readPolicies } from './stored.ts';
 
 export interface LearnOptions {

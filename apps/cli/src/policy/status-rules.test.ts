@@ -1,8 +1,9 @@
+import { policyPlaces } from '@bailiff/answer';
 import type { NodeStatus, RuntimeStatus } from '@bailiff/schemas';
 import { describe, expect, it } from 'vitest';
 import { runtimeHalf } from '../doctor/bus-rules.ts';
 import { runtimeProblems, runtimeText } from '../status/runtime.ts';
-import { placesExitCode, policyPlaces, reasonsOf } from './status-rules.ts';
+import { placesExitCode, reasonsOf } from './status-rules.ts';
 
 const NOW_MS = Date.parse('2026-11-24T12:00:00Z');
 const A = 'runtime.cluster._.a';

@@ -1,4 +1,5 @@
 /** `policy status`: in force on n of m nodes, and why not on the others. */
+import { type PlaceState, type PolicyPlaces, policyPlaces } from '@bailiff/answer';
 import { EXIT } from '@bailiff/service';
 import { CliError } from '../errors.ts';
 import { readExpectedNodes, readNodes } from '../read/nodes.ts';
@@ -9,14 +10,7 @@ import { plural } from '../text/plural.ts';
 import { type Cell, type Column, table } from '../text/table.ts';
 import { parsePolicyName, shortName } from './names.ts';
 import { modeCell, storedByName } from './show.ts';
-import {
-  type PlaceState,
-  type PolicyPlaces,
-  placesExitCode,
-  policyPlaces,
-  type Reason,
-  reasonsOf,
-} from './status-rules.ts';
+import { placesExitCode, type Reason, reasonsOf } from './status-rules.ts';
 import { readPolicies, type StoredPolicy } from './stored.ts';
 
 export interface StatusOptions {

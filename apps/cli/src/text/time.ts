@@ -2,6 +2,8 @@
 import { MAX_DURATION_MS, parseDurationMs } from '@bailiff/policy';
 import { CliError } from '../errors.ts';
 
+export { age } from '@bailiff/answer';
+
 const ISO = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)?)?$/;
 
 /**
@@ -65,13 +67,4 @@ function longSpan(seconds: number): string {
   if (seconds < 3600) return two(Math.floor(seconds / 60), 'm', seconds % 60, 's');
   if (seconds * 1000 < DAY_MS) return two(Math.floor(seconds / 3600), 'h', Math.floor((seconds % 3600) / 60), 'm');
   return two(Math.floor(seconds / 86_400), 'd', Math.floor((seconds % 86_400) / 3600), 'h');
-}
-
-/** `3s`, `12m`, `4h`, `2d`: how old something is, or how long it still lasts. */
-export function age(ms: number): string {
-  const seconds = Math.max(0, Math.round(ms / 1000));
-  if (seconds < 120) return `${seconds}s`;
-  if (seconds < 7200) return `${Math.floor(seconds / 60)}m`;
-  if (seconds < 172_800) return `${Math.floor(seconds / 3600)}h`;
-  return `${Math.floor(seconds / 86_400)}d`;
 }

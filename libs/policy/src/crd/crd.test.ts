@@ -1,18 +1,20 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, test } from 'vitest';
+import { parse } from 'yaml';
 import { RESOURCE_KINDS } from '../custom-resources.ts';
 import { definitionOf } from './definitions.ts';
 import { CRD_DIRECTORY, crdFiles } from './files.ts';
 import { type Schema, structural } from './structural.ts';
 
-test('definitions - the files are current (else run src/crd/main.ts), and there are no others', () => {
+const KUSTOMIZATION = 'kustomization.yaml';
+
+test('definitions - the files are current (else run src/crd/main.ts), there are no others, and kustomize takes them', () => {
   const files = crdFiles();
-  expect(
-    readdirSync(CRD_DIRECTORY)
-      .filter((name) => name.endsWith('.yaml'))
-      .sort(),
-  ).toEqual(files.map(({ file }) => file).sort());
+  const names = files.map(({ file }) => file).sort();
+  expect(readdirSync(CRD_DIRECTORY).sort()).toEqual([...names, KUSTOMIZATION].sort());
+  const { resources } = parse(readFileSync(path.join(CRD_DIRECTORY, KUSTOMIZATION), 'utf8'));
+  expect(resources.sort()).toEqual(names);
   for (const { file, text } of files) expect(readFileSync(path.join(CRD_DIRECTORY, file), 'utf8')).toBe(text);
 });
 

@@ -21,7 +21,7 @@ const root = path.resolve(import.meta.dirname, '../../../..');
 
 /** As kubectl reads it. */
 function objectsIn(directory: string): [string, KubeObject][] {
-  const files = readdirSync(path.join(root, directory)).filter((file) => file.endsWith('.yaml'));
+  const files = readdirSync(path.join(root, directory)).filter((file) => file !== 'kustomization.yaml');
   return files.flatMap((file) =>
     parseAllDocuments(readFileSync(path.join(root, directory, file), 'utf8'), { version: '1.1' }).map(
       (document): [string, KubeObject] => {

@@ -1,0 +1,104 @@
+/**
+ * The custom resources of every kind, kept by an informer each. A kind whose definition is not installed is asked for again now and then, told
+ * once, and breaks nothing else; its keys stay as they are.
+ */
+import { type KubeApi, KubeError, pause, Reflector } from '@bailiff/kube';
+import { RESOURCE_GROUP, RESOURCE_KINDS, RESOURCE_PLURALS, RESOURCE_VERSION, type ResourceKind } from '@bailiff/policy';
+import { type MirroredResource, mirroredResource } from './resource.ts';
+
+export interface InformersOptions {
+  client: KubeApi;
+  pageLimit: number;
+  inactivityMs: number;
+  /** Between questions for a kind that is not there, or that we may not read. */
+  retryMs: number;
+  onChange(): void;
+  /** A kind cannot be read because of this; again with null when it can. */
+  onAbsent(kind: ResourceKind, error: KubeError | null): void;
+  onError(resource: string, error: KubeError): void;
+}
+
+/** Two replicas do not overrun a server that comes back. */
+const BACKOFF = { baseMs: 200, maxMs: 5_000 };
+/** Not installed, or not ours to read: time alone heals neither. */
+const ABSENT: ReadonlySet<string> = new Set(['KUBE_NOT_FOUND', 'KUBE_FORBIDDEN']);
+
+export const resourcePath = (kind: ResourceKind): string =>
+  `/apis/${RESOURCE_GROUP}/${RESOURCE_VERSION}/${RESOURCE_PLURALS[kind]}`;
+
+export class ResourceInformers {
+  readonly #options: InformersOptions;
+  readonly #reflectors = new Map<ResourceKind, Reflector<MirroredResource>>();
+  readonly #absent = new Set<ResourceKind>();
+  readonly #giveUp = new Map<ResourceKind, AbortController>();
+
+  constructor(options: InformersOptions) {
+    this.#options = options;
+    for (const kind of RESOURCE_KINDS) this.#reflectors.set(kind, this.#reflector(kind));
+  }
+
+  /** Kinds that were once listed completely, also when they cannot be read now, with the resourceVersion up to which they are known. */
+  get pictures(): Map<ResourceKind, string> {
+    const listed = [...this.#reflectors].filter(([, reflector]) => reflector.synced);
+    return new Map(listed.map(([kind, reflector]) => [kind, reflector.version]));
+  }
+  /** Resources of those. */
+  get resources(): MirroredResource[] {
+    return [...this.pictures.keys()].flatMap((kind) => this.#reflectors.get(kind)?.values() ?? []);
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    await Promise.all(RESOURCE_KINDS.map((kind) => this.#follow(kind, signal)));
+  }
+
+  #reflector(kind: ResourceKind): Reflector<MirroredResource> {
+    const { client, pageLimit, inactivityMs, onChange } = this.#options;
+    return new Reflector<MirroredResource>({
+      client,
+      pageLimit,
+      inactivityMs,
+      backoff: BACKOFF,
+      path: resourcePath(kind),
+      select: (object) => mirroredResource(kind, object),
+      onAdd: onChange,
+      onUpdate: onChange,
+      onDelete: onChange,
+      onSync: onChange,
+      onError: (error) => this.#failed(kind, error),
+    });
+  }
+
+  #failed(kind: ResourceKind, error: KubeError): void {
+    if (ABSENT.has(error.code)) this.#giveUp.get(kind)?.abort();
+    else this.#options.onError(RESOURCE_PLURALS[kind], error);
+  }
+
+  async #follow(kind: ResourceKind, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      const there = await this.#isThere(kind, signal);
+      if (there === 'yes') {
+        const giveUp = new AbortController();
+        this.#giveUp.set(kind, giveUp);
+        await this.#reflectors.get(kind)?.run(AbortSignal.any([signal, giveUp.signal]));
+      } else await pause(there === 'absent' ? this.#options.retryMs : BACKOFF.maxMs, signal);
+    }
+  }
+
+  async #isThere(kind: ResourceKind, signal: AbortSignal): Promise<'yes' | 'absent' | 'unknown'> {
+    try {
+      await this.#options.client.request({ path: resourcePath(kind), query: { limit: 1 }, signal });
+      if (this.#absent.delete(kind)) this.#options.onAbsent(kind, null);
+      return 'yes';
+    } catch (error) {
+      if (!(error instanceof KubeError)) throw error;
+      if (signal.aborted) return 'unknown';
+      if (!ABSENT.has(error.code)) {
+        this.#options.onError(RESOURCE_PLURALS[kind], error);
+        return 'unknown';
+      }
+      if (!this.#absent.has(kind)) this.#options.onAbsent(kind, error);
+      this.#absent.add(kind);
+      return 'absent';
+    }
+  }
+}

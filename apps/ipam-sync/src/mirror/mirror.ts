@@ -1,0 +1,307 @@
+/**
+ * Custom resources → `bailiff_config`, and back what became of them. Informers run in every replica; only the leader writes.
+ *
+ * Level-triggered: a pass brings keys and status to what the plan says at that moment; passes are made on changes, coalesced, and every
+ * `statusMs` to tell where things hold. Every write of a key names the revision it replaces, every status the version of the resource it
+ * speaks of. Bounds: one pass at a time; STATUS_WRITES of status a pass, the rest with the next; a failed pass waits.
+ */
+import {
+  type Bus,
+  BusError,
+  CONFIG_BUCKET,
+  deleteConfig,
+  type KvEntry,
+  openBucket,
+  type StoredConfig,
+  storedConfig,
+  writeConfig,
+} from '@bailiff/bus';
+import { apiPath, isNewer, type KubeApi, KubeError, type KubeObject, pause } from '@bailiff/kube';
+import { ConfigError, checkConfigWrite, parseConfigKey, type ResourceKind, valueOfResource } from '@bailiff/policy';
+import { type Decision, type Plan, plan } from './decide.ts';
+import { ResourceInformers, resourcePath } from './informers.ts';
+import { Whereabouts } from './places.ts';
+import { type MirroredResource, mirroredResource } from './resource.ts';
+import { type Standing, statusOf, statusPatch } from './status.ts';
+
+/** Of one pass: a thousand resources are told within half a minute, and the API server serves others beside. */
+const STATUS_WRITES = 50;
+const COALESCE_MS = 50;
+const IDLE_MS = 60_000;
+
+export interface MirrorOptions {
+  client: KubeApi;
+  bus: Bus;
+  pageLimit: number;
+  inactivityMs: number;
+  retryMs: number;
+  statusMs: number;
+  isLeader(): boolean;
+  onAbsent(kind: ResourceKind, error: KubeError | null): void;
+  onKubeError(resource: string, error: KubeError): void;
+}
+
+export interface MirrorStats {
+  writes: number;
+  deletes: number;
+  /** Writes that met a newer revision, or a key that somebody else keeps by now. */
+  conflicts: number;
+  statusWrites: number;
+  /** As of the last pass of the leader. */
+  resources: number;
+  refused: number;
+}
+
+export class PolicyMirror {
+  readonly informers: ResourceInformers;
+  readonly stats: MirrorStats = { writes: 0, deletes: 0, conflicts: 0, statusWrites: 0, resources: 0, refused: 0 };
+  readonly #options: MirrorOptions;
+  readonly #whereabouts: Whereabouts;
+  readonly #stored = new Map<string, StoredConfig>();
+  /** Status that was written and that the informer may not show yet, by UID. */
+  readonly #told = new Map<string, MirroredResource>();
+  /** By UID: what was checked last. */
+  #checked = new Map<string, { generation: number; problem: string }>();
+  /** Values that the bus does not take because of their size. */
+  readonly #tooLarge = new Map<string, number>();
+  #synced = false;
+  #dirty = false;
+  #wake: () => void = () => {};
+
+  constructor(options: MirrorOptions) {
+    this.#options = options;
+    this.#whereabouts = new Whereabouts(options.bus, options.statusMs);
+    const { client, pageLimit, inactivityMs, retryMs, onAbsent, onKubeError: onError } = options;
+    const onChange = () => this.#changed();
+    this.informers = new ResourceInformers({ client, pageLimit, inactivityMs, retryMs, onChange, onAbsent, onError });
+  }
+
+  /** Keeps the informers until the signal aborts. */
+  run(signal: AbortSignal): Promise<void> {
+    return this.informers.run(signal);
+  }
+
+  /** Mirrors until the term ends. @throws BusError */
+  async serve(term: AbortSignal): Promise<void> {
+    const stop = new AbortController();
+    const signal = AbortSignal.any([term, stop.signal]);
+    this.#forget();
+    const watching = openBucket(this.#options.bus, CONFIG_BUCKET).watch({
+      signal,
+      onEntry: (entry) => this.#seen(entry),
+      onRemade: () => this.#forget(),
+      onSynced: () => {
+        this.#synced = true;
+        this.#changed();
+      },
+    });
+    const parts = [watching, this.#loop(signal)];
+    await Promise.race(parts).catch(() => {});
+    stop.abort();
+    for (const part of await Promise.allSettled(parts)) if (part.status === 'rejected') throw part.reason;
+  }
+
+  #forget(): void {
+    this.#synced = false;
+    this.#stored.clear();
+  }
+
+  #changed(): void {
+    this.#dirty = true;
+    this.#wake();
+  }
+
+  #seen(entry: KvEntry): void {
+    const known = this.#stored.get(entry.key);
+    if (known && known.bucketRevision > entry.revision) return;
+    this.#stored.set(entry.key, storedConfig(entry));
+    this.#changed();
+  }
+
+  async #loop(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      if (!this.#dirty) await this.#nextChange(signal);
+      await pause(COALESCE_MS, signal);
+      if (signal.aborted) return;
+      this.#dirty = false;
+      if (this.#synced) await this.#pass(signal);
+    }
+  }
+
+  /** A change, or the time at which where things hold is to be asked again. */
+  #nextChange(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const finish = () => {
+        clearTimeout(timer);
+        signal.removeEventListener('abort', finish);
+        this.#wake = () => {};
+        resolve();
+      };
+      // Without resources nothing is told of where they hold.
+      const waitMs = this.stats.resources > 0 ? this.#whereabouts.dueInMs : IDLE_MS;
+      const timer = setTimeout(finish, Math.max(COALESCE_MS, waitMs));
+      signal.addEventListener('abort', finish, { once: true });
+      this.#wake = finish;
+      if (signal.aborted || this.#dirty) finish();
+    });
+  }
+
+  async #pass(signal: AbortSignal): Promise<void> {
+    const first = this.#plan();
+    for (const stored of first.plan.orphans) await this.#remove(stored);
+    const byUid = new Map(first.resources.map((resource) => [resource.uid, resource]));
+    for (const [uid, decision] of first.plan.decisions)
+      if (decision.state === 'write') await this.#write(byUid.get(uid) as MirroredResource, decision);
+    const standing = [...this.#stored.values()].filter(({ owner, deleted }) => owner !== null && !deleted);
+    if (first.resources.length > 0) await this.#whereabouts.refresh(standing);
+    const { resources, plan: after } = this.#plan();
+    this.stats.resources = resources.length;
+    this.stats.refused = [...after.decisions.values()].filter(({ state }) => state === 'refused').length;
+    await this.#tell(resources, after, signal);
+  }
+
+  #plan(): { resources: MirroredResource[]; plan: Plan } {
+    const resources = this.informers.resources.map((resource) => this.#newest(resource));
+    this.#prune(resources);
+    const { pictures } = this.informers;
+    const check = (resource: MirroredResource, key: string) => this.#check(resource, key);
+    return { resources, plan: plan({ resources, pictures, stored: this.#stored, check }) };
+  }
+
+  /** As we left it, until the informer shows something else. */
+  #newest(resource: MirroredResource): MirroredResource {
+    const told = this.#told.get(resource.uid);
+    if (!told || told.generation !== resource.generation) return resource;
+    return isNewer(told.resourceVersion, resource.resourceVersion) ? told : resource;
+  }
+
+  #prune(resources: readonly MirroredResource[]): void {
+    const uids = new Set(resources.map(({ uid }) => uid));
+    for (const map of [this.#told, this.#checked, this.#tooLarge])
+      for (const uid of map.keys()) if (!uids.has(uid)) map.delete(uid);
+  }
+
+  /** Once a generation: the schemas are not cheap. */
+  #check(resource: MirroredResource, key: string): string {
+    const { kind, uid, generation, spec } = resource;
+    if (this.#tooLarge.get(uid) === generation) return 'spec: it is larger than the bus takes';
+    const known = this.#checked.get(uid);
+    if (known?.generation === generation) return known.problem;
+    const problem = problemOf(() => checkConfigWrite(parseConfigKey(key), JSON.stringify(valueOfResource(kind, spec))));
+    this.#checked.set(uid, { generation, problem });
+    return problem;
+  }
+
+  async #write(resource: MirroredResource, decision: Extract<Decision, { state: 'write' }>): Promise<void> {
+    const { kind, name, uid, generation, resourceVersion } = resource;
+    const { key, value, takeOver } = decision;
+    await this.#keep(async () => {
+      const stored = await writeConfig(this.#options.bus, key, value, {
+        by: `${kind}/${name}`,
+        why: `generation ${generation}`,
+        owner: { kind, name, uid, generation, resourceVersion },
+        takeOver,
+        expectedRevision: this.#visible(key),
+      });
+      this.stats.writes += 1;
+      this.#whereabouts.calm = false;
+      this.#stored.set(key, { ...stored, timestampMicros: Date.now() * 1000 });
+    }, resource);
+  }
+
+  async #remove(stored: StoredConfig): Promise<void> {
+    const { key, owner } = stored;
+    if (!owner) return;
+    const resourceVersion = this.informers.pictures.get(owner.kind as ResourceKind) ?? owner.resourceVersion;
+    await this.#keep(async () => {
+      const by = `${owner.kind}/${owner.name}`;
+      const options = { by, why: 'it was deleted', owner: { ...owner, resourceVersion } };
+      await deleteConfig(this.#options.bus, key, { ...options, expectedRevision: this.#visible(key) });
+      this.stats.deletes += 1;
+      this.#stored.set(key, { ...stored, deleted: true });
+    });
+  }
+
+  #visible(key: string): number {
+    const stored = this.#stored.get(key);
+    return stored && !stored.deleted ? stored.bucketRevision : 0;
+  }
+
+  /** Writes a key while this process leads. What somebody else wrote meanwhile comes by the watch, and with it the next pass. */
+  async #keep(write: () => Promise<void>, resource?: MirroredResource): Promise<void> {
+    // Asked as late as can be: between this line and the write there is no wait.
+    if (!this.#options.isLeader()) return;
+    try {
+      await write();
+    } catch (error) {
+      if (error instanceof BusError && error.code === 'BUS_TOO_LARGE' && resource) {
+        this.#tooLarge.set(resource.uid, resource.generation);
+        return;
+      }
+      if (!(error instanceof ConfigError)) throw error;
+      this.stats.conflicts += 1;
+    }
+  }
+
+  /** What stands under the key, when this resource wrote it. */
+  #standing(resource: MirroredResource, { key }: Decision): Standing | null {
+    const stored = this.#stored.get(key);
+    if (!stored || stored.deleted || stored.owner?.uid !== resource.uid) return null;
+    const { enabled = true } = JSON.parse(stored.json) as { enabled?: boolean };
+    return { stored, enabled, places: this.#whereabouts.of(stored, enabled) };
+  }
+
+  async #tell(resources: readonly MirroredResource[], { decisions }: Plan, signal: AbortSignal): Promise<void> {
+    let left = STATUS_WRITES;
+    let calm = true;
+    for (const resource of resources) {
+      const decision = decisions.get(resource.uid);
+      // What is still to be written is told when it is.
+      if (!decision || decision.state === 'write') continue;
+      const standing = this.#standing(resource, decision);
+      const status = statusOf(resource, decision, standing, Date.now());
+      calm &&= status.conditions?.every(({ type, status }) => type !== 'InForce' || status === 'True') ?? false;
+      const patch = statusPatch(resource.status, status);
+      if (patch === null) continue;
+      if (left === 0 || signal.aborted || !this.#options.isLeader()) return;
+      left -= 1;
+      await this.#patch(resource, patch, signal);
+    }
+    this.#whereabouts.calm = calm;
+  }
+
+  async #patch(resource: MirroredResource, status: Record<string, unknown>, signal: AbortSignal): Promise<void> {
+    const { kind, name, uid, resourceVersion } = resource;
+    try {
+      const object = await this.#options.client.request<KubeObject>({
+        verb: 'PATCH',
+        path: `${resourcePath(kind)}${apiPath`/${name}`}/status`,
+        body: { metadata: { uid, resourceVersion }, status },
+        attempts: 1,
+        signal,
+      });
+      this.stats.statusWrites += 1;
+      this.#told.set(uid, mirroredResource(kind, object));
+    } catch (error) {
+      if (!(error instanceof KubeError)) throw error;
+      // Changed or gone meanwhile: the informer says so, and the next pass speaks of what is there then.
+      if (error.code === 'KUBE_CONFLICT' || error.code === 'KUBE_NOT_FOUND') this.#told.delete(uid);
+      else if (!signal.aborted) this.#options.onKubeError(`${kind} status`, error);
+    }
+  }
+}
+
+/** Fields and what is wrong with each; empty when it is right. */
+function problemOf(check: () => unknown): string {
+  try {
+    check();
+    return '';
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    // The first line names the key, which the status has beside it.
+    const lines = error.message.split('\n');
+    return (lines.length > 1 ? lines.slice(1) : lines)
+      .map((line) => (error.fields.length > 0 ? `spec.${line}` : line))
+      .join('; ');
+  }
+}

@@ -1,0 +1,161 @@
+/**
+ * Where what stands under a key holds: on nodes by their status, in services by how far each instance has read CONFIG_LOG. Read from the bus,
+ * not more often than `everyMs`, rarer while nothing is missing, and never for more than a tenth of the time, however many nodes there are.
+ */
+import { age, type Place, type PlaceStatus, policyPlaces, spoofPlaces } from '@bailiff/answer';
+import {
+  type Bus,
+  BusError,
+  decodeToken,
+  directGet,
+  type KvEntry,
+  openBucket,
+  ROOT,
+  SERVICES_BUCKET,
+  type StoredConfig,
+} from '@bailiff/bus';
+import { CLUSTER_KEY, clusterSnapshot, type InstanceStatus, instanceStatus, nodeStatus } from '@bailiff/schemas';
+import type * as z from 'zod';
+
+/** As `bailiff policy status` has it. */
+const STALE_MS = 60_000;
+/** An instance that has not renewed its status for so long is gone: it would do so six times. */
+const GONE_MS = 60_000;
+const SERVICES = { correlation: 'correlator', response: 'responder' } as const;
+/** Of the time that a reading took, the least wait until the next. */
+const REST_FACTOR = 10;
+/** While everything holds everywhere, readings are this much rarer. */
+const CALM_FACTOR = 8;
+
+const placeStatus = nodeStatus.pick({
+  updatedAt: true,
+  collectorVersion: true,
+  configRefused: true,
+  runtime: true,
+  spoofRevision: true,
+});
+
+interface Reading {
+  nodes: Map<string, PlaceStatus | string>;
+  expected: string[] | null;
+  instances: InstanceStatus[];
+  atMs: number;
+}
+
+/** What an entry holds, or why it cannot be read. */
+function parse<T>(value: Buffer, schema: z.ZodType<T>): T | string {
+  try {
+    const result = schema.safeParse(JSON.parse(value.toString('utf8')));
+    return result.success ? result.data : (result.error.issues[0]?.message ?? 'wrong shape');
+  } catch {
+    return 'not JSON';
+  }
+}
+
+/** @param sequence of the value in CONFIG_LOG; null when the log does not have it yet */
+export function servicePlaces(
+  { key, revision }: Pick<StoredConfig, 'key' | 'revision'>,
+  sequence: number | null,
+  { instances, nowMs }: { instances: readonly InstanceStatus[]; nowMs: number },
+): Place[] {
+  const service = SERVICES[key.split('.')[0] as keyof typeof SERVICES];
+  const living = instances.filter((one) => one.service === service && nowMs - Date.parse(one.updatedAt) <= GONE_MS);
+  const none = { subjects: 0, revision: null, remedy: '' };
+  if (living.length === 0) {
+    const known = instances.filter((one) => one.service === service).map(({ updatedAt }) => Date.parse(updatedAt));
+    const since = known.length > 0 ? `, for ${age(nowMs - Math.max(...known))}` : '';
+    return [{ ...none, node: service, state: 'missing', reason: `none runs${since}: one that starts takes it` }];
+  }
+  return living.map(({ instance: node, configRevision, configRefused }): Place => {
+    const refused = configRefused.find((one) => one.key === key);
+    if (refused) return { ...none, node, state: 'refused', reason: refused.reason };
+    if (sequence === null || configRevision < sequence)
+      return { ...none, node, state: 'pending', reason: 'it has not taken it yet' };
+    return { ...none, node, state: 'in-force', revision, reason: '' };
+  });
+}
+
+export class Whereabouts {
+  readonly #bus: Bus;
+  readonly #everyMs: number;
+  #reading: Reading | null = null;
+  #readAtMs = Number.NEGATIVE_INFINITY;
+  #tookMs = 0;
+  /** By key: where in CONFIG_LOG the value of this revision of the bucket stands. */
+  #sequences = new Map<string, { bucketRevision: number; sequence: number }>();
+  /** Everything was found to hold everywhere. */
+  calm = false;
+
+  constructor(bus: Bus, everyMs: number) {
+    this.#bus = bus;
+    this.#everyMs = everyMs;
+  }
+
+  /** Milliseconds until a new reading would be made; 0 or less: at once. */
+  get dueInMs(): number {
+    const restMs = Math.max(this.#everyMs * (this.calm ? CALM_FACTOR : 1), REST_FACTOR * this.#tookMs);
+    return this.#readAtMs + restMs - performance.now();
+  }
+
+  /** Reads anew when that is due. @param standing what `of` will be asked about. @throws BusError */
+  async refresh(standing: readonly StoredConfig[]): Promise<void> {
+    if (this.dueInMs > 0) return;
+    const startedAtMs = performance.now();
+    const [entries, cluster, services] = await Promise.all([
+      openBucket(this.#bus, 'bailiff_nodes').entries(),
+      openBucket(this.#bus, 'bailiff_pods').get(CLUSTER_KEY),
+      this.#services(),
+    ]);
+    const nodes = entries.map(({ key, value }) => [decodeToken(key), parse(value, placeStatus)] as const);
+    const snapshot = cluster && parse(cluster.value, clusterSnapshot);
+    const expected = snapshot && typeof snapshot !== 'string' ? snapshot.nodes.map(({ name }) => name) : null;
+    const instances = services
+      .map(({ value }) => parse(value, instanceStatus))
+      .filter((one) => typeof one !== 'string');
+    await this.#locate(standing);
+    this.#reading = { nodes: new Map(nodes), expected, instances, atMs: Date.now() };
+    this.#readAtMs = performance.now();
+    this.#tookMs = this.#readAtMs - startedAtMs;
+  }
+
+  /** None on a bus that was set up before there was such a bucket. */
+  async #services(): Promise<KvEntry[]> {
+    try {
+      return await openBucket(this.#bus, SERVICES_BUCKET).entries();
+    } catch (error) {
+      if (error instanceof BusError && error.code === 'BUS_NO_STREAM') return [];
+      throw error;
+    }
+  }
+
+  /** Finds values of rules in the log, each once. */
+  async #locate(standing: readonly StoredConfig[]): Promise<void> {
+    const rules = standing.filter(({ key }) => key.split('.')[0]! in SERVICES);
+    const known = this.#sequences;
+    this.#sequences = new Map();
+    for (const { key, bucketRevision, json } of rules) {
+      const before = known.get(key);
+      if (before?.bucketRevision === bucketRevision) this.#sequences.set(key, before);
+      else {
+        const message = await directGet(this.#bus, `$JS.API.DIRECT.GET.CONFIG_LOG.${ROOT}.config.${key}`);
+        // The log follows the bucket by a moment.
+        if (message && Buffer.from(message.data).toString('utf8') === json)
+          this.#sequences.set(key, { bucketRevision, sequence: message.sequence });
+      }
+    }
+  }
+
+  /** null before the first reading. */
+  of(stored: StoredConfig, enabled: boolean): Place[] | null {
+    if (!this.#reading) return null;
+    const { nodes, expected, instances, atMs: nowMs } = this.#reading;
+    const { key, revision, bucketRevision } = stored;
+    const input = { nodes, expected, nowMs, staleMs: STALE_MS };
+    if (key.startsWith('runtime.'))
+      return policyPlaces({ ...input, policies: [{ key, revision, enabled }] })[0]?.places ?? [];
+    if (key.startsWith('spoof.')) return spoofPlaces({ key, bucketRevision }, input);
+    const located = this.#sequences.get(key);
+    const sequence = located?.bucketRevision === bucketRevision ? located.sequence : null;
+    return servicePlaces(stored, sequence, { instances, nowMs });
+  }
+}

@@ -1,0 +1,347 @@
+// Custom resources by stock kubectl → the configuration on a real bus, and back what became of them. One cluster, one bus, one ipam-sync at a time.
+
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import {
+  ConfigLog,
+  configHistory,
+  deleteConfig,
+  InstanceTeller,
+  openBucket,
+  readConfig,
+  writeConfig,
+} from '@bailiff/bus';
+import type { NodeStatus, RuntimeStatus } from '@bailiff/schemas';
+import { waitFor } from '@bailiff/service/testing';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { parseAllDocuments } from 'yaml';
+import { healthyStatus } from './cli/world.ts';
+import { Kubectl } from './contract/kubectl.ts';
+import { kubectlIsMissing, words } from './contract/kubectl-bench.ts';
+import { launch, startWorld, type World } from './ipam-sync/harness.ts';
+
+const missing = kubectlIsMissing();
+const ROOT = path.resolve(import.meta.dirname, '../..');
+const API = 'bailiff.dev/v1alpha1';
+
+let world: World;
+let kubectl: Kubectl;
+let sync: Awaited<ReturnType<typeof launch>>;
+
+const objectsIn = (file: string) =>
+  parseAllDocuments(readFileSync(path.join(ROOT, file), 'utf8')).map((document) => document.toJS());
+const crds = () =>
+  readdirSync(path.join(ROOT, 'k8s/crds'))
+    .filter((file) => file !== 'kustomization.yaml')
+    .map((file) => objectsIn(`k8s/crds/${file}`)[0]);
+const installCrds = () => {
+  for (const crd of crds()) world.kube.server.api.create('customresourcedefinitions.apiextensions.k8s.io', crd);
+};
+
+/** Creates from the same words that an operator has in a file. */
+const create = (object: object) => kubectl.run(['create', '-f', '-'], JSON.stringify(object));
+async function created(object: { kind: string; metadata: { name: string } }): Promise<void> {
+  expect(await create(object)).toMatchObject({ code: 0 });
+}
+const resource = (kind: string, name: string, spec: object) => ({ apiVersion: API, kind, metadata: { name }, spec });
+const runtimePolicy = (name: string, more: object = {}) =>
+  resource('RuntimePolicy', name, {
+    mode: 'enforce',
+    rules: [{ name: 'shell', action: 'block', execute: { paths: ['/bin/sh'] } }],
+    ...more,
+  });
+const rule = (name: string, gte = 3) =>
+  resource('CorrelationRule', name, { type: 'event_count', level: 'high', timespan: '60s', condition: { gte } });
+
+interface Told {
+  observedGeneration: number;
+  configKey: string;
+  configRevision?: number;
+  inForce?: string;
+  conditions: { type: string; status: string; reason: string; message: string; lastTransitionTime: string }[];
+}
+async function statusOf(kind: string, name: string): Promise<Told | undefined> {
+  return (JSON.parse(await kubectl.ok('get', kind, name, '-o', 'json')) as { status?: Told }).status;
+}
+/** `True Written`, as soon as the status speaks of what is there now. */
+async function condition(kind: string, name: string, type = 'Accepted'): Promise<string> {
+  const { metadata, status } = JSON.parse(await kubectl.ok('get', kind, name, '-o', 'json'));
+  const found = (status as Told | undefined)?.conditions.find((one) => one.type === type);
+  return found && status.observedGeneration === metadata.generation ? `${found.status} ${found.reason}` : 'nothing yet';
+}
+const comesTo = (what: () => Promise<unknown>, wanted: unknown) =>
+  waitFor(async () => JSON.stringify(await what()) === JSON.stringify(wanted), {
+    what: `to become ${JSON.stringify(wanted)}`,
+    timeoutMs: 15_000,
+    state: what,
+  });
+const messageOf = async (kind: string, name: string, type = 'Accepted') =>
+  (await statusOf(kind, name))?.conditions.find((one) => one.type === type)?.message;
+const stored = (key: string) => readConfig(world.admin, key);
+const revisionOf = async (key: string) => (await stored(key))?.revision ?? null;
+
+/** What a collector says of itself. */
+function tellNode(name: string, policies: RuntimeStatus['policies'], part: Partial<NodeStatus> = {}) {
+  const runtime: RuntimeStatus = {
+    ...{ state: 'available', reason: '', remedy: '', missingHooks: [], policiesOmitted: 0, subjects: 1, sets: 1 },
+    ...{ losses: {}, maps: [], policies },
+  };
+  const status = healthyStatus(name, { runtime, spoofRevision: 0, ...part });
+  return openBucket(world.admin, 'bailiff_nodes').put(name, JSON.stringify(status));
+}
+
+/** An instance of a service, as far as the configuration goes: reads the log under its own rights and tells how far it has come. */
+async function instanceOf(service: string, refused: [string, string][] = []): Promise<AsyncDisposable> {
+  const bus = await world.nats.connect(service);
+  const log = new ConfigLog(bus, { onChange: () => teller?.tell() });
+  const configRevision = () => log.latest().revision;
+  const onError = (error: Error) => expect.fail(error.message);
+  const told = { bus, service, version: '1', nowMs: Date.now, configRevision, refused: () => refused, onError };
+  const teller: InstanceTeller | undefined = new InstanceTeller(told);
+  return {
+    async [Symbol.asyncDispose]() {
+      await teller.close();
+      await log.close();
+      await bus.close();
+    },
+  };
+}
+
+describe.skipIf(missing)('custom resources', () => {
+  beforeAll(async () => {
+    world = await startWorld();
+    kubectl = new Kubectl(world.kube.server.kubeconfigPath('admin'), path.join(world.kube.dir, 'cache'));
+    world.node('node-1', ['192.0.2.1']);
+    await tellNode('node-1', []);
+    sync = await launch(world);
+  });
+  afterAll(async () => {
+    await sync?.[Symbol.asyncDispose]();
+    await world?.[Symbol.asyncDispose]();
+  });
+
+  test('without definitions - said once a kind, identities are kept; taken up when they are installed', async () => {
+    world.running('web', 'node-1', ['10.1.0.5']);
+    await comesTo(() => world.addresses('node-1'), { web: ['10.1.0.5'] });
+    const said = () =>
+      sync.logLines().filter(({ msg }) => msg === 'custom resources are not defined, so none is mirrored');
+    await waitFor(() => world.kube.server.requests.count({ verb: 'list', resource: 'runtimepolicies' }) >= 2);
+    expect(said()).toHaveLength(4);
+    installCrds();
+    await created(rule('first'));
+    await comesTo(() => condition('correlationrule', 'first'), 'True Written');
+    const taken = () => sync.logLines().filter(({ msg }) => msg === 'custom resources can be read now');
+    await waitFor(() => taken().length === 4);
+    expect(said()).toHaveLength(4);
+    expect(sync.logLines().filter(({ level }) => Number(level) > 30)).toEqual([]);
+    await kubectl.ok('delete', 'correlationrule', 'first');
+    await comesTo(() => revisionOf('correlation.cluster._.first'), null);
+  });
+
+  test('runtime policy - written, in force 0/1 and 1/1, edited, deleted; kubectl shows it', async () => {
+    const key = 'runtime.cluster._.no-shell';
+    await created(runtimePolicy('no-shell'));
+    await comesTo(() => condition('rtp', 'no-shell', 'InForce'), 'False Pending');
+    const first = await stored(key);
+    expect(first).toMatchObject({ revision: 1, by: 'RuntimePolicy/no-shell', why: 'generation 1' });
+    expect(first?.owner).toMatchObject({ kind: 'RuntimePolicy', name: 'no-shell', generation: 1 });
+    expect(JSON.parse(first?.json ?? '')).toMatchObject({ mode: 'enforce', severity: 'medium', revision: 1 });
+    expect(await messageOf('rtp', 'no-shell', 'InForce')).toBe('node-1: it has not taken it yet');
+    const held = (revision: number, state: 'in-force' | 'refused' = 'in-force', reason = '') =>
+      tellNode('node-1', [{ key, revision, state, reason, subjects: 1 }]);
+    await held(1);
+    await comesTo(async () => (await statusOf('rtp', 'no-shell'))?.inForce, '1/1');
+    const [head, row] = (await kubectl.ok('get', 'bailiff')).trim().split('\n');
+    expect(words(head)).toEqual(['NAME', 'MODE', 'SEVERITY', 'ENABLED', 'ACCEPTED', 'IN FORCE', 'REVISION', 'AGE']);
+    expect(words(row).slice(0, 7)).toEqual([
+      'runtimepolicy.bailiff.dev/no-shell',
+      ...['enforce', 'medium', 'true', 'True', '1/1', '1'],
+    ]);
+    expect(await kubectl.ok('describe', 'rtp', 'no-shell')).toMatch(/In Force: +1\/1/);
+
+    // Nothing changes, nothing is written.
+    const version = () => kubectl.ok('get', 'rtp', 'no-shell', '-o', 'jsonpath={.metadata.resourceVersion}');
+    const [before, polls] = [await version(), world.kube.server.requests.count({ verb: 'patch' })];
+    await held(1);
+    await created(rule('meanwhile'));
+    await comesTo(() => condition('crr', 'meanwhile'), 'True Written');
+    expect(await version()).toBe(before);
+    expect(world.kube.server.requests.count({ verb: 'patch' })).toBeGreaterThan(polls);
+
+    await kubectl.ok('patch', 'rtp', 'no-shell', '--type=merge', '-p', '{"spec":{"mode":"audit"}}');
+    await comesTo(() => condition('rtp', 'no-shell', 'InForce'), 'False Pending');
+    expect(await stored(key)).toMatchObject({ revision: 2, why: 'generation 2' });
+    await held(2, 'refused', 'no room');
+    await comesTo(() => condition('rtp', 'no-shell', 'InForce'), 'False NotEverywhere');
+    expect(await messageOf('rtp', 'no-shell', 'InForce')).toBe('node-1: no room');
+    await kubectl.ok('delete', 'rtp', 'no-shell');
+    await comesTo(() => stored(key), null);
+    const past = (await configHistory(world.admin, key)).map(({ revision, why, deleted }) => [revision, why, deleted]);
+    expect(past).toEqual([
+      [1, 'generation 1', false],
+      [2, 'generation 2', false],
+      [2, 'it was deleted', true],
+    ]);
+    // Made anew it goes on counting: no reader takes an older one for newer.
+    await created(runtimePolicy('no-shell'));
+    await comesTo(() => revisionOf(key), 3);
+    await kubectl.ok('delete', 'rtp', 'no-shell');
+    await kubectl.ok('delete', 'crr', 'meanwhile');
+  });
+
+  test('rules and response policies - in force where an instance of the service has read the log as far', async () => {
+    const key = 'correlation.cluster._.reader';
+    await created(rule('reader'));
+    await created(resource('ResponsePolicy', 'watch', { steps: [{ action: 'observe' }] }));
+    await comesTo(async () => (await statusOf('crr', 'reader'))?.inForce, '0/1');
+    await comesTo(async () => (await statusOf('rsp', 'watch'))?.inForce, '0/1');
+    expect(await messageOf('crr', 'reader', 'InForce')).toBe('correlator: none runs: one that starts takes it');
+    {
+      await using _one = await instanceOf('correlator');
+      await comesTo(async () => (await statusOf('crr', 'reader'))?.inForce, '1/1');
+      expect((await statusOf('rsp', 'watch'))?.inForce).toBe('0/1');
+      await using _two = await instanceOf('correlator', [[key, 'too new']]);
+      await using _three = await instanceOf('responder');
+      await comesTo(async () => (await statusOf('crr', 'reader'))?.inForce, '1/2');
+      expect(await messageOf('crr', 'reader', 'InForce')).toMatch(/: too new$/);
+      await comesTo(() => condition('rsp', 'watch', 'InForce'), 'True Everywhere');
+      await kubectl.ok('patch', 'rsp', 'watch', '--type=merge', '-p', '{"spec":{"enabled":false}}');
+      await comesTo(() => condition('rsp', 'watch', 'InForce'), 'False Disabled');
+    }
+    await comesTo(async () => (await statusOf('crr', 'reader'))?.inForce, '0/1');
+    await kubectl.ok('delete', 'crr/reader', 'rsp/watch');
+  });
+
+  test('spoof policies - the key follows the target; two that mean one key: the older has it', async () => {
+    const spoof = (name: string, spec: object) => created(resource('SpoofPolicy', name, spec));
+    await spoof('a', { target: { namespace: 'shop' }, modes: { tunnel: 'audit' } });
+    const key = 'spoof.namespace.shop.default';
+    await comesTo(() => revisionOf(key), 1);
+    expect(JSON.parse((await stored(key))?.json ?? '')).toEqual({ modes: { tunnel: 'audit' }, revision: 1 });
+    await comesTo(async () => (await statusOf('spp', 'a'))?.inForce, '0/1');
+    const { bucketRevision } = (await stored(key)) ?? {};
+    await tellNode('node-1', [], { spoofRevision: bucketRevision ?? 0 });
+    await comesTo(async () => (await statusOf('spp', 'a'))?.inForce, '1/1');
+    await spoof('b', { target: { namespace: 'shop' }, modes: { tunnel: 'enforce' } });
+    await comesTo(() => condition('spp', 'b'), 'False Conflict');
+    expect(await messageOf('spp', 'b')).toBe(`${key} is kept by SpoofPolicy a, which is older`);
+    // The older one moves: its old key goes to the other, without a moment of neither.
+    await kubectl.ok('patch', 'spp', 'a', '--type=merge', '-p', '{"spec":{"target":{"workload":"web"}}}');
+    await comesTo(async () => (await stored('spoof.workload.shop.web'))?.owner?.name, 'a');
+    await comesTo(async () => (await stored(key))?.owner?.name, 'b');
+    expect((await configHistory(world.admin, key)).some(({ deleted }) => deleted)).toBe(false);
+    await comesTo(() => condition('spp', 'b'), 'True Written');
+    await kubectl.ok('delete', 'spp', 'a', 'b');
+    await comesTo(async () => [await stored(key), await stored('spoof.workload.shop.web')], [null, null]);
+  });
+
+  test('what is wrong - refused by kubectl where a definition can say it, otherwise in the status; the last good one stays', async () => {
+    const typo = await create(runtimePolicy('typo', { sevrity: 'high' }));
+    expect([typo.code, typo.stderr]).toEqual([1, expect.stringContaining('unknown field "spec.sevrity"')]);
+    const kindless = await create(runtimePolicy('kindless', { rules: [{ name: 'a', action: 'block' }] }));
+    expect(kindless.stderr).toMatch(/spec\.rules\[0\].*a rule has exactly one of/);
+    const ports = (range: string) =>
+      runtimePolicy('ports', { rules: [{ name: 'a', action: 'block', network: { ports: [range] } }] });
+    await created(ports('80-90'));
+    await comesTo(() => condition('rtp', 'ports'), 'True Written');
+    const patch = JSON.stringify({ spec: ports('90-80').spec });
+    await kubectl.ok('patch', 'rtp', 'ports', '--type=merge', '-p', patch);
+    await comesTo(() => condition('rtp', 'ports'), 'False Invalid');
+    expect(await messageOf('rtp', 'ports')).toBe(
+      'spec.rules.0.network.ports.0: "90-80" runs backwards or beyond 65535; generation 1, revision 1, stays in force',
+    );
+    expect((await stored('runtime.cluster._.ports'))?.json).toContain('80-90');
+    // What was wrong from the beginning has nothing that stands.
+    await created({ ...ports('9-8'), metadata: { name: 'never' } });
+    await comesTo(() => condition('rtp', 'never', 'InForce'), 'False NotAccepted');
+    expect(await stored('runtime.cluster._.never')).toBeNull();
+    await kubectl.ok('delete', 'rtp', 'ports', 'never');
+  });
+
+  test('who keeps a key - conflicts are refused both ways, in words; a key given free is taken', async () => {
+    const key = 'correlation.cluster._.mine';
+    const value = rule('mine', 5).spec;
+    await writeConfig(world.admin, key, value, { by: 'anna@ops', why: 'by hand' });
+    await created(rule('mine', 9));
+    await comesTo(() => condition('crr', 'mine'), 'False Conflict');
+    expect(await messageOf('crr', 'mine')).toMatch(
+      /^correlation\.cluster\._\.mine is kept by the command line: written by anna@ops at 20\d\d-[-:T\d]+Z: by hand\. /,
+    );
+    expect((await statusOf('crr', 'mine'))?.configRevision).toBeUndefined();
+    expect(await revisionOf(key)).toBe(1);
+    await deleteConfig(world.admin, key, { by: 'anna@ops', why: 'kubectl has it' });
+    await comesTo(() => condition('crr', 'mine'), 'True Written');
+    expect((await stored(key))?.owner?.name).toBe('mine');
+    await expect(writeConfig(world.admin, key, value, { by: 'anna@ops', why: '' })).rejects.toMatchObject({
+      code: 'CONFIG_OWNER',
+      message: `${key} is kept by the custom resource CorrelationRule mine`,
+    });
+    await writeConfig(world.admin, key, value, { by: 'anna@ops', why: 'now', takeOver: true });
+    await comesTo(() => condition('crr', 'mine'), 'False Conflict');
+    // The resource is deleted, and the key is not its any more.
+    await kubectl.ok('delete', 'crr', 'mine');
+    await created(rule('after'));
+    await comesTo(() => condition('crr', 'after'), 'True Written');
+    expect((await stored(key))?.by).toBe('anna@ops');
+    await kubectl.ok('delete', 'crr', 'after');
+  });
+
+  test('restart - what was deleted meanwhile goes, what was changed is written, and what is newer than the picture stays', async () => {
+    for (const name of ['stays', 'goes', 'changes']) await created(rule(name));
+    for (const name of ['stays', 'goes', 'changes']) await comesTo(() => condition('crr', name), 'True Written');
+    await world.config.put('correlation.cluster._.cli', JSON.stringify({ ...rule('cli').spec, revision: 1 }));
+    expect(await sync.stop()).toBe(0);
+    await kubectl.ok('delete', 'crr', 'goes');
+    await kubectl.ok('patch', 'crr', 'changes', '--type=merge', '-p', '{"spec":{"level":"low"}}');
+    // As another replica left it whose picture was newer than any that this one will have.
+    const ahead = { kind: 'CorrelationRule', uid: 'u', generation: 9, resourceVersion: '999999999' };
+    const write = { by: 'CorrelationRule/ahead', why: 'generation 9' };
+    const spec = rule('ahead').spec;
+    await writeConfig(world.admin, 'correlation.cluster._.ahead', spec, {
+      ...write,
+      owner: { ...ahead, name: 'ahead' },
+    });
+    const { owner } = (await stored('correlation.cluster._.stays')) ?? {};
+    if (!owner) throw new Error('nobody keeps it');
+    const newer = { ...owner, generation: 7, resourceVersion: '999999999' };
+    await writeConfig(world.admin, 'correlation.cluster._.stays', spec, { ...write, owner: newer });
+
+    sync = await launch(world);
+    await comesTo(() => stored('correlation.cluster._.goes'), null);
+    await comesTo(async () => JSON.parse((await stored('correlation.cluster._.changes'))?.json ?? '{}').level, 'low');
+    await comesTo(() => condition('crr', 'stays'), 'False Stale');
+    expect(await revisionOf('correlation.cluster._.stays')).toBe(2);
+    expect(await revisionOf('correlation.cluster._.ahead')).toBe(1);
+    expect(await revisionOf('correlation.cluster._.cli')).toBe(1);
+  });
+
+  test('two replicas - one writes; the other goes on where it was', async () => {
+    await using standby = await launch(world);
+    expect([await sync.metric('bailiff_ipam_sync_leader'), await standby.metric('bailiff_ipam_sync_leader')]).toEqual([
+      1, 0,
+    ]);
+    expect(await sync.stop()).toBe(0);
+    await created(runtimePolicy('next'));
+    await comesTo(() => condition('rtp', 'next'), 'True Written');
+    expect(await standby.metric('bailiff_ipam_sync_mirror_writes_total')).toBe(1);
+    expect(await standby.metric('bailiff_ipam_sync_mirror_deletes_total')).toBe(0);
+    expect(await revisionOf('correlation.cluster._.changes')).toBe(2);
+    const kept = (await openBucket(world.admin, 'bailiff_config').keys()).sort();
+    await kubectl.ok('delete', 'rtp', 'next');
+    await comesTo(
+      async () => (await openBucket(world.admin, 'bailiff_config').keys()).sort(),
+      kept.filter((key) => !key.endsWith('.next')),
+    );
+    expect(await standby.stop()).toBe(0);
+  });
+
+  test('mirror off - resources are not asked for, their keys stay', async () => {
+    const asked = () => world.kube.server.requests.count({ verb: 'list', resource: 'correlationrules' });
+    const before = asked();
+    sync = await launch(world, ['--mirror', 'off']);
+    world.running('off', 'node-1', ['10.1.0.9']);
+    await waitFor(async () => (await world.addresses('node-1'))?.['off'] !== undefined);
+    expect(asked()).toBe(before);
+    expect(await revisionOf('correlation.cluster._.changes')).toBe(2);
+  });
+});
