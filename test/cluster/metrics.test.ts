@@ -237,6 +237,9 @@ describe('a pod that is attacked, deleted and replaced', () => {
     });
     expect(await prometheus.valueOf('sum(bailiff_collector_breaches_total{action="drop"})')).toBe(30);
     expect(await prometheus.valueOf('max(bailiff_correlator_packets_total)')).toBe(30);
+    // The first of a rule shows in an increase, which a series that is made with it would not.
+    const increase = 'sum(increase(bailiff_correlator_verdicts_total{outcome="stored"}[5m]))';
+    await waitFor(async () => (await prometheus.valueOf(increase)) > 0, { what: increase, timeoutMs: 20_000 });
   });
 
   it('alerts - the disarming fires, and what says that something is broken does not', async () => {

@@ -3,6 +3,7 @@
  * when they are scraped. Bound: MAX_VECTORS names; vectors of packets are fewer, and of runtime policies, whose names operators choose,
  * the name of the policy is told, not that of the rule.
  */
+import { VECTORS } from '@bailiff/bpf';
 import type { Violation, ViolationKind } from '@bailiff/schemas';
 
 /** Above it what comes is told as `other`. */
@@ -17,7 +18,10 @@ export interface Breaches {
 }
 
 export class BreachTally {
-  readonly #breaches = new Map<string, Breaches>();
+  /** Those of packets are there from the start, so that the first burst of one shows in a rate. */
+  readonly #breaches = new Map<string, Breaches>(
+    VECTORS.map((vector) => [vector, { kind: 'spoof', vector, drop: 0, audit: 0 }]),
+  );
   readonly suppressed: Record<ViolationKind, number> = { spoof: 0, lsm: 0 };
 
   /**

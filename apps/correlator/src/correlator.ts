@@ -152,6 +152,7 @@ class Correlator {
       await Promise.race([written, clock.sleep(config.stopTimeoutMs * STOP_SHARE)]);
       this.#end.abort();
     });
+    this.#tellRules();
     await this.#readLists(signal);
     this.#begin(await this.#prepare());
     this.#read();
@@ -261,6 +262,7 @@ class Correlator {
   #onConfig(change: ConfigChange): void {
     const set = this.#rules.apply(change);
     if (set === null) return;
+    this.#tellRules();
     this.#teller.tell();
     const { log, clock } = this.#ctx;
     if (change.timestampMicros >= this.#startedMicros)
@@ -268,6 +270,12 @@ class Correlator {
     const problem = set.problems.find(({ sequence }) => sequence === change.sequence);
     if (problem) log.warn(problem, 'a rule is refused');
     else log.info({ key: change.key, revision: set.revision, rules: set.rules.length }, 'rules changed');
+  }
+
+  /** A counter that is not there before its first verdict would hide that one from `increase()`. */
+  #tellRules(): void {
+    for (const { name, level } of this.#rules.latest().rules)
+      this.#metrics.verdicts.inc({ outcome: 'stored', level, rule: name }, 0);
   }
 
   #onVerdict(verdict: Verdict, streamMicros: number): void {
