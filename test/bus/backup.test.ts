@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import {
+  consumeOrdered,
   consumerConfigs,
   FramePublisher,
   openBucket,
@@ -90,6 +91,32 @@ test('backup - destroyed and restored, every stream, bucket and consumer is as i
     await again.close();
     await publish(nats, 51, 60);
     expect((await inventory(nats))['VIOLATIONS']).toEqual([expect.any(String), 60, 1, 60]);
+
+    // A reader that went further than the backup: it begins again, and misses nothing of what comes after.
+    const bus = await nats.connect('reader');
+    const seen: string[] = [];
+    const end = new AbortController();
+    const reading = consumeOrdered(bus, 'VIOLATIONS', {
+      start: 'all',
+      onMessage: (message) => void seen.push(text(message)),
+      signal: end.signal,
+    });
+    await waitFor(() => seen.length === 60, { what: 'all to be read', state: () => seen.length });
+    await nats.kill();
+    rmSync(nats.storeDir, { recursive: true });
+    type('restore');
+    await nats.restart();
+    await waitFor(() => seen.length === 110, {
+      what: 'the backup to be read again',
+      timeoutMs: 20_000,
+      state: () => seen.length,
+    });
+    await publish(nats, 61, 62);
+    await waitFor(() => seen.at(-1) === 'frame 62', { what: 'what comes after', state: () => seen.slice(-3) });
+    expect(seen.slice(60)).toEqual([...Array.from({ length: 50 }, (_, n) => `frame ${n + 1}`), 'frame 61', 'frame 62']);
+    end.abort();
+    await reading;
+    await bus.close();
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
