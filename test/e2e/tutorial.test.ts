@@ -41,7 +41,7 @@ class Shell implements AsyncDisposable {
     const end = new RegExp(`\n${mark}(\\d+)\n`);
     await waitFor(() => end.test(this.#output) || this.#child.exitCode !== null, {
       what: `the end of ${commands}`,
-      timeoutMs: 90_000,
+      timeoutMs: 150_000,
       state: () => this.#output,
     });
     return { exit: Number(end.exec(this.#output)?.[1] ?? -1), output: this.#output.replace(end, '') };
@@ -86,7 +86,7 @@ it('blocks - in order, each with what is looked for; a comment that means nothin
   expect(() => blocksOf('<!-- says: x -->\ntext')).toThrow('nothing to run');
 });
 
-it('tutorial - every command does what the page says', async () => {
+it('tutorial - every command does what the page says', { timeout: 300_000 }, async () => {
   const id = uniqueId('tu');
   const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-tutorial-'));
   const port = String(await freePort());
