@@ -21,6 +21,7 @@ Keys:
   spoof.workload.<namespace>.<owner>      the same for the pods of one owner
   correlation.cluster._.<rule>            when violations become a verdict
   response.cluster._.<policy>             what is done about verdicts
+  runtime.cluster._.<policy>              what programs of pods may do: see bailiff policy --help
 
 Examples:
   bailiff config list
