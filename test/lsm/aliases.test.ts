@@ -27,7 +27,7 @@ const POLICY: RuntimePolicyInput = {
 /** Attempts that no rule or guard is to hinder, and those that are known to slip by; every other one is refused. */
 const ALLOWED = [
   ...['neighbour', 'link-neighbour', 'rename-neighbour', 'tmpfs-neighbour', 'tmpfs-new-api', 'exec-neighbour'],
-  ...['shallow', 'memfd-name'],
+  ...['shallow', 'memfd-name', 'scm-rights-neighbour'],
 ];
 const SLIPS = ['early-read', 'early-mmap', 'bind-volume-before'];
 

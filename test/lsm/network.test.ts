@@ -161,6 +161,31 @@ describe('network', () => {
   });
 });
 
+describe('sctp', () => {
+  it('associations - by a list of addresses and by a first send, and a list to bind to, are refused where named', async () => {
+    const pod = rig.pod();
+    const container = pod.container();
+    container.install(programPath('net-ops'), '/bin/net-ops');
+    const rows: readonly Row[] = [
+      ['connectx,1,127.9.0.1,150', REFUSED, 'EPERM'],
+      ['connectx,1,127.9.0.1,250', REFUSED, REFUSED],
+      ['implicit,5,127.9.0.1,150', 'ok', 'EPERM'],
+      ['implicit,5,127.9.0.1,250', 'ok', 'ok'],
+      ['bindx,1,127.0.0.1,7005', 'ok', 'EPERM'],
+      ['bindx,1,127.0.0.1,7015', 'ok', 'ok'],
+    ];
+    await expectRows(container, 'net-ops', rows, 'free');
+    pod.apply({
+      rules: [
+        network('peers', ['connect'], ['127.9.0.0/16'], ['100-200']),
+        network('bind', ['bind'], ['127.0.0.0/8'], ['7000-7010']),
+      ],
+    });
+    await expectRows(container, 'net-ops', rows, 'guarded');
+    expect(pod.counts()).toEqual({ peers: 2, bind: 1 });
+  });
+});
+
 describe('sockets', () => {
   it('makers - who made a raw or packet socket is found by its cookie, also without a policy', async () => {
     const pod = rig.pod();
@@ -180,7 +205,7 @@ describe('unix', () => {
     const pod = rig.pod();
     const container = pod.container();
     container.install(programPath('net-ops'), '/bin/net-ops');
-    const peers = ['stream,@secret', 'stream,@open', 'seqpacket,@order', 'dgram,@note'];
+    const peers = ['stream,@secret', 'stream,@open', 'seqpacket,@order', 'dgram,@note', 'dgram,@line'];
     const paths = ['stream,/tmp/secret', 'stream,/tmp/open', 'dgram,/tmp/log'];
     const servers = [...peers, ...paths].map((peer) => ({
       operation: `serve,${peer}`,
@@ -192,6 +217,7 @@ describe('unix', () => {
       ['uconnect,stream,@open', 'ok', 'ok'],
       ['uconnect,seqpacket,@order', 'ok', 'EPERM'],
       ['usend,dgram,@note', 'ok', 'EPERM'],
+      ['usend,dgram,@line', 'ok', 'ok'],
       ['uconnect,stream,/tmp/secret', 'ok', 'EPERM'],
       ['uconnect,stream,/proc/self/root/tmp/../tmp/secret', 'ok', 'EPERM'],
       ['uconnect,stream,/tmp/open', 'ok', 'ok'],

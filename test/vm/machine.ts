@@ -45,6 +45,8 @@ export interface VmOptions {
   readonly kernel?: string;
   /** For example `preempt=full`. */
   readonly kernelArgs?: readonly string[];
+  /** See MachinePlan; everything takes several times as long. */
+  readonly countInstructions?: boolean;
   /** For the command, without the boot. */
   readonly timeoutMs: number;
   readonly env?: Readonly<Record<string, string>>;
@@ -239,7 +241,8 @@ export async function runInVm(command: string | readonly string[], options: VmOp
   if (why !== null || kernel === null) throw new VmError('VM_UNAVAILABLE', why ?? `no kernel ${name}`);
   for (let tries = 1; ; tries++) {
     const dir = mkdtempSync(path.join(tmpdir(), 'bailiff-vm-'));
-    const machine = new Machine({ kernel, repo: repoRoot, dir, kernelArgs: options.kernelArgs ?? [] }, options);
+    const { kernelArgs = [], countInstructions = false } = options;
+    const machine = new Machine({ kernel, repo: repoRoot, dir, kernelArgs, countInstructions }, options);
     try {
       return await machine.run(command);
     } catch (error) {

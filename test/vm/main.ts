@@ -1,5 +1,5 @@
 /**
- * `npm run vm -- [--kernel <name>] [--arg <kernel argument>]… [--timeout <seconds>] [--console] <command> [words]…`
+ * `npm run vm -- [--kernel <name>] [--arg <kernel argument>]… [--timeout <seconds>] [--icount] [--console] <command> [words]…`
  *
  * One word is a shell line, several are passed as they are. Exits with the command's code; 124 when its time was up, 125 when
  * the machine could not run it. Ctrl-C stops the machine.
@@ -9,6 +9,7 @@ import { KERNELS } from './kernels.ts';
 import { runInVm, VmError } from './machine.ts';
 
 const DEFAULT_TIMEOUT_S = 900;
+const FLAGS_ALONE = new Set(['--console', '--icount']);
 
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({
@@ -18,6 +19,7 @@ async function main(): Promise<number> {
       kernel: { type: 'string', default: KERNELS[0]?.name ?? '' },
       arg: { type: 'string', multiple: true, default: [] },
       timeout: { type: 'string', default: String(DEFAULT_TIMEOUT_S) },
+      icount: { type: 'boolean', default: false },
       console: { type: 'boolean', default: false },
     },
   });
@@ -25,7 +27,7 @@ async function main(): Promise<number> {
     process.stderr.write(
       `usage: npm run vm -- [--kernel ${KERNELS.map((k) => k.name).join('|')}] [--arg preempt=full]… `,
     );
-    process.stderr.write('[--timeout seconds] [--console] <command>\n');
+    process.stderr.write('[--timeout seconds] [--icount] [--console] <command>\n');
     return 2;
   }
   const stopper = new AbortController();
@@ -34,6 +36,7 @@ async function main(): Promise<number> {
     const result = await runInVm(positionals.length === 1 ? (positionals[0] as string) : positionals, {
       kernel: values.kernel,
       kernelArgs: values.arg,
+      countInstructions: values.icount,
       timeoutMs: Number(values.timeout) * 1000,
       onStdout: (chunk) => process.stdout.write(chunk),
       onStderr: (chunk) => process.stderr.write(chunk),
@@ -53,7 +56,7 @@ async function main(): Promise<number> {
 function splitAtCommand(args: string[]): string[] {
   let i = 0;
   while (i < args.length && args[i]?.startsWith('--') && args[i] !== '--')
-    i += args[i]?.includes('=') || args[i] === '--console' ? 1 : 2;
+    i += args[i]?.includes('=') || FLAGS_ALONE.has(args[i] as string) ? 1 : 2;
   if (args[i] === '--') i += 1;
   return [...args.slice(0, i), '--', ...args.slice(i)];
 }

@@ -24,6 +24,8 @@ export interface MachinePlan {
   /** Sockets and job script of this machine. */
   readonly dir: string;
   readonly kernelArgs: readonly string[];
+  /** One virtual nanosecond an instruction, one CPU: what the guest's clock measures is instructions, the same in every run. */
+  readonly countInstructions?: boolean;
 }
 
 export function kernelCommandLine({ kernel, repo, dir, kernelArgs }: MachinePlan): string {
@@ -47,9 +49,12 @@ export function qemuArguments(plan: MachinePlan): string[] {
     ...['-chardev', `socket,id=${tag},path=${socket(tag)}`],
     ...['-device', `vhost-user-fs-pci,chardev=${tag},tag=${tag},queue-size=1024`],
   ]);
+  const clock = plan.countInstructions
+    ? ['-accel', 'tcg,thread=single', '-icount', 'shift=0', '-cpu', 'max', '-smp', '1']
+    : ['-accel', 'tcg,thread=multi', '-cpu', 'max', '-smp', String(CPUS)];
   return [
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot', '-nic', 'none'],
-    ...['-machine', 'q35,memory-backend=ram', '-accel', 'tcg,thread=multi', '-cpu', 'max', '-smp', String(CPUS)],
+    ...['-machine', 'q35,memory-backend=ram', ...clock],
     ...['-m', `${MEMORY_MIB}M`, '-object', `memory-backend-memfd,id=ram,size=${MEMORY_MIB}M,share=on`],
     ...['-serial', 'stdio', '-device', 'virtio-rng-pci', '-device', 'virtio-serial-pci', ...ports, ...shares],
     ...['-kernel', plan.kernel.image, '-append', kernelCommandLine(plan)],

@@ -47,6 +47,9 @@ export interface NativeProgramInfo {
   readonly instructions: number;
   /** That the verifier went through; 0 below Linux 5.16. */
   readonly verifiedInstructions: number;
+  /** While kernel.bpf_stats_enabled is 1, until this was read: runs, and nanoseconds of all of them. */
+  readonly runs: number;
+  readonly runNs: number;
 }
 
 export interface NativeTestRun {

@@ -92,6 +92,11 @@ export class CollectorNode implements AsyncDisposable {
     return new CollectorNode(dir, nats, admin);
   }
 
+  /** Of the collector that was started last. */
+  get collectorPid(): number {
+    return this.#collector?.pid ?? 0;
+  }
+
   get placeArgs(): string[] {
     return ['--bpf-dir', this.pinDir, '--state-dir', path.join(this.dir, 'state')];
   }

@@ -192,7 +192,8 @@ static int early_mmap(void)
 	if (text == MAP_FAILED) return errno;
 	return strncmp(text, SECRET, strlen(SECRET)) == 0 ? LANDED : ENODATA;
 }
-static int scm_rights(void)
+// A descriptor passed over a socket to its own other end, and read there.
+static int pass_and_read(int passed)
 {
 	union { char bytes[CMSG_SPACE(sizeof(int))]; struct cmsghdr align; } control = { 0 };
 	char byte = 0;
@@ -204,7 +205,7 @@ static int scm_rights(void)
 
 	TRY(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
 	*header = (struct cmsghdr){ .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int)) };
-	memcpy(CMSG_DATA(header), &early_fd, sizeof early_fd);
+	memcpy(CMSG_DATA(header), &passed, sizeof passed);
 	TRY(sendmsg(pair[0], &message, 0));
 	memset(&control, 0, sizeof control);
 	TRY(recvmsg(pair[1], &message, 0));
@@ -213,6 +214,14 @@ static int scm_rights(void)
 	int fd;
 	memcpy(&fd, CMSG_DATA(header), sizeof fd);
 	return read_fd(fd);
+}
+
+static int scm_rights(void) { return pass_and_read(early_fd); }
+static int scm_rights_neighbour(void)
+{
+	int fd = open("/open/secret", O_RDONLY);
+
+	return fd < 0 ? errno : pass_and_read(fd);
 }
 
 // --- names that are made ---
@@ -479,7 +488,7 @@ static const struct attempt { const char *name; int (*run)(void); } attempts[] =
 	{ "proc-self-cwd", proc_self_cwd }, { "proc-self-fd", proc_self_fd }, { "path-fd", path_fd }, { "dir-fd", dir_fd },
 	{ "chroot", by_chroot }, { "file-handle", by_handle }, { "file-handle-cold", by_cold_handle }, { "deleted", deleted }, { "long-component", long_component },
 	{ "io-uring", io_uring_open }, { "early-read", early_read }, { "early-mmap", early_mmap },
-	{ "scm-rights", scm_rights }, { "link-old", hard_link_old }, { "link-new", hard_link_new },
+	{ "scm-rights", scm_rights }, { "scm-rights-neighbour", scm_rights_neighbour }, { "link-old", hard_link_old }, { "link-new", hard_link_new },
 	{ "link-neighbour", hard_link_neighbour }, { "link-fd", hard_link_fd }, { "bind-before", bind_before },
 	{ "bind-suffix-before", bind_suffix_before },
 	{ "bind-volume-before", bind_volume_before }, { "bind-rootfs", bind_rootfs }, { "bind-root", bind_root },

@@ -11,6 +11,7 @@
  * fastopen,tcp,<address>,<port>		MSG_FASTOPEN
  * reconnect,udp,<address>,<port>		connect to loopback, dissolve by AF_UNSPEC, then send to the address
  * bind,<proto>,<address>,<port>  listen,tcp,<address>,<port>
+ * connectx,<type>,<address>,<port>  bindx,<type>,<address>,<port>  implicit,5,<address>,<port>	SCTP: by a list, and by a first send
  * uconnect,<type>,<name>  usend,dgram,<name>  ubind,<type>,<name>	name: a path, or @ and an abstract one
  * uring-socket,<family>,<type>,<protocol>  uring-connect,tcp,<address>,<port>  uring-send,udp,<address>,<port>
  *	through io_uring; the same with `uring-async-` goes through its worker threads
@@ -197,6 +198,22 @@ static int internet(const char *what)
 	exit(2);
 }
 
+#define SCTP_BINDX_ADD	100	/* linux/sctp.h, which libc's headers do not have */
+#define SCTP_CONNECTX	110
+
+static int sctp(const char *what)
+{
+	int fd;
+
+	name_internet(words[2], words[3]);
+	fd = socket(address.ss_family, atoi(words[1]), IPPROTO_SCTP);
+	if (fd < 0)
+		return -1;
+	if (is(what, "implicit"))
+		return sendto(fd, "x", 1, 0, (void *)&address, address_length);
+	return setsockopt(fd, IPPROTO_SCTP, is(what, "bindx") ? SCTP_BINDX_ADD : SCTP_CONNECTX, &address, address_length);
+}
+
 static int local(const char *what)
 {
 	int type = unix_type(words[1]), fd = socket(AF_UNIX, type, 0);
@@ -232,6 +249,8 @@ static int run(const char *what)
 		errno = -result;
 		return result;
 	}
+	if (is(what, "connectx") || is(what, "bindx") || is(what, "implicit"))
+		return sctp(what);
 	return what[0] == 'u' || is(what, "serve") ? local(what) : internet(what);
 }
 

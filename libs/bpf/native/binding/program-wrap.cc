@@ -29,6 +29,8 @@ Napi::Value ProgramWrap::info(const Napi::CallbackInfo& info) {
     out.Set("tag", program.tag);
     out.Set("instructions", program.instructions);
     out.Set("verifiedInstructions", program.verifiedInstructions);
+    out.Set("runs", static_cast<double>(program.runs));
+    out.Set("runNs", static_cast<double>(program.runNs));
     return out;
   });
 }

@@ -23,6 +23,8 @@ ProgramInfo readProgramInfo(int fd) {
   info.type = raw.type;
   info.instructions = raw.xlated_prog_len / sizeof(struct bpf_insn);
   info.verifiedInstructions = raw.verified_insns;
+  info.runs = raw.run_cnt;
+  info.runNs = raw.run_time_ns;
   char hex[3];
   for (unsigned char byte : raw.tag) {
     std::snprintf(hex, sizeof(hex), "%02x", byte);

@@ -21,6 +21,8 @@ struct ProgramInfo {
   std::string tag;  // 16 hex digits over the instructions
   uint32_t instructions;          // as the verifier left them
   uint32_t verifiedInstructions;  // that the verifier went through; 0 below Linux 5.16
+  uint64_t runs;                  // counted while kernel.bpf_stats_enabled is set, as the time
+  uint64_t runNs;
 };
 
 struct TestRunResult {

@@ -1,0 +1,26 @@
+/** Runs inside.ts in a virtual machine and gives its report. What it needs is compiled here, where a compiler is quick. */
+import path from 'node:path';
+import { compileProgram } from '../../vm/compile.ts';
+import { runInVm } from '../../vm/machine.ts';
+
+const TIMEOUT_MS = 1_500_000;
+const PROGRAMS = ['contain', 'cost', 'hammer'].map((name) => path.join('../../lsm/programs', `${name}.c`));
+const SOURCES = [...PROGRAMS, '../../lsm/harness/acts.c'];
+
+export interface InsideOptions {
+  /** Times are then instructions: see MachinePlan. */
+  countInstructions: boolean;
+}
+
+/** @throws VmError, and Error with the output when it fails inside */
+export async function inside<Report>(
+  what: string,
+  plan: object,
+  { countInstructions }: InsideOptions,
+): Promise<Report> {
+  for (const source of SOURCES) compileProgram(path.join(import.meta.dirname, source), { flags: ['-static'] });
+  const words = ['node', '--import', 'tsx', 'test/bench/lsm/inside.ts', what, JSON.stringify(plan)];
+  const { code, stdout, stderr } = await runInVm(words, { countInstructions, timeoutMs: TIMEOUT_MS });
+  if (code !== 0) throw new Error(`${what} ended with ${code}\n${stdout.slice(-2000)}\n${stderr.slice(-4000)}`);
+  return JSON.parse(stdout) as Report;
+}

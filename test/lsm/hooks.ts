@@ -1,0 +1,99 @@
+/**
+ * Which test shows each hook denying, and which shows the same hook letting pass what no rule names: a file of this folder, and words
+ * that stand in it. test/vm/hooks.test.ts holds that no hook is missing and every word is there. Hooks that deny nothing have what
+ * they do in place of a denial.
+ */
+export interface HookTests {
+  readonly file: string;
+  readonly denies: string;
+  readonly allows: string;
+}
+
+const files = (...names: string[]): Record<string, HookTests> =>
+  Object.fromEntries(
+    names.map((name) => [
+      name,
+      { file: 'files.test.ts', denies: 'is refused where it is denied, in every way', allows: 'every way lands where' },
+    ]),
+  );
+const kernel = (denies: string, allows = 'one - a rule about one of them leaves the others alone'): HookTests => ({
+  ...{ file: 'kernel-ops.test.ts', denies, allows },
+});
+const mounts = (denies: string): HookTests => ({
+  ...{ file: 'mounts.test.ts', denies, allows: 'a rule that allows a kind lifts it for that kind alone' },
+});
+const network = (denies: string, allows: string): HookTests => ({ file: 'network.test.ts', denies, allows });
+
+/** By the hook's name. `files.test.ts` runs a way of its own for each of these: programs/file-ops.c. */
+export const HOOK_TESTS: Readonly<Record<string, HookTests>> = {
+  ...files('file_open', 'file_truncate', 'path_truncate', 'path_mknod', 'path_mkdir', 'path_rmdir', 'path_unlink'),
+  ...files('path_symlink', 'path_link', 'path_rename', 'path_chmod', 'path_chown', 'path_chroot'),
+  ...files('inode_setxattr', 'inode_removexattr', 'inode_set_acl', 'inode_remove_acl'),
+  file_receive: {
+    file: 'aliases.test.ts',
+    denies: 'lands without policy, and with policy',
+    allows: 'scm-rights-neighbour',
+  },
+  bprm_check_security: {
+    file: 'exec.test.ts',
+    denies: 'block refuses, kill ends the task',
+    allows: 'without a policy everything runs',
+  },
+  mmap_file: { file: 'exec.test.ts', denies: 'an executable mapping by mmap', allows: 'a plain one is not' },
+  file_mprotect: { file: 'exec.test.ts', denies: 'and by mprotect is refused', allows: 'a plain one is not' },
+  sb_mount: mounts('alone is refused, by both interfaces'),
+  sb_set_mnt_opts: mounts('alone is refused, by both interfaces'),
+  sb_remount: mounts('alone is refused, by both interfaces'),
+  move_mount: mounts('alone is refused, by both interfaces'),
+  sb_umount: mounts('alone is refused, by both interfaces'),
+  sb_pivotroot: mounts('alone is refused, by both interfaces'),
+  socket_create: network("['socket,2,3,1', 'ok', 'EPERM']", "['socket,2,1,0', 'ok', 'ok']"),
+  socket_connect: network(
+    "['connect,tcp,127.9.0.1,100', REFUSED, 'EPERM']",
+    "['connect,tcp,127.8.0.1,100', REFUSED, REFUSED]",
+  ),
+  socket_sendmsg: network("['send,udp,127.9.0.1,150', 'ok', 'EPERM']", "['send,udp,127.9.0.1,250', 'ok', 'ok']"),
+  socket_bind: network("['bind,tcp,127.0.0.1,7005', 'ok', 'EPERM']", "['bind,tcp,127.0.0.1,7015', 'ok', 'ok']"),
+  socket_listen: network("['listen,tcp,127.0.0.1,7025', 'ok', 'EPERM']", "['listen,tcp,::1,7025', 'ok', 'ok']"),
+  sctp_bind_connect: network(
+    "['connectx,1,127.9.0.1,150', REFUSED, 'EPERM']",
+    "['bindx,1,127.0.0.1,7015', 'ok', 'ok']",
+  ),
+  unix_stream_connect: network("['uconnect,stream,@secret', 'ok', 'EPERM']", "['uconnect,stream,@open', 'ok', 'ok']"),
+  unix_may_send: network("['usend,dgram,@note', 'ok', 'EPERM']", "['usend,dgram,@line', 'ok', 'ok']"),
+  capable: kernel("['hostname', 'ok', 'EPERM']", "['nice', 'ok', 'ok']"),
+  ptrace_access_check: kernel("['attach,child', 'ok', 'EPERM']"),
+  ptrace_traceme: kernel("['traceme', 'ok', 'EPERM']"),
+  task_kill: kernel("},18`, 'ok', 'EPERM']", "},18`, 'ok', 'ok']"),
+  userns_create: kernel("['userns', 'ok', 'EPERM']"),
+  bpf: kernel("['bpf', 'ok', 'EPERM']", 'without a policy each is done'),
+  kernel_load_data: kernel("['module', 'ENOEXEC', 'EPERM']"),
+  kernel_read_file: kernel("['finit,/etc/file', 'ENOEXEC', 'EPERM']"),
+  kernel_module_request: kernel('what would load a module ends as without it', 'without the rule it is loaded'),
+  perf_event_open: kernel("['perf', 'ok', 'EPERM']"),
+  // These decide nothing.
+  socket_post_create: network(
+    'who made a raw or packet socket is found by its cookie',
+    'expect(stream).toBeUndefined()',
+  ),
+  bprm_committed_creds: {
+    file: 'identity.test.ts',
+    denies: 'the first program of a container is held',
+    allows: "a runtime's own steps are counted and not judged",
+  },
+  task_alloc: {
+    file: 'exec.test.ts',
+    denies: 'holds for a program and for what it started',
+    allows: 'and for nobody else',
+  },
+  cgroup_mkdir: {
+    file: 'identity.test.ts',
+    denies: 'the kernel binds a pod by the name',
+    allows: 'one policy does not reach another pod, nor the host',
+  },
+  cgroup_rmdir: {
+    file: 'identity.test.ts',
+    denies: 'the kernel binds a pod by the name',
+    allows: 'one policy does not reach another pod, nor the host',
+  },
+};

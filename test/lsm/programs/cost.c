@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * What an operation costs: `cost <operation> <count> <rounds>`. Prints `ready` when it is warm and waits for a line; then for each
+ * round `<nanoseconds> <count>`; then `done`, and waits for a line. Without arguments it ends at once: the program that is run.
+ *
+ * open     opens and closes CHEAP_PATH for reading
+ * exec     vfork, runs this program without arguments, waits for its end
+ * connect  gives a UDP socket another peer
+ */
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define CHEAP_PATH "/data/app/config/settings"
+#define OWN_PATH "/bin/cost"
+
+static int udp;
+
+static int open_once(void)
+{
+	int fd = open(CHEAP_PATH, O_RDONLY);
+
+	return fd < 0 || close(fd);
+}
+
+static int exec_once(void)
+{
+	char *argv[] = { OWN_PATH, NULL }, *env[] = { NULL };
+	pid_t child = vfork();
+	int status;
+
+	if (child == 0) {
+		execve(OWN_PATH, argv, env);
+		_exit(1);
+	}
+	return child < 0 || waitpid(child, &status, 0) < 0 || status;
+}
+
+static int connect_once(void)
+{
+	struct sockaddr_in peer = { .sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+
+	return connect(udp, (void *)&peer, sizeof(peer));
+}
+
+static long long now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return time.tv_sec * 1000000000LL + time.tv_nsec;
+}
+
+static int wait_for_line(const char *said)
+{
+	puts(said);
+	fflush(stdout);
+	return getchar() == EOF;
+}
+
+int main(int argc, char **argv)
+{
+	int (*once)(void) = NULL;
+	long count, rounds;
+
+	if (argc == 1)
+		return 0;
+	if (argc != 4)
+		return 2;
+	if (!strcmp(argv[1], "open"))
+		once = open_once;
+	else if (!strcmp(argv[1], "exec"))
+		once = exec_once;
+	else if (!strcmp(argv[1], "connect"))
+		once = connect_once;
+	count = atol(argv[2]);
+	rounds = atol(argv[3]);
+	udp = socket(AF_INET, SOCK_DGRAM, 0);
+	if (!once || udp < 0)
+		return 2;
+	for (int i = 0; i < 10; i++)
+		if (once())
+			return perror(argv[1]), 3;
+	if (wait_for_line("ready"))
+		return 4;
+	for (long round = 0; round < rounds; round++) {
+		long long began = now();
+
+		for (long i = 0; i < count; i++)
+			if (once())
+				return perror(argv[1]), 3;
+		printf("%lld %ld\n", now() - began, count);
+	}
+	return wait_for_line("done");
+}

@@ -1,0 +1,43 @@
+// Instructions of the programs behind each hook, counted by the machine's own clock: a change that makes a hook dearer, or its cost grow
+// with the number of rules, fails here. Bounds are what was measured and a tenth more.
+import { describe, expect, it } from 'vitest';
+import type { CostReport, Operation, Where } from '../bench/lsm/cost.ts';
+import { inside } from '../bench/lsm/machine.ts';
+import { whyNoVm } from './machine.ts';
+
+const PLAN = { where: ['no pod', 'no policy', 100, 1000], rounds: 0, counts: { open: 200, exec: 10, connect: 200 } };
+
+/** Hook → instructions at most: where nothing is judged (no pod, no policy), and under 1,000 rules about what it judges. */
+const BOUNDS: [operation: Operation, hook: string, noPod: number, noPolicy: number, judged: number][] = [
+  ['open', 'file_open', 540, 290, 4_000],
+  ['exec', 'bprm_check_security', 1_950, 430, 5_500],
+  ['exec', 'bprm_committed_creds', 1_200, 3_400, 3_400],
+  ['exec', 'mmap_file', 590, 220, 540],
+  ['exec', 'task_alloc', 200, 1_080, 1_080],
+  ['connect', 'socket_connect', 940, 450, 1_850],
+];
+/** A trie of addresses is deeper the more there are in it. */
+const FLAT = 1.15;
+
+describe('instructions of a hook', () => {
+  it('within their bounds, and flat from 100 to 1,000 rules', async (context) => {
+    const why = whyNoVm();
+    if (why !== null) context.skip(why);
+    const { hooks } = await inside<CostReport>('cost', PLAN, { countInstructions: true });
+    const cost = (where: Where, operation: Operation, hook: string) =>
+      hooks.find((one) => one.where === where && one.operation === operation)?.hooks[hook]?.ns ?? Number.NaN;
+    const wrong = BOUNDS.flatMap(([operation, hook, noPod, noPolicy, judged]) => {
+      const [few, many] = [cost(100, operation, hook), cost(1000, operation, hook)];
+      const told: [what: string, measured: number, most: number][] = [
+        ['no pod', cost('no pod', operation, hook), noPod],
+        ['no policy', cost('no policy', operation, hook), noPolicy],
+        ['1,000 rules', many, judged],
+        ['1,000 rules as against 100', many, few * FLAT],
+      ];
+      return told
+        .filter(([, measured, most]) => !(measured > 0 && measured <= most))
+        .map(([what, measured, most]) => `${hook} on ${operation}, ${what}: ${measured} instead of ${most}`);
+    });
+    expect(wrong).toEqual([]);
+  }, 600_000);
+});

@@ -1,0 +1,28 @@
+// No program stands at a hook without a test that shows it denying and one that shows it letting pass. Runs no machine.
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { expect, test } from 'vitest';
+import { HOOK_TESTS } from '../lsm/hooks.ts';
+import { repoRoot } from './kernels.ts';
+
+const dir = path.join(repoRoot, 'libs/bpf/bpf/runtime');
+const sections = readdirSync(dir).flatMap((file) =>
+  [...readFileSync(path.join(dir, file), 'utf8').matchAll(/^SEC\("(?:lsm|tp_btf)\/(\w+)"\)/gm)].map(([, hook]) => hook),
+);
+
+test('hooks - each program has its row, and each row its program', () => {
+  expect(Object.keys(HOOK_TESTS).sort()).toEqual(sections.sort());
+});
+
+test('hooks - docs/runtime-hooks.md names each', () => {
+  const doc = readFileSync(path.join(repoRoot, 'docs/runtime-hooks.md'), 'utf8');
+  const named = doc.split('\n').filter((line) => line.startsWith('| '));
+  expect(Object.keys(HOOK_TESTS).filter((hook) => !named.some((line) => line.split('|')[1]?.includes(hook)))).toEqual(
+    [],
+  );
+});
+
+test.each(Object.entries(HOOK_TESTS))('hooks - %s: what denies and what allows is tested', (_hook, row) => {
+  const text = readFileSync(path.join(repoRoot, 'test/lsm', row.file), 'utf8').replaceAll(/\s+/g, ' ');
+  expect([row.denies, row.allows].filter((words) => !text.includes(words))).toEqual([]);
+});
