@@ -47,7 +47,7 @@ test('text - arguments, or the name where there are none; sockets with who holds
   expect(lines).toContain('└ [c20]');
   expect(lines).toMatch(/8\.8\.8\.8:443 +established +10 20/);
   expect(lines).toMatch(/time-wait +nobody/);
-  expect(lines).toContain('3 more, 3 of them not recorded');
+  expect(lines).toContain('3 not recorded');
 });
 
 test('bounds - many processes are told by their number', () => {

@@ -55,10 +55,11 @@ function said({ args, argsCut, comm }: Process): string {
 export function capturedLines(capture: PodCapture, { width, nowMs, paint = plain }: RenderOptions): string[] {
   const { processes, sockets, takenAt } = capture;
   const left = (shown: number, all: number, omitted: number) => {
-    const more = all - shown + omitted;
-    return more > 0
-      ? [paint(`${INDENT}${more} more${omitted > 0 ? `, ${omitted} of them not recorded` : ''}`, 'dim')]
-      : [];
+    const told = [
+      ...(all > shown ? [`${all - shown} more in --json`] : []),
+      ...(omitted > 0 ? [`${omitted} not recorded`] : []),
+    ];
+    return told.length > 0 ? [paint(`${INDENT}${told.join(', ')}`, 'dim')] : [];
   };
   const rows = asTree(processes).slice(0, MAX_SHOWN);
   const heading = `CAPTURED ${clockTime(takenAt, nowMs)}`;
