@@ -2,7 +2,7 @@
  * `bailiff lab` as a person uses it: what up prints, stock kubectl on it, a pod that really stops, and that nothing is left
  * behind however it ends. Attacks are in attack.test.ts.
  */
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { exec, type LabInfo, readState } from '@bailiff/lab';
 import { waitFor } from '@bailiff/service/testing';
@@ -16,7 +16,7 @@ describe('lab up --detach', () => {
   const currentPods = async () => ((await readState(info.dir))?.info?.pods ?? []).map((pod) => pod.name);
 
   beforeAll(async () => {
-    info = JSON.parse(await bailiff('lab', 'up', '--detach', '--json', '--id', id)) as LabInfo;
+    info = JSON.parse(await bailiff('lab', 'up', '--detach', '--json', '--bus-auth', '--id', id)) as LabInfo;
   });
   afterAll(async () => {
     await bailiff('lab', 'down', '--id', id).catch(() => undefined);
@@ -36,6 +36,16 @@ describe('lab up --detach', () => {
       const node = info.nodes.find((each) => each.name === pod.node);
       await exec('ip', ['-n', node!.netns, 'link', 'show', pod.hostInterface]);
     }
+  });
+
+  it('bus-auth - every collector is on the bus by its token: it has no password there', async () => {
+    const secrets = readdirSync(path.join(info.dir, 'secrets')).filter((name) => name.startsWith('collector-'));
+    expect(secrets.sort()).toEqual(info.nodes.map(({ name }) => `collector-${name}.token`));
+    const log = readFileSync(path.join(info.dir, 'logs', 'bus-auth.log'), 'utf8').split('\n');
+    const ready = JSON.parse(log.find((line) => line.includes('"ready"')) ?? '{}') as { metricsAddress: string };
+    const metrics = await (await fetch(`http://${ready.metricsAddress}/metrics`)).text();
+    expect(metrics).toContain(`bailiff_bus_auth_granted_total ${info.nodes.length}\n`);
+    expect(metrics).not.toMatch(/bailiff_bus_auth_refused_total\{.*\} [1-9]/);
   });
 
   it('kubectl - get, describe, label and cordon work as on any cluster', async () => {

@@ -5,11 +5,20 @@ import type { LabOptions } from './plan.ts';
 
 describe('args', () => {
   it('up - every flag is taken', () => {
-    const what = 'up --nodes 3 --pods 4 --cni ptp --unguarded --enforce --no-replace --siem';
+    const what = 'up --nodes 3 --pods 4 --cni ptp --unguarded --enforce --no-replace --siem --bus-auth';
     const argv = `${what} --detach --json --id abc`.split(' ');
     expect(parseLabArgs(argv)).toEqual({
       command: 'up',
-      options: { nodes: 3, podsPerNode: 4, cni: 'ptp', unguarded: true, enforce: true, replace: false, siem: true },
+      options: {
+        nodes: 3,
+        podsPerNode: 4,
+        cni: 'ptp',
+        unguarded: true,
+        enforce: true,
+        replace: false,
+        siem: true,
+        busAuth: true,
+      },
       detach: true,
       json: true,
       id: 'abc',
@@ -17,7 +26,7 @@ describe('args', () => {
   });
 
   it('up - the process that stays is told the same options', () => {
-    const request = parseLabArgs('up --nodes 1 --pods 7 --cni ptp --enforce --no-replace --siem'.split(' '));
+    const request = parseLabArgs('up --nodes 1 --pods 7 --cni ptp --enforce --no-replace --siem --bus-auth'.split(' '));
     const again = parseLabArgs(['supervise', ...optionFlags((request as { options: LabOptions }).options)]);
     expect(again).toMatchObject({ options: (request as { options: unknown }).options });
   });

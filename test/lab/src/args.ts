@@ -21,6 +21,7 @@ export const USAGE = `usage: bailiff lab <command>
     --enforce        answer verdicts for real; without it every answer is a dry run
     --no-replace     do not replace pods that are deleted
     --siem           start the siem-relay as well: events as OCSF, ECS and CEF on the bus
+    --bus-auth       collectors log in by ServiceAccount tokens, which bus-auth has the API judge
     --detach         return when everything is ready and leave the lab up
     --json           print what was made as one JSON line
   down    take a lab away with everything it made
@@ -53,6 +54,7 @@ const FLAGS = {
   enforce: { type: 'boolean' },
   'no-replace': { type: 'boolean' },
   siem: { type: 'boolean' },
+  'bus-auth': { type: 'boolean' },
   detach: { type: 'boolean' },
   json: { type: 'boolean' },
   id: { type: 'string' },
@@ -65,8 +67,8 @@ const FLAGS = {
 
 /** Flags that each command takes. `supervise` is `up` in the process that stays. */
 const TAKES: Record<string, readonly string[]> = {
-  up: ['nodes', 'pods', 'cni', 'unguarded', 'enforce', 'no-replace', 'siem', 'detach', 'json', 'id'],
-  supervise: ['nodes', 'pods', 'cni', 'unguarded', 'enforce', 'no-replace', 'siem', 'id'],
+  up: ['nodes', 'pods', 'cni', 'unguarded', 'enforce', 'no-replace', 'siem', 'bus-auth', 'detach', 'json', 'id'],
+  supervise: ['nodes', 'pods', 'cni', 'unguarded', 'enforce', 'no-replace', 'siem', 'bus-auth', 'id'],
   down: ['id', 'all'],
   attack: ['vector', 'count', 'rate', 'json', 'id'],
   list: ['json'],
@@ -128,6 +130,7 @@ export function parseLabArgs(argv: readonly string[]): LabRequest {
     enforce: values.enforce ?? false,
     replace: !(values['no-replace'] ?? false),
     siem: values.siem ?? false,
+    busAuth: values['bus-auth'] ?? false,
   };
   checkOptions(options);
   return { command: command as 'up' | 'supervise', options, detach: values.detach ?? false, json, id };
@@ -141,5 +144,6 @@ export function optionFlags(options: LabOptions): string[] {
     ...(options.enforce ? ['--enforce'] : []),
     ...(options.replace ? [] : ['--no-replace']),
     ...(options.siem ? ['--siem'] : []),
+    ...(options.busAuth ? ['--bus-auth'] : []),
   ];
 }

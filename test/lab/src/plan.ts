@@ -26,6 +26,8 @@ export interface LabOptions {
   replace: boolean;
   /** The siem-relay runs as well. */
   siem: boolean;
+  /** Collectors log in to the bus by a ServiceAccount token, judged by bus-auth. */
+  busAuth: boolean;
 }
 
 export const DEFAULT_OPTIONS: LabOptions = {
@@ -36,6 +38,7 @@ export const DEFAULT_OPTIONS: LabOptions = {
   enforce: false,
   replace: true,
   siem: false,
+  busAuth: false,
 };
 
 export interface NodePlan {

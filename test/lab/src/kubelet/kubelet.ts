@@ -6,7 +6,7 @@
 import { type KubeApi, KubeError, Reflector } from '@bailiff/kube';
 import type { LabError } from '../errors.ts';
 import { decide, type Local, type Step } from './decide.ts';
-import { type LabPod, podPath, readPod } from './pod.ts';
+import { type LabPod, MIRROR_ANNOTATION, podPath, readPod } from './pod.ts';
 import { createSandbox, type Sandbox, type SandboxHost, stopSandbox } from './sandbox.ts';
 import { endedStatus, runningStatus } from './status.ts';
 
@@ -115,7 +115,7 @@ export class Kubelet {
   async #work(uid: string): Promise<void> {
     const pod = this.#reflector.get(uid) ?? null;
     const local = this.#local.get(uid);
-    if (pod && !this.#options.nodes.has(pod.nodeName)) return;
+    if (pod && (!this.#options.nodes.has(pod.nodeName) || MIRROR_ANNOTATION in pod.annotations)) return;
     const state: Local = !local ? 'absent' : local.process.hasEnded() ? 'exited' : 'running';
     const step = decide(pod, state);
     if (step.do !== 'nothing') await this.#carryOut(step, pod, local);

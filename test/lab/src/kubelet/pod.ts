@@ -3,6 +3,9 @@
  */
 import { apiPath, type KubeObject, type Pod } from '@bailiff/kube';
 
+/** A pod that shows what a node runs by itself: no kubelet starts it from what the API server says. */
+export const MIRROR_ANNOTATION = 'kubernetes.io/config.mirror';
+
 export interface LabPod {
   uid: string;
   namespace: string;

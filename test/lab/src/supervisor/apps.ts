@@ -8,17 +8,13 @@ import { NODE_NATS_URL } from '../net/relay.ts';
 import type { NodePlan } from '../plan.ts';
 import { isReadyLine } from '../process/children.ts';
 import { type AppName, appBundle } from './build.ts';
+import type { BusCredential, CalloutSeeds } from './credentials.ts';
 import type { ChildRequest } from './start-child.ts';
 
 /** Every address of an app's metrics is taken by the kernel; the app's log says which. */
 const METRICS = '127.0.0.1:0';
 /** Status is what readiness and `bailiff status` look at: twice a second instead of every ten. */
 const STATUS_INTERVAL_MS = '500';
-
-interface Credential {
-  user: string;
-  passwordFile: string;
-}
 
 function app(name: AppName, child: string, flags: readonly string[]): ChildRequest {
   return {
@@ -29,34 +25,39 @@ function app(name: AppName, child: string, flags: readonly string[]): ChildReque
   };
 }
 
-const busFlags = (natsUrl: string, credential: Credential) => [
+const busFlags = (natsUrl: string, credential: BusCredential) => [
   '--nats-url',
   natsUrl,
   '--nats-user',
   credential.user,
-  '--nats-password-file',
-  credential.passwordFile,
+  ...(credential.passwordFile ? ['--nats-password-file', credential.passwordFile] : []),
+  ...(credential.tokenFile ? ['--nats-token-file', credential.tokenFile] : []),
 ];
 
 /** The others speak to the bus alone. */
-export function needsKubernetes(name: AppName): name is 'responder' | 'ipam-sync' {
-  return name === 'responder' || name === 'ipam-sync';
+export function needsKubernetes(name: AppName): name is 'responder' | 'ipam-sync' | 'bus-auth' {
+  return name === 'responder' || name === 'ipam-sync' || name === 'bus-auth';
 }
 
 export interface ClusterTargets {
   natsUrl: string;
   redisUrl: string;
   kubeconfig: string;
+  /** For bus-auth alone. */
+  seeds?: CalloutSeeds;
 }
 
 export function clusterAppRequest(
   name: Exclude<AppName, 'collector'>,
-  credential: Credential,
+  credential: BusCredential,
   targets: ClusterTargets,
 ): ChildRequest {
   const flags = busFlags(targets.natsUrl, credential);
   if (name === 'siem-relay') flags.push('--formats', 'ocsf,ecs,cef');
   if (needsKubernetes(name)) flags.push('--kubeconfig', targets.kubeconfig);
+  if (name === 'bus-auth' && targets.seeds) {
+    flags.push('--issuer-seed-file', targets.seeds.issuerFile, '--xkey-seed-file', targets.seeds.xkeyFile);
+  }
   if (name === 'responder') flags.push('--redis-url', targets.redisUrl);
   return app(name, name, flags);
 }
@@ -65,7 +66,7 @@ export const collectorChildName = (node: NodePlan) => `collector-${node.name}`;
 
 export function collectorRequest(
   node: NodePlan,
-  credential: Credential,
+  credential: BusCredential,
   options: { cgroupRoot: string; observeOnly: boolean },
 ): ChildRequest {
   const flags = [

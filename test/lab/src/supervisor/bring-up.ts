@@ -21,6 +21,7 @@ import { exec } from '../process/exec.ts';
 import { type LabState, processStartTicks, writeState } from '../state.ts';
 import { until } from '../until.ts';
 import { buildLab } from './build.ts';
+import { CollectorTokens } from './bus-auth.ts';
 import { makeCredentials } from './credentials.ts';
 import { Lab, type LabParts } from './lab.ts';
 import { createObjects } from './objects.ts';
@@ -116,8 +117,8 @@ async function begin(options: BringUp): Promise<Making> {
 
 /** Options that were given, so that an absent one does not hide a default. */
 function definedOf(options: BringUp): Partial<LabOptions> {
-  const { nodes, podsPerNode, cni, unguarded, enforce, replace, siem } = options;
-  const given = { nodes, podsPerNode, cni, unguarded, enforce, replace, siem };
+  const { nodes, podsPerNode, cni, unguarded, enforce, replace, siem, busAuth } = options;
+  const given = { nodes, podsPerNode, cni, unguarded, enforce, replace, siem, busAuth };
   return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
 }
 
@@ -138,6 +139,10 @@ async function bringUpKubernetes(making: Making): Promise<void> {
   const kube = lab.kube('kubelet');
   lab.onStop(() => kube.close());
   parts.owner = await createObjects(kube, parts.plan, new Date().toISOString());
+  if (!parts.plan.options.busAuth) return;
+  const tokens = new CollectorTokens(kube, parts.plan, parts.onProblem);
+  lab.onStop(() => tokens.stop());
+  await tokens.start();
 }
 
 async function prepareNode(node: NodePlan, parts: LabParts): Promise<void> {
@@ -170,7 +175,11 @@ async function bringUpServers(making: Making): Promise<void> {
 
 async function bringUpApps({ lab, parts, progress }: Making): Promise<void> {
   const { nodes, options } = parts.plan;
-  const names = ['ipam-sync', 'correlator', 'responder', ...(options.siem ? (['siem-relay'] as const) : [])] as const;
+  const more = [
+    ...(options.siem ? (['siem-relay'] as const) : []),
+    ...(options.busAuth ? (['bus-auth'] as const) : []),
+  ];
+  const names = ['ipam-sync', 'correlator', 'responder', ...more] as const;
   progress(`apps: ${names.join(', ')}, ${nodes.length} collectors`);
   const apps = names.map((name) => lab.startApp(name));
   await all([...apps, ...nodes.map((node) => lab.startCollector(node))]);

@@ -9,7 +9,7 @@ import { build } from 'esbuild';
 import { CHECKOUT, ensureLabtool, isStale } from '../native-tool.ts';
 import { exec } from '../process/exec.ts';
 
-export const APPS = ['collector', 'correlator', 'responder', 'ipam-sync', 'siem-relay'] as const;
+export const APPS = ['collector', 'correlator', 'responder', 'ipam-sync', 'siem-relay', 'bus-auth'] as const;
 export type AppName = (typeof APPS)[number];
 export const appBundle = (app: AppName) => path.join(CHECKOUT, 'apps', app, 'dist', 'main.mjs');
 export const API_SERVER_BUNDLE = path.join(CHECKOUT, 'test/lab/build/kube-api.mjs');

@@ -5,21 +5,32 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { FIXED_ROLES, type Identity, type NatsUser, permissionsFor, userOf } from '@bailiff/bus';
+import { FIXED_ROLES, type Identity, type NatsUser, permissionsFor, type ServerConf, userOf } from '@bailiff/bus';
+import { newSeed, publicKeyOf } from '@bailiff/bus/auth';
 import type { LabPlan } from '../plan.ts';
+import { tokenFileOf } from './bus-auth.ts';
 
 const newSecret = () => randomBytes(24).toString('base64url');
 
 /** Users at the API server; `admin` first, whose kubeconfig a person gets. */
-export const API_USERS = ['admin', 'kubelet', 'ipam-sync', 'responder'] as const;
+export const API_USERS = ['admin', 'kubelet', 'ipam-sync', 'responder', 'bus-auth'] as const;
 export type ApiUser = (typeof API_USERS)[number];
 
+/** One of the two files. */
 export interface BusCredential {
   user: string;
-  passwordFile: string;
+  passwordFile?: string;
+  tokenFile?: string;
+}
+/** What bus-auth answers with. */
+export interface CalloutSeeds {
+  issuerFile: string;
+  xkeyFile: string;
 }
 export interface LabCredentials {
   users: NatsUser[];
+  /** Null: collectors are fixed users. */
+  callout: { conf: NonNullable<ServerConf['authCallout']>; seeds: CalloutSeeds } | null;
   /** By bus user: a role, or collector-<node>. */
   bus: ReadonlyMap<string, BusCredential>;
   /** For the API server's command line. */
@@ -30,9 +41,11 @@ export interface LabCredentials {
 export async function makeCredentials(plan: LabPlan): Promise<LabCredentials> {
   const dir = path.join(plan.dir, 'secrets');
   await mkdir(dir, { recursive: true, mode: 0o700 });
+  const { busAuth } = plan.options;
   const identities: Identity[] = [
     ...FIXED_ROLES.map((role) => ({ role })),
-    ...plan.nodes.map((node) => ({ role: 'collector' as const, node: node.name })),
+    ...(busAuth ? [{ role: 'bus-auth' } as const] : []),
+    ...(busAuth ? [] : plan.nodes.map((node) => ({ role: 'collector' as const, node: node.name }))),
   ];
   const bus = new Map<string, BusCredential>();
   const users: NatsUser[] = [];
@@ -45,5 +58,21 @@ export async function makeCredentials(plan: LabPlan): Promise<LabCredentials> {
     users.push({ user, password, permissions: permissionsFor(identity) });
   }
   const apiTokens = Object.fromEntries(API_USERS.map((user) => [user, newSecret()])) as Record<ApiUser, string>;
-  return { users, bus, apiTokens };
+  if (!busAuth) return { users, bus, apiTokens, callout: null };
+  for (const node of plan.nodes) {
+    const user = userOf({ role: 'collector', node: node.name });
+    bus.set(user, { user, tokenFile: tokenFileOf(plan, node) });
+  }
+  // In an account of its own: not among those of the bus.
+  const service = users.find(({ user }) => user === 'bus-auth') as NatsUser;
+  const others = users.filter((one) => one !== service);
+  return { users: others, bus, apiTokens, callout: await makeCallout(dir, service) };
+}
+
+async function makeCallout(dir: string, service: NatsUser): Promise<LabCredentials['callout']> {
+  const [issuer, xkey] = [newSeed('issuer'), newSeed('xkey')];
+  const seeds = { issuerFile: path.join(dir, 'issuer.seed'), xkeyFile: path.join(dir, 'xkey.seed') };
+  await writeFile(seeds.issuerFile, issuer, { mode: 0o600 });
+  await writeFile(seeds.xkeyFile, xkey, { mode: 0o600 });
+  return { conf: { issuer: publicKeyOf('issuer', issuer), xkey: publicKeyOf('xkey', xkey), service }, seeds };
 }

@@ -93,7 +93,7 @@ export class Lab implements AsyncDisposable {
       pods: this.pods(),
       id: plan.id,
       dir: plan.dir,
-      credentials: { cli: this.#credential('cli'), admin: this.#credential('admin') },
+      credentials: { cli: this.#password('cli'), admin: this.#password('admin') },
     };
   }
 
@@ -105,8 +105,7 @@ export class Lab implements AsyncDisposable {
   }
   /** A connection under a role; the caller closes it. */
   bus(role: FixedRole): Promise<Bus> {
-    const { user, passwordFile } = this.#credential(role);
-    return connectBus({ servers: this.natsUrl, user, passwordFile, name: `lab-${role}` });
+    return connectBus({ servers: this.natsUrl, ...this.#password(role), name: `lab-${role}` });
   }
 
   node(name: string): NodePlan {
@@ -145,7 +144,13 @@ export class Lab implements AsyncDisposable {
   /** Starts an app that runs once in the cluster and waits until it is ready. */
   async startApp(name: Exclude<AppName, 'collector'>): Promise<Child> {
     const user = needsKubernetes(name) ? name : 'admin';
-    const targets = { natsUrl: this.natsUrl, redisUrl: this.redisUrl, kubeconfig: this.kubeconfig(user) };
+    const seeds = this.#have('credentials').callout?.seeds;
+    const targets = {
+      natsUrl: this.natsUrl,
+      redisUrl: this.redisUrl,
+      kubeconfig: this.kubeconfig(user),
+      ...(seeds ? { seeds } : {}),
+    };
     return this.#startKept(clusterAppRequest(name, this.#credential(name), targets));
   }
 
@@ -236,6 +241,13 @@ export class Lab implements AsyncDisposable {
     if (value === undefined || value === null) throw new LabError('LAB_NOT_READY', `lab ${this.id} has no ${key} yet`);
     return value;
   }
+  /** Of a user who has a password. */
+  #password(user: FixedRole): { user: string; passwordFile: string } {
+    const { passwordFile } = this.#credential(user);
+    if (passwordFile === undefined) throw new LabError('LAB_NOT_FOUND', `${user} has no password in lab ${this.id}`);
+    return { user, passwordFile };
+  }
+
   #credential(user: string) {
     const credential = this.#have('credentials').bus.get(user);
     if (!credential) throw new LabError('LAB_NOT_FOUND', `no bus user ${user} in lab ${this.id}`);

@@ -61,6 +61,7 @@ export async function startNatsServer(plan: LabPlan, credentials: LabCredentials
       port,
       storeDir,
       users: credentials.users,
+      ...(credentials.callout ? { authCallout: credentials.callout.conf } : {}),
       serverName: `lab-${plan.id}`,
     });
     await writeFile(confFile, conf, { mode: 0o600 });
