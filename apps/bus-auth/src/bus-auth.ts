@@ -33,6 +33,16 @@ const PROBE_MS = 10_000;
 const PROBE_TOKEN = 'bailiff-probe';
 /** Seconds of reviewsPerSecond that may come at once. */
 const REVIEW_BURST_S = 5;
+/**
+ * What counts against an address: questions to the API server that came to nothing. What is refused without one costs nothing and counts against nobody,
+ * because a host-network pod has the address of its node's collector; nor does what the API server or a limit of ours caused.
+ */
+const ASKED_FOR_NOTHING: ReadonlySet<RefusalReason> = new Set([
+  'not-authenticated',
+  'not-bound',
+  'no-node-claim',
+  'wrong-node',
+]);
 
 export class BusAuth {
   readonly #ctx: ServiceContext<BusAuthConfig>;
@@ -134,9 +144,9 @@ export class BusAuth {
   /** null: the API server has been asked enough. */
   async #decide(request: AuthRequest): Promise<Decision | null> {
     const { config } = this.#ctx;
-    if (this.#failures.isOver(request.clientHost, performance.now())) return refuse('rate-limited');
     const shown = examine(request, config, Date.now());
     if ('refusal' in shown) return shown;
+    if (this.#failures.isOver(request.clientHost, performance.now())) return refuse('rate-limited');
     if (!this.#reviews.take(performance.now())) return null;
     try {
       return decide(shown, await this.#review(shown.token), config, Date.now());
@@ -171,10 +181,7 @@ export class BusAuth {
     }
     const { reason, detail } = decision.refusal;
     this.#metrics.refused.inc({ reason });
-    // What the API server or a limit of ours caused says nothing against the client.
-    if (!['rate-limited', 'api-unreachable', 'api-forbidden'].includes(reason)) {
-      this.#failures.count(request.clientHost, performance.now());
-    }
+    if (ASKED_FOR_NOTHING.has(reason)) this.#failures.count(request.clientHost, performance.now());
     this.#log.warn(`${reason} ${request.clientHost}`, { reason, why: REFUSALS[reason], detail, ...from }, 'refused');
   }
 

@@ -37,9 +37,9 @@ export async function readPrecedents(
     // A letter is written after its frame was stored.
     start: sinceMicros === 0 ? 'all' : { timeMs: Math.floor(sinceMicros / 1000) },
     headersOnly: true,
-    onMessage: ({ subject, headers }) => {
+    onMessage: ({ subject, headers, planted }) => {
       const parsed = parseSubject(subject);
-      if (parsed?.what === 'deadletters')
+      if (parsed?.what === 'deadletters' && !planted)
         book.add(parsed.sequence, parsed.reason, headers?.get('Bailiff-Detail') ?? '');
     },
     onIdle: () => end.abort(),

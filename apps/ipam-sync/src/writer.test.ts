@@ -21,6 +21,7 @@ class ModelBucket {
       revision,
       timestampMicros: 0,
       deleted: value === null,
+      planted: false,
       header: () => '',
     };
     this.entries.set(key, entry);

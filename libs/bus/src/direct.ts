@@ -8,6 +8,7 @@ import type { StreamInfo } from '@nats-io/jetstream';
 import type { Bus } from './connect.ts';
 import { BusError } from './errors.ts';
 import type { StreamMessage } from './ordered.ts';
+import { contentOf, isPlantedWithin } from './planted.ts';
 import { apiRequest, request } from './request.ts';
 
 /** State and configuration of a stream; `ts` is the server's time. @throws BusError BUS_NO_STREAM and what request throws */
@@ -28,13 +29,15 @@ export async function directGet(bus: Bus, subject: string, query?: unknown): Pro
     if (headers.code === 404) return null;
     throw new BusError('BUS_REFUSED', `${subject}: ${headers.code} ${headers.description}`);
   }
-  const sequence = Number(headers?.get('Nats-Sequence'));
-  const timestampMicros = microsOf(headers?.get('Nats-Time-Stamp') ?? '');
+  // The server's own stand behind those that the message was stored with.
+  const sequence = Number(headers?.last('Nats-Sequence'));
+  const timestampMicros = microsOf(headers?.last('Nats-Time-Stamp') ?? '');
   if (!Number.isSafeInteger(sequence) || sequence <= 0 || Number.isNaN(timestampMicros)) {
     throw new BusError('BUS_MESSAGE', `${subject}: an answer without its sequence or time`);
   }
-  const stored = headers?.get('Nats-Subject') ?? '';
-  return { sequence, timestampMicros, subject: stored, headers, data: message.data, pending: 0 };
+  const stored = headers?.last('Nats-Subject') ?? '';
+  const content = contentOf(message, isPlantedWithin(headers));
+  return { sequence, timestampMicros, subject: stored, ...content, pending: 0 };
 }
 
 /** Microseconds of an RFC 3339 time with up to nine decimals; NaN when it is none. */

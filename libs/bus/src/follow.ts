@@ -10,7 +10,8 @@ import type { Msg, Subscription } from '@nats-io/nats-core';
 import type { Bus, BusStatus } from './connect.ts';
 import { microsOf } from './direct.ts';
 import { BusError, toBusError } from './errors.ts';
-import { type Bucket, entryOf, type KvEntry, openBucket } from './kv.ts';
+import { type Bucket, entryOf, type KvEntry, openBucket, plantedError } from './kv.ts';
+import { isPlantedWithin } from './planted.ts';
 import { pushSubject } from './subjects.ts';
 
 /** How old a value may be when every push was lost and the connection never broke. */
@@ -108,17 +109,18 @@ export abstract class Follower {
     const revision = Number(message.headers?.get('Nats-Sequence'));
     const timestampMicros = microsOf(message.headers?.get('Nats-Time-Stamp') ?? '');
     const subject = message.headers?.get('Nats-Subject') ?? '';
+    const planted = isPlantedWithin(message.headers);
     const prefix = `$KV.${this.bucket.name}.`;
     // Only the server publishes on push subjects. But who may make consumers can have a stream's messages delivered to any subject; those
     // come under the subject they were stored on, which is what tells them apart, whatever their headers claim.
     const pushed = message.subject === pushSubject(this.bucket.name, subject.slice(prefix.length));
-    if (!pushed || !subject.startsWith(prefix) || !Number.isSafeInteger(revision) || revision <= 0) {
+    if (planted || !pushed || !subject.startsWith(prefix) || !Number.isSafeInteger(revision) || revision <= 0) {
       this.refused += 1;
       this.report(new BusError('BUS_MESSAGE', `${message.subject}: came as a push and is none`));
       return;
     }
     const { headers, data } = message;
-    const entry = entryOf({ sequence: revision, timestampMicros, subject, headers, data, pending: 0 }, prefix);
+    const entry = entryOf({ sequence: revision, timestampMicros, subject, headers, data, pending: 0, planted }, prefix);
     const previous = Number(headers?.get('Nats-Last-Sequence'));
     const before = this.revisionOf(entry.key);
     if (before !== null && previous > before) this.gaps += 1;
@@ -143,6 +145,11 @@ export abstract class Follower {
   /** Tells an entry when it is newer than what was told. */
   protected take(entry: KvEntry): void {
     if (this.closed || entry.revision <= (this.toldOf(entry.key)?.revision ?? 0)) return;
+    if (entry.planted) {
+      this.refused += 1;
+      this.report(plantedError(this.bucket.name, entry.key));
+      return;
+    }
     if (!this.remember(entry)) {
       this.report(new BusError('BUS_FULL', `${this.bucket.name}/${entry.key}: more than ${MAX_KEYS} keys`));
       return;

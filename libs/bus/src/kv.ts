@@ -24,6 +24,8 @@ export interface KvEntry {
   timestampMicros: number;
   /** A tombstone: the key was deleted; the value is empty. */
   deleted: boolean;
+  /** No client wrote it (planted.ts): its revision is what the next write must expect, its value is not to be believed. */
+  planted: boolean;
   header(name: string): string;
 }
 
@@ -62,9 +64,17 @@ export function entryOf(message: StreamMessage, prefix: string): KvEntry {
     revision: message.sequence,
     timestampMicros: message.timestampMicros,
     deleted: operation === 'DEL' || operation === 'PURGE',
+    planted: message.planted,
     header: (name) => message.headers?.get(name) ?? '',
   };
 }
+
+/** For what stands under a key and was written by nobody. */
+export const plantedError = (bucket: string, key: string) =>
+  new BusError(
+    'BUS_MESSAGE',
+    `${bucket}/${key}: an answer of the server stands there, which somebody had sent to it: write the key again, and find out whose credential it was`,
+  );
 
 export class Bucket {
   readonly name: string;
@@ -79,9 +89,10 @@ export class Bucket {
     this.prefix = `$KV.${name}.`;
   }
 
-  /** Newest value; null when there is none or it was deleted. @throws BusError */
+  /** Newest value; null when there is none or it was deleted. @throws BusError, BUS_MESSAGE when no client wrote what is there */
   async get(key: string): Promise<KvEntry | null> {
     const entry = await this.newest(key);
+    if (entry?.planted) throw plantedError(this.name, key);
     return entry?.deleted ? null : entry;
   }
 
@@ -142,20 +153,20 @@ export class Bucket {
     return ack.seq;
   }
 
-  /** Keys that have a value. @throws BusError */
+  /** Keys that have a value; not those under which something was planted. @throws BusError */
   async keys(filter = '>'): Promise<string[]> {
     const keys: string[] = [];
     await this.readAll('last-per-subject', filter, true, (entry) => {
-      if (!entry.deleted) keys.push(entry.key);
+      if (!entry.deleted && !entry.planted) keys.push(entry.key);
     });
     return keys.sort();
   }
 
-  /** Newest entry of every key under a filter. @throws BusError */
+  /** Newest entry of every key under a filter, but for what was planted. @throws BusError */
   async entries(filter = '>'): Promise<KvEntry[]> {
     const entries: KvEntry[] = [];
     await this.readAll('last-per-subject', filter, false, (entry) => {
-      if (!entry.deleted) entries.push(entry);
+      if (!entry.deleted && !entry.planted) entries.push(entry);
     });
     return entries;
   }

@@ -14,6 +14,7 @@ import { createInbox, type Msg, type MsgHdrs } from '@nats-io/nats-core';
 import type { Bus } from './connect.ts';
 import { microsOf, streamInfo } from './direct.ts';
 import { BusError, toBusError } from './errors.ts';
+import { contentOf, isPlanted } from './planted.ts';
 import { type Delivery, PullSession } from './pull.ts';
 import { apiRequest } from './request.ts';
 import { backoffMs, pause } from './wait.ts';
@@ -28,6 +29,8 @@ export interface StreamMessage {
   data: Uint8Array;
   /** How many the stream holds after this one (under the filter) as the server knew when it sent it. */
   pending: number;
+  /** An answer of the server that somebody had sent there (planted.ts). It comes without content, so that whoever reads it refuses it. */
+  planted: boolean;
 }
 
 export type StartAt = 'all' | 'new' | { sequence: number } | { timeMs: number } | 'last-per-subject';
@@ -71,8 +74,7 @@ export function streamMessage(message: Msg, delivery: Delivery): StreamMessage {
     sequence: delivery.streamSequence,
     timestampMicros: delivery.timestampMicros,
     subject: message.subject,
-    headers: message.headers,
-    data: message.data,
+    ...contentOf(message, isPlanted(message.headers)),
     pending: delivery.pending,
   };
 }

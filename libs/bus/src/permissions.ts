@@ -4,7 +4,7 @@
  * Place in the path: server-conf.ts writes them into nats.conf; test/bus tries every one of them. Invariants: an identity publishes
  * only where its work needs it, a collector only under its own node, and nobody subscribes to another's inbox. A consumer's name is a
  * single token and a random one cannot be allow-listed, so who reads a stream may name any consumer of it; but all have random names,
- * and nobody may list names.
+ * and nobody may list names. What the server does not check is the subject that a request names for its answer: planted.ts.
  */
 import { captureSubject, encodeToken, ROOT, violationSubject } from './subjects.ts';
 import { SIEM_FORMATS, siemConsumer } from './topology.ts';

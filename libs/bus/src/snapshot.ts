@@ -45,6 +45,10 @@ export class SnapshotReader extends Follower {
   protected override async read(): Promise<'certain' | 'doubtful'> {
     const entry = await this.bucket.newest(this.key);
     if (this.closed) return 'certain';
+    if (entry?.planted) {
+      this.take(entry);
+      return 'certain';
+    }
     if (this.told && (entry === null || entry.revision < this.told.revision)) {
       const now = performance.now();
       // A connection that breaks and comes again reads more often than that; a replica needs time, not questions.
