@@ -1,9 +1,11 @@
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { LabError, tellError } from './errors.ts';
 import { takeDownLabs } from './retire.ts';
+import { type LabState, processStartTicks, writeState } from './state.ts';
+import { startLab } from './supervisor/bring-up.ts';
 
 afterEach(() => vi.restoreAllMocks());
 
@@ -41,6 +43,38 @@ describe('lab down', () => {
       await expect(refused).rejects.toMatchObject({ code: 'LAB_NOT_ROOT', exitCode: 4 });
       const absent = takeDownLabs({ id: 'nope', all: false }, tell, labsDir);
       await expect(absent).rejects.toMatchObject({ code: 'LAB_NOT_FOUND', exitCode: 2 });
+    } finally {
+      rmSync(labsDir, { recursive: true });
+    }
+  });
+});
+
+describe('lab up', () => {
+  it('an id that is up - is refused, and its state and directory stay as they are; another id, or a dead supervisor, is not in the way', async () => {
+    const labsDir = mkdtempSync(path.join(tmpdir(), 'labs-'));
+    const supervisor = { pid: process.pid, startTicks: processStartTicks(process.pid)! };
+    const state: LabState = {
+      ...{ version: 1, id: 'abc', ...supervisor, createdAt: '2026-01-01T00:00:00Z', phase: 'ready' },
+      ...{ cgroupDir: '/none', processes: [], info: null },
+    };
+    const stateText = () => readFileSync(path.join(labsDir, 'abc/state.json'), 'utf8');
+    try {
+      // Nobody but root gets past the next check, so that what is not refused here begins nothing either.
+      vi.spyOn(process, 'geteuid').mockReturnValue(65534);
+      const up = (id: string) => startLab({ id, labsDir, withApps: false });
+      writeState(path.join(labsDir, 'abc'), state);
+      const before = stateText();
+      await expect(up('abc')).rejects.toMatchObject({
+        code: 'LAB_EXISTS',
+        exitCode: 2,
+        message: 'lab abc is up: `bailiff lab down --id abc` first, or another --id',
+      });
+      expect([stateText(), readdirSync(path.join(labsDir, 'abc')), readdirSync(labsDir)]).toEqual([
+        ...[before, ['state.json'], ['abc']],
+      ]);
+      await expect(up('other')).rejects.toMatchObject({ code: 'LAB_NOT_ROOT' });
+      writeState(path.join(labsDir, 'abc'), { ...state, startTicks: '1' });
+      await expect(up('abc')).rejects.toMatchObject({ code: 'LAB_NOT_ROOT' });
     } finally {
       rmSync(labsDir, { recursive: true });
     }

@@ -8,6 +8,7 @@ export type LabErrorCode =
   | 'LAB_MISSING_FEATURE'
   | 'LAB_NOT_ROOT'
   | 'LAB_NOT_FOUND'
+  | 'LAB_EXISTS'
   | 'LAB_AMBIGUOUS'
   | 'LAB_COMMAND_FAILED'
   | 'LAB_COMMAND_TIMEOUT'
@@ -23,6 +24,7 @@ const EXIT_CODES: Partial<Record<LabErrorCode, number>> = {
   LAB_MISSING_FEATURE: 3,
   LAB_NOT_ROOT: 4,
   LAB_NOT_FOUND: 2,
+  LAB_EXISTS: 2,
   LAB_AMBIGUOUS: 2,
   LAB_NOT_READY: 7,
   LAB_PROCESS_ENDED: 7,

@@ -19,7 +19,7 @@ export function table(rows: readonly (readonly string[])[]): string {
 /** Shown of the pods of a large lab. */
 const MAX_PODS_SHOWN = 20;
 
-const counted = (count: number, noun: string) => `${count} ${noun}${count === 1 ? '' : 's'}`;
+export const counted = (count: number, noun: string) => `${count} ${noun}${count === 1 ? '' : 's'}`;
 
 export function upReport(info: LabInfo, options: LabOptions, detached: boolean): string {
   const pods = info.pods.slice(0, MAX_PODS_SHOWN).map((pod) => [pod.node, pod.name, pod.ips.join(' '), pod.netns]);

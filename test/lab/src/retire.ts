@@ -4,7 +4,7 @@ import path from 'node:path';
 import { removeEverything, takeDown } from './cleanup.ts';
 import { LabError } from './errors.ts';
 import { LABS_DIR } from './names.ts';
-import { listLabs } from './state.ts';
+import { isAlive, listLabs, readState } from './state.ts';
 
 /** A directory without a state may belong to a supervisor that begins this very moment. */
 const BEGINNING_MS = 10_000;
@@ -19,6 +19,16 @@ export async function removeStaleLabs(tell: (text: string) => void, labsDir = LA
     tell(`removing what is left of lab ${id}, whose supervisor is dead`);
     await removeEverything(id, labsDir);
   }
+}
+
+/**
+ * A second lab of an id would write over the state of the first, and its failure would remove what the first runs on.
+ * @throws LabError LAB_EXISTS: its supervisor lives, whatever its phase
+ */
+export async function requireFree(id: string, labsDir: string): Promise<void> {
+  const state = await readState(path.join(labsDir, id));
+  if (state && isAlive(state))
+    throw new LabError('LAB_EXISTS', `lab ${id} is up: \`bailiff lab down --id ${id}\` first, or another --id`);
 }
 
 /** For an id that is not there, or for any lab. */

@@ -18,6 +18,8 @@ import { buildFabric } from '../net/fabric.ts';
 import { startRelay } from '../net/relay.ts';
 import { DEFAULT_OPTIONS, type LabOptions, type NodePlan, planLab } from '../plan.ts';
 import { exec } from '../process/exec.ts';
+import { counted } from '../report.ts';
+import { requireFree } from '../retire.ts';
 import { type LabState, processStartTicks, writeState } from '../state.ts';
 import { until } from '../until.ts';
 import { buildLab } from './build.ts';
@@ -63,9 +65,10 @@ function requireRoot(): void {
 
 /** The lab's directory, state, cgroup and log, and the ways in which parts report. */
 async function begin(options: BringUp): Promise<Making> {
-  requireRoot();
   const labsDir = options.labsDir ?? LABS_DIR;
   const plan = planLab(options.id ?? newLabId(), { ...DEFAULT_OPTIONS, ...definedOf(options) }, labsDir);
+  await requireFree(plan.id, labsDir);
+  requireRoot();
   const cgroupMount = cgroup2Mount();
   cniBinDir(['loopback', 'host-local', plan.options.cni]);
   const progress = options.onProgress ?? (() => undefined);
@@ -73,6 +76,8 @@ async function begin(options: BringUp): Promise<Making> {
   const onBuild = (outputs: string[]) => progress(`building ${outputs.join(', ')}`);
   const labtool = await buildLab({ withApps, onBuild, signal: options.signal });
   if (options.signal?.aborted) throw new LabError('LAB_INTERRUPTED', 'interrupted');
+  // Again: building may take minutes, and a lab of this id may have come up in them.
+  await requireFree(plan.id, labsDir);
   const state: LabState = {
     version: 1,
     id: plan.id,
@@ -180,7 +185,7 @@ async function bringUpApps({ lab, parts, progress }: Making): Promise<void> {
     ...(options.busAuth ? (['bus-auth'] as const) : []),
   ];
   const names = ['ipam-sync', 'correlator', 'responder', ...more] as const;
-  progress(`apps: ${names.join(', ')}, ${nodes.length} collectors`);
+  progress(`apps: ${names.join(', ')}, ${counted(nodes.length, 'collector')}`);
   const apps = names.map((name) => lab.startApp(name));
   await all([...apps, ...nodes.map((node) => lab.startCollector(node))]);
 }
