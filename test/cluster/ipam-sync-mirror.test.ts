@@ -152,10 +152,11 @@ describe.skipIf(missing)('custom resources', () => {
     await held(1);
     await comesTo(async () => (await statusOf('rtp', 'no-shell'))?.inForce, '1/1');
     const [head, row] = (await kubectl.ok('get', 'bailiff')).trim().split('\n');
-    expect(words(head)).toEqual(['NAME', 'MODE', 'SEVERITY', 'ENABLED', 'ACCEPTED', 'IN FORCE', 'REVISION', 'AGE']);
-    expect(words(row).slice(0, 7)).toEqual([
+    const columns = ['NAME', 'MODE', 'SEVERITY', 'ENABLED', 'ACCEPTED', 'REASON', 'IN FORCE', 'REVISION', 'AGE'];
+    expect(words(head)).toEqual(columns);
+    expect(words(row).slice(0, 8)).toEqual([
       'runtimepolicy.bailiff.dev/no-shell',
-      ...['enforce', 'medium', 'true', 'True', '1/1', '1'],
+      ...['enforce', 'medium', 'true', 'True', 'Written', '1/1', '1'],
     ]);
     expect(await kubectl.ok('describe', 'rtp', 'no-shell')).toMatch(/In Force: +1\/1/);
 

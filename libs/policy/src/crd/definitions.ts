@@ -73,10 +73,10 @@ const OWN_COLUMNS: Readonly<Record<ResourceKind, readonly Column[]>> = {
 
 const STATUS_COLUMNS: readonly Column[] = [
   text('Accepted', '.status.conditions[?(@.type=="Accepted")].status'),
+  text('Reason', '.status.conditions[?(@.type=="Accepted")].reason'),
   { ...text('In Force', '.status.inForce'), description: 'Where it holds, of where it could.' },
   { name: 'Revision', type: 'integer', jsonPath: '.status.configRevision' },
   { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' },
-  text('Reason', '.status.conditions[?(@.type=="Accepted")].reason', 1),
   text('Key', '.status.configKey', 1),
 ];
 
