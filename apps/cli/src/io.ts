@@ -4,6 +4,7 @@
  * Invariants: what was asked for goes to stdout and nothing else does; notes, progress and errors go to stderr. A reader that went away
  * (`| head`) is no error: the process ends with 0.
  */
+import { readFileSync } from 'node:fs';
 import { homedir, hostname, userInfo } from 'node:os';
 import { createInterface } from 'node:readline/promises';
 
@@ -52,6 +53,12 @@ function outputOf(stream: NodeJS.WriteStream): Output {
       return stream.isTTY ? (stream.columns ?? 80) : 0;
     },
   };
+}
+
+/** Of the sources, which run as they are: a bundle was told its version when it was built. */
+function checkoutVersion(): string {
+  const text = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
 }
 
 /** A user that only a number names, as in a container, has none: then nothing is looked for in it. */
@@ -132,7 +139,7 @@ export function processIo(): CliIo {
     },
     home: env['HOME'] ?? homeOfUser(),
     operator: `${userName(env)}@${hostname()}`,
-    version: process.env.BAILIFF_VERSION ?? '0.0.0-dev',
+    version: process.env.BAILIFF_VERSION ?? checkoutVersion(),
     exitCode: 0,
   };
 }

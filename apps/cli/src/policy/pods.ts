@@ -29,7 +29,8 @@ export function onePod(pods: readonly PlacedPod[], selector: PodSelector): Place
   const [first, ...more] = pods.filter((pod) => isMeant(selector, pod));
   if (!first) {
     throw new CliError('CLI_NOT_FOUND', `no pod "${selector.text}" is known`, {
-      remedy: 'pods are known some hundred ms after they are bound to a node; is ipam-sync running?',
+      remedy:
+        'is it deleted, or mistyped? `bailiff timeline` tells of pods that are gone; a new one is known some hundred ms after it is bound to a node, while ipam-sync runs',
     });
   }
   if (more.length === 0) return first;
