@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { BusError } from '@bailiff/bus';
 import { ConfigError } from '@bailiff/policy';
 import { describe, expect, it } from 'vitest';
@@ -28,6 +29,22 @@ describe('errors', () => {
     expect(tell(new BusError('BUS_PERMISSION', 'no'), false).lines[1]).toMatch(/`cli` identity/);
     expect(tell(new TypeError('oops'), false).lines).toHaveLength(2);
     expect(tell(new TypeError('oops'), false).lines[1]).toMatch(/--debug/);
+  });
+
+  it('a file that is not there - is named, and no system call; a program that is not there is not called a file', async () => {
+    const gone = await readFile('/nonexistent/x.yaml').catch((error: unknown) => error);
+    expect(tell(gone, false).lines).toEqual(['bailiff: /nonexistent/x.yaml does not exist', '  check the path']);
+    const spawned = { code: 'ENOENT', path: 'kubectl', syscall: 'spawn kubectl', message: 'spawn kubectl ENOENT' };
+    expect(tell(Object.assign(new Error(spawned.message), spawned), false).lines[0]).toBe(
+      'bailiff: spawn kubectl ENOENT',
+    );
+  });
+
+  it('width - lines are broken at spaces and hang below the first, and not at all without a terminal', () => {
+    const error = new CliError('CLI_USAGE', 'one two three four', { remedy: 'five six seven' });
+    expect(tell(error, false, 16).lines).toEqual(['bailiff: one', '  two three four', '  five six seven']);
+    expect(tell(error, false, 14).lines).toEqual(['bailiff: one', '  two three', '  four', '  five six', '  seven']);
+    expect(tell(error, false).lines).toHaveLength(2);
   });
 
   it('words - what came from elsewhere cannot reach the terminal', () => {

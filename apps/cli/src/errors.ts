@@ -3,8 +3,10 @@
  *
  * Place in the path: everything throws → run.ts → here → stderr and the exit code.
  */
+import { ConfigError } from '@bailiff/policy';
 import { EXIT, type ExitCode, exitCodeOf } from '@bailiff/service';
-import { clean } from './text/clean.ts';
+import { schemaRemedy } from './config/schema-remedy.ts';
+import { clean, wrap } from './text/clean.ts';
 
 /**
  * CLI_USAGE: what was asked cannot be asked so. CLI_NOT_FOUND: what was named is not there. CLI_CONTEXT: the context file or the
@@ -48,7 +50,6 @@ const REMEDIES: Readonly<Record<string, string>> = {
   CONFIG_KEY:
     'keys look like spoof.cluster._.default, spoof.namespace.shop.default, correlation.cluster._.<rule>, response.cluster._.<policy>, runtime.cluster._.<policy>',
   CONFIG_JSON: '',
-  CONFIG_SCHEMA: '`bailiff config get <key>` shows one that is right',
   CONFIG_OWNER:
     'change the resource with kubectl, or write with --take-over: then the key is kept here, and the resource is not accepted',
   CONFIG_CONTRADICTION:
@@ -75,19 +76,41 @@ export interface Told {
   lines: string[];
 }
 
-/** Words for an error. */
-export function tell(error: unknown, debug: boolean): Told {
+/** A line broken at spaces, those after the first further in. */
+function fit(line: string, width: number, hang: string): string[] {
+  const indent = /^ */.exec(line)?.[0] ?? '';
+  const room = width - indent.length - hang.length;
+  if (width <= 0 || room <= 0) return [line];
+  // The first has the room of the others, so that a word in it is never broken to fill it.
+  return wrap(line.slice(indent.length), room).map((part, index) => `${indent}${index === 0 ? '' : hang}${part}`);
+}
+
+/** What a person is told happened; of a file that is not there not the system call. */
+function messageOf(error: unknown): string {
+  const { message, code, path, syscall } = error as Partial<NodeJS.ErrnoException>;
+  const isFile = code === 'ENOENT' && path !== undefined && !syscall?.startsWith('spawn');
+  return isFile ? `${path} does not exist` : String(message ?? error);
+}
+
+function remedyOf(error: unknown): string {
+  if (error instanceof CliError) return error.remedy;
+  if (error instanceof ConfigError && error.code === 'CONFIG_SCHEMA') return schemaRemedy(error);
+  return REMEDIES[String((error as { code?: unknown }).code)] ?? '';
+}
+
+/** Words for an error, wrapped to the columns of a terminal; 0 = none. */
+export function tell(error: unknown, debug: boolean, width = 0): Told {
   const exitCode = exitCodeFor(error);
-  const { message, code, stack } = error as Partial<Error> & { code?: unknown };
-  const [first = '', ...more] = String(message ?? error).split('\n');
+  const [first = '', ...more] = messageOf(error).split('\n');
   const lines = [`bailiff: ${clean(first)}`, ...more.map((line) => `  ${clean(line)}`)];
-  const remedy = error instanceof CliError ? error.remedy : (REMEDIES[String(code)] ?? '');
+  const remedy = remedyOf(error);
   if (remedy !== '') lines.push(...remedy.split('\n').map((line) => `  ${line}`));
   else if (exitCode === EXIT.bug && !(error instanceof CliError)) {
     lines.push('  this was not expected: run it again with --debug and report what it shows');
   }
-  if (debug) lines.push(...stacks(error, stack));
-  return { exitCode, lines };
+  const fitted = lines.flatMap((line, index) => fit(line, width, index === 0 ? '  ' : ''));
+  if (debug) fitted.push(...stacks(error, (error as Partial<Error>).stack));
+  return { exitCode, lines: fitted };
 }
 
 /** The stack of an error and of what caused it. */

@@ -97,7 +97,7 @@ export async function run(argv: readonly string[], io: CliIo): Promise<number> {
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.badFlags;
     if (isInterruption(error, io)) return INTERRUPTED;
-    const { lines, exitCode } = tell(error, debug);
+    const { lines, exitCode } = tell(error, debug, io.stderr.columns);
     io.stderr.write(`${lines.join('\n')}\n`);
     return exitCode;
   }

@@ -1,7 +1,12 @@
 import { describe, expect, test } from 'vitest';
-import { BpfError, errnoName, hintFor, NativeMissingError } from './errors.ts';
+import { BpfError, errnoName, hintFor, lsmHintFor, NativeMissingError } from './errors.ts';
 
 describe('bpf errors', () => {
+  test('an LSM program that is refused - is the kernel, as it was booted; other reasons are those of any program', () => {
+    for (const errno of ['EPERM', 'EACCES']) expect(lsmHintFor(errno)).toMatch(/is bpf in the lsm= list/);
+    expect(lsmHintFor('ENOSPC')).toBe(hintFor('BPF_LOAD', 'ENOSPC'));
+  });
+
   test.each([
     ['object.open', 'BPF_OPEN'],
     ['object.reuseMap', 'BPF_OPEN'],

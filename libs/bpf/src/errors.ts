@@ -99,6 +99,14 @@ export function hintFor(code: BpfErrorCode, errno: string): string | null {
   return null;
 }
 
+const LSM_REFUSED =
+  'the kernel refuses it to root (CAP_BPF and CAP_PERFMON): is bpf in the lsm= list that it was booted with, or is it locked down?';
+
+/** The same of the probe for LSM programs: whoever could load others has the capabilities, so it is the kernel's doing. */
+export function lsmHintFor(errno: string): string | null {
+  return errno === 'EPERM' || errno === 'EACCES' ? LSM_REFUSED : hintFor('BPF_LOAD', errno);
+}
+
 export interface BpfErrorInit {
   readonly operation: string;
   /** Positive. */

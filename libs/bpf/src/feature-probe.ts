@@ -6,7 +6,7 @@
  */
 
 import { MAP_TYPE } from './bpf-map.ts';
-import { errnoName, hintFor } from './errors.ts';
+import { errnoName, hintFor, lsmHintFor } from './errors.ts';
 import { native } from './native.ts';
 
 /** bpf_prog_type */
@@ -29,10 +29,10 @@ export interface Probe {
   readonly hint: string | null;
 }
 
-function probe(feature: string, errno: number): Probe {
+function probe(feature: string, errno: number, hint = (name: string) => hintFor('BPF_LOAD', name)): Probe {
   if (errno === 0) return { feature, available: true, errnoName: null, hint: null };
   const name = errnoName(errno);
-  return { feature, available: false, errnoName: name, hint: hintFor('BPF_LOAD', name) };
+  return { feature, available: false, errnoName: name, hint: hint(name) };
 }
 
 /** EINVAL: the kernel has no tcx (below 6.6). */
@@ -42,7 +42,7 @@ export function probeTcx(): Probe {
 
 /** Loads a program that allows everything at an LSM hook and lets it go. EPERM here although root: the kernel refuses. */
 export function probeLsm(hook = 'file_open'): Probe {
-  return probe('bpf-lsm', native().probeLsm(hook));
+  return probe('bpf-lsm', native().probeLsm(hook), lsmHintFor);
 }
 
 export function probeMapType(type: keyof typeof MAP_TYPE): Probe {

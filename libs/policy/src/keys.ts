@@ -32,11 +32,19 @@ export class ConfigError extends Error {
     | 'CONFIG_OWNER';
   /** Dotted paths of the fields that are wrong, in order; empty when the whole value is. */
   readonly fields: readonly string[];
-  constructor(code: ConfigError['code'], message: string, fields: readonly string[] = [], options?: ErrorOptions) {
+  /** Of which key; null when none is said. */
+  readonly key: ConfigKey | null;
+  constructor(
+    code: ConfigError['code'],
+    message: string,
+    fields: readonly string[] = [],
+    options?: ErrorOptions & { key?: ConfigKey },
+  ) {
     super(message, options);
     this.name = 'ConfigError';
     this.code = code;
     this.fields = fields;
+    this.key = options?.key ?? null;
   }
 }
 
@@ -111,5 +119,5 @@ export function parseValueBy<T>(schema: z.ZodType<T>, key: ConfigKey, json: stri
   const result = schema.safeParse(raw);
   if (result.success) return result.data;
   const { fields, text } = describeIssues(result.error);
-  throw new ConfigError('CONFIG_SCHEMA', `${formatConfigKey(key)}: refused\n${text}`, fields);
+  throw new ConfigError('CONFIG_SCHEMA', `${formatConfigKey(key)}: refused\n${text}`, fields, { key });
 }

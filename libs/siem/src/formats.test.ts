@@ -1,4 +1,6 @@
 // ECS, CEF, and the small parts that all formats share.
+
+import { sampleViolation } from '@bailiff/schemas/testing';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { escapeHeader, escapeValue, toCef } from './cef.ts';
@@ -145,4 +147,11 @@ describe('parts', () => {
       'T1552.001',
     ]);
   });
+});
+
+it.each([
+  [1, '1 packet of'],
+  [2, '2 packets of'],
+])('message - %d: %s', (count, words) => {
+  expect(toCef(violationEvent(sampleViolation({ count, suppressed: 0 })), '1')).toContain(`: ${words} `);
 });

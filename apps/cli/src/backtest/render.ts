@@ -149,7 +149,7 @@ function checkLines(writer: Writer, { check, onTrial, capped }: Report): void {
   writer.heading('LIVE RULES AGAINST WHAT WAS ISSUED');
   writer.note(
     `${whole(reproduced)} of ${plural(issued, 'issued verdict')} said again, ${whole(exact)} of them to the last byte` +
-      (off === 0 ? '; none beside them.' : '.'),
+      (off === 0 ? '; no others.' : '.'),
   );
   if (capped.live > 0) writer.note(`${plural(capped.live, 'crossing')} held back by the cap of verdicts a minute.`);
   if (off === 0) return;

@@ -3,7 +3,8 @@ import { ConfigError, checkConfigWrite, formatConfigKey } from '@bailiff/policy'
 import type { Command } from 'commander';
 import { type ChangeOptions, carryOut, readStored, valueIn } from '../config/change.ts';
 import { type Assignment, assign, parseAssignment, readDocument } from '../config/input.ts';
-import { beginning, CONFIG_KINDS, parseKey } from '../config/keys.ts';
+import { beginning, builtIn, CONFIG_KINDS, parseKey } from '../config/keys.ts';
+import { requireWhole } from '../config/new-key.ts';
 import { rollBack } from '../config/rollback.ts';
 import { get, history, list } from '../config/show.ts';
 import { CliError } from '../errors.ts';
@@ -86,6 +87,8 @@ function registerSet(parent: Command, io: CliIo): void {
       const stored = await readStored(session, key);
       const { revision: _renewed, ...base } = (valueIn(stored) ?? beginning(key)) as Record<string, unknown>;
       const next = await valueGiven(options.file, assignments, base, io);
+      const isNew = !stored && builtIn(key) === undefined;
+      if (isNew && options.file === undefined) await requireWhole(session, key, next);
       return carryOut(session, { key, stored, next, because: 'bailiff config set' }, options);
     });
   });

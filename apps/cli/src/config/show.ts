@@ -16,6 +16,7 @@ import { readStored, valueIn } from './change.ts';
 import { changeOf, readHistory } from './history.ts';
 import { keeperJson, keeperText, keptNote } from './keeper.ts';
 import { builtIn, builtInKeys } from './keys.ts';
+import { meantKey, storedKeys } from './new-key.ts';
 
 interface Listed {
   key: string;
@@ -30,10 +31,11 @@ interface Listed {
 }
 
 const LIST_COLUMNS: readonly Column[] = [
-  { title: 'KEY', min: 24 },
+  // Never shortened: it is what other commands are given.
+  { title: 'KEY' },
   { title: 'REVISION', align: 'right' },
   { title: 'CHANGED (UTC)' },
-  { title: 'KEPT BY', min: 12, cut: 'within' },
+  { title: 'KEPT BY', min: 8, cut: 'within' },
   { title: 'BY', min: 8, spare: true },
   { title: 'WHY', min: 10, spare: true },
 ];
@@ -127,8 +129,9 @@ export async function get(session: Session, key: ConfigKey, revision: number | n
   const stored = await readStored(session, key);
   const value = stored ? (valueIn(stored) ?? stored.json) : builtIn(key);
   if (value === undefined) {
+    const meant = meantKey(key, await storedKeys(session));
     throw new CliError('CLI_NOT_FOUND', `nothing is stored under ${text}, and nothing is built in`, {
-      remedy: '`bailiff config list` shows what there is',
+      remedy: `${meant === null ? '' : `did you mean ${meant}?\n`}\`bailiff config list\` shows what there is`,
     });
   }
   if (json) {

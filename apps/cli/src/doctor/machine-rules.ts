@@ -86,12 +86,7 @@ export function probeFindings(probes: readonly Probe[]): Finding[] {
     if (feature === 'tcx') {
       findings.push(warn('tcx', `${why}: clsact is used instead`, 'a kernel of 6.6 or later has it'));
     } else if (feature === 'bpf-lsm') {
-      const refused = isDenied(errnoName)
-        ? 'the kernel refuses it to root: is bpf in the lsm= list that it was booted with, or is it locked down?'
-        : '';
-      findings.push(
-        warn('bpf-lsm', `${why}: what processes do cannot be judged here, what pods send can`, refused || (hint ?? '')),
-      );
+      findings.push(warn('bpf-lsm', `${why}: what processes do cannot be judged here, what pods send can`, hint ?? ''));
     } else {
       const denied = isDenied(errnoName);
       const remedy = hint ?? 'a kernel of 5.8 or later with CONFIG_BPF_SYSCALL and CONFIG_NET_CLS_BPF';

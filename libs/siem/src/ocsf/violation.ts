@@ -33,8 +33,9 @@ export function violationMessage(event: ViolationEvent): string {
   const done = value.action === 'drop' ? 'refused' : 'seen';
   if (value.kind === 'spoof') {
     const verb = value.action === 'drop' ? 'dropped' : 'seen';
+    const count = countOf(value);
     const claimed = value.sample?.claimedAddress || value.sample?.claimedMac;
-    return `${value.vector}: ${countOf(value)} packets of ${podName(value)} ${verb}${claimed ? `, sent as ${claimed}` : ''}`;
+    return `${value.vector}: ${count} ${count === 1 ? 'packet' : 'packets'} of ${podName(value)} ${verb}${claimed ? `, sent as ${claimed}` : ''}`;
   }
   const { operation } = value;
   const what = operation ? `${operation.operation} ${operation.subject || operation.address}` : 'operations';

@@ -1,0 +1,56 @@
+import { ConfigError, parseConfigKey, parseConfigValue } from '@bailiff/policy';
+import { describe, expect, it } from 'vitest';
+import { tell } from '../errors.ts';
+import { builtIn } from './keys.ts';
+import { meantKey } from './new-key.ts';
+
+function refusal(key: string, patch: (value: Record<string, never>) => object): string[] {
+  const parsed = parseConfigKey(key);
+  try {
+    parseConfigValue(parsed, JSON.stringify(patch(structuredClone((builtIn(parsed) ?? {}) as Record<string, never>))));
+  } catch (error) {
+    if (error instanceof ConfigError) return tell(error, false).lines;
+    throw error;
+  }
+  throw new Error('it was taken');
+}
+
+const HIGH = 'response.cluster._.answer-high';
+
+describe('hints of a refused value', () => {
+  it('a key that is right - is the one that was written, or a shipped one of its kind', () => {
+    expect(refusal(HIGH, (value) => ({ ...value, dryRun: 'no' })).at(-1)).toBe(
+      `  \`bailiff config get ${HIGH}\` shows one that is right`,
+    );
+    expect(refusal('spoof.namespace.shop.default', () => ({ modes: { tunnel: 'x' } })).at(-1)).toBe(
+      '  `bailiff config get spoof.cluster._.default` shows one that is right',
+    );
+    expect(refusal('runtime.cluster._.mine', () => ({})).join('\n')).not.toMatch(/config get/);
+  });
+
+  it('a field - the near one is named with its path; a known field that is wrong is not', () => {
+    const near = refusal(HIGH, (value) => ({ ...value, dryRum: false })).join('\n');
+    expect(near).toMatch(/\n {2}did you mean dryRun\?\n/);
+    const within = refusal(HIGH, (value) => ({ ...value, guards: { budget: { maxPod: 1 } } })).join('\n');
+    expect(within).toMatch(/did you mean guards\.budget\.maxPods\?/);
+    expect(refusal(HIGH, (value) => ({ ...value, dryRun: 'no' })).join('\n')).not.toMatch(/did you mean/);
+  });
+
+  it('a list - how it is written is said', () => {
+    const told = refusal(HIGH, (value) => ({ ...value, match: { namespaces: '[kube-system]' } })).join('\n');
+    expect(told).toMatch(/a list is JSON, quoted from the shell: '\["kube-system"\]'/);
+  });
+});
+
+describe('the key that was meant', () => {
+  it.each([
+    ['response.cluster._.answer-hihg', HIGH],
+    ['correlation.cluster._.repeated-spoofin', 'correlation.cluster._.repeated-spoofing'],
+    ['response.cluster._.watch-alls', 'response.cluster._.watch-all'],
+    ['response.cluster._.something-new', null],
+    // The same name under another kind is another thing.
+    ['correlation.cluster._.answer-high', null],
+  ])('%s - %s', (text, meant) => {
+    expect(meantKey(parseConfigKey(text), ['response.cluster._.watch-all'])).toBe(meant);
+  });
+});

@@ -1,0 +1,31 @@
+/** The word that was likely meant: nearest by edit distance. Pure. */
+
+/** Letters to insert, drop or change to make `b` of `a`; two neighbours swapped are two. O(length of a × length of b). */
+export function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
+  for (let i = 1; i <= a.length; i += 1) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j += 1) {
+      const changed = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(changed, (row[j] as number) + 1, (next[j - 1] as number) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] as number;
+}
+
+/** A word farther off than this is another word, not a slip. */
+const MAX_DISTANCE = 3;
+
+/** The nearest candidate, the first of several; null when none is near: at most 3 letters off, and fewer than a third of the word. */
+export function nearest(word: string, candidates: Iterable<string>): string | null {
+  let best: string | null = null;
+  let least = Math.min(MAX_DISTANCE, Math.max(1, Math.floor(word.length / 3))) + 1;
+  for (const candidate of candidates) {
+    const distance = editDistance(word, candidate);
+    if (distance >= least) continue;
+    best = candidate;
+    least = distance;
+  }
+  return best;
+}
