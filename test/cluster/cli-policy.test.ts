@@ -228,7 +228,9 @@ describe('cli policy explain', () => {
     expect((await own.cli(['policy', 'apply', '-', '--yes'], { stdin: files })).exitCode).toBe(0);
     const { stdout } = await own.cli(['policy', 'explain', 'shop/web-0']);
     expect(stdout).toMatch(/^shop\/web-0 on node-a\n {2}labels app=web\n/);
-    expect(stdout).toMatch(/no-shell +enforce[\s\S]*shop\/web +enforce[\s\S]*1 other not for this pod, or off/);
+    expect(stdout).toMatch(
+      /no-shell +enforce[\s\S]*shop\/web +enforce[\s\S]*1 other not for this pod, or off\n {2}! not in force on node-a: no/,
+    );
     expect(stdout).toMatch(/IN app\n[\s\S]*execute +is blocked +web\n[\s\S]*allow +web\/r +run,map \/bin\/sh, \/app/);
     expect(stdout).toMatch(
       /CONFLICTS\n {2}! execute of \/bin\/sh is blocked: rule no-shell\/r denies it, although web\/r/,
@@ -237,7 +239,7 @@ describe('cli policy explain', () => {
     const asked = ['policy', 'explain', 'web-0', '--operation', 'execute', '--path'];
     const denied = await own.cli([...asked, '/usr/bin/id']);
     expect(denied.stdout).toMatch(
-      /^app: execute of \/usr\/bin\/id is blocked: no rule allows it and web\/execute-posture/,
+      /^app: execute of \/usr\/bin\/id would be blocked: no rule allows it and web\/execute-posture.*; not in force on node-a: no collector/,
     );
     expect(denied.stdout).toMatch(/\nside, .* passes/);
     const { stdout: asJson } = await own.cli([...asked, '/app', '--json']);

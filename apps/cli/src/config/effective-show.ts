@@ -3,9 +3,11 @@ import { CONFIG_BUCKET, openBucket, type StoredConfig, storedConfig } from '@bai
 import { ConfigError, type ConfigKey, parseConfigKey, parseConfigValue, requireReadKey } from '@bailiff/policy';
 import { workloadOf } from '@bailiff/schemas';
 import { CliError } from '../errors.ts';
+import { readNotInForce } from '../policy/in-force.ts';
 import { onePod, type PlacedPod, readPods } from '../policy/pods.ts';
 import { type PodSelector, podName } from '../selectors.ts';
 import type { Session } from '../session.ts';
+import { wrap } from '../text/clean.ts';
 import { plural } from '../text/plural.ts';
 import { type Cell, type Column, table } from '../text/table.ts';
 import { clockTime, isoMicros } from '../text/time.ts';
@@ -100,7 +102,7 @@ function cellsOf({ setting, value, from, note }: Setting, nowMs: number): Cell[]
   return [setting, shown, key, String(from.revision), from.keptBy, from.by, clockTime(from.atMicros, nowMs), from.why];
 }
 
-function render(session: Session, effective: Effective): void {
+function render(session: Session, effective: Effective, lacking: string | null): void {
   const { out, io } = session;
   // One table, so that columns stand below each other in every section.
   const rows = SECTIONS.flatMap(([name]) => effective[name].map((setting) => cellsOf(setting, io.nowMs())));
@@ -108,7 +110,9 @@ function render(session: Session, effective: Effective): void {
   out.line(heading);
   for (const [name, title, none] of SECTIONS) {
     const mine = lines.splice(0, effective[name].length);
-    out.lines([out.paint(title, 'bold'), ...(mine.length > 0 ? mine : [out.paint(`  ${none}`, 'dim')])]);
+    const idle = name === 'runtime' && mine.length > 0 && lacking !== null;
+    const notes = idle ? wrap(lacking, out.table.width - 2).map((line) => out.paint(`  ${line}`, 'yellow')) : [];
+    out.lines([out.paint(title, 'bold'), ...notes, ...(mine.length > 0 ? mine : [out.paint(`  ${none}`, 'dim')])]);
   }
 }
 
@@ -138,12 +142,14 @@ export async function showEffective(session: Session, asked: Asked, json: boolea
         ownerKind: null,
       };
   const effective = effectiveFor(place, inForce, io.nowMs());
+  const lacking = pod ? await readNotInForce(session, pod.nodeName) : null;
   if (json) {
     const { namespace, workload, node } = place;
     out.json({
       namespace,
       pod: pod && { uid: pod.uid, name: pod.name, workload, nodeName: node },
       ...sectionsJson(effective),
+      runtimeNotInForce: lacking,
       refused,
     });
     return 0;
@@ -153,7 +159,7 @@ export async function showEffective(session: Session, asked: Asked, json: boolea
     : `namespace ${place.namespace}: pods of no particular workload or node`;
   out.line(out.paint(title, 'bold'));
   out.line();
-  render(session, effective);
+  render(session, effective, lacking);
   if (refused.length > 0)
     out.note(
       `${plural(refused.length, 'stored value is', 'stored values are')} refused by every reader: ${refused.join(', ')}`,

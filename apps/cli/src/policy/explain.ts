@@ -23,6 +23,7 @@ import {
   podTitle,
   shortMatches,
 } from './explained.ts';
+import { conditional, readNotInForce } from './in-force.ts';
 import { shortName } from './names.ts';
 import type { parseOperation } from './operation.ts';
 import { onePod, readPods } from './pods.ts';
@@ -79,6 +80,11 @@ function policyLines(all: readonly StoredPolicy[], sets: readonly ExplainedSet[]
   if (rows.length === 0)
     return [out.paint('POLICIES', 'bold'), `${INDENT}none holds: whatever its programs do passes`, ...rest];
   return [out.paint('POLICIES', 'bold'), ...table(POLICY_COLUMNS, rows, { ...out.table, indent: INDENT }), ...rest];
+}
+
+function lackingLines(lacking: string, { out }: Session): string[] {
+  const lines = wrap(`! ${lacking}; what follows would hold there`, Math.max(0, out.table.width - INDENT.length));
+  return lines.map((line) => `${INDENT}${out.paint(line, 'yellow')}`);
 }
 
 const POSTURE_COLUMNS: readonly Column[] = [
@@ -148,13 +154,20 @@ function setLines(one: ExplainedSet, groups: number, session: Session): string[]
 
 type Asked = NonNullable<ReturnType<typeof parseOperation>>;
 
-function decisionLines(sets: readonly ExplainedSet[], asked: Asked, { out }: Session): string[] {
+function decisionLines(
+  sets: readonly ExplainedSet[],
+  asked: Asked,
+  lacking: string | null,
+  { out }: Session,
+): string[] {
   const { width } = out.table;
   const decisions = decisionsOf(sets, asked);
   return decisions.flatMap(({ outcome, text, matched }, index) => {
     const where = sets.length === 1 ? '' : `${containersText(sets[index] as ExplainedSet, sets.length)}: `;
-    const style = outcome === 'pass' ? 'green' : 'red';
-    const [first = '', ...rest] = wrap(`${where}${text}`, width);
+    const idle = outcome !== 'pass' && lacking !== null;
+    const style = outcome === 'pass' ? 'green' : idle ? 'yellow' : 'red';
+    const told = idle ? `${conditional(text)}; ${lacking}` : text;
+    const [first = '', ...rest] = wrap(`${where}${told}`, width);
     const rules = matched.map(
       ({ rule, action }) => `${INDENT}${out.paint(action, ACTION_STYLE[action])} ${rule} matches`,
     );
@@ -172,16 +185,17 @@ export async function explainPod(
   const { out } = session;
   const [pods, stored] = await Promise.all([readPods(session), readPolicies(session)]);
   const pod = onePod(pods, selector);
+  const lacking = await readNotInForce(session, pod.nodeName);
   const policies = namedPolicies(stored).filter((named) => selectsPod(named, pod));
   const sets = explainedSets(policies, pod);
   if (json) {
-    out.json(explainedJson(pod, sets, asked));
+    out.json({ ...explainedJson(pod, sets, asked), notInForce: lacking });
     return 0;
   }
   for (const { key, refused } of stored) if (refused !== '') out.note(`${key} is refused by every reader: ${refused}`);
   if (asked) {
     out.note(podTitle(pod));
-    out.lines(decisionLines(sets, asked, session));
+    out.lines(decisionLines(sets, asked, lacking, session));
     return 0;
   }
   const labels = Object.entries(pod.labels).map(([key, value]) => `${key}=${value}`);
@@ -192,6 +206,7 @@ export async function explainPod(
     ),
   );
   out.lines(['', ...policyLines(stored, sets, session)]);
+  if (lacking !== null && policies.length > 0) out.lines(lackingLines(lacking, session));
   for (const one of sets) out.lines(setLines(one, sets.length, session));
   return 0;
 }
