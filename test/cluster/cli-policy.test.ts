@@ -63,8 +63,13 @@ describe('cli policy apply', () => {
     expect(first).toMatchObject({
       exitCode: 0,
       stdout: `${SHELL} is at revision 1\nruntime.namespace.shop.no-mounts is at revision 1\n`,
-      stderr: expect.stringMatching(/no-shell: against nothing\n[\s\S]*\+ mode: enforce\n/),
+      stderr: expect.stringMatching(/no-shell: new: enforce, 1 rule \(--full shows it\)\n/),
     });
+    expect(first.stderr).not.toMatch(/^\+/m);
+    const full = file('other.yaml', text('other-shell', shell));
+    expect((await policy(['apply', full, '--full', '--dry-run'])).stderr).toMatch(
+      /other-shell: against nothing\n[\s\S]*\+ mode: enforce\n/,
+    );
     const again = await policy(['apply', both]);
     expect(again).toMatchObject({ exitCode: 0, stdout: '', stderr: expect.stringMatching(/nothing to change/) });
     const changed = file('no-shell.yaml', text('no-shell', shell.replace('/bin/sh', '/bin/bash')));

@@ -50,7 +50,8 @@ function registerFiles(parent: Command, io: CliIo): void {
     parent
       .command('apply')
       .description('write policies: all are checked first, the difference shown, and all are written or none')
-      .argument('<file...>', FILES_HELP),
+      .argument('<file...>', FILES_HELP)
+      .option('--full', 'show new policies whole, not in a line each'),
   ).addHelpText(
     'after',
     `

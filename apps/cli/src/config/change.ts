@@ -21,6 +21,8 @@ export interface ChangeOptions {
   dryRun?: boolean;
   /** Keys that a custom resource keeps are written too, and kept here from then on. */
   takeOver?: boolean;
+  /** What is new is shown whole, where a line would do. */
+  full?: boolean;
   json?: boolean;
 }
 
@@ -33,6 +35,8 @@ export interface Change {
   because: string;
   /** How a value is shown in the difference; JSON unless said. */
   linesOf?: (value: unknown) => string[];
+  /** A new value in one line; without it a new one is shown whole. */
+  summary?: string;
 }
 
 /** What became of a key. */
@@ -109,8 +113,12 @@ export function headingOf({ key, stored, next }: Change): string {
   return `${formatConfigKey(key)}: ${next ? `against ${from}` : `deleting ${from}; ${rest}`}`;
 }
 
-function show(session: Session, change: Change): void {
+function show(session: Session, change: Change, full: boolean): void {
   const { out } = session;
+  if (change.summary !== undefined && !change.stored && !full) {
+    out.note(`${formatConfigKey(change.key)}: new: ${change.summary} (--full shows it)`);
+    return;
+  }
   out.note(headingOf(change));
   const lines = paintDiff(session, differenceOf(change));
   if (lines.length === 0) out.note('  nothing changes in effect');
@@ -223,7 +231,7 @@ export async function perform(
   const different = changes.filter((change) => !stays(change, options));
   for (const { stored } of different) refuseKept(stored, options.takeOver);
   for (const { key } of same) out.note(`${formatConfigKey(key)}: nothing to change`);
-  for (const change of different) show(session, change);
+  for (const change of different) show(session, change, options.full ?? false);
   if (different.length === 0) return null;
   if (options.dryRun) {
     out.note('nothing was written (--dry-run)');

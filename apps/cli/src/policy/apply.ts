@@ -35,7 +35,14 @@ async function changesOf(session: Session, files: readonly FilePolicy[], because
   return Promise.all(
     files.map(async (policy): Promise<Change> => {
       const key = keyOf(policy.namespace, policy.name);
-      return { key, stored: await readStored(session, key), next: storedForm(policy), because, linesOf: yamlLines };
+      return {
+        key,
+        stored: await readStored(session, key),
+        next: storedForm(policy),
+        because,
+        linesOf: yamlLines,
+        summary: summaryOf(policy.policy),
+      };
     }),
   );
 }
@@ -86,6 +93,10 @@ export async function apply(session: Session, files: readonly FilePolicy[], opti
   }
   return 0;
 }
+
+/** `enforce, 3 rules` */
+export const summaryOf = ({ mode, rules }: { mode: string; rules: readonly unknown[] }): string =>
+  `${mode}, ${plural(rules.length, 'rule')}`;
 
 function changeWord(change: Change) {
   if (isSame(change)) return 'none';
