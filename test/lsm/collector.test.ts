@@ -177,8 +177,10 @@ describe('collector', () => {
         until: new Date(0).toISOString(),
         duration: '10m',
       });
+      await node.putConfig('spoof.cluster._.default', { sampling: { burst: 3, perSecond: 4 } });
       await node.putPolicy('shells', { ...deny('none', '/bin/none'), revision: EDITS + 1 });
       await node.putPods(pod);
+      await node.untilSampling(3, 4);
       await node.putPolicy('named', named('other'));
       await node.told('both policies', ({ runtime }) => runtime?.policies.length === 2);
       expect(await pod.container.acts(...TIMES(1, '/bin/one'))).toEqual(['run /bin/one: ok']);

@@ -196,6 +196,16 @@ export class CollectorNode implements AsyncDisposable {
     return performance.now() - began;
   }
 
+  /** Waits until the kernel samples operations at this rate. */
+  async untilSampling(burst: number, perSecond: number): Promise<void> {
+    using pinned = openPinnedRuntimeMaps(this.pinDir);
+    const isSo = () => {
+      const settings = pinned?.maps.settings();
+      return settings?.sampleBurst === burst && settings.samplesPerSecond === perSecond;
+    };
+    await this.#until('the sampling to be in force', isSo);
+  }
+
   async untilAudited(pod: NodePod): Promise<void> {
     await this.#until('a break-glass', () => (this.subject(pod)?.auditUntilNs ?? 0n) > 0n);
   }

@@ -2,9 +2,10 @@
  * One generation of a subject (a pod, or one of its containers, under one policy set) as the collector holds it: whose it is, what its
  * cells count, what of that the bus has. It outlives its subject until its last count is acknowledged.
  */
-import type { OperationSample, PodRef } from '@bailiff/schemas';
+import type { PodRef } from '@bailiff/schemas';
 import { CountBook } from '../count-book.ts';
 import type { Speaker } from '../flush-loop.ts';
+import type { OperationSamples } from './shown.ts';
 
 /** What a cell counts, in words. */
 export interface CellFacts {
@@ -45,13 +46,6 @@ export interface StoredAccount {
   readonly bucket: number;
   /** Absent while its cells are the kernel's: the last reading, and what of it the bus had, by cell. */
   readonly final?: { readonly counts: [number, number][]; readonly acked: [number, number][] };
-}
-
-/** Samples of one cell since its last violation. */
-export interface OperationSamples {
-  count: number;
-  first: OperationSample;
-  last: OperationSample;
 }
 
 export interface Account extends Speaker {

@@ -4,7 +4,7 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { RuntimeSubject } from '@bailiff/bpf';
-import type { PodIdentity, ViolationFrame } from '@bailiff/schemas';
+import type { OperationSample, PodIdentity, ViolationFrame } from '@bailiff/schemas';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Account } from './account.ts';
@@ -30,6 +30,8 @@ class World {
   readonly bus = new Map<string, number>();
   readonly finals = new Set<string>();
   largestFrame = 0;
+  /** As they were told: subject, count, suppressed. */
+  readonly operations: [string, number, number][] = [];
   isBusThere = true;
   /** Answers of the bus get lost. */
   isDeaf = false;
@@ -42,7 +44,8 @@ class World {
 
   take({ violations }: ViolationFrame): void {
     this.largestFrame = Math.max(this.largestFrame, violations.length);
-    for (const { counterEpoch, cumulativePackets, final } of violations) {
+    for (const { counterEpoch, cumulativePackets, final, operation, count, suppressed } of violations) {
+      if (operation) this.operations.push([operation.subject, count, suppressed]);
       this.bus.set(counterEpoch, Math.max(cumulativePackets, this.bus.get(counterEpoch) ?? 0));
       if (final) this.finals.add(counterEpoch);
     }
@@ -215,6 +218,28 @@ describe('enforcer', () => {
     expect(subject().set).not.toBe(before.set);
     three.later();
     expect(world.maps.sets).toEqual(new Set([subject().set]));
+  });
+
+  it('several operations of one rule between two flushes - each in a violation of its own, in full frames too, and the count exact', async () => {
+    const one = new Process(world);
+    one.policies.take(KEY, denying({ first: '/bin/one' }));
+    one.apply(pod);
+    const [account] = [...one.accounts.values()] as [Account];
+    const sample = (subject: string) => ({ operation: 'exec', subject, observedAt: 1 }) as OperationSample;
+    for (const subject of ['/a', '/b', '/a', '/c']) one.flusher.take(account, 0, sample(subject));
+    world.maps.count(subject(), 0, 9);
+    await one.flush();
+    expect(world.operations).toEqual([
+      ['/b', 1, 0],
+      ['/a', 2, 0],
+      ['/c', 1, 5],
+    ]);
+    expect(world.told('guard/first')).toBe(9);
+    one.flusher.take(account, 0, sample('/a'));
+    world.maps.count(subject(), 0, 1);
+    await one.flush();
+    expect(world.operations.at(-1)).toEqual(['/a', 1, 0]);
+    expect(world.told('guard/first')).toBe(10);
   });
 
   it('killed between flip and last reading, with the bus away - the next process reads and tells it', async () => {

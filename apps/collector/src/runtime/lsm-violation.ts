@@ -1,9 +1,10 @@
 /**
  * What a cell's growth says as a Violation of kind lsm. Pure. As of packets: cumulative is exact, `count` is what was sampled since the
- * cell's last violation, `suppressed` the rest of what it grew by.
+ * cell's last violation, `suppressed` the rest of what it grew by. Several operations of a cell are several violations (shown.ts).
  */
 import type { Violation } from '@bailiff/schemas';
 import type { Account, CellFacts } from './account.ts';
+import type { Part } from './shown.ts';
 
 /** Within it cumulative values only grow: a generation is never given out twice, and its cells mean one thing. */
 export function lsmCounterEpoch(
@@ -19,20 +20,17 @@ export interface LsmGrowth {
   readonly bootId: string;
   readonly account: Account;
   readonly cell: number;
-  /** The cell now, and of it what was in frames before. */
-  readonly cumulative: number;
-  readonly enqueued: number;
+  readonly part: Part;
   readonly nowMicros: number;
   /** What is denied passes: break-glass. */
   readonly disarmed: boolean;
 }
 
 export function fillLsmViolation(into: Violation, growth: LsmGrowth): void {
-  const { account, cell, cumulative, enqueued, nowMicros } = growth;
+  const { account, cell, nowMicros } = growth;
+  const { cumulative, enqueued, count, first, last } = growth.part;
   const facts = account.facts[cell] as CellFacts;
-  const samples = account.samples.get(cell);
   const grown = Math.max(0, cumulative - enqueued);
-  const count = Math.min(samples?.count ?? 0, grown);
   into.kind = 'lsm';
   into.vector = facts.vector;
   into.action = growth.disarmed ? 'audit' : facts.action;
@@ -43,8 +41,8 @@ export function fillLsmViolation(into: Violation, growth: LsmGrowth): void {
   into.cumulativeBytes = 0;
   into.count = count;
   into.suppressed = grown - count;
-  into.firstSeenAt = samples?.first.observedAt ?? nowMicros;
-  into.lastSeenAt = grown > count ? nowMicros : (samples?.last.observedAt ?? nowMicros);
+  into.firstSeenAt = first?.observedAt ?? nowMicros;
+  into.lastSeenAt = grown > count ? nowMicros : (last?.observedAt ?? nowMicros);
   into.final = account.gone;
   into.interfaceName = '';
   into.ifindex = 0;
@@ -52,7 +50,7 @@ export function fillLsmViolation(into: Violation, growth: LsmGrowth): void {
   into.pod = account.stored.pod;
   into.sample = null;
   into.detail = growth.disarmed && facts.action === 'drop' ? 'disarmed: it was let pass' : '';
-  into.operation = samples?.last ?? null;
+  into.operation = last;
   into.policy = facts.policy;
   into.policyRevision = facts.policyRevision;
   into.severity = facts.severity;

@@ -1,7 +1,7 @@
 /**
  * Counters and samples of containers under a runtime policy -> frames on the bus; when, is flush-loop.ts.
  *
- * Bounds: MAX_CELLS_PER_TURN cells of one account a turn (a set may have thousands; the next turn goes on), SWEEP_CELLS read at a sweep
+ * Bounds: MAX_CELLS_PER_TURN cells, and as many violations, of one account a turn (a set may have thousands; the next turn goes on), SWEEP_CELLS read at a sweep
  * (a system call each; the sweeps go round, and a breach's first sample has its account read at once).
  */
 
@@ -10,6 +10,7 @@ import { FlushLoop, type FlushLoopOptions, type Voice } from '../flush-loop.ts';
 import { type FrameBuilder, MAX_FRAME_VIOLATIONS, type Owed } from '../frame-builder.ts';
 import type { Account } from './account.ts';
 import { fillLsmViolation } from './lsm-violation.ts';
+import { partsOf, withSample } from './shown.ts';
 
 /** Two frames: behind one that is nearly full they fit into the spare ones of the bus. */
 export const MAX_CELLS_PER_TURN = 2 * MAX_FRAME_VIOLATIONS;
@@ -49,13 +50,7 @@ export class RuntimeFlusher {
 
   /** A sample of a cell. */
   take(account: Account, cell: number, sample: OperationSample): void {
-    const held = account.samples.get(cell);
-    if (held) {
-      held.count += 1;
-      held.last = sample;
-    } else {
-      account.samples.set(cell, { count: 1, first: sample, last: sample });
-    }
+    account.samples.set(cell, withSample(account.samples.get(cell), sample));
   }
 
   heard(accounts: Iterable<Account>): void {
@@ -107,14 +102,19 @@ export class RuntimeFlusher {
     this.#loop.setPace(account, cells.length > 0);
     const nowMicros = this.#o.clock.nowMicros();
     const disarmed = account.auditUntilNs > this.#o.bootNs();
+    // Every cell has room for one violation; what is left of the turn shows more than one operation of a cell.
+    let spare = MAX_CELLS_PER_TURN - cells.length;
     for (const cell of cells) {
-      const cumulative = reading[cell] as number;
-      const enqueued = account.book.enqueued(cell);
-      const violation = frame.add(account, cell, cumulative);
-      fillLsmViolation(violation, { bootId: this.#o.bootId, account, cell, cumulative, enqueued, nowMicros, disarmed });
+      const grown = { enqueued: account.book.enqueued(cell), cumulative: reading[cell] as number };
+      const parts = partsOf(account.samples.get(cell), grown, 1 + spare);
+      spare -= parts.length - 1;
+      for (const part of parts) {
+        const violation = frame.add(account, cell, part.cumulative);
+        fillLsmViolation(violation, { bootId: this.#o.bootId, account, cell, part, nowMicros, disarmed });
+        account.book.enqueue(cell, part.cumulative);
+        if (frame.isFull) send();
+      }
       account.samples.delete(cell);
-      account.book.enqueue(cell, cumulative);
-      if (frame.isFull) send();
     }
     if (sayFinal) {
       account.finalSaid = cells.length === wanted.length;
