@@ -216,7 +216,7 @@ describe('cli doctor', () => {
     const good = await world.cli(['doctor', '--only', 'bus']);
     expect([good.exitCode, good.stdout]).toEqual([
       0,
-      expect.stringMatching(/✓ streams and buckets: all 12[\s\S]*✓ horizon[\s\S]*✓ schemas/),
+      expect.stringMatching(/✓ streams and buckets: all \d+\n[\s\S]*✓ horizon[\s\S]*✓ schemas/),
     ]);
     await using bare = await startNats();
     const bad = await world.cli(['doctor', '--only', 'bus', '--nats-url', bare.url]);

@@ -186,7 +186,7 @@ it('siem-relay - its stream and its bucket are among those that doctor looks for
     const { groups } = JSON.parse(stdout) as { groups: { findings: { name: string }[] }[] };
     return groups.flatMap(({ findings }) => findings).find(({ name }) => name === 'streams and buckets');
   };
-  expect(await doctor()).toMatchObject({ state: 'ok', detail: 'all 12' });
+  expect(await doctor()).toMatchObject({ state: 'ok', detail: expect.stringMatching(/^all \d+$/) });
   await rig.admin.jsm.streams.delete('SIEM');
   expect(await doctor()).toMatchObject({ state: 'fail', detail: expect.stringContaining('SIEM') });
 });
