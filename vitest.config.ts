@@ -1,9 +1,15 @@
 // One vitest configuration. Projects are tiers: `unit` runs anywhere and in parallel; every other tier
-// starts real servers or touches the kernel, so its files run one after another.
+// starts real servers or touches the kernel. Those wait more than they work, so two files run at a time, each with names, ports, namespaces
+// and pin directories of its own; more would starve what has a time limit.
 import { defineConfig } from 'vitest/config';
 
-const serial = (name: string, include: string[], testTimeout: number) => ({
-  test: { name, include, testTimeout, hookTimeout: testTimeout, pool: 'forks' as const, fileParallelism: false },
+const real = (name: string, include: string[], testTimeout: number, maxWorkers = 2) => ({
+  test: {
+    ...{ name, include, testTimeout, hookTimeout: testTimeout, pool: 'forks' as const },
+    maxWorkers,
+    // After the unit tests, and virtual machines last: projects of one group must agree on the number of workers.
+    sequence: { groupOrder: maxWorkers === 1 ? 2 : 1 },
+  },
 });
 
 export default defineConfig({
@@ -25,16 +31,17 @@ export default defineConfig({
           pool: 'forks',
         },
       },
-      serial('native', ['libs/bpf/test/**/*.test.ts'], 60_000),
-      serial('kernel', ['test/kernel/**/*.test.ts'], 60_000),
+      real('native', ['libs/bpf/test/**/*.test.ts'], 60_000),
+      real('kernel', ['test/kernel/**/*.test.ts'], 60_000),
       // Host side of the virtual machine; test/lsm runs only inside it (test/vm/inside.config.ts).
-      serial('vm', ['test/vm/**/*.test.ts'], 120_000),
-      serial('fuzz', ['test/fuzz/**/*.test.ts'], 120_000),
-      serial('sim', ['test/sim/**/*.test.ts'], 120_000),
-      serial('bus', ['test/bus/**/*.test.ts'], 60_000),
-      serial('cluster', ['test/cluster/**/*.test.ts'], 120_000),
-      serial('e2e', ['test/e2e/**/*.test.ts'], 180_000),
-      serial('chaos', ['test/chaos/**/*.test.ts'], 300_000),
+      // One machine at a time: an emulated processor takes what there is.
+      real('vm', ['test/vm/**/*.test.ts'], 120_000, 1),
+      real('fuzz', ['test/fuzz/**/*.test.ts'], 120_000),
+      real('sim', ['test/sim/**/*.test.ts'], 120_000),
+      real('bus', ['test/bus/**/*.test.ts'], 60_000),
+      real('cluster', ['test/cluster/**/*.test.ts'], 120_000),
+      real('e2e', ['test/e2e/**/*.test.ts'], 180_000),
+      real('chaos', ['test/chaos/**/*.test.ts'], 300_000),
     ],
   },
 });

@@ -16,8 +16,8 @@ const BOUNDS: [operation: Operation, hook: string, noPod: number, noPolicy: numb
   ['exec', 'task_alloc', 200, 1_080, 1_080],
   ['connect', 'socket_connect', 940, 450, 1_850],
 ];
-/** A trie of addresses is deeper the more there are in it. */
-const FLAT = 1.15;
+/** A trie of addresses is deeper the more there are in it: 1.10 to 1.18 in runs, where a list would be 10. */
+const FLAT = 1.3;
 
 describe('instructions of a hook', () => {
   it('within their bounds, and flat from 100 to 1,000 rules', async (context) => {
