@@ -199,6 +199,9 @@ describe('a healthy lab', () => {
 
 describe('a pod that is attacked, deleted and replaced', () => {
   beforeAll(async () => {
+    // An increase is told against a value before it: the series must have been scraped at 0.
+    const before = 'count(bailiff_correlator_verdicts_total{outcome="stored"} == 0)';
+    await waitFor(async () => (await prometheus.valueOf(before)) > 0, { what: before, timeoutMs: 20_000 });
     const attacker = lab.pods()[0]!;
     await bailiff('lab', 'attack', attacker.name, '--id', lab.id, '--count', '30', '--json');
     await bailiff('disarm', '--all', '--for', '5m', '--reason', 'to see the alert', '--yes', '--lab', lab.id);

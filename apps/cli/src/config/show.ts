@@ -35,7 +35,7 @@ const LIST_COLUMNS: readonly Column[] = [
   { title: 'KEY' },
   { title: 'REVISION', align: 'right' },
   { title: 'CHANGED (UTC)' },
-  { title: 'KEPT BY', min: 8, cut: 'within' },
+  { title: 'KEPT BY', min: 8, cut: 'within', spare: true },
   { title: 'BY', min: 8, spare: true },
   { title: 'WHY', min: 10, spare: true },
 ];
