@@ -265,6 +265,7 @@ test('credentials are rotated on servers with TLS: nobody is cut off at any step
     });
     await (await rig.connect({ ...(await rig.collector(B)), tls })).close();
     const sent = await fire.cease();
+    await waitFor(() => admin.connected, { what: 'the administrator to be back', timeoutMs: 20_000 });
     expect((await streamInfo(admin, 'VIOLATIONS')).state.messages).toBe(sent);
   } finally {
     rmSync(out, { recursive: true, force: true });

@@ -29,7 +29,7 @@ import {
 } from '@bailiff/schemas';
 import { busOptionsOf, type ServiceContext } from '@bailiff/service';
 import { BreachTally } from './breach-tally.ts';
-import type { CaptureServer } from './capture/server.ts';
+import { CAPTURE_TURN_MS, type CaptureServer } from './capture/server.ts';
 import type { CollectorConfig } from './config.ts';
 import type { FrameSink } from './flusher.ts';
 import type { Metrics } from './metrics.ts';
@@ -135,6 +135,8 @@ export class BusLink implements FrameSink {
       subject: captureSubject(config.nodeName),
       answer: (question) => captures.answer(question),
       busy: () => captures.busy(),
+      maxWaitMs: CAPTURE_TURN_MS,
+      monotonicMs: () => this.#o.ctx.clock.monotonicMs(),
       onError: (error) => onError('capture', error),
     });
     this.#announce();

@@ -2,12 +2,15 @@
  * Answering questions that are put on a subject, request and reply: nothing is stored, and who gave up waiting is not answered.
  *
  * Place in the path: a collector answers the responder's captures by it; who asks uses request.ts. The subscription stands through
- * reconnects. Bounds: one question at a time is worked on; what comes meanwhile is answered by `busy` at once.
+ * reconnects. Bounds: one question at a time is worked on, MAX_WAITING wait for their turn, each for `maxWaitMs`; what is beyond either is
+ * answered by `busy`.
  */
 import type { Bus } from './connect.ts';
 
+const MAX_WAITING = 8;
+
 export interface Answering {
-  /** No question is taken any more; resolves when the one under way is answered. */
+  /** No question is taken any more, those that wait are answered by `busy`; resolves when the one under way is answered. */
   close(): Promise<void>;
 }
 
@@ -15,36 +18,76 @@ export interface AnswerOptions {
   subject: string;
   /** Never rejects: what goes wrong is an answer too. */
   answer(question: Uint8Array): Promise<string | Uint8Array>;
-  /** The answer while another question is worked on. */
+  /** The answer to a question whose turn does not come. */
   busy(): string | Uint8Array;
+  /** Who asks gives up after a time: a question that has waited longer is not worked on when its turn comes. */
+  maxWaitMs: number;
+  monotonicMs(): number;
   /** A bug in `answer`. */
   onError(error: Error): void;
 }
 
-export function answerRequests(bus: Bus, { subject, answer, busy, onError }: AnswerOptions): Answering {
-  let working: Promise<void> | null = null;
-  const subscription = bus.nc.subscribe(subject, {
+export interface Question {
+  data: Uint8Array;
+  respond(answer: string | Uint8Array): void;
+}
+
+export function answerRequests(bus: Bus, options: AnswerOptions): Answering {
+  const turns = new Turns(options);
+  const subscription = bus.nc.subscribe(options.subject, {
     callback: (error, message) => {
       // A refused subscription is told by the bus's status listeners.
       if (error || message.reply === undefined || message.reply === '') return;
-      if (working !== null) {
-        message.respond(busy());
-        return;
-      }
-      working = answer(message.data)
-        .then((text) => {
-          message.respond(text);
-        })
-        .catch(onError)
-        .finally(() => {
-          working = null;
-        });
+      turns.take({ data: message.data, respond: (answer) => message.respond(answer) });
     },
   });
   return {
     async close() {
       subscription.unsubscribe();
-      await working;
+      await turns.close();
     },
   };
+}
+
+/** One question after another. */
+export class Turns {
+  readonly #o: Omit<AnswerOptions, 'subject'>;
+  readonly #waiting: { question: Question; sinceMs: number }[] = [];
+  #working: Promise<void> | null = null;
+
+  constructor(options: Omit<AnswerOptions, 'subject'>) {
+    this.#o = options;
+  }
+
+  take(question: Question): void {
+    if (this.#working === null) this.#work(question);
+    else if (this.#waiting.length < MAX_WAITING) this.#waiting.push({ question, sinceMs: this.#o.monotonicMs() });
+    else question.respond(this.#o.busy());
+  }
+
+  async close(): Promise<void> {
+    for (const { question } of this.#waiting.splice(0)) question.respond(this.#o.busy());
+    await this.#working;
+  }
+
+  #work(question: Question): void {
+    const { answer, onError } = this.#o;
+    this.#working = answer(question.data)
+      .then((text) => question.respond(text))
+      .catch(onError)
+      .then(() => {
+        this.#working = null;
+        this.#next();
+      });
+  }
+
+  #next(): void {
+    for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
+      if (this.#o.monotonicMs() - next.sinceMs <= this.#o.maxWaitMs) {
+        this.#work(next.question);
+        return;
+      }
+      next.question.respond(this.#o.busy());
+    }
+  }
 }

@@ -8,6 +8,8 @@ import { type CaptureContext, capturePod } from './capture.ts';
 const POD_INTERVAL_MS = 10_000;
 const MAX_A_MINUTE = 30;
 const MINUTE_MS = 60_000;
+/** With BUDGET_MS of the capture itself, less than who asks waits. */
+export const CAPTURE_TURN_MS = 400;
 
 export interface CaptureServerOptions extends CaptureContext {
   onAnswer(outcome: 'taken' | CaptureRefusal): void;
@@ -33,7 +35,7 @@ export class CaptureServer {
   }
 
   busy(): string {
-    return this.#say({ refused: 'busy', reason: 'another capture is under way on this node' });
+    return this.#say({ refused: 'busy', reason: 'other captures are under way on this node' });
   }
 
   #say(answer: CaptureAnswer): string {
