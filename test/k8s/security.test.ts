@@ -2,7 +2,7 @@
 
 import { EVERY_ACTION, responderRules } from '@bailiff/answer';
 import { describe, expect, it } from 'vitest';
-import { KUBE_RULES as BUS_AUTH_RULES } from '../../apps/bus-auth/src/kube-rules.ts';
+import { KUBE_PATHS as BUS_AUTH_PATHS, KUBE_RULES as BUS_AUTH_RULES } from '../../apps/bus-auth/src/kube-rules.ts';
 import { configSchema as ipamSyncSchema } from '../../apps/ipam-sync/src/config.ts';
 import { KUBE_RULES as IPAM_SYNC_RULES } from '../../apps/ipam-sync/src/kube-rules.ts';
 import { type Json, METRICS_PORT, named, OVERLAYS, objectsOf, ofKind, type Workload, workloadsOf } from './rendered.ts';
@@ -11,8 +11,9 @@ import { type Json, METRICS_PORT, named, OVERLAYS, objectsOf, ofKind, type Workl
 const COLLECTOR_CAPABILITIES = ['BPF', 'PERFMON', 'NET_ADMIN', 'SYS_PTRACE'];
 
 interface Rule {
-  apiGroups: readonly string[];
-  resources: readonly string[];
+  apiGroups?: readonly string[];
+  resources?: readonly string[];
+  nonResourceURLs?: readonly string[];
   verbs: readonly string[];
   resourceNames?: readonly string[];
 }
@@ -21,13 +22,14 @@ interface Rule {
 const rights = (rules: readonly Rule[]): string[] =>
   [
     ...new Set(
-      rules.flatMap(({ apiGroups, resources, verbs, resourceNames = ['*'] }) =>
-        apiGroups.flatMap((group) =>
+      rules.flatMap(({ apiGroups = [], resources = [], nonResourceURLs = [], verbs, resourceNames = ['*'] }) => [
+        ...apiGroups.flatMap((group) =>
           resources.flatMap((resource) =>
             verbs.flatMap((verb) => resourceNames.map((name) => `${verb} ${group}/${resource} ${name}`)),
           ),
         ),
-      ),
+        ...nonResourceURLs.flatMap((path) => verbs.map((verb) => `${verb} ${path}`)),
+      ]),
     ),
   ].sort();
 
@@ -107,7 +109,7 @@ describe.each(OVERLAYS)('%s', (overlay) => {
     const inNamespace = Object.fromEntries(bound('Role').map(({ account, rules }) => [account, rights(rules)]));
     const ofScope = (scope: string) => IPAM_SYNC_RULES.filter((rule) => rule.scope === scope);
     expect(inCluster).toEqual({
-      'bailiff-bus-auth': rights(BUS_AUTH_RULES),
+      'bailiff-bus-auth': rights([...BUS_AUTH_RULES, ...BUS_AUTH_PATHS]),
       'bailiff-ipam-sync': rights(ofScope('cluster')),
       'bailiff-responder': rights(responderRules(EVERY_ACTION)),
     });

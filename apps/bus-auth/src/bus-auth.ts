@@ -2,9 +2,10 @@
  * Lets collectors onto the bus: the server asks about each client that it does not know, the API server is asked whose token it shows,
  * and the answer is the rights of a collector of the node on which the token's pod runs, or a refusal.
  *
- * Place in the path: nats-server → here → TokenReview → decide.ts → nats-server → collector. Invariants: nothing is remembered of who was
- * let in, so replicas share the questions and any may answer; what fails here lets nobody in. Bounds: maxConcurrent logins are judged,
- * MAX_WAITING wait, and one for which the server no longer waits is dropped; who is dropped tries again.
+ * Place in the path: nats-server → here → proof.ts, lanes.ts → TokenReview → decide.ts → nats-server → collector. Invariants: nobody is let
+ * in but by what the API server says at this login, so replicas share the questions and any may answer; what fails here lets nobody in; what
+ * one source does costs no other its slot. Bounds: maxConcurrent questions to the API server, MAX_WAITING logins that wait, a lane; those
+ * beyond are refused at once, and one for which the server no longer waits is dropped. Who is refused tries again.
  */
 import { AUTH_TIMEOUT_S, type Bus, BusError, connectBus } from '@bailiff/bus';
 import {
@@ -21,21 +22,34 @@ import {
 import { type KubeApi, KubeError, loadKube, pause, reviewToken, type TokenReviewStatus } from '@bailiff/kube';
 import { busOptionsOf, QuietLog, type ServiceContext, ServiceError } from '@bailiff/service';
 import type { BusAuthConfig } from './config.ts';
-import { type Decision, decide, examine, REFUSALS, type Refusal, type RefusalReason, refuse } from './decide.ts';
-import { Budget, Failures } from './limits.ts';
+import {
+  type Decision,
+  decide,
+  examine,
+  examineProven,
+  REFUSALS,
+  type Refusal,
+  type RefusalReason,
+  refuse,
+  type Shown,
+} from './decide.ts';
+import { Lanes } from './lanes.ts';
+import { Budget, Failures, KnownTokens } from './limits.ts';
 import { type DROPS, type Metrics, makeMetrics, NO_READINGS, type Readings } from './metrics.ts';
+import { KEYS_PATH, SigningKeys } from './proof.ts';
 
-/** Questions that wait for a slot. A fleet of a thousand that comes back at once fits. */
-export const MAX_WAITING = 1_024;
 /** The API server is asked this often whether it answers at all. */
 const PROBE_MS = 10_000;
 /** What is asked then: nobody's. */
 const PROBE_TOKEN = 'bailiff-probe';
 /** Seconds of reviewsPerSecond that may come at once. */
 const REVIEW_BURST_S = 5;
+/** What is asked for the API server's keys: a server gives them under their own type. */
+const KEYS_TYPE = 'application/jwk-set+json, */*';
 /**
- * What counts against an address: questions to the API server that came to nothing. What is refused without one costs nothing and counts against nobody,
- * because a host-network pod has the address of its node's collector; nor does what the API server or a limit of ours caused.
+ * What counts against a source: questions to the API server that came to nothing. What is refused without one costs nothing and counts against nobody;
+ * nor does what the API server or a limit of ours caused. The source of a proven token is its pod, which nobody else can name; an address is that of every
+ * host-network pod of a node, its collector's among them.
  */
 const ASKED_FOR_NOTHING: ReadonlySet<RefusalReason> = new Set([
   'not-authenticated',
@@ -43,6 +57,18 @@ const ASKED_FOR_NOTHING: ReadonlySet<RefusalReason> = new Set([
   'no-node-claim',
   'wrong-node',
 ]);
+
+/** A login that is worth a question to the API server. */
+interface Login {
+  question: AuthQuestion;
+  request: AuthRequest;
+  shown: Shown;
+  /** Its token is the API server's, or was let in before. */
+  proven: boolean;
+  /** What its failure counts against. */
+  source: string;
+  atMs: number;
+}
 
 export class BusAuth {
   readonly #ctx: ServiceContext<BusAuthConfig>;
@@ -53,7 +79,10 @@ export class BusAuth {
   readonly #log: QuietLog;
   readonly #failures: Failures;
   readonly #reviews: Budget;
-  readonly #waiting: { question: AuthQuestion; atMs: number }[] = [];
+  readonly #strangers: Budget;
+  readonly #known = new KnownTokens();
+  readonly #signing: SigningKeys;
+  readonly #lanes: Lanes<Login>;
   readonly #inFlight = new Set<Promise<void>>();
   #stopTaking: () => void = () => {};
   /** True, or why the API server does not judge tokens for us. */
@@ -71,7 +100,11 @@ export class BusAuth {
     this.#metrics = parts.metrics;
     this.#log = new QuietLog(ctx.log);
     this.#failures = new Failures(config.refusalsPerMinute);
-    this.#reviews = new Budget(config.reviewsPerSecond, config.reviewsPerSecond * REVIEW_BURST_S, performance.now());
+    const budget = (perSecond: number) => new Budget(perSecond, perSecond * REVIEW_BURST_S, performance.now());
+    this.#reviews = budget(config.reviewsPerSecond);
+    this.#strangers = budget(config.reviewsPerSecond / 2);
+    this.#signing = new SigningKeys(() => this.#fetchKeys());
+    this.#lanes = new Lanes(config.maxConcurrent, (login) => this.#track(this.#ask(login)));
   }
 
   start(): void {
@@ -85,40 +118,17 @@ export class BusAuth {
   /** Takes no more questions and answers those that it has. */
   async stop(): Promise<void> {
     this.#stopTaking();
-    for (const _ of this.#waiting.splice(0)) this.#drop('overloaded');
+    for (const login of this.#lanes.clear()) this.#answer(login, refuse('overloaded'));
     await Promise.all(this.#inFlight);
   }
 
   readings(): Readings {
     return {
-      inFlight: this.#inFlight.size,
-      waiting: this.#waiting.length,
-      limitedAddresses: this.#failures.size,
+      inFlight: this.#lanes.running,
+      waiting: this.#lanes.waiting,
+      limitedSources: this.#failures.size,
+      signingKeys: this.#signing.size,
     };
-  }
-
-  #take(question: AuthQuestion): void {
-    if (this.#waiting.length >= MAX_WAITING) this.#drop('overloaded');
-    else this.#waiting.push({ question, atMs: performance.now() });
-    this.#next();
-  }
-
-  #next(): void {
-    while (this.#inFlight.size < this.#ctx.config.maxConcurrent) {
-      const first = this.#waiting.shift();
-      if (!first) return;
-      const { question, atMs } = first;
-      // The server has refused this client by itself before an answer could come.
-      if (performance.now() - atMs > AUTH_TIMEOUT_S * 1_000 - this.#ctx.config.reviewTimeoutMs) {
-        this.#drop('late');
-        continue;
-      }
-      const judged = this.#judge(question, atMs).finally(() => {
-        this.#inFlight.delete(judged);
-        this.#next();
-      });
-      this.#inFlight.add(judged);
-    }
   }
 
   #drop(reason: (typeof DROPS)[number], error?: Error): void {
@@ -126,34 +136,84 @@ export class BusAuth {
     this.#log.warn(`dropped ${reason} ${error?.message ?? ''}`, { reason, err: error }, 'a login was not answered');
   }
 
-  async #judge(question: AuthQuestion, atMs: number): Promise<void> {
-    const keys = this.#keys();
+  /** Answers at once what can be said without the API server; the rest waits for it, in its lane. */
+  #take(question: AuthQuestion): void {
+    const atMs = performance.now();
+    let request: AuthRequest;
     try {
-      const request = readAuthRequest(question.bytes, question.serverXkey, keys, Date.now());
-      const decision = await this.#decide(request);
-      if (decision === null) return this.#drop('overloaded');
-      const answer = 'grant' in decision ? { grant: decision.grant } : { refusal: wordsOf(decision.refusal) };
-      question.answer(writeAuthAnswer(request, keys, answer));
-      this.#tell(request, decision);
-      this.#metrics.loginSeconds.observe((performance.now() - atMs) / 1_000);
+      request = readAuthRequest(question.bytes, question.serverXkey, this.#keys(), Date.now());
     } catch (error) {
       this.#drop(error instanceof BusError ? 'unreadable' : 'failed', error as Error);
+      return;
+    }
+    const sorted = this.#sort(question, request, atMs);
+    if ('refusal' in sorted) this.#answer({ question, request, atMs }, sorted);
+    else if (!this.#lanes.add(sorted, sorted.proven)) this.#answer(sorted, refuse('overloaded'));
+  }
+
+  /** What is known of a login without a question: its lane and its source, or why it is refused. */
+  #sort(question: AuthQuestion, request: AuthRequest, atMs: number): Login | { refusal: Refusal } {
+    const shown = examine(request, this.#ctx.config, Date.now());
+    if ('refusal' in shown) return shown;
+    const proof = this.#signing.prove(shown.token, atMs);
+    const wrong = proof === 'forged' ? refuse('forged') : proof === 'proven' ? examineProven(shown) : null;
+    if (wrong) return wrong;
+    const proven = proof === 'proven' || this.#known.nodeOf(shown.token, Date.now()) === shown.node;
+    const source = proof === 'proven' ? `pod ${shown.claims.podUid}` : proven ? shown.node : request.clientHost;
+    if (this.#failures.isOver(source, atMs)) return refuse('rate-limited');
+    return { question, request, shown, proven, source, atMs };
+  }
+
+  /** For stop() to wait for. */
+  #track(work: Promise<void>): Promise<void> {
+    const tracked = work.finally(() => this.#inFlight.delete(tracked));
+    this.#inFlight.add(tracked);
+    return tracked;
+  }
+
+  /** Never rejects. */
+  async #ask(login: Login): Promise<void> {
+    // The server has refused this client by itself before an answer could come.
+    const tooLateMs = AUTH_TIMEOUT_S * 1_000 - this.#ctx.config.reviewTimeoutMs;
+    if (performance.now() - login.atMs > tooLateMs) return this.#drop('late');
+    try {
+      this.#answer(login, await this.#judge(login));
+    } catch (error) {
+      this.#drop('failed', error as Error);
     }
   }
 
-  /** null: the API server has been asked enough. */
-  async #decide(request: AuthRequest): Promise<Decision | null> {
+  /** @throws what is no failure of the API server */
+  async #judge({ shown, proven, source }: Login): Promise<Decision> {
     const { config } = this.#ctx;
-    const shown = examine(request, config, Date.now());
-    if ('refusal' in shown) return shown;
-    if (this.#failures.isOver(request.clientHost, performance.now())) return refuse('rate-limited');
-    if (!this.#reviews.take(performance.now())) return null;
+    const nowMs = performance.now();
+    // While it waited others of its source may have failed.
+    if (this.#failures.isOver(source, nowMs)) return refuse('rate-limited');
+    if (!((proven || this.#strangers.take(nowMs)) && this.#reviews.take(nowMs))) return refuse('overloaded');
+    let decision: Decision;
     try {
-      return decide(shown, await this.#review(shown.token), config, Date.now());
+      decision = decide(shown, await this.#review(shown.token), config, Date.now());
     } catch (error) {
       if (!(error instanceof KubeError)) throw error;
       return refuse(reasonOf(error), error.message);
     }
+    if ('grant' in decision) this.#known.add(shown.token, decision.node, decision.grant.expiresAtS * 1_000);
+    else if (decision.refusal.reason === 'not-authenticated') this.#known.forget(shown.token);
+    if ('refusal' in decision && ASKED_FOR_NOTHING.has(decision.refusal.reason))
+      this.#failures.count(source, performance.now());
+    return decision;
+  }
+
+  #answer({ question, request, atMs }: Pick<Login, 'question' | 'request' | 'atMs'>, decision: Decision): void {
+    const answer = 'grant' in decision ? { grant: decision.grant } : { refusal: wordsOf(decision.refusal) };
+    try {
+      question.answer(writeAuthAnswer(request, this.#keys(), answer));
+    } catch (error) {
+      this.#drop(error instanceof BusError ? 'unreadable' : 'failed', error as Error);
+      return;
+    }
+    this.#tell(request, decision);
+    this.#metrics.loginSeconds.observe((performance.now() - atMs) / 1_000);
   }
 
   async #review(token: string): Promise<TokenReviewStatus> {
@@ -181,13 +241,27 @@ export class BusAuth {
     }
     const { reason, detail } = decision.refusal;
     this.#metrics.refused.inc({ reason });
-    if (ASKED_FOR_NOTHING.has(reason)) this.#failures.count(request.clientHost, performance.now());
     this.#log.warn(`${reason} ${request.clientHost}`, { reason, why: REFUSALS[reason], detail, ...from }, 'refused');
   }
 
-  /** Keeps readiness true to the API server while nobody logs in. */
+  async #fetchKeys(): Promise<unknown> {
+    const timeoutMs = this.#ctx.config.reviewTimeoutMs;
+    try {
+      return await this.#client.request({ path: KEYS_PATH, accept: KEYS_TYPE, attempts: 1, timeoutMs });
+    } catch (error) {
+      this.#log.warn(
+        `keys ${(error as Error).message}`,
+        { err: error },
+        'the API server does not give its public keys',
+      );
+      throw error;
+    }
+  }
+
+  /** Keeps readiness true to the API server while nobody logs in, and its keys fresh. */
   async #probe(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
+      if (this.#signing.isDue(performance.now())) await this.#signing.refresh(performance.now());
       await this.#review(PROBE_TOKEN).catch((error) => {
         if (!(error instanceof KubeError)) throw error;
         this.#log.warn(`probe ${error.code}`, { err: error }, 'the API server does not judge tokens');

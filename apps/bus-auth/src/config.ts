@@ -46,23 +46,29 @@ export const configSchema = z.strictObject({
   maxConcurrent: z
     .number()
     .int()
-    .min(1)
+    .min(2)
     .max(256)
     .default(32)
-    .describe('logins judged at once; those beyond wait, and are dropped when the bus no longer does'),
+    .describe(
+      'logins about which the API server is asked at once; those beyond wait, and are refused when the bus no longer does. Half of them at most are of tokens that are not known to be its own',
+    ),
   reviewsPerSecond: z
     .number()
     .int()
-    .min(1)
+    .min(2)
     .max(10_000)
     .default(100)
-    .describe('tokens that the API server is asked about, at most, on the long run'),
+    .describe(
+      'tokens that the API server is asked about, at most, on the long run; half of them at most are not known to be its own',
+    ),
   refusalsPerMinute: z
     .number()
     .int()
     .min(1)
     .max(10_000)
     .default(30)
-    .describe('logins of one address that may fail before it is refused without a look at its token'),
+    .describe(
+      'questions to the API server that may come to nothing for one pod, or for one address where tokens are not known to be of a pod, before it is refused without one',
+    ),
 });
 export type BusAuthConfig = z.output<typeof configSchema> & FrameConfig;

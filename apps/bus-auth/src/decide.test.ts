@@ -2,7 +2,7 @@ import { permissionsFor } from '@bailiff/bus';
 import type { AuthRequest } from '@bailiff/bus/auth';
 import type { TokenReviewStatus } from '@bailiff/kube';
 import { expect, test } from 'vitest';
-import { decide, examine, MAX_TOKEN_BYTES, type Terms } from './decide.ts';
+import { decide, examine, examineProven, MAX_TOKEN_BYTES, type Shown, type Terms } from './decide.ts';
 
 const NOW = 1_700_000_000_000;
 const TERMS: Terms = {
@@ -61,7 +61,7 @@ test.each<[string, Partial<AuthRequest>]>([
 test('bus-auth - the token and the node that is claimed go on to the API server', () => {
   for (const aud of ['bailiff', ['other', 'bailiff']]) {
     const password = tokenOf({ aud });
-    expect(examine(request({ password }), TERMS, NOW)).toEqual({ token: password, node: 'node-a' });
+    expect(examine(request({ password }), TERMS, NOW)).toMatchObject({ token: password, node: 'node-a' });
   }
 });
 
@@ -77,7 +77,7 @@ const review = (part: Partial<TokenReviewStatus> = {}): TokenReviewStatus => ({
   user: { username: SUB, extra: extra() },
   ...part,
 });
-const shown = { token: tokenOf(), node: 'node-a' };
+const shown = examine(request(), TERMS, NOW) as Shown;
 
 test.each<[string, Partial<TokenReviewStatus>]>([
   ['not-authenticated', { authenticated: false, error: 'token is expired' }],
@@ -108,4 +108,15 @@ test('bus-auth - a grant has the rights of the node and ends with the token, or 
   const short = decide(shown, review(), { ...TERMS, maxSessionSeconds: 60 }, NOW);
   expect(short).toMatchObject({ grant: { expiresAtS: seconds(NOW) + 60 } });
   expect(decide(shown, review(), TERMS, NOW + 3_600_000)).toMatchObject({ refusal: { reason: 'expired' } });
+});
+
+test.each<[string | null, unknown]>([
+  [null, { pod: { name: 'x', uid: 'uid-1' }, node: { name: 'node-a' } }],
+  ['not-bound', undefined],
+  ['not-bound', { pod: { name: 'x', uid: 7 }, node: { name: 'node-a' } }],
+  ['no-node-claim', { pod: { name: 'x', uid: 'uid-1' } }],
+  ['wrong-node', { pod: { name: 'x', uid: 'uid-1' }, node: { name: 'node-b' } }],
+])('bus-auth - of a token that the API server signed, without asking it: %s for %j', (reason, bound) => {
+  const proven = examine(request({ password: tokenOf({ 'kubernetes.io': bound }) }), TERMS, NOW) as Shown;
+  expect(examineProven(proven)?.refusal.reason ?? null).toBe(reason);
 });

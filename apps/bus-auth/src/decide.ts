@@ -21,11 +21,13 @@ export const REFUSALS = {
   expired: 'the token has expired',
   'wrong-audience': 'the token is for another audience',
   'wrong-service-account': "the token is not the collectors' ServiceAccount's",
+  forged: 'the token names a key of the API server and is not signed by it',
   'not-authenticated': 'the API server does not take the token',
   'not-bound': 'the token is not bound to a pod',
   'no-node-claim': 'the token does not say its node: the API server must be 1.32 or later',
   'wrong-node': 'the token is of a pod on another node',
-  'rate-limited': 'too many logins of this address failed',
+  'rate-limited': 'too many questions about this pod or address came to nothing',
+  overloaded: 'more logins than can be judged: try again',
   'api-unreachable': 'the API server cannot be asked',
   'api-forbidden': 'bus-auth may not create TokenReviews',
 } as const;
@@ -63,6 +65,15 @@ const accountName = (terms: Terms) =>
 interface Claims {
   aud: string[];
   sub: string;
+  podUid: string;
+  podName: string;
+  node: string;
+}
+
+/** A text within what may be anything. */
+function textAt(value: unknown, ...keys: string[]): string {
+  const found = keys.reduce<unknown>((at, key) => (at as Record<string, unknown> | null | undefined)?.[key], value);
+  return typeof found === 'string' ? found : '';
 }
 
 /** Claims as the token has them; proven by nobody yet. */
@@ -70,27 +81,36 @@ function claimsOf(token: string): Claims | null {
   const parts = token.split('.');
   if (parts.length !== 3) return null;
   try {
-    const { aud, sub } = JSON.parse(Buffer.from(parts[1] ?? '', 'base64url').toString('utf8')) as Record<
-      string,
-      unknown
-    >;
+    const claims = JSON.parse(Buffer.from(parts[1] ?? '', 'base64url').toString('utf8')) as Record<string, unknown>;
+    const { aud, sub, 'kubernetes.io': bound } = claims;
     const audiences = typeof aud === 'string' ? [aud] : aud;
     if (!Array.isArray(audiences) || typeof sub !== 'string') return null;
-    return { aud: audiences.filter((one) => typeof one === 'string'), sub };
+    return {
+      aud: audiences.filter((one) => typeof one === 'string'),
+      sub,
+      podUid: textAt(bound, 'pod', 'uid'),
+      podName: textAt(bound, 'pod', 'name'),
+      node: textAt(bound, 'node', 'name'),
+    };
   } catch {
     return null;
   }
+}
+
+/** What somebody showed that may be worth a question. */
+export interface Shown {
+  token: string;
+  /** For which it wants to speak. */
+  node: string;
+  /** Claims of the token: to be believed of a token that is proven. */
+  claims: Claims;
 }
 
 /**
  * What can be said without the API server: the token to ask it about, or why it need not be asked. Saves it every login that it would
  * refuse anyway; what passes here is not yet believed.
  */
-export function examine(
-  request: AuthRequest,
-  terms: Terms,
-  nowMs: number,
-): { token: string; node: string } | { refusal: Refusal } {
+export function examine(request: AuthRequest, terms: Terms, nowMs: number): Shown | { refusal: Refusal } {
   const node = COLLECTOR.exec(request.user)?.[1];
   if (node === undefined) return refuse('unknown-user', request.user);
   if (request.other || request.token !== '') return refuse('mixed-credentials');
@@ -103,7 +123,17 @@ export function examine(
   if (life.untilMs <= nowMs) return refuse('expired', `at ${new Date(life.untilMs).toISOString()}`);
   if (!claims.aud.includes(terms.audience)) return refuse('wrong-audience', claims.aud.join(', '));
   if (claims.sub !== accountName(terms)) return refuse('wrong-service-account', claims.sub);
-  return { token, node };
+  return { token, node, claims };
+}
+
+/**
+ * What can be said besides of a token that is known to be the API server's: then its claims are, too. A stolen one that is shown for another
+ * node costs no question, and nothing is held against the pod that it was stolen of.
+ */
+export function examineProven({ node, claims }: Shown): { refusal: Refusal } | null {
+  if (claims.podUid === '') return refuse('not-bound');
+  if (claims.node === '') return refuse('no-node-claim', `pod ${claims.podName}`);
+  return claims.node === node ? null : refuse('wrong-node', `pod ${claims.podName} runs on ${claims.node}`);
 }
 
 const single = (status: TokenReviewStatus, name: string): string => {
@@ -112,12 +142,7 @@ const single = (status: TokenReviewStatus, name: string): string => {
 };
 
 /** What the API server's word makes of a token that `examine` let pass. */
-export function decide(
-  shown: { token: string; node: string },
-  status: TokenReviewStatus,
-  terms: Terms,
-  nowMs: number,
-): Decision {
+export function decide(shown: Shown, status: TokenReviewStatus, terms: Terms, nowMs: number): Decision {
   if (status.authenticated !== true) return refuse('not-authenticated', status.error ?? '');
   // A server that knows nothing of audiences names none: then the token may be for anything.
   if (!status.audiences?.includes(terms.audience))

@@ -21,3 +21,12 @@ export const KUBE_RULES: readonly KubeRule[] = [
     why: 'whose token a collector shows, and on which node it runs; nothing is read or changed by it',
   },
 ];
+
+/** Paths that are no resources. */
+export const KUBE_PATHS = [
+  {
+    nonResourceURLs: ['/openid/v1/jwks'],
+    verbs: ['get'],
+    why: 'the public keys by which a token is told from what anybody can type, before a question is spent on it',
+  },
+] as const;

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { Budget, Failures, MAX_ADDRESSES } from './limits.ts';
+import { Budget, Failures, KnownTokens, MAX_KNOWN, MAX_SOURCES } from './limits.ts';
 
 test('limits - a budget gives its burst at once and refills evenly up to it', () => {
   const budget = new Budget(2, 3, 0);
@@ -11,7 +11,7 @@ test('limits - a budget gives its burst at once and refills evenly up to it', ()
   expect(takenAt(60_000, 10)).toBe(3);
 });
 
-test('limits - an address that fails too often is over until time passes, and no other is', () => {
+test('limits - a source that fails too often is over until time passes, and no other is', () => {
   const failures = new Failures(60);
   for (let i = 0; i < 59; i += 1) failures.count('a', 0);
   expect(failures.isOver('a', 0)).toBe(false);
@@ -20,13 +20,23 @@ test('limits - an address that fails too often is over until time passes, and no
   expect(failures.isOver('a', 1_000)).toBe(false);
 });
 
-test('limits - the table of addresses is bounded: the one quiet longest is forgotten', () => {
+test('limits - the table of sources is bounded: the one quiet longest is forgotten', () => {
   const failures = new Failures(1);
   failures.count('first', 0);
   failures.count('loud', 0);
-  for (let i = 0; i < MAX_ADDRESSES - 2; i += 1) failures.count(`other-${i}`, 0);
+  for (let i = 0; i < MAX_SOURCES - 2; i += 1) failures.count(`other-${i}`, 0);
   failures.count('loud', 0);
   failures.count('one more', 0);
-  expect(failures.size).toBe(MAX_ADDRESSES);
+  expect(failures.size).toBe(MAX_SOURCES);
   expect([failures.isOver('first', 0), failures.isOver('loud', 0)]).toEqual([false, true]);
+});
+
+test('limits - a token that was let in is known for its node until its end, and the oldest is forgotten when there are too many', () => {
+  const known = new KnownTokens();
+  known.add('a', 'node-a', 1_000);
+  expect([known.nodeOf('a', 999), known.nodeOf('a', 1_000), known.nodeOf('b', 0)]).toEqual(['node-a', null, null]);
+  known.forget('a');
+  expect(known.nodeOf('a', 0)).toBe(null);
+  for (let i = 0; i <= MAX_KNOWN; i += 1) known.add(`token-${i}`, 'node-a', 1_000);
+  expect([known.nodeOf('token-0', 0), known.nodeOf('token-1', 0)]).toEqual([null, 'node-a']);
 });

@@ -1,9 +1,11 @@
 /**
  * What protects the API server and us from those who ask too often. Pure but for the clock that is passed in.
  *
- * A budget refills evenly and holds a burst. The table of addresses is bounded: beyond MAX_ADDRESSES the one that was quiet longest is
- * forgotten, and begins with a full budget again.
+ * A budget refills evenly and holds a burst. Tables are bounded: beyond MAX_SOURCES the one that was quiet longest is forgotten, and
+ * begins with a full budget again; beyond MAX_KNOWN the token that was let in longest ago is one like any other.
  */
+import { createHash } from 'node:crypto';
+
 export class Budget {
   readonly #perMs: number;
   readonly #burst: number;
@@ -31,9 +33,9 @@ export class Budget {
   }
 }
 
-export const MAX_ADDRESSES = 4_096;
+export const MAX_SOURCES = 4_096;
 
-/** Failures by address. */
+/** Failures by source: the pod of a proven token, else the client's address. */
 export class Failures {
   readonly #perMinute: number;
   readonly #budgets = new Map<string, Budget>();
@@ -46,16 +48,47 @@ export class Failures {
     return this.#budgets.size;
   }
 
-  /** Whether an address has failed too often of late. */
-  isOver(address: string, nowMs: number): boolean {
-    return this.#budgets.get(address)?.has(nowMs) === false;
+  /** Whether a source has failed too often of late. */
+  isOver(source: string, nowMs: number): boolean {
+    return this.#budgets.get(source)?.has(nowMs) === false;
   }
 
-  count(address: string, nowMs: number): void {
-    const budget = this.#budgets.get(address) ?? new Budget(this.#perMinute / 60, this.#perMinute, nowMs);
+  count(source: string, nowMs: number): void {
+    const budget = this.#budgets.get(source) ?? new Budget(this.#perMinute / 60, this.#perMinute, nowMs);
     budget.take(nowMs);
-    this.#budgets.delete(address);
-    if (this.#budgets.size >= MAX_ADDRESSES) this.#budgets.delete(this.#budgets.keys().next().value as string);
-    this.#budgets.set(address, budget);
+    this.#budgets.delete(source);
+    if (this.#budgets.size >= MAX_SOURCES) this.#budgets.delete(this.#budgets.keys().next().value as string);
+    this.#budgets.set(source, budget);
   }
 }
+
+/** As many collectors as a large cluster has nodes. */
+export const MAX_KNOWN = 4_096;
+
+/**
+ * Tokens that were let in, by hash, and the node of each: who shows one is no stranger. It is judged by the API server again all the same; it
+ * does not wait behind strangers for that, nor pay for their failures. Each is forgotten with its end.
+ */
+export class KnownTokens {
+  readonly #known = new Map<string, { node: string; untilMs: number }>();
+
+  add(token: string, node: string, untilMs: number): void {
+    const hash = hashOf(token);
+    this.#known.delete(hash);
+    if (this.#known.size >= MAX_KNOWN) this.#known.delete(this.#known.keys().next().value as string);
+    this.#known.set(hash, { node, untilMs });
+  }
+
+  /** Node of a token that was let in; null for a stranger. */
+  nodeOf(token: string, nowMs: number): string | null {
+    const found = this.#known.get(hashOf(token));
+    return found && found.untilMs > nowMs ? found.node : null;
+  }
+
+  /** The API server does not take it any more. */
+  forget(token: string): void {
+    this.#known.delete(hashOf(token));
+  }
+}
+
+const hashOf = (token: string) => createHash('sha256').update(token).digest('base64');

@@ -7,14 +7,15 @@ import { REFUSALS } from './decide.ts';
 export interface Readings {
   inFlight: number;
   waiting: number;
-  limitedAddresses: number;
+  limitedSources: number;
+  signingKeys: number;
 }
 
 /** Before anybody asked. */
-export const NO_READINGS: Readings = { inFlight: 0, waiting: 0, limitedAddresses: 0 };
+export const NO_READINGS: Readings = { inFlight: 0, waiting: 0, limitedSources: 0, signingKeys: 0 };
 
 /** Requests that are not answered: the bus refuses the client itself when it has waited long enough. */
-export const DROPS = ['unreadable', 'overloaded', 'late', 'failed'] as const;
+export const DROPS = ['unreadable', 'late', 'failed'] as const;
 
 export interface Metrics {
   granted: Counter;
@@ -28,9 +29,14 @@ export interface Metrics {
 export function makeMetrics(registry: Registry, read: () => Readings): Metrics {
   const readings = oncePerScrape(read);
   const family = new MetricFamily(registry, 'bailiff_bus_auth_');
-  family.gauge('logins_in_flight', 'Logins that are being judged', () => readings().inFlight);
-  family.gauge('logins_waiting', 'Logins that wait to be judged', () => readings().waiting);
-  family.gauge('addresses_with_failures', 'Addresses whose failures are kept', () => readings().limitedAddresses);
+  family.gauge('logins_in_flight', 'Logins about which the API server is being asked', () => readings().inFlight);
+  family.gauge('logins_waiting', 'Logins that wait until it can be asked about them', () => readings().waiting);
+  family.gauge('sources_with_failures', 'Pods and addresses whose failures are kept', () => readings().limitedSources);
+  family.gauge(
+    'signing_keys',
+    'Public keys of the API server by which tokens are proven before it is asked; 0: it gives none, and all are strangers',
+    () => readings().signingKeys,
+  );
   return {
     granted: family.counter('granted_total', 'Logins of collectors that were let onto the bus'),
     refused: family.counter(

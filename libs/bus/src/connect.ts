@@ -73,8 +73,16 @@ export interface Bus {
 /** Wait before the next attempt: long enough that a thousand nodes do not hammer a restarted server, short against its restart. */
 const RECONNECT_WAIT_MS = 250;
 const RECONNECT_JITTER_MS = 250;
+/** A token that was refused is shown again after waits that double up to this: bus-auth may have said that it is too much. */
+const REFUSED_WAIT_MAX_MS = 2_000;
 /** A peer that went without a word is noticed after two of these. */
 const PING_INTERVAL_MS = 5_000;
+
+/** Wait before the next attempt after so many refusals in a row of a token; `random` in [0, 1). */
+export function retryDelayMs(refusals: number, random: number): number {
+  const waitMs = Math.min(RECONNECT_WAIT_MS * 2 ** Math.min(refusals, 10), REFUSED_WAIT_MAX_MS);
+  return waitMs + random * Math.max(RECONNECT_JITTER_MS, waitMs / 2);
+}
 
 /** What the client shows at each attempt, and what is to be known of it. */
 class Login {
@@ -83,6 +91,8 @@ class Login {
   readonly isToken: boolean;
   /** Shown last. */
   secret = '';
+  /** In a row. */
+  #refusals = 0;
 
   constructor({ user, password, passwordFile, tokenFile }: BusOptions) {
     const path = tokenFile ?? passwordFile;
@@ -92,6 +102,20 @@ class Login {
       this.secret = this.file?.next() ?? password ?? '';
       return this.secret;
     });
+  }
+
+  /** Only of tokens: of two passwords the other one is tried without delay. */
+  refused(): void {
+    if (this.isToken) this.#refusals += 1;
+  }
+
+  worked(): void {
+    this.#refusals = 0;
+    this.file?.worked();
+  }
+
+  delayMs(): number {
+    return retryDelayMs(this.#refusals, Math.random());
   }
 }
 
@@ -135,15 +159,18 @@ class NatsBus implements Bus {
     for await (const status of this.nc.status()) {
       if (status.type === 'disconnect') this.tell({ type: 'disconnected' });
       else if (status.type === 'reconnect') this.tell({ type: 'connected' });
-      else if (status.type === 'error')
-        this.tell({ type: 'error', error: toBusError(status.error, 'the bus refused') });
+      else if (status.type === 'error') {
+        const error = toBusError(status.error, 'the bus refused');
+        if (error.code === 'BUS_AUTHENTICATION') this.login.refused();
+        this.tell({ type: 'error', error });
+      }
     }
     this.renewal?.stop();
     this.tell({ type: 'closed' });
   }
 
   private loggedIn(): void {
-    this.login.file?.worked();
+    this.login.worked();
     this.renewal?.connected(this.login.secret);
   }
 
@@ -225,9 +252,7 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
         inboxPrefix,
         timeout: timeoutMs,
         maxReconnectAttempts: -1,
-        reconnectTimeWait: RECONNECT_WAIT_MS,
-        reconnectJitter: RECONNECT_JITTER_MS,
-        reconnectJitterTLS: RECONNECT_JITTER_MS,
+        reconnectDelayHandler: () => login.delayMs(),
         pingInterval: PING_INTERVAL_MS,
         maxPingOut: 2,
         ignoreAuthErrorAbort: true,
@@ -242,10 +267,11 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
         error instanceof errors.TimeoutError
           ? new BusError('BUS_UNREACHABLE', `cannot reach ${String(options.servers)}: timeout`, { cause: error })
           : toBusError(error, `cannot connect to ${String(options.servers)} as ${options.user}`);
+      if (failure.code === 'BUS_AUTHENTICATION') login.refused();
       const another = failure.code === 'BUS_AUTHENTICATION' && attempt < (login.file?.count ?? 1);
       if (!options.waitForServer && !another) throw failure;
       options.onRetry?.(failure);
-      await pause(RECONNECT_WAIT_MS + Math.random() * RECONNECT_JITTER_MS, options.signal);
+      await pause(login.delayMs(), options.signal);
     }
   }
 }

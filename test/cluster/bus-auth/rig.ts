@@ -13,7 +13,7 @@ import { runService } from '@bailiff/service';
 import { captureIo, waitFor } from '@bailiff/service/testing';
 import { start } from '../../../apps/bus-auth/src/bus-auth.ts';
 import { configSchema } from '../../../apps/bus-auth/src/config.ts';
-import { KUBE_RULES } from '../../../apps/bus-auth/src/kube-rules.ts';
+import { KUBE_PATHS, KUBE_RULES } from '../../../apps/bus-auth/src/kube-rules.ts';
 import type { AccessRule, ApiServerOptions } from '../../lab/src/apiserver/index.ts';
 import { type KubeHarness, startKube } from '../kube/harness.ts';
 
@@ -25,6 +25,12 @@ export type NodeName = (typeof NODES)[number];
 const RIGHTS: AccessRule[] = KUBE_RULES.map(({ apiGroups, resources, verbs }) => ({
   apiGroups: [...apiGroups],
   resources: [...resources],
+  verbs: [...verbs],
+}));
+
+const PATHS: AccessRule[] = KUBE_PATHS.map(({ nonResourceURLs, verbs }) => ({
+  nonResourceURLs: [...nonResourceURLs],
+  resources: [],
   verbs: [...verbs],
 }));
 
@@ -61,14 +67,17 @@ export class AuthRig implements AsyncDisposable {
     this.#client = kube.client({ user: 'admin' });
   }
 
-  static async start(options: { api?: Partial<ApiServerOptions>; nats?: StartNatsOptions } = {}): Promise<AuthRig> {
+  /** `keys` false: a cluster that does not give its public keys to bus-auth. */
+  static async start(
+    options: { api?: Partial<ApiServerOptions>; nats?: StartNatsOptions; keys?: boolean } = {},
+  ): Promise<AuthRig> {
     const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-bus-auth-'));
     const [issuer, xkey] = [newSeed('issuer'), newSeed('xkey')];
     const kube = await startKube({
       minTokenSeconds: 1,
       tokens: [
         { user: 'admin', token: 'token-admin', groups: ['system:masters'] },
-        { user: 'bus-auth', token: 'token-bus-auth', allow: RIGHTS },
+        { user: 'bus-auth', token: 'token-bus-auth', allow: options.keys === false ? RIGHTS : [...RIGHTS, ...PATHS] },
         { user: 'no-rights', token: 'token-no-rights', allow: [] },
       ],
       ...options.api,

@@ -16,6 +16,8 @@ export interface AccessRule {
   resourceNames?: string[];
   /** Only in this namespace; absent: in all. */
   namespace?: string;
+  /** Paths that are no resources; `resources` is then empty. */
+  nonResourceURLs?: string[];
 }
 
 export interface TokenUser {
@@ -54,6 +56,16 @@ export function mayDo(user: TokenUser, asked: Asked): boolean {
   return user.allow === undefined || user.allow.some((rule) => ruleCovers(rule, asked));
 }
 
+/** True when the user may read what is at a path that is no resource. */
+export function mayGet(user: TokenUser, path: string): boolean {
+  return user.allow === undefined || user.allow.some((rule) => rule.nonResourceURLs?.includes(path));
+}
+
+/** The 403 of a real server for such a path. */
+export function forbiddenPath(user: TokenUser, path: string): ApiError {
+  return new ApiError(403, 'Forbidden', `forbidden: User "${user.user}" cannot get path "${path}"`);
+}
+
 /** The 403 of a real server. */
 export function forbidden(user: TokenUser, asked: Asked): ApiError {
   const full = asked.subresource === '' ? asked.resource : `${asked.resource}/${asked.subresource}`;
@@ -76,6 +88,11 @@ export class Tokens {
   constructor(users: TokenUser[], accounts: ServiceAccountTokens) {
     this.#users = users;
     this.#accounts = accounts;
+  }
+
+  /** As at `/openid/v1/jwks`. */
+  publicKeys(): object {
+    return this.#accounts.publicKeys();
   }
 
   users(): TokenUser[] {

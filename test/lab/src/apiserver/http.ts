@@ -5,7 +5,7 @@
 // what a slow watcher may leave unread.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { forbidden, mayDo, type Tokens, type TokenUser } from './auth.ts';
+import { forbidden, forbiddenPath, mayDo, mayGet, type Tokens, type TokenUser } from './auth.ts';
 import { aggregatedDocument, aggregatedType, discoveryDocument, versionInfo } from './discovery.ts';
 import { ApiError, badRequest, expired, methodNotAllowed, unsupportedMediaType } from './errors.ts';
 import type { ArmedFault, Faults } from './faults.ts';
@@ -26,6 +26,8 @@ export const maxBodyBytes = 3 * 1024 * 1024;
 /** Unread bytes after which a watcher is cut off. */
 export const maxWatchBacklogBytes = 16 * 1024 * 1024;
 
+/** Public keys of tokens: given to those who may have them, and under a type of their own. */
+const keysPath = '/openid/v1/jwks';
 const openPaths = new Set(['/healthz', '/livez', '/readyz', '/version']);
 
 export interface HttpParts {
@@ -70,6 +72,10 @@ export class HttpLayer {
       return this.#plain(exchange, exchange.info);
     const user = this.#parts.tokens.identify(req.headers.authorization);
     exchange.user = user.user;
+    if (exchange.info.kind === 'plain' && exchange.info.path === keysPath) {
+      if (!mayGet(user, keysPath)) throw forbiddenPath(user, keysPath);
+      return this.#send(exchange, 200, this.#parts.tokens.publicKeys(), 'application/jwk-set+json');
+    }
     if (exchange.info.kind === 'plain') return this.#plain(exchange, exchange.info);
     await this.#resource(exchange, exchange.info, user);
   }

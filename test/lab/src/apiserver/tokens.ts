@@ -97,6 +97,12 @@ export class ServiceAccountTokens {
     };
   }
 
+  /** The public keys by which anybody can see whose a token is, as at `/openid/v1/jwks`. */
+  publicKeys(): JsonObject {
+    const key = this.#keys.publicKey.export({ format: 'jwk' });
+    return { keys: [{ use: 'sig', kid: this.#keyId, alg: 'ES256', ...key }] };
+  }
+
   /** Judges a token for audiences; undefined when it is no token of this server. */
   review(token: string, audiences: string[]): Reviewed | undefined {
     const claims = this.#verified(token);

@@ -1,0 +1,102 @@
+/**
+ * A host-network pod beside a collector has its address, and can type tokens that look like the collector's. However many it shows, the collector gets in
+ * with a token that nobody saw before; and what is too much is told at once.
+ */
+import { randomBytes } from 'node:crypto';
+import { userOf } from '@bailiff/bus';
+import { waitFor } from '@bailiff/service/testing';
+import { expect, test } from 'vitest';
+import { AuthRig, NODES, type RunningBusAuth } from './bus-auth/rig.ts';
+
+const [A] = NODES;
+const AS_A = userOf({ role: 'collector', node: A });
+
+/** Logins in flight of the attacker, all the time. */
+const AT_ONCE = 8;
+/** As the collector of the control tries. */
+const TRIES = 20;
+
+const part = (text: string) => JSON.parse(Buffer.from(text, 'base64url').toString('utf8')) as Record<string, unknown>;
+const encode = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');
+
+/** Tokens that differ from a good one in nothing that can be seen without the API server's keys; no two alike. */
+function forger(good: string, kid?: string): () => string {
+  const [head, claims] = good.split('.').map((one, index) => (index < 2 ? part(one) : {})) as [object, object];
+  return () => {
+    const forged = [kid === undefined ? head : { ...head, kid }, { ...claims, jti: randomBytes(8).toString('hex') }];
+    return [...forged.map(encode), randomBytes(64).toString('base64url')].join('.');
+  };
+}
+
+/** Shows forged tokens until it is ended. */
+class Attack implements AsyncDisposable {
+  readonly #end = new AbortController();
+  readonly #loops: Promise<void>[];
+  tried = 0;
+
+  constructor(rig: AuthRig, forge: () => string) {
+    this.#loops = Array.from({ length: AT_ONCE }, async () => {
+      while (!this.#end.signal.aborted) {
+        expect(await rig.login(AS_A, forge())).toBe('BUS_AUTHENTICATION');
+        this.tried += 1;
+      }
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#end.abort();
+    await Promise.all(this.#loops);
+  }
+}
+
+const refused = (auth: RunningBusAuth, reason: string) => auth.metric(`refused_total{reason="${reason}"}`);
+
+test('without the API server’s keys the attack holds a new token off, and not one that was let in before', async () => {
+  await using rig = await AuthRig.start({ keys: false });
+  const auth = await rig.busAuth();
+  expect(await auth.metric('signing_keys')).toBe(0);
+  const [known, fresh] = [await rig.tokenOf(A), await rig.tokenOf(A)];
+  expect(await rig.login(AS_A, known)).toBe('in');
+  await using attack = new Attack(rig, forger(known));
+  await waitFor(async () => (await refused(auth, 'rate-limited')) > 0, { what: 'the address to be limited' });
+  // The control: what the attack does where nothing tells a good token from a typed one.
+  const how: string[] = [];
+  while (how.length < TRIES) how.push(await rig.login(AS_A, fresh));
+  expect(how.filter((one) => one === 'BUS_AUTHENTICATION').length).toBeGreaterThan(TRIES / 2);
+  expect(await rig.login(AS_A, known)).toBe('in');
+  expect(attack.tried).toBeGreaterThan(0);
+});
+
+test.each([
+  ['its key', 'forged', undefined],
+  ['a key that nobody knows', 'rate-limited', 'another'],
+])('under tokens that name %s, a collector gets in with a new one at its first attempt', async (_, reason, kid) => {
+  await using rig = await AuthRig.start();
+  const auth = await rig.busAuth();
+  expect(await auth.metric('signing_keys')).toBe(1);
+  const asked = () => auth.metric('review_seconds_count');
+  const before = await asked();
+  await using attack = new Attack(rig, forger(await rig.tokenOf(A), kid));
+  await waitFor(async () => (await refused(auth, reason)) > 100, { what: 'the attack to be seen' });
+  for (let n = 0; n < 5; n += 1) expect(await rig.login(AS_A, await rig.tokenOf(A))).toBe('in');
+  // A question for each login of ours, and some for the probe; of the attacker's no more than its address is allowed.
+  const [own, allowed] = [5 + 10, kid === undefined ? 0 : 30 + AT_ONCE + 30];
+  expect(attack.tried).toBeGreaterThan(own + allowed);
+  expect((await asked()) - before).toBeLessThan(own + allowed);
+});
+
+test('what is more than the API server may be asked is refused at once, and told as that', async () => {
+  await using rig = await AuthRig.start({ keys: false });
+  const auth = await rig.busAuth(['--reviews-per-second', '2']);
+  const token = await rig.tokenOf(A);
+  // Of a stranger's tokens half of the burst is asked about.
+  const began = performance.now();
+  const how = await Promise.all(Array.from({ length: 12 }, async () => rig.login(AS_A, await rig.tokenOf(A))));
+  expect(performance.now() - began).toBeLessThan(4_000);
+  expect(how).toContain('in');
+  expect(how).toContain('BUS_AUTHENTICATION');
+  expect(await refused(auth, 'overloaded')).toBe(how.filter((one) => one !== 'in').length);
+  expect(rig.nats.log).toContain('overloaded: more logins than can be judged: try again');
+  // It is forgiven with time, and a client that tries again is let in.
+  await waitFor(async () => (await rig.login(AS_A, token)) === 'in');
+});
