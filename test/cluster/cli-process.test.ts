@@ -1,5 +1,4 @@
 /** `bailiff` as a program: the real command in a process of its own, on pipes; and doctor against real servers. */
-import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -9,11 +8,9 @@ import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runCli } from '../../apps/cli/src/testing.ts';
 import { startApiServer } from '../lab/src/apiserver/index.ts';
-import { breach, healthyStatus, NODE_A, tellStory, WEB, World } from './cli/world.ts';
+import { startCli } from './cli/process.ts';
+import { healthyStatus, NODE_A, tellStory, WEB, World } from './cli/world.ts';
 import { startRedis } from './responder/redis.ts';
-
-const ROOT = path.resolve(import.meta.dirname, '../..');
-const TSX = path.join(ROOT, 'node_modules/tsx/dist/esm/index.mjs');
 
 let world: World;
 let services: AsyncDisposable;
@@ -27,36 +24,7 @@ afterAll(async () => {
   await world?.[Symbol.asyncDispose]();
 });
 
-interface Ended {
-  code: number | null;
-  signal: string | null;
-  stdout: string;
-  stderr: string;
-}
-
-/** The sources, so that a bundle of yesterday is not what is tested. */
-function start(args: string[]): { child: ChildProcess; output: () => string; ended: Promise<Ended> } {
-  const child = spawn(process.execPath, ['--import', TSX, path.join(ROOT, 'apps/cli/src/main.ts'), ...args], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-    env: {
-      ...process.env,
-      HOME: world.directory,
-      BAILIFF_NATS_URL: world.nats.url,
-      BAILIFF_NATS_PASSWORD_FILE: world.passwordFile,
-    },
-  });
-  let [stdout, stderr] = ['', ''];
-  child.stdout?.on('data', (chunk: Buffer) => {
-    stdout += chunk.toString();
-  });
-  child.stderr?.on('data', (chunk: Buffer) => {
-    stderr += chunk.toString();
-  });
-  const ended = new Promise<Ended>((resolve) => {
-    child.once('close', (code, signal) => resolve({ code, signal, stdout, stderr }));
-  });
-  return { child, output: () => stdout, ended };
-}
+const start = (args: string[]) => startCli(world, args);
 
 describe('cli process', () => {
   it('pipe - plain text without colour, exit 0, and the process ends by itself', async () => {
@@ -110,20 +78,6 @@ describe('cli process', () => {
       expect(await stored()).toBeNull();
     },
   );
-
-  it('a reader that goes away - is no error', async () => {
-    await using own = await World.start();
-    for (let frame = 0; frame < 40; frame += 1) {
-      const violations = Array.from({ length: 60 }, (_, index) =>
-        breach(own.t0Micros, WEB, { counterEpoch: `boot/${frame}/${index}` }),
-      );
-      await own.frame(NODE_A, violations);
-    }
-    const { child, ended } = start(['events', '--json', ...own.bus]);
-    child.stdout?.once('data', () => child.stdout?.destroy());
-    const { code, stderr } = await ended;
-    expect([code, stderr]).toEqual([0, '']);
-  });
 
   it.each(['SIGINT', 'SIGTERM'] as const)('follow - ends in order at %s', async (signal) => {
     const { child, output, ended } = start(['events', '--follow']);

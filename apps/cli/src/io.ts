@@ -1,12 +1,15 @@
 /**
  * The world as a command sees it: terminal, environment, clock, interruption. Passed in, so that a test gives its own (testing.ts).
  *
- * Invariants: what was asked for goes to stdout and nothing else does; notes, progress and errors go to stderr. A reader that went away
- * (`| head`) is no error: the process ends with 0.
+ * Invariants: what was asked for goes to stdout and nothing else does; notes, progress and errors go to stderr. A reader that goes away
+ * (`| head`) never decides what a command does: the command goes on to its end, what it still writes is dropped, and the exit code tells
+ * how it ended. Only one that has nothing to do but write (`events`, a replay to stdout) ends with its reader, with 0. Output that is lost
+ * for another reason (a full disk) ends in 7.
  */
 import { readFileSync } from 'node:fs';
 import { homedir, hostname, userInfo } from 'node:os';
 import { createInterface } from 'node:readline/promises';
+import { EXIT } from '@bailiff/service';
 
 export interface Output {
   write(text: string): void;
@@ -31,6 +34,8 @@ export interface CliIo {
   nowMs(): number;
   /** Aborts at SIGINT or SIGTERM. */
   readonly signal: AbortSignal;
+  /** Said by a command that does nothing but write to stdout: when nobody reads that any more, the process ends with 0. */
+  endWithReader(): void;
   readonly home: string;
   /** user@host, for records of who did something. */
   readonly operator: string;
@@ -42,15 +47,53 @@ export interface CliIo {
 /** Largest configuration that is read from stdin: what the bucket takes, with room for formatting. */
 export const MAX_STDIN_BYTES = 1024 * 1024;
 
-function outputOf(stream: NodeJS.WriteStream): Output {
+/** Writes until the stream fails; whatever comes after that is dropped. */
+function outputOf(stream: NodeJS.WriteStream, lost: AbortSignal): Output {
+  const write = (data: string | Uint8Array) => {
+    if (!lost.aborted) stream.write(data);
+  };
   return {
-    write: (text) => void stream.write(text),
-    writeBytes: (bytes) => void stream.write(bytes),
+    write,
+    writeBytes: write,
     drained: () =>
-      stream.writableNeedDrain ? new Promise((resolve) => stream.once('drain', () => resolve())) : Promise.resolve(),
+      stream.writableNeedDrain && !lost.aborted
+        ? new Promise((resolve) => {
+            stream.once('drain', resolve);
+            lost.addEventListener('abort', () => resolve(), { once: true });
+          })
+        : Promise.resolve(),
     isTty: stream.isTTY === true,
     get columns() {
       return stream.isTTY ? (stream.columns ?? 80) : 0;
+    },
+  };
+}
+
+/** What becomes of a command whose output cannot be written any more. */
+function losable(): { stdout: AbortSignal; stderr: AbortSignal; endWithReader: () => void } {
+  const [stdout, stderr] = [new AbortController(), new AbortController()];
+  let endsWithReader = false;
+  let readerGone = false;
+  process.stderr.on('error', () => stderr.abort());
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (stdout.signal.aborted) return;
+    stdout.abort();
+    readerGone = error.code === 'EPIPE';
+    if (readerGone && endsWithReader) process.exit(EXIT.ok);
+    if (readerGone) return;
+    if (!stderr.signal.aborted) process.stderr.write(`bailiff: output is lost: ${error.message}\n`);
+    if (endsWithReader) process.exit(EXIT.dependencyUnreachable);
+    // Whatever the command came to: who asked for a file has not got it.
+    process.once('exit', (code) => {
+      if (code === EXIT.ok) process.exitCode = EXIT.dependencyUnreachable;
+    });
+  });
+  return {
+    stdout: stdout.signal,
+    stderr: stderr.signal,
+    endWithReader: () => {
+      endsWithReader = true;
+      if (readerGone) process.exit(EXIT.ok);
     },
   };
 }
@@ -112,17 +155,12 @@ function interruptible(): () => AbortSignal {
 /** The real one. */
 export function processIo(): CliIo {
   const signal = interruptible();
-  for (const stream of [process.stdout, process.stderr]) {
-    stream.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code === 'EPIPE') process.exit(0);
-      throw error;
-    });
-  }
+  const lost = losable();
   const { env } = process;
   return {
     env,
-    stdout: outputOf(process.stdout),
-    stderr: outputOf(process.stderr),
+    stdout: outputOf(process.stdout, lost.stdout),
+    stderr: outputOf(process.stderr, lost.stderr),
     interactive: process.stdin.isTTY === true && process.stderr.isTTY === true,
     async ask(question) {
       const lines = createInterface({ input: process.stdin, output: process.stderr });
@@ -137,6 +175,7 @@ export function processIo(): CliIo {
     get signal() {
       return signal();
     },
+    endWithReader: lost.endWithReader,
     home: env['HOME'] ?? homeOfUser(),
     operator: `${userName(env)}@${hostname()}`,
     version: process.env.BAILIFF_VERSION ?? checkoutVersion(),

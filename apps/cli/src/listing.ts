@@ -71,6 +71,7 @@ export function parseListOptions(options: ListOptions, nowMs: number): ListReque
 export async function runListing<Row>(session: Session, listing: Listing<Row>, request: ListRequest): Promise<number> {
   const { io, bus, out, decoder } = session;
   const { since, sinceMs, limit, follow } = request;
+  io.endWithReader();
   const printer = new Printer(session, listing, request.json, limit);
   const quit = follow ? tellOutages(session) : () => undefined;
   let result: ReadResult;

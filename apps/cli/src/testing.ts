@@ -60,6 +60,7 @@ export function captureCli(options: RunCliOptions = {}): { io: CliIo; stdout: ()
     readStdin: async () => options.stdin ?? '',
     nowMs: options.nowMs ?? (() => Date.now()),
     signal: options.signal ?? new AbortController().signal,
+    endWithReader: () => undefined,
     home: options.home ?? '/nonexistent',
     operator: 'tester@host',
     version: '1.2.3',

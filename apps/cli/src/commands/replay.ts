@@ -165,6 +165,7 @@ export function register(program: Command, io: CliIo): void {
   withBusOptions(command).action(async () => {
     const options = optionsOf<Options>(command);
     const plan = planOf(options, io);
+    if (plan.to === null) io.endWithReader();
     io.exitCode = await withSession(io, command, (session) => replay(session, options, plan));
   });
 }

@@ -1,0 +1,89 @@
+/** What the command does when whoever reads its output goes away, or the output cannot be written: the real program, on pipes. */
+import { openSync, readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { readConfig } from '@bailiff/bus';
+import { waitFor } from '@bailiff/service/testing';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startCli } from './cli/process.ts';
+import { breach, CART, healthyStatus, NODE_A, tellStory, WEB, World } from './cli/world.ts';
+
+const ROOT = path.resolve(import.meta.dirname, '../..');
+
+let world: World;
+beforeAll(async () => {
+  world = await World.start();
+  await tellStory(world);
+});
+afterAll(() => world?.[Symbol.asyncDispose]());
+
+/** Runs with nobody at the other end of stdout and stderr. @returns the exit code */
+async function unread(words: readonly string[]): Promise<number | null> {
+  const { child, ended } = startCli(world, words);
+  child.stdout?.destroy();
+  child.stderr?.destroy();
+  return (await ended).code;
+}
+
+describe('a reader that goes away', () => {
+  it('every command that changes something - goes on to its end, and says how it ended', async () => {
+    await world.status(healthyStatus(NODE_A));
+    const admin = await world.as('admin');
+    const revision = async (key: string) => (await readConfig(admin, key))?.revision ?? null;
+    const [spoof, policy] = ['spoof.namespace.shop.default', 'runtime.cluster._.no-shell'];
+    const tree = path.join(world.directory, 'tree');
+    const file = path.join(world.directory, 'no-shell.yaml');
+    writeFileSync(file, readFileSync(path.join(ROOT, 'policies/no-shell.yaml')));
+    await world.cli(['config', 'set', spoof, 'modes.tunnel=audit', '--yes']);
+    await world.cli(['config', 'export', tree]);
+    const now = (key: string) => () => revision(key);
+    const disarmed = async () => (await readConfig(admin, 'disarm.cluster._.all')) !== null;
+    const quarantined = async () => (await world.cli(['quarantine', 'list', '--json'])).stdout.includes(CART.uid);
+    // In order: each is on the ground of those before it.
+    const changes: [string[], () => Promise<unknown>, unknown][] = [
+      [['config', 'set', spoof, 'modes.tunnel=off'], now(spoof), 2],
+      [['config', 'rollback', spoof], now(spoof), 3],
+      [['config', 'delete', spoof], now(spoof), null],
+      [['config', 'import', tree], now(spoof), 4],
+      [['policy', 'apply', file], now(policy), 1],
+      [['policy', 'delete', 'no-shell'], now(policy), null],
+      [['policy', 'rollback', 'no-shell'], now(policy), 2],
+      [['disarm', '--all', '--for', '1h', '--reason', 'reader'], disarmed, true],
+      [['quarantine', 'release', 'shop/cart-1'], quarantined, false],
+    ];
+    for (const [words, state, wanted] of changes) {
+      expect([words, await unread([...words, '--yes']), await state()]).toEqual([words, 0, wanted]);
+    }
+    // And what is refused is not called good.
+    expect(await unread(['config', 'set', spoof, 'modes.tunnel=perhaps', '--yes'])).toBe(6);
+  });
+
+  it('follow - ends with its reader', async () => {
+    const { child, output, ended } = startCli(world, ['events', '--follow', '--json']);
+    await waitFor(() => output() !== '', { what: 'the first row', state: output, timeoutMs: 20_000 });
+    child.stdout?.destroy();
+    await world.frame(NODE_A, [breach(world.t0Micros, WEB, { counterEpoch: 'boot/2' })]);
+    expect((await ended).code).toBe(0);
+  });
+
+  it('output that is lost for another reason - is said, and the command does not end with 0', async () => {
+    const { child, ended } = startCli(world, ['config', 'get', 'spoof.cluster._.default'], {
+      stdout: openSync('/dev/full', 'w'),
+    });
+    expect(child.stdout).toBeNull();
+    const { code, stderr } = await ended;
+    expect([code, stderr]).toEqual([7, expect.stringMatching(/bailiff: output is lost: ENOSPC/)]);
+  });
+
+  it('events - is no error', async () => {
+    for (let frame = 0; frame < 40; frame += 1) {
+      const violations = Array.from({ length: 60 }, (_, index) =>
+        breach(world.t0Micros, WEB, { counterEpoch: `boot/${frame}/${index}` }),
+      );
+      await world.frame(NODE_A, violations);
+    }
+    const { child, ended } = startCli(world, ['events', '--json']);
+    child.stdout?.once('data', () => child.stdout?.destroy());
+    const { code, stderr } = await ended;
+    expect([code, stderr]).toEqual([0, '']);
+  });
+});
