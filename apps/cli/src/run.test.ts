@@ -125,6 +125,26 @@ describe('command line', () => {
     });
     expect(file.exitCode).toBe(0);
   });
+
+  it('validate - a key that nobody has is answered with the one that was meant', async () => {
+    const validate = (...args: string[]) => runCli(['config', 'validate', ...args]);
+    const slip = 'response.cluster._.answer-hihg';
+    const near = await validate(slip, 'dryRun=false');
+    expect([near.exitCode, near.stderr]).toEqual([
+      2,
+      expect.stringMatching(
+        /no such key, so this would be a new one; did you mean response\.cluster\._\.answer-high\?/,
+      ),
+    ]);
+    const far = await validate('response.cluster._.my-own', 'dryRun=false');
+    expect([far.exitCode, far.stderr]).toEqual([6, expect.stringMatching(/steps: /)]);
+    const [stdin, whole] = ['steps:\n  - action: label\n    expires: 1h\n', ['-f', '-']];
+    const taken = await runCli(['config', 'validate', slip, ...whole], { stdin });
+    expect(taken).toMatchObject({ exitCode: 0, stdout: `${slip}: valid\n` });
+    expect(taken.stderr).toMatch(/did you mean response\.cluster\._\.answer-high\?/);
+    const own = await runCli(['config', 'validate', 'response.cluster._.my-own', ...whole], { stdin });
+    expect([own.exitCode, own.stderr]).toEqual([0, '']);
+  });
 });
 
 describe('arguments of commands', () => {

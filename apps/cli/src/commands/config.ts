@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import { type ChangeOptions, carryOut, readStored, valueIn } from '../config/change.ts';
 import { type Assignment, assign, parseAssignment, readDocument } from '../config/input.ts';
 import { beginning, builtIn, CONFIG_KINDS, parseKey } from '../config/keys.ts';
-import { requireWhole } from '../config/new-key.ts';
+import { meantKey, noSuchKey, requireWhole } from '../config/new-key.ts';
 import { rollBack } from '../config/rollback.ts';
 import { get, history, list } from '../config/show.ts';
 import { CliError } from '../errors.ts';
@@ -111,16 +111,21 @@ function registerValidate(parent: Command, io: CliIo): void {
     requireSomething(file, fields);
     const out = new Out(io);
     const value = await valueGiven(file, fields.map(parseAssignment), beginning(key), io);
+    const isNew = builtIn(key) === undefined;
     try {
       checkConfigWrite(key, JSON.stringify(value));
     } catch (error) {
-      if (!json || !(error instanceof ConfigError)) throw error;
+      // Without a bus only the keys that are shipped are known.
+      const none = isNew && file === undefined ? noSuchKey(key, error, []) : null;
+      if (!json || !(error instanceof ConfigError)) throw none ?? error;
       out.json({ key: text, valid: false, fields: error.fields, message: error.message });
       io.exitCode = 6;
       return;
     }
     if (json) out.json({ key: text, valid: true, fields: [], message: '' });
     else out.line(`${formatConfigKey(key)}: valid`);
+    const meant = isNew ? meantKey(key, []) : null;
+    if (meant !== null) out.note(`it is not a key that is shipped; did you mean ${meant}?`);
   });
 }
 

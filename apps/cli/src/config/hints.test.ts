@@ -1,7 +1,7 @@
 import { ConfigError, parseConfigKey, parseConfigValue } from '@bailiff/policy';
 import { describe, expect, it } from 'vitest';
 import { tell } from '../errors.ts';
-import { builtIn } from './keys.ts';
+import { builtIn, nearKey, parseKey } from './keys.ts';
 import { meantKey } from './new-key.ts';
 
 function refusal(key: string, patch: (value: Record<string, never>) => object): string[] {
@@ -19,6 +19,11 @@ const HIGH = 'response.cluster._.answer-high';
 
 describe('hints of a refused value', () => {
   it('a key that is right - is the one that was written, or a shipped one of its kind', () => {
+    // What no shipped value has is known all the same, also of a kind of which none is shipped.
+    const optional = refusal(HIGH, (value) => ({ ...value, steps: [{ action: 'label', expirs: '1h' }] })).join('\n');
+    expect(optional).toMatch(/did you mean steps\.0\.expires\?/);
+    const runtime = refusal('runtime.cluster._.x', () => ({ selecter: {}, mode: 'audit', rules: [] })).join('\n');
+    expect(runtime).toMatch(/did you mean selector\?/);
     expect(refusal(HIGH, (value) => ({ ...value, dryRun: 'no' })).at(-1)).toBe(
       `  \`bailiff config get ${HIGH}\` shows one that is right`,
     );
@@ -33,6 +38,11 @@ describe('hints of a refused value', () => {
     expect(near).toMatch(/\n {2}did you mean dryRun\?\n/);
     const within = refusal(HIGH, (value) => ({ ...value, guards: { budget: { maxPod: 1 } } })).join('\n');
     expect(within).toMatch(/did you mean guards\.budget\.maxPods\?/);
+    // What no shipped value has is known all the same, also of a kind of which none is shipped.
+    const optional = refusal(HIGH, (value) => ({ ...value, steps: [{ action: 'label', expirs: '1h' }] })).join('\n');
+    expect(optional).toMatch(/did you mean steps\.0\.expires\?/);
+    const runtime = refusal('runtime.cluster._.x', () => ({ selecter: {}, mode: 'audit', rules: [] })).join('\n');
+    expect(runtime).toMatch(/did you mean selector\?/);
     expect(refusal(HIGH, (value) => ({ ...value, dryRun: 'no' })).join('\n')).not.toMatch(/did you mean/);
   });
 
@@ -52,5 +62,20 @@ describe('the key that was meant', () => {
     ['correlation.cluster._.answer-high', null],
   ])('%s - %s', (text, meant) => {
     expect(meantKey(parseConfigKey(text), ['response.cluster._.watch-all'])).toBe(meant);
+  });
+
+  it.each([
+    ['spof.cluster._.default', 'spoof.cluster._.default'],
+    ['spoof.clustr._.default', 'spoof.cluster._.default'],
+    ['Response.Cluster._.answer-high', HIGH],
+    ['spoof.cluster.default', 'spoof.cluster._.default'],
+    ['response.cluster.answer-high', HIGH],
+    ['runtime.namespaces.shop.no-shell', 'runtime.namespace.shop.no-shell'],
+    ['nothing.like.it', null],
+    ['answer-high', null],
+  ])('%s is no key - %s', (text, meant) => {
+    expect(nearKey(text)).toBe(meant);
+    const words = meant === null ? /<name>$/ : new RegExp(`did you mean ${meant.replaceAll('.', '\\.')}\\?$`);
+    expect(() => parseKey(text)).toThrow(words);
   });
 });

@@ -4,6 +4,8 @@
  */
 import {
   CONFIG_KINDS,
+  CONFIG_SCOPES,
+  ConfigError,
   type ConfigKey,
   DEFAULT_RESPONSE_POLICIES,
   DEFAULT_RULES,
@@ -12,14 +14,39 @@ import {
   requireReadKey,
   spoofCluster,
 } from '@bailiff/policy';
+import { nearest } from '../text/nearest.ts';
 
 export { CONFIG_KINDS };
 
-/** @throws ConfigError CONFIG_KEY */
+/** @throws ConfigError CONFIG_KEY, with the key that was likely meant */
 export function parseKey(text: string): ConfigKey {
-  const key = parseConfigKey(text);
+  let key: ConfigKey;
+  try {
+    key = parseConfigKey(text);
+  } catch (error) {
+    const meant = error instanceof ConfigError ? nearKey(text) : null;
+    if (meant === null) throw error;
+    throw new ConfigError('CONFIG_KEY', `${(error as ConfigError).message}; did you mean ${meant}?`, [], {
+      cause: error,
+    });
+  }
   requireReadKey(key);
   return key;
+}
+
+/** What is no key with a slip in its kind or scope, or without its `_`, as a key; null when that makes none. Pure. */
+export function nearKey(text: string): string | null {
+  const [kind = '', scope = '', ...rest] = text.toLowerCase().split('.');
+  const whole = rest.length === 1 ? ['_', ...rest] : rest;
+  const word = (said: string, known: readonly string[]) => (known.includes(said) ? said : nearest(said, known));
+  const meant = [word(kind, CONFIG_KINDS), word(scope, CONFIG_SCOPES), ...whole].join('.');
+  try {
+    requireReadKey(parseConfigKey(meant));
+    return meant;
+  } catch (error) {
+    if (error instanceof ConfigError) return null;
+    throw error;
+  }
 }
 
 /** What holds under a key when nothing is stored; undefined when nothing does. */

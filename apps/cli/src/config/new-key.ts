@@ -20,22 +20,29 @@ export function meantKey(key: ConfigKey, stored: readonly string[]): string | nu
 export const storedKeys = async ({ bus }: Session): Promise<string[]> =>
   (await openBucket(bus, CONFIG_BUCKET).entries()).map(({ key }) => key);
 
-/** Of fields that make no whole value by themselves. @throws CliError CLI_NOT_FOUND; BusError */
+/**
+ * A value that is refused under a key that nobody has: a near key is what was meant; far from all, what its fields lack is what has to be
+ * known, and null is answered. Pure.
+ */
+export function noSuchKey(key: ConfigKey, refused: unknown, stored: readonly string[]): CliError | null {
+  if (!(refused instanceof ConfigError) || refused.code !== 'CONFIG_SCHEMA') return null;
+  const meant = meantKey(key, stored);
+  if (meant === null) return null;
+  return new CliError(
+    'CLI_NOT_FOUND',
+    `${formatConfigKey(key)}: no such key, so this would be a new one; did you mean ${meant}?`,
+    {
+      cause: refused,
+      remedy: '`bailiff config list` shows what there is; a new one is written whole, from a file (-f)',
+    },
+  );
+}
+
+/** Of fields that make no whole value by themselves. @throws CliError CLI_NOT_FOUND; ConfigError; BusError */
 export async function requireWhole(session: Session, key: ConfigKey, next: Record<string, unknown>): Promise<void> {
   try {
     checkConfigWrite(key, JSON.stringify(next));
   } catch (error) {
-    if (!(error instanceof ConfigError) || error.code !== 'CONFIG_SCHEMA') throw error;
-    const meant = meantKey(key, await storedKeys(session));
-    // A near key is what was meant; far from all, what its fields lack is what has to be known.
-    if (meant === null) throw error;
-    throw new CliError(
-      'CLI_NOT_FOUND',
-      `${formatConfigKey(key)}: no such key, so this would be a new one; did you mean ${meant}?`,
-      {
-        cause: error,
-        remedy: '`bailiff config list` shows what there is; a new one is written whole, from a file (-f)',
-      },
-    );
+    throw (error instanceof ConfigError && noSuchKey(key, error, await storedKeys(session))) || error;
   }
 }

@@ -1,14 +1,18 @@
 /** The word that was likely meant: nearest by edit distance. Pure. */
 
-/** Letters to insert, drop or change to make `b` of `a`; two neighbours swapped are two. O(length of a × length of b). */
+/** Letters to insert, drop or change, and neighbours to swap, to make `b` of `a`. O(length of a × length of b). */
 export function editDistance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, index) => index);
+  let above = row;
   for (let i = 1; i <= a.length; i += 1) {
     const next = [i];
     for (let j = 1; j <= b.length; j += 1) {
       const changed = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(changed, (row[j] as number) + 1, (next[j - 1] as number) + 1));
+      const swapped = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1];
+      const swap = swapped ? (above[j - 2] as number) + 1 : Number.POSITIVE_INFINITY;
+      next.push(Math.min(changed, swap, (row[j] as number) + 1, (next[j - 1] as number) + 1));
     }
+    above = row;
     row = next;
   }
   return row[b.length] as number;
