@@ -44,6 +44,8 @@ describe('tidy', () => {
       answer: ['schemas', 'policy', 'bus'],
       siem: ['schemas', 'bus'],
     };
+    // What tests alone load may know more: here, every word that a policy has for an operation.
+    const alsoInTests: Record<string, readonly string[]> = { 'libs/siem/src/testing.ts': ['policy'] };
     for (const f of source.filter((name) => name.endsWith('.ts') && !name.includes('.test.'))) {
       for (const match of read(f).matchAll(/from '([^']+)'/g)) {
         const target = match[1] as string;
@@ -55,8 +57,8 @@ describe('tidy', () => {
           if (!/^(test|tools\/reference)\//.test(f)) wrong.push(`${f} imports ${target}`);
         }
         const lib = /^@bailiff\/([a-z-]+)/.exec(target)?.[1];
-        if (from && f.includes('/src/') && lib && lib !== from && !allowed[from]?.includes(lib))
-          wrong.push(`${f} imports ${target}`);
+        const known = from ? [from, ...(allowed[from] ?? []), ...(alsoInTests[f] ?? [])] : [];
+        if (from && f.includes('/src/') && lib && !known.includes(lib)) wrong.push(`${f} imports ${target}`);
       }
     }
     expect(wrong).toEqual([]);

@@ -1,5 +1,6 @@
 /** Events of every class, for tests: each as it comes from a message. */
-import type { OperationSample, Response, ResponseAction, ResponsePhase } from '@bailiff/schemas';
+import { ACTIONS, type FileOperation, KERNEL_OPERATIONS, OPERATION_NAMES } from '@bailiff/policy';
+import type { OperationSample, Response, ResponsePhase } from '@bailiff/schemas';
 import {
   sampleLsmViolation,
   sampleOperation,
@@ -34,65 +35,39 @@ export function responseEvent(part: Partial<Response> = {}): SiemEvent {
   return { kind: 'response', origin: originOf(samplePlace('RESPONSES'), 0, value.nodeName), value };
 }
 
-/** `[operation, subject, address]`: what the kernel program and the policies can say. */
+type OperationName = (typeof OPERATION_NAMES)[number];
+
+/** `[subject, address]` of an operation. */
+const TOLD: Readonly<Record<Exclude<OperationName, FileOperation | 'kernel'>, readonly [string, string]>> = {
+  execute: ['/usr/bin/nc', ''],
+  'map-execute': ['/tmp/evil.so', ''],
+  drift: ['/tmp/dropped', ''],
+  'unix-connect': ['/run/containerd.sock', ''],
+  'unix-send': ['@abstract', ''],
+  'unix-bind': ['/tmp/s', ''],
+  connect: ['', '169.254.169.254'],
+  send: ['', '2001:db8::1'],
+  bind: ['', '0.0.0.0'],
+  listen: ['', '::'],
+  socket: ['alg/seqpacket/*', ''],
+  capability: ['sys_admin', ''],
+  mount: ['new', ''],
+};
+
+function told(name: OperationName): readonly (readonly [string, string, string])[] {
+  // What a rule calls ptrace, the kernel program tells as either side of it.
+  if (name === 'kernel') return [...KERNEL_OPERATIONS, 'traceme'].map((value) => [name, value, ''] as const);
+  const [subject, address] = name in TOLD ? TOLD[name as keyof typeof TOLD] : ['/etc/shadow', ''];
+  return [[name, subject, address]];
+}
+
+/** `[operation, subject, address]`: what the kernel program and the policies can say, and what they cannot. */
 export const OPERATIONS: readonly (readonly [string, string, string])[] = [
-  ['execute', '/usr/bin/nc', ''],
-  ['map-execute', '/tmp/evil.so', ''],
-  ['drift', '/tmp/dropped', ''],
-  ...[
-    'read',
-    'write',
-    'create',
-    'unlink',
-    'rename',
-    'link',
-    'symlink',
-    'mkdir',
-    'rmdir',
-    'mknod',
-    'chmod',
-    'chown',
-    'truncate',
-    'setxattr',
-    'chroot',
-    'mount-point',
-  ].map((operation) => [operation, '/etc/shadow', ''] as const),
-  ['unix-connect', '/run/containerd.sock', ''],
-  ['unix-send', '@abstract', ''],
-  ['unix-bind', '/tmp/s', ''],
-  ['connect', '', '169.254.169.254'],
-  ['send', '', '2001:db8::1'],
-  ['bind', '', '0.0.0.0'],
-  ['listen', '', '::'],
-  ['socket', 'alg/seqpacket/*', ''],
-  ['capability', 'sys_admin', ''],
-  ['mount', 'new', ''],
-  ...[
-    'ptrace',
-    'traceme',
-    'user-namespace',
-    'bpf',
-    'module',
-    'kexec',
-    'firmware',
-    'perf-event',
-    'signal',
-    'host-mounts',
-    'module-request',
-  ].map((value) => ['kernel', value, ''] as const),
+  ...OPERATION_NAMES.flatMap(told),
   ['ptrace', '', ''],
   ['never-heard-of', 'x', ''],
 ];
 
-export const ACTIONS: readonly ResponseAction[] = [
-  'observe',
-  'label',
-  'quarantine',
-  'evict',
-  'delete',
-  'cordon',
-  'capture',
-];
 export const PHASES: readonly ResponsePhase[] = [
   'started',
   'succeeded',
