@@ -5,7 +5,7 @@ import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { appMetrics, processMetrics } from './app-metrics.ts';
 import { PROMETHEUS_RULE_FILE, prometheusRule } from './prometheus-rule.ts';
-import { askedBy, groupedBy, readPanels, readRules } from './promql.ts';
+import { askedBy, groupedBy, readAlertTests, readPanels, readRules } from './promql.ts';
 
 const apps = await appMetrics();
 const declared = new Map([...apps.values(), processMetrics()].flat().map((metric) => [metric.name, metric]));
@@ -69,6 +69,31 @@ describe('alerts', () => {
     for (const part of ['Means', 'Check', 'Do'])
       expect(sections.get(alert)).toMatch(new RegExp(`- \\*\\*${part}:\\*\\* .{20}`));
   });
+
+  const ALL_QUIET = 'ALERTS{alertstate="firing"}';
+  const scenarios = readAlertTests().map(({ input_series, promql_expr_test = [], alert_rule_test = [] }) => ({
+    metrics: new Set(input_series.flatMap(({ series }) => askedBy(series)).map(({ metric }) => metric)),
+    /** At some time nothing at all fires. */
+    quiet: promql_expr_test.some(({ expr, exp_samples = [] }) => expr === ALL_QUIET && exp_samples.length === 0),
+    fires: [
+      ...promql_expr_test.flatMap(({ expr, exp_samples = [] }) =>
+        expr.includes('ALERTS{alertstate="firing"')
+          ? exp_samples.map(({ labels }) => /alertname="(\w+)"/.exec(labels)?.[1])
+          : [],
+      ),
+      ...alert_rule_test.flatMap(({ alertname, exp_alerts = [] }) => (exp_alerts.length > 0 ? [alertname] : [])),
+    ],
+  }));
+
+  it.each(rules.map(({ alert, expr }) => [alert, expr]))(
+    '%s - alerts.test.yaml has it firing, and not firing with all of its metrics there',
+    (alert, expr) => {
+      expect(scenarios.filter(({ fires }) => fires.includes(alert)).length, 'firing').toBeGreaterThan(0);
+      const asked = askedBy(expr).map(({ metric }) => metric);
+      const quiet = scenarios.filter((one) => one.quiet && asked.every((metric) => one.metrics.has(metric)));
+      expect(quiet.length, `not firing, with ${asked.join(', ')}`).toBeGreaterThan(0);
+    },
+  );
 
   it('prometheus-rule.yaml - made of alerts.yaml', () => {
     expect(readFileSync(PROMETHEUS_RULE_FILE, 'utf8')).toBe(prometheusRule());

@@ -29,6 +29,17 @@ export function readRules(): Rule[] {
   return groups.flatMap(({ rules }) => rules);
 }
 
+export interface AlertTest {
+  input_series: { series: string }[];
+  promql_expr_test?: { expr: string; exp_samples?: { labels: string; value: number }[] }[];
+  alert_rule_test?: { alertname: string; exp_alerts?: unknown[] }[];
+}
+
+/** Scenarios of `promtool test rules`. */
+export function readAlertTests(): AlertTest[] {
+  return (parse(readFileSync(ALERTS_TEST_FILE, 'utf8')) as { tests: AlertTest[] }).tests;
+}
+
 /** Without the rows, which ask nothing. */
 export function readPanels(): Panel[] {
   const { panels } = JSON.parse(readFileSync(path.join(MONITORING, 'dashboard.json'), 'utf8')) as { panels: Panel[] };
