@@ -19,13 +19,14 @@ import { ALERTS_FILE, ALERTS_TEST_FILE, askedBy, readPanels, readRules, resolved
 import { bailiff, uniqueId } from '../e2e/support.ts';
 
 const NODE = 'node-0.lab.internal';
-/** Child of the lab, by app. bus-auth has no place in a lab: its identities are passwords. */
+/** Child of the lab, by app. */
 const CHILDREN: Readonly<Record<string, string>> = {
   collector: `collector-${NODE}`,
   correlator: 'correlator',
   responder: 'responder',
   'ipam-sync': 'ipam-sync',
   'siem-relay': 'siem-relay',
+  'bus-auth': 'bus-auth',
 };
 /** Fetches each URL of its input, and answers in its order, one JSON string a line. */
 const FETCHER = `
@@ -158,7 +159,7 @@ class Prometheus {
 }
 
 beforeAll(async () => {
-  lab = await startLab({ id: uniqueId('m'), nodes: 1, podsPerNode: 3, siem: true, enforce: true });
+  lab = await startLab({ id: uniqueId('m'), nodes: 1, podsPerNode: 3, siem: true, enforce: true, busAuth: true });
   startFetcher();
   prometheus = new Prometheus();
   await prometheus.start();
@@ -222,6 +223,8 @@ describe('a pod that is attacked, deleted and replaced', () => {
     ['frame → verdict', 'bailiff_correlator_frame_to_verdict_seconds', ''],
     ['pod → list on the bus', 'bailiff_ipam_sync_change_to_written_seconds', ''],
     ['message → SIEM event', 'bailiff_siem_relay_stored_to_published_seconds', ''],
+    ['login of a collector → answer', 'bailiff_bus_auth_login_seconds', ''],
+    ['token → judged by the API server', 'bailiff_bus_auth_review_seconds', ''],
   ])('latency - %s was measured, and took less than five seconds', async (_name, metric, selector) => {
     await waitFor(async () => (await prometheus.valueOf(`sum(${metric}_count${selector})`)) > 0, {
       what: metric,
@@ -279,20 +282,18 @@ describe('a pod that is attacked, deleted and replaced', () => {
 
   /** Of causes that nobody can list beforehand: without one there is no series, and the answer is nothing. */
   const QUIET = /bailiff_(responder_(retries|waits|kube_errors)|siem_relay_(errors|unreadable))_total/;
-  const inLab = (expr: string) => !expr.includes('bailiff_bus_auth_');
 
-  it.each(
-    readRules()
-      .filter(({ expr }) => inLab(expr))
-      .map(({ alert, expr }) => [alert, expr] as const),
-  )('rule %s - each of its metrics has series', async (_alert, expr) => {
-    for (const [, name = ''] of expr.matchAll(/\b(bailiff_\w+|process_\w+|up)\b/g))
-      if (!QUIET.test(name)) expect((await prometheus.query(`count(${name})`)).length, name).toBe(1);
-  });
+  it.each(readRules().map(({ alert, expr }) => [alert, expr] as const))(
+    'rule %s - each of its metrics has series',
+    async (_alert, expr) => {
+      for (const [, name = ''] of expr.matchAll(/\b(bailiff_\w+|process_\w+|up)\b/g))
+        if (!QUIET.test(name)) expect((await prometheus.query(`count(${name})`)).length, name).toBe(1);
+    },
+  );
 
   it.each(
     readPanels().flatMap(({ title, targets = [] }) =>
-      targets.filter(({ expr }) => inLab(expr)).map(({ expr, legendFormat }) => [title, legendFormat, expr] as const),
+      targets.map(({ expr, legendFormat }) => [title, legendFormat, expr] as const),
     ),
   )('panel "%s" %s - its query gives series with the labels of its legend', async (_title, legend, expr) => {
     // A rate wants two scrapes.
