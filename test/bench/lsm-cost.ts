@@ -7,6 +7,7 @@ const RULES = [1, 10, 100, 1000];
 const PLAN: CostPlan = {
   where: ['no programs', 'no pod', 'no policy', ...RULES],
   rounds: 5,
+  hookRounds: 5,
   counts: { open: 1000, exec: 40, connect: 1000 },
 };
 const WORDS: Readonly<Record<string, string>> = {

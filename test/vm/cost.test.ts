@@ -5,7 +5,12 @@ import type { CostReport, Operation, Where } from '../bench/lsm/cost.ts';
 import { inside } from '../bench/lsm/machine.ts';
 import { whyNoVm } from './machine.ts';
 
-const PLAN = { where: ['no pod', 'no policy', 100, 1000], rounds: 0, counts: { open: 200, exec: 10, connect: 200 } };
+const PLAN = {
+  where: ['no pod', 'no policy', 100, 1000],
+  rounds: 0,
+  hookRounds: 5,
+  counts: { open: 40, exec: 3, connect: 40 },
+};
 
 /** Hook → instructions at most: where nothing is judged (no pod, no policy), and under 1,000 rules about what it judges. */
 const BOUNDS: [operation: Operation, hook: string, noPod: number, noPolicy: number, judged: number][] = [

@@ -3,7 +3,8 @@
  * policies of so many rules. With an instruction a nanosecond (MachinePlan.countInstructions) the times are instructions.
  *
  * Invariants: two containers with the same image, one of no pod and one of a pod, whose policy is replaced. Whole operations are timed
- * with the kernel's own accounting of programs off, hooks are read from that accounting.
+ * with the kernel's own accounting of programs off, hooks are read from that accounting. Medians of rounds: instructions repeat, but
+ * an interrupt counts as the program's that it came upon, ten thousand at once, in the few calls of a round.
  */
 import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
@@ -13,8 +14,9 @@ import type { RuntimePolicyInput } from '@bailiff/policy';
 import { compileSet, encodeSet } from '@bailiff/runtime';
 import { setOf } from '../../../libs/runtime/src/testing.ts';
 import { type Loaded, loadOwn } from '../../lsm/harness/loaded.ts';
-import { Container, podCgroup, type Running, removeCgroup } from '../../lsm/harness/rig.ts';
+import { Container, podCgroup, removeCgroup } from '../../lsm/harness/rig.ts';
 import { compileProgram } from '../../vm/compile.ts';
+import { median } from '../report.ts';
 
 export const OPERATIONS = ['open', 'exec', 'connect'] as const;
 export type Operation = (typeof OPERATIONS)[number];
@@ -26,12 +28,16 @@ export interface CostPlan {
   readonly where: readonly Where[];
   /** Timed rounds; 0: only the hooks are measured. */
   readonly rounds: number;
+  /** Rounds in which hooks are counted: of each hook the middle one is told, which an interrupt within the program did not lengthen. */
+  readonly hookRounds: number;
+  /** Operations a round. */
   readonly counts: Readonly<Record<Operation, number>>;
 }
 
 export interface HookCost {
+  /** Of a round, at least. */
   readonly calls: number;
-  /** A call; the kernel's bookkeeping around the program is not in it. */
+  /** A call, in the middle round; the kernel's bookkeeping around the program is not in it. */
   readonly ns: number;
 }
 
@@ -76,16 +82,21 @@ function enforce(loaded: Loaded, rules: number): void {
   maps.pods.set(POD, { ...cells, hasContainers: false, auditUntilNs: 0n });
 }
 
-function runs(loaded: Loaded): Map<string, { runs: number; runNs: number }> {
-  const dir = path.join(loaded.pinDir, 'runtime/links');
-  return new Map(
-    readdirSync(dir).map((name) => {
-      using link = BpfLink.openPinned(path.join(dir, name));
-      using program = BpfProgram.byId(link.info().programId);
-      return [name.replace(/^handle_/, ''), program.info];
-    }),
-  );
+interface Hook {
+  readonly name: string;
+  readonly programId: number;
 }
+
+function hooksOf(loaded: Loaded): Hook[] {
+  const dir = path.join(loaded.pinDir, 'runtime/links');
+  return readdirSync(dir).map((name) => {
+    using link = BpfLink.openPinned(path.join(dir, name));
+    return { name: name.replace(/^handle_/, ''), programId: link.info().programId };
+  });
+}
+
+/** What each hook was called, and took, in one round. */
+type Round = ReadonlyMap<string, { calls: number; ns: number }>;
 
 class Bench {
   readonly #container: Container;
@@ -98,49 +109,75 @@ class Bench {
     this.#plan = plan;
   }
 
-  async #start(operation: Operation, rounds: number): Promise<Running> {
-    const running = this.#container.start(['/bin/cost', operation, `${this.#plan.counts[operation]}`, `${rounds}`]);
+  /** Does the operation in so many rounds, and gives of each what it took. */
+  async #rounds(operation: Operation, rounds: number, around: <T>(round: () => Promise<T>) => Promise<T>) {
+    const running = this.#container.start(['/bin/cost', operation, `${this.#plan.counts[operation]}`]);
     await running.line('ready');
-    return running;
-  }
-
-  async #end(running: Running): Promise<void> {
-    running.go();
+    for (let round = 1; round <= rounds; round++)
+      await around(() => {
+        running.go();
+        return running.until((lines) => lines.length > round);
+      });
+    running.child.stdin?.end();
     assert.equal(await running.exit(), 0, running.lines.join(' | '));
+    const took = running.lines.map((line) => /^(\d+) (\d+)$/.exec(line)).filter((found) => found !== null);
+    assert.equal(took.length, rounds, running.lines.join(' | '));
+    return took.map(([, ns, count]) => Number(ns) / Number(count));
   }
 
   async time(where: Where): Promise<void> {
-    for (const operation of this.#plan.rounds === 0 ? [] : OPERATIONS) {
-      const running = await this.#start(operation, this.#plan.rounds);
-      running.go();
-      await running.line('done');
-      await this.#end(running);
-      const rounds = running.lines.map((line) => /^(\d+) (\d+)$/.exec(line)).filter((found) => found !== null);
-      assert.equal(rounds.length, this.#plan.rounds);
-      this.operations.push({ where, operation, ns: rounds.map(([, ns, count]) => Number(ns) / Number(count)) });
-    }
+    for (const operation of this.#plan.rounds === 0 ? [] : OPERATIONS)
+      this.operations.push({
+        ...{ where, operation },
+        ns: await this.#rounds(operation, this.#plan.rounds, (round) => round()),
+      });
   }
 
-  async count(where: Where, loaded: Loaded): Promise<void> {
+  async count(where: Where, hooks: readonly Hook[]): Promise<void> {
     writeFileSync(STATS, '1');
+    const own = since(read(hooks), read(hooks));
     for (const operation of OPERATIONS) {
-      const running = await this.#start(operation, 1);
-      const before = runs(loaded);
-      running.go();
-      await running.line('done');
-      const after = runs(loaded);
-      await this.#end(running);
-      const hooks: Record<string, HookCost> = {};
-      for (const [name, { runs: calls, runNs }] of after) {
-        const known = before.get(name);
-        const more = calls - (known?.runs ?? 0);
-        if (more >= this.#plan.counts[operation])
-          hooks[name] = { calls: more, ns: (runNs - (known?.runNs ?? 0)) / more };
-      }
-      this.hooks.push({ where, operation, hooks });
+      const rounds: Round[] = [];
+      await this.#rounds(operation, this.#plan.hookRounds, async (round) => {
+        const before = read(hooks);
+        const result = await round();
+        rounds.push(since(before, read(hooks)));
+        return result;
+      });
+      this.hooks.push({ where, operation, hooks: middle(rounds, this.#plan.counts[operation], own) });
     }
     writeFileSync(STATS, '0');
   }
+}
+
+function read(hooks: readonly Hook[]): Round {
+  return new Map(
+    hooks.map(({ name, programId }) => {
+      using program = BpfProgram.byId(programId);
+      return [name, { calls: program.info.runs, ns: program.info.runNs }];
+    }),
+  );
+}
+
+function since(before: Round, after: Round): Round {
+  return new Map(
+    [...after].map(([name, { calls, ns }]) => {
+      const known = before.get(name) ?? { calls: 0, ns: 0 };
+      return [name, { calls: calls - known.calls, ns: ns - known.ns }];
+    }),
+  );
+}
+
+/** Of each hook that is called `atLeast` times in every round, and not by our `own` reading each program, what a call costs in the middle one. */
+function middle(rounds: readonly Round[], atLeast: number, own: Round): Record<string, HookCost> {
+  const costs: Record<string, HookCost> = {};
+  for (const name of rounds[0]?.keys() ?? []) {
+    if ((own.get(name)?.calls ?? 0) >= own.size) continue;
+    const found = rounds.flatMap((round) => round.get(name) ?? []);
+    const calls = Math.min(...found.map((round) => round.calls));
+    if (calls >= atLeast) costs[name] = { calls, ns: median(found.map((round) => round.ns / round.calls)) };
+  }
+  return costs;
 }
 
 function withFiles(container: Container): Container {
@@ -164,13 +201,14 @@ export async function measureCost(plan: CostPlan): Promise<CostReport> {
   mkdirSync(pod, { recursive: true });
   const judged = withFiles(new Container(pod, 0));
   const bench = new Bench(judged, plan);
+  const hooks = hooksOf(loaded);
   try {
     for (const where of plan.where) {
       if (where === 'no programs') continue;
       const place = where === 'no pod' ? free : bench;
       if (typeof where === 'number') enforce(loaded, where);
       await place.time(where);
-      await place.count(where, loaded);
+      await place.count(where, hooks);
     }
   } finally {
     for (const container of [own, judged]) container[Symbol.dispose]();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * What an operation costs: `cost <operation> <count> <rounds>`. Prints `ready` when it is warm and waits for a line; then for each
- * round `<nanoseconds> <count>`; then `done`, and waits for a line. Without arguments it ends at once: the program that is run.
+ * What an operation costs: `cost <operation> <count>`. Prints `ready` when it is warm; then for each line that it is given it does the
+ * operation that often and prints `<nanoseconds> <count>`. Ends with its input. Without arguments it ends at once: the program that is run.
  *
  * open     opens and closes CHEAP_PATH for reading
  * exec     vfork, runs this program without arguments, waits for its end
@@ -10,6 +10,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,21 +59,24 @@ static long long now(void)
 	return time.tv_sec * 1000000000LL + time.tv_nsec;
 }
 
-static int wait_for_line(const char *said)
+static bool next_line(void)
 {
-	puts(said);
-	fflush(stdout);
-	return getchar() == EOF;
+	int c;
+
+	do
+		c = getchar();
+	while (c != '\n' && c != EOF);
+	return c == '\n';
 }
 
 int main(int argc, char **argv)
 {
 	int (*once)(void) = NULL;
-	long count, rounds;
+	long count;
 
 	if (argc == 1)
 		return 0;
-	if (argc != 4)
+	if (argc != 3)
 		return 2;
 	if (!strcmp(argv[1], "open"))
 		once = open_once;
@@ -81,22 +85,22 @@ int main(int argc, char **argv)
 	else if (!strcmp(argv[1], "connect"))
 		once = connect_once;
 	count = atol(argv[2]);
-	rounds = atol(argv[3]);
 	udp = socket(AF_INET, SOCK_DGRAM, 0);
 	if (!once || udp < 0)
 		return 2;
 	for (int i = 0; i < 10; i++)
 		if (once())
 			return perror(argv[1]), 3;
-	if (wait_for_line("ready"))
-		return 4;
-	for (long round = 0; round < rounds; round++) {
+	puts("ready");
+	fflush(stdout);
+	while (next_line()) {
 		long long began = now();
 
 		for (long i = 0; i < count; i++)
 			if (once())
 				return perror(argv[1]), 3;
 		printf("%lld %ld\n", now() - began, count);
+		fflush(stdout);
 	}
-	return wait_for_line("done");
+	return 0;
 }
