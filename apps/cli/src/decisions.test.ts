@@ -1,5 +1,5 @@
 /** What a person decides is found by the id they say, and only what can still be decided. */
-import { responseIdOf } from '@bailiff/answer';
+import { ALREADY_QUARANTINED, responseIdOf } from '@bailiff/answer';
 import type { Response } from '@bailiff/schemas';
 import { sampleResponse } from '@bailiff/schemas/testing';
 import { describe, expect, it } from 'vitest';
@@ -72,7 +72,10 @@ describe('release', () => {
   it('standing - only what was done, has not ended and was not undone', () => {
     expect(standing(fold({ ...quarantine, expiresAt: later }), pod, NOW_MS)).toHaveLength(1);
     expect(standing(fold({ ...quarantine, expiresAt: NOW_MS * 1000 - 1 }), pod, NOW_MS)).toEqual([]);
-    expect(standing(fold({ ...quarantine, expiresAt: null }), pod, NOW_MS)).toEqual([]);
+    expect(standing(fold({ ...quarantine, expiresAt: null }), pod, NOW_MS)).toHaveLength(1);
+    const notOurs = { ...quarantine, expiresAt: null, reasonCode: ALREADY_QUARANTINED };
+    expect(standing(fold(notOurs), pod, NOW_MS)).toEqual([]);
+    expect(standing(fold({ ...quarantine, phase: 'started', expiresAt: later }), pod, NOW_MS)).toHaveLength(1);
     expect(standing(fold({ ...quarantine, phase: 'dryrun', expiresAt: later }), pod, NOW_MS)).toEqual([]);
     expect(
       standing(fold({ ...quarantine, expiresAt: later }, { ...quarantine, phase: 'undone' }), pod, NOW_MS),
@@ -82,7 +85,8 @@ describe('release', () => {
 
   it('target - the entry, or a response whose entry is gone already', () => {
     expect(targetOf([entry()], [], pod)).toMatchObject({ name: 'default/attacker-0', nodeName: 'node-1.example' });
-    const [response] = standing(fold({ ...quarantine, expiresAt: later }), pod, NOW_MS);
+    const [begun] = standing(fold({ ...quarantine, expiresAt: later }), pod, NOW_MS);
+    const response = begun?.response;
     expect(targetOf([], [response as Response], pod).podUid).toBe(sampleResponse().podUid);
     expect(targetOf([entry()], [response as Response], pod).podUid).toBe(sampleResponse().podUid);
   });

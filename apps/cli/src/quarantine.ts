@@ -1,11 +1,12 @@
 /**
  * Who is in quarantine, and letting somebody out before the time.
  *
- * A release takes the pod's entry out of its node's list first (that is what the kernel follows), and then records it under each response that put
+ * A release takes the pod's entry out of its node's list first (that is what the kernel follows) and leaves there that it did, so that no
+ * responder puts the entry again, and then records it under each response that put
  * the pod in, so that the responder takes the visible marks away and does not end it a second time. Cut off in between, it can be repeated:
  * an entry that is gone already is no error while a record is still missing.
  */
-import { editQuarantine, releaseOf, withoutEntry } from '@bailiff/answer';
+import { ALREADY_QUARANTINED, editQuarantine, quarantineEndMicros, releaseOf, withRelease } from '@bailiff/answer';
 import { decodeToken, encodeToken, openBucket } from '@bailiff/bus';
 import {
   type QuarantineEntry,
@@ -104,12 +105,21 @@ const podOf = (response: Response) => ({
   uid: response.podUid,
 });
 
-/** Quarantines of a pod that have begun, have not been undone and are not over. Pure. */
-export function standing(tasks: Iterable<TaskRecords>, pod: PodSelector, nowMs: number): Response[] {
-  return [...tasks].flatMap(({ terminal, undone }) => {
-    const response = terminal?.response;
-    if (!response || undone || response.phase !== 'succeeded' || !isMeant(pod, podOf(response))) return [];
-    return response.expiresAt !== null && response.expiresAt / 1000 > nowMs ? [response] : [];
+/** A quarantine that has begun: the record that tells so, and when it would end by itself. */
+interface Standing {
+  response: Response;
+  untilMs: number;
+}
+
+/** Quarantines of a pod that have begun, have not been undone and are not over; also those that the responder is just carrying out. Pure. */
+export function standing(tasks: Iterable<TaskRecords>, pod: PodSelector, nowMs: number): Standing[] {
+  return [...tasks].flatMap(({ started, terminal, undone }) => {
+    const response = (terminal ?? started)?.response;
+    if (!response || undone || !isMeant(pod, podOf(response))) return [];
+    if (terminal && (response.phase !== 'succeeded' || response.reasonCode === ALREADY_QUARANTINED)) return [];
+    const begunAt = (started?.response ?? response).recordedAt;
+    const untilMs = quarantineEndMicros(response.expiresAt, begunAt) / 1000;
+    return untilMs > nowMs ? [{ response, untilMs }] : [];
   });
 }
 
@@ -150,19 +160,21 @@ export async function release(session: Session, pod: PodSelector, options: Relea
     readQuarantined(session),
     readTasks(session, { action: 'quarantine', ...subjectParts(pod) }),
   ]);
-  const responses = standing(tasks.values(), pod, io.nowMs());
+  const begun = standing(tasks.values(), pod, io.nowMs());
   const target = targetOf(
     entries.filter((entry) => entry.untilMs > io.nowMs()),
-    responses,
+    begun.map(({ response }) => response),
     pod,
   );
   await confirm(io, `Release ${target.name} on ${target.nodeName} from quarantine?`, options.yes);
+  const mine = begun.filter(({ response }) => response.podUid === target.podUid);
+  const ended = mine.map(({ response, untilMs }) => ({ verdictId: response.verdictId, untilMs }));
   const outcome = await editQuarantine(openBucket(bus, BUCKET), encodeToken(target.nodeName), target.nodeName, (list) =>
-    withoutEntry(list, { podUid: target.podUid }, io.nowMs()),
+    withRelease(list, { podUid: target.podUid, begun: ended }, io.nowMs()),
   );
   const operator = { by: options.by ?? io.operator, nowMicros: io.nowMs() * 1000, note: options.reason ?? '' };
   let recorded = 0;
-  for (const response of responses.filter(({ podUid }) => podUid === target.podUid)) {
+  for (const { response } of mine) {
     if ((await publishResponse(session, releaseOf(response, operator))) !== null) recorded += 1;
   }
   if (options.json) out.json({ ...target, entry: outcome, recorded });

@@ -2,7 +2,7 @@
  * Puts quarantines again when `bailiff_quarantine` was deleted and made anew: RESPONSES says which are in force.
  *
  * Place in the path: the bucket → here → the bucket, beside the actions that write it. An entry that is absent from a bucket that lives on
- * was taken out by a person, and stays out: a start puts again only what was begun before the bucket was made, a running process only
+ * was taken out by a person, and stays out: the list itself says who was released (whose record may still be on its way), a start puts again only what was begun before the bucket was made, a running process only
  * what it knows of when the bucket becomes another. A node's entries go in by one edit, so that no list in between lifts one of them.
  * Safe to do twice, and by several replicas. Bounds: one edit a node with quarantined pods; what fails is tried again when told to.
  */

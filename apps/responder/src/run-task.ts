@@ -266,7 +266,7 @@ export class TaskRunner {
 
   async #act(run: Run, state: TaskState, read: ActionContext['facts']): Promise<JobResult> {
     const outcome = await ACTION_OF[run.task.action].carryOut(this.#context(run, state, read));
-    return this.#end(run, outcome.failed ? 'failed' : 'succeeded', outcome);
+    return this.#end(run, outcome.failed ? 'failed' : outcome.refused ? 'refused' : 'succeeded', outcome);
   }
 
   #context(run: Run, state: TaskState, facts: ActionContext['facts']): ActionContext {

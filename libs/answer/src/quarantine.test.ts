@@ -3,10 +3,12 @@ import {
   editQuarantine,
   MAX_EDIT_ATTEMPTS,
   MAX_QUARANTINED_PODS_PER_NODE,
+  MAX_RELEASES_PER_NODE,
   type QuarantineBucket,
   readQuarantine,
   withEntry,
   withoutEntry,
+  withRelease,
 } from './quarantine.ts';
 
 const NOW = 1_000_000;
@@ -56,6 +58,37 @@ describe('quarantine list', () => {
     expect(withEntry(list(entry('a', 1000)), { ...forever, verdictId: 'v2' }, NOW).outcome).toBe('replaced');
     expect(withoutEntry(held, { podUid: 'a', untilMs: NOW }, NOW).outcome).toBe('kept');
     expect(withoutEntry(held, { podUid: 'a' }, NOW).outcome).toBe('removed');
+  });
+
+  it('withRelease - the pod is out, and what was released is not put again; another verdict is', () => {
+    const begun = [{ verdictId: 'v0', untilMs: NOW + 500 }];
+    const { list: out, outcome } = withRelease(list(entry('a', 1000), entry('b', 1000)), { podUid: 'a', begun }, NOW);
+    expect([outcome, out.entries.map(({ podUid }) => podUid)]).toEqual(['removed', ['b']]);
+    expect(withEntry(out, entry('a', 1000), NOW)).toEqual({ list: out, outcome: 'released' });
+    expect(withEntry(out, entry('a', 500, 'v0'), NOW).outcome).toBe('released');
+    expect(withEntry(out, entry('a', 1000, 'v2'), NOW).outcome).toBe('added');
+    expect(withEntry(out, entry('c', 1000), NOW).outcome).toBe('added');
+    // Other edits keep it until the time that it cut short, and no longer.
+    const soon = withEntry(out, entry('c', 9000), NOW + 600).list;
+    expect(soon.released).toEqual([{ podUid: 'a', verdictId: 'v1', until: until(1000) }]);
+    expect('released' in withoutEntry(soon, { podUid: 'c' }, NOW + 1001).list).toBe(false);
+  });
+
+  it('withRelease - of an entry that is not there what has begun is kept out; what is over, or kept out already, changes nothing', () => {
+    const begun = [{ verdictId: 'v1', untilMs: NOW + 500 }];
+    const first = withRelease(list(), { podUid: 'a', begun }, NOW);
+    expect([first.outcome, withEntry(first.list, entry('a', 500), NOW).outcome]).toEqual(['absent', 'released']);
+    expect(withRelease(first.list, { podUid: 'a', begun }, NOW).list).toBe(first.list);
+    const none = list();
+    expect(withRelease(none, { podUid: 'a', begun: [{ verdictId: 'v1', untilMs: NOW }] }, NOW).list).toBe(none);
+  });
+
+  it('withRelease - no more are remembered than there is room for: those of the earliest end are forgotten', () => {
+    let all: Parameters<typeof withRelease>[0] = list();
+    for (let n = 0; n < MAX_RELEASES_PER_NODE + 2; n++)
+      all = withRelease(all, { podUid: `p${n}`, begun: [{ verdictId: 'v1', untilMs: NOW + 1000 + n }] }, NOW).list;
+    expect(all.released).toHaveLength(MAX_RELEASES_PER_NODE);
+    expect(all.released?.some(({ podUid }) => podUid === 'p0' || podUid === 'p1')).toBe(false);
   });
 
   it('withEntry - a full node takes no more, but still lengthens what it has', () => {

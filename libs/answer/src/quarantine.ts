@@ -2,6 +2,10 @@
  * The list of quarantined pods of one node, as it stands under `bailiff_quarantine/<node>`, and its edit by compare-and-set. Two
  * programs write it: the responder puts pods in and takes them out at their time, the operator's command takes them out before.
  *
+ * A release stays in the list until the time that it cut short: who still owes an entry by a verdict that a person has released (a
+ * responder that starts, or was under way) finds it in the same edit that would put the entry, and does not. Order is by verdict and by
+ * compare-and-set, so no clock is asked.
+ *
  * One entry a pod. Of two verdicts about one pod the later end rules: an earlier one neither shortens nor ends it, and no end is the latest.
  * A list with a bad entry is edited all the same: what stands in it otherwise must stay, and come out, as before. Entries whose time
  * is up are dropped at every edit, so that the list does not grow with what the kernel has ended by itself.
@@ -10,6 +14,8 @@ import { type QuarantineEntry, type QuarantineList, quarantineEndMs, readQuarant
 
 /** Most pods of one node in quarantine at a time: the kubelet runs at most 250 pods on a node, and the kernel maps hold as many. */
 export const MAX_QUARANTINED_PODS_PER_NODE = 512;
+/** Releases that are remembered of one node; of more, those of the earliest end are forgotten first. */
+export const MAX_RELEASES_PER_NODE = 512;
 /** Edits that may lose the race against another writer before the edit is given up. */
 export const MAX_EDIT_ATTEMPTS = 16;
 
@@ -26,8 +32,11 @@ export class QuarantineError extends Error {
   }
 }
 
-/** `present`: this verdict's entry, or another's that ends no earlier (`held`), stands already and stays. */
-export type PutOutcome = 'added' | 'replaced' | 'present' | 'held';
+/**
+ * `present`: this verdict's entry, or another's that ends no earlier (`held`), stands already and stays. `released`: a person has ended
+ * what this verdict asked for, and it stays out.
+ */
+export type PutOutcome = 'added' | 'replaced' | 'present' | 'held' | 'released';
 
 /** Puts a pod in. @throws QuarantineError QUARANTINE_FULL */
 export function withEntry(
@@ -35,6 +44,7 @@ export function withEntry(
   entry: QuarantineEntry,
   nowMs: number,
 ): { list: QuarantineList; outcome: PutOutcome } {
+  if (isReleased(list, entry)) return { list, outcome: 'released' };
   const entries = live(list, nowMs);
   const there = entries.find((other) => other.podUid === entry.podUid);
   if (there && quarantineEndMs(there) >= quarantineEndMs(entry)) {
@@ -52,7 +62,6 @@ export function withEntry(
 
 /**
  * Takes a pod out. With `untilMs`, only an entry that ends no later: one that was lengthened since by another verdict stays (`kept`).
- * Without it, as a person's release does, whatever its end.
  */
 export function withoutEntry(
   list: QuarantineList,
@@ -72,13 +81,58 @@ export function withoutEntry(
   };
 }
 
+/** Whether a person has ended what a verdict had put a pod in for. */
+export function isReleased(
+  list: Pick<QuarantineList, 'released'>,
+  which: Pick<QuarantineEntry, 'podUid' | 'verdictId'>,
+): boolean {
+  return list.released?.some((one) => one.podUid === which.podUid && one.verdictId === which.verdictId) ?? false;
+}
+
+/** A quarantine of a pod that has begun; `untilMs` is when it would end by itself. */
+export interface Begun {
+  verdictId: string;
+  untilMs: number;
+}
+
+/**
+ * A person's release: takes the pod out, whatever its entry's end, and keeps out the entry's verdict and all of `begun`.
+ * @param which begun: quarantines of the pod that records tell of; the entry's own need not be among them
+ */
+export function withRelease(
+  list: QuarantineList,
+  which: { podUid: string; begun: readonly Begun[] },
+  nowMs: number,
+): { list: QuarantineList; outcome: 'removed' | 'absent' } {
+  const { podUid } = which;
+  const there = list.entries.find((entry) => entry.podUid === podUid);
+  const ended = [...which.begun, ...(there ? [{ verdictId: there.verdictId, untilMs: quarantineEndMs(there) }] : [])];
+  const releases = ended
+    // One of a list that could not be read whole names no verdict.
+    .filter(({ verdictId, untilMs }) => verdictId !== '' && untilMs > nowMs)
+    .map(({ verdictId, untilMs }) => ({ podUid, verdictId, until: endText(untilMs) }))
+    .filter((release, index, all) => all.findIndex(({ verdictId }) => verdictId === release.verdictId) === index)
+    .filter((release) => !isReleased(list, release));
+  const outcome = there ? 'removed' : 'absent';
+  if (!there && releases.length === 0) return { list, outcome };
+  const entries = live(list, nowMs).filter((entry) => entry !== there);
+  const released = [...(list.released ?? []), ...releases]
+    .sort((a, b) => (quarantineEndMs(a) > quarantineEndMs(b) ? -1 : 1))
+    .slice(0, MAX_RELEASES_PER_NODE);
+  return { list: next({ ...list, released }, entries, nowMs), outcome };
+}
+
+const endText = (untilMs: number) => (Number.isFinite(untilMs) ? new Date(untilMs).toISOString() : '');
+
 function live(list: QuarantineList, nowMs: number): QuarantineEntry[] {
   return list.entries.filter((entry) => quarantineEndMs(entry) > nowMs);
 }
 
 /** Collectors refuse a list that is older than what they have. By the clock, so that it goes on growing when the bus's store is made anew. */
 function next(list: QuarantineList, entries: QuarantineEntry[], nowMs: number): QuarantineList {
-  return { nodeName: list.nodeName, revision: Math.max(list.revision + 1, Math.floor(nowMs)), entries };
+  const revision = Math.max(list.revision + 1, Math.floor(nowMs));
+  const released = list.released?.filter((release) => quarantineEndMs(release) > nowMs) ?? [];
+  return { nodeName: list.nodeName, revision, entries, ...(released.length > 0 ? { released } : {}) };
 }
 
 /** What the edit needs of a key-value bucket; `@bailiff/bus` gives it. A lost race is an error with code BUS_CONFLICT. */
@@ -101,8 +155,8 @@ export async function readQuarantine(
     return { list: { nodeName, revision, entries: [] }, revision };
   }
   try {
-    const { nodeName: name, revision, entries } = readQuarantineList(Buffer.from(there.value).toString());
-    return { list: { nodeName: name, revision, entries }, revision: there.revision };
+    const { problems: _told, ...list } = readQuarantineList(Buffer.from(there.value).toString());
+    return { list, revision: there.revision };
   } catch (cause) {
     throw new QuarantineError('QUARANTINE_UNREADABLE', `the quarantine list of ${nodeName} cannot be read`, { cause });
   }

@@ -31,11 +31,11 @@ export function denialOf(pending: Response, operator: Operator): Response {
 export const RELEASED = 'released';
 
 /**
- * Ends the quarantine of a `succeeded` record before its time. Take the pod's entry out of the node's list first (`withoutEntry`): a
- * record of a release that did not happen would keep the responder from ending it.
+ * Ends the quarantine of a `succeeded` record, or of a `started` one whose end is still to come, before its time. Take the pod's entry out
+ * of the node's list first (`withRelease`): a record of a release that did not happen would keep the responder from ending it.
  */
-export function releaseOf(succeeded: Response, operator: Operator): Response {
-  return follow(succeeded, 'undone', RELEASED, sentence('released', operator), operator.nowMicros);
+export function releaseOf(begun: Response, operator: Operator): Response {
+  return follow(begun, 'undone', RELEASED, sentence('released', operator), operator.nowMicros);
 }
 
 function sentence(what: string, { by, note }: Operator): string {

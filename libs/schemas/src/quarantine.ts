@@ -24,10 +24,21 @@ export const quarantineEntry = z.object({
 });
 export type QuarantineEntry = z.infer<typeof quarantineEntry>;
 
+/** A person ended what this verdict had put the pod in for: an entry of it is not put again, whoever still believes that one is owed. */
+export const quarantineRelease = z.object({
+  podUid: z.string().min(1),
+  verdictId: z.string().min(1),
+  /** When the quarantine would have ended, and so the release need not be known any more. */
+  until: quarantineUntil,
+});
+export type QuarantineRelease = z.infer<typeof quarantineRelease>;
+
 export const quarantineList = z.object({
   nodeName: z.string(),
   revision: z.number().int().nonnegative(),
   entries: z.array(quarantineEntry),
+  /** Of no meaning for who enforces. Absent: none, or written by a version that did not tell. */
+  released: z.array(quarantineRelease).optional(),
 });
 export type QuarantineList = z.infer<typeof quarantineList>;
 
@@ -49,15 +60,20 @@ const tolerantEntry = quarantineEntry.extend({
   until: quarantineUntil.catch(''),
   reason: z.string().catch(''),
 });
-const envelope = quarantineList.extend({ entries: z.array(z.unknown()) });
+const envelope = quarantineList.extend({
+  entries: z.array(z.unknown()),
+  // What nobody enforces must not make a list unreadable.
+  released: quarantineList.shape.released.catch(undefined),
+});
 
 /**
  * Reads a list as far as it can be read. An entry whose `until` is no time is kept for ever rather than lifted; one without a pod's uid
  * means nobody and is left out; both are in `problems`. @throws Error with the place: no JSON, no node, no revision, no entries
  */
 export function readQuarantineList(json: string): QuarantineReading {
-  const { nodeName, revision, entries } = parseEnvelope(json);
+  const { nodeName, revision, entries, released } = parseEnvelope(json);
   const reading: QuarantineReading = { nodeName, revision, entries: [], problems: [] };
+  if (released !== undefined) reading.released = released;
   entries.forEach((raw, index) => {
     const strict = quarantineEntry.safeParse(raw);
     if (!strict.success) {

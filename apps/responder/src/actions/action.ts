@@ -28,6 +28,8 @@ export interface Outcome {
   reason: string;
   /** True when the effect is another's and so not to be undone at this task's time. */
   notOurs?: boolean;
+  /** A person decided meanwhile that it is not to be. */
+  refused?: boolean;
   /** Nothing came of it, and trying again would not help. */
   failed?: boolean;
   capture?: PodCapture;

@@ -6,6 +6,7 @@
 import {
   ALREADY_QUARANTINED,
   editQuarantine,
+  isReleased,
   isSamePod,
   type PodFacts,
   podFactsOf,
@@ -56,7 +57,11 @@ export const quarantine: Action = {
     const outcome = await editQuarantine(context.quarantine, keyOf(context), nodeName, (list) =>
       withEntry(list, entryOf(context), context.nowMs),
     );
+    if (outcome === 'released') return outOf(context);
     const record = await writeRecord(context.api, context.facts.pod as PodFacts, context.task.policy);
+    // A release in between finds no mark to take away where the mark was not there yet.
+    const { list } = await readQuarantine(context.quarantine, keyOf(context), nodeName);
+    if (isReleased(list, entryOf(context))) return outOf(context);
     if (outcome !== 'held') return record;
     return {
       reasonCode: ALREADY_QUARANTINED,
@@ -82,6 +87,13 @@ export async function clearReleased({ done, api, quarantine: bucket }: UndoConte
   const { list } = await readQuarantine(bucket, encodeToken(done.nodeName), done.nodeName);
   if (list.entries.some((entry) => entry.podUid === done.podUid)) return SUPERSEDED;
   return { ...(await removeRecord(api, done)), reasonCode: RELEASED };
+}
+
+/** What a person has released meanwhile: no mark of ours is left standing. */
+async function outOf({ api, verdict }: ActionContext): Promise<Outcome> {
+  const { uid = '', namespace = '', name = '' } = verdict.pod ?? {};
+  await removeRecord(api, { podUid: uid, podNamespace: namespace, podName: name });
+  return { reasonCode: RELEASED, reason: 'a person released the pod meanwhile', refused: true };
 }
 
 const keyOf = ({ verdict }: ActionContext) => encodeToken(verdict.nodeName);
