@@ -43,7 +43,8 @@ export class AckedMap {
   }
 
   #key(key: IfaceKey): Buffer {
-    const buffer = Buffer.alloc(KEY_BYTES);
+    // Of the pool, for it is made with every acknowledgement; both numbers fill it.
+    const buffer = Buffer.allocUnsafe(KEY_BYTES);
     buffer.writeUInt32LE(key.ifindex, 0);
     buffer.writeUInt32LE(key.generation, 4);
     return buffer;

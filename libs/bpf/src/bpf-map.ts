@@ -65,6 +65,14 @@ export class BpfMap implements Disposable {
     return this.native.get(key);
   }
 
+  /**
+   * For who reads often: no Buffer is made. False when there is no such key, and then the value is left as it was.
+   * @param into of `valueBlockBytes` bytes, else TypeError
+   */
+  getInto(key: Uint8Array, into: Uint8Array): boolean {
+    return this.native.getInto(key, into);
+  }
+
   /** A full map is E2BIG (hash) or ENOSPC (LPM trie). */
   set(key: Uint8Array, value: Uint8Array, mode: UpdateMode = 'any'): void {
     this.native.set(key, value, UPDATE[mode]);

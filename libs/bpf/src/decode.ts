@@ -172,13 +172,19 @@ export const COUNTER_NUMBERS = CountersLayout.size / 8;
 const HIGH = 2 ** 32;
 const NOTHING_COUNTED = Buffer.alloc(CountersLayout.size);
 
-/** All cells of a `struct counters` as numbers, for who reads them often: 2^53 packets are 200 years at a million a second. */
+/**
+ * All cells of a `struct counters` as numbers, for who reads them often: 2^53 packets are 200 years at a million a second.
+ * @param value at an offset of its memory that is a multiple of 4, as Buffer.alloc's is
+ */
 export function readCounters(value: Buffer, into: Float64Array): void {
   assert.equal(value.length, CountersLayout.size, 'not a struct counters');
   assert.equal(into.length, COUNTER_NUMBERS, 'not as many numbers as counters has');
   // Almost every interface has counted nothing.
   if (value.equals(NOTHING_COUNTED)) into.fill(0);
-  else
+  else {
+    // Several times as fast as to read each by its offset; both kinds of processor that there are programs for are little-endian.
+    const halves = new Uint32Array(value.buffer, value.byteOffset, COUNTER_NUMBERS * 2);
     for (let i = 0; i < COUNTER_NUMBERS; i += 1)
-      into[i] = value.readUInt32LE(i * 8) + value.readUInt32LE(i * 8 + 4) * HIGH;
+      into[i] = (halves[2 * i] as number) + (halves[2 * i + 1] as number) * HIGH;
+  }
 }

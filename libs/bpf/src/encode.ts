@@ -216,7 +216,8 @@ export function encodeAllowedCidr(text: string): { key: Buffer; value: Buffer } 
 
 /** `counters` key. */
 export function encodeCounterKey(key: IfaceKey): Buffer {
-  const buffer = Buffer.alloc(CounterKeyLayout.size);
+  // Of the pool, for it is made for every reading; both numbers fill it.
+  const buffer = Buffer.allocUnsafe(CounterKeyLayout.size);
   buffer.writeUInt32LE(u32(key.ifindex, 'ifindex'), CounterKeyLayout.ifindex.offset);
   buffer.writeUInt32LE(u32(key.generation, 'generation'), CounterKeyLayout.generation.offset);
   return buffer;

@@ -28,6 +28,7 @@ export interface NativeMapInfo {
 export interface NativeMap {
   info(): NativeMapInfo;
   get(key: Uint8Array): Buffer | null;
+  getInto(key: Uint8Array, value: Uint8Array): boolean;
   set(key: Uint8Array, value: Uint8Array, flags: number): void;
   delete(key: Uint8Array): boolean;
   entries(): { readonly count: number; readonly keys: Buffer; readonly values: Buffer };

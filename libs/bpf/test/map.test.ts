@@ -156,4 +156,19 @@ describe('native map', () => {
     first.fill(0xff);
     expect(map.get(new Uint8Array([5, 0, 0, 0]))).toEqual(u64(50n));
   });
+
+  test('buffers - a value is read into memory of the caller, and nothing is written when there is none or no room', () => {
+    using map = create('hash', 8, 4);
+    map.set(u32(5), u64(50n));
+    const memory = Buffer.alloc(10, 0xee);
+    expect(map.getInto(u32(6), memory.subarray(1, 9))).toBe(false);
+    expect(memory.every((byte) => byte === 0xee)).toBe(true);
+    expect(map.getInto(u32(5), memory.subarray(1, 9))).toBe(true);
+    expect(memory).toEqual(Buffer.concat([Buffer.from([0xee]), u64(50n), Buffer.from([0xee])]));
+    for (const size of [7, 9])
+      expect(() => map.getInto(u32(5), memory.subarray(0, size))).toThrow(/value must have 8 bytes, not/);
+    expect(() => map.getInto(u32(5), 'text' as unknown as Buffer)).toThrow(TypeError);
+    map.close();
+    expect(() => map.getInto(u32(5), u64(0n))).toThrow(expect.objectContaining({ code: 'BPF_CLOSED' }));
+  });
 });

@@ -64,6 +64,12 @@ inline ByteView toBytes(const Napi::Value& value, const char* name) {
   return {array.Data(), array.ByteLength()};
 }
 
+/** What the call writes into. */
+inline MutableByteView toMutableBytes(const Napi::Value& value, const char* name) {
+  ByteView view = toBytes(value, name);
+  return {value.As<Napi::Uint8Array>().Data(), view.size};
+}
+
 inline Napi::Function toFunction(const Napi::Value& value, const char* name) {
   if (!value.IsFunction()) wrongType(name, "a function");
   return value.As<Napi::Function>();

@@ -8,6 +8,7 @@ Napi::Function MapWrap::define(Napi::Env env) {
                      {
                          InstanceMethod<&MapWrap::info>("info"),
                          InstanceMethod<&MapWrap::get>("get"),
+                         InstanceMethod<&MapWrap::getInto>("getInto"),
                          InstanceMethod<&MapWrap::set>("set"),
                          InstanceMethod<&MapWrap::remove>("delete"),
                          InstanceMethod<&MapWrap::entries>("entries"),
@@ -25,6 +26,13 @@ Napi::Value MapWrap::get(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     std::optional<Bytes> value = core().lookup(toBytes(info[0], "key"));
     return value ? fromBytes(info.Env(), *value) : info.Env().Null();
+  });
+}
+
+Napi::Value MapWrap::getInto(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    bool found = core().lookupInto(toBytes(info[0], "key"), toMutableBytes(info[1], "value"));
+    return Napi::Boolean::New(info.Env(), found);
   });
 }
 

@@ -17,6 +17,7 @@ class MapWrap : public Wrap<MapWrap, Map> {
  private:
   Napi::Value info(const Napi::CallbackInfo& info);
   Napi::Value get(const Napi::CallbackInfo& info);
+  Napi::Value getInto(const Napi::CallbackInfo& info);
   Napi::Value set(const Napi::CallbackInfo& info);
   Napi::Value remove(const Napi::CallbackInfo& info);
   Napi::Value entries(const Napi::CallbackInfo& info);

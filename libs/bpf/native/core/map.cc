@@ -73,22 +73,32 @@ void Map::checkKey(ByteView key) const {
   }
 }
 
+void Map::checkValue(size_t sizeBytes) const {
+  if (sizeBytes != info_.valueBlockBytes) {
+    throw std::invalid_argument("map " + info_.name + ": value must have " + std::to_string(info_.valueBlockBytes) +
+                                " bytes, not " + std::to_string(sizeBytes));
+  }
+}
+
 std::optional<Bytes> Map::lookup(ByteView key) const {
-  checkKey(key);
   Bytes value(info_.valueBlockBytes);
-  // SAFETY: key has keySizeBytes and value valueBlockBytes, which is what the kernel reads and writes.
-  int error = bpf_map_lookup_elem(fd_.get(), key.data, value.data());
-  if (error == -ENOENT) return std::nullopt;
-  if (error < 0) fail("map.get", error, info_.name);
+  if (!lookupInto(key, {value.data(), value.size()})) return std::nullopt;
   return value;
+}
+
+bool Map::lookupInto(ByteView key, MutableByteView value) const {
+  checkKey(key);
+  checkValue(value.size);
+  // SAFETY: key has keySizeBytes and value valueBlockBytes, which is what the kernel reads and writes.
+  int error = bpf_map_lookup_elem(fd_.get(), key.data, value.data);
+  if (error == -ENOENT) return false;
+  if (error < 0) fail("map.get", error, info_.name);
+  return true;
 }
 
 void Map::update(ByteView key, ByteView value, uint64_t flags) {
   checkKey(key);
-  if (value.size != info_.valueBlockBytes) {
-    throw std::invalid_argument("map " + info_.name + ": value must have " + std::to_string(info_.valueBlockBytes) +
-                                " bytes, not " + std::to_string(value.size));
-  }
+  checkValue(value.size);
   int error = bpf_map_update_elem(fd_.get(), key.data, value.data, flags);
   if (error < 0) fail("map.set", error, info_.name);
 }

@@ -21,6 +21,11 @@ struct ByteView {
   size_t size;
 };
 
+struct MutableByteView {
+  uint8_t* data;  // SAFETY: as above
+  size_t size;
+};
+
 struct MapInfo {
   std::string name;
   uint32_t id;
@@ -54,6 +59,7 @@ class Map {
   int fd() const { return fd_.get(); }
 
   std::optional<Bytes> lookup(ByteView key) const;
+  bool lookupInto(ByteView key, MutableByteView value) const;  // false when there is no such key
   void update(ByteView key, ByteView value, uint64_t flags);
   bool remove(ByteView key);  // false when there was no such key
   MapEntries entries() const;
@@ -62,6 +68,7 @@ class Map {
 
  private:
   void checkKey(ByteView key) const;
+  void checkValue(size_t sizeBytes) const;
   void pinDescriptorOf(const std::string& path) const;
   bool walkByBatch(MapEntries& out) const;
   void walkByKey(MapEntries& out) const;
