@@ -15,8 +15,8 @@ import { EscapeReader } from './escape-lines.ts';
 import type { EscapeOutcome, Skipped } from './escape-summary.ts';
 import type { LiveLine } from './live-line.ts';
 
-/** Three times what it takes on two busy cores. */
-const TIMEOUT_MS = 300_000;
+/** Some five times what it takes on two idle cores. */
+const TIMEOUT_MS = 400_000;
 const STDERR_SHOWN_CHARACTERS = 4_000;
 const INSIDE = path.join(CHECKOUT, 'test/lab/build/demo-inside.mjs');
 

@@ -25,9 +25,10 @@ import { Restarts } from './restarts.ts';
 import type { ApiServerProcess } from './servers.ts';
 import type { ChildRequest, StartChild } from './start-child.ts';
 
-/** An app gets this long between SIGTERM and SIGKILL, and to become ready. */
+/** An app gets this long between SIGTERM and SIGKILL. */
 const STOP_GRACE_MS = 5_000;
-const READY_TIMEOUT_MS = 60_000;
+/** A limit for what hangs: in an emulated machine on a busy host a start takes a minute. */
+const READY_TIMEOUT_MS = 120_000;
 /** Longest wait for pods and guards; a ptp pod alone takes 2 s, and 250 of them pass 16 at a time. */
 const CONVERGE_TIMEOUT_MS = 90_000;
 

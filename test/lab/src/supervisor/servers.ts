@@ -16,8 +16,8 @@ import type { StartChild } from './start-child.ts';
 
 /** Debian puts servers where an ordinary user's PATH does not look. */
 const SBIN = ['/usr/sbin', '/sbin', '/usr/local/sbin', '/usr/bin', '/usr/local/bin'];
-/** A limit for what hangs: in an emulated machine on a busy host a start takes tens of seconds. */
-const READY_TIMEOUT_MS = 60_000;
+/** A limit for what hangs: in an emulated machine on a busy host a start takes a minute. */
+const READY_TIMEOUT_MS = 120_000;
 /** A port found free may be taken before the server has it. */
 const PORT_ATTEMPTS = 3;
 
