@@ -1,5 +1,6 @@
 // Stock kubectl against the API stand-in: reading, watching, describing, marking, and objects from files.
 
+import path from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import type { KubeObject } from '../lab/src/apiserver/index.ts';
 import { KubectlBench, kubectlIsMissing, words } from './contract/kubectl-bench.ts';
@@ -186,6 +187,26 @@ function kubectlTests(): void {
     expect(await kubectl.ok('auth', 'can-i', 'delete', 'pods')).toBe('yes\n');
     expect((await bench.as('reader').run(['auth', 'can-i', 'delete', 'pods'])).stdout).toBe('no\n');
     expect(await bench.as('reader').ok('auth', 'whoami')).toMatch(/Username +reader/);
+  });
+
+  test('explain - custom resources by their schemas, down to a field; of built-in kinds where to ask', async () => {
+    const crds = path.resolve(import.meta.dirname, '../../k8s/crds');
+    await kubectl.ok('apply', '-k', crds);
+    // Asks anew what there is: kubectl keeps the answer for hours.
+    await kubectl.ok('api-resources');
+    const top = await kubectl.ok('explain', 'spp');
+    expect(top).toMatch(/^GROUP: +bailiff\.dev\nKIND: +SpoofPolicy\nVERSION: +v1alpha1\n/);
+    expect(top).toMatch(/\n {2}metadata\t<ObjectMeta>\n[\s\S]*\n {2}spec\t<Object>/);
+    expect(await kubectl.ok('explain', 'spp.spec')).toMatch(/FIELD: spec <Object>[\s\S]*\n {2}modes\t<Object>\n/);
+    expect(await kubectl.ok('explain', 'runtimepolicies.spec.rules')).toMatch(/FIELD: rules <\[\]Object>/);
+    expect(await kubectl.ok('explain', 'responsepolicies.spec.dryRun')).toMatch(/FIELD: dryRun <boolean>/);
+    expect(await kubectl.ok('explain', 'spp.metadata.labels')).toMatch(/FIELD: labels <map\[string\]string>/);
+    expect(await kubectl.ok('explain', 'spp', '--recursive')).toMatch(/\n {4}modes\t<Object>\n/);
+    const unknown = await kubectl.run(['explain', 'spp.spec.nothing']);
+    expect([unknown.code, unknown.stderr]).toEqual([1, expect.stringMatching(/field "nothing" does not exist/)]);
+    expect(await kubectl.ok('explain', 'pods')).toMatch(
+      /KIND: +Pod[\s\S]*keeps no schema of a Pod: ask a real cluster/,
+    );
   });
 
   test('around - version, resources and raw paths', async () => {

@@ -88,6 +88,7 @@ export function resourcesOf(crd: KubeObject): ResourceDef[] {
     .filter((version) => version['served'] === true)
     .map((version) => {
       const hasStatus = at(version, 'subresources', 'status') !== undefined;
+      const schema = at(version, 'schema', 'openAPIV3Schema');
       const status: Subresource = { name: 'status', verbs: ['get', 'patch', 'update'] };
       return defineResource({
         group,
@@ -105,6 +106,7 @@ export function resourcesOf(crd: KubeObject): ResourceDef[] {
         generation: true,
         unconditionalUpdate: false,
         custom: true,
+        ...(isObject(schema) ? { schema } : {}),
       });
     });
 }

@@ -4,6 +4,8 @@
 // create, may an update omit the version, does a delete answer with the object). Behaviour that is more than a switch
 // lives in strategies.ts under the definition's `storage` name.
 
+import type { JsonObject } from './types.ts';
+
 export type Verb = 'get' | 'list' | 'watch' | 'create' | 'update' | 'patch' | 'delete' | 'deletecollection';
 
 export interface Subresource {
@@ -43,6 +45,8 @@ export interface ResourceDef {
   returnsDeleted: boolean;
   /** A custom resource: no strategic merge patch, kind on each item of a list. */
   custom: boolean;
+  /** Of a custom resource: its openAPIV3Schema. */
+  schema?: JsonObject;
 }
 
 export const allVerbs: Verb[] = ['create', 'delete', 'deletecollection', 'get', 'list', 'patch', 'update', 'watch'];
