@@ -95,6 +95,38 @@ describe('cli config', () => {
     expect((await world.cli(['config', 'delete', key, '--take-over', '--yes'])).exitCode).toBe(0);
   });
 
+  it('release - the value stands, kept by nobody, until somebody writes it', async () => {
+    const key = 'response.cluster._.released';
+    const bus = await world.as('admin');
+    const none = await world.cli(['config', 'release', key, '--yes']);
+    expect([none.exitCode, none.stderr]).toEqual([2, expect.stringContaining(`nothing is stored under ${key}`)]);
+    const value = { steps: [{ action: 'observe' }] };
+    const owner = { kind: 'ResponsePolicy', name: 'released', uid: 'uid-1', generation: 3, resourceVersion: '77' };
+    await writeConfig(bus, key, value, { by: 'ResponsePolicy/released', why: 'generation 3', owner });
+    const kept = await world.cli(['config', 'release', key, '--yes']);
+    expect([kept.exitCode, kept.stderr]).toEqual([6, expect.stringContaining('kept by the custom resource')]);
+    const asked = await world.cli(['config', 'release', key, '--take-over'], { answers: ['n'] });
+    expect(asked.stderr).toContain('ResponsePolicy/released keeps it no more');
+    const dry = await world.cli(['config', 'release', key, '--take-over', '--dry-run']);
+    expect(dry.stderr).toContain('nothing was written');
+    expect((await readConfig(bus, key))?.revision).toBe(1);
+    const released = await world.cli(['config', 'release', key, '--take-over', '--yes', '--reason', 'it outlives it']);
+    expect(released).toMatchObject({ exitCode: 0, stdout: `${key} is at revision 2, kept by nobody\n` });
+    const stands = await readConfig(bus, key);
+    expect(stands).toMatchObject({ owner: null, released: true, why: 'it outlives it' });
+    expect(JSON.parse(stands?.json ?? '')).toEqual({ ...value, revision: 2 });
+    expect((await world.cli(['config', 'list', '--kind', 'response'])).stdout).toMatch(/released .* nobody /);
+    expect((await world.cli(['config', 'get', key])).stderr).toMatch(/kept by nobody$/m);
+    const got = JSON.parse((await world.cli(['config', 'get', key, '--json'])).stdout);
+    expect(got.keptBy).toEqual({ by: 'nobody' });
+    expect((await world.cli(['config', 'release', key, '--yes'])).stderr).toContain('nobody keeps it');
+    // It is taken back by being written, also when nothing else changes.
+    const taken = await world.cli(['config', 'set', key, 'enabled-', '--take-over', '--yes']);
+    expect(taken.stdout).toBe(`${key} is at revision 3\n`);
+    expect(await readConfig(bus, key)).toMatchObject({ owner: null, released: false });
+    expect((await world.cli(['config', 'delete', key, '--yes'])).exitCode).toBe(0);
+  });
+
   it('file - JSON, YAML or stdin, whole; the same again changes nothing', async () => {
     const key = 'response.cluster._.answer-high';
     const file = path.join(world.directory, 'policy.yaml');

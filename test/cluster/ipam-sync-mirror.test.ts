@@ -1,20 +1,24 @@
 // Custom resources by stock kubectl → the configuration on a real bus, and back what became of them. One cluster, one bus, one ipam-sync at a time.
 
-import { readdirSync, readFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import {
   ConfigLog,
   configHistory,
   deleteConfig,
   InstanceTeller,
+  type KvEntry,
   openBucket,
   readConfig,
+  storedConfig,
   writeConfig,
 } from '@bailiff/bus';
 import type { NodeStatus, RuntimeStatus } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parseAllDocuments } from 'yaml';
+import { runCli } from '../../apps/cli/src/testing.ts';
 import { healthyStatus } from './cli/world.ts';
 import { Kubectl } from './contract/kubectl.ts';
 import { kubectlIsMissing, words } from './contract/kubectl-bench.ts';
@@ -103,6 +107,36 @@ async function instanceOf(service: string, refused: [string, string][] = []): Pr
       await teller.close();
       await log.close();
       await bus.close();
+    },
+  };
+}
+
+/** `bailiff config …` as an operator. */
+async function config(...args: string[]): Promise<void> {
+  const home = mkdtempSync(path.join(tmpdir(), 'bailiff-cli-'));
+  const file = path.join(home, 'password');
+  writeFileSync(file, 'password-of-cli', { mode: 0o600 });
+  const env = { BAILIFF_NATS_URL: world.nats.url, BAILIFF_NATS_PASSWORD_FILE: file };
+  const { exitCode, stderr } = await runCli(['config', ...args, '--yes'], { home, env });
+  rmSync(home, { recursive: true });
+  expect([exitCode, stderr]).toEqual([0, expect.any(String)]);
+}
+
+/** What a reader of the key sees, from now on until `end`: who keeps each value, `nothing` where there is none. */
+function reading(key: string): { seen: string[]; end(): Promise<void> } {
+  const seen: string[] = [];
+  const stop = new AbortController();
+  const onEntry = (entry: KvEntry) => {
+    if (entry.key !== key) return;
+    const { deleted, released, owner } = storedConfig(entry);
+    seen.push(deleted ? 'nothing' : (owner?.name ?? (released ? 'nobody' : 'cli')));
+  };
+  const watching = world.config.watch({ signal: stop.signal, onEntry });
+  return {
+    seen,
+    end: async () => {
+      stop.abort();
+      await watching;
     },
   };
 }
@@ -285,6 +319,47 @@ describe.skipIf(missing)('custom resources', () => {
     await comesTo(() => condition('crr', 'after'), 'True Written');
     expect((await stored(key))?.by).toBe('anna@ops');
     await kubectl.ok('delete', 'crr', 'after');
+  });
+
+  test('handing a key over - deleted, there is a moment with no value; released, there is none, and what stands is not deleted with its resource', async () => {
+    const key = 'correlation.cluster._.handed';
+    const value = rule('handed', 5).spec;
+    const handedOver = async (way: string) => {
+      await writeConfig(world.admin, key, value, { by: 'anna@ops', why: 'by hand' });
+      const reader = reading(key);
+      await created(rule('handed', 9));
+      await comesTo(() => condition('crr', 'handed'), 'False Conflict');
+      await waitFor(() => reader.seen.length > 0, { what: 'the reader' });
+      await config(way, key, '--reason', 'kubectl has it');
+      await comesTo(() => condition('crr', 'handed'), 'True Written');
+      await waitFor(() => reader.seen.at(-1) === 'handed', {
+        what: 'the value of the resource',
+        state: () => reader.seen,
+      });
+      await reader.end();
+      return reader.seen;
+    };
+    // The control: what readers see when the key is given free by deleting it.
+    expect(await handedOver('delete')).toEqual(['cli', 'nothing', 'handed']);
+    await kubectl.ok('delete', 'crr', 'handed');
+    await comesTo(() => stored(key), null);
+    expect(await handedOver('release')).toEqual(['cli', 'nobody', 'handed']);
+    // Back: ipam-sync is away while the resource is deleted, and its value is to stay.
+    expect(await sync.stop()).toBe(0);
+    await kubectl.ok('delete', 'crr', 'handed');
+    const reader = reading(key);
+    await waitFor(() => reader.seen.length > 0, { what: 'the reader' });
+    await config('release', key, '--take-over', '--reason', 'it is to stay');
+    sync = await launch(world);
+    await created(rule('after-release'));
+    await comesTo(() => condition('crr', 'after-release'), 'True Written');
+    expect(JSON.parse((await stored(key))?.json ?? '{}')).toMatchObject(rule('handed', 9).spec);
+    await config('set', key, 'level=low');
+    await waitFor(() => reader.seen.length === 3, { what: 'the new value', state: () => reader.seen });
+    expect(reader.seen).toEqual(['handed', 'nobody', 'cli']);
+    await reader.end();
+    await kubectl.ok('delete', 'crr', 'after-release');
+    await deleteConfig(world.admin, key, { by: 'anna@ops', why: 'done' });
   });
 
   test('restart - what was deleted meanwhile goes, what was changed is written, and what is newer than the picture stays', async () => {

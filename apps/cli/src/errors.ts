@@ -51,7 +51,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
     'keys look like spoof.cluster._.default, spoof.namespace.shop.default, correlation.cluster._.<rule>, response.cluster._.<policy>, runtime.cluster._.<policy>',
   CONFIG_JSON: '',
   CONFIG_OWNER:
-    'change the resource with kubectl, or write with --take-over: then the key is kept here, and the resource is not accepted',
+    'change the resource with kubectl, or write with --take-over: then the key is kept here, and the resource is not accepted until `bailiff config release`',
   CONFIG_CONTRADICTION:
     'each field may be so by itself, together they can never be in force: see docs/configuration.md',
   POLICY_FILE: '',

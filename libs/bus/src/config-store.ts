@@ -2,7 +2,7 @@
  * Writing the configuration: checked against its schema, compare and set, by whom and why.
  *
  * Place in the path: CLI (set, rollback, disarm), ipam-sync (custom resources) → bailiff_config → CONFIG_LOG and every reader. Invariants: a
- * key is kept by the command line or by one custom resource, and nobody else writes it unless he says so; nothing that a reader would
+ * key is kept by the command line, by one custom resource or by nobody, and nobody else writes it unless he says so; nothing that a reader would
  * refuse, and nothing that contradicts itself, is stored; of two writers who began from the same revision one is refused (no update is lost); the `revision` within a
  * value grows with every write, so that a reader with neither the bucket nor the log can tell old from new.
  */
@@ -36,6 +36,8 @@ export interface WriteConfigOptions {
   owner?: ResourceOwner;
   /** Written although somebody else keeps the key: from then on it is kept by whom this is written for. */
   takeOver?: boolean;
+  /** From then on nobody keeps the key: the value stands until somebody writes it, and a custom resource that means it takes it. */
+  release?: boolean;
   /** What was there before is put back: it may contradict itself, as it was stored before that was refused. */
   restores?: boolean;
 }
@@ -51,8 +53,10 @@ export interface StoredConfig {
   by: string;
   why: string;
   deleted: boolean;
-  /** The custom resource that keeps the key, or kept it until it was deleted; null: the command line. */
+  /** The custom resource that keeps the key, or kept it until it was deleted; null: the command line, or nobody. */
   owner: ResourceOwner | null;
+  /** Nobody keeps it. */
+  released: boolean;
 }
 
 const MAX_NOTE = 512;
@@ -86,12 +90,18 @@ export function storedConfig(entry: KvEntry): StoredConfig {
     why: entry.header('Bailiff-Why'),
     deleted: entry.deleted,
     owner: ownerIn(entry.header),
+    released: isReleased(entry.header),
   };
 }
 
 const OWNER = 'Bailiff-Owner';
 const GENERATION = 'Bailiff-Generation';
 const RESOURCE_VERSION = 'Bailiff-Resource-Version';
+/** In place of an owner. A reader that does not know it takes it for the command line's, and leaves the key alone. */
+const NOBODY = 'nobody';
+
+/** Whether nobody keeps a key, by the headers of its newest value. */
+export const isReleased = (header: (name: string) => string): boolean => header(OWNER) === NOBODY;
 
 /** Who keeps a key, by the headers of its newest value. What says nothing, or was written around us, is the command line's. */
 export function ownerIn(header: (name: string) => string): ResourceOwner | null {
@@ -100,8 +110,8 @@ export function ownerIn(header: (name: string) => string): ResourceOwner | null 
   return { ...owner, generation: Number(header(GENERATION)) || 0, resourceVersion: header(RESOURCE_VERSION) };
 }
 
-function ownerHeaders(owner: ResourceOwner | undefined): Record<string, string> {
-  if (!owner) return { [OWNER]: 'cli' };
+function ownerHeaders({ owner, release }: WriteConfigOptions): Record<string, string> {
+  if (!owner) return { [OWNER]: release ? NOBODY : 'cli' };
   const { generation, resourceVersion } = owner;
   return { [OWNER]: formatOwner(owner), [GENERATION]: String(generation), [RESOURCE_VERSION]: resourceVersion };
 }
@@ -205,10 +215,11 @@ export async function writeConfig(
   const final = JSON.stringify({ ...written, revision });
   const by = note(options.by);
   const why = note(options.why);
-  const headers = { 'Bailiff-By': by, 'Bailiff-Why': why, ...ownerHeaders(options.owner) };
+  const headers = { 'Bailiff-By': by, 'Bailiff-Why': why, ...ownerHeaders(options) };
   const bucketRevision = await compareAndSet(bus, text, final, base, headers);
   const owner = options.owner ?? null;
-  return { key: text, bucketRevision, revision, json: final, timestampMicros: 0, by, why, deleted: false, owner };
+  const kept = { owner, released: owner === null && options.release === true };
+  return { key: text, bucketRevision, revision, json: final, timestampMicros: 0, by, why, deleted: false, ...kept };
 }
 
 /** What a reader sees: a deleted key is not there. */
@@ -225,7 +236,7 @@ export async function deleteConfig(bus: Bus, key: ConfigKey | string, options: W
   }
   checkOwner(stored, options);
   await compareAndSet(bus, text, null, stored.bucketRevision, {
-    ...ownerHeaders(options.owner),
+    ...ownerHeaders(options),
     'Bailiff-By': note(options.by),
     'Bailiff-Why': note(options.why),
     'Bailiff-Revision': String(stored.revision),

@@ -5,6 +5,7 @@ import { type ChangeOptions, carryOut, readStored, valueIn } from '../config/cha
 import { type Assignment, assign, parseAssignment, readDocument } from '../config/input.ts';
 import { beginning, builtIn, CONFIG_KINDS, parseKey } from '../config/keys.ts';
 import { meantKey, noSuchKey, requireWhole } from '../config/new-key.ts';
+import { release } from '../config/release.ts';
 import { rollBack } from '../config/rollback.ts';
 import { get, history, list } from '../config/show.ts';
 import { CliError } from '../errors.ts';
@@ -33,6 +34,7 @@ Examples:
   bailiff config effective shop/web-0                      what holds for a pod, and why
   bailiff config history spoof.cluster._.default
   bailiff config rollback spoof.cluster._.default --reason "too strict"
+  bailiff config release correlation.cluster._.port-scan   let a custom resource have the key
   bailiff config export cluster-1/                         as files, one a key; import writes them again
 `;
 
@@ -168,6 +170,30 @@ function registerDelete(parent: Command, io: CliIo): void {
   });
 }
 
+function registerRelease(parent: Command, io: CliIo): void {
+  const command = withChangeOptions(
+    parent
+      .command('release')
+      .description(
+        'let a custom resource have a key: the value stands, kept by nobody, until one that means it takes it',
+      )
+      .argument('<key>', KEY_HELP),
+  ).addHelpText(
+    'after',
+    `
+Of a key that a resource keeps (--take-over) the value then outlives the resource.
+
+Example:
+  bailiff config release correlation.cluster._.port-scan --reason "in the repository from now on"
+`,
+  );
+  withBusOptions(command).action(async (text: string) => {
+    const options = optionsOf<ChangeOptions>(command);
+    const key = parseKey(text);
+    io.exitCode = await withSession(io, command, (session) => release(session, key, options));
+  });
+}
+
 function registerShow(parent: Command, io: CliIo): void {
   const all = parent
     .command('list')
@@ -237,5 +263,6 @@ export function register(program: Command, io: CliIo): void {
   registerValidate(command, io);
   registerRollback(command, io);
   registerDelete(command, io);
+  registerRelease(command, io);
   registerTree(command, io);
 }

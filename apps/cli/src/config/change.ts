@@ -84,7 +84,7 @@ export function isSame({ key, stored, next }: Change): boolean {
 
 /** Whether nothing is to be written: to take a key over is a change by itself. */
 export function stays(change: Change, { takeOver }: Pick<ChangeOptions, 'takeOver'>): boolean {
-  return isSame(change) && !(takeOver && change.stored?.owner);
+  return isSame(change) && !(takeOver && (change.stored?.owner || change.stored?.released));
 }
 
 /** The difference in effect; empty when there is none. */
@@ -103,7 +103,7 @@ export function paintDiff({ out }: Pick<Session, 'out'>, lines: readonly (DiffLi
 
 /** `spoof.cluster._.default: against revision 3 by anna` */
 export function headingOf({ key, stored, next }: Change): string {
-  const kept = stored?.owner ? `, which ${keeperText(stored.owner)} keeps` : '';
+  const kept = stored?.owner ? `, which ${keeperText(stored)} keeps` : '';
   const from = stored
     ? `revision ${stored.revision}${stored.by ? ` by ${stored.by}` : ''}${kept}`
     : builtIn(key) === undefined

@@ -114,6 +114,7 @@ describe('history', () => {
     by: '',
     why: '',
     owner: null,
+    released: false,
   });
   const a = revision(1, { x: 1, revision: 1 });
   const b = revision(2, { x: 2, revision: 2 });

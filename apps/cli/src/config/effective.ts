@@ -91,12 +91,12 @@ const DEFAULT: Origin = { source: 'default' };
 
 function originOf(one: InForce | undefined): Origin {
   if (!one) return DEFAULT;
-  const { revision, owner, by, why, timestampMicros: atMicros } = one.stored;
+  const { revision, by, why, timestampMicros: atMicros } = one.stored;
   return {
     source: 'key',
     key: formatConfigKey(one.key),
     revision,
-    keptBy: keeperText(owner),
+    keptBy: keeperText(one.stored),
     by,
     why,
     atMicros,

@@ -1,5 +1,5 @@
 /** What a key was before: read from CONFIG_LOG, whose sequences are what verdicts name as their configuration. */
-import { CONFIG_BUCKET, openBucket, ownerIn, ROOT } from '@bailiff/bus';
+import { CONFIG_BUCKET, isReleased, openBucket, ownerIn, ROOT } from '@bailiff/bus';
 import { type ConfigKey, formatConfigKey, type ResourceOwner } from '@bailiff/policy';
 import { readStream } from '../bus/read-stream.ts';
 import { CliError } from '../errors.ts';
@@ -19,6 +19,7 @@ export interface Revision {
   by: string;
   why: string;
   owner: ResourceOwner | null;
+  released: boolean;
 }
 
 /** The log follows the bucket; this long at most it is waited for. */
@@ -62,6 +63,7 @@ async function readLog({ bus, io }: Session, key: string): Promise<Revision[]> {
         by: header('Bailiff-By'),
         why: header('Bailiff-Why'),
         owner: ownerIn(header),
+        released: isReleased(header),
       });
     },
     signal: io.signal,

@@ -1,18 +1,21 @@
-/** Who keeps a key: the command line, or a custom resource that ipam-sync mirrors. Pure. */
+/** Who keeps a key: the command line, a custom resource that ipam-sync mirrors, or nobody. Pure. */
 import type { StoredConfig } from '@bailiff/bus';
-import { ConfigError, type ResourceOwner } from '@bailiff/policy';
+import { ConfigError } from '@bailiff/policy';
 
-/** `cli`, or `RuntimePolicy/no-shell`. */
-export function keeperText(owner: Pick<ResourceOwner, 'kind' | 'name'> | null): string {
-  return owner ? `${owner.kind}/${owner.name}` : 'cli';
+export type Kept = Pick<StoredConfig, 'owner' | 'released'>;
+
+/** `cli`, `RuntimePolicy/no-shell`, or `nobody`. */
+export function keeperText({ owner, released }: Kept): string {
+  if (owner) return `${owner.kind}/${owner.name}`;
+  return released ? 'nobody' : 'cli';
 }
 
 /** `; kept by RuntimePolicy/no-shell` to end a line with; nothing where the command line keeps it, as is ordinary. */
-export const keptNote = (owner: ResourceOwner | null) => (owner ? `; kept by ${keeperText(owner)}` : '');
+export const keptNote = (kept: Kept) => (kept.owner || kept.released ? `; kept by ${keeperText(kept)}` : '');
 
 /** For JSON. */
-export function keeperJson(owner: ResourceOwner | null) {
-  return owner ? { by: 'resource', ...owner } : { by: 'cli' };
+export function keeperJson(kept: Kept) {
+  return kept.owner ? { by: 'resource', ...kept.owner } : { by: keeperText(kept) };
 }
 
 /** @throws ConfigError CONFIG_OWNER when a custom resource keeps the key and it is not to be taken over */

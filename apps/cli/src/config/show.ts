@@ -1,20 +1,13 @@
 /** `config list`, `get`, `history` and `validate`: looking at the configuration. */
 import { openBucket, storedConfig } from '@bailiff/bus';
-import {
-  ConfigError,
-  type ConfigKey,
-  formatConfigKey,
-  parseConfigKey,
-  parseConfigValue,
-  type ResourceOwner,
-} from '@bailiff/policy';
+import { ConfigError, type ConfigKey, formatConfigKey, parseConfigKey, parseConfigValue } from '@bailiff/policy';
 import { CliError } from '../errors.ts';
 import type { Session } from '../session.ts';
 import { type Cell, type Column, table } from '../text/table.ts';
 import { clockTime, isoMicros } from '../text/time.ts';
 import { readStored, valueIn } from './change.ts';
 import { changeOf, readHistory } from './history.ts';
-import { keeperJson, keeperText, keptNote } from './keeper.ts';
+import { type Kept, keeperJson, keeperText, keptNote } from './keeper.ts';
 import { builtIn, builtInKeys } from './keys.ts';
 import { meantKey, storedKeys } from './new-key.ts';
 
@@ -25,7 +18,7 @@ interface Listed {
   changedAtMicros: number | null;
   by: string;
   why: string;
-  owner: ResourceOwner | null;
+  kept: Kept;
   /** Why no component takes it; empty when it is taken. */
   refused: string;
 }
@@ -54,9 +47,9 @@ export function refusalOf(key: string, json: string): string {
 async function readList({ bus }: Session): Promise<Listed[]> {
   const entries = await openBucket(bus, 'bailiff_config').entries();
   const stored = entries.map((entry): Listed => {
-    const { key, revision, timestampMicros: changedAtMicros, by, why, owner, json } = storedConfig(entry);
+    const { key, revision, timestampMicros: changedAtMicros, by, why, json, ...kept } = storedConfig(entry);
     const kind = key.split('.')[0] ?? '';
-    return { key, kind, revision, changedAtMicros, by, why, owner, refused: refusalOf(key, json) };
+    return { key, kind, revision, changedAtMicros, by, why, kept, refused: refusalOf(key, json) };
   });
   const known = new Set(stored.map(({ key }) => key));
   const rest = builtInKeys()
@@ -68,7 +61,7 @@ async function readList({ bus }: Session): Promise<Listed[]> {
       changedAtMicros: null,
       by: '',
       why: '',
-      owner: null,
+      kept: { owner: null, released: false },
       refused: '',
     }));
   return [...stored, ...rest].sort((a, b) => (a.key < b.key ? -1 : 1));
@@ -79,9 +72,9 @@ export async function list(session: Session, kind: string | undefined, json: boo
   const rows = (await readList(session)).filter((row) => kind === undefined || row.kind === kind);
   if (json) {
     out.json(
-      rows.map(({ changedAtMicros, owner, ...row }) => ({
+      rows.map(({ changedAtMicros, kept, ...row }) => ({
         ...row,
-        keptBy: row.revision === null ? null : keeperJson(owner),
+        keptBy: row.revision === null ? null : keeperJson(kept),
         changedAt: changedAtMicros === null ? null : isoMicros(changedAtMicros),
         builtIn: row.revision === null,
       })),
@@ -92,7 +85,7 @@ export async function list(session: Session, kind: string | undefined, json: boo
     row.key,
     row.revision === null ? { text: 'built in', style: 'dim' } : String(row.revision),
     row.changedAtMicros === null ? '' : clockTime(row.changedAtMicros, io.nowMs()),
-    row.revision === null ? '' : keeperText(row.owner),
+    row.revision === null ? '' : keeperText(row.kept),
     row.by,
     row.refused === '' ? row.why : { text: `REFUSED ${row.refused}`, style: 'red' },
   ]);
@@ -142,7 +135,7 @@ export async function get(session: Session, key: ConfigKey, revision: number | n
       changedAt,
       by: stored?.by ?? '',
       why: stored?.why ?? '',
-      keptBy: stored ? keeperJson(stored.owner) : null,
+      keptBy: stored ? keeperJson(stored) : null,
       builtIn: !stored,
       value,
     });
@@ -151,7 +144,7 @@ export async function get(session: Session, key: ConfigKey, revision: number | n
   const why = stored?.why ? `: ${stored.why}` : '';
   out.note(
     stored
-      ? `revision ${stored.revision}, ${clockTime(stored.timestampMicros, io.nowMs())} by ${stored.by || 'somebody'}${why}${keptNote(stored.owner)}`
+      ? `revision ${stored.revision}, ${clockTime(stored.timestampMicros, io.nowMs())} by ${stored.by || 'somebody'}${why}${keptNote(stored)}`
       : 'built in: nothing is stored under this key',
   );
   out.json(value);
@@ -172,10 +165,10 @@ export async function history(session: Session, key: ConfigKey, json: boolean): 
   const { out, io } = session;
   const revisions = await readHistory(session, key);
   if (json) {
-    for (const { storedAtMicros, value, text: _stored, owner, ...rest } of revisions) {
+    for (const { storedAtMicros, value, text: _stored, owner, released, ...rest } of revisions) {
       out.jsonLine({
         ...rest,
-        keptBy: keeperJson(owner),
+        keptBy: keeperJson({ owner, released }),
         storedAt: isoMicros(storedAtMicros),
         deleted: value === undefined,
         value: value ?? null,
@@ -191,7 +184,7 @@ export async function history(session: Session, key: ConfigKey, json: boolean): 
     one.value === undefined ? '-' : String(one.revision),
     clockTime(one.storedAtMicros, io.nowMs()),
     changeOf(revisions[index - 1], one),
-    keeperText(one.owner),
+    keeperText(one),
     one.by,
     one.why,
     `#${one.sequence}`,

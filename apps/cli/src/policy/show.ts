@@ -52,7 +52,7 @@ export function modeCell({ enabled, mode }: RuntimePolicy): Cell {
 }
 
 function cellsOf({ policy, refused, stored, ...name }: StoredPolicy, nowMs: number): Cell[] {
-  const changed = [clockTime(stored.timestampMicros, nowMs), keeperText(stored.owner), stored.by];
+  const changed = [clockTime(stored.timestampMicros, nowMs), keeperText(stored), stored.by];
   const revision = String(stored.revision);
   if (!policy) return [shortName(name), { text: 'REFUSED', style: 'red' }, '', '', refused, revision, ...changed, ''];
   const postures = Object.values(policy.defaultPosture).some((posture) => posture !== 'allow') ? '+' : '';
@@ -71,8 +71,8 @@ function cellsOf({ policy, refused, stored, ...name }: StoredPolicy, nowMs: numb
 }
 
 function listJson({ key, name, namespace, policy, refused, stored }: StoredPolicy) {
-  const { revision, timestampMicros, by, why, owner } = stored;
-  const keptBy = keeperJson(owner);
+  const { revision, timestampMicros, by, why } = stored;
+  const keptBy = keeperJson(stored);
   return { key, name, namespace, revision, changedAt: isoMicros(timestampMicros), by, why, keptBy, refused, policy };
 }
 
@@ -161,7 +161,7 @@ export async function show(
   const by = stored.by === '' ? '' : ` by ${stored.by}`;
   const why = stored.why === '' ? '' : `: ${stored.why}`;
   out.note(
-    `revision ${stored.revision}, ${clockTime(stored.timestampMicros, io.nowMs())}${by}${why}${keptNote(stored.owner)}`,
+    `revision ${stored.revision}, ${clockTime(stored.timestampMicros, io.nowMs())}${by}${why}${keptNote(stored)}`,
   );
   if (refused !== '') out.note(`refused by every reader: ${refused}`);
   const spec = policy ? withoutDefaults(policy) : (valueIn(stored) ?? stored.json);

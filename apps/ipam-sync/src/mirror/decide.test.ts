@@ -19,6 +19,7 @@ const entry = (part: Partial<StoredConfig> = {}): StoredConfig => ({
   ...{ key: KEY, bucketRevision: 9, revision: 4, by: 'x', why: 'y', timestampMicros: 0, deleted: false },
   json: JSON.stringify({ level: 'high', type: 'event_count', revision: 4 }),
   owner: owner(),
+  released: false,
   ...part,
 });
 interface Given {
@@ -51,6 +52,7 @@ describe('what becomes of a resource', () => {
     ['what stands is no JSON', { stored: [entry({ json: '{' })] }, 'write'],
     ['the command line keeps the key', { stored: [entry({ owner: null })] }, 'Conflict'],
     ['the command line keeps the very value', { stored: [entry({ owner: null, by: '' })] }, 'Conflict'],
+    ['the command line released the key', { stored: [entry({ owner: null, released: true })] }, 'take over'],
     ['the command line deleted the key', { stored: [entry({ owner: null, deleted: true })] }, 'write'],
     ['a resource of its name that is gone wrote it', { stored: [entry({ owner: owner({ uid: 'u0' }) })] }, 'take over'],
     [
@@ -111,6 +113,7 @@ describe('keys that nobody keeps any more', () => {
     ['it is there', { stored: [entry()] }, []],
     ['it is there and wrong: the last good one stays', { stored: [entry()], problem: 'x' }, []],
     ['the command line keeps it', { resources: [], stored: [entry({ owner: null })] }, []],
+    ['nobody keeps it', { resources: [], stored: [entry({ owner: null, released: true })] }, []],
     ['it is deleted already', { resources: [], stored: [entry({ deleted: true })] }, []],
     ['the picture is older than the key', { resources: [], stored: [entry()], picture: '49' }, []],
     ['its kind was not listed', { resources: [], stored: [entry({ owner: owner({ kind: 'RuntimePolicy' }) })] }, []],

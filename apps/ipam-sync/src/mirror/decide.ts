@@ -2,7 +2,7 @@
  * What becomes of each custom resource, and which keys nobody keeps any more. Pure: resources as the informers show them, the configuration as
  * it stands on the bus.
  *
- * Invariants: a key that the command line keeps is never touched; nothing is written or deleted from a picture that is older than what the key
+ * Invariants: a key that the command line keeps is never touched, one that nobody keeps is taken and never deleted; nothing is written or deleted from a picture that is older than what the key
  * was last written from (`resourceVersion` in its headers), whoever held it; what is refused leaves the last good value standing; a kind that was
  * not listed completely takes no key away. Of several resources that mean one key the oldest has it.
  */
@@ -83,7 +83,7 @@ function standingValue({ json }: StoredConfig): unknown {
 function staleMessage(stored: StoredConfig, picture: string): string {
   return (
     `the key was written from resourceVersion ${stored.owner?.resourceVersion}, and the API server shows ${picture}: it is behind. ` +
-    `If its store was restored from a backup, \`bailiff config delete ${stored.key} --take-over\` lets the resource be written again`
+    `If its store was restored from a backup, \`bailiff config release ${stored.key} --take-over\` lets the resource be written again`
   );
 }
 
@@ -91,7 +91,7 @@ function conflictMessage(stored: StoredConfig): string {
   const why = stored.why === '' ? '' : `: ${stored.why}`;
   return (
     `${stored.key} is kept by the command line: written by ${stored.by || 'somebody'} at ` +
-    `${timeText(stored.timestampMicros / 1000)}${why}. \`bailiff config delete ${stored.key}\` gives it free`
+    `${timeText(stored.timestampMicros / 1000)}${why}. \`bailiff config release ${stored.key}\` lets the resource have it`
   );
 }
 
@@ -102,7 +102,8 @@ function decideOne(resource: MirroredResource, key: string, input: PlanInput): D
   const stored = input.stored.get(key);
   if (!stored) return { state: 'write', key, value, takeOver: false };
   const { owner } = stored;
-  if (!owner && !stored.deleted) return { state: 'refused', key, reason: 'Conflict', message: conflictMessage(stored) };
+  const isKept = !stored.deleted && !stored.released;
+  if (!owner && isKept) return { state: 'refused', key, reason: 'Conflict', message: conflictMessage(stored) };
   const picture = input.pictures.get(resource.kind) ?? '';
   const isBehind = owner !== null && isNewer(owner.resourceVersion, picture);
   if (isBehind || (owner?.uid === resource.uid && owner.generation > resource.generation && !stored.deleted))
