@@ -220,6 +220,20 @@ describe('cli policy list, show, history, rollback, delete', () => {
   });
 });
 
+const runtimeOf = (revision: number, part: Partial<RuntimeStatus> = {}): RuntimeStatus => ({
+  state: 'available',
+  reason: '',
+  remedy: '',
+  missingHooks: [],
+  policies: [{ key: SHELL, revision, state: 'in-force', reason: '', subjects: 2 }],
+  policiesOmitted: 0,
+  subjects: 2,
+  sets: 1,
+  losses: {},
+  maps: [],
+  ...part,
+});
+
 describe('cli policy explain', () => {
   it('pod - every policy that holds, postures, rules with whose they are, conflicts; by container', async () => {
     await using own = await World.start();
@@ -236,6 +250,7 @@ describe('cli policy explain', () => {
     expect(stdout).toMatch(
       /no-shell +enforce[\s\S]*shop\/web +enforce[\s\S]*1 other not for this pod, or off\n {2}! not in force on node-a: no/,
     );
+    expect(stdout).toMatch(/no-shell +enforce +\S+ +1 +not in force/);
     expect(stdout).toMatch(/IN app\n[\s\S]*execute +is blocked +web\n[\s\S]*allow +web\/r +run,map \/bin\/sh, \/app/);
     expect(stdout).toMatch(
       /CONFLICTS\n {2}! execute of \/bin\/sh is blocked: rule no-shell\/r denies it, although web\/r/,
@@ -256,35 +271,32 @@ describe('cli policy explain', () => {
         { outcome: 'pass', by: 'nothing' },
       ],
     });
+    // Its node reports: of the pod, not of the node as a whole.
+    const there = (part: Partial<RuntimeStatus>) => own.status(healthyStatus(NODE_A, { runtime: runtimeOf(1, part) }));
+    await there({ refusedSubjects: [] });
+    const held = (await own.cli(['policy', 'explain', 'shop/web-0'])).stdout;
+    expect(held).toMatch(/no-shell +enforce +\S+ +1 +in force/);
+    expect(held).toMatch(
+      /shop\/web +enforce +\S+ +1 +not yet[\s\S]*! shop\/web: not yet here: node-a: it has not taken/,
+    );
+    await there({ refusedSubjects: [{ podUid: POD.uid, container: 'app', reason: 'no room' }] });
+    const refused = (await own.cli(['policy', 'explain', 'shop/web-0'])).stdout;
+    expect(refused).toMatch(/no-shell +enforce +\S+ +1 +refused[\s\S]*! refused here: container app: no room/);
     const nobody = await own.cli(['policy', 'explain', 'shop/nobody']);
     expect([nobody.exitCode, nobody.stderr]).toEqual([2, expect.stringMatching(/no pod "shop\/nobody" is known/)]);
   });
 });
 
 describe('cli policy status', () => {
-  const runtime = (revision: number, part: Partial<RuntimeStatus> = {}): RuntimeStatus => ({
-    state: 'available',
-    reason: '',
-    remedy: '',
-    missingHooks: [],
-    policies: [{ key: SHELL, revision, state: 'in-force', reason: '', subjects: 2 }],
-    policiesOmitted: 0,
-    subjects: 2,
-    sets: 1,
-    losses: {},
-    maps: [],
-    ...part,
-  });
-
   it('in force on n of m nodes - with each reason once; told by status and doctor too; --wait until it is', async () => {
     await using own = await World.start();
-    await own.status(healthyStatus(NODE_A, { runtime: runtime(1) }));
+    await own.status(healthyStatus(NODE_A, { runtime: runtimeOf(1) }));
     const unable = {
       state: 'unavailable' as const,
       reason: 'loading is refused: EPERM',
       remedy: 'boot with lsm=…,bpf',
     };
-    await own.status(healthyStatus(NODE_B, { runtime: runtime(0, { ...unable, policies: [] }) }));
+    await own.status(healthyStatus(NODE_B, { runtime: runtimeOf(0, { ...unable, policies: [] }) }));
     await own.cli(['policy', 'apply', '-', '--yes'], { stdin: text('no-shell', shell) });
     const seen = await own.cli(['policy', 'status']);
     expect(seen.exitCode).toBe(3);
@@ -304,7 +316,7 @@ describe('cli policy status', () => {
     expect(doctor.stdout).toMatch(
       /! runtime policies: LSM unavailable: loading is refused: EPERM on node-b\.example\n/,
     );
-    await own.status(healthyStatus(NODE_B, { runtime: runtime(1) }));
+    await own.status(healthyStatus(NODE_B, { runtime: runtimeOf(1) }));
     await own.cli(['policy', 'apply', '-', '--yes'], { stdin: text('no-shell', shell.replace('/bin/sh', '/bin/ash')) });
     const behind = await own.cli(['policy', 'status', '--json']);
     expect([behind.exitCode, JSON.parse(behind.stdout)]).toMatchObject([
@@ -312,8 +324,8 @@ describe('cli policy status', () => {
       { ok: false, policies: [{ inForce: 0, places: [{ state: 'pending' }, { state: 'pending', revision: 1 }] }] },
     ]);
     const waiting = own.cli(['policy', 'status', '--wait', '20s']);
-    await own.status(healthyStatus(NODE_A, { runtime: runtime(2) }));
-    await own.status(healthyStatus(NODE_B, { runtime: runtime(2) }));
+    await own.status(healthyStatus(NODE_A, { runtime: runtimeOf(2) }));
+    await own.status(healthyStatus(NODE_B, { runtime: runtimeOf(2) }));
     expect(await waiting).toMatchObject({ exitCode: 0, stdout: expect.stringMatching(/on 2 of 2 nodes +4\n$/) });
   });
 });

@@ -33,6 +33,15 @@ export const runtimePolicyStatus = z.object({
 });
 export type RuntimePolicyStatus = z.infer<typeof runtimePolicyStatus>;
 
+/** A pod or container for which what should hold cannot: it keeps what it had. */
+export const refusedSubject = z.object({
+  podUid: z.string(),
+  /** null: the pod, but for containers with a set of their own. */
+  container: z.string().nullable(),
+  reason: z.string(),
+});
+export type RefusedSubject = z.infer<typeof refusedSubject>;
+
 export const runtimeStatus = z.object({
   /** unsupported: containers cannot be told apart here (cgroup v1); off: it was not wanted. */
   state: z.enum(['available', 'unavailable', 'unsupported', 'off']),
@@ -43,6 +52,10 @@ export const runtimeStatus = z.object({
   policies: z.array(runtimePolicyStatus),
   /** Policies that did not fit into the message. */
   policiesOmitted: z.number(),
+  /** Every other pod of the node's list has what should hold. Absent: of a collector that does not tell. */
+  refusedSubjects: z.array(refusedSubject).optional(),
+  /** Of those, how many did not fit into the message. */
+  refusedSubjectsOmitted: z.number().optional(),
   /** Pods and containers that have a policy set, and how many sets there are. */
   subjects: z.number(),
   sets: z.number(),

@@ -23,8 +23,8 @@ import {
   podTitle,
   shortMatches,
 } from './explained.ts';
-import { conditional, readNotInForce } from './in-force.ts';
-import { shortName } from './names.ts';
+import { conditional, type PodPlace, type PodPlaceState, placeText, podLacking, readPodPlaces } from './in-force.ts';
+import { parsePolicyName, shortName } from './names.ts';
 import type { parseOperation } from './operation.ts';
 import { onePod, readPods } from './pods.ts';
 import { modeCell, selectsText } from './show.ts';
@@ -55,12 +55,31 @@ const POLICY_COLUMNS: readonly Column[] = [
   { title: 'MODE' },
   { title: 'SEVERITY' },
   { title: 'REVISION', align: 'right' },
+  { title: 'HERE' },
   { title: 'SELECTS', min: 12, spare: true },
 ];
 
-function policyLines(all: readonly StoredPolicy[], sets: readonly ExplainedSet[], session: Session): string[] {
+const PLACE_STYLE: Readonly<Record<PodPlaceState, Style>> = {
+  'in force': 'green',
+  'not yet': 'yellow',
+  refused: 'red',
+  'not in force': 'red',
+  'not known': 'yellow',
+};
+
+function policyLines(
+  all: readonly StoredPolicy[],
+  sets: readonly ExplainedSet[],
+  places: readonly PodPlace[],
+  session: Session,
+): string[] {
   const { out } = session;
   const holding = new Set(sets.flatMap(({ policies }) => policies.map(({ key }) => key)));
+  const stateOf = new Map(places.map(({ key, state }) => [key, state]));
+  const placeCell = (key: string): Cell => {
+    const state = stateOf.get(key) ?? 'not known';
+    return { text: state, style: PLACE_STYLE[state] };
+  };
   const rows = all.flatMap(({ key, policy, stored, ...name }): Cell[][] =>
     policy && holding.has(key)
       ? [
@@ -69,6 +88,7 @@ function policyLines(all: readonly StoredPolicy[], sets: readonly ExplainedSet[]
             modeCell(policy),
             levelCell(policy.severity),
             String(stored.revision),
+            placeCell(key),
             selectsText(policy, name.namespace),
           ],
         ]
@@ -82,9 +102,19 @@ function policyLines(all: readonly StoredPolicy[], sets: readonly ExplainedSet[]
   return [out.paint('POLICIES', 'bold'), ...table(POLICY_COLUMNS, rows, { ...out.table, indent: INDENT }), ...rest];
 }
 
-function lackingLines(lacking: string, { out }: Session): string[] {
-  const lines = wrap(`! ${lacking}; what follows would hold there`, Math.max(0, out.table.width - INDENT.length));
-  return lines.map((line) => `${INDENT}${out.paint(line, 'yellow')}`);
+/** Why policies are not in force on the pod, each reason once, with the policies that it is of unless it is of all. */
+function lackingLines(places: readonly PodPlace[], { out }: Session): string[] {
+  const reasons = new Map<string, PodPlace[]>();
+  for (const place of places)
+    if (place.reason !== '') reasons.set(place.reason, [...(reasons.get(place.reason) ?? []), place]);
+  return [...reasons.values()].flatMap((those) => {
+    const names =
+      those.length === places.length ? '' : `${those.map(({ key }) => shortName(parsePolicyName(key))).join(', ')}: `;
+    const [first] = those as [PodPlace];
+    const rest = first.state === 'not known' ? '' : '; what follows would hold';
+    const lines = wrap(`! ${names}${placeText(first)}${rest}`, Math.max(0, out.table.width - INDENT.length));
+    return lines.map((line) => `${INDENT}${out.paint(line, 'yellow')}`);
+  });
 }
 
 const POSTURE_COLUMNS: readonly Column[] = [
@@ -185,11 +215,14 @@ export async function explainPod(
   const { out } = session;
   const [pods, stored] = await Promise.all([readPods(session), readPolicies(session)]);
   const pod = onePod(pods, selector);
-  const lacking = await readNotInForce(session, pod.nodeName);
   const policies = namedPolicies(stored).filter((named) => selectsPod(named, pod));
+  const revisions = new Map(stored.map(({ key, stored: { revision } }) => [key, revision]));
+  const asStored = policies.map(({ key }) => ({ key, revision: revisions.get(key) ?? 0 }));
+  const places = await readPodPlaces(session, pod, asStored);
+  const lacking = podLacking(places);
   const sets = explainedSets(policies, pod);
   if (json) {
-    out.json({ ...explainedJson(pod, sets, asked), notInForce: lacking });
+    out.json({ ...explainedJson(pod, sets, asked), notInForce: lacking, inForce: places });
     return 0;
   }
   for (const { key, refused } of stored) if (refused !== '') out.note(`${key} is refused by every reader: ${refused}`);
@@ -205,8 +238,8 @@ export async function explainPod(
       out.paint(`${INDENT}${line}`, 'dim'),
     ),
   );
-  out.lines(['', ...policyLines(stored, sets, session)]);
-  if (lacking !== null && policies.length > 0) out.lines(lackingLines(lacking, session));
+  out.lines(['', ...policyLines(stored, sets, places, session)]);
+  out.lines(lackingLines(places, session));
   for (const one of sets) out.lines(setLines(one, sets.length, session));
   return 0;
 }

@@ -1,6 +1,7 @@
 import type { NodeStatus } from '@bailiff/schemas';
 import { describe, expect, it } from 'vitest';
-import { conditional, notInForce } from './in-force.ts';
+import { conditional, notInForce, podLacking, podPlaces } from './in-force.ts';
+import type { PlacedPod } from './pods.ts';
 
 const NOW_MS = Date.parse('2026-11-24T12:00:00Z');
 const status = (state: string, reason = '', ageMs = 0) =>
@@ -28,5 +29,84 @@ describe('policies where a pod runs', () => {
     );
     expect(conditional('x is blocked and its process killed: y')).toBe('x would be blocked and its process killed: y');
     expect(conditional('x passes: y is blocked')).toBe('x passes: y is blocked');
+  });
+});
+
+describe('policies of one pod', () => {
+  const KEY = 'runtime.cluster._.no-shell';
+  const CROWDED = 'pod b: 300 rules hold for one container';
+  const pod = { uid: 'a', nodeName: 'node-1', hostNetwork: false, listRevision: 4 } as unknown as PlacedPod;
+  const policy = (state: string, revision = 3, reason = '') => ({ key: KEY, revision, state, reason, subjects: 1 });
+  const node = (policies: object[], runtime: object = {}, part: object = {}) => {
+    const base = status('available') as unknown as { runtime: object };
+    const told = { refusedSubjects: [], policiesOmitted: 0, ...base.runtime, policies, ...runtime };
+    return {
+      ...base,
+      interfaces: [{ podUid: 'a' }],
+      snapshotRevision: 4,
+      ...part,
+      runtime: told,
+    } as unknown as NodeStatus;
+  };
+  const refusal = (podUid: string, reason = CROWDED, container: string | null = null) => ({
+    podUid,
+    container,
+    reason,
+  });
+  const at = (told: NodeStatus | undefined) => podPlaces(pod, [{ key: KEY, revision: 3 }], told, NOW_MS)[0];
+
+  it.each<[string, NodeStatus | undefined, string, RegExp]>([
+    ['held to it', node([policy('in-force')]), 'in force', /^$/],
+    ['an older revision there', node([policy('in-force', 2)]), 'not yet', /node-1: still at revision 2/],
+    ['not taken there', node([]), 'not yet', /node-1: it has not taken it yet/],
+    [
+      'refused for this very pod',
+      node([policy('refused', 3, CROWDED)], { refusedSubjects: [refusal('a', 'pod a: too many')] }),
+      'refused',
+      /^pod a: too many; what it had before still holds/,
+    ],
+    [
+      'refused for a container of it',
+      node([policy('in-force')], { refusedSubjects: [refusal('a', 'too many', 'app')] }),
+      'refused',
+      /^container app: too many/,
+    ],
+    [
+      'refused for another pod of the node: this one has it',
+      node([policy('refused', 3, CROWDED)], { refusedSubjects: [refusal('b')] }),
+      'in force',
+      /^$/,
+    ],
+    [
+      'refused for more pods than the node could name',
+      node([policy('refused', 3, CROWDED)], { refusedSubjects: [refusal('b')], refusedSubjectsOmitted: 1 }),
+      'not known',
+      /may be this one/,
+    ],
+    ['refused by itself', node([policy('refused', 3, 'mode: wrong')]), 'refused', /^node-1: mode: wrong/],
+    [
+      'a collector that does not tell of pods',
+      node([policy('refused', 3, CROWDED)], { refusedSubjects: undefined }),
+      'not known',
+      /may be this one/,
+    ],
+    [
+      'a pod of a newer list',
+      node([policy('in-force')], {}, { interfaces: [], snapshotRevision: 3 }),
+      'not yet',
+      /list/,
+    ],
+    ['a node without LSM', status('unavailable', 'EPERM'), 'not in force', /^node-1: LSM unavailable: EPERM/],
+    ['a silent node', status('available', '', 600_000), 'not known', /^node-1 is silent for 10m/],
+    ['no collector', undefined, 'not in force', /no collector/],
+  ])('%s', (_, told, state, reason) => {
+    expect(at(told)).toEqual({ key: KEY, state, reason: expect.stringMatching(reason) });
+  });
+
+  it('a decision - is one of the books where a policy is known not to hold', () => {
+    const one = (state: 'in force' | 'not known' | 'refused' | 'not in force') => ({ key: KEY, state, reason: 'why' });
+    expect(podLacking([one('in force'), one('not known')])).toBeNull();
+    expect(podLacking([one('in force'), one('refused')])).toBe('refused here: why');
+    expect(podLacking([one('not in force')])).toBe('not in force on why');
   });
 });

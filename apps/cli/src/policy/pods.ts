@@ -8,6 +8,8 @@ import type { Session } from '../session.ts';
 
 export interface PlacedPod extends PodIdentity {
   nodeName: string;
+  /** Of the node's list that it is in. */
+  listRevision: number;
 }
 
 /** All of them. @throws BusError */
@@ -20,7 +22,7 @@ export async function readPods({ bus, out }: Session): Promise<PlacedPod[]> {
       out.note(`the list of pods under ${key} cannot be read: ${snapshot}`);
       return [];
     }
-    return snapshot.pods.map((pod) => ({ ...pod, nodeName: snapshot.nodeName }));
+    return snapshot.pods.map((pod) => ({ ...pod, nodeName: snapshot.nodeName, listRevision: snapshot.revision }));
   });
 }
 

@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import type { ContainerRef } from './account.ts';
 import { desiredSubjects } from './desired.ts';
 import { Policies } from './policies.ts';
-import { policyStatuses } from './policy-status.ts';
+import { MAX_REFUSED_SUBJECTS, policyStatuses, refusedSubjects } from './policy-status.ts';
 import { denying, podIdentity, uidOf } from './testing.ts';
 
 const KEY = 'runtime.cluster._.guard';
@@ -71,6 +71,16 @@ describe('desired', () => {
     expect(subjects).toEqual([]);
     expect(refusals).toMatchObject([{ reason: expect.stringContaining('rules hold for one container') }]);
     expect(policyStatuses(policies, subjects, refusals).every(({ state }) => state === 'refused')).toBe(true);
+    const reason = expect.stringMatching(/rules hold/);
+    expect(refusedSubjects(refusals)).toEqual({
+      refusedSubjects: [{ podUid: podIdentity('a').uid, container: null, reason }],
+      refusedSubjectsOmitted: 0,
+    });
+    const crowd = Array.from({ length: MAX_REFUSED_SUBJECTS + 3 }, () => refusals[0] as (typeof refusals)[number]);
+    expect(refusedSubjects(crowd)).toMatchObject({
+      refusedSubjects: { length: MAX_REFUSED_SUBJECTS },
+      refusedSubjectsOmitted: 3,
+    });
   });
 
   it('cells - named by policy and rule, with what the policy says of itself; postures and unresolved paths too', () => {

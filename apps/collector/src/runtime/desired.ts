@@ -29,6 +29,10 @@ export interface Subject {
 /** A subject that keeps what it has, because what should hold cannot. */
 export interface Refusal {
   readonly subject: string;
+  /** As its list writes it. */
+  readonly podUid: string;
+  /** Name of the container; null: the pod's own. */
+  readonly container: string | null;
   readonly policies: readonly string[];
   readonly reason: string;
 }
@@ -69,7 +73,8 @@ export function desiredSubjects(input: DesiredInput): Desired {
     const podUid = normalPodUid(pod.uid);
     if (podUid === null) {
       const policies = input.policies.selecting(pod, null).map(({ key }) => key);
-      if (policies.length > 0) refusals.push({ subject: pod.uid, policies, reason: `pod ${pod.uid}: not a UID` });
+      const refused = { subject: pod.uid, podUid: pod.uid, container: null, policies };
+      if (policies.length > 0) refusals.push({ ...refused, reason: `pod ${pod.uid}: not a UID` });
       continue;
     }
     const named = input.policies.containersOf(pod);
@@ -78,7 +83,8 @@ export function desiredSubjects(input: DesiredInput): Desired {
     const add = (container: ContainerRef | null) => {
       const key = container ? containerKey(container.cgroupId) : podUid;
       const holding = held(input.policies, pod, container?.name ?? null);
-      if ('reason' in holding) refusals.push({ subject: key, ...holding });
+      if ('reason' in holding)
+        refusals.push({ subject: key, podUid: pod.uid, container: container?.name ?? null, ...holding });
       else
         subjects.push({
           ...common,

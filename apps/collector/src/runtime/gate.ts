@@ -228,6 +228,7 @@ export class RuntimeGate {
       missingHooks: [...this.#missing],
       policies: policies.slice(0, MAX_POLICY_STATUSES).map((one) => ({ ...one, reason: clipReason(one.reason) })),
       policiesOmitted: Math.max(0, policies.length - MAX_POLICY_STATUSES),
+      ...(this.#half?.refused ?? { refusedSubjects: [], refusedSubjectsOmitted: 0 }),
       subjects,
       sets,
       losses: this.losses(),

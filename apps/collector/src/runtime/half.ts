@@ -21,7 +21,7 @@ import { containerKey, desiredSubjects, type Refusal, type Subject } from './des
 import { Enforcer } from './enforcer.ts';
 import { toOperationSample } from './operation.ts';
 import { Policies } from './policies.ts';
-import { policyStatuses } from './policy-status.ts';
+import { policyStatuses, type RefusedSubjects, refusedSubjects } from './policy-status.ts';
 import { RuntimeFlusher } from './runtime-flusher.ts';
 import { bringSampling } from './sampling.ts';
 import { KernelSets } from './sets.ts';
@@ -74,6 +74,7 @@ export class RuntimeHalf {
   #refusals: readonly Refusal[] = [];
   #subjects: readonly Subject[] = [];
   #statuses: readonly RuntimePolicyStatus[] = [];
+  #refused: RefusedSubjects = { refusedSubjects: [], refusedSubjectsOmitted: 0 };
   #arePoliciesKnown = false;
   #scheduled = false;
   #goneCheck = false;
@@ -185,7 +186,9 @@ export class RuntimeHalf {
     const failed: Refusal[] = [...refusals];
     for (const subject of subjects) {
       const reason = this.#enforcer.apply(subject);
-      if (reason !== null) failed.push({ subject: subject.key, policies: subject.policies, reason });
+      if (reason === null) continue;
+      const { key, pod, container, policies } = subject;
+      failed.push({ subject: key, podUid: pod.uid, container: container?.name ?? null, policies, reason });
     }
     this.#tell(failed);
     this.#subjects = subjects;
@@ -211,8 +214,10 @@ export class RuntimeHalf {
 
   #tellStatus(): void {
     const statuses = policyStatuses(this.#policies, this.#subjects, this.#refusals);
-    if (JSON.stringify(statuses) === JSON.stringify(this.#statuses)) return;
+    const refused = refusedSubjects(this.#refusals);
+    if (JSON.stringify([statuses, refused]) === JSON.stringify([this.#statuses, this.#refused])) return;
     this.#statuses = statuses;
+    this.#refused = refused;
     this.#o.onStatus();
   }
 
@@ -333,6 +338,11 @@ export class RuntimeHalf {
   /** What each policy came to on this node. */
   policies(): readonly RuntimePolicyStatus[] {
     return this.#statuses;
+  }
+
+  /** For which pods and containers what should hold cannot. */
+  get refused(): RefusedSubjects {
+    return this.#refused;
   }
 
   get counts(): { subjects: number; sets: number; cellsUsed: number; accounts: number } {

@@ -1,7 +1,21 @@
 /** Of each policy, whether this node has it in force, and if not, why. Pure. */
-import type { RuntimePolicyStatus } from '@bailiff/schemas';
+import { clipReason, type RuntimePolicyStatus, type RuntimeStatus } from '@bailiff/schemas';
 import type { Refusal, Subject } from './desired.ts';
 import type { Policies } from './policies.ts';
+
+/** Subjects told one by one; the message has room for some hundred times as many policies. */
+export const MAX_REFUSED_SUBJECTS = 64;
+
+export type RefusedSubjects = Required<Pick<RuntimeStatus, 'refusedSubjects' | 'refusedSubjectsOmitted'>>;
+
+/** Pods and containers that keep what they had, as many as a status has room for. */
+export function refusedSubjects(refusals: readonly Refusal[]): RefusedSubjects {
+  const told = refusals.slice(0, MAX_REFUSED_SUBJECTS);
+  return {
+    refusedSubjects: told.map(({ podUid, container, reason }) => ({ podUid, container, reason: clipReason(reason) })),
+    refusedSubjectsOmitted: refusals.length - told.length,
+  };
+}
 
 export function policyStatuses(
   policies: Policies,
