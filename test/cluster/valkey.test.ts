@@ -1,7 +1,7 @@
 // The start script and configuration of the included Valkey, run as they are but for their paths: the password is asked for and is on no
-// command line, and what is scheduled is on disk.
+// command line, what is scheduled is on disk, and the password is changed while it runs.
 
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -11,7 +11,8 @@ import { Redis } from 'ioredis';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 
 const INCLUDED = path.resolve(import.meta.dirname, '../../k8s/overlays/included');
-const PASSWORD = 'newest-password';
+const PASSWORD = 'first-password';
+const NEXT = 'next-password';
 const SERVERS = ['/usr/bin/valkey-server', '/usr/bin/redis-server'];
 
 let dir = '';
@@ -24,9 +25,13 @@ beforeAll(() => {
     readFileSync(path.join(INCLUDED, name), 'utf8').replaceAll(/(\/etc\/|\/run\/valkey|\/data)/g, `${dir}$1`);
   // A socket instead of a port, so that nothing on this machine is in the way.
   writeFileSync(path.join(dir, 'etc/valkey/valkey.conf'), `${moved('valkey.conf')}port 0\nunixsocket ${dir}/socket\n`);
-  writeFileSync(path.join(dir, 'etc/valkey/start.sh'), moved('start.sh'));
-  writeFileSync(path.join(dir, 'etc/bailiff/redis/password'), `${PASSWORD}\nolder-password\n`);
-  symlinkSync(SERVERS.find((server) => existsSync(server)) as string, path.join(dir, 'bin/valkey-server'));
+  for (const script of ['start.sh', 'users.sh', 'passwords.sh'])
+    writeFileSync(path.join(dir, 'etc/valkey', script), moved(script));
+  secret([PASSWORD]);
+  const server = SERVERS.find((file) => existsSync(file)) as string;
+  symlinkSync(server, path.join(dir, 'bin/valkey-server'));
+  const client = `#!/bin/sh\nexec ${server.replace('-server', '-cli')} -s ${dir}/socket "$@"\n`;
+  writeFileSync(path.join(dir, 'bin/valkey-cli'), client, { mode: 0o755 });
   const env = { PATH: `${dir}/bin:/usr/bin:/bin` };
   child = spawn('sh', [path.join(dir, 'etc/valkey/start.sh')], { env, stdio: 'ignore' });
 });
@@ -39,17 +44,36 @@ afterAll(async () => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-it('valkey - takes the newest password alone, keeps what it has on disk, and refuses rather than forgets', async () => {
+/** The Secret as `bailiff credentials` renders it. */
+function secret(passwords: readonly string[]): void {
+  writeFileSync(path.join(dir, 'etc/bailiff/redis/password'), passwords.at(-1) as string);
+  writeFileSync(path.join(dir, 'etc/bailiff/redis/passwords'), `${passwords.join('\n')}\n`);
+}
+
+/** What the docs have run within the pod. */
+function passwordsScript(): string {
+  const env = { PATH: `${dir}/bin:/usr/bin:/bin` };
+  return execFileSync('sh', [path.join(dir, 'etc/valkey/passwords.sh')], { env, encoding: 'utf8', stdio: 'pipe' });
+}
+
+async function takes(password: string): Promise<boolean> {
+  const redis = new Redis({ path: path.join(dir, 'socket'), retryStrategy: null, lazyConnect: true, password });
+  redis.on('error', () => {});
+  const answer = await redis.set('a', '1').catch((error: Error) => error.message);
+  redis.disconnect();
+  if (answer !== 'OK') expect(answer).toMatch(/WRONGPASS|NOAUTH/);
+  return answer === 'OK';
+}
+const taken = async () => [await takes(PASSWORD), await takes(NEXT)];
+
+it('valkey - takes its password alone, keeps what it has on disk, and refuses rather than forgets', async () => {
   await waitFor(() => existsSync(path.join(dir, 'socket')), { what: 'the server', timeoutMs: 10_000 });
   const options = { path: path.join(dir, 'socket'), retryStrategy: null, lazyConnect: true };
   const stranger = new Redis(options);
   stranger.on('error', () => {});
   await expect(stranger.set('a', '1')).rejects.toThrow(/NOAUTH/);
   stranger.disconnect();
-  const older = new Redis({ ...options, password: 'older-password' });
-  older.on('error', () => {});
-  await expect(older.set('a', '1')).rejects.toThrow(/WRONGPASS|NOAUTH/);
-  older.disconnect();
+  expect(await taken()).toEqual([true, false]);
   const redis = new Redis({ ...options, password: PASSWORD });
   expect(await redis.set('a', '1')).toBe('OK');
   expect(await redis.config('GET', 'maxmemory-policy')).toEqual(['maxmemory-policy', 'noeviction']);
@@ -57,4 +81,31 @@ it('valkey - takes the newest password alone, keeps what it has on disk, and ref
   await redis.quit();
   expect(existsSync(path.join(dir, 'data/appendonlydir'))).toBe(true);
   expect(readFileSync(`/proc/${child?.pid}/cmdline`, 'utf8')).not.toContain(PASSWORD);
+});
+
+it('valkey - a password is changed step by step while it runs, and who is connected stays', async () => {
+  const connected = new Redis({ path: path.join(dir, 'socket'), password: PASSWORD });
+  expect(await connected.set('b', '1')).toBe('OK');
+  // Without the step between, nobody could have the server take the next one.
+  secret([NEXT]);
+  expect(passwordsScript).toThrow(/takes no password of the Secret/);
+  expect(await taken()).toEqual([true, false]);
+  // `rotate --redis`, and `rotate --finish`.
+  secret([NEXT, PASSWORD]);
+  expect(passwordsScript()).toBe('the server takes 2 password(s)\n');
+  expect(await taken()).toEqual([true, true]);
+  secret([NEXT]);
+  expect(passwordsScript()).toBe('the server takes 1 password(s)\n');
+  expect(await taken()).toEqual([false, true]);
+  expect(await connected.get('b')).toBe('1');
+  await connected.quit();
+});
+
+it('valkey - a Secret of before, which has no list, gives its one password', async () => {
+  rmSync(path.join(dir, 'etc/bailiff/redis/passwords'));
+  writeFileSync(path.join(dir, 'etc/bailiff/redis/password'), PASSWORD);
+  expect(passwordsScript).toThrow(/takes no password of the Secret/);
+  writeFileSync(path.join(dir, 'etc/bailiff/redis/password'), NEXT);
+  expect(passwordsScript()).toBe('the server takes 1 password(s)\n');
+  expect(await taken()).toEqual([false, true]);
 });

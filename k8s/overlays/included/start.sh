@@ -1,8 +1,10 @@
-# Adds the password to the configuration without putting it on a command line. The newest stands first.
+# Adds the passwords to the configuration without putting them on a command line: all of the Secret, of which a rotation has two.
 set -eu
 umask 077
+. /etc/valkey/users.sh
 {
 	cat /etc/valkey/valkey.conf
-	printf 'requirepass "%s"\n' "$(head -n 1 /etc/bailiff/redis/password)"
+	printf 'user '
+	default_user
 } >/run/valkey/valkey.conf
 exec valkey-server /run/valkey/valkey.conf

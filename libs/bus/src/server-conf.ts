@@ -7,6 +7,7 @@
  * (they carry tokens) sits in AUTH and sees nothing of the bus, everybody else in BAILIFF and sees nothing of the questions. Every
  * fixed user is listed in `auth_users`: the server knows it by its password and asks nobody, so it gets in while bus-auth is down.
  */
+import assert from 'node:assert';
 import type { Permissions } from './permissions.ts';
 
 export interface NatsUser {
@@ -33,6 +34,11 @@ export interface ClusterConf {
   user: string;
   password: string;
   tls?: TlsFiles;
+  /**
+   * While the password is changed: it is shown and not asked for, so that servers with either one have their routes. Their certificates alone hold
+   * others off meanwhile, so it wants `tls`.
+   */
+  passwordChanges?: boolean;
 }
 
 export interface AuthCalloutConf {
@@ -93,14 +99,18 @@ const usersLines = (users: readonly NatsUser[]) => ['users: [', ...indent(users.
 const tlsLines = ({ certFile, keyFile, caFile }: TlsFiles, more: readonly string[] = []) =>
   block('tls', [`cert_file: ${quote(certFile)}`, `key_file: ${quote(keyFile)}`, `ca_file: ${quote(caFile)}`, ...more]);
 
-function clusterLines(host: string, { name, port, routes, user, password, tls }: ClusterConf): string[] {
+function clusterLines(host: string, conf: ClusterConf): string[] {
+  const { name, port, routes, user, password, tls, passwordChanges = false } = conf;
+  assert(tls || !passwordChanges, 'without certificates the password of routes is all that holds others off');
   const scheme = `nats-route://${encodeURIComponent(user)}:${encodeURIComponent(password)}@`;
   return block('cluster', [
     `name: ${quote(name)}`,
     `listen: ${quote(`${host}:${port}`)}`,
     // Clients keep to the name they were given: addresses of single servers are not in the certificate.
     'no_advertise: true',
-    ...block('authorization', [`user: ${quote(user)}`, `password: ${quote(password)}`, `timeout: ${AUTH_TIMEOUT_S}`]),
+    ...(passwordChanges
+      ? []
+      : block('authorization', [`user: ${quote(user)}`, `password: ${quote(password)}`, `timeout: ${AUTH_TIMEOUT_S}`])),
     ...(tls ? tlsLines(tls, ['verify: true']) : []),
     'routes: [',
     ...indent(routes.map((route) => quote(scheme + route))),

@@ -66,12 +66,23 @@ function registerInit(parent: Command, io: CliIo): void {
 
 const collect = (value: string, before: string[]) => [...before, value];
 
+interface RotateFlags {
+  ca?: boolean;
+  keys?: boolean;
+  routes?: boolean;
+  redis?: boolean;
+  finish?: boolean;
+  abort?: boolean;
+}
+
 function registerRotate(parent: Command, io: CliIo): void {
   const command = withWhere(
     parent.command('rotate').description('new passwords and certificate, in two steps so that nothing is cut off'),
   )
     .option('--ca', 'a new certificate authority too')
     .option('--keys', 'new keys of auth callout too; servers take them by a restart, not by a reload')
+    .option('--routes', 'a new password between the servers too; they are reloaded after the first step as well')
+    .option('--redis', 'a new password of the included Valkey too, which takes both between the steps')
     .option('--finish', 'the second step: the servers take what was prepared')
     .option('--abort', 'take a preparation back')
     .addHelpText(
@@ -82,16 +93,16 @@ Examples:
   bailiff credentials rotate --finish --kubernetes secrets.yaml   the second: apply it, wait, reload the servers
 `,
     );
-  command.action(async (flags: Where & { ca?: boolean; keys?: boolean; finish?: boolean; abort?: boolean }) => {
-    const { ca = false, keys = false, finish = false, abort = false, ...where } = flags;
-    if (Number(ca || keys) + Number(finish) + Number(abort) > 1) {
-      throw new CliError('CLI_USAGE', '--finish, --abort, and --ca or --keys exclude each other', {
-        remedy: '--ca and --keys belong to the first step',
+  command.action(async (flags: Where & RotateFlags) => {
+    const { ca = false, keys = false, routes = false, redis = false, finish = false, abort = false, ...where } = flags;
+    if (Number(ca || keys || routes || redis) + Number(finish) + Number(abort) > 1) {
+      throw new CliError('CLI_USAGE', '--finish, --abort, and what is to be new exclude each other', {
+        remedy: '--ca, --keys, --routes and --redis belong to the first step',
       });
     }
     const credentials = await import('../credentials/run.ts');
     const step: RotateOptions['step'] = finish ? 'finish' : abort ? 'abort' : 'prepare';
-    await credentials.runRotate(io, { scope: { authority: ca, keys }, step }, where);
+    await credentials.runRotate(io, { scope: { authority: ca, keys, routes, redis }, step }, where);
   });
 }
 

@@ -34,7 +34,7 @@ test('credentials - a rotation gives clients the next secret before the servers 
   const make = makers();
   const first = await init(OPTIONS, make);
   const [old] = user(first).passwords;
-  const prepared = await prepare(first, { authority: true, keys: true }, make);
+  const prepared = await prepare(first, { authority: true, keys: true, routes: false, redis: false }, make);
   const [next] = user(prepared).passwords;
   expect(user(prepared)).toEqual({ passwords: [next, old], hash: `hash of ${old}` });
   expect(prepared.server).toEqual(first.server);
@@ -43,7 +43,7 @@ test('credentials - a rotation gives clients the next secret before the servers 
   const second = await finish(prepared, make);
   expect(user(second)).toEqual({ passwords: [next, old], hash: `hash of ${next}` });
   expect(second.server.certificate).toBe(`by ${second.authorities[0]?.certificate}`);
-  const third = await prepare(second, { authority: false, keys: false }, make);
+  const third = await prepare(second, { authority: false, keys: false, routes: false, redis: false }, make);
   expect(user(third).passwords.slice(1)).toEqual([next]);
   expect(third.authorities).toEqual([second.authorities[0]]);
   expect([third.issuers, third.xkeys]).toEqual([[second.issuers[0]], [second.xkeys[0]]]);
@@ -54,6 +54,21 @@ test.each([true, false])(
   async (all) => {
     const make = makers();
     const first = await init(OPTIONS, make);
-    expect(abort(await prepare(first, { authority: all, keys: all }, make))).toEqual(first);
+    expect(abort(await prepare(first, { authority: all, keys: all, routes: all, redis: all }, make))).toEqual(first);
   },
 );
+
+test('credentials - passwords of routes and of Redis stay unless they are asked for, and come into force with the second step', async () => {
+  const make = makers();
+  const first = await init(OPTIONS, make);
+  const scope = { authority: false, keys: false };
+  const kept = await finish(await prepare(first, { ...scope, routes: false, redis: false }, make), make);
+  expect([kept.routePassword, kept.redisPassword]).toEqual([first.routePassword, first.redisPassword]);
+  const prepared = await prepare(first, { ...scope, routes: true, redis: true }, make);
+  const { nextRoutePassword, nextRedisPassword } = prepared;
+  expect(new Set([first.routePassword, first.redisPassword, nextRoutePassword, nextRedisPassword]).size).toBe(4);
+  expect([prepared.routePassword, prepared.redisPassword]).toEqual([first.routePassword, first.redisPassword]);
+  const finished = await finish(prepared, make);
+  expect([finished.routePassword, finished.redisPassword]).toEqual([nextRoutePassword, nextRedisPassword]);
+  expect(Object.keys(finished).filter((key) => key.startsWith('next'))).toEqual([]);
+});

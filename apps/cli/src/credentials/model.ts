@@ -38,6 +38,9 @@ export interface Credentials {
   xkeys: Generations;
   routePassword: string;
   redisPassword: string;
+  /** While a rotation of them is prepared: what comes next. */
+  nextRoutePassword?: string | undefined;
+  nextRedisPassword?: string | undefined;
   /** Newest first; clients trust all, the newest in force signs. */
   authorities: readonly Authority[];
   server: Authority;
@@ -98,6 +101,10 @@ export interface RotationScope {
   authority: boolean;
   /** New keys of auth callout too: a server takes those by a restart alone. */
   keys: boolean;
+  /** A new password of the routes between servers too: they are reloaded in the first step as well. */
+  routes: boolean;
+  /** A new password of Redis too: it takes both between the steps. */
+  redis: boolean;
 }
 
 /** First half of a rotation. */
@@ -116,6 +123,8 @@ export async function prepare(from: Credentials, scope: RotationScope, make: Mak
     issuers: keys(from.issuers, make.issuer),
     xkeys: keys(from.xkeys, make.xkey),
     authorities: scope.authority ? [await make.authority(), authority] : [authority],
+    ...(scope.routes ? { nextRoutePassword: make.password() } : {}),
+    ...(scope.redis ? { nextRedisPassword: make.password() } : {}),
   };
 }
 
@@ -125,23 +134,27 @@ export async function finish(from: Credentials, make: Makers): Promise<Credentia
   for (const [name, { passwords }] of Object.entries(from.users)) {
     users[name] = { passwords, hash: await make.hash(passwords[0] as string) };
   }
+  const { nextRoutePassword, nextRedisPassword, ...rest } = from;
   return {
-    ...from,
+    ...rest,
     stage: 'in-force',
     inForceSince: make.now(),
     users,
+    routePassword: nextRoutePassword ?? from.routePassword,
+    redisPassword: nextRedisPassword ?? from.redisPassword,
     server: await make.server(from.authorities[0] as Authority, from.dnsNames),
   };
 }
 
-/** Takes a preparation back: the server never knew of it. */
+/** Takes a preparation back: what the server wanted never changed. */
 export function abort(from: Credentials): Credentials {
   const drop = <T>(generations: readonly T[]) => (generations.length > 1 ? generations.slice(1) : generations);
   const users = Object.entries(from.users).map(
     ([name, user]) => [name, { ...user, passwords: drop(user.passwords) }] as const,
   );
+  const { nextRoutePassword: _route, nextRedisPassword: _redis, ...rest } = from;
   return {
-    ...from,
+    ...rest,
     stage: 'in-force',
     users: Object.fromEntries(users),
     issuers: drop(from.issuers),

@@ -45,7 +45,7 @@ test('credentials - every Secret that the manifests mount, with its keys and no 
     [SECRETS.natsTls]: ['ca.crt', 'tls.crt', 'tls.key'],
     [SECRETS.busCa]: ['ca.crt'],
     [SECRETS.busAuth]: ['issuer.seed', 'password', 'xkey.seed'],
-    [SECRETS.redis]: ['password'],
+    [SECRETS.redis]: ['password', 'passwords'],
     ...Object.fromEntries(BUS_USERS.map((user) => [secretOfUser(user), ['password']])),
   });
 });

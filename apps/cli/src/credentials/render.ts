@@ -48,7 +48,7 @@ export const tlsIn = (dir: string) => ({
 
 /** Of every replica in a cluster. */
 export function clusterConf(credentials: Credentials): string {
-  const { namespace, replicas, routePassword } = credentials;
+  const { namespace, replicas, routePassword, nextRoutePassword } = credentials;
   const tls = tlsIn(NATS_TLS_DIR);
   return natsServerConf({
     host: '0.0.0.0',
@@ -67,12 +67,16 @@ export function clusterConf(credentials: Credentials): string {
             user: ROUTE_USER,
             password: routePassword,
             tls,
+            passwordChanges: nextRoutePassword !== undefined,
           },
         }
       : {}),
   });
 }
 
+/** What Redis is to take: the next one too, while a rotation of it is prepared. */
+const redisPasswordsOf = ({ redisPassword, nextRedisPassword }: Credentials) =>
+  lines(nextRedisPassword === undefined ? [redisPassword] : [nextRedisPassword, redisPassword]);
 const caBundle = ({ authorities }: Credentials) => authorities.map(({ certificate }) => certificate).join('');
 const passwordsOf = (credentials: Credentials, user: string) => lines(credentials.users[user]?.passwords ?? []);
 
@@ -93,6 +97,7 @@ export function files(credentials: Credentials, dir: string): Record<string, str
     'issuer.seed': lines(credentials.issuers),
     'xkey.seed': lines(credentials.xkeys),
     'redis.password': lines([credentials.redisPassword]),
+    'redis.passwords': redisPasswordsOf(credentials),
     ...Object.fromEntries(
       Object.keys(credentials.users).map((user) => [`users/${user}.password`, passwordsOf(credentials, user)]),
     ),
@@ -113,7 +118,7 @@ export function secrets(credentials: Credentials): Record<string, Record<string,
       password: passwordsOf(credentials, 'bus-auth'),
     },
     ...Object.fromEntries(BUS_USERS.map((user) => [secretOfUser(user), { password: passwordsOf(credentials, user) }])),
-    [SECRETS.redis]: { password: credentials.redisPassword },
+    [SECRETS.redis]: { password: credentials.redisPassword, passwords: redisPasswordsOf(credentials) },
   };
 }
 

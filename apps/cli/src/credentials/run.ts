@@ -106,6 +106,19 @@ const NEXT: Readonly<Record<RotateOptions['step'], string>> = {
   abort: 'Taken back: apply the Secrets (or copy the files) again.',
 };
 
+/** What the first step wants of servers, which otherwise know nothing of it; and the second besides. */
+const ROUTES_FIRST =
+  'Routes: reload each server now as well, every one before you go on: from then on they take each other with either password.';
+const REDIS_FIRST = [
+  'Redis: when the pod has the Secret, have the server take both passwords:',
+  '      kubectl -n NAMESPACE exec bailiff-valkey-0 -- sh /etc/valkey/passwords.sh',
+].join('\n');
+const REDIS_LAST = [
+  'Redis: restart the responder, which then shows the new password, and have the server take that one alone:',
+  '      kubectl -n NAMESPACE rollout restart deployment/bailiff-responder',
+  '      kubectl -n NAMESPACE exec bailiff-valkey-0 -- sh /etc/valkey/passwords.sh',
+].join('\n');
+
 /** nats-server refuses to reload a changed auth_callout. */
 const RESTART =
   'The keys of auth callout are among what changed: restart each server instead (kubectl rollout restart), one after the other.';
@@ -131,6 +144,14 @@ export async function runRotate(io: CliIo, options: RotateOptions, where: Where)
   await write(io, next, where);
   const out = new Out(io);
   out.note(NEXT[options.step]);
+  const inNamespace = (text: string) => out.note(text.replaceAll('NAMESPACE', next.namespace));
+  if (options.step !== 'finish') {
+    // Taken back, the servers have to know it too.
+    const { nextRoutePassword, nextRedisPassword } = options.step === 'abort' ? credentials : next;
+    if (nextRoutePassword !== undefined)
+      out.note(options.step === 'abort' ? 'Routes: reload each server.' : ROUTES_FIRST);
+    if (nextRedisPassword !== undefined) inNamespace(REDIS_FIRST);
+  } else if (credentials.nextRedisPassword !== undefined) inNamespace(REDIS_LAST);
   if (options.step === 'finish' && next.issuers.length > 1) out.note(RESTART);
 }
 

@@ -26,6 +26,8 @@ const schema = z.strictObject({
   xkeys: generations,
   routePassword: z.string(),
   redisPassword: z.string(),
+  nextRoutePassword: z.string().optional(),
+  nextRedisPassword: z.string().optional(),
   authorities: z.array(authority).min(1).max(2),
   server: authority,
 });

@@ -1,0 +1,18 @@
+# Has the running server take the passwords of the Secret as it is now, and no others. Who is connected stays.
+set -eu
+. /etc/valkey/users.sh
+take() { # shows a password; nothing secret is on a command line
+	{
+		printf 'ACL SETUSER '
+		default_user
+	} | REDISCLI_AUTH="$1" valkey-cli 2>&1 | grep -qx OK
+}
+passwords=$(each_password)
+for password in $passwords; do
+	if take "$password"; then
+		echo "the server takes $(each_password | wc -l) password(s)"
+		exit 0
+	fi
+done
+echo 'the server takes no password of the Secret: is the step before this one done?' >&2
+exit 1

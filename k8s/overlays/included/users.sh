@@ -1,0 +1,15 @@
+# For the scripts beside it: who may do what at this server, from the Secret as it is now. A Secret of before has one password and no list.
+secret=/etc/bailiff/redis/passwords
+[ -e "$secret" ] || secret=/etc/bailiff/redis/password
+
+each_password() { # without empty lines; the last one may lack its end
+	while read -r password || [ -n "$password" ]; do
+		[ -z "$password" ] || printf '%s\n' "$password"
+	done <"$secret"
+}
+
+default_user() {
+	printf 'default on resetpass ~* &* +@all'
+	each_password | while read -r password; do printf ' ">%s"' "$password"; done
+	printf '\n'
+}

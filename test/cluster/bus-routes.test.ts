@@ -1,0 +1,111 @@
+/** The password between the servers of a bus is changed while streams on all three are written: `credentials rotate --routes`, step by step. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { ensureTopology, FramePublisher, streamInfo, violationSubject } from '@bailiff/bus';
+import { freePort, startNats, type TestNats } from '@bailiff/bus/testing';
+import { waitFor } from '@bailiff/service/testing';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { tlsIn } from '../../apps/cli/src/credentials/render.ts';
+import { load } from '../../apps/cli/src/credentials/store.ts';
+import { runCli } from '../../apps/cli/src/testing.ts';
+
+const out = mkdtempSync(path.join(tmpdir(), 'bailiff-routes-'));
+const servers: TestNats[] = [];
+const monitors: number[] = [];
+let routes: number[] = [];
+
+async function credentials(...args: string[]) {
+  const { exitCode, stderr } = await runCli(['credentials', ...args, '--out', out]);
+  expect([exitCode, stderr]).toEqual([0, expect.any(String)]);
+  return { ...(await load(out)), said: stderr };
+}
+
+/** As `bailiff credentials` renders the cluster's configuration. */
+const conf = (index: number, from: { routePassword: string; nextRoutePassword?: string | undefined }) => ({
+  serverName: `nats-${index}`,
+  monitorPort: monitors[index] as number,
+  cluster: {
+    ...{ name: 'bailiff', port: routes[index] as number, user: 'route', password: from.routePassword },
+    routes: routes.map((port) => `127.0.0.1:${port}`),
+    tls: tlsIn(out),
+    passwordChanges: from.nextRoutePassword !== undefined,
+  },
+});
+
+/** Names of the servers to which a server has routes, each once. */
+async function peersOf(index: number): Promise<string[]> {
+  const { routes: found } = (await (await fetch(`http://127.0.0.1:${monitors[index]}/routez`)).json()) as {
+    routes: { remote_name: string }[] | null;
+  };
+  return [...new Set((found ?? []).map(({ remote_name }) => remote_name))].sort();
+}
+const others = (index: number) => [0, 1, 2].filter((one) => one !== index).map((one) => `nats-${one}`);
+const joined = (index: number) =>
+  waitFor(async () => (await peersOf(index)).join() === others(index).join(), {
+    what: `nats-${index} to have its routes`,
+    timeoutMs: 15_000,
+    state: () => peersOf(index),
+  });
+
+beforeAll(async () => {
+  for (let n = 0; n < 3; n += 1) monitors.push(await freePort());
+  routes = await Promise.all([0, 1, 2].map(() => freePort()));
+  const first = await credentials('init');
+  for (const index of [0, 1, 2]) servers.push(await startNats(conf(index, first)));
+  for (const index of [0, 1, 2]) await joined(index);
+}, 60_000);
+afterAll(async () => {
+  await Promise.all(servers.map((server) => server.stop()));
+  rmSync(out, { recursive: true, force: true });
+});
+
+test('routes - the password is changed by two rounds of reloads, and every frame written meanwhile is on three servers', async () => {
+  const admin = await (servers[2] as TestNats).connect('admin');
+  await waitFor(() => ensureTopology(admin, { replicas: 3 }).then(() => true), {
+    what: 'streams on three servers',
+    timeoutMs: 30_000,
+    intervalMs: 250,
+  });
+  const bus = await (servers[0] as TestNats).connect('collector-node-a');
+  const publisher = new FramePublisher(bus);
+  const sent: Promise<unknown>[] = [];
+  const fire = setInterval(() => {
+    if (publisher.capacity === 0) return;
+    const msgId = `frame-${sent.length}`;
+    sent.push(publisher.publish(violationSubject('node-a', 'spoof'), Buffer.from(msgId), { msgId }));
+  }, 20);
+  const reloadAll = async (to: Parameters<typeof conf>[1]) => {
+    for (const [index, server] of servers.entries()) {
+      await server.reload(conf(index, to));
+      await joined(index);
+      // Nobody is parted after any of the reloads: each has both others.
+      for (const one of [0, 1, 2]) await joined(one);
+      const acked = publisher.acked;
+      await waitFor(() => publisher.acked > acked, { what: `frames after nats-${index}`, timeoutMs: 15_000 });
+    }
+  };
+  const prepared = await credentials('rotate', '--routes');
+  expect(prepared.said).toContain('reload each server now as well');
+  await reloadAll(prepared);
+  const finished = await credentials('rotate', '--finish');
+  expect(finished.routePassword).toBe(prepared.nextRoutePassword);
+  await reloadAll(finished);
+  clearInterval(fire);
+  await Promise.all(sent);
+  publisher.close();
+  expect((await streamInfo(admin, 'VIOLATIONS')).state.messages).toBe(sent.length);
+
+  // The control: a server that is given another password at once is parted, and stays so; the old one is worth nothing.
+  const [first] = servers as [TestNats];
+  const before = first.log.length;
+  await first.reload(conf(0, { routePassword: prepared.routePassword }));
+  await waitFor(async () => (await peersOf(0)).length === 0, { what: 'nats-0 to be parted', state: () => peersOf(0) });
+  await waitFor(() => /Authorization Violation|authentication error/i.test(first.log.slice(before)), {
+    what: 'its password to be refused',
+    state: () => first.log.slice(before),
+  });
+  expect(await peersOf(0)).toEqual([]);
+  await first.reload(conf(0, finished));
+  for (const one of [0, 1, 2]) await joined(one);
+}, 120_000);
