@@ -210,6 +210,13 @@ describe('cli policy list, show, history, rollback, delete', () => {
     expect((await policy(['show', 'no-shell'])).stdout).toContain('/bin/sh\n');
     const some = await policy(['delete', 'no-shell', 'not-there', '--yes']);
     expect([some.exitCode, some.stderr]).toEqual([2, expect.stringMatching(/not-there; nothing was deleted/)]);
+    const dry = ['delete', 'no-shell', 'shop/no-mounts', '--dry-run'];
+    const short = await policy(dry);
+    expect(short.stderr).toMatch(
+      /no-shell: deleting revision 4 by \S+; it is in force no more\n {2}enforce, 1 rule; no node has reported yet \(--full shows it\)\n/,
+    );
+    expect(short.stderr).not.toMatch(/^- /m);
+    expect((await policy([...dry, '--full'])).stderr).toMatch(/^- .*rules:/m);
     const gone = await policy(['delete', 'no-shell', 'shop/no-mounts', '--reason', 'done', '--yes']);
     expect(gone.stdout).toBe(`${SHELL} is deleted\nruntime.namespace.shop.no-mounts is deleted\n`);
     const history = await policy(['history', 'no-shell']);
@@ -304,6 +311,13 @@ describe('cli policy status', () => {
     expect(seen.stdout).toMatch(
       /✗ node-b\.example: LSM unavailable: loading is refused: EPERM\n {2}→ boot with lsm=…,bpf\n/,
     );
+    const asked = await own.cli(['policy', 'delete', 'no-shell'], { terminal: 100, answers: ['n'] });
+    expect([asked.exitCode, asked.stderr]).toEqual([
+      2,
+      expect.stringMatching(
+        /enforce, 1 rule; in force on 1 of 2 nodes, for 2 pods and containers \(--full shows it\)\nDelete it\? \[y\/N\]/,
+      ),
+    ]);
     const one = await own.cli(['policy', 'status', 'no-shell']);
     expect(one.stdout).toMatch(/node-a +in-force +1 +2[\s\S]*node-b\.example +unavailable +- +0 +LSM unavailable/);
     const status = await own.cli(['status']);

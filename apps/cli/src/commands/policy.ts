@@ -131,7 +131,11 @@ It says its revision: applied after somebody else wrote, it is refused. Take the
 function registerChange(parent: Command, io: CliIo): void {
   const remove = withNamespace(
     withChangeOptions(
-      parent.command('delete').description('take policies away: all or none').argument('<name...>', NAME_HELP),
+      parent
+        .command('delete')
+        .description('take policies away: all or none')
+        .argument('<name...>', NAME_HELP)
+        .option('--full', 'show what is deleted whole, not in a line each'),
     ),
   ).addHelpText('after', '\nExample:\n  bailiff policy delete shop/no-shell --reason "it is gone"\n');
   withBusOptions(remove).action(async (names: string[]) => {

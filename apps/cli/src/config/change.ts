@@ -21,7 +21,7 @@ export interface ChangeOptions {
   dryRun?: boolean;
   /** Keys that a custom resource keeps are written too, and kept here from then on. */
   takeOver?: boolean;
-  /** What is new is shown whole, where a line would do. */
+  /** What is new or deleted is shown whole, where a line would do. */
   full?: boolean;
   json?: boolean;
 }
@@ -35,7 +35,7 @@ export interface Change {
   because: string;
   /** How a value is shown in the difference; JSON unless said. */
   linesOf?: (value: unknown) => string[];
-  /** A new value in one line; without it a new one is shown whole. */
+  /** A new value, or one that is deleted, in one line; without it such a one is shown whole. */
   summary?: string;
 }
 
@@ -120,6 +120,10 @@ function show(session: Session, change: Change, full: boolean): void {
     return;
   }
   out.note(headingOf(change));
+  if (change.summary !== undefined && !change.next && !full) {
+    out.note(`  ${change.summary} (--full shows it)`);
+    return;
+  }
   const lines = paintDiff(session, differenceOf(change));
   if (lines.length === 0) out.note('  nothing changes in effect');
   for (const line of lines) out.note(line);

@@ -1,4 +1,6 @@
 /** `policy apply`, `diff` and `delete`: files against what is stored. What is written goes through config/change.ts: all or none. */
+import { policyPlaces } from '@bailiff/answer';
+import type { StoredConfig } from '@bailiff/bus';
 import { formatConfigKey } from '@bailiff/policy';
 import { type NamedPolicy, PolicyError } from '@bailiff/runtime';
 import {
@@ -13,15 +15,18 @@ import {
   readStored,
 } from '../config/change.ts';
 import { CliError } from '../errors.ts';
+import { readExpectedNodes, readNodes } from '../read/nodes.ts';
 import type { Session } from '../session.ts';
 import { plural } from '../text/plural.ts';
 import { type FilePolicy, readPolicies as readFiles } from './files.ts';
 import { checkMerged } from './merged.ts';
 import { keyOf, parsePolicyName } from './names.ts';
 import { readPods } from './pods.ts';
-import { namedPolicies, readPolicies } from './stored.ts';
+import { namedPolicies, readPolicies, storedPolicy } from './stored.ts';
 import { yamlLines } from './yaml.ts';
 
+/** A node that has said nothing for this long is silent. */
+const STALE_MS = 60_000;
 /** Places shown of an error that has many. */
 const MAX_FIELDS = 12;
 
@@ -134,6 +139,31 @@ export async function diff(session: Session, files: readonly FilePolicy[], json:
   return 0;
 }
 
+type Reach = (key: string, revision: number) => string;
+
+/** Where a policy holds now, by what nodes report. @throws BusError */
+async function readReach(session: Session): Promise<Reach> {
+  const [nodes, expected] = await Promise.all([readNodes(session), readExpectedNodes(session)]);
+  const nowMs = session.io.nowMs();
+  return (key, revision) => {
+    const policies = [{ key, revision, enabled: true }];
+    const [places] = policyPlaces({ policies, nodes, expected, nowMs, staleMs: STALE_MS });
+    if (!places || places.nodes === 0) return 'no node has reported yet';
+    const where = `in force on ${places.inForce} of ${plural(places.nodes, 'node')}`;
+    return places.inForce === 0
+      ? where
+      : `${where}, for ${plural(places.subjects, 'pod or container', 'pods and containers')}`;
+  };
+}
+
+/** `enforce, 3 rules; in force on 2 of 2 nodes, for 5 pods and containers` */
+function deletedText(stored: StoredConfig, reach: Reach): string {
+  const policy = storedPolicy(stored)?.policy;
+  const what = policy ? summaryOf(policy) : 'refused by every reader';
+  const where = policy && !policy.enabled ? 'off' : reach(stored.key, stored.revision);
+  return `${what}; ${where}`;
+}
+
 /** @throws CliError CLI_NOT_FOUND when one is not there: nothing is deleted then */
 export async function remove(
   session: Session,
@@ -142,16 +172,13 @@ export async function remove(
   options: ChangeOptions,
 ): Promise<number> {
   const keys = names.map((name) => parsePolicyName(name, namespace));
+  const reach = await readReach(session);
   const changes = await Promise.all(
-    keys.map(
-      async (key): Promise<Change> => ({
-        key,
-        stored: await readStored(session, key),
-        next: null,
-        because: 'bailiff policy delete',
-        linesOf: yamlLines,
-      }),
-    ),
+    keys.map(async (key): Promise<Change> => {
+      const stored = await readStored(session, key);
+      const summary = stored ? { summary: deletedText(stored, reach) } : {};
+      return { key, stored, next: null, because: 'bailiff policy delete', linesOf: yamlLines, ...summary };
+    }),
   );
   const missing = changes.filter(({ stored }) => stored === null).map(({ key }) => formatConfigKey(key));
   if (missing.length > 0) {
