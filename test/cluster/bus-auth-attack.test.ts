@@ -91,12 +91,12 @@ test('what is more than the API server may be asked is refused at once, and told
   const auth = await rig.busAuth(['--reviews-per-second', '2']);
   const token = await rig.tokenOf(A);
   // Of a stranger's tokens half of the burst is asked about.
-  const began = performance.now();
-  const how = await Promise.all(Array.from({ length: 12 }, async () => rig.login(AS_A, await rig.tokenOf(A))));
-  expect(performance.now() - began).toBeLessThan(4_000);
+  const how = await Promise.all(Array.from({ length: 24 }, async () => rig.login(AS_A, await rig.tokenOf(A))));
   expect(how).toContain('in');
   expect(how).toContain('BUS_AUTHENTICATION');
   expect(await refused(auth, 'overloaded')).toBe(how.filter((one) => one !== 'in').length);
+  // Answered by bus-auth, all of them: the server's own patience would not be counted so.
+  expect(await auth.metric('login_seconds_count')).toBe(how.length);
   expect(rig.nats.log).toContain('overloaded: more logins than can be judged: try again');
   // It is forgiven with time, and a client that tries again is let in.
   await waitFor(async () => (await rig.login(AS_A, token)) === 'in');

@@ -185,6 +185,29 @@ describe.each(OVERLAYS)('%s: staying up', (overlay) => {
     },
   );
 
+  it.each(workloads)(
+    '$name - one that fails right after it was ready does not take the rest along; nothing runs for ever by mistake',
+    ({ object }) => {
+      if (object.kind !== 'Job') expect(object.spec.minReadySeconds).toBeGreaterThanOrEqual(10);
+      else expect(object.spec).toMatchObject({ activeDeadlineSeconds: 1800, ttlSecondsAfterFinished: 600 });
+    },
+  );
+
+  it('collectors - replaced some at a time, so that a version that does not start stops there', () => {
+    const { object } = workloads.find(({ component }) => component === 'collector') as Workload;
+    expect(object.spec.updateStrategy).toEqual({ type: 'RollingUpdate', rollingUpdate: { maxUnavailable: '10%' } });
+  });
+
+  it.each(workloads)(
+    '$name - it matters more than what may be evicted for it, and images are of a named version',
+    ({ pod, container, object }) => {
+      if (object.kind !== 'Job') expect(pod.priorityClassName).toMatch(/^system-(node|cluster)-critical$/);
+      // A tag, or a digest where an operator pins it; never what is newest.
+      expect(container.image).toMatch(/^[^@\s]+(:[\w.-]+|@sha256:[0-9a-f]{64})$/);
+      expect(container.image).not.toMatch(/:latest$/);
+    },
+  );
+
   it.each(workloads)('$name - its selector selects its pods and no other component’s', ({ object, component }) => {
     if (object.kind === 'Job') return;
     expect(object.spec.selector.matchLabels).toEqual({ 'app.kubernetes.io/component': component });
