@@ -38,7 +38,8 @@ import { Guard } from './guard.ts';
 import { type GuardedInterface, keyOf, storedOf } from './guarded-interface.ts';
 import { Intake } from './intake.ts';
 import { type Metrics, makeMetrics } from './metrics.ts';
-import { nodeWideMaps } from './node-maps.ts';
+import { NodeWide } from './node-maps.ts';
+import { ownAddresses } from './own-addresses.ts';
 import { ProblemLog } from './problem-log.ts';
 import { Reconciler } from './reconciler.ts';
 import { Registry } from './registry.ts';
@@ -64,6 +65,7 @@ export class Collector {
   readonly #store: BindingStore;
   readonly #registry: Registry;
   readonly #desired: DesiredState;
+  readonly #nodeWide: NodeWide;
   readonly #metrics: Metrics;
   readonly #times: ChangeTimes;
   readonly #problems: ProblemLog;
@@ -90,8 +92,7 @@ export class Collector {
       onPinsGone: (error) => ctx.fail(error),
       onChanged: (reason) => this.#detachChanged(reason),
     });
-    const onFileProblem = ({ file, reason }: { file: string; reason: string }) =>
-      this.#problems.report('state', file, reason);
+    const onFileProblem = (at: { file: string; reason: string }) => this.#problems.report('state', at.file, at.reason);
     this.#store = new BindingStore(config.stateDir, this.#bootId, { onProblem: onFileProblem });
     this.#accounts = new Accounts({
       dir: path.join(config.stateDir, this.#bootId),
@@ -101,6 +102,10 @@ export class Collector {
     });
     this.#registry = new Registry(maps.maxInterfaces);
     this.#desired = new DesiredState(config.nodeName);
+    this.#nodeWide = new NodeWide({
+      ...{ maps, desired: this.#desired, areNew: !this.#object.reused, ownAddresses },
+      onUnwritten: ({ map, error }) => this.#problems.report('node maps', map, error.message, error),
+    });
     this.#metrics = makeMetrics(ctx.metrics, () => this.#status.readings());
     this.#times = new ChangeTimes(this.#metrics, ctx.clock);
     this.#problems = new ProblemLog(ctx.log, this.#metrics.problems);
@@ -201,7 +206,7 @@ export class Collector {
   start(): void {
     const { config, log } = this.#ctx;
     this.#intake.restore();
-    this.#applyNodeWide();
+    this.#nodeWide.apply();
     this.#detach.begin();
     const monitor = new LinkMonitor({
       onLinks: (links) => {
@@ -225,6 +230,7 @@ export class Collector {
       setInterval(() => this.#safely('status', () => this.#putStatus()), config.statusIntervalMs),
       setInterval(() => this.#resync(), RESYNC_MS),
       setInterval(() => this.#safely('guard', () => this.#checkPlaces(true)), PLACES_MS),
+      setInterval(() => this.#nodeWide.applyOwnAddresses(), PLACES_MS),
       setInterval(() => this.#cni.check(), CNI_CHECK_MS),
     ];
     log.info(
@@ -359,14 +365,9 @@ export class Collector {
   }
 
   #applyAll(): void {
-    this.#applyNodeWide();
+    this.#nodeWide.apply();
     for (const iface of this.#registry.allLive()) this.#reconciler.apply(iface);
     this.#runtime.changed();
-  }
-
-  #applyNodeWide(): void {
-    for (const { map, error } of nodeWideMaps(this.#object.maps, this.#desired, !this.#object.reused))
-      this.#problems.report('node maps', map, error.message, error);
   }
 
   #resync(): void {

@@ -2,41 +2,89 @@
  * Node-wide kernel maps: settings, node addresses, tunnel ports, what quarantine lets through. Each is made exactly what it should be;
  * what the bus has not spoken of yet stays as an earlier process left it, and has the shipped defaults in maps that are new.
  */
-import type { SpoofMaps } from '@bailiff/bpf';
+import type { NodeAddress, SpoofMaps } from '@bailiff/bpf';
 import type { DesiredState } from './desired-state.ts';
 
-/** @returns what could not be written, each with its reason; the rest is in force */
-export function nodeWideMaps(maps: SpoofMaps, desired: DesiredState, areNew: boolean): { map: string; error: Error }[] {
-  const config = desired.clusterConfig;
-  const failed: { map: string; error: Error }[] = [];
-  const write = (map: string, action: () => void): void => {
+type NodeWideMaps = Pick<SpoofMaps, 'nodeAddresses' | 'setSettings' | 'tunnelPorts' | 'allowedCidrs'>;
+
+export interface NodeWideParts {
+  maps: NodeWideMaps;
+  desired: DesiredState;
+  /** Nobody has written these maps before. */
+  areNew: boolean;
+  /** Addresses of the node's own interfaces, in a fixed order. */
+  ownAddresses: () => readonly string[];
+  /** What could not be written, with its reason; the rest is in force. */
+  onUnwritten: (unwritten: { map: string; error: Error }) => void;
+}
+
+export class NodeWide {
+  readonly #parts: NodeWideParts;
+  #own: readonly string[] = [];
+
+  constructor(parts: NodeWideParts) {
+    this.#parts = parts;
+  }
+
+  apply(): void {
+    this.#own = this.#parts.ownAddresses();
+    this.#writeAddresses();
+    if (this.#isKnown('spoof')) this.#writeConfigured();
+  }
+
+  /** Addresses come and go with the node's interfaces, of which no document tells: looked at again, and written where they changed. */
+  applyOwnAddresses(): void {
+    const own = this.#parts.ownAddresses();
+    if (own.join() === this.#own.join()) return;
+    this.#own = own;
+    this.#writeAddresses();
+  }
+
+  #isKnown(part: 'cluster' | 'spoof'): boolean {
+    return this.#parts.areNew || this.#parts.desired.known.has(part);
+  }
+
+  #writeAddresses(): void {
+    const { nodeAddresses } = this.#parts.maps;
+    this.#write('node addresses', () => {
+      const told = this.#isKnown('cluster') ? this.#ofCluster() : nodeAddresses.entries();
+      // The kernel knows best what is its own, so that comes last.
+      const all = [...told, ...this.#own.map((address) => ({ address, thisNode: true }))];
+      nodeAddresses.replace([...new Map(all.map((entry) => [entry.address, entry])).values()]);
+    });
+  }
+
+  #ofCluster(): NodeAddress[] {
+    const { cluster, nodeName } = this.#parts.desired;
+    return cluster.nodes.flatMap(({ name, addresses }) =>
+      addresses.map((address) => ({ address, thisNode: name === nodeName })),
+    );
+  }
+
+  #writeConfigured(): void {
+    const { maps, desired } = this.#parts;
+    const { sampling, unknown, tunnelPorts, quarantine } = desired.clusterConfig;
+    this.#write('settings', () =>
+      maps.setSettings({
+        sampleBurst: sampling.burst,
+        samplesPerSecond: sampling.perSecond,
+        unknownMode: unknown,
+      }),
+    );
+    this.#write('tunnel ports', () =>
+      maps.tunnelPorts.replace([
+        ...tunnelPorts.vxlan.map((port) => ({ port, kind: 'vxlan' as const })),
+        ...tunnelPorts.geneve.map((port) => ({ port, kind: 'geneve' as const })),
+      ]),
+    );
+    this.#write('quarantine allow', () => maps.allowedCidrs.replace(quarantine.allow));
+  }
+
+  #write(map: string, action: () => void): void {
     try {
       action();
     } catch (error) {
-      failed.push({ map, error: error as Error });
+      this.#parts.onUnwritten({ map, error: error as Error });
     }
-  };
-  if (areNew || desired.known.has('cluster')) {
-    const addresses = desired.cluster.nodes.flatMap((node) =>
-      node.addresses.map((address) => ({ address, thisNode: node.name === desired.nodeName })),
-    );
-    write('node addresses', () => maps.nodeAddresses.replace(addresses));
   }
-  if (areNew || desired.known.has('spoof')) {
-    write('settings', () =>
-      maps.setSettings({
-        sampleBurst: config.sampling.burst,
-        samplesPerSecond: config.sampling.perSecond,
-        unknownMode: config.unknown,
-      }),
-    );
-    write('tunnel ports', () =>
-      maps.tunnelPorts.replace([
-        ...config.tunnelPorts.vxlan.map((port) => ({ port, kind: 'vxlan' as const })),
-        ...config.tunnelPorts.geneve.map((port) => ({ port, kind: 'geneve' as const })),
-      ]),
-    );
-    write('quarantine allow', () => maps.allowedCidrs.replace(config.quarantine.allow));
-  }
-  return failed;
 }
