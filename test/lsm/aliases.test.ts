@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { RuntimePolicyInput } from '@bailiff/policy';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { rowsOf } from './alias-rows.ts';
 import { type Container, FilesRig, LOAD_TIMEOUT_MS, staticProgram } from './files-rig.ts';
 
 const POLICY: RuntimePolicyInput = {
@@ -32,14 +33,7 @@ const ALLOWED = [
 const SLIPS = ['early-read', 'early-mmap', 'bind-volume-before'];
 
 const doc = readFileSync(path.join(import.meta.dirname, '../../docs/runtime-paths.md'), 'utf8');
-/** Test names of the table, with what it says of them. */
-const rows = doc
-  .split('\n')
-  .filter((line) => /^\| [a-z]/.test(line) && !line.startsWith('| test '))
-  .flatMap((line) => {
-    const [, names = '', , outcome = ''] = line.split('|').map((cell) => cell.trim());
-    return names.split(', ').map((name) => ({ name, outcome }));
-  });
+const rows = rowsOf(doc, 'Other ways to the same name', 'Descriptors from before', 'Names that are made');
 
 const outcomes = (lines: readonly string[]): Map<string, string> =>
   new Map(

@@ -32,6 +32,8 @@ const BEYOND_RUNNING = ~3n;
 const DIRECTORY = 1;
 const RECURSIVE = 2;
 
+const isAllow = (action: number): boolean => action <= ALLOW;
+
 interface Hit {
   rule: number;
   action: number;
@@ -125,8 +127,11 @@ export class EncodedMaps {
     return hits;
   }
 
+  /** An allow counts where every name has one, the weakest of them. */
   #onNames(operation: Operation & { kind: 'path' }, bits: bigint, task: TaskFacts): Hit[] {
-    return [operation.path, ...(operation.aliases ?? [])].flatMap((path) => this.#onPath(bits, path, task));
+    const names = [operation.path, ...(operation.aliases ?? [])].map((path) => this.#onPath(bits, path, task));
+    const weakest = Math.min(...names.map((hits) => Math.max(-1, ...hits.map(({ action }) => action).filter(isAllow))));
+    return names.flat().filter(({ action }) => !isAllow(action) || action <= weakest);
   }
 
   #onAddress(operation: Operation & { kind: 'address' }, task: TaskFacts): Hit[] {

@@ -151,6 +151,27 @@ describe('precedence', () => {
     expect([decision.outcome, decision.counted.map(({ cell, action }) => [cell, action])]).toEqual([result, counted]);
   });
 
+  it.each<[string, RuntimePolicyInput[], [string, string, ...string[]], string]>([
+    ['each name allowed', [rules(['allow'])], ['/a/b', '/a/b'], 'pass'],
+    ['each by a rule of its own', [rules(['allow'], ['allow', { file: { paths: ['/x'] } }])], ['/a/b', '/x'], 'pass'],
+    ['only the name it was reached by', [rules(['allow'])], ['/a/b', '/x'], 'block'],
+    ['only its own place', [rules(['allow'])], ['/x', '/a/b'], 'block'],
+    ['one of its names denied', [rules(['allow', wider], ['block'])], ['/x', '/a/b'], 'block'],
+    [
+      'one by a policy that only audits, which does for a posture that only audits',
+      [
+        { ...rules(['allow', { file: { paths: ['/x'] } }]), mode: 'audit', defaultPosture: { file: 'audit' } },
+        { ...rules(['allow']), defaultPosture: { file: 'audit' } },
+      ],
+      ['/a/b', '/x'],
+      'pass',
+    ],
+  ])('allow of an object with two names - %s', (_name, policies, [name, ...aliases], result) => {
+    const decision = decide(setOf(...policies), { kind: 'path', op: 'read', path: name, aliases }, task());
+    const counted = result === 'block' ? 1 : 0;
+    expect([decision.outcome, decision.counted.length]).toEqual([result, counted]);
+  });
+
   it('allow of a network address - also the sockets to reach it, never raw ones', () => {
     const policy: RuntimePolicyInput = {
       defaultPosture: { network: 'block' },

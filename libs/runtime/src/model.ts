@@ -38,7 +38,7 @@ export type Operation =
       readonly kind: 'path';
       readonly op: OperationName;
       readonly path: string;
-      /** The same object's other names that the kernel sees: a bind mount of the root file system. */
+      /** The same object's other names that the kernel sees: a bind mount of the root file system. A denial of one holds for all. */
       readonly aliases?: readonly string[];
       /** Of `link` and `rename`: the name that the object has; whatever a denial there says would be possible under the new one. */
       readonly oldName?: boolean;
@@ -169,6 +169,21 @@ function matches(rule: RuleIR, match: Match, operation: Operation): boolean {
   }
 }
 
+/** What is allowed: of an object with several names, what is allowed of each. What satisfies any posture satisfies an audited one. */
+function allowedActions(matched: readonly RuleIR[], operation: Operation): ReadonlySet<RuleAction> {
+  const rules = matched.filter(({ action }) => action.startsWith('allow'));
+  const views: readonly Operation[] =
+    operation.kind === 'path'
+      ? subjectsOf(operation).map((path) => ({ ...operation, path, aliases: [] }))
+      : [operation];
+  const [first, ...rest] = views.map((view) => {
+    const holding = rules.filter((rule) => rule.matches.some((match) => matches(rule, match, view)));
+    const actions = new Set(holding.map(({ action }) => action));
+    return actions.has('allow') ? actions.add('allow-audit') : actions;
+  });
+  return new Set([...(first ?? [])].filter((action) => rest.every((actions) => actions.has(action))));
+}
+
 const ALIAS_MOUNTS: readonly bigint[] = [1n, 2n, 5n];
 
 /** Whether a mount gives another name to what is there already: bind, move, pivot, overlay, a device that is mounted. */
@@ -212,7 +227,7 @@ export function decide(set: PolicySet, operation: Operation, task: TaskFacts): D
     const action = denial.action as 'block' | 'kill';
     return { outcome: action, counted: [...counted, { cell: denial.index, action }], matched, by: 'rule' };
   }
-  const allowed = new Set(matched.map((rule) => rule.action));
+  const allowed = allowedActions(matched, operation);
   const guard = makesAlias(operation) && !allowed.has('allow') ? aliasGuard(set) : null;
   if (guard !== null) {
     counted.push({ cell: guard.rule, action: guard.action });
@@ -223,6 +238,5 @@ export function decide(set: PolicySet, operation: Operation, task: TaskFacts): D
     const outcome = posture.action === 'block' ? 'block' : 'pass';
     return { outcome, counted: [...counted, posture], matched, by: 'posture' };
   }
-  const by = matched.some((rule) => rule.action.startsWith('allow')) ? 'allow' : 'nothing';
-  return { outcome: 'pass', counted, matched, by };
+  return { outcome: 'pass', counted, matched, by: allowed.size > 0 ? 'allow' : 'nothing' };
 }

@@ -89,6 +89,20 @@ static int map_anonymous(void)
 	return mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED ? errno : 0;
 }
 
+// Memory that the kernel keeps a file of its own behind; `later` by mprotect.
+static int map_memory(const char *kind, int protection, int later)
+{
+	int flags = strcmp(kind, "private") ? MAP_SHARED | MAP_ANONYMOUS : MAP_PRIVATE | MAP_ANONYMOUS, error = 0;
+	size_t bytes = 4096;
+
+	if (!strcmp(kind, "huge")) flags |= MAP_HUGETLB, bytes = 2 << 20;
+	void *at = mmap(NULL, bytes, protection, flags, -1, 0);
+	if (at == MAP_FAILED) return errno;
+	if (later && mprotect(at, bytes, later)) error = errno;
+	munmap(at, bytes);
+	return error;
+}
+
 static void run_memfd(const char *path)
 {
 	int fd = memfd_create("act", MFD_CLOEXEC);
@@ -180,9 +194,15 @@ int main(int argc, char **argv)
 		else if (!strcmp(act, "map-plain")) report(act, next, map(argv[++i], PROT_READ, 0));
 		else if (!strcmp(act, "mprotect")) report(act, next, map(argv[++i], PROT_READ, PROT_READ | PROT_EXEC));
 		else if (!strcmp(act, "map-anonymous")) report(act, "memory", map_anonymous());
+		else if (!strcmp(act, "map-memory")) report(act, next, map_memory(argv[++i], PROT_READ | PROT_EXEC, 0));
+		else if (!strcmp(act, "mprotect-memory")) report(act, next, map_memory(argv[++i], PROT_READ, PROT_READ | PROT_EXEC));
 		else if (!strcmp(act, "memfd")) run_memfd(argv[++i]);
 		else if (!strcmp(act, "deleted")) run_deleted(argv[++i]);
 		else if (!strcmp(act, "copy")) report(act, argv[i + 2], copy(argv[i + 1], argv[i + 2])), i += 2;
+		else if (!strcmp(act, "mkdir")) report(act, next, mkdir(argv[++i], 0755) ? errno : 0);
+		else if (!strcmp(act, "tmpfs")) report(act, next, mount("tmpfs", argv[++i], "tmpfs", 0, NULL) ? errno : 0);
+		else if (!strcmp(act, "bind")) report(act, argv[i + 2], mount(argv[i + 1], argv[i + 2], NULL, MS_BIND, NULL) ? errno : 0), i += 2;
+		else if (!strcmp(act, "rename")) report(act, argv[i + 2], rename(argv[i + 1], argv[i + 2]) ? errno : 0), i += 2;
 		else if (!strcmp(act, "unshare-mnt")) report(act, "", unshare(CLONE_NEWNS) ? errno : 0);
 		else if (!strcmp(act, "unshare-user")) report(act, "", unshare(CLONE_NEWUSER | CLONE_NEWNS) ? errno : 0);
 		else if (!strcmp(act, "double-fork")) double_fork();

@@ -3,7 +3,8 @@
  * Decisions about what has a path or a unix name.
  *
  * Place in the path: hook → identify() → here → decide.h's settle. An object is judged by its path from the root of its mount
- * namespace and, where a part of the container's root is mounted elsewhere, by its own place as well (walk.h).
+ * namespace and, where a part of the container's root is mounted elsewhere, by its own place as well (walk.h): a denial of either
+ * holds, an allow only where both places have one, or mounting what the pod wrote over an allowed name would allow it.
  * Bounds: PATH_RULES an entry; one look-up a component of the path, another for each suffix length that the set has.
  */
 #ifndef BAILIFF_RUNTIME_DECIDE_PATH_H
@@ -105,10 +106,30 @@ static __always_inline void judge_path(struct judging *judging, enum walk_end en
 		bpf_loop(MAX_SUFFIX, suffix_step, judging, 0);
 }
 
+/* What satisfies any posture satisfies an audited one. */
+static __always_inline __u32 widened(__u32 allowed)
+{
+	return allowed & 1U << RULE_ALLOW ? allowed | 1U << RULE_ALLOW_AUDIT : allowed;
+}
+
+/* After the place that it was reached by. */
+static __always_inline void judge_own_place(struct judging *judging)
+{
+	struct verdict *verdict = judging->verdict;
+	__u32 allowed = widened(verdict->allowed);
+
+	if (judging->scratch->end != WALK_STOP) {
+		verdict->unresolved = 1;
+		return;
+	}
+	verdict->allowed = 0;
+	judge_path(judging, WALK_ROOT);
+	verdict->allowed = widened(verdict->allowed) & allowed;
+}
+
 /* Collects what matches the object of `show`, with any of `ops`, into `verdict`. */
 __noinline int rt_judge_object(const struct identity *who, struct verdict *verdict, const struct show *show, __u64 ops)
 {
-	const struct task_state *task = bpf_task_storage_get(&rt_tasks, bpf_get_current_task_btf(), NULL, 0);
 	struct judging judging = { .who = who, .verdict = verdict, .ops = ops };
 	const struct set_head *head;
 	struct scratch *scratch;
@@ -129,12 +150,8 @@ __noinline int rt_judge_object(const struct identity *who, struct verdict *verdi
 		verdict->unresolved = 0;
 		judging.suffix_lengths = head ? head->suffix_lengths : 0;
 		judge_path(&judging, end);
-		if (task && walk_own_place(scratch, task->root_device, (void *)task->root_dentry)) {
-			if (scratch->end == WALK_STOP)
-				judge_path(&judging, WALK_ROOT);
-			else
-				verdict->unresolved = 1;
-		}
+		if (walk_own_place(scratch, who->root_device, (void *)who->root_dentry))
+			judge_own_place(&judging);
 	}
 	release(scratch);
 	if (verdict->unresolved)
@@ -176,18 +193,6 @@ static __always_inline int decide_file(struct who *who, enum op op, const struct
 static __always_inline int decide_child(struct who *who, enum op op, const struct path *directory, struct dentry *dentry)
 {
 	return decide_object(who, op, dentry, BPF_CORE_READ(directory, mnt));
-}
-
-/* Whether some block or kill names the object, for any of `ops`: for what would make an alias of it. Neither counts nor shows. */
-static __always_inline bool is_protected(struct who *who, __u64 ops, struct dentry *dentry, struct vfsmount *mnt)
-{
-	struct verdict verdict = NO_VERDICT;
-	struct show show = { .dentry = dentry, .mnt = mnt };
-
-	if (!who->head)
-		return true;
-	rt_judge_object(&who->identity, &verdict, &show, ops);
-	return verdict.unresolved || verdict.rule != NO_RULE;
 }
 
 /* ---- abstract unix names ---- */

@@ -19,7 +19,9 @@
 	struct pod_uid pod;							\
 	struct subject subject;							\
 	__u64 container_cgroup_id;						\
-	__u64 quiet;	/* 1: nobody did anything yet: the same answer, neither counted nor sampled, and nobody is killed */
+	__u64 root_dentry;	/* of the container's root: compared, never followed */	\
+	__u32 root_device;	/* of its file system */				\
+	__u32 quiet;	/* 1: nobody did anything yet: the same answer, neither counted nor sampled, and nobody is killed */
 
 /* What global functions take: plain data, because pointers do not outlive such a call. */
 struct identity {
@@ -187,13 +189,22 @@ static __noinline bool bind(struct who *who, __u64 ops)
 	return who->head->ops & ops;
 }
 
+static __always_inline void take_state(struct who *who, const struct task_state *state)
+{
+	who->pod = state->pod;
+	who->container_cgroup_id = state->cgroup_id;
+	who->root_dentry = state->root_dentry;
+	who->root_device = state->root_device;
+}
+
 static __always_inline bool identify_any(struct who *who, __u64 ops)
 {
 	struct task_state *state = state_of_current();
 
 	if (!state)
 		return false;
-	*who = (struct who){ .pod = state->pod, .task = state, .container_cgroup_id = state->cgroup_id };
+	*who = (struct who){ .task = state };
+	take_state(who, state);
 	return bind(who, ops);
 }
 
@@ -206,17 +217,20 @@ static __always_inline bool identify(struct who *who, enum op op)
 	return identify_any(who, OP_BIT(op));
 }
 
-/* As identify_any, and true too for a runtime that is about to run the first program of a container. */
+/* As identify_any, and true too for a runtime that is about to run the first program of a container, whose root it has entered by then. */
 static __always_inline bool identify_exec(struct who *who, const struct file *program, __u64 ops)
 {
+	struct task_struct *task = bpf_get_current_task_btf();
 	struct task_state *state = state_of_current();
 
 	*who = (struct who){ .task = state };
 	if (state) {
-		who->pod = state->pod;
-		who->container_cgroup_id = state->cgroup_id;
-	} else if (!is_of_container(bpf_get_current_task_btf(), program) || !find_pod(&who->pod, &who->container_cgroup_id)) {
-		return false;
+		take_state(who, state);
+	} else {
+		if (!is_of_container(task, program) || !find_pod(&who->pod, &who->container_cgroup_id))
+			return false;
+		who->root_dentry = (__u64)BPF_CORE_READ(task, fs, root.dentry);
+		who->root_device = BPF_CORE_READ(task, fs, root.mnt, mnt_sb, s_dev);
 	}
 	return bind(who, ops);
 }
