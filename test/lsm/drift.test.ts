@@ -1,5 +1,8 @@
 // Drift: what no layer of the image holds cannot become code, by whatever way it is loaded. Each way lands without the policy.
 import { execFileSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { constants } from 'node:os';
+import path from 'node:path';
 import type { RuntimePolicyInput } from '@bailiff/policy';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { compileProgram } from '../vm/compile.ts';
@@ -18,6 +21,7 @@ const WAYS = [
   ...['copy', '/bin/acts', '/disk/x', 'run', '/disk/x', ','],
   ...['memfd', '/bin/acts', 'deleted', '/bin/gone', 'run', '/bin/acts', ','],
 ];
+const forge = (): string => compileProgram(path.join(import.meta.dirname, 'programs/forge.c'), { flags: ['-static'] });
 const outcomes = (lines: string[]) =>
   Object.fromEntries(lines.filter((line) => !line.startsWith('copy')).map((line) => line.split(': ')));
 
@@ -70,6 +74,30 @@ describe('drift', () => {
     pod.apply(POLICY);
     const lines = await container.acts('copy', '/bin/acts', '/bin/gone', 'run', '/bin/gone', ',', 'run', '/bin/acts');
     expect(outcomes(lines)).toEqual({ 'run /bin/gone': 'EPERM', 'run /bin/acts': 'ok' });
+  });
+
+  it('memory - shared, of huge pages or of /dev/zero is as private memory is; a file without a name is not', async () => {
+    writeFileSync('/proc/sys/vm/nr_hugepages', '8');
+    execFileSync('mknod', [path.join(container.root, 'dev/shm/zero'), 'c', '1', '5']);
+    const kinds = ['private', 'shared', 'huge'];
+    const memory = kinds.flatMap((kind) => ['map-memory', kind, 'mprotect-memory', kind]);
+    const words = [...memory, 'map', '/dev/shm/zero', 'mprotect', '/dev/shm/zero', 'memfd', '/bin/acts'];
+    const control = outcomes(await container.acts(...words));
+    expect([Object.keys(control).length, ...new Set(Object.values(control))]).toEqual([9, 'ok']);
+    pod.apply(POLICY);
+    expect(outcomes(await container.acts(...words))).toEqual({ ...control, 'memfd memfd': 'EPERM' });
+    expect(pod.counts()).toEqual({ drift: 1 });
+    writeFileSync('/proc/sys/vm/nr_hugepages', '0');
+  });
+
+  it('own program - a process that makes another file its own maps it no more than any other', async () => {
+    container.install(forge(), '/bin/forge');
+    expect(await container.acts('copy', '/bin/acts', '/tmp/x')).toEqual(['copy /tmp/x: ok']);
+    expect(await container.run(['/bin/forge', '/tmp/x'])).toEqual(['exit 0']);
+    pod.apply(POLICY);
+    expect(await container.run(['/bin/forge', '/tmp/x'])).toEqual([`exit ${constants.errno.EPERM}`]);
+    expect(await container.run(['/bin/forge', '/bin/acts'])).toEqual(['exit 0']);
+    expect(pod.counts()).toEqual({ drift: 1 });
   });
 
   describe('libraries', () => {

@@ -8,7 +8,9 @@
  *
  * Drift is what no image layer holds: only an overlay inode without an upper dentry, in the file system that was the
  * container's root when the task was armed, is image. An overlay that a container mounts itself is therefore none.
- * The program itself was judged when it was run, so the mapping of it is not judged again.
+ * The program itself was judged when it was run, so what the kernel maps of it during that exec is not judged again. Later mappings
+ * are: which file is a process's own it can change (PR_SET_MM_EXE_FILE).
+ * Anonymous memory is nobody's file, also where the kernel keeps one behind it: shared, of huge pages, of /dev/zero.
  */
 #ifndef BAILIFF_RUNTIME_EXEC_H
 #define BAILIFF_RUNTIME_EXEC_H
@@ -53,21 +55,13 @@ static __noinline enum origin origin_of(struct dentry *dentry, __u32 root_device
 	return is_deleted(dentry) ? FROM_LAYER : FROM_VOLUME;
 }
 
-/* The root's device, also for the first program of a container, whose root the runtime has entered by then. */
-static __always_inline __u32 root_device_of(const struct who *who)
-{
-	if (who->task)
-		return who->task->root_device;
-	return BPF_CORE_READ(bpf_get_current_task_btf(), fs, root.mnt, mnt_sb, s_dev);
-}
-
 static __always_inline int decide_origin(struct who *who, struct show *show)
 {
 	enum origin origin;
 
 	if (!who->head)
 		return 1;
-	origin = origin_of(show->dentry, root_device_of(who));
+	origin = origin_of(show->dentry, who->root_device);
 	if (origin == FROM_IMAGE || (origin == FROM_VOLUME && who->head->drift_volumes))
 		return 0;
 	show->value = origin == FROM_VOLUME ? DRIFT_VOLUME : DRIFT_LAYER;
@@ -109,23 +103,71 @@ int BPF_PROG(handle_bprm_check_security, struct linux_binprm *bprm)
 	return 0;
 }
 
-static __always_inline bool is_own_program(const struct file *file)
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct task_struct___exec {
+	unsigned in_execve : 1;
+};
+
+#pragma clang attribute pop
+
+/* Between the check of a program and its first instruction. A kernel without the flag does not tell: true. */
+static __always_inline bool is_in_exec(void)
+{
+	struct task_struct___exec *task = (void *)bpf_get_current_task_btf();
+
+	return !bpf_core_field_exists(task->in_execve) || BPF_CORE_READ_BITFIELD_PROBED(task, in_execve);
+}
+
+static __always_inline bool is_program_of_exec(const struct file *file)
 {
 	struct file *own = BPF_CORE_READ(bpf_get_current_task_btf(), mm, exe_file);
 	struct dentry *dentry;
 	struct vfsmount *mnt;
 
-	if (!own)
+	if (!own || !is_in_exec())
 		return false;
 	place_of_file(file, &dentry, &mnt);
 	return BPF_CORE_READ(own, f_path.dentry, d_inode) == BPF_CORE_READ(dentry, d_inode);
+}
+
+#define ZERO_DEVICE	(1 << 20 | 5)	/* /dev/zero, wherever its node lies */
+
+union memory_name {
+	char bytes[16];
+	__u64 words[2];
+};
+
+static __always_inline bool same_name(const union memory_name *a, const union memory_name *b)
+{
+	return a->words[0] == b->words[0] && a->words[1] == b->words[1];
+}
+
+/* The kernel's own names: it gives no file that a process asked for (memfd, System V) one of them. */
+static __always_inline bool is_memory_name(struct dentry *dentry)
+{
+	const union memory_name shared = { "dev/zero" }, huge = { "anon_hugepage" };
+	union memory_name name = {};
+
+	bpf_probe_read_kernel_str(name.bytes, sizeof(name), BPF_CORE_READ(dentry, d_name.name));
+	return same_name(&name, &shared) || same_name(&name, &huge);
+}
+
+static __noinline bool is_anonymous(const struct file *file)
+{
+	struct dentry *dentry = BPF_CORE_READ(file, f_path.dentry);
+	struct inode *inode = BPF_CORE_READ(dentry, d_inode);
+
+	if (is_internal(BPF_CORE_READ(file, f_path.mnt)))
+		return is_memory_name(dentry);
+	return (BPF_CORE_READ(inode, i_mode) & S_IFMT) == S_IFCHR && BPF_CORE_READ(inode, i_rdev) == ZERO_DEVICE;
 }
 
 static __noinline int decide_mapping(struct file *file)
 {
 	struct who who;
 
-	if (!identify_any(&who, MAP_OPS) || is_own_program(file))
+	if (!identify_any(&who, MAP_OPS) || is_program_of_exec(file) || is_anonymous(file))
 		return 0;
 	return decide_code(&who, OP_MAP_EXECUTE, file);
 }

@@ -23,10 +23,6 @@
 #define FLAG_EXEC	0x20		/* opened to be run: judged as OP_EXECUTE elsewhere */
 #define FLAG_TMPFILE	0x400000	/* O_TMPFILE without O_DIRECTORY */
 
-#define S_IFMT		0170000
-#define S_IFSOCK	0140000
-#define S_IFREG		0100000
-
 /* ---- opening ---- */
 
 static __always_inline __u64 open_ops(const struct file *file)

@@ -13,6 +13,11 @@
 #define ENOMEM	12
 #define SIGKILL	9
 
+#define S_IFMT		0170000
+#define S_IFSOCK	0140000
+#define S_IFREG		0100000
+#define S_IFCHR		0020000
+
 #define PROT_EXEC	0x4
 #define VM_EXEC		0x4UL
 
@@ -51,6 +56,7 @@ struct super_block {
 
 struct inode {
 	__u16 i_mode;
+	__u32 i_rdev;
 	struct super_block *i_sb;
 	unsigned long i_ino;
 	__u32 i_nlink;
