@@ -74,9 +74,16 @@ describe.each(OVERLAYS)('%s', (overlay) => {
     expect(pod.initContainers).toBeUndefined();
   });
 
-  it('bus setup - the command, as the manifest has it, is one', async () => {
+  it.each([
+    [{}, { replicas: REPLICAS, keepDays: '', keepBytes: '' }],
+    [
+      { KEEP_DAYS: '30', KEEP_BYTES: '20GiB' },
+      { replicas: REPLICAS, keepDays: 30, keepBytes: 20 * 1024 ** 3 },
+    ],
+  ])('bus setup - the command, as the manifest has it, is one: with %o', async (settings, options) => {
     const job = workloads.find(({ component }) => component === 'bus-setup') as Workload;
-    const env = environmentOf(objects, job.container);
+    // What nobody set is empty, and is then left as it is.
+    const env: Record<string, string> = { ...environmentOf(objects, job.container), ...settings };
     const args = (job.container.args as string[]).map((word) => expand(word, env));
     const { io, stderr } = captureCli();
     const program = makeProgram(io);
@@ -84,7 +91,7 @@ describe.each(OVERLAYS)('%s', (overlay) => {
     const setup = program.commands.find((one) => one.name() === 'bus')?.commands.find((one) => one.name() === 'setup');
     setup?.action((options) => void wanted.push(options));
     await program.parseAsync(args, { from: 'user' });
-    expect(wanted, stderr()).toEqual([expect.objectContaining({ replicas: REPLICAS })]);
+    expect(wanted, stderr()).toEqual([options]);
     const known = ['natsUrl', 'natsUser', 'natsPasswordFile', 'natsCaFile'].map((key) => envNameOf(key as 'natsUrl'));
     expect(Object.keys(env).filter((name) => name.startsWith('BAILIFF_'))).toEqual(known);
     expect(env['BAILIFF_NATS_USER']).toBe('admin');

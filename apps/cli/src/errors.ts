@@ -44,6 +44,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
   BUS_AUTHENTICATION: 'user and password are not known to the bus: check --nats-user and --nats-password-file',
   BUS_PERMISSION: 'this identity may not do that: use the `cli` identity, or one that has the right',
   BUS_NO_STREAM: 'the bus has no such stream: was it set up for Bailiff? See `bailiff doctor`',
+  BUS_SHRINK: 'leave the flag out to keep what is there, or say --shrink to have it so',
   BUS_TIMEOUT: 'the bus is connected and does not answer: is it overloaded, or without a leader?',
   BUS_TOO_LARGE: 'the value is larger than the bus takes (256 KiB)',
   CONFIG_REVISION: 'read it again (`bailiff config get`) and repeat the change',
@@ -63,7 +64,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
 const exitCodeFor = (error: unknown): ExitCode => {
   const code = (error as { code?: unknown }).code;
   if (typeof code === 'string' && /^(CONFIG|POLICY)_/.test(code)) return EXIT.badConfiguration;
-  if (code === 'ENOENT') return EXIT.badFlags;
+  if (code === 'ENOENT' || code === 'BUS_SHRINK') return EXIT.badFlags;
   const known = exitCodeOf(error);
   // Whatever else the bus refuses is the bus's doing, not a bug of ours.
   const ofBus = typeof code === 'string' && /^(BUS|QUARANTINE)_/.test(code);

@@ -11,8 +11,8 @@ import { errors } from '@nats-io/nats-core';
  * up yet. BUS_CONFLICT: somebody wrote first (compare and set). BUS_EXISTS: create-only, and it is there. BUS_FULL: the stream is
  * at a limit and discards new. BUS_TOO_LARGE: above the server's or the bucket's largest message. BUS_REFUSED: any other refusal
  * by JetStream. BUS_CAPACITY: the publisher's window is full. BUS_CLOSED: closed by this process. BUS_HORIZON: verdicts or
- * responses are kept too short. BUS_TOPOLOGY: a stream exists with what cannot be changed. BUS_MESSAGE: a message lacks what
- * JetStream puts on it.
+ * responses are kept too short. BUS_TOPOLOGY: a stream exists with what cannot be changed. BUS_SHRINK: a stream would keep less
+ * than it does, and nobody said that it may. BUS_MESSAGE: a message lacks what JetStream puts on it.
  */
 export type BusErrorCode =
   | 'BUS_UNREACHABLE'
@@ -29,6 +29,7 @@ export type BusErrorCode =
   | 'BUS_CLOSED'
   | 'BUS_HORIZON'
   | 'BUS_TOPOLOGY'
+  | 'BUS_SHRINK'
   | 'BUS_MESSAGE';
 
 export class BusError extends Error {

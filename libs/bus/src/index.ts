@@ -21,3 +21,4 @@ export * from './snapshot.ts';
 export * from './streams.ts';
 export * from './subjects.ts';
 export * from './topology.ts';
+export { ageText, bytesText, type ChosenTopology } from './topology-plan.ts';

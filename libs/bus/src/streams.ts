@@ -2,11 +2,12 @@
  * Makes the streams, buckets and the registered schemas as topology.ts says, and checks the horizon.
  *
  * Place in the path: run once by the admin identity (lab, installer); the apps only check. Idempotent: what is there and right is
- * left alone, what differs is updated, what cannot be updated is BUS_TOPOLOGY.
+ * left alone, what differs is updated, what cannot be updated is BUS_TOPOLOGY, and what would become less is BUS_SHRINK unless that is
+ * wanted (topology-plan.ts decides).
  */
 
 import { CURRENT_SCHEMAS, fingerprintHex, RELEASED_SCHEMAS } from '@bailiff/schemas';
-import type { StreamConfig, StreamInfo } from '@nats-io/jetstream';
+import { AckPolicy, type ConsumerInfo, DeliverPolicy, type StreamInfo } from '@nats-io/jetstream';
 import type { Bus } from './connect.ts';
 import { streamInfo } from './direct.ts';
 import { BusError, toBusError } from './errors.ts';
@@ -18,7 +19,12 @@ import {
   streamConfigs,
   TIMESPAN_METADATA,
   type TopologyOptions,
+  type WantedStream,
 } from './topology.ts';
+import { bytesText, type ChosenTopology, type Loss, lossText, planTopology, replicasText } from './topology-plan.ts';
+
+/** Streams that are there, by name. */
+type Found = Map<string, StreamInfo>;
 
 /** Whether all that is wanted is there; what the server adds of its own does not matter, except to a list. */
 function covers(found: unknown, wanted: unknown): boolean {
@@ -29,25 +35,68 @@ function covers(found: unknown, wanted: unknown): boolean {
   return Object.entries(wanted).every(([key, value]) => covers((found as Record<string, unknown>)[key], value));
 }
 
-async function ensureStream(bus: Bus, config: Partial<StreamConfig> & { name: string }): Promise<void> {
-  let found: StreamInfo | null = null;
+/** What the server has; null when there is no such stream. */
+async function foundStream(bus: Bus, name: string): Promise<StreamInfo | null> {
   try {
-    found = await streamInfo(bus, config.name);
+    return await streamInfo(bus, name);
   } catch (error) {
-    if (toBusError(error, config.name).code !== 'BUS_NO_STREAM') throw error;
+    if (toBusError(error, name).code !== 'BUS_NO_STREAM') throw error;
+    return null;
   }
-  if (!found) {
-    await apiRequest(bus, `$JS.API.STREAM.CREATE.${config.name}`, config);
-    return;
-  }
-  if (covers(found.config, config)) return;
+}
+
+async function putStream(bus: Bus, config: WantedStream, found: StreamInfo | null): Promise<boolean> {
+  if (found && covers(found.config, config)) return false;
   try {
-    await apiRequest(bus, `$JS.API.STREAM.UPDATE.${config.name}`, { ...found.config, ...config });
+    if (found) await apiRequest(bus, `$JS.API.STREAM.UPDATE.${config.name}`, { ...found.config, ...config });
+    else await apiRequest(bus, `$JS.API.STREAM.CREATE.${config.name}`, config);
+    return true;
   } catch (cause) {
     const error = toBusError(cause, config.name);
-    if (error.code !== 'BUS_REFUSED') throw error;
+    if (error.code === 'BUS_FULL') {
+      const room = `the servers have no room for its ${bytesText(config.max_bytes ?? 0)}`;
+      throw new BusError(
+        'BUS_FULL',
+        `${config.name}: ${room}: raise max_file_store and the disk, or keep fewer bytes`,
+        {
+          cause,
+        },
+      );
+    }
+    if (!found || error.code !== 'BUS_REFUSED') throw error;
     throw new BusError('BUS_TOPOLOGY', `${config.name} exists and cannot be changed: ${error.message}`, { cause });
   }
+}
+
+/** How many messages of a stream are older than a time. Asks through a consumer that goes at once. */
+async function countOlder(bus: Bus, info: StreamInfo, beforeMs: number): Promise<number> {
+  const { name } = info.config;
+  if (info.state.messages === 0 || Date.parse(info.state.first_ts) >= beforeMs) return 0;
+  const consumer = await apiRequest<ConsumerInfo>(bus, `$JS.API.CONSUMER.CREATE.${name}`, {
+    stream_name: name,
+    config: {
+      deliver_policy: DeliverPolicy.StartTime,
+      opt_start_time: new Date(beforeMs).toISOString(),
+      ack_policy: AckPolicy.None,
+      num_replicas: 1,
+      mem_storage: true,
+    },
+  });
+  await apiRequest(bus, `$JS.API.CONSUMER.DELETE.${name}.${consumer.name}`);
+  return info.state.messages - consumer.num_pending;
+}
+
+/** Each loss in a sentence. */
+async function lossTexts(bus: Bus, losses: readonly Loss[], found: Found, nowMs: number): Promise<string[]> {
+  const replicas = losses.filter(({ limit }) => limit === 'num_replicas');
+  const texts = replicas.length > 0 ? [replicasText(replicas)] : [];
+  for (const loss of losses) {
+    const info = found.get(loss.stream);
+    if (!info || loss.limit === 'num_replicas') continue;
+    const older = loss.limit === 'max_age' ? await countOlder(bus, info, nowMs - loss.to / 1_000_000) : 0;
+    texts.push(lossText(loss, { ...info.state, older }));
+  }
+  return texts;
 }
 
 /** Puts schema texts under their fingerprints; those that are there stay. Admin identity. */
@@ -64,9 +113,37 @@ export async function registerSchemas(bus: Bus, texts: readonly string[]): Promi
   }
 }
 
-/** Creates or updates everything on the bus. Needs the admin identity. @throws BusError BUS_TOPOLOGY and what request throws */
-export async function ensureTopology(bus: Bus, options: TopologyOptions = {}): Promise<void> {
-  for (const config of streamConfigs(options)) await ensureStream(bus, config);
+export interface TopologyReport {
+  /** What is in force now. */
+  options: ChosenTopology;
+  /** Streams that were made, and that were changed. */
+  created: string[];
+  changed: string[];
+  /** What was given up, a sentence each; empty without `shrink`. */
+  losses: string[];
+}
+
+/**
+ * Creates or updates everything on the bus. Needs the admin identity. What is not given stays as it is there, and nothing becomes less
+ * without `shrink`: that is refused before anything is changed.
+ * @throws BusError BUS_SHRINK, BUS_TOPOLOGY, BUS_FULL and what request throws
+ */
+export async function ensureTopology(bus: Bus, options: TopologyOptions = {}): Promise<TopologyReport> {
+  const found: Found = new Map();
+  for (const { name } of streamConfigs()) {
+    const info = await foundStream(bus, name);
+    if (info) found.set(name, info);
+  }
+  const plan = planTopology(new Map([...found].map(([name, { config }]) => [name, config])), options);
+  const losses = plan.refused || options.shrink ? await lossTexts(bus, plan.losses, found, Date.now()) : [];
+  if (plan.refused) {
+    throw new BusError('BUS_SHRINK', ['nothing was changed, because less would be kept:', ...losses].join('\n'));
+  }
+  const report: TopologyReport = { options: plan.options, created: [], changed: [], losses };
+  for (const config of plan.streams) {
+    const before = found.get(config.name) ?? null;
+    if (await putStream(bus, config, before)) (before ? report.changed : report.created).push(config.name);
+  }
   // Made again as it is: the server takes the same configuration as no change, and its position stays.
   for (const { stream, config } of consumerConfigs()) {
     const subject = `$JS.API.CONSUMER.CREATE.${stream}.${config.durable_name}.${config.filter_subject}`;
@@ -76,6 +153,7 @@ export async function ensureTopology(bus: Bus, options: TopologyOptions = {}): P
     bus,
     [...RELEASED_SCHEMAS, ...CURRENT_SCHEMAS].map(({ text }) => text),
   );
+  return report;
 }
 
 export interface HorizonReport {

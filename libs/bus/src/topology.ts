@@ -106,13 +106,17 @@ export const BUCKETS: readonly BucketLimits[] = [
   bucket('siem', 'how far the siem-relay has come', MIB, 1024),
 ];
 
+/** What can be chosen. Of a bus that is there already, what is not given stays as it is (topology-plan.ts). */
 export interface TopologyOptions {
   /** 1 on a single server, 3 in a cluster. Default 1. */
-  replicas?: number;
-  violationsMaxAgeMs?: number;
+  replicas?: number | undefined;
+  /** 0: for ever. */
+  violationsMaxAgeMs?: number | undefined;
   /** Longest timespan of any correlation rule that may be configured. */
-  longestTimespanMs?: number;
-  violationsMaxBytes?: number;
+  longestTimespanMs?: number | undefined;
+  violationsMaxBytes?: number | undefined;
+  /** Whether what is kept may be kept shorter, by fewer bytes or by fewer servers than now. Default false. */
+  shrink?: boolean | undefined;
 }
 
 /** How long VERDICTS and RESPONSES must keep. */
@@ -123,11 +127,15 @@ export function requiredHorizonMs(violationsMaxAgeMs: number, longestTimespanMs:
 /** Metadata under which VIOLATIONS remembers the longest timespan it was made for. */
 export const TIMESPAN_METADATA = 'bailiff.longest-timespan-ms';
 
-type Config = Partial<StreamConfig> & { name: string };
+/** What is said of a stream when it is made or changed. */
+export type WantedStream = Partial<StreamConfig> & { name: string };
+type Config = WantedStream;
 
 const nanos = (ms: number) => ms * 1_000_000;
 
 function stream(config: Config, replicas: number): Config {
+  // The server takes no window beyond the age.
+  const ageNanos = config.max_age && config.max_age > 0 ? config.max_age : Number.POSITIVE_INFINITY;
   return {
     storage: StorageType.File,
     retention: RetentionPolicy.Limits,
@@ -137,7 +145,7 @@ function stream(config: Config, replicas: number): Config {
     // What was once written stays until a limit removes it: nobody edits evidence.
     deny_delete: true,
     deny_purge: true,
-    duplicate_window: nanos(DUPLICATE_WINDOW_MS),
+    duplicate_window: Math.min(nanos(DUPLICATE_WINDOW_MS), ageNanos),
     ...config,
   };
 }
@@ -171,7 +179,8 @@ export function streamConfigs(options: TopologyOptions = {}): Config[] {
   const replicas = options.replicas ?? 1;
   const violationsMaxAgeMs = options.violationsMaxAgeMs ?? VIOLATIONS_MAX_AGE_MS;
   const longestTimespanMs = options.longestTimespanMs ?? LONGEST_TIMESPAN_MS;
-  const horizon = nanos(requiredHorizonMs(violationsMaxAgeMs, longestTimespanMs));
+  // Violations that are kept for ever can be replayed for ever.
+  const horizon = violationsMaxAgeMs === 0 ? 0 : nanos(requiredHorizonMs(violationsMaxAgeMs, longestTimespanMs));
   const make = (config: Config) => stream(config, replicas);
   return [
     ...BUCKETS.map((limits) => bucketStream(limits, replicas)),
