@@ -91,6 +91,29 @@ describe('tidy', () => {
     expect(source.filter((f) => marker.test(read(f)))).toEqual([]);
   });
 
+  // Such a skip has no words: what did not run would look like what passed, and fails the run in CI (closing-reporter.ts).
+  const wordless = /(?<![\w.])(?:describe|it|test|suite)(?:\.\w+)*\.(?:skip|skipIf|runIf|todo)\b|\bskip\(\s*\)/;
+  it('skips - every skipped test says why: context.skip with a reason', () => {
+    // This file has the examples below.
+    const isTest = (f: string) => f !== 'tools/tidy.test.ts' && (/(^|\/)test\//.test(f) || f.includes('.test.'));
+    expect(source.filter((f) => isTest(f) && wordless.test(read(f)))).toEqual([]);
+  });
+
+  it.each([
+    [true, "it.skipIf(missing)('name', run);"],
+    [true, "describe.skip('name', run);"],
+    [true, "test.concurrent.runIf(there)('name', run);"],
+    [true, "const one = it.todo('name');"],
+    [true, 'context.skip();'],
+    [true, "test('name', ({ skip }) => skip());"],
+    [false, "context.skip('optional: none is named');"],
+    [false, "context.skip(isAbsent, 'it is not here');"],
+    [false, "test('name', ({ skip }) => skip(missing));"],
+    [false, "it('skips what it may', run);"],
+  ])('skips - %s of %s', (isWordless, line) => {
+    expect(wordless.test(line)).toBe(isWordless);
+  });
+
   it('lock file - names no host that packages came from', () => {
     expect(/"resolved": "http/.test(read('package-lock.json'))).toBe(false);
   });

@@ -17,7 +17,7 @@ export function kubectlIsMissing(): string | undefined {
     execFileSync('kubectl', ['version', '--client'], { stdio: 'ignore' });
     return undefined;
   } catch {
-    return 'kubectl is not installed (Debian package kubectl)';
+    return 'kubectl is not installed: scripts/setup installs it (Debian package kubernetes-client)';
   }
 }
 
