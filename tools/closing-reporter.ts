@@ -1,6 +1,7 @@
-// Vitest reporter: prints every skip with its reason, and `N passed, N failed, N skipped` as the very last line. In CI a skip
-// fails the run unless its reason begins with `optional:` — a tier that should have run and did not is not a pass.
-import type { Reporter, TestModule, Vitest } from 'vitest/node';
+// Vitest reporter: prints every skip with its reason, every error that no test is to blame for, and `N passed, N failed, N skipped`
+// as the very last line. In CI a skip fails the run unless its reason begins with `optional:` — a tier that should have run and did
+// not is not a pass. An error that nobody caught counts as a failure: the tests beside it may have passed by luck.
+import type { Reporter, SerializedError, TestModule, Vitest } from 'vitest/node';
 
 export default class ClosingReporter implements Reporter {
   #filtered = false;
@@ -10,7 +11,7 @@ export default class ClosingReporter implements Reporter {
     this.#filtered = vitest.config.testNamePattern !== undefined;
   }
 
-  onTestRunEnd(modules: readonly TestModule[]): void {
+  onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly SerializedError[]): void {
     let passed = 0;
     let failed = 0;
     const skipped: { name: string; reason: string }[] = [];
@@ -34,11 +35,14 @@ export default class ClosingReporter implements Reporter {
     const unexplained = skipped.filter((s) => s.reason === '');
     const required = skipped.filter((s) => !s.reason.startsWith('optional:'));
     for (const s of skipped) console.log(`skipped: ${s.name}: ${s.reason || 'NO REASON GIVEN'}`);
-    if (unexplained.length > 0) failed += unexplained.length;
-    else if (process.env['CI'] && required.length > 0) {
+    if (process.env['CI'] && required.length > 0) {
       console.log(`in CI a tier that should run may not be skipped: ${required.length} did`);
       failed += required.length;
+    } else {
+      failed += unexplained.length;
     }
+    for (const error of unhandledErrors) console.log(`not caught by any test: ${error.stack ?? error.message}`);
+    failed += unhandledErrors.length;
     if (failed > 0) process.exitCode = 1;
     process.on('exit', () => {
       process.stdout.write(`${passed} passed, ${failed} failed, ${skipped.length} skipped\n`);

@@ -1,0 +1,82 @@
+// What the last line and the exit code say of a run: each row is a whole run of vitest over one file. And .ci/run, which asks for the strict reading.
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { expect, it } from 'vitest';
+
+const root = path.resolve(import.meta.dirname, '..');
+const RUN_MS = 60_000;
+
+/** Runs one test file, with vitest's functions as globals, under the reporter. */
+function runOf(file: string, ci: '' | '1', args: readonly string[] = []) {
+  const dir = mkdtempSync(path.join(tmpdir(), 'bailiff-reporter-'));
+  try {
+    writeFileSync(path.join(dir, 'one.test.js'), file);
+    const reporter = path.join(root, 'tools/closing-reporter.ts');
+    const vitest = path.join(root, 'node_modules/vitest/vitest.mjs');
+    const words = [vitest, 'run', '--root', dir, '--globals', '--reporter', reporter, ...args];
+    const { status, stdout } = spawnSync(process.execPath, words, {
+      env: { ...process.env, CI: ci },
+      encoding: 'utf8',
+      timeout: RUN_MS,
+    });
+    return { status, stdout, last: stdout.trimEnd().split('\n').at(-1) };
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
+}
+
+const good = "it('is good', () => {});\n";
+const loose = "it('leaves something behind', async () => { Promise.reject(new Error('nobody took it')); });\n";
+const skip = (reason: string) => `it('is left out', (context) => context.skip(${reason}));\n`;
+
+it.each([
+  ['a skip with a reason', good + skip("'no root'"), '', 0, '1 passed, 0 failed, 1 skipped'],
+  ['a skip without one', good + skip(''), '', 1, '1 passed, 1 failed, 1 skipped'],
+  ['an optional skip, in CI', good + skip("'optional: none'"), '1', 0, '1 passed, 0 failed, 1 skipped'],
+  ['any other, in CI', good + skip("'optional: none'") + skip("'no root'"), '1', 1, '1 passed, 1 failed, 2 skipped'],
+  ['a file that cannot be read', `${good}throw new Error('at once');`, '', 1, '0 passed, 1 failed, 0 skipped'],
+] as const)(
+  'closing line - %s',
+  (_name, file, ci, status, last) => {
+    const run = runOf(file, ci);
+    expect([run.status, run.last], run.stdout).toEqual([status, last]);
+  },
+  RUN_MS,
+);
+
+it(
+  'closing line - an error that no test caught is printed and counted, and fails the run even where vitest lets it pass',
+  () => {
+    const run = runOf(good + loose, '', ['--dangerouslyIgnoreUnhandledErrors']);
+    expect([run.status, run.last], run.stdout).toEqual([1, '2 passed, 1 failed, 0 skipped']);
+    expect(run.stdout).toMatch(/not caught by any test: .*nobody took it/);
+  },
+  RUN_MS,
+);
+
+/** Runs a copy of .ci/run with an `npm` that says how it was called. */
+function ciRun(ci: string | undefined): string {
+  const dir = mkdtempSync(path.join(tmpdir(), 'bailiff-ci-'));
+  try {
+    for (const folder of ['.ci', 'bin']) mkdirSync(path.join(dir, folder));
+    const script = path.join(dir, '.ci/run');
+    writeFileSync(script, readFileSync(path.join(root, '.ci/run')), { mode: 0o755 });
+    writeFileSync(path.join(dir, 'bin/npm'), '#!/bin/sh\necho "npm $* with CI=$CI"\n', { mode: 0o755 });
+    const { CI: _, ...env } = process.env;
+    const PATH = `${dir}/bin:${process.env['PATH']}`;
+    return spawnSync(script, { env: { ...env, PATH, ...(ci === undefined ? {} : { CI: ci }) }, encoding: 'utf8' })
+      .stdout;
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
+}
+
+it.each([
+  [undefined, '1'],
+  ['', '1'],
+  ['true', 'true'],
+])('.ci/run - CI=%s runs the tests with CI=%s: what should run and is skipped fails there', (given, wanted) => {
+  expect(ciRun(given)).toBe(`npm test with CI=${wanted}\n`);
+});
