@@ -2,6 +2,8 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createNetns, deleteNetns } from '../lab/src/net/netns.ts';
+import { exec } from '../lab/src/process/exec.ts';
 import { udpFrame } from './collector/frames.ts';
 import { TestNode, type TestPod } from './collector/test-node.ts';
 
@@ -60,6 +62,63 @@ describe('collector identity', () => {
     await node.send(pod, [own(pod), spoofed(pod)], 10);
     await told({ podUid: pod.uid, vector: 'ipv4-source' }, 5);
     expect(node.ledger.packets({ podUid: old.uid, vector: 'ipv4-source' })).toBe(7);
+  });
+
+  it('an interface that is renamed, readdressed or whose pod side moves away stays whose it was: each is told, none is a way out', async () => {
+    const [pod, victim] = [await node.addPod(), await node.addPod()];
+    await node.startCollector();
+    for (const one of [pod, victim]) await node.waitForState(one, 'provisional');
+    const link = (...words: string[]) => exec('ip', ['-n', node.netns, 'link', ...words]);
+    const asVictim = udpFrame({ sourceMac: pod.mac, source: victim.ipv4, destination: '10.244.0.1' });
+    let dropped = 0;
+    /** The pod's own pass, those in the victim's name do not, and it is the pod that is blamed. */
+    const isStill = async (from: TestPod) => {
+      const before = await node.ipReceived();
+      await node.send(from, [own(pod), asVictim], 80);
+      dropped += 40;
+      await told({ podUid: pod.uid, vector: 'ipv4-source', action: 'drop' }, dropped);
+      expect(node.ledger.packets({ podUid: victim.uid })).toBe(0);
+      return (await node.ipReceived()) - before;
+    };
+    const moves = () => node.ledger.violations('interface-moved');
+    const saysMove = async (count: number, detail: RegExp) => {
+      await waitFor(() => moves().length >= count && detail.test(moves().at(-1)?.detail ?? ''), {
+        what: `a violation that says ${detail}`,
+        state: () => [moves(), node.log.slice(-2_000)],
+      });
+      expect(moves().at(-1)).toMatchObject({ pod: { uid: pod.uid }, action: 'audit' });
+    };
+
+    await link('set', pod.hostInterface, 'mtu', '1400');
+    await link('set', pod.hostInterface, 'down');
+    await link('set', pod.hostInterface, 'up');
+    expect(await isStill(pod)).toBeGreaterThanOrEqual(40);
+    expect(moves(), 'control: neither is a move').toEqual([]);
+
+    // The name that the victim's record has.
+    await node.removePod(victim);
+    await link('set', pod.hostInterface, 'down');
+    await link('set', pod.hostInterface, 'name', victim.hostInterface);
+    await link('set', victim.hostInterface, 'up');
+    await saysMove(1, new RegExp(`^name ${pod.hostInterface} -> ${victim.hostInterface}$`));
+    await node.writeCni(victim);
+    await isStill(pod);
+
+    await link('set', victim.hostInterface, 'address', '02:00:00:00:00:99');
+    await saysMove(2, /; host MAC 02:00:00:00:00:01 -> 02:00:00:00:00:99$/);
+    await isStill(pod);
+
+    const nested = `${node.netns}-nested`;
+    await createNetns(nested);
+    try {
+      await exec('ip', ['-n', pod.netns, 'link', 'set', 'eth0', 'netns', nested]);
+      await exec('ip', ['-n', nested, 'link', 'set', 'eth0', 'up']);
+      await saysMove(3, /; peer namespace id \d+ -> \d+$/);
+      await isStill({ ...pod, netns: nested });
+    } finally {
+      await deleteNetns(nested);
+    }
+    expect(node.ledger.packets({ vector: 'interface-moved' })).toBe(moves().length);
   });
 
   it('a record of another pod does not take an interface whose own record came after it', async () => {

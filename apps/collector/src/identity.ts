@@ -100,6 +100,14 @@ export function bindByCni(link: LinkFacts, record: CniRecord, firstSeenWallMs: n
   };
 }
 
+/**
+ * A binding whose link had no namespace id yet, with the one that came: what moves away from there later has moved. Null: nothing is new.
+ */
+export function latchNetns(binding: Binding, link: LinkFacts): Binding | null {
+  if (binding.link.linkNetnsid !== null || link.linkNetnsid === null) return null;
+  return { ...binding, link: { ...binding.link, linkNetnsid: link.linkNetnsid } };
+}
+
 /** What differs between a binding's link and the link now; empty when nothing does. A namespace id that came later is no move. */
 export function movedFrom(binding: Binding, link: LinkFacts): string[] {
   const changes: string[] = [];

@@ -125,6 +125,17 @@ describe('reconciler', () => {
       1,
     ]);
   });
+  it('a namespace id that came after the binding is no move, and going from there is one', () => {
+    iface.binding = { ...binding, link: { ...binding.link, linkNetnsid: null } };
+    iface.link = { ...link, linkNetnsid: null };
+    reconciler.apply(iface);
+    iface.link = { ...link, linkNetnsid: 5 };
+    reconciler.apply(iface);
+    expect([iface.pending, saved.at(-1)?.binding?.link.linkNetnsid]).toEqual([[], 5]);
+    iface.link = { ...link, linkNetnsid: 6 };
+    reconciler.apply(iface);
+    expect(iface.pending).toMatchObject([{ vector: 'interface-moved', detail: 'peer namespace id 5 -> 6' }]);
+  });
   it('a mismatch is reported once, by the next process neither; another one counts on in its state’s own epoch', () => {
     desired.takePods(pods(1, '10.0.0.7', []), []);
     reconciler.apply(iface);

@@ -10,7 +10,7 @@ import { type AddressGrant, SpoofError, type SpoofMaps } from '@bailiff/bpf';
 import type { BindingStore } from './binding-store.ts';
 import { type DesiredState, type Moment, podRefOf } from './desired-state.ts';
 import { type GuardedInterface, keyOf, MAX_PENDING, originOf, storedOf } from './guarded-interface.ts';
-import { disagreement, identityOf, movedFrom } from './identity.ts';
+import { disagreement, identityOf, latchNetns, movedFrom } from './identity.ts';
 import { keepUnsaid, type MapStep, planIface, type WantedIface, wantedIface } from './plan.ts';
 import { userspaceViolation } from './violations.ts';
 
@@ -152,6 +152,11 @@ export class Reconciler {
       mismatch.length > 0 ? `bus and node differ on ${mismatch.join(', ')}` : '',
       moment,
     );
+    const latched = iface.binding && latchNetns(iface.binding, iface.link);
+    if (latched) {
+      iface.binding = latched;
+      this.#o.store.save(storedOf(iface));
+    }
     const moves = iface.binding ? movedFrom(iface.binding, iface.link) : [];
     this.#report(iface, 'interface-moved', moves.join('; '), moment);
   }
