@@ -217,6 +217,50 @@ describe('collector restart', () => {
     expect(await landed()).toBeLessThan(100);
   });
 
+  it('the time to a guard - of what was there before nothing is said; of a new one it runs until its programs stand, however long', async () => {
+    const state = ['--bpf-dir', node.pinDir, '--state-dir', node.stateDir];
+    const args = ['--status-interval-ms', '250'];
+    const timed = async () => ({
+      count: await node.metric('bailiff_collector_guard_seconds_count'),
+      seconds: await node.metric('bailiff_collector_guard_seconds_sum'),
+    });
+    const gapOf = (pod: TestPod) =>
+      waitFor(() => node.ledger.frames.flatMap((f) => f.coverage).find((g) => g.interfaceName === pod.hostInterface), {
+        what: `the gap of ${pod.hostInterface} to be told`,
+        state: () => node.log.slice(-2_000),
+      });
+    const first = await node.addPod();
+    await node.startCollector({ args });
+    await node.waitForState(first, 'provisional');
+    expect((await gapOf(first)).appearedToGuardedMicros).toBe(-1);
+    await node.killCollector();
+    await node.startCollector({ args });
+    expect(await timed(), 'there before, guarded at start and adopted').toEqual({ count: 0, seconds: 0 });
+    const second = await node.addPod();
+    await node.waitForState(second, 'provisional');
+    const { count, seconds } = await timed();
+    expect(count, 'control: a new one').toBe(1);
+    expect((await gapOf(second)).appearedToGuardedMicros).toBe(Math.round(seconds * 1e6));
+
+    await node.killCollector();
+    await node.command(['detach', '--all', ...state]);
+    await node.startCollector({ args });
+    const began = performance.now();
+    const third = await node.addPod();
+    await waitFor(async () => (await rowOf(third)).state === 'provisional', { what: 'it to be known' });
+    await node.send(third, [spoofed(third)], 7);
+    expect(await timed(), 'not guarded').toEqual({ count: 0, seconds: 0 });
+    await node.command(['attach', ...state]);
+    await node.waitForState(third, 'provisional');
+    const gap = await gapOf(third);
+    const waited = await timed();
+    expect([waited.count, Math.round(waited.seconds * 1e6)]).toEqual([1, gap.appearedToGuardedMicros]);
+    expect(waited.seconds).toBeLessThan((performance.now() - began) / 1_000);
+    expect(gap.packetsBeforeGuard).toBeGreaterThanOrEqual(7);
+    expect(await judged(third, '10.244.0.66')).toEqual([10, 0]);
+    expect(node.ledger.packets({ podUid: third.uid, vector: 'unknown-interface' })).toBe(0);
+  });
+
   it('programs that somebody takes off or gets in front of while it runs are put back within seconds', async () => {
     const pod = await node.addPod();
     await node.startCollector();

@@ -26,6 +26,7 @@ const file = (ifindex: number, generation: number, slot: number): StoredInterfac
   interfaceName: `veth${ifindex}`,
   binding: null,
   pod: null,
+  guardedAfterMs: null,
   packetsBeforeGuard: 0,
   gapReported: true,
   occurrences: {},

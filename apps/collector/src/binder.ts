@@ -70,7 +70,7 @@ export class Binder {
   #bearer(iface: GuardedInterface): Bearer {
     return {
       link: iface.link,
-      announcedWallMs: iface.announcedWallMs ?? 0,
+      announcedWallMs: iface.announcedWallMs,
       isSpent: ({ file }) => this.#spent.has(file),
     };
   }

@@ -20,6 +20,8 @@ export interface StoredInterface {
   binding: Binding | null;
   /** As last known, so that a final count after a restart still names the owner. */
   pod: PodRef | null;
+  /** From the event of its coming to its programs being attached; null: not known. */
+  guardedAfterMs: number | null;
   packetsBeforeGuard: number;
   gapReported: boolean;
   /** Violations found by user space so far, by `<vector>/<state>`. */
@@ -60,6 +62,7 @@ const storedInterface = z.object({
   interfaceName: text,
   binding: binding.nullable(),
   pod: podRef.nullable(),
+  guardedAfterMs: z.number().nonnegative().nullable().default(null),
   packetsBeforeGuard: z.number(),
   gapReported: z.boolean(),
   occurrences: z.record(text, count),

@@ -175,6 +175,7 @@ export class Collector {
       wallMs: () => Date.now(),
       onNew: (iface) => this.#appeared(iface),
       onChanged: (iface) => this.#changed(iface),
+      onGuarded: (afterMs) => this.#metrics.guardSeconds.observe(afterMs / 1000),
       onGone: (iface) => this.#went(iface),
       onForgotten: (iface) => this.#forgotten(iface),
       onProblem: (problem) => this.#problems.report('guard', problem.interfaceName, problem.reason, problem.error),
@@ -209,9 +210,7 @@ export class Collector {
     this.#nodeWide.apply();
     this.#detach.begin();
     const monitor = new LinkMonitor({
-      onLinks: (links) => {
-        for (const link of links) this.#guard.see(link);
-      },
+      onLinks: (links) => this.#guard.see(links),
       onOverrun: () => {
         this.#metrics.netlinkOverruns.inc();
         this.#safely('guard', () => this.#guard.resync());
@@ -308,8 +307,6 @@ export class Collector {
     this.#binder.bindFromCni(iface);
     this.#reconciler.apply(iface);
     if (!iface.binding) this.#binder.bind(iface);
-    if (!iface.gone)
-      setImmediate(() => this.#metrics.guardSeconds.observe((iface.guardedAtMs - iface.appearedAtMs) / 1000));
   }
 
   #changed(iface: GuardedInterface): void {
@@ -333,14 +330,14 @@ export class Collector {
 
   /** A binding was made: write it into the kernel, write it down, and account for what passed before. */
   #bound(iface: GuardedInterface): void {
-    this.#metrics.bindSeconds.observe((performance.now() - iface.appearedAtMs) / 1000);
+    if (iface.eventAtMs !== null) this.#metrics.bindSeconds.observe((performance.now() - iface.eventAtMs) / 1000);
     this.#reconciler.apply(iface);
     this.#store.save(storedOf(iface));
     this.#safely('counts', () => {
       forgiveBeforeGuard(this.#accounts, iface);
       this.#accounts.writeAcked(keyOf(iface), iface.book.acked());
     });
-    this.#guard.measureGap(iface);
+    this.#guard.bound(iface);
     this.#flusher.touch(iface);
     // While what was found is adopted one by one, a part of the bindings would judge for all.
     if (this.#started) this.#intake.rejudge();

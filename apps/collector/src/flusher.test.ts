@@ -26,6 +26,7 @@ function makeIface(generation: number, over: Partial<GuardedInterface> = {}): Gu
     generation,
     slot: generation,
     seenBase: 0,
+    seenUnjudged: 0,
     link,
     binding,
     pod: { uid: 'u', namespace: 'shop', name: 'web', serviceAccount: '', ownerKind: '', ownerName: '', ownerUid: '' },
@@ -37,7 +38,9 @@ function makeIface(generation: number, over: Partial<GuardedInterface> = {}): Gu
     occurrences: {},
     lastReported: {},
     appearedAtMs: 0,
-    guardedAtMs: 0,
+    eventAtMs: 0,
+    guardedAfterMs: 0,
+    announcedWallMs: 0,
     packetsBeforeGuard: 0,
     gapReported: true,
     gapInFlight: false,
@@ -308,12 +311,17 @@ describe('flusher', () => {
   });
 
   it('what passed before the guard is reported once, when the pod is known', () => {
-    registry.add(makeIface(1, { gapReported: false, packetsBeforeGuard: 3, appearedAtMs: 1, guardedAtMs: 3 }));
-    kernel.set(1, []);
+    registry.add(makeIface(1, { gapReported: false, packetsBeforeGuard: 3, guardedAfterMs: 2 }));
+    registry.add(makeIface(2, { gapReported: false, packetsBeforeGuard: 9, guardedAfterMs: null }));
+    for (const generation of [1, 2]) kernel.set(generation, []);
     flusher.sweep();
     flusher.sweep();
     expect(frames.map((f) => f.coverage)).toEqual([
-      [{ interfaceName: 'veth7', ifindex: 1, generation: 1, packetsBeforeGuard: 3, appearedToGuardedMicros: 2000 }],
+      [
+        { interfaceName: 'veth7', ifindex: 1, generation: 1, packetsBeforeGuard: 3, appearedToGuardedMicros: 2000 },
+        // It was there before the collector, nobody knows since when.
+        { interfaceName: 'veth7', ifindex: 2, generation: 2, packetsBeforeGuard: 9, appearedToGuardedMicros: -1 },
+      ],
     ]);
   });
 });

@@ -12,6 +12,9 @@ import { counterEpoch, fillViolation, type Origin, toPacketSample } from './viol
 
 export type { FrameSink } from './flush-loop.ts';
 
+/** `appearedToGuardedMicros` of an interface that was there before the collector. */
+const NOT_KNOWN = -1;
+
 export interface FlusherOptions {
   nodeName: string;
   bootId: string;
@@ -176,7 +179,7 @@ export class Flusher {
       ifindex: iface.ifindex,
       generation: iface.generation,
       packetsBeforeGuard: iface.packetsBeforeGuard,
-      appearedToGuardedMicros: Math.round((iface.guardedAtMs - iface.appearedAtMs) * 1000),
+      appearedToGuardedMicros: iface.guardedAfterMs === null ? NOT_KNOWN : Math.round(iface.guardedAfterMs * 1000),
     });
     iface.gapInFlight = true;
   }

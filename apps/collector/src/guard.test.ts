@@ -32,6 +32,11 @@ describe('guard', () => {
   let problems: string[];
   let forgotten: number[];
   let accounts: Accounts;
+  let nowMs: number;
+  /** What an attach takes. */
+  let attachMs: number;
+  let whyNot: string;
+  let observed: number[];
 
   beforeEach(() => {
     dir = mkdtempSync(path.join(tmpdir(), 'bailiff-guard-'));
@@ -42,6 +47,10 @@ describe('guard', () => {
     room = 16;
     problems = [];
     forgotten = [];
+    nowMs = 1_000;
+    attachMs = 0;
+    whyNot = '';
+    observed = [];
     let generation = MAX_OWED - 1;
     const table = {
       create: ({ generation: g }: IfaceKey) => {
@@ -65,6 +74,7 @@ describe('guard', () => {
         ifaces: { delete: () => true },
       },
       attach: ({ generation: g }: IfaceKey) => {
+        nowMs += attachMs;
         if (refuse) throw refuse;
         attached.add(g);
       },
@@ -88,11 +98,12 @@ describe('guard', () => {
       store: new BindingStore(dir, 'boot'),
       accounts,
       exclude: /^eth0$/,
-      whyNotAttach: () => '',
-      nowMs: () => 0,
+      whyNotAttach: () => whyNot,
+      nowMs: () => nowMs,
       wallMs: () => 0,
       onNew: () => {},
       onChanged: () => {},
+      onGuarded: (afterMs) => observed.push(afterMs),
       onGone: () => {},
       onForgotten: (iface) => forgotten.push(iface.generation),
       onProblem: ({ reason }) => problems.push(reason),
@@ -103,7 +114,7 @@ describe('guard', () => {
 
   it('an attach that failed is shown and tried again until it works; one that stands is left alone', () => {
     refuse = new Error('no memory');
-    guard.see(link(3));
+    guard.see([link(3)]);
     expect([live(3).attachError, attached.size]).toEqual(['no memory', 0]);
     expect(guard.checkPlaces()).toBe(0);
     expect(live(3).attachError).toBe('no memory');
@@ -113,6 +124,52 @@ describe('guard', () => {
     expect(guard.checkPlaces()).toBe(0);
   });
 
+  it('the time to a guard runs from the event being read, also for those that come behind others', () => {
+    attachMs = 10;
+    guard.see([link(1), link(2), link(3)]);
+    expect(observed).toEqual([10, 20, 30]);
+    expect([1, 2, 3].map((n) => live(n).guardedAfterMs)).toEqual([10, 20, 30]);
+  });
+
+  it('an attach that fails is no guard: the time runs until one stands, and is told once', () => {
+    refuse = new Error('no memory');
+    guard.see([link(3)]);
+    nowMs += 500;
+    guard.checkPlaces();
+    expect([live(3).guardedAfterMs, observed]).toEqual([null, []]);
+    nowMs += 500;
+    refuse = null;
+    guard.checkPlaces();
+    expect([live(3).guardedAfterMs, observed]).toEqual([1_000, [1_000]]);
+    attached.clear();
+    guard.checkPlaces();
+    expect([attached.size, observed]).toEqual([1, [1_000]]);
+  });
+
+  it('while an operator has the programs off, the time of a new one runs on', () => {
+    whyNot = 'detached by an operator';
+    guard.see([link(3)]);
+    nowMs += 3_000;
+    guard.checkPlaces();
+    expect([live(3).attachError, observed]).toEqual([whyNot, []]);
+    whyNot = '';
+    guard.checkPlaces();
+    expect([live(3).attachError, observed]).toEqual(['', [3_000]]);
+  });
+
+  it('one that waited for a slot has waited since it came', () => {
+    const LATE = 2 ** 30; // no interface of the machine has this number
+    for (let n = 1; n <= 8; n += 1) guard.see([link(n)]);
+    guard.see([link(LATE)]);
+    expect([registry.liveCount, registry.others.get(LATE)?.coverage, observed.length]).toEqual([8, 'not-covered', 8]);
+    nowMs += 2_000;
+    guard.see([link(LATE)]);
+    expect(observed).toHaveLength(8);
+    nowMs += 2_000;
+    guard.see([link(4, true), link(LATE)]);
+    expect([live(LATE)?.ifindex, observed.slice(8)]).toEqual([LATE, [4_000]]);
+  });
+
   it('more interfaces went than there is room for, in the kernel and on disk: the oldest is given up loudly, the new one guarded', () => {
     const owed = { ifindex: 9, counters: [[0, 5]], acked: [] };
     for (let generation = 1; generation < MAX_OWED; generation += 1)
@@ -120,9 +177,9 @@ describe('guard', () => {
     expect(accounts.load()).toHaveLength(MAX_OWED - 1);
     room = 1;
     for (let n = 1; n <= 4; n += 1) {
-      guard.see(link(n));
+      guard.see([link(n)]);
       expect(live(n)?.ifindex, problems.at(-1)).toBe(n);
-      if (n < 4) guard.see(link(n, true));
+      if (n < 4) guard.see([link(n, true)]);
     }
     // The first made room by the last file there is room for; the two after it had to be given up.
     const first = MAX_OWED;

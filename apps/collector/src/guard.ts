@@ -20,7 +20,8 @@ import { type Adoption, planAdoption } from './adoption.ts';
 import type { BindingStore } from './binding-store.ts';
 import { forgiveBeforeGuard } from './counts.ts';
 import { isBeforeGuard } from './epochs.ts';
-import { type GuardedInterface, keyOf, NO_SLOT, newInterface, storedOf } from './guarded-interface.ts';
+import { endUnknown, measureGap } from './gap.ts';
+import { type FirstTold, type GuardedInterface, keyOf, NO_SLOT, newInterface, storedOf } from './guarded-interface.ts';
 import type { LinkFacts } from './identity.ts';
 import type { Registry } from './registry.ts';
 
@@ -39,6 +40,8 @@ export interface GuardOptions {
   wallMs(): number;
   onNew(iface: GuardedInterface): void;
   onChanged(iface: GuardedInterface): void;
+  /** Its programs stand, this long after the kernel's event of a new interface was read. */
+  onGuarded(afterMs: number): void;
   onGone(iface: GuardedInterface): void;
   /** Counts of a gone generation were given up: there was room for them neither in the kernel nor on disk. */
   onForgotten(iface: GuardedInterface): void;
@@ -99,7 +102,7 @@ export class Guard {
     for (const { ifindex, generation } of plan.idleFiles) store.remove(ifindex, generation);
     accounts.dropStrays((generation) => registry.byGeneration(generation) !== undefined);
     const adopted = registry.liveCount;
-    for (const link of links) this.see(link);
+    this.#seeAll(links, null);
     this.#started = true;
     return { adopted, unreadable };
   }
@@ -149,6 +152,7 @@ export class Guard {
     const now = this.#o.nowMs();
     const iface: GuardedInterface = {
       ...newInterface({ ...key, slot: ownSlot, seenBase, link: facts }, now, accounts.acked(key)),
+      guardedAfterMs: file?.guardedAfterMs ?? null,
       binding: file?.binding ?? null,
       pod: file?.pod ?? null,
       kernel,
@@ -181,10 +185,20 @@ export class Guard {
     else forgiveBeforeGuard(accounts, iface);
   }
 
-  /** A link as netlink tells of it: new, changed or gone. Never throws. */
-  see(link: LinkRecord): void {
+  /** Links as netlink events tell of them: new, changed or gone. To be called as soon as they are read. Never throws. */
+  see(links: Iterable<LinkRecord>): void {
+    this.#seeAll(links, this.#o.nowMs());
+  }
+
+  /** @param eventAtMs when their events were read, which is where the time of each begins however many come before it; null: a dump told */
+  #seeAll(links: Iterable<LinkRecord>, eventAtMs: number | null): void {
+    const told = { eventAtMs, announcedWallMs: this.#started ? this.#o.wallMs() : 0 };
+    for (const link of links) this.#trySee(link, told);
+  }
+
+  #trySee(link: LinkRecord, told: FirstTold): void {
     try {
-      this.#see(link);
+      this.#see(link, told);
     } catch (error) {
       const reason = `could not be guarded: ${(error as Error).message}`;
       if (!this.#o.registry.live(link.ifindex))
@@ -193,7 +207,7 @@ export class Guard {
     }
   }
 
-  #see(link: LinkRecord): void {
+  #see(link: LinkRecord, told: FirstTold): void {
     const live = this.#o.registry.live(link.ifindex);
     if (link.removed) {
       const wasFull = this.#o.registry.freeSlot() === null;
@@ -211,7 +225,7 @@ export class Guard {
     }
     const reason = this.#reasonNotToGuard(link);
     if (reason) this.#o.registry.others.set(link.ifindex, { name: link.name, ...reason });
-    else this.#guard(link);
+    else this.#guard(link, this.#o.registry.others.get(link.ifindex)?.waitsForSlot ?? told);
   }
 
   /** A slot is free again: whoever was refused for want of one is guarded, in the order in which they came. */
@@ -221,7 +235,7 @@ export class Guard {
       if (!other.waitsForSlot) continue;
       if (registry.freeSlot() === null) return;
       const link = getLink(ifindex);
-      if (link) this.see(link);
+      if (link) this.#trySee(link, other.waitsForSlot);
     }
   }
 
@@ -233,30 +247,27 @@ export class Guard {
     return null;
   }
 
-  #guard(link: LinkRecord, over: Partial<GuardedInterface> = {}): void {
+  #guard(link: LinkRecord, told: FirstTold, over: Partial<GuardedInterface> = {}): void {
     const { object, registry, store } = this.#o;
-    const appearedAtMs = this.#o.nowMs();
     const slot = registry.freeSlot();
     if (slot === null) {
       const reason =
         `${object.maps.maxInterfaces} interfaces are guarded, as many as the maps have room for: raise maxInterfaces, then ` +
         '`collector detach --all` and `collector attach` (pinned maps keep their size)';
-      registry.others.set(link.ifindex, { name: link.name, coverage: 'not-covered', reason, waitsForSlot: true });
+      registry.others.set(link.ifindex, { name: link.name, coverage: 'not-covered', reason, waitsForSlot: told });
       this.#o.onProblem({ interfaceName: link.name, reason });
       return;
     }
     const key = { ifindex: link.ifindex, generation: object.maps.meta.allocateGeneration() };
     const seenBase = Number(object.maps.seen(slot));
-    const iface = newInterface({ ...key, slot, seenBase, link: factsOf(link) }, appearedAtMs);
-    if (this.#started) iface.announcedWallMs = this.#o.wallMs();
-    Object.assign(iface, over);
+    const iface = newInterface({ ...key, slot, seenBase, link: factsOf(link) }, told.eventAtMs ?? this.#o.nowMs());
+    Object.assign(iface, told, over);
     this.#createCounters(key);
     store.save(storedOf(iface));
     registry.add(iface);
     registry.others.delete(link.ifindex);
     this.#o.onNew(iface);
     this.#attach(iface);
-    iface.guardedAtMs = this.#o.nowMs();
   }
 
   /** A live pod is never refused for want of room for the counts of gone ones. */
@@ -284,24 +295,26 @@ export class Guard {
       // The interface may have gone meanwhile; its DELLINK is on its way and settles it. Anything else stays in status, and is tried again.
       iface.attachError = (error as Error).message;
       this.#o.onProblem({ interfaceName: iface.link.name, reason: iface.attachError, error });
+      return;
     }
+    if (iface.eventAtMs !== null && iface.guardedAfterMs === null) {
+      iface.guardedAfterMs = this.#o.nowMs() - iface.eventAtMs;
+      this.#o.onGuarded(iface.guardedAfterMs);
+    }
+    this.#measureGap(iface);
   }
 
-  /**
-   * Packets that passed before they were judged as a pod's: those the link received before the program was there, and, unless unknown
-   * interfaces are dropped, those the program saw while nobody was known. Called right after the record was written, so that a packet
-   * in between is reported as unjudged rather than lost from the account.
-   */
-  measureGap(iface: GuardedInterface): void {
-    if (iface.packetsBeforeGuard >= 0 || this.#o.whyNotAttach() !== '') return;
+  /** It was bound, and the kernel was told: what passed before is known as soon as its programs stand. */
+  bound(iface: GuardedInterface): void {
+    this.#attempt(iface.link.name, () => endUnknown(this.#o.object.maps, iface));
+    this.#measureGap(iface);
+  }
+
+  #measureGap(iface: GuardedInterface): void {
+    if (iface.packetsBeforeGuard >= 0 || !iface.binding || iface.attachError !== '') return;
+    if (this.#o.whyNotAttach() !== '') return;
     this.#attempt(iface.link.name, () => {
-      const received = getLink(iface.ifindex)?.rxPackets ?? null;
-      if (received === null) return; // the link went: its final count says what there is to say
-      const { maps } = this.#o.object;
-      const seen = Number(maps.seen(iface.slot)) - iface.seenBase;
-      const judged = maps.settings().unknownMode === 'enforce' ? seen : 0;
-      iface.packetsBeforeGuard = Math.max(0, received - judged);
-      this.#o.store.save(storedOf(iface));
+      if (measureGap(this.#o.object.maps, iface)) this.#o.store.save(storedOf(iface));
     });
   }
 
@@ -311,8 +324,9 @@ export class Guard {
     this.#attempt(iface.link.name, () => {
       const link = getLink(iface.ifindex);
       // The link's own count includes all that the earlier generation judged: there is no gap to be told.
-      const over = { announcedWallMs: iface.announcedWallMs ?? 0, packetsBeforeGuard: 0, gapReported: true };
-      if (link) this.#guard(link, over);
+      const { eventAtMs, announcedWallMs, guardedAfterMs } = iface;
+      const over = { guardedAfterMs, packetsBeforeGuard: 0, gapReported: true };
+      if (link) this.#guard(link, { eventAtMs, announcedWallMs }, over);
     });
   }
 
@@ -346,7 +360,7 @@ export class Guard {
     for (const iface of [...this.#o.registry.allLive()]) if (!links.has(iface.ifindex)) this.#lose(iface);
     for (const ifindex of [...this.#o.registry.others.keys()])
       if (!links.has(ifindex)) this.#o.registry.others.delete(ifindex);
-    for (const link of links.values()) this.see(link);
+    this.#seeAll(links.values(), null);
   }
 
   /** As checkPlaces, when somebody touched a guarded interface since the last call: cheap enough to be asked every few seconds. */

@@ -17,6 +17,8 @@ export interface GuardedInterface {
   readonly slot: number;
   /** `seen` of the slot when this generation got it. */
   readonly seenBase: number;
+  /** Of what its programs saw since then: what passed before anybody was known for it. */
+  seenUnjudged: number;
   link: LinkFacts;
   binding: Binding | null;
   pod: PodRef | null;
@@ -32,8 +34,13 @@ export interface GuardedInterface {
   occurrences: Record<string, number>;
   /** Words of the last reported disagreement or move, so that each is reported once. */
   lastReported: Record<string, string>;
+  /** When this process was first told of it, monotonic milliseconds. */
   appearedAtMs: number;
-  guardedAtMs: number;
+  /** When the kernel's event of its coming was read, monotonic milliseconds; null: it was there before, or its event was lost. */
+  eventAtMs: number | null;
+  /** From that event to its programs being attached; null: they are not, or nobody knows when it appeared. */
+  guardedAfterMs: number | null;
+  /** -1: not measured yet. */
   packetsBeforeGuard: number;
   gapReported: boolean;
   /** A frame that tells the gap is on its way. */
@@ -55,9 +62,12 @@ export interface GuardedInterface {
   omitted: number;
   /** Why not all of its identity is in the kernel; empty or absent: it is. */
   applyError?: string;
-  /** Wall clock when netlink announced it; 0 or absent: it was there when the process began. */
-  announcedWallMs?: number;
+  /** Wall clock when netlink announced it; 0: it was there when the process began. */
+  announcedWallMs: number;
 }
+
+/** How this process came to know of an interface. */
+export type FirstTold = Pick<GuardedInterface, 'eventAtMs' | 'announcedWallMs'>;
 
 /** Slot of a generation that is gone: its counts need none. */
 export const NO_SLOT = -1;
@@ -70,6 +80,7 @@ export function newInterface(
 ): GuardedInterface {
   return {
     ...own,
+    seenUnjudged: 0,
     binding: null,
     pod: null,
     kernel: null,
@@ -80,7 +91,8 @@ export function newInterface(
     occurrences: {},
     lastReported: {},
     appearedAtMs: nowMs,
-    guardedAtMs: nowMs,
+    eventAtMs: null,
+    guardedAfterMs: null,
     packetsBeforeGuard: -1,
     gapReported: false,
     gapInFlight: false,
@@ -90,7 +102,7 @@ export function newInterface(
     flushedAtMs: 0,
     paceMs: 0,
     gone: false,
-    attachError: '',
+    attachError: 'not attached yet',
     omitted: 0,
     applyError: '',
     announcedWallMs: 0,
@@ -118,6 +130,7 @@ export function storedOf(iface: GuardedInterface): StoredInterface {
     interfaceName: iface.link.name,
     binding: iface.binding,
     pod: iface.pod,
+    guardedAfterMs: iface.guardedAfterMs,
     packetsBeforeGuard: iface.packetsBeforeGuard,
     gapReported: iface.gapReported,
     occurrences: iface.occurrences,

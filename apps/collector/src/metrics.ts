@@ -81,9 +81,12 @@ export function makeMetrics(registry: Registry, read: () => Readings) {
     problems: family.counter('problems_total', 'Problems by what had them', ['part']),
     guardSeconds: histogram(
       'guard_seconds',
-      'From the netlink event of a new interface to its programs being attached',
+      'From the netlink event of a new interface being read to its programs being attached; those that were there before are not in it',
     ),
-    bindSeconds: histogram('bind_seconds', 'From a new interface to knowing whose it is'),
+    bindSeconds: histogram(
+      'bind_seconds',
+      'From the netlink event of a new interface being read to knowing whose it is',
+    ),
     applySeconds: family.histogram(
       'apply_seconds',
       'From a CNI record being written, or a list being stored on the bus, to the kernel maps, by what it came with',

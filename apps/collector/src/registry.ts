@@ -4,15 +4,15 @@
  * gone and not acknowledged never takes the place of a pod that runs.
  */
 import assert from 'node:assert/strict';
-import type { GuardedInterface } from './guarded-interface.ts';
+import type { FirstTold, GuardedInterface } from './guarded-interface.ts';
 import type { Binding } from './identity.ts';
 
 export interface OtherInterface {
   name: string;
   coverage: 'not-covered' | 'not-applicable';
   reason: string;
-  /** It would be guarded if there were room. */
-  waitsForSlot?: boolean;
+  /** It would be guarded if there were room: how it was told of, as its time runs from there. */
+  waitsForSlot?: FirstTold;
 }
 
 export class Registry {

@@ -38,10 +38,15 @@ const link = (ifindex: number) => ({
   peerIfindex: 2,
 });
 
+const guarded = (n: number, slot: number) => ({
+  ...newInterface({ ifindex: n, generation: n, slot, seenBase: 0, link: link(n) }, 0),
+  attachError: '',
+});
+
 describe('status', () => {
   it('control - what fits is told whole', () => {
     const registry = new Registry(8);
-    registry.add(newInterface({ ifindex: 1, generation: 1, slot: 0, seenBase: 0, link: link(1) }, 0));
+    registry.add(guarded(1, 0));
     registry.others.set(2, { name: 'eth0', coverage: 'not-applicable', reason: 'not a pod interface' });
     const told = status(registry);
     expect(told.interfaces.map((i) => i.interfaceName)).toEqual(['veth1', 'eth0']);
@@ -51,8 +56,7 @@ describe('status', () => {
 
   it('a node with any number of interfaces fits into a message: what is not covered is named first, the rest is counted', () => {
     const registry = new Registry(4_096);
-    for (let n = 1; n <= 500; n += 1)
-      registry.add(newInterface({ ifindex: n, generation: n, slot: n, seenBase: 0, link: link(n) }, 0));
+    for (let n = 1; n <= 500; n += 1) registry.add(guarded(n, n));
     for (let n = 1; n <= 20_000; n += 1)
       registry.others.set(10_000 + n, { name: `dummy${n}`, coverage: 'not-applicable', reason: 'a dummy device' });
     registry.others.set(40_000, { name: 'vethx', coverage: 'not-covered', reason: 'é'.repeat(100_000) });

@@ -194,7 +194,7 @@ export interface GuardGap {
   generation: number;
   /** rx_packets at attach - packets seen by the program */
   packetsBeforeGuard: number;
-  /** from the kernel telling of the interface to the program being attached, microseconds */
+  /** from the kernel telling of the interface to the program being attached, microseconds; -1: not known, as it was there before the collector */
   appearedToGuardedMicros: number;
 }
 

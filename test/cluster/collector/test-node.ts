@@ -54,7 +54,6 @@ export class TestNode implements AsyncDisposable {
   readonly #login: readonly string[];
   #collector: ChildProcess | null = null;
   log = '';
-  metricsAddress = '';
   /** Words before the collector's command, such as `setpriv …`: it then runs as they say. They must exec. */
   wrap: readonly string[] = [];
 
@@ -306,11 +305,20 @@ export class TestNode implements AsyncDisposable {
     return sender.sent;
   }
 
-  async startSending(pod: TestPod, frames: readonly Buffer[], count: number, ratePerSecond = 0) {
+  startSending(pod: TestPod, frames: readonly Buffer[], count: number, ratePerSecond = 0) {
+    return this.#startSender({ netns: pod.netns, device: 'eth0' }, frames, count, ratePerSecond);
+  }
+
+  async #startSender(
+    from: { netns: string; device: string },
+    frames: readonly Buffer[],
+    count: number,
+    ratePerSecond: number,
+  ) {
     let sent = -1;
     const lines = await startLines(
       this.#labtool,
-      labtoolArgs({ netns: pod.netns }, ['send', 'eth0', String(ratePerSecond), String(count)]),
+      labtoolArgs({ netns: from.netns }, ['send', from.device, String(ratePerSecond), String(count)]),
       {
         onLine: (line) => {
           const told = JSON.parse(line) as { sent?: number };
@@ -358,12 +366,31 @@ export class TestNode implements AsyncDisposable {
     return JSON.parse(await this.command(['status', '--json', '--bpf-dir', this.pinDir, '--state-dir', this.stateDir]));
   }
 
-  /** IPv4 packets that reached the node's own stack: what the programs let pass. */
-  async ipReceived(): Promise<number> {
-    const snmp = await exec('nsenter', [`--net=${netnsPath(this.netns)}`, 'cat', '/proc/net/snmp']);
-    const [names, values] = snmp.split('\n').filter((line) => line.startsWith('Ip:'));
-    const at = names?.split(' ').indexOf('InReceives') ?? -1;
-    return Number(values?.split(' ')[at]);
+  /** Sends frames out of the host side of a pod's interface: what the pod receives. Resolves with how many the kernel took. */
+  async sendTo(pod: TestPod, frames: readonly Buffer[], count = frames.length): Promise<number> {
+    const sender = await this.#startSender({ netns: this.netns, device: pod.hostInterface }, frames, count, 0);
+    return sender.sent;
+  }
+
+  /** What the collector's metrics say of one series, written as it is exposed: `bailiff_collector_frames_total`. */
+  async metric(series: string): Promise<number> {
+    const told = this.log.match(/"metricsAddress":"([^"]+)"/g)?.at(-1) ?? '';
+    const url = `http://${/([\d.]+:\d+)/.exec(told)?.[1]}/metrics`;
+    const script = `fetch(${JSON.stringify(url)}).then(async (r) => console.log(await r.text()))`;
+    const text = await exec('nsenter', [`--net=${netnsPath(this.netns)}`, process.execPath, '-e', script]);
+    const line = text.split('\n').find((one) => one.startsWith(`${series} `));
+    if (!line) throw new Error(`no ${series} in\n${text.slice(0, 2_000)}`);
+    return Number(line.slice(series.length));
+  }
+
+  /** IPv4 packets but TCP, which is the relay's, that reached the node's own stack, or a pod's: what the programs let pass. */
+  async ipReceived(netns = this.netns): Promise<number> {
+    const snmp = await exec('nsenter', [`--net=${netnsPath(netns)}`, 'cat', '/proc/net/snmp']);
+    const read = (protocol: string, counter: string) => {
+      const [names, values] = snmp.split('\n').filter((line) => line.startsWith(`${protocol}:`));
+      return Number(values?.split(' ')[names?.split(' ').indexOf(counter) ?? -1]);
+    };
+    return read('Ip', 'InReceives') - read('Tcp', 'InSegs');
   }
 
   /** Newest status on the bus. */

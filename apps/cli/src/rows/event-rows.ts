@@ -129,7 +129,10 @@ export function eventCells(row: EventRow, nowMs: number): Cell[] {
   const seq = `#${row.sequence}`;
   if (row.kind === 'gap') {
     const { interfaceName, packetsBeforeGuard, appearedToGuardedMicros } = row.gap;
-    const window = `guarded after ${(appearedToGuardedMicros / 1000).toFixed(1)} ms`;
+    const window =
+      appearedToGuardedMicros < 0
+        ? 'there before the collector'
+        : `guarded after ${(appearedToGuardedMicros / 1000).toFixed(1)} ms`;
     const passed = { text: 'passed', style: 'yellow' as const };
     const packets = String(packetsBeforeGuard);
     return [

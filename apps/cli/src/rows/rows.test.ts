@@ -74,6 +74,11 @@ describe('events', () => {
     expect(eventCells(known as never, NOW_MS)[4]).toBe('321');
     expect(eventCells(unknown as never, NOW_MS)[1]).toBe('? (veth1a2b3c4d)');
     expect(eventCells(gap as never, NOW_MS)).toContain('guarded after 0.8 ms');
+    const before = {
+      ...(gap as { gap: object }),
+      gap: { ...(gap as { gap: object }).gap, appearedToGuardedMicros: -1 },
+    };
+    expect(eventCells(before as never, NOW_MS)).toContain('there before the collector');
     expect(eventCells(gap as never, NOW_MS)[1]).toBe('? (veth1a2b3c4d)');
     expect(eventCells({ ...(gap as object), pod: 'shop/web-0' } as never, NOW_MS)[1]).toBe('shop/web-0');
     const json = JSON.parse(JSON.stringify(eventJson(known as never)));

@@ -166,12 +166,15 @@ export function createdItem(atMicros: number, node: string): TimelineItem {
 
 export function guardedItem(gap: GuardGap, atMicros: number, sequence: number): TimelineItem {
   const { interfaceName, packetsBeforeGuard: passed, appearedToGuardedMicros } = gap;
-  const after = span(appearedToGuardedMicros / 1000);
+  const known = appearedToGuardedMicros >= 0;
+  const after = known
+    ? `${span(appearedToGuardedMicros / 1000)} after it appeared`
+    : 'it was there before the collector';
   return item({
     lane: 'lifecycle',
     atMicros,
     what: `interface ${interfaceName} guarded`,
-    detail: `${after} after it appeared; ${passed === 0 ? 'nothing' : `${passed} packets`} passed before`,
+    detail: `${after}; ${passed === 0 ? 'nothing' : `${passed} packets`} passed before`,
     tone: passed > 0 ? 'warn' : 'good',
     place: `VIOLATIONS #${sequence}`,
   });
