@@ -6,13 +6,14 @@ import { ATTACKER, allModes, RECEIVER, TestNode } from './harness/node.ts';
 import { waitFor } from './harness/wait.ts';
 
 const FORGED = '10.77.0.99';
+const FORGED6 = 'fd77::99';
 const to = (packet: Buffer, type: number = ETHERTYPE.ipv4): Buffer =>
   ethernet({ source: ATTACKER.mac, destination: RECEIVER.mac, type }, packet);
 const datagram = (source: string, payload?: Buffer): Buffer =>
   to(ipv4({ source, destination: RECEIVER.ipv4, protocol: PROTOCOL.udp }, udp(1, 2, payload)));
 const forged = datagram(FORGED);
 const forged6 = to(
-  ipv6({ source: 'fd77::99', destination: RECEIVER.ipv6, next: PROTOCOL.udp }, udp(1, 2)),
+  ipv6({ source: FORGED6, destination: RECEIVER.ipv6, next: PROTOCOL.udp }, udp(1, 2)),
   ETHERTYPE.ipv6,
 );
 
@@ -35,33 +36,23 @@ describe('counting', () => {
 
   const SEGMENTS = 30;
   const SEGMENT_BYTES = 1000;
-  const large: [name: string, frame: (source: string) => Buffer, gso: { size: number; type: number; head: number }][] =
-    [
-      [
-        'TCP in IPv4',
-        (source) =>
-          to(
-            ipv4(
-              { source, destination: RECEIVER.ipv4, protocol: PROTOCOL.tcp },
-              tcp({ source: 1, destination: 2, flags: TCP_FLAGS.ack }, Buffer.alloc(SEGMENTS * SEGMENT_BYTES)),
-            ),
-          ),
-        { size: SEGMENT_BYTES, type: GSO.tcpv4, head: 54 },
-      ],
-      [
-        'UDP in IPv4',
-        (source) =>
-          to(
-            ipv4(
-              { source, destination: RECEIVER.ipv4, protocol: PROTOCOL.udp },
-              udp(1, 2, Buffer.alloc(SEGMENTS * SEGMENT_BYTES)),
-            ),
-          ),
-        { size: SEGMENT_BYTES, type: GSO.udp, head: 42 },
-      ],
-    ];
-  it.each(large)('gso - one large packet of %s counts as what it is on the wire', async (_, frame, gso) => {
-    const attack = frame(FORGED);
+  const bulk = Buffer.alloc(SEGMENTS * SEGMENT_BYTES);
+  const segments = tcp({ source: 1, destination: 2, flags: TCP_FLAGS.ack }, bulk);
+  const over4 = (protocol: number, payload: Buffer) => (source: string) =>
+    to(ipv4({ source, destination: RECEIVER.ipv4, protocol }, payload));
+  const over6 = (next: number, payload: Buffer) => (source: string) =>
+    to(ipv6({ source, destination: RECEIVER.ipv6, next }, payload), ETHERTYPE.ipv6);
+  const large: [name: string, version: 4 | 6, frame: (source: string) => Buffer, type: number, head: number][] = [
+    ['TCP in IPv4', 4, over4(PROTOCOL.tcp, segments), GSO.tcpv4, 54],
+    ['UDP in IPv4', 4, over4(PROTOCOL.udp, udp(1, 2, bulk)), GSO.udp, 42],
+    ['TCP in IPv6', 6, over6(PROTOCOL.tcp, segments), GSO.tcpv6, 74],
+    ['UDP in IPv6', 6, over6(PROTOCOL.udp, udp(1, 2, bulk)), GSO.udp, 62],
+  ];
+  it.each(large)('gso - one large packet of %s counts as what it is on the wire', async (...row) => {
+    const [, version, frame, type, head] = row;
+    const gso = { size: SEGMENT_BYTES, type, head };
+    const attack = frame(version === 4 ? FORGED : FORGED6);
+    const own = frame(ATTACKER[`ipv${version}`]);
     node.forgetLanded();
     await node.send(attack, 1, gso);
     await node.fence();
@@ -70,13 +61,13 @@ describe('counting', () => {
     await using guarded = await node.guard(node.pods.attacker);
     node.forgetLanded();
     await node.send(attack, 2, gso);
-    await node.send(frame(ATTACKER.ipv4), 1, gso);
+    await node.send(own, 1, gso);
     await node.fence();
     expect(node.landed(attack)).toBe(0);
-    expect(node.landed(frame(ATTACKER.ipv4))).toBe(1);
+    expect(node.landed(own)).toBe(1);
     const packets = BigInt(2 * SEGMENTS);
     expect(await guarded.cells()).toMatchObject([
-      { vector: 'ipv4-source', action: 'drop', packets, skbs: 2n, bytes: BigInt(2 * attack.length) },
+      { vector: `ipv${version}-source`, action: 'drop', packets, skbs: 2n, bytes: BigInt(2 * attack.length) },
     ]);
     const [sample] = await guarded.samples();
     expect(sample).toMatchObject({ gsoSegments: SEGMENTS, lengthBytes: attack.length, sourcePort: 1 });
@@ -222,7 +213,7 @@ describe('counting', () => {
       datagram(ATTACKER.ipv4, Buffer.alloc(MTU - 28)),
       'ipv4-source drop',
     ],
-    ['IPv6', datagram6('fd77::99'), datagram6(ATTACKER.ipv6), 'ipv6-source drop'],
+    ['IPv6', datagram6(FORGED6), datagram6(ATTACKER.ipv6), 'ipv6-source drop'],
   ];
   it.each(lengths)(
     'lengths - a forged %s frame of every length is dropped, or refused by the sender',

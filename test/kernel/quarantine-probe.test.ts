@@ -5,7 +5,7 @@ import { FOREVER_NS } from '@bailiff/bpf';
 import { ETHERTYPE, ethernet, ipv4, PROTOCOL, TCP_FLAGS, tcp } from '@bailiff/lab/frames';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ATTACKER, type Guarded, NODE, RECEIVER, TestNode } from './harness/node.ts';
-import { commandIn } from './harness/processes.ts';
+import { commandIn, LineProcess } from './harness/processes.ts';
 import { waitFor } from './harness/wait.ts';
 
 /** Echoes TCP and UDP on one port of both families; prints the port, then each reset. */
@@ -18,21 +18,21 @@ server.listen(0, '::', () => {
   udp.bind(port, '::', () => console.log(port));
 });`;
 
-/** Prints what came back, or why nothing did. */
+/** Print what came back, and wait for it as long as they are let. */
 const TCP_PROBE = `
 const [, address, port, end] = process.argv;
 const socket = require('node:net').connect(Number(port), address, () => socket.write('probe'));
 const say = (text) => { console.log(text); end === 'reset' ? socket.resetAndDestroy() : socket.end(); };
-socket.on('data', (data) => say(String(data))).on('error', (error) => say(error.code));
-socket.setTimeout(700, () => { console.log('nothing'); process.exit(); });`;
+socket.on('data', (data) => say(String(data))).on('error', (error) => say(error.code));`;
 const UDP_PROBE = `
 const [, address, port] = process.argv;
 const socket = require('node:dgram').createSocket(address.includes(':') ? 'udp6' : 'udp4');
 const say = (text) => { console.log(text); process.exit(); };
 socket.on('message', (data) => say(String(data)));
-socket.send('probe', Number(port), address);
-setTimeout(() => say('nothing'), 700);`;
+socket.send('probe', Number(port), address);`;
 
+/** An answer takes a millisecond; a process on a machine that does other things may take seconds to start. */
+const ANSWER_MS = 30_000;
 const IN_PORT = 30_080;
 const OUT_PORT = 30_081;
 const FAMILIES = [
@@ -95,25 +95,54 @@ table ip ports {
   /** What was cut of the probes; real stacks send more than that, such as MLD reports. */
   const cut = async (guarded: Guarded) =>
     (await guarded.samples()).filter(({ sourcePort, destinationPort }) => [sourcePort, destinationPort].includes(port));
-  const from = async (netns: string, script: string, ...args: unknown[]): Promise<string> =>
-    (await commandIn(netns, process.execPath, '-e', script, ...args.map(String))).trim();
+  const startProbe = (netns: string, script: string, ...args: unknown[]) => {
+    const answers: string[] = [];
+    const words = [`--net=/run/netns/${netns}`, process.execPath, '-e', script, ...args.map(String)];
+    const probe = new LineProcess('nsenter', words, (line) => answers.push(line));
+    return { answers, [Symbol.asyncDispose]: () => probe.close() };
+  };
+  /** What comes back, whenever it does. */
+  async function answerTo(...probe: Parameters<typeof startProbe>): Promise<string> {
+    await using running = startProbe(...probe);
+    const { answers } = running;
+    await waitFor(
+      'an answer',
+      () => answers.length,
+      (count) => count > 0,
+      ANSWER_MS,
+    );
+    return answers.join();
+  }
+  /** Runs until what it sent was dropped on its way to the pod: what never reached the pod is never answered. */
+  async function isCut(guarded: Guarded, ...probe: Parameters<typeof startProbe>): Promise<void> {
+    await using running = startProbe(...probe);
+    const dropped = await waitFor(
+      'the drop of it',
+      () => cut(guarded),
+      (samples) => samples.length > 0,
+      ANSWER_MS,
+    );
+    expect(dropped[0]).toMatchObject({ vector: 'quarantine-egress', destinationPort: port });
+    expect((await guarded.counts())['quarantine-egress drop']).toBeGreaterThan(0);
+    expect(running.answers).toEqual([]);
+  }
 
   it.each(FAMILIES)('tcp - the node probes over %s and nothing is cut', async (_, address) => {
     await using guarded = await quarantined();
-    expect(await from(node.netns, TCP_PROBE, address, port)).toBe('probe');
+    expect(await answerTo(node.netns, TCP_PROBE, address, port)).toBe('probe');
     expect(await cut(guarded)).toEqual([]);
   });
 
   it.each(FAMILIES)('udp - the node probes over %s and nothing is cut', async (_, address) => {
     await using guarded = await quarantined();
-    expect(await from(node.netns, UDP_PROBE, address, port)).toBe('probe');
+    expect(await answerTo(node.netns, UDP_PROBE, address, port)).toBe('probe');
     expect(await cut(guarded)).toEqual([]);
   });
 
   it('tcp - the reset that ends a probe reaches the pod', async () => {
     await using guarded = await quarantined();
     const before = said.length;
-    expect(await from(node.netns, TCP_PROBE, ATTACKER.ipv4, port, 'reset')).toBe('probe');
+    expect(await answerTo(node.netns, TCP_PROBE, ATTACKER.ipv4, port, 'reset')).toBe('probe');
     await waitFor(
       'the server says what it saw',
       () => said.slice(before),
@@ -124,16 +153,14 @@ table ip ports {
 
   it('ports - probe ports of another generation do not count', async () => {
     await using guarded = await quarantined(1000);
-    expect(await from(node.netns, TCP_PROBE, ATTACKER.ipv4, port)).toBe('nothing');
-    expect((await guarded.counts())['quarantine-egress drop']).toBeGreaterThan(0);
+    await isCut(guarded, node.netns, TCP_PROBE, ATTACKER.ipv4, port);
   });
 
   it('node port - nobody reaches the pod through it', async () => {
-    const connect = () => from(node.pods.receiver.netns, TCP_PROBE, NODE.ipv4, IN_PORT);
-    expect(await connect(), 'control: without quarantine it is served').toBe('probe');
+    const probe = [node.pods.receiver.netns, TCP_PROBE, NODE.ipv4, IN_PORT] as const;
+    expect(await answerTo(...probe), 'control: without quarantine it is served').toBe('probe');
     await using guarded = await quarantined();
-    expect(await connect()).toBe('nothing');
-    expect((await guarded.counts())['quarantine-egress drop']).toBeGreaterThan(0);
+    await isCut(guarded, ...probe);
   });
 
   it('node port - the pod sends nothing out through it from its probe port', async () => {

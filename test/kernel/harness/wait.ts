@@ -10,11 +10,11 @@ export async function waitFor<T>(
   done: (state: T) => boolean,
   timeoutMs = 10_000,
 ): Promise<T> {
-  const deadline = Date.now() + timeoutMs;
+  const deadline = performance.now() + timeoutMs;
   for (;;) {
     const state = await read();
     if (done(state)) return state;
-    if (Date.now() > deadline) {
+    if (performance.now() > deadline) {
       const text = JSON.stringify(state, (_, value) => (typeof value === 'bigint' ? `${value}n` : value));
       throw new Error(`${what}: not within ${timeoutMs} ms; last state ${text?.slice(0, 2000)}`);
     }
