@@ -1,6 +1,7 @@
-// One vitest configuration. Projects are tiers: `unit` runs anywhere and in parallel; every other tier
+// One vitest configuration. Projects are tiers: `unit` runs anywhere, on every processor; every other tier
 // starts real servers or touches the kernel. Those wait more than they work, so two files run at a time, each with names, ports, namespaces
 // and pin directories of its own; more would starve what has a time limit.
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 const real = (name: string, include: string[], testTimeout: number, maxWorkers = 2) => ({
@@ -29,6 +30,13 @@ export default defineConfig({
           ],
           testTimeout: 15_000,
           pool: 'forks',
+          // Vitest's own choice leaves one processor idle. What a process loads, it loads once for all of its files: half of the work.
+          maxWorkers: availableParallelism(),
+          isolate: false,
+          // So nothing that a file replaced is there for the next.
+          restoreMocks: true,
+          unstubEnvs: true,
+          unstubGlobals: true,
         },
       },
       real('native', ['libs/bpf/test/**/*.test.ts'], 60_000),
