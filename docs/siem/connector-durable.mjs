@@ -1,11 +1,8 @@
 // A connector that may be away: it reads the durable consumer of its format, and what it did not acknowledge comes again.
-import { readFileSync } from 'node:fs';
 import { jetstream } from '@nats-io/jetstream';
-import { connect } from '@nats-io/transport-node';
+import { connectAs } from './connect.mjs';
 
-const { NATS_URL, NATS_USER = 'siem-reader', NATS_PASSWORD_FILE } = process.env;
-const pass = readFileSync(NATS_PASSWORD_FILE, 'utf8').trim();
-const nats = await connect({ servers: NATS_URL, user: NATS_USER, pass, inboxPrefix: `_INBOX_${NATS_USER}` });
+const nats = await connectAs('siem-reader');
 const consumer = await jetstream(nats, { checkAPI: false }).consumers.get('SIEM', 'siem-ocsf');
 
 for await (const message of await consumer.consume()) {

@@ -1,9 +1,9 @@
 // The connectors of docs/siem, run as they stand there, with the rights of siem-reader and nothing else of Bailiff.
-import { spawn } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
+import { startExample } from './example-script.ts';
 import { RelayRig } from './siem-relay-rig.ts';
 
 const DOCS = path.resolve(import.meta.dirname, '../../docs/siem');
@@ -11,29 +11,7 @@ const DOCS = path.resolve(import.meta.dirname, '../../docs/siem');
 function startConnector(rig: RelayRig, script: string) {
   const password = path.join(rig.directory, 'reader-password');
   writeFileSync(password, 'password-of-siem-reader\n', { mode: 0o600 });
-  const env = { ...process.env, NATS_URL: rig.nats.url, NATS_PASSWORD_FILE: password };
-  const child = spawn(process.execPath, [path.join(DOCS, script)], { env, stdio: ['ignore', 'pipe', 'pipe'] });
-  const state = { out: '', err: '', code: null as number | null };
-  child.stdout.on('data', (chunk: Buffer) => {
-    state.out += chunk.toString();
-  });
-  child.stderr.on('data', (chunk: Buffer) => {
-    state.err += chunk.toString();
-  });
-  const gone = new Promise<void>((resolve) =>
-    child.once('exit', (code) => {
-      state.code = code;
-      resolve();
-    }),
-  );
-  return {
-    state,
-    lines: () => state.out.split('\n').filter(Boolean),
-    async [Symbol.asyncDispose]() {
-      child.kill('SIGKILL');
-      await gone;
-    },
-  };
+  return startExample(`siem/${script}`, { NATS_URL: rig.nats.url, NATS_PASSWORD_FILE: password });
 }
 
 it('connector - subject, credential and JSON are all it takes: the example has 15 lines at most and sees what happens', async () => {

@@ -1,0 +1,120 @@
+// The examples that speak to the bus, run as they stand in docs, by TLS, while the passwords are rotated under them.
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { type Bus, connectBus, ensureTopology } from '@bailiff/bus';
+import { startNats, type TestNats } from '@bailiff/bus/testing';
+import { waitFor } from '@bailiff/service/testing';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { accessOf, tlsIn } from '../../apps/cli/src/credentials/render.ts';
+import { load } from '../../apps/cli/src/credentials/store.ts';
+import { runCli } from '../../apps/cli/src/testing.ts';
+import { startExample } from './example-script.ts';
+
+const out = mkdtempSync(path.join(tmpdir(), 'bailiff-connectors-'));
+const passwordFile = (user: string) => path.join(out, 'users', `${user}.password`);
+const caFile = path.join(out, 'ca.crt');
+let nats: TestNats;
+let relay: Bus;
+let cli: Bus;
+
+async function credentials(...args: string[]) {
+  const { exitCode, stderr } = await runCli(['credentials', ...args, '--out', out]);
+  expect([exitCode, stderr]).toEqual([0, expect.any(String)]);
+  return load(out);
+}
+const as = (user: string) =>
+  connectBus({ servers: nats.url, user, passwordFile: passwordFile(user), name: `test-${user}`, tls: { caFile } });
+
+beforeAll(async () => {
+  nats = await startNats({ ...accessOf(await credentials('init')), tls: tlsIn(out) });
+  const admin = await as('admin');
+  await ensureTopology(admin);
+  await admin.close();
+  relay = await as('siem-relay');
+  cli = await as('cli');
+}, 60_000);
+afterAll(async () => {
+  await relay?.close();
+  await cli?.close();
+  await nats?.stop();
+  rmSync(out, { recursive: true, force: true });
+});
+
+let events = 0;
+/** Publishes one more event for connectors, and one more message of a replay. @returns how it is named */
+async function tell(): Promise<string> {
+  events += 1;
+  const uid = `event-${events}`;
+  const event = { severity: 'High', class_name: 'Network Activity', metadata: { uid }, message: 'x' };
+  await relay.js.publish('bailiff.v1.siem.ocsf.network-activity.shop', JSON.stringify(event), { msgID: uid });
+  cli.nc.publish(`bailiff.v1.replay.try.${uid}`, 'x');
+  await cli.nc.flush();
+  return uid;
+}
+
+const EXAMPLES: { file: string; user: string; args: string[] }[] = [
+  { file: 'siem/connector.mjs', user: 'siem-reader', args: [] },
+  { file: 'siem/connector-durable.mjs', user: 'siem-reader', args: [] },
+  { file: 'tutorial/listen.mjs', user: 'reader', args: ['bailiff.v1.replay.try.>'] },
+];
+const start = ({ file, user, args }: (typeof EXAMPLES)[number], more: Record<string, string> = {}) => {
+  const url = nats.url.replace('nats:', 'tls:');
+  const env = { NATS_URL: url, NATS_CA_FILE: caFile, NATS_PASSWORD_FILE: passwordFile(user), ...more };
+  return startExample(file, env, args);
+};
+type Example = ReturnType<typeof start>;
+
+/** Until what is told now comes to it, with more told as long as it may not be listening yet. */
+const hears = (example: Example, what: string) => {
+  const told: string[] = [];
+  const heard = async () => {
+    told.push(await tell());
+    return told.some((uid) => new RegExp(`${uid}\\b`).test(example.state.out));
+  };
+  return waitFor(heard, {
+    what,
+    timeoutMs: 20_000,
+    intervalMs: 100,
+    state: () => [example.state, nats.log.slice(-500)],
+  });
+};
+
+it.each(EXAMPLES)('$file - who signed the certificate must be known', async (example) => {
+  await using stranger = start(example, { NATS_CA_FILE: '' });
+  await waitFor(() => stranger.state.code !== null, {
+    what: 'it to end',
+    timeoutMs: 20_000,
+    state: () => stranger.state,
+  });
+  expect(stranger.state.code).not.toBe(0);
+  expect(stranger.state.err).toMatch(/certificate|self[- ]signed/i);
+  await using trusting = start(example);
+  await hears(trusting, 'what is told');
+});
+
+it('rotation - whoever was started before, in the midst of it, or after it hears on', async () => {
+  const running: Example[] = EXAMPLES.map((example) => start(example));
+  try {
+    for (const one of running) await hears(one, 'what is told before');
+    const prepared = await credentials('rotate');
+    expect(prepared.users['siem-reader']?.passwords).toHaveLength(2);
+    // The servers do not know the first line yet.
+    for (const example of EXAMPLES) running.push(start(example));
+    for (const one of running) await hears(one, 'what is told with two passwords');
+    const finished = await credentials('rotate', '--finish');
+    await nats.reload({ ...accessOf(finished) });
+    for (const one of running) await hears(one, 'what is told after the reload');
+    for (const one of running) expect([one.state.code, one.state.err]).toEqual([null, '']);
+  } finally {
+    await Promise.all(running.map((one) => one[Symbol.asyncDispose]()));
+  }
+}, 120_000);
+
+it.each(EXAMPLES)('$file - a password that is none ends it', async (example) => {
+  const file = path.join(out, 'wrong.password');
+  writeFileSync(file, 'guessed\nonce more\n');
+  await using wrong = start(example, { NATS_PASSWORD_FILE: file });
+  await waitFor(() => wrong.state.code !== null, { what: 'it to end', timeoutMs: 20_000, state: () => wrong.state });
+  expect(wrong.state.err).toMatch(/authorization violation/i);
+});
