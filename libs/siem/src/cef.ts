@@ -5,6 +5,7 @@
  * packet, never whom the packet claims to be; nothing in a value ends its field or the line. Pure.
  * ArcSight Common Event Format, Implementation Standard, version 26: escapes, keys of the extension dictionary, severities 0 to 10.
  */
+import { captureFacts } from './capture.ts';
 import { activityOf, CLASSES, namespaceOf, severityOf } from './classes.ts';
 import { baseName, clip, commandLine, type ResponseEvent, type SiemEvent, type ViolationEvent } from './event.ts';
 import { commandUid, responseMessage } from './ocsf/response.ts';
@@ -67,6 +68,24 @@ function violationExtension(event: ViolationEvent): Extension {
   };
 }
 
+/** Keys of the dictionary that no other part of a response uses. */
+function captureExtension({ capture }: ResponseEvent['value']): Extension {
+  if (capture === null) return {};
+  const { takenMs, processes, sockets, executables, peers } = captureFacts(capture);
+  return {
+    deviceCustomDate1: takenMs,
+    deviceCustomDate1Label: 'captured',
+    cn1: processes,
+    cn1Label: 'processes',
+    cn2: sockets,
+    cn2Label: 'sockets',
+    flexString1: executables.join(','),
+    flexString1Label: 'executables',
+    flexString2: peers.join(','),
+    flexString2Label: 'peers',
+  };
+}
+
 function responseExtension({ value }: ResponseEvent): Extension {
   return {
     rt: millis(value.recordedAt),
@@ -83,6 +102,7 @@ function responseExtension({ value }: ResponseEvent): Extension {
     cs5Label: 'rule',
     cs6: commandUid(value),
     cs6Label: 'command',
+    ...captureExtension(value),
     msg: responseMessage(value),
   };
 }

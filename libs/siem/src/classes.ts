@@ -111,6 +111,8 @@ export function operationActivity({ operation, subject }: Pick<OperationSample, 
 
 const RESPONSE: Readonly<Record<string, Activity>> = {
   observe: { className: 'remediation-activity', id: 5, name: 'Detect' },
+  // Evidence is gathered; nothing is changed.
+  capture: { className: 'remediation-activity', id: 5, name: 'Detect' },
   label: { className: 'remediation-activity', id: OTHER, name: 'label' },
   cordon: { className: 'remediation-activity', id: 1, name: 'Isolate' },
   quarantine: { className: 'network-remediation-activity', id: 1, name: 'Isolate' },

@@ -7,6 +7,7 @@
  */
 import { rfc3339Micros } from '@bailiff/bus';
 import type { OperationSample, Response, SocketProcess, Verdict, Violation } from '@bailiff/schemas';
+import { captureJson } from './capture.ts';
 import { activityOf, type ClassName, severityOf } from './classes.ts';
 import { baseName, clip, commandLine, compact, type SiemEvent, techniquesOf } from './event.ts';
 import type { Json } from './ocsf/base.ts';
@@ -155,6 +156,7 @@ function responseParts(value: Response): Json {
       phase: value.phase,
       reason_code: value.reasonCode,
       target: targetOf(value),
+      capture: captureJson(value.capture),
     },
   };
 }

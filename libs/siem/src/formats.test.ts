@@ -8,7 +8,7 @@ import { activityOf } from './classes.ts';
 import { toEcs } from './ecs.ts';
 import { clip, commandLine, compact, techniquesOf, uidOf } from './event.ts';
 import { asciiJson, render } from './render.ts';
-import { everyEvent, operationEvent, responseEvent, verdictEvent, violationEvent } from './testing.ts';
+import { captureEvent, everyEvent, operationEvent, responseEvent, verdictEvent, violationEvent } from './testing.ts';
 
 /** Reads a CEF line as a receiver does: a header of eight fields, then keys that stand before `=`. */
 function readCef(line: string): { header: string[]; extension: Map<string, string> } {
@@ -63,6 +63,22 @@ describe('cef', () => {
   });
 });
 
+it('cef - a capture under keys of its own, and no arguments', () => {
+  const { header, extension } = readCef(toCef(captureEvent(), '1'));
+  expect(header.slice(4, 6)).toEqual(['700105', 'Remediation Activity: Detect']);
+  expect(Object.fromEntries(extension)).toMatchObject({
+    act: 'capture',
+    outcome: 'succeeded',
+    cn1: '103',
+    cn1Label: 'processes',
+    cn2: '102',
+    deviceCustomDate1: '1790000000456',
+    flexString2: expect.stringMatching(/^198\.51\.100\.1:443,/),
+  });
+  expect([...extension.values()].join()).not.toContain('hunter2');
+  expect(readCef(toCef(responseEvent(), '1')).extension.has('cn1')).toBe(false);
+});
+
 /** https://www.elastic.co/guide/en/ecs/8.17: allowed values. */
 const CATEGORIES = ['file', 'host', 'process', 'network', 'intrusion_detection', 'configuration'];
 const TYPES = ['info', 'change', 'denied', 'allowed'];
@@ -102,6 +118,12 @@ describe('ecs', () => {
       rule: { id: 'repeated-spoofing' },
     });
     expect(toEcs(responseEvent(), '1')).toMatchObject({ event: { action: 'delete-succeeded', outcome: 'success' } });
+    const captured = toEcs(captureEvent(), '1');
+    expect(captured).toMatchObject({
+      event: { action: 'capture-succeeded', category: ['configuration'] },
+      bailiff: { capture: { processes: 103, executables: expect.arrayContaining(['p1']) } },
+    });
+    expect(JSON.stringify(captured)).not.toContain('hunter2');
   });
 });
 

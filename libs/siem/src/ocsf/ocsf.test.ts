@@ -5,7 +5,15 @@ import { ACTIONS } from '@bailiff/policy';
 import { KERNEL_VALUES, OPERATIONS as RUNTIME_OPERATIONS } from '@bailiff/runtime';
 import { expect, it } from 'vitest';
 import { activityOf, CLASSES, type ClassName, operationActivity } from '../classes.ts';
-import { everyEvent, OPERATIONS, operationEvent, responseEvent, verdictEvent, violationEvent } from '../testing.ts';
+import {
+  captureEvent,
+  everyEvent,
+  OPERATIONS,
+  operationEvent,
+  responseEvent,
+  verdictEvent,
+  violationEvent,
+} from '../testing.ts';
 import type { Json } from './base.ts';
 import { toOcsf } from './index.ts';
 
@@ -158,6 +166,21 @@ it('ocsf - actions are of the class of what they remedy, and an undoing restores
   });
   const undone = toOcsf(responseEvent({ action: 'quarantine', phase: 'undone' }), '1');
   expect(undone).toMatchObject({ class_uid: 7004, activity_id: 3, status_id: 1 });
+});
+
+it('ocsf - a capture tells how much ran, which executables and whom it spoke to, and no arguments', () => {
+  const ocsf = toOcsf(captureEvent(), '1');
+  expect(ocsf).toMatchObject({ class_uid: 7001, activity_id: 5, status_id: 1, activity_name: 'Detect' });
+  const { capture } = (ocsf['unmapped'] as { bailiff: { capture: Record<string, string[]> } }).bailiff;
+  expect(capture).toMatchObject({ taken_at: 1_790_000_000_456, processes: 103, sockets: 102 });
+  // Each once, cut to what fits, and by its name where the executable is not known.
+  expect([capture['executables']?.length, capture['peers']?.length]).toEqual([16, 16]);
+  expect(capture['executables']?.[1]).toBe('p1');
+  expect(capture['peers']?.[0]).toBe('198.51.100.1:443');
+  expect(JSON.stringify(ocsf)).not.toContain('hunter2');
+  const failed = toOcsf(captureEvent({ phase: 'failed', capture: null, reasonCode: 'no-answer' }), '1');
+  expect(failed).toMatchObject({ class_uid: 7001, status_id: 2, status_code: 'no-answer' });
+  expect(JSON.stringify(failed)).not.toContain('"executables"');
 });
 
 it('ocsf - a spoofed packet comes from the pod that sent it; whom it claims to be is no endpoint', () => {

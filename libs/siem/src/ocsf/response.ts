@@ -3,6 +3,7 @@
  * cordon, observe). All phases of one action have one `command_uid`.
  */
 import type { Response } from '@bailiff/schemas';
+import { captureJson } from '../capture.ts';
 import { activityOf } from '../classes.ts';
 import { clip, type ResponseEvent } from '../event.ts';
 import { baseEvent, deviceOf, type Json, kubernetesOf } from './base.ts';
@@ -70,6 +71,7 @@ export function ocsfResponse(event: ResponseEvent, version: string): Json {
         api_verb: value.apiVerb,
         api_path: clip(value.apiPath),
         api_status: value.apiStatus > 0 ? value.apiStatus : undefined,
+        capture: captureJson(value.capture),
         expires_at: value.expiresAt === null ? undefined : Math.floor(value.expiresAt / 1000),
       },
     },
