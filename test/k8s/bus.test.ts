@@ -154,6 +154,14 @@ describe('the bus that is included', () => {
     );
   });
 
+  it('the servers give memory back before the limit takes them', () => {
+    const mebibytes = (text: string) => Number.parseInt(text, 10) * (/^\d+Gi/.test(text) ? 1024 : 1);
+    const soft = mebibytes(environmentOf(objects, nats.container)['GOMEMLIMIT'] ?? '');
+    const limit = mebibytes(nats.container.resources.limits.memory);
+    expect(soft / limit).toBeGreaterThan(0.8);
+    expect(soft / limit).toBeLessThan(0.95);
+  });
+
   it('Redis is where the responder looks', () => {
     const { hostname, port } = address('redisUrl');
     const service = named(objects, 'Service', hostname.split('.')[0] as string);

@@ -183,6 +183,11 @@ export const builtinResources: ResourceDef[] = [
     subresources: [statusSubresource],
     returnsDeleted: true,
   }),
+  kept('', 'v1', 'resourcequotas', 'ResourceQuota', {
+    shortNames: ['quota'],
+    subresources: [statusSubresource],
+    returnsDeleted: true,
+  }),
   kept('', 'v1', 'secrets', 'Secret'),
   kept('', 'v1', 'services', 'Service', {
     shortNames: ['svc'],
