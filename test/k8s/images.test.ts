@@ -12,6 +12,16 @@ const ROOT = path.resolve(import.meta.dirname, '../..');
 const read = (file: string) => readFileSync(path.join(ROOT, file), 'utf8');
 const file = parseContainerfile(read('k8s/images/Containerfile'));
 const images = file.stages.filter(({ instructions }) => last(instructions, 'ENTRYPOINT')).map(({ name }) => name);
+interface Target {
+  executor?: string;
+  outputs?: string[];
+  dependsOn?: string[];
+}
+type Targets = Readonly<Record<string, Target>>;
+interface NxFile {
+  targetDefaults: { build: { outputs: string[] } };
+}
+
 const { version } = JSON.parse(read('package.json')) as { version: string };
 
 describe('Containerfile', () => {
@@ -48,6 +58,37 @@ describe('Containerfile', () => {
     const copied = build.flatMap(({ sources }) => sources);
     for (const workspace of workspaces)
       expect(copied.some((source) => source.startsWith(workspace as string))).toBe(true);
+  });
+
+  it('what images copy from the build stage is what its last step makes', () => {
+    const steps = lineage(file, 'build').filter(({ word }) => word === 'RUN');
+    expect(steps.at(-1)?.text).toContain('nx run-many -t build');
+    const { outputs: usual } = (JSON.parse(read('nx.json')) as NxFile).targetDefaults.build;
+    const madeBy = (project: string): string[] => {
+      const { targets } = (JSON.parse(read(`${project}/package.json`)) as { nx: { targets: Targets } }).nx;
+      const { build } = targets;
+      const made = [targets['build'], ...(build?.dependsOn ?? []).map((name) => targets[name])];
+      return made
+        .flatMap((target) => target?.outputs ?? (target?.executor === 'nx:noop' ? [] : usual))
+        .map((output) => output.replace('{projectRoot}', project));
+    };
+    const sources = images
+      .flatMap((name) => lineage(file, name))
+      .filter(({ word }) => word === 'COPY')
+      .map(copyOf)
+      .filter(({ from }) => from === 'build')
+      .flatMap((copy) => copy.sources);
+    expect(new Set(sources).size).toBe(images.length + 4);
+    for (const source of sources) {
+      const [, project = '', rest = ''] = /^\/src\/((?:apps|libs)\/[^/]+)\/(.+)$/.exec(source) ?? [];
+      const made = madeBy(project);
+      const covered = made.some(
+        (output) => `${project}/${rest}` === output || `${project}/${rest}`.startsWith(`${output}/`),
+      );
+      expect([source, covered]).toEqual([source, true]);
+    }
+    // Parts are made for who asks for them.
+    expect(read('apps/collector/package.json')).toContain('--parts');
   });
 
   it('the build stage installs what building takes, as scripts/setup names it', () => {
