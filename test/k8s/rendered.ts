@@ -1,7 +1,9 @@
 /** What an overlay of k8s renders to, by `kubectl kustomize`, and small questions about it. */
 import { execFileSync } from 'node:child_process';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { parseAllDocuments } from 'yaml';
+import { parse, parseAllDocuments, stringify } from 'yaml';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
 export const OVERLAYS = ['included', 'external'] as const;
@@ -23,14 +25,54 @@ export interface Workload {
 
 const rendered = new Map<string, Json[]>();
 
+function render(directory: string): Json[] {
+  const text = execFileSync('kubectl', ['kustomize', directory], { encoding: 'utf8' });
+  return parseAllDocuments(text).map((document) => document.toJS() as Json);
+}
+
 /** Every object of an overlay. Rendered once a process. */
 export function objectsOf(overlay: (typeof OVERLAYS)[number]): Json[] {
-  const known = rendered.get(overlay);
-  if (known) return known;
-  const text = execFileSync('kubectl', ['kustomize', path.join(ROOT, 'k8s/overlays', overlay)], { encoding: 'utf8' });
-  const objects = parseAllDocuments(text).map((document) => document.toJS() as Json);
-  rendered.set(overlay, objects);
-  return objects;
+  const known = rendered.get(overlay) ?? render(path.join(ROOT, 'k8s/overlays', overlay));
+  rendered.set(overlay, known);
+  return known;
+}
+
+/**
+ * The same with components in the overlay's kustomization, as their heads say it; `settings` are literals that an
+ * operator writes there, `patch` a file.
+ */
+export function objectsWith(
+  overlay: (typeof OVERLAYS)[number],
+  components: readonly string[],
+  settings: Readonly<Record<string, readonly string[]>> = {},
+  patch: string | null = null,
+): Json[] {
+  const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-k8s-'));
+  try {
+    cpSync(path.join(ROOT, 'k8s'), directory, { recursive: true });
+    const file = path.join(directory, 'overlays', overlay, 'kustomization.yaml');
+    const written = parse(readFileSync(file, 'utf8')) as Json;
+    written.components = components.map((name) => `../../components/${name}`);
+    if (patch !== null) {
+      writeFileSync(path.join(path.dirname(file), 'patch.yaml'), patch);
+      written.patches = [{ path: 'patch.yaml' }];
+    }
+    writeFileSync(file, stringify(written));
+    const generators = Object.entries(settings).map(([name, literals]) => ({ name, behavior: 'merge', literals }));
+    const own = path.join(directory, 'overlays', 'own');
+    mkdirSync(own);
+    const kustomization = {
+      apiVersion: 'kustomize.config.k8s.io/v1beta1',
+      kind: 'Kustomization',
+      namespace: written.namespace,
+      resources: [`../${overlay}`],
+      configMapGenerator: generators,
+    };
+    writeFileSync(path.join(own, 'kustomization.yaml'), stringify(kustomization));
+    return render(own);
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
 }
 
 export const ofKind = (objects: readonly Json[], kind: string): Json[] =>

@@ -3,9 +3,20 @@
 import { EVERY_ACTION, responderRules } from '@bailiff/answer';
 import { describe, expect, it } from 'vitest';
 import { KUBE_PATHS as BUS_AUTH_PATHS, KUBE_RULES as BUS_AUTH_RULES } from '../../apps/bus-auth/src/kube-rules.ts';
+import { roleYaml } from '../../apps/cli/src/responder/rbac.ts';
 import { configSchema as ipamSyncSchema } from '../../apps/ipam-sync/src/config.ts';
 import { KUBE_RULES as IPAM_SYNC_RULES } from '../../apps/ipam-sync/src/kube-rules.ts';
-import { type Json, METRICS_PORT, named, OVERLAYS, objectsOf, ofKind, type Workload, workloadsOf } from './rendered.ts';
+import {
+  type Json,
+  METRICS_PORT,
+  named,
+  OVERLAYS,
+  objectsOf,
+  objectsWith,
+  ofKind,
+  type Workload,
+  workloadsOf,
+} from './rendered.ts';
 
 /** Rights on the node, each with what fails without it; test/cluster/collector-privileges.test.ts tries them. */
 const COLLECTOR_CAPABILITIES = ['BPF', 'PERFMON', 'NET_ADMIN', 'SYS_PTRACE'];
@@ -118,6 +129,21 @@ describe.each(OVERLAYS)('%s', (overlay) => {
     expect(inNamespace['bailiff-ipam-sync']).toContain(`update coordination.k8s.io/leases ${lease}`);
   });
 
+  it('rights of the responder - what `bailiff responder rbac` prints takes the place of the base’s', () => {
+    const label = { acting: new Set(['label'] as const), dryRun: new Set<never>() };
+    const rules = responderRules(label);
+    const narrowed = objectsWith(overlay, [], {}, roleYaml(rules, label));
+    const granted = rights(named(narrowed, 'ClusterRole', 'bailiff-responder').rules);
+    expect(granted).toEqual(rights(rules));
+    expect(granted).toContain('patch /pods *');
+    expect(rights(named(objects, 'ClusterRole', 'bailiff-responder').rules)).toContain('delete /pods *');
+    expect(granted).not.toContain('delete /pods *');
+    // Labels of the overlay and everything else stay.
+    const [before, after] = [objects, narrowed].map((all) => named(all, 'ClusterRole', 'bailiff-responder').metadata);
+    expect(after).toEqual(before);
+    expect(narrowed).toHaveLength(objects.length);
+  });
+
   it('network - everything is denied, and then each component has the ways that its configuration names', () => {
     const policies = ofKind(objects, 'NetworkPolicy');
     expect(named(objects, 'NetworkPolicy', 'bailiff-default-deny').spec).toEqual({
@@ -207,6 +233,14 @@ describe.each(OVERLAYS)('%s: staying up', (overlay) => {
       expect(container.image).not.toMatch(/:latest$/);
     },
   );
+
+  it('the priority classes of pods are admitted in this namespace, and nothing else is bounded by that', () => {
+    const used = new Set(workloads.flatMap(({ pod }) => pod.priorityClassName ?? []));
+    const { hard, scopeSelector } = named(objects, 'ResourceQuota', 'bailiff-critical-pods').spec;
+    const [{ scopeName, operator, values }] = scopeSelector.matchExpressions;
+    expect([scopeName, operator, [...values].sort()]).toEqual(['PriorityClass', 'In', [...used].sort()]);
+    expect(hard).toEqual({ pods: '1M' });
+  });
 
   it.each(workloads)('$name - its selector selects its pods and no other component’s', ({ object, component }) => {
     if (object.kind === 'Job') return;

@@ -1,0 +1,116 @@
+// What k8s/components make of an overlay: what they say and nothing else, and a configuration that the app takes.
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { describe, expect, it } from 'vitest';
+import type * as z from 'zod';
+import { collectorSchema } from '../../apps/collector/src/config.ts';
+import { responderSchema } from '../../apps/responder/src/config.ts';
+import { configSchema as relaySchema } from '../../apps/siem-relay/src/config.ts';
+import { buildConfig, frameShape } from '../../libs/service/src/config.ts';
+import {
+  environmentOf,
+  type Json,
+  mountOf,
+  named,
+  OVERLAYS,
+  objectsOf,
+  objectsWith,
+  type Workload,
+  workloadsOf,
+} from './rendered.ts';
+
+const COMPONENTS = path.resolve(import.meta.dirname, '../../k8s/components');
+const INSTALL = readFileSync(path.resolve(import.meta.dirname, '../../docs/install.md'), 'utf8');
+
+const workload = (objects: readonly Json[], component: string) =>
+  workloadsOf(objects).find((one) => one.component === component) as Workload;
+
+function configOf(objects: readonly Json[], component: string, schema: z.ZodObject): Record<string, Json> {
+  const env = environmentOf(objects, workload(objects, component).container);
+  const whole = schema.safeExtend(frameShape).strict();
+  return buildConfig(whole, { name: component, defaults: {}, file: null, env, flags: new Map() }) as never;
+}
+
+/** Objects that are not the same, by kind and name; generated names without their hash. */
+function changed(before: readonly Json[], after: readonly Json[]): string[] {
+  const text = (objects: readonly Json[]) =>
+    new Map(objects.map((object) => [`${object.kind} ${object.metadata.name}`, JSON.stringify(object)]));
+  const [old, now] = [text(before), text(after)];
+  const names = [...new Set([...old.keys(), ...now.keys()])].filter((name) => old.get(name) !== now.get(name));
+  return names.map((name) => name.replace(/-[a-z0-9]{10}$/, '')).sort();
+}
+
+it('every component is named where one installs', () => {
+  for (const name of readdirSync(COMPONENTS)) expect(INSTALL).toContain(`\`k8s/components/${name}\``);
+});
+
+describe.each(OVERLAYS)('%s', (overlay) => {
+  const plain = objectsOf(overlay);
+
+  it('without any, an overlay of one’s own changes nothing', () => {
+    expect(changed(plain, objectsWith(overlay, []))).toEqual([]);
+  });
+
+  it('network-only - the collector has no runtime half, one capability less and AppArmor as the runtime has it', () => {
+    const objects = objectsWith(overlay, ['network-only']);
+    expect(changed(plain, objects)).toEqual(['DaemonSet bailiff-collector']);
+    const { pod, container } = workload(objects, 'collector');
+    const before = workload(plain, 'collector');
+    expect(before.container.securityContext.capabilities.add).toContain('SYS_PTRACE');
+    expect(container.securityContext.capabilities).toEqual({ drop: ['ALL'], add: ['BPF', 'PERFMON', 'NET_ADMIN'] });
+    expect([before.pod.securityContext.appArmorProfile, pod.securityContext.appArmorProfile]).toEqual([
+      { type: 'Unconfined' },
+      undefined,
+    ]);
+    expect(configOf(plain, 'collector', collectorSchema)['runtime']).toBe('auto');
+    expect(configOf(objects, 'collector', collectorSchema)['runtime']).toBe('off');
+  });
+
+  it('redis-ca - the responder knows Redis by the authority in its Secret', () => {
+    const objects = objectsWith('external', ['redis-ca']);
+    const { redisCaFile } = configOf(objects, 'responder', responderSchema);
+    expect(mountOf(workload(objects, 'responder'), redisCaFile)).toMatchObject({
+      mount: { readOnly: true },
+      volume: { secret: { secretName: 'bailiff-redis' } },
+    });
+  });
+
+  it('syslog - the relay sends by TLS to the receiver that is named, and may reach its port', () => {
+    const settings = { 'bailiff-syslog': ['address=logs.example.net:6514', 'format=ocsf'] };
+    const objects = objectsWith(overlay, ['syslog'], settings);
+    expect(changed(plain, objects)).toEqual([
+      'ConfigMap bailiff-syslog',
+      'Deployment bailiff-siem-relay',
+      'NetworkPolicy bailiff-syslog',
+    ]);
+    expect(configOf(plain, 'siem-relay', relaySchema)).toMatchObject({ syslogAddress: '', formats: ['ocsf'] });
+    const config = configOf(objects, 'siem-relay', relaySchema);
+    expect(config).toMatchObject({
+      syslogAddress: 'logs.example.net:6514',
+      syslogTransport: 'tls',
+      syslogFormat: 'ocsf',
+      formats: ['ocsf', 'cef'],
+      syslogCertFile: '',
+    });
+    const relay = workload(objects, 'siem-relay');
+    expect(mountOf(relay, config['syslogCaFile'])).toMatchObject({
+      mount: { readOnly: true },
+      volume: { secret: { secretName: 'bailiff-syslog', optional: true } },
+    });
+    const { spec } = named(objects, 'NetworkPolicy', 'bailiff-syslog');
+    expect(spec.podSelector.matchLabels['app.kubernetes.io/component']).toBe('siem-relay');
+    expect(spec.egress).toEqual([{ ports: [{ port: 6514, protocol: 'TCP' }] }]);
+  });
+
+  it('syslog - plain TCP is two settings', () => {
+    const settings = { 'bailiff-syslog': ['address=127.0.0.1:10514', 'transport=tcp'] };
+    const config = configOf(objectsWith(overlay, ['syslog'], settings), 'siem-relay', relaySchema);
+    expect(config).toMatchObject({ syslogAddress: '127.0.0.1:10514', syslogTransport: 'tcp', syslogFormat: 'cef' });
+  });
+
+  it('all of them go together', () => {
+    const names = readdirSync(COMPONENTS);
+    expect(names.length).toBeGreaterThan(2);
+    expect(workloadsOf(objectsWith(overlay, names)).length).toBe(workloadsOf(plain).length);
+  });
+});
