@@ -1,0 +1,77 @@
+// k8s/monitoring/scrape.yaml in a Prometheus of the distribution, against the API stand-in with a pod of every workload: who is found, and as what.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { freePort } from '@bailiff/bus/testing';
+import { waitFor } from '@bailiff/service/testing';
+import { expect, it } from 'vitest';
+import { parse, stringify } from 'yaml';
+import { type Json, objectsOf, workloadsOf } from '../k8s/rendered.ts';
+import { startApiServer } from '../lab/src/apiserver/index.ts';
+
+const SCRAPE = path.resolve(import.meta.dirname, '../../k8s/monitoring/scrape.yaml');
+const NAMESPACE = 'bailiff-system';
+
+interface Target {
+  labels: Record<string, string>;
+  scrapeUrl: string;
+}
+
+it('scrape.yaml - Prometheus finds each app at its port by node and name, and neither the bus, Redis, nor a Job that is done', async () => {
+  const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-discovery-'));
+  const api = await startApiServer({ certDir: path.join(directory, 'certs') });
+  const listen = `127.0.0.1:${await freePort()}`;
+  const { scrape_configs } = parse(readFileSync(SCRAPE, 'utf8')) as Json;
+  // Where it runs in the cluster it needs no file for this.
+  scrape_configs[0].kubernetes_sd_configs[0].kubeconfig_file = api.kubeconfigPath();
+  const config = path.join(directory, 'prometheus.yml');
+  writeFileSync(config, stringify({ scrape_configs }));
+  for (const namespace of [NAMESPACE, 'other']) api.api.create('namespaces', { metadata: { name: namespace } });
+  const workloads = workloadsOf(objectsOf('included'));
+  for (const [index, { component, object, pod }] of workloads.entries()) {
+    const { labels } = object.spec.template.metadata;
+    for (const namespace of [NAMESPACE, 'other']) {
+      const ref = { namespace, name: `${component}-0` };
+      api.api.create('pods', { metadata: { ...ref, labels }, spec: { ...pod, nodeName: 'node-a' } });
+      const phase = object.kind === 'Job' ? 'Succeeded' : 'Running';
+      const status = { phase, podIP: `10.9.0.${index + 1}`, podIPs: [{ ip: `10.9.0.${index + 1}` }] };
+      api.api.patch('pods', ref, 'application/merge-patch+json', { status }, { subresource: 'status' });
+    }
+  }
+  const flags = [`--config.file=${config}`, `--storage.tsdb.path=${directory}/data`, `--web.listen-address=${listen}`];
+  const child = spawn('setpriv', ['--pdeathsig', 'KILL', 'prometheus', ...flags], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  let said = '';
+  child.stderr.on('data', (chunk: Buffer) => {
+    said += chunk.toString();
+  });
+  try {
+    const targets = async (): Promise<Target[]> => {
+      const response = await fetch(`http://${listen}/api/v1/targets?state=active`);
+      return ((await response.json()) as { data: { activeTargets: Target[] } }).data.activeTargets;
+    };
+    const apps = workloads.filter(({ container }) =>
+      (container.ports ?? []).some(({ name }: Json) => name === 'metrics'),
+    );
+    expect(apps).toHaveLength(6);
+    const found = async () => (await targets()).length >= apps.length;
+    await waitFor(found, { what: 'the targets', timeoutMs: 40_000, intervalMs: 200, state: () => said.slice(-2_000) });
+    const shown = (await targets()).map(({ labels, scrapeUrl }) => ({ ...labels, scrapeUrl }));
+    const wanted = apps.map(({ component }) => {
+      const address = `10.9.0.${workloads.findIndex((one) => one.component === component) + 1}:9464`;
+      const labels = { job: 'bailiff', namespace: NAMESPACE, pod: `${component}-0`, node: 'node-a' };
+      return { ...labels, instance: address, scrapeUrl: `http://${address}/metrics` };
+    });
+    const byUrl = (a: { scrapeUrl: string }, b: { scrapeUrl: string }) => a.scrapeUrl.localeCompare(b.scrapeUrl);
+    expect(shown.sort(byUrl)).toEqual(wanted.sort(byUrl));
+  } finally {
+    const gone = once(child, 'exit');
+    child.kill('SIGKILL');
+    await gone;
+    await api.close();
+    rmSync(directory, { recursive: true, force: true });
+  }
+}, 90_000);
