@@ -3,6 +3,7 @@
  *
  * Place in the path: everything throws → run.ts → here → stderr and the exit code.
  */
+import { SET_UP_REMEDY } from '@bailiff/bus';
 import { ConfigError } from '@bailiff/policy';
 import { EXIT, type ExitCode, exitCodeOf } from '@bailiff/service';
 import { schemaRemedy } from './config/schema-remedy.ts';
@@ -43,7 +44,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
   BUS_UNREACHABLE: 'is nats-server running there? Name another with --nats-url, or see `bailiff doctor`',
   BUS_AUTHENTICATION: 'user and password are not known to the bus: check --nats-user and --nats-password-file',
   BUS_PERMISSION: 'this identity may not do that: use the `cli` identity, or one that has the right',
-  BUS_NO_STREAM: 'the bus has no such stream: was it set up for Bailiff? See `bailiff doctor`',
+  BUS_NO_STREAM: `is the bus set up for Bailiff? ${SET_UP_REMEDY}. See \`bailiff doctor\``,
   BUS_SHRINK: 'leave the flag out to keep what is there, or say --shrink to have it so',
   BUS_TIMEOUT: 'the bus is connected and does not answer: is it overloaded, or without a leader?',
   BUS_TOO_LARGE: 'the value is larger than the bus takes (256 KiB)',

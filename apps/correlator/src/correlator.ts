@@ -15,6 +15,7 @@ import {
   InstanceTeller,
   openBucket,
   requireHorizon,
+  whenSetUp,
 } from '@bailiff/bus';
 import {
   Fold,
@@ -52,6 +53,10 @@ export async function start(ctx: ServiceContext<CorrelatorConfig>): Promise<void
   const bus = await connectBus({ ...busOptionsOf(config), name: 'correlator', waitForServer: true, signal });
   ctx.onStop('bus', () => bus.drain());
   ctx.health.ready('bus', () => bus.connected || 'not connected');
+  await whenSetUp(bus, ['VIOLATIONS', 'VERDICTS', 'RESPONSES'], {
+    ...ctx,
+    onWait: (error) => ctx.log.warn({ err: error }, 'waiting for the set-up of the bus'),
+  });
   await requireHorizon(bus);
   const schemas = openBucket(bus, 'bailiff_schemas');
   const lookup = async (fingerprint: string) =>

@@ -9,7 +9,16 @@
 
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
-import { type Bus, BusError, connectBus, decodeToken, encodeToken, InstanceTeller, openBucket } from '@bailiff/bus';
+import {
+  type Bus,
+  BusError,
+  connectBus,
+  decodeToken,
+  encodeToken,
+  InstanceTeller,
+  openBucket,
+  whenSetUp,
+} from '@bailiff/bus';
 import {
   type KubeApi,
   type KubeError,
@@ -312,6 +321,10 @@ export async function start(ctx: ServiceContext<IpamSyncConfig>): Promise<void> 
   const bus = await connectWhenever(ctx);
   if (bus === null) return;
   ctx.onStop('bus', () => bus.drain());
+  await whenSetUp(bus, [`KV_${PODS_BUCKET}`, `KV_${CONFIG_BUCKET}`], {
+    ...ctx,
+    onWait: (error) => ctx.log.warn({ err: error }, 'waiting for the set-up of the bus'),
+  });
   const sync = new IpamSync(ctx, client, bus);
   ctx.onStop('ipam-sync', () => sync.stop());
   sync.run().catch((error) => signal.aborted || ctx.fail(error as Error));

@@ -1,7 +1,7 @@
 /** What an operator sets for the responder as a process. What is answered how is not here but in the response policies on the bus. */
 import { busShape, type FrameConfig } from '@bailiff/service';
 import * as z from 'zod';
-import { redisOptions } from './queues.ts';
+import { redisOptions } from './redis-options.ts';
 
 const milliseconds = (min: number, max: number) => z.number().int().min(min).max(max);
 const MINUTE = 60_000;
@@ -28,6 +28,12 @@ export const responderSchema = z
     kubeContext: z.string().default('').describe('context of the kubeconfig; empty: its current one'),
     redisUrl: redisUrl.default('redis://127.0.0.1:6379').describe('the scheduler: redis://, rediss:// or unix://'),
     redisPasswordFile: z.string().default('').describe('file that holds the password of Redis'),
+    redisCaFile: z
+      .string()
+      .default('')
+      .describe('CA certificates (PEM) by which a Redis with TLS (rediss://) is known; empty: the system’s'),
+    redisCertFile: z.string().default('').describe('client certificate (PEM), for a Redis that asks for one'),
+    redisKeyFile: z.string().default('').describe('key of that certificate (PEM)'),
     queuePrefix: z
       .string()
       .regex(/^[A-Za-z0-9_-]{1,64}$/)
@@ -67,6 +73,18 @@ export const responderSchema = z
     approvalTimeoutMs: milliseconds(1_000, 30 * 1440 * MINUTE)
       .default(1440 * MINUTE)
       .describe('a task waits this long for its approval'),
+  })
+  .refine(({ redisUrl, redisCaFile }) => redisCaFile === '' || redisUrl.startsWith('rediss:'), {
+    path: ['redisCaFile'],
+    error: 'is for TLS, and redisUrl is not rediss://',
+  })
+  .refine(({ redisCertFile, redisKeyFile }) => redisCertFile === '' || redisKeyFile !== '', {
+    path: ['redisKeyFile'],
+    error: 'is missing: redisCertFile has none of its own',
+  })
+  .refine(({ redisCertFile, redisKeyFile }) => redisKeyFile === '' || redisCertFile !== '', {
+    path: ['redisCertFile'],
+    error: 'is missing: redisKeyFile is of no use alone',
   })
   .refine((config) => config.takeoverMs >= 2 * config.apiTimeoutMs, {
     path: ['takeoverMs'],

@@ -44,8 +44,8 @@ export interface QueueOptions {
   onRedisError(error: Error): void;
   /** Redis is there (again): what it may have forgotten is put back. */
   onRedisReady(): void;
-  /** It was there and is no more, or is not there at the first look. Told once until onRedisReady. */
-  onRedisLost(): void;
+  /** It was there and is no more, or is not there at the first look. Told once until onRedisReady; why, where that is known. */
+  onRedisLost(error: Error | null): void;
 }
 
 export class Queues {
@@ -55,13 +55,19 @@ export class Queues {
   readonly #workers: Worker[] = [];
   #told: 'nothing' | 'ready' | 'lost' = 'nothing';
   #closing = false;
+  #lastError: Error | null = null;
 
   constructor(options: QueueOptions) {
     // Adding fails fast; working waits for Redis as long as it takes.
     this.#adder = connect(options, { enableOfflineQueue: false, commandTimeout: COMMAND_TIMEOUT_MS });
     this.#working = connect(options, {});
     const look = () => this.#look(options);
-    for (const connection of [this.#adder, this.#working]) connection.on('ready', look).on('close', look);
+    for (const connection of [this.#adder, this.#working]) {
+      connection.on('ready', look).on('close', look);
+      connection.on('error', (error: Error) => {
+        this.#lastError = error;
+      });
+    }
     const { prefix } = options;
     for (const action of ACTIONS) {
       const name = `respond-${action}`;
@@ -96,6 +102,11 @@ export class Queues {
     return this.#adder.status === 'ready' && this.#working.status === 'ready';
   }
 
+  /** Why it does not, in words; empty when that is not known. */
+  get problem(): string {
+    return this.ready ? '' : (this.#lastError?.message ?? '');
+  }
+
   /** Tells when both connections are there, and when one is not any more. */
   #look({ onRedisReady, onRedisLost }: QueueOptions): void {
     const now = this.ready ? 'ready' : 'lost';
@@ -104,8 +115,12 @@ export class Queues {
     if (this.#closing || now === this.#told) return;
     if (now === 'lost' && this.#told === 'nothing' && [this.#adder, this.#working].some(isPending)) return;
     this.#told = now;
-    if (now === 'ready') onRedisReady();
-    else onRedisLost();
+    if (now === 'lost') {
+      onRedisLost(this.#lastError);
+      return;
+    }
+    this.#lastError = null;
+    onRedisReady();
   }
 
   /** Puts jobs in; those that are there stay as they are. Rejects when Redis does not take them in time. */
@@ -161,22 +176,4 @@ function chunked<T>(items: readonly T[]): T[][] {
   const chunks: T[][] = [];
   for (let at = 0; at < items.length; at += ADD_CHUNK) chunks.push(items.slice(at, at + ADD_CHUNK));
   return chunks;
-}
-
-/** Options from `redis://[user[:password]@]host[:port][/db]`, `rediss://…` (TLS) or `unix:///path[?db=n]`. @throws TypeError */
-export function redisOptions(url: string, password: string | null): RedisOptions {
-  const parsed = new URL(url);
-  const secret = password ?? (parsed.password === '' ? null : decodeURIComponent(parsed.password));
-  const base: RedisOptions = {
-    ...(parsed.username === '' ? {} : { username: decodeURIComponent(parsed.username) }),
-    ...(secret === null ? {} : { password: secret }),
-  };
-  if (parsed.protocol === 'unix:')
-    return { ...base, path: parsed.pathname, db: Number(parsed.searchParams.get('db') ?? 0) };
-  if (parsed.protocol !== 'redis:' && parsed.protocol !== 'rediss:') {
-    throw new TypeError(`"${url}" is not a redis://, rediss:// or unix:// address`);
-  }
-  const host = parsed.hostname.replace(/^\[|\]$/g, '');
-  const address = { host, port: Number(parsed.port || 6379), db: Number(parsed.pathname.slice(1) || 0) };
-  return { ...base, ...address, ...(parsed.protocol === 'rediss:' ? { tls: { servername: host } } : {}) };
 }

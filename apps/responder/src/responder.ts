@@ -6,7 +6,6 @@
  * number of replicas may run: the streams say what is left to do. Bounds: `MAX_OUTSTANDING` verdicts, then reading waits.
  */
 import { setMaxListeners } from 'node:events';
-import { readFileSync } from 'node:fs';
 import { DELETE_STORM, POLICY_SETTLE_MICROS, PolicyBook, phaseGroupOf, RELEASED } from '@bailiff/answer';
 import {
   type Bucket,
@@ -17,6 +16,7 @@ import {
   InstanceTeller,
   openBucket,
   requireHorizon,
+  whenSetUp,
 } from '@bailiff/bus';
 import { type KubeClient, loadKube } from '@bailiff/kube';
 import { type Response, SchemaRegistry } from '@bailiff/schemas';
@@ -28,8 +28,9 @@ import { Ledger } from './ledger.ts';
 import { type Metrics, makeMetrics } from './metrics.ts';
 import type { Job, JobResult, PlacedVerdict, StepHook } from './ports.ts';
 import { QuarantineKeeper } from './quarantine-keeper.ts';
-import { ACTIONS, Queues, redisOptions } from './queues.ts';
+import { ACTIONS, Queues } from './queues.ts';
 import { FactReader } from './read-facts.ts';
+import { redisOf } from './redis-options.ts';
 import { ResponseStream } from './responses.ts';
 import { type RunLimits, type TaskDeps, TaskRunner, tasksOf } from './run-task.ts';
 import { UndoRunner } from './run-undo.ts';
@@ -55,6 +56,10 @@ export async function startResponder(ctx: ServiceContext<ResponderConfig>, hooks
   const bus = await connectBus({ ...busOptionsOf(config), name: 'responder', waitForServer: true, signal });
   ctx.onStop('bus', () => bus.drain());
   ctx.health.ready('bus', () => bus.connected || 'not connected');
+  await whenSetUp(bus, ['VIOLATIONS', 'VERDICTS', 'RESPONSES'], {
+    ...ctx,
+    onWait: (error) => ctx.log.warn({ err: error }, 'waiting for the set-up of the bus'),
+  });
   const { responsesMaxAgeMs } = await requireHorizon(bus).catch((cause: BusError) => {
     const how = cause.code === 'BUS_HORIZON' ? 'SERVICE_CONFIG' : 'SERVICE_DEPENDENCY';
     throw new ServiceError(how, `VERDICTS and RESPONSES: ${cause.message}`, { cause });
@@ -202,11 +207,12 @@ class Responder {
     onStop('configuration', () => this.#configLog.close());
     onStop('responses', () => this.#end.abort());
     health.ready('streams', () => this.#caughtUp || 'VERDICTS and RESPONSES are still being read');
-    health.ready('redis', () => this.#queues?.ready || 'Redis does not answer');
+    const silent = () => ['Redis does not answer', this.#queues?.problem].filter(Boolean).join(': ');
+    health.ready('redis', () => this.#queues?.ready || silent());
     await this.#readResponses(fail);
     if (signal.aborted) return;
     this.#queues = new Queues({
-      redis: redisOptions(config.redisUrl, secretOf(config.redisPasswordFile)),
+      redis: redisOf(config),
       prefix: config.queuePrefix,
       concurrency: config.concurrency,
       maxPerSecond: config.maxPerSecond,
@@ -221,10 +227,10 @@ class Responder {
         log.info({ outstanding: this.#backlog.size }, 'Redis is there: what is outstanding goes into the queue');
         this.#scan();
       },
-      onRedisLost: () => {
+      onRedisLost: (error) => {
         this.#metrics.redisLost.inc();
         log.error(
-          { outstanding: this.#backlog.size },
+          { outstanding: this.#backlog.size, err: error },
           'Redis is lost: verdicts wait until it is back, none is forgotten',
         );
       },
@@ -337,10 +343,6 @@ class Responder {
     }
     for (const { job } of jobs) await this.#step('job-added', { verdictId: job.verdictId, action: job.action });
   }
-}
-
-function secretOf(file: string): string | null {
-  return file === '' ? null : readFileSync(file, 'utf8').trim();
 }
 
 function limitsOf(config: ResponderConfig, responsesMaxAgeMs: number): RunLimits {

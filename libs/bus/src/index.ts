@@ -17,6 +17,7 @@ export * from './publish.ts';
 export * from './publish-once.ts';
 export { apiRequest, request } from './request.ts';
 export * from './server-conf.ts';
+export { SET_UP_REMEDY, type SetUpOptions, whenSetUp } from './set-up.ts';
 export * from './snapshot.ts';
 export * from './streams.ts';
 export * from './subjects.ts';

@@ -12,6 +12,7 @@ import { headersOf, type PubAck, type PublishOptions } from './ack.ts';
 import type { Bus, BusStatus } from './connect.ts';
 import { BusError, toBusError } from './errors.ts';
 import { refusal } from './request.ts';
+import { SET_UP_REMEDY } from './set-up.ts';
 import { BACKOFF_FIRST_MS, backoffMs } from './wait.ts';
 
 export interface Published {
@@ -185,7 +186,7 @@ export class FramePublisher {
     if (!entry) return;
     let error: BusError;
     if (message.headers?.code === 503) {
-      error = new BusError('BUS_NO_STREAM', `${entry.subject}: nobody stores this subject`);
+      error = new BusError('BUS_NO_STREAM', `${entry.subject}: no stream takes this subject: ${SET_UP_REMEDY}`);
     } else {
       try {
         const ack = message.json<PubAck>();

@@ -1,4 +1,7 @@
-/** A real Redis for a test, on a unix socket in a directory of its own; nothing is kept on disk, so a kill is also a loss of all keys. */
+/**
+ * A real Redis for a test, on a unix socket in a directory of its own, and with TLS on a port where that is asked for; nothing is kept on disk,
+ * so a kill is also a loss of all keys.
+ */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -17,7 +20,21 @@ export interface TestRedis extends AsyncDisposable {
   keys(pattern: string): Promise<string[]>;
 }
 
-export async function startRedis(): Promise<TestRedis> {
+export interface RedisTlsPort {
+  port: number;
+  certFile: string;
+  keyFile: string;
+  caFile: string;
+  /** Clients must show a certificate of the CA. */
+  asksClients: boolean;
+}
+
+const tlsArgs = ({ port, certFile, keyFile, caFile, asksClients }: RedisTlsPort) => [
+  ...['--tls-port', String(port), '--tls-cert-file', certFile, '--tls-key-file', keyFile],
+  ...['--tls-ca-cert-file', caFile, '--tls-auth-clients', asksClients ? 'yes' : 'no', '--bind', '127.0.0.1'],
+];
+
+export async function startRedis(tls?: RedisTlsPort): Promise<TestRedis> {
   const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-redis-'));
   const socket = path.join(directory, 'redis.sock');
   let child: ChildProcess | null = null;
@@ -44,7 +61,8 @@ export async function startRedis(): Promise<TestRedis> {
     rmSync(socket, { force: true });
   };
   const start = async () => {
-    const args = ['--port', '0', '--unixsocket', socket, '--save', '', '--appendonly', 'no', '--dir', directory];
+    const own = ['--port', '0', '--unixsocket', socket, '--save', '', '--appendonly', 'no', '--dir', directory];
+    const args = [...own, ...(tls ? tlsArgs(tls) : [])];
     child = spawn('redis-server', args, { stdio: 'ignore' });
     await waitFor(() => existsSync(socket), { what: 'the socket of Redis' });
     await waitFor(() => withClient((client) => client.ping()), { what: 'Redis to answer' });

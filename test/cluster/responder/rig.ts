@@ -133,8 +133,8 @@ export class Rig implements AsyncDisposable {
     ]);
   }
 
-  /** A responder in this process, ready. */
-  async start(more: Parameters<Rig['argv']>[0] = {}, hooks: ResponderHooks = {}): Promise<Answerer> {
+  /** A responder in this process, as it starts. */
+  begin(more: Parameters<Rig['argv']>[0] = {}, hooks: ResponderHooks = {}): Answerer & { stderr(): string } {
     const captured = captureIo();
     const running = runService({
       name: 'responder',
@@ -143,8 +143,9 @@ export class Rig implements AsyncDisposable {
       start: (ctx) => startResponder(ctx, hooks),
       io: captured.io,
     });
-    const answerer: Answerer = {
+    const answerer = {
       log: () => captured.logLines(),
+      stderr: () => captured.stderr(),
       stop: async () => {
         this.#answerers.delete(answerer);
         captured.signal();
@@ -152,9 +153,15 @@ export class Rig implements AsyncDisposable {
       },
     };
     this.#answerers.add(answerer);
-    await waitFor(() => captured.logLines().some((line) => line['msg'] === 'ready'), {
+    return answerer;
+  }
+
+  /** A responder in this process, ready. */
+  async start(more: Parameters<Rig['argv']>[0] = {}, hooks: ResponderHooks = {}): Promise<Answerer> {
+    const answerer = this.begin(more, hooks);
+    await waitFor(() => answerer.log().some((line) => line['msg'] === 'ready'), {
       what: 'the responder to be ready',
-      state: () => [captured.stderr(), captured.logLines().slice(-10)],
+      state: () => [answerer.stderr(), answerer.log().slice(-10)],
     });
     return answerer;
   }

@@ -15,6 +15,7 @@ interface Options extends BusOptionValues {
   only?: string;
   redisUrl?: string;
   redisPasswordFile?: string;
+  redisCaFile?: string;
   kubeconfig?: string;
   cniResultsDir: string;
   wouldDrop?: boolean;
@@ -46,7 +47,7 @@ async function examine(io: CliIo, options: Options, parts: ReadonlySet<Part>): P
   if (bus && parts.has('bus')) groups.push(bus.group);
   // A lab knows where its other parts are.
   const lab = bus?.connection?.lab ?? null;
-  if (parts.has('redis')) groups.push(await redisGroup(options.redisUrl ?? lab?.redisUrl, options.redisPasswordFile));
+  if (parts.has('redis')) groups.push(await redisGroup({ ...options, redisUrl: options.redisUrl ?? lab?.redisUrl }));
   if (parts.has('kubernetes')) {
     groups.push(await kubernetesGroup(options.kubeconfig ?? lab?.kubeconfig ?? kubeconfigOf(undefined, io)));
   }
@@ -60,6 +61,7 @@ export function register(program: Command, io: CliIo): void {
     .option('--only <parts>', `${PARTS.join(',')}: only these`)
     .option('--redis-url <url>', "the responder's Redis: redis://, rediss:// or unix://")
     .option('--redis-password-file <file>', 'file that holds its password')
+    .option('--redis-ca-file <file>', 'CA certificates (PEM) for TLS to it (rediss://)')
     .option('--kubeconfig <file>', 'the API server (default: KUBECONFIG, ~/.kube/config)')
     .option('--cni-results-dir <dir>', "libcni's result cache", '/var/lib/cni/results')
     .option('--would-drop', 'instead: what enforcing would have dropped, from what was audited')

@@ -32,7 +32,14 @@ export function infoFindings(info: string): Finding[] {
   return findings;
 }
 
-async function ask(url: string, passwordFile: string | undefined): Promise<Finding[]> {
+/** Where it is and what it takes to get in. */
+export interface RedisAccess {
+  redisUrl?: string | undefined;
+  redisPasswordFile?: string | undefined;
+  redisCaFile?: string | undefined;
+}
+
+async function ask(url: string, { redisPasswordFile: passwordFile, redisCaFile }: RedisAccess): Promise<Finding[]> {
   const { Redis } = await import('ioredis');
   const redis = new Redis(url, {
     lazyConnect: true,
@@ -41,6 +48,7 @@ async function ask(url: string, passwordFile: string | undefined): Promise<Findi
     retryStrategy: () => null,
     connectTimeout: TIMEOUT_MS,
     commandTimeout: TIMEOUT_MS,
+    ...(redisCaFile ? { tls: { ca: readFileSync(redisCaFile) } } : {}),
     ...(passwordFile ? { password: readFileSync(passwordFile, 'utf8').trim() } : {}),
   });
   // An error that nobody listens to would end the process; each one is in the rejection below as well.
@@ -53,14 +61,19 @@ async function ask(url: string, passwordFile: string | undefined): Promise<Findi
     return [ok('reachable'), ...infoFindings(await redis.info())];
   } catch (error) {
     const { message } = (last ?? error) as Error;
-    const remedy = /NOAUTH|WRONGPASS/.test(message) ? '--redis-password-file' : 'is it running there?';
+    const remedy = /NOAUTH|WRONGPASS/.test(message)
+      ? '--redis-password-file'
+      : /certificate|self[- ]signed/i.test(message)
+        ? '--redis-ca-file: who signed its certificate'
+        : 'is it running there?';
     return [fail('reachable', message, remedy, EXIT.dependencyUnreachable)];
   } finally {
     redis.disconnect();
   }
 }
 
-export async function redisGroup(url: string | undefined, passwordFile: string | undefined): Promise<Group> {
+export async function redisGroup(access: RedisAccess): Promise<Group> {
+  const { redisUrl: url } = access;
   if (!url)
     return { title: 'Redis', findings: [skip('not looked at', 'no --redis-url', '--redis-url redis://host:6379')] };
   const title = `Redis (${url.replace(/\/\/[^@/]*@/, '//')})`;
@@ -72,5 +85,5 @@ export async function redisGroup(url: string | undefined, passwordFile: string |
       ],
     };
   }
-  return { title, findings: await ask(url, passwordFile) };
+  return { title, findings: await ask(url, access) };
 }

@@ -1,0 +1,100 @@
+// Every app on a bus that is there and not set up yet, as in a cluster where all starts at once: it waits, says for what, and works afterwards.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { ensureTopology } from '@bailiff/bus';
+import { freePort, startNats } from '@bailiff/bus/testing';
+import { waitFor } from '@bailiff/service/testing';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { type ApiServer, startApiServer } from '../lab/src/apiserver/index.ts';
+import { startRedis, type TestRedis } from './responder/redis.ts';
+
+const ROOT = path.resolve(import.meta.dirname, '../..');
+const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-before-'));
+let api: ApiServer;
+let redis: TestRedis;
+beforeAll(async () => {
+  api = await startApiServer({ certDir: path.join(directory, 'certs') });
+  redis = await startRedis();
+}, 60_000);
+afterAll(async () => {
+  await redis?.[Symbol.asyncDispose]();
+  await api?.close();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+function launch(app: string, natsUrl: string, metrics: string) {
+  const password = path.join(directory, `${app}.password`);
+  writeFileSync(password, `password-of-${app}`, { mode: 0o600 });
+  const kube = ['--kubeconfig', api.kubeconfigPath()];
+  const more: Record<string, string[]> = { responder: [...kube, '--redis-url', redis.url], 'ipam-sync': kube };
+  const flags = ['--nats-url', natsUrl, '--nats-user', app, '--nats-password-file', password];
+  const main = path.join(ROOT, 'apps', app, 'src/main.ts');
+  const child = spawn(
+    process.execPath,
+    ['--import', 'tsx', main, ...flags, '--metrics-address', metrics, ...(more[app] ?? [])],
+    { cwd: ROOT },
+  );
+  let out = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on('data', (chunk: Buffer) => {
+      out += chunk.toString();
+    });
+  }
+  return {
+    child,
+    out: () => out,
+    exit: once(child, 'exit') as Promise<[number | null, string | null]>,
+    [Symbol.dispose]: () => void child.kill('SIGKILL'),
+  };
+}
+
+it.each([
+  ['correlator', 'VIOLATIONS'],
+  ['responder', 'VIOLATIONS'],
+  ['siem-relay', 'VIOLATIONS'],
+  ['ipam-sync', 'KV_bailiff_pods'],
+])(
+  '%s - waits for the set-up of the bus and is ready after it',
+  async (app, missing) => {
+    await using nats = await startNats();
+    const metrics = `127.0.0.1:${await freePort()}`;
+    using running = launch(app, nats.url, metrics);
+    const state = { report: { ok: true, checks: {} as Record<string, string> }, out: running.out };
+    const readiness = async () => {
+      const response = await fetch(`http://${metrics}/readyz`);
+      state.report = (await response.json()) as typeof state.report;
+      return response.status;
+    };
+    const told = async () => (await readiness()) === 503 && String(state.report.checks['topology']).includes(missing);
+    await waitFor(told, {
+      what: 'it to say what it waits for',
+      timeoutMs: 30_000,
+      state: () => [state.report, state.out()],
+    });
+    expect(state.report.checks['topology']).toBe(
+      `the bus has no stream ${missing}: \`bailiff bus setup\` makes it, in Kubernetes the Job bailiff-bus-setup`,
+    );
+    expect(running.out().match(/waiting for the set-up of the bus/g)).toHaveLength(1);
+    await ensureTopology(await nats.connect('admin'));
+    const ready = async () => (await readiness()) === 200 && running.out().includes('"msg":"ready"');
+    await waitFor(ready, { what: 'it to be ready', timeoutMs: 30_000, state: () => [state.report, state.out()] });
+    running.child.kill('SIGTERM');
+    expect(await running.exit).toEqual([0, null]);
+  },
+  90_000,
+);
+
+it.each(['correlator', 'responder', 'siem-relay', 'ipam-sync'])(
+  '%s - told to stop while it waits, it ends with 0',
+  async (app) => {
+    await using nats = await startNats();
+    using running = launch(app, nats.url, `127.0.0.1:${await freePort()}`);
+    await waitFor(() => running.out().includes('waiting for the set-up'), { timeoutMs: 30_000, state: running.out });
+    running.child.kill('SIGTERM');
+    expect(await running.exit).toEqual([0, null]);
+  },
+  60_000,
+);

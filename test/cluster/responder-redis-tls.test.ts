@@ -1,0 +1,83 @@
+// The responder and `bailiff doctor` with a Redis behind TLS: by an authority of one's own, with and without a certificate of the client.
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { freePort } from '@bailiff/bus/testing';
+import { waitFor } from '@bailiff/service/testing';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { makeAuthority, makeServer } from '../../apps/cli/src/credentials/openssl.ts';
+import { runCli } from '../../apps/cli/src/testing.ts';
+import { startRedis, type TestRedis } from './responder/redis.ts';
+import { acting, Rig } from './responder/rig.ts';
+
+const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-redis-tls-'));
+const file = (name: string) => path.join(directory, name);
+const [caFile, certFile, keyFile, strangeCa] = ['ca.crt', 'tls.crt', 'tls.key', 'strange.crt'].map(file) as [
+  string,
+  string,
+  string,
+  string,
+];
+let rig: Rig;
+let open: TestRedis & { address: string };
+let asking: TestRedis & { address: string };
+
+beforeAll(async () => {
+  const authority = await makeAuthority();
+  const server = await makeServer(authority, ['localhost', '127.0.0.1']);
+  writeFileSync(caFile, authority.certificate);
+  writeFileSync(strangeCa, (await makeAuthority()).certificate);
+  writeFileSync(certFile, server.certificate);
+  writeFileSync(keyFile, server.key, { mode: 0o600 });
+  const start = async (asksClients: boolean) => {
+    const port = await freePort();
+    const redis = await startRedis({ port, certFile, keyFile, caFile, asksClients });
+    return Object.assign(redis, { address: `rediss://localhost:${port}` });
+  };
+  [open, asking] = [await start(false), await start(true)];
+  rig = await Rig.start();
+  await rig.policies({ tell: acting('tell', [{ action: 'observe' }]) });
+}, 60_000);
+afterAll(async () => {
+  await rig?.[Symbol.asyncDispose]();
+  await Promise.all([open, asking].map((redis) => redis?.[Symbol.asyncDispose]()));
+  rmSync(directory, { recursive: true, force: true });
+});
+
+it.each<[string, () => Parameters<Rig['start']>[0]]>([
+  ['by name', () => ({ redisUrl: open.address, redisCaFile: caFile })],
+  ['by address', () => ({ redisUrl: open.address.replace('localhost', '127.0.0.1'), redisCaFile: caFile })],
+  [
+    'that asks for a certificate',
+    () => ({ redisUrl: asking.address, redisCaFile: caFile, redisCertFile: certFile, redisKeyFile: keyFile }),
+  ],
+])('a verdict is answered by way of a Redis with TLS %s', async (_, flags) => {
+  const responder = await rig.start(flags());
+  const verdict = await rig.verdict(rig.pod(), { rule: 'tell' });
+  await rig.until(verdict, 'observe', 'succeeded');
+  expect(await responder.stop()).toBe(0);
+});
+
+it.each<[string, () => Parameters<Rig['start']>[0], RegExp]>([
+  ['an authority that is not named', () => ({ redisUrl: open.address }), /self-signed certificate|unable to/],
+  [
+    'another authority',
+    () => ({ redisUrl: open.address, redisCaFile: strangeCa }),
+    /self-signed certificate|unable to/,
+  ],
+  ['no certificate where one is asked for', () => ({ redisUrl: asking.address, redisCaFile: caFile }), /certificate/],
+])('Redis is not reached by %s, and the log says why', async (_, flags, why) => {
+  const responder = rig.begin(flags());
+  const lost = () => responder.log().find(({ msg }) => String(msg).startsWith('Redis is lost'));
+  await waitFor(lost, { what: 'Redis to be told as lost', state: () => responder.log().slice(-5) });
+  expect(JSON.stringify(lost())).toMatch(why);
+  expect(responder.log().some(({ msg }) => msg === 'ready')).toBe(false);
+  expect(await responder.stop()).toBe(0);
+});
+
+it('bailiff doctor looks through TLS too', async () => {
+  const doctor = (...flags: string[]) => runCli(['doctor', '--only', 'redis', '--redis-url', open.address, ...flags]);
+  expect((await doctor('--redis-ca-file', caFile)).stdout).toMatch(/✓ server: [678]/);
+  const stranger = await doctor();
+  expect([stranger.exitCode, stranger.stdout]).toEqual([7, expect.stringContaining('--redis-ca-file')]);
+});
