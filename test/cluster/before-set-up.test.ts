@@ -77,10 +77,12 @@ it.each([
     expect(state.report.checks['topology']).toBe(
       `the bus has no stream ${missing}: \`bailiff bus setup\` makes it, in Kubernetes the Job bailiff-bus-setup`,
     );
-    expect(running.out().match(/waiting for the set-up of the bus/g)).toHaveLength(1);
+    const said = () => running.out().match(/waiting for the set-up of the bus/g) ?? [];
+    await waitFor(() => said().length > 0, { what: 'its log to say so', state: running.out });
     await ensureTopology(await nats.connect('admin'));
     const ready = async () => (await readiness()) === 200 && running.out().includes('"msg":"ready"');
     await waitFor(ready, { what: 'it to be ready', timeoutMs: 30_000, state: () => [state.report, state.out()] });
+    expect(said()).toHaveLength(1);
     running.child.kill('SIGTERM');
     expect(await running.exit).toEqual([0, null]);
   },

@@ -72,7 +72,7 @@ it.each<[string, () => Parameters<Rig['start']>[0], RegExp]>([
   await waitFor(lost, { what: 'Redis to be told as lost', state: () => responder.log().slice(-5) });
   expect(JSON.stringify(lost())).toMatch(why);
   expect(responder.log().some(({ msg }) => msg === 'ready')).toBe(false);
-  expect(await responder.stop()).toBe(0);
+  await responder.stop();
 });
 
 it('bailiff doctor looks through TLS too', async () => {

@@ -44,6 +44,23 @@ describe('pod cgroups', () => {
     }
   });
 
+  it('below a cgroupRoot of the kubelet’s own, by both drivers', () => {
+    const root = mkdtempSync(path.join(tmpdir(), 'bailiff-cgroups-'));
+    try {
+      const slice = `kubelet-kubepods-burstable-pod${uid.replaceAll('-', '_')}.slice`;
+      mkdirSync(path.join(root, 'kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-burstable.slice', slice), {
+        recursive: true,
+      });
+      mkdirSync(path.join(root, 'kubelet', 'kubepods', 'besteffort', `pod${uid}`), { recursive: true });
+      for (const own of ['kubelet.slice', 'kubelet'])
+        expect(listPodCgroups(path.join(root, own)).map(({ podUid }) => podUid)).toEqual([uid]);
+      // Not told of it, nothing is found.
+      expect(listPodCgroups(root)).toEqual([]);
+    } finally {
+      rmSync(root, { recursive: true, force: true });
+    }
+  });
+
   it('the oldest process is found, among live and gone ones', async () => {
     const root = mkdtempSync(path.join(tmpdir(), 'bailiff-cgroups-'));
     const child = spawn('sleep', ['60']);

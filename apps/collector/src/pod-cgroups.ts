@@ -19,6 +19,9 @@ const MAX_PROCESSES = 4096;
 
 const UID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
+/** systemd names a slice after all above it: below a kubelet's own `cgroupRoot` it is `kubelet-kubepods.slice`. */
+const KUBEPODS = /^(.+-)?kubepods([-.]|$)/;
+
 /** Pod UID in a cgroup folder's name: `pod<uid>` (cgroupfs) or `kubepods-<qos>-pod<uid with _>.slice` (systemd). null: not a pod's. */
 export function podUidOf(folder: string): string | null {
   const match = /(?:^|-)pod([0-9a-f_-]{36})(?:\.slice)?$/.exec(folder);
@@ -35,10 +38,7 @@ export function listPodCgroups(root: string): PodCgroup[] {
       const podUid = podUidOf(entry);
       const full = path.join(dir, entry);
       if (podUid !== null) found.push({ podUid, path: full });
-      else if (
-        depth < MAX_DEPTH &&
-        (entry.startsWith('kubepods') || ['burstable', 'besteffort', 'guaranteed'].includes(entry))
-      )
+      else if (depth < MAX_DEPTH && (KUBEPODS.test(entry) || ['burstable', 'besteffort', 'guaranteed'].includes(entry)))
         visit(full, depth + 1);
     }
   };
