@@ -77,6 +77,8 @@ const CASES: Readonly<Record<string, readonly Row[]>> = {
     [null, onPath('read', '/usr/bin/bash')],
     [null, { kind: 'path', op: 'link', path: '/usr/bin/node', oldName: true }],
   ],
+    ['no-shell/shell', onPath('execute', '/opt/tools/busybox')],
+    [null, onPath('execute', '/opt/tools/bash')],
   'metadata-guard': [
     ['metadata-guard/metadata', onAddress('connect', '169.254.169.254', 80)],
     ['metadata-guard/metadata', onAddress('connect', '::ffff:169.254.169.254', 80)],

@@ -1,0 +1,122 @@
+// A shell by every name that images give it: without a policy each runs, and under the ready policy no-shell none does, where /bin is a
+// link to /usr/bin and where it is a folder of its own, while a program beside them runs both times. The merged layout is this machine's
+// own, with its shells; programs of the other layouts are stand-ins, because the policy looks at names alone.
+import { linkSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { acts, LOAD_TIMEOUT_MS, Rig } from './harness/rig.ts';
+import { readySet, Stage } from './scenarios-rig.ts';
+
+const LOADER = process.arch === 'arm64' ? '/usr/lib/ld-linux-aarch64.so.1' : '/usr/lib64/ld-linux-x86-64.so.2';
+
+let rig: Rig;
+let stage: Stage;
+beforeAll(() => {
+  rig = new Rig();
+  stage = new Stage(rig);
+  for (const shell of ['/bin/sh', '/usr/bin/sh'])
+    writeFileSync(path.join(stage.root, `srv/by${shell.replaceAll('/', '-')}`), `#!${shell}\n`, { mode: 0o755 });
+}, LOAD_TIMEOUT_MS);
+afterAll(() => {
+  stage?.[Symbol.dispose]();
+  rig?.[Symbol.dispose]();
+});
+
+describe('/bin is a link to /usr/bin', () => {
+  it.each([
+    ...['/bin/sh', '/usr/bin/sh', '/bin/dash', '/usr/bin/dash', '/bin/bash', '/usr/bin/bash'].map(
+      (shell) => [shell, '-c', 'true'] as const,
+    ),
+    ['/srv/by-bin-sh'],
+    ['/srv/by-usr-bin-sh'],
+    [LOADER, '/bin/bash', '-c', 'true'],
+    [LOADER, '/usr/bin/bash', '-c', 'true'],
+  ])('%s %s - runs without the policy and not with it', async (...words) => {
+    const attempt = ['/usr/bin/acts', 'run', ...words, ',', 'run', '/usr/bin/true', ','];
+    const landed = [`run ${words[0]}: ok`, 'run /usr/bin/true: ok'];
+    // A shell may have more to say: whoever runs this may have given it a start-up file that the container cannot read whole.
+    const said = async () => (await stage.run(attempt)).lines.filter((line) => line.startsWith('run '));
+    rig.object.maps.pods.delete(stage.pod.uid);
+    expect(await said()).toEqual(landed);
+    stage.pod.put(readySet('no-shell'));
+    // The loader itself runs; it ends with an error of its own when it cannot map what it was given.
+    const refused = words[0] === LOADER ? /: exit \d+$/ : /: EPERM$/;
+    expect(await said()).toEqual([expect.stringMatching(refused), landed[1]]);
+    expect(stage.pod.counts()).toEqual({ shell: 1 });
+  });
+});
+
+interface Image {
+  readonly name: string;
+  readonly programs: readonly string[];
+  readonly links?: Readonly<Record<string, string>>;
+  readonly hardLinks?: Readonly<Record<string, string>>;
+  /** Of no-shell; by default `shell`. */
+  readonly rule?: string;
+}
+
+const IMAGES: readonly Image[] = [
+  {
+    name: 'Alpine, every tool a link to /bin/busybox',
+    programs: ['/bin/busybox', '/bin/bash'],
+    links: { '/bin/sh': '/bin/busybox', '/bin/ash': '/bin/busybox', '/usr/bin/nc': '/bin/busybox' },
+  },
+  {
+    name: 'Alpine, tools outside of the base system',
+    programs: ['/bin/busybox.static', '/bin/busybox-extras'],
+    links: { '/usr/bin/telnet': '/bin/busybox-extras' },
+  },
+  {
+    name: 'the image of BusyBox, every tool a file of its own',
+    programs: ['/bin/busybox'],
+    hardLinks: { '/bin/sh': '/bin/busybox', '/bin/ash': '/bin/busybox' },
+  },
+  {
+    name: 'debug images, tools below /busybox',
+    programs: ['/busybox/busybox'],
+    links: { '/busybox/bin/sh': '/busybox/busybox' },
+    hardLinks: { '/busybox/sh': '/busybox/busybox', '/busybox/ash': '/busybox/busybox' },
+  },
+  {
+    name: 'a folder of /bin beside /usr/bin',
+    programs: ['/bin/bash', '/bin/dash', '/bin/ksh93', '/bin/zsh', '/usr/bin/fish', '/usr/bin/mksh', '/usr/bin/sh'],
+    links: { '/bin/sh': 'dash', '/bin/rbash': 'bash', '/usr/bin/bash': '../../bin/bash' },
+  },
+  {
+    name: 'shells at other places',
+    programs: ['/usr/local/bin/bash', '/usr/local/bin/sh', '/sbin/busybox', '/tmp/tools/busybox'],
+  },
+  {
+    name: 'tools that give a shell, by both spellings',
+    programs: ['nc.openbsd', 'nc.traditional', 'socat', 'socat1', 'script', 'ncat'].flatMap((name) => [
+      `/bin/${name}`,
+      `/usr/bin/${name}`,
+    ]),
+    rule: 'shell-by-another-way',
+  },
+];
+
+describe('/bin is a folder of its own', () => {
+  it.each(IMAGES.map((image) => [image.name, image] as const))('%s', async (_name, image) => {
+    const { programs, links = {}, hardLinks = {}, rule = 'shell' } = image;
+    const pod = rig.pod();
+    const container = pod.container();
+    for (const program of [...programs, '/bin/server']) container.install(acts(), program);
+    for (const [make, made] of [
+      [(target: string, at: string) => symlinkSync(target, at), links],
+      [(target: string, at: string) => linkSync(container.image(target), at), hardLinks],
+    ] as const) {
+      for (const [name, target] of Object.entries(made)) {
+        mkdirSync(path.dirname(container.image(name)), { recursive: true });
+        make(target, container.image(name));
+      }
+    }
+    const names = [...programs, ...Object.keys(links), ...Object.keys(hardLinks)];
+    const attempt = [...names, '/bin/server'].flatMap((name) => ['run', name, ',']);
+    const outcome = (how: string) => [...names.map((name) => `run ${name}: ${how}`), 'run /bin/server: ok'];
+    expect(await container.acts(...attempt)).toEqual(outcome('ok'));
+    pod.put(readySet('no-shell'));
+    expect(await container.acts(...attempt)).toEqual(outcome('EPERM'));
+    expect(pod.counts()).toEqual({ [rule]: names.length });
+  });
+});
