@@ -10,6 +10,7 @@ import { writeCacheRecord } from '../lab/src/cni/cache.ts';
 import { compileProgram } from '../vm/compile.ts';
 import { CollectorNode, NODE, NodePod } from './harness/collector-node.ts';
 import { acts, LOAD_TIMEOUT_MS, source } from './harness/rig.ts';
+import { shippedPolicy } from './scenarios-rig.ts';
 
 const NETNS = `bailiff-fused-${process.pid}`;
 const HOST_SIDE = 'vfused0';
@@ -63,11 +64,7 @@ describe('both halves', () => {
       await connect(pod);
       await node.putPods(pod);
       await node.untilFlipped(pod, () =>
-        node.putPolicy('no-raw-sockets', {
-          mode: 'audit',
-          severity: 'high',
-          rules: [{ name: 'packet', action: 'block', socket: { families: ['packet'] } }],
-        }),
+        node.putPolicy('no-raw-sockets', { ...shippedPolicy('no-raw-sockets'), mode: 'audit' }),
       );
       await node.told('a guarded interface', ({ interfaces }) =>
         interfaces.some((one) => one.interfaceName === HOST_SIDE && one.coverage === 'guarded'),
@@ -75,15 +72,30 @@ describe('both halves', () => {
       const contain = compileProgram(source('../programs/contain.c'), { flags: ['-static'] });
       const { cgroup, root } = pod.container;
       const words = [`--net=/run/netns/${NETNS}`, contain, cgroup, root, '/bin/spoof'];
-      const { stdout } = await promisify(execFile)('nsenter', [...words, 'eth0', '10.9.9.9', '10.244.0.1', '7']);
-      expect(stdout).toBe('sent 7\n');
+      const forge = () => promisify(execFile)('nsenter', [...words, 'eth0', '10.9.9.9', '10.244.0.1', '7']);
+      expect((await forge()).stdout).toBe('sent 7\n');
       await node.counted('no-raw-sockets/packet', 1);
       await node.counted('ipv4-source', 7);
-      const [packet] = node.ledger.violations('ipv4-source');
-      expect(packet?.sample?.process).toMatchObject({ executable: '/bin/spoof', comm: 'spoof', containerName: 'app' });
-      const [socket] = node.ledger.violations('no-raw-sockets/packet');
+      // A count may be read between an operation's count and its sample, which then comes with the next violation: that of another attempt.
+      const wait = { timeoutMs: 60_000, state: () => node.log.slice(-2000) };
+      const sampled = () => node.ledger.violations('no-raw-sockets/packet').find(({ operation }) => operation !== null);
+      const socket = await waitFor(
+        async () => {
+          const found = sampled();
+          if (found === undefined) await forge();
+          return found;
+        },
+        { what: 'a sample of a packet socket', ...wait },
+      );
       expect(socket).toMatchObject({ action: 'audit', operation: { operation: 'socket', executable: '/bin/spoof' } });
-      expect(packet?.sample?.process?.tgid).toBe(socket?.operation?.tgid);
+      const packet = await waitFor(
+        () =>
+          node.ledger
+            .violations('ipv4-source')
+            .find(({ sample }) => sample?.process != null && sample.process.tgid === socket.operation?.tgid),
+        { what: 'a packet of the process that made the socket', ...wait },
+      );
+      expect(packet.sample?.process).toMatchObject({ executable: '/bin/spoof', comm: 'spoof', containerName: 'app' });
 
       const verdicts: Verdict[] = [];
       const { uid, namespace, name } = pod.identity;

@@ -12,7 +12,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { LOAD_TIMEOUT_MS, Rig } from './harness/rig.ts';
-import { type Ended, READY, readySet, Stage } from './scenarios-rig.ts';
+import { AS_CONTAINERS_ARE, type Ended, READY, readySet, Stage } from './scenarios-rig.ts';
 
 const TOKEN_DIR = '/run/secrets/kubernetes.io/serviceaccount';
 /** Of a cluster, of a cloud's metadata service. */
@@ -93,12 +93,6 @@ afterAll(() => {
 
 type Use = (stage: Stage) => Promise<Ended>;
 
-/** Root with the capabilities that runtimes give when nobody asks for more. */
-const AS_CONTAINERS_ARE = [
-  '/usr/bin/setpriv',
-  '--inh-caps=-all',
-  '--bounding-set=-all,+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,+net_bind_service,+net_raw,+sys_chroot,+audit_write,+setfcap',
-];
 const script =
   (text: string): Use =>
   (stage) =>

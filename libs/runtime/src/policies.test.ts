@@ -23,6 +23,12 @@ const [LAYER, VOLUME] = [onValue('drift', 0), onValue('drift', 1)];
 const [UNIX, INET, INET6, NETLINK, PACKET, ALG, XDP] = [1, 2, 10, 16, 17, 38, 44];
 const [STREAM, DGRAM, RAW, SEQPACKET] = [1, 2, 3, 5];
 const TOKEN = '/run/secrets/kubernetes.io/serviceaccount/..2026_11_24/token';
+const CLOUD_TOKENS = [
+  '/secrets/eks.amazonaws.com/serviceaccount/token',
+  '/secrets/pods.eks.amazonaws.com/serviceaccount/eks-pod-identity-token',
+  '/secrets/azure/tokens/azure-identity-token',
+  '/secrets/tokens/gcp-ksa/token',
+];
 const SHELL = ['/usr/bin/cat', '/usr/bin/dash', '/app/server'];
 
 /** What happens, the operation, and by which programs (newest first). */
@@ -36,6 +42,9 @@ const CASES: Readonly<Record<string, readonly Row[]>> = {
     ['no-raw-sockets/packet', socket(PACKET, RAW, 3)],
     ['no-raw-sockets/packet', socket(PACKET, DGRAM, 0x800)],
     ['no-raw-sockets/xdp', socket(XDP, RAW, 0)],
+    ['no-raw-sockets/net-raw', capability('net_raw')],
+    [null, capability('net_admin')],
+    [null, capability('net_bind_service')],
     [null, socket(INET, DGRAM, 1)],
     [null, socket(INET, STREAM, 0)],
     [null, socket(INET6, DGRAM, 17)],
@@ -68,6 +77,8 @@ const CASES: Readonly<Record<string, readonly Row[]>> = {
     ['no-shell/shell', onPath('execute', '/usr/bin/dash')],
     ['no-shell/shell', onPath('execute', '/usr/bin/bash')],
     ['no-shell/shell', onPath('execute', '/bin/busybox')],
+    ['no-shell/shell', onPath('execute', '/opt/tools/busybox')],
+    [null, onPath('execute', '/opt/tools/bash')],
     ['no-shell/shell', onPath('map-execute', '/usr/bin/bash')],
     [null, onPath('rename', '/usr/bin/bash')],
     ['no-shell/shell-by-another-way', onPath('execute', '/usr/bin/nc.traditional')],
@@ -77,8 +88,6 @@ const CASES: Readonly<Record<string, readonly Row[]>> = {
     [null, onPath('read', '/usr/bin/bash')],
     [null, { kind: 'path', op: 'link', path: '/usr/bin/node', oldName: true }],
   ],
-    ['no-shell/shell', onPath('execute', '/opt/tools/busybox')],
-    [null, onPath('execute', '/opt/tools/bash')],
   'metadata-guard': [
     ['metadata-guard/metadata', onAddress('connect', '169.254.169.254', 80)],
     ['metadata-guard/metadata', onAddress('connect', '::ffff:169.254.169.254', 80)],
@@ -87,15 +96,33 @@ const CASES: Readonly<Record<string, readonly Row[]>> = {
     ['metadata-guard/metadata', onAddress('connect', 'fd20:ce::254', 80)],
     ['metadata-guard/metadata', onAddress('connect', '100.100.100.200', 80)],
     ['metadata-guard/metadata', onAddress('connect', '168.63.129.16', 32526)],
+    ['metadata-guard/metadata', onAddress('connect', '192.0.0.192', 80)],
+    ['metadata-guard/metadata', onAddress('connect', '169.254.0.23', 80)],
+    ['metadata-guard/metadata', onAddress('connect', '169.254.42.42', 80)],
+    ['metadata-guard/metadata', onAddress('connect', 'fd00:c1::a9fe:a9fe', 80)],
+    ['metadata-guard/metadata', onAddress('connect', 'fd00:42::42', 80)],
+    ['metadata-guard/metadata', onAddress('connect', 'fd00:100::100:200', 80)],
+    ['metadata-guard/metadata', onAddress('connect', 'fd00:a9fe:a9fe::1', 80)],
+    ['metadata-guard/metadata', onAddress('connect', 'fe80::a9fe:a9fe', 80)],
     [null, onAddress('connect', '168.63.129.16', 53, 17)],
     [null, onAddress('connect', '169.254.169.253', 80)],
     [null, onAddress('connect', '169.254.170.23', 80)],
+    [null, onAddress('connect', 'fd00:ec2::23', 80)],
+    [null, onAddress('connect', '169.254.170.2', 80)],
+    [null, onAddress('connect', 'fe80::1', 80)],
     [null, onAddress('connect', '10.96.0.1', 443)],
     [null, onAddress('bind', '169.254.169.254', 80)],
   ],
   'service-account-token-guard': [
     ['service-account-token-guard/token-by-shell', onPath('read', TOKEN), SHELL],
-    ['service-account-token-guard/token-by-shell', onPath('read', TOKEN), ['/usr/bin/curl', '/app/server']],
+    ['service-account-token-guard/token-by-downloader', onPath('read', TOKEN), ['/usr/bin/curl', '/app/server']],
+    ['service-account-token-guard/token-by-shell', onPath('read', TOKEN), ['/usr/bin/curl', '/bin/ash', '/app/server']],
+    ...CLOUD_TOKENS.flatMap((token): Row[] => [
+      ['service-account-token-guard/token-by-shell', onPath('read', `/run${token}`), SHELL],
+      ['service-account-token-guard/token-by-shell', onPath('read', `/var/run${token}`), SHELL],
+      [null, onPath('read', `/run${token}`), ['/app/server']],
+    ]),
+    [null, onPath('read', '/run/secrets/database-password'), SHELL],
     ['service-account-token-guard/token-by-shell', onPath('read', `/var${TOKEN}`), ['/bin/busybox']],
     ['service-account-token-guard/token-by-shell', { kind: 'path', op: 'link', path: TOKEN, oldName: true }, SHELL],
     [null, onPath('read', TOKEN), ['/app/server']],
@@ -125,6 +152,13 @@ const CASES: Readonly<Record<string, readonly Row[]>> = {
     ['escape-guard/runtime-sockets', onPath('unix-connect', '/run/docker.sock')],
     ['escape-guard/runtime-sockets', onPath('unix-connect', '/run/containerd/containerd.sock')],
     ['escape-guard/runtime-sockets', onPath('unix-connect', '/host/run/crio.sock')],
+    ['escape-guard/runtime-sockets', onPath('unix-connect', '/var/run/cri-dockerd.sock')],
+    ['escape-guard/runtime-sockets', onPath('unix-connect', '/var/run/podman/podman.sock')],
+    ['escape-guard/runtime-sockets', onPath('unix-connect', '/run/user/1000/buildkit/buildkitd.sock')],
+    ['escape-guard/runtime-sockets', onPath('unix-connect', '/run/k3s/containerd/containerd.sock.ttrpc')],
+    ['escape-guard/runtime-sockets', onPath('unix-connect', '/run/systemd/private')],
+    [null, onPath('unix-connect', '/run/systemd/notify')],
+    [null, onPath('unix-connect', '/run/dbus/system_bus_socket')],
     ...(['new', 'bind', 'move', 'remount', 'pivot', 'propagation'] as const).map(
       (name): Row => ['escape-guard/mounts', mount(name)],
     ),
@@ -174,6 +208,20 @@ describe('ready policies', () => {
     const decision = explain(set, operation, task(...(chain ?? [])));
     const denied = decision.outcome === 'pass' ? null : decision.decidedBy;
     expect([denied, decision.text]).toEqual([vector, decision.text]);
+  });
+
+  it('programs of every policy - are named by both spellings, for images whose /bin is a folder of its own and for the others', () => {
+    const twin = (name: string) =>
+      /^\/(s?bin)\/[^/]+$/.test(name) ? `/usr${name}` : name.replace(/^\/usr(\/s?bin\/[^/]+)$/, '$1');
+    const oneSided = files.flatMap((file) =>
+      load(file).flatMap(({ policy }) =>
+        policy.rules.flatMap(({ name, execute, fromSource }) => {
+          const lists = [execute?.paths ?? [], (fromSource ?? []).map((source) => source.path)];
+          return lists.flatMap((list) => list.filter((one) => !list.includes(twin(one))).map((one) => [name, one]));
+        }),
+      ),
+    );
+    expect(oneSided).toEqual([]);
   });
 
   it('every rule of every policy - has a case that it refuses', () => {

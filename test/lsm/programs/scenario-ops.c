@@ -12,6 +12,7 @@
 // bpf				loads a program that watches every fork of the host
 // alg				a socket of the kernel's crypto with the template of CVE-2026-31431
 // forge <from> <to> <port>	sends a UDP packet with a made-up source address through a raw socket; prints its cookie first
+// transparent <from> <to> <port>	the same through a plain UDP socket with IP_TRANSPARENT; freebind: of IPv6, with IPV6_FREEBIND
 // frame <interface>		sends an Ethernet frame of another's address; prints the cookie of its packet socket first
 // serve <port> <file>		a server as they come: log, worker of another user, file sent to each client; ends after one
 // crash			ends by SIGSEGV
@@ -219,6 +220,35 @@ static int forge(const char *from, const char *to_text, const char *port)
 	return landed();
 }
 
+// The port that it sends from is the one that it sends to.
+static int send_from(const char *step, int fd, int level, int option, void *source, void *to, socklen_t length)
+{
+	int one = 1;
+
+	must(setsockopt(fd, level, option, &one, sizeof one), step);
+	must(bind(fd, source, length), "bind");
+	must(sendto(fd, "forged", 6, 0, to, length), "send");
+	return landed();
+}
+
+static int transparent(const char *from, const char *to_text, const char *port)
+{
+	struct sockaddr_in source = to_address(from, port), to = to_address(to_text, port);
+
+	return send_from("transparent", must(socket(AF_INET, SOCK_DGRAM, 0), "socket"), IPPROTO_IP, IP_TRANSPARENT, &source, &to,
+			 sizeof to);
+}
+
+static int freebind(const char *from, const char *to_text, const char *port)
+{
+	struct sockaddr_in6 source = { .sin6_family = AF_INET6, .sin6_port = htons(atoi(port)) }, to = source;
+
+	inet_pton(AF_INET6, from, &source.sin6_addr);
+	inet_pton(AF_INET6, to_text, &to.sin6_addr);
+	return send_from("freebind", must(socket(AF_INET6, SOCK_DGRAM, 0), "socket"), IPPROTO_IPV6, IPV6_FREEBIND, &source, &to,
+			 sizeof to);
+}
+
 static int send_frame(const char *interface)
 {
 	static const char frame[60] = { 2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0x66, 8, 0, 0x45 };
@@ -303,6 +333,8 @@ int main(int argc, char **argv)
 	if (is(words[0], "bpf")) return load_bpf();
 	if (is(words[0], "alg")) return use_alg();
 	if (is(words[0], "forge")) return forge(words[1], words[2], words[3]);
+	if (is(words[0], "transparent")) return transparent(words[1], words[2], words[3]);
+	if (is(words[0], "freebind")) return freebind(words[1], words[2], words[3]);
 	if (is(words[0], "frame")) return send_frame(words[1]);
 	if (is(words[0], "serve")) return serve(words[1], words[2]);
 	if (is(words[0], "crash")) return crash();
