@@ -93,7 +93,7 @@ export const HOOK_TESTS: Readonly<Record<string, HookTests>> = {
   },
   cgroup_rmdir: {
     file: 'identity.test.ts',
-    denies: 'the kernel binds a pod by the name',
-    allows: 'one policy does not reach another pod, nor the host',
+    denies: 'one that goes takes its entry along',
+    allows: 'a pod of the same UID that comes later begins anew',
   },
 };

@@ -1,7 +1,23 @@
 // Who a task is: bound by the kernel at the birth of its cgroup, armed by its first program, and never out of it again.
+import { randomBytes } from 'node:crypto';
+import { mkdirSync } from 'node:fs';
+import path from 'node:path';
+import { cgroupId } from '@bailiff/bpf';
 import type { RuntimePolicyInput } from '@bailiff/policy';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { acts, type Container, type Driver, LOAD_TIMEOUT_MS, type Pod, Rig } from './harness/rig.ts';
+import { setOf } from '../../libs/runtime/src/testing.ts';
+import {
+  acts,
+  Container,
+  countsAt,
+  type Driver,
+  LOAD_TIMEOUT_MS,
+  type Pod,
+  podCgroup,
+  prepareSubject,
+  Rig,
+  removeCgroup,
+} from './harness/rig.ts';
 
 const POLICY: RuntimePolicyInput = {
   rules: [{ name: 'denied', action: 'block', execute: { paths: ['/bin/denied'], operations: ['execute'] } }],
@@ -40,6 +56,52 @@ describe('identity', () => {
       expect(rig.object.maps.cgroups.get(pod.cgroupId)).toBe(pod.uid);
       expect(rig.object.maps.born.entries().length).toBeGreaterThan(0);
       expect(container.cgroup.startsWith(pod.cgroup)).toBe(true);
+    },
+  );
+
+  it.each<Driver>(['cgroupfs', 'systemd'])(
+    'cgroup - one that goes takes its entry along, and a pod of the same UID that comes later begins anew, %s',
+    async (driver) => {
+      const uid = randomBytes(16).toString('hex');
+      const dir = path.join('/sys/fs/cgroup', podCgroup(uid, driver));
+      const { maps } = rig.object;
+      const life = () => {
+        mkdirSync(dir, { recursive: true });
+        const container = new Container(dir, 0);
+        for (const name of ['/bin/denied', '/bin/fine']) container.install(acts(), name);
+        const end = () => {
+          container[Symbol.dispose]();
+          removeCgroup(dir);
+        };
+        return { container, id: cgroupId(dir), end };
+      };
+      const index = rig.loaded.nextIndex();
+      const set = setOf(POLICY);
+
+      const first = life();
+      expect(maps.cgroups.get(first.id)).toBe(uid);
+      maps.pods.set(uid, prepareSubject(rig.loaded, index, set));
+      expect(await first.container.acts(...TRY)).toEqual(REFUSED);
+      expect(countsAt(rig.object, index, set)).toEqual({ denied: 1 });
+      first.end();
+      expect(maps.cgroups.get(first.id)).toBeUndefined();
+      expect(maps.cgroups.entries().filter(([, bound]) => bound === uid)).toEqual([]);
+      // What user space takes out when the cgroup is gone.
+      maps.pods.delete(uid);
+
+      const second = life();
+      try {
+        expect(second.id).not.toBe(first.id);
+        expect(maps.cgroups.get(second.id)).toBe(uid);
+        expect(await second.container.acts(...TRY)).toEqual(PASSED);
+        maps.pods.set(uid, prepareSubject(rig.loaded, index, set));
+        expect(await second.container.acts(...TRY)).toEqual(REFUSED);
+        expect(countsAt(rig.object, index, set)).toEqual({ denied: 1 });
+      } finally {
+        maps.pods.delete(uid);
+        second.end();
+      }
+      expect(maps.cgroups.get(second.id)).toBeUndefined();
     },
   );
 
