@@ -54,6 +54,7 @@ export class Queues {
   readonly #queues = new Map<string, Queue>();
   readonly #workers: Worker[] = [];
   #told: 'nothing' | 'ready' | 'lost' = 'nothing';
+  readonly #underWay = new Set<Promise<void>>();
   #closing = false;
   #lastError: Error | null = null;
 
@@ -79,7 +80,7 @@ export class Queues {
       });
       queue.on('error', options.onRedisError);
       this.#queues.set(action, queue);
-      const worker = new Worker<Job>(name, (job, token) => work(job, token, options), {
+      const worker = new Worker<Job>(name, (job, token) => this.#work(job, token, options), {
         connection: this.#working,
         prefix,
         // The version is asked for: a worker that does not know it waits in whole seconds.
@@ -140,13 +141,21 @@ export class Queues {
     }
   }
 
-  /** Takes no new job, waits for those that run, and lets go of Redis. */
+  /** Takes no new job, waits for those that run, and lets go of Redis, which may be away: it is not waited for then. */
   async close(): Promise<void> {
     this.#closing = true;
-    await Promise.all(this.#workers.map((worker) => worker.close()));
-    await Promise.all([...this.#queues.values()].map((queue) => queue.close()));
+    const isAway = !this.ready;
+    if (isAway) await Promise.allSettled(this.#underWay);
+    await Promise.all(this.#workers.map((worker) => worker.close(isAway)));
+    if (!isAway) await Promise.all([...this.#queues.values()].map((queue) => queue.close()));
     this.#adder.disconnect();
     this.#working.disconnect();
+  }
+
+  #work(job: BullJob<Job>, token: string | undefined, options: QueueOptions): Promise<void> {
+    const running = work(job, token, options).finally(() => this.#underWay.delete(running));
+    this.#underWay.add(running);
+    return running;
   }
 }
 

@@ -1,0 +1,23 @@
+import { waitFor } from '@bailiff/service/testing';
+import { expect, it } from 'vitest';
+import { Queues } from './queues.ts';
+
+it('queues - Redis that never answered is told once with why, and is not waited for at the end', async () => {
+  const lost: (Error | null)[] = [];
+  const queues = new Queues({
+    redis: { path: '/nonexistent/redis.sock' },
+    prefix: 'test',
+    concurrency: 1,
+    maxPerSecond: 1,
+    lockDurationMs: 1_000,
+    run: () => Promise.reject(new Error('no job was put in')),
+    onJobFailure: () => undefined,
+    onRedisError: () => undefined,
+    onRedisReady: () => undefined,
+    onRedisLost: (error) => lost.push(error),
+  });
+  await waitFor(() => lost.length > 0, { what: 'it to be told', state: () => queues.problem });
+  expect([lost.length, String(lost[0]?.message)]).toEqual([1, expect.stringContaining('/nonexistent/redis.sock')]);
+  expect(queues.problem).toContain('/nonexistent/redis.sock');
+  await queues.close();
+}, 10_000);
