@@ -22,6 +22,15 @@ test('hooks - docs/runtime-hooks.md names each', () => {
   );
 });
 
+test('hooks - those that the document says have no program have none', () => {
+  const doc = readFileSync(path.join(repoRoot, 'docs/runtime-hooks.md'), 'utf8');
+  const [, section = ''] = /## Hooks without a program\n([^#]*)/.exec(doc) ?? [];
+  const rows = section.split('\n').filter((line) => /^\| [a-z]/.test(line) && !line.startsWith('| hook'));
+  const named = rows.flatMap((line) => line.split('|')[1]?.split(',') ?? []).map((name) => name.trim());
+  expect(named).toEqual(expect.arrayContaining(['bprm_creds_from_file', 'fs_context_parse_param']));
+  expect(named.filter((name) => sections.includes(name))).toEqual([]);
+});
+
 test.each(Object.entries(HOOK_TESTS))('hooks - %s: what denies and what allows is tested', (_hook, row) => {
   const text = readFileSync(path.join(repoRoot, 'test/lsm', row.file), 'utf8').replaceAll(/\s+/g, ' ');
   expect([row.denies, row.allows].filter((words) => !text.includes(words))).toEqual([]);
