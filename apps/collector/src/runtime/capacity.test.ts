@@ -1,5 +1,5 @@
-// A full node: 250 pods and 200 policies against the room that the kernel's maps have, and what is told when there is none. What the
-// programs then cost is measured in test/vm/cost.test.ts.
+// A full node: 250 pods and 200 policies against the room that the kernel's maps have, and what is told when there is none. What a
+// hook costs, flat in the number of rules: test/vm/cost.test.ts.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
