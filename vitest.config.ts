@@ -3,19 +3,21 @@
 // and pin directories of its own; more would starve what has a time limit.
 import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
+import Sequencer from './tools/sequencer.ts';
 
-const real = (name: string, include: string[], testTimeout: number, maxWorkers = 2) => ({
+const real = (name: string, include: string[], testTimeout: number) => ({
   test: {
     ...{ name, include, testTimeout, hookTimeout: testTimeout, pool: 'forks' as const },
-    maxWorkers,
-    // After the unit tests, and virtual machines last: projects of one group must agree on the number of workers.
-    sequence: { groupOrder: maxWorkers === 1 ? 2 : 1 },
+    maxWorkers: 2,
+    // After the unit tests.
+    sequence: { groupOrder: 1 },
   },
 });
 
 export default defineConfig({
   test: {
     reporters: ['default', './tools/closing-reporter.ts'],
+    sequence: { sequencer: Sequencer },
     exclude: ['**/node_modules/**', '**/dist/**', '**/build/**'],
     projects: [
       {
@@ -42,8 +44,8 @@ export default defineConfig({
       real('native', ['libs/bpf/test/**/*.test.ts'], 60_000),
       real('kernel', ['test/kernel/**/*.test.ts'], 60_000),
       // Host side of the virtual machine; test/lsm runs only inside it (test/vm/inside.config.ts).
-      // One machine at a time: an emulated processor takes what there is.
-      real('vm', ['test/vm/**/*.test.ts'], 120_000, 1),
+      // A machine keeps little more than one processor busy, so another file runs beside it; tools/sequencer.ts says when each begins.
+      real('vm', ['test/vm/**/*.test.ts'], 120_000),
       real('fuzz', ['test/fuzz/**/*.test.ts'], 120_000),
       real('sim', ['test/sim/**/*.test.ts'], 120_000),
       real('bus', ['test/bus/**/*.test.ts'], 60_000),

@@ -2,13 +2,13 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { findKernel, KERNELS, repoRoot } from './kernels.ts';
 import { runInVm, VmError, whyNoVm } from './machine.ts';
 
 const timeoutMs = 60_000;
 
-/** Machines that this process left behind, by their folders of sockets. */
+/** Machines that this process has or left behind, by their folders of sockets: in a directory of their own, for others have machines too. */
 const machineDirs = () => readdirSync(tmpdir()).filter((name) => name.startsWith('bailiff-vm-'));
 
 async function errorOf(run: Promise<unknown>): Promise<VmError> {
@@ -21,6 +21,15 @@ async function errorOf(run: Promise<unknown>): Promise<VmError> {
 }
 
 describe('virtual machine', () => {
+  let own = '';
+  beforeAll(() => {
+    own = mkdtempSync(path.join(tmpdir(), 'bailiff-machines-'));
+    vi.stubEnv('TMPDIR', own);
+  });
+  afterAll(() => {
+    vi.unstubAllEnvs();
+    rmSync(own, { recursive: true, force: true });
+  });
   beforeEach((context) => {
     const why = whyNoVm();
     if (why !== null) context.skip(why);
@@ -86,11 +95,10 @@ describe('virtual machine', () => {
   });
 
   it('time-out - the machine is stopped, and the console told', async () => {
-    const before = machineDirs().length;
     const error = await errorOf(runInVm('echo on-the-console >/dev/console; sleep 600', { timeoutMs: 1_500 }));
     expect(error).toMatchObject({ code: 'VM_TIMEOUT' });
     expect(error.message).toContain('on-the-console');
-    expect(machineDirs().length).toBeLessThanOrEqual(before);
+    expect(machineDirs()).toEqual([]);
   });
 
   it('panic - told as a machine that died, with the reason from its console', async () => {
