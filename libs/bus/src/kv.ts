@@ -47,6 +47,8 @@ export interface WatchOptions {
   /** As of consumeOrdered: revisions begin again, and a key that the new bucket has not is not told. */
   onRemade?: () => void;
   signal: AbortSignal;
+  /** Only keys, revisions, times and headers: values come empty. */
+  headersOnly?: boolean;
 }
 
 const KEY = /^[-/=\w]+(\.[-/=\w]+)*$/;
@@ -214,6 +216,7 @@ export class Bucket {
     return consumeOrdered(this.bus, this.stream, {
       start: 'last-per-subject',
       filterSubjects: [this.prefix + (options.filter ?? '>')],
+      headersOnly: options.headersOnly ?? false,
       onMessage: (message) => options.onEntry(entryOf(message, this.prefix)),
       onIdle: () => {
         if (synced) return;

@@ -4,7 +4,7 @@
  */
 import { apiPath, type KubeApi } from './client.ts';
 import { KubeError } from './errors.ts';
-import type { KubeList, KubeObject, Node, Pod } from './types.ts';
+import type { KubeList, KubeObject, Node, Pod, Taint } from './types.ts';
 
 /** Which pod, for certain. */
 export interface PodRefWithUid {
@@ -126,6 +126,53 @@ export async function cordonNode(
     body: { metadata: node.uid === undefined ? {} : { uid: node.uid }, spec: { unschedulable: unschedulable || null } },
     ...timing(options),
   });
+}
+
+/**
+ * Replaces all taints of a node, on the condition that it is still the object that was seen. Taints are one list to the API server, so
+ * without that condition somebody else's would be lost. @throws KubeError KUBE_CONFLICT (it has changed), KUBE_NOT_FOUND, KUBE_FORBIDDEN
+ */
+export async function replaceTaints(
+  client: KubeApi,
+  node: { name: string; uid: string; resourceVersion: string },
+  taints: readonly Taint[],
+  options: CallOptions = {},
+): Promise<Node> {
+  const { name, uid, resourceVersion } = node;
+  return client.request<Node>({
+    verb: 'PATCH',
+    path: apiPath`/api/v1/nodes/${name}`,
+    query: dryRunQuery(options),
+    body: { metadata: { uid, resourceVersion }, spec: { taints: taints.length > 0 ? taints : null } },
+    ...timing(options),
+  });
+}
+
+/** What somebody would do. `group` is empty for the core. */
+export interface Access {
+  verb: string;
+  group?: string;
+  resource: string;
+  subresource?: string;
+}
+
+/** Whether this identity may do that, anywhere in the cluster; every identity may ask. */
+export async function mayAccess(client: KubeApi, access: Access, options: CallOptions & { attempts?: number } = {}) {
+  const { verb, group = '', resource, subresource = '' } = access;
+  const review = await client.request<{ status?: { allowed?: boolean } }>({
+    verb: 'POST',
+    path: '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews',
+    body: {
+      apiVersion: 'authorization.k8s.io/v1',
+      kind: 'SelfSubjectAccessReview',
+      spec: { resourceAttributes: { verb, group, resource, subresource } },
+    },
+    // It only asks.
+    idempotent: true,
+    ...(options.attempts === undefined ? {} : { attempts: options.attempts }),
+    ...timing(options),
+  });
+  return review.status?.allowed === true;
 }
 
 export interface PodEvent {

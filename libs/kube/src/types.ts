@@ -64,8 +64,14 @@ export interface Pod extends KubeObject {
     ephemeralContainerStatuses?: ContainerStatus[];
   };
 }
+export interface Taint {
+  key: string;
+  value?: string;
+  effect: string;
+  timeAdded?: string;
+}
 export interface Node extends KubeObject {
-  spec?: { podCIDR?: string; podCIDRs?: string[]; unschedulable?: boolean };
+  spec?: { podCIDR?: string; podCIDRs?: string[]; unschedulable?: boolean; taints?: Taint[] };
   status?: { addresses?: { type: string; address: string }[] };
 }
 export interface Lease extends KubeObject {

@@ -1,22 +1,15 @@
 /** The API server under `bailiff doctor`: is it there, and may this identity do what ipam-sync and the responder do. */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
-import type { KubeClient } from '@bailiff/kube';
+import type { Access, KubeClient } from '@bailiff/kube';
 import { EXIT, exitCodeOf } from '@bailiff/service';
 import type { CliIo } from '../io.ts';
 import { type Finding, fail, type Group, ok, skip, warn } from './finding.ts';
 
 const TIMEOUT_MS = 5_000;
 
-interface Wanted {
-  verb: string;
-  group?: string;
-  resource: string;
-  subresource?: string;
-}
-
 /** What the components ask of the API server with the most to lose. */
-const WANTED: readonly Wanted[] = [
+const WANTED: readonly Access[] = [
   { verb: 'list', resource: 'pods' },
   { verb: 'watch', resource: 'pods' },
   { verb: 'list', resource: 'nodes' },
@@ -29,7 +22,7 @@ const WANTED: readonly Wanted[] = [
   { verb: 'update', group: 'coordination.k8s.io', resource: 'leases' },
 ];
 
-const wordsOf = ({ verb, resource, subresource }: Wanted) =>
+const wordsOf = ({ verb, resource, subresource }: Access) =>
   `${verb} ${resource}${subresource ? `/${subresource}` : ''}`;
 
 /** A kubeconfig that was named, or that kubectl would use; null when there is none. */
@@ -41,24 +34,10 @@ export function kubeconfigOf(named: string | undefined, io: Pick<CliIo, 'env' | 
   return existsSync(usual) ? usual : null;
 }
 
-async function ask(client: KubeClient): Promise<Finding[]> {
+async function ask(client: KubeClient, { mayAccess }: typeof import('@bailiff/kube')): Promise<Finding[]> {
   const request = { timeoutMs: TIMEOUT_MS, attempts: 1 };
   const { gitVersion } = await client.request<{ gitVersion: string }>({ path: '/version', ...request });
-  const may = await Promise.all(
-    WANTED.map(async ({ verb, group = '', resource, subresource = '' }) => {
-      const review = await client.request<{ status?: { allowed?: boolean } }>({
-        verb: 'POST',
-        path: '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews',
-        body: {
-          apiVersion: 'authorization.k8s.io/v1',
-          kind: 'SelfSubjectAccessReview',
-          spec: { resourceAttributes: { verb, group, resource, subresource } },
-        },
-        ...request,
-      });
-      return review.status?.allowed === true;
-    }),
-  );
+  const may = await Promise.all(WANTED.map((wanted) => mayAccess(client, wanted, request)));
   const denied = WANTED.filter((_, index) => !may[index]).map(wordsOf);
   return [
     ok('API server', gitVersion),
@@ -77,12 +56,12 @@ export async function kubernetesGroup(kubeconfig: string | null): Promise<Group>
     const finding = skip('not looked at', 'no kubeconfig', '--kubeconfig <file>, or KUBECONFIG');
     return { title: 'Kubernetes', findings: [finding] };
   }
-  const { loadKube } = await import('@bailiff/kube');
+  const kube = await import('@bailiff/kube');
   const findings: Finding[] = [];
   let client: KubeClient | null = null;
   try {
-    client = loadKube({ kubeconfig, userAgent: 'bailiff-cli' });
-    findings.push(...(await ask(client)));
+    client = kube.loadKube({ kubeconfig, userAgent: 'bailiff-cli' });
+    findings.push(...(await ask(client, kube)));
   } catch (error) {
     const { message, cause } = error as Error;
     const detail =
