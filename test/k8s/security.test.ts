@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { KUBE_PATHS as BUS_AUTH_PATHS, KUBE_RULES as BUS_AUTH_RULES } from '../../apps/bus-auth/src/kube-rules.ts';
 import { roleYaml } from '../../apps/cli/src/responder/rbac.ts';
 import { configSchema as ipamSyncSchema } from '../../apps/ipam-sync/src/config.ts';
-import { KUBE_RULES as IPAM_SYNC_RULES } from '../../apps/ipam-sync/src/kube-rules.ts';
+import { KUBE_RULES as IPAM_SYNC_RULES, TAINT_RULES } from '../../apps/ipam-sync/src/kube-rules.ts';
 import {
   type Json,
   METRICS_PORT,
@@ -177,6 +177,24 @@ describe.each(OVERLAYS)('%s', (overlay) => {
       expect([component, ports(component, 'ingress')]).toEqual([component, open]);
     }
     expect(ports('correlator', 'ingress')).toEqual([METRICS_PORT]);
+  });
+});
+
+describe('taint-unguarded', () => {
+  it('gives the account of ipam-sync what its taints ask for, and nobody anything else', () => {
+    const before = new Set(objectsOf('included').map((object) => JSON.stringify(object)));
+    const objects = objectsWith('included', ['taint-unguarded']);
+    const added = objects.filter((object) => !before.has(JSON.stringify(object)));
+    expect([added.map(({ kind }) => kind), objects.length - before.size]).toEqual([
+      ['ClusterRole', 'ClusterRoleBinding'],
+      added.length,
+    ]);
+    const [role, binding] = added;
+    expect(rights(role.rules)).toEqual(rights(TAINT_RULES));
+    expect(binding.roleRef).toMatchObject({ kind: 'ClusterRole', name: role.metadata.name });
+    const { pod, object } = workloadsOf(objects).find(({ component }) => component === 'ipam-sync') as Workload;
+    const { namespace } = object.metadata;
+    expect(binding.subjects).toEqual([{ kind: 'ServiceAccount', name: pod.serviceAccountName, namespace }]);
   });
 });
 

@@ -29,7 +29,7 @@ import {
   pause,
   Reflector,
 } from '@bailiff/kube';
-import { SPOOF_CLUSTER_KEY } from '@bailiff/policy';
+import { SPOOF_CLUSTER_KEY, UNGUARDED_TAINT_KEY } from '@bailiff/policy';
 import { CLUSTER_KEY } from '@bailiff/schemas';
 import { busOptionsOf, type ServiceContext } from '@bailiff/service';
 import { ClusterState, type Touched } from './cluster-state.ts';
@@ -37,9 +37,11 @@ import type { IpamSyncConfig } from './config.ts';
 import { type Metrics, makeMetrics, NO_READINGS, type Readings } from './metrics.ts';
 import { PolicyMirror } from './mirror/mirror.ts';
 import { OwnerResolver } from './owners.ts';
-import { PermitsFeed } from './permits-feed.ts';
 import { planCluster, planNode } from './plan.ts';
 import { type NodeRecord, nodeRecord, type PodRecord, podRecord } from './records.ts';
+import { SettingsFeed } from './settings-feed.ts';
+import { TaintKeeper } from './taint/keeper.ts';
+import { type NodeObject, nodeObject } from './taint/node-object.ts';
 import { type Snapshot, SnapshotWriter, type WriterStats } from './writer.ts';
 
 const PODS_BUCKET = 'bailiff_pods';
@@ -52,17 +54,24 @@ const WARN_EVERY_MS = 60_000;
 /** Two replicas do not overrun a server that comes back, and identities should not be half a minute old when it does. */
 const INFORMER_BACKOFF = { baseMs: 200, maxMs: 5_000 };
 
+/** Of a node: what goes into snapshots, and what its taint is decided by. */
+interface KeptNode {
+  record: NodeRecord;
+  object: NodeObject;
+}
+
 export class IpamSync {
   readonly state = new ClusterState();
   readonly pods: Reflector<PodRecord>;
-  readonly nodes: Reflector<NodeRecord>;
-  readonly permits: PermitsFeed;
+  readonly nodes: Reflector<KeptNode>;
+  readonly settings: SettingsFeed;
   readonly owners: OwnerResolver;
   readonly elector: LeaderElector;
   readonly writes: WriterStats = { writes: 0, deletes: 0, conflicts: 0, failures: 0, tooLarge: 0 };
   writer: SnapshotWriter | null = null;
   /** null: custom resources are not mirrored. */
   readonly mirror: PolicyMirror | null;
+  readonly taints: TaintKeeper;
   #ctx: ServiceContext<IpamSyncConfig>;
   #bus: Bus;
   #metrics: Metrics;
@@ -70,6 +79,7 @@ export class IpamSync {
   #busLostAtMs: number | null = null;
   #term: Promise<void> = Promise.resolve();
   #warnedAtMs = new Map<string, number>();
+  #taintProblem = '';
 
   constructor(ctx: ServiceContext<IpamSyncConfig>, client: KubeApi, bus: Bus) {
     const { config, signal } = ctx;
@@ -90,23 +100,24 @@ export class IpamSync {
       onDelete: (pod) => this.#mark(this.state.removePod(pod.uid)),
       onError: onError('pods'),
     });
-    this.nodes = new Reflector<NodeRecord>({
+    this.nodes = new Reflector<KeptNode>({
       ...informer,
       path: '/api/v1/nodes',
-      select: (object) => nodeRecord(object as Node),
-      onAdd: (node) => this.#mark(this.state.putNode(node)),
-      onUpdate: (node) => this.#mark(this.state.putNode(node)),
-      onDelete: (node) => this.#mark(this.state.removeNode(node.name)),
+      select: (object) => ({ record: nodeRecord(object as Node), object: nodeObject(object as Node) }),
+      onAdd: ({ record }) => this.#mark(this.state.putNode(record)),
+      onUpdate: ({ record }) => this.#mark(this.state.putNode(record)),
+      onDelete: ({ record }) => this.#mark(this.state.removeNode(record.name)),
       onError: onError('nodes'),
     });
-    this.permits = new PermitsFeed(openBucket(bus, CONFIG_BUCKET), () => this.#permitsChanged());
+    this.settings = new SettingsFeed(openBucket(bus, CONFIG_BUCKET), () => this.#settingsChanged());
     this.#teller = new InstanceTeller({
       bus,
       service: 'ipam-sync',
       version: ctx.version,
       nowMs: ctx.clock.nowMs,
       configRevision: () => 0,
-      refused: () => (this.permits.refusal === '' ? [] : [[SPOOF_CLUSTER_KEY, this.permits.refusal] as const]),
+      refused: () => (this.settings.refusal === '' ? [] : [[SPOOF_CLUSTER_KEY, this.settings.refusal] as const]),
+      more: () => (this.taints?.status ? { taints: this.taints.status } : {}),
       onError: (error) => this.#warn('status', error),
     });
     this.owners = new OwnerResolver({
@@ -116,6 +127,7 @@ export class IpamSync {
       onResolved: (uid) => this.#ownerResolved(uid),
     });
     this.mirror = config.mirror === 'off' ? null : this.#makeMirror(client, onError);
+    this.taints = this.#makeTaints(client, onError('taints'));
     this.elector = new LeaderElector({
       client,
       namespace: config.leaseNamespace,
@@ -131,7 +143,7 @@ export class IpamSync {
 
   /** Whether everything has been read that a plan stands on. */
   get informed(): boolean {
-    return this.pods.synced && this.nodes.synced && this.permits.synced;
+    return this.pods.synced && this.nodes.synced && this.settings.synced;
   }
   get isLeader(): boolean {
     return this.#ctx.config.leaderElection ? this.elector.isLeader : !this.#ctx.signal.aborted;
@@ -150,7 +162,7 @@ export class IpamSync {
       this.pods.run(signal),
       this.nodes.run(signal),
       this.mirror?.run(signal),
-      this.#retrying(() => this.permits.run(signal), signal),
+      this.#retrying(() => this.settings.run(signal), signal),
       config.leaderElection ? this.elector.run(signal) : undefined,
     ]);
   }
@@ -165,7 +177,7 @@ export class IpamSync {
   #plan(key: string): Snapshot | null {
     const input = {
       state: this.state,
-      permits: this.permits.permits,
+      permits: this.settings.permits,
       ownerOf: (uid: string) => this.owners.lookup(uid),
     };
     return key === CLUSTER_KEY ? planCluster(this.state) : planNode(decodeToken(key), input);
@@ -183,8 +195,12 @@ export class IpamSync {
   async #serve(term: AbortSignal): Promise<void> {
     while (!this.informed && !term.aborted) await pause(10, term);
     await Promise.race([this.owners.whenIdle(), pause(OWNERS_WAIT_MS, term)]);
-    const { mirror } = this;
-    await Promise.all([this.#write(term), mirror && this.#retrying(() => mirror.serve(term), term)]);
+    const { mirror, taints } = this;
+    await Promise.all([
+      this.#write(term),
+      mirror && this.#retrying(() => mirror.serve(term), term),
+      this.#retrying(() => taints.serve(term), term),
+    ]);
   }
 
   async #write(term: AbortSignal): Promise<void> {
@@ -230,6 +246,31 @@ export class IpamSync {
     });
   }
 
+  #makeTaints(client: KubeApi, onKubeError: (error: KubeError) => void): TaintKeeper {
+    const { log, clock } = this.#ctx;
+    return new TaintKeeper({
+      client,
+      bus: this.#bus,
+      clock,
+      setting: () => this.settings.unguardedNodes,
+      nodes: () => this.nodes.values().map(({ object }) => object),
+      isLeader: () => this.isLeader,
+      onKubeError,
+      onChanged: (node, change) =>
+        log[change === 'put' ? 'warn' : 'info'](
+          { node, change, taint: UNGUARDED_TAINT_KEY },
+          'taint of an unguarded node',
+        ),
+      onStatus: () => {
+        this.#teller.tell();
+        const { problem, remedy } = this.taints.status ?? { problem: '', remedy: '' };
+        if (problem !== '' && problem !== this.#taintProblem)
+          log.warn({ problem, remedy }, 'nodes are not tainted as they should be');
+        this.#taintProblem = problem;
+      },
+    });
+  }
+
   /** Runs it again after the bus refused or went; until the signal aborts. */
   async #retrying(run: () => Promise<void>, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
@@ -249,8 +290,8 @@ export class IpamSync {
     if (this.#ctx.config.resolveOwners) this.owners.want(pod.owner, pod.namespace);
     this.#mark(this.state.putPod(pod));
   }
-  #permitsChanged(): void {
-    const { refusal } = this.permits;
+  #settingsChanged(): void {
+    const { refusal } = this.settings;
     this.#teller.tell();
     if (refusal !== '') this.#ctx.log.warn({ refusal }, 'configuration refused, the last good one stays');
     this.#mark(this.state.nodesAsking());
@@ -288,11 +329,16 @@ export class IpamSync {
       nodes: state.nodeCount,
       contestedAddresses: state.contestedAddresses,
       refusedPrefixes: state.refusedPrefixes,
-      configRefused: this.permits.refused,
+      configRefused: this.settings.refused,
       owners: { kept: owners.size, failed: owners.failures, refused: owners.refused },
       snapshots: { pending: writer?.pending ?? 0, oversized: writer?.oversized.size ?? 0 },
       writes: this.writes,
       mirror: this.mirror?.stats ?? NO_READINGS.mirror,
+      taints: {
+        nodes: this.taints.status?.taintedCount ?? 0,
+        problem: this.#taintProblem !== '',
+        changes: this.taints.changes,
+      },
       informers: { pods: informer(this.pods), nodes: informer(this.nodes) },
     };
   }
@@ -306,7 +352,7 @@ export class IpamSync {
     health.ready('bus', () => this.#bus.connected || 'not connected');
     health.ready('pods', fresh(this.pods));
     health.ready('nodes', fresh(this.nodes));
-    health.ready('permits', () => this.permits.synced || 'not read yet');
+    health.ready('permits', () => this.settings.synced || 'not read yet');
     if (!config.leaderElection) return;
     health.ready('lease', () => this.elector.silentMs < 3 * config.leaseDurationMs || 'lease not reached');
   }

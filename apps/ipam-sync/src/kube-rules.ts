@@ -70,3 +70,14 @@ export const KUBE_RULES: readonly KubeRule[] = [
     why: 'taking, renewing and releasing the Lease (leaseName)',
   },
 ];
+
+/** What it asks besides where `unguardedNodes.taint` is on: k8s/components/taint-unguarded grants it. */
+export const TAINT_RULES: readonly KubeRule[] = [
+  {
+    apiGroups: [''],
+    resources: ['nodes'],
+    verbs: ['patch'],
+    scope: 'cluster',
+    why: 'the taint of nodes that no collector guards, and nothing else of a node; RBAC cannot restrict it to taints',
+  },
+];

@@ -18,6 +18,7 @@ export interface Readings {
   snapshots: { pending: number; oversized: number };
   writes: Readonly<WriterStats>;
   mirror: Readonly<MirrorStats>;
+  taints: { nodes: number; problem: boolean; changes: Readonly<Record<'put' | 'removed', number>> };
   /** By resource. */
   informers: Readonly<Record<string, Readonly<ReflectorStats> & { silentSeconds: number; synced: boolean }>>;
 }
@@ -35,6 +36,7 @@ export const NO_READINGS: Readings = {
   snapshots: { pending: 0, oversized: 0 },
   writes: { writes: 0, deletes: 0, conflicts: 0, failures: 0, tooLarge: 0 },
   mirror: { writes: 0, deletes: 0, conflicts: 0, statusWrites: 0, resources: 0, refused: 0 },
+  taints: { nodes: 0, problem: false, changes: { put: 0, removed: 0 } },
   informers: {},
 };
 
@@ -74,6 +76,20 @@ export function makeMetrics(registry: Registry, read: () => Readings): Metrics {
   total('mirror_deletes_total', 'Keys removed because their custom resource is gone', (r) => r.mirror.deletes);
   total('mirror_conflicts_total', 'Keys that somebody else wrote first', (r) => r.mirror.conflicts);
   total('mirror_status_writes_total', 'Status of custom resources written', (r) => r.mirror.statusWrites);
+  gauge(
+    'tainted_nodes',
+    'Nodes that have the taint because no collector guards them; of the leader',
+    (r) => r.taints.nodes,
+  );
+  gauge('taint_problem', '1 while nodes are not tainted as the configuration says; of the leader', (r) =>
+    Number(r.taints.problem),
+  );
+  family.totalBy(
+    'taint_changes_total',
+    'Taints of unguarded nodes put and taken away',
+    'change',
+    () => readings().taints.changes,
+  );
   addInformerMetrics(family, readings);
   return {
     kubeErrors: family.counter('kube_errors_total', 'Failures towards the API server', ['resource', 'code']),

@@ -23,6 +23,8 @@ export interface InstanceTellerOptions {
   configRevision(): number;
   /** Keys whose newest value is not in force here, with the reason. */
   refused(): Iterable<readonly [key: string, reason: string]>;
+  /** What only this service has to say. */
+  more?(): Pick<InstanceStatus, 'taints'>;
   onError(error: Error): void;
 }
 
@@ -74,7 +76,7 @@ export class InstanceTeller {
   }
 
   async #put(): Promise<void> {
-    const { service, version, nowMs, configRevision, refused, onError } = this.#o;
+    const { service, version, nowMs, configRevision, refused, more, onError } = this.#o;
     const status: InstanceStatus = {
       service,
       instance: this.#instance,
@@ -83,6 +85,7 @@ export class InstanceTeller {
       updatedAt: new Date(nowMs()).toISOString(),
       configRevision: configRevision(),
       configRefused: fitRefused(refused()),
+      ...more?.(),
     };
     try {
       await this.#bucket.put(this.key, JSON.stringify(status));

@@ -9,6 +9,7 @@ export * from './runtime-match.ts';
 export * from './runtime-words.ts';
 export * from './scopes.ts';
 export * from './spoof.ts';
+export * from './unguarded.ts';
 export * from './units.ts';
 export * from './values.ts';
 export * from './vectors.ts';

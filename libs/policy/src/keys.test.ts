@@ -59,6 +59,8 @@ describe('config values', () => {
     ['spoof.cluster._.default', { modes: { tunnel: 'drop' } }, 'modes.tunnel'],
     ['spoof.cluster._.default', { modes: { 'quarantine-ingress': 'off' } }, 'modes.quarantine-ingress'],
     ['spoof.cluster._.default', { sampling: { burst: 0 } }, 'sampling.burst'],
+    ['spoof.cluster._.default', { unguardedNodes: { after: '30s' } }, 'unguardedNodes.after'],
+    ['spoof.cluster._.default', { unguardedNodes: { maxPercent: 100 } }, 'unguardedNodes.maxPercent'],
     [
       'spoof.cluster._.default',
       { allowedPrefixes: [{ namespace: 'shop', prefixes: ['10.0.0.0'] }] },

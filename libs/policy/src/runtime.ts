@@ -20,23 +20,10 @@ import {
   unixMatch,
 } from './runtime-match.ts';
 import { POSTURES, RUNTIME_ACTIONS, RUNTIME_MODES } from './runtime-words.ts';
-import { kubeName, revision } from './units.ts';
+import { kubeName, labelKey, labelValue, revision } from './units.ts';
 
 /** Rules of one policy: the cells of a pod's counters are given out for whole sets of policies. */
 export const MAX_POLICY_RULES = 256;
-
-const labelKey = z
-  .string()
-  .max(317)
-  .regex(/^([a-z0-9]([-a-z0-9.]*[a-z0-9])?\/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$/, {
-    error: 'must be a label key, such as "app" or "example.org/tier"',
-  });
-const labelValue = z
-  .string()
-  .max(63)
-  .regex(/^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$/, {
-    error: 'must be a label value',
-  });
 
 const expression = z
   .strictObject({

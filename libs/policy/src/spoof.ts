@@ -3,6 +3,7 @@
  * said at a narrower scope is inherited from the wider one; what nobody says has the shipped default.
  */
 import * as z from 'zod';
+import { unguardedNodes } from './unguarded.ts';
 import { cidr, duration, kubeName, revision } from './units.ts';
 import { MODES, TUNABLE_VECTORS } from './vectors.ts';
 
@@ -63,6 +64,7 @@ export const spoofCluster = spoofScoped.extend({
     })
     .default({ allow: [] })
     .describe('what a quarantine lets pass'),
+  unguardedNodes,
   sampling: z
     .strictObject({ burst: burst.default(8), perSecond: perSecond.default(10) })
     .default({ burst: 8, perSecond: 10 })

@@ -61,3 +61,17 @@ export const kubeName = z
   .regex(/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/, {
     error: 'must be a Kubernetes name: lower case letters, digits, "-" and "."',
   });
+
+/** Key of a Kubernetes label, with its prefix if it has one. */
+export const labelKey = z
+  .string()
+  .max(317)
+  .regex(/^([a-z0-9]([-a-z0-9.]*[a-z0-9])?\/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$/, {
+    error: 'must be a label key, such as "app" or "example.org/tier"',
+  });
+export const labelValue = z
+  .string()
+  .max(63)
+  .regex(/^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$/, {
+    error: 'must be a label value',
+  });

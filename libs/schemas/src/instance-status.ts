@@ -8,6 +8,20 @@ import * as z from 'zod';
 export const refusedConfig = z.object({ key: z.string(), reason: z.string() });
 export type RefusedConfig = z.infer<typeof refusedConfig>;
 
+/** Nodes that no collector guards, as the ipam-sync that leads taints them. */
+export const taintStatus = z.object({
+  /** Names of those that have the taint, the first of `taintedCount`. */
+  tainted: z.array(z.string()),
+  taintedCount: z.number().int().nonnegative(),
+  /** Of those that should have it and have not, because too many are unguarded at once. */
+  withheld: z.array(z.string()),
+  withheldCount: z.number().int().nonnegative(),
+  /** Why not all is as it should be, and what to do; empty when it is. */
+  problem: z.string(),
+  remedy: z.string(),
+});
+export type TaintStatus = z.infer<typeof taintStatus>;
+
 export const instanceStatus = z.object({
   service: z.string(),
   /** Of this process: unlike that of any other. */
@@ -18,6 +32,8 @@ export const instanceStatus = z.object({
   /** Newest sequence of CONFIG_LOG that it has taken; 0 before the first, and of who does not read the log. */
   configRevision: z.number().int().nonnegative(),
   configRefused: z.array(refusedConfig),
+  /** Absent: of who does not lead or is no ipam-sync, and while nothing is tainted or to be. */
+  taints: taintStatus.optional(),
 });
 export type InstanceStatus = z.infer<typeof instanceStatus>;
 

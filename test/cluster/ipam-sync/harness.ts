@@ -10,27 +10,28 @@ import { promisify } from 'node:util';
 import { type Bucket, type Bus, ensureTopology, openBucket } from '@bailiff/bus';
 import { startNats, type TestNats } from '@bailiff/bus/testing';
 import { type NodeSnapshot, nodeSnapshot } from '@bailiff/schemas';
-import { runService } from '@bailiff/service';
+import { type Clock, runService, systemClock } from '@bailiff/service';
 import { captureIo, waitFor } from '@bailiff/service/testing';
 import { configSchema } from '../../../apps/ipam-sync/src/config.ts';
 import { start } from '../../../apps/ipam-sync/src/ipam-sync.ts';
-import { KUBE_RULES } from '../../../apps/ipam-sync/src/kube-rules.ts';
+import { KUBE_RULES, type KubeRule } from '../../../apps/ipam-sync/src/kube-rules.ts';
 import { type KubeHarness, startKube } from '../kube/harness.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../../..');
 const MERGE = 'application/merge-patch+json';
 
-/** The rights that ipam-sync ships with, and no more. */
-const RIGHTS = KUBE_RULES.map(({ apiGroups, resources, verbs, resourceNames, scope }) => ({
-  apiGroups: [...apiGroups],
-  resources: [...resources],
-  verbs: [...verbs],
-  ...(resourceNames ? { resourceNames: [...resourceNames] } : {}),
-  ...(scope === 'cluster' ? {} : { namespace: 'bailiff-system' }),
-}));
-const TOKENS = [
+const rightsOf = (rules: readonly KubeRule[]) =>
+  rules.map(({ apiGroups, resources, verbs, resourceNames, scope }) => ({
+    apiGroups: [...apiGroups],
+    resources: [...resources],
+    verbs: [...verbs],
+    ...(resourceNames ? { resourceNames: [...resourceNames] } : {}),
+    ...(scope === 'cluster' ? {} : { namespace: 'bailiff-system' }),
+  }));
+/** The rights that ipam-sync ships with and those that a component adds, and no more. */
+const tokensFor = (more: readonly KubeRule[]) => [
   { user: 'admin', token: 'token-admin', groups: ['system:masters'] },
-  { user: 'ipam-sync', token: 'token-ipam-sync', allow: RIGHTS },
+  { user: 'ipam-sync', token: 'token-ipam-sync', allow: rightsOf([...KUBE_RULES, ...more]) },
 ];
 
 export interface World extends AsyncDisposable {
@@ -57,8 +58,9 @@ export interface PodChange {
   metadata?: object;
 }
 
-export async function startWorld(): Promise<World> {
-  const [kube, nats] = await Promise.all([startKube({ tokens: TOKENS }), startNats()]);
+/** @param rules that ipam-sync has besides those it ships with */
+export async function startWorld(rules: readonly KubeRule[] = []): Promise<World> {
+  const [kube, nats] = await Promise.all([startKube({ tokens: tokensFor(rules) }), startNats()]);
   kube.server.api.create('namespaces', { metadata: { name: 'bailiff-system' } });
   const admin = await nats.connect('admin');
   await ensureTopology(admin);
@@ -117,9 +119,14 @@ export async function startWorld(): Promise<World> {
 }
 
 /** Runs it in this process; ready when this resolves, unless told not to wait. */
-export async function launch(world: World, more: string[] = [], { ready = true } = {}) {
+export async function launch(
+  world: World,
+  more: string[] = [],
+  { ready = true, clock = systemClock }: { ready?: boolean; clock?: Clock } = {},
+) {
   const captured = captureIo();
-  const exit = runService({ name: 'ipam-sync', argv: world.flags(more), schema: configSchema, start, io: captured.io });
+  const io = { ...captured.io, clock };
+  const exit = runService({ name: 'ipam-sync', argv: world.flags(more), schema: configSchema, start, io });
   const line = (msg: string) => captured.logLines().find((entry) => entry.msg === msg);
   if (ready) await waitFor(() => line('ready'), { state: captured.logLines, timeoutMs: 20_000 });
   return {

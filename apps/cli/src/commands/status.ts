@@ -23,6 +23,7 @@ import {
 } from '../status/render.ts';
 import { type Problem, reportOf, type StatusReport, weigh } from '../status/report.ts';
 import { serviceProblems, servicesLine } from '../status/services.ts';
+import { taintProblems } from '../status/taints.ts';
 import { wrap } from '../text/clean.ts';
 import { parseSpan } from '../text/time.ts';
 
@@ -37,8 +38,8 @@ Examples:
   bailiff status --json | jq '.problems'
 
 Exit code: 0 all is guarded (also while disarmed on purpose); 7 a node, the correlator or the responder is silent or
-missing, or verdicts wait for a response; 3 a pod is not covered; 6 a node or a service refuses a configuration, or a node its
-list of pods.
+missing, or verdicts wait for a response; 3 a pod is not covered; 6 a node or a service refuses a configuration, a node its
+list of pods, or nodes are not tainted as it says.
 `;
 
 async function streamState(bus: Bus, name: string): Promise<StreamState> {
@@ -103,7 +104,7 @@ async function show(session: Session, options: { node?: string; json?: boolean }
     readNodes(session),
     readExpectedNodes(session),
     readDisarms(session),
-    node === undefined ? readInstances(bus) : [],
+    readInstances(bus),
     Promise.all(STREAMS.map((name) => streamState(bus, name))),
   ]);
   const whole = reportOf({ nodes, expected, disarms, nowMs: io.nowMs(), staleMs });
@@ -123,7 +124,8 @@ async function show(session: Session, options: { node?: string; json?: boolean }
     ...whole.problems.filter(mine),
     ...ofAll,
     ...(services ? serviceProblems(services) : []),
-    ...refusalProblems(instances, io.nowMs()),
+    ...taintProblems(instances, io.nowMs()).filter(mine),
+    ...(node === undefined ? refusalProblems(instances, io.nowMs()) : []),
   ];
   const report = { ...whole, nodes: whole.nodes.filter(mine), problems, exitCode: weigh(problems) };
   if (options.json) {

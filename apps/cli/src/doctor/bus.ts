@@ -12,6 +12,7 @@ import { parseJson } from '../read/nodes.ts';
 import { type BusOptionValues, connectionOf, openBus } from '../session.ts';
 import { speaking } from '../status/instances.ts';
 import { serviceProblems, servicesLine } from '../status/services.ts';
+import { taintProblems, taintsLine, taintsOf } from '../status/taints.ts';
 import { plural } from '../text/plural.ts';
 import { fillFindings, runtimeHalf, type StreamFill, serverFinding } from './bus-rules.ts';
 import { type Finding, fail, type Group, ok, skip, warn } from './finding.ts';
@@ -62,6 +63,19 @@ async function serviceFindings(bus: Bus): Promise<Finding[]> {
   return problems.map(({ severity, node, text, remedy, exitCode }) =>
     severity === 'shout' ? fail(node, text, remedy, exitCode) : warn(node, text, remedy),
   );
+}
+
+/** Nodes that ipam-sync keeps new pods off. */
+async function taintFindings(bus: Bus): Promise<Finding[]> {
+  const [instances, nowMs] = [await readInstances(bus), Date.now()];
+  const taints = taintsOf(instances, nowMs);
+  if (!taints) return [skip('unguarded nodes', 'are not tainted: unguardedNodes.taint is off, or no ipam-sync leads')];
+  const told = taints.taintedCount > 0 ? warn : ok;
+  const failures = taintProblems(instances, nowMs).filter(({ severity }) => severity === 'shout');
+  return [
+    told('unguarded nodes', taintsLine(taints), ''),
+    ...failures.map(({ text, remedy, exitCode }) => fail('unguarded nodes', `ipam-sync: ${text}`, remedy, exitCode)),
+  ];
 }
 
 const everyReader = (keys: readonly string[]) =>
@@ -135,6 +149,7 @@ async function busFindings(io: CliIo, connection: Connection): Promise<Finding[]
       ['schemas', () => schemaFinding(bus)],
       ['configuration', () => configFinding(bus)],
       ['services', () => serviceFindings(bus)],
+      ['unguarded nodes', () => taintFindings(bus)],
       ['runtime policies', () => runtimeFindings(bus)],
     ];
     const findings = [ok('reachable', `as ${connection.natsUser}`), serverFinding(bus.nc.info?.version ?? '0')];

@@ -18,7 +18,7 @@ const RECURSIVE = {
   rule: '!has(self.recursive) || has(self.directories)',
   message: 'recursive is said of directories, and none is named',
 };
-const CLUSTER_ONLY = ['unknown', 'tunnelPorts', 'allowedPrefixes', 'quarantine'];
+const CLUSTER_ONLY = ['unknown', 'tunnelPorts', 'allowedPrefixes', 'quarantine', 'unguardedNodes'];
 const COUNTED = "self.type == 'event_count' || self.type == 'value_count'";
 
 /** `allow` rules of a class whose posture lets everything pass do nothing. */

@@ -1,31 +1,52 @@
 /**
- * The administrator's key as it stands on the bus: `spoof.cluster._.default` in `bailiff_config`, followed for ever. A value that is
- * wrong is refused and the last good one kept (at start: the newest good one that the bucket still remembers), because dropping a
- * grant cuts a pod off.
+ * What ipam-sync takes of the cluster's spoof policy (`spoof.cluster._.default` in `bailiff_config`), followed for ever: the administrator's key, and
+ * what becomes of nodes that nobody guards. A value that is wrong is refused and the last good one kept (at start: the newest good one that
+ * the bucket still remembers), because dropping a grant cuts a pod off.
  */
 import type { Bucket, KvEntry } from '@bailiff/bus';
-import { ConfigError, parseConfigKey, parseConfigValue, SPOOF_CLUSTER_KEY, type SpoofCluster } from '@bailiff/policy';
-import { NO_PERMITS, type PrefixPermits, permitsOf } from './grants.ts';
+import {
+  ConfigError,
+  parseConfigKey,
+  parseConfigValue,
+  SPOOF_CLUSTER_KEY,
+  type SpoofCluster,
+  spoofCluster,
+  type UnguardedNodes,
+} from '@bailiff/policy';
+import { type PrefixPermits, permitsOf } from './grants.ts';
 
-export type PermitReading = { good: true; permits: PrefixPermits; revision: number } | { good: false; reason: string };
+export interface Settings {
+  permits: PrefixPermits;
+  unguardedNodes: UnguardedNodes;
+}
 
-/** Reads a value of the key; a deleted key permits nothing. Pure. */
-export function readPermits(entry: Pick<KvEntry, 'deleted' | 'value'>): PermitReading {
-  if (entry.deleted) return { good: true, permits: NO_PERMITS, revision: 0 };
+export type SettingsReading = { good: true; settings: Settings; revision: number } | { good: false; reason: string };
+
+const settingsOf = ({ allowedPrefixes, unguardedNodes }: SpoofCluster): Settings => ({
+  permits: permitsOf(allowedPrefixes),
+  unguardedNodes,
+});
+
+/** Permits nothing, taints nothing. */
+export const NO_SETTINGS: Settings = settingsOf(spoofCluster.parse({}));
+
+/** Reads a value of the key; of a deleted key what ships holds. Pure. */
+export function readSettings(entry: Pick<KvEntry, 'deleted' | 'value'>): SettingsReading {
+  if (entry.deleted) return { good: true, settings: NO_SETTINGS, revision: 0 };
   try {
     const config = parseConfigValue(parseConfigKey(SPOOF_CLUSTER_KEY), entry.value.toString('utf8')) as SpoofCluster;
-    return { good: true, permits: permitsOf(config.allowedPrefixes), revision: config.revision };
+    return { good: true, settings: settingsOf(config), revision: config.revision };
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     return { good: false, reason: error.message };
   }
 }
 
-export class PermitsFeed {
+export class SettingsFeed {
   #bucket: Bucket;
   #onChange: () => void;
   #revision = -1;
-  #permits: PrefixPermits = NO_PERMITS;
+  #settings = NO_SETTINGS;
   /** True once what the bucket held at start has been read. */
   synced = false;
   refused = 0;
@@ -38,7 +59,10 @@ export class PermitsFeed {
   }
 
   get permits(): PrefixPermits {
-    return this.#permits;
+    return this.#settings.permits;
+  }
+  get unguardedNodes(): UnguardedNodes {
+    return this.#settings.unguardedNodes;
   }
 
   /** Follows the key until the signal aborts. */
@@ -47,7 +71,7 @@ export class PermitsFeed {
       filter: SPOOF_CLUSTER_KEY,
       signal,
       onEntry: (entry) => this.#take(entry),
-      // Revisions begin again. What is permitted stands until the new bucket says otherwise.
+      // Revisions begin again. What held stands until the new bucket says otherwise.
       onRemade: () => {
         this.#revision = -1;
       },
@@ -59,7 +83,7 @@ export class PermitsFeed {
   }
 
   async #take(entry: KvEntry): Promise<void> {
-    const reading = readPermits(entry);
+    const reading = readSettings(entry);
     if (!reading.good) {
       this.#refuse(reading.reason);
       if (this.#revision < 0) await this.#recall();
@@ -71,7 +95,7 @@ export class PermitsFeed {
   /** The newest good value in the key's history. */
   async #recall(): Promise<void> {
     for (const entry of (await this.#bucket.history(SPOOF_CLUSTER_KEY)).reverse()) {
-      const reading = readPermits(entry);
+      const reading = readSettings(entry);
       if (!reading.good) continue;
       const { refusal } = this;
       this.#accept(reading);
@@ -80,8 +104,8 @@ export class PermitsFeed {
     }
   }
 
-  #accept(reading: { permits: PrefixPermits; revision: number }): void {
-    this.#permits = reading.permits;
+  #accept(reading: { settings: Settings; revision: number }): void {
+    this.#settings = reading.settings;
     this.#revision = reading.revision;
     this.refusal = '';
     if (this.synced) this.#onChange();

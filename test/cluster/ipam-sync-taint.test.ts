@@ -1,0 +1,203 @@
+// Taints of nodes that no collector guards: ipam-sync in this process between a real nats-server and the API stand-in. Its clock runs faster, so that
+// a minute of silence takes seconds; statuses are put as collectors put them.
+import { type Bucket, openBucket } from '@bailiff/bus';
+import type { Taint } from '@bailiff/kube';
+import { SPOOF_CLUSTER_KEY } from '@bailiff/policy';
+import { type InstanceStatus, instanceStatus, type NodeStatus } from '@bailiff/schemas';
+import { type Clock, systemClock } from '@bailiff/service';
+import { waitFor } from '@bailiff/service/testing';
+import { expect, onTestFinished, test } from 'vitest';
+import { taintProblems } from '../../apps/cli/src/status/taints.ts';
+import { TAINT_RULES } from '../../apps/ipam-sync/src/kube-rules.ts';
+import { launch, startWorld, type World } from './ipam-sync/harness.ts';
+
+const FACTOR = 20;
+const AFTER_MS = 60_000;
+const FAST: Clock = {
+  ...systemClock,
+  monotonicMs: () => performance.now() * FACTOR,
+  sleep: (delayMs, signal) => systemClock.sleep(delayMs / FACTOR, signal),
+};
+/** Far below a minute of that clock, however busy the machine is. */
+const SPEAK_MS = 150;
+const OURS = { key: 'bailiff.dev/unguarded', effect: 'NoSchedule' };
+const GPU = { key: 'example.org/gpu', value: 'yes', effect: 'NoSchedule' };
+const GUARDING: Partial<NodeStatus> = { hook: 'tcx', interfaces: [] };
+
+/** Collectors of nodes that put their status again and again, but for those that are down. */
+class Collectors {
+  readonly speaking = new Map<string, Partial<NodeStatus>>();
+  readonly #bucket: Bucket;
+  readonly #timer = setInterval(() => this.#speak(), SPEAK_MS);
+
+  constructor(world: World) {
+    this.#bucket = openBucket(world.admin, 'bailiff_nodes');
+    onTestFinished(() => clearInterval(this.#timer));
+  }
+
+  #speak(): void {
+    // A bus that is away takes nothing, which is what some tests are about.
+    for (const [name, status] of this.speaking) this.#bucket.put(name, JSON.stringify(status)).catch(() => {});
+  }
+}
+
+function addNode(world: World, name: string, taints: readonly Taint[] = [], os = 'linux'): void {
+  world.kube.server.api.create('nodes', {
+    metadata: { name, labels: { 'kubernetes.io/os': os } },
+    spec: taints.length > 0 ? { taints } : {},
+  });
+}
+
+/** Nodes whose collectors speak, a cluster that allows to taint, and ipam-sync. */
+async function scene(world: World, nodes: readonly string[], more: object = {}) {
+  const collectors = new Collectors(world);
+  for (const name of nodes) {
+    addNode(world, name, name === 'a' ? [GPU] : []);
+    collectors.speaking.set(name, GUARDING);
+  }
+  const configure = (unguardedNodes: object) =>
+    world.config.put(
+      SPOOF_CLUSTER_KEY,
+      JSON.stringify({ unguardedNodes: { after: '60s', maxPercent: 25, ...unguardedNodes } }),
+    );
+  await configure({ taint: 'NoSchedule', ...more });
+  return { collectors, configure };
+}
+
+const taintsOf = (world: World, name: string): Taint[] =>
+  (world.kube.server.api.get('nodes', { name }).spec as { taints?: Taint[] }).taints ?? [];
+const isTainted = (world: World, name: string): boolean => taintsOf(world, name).some(({ key }) => key === OURS.key);
+type Running = Awaited<ReturnType<typeof launch>>;
+/** How many taints it has put and taken away. */
+const changes = async (sync: Running) =>
+  Promise.all(
+    ['put', 'removed'].map((change) => sync.metric(`bailiff_ipam_sync_taint_changes_total{change="${change}"}`)),
+  );
+
+const tainted = (world: World, name: string, expected = true) =>
+  waitFor(() => isTainted(world, name) === expected, {
+    what: `${name} to be ${expected ? '' : 'un'}tainted`,
+    state: async () => ({ taints: taintsOf(world, name), told: await told(world) }),
+  });
+
+/** Until so much time of that clock has passed: for what must not have happened by then. */
+const passed = (ms: number) => {
+  const untilMs = FAST.monotonicMs() + ms;
+  return waitFor(() => FAST.monotonicMs() > untilMs, { timeoutMs: 60_000 });
+};
+
+async function told(world: World): Promise<InstanceStatus[]> {
+  const entries = await openBucket(world.admin, 'bailiff_services').entries();
+  return entries.map(({ value }) => instanceStatus.parse(JSON.parse(value.toString('utf8'))));
+}
+const problems = async (world: World) =>
+  taintProblems(await told(world), Date.now()).map(({ node, text }) => `${node}: ${text}`);
+
+test('taint - a silent node is tainted beside the taint of somebody else, and no more when its collector guards again', async () => {
+  await using world = await startWorld(TAINT_RULES);
+  const { collectors } = await scene(world, ['a', 'b', 'c', 'd']);
+  // No collector ever runs there.
+  addNode(world, 'win', [], 'windows');
+  await using sync = await launch(world, [], { clock: FAST });
+  await passed(2 * AFTER_MS);
+  expect(await changes(sync)).toEqual([0, 0]);
+
+  const silentAtMs = FAST.monotonicMs();
+  collectors.speaking.delete('a');
+  await tainted(world, 'a');
+  // It was heard a moment before.
+  expect(FAST.monotonicMs() - silentAtMs).toBeGreaterThan(AFTER_MS / 2);
+  expect(taintsOf(world, 'a')).toEqual([GPU, OURS]);
+  await waitFor(async () => (await problems(world)).length === 1, { state: () => told(world) });
+  expect(await problems(world)).toEqual([expect.stringMatching(/^a: is tainted bailiff\.dev\/unguarded: no new pod/)]);
+  expect(await sync.metric('bailiff_ipam_sync_tainted_nodes')).toBe(1);
+
+  // It speaks, and guards nothing: an operator has detached it, say.
+  const bare = { interfaces: [{ coverage: 'not-covered' }] as NodeStatus['interfaces'], hook: 'tcx' as const };
+  collectors.speaking.set('a', bare);
+  await passed(AFTER_MS / 2);
+  expect(taintsOf(world, 'a')).toEqual([GPU, OURS]);
+  collectors.speaking.set('a', GUARDING);
+  await tainted(world, 'a', false);
+  expect(taintsOf(world, 'a')).toEqual([GPU]);
+  await waitFor(async () => (await problems(world)).length === 0, { state: () => told(world) });
+  expect(await changes(sync)).toEqual([1, 1]);
+  expect(isTainted(world, 'win')).toBe(false);
+});
+
+test('taint - when more are silent than the bound none further is tainted, and it is told; off takes all away', async () => {
+  await using world = await startWorld(TAINT_RULES);
+  const { collectors, configure } = await scene(world, ['a', 'b', 'c', 'd']);
+  await using sync = await launch(world, [], { clock: FAST });
+  collectors.speaking.delete('a');
+  await tainted(world, 'a');
+  for (const name of ['b', 'c', 'd']) collectors.speaking.delete(name);
+  const shout = /^ipam-sync: 4 nodes are not guarded and at most 1 may be tainted, .*\(not tainted: b, c and 1 more\)$/;
+  await waitFor(async () => (await problems(world)).some((line) => shout.test(line)), { state: () => told(world) });
+  expect(await sync.metric('bailiff_ipam_sync_taint_problem')).toBe(1);
+  expect(sync.line('nodes are not tainted as they should be')).toBeDefined();
+  await passed(AFTER_MS);
+  expect(['a', 'b', 'c', 'd'].filter((name) => isTainted(world, name))).toEqual(['a']);
+
+  await configure({ taint: 'off' });
+  await tainted(world, 'a', false);
+  expect(taintsOf(world, 'a')).toEqual([GPU]);
+  await waitFor(async () => (await told(world)).every(({ taints }) => taints === undefined), {
+    state: () => told(world),
+  });
+  expect(await sync.metric('bailiff_ipam_sync_taint_problem')).toBe(0);
+});
+
+test('taint - without the bus nothing is put and nothing taken away; with it each node has the whole time again', async () => {
+  await using world = await startWorld(TAINT_RULES);
+  const { collectors } = await scene(world, ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h']);
+  await using sync = await launch(world, [], { clock: FAST });
+  collectors.speaking.delete('a');
+  await tainted(world, 'a');
+  collectors.speaking.delete('b');
+  await world.nats.kill();
+  await passed(2 * AFTER_MS);
+  expect([isTainted(world, 'a'), isTainted(world, 'b'), await changes(sync)]).toEqual([true, false, [1, 0]]);
+  const backAtMs = FAST.monotonicMs();
+  await world.nats.restart();
+  await tainted(world, 'b');
+  expect(FAST.monotonicMs() - backAtMs).toBeGreaterThan(AFTER_MS);
+  expect(await changes(sync)).toEqual([2, 0]);
+});
+
+test('taint - a node that never had a collector is tainted after the time, and what one leader has put the next takes away', async () => {
+  await using world = await startWorld(TAINT_RULES);
+  const { collectors } = await scene(world, ['a', 'b', 'c']);
+  const first = await launch(world, [], { clock: FAST });
+  await passed(AFTER_MS);
+  const madeAtMs = FAST.monotonicMs();
+  addNode(world, 'new');
+  await tainted(world, 'new');
+  expect(FAST.monotonicMs() - madeAtMs).toBeGreaterThan(AFTER_MS);
+  // Its collector came, spoke once, and is down again when the next leader comes: what it said then is no sign of life.
+  expect(await first.stop()).toBe(0);
+  await openBucket(world.admin, 'bailiff_nodes').put('new', JSON.stringify(GUARDING));
+  await using second = await launch(world, [], { clock: FAST });
+  await passed(2 * AFTER_MS);
+  expect([isTainted(world, 'new'), await changes(second)]).toEqual([true, [0, 0]]);
+  collectors.speaking.set('new', GUARDING);
+  await tainted(world, 'new', false);
+});
+
+test('taint - without the right it is told while all is well, and nothing else stops', async () => {
+  await using world = await startWorld();
+  const { collectors } = await scene(world, ['a', 'b', 'c', 'd']);
+  await using sync = await launch(world, [], { clock: FAST });
+  await waitFor(async () => (await problems(world)).length > 0, { state: () => told(world) });
+  expect(await problems(world)).toEqual(['ipam-sync: may not patch nodes, so no taint is put or taken away']);
+  expect(sync.line('nodes are not tainted as they should be')).toMatchObject({
+    remedy: expect.stringContaining('k8s/components/taint-unguarded'),
+  });
+  expect(await sync.metric('bailiff_ipam_sync_taint_problem')).toBe(1);
+  collectors.speaking.delete('a');
+  await passed(3 * AFTER_MS);
+  expect(isTainted(world, 'a')).toBe(false);
+  expect(world.kube.server.requests.count({ verb: 'patch', resource: 'nodes' })).toBe(0);
+  world.running('web', 'a', ['10.1.0.5']);
+  await waitFor(async () => (await world.addresses('a'))?.['web']?.join() === '10.1.0.5');
+});
