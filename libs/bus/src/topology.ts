@@ -48,7 +48,10 @@ export type SiemFormat = (typeof SIEM_FORMATS)[number];
 export const SIEM_ACK_WAIT_MS = 30_000;
 /** Events that a connector may hold unacknowledged; more than a batch of any client. */
 export const SIEM_MAX_ACK_PENDING = 5_000;
-/** Server memory for duplicate detection grows with it; a duplicate that comes later than this is harmless (counts are cumulative). */
+/**
+ * Server memory for duplicate detection grows with it. A frame that is sent again later than this is stored twice, and counted once: counts are
+ * cumulative (test/cluster/collector-duplicates.test.ts).
+ */
 export const DUPLICATE_WINDOW_MS = 120_000;
 /** What an operator can go back to; CONFIG_LOG has more. 64 is the most a KV bucket may keep. */
 export const CONFIG_HISTORY = 64;

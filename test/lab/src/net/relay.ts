@@ -57,6 +57,8 @@ export interface Relay {
   readonly carried: () => number;
   /** While down, connections are refused and live ones cut: the bus is away for this node alone. */
   setDown(down: boolean): void;
+  /** From now on what clients say reaches the server and nothing comes back, until their connections end: acknowledgements are lost. */
+  loseAnswers(): void;
   close(): Promise<void>;
 }
 
@@ -64,6 +66,7 @@ export interface Relay {
 export async function startRelay(labtool: string, netns: string, targetPort: number): Promise<Relay> {
   const server = await listenInside(labtool, netns);
   const sockets = new Set<Socket>();
+  const answers = new Map<Socket, Socket>();
   let carried = 0;
   let down = false;
   server.maxConnections = MAX_CONNECTIONS;
@@ -81,9 +84,11 @@ export async function startRelay(labtool: string, netns: string, targetPort: num
       socket.on('error', () => other.destroy());
       socket.on('close', () => {
         sockets.delete(socket);
+        answers.delete(socket);
         other.destroy();
       });
     }
+    answers.set(outside, inside);
     inside.pipe(outside).pipe(inside);
   });
   const cut = () => {
@@ -94,6 +99,10 @@ export async function startRelay(labtool: string, netns: string, targetPort: num
     setDown(value) {
       down = value;
       if (down) cut();
+    },
+    loseAnswers() {
+      // Nobody reads them any more: they are gone with the connection.
+      for (const [outside, inside] of answers) outside.unpipe(inside);
     },
     close: () =>
       new Promise((resolve) => {
