@@ -1,7 +1,7 @@
 /**
  * Runs a tier of tests inside the virtual machine, in one boot, and reports each of its tests as one of the host's own.
  *
- * Place in the path: test/vm/<tier>.test.ts → here → machine.ts → vitest inside → lines.ts back.
+ * Place in the path: test/vm/<tier>.test.ts → here → prepare.ts → machine.ts → vitest inside → lines.ts back.
  * Invariants: every test inside is one test here, with its state, its reason to skip and its errors; a machine that died or
  * hung, a run without tests and an exit code that the tests do not explain is a failed test of its own, never silence.
  * The run happens while the file is collected, because tests must be known before they run.
@@ -9,6 +9,7 @@
 import { describe, it } from 'vitest';
 import { readLines, type TestLine } from './lines.ts';
 import { runInVm, VmError, whyNoVm } from './machine.ts';
+import { prepareTier } from './prepare.ts';
 import { FULL_TIMES, TIERS, type TierName } from './tiers.ts';
 
 const SHOWN_CHARACTERS = 8_000;
@@ -37,6 +38,7 @@ export async function runTier(name: TierName, options: InsideOptions = {}): Prom
   const words = ['node', 'node_modules/vitest/vitest.mjs', 'run', '--config', 'test/vm/inside.config.ts'];
   try {
     const files = options.files ?? (process.env['BAILIFF_VM_FILES'] ?? '').split(' ').filter(Boolean);
+    await prepareTier(name, files);
     const result = await runInVm([...words, ...files], {
       kernel: options.kernel,
       kernelArgs: options.kernelArgs,
