@@ -5,12 +5,14 @@ export interface UdpFrame {
   sourceMac: string;
   source: string;
   destination: string;
+  /** Default: the host side of every pod. */
+  destinationMac?: string;
 }
 
 const GATEWAY = '02:00:00:00:00:01';
 
-export function udpFrame({ sourceMac, source, destination }: UdpFrame): Buffer {
-  const link = { source: sourceMac, destination: GATEWAY };
+export function udpFrame({ sourceMac, source, destination, destinationMac = GATEWAY }: UdpFrame): Buffer {
+  const link = { source: sourceMac, destination: destinationMac };
   const datagram = udp(40_000, 9, undefined, { source, destination });
   return source.includes(':')
     ? ethernet({ ...link, type: ETHERTYPE.ipv6 }, ipv6({ source, destination, next: PROTOCOL.udp }, datagram))
