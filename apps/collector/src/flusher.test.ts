@@ -1,10 +1,10 @@
 import { COUNTER_NUMBERS, type CounterCell, type SpoofSample } from '@bailiff/bpf';
 import type { ViolationFrame } from '@bailiff/schemas';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { cellOf, EpochBook, isBeforeGuard } from './epochs.ts';
+import { cellOf, isBeforeGuard } from './epochs.ts';
 import { Flusher } from './flusher.ts';
 import { MAX_FRAME_VIOLATIONS } from './frame-builder.ts';
-import type { GuardedInterface } from './guarded-interface.ts';
+import { type GuardedInterface, newInterface } from './guarded-interface.ts';
 import { Registry } from './registry.ts';
 import { blankViolation } from './violations.ts';
 
@@ -20,38 +20,22 @@ const binding = {
   link,
 };
 
+const pod = {
+  uid: 'u',
+  namespace: 'shop',
+  name: 'web',
+  serviceAccount: '',
+  ownerKind: '',
+  ownerName: '',
+  ownerUid: '',
+};
+
+/** One that is guarded and known, has told its gap, and may speak at once. */
 function makeIface(generation: number, over: Partial<GuardedInterface> = {}): GuardedInterface {
   return {
-    ifindex: generation,
-    generation,
-    slot: generation,
-    seenBase: 0,
-    seenUnjudged: 0,
-    link,
-    binding,
-    pod: { uid: 'u', namespace: 'shop', name: 'web', serviceAccount: '', ownerKind: '', ownerName: '', ownerUid: '' },
-    kernel: null,
-    book: new EpochBook(),
-    samples: new Map(),
-    counterEpochs: new Map(),
-    pending: [],
-    occurrences: {},
-    lastReported: {},
-    appearedAtMs: 0,
-    eventAtMs: 0,
-    guardedAfterMs: 0,
-    announcedWallMs: 0,
-    packetsBeforeGuard: 0,
-    gapReported: true,
-    gapInFlight: false,
-    framesInFlight: 0,
-    finalSaid: false,
-    dirty: false,
+    ...newInterface({ ifindex: generation, generation, slot: generation, seenBase: 0, link }, 0),
+    ...{ binding, pod, attachError: '', guardedAfterMs: 0, packetsBeforeGuard: 0, gapReported: true },
     flushedAtMs: Number.NEGATIVE_INFINITY,
-    paceMs: 0,
-    gone: false,
-    attachError: '',
-    omitted: 0,
     ...over,
   };
 }
