@@ -17,6 +17,7 @@ let api: ApiServer;
 let redis: TestRedis;
 beforeAll(async () => {
   api = await startApiServer({ certDir: path.join(directory, 'certs') });
+  api.api.create('namespaces', { metadata: { name: 'bailiff-system' } });
   redis = await startRedis();
 }, 60_000);
 afterAll(async () => {

@@ -1,8 +1,18 @@
 // What each image holds, put into a directory by the Containerfile's own COPY lines, and started there with nothing else around it: from
 // the flags of its ENTRYPOINT, in the environment that the manifest gives. The images themselves need a registry and a builder.
 
-import { execFile } from 'node:child_process';
-import { chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { execFile, execFileSync } from 'node:child_process';
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -68,6 +78,54 @@ function run(name: string, args: readonly string[], env: Readonly<Record<string,
     });
   });
 }
+
+/** The checkout as the build stage has it: what it copies, what .dockerignore leaves of that, and the packages. */
+function buildStage(): string {
+  const src = path.join(root, 'src');
+  const leftOut = (from: string) => /\/(node_modules|dist|build|\.cache|\.nx)$/.test(from);
+  for (const { sources, to } of lineage(file, 'build')
+    .filter(({ word }) => word === 'COPY')
+    .map(copyOf))
+    for (const source of sources) {
+      const target = sources.length > 1 ? path.join(src, to, path.basename(source)) : path.join(src, to);
+      cpSync(path.join(ROOT, source), target, { recursive: true, filter: (from) => !leftOut(from) });
+    }
+  const packages = path.join(src, 'node_modules');
+  mkdirSync(path.join(packages, '@bailiff'), { recursive: true });
+  for (const name of readdirSync(path.join(ROOT, 'node_modules')))
+    if (name !== '@bailiff' && name !== 'bailiff')
+      symlinkSync(path.join(ROOT, 'node_modules', name), path.join(packages, name));
+  // As npm links workspaces, but into the copy.
+  for (const folder of ['libs', 'apps', 'test'])
+    for (const name of readdirSync(path.join(src, folder))) {
+      const manifest = path.join(src, folder, name, 'package.json');
+      const own = (JSON.parse(readFileSync(manifest, 'utf8')) as { name: string }).name;
+      symlinkSync(path.join(src, folder, name), path.join(packages, own));
+    }
+  return src;
+}
+
+it('build stage - has all that the bundles and the kernel programs are made of, and makes what images copy', () => {
+  const src = buildStage();
+  const made = lineage(file, 'collector')
+    .concat(...apps.map(({ component }) => lineage(file, component)), lineage(file, 'cli'))
+    .filter(({ word }) => word === 'COPY')
+    .flatMap((instruction) => copyOf(instruction).sources)
+    // Compiled by node-gyp against the machine's Node: held by test/k8s/images.test.ts to be an output of the same step.
+    .filter((source) => !source.endsWith('.node'))
+    .map((source) => source.replace(/^\/src/, src));
+  expect(made.filter((place) => existsSync(place))).toEqual([]);
+  const run = (directory: string, command: string) =>
+    execFileSync('sh', ['-c', command], { cwd: path.join(src, directory), stdio: ['ignore', 'pipe', 'pipe'] });
+  for (const name of ['cli', ...apps.map(({ component }) => component)]) {
+    const { nx } = JSON.parse(readFileSync(path.join(src, 'apps', name, 'package.json'), 'utf8')) as {
+      nx: { targets: { build: { command: string } } };
+    };
+    run('.', nx.targets.build.command);
+  }
+  run('libs/bpf', 'node --import tsx scripts/build-bpf.ts');
+  expect(made.filter((place) => !existsSync(place))).toEqual([]);
+}, 120_000);
 
 describe('images', () => {
   it.each(apps)(
