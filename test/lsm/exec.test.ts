@@ -1,5 +1,7 @@
 // Programs by path: each denial beside what is allowed, and the same acts without a policy.
+import { SetHeadLayout } from '@bailiff/bpf/runtime-layout';
 import type { RuntimePolicyInput } from '@bailiff/policy';
+import { compileSet, encodeSet } from '@bailiff/runtime';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { acts, type Container, LOAD_TIMEOUT_MS, type Pod, Rig } from './harness/rig.ts';
 
@@ -75,6 +77,31 @@ describe('execute', () => {
     const lines = await container.acts(...names.flatMap((name) => ['run', name, ',']));
     expect(lines.map((line) => line.split(': ')[1])).toEqual(['EPERM', 'ok', 'EPERM', 'ok', 'EPERM', 'ok']);
     expect(pod.counts()).toEqual({ directory: 1, recursive: 1, suffix: 1 });
+  });
+
+  it('path - however deep: rules stand at some depths, and programs lie at all of them', async () => {
+    const deep = (components: number) => `/opt${'/d'.repeat(components - 2)}/tool`;
+    const [few, over] = [deep(5), deep(40)];
+    const beside = [deep(4), deep(6), deep(39), deep(41)];
+    for (const name of [few, over, ...beside]) container.install(acts(), name);
+    pod.apply({ rules: [rule('few', 'block', few, ['execute']), rule('over', 'block', over, ['execute'])] });
+    const lines = await container.acts(...[few, over, ...beside].flatMap((name) => ['run', name, ',']));
+    expect(lines.map((line) => line.split(': ')[1])).toEqual(['EPERM', 'EPERM', ...beside.map(() => 'ok')]);
+    expect(pod.counts()).toEqual({ few: 1, over: 1 });
+  });
+
+  it('path - a set of before, which does not say at what depths its rules stand, holds as one that does', async () => {
+    const set = pod.apply(POLICY);
+    const { maps } = rig.object;
+    const { head, ...rest } = encodeSet(compileSet(set, pod.subject().set, maps.settings().hashKey));
+    head.value.fill(0, SetHeadLayout.depths.offset, SetHeadLayout.depths.offset + SetHeadLayout.depths.size);
+    maps.writeSet({ head, ...rest });
+    expect(await container.acts('run', '/bin/denied', ',', 'run', '/opt/deep/below/a', ',', 'run', '/opt/a')).toEqual([
+      'run /bin/denied: EPERM',
+      'run /opt/deep/below/a: EPERM',
+      'run /opt/a: ok',
+    ]);
+    expect(pod.counts()).toEqual({ denied: 1, recursive: 1 });
   });
 
   it('script - is judged by its interpreter too', async () => {

@@ -14,12 +14,12 @@ const PLAN = {
 
 /** Hook → instructions at most: where nothing is judged (no pod, no policy), and under 1,000 rules about what it judges. */
 const BOUNDS: [operation: Operation, hook: string, noPod: number, noPolicy: number, judged: number][] = [
-  ['open', 'file_open', 540, 290, 4_000],
-  ['exec', 'bprm_check_security', 1_950, 430, 5_500],
-  ['exec', 'bprm_committed_creds', 1_200, 3_400, 3_400],
-  ['exec', 'mmap_file', 590, 220, 540],
+  ['open', 'file_open', 415, 262, 2_230],
+  ['exec', 'bprm_check_security', 1_210, 450, 2_990],
+  ['exec', 'bprm_committed_creds', 710, 1_880, 1_880],
+  ['exec', 'mmap_file', 405, 205, 385],
   ['exec', 'task_alloc', 200, 1_080, 1_080],
-  ['connect', 'socket_connect', 940, 450, 1_850],
+  ['connect', 'socket_connect', 700, 390, 1_620],
 ];
 /** A trie of addresses is deeper the more there are in it: 1.10 to 1.18 in runs, where a list would be 10. */
 const FLAT = 1.3;

@@ -184,7 +184,7 @@ export const SetHeadLayout = {
   reserved: { offset: 31, size: 1 },
   suffixLengths: { offset: 32, size: 8 },
   guardRule: { offset: 40, size: 4 },
-  reserved2: { offset: 44, size: 4 },
+  depths: { offset: 44, size: 4 },
   digest: { offset: 48, size: 16 },
 } as const;
 

@@ -7,7 +7,7 @@
  */
 import type { SourceGroups } from './compile.ts';
 import { type FieldRef, PolicyError } from './errors.ts';
-import type { PathHasher } from './hash.ts';
+import { components, type PathHasher } from './hash.ts';
 import { PATH_RULES } from './layout.ts';
 import { type OperationName, operationMask, type PathKind, type PathMatch, type RuleAction } from './names.ts';
 import { ANCESTOR_OPERATIONS, isGuarded, type Match, type RuleIR } from './set.ts';
@@ -48,6 +48,13 @@ export function ancestors(path: string): string[] {
 /** The path itself and what lies above it, but the root: where renames and mounts are refused for a denial on it. */
 export function guardedNames(path: string): string[] {
   return path === '/' ? [] : [path, ...ancestors(path)];
+}
+
+const MAX_DEPTH = 31;
+
+/** Bit of `depths` in the set's head: the path's components, of which the kernel tells no more than these. */
+export function depthBit(path: string): number {
+  return 1 << Math.min(components(path).length, MAX_DEPTH);
 }
 
 const MARKER_MASK = operationMask(ANCESTOR_OPERATIONS);
@@ -103,9 +110,10 @@ export function compilePaths(
   rules: readonly RuleIR[],
   hasher: PathHasher,
   sources: SourceGroups,
-): { entries: PathEntry[]; suffixLengths: bigint } {
+): { entries: PathEntry[]; suffixLengths: bigint; depths: number } {
   const drafts = new Drafts();
   let suffixLengths = 0n;
+  let depths = 0;
   for (const rule of rules) {
     for (const match of rule.matches) {
       const text = textOf(match);
@@ -116,6 +124,7 @@ export function compilePaths(
       const ops = operationMask(text.ops);
       draft.rules.push({ ops, rule: rule.index, source, action: rule.action, match: text.match });
       draft.fields.push(field);
+      if (text.kind === 'prefix') depths |= depthBit(text.text);
       if (text.kind === 'suffix') suffixLengths |= 1n << BigInt(Buffer.byteLength(text.text));
       if (!isGuarded(rule, match)) continue;
       for (const name of guardedNames(match.path)) {
@@ -130,5 +139,6 @@ export function compilePaths(
     const hash = draft.kind === 'prefix' ? hasher.path(draft.text) : hasher.text(draft.text);
     return { kind: draft.kind, hash, text: draft.text, rules: finish(draft) };
   });
-  return { entries, suffixLengths };
+  // 0 would say that it is not known.
+  return { entries, suffixLengths, depths: (depths || 1) >>> 0 };
 }

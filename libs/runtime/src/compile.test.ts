@@ -88,6 +88,15 @@ describe('entries', () => {
     expect(head).toMatchObject({ ops: 1n << 26n, guard: null, suffixLengths: 0n, rules: 1, unresolved: 'audit' });
   });
 
+  it('depths - where rules stand, without the marks above what is denied', () => {
+    const depths = (kind: object) => compileSet(setOf({ rules: [rule('x', kind)] }), 1, KEY).head.depths;
+    expect(depths({ file: { paths: ['/a/b/c'] } })).toBe(1 << 3);
+    expect(depths({ file: { paths: ['/a'], directories: ['/'] } })).toBe((1 << 1) | 1);
+    expect(depths({ execute: { anonymous: true } })).toBe(1);
+    expect(depths({ file: { suffixes: ['.key'] } })).toBe(1);
+    for (const components of [31, 40]) expect(depths({ file: { paths: ['/d'.repeat(components)] } })).toBe(2 ** 31);
+  });
+
   it('bytes - keys of one map never meet, and carry the set', () => {
     const encoded = encodeSet(
       compileSet(setOf({ rules: [rule('x', { file: { paths: ['/a/b', '/a'], suffixes: ['b'] } })] }), 77, KEY),

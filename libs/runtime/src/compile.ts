@@ -24,6 +24,8 @@ export interface SetHead {
   readonly guard: { readonly rule: number; readonly action: 'block' | 'kill' } | null;
   readonly driftVolumes: boolean;
   readonly suffixLengths: bigint;
+  /** Bit n: some rule stands at a path of n components, 31: or more. Bit 0 alone where no rule names a path. */
+  readonly depths: number;
   /** Hex of the set's digest. */
   readonly digest: string;
 }
@@ -131,7 +133,7 @@ export function spokenOperations(set: PolicySet): Set<OperationName> {
 export function compileSet(set: PolicySet, number: number, key: HashKey): CompiledSet {
   const hasher = new PathHasher(key);
   const sources = new SourceGroups(hasher);
-  const { entries: paths, suffixLengths } = compilePaths(set.rules, hasher, sources);
+  const { entries: paths, suffixLengths, depths } = compilePaths(set.rules, hasher, sources);
   const addresses = compileAddresses(set.rules, sources);
   const values = compileValues(set.rules, sources);
   const drift = values.filter((entry) => entry.op === 'drift');
@@ -144,6 +146,7 @@ export function compileSet(set: PolicySet, number: number, key: HashKey): Compil
     guard: aliasGuard(set),
     driftVolumes: !drift.some((entry) => entry.value === 1n),
     suffixLengths,
+    depths,
     digest: set.digest,
   };
   return { set: number, head, paths, addresses, values, sources: sources.entries };

@@ -66,6 +66,7 @@ export function encodeHead(head: SetHead): Buffer {
   }
   buffer.writeUInt8(head.driftVolumes ? 1 : 0, at.driftVolumes.offset);
   buffer.writeBigUInt64LE(head.suffixLengths, at.suffixLengths.offset);
+  buffer.writeUInt32LE(head.depths, at.depths.offset);
   Buffer.from(head.digest, 'hex').copy(buffer, at.digest.offset, 0, 16);
   return buffer;
 }

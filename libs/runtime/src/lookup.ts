@@ -29,6 +29,9 @@ const BLOCK = 3;
 const KILL = 4;
 /** Every operation but execute and map-execute. */
 const BEYOND_RUNNING = ~3n;
+/** Rename and mount-point: their rules stand above what is denied, too. */
+const ANCESTOR_BITS = (1n << 6n) | (1n << 17n);
+const MAX_DEPTH = 31;
 const DIRECTORY = 1;
 const RECURSIVE = 2;
 
@@ -106,7 +109,9 @@ export class EncodedMaps {
   /** `bits`: one of these operations in a rule is enough. */
   #onPath(bits: bigint, path: string, task: TaskFacts): Hit[] {
     const chain = this.#chain(path);
+    const depths = (bits & ANCESTOR_BITS) !== 0n ? 0 : this.#head.readUInt32LE(SetHeadLayout.depths.offset);
     const hits = chain.flatMap((hash, index) => {
+      if (depths !== 0 && ((depths >>> Math.min(index, MAX_DEPTH)) & 1) === 0) return [];
       const above = chain.length - 1 - index;
       return this.#pathRules(
         this.#lookup(this.#paths, 0, hash),

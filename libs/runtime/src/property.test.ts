@@ -18,7 +18,9 @@ import { ACTIONS, OPERATIONS, socketValue } from './names.ts';
 import type { NamedPolicy } from './select.ts';
 
 const KEY = Uint8Array.from({ length: 16 }, (_, i) => i * 7);
-const PATHS = ['/', '/a', '/a/b', '/a/b/c', '/a/bc', '/x.so', '/a/lib.so', '/a/b/y.so', '/proc/sys'] as const;
+/** Deeper than the depths of a set's head tell apart. */
+const DEEP = '/d'.repeat(33);
+const PATHS = ['/', '/a', '/a/b', '/a/b/c', '/a/bc', '/x.so', '/a/lib.so', '/a/b/y.so', '/proc/sys', DEEP] as const;
 const PROGRAMS = ['/bin/sh', '/bin/curl', '/app'] as const;
 const CIDRS = [
   '0.0.0.0/0',
@@ -125,7 +127,17 @@ const policies = fc.array(policy, { minLength: 1, maxLength: 3 }).map((list): Na
 const opsFrom = (first: string, last: string) =>
   fc.constantFrom(...OPERATIONS.slice(OPERATIONS.indexOf(first as never), OPERATIONS.indexOf(last as never) + 1));
 const pathOps = opsFrom('execute', 'unix-bind');
-const path = fc.constantFrom(...PATHS, '/a/b/c/d', '/other', '/a/b.so', 'memfd:a', 'memfd:b.so', 'x/y');
+const path = fc.constantFrom(
+  ...PATHS,
+  `${DEEP}/d`,
+  DEEP.slice(2),
+  '/a/b/c/d',
+  '/other',
+  '/a/b.so',
+  'memfd:a',
+  'memfd:b.so',
+  'x/y',
+);
 const operation: fc.Arbitrary<Operation> = fc.oneof(
   fc.record({ kind: fc.constant('path' as const), op: pathOps, path, aliases: maybe(fc.tuple(path)) }),
   fc.record({

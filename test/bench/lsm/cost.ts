@@ -17,12 +17,13 @@ import { type Loaded, loadOwn } from '../../lsm/harness/loaded.ts';
 import { Container, podCgroup, removeCgroup } from '../../lsm/harness/rig.ts';
 import { compileProgram } from '../../vm/compile.ts';
 import { median } from '../report.ts';
+import { attachEmptyHooks } from './empty-hooks.ts';
 
 export const OPERATIONS = ['open', 'exec', 'connect'] as const;
 export type Operation = (typeof OPERATIONS)[number];
 
 /** Where the operations are done. A number: in a pod under a policy with so many rules about each of files, programs and addresses. */
-export type Where = 'no programs' | 'no pod' | 'no policy' | number;
+export type Where = 'no programs' | 'empty programs' | 'no pod' | 'no policy' | number;
 
 export interface CostPlan {
   readonly where: readonly Where[];
@@ -190,13 +191,18 @@ function withFiles(container: Container): Container {
   return container;
 }
 
-/** Runs the plan; `no programs` comes first if it is asked for. */
+/** Runs the plan; `no programs` and `empty programs` come first if they are asked for. */
 export async function measureCost(plan: CostPlan): Promise<CostReport> {
   const [outside, pod] = [path.join(CGROUPS, 'outside'), path.join(CGROUPS, podCgroup(POD, 'cgroupfs'))];
   mkdirSync(outside);
   const own = withFiles(new Container(outside, 0));
   const free = new Bench(own, plan);
   if (plan.where.includes('no programs')) await free.time('no programs');
+  if (plan.where.includes('empty programs')) {
+    using empty = attachEmptyHooks();
+    await free.time('empty programs');
+    await free.count('empty programs', empty.hooks);
+  }
   const loaded = loadOwn('cost');
   mkdirSync(pod, { recursive: true });
   const judged = withFiles(new Container(pod, 0));
@@ -204,7 +210,7 @@ export async function measureCost(plan: CostPlan): Promise<CostReport> {
   const hooks = hooksOf(loaded);
   try {
     for (const where of plan.where) {
-      if (where === 'no programs') continue;
+      if (where === 'no programs' || where === 'empty programs') continue;
       const place = where === 'no pod' ? free : bench;
       if (typeof where === 'number') enforce(loaded, where);
       await place.time(where);

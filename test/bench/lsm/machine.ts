@@ -6,6 +6,7 @@ import { build, type Plugin } from 'esbuild';
 import { compileProgram } from '../../vm/compile.ts';
 import { repoRoot } from '../../vm/kernels.ts';
 import { runInVm } from '../../vm/machine.ts';
+import { compileEmptyHooks } from './empty-hooks.ts';
 
 const TIMEOUT_MS = 1_500_000;
 const PROGRAMS = ['contain', 'cost', 'hammer'].map((name) => path.join('../../lsm/programs', `${name}.c`));
@@ -46,6 +47,7 @@ export async function inside<Report>(
   plan: object,
   { countInstructions }: InsideOptions,
 ): Promise<Report> {
+  compileEmptyHooks();
   for (const source of SOURCES) compileProgram(path.join(import.meta.dirname, source), { flags: ['-static'] });
   const cache = path.join(repoRoot, '.cache/vm');
   mkdirSync(cache, { recursive: true });

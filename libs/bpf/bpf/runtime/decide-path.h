@@ -17,8 +17,28 @@ struct judging {
 	const struct identity *who;
 	struct verdict *verdict;
 	__u64 ops;		/* bits: one of them in a rule is enough */
-	__u64 suffix_lengths;
+	__u32 depths;		/* as of struct set_head: where a rule of these operations can stand */
 };
+
+#define MAX_DEPTH	31
+/* For which marks stand above what is denied. */
+#define ANCESTOR_OPS	(OP_BIT(OP_RENAME) | OP_BIT(OP_MOUNT_POINT))
+
+static __always_inline __u32 depths_of(const struct identity *who, __u64 ops)
+{
+	return who->depths && !(ops & ANCESTOR_OPS) ? who->depths : ~0U;
+}
+
+static __always_inline __u32 at_depth(__u32 depth)
+{
+	return 1U << (depth < MAX_DEPTH ? depth : MAX_DEPTH);
+}
+
+/* Bits of the depths from `depth` on. */
+static __always_inline __u32 from_depth(__u32 depth)
+{
+	return ~0U << (depth < MAX_DEPTH ? depth : MAX_DEPTH);
+}
 
 static __always_inline bool matches(__u32 match, __u32 above)
 {
@@ -66,10 +86,12 @@ static long judge_step(__u32 step, void *context)
 	struct scratch *scratch = judging->scratch;
 	__u32 above = scratch->count - 1 - step;
 
-	if (above >= WALK_COMPONENTS)
+	if (above >= WALK_COMPONENTS || !(judging->depths & from_depth(step + 1)))
 		return 1;
 	scratch->hash = hash_component(scratch, scratch->hash, scratch->components[above]);
-	collect_path(judging, PATH_PREFIX, scratch->hash, above);
+	/* counted anew: what would have to be kept over the calls is stack that the longest chain of them lacks */
+	if (judging->depths & at_depth(scratch->count - above))
+		collect_path(judging, PATH_PREFIX, scratch->hash, above);
 	return 0;
 }
 
@@ -81,11 +103,11 @@ static long suffix_step(__u32 step, void *context)
 	const unsigned char *name;
 	struct dentry *dentry;
 
-	if (!(judging->suffix_lengths >> length & 1))
+	if (!(judging->who->suffix_lengths >> length & 1))
 		return 0;
 	dentry = scratch->components[0];
-	whole = BPF_CORE_READ(dentry, d_name.len);
-	name = BPF_CORE_READ(dentry, d_name.name);
+	whole = LOAD(dentry, dentry, d_name.len);
+	name = LOAD(dentry, dentry, d_name.name);
 	if (length > whole)
 		return 1;
 	if (bpf_probe_read_kernel(scratch->words, length, name + whole - length))
@@ -99,10 +121,14 @@ static __always_inline void judge_path(struct judging *judging, enum walk_end en
 {
 	struct scratch *scratch = judging->scratch;
 
-	scratch->hash = hash_root(scratch, end);
-	collect_path(judging, PATH_PREFIX, scratch->hash, scratch->count);
-	bpf_loop(WALK_COMPONENTS, judge_step, judging, 0);
-	if (judging->suffix_lengths && scratch->count)
+	/* a path above all rules is not hashed, nor what lies below the deepest of them */
+	if (judging->depths & ~(scratch->count < MAX_DEPTH ? from_depth(scratch->count + 1) : 0)) {
+		scratch->hash = hash_root(scratch, end);
+		if (judging->depths & 1)
+			collect_path(judging, PATH_PREFIX, scratch->hash, scratch->count);
+		bpf_loop(WALK_COMPONENTS, judge_step, judging, 0);
+	}
+	if (judging->who->suffix_lengths && scratch->count)
 		bpf_loop(MAX_SUFFIX, suffix_step, judging, 0);
 }
 
@@ -131,16 +157,13 @@ static __always_inline void judge_own_place(struct judging *judging)
 __noinline int rt_judge_object(const struct identity *who, struct verdict *verdict, const struct show *show, __u64 ops)
 {
 	struct judging judging = { .who = who, .verdict = verdict, .ops = ops };
-	const struct set_head *head;
 	struct scratch *scratch;
 	enum walk_end end;
-	__u32 set;
 
 	if (!who || !verdict || !show)
 		return 0;
+	judging.depths = depths_of(who, ops);
 	verdict->unresolved = 1;
-	set = who->subject.set;
-	head = bpf_map_lookup_elem(&rt_sets, &set);
 	scratch = claim();
 	if (!scratch)
 		return 0;
@@ -148,7 +171,6 @@ __noinline int rt_judge_object(const struct identity *who, struct verdict *verdi
 	end = walk(scratch, show->dentry, show->mnt);
 	if (end != WALK_UNRESOLVED) {
 		verdict->unresolved = 0;
-		judging.suffix_lengths = head ? head->suffix_lengths : 0;
 		judge_path(&judging, end);
 		if (walk_own_place(scratch, who->root_device, (void *)who->root_dentry))
 			judge_own_place(&judging);
@@ -167,7 +189,7 @@ static __noinline int judged_object(struct who *who, enum op op, const struct sh
 	if (!who->head)
 		return 1;
 	rt_judge_object(&who->identity, &verdict, show, OP_BIT(op));
-	return rt_settle(&who->identity, &verdict, show, op);
+	return is_nothing(&verdict, who->head, op) ? 0 : rt_settle(&who->identity, &verdict, show, op);
 }
 
 /* `dentry` need not exist; it lies in the mount `mnt`. */
@@ -181,18 +203,18 @@ static __always_inline int decide_object(struct who *who, enum op op, struct den
 /* The path of an existing object. */
 static __always_inline int decide_path(struct who *who, enum op op, const struct path *path)
 {
-	return decide_object(who, op, BPF_CORE_READ(path, dentry), BPF_CORE_READ(path, mnt));
+	return decide_object(who, op, LOAD(path, path, dentry), LOAD(path, path, mnt));
 }
 
 static __always_inline int decide_file(struct who *who, enum op op, const struct file *file)
 {
-	return decide_object(who, op, BPF_CORE_READ(file, f_path.dentry), BPF_CORE_READ(file, f_path.mnt));
+	return decide_object(who, op, LOAD(file, file, f_path.dentry), LOAD(file, file, f_path.mnt));
 }
 
 /* What the path_* hooks give: an entry, there or not, of a directory. */
 static __always_inline int decide_child(struct who *who, enum op op, const struct path *directory, struct dentry *dentry)
 {
-	return decide_object(who, op, dentry, BPF_CORE_READ(directory, mnt));
+	return decide_object(who, op, dentry, LOAD(path, directory, mnt));
 }
 
 /* ---- abstract unix names ---- */

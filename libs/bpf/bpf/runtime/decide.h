@@ -148,6 +148,16 @@ static __always_inline int carry_out(const struct identity *who, enum op op, str
 	return outcome.action >= RULE_BLOCK;
 }
 
+/* Nothing matched that counts, and no posture asks: nothing follows. */
+static __always_inline bool is_nothing(const struct verdict *verdict, const struct set_head *head, enum op op)
+{
+	enum posture_class class = class_of(op);
+
+	if (verdict->rule != NO_RULE || verdict->audit_rule != NO_RULE || verdict->unresolved)
+		return false;
+	return class >= POSTURE_CLASSES || !(head->posture_block[class] | head->posture_audit[class]);
+}
+
 /* What follows from all that matched: 0 or 1. */
 __noinline int rt_settle(const struct identity *who, const struct verdict *verdict, const struct show *show, enum op op)
 {
@@ -241,6 +251,8 @@ static __always_inline int decide_shown(struct who *who, enum op op, const struc
 	if (!who->head)
 		return 1;
 	rt_judge_value(&who->identity, &verdict, op, show->value);
+	if (is_nothing(&verdict, who->head, op))
+		return 0;
 	return refused(rt_settle(&who->identity, &verdict, show, op));
 }
 
@@ -296,6 +308,8 @@ static __always_inline int decide_endpoint(struct who *who, enum op op, const st
 	if (!who->head)
 		return 1;
 	rt_judge_endpoint(&who->identity, &verdict, &show.endpoint, op);
+	if (is_nothing(&verdict, who->head, op))
+		return 0;
 	return refused(rt_settle(&who->identity, &verdict, &show, op));
 }
 

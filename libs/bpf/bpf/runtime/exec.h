@@ -22,7 +22,9 @@ enum origin { FROM_IMAGE, FROM_LAYER, FROM_VOLUME };
 
 static __always_inline bool is_deleted(struct dentry *dentry)
 {
-	return !BPF_CORE_READ(dentry, d_hash.pprev) || !BPF_CORE_READ(dentry, d_inode, i_nlink);
+	struct inode *inode = LOAD(dentry, dentry, d_inode);
+
+	return !LOAD(dentry, dentry, d_hash.pprev) || !LOAD(inode, inode, i_nlink);
 }
 
 /*
@@ -40,15 +42,15 @@ static __always_inline bool has_upper(struct inode *inode)
 
 static __noinline enum origin origin_of(struct dentry *dentry, __u32 root_device)
 {
-	struct super_block *sb = BPF_CORE_READ(dentry, d_sb);
-	unsigned long magic = BPF_CORE_READ(sb, s_magic);
+	struct super_block *sb = LOAD(dentry, dentry, d_sb);
+	unsigned long magic = LOAD(super_block, sb, s_magic);
 
-	if (BPF_CORE_READ(sb, s_dev) == root_device) {
+	if (LOAD(super_block, sb, s_dev) == root_device) {
 		if (is_deleted(dentry))
 			return FROM_LAYER;
 		if (magic == OVERLAYFS_MAGIC)
-			return has_upper(BPF_CORE_READ(dentry, d_inode)) ? FROM_LAYER : FROM_IMAGE;
-		return BPF_CORE_READ(sb, s_flags) & SB_RDONLY ? FROM_IMAGE : FROM_LAYER;
+			return has_upper(LOAD(dentry, dentry, d_inode)) ? FROM_LAYER : FROM_IMAGE;
+		return LOAD(super_block, sb, s_flags) & SB_RDONLY ? FROM_IMAGE : FROM_LAYER;
 	}
 	if (magic == OVERLAYFS_MAGIC || magic == TMPFS_MAGIC || magic == RAMFS_MAGIC || magic == HUGETLBFS_MAGIC)
 		return FROM_LAYER;
@@ -121,14 +123,16 @@ static __always_inline bool is_in_exec(void)
 
 static __always_inline bool is_program_of_exec(const struct file *file)
 {
-	struct file *own = BPF_CORE_READ(bpf_get_current_task_btf(), mm, exe_file);
-	struct dentry *dentry;
+	struct mm_struct *memory = LOAD(task_struct, bpf_get_current_task_btf(), mm);
+	struct file *own = LOAD(mm_struct, memory, exe_file);
+	struct dentry *dentry, *of_own;
 	struct vfsmount *mnt;
 
 	if (!own || !is_in_exec())
 		return false;
+	of_own = LOAD(file, own, f_path.dentry);
 	place_of_file(file, &dentry, &mnt);
-	return BPF_CORE_READ(own, f_path.dentry, d_inode) == BPF_CORE_READ(dentry, d_inode);
+	return LOAD(dentry, of_own, d_inode) == LOAD(dentry, dentry, d_inode);
 }
 
 #define ZERO_DEVICE	(1 << 20 | 5)	/* /dev/zero, wherever its node lies */
@@ -155,12 +159,12 @@ static __always_inline bool is_memory_name(struct dentry *dentry)
 
 static __noinline bool is_anonymous(const struct file *file)
 {
-	struct dentry *dentry = BPF_CORE_READ(file, f_path.dentry);
-	struct inode *inode = BPF_CORE_READ(dentry, d_inode);
+	struct dentry *dentry = LOAD(file, file, f_path.dentry);
+	struct inode *inode = LOAD(dentry, dentry, d_inode);
 
-	if (is_internal(BPF_CORE_READ(file, f_path.mnt)))
+	if (is_internal(LOAD(file, file, f_path.mnt)))
 		return is_memory_name(dentry);
-	return (BPF_CORE_READ(inode, i_mode) & S_IFMT) == S_IFCHR && BPF_CORE_READ(inode, i_rdev) == ZERO_DEVICE;
+	return (LOAD(inode, inode, i_mode) & S_IFMT) == S_IFCHR && LOAD(inode, inode, i_rdev) == ZERO_DEVICE;
 }
 
 static __noinline int decide_mapping(struct file *file)

@@ -48,6 +48,8 @@ __noinline int rt_decide_object(const struct object *object)
 	if (decide_place(&who, object))
 		return 1;
 	for (enum op op = OP_READ; op <= OP_UNIX_BIND; op++) {
+		if (!(object->ops >> op))
+			break;
 		if (object->ops & OP_BIT(op) && speaks(&who, op) && decide_object(&who, op, object->dentry, object->mnt))
 			return 1;
 	}

@@ -21,7 +21,10 @@
 	__u64 container_cgroup_id;						\
 	__u64 root_dentry;	/* of the container's root: compared, never followed */	\
 	__u32 root_device;	/* of its file system */				\
-	__u32 quiet;	/* 1: nobody did anything yet: the same answer, neither counted nor sampled, and nobody is killed */
+	__u32 quiet;	/* 1: nobody did anything yet: the same answer, neither counted nor sampled, and nobody is killed */	\
+	__u64 suffix_lengths;	/* of the set's head, as is the next */		\
+	__u32 depths;								\
+	__u32 reserved;
 
 /* What global functions take: plain data, because pointers do not outlive such a call. */
 struct identity {
@@ -60,22 +63,31 @@ static __noinline bool find_pod(struct pod_uid *pod, __u64 *container_cgroup_id)
 	return false;
 }
 
+static __always_inline struct mnt_namespace *mounts_of(struct task_struct *task)
+{
+	struct nsproxy *namespaces = LOAD(task_struct, task, nsproxy);
+
+	return LOAD(nsproxy, namespaces, mnt_ns);
+}
+
 /* Whether a task works in a mount namespace of its own, and the file lies in it. */
 static __always_inline bool is_of_container(struct task_struct *task, const struct file *file)
 {
 	const struct rt_settings *settings = rt_read_settings();
-	struct mnt_namespace *own = BPF_CORE_READ(task, nsproxy, mnt_ns);
+	struct mnt_namespace *own = mounts_of(task);
 
-	if (!settings || !own || !file || BPF_CORE_READ(own, ns.inum) == settings->host_mount_ns)
+	if (!settings || !own || !file || LOAD(mnt_namespace, own, ns.inum) == settings->host_mount_ns)
 		return false;
-	return namespace_of(real_mount(BPF_CORE_READ(file, f_path.mnt))) == own;
+	return namespace_of(real_mount(LOAD(file, file, f_path.mnt))) == own;
 }
 
 static __always_inline bool is_in_host_mounts(struct task_struct *task)
 {
 	const struct rt_settings *settings = rt_read_settings();
 
-	return !settings || BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum) == settings->host_mount_ns;
+	struct mnt_namespace *own = mounts_of(task);
+
+	return !settings || LOAD(mnt_namespace, own, ns.inum) == settings->host_mount_ns;
 }
 
 /* What the chain says of a task that runs `program` next; 0 = its path is unresolved. */
@@ -143,40 +155,43 @@ static __always_inline struct task_state *state_of_current(void)
 }
 
 /*
- * A copy of the subject, all of it of one writing: an element that was replaced may be used again for another key while it
- * is copied, so it must be the one that the key leads to after the copy as well.
+ * A copy of the subject that was `found`, all of it of one writing: an element that was replaced may be used again for another key
+ * while it is copied, so it must be the one that the key leads to after the copy as well.
  */
-static __always_inline bool copy_subject(void *map, const void *key, struct subject *to)
+static __always_inline bool copy_subject(void *map, const void *key, const struct subject *found, struct subject *to)
 {
 	for (int i = 0; i < BIND_TRIES; i++) {
-		const struct subject *found = bpf_map_lookup_elem(map, key);
+		const struct subject *again;
 
 		if (!found)
 			return false;
 		*to = *found;
 		barrier();
-		if (bpf_map_lookup_elem(map, key) == found)
+		again = bpf_map_lookup_elem(map, key);
+		if (again == found)
 			return true;
+		found = again;
 	}
 	return true;
 }
 
-/* false: no policy speaks about any of `ops` here. */
-static __noinline bool bind(struct who *who, __u64 ops)
+/* false: no policy speaks about any of `ops` here. `pod`: as it was found for who->pod, or NULL. */
+static __noinline bool bind(struct who *who, const struct subject *pod, __u64 ops)
 {
 	who->head = NULL;
-	if (!copy_subject(&rt_pods, &who->pod, &who->subject)) {
+	if (!copy_subject(&rt_pods, &who->pod, pod, &who->subject)) {
 		if (!who->task || !(who->task->flags & TASK_BOUND))
 			return false;
 		rt_lose(RT_LOSS_ORPHAN);
 		return true;
 	}
-	if (who->task)
+	if (who->task && !(who->task->flags & TASK_BOUND))
 		who->task->flags |= TASK_BOUND;
 	if (who->subject.flags & SUBJECT_CONTAINERS) {
 		struct subject own;
 
-		if (copy_subject(&rt_containers, &who->container_cgroup_id, &own))
+		if (copy_subject(&rt_containers, &who->container_cgroup_id,
+				 bpf_map_lookup_elem(&rt_containers, &who->container_cgroup_id), &own))
 			who->subject = own;
 	}
 	if (!who->subject.set)
@@ -186,6 +201,8 @@ static __noinline bool bind(struct who *who, __u64 ops)
 		rt_lose(RT_LOSS_ORPHAN);
 		return true;
 	}
+	who->suffix_lengths = who->head->suffix_lengths;
+	who->depths = who->head->depths;
 	return who->head->ops & ops;
 }
 
@@ -200,12 +217,17 @@ static __always_inline void take_state(struct who *who, const struct task_state 
 static __always_inline bool identify_any(struct who *who, __u64 ops)
 {
 	struct task_state *state = state_of_current();
+	const struct subject *found;
 
 	if (!state)
 		return false;
+	found = bpf_map_lookup_elem(&rt_pods, &state->pod);
+	/* before any copying: most tasks of a node are of pods without policy */
+	if (!found && !(state->flags & TASK_BOUND))
+		return false;
 	*who = (struct who){ .task = state };
 	take_state(who, state);
-	return bind(who, ops);
+	return bind(who, found, ops);
 }
 
 /*
@@ -232,7 +254,7 @@ static __always_inline bool identify_exec(struct who *who, const struct file *pr
 		who->root_dentry = (__u64)BPF_CORE_READ(task, fs, root.dentry);
 		who->root_device = BPF_CORE_READ(task, fs, root.mnt, mnt_sb, s_dev);
 	}
-	return bind(who, ops);
+	return bind(who, bpf_map_lookup_elem(&rt_pods, &who->pod), ops);
 }
 
 /* Whether the set speaks about `op` as well; an orphan's always does. */

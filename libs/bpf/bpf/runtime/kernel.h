@@ -175,4 +175,20 @@ struct cgroup {
 
 #pragma clang attribute pop
 
+/* From 6.2 on. */
+extern void *bpf_rdonly_cast(const void *object, __u32 type) __ksym __weak;
+
+/*
+ * A field of an object of the kernel's, whose address is just a number here: zero where the address leads nowhere. A plain load where the
+ * kernel lets a program name the object's type; else a copy by helper, which costs many times that.
+ */
+#define LOAD(type, object, field) ({									\
+	typeof(((struct type *)0)->field) loaded;							\
+	if (bpf_ksym_exists(bpf_rdonly_cast))								\
+		loaded = ((struct type *)bpf_rdonly_cast(object, bpf_core_type_id_kernel(struct type)))->field;	\
+	else												\
+		loaded = BPF_CORE_READ((const struct type *)(object), field);				\
+	loaded;												\
+})
+
 #endif

@@ -169,7 +169,7 @@ struct set_head {
 	__u8 reserved;
 	__u64 suffix_lengths;	/* bit n: some suffix rule has n bytes (1..63) */
 	__u32 guard_rule;	/* the cell that a denial by guard_aliases counts in */
-	__u32 reserved2;
+	__u32 depths;		/* bit n: some rule stands at a path of n components, 31: or more, marks of PATH_ANCESTOR aside; 0: at any */
 	struct pod_uid digest;	/* head of the content hash: what offline status prints */
 };
 

@@ -172,7 +172,7 @@ struct scratch {
 	struct dentry *components[WALK_COMPONENTS];
 	struct crossing crossed[WALK_MOUNTS];
 	__u64 words[SCRATCH_WORDS];	/* what is hashed: the hash above it, then a name */
-	__u32 length;		/* of the name in `words` */
+	__u32 reserved;
 	__u32 at;		/* of the text: it is written from its end to its front */
 	__u8 text[2 * TEXT_BYTES];	/* the second half stays zero, so that the front can be copied whole from anywhere */
 };

@@ -72,7 +72,7 @@ static __always_inline struct mount *next_mount(const struct super_block *sb, st
 /* Whether `mount` is the only mount of its file system, so that it can be no other name for anything. */
 static __always_inline bool is_sole_mount(struct mount *mount)
 {
-	struct super_block *sb = BPF_CORE_READ(mount, mnt.mnt_sb);
+	struct super_block *sb = LOAD(mount, mount, mnt.mnt_sb);
 
 	return first_mount(sb) == mount && !next_mount(sb, mount);
 }
@@ -83,7 +83,7 @@ static __always_inline bool is_detached(const struct vfsmount *mnt)
 	struct mount *mount = real_mount(mnt);
 
 	return !is_internal(mnt) && !namespace_of(mount) &&
-	       (unsigned long)BPF_CORE_READ(mount, mnt_ns) < (unsigned long)-MAX_ERRNO;
+	       (unsigned long)LOAD(mount, mount, mnt_ns) < (unsigned long)-MAX_ERRNO;
 }
 
 /* ---- judging ---- */

@@ -28,12 +28,12 @@ static __always_inline struct mount *real_mount(const struct vfsmount *mnt)
 /* NULL: the mount hangs in no mount namespace that has a number: kernel-internal or detached. */
 static __always_inline struct mnt_namespace *namespace_of(struct mount *mount)
 {
-	struct mnt_namespace *namespace = BPF_CORE_READ(mount, mnt_ns);
+	struct mnt_namespace *namespace = LOAD(mount, mount, mnt_ns);
 	__u32 number;
 
 	if (IS_ERR_OR_NULL(namespace))
 		return NULL;
-	number = BPF_CORE_READ(namespace, ns.inum);
+	number = LOAD(mnt_namespace, namespace, ns.inum);
 	return number && number != ANONYMOUS_MOUNT_NS ? namespace : NULL;
 }
 
@@ -41,7 +41,7 @@ static __always_inline struct mnt_namespace *namespace_of(struct mount *mount)
 
 static __always_inline bool is_internal(const struct vfsmount *mnt)
 {
-	return BPF_CORE_READ(mnt, mnt_flags) & MNT_INTERNAL;
+	return LOAD(vfsmount, mnt, mnt_flags) & MNT_INTERNAL;
 }
 
 /* Whether the mount is one of the host's own tree, as container runtimes see it. */
@@ -50,7 +50,7 @@ static __always_inline bool is_host_mount(const struct vfsmount *mnt)
 	const struct rt_settings *settings = rt_read_settings();
 	struct mnt_namespace *namespace = namespace_of(real_mount(mnt));
 
-	return settings && namespace && BPF_CORE_READ(namespace, ns.inum) == settings->host_mount_ns;
+	return settings && namespace && LOAD(mnt_namespace, namespace, ns.inum) == settings->host_mount_ns;
 }
 
 /*
@@ -63,8 +63,8 @@ static __always_inline void place_of_file(const struct file *file, struct dentry
 	const struct backing_file *backing = (const void *)file;
 	struct dentry *shown;
 
-	*dentry = BPF_CORE_READ(file, f_path.dentry);
-	*mnt = BPF_CORE_READ(file, f_path.mnt);
+	*dentry = LOAD(file, file, f_path.dentry);
+	*mnt = LOAD(file, file, f_path.mnt);
 	if (!bpf_core_field_exists(struct backing_file, user_path) || namespace_of(real_mount(*mnt)))
 		return;
 	shown = BPF_CORE_READ(backing, user_path.dentry);
@@ -74,9 +74,17 @@ static __always_inline void place_of_file(const struct file *file, struct dentry
 	*mnt = BPF_CORE_READ(backing, user_path.mnt);
 }
 
+/* Of the file system that is mounted there. */
+static __always_inline __u32 device_of(struct mount *mount)
+{
+	struct super_block *sb = LOAD(mount, mount, mnt.mnt_sb);
+
+	return LOAD(super_block, sb, s_dev);
+}
+
 static __always_inline long leave_mount(struct scratch *scratch)
 {
-	struct mount *mount = scratch->mount, *parent = BPF_CORE_READ(mount, mnt_parent);
+	struct mount *mount = scratch->mount, *parent = LOAD(mount, mount, mnt_parent);
 	__u32 index = scratch->crossings;
 
 	if (parent == mount) {
@@ -86,12 +94,12 @@ static __always_inline long leave_mount(struct scratch *scratch)
 	if (index >= WALK_MOUNTS)
 		return 1;
 	scratch->crossed[index].root = scratch->root;
-	scratch->crossed[index].device = BPF_CORE_READ(mount, mnt.mnt_sb, s_dev);
+	scratch->crossed[index].device = device_of(mount);
 	scratch->crossed[index].count = scratch->count;
 	scratch->crossings = index + 1;
-	scratch->dentry = BPF_CORE_READ(mount, mnt_mountpoint);
+	scratch->dentry = LOAD(mount, mount, mnt_mountpoint);
 	scratch->mount = parent;
-	scratch->root = BPF_CORE_READ(parent, mnt.mnt_root);
+	scratch->root = LOAD(mount, parent, mnt.mnt_root);
 	return 0;
 }
 
@@ -109,7 +117,7 @@ static long walk_step(__u32 step, void *context)
 	}
 	if (dentry == scratch->root && !scratch->stop)
 		return leave_mount(scratch);
-	parent = BPF_CORE_READ(dentry, d_parent);
+	parent = LOAD(dentry, dentry, d_parent);
 	if (count >= WALK_COMPONENTS)
 		return 1;
 	/* a root that is not its mount's has a name of its own: memfd:x, pipe: */
@@ -142,7 +150,7 @@ static __always_inline enum walk_end walk(struct scratch *scratch, struct dentry
 	scratch->crossings = 0;
 	scratch->dentry = dentry;
 	scratch->mount = mount;
-	scratch->root = BPF_CORE_READ(mount, mnt.mnt_root);
+	scratch->root = LOAD(mount, mount, mnt.mnt_root);
 	scratch->stop = NULL;
 	go_up(scratch);
 	return scratch->end;
@@ -169,7 +177,7 @@ static __always_inline bool walk_own_place(struct scratch *scratch, __u32 root_d
 	}
 	/* a detached mount is not crossed: the walk ended at its root */
 	if (!dentry && scratch->end == WALK_LOOSE && scratch->root == scratch->dentry &&
-	    BPF_CORE_READ(mount, mnt.mnt_sb, s_dev) == root_device) {
+	    device_of(mount) == root_device) {
 		dentry = scratch->dentry;
 		count = scratch->count;
 	}
@@ -233,16 +241,37 @@ static __always_inline __u64 hash_root(struct scratch *scratch, enum walk_end en
 	return rt_siphash(scratch, end == WALK_LOOSE ? 0 : 1);
 }
 
-/* The next hash of the chain, with the component's name left in scratch->words. */
+#define SHORT_NAME	16	/* bytes; the kernel keeps names of twice that within their dentry */
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+/* Two numbers in a row, as which a short name is read: the type says no more than how long they are. */
+struct timespec64 {
+	long long tv_sec;
+	long tv_nsec;
+};
+
+#pragma clang attribute pop
+
+/* Into scratch->words behind the hash above it. false: the name cannot be read. */
+static __always_inline bool read_name(struct scratch *scratch, const unsigned char *name, __u32 length)
+{
+	if (!bpf_ksym_exists(bpf_rdonly_cast) || length > SHORT_NAME)
+		return !bpf_probe_read_kernel(&scratch->words[1], length, name);
+	scratch->words[1] = LOAD(timespec64, name, tv_sec);
+	scratch->words[2] = LOAD(timespec64, name, tv_nsec);
+	return true;
+}
+
+/* The next hash of the chain. */
 static __always_inline __u64 hash_component(struct scratch *scratch, __u64 above, struct dentry *dentry)
 {
-	const unsigned char *name = BPF_CORE_READ(dentry, d_name.name);
-	__u32 length = BPF_CORE_READ(dentry, d_name.len) & (NAME_BYTES - 1);
+	const unsigned char *name = LOAD(dentry, dentry, d_name.name);
+	__u32 length = LOAD(dentry, dentry, d_name.len) & (NAME_BYTES - 1);
 
 	scratch->words[0] = above;
-	scratch->length = length;
-	if (bpf_probe_read_kernel(&scratch->words[1], length, name))
-		scratch->length = 0;
+	if (!read_name(scratch, name, length))
+		length = 0;
 	return rt_siphash(scratch, sizeof(__u64) + length);
 }
 
@@ -275,7 +304,7 @@ __noinline __u64 rt_hash_file(const struct file_at *at)
 	scratch = claim();
 	if (!scratch)
 		return 0;
-	if (walk(scratch, BPF_CORE_READ(file, f_path.dentry), BPF_CORE_READ(file, f_path.mnt)) != WALK_UNRESOLVED) {
+	if (walk(scratch, LOAD(file, file, f_path.dentry), LOAD(file, file, f_path.mnt)) != WALK_UNRESOLVED) {
 		scratch->hash = hash_root(scratch, scratch->end);
 		bpf_loop(WALK_COMPONENTS, hash_step, &scratch, 0);
 		hash = scratch->hash;
