@@ -225,7 +225,7 @@ export class Collector {
     this.#intake.rejudge();
     const samples = this.#object.openSamples((batch) => this.#safely('ring', () => this.#takeSamples(batch)));
     const timers = [
-      setInterval(() => this.#safely('publish', () => this.#sweep()), config.sweepIntervalMs),
+      setInterval(() => this.#safely('publish', () => this.#sweep(samples.drain())), config.sweepIntervalMs),
       setInterval(() => this.#safely('status', () => this.#putStatus()), config.statusIntervalMs),
       setInterval(() => this.#resync(), RESYNC_MS),
       setInterval(() => this.#safely('guard', () => this.#checkPlaces(true)), PLACES_MS),
@@ -272,14 +272,15 @@ export class Collector {
     }
   }
 
+  /** Operations before packets: a socket is opened before it sends, and rules may ask for that order. */
   #takeSamples(batch: DecodedBatch): void {
     this.#metrics.samples.inc(batch.samples.length + batch.runtime.length);
     for (const error of batch.errors) {
       this.#metrics.sampleErrors.inc();
       this.#problems.report('ring', '', error.message, error);
     }
-    this.#flusher.takeSamples(batch.samples);
     this.#runtime.takeSamples(batch.runtime);
+    this.#flusher.takeSamples(batch.samples);
   }
 
   #refused({ what, key }: Pick<BusDocument, 'what' | 'key'>, reason: string): void {
@@ -288,9 +289,11 @@ export class Collector {
     if (this.#started) this.#putStatus();
   }
 
-  #sweep(): void {
-    this.#flusher.sweep();
+  /** @param waiting samples that came since: what is counted without them would be told without them */
+  #sweep(waiting: DecodedBatch | null): void {
+    if (waiting) this.#takeSamples(waiting);
     this.#runtime.sweep();
+    this.#flusher.sweep();
   }
 
   #writeAcked(iface: GuardedInterface): void {
