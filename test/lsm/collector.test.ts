@@ -58,8 +58,8 @@ describe('collector', () => {
     await node?.[Symbol.asyncDispose]();
   }, LOAD_TIMEOUT_MS);
 
-  const podWith = (name: string): NodePod => {
-    const pod = new NodePod(name);
+  const podWith = (name: string, uid?: string): NodePod => {
+    const pod = new NodePod(name, uid);
     for (const program of ['/bin/one', '/bin/two']) pod.container.install(acts(), program);
     return pod;
   };
@@ -160,6 +160,22 @@ describe('collector', () => {
       await node.untilGone(pod);
       await node.counted('shells/two', 32);
       await node.untilSettled();
+
+      // A pod that comes with the same UID (a static pod's is made from its file) has nothing of it but the policy.
+      expect(node.boundCgroups(pod)).toBe(0);
+      await node.putConfig('disarm.namespace.shop.all', {
+        revision: 2,
+        until: new Date(0).toISOString(),
+        duration: '10m',
+      });
+      using again = podWith('web-0', pod.uid);
+      expect([node.boundCgroups(again), node.subject(again)]).toEqual([1, null]);
+      expect(await again.container.acts(...TIMES(1, '/bin/two'))).toEqual(['run /bin/two: ok']);
+      await node.untilFlipped(again, () => node.putPods(again));
+      await node.untilEnforced(again);
+      expect(node.subject(again)?.generation).not.toBe(before?.generation);
+      expect(await again.container.acts(...TIMES(2, '/bin/two'))).toEqual(Array(2).fill('run /bin/two: EPERM'));
+      await node.counted('shells/two', 34);
     },
     LOAD_TIMEOUT_MS,
   );
@@ -171,11 +187,6 @@ describe('collector', () => {
       const named = (container: string): RuntimePolicyInput => ({
         ...deny('one', '/bin/one'),
         selector: { containers: [container] },
-      });
-      await node.putConfig('disarm.namespace.shop.all', {
-        revision: 2,
-        until: new Date(0).toISOString(),
-        duration: '10m',
       });
       await node.putConfig('spoof.cluster._.default', { sampling: { burst: 3, perSecond: 4 } });
       await node.putPolicy('shells', { ...deny('none', '/bin/none'), revision: EDITS + 1 });

@@ -170,6 +170,7 @@ const CASES: Readonly<Record<string, readonly Row[]>> = {
     ['escape-guard/bpf', kernel('bpf')],
     ['escape-guard/user-namespaces', kernel('user-namespace')],
     ['escape-guard/host-capabilities', capability('dac_read_search')],
+    ['escape-guard/host-capabilities', capability('sys_module')],
     ['escape-guard/namespaces', capability('sys_admin')],
     [null, onPath('read', '/proc/sys/kernel/core_pattern')],
     [null, onPath('read', '/sys/fs/cgroup/memory.max')],

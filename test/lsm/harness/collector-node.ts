@@ -30,12 +30,14 @@ const LOAD_WAIT_MS = 200_000;
 
 /** A pod as the bus names it, its cgroup and one container in it. */
 export class NodePod implements Disposable {
-  readonly uid = randomBytes(16).toString('hex');
+  readonly uid: string;
   readonly identity: NodeSnapshot['pods'][number];
   readonly cgroup: string;
   readonly container: Container;
 
-  constructor(name: string) {
+  /** @param uid of a pod that went, 32 hex digits; by default one that nobody had */
+  constructor(name: string, uid = randomBytes(16).toString('hex')) {
+    this.uid = uid;
     this.cgroup = path.join('/sys/fs/cgroup', podCgroup(this.uid, 'cgroupfs'));
     mkdirSync(this.cgroup, { recursive: true });
     this.container = new Container(this.cgroup, 0);
@@ -208,6 +210,17 @@ export class CollectorNode implements AsyncDisposable {
 
   async untilAudited(pod: NodePod): Promise<void> {
     await this.#until('a break-glass', () => (this.subject(pod)?.auditUntilNs ?? 0n) > 0n);
+  }
+
+  /** No break-glass holds for it. */
+  async untilEnforced(pod: NodePod): Promise<void> {
+    await this.#until('no break-glass', () => this.subject(pod)?.auditUntilNs === 0n);
+  }
+
+  /** How many cgroups the kernel knows as this pod's. */
+  boundCgroups(pod: NodePod): number {
+    using pinned = openPinnedRuntimeMaps(this.pinDir);
+    return (pinned?.maps.cgroups.entries() ?? []).filter(([, uid]) => uid === pod.uid).length;
   }
 
   async untilGone(pod: NodePod): Promise<void> {
