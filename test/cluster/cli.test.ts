@@ -343,7 +343,10 @@ describe('cli and what others wrote badly', () => {
     await using bare = await startNats();
     const env = { BAILIFF_NATS_URL: bare.url };
     const empty = await world.cli(['events'], { env });
-    expect([empty.exitCode, empty.stderr]).toEqual([7, expect.stringMatching(/no such stream/)]);
+    expect([empty.exitCode, empty.stderr]).toEqual([
+      7,
+      expect.stringMatching(/stream not found\n.*`bailiff bus setup`/),
+    ]);
     const stranger = await world.cli(['events', '--nats-password-file', '/etc/hostname']);
     expect([stranger.exitCode, stranger.stderr]).toEqual([4, expect.stringMatching(/--nats-password-file/)]);
     const missing = await world.cli(['events', '--nats-password-file', '/nonexistent']);

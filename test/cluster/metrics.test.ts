@@ -188,7 +188,9 @@ describe('rules', () => {
 
 describe('a healthy lab', () => {
   it('alerts - none is near firing', async () => {
-    expect((await prometheus.query('bailiff_ready')).length).toBeGreaterThan(10);
+    await waitFor(async () => (await prometheus.query('bailiff_ready')).length > 10, {
+      what: 'every app to be scraped',
+    });
     // Whether this machine's kernel runs BPF-LSM programs is no matter of health here.
     await waitFor(async () => (await prometheus.alerts()).every((name) => name === 'BailiffRuntimeUnavailable'), {
       what: 'no alert pending',
