@@ -44,7 +44,7 @@ export const selection = z.strictObject({
     .min(1)
     .optional()
     .describe(
-      'of the sample: a violation of which no operation was sampled matches none; the first of each rule and pod always is',
+      'of the sample: a violation of which no operation was sampled matches none; that of the first breach of a rule by a pod seldom lacks it',
     ),
   severities: z.array(z.enum(LEVELS)).min(1).optional().describe('of the runtime policy'),
   namespaces: z.array(kubeName).min(1).optional().describe('of pods in these namespaces'),
