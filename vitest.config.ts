@@ -1,6 +1,6 @@
 // One vitest configuration. Projects are tiers: `unit` runs anywhere, on every processor; every other tier
-// starts real servers or touches the kernel. Those wait more than they work, so three files run at a time, a virtual machine among them, each with
-// names, ports, namespaces and pin directories of its own; more would starve what has a time limit.
+// starts real servers or touches the kernel. Those wait more than they work, so two files run at a time, each with names, ports, namespaces
+// and pin directories of its own; more would starve what has a time limit.
 import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 import Sequencer from './tools/sequencer.ts';
@@ -8,7 +8,7 @@ import Sequencer from './tools/sequencer.ts';
 const real = (name: string, include: string[], testTimeout: number) => ({
   test: {
     ...{ name, include, testTimeout, hookTimeout: testTimeout, pool: 'forks' as const },
-    maxWorkers: 3,
+    maxWorkers: 2,
     // After the unit tests.
     sequence: { groupOrder: 1 },
   },
@@ -44,7 +44,7 @@ export default defineConfig({
       real('native', ['libs/bpf/test/**/*.test.ts'], 60_000),
       real('kernel', ['test/kernel/**/*.test.ts'], 60_000),
       // Host side of the virtual machine; test/lsm runs only inside it (test/vm/inside.config.ts).
-      // A machine keeps little more than one processor busy, so other files run beside it; tools/sequencer.ts says when each begins.
+      // A machine keeps little more than one processor busy, so another file runs beside it; tools/sequencer.ts says when each begins.
       real('vm', ['test/vm/**/*.test.ts'], 120_000),
       real('fuzz', ['test/fuzz/**/*.test.ts'], 120_000),
       real('sim', ['test/sim/**/*.test.ts'], 120_000),

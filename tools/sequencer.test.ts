@@ -19,7 +19,7 @@ const order = (some: typeof specs) => inOrder(some, (spec) => spec).map(({ file 
 it('sequencer - groups as they are; one machine first, the others among the files of a cluster, the rest as it was', () => {
   const [c0, c1, c2, c3, c4, c5, c6, c7] = clusterFiles(8).map(({ file }) => file);
   expect(order(specs)).toEqual([
-    ...['tools/tidy.test.ts', FIRST, 'test/bus/kv.test.ts', c0, c1, c2, kernel, c3, cost, c4, c5, machine, c6, c7],
+    ...['tools/tidy.test.ts', FIRST, 'test/bus/kv.test.ts', c0, c1, kernel, c2, c3, cost, c4, c5, machine, c6, c7],
     ...['test/e2e/lab.test.ts', 'test/vm/plan.test.ts'],
   ]);
 });

@@ -7,7 +7,7 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 /** Begins before everything of its group. */
 export const FIRST = 'test/vm/lsm.test.ts';
-/** Begin one after the other, at even distances among the later files of AMONG: beside a machine there are files that mostly wait, not another. */
+/** Begin one after the other, at even distances among the files of AMONG, so that beside a machine there is a file that mostly waits. */
 export const SPREAD: readonly string[] = ['test/vm/kernel.test.ts', 'test/vm/cost.test.ts', 'test/vm/machine.test.ts'];
 const AMONG = 'cluster';
 
@@ -26,7 +26,7 @@ export function inOrder<Spec>(specs: readonly Spec[], placed: (spec: Spec) => Pl
   const rest = specs.filter((spec) => placed(spec).file !== FIRST && !SPREAD.includes(placed(spec).file));
   const hosts = rest.filter((spec) => placed(spec).project === AMONG);
   // Behind how many of the hosts each of them begins.
-  const behind = spread.map((_, index) => Math.floor((hosts.length * (index + 2)) / (spread.length + 2)));
+  const behind = spread.map((_, index) => Math.floor((hosts.length * (index + 1)) / (spread.length + 1)));
   const begin = (hostsBefore: number) => spread.filter((_, index) => behind[index] === hostsBefore);
   let hostsBefore = 0;
   const all = [...named(FIRST), ...begin(0)];
