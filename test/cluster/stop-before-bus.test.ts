@@ -1,14 +1,12 @@
 // Every app that speaks to the bus, as a process of its own: stopped before there is a bus, and pointed at what is none.
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { freePort } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { launchApp } from './app-from-source.ts';
 
-const ROOT = path.resolve(import.meta.dirname, '../..');
 /** Of a cluster that is not there either. */
 const KUBECONFIG = {
   apiVersion: 'v1',
@@ -32,20 +30,7 @@ describe.each(['correlator', 'responder', 'ipam-sync', 'siem-relay'])('%s - with
     const busAlone = app === 'correlator' || app === 'siem-relay';
     const kube = busAlone ? [] : ['--kubeconfig', path.join(directory, 'kubeconfig')];
     const flags = ['--nats-url', natsUrl, '--nats-password-file', path.join(directory, 'password'), ...kube, ...more];
-    const main = path.join(ROOT, 'apps', app, 'src/main.ts');
-    const child = spawn(process.execPath, ['--import', 'tsx', main, '--nats-user', app, ...flags], { cwd: ROOT });
-    let out = '';
-    for (const stream of [child.stdout, child.stderr]) {
-      stream.on('data', (chunk: Buffer) => {
-        out += chunk.toString();
-      });
-    }
-    return {
-      child,
-      out: () => out,
-      exit: once(child, 'exit') as Promise<[number | null, string | null]>,
-      [Symbol.dispose]: () => void child.kill('SIGKILL'),
-    };
+    return launchApp(app, flags);
   }
 
   it('SIGTERM while it waits for the bus - exit code 0, in a moment, and no stack trace', async () => {

@@ -229,7 +229,7 @@ export class Collector {
       setInterval(() => this.#safely('status', () => this.#putStatus()), config.statusIntervalMs),
       setInterval(() => this.#resync(), RESYNC_MS),
       setInterval(() => this.#safely('guard', () => this.#checkPlaces(true)), PLACES_MS),
-      setInterval(() => this.#nodeWide.applyOwnAddresses(), PLACES_MS),
+      setInterval(() => this.#safely('node maps', () => this.#nodeWide.applyOwnAddresses()), PLACES_MS),
       setInterval(() => this.#cni.check(), CNI_CHECK_MS),
     ];
     log.info(

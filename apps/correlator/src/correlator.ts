@@ -28,7 +28,7 @@ import {
   warmUpMicros,
 } from '@bailiff/judge';
 import { JudgedRegistry, SchemaRegistry, type Verdict } from '@bailiff/schemas';
-import { busOptionsOf, type ServiceContext } from '@bailiff/service';
+import { busOptionsOf, type ServiceContext, setUpOptionsOf } from '@bailiff/service';
 import type { CorrelatorConfig } from './config.ts';
 import { DeadLetters, readPrecedents } from './dead-letters.ts';
 import { type Gate, Intake } from './intake.ts';
@@ -53,10 +53,7 @@ export async function start(ctx: ServiceContext<CorrelatorConfig>): Promise<void
   const bus = await connectBus({ ...busOptionsOf(config), name: 'correlator', waitForServer: true, signal });
   ctx.onStop('bus', () => bus.drain());
   ctx.health.ready('bus', () => bus.connected || 'not connected');
-  await whenSetUp(bus, ['VIOLATIONS', 'VERDICTS', 'RESPONSES'], {
-    ...ctx,
-    onWait: (error) => ctx.log.warn({ err: error }, 'waiting for the set-up of the bus'),
-  });
+  await whenSetUp(bus, ['VIOLATIONS', 'VERDICTS', 'RESPONSES'], setUpOptionsOf(ctx));
   await requireHorizon(bus);
   const schemas = openBucket(bus, 'bailiff_schemas');
   const lookup = async (fingerprint: string) =>

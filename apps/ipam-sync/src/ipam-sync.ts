@@ -31,7 +31,7 @@ import {
 } from '@bailiff/kube';
 import { SPOOF_CLUSTER_KEY, UNGUARDED_TAINT_KEY } from '@bailiff/policy';
 import { CLUSTER_KEY } from '@bailiff/schemas';
-import { busOptionsOf, type ServiceContext } from '@bailiff/service';
+import { busOptionsOf, type ServiceContext, setUpOptionsOf } from '@bailiff/service';
 import { ClusterState, type Touched } from './cluster-state.ts';
 import type { IpamSyncConfig } from './config.ts';
 import { type Metrics, makeMetrics, NO_READINGS, type Readings } from './metrics.ts';
@@ -367,10 +367,7 @@ export async function start(ctx: ServiceContext<IpamSyncConfig>): Promise<void> 
   const bus = await connectWhenever(ctx);
   if (bus === null) return;
   ctx.onStop('bus', () => bus.drain());
-  await whenSetUp(bus, [`KV_${PODS_BUCKET}`, `KV_${CONFIG_BUCKET}`], {
-    ...ctx,
-    onWait: (error) => ctx.log.warn({ err: error }, 'waiting for the set-up of the bus'),
-  });
+  await whenSetUp(bus, [`KV_${PODS_BUCKET}`, `KV_${CONFIG_BUCKET}`], setUpOptionsOf(ctx));
   const sync = new IpamSync(ctx, client, bus);
   ctx.onStop('ipam-sync', () => sync.stop());
   sync.run().catch((error) => signal.aborted || ctx.fail(error as Error));

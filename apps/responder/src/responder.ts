@@ -20,7 +20,7 @@ import {
 } from '@bailiff/bus';
 import { type KubeClient, loadKube } from '@bailiff/kube';
 import { type Response, SchemaRegistry } from '@bailiff/schemas';
-import { busOptionsOf, type ServiceContext, ServiceError } from '@bailiff/service';
+import { busOptionsOf, type ServiceContext, ServiceError, setUpOptionsOf } from '@bailiff/service';
 import { nodeAsker } from './ask-node.ts';
 import { Backlog, clearJob, type QueuedJob, undoJobs } from './backlog.ts';
 import type { ResponderConfig } from './config.ts';
@@ -56,10 +56,7 @@ export async function startResponder(ctx: ServiceContext<ResponderConfig>, hooks
   const bus = await connectBus({ ...busOptionsOf(config), name: 'responder', waitForServer: true, signal });
   ctx.onStop('bus', () => bus.drain());
   ctx.health.ready('bus', () => bus.connected || 'not connected');
-  await whenSetUp(bus, ['VIOLATIONS', 'VERDICTS', 'RESPONSES'], {
-    ...ctx,
-    onWait: (error) => ctx.log.warn({ err: error }, 'waiting for the set-up of the bus'),
-  });
+  await whenSetUp(bus, ['VIOLATIONS', 'VERDICTS', 'RESPONSES'], setUpOptionsOf(ctx));
   const { responsesMaxAgeMs } = await requireHorizon(bus).catch((cause: BusError) => {
     const how = cause.code === 'BUS_HORIZON' ? 'SERVICE_CONFIG' : 'SERVICE_DEPENDENCY';
     throw new ServiceError(how, `VERDICTS and RESPONSES: ${cause.message}`, { cause });

@@ -132,11 +132,10 @@ export const TIMESPAN_METADATA = 'bailiff.longest-timespan-ms';
 
 /** What is said of a stream when it is made or changed. */
 export type WantedStream = Partial<StreamConfig> & { name: string };
-type Config = WantedStream;
 
 const nanos = (ms: number) => ms * 1_000_000;
 
-function stream(config: Config, replicas: number): Config {
+function stream(config: WantedStream, replicas: number): WantedStream {
   // The server takes no window beyond the age.
   const ageNanos = config.max_age && config.max_age > 0 ? config.max_age : Number.POSITIVE_INFINITY;
   return {
@@ -153,7 +152,7 @@ function stream(config: Config, replicas: number): Config {
   };
 }
 
-function bucketStream(limits: BucketLimits, replicas: number): Config {
+function bucketStream(limits: BucketLimits, replicas: number): WantedStream {
   const subject = `$KV.${limits.bucket}.>`;
   return {
     name: `KV_${limits.bucket}`,
@@ -178,13 +177,13 @@ function bucketStream(limits: BucketLimits, replicas: number): Config {
 }
 
 /** All streams, in the order in which they are made: CONFIG_LOG after the bucket it is sourced from. */
-export function streamConfigs(options: TopologyOptions = {}): Config[] {
+export function streamConfigs(options: TopologyOptions = {}): WantedStream[] {
   const replicas = options.replicas ?? 1;
   const violationsMaxAgeMs = options.violationsMaxAgeMs ?? VIOLATIONS_MAX_AGE_MS;
   const longestTimespanMs = options.longestTimespanMs ?? LONGEST_TIMESPAN_MS;
   // Violations that are kept for ever can be replayed for ever.
   const horizon = violationsMaxAgeMs === 0 ? 0 : nanos(requiredHorizonMs(violationsMaxAgeMs, longestTimespanMs));
-  const make = (config: Config) => stream(config, replicas);
+  const make = (config: WantedStream) => stream(config, replicas);
   return [
     ...BUCKETS.map((limits) => bucketStream(limits, replicas)),
     make({

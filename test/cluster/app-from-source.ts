@@ -1,0 +1,30 @@
+/** An app as a process of its own, from its sources, whose way up and down is looked at. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import path from 'node:path';
+
+const ROOT = path.resolve(import.meta.dirname, '../..');
+
+export interface RunningApp extends Disposable {
+  child: ChildProcess;
+  /** What it has said on both streams. */
+  out(): string;
+  exit: Promise<[code: number | null, signal: string | null]>;
+}
+
+export function launchApp(app: string, flags: readonly string[]): RunningApp {
+  const main = path.join(ROOT, 'apps', app, 'src/main.ts');
+  const child = spawn(process.execPath, ['--import', 'tsx', main, '--nats-user', app, ...flags], { cwd: ROOT });
+  let out = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on('data', (chunk: Buffer) => {
+      out += chunk.toString();
+    });
+  }
+  return {
+    child,
+    out: () => out,
+    exit: once(child, 'exit') as RunningApp['exit'],
+    [Symbol.dispose]: () => void child.kill('SIGKILL'),
+  };
+}
