@@ -11,6 +11,7 @@ import { type Job as BullJob, DelayedError, Queue, Worker } from 'bullmq';
 import { Redis, type RedisOptions } from 'ioredis';
 import type { QueuedJob } from './backlog.ts';
 import type { Job, JobResult } from './ports.ts';
+import { RedisConnector } from './redis-connector.ts';
 
 export const ACTIONS: readonly ResponseAction[] = [
   'observe',
@@ -174,6 +175,8 @@ function connect({ redis, onRedisError }: QueueOptions, more: RedisOptions): Red
   const connection = new Redis({
     ...redis,
     ...more,
+    // Workers make connections of their own after this one: it must stand in the options.
+    Connector: RedisConnector,
     maxRetriesPerRequest: null,
     retryStrategy: (times) => Math.min(2_000, 50 * 2 ** Math.min(times, 6)),
   });

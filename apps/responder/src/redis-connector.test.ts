@@ -1,0 +1,54 @@
+import { once } from 'node:events';
+import net from 'node:net';
+import { Redis, type RedisOptions } from 'ioredis';
+import { expect, it } from 'vitest';
+import { RedisConnector } from './redis-connector.ts';
+
+async function listening() {
+  const server = net.createServer((socket) => socket.on('error', () => undefined).resume());
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as net.AddressInfo;
+  return { port, [Symbol.asyncDispose]: async () => void server.close() };
+}
+
+/** Two errors of the socket of a client that is connected and was told to end. */
+async function errsTwice(options: RedisOptions): Promise<unknown> {
+  const redis = new Redis({ host: '127.0.0.1', ...options });
+  const heard: Error[] = [];
+  redis.on('error', (error: Error) => heard.push(error));
+  await once(redis, 'connect');
+  const { stream } = redis;
+  redis.disconnect();
+  try {
+    stream.emit('error', new Error('first'));
+    stream.emit('error', new Error('second'));
+    return heard.map(({ message }) => message);
+  } catch (error) {
+    return error;
+  } finally {
+    stream.destroy();
+  }
+}
+
+it('the second error of a socket ends nothing; with the connector of the client it does', async () => {
+  await using server = await listening();
+  expect(await errsTwice({ port: server.port })).toEqual(new Error('second'));
+  expect(await errsTwice({ port: server.port, Connector: RedisConnector })).toEqual(['first']);
+});
+
+it('the first error of each connection is kept', async () => {
+  const connector = new RedisConnector({ host: '127.0.0.1', port: 1 });
+  for (let i = 0; i < 2; i++) {
+    const stream = await connector.connect();
+    await new Promise((closed) => stream.once('close', closed));
+    expect(connector.firstError).toMatchObject({ code: 'ECONNREFUSED' });
+  }
+});
+
+it('told to end before it began, it connects to nothing', async () => {
+  const connector = new RedisConnector({ host: '127.0.0.1', port: 1 });
+  const connecting = connector.connect();
+  connector.disconnect();
+  await expect(connecting).rejects.toThrow('Connection is closed.');
+});
