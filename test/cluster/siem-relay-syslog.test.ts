@@ -171,6 +171,23 @@ it('syslog - a receiver that does not read holds syslog back and nothing else; m
   expect(await relay.metric('lag_seconds{stream="syslog"}')).toBe(0);
 });
 
+it('syslog - what comes while a confirmation is waited for is counted as pending', async () => {
+  await using rig = await RelayRig.start();
+  await using receiver = await startReceiver({ reading: false });
+  const relay = await rig.relay(syslogFlags(receiver.port, [...PLAIN, '--syslog-confirm-timeout-ms', '60000']));
+  await rig.violations();
+  // A confirmation begins by closing the relay's half of the connection.
+  const halfClosed = () =>
+    execFileSync('ss', ['-Htn', 'state', 'close-wait', `( sport = :${receiver.port} )`]).length > 0;
+  await waitFor(halfClosed, { what: 'a confirmation to begin' });
+  for (let i = 0; i < 5; i++) await rig.violations();
+  const pending = () => relay.metric('pending_messages{stream="syslog"}');
+  await waitFor(async () => (await pending()) >= 5, { what: 'the lag to be seen', state: pending });
+  receiver.resume();
+  await waitFor(async () => (await relay.metric('syslog_confirmed_total')) === 6, { what: 'all confirmed' });
+  expect(await pending()).toBe(0);
+});
+
 it('syslog - a receiver that is not there is waited for, and gets what came meanwhile, in order', async () => {
   await using rig = await RelayRig.start();
   const port = await freePort();

@@ -158,7 +158,12 @@ export class Forwarder {
         start: { sequence: this.#confirmed + 1 },
         filterSubjects: [filters.siem({ format })],
         maxMessages: PULL_MESSAGES,
-        onMessage: (message) => this.#inTurn(() => this.#send(message, any, breakOff)),
+        onMessage: (message) => {
+          // Before its turn: a confirmation that is waited for holds back what comes after it.
+          this.#idle = false;
+          this.pending = message.pending;
+          return this.#inTurn(() => this.#send(message, any, breakOff));
+        },
         onIdle: () => {
           this.pending = 0;
           this.#idle = true;
@@ -187,8 +192,6 @@ export class Forwarder {
   async #send(message: StreamMessage, signal: AbortSignal, breakOff: (error: Error) => void): Promise<void> {
     if (signal.aborted) return;
     const { confirmTimeoutMs, clock, receiver } = this.#o;
-    this.pending = message.pending;
-    this.#idle = false;
     this.#waitingMicros = message.timestampMicros;
     if (!this.#connection) {
       this.#connection = await SyslogConnection.open(receiver, signal);
