@@ -5,9 +5,13 @@ import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 import Sequencer from './tools/sequencer.ts';
 
+/** Tiers whose tests start sources of this workspace as processes. */
+const CHILDREN = ['native', 'kernel', 'cluster', 'chaos'];
+
 const real = (name: string, include: string[], testTimeout: number) => ({
   test: {
     ...{ name, include, testTimeout, hookTimeout: testTimeout, pool: 'forks' as const },
+    globalSetup: CHILDREN.includes(name) ? ['tools/bundle-children.ts'] : [],
     maxWorkers: 2,
     // After the unit tests.
     sequence: { groupOrder: 1 },

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { CoreV1Api, KubeConfig, Watch } from '@kubernetes/client-node';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { nodeArgs } from '../../tools/children.ts';
 import {
   type ApiServer,
   type ApiServerOptions,
@@ -424,8 +425,9 @@ describe('life', () => {
   });
 
   test('process - it says where it is and ends on SIGTERM', async () => {
-    const main = new URL('../lab/src/apiserver/main.ts', import.meta.url).pathname;
-    const child = spawn(process.execPath, ['--import', 'tsx', main], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const child = spawn(process.execPath, nodeArgs('test/lab/src/apiserver/main.ts'), {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
     onTestFinished(() => void child.kill('SIGKILL'));
     const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string];
     const said = JSON.parse(line) as { url: string; kubeconfig: string };

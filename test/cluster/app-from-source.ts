@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
+import { nodeArgs } from '../../tools/children.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
 
@@ -13,8 +14,8 @@ export interface RunningApp extends Disposable {
 }
 
 export function launchApp(app: string, flags: readonly string[]): RunningApp {
-  const main = path.join(ROOT, 'apps', app, 'src/main.ts');
-  const child = spawn(process.execPath, ['--import', 'tsx', main, '--nats-user', app, ...flags], { cwd: ROOT });
+  const main = nodeArgs(`apps/${app}/src/main.ts`);
+  const child = spawn(process.execPath, [...main, '--nats-user', app, ...flags], { cwd: ROOT });
   let out = '';
   for (const stream of [child.stdout, child.stderr]) {
     stream.on('data', (chunk: Buffer) => {

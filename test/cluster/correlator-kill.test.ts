@@ -1,23 +1,24 @@
 // Correlators as processes of their own, killed with SIGKILL while violations come in. What is on the bus afterwards is what one fold over the
 // whole stream says.
 import { type ChildProcess, spawn } from 'node:child_process';
-import path from 'node:path';
 import { consumeOrdered, parseSubject } from '@bailiff/bus';
 import { Fold, RuleBook } from '@bailiff/judge';
 import { membersOf, podRef } from '@bailiff/judge/testing';
 import { decodeViolationFrame } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
+import { nodeArgs } from '../../tools/children.ts';
 import { CorrelatorRig, NODE_A, NODE_B } from './correlator-rig.ts';
 
-const main = path.resolve(import.meta.dirname, '../../apps/correlator/src/main.ts');
 const KILLS = 6;
 
 class Process implements AsyncDisposable {
   readonly child: ChildProcess;
   out = '';
   constructor(flags: string[]) {
-    this.child = spawn(process.execPath, ['--import', 'tsx', main, ...flags], { stdio: ['ignore', 'pipe', 'inherit'] });
+    this.child = spawn(process.execPath, [...nodeArgs('apps/correlator/src/main.ts'), ...flags], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
     this.child.stdout?.on('data', (chunk: Buffer) => {
       this.out += chunk.toString();
     });

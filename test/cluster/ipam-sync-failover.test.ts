@@ -1,10 +1,8 @@
 // Two replicas as processes of their own: the leader is killed, stopped and ended while pods come and go.
 import { waitFor } from '@bailiff/service/testing';
-import { beforeAll, describe, expect, test } from 'vitest';
-import { bundleApp, spawnApp, startWorld, type World } from './ipam-sync/harness.ts';
+import { describe, expect, test } from 'vitest';
+import { spawnApp, startWorld, type World } from './ipam-sync/harness.ts';
 import { random } from './kube/harness.ts';
-
-beforeAll(bundleApp, 120_000);
 
 const NODES = ['node-1', 'node-2', 'node-3'];
 

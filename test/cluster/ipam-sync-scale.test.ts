@@ -1,8 +1,8 @@
 // An ordinary large cluster: 10,000 pods on 100 nodes.
 import { readFileSync } from 'node:fs';
 import { waitFor } from '@bailiff/service/testing';
-import { beforeAll, expect, test } from 'vitest';
-import { bundleApp, spawnApp, startWorld, type World } from './ipam-sync/harness.ts';
+import { expect, test } from 'vitest';
+import { spawnApp, startWorld, type World } from './ipam-sync/harness.ts';
 
 const NODES = 100;
 const PODS_PER_NODE = 100;
@@ -10,8 +10,6 @@ const PODS_PER_NODE = 100;
 const NODE_FLAGS = ['--max-semi-space-size=1', '--max-old-space-size=96'];
 /** The idle process takes 90 MB; a client that keeps whole objects took 330 MB. */
 const MAX_RSS_MB = 150;
-
-beforeAll(bundleApp, 120_000);
 
 const rssMb = (pid: number) => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024;
 const ip = (node: number, pod: number) => `10.${node}.0.${pod + 1}`;

@@ -31,9 +31,9 @@ import { runService } from '@bailiff/service';
 import { captureIo, waitFor } from '@bailiff/service/testing';
 import { configSchema } from '../../apps/siem-relay/src/config.ts';
 import { start } from '../../apps/siem-relay/src/siem-relay.ts';
+import { nodeArgs } from '../../tools/children.ts';
 
 export const NODE = 'node-1.example';
-const main = path.resolve(import.meta.dirname, '../../apps/siem-relay/src/main.ts');
 
 export interface RunningRelay {
   log(): Record<string, unknown>[];
@@ -183,7 +183,9 @@ export class RelayProcess implements AsyncDisposable {
   readonly child: ChildProcess;
   out = '';
   constructor(flags: readonly string[]) {
-    this.child = spawn(process.execPath, ['--import', 'tsx', main, ...flags], { stdio: ['ignore', 'pipe', 'inherit'] });
+    this.child = spawn(process.execPath, [...nodeArgs('apps/siem-relay/src/main.ts'), ...flags], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
     this.child.stdout?.on('data', (chunk: Buffer) => {
       this.out += chunk.toString();
     });

@@ -9,9 +9,9 @@ import { EXIT } from '@bailiff/service';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { readBootId } from '../../apps/collector/src/boot.ts';
 import { DetachMarker } from '../../apps/collector/src/detach-marker.ts';
+import { nodeArgs } from '../../tools/children.ts';
 import { command } from './harness/processes.ts';
 
-const MAIN = fileURLToPath(new URL('../../apps/collector/src/main.ts', import.meta.url));
 const NOBODY = 65_534;
 
 describe('offline detach', () => {
@@ -35,7 +35,7 @@ describe('offline detach', () => {
   });
 
   const run = (argv: string[], more: { uid?: number } = {}) => {
-    const args = ['--import', 'tsx', MAIN, ...argv];
+    const args = [...nodeArgs('apps/collector/src/main.ts'), ...argv];
     const { status, stdout, stderr } = spawnSync(process.execPath, args, {
       encoding: 'utf8',
       timeout: 30_000,

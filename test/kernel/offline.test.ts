@@ -3,13 +3,11 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmdirSync, rmSync, unlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { BpfMap, detachAll, mountBpffs, openSpoofObject } from '@bailiff/bpf';
 import { EXIT } from '@bailiff/service';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { nodeArgs } from '../../tools/children.ts';
 import { command } from './harness/processes.ts';
-
-const MAIN = fileURLToPath(new URL('../../apps/collector/src/main.ts', import.meta.url));
 
 describe('offline status', () => {
   const bpffs = mkdtempSync(path.join(tmpdir(), 'bailiff-bpffs-'));
@@ -28,7 +26,8 @@ describe('offline status', () => {
   });
 
   const status = () => {
-    const argv = ['--import', 'tsx', MAIN, 'status', '--json', '--bpf-dir', pinDir, '--state-dir', stateDir];
+    const flags = ['--json', '--bpf-dir', pinDir, '--state-dir', stateDir];
+    const argv = [...nodeArgs('apps/collector/src/main.ts'), 'status', ...flags];
     const { status: exit, stdout, stderr } = spawnSync(process.execPath, argv, { encoding: 'utf8', timeout: 30_000 });
     return { exit, stdout, lines: stderr.trimEnd().split('\n') };
   };

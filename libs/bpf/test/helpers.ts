@@ -11,6 +11,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { TestContext } from 'vitest';
+import { nodeArgs } from '../../../tools/children.ts';
 
 const CHILD_TIMEOUT_MS = 40_000;
 
@@ -71,16 +72,8 @@ export async function runScenario<T>(
   scenario: string,
   options: ChildOptions = {},
 ): Promise<ChildResult<T>> {
-  const path = fileURLToPath(new URL(`scenarios/${file}.ts`, import.meta.url));
-  const node = [
-    process.execPath,
-    ...(options.nodeArgs ?? []),
-    '--import',
-    'tsx',
-    path,
-    scenario,
-    ...(options.args ?? []),
-  ];
+  const source = nodeArgs(`libs/bpf/test/scenarios/${file}.ts`);
+  const node = [process.execPath, ...(options.nodeArgs ?? []), ...source, scenario, ...(options.args ?? [])];
   const child = spawn('unshare', ['-n', '-m', '--', ...node], {
     env: { ...process.env, ...options.env },
     stdio: ['ignore', 'pipe', 'pipe'],

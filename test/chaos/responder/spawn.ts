@@ -1,9 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
 import { waitFor } from '@bailiff/service/testing';
+import { nodeArgs } from '../../../tools/children.ts';
 import type { Rig } from '../../cluster/responder/rig.ts';
-
-const CHILD = fileURLToPath(new URL('./child.ts', import.meta.url));
 
 export interface Victim extends AsyncDisposable {
   /** The signal it died by, or its exit code as text. */
@@ -13,10 +11,14 @@ export interface Victim extends AsyncDisposable {
 
 /** A responder in a process of its own, ready; `killAt` is `<step>/<action>`. */
 export async function startVictim(rig: Rig, killAt = '', more: Parameters<Rig['argv']>[0] = {}): Promise<Victim> {
-  const child: ChildProcess = spawn(process.execPath, ['--import', 'tsx', CHILD, ...rig.argv(more)], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-    env: { ...process.env, KILL_AT: killAt },
-  });
+  const child: ChildProcess = spawn(
+    process.execPath,
+    [...nodeArgs('test/chaos/responder/child.ts'), ...rig.argv(more)],
+    {
+      stdio: ['pipe', 'pipe', 'inherit'],
+      env: { ...process.env, KILL_AT: killAt },
+    },
+  );
   const killAtExit = () => child.kill('SIGKILL');
   process.once('exit', killAtExit);
   let log = '';

@@ -1,11 +1,8 @@
-/** `bailiff` in a process of its own, on pipes: the sources, so that a bundle of yesterday is not what is tested. */
+/** `bailiff` in a process of its own, on pipes. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync } from 'node:fs';
-import path from 'node:path';
+import { nodeArgs } from '../../../tools/children.ts';
 import type { World } from './world.ts';
-
-const ROOT = path.resolve(import.meta.dirname, '../../..');
-const TSX = path.join(ROOT, 'node_modules/tsx/dist/esm/index.mjs');
 
 export interface Ended {
   code: number | null;
@@ -23,7 +20,7 @@ export interface Started {
 
 /** @param stdout a descriptor in place of the pipe; closed here */
 export function startCli(world: World, args: readonly string[], { stdout: to }: { stdout?: number } = {}): Started {
-  const child = spawn(process.execPath, ['--import', TSX, path.join(ROOT, 'apps/cli/src/main.ts'), ...args], {
+  const child = spawn(process.execPath, [...nodeArgs('apps/cli/src/main.ts'), ...args], {
     stdio: ['ignore', to ?? 'pipe', 'pipe'],
     env: {
       ...process.env,

@@ -22,6 +22,7 @@ import { NODE_NATS_URL, type Relay, startRelay } from '../../lab/src/net/relay.t
 import { exec } from '../../lab/src/process/exec.ts';
 import { startLines, stopLines } from '../../lab/src/process/lines.ts';
 import { Ledger } from './ledger.ts';
+import { StatusReader } from './status-reader.ts';
 
 export const NODE = 'node-a';
 /** MAC of every host side, so that frames to it are for the node. */
@@ -53,6 +54,7 @@ export class TestNode implements AsyncDisposable {
   readonly #labtool: string;
   readonly #login: readonly string[];
   #collector: ChildProcess | null = null;
+  #statusReader: Promise<StatusReader> | null = null;
   log = '';
   /** Words before the collector's command, such as `setpriv …`: it then runs as they say. They must exec. */
   wrap: readonly string[] = [];
@@ -363,7 +365,10 @@ export class TestNode implements AsyncDisposable {
       auditOnly: boolean;
     }[];
   }> {
-    return JSON.parse(await this.command(['status', '--json', '--bpf-dir', this.pinDir, '--state-dir', this.stateDir]));
+    const args = ['--json', '--bpf-dir', this.pinDir, '--state-dir', this.stateDir];
+    if (this.wrap.length > 0) return JSON.parse(await this.command(['status', ...args]));
+    this.#statusReader ??= StatusReader.start(this.#labtool, this.netns);
+    return JSON.parse(await (await this.#statusReader).status(args));
   }
 
   /** Sends frames out of the host side of a pod's interface: what the pod receives. Resolves with how many the kernel took. */
@@ -426,6 +431,7 @@ export class TestNode implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.killCollector('SIGKILL');
+    await (await this.#statusReader)?.close();
     await this.ledger.close();
     await this.relay.close();
     await this.nats.stop();

@@ -2,11 +2,10 @@
  * ipam-sync between a real nats-server and the API stand-in, under the rights that it ships with: in this process (`launch`) or as a
  * process of its own (`spawnApp`), which can be stopped and killed.
  */
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { promisify } from 'node:util';
 import { type Bucket, type Bus, ensureTopology, openBucket } from '@bailiff/bus';
 import { startNats, type TestNats } from '@bailiff/bus/testing';
 import { type NodeSnapshot, nodeSnapshot } from '@bailiff/schemas';
@@ -158,11 +157,6 @@ export async function metricOf(address: string, name: string): Promise<number> {
   const text = await metricsOf(address);
   const line = text.split('\n').find((candidate) => candidate.startsWith(`${name} `));
   return Number(line?.slice(name.length + 1));
-}
-
-/** Bundles the app once for the processes of a test file. */
-export async function bundleApp(): Promise<void> {
-  await promisify(execFile)(process.execPath, ['--import', 'tsx', 'tools/bundle.ts', 'apps/ipam-sync'], { cwd: ROOT });
 }
 
 /** Runs the bundle as a process of its own. */

@@ -1,6 +1,6 @@
 /** The far end of agent.ts: a process in a node's namespace that holds the spoof programs, spoken to by path and arguments. */
 import { type ChildProcess, fork } from 'node:child_process';
-import path from 'node:path';
+import { nodeArgs } from '../../../tools/children.ts';
 
 interface Answer {
   readonly id: number;
@@ -24,14 +24,15 @@ export class Agent {
   }
 
   static async start(netns: string): Promise<Agent> {
-    const child = fork(path.join(import.meta.dirname, 'agent.ts'), [], {
+    const agent = nodeArgs('test/kernel/harness/agent.ts');
+    const child = fork(agent.at(-1) as string, [], {
       execPath: 'nsenter',
-      execArgv: [`--net=/run/netns/${netns}`, process.execPath, '--import', 'tsx'],
+      execArgv: [`--net=/run/netns/${netns}`, process.execPath, ...agent.slice(0, -1)],
       serialization: 'advanced',
     });
-    const agent = new Agent(child);
-    await new Promise((resolve, reject) => agent.#waiting.set(0, { resolve, reject }));
-    return agent;
+    const started = new Agent(child);
+    await new Promise((resolve, reject) => started.#waiting.set(0, { resolve, reject }));
+    return started;
   }
 
   #settle({ id, value, error }: Answer): void {

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { waitFor } from '@bailiff/service/testing';
+import { nodeArgs } from '../../../../tools/children.ts';
 import {
   type BpfError,
   BpfMap,
@@ -20,10 +21,7 @@ import { addVeth, ip } from './network.ts';
 
 const FRAME = Buffer.alloc(64);
 
-/** tsx given by --import does not reach into workers on Node 20, so each registers it for itself. */
-const WORKER_ENTRY = `import(${JSON.stringify(import.meta.resolve('tsx/esm/api'))})
-  .then((tsx) => tsx.register())
-  .then(() => import(${JSON.stringify(new URL('worker.ts', import.meta.url).href)}));`;
+const WORKER = nodeArgs('libs/bpf/test/scenarios/worker.ts').at(-1) as string;
 
 function openFds(): number {
   return readdirSync('/proc/self/fd').length;
@@ -205,7 +203,7 @@ async function closeInCallback(objectPath: string): Promise<unknown> {
 async function workers(objectPath: string, end: string): Promise<unknown> {
   const codes: number[] = [];
   for (let round = 0; round < 3; round++) {
-    const pair = [0, 1].map(() => new Worker(WORKER_ENTRY, { eval: true, workerData: { objectPath, end } }));
+    const pair = [0, 1].map(() => new Worker(WORKER, { workerData: { objectPath, end } }));
     await Promise.all(
       pair.map(
         (worker) =>

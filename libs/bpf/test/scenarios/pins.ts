@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { unlinkSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { waitFor } from '@bailiff/service/testing';
 import {
   type BpfError,
@@ -19,8 +18,7 @@ import { failure, wired } from './network.ts';
 
 /** Runs another scenario of this file in a further process of the same namespaces. */
 function inAnotherProcess(scenario: string, ...args: string[]): void {
-  const path = fileURLToPath(import.meta.url);
-  execFileSync(process.execPath, ['--import', 'tsx', path, scenario, ...args], {
+  execFileSync(process.execPath, [...process.execArgv, process.argv[1] as string, scenario, ...args], {
     stdio: ['ignore', 'ignore', 'inherit'],
   });
 }
