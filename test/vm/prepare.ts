@@ -6,7 +6,8 @@
  * imports is in the cache all the same, and what is not is made inside, where whoever needs it says what is wrong with it.
  */
 import { execFile } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { counterObject, frameHelper } from '../kernel/harness/processes.ts';
 import { compileProgram } from './compile.ts';
@@ -36,14 +37,21 @@ function compilePrograms(name: TierName): void {
 export async function prepareTier(name: TierName, files: readonly string[]): Promise<void> {
   compilePrograms(name);
   const own = Object.entries(process.env).filter(([key]) => !key.startsWith('VITEST'));
+  // Directories that they make when they are loaded; what would remove them is not run.
+  const scratch = mkdtempSync(path.join(tmpdir(), 'bailiff-list-'));
   const words = ['node_modules/vitest/vitest.mjs', 'list', '--config', 'test/vm/inside.config.ts', ...files];
   await new Promise<void>((resolve) => {
     execFile(
       process.execPath,
       words,
-      { cwd: repoRoot, env: { ...Object.fromEntries(own), BAILIFF_VM_TIER: name }, timeout: LIST_TIMEOUT_MS },
+      {
+        cwd: repoRoot,
+        env: { ...Object.fromEntries(own), BAILIFF_VM_TIER: name, TMPDIR: scratch },
+        timeout: LIST_TIMEOUT_MS,
+      },
       // Whatever came of it: see above.
       () => resolve(),
     );
   });
+  rmSync(scratch, { recursive: true, force: true });
 }

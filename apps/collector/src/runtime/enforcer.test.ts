@@ -263,6 +263,7 @@ describe('enforcer', () => {
   });
 
   it('more cells than one turn takes - all are told, in frames that are not too large, each with its last word', async () => {
+    rmSync(world.dir, { recursive: true, force: true });
     world = new World(1000);
     const one = new Process(world);
     const rules = Object.fromEntries(Array.from({ length: 200 }, (_, i) => [`r${i}`, `/bin/${i}`]));
