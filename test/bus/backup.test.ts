@@ -108,7 +108,6 @@ test('backup - destroyed and restored, every stream, bucket and consumer is as i
     await nats.restart();
     await waitFor(() => seen.length === 110, {
       what: 'the backup to be read again',
-      timeoutMs: 20_000,
       state: () => seen.length,
     });
     await publish(nats, 61, 62);

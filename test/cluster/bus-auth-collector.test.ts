@@ -36,7 +36,6 @@ test('collector - by its token it tells of every dropped packet, across the end 
     rig.write(path.basename(tokenFile), await rig.tokenOf(NODE));
     await waitFor(() => node.log.includes('Authorization Violation') || node.log.includes('Authentication Expired'), {
       what: 'the collector to be refused',
-      timeoutMs: 20_000,
       state: () => node.log.slice(-3_000),
     });
     await node.send(pod, [spoofed], 20);

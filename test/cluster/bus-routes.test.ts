@@ -44,7 +44,6 @@ const others = (index: number) => [0, 1, 2].filter((one) => one !== index).map((
 const joined = (index: number) =>
   waitFor(async () => (await peersOf(index)).join() === others(index).join(), {
     what: `nats-${index} to have its routes`,
-    timeoutMs: 15_000,
     state: () => peersOf(index),
   });
 
@@ -82,7 +81,7 @@ test('routes - the password is changed by two rounds of reloads, and every frame
       // Nobody is parted after any of the reloads: each has both others.
       for (const one of [0, 1, 2]) await joined(one);
       const acked = publisher.acked;
-      await waitFor(() => publisher.acked > acked, { what: `frames after nats-${index}`, timeoutMs: 15_000 });
+      await waitFor(() => publisher.acked > acked, { what: `frames after nats-${index}` });
     }
   };
   const prepared = await credentials('rotate', '--routes');

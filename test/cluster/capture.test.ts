@@ -91,7 +91,7 @@ describe('capture', () => {
     });
     for (const stream of [collector.stdout, collector.stderr])
       stream?.on('data', (chunk: Buffer) => (log = (log + chunk.toString()).slice(-100_000)));
-    await waitFor(() => log.includes('"msg":"ready"'), { what: 'the collector', timeoutMs: 20_000, state: () => log });
+    await waitFor(() => log.includes('"msg":"ready"'), { what: 'the collector', state: () => log });
     const remove = [{ action: 'delete', gracePeriodSeconds: 0 }];
     await rig.policies({
       plain: acting('plain', remove),

@@ -66,7 +66,6 @@ describe('cli process', () => {
       ]);
       await waitFor(async () => (await stored()) !== null, {
         what: 'the temporary policy',
-        timeoutMs: 20_000,
         state: stored,
       });
       child.kill(signal);
@@ -84,7 +83,6 @@ describe('cli process', () => {
     await waitFor(() => output().includes('before-guard'), {
       what: 'the first rows',
       state: output,
-      timeoutMs: 20_000,
     });
     child.kill(signal);
     expect(await ended).toMatchObject({ code: 0, signal: null });

@@ -59,7 +59,7 @@ describe('a reader that goes away', () => {
 
   it('follow - ends with its reader', async () => {
     const { child, output, ended } = startCli(world, ['events', '--follow', '--json']);
-    await waitFor(() => output() !== '', { what: 'the first row', state: output, timeoutMs: 20_000 });
+    await waitFor(() => output() !== '', { what: 'the first row', state: output });
     child.stdout?.destroy();
     await world.frame(NODE_A, [breach(world.t0Micros, WEB, { counterEpoch: 'boot/2' })]);
     expect((await ended).code).toBe(0);

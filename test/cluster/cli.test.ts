@@ -99,7 +99,6 @@ describe('cli events', () => {
       waitFor(() => out !== '' && linesOf(out).length === count, {
         what: `${count} rows`,
         state: () => out,
-        timeoutMs: 20_000,
       });
     await shows(1);
     await own.frame(NODE_A, [breach(own.t0Micros + 1, WEB, { vector: 'redirect' })]);

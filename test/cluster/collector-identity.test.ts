@@ -236,7 +236,6 @@ describe('collector identity', () => {
     const second = await node.addPod();
     await waitFor(async () => (await addressesOf(second)).includes(second.ipv4), {
       what: 'the second pod to be bound',
-      timeoutMs: 15_000,
       state: () => node.log.slice(-2000),
     });
   });

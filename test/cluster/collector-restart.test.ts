@@ -178,7 +178,6 @@ describe('collector restart', () => {
       () => readdirSync(node.stateDir, { recursive: true }).every((f) => !/\d+-\d+\.json/.test(String(f))),
       {
         what: 'everything to be settled',
-        timeoutMs: 20_000,
         state: () => readdirSync(node.stateDir, { recursive: true }),
       },
     );
@@ -275,7 +274,7 @@ describe('collector restart', () => {
       expect((await rowOf(pod)).place).toBe('missing');
       await waitFor(async () => (await rowOf(pod)).place === 'head', {
         what: `the program to be put back after: ${what}`,
-        timeoutMs: 6_000,
+        timeoutMs: 15_000,
       });
     }
     const before = await rowOf(pod);
@@ -296,7 +295,7 @@ describe('collector restart', () => {
     await node.removePod(pods[0] as TestPod);
     await waitFor(async () => (await node.offlineStatus()).interfaces.some((i) => i.mac === last.mac), {
       what: 'the waiting one to be guarded',
-      timeoutMs: 6_000,
+      timeoutMs: 15_000,
       state: () => node.offlineStatus(),
     });
     await node.send(last, [spoofed(last)], 10);

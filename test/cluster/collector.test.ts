@@ -165,8 +165,8 @@ describe('collector', () => {
       },
       { what: 'audit to be in force', intervalMs: 100 },
     );
-    // With the flush that tells of it.
-    expect(performance.now() - stored).toBeLessThan(1_000);
+    // With the flush that tells of it; nothing that is waited for takes so long.
+    expect(performance.now() - stored).toBeLessThan(5_000);
     await counted({ podUid: pod.uid, vector: 'ipv4-source' }, sent);
     await config.put('spoof.namespace.shop.default', '{"modes":{"ipv4-source":"drop"}}');
     await waitFor(

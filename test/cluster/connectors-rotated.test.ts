@@ -74,7 +74,6 @@ const hears = (example: Example, what: string) => {
   };
   return waitFor(heard, {
     what,
-    timeoutMs: 20_000,
     intervalMs: 100,
     state: () => [example.state, nats.log.slice(-500)],
   });
@@ -84,7 +83,6 @@ it.each(EXAMPLES)('$file - who signed the certificate must be known', async (exa
   await using stranger = start(example, { NATS_CA_FILE: '' });
   await waitFor(() => stranger.state.code !== null, {
     what: 'it to end',
-    timeoutMs: 20_000,
     state: () => stranger.state,
   });
   expect(stranger.state.code).not.toBe(0);
@@ -115,6 +113,6 @@ it.each(EXAMPLES)('$file - a password that is none ends it', async (example) => 
   const file = path.join(out, 'wrong.password');
   writeFileSync(file, 'guessed\nonce more\n');
   await using wrong = start(example, { NATS_PASSWORD_FILE: file });
-  await waitFor(() => wrong.state.code !== null, { what: 'it to end', timeoutMs: 20_000, state: () => wrong.state });
+  await waitFor(() => wrong.state.code !== null, { what: 'it to end', state: () => wrong.state });
   expect(wrong.state.err).toMatch(/authorization violation/i);
 });

@@ -23,7 +23,7 @@ describe('correlator - judging', () => {
   });
   afterAll(() => rig[Symbol.asyncDispose]());
 
-  it('repeated attempts - the default rule gives one verdict, at the frame that crosses it, within milliseconds', async () => {
+  it('repeated attempts - the default rule gives one verdict, at the frame that crosses it', async () => {
     await rig.spoof(NODE_A, web, 9);
     const sequence = await rig.spoof(NODE_A, web, 1);
     await rig.verdictCount(1);
@@ -42,9 +42,6 @@ describe('correlator - judging', () => {
         { streamSequence: sequence, packets: 1 },
       ],
     });
-    const frame = await rig.admin.jsm.streams.getMessage('VIOLATIONS', { seq: sequence });
-    const tookMs = (verdict?.storedMicros ?? 0) / 1000 - (frame?.time.getTime() ?? 0);
-    expect(tookMs).toBeLessThan(250);
     // More of the same epoch says nothing new.
     await rig.spoof(NODE_A, web, 100);
     await rig.spoof(NODE_B, far, 10);
@@ -124,7 +121,7 @@ describe('correlator - judging', () => {
 
   it('never listed - refused after the grace, without another frame', async () => {
     const sequence = await rig.spoof(NODE_A, podRef('ghost'), 20);
-    const letter = await waitFor(() => rig.deadLetters.find((one) => one.sequence === sequence), { timeoutMs: 20_000 });
+    const letter = await waitFor(() => rig.deadLetters.find((one) => one.sequence === sequence));
     expect(letter).toMatchObject({ reason: 'foreign-pod', detail: expect.stringContaining('no list names pod') });
   });
 });

@@ -76,7 +76,6 @@ async function condition(kind: string, name: string, type = 'Accepted'): Promise
 const comesTo = (what: () => Promise<unknown>, wanted: unknown) =>
   waitFor(async () => JSON.stringify(await what()) === JSON.stringify(wanted), {
     what: `to become ${JSON.stringify(wanted)}`,
-    timeoutMs: 15_000,
     state: what,
   });
 const messageOf = async (kind: string, name: string, type = 'Accepted') =>

@@ -12,7 +12,6 @@ function shows(world: World, node: string, expected: Record<string, string[]> | 
   const wanted = JSON.stringify(expected);
   return waitFor(async () => JSON.stringify(await world.addresses(node)) === wanted, {
     what: `${node} to show ${wanted}`,
-    timeoutMs: 15_000,
     state: () => world.addresses(node),
   });
 }
@@ -252,7 +251,7 @@ describe('ipam-sync - starts, faults and interruptions', () => {
     faults.stallWatches(true);
     world.running('unseen', 'node-0', ['10.9.9.9']);
     const inactive = () => sync.metric('bailiff_ipam_sync_informer_inactive_total{resource="pods"}');
-    await waitFor(async () => (await inactive()) > 0, { timeoutMs: 20_000, state: () => sync.metrics() });
+    await waitFor(async () => (await inactive()) > 0, { state: () => sync.metrics() });
     faults.cutWatches();
     faults.clear();
     const truth = (node: string) =>

@@ -42,7 +42,6 @@ function follow(kube: KubeHarness, more: Partial<ReflectorOptions<string>> = {})
     settles: () =>
       waitFor(() => JSON.stringify(seen()) === JSON.stringify(truth()), {
         what: 'the true picture',
-        timeoutMs: 15_000,
         state: () => ({ seen: seen(), truth: truth(), stats: reflector.stats }),
       }),
     async end() {

@@ -29,7 +29,6 @@ it('siem-relay - in a lab an attack is told as network activity, finding and rem
     const packets = () => of(4001).reduce((sum, { count = 0 }) => sum + count, 0);
     await waitFor(() => packets() === 20 && of(2004).length > 0 && of(7001, 7003, 7004).length > 0, {
       what: 'packets, finding and remediation',
-      timeoutMs: 20_000,
       state: () => events,
     });
     expect(of(4001)[0]?.src_endpoint?.name).toBe(`default/${pod}`);

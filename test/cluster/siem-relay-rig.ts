@@ -163,7 +163,6 @@ export class RelayRig implements AsyncDisposable {
   async eventCount(count: number): Promise<void> {
     await waitFor(() => this.events.length >= count, {
       what: `${count} events`,
-      timeoutMs: 20_000,
       state: () => this.events.map(({ subject, msgId }) => `${subject} ${msgId}`),
     });
   }

@@ -202,7 +202,6 @@ it('syslog - a receiver that is not there is waited for, and gets what came mean
   await new Promise<void>((resolve) => server.listen(port, 'localhost', resolve));
   await waitFor(async () => (await relay.metric('syslog_confirmed_total')) === 5, {
     what: 'all five',
-    timeoutMs: 20_000,
   });
   const order = [...text.join('').matchAll(/externalId=\S+-(\d+)-0/g)].map(([, sequence]) => Number(sequence));
   expect(order).toEqual([1, 2, 3, 4, 5]);
@@ -222,7 +221,6 @@ it('syslog - a SIEM that was made anew is read from its beginning', async () => 
   await rig.violations();
   await waitFor(() => receiver.uids().length === 7, {
     what: 'two of the new stream',
-    timeoutMs: 20_000,
     state: () => [receiver.uids(), relay.log().slice(-3)],
   });
 });

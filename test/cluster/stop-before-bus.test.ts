@@ -41,7 +41,6 @@ describe.each(['correlator', 'responder', 'ipam-sync', 'siem-relay'])('%s - with
     // The status server comes after the handling of signals and before the bus.
     await waitFor(async () => (await fetch(`http://${metrics}/healthz`)).ok, {
       what: `${app} to be up`,
-      timeoutMs: 20_000,
       state: running.out,
     });
     const begun = performance.now();
@@ -52,7 +51,7 @@ describe.each(['correlator', 'responder', 'ipam-sync', 'siem-relay'])('%s - with
       signal: null,
       stack: false,
     });
-    expect(performance.now() - begun).toBeLessThan(3_000);
+    expect(performance.now() - begun).toBeLessThan(10_000);
   });
 
   it('an address that is none - refused at once with what is wrong', async () => {

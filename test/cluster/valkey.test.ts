@@ -67,7 +67,7 @@ async function takes(password: string): Promise<boolean> {
 const taken = async () => [await takes(PASSWORD), await takes(NEXT)];
 
 it('valkey - takes its password alone, keeps what it has on disk, and refuses rather than forgets', async () => {
-  await waitFor(() => existsSync(path.join(dir, 'socket')), { what: 'the server', timeoutMs: 10_000 });
+  await waitFor(() => existsSync(path.join(dir, 'socket')), { what: 'the server' });
   const options = { path: path.join(dir, 'socket'), retryStrategy: null, lazyConnect: true };
   const stranger = new Redis(options);
   stranger.on('error', () => {});

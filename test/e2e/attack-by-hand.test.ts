@@ -44,5 +44,5 @@ it('attack by hand - every vector', async () => {
   const expected = Object.fromEntries(HAND_VECTORS.map((vector) => [vector, 10]));
   const all = async () =>
     JSON.stringify(Object.entries(await told()).sort()) === JSON.stringify(Object.entries(expected).sort());
-  await waitFor(all, { what: 'every vector with its count', timeoutMs: 15_000, state: told });
+  await waitFor(all, { what: 'every vector with its count', state: told });
 });

@@ -82,7 +82,7 @@ describe('lab up --detach', () => {
         const now = await currentPods();
         return now.length === 6 && !now.includes(pod.name) && now;
       },
-      { what: 'a replacement', timeoutMs: 15_000, state: currentPods },
+      { what: 'a replacement', state: currentPods },
     );
     expect(names.filter((name) => info.pods.some((before) => before.name === name))).toHaveLength(5);
     expect(records()).toBe(3);

@@ -111,7 +111,7 @@ describe('collector', () => {
       // A count may be read between an operation's count and its sample: the sample then comes with the next violation.
       const sampled = await waitFor(
         () => node.ledger.violations('shells/two').find((violation) => violation.operation !== null)?.operation,
-        { what: 'a sample of shells/two', timeoutMs: 20_000 },
+        { what: 'a sample of shells/two' },
       );
       expect(sampled).toMatchObject({ operation: 'execute', outcome: 'block', subject: '/bin/two' });
       expect(sampled).toMatchObject({ executable: '/bin/acts', containerName: 'app', uid: 0 });
@@ -148,7 +148,7 @@ describe('collector', () => {
       await node.counted('shells/two', 32);
       const audited = await waitFor(
         () => node.ledger.violations('shells/two').find((violation) => violation.operation?.outcome === 'audit'),
-        { what: 'a sample of what was audited', timeoutMs: 20_000 },
+        { what: 'a sample of what was audited' },
       );
       expect(audited.action).toBe('audit');
 

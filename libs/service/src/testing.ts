@@ -19,13 +19,13 @@ type Falsy = false | null | undefined | 0 | '';
 
 /**
  * Calls `probe` until it gives something truthy, and returns that. A probe that throws counts as not yet.
- * @throws Error with the last value or error, and `state()`, after `timeoutMs` (20 s: processes start slowly beside others).
+ * @throws Error with the last value or error, and `state()`, after `timeoutMs` (30 s: processes start slowly beside others).
  */
 export async function waitFor<T>(
   probe: () => T | Promise<T>,
   options: WaitForOptions = {},
 ): Promise<Exclude<T, Falsy>> {
-  const { what = 'condition', timeoutMs = 20_000, intervalMs = 20, state } = options;
+  const { what = 'condition', timeoutMs = 30_000, intervalMs = 20, state } = options;
   const deadline = performance.now() + timeoutMs;
   let last: unknown;
   for (;;) {

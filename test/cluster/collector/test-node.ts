@@ -154,7 +154,7 @@ export class TestNode implements AsyncDisposable {
         if (child.exitCode !== null) throw new Error(`collector ended with ${child.exitCode}`);
         return own.includes(`"msg":"${until}"`);
       },
-      { what: `collector to say ${until}`, timeoutMs: 20_000, state: () => this.log.slice(-4000) },
+      { what: `collector to say ${until}`, state: () => this.log.slice(-4000) },
     );
     return child;
   }

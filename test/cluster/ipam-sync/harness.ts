@@ -127,7 +127,7 @@ export async function launch(
   const io = { ...captured.io, clock };
   const exit = runService({ name: 'ipam-sync', argv: world.flags(more), schema: configSchema, start, io });
   const line = (msg: string) => captured.logLines().find((entry) => entry.msg === msg);
-  if (ready) await waitFor(() => line('ready'), { state: captured.logLines, timeoutMs: 20_000 });
+  if (ready) await waitFor(() => line('ready'), { state: captured.logLines });
   return {
     ...captured,
     line,

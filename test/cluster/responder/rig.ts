@@ -269,7 +269,7 @@ export class Rig implements AsyncDisposable {
   }
 
   /** Waits for the record of a phase. */
-  until(verdict: Verdict, action: string, phase: Response['phase'] | Response['phase'][], timeoutMs = 10_000) {
+  until(verdict: Verdict, action: string, phase: Response['phase'] | Response['phase'][], timeoutMs = 30_000) {
     const phases = [phase].flat();
     return waitFor(() => this.of(verdict, action).find((r) => phases.includes(r.phase)), {
       what: `${action} to be ${phases.join(' or ')}`,
