@@ -110,7 +110,7 @@ describe('both halves', () => {
           fold.frame({ sequence: index + 1, timestampMicros: frame.publishedAt, node: NODE }, frame);
         return verdicts.find((one) => one.rule === 'raw-socket-then-spoofing');
       };
-      // A packet may be told before the socket that it came from where one of the two speaks less often just then: not so the next one.
+      // Of a packet and its socket the one may be told first, and a count without its sample has no time of its own: not so with the next ones.
       const verdict = await waitFor(
         async () => {
           const found = judged();

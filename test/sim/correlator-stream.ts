@@ -1,6 +1,6 @@
 /**
  * A cluster's violations as the bus might hold them, made from a list of steps that fast-check can shrink: pods that spoof, frames that
- * are lost, sent twice or overtaken, clocks that step, collectors that forget, rules that change, pods that are listed late, and nodes that lie.
+ * are lost, sent twice or overtaken, bursts that are told the wrong way round, clocks that step, collectors that forget, rules that change, pods that are listed late, and nodes that lie.
  * Everything is in stream time; nothing here knows how the fold works.
  */
 import type { SnapshotEntry } from '@bailiff/judge';
@@ -18,6 +18,7 @@ export type Step =
       address: number;
       fate: 'ok' | 'twice' | 'late' | 'lost';
     }
+  | { do: 'turned'; pod: number }
   | { do: 'wait'; seconds: number }
   | { do: 'clock'; node: number; seconds: number }
   | { do: 'forget'; node: number }
@@ -96,6 +97,10 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       ),
     }),
   },
+  {
+    weight: 2,
+    arbitrary: fc.record({ do: fc.constant('turned' as const), pod: fc.nat({ max: PODS.length - 1 }) }),
+  },
   { weight: 6, arbitrary: fc.record({ do: fc.constant('wait' as const), seconds: fc.integer({ min: 1, max: 40 }) }) },
   {
     weight: 1,
@@ -148,6 +153,15 @@ export function play(all: readonly Step[]): History {
       const liar = new SimCollector(NODES[one.node] as string, `liar-${now}`);
       liar.spoof(pod, 50);
       store(liar.node, liar.flush(now) as ViolationFrame);
+    } else if (one.do === 'turned') {
+      const { node, ref } = PODS[one.pod] as (typeof PODS)[number];
+      const n = NODES.indexOf(node);
+      // What happened first leaves last.
+      const frames = ['ipv4-source', 'quarantine-ingress'].map((vector, after) => {
+        collectors[n]?.spoof(ref, 1, { vector });
+        return collectors[n]?.flush(now + (offsets[n] as number) + after) as ViolationFrame;
+      });
+      for (const frame of frames.reverse()) store(node, frame);
     } else {
       const pod = PODS[one.pod] as (typeof PODS)[number];
       const n = NODES.indexOf(pod.node);

@@ -34,6 +34,7 @@ export function claimViolation(nowMicros: number): JudgedViolation {
     cumulativePackets: 1,
     count: 1,
     suppressed: 0,
+    firstSeenAt: nowMicros,
     lastSeenAt: nowMicros,
     pod: null,
     sample: null,

@@ -35,3 +35,19 @@ export function eventTimeMicros(serverMicros: number, lastSeenAtMicros: number):
   const age = serverMicros - lastSeenAtMicros;
   return age <= EVENT_TIME_BOUND_MICROS && age >= -EVENT_TIME_BOUND_MICROS ? lastSeenAtMicros : serverMicros;
 }
+
+/** `ownTimeMicros` of what has none. */
+export const NOT_KNOWN = -1;
+
+/**
+ * When the first of what a violation tells happened, by its node's clock: of what was sampled the moment of the first sample, else when it was
+ * read, by when it had happened. NOT_KNOWN where the node is not believed about the time, or tells of longer than a node that is heard would.
+ * @param timeMicros at which it counts
+ */
+export function ownTimeMicros(
+  timeMicros: number,
+  { firstSeenAt, lastSeenAt }: { firstSeenAt: number; lastSeenAt: number },
+): number {
+  const length = lastSeenAt - firstSeenAt;
+  return timeMicros === lastSeenAt && length >= 0 && length <= EVENT_TIME_BOUND_MICROS ? firstSeenAt : NOT_KNOWN;
+}

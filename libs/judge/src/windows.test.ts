@@ -1,6 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Vocabulary } from './evidence.ts';
+import { MAX_STEPS } from './step-times.ts';
+import { NOT_KNOWN } from './time.ts';
 import { BUCKETS, CountWindow, OrderedStageWindow, StageWindow, ValueWindow, windowPools } from './windows.ts';
 
 const pools = windowPools;
@@ -31,6 +33,41 @@ function clocksOf(given: readonly number[]): number[] {
     clock = Math.max(clock, time);
     return clock;
   });
+}
+
+/** A violation as a window of an ordered rule has it: when it counts, and when it says that it happened. */
+interface Told {
+  clock: number;
+  own: number;
+  mask: number;
+  seen?: boolean;
+}
+
+/** All choices of one violation a stage, in the order of the list, the newest of the list the last; all are in the window. */
+function isLastOfChain(told: readonly Told[], stages: number): boolean {
+  const now = (told.at(-1) as Told).clock;
+  const fits = ({ mask, clock }: Told, stage: number) => ((mask >> stage) & 1) === 1 && clock > now - T;
+  /** Whether stages below this one can be chosen before this place. */
+  const before = (place: number, stage: number): boolean =>
+    stage === 0 || told.slice(0, place).some((one, at) => fits(one, stage - 1) && before(at, stage - 1));
+  return fits(told.at(-1) as Told, stages - 1) && before(told.length - 1, stages - 1);
+}
+
+/** All choices of one violation a stage, sorted by their own times, that hold the newest of the list. */
+function isOneOfChain(told: readonly Told[], stages: number): boolean {
+  const newest = told.at(-1) as Told;
+  const sorted = told
+    .filter(({ own }) => own !== NOT_KNOWN && own > newest.clock - T)
+    // A sort is stable: of one time, the order of the bus.
+    .sort((a, b) => a.own - b.own);
+  const fits = ({ mask, seen }: Told, stage: number) => ((mask >> stage) & 1) === 1 && (seen !== false || stage === 0);
+  const choose = (from: number, stage: number, held: boolean): boolean => {
+    if (stage === stages) return held;
+    return sorted.some(
+      (one, at) => at >= from && fits(one, stage) && choose(at + 1, stage + 1, held || one === newest),
+    );
+  };
+  return choose(0, 0, false);
 }
 
 describe('windows - against a brute-force oracle', () => {
@@ -95,23 +132,84 @@ describe('windows - against a brute-force oracle', () => {
     fc.assert(
       fc.property(times, masks, (given, stream) => {
         const window = new OrderedStageWindow('g', pools(), 3);
-        const clocks = clocksOf(given);
-        const seen = given.map(() => stream.next().value as number);
-        const matches = (i: number, stage: number) => ((seen[i] as number) >> stage) & 1;
+        const told = clocksOf(given).map((clock) => ({ clock, own: NOT_KNOWN, mask: stream.next().value as number }));
         given.forEach((time, k) => {
-          const reached = window.add(time, seen[k] as number, T);
-          const now = clocks[k] as number;
-          let complete = false;
-          for (let i = 0; i < k; i++) {
-            for (let j = i + 1; j < k; j++) {
-              if ((clocks[i] as number) > now - T && matches(i, 0) && matches(j, 1) && matches(k, 2)) complete = true;
-            }
-          }
-          expect(reached === 3).toBe(complete);
+          expect(window.add(time, (told[k] as Told).mask, T) === 3).toBe(isLastOfChain(told.slice(0, k + 1), 3));
         });
       }),
     );
   });
+
+  /** Stages of a rule, violations at most, and whether what lies between two of the same may be forgotten. */
+  const ordered = [
+    { stages: 2, most: 80, exactly: true },
+    { stages: 3, most: MAX_STEPS, exactly: true },
+    { stages: 4, most: MAX_STEPS, exactly: true },
+    { stages: 3, most: 160, exactly: false },
+  ];
+  it.each(ordered)(
+    'ordered stages, own times - $stages stages, $most violations: complete as any order of the bus or of their times does',
+    ({ stages, most, exactly }) => {
+      let turned = 0;
+      const violation = fc.record({
+        step: fc.oneof(
+          { weight: 9, arbitrary: fc.integer({ min: -1_000_000, max: 3_000_000 }) },
+          { weight: 3, arbitrary: fc.constant(0) },
+          { weight: 1, arbitrary: fc.nat({ max: 70_000_000 }) },
+        ),
+        late: fc.oneof(fc.constant(0), fc.nat({ max: 10_000_000 }), fc.constantFrom(null, 2_000_000, T - 1, T)),
+        // Mostly of one stage, as rules are.
+        mask: fc.oneof(
+          { weight: 4, arbitrary: fc.nat({ max: stages - 1 }).map((stage) => 1 << stage) },
+          fc.integer({ min: 1, max: (1 << stages) - 1 }),
+        ),
+        seen: fc.constantFrom(true, true, true, false),
+      });
+      const all = fc.array(violation, { minLength: 1, maxLength: most, size: 'max' });
+      fc.assert(
+        fc.property(all, (given) => {
+          const window = new OrderedStageWindow('g', pools(), stages);
+          const told: Told[] = [];
+          let at = 1_800_000_000_000_000;
+          let clock = 0;
+          for (const { step, late, mask, seen } of given) {
+            at += step;
+            clock = Math.max(clock, at);
+            const own = late === null ? NOT_KNOWN : at - late;
+            told.push({ clock, own, mask, seen });
+            const completes = window.add(at, mask, T, own, seen) === stages;
+            const ofBus = isLastOfChain(told, stages);
+            const ofTimes = isOneOfChain(told, stages);
+            if (exactly) expect(completes).toBe(ofBus || ofTimes);
+            else if (completes) expect(ofBus || ofTimes).toBe(true);
+            if (ofBus) expect(completes).toBe(true);
+            if (completes && !ofBus) turned++;
+          }
+        }),
+        { numRuns: 300 },
+      );
+      // The order of the bus alone would not do.
+      expect(turned).toBeGreaterThan(20);
+    },
+  );
+
+  it.each([
+    ['between', 15],
+    ['before', 9],
+    ['behind', 21],
+  ])(
+    'ordered stages, own times - of more than are kept, one %s two of the same is left out and the oldest is not',
+    (_, more) => {
+      const window = new OrderedStageWindow('g', pools(), 3);
+      const [first, second, third] = [1, 2, 4];
+      const at = 1_800_000_000_000_000;
+      const add = (matched: number, own: number) => window.add(at, matched, T, at - T + own);
+      expect([add(first, 1), add(third, 10), add(third, 20)]).toEqual([1, 1, 1]);
+      for (let i = 3; i < MAX_STEPS; i++) add(i % 2 === 0 ? third : first, 100 + i);
+      add(third, more);
+      expect(add(second, 5)).toBe(3);
+    },
+  );
 
   it('evidence - what is older than the window is not shown, and what is left out is counted', () => {
     const window = new CountWindow('g', pools());

@@ -6,13 +6,15 @@
  * A window covers (clock - timespan, clock]. Packets are kept in buckets of a twentieth of the timespan, so up to one bucket at the old end
  * may be missing (a count window is never longer than the rule says); distinct values and stages are exact.
  * Memory: a ring of violations each, a ring of packets in a count window, at most `limit` (<= 256) values in a value window, a number
- * a stage (<= 8), and the evidence.
+ * a stage (<= 8), what step-times.ts keeps of an ordered rule, and the evidence.
  */
 
 import type { JudgedViolation } from '@bailiff/schemas';
 import { EvidenceRing } from './evidence.ts';
 import { RowPool } from './row-pool.ts';
 import { type CompiledRule, countedValue, type ValueField } from './rules.ts';
+import { StepTimes, TwoStepTimes } from './step-times.ts';
+import { NOT_KNOWN, ownTimeMicros } from './time.ts';
 
 /** Buckets of a ring: a window slides in steps of a twentieth of its timespan. */
 export const BUCKETS = 20;
@@ -273,18 +275,28 @@ export class StageWindow extends GroupWindow {
   }
 }
 
-/** How far the stages were gone through in their order within the window. */
+/**
+ * How far the stages were gone through in their order within the window: in the order of the bus, whatever the times say, or in that of the
+ * node's own times. So a clock that stepped hides nothing, and neither does a bus that has a burst turned around.
+ */
 export class OrderedStageWindow extends GroupWindow {
   // Per stage: the latest time at which a chain that reached this stage began.
   readonly #begun: number[];
+  readonly #times: StepTimes | TwoStepTimes;
 
   constructor(groupKey: string, pools: Pools, stages: number) {
     super(groupKey, pools.others);
     this.#begun = new Array<number>(stages).fill(-1);
+    this.#times = stages === 2 ? new TwoStepTimes() : new StepTimes(stages);
   }
 
-  /** Stages reached; all of them only when this violation is the last of a whole chain. @param matched as in StageWindow */
-  add(timeMicros: number, matched: number, timespanMicros: number): number {
+  /**
+   * Stages reached; all of them only when this violation is one of a whole chain, in the order of the bus the last of it.
+   * @param matched as in StageWindow
+   * @param ownMicros when the first of what it tells happened, by a clock that others of the group share; NOT_KNOWN: nobody says
+   * @param seen false: it had happened by then, and nobody saw when. So it may be before what is later, and is after nothing
+   */
+  add(timeMicros: number, matched: number, timespanMicros: number, ownMicros = NOT_KNOWN, seen = true): number {
     const clock = this.tick(timeMicros, 0, timespanMicros);
     const last = this.#begun.length - 1;
     const alive = (begun: number) => begun >= 0 && begun > clock - timespanMicros;
@@ -297,6 +309,10 @@ export class OrderedStageWindow extends GroupWindow {
       if (stage === last) completes = true;
     }
     if (matched & 1) this.#begun[0] = clock;
+    const steps = seen ? matched : matched & 1;
+    if (ownMicros !== NOT_KNOWN && steps !== 0) {
+      if (this.#times.add(ownMicros, steps, clock - timespanMicros)) completes = true;
+    }
     if (completes) return last + 1;
     for (let stage = last - 1; stage >= 0; stage--) if (alive(this.#begun[stage] as number)) return stage + 1;
     return 0;
@@ -306,9 +322,11 @@ export class OrderedStageWindow extends GroupWindow {
     timeMicros: number,
     _packets: number,
     matched: number,
-    _of: JudgedViolation,
-    rule: CompiledRule,
+    violation: JudgedViolation,
+    { timespanMicros, groupBy }: CompiledRule,
   ): number {
-    return this.add(timeMicros, matched, rule.timespanMicros);
+    // Pods of one owner or namespace may be of several nodes, whose clocks differ.
+    const ownMicros = groupBy === 'pod' || groupBy === 'node' ? ownTimeMicros(timeMicros, violation) : NOT_KNOWN;
+    return this.add(timeMicros, matched, timespanMicros, ownMicros, violation.count > 0);
   }
 }

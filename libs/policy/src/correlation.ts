@@ -113,7 +113,9 @@ const stages = z
   )
   .min(2)
   .max(8)
-  .describe('stages that must all be seen in the window; temporal_ordered: in this order');
+  .describe(
+    "stages that must all be seen in the window; temporal_ordered: in this order, by the bus or by the node's own times",
+  );
 export const temporal = z.strictObject({ ...base, type: type('temporal'), rules: stages });
 export const temporalOrdered = z.strictObject({ ...base, type: type('temporal_ordered'), rules: stages });
 

@@ -32,6 +32,7 @@ function judged({ nodeName, frameSequence, violations }: ViolationFrame): Judged
       cumulativePackets: v.cumulativePackets,
       count: v.count,
       suppressed: v.suppressed,
+      firstSeenAt: v.firstSeenAt,
       lastSeenAt: v.lastSeenAt,
       pod: pod && {
         uid: pod.uid,

@@ -23,6 +23,7 @@ const KEPT = {
     'cumulativePackets',
     'count',
     'suppressed',
+    'firstSeenAt',
     'lastSeenAt',
     'pod',
     'sample',

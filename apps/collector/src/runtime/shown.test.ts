@@ -78,11 +78,32 @@ describe('shown operations', () => {
     expect(parts.at(-1)).toEqual([`s${MAX_SHOWN + 2}`, MAX_SHOWN - 1, MAX_SHOWN + 3, 4]);
   });
 
-  it('the first time of a cell stays with its only violation', () => {
-    expect(partsOf(samplesOf('a', 'a', 'a'), { enqueued: 0, cumulative: 3 }, 9)[0]).toMatchObject({
-      first: { observedAt: 1 },
-      last: { observedAt: 3 },
-    });
+  it.each([
+    { name: 'of its only violation', of: ['a', 'a', 'a'], most: 9, times: [[1, 3]] },
+    {
+      name: 'of each operation of it',
+      of: ['a', 'b', 'a', 'b'],
+      most: 9,
+      times: [
+        [1, 3],
+        [2, 4],
+      ],
+    },
+    {
+      name: 'of the operation that is shown, not of what is counted with it',
+      of: ['a', 'b', 'b'],
+      most: 1,
+      times: [[2, 3]],
+    },
+  ])('first and last time of a cell - those $name', ({ of, most, times }) => {
+    const parts = partsOf(samplesOf(...of), { enqueued: 0, cumulative: of.length }, most);
+    expect(parts.map(({ first, last }) => [first?.observedAt, last?.observedAt])).toEqual(times);
+  });
+
+  it('more than are kept - the newest has its own first time', () => {
+    const subjects = Array.from({ length: MAX_SHOWN + 1 }, (_, i) => `s${i}`);
+    const parts = partsOf(samplesOf(...subjects), { enqueued: 0, cumulative: subjects.length }, 100);
+    expect(parts.at(-1)).toMatchObject({ first: { observedAt: MAX_SHOWN + 1 }, last: { observedAt: MAX_SHOWN + 1 } });
   });
 
   it('property - parts follow each other without gap or overlap up to the cumulative value, whatever was sampled', () => {

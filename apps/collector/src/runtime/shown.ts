@@ -12,9 +12,8 @@ export const MAX_SHOWN = 8;
 
 /** Samples of one cell since its last violation. */
 export interface OperationSamples {
-  readonly first: OperationSample;
-  /** Distinct ones, the newest last, with how many samples showed each. */
-  readonly shown: { sample: OperationSample; count: number }[];
+  /** Distinct ones, the newest last, with the first that showed each and how many did. */
+  readonly shown: { first: OperationSample; sample: OperationSample; count: number }[];
 }
 
 /** What one violation tells. */
@@ -39,12 +38,13 @@ const sameOperation = (a: OperationSample, b: OperationSample): boolean =>
 
 /** Adds a sample to those of its cell. */
 export function withSample(samples: OperationSamples | undefined, sample: OperationSample): OperationSamples {
-  if (!samples) return { first: sample, shown: [{ sample, count: 1 }] };
+  if (!samples) return { shown: [{ first: sample, sample, count: 1 }] };
   const { shown } = samples;
   const known = shown.findIndex((one) => sameOperation(one.sample, sample));
   const at = known < 0 && shown.length >= MAX_SHOWN ? shown.length - 1 : known;
   const [before] = at < 0 ? [] : shown.splice(at, 1);
-  shown.push({ sample, count: (before?.count ?? 0) + 1 });
+  const first = known < 0 ? sample : (before?.first ?? sample);
+  shown.push({ first, sample, count: (before?.count ?? 0) + 1 });
   return samples;
 }
 
@@ -62,19 +62,19 @@ export function partsOf(
   const parts: Part[] = [];
   let from = enqueued;
   let unshown = all.slice(0, all.length - told.length).reduce((sum, { count }) => sum + count, 0);
-  for (const { sample, count } of told.slice(0, -1)) {
+  for (const { first, sample, count } of told.slice(0, -1)) {
     // The last one keeps something to tell: a counter may be read before a sample that came with it.
     const grown = Math.min(count, cumulative - from - 1);
     if (grown <= 0) {
       unshown += count;
       continue;
     }
-    parts.push({ cumulative: from + grown, enqueued: from, count: grown, first: sample, last: sample });
+    parts.push({ cumulative: from + grown, enqueued: from, count: grown, first, last: sample });
     from += grown;
   }
   const newest = told.at(-1);
   const count = Math.min((newest?.count ?? 0) + unshown, Math.max(0, cumulative - from));
-  const first = parts.length === 0 ? samples?.first : newest?.sample;
-  parts.push({ cumulative, enqueued: from, count, first: first ?? null, last: newest?.sample ?? null });
+  // The times are of the operation that it shows: rules may ask for an operation, and for an order.
+  parts.push({ cumulative, enqueued: from, count, first: newest?.first ?? null, last: newest?.sample ?? null });
   return parts;
 }
