@@ -125,6 +125,29 @@ describe('adoption', () => {
       [50, true, null],
     ]);
   });
+  it('a gap that was not measured is measured in the slot it was seen in, or not at all: another slot saw none of it', () => {
+    const waiting = (ifindex: number, generation: number) => ({
+      ...file(ifindex, generation, 5),
+      packetsBeforeGuard: -1,
+      gapReported: false,
+    });
+    const measured = { ...waiting(5, 50), packetsBeforeGuard: 7 };
+    const { adoptions } = planAdoption({
+      ...nothing,
+      counters: [key(3, 30), key(4, 40), key(5, 50), key(6, 60)],
+      records: [3, 4, 5].map((ifindex) => [ifindex, record(ifindex * 10, 5)]),
+      placed: [3, 4, 5].flatMap((ifindex) => placed(ifindex, ifindex * 10)),
+      links: [3, 4, 5].map(link),
+      files: [waiting(3, 30), waiting(4, 40), measured, waiting(6, 60)],
+    });
+    const gaps = adoptions.map((a) => [a.key.generation, a.slot, a.file?.packetsBeforeGuard, a.file?.gapReported]);
+    expect(gaps).toEqual([
+      [30, 5, -1, false],
+      [40, null, 0, true],
+      [50, null, 7, false],
+      [60, null, -1, false],
+    ]);
+  });
   it('what is nobody’s is released, and files that counted nothing are removed', () => {
     const plan = planAdoption({
       ...nothing,

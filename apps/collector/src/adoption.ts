@@ -71,7 +71,9 @@ export function planAdoption(found: Found): AdoptionPlan {
     if (!isLive) return { key, file, link: null, slot: null, countsLost, kernel: null };
     const isOwn = record.slot < found.maxInterfaces && !slots.has(record.slot);
     slots.add(record.slot);
-    return { key, file, link, slot: isOwn ? record.slot : null, countsLost, kernel: kernelOf(record, key, found) };
+    const kernel = kernelOf(record, key, found);
+    if (!isOwn) return { key, file: file && withoutGap(file), link, slot: null, countsLost, kernel };
+    return { key, file, link, slot: record.slot, countsLost, kernel };
   });
   const live = new Set(adoptions.filter((a) => a.link !== null).map((a) => nameOf(a.key)));
   const leftovers = new Map<string, IfaceKey>();
@@ -85,6 +87,11 @@ export function planAdoption(found: Found): AdoptionPlan {
     leftovers: [...leftovers.values()],
     idleFiles: found.files.filter((file) => !keys.has(nameOf(file))),
   };
+}
+
+/** What it saw in a slot that is not its own nobody knows: a gap that was not measured yet is not made up of it. */
+function withoutGap(file: StoredInterface): StoredInterface {
+  return file.packetsBeforeGuard < 0 ? { ...file, packetsBeforeGuard: 0, gapReported: true } : file;
 }
 
 const rank = (adoption: Adoption): number => (adoption.slot !== null ? 0 : adoption.link !== null ? 1 : 2);

@@ -147,7 +147,7 @@ export class Guard {
     const ownSlot = link === null ? NO_SLOT : (slot ?? registry.freeSlot());
     if (ownSlot === null) throw new Error('no slot is free for what an earlier process left');
     const facts = link ? factsOf(link) : goneLink(key.ifindex, file?.interfaceName ?? '');
-    // A slot that was given anew goes on counting: what it saw before is somebody else's.
+    // A slot that was given anew goes on counting: what it saw before is somebody else's (and adoption.ts lets no gap be made of it).
     const seenBase = link && slot === null ? Number(object.maps.seen(ownSlot)) : (file?.seenBase ?? 0);
     const now = this.#o.nowMs();
     const iface: GuardedInterface = {
