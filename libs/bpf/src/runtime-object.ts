@@ -7,7 +7,8 @@
  * loading, not by reading a list. A hook that it lacks is left out and named; every other failure leaves what was pinned in
  * force. The kernel cannot replace the program of an LSM link: a link that runs this very program is kept, another is attached
  * beside it first and takes its name, so nothing passes unjudged. In that moment the newer one is asked first: what it refuses
- * is counted once, an audit by both, and a program run is noted twice in its task's chain.
+ * is counted once, an audit by both, and a program run is noted twice in its task's chain. No flag that both read makes that once:
+ * a call that is between the two when it flips would be counted by neither, and one count too many is the lesser evil.
  */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
