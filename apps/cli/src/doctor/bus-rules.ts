@@ -3,7 +3,7 @@
 import type { NodeStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service';
 import { runtimeObstacle } from '../status/runtime.ts';
-import { plural } from '../text/plural.ts';
+import { named, plural } from '../text/plural.ts';
 import { type Finding, fail, ok, skip, warn } from './finding.ts';
 
 /** Below it JetStream lacks what is used; below the other, fixes of security. */
@@ -65,9 +65,7 @@ export function runtimeHalf(nodes: readonly NodeStatus[]): Finding[] {
     obstacles.set(obstacle.reason, known);
   }
   const findings = [...obstacles].map(([reason, { nodes: names, remedy }]) => {
-    const shown = names.slice(0, MAX_NODES).join(', ');
-    const more = names.length > MAX_NODES ? ` and ${names.length - MAX_NODES} more` : '';
-    return warn('runtime policies', `${reason} on ${shown}${more}`, remedy);
+    return warn('runtime policies', `${reason} on ${named(names, MAX_NODES)}`, remedy);
   });
   if (able.length > 0) findings.unshift(ok('runtime policies', `LSM available on ${plural(able.length, 'node')}`));
   return findings.length > 0 ? findings : [skip('runtime policies', 'no node says anything of them')];

@@ -9,7 +9,7 @@ import { Tally, type TallyGroup } from '../read/tally.ts';
 import { claimOf, destinationOf } from '../rows/event-rows.ts';
 import { podName } from '../selectors.ts';
 import type { Session } from '../session.ts';
-import { plural } from '../text/plural.ts';
+import { named, plural } from '../text/plural.ts';
 import { type Cell, type Column, table } from '../text/table.ts';
 import { clockTime, isoMicros } from '../text/time.ts';
 
@@ -87,9 +87,8 @@ function groupJson({ key, packets, violations, firstAtMicros, lastAtMicros }: Gr
 /** What policies in audit mode would have refused, in one line; empty for nothing. Pure. */
 export function operationsNote(groups: readonly TallyGroup<{ vector: string }>[]): string {
   if (groups.length === 0) return '';
-  const shown = groups.slice(0, MAX_RULES).map(({ key, packets }) => `${key.vector} ${packets}`);
-  const more = groups.length > MAX_RULES ? ` and ${groups.length - MAX_RULES} more` : '';
-  return `runtime policies audited ${shown.join(', ')}${more}: see \`bailiff events --kind lsm --action audit\``;
+  const rules = groups.map(({ key, packets }) => `${key.vector} ${packets}`);
+  return `runtime policies audited ${named(rules, MAX_RULES)}: see \`bailiff events --kind lsm --action audit\``;
 }
 
 export async function wouldDrop(session: Session, since: string, sinceMs: number, json: boolean): Promise<number> {

@@ -17,6 +17,7 @@ import {
 } from '@bailiff/policy';
 import { isAddressOperation, isPathOperation, OPERATIONS, type OperationName, postureOf } from '@bailiff/runtime';
 import type { OperationSample } from '@bailiff/schemas';
+import { named } from '../text/plural.ts';
 import { generalise, type PathGroup, type SeenPath } from './learn-paths.ts';
 import { networkRules, socketRules } from './propose-network.ts';
 
@@ -70,8 +71,7 @@ export const programOf = ({ executable, comm }: Learned['operation']) => executa
 /** `12 times, by /usr/bin/nginx, /bin/sh and 2 more` */
 export function saidOf(times: number, programs: Iterable<string>): string {
   const all = [...new Set(programs)].sort();
-  const more = all.length > MAX_PROGRAMS ? ` and ${all.length - MAX_PROGRAMS} more` : '';
-  return `${times === 1 ? 'once' : `${times} times`}, by ${all.slice(0, MAX_PROGRAMS).join(', ')}${more}`;
+  return `${times === 1 ? 'once' : `${times} times`}, by ${named(all, MAX_PROGRAMS)}`;
 }
 
 /** The same operations together, each with its programs. */

@@ -6,7 +6,7 @@ import { readExpectedNodes, readNodes } from '../read/nodes.ts';
 import type { Session } from '../session.ts';
 import { wrap } from '../text/clean.ts';
 import type { Style } from '../text/paint.ts';
-import { plural } from '../text/plural.ts';
+import { named, plural } from '../text/plural.ts';
 import { type Cell, type Column, table } from '../text/table.ts';
 import { parsePolicyName, shortName } from './names.ts';
 import { modeCell, storedByName } from './show.ts';
@@ -59,16 +59,11 @@ function cellsOf(stored: StoredPolicy, { inForce, nodes, subjects, enabled }: Po
   ];
 }
 
-function nodesText(nodes: readonly string[]): string {
-  const named = nodes.slice(0, MAX_NODES).join(', ');
-  return nodes.length > MAX_NODES ? `${named} and ${nodes.length - MAX_NODES} more` : named;
-}
-
 function reasonLines(reasons: readonly Reason[], { out }: Session): string[] {
   const { width } = out.table;
   return reasons.flatMap(({ policies, nodes, state, reason, remedy }) => {
     const what = policies ? ` ${policies.map((key) => shortName(parsePolicyName(key))).join(', ')}:` : '';
-    const [first = '', ...more] = wrap(`${nodesText(nodes)}:${what} ${reason}`, width > 0 ? width - 2 : 0);
+    const [first = '', ...more] = wrap(`${named(nodes, MAX_NODES)}:${what} ${reason}`, width > 0 ? width - 2 : 0);
     const sign = out.paint(state === 'off' ? '-' : state === 'pending' ? '!' : '✗', STYLES[state]);
     const [arrow = '', ...rest] = remedy === '' ? [] : wrap(`→ ${remedy}`, width > 0 ? width - 4 : 0);
     return [

@@ -7,7 +7,7 @@
 import type { InterfaceStatus, NodeStatus } from '@bailiff/schemas';
 import { EXIT, type ExitCode } from '@bailiff/service';
 import { podName } from '../selectors.ts';
-import { plural } from '../text/plural.ts';
+import { named, plural } from '../text/plural.ts';
 import { age } from '../text/time.ts';
 import { runtimeProblems } from './runtime.ts';
 
@@ -246,10 +246,7 @@ function byReason(ifaces: readonly InterfaceStatus[]): Map<string, InterfaceStat
   return groups;
 }
 
-function several(ifaces: readonly InterfaceStatus[]): string {
-  const named = ifaces.slice(0, 2).map(interfaceName).join(', ');
-  return ifaces.length > 2 ? `${named} and ${ifaces.length - 2} more:` : named;
-}
+const several = (ifaces: readonly InterfaceStatus[]): string => named(ifaces.map(interfaceName), 2);
 
 function healthOf(report: NodeReport, status: NodeStatus, own: readonly Problem[], input: StatusInput): NodeHealth {
   if ((report.ageMs ?? 0) > input.staleMs) return 'silent';

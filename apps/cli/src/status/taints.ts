@@ -2,7 +2,7 @@
 import { UNGUARDED_TAINT_KEY } from '@bailiff/policy';
 import type { InstanceStatus, TaintStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service';
-import { plural } from '../text/plural.ts';
+import { named, plural } from '../text/plural.ts';
 import { speaking } from './instances.ts';
 import type { Problem } from './report.ts';
 
@@ -24,8 +24,7 @@ export function taintProblems(instances: readonly InstanceStatus[], nowMs: numbe
     return { severity: 'warn', node, text, remedy: '', exitCode: EXIT.ok };
   });
   if (problem === '') return lines;
-  const more = withheldCount > 2 ? ` and ${withheldCount - 2} more` : '';
-  const which = withheldCount > 0 ? ` (not tainted: ${withheld.slice(0, 2).join(', ')}${more})` : '';
+  const which = withheldCount > 0 ? ` (not tainted: ${named(withheld, 2, withheldCount)})` : '';
   return [
     ...lines,
     { severity: 'shout', node: 'ipam-sync', text: problem + which, remedy, exitCode: EXIT.badConfiguration },
@@ -35,6 +34,5 @@ export function taintProblems(instances: readonly InstanceStatus[], nowMs: numbe
 /** `2 nodes are tainted: node-a, node-b` */
 export function taintsLine({ tainted, taintedCount }: TaintStatus): string {
   if (taintedCount === 0) return 'none is tainted';
-  const more = taintedCount > 6 ? ` and ${taintedCount - 6} more` : '';
-  return `${plural(taintedCount, 'node is', 'nodes are')} tainted: ${tainted.slice(0, 6).join(', ')}${more}`;
+  return `${plural(taintedCount, 'node is', 'nodes are')} tainted: ${named(tainted, 6, taintedCount)}`;
 }

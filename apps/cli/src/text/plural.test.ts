@@ -1,0 +1,15 @@
+import { describe, expect, it } from 'vitest';
+import { named } from './plural.ts';
+
+describe('named', () => {
+  it.each([
+    { list: [], most: 2, text: '' },
+    { list: ['a'], most: 2, text: 'a' },
+    { list: ['a', 'b'], most: 2, text: 'a, b' },
+    { list: ['a', 'b', 'c'], most: 2, text: 'a, b and 1 more' },
+    { list: ['a', 'b'], most: 2, total: 9, text: 'a, b and 7 more' },
+    { list: ['a'], most: 2, total: 9, text: 'a and 8 more' },
+  ])('$most of $list.length, of which there are $total - $text', ({ list, most, total, text }) => {
+    expect(named(list, most, total)).toBe(text);
+  });
+});
