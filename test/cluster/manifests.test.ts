@@ -1,69 +1,20 @@
 // The manifests as an operator applies them: by kubectl, to the API stand-in and, where one is named, to a real API server.
 
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { objectsOf } from '../k8s/rendered.ts';
-import { Kubectl } from './contract/kubectl.ts';
-import { KubectlBench } from './contract/kubectl-bench.ts';
-import { startRealApiServer } from './contract/real.ts';
+import { type KubectlTarget, kubectlTargets, NO_REAL, START_TIMEOUT_MS } from './contract/kubectl-target.ts';
 
 const OVERLAYS = path.resolve(import.meta.dirname, '../../k8s/overlays');
 const INCLUDED = path.join(OVERLAYS, 'included');
-const START_TIMEOUT_MS = 120_000;
 
-interface Target extends AsyncDisposable {
-  kubectl: Kubectl;
-  /** Strict, but for servers older than what the manifests ask for (docs/install.md), which do not know every field. */
-  validate: string;
-}
-
-async function standIn(): Promise<Target> {
-  const bench = await KubectlBench.start();
-  return {
-    kubectl: bench.kubectl,
-    validate: '--validate=strict',
-    [Symbol.asyncDispose]: () => bench[Symbol.asyncDispose](),
-  };
-}
-
-async function real(assets: string): Promise<Target> {
-  const [server, dir] = [await startRealApiServer(assets), await mkdtemp(path.join(tmpdir(), 'bailiff-manifests-'))];
-  const { url, token } = server.access;
-  const config = {
-    apiVersion: 'v1',
-    kind: 'Config',
-    clusters: [{ name: 'real', cluster: { server: url, 'insecure-skip-tls-verify': true } }],
-    users: [{ name: 'admin', user: { token } }],
-    contexts: [{ name: 'real', context: { cluster: 'real', user: 'admin' } }],
-    'current-context': 'real',
-  };
-  const file = path.join(dir, 'kubeconfig');
-  await writeFile(file, JSON.stringify(config), { mode: 0o600 });
-  const kubectl = new Kubectl(file, path.join(dir, 'cache'));
-  const version = JSON.parse(await kubectl.ok('get', '--raw', '/version'));
-  return {
-    kubectl,
-    validate: Number.parseInt(version.minor, 10) >= 30 ? '--validate=strict' : '--validate=warn',
-    [Symbol.asyncDispose]: async () => {
-      await server[Symbol.asyncDispose]();
-      await rm(dir, { recursive: true, force: true });
-    },
-  };
-}
-
-const assets = process.env['KUBEBUILDER_ASSETS'];
-const targets = [
-  { name: 'the stand-in', start: standIn },
-  ...(assets ? [{ name: 'kube-apiserver', start: () => real(assets) }] : []),
-];
+const targets = kubectlTargets(process.env);
 
 const lines = (text: string) => text.split('\n').filter((line) => line !== '');
 
 describe.each(targets)('manifests: $name', ({ name, start }) => {
   const isReal = name !== 'the stand-in';
-  let target: Target;
+  let target: KubectlTarget;
   beforeAll(async () => {
     target = await start();
   }, START_TIMEOUT_MS);
@@ -141,5 +92,5 @@ describe.each(targets)('manifests: $name', ({ name, start }) => {
 });
 
 if (targets.length === 1) {
-  test('manifests: a real API server', ({ skip }) => skip('optional: none is named; set KUBEBUILDER_ASSETS'));
+  test('manifests: a real API server', ({ skip }) => skip(NO_REAL));
 }

@@ -1,0 +1,112 @@
+// The API stand-in and, where KUBEBUILDER_ASSETS names one, a real API server, with stock kubectl in front: what manifests are applied to.
+
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { startApiServer, type TokenUser } from '../../lab/src/apiserver/index.ts';
+import { type Access, ApiClient } from './client.ts';
+import { Kubectl } from './kubectl.ts';
+import { startRealApiServer } from './real.ts';
+
+export interface Account {
+  namespace: string;
+  name: string;
+}
+
+/** Somebody at the server. */
+export interface Seat {
+  client: ApiClient;
+  kubeconfig: string;
+}
+
+export interface KubectlTarget extends AsyncDisposable {
+  isReal: boolean;
+  /** As an administrator. */
+  kubectl: Kubectl;
+  client: ApiClient;
+  /** Strict, but for servers older than what the manifests ask for (docs/install.md), which do not know every field. */
+  validate: string;
+  /** A service account that is there; at the stand-in one of those that were named at the start, with every right. */
+  as(account: Account): Promise<Seat>;
+}
+
+export interface KubectlTargetKind {
+  name: string;
+  /** `accounts` are known to the stand-in from the start, which has no RBAC; a real server asks for their objects. */
+  start(accounts?: readonly Account[]): Promise<KubectlTarget>;
+}
+
+export const START_TIMEOUT_MS = 120_000;
+
+/** The stand-in first. */
+export function kubectlTargets(environment: NodeJS.ProcessEnv): KubectlTargetKind[] {
+  const assets = environment['KUBEBUILDER_ASSETS'];
+  return [
+    { name: 'the stand-in', start: standIn },
+    ...(assets ? [{ name: 'kube-apiserver', start: () => real(assets) }] : []),
+  ];
+}
+
+/** Why there is no real one. */
+export const NO_REAL = 'optional: none is named; set KUBEBUILDER_ASSETS';
+
+const userOf = ({ namespace, name }: Account) => `system:serviceaccount:${namespace}:${name}`;
+
+async function standIn(accounts: readonly Account[] = []): Promise<KubectlTarget> {
+  const dir = await mkdtemp(path.join(tmpdir(), 'bailiff-manifests-'));
+  const tokens: TokenUser[] = [
+    { user: 'admin', token: 'admin-token', groups: ['system:masters'] },
+    ...accounts.map((account, index) => ({ user: userOf(account), token: `account-token-${index}` })),
+  ];
+  const server = await startApiServer({ certDir: dir, tokens });
+  const ca = await readFile(server.caFile, 'utf8');
+  const client = (user: string) => new ApiClient({ url: server.url, ca, token: server.token(user) });
+  return {
+    isReal: false,
+    kubectl: new Kubectl(server.kubeconfigPath('admin'), path.join(dir, 'cache')),
+    client: client('admin'),
+    validate: '--validate=strict',
+    as: async (account) => ({
+      client: client(userOf(account)),
+      kubeconfig: server.kubeconfigPath(userOf(account)),
+    }),
+    [Symbol.asyncDispose]: async () => {
+      await server.close();
+      await rm(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+async function real(assets: string): Promise<KubectlTarget> {
+  const [server, dir] = [await startRealApiServer(assets), await mkdtemp(path.join(tmpdir(), 'bailiff-manifests-'))];
+  const seat = async (name: string, token: string): Promise<Seat> => {
+    const access: Access = { ...server.access, token };
+    const kubeconfig = path.join(dir, `${name}.kubeconfig`);
+    await writeFile(kubeconfig, JSON.stringify(kubeconfigOf(access)), { mode: 0o600 });
+    return { client: new ApiClient(access), kubeconfig };
+  };
+  const admin = await seat('admin', server.access.token as string);
+  const kubectl = new Kubectl(admin.kubeconfig, path.join(dir, 'cache'));
+  const version = JSON.parse(await kubectl.ok('get', '--raw', '/version'));
+  return {
+    isReal: true,
+    kubectl,
+    client: admin.client,
+    validate: Number.parseInt(version.minor, 10) >= 30 ? '--validate=strict' : '--validate=warn',
+    as: async ({ namespace, name }) =>
+      seat(`${namespace}-${name}`, (await kubectl.ok('create', 'token', name, '-n', namespace)).trim()),
+    [Symbol.asyncDispose]: async () => {
+      await server[Symbol.asyncDispose]();
+      await rm(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+const kubeconfigOf = ({ url, token }: Access) => ({
+  apiVersion: 'v1',
+  kind: 'Config',
+  clusters: [{ name: 'real', cluster: { server: url, 'insecure-skip-tls-verify': true } }],
+  users: [{ name: 'user', user: { token } }],
+  contexts: [{ name: 'real', context: { cluster: 'real', user: 'user' } }],
+  'current-context': 'real',
+});

@@ -1,0 +1,59 @@
+// The shipped definitions at a server: what the schemas refuse of a custom resource it refuses too, by schema or rule, and what they take it takes.
+import path from 'node:path';
+import type { ResourceKind } from '@bailiff/policy';
+import { RESOURCE_PLURALS } from '@bailiff/policy';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { RESOURCE_CASES } from '../lab/src/apiserver/resource-cases.ts';
+import { type KubectlTarget, kubectlTargets, NO_REAL, START_TIMEOUT_MS } from './contract/kubectl-target.ts';
+import { waitFor } from './contract/wait.ts';
+
+const K8S = path.resolve(import.meta.dirname, '../../k8s');
+const API = 'bailiff.dev/v1alpha1';
+const pathOf = (kind: ResourceKind) => `/apis/${API}/${RESOURCE_PLURALS[kind]}`;
+const kinds = Object.keys(RESOURCE_PLURALS) as ResourceKind[];
+const targets = kubectlTargets(process.env);
+
+describe.each(targets)('shipped resources: $name', ({ start }) => {
+  let target: KubectlTarget;
+  beforeAll(async () => {
+    target = await start();
+    await target.kubectl.ok('apply', target.validate, '-k', path.join(K8S, 'crds'));
+    const areServed = async () =>
+      (await Promise.all(kinds.map((kind) => target.client.get(pathOf(kind))))).every(({ status }) => status === 200);
+    await waitFor('the kinds are served', areServed, 30_000);
+  }, START_TIMEOUT_MS);
+  afterAll(() => target?.[Symbol.asyncDispose]());
+
+  const sent = (kind: ResourceKind, spec: object) =>
+    target.client.post(`${pathOf(kind)}?dryRun=All&fieldValidation=Strict`, {
+      apiVersion: API,
+      kind,
+      metadata: { name: 'x' },
+      spec,
+    });
+
+  test.each(RESOURCE_CASES)('%s %j: %s', async (kind, spec, right) => {
+    const { status, text } = await sent(kind, spec);
+    if (right === false) expect([400, 422], text).toContain(status);
+    else expect(status, text).toBe(201);
+  });
+
+  test('the definitions are accepted whole: no rule or schema of theirs is one that the server leaves out', async () => {
+    for (const kind of kinds) {
+      const name = `${RESOURCE_PLURALS[kind]}.bailiff.dev`;
+      const crd = (await target.client.get(`/apis/apiextensions.k8s.io/v1/customresourcedefinitions/${name}`)).body;
+      const conditions = crd['status'].conditions as { type: string; status: string }[];
+      const stated = conditions.filter(({ status }) => status === 'True').map(({ type }) => type);
+      expect([kind, stated.sort()]).toEqual([kind, ['Established', 'NamesAccepted']]);
+    }
+  });
+
+  test('the examples are taken, and read back as they were written', async () => {
+    await target.kubectl.ok('apply', target.validate, '-f', path.join(K8S, 'examples'));
+    await target.kubectl.ok('apply', target.validate, '-f', path.join(K8S, '../policies'));
+    const again = await target.kubectl.ok('apply', target.validate, '-f', path.join(K8S, 'examples'));
+    expect(again.split('\n').filter((line) => line !== '' && !line.endsWith(' unchanged'))).toEqual([]);
+  });
+});
+
+if (targets.length === 1) test('shipped resources: a real API server', ({ skip }) => skip(NO_REAL));
