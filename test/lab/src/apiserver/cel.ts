@@ -10,7 +10,7 @@ import { isObject, type JsonObject, listAt, textAt } from './types.ts';
 const environment = new Environment({ unlistedVariablesAreDyn: true });
 
 /** Integers of JSON are integers of the language, not doubles. */
-function celValue(value: unknown): unknown {
+export function celValue(value: unknown): unknown {
   if (typeof value === 'number') return Number.isInteger(value) ? BigInt(value) : value;
   if (Array.isArray(value)) return value.map(celValue);
   if (!isObject(value)) return value;

@@ -13,6 +13,8 @@ export interface DeleteOptions {
   preconditions?: { uid?: string; resourceVersion?: string };
   propagationPolicy?: 'Background' | 'Foreground' | 'Orphan';
   dryRun?: boolean;
+  /** Called before anything is stored; throws ApiError to refuse. */
+  review?: (object: KubeObject | null, oldObject: KubeObject | null) => void;
 }
 
 export type DeletePlan =

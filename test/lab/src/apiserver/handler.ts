@@ -2,6 +2,8 @@
 //
 // No sockets here. Errors are thrown as ApiError and become a Status at the HTTP layer.
 
+import { admitByPolicies } from './admission.ts';
+import type { TokenUser } from './auth.ts';
 import { crdStorage } from './crds.ts';
 import type { DeleteOptions } from './deletion.ts';
 import { type ApiError, badRequest, invalid, methodNotAllowed, resourceNotFound, success } from './errors.ts';
@@ -23,6 +25,7 @@ export interface Incoming {
   contentType: string | undefined;
   /** Parsed JSON, undefined for no body. */
   body: unknown;
+  user: TokenUser;
 }
 
 export type Answer =
@@ -147,6 +150,7 @@ export class ResourceHandler {
     const input = objectBody(incoming, def.kind);
     const dryRun = isDryRun(request.query, undefined);
     if (request.subresource === 'eviction') {
+      this.#review(def, incoming)(input as KubeObject, null);
       evict(this.#operations, request.namespace, request.name, input, dryRun, this.#nowMs());
       return { kind: 'body', status: 201, body: { ...success(), code: 201 } };
     }
@@ -157,6 +161,7 @@ export class ResourceHandler {
     const created = this.#operations.create(def, input, def.namespaced ? request.namespace : undefined, {
       dryRun,
       strict: isStrict(request.query),
+      review: this.#review(def, incoming),
     });
     return { kind: 'body', status: 201, body: this.#show(def, created, face) };
   }
@@ -164,14 +169,14 @@ export class ResourceHandler {
   #update(def: ResourceDef, incoming: Incoming, face: FaceOptions): Answer {
     const { request } = incoming;
     const input = objectBody(incoming, def.kind);
-    const options = writeOptions(request);
+    const options = { ...writeOptions(request), review: this.#review(def, incoming) };
     const [object, created] = this.#operations.update(def, request, input, options);
     return { kind: 'body', status: created ? 201 : 200, body: this.#show(def, object, face) };
   }
 
   #patch(def: ResourceDef, incoming: Incoming, face: FaceOptions): Answer {
     const { request } = incoming;
-    const options = writeOptions(request);
+    const options = { ...writeOptions(request), review: this.#review(def, incoming) };
     const type = mediaType(incoming.contentType);
     if (incoming.body === undefined) throw badRequest('a patch needs a body');
     return ok(this.#show(def, this.#operations.patch(def, request, type, incoming.body, options), face));
@@ -180,22 +185,35 @@ export class ResourceHandler {
   #delete(def: ResourceDef, incoming: Incoming, face: FaceOptions): Answer {
     const { request } = incoming;
     if (request.subresource !== '') throw methodNotAllowed();
-    const { object, removed } = this.#operations.delete(def, request, deleteOptions(incoming));
+    const { object, removed } = this.#operations.delete(def, request, {
+      ...deleteOptions(incoming),
+      review: this.#review(def, incoming),
+    });
     if (removed && !def.returnsDeleted) return ok(success(def, request.name, object.metadata.uid));
     return ok(this.#show(def, object, face));
   }
 
   #deleteCollection(def: ResourceDef, incoming: Incoming): Answer {
     const { request } = incoming;
-    const gone = this.#operations.deleteCollection(
-      def,
-      request.namespace,
-      listOptionsOf(request.query),
-      deleteOptions(incoming),
-    );
+    const gone = this.#operations.deleteCollection(def, request.namespace, listOptionsOf(request.query), {
+      ...deleteOptions(incoming),
+      review: this.#review(def, incoming),
+    });
     const items = gone;
     const metadata = { resourceVersion: String(this.#operations.store.version) };
     return ok({ kind: def.listKind, apiVersion: gone[0]?.apiVersion ?? 'v1', metadata, items });
+  }
+
+  /** Asks the stored admission policies about a write by this user. */
+  #review(def: ResourceDef, { request, user }: Incoming) {
+    const { store } = this.#operations;
+    return (object: KubeObject | null, oldObject: KubeObject | null): void => {
+      const operation = object === null ? 'DELETE' : oldObject === null ? 'CREATE' : 'UPDATE';
+      const name = (object ?? oldObject)?.metadata?.name ?? request.name;
+      const { subresource, namespace, query } = request;
+      const dryRun = query.has('dryRun');
+      admitByPolicies(store, { operation, def, subresource, namespace, name, object, oldObject, dryRun, user });
+    };
   }
 
   /** Writes answer in the client's version; tables are for reading, but kubectl asks for them on deletes too. */

@@ -91,7 +91,7 @@ export class HttpLayer {
     const review = isObject(body) ? answerReview(def, body, user, this.#parts.tokens) : undefined;
     const answer: Answer =
       review === undefined
-        ? handler.handle({ request, accept, contentType, body })
+        ? handler.handle({ request, accept, contentType, body, user })
         : { kind: 'body', status: 201, body: review };
     if (fault?.spec.when === 'after') await spoil(exchange, fault);
     if (answer.kind === 'body') this.#send(exchange, answer.status, answer.body);

@@ -34,6 +34,8 @@ export interface WriteOptions {
   subresource?: '' | 'status';
   /** Members that the schema of a custom object does not know are refused, not pruned. */
   strict?: boolean;
+  /** Called before anything is stored, with what would be and what was; throws ApiError to refuse. */
+  review?: DeleteOptions['review'];
 }
 
 export interface DeleteResult {
@@ -97,6 +99,7 @@ export class Operations {
     if (existing !== undefined) {
       throw alreadyExists(def, object.metadata.name, existing.metadata.deletionTimestamp !== undefined);
     }
+    options.review?.(object, null);
     return fromStored(def, options.dryRun ? object : this.store.put(def.storage, key, object));
   }
 
@@ -145,6 +148,7 @@ export class Operations {
         kind: 'namespaces',
       });
     }
+    options.review?.(null, object);
     const key = this.#key(def, ref);
     const plan = planDelete(def, object, options, this.#nowMs());
     if (plan.step === 'pending') return { object: fromStored(def, object), removed: false };
@@ -183,6 +187,7 @@ export class Operations {
       prepareUpdate(def, input, current, { subresource: options.subresource ?? '', by }),
       options.strict ?? false,
     );
+    options.review?.(next, current);
     const key = this.#key(def, ref);
     if (isReleased(def, next)) {
       if (!options.dryRun) this.store.remove(def.storage, key);

@@ -117,6 +117,9 @@ function kept(
   return defineResource({ group, version, plural, kind, namespaced: true, ...more });
 }
 
+const admission = (plural: string, kind: string, subresources: Subresource[]) =>
+  kept('admissionregistration.k8s.io', 'v1', plural, kind, { namespaced: false, generation: true, subresources });
+
 /** The built-in resources, in the order in which discovery lists them. */
 export const builtinResources: ResourceDef[] = [
   defineResource({
@@ -195,6 +198,8 @@ export const builtinResources: ResourceDef[] = [
     subresources: [statusSubresource],
     returnsDeleted: true,
   }),
+  admission('validatingadmissionpolicies', 'ValidatingAdmissionPolicy', [statusSubresource]),
+  admission('validatingadmissionpolicybindings', 'ValidatingAdmissionPolicyBinding', []),
   defineResource({
     group: 'apiextensions.k8s.io',
     version: 'v1',
