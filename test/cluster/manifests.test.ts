@@ -1,12 +1,16 @@
 // The manifests as an operator applies them: by kubectl, to the API stand-in and, where one is named, to a real API server.
 
+import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { objectsOf } from '../k8s/rendered.ts';
+import { OVERLAYS, objectsOf, objectsWith } from '../k8s/rendered.ts';
 import { type KubectlTarget, kubectlTargets, NO_REAL, START_TIMEOUT_MS } from './contract/kubectl-target.ts';
 
-const OVERLAYS = path.resolve(import.meta.dirname, '../../k8s/overlays');
-const INCLUDED = path.join(OVERLAYS, 'included');
+const K8S = path.resolve(import.meta.dirname, '../../k8s');
+const [OVERLAY_DIR, COMPONENTS] = [path.join(K8S, 'overlays'), path.join(K8S, 'components')];
+const INCLUDED = path.join(OVERLAY_DIR, 'included');
+/** Those that count their generations. */
+const KINDS = 'deployments,daemonsets,statefulsets,networkpolicies,poddisruptionbudgets,customresourcedefinitions';
 
 const targets = kubectlTargets(process.env);
 
@@ -22,7 +26,10 @@ describe.each(targets)('manifests: $name', ({ name, start }) => {
   const apply = (...args: string[]) => target.kubectl.ok('apply', target.validate, ...args);
 
   test('all are taken, and a second time nothing changes', async () => {
-    const first = lines(await apply('-k', INCLUDED));
+    const { code, stdout, stderr } = await target.kubectl.run(['apply', target.validate, '-k', INCLUDED]);
+    // No warning either.
+    expect([code, stderr]).toEqual([0, '']);
+    const first = lines(stdout);
     expect(first.filter((line) => !line.endsWith(' created'))).toEqual([]);
     expect(first).toHaveLength(objectsOf('included').length);
     const again = lines(await apply('-k', INCLUDED)).filter((line) => !line.endsWith(' unchanged'));
@@ -47,8 +54,19 @@ describe.each(targets)('manifests: $name', ({ name, start }) => {
 
   test('the other overlay is taken beside it, as far as the server checks', async () => {
     await target.kubectl.ok('delete', 'job', '--all', '-n', 'bailiff-system', '--wait=false', '--cascade=background');
-    const said = lines(await apply('--dry-run=server', '-k', path.join(OVERLAYS, 'external')));
+    const said = lines(await apply('--dry-run=server', '-k', path.join(OVERLAY_DIR, 'external')));
     expect(said).toHaveLength(objectsOf('external').length);
+  });
+
+  test.each(OVERLAYS)('%s with every component is taken, as far as the server checks', async (overlay) => {
+    const objects = objectsWith(overlay, readdirSync(COMPONENTS));
+    const input = objects.map((object) => JSON.stringify(object)).join('\n');
+    const { code, stdout, stderr } = await target.kubectl.run(
+      ['apply', target.validate, '--dry-run=server', '-f', '-'],
+      input,
+    );
+    expect([code, stderr]).toEqual([0, '']);
+    expect(lines(stdout)).toHaveLength(objects.length);
   });
 
   // The stand-in judges nothing inside a pod template, and has no admission by Pod Security levels.
@@ -81,6 +99,37 @@ describe.each(targets)('manifests: $name', ({ name, start }) => {
         if (workload.kind === 'DaemonSet') expect(stderr).toContain('would violate PodSecurity "restricted');
         else expect(stderr).toBe('');
       }
+    });
+
+  if (isReal)
+    describe('server-side apply', () => {
+      let fresh: KubectlTarget;
+      beforeAll(async () => {
+        fresh = await start();
+      }, START_TIMEOUT_MS);
+      afterAll(() => fresh?.[Symbol.asyncDispose]());
+
+      test.each(OVERLAYS)('%s is taken, and a second time nothing changes', async (overlay) => {
+        const { kubectl } = fresh;
+        // Of the overlay before: a Job cannot be changed.
+        await kubectl.run(['delete', 'job', '--all', '-n', 'bailiff-system', '--cascade=background']);
+        const apply = ['apply', '--server-side', fresh.validate, '-k', path.join(OVERLAY_DIR, overlay)];
+        expect(lines(await kubectl.ok(...apply))).toHaveLength(objectsOf(overlay).length);
+        const versions = async () =>
+          lines(
+            await kubectl.ok(
+              'get',
+              KINDS,
+              '-A',
+              '-o',
+              'jsonpath={range .items[*]}{.kind}/{.metadata.name} {.metadata.generation}{"\\n"}{end}',
+            ),
+          );
+        const before = await versions();
+        expect(before.length).toBeGreaterThan(10);
+        await kubectl.ok(...apply);
+        expect(await versions()).toEqual(before);
+      });
     });
 
   if (!isReal)

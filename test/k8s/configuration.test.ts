@@ -122,9 +122,9 @@ describe('collectors and who lets them in', () => {
 
   it('bus-auth takes the tokens that collectors show, and no other ServiceAccount’s', () => {
     const { audience, collectorNamespace, collectorServiceAccount } = configOf(objects, busAuth);
-    const [{ serviceAccountToken }] = (collector.pod.volumes as Json[]).flatMap(
-      ({ projected }) => projected?.sources ?? [],
-    );
+    const [{ serviceAccountToken }] = (collector.pod.volumes as Json[])
+      .flatMap(({ projected }) => projected?.sources ?? [])
+      .filter((source) => source.serviceAccountToken);
     expect(serviceAccountToken.audience).toBe(audience);
     expect([collectorNamespace, collectorServiceAccount]).toEqual([
       collector.object.metadata.namespace,
