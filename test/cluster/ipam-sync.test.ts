@@ -3,7 +3,7 @@ import { ensureTopology } from '@bailiff/bus';
 import { clusterSnapshot } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { describe, expect, test } from 'vitest';
-import { launch, startWorld, type World } from './ipam-sync/harness.ts';
+import { IPAM_SYNC_USER, launch, startWorld, type World } from './ipam-sync/harness.ts';
 
 const DEFAULTS = 'spoof.cluster._.default';
 
@@ -244,8 +244,8 @@ describe('ipam-sync - starts, faults and interruptions', () => {
       if (i % 8 === 3) faults.compact();
       if (i % 8 === 4) faults.inject({ status: 410, verb: 'watch' });
       if (i % 8 === 5) faults.inject({ drop: true, resource: 'leases' });
-      if (i % 8 === 6) faults.expireTokens('ipam-sync');
-      if (i % 8 === 7) faults.restoreTokens('ipam-sync');
+      if (i % 8 === 6) faults.expireTokens(IPAM_SYNC_USER);
+      if (i % 8 === 7) faults.restoreTokens(IPAM_SYNC_USER);
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
     faults.stallWatches(true);

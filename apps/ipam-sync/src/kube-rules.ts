@@ -78,6 +78,6 @@ export const TAINT_RULES: readonly KubeRule[] = [
     resources: ['nodes'],
     verbs: ['patch'],
     scope: 'cluster',
-    why: 'the taint of nodes that no collector guards, and nothing else of a node; RBAC cannot restrict it to taints',
+    why: 'the taint of nodes that no collector guards, and nothing else of a node: RBAC cannot restrict it to taints, the admission policy beside it does',
   },
 ];

@@ -14,6 +14,7 @@ import { captureIo, waitFor } from '@bailiff/service/testing';
 import { configSchema } from '../../../apps/ipam-sync/src/config.ts';
 import { start } from '../../../apps/ipam-sync/src/ipam-sync.ts';
 import { KUBE_RULES, type KubeRule } from '../../../apps/ipam-sync/src/kube-rules.ts';
+import { accountUser, installAdmission } from '../admission/installed.ts';
 import { type KubeHarness, startKube } from '../kube/harness.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../../..');
@@ -27,10 +28,11 @@ const rightsOf = (rules: readonly KubeRule[]) =>
     ...(resourceNames ? { resourceNames: [...resourceNames] } : {}),
     ...(scope === 'cluster' ? {} : { namespace: 'bailiff-system' }),
   }));
+export const IPAM_SYNC_USER = accountUser('bailiff-ipam-sync');
 /** The rights that ipam-sync ships with and those that a component adds, and no more. */
 const tokensFor = (more: readonly KubeRule[]) => [
   { user: 'admin', token: 'token-admin', groups: ['system:masters'] },
-  { user: 'ipam-sync', token: 'token-ipam-sync', allow: rightsOf([...KUBE_RULES, ...more]) },
+  { user: IPAM_SYNC_USER, token: 'token-ipam-sync', allow: rightsOf([...KUBE_RULES, ...more]) },
 ];
 
 export interface World extends AsyncDisposable {
@@ -57,16 +59,28 @@ export interface PodChange {
   metadata?: object;
 }
 
+/** A command line for this bus and API server, with times for tests; `dir` is for the password. */
+export function syncFlags(nats: TestNats, kubeconfig: string, dir: string): World['flags'] {
+  const passwordFile = path.join(dir, 'nats-password');
+  writeFileSync(passwordFile, nats.options('ipam-sync').password ?? '');
+  chmodSync(passwordFile, 0o600);
+  return (more = []) => [
+    ...['--nats-url', nats.url, '--nats-user', 'ipam-sync', '--nats-password-file', passwordFile],
+    ...['--kubeconfig', kubeconfig, '--inactivity-ms', '2000'],
+    ...['--lease-duration-ms', '1500', '--renew-deadline-ms', '1000', '--retry-ms', '200'],
+    ...['--mirror-retry-ms', '1000', '--mirror-status-ms', '500'],
+    ...more,
+  ];
+}
+
 /** @param rules that ipam-sync has besides those it ships with */
 export async function startWorld(rules: readonly KubeRule[] = []): Promise<World> {
   const [kube, nats] = await Promise.all([startKube({ tokens: tokensFor(rules) }), startNats()]);
   kube.server.api.create('namespaces', { metadata: { name: 'bailiff-system' } });
+  installAdmission(kube.server, 'taint-unguarded');
   const admin = await nats.connect('admin');
   await ensureTopology(admin);
   const pods = openBucket(admin, 'bailiff_pods');
-  const passwordFile = path.join(kube.dir, 'nats-password');
-  writeFileSync(passwordFile, nats.options('ipam-sync').password ?? '');
-  chmodSync(passwordFile, 0o600);
   const { api } = kube.server;
   const key = (node: string) => node.replaceAll('.', '_');
   const snapshot = async (node: string) => {
@@ -81,13 +95,7 @@ export async function startWorld(rules: readonly KubeRule[] = []): Promise<World
     admin,
     pods,
     config: openBucket(admin, 'bailiff_config'),
-    flags: (more = []) => [
-      ...['--nats-url', nats.url, '--nats-user', 'ipam-sync', '--nats-password-file', passwordFile],
-      ...['--kubeconfig', kube.server.kubeconfigPath('ipam-sync'), '--inactivity-ms', '2000'],
-      ...['--lease-duration-ms', '1500', '--renew-deadline-ms', '1000', '--retry-ms', '200'],
-      ...['--mirror-retry-ms', '1000', '--mirror-status-ms', '500'],
-      ...more,
-    ],
+    flags: syncFlags(nats, kube.server.kubeconfigPath(IPAM_SYNC_USER), kube.dir),
     node(name, addresses, podCidrs = []) {
       const told = { addresses: addresses.map((address) => ({ type: 'InternalIP', address })) };
       api.create('nodes', { metadata: { name }, spec: { podCIDRs: podCidrs, podCIDR: podCidrs[0] } });
@@ -119,7 +127,7 @@ export async function startWorld(rules: readonly KubeRule[] = []): Promise<World
 
 /** Runs it in this process; ready when this resolves, unless told not to wait. */
 export async function launch(
-  world: World,
+  world: Pick<World, 'flags'>,
   more: string[] = [],
   { ready = true, clock = systemClock }: { ready?: boolean; clock?: Clock } = {},
 ) {

@@ -25,6 +25,7 @@ import type { z } from 'zod';
 import { responderSchema } from '../../../apps/responder/src/config.ts';
 import { type ResponderHooks, startResponder } from '../../../apps/responder/src/responder.ts';
 import { type ApiServer, type RequestRecord, startApiServer } from '../../lab/src/apiserver/index.ts';
+import { accountUser, installAdmission } from '../admission/installed.ts';
 import { startRedis, type TestRedis } from './redis.ts';
 
 /** A policy is in force for verdicts that the bus takes this long after it. */
@@ -101,8 +102,12 @@ export class Rig implements AsyncDisposable {
     const [nats, redis, api] = await Promise.all([
       startNats(),
       startRedis(),
-      startApiServer({ certDir: path.join(directory, 'certs') }),
+      startApiServer({
+        certDir: path.join(directory, 'certs'),
+        tokens: [{ user: accountUser('bailiff-responder'), token: 'token-responder' }],
+      }),
     ]);
+    installAdmission(api, 'responder-narrowed');
     const bus = await nats.connect('admin');
     await ensureTopology(bus);
     const rig = new Rig(nats, redis, api, bus, directory);

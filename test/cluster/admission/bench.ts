@@ -1,0 +1,104 @@
+/** A server with nodes and pods, and an account that may do everything, so that only an admission policy is between it and them. */
+import type { Json } from '../../k8s/rendered.ts';
+import type { ApiClient } from '../contract/client.ts';
+import { expectStatus } from '../contract/fixtures.ts';
+import type { Account, KubectlTarget, KubectlTargetKind } from '../contract/kubectl-target.ts';
+import { waitFor } from '../contract/wait.ts';
+
+export interface AdmissionCase {
+  what: string;
+  /** What the policy says; absent where it lets it by. */
+  refused?: string;
+  method: 'PATCH' | 'PUT' | 'POST' | 'DELETE';
+  path: string;
+  body?: Json;
+  /** Of a patch; default: merge, as Bailiff sends it. */
+  type?: 'merge' | 'json' | 'strategic';
+}
+
+/** What cases are tried on, by path of the collection; made in this order. */
+export interface Fixture {
+  path: string;
+  object: Json;
+}
+
+/** A patch of one object of a collection. */
+export const patchOf =
+  (collection: string) =>
+  (what: string, name: string, body: Json, more: Partial<AdmissionCase> = {}): AdmissionCase => ({
+    what,
+    method: 'PATCH',
+    path: `${collection}/${name}`,
+    body,
+    ...more,
+  });
+
+/** Cases under what the policy says of them. */
+export const refusedAs = (groups: readonly (readonly [message: string, cases: readonly AdmissionCase[]])[]) =>
+  groups.flatMap(([refused, cases]) => cases.map((one) => ({ ...one, refused })));
+
+const NAMESPACE = 'bailiff-system';
+
+export class AdmissionBench implements AsyncDisposable {
+  readonly #target: KubectlTarget;
+  readonly account: ApiClient;
+
+  constructor(target: KubectlTarget, account: ApiClient) {
+    this.#target = target;
+    this.account = account;
+  }
+
+  static async start(start: KubectlTargetKind['start'], name: string, fixtures: readonly Fixture[]) {
+    const account: Account = { namespace: NAMESPACE, name };
+    const target = await start([account]);
+    const { client } = target;
+    const post = async (path: string, object: Json) => expectStatus(await client.post(path, object), 201);
+    await post('/api/v1/namespaces', { metadata: { name: NAMESPACE } });
+    await post(`/api/v1/namespaces/${NAMESPACE}/serviceaccounts`, { metadata: { name } });
+    await post('/apis/rbac.authorization.k8s.io/v1/clusterrolebindings', {
+      metadata: { name: 'everything' },
+      roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: 'cluster-admin' },
+      subjects: [{ kind: 'ServiceAccount', name, namespace: NAMESPACE }],
+    });
+    for (const { path, object } of fixtures) {
+      await post(path, object);
+      // A real server adds taints of its own to a node that is made.
+      const { name: made } = object.metadata;
+      if (path.endsWith('/nodes'))
+        expectStatus(await client.patch(`${path}/${made}`, 'merge', { spec: { taints: null, ...object.spec } }), 200);
+    }
+    return new AdmissionBench(target, (await target.as(account)).client);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#target[Symbol.asyncDispose]();
+  }
+
+  get admin(): ApiClient {
+    return this.#target.client;
+  }
+
+  /** As an operator applies it. */
+  async apply(objects: readonly Json[]): Promise<void> {
+    const input = objects.map((object) => JSON.stringify(object)).join('\n');
+    const { code, stderr } = await this.#target.kubectl.run(['apply', this.#target.validate, '-f', '-'], input);
+    if (code !== 0) throw new Error(stderr);
+  }
+
+  /** A real server takes a moment to learn of a policy. */
+  async inForce(one: AdmissionCase): Promise<void> {
+    await waitFor('the policy refuses', async () => (await this.tried(one)) === one.refused, 30_000);
+  }
+
+  /** `taken`, what a policy said, or what else went wrong. Nothing is changed: all are dry runs. */
+  async tried({ method, path, body, type = 'merge' }: AdmissionCase, client = this.account): Promise<string> {
+    const media = { merge: 'merge-patch', json: 'json-patch', strategic: 'strategic-merge-patch' }[type];
+    const options = method === 'PATCH' ? { type: `application/${media}+json` } : {};
+    const reply = await client.call(method, `${path}?dryRun=All`, body, options);
+    if (reply.status < 300) return 'taken';
+    const said = /ValidatingAdmissionPolicy '[^']+' with binding '[^']+' denied request: (.*)$/s.exec(
+      String(reply.body['message']),
+    );
+    return said?.[1] && reply.status === 422 ? said[1] : `${reply.status} ${reply.body['message']}`;
+  }
+}

@@ -1,0 +1,19 @@
+/** Admission policies of a component at the stand-in, so that what an app really does is judged by them. */
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { parseAllDocuments } from 'yaml';
+import type { ApiServer } from '../../lab/src/apiserver/index.ts';
+
+const COMPONENTS = path.resolve(import.meta.dirname, '../../../k8s/components');
+
+/** How the API server names a service account in the namespace of the manifests. */
+export const accountUser = (name: string): string => `system:serviceaccount:bailiff-system:${name}`;
+
+export function installAdmission({ api }: ApiServer, component: string): void {
+  const text = readFileSync(path.join(COMPONENTS, component, 'admission.yaml'), 'utf8');
+  for (const document of parseAllDocuments(text)) {
+    const object = document.toJS();
+    const plural = object.kind === 'ValidatingAdmissionPolicy' ? 'policies' : 'policybindings';
+    api.create(`validatingadmission${plural}.admissionregistration.k8s.io`, object);
+  }
+}
