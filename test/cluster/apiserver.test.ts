@@ -410,6 +410,12 @@ describe('life', () => {
     await expect(core.readNamespacedPod({ namespace: 'default', name: 'typed' })).rejects.toMatchObject({ code: 404 });
   });
 
+  test('connections - one that is not used for some seconds is kept, as by a real server', async () => {
+    await using running = await startServer();
+    const { headers } = await running.api.get(pods);
+    expect(Number(/timeout=(\d+)/.exec(headers['keep-alive'] ?? '')?.[1])).toBeGreaterThanOrEqual(60);
+  });
+
   test('restart - on the same directory and port it is the same server to its clients', async () => {
     const certDir = await mkdtemp(join(tmpdir(), 'bailiff-restart-'));
     onTestFinished(() => rm(certDir, { recursive: true, force: true }));

@@ -75,6 +75,8 @@ const defaultBookmarkIntervalMs = 10_000;
 const defaultMaxEvents = 10_000;
 
 const defaultMinTokenSeconds = 600;
+/** How long a connection that nobody uses is kept. */
+const keepAliveMs = 90_000;
 
 const initialNamespaces = ['default', 'kube-node-lease', 'kube-public', 'kube-system'];
 
@@ -118,7 +120,10 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   });
   const handler = new ResourceHandler(operations, nowMs, accounts);
   const http = new HttpLayer({ handler, registry, tokens, faults, watches, log });
-  const server = createServer({ key: certificates.key, cert: certificates.cert }, http.onRequest);
+  const { key, cert } = certificates;
+  // Kept as long as a real server keeps it: by Node's five seconds a slow client, as in an emulated machine, would meet the end of a
+  // connection in the moment in which it uses it.
+  const server = createServer({ key, cert, keepAliveTimeout: keepAliveMs }, http.onRequest);
   const port = await listen(server, options.port ?? 0, host);
   const url = `https://${host}:${port}`;
   const kubeconfigPath = (user = users[0]!.user) =>
