@@ -5,14 +5,19 @@ import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 import Sequencer from './tools/sequencer.ts';
 
+/** What a file replaced is not there for the next one of its process. */
+const NOTHING_LEFT = { restoreMocks: true, unstubEnvs: true, unstubGlobals: true };
 /** Tiers whose tests start sources of this workspace as processes. */
-const CHILDREN = ['native', 'kernel', 'cluster', 'chaos'];
-
+const CHILDREN = ['native', 'kernel', 'cluster', 'e2e', 'chaos'];
+/** Tiers of many files, of which two processes run all: what they load, half of the work of a short file, they load once. */
+const SHARED = ['kernel', 'bus', 'cluster'];
 const real = (name: string, include: string[], testTimeout: number) => ({
   test: {
     ...{ name, include, testTimeout, hookTimeout: testTimeout, pool: 'forks' as const },
     globalSetup: CHILDREN.includes(name) ? ['tools/bundle-children.ts'] : [],
     maxWorkers: 2,
+    isolate: !SHARED.includes(name),
+    ...NOTHING_LEFT,
     // After the unit tests.
     sequence: { groupOrder: 1 },
   },
@@ -39,10 +44,7 @@ export default defineConfig({
           // Vitest's own choice leaves one processor idle. What a process loads, it loads once for all of its files: half of the work.
           maxWorkers: availableParallelism(),
           isolate: false,
-          // So nothing that a file replaced is there for the next.
-          restoreMocks: true,
-          unstubEnvs: true,
-          unstubGlobals: true,
+          ...NOTHING_LEFT,
         },
       },
       real('native', ['libs/bpf/test/**/*.test.ts'], 60_000),

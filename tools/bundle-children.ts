@@ -1,18 +1,28 @@
 /** Vitest's global set-up of the tiers that start processes: bundles those of children.ts, once a run however many tiers it has. */
-import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { build } from 'esbuild';
+import { pathToFileURL } from 'node:url';
+import { build, type Plugin } from 'esbuild';
 import type { TestProject } from 'vitest/node';
 import { CHILDREN, CHILDREN_VARIABLE } from './children.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '..');
-
 const { version } = JSON.parse(readFileSync(path.join(ROOT, 'package.json'), 'utf8')) as { version: string };
 
+/** What a source finds beside itself, it finds from within a bundle too. */
+const whereSourcesAre: Plugin = {
+  name: 'where-sources-are',
+  setup({ onLoad }) {
+    onLoad({ filter: /\.ts$/ }, async ({ path: file }) => {
+      const [url, directory] = [pathToFileURL(file).href, path.dirname(file)].map((place) => JSON.stringify(place));
+      const source = await readFile(file, 'utf8');
+      return { contents: `const sourceUrl = ${url}, sourceDirectory = ${directory};${source}`, loader: 'ts' };
+    });
+  },
+};
+
 async function bundle(directory: string): Promise<void> {
-  // What a source finds beside itself.
-  const built = (file: string) => JSON.stringify(path.join(ROOT, 'libs/bpf/build', file));
   await build({
     absWorkingDir: ROOT,
     entryPoints: [...CHILDREN],
@@ -26,14 +36,18 @@ async function bundle(directory: string): Promise<void> {
     format: 'esm',
     target: 'node20',
     logLevel: 'warning',
-    define: { 'process.env.BAILIFF_VERSION': JSON.stringify(version) },
+    define: {
+      'process.env.BAILIFF_VERSION': JSON.stringify(version),
+      'import.meta.url': 'sourceUrl',
+      'import.meta.dirname': 'sourceDirectory',
+    },
+    plugins: [whereSourcesAre],
+    // Itself, by which a lab makes what it runs.
+    external: ['esbuild'],
     banner: {
       js: [
         "import { createRequire as __createRequire } from 'node:module';",
         'const require = __createRequire(import.meta.url);',
-        `process.env.BAILIFF_NATIVE ||= ${built('Release/bailiff_bpf.node')};`,
-        `process.env.BAILIFF_SPOOF_OBJECT ||= ${built('bpf/spoof.bpf.o')};`,
-        `process.env.BAILIFF_RUNTIME_OBJECT ||= ${built('bpf/runtime.bpf.o')};`,
       ].join('\n'),
     },
   });
@@ -41,10 +55,12 @@ async function bundle(directory: string): Promise<void> {
 
 export default async function setup(project: TestProject): Promise<(() => void) | undefined> {
   if (process.env[CHILDREN_VARIABLE]) return undefined;
-  const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-children-'));
+  // In the workspace, whose packages they find.
+  mkdirSync(path.join(ROOT, 'test/build'), { recursive: true });
+  const directory = mkdtempSync(path.join(ROOT, 'test/build/children-'));
+  process.env[CHILDREN_VARIABLE] = directory;
   // Some of them run as nobody.
   chmodSync(directory, 0o755);
-  process.env[CHILDREN_VARIABLE] = directory;
   await bundle(directory);
   project.onTestsRerun(() => bundle(directory));
   return () => {

@@ -18,7 +18,7 @@ export const CHILDREN: readonly string[] = [
   'test/chaos/responder/child.ts',
   'test/cluster/collector/status-child.ts',
   'test/kernel/harness/agent.ts',
-  'test/lab/src/apiserver/main.ts',
+  ...['apiserver/main', 'demo/main', 'main'].map((file) => `test/lab/src/${file}.ts`),
 ];
 
 /** What Node is told to run it; flags of Node's come before. @param source relative to the workspace, one of CHILDREN */

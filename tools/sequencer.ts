@@ -1,15 +1,30 @@
 /**
- * Vitest sequencer: in which order files begin. Vitest's own, which in a new checkout knows nothing of how long a file takes, but the virtual
- * machines earlier: they hold a worker for minutes, and what begins last ends last, alone.
+ * Vitest sequencer: in which order files begin. Vitest's own, which in a new checkout knows nothing of how long a file takes, but
+ * - the virtual machines earlier: they hold a worker for minutes, and what begins last ends last, alone;
+ * - a tier's files together: a process goes on with the next file of its tier where that shares one, and ends before one of another.
  */
 import path from 'node:path';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 /** Begins before everything of its group. */
 export const FIRST = 'test/vm/lsm.test.ts';
-/** Begin one after the other, at even distances among the files of AMONG, so that beside a machine there is a file that mostly waits. */
-export const SPREAD: readonly string[] = ['test/vm/kernel.test.ts', 'test/vm/cost.test.ts', 'test/vm/machine.test.ts'];
+/** Have a machine too. They begin one after the other among the files of AMONG, so that beside a machine there is a file that mostly waits. */
+export const SPREAD: readonly string[] = [
+  'test/vm/kernel.test.ts',
+  'test/vm/cost.test.ts',
+  'test/vm/machine.test.ts',
+  'test/e2e/demo.test.ts',
+];
 const AMONG = 'cluster';
+/** How many of them the first takes as long as: they come at even distances behind it. */
+const FIRST_TAKES = 3;
+/** Tiers as they begin; one that is not named comes last. The short files are at the end, where two workers must come to it together. */
+export const TIERS: readonly string[] = ['unit', AMONG, 'vm', 'e2e', 'chaos', 'kernel', 'native', 'fuzz', 'sim', 'bus'];
+/** Keep a processor busy and have time limits: each begins before the first file of a tier, so that none runs beside the other or a machine. */
+export const APART: Readonly<Record<string, string>> = {
+  'test/chaos/responder.test.ts': 'kernel',
+  'test/chaos/collector-kill.test.ts': 'native',
+};
 
 export interface Placed {
   /** Relative to the workspace. */
@@ -23,10 +38,19 @@ export interface Placed {
 export function inOrder<Spec>(specs: readonly Spec[], placed: (spec: Spec) => Placed): Spec[] {
   const named = (file: string) => specs.filter((spec) => placed(spec).file === file);
   const spread = SPREAD.flatMap(named);
-  const rest = specs.filter((spec) => placed(spec).file !== FIRST && !SPREAD.includes(placed(spec).file));
+  const tier = (spec: Spec) => {
+    const { file, project } = placed(spec);
+    const before = APART[file];
+    if (before !== undefined) return TIERS.indexOf(before) - 0.5;
+    return TIERS.includes(project) ? TIERS.indexOf(project) : TIERS.length;
+  };
+  const rest = specs
+    .filter((spec) => placed(spec).file !== FIRST && !SPREAD.includes(placed(spec).file))
+    .sort((a, b) => tier(a) - tier(b));
   const hosts = rest.filter((spec) => placed(spec).project === AMONG);
   // Behind how many of the hosts each of them begins.
-  const behind = spread.map((_, index) => Math.floor((hosts.length * (index + 1)) / (spread.length + 1)));
+  const before = named(FIRST).length * FIRST_TAKES;
+  const behind = spread.map((_, index) => Math.floor((hosts.length * (index + before)) / (spread.length + before)));
   const begin = (hostsBefore: number) => spread.filter((_, index) => behind[index] === hostsBefore);
   let hostsBefore = 0;
   const all = [...named(FIRST), ...begin(0)];

@@ -3,7 +3,7 @@ import { startLab } from '@bailiff/lab';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
 import { HAND_VECTORS } from '../lab/src/attack/by-hand-frames.ts';
-import { bailiff, uniqueId } from './support.ts';
+import { bailiff, lab as labProcess, uniqueId } from './support.ts';
 
 interface Outcome {
   attacker: string;
@@ -18,7 +18,7 @@ it('attack by hand - every vector', async () => {
   const count = 10 * HAND_VECTORS.length;
   const attack = async () =>
     JSON.parse(
-      await bailiff('lab', 'attack', pod, '--id', id, '--vector', 'all', '--count', String(count), '--json'),
+      await labProcess('attack', pod, '--id', id, '--vector', 'all', '--count', String(count), '--json'),
     ) as Outcome;
   const control = await attack();
   expect(control).toMatchObject({ attacker: `default/${pod}`, sent: count });

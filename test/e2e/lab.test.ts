@@ -7,7 +7,7 @@ import path from 'node:path';
 import { exec, type LabInfo, readState } from '@bailiff/lab';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { bailiff, kubectl, startBailiff, tracesOf, uniqueId } from './support.ts';
+import { bailiff, kubectl, lab, startBailiff, startLabProcess, tracesOf, uniqueId } from './support.ts';
 
 describe('lab up --detach', () => {
   const id = uniqueId('d');
@@ -19,7 +19,7 @@ describe('lab up --detach', () => {
     info = JSON.parse(await bailiff('lab', 'up', '--detach', '--json', '--bus-auth', '--id', id)) as LabInfo;
   });
   afterAll(async () => {
-    await bailiff('lab', 'down', '--id', id).catch(() => undefined);
+    await lab('down', '--id', id).catch(() => undefined);
   });
 
   it('json - names every node and pod with what is needed to reach it', async () => {
@@ -129,8 +129,8 @@ describe('lab up --detach', () => {
     const processes = () => tracesOf(id).filter((trace) => trace.startsWith('process'));
     await waitFor(() => processes().length === 0, { what: 'the processes to end', state: processes });
     expect(tracesOf(id).length).toBeGreaterThan(0);
-    expect(await bailiff('lab', 'list')).toMatch(new RegExp(`${id} +dead`));
-    await bailiff('lab', 'down', '--id', id);
+    expect(await lab('list')).toMatch(new RegExp(`${id} +dead`));
+    await lab('down', '--id', id);
     expect(tracesOf(id)).toEqual([]);
   });
 });
@@ -138,43 +138,43 @@ describe('lab up --detach', () => {
 describe('lab up in the foreground', () => {
   it('ctrl-c - takes a lab that is up down, and with it what a killed one had left', async () => {
     const killed = uniqueId('k');
-    const first = startBailiff('lab', 'up', '--nodes', '1', '--pods', '0', '--id', killed);
+    const first = startLabProcess('up', '--nodes', '1', '--pods', '0', '--id', killed);
     await first.said('apps:');
     process.kill((await readState(`/run/bailiff-lab/${killed}`))!.pid, 'SIGKILL');
     await first.ended;
     expect(tracesOf(killed)).not.toEqual([]);
 
     const id = uniqueId('f');
-    const lab = startBailiff('lab', 'up', '--nodes', '1', '--pods', '2', '--unguarded', '--id', id);
-    await lab.said('Ctrl-C takes it down');
+    const command = startBailiff('lab', 'up', '--nodes', '1', '--pods', '2', '--unguarded', '--id', id);
+    await command.said('Ctrl-C takes it down');
     expect(tracesOf(killed)).toEqual([]);
     expect(tracesOf(id)).not.toEqual([]);
-    lab.interrupt();
-    expect(await lab.ended).toBe(0);
+    command.interrupt();
+    expect(await command.ended).toBe(0);
     expect(tracesOf(id)).toEqual([]);
   });
 
   it('ctrl-c - takes one down that is only half up', async () => {
     const id = uniqueId('h');
-    const lab = startBailiff('lab', 'up', '--nodes', '2', '--pods', '2', '--id', id);
-    await lab.said('apps:');
-    lab.interrupt();
-    expect(await lab.ended).toBe(130);
+    const half = startLabProcess('up', '--nodes', '2', '--pods', '2', '--id', id);
+    await half.said('apps:');
+    half.interrupt();
+    expect(await half.ended).toBe(130);
     expect(tracesOf(id)).toEqual([]);
   });
 
   it('SIGTERM - does the same, sent to the command alone', async () => {
     const id = uniqueId('t');
-    const lab = startBailiff('lab', 'up', '--nodes', '1', '--pods', '1', '--unguarded', '--id', id);
-    await lab.said('servers:');
-    lab.child.kill('SIGTERM');
-    expect(await lab.ended).toBe(130);
+    const command = startBailiff('lab', 'up', '--nodes', '1', '--pods', '1', '--unguarded', '--id', id);
+    await command.said('servers:');
+    command.child.kill('SIGTERM');
+    expect(await command.ended).toBe(130);
     expect(tracesOf(id)).toEqual([]);
   });
 
   it('flags - a wrong one ends with 2 before anything is made', async () => {
-    const lab = startBailiff('lab', 'up', '--nodes', '0');
-    expect(await lab.ended).toBe(2);
-    expect(lab.output()).toMatch(/--nodes must be a whole number from 1/);
+    const command = startBailiff('lab', 'up', '--nodes', '0');
+    expect(await command.ended).toBe(2);
+    expect(command.output()).toMatch(/--nodes must be a whole number from 1/);
   });
 });

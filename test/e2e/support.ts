@@ -7,7 +7,10 @@ import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { CHECKOUT, exec } from '@bailiff/lab';
+import { nodeArgs } from '../../tools/children.ts';
 
+const LAB = 'test/lab/src/main.ts';
+const DEMO = 'test/lab/src/demo/main.ts';
 const BAILIFF = path.join(CHECKOUT, 'apps/cli/bin/bailiff.mjs');
 const COMMAND_TIMEOUT_MS = 120_000;
 
@@ -29,17 +32,20 @@ export interface Running {
   interrupt: () => void;
 }
 
+/** What `bailiff lab …` hands over to, which is what takes time: the command itself is in usage.test.ts, lab.test.ts and the tutorial. */
+export const lab = (...args: string[]) =>
+  exec(process.execPath, [...nodeArgs(LAB), ...args], { timeoutMs: COMMAND_TIMEOUT_MS });
+export const startLabProcess = (...args: string[]): Running => start([...nodeArgs(LAB), ...args]);
+
 /** Starts `bailiff …` and leaves it running. */
 export const startBailiff = (...args: string[]): Running => start([BAILIFF, ...args]);
 
-const DEMO = ['--import', 'tsx', path.join(CHECKOUT, 'test/lab/src/demo/main.ts')];
-
 /** Starts the demo and leaves it running. */
-export const startDemo = (...args: string[]): Running => start([...DEMO, ...args]);
+export const startDemo = (...args: string[]): Running => start([...nodeArgs(DEMO), ...args]);
 
 /** The same with other variables of the environment. */
 export const startDemoWith = (env: Record<string, string>, ...args: string[]): Running =>
-  start([...DEMO, ...args], env);
+  start([...nodeArgs(DEMO), ...args], env);
 
 function start(argv: string[], env: Record<string, string> = {}): Running {
   const stdio = ['ignore', 'pipe', 'pipe'] as const;

@@ -7,7 +7,7 @@ import { freePort } from '@bailiff/bus/testing';
 import { CHECKOUT } from '@bailiff/lab';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
-import { bailiff, tracesOf, uniqueId } from './support.ts';
+import { lab, tracesOf, uniqueId } from './support.ts';
 import { type Block, blocksOf } from './tutorial-blocks.ts';
 
 const PAGE = readFileSync(path.join(CHECKOUT, 'docs/tutorial.md'), 'utf8');
@@ -107,7 +107,7 @@ it('tutorial - every command does what the page says', { timeout: 300_000 }, asy
       await runBlock(shell, block, ours(block.commands));
       // Another lab may be up on this machine, so that none is the only one.
       if (index === 0) {
-        const { natsUrl } = JSON.parse(await bailiff('lab', 'info', '--id', id)) as { natsUrl: string };
+        const { natsUrl } = JSON.parse(await lab('info', '--id', id)) as { natsUrl: string };
         await shell.run(
           `export BAILIFF_NATS_URL=${natsUrl} BAILIFF_NATS_PASSWORD_FILE=/run/bailiff-lab/${id}/secrets/cli.password`,
         );
@@ -115,7 +115,7 @@ it('tutorial - every command does what the page says', { timeout: 300_000 }, asy
     }
     expect(tracesOf(id)).toEqual([]);
   } finally {
-    if (tracesOf(id).length > 0) await bailiff('lab', 'down', '--id', id);
+    if (tracesOf(id).length > 0) await lab('down', '--id', id);
     rmSync(conf, { force: true });
     rmSync(directory, { recursive: true, force: true });
   }
