@@ -102,6 +102,41 @@ export class BoundedTap extends avscUtils.Tap {
     this.need();
     super.skipFixed(length);
   }
+  /** Skips so many longs, ints, booleans or enums in turn. */
+  skipLongs(count: number): void {
+    const { buf } = this;
+    let { pos } = this;
+    for (; count > 0; count -= 1) {
+      const first = buf[pos];
+      if (first !== undefined && first < 0x80) {
+        pos += 1;
+      } else {
+        this.pos = pos;
+        this.skipLong();
+        pos = this.pos;
+      }
+    }
+    this.pos = pos;
+  }
+
+  /** Skips so many strings or bytes in turn. */
+  skipStrings(count: number): void {
+    const { buf } = this;
+    let { pos } = this;
+    for (; count > 0; count -= 1) {
+      const first = buf[pos];
+      // An even byte below 0x80 is a length below 64.
+      if (first !== undefined && (first & 0x81) === 0) {
+        pos += 1 + (first >> 1);
+      } else {
+        this.pos = pos;
+        this.skipBytes();
+        pos = this.pos;
+      }
+    }
+    this.pos = pos;
+  }
+
   /** A length below zero would lead back to what was read, and an array of a million items would be read from twenty bytes. */
   override skipBytes(): void {
     const length = this.readLong();

@@ -1,13 +1,15 @@
 /**
- * A frame with only what judging looks at. Half of a violation is for people and other readers; not building it makes reading a frame a
- * third cheaper, and the reader of every violation of a cluster is where that counts.
+ * A frame with only what judging looks at. Half of a violation is for people and other readers; not building it makes reading a frame much
+ * cheaper, and the reader of every violation of a cluster is where that counts.
  *
- * Place in the path: VIOLATIONS → here → the fold (libs/judge). It is Avro's own schema resolution with a reader's schema that has fewer fields, so
- * what is left out is skipped, not read. A message is refused by the same rules; only a field that is skipped may hold a symbol or a number
- * that a full reader would refuse.
+ * Place in the path: VIOLATIONS → here → the fold (libs/judge). Frames of the schema that this build writes are read by judged-reader.ts. All others are
+ * read by Avro's own schema resolution with a reader's schema that has fewer fields, so what is left out is skipped. A message is refused by the same
+ * rules as by a full reader; only a field that is skipped may hold a symbol or a number that it would refuse.
  */
 import { boundedType } from './bounded-types.ts';
 import { decodeViolationFrame } from './codec.ts';
+import { JudgedReader, READS } from './judged-reader.ts';
+import type { Origin } from './origins.ts';
 import { type SchemaLookup, SchemaRegistry } from './registry.ts';
 import { CURRENT_SCHEMAS } from './schemas.gen.ts';
 import type { OperationSample, PacketSample, PodRef, SocketProcess, Violation, ViolationFrame } from './types.gen.ts';
@@ -46,6 +48,8 @@ export type JudgedViolation = Omit<Pick<Violation, (typeof KEPT.Violation)[numbe
   pod: JudgedPod | null;
   sample: JudgedSample | null;
   operation: JudgedOperation | null;
+  /** Its kind, vector, action, state, counterEpoch and pod, as one object for all violations in which they are the same; absent when it was not read so. */
+  origin?: Origin;
 };
 export type JudgedFrame = Omit<Pick<ViolationFrame, (typeof KEPT.ViolationFrame)[number]>, 'violations'> & {
   violations: JudgedViolation[];
@@ -69,7 +73,8 @@ function reduced(schema: Json): Json {
   };
 }
 
-function judgedType() {
+/** What the general way reads frames as. */
+export function judgedType() {
   const text = CURRENT_SCHEMAS.map((schema) => schema.text).find((t) => JSON.parse(t).name === 'ViolationFrame');
   return boundedType(reduced(JSON.parse(text as string)));
 }
@@ -77,7 +82,7 @@ function judgedType() {
 /** A registry that reads frames, of whatever version, as JudgedFrame. For decodeJudgedFrame only. */
 export class JudgedRegistry extends SchemaRegistry {
   constructor(lookup: SchemaLookup | null = null, nowMs: () => number = Date.now) {
-    super(lookup, nowMs, { ViolationFrame: judgedType() });
+    super(lookup, nowMs, { types: { ViolationFrame: judgedType() }, readers: { [READS]: new JudgedReader() } });
   }
 }
 

@@ -70,8 +70,11 @@ export const CURRENT: Readonly<Record<MessageName, CurrentType>> = Object.fromEn
 /** Texts whose fingerprints are known: released ones, then what this build writes. */
 const BUILT_IN = new Map([...RELEASED_SCHEMAS, ...CURRENT_SCHEMAS].map((schema) => [schema.fingerprint, schema.text]));
 
-/** What messages are read as, where that is not today's type. */
-export type ReadAs = Partial<Record<MessageName, avro.Type>>;
+/** What messages are read as, where that is not today's type; and by the fingerprint of their schema, readers that know how it is done faster. */
+export interface ReadAs {
+  types: Partial<Record<MessageName, avro.Type>>;
+  readers: Readonly<Record<string, BodyReader>>;
+}
 
 /** Builds the reader of a schema text that comes from elsewhere. @throws SchemaError WRONG_SCHEMA */
 function learn(text: string, expected: string, readAs: ReadAs): KnownSchema {
@@ -93,8 +96,10 @@ function readerOf(schema: unknown, fingerprint: string, readAs: ReadAs): KnownSc
   const name = shortName(schema) as MessageName;
   const current = Object.hasOwn(CURRENT, name) ? CURRENT[name] : undefined;
   if (!current) throw new SchemaError('WRONG_SCHEMA', `"${name}" is none of our messages`, fingerprint);
+  const faster = readAs.readers[fingerprint];
+  if (faster) return { name, fingerprint, reader: faster };
   const writer = current.fingerprint === fingerprint ? current.type : boundedType(schema);
-  const wanted = readAs[name] ?? current.type;
+  const wanted = readAs.types[name] ?? current.type;
   const reader = wanted === writer ? writer : wanted.createResolver(writer);
   return { name, fingerprint, reader: reader as unknown as BodyReader };
 }
@@ -113,7 +118,11 @@ export class SchemaRegistry {
    * @param lookup where unknown fingerprints are asked for; without it they stay unknown.
    * @param readAs see judged-frame.ts
    */
-  constructor(lookup: SchemaLookup | null = null, nowMs: () => number = Date.now, readAs: ReadAs = {}) {
+  constructor(
+    lookup: SchemaLookup | null = null,
+    nowMs: () => number = Date.now,
+    readAs: ReadAs = { types: {}, readers: {} },
+  ) {
     this.lookup = lookup;
     this.nowMs = nowMs;
     this.readAs = readAs;

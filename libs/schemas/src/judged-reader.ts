@@ -1,0 +1,251 @@
+/**
+ * Reads a frame of the schema that this build writes as a JudgedFrame, field by field. What collectors of this version say is nearly all that
+ * a correlator reads, and this is three times as fast as Avro's general resolution, which reads all other versions (judged-frame.ts).
+ *
+ * Invariants: the fields below are those of the schema with the fingerprint READS, in its order; with another schema it is not used, and a test
+ * tells. What it accepts and answers is what the general way does.
+ */
+import type { BoundedTap } from './bounded-tap.ts';
+import { SchemaError } from './errors.ts';
+import type {
+  JudgedFrame,
+  JudgedOperation,
+  JudgedPod,
+  JudgedProcess,
+  JudgedSample,
+  JudgedViolation,
+} from './judged-frame.ts';
+import { type OfCounter, type Origin, Origins } from './origins.ts';
+import { Words } from './words.ts';
+
+/** Fingerprint of the schema of frames that is read here. */
+export const READS = '06496cd7d453b0dd';
+
+const KINDS = ['spoof', 'lsm'] as const;
+const ACTIONS = ['audit', 'drop'] as const;
+const STATES = ['unknown', 'provisional', 'programmed'] as const;
+/** Strings in a pod. */
+const POD_FIELDS = 7;
+/** Beyond it avsc, too, refuses a long. */
+const MAX_LONG = Number.MAX_SAFE_INTEGER - 1;
+
+/** A violation as it was read: what it has in common with others of its counter is looked up where that lies. */
+class ReadViolation implements JudgedViolation {
+  readonly origin: Origin;
+  readonly cumulativePackets: number;
+  readonly count: number;
+  readonly suppressed: number;
+  readonly lastSeenAt: number;
+  readonly sample: JudgedSample | null;
+  readonly operation: JudgedOperation | null;
+  readonly severity: string;
+
+  constructor(
+    origin: Origin,
+    cumulativePackets: number,
+    count: number,
+    suppressed: number,
+    lastSeenAt: number,
+    sample: JudgedSample | null,
+    operation: JudgedOperation | null,
+    severity: string,
+  ) {
+    this.origin = origin;
+    this.cumulativePackets = cumulativePackets;
+    this.count = count;
+    this.suppressed = suppressed;
+    this.lastSeenAt = lastSeenAt;
+    this.sample = sample;
+    this.operation = operation;
+    this.severity = severity;
+  }
+
+  get kind() {
+    return this.origin.kind;
+  }
+  get vector() {
+    return this.origin.vector;
+  }
+  get action() {
+    return this.origin.action;
+  }
+  get state() {
+    return this.origin.state;
+  }
+  get counterEpoch() {
+    return this.origin.counterEpoch;
+  }
+  get pod() {
+    return this.origin.pod;
+  }
+}
+
+export class JudgedReader {
+  readonly #origins: Origins;
+  readonly #words = new Words();
+
+  constructor(origins: Origins = new Origins()) {
+    this.#origins = origins;
+  }
+
+  /** Reads the body of a message; the caller looks whether it ended where the message does. @throws SchemaError */
+  _read(tap: BoundedTap): JudgedFrame {
+    const { buf } = tap;
+    const message = new DataView(buf.buffer, buf.byteOffset, buf.length);
+    const nodeName = this.#words.read(tap);
+    tap.skipStrings(1); // bootId
+    const frameSequence = readLong(tap);
+    tap.skipLongs(1); // publishedAt
+    tap.skipStrings(1); // collectorVersion
+    const violations: JudgedViolation[] = [];
+    for (let count = tap.readCount(); count > 0; count = tap.readCount()) {
+      while (count-- > 0) violations.push(this.#violation(tap, message));
+    }
+    for (let count = tap.readCount(); count > 0; count = tap.readCount()) {
+      while (count-- > 0) {
+        tap.skipStrings(1); // interfaceName
+        tap.skipLongs(4); // ifindex, generation, packetsBeforeGuard, appearedToGuardedMicros
+      }
+    }
+    return { nodeName, frameSequence, violations };
+  }
+
+  #violation(tap: BoundedTap, message: DataView): JudgedViolation {
+    const counterAt = tap.pos;
+    tap.skipLongs(1); // kind
+    tap.skipStrings(1); // vector
+    tap.skipLongs(2); // action, state
+    tap.skipStrings(1); // counterEpoch
+    const counterBytes = tap.pos - counterAt;
+    const cumulativePackets = readLong(tap);
+    tap.skipLongs(2); // cumulativeSkbs, cumulativeBytes
+    const count = readLong(tap);
+    const suppressed = readLong(tap);
+    tap.skipLongs(1); // firstSeenAt
+    const lastSeenAt = readLong(tap);
+    tap.skipBoolean(); // final
+    tap.skipStrings(1); // interfaceName
+    tap.skipLongs(2); // ifindex, generation
+    const podAt = tap.pos;
+    if (isThere(tap)) tap.skipStrings(POD_FIELDS);
+    const podBytes = tap.pos - podAt;
+    if (!tap.isValid()) throw new SchemaError('TRUNCATED', 'the message ends within a pod');
+    const origin =
+      this.#origins.find(message, counterAt, counterBytes, podAt, podBytes) ??
+      this.#newOrigin(tap, message, counterAt, counterBytes, podAt, podBytes);
+    const sample = isThere(tap) ? this.#sample(tap) : null;
+    tap.skipStrings(1); // detail
+    const operation = isThere(tap) ? this.#operation(tap) : null;
+    tap.skipStrings(1); // policy
+    tap.skipLongs(1); // policyRevision
+    const severity = this.#words.read(tap);
+    skipList(tap); // tags
+    tap.skipStrings(1); // message
+    return new ReadViolation(origin, cumulativePackets, count, suppressed, lastSeenAt, sample, operation, severity);
+  }
+
+  #newOrigin(
+    tap: BoundedTap,
+    message: DataView,
+    counterAt: number,
+    counterBytes: number,
+    podAt: number,
+    podBytes: number,
+  ): Origin {
+    const behind = tap.pos;
+    tap.pos = counterAt;
+    const ofCounter = this.#ofCounter(tap);
+    tap.pos = podAt;
+    const pod = isThere(tap) ? this.#pod(tap) : null;
+    tap.pos = behind;
+    return this.#origins.add(message, counterAt, counterBytes, podAt, podBytes, ofCounter, pod);
+  }
+
+  #ofCounter(tap: BoundedTap): OfCounter {
+    const kind = symbolOf(KINDS, tap);
+    const vector = this.#words.read(tap);
+    const action = symbolOf(ACTIONS, tap);
+    const state = symbolOf(STATES, tap);
+    return { kind, vector, action, state, counterEpoch: tap.readString() };
+  }
+
+  #pod(tap: BoundedTap): JudgedPod {
+    const uid = tap.readString();
+    const namespace = this.#words.read(tap);
+    const name = tap.readString();
+    tap.skipStrings(1); // serviceAccount
+    const ownerKind = this.#words.read(tap);
+    const ownerName = this.#words.read(tap);
+    return { uid, namespace, name, ownerKind, ownerName, ownerUid: this.#words.read(tap) };
+  }
+
+  #sample(tap: BoundedTap): JudgedSample {
+    tap.skipLongs(4); // observedAt, direction, etherType, l4Protocol
+    const claimedMac = this.#words.read(tap);
+    tap.skipStrings(1); // expectedMac
+    const claimedAddress = this.#words.read(tap);
+    tap.skipStrings(1); // expectedAddress
+    const destinationAddress = this.#words.read(tap);
+    tap.skipLongs(1); // sourcePort
+    const destinationPort = tap.readInt();
+    tap.skipLongs(2); // length, gsoSegments
+    tap.skipStrings(3); // cgroupId, socketCookie, head
+    const process = isThere(tap) ? this.#process(tap) : null;
+    return { claimedMac, claimedAddress, destinationAddress, destinationPort, process };
+  }
+
+  #process(tap: BoundedTap): JudgedProcess {
+    tap.skipLongs(1); // madeAt
+    const tgid = readLong(tap);
+    const uid = readLong(tap);
+    const comm = this.#words.read(tap);
+    const executable = this.#words.read(tap);
+    tap.skipStrings(1); // cgroupId
+    return { tgid, uid, comm, executable, containerName: this.#words.read(tap) };
+  }
+
+  #operation(tap: BoundedTap): JudgedOperation {
+    tap.skipLongs(1); // observedAt
+    const operation = this.#words.read(tap);
+    tap.skipLongs(1); // outcome
+    const subject = this.#words.read(tap);
+    tap.skipStrings(1); // address
+    tap.skipLongs(2); // port, protocol
+    const tgid = readLong(tap);
+    tap.skipLongs(2); // tid, parentTgid
+    const uid = readLong(tap);
+    tap.skipLongs(1); // gid
+    tap.skipStrings(1); // capabilities
+    const comm = this.#words.read(tap);
+    const executable = this.#words.read(tap);
+    const parentExecutable = this.#words.read(tap);
+    skipList(tap); // arguments
+    tap.skipStrings(2); // cgroupId, containerId
+    const containerName = this.#words.read(tap);
+    tap.skipStrings(1); // socketCookie
+    return { operation, subject, tgid, uid, comm, executable, parentExecutable, containerName };
+  }
+}
+
+function skipList(tap: BoundedTap): void {
+  for (let count = tap.readCount(); count > 0; count = tap.readCount()) tap.skipStrings(count);
+}
+
+function readLong(tap: BoundedTap): number {
+  const value = tap.readLong();
+  if (value > MAX_LONG || value < -MAX_LONG) throw new SchemaError('LONG_RANGE', 'a number that cannot be held');
+  return value;
+}
+
+function symbolOf<T>(symbols: readonly T[], tap: BoundedTap): T {
+  const symbol = symbols[tap.readLong()];
+  if (symbol === undefined) throw new SchemaError('MALFORMED', 'a symbol that the schema does not have');
+  return symbol;
+}
+
+/** Whether a field that may be null is not. */
+function isThere(tap: BoundedTap): boolean {
+  const branch = tap.readLong();
+  if (branch !== 0 && branch !== 1) throw new SchemaError('MALFORMED', 'neither null nor a value');
+  return branch === 1;
+}

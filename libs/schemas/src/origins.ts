@@ -1,0 +1,136 @@
+/**
+ * Whose counter a violation is of, read once. What the violations of one counter have in common (vector, action, state, name of the counter, pod) is
+ * more than half of their bytes, and the same bytes each time: they are compared with those that came before, equal bytes give the same object, and no
+ * string is made.
+ *
+ * Place in the path: judged-reader.ts asks here for every violation. Invariant: an origin says what its bytes say; the hash only finds
+ * them. Bounds: MAX_ORIGINS, and MAX_PAGES of bytes; when they are full all is forgotten, and what comes again is read anew. What takes more than
+ * MAX_BYTES is not kept.
+ */
+import type { JudgedPod, JudgedViolation } from './judged-frame.ts';
+
+export type OfCounter = Pick<JudgedViolation, 'kind' | 'vector' | 'action' | 'state' | 'counterEpoch'>;
+
+/** Counters that speak in turn; with more, what all have in common is read anew now and then. */
+const MAX_ORIGINS = 65_536;
+/** Holds about 4,000 origins. */
+const PAGE_BYTES = 1 << 20;
+const MAX_PAGES = 16;
+/** Ordinary ones take 250 bytes. */
+const MAX_BYTES = 2_048;
+const WORD = 4;
+
+export class Origin {
+  readonly kind: OfCounter['kind'];
+  readonly vector: string;
+  readonly action: OfCounter['action'];
+  readonly state: OfCounter['state'];
+  readonly counterEpoch: string;
+  readonly pod: JudgedPod | null;
+  /**
+   * Small, and of one origin at a time; -1 = it is not kept. Whoever remembers something of an origin has an array for it, and compares the object:
+   * a number is given again when all was forgotten.
+   */
+  readonly number: number;
+
+  constructor({ kind, vector, action, state, counterEpoch }: OfCounter, pod: JudgedPod | null, number: number) {
+    this.kind = kind;
+    this.vector = vector;
+    this.action = action;
+    this.state = state;
+    this.counterEpoch = counterEpoch;
+    this.pod = pod;
+    this.number = number;
+  }
+}
+
+interface Kept {
+  readonly origin: Origin;
+  readonly page: DataView;
+  readonly at: number;
+  readonly counterBytes: number;
+  readonly podBytes: number;
+}
+
+export class Origins {
+  readonly #most: number;
+  readonly #kept = new Map<number, Kept>();
+  readonly #pages: DataView[] = [];
+  #page = 0;
+  #end = 0;
+  #next = 0;
+
+  /** @param most origins, before all are forgotten */
+  constructor(most: number = MAX_ORIGINS) {
+    this.#most = most;
+  }
+
+  /** The origin of these bytes, if they came before. @param counterAt where what the counter says begins; `podAt` likewise */
+  find(message: DataView, counterAt: number, counterBytes: number, podAt: number, podBytes: number): Origin | null {
+    const kept = this.#kept.get(hashOf(message, counterAt, counterBytes));
+    if (kept === undefined || kept.counterBytes !== counterBytes || kept.podBytes !== podBytes) return null;
+    const { page, at } = kept;
+    const same =
+      areEqual(message, counterAt, page, at, counterBytes) &&
+      areEqual(message, podAt, page, at + counterBytes, podBytes);
+    return same ? kept.origin : null;
+  }
+
+  /** Makes the origin of bytes that `find` did not know; of two with one hash it is the newer that is found. */
+  add(
+    message: DataView,
+    counterAt: number,
+    counterBytes: number,
+    podAt: number,
+    podBytes: number,
+    ofCounter: OfCounter,
+    pod: JudgedPod | null,
+  ): Origin {
+    const bytes = counterBytes + podBytes;
+    if (bytes > MAX_BYTES) return new Origin(ofCounter, pod, -1);
+    const page = this.#room(bytes);
+    const at = this.#end;
+    copy(message, counterAt, page, at, counterBytes);
+    copy(message, podAt, page, at + counterBytes, podBytes);
+    this.#end += bytes;
+    const origin = new Origin(ofCounter, pod, this.#next++);
+    this.#kept.set(hashOf(message, counterAt, counterBytes), { origin, page, at, counterBytes, podBytes });
+    return origin;
+  }
+
+  /** The page in which so many bytes have room from `#end` on. */
+  #room(bytes: number): DataView {
+    if (this.#end + bytes > PAGE_BYTES) {
+      this.#page += 1;
+      this.#end = 0;
+    }
+    if (this.#page === MAX_PAGES || this.#next === this.#most) {
+      this.#kept.clear();
+      this.#page = 0;
+      this.#end = 0;
+      this.#next = 0;
+    }
+    const page = this.#pages[this.#page] ?? new DataView(new ArrayBuffer(PAGE_BYTES));
+    this.#pages[this.#page] = page;
+    return page;
+  }
+}
+
+function hashOf(bytes: DataView, at: number, length: number): number {
+  let hash = length;
+  const end = at + length;
+  for (; at + WORD <= end; at += WORD) hash = Math.imul(hash ^ bytes.getUint32(at, true), 0x9e3779b1) ^ (hash >>> 15);
+  for (; at < end; at += 1) hash = Math.imul(hash ^ bytes.getUint8(at), 0x9e3779b1);
+  return hash;
+}
+
+function areEqual(a: DataView, atA: number, b: DataView, atB: number, length: number): boolean {
+  const end = atA + length;
+  for (; atA + WORD <= end; atA += WORD, atB += WORD) if (a.getUint32(atA) !== b.getUint32(atB)) return false;
+  for (; atA < end; atA += 1, atB += 1) if (a.getUint8(atA) !== b.getUint8(atB)) return false;
+  return true;
+}
+
+function copy(from: DataView, atFrom: number, to: DataView, atTo: number, length: number): void {
+  for (let i = 0; i < length; i += 1) to.setUint8(atTo + i, from.getUint8(atFrom + i));
+}

@@ -1,0 +1,42 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { BoundedTap } from './bounded-tap.ts';
+import { Words } from './words.ts';
+
+/** A string as Avro writes it, for lengths below 64. */
+const written = (bytes: Uint8Array) => Buffer.from([bytes.length * 2, ...bytes]);
+
+function read(words: Words, message: Buffer): string {
+  const tap = new BoundedTap();
+  tap.reset(message, 0);
+  const text = words.read(tap);
+  expect(tap.pos).toBe(message.length);
+  return text;
+}
+
+describe('words', () => {
+  it('property - are what the bytes say, whatever was read before', () => {
+    const words = new Words();
+    const few = fc.uint8Array({ min: 0x61, max: 0x63, maxLength: 3 });
+    const any = fc.uint8Array({ maxLength: 63 });
+    const likely = fc.constantFrom('é', '\u{1f47e}', 'default').map((text) => new Uint8Array(Buffer.from(text)));
+    // One byte of a character of two, which is none: not the same as the character.
+    const broken = fc.constantFrom(new Uint8Array([0xe9]), new Uint8Array([0xff, 0xfd]));
+    fc.assert(
+      fc.property(fc.array(fc.oneof(few, any, likely, broken), { maxLength: 40 }), (all) => {
+        for (const bytes of all) expect(read(words, written(bytes))).toBe(Buffer.from(bytes).toString('utf8'));
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it.each([
+    ['ends before it begins', [], 'TRUNCATED'],
+    ['ends within', [0x06, 0x61, 0x61], 'TRUNCATED'],
+    ['of negative length', [0x05, 0x61, 0x61, 0x61], 'MALFORMED'],
+  ])('%s - is refused', (_, bytes, code) => {
+    const tap = new BoundedTap();
+    tap.reset(Buffer.from(bytes), 0);
+    expect(() => new Words().read(tap)).toThrow(expect.objectContaining({ code }));
+  });
+});
