@@ -23,6 +23,7 @@ export {
   type JudgedViolation,
 } from './judged-frame.ts';
 export * from './node-status.ts';
+export type { Origin } from './origins.ts';
 export * from './pods.ts';
 export * from './quarantine.ts';
 export { type MessageName, type Messages, type SchemaLookup, SchemaRegistry } from './registry.ts';

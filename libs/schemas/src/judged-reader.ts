@@ -28,6 +28,8 @@ const STATES = ['unknown', 'provisional', 'programmed'] as const;
 const POD_FIELDS = 7;
 /** Beyond it avsc, too, refuses a long. */
 const MAX_LONG = Number.MAX_SAFE_INTEGER - 1;
+/** Below it every step of reading a long is exact. */
+const EXACT = 2 ** 53;
 
 /** A violation as it was read: what it has in common with others of its counter is looked up where that lies. */
 class ReadViolation implements JudgedViolation {
@@ -232,6 +234,22 @@ function skipList(tap: BoundedTap): void {
 }
 
 function readLong(tap: BoundedTap): number {
+  const { buf, pos: start } = tap;
+  let at = start;
+  let byte = buf[at++] as number;
+  let value = byte & 0x7f;
+  let factor = 0x80;
+  for (; byte >= 0x80 && factor < EXACT; factor *= 0x80) {
+    byte = buf[at++] as number;
+    value += (byte & 0x7f) * factor;
+  }
+  // Not its end, or the end of the message, or not surely exact.
+  if (!(byte < 0x80) || value >= EXACT) return readAnyLong(tap);
+  tap.pos = at;
+  return (buf[start] as number) & 1 ? -(value + 1) / 2 : value / 2;
+}
+
+function readAnyLong(tap: BoundedTap): number {
   const value = tap.readLong();
   if (value > MAX_LONG || value < -MAX_LONG) throw new SchemaError('LONG_RANGE', 'a number that cannot be held');
   return value;

@@ -13,6 +13,8 @@ export type OfCounter = Pick<JudgedViolation, 'kind' | 'vector' | 'action' | 'st
 
 /** Counters that speak in turn; with more, what all have in common is read anew now and then. */
 const MAX_ORIGINS = 65_536;
+/** Places in the table that an origin may be in, from that of its hash on: bytes of somebody's choice must not make looking long. */
+const PROBES = 8;
 /** Holds about 4,000 origins. */
 const PAGE_BYTES = 1 << 20;
 const MAX_PAGES = 16;
@@ -46,6 +48,7 @@ export class Origin {
 
 interface Kept {
   readonly origin: Origin;
+  readonly hash: number;
   readonly page: DataView;
   readonly at: number;
   readonly counterBytes: number;
@@ -54,29 +57,48 @@ interface Kept {
 
 export class Origins {
   readonly #most: number;
-  readonly #kept = new Map<number, Kept>();
+  /** By hash: number of an origin + 1; 0 = none. Half of it stays empty. */
+  readonly #table: Int32Array;
+  readonly #mask: number;
+  readonly #kept: Kept[] = [];
   readonly #pages: DataView[] = [];
   #page = 0;
   #end = 0;
-  #next = 0;
+  /** Number of the one that was found last. */
+  #last = -1;
 
   /** @param most origins, before all are forgotten */
   constructor(most: number = MAX_ORIGINS) {
     this.#most = most;
+    this.#table = new Int32Array(2 ** Math.ceil(Math.log2(2 * most)));
+    this.#mask = this.#table.length - 1;
   }
 
   /** The origin of these bytes, if they came before. @param counterAt where what the counter says begins; `podAt` likewise */
   find(message: DataView, counterAt: number, counterBytes: number, podAt: number, podBytes: number): Origin | null {
-    const kept = this.#kept.get(hashOf(message, counterAt, counterBytes));
-    if (kept === undefined || kept.counterBytes !== counterBytes || kept.podBytes !== podBytes) return null;
-    const { page, at } = kept;
-    const same =
-      areEqual(message, counterAt, page, at, counterBytes) &&
-      areEqual(message, podAt, page, at + counterBytes, podBytes);
-    return same ? kept.origin : null;
+    const hash = hashOf(message, counterAt, counterBytes);
+    // A node tells of its counters in much the same order each time: look behind the last one before looking anywhere.
+    let number = this.#last + 1;
+    for (let probe = -1; probe < PROBES; probe += 1) {
+      if (probe >= 0) number = (this.#table[(hash + probe) & this.#mask] as number) - 1;
+      if (number < 0) return null;
+      if (number === this.#kept.length) continue;
+      const { origin, hash: ofKept, page, at, counterBytes: first, podBytes: second } = this.#kept[number] as Kept;
+      if (
+        ofKept === hash &&
+        first === counterBytes &&
+        second === podBytes &&
+        areEqual(message, counterAt, page, at, counterBytes) &&
+        areEqual(message, podAt, page, at + counterBytes, podBytes)
+      ) {
+        this.#last = number;
+        return origin;
+      }
+    }
+    return null;
   }
 
-  /** Makes the origin of bytes that `find` did not know; of two with one hash it is the newer that is found. */
+  /** Makes the origin of bytes that `find` did not know. */
   add(
     message: DataView,
     counterAt: number,
@@ -93,9 +115,20 @@ export class Origins {
     copy(message, counterAt, page, at, counterBytes);
     copy(message, podAt, page, at + counterBytes, podBytes);
     this.#end += bytes;
-    const origin = new Origin(ofCounter, pod, this.#next++);
-    this.#kept.set(hashOf(message, counterAt, counterBytes), { origin, page, at, counterBytes, podBytes });
+    const hash = hashOf(message, counterAt, counterBytes);
+    const origin = new Origin(ofCounter, pod, this.#kept.length);
+    this.#kept.push({ origin, hash, page, at, counterBytes, podBytes });
+    this.#table[this.#placeFor(hash)] = origin.number + 1;
     return origin;
+  }
+
+  /** A free place, or the first one: who is there is not found any more. */
+  #placeFor(hash: number): number {
+    for (let probe = 0; probe < PROBES; probe += 1) {
+      const place = (hash + probe) & this.#mask;
+      if (this.#table[place] === 0) return place;
+    }
+    return hash & this.#mask;
   }
 
   /** The page in which so many bytes have room from `#end` on. */
@@ -104,11 +137,12 @@ export class Origins {
       this.#page += 1;
       this.#end = 0;
     }
-    if (this.#page === MAX_PAGES || this.#next === this.#most) {
-      this.#kept.clear();
+    if (this.#page === MAX_PAGES || this.#kept.length === this.#most) {
+      this.#kept.length = 0;
+      this.#table.fill(0);
+      this.#last = -1;
       this.#page = 0;
       this.#end = 0;
-      this.#next = 0;
     }
     const page = this.#pages[this.#page] ?? new DataView(new ArrayBuffer(PAGE_BYTES));
     this.#pages[this.#page] = page;
