@@ -92,6 +92,19 @@ describe('fold - a function of the stream alone', () => {
     );
   });
 
+  it('property - of frames read off the bus it says what it says of them as they were made', () => {
+    fc.assert(
+      fc.property(steps(200), (all) => {
+        const history = play(all);
+        const made = new Reader(history, 0, {}, false).run();
+        const read = new Reader(history, 0).run();
+        expect(read.said).toEqual(made.said);
+        expect([read.fold.size, read.fold.counted]).toEqual([made.fold.size, made.fold.counted]);
+      }),
+      { numRuns: 200 },
+    );
+  });
+
   it('property - a verdict id is given once, with one subject', () => {
     fc.assert(
       fc.property(steps(150), (all) => {

@@ -6,7 +6,14 @@
 import type { SnapshotEntry } from '@bailiff/judge';
 import { Fold, type FoldOptions, Members, RuleBook, type RuleChange } from '@bailiff/judge';
 import { podRef, SECOND, SimCollector, snapshotJson, T0 } from '@bailiff/judge/testing';
-import type { PodRef, Verdict, ViolationFrame } from '@bailiff/schemas';
+import {
+  decodeJudgedFrame,
+  encodeViolationFrame,
+  JudgedRegistry,
+  type PodRef,
+  type Verdict,
+  type ViolationFrame,
+} from '@bailiff/schemas';
 import fc from 'fast-check';
 
 export type Step =
@@ -246,10 +253,20 @@ export interface Said {
   verdict: Verdict;
 }
 
+const messages = new WeakMap<ViolationFrame, Buffer>();
+/** As it lies on the bus. */
+function messageOf(frame: ViolationFrame): Buffer {
+  const made = messages.get(frame) ?? encodeViolationFrame(frame);
+  messages.set(frame, made);
+  return made;
+}
+
 /** A fold over a history from one of its frames on, fed as a replica feeds it. */
 export class Reader {
   readonly said: Said[] = [];
   readonly fold: Fold;
+  /** null: frames are folded as they were made, not as they are read off the bus. */
+  readonly #registry: JudgedRegistry | null;
   readonly #history: History;
   readonly #members = new Members();
   readonly #rules = new RuleBook({});
@@ -258,8 +275,9 @@ export class Reader {
   /** Index of the next frame. */
   next: number;
 
-  constructor(history: History, start: number, options: Partial<FoldOptions> = {}) {
+  constructor(history: History, start: number, options: Partial<FoldOptions> = {}, offTheBus = true) {
     this.#history = history;
+    this.#registry = offTheBus ? new JudgedRegistry() : null;
     this.next = start;
     this.fold = new Fold({
       members: this.#members,
@@ -280,7 +298,8 @@ export class Reader {
     // Lists come in the order of the bucket, which is that of their times.
     while (isKnown(lists[this.#lists])) this.#members.apply(lists[this.#lists++] as SnapshotEntry);
     while (isKnown(changes[this.#changes])) this.#rules.apply(changes[this.#changes++] as RuleChange);
-    this.fold.frame(frame, frame.frame);
+    const read = this.#registry === null ? frame.frame : decodeJudgedFrame(messageOf(frame.frame), this.#registry);
+    this.fold.frame(frame, read);
     return true;
   }
 

@@ -14,14 +14,13 @@ import { groupKeyOf, matchedStages } from './rules.ts';
 import { SETTLE_MICROS, SWEEP_MICROS } from './time.ts';
 import { makeVerdict } from './verdict.ts';
 import { DEFAULT_VERDICTS_PER_MINUTE, VerdictCap } from './verdict-cap.ts';
-import { type GroupWindow, type Pools, windowPools } from './windows.ts';
+import { type GroupWindow, type Pools, type WindowOwner, windowPools } from './windows.ts';
 
-/** A window that violations of one counter go into, found once and kept. */
-export interface Hit {
-  state: RuleState;
-  window: GroupWindow;
-  /** Stages of the rule that they match, as bits. */
-  matched: number;
+/** The windows that violations of one counter go into, found once and kept. */
+export interface Hits {
+  readonly windows: GroupWindow[];
+  /** Of each: stages of its rule that they match, as bits. */
+  readonly matched: readonly number[];
 }
 
 /** Whose a violation is, and where it stands in the stream. */
@@ -119,10 +118,11 @@ export class Bench {
     nodeName: string,
     pod: JudgedPod | null,
     vouched: boolean,
-  ): { hits: Hit[]; complete: boolean } {
+  ): { hits: Hits; complete: boolean } {
     const { kind, vector, action, state, severity } = facts;
     const operation = facts.operation?.operation ?? '';
-    const hits: Hit[] = [];
+    const windows: GroupWindow[] = [];
+    const stages: number[] = [];
     let complete = true;
     for (const ruleState of this.#states) {
       const { rule } = ruleState;
@@ -132,28 +132,33 @@ export class Bench {
       const groupKey = groupKeyOf(rule.groupBy, nodeName, pod);
       if (groupKey === null) continue;
       const window = ruleState.windowOf(groupKey);
-      if (window === null) complete = false;
-      else hits.push({ state: ruleState, window, matched });
+      if (window === null) {
+        complete = false;
+        continue;
+      }
+      windows.push(window);
+      stages.push(matched);
     }
-    return { hits, complete };
+    return { hits: { windows, matched: stages }, complete };
   }
 
   /** Counts a violation into each of its windows; gives a verdict where that crosses a threshold. */
-  count(hits: Hit[], time: number, packets: number, violation: JudgedViolation, index: number, of: Occurrence): void {
-    for (let i = 0; i < hits.length; i++) {
-      const hit = hits[i] as Hit;
-      const { state } = hit;
-      if (hit.window.gone) {
-        const again = state.windowOf(hit.window.groupKey);
+  count(hits: Hits, time: number, packets: number, violation: JudgedViolation, index: number, of: Occurrence): void {
+    const { windows, matched } = hits;
+    for (let i = 0; i < windows.length; i++) {
+      let window = windows[i] as GroupWindow;
+      const owner = window.owner as WindowOwner;
+      if (window.gone) {
+        const again = owner.windowOf(window.groupKey);
         if (again === null) continue;
-        hit.window = again;
+        window = again;
+        windows[i] = again;
       }
-      const { window } = hit;
-      const observed = window.count(time, packets, hit.matched, violation, state.rule);
+      const { rule } = owner;
+      const observed = window.count(time, packets, matched[i] as number, violation, rule);
       if (observed < 0) continue;
-      window.evidence.add(window.clock, of.sequence, index, packets, of.vector, processOf(violation));
-      if (observed >= state.rule.threshold && window.clock >= window.quietUntil)
-        this.#cross(state, window, observed, of);
+      window.remember(of.sequence, index, packets, of.vector, processOf(violation));
+      if (observed >= rule.threshold && window.clock >= window.quietUntil) this.#cross(owner, window, observed, of);
     }
   }
 
@@ -169,12 +174,12 @@ export class Bench {
     });
   }
 
-  #cross(state: RuleState, window: GroupWindow, observed: number, { nodeName, pod }: Occurrence): void {
-    const { rule } = state;
+  #cross(owner: WindowOwner, window: GroupWindow, observed: number, { nodeName, pod }: Occurrence): void {
+    const { rule } = owner;
     if (!this.#cap.allow(this.#now, rule.level)) return;
     const configRevision = (this.#set as RuleSet).revision;
     const verdict = makeVerdict({ rule, configRevision, window, observed, nodeName, pod, vectors: this.#vectors });
-    state.silence(window, (Math.floor(window.clock / rule.cooldownMicros) + 1) * rule.cooldownMicros);
+    owner.silence(window, (Math.floor(window.clock / rule.cooldownMicros) + 1) * rule.cooldownMicros);
     this.#onVerdict(verdict, this.#now);
   }
 

@@ -6,9 +6,9 @@ import { COUNTER_SLOT_MICROS, FORMER_POD_MICROS } from './time.ts';
 /** Slot of stream time in which counters are remembered. */
 export const slotOf = (micros: number): number => Math.floor(micros / COUNTER_SLOT_MICROS);
 
-/** Whether a node may speak of its member at a stream time. */
+/** Whether a node may still speak of its member, for which it could speak before. */
 export const isListed = (member: Member, nowMicros: number): boolean =>
-  member.settledAt <= nowMicros && nowMicros <= member.until + FORMER_POD_MICROS;
+  member.listed || nowMicros <= member.until + FORMER_POD_MICROS;
 
 /** The claim with what somebody answers for: names as the list has them, the owner only when the list has it too. */
 export function vouchedPod(claim: JudgedPod, member: Member | null, nowMicros: number): JudgedPod {

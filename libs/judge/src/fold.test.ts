@@ -1,3 +1,4 @@
+import { decodeJudgedFrame, encodeViolationFrame, JudgedRegistry, type PodRef } from '@bailiff/schemas';
 import { describe, expect, it } from 'vitest';
 import { RuleBook } from './rule-book.ts';
 import {
@@ -203,6 +204,26 @@ describe('fold - time', () => {
     expect(fold.nowMicros).toBe(T0 + MINUTE);
   });
 
+  it('memory - of counters that were let go of by one node, another finds nothing by an origin', () => {
+    const { fold, verdicts } = foldOf({ repeated: count(10) });
+    const registry = new JudgedRegistry();
+    const message = (frameSequence: number, nodeName = 'node-a') =>
+      decodeJudgedFrame(encodeViolationFrame(spoofing()(T0, 9, { nodeName, frameSequence })), registry);
+    const send = (at: number, sequence: number, node = 'node-a') =>
+      fold.frame({ sequence, timestampMicros: at, node }, { ...message(sequence), nodeName: node });
+    send(T0, 1);
+    send(T0, 1);
+    expect(fold.counted).toMatchObject({ violations: 2, duplicates: 1 });
+    // The pod is node-a's: the same bytes from node-b are not of the counter that node-a has.
+    send(T0, 2, 'node-b');
+    expect(fold.counted).toMatchObject({ violations: 2, refused: 1 });
+    const later = T0 + 3 * 60 * MINUTE;
+    fold.advance(later);
+    expect(fold.size).toMatchObject({ nodes: 0, epochs: 0, windows: 0 });
+    send(later, 3);
+    expect([fold.counted.duplicates, verdicts.length]).toEqual([1, 0]);
+  });
+
   it('memory - idle windows, counters and nodes are let go of', () => {
     const { send, fold } = foldOf({ repeated: count(10) });
     send(T0, spoofing()(T0, 1));
@@ -252,6 +273,21 @@ describe('fold - what is not the node’s own', () => {
     repeated: count(10),
     liars: count(1, { level: 'critical', 'group-by': 'node', selection: { vectors: ['foreign-pod'] } }),
   };
+
+  it.each(['name', 'namespace'] as const)(
+    'another %s of an own pod - is refused, also behind a true claim of the same counter',
+    (part) => {
+      const { send, verdicts, refusals } = foldOf(rules);
+      const claim = (pod: PodRef, cumulativePackets: number) =>
+        makeFrame([makeViolation({ pod, counterEpoch: 'boot/7/1', cumulativePackets, count: 1 })], {
+          frameSequence: cumulativePackets,
+        });
+      send(T0, claim(web, 1));
+      send(T0 + 1, claim({ ...web, [part]: 'another' }, 2));
+      expect(refusals).toMatchObject([{ reason: 'foreign-pod', sequence: 2, indexes: [0] }]);
+      expect(verdicts.map(({ rule }) => rule)).toEqual(['liars']);
+    },
+  );
 
   it('another node’s pod - is not judged, is refused, and counts against the node; the rest of the frame stands', () => {
     const { send, verdicts, refusals } = foldOf(rules);

@@ -54,6 +54,8 @@ export class Fold {
   readonly #bench: Bench;
   readonly #nodes = new NodeStates();
   readonly #parking = new Parking();
+  /** By the numbers of origins, as many as there are; an epoch says itself whether it is that of one. */
+  readonly #ofOrigin: (Epoch | undefined)[] = [];
   /** Filled anew for each violation: one object for all of them. */
   readonly #of: Occurrence = { sequence: 0, nodeName: '', vector: 0, pod: null };
   #now = 0;
@@ -103,10 +105,9 @@ export class Fold {
     for (let index = 0; index < violations.length; index++) {
       const violation = violations[index] as JudgedViolation;
       const { pod } = violation;
-      const epoch = node.epochOf(violation);
-      const member = epoch === undefined ? null : epoch.member;
-      if (pod === null || (member !== null && member.uid === pod.uid && isListed(member, this.#now))) {
-        const vouching = pod === null ? null : member;
+      const epoch = this.#epochOf(node, violation);
+      const vouching = pod === null || epoch === undefined ? null : vouchingFor(epoch, violation, pod);
+      if (pod === null || (vouching !== null && isListed(vouching, this.#now))) {
         this.#judge(node, epoch, violation, index, frameSequence, place.sequence, this.#now, vouching);
         continue;
       }
@@ -151,6 +152,19 @@ export class Fold {
       index: parked.index,
       timestampMicros: parked.timestampMicros,
     });
+
+  /** The counter of a violation, by its origin where that was seen before. */
+  #epochOf(node: NodeState, violation: JudgedViolation): Epoch | undefined {
+    const { origin } = violation;
+    if (origin === undefined || origin.number < 0) return node.epochOf(violation);
+    const known = this.#ofOrigin[origin.number];
+    if (known !== undefined && known.origin === origin && known.node === node) return known;
+    const found = node.epochOf(violation);
+    // Without holes, with which looking up takes far longer.
+    while (this.#ofOrigin.length <= origin.number) this.#ofOrigin.push(undefined);
+    this.#ofOrigin[origin.number] = found;
+    return found;
+  }
 
   /** The long way for a claim that is new: judges it, lets it wait, or answers why it is refused. */
   #admit(parked: ParkedViolation): { reason: RefusalReason; detail: string } | null {
@@ -223,6 +237,7 @@ export class Fold {
     const claim = violation.pod;
     const pod = claim === null ? null : vouchedPod(claim, member, this.#now);
     const { hits, complete } = this.#bench.find(violation, node.name, pod, member !== null);
+    epoch.origin = violation.origin ?? null;
     epoch.kind = violation.kind;
     epoch.vectorNumber = this.#bench.vectorNumber(violation.vector);
     epoch.vector = this.#bench.vectorOf(epoch.vectorNumber, violation.vector);
@@ -246,17 +261,23 @@ export class Fold {
   }
 }
 
+/** Who answers for a violation's pod, by whom its epoch's windows were found for; null when that is another. */
+function vouchingFor({ origin, member }: Epoch, violation: JudgedViolation, pod: JudgedPod): Member | null {
+  if (member === null || (origin !== null && origin === violation.origin)) return member;
+  return member.uid === pod.uid && member.namespace === pod.namespace && member.name === pod.name ? member : null;
+}
+
 /** Whether a violation is what its epoch's windows were found for. A member stands for a pod's uid. */
 function isAsFound(epoch: Epoch, violation: JudgedViolation, member: Member | null): boolean {
+  if (epoch.member !== member || epoch.severity !== violation.severity) return false;
+  if (epoch.operation !== (violation.operation === null ? '' : violation.operation.operation)) return false;
+  if (epoch.origin !== null && epoch.origin === violation.origin) return true;
   const { pod } = violation;
   return (
-    epoch.member === member &&
     epoch.vector === violation.vector &&
     epoch.kind === violation.kind &&
     epoch.action === violation.action &&
     epoch.state === violation.state &&
-    epoch.severity === violation.severity &&
-    epoch.operation === (violation.operation === null ? '' : violation.operation.operation) &&
     epoch.ownerUid === (pod === null ? '' : pod.ownerUid)
   );
 }

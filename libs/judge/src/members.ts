@@ -36,6 +36,8 @@ export interface Member {
   readonly settledAt: number;
   /** When it left the list; Infinity while it is listed. */
   until: number;
+  /** Whether it is on the list. The same as `until` says; a look at this costs one look into memory less. */
+  listed: boolean;
   /** Uid of each owner in its chain, and from when that counts. */
   readonly owners: Map<string, number>;
   /** Number of the newest snapshot that has it, by `version`. */
@@ -134,11 +136,12 @@ export class Members {
     if (!member) {
       const { uid, namespace, name } = pod;
       const until = Number.POSITIVE_INFINITY;
-      member = { node: entry.node, uid, namespace, name, settledAt, until, owners: new Map(), seenIn: 0 };
+      member = { node: entry.node, uid, namespace, name, settledAt, until, listed: true, owners: new Map(), seenIn: 0 };
       this.#byUid.set(uid, [...this.of(uid), member]);
     }
     list.members.set(pod.uid, member);
     member.until = Number.POSITIVE_INFINITY;
+    member.listed = true;
     member.seenIn = this.version + 1;
     for (const owner of pod.owners) if (!member.owners.has(owner)) member.owners.set(owner, settledAt);
   }
@@ -146,6 +149,7 @@ export class Members {
   #leave(list: NodeList, member: Member, timeMicros: number): void {
     list.members.delete(member.uid);
     member.until = timeMicros;
+    member.listed = false;
     this.#former.push(member);
   }
 

@@ -4,8 +4,8 @@
  * Invariant: a counter that saw nothing for two slots has forgotten everything and is let go of. Bounds: MAX_EPOCHS_PER_NODE; beyond it a
  * violation's own words are taken for what it adds, and `refused` says how often.
  */
-import type { JudgedViolation, VerdictPod } from '@bailiff/schemas';
-import type { Hit } from './bench.ts';
+import type { JudgedViolation, Origin, VerdictPod } from '@bailiff/schemas';
+import type { Hits } from './bench.ts';
 import { counterPool, EpochCounter } from './counters.ts';
 import type { Member } from './members.ts';
 import type { RowPool } from './row-pool.ts';
@@ -21,13 +21,19 @@ const HASHED_FROM = 36;
 const HASHED_TO = 58;
 
 export interface Epoch {
-  /** Its name on the bus. */
-  key: string;
+  /** Whose it is; null when it was let go of. */
+  node: NodeState | null;
+  /** Of the violation that `hits` were found for, when that had one. */
+  origin: Origin | null;
   /** null: there was no room for one. */
   counter: EpochCounter | null;
-  hits: Hit[];
+  hits: Hits;
   /** Number of the rule set for which `hits` were found; 0 = find them again. */
   hitsFor: number;
+  /** Who answers for the claim; null for no pod, or one that only a precedent admits. */
+  member: Member | null;
+  /** Its name on the bus. */
+  key: string;
   kind: string;
   /** One string for all epochs of a vector, because it is compared with every violation. */
   vector: string;
@@ -37,11 +43,21 @@ export interface Epoch {
   severity: string;
   /** Of the sample that `hits` were found for; empty when it had none. */
   operation: string;
-  /** Who answers for the claim; null for no pod, or one that only a precedent admits. */
-  member: Member | null;
   /** As claimed; empty without a pod. */
   ownerUid: string;
   pod: VerdictPod | null;
+}
+
+const NO_HITS: Hits = { windows: [], matched: [] };
+
+/** Nobody finds it any more; who still has it keeps nothing else alive by it. */
+function letGo(epoch: Epoch): void {
+  epoch.counter?.release();
+  epoch.counter = null;
+  epoch.node = null;
+  epoch.hits = NO_HITS;
+  epoch.hitsFor = 0;
+  epoch.member = null;
 }
 
 export class NodeState {
@@ -83,7 +99,19 @@ export class NodeState {
     const { kind, vector, action, state, severity, counterEpoch: key } = violation;
     const counter = this.#epochs.size < MAX_EPOCHS_PER_NODE ? new EpochCounter(this.#counters) : null;
     const facts = { kind, vector, vectorNumber: 0, action, state, severity, operation: '' };
-    const epoch: Epoch = { key, counter, hits: [], hitsFor: 0, ...facts, member: null, ownerUid: '', pod: null };
+    const hits = NO_HITS;
+    const epoch: Epoch = {
+      node: counter === null ? null : this,
+      origin: null,
+      counter,
+      hits,
+      hitsFor: 0,
+      member: null,
+      key,
+      ...facts,
+      ownerUid: '',
+      pod: null,
+    };
     if (counter !== null) this.#epochs.set(key, epoch);
     return epoch;
   }
@@ -94,16 +122,16 @@ export class NodeState {
     if (this.#sweptSlot === slot) return;
     this.#sweptSlot = slot;
     this.#recent.fill(undefined);
-    for (const [key, { counter }] of this.#epochs) {
-      if (counter === null || counter.slot >= slot - 1) continue;
-      counter.release();
+    for (const [key, epoch] of this.#epochs) {
+      if (epoch.counter !== null && epoch.counter.slot >= slot - 1) continue;
+      letGo(epoch);
       this.#epochs.delete(key);
     }
   }
 
   /** Lets go of all: nothing was heard of the node for two slots. */
   release(): void {
-    for (const { counter } of this.#epochs.values()) counter?.release();
+    for (const epoch of this.#epochs.values()) letGo(epoch);
     this.#epochs.clear();
     this.#recent.fill(undefined);
   }

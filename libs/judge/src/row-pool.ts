@@ -6,7 +6,8 @@
  */
 
 /** A page of the widest row, a count window's, is 192 KB. */
-const PAGE_ROWS = 512;
+const PAGE_SHIFT = 9;
+const PAGE_ROWS = 1 << PAGE_SHIFT;
 
 export class RowPool {
   /** Numbers in a row. */
@@ -33,11 +34,11 @@ export class RowPool {
     return this.#free.pop() as number;
   }
   page(row: number): Float64Array {
-    return this.#pages[Math.floor(row / PAGE_ROWS)] as Float64Array;
+    return this.#pages[row >>> PAGE_SHIFT] as Float64Array;
   }
   /** Where the row begins in its page. */
   offset(row: number): number {
-    return (row % PAGE_ROWS) * this.width;
+    return (row & (PAGE_ROWS - 1)) * this.width;
   }
   /** Takes a row back and wipes it. */
   give(row: number): void {

@@ -7,7 +7,15 @@
  */
 import type { CompiledRule } from './rules.ts';
 import { EVENT_TIME_BOUND_MICROS } from './time.ts';
-import { CountWindow, type GroupWindow, OrderedStageWindow, type Pools, StageWindow, ValueWindow } from './windows.ts';
+import {
+  CountWindow,
+  type GroupWindow,
+  OrderedStageWindow,
+  type Pools,
+  StageWindow,
+  ValueWindow,
+  type WindowOwner,
+} from './windows.ts';
 
 /** Ten times the pods of a large cluster. */
 export const MAX_WINDOWS = 200_000;
@@ -15,7 +23,7 @@ export const MAX_WINDOWS = 200_000;
 /** Quiet until when, by `groupBy:groupKey`; one map for all shapes that a rule of that name ever has. */
 export type QuietTimes = Map<string, number>;
 
-export class RuleState {
+export class RuleState implements WindowOwner {
   /** Replaced by a version of the same shape when only thresholds and the like change. */
   rule: CompiledRule;
   readonly #pools: Pools;
@@ -43,6 +51,7 @@ export class RuleState {
       return null;
     }
     const window = this.#make(groupKey);
+    window.owner = this;
     if (this.#quiet.size > 0) window.quietUntil = this.#quiet.get(this.#quietKey(groupKey)) ?? 0;
     this.#windows.set(groupKey, window);
     return window;

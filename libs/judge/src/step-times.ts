@@ -13,17 +13,21 @@ export const MAX_STEPS = 32;
 /** Length of a list that is full. */
 const FULL = 2 * MAX_STEPS;
 
-/** For a rule of two stages. What ends with a second step the order of the bus has too: only a first one that comes late is asked about. */
-export class TwoStepTimes {
-  /** Of the newest second step. */
-  #second = -1;
-
-  /** As StepTimes. */
-  add(timeMicros: number, matched: number, afterMicros: number): boolean {
-    const completes = (matched & 1) === 1 && timeMicros > afterMicros && timeMicros < this.#second;
-    if ((matched & 2) === 2 && timeMicros > this.#second) this.#second = timeMicros;
-    return completes;
-  }
+/**
+ * For a rule of two stages, as StepTimes.add. What ends with a second step the order of the bus has too: only a first one that comes late is asked
+ * about. What is kept is the time of the newest second step, at this place of a page; 0 = there was none.
+ */
+export function addToTwo(
+  page: Float64Array,
+  at: number,
+  timeMicros: number,
+  matched: number,
+  afterMicros: number,
+): boolean {
+  const second = page[at] as number;
+  const completes = (matched & 1) === 1 && timeMicros > afterMicros && timeMicros < second;
+  if ((matched & 2) === 2 && timeMicros > second) page[at] = timeMicros;
+  return completes;
 }
 
 export class StepTimes {

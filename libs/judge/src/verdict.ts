@@ -29,7 +29,7 @@ export function makeVerdict({
   vectors: words,
 }: Crossing): Verdict {
   const startAt = window.startAt(rule.timespanMicros);
-  const evidence = window.evidence.since(startAt, words);
+  const evidence = window.evidenceSince(startAt, words);
   const vectors = [...new Set(evidence.map((piece) => piece.vector))].sort();
   const epoch = cooldownEpoch(window.clock, rule.cooldownMicros);
   return {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { Vocabulary } from './evidence.ts';
+import { MAX_EVIDENCE, Vocabulary } from './evidence.ts';
 import { MAX_STEPS } from './step-times.ts';
 import { NOT_KNOWN } from './time.ts';
 import { BUCKETS, CountWindow, OrderedStageWindow, StageWindow, ValueWindow, windowPools } from './windows.ts';
@@ -217,15 +217,47 @@ describe('windows - against a brute-force oracle', () => {
     const words = new Vocabulary();
     for (let i = 0; i < 50; i++) {
       window.add(at + i, 1, T);
-      window.evidence.add(window.clock, i, 0, 1, words.numberOf('ipv4-source'));
+      window.remember(i, 0, 1, words.numberOf('ipv4-source'));
     }
-    expect(window.evidence.since(window.startAt(T), words).map((e) => e.streamSequence)).toEqual(
+    expect(window.evidenceSince(window.startAt(T), words).map((e) => e.streamSequence)).toEqual(
       Array.from({ length: 32 }, (_, i) => i + 18),
     );
     expect(window.violations).toBe(50);
     window.add(at + 2 * T, 1, T);
     expect(window.violations).toBe(1);
-    expect(window.evidence.since(0, words)).toEqual([]);
+    expect(window.evidenceSince(0, words)).toEqual([]);
+  });
+
+  it('property - evidence is the newest of what was counted since the window stood empty, and rows are given back', () => {
+    const both = pools();
+    const words = new Vocabulary();
+    const process = { tgid: 7, uid: 0, comm: 'sh', executable: '/bin/sh', parentExecutable: '' };
+    const by = { ...process, containerName: '', operation: '', subject: '' };
+    const gaps = fc.array(fc.oneof({ weight: 60, arbitrary: fc.nat({ max: 500_000 }) }, fc.constant(2 * T)), {
+      maxLength: 160,
+    });
+    fc.assert(
+      fc.property(gaps, fc.nat({ max: 3 }), (all, seen) => {
+        const window = new StageWindow('g', both, 2);
+        let at = 1_800_000_000_000_000;
+        let kept: { at: number; piece: object }[] = [];
+        all.forEach((gap, i) => {
+          at += gap;
+          window.add(at, 1, T);
+          const known = i % 4 < seen ? { ...by, tgid: i } : null;
+          window.remember(i, i % 64, 2 * i, words.numberOf(`vector-${i % 3}`), known);
+          if (gap >= T) kept = [];
+          const piece = { streamSequence: i, index: i % 64, vector: `vector-${i % 3}`, packets: 2 * i, process: known };
+          kept.push({ at, piece });
+          const newest = kept.slice(-MAX_EVIDENCE);
+          for (const since of [0, window.startAt(T), at])
+            expect(window.evidenceSince(since, words)).toEqual(newest.filter((k) => k.at >= since).map((k) => k.piece));
+        });
+        window.release();
+        expect([both.stages.rows.used, both.stages.evidence.used]).toEqual([0, 0]);
+      }),
+      { numRuns: 60 },
+    );
   });
 
   it('pools - a row that was given back is empty for the next one', () => {
@@ -234,7 +266,7 @@ describe('windows - against a brute-force oracle', () => {
     first.add(1_800_000_000_000_000, 99, T);
     first.release();
     first.release();
-    expect(both.counts.used).toBe(0);
+    expect(both.counts.rows.used).toBe(0);
     const second = new CountWindow('b', both);
     expect(second.add(1_800_000_000_000_000, 1, T)).toBe(1);
   });

@@ -9,11 +9,11 @@
  * a stage (<= 8), what step-times.ts keeps of an ordered rule, and the evidence.
  */
 
-import type { JudgedViolation } from '@bailiff/schemas';
-import { EvidenceRing } from './evidence.ts';
+import type { Evidence, EvidenceProcess, JudgedViolation } from '@bailiff/schemas';
+import { EVIDENCE_HEAD, EvidenceRows, type Vocabulary } from './evidence.ts';
 import { RowPool } from './row-pool.ts';
 import { type CompiledRule, countedValue, type ValueField } from './rules.ts';
-import { StepTimes, TwoStepTimes } from './step-times.ts';
+import { addToTwo, StepTimes } from './step-times.ts';
 import { NOT_KNOWN, ownTimeMicros } from './time.ts';
 
 /** Buckets of a ring: a window slides in steps of a twentieth of its timespan. */
@@ -23,66 +23,112 @@ export const BUCKETS = 20;
 export const NOT_COUNTED = -1;
 
 // A row: newest time that counted, end of the quiet time, number of the newest bucket + 1 (0 = none yet), violations and packets in
-// the ring; then the ring: violations of each bucket, and in a count window its packets beside them.
+// the window, and in its newest bucket; the head of the evidence; then the ring of the other buckets: violations of each, and in a count
+// window its packets beside them; in a stage window a time a stage stands before the ring. So a violation in the same bucket as the one before it
+// changes nothing but the beginning of the row.
 const CLOCK = 0;
 const QUIET = 1;
 const NEWEST = 2;
 const VIOLATIONS = 3;
 const PACKETS = 4;
-const RING = 5;
+const NEWEST_VIOLATIONS = 5;
+const NEWEST_PACKETS = 6;
+const EVIDENCE = 7;
+const HEAD = EVIDENCE + EVIDENCE_HEAD;
+const MAX_STAGES = 8;
 
-/** Where windows get their rows. */
-export interface Pools {
-  counts: RowPool;
-  others: RowPool;
+/** Where windows of one kind get their rows, and what lies where in them. */
+interface RowKind {
+  rows: RowPool;
+  evidence: EvidenceRows;
+  ring: number;
+  /** Numbers a bucket. */
+  width: number;
 }
-export const windowPools = (): Pools => ({
-  counts: new RowPool(RING + 2 * BUCKETS),
-  others: new RowPool(RING + BUCKETS),
-});
+
+export interface Pools {
+  counts: RowKind;
+  values: RowKind;
+  stages: RowKind;
+}
+export function windowPools(): Pools {
+  const evidence = new EvidenceRows();
+  const kind = (ring: number, width: number) => ({ rows: new RowPool(ring + width * BUCKETS), evidence, ring, width });
+  return { counts: kind(HEAD, 2), values: kind(HEAD, 1), stages: kind(HEAD + MAX_STAGES, 1) };
+}
+
+/** The rule that a window belongs to. */
+export interface WindowOwner {
+  readonly rule: CompiledRule;
+  windowOf(groupKey: string): GroupWindow | null;
+  silence(window: GroupWindow, untilMicros: number): void;
+}
 
 /** What all windows have. The timespan is the rule's, in microseconds, the same at every call. */
 export abstract class GroupWindow {
-  /** Pod uid, owner uid, namespace or node name. */
-  readonly groupKey: string;
-  readonly evidence = new EvidenceRing();
-  readonly #pool: RowPool;
-  readonly #row: number;
-  readonly #page: Float64Array;
-  readonly #at: number;
-  /** Numbers a bucket. */
-  readonly #width: number;
+  /** Set by its owner, who makes it. */
+  owner: WindowOwner | null = null;
   /** Let go of: whoever holds it must look it up again. */
   gone = false;
+  protected readonly page: Float64Array;
+  protected readonly at: number;
+  readonly #kind: RowKind;
+  /** By place of the piece; made with the first process: most pieces have none. */
+  #processes: (EvidenceProcess | null)[] | null = null;
+  /** Pod uid, owner uid, namespace or node name. */
+  readonly groupKey: string;
+  readonly #row: number;
 
-  constructor(groupKey: string, pool: RowPool) {
+  constructor(groupKey: string, kind: RowKind) {
+    this.#row = kind.rows.take();
+    this.page = kind.rows.page(this.#row);
+    this.at = kind.rows.offset(this.#row);
+    this.#kind = kind;
     this.groupKey = groupKey;
-    this.#pool = pool;
-    this.#row = pool.take();
-    this.#page = pool.page(this.#row);
-    this.#at = pool.offset(this.#row);
-    this.#width = pool.width > RING + BUCKETS ? 2 : 1;
   }
 
   /** Newest time that counted; 0 before the first. */
   get clock(): number {
-    return this.#page[this.#at + CLOCK] as number;
+    return this.page[this.at + CLOCK] as number;
   }
   /** No verdict before this time: end of the cooldown epoch of the last one. */
   get quietUntil(): number {
-    return this.#page[this.#at + QUIET] as number;
+    return this.page[this.at + QUIET] as number;
   }
   set quietUntil(timeMicros: number) {
-    this.#page[this.#at + QUIET] = timeMicros;
+    this.page[this.at + QUIET] = timeMicros;
   }
   /** Violations in the window, to the bucket. */
   get violations(): number {
-    return this.#page[this.#at + VIOLATIONS] as number;
+    return this.page[this.at + VIOLATIONS] as number;
   }
   /** Packets in a count window, to the bucket. */
   protected get packets(): number {
-    return this.#page[this.#at + PACKETS] as number;
+    return this.page[this.at + PACKETS] as number;
   }
+  /** Remembers the violation that was counted last, as a piece of evidence. @param vector its number in a vocabulary */
+  remember(
+    streamSequence: number,
+    index: number,
+    packets: number,
+    vector: number,
+    process: EvidenceProcess | null = null,
+  ): void {
+    const at = this.at + EVIDENCE;
+    const place = this.#kind.evidence.add(this.page, at, this.clock, streamSequence, index, packets, vector);
+    if (process !== null) this.#processes ??= [];
+    if (this.#processes !== null) this.#processes[place] = process;
+  }
+  /** What is remembered of violations not older than the time, oldest first. */
+  evidenceSince(timeMicros: number, vocabulary: Vocabulary): Evidence[] {
+    const pieces = this.#kind.evidence.since(this.page, this.at + EVIDENCE, timeMicros, vocabulary);
+    return pieces.map(({ place, ...piece }) => ({ ...piece, process: this.#processes?.[place] ?? null }));
+  }
+  #forget(): void {
+    this.#kind.evidence.clear(this.page, this.at + EVIDENCE);
+    this.#processes = null;
+  }
+
   /** Oldest time that is in the window. */
   startAt(timespanMicros: number): number {
     return Math.max(0, this.clock - timespanMicros + 1);
@@ -90,40 +136,46 @@ export abstract class GroupWindow {
 
   /** Moves the clock, and counts one violation with its packets; gives the time at which it counts. */
   protected tick(timeMicros: number, packets: number, timespanMicros: number): number {
-    const page = this.#page;
-    const at = this.#at;
+    const page = this.page;
+    const at = this.at;
     let clock = page[at + CLOCK] as number;
     if (timeMicros > clock) {
       // Nothing of what was counted is in the window any more: the evidence of it says nothing about what comes.
-      if (timeMicros - clock >= timespanMicros) this.evidence.clear();
+      if (timeMicros - clock >= timespanMicros) this.#forget();
       clock = timeMicros;
       page[at + CLOCK] = clock;
     }
     const bucket = Math.floor(clock / (timespanMicros / BUCKETS));
     if (bucket + 1 !== page[at + NEWEST]) this.#slide(bucket);
-    const place = at + RING + (bucket % BUCKETS) * this.#width;
-    page[place] = (page[place] as number) + 1;
     page[at + VIOLATIONS] = (page[at + VIOLATIONS] as number) + 1;
-    if (this.#width === 2) {
-      page[place + 1] = (page[place + 1] as number) + packets;
-      page[at + PACKETS] = (page[at + PACKETS] as number) + packets;
-    }
+    page[at + NEWEST_VIOLATIONS] = (page[at + NEWEST_VIOLATIONS] as number) + 1;
+    page[at + PACKETS] = (page[at + PACKETS] as number) + packets;
+    page[at + NEWEST_PACKETS] = (page[at + NEWEST_PACKETS] as number) + packets;
     return clock;
   }
 
+  /** Puts the newest bucket into the ring, takes out what the window leaves, and begins another. */
   #slide(bucket: number): void {
-    const page = this.#page;
-    const at = this.#at;
+    const page = this.page;
+    const at = this.at;
+    const { ring, width } = this.#kind;
     const newest = (page[at + NEWEST] as number) - 1;
+    if (newest >= 0) {
+      const place = at + ring + (newest % BUCKETS) * width;
+      page[place] = page[at + NEWEST_VIOLATIONS] as number;
+      if (width === 2) page[place + 1] = page[at + NEWEST_PACKETS] as number;
+    }
     for (let b = Math.max(newest + 1, bucket - BUCKETS + 1); b <= bucket; b++) {
-      const place = at + RING + (b % BUCKETS) * this.#width;
+      const place = at + ring + (b % BUCKETS) * width;
       page[at + VIOLATIONS] = (page[at + VIOLATIONS] as number) - (page[place] as number);
       page[place] = 0;
-      if (this.#width === 1) continue;
+      if (width === 1) continue;
       page[at + PACKETS] = (page[at + PACKETS] as number) - (page[place + 1] as number);
       page[place + 1] = 0;
     }
     page[at + NEWEST] = bucket + 1;
+    page[at + NEWEST_VIOLATIONS] = 0;
+    page[at + NEWEST_PACKETS] = 0;
   }
 
   /**
@@ -140,8 +192,10 @@ export abstract class GroupWindow {
 
   /** Gives back what it holds; a second call does nothing. */
   release(): void {
-    if (!this.gone) this.#pool.give(this.#row);
+    if (this.gone) return;
     this.gone = true;
+    this.#forget();
+    this.#kind.rows.give(this.#row);
   }
 }
 
@@ -173,30 +227,23 @@ export class CountWindow extends GroupWindow {
 
 /** Distinct values in the window. Holds the `limit` most recent ones: as many as decide whether there are at least `limit`. */
 export class ValueWindow extends GroupWindow {
-  // Parallel and in no order: `rank` says which was seen last. Scans of so few cost less than a Map of fresh strings.
+  // In the order in which they were last seen; of each its hash and that time. Scans of so few cost less than a Map of fresh strings.
   readonly #values: string[] = [];
-  readonly #hashes: number[] = [];
-  readonly #lastSeen: number[] = [];
-  readonly #rank: number[] = [];
-  #nextRank = 0;
+  readonly #seen: number[] = [];
 
   constructor(groupKey: string, pools: Pools) {
-    super(groupKey, pools.others);
+    super(groupKey, pools.values);
   }
 
   /** Distinct values in the window, at most `limit`, once this one is in it. */
   add(timeMicros: number, value: string, limit: number, timespanMicros: number): number {
     const clock = this.tick(timeMicros, 0, timespanMicros);
-    while (this.#values.length > limit) this.#drop(this.#oldest());
     const hash = hashOf(value);
-    let at = this.#find(value, hash);
-    if (at < 0) {
-      at = this.#values.length < limit ? this.#values.length : this.#oldest();
-      this.#values[at] = value;
-      this.#hashes[at] = hash;
-    }
-    this.#lastSeen[at] = clock;
-    this.#rank[at] = this.#nextRank++;
+    const found = this.#find(value, hash);
+    if (found >= 0) this.#drop(found);
+    while (this.#values.length >= limit) this.#drop(0);
+    this.#values.push(value);
+    this.#seen.push(hash, clock);
     return this.#alive(clock - timespanMicros);
   }
 
@@ -212,27 +259,27 @@ export class ValueWindow extends GroupWindow {
   }
 
   #find(value: string, hash: number): number {
-    const hashes = this.#hashes;
-    for (let i = 0; i < hashes.length; i++) if (hashes[i] === hash && this.#values[i] === value) return i;
+    const values = this.#values;
+    const seen = this.#seen;
+    for (let i = values.length - 1; i >= 0; i--) if (seen[2 * i] === hash && values[i] === value) return i;
     return -1;
   }
 
-  #oldest(): number {
-    const rank = this.#rank;
-    let oldest = 0;
-    for (let i = 1; i < rank.length; i++) if ((rank[i] as number) < (rank[oldest] as number)) oldest = i;
-    return oldest;
-  }
-
   #alive(expiredMicros: number): number {
-    const lastSeen = this.#lastSeen;
-    let alive = 0;
-    for (let i = 0; i < lastSeen.length; i++) if ((lastSeen[i] as number) > expiredMicros) alive++;
-    return alive;
+    const seen = this.#seen;
+    let expired = 0;
+    while ((seen[2 * expired + 1] as number) <= expiredMicros) expired++;
+    return this.#values.length - expired;
   }
 
   #drop(at: number): void {
-    for (const list of [this.#values, this.#hashes, this.#lastSeen, this.#rank]) list.splice(at, 1);
+    const values = this.#values;
+    const seen = this.#seen;
+    for (let i = at + 1; i < values.length; i++) values[i - 1] = values[i] as string;
+    for (let i = 2 * at + 2; i < seen.length; i++) seen[i - 2] = seen[i] as number;
+    values.pop();
+    seen.pop();
+    seen.pop();
   }
 }
 
@@ -243,26 +290,24 @@ function hashOf(text: string): number {
   return hash;
 }
 
-/** Which stages were seen in the window, in any order. */
-export class StageWindow extends GroupWindow {
-  readonly #lastSeen: number[];
+/** A time a stage, 0 = none, in the window's row. */
+abstract class StagesWindow extends GroupWindow {
+  protected readonly stages: number;
 
   constructor(groupKey: string, pools: Pools, stages: number) {
-    super(groupKey, pools.others);
-    this.#lastSeen = new Array<number>(stages).fill(-1);
+    super(groupKey, pools.stages);
+    this.stages = stages;
   }
 
-  /** Stages seen in the window. @param matched bit i: the violation matches stage i */
-  add(timeMicros: number, matched: number, timespanMicros: number): number {
-    const clock = this.tick(timeMicros, 0, timespanMicros);
-    let seen = 0;
-    for (let stage = 0; stage < this.#lastSeen.length; stage++) {
-      if ((matched >>> stage) & 1) this.#lastSeen[stage] = clock;
-      const last = this.#lastSeen[stage] as number;
-      if (last >= 0 && last > clock - timespanMicros) seen++;
-    }
-    return seen;
+  protected timeOf(stage: number): number {
+    return this.page[this.at + HEAD + stage] as number;
   }
+  protected setTime(stage: number, timeMicros: number): void {
+    this.page[this.at + HEAD + stage] = timeMicros;
+  }
+
+  /** @param matched bit i: the violation matches stage i */
+  abstract add(timeMicros: number, matched: number, timespanMicros: number): number;
 
   override count(
     timeMicros: number,
@@ -275,19 +320,32 @@ export class StageWindow extends GroupWindow {
   }
 }
 
+/** Which stages were seen in the window, in any order. The time of a stage is when it was last seen. */
+export class StageWindow extends StagesWindow {
+  /** Stages seen in the window. */
+  override add(timeMicros: number, matched: number, timespanMicros: number): number {
+    const clock = this.tick(timeMicros, 0, timespanMicros);
+    let seen = 0;
+    for (let stage = 0; stage < this.stages; stage++) {
+      if ((matched >>> stage) & 1) this.setTime(stage, clock);
+      if (this.timeOf(stage) > Math.max(0, clock - timespanMicros)) seen++;
+    }
+    return seen;
+  }
+}
+
 /**
  * How far the stages were gone through in their order within the window: in the order of the bus, whatever the times say, or in that of the
- * node's own times. So a clock that stepped hides nothing, and neither does a bus that has a burst turned around.
+ * node's own times. So a clock that stepped hides nothing, and neither does a bus that has a burst turned around. The time of a stage is the latest
+ * at which a chain that reached it began, in the order of the bus.
  */
-export class OrderedStageWindow extends GroupWindow {
-  // Per stage: the latest time at which a chain that reached this stage began.
-  readonly #begun: number[];
-  readonly #times: StepTimes | TwoStepTimes;
+export class OrderedStageWindow extends StagesWindow {
+  /** null of two stages, for which one number decides: it lies behind their times. */
+  readonly #times: StepTimes | null;
 
   constructor(groupKey: string, pools: Pools, stages: number) {
-    super(groupKey, pools.others);
-    this.#begun = new Array<number>(stages).fill(-1);
-    this.#times = stages === 2 ? new TwoStepTimes() : new StepTimes(stages);
+    super(groupKey, pools, stages);
+    this.#times = stages === 2 ? null : new StepTimes(stages);
   }
 
   /**
@@ -298,23 +356,28 @@ export class OrderedStageWindow extends GroupWindow {
    */
   add(timeMicros: number, matched: number, timespanMicros: number, ownMicros = NOT_KNOWN, seen = true): number {
     const clock = this.tick(timeMicros, 0, timespanMicros);
-    const last = this.#begun.length - 1;
-    const alive = (begun: number) => begun >= 0 && begun > clock - timespanMicros;
+    const last = this.stages - 1;
+    const expired = Math.max(0, clock - timespanMicros);
     let completes = false;
     // From the last stage down, so that one violation is not two steps of a chain.
     for (let stage = last; stage > 0; stage--) {
-      const before = this.#begun[stage - 1] as number;
-      if (!((matched >>> stage) & 1) || !alive(before)) continue;
-      if (before > (this.#begun[stage] as number)) this.#begun[stage] = before;
+      if (((matched >>> stage) & 1) === 0) continue;
+      const before = this.timeOf(stage - 1);
+      if (before <= expired) continue;
+      if (before > this.timeOf(stage)) this.setTime(stage, before);
       if (stage === last) completes = true;
     }
-    if (matched & 1) this.#begun[0] = clock;
+    if (matched & 1) this.setTime(0, clock);
     const steps = seen ? matched : matched & 1;
     if (ownMicros !== NOT_KNOWN && steps !== 0) {
-      if (this.#times.add(ownMicros, steps, clock - timespanMicros)) completes = true;
+      const after = clock - timespanMicros;
+      const times = this.#times;
+      const ofTwo = this.at + HEAD + 2;
+      if (times === null ? addToTwo(this.page, ofTwo, ownMicros, steps, after) : times.add(ownMicros, steps, after))
+        completes = true;
     }
     if (completes) return last + 1;
-    for (let stage = last - 1; stage >= 0; stage--) if (alive(this.#begun[stage] as number)) return stage + 1;
+    for (let stage = last - 1; stage >= 0; stage--) if (this.timeOf(stage) > expired) return stage + 1;
     return 0;
   }
 

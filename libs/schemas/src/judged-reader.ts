@@ -37,6 +37,7 @@ class ReadViolation implements JudgedViolation {
   readonly cumulativePackets: number;
   readonly count: number;
   readonly suppressed: number;
+  readonly firstSeenAt: number;
   readonly lastSeenAt: number;
   readonly sample: JudgedSample | null;
   readonly operation: JudgedOperation | null;
@@ -47,6 +48,7 @@ class ReadViolation implements JudgedViolation {
     cumulativePackets: number,
     count: number,
     suppressed: number,
+    firstSeenAt: number,
     lastSeenAt: number,
     sample: JudgedSample | null,
     operation: JudgedOperation | null,
@@ -56,6 +58,7 @@ class ReadViolation implements JudgedViolation {
     this.cumulativePackets = cumulativePackets;
     this.count = count;
     this.suppressed = suppressed;
+    this.firstSeenAt = firstSeenAt;
     this.lastSeenAt = lastSeenAt;
     this.sample = sample;
     this.operation = operation;
@@ -123,7 +126,7 @@ export class JudgedReader {
     tap.skipLongs(2); // cumulativeSkbs, cumulativeBytes
     const count = readLong(tap);
     const suppressed = readLong(tap);
-    tap.skipLongs(1); // firstSeenAt
+    const firstSeenAt = readLong(tap);
     const lastSeenAt = readLong(tap);
     tap.skipBoolean(); // final
     tap.skipStrings(1); // interfaceName
@@ -143,7 +146,17 @@ export class JudgedReader {
     const severity = this.#words.read(tap);
     skipList(tap); // tags
     tap.skipStrings(1); // message
-    return new ReadViolation(origin, cumulativePackets, count, suppressed, lastSeenAt, sample, operation, severity);
+    return new ReadViolation(
+      origin,
+      cumulativePackets,
+      count,
+      suppressed,
+      firstSeenAt,
+      lastSeenAt,
+      sample,
+      operation,
+      severity,
+    );
   }
 
   #newOrigin(
