@@ -22,6 +22,7 @@ import {
 } from '@bailiff/bus';
 import {
   CLUSTER_KEY,
+  encodeToldFrame,
   encodeViolationFrame,
   type NodeStatus,
   type ViolationFrame,
@@ -240,7 +241,8 @@ export class BusLink implements FrameSink {
     const { metrics, ctx } = this.#o;
     metrics.violations.inc(frame.violations.length);
     const breachedMicros = this.tally.take(frame.violations);
-    const published = await publisher.publish(this.#subjects[kind], encodeViolationFrame(frame), {
+    const payload = kind === 'spoof' ? encodeToldFrame(frame) : encodeViolationFrame(frame);
+    const published = await publisher.publish(this.#subjects[kind], payload, {
       msgId: id,
       headers: cloudEventHeaders({
         id,

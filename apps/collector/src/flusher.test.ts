@@ -1,5 +1,5 @@
 import { COUNTER_NUMBERS, type CounterCell, type SpoofSample } from '@bailiff/bpf';
-import type { ViolationFrame } from '@bailiff/schemas';
+import { encodeToldFrame, encodeViolationFrame, type ViolationFrame } from '@bailiff/schemas';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { cellOf, isBeforeGuard } from './epochs.ts';
 import { Flusher } from './flusher.ts';
@@ -120,6 +120,8 @@ describe('flusher', () => {
         publish: (frame) => {
           // The frame is used again after the call, as a sink that encodes it must expect.
           frames.push(structuredClone(frame));
+          // Written parts are of the fields beside them, whatever the object held before.
+          expect(encodeToldFrame(frame)).toEqual(encodeViolationFrame(frame));
           return new Promise((resolve, reject) => {
             answers.push(resolve);
             refusals.push(reject);
@@ -200,6 +202,21 @@ describe('flusher', () => {
     expect(frames.map((f) => f.violations.length)).toEqual([MAX_FRAME_VIOLATIONS, 16]);
     expect(new Set(frames.flatMap((f) => f.violations.map((v) => v.counterEpoch))).size).toBe(80);
     expect(frames.map((f) => f.frameSequence)).toEqual([1, 2]);
+  });
+
+  it('another pod or name - is told from then on', () => {
+    const iface = makeIface(1);
+    registry.add(iface);
+    const tell = (packets: number) => {
+      kernel.set(1, [drop(packets)]);
+      flusher.flush([iface]);
+      return frames.at(-1)?.violations[0];
+    };
+    expect(tell(1)).toMatchObject({ interfaceName: 'veth7', pod: { name: 'web' } });
+    iface.pod = { ...pod, name: 'db' };
+    expect(tell(2)).toMatchObject({ interfaceName: 'veth7', pod: { name: 'db' } });
+    iface.link = { ...link, name: 'veth8' };
+    expect(tell(3)).toMatchObject({ interfaceName: 'veth8', pod: { name: 'db' } });
   });
 
   it('without capacity nothing is built and nothing is lost', async () => {

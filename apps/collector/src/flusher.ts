@@ -2,11 +2,11 @@
  * Kernel counters and samples of interfaces -> frames on the bus; when, is flush-loop.ts. A frame holds at most 64 violations.
  */
 import { COUNTER_NUMBERS, type CounterTable, type SpoofSample } from '@bailiff/bpf';
-import type { SocketProcess } from '@bailiff/schemas';
+import { type SocketProcess, tellCounter, tellOwner } from '@bailiff/schemas';
 import { CELL_NAMES, type CellName, cellOf, packetsOf } from './epochs.ts';
 import { FlushLoop, type FrameSink } from './flush-loop.ts';
 import type { FrameBuilder, Owed } from './frame-builder.ts';
-import { type GuardedInterface, keyOf, MAX_PENDING, originOf } from './guarded-interface.ts';
+import { type GuardedInterface, keyOf, MAX_PENDING, originOf, type ToldEpoch } from './guarded-interface.ts';
 import type { Registry } from './registry.ts';
 import { counterEpoch, fillViolation, type Origin, toPacketSample } from './violations.ts';
 
@@ -140,16 +140,19 @@ export class Flusher {
     const counters = this.#reading;
     const { book, samples, gone: final } = iface;
     const origin = originOf(iface, this.#o.bootId);
+    const toldOwner = ownerOf(iface, origin);
     const nowMicros = this.#o.clock.nowMicros();
     for (const cell of grown) {
       const packets = packetsOf(counters, cell);
-      const epoch = this.#epochOf(iface, origin, cell);
+      const { epoch, bytes: toldCounter } = this.#epochOf(iface, origin, cell);
       const enqueued = book.enqueued(cell);
       const violation = frame.add(iface, cell, packets);
       fillViolation(violation, {
         origin,
         cell,
         epoch,
+        toldCounter,
+        toldOwner,
         counters,
         enqueued,
         samples: samples.get(cell),
@@ -162,13 +165,15 @@ export class Flusher {
     }
   }
 
-  #epochOf(iface: GuardedInterface, origin: Origin, cell: number): string {
-    let epoch = iface.counterEpochs.get(cell);
-    if (epoch === undefined) {
-      epoch = counterEpoch(origin, CELL_NAMES[cell] as CellName);
-      iface.counterEpochs.set(cell, epoch);
+  #epochOf(iface: GuardedInterface, origin: Origin, cell: number): ToldEpoch {
+    let told = iface.counterEpochs.get(cell);
+    if (told === undefined) {
+      const name = CELL_NAMES[cell] as CellName;
+      const epoch = counterEpoch(origin, name);
+      told = { epoch, bytes: tellCounter({ kind: 'spoof', ...name, counterEpoch: epoch }) };
+      iface.counterEpochs.set(cell, told);
     }
-    return epoch;
+    return told;
   }
 
   /** What passed before the guard: once, when it is known and whose it was. */
@@ -199,4 +204,13 @@ export class Flusher {
   stop(timeoutMs: number): Promise<{ unacked: number }> {
     return this.#loop.stop(timeoutMs);
   }
+}
+
+/** What violations say of whose an interface is: encoded anew when it has another name or pod. */
+function ownerOf(iface: GuardedInterface, { interfaceName: name, ifindex, generation, pod }: Origin): Buffer {
+  const told = iface.toldOwner;
+  if (told !== null && told.name === name && told.pod === pod) return told.bytes;
+  const bytes = tellOwner({ interfaceName: name, ifindex, generation, pod });
+  iface.toldOwner = { bytes, name, pod };
+  return bytes;
 }

@@ -4,7 +4,7 @@
  * only what the frame's acknowledgement settles. Bound: MAX_FRAME_VIOLATIONS.
  */
 import assert from 'node:assert/strict';
-import type { GuardGap, Violation } from '@bailiff/schemas';
+import type { GuardGap, ToldViolation, Violation } from '@bailiff/schemas';
 import { blankViolation } from './violations.ts';
 
 export const MAX_FRAME_VIOLATIONS = 64;
@@ -35,9 +35,9 @@ export class FrameBuilder<S> {
   }
 
   /** Room for what a speaker's cell says; the caller fills it. */
-  add(speaker: S, cell: number, packets: number): Violation {
+  add(speaker: S, cell: number, packets: number): ToldViolation {
     assert(!this.isFull, 'a full frame is sent before more is added');
-    const violation = this.#blank[this.violations.length] as Violation;
+    const violation = this.#blank[this.violations.length] as ToldViolation;
     this.violations.push(violation);
     this.#owedTo(speaker).cells.push(cell, packets);
     return violation;

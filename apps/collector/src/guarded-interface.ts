@@ -10,6 +10,12 @@ import type { CellSamples, Origin } from './violations.ts';
 /** Violations found by user space that wait for a frame, per interface; beyond it only their number is kept. */
 export const MAX_PENDING = 16;
 
+/** Name of a counter epoch, and what a violation says of it as it goes over the bus. */
+export interface ToldEpoch {
+  epoch: string;
+  bytes: Buffer;
+}
+
 export interface GuardedInterface {
   readonly ifindex: number;
   readonly generation: number;
@@ -28,7 +34,9 @@ export interface GuardedInterface {
   /** Since the last violation of the cell; by index of the cell. */
   readonly samples: Map<number, CellSamples>;
   /** Names of the counter epochs that have spoken, by index of the cell: a cell that spoke will speak again. */
-  readonly counterEpochs: Map<number, string>;
+  readonly counterEpochs: Map<number, ToldEpoch>;
+  /** What its violations say of whose it is, as it goes over the bus, of this name and pod; null: nobody has spoken. */
+  toldOwner: { bytes: Buffer; name: string; pod: PodRef | null } | null;
   pending: Violation[];
   /** Violations found by user space so far, by `<vector>/<state>`. */
   occurrences: Record<string, number>;
@@ -87,6 +95,7 @@ export function newInterface(
     book: new EpochBook(acked),
     samples: new Map(),
     counterEpochs: new Map(),
+    toldOwner: null,
     pending: [],
     occurrences: {},
     lastReported: {},

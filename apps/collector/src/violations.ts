@@ -5,7 +5,7 @@
  * what it grew by; the two add up to the growth, so that a reader without history has the base: cumulative - (count + suppressed).
  */
 import type { SpoofSample } from '@bailiff/bpf';
-import type { PacketSample, PodRef, SocketProcess, Violation } from '@bailiff/schemas';
+import type { PacketSample, PodRef, SocketProcess, ToldViolation, Violation } from '@bailiff/schemas';
 import { bytesOf, CELL_NAMES, type CellName, packetsOf, skbsOf } from './epochs.ts';
 
 /** Whose violations these are, and on which interface. */
@@ -38,6 +38,9 @@ export interface Growth {
   cell: number;
   /** counterEpoch() of the cell. */
   epoch: string;
+  /** What is said of the cell and of the origin each time, as it goes over the bus; null: to be encoded. */
+  toldCounter: Buffer | null;
+  toldOwner: Buffer | null;
   /** The reading that the cell grew in. */
   counters: Float64Array;
   /** Packets of the cell that were in frames before. */
@@ -52,7 +55,7 @@ export interface Growth {
 const NO_POLICY = { operation: null, policy: '', policyRevision: 0, severity: '', tags: [], message: '' };
 
 /** A violation to be filled again and again: frames are encoded at once, and objects that live so shortly would be most of the garbage. */
-export function blankViolation(): Violation {
+export function blankViolation(): ToldViolation {
   return {
     kind: 'spoof',
     vector: 'ipv4-source',
@@ -74,11 +77,13 @@ export function blankViolation(): Violation {
     sample: null,
     detail: '',
     ...NO_POLICY,
+    toldCounter: null,
+    toldOwner: null,
   };
 }
 
 /** Fills a violation with what one cell's growth says. */
-export function fillViolation(into: Violation, growth: Growth): void {
+export function fillViolation(into: ToldViolation, growth: Growth): void {
   const { origin, cell, counters, enqueued, samples, nowMicros } = growth;
   const name = CELL_NAMES[cell] as CellName;
   const packets = packetsOf(counters, cell);
@@ -103,6 +108,8 @@ export function fillViolation(into: Violation, growth: Growth): void {
   into.generation = origin.generation;
   into.pod = origin.pod;
   into.sample = samples?.last ?? null;
+  into.toldCounter = growth.toldCounter;
+  into.toldOwner = growth.toldOwner;
 }
 
 /** A violation that user space found by itself. Its epoch counts occurrences, and it is never a packet that was dropped. */

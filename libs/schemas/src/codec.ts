@@ -5,6 +5,7 @@
  * caller's own; decode answers a value of today's type whatever version wrote it, or throws a SchemaError, and never reads past
  * the message. Times are microseconds, longs are numbers and refuse to lose precision.
  */
+import type avro from 'avsc';
 import { BoundedTap } from './bounded-tap.ts';
 import { SchemaError } from './errors.ts';
 import {
@@ -45,11 +46,15 @@ function invalidValue<N extends MessageName>(name: N, value: Messages[N], cause:
   return new SchemaError('INVALID_VALUE', `${name} cannot be encoded: ${text}`, null, { cause });
 }
 
-function encoder<N extends MessageName>(name: N): (value: Messages[N]) => Buffer {
-  const current = CURRENT[name];
-  const head = headOf(current.fingerprint);
+/** An encoder of messages under a schema's fingerprint. @param typeOf asked at each message; what writes its body */
+export function encoderOf<N extends MessageName>(
+  name: N,
+  fingerprint: string,
+  typeOf: () => avro.Type,
+): (value: Messages[N]) => Buffer {
+  const head = headOf(fingerprint);
   return (value) => {
-    const { type } = current;
+    const type = typeOf();
     let message: Buffer | null;
     try {
       message = slab.fill((buffer) => {
@@ -63,6 +68,9 @@ function encoder<N extends MessageName>(name: N): (value: Messages[N]) => Buffer
     return message;
   };
 }
+
+const encoder = <N extends MessageName>(name: N) =>
+  encoderOf(name, CURRENT[name].fingerprint, () => CURRENT[name].type);
 
 /** Encodes a frame. The Buffer is the caller's own. @throws SchemaError INVALID_VALUE | TOO_LARGE */
 export const encodeViolationFrame = encoder('ViolationFrame');
