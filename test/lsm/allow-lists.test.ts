@@ -3,9 +3,10 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { RuntimePolicyInput } from '@bailiff/policy';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { rowsOf } from './alias-rows.ts';
-import { acts, type Container, LOAD_TIMEOUT_MS, type Pod, Rig } from './harness/rig.ts';
+import { acts, type Container, type Pod } from './harness/rig.ts';
+import { useRig } from './harness/use-rig.ts';
 
 const POLICY: RuntimePolicyInput = {
   defaultPosture: { execute: 'block' },
@@ -40,13 +41,9 @@ const ALLOWED = ['allowed-program', 'bind-on-itself', 'bind-within'];
 const SLIPS = ['tmpfs-over', 'volume-over', 'rename-over', 'write-over'];
 
 describe('allow-lists', () => {
-  let rig: Rig;
+  const rig = useRig();
   let pod: Pod;
   let container: Container;
-  beforeAll(() => {
-    rig = new Rig();
-  }, LOAD_TIMEOUT_MS);
-  afterAll(() => rig?.[Symbol.dispose]());
   const fresh = () => {
     pod = rig.pod();
     container = pod.container();

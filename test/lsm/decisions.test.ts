@@ -3,32 +3,20 @@ import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import type { RuntimePolicyInput } from '@bailiff/policy';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { setOf } from '../../libs/runtime/src/testing.ts';
 import { compileProgram } from '../vm/compile.ts';
-import {
-  acts,
-  type Container,
-  countsAt,
-  LOAD_TIMEOUT_MS,
-  type Pod,
-  prepareSubject,
-  Rig,
-  Running,
-} from './harness/rig.ts';
+import { acts, type Container, countsAt, type Pod, prepareSubject, Running } from './harness/rig.ts';
+import { useRig } from './harness/use-rig.ts';
 import { programPath } from './operations.ts';
 
 type Rules = NonNullable<RuntimePolicyInput['rules']>;
 const ADDRESS = { cidrs: ['127.9.0.1/32'], operations: ['send' as const] };
 const SEND = 'send,udp,127.9.0.1,100';
 
-let rig: Rig;
+const rig = useRig();
 let pod: Pod;
 let container: Container;
-beforeAll(() => {
-  rig = new Rig();
-}, LOAD_TIMEOUT_MS);
-afterAll(() => rig?.[Symbol.dispose]());
 beforeEach(() => {
   pod = rig.pod();
   container = pod.container();
@@ -182,9 +170,7 @@ describe('chain of programs', () => {
 });
 
 describe('a runtime that runs its own binary in the container', () => {
-  const own = compileProgram(path.join(import.meta.dirname, 'programs/reexec.c'), {
-    headers: [path.join(import.meta.dirname, 'programs/contain.c')],
-  });
+  const own = compileProgram(path.join(import.meta.dirname, 'programs/reexec.c'));
   const LOADER = '/lib64/ld-linux-x86-64.so.2';
 
   it("arming - the first library of the container that it maps makes it the container's", async () => {

@@ -4,9 +4,10 @@ import { writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import path from 'node:path';
 import type { RuntimePolicyInput } from '@bailiff/policy';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { compileProgram } from '../vm/compile.ts';
-import { acts, type Container, LOAD_TIMEOUT_MS, type Pod, Rig, source } from './harness/rig.ts';
+import { acts, type Container, type Pod, source } from './harness/rig.ts';
+import { useRig } from './harness/use-rig.ts';
 
 const POLICY: RuntimePolicyInput = { rules: [{ name: 'drift', action: 'block', drift: {} }] };
 const VOLUMES_ALLOWED: RuntimePolicyInput = {
@@ -26,13 +27,9 @@ const outcomes = (lines: string[]) =>
   Object.fromEntries(lines.filter((line) => !line.startsWith('copy')).map((line) => line.split(': ')));
 
 describe('drift', () => {
-  let rig: Rig;
+  const rig = useRig();
   let pod: Pod;
   let container: Container;
-  beforeAll(() => {
-    rig = new Rig();
-  }, LOAD_TIMEOUT_MS);
-  afterAll(() => rig?.[Symbol.dispose]());
   beforeEach(() => {
     pod = rig.pod();
     container = pod.container();

@@ -2,8 +2,9 @@
 import { SetHeadLayout } from '@bailiff/bpf/runtime-layout';
 import type { RuntimePolicyInput } from '@bailiff/policy';
 import { compileSet, encodeSet } from '@bailiff/runtime';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { acts, type Container, LOAD_TIMEOUT_MS, type Pod, Rig } from './harness/rig.ts';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { acts, type Container, type Pod } from './harness/rig.ts';
+import { useRig } from './harness/use-rig.ts';
 
 const rule = (name: string, action: 'audit' | 'block' | 'kill', path: string, operations: ('execute' | 'map')[]) => ({
   ...{ name, action, execute: { paths: [path], operations } },
@@ -36,13 +37,9 @@ const PROGRAMS = [
 ];
 
 describe('execute', () => {
-  let rig: Rig;
+  const rig = useRig();
   let pod: Pod;
   let container: Container;
-  beforeAll(() => {
-    rig = new Rig();
-  }, LOAD_TIMEOUT_MS);
-  afterAll(() => rig?.[Symbol.dispose]());
   beforeEach(() => {
     pod = rig.pod();
     container = pod.container();

@@ -4,20 +4,19 @@ import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { cgroupId } from '@bailiff/bpf';
 import type { RuntimePolicyInput } from '@bailiff/policy';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { setOf } from '../../libs/runtime/src/testing.ts';
 import {
   acts,
   Container,
   countsAt,
   type Driver,
-  LOAD_TIMEOUT_MS,
   type Pod,
   podCgroup,
   prepareSubject,
-  Rig,
   removeCgroup,
 } from './harness/rig.ts';
+import { useRig } from './harness/use-rig.ts';
 
 const POLICY: RuntimePolicyInput = {
   rules: [{ name: 'denied', action: 'block', execute: { paths: ['/bin/denied'], operations: ['execute'] } }],
@@ -36,11 +35,7 @@ const WAYS: readonly { name: string; words: string[] }[] = [
 ];
 
 describe('identity', () => {
-  let rig: Rig;
-  beforeAll(() => {
-    rig = new Rig();
-  }, LOAD_TIMEOUT_MS);
-  afterAll(() => rig?.[Symbol.dispose]());
+  const rig = useRig();
 
   const containerOf = (pod: Pod): Container => {
     const container = pod.container();

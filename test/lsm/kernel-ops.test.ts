@@ -1,19 +1,16 @@
 // Capabilities, other tasks, namespaces and code for the kernel: each denial beside what is allowed, and all of it without a policy.
 import { writeFileSync } from 'node:fs';
 import type { RuntimePolicyInput } from '@bailiff/policy';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { type Container, type Pod, Rig, type Running } from './harness/rig.ts';
-import { expectRows, LOAD_TIMEOUT_MS, programPath, type Row } from './operations.ts';
+import { beforeEach, describe, expect, it } from 'vitest';
+import type { Container, Pod, Running } from './harness/rig.ts';
+import { useRig } from './harness/use-rig.ts';
+import { expectRows, programPath, type Row } from './operations.ts';
 
 type Rules = NonNullable<RuntimePolicyInput['rules']>;
 
-let rig: Rig;
+const rig = useRig();
 let pod: Pod;
 let container: Container;
-beforeAll(() => {
-  rig = new Rig();
-}, LOAD_TIMEOUT_MS);
-afterAll(() => rig?.[Symbol.dispose]());
 
 function equip(to: Container): void {
   to.install(programPath('kernel-ops'), '/bin/kernel-ops');

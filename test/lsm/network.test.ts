@@ -1,8 +1,9 @@
 // Addresses and sockets: each denial beside what is allowed, the other ways to the same address, and all of it without a policy.
 import type { RuntimePolicyInput } from '@bailiff/policy';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { type Container, type Pod, Rig } from './harness/rig.ts';
-import { expectRows, LOAD_TIMEOUT_MS, programPath, type Row } from './operations.ts';
+import { beforeEach, describe, expect, it } from 'vitest';
+import type { Container, Pod } from './harness/rig.ts';
+import { useRig } from './harness/use-rig.ts';
+import { expectRows, programPath, type Row } from './operations.ts';
 
 type Rules = NonNullable<RuntimePolicyInput['rules']>;
 type NetworkOperation = 'connect' | 'send' | 'bind' | 'listen';
@@ -100,11 +101,7 @@ const ROWS = [...SOCKETS, ...DESTINATIONS, ...OWN_HOST, ...OWN_ADDRESS];
 const AGAIN = 1;
 const denied = (rows: readonly Row[]): number => rows.filter(([, , guarded]) => guarded === 'EPERM').length;
 
-let rig: Rig;
-beforeAll(() => {
-  rig = new Rig();
-}, LOAD_TIMEOUT_MS);
-afterAll(() => rig?.[Symbol.dispose]());
+const rig = useRig();
 
 describe('network', () => {
   let pod: Pod;

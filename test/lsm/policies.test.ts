@@ -11,7 +11,8 @@ import { type AddressInfo, createServer as createPlainServer, type Server as Pla
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { LOAD_TIMEOUT_MS, Rig } from './harness/rig.ts';
+import { LOAD_TIMEOUT_MS } from './harness/rig.ts';
+import { useRig } from './harness/use-rig.ts';
 import { AS_CONTAINERS_ARE, type Ended, READY, readySet, Stage } from './scenarios-rig.ts';
 
 const TOKEN_DIR = '/run/secrets/kubernetes.io/serviceaccount';
@@ -20,7 +21,7 @@ const [CLUSTER, METADATA] = ['10.77.0.1', '169.254.169.254'];
 const SOCKET = '/run/service.sock';
 const ANSWER = '10.1.2.3';
 
-let rig: Rig;
+const rig = useRig();
 let stage: Stage;
 let web: Server;
 let webPort = 0;
@@ -57,7 +58,6 @@ function makePackage(): void {
 }
 
 beforeAll(async () => {
-  rig = new Rig();
   stage = new Stage(rig);
   makePackage();
   for (const address of [CLUSTER, METADATA]) execFileSync('ip', ['addr', 'add', `${address}/32`, 'dev', 'lo']);
@@ -88,7 +88,6 @@ afterAll(() => {
   for (const address of [CLUSTER, METADATA]) execFileSync('ip', ['addr', 'del', `${address}/32`, 'dev', 'lo']);
   rmSync(dir, { recursive: true });
   stage?.[Symbol.dispose]();
-  rig?.[Symbol.dispose]();
 });
 
 type Use = (stage: Stage) => Promise<Ended>;

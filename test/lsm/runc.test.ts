@@ -5,8 +5,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { RuntimePolicyInput } from '@bailiff/policy';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { acts, type Container, LOAD_TIMEOUT_MS, type Pod, Rig, Running } from './harness/rig.ts';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { acts, type Container, type Pod, Running } from './harness/rig.ts';
+import { useRig } from './harness/use-rig.ts';
 
 /** Mounts, capabilities, sockets, namespaces, every change of a file, and every program but two. */
 const POLICY: RuntimePolicyInput = {
@@ -44,14 +45,10 @@ const specOf = (container: Container, args: readonly string[]) => ({
 });
 
 describe('runc', () => {
-  let rig: Rig;
+  const rig = useRig();
   let pod: Pod;
   let container: Container;
   let dir: string;
-  beforeAll(() => {
-    rig = new Rig();
-  }, LOAD_TIMEOUT_MS);
-  afterAll(() => rig?.[Symbol.dispose]());
   beforeEach(() => {
     pod = rig.pod();
     container = pod.container();

@@ -3,20 +3,17 @@ import { writeFileSync } from 'node:fs';
 import type { RuntimeSample } from '@bailiff/bpf';
 import { CAPABILITIES, type RuntimePolicyInput } from '@bailiff/policy';
 import { ACTIONS, KERNEL_VALUES, MOUNT_VALUES, OPERATIONS, type OperationName, socketValue } from '@bailiff/runtime';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { acts, type Container, LOAD_TIMEOUT_MS, type Pod, Rig } from './harness/rig.ts';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { acts, type Container, type Pod } from './harness/rig.ts';
+import { useRig } from './harness/use-rig.ts';
 import { programPath } from './operations.ts';
 
 type Rules = NonNullable<RuntimePolicyInput['rules']>;
 
 describe('samples', () => {
-  let rig: Rig;
+  const rig = useRig();
   let pod: Pod;
   let container: Container;
-  beforeAll(() => {
-    rig = new Rig();
-  }, LOAD_TIMEOUT_MS);
-  afterAll(() => rig?.[Symbol.dispose]());
   beforeEach(() => {
     pod = rig.pod();
     container = pod.container();

@@ -12,7 +12,8 @@ import path from 'node:path';
 import type { PolicySet } from '@bailiff/runtime';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { LOAD_TIMEOUT_MS, Rig } from './harness/rig.ts';
+import { LOAD_TIMEOUT_MS } from './harness/rig.ts';
+import { useRig } from './harness/use-rig.ts';
 import {
   AS_CONTAINERS_ARE,
   type Ended,
@@ -53,7 +54,7 @@ interface Scenario {
   readonly behind?: string;
 }
 
-let rig: Rig;
+const rig = useRig();
 let stage: Stage;
 /** What reached the servers that play the far end. */
 const heard: string[] = [];
@@ -491,7 +492,6 @@ const SLIPS: readonly Omit<Scenario, 'refusedBy'>[] = [
 ];
 
 beforeAll(async () => {
-  rig = new Rig();
   stage = new Stage(rig);
   for (const compiled of [operations, linkedRuntime, preload]) compiled();
   execFileSync('ip', ['link', 'add', 'far0', 'type', 'dummy']);
@@ -515,7 +515,6 @@ afterAll(() => {
   for (const server of servers) server.close();
   execFileSync('ip', ['link', 'del', 'far0']);
   stage?.[Symbol.dispose]();
-  rig?.[Symbol.dispose]();
 });
 
 /** What an attack changes of the machine or of the container, as it was. */

@@ -4,22 +4,21 @@
 import { linkSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { acts, LOAD_TIMEOUT_MS, Rig } from './harness/rig.ts';
+import { acts, LOAD_TIMEOUT_MS } from './harness/rig.ts';
+import { useRig } from './harness/use-rig.ts';
 import { readySet, Stage } from './scenarios-rig.ts';
 
 const LOADER = process.arch === 'arm64' ? '/usr/lib/ld-linux-aarch64.so.1' : '/usr/lib64/ld-linux-x86-64.so.2';
 
-let rig: Rig;
+const rig = useRig();
 let stage: Stage;
 beforeAll(() => {
-  rig = new Rig();
   stage = new Stage(rig);
   for (const shell of ['/bin/sh', '/usr/bin/sh'])
     writeFileSync(path.join(stage.root, `srv/by${shell.replaceAll('/', '-')}`), `#!${shell}\n`, { mode: 0o755 });
 }, LOAD_TIMEOUT_MS);
 afterAll(() => {
   stage?.[Symbol.dispose]();
-  rig?.[Symbol.dispose]();
 });
 
 describe('/bin is a link to /usr/bin', () => {

@@ -8,18 +8,17 @@ import type { RuntimePolicyInput } from '@bailiff/policy';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { setOf } from '../../libs/runtime/src/testing.ts';
 import { compileProgram } from '../vm/compile.ts';
-import { acts, LOAD_TIMEOUT_MS, Rig, removeCgroup } from './harness/rig.ts';
+import { acts, LOAD_TIMEOUT_MS, removeCgroup } from './harness/rig.ts';
+import { useRig } from './harness/use-rig.ts';
 import { readySet, readySetWithout, Stage } from './scenarios-rig.ts';
 
 const slipOps = (): string =>
   compileProgram(path.join(import.meta.dirname, 'programs/slip-ops.c'), { flags: ['-static'] });
 
-let rig: Rig;
+const rig = useRig();
 beforeAll(() => {
-  rig = new Rig();
   slipOps();
 }, LOAD_TIMEOUT_MS);
-afterAll(() => rig?.[Symbol.dispose]());
 
 /** A pod with a container that has these programs. */
 function podWith(...programs: string[]) {

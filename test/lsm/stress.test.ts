@@ -4,10 +4,11 @@ import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { CAPABILITIES, type RuntimePolicyInput } from '@bailiff/policy';
 import { decide, KERNEL_VALUES, type Operation, type PolicySet, socketValue } from '@bailiff/runtime';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { onAddress, onPath, onValue, setOf } from '../../libs/runtime/src/testing.ts';
 import { compileProgram } from '../vm/compile.ts';
-import { type Container, LOAD_TIMEOUT_MS, type Pod, Rig, type Running } from './harness/rig.ts';
+import { type Container, LOAD_TIMEOUT_MS, type Pod, type Running } from './harness/rig.ts';
+import { useRig } from './harness/use-rig.ts';
 
 const TASKS = 4;
 const OPERATIONS = 60;
@@ -232,12 +233,11 @@ function foresee(
 }
 
 describe('stress', () => {
-  let rig: Rig;
+  const rig = useRig();
   let pod: Pod;
   let container: Container;
   let running: Running;
   beforeAll(async () => {
-    rig = new Rig();
     pod = rig.pod();
     container = pod.container();
     container.install(
@@ -251,7 +251,6 @@ describe('stress', () => {
     running = container.start(['/bin/acts', 'become', '/bin/stress']);
     await running.line('ready');
   }, LOAD_TIMEOUT_MS);
-  afterAll(() => rig?.[Symbol.dispose]());
 
   /** Results by task. */
   async function carryOut(plan: readonly (readonly Attempt[])[], repeats: number): Promise<string[][]> {

@@ -1,7 +1,7 @@
 /**
  * Compiles a small BPF or C source of a test once: the result lies in `build/` beside it, named by what went into it, so that
  * the next run in the virtual machine, where a compiler takes seconds, finds it. It appears whole or not at all.
- * Headers that the source includes do not count for the name: pass those that may change as `headers`.
+ * Files beside the source that it includes count for the name too.
  */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -10,12 +10,23 @@ import path from 'node:path';
 
 export interface CompileOptions {
   readonly flags?: readonly string[];
-  readonly headers?: readonly string[];
 }
 
-function compile(source: string, compiler: string, flags: readonly string[], headers: readonly string[]): string {
-  const hash = createHash('sha256').update(flags.join('\n'));
-  for (const file of [source, ...headers]) hash.update(readFileSync(file));
+/** Of this process: a source is looked at once. */
+const compiled = new Map<string, string>();
+
+function compile(source: string, compiler: string, flags: readonly string[]): string {
+  const key = [source, compiler, ...flags].join(' ');
+  const known = compiled.get(key) ?? compileOnce(source, compiler, flags);
+  compiled.set(key, known);
+  return known;
+}
+
+function compileOnce(source: string, compiler: string, flags: readonly string[]): string {
+  const text = readFileSync(source, 'utf8');
+  const hash = createHash('sha256').update(flags.join('\n')).update(text);
+  for (const [, name = ''] of text.matchAll(/^#include "([^"/]+)"/gm))
+    hash.update(readFileSync(path.join(path.dirname(source), name)));
   const dir = path.join(path.dirname(source), 'build');
   const target = path.join(dir, `${path.basename(source)}-${hash.digest('hex').slice(0, 16)}`);
   if (existsSync(target)) return target;
@@ -27,18 +38,13 @@ function compile(source: string, compiler: string, flags: readonly string[], hea
 }
 
 /** The object file of a `*.bpf.c`. */
-export function compileBpf(source: string, { flags = [], headers = [] }: CompileOptions = {}): string {
+export function compileBpf(source: string, { flags = [] }: CompileOptions = {}): string {
   const machine = process.arch === 'arm64' ? { gcc: 'aarch64', bpf: 'arm64' } : { gcc: 'x86_64', bpf: 'x86' };
   const bpf = ['-target', 'bpf', `-D__TARGET_ARCH_${machine.bpf}`, '-mcpu=v3', '-O2', '-g', '-Wno-unused-parameter'];
-  return compile(
-    source,
-    'clang-19',
-    [...bpf, '-idirafter', `/usr/include/${machine.gcc}-linux-gnu`, ...flags, '-c'],
-    headers,
-  );
+  return compile(source, 'clang-19', [...bpf, '-idirafter', `/usr/include/${machine.gcc}-linux-gnu`, ...flags, '-c']);
 }
 
 /** The program of a `*.c`. */
-export function compileProgram(source: string, { flags = [], headers = [] }: CompileOptions = {}): string {
-  return compile(source, 'cc', ['-O1', '-D_GNU_SOURCE', ...flags], headers);
+export function compileProgram(source: string, { flags = [] }: CompileOptions = {}): string {
+  return compile(source, 'cc', ['-O1', '-D_GNU_SOURCE', ...flags]);
 }

@@ -36,6 +36,7 @@ const CELLS = 64;
 
 export const source = (file: string): string => path.join(import.meta.dirname, file);
 const contain = (): string => compileProgram(source('../programs/contain.c'), { flags: ['-static'] });
+const mounter = (): string => compileProgram(source('../programs/mounts.c'), { flags: ['-static'] });
 export const acts = (): string => compileProgram(source('acts.c'), { flags: ['-static'] });
 
 export type Driver = 'cgroupfs' | 'systemd';
@@ -51,11 +52,17 @@ export function podCgroup(uid: string, driver: Driver): string {
 }
 
 export class Rig implements Disposable {
-  readonly loaded: Loaded;
   readonly #pods: Pod[] = [];
+  #loaded: Loaded | null;
 
-  constructor(loaded: Loaded = loadShared()) {
-    this.loaded = loaded;
+  /** @param loaded by default what all files of a run share, when it is asked for first */
+  constructor(loaded: Loaded | null = null) {
+    this.#loaded = loaded;
+  }
+
+  get loaded(): Loaded {
+    this.#loaded ??= loadShared();
+    return this.#loaded;
   }
 
   get object(): RuntimeObject {
@@ -84,7 +91,7 @@ export class Rig implements Disposable {
 
   [Symbol.dispose](): void {
     for (const pod of this.#pods) pod[Symbol.dispose]();
-    this.loaded.release();
+    this.#loaded?.release();
   }
 }
 
@@ -202,19 +209,17 @@ export class Container implements Disposable {
       mkdirSync(this.image(name), { recursive: true });
     this.install(acts(), '/bin/acts');
     const at = (name: string) => path.join(this.#dir, name);
-    this.mount(
-      '/',
-      '-t',
-      'overlay',
-      'overlay',
-      '-o',
-      `lowerdir=${at('lower')},upperdir=${at('upper')},workdir=${at('work')}`,
-    );
-    this.mount('/dev/shm', '-t', 'tmpfs', 'shm');
+    const layers = `lowerdir=${at('lower')},upperdir=${at('upper')},workdir=${at('work')}`;
     // The repository's share is a file system of its own here, which neither tmpfs nor overlay is.
     mkdirSync(source('build/volumes'), { recursive: true });
     this.#disk = mkdtempSync(source('build/volumes/'));
-    this.mount('/disk', '--bind', this.#disk);
+    const mounts = [
+      ['overlay', 'overlay', this.root, layers],
+      ['tmpfs', 'shm', path.join(this.root, 'dev/shm'), ''],
+      ['bind', this.#disk, path.join(this.root, 'disk'), ''],
+    ];
+    execFileSync(mounter(), ['on', ...mounts.flat()]);
+    this.#mounts.push(...mounts.map(([, , target = '']) => target));
   }
 
   get cgroupId(): bigint {
@@ -266,7 +271,7 @@ export class Container implements Disposable {
 
   [Symbol.dispose](): void {
     for (const running of this.#running) running.child.kill('SIGKILL');
-    for (const place of this.#mounts.reverse()) execFileSync('umount', ['-l', place]);
+    execFileSync(mounter(), ['off', ...this.#mounts.reverse()]);
     rmSync(this.#disk, { recursive: true, force: true });
     rmSync(this.#dir, { recursive: true, force: true });
     removeCgroup(this.cgroup);

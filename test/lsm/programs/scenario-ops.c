@@ -38,21 +38,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "steps.h"
+
 #define WAIT_STEPS 2000
 #define WAIT_STEP_US 5000
-
-static long must(long result, const char *step)
-{
-	if (result >= 0) return result;
-	printf("%s: %s\n", step, strerrorname_np(errno));
-	exit(1);
-}
-
-static int landed(void)
-{
-	puts("landed");
-	return 0;
-}
 
 static int overwrite(int fd)
 {

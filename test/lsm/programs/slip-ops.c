@@ -14,18 +14,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-static long must(long result, const char *step)
-{
-	if (result >= 0) return result;
-	printf("%s: %s\n", step, strerrorname_np(errno));
-	exit(1);
-}
-
-static int landed(void)
-{
-	puts("landed");
-	return 0;
-}
+#include "steps.h"
 
 static __attribute__((noinline)) int answer(void)
 {
