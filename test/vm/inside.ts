@@ -1,15 +1,17 @@
 /**
  * Runs a tier of tests inside the virtual machine, in one boot, and reports each of its tests as one of the host's own.
  *
- * Place in the path: test/vm/<tier>.test.ts → here → prepare.ts → machine.ts → vitest inside → lines.ts back.
+ * Place in the path: test/vm/<tier>.test.ts → here → prepare.ts, bundle.ts → machine.ts → vitest inside → lines.ts back.
  * Invariants: every test inside is one test here, with its state, its reason to skip and its errors; a machine that died or
  * hung, a run without tests and an exit code that the tests do not explain is a failed test of its own, never silence.
  * The run happens while the file is collected, because tests must be known before they run.
  */
 import { describe, it } from 'vitest';
+import { CHILDREN_VARIABLE } from '../../tools/children.ts';
+import { bundleTier } from './bundle.ts';
 import { readLines, type TestLine } from './lines.ts';
 import { runInVm, VmError, whyNoVm } from './machine.ts';
-import { prepareTier } from './prepare.ts';
+import { compilePrograms } from './prepare.ts';
 import { FULL_TIMES, TIERS, type TierName } from './tiers.ts';
 
 const SHOWN_CHARACTERS = 8_000;
@@ -35,25 +37,35 @@ export async function runTier(name: TierName, options: InsideOptions = {}): Prom
     output += chunk.toString('utf8');
     partial = output.slice(-SHOWN_CHARACTERS);
   };
-  const words = ['node', 'node_modules/vitest/vitest.mjs', 'run', '--config', 'test/vm/inside.config.ts'];
+  compilePrograms(name);
+  using bundle = await bundleTier(name);
+  const config = ['--config', bundle.file('test/vm/inside.config.ts'), '--configLoader', 'native'];
+  const files = options.files ?? (process.env['BAILIFF_VM_FILES'] ?? '').split(' ').filter(Boolean);
+  // Named as here, or by a part of the name; inside they end otherwise.
+  const filters = files.map((file) => file.replace(/\.ts$/, ''));
+  const told = (): TestLine[] =>
+    readLines(output).map((line) => ({
+      ...line,
+      file: line.file.replace(/\.mjs$/, '.ts'),
+      errors: line.errors.map((error) => bundle.places(error)),
+    }));
   try {
-    const files = options.files ?? (process.env['BAILIFF_VM_FILES'] ?? '').split(' ').filter(Boolean);
-    await prepareTier(name, files);
-    const result = await runInVm([...words, ...files], {
+    const words = ['node', 'node_modules/vitest/vitest.mjs', 'run', ...config, ...filters];
+    const result = await runInVm(words, {
       kernel: options.kernel,
       kernelArgs: options.kernelArgs,
       timeoutMs: TIERS[name].timeoutMs * (process.env['BAILIFF_VM_FULL'] ? FULL_TIMES : 1),
-      env: { BAILIFF_VM_TIER: name },
+      env: { BAILIFF_VM_TIER: name, BAILIFF_VM_BUNDLE: bundle.dir, [CHILDREN_VARIABLE]: bundle.dir },
       onStdout,
     });
-    const tests = readLines(output);
+    const tests = told();
     const failed = tests.filter((test) => test.state === 'failed').length;
     if (tests.length > 0 && (result.code === 0) === (failed === 0)) return { tests, trouble: null };
     const tail = `${partial}\n${result.stderr.slice(-SHOWN_CHARACTERS)}`;
     return { tests, trouble: `vitest inside ended with ${result.code} after ${tests.length} tests\n${tail}` };
   } catch (error) {
     if (!(error instanceof VmError)) throw error;
-    return { tests: readLines(output), trouble: `${error.message}\n--- end of the output ---\n${partial}` };
+    return { tests: told(), trouble: `${error.message}\n--- end of the output ---\n${partial}` };
   }
 }
 

@@ -1,9 +1,12 @@
 /** What is run inside the virtual machine: read by both sides, the host's test files and the configuration inside. */
 
 export interface Tier {
-  readonly include: readonly string[];
-  /** What is run instead when BAILIFF_VM_FULL is set or files are named. */
-  readonly all: readonly string[];
+  /** Folder of its test files. */
+  readonly dir: string;
+  /** Of the files that are run, without `.test.ts`; all are when BAILIFF_VM_FULL is set or files are named. */
+  readonly names: readonly string[];
+  /** What its tests start as processes of their own, by nodeArgs() of tools/children.ts. */
+  readonly programs: readonly string[];
   /** Of one test or hook, in emulated time. */
   readonly testTimeoutMs: number;
   /** Of the whole tier in one boot; with BAILIFF_VM_FULL FULL_TIMES that. */
@@ -19,8 +22,9 @@ export type TierName = 'lsm' | 'kernel';
 
 export const TIERS: Readonly<Record<TierName, Tier>> = {
   lsm: {
-    include: ['test/lsm/**/*.test.ts'],
-    all: ['test/lsm/**/*.test.ts'],
+    dir: 'test/lsm',
+    names: ['**/*'],
+    programs: [],
     testTimeoutMs: 180_000,
     timeoutMs: 1_500_000,
     isolate: false,
@@ -28,8 +32,9 @@ export const TIERS: Readonly<Record<TierName, Tier>> = {
   // The second kernel is asked whether it judges packets as the first does: a file for each topic. The rest is more of the same,
   // or bookkeeping that loads the object anew for each test (2-5 s under emulation) and whole processes of the command line.
   kernel: {
-    include: ['ipv4', 'ipv6', 'nd-claims', 'modes', 'quarantine'].map((name) => `test/kernel/${name}.test.ts`),
-    all: ['test/kernel/**/*.test.ts'],
+    dir: 'test/kernel',
+    names: ['ipv4', 'ipv6', 'nd-claims', 'modes', 'quarantine'],
+    programs: ['test/kernel/harness/agent.ts', 'apps/collector/src/main.ts'],
     testTimeoutMs: 120_000,
     timeoutMs: 600_000,
     isolate: false,

@@ -1,0 +1,31 @@
+// What the machine is given instead of the sources. Runs no machine.
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { expect, it } from 'vitest';
+import { Bundle } from './bundle.ts';
+import { repoRoot } from './kernels.ts';
+
+const [TIERS, KERNELS] = ['test/vm/tiers.ts', 'test/vm/kernels.ts'] as const;
+
+it('bundle - modules find what lies beside their sources, stacks are told by the sources, and it goes with its disposal', async () => {
+  let dir = '';
+  {
+    using bundle = new Bundle();
+    dir = bundle.dir;
+    await bundle.make([TIERS, KERNELS]);
+    const script = `
+      const { repoRoot } = await import(${JSON.stringify(bundle.file(KERNELS))});
+      const { tierOf } = await import(${JSON.stringify(bundle.file(TIERS))});
+      try { tierOf('none'); } catch ({ stack }) { console.log(JSON.stringify({ repoRoot, stack })); }`;
+    const told = execFileSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
+    const { stack, ...rest } = JSON.parse(told) as { repoRoot: string; stack: string };
+    expect(rest).toEqual({ repoRoot });
+    const lines = readFileSync(path.join(repoRoot, TIERS), 'utf8').split('\n');
+    const thrown = lines.findIndex((line) => line.includes('throw new Error(`BAILIFF_VM_TIER')) + 1;
+    expect(stack).toContain(`${dir}/`);
+    expect(bundle.places(stack)).toContain(`(${TIERS}:${thrown}:`);
+    expect(bundle.places('at /elsewhere/other.mjs:1:2')).toBe('at /elsewhere/other.mjs:1:2');
+  }
+  expect(existsSync(dir)).toBe(false);
+});

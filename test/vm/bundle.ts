@@ -1,0 +1,93 @@
+/**
+ * TypeScript as plain modules of JavaScript for the virtual machine, where transforming, resolving and reading hundreds of files takes
+ * a minute: made by the host in two seconds, in a folder of its own below `.cache/vm`, which goes with its disposal.
+ *
+ * Invariants: a module still finds the files that lie beside its source; what several entries import is one module for all of them;
+ * vitest itself stays outside, and is the one that runs them. Stacks name places of the bundle until `places` has put them right.
+ */
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { SourceMap } from 'node:module';
+import path from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { type BuildOptions, build, type Plugin } from 'esbuild';
+import { repoRoot } from './kernels.ts';
+import { TIERS, type TierName } from './tiers.ts';
+
+const CACHE = path.join(repoRoot, '.cache/vm');
+/** What vitest inside is told to run, beside the tests. */
+const OF_VITEST = ['test/vm/inside.config.ts', 'test/vm/line-reporter.ts'];
+
+const samePlaces: Plugin = {
+  name: 'same-places',
+  setup({ onLoad }) {
+    onLoad({ filter: /\.ts$/ }, ({ path: file }) => {
+      const place = { url: pathToFileURL(file).href, dirname: path.dirname(file) };
+      const text = readFileSync(file, 'utf8').replaceAll(
+        /\bimport\.meta\.(url|dirname)\b/g,
+        (_, word: 'url' | 'dirname') => JSON.stringify(place[word]),
+      );
+      return { contents: text, loader: 'ts' };
+    });
+  },
+};
+
+const OPTIONS: BuildOptions = {
+  ...{ bundle: true, platform: 'node', format: 'esm', target: 'node20', logLevel: 'warning', plugins: [samePlaces] },
+  banner: { js: "import { createRequire as __cr } from 'node:module'; const require = __cr(import.meta.url);" },
+};
+
+export class Bundle implements Disposable {
+  readonly dir: string;
+
+  constructor() {
+    mkdirSync(CACHE, { recursive: true });
+    this.dir = mkdtempSync(path.join(CACHE, 'bundle-'));
+  }
+
+  /** Where the module of this source lies; both are relative to the workspace. */
+  file(source: string): string {
+    return path.join(this.dir, source.replace(/\.ts$/, '.mjs'));
+  }
+
+  async make(sources: readonly string[], options: BuildOptions = {}): Promise<void> {
+    await build({
+      ...{ ...OPTIONS, entryPoints: sources.map((source) => path.join(repoRoot, source)) },
+      ...{ outdir: this.dir, outbase: repoRoot, outExtension: { '.js': '.mjs' }, splitting: true },
+      ...{ chunkNames: 'chunks/[name]-[hash]', sourcemap: 'linked' },
+      ...options,
+    });
+  }
+
+  /** Text in which places of the bundle are those of the sources. */
+  places(text: string): string {
+    const place = /(?:file:\/\/)?([^\s()]+\.mjs)(?:\?vitest=\d+)?:(\d+):(\d+)/g;
+    return text.replaceAll(place, (whole, file: string, line: string, column: string) => {
+      if (!file.startsWith(`${this.dir}/`)) return whole;
+      const map = new SourceMap(JSON.parse(readFileSync(`${file}.map`, 'utf8')));
+      const entry = map.findEntry(Number(line) - 1, Number(column) - 1);
+      if (!('originalSource' in entry)) return whole;
+      const source = path.resolve(path.dirname(file), entry.originalSource);
+      return `${path.relative(repoRoot, source)}:${entry.originalLine + 1}:${entry.originalColumn + 1}`;
+    });
+  }
+
+  [Symbol.dispose](): void {
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+}
+
+/** The tests of a tier, the programs that they start, and what vitest needs to run them. */
+export async function bundleTier(name: TierName): Promise<Bundle> {
+  const { dir, programs } = TIERS[name];
+  const tests = readdirSync(path.join(repoRoot, dir), { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.test.ts'))
+    .map((file) => path.join(dir, file));
+  const bundle = new Bundle();
+  try {
+    await bundle.make([...tests, ...programs, ...OF_VITEST], { external: ['vitest', 'vitest/*'] });
+    return bundle;
+  } catch (error) {
+    bundle[Symbol.dispose]();
+    throw error;
+  }
+}
