@@ -20,7 +20,7 @@ export interface Loaded {
 let shared: Loaded | null = null;
 
 export interface OwnLoaded extends Loaded {
-  /** Closes the object and opens another on what is pinned, as a restart does. */
+  /** Closes the object and opens another on what is pinned, as a restart does; with the options of before, unless there are others. */
   reopen(options?: Partial<OpenRuntimeOptions>): RuntimeObject;
 }
 
@@ -33,6 +33,7 @@ export function loadOwn(name: string, options: Partial<OpenRuntimeOptions> = {})
     rmSync(pinDir, { recursive: true, force: true });
   };
   let [index, set] = [0, 0];
+  let current = options;
   try {
     let object = openRuntimeObject({ ...options, pinDir });
     return {
@@ -42,9 +43,10 @@ export function loadOwn(name: string, options: Partial<OpenRuntimeOptions> = {})
       },
       nextIndex: () => index++,
       nextSet: () => ++set,
-      reopen(other = {}) {
+      reopen(other = current) {
         object.close();
-        object = openRuntimeObject({ ...other, pinDir });
+        current = other;
+        object = openRuntimeObject({ ...current, pinDir });
         return object;
       },
       release() {

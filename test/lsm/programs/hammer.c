@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Opens a file for reading again and again, in as many processes as it is told, until a line comes on standard input:
- * `hammer <processes> <path>`. Prints `hammering` when each has tried, and at its end `tried <n> refused <n> landed <n>`.
+ * `hammer <processes> <path> [<microseconds between two>]`. Prints `hammering` when each has tried, and at its end `tried <n> refused <n> landed <n>`.
  * Whatever else open ends with is an error of its own: exit code 3.
  */
 #include <errno.h>
@@ -20,7 +20,7 @@ struct shared {
 	atomic_int stop;
 };
 
-static int hammer(struct shared *shared, int own, const char *path)
+static int hammer(struct shared *shared, int own, const char *path, unsigned int pause)
 {
 	while (!shared->stop) {
 		int fd = open(path, O_RDONLY);
@@ -31,6 +31,8 @@ static int hammer(struct shared *shared, int own, const char *path)
 			close(fd);
 		atomic_fetch_add(fd < 0 ? &shared->refused : &shared->landed, 1);
 		atomic_fetch_add(&shared->tried[own], 1);
+		if (pause)
+			usleep(pause);
 	}
 	return 0;
 }
@@ -49,7 +51,7 @@ int main(int argc, char **argv)
 		if (child < 0)
 			return 2;
 		if (child == 0)
-			_exit(hammer(shared, i, argv[2]));
+			_exit(hammer(shared, i, argv[2], argc > 3 ? atoi(argv[3]) : 0));
 	}
 	for (int i = 0; i < count; i++)
 		while (!shared->tried[i])
