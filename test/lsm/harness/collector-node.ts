@@ -1,7 +1,7 @@
 /**
  * A collector as its own process from its bundle, with a real nats-server, on a node whose pods are cgroups and containers of rig.ts.
  *
- * It guards no interface: what is tested is the way from a policy on the bus to a container, and of what the container did to the bus.
+ * What is tested is the way from a policy on the bus to a container, and of what the container did to the bus.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -18,7 +18,7 @@ import { waitFor } from '@bailiff/service/testing';
 import { COLLECTOR_NODE_FLAGS } from '../../../tools/node-flags.ts';
 import { Ledger } from '../../cluster/collector/ledger.ts';
 import { collectorCapabilities, confined } from '../../k8s/confined.ts';
-import { Container, podCgroup, removeCgroup } from './rig.ts';
+import { Container, podCgroup, type Running, removeCgroup } from './rig.ts';
 
 export const NODE = 'node-a';
 const COLLECTOR = path.resolve(import.meta.dirname, '../../../apps/collector/dist/main.mjs');
@@ -65,6 +65,31 @@ export class NodePod implements Disposable {
   }
 }
 
+/** Runs acts in a container that runs already, one line of input a step. */
+export class Steps {
+  readonly #running: Running;
+  #from = 0;
+
+  constructor(pod: NodePod, ...steps: string[][]) {
+    this.#running = pod.container.start(['/bin/acts', 'wait', ...steps.flatMap((words) => [...words, 'wait'])]);
+  }
+
+  async ready(): Promise<void> {
+    await this.#running.line('ready');
+    this.#from = this.#running.lines.length;
+  }
+
+  /** What the next step said. */
+  async next(): Promise<string[]> {
+    const readyBefore = this.#running.lines.filter((line) => line === 'ready').length;
+    this.#running.go();
+    await this.#running.until((lines) => lines.filter((line) => line === 'ready').length > readyBefore);
+    const said = this.#running.lines.slice(this.#from).filter((line) => line.startsWith('run '));
+    this.#from = this.#running.lines.length;
+    return said;
+  }
+}
+
 export class CollectorNode implements AsyncDisposable {
   readonly dir: string;
   readonly pinDir: string;
@@ -104,17 +129,21 @@ export class CollectorNode implements AsyncDisposable {
   }
 
   /** Resolves when its runtime half is there. */
-  async startCollector(more?: readonly string[]): Promise<void> {
-    await this.startLoading(more);
-    await this.told('a runtime half', ({ runtime }) => runtime?.state === 'available', LOAD_WAIT_MS);
+  async startCollector(): Promise<void> {
+    const beganMs = Date.now();
+    await this.startLoading();
+    // What the bus kept of the one before says the same.
+    const own = ({ startedAt }: NodeStatus) => Date.parse(startedAt) >= beganMs;
+    await this.told('a runtime half', (status) => own(status) && status.runtime?.state === 'available', LOAD_WAIT_MS);
   }
 
   /** Resolves when it guards interfaces; its runtime programs are only being loaded. */
-  async startLoading(more: readonly string[] = ['--exclude-interfaces', '.*']): Promise<void> {
+  async startLoading(): Promise<void> {
     const args = [
       ...['--node-name', NODE, '--nats-url', this.nats.url, '--nats-user', `collector-${NODE}`],
       ...['--nats-password-file', path.join(this.dir, 'password'), ...this.placeArgs],
-      ...['--cni-results-dir', this.dir, '--metrics-address', '127.0.0.1:0', ...more],
+      ...['--cni-results-dir', this.dir, '--metrics-address', '127.0.0.1:0'],
+      ...['--exclude-interfaces', '^lo$'],
       ...['--status-interval-ms', '500', '--sweep-interval-ms', '500'],
     ];
     const [command = '', ...words] = [...CONFINED, process.execPath, ...COLLECTOR_NODE_FLAGS, COLLECTOR, ...args];
