@@ -7,7 +7,7 @@ import { compileEmptyHooks } from './empty-hooks.ts';
 
 const PROGRAM = 'test/bench/lsm/inside.ts';
 const TIMEOUT_MS = 1_500_000;
-const PROGRAMS = ['contain', 'cost', 'hammer'].map((name) => path.join('../../lsm/programs', `${name}.c`));
+const PROGRAMS = ['contain', 'cost', 'hammer', 'mounts'].map((name) => path.join('../../lsm/programs', `${name}.c`));
 const SOURCES = [...PROGRAMS, '../../lsm/harness/acts.c'];
 
 export interface InsideOptions {
