@@ -13,7 +13,7 @@ import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { writeCacheRecord } from '../lab/src/cni/cache.ts';
 import { compileProgram } from '../vm/compile.ts';
-import { CollectorNode, NODE, NodePod, Steps } from './harness/collector-node.ts';
+import { CollectorNode, NODE, NodePod, STARTS_TIMEOUT_MS, Steps } from './harness/collector-node.ts';
 import { acts, LOAD_TIMEOUT_MS, source } from './harness/rig.ts';
 import { shippedPolicy } from './scenarios-rig.ts';
 
@@ -43,7 +43,7 @@ describe('collector', () => {
     await node.startLoading();
     await node.killCollector();
     await node.startCollector();
-  }, LOAD_TIMEOUT_MS);
+  }, STARTS_TIMEOUT_MS);
   afterAll(async () => {
     await node?.[Symbol.asyncDispose]();
     ip('netns', 'del', NETNS);
@@ -194,7 +194,7 @@ describe('collector', () => {
       expect(await again.container.acts(...TIMES(2, '/bin/two'))).toEqual(Array(2).fill('run /bin/two: EPERM'));
       await node.counted('shells/two', 34);
     },
-    LOAD_TIMEOUT_MS,
+    STARTS_TIMEOUT_MS,
   );
 
   it(

@@ -25,8 +25,12 @@ const COLLECTOR = path.resolve(import.meta.dirname, '../../../apps/collector/dis
 /** With the rights that the manifest grants, and no others. */
 const CONFINED = confined(collectorCapabilities());
 const WAIT_MS = 60_000;
-/** Less than a hook's limit, LOAD_TIMEOUT_MS: what it waited for is then in the failure. */
 const LOAD_WAIT_MS = 200_000;
+/** For a hook or test that starts several collectors: longer than what these wait for, which is then in the failure. */
+export const STARTS_TIMEOUT_MS = 3 * LOAD_WAIT_MS;
+/** A question costs more of a processor than what it asks for: as often as the answer can be another one. */
+const STATUS_INTERVAL_MS = 500;
+const ASK_INTERVAL_MS = STATUS_INTERVAL_MS / 2;
 
 /** A pod as the bus names it, its cgroup and one container in it. */
 export class NodePod implements Disposable {
@@ -144,7 +148,7 @@ export class CollectorNode implements AsyncDisposable {
       ...['--nats-password-file', path.join(this.dir, 'password'), ...this.placeArgs],
       ...['--cni-results-dir', this.dir, '--metrics-address', '127.0.0.1:0'],
       ...['--exclude-interfaces', '^lo$'],
-      ...['--status-interval-ms', '500', '--sweep-interval-ms', '500'],
+      ...['--status-interval-ms', `${STATUS_INTERVAL_MS}`, '--sweep-interval-ms', '500'],
     ];
     const [command = '', ...words] = [...CONFINED, process.execPath, ...COLLECTOR_NODE_FLAGS, COLLECTOR, ...args];
     const child = spawn(command, words, { stdio: ['ignore', 'pipe', 'pipe'] });
@@ -201,7 +205,12 @@ export class CollectorNode implements AsyncDisposable {
         last = await this.status();
         return last !== null && holds(last);
       },
-      { what, timeoutMs, state: () => `${JSON.stringify(last?.runtime)}\n${this.log.slice(-2000)}` },
+      {
+        what,
+        timeoutMs,
+        intervalMs: ASK_INTERVAL_MS,
+        state: () => `${JSON.stringify(last?.runtime)}\n${this.log.slice(-2000)}`,
+      },
     );
     return last as unknown as NodeStatus;
   }
