@@ -13,6 +13,7 @@ import { BpfLink, BpfProgram, RUNTIME_EXTRA_CELLS } from '@bailiff/bpf';
 import type { RuntimePolicyInput } from '@bailiff/policy';
 import { compileSet, encodeSet } from '@bailiff/runtime';
 import { setOf } from '../../../libs/runtime/src/testing.ts';
+import { withHooksOnly } from '../../lsm/harness/doctored.ts';
 import { type Loaded, loadOwn } from '../../lsm/harness/loaded.ts';
 import { Container, podCgroup, removeCgroup } from '../../lsm/harness/rig.ts';
 import { compileProgram } from '../../vm/compile.ts';
@@ -27,6 +28,8 @@ export type Where = 'no programs' | 'empty programs' | 'no pod' | 'no policy' | 
 
 export interface CostPlan {
   readonly where: readonly Where[];
+  /** LSM hooks that have their program; absent: all. What a program costs by itself does not depend on others. */
+  readonly only?: readonly string[];
   /** Timed rounds; 0: only the hooks are measured. */
   readonly rounds: number;
   /** Rounds in which hooks are counted: of each hook the middle one is told, which an interrupt within the program did not lengthen. */
@@ -203,7 +206,7 @@ export async function measureCost(plan: CostPlan): Promise<CostReport> {
     await free.time('empty programs');
     await free.count('empty programs', empty.hooks);
   }
-  const loaded = loadOwn('cost');
+  const loaded = loadOwn('cost', plan.only ? { objectPath: withHooksOnly(plan.only) } : {});
   mkdirSync(pod, { recursive: true });
   const judged = withFiles(new Container(pod, 0));
   const bench = new Bench(judged, plan);

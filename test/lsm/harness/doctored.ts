@@ -50,6 +50,16 @@ export function withRenamedHook(from: string, to: string): string {
   return write(elf);
 }
 
+/** The object with programs at these LSM hooks alone, beside those at tracepoints: the others stand at hooks that no kernel has. */
+export function withHooksOnly(hooks: readonly string[]): string {
+  const elf = readFileSync(runtimeObjectPath());
+  for (const { name, nameAt } of sectionsOf(elf)) {
+    if (!name.startsWith('lsm/') || hooks.includes(name.slice('lsm/'.length))) continue;
+    elf.write('X', nameAt + name.length - 1, 'latin1');
+  }
+  return write(elf);
+}
+
 /** w0 = <number>, for an exit code. */
 const returnOf = (number: number): Buffer => {
   const instruction = Buffer.from([0xb4, 0, 0, 0, 0, 0, 0, 0]);
