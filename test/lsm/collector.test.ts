@@ -219,29 +219,31 @@ describe('collector', () => {
       expect((await forge()).stdout).toBe('sent 7\n');
       await node.counted('no-raw-sockets/packet', 1);
       await node.counted('ipv4-source', 7);
-      // A count may be read between an operation's count and its sample, which then comes with the next violation: that of another attempt.
-      const wait = { timeoutMs: 60_000, state: () => node.log.slice(-2000) };
-      const sampled = () => node.ledger.violations('no-raw-sockets/packet').find(({ operation }) => operation !== null);
-      const socket = await waitFor(
+      // A count may be read between an operation's count and its sample, or a packet's, which then comes with the next violation: that of
+      // another attempt.
+      const wait = { timeoutMs: 60_000, intervalMs: 1_000, state: () => node.log.slice(-2000) };
+      const packets = () => node.ledger.violations('ipv4-source');
+      const sampled = () =>
+        node.ledger.violations('no-raw-sockets/packet').flatMap((socket) => {
+          const { operation } = socket;
+          const packet = packets().find(({ sample }) => operation !== null && sample?.process?.tgid === operation.tgid);
+          return packet ? [{ socket, packet }] : [];
+        })[0];
+      const { socket, packet } = await waitFor(
         async () => {
           const found = sampled();
           if (found === undefined) await forge();
           return found;
         },
-        { what: 'a sample of a packet socket', ...wait },
+        { what: 'samples of a packet socket and of what it sent', ...wait },
       );
       expect(socket).toMatchObject({ action: 'audit', operation: { operation: 'socket', executable: '/bin/spoof' } });
-      const packet = await waitFor(
-        () =>
-          node.ledger
-            .violations('ipv4-source')
-            .find(({ sample }) => sample?.process != null && sample.process.tgid === socket.operation?.tgid),
-        { what: 'a packet of the process that made the socket', ...wait },
-      );
       expect(packet.sample?.process).toMatchObject({ executable: '/bin/spoof', comm: 'spoof', containerName: 'app' });
 
       const { uid, namespace, name } = pod.identity;
       const owner = { serviceAccount: 'web', ownerKind: 'Deployment', ownerName: 'web', ownerUid: 'd-1' };
+      // From the socket that was sampled on: a verdict of an attempt before it may know no process.
+      const from = node.ledger.frames.findIndex(({ violations }) => violations.includes(socket));
       const judged = () => {
         const verdicts: Verdict[] = [];
         const fold = new Fold({
@@ -249,7 +251,7 @@ describe('collector', () => {
           members: membersOf({ [NODE]: [{ uid, namespace, name, ...owner }] }),
           onVerdict: (verdict) => void verdicts.push(verdict),
         });
-        for (const [index, frame] of node.ledger.frames.entries())
+        for (const [index, frame] of node.ledger.frames.slice(from).entries())
           fold.frame({ sequence: index + 1, timestampMicros: frame.publishedAt, node: NODE }, frame);
         return verdicts.find((one) => one.rule === 'raw-socket-then-spoofing');
       };
@@ -260,7 +262,7 @@ describe('collector', () => {
           if (found === undefined) await forge();
           return found;
         },
-        { what: 'a verdict of both halves', intervalMs: 1_000, ...wait },
+        { what: 'a verdict of both halves', ...wait },
       );
       expect(verdict).toMatchObject({ level: 'critical', pod: { name: 'forger' } });
       expect(verdict.reason).toContain('by /bin/spoof (pid');
