@@ -163,9 +163,15 @@ describe('collector', () => {
       await node.untilAudited(pod);
       expect(await steps.next()).toEqual(['run /bin/two: ok']);
       await node.counted('shells/two', 32);
+      // As above, but of a single operation: the next violation, with the sample, takes another.
+      let more = 0;
       const audited = await waitFor(
-        () => node.ledger.violations('shells/two').find((violation) => violation.operation?.outcome === 'audit'),
-        { what: 'a sample of what was audited' },
+        async () => {
+          const found = node.ledger.violations('shells/two').find(({ operation }) => operation?.outcome === 'audit');
+          if (found === undefined) more += (await pod.container.acts(...TIMES(1, '/bin/two'))).length;
+          return found;
+        },
+        { what: 'a sample of what was audited', intervalMs: 2_000, timeoutMs: 60_000 },
       );
       expect(audited.action).toBe('audit');
 
@@ -175,7 +181,7 @@ describe('collector', () => {
       expect(node.subject(pod)).not.toBeNull();
       pod[Symbol.dispose]();
       await node.untilGone(pod);
-      await node.counted('shells/two', 32);
+      await node.counted('shells/two', 32 + more);
       await node.untilSettled();
 
       // A pod that comes with the same UID (a static pod's is made from its file) has nothing of it but the policy.
@@ -192,7 +198,7 @@ describe('collector', () => {
       await node.untilEnforced(again);
       expect(node.subject(again)?.generation).not.toBe(before?.generation);
       expect(await again.container.acts(...TIMES(2, '/bin/two'))).toEqual(Array(2).fill('run /bin/two: EPERM'));
-      await node.counted('shells/two', 34);
+      await node.counted('shells/two', 34 + more);
     },
     STARTS_TIMEOUT_MS,
   );
