@@ -24,13 +24,13 @@ describe('virtual machine', () => {
   let own = '';
   beforeAll(() => {
     own = mkdtempSync(path.join(tmpdir(), 'bailiff-machines-'));
-    vi.stubEnv('TMPDIR', own);
   });
   afterAll(() => {
-    vi.unstubAllEnvs();
     rmSync(own, { recursive: true, force: true });
   });
   beforeEach((context) => {
+    // For each test: what was stubbed before is undone.
+    vi.stubEnv('TMPDIR', own);
     const why = whyNoVm();
     if (why !== null) context.skip(why);
   });
