@@ -7,7 +7,7 @@ import { freePort, startNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type ApiServer, startApiServer } from '../lab/src/apiserver/index.ts';
-import { launchApp } from './app-from-source.ts';
+import { launchApp } from './launch-app.ts';
 import { startRedis, type TestRedis } from './responder/redis.ts';
 
 const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-before-'));

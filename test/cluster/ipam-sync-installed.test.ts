@@ -13,7 +13,13 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { objectsWith } from '../k8s/rendered.ts';
 import { healthyStatus } from './cli/world.ts';
 import { expectStatus } from './contract/fixtures.ts';
-import { type KubectlTarget, kubectlTargets, NO_REAL, START_TIMEOUT_MS } from './contract/kubectl-target.ts';
+import {
+  applyObjects,
+  type KubectlTarget,
+  kubectlTargets,
+  NO_REAL,
+  START_TIMEOUT_MS,
+} from './contract/kubectl-target.ts';
 import { launch, syncFlags } from './ipam-sync/harness.ts';
 
 const ACCOUNT = { namespace: 'bailiff-system', name: 'bailiff-ipam-sync' };
@@ -46,8 +52,7 @@ describe.each(targets)('ipam-sync installed: $name', ({ start }) => {
 
   beforeAll(async () => {
     [target, nats] = await Promise.all([start([ACCOUNT]), startNats()]);
-    const input = objectsWith('included', ['taint-unguarded']).map((object) => JSON.stringify(object));
-    const { code, stderr } = await target.kubectl.run(['apply', target.validate, '-f', '-'], input.join('\n'));
+    const { code, stderr } = await applyObjects(target, objectsWith('included', ['taint-unguarded']));
     expect([code, stderr]).toEqual([0, expect.any(String)]);
     admin = await nats.connect('admin');
     await ensureTopology(admin);

@@ -41,6 +41,15 @@ function candidate(
   };
 }
 
+/** `a` leads, and `b` knows it. */
+async function pair(kube: KubeHarness, durationMs = TIMING.durationMs) {
+  const a = candidate(kube, 'a', { durationMs });
+  await waitFor(() => a.elector.isLeader);
+  const b = candidate(kube, 'b', { durationMs });
+  await waitFor(() => b.elector.holder === 'a');
+  return { a, b };
+}
+
 const tokens = ['a', 'b', 'c'].map((user) => ({ user, token: `token-of-${user}`, groups: ['system:masters'] }));
 
 const lease = (kube: KubeHarness) =>
@@ -65,10 +74,7 @@ describe('leader election', () => {
   test('leader election - a release hands over at once', async () => {
     await using kube = await startKube({ tokens });
     const durationMs = 20_000;
-    const a = candidate(kube, 'a', { durationMs });
-    await waitFor(() => a.elector.isLeader);
-    const b = candidate(kube, 'b', { durationMs });
-    await waitFor(() => b.elector.holder === 'a');
+    const { a, b } = await pair(kube, durationMs);
     const startedAtMs = performance.now();
     await a.leave();
     expect(a.elector.isLeader).toBe(false);
@@ -80,10 +86,7 @@ describe('leader election', () => {
 
   test('leader election - a crash hands over after the duration', async () => {
     await using kube = await startKube({ tokens });
-    const a = candidate(kube, 'a');
-    await waitFor(() => a.elector.isLeader);
-    const b = candidate(kube, 'b');
-    await waitFor(() => b.elector.holder === 'a');
+    const { a, b } = await pair(kube);
     const startedAtMs = performance.now();
     await a.crash();
     await waitFor(() => b.elector.isLeader);
@@ -94,10 +97,7 @@ describe('leader election', () => {
 
   test('leader election - a leader that is cut off steps down before another leads', async () => {
     await using kube = await startKube({ tokens });
-    const a = candidate(kube, 'a');
-    await waitFor(() => a.elector.isLeader);
-    const b = candidate(kube, 'b');
-    await waitFor(() => b.elector.holder === 'a');
+    const { a, b } = await pair(kube);
     let both = false;
     const look = setInterval(() => {
       both ||= a.elector.isLeader && b.elector.isLeader;

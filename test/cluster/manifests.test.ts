@@ -4,7 +4,13 @@ import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { OVERLAYS, objectsOf, objectsWith } from '../k8s/rendered.ts';
-import { type KubectlTarget, kubectlTargets, NO_REAL, START_TIMEOUT_MS } from './contract/kubectl-target.ts';
+import {
+  applyObjects,
+  type KubectlTarget,
+  kubectlTargets,
+  NO_REAL,
+  START_TIMEOUT_MS,
+} from './contract/kubectl-target.ts';
 
 const K8S = path.resolve(import.meta.dirname, '../../k8s');
 const [OVERLAY_DIR, COMPONENTS] = [path.join(K8S, 'overlays'), path.join(K8S, 'components')];
@@ -60,11 +66,7 @@ describe.each(targets)('manifests: $name', ({ name, start }) => {
 
   test.each(OVERLAYS)('%s with every component is taken, as far as the server checks', async (overlay) => {
     const objects = objectsWith(overlay, readdirSync(COMPONENTS));
-    const input = objects.map((object) => JSON.stringify(object)).join('\n');
-    const { code, stdout, stderr } = await target.kubectl.run(
-      ['apply', target.validate, '--dry-run=server', '-f', '-'],
-      input,
-    );
+    const { code, stdout, stderr } = await applyObjects(target, objects, '--dry-run=server');
     expect([code, stderr]).toEqual([0, '']);
     expect(lines(stdout)).toHaveLength(objects.length);
   });

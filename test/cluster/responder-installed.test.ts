@@ -5,7 +5,14 @@ import type { ResponseActionName } from '@bailiff/policy';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { objectsWith } from '../k8s/rendered.ts';
 import { expectStatus, podBody } from './contract/fixtures.ts';
-import { type KubectlTarget, kubectlTargets, NO_REAL, type Seat, START_TIMEOUT_MS } from './contract/kubectl-target.ts';
+import {
+  applyObjects,
+  type KubectlTarget,
+  kubectlTargets,
+  NO_REAL,
+  type Seat,
+  START_TIMEOUT_MS,
+} from './contract/kubectl-target.ts';
 import { waitFor } from './contract/wait.ts';
 import { acting, Rig, type RigPod } from './responder/rig.ts';
 
@@ -22,8 +29,7 @@ describe.each(targets)('responder installed: $name', ({ start }) => {
 
   beforeAll(async () => {
     [target, rig] = await Promise.all([start([ACCOUNT]), Rig.start()]);
-    const input = objectsWith('included', ['responder-narrowed']).map((object) => JSON.stringify(object));
-    const { code, stderr } = await target.kubectl.run(['apply', target.validate, '-f', '-'], input.join('\n'));
+    const { code, stderr } = await applyObjects(target, objectsWith('included', ['responder-narrowed']));
     expect([code, stderr]).toEqual([0, expect.any(String)]);
     seat = await target.as(ACCOUNT);
     const made = async (path: string, object: object) => expectStatus(await target.client.post(path, object), 201).body;

@@ -8,33 +8,14 @@
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { SourceMap } from 'node:module';
 import path from 'node:path';
-import { pathToFileURL } from 'node:url';
-import { type BuildOptions, build, type Plugin } from 'esbuild';
+import { type BuildOptions, build } from 'esbuild';
+import { entriesOf } from '../../tools/node-bundle.ts';
 import { repoRoot } from './kernels.ts';
 import { TIERS, type TierName } from './tiers.ts';
 
 const CACHE = path.join(repoRoot, '.cache/vm');
 /** What vitest inside is told to run, beside the tests. */
 const OF_VITEST = ['test/vm/inside.config.ts', 'test/vm/line-reporter.ts'];
-
-const samePlaces: Plugin = {
-  name: 'same-places',
-  setup({ onLoad }) {
-    onLoad({ filter: /\.ts$/ }, ({ path: file }) => {
-      const place = { url: pathToFileURL(file).href, dirname: path.dirname(file) };
-      const text = readFileSync(file, 'utf8').replaceAll(
-        /\bimport\.meta\.(url|dirname)\b/g,
-        (_, word: 'url' | 'dirname') => JSON.stringify(place[word]),
-      );
-      return { contents: text, loader: 'ts' };
-    });
-  },
-};
-
-const OPTIONS: BuildOptions = {
-  ...{ bundle: true, platform: 'node', format: 'esm', target: 'node20', logLevel: 'warning', plugins: [samePlaces] },
-  banner: { js: "import { createRequire as __cr } from 'node:module'; const require = __cr(import.meta.url);" },
-};
 
 export class Bundle implements Disposable {
   readonly dir: string;
@@ -51,8 +32,7 @@ export class Bundle implements Disposable {
 
   async make(sources: readonly string[], options: BuildOptions = {}): Promise<void> {
     await build({
-      ...{ ...OPTIONS, entryPoints: sources.map((source) => path.join(repoRoot, source)) },
-      ...{ outdir: this.dir, outbase: repoRoot, outExtension: { '.js': '.mjs' }, splitting: true },
+      ...entriesOf(repoRoot, sources, this.dir),
       ...{ chunkNames: 'chunks/[name]-[hash]', sourcemap: 'linked' },
       ...options,
     });

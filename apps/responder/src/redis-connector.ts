@@ -6,18 +6,15 @@ import net from 'node:net';
 import tls from 'node:tls';
 import { AbstractConnector, type RedisOptions } from 'ioredis';
 
-/** How long a connection that was ended may take to close before it is destroyed; the client's default. */
-const DISCONNECT_TIMEOUT_MS = 2_000;
-
-/** What the client hands its connector: all of its options. */
-type Options = Pick<RedisOptions, 'path' | 'port' | 'host' | 'family' | 'tls' | 'disconnectTimeout'>;
+/** Of what the client hands its connector: all of its options, with its defaults. */
+type Options = Pick<RedisOptions, 'path' | 'host' | 'family' | 'tls'> & { port: number; disconnectTimeout: number };
 
 export class RedisConnector extends AbstractConnector {
   readonly #options: Options;
 
   constructor(options: unknown) {
     const own = options as Options;
-    super(own.disconnectTimeout ?? DISCONNECT_TIMEOUT_MS);
+    super(own.disconnectTimeout);
     this.#options = own;
   }
 
@@ -27,7 +24,7 @@ export class RedisConnector extends AbstractConnector {
     await Promise.resolve();
     if (!this.connecting) throw new Error('Connection is closed.');
     const { path, port, host, family, tls: secure } = this.#options;
-    const target = path ? { path } : { port: port ?? 6379, host, family };
+    const target = path ? { path } : { port, host, family };
     const stream = secure ? tls.connect({ ...target, ...secure }) : net.connect(target);
     stream.once('error', (error) => {
       this.firstError = error;

@@ -2,7 +2,7 @@
 import type { Json } from '../../k8s/rendered.ts';
 import type { ApiClient } from '../contract/client.ts';
 import { expectStatus } from '../contract/fixtures.ts';
-import type { Account, KubectlTarget, KubectlTargetKind } from '../contract/kubectl-target.ts';
+import { type Account, applyObjects, type KubectlTarget, type KubectlTargetKind } from '../contract/kubectl-target.ts';
 import { waitFor } from '../contract/wait.ts';
 
 export interface AdmissionCase {
@@ -80,8 +80,7 @@ export class AdmissionBench implements AsyncDisposable {
 
   /** As an operator applies it. */
   async apply(objects: readonly Json[]): Promise<void> {
-    const input = objects.map((object) => JSON.stringify(object)).join('\n');
-    const { code, stderr } = await this.#target.kubectl.run(['apply', this.#target.validate, '-f', '-'], input);
+    const { code, stderr } = await applyObjects(this.#target, objects);
     if (code !== 0) throw new Error(stderr);
   }
 

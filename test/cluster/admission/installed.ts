@@ -2,12 +2,12 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseAllDocuments } from 'yaml';
-import type { ApiServer } from '../../lab/src/apiserver/index.ts';
+import { type ApiServer, accountUser as userOf } from '../../lab/src/apiserver/index.ts';
 
 const COMPONENTS = path.resolve(import.meta.dirname, '../../../k8s/components');
 
 /** How the API server names a service account in the namespace of the manifests. */
-export const accountUser = (name: string): string => `system:serviceaccount:bailiff-system:${name}`;
+export const accountUser = (name: string): string => userOf('bailiff-system', name);
 
 export function installAdmission({ api }: ApiServer, component: string): void {
   const text = readFileSync(path.join(COMPONENTS, component, 'admission.yaml'), 'utf8');

@@ -3,8 +3,8 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { startApiServer, type TokenUser } from '../../lab/src/apiserver/index.ts';
-import { type Access, ApiClient } from './client.ts';
+import { accountUser, startApiServer, type TokenUser } from '../../lab/src/apiserver/index.ts';
+import { type Access, ApiClient, type Json } from './client.ts';
 import { Kubectl } from './kubectl.ts';
 import { startRealApiServer } from './real.ts';
 
@@ -38,6 +38,10 @@ export interface KubectlTargetKind {
 
 export const START_TIMEOUT_MS = 120_000;
 
+/** As an operator applies objects from a pipe; `more` are words for kubectl. */
+export const applyObjects = ({ kubectl, validate }: KubectlTarget, objects: readonly Json[], ...more: string[]) =>
+  kubectl.run(['apply', validate, ...more, '-f', '-'], objects.map((object) => JSON.stringify(object)).join('\n'));
+
 /** The stand-in first. */
 export function kubectlTargets(environment: NodeJS.ProcessEnv): KubectlTargetKind[] {
   const assets = environment['KUBEBUILDER_ASSETS'];
@@ -50,7 +54,7 @@ export function kubectlTargets(environment: NodeJS.ProcessEnv): KubectlTargetKin
 /** Why there is no real one. */
 export const NO_REAL = 'optional: none is named; set KUBEBUILDER_ASSETS';
 
-const userOf = ({ namespace, name }: Account) => `system:serviceaccount:${namespace}:${name}`;
+const userOf = ({ namespace, name }: Account) => accountUser(namespace, name);
 
 async function standIn(accounts: readonly Account[] = []): Promise<KubectlTarget> {
   const dir = await mkdtemp(path.join(tmpdir(), 'bailiff-manifests-'));

@@ -10,11 +10,8 @@ import type { OperationSample } from '@bailiff/schemas';
 /** As many as a container may have sampled at once under the default burst. */
 export const MAX_SHOWN = 8;
 
-/** Samples of one cell since its last violation. */
-export interface OperationSamples {
-  /** Distinct ones, the newest last, with the first that showed each and how many did. */
-  readonly shown: { first: OperationSample; sample: OperationSample; count: number }[];
-}
+/** Samples of one cell since its last violation: distinct ones, the newest last, with the first that showed each and how many did. */
+export type OperationSamples = { first: OperationSample; sample: OperationSample; count: number }[];
 
 /** What one violation tells. */
 export interface Part {
@@ -37,15 +34,14 @@ const sameOperation = (a: OperationSample, b: OperationSample): boolean =>
   a.comm === b.comm;
 
 /** Adds a sample to those of its cell. */
-export function withSample(samples: OperationSamples | undefined, sample: OperationSample): OperationSamples {
-  if (!samples) return { shown: [{ first: sample, sample, count: 1 }] };
-  const { shown } = samples;
+export function withSample(shown: OperationSamples | undefined, sample: OperationSample): OperationSamples {
+  if (!shown) return [{ first: sample, sample, count: 1 }];
   const known = shown.findIndex((one) => sameOperation(one.sample, sample));
   const at = known < 0 && shown.length >= MAX_SHOWN ? shown.length - 1 : known;
   const [before] = at < 0 ? [] : shown.splice(at, 1);
   const first = known < 0 ? sample : (before?.first ?? sample);
   shown.push({ first, sample, count: (before?.count ?? 0) + 1 });
-  return samples;
+  return shown;
 }
 
 /**
@@ -57,7 +53,7 @@ export function partsOf(
   { enqueued, cumulative }: { enqueued: number; cumulative: number },
   most: number,
 ): Part[] {
-  const all = samples?.shown ?? [];
+  const all = samples ?? [];
   const told = all.slice(-Math.max(1, most));
   const parts: Part[] = [];
   let from = enqueued;

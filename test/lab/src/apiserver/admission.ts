@@ -4,8 +4,7 @@
 // authorizer are not known here: a policy that uses one of them refuses whatever it is asked about, so that no test passes by half of it.
 // What cannot be evaluated refuses too (failurePolicy Fail), unless the policy says Ignore.
 
-import { Environment } from '@marcbachmann/cel-js';
-import { celValue } from './cel.ts';
+import { celValue, evaluate } from './cel.ts';
 import { ApiError, qualified } from './errors.ts';
 import type { ResourceDef } from './resources.ts';
 import type { Store } from './store.ts';
@@ -30,9 +29,6 @@ export interface AdmissionReview {
 }
 
 type Bindings = Record<string, unknown>;
-
-const environment = new Environment({ unlistedVariablesAreDyn: true });
-const evaluate = (expression: string, bindings: Bindings): unknown => environment.evaluate(expression, bindings);
 
 /** Throws the 422 of a real server (or what the rule says) when a bound policy refuses. */
 export function admitByPolicies(store: Store, review: AdmissionReview): void {

@@ -9,6 +9,10 @@ import { isObject, type JsonObject, listAt, textAt } from './types.ts';
 
 const environment = new Environment({ unlistedVariablesAreDyn: true });
 
+/** What an expression comes to; the bindings are values as celValue gives them. @throws Error when it comes to nothing */
+export const evaluate = (expression: string, bindings: Record<string, unknown>): unknown =>
+  environment.evaluate(expression, bindings);
+
 /** Integers of JSON are integers of the language, not doubles. */
 export function celValue(value: unknown): unknown {
   if (typeof value === 'number') return Number.isInteger(value) ? BigInt(value) : value;
@@ -25,7 +29,7 @@ function ruleCause(validation: JsonObject, value: unknown, field: string): Statu
   ];
   if (rule.includes('oldSelf')) return [];
   try {
-    const holds = environment.evaluate(rule, { self: celValue(value) });
+    const holds = evaluate(rule, { self: celValue(value) });
     return holds === true ? [] : refused(textAt(validation, 'message') || `failed rule: ${rule}`);
   } catch (error) {
     return refused(`rule could not be evaluated: ${(error as Error).message.split('\n')[0]}`);

@@ -169,14 +169,14 @@ export class ResourceHandler {
   #update(def: ResourceDef, incoming: Incoming, face: FaceOptions): Answer {
     const { request } = incoming;
     const input = objectBody(incoming, def.kind);
-    const options = { ...writeOptions(request), review: this.#review(def, incoming) };
+    const options = this.#writeOptions(def, incoming);
     const [object, created] = this.#operations.update(def, request, input, options);
     return { kind: 'body', status: created ? 201 : 200, body: this.#show(def, object, face) };
   }
 
   #patch(def: ResourceDef, incoming: Incoming, face: FaceOptions): Answer {
     const { request } = incoming;
-    const options = { ...writeOptions(request), review: this.#review(def, incoming) };
+    const options = this.#writeOptions(def, incoming);
     const type = mediaType(incoming.contentType);
     if (incoming.body === undefined) throw badRequest('a patch needs a body');
     return ok(this.#show(def, this.#operations.patch(def, request, type, incoming.body, options), face));
@@ -185,23 +185,29 @@ export class ResourceHandler {
   #delete(def: ResourceDef, incoming: Incoming, face: FaceOptions): Answer {
     const { request } = incoming;
     if (request.subresource !== '') throw methodNotAllowed();
-    const { object, removed } = this.#operations.delete(def, request, {
-      ...deleteOptions(incoming),
-      review: this.#review(def, incoming),
-    });
+    const { object, removed } = this.#operations.delete(def, request, this.#deleteOptions(def, incoming));
     if (removed && !def.returnsDeleted) return ok(success(def, request.name, object.metadata.uid));
     return ok(this.#show(def, object, face));
   }
 
   #deleteCollection(def: ResourceDef, incoming: Incoming): Answer {
     const { request } = incoming;
-    const gone = this.#operations.deleteCollection(def, request.namespace, listOptionsOf(request.query), {
-      ...deleteOptions(incoming),
-      review: this.#review(def, incoming),
-    });
+    const gone = this.#operations.deleteCollection(
+      def,
+      request.namespace,
+      listOptionsOf(request.query),
+      this.#deleteOptions(def, incoming),
+    );
     const items = gone;
     const metadata = { resourceVersion: String(this.#operations.store.version) };
     return ok({ kind: def.listKind, apiVersion: gone[0]?.apiVersion ?? 'v1', metadata, items });
+  }
+
+  #writeOptions(def: ResourceDef, incoming: Incoming): WriteOptions {
+    return { ...writeOptions(incoming.request), review: this.#review(def, incoming) };
+  }
+  #deleteOptions(def: ResourceDef, incoming: Incoming): DeleteOptions {
+    return { ...deleteOptions(incoming), review: this.#review(def, incoming) };
   }
 
   /** Asks the stored admission policies about a write by this user. */
@@ -211,7 +217,7 @@ export class ResourceHandler {
       const operation = object === null ? 'DELETE' : oldObject === null ? 'CREATE' : 'UPDATE';
       const name = (object ?? oldObject)?.metadata?.name ?? request.name;
       const { subresource, namespace, query } = request;
-      const dryRun = query.has('dryRun');
+      const dryRun = isDryRun(query, undefined);
       admitByPolicies(store, { operation, def, subresource, namespace, name, object, oldObject, dryRun, user });
     };
   }

@@ -9,4 +9,5 @@ export type { ListOptions, ListPage } from './listing.ts';
 export type { ObjectRef } from './operations.ts';
 export type { RequestRecord } from './requests.ts';
 export { type ApiServer, type ApiServerOptions, startApiServer } from './server.ts';
+export { accountUser } from './tokens.ts';
 export type { KubeObject, ObjectInput } from './types.ts';

@@ -52,6 +52,9 @@ export interface TokenOptions {
 
 const encode = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');
 
+/** How the server names a service account. */
+export const accountUser = (namespace: string, name: string): string => `system:serviceaccount:${namespace}:${name}`;
+
 export class ServiceAccountTokens {
   readonly #store: Store;
   readonly #nowMs: () => number;
@@ -76,7 +79,7 @@ export class ServiceAccountTokens {
     const ref = at(request, 'spec', 'boundObjectRef');
     const claims: Claims = {
       iss: apiAudience,
-      sub: `system:serviceaccount:${namespace}:${name}`,
+      sub: accountUser(namespace, name),
       aud: audiences,
       iat: now,
       nbf: now,

@@ -6,6 +6,7 @@
 import { rename } from 'node:fs/promises';
 import path from 'node:path';
 import { build } from 'esbuild';
+import { NODE_BUNDLE } from '../../../../tools/node-bundle.ts';
 import { compileProgram } from '../../../vm/compile.ts';
 import { runInVm, VmError, whyNoVm } from '../../../vm/machine.ts';
 import { LabError } from '../errors.ts';
@@ -24,16 +25,11 @@ const INSIDE = path.join(CHECKOUT, 'test/lab/build/demo-inside.mjs');
 async function bundleInside(): Promise<void> {
   const fresh = `${INSIDE}.${process.pid}`;
   await build({
+    ...NODE_BUNDLE,
     entryPoints: [path.join(import.meta.dirname, 'escape-inside.ts')],
     outfile: fresh,
-    bundle: true,
-    platform: 'node',
-    format: 'esm',
-    target: 'node20',
     // Only builds, which are made before the machine boots.
     external: ['esbuild'],
-    logLevel: 'warning',
-    banner: { js: "import { createRequire as __cr } from 'node:module'; const require = __cr(import.meta.url);" },
   });
   await rename(fresh, INSIDE);
 }

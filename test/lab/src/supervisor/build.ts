@@ -6,6 +6,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { rename, utimes } from 'node:fs/promises';
 import path from 'node:path';
 import { build } from 'esbuild';
+import { NODE_BUNDLE } from '../../../../tools/node-bundle.ts';
 import { CHECKOUT, ensureLabtool, isStale } from '../native-tool.ts';
 import { exec } from '../process/exec.ts';
 
@@ -49,14 +50,9 @@ async function bundleApiServer(): Promise<void> {
   if (!isStale(API_SERVER_BUNDLE, sources)) return;
   const fresh = `${API_SERVER_BUNDLE}.${process.pid}`;
   await build({
+    ...NODE_BUNDLE,
     entryPoints: [path.join(CHECKOUT, 'test/lab/src/apiserver/main.ts')],
     outfile: fresh,
-    bundle: true,
-    platform: 'node',
-    format: 'esm',
-    target: 'node20',
-    logLevel: 'warning',
-    banner: { js: "import { createRequire as __cr } from 'node:module'; const require = __cr(import.meta.url);" },
   });
   await rename(fresh, API_SERVER_BUNDLE);
 }

@@ -1,4 +1,4 @@
-/** An app as a process of its own, from its sources, whose way up and down is looked at. */
+/** An app as a process of its own, whose way up and down is looked at. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
