@@ -7,6 +7,8 @@ import Sequencer from './tools/sequencer.ts';
 
 /** What a file replaced is not there for the next one of its process. */
 const NOTHING_LEFT = { restoreMocks: true, unstubEnvs: true, unstubGlobals: true };
+/** And what it left otherwise, it fails for. */
+const ONE_PROCESS = { isolate: false, setupFiles: ['tools/left-behind-setup.ts'] };
 /** Tiers whose tests start sources of this workspace as processes. */
 const CHILDREN = ['native', 'kernel', 'cluster', 'e2e', 'chaos'];
 /** Tiers of many files, of which two processes run all: what they load, half of the work of a short file, they load once. */
@@ -16,7 +18,7 @@ const real = (name: string, include: string[], testTimeout: number) => ({
     ...{ name, include, testTimeout, hookTimeout: testTimeout, pool: 'forks' as const },
     globalSetup: CHILDREN.includes(name) ? ['tools/bundle-children.ts'] : [],
     maxWorkers: 2,
-    isolate: !SHARED.includes(name),
+    ...(SHARED.includes(name) ? ONE_PROCESS : {}),
     ...NOTHING_LEFT,
     // After the unit tests.
     sequence: { groupOrder: 1 },
@@ -43,7 +45,7 @@ export default defineConfig({
           pool: 'forks',
           // Vitest's own choice leaves one processor idle. What a process loads, it loads once for all of its files: half of the work.
           maxWorkers: availableParallelism(),
-          isolate: false,
+          ...ONE_PROCESS,
           ...NOTHING_LEFT,
         },
       },

@@ -80,10 +80,16 @@ class Replica {
   readonly ledger = new Ledger();
   readonly runner: TaskRunner;
   alive = true;
+  /** Settles when it dies: waited for, not asked for, because one that lives would be asked for ever. */
+  readonly death: Promise<void>;
   #delivered = 0;
 
   constructor(world: World, book: PolicyBook, verdicts: readonly PlacedVerdict[], killAt: Step | null) {
     const gone = new Promise<never>(() => {});
+    let die = () => {};
+    this.death = new Promise((resolve) => {
+      die = resolve;
+    });
     const log: ResponseLog = {
       publish: async (response) => {
         await world.lag();
@@ -121,6 +127,7 @@ class Replica {
       step: (step) => {
         if (step !== killAt) return;
         this.alive = false;
+        die();
         return gone;
       },
     };
@@ -198,11 +205,10 @@ async function simulate({ seed, verdicts: count, replicas, maxPods, kills }: Set
     for (let again: JobResult = { ...job, kind: 'later', delayMs: 0 }; again.kind === 'later' && replica.alive; ) {
       await world.lag();
       const ended = replica.runner.run({ ...job, tries: again.tries, failingSinceMs: again.failingSinceMs });
-      const dead = (async () => {
-        while (replica.alive) await turns(1);
+      const dead = replica.death.then(async () => {
         await turns(20);
         return { kind: 'done' as const };
-      })();
+      });
       again = await Promise.race([ended, dead]);
     }
   };

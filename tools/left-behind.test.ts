@@ -1,0 +1,89 @@
+// Each kind of thing that a file could leave to the next one of its process is told, and is no more when it was put back.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import { tmpdir } from 'node:os';
+import { waitFor } from '@bailiff/service/testing';
+import { expect, it, vi } from 'vitest';
+import config from '../vitest.config.ts';
+import { leftBehind, look } from './left-behind.ts';
+
+/** Leaves it, and says how to put it back. */
+type Left = () => (() => unknown) | Promise<() => unknown>;
+
+const LEFT: Record<string, [told: RegExp, Left]> = {
+  'a loop that never waits': [
+    /^Immediate: /,
+    () => {
+      let going = true;
+      const turn = () => going && setImmediate(turn);
+      turn();
+      return () => {
+        going = false;
+      };
+    },
+  ],
+  'a process of its own': [
+    /^ProcessWrap: /,
+    async () => {
+      const child = spawn('sleep', ['60']);
+      await once(child, 'spawn');
+      return async () => {
+        child.kill();
+        await once(child, 'close');
+      };
+    },
+  ],
+  'a server': [
+    /^TCPServerWrap: /,
+    async () => {
+      const server = createServer().listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      return () => once(server.close(), 'close');
+    },
+  ],
+  'a listener': [
+    /^listeners of 'SIGUSR2': 0 before, 1 after$/,
+    () => {
+      const listener = () => {};
+      process.on('SIGUSR2', listener);
+      return () => process.off('SIGUSR2', listener);
+    },
+  ],
+  'a variable': [
+    /^variable BAILIFF_LEFT: \(unset\) before, here after$/,
+    () => {
+      vi.stubEnv('BAILIFF_LEFT', 'here');
+      return () => vi.unstubAllEnvs();
+    },
+  ],
+  'another working directory': [
+    /^working directory: /,
+    () => {
+      const before = process.cwd();
+      process.chdir(tmpdir());
+      return () => process.chdir(before);
+    },
+  ],
+};
+
+it.each(Object.keys(LEFT))('left behind - %s is told, until it is put back', async (name) => {
+  const [told, leave] = LEFT[name] as [RegExp, Left];
+  const before = look();
+  const putBack = await leave();
+  try {
+    expect(leftBehind(before, look())).toEqual([expect.stringMatching(told)]);
+  } finally {
+    await putBack();
+  }
+  const left = () => leftBehind(before, look());
+  await waitFor(() => left().length === 0, { state: left });
+});
+
+it('left behind - every tier whose files share a process is looked at', () => {
+  const shared = (config.test?.projects ?? []).flatMap((project) => {
+    const tier = (project as { test: { name: string; isolate?: boolean; setupFiles?: string[] } }).test;
+    return tier.isolate === false ? [[tier.name, tier.setupFiles]] : [];
+  });
+  expect(shared).toEqual(['unit', 'kernel', 'bus', 'cluster'].map((name) => [name, ['tools/left-behind-setup.ts']]));
+});
