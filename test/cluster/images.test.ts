@@ -1,7 +1,8 @@
 // What each image holds, put into a directory by the Containerfile's own COPY lines, and started there with nothing else around it: from
-// the flags of its ENTRYPOINT, in the environment that the manifest gives. The images themselves need a registry and a builder.
+// the flags of its ENTRYPOINT, in the environment that the manifest gives. The images themselves need a registry and a builder: where they are
+// built, the same is asked of them (contract/container-engine.ts).
 
-import { execFile, execFileSync } from 'node:child_process';
+import { type ExecFileOptions, execFile, execFileSync } from 'node:child_process';
 import {
   chmodSync,
   cpSync,
@@ -15,9 +16,13 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { copyOf, last, lineage, parseContainerfile } from '../k8s/containerfile.ts';
-import { environmentOf, objectsOf, workloadsOf } from '../k8s/rendered.ts';
+import { environmentOf, objectsOf, type Workload, workloadsOf } from '../k8s/rendered.ts';
+import { udpFrame } from './collector/frames.ts';
+import { TestNode } from './collector/test-node.ts';
+import { areImagesNamed, NO_IMAGES, removeContainer, runImage } from './contract/container-engine.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
 const file = parseContainerfile(readFileSync(path.join(ROOT, 'k8s/images/Containerfile'), 'utf8'));
@@ -25,6 +30,9 @@ const objects = objectsOf('included');
 const apps = workloadsOf(objects).filter(
   ({ container }) => container.image.startsWith('bailiff/') && container.name !== 'bus-setup',
 );
+/** What an image is run as; the cli's is the Job's. */
+const workloadOf = (name: string): Workload =>
+  workloadsOf(objects).find(({ component }) => component === (name === 'cli' ? 'bus-setup' : name)) as Workload;
 const NODE_DIR = path.dirname(process.execPath);
 const RUN_TIMEOUT_MS = 30_000;
 /** Of what a run said; a bundle that breaks quotes its own line, which is all of it. */
@@ -71,10 +79,23 @@ function run(name: string, args: readonly string[], env: Readonly<Record<string,
       .map(([key, value]) => [key, inside(value)]),
   );
   const [uid, gid] = (last(lineage(file, name), 'USER') ?? '').split(':').map(Number);
-  const options = { cwd: app, env: { PATH: NODE_DIR, ...own, ...env }, uid, gid, timeout: RUN_TIMEOUT_MS };
+  return ended([command, ...flags, ...args], { cwd: app, env: { PATH: NODE_DIR, ...own, ...env }, uid, gid });
+}
+
+type Start = typeof run;
+
+/** The same of the image itself, by a container engine. */
+function runBuilt(name: string, args: readonly string[], env: Readonly<Record<string, string>>): Promise<Ended> {
+  const volumes = name === 'collector' ? ['/sys/fs/bpf'] : [];
+  return ended([...runImage(name, workloadOf(name), { env, volumes }), ...args], {});
+}
+
+function ended([command = '', ...args]: readonly string[], options: ExecFileOptions): Promise<Ended> {
   return new Promise((resolve) => {
-    execFile(command, [...flags, ...args], options, (error, stdout, stderr) => {
-      resolve({ code: error ? Number(error.code ?? -1) : 0, text: (stdout + stderr).slice(-SHOWN_CHARACTERS) });
+    execFile(command, args, { ...options, encoding: 'utf8', timeout: RUN_TIMEOUT_MS }, (error, stdout, stderr) => {
+      // What did not start at all said nothing itself.
+      const said = stdout + stderr || (error?.message ?? '');
+      resolve({ code: error ? Number(error.code ?? -1) : 0, text: said.slice(-SHOWN_CHARACTERS) });
     });
   });
 }
@@ -127,7 +148,7 @@ it('build stage - has all that the bundles and the kernel programs are made of, 
   expect(made.filter((place) => !existsSync(place))).toEqual([]);
 }, 120_000);
 
-describe('images', () => {
+function askedOf(run: Start): void {
   it.each(apps)(
     '$component - its bundle alone takes the configuration of its manifest',
     async ({ component, container }) => {
@@ -154,5 +175,47 @@ describe('images', () => {
     const { code, text } = await run('cli', ['bus', 'setup', '--replicas', '3'], reachable);
     expect([code, text]).toEqual([7, expect.stringContaining('127.0.0.1:1')]);
     expect((await run('cli', ['--version'], {})).code).toBe(0);
+  });
+}
+
+describe('images, assembled', () => {
+  askedOf(run);
+});
+
+describe('images, as they are built', () => {
+  if (!areImagesNamed) {
+    it('a container engine', ({ skip }) => skip(NO_IMAGES));
+    return;
+  }
+  askedOf(runBuilt);
+
+  it('collector - in a container with the rights of its manifest it guards, over a stop, and tells what it dropped', async () => {
+    await using node = await TestNode.start();
+    const name = path.basename(node.dir);
+    node.program = runImage('collector', workloadOf('collector'), { volumes: [node.dir], name });
+    const pod = await node.addPod();
+    const forged = udpFrame({ sourceMac: pod.mac, source: '10.244.0.66', destination: '10.244.0.1' });
+    const own = udpFrame({ sourceMac: pod.mac, source: pod.ipv4, destination: '10.244.0.1' });
+    const received = await node.ipReceived();
+    await node.send(pod, [forged], 10);
+    // Unguarded, all of them land.
+    expect((await node.ipReceived()) - received).toBe(10);
+    try {
+      for (const dropped of [10, 20]) {
+        await node.startCollector();
+        await node.waitForState(pod, 'provisional');
+        const before = await node.ipReceived();
+        await node.send(pod, [forged], 10);
+        await node.send(pod, [own], 3);
+        await waitFor(() => node.ledger.packets({ podUid: pod.uid, action: 'drop' }) === dropped, {
+          what: `${dropped} dropped packets`,
+          state: () => node.log.slice(-2000),
+        });
+        expect((await node.ipReceived()) - before).toBe(3);
+        expect(await node.killCollector('SIGTERM')).toBe(0);
+      }
+    } finally {
+      await ended(removeContainer(name), {});
+    }
   });
 });

@@ -58,6 +58,8 @@ export class TestNode implements AsyncDisposable {
   log = '';
   /** Words before the collector's command, such as `setpriv …`: it then runs as they say. They must exec. */
   wrap: readonly string[] = [];
+  /** The words that start a collector, up to its arguments. */
+  program: readonly string[] = [process.execPath, ...COLLECTOR_NODE_FLAGS, COLLECTOR];
 
   private constructor(parts: {
     netns: string;
@@ -127,8 +129,7 @@ export class TestNode implements AsyncDisposable {
 
   /** Starts the collector and does not wait for anything. */
   spawnCollector(args: readonly string[] = []): ChildProcess {
-    const node = [process.execPath, ...COLLECTOR_NODE_FLAGS, COLLECTOR];
-    const command = ['run', '--', ...this.wrap, ...node, ...this.collectorArgs(args)];
+    const command = ['run', '--', ...this.wrap, ...this.program, ...this.collectorArgs(args)];
     const child = spawn(this.#labtool, labtoolArgs({ netns: this.netns }, command), {
       stdio: ['ignore', 'pipe', 'pipe'],
     });

@@ -1,0 +1,45 @@
+/**
+ * Images that were built, run by a container engine with the rights that their manifests grant, for tests that otherwise run what the images
+ * hold. BAILIFF_IMAGES names them up to the app (`registry.example/bailiff`), BAILIFF_CONTAINER_ENGINE the command (by default `docker`);
+ * the tag is the version of the workspace, and they must be there already.
+ */
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import type { Workload } from '../../k8s/rendered.ts';
+
+const PREFIX = process.env['BAILIFF_IMAGES'] ?? '';
+const ENGINE = (process.env['BAILIFF_CONTAINER_ENGINE'] ?? 'docker').split(' ').filter(Boolean);
+const manifest = readFileSync(path.resolve(import.meta.dirname, '../../../package.json'), 'utf8');
+const { version } = JSON.parse(manifest) as { version: string };
+
+export const NO_IMAGES = 'optional: none are named; set BAILIFF_IMAGES';
+export const areImagesNamed = PREFIX !== '';
+
+export interface RunOptions {
+  readonly env?: Readonly<Record<string, string>>;
+  /** Directories of this machine that the container sees at the same place, with what is mounted below. */
+  readonly volumes?: readonly string[];
+  /** Of the container, for `rm`. */
+  readonly name?: string;
+}
+
+/** The words of a command that runs an image to its end, up to the arguments of the app. */
+export function runImage(app: string, { pod, container }: Workload, options: RunOptions = {}): string[] {
+  const { runAsUser, runAsGroup } = pod.securityContext;
+  const { readOnlyRootFilesystem, capabilities, allowPrivilegeEscalation } = container.securityContext;
+  return [
+    ...[...ENGINE, 'run', '--rm', '--pull=never', '--network=host', `--user=${runAsUser}:${runAsGroup}`],
+    ...(pod.hostPID ? ['--pid=host'] : []),
+    ...(readOnlyRootFilesystem ? ['--read-only'] : []),
+    ...(allowPrivilegeEscalation === false ? ['--security-opt=no-new-privileges'] : []),
+    ...(capabilities.drop ?? []).map((name: string) => `--cap-drop=${name}`),
+    ...(capabilities.add ?? []).map((name: string) => `--cap-add=${name}`),
+    ...Object.entries(options.env ?? {}).map(([name, value]) => `--env=${name}=${value}`),
+    ...(options.volumes ?? []).map((directory) => `--volume=${directory}:${directory}`),
+    ...(options.name === undefined ? [] : [`--name=${options.name}`]),
+    `${PREFIX}/${app}:${version}`,
+  ];
+}
+
+/** The words of a command that ends a container and takes it away, whether it is there or not. */
+export const removeContainer = (name: string): string[] => [...ENGINE, 'rm', '--force', name];
