@@ -10,19 +10,28 @@ import { capabilitiesIn, mountFindings, mountsIn, privilegeFinding, probeFinding
 
 const PINS = '/sys/fs/bpf/bailiff';
 
-/** In a checkout the bundle finds the addon where it is built; an image sets the variable. */
-function findAddon(): void {
-  if (process.env['BAILIFF_NATIVE']) return;
-  const checkout = findCheckout(import.meta.dirname);
+const ADDON = 'BAILIFF_NATIVE';
+
+/**
+ * Calls it where the addon, loaded at its first use, is found: in a checkout the bundle finds it where it is built; an image sets the
+ * variable. What else runs in this process, or is started by it, is told nothing.
+ */
+function withAddon<T>(use: () => T): T {
+  const checkout = process.env[ADDON] ? null : findCheckout(import.meta.dirname);
   const built = checkout && path.join(checkout, 'libs/bpf/build/Release/bailiff_bpf.node');
-  if (built && existsSync(built)) process.env['BAILIFF_NATIVE'] = built;
+  if (!built || !existsSync(built)) return use();
+  process.env[ADDON] = built;
+  try {
+    return use();
+  } finally {
+    delete process.env[ADDON];
+  }
 }
 
 async function kernelFindings(): Promise<Finding[]> {
-  findAddon();
   const { probeFeatures } = await import('@bailiff/bpf');
   try {
-    return probeFindings(probeFeatures());
+    return probeFindings(withAddon(probeFeatures));
   } catch (error) {
     if ((error as { code?: unknown }).code !== 'NATIVE_MISSING') throw error;
     return [skip('kernel features', 'the native addon is not here, so nothing can be tried', (error as Error).message)];
