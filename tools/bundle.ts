@@ -16,11 +16,12 @@ const SMALLER: Readonly<Record<string, string>> = {
   // Types only, without RPC services, files and protocols.
   avsc: path.resolve('node_modules/avsc/etc/browser/avsc-types.js'),
   'prom-client': path.resolve(import.meta.dirname, 'bundle-parts/prom-client.mjs'),
+  'whatwg-url': path.resolve(import.meta.dirname, 'bundle-parts/whatwg-url.mjs'),
 };
 const smallerEntries: Plugin = {
   name: 'smaller-entries',
   setup({ onResolve }) {
-    onResolve({ filter: /^(avsc|prom-client)$/ }, ({ path: name }) => ({ path: SMALLER[name] as string }));
+    onResolve({ filter: /^(avsc|prom-client|whatwg-url)$/ }, ({ path: name }) => ({ path: SMALLER[name] as string }));
   },
 };
 

@@ -35,6 +35,8 @@ const workloadOf = (name: string): Workload =>
   workloadsOf(objects).find(({ component }) => component === (name === 'cli' ? 'bus-setup' : name)) as Workload;
 const NODE_DIR = path.dirname(process.execPath);
 const RUN_TIMEOUT_MS = 30_000;
+/** What Node deprecates, or will, ends the run: it would stand among the lines of a log, or be gone from the Node that an image is built on next. */
+const NO_DEPRECATIONS = '--pending-deprecation --throw-deprecation';
 /** Of what a run said; a bundle that breaks quotes its own line, which is all of it. */
 const SHOWN_CHARACTERS = 1_000;
 
@@ -79,7 +81,8 @@ function run(name: string, args: readonly string[], env: Readonly<Record<string,
       .map(([key, value]) => [key, inside(value)]),
   );
   const [uid, gid] = (last(lineage(file, name), 'USER') ?? '').split(':').map(Number);
-  return ended([command, ...flags, ...args], { cwd: app, env: { PATH: NODE_DIR, ...own, ...env }, uid, gid });
+  const inPlace = { PATH: NODE_DIR, NODE_OPTIONS: NO_DEPRECATIONS };
+  return ended([command, ...flags, ...args], { cwd: app, env: { ...inPlace, ...own, ...env }, uid, gid });
 }
 
 type Start = typeof run;
@@ -87,7 +90,10 @@ type Start = typeof run;
 /** The same of the image itself, by a container engine. */
 function runBuilt(name: string, args: readonly string[], env: Readonly<Record<string, string>>): Promise<Ended> {
   const volumes = name === 'collector' ? ['/sys/fs/bpf'] : [];
-  return ended([...runImage(name, workloadOf(name), { env, volumes }), ...args], {});
+  return ended(
+    [...runImage(name, workloadOf(name), { env: { NODE_OPTIONS: NO_DEPRECATIONS, ...env }, volumes }), ...args],
+    {},
+  );
 }
 
 function ended([command = '', ...args]: readonly string[], options: ExecFileOptions): Promise<Ended> {
@@ -175,6 +181,8 @@ function askedOf(run: Start): void {
     const { code, text } = await run('cli', ['bus', 'setup', '--replicas', '3'], reachable);
     expect([code, text]).toEqual([7, expect.stringContaining('127.0.0.1:1')]);
     expect((await run('cli', ['--version'], {})).code).toBe(0);
+    const doctor = await run('cli', ['doctor', '--only', 'kubernetes', '--kubeconfig', '/none'], {});
+    expect([doctor.code, doctor.text]).toEqual([6, expect.stringContaining('kubectl')]);
   });
 }
 
