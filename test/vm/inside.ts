@@ -9,6 +9,7 @@
 import { describe, it } from 'vitest';
 import { CHILDREN_VARIABLE } from '../../tools/children.ts';
 import { bundleTier } from './bundle.ts';
+import { fetchMissing } from './fetch-kernel.ts';
 import { readLines, type TestLine } from './lines.ts';
 import { runInVm, VmError, whyNoVm } from './machine.ts';
 import { compilePrograms } from './prepare.ts';
@@ -17,7 +18,7 @@ import { FULL_TIMES, TIERS, type TierName } from './tiers.ts';
 const SHOWN_CHARACTERS = 8_000;
 
 export interface InsideOptions {
-  /** Name in kernels.json; default the first. */
+  /** Name in kernels.json; default DEFAULT_KERNEL. */
   readonly kernel?: string;
   readonly kernelArgs?: readonly string[];
   /** Files to run instead of all of the tier; default what BAILIFF_VM_FILES says, separated by spaces. */
@@ -71,6 +72,7 @@ export async function runTier(name: TierName, options: InsideOptions = {}): Prom
 
 /** Call at the top of a test file, awaited: boots, runs, and defines a test for each test inside. */
 export async function tierInVm(name: TierName, options: InsideOptions = {}): Promise<void> {
+  fetchMissing(options.kernel ?? process.env['BAILIFF_VM_KERNEL']);
   const why = whyNoVm(options.kernel);
   if (why !== null) {
     describe(`${name} in the virtual machine`, () => {

@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { findKernel, KERNELS, repoRoot } from './kernels.ts';
+import { DEFAULT_KERNEL, findKernel, repoRoot } from './kernels.ts';
 import { runInVm, VmError, whyNoVm } from './machine.ts';
 
 const timeoutMs = 60_000;
@@ -44,7 +44,7 @@ describe('virtual machine', () => {
       env: { BAILIFF_MARK: "it's $HOME" },
       onStdout: (chunk) => seen.push(chunk.toString('utf8')),
     });
-    const release = findKernel(KERNELS[0]!.name)!.release;
+    const release = findKernel(DEFAULT_KERNEL)!.release;
     expect(result.code).toBe(7);
     expect(result.stdout).toBe(`${release}\n${repoRoot}\nit's $HOME\n${'x'.repeat(300_000)}`);
     expect(seen.join('')).toBe(result.stdout);

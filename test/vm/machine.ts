@@ -13,7 +13,8 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { findKernel, KERNELS, repoRoot } from './kernels.ts';
+import { writeInitrd } from './initrd.ts';
+import { DEFAULT_KERNEL, findKernel, repoRoot } from './kernels.ts';
 import { jobScript, type MachinePlan, PORTS, type PortName, qemuArguments, virtiofsdArguments } from './plan.ts';
 
 /** From qemu's start to the command's; 4 s on an idle machine, many times that on a busy one. */
@@ -41,7 +42,7 @@ export class VmError extends Error {
 }
 
 export interface VmOptions {
-  /** Name in kernels.json; default the first. */
+  /** Name in kernels.json; default DEFAULT_KERNEL. */
   readonly kernel?: string;
   /** For example `preempt=full`. */
   readonly kernelArgs?: readonly string[];
@@ -65,13 +66,14 @@ export interface VmResult {
 }
 
 /** Why no virtual machine can run here, or null. */
-export function whyNoVm(kernel = KERNELS[0]?.name ?? ''): string | null {
+export function whyNoVm(kernel = DEFAULT_KERNEL): string | null {
   if (process.arch !== 'x64') return `no kernel is listed for ${process.arch}`;
   if (process.getuid?.() !== 0) return 'needs root: the root file system is shared with its owners';
   const onPath = (process.env['PATH'] ?? '').split(':').some((dir) => existsSync(path.join(dir, QEMU)));
   if (!onPath) return `${QEMU} is not installed: scripts/setup installs it`;
   if (!existsSync(VIRTIOFSD)) return `${VIRTIOFSD} is not installed: scripts/setup installs it`;
-  if (findKernel(kernel) === null) return `kernel ${kernel} is not in .cache/kernels: scripts/setup fetches it`;
+  if (findKernel(kernel) === null)
+    return `kernel ${kernel} is not in .cache/kernels: node --import tsx test/vm/fetch.ts ${kernel}`;
   return null;
 }
 
@@ -235,14 +237,15 @@ class Machine {
 
 /** Runs a shell line, or words as they are, with the repository as working directory. A code other than 0 is no error here. */
 export async function runInVm(command: string | readonly string[], options: VmOptions): Promise<VmResult> {
-  const name = options.kernel ?? KERNELS[0]?.name ?? '';
+  const name = options.kernel ?? DEFAULT_KERNEL;
   const kernel = findKernel(name);
   const why = whyNoVm(name);
   if (why !== null || kernel === null) throw new VmError('VM_UNAVAILABLE', why ?? `no kernel ${name}`);
   for (let tries = 1; ; tries++) {
     const dir = mkdtempSync(path.join(tmpdir(), 'bailiff-vm-'));
     const { kernelArgs = [], countInstructions = false } = options;
-    const machine = new Machine({ kernel, repo: repoRoot, dir, kernelArgs, countInstructions }, options);
+    const initrd = writeInitrd(kernel, dir);
+    const machine = new Machine({ kernel, repo: repoRoot, dir, kernelArgs, countInstructions, initrd }, options);
     try {
       return await machine.run(command);
     } catch (error) {

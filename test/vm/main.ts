@@ -5,7 +5,8 @@
  * the machine could not run it. Ctrl-C stops the machine.
  */
 import { parseArgs } from 'node:util';
-import { KERNELS } from './kernels.ts';
+import { fetchMissing } from './fetch-kernel.ts';
+import { DEFAULT_KERNEL, KERNELS } from './kernels.ts';
 import { runInVm, VmError } from './machine.ts';
 
 const DEFAULT_TIMEOUT_S = 900;
@@ -16,7 +17,7 @@ async function main(): Promise<number> {
     args: splitAtCommand(process.argv.slice(2)),
     allowPositionals: true,
     options: {
-      kernel: { type: 'string', default: KERNELS[0]?.name ?? '' },
+      kernel: { type: 'string', default: DEFAULT_KERNEL },
       arg: { type: 'string', multiple: true, default: [] },
       timeout: { type: 'string', default: String(DEFAULT_TIMEOUT_S) },
       icount: { type: 'boolean', default: false },
@@ -33,6 +34,7 @@ async function main(): Promise<number> {
   const stopper = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stopper.abort());
   try {
+    fetchMissing(values.kernel);
     const result = await runInVm(positionals.length === 1 ? (positionals[0] as string) : positionals, {
       kernel: values.kernel,
       kernelArgs: values.arg,

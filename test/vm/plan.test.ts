@@ -2,8 +2,10 @@
 import { execFileSync } from 'node:child_process';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { sourceLines } from './fetch-kernel.ts';
+import { archive, inLoadOrder } from './initrd.ts';
 import { LINE_MARK, readLines, type TestLine } from './lines.ts';
-import { jobScript, kernelCommandLine, quote, virtiofsdArguments } from './plan.ts';
+import { jobScript, kernelCommandLine, qemuArguments, quote, virtiofsdArguments } from './plan.ts';
 
 const plan = {
   kernel: { name: 'k', release: '6.12.1', dir: '/cache/k', image: '/cache/k/boot/vmlinuz-6.12.1' },
@@ -56,5 +58,49 @@ describe('virtual machine plan', () => {
     const line: TestLine = { file: 'f', name: 'n', state: 'passed', note: '', errors: [], durationMs: 1 };
     const text = `${LINE_MARK}${JSON.stringify(line)}`;
     expect(readLines(`noise\n${text}\nmore\n${text}\n${text.slice(0, -4)}`)).toEqual([line, line]);
+  });
+
+  it('first root - given to the kernel that needs one, and to no other', () => {
+    expect(qemuArguments(plan)).not.toContain('-initrd');
+    const given = qemuArguments({ ...plan, initrd: '/tmp/job/initrd' });
+    expect(given.slice(given.indexOf('-initrd'))).toEqual(['-initrd', '/tmp/job/initrd']);
+  });
+
+  it('first root - modules come after what they depend on, each once; what is built in is left out', () => {
+    const lines = [
+      'kernel/virtio/virtio_pci.ko: kernel/virtio/virtio_ring.ko kernel/virtio/virtio.ko',
+      'kernel/virtio/virtio.ko:',
+      'kernel/virtio/virtio_ring.ko: kernel/virtio/virtio.ko',
+      'kernel/fuse/virtiofs.ko.xz: kernel/virtio/virtio_ring.ko kernel/virtio/virtio.ko kernel/fuse/fuse.ko.xz',
+    ];
+    const order = inLoadOrder(['virtio_pci', 'virtiofs', 'virtio_console'], `${lines.join('\n')}\n`);
+    const names = order.map((file) => file.replace(/.*\//, ''));
+    expect(names).toEqual(['virtio.ko', 'virtio_ring.ko', 'virtio_pci.ko', 'fuse.ko.xz', 'virtiofs.ko.xz']);
+  });
+
+  it('first root - an archive whose records begin at multiples of four and hold what was given', () => {
+    const data = Buffer.from('seven b');
+    const bytes = archive([{ name: 'init', data }]);
+    const header = (at: number, field: number) =>
+      Number.parseInt(bytes.toString('latin1', at + 6 + field * 8, at + 14 + field * 8), 16);
+    expect(bytes.toString('latin1', 0, 6)).toBe('070701');
+    expect([header(0, 1), header(0, 6), header(0, 11)]).toEqual([0o100755, data.length, 'init'.length + 1]);
+    expect(bytes.toString('latin1', 110, 115)).toBe('init\0');
+    expect(bytes.subarray(116, 123)).toEqual(data);
+    expect(bytes.toString('latin1', 124, 130)).toBe('070701');
+    expect(bytes.toString('latin1', 124 + 110, 124 + 121)).toBe('TRAILER!!!\0');
+  });
+
+  it('sources - another suite comes from the mirror of the own release, a security suite from its own', () => {
+    const sources = [
+      { uri: 'http://mirror/debian/', codename: 'trixie-updates', signedBy: '/key' },
+      { uri: 'http://mirror/debian/', codename: 'trixie', signedBy: '/key' },
+      { uri: 'http://mirror/security/', codename: 'trixie-security', signedBy: '' },
+    ];
+    expect(sourceLines(['bookworm', 'bookworm-security'], sources, 'trixie')).toEqual([
+      'deb [signed-by=/key] http://mirror/debian/ bookworm main',
+      'deb http://mirror/security/ bookworm-security main',
+    ]);
+    expect(() => sourceLines(['bookworm'], sources, 'noble')).toThrow('apt has no source for noble');
   });
 });

@@ -26,6 +26,8 @@ export interface MachinePlan {
   readonly kernelArgs: readonly string[];
   /** One virtual nanosecond an instruction, one CPU: what the guest's clock measures is instructions, the same in every run. */
   readonly countInstructions?: boolean;
+  /** For a kernel that reaches its root by modules (initrd.ts). */
+  readonly initrd?: string;
 }
 
 export function kernelCommandLine({ kernel, repo, dir, kernelArgs }: MachinePlan): string {
@@ -58,6 +60,7 @@ export function qemuArguments(plan: MachinePlan): string[] {
     ...['-m', `${MEMORY_MIB}M`, '-object', `memory-backend-memfd,id=ram,size=${MEMORY_MIB}M,share=on`],
     ...['-serial', 'stdio', '-device', 'virtio-rng-pci', '-device', 'virtio-serial-pci', ...ports, ...shares],
     ...['-kernel', plan.kernel.image, '-append', kernelCommandLine(plan)],
+    ...(plan.initrd === undefined ? [] : ['-initrd', plan.initrd]),
   ];
 }
 
