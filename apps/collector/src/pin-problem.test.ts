@@ -30,6 +30,17 @@ describe('pin problems', () => {
     expect(told).toMatchObject({ code });
     if (code === 'SERVICE_PRIVILEGE') expect((told as Error).message).toContain('CAP_PERFMON');
   });
+  it.each([13, 22, 7])(
+    'a load that the verifier gives a reason for (errno %i) is the kernel, with the floor and the reason',
+    (errno) => {
+      const verifierLog = "0: R1=ctx()\narg#1 type 'PTR' is not supported\nprocessed 0 insns (limit 1000000)\n";
+      const cause = new BpfError({ operation: 'object.load', errno, detail: 'program spoof_ingress', verifierLog });
+      const told = startProblem(cause, 'CapEff:\t000001ffffffffff\n');
+      expect(told).toMatchObject({ code: 'SERVICE_KERNEL', exitCode: EXIT.kernelLacksFeature, cause });
+      expect((told as Error).message).toMatch(/spoof_ingress.*arg#1 type 'PTR' is not supported.*Linux 5\.12/);
+      expect((told as Error).message).not.toContain('\n');
+    },
+  );
   it('a bug stays one', () => {
     expect(pinProblem(new TypeError('x is undefined'), '/x')).toBeNull();
     expect(pinProblem(null, '/x')).toBeNull();

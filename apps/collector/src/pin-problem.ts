@@ -48,6 +48,7 @@ const START: Readonly<Partial<Record<SpoofErrorCode, Start>>> = {
  */
 export function startProblem(error: unknown, status = ''): unknown {
   if (error instanceof BpfError && error.code === 'BPF_LOAD' && lacksPerfmon(status)) return withoutPerfmon();
+  if (error instanceof BpfError && error.verifierLog) return withoutVerifier(error);
   const known = error instanceof SpoofError ? START[error.code] : undefined;
   const privilege: Start | undefined = isPrivilege(error)
     ? ['SERVICE_PRIVILEGE', 'run this as root, or give it the capabilities']
@@ -68,6 +69,15 @@ function withoutPerfmon(): ServiceError {
     'SERVICE_PRIVILEGE',
     'needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON: the verifier refuses these programs to a process without the last',
   );
+  told.stack = told.message;
+  return told;
+}
+
+/** EACCES is the verifier's word for what it refuses too, and then no matter of rights. The cause has its log. */
+function withoutVerifier(cause: BpfError): ServiceError {
+  const floor = 'they need Linux 5.12 or later; on one that is, this is a fault of theirs: report it with this log';
+  const message = `this kernel refuses the programs that judge packets: ${firstLine(cause.message)}: ${floor}`;
+  const told = new ServiceError('SERVICE_KERNEL', message, { cause });
   told.stack = told.message;
   return told;
 }

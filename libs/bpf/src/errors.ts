@@ -107,6 +107,17 @@ export function lsmHintFor(errno: string): string | null {
   return errno === 'EPERM' || errno === 'EACCES' ? LSM_REFUSED : hintFor('BPF_LOAD', errno);
 }
 
+const REASON_CHARACTERS = 200;
+
+/** What the verifier said last before it gave up, which is its reason; empty when it said nothing. */
+export function verifierReason(log: string): string {
+  const said = log
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '' && !line.startsWith('processed '));
+  return (said.at(-1) ?? '').slice(0, REASON_CHARACTERS);
+}
+
 export interface BpfErrorInit {
   readonly operation: string;
   /** Positive. */
@@ -135,7 +146,9 @@ export class BpfError extends Error {
     const name = errnoName(errno);
     const hint = hintFor(code, name);
     const about = detail === '' ? '' : ` (${detail})`;
-    super(code === 'BPF_CLOSED' ? detail : `${operation}: ${name}${about}${hint === null ? '' : `: ${hint}`}`);
+    const reason = verifierReason(verifierLog ?? '');
+    const rest = [hint ?? '', reason && `the verifier: ${reason}`].filter(Boolean).map((text) => `: ${text}`);
+    super(code === 'BPF_CLOSED' ? detail : `${operation}: ${name}${about}${rest.join('')}`);
     this.name = 'BpfError';
     this.code = code;
     this.operation = operation;

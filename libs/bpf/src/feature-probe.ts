@@ -29,10 +29,23 @@ export interface Probe {
   readonly hint: string | null;
 }
 
-function probe(feature: string, errno: number, hint = (name: string) => hintFor('BPF_LOAD', name)): Probe {
+function probe(
+  feature: string,
+  errno: number,
+  hint: (errno: string) => string | null = (name) => hintFor('BPF_LOAD', name),
+): Probe {
   if (errno === 0) return { feature, available: true, errnoName: null, hint: null };
   const name = errnoName(errno);
   return { feature, available: false, errnoName: name, hint: hint(name) };
+}
+
+/**
+ * Atomics that return a value. The release that has them (5.12) is the first that takes pointers to global functions too: the network
+ * programs pass some, and that cannot be asked for in a few instructions.
+ */
+export function probeAtomics(): Probe {
+  const older = 'a kernel of 5.12 or later: the programs that judge packets do not load on an older one';
+  return probe('atomics', native().probeAtomics(), (name) => (name === 'EINVAL' ? older : hintFor('BPF_LOAD', name)));
 }
 
 /** EINVAL: the kernel has no tcx (below 6.6). */
@@ -61,6 +74,7 @@ export function probeHelper(program: keyof typeof PROGRAM_TYPE, helper: keyof ty
 export function probeFeatures(): Probe[] {
   return [
     probeProgramType('schedCls'),
+    probeAtomics(),
     probeTcx(),
     probeMapType('hash'),
     probeMapType('lpmTrie'),

@@ -243,6 +243,7 @@ export interface Native {
   probeProgramType(type: number): number;
   probeMapType(type: number): number;
   probeHelper(programType: number, helper: number): number;
+  probeAtomics(): number;
   probeTcx(): number;
   probeLsm(hook: string): number;
   possibleCpus(): number;

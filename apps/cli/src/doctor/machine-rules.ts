@@ -89,7 +89,7 @@ export function probeFindings(probes: readonly Probe[]): Finding[] {
       findings.push(warn('bpf-lsm', `${why}: what processes do cannot be judged here, what pods send can`, hint ?? ''));
     } else {
       const denied = isDenied(errnoName);
-      const remedy = hint ?? 'a kernel of 5.8 or later with CONFIG_BPF_SYSCALL and CONFIG_NET_CLS_BPF';
+      const remedy = hint ?? 'a kernel of 5.12 or later with CONFIG_BPF_SYSCALL and CONFIG_NET_CLS_BPF';
       findings.push(fail(feature, why, remedy, denied ? EXIT.missingPrivilege : EXIT.kernelLacksFeature));
     }
   }

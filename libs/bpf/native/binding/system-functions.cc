@@ -57,6 +57,10 @@ Napi::Value probeHelperOf(Info info) {
   });
 }
 
+Napi::Value probeAtomicsOf(Info info) {
+  return guarded(info.Env(), [&] { return Napi::Number::New(info.Env(), probeAtomics()); });
+}
+
 Napi::Value probeTcxOf(Info info) {
   return guarded(info.Env(), [&] { return Napi::Number::New(info.Env(), probeTcx()); });
 }
@@ -108,6 +112,7 @@ void exportSystem(Napi::Env env, Napi::Object exports) {
   exports.Set("probeProgramType", Napi::Function::New<probeProgramTypeOf>(env));
   exports.Set("probeMapType", Napi::Function::New<probeMapTypeOf>(env));
   exports.Set("probeHelper", Napi::Function::New<probeHelperOf>(env));
+  exports.Set("probeAtomics", Napi::Function::New<probeAtomicsOf>(env));
   exports.Set("probeTcx", Napi::Function::New<probeTcxOf>(env));
   exports.Set("probeLsm", Napi::Function::New<probeLsmOf>(env));
   exports.Set("possibleCpus", Napi::Function::New<possibleCpusOf>(env));

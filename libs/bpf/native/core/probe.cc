@@ -60,6 +60,22 @@ int probeTcx() {
   return 0;
 }
 
+int probeAtomics() {
+  struct bpf_insn instructions[6] = {};
+  instructions[0] = {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .src_reg = 0, .off = 0, .imm = 0};
+  instructions[1] = {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_1, .src_reg = 0, .off = 0, .imm = 0};
+  instructions[2] = {.code = BPF_STX | BPF_MEM | BPF_DW, .dst_reg = BPF_REG_10, .src_reg = BPF_REG_0, .off = -8, .imm = 0};
+  instructions[3] = {
+      .code = BPF_STX | BPF_ATOMIC | BPF_DW, .dst_reg = BPF_REG_10, .src_reg = BPF_REG_1, .off = -8, .imm = BPF_CMPXCHG};
+  instructions[4] = instructions[0];
+  instructions[5].code = BPF_JMP | BPF_EXIT;
+  auto options = zeroedOptions<struct bpf_prog_load_opts>();
+  int fd = bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "probe_atomics", "GPL", instructions, 6, &options);
+  if (fd < 0) return -fd;
+  ::close(fd);
+  return 0;
+}
+
 int probeLsm(const std::string& hook) {
   int id = libbpf_find_vmlinux_btf_id(hook.c_str(), BPF_LSM_MAC);
   if (id < 0) return -id;
