@@ -25,6 +25,9 @@ import { captureIo, waitFor } from '@bailiff/service/testing';
 import { configSchema } from '../../apps/correlator/src/config.ts';
 import { start } from '../../apps/correlator/src/correlator.ts';
 
+/** Of each correlator's log, where a wait failed. */
+const LINES_SHOWN = 10;
+
 export const NODE_A = 'node-a';
 export const NODE_B = 'node-b.example';
 
@@ -189,7 +192,12 @@ export class CorrelatorRig implements AsyncDisposable {
 
   /** Waits until so many verdicts are on the bus. */
   async verdictCount(count: number): Promise<void> {
-    await waitFor(() => this.verdicts.length >= count, { what: `${count} verdicts`, state: () => this.verdicts });
+    const told = () => ({
+      verdicts: this.verdicts,
+      deadLetters: this.deadLetters.map(({ reason, sequence, detail }) => ({ reason, sequence, detail })),
+      logs: [...this.#running].map((correlator) => correlator.log().slice(-LINES_SHOWN)),
+    });
+    await waitFor(() => this.verdicts.length >= count, { what: `${count} verdicts`, state: told });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -17,6 +17,7 @@ const CHECK_TIMEOUT_MS = 2_000;
 export class Health {
   #live = new Map<string, Check>();
   #ready = new Map<string, Check>();
+  #started = false;
   #stopping = false;
 
   /** Adds a readiness check; a second of the same name replaces the first. */
@@ -27,6 +28,10 @@ export class Health {
   live(name: string, check: Check): void {
     this.#live.set(name, check);
   }
+  /** The start is done: until then not ready, whatever the checks say, because it may not have added all of them. */
+  started(): void {
+    this.#started = true;
+  }
   /** From now on not ready: traffic and probes move away before anything is torn down. */
   stopping(): void {
     this.#stopping = true;
@@ -36,7 +41,8 @@ export class Health {
   }
   async checkReady(): Promise<HealthReport> {
     if (this.#stopping) return { ok: false, checks: { shutdown: 'stopping' } };
-    return report(this.#ready);
+    const { ok, checks } = await report(this.#ready);
+    return this.#started ? { ok, checks } : { ok: false, checks: { ...checks, start: 'under way' } };
   }
 }
 

@@ -218,6 +218,27 @@ test('service - status server: metrics, health with reasons, nothing else', asyn
   expect(await run.exit).toBe(0);
 });
 
+test('service - what is still starting is not ready, whatever the checks say that it has added', async () => {
+  let up = () => {};
+  const run = launch((ctx) => {
+    ctx.health.ready('bus', () => true);
+    return new Promise<void>((resolve) => {
+      up = resolve;
+    });
+  });
+  await waitFor(() => run.ctx()?.metricsAddress);
+  const ready = async () => {
+    const response = await fetch(`http://${run.ctx().metricsAddress}/readyz`);
+    return [response.status, await response.json()];
+  };
+  expect(await ready()).toEqual([503, { ok: false, checks: { bus: 'ok', start: 'under way' } }]);
+  up();
+  await waitFor(() => run.messages().includes('ready'));
+  expect(await ready()).toEqual([200, { ok: true, checks: { bus: 'ok' } }]);
+  run.signal();
+  expect(await run.exit).toBe(0);
+});
+
 const FIXTURE = `
 import { runService } from ${JSON.stringify(path.join(import.meta.dirname, 'run.ts'))};
 import * as z from 'zod';

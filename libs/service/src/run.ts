@@ -63,7 +63,7 @@ export interface ServiceOptions<S extends z.ZodObject> {
   /** Lowest in precedence, for what differs from the schema's defaults. */
   defaults?: Partial<z.input<S>> & Partial<FrameConfig>;
   description?: string;
-  /** Brings the app up; may return before it is ready. What it throws ends the process with `exitCodeOf`. */
+  /** Brings the app up; may return before it is ready, and is not ready before it returns. What it throws ends the process with `exitCodeOf`. */
   start(ctx: ServiceContext<z.output<S> & FrameConfig>): Promise<void> | void;
   io?: ServiceIo;
 }
@@ -152,9 +152,10 @@ async function serve<S extends z.ZodObject>(
     const metricsAddress = server?.address ?? '';
     const onStop = (name: string, fn: () => void | Promise<void>) => steps.add(name, fn);
     const base = { config, log, metrics, health, clock, version, metricsAddress, onStop };
-    started = Promise.resolve(options.start({ ...base, signal: intake.signal, fail: end.fail })).then(() =>
-      announceReady(health, log, metricsAddress, intake.signal),
-    );
+    started = Promise.resolve(options.start({ ...base, signal: intake.signal, fail: end.fail })).then(() => {
+      health.started();
+      return announceReady(health, log, metricsAddress, intake.signal);
+    });
     // What is under way when the process is told to stop ends in an error by that alone: it is told, and is no failure.
     started.catch((error: Error) => {
       if (!intake.signal.aborted) end.fail(error);
