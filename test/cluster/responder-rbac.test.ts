@@ -25,6 +25,7 @@ const rightsOf = (actions: Iterable<ResponseActionName>): Set<string> =>
 const OWNERS: NonNullable<PodOptions['owner']>[] = [
   { kind: 'StatefulSet', name: 'db', uid: 'u-1' },
   { kind: 'Deployment', name: 'web', uid: 'u-2' },
+  { kind: 'DaemonSet', name: 'agent', uid: 'u-4' },
   { kind: 'ReplicationController', name: 'old', uid: 'u-3', apiVersion: 'v1' },
 ];
 

@@ -225,7 +225,7 @@ describe('responder', () => {
 
   it('refusals - each is one record with its reason, and nothing is asked of the API server', async () => {
     const system = rig.podCalled('dns', { namespace: 'kube-system' });
-    const daemon = rig.pod({ owner: { kind: 'DaemonSet', name: 'agent', uid: 'ds-1' } });
+    const daemon = rig.pod({ owner: rig.daemonSet('agent') });
     const fixed = rig.pod({ annotations: { 'kubernetes.io/config.mirror': 'hash' } });
     const elsewhere = rig.pod({ node: 'node-b' });
     const rows = [
@@ -244,6 +244,16 @@ describe('responder', () => {
       });
       expect(rig.of(verdict)).toHaveLength(1);
       expect(rig.changesOf(pod)).toEqual([]);
+    }
+  });
+
+  it('owner - what a pod says of itself protects it only when it is so', async () => {
+    const owner = { kind: 'DaemonSet', name: 'nobody', uid: 'ds-1' };
+    const pod = rig.pod({ owner });
+    const foreign = rig.pod({ owner: { ...owner, apiVersion: 'made.up/v1' } });
+    for (const one of [pod, foreign]) {
+      await rig.until(await rig.verdict(one, { rule: 'isolate' }), 'quarantine', 'succeeded');
+      await rig.until(await rig.verdict(one, { rule: 'remove' }), 'delete', 'succeeded');
     }
   });
 

@@ -44,13 +44,15 @@ export class FactReader {
   async #owner(api: KubeApi, pod: PodFacts, owner: OwnerRef): Promise<OwnerFacts | null> {
     const path = ownerPath(pod.namespace, owner);
     if (path === null) return null;
-    const known = this.#owners.get(owner.uid);
+    // By the whole of what the pod says: one that names another's owner in its own namespace must not answer for that one's pods.
+    const key = `${path} ${owner.uid}`;
+    const known = this.#owners.get(key);
     const nowMs = this.#monotonicMs();
     if (known && nowMs - known.readAtMs < OWNER_CACHE_MS) return known.facts;
     const body = await getObject(api, path);
     const facts = body && ownerFactsOf(body, owner);
-    this.#owners.delete(owner.uid);
-    this.#owners.set(owner.uid, { readAtMs: nowMs, facts });
+    this.#owners.delete(key);
+    this.#owners.set(key, { readAtMs: nowMs, facts });
     const [oldest] = this.#owners.keys();
     if (this.#owners.size > OWNER_CACHE_SIZE && oldest !== undefined) this.#owners.delete(oldest);
     return facts;

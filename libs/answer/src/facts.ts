@@ -38,7 +38,7 @@ export interface OwnerRef {
   uid: string;
 }
 
-/** Replica counts of an owner. */
+/** Replica counts of an owner that is there, under the uid that the pod names. Of a DaemonSet: the nodes that should have a pod of it. */
 export interface OwnerFacts {
   replicas: number;
   ready: number;
@@ -116,10 +116,14 @@ export function nodeFactsOf(body: unknown): NodeFacts {
   };
 }
 
-/** Of a ReplicaSet, StatefulSet, ReplicationController or Deployment; null when it is another one of the same name. */
+/** Of a ReplicaSet, StatefulSet, ReplicationController, Deployment or DaemonSet; null when it is another one of the same name. */
 export function ownerFactsOf(body: unknown, owner: OwnerRef): OwnerFacts | null {
   const { metadata, spec, status } = object(body);
   if (object(metadata)['uid'] !== owner.uid) return null;
+  if (owner.kind === 'DaemonSet') {
+    const { desiredNumberScheduled, numberReady } = object(status);
+    return { replicas: count(desiredNumberScheduled) ?? 1, ready: count(numberReady) ?? 0 };
+  }
   const replicas = count(object(spec)['replicas']) ?? 1; // The API's own default.
   // The API leaves the count of ready ones out when it is zero.
   return { replicas, ready: count(object(status)['readyReplicas']) ?? 0 };
@@ -127,11 +131,35 @@ export function ownerFactsOf(body: unknown, owner: OwnerRef): OwnerFacts | null 
 
 /** Path under which an owner's replica counts are read; null for kinds that have none. */
 export function ownerPath(namespace: string, owner: OwnerRef): string | null {
-  const plural = { ReplicaSet: 'replicasets', StatefulSet: 'statefulsets', Deployment: 'deployments' }[owner.kind];
+  const plural = {
+    ReplicaSet: 'replicasets',
+    StatefulSet: 'statefulsets',
+    Deployment: 'deployments',
+    DaemonSet: 'daemonsets',
+  }[owner.kind];
   const at = (base: string, kind: string) =>
     `${base}/namespaces/${encodeURIComponent(namespace)}/${kind}/${encodeURIComponent(owner.name)}`;
   if (plural && owner.apiVersion === 'apps/v1') return at('/apis/apps/v1', plural);
   if (owner.kind === 'ReplicationController' && owner.apiVersion === 'v1')
     return at('/api/v1', 'replicationcontrollers');
   return null;
+}
+
+/** Kinds of Kubernetes' own that `ownerPath` finds; Node, because what a node really owns is a static pod, and known as one. */
+const OWN_KINDS: ReadonlySet<string> = new Set([
+  'ReplicaSet',
+  'StatefulSet',
+  'Deployment',
+  'DaemonSet',
+  'ReplicationController',
+  'Node',
+]);
+
+/**
+ * Whether the pod is its owner's, by more than its own word. Who may write a pod may name any owner, also one that does not exist, or a
+ * kind of that name in a group that nobody serves, which no garbage collector ever cleans up. A kind that is not Kubernetes' own is
+ * taken at the pod's word: there is no right to look.
+ */
+export function isOwnerBelieved({ owner }: PodFacts, found: OwnerFacts | null): boolean {
+  return owner !== null && (found !== null || !OWN_KINDS.has(owner.kind));
 }

@@ -164,6 +164,34 @@ const ROWS: [name: string, row: Row, expected: string][] = [
     { action: 'quarantine', facts: { pod: pod({ owner: { ...OWNER, kind: 'DaemonSet' } }) } },
     'protected-owner-kind',
   ],
+  // Anybody who may write the pod may write that it is owned.
+  [
+    'a DaemonSet that is not there protects nobody',
+    { action: 'delete', facts: { pod: pod({ owner: { ...OWNER, kind: 'DaemonSet' } }), owner: null } },
+    'go',
+  ],
+  [
+    'a DaemonSet of a group that nobody serves neither',
+    {
+      action: 'quarantine',
+      facts: { pod: pod({ owner: { ...OWNER, apiVersion: 'made.up/v1', kind: 'DaemonSet' } }), owner: null },
+    },
+    'go',
+  ],
+  [
+    'nor does a node that owns a pod which is not static',
+    { action: 'delete', facts: { pod: pod({ owner: { ...OWNER, apiVersion: 'v1', kind: 'Node' } }), owner: null } },
+    'go',
+  ],
+  [
+    'a kind of somebody else is taken at its word',
+    {
+      action: 'delete',
+      guards: { protectedOwnerKinds: ['Rollout'] },
+      facts: { pod: pod({ owner: { ...OWNER, apiVersion: 'argoproj.io/v1alpha1', kind: 'Rollout' } }), owner: null },
+    },
+    'protected-owner-kind',
+  ],
   ['label of a DaemonSet', { action: 'label', facts: { pod: pod({ owner: { ...OWNER, kind: 'DaemonSet' } }) } }, 'go'],
   [
     'a static pod is not deleted',
@@ -324,8 +352,18 @@ const ROWS: [name: string, row: Row, expected: string][] = [
   ['per cent: zero', { action: 'delete', guards: { budget: { ...wide, maxPercent: 0 } } }, 'budget-exhausted'],
   [
     'per cent: an owner without a count is one replica',
-    { action: 'delete', facts: { owner: null }, guards: { budget: wide }, actions: [did('delete')] },
+    {
+      action: 'delete',
+      facts: { pod: pod({ owner: { ...OWNER, kind: 'Rollout' } }), owner: null },
+      guards: { budget: wide },
+      actions: [did('delete')],
+    },
     'budget-exhausted',
+  ],
+  [
+    'per cent: pods that name one owner who is not there are bare pods',
+    { action: 'delete', facts: { owner: null }, guards: { budget: wide }, actions: [did('delete')] },
+    'go',
   ],
   ['nodes: one a window', { action: 'cordon', actions: [did('cordon', { nodeName: 'node-b' })] }, 'budget-exhausted'],
   ['nodes: the same node again', { action: 'cordon', actions: [did('cordon')] }, 'go'],

@@ -7,7 +7,7 @@
  */
 import { parseDurationMs, type ResponsePolicy } from '@bailiff/policy';
 import type { Response } from '@bailiff/schemas';
-import { CORDONED_BY, type Facts, type PodFacts } from './facts.ts';
+import { CORDONED_BY, type Facts, isOwnerBelieved, type PodFacts } from './facts.ts';
 import { DELETE_STORM, type Judged, type Task } from './plan.ts';
 
 export type RefusalCode =
@@ -177,7 +177,8 @@ function protection({ task, verdict, policy, facts }: GuardInput): Decision | nu
     return refuse('static-pod', `the pod is static: its kubelet would start it again, so it is only quarantined`);
   }
   const kind = pod.owner?.kind;
-  if (kind && DISRUPTIVE.has(task.action) && policy.guards.protectedOwnerKinds.includes(kind)) {
+  const isOneOf = kind !== undefined && policy.guards.protectedOwnerKinds.includes(kind);
+  if (isOneOf && DISRUPTIVE.has(task.action) && isOwnerBelieved(pod, facts.owner)) {
     return refuse('protected-owner-kind', `pods of a ${kind} are protected by policy ${task.policy}`);
   }
   return null;
@@ -260,8 +261,10 @@ function budget({ task, verdict, policy, facts, actions, nowMicros }: GuardInput
   const pods = distinct(disrupted, 'podUid').size;
   if (pods >= maxPods)
     return refuse('budget-exhausted', `${pods} pods were answered within ${window}, the most allowed`);
-  const owner = facts.pod?.owner;
-  if (!owner) return null;
+  const { pod } = facts;
+  const owner = pod?.owner;
+  // A share of nothing: many pods that name one owner who is not there are no replicas of his, and each is answered as a bare pod is.
+  if (!owner || !isOwnerBelieved(pod, facts.owner)) return null;
   // Without a count (a kind that has none) the owner is taken for one of a single replica: one pod a window at most.
   const replicas = facts.owner?.replicas ?? 1;
   const allowed = Math.ceil((replicas * maxPercent) / 100);

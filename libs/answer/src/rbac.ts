@@ -36,6 +36,7 @@ const POD = need(
   'guards: is it still the pod that the verdict names, of which owner, protected or not',
 );
 const OWNERS = [
+  need('apps', 'daemonsets', ['get'], 'guards: replicas of the owner'),
   need('apps', 'deployments', ['get'], 'guards: replicas of the owner'),
   need('apps', 'replicasets', ['get'], 'guards: replicas of the owner'),
   need('apps', 'statefulsets', ['get'], 'guards: replicas of the owner'),

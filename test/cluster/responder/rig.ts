@@ -224,6 +224,13 @@ export class Rig implements AsyncDisposable {
     return { kind: 'ReplicaSet', name, uid: created.metadata.uid };
   }
 
+  /** A DaemonSet; its pods are made with `pod({owner})`. */
+  daemonSet(name: string): NonNullable<PodOptions['owner']> {
+    const spec = { selector: { matchLabels: { app: name } } };
+    const created = this.api.api.create('daemonsets.apps', { metadata: { namespace: 'shop', name }, spec });
+    return { kind: 'DaemonSet', name, uid: created.metadata.uid };
+  }
+
   verdictOf(pod: RigPod | null, more: Partial<Verdict> = {}): Verdict {
     const verdictId = createHash('sha256')
       .update(`${this.directory}/${++this.#verdicts}`)

@@ -181,9 +181,10 @@ class Simulation {
     };
   }
 
-  #owner({ uid }: OwnerRef): OwnerFacts | null {
-    const replicas = this.#replicas.get(uid);
-    return replicas === undefined ? null : { replicas, ready: replicas };
+  /** Of an owner without a pod today nobody knows what it had, but that it was there: as one of a single replica, which the pod was. */
+  #owner({ uid }: OwnerRef): OwnerFacts {
+    const replicas = this.#replicas.get(uid) ?? 1;
+    return { replicas, ready: replicas };
   }
 }
 

@@ -1,0 +1,73 @@
+// What a pod says of its owner is looked up, and answers for nobody else's pods.
+import { type KubeApi, KubeError, type RequestOptions } from '@bailiff/kube';
+import type { Verdict } from '@bailiff/schemas';
+import { describe, expect, it } from 'vitest';
+import { FactReader, OWNER_CACHE_MS } from './read-facts.ts';
+
+const OWNER = { apiVersion: 'apps/v1', kind: 'ReplicaSet', name: 'web', uid: 'rs-1', controller: true };
+const daemonSet = { ...OWNER, kind: 'DaemonSet', name: 'agent', uid: 'ds-1' };
+const pod = (namespace: string, owner: object) => ({
+  metadata: { uid: `${namespace}-1`, namespace, name: 'one', ownerReferences: [owner] },
+  spec: { nodeName: 'node-a' },
+});
+/** An API server that has these objects, by path. */
+function world(objects: Record<string, object>) {
+  const asked: string[] = [];
+  const api: KubeApi = {
+    request: async <T>({ path }: RequestOptions): Promise<T> => {
+      asked.push(path);
+      if (path in objects) return objects[path] as T;
+      throw new KubeError('KUBE_NOT_FOUND', 'not here', { status: 404 });
+    },
+    watch: () => Promise.reject(new Error('not here')),
+  };
+  return { api, asked };
+}
+const verdictOf = (namespace: string) =>
+  ({ nodeName: 'node-a', pod: { uid: `${namespace}-1`, namespace, name: 'one' } }) as Verdict;
+
+const SET = { metadata: { uid: 'rs-1' }, spec: { replicas: 4 }, status: { readyReplicas: 3 } };
+const pods = {
+  '/api/v1/namespaces/shop/pods/one': pod('shop', OWNER),
+  '/api/v1/namespaces/evil/pods/one': pod('evil', OWNER),
+};
+
+describe('facts of an owner', () => {
+  it('a burst about one owner asks once, and again when it is old', async () => {
+    let nowMs = 0;
+    const { api, asked } = world({ ...pods, '/apis/apps/v1/namespaces/shop/replicasets/web': SET });
+    const reader = new FactReader(() => nowMs);
+    for (const _ of [1, 2]) {
+      expect((await reader.read(api, 'delete', verdictOf('shop'))).owner).toEqual({ replicas: 4, ready: 3 });
+    }
+    nowMs = OWNER_CACHE_MS;
+    await reader.read(api, 'delete', verdictOf('shop'));
+    expect(asked.filter((path) => path.includes('replicasets'))).toHaveLength(2);
+  });
+
+  it.each([
+    ['first', ['evil', 'shop']],
+    ['second', ['shop', 'evil']],
+  ])(
+    'a pod of another namespace that names the same owner is not believed and changes nothing for its pods - it comes %s',
+    async (_, order) => {
+      const { api } = world({ ...pods, '/apis/apps/v1/namespaces/shop/replicasets/web': SET });
+      const reader = new FactReader(() => 0);
+      const found: Record<string, unknown> = {};
+      for (const namespace of order) found[namespace] = (await reader.read(api, 'delete', verdictOf(namespace))).owner;
+      expect(found).toEqual({ shop: { replicas: 4, ready: 3 }, evil: null });
+    },
+  );
+
+  it.each([
+    ['one that is there', {}, { replicas: 5, ready: 4 }],
+    ['one made anew under its name', { metadata: { uid: 'ds-2' } }, null],
+  ])('a DaemonSet has as many replicas as nodes that should run it - %s', async (_, more, expected) => {
+    const status = { desiredNumberScheduled: 5, numberReady: 4 };
+    const { api } = world({
+      '/api/v1/namespaces/shop/pods/one': pod('shop', daemonSet),
+      '/apis/apps/v1/namespaces/shop/daemonsets/agent': { metadata: { uid: 'ds-1' }, status, ...more },
+    });
+    expect((await new FactReader(() => 0).read(api, 'delete', verdictOf('shop'))).owner).toEqual(expected);
+  });
+});
