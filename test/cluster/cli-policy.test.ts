@@ -66,12 +66,13 @@ describe('cli policy apply', () => {
       stderr: expect.stringMatching(/no-shell: new: enforce, 1 rule \(--full shows it\)\n/),
     });
     expect(first.stderr).not.toMatch(/^\+/m);
+    expect(first.stderr).toMatch(/see it in force: bailiff policy status/);
     const full = file('other.yaml', text('other-shell', shell));
     expect((await policy(['apply', full, '--full', '--dry-run'])).stderr).toMatch(
       /other-shell: against nothing\n[\s\S]*\+ mode: enforce\n/,
     );
     const again = await policy(['apply', both]);
-    expect(again).toMatchObject({ exitCode: 0, stdout: '', stderr: expect.stringMatching(/nothing to change/) });
+    expect(again).toMatchObject({ exitCode: 0, stdout: '', stderr: expect.stringMatching(/nothing to change\n$/) });
     const changed = file('no-shell.yaml', text('no-shell', shell.replace('/bin/sh', '/bin/bash')));
     const diff = await policy(['diff', changed]);
     expect(diff.stdout).toMatch(/against revision 1 by tester@host\n[\s\S]*- {9}- \/bin\/sh\n\+ {9}- \/bin\/bash/);

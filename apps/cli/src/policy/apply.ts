@@ -95,6 +95,9 @@ export async function apply(session: Session, files: readonly FilePolicy[], opti
   if (options.json) {
     const dry = changes.filter((change) => !isSame(change)).map(differenceJson);
     out.json(options.dryRun ? { dryRun: true, changes: dry, unchanged } : [...(outcomes ?? []), ...unchanged]);
+  } else if (outcomes) {
+    // Written is not in force: a node's kernel may not load such programs, or a set may not fit.
+    out.note('see it in force: bailiff policy status --wait 10s');
   }
   return 0;
 }

@@ -83,10 +83,11 @@ const JUDGED_BY_MAC: ReadonlySet<string> = new Set(['source-mac']);
  * Who the packet claims to be from, what the process did, or what was found. Of a flood not every packet or operation is sampled; the counts
  * hold all.
  */
-export function claimOf({ vector, sample, detail, operation }: Violation): string {
+export function claimOf(violation: Violation): string {
+  const { vector, sample, detail, operation, final } = violation;
   if (detail !== '') return detail;
   if (operation) return operationText(operation);
-  if (!sample) return 'not sampled';
+  if (!sample) return final && packetsOf(violation) === 0 ? 'no more: it is gone' : 'not sampled';
   if (JUDGED_BY_MAC.has(vector)) return sample.claimedMac;
   const { claimedAddress, claimedMac } = sample;
   if (vector === 'arp-sender' && claimedMac !== sample.expectedMac) return `${claimedAddress} at ${claimedMac}`;

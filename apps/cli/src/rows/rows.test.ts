@@ -58,6 +58,8 @@ describe('events', () => {
     );
     expect(of({ sample: null, detail: 'moved from ns 4' })).toBe('moved from ns 4');
     expect(of({ sample: null })).toBe('not sampled');
+    expect(of({ sample: null, final: true })).toBe('not sampled');
+    expect(of({ sample: null, final: true, count: 0, suppressed: 0 })).toBe('no more: it is gone');
   });
 
   it('destination - with its port and protocol by name', () => {

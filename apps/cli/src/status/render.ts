@@ -3,7 +3,7 @@ import type { InterfaceStatus, NodeStatus } from '@bailiff/schemas';
 import { podName } from '../selectors.ts';
 import { wrap } from '../text/clean.ts';
 import type { Style } from '../text/paint.ts';
-import { plural } from '../text/plural.ts';
+import { named, plural } from '../text/plural.ts';
 import { type Cell, type Column, type TableOptions, table } from '../text/table.ts';
 import { age, clockTime } from '../text/time.ts';
 import type { ActiveDisarm, NodeHealth, NodeReport, Problem, StatusReport } from './report.ts';
@@ -69,9 +69,24 @@ export function nodeTable(report: StatusReport, nowMs: number, options: TableOpt
 /** Of a cluster where everything is wrong the first of it is enough; `--json` has all. */
 const MAX_PROBLEMS_SHOWN = 24;
 
+/** Of the nodes that have one problem; the table above has each. */
+const MAX_NODES_NAMED = 3;
+
+/** What several nodes have in the same words, once: a cluster without some feature is a line, not one a node. */
+function alike(problems: readonly Problem[]): Problem[] {
+  const groups = new Map<string, { problem: Problem; nodes: string[] }>();
+  for (const problem of problems) {
+    const key = JSON.stringify([problem.severity, problem.text, problem.remedy]);
+    const group = groups.get(key);
+    if (group) group.nodes.push(problem.node);
+    else groups.set(key, { problem, nodes: [problem.node] });
+  }
+  return [...groups.values()].map(({ problem, nodes }) => ({ ...problem, node: named(nodes, MAX_NODES_NAMED) }));
+}
+
 /** Each problem on a line of its own, shouts first; what to do stands below the last of those that need the same. */
 export function problemLines(problems: readonly Problem[], { width, paint = (text) => text }: TableOptions): string[] {
-  const ordered = [...problems].sort((a, b) => Number(b.severity === 'shout') - Number(a.severity === 'shout'));
+  const ordered = alike(problems).sort((a, b) => Number(b.severity === 'shout') - Number(a.severity === 'shout'));
   const shown = ordered.slice(0, MAX_PROBLEMS_SHOWN);
   const lines = shown.flatMap(({ severity, node, text, remedy }, index) => {
     const [first = '', ...more] = wrap(`${node}: ${text}`, width > 0 ? width - 2 : 0);

@@ -62,6 +62,8 @@ export interface StatusReport {
   exitCode: ExitCode;
 }
 
+/** Of several interfaces or policies with one reason, these are named; `--json` has all. */
+export const MAX_NAMED = 2;
 /** Maps fuller than this are told of before they are full. */
 const FULL_PERCENT = 80;
 /** More frames unacknowledged than half a collector's window: it cannot get rid of what it has. */
@@ -240,13 +242,14 @@ function warningsOf(report: NodeReport, status: NodeStatus): Problem[] {
   return warnings;
 }
 
-function byReason(ifaces: readonly InterfaceStatus[]): Map<string, InterfaceStatus[]> {
-  const groups = new Map<string, InterfaceStatus[]>();
-  for (const iface of ifaces) groups.set(iface.reason, [...(groups.get(iface.reason) ?? []), iface]);
+/** What has one reason is told once. */
+export function byReason<T extends { reason: string }>(those: readonly T[]): Map<string, T[]> {
+  const groups = new Map<string, T[]>();
+  for (const one of those) groups.set(one.reason, [...(groups.get(one.reason) ?? []), one]);
   return groups;
 }
 
-const several = (ifaces: readonly InterfaceStatus[]): string => named(ifaces.map(interfaceName), 2);
+const several = (ifaces: readonly InterfaceStatus[]): string => named(ifaces.map(interfaceName), MAX_NAMED);
 
 function healthOf(report: NodeReport, status: NodeStatus, own: readonly Problem[], input: StatusInput): NodeHealth {
   if ((report.ageMs ?? 0) > input.staleMs) return 'silent';

@@ -1,7 +1,8 @@
 /** The runtime half of a node: what it enforces no policies for, what it refuses, what it lost. Pure. */
 import type { NodeStatus, RuntimeStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service';
-import type { Problem } from './report.ts';
+import { named } from '../text/plural.ts';
+import { byReason, MAX_NAMED, type Problem } from './report.ts';
 
 /** Why it judges no operations; null when it does, or is not wanted to. */
 export function runtimeObstacle({ runtime }: NodeStatus): { reason: string; remedy: string } | null {
@@ -30,9 +31,11 @@ export function runtimeProblems(node: string, status: NodeStatus): Problem[] {
   if (obstacle) told('warn', `runtime policies are not in force: ${obstacle.reason}`, obstacle.remedy);
   // What no reader takes stands among the refused configuration already.
   const known = new Set(configRefused.map(({ key }) => key));
-  for (const { key, state, reason } of runtime.policies) {
-    if (state !== 'refused' || known.has(key)) continue;
-    told('shout', `refuses ${key}: ${reason.split('\n').at(-1)}`, 'bailiff policy status', EXIT.badConfiguration);
+  const refused = runtime.policies.filter(({ key, state }) => state === 'refused' && !known.has(key));
+  for (const [reason, policies] of byReason(refused)) {
+    const keys = policies.map(({ key }) => key);
+    const text = `refuses ${named(keys, MAX_NAMED)}: ${reason.split('\n').at(-1)}`;
+    told('shout', text, 'bailiff policy status', EXIT.badConfiguration);
   }
   if (runtime.missingHooks.length > 0) {
     told('warn', `its kernel lacks hooks of runtime policies: ${runtime.missingHooks.join(', ')}`, '');

@@ -179,14 +179,23 @@ describe('render', () => {
       report({ a: status({ losses: { ringFull: 1, noCounter: 0, noIface: 0 } }), b: silent, c: silent }).problems,
       plain,
     );
-    expect(lines.map((line) => line.slice(0, 12))).toEqual([
-      '✗ b: silent ',
-      '✗ c: silent ',
-      '  → is its c',
-      '! a: 1 sampl',
-    ]);
-    const many = Object.fromEntries(Array.from({ length: 40 }, (_, index) => [`n${index}`, silent]));
+    expect(lines.map((line) => line.slice(0, 12))).toEqual(['✗ b, c: sile', '  → is its c', '! a: 1 sampl']);
+    const nodes = Array.from({ length: 40 }, (_, index) => index);
+    const many = Object.fromEntries(
+      nodes.map((index) => [`n${index}`, status({ updatedAt: iso(90_000 + index * 60_000) })]),
+    );
     expect(problemLines(report(many).problems, plain).at(-1)).toBe('  … and 16 more: --json has all');
+  });
+
+  it('problems - what several nodes have in the same words is one line, and what differs stays apart', () => {
+    const silent = status({ updatedAt: iso(90_000) });
+    const other = status({ hook: 'none' });
+    const { problems } = report({ a: silent, b: silent, c: silent, d: silent, e: silent, f: other });
+    const lines = problemLines(problems, plain).filter((line) => line.startsWith('✗'));
+    expect(lines).toEqual([
+      expect.stringMatching(/^✗ a, b, c and 2 more: silent for /),
+      expect.stringMatching(/^✗ f: nothing is attached/),
+    ]);
   });
 
   it('details - interfaces, features with their remedy, maps', () => {
