@@ -10,10 +10,24 @@ import { DEFAULT_KERNEL, KERNELS } from './kernels.ts';
 import { runInVm, VmError } from './machine.ts';
 
 const DEFAULT_TIMEOUT_S = 900;
-const FLAGS_ALONE = new Set(['--console', '--icount']);
+const FLAGS_ALONE = new Set(['--console', '--icount', '--help']);
 
-async function main(): Promise<number> {
-  const { values, positionals } = parseArgs({
+const HELP = `usage: npm run vm -- [FLAGS] COMMAND
+
+Runs a command in a virtual machine with a stock kernel that loads BPF-LSM programs. Its root is this machine's file system, writable in memory
+only. One word is a shell line, several are passed as they are. Ends with the command's exit code; 124 when its time was up, 125 when the
+machine could not run it.
+
+  --kernel NAME    ${KERNELS.map((kernel) => kernel.name).join(', ')} (${DEFAULT_KERNEL})
+  --arg ARGUMENT   a kernel argument more, such as preempt=full; may be repeated
+  --timeout N      seconds for the command (${DEFAULT_TIMEOUT_S})
+  --icount         the clock counts instructions: the same in every run, several times slower
+  --console        the kernel's console afterwards
+`;
+
+/** @throws TypeError of a flag that there is not */
+function readFlags() {
+  return parseArgs({
     args: splitAtCommand(process.argv.slice(2)),
     allowPositionals: true,
     options: {
@@ -22,13 +36,26 @@ async function main(): Promise<number> {
       timeout: { type: 'string', default: String(DEFAULT_TIMEOUT_S) },
       icount: { type: 'boolean', default: false },
       console: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
     },
   });
+}
+
+async function main(): Promise<number> {
+  let flags: ReturnType<typeof readFlags>;
+  try {
+    flags = readFlags();
+  } catch (error) {
+    process.stderr.write(`npm run vm: ${(error as Error).message}\n(npm run vm -- --help shows how it is used)\n`);
+    return 2;
+  }
+  const { values, positionals } = flags;
+  if (values.help) {
+    process.stdout.write(HELP);
+    return 0;
+  }
   if (positionals.length === 0) {
-    process.stderr.write(
-      `usage: npm run vm -- [--kernel ${KERNELS.map((k) => k.name).join('|')}] [--arg preempt=full]… `,
-    );
-    process.stderr.write('[--timeout seconds] [--icount] [--console] <command>\n');
+    process.stderr.write(HELP);
     return 2;
   }
   const stopper = new AbortController();

@@ -63,7 +63,7 @@ describe('args', () => {
     [['up', '--cni', 'calico'], /bridge or ptp/],
     [['up', '--all'], /no flag --all/],
     [['down', '--pods', '3'], /no flag --pods/],
-    [['down', '--id', '../..'], /not a lab's id/],
+    [['down', '--id', '../..'], /not a lab's id: 2 to 16 lower-case letters/],
     [['up', '--unknown'], /^there is no flag --unknown\n\(bailiff lab --help/],
     [['up', '--nodes'], /^--nodes needs a value/],
     [['up', '--nodes', '--detach'], /^--nodes needs a value/],

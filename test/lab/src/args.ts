@@ -3,7 +3,7 @@ import type { HandAttack } from './attack/by-hand.ts';
 import { HAND_VECTORS, type HandVector } from './attack/by-hand-frames.ts';
 import type { LabError } from './errors.ts';
 import { parseFlags, wrongUse } from './flags.ts';
-import { isLabId } from './names.ts';
+import { isLabId, notALabId } from './names.ts';
 import { CNI_PLUGINS, type CniPlugin, checkOptions, DEFAULT_OPTIONS, type LabOptions } from './plan.ts';
 
 /** Enough for a verdict by the rules that ship. */
@@ -115,7 +115,7 @@ export function parseLabArgs(argv: readonly string[]): LabRequest {
   if (rest.length > taken) throw usage(`${command} takes no argument "${rest[taken]}"`);
   const foreign = Object.keys(values).find((flag) => !TAKES[command]?.includes(flag));
   if (foreign) throw usage(`${command} has no flag --${foreign}`);
-  if (values.id !== undefined && !isLabId(values.id)) throw usage(`--id: "${values.id}" is not a lab's id`);
+  if (values.id !== undefined && !isLabId(values.id)) throw usage(`--id: ${notALabId(values.id)}`);
   const { id, json = false } = values;
   if (command === 'attack') return { command, id, json, ...attackOf(rest[0], values) };
   if (command === 'down') return { command, id, all: values.all ?? false };

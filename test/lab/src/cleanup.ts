@@ -8,7 +8,7 @@ import { readFile, rm, rmdir } from 'node:fs/promises';
 import path from 'node:path';
 import { cgroup2Mount, killCgroup, removeCgroup } from './cgroup.ts';
 import { LabError } from './errors.ts';
-import { cgroupName, isLabId, LABS_DIR, netnsPrefix } from './names.ts';
+import { cgroupName, isLabId, LABS_DIR, netnsPrefix, notALabId } from './names.ts';
 import { deleteNetns, listNetns } from './net/netns.ts';
 import { exec } from './process/exec.ts';
 import { isAlive, readState } from './state.ts';
@@ -35,7 +35,7 @@ async function leftovers(id: string, labsDir: string): Promise<string[]> {
 
 /** Everything but the supervisor's own process. @throws LabError LAB_LEFTOVER naming what could not be removed */
 export async function removeEverything(id: string, labsDir = LABS_DIR): Promise<void> {
-  if (!isLabId(id)) throw new LabError('LAB_USAGE', `"${id}" is not a lab's id`);
+  if (!isLabId(id)) throw new LabError('LAB_USAGE', notALabId(id));
   const dir = path.join(labsDir, id);
   const cgroup = path.join(cgroup2Mount(), cgroupName(id));
   await killCgroup(cgroup);

@@ -22,6 +22,9 @@ export function newLabId(pick: (below: number) => number = (below) => randomInt(
 }
 
 export const isLabId = (text: string) => /^[a-z][a-z0-9]{1,15}$/.test(text);
+/** What to say of one that is none. */
+export const notALabId = (text: string) =>
+  `"${text}" is not a lab's id: 2 to 16 lower-case letters and digits, a letter first`;
 
 export const netnsPrefix = (labId: string) => `bl-${labId}-`;
 export const fabricNetns = (labId: string) => `${netnsPrefix(labId)}fabric`;

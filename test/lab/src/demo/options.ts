@@ -1,6 +1,6 @@
 /** Flags of the demo. */
 import { parseFlags, wrongUse } from '../flags.ts';
-import { isLabId } from '../names.ts';
+import { isLabId, notALabId } from '../names.ts';
 import { CNI_PLUGINS, type CniPlugin } from '../plan.ts';
 
 export const COMMAND = 'npm run demo';
@@ -42,6 +42,6 @@ export function parseDemoArgs(argv: readonly string[]): DemoOptions | null {
     throw wrongUse(`--act must be 1 or 2, not "${act}"`, COMMAND_HELP);
   if (!(CNI_PLUGINS as readonly string[]).includes(cni))
     throw wrongUse(`--cni must be bridge or ptp, not "${cni}"`, COMMAND_HELP);
-  if (id !== undefined && !isLabId(id)) throw wrongUse(`--id: "${id}" is not a lab's id`, COMMAND_HELP);
+  if (id !== undefined && !isLabId(id)) throw wrongUse(`--id: ${notALabId(id)}`, COMMAND_HELP);
   return { act: act === undefined ? null : act === '1' ? 1 : 2, json, cni: cni as CniPlugin, id };
 }
