@@ -11,6 +11,7 @@ import { readExpectedNodes, readNodes } from '../read/nodes.ts';
 import { readServices } from '../read/services.ts';
 import { parseName } from '../selectors.ts';
 import { optionsOf, type Session, withBusOptions, withSession } from '../session.ts';
+import { fillOf, fillProblems } from '../status/fill.ts';
 import { refusalProblems } from '../status/instances.ts';
 import {
   disarmLines,
@@ -38,15 +39,16 @@ Examples:
   bailiff status --json | jq '.problems'
 
 Exit code: 0 all is guarded (also while disarmed on purpose); 7 a node, the correlator or the responder is silent or
-missing, or verdicts wait for a response; 3 a pod is not covered; 6 a node or a service refuses a configuration, a node its
+missing, verdicts wait for a response, or a stream is full; 3 a pod is not covered; 6 a node or a service refuses a configuration, a node its
 list of pods, or nodes are not tainted as it says.
 `;
 
 async function streamState(bus: Bus, name: string): Promise<StreamState> {
   try {
-    const { state } = await streamInfo(bus, name);
+    const info = await streamInfo(bus, name);
+    const { state } = info;
     const newestMs = state.messages > 0 ? Date.parse(state.last_ts) : null;
-    return { name, messages: state.messages, bytes: state.bytes, newestMs };
+    return { name, messages: state.messages, bytes: state.bytes, newestMs, fill: fillOf(info) };
   } catch (cause) {
     if (toBusError(cause, name).code !== 'BUS_NO_STREAM') throw cause;
     return { name, messages: null, bytes: 0, newestMs: null };
@@ -65,6 +67,7 @@ function busProblems(streams: readonly StreamState[], expected: readonly string[
       exitCode: EXIT.dependencyUnreachable,
     });
   }
+  problems.push(...fillProblems(streams.flatMap(({ fill }) => fill ?? [])));
   if (expected === null) {
     const text = 'has not been told which nodes there are: a node without a collector would not be noticed';
     problems.push({ severity: 'warn', node: 'bus', text, remedy: 'is ipam-sync running?', exitCode: EXIT.ok });
@@ -130,7 +133,8 @@ async function show(session: Session, options: { node?: string; json?: boolean }
   const report = { ...whole, nodes: whole.nodes.filter(mine), problems, exitCode: weigh(problems) };
   if (options.json) {
     const { exitCode, ...rest } = report;
-    out.json({ ok: exitCode === 0, exitCode, ...rest, services, instances, streams });
+    const told = streams.map(({ fill: _, ...one }) => one);
+    out.json({ ok: exitCode === 0, exitCode, ...rest, services, instances, streams: told });
   } else printText(session, report, streams, services, node);
   return report.exitCode;
 }

@@ -2,6 +2,7 @@
 
 import type { NodeStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service';
+import { fillsOf, type StreamFill } from '../status/fill.ts';
 import { runtimeObstacle } from '../status/runtime.ts';
 import { named, plural } from '../text/plural.ts';
 import { type Finding, fail, ok, skip, warn } from './finding.ts';
@@ -29,28 +30,13 @@ export function serverFinding(version: string): Finding {
   return ok('nats-server', version);
 }
 
-export interface StreamFill {
-  name: string;
-  bytes: number;
-  maxBytes: number;
-  /** Full means that new messages are refused, not that old ones go. */
-  refusesNew: boolean;
-}
-
-const FULL = 0.8;
 /** Named of those that lack the same. */
 const MAX_NODES = 6;
 
 export function fillFindings(streams: readonly StreamFill[]): Finding[] {
-  return streams
-    .filter(({ refusesNew, bytes, maxBytes }) => refusesNew && maxBytes > 0 && bytes > FULL * maxBytes)
-    .map(({ name, bytes, maxBytes }) =>
-      warn(
-        name,
-        `${Math.round((100 * bytes) / maxBytes)} % full; when it is full, new messages are refused`,
-        'raise its max_bytes',
-      ),
-    );
+  return fillsOf(streams).map(({ name, isFull, text, remedy }) =>
+    isFull ? fail(name, text, remedy, EXIT.dependencyUnreachable) : warn(name, text, remedy),
+  );
 }
 
 /** Nodes that enforce runtime policies, and those that do not, by reason. A warning: their network half is not concerned. */

@@ -10,11 +10,12 @@ import type { CliIo } from '../io.ts';
 import { readInstances } from '../read/instances.ts';
 import { parseJson } from '../read/nodes.ts';
 import { type BusOptionValues, connectionOf, openBus } from '../session.ts';
+import { fillOf, type StreamFill } from '../status/fill.ts';
 import { speaking } from '../status/instances.ts';
 import { serviceProblems, servicesLine } from '../status/services.ts';
 import { taintProblems, taintsLine, taintsOf } from '../status/taints.ts';
 import { plural } from '../text/plural.ts';
-import { fillFindings, runtimeHalf, type StreamFill, serverFinding } from './bus-rules.ts';
+import { fillFindings, runtimeHalf, serverFinding } from './bus-rules.ts';
 import { type Finding, fail, type Group, ok, skip, warn } from './finding.ts';
 
 const STREAMS = ['VIOLATIONS', 'VERDICTS', 'RESPONSES', 'CONFIG_LOG', 'DEAD_LETTERS', 'SIEM'];
@@ -26,8 +27,7 @@ async function streamFindings(bus: Bus): Promise<Finding[]> {
   const names = [...STREAMS, ...BUCKETS.map(({ bucket }) => `KV_${bucket}`)];
   for (const name of names) {
     try {
-      const { config, state } = await streamInfo(bus, name);
-      fills.push({ name, bytes: state.bytes, maxBytes: config.max_bytes, refusesNew: config.discard === 'new' });
+      fills.push(fillOf(await streamInfo(bus, name)));
     } catch (cause) {
       if (toBusError(cause, name).code !== 'BUS_NO_STREAM') throw cause;
       missing.push(name);

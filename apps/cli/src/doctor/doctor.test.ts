@@ -1,6 +1,7 @@
 import { sampleViolation } from '@bailiff/schemas/testing';
 import { describe, expect, it } from 'vitest';
 import { Tally } from '../read/tally.ts';
+import { fillProblems } from '../status/fill.ts';
 import { fillFindings, serverFinding } from './bus-rules.ts';
 import { exitCodeOf, fail, groupLines, ok, skip, verdictLine, warn } from './finding.ts';
 import { kubeconfigOf } from './kubernetes.ts';
@@ -75,10 +76,25 @@ describe('bus and Redis', () => {
     expect(serverFinding(version).state).toBe(state);
   });
 
-  it('streams - only those that refuse new messages are told of when they fill', () => {
-    const stream = (bytes: number, refusesNew: boolean) => ({ name: 'S', bytes, maxBytes: 100, refusesNew });
-    expect(fillFindings([stream(81, true), stream(99, false), stream(10, true)])).toHaveLength(1);
-    expect(fillFindings([{ ...stream(99, true), maxBytes: -1 }])).toEqual([]);
+  it.each([
+    ['refuses, four fifths', { bytes: 80 }, 'ok', ''],
+    ['refuses, filling', { bytes: 81 }, 'warn', 'raise its max_bytes'],
+    ['refuses, full', { bytes: 100 }, 'fail', 'raise its max_bytes'],
+    ['refuses, the next one does not fit', { bytes: 99.6 }, 'fail', 'raise its max_bytes'],
+    ['refuses, full by number', { bytes: 10, messages: 7, maxMessages: 7 }, 'fail', 'raise its max_msgs'],
+    ['refuses, no limit', { bytes: 99, maxBytes: -1, messages: 9 }, 'ok', ''],
+    ['lets the oldest go, full', { bytes: 100, refusesNew: false }, 'ok', ''],
+  ])('streams - one that %s', (_name, more, state, remedy) => {
+    const none = { name: 'VERDICTS', messages: 0, maxMessages: -1, maxBytes: 100, refusesNew: true };
+    const stream = { ...none, ...more };
+    const [finding] = fillFindings([stream]);
+    expect([finding?.state ?? 'ok', finding?.remedy ?? '']).toEqual([state, remedy]);
+    // The same in `bailiff status`, where it makes the exit code once new ones are refused.
+    const [problem] = fillProblems([stream]);
+    expect([problem?.severity, problem?.exitCode]).toEqual(
+      { ok: [undefined, undefined], warn: ['warn', 0], fail: ['shout', 7] }[state],
+    );
+    if (state === 'fail') expect(problem?.text).toBe('full, new messages are refused: no verdict is given any more');
   });
 
   it('Redis - version and what it does when memory is short', () => {

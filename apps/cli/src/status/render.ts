@@ -6,6 +6,7 @@ import type { Style } from '../text/paint.ts';
 import { named, plural } from '../text/plural.ts';
 import { type Cell, type Column, type TableOptions, table } from '../text/table.ts';
 import { age, clockTime } from '../text/time.ts';
+import type { StreamFill } from './fill.ts';
 import type { ActiveDisarm, NodeHealth, NodeReport, Problem, StatusReport } from './report.ts';
 import { runtimeText } from './runtime.ts';
 
@@ -15,6 +16,7 @@ export interface StreamState {
   messages: number | null;
   bytes: number;
   newestMs: number | null;
+  fill?: StreamFill;
 }
 
 const STYLES: Record<NodeHealth, Style> = {
