@@ -2,7 +2,7 @@
 // (BAILIFF_VM_BUNDLE), which Node loads by itself, and one process for all of them where they allow it.
 import path from 'node:path';
 import type { ViteUserConfig } from 'vitest/config';
-import { TIERS, tierOf } from './tiers.ts';
+import { PATIENCE, TIERS, tierOf } from './tiers.ts';
 
 const tier = TIERS[tierOf(process.env['BAILIFF_VM_TIER'])];
 const root = process.env['BAILIFF_VM_BUNDLE'] ?? '';
@@ -15,8 +15,8 @@ export default {
   test: {
     include: names.map((name) => `${tier.dir}/${name}.test.mjs`),
     exclude: [],
-    testTimeout: tier.testTimeoutMs,
-    hookTimeout: tier.testTimeoutMs,
+    testTimeout: tier.testTimeoutMs * PATIENCE,
+    hookTimeout: tier.testTimeoutMs * PATIENCE,
     pool: 'forks',
     fileParallelism: false,
     isolate: tier.isolate,

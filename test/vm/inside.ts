@@ -13,7 +13,7 @@ import { fetchMissing } from './fetch-kernel.ts';
 import { readLines, type TestLine } from './lines.ts';
 import { runInVm, VmError, whyNoVm } from './machine.ts';
 import { compilePrograms } from './prepare.ts';
-import { FULL_TIMES, TIERS, type TierName } from './tiers.ts';
+import { FULL_TIMES, PATIENCE, TIERS, type TierName } from './tiers.ts';
 
 const SHOWN_CHARACTERS = 8_000;
 
@@ -55,7 +55,7 @@ export async function runTier(name: TierName, options: InsideOptions = {}): Prom
     const result = await runInVm(words, {
       kernel: options.kernel,
       kernelArgs: options.kernelArgs,
-      timeoutMs: TIERS[name].timeoutMs * (process.env['BAILIFF_VM_FULL'] ? FULL_TIMES : 1),
+      timeoutMs: TIERS[name].timeoutMs * PATIENCE * (process.env['BAILIFF_VM_FULL'] ? FULL_TIMES : 1),
       env: { BAILIFF_VM_TIER: name, BAILIFF_VM_BUNDLE: bundle.dir, [CHILDREN_VARIABLE]: bundle.dir },
       onStdout,
     });

@@ -16,9 +16,10 @@ import path from 'node:path';
 import { writeInitrd } from './initrd.ts';
 import { DEFAULT_KERNEL, findKernel, repoRoot } from './kernels.ts';
 import { jobScript, type MachinePlan, PORTS, type PortName, qemuArguments, virtiofsdArguments } from './plan.ts';
+import { PATIENCE } from './tiers.ts';
 
 /** From qemu's start to the command's; 4 s on an idle machine, many times that on a busy one. */
-const BOOT_TIMEOUT_MS = 120_000;
+const BOOT_TIMEOUT_MS = 120_000 * PATIENCE;
 /** qemu fails an assertion of its own in some boots (iotlb_to_section, while devices are mapped); nothing has run by then. */
 const BOOT_TRIES = 3;
 /** Of each stream, the end is kept. */

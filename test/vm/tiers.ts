@@ -18,6 +18,9 @@ export interface Tier {
 /** All of test/kernel is about three times what is run otherwise, and slower a test. */
 export const FULL_TIMES = 5;
 
+/** Every limit of time is so many times as long: for a machine that has other work, or a kernel that is slow under emulation. */
+export const PATIENCE = Math.max(1, Number(process.env['BAILIFF_VM_PATIENCE'] || 1));
+
 export type TierName = 'lsm' | 'kernel';
 
 export const TIERS: Readonly<Record<TierName, Tier>> = {

@@ -314,7 +314,7 @@ static __always_inline void judge_icmpv6(struct __sk_buff *skb, const struct ifa
 
 static __always_inline void judge_tunnel(struct packet *packet)
 {
-	breaks(packet, bpf_map_lookup_elem(&node_addresses, &packet->destination) ? VECTOR_TUNNEL : VECTOR_TUNNEL_OTHER);
+	breaks(packet, node_at(&packet->destination) ? VECTOR_TUNNEL : VECTOR_TUNNEL_OTHER);
 }
 
 static __always_inline bool is_tunnel_port(__be16 port)
@@ -363,12 +363,14 @@ static __always_inline void judge_protocol(struct __sk_buff *skb, const struct i
 	}
 }
 
-static __always_inline void judge_frame(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
+__separate int judge_frame(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
 {
+	if (!iface || !packet)
+		return 0;
 	if (packet->network && iface->flags & IFACE_HAS_MAC && !same_mac(packet->source_mac, iface->mac))
 		breaks(packet, VECTOR_SOURCE_MAC);
 	if (!packet->has_addresses)
-		return;
+		return 0;
 	switch (packet->ether_type) {
 	case bpf_htons(ETHERTYPE_IPV4):
 		judge_ipv4_source(skb, iface, packet);
@@ -382,6 +384,7 @@ static __always_inline void judge_frame(struct __sk_buff *skb, const struct ifac
 		judge_arp(skb, iface, packet);
 		break;
 	}
+	return 0;
 }
 
 #endif

@@ -72,14 +72,14 @@ __separate int parse_ipv4_options(struct __sk_buff *skb, struct packet *packet, 
 		if (i != next)
 			continue;
 		if (options[i] == IPV4_OPTION_NOP) {
-			next++;
+			next = forget(packet, next + 1);
 			continue;
 		}
 		if (i + 1 >= length || options[i + 1] < 2 || i + options[i + 1] > length)
 			return false;
 		if (options[i] == IPV4_OPTION_LSRR || options[i] == IPV4_OPTION_SSRR)
 			packet->broken |= BROKEN(VECTOR_SOURCE_ROUTE);
-		next = i + options[i + 1];
+		next = forget(packet, i + options[i + 1]);
 	}
 	return true;
 }
@@ -188,7 +188,7 @@ __separate int parse_extensions(struct __sk_buff *skb, struct packet *packet)
 			packet->transport = 0;
 			return true;
 		}
-		at += bytes;
+		at = forget(packet, at + bytes);
 		if (!is_extension(packet->protocol)) {
 			packet->transport = at;
 			return true;
@@ -230,13 +230,15 @@ static __always_inline bool parse_ipv6(struct __sk_buff *skb, struct packet *pac
  * Takes the frame apart. What the frame is at fault for by itself is in `broken` afterwards; what could be read before
  * that is set: has_addresses tells of the network header, transport of what is behind it.
  */
-static __always_inline void parse_frame(struct __sk_buff *skb, struct packet *packet)
+__separate int parse_frame(struct __sk_buff *skb, struct packet *packet)
 {
 	bool sound;
 
+	if (!packet)
+		return 0;
 	if (!parse_ethernet(skb, packet)) {
 		packet->broken |= BROKEN(VECTOR_MALFORMED);
-		return;
+		return 0;
 	}
 	switch (packet->ether_type) {
 	case bpf_htons(ETHERTYPE_IPV4):
@@ -250,10 +252,11 @@ static __always_inline void parse_frame(struct __sk_buff *skb, struct packet *pa
 		break;
 	default:
 		packet->broken |= BROKEN(VECTOR_ETHERTYPE);
-		return;
+		return 0;
 	}
 	if (!sound)
 		packet->broken |= BROKEN(VECTOR_MALFORMED);
+	return 0;
 }
 
 #endif

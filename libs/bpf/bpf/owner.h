@@ -24,6 +24,14 @@ static __always_inline bool never_granted(const union address *address, bool ipv
 					   address->words[2] == bpf_htonl(0xffff));
 }
 
+/* What is known of a node's address; NULL: it is none. Copied, for in Linux 6.1 a key may not lie in an argument of a global function. */
+static __always_inline const __u32 *node_at(const union address *address)
+{
+	union address key = *address;
+
+	return bpf_map_lookup_elem(&node_addresses, &key);
+}
+
 /* ADDRESS_* bits of the longest match of that family; 0: nothing granted. */
 __separate int granted(const struct iface *iface, __u32 ifindex, const union address *address, int ipv4)
 {

@@ -80,11 +80,11 @@ static __always_inline bool is_probe(struct __sk_buff *skb, const struct iface *
 		.port = flow->pod_port,
 		.protocol = packet->protocol,
 	};
-	__u32 *node;
+	const __u32 *node;
 
 	if (!packet->transport || (packet->protocol != IPPROTO_TCP && packet->protocol != IPPROTO_UDP))
 		return false;
-	node = bpf_map_lookup_elem(&node_addresses, flow->node);
+	node = node_at(flow->node);
 	if (!node || *node != NODE_ADDRESS_THIS || !bpf_map_lookup_elem(&probe_ports, &key))
 		return false;
 	/* When the kubelet resets a connection its socket is gone before the reset is sent. */
@@ -123,11 +123,11 @@ static __always_inline bool is_lean_nd(const struct __sk_buff *skb, const struct
 /* A neighbour that the pod still needs: hop limit 255 does not keep a packet to any other address from being routed. */
 static __always_inline bool is_near(const union address *address)
 {
-	__u32 *node;
+	const __u32 *node;
 
 	if (is_link_local(address))
 		return true;
-	node = bpf_map_lookup_elem(&node_addresses, address);
+	node = node_at(address);
 	return node && *node == NODE_ADDRESS_THIS;
 }
 

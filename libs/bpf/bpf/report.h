@@ -255,7 +255,7 @@ static __always_inline __u32 mode_of(const struct iface *iface, __u32 vector, bo
 }
 
 /* Settles what packet->broken holds, in the order of the vectors (see rules.md), and reports it. */
-__separate int settle(struct __sk_buff *skb, const struct iface *iface, const struct packet *packet, __u32 flags)
+__separate int settle(struct __sk_buff *skb, const struct iface *iface, struct packet *packet, __u32 flags)
 {
 	__u32 audited = NO_VECTOR, enforced = NO_VECTOR;
 	bool armed;
@@ -270,11 +270,11 @@ __separate int settle(struct __sk_buff *skb, const struct iface *iface, const st
 			continue;
 		mode = mode_of(iface, vector, armed);
 		if (mode == MODE_ENFORCE) {
-			enforced = vector;
+			enforced = forget(packet, vector);
 			break;
 		}
 		if (mode == MODE_AUDIT && audited == NO_VECTOR)
-			audited = vector;
+			audited = forget(packet, vector);
 	}
 	if (audited != NO_VECTOR)
 		report(skb, iface, packet, audited, ACTION_AUDIT, flags);

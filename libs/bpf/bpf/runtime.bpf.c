@@ -5,7 +5,8 @@
  * A hook asks who the task is (identity.h), what the operation is about (walk.h), what the rules say (decide.h), and counts
  * and shows a breach (sample.h). Programs do not sleep and may be preempted, so working memory is claimed, never per CPU.
  * Each returns a constant 0 or an error. Needs Linux 5.17 (bpf_loop), cgroup v2 and `bpf` among the active LSMs; hooks that
- * came later are left out where they are missing, and loads are by helper before 6.2 (kernel.h). Tried on 6.12.
+ * came later are left out where they are missing, and loads are by helper before 6.2 (kernel.h). docs/install.md says
+ * where they were run.
  *
  * Read on in this order: runtime/layout.h (what is shared), kernel.h, maps.h, walk.h, identity.h, sample.h, decide.h,
  * decide-path.h; then the families of hooks.

@@ -8,7 +8,8 @@
  *
  * Both return TCX_NEXT on pass, so that whoever else is attached still sees the packet, and TCX_DROP on drop; the same
  * numbers are TC_ACT_UNSPEC and TC_ACT_SHOT, so the same programs serve a clsact qdisc. Runs with bottom halves off and
- * never sleeps. Needs Linux 6.6 under tcx, 5.12 (pointers to global functions) under clsact; tried on 6.12 and 6.18.
+ * never sleeps. Needs Linux 6.6 under tcx, 5.12 (pointers to global functions) under clsact; docs/install.md says where
+ * they were run. What the verifier of 6.1 cannot take: packet.h (forget), owner.h (node_at), libs/bpf/test/older-kernels.test.ts.
  *
  * Read on in this order: events.h (what is shared), maps.h, packet.h and network.h (parsing), owner.h, judge.h,
  * fast.h (a short cut through the three before it), quarantine.h, report.h. What is judged is in rules.md.

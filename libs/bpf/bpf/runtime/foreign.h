@@ -33,7 +33,7 @@ static __always_inline bool has_ring(const struct task_struct___rights *task)
 static __always_inline bool is_beyond_reach(const struct cred *used, const struct cred *own, const struct task_state *state)
 {
 	return state && !BPF_CORE_READ(used, user_ns, level) && !BPF_CORE_READ(own, user_ns, level) &&
-	       BPF_CORE_READ(used, cap_permitted.val) & ~state->bounding;
+	       CAPABILITIES(used, cap_permitted) & ~state->bounding;
 }
 
 static __always_inline bool has_other_credentials(const struct task_struct *of)

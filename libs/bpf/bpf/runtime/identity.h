@@ -102,6 +102,16 @@ static __always_inline void push_program(struct task_state *state, __u64 program
 		state->chain_count++;
 }
 
+/* A function, so that its stack is free again for the deepest chain of calls: Linux 6.1 counts each frame in steps of 32 bytes. */
+static __noinline int take_origin(struct task_state *state, struct task_struct *task, const struct pod_uid *pod)
+{
+	state->pod = *pod;
+	state->root_dentry = (__u64)BPF_CORE_READ(task, fs, root.dentry);
+	state->root_device = BPF_CORE_READ(task, fs, root.mnt, mnt_sb, s_dev);
+	state->bounding = CAPABILITIES(task, cred, cap_bset);
+	return 0;
+}
+
 /* NULL: there was no memory for it (counted); the next thing that the task does tries again. */
 static __noinline struct task_state *arm(struct task_struct *task, const struct pod_uid *pod, __u64 container_cgroup_id,
 					 const struct file *program)
@@ -114,11 +124,8 @@ static __noinline struct task_state *arm(struct task_struct *task, const struct 
 	}
 	if (!bpf_map_lookup_elem(&rt_pods, pod))
 		rt_lose(RT_LOSS_UNBOUND);
-	state->pod = *pod;
+	take_origin(state, task, pod);
 	state->cgroup_id = container_cgroup_id;
-	state->root_dentry = (__u64)BPF_CORE_READ(task, fs, root.dentry);
-	state->root_device = BPF_CORE_READ(task, fs, root.mnt, mnt_sb, s_dev);
-	state->bounding = BPF_CORE_READ(task, cred, cap_bset.val);
 	push_program(state, rt_hash_file(&(struct file_at){ program }));
 	state->flags |= TASK_ARMED;
 	return state;

@@ -211,8 +211,15 @@ union security_list_options___perf_attr {
 SEC("lsm/perf_event_open")
 int handle_perf_event_open(__u64 *ctx)
 {
-	int type = bpf_core_type_matches(union security_list_options___perf_attr) ? ctx[1] : ctx[0];
+	int type;
 
+	/* two loads, each at a constant: Linux 6.1 takes none at an index */
+	if (bpf_core_type_matches(union security_list_options___perf_attr)) {
+		type = ctx[1];
+		barrier_var(type);
+	} else {
+		type = ctx[0];
+	}
 	if (type != PERF_SECURITY_OPEN)
 		return 0;
 	if (decide_kernel(KERNEL_PERF_EVENT))

@@ -116,8 +116,9 @@ struct nsproxy {
 	struct mnt_namespace *mnt_ns;
 };
 
+/* One number since 6.3, before two halves of it, the lower first: read whole, by CAPABILITIES. */
 struct kernel_cap_struct {
-	__u64 val;
+	__u64 whole;
 };
 
 struct user_namespace {
@@ -189,6 +190,13 @@ extern void *bpf_rdonly_cast(const void *object, __u32 type) __ksym __weak;
 	else												\
 		loaded = BPF_CORE_READ((const struct type *)(object), field);				\
 	loaded;												\
+})
+
+/* A set of capabilities of a task: `CAPABILITIES(task, cred, cap_bset)`. Not by a field of the set, whose name changed. */
+#define CAPABILITIES(object, ...) ({					\
+	__u64 set = 0;							\
+	BPF_CORE_READ_INTO(&set, object, __VA_ARGS__);			\
+	set;								\
 })
 
 #endif

@@ -214,21 +214,24 @@ struct packed {
 	__s64 length;
 	__u32 op;
 	__u32 refused;
+	__u16 family;	/* of the address at `at` */
 };
 
 static long decide_packed(__u32 step, void *context)
 {
 	struct packed *packed = context;
 	struct endpoint endpoint = {};
-	__u16 family = AF_UNSPEC;
+	__u16 family;
 
+	packed->family = AF_UNSPEC;
 	if (packed->length <= 0)
 		return 1;
 	if (!read_endpoint(&endpoint, packed->op, packed->sk, packed->at, packed->length) ||
-	    bpf_probe_read_kernel(&family, sizeof(family), packed->at)) {
+	    bpf_probe_read_kernel(&packed->family, sizeof(packed->family), packed->at)) {
 		packed->length = 0;	/* the kernel refuses the whole list */
 		return 1;
 	}
+	family = packed->family;
 	packed->at += family == AF_INET ? SOCKADDR_IN_BYTES : SOCKADDR_IN6_BYTES;
 	packed->length -= family == AF_INET ? SOCKADDR_IN_BYTES : SOCKADDR_IN6_BYTES;
 	if (!decide_endpoint(packed->who, packed->op, &endpoint))

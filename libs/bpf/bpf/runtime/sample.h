@@ -177,7 +177,7 @@ static __always_inline void fill_task(struct runtime_sample *sample, struct task
 	sample->parent_tgid = BPF_CORE_READ(task, real_parent, tgid);
 	sample->uid = BPF_CORE_READ(task, cred, uid.val);
 	sample->gid = BPF_CORE_READ(task, cred, gid.val);
-	sample->capabilities = BPF_CORE_READ(task, cred, cap_effective.val);
+	sample->capabilities = CAPABILITIES(task, cred, cap_effective);
 	bpf_get_current_comm(sample->comm, sizeof(sample->comm));
 }
 

@@ -1,0 +1,120 @@
+// What kernels that this machine does not run would refuse, told from the objects: how much the verifier has to go through, and how
+// deep the stack of a chain of calls is. Both were too much for Linux 6.1 once, and no newer kernel said so. npm run vm -- --kernel debian-12
+// is the proof; this is what fails in between.
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { BpfObject, runtimeObjectPath, spoofObjectPath } from '@bailiff/bpf';
+import { describe, expect, it } from 'vitest';
+
+/** MAX_BPF_STACK. */
+const STACK_BYTES = 512;
+/** In which Linux 6.1 counts frames; newer ones count less. */
+const FRAME_STEP = 32;
+const INSTRUCTION_BYTES = 8;
+/** Linux 6.18 goes through 18,100; Linux 6.1 through as many, and gave up at 1,000,000 where this was 231,000. */
+const VERIFIED_INSTRUCTIONS = 25_000;
+
+interface Frame {
+  section: string;
+  bytes: number;
+  calls: Set<string>;
+}
+
+/** Every function of an object with its own stack, and whom it calls or gives to a helper to be called. */
+function framesOf(object: string): Map<string, Frame> {
+  const text = execFileSync(findObjdump(), ['-d', '-r', object], { encoding: 'utf8', maxBuffer: 64 << 20 });
+  const frames = new Map<string, Frame>();
+  const nameAt = new Map<number, string>();
+  const local: [Frame, number][] = [];
+  let [section, copied, before] = ['', '', ''];
+  let frame: Frame = { section: '', bytes: 0, calls: new Set() };
+  for (const line of text.split('\n')) {
+    section = /^Disassembly of section (.*):/.exec(line)?.[1] ?? section;
+    const head = /^([0-9a-f]+) <(.+)>:/.exec(line);
+    if (head !== null && !head[2]!.startsWith('LBB')) {
+      frame = { section, bytes: 0, calls: new Set() };
+      frames.set(head[2]!, frame);
+      if (section === '.text') nameAt.set(Number.parseInt(head[1]!, 16), head[2]!);
+    }
+    const below = [...line.matchAll(/\(r10 - (0x[0-9a-f]+|\d+)\)/g)].map((match) => Number(match[1]));
+    const [, moved, by] = /(r\d) \+= -(0x[0-9a-f]+|\d+)$/.exec(line) ?? [];
+    if (moved !== undefined && moved === copied) below.push(Number(by));
+    frame.bytes = Math.max(frame.bytes, ...below);
+    copied = /(r\d) = r10$/.exec(line)?.[1] ?? (moved === copied ? '' : copied);
+    // A call within the section, one of another section by name, and an address that is given away.
+    const call = /^\s*(\d+):\s+85 10 00 00 ((?:[0-9a-f]{2}\s){4})/.exec(line);
+    if (call !== null) {
+      const distance = Buffer.from(call[2]!.replace(/\s/g, ''), 'hex').readInt32LE();
+      if (section === '.text' && distance !== -1)
+        local.push([frame, (Number(call[1]) + 1 + distance) * INSTRUCTION_BYTES]);
+    }
+    const symbol = /R_BPF_64_(?:32|64)\s+(\S+)/.exec(line)?.[1];
+    if (symbol === '.text') {
+      const [, distance, address] = /call (-?\w+)|r\d = (\w+) ll/.exec(before) ?? [];
+      const at = distance === undefined ? Number(address) : (Number(distance) + 1) * INSTRUCTION_BYTES;
+      local.push([frame, at]);
+    } else if (symbol !== undefined) frame.calls.add(symbol);
+    if (symbol === undefined) before = line;
+  }
+  for (const [caller, at] of local) {
+    const name = nameAt.get(at);
+    if (name === undefined) throw new Error(`no function begins at ${at} of .text in ${object}`);
+    caller.calls.add(name);
+  }
+  return frames;
+}
+
+function findObjdump(): string {
+  const found = ['llvm-objdump-19', 'llvm-objdump'].find((name) => {
+    try {
+      execFileSync(name, ['--version'], { stdio: 'ignore' });
+      return true;
+    } catch {
+      return false;
+    }
+  });
+  if (found === undefined)
+    throw new Error('llvm-objdump is not installed (Debian: llvm-19), which brings llvm-strip as well');
+  return found;
+}
+
+/** Of the deepest chain that begins at each program, and the chain. */
+function chains(frames: ReadonlyMap<string, Frame>): { bytes: number; chain: string[] }[] {
+  const known = new Map<string, { bytes: number; chain: string[] }>();
+  const from = (name: string): { bytes: number; chain: string[] } => {
+    const before = known.get(name);
+    if (before !== undefined) return before;
+    const { bytes, calls } = frames.get(name)!;
+    const below = [...calls].filter((one) => frames.has(one) && one !== name).map(from);
+    const deepest = below.reduce((a, b) => (b.bytes > a.bytes ? b : a), { bytes: 0, chain: [] });
+    const own = Math.max(Math.ceil(bytes / FRAME_STEP) * FRAME_STEP, FRAME_STEP);
+    const all = { bytes: own + deepest.bytes, chain: [`${name} ${bytes}`, ...deepest.chain] };
+    known.set(name, all);
+    return all;
+  };
+  return [...frames].filter(([, { section }]) => section !== '.text').map(([name]) => from(name));
+}
+
+describe('older kernels', () => {
+  it.each([
+    ['spoof', spoofObjectPath(), 2],
+    ['runtime', runtimeObjectPath(), 40],
+  ])('stack - every chain of calls of the %s programs fits', (_, object, programs) => {
+    const all = chains(framesOf(object));
+    expect(all.length).toBeGreaterThanOrEqual(programs);
+    expect(all.some(({ chain }) => chain.length > 3)).toBe(true);
+    expect(all.filter(({ bytes }) => bytes > STACK_BYTES)).toEqual([]);
+  });
+
+  it('verifier - the packet programs are no work for it', (context) => {
+    if (process.getuid?.() !== 0) context.skip('needs root: programs are loaded');
+    using object = BpfObject.open(readFileSync(spoofObjectPath()), 'spoof');
+    object.setMapAutocreate('.bss', false);
+    object.load();
+    for (const { name } of object.programs()) {
+      using program = object.program(name);
+      expect([name, program.info.verifiedInstructions <= VERIFIED_INSTRUCTIONS]).toEqual([name, true]);
+      expect(program.info.verifiedInstructions).toBeGreaterThan(0);
+    }
+  });
+});
