@@ -58,7 +58,6 @@ export interface ChainProgress {
   countedOnBus: number;
   verdicts: number;
   responses: number;
-  deleting: boolean;
   legit: { sent: number; received: number };
 }
 
@@ -165,7 +164,7 @@ export async function chainRun(
   const attack = parts.adopt(await Attack.start(lab, cast.attacker.uid, stepsOf(lab, cast), shape), (each) =>
     each.abort(),
   );
-  const report = () => options.onProgress?.(progressOf(attack, watch.tally, deletion.seen.atMicros !== null, talks));
+  const report = () => options.onProgress?.(progressOf(attack, watch.tally, talks));
   const deleted = () => (deletion.seen.gone ? { value: true } : seenSo(attack, watch.tally, report));
   const awaited = until('the attacking pod to be deleted', deleted, waiting(DELETION_TIMEOUT_MS, options.signal));
   await Promise.race([awaited, watch.failed]);
@@ -203,7 +202,7 @@ export async function chainRun(
 
 const waiting = (timeoutMs: number, signal?: AbortSignal) => ({ timeoutMs, everyMs: 50, signal });
 
-function progressOf(attack: Attack, tally: BusTally, deleting: boolean, talks: readonly Talk[]): ChainProgress {
+function progressOf(attack: Attack, tally: BusTally, talks: readonly Talk[]): ChainProgress {
   const { sent, landed } = attack.progress();
   return {
     sent,
@@ -211,7 +210,6 @@ function progressOf(attack: Attack, tally: BusTally, deleting: boolean, talks: r
     countedOnBus: tally.totalPackets,
     verdicts: tally.verdicts.length,
     responses: tally.finished.length,
-    deleting,
     legit: legitOf(talks),
   };
 }

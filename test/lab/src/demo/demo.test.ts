@@ -4,7 +4,7 @@ import type { AttackOutcome } from '../attack/run.ts';
 import { EscapeReader } from './escape-lines.ts';
 import { type EscapeOutcome, escapeShortfalls, escapeText, summariseEscape } from './escape-summary.ts';
 import { LiveLine } from './live-line.ts';
-import { shortfalls, summarise, summaryText } from './summary.ts';
+import { progressText, shortfalls, summarise, summaryText } from './summary.ts';
 
 const landed = { ipv4: 50, ipv6: 50, arp: 50, nd: 50 };
 const control: AttackOutcome = { sent: 200, landed, landedTotal: 200, firstAtMicros: 1 };
@@ -14,7 +14,7 @@ const guarded: ChainOutcome = {
   landed: { ipv4: 0, ipv6: 0, arp: 0, nd: 0 },
   landedTotal: 0,
   countedOnBus: 400,
-  countedByVector: { 'ipv4-source': 100, 'ipv6-source': 100, 'arp-sender': 100, 'nd-target': 100 },
+  countedByVector: { 'ipv4-source': 63, 'ipv6-source': 63, 'arp-sender': 63, 'nd-target': 63 },
   legit: { sent: 90, received: 90 },
   tally: {
     verdicts: [{ rule: 'repeated-spoofing', level: 'high' }],
@@ -47,6 +47,18 @@ describe('demo summary', () => {
     expect(text).toMatch(/with Bailiff +400 +0 +400 +400/);
     expect(text).toMatch(/deleted +web-x/);
     expect(text).toMatch(/5 of 5 innocent pods/);
+  });
+
+  it('text - fits a terminal of 80 columns', () => {
+    const landed = { 'ipv4-source': 63, 'ipv6-source': 63, 'arp-sender': 63, 'nd-target': 63 };
+    const latencyMs = { firstViolation: 123.4, verdict: 234.5, deleteCall: 345.6 };
+    const many = { ...guarded, countedByVector: landed, latencyMs, legit: { sent: 1234, received: 1234 } };
+    const text = summaryText({ control, guarded: many, attacker: 'web-5d4f8c7b9-4sdfq', innocents: 5 });
+    const live = progressText({
+      ...{ sent: 252, landed: 0, countedOnBus: 252, verdicts: 1, responses: 3 },
+      legit: { sent: 606, received: 606 },
+    });
+    expect([...text.split('\n'), `  ${live}`].filter((line) => line.length > 80)).toEqual([]);
   });
 
   it.each<[string, Partial<AttackOutcome>, Partial<ChainOutcome>, RegExp]>([

@@ -44,7 +44,7 @@ export interface EscapeActOptions {
 export async function escapeAct({ say, live, signal }: EscapeActOptions): Promise<EscapeOutcome | Skipped> {
   const why = whyNoVm();
   if (why !== null) return { skipped: why };
-  await buildLab({ withApps: true, onBuild: (outputs) => say(`  building ${outputs.join(', ')}`), signal });
+  await buildLab({ withApps: true, onBuild: (text) => say(`  ${text}`), signal });
   await bundleInside();
   const contain = compileProgram(path.join(CHECKOUT, 'test/lsm/programs/contain.c'), { flags: ['-static'] });
   const attack = compileProgram(path.join(import.meta.dirname, 'escape.c'), { flags: ['-static'] });

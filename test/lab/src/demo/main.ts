@@ -20,9 +20,9 @@ const CONTROL_FRAMES = 200;
 const say = (text: string) => process.stdout.write(`${text}\n`);
 
 async function control(lab: Lab, cast: Cast) {
-  say(`\nControl run: nothing is attached. ${cast.attacker.name} forges ${CONTROL_FRAMES} packets in the name of`);
-  say(`${cast.claimed.name} and of the gateway, towards ${cast.victim.name}:`);
-  say('IPv4, IPv6, ARP, neighbour discovery.');
+  say(`\nControl run: nothing is attached. ${cast.attacker.name} forges ${CONTROL_FRAMES} packets`);
+  say(`in the name of ${cast.claimed.name} and of the gateway,`);
+  say(`towards ${cast.victim.name}: IPv4, IPv6, ARP, neighbour discovery.`);
   const outcome = await controlRun(lab, cast, CONTROL_FRAMES);
   const kinds = Object.entries(outcome.landed).map(([vector, count]) => `${vector} ${count}`);
   say(`  ${outcome.landedTotal} of ${outcome.sent} landed (${kinds.join(', ')})`);
@@ -30,8 +30,8 @@ async function control(lab: Lab, cast: Cast) {
 }
 
 async function guarded(lab: Lab, cast: Cast, signal: AbortSignal) {
-  say('\nGuarded run: collectors attach to every pod interface; the same attack, until somebody stops it,');
-  say('with ordinary traffic beside it.');
+  say('\nGuarded run: collectors attach to every pod interface; the same attack, until');
+  say('somebody stops it, with ordinary traffic beside it.');
   await forgetNeighbours(lab);
   await lab.setGuarded(true, signal);
   const live = new LiveLine(process.stdout);
@@ -44,7 +44,8 @@ async function networkAct(options: DemoOptions, signal: AbortSignal): Promise<Ne
   await removeStaleLabs(say);
   const report = { onProgress: (text: string) => say(`  ${text}`), onProblem: (text: string) => say(`  ! ${text}`) };
   say("First act, about half a minute: packets in somebody else's name.");
-  say('Bringing up a cluster: 2 nodes, 6 pods, real CNI plugins, NATS, Redis, a Kubernetes API.');
+  say('Bringing up a cluster: 2 nodes, 6 pods, real CNI plugins, NATS, Redis,');
+  say('a Kubernetes API.');
   await using lab = await startLab({
     id: options.id,
     cni: options.cni,
@@ -64,8 +65,9 @@ async function networkAct(options: DemoOptions, signal: AbortSignal): Promise<Ne
 
 /** A failure of the machine it runs in is told beside what the first act showed, not instead of it. */
 async function runtimeAct(signal: AbortSignal, missed: string[]): Promise<EscapeOutcome | Skipped> {
-  say('\nSecond act, one to two minutes (--act 1 leaves it out): an escape from a container.');
-  say('In a virtual machine, because it lands in the control run: a stock kernel with BPF-LSM, emulated.');
+  say('\nSecond act, one to two minutes (--act 1 leaves it out): an escape from a');
+  say('container. In a virtual machine, because it lands in the control run: a stock');
+  say('kernel with BPF-LSM, emulated.');
   try {
     const act = await escapeAct({ say, live: new LiveLine(process.stdout), signal });
     if (isSkipped(act)) say(`  skipped: ${act.skipped}`);

@@ -115,22 +115,18 @@ export function summaryText({ control, guarded, attacker, innocents }: NetworkOu
     '',
     table([
       ['forged as', kinds.join(', ')],
-      ['ordinary traffic', `${received} of ${sent} questions answered: UDP, TCP, ICMP over IPv4 and IPv6`],
+      ['ordinary traffic', `${received} of ${sent} questions answered: UDP, TCP, ICMP, IPv4, IPv6`],
       ['verdict', verdicts.join(', ') || 'none'],
       ['answers', responses.join(', ') || 'none'],
       ['deleted', guarded.deleted ? attacker : 'nothing'],
       ['untouched', `${untouched} of ${innocents} innocent pods`],
-      [
-        'after first packet',
-        `violation on the bus ${ms(firstViolation)}, verdict ${ms(verdict)}, delete call ${ms(deleteCall)}`,
-      ],
+      ['after first packet', `on the bus ${ms(firstViolation)}, verdict ${ms(verdict)}, delete call ${ms(deleteCall)}`],
     ]),
     '',
   ].join('\n');
 }
 
 export function progressText(progress: ChainProgress): string {
-  const { sent, landed, countedOnBus, verdicts, responses, deleting, legit } = progress;
-  const end = deleting ? ', pod is being deleted' : '';
-  return `forged ${sent}, landed ${landed}, on the bus ${countedOnBus}, verdicts ${verdicts}, answers ${responses}${end}; ordinary ${legit.received}/${legit.sent}`;
+  const { sent, landed, countedOnBus, verdicts, responses, legit } = progress;
+  return `forged ${sent}, landed ${landed}, on the bus ${countedOnBus}, verdicts ${verdicts}, answers ${responses}; ordinary ${legit.received}/${legit.sent}`;
 }

@@ -73,8 +73,7 @@ async function begin(options: BringUp): Promise<Making> {
   cniBinDir(['loopback', 'host-local', plan.options.cni]);
   const progress = options.onProgress ?? (() => undefined);
   const withApps = options.withApps ?? true;
-  const onBuild = (outputs: string[]) => progress(`building ${outputs.join(', ')}`);
-  const labtool = await buildLab({ withApps, onBuild, signal: options.signal });
+  const labtool = await buildLab({ withApps, onBuild: progress, signal: options.signal });
   if (options.signal?.aborted) throw new LabError('LAB_INTERRUPTED', 'interrupted');
   // Again: building may take minutes, and a lab of this id may have come up in them.
   await requireFree(plan.id, labsDir);

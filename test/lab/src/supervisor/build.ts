@@ -59,8 +59,15 @@ async function bundleApiServer(): Promise<void> {
 
 export interface BuildOptions {
   withApps: boolean;
-  onBuild: (outputs: string[]) => void;
+  /** In words, before it begins. */
+  onBuild: (text: string) => void;
   signal?: AbortSignal;
+}
+
+/** `building 3 parts, up to two minutes the first time`: apps, and what the kernel half is of. Pure. */
+export function buildingText(outputs: readonly string[]): string {
+  const parts = new Set(outputs.map((file) => file.split('/')[1])).size;
+  return `building ${parts} ${parts === 1 ? 'part' : 'parts'}, up to two minutes the first time`;
 }
 
 /** Builds what is stale; answers the path of labtool. @throws LabError LAB_COMMAND_FAILED with the builder's output */
@@ -69,7 +76,7 @@ export async function buildLab(options: BuildOptions): Promise<string> {
   await bundleApiServer();
   const stale = options.withApps ? staleOutputs() : [];
   if (stale.length > 0) {
-    options.onBuild(stale.map((file) => path.relative(CHECKOUT, file)));
+    options.onBuild(buildingText(stale.map((file) => path.relative(CHECKOUT, file))));
     const nx = path.join(CHECKOUT, 'node_modules/.bin/nx');
     const flags = ['-t', 'build', '-p', PROJECTS.join(','), '--output-style=static'];
     await exec(process.execPath, [nx, 'run-many', ...flags], {
