@@ -26,6 +26,11 @@ export const ACTIONS: readonly ResponseAction[] = [
 const ADD_CHUNK = 500;
 /** Redis that does not answer within this is taken as away; the next scan puts the jobs in. */
 const COMMAND_TIMEOUT_MS = 2_000;
+/**
+ * A connection on which an answer is due for so long is given up and made anew: Redis whose machine is gone says so to nobody, and the kernel
+ * tries for a quarter of an hour. Workers wait for jobs for ten seconds at a time, so it is above that.
+ */
+const SILENCE_MS = 12_000;
 /** A worker that dies is no fault of the job: this many of them may die over one job. */
 const MAX_STALLS = 1_000;
 
@@ -178,6 +183,7 @@ function connect({ redis, onRedisError }: QueueOptions, more: RedisOptions): Red
     // Workers make connections of their own after this one: it must stand in the options.
     Connector: RedisConnector,
     maxRetriesPerRequest: null,
+    socketTimeout: SILENCE_MS,
     retryStrategy: (times) => Math.min(2_000, 50 * 2 ** Math.min(times, 6)),
   });
   connection.on('error', onRedisError);
