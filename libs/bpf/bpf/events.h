@@ -74,6 +74,29 @@ struct iface {
 };
 
 /*
+ * cards: array, index ifindex % CARD_COUNT. What a plain packet of an interface says of itself, for fast.h. A copy of what its
+ * record says, there only while the record is in force: user space withdraws the card, writes the record, and deals the card
+ * anew. Two interfaces of one index: the one dealt last has the card, the other goes the whole way, as does one without a card.
+ *
+ * An array's value is not replaced in one step, so every word has the same tag in its upper 16 bits, another with each
+ * writing: words of two writings do not fit together, and then there is no card. Needs words to be written whole, which
+ * memcpy does with aligned ones, and no order between them.
+ */
+enum card_shape {
+	CARD_SLOT_SHIFT = 32,	/* in `interface`, 16 bits */
+	CARD_HAS_SHIFT = 32,	/* in `ipv4` and the last word of `ipv6`, a bit: there is such an address */
+	CARD_TAG_SHIFT = 48,
+	CARD_COUNT = 4096,	/* of 250 interfaces made over a long time, some seven find their place taken */
+};
+
+struct card {
+	__u64 interface;	/* ifindex; 0: no card here */
+	__u64 mac;		/* bytes in their order, lowest first; likewise below */
+	__u64 ipv4;
+	__u64 ipv6[3];		/* 6, 6 and 4 bytes */
+};
+
+/*
  * addresses: LPM trie. prefixlen counts from `ifindex`: 64 + (IPv4: 96 + len, IPv6: len). Value __u32, ADDRESS_*.
  * The family is in the value because ::/0 would hold every IPv4 address too. The longest match decides alone.
  */

@@ -19,6 +19,14 @@ struct {
 	__type(value, struct iface);
 } ifaces SEC(".maps");
 
+/* Fixed, as its size is in the index: 192 KiB. Who finds its place taken goes the whole way. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, CARD_COUNT);
+	__type(key, __u32);
+	__type(value, struct card);
+} cards SEC(".maps");
+
 /* 16 further addresses or prefixes an interface on average. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);

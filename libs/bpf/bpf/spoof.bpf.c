@@ -56,15 +56,15 @@ union abi_types {
 	enum iface_state iface_state;
 	enum iface_flag iface_flag;
 	enum address_flag address_flag;
+	enum card_shape card_shape;
 	enum sample_flag sample_flag;
 	enum loss loss;
 	struct spoof_sample spoof_sample;
 };
 const union abi_types *abi_types __attribute__((unused));
 
-static __always_inline void see(const struct iface *iface)
+static __always_inline void see(__u32 slot)
 {
-	__u32 slot = iface->slot;
 	__u64 *count = bpf_map_lookup_elem(&seen, &slot);
 
 	if (count)
@@ -82,15 +82,18 @@ static __noinline int without_record(void)
 SEC("tcx/ingress")
 int spoof_ingress(struct __sk_buff *skb)
 {
-	__u32 ifindex = skb->ifindex;
-	const struct iface *iface = bpf_map_lookup_elem(&ifaces, &ifindex);
+	__u32 ifindex = skb->ifindex, slot = plain_slot(skb, ifindex);
+	const struct iface *iface;
 	struct packet packet;
 
+	if (slot != NO_SLOT) {
+		see(slot);
+		return VERDICT_PASS;
+	}
+	iface = bpf_map_lookup_elem(&ifaces, &ifindex);
 	if (!iface)
 		return without_record();
-	see(iface);
-	if (is_plainly_own(skb, iface))
-		return VERDICT_PASS;
+	see(iface->slot);
 	packet = (struct packet){ .end = skb->len };
 	parse_frame(skb, &packet);
 	judge_frame(skb, iface, &packet);

@@ -16,12 +16,22 @@ export interface LayoutPlan {
 export const SPOOF_LAYOUT: LayoutPlan = {
   object: 'spoof.bpf.o',
   structs: [
-    ...['iface', 'address_key', 'counter_key', 'counter_cell', 'counters', 'bucket', 'settings', 'tunnel_ports'],
+    ...[
+      'iface',
+      'card',
+      'address_key',
+      'counter_key',
+      'counter_cell',
+      'counters',
+      'bucket',
+      'settings',
+      'tunnel_ports',
+    ],
     ...['meta', 'cidr_key', 'probe_key', 'spoof_sample'],
   ],
   enums: [
     ...['abi', 'vector', 'mode', 'action', 'iface_state', 'iface_flag', 'address_flag'],
-    ...['loss', 'sample_flag'],
+    ...['card_shape', 'loss', 'sample_flag'],
   ],
 };
 

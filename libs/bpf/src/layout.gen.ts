@@ -61,6 +61,13 @@ export const AddressFlagValues = {
   ADDRESS_IPV6: 8,
 } as const;
 
+export const CardShapeValues = {
+  CARD_SLOT_SHIFT: 32,
+  CARD_HAS_SHIFT: 32,
+  CARD_TAG_SHIFT: 48,
+  CARD_COUNT: 4096,
+} as const;
+
 export const LossValues = {
   LOSS_RING_FULL: 0,
   LOSS_NO_COUNTER: 1,
@@ -88,6 +95,14 @@ export const IfaceLayout = {
   modes: { offset: 40, size: 24 },
   quarantineUntilNs: { offset: 64, size: 8 },
   auditUntilNs: { offset: 72, size: 8 },
+} as const;
+
+export const CardLayout = {
+  size: 48,
+  interface: { offset: 0, size: 8 },
+  mac: { offset: 8, size: 8 },
+  ipv4: { offset: 16, size: 8 },
+  ipv6: { offset: 24, size: 24 },
 } as const;
 
 export const AddressKeyLayout = {

@@ -43,6 +43,8 @@ export interface IfaceTable {
   /** False when there was none. */
   delete(ifindex: number): boolean;
   entries(): [ifindex: number, record: IfaceRecord][];
+  /** Makes the cards of all records anew, whatever cards there are. */
+  dealCards(): void;
 }
 
 /** Addresses beyond the two inline ones, and allowed prefixes. */

@@ -7,6 +7,7 @@
  */
 import { familyOf, formatAddress, formatCidr, isMappedIpv4, parseAddress } from './addresses.ts';
 import type { BpfMap } from './bpf-map.ts';
+import { type Cards, cardsIn } from './cards.ts';
 import { decodeCounters, readCounters } from './decode.ts';
 import {
   type AddressGrant,
@@ -25,6 +26,7 @@ import {
   encodeSettings,
   encodeU32,
   type IfaceKey,
+  type IfaceRecord,
   type ProbePort,
   type Settings,
 } from './encode.ts';
@@ -44,13 +46,15 @@ import {
   type TunnelPort,
 } from './spoof-api.ts';
 
-/** Every map that user space touches, as events.h names them. */
+/** Every map that user space reads, as events.h names them; CARDS beside them, which it only writes. */
 export const MAP_NAMES = [
   ...(['ifaces', 'addresses', 'counters', 'seen', 'buckets', 'settings', 'meta'] as const),
   ...(['node_addresses', 'tunnel_ports', 'allowed_cidrs', 'probe_ports', 'losses', 'samples'] as const),
 ] as const;
 export type MapName = (typeof MAP_NAMES)[number];
-export type RawMaps = Readonly<Record<MapName, BpfMap>>;
+export const CARDS = 'cards';
+/** Pins that an older collector made have no cards, and its programs ask for none. */
+export type RawMaps = Readonly<Record<MapName, BpfMap> & { cards: BpfMap | null }>;
 
 interface Entry {
   readonly key: Buffer;
@@ -132,15 +136,28 @@ function counterTable(map: BpfMap): CounterTable {
   };
 }
 
-function ifaceTable(map: BpfMap): IfaceTable {
+function ifaceTable(map: BpfMap, cards: Cards | null): IfaceTable {
+  const entries = (): [number, IfaceRecord][] =>
+    map.entries().map(([key, value]) => [key.readUInt32LE(0), decodeIface(value)]);
   return {
     get: (ifindex) => {
       const value = map.get(encodeU32(ifindex));
       return value === null ? undefined : decodeIface(value);
     },
-    set: (ifindex, record) => setEntry(map, encodeU32(ifindex), encodeIface(record)),
-    delete: (ifindex) => map.delete(encodeU32(ifindex)),
-    entries: () => map.entries().map(([key, value]) => [key.readUInt32LE(0), decodeIface(value)]),
+    set: (ifindex, record) => {
+      cards?.withdraw(ifindex);
+      setEntry(map, encodeU32(ifindex), encodeIface(record));
+      cards?.deal(ifindex, record);
+    },
+    delete: (ifindex) => {
+      cards?.withdraw(ifindex);
+      return map.delete(encodeU32(ifindex));
+    },
+    entries,
+    dealCards: () => {
+      cards?.withdrawAll();
+      for (const [ifindex, record] of entries()) cards?.deal(ifindex, record);
+    },
   };
 }
 
@@ -257,7 +274,7 @@ const FILLABLE = ['ifaces', 'addresses', 'counters', 'node_addresses', 'allowed_
 /** The typed view of the raw maps; owns nothing. */
 export function spoofMaps(raw: RawMaps): SpoofMaps {
   return {
-    ifaces: ifaceTable(raw.ifaces),
+    ifaces: ifaceTable(raw.ifaces, raw.cards && cardsIn(raw.cards)),
     addresses: addressTable(raw.addresses),
     counters: counterTable(raw.counters),
     nodeAddresses: nodeAddressSet(raw.node_addresses),

@@ -33,7 +33,7 @@ import {
   type SpoofObject,
 } from './spoof-api.ts';
 import { detachPinned, finishMoves, isInterfaceGone, placeOf, verifyAttachments } from './spoof-detach.ts';
-import { MAP_NAMES, type MapName, type RawMaps, spoofMaps } from './spoof-maps.ts';
+import { CARDS, MAP_NAMES, type MapName, type RawMaps, spoofMaps } from './spoof-maps.ts';
 import {
   CLSACT_HANDLE,
   CLSACT_PRIORITY,
@@ -101,18 +101,18 @@ function sizeMaps(object: BpfObject, options: OpenSpoofOptions): void {
 function load(image: Buffer, pinDir: string, options: OpenSpoofOptions): Loaded {
   using object = BpfObject.open(image, 'spoof');
   object.setMapAutocreate('.bss', false);
-  for (const name of MAP_NAMES) object.setMapPinPath(name, path.join(mapsDir(pinDir), name));
+  for (const name of [...MAP_NAMES, CARDS]) object.setMapPinPath(name, path.join(mapsDir(pinDir), name));
   sizeMaps(object, options);
   refuseOtherShape(object, mapsDir(pinDir));
   object.load();
   return {
-    raw: Object.fromEntries(MAP_NAMES.map((name) => [name, object.map(name)])) as unknown as RawMaps,
+    raw: Object.fromEntries([...MAP_NAMES, CARDS].map((name) => [name, object.map(name)])) as unknown as RawMaps,
     programs: { in: object.program(PROGRAM_OF.in), out: object.program(PROGRAM_OF.out) },
   };
 }
 
 function closeLoaded({ raw, programs }: Loaded): void {
-  for (const map of Object.values(raw)) map.close();
+  for (const map of Object.values(raw)) map?.close();
   for (const program of Object.values(programs)) program.close();
 }
 
@@ -184,6 +184,8 @@ class PinnedSpoofObject implements SpoofObject {
       this.maps.setSettings(DEFAULT_SETTINGS);
       this.#loaded.raw.meta.set(encodeU32(0), encodeMeta(firstMeta(boottimeNs())));
     }
+    // Before a program that asks for cards runs: a collector that knew none may have written records since.
+    if (reused) this.maps.ifaces.dealCards();
     this.updatedLinks = readAttachments(this.pinDir).filter((pinned) => this.#update(pinned)).length;
     for (const direction of DIRECTIONS) {
       const name = PROGRAM_OF[direction];
@@ -339,11 +341,13 @@ export function openPinnedMaps(pinDir: string): PinnedMaps | null {
     throw new SpoofError('ERR_SPOOF_PINS', `pinned maps are missing: ${missing.join(', ')}`, { maps: missing });
   }
   if (abi === 0) return null;
-  const raw = Object.fromEntries(
-    MAP_NAMES.map((name) => [name, BpfMap.openPinned(path.join(mapsDir(pinDir), name))]),
-  ) as unknown as RawMaps;
+  const open = (name: string) => BpfMap.openPinned(path.join(mapsDir(pinDir), name));
+  const raw = {
+    ...(Object.fromEntries(MAP_NAMES.map((name) => [name, open(name)])) as Record<MapName, BpfMap>),
+    cards: existsSync(path.join(mapsDir(pinDir), CARDS)) ? open(CARDS) : null,
+  };
   const close = () => {
-    for (const map of Object.values(raw)) map.close();
+    for (const map of Object.values(raw)) map?.close();
   };
   return { maps: spoofMaps(raw), close, [Symbol.dispose]: close };
 }
