@@ -74,6 +74,9 @@ export class FlushLoop<S extends Speaker> {
   #waiting = false;
   #stopped = false;
   readonly #inFlight = new Set<Promise<void>>();
+  /** Who was due when the last turn began, the longest first, and who of them is next. */
+  #turn: readonly S[] = [];
+  #next = 0;
   readonly #frame = new FrameBuilder<S>();
   readonly #sendFrame = () => this.#send();
   framesPublished = 0;
@@ -135,7 +138,7 @@ export class FlushLoop<S extends Speaker> {
     this.#timer = setTimeout(
       () => {
         this.#timer = null;
-        this.flush(this.#due());
+        this.#flushDue();
         this.#arm();
       },
       left < 0 ? 0 : Math.max(left, FIRST_PACE_MS),
@@ -146,20 +149,58 @@ export class FlushLoop<S extends Speaker> {
   /** Who has something to say and may, the longest due first: under overload everybody has its turn. */
   #due(): S[] {
     const now = this.#o.clock.nowMs();
-    return [...this.#voice.all()]
-      .filter((speaker) => speaker.dirty && this.#dueAt(speaker) <= now)
-      .sort((a, b) => this.#dueAt(a) - this.#dueAt(b));
+    const due: S[] = [];
+    for (const speaker of this.#voice.all()) if (this.#isDue(speaker, now)) due.push(speaker);
+    return due.sort((a, b) => this.#dueAt(a) - this.#dueAt(b));
+  }
+
+  #isDue(speaker: S, now: number): boolean {
+    return speaker.dirty && this.#dueAt(speaker) <= now;
+  }
+
+  /**
+   * Who is due has its turn. One that the bus held up goes on where it stopped, without those who had their say in between: finding and
+   * sorting all who are due for every acknowledgement is dear when there are many of both.
+   */
+  #flushDue(): void {
+    this.#goOn();
+    if (this.#waiting) return;
+    this.#turn = this.#due();
+    this.#next = 0;
+    this.#goOn();
+  }
+
+  #goOn(): void {
+    const now = this.#o.clock.nowMs();
+    for (; this.#next < this.#turn.length; this.#next += 1) {
+      const speaker = this.#turn[this.#next] as S;
+      if (this.#isDue(speaker, now) && !this.#collect(speaker)) break;
+    }
+    // Nobody who went is kept for a turn that is over.
+    if (this.#next >= this.#turn.length) {
+      this.#turn = [];
+      this.#next = 0;
+    }
+    this.#sendRest();
   }
 
   /** Builds and sends frames for what grew with these. Stops early, leaving them dirty, when the bus is not keeping up. */
   flush(speakers: Iterable<S>): void {
-    for (const speaker of speakers) {
-      if (!this.#o.sink.hasCapacity()) {
-        this.#resumeWithCapacity();
-        break;
-      }
-      this.#voice.collect(speaker, this.#frame, this.#sendFrame);
+    for (const speaker of speakers) if (!this.#collect(speaker)) break;
+    this.#sendRest();
+  }
+
+  /** False when the bus is not keeping up: the speaker is as it was. */
+  #collect(speaker: S): boolean {
+    if (!this.#o.sink.hasCapacity()) {
+      this.#resumeWithCapacity();
+      return false;
     }
+    this.#voice.collect(speaker, this.#frame, this.#sendFrame);
+    return true;
+  }
+
+  #sendRest(): void {
     if (!this.#frame.isEmpty) this.#send();
   }
 
@@ -170,7 +211,7 @@ export class FlushLoop<S extends Speaker> {
       .whenCapacity()
       .then(() => {
         this.#waiting = false;
-        this.flush(this.#due());
+        this.#flushDue();
         this.#arm();
       })
       .catch((error: Error) => {

@@ -1,7 +1,7 @@
 import { COUNTER_NUMBERS, type CounterCell, type SpoofSample } from '@bailiff/bpf';
 import { encodeToldFrame, encodeViolationFrame, type ViolationFrame } from '@bailiff/schemas';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { cellOf, isBeforeGuard } from './epochs.ts';
+import { CELL_NAMES, cellOf, isBeforeGuard } from './epochs.ts';
 import { Flusher } from './flusher.ts';
 import { MAX_FRAME_VIOLATIONS } from './frame-builder.ts';
 import { type GuardedInterface, newInterface } from './guarded-interface.ts';
@@ -232,6 +232,38 @@ describe('flusher', () => {
     });
     await vi.advanceTimersByTimeAsync(0);
     expect(frames[0]?.violations[0]).toMatchObject({ cumulativePackets: 9, count: 1, suppressed: 8 });
+  });
+
+  it('with room for one frame at a time everybody has a turn, the longest due first, without who spoke meanwhile', async () => {
+    capacity = 0;
+    const full = (packets: number) =>
+      CELL_NAMES.slice(0, MAX_FRAME_VIOLATIONS).map((name) => ({ ...drop(packets), ...name }));
+    const all = [1, 2, 3, 4];
+    const grow = (packets: number) => {
+      for (const generation of all) kernel.set(generation, full(packets));
+    };
+    for (const generation of all) registry.add(makeIface(generation, { flushedAtMs: -generation }));
+    grow(1);
+    flusher.takeSamples(all.map(sample));
+    const wake = async () => {
+      nowMs += 1;
+      capacity = frames.length + 1;
+      for (const resume of freed.splice(0)) resume();
+      await vi.advanceTimersByTimeAsync(0);
+    };
+    await wake();
+    nowMs += 1;
+    capacity = frames.length + 1;
+    flusher.takeSamples([sample(2)]);
+    for (let frame = 2; frame < all.length; frame += 1) await wake();
+    const spoken = () => frames.map((frame) => frame.violations[0]?.generation);
+    expect(spoken()).toEqual([4, 2, 3, 1]);
+    await wake();
+    grow(2);
+    await pass(20);
+    for (let frame = 1; frame < all.length; frame += 1) await wake();
+    expect(spoken().slice(all.length)).toEqual([4, 2, 3, 1]);
+    expect(frames.at(-1)?.violations).toHaveLength(MAX_FRAME_VIOLATIONS);
   });
 
   it('an interface of nobody is silent while its pod may still be on its way, and speaks after', async () => {

@@ -142,6 +142,8 @@ export class Flusher {
     const origin = originOf(iface, this.#o.bootId);
     const toldOwner = ownerOf(iface, origin);
     const nowMicros = this.#o.clock.nowMicros();
+    // Of most growth there is none: many cells grow, and samples are bounded.
+    const sampled = samples.size > 0 ? samples : null;
     for (const cell of grown) {
       const packets = packetsOf(counters, cell);
       const { epoch, bytes: toldCounter } = this.#epochOf(iface, origin, cell);
@@ -155,23 +157,23 @@ export class Flusher {
         toldOwner,
         counters,
         enqueued,
-        samples: samples.get(cell),
+        samples: sampled?.get(cell),
         final,
         nowMicros,
       });
-      samples.delete(cell);
+      sampled?.delete(cell);
       book.enqueue(cell, packets);
       if (frame.isFull) send();
     }
   }
 
   #epochOf(iface: GuardedInterface, origin: Origin, cell: number): ToldEpoch {
-    let told = iface.counterEpochs.get(cell);
+    let told = iface.counterEpochs[cell];
     if (told === undefined) {
       const name = CELL_NAMES[cell] as CellName;
       const epoch = counterEpoch(origin, name);
       told = { epoch, bytes: tellCounter({ kind: 'spoof', ...name, counterEpoch: epoch }) };
-      iface.counterEpochs.set(cell, told);
+      iface.counterEpochs[cell] = told;
     }
     return told;
   }

@@ -34,7 +34,7 @@ export interface GuardedInterface {
   /** Since the last violation of the cell; by index of the cell. */
   readonly samples: Map<number, CellSamples>;
   /** Names of the counter epochs that have spoken, by index of the cell: a cell that spoke will speak again. */
-  readonly counterEpochs: Map<number, ToldEpoch>;
+  readonly counterEpochs: (ToldEpoch | undefined)[];
   /** What its violations say of whose it is, as it goes over the bus, of this name and pod; null: nobody has spoken. */
   toldOwner: { bytes: Buffer; name: string; pod: PodRef | null } | null;
   pending: Violation[];
@@ -94,7 +94,7 @@ export function newInterface(
     kernel: null,
     book: new EpochBook(acked),
     samples: new Map(),
-    counterEpochs: new Map(),
+    counterEpochs: [],
     toldOwner: null,
     pending: [],
     occurrences: {},

@@ -74,6 +74,7 @@ describe('addresses', () => {
 
   it('addresses - MACs: six hex pairs and nothing else', () => {
     expect(formatMac(parseMac('0A:58:0a:f4:00:05'))).toBe('0a:58:0a:f4:00:05');
+    expect(formatMac(Buffer.from('ffff0a580af40005ee', 'hex'), 2)).toBe('0a:58:0a:f4:00:05');
     for (const text of ['', '0a:58:0a:f4:00', '0a-58-0a-f4-00-05', '0a:58:0a:f4:00:05:06', 'zz:58:0a:f4:00:05'])
       expect(() => parseMac(text)).toThrow(AddressError);
   });

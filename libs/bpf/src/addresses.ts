@@ -30,9 +30,13 @@ export interface Cidr {
 
 const MAPPED_PREFIX = Buffer.from('00000000000000000000ffff', 'hex');
 
+/** Two digits for each byte: every sample has two MACs. */
+const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
+
 /** Whether 16 bytes are an IPv4 address in the maps' form. */
-export function isMappedIpv4(bytes: Uint8Array): boolean {
-  return MAPPED_PREFIX.equals(bytes.subarray(0, 12));
+export function isMappedIpv4(bytes: Uint8Array, at = 0): boolean {
+  for (let i = 0; i < MAPPED_PREFIX.length; i += 1) if (bytes[at + i] !== MAPPED_PREFIX[i]) return false;
+  return true;
 }
 
 function parseIpv6(text: string): Buffer {
@@ -67,11 +71,11 @@ export function familyOf(bytes: Uint8Array): Family {
   return isMappedIpv4(bytes) ? 4 : 6;
 }
 
-/** 16 bytes → canonical text. */
-export function formatAddress(bytes: Uint8Array): string {
-  if (isMappedIpv4(bytes)) return `${bytes[12]}.${bytes[13]}.${bytes[14]}.${bytes[15]}`;
+/** 16 bytes, from `at` on → canonical text. */
+export function formatAddress(bytes: Uint8Array, at = 0): string {
+  if (isMappedIpv4(bytes, at)) return `${bytes[at + 12]}.${bytes[at + 13]}.${bytes[at + 14]}.${bytes[at + 15]}`;
   const groups: number[] = [];
-  for (let i = 0; i < 16; i += 2) groups.push((bytes[i]! << 8) | bytes[i + 1]!);
+  for (let i = at; i < at + 16; i += 2) groups.push((bytes[i]! << 8) | bytes[i + 1]!);
   let start = -1;
   let length = 1;
   for (let i = 0; i < 8; i++) {
@@ -127,9 +131,10 @@ export function parseMac(text: string): Buffer {
   return Buffer.from(text.replaceAll(':', ''), 'hex');
 }
 
-/** 6 bytes → lower-case text. */
-export function formatMac(bytes: Uint8Array): string {
-  return Array.from(bytes.subarray(0, 6), (byte) => byte.toString(16).padStart(2, '0')).join(':');
+/** 6 bytes, from `at` on → lower-case text. */
+export function formatMac(bytes: Uint8Array, at = 0): string {
+  const hex = (i: number) => HEX[bytes[at + i] as number];
+  return `${hex(0)}:${hex(1)}:${hex(2)}:${hex(3)}:${hex(4)}:${hex(5)}`;
 }
 
 /** The link-local address that a MAC gives by EUI-64 (RFC 4291, appendix A): what the kernel takes as the pod's own. */
