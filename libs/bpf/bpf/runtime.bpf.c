@@ -4,7 +4,7 @@
  *
  * A hook asks who the task is (identity.h), what the operation is about (walk.h), what the rules say (decide.h), and counts
  * and shows a breach (sample.h). Programs do not sleep and may be preempted, so working memory is claimed, never per CPU.
- * Each returns a constant 0 or an error. Needs Linux 5.17 (bpf_loop), cgroup v2 and `bpf` among the active LSMs; hooks that
+ * Each returns a constant 0 or an error. Needs Linux 5.19 (flags of path_rename; bpf_loop is of 5.17), cgroup v2 and `bpf` among the active LSMs; hooks that
  * came later are left out where they are missing, and loads are by helper before 6.2 (kernel.h). docs/install.md says
  * where they were run.
  *
