@@ -56,7 +56,7 @@ const AFTER = `
 The bus is said before or after a command, by these flags; or in the
 environment (BAILIFF_NATS_URL, BAILIFF_NATS_USER, BAILIFF_NATS_PASSWORD_FILE);
 or in ~/.config/bailiff/context.json ({"natsUrl": …, "natsPasswordFile": …}).
-When nothing is said, it is the one lab that is up on this machine.
+When nothing is said, it is the one lab that is up on this machine, of several the one whose file KUBECONFIG is.
 
 Exit codes: 0 good, 1 a bug, 2 wrong use, 3 the kernel lacks something,
 4 not permitted, 6 bad configuration, 7 something cannot be reached.

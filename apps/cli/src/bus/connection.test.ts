@@ -54,6 +54,20 @@ describe('connection', () => {
     expect(found.lab?.id).toBe('abc');
   });
 
+  it('lab - of several that one is used whose kubeconfig KUBECONFIG is, with a note', () => {
+    const labs = [lab('abc'), lab('xyz')].map((one) => ({ ...one, kubeconfig: `/run/${one.id}/admin.kubeconfig` }));
+    const env = { KUBECONFIG: '/run/xyz/admin.kubeconfig' };
+    expect(resolveConnection(sources({ labs, env }))).toMatchObject({
+      natsUrl: 'nats://lab-xyz',
+      note: expect.stringMatching(/using lab xyz, whose file KUBECONFIG is/),
+    });
+    expect(() => resolveConnection(sources({ labs, env: { KUBECONFIG: '/root/.kube/config' } }))).toThrow('which bus?');
+    expect(resolveConnection(sources({ labs, env, flags: { natsUrl: 'nats://other:1' } }))).toMatchObject({
+      natsUrl: 'nats://other:1',
+      note: '',
+    });
+  });
+
   it('lab - the only one is used when nothing is said, with a note', () => {
     expect(resolveConnection(sources({ labs: [lab('abc')] })).note).toMatch(/using lab abc/);
   });

@@ -1,8 +1,9 @@
 /**
  * Which bus, and who we are on it. Pure: flags, environment, context file and labs in; one connection and where it was said out.
  *
- * flags > --lab > BAILIFF_NATS_* > context file. When nothing at all was said and exactly one lab is up on this machine, it is that one,
- * with a note. There is no guess beyond that: a command that disarms must not meet a bus by accident.
+ * flags > --lab > BAILIFF_NATS_* > context file. When nothing at all was said and exactly one lab is up on this machine, it is that one, of
+ * several the one whose kubeconfig KUBECONFIG is, with a note. There is no guess beyond that: a command that disarms must not meet a bus by
+ * accident.
  */
 import path from 'node:path';
 import * as z from 'zod';
@@ -135,14 +136,21 @@ function checkServers(urls: string, { flags, context }: ConnectionSources, envir
   });
 }
 
+/** The lab that is meant when nobody says which bus, and why it is that one. */
+function meantLab({ env, labs }: ConnectionSources): { lab: RunningLab | undefined; why: string } {
+  if (labs.length === 1) return { lab: labs[0], why: 'the only one that is up' };
+  const lab = labs.find(({ kubeconfig }) => kubeconfig !== '' && kubeconfig === env['KUBECONFIG']);
+  return { lab, why: 'whose file KUBECONFIG is' };
+}
+
 /** @throws CliError CLI_CONTEXT | CLI_NOT_FOUND | CLI_USAGE */
 export function resolveConnection(sources: ConnectionSources): Connection {
   const { flags, env, labs } = sources;
   const environment = sources.lab === undefined ? fromEnv(env) : {};
   const said = KEYS.some((key) => flags[key] !== undefined) || Object.keys(environment).length > 0;
   const named = sources.lab === undefined ? null : labNamed(sources.lab, labs);
-  const alone = !said && !named && !sources.context && labs.length === 1 ? (labs[0] as RunningLab) : null;
-  const lab = named ?? alone;
+  const meant = said || named || sources.context ? null : meantLab(sources);
+  const lab = named ?? meant?.lab ?? null;
   const base = lab ? flagsOf(lab) : sources.context ? parseContext(sources.context) : {};
   const given: BusFlags = { ...base, ...environment };
   for (const key of KEYS) if (flags[key] !== undefined) given[key] = flags[key];
@@ -168,7 +176,7 @@ export function resolveConnection(sources: ConnectionSources): Connection {
     natsCertFile: given.natsCertFile ?? '',
     natsKeyFile: given.natsKeyFile ?? '',
     source,
-    note: alone ? `using lab ${alone.id}, the only one that is up (say --lab ${alone.id} or --nats-url)` : '',
+    note: meant?.lab ? `using lab ${meant.lab.id}, ${meant.why} (say --lab ${meant.lab.id} or --nats-url)` : '',
     lab,
   };
 }
