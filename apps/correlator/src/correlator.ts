@@ -13,6 +13,7 @@ import {
   connectBus,
   consumeOrdered,
   InstanceTeller,
+  onLoginRefused,
   openBucket,
   requireHorizon,
   whenSetUp,
@@ -28,7 +29,7 @@ import {
   warmUpMicros,
 } from '@bailiff/judge';
 import { JudgedRegistry, SchemaRegistry, type Verdict } from '@bailiff/schemas';
-import { busOptionsOf, type ServiceContext, setUpOptionsOf } from '@bailiff/service';
+import { busOptionsOf, refusedLoginOf, type ServiceContext, setUpOptionsOf } from '@bailiff/service';
 import type { CorrelatorConfig } from './config.ts';
 import { DeadLetters, readPrecedents } from './dead-letters.ts';
 import { type Gate, Intake } from './intake.ts';
@@ -53,6 +54,7 @@ export async function start(ctx: ServiceContext<CorrelatorConfig>): Promise<void
   const bus = await connectBus({ ...busOptionsOf(config), name: 'correlator', waitForServer: true, signal });
   ctx.onStop('bus', () => bus.drain());
   ctx.health.ready('bus', () => bus.connected || 'not connected');
+  onLoginRefused(bus, refusedLoginOf(ctx));
   await whenSetUp(bus, ['VIOLATIONS', 'VERDICTS', 'RESPONSES'], setUpOptionsOf(ctx));
   await requireHorizon(bus);
   const schemas = openBucket(bus, 'bailiff_schemas');

@@ -16,6 +16,7 @@ import {
   decodeToken,
   encodeToken,
   InstanceTeller,
+  onLoginRefused,
   openBucket,
   whenSetUp,
 } from '@bailiff/bus';
@@ -31,7 +32,7 @@ import {
 } from '@bailiff/kube';
 import { SPOOF_CLUSTER_KEY, UNGUARDED_TAINT_KEY } from '@bailiff/policy';
 import { CLUSTER_KEY } from '@bailiff/schemas';
-import { busOptionsOf, type ServiceContext, setUpOptionsOf } from '@bailiff/service';
+import { busOptionsOf, refusedLoginOf, type ServiceContext, setUpOptionsOf } from '@bailiff/service';
 import { ClusterState, type Touched } from './cluster-state.ts';
 import type { IpamSyncConfig } from './config.ts';
 import { type Metrics, makeMetrics, NO_READINGS, type Readings } from './metrics.ts';
@@ -379,7 +380,9 @@ async function connectWhenever(ctx: ServiceContext<IpamSyncConfig>): Promise<Bus
   let told = false;
   while (!ctx.signal.aborted) {
     try {
-      return await connectBus(options);
+      const bus = await connectBus(options);
+      onLoginRefused(bus, refusedLoginOf(ctx));
+      return bus;
     } catch (error) {
       if (ctx.signal.aborted) return null;
       if (!(error instanceof BusError) || (error.code !== 'BUS_UNREACHABLE' && error.code !== 'BUS_TIMEOUT'))

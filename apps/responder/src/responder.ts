@@ -14,13 +14,14 @@ import {
   ConfigLog,
   connectBus,
   InstanceTeller,
+  onLoginRefused,
   openBucket,
   requireHorizon,
   whenSetUp,
 } from '@bailiff/bus';
 import { type KubeClient, loadKube } from '@bailiff/kube';
 import { type Response, SchemaRegistry } from '@bailiff/schemas';
-import { busOptionsOf, type ServiceContext, ServiceError, setUpOptionsOf } from '@bailiff/service';
+import { busOptionsOf, refusedLoginOf, type ServiceContext, ServiceError, setUpOptionsOf } from '@bailiff/service';
 import { nodeAsker } from './ask-node.ts';
 import { Backlog, clearJob, type QueuedJob, undoJobs } from './backlog.ts';
 import type { ResponderConfig } from './config.ts';
@@ -56,6 +57,7 @@ export async function startResponder(ctx: ServiceContext<ResponderConfig>, hooks
   const bus = await connectBus({ ...busOptionsOf(config), name: 'responder', waitForServer: true, signal });
   ctx.onStop('bus', () => bus.drain());
   ctx.health.ready('bus', () => bus.connected || 'not connected');
+  onLoginRefused(bus, refusedLoginOf(ctx));
   await whenSetUp(bus, ['VIOLATIONS', 'VERDICTS', 'RESPONSES'], setUpOptionsOf(ctx));
   const { responsesMaxAgeMs } = await requireHorizon(bus).catch((cause: BusError) => {
     const how = cause.code === 'BUS_HORIZON' ? 'SERVICE_CONFIG' : 'SERVICE_DEPENDENCY';

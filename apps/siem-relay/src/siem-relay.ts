@@ -4,8 +4,8 @@
  * Each reader has a position of its own, so a receiver that is slow or away holds back syslog alone. One relay is enough; a second one beside
  * it, as while it is replaced, makes events that the bus drops as duplicates, and sends syslog twice.
  */
-import { type Bus, connectBus, openBucket, streamInfo, toBusError, whenSetUp } from '@bailiff/bus';
-import { busOptionsOf, type ServiceContext, setUpOptionsOf } from '@bailiff/service';
+import { type Bus, connectBus, onLoginRefused, openBucket, streamInfo, toBusError, whenSetUp } from '@bailiff/bus';
+import { busOptionsOf, refusedLoginOf, type ServiceContext, setUpOptionsOf } from '@bailiff/service';
 import type { RelayConfig } from './config.ts';
 import { EventDecoder, SOURCES, type SourceName } from './events-of.ts';
 import { type Metrics, makeMetrics, type ReaderReadings, type Readings } from './metrics.ts';
@@ -29,6 +29,7 @@ export async function start(ctx: ServiceContext<RelayConfig>): Promise<void> {
   const bus = await connectBus({ ...busOptionsOf(config), name: 'siem-relay', waitForServer: true, signal });
   ctx.onStop('bus', () => bus.drain());
   ctx.health.ready('bus', () => bus.connected || 'not connected');
+  onLoginRefused(bus, refusedLoginOf(ctx));
   await whenSetUp(bus, [...Object.keys(SOURCES), 'SIEM'], setUpOptionsOf(ctx));
   await new Relay(ctx, bus).start();
 }

@@ -1,9 +1,31 @@
 import { expect, test } from 'vitest';
-import { retryDelayMs } from './connect.ts';
+import { type BusStatus, onLoginRefused, retryDelayMs } from './connect.ts';
+import { BusError } from './errors.ts';
 
 test('connect - the wait before the next attempt doubles with each refusal of a token, up to a bound, and is spread', () => {
   expect([0, 1, 2, 3, 4, 1_000].map((refusals) => retryDelayMs(refusals, 0))).toEqual([
     250, 500, 1_000, 2_000, 2_000, 2_000,
   ]);
   expect([0, 3].map((refusals) => retryDelayMs(refusals, 1))).toEqual([500, 3_000]);
+});
+
+test('connect - a login that is refused is told once each time, and nothing else is', () => {
+  const statusListeners = new Set<(status: BusStatus) => void>();
+  const told: string[] = [];
+  onLoginRefused({ statusListeners }, ({ message }) => told.push(message));
+  const says = (status: BusStatus) => {
+    for (const listener of statusListeners) listener(status);
+  };
+  const refusal = (message: string): BusStatus => ({
+    type: 'error',
+    error: new BusError('BUS_AUTHENTICATION', message),
+  });
+  says({ type: 'error', error: new BusError('BUS_PERMISSION', 'not there') });
+  says({ type: 'disconnected' });
+  says(refusal('first'));
+  says(refusal('again'));
+  says({ type: 'connected' });
+  says({ type: 'disconnected' });
+  says(refusal('second'));
+  expect(told).toEqual(['first', 'second']);
 });

@@ -275,3 +275,17 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
     }
   }
 }
+
+/**
+ * Tells each time the bus begins to refuse the login of a connection that was there: once, until it is connected again. The client tries for
+ * ever and says nothing, and what waits for the bus meanwhile only knows that it is not connected.
+ */
+export function onLoginRefused(bus: Pick<Bus, 'statusListeners'>, tell: (error: BusError) => void): void {
+  let told = false;
+  bus.statusListeners.add((status) => {
+    if (status.type === 'connected') told = false;
+    if (told || status.type !== 'error' || status.error.code !== 'BUS_AUTHENTICATION') return;
+    told = true;
+    tell(status.error);
+  });
+}

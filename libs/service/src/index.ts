@@ -16,4 +16,4 @@ export { addProcessMetrics } from './process-metrics.ts';
 export { QuietLog } from './quiet-log.ts';
 export { redact } from './redact.ts';
 export { runService, type ServiceContext, type ServiceIo, type ServiceOptions } from './run.ts';
-export { setUpOptionsOf } from './set-up.ts';
+export { refusedLoginOf, setUpOptionsOf } from './set-up.ts';
