@@ -7,7 +7,7 @@ import { errors } from '@nats-io/nats-core';
 
 /**
  * BUS_UNREACHABLE: no connection. BUS_TIMEOUT: connected, no answer in time; what was asked may have happened. BUS_PERMISSION: this
- * identity may not. BUS_AUTHENTICATION: the server does not know this identity. BUS_NO_STREAM: no such stream, or JetStream is not
+ * identity may not. BUS_AUTHENTICATION: the server does not know this identity, or its secret cannot be read. BUS_NO_STREAM: no such stream, or JetStream is not
  * up yet. BUS_CONFLICT: somebody wrote first (compare and set). BUS_EXISTS: create-only, and it is there. BUS_FULL: the stream is
  * at a limit and discards new. BUS_TOO_LARGE: above the server's or the bucket's largest message. BUS_REFUSED: any other refusal
  * by JetStream. BUS_CAPACITY: the publisher's window is full. BUS_CLOSED: closed by this process. BUS_HORIZON: verdicts or

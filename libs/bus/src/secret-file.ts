@@ -22,10 +22,14 @@ export class SecretFile {
   #secrets: readonly string[];
   #turn = 0;
 
-  /** @throws BusError BUS_AUTHENTICATION when it holds nothing; what reading it throws */
+  /** @throws BusError BUS_AUTHENTICATION when it cannot be read or holds nothing */
   constructor(path: string) {
     this.path = path;
-    this.#secrets = secretsIn(readFileSync(path, 'utf8'));
+    try {
+      this.#secrets = secretsIn(readFileSync(path, 'utf8'));
+    } catch (cause) {
+      throw new BusError('BUS_AUTHENTICATION', `the secret cannot be read: ${(cause as Error).message}`, { cause });
+    }
     if (this.#secrets.length === 0) throw new BusError('BUS_AUTHENTICATION', `${path} holds no secret`);
   }
 
