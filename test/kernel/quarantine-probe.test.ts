@@ -22,7 +22,8 @@ server.listen(0, '::', () => {
 const TCP_PROBE = `
 const [, address, port, end] = process.argv;
 const socket = require('node:net').connect(Number(port), address, () => socket.write('probe'));
-const say = (text) => { console.log(text); end === 'reset' ? socket.resetAndDestroy() : socket.end(); };
+// Said last: whoever reads it ends this process.
+const say = (text) => { end === 'reset' ? socket.resetAndDestroy() : socket.end(); console.log(text); };
 socket.on('data', (data) => say(String(data))).on('error', (error) => say(error.code));`;
 const UDP_PROBE = `
 const [, address, port] = process.argv;
