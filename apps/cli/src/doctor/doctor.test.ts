@@ -5,7 +5,15 @@ import { fillProblems } from '../status/fill.ts';
 import { fillFindings, serverFinding } from './bus-rules.ts';
 import { exitCodeOf, fail, groupLines, ok, skip, verdictLine, warn } from './finding.ts';
 import { kubeconfigOf } from './kubernetes.ts';
-import { capabilitiesIn, mountFindings, mountsIn, privilegeFinding, probeFindings, unprobed } from './machine-rules.ts';
+import {
+  capabilitiesIn,
+  mountFindings,
+  mountsIn,
+  pinFinding,
+  privilegeFinding,
+  probeFindings,
+  unprobed,
+} from './machine-rules.ts';
 import { infoFindings } from './redis.ts';
 import { type Audited, adviceOf } from './would-drop.ts';
 
@@ -30,6 +38,24 @@ describe('machine', () => {
     expect(mountFindings([])[0]?.remedy).toMatch(/^as root: mount -t bpf bpf \/sys\/fs\/bpf; .*fstab/);
     const elsewhere = mountFindings(mountsIn('bpf /run/node/bpf bpf rw 0 0'))[0];
     expect(elsewhere).toMatchObject({ state: 'warn', exitCode: 0, detail: expect.stringContaining('/run/node/bpf') });
+  });
+
+  it.each([
+    [
+      'what is attached',
+      ['link-3-1-ingress', 'link-3-1-egress', 'tc-12-4-ingress-q'],
+      'ok',
+      /^2 interfaces, by pins under \/pins/,
+    ],
+    [
+      'a folder that a collector which could not load has left',
+      [],
+      'skip',
+      /^nothing is attached by what is under \/pins/,
+    ],
+    ['a folder of root', 'hidden', 'skip', /^\/pins may not be read/],
+  ] as const)('guarded - %s', (_, names, state, detail) => {
+    expect(pinFinding('/pins', names)).toMatchObject({ state, detail: expect.stringMatching(detail) });
   });
 
   it('probes - what can be done without is a warning, what cannot is a failure', () => {

@@ -1,6 +1,7 @@
 /** What is needed of a node, judged from what /proc and the kernel say. Pure. */
 import type { Probe } from '@bailiff/bpf';
 import { EXIT } from '@bailiff/service';
+import { plural } from '../text/plural.ts';
 import { type Finding, fail, ok, skip, warn } from './finding.ts';
 
 /** Bits of capabilities(7) that a collector uses. */
@@ -33,6 +34,19 @@ export function mountsIn(text: string): Mount[] {
     .map((line) => line.split(' '))
     .filter((fields) => fields.length >= 3)
     .map(([, path = '', type = '']) => ({ path, type }));
+}
+
+/** @param names of the links of the network half under `dir`, as the collector pins them; a folder alone guards nothing */
+export function pinFinding(dir: string, names: readonly string[] | 'hidden'): Finding {
+  if (names === 'hidden')
+    return skip('guarded', `${dir} may not be read, so what is pinned is not known`, 'run it as root');
+  const interfaces = new Set(names.flatMap((name) => /^(?:link|tc)-(\d+)-/.exec(name)?.[1] ?? []));
+  if (interfaces.size === 0)
+    return skip('guarded', `nothing is attached by what is under ${dir}: no collector guards here`);
+  return ok(
+    'guarded',
+    `${plural(interfaces.size, 'interface')}, by pins under ${dir}; \`collector status\` shows them`,
+  );
 }
 
 /** A mount, not a feature of the kernel, is what is missing; a collector that is told of another place needs none here. */

@@ -6,7 +6,15 @@ import { EXIT } from '@bailiff/service';
 import { findCheckout } from '../commands/lab.ts';
 import { plural } from '../text/plural.ts';
 import { type Finding, fail, type Group, ok, skip, warn } from './finding.ts';
-import { capabilitiesIn, mountFindings, mountsIn, privilegeFinding, probeFindings, unprobed } from './machine-rules.ts';
+import {
+  capabilitiesIn,
+  mountFindings,
+  mountsIn,
+  pinFinding,
+  privilegeFinding,
+  probeFindings,
+  unprobed,
+} from './machine-rules.ts';
 
 const PINS = '/sys/fs/bpf/bailiff';
 
@@ -46,10 +54,18 @@ function recordFindings(cniResultsDir: string): Finding[] {
         `no ${cniResultsDir}: interfaces are matched to pods by cgroup and network namespace only`,
         'on a node: is it where the runtime keeps them (--cni-results-dir)? Elsewhere there is none',
       );
-  const pins = existsSync(PINS)
-    ? ok('guarded', `programs are pinned under ${PINS}; \`collector status\` shows them`)
-    : skip('guarded', `nothing is pinned under ${PINS}: no collector has guarded this machine since it booted`);
-  return [found, pins];
+  return [found, pinFinding(PINS, pinNames())];
+}
+
+function pinNames(): readonly string[] | 'hidden' {
+  try {
+    return readdirSync(path.join(PINS, 'links'));
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT') return [];
+    if (code === 'EACCES') return 'hidden';
+    throw error;
+  }
 }
 
 export async function machineGroup(cniResultsDir: string): Promise<Group> {
