@@ -21,7 +21,9 @@ const SMALLER: Readonly<Record<string, string>> = {
 const smallerEntries: Plugin = {
   name: 'smaller-entries',
   setup({ onResolve }) {
-    onResolve({ filter: /^(avsc|prom-client|whatwg-url)$/ }, ({ path: name }) => ({ path: SMALLER[name] as string }));
+    onResolve({ filter: new RegExp(`^(${Object.keys(SMALLER).join('|')})$`) }, ({ path: name }) => ({
+      path: SMALLER[name] as string,
+    }));
   },
 };
 

@@ -17,7 +17,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import path from 'node:path';
-import { findKernel, KERNELS, type KernelEntry, kernelsDir } from './kernels.ts';
+import { DEFAULT_KERNEL, findKernel, KERNELS, type KernelEntry, kernelsDir } from './kernels.ts';
 
 const FETCH_TIMEOUT_MS = 300_000;
 /** Of a kernel that comes in parts, those that a boot takes: meta package, image, modules. */
@@ -122,7 +122,7 @@ export function fetchKernel(entry: KernelEntry): string {
 }
 
 /** For a kernel of other suites, which scripts/setup leaves alone. What cannot be fetched is told on stderr, and missing afterwards. */
-export function fetchMissing(name: string | undefined): void {
+export function fetchMissing(name = DEFAULT_KERNEL): void {
   const entry = KERNELS.find((one) => one.name === name);
   if (entry?.suites === undefined || entry.arch !== process.arch || findKernel(entry.name) !== null) return;
   tryToFetch(entry);

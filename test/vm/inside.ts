@@ -72,7 +72,7 @@ export async function runTier(name: TierName, options: InsideOptions = {}): Prom
 
 /** Call at the top of a test file, awaited: boots, runs, and defines a test for each test inside. */
 export async function tierInVm(name: TierName, options: InsideOptions = {}): Promise<void> {
-  fetchMissing(options.kernel ?? process.env['BAILIFF_VM_KERNEL']);
+  fetchMissing(options.kernel);
   const why = whyNoVm(options.kernel);
   if (why !== null) {
     describe(`${name} in the virtual machine`, () => {

@@ -129,14 +129,17 @@ export function ownerFactsOf(body: unknown, owner: OwnerRef): OwnerFacts | null 
   return { replicas, ready: count(object(status)['readyReplicas']) ?? 0 };
 }
 
+/** Kinds of apps/v1 that have replica counts, as they stand in a path. */
+const APPS: Readonly<Record<string, string>> = {
+  ReplicaSet: 'replicasets',
+  StatefulSet: 'statefulsets',
+  Deployment: 'deployments',
+  DaemonSet: 'daemonsets',
+};
+
 /** Path under which an owner's replica counts are read; null for kinds that have none. */
 export function ownerPath(namespace: string, owner: OwnerRef): string | null {
-  const plural = {
-    ReplicaSet: 'replicasets',
-    StatefulSet: 'statefulsets',
-    Deployment: 'deployments',
-    DaemonSet: 'daemonsets',
-  }[owner.kind];
+  const plural = APPS[owner.kind];
   const at = (base: string, kind: string) =>
     `${base}/namespaces/${encodeURIComponent(namespace)}/${kind}/${encodeURIComponent(owner.name)}`;
   if (plural && owner.apiVersion === 'apps/v1') return at('/apis/apps/v1', plural);
@@ -146,14 +149,7 @@ export function ownerPath(namespace: string, owner: OwnerRef): string | null {
 }
 
 /** Kinds of Kubernetes' own that `ownerPath` finds; Node, because what a node really owns is a static pod, and known as one. */
-const OWN_KINDS: ReadonlySet<string> = new Set([
-  'ReplicaSet',
-  'StatefulSet',
-  'Deployment',
-  'DaemonSet',
-  'ReplicationController',
-  'Node',
-]);
+const OWN_KINDS: ReadonlySet<string> = new Set([...Object.keys(APPS), 'ReplicationController', 'Node']);
 
 /**
  * Whether the pod is its owner's, by more than its own word. Who may write a pod may name any owner, also one that does not exist, or a

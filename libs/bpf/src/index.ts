@@ -44,6 +44,6 @@ export * from './runtime-object.ts';
 export * from './spoof-api.ts';
 export { detachAll, verifyAttachments } from './spoof-detach.ts';
 export * from './spoof-object.ts';
-export { lockPins } from './spoof-pins.ts';
+export { linksDir, lockPins, parsePinName } from './spoof-pins.ts';
 export * from './system.ts';
 export * from './tcx.ts';

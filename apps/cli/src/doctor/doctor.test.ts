@@ -41,12 +41,7 @@ describe('machine', () => {
   });
 
   it.each([
-    [
-      'what is attached',
-      ['link-3-1-ingress', 'link-3-1-egress', 'tc-12-4-ingress-q'],
-      'ok',
-      /^2 interfaces, by pins under \/pins/,
-    ],
+    ['what is attached', [3, 3, 12], 'ok', /^2 interfaces, by pins under \/pins/],
     [
       'a folder that a collector which could not load has left',
       [],
@@ -54,8 +49,8 @@ describe('machine', () => {
       /^nothing is attached by what is under \/pins/,
     ],
     ['a folder of root', 'hidden', 'skip', /^\/pins may not be read/],
-  ] as const)('guarded - %s', (_, names, state, detail) => {
-    expect(pinFinding('/pins', names)).toMatchObject({ state, detail: expect.stringMatching(detail) });
+  ] as const)('guarded - %s', (_, attached, state, detail) => {
+    expect(pinFinding('/pins', attached)).toMatchObject({ state, detail: expect.stringMatching(detail) });
   });
 
   it('probes - what can be done without is a warning, what cannot is a failure', () => {

@@ -36,11 +36,11 @@ export function mountsIn(text: string): Mount[] {
     .map(([, path = '', type = '']) => ({ path, type }));
 }
 
-/** @param names of the links of the network half under `dir`, as the collector pins them; a folder alone guards nothing */
-export function pinFinding(dir: string, names: readonly string[] | 'hidden'): Finding {
-  if (names === 'hidden')
+/** @param attached ifindex of each attachment that is pinned under `dir`; a folder alone guards nothing */
+export function pinFinding(dir: string, attached: readonly number[] | 'hidden'): Finding {
+  if (attached === 'hidden')
     return skip('guarded', `${dir} may not be read, so what is pinned is not known`, 'run it as root');
-  const interfaces = new Set(names.flatMap((name) => /^(?:link|tc)-(\d+)-/.exec(name)?.[1] ?? []));
+  const interfaces = new Set(attached);
   if (interfaces.size === 0)
     return skip('guarded', `nothing is attached by what is under ${dir}: no collector guards here`);
   return ok(

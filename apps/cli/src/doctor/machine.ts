@@ -46,7 +46,7 @@ async function kernelFindings(): Promise<Finding[]> {
   }
 }
 
-function recordFindings(cniResultsDir: string): Finding[] {
+async function recordFindings(cniResultsDir: string): Promise<Finding[]> {
   const found = existsSync(cniResultsDir)
     ? ok('CNI results', `${plural(readdirSync(cniResultsDir).length, 'record')} in ${cniResultsDir}`)
     : warn(
@@ -54,12 +54,15 @@ function recordFindings(cniResultsDir: string): Finding[] {
         `no ${cniResultsDir}: interfaces are matched to pods by cgroup and network namespace only`,
         'on a node: is it where the runtime keeps them (--cni-results-dir)? Elsewhere there is none',
       );
-  return [found, pinFinding(PINS, pinNames())];
+  return [found, pinFinding(PINS, await pinnedInterfaces())];
 }
 
-function pinNames(): readonly string[] | 'hidden' {
+/** ifindex of each attachment that is pinned. */
+async function pinnedInterfaces(): Promise<readonly number[] | 'hidden'> {
+  const { linksDir, parsePinName } = await import('@bailiff/bpf');
+  const dir = linksDir(PINS);
   try {
-    return readdirSync(path.join(PINS, 'links'));
+    return readdirSync(dir).flatMap((name) => parsePinName(dir, name)?.ifindex ?? []);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT') return [];
@@ -86,7 +89,7 @@ export async function machineGroup(cniResultsDir: string): Promise<Group> {
           EXIT.kernelLacksFeature,
         ),
     ...mountFindings(mountsIn(readFileSync('/proc/self/mounts', 'utf8'))),
-    ...recordFindings(cniResultsDir),
+    ...(await recordFindings(cniResultsDir)),
   ];
   return { title, findings };
 }

@@ -20,16 +20,23 @@ int probed(int answer) {
   return answer == 0 ? EOPNOTSUPP : -answer;
 }
 
+// 0, or why the kernel refuses these instructions.
+template <size_t count>
+int loadOnce(enum bpf_prog_type type, const char* name, const struct bpf_insn (&instructions)[count],
+             struct bpf_prog_load_opts& options) {
+  int fd = bpf_prog_load(type, name, "GPL", instructions, count, &options);
+  if (fd < 0) return -fd;
+  ::close(fd);
+  return 0;
+}
+
 // r0 = value; exit
 int loadReturning(enum bpf_prog_type type, const char* name, int value, struct bpf_prog_load_opts& options) {
   struct bpf_insn instructions[2] = {};
   instructions[0].code = BPF_ALU64 | BPF_MOV | BPF_K;
   instructions[0].imm = value;
   instructions[1].code = BPF_JMP | BPF_EXIT;
-  int fd = bpf_prog_load(type, name, "GPL", instructions, 2, &options);
-  if (fd < 0) return -fd;
-  ::close(fd);
-  return 0;
+  return loadOnce(type, name, instructions, options);
 }
 
 }  // namespace
@@ -70,10 +77,7 @@ int probeAtomics() {
   instructions[4] = instructions[0];
   instructions[5].code = BPF_JMP | BPF_EXIT;
   auto options = zeroedOptions<struct bpf_prog_load_opts>();
-  int fd = bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "probe_atomics", "GPL", instructions, 6, &options);
-  if (fd < 0) return -fd;
-  ::close(fd);
-  return 0;
+  return loadOnce(BPF_PROG_TYPE_SCHED_CLS, "probe_atomics", instructions, options);
 }
 
 int probeLsm(const std::string& hook) {
