@@ -5,7 +5,7 @@
 import { execFileSync } from 'node:child_process';
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { type AddressInfo, createServer as createPlainServer, type Server as PlainServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -199,6 +199,10 @@ const USES: Readonly<Record<string, Readonly<Record<string, Use>>>> = {
     download: download('127.0.0.1'),
   },
 };
+
+it('a container begins without what lies about on the machine', () => {
+  for (const name of ['tmp', 'var/tmp', 'srv', 'root']) expect(readdirSync(path.join(stage.root, name))).toEqual([]);
+});
 
 describe('ordinary use', () => {
   it('every ready policy has its rows', () => {

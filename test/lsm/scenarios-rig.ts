@@ -6,6 +6,7 @@
  */
 import { execFileSync, spawn } from 'node:child_process';
 import {
+  chmodSync,
   closeSync,
   copyFileSync,
   mkdirSync,
@@ -33,6 +34,9 @@ export const AS_CONTAINERS_ARE = [
   '--inh-caps=-all',
   '--bounding-set=-all,+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,+net_bind_service,+net_raw,+sys_chroot,+audit_write,+setfcap',
 ];
+
+/** Of the machine's root, what no image has: what lies there would be in the container's way. */
+const NOT_OF_AN_IMAGE = ['home', 'mnt', 'opt', 'root', 'run', 'srv', 'tmp', 'var/tmp'];
 
 /** A pod that every ready policy selects. */
 const POD = { namespace: 'shop', labels: { 'bailiff.dev/no-shell': 'true' } };
@@ -111,8 +115,11 @@ export class Stage implements Disposable {
     this.#image(acts(), '/usr/bin/acts');
     const at = (name: string) => path.join(this.#dir, name);
     const layers = `lowerdir=${at('lower')}:/,upperdir=${at('upper')},workdir=${at('work')}`;
+    for (const name of NOT_OF_AN_IMAGE) this.#whiteOut(at('upper'), name);
     execFileSync('mount', ['-t', 'overlay', 'overlay', '-o', layers, this.root]);
     this.#mounts.push(this.root);
+    for (const name of NOT_OF_AN_IMAGE) mkdirSync(path.join(this.root, name));
+    for (const name of ['tmp', 'var/tmp']) chmodSync(path.join(this.root, name), 0o1777);
     this.mount('dev', '-t', 'devtmpfs', 'dev');
     this.mount('dev/shm', '-t', 'tmpfs', 'shm');
   }
@@ -121,6 +128,13 @@ export class Stage implements Disposable {
     const target = path.join(this.#dir, 'lower', to);
     mkdirSync(path.dirname(target), { recursive: true });
     copyFileSync(from, target);
+  }
+
+  /** In an upper layer: nothing of that name in the layers below. A folder that is made there afterwards is empty. */
+  #whiteOut(upper: string, name: string): void {
+    const file = path.join(upper, name);
+    mkdirSync(path.dirname(file), { recursive: true });
+    execFileSync('mknod', [file, 'c', '0', '0']);
   }
 
   /** Where a file that the container makes at `name` lies on the host. */
