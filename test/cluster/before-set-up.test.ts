@@ -24,9 +24,11 @@ afterAll(async () => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-function launch(app: string, natsUrl: string, metrics: string) {
-  const password = path.join(directory, `${app}.password`);
-  writeFileSync(password, `password-of-${app}`, { mode: 0o600 });
+const passwordFile = (app: string) => path.join(directory, `${app}.password`);
+
+function launch(app: string, natsUrl: string, metrics: string, secret = `password-of-${app}`) {
+  const password = passwordFile(app);
+  writeFileSync(password, secret, { mode: 0o600 });
   const kube = ['--kubeconfig', api.kubeconfigPath()];
   const more: Record<string, string[]> = { responder: [...kube, '--redis-url', redis.url], 'ipam-sync': kube };
   const flags = ['--nats-url', natsUrl, '--nats-password-file', password, '--metrics-address', metrics];
@@ -81,6 +83,23 @@ it.each(['correlator', 'responder', 'siem-relay', 'ipam-sync'])(
     await using nats = await startNats();
     using running = launch(app, nats.url, `127.0.0.1:${await freePort()}`);
     await waitFor(() => running.out().includes('waiting for the set-up'), { timeoutMs: 30_000, state: running.out });
+    running.child.kill('SIGTERM');
+    expect(await running.exit).toEqual([0, null]);
+  },
+  60_000,
+);
+
+it.each(['correlator', 'responder', 'siem-relay', 'ipam-sync'])(
+  '%s - refused by the bus at its start, it says so once and works with what its password file says next',
+  async (app) => {
+    await using nats = await startNats();
+    await ensureTopology(await nats.connect('admin'));
+    using running = launch(app, nats.url, `127.0.0.1:${await freePort()}`, 'wrong');
+    const told = () => running.out().match(/the bus refuses the login/g) ?? [];
+    await waitFor(() => told().length > 0, { timeoutMs: 30_000, state: running.out });
+    writeFileSync(passwordFile(app), `password-of-${app}`, { mode: 0o600 });
+    await waitFor(() => running.out().includes('"msg":"ready"'), { timeoutMs: 30_000, state: running.out });
+    expect(told()).toHaveLength(1);
     running.child.kill('SIGTERM');
     expect(await running.exit).toEqual([0, null]);
   },

@@ -298,7 +298,6 @@ describe('ipam-sync - starts, faults and interruptions', () => {
   });
 
   test.each([
-    ['a wrong password', ['--nats-password-file', '/dev/null'], 4],
     ['no kubeconfig', ['--kubeconfig', '/nonexistent'], 6],
     ['an impossible timing', ['--renew-deadline-ms', '5000'], 2],
   ])('ipam-sync - %s ends it with the exit code that says so', async (_, flags, code) => {

@@ -10,13 +10,11 @@ import {
   type Bus,
   type ConfigChange,
   ConfigLog,
-  connectBus,
+  connectService,
   consumeOrdered,
   InstanceTeller,
-  onLoginRefused,
   openBucket,
   requireHorizon,
-  whenSetUp,
 } from '@bailiff/bus';
 import {
   Fold,
@@ -29,7 +27,7 @@ import {
   warmUpMicros,
 } from '@bailiff/judge';
 import { JudgedRegistry, SchemaRegistry, type Verdict } from '@bailiff/schemas';
-import { busOptionsOf, refusedLoginOf, type ServiceContext, setUpOptionsOf } from '@bailiff/service';
+import { busOptionsOf, busServiceOf, type ServiceContext } from '@bailiff/service';
 import type { CorrelatorConfig } from './config.ts';
 import { DeadLetters, readPrecedents } from './dead-letters.ts';
 import { type Gate, Intake } from './intake.ts';
@@ -50,12 +48,9 @@ const LONGEST_MEMORY_MICROS = 4 * 86_400_000_000;
 
 /** Brings the correlator up; resolves when it reads. */
 export async function start(ctx: ServiceContext<CorrelatorConfig>): Promise<void> {
-  const { config, signal, clock } = ctx;
-  const bus = await connectBus({ ...busOptionsOf(config), name: 'correlator', waitForServer: true, signal });
-  ctx.onStop('bus', () => bus.drain());
-  ctx.health.ready('bus', () => bus.connected || 'not connected');
-  onLoginRefused(bus, refusedLoginOf(ctx));
-  await whenSetUp(bus, ['VIOLATIONS', 'VERDICTS', 'RESPONSES'], setUpOptionsOf(ctx));
+  const { config, clock } = ctx;
+  const options = { ...busOptionsOf(config), name: 'correlator' };
+  const bus = await connectService(busServiceOf(ctx), options, ['VIOLATIONS', 'VERDICTS', 'RESPONSES']);
   await requireHorizon(bus);
   const schemas = openBucket(bus, 'bailiff_schemas');
   const lookup = async (fingerprint: string) =>

@@ -9,17 +9,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
-import {
-  type Bus,
-  BusError,
-  connectBus,
-  decodeToken,
-  encodeToken,
-  InstanceTeller,
-  onLoginRefused,
-  openBucket,
-  whenSetUp,
-} from '@bailiff/bus';
+import { type Bus, BusError, connectService, decodeToken, encodeToken, InstanceTeller, openBucket } from '@bailiff/bus';
 import {
   type KubeApi,
   type KubeError,
@@ -32,7 +22,7 @@ import {
 } from '@bailiff/kube';
 import { SPOOF_CLUSTER_KEY, UNGUARDED_TAINT_KEY } from '@bailiff/policy';
 import { CLUSTER_KEY } from '@bailiff/schemas';
-import { busOptionsOf, refusedLoginOf, type ServiceContext, setUpOptionsOf } from '@bailiff/service';
+import { busOptionsOf, busServiceOf, type ServiceContext } from '@bailiff/service';
 import { ClusterState, type Touched } from './cluster-state.ts';
 import type { IpamSyncConfig } from './config.ts';
 import { type Metrics, makeMetrics, NO_READINGS, type Readings } from './metrics.ts';
@@ -350,7 +340,6 @@ export class IpamSync {
       if (!informer.synced) return 'not listed yet';
       return informer.silentMs < 2 * config.inactivityMs || `silent for ${Math.round(informer.silentMs)} ms`;
     };
-    health.ready('bus', () => this.#bus.connected || 'not connected');
     health.ready('pods', fresh(this.pods));
     health.ready('nodes', fresh(this.nodes));
     health.ready('permits', () => this.settings.synced || 'not read yet');
@@ -365,32 +354,9 @@ export async function start(ctx: ServiceContext<IpamSyncConfig>): Promise<void> 
   const { kubeconfig, kubeContext: context } = config;
   const client = loadKube({ kubeconfig, context, userAgent: `bailiff-ipam-sync/${ctx.version}` });
   ctx.onStop('kubernetes', () => client.close());
-  const bus = await connectWhenever(ctx);
-  if (bus === null) return;
-  ctx.onStop('bus', () => bus.drain());
-  await whenSetUp(bus, [`KV_${PODS_BUCKET}`, `KV_${CONFIG_BUCKET}`], setUpOptionsOf(ctx));
+  const options = { ...busOptionsOf(config), name: 'ipam-sync' };
+  const bus = await connectService(busServiceOf(ctx), options, [`KV_${PODS_BUCKET}`, `KV_${CONFIG_BUCKET}`]);
   const sync = new IpamSync(ctx, client, bus);
   ctx.onStop('ipam-sync', () => sync.stop());
   sync.run().catch((error) => signal.aborted || ctx.fail(error as Error));
-}
-
-/** Connects; a bus that is not up yet is waited for, one that refuses us is not. null when the process is to stop. */
-async function connectWhenever(ctx: ServiceContext<IpamSyncConfig>): Promise<Bus | null> {
-  const options = { ...busOptionsOf(ctx.config), name: 'ipam-sync', signal: ctx.signal };
-  let told = false;
-  while (!ctx.signal.aborted) {
-    try {
-      const bus = await connectBus(options);
-      onLoginRefused(bus, refusedLoginOf(ctx));
-      return bus;
-    } catch (error) {
-      if (ctx.signal.aborted) return null;
-      if (!(error instanceof BusError) || (error.code !== 'BUS_UNREACHABLE' && error.code !== 'BUS_TIMEOUT'))
-        throw error;
-      if (!told) ctx.log.warn({ reason: error.message }, 'waiting for the bus');
-      told = true;
-      await pause(1_000, ctx.signal);
-    }
-  }
-  return null;
 }

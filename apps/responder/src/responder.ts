@@ -12,16 +12,14 @@ import {
   type Bus,
   type BusError,
   ConfigLog,
-  connectBus,
+  connectService,
   InstanceTeller,
-  onLoginRefused,
   openBucket,
   requireHorizon,
-  whenSetUp,
 } from '@bailiff/bus';
 import { type KubeClient, loadKube } from '@bailiff/kube';
 import { type Response, SchemaRegistry } from '@bailiff/schemas';
-import { busOptionsOf, refusedLoginOf, type ServiceContext, ServiceError, setUpOptionsOf } from '@bailiff/service';
+import { busOptionsOf, busServiceOf, type ServiceContext, ServiceError } from '@bailiff/service';
 import { nodeAsker } from './ask-node.ts';
 import { Backlog, clearJob, type QueuedJob, undoJobs } from './backlog.ts';
 import type { ResponderConfig } from './config.ts';
@@ -54,11 +52,8 @@ export interface ResponderHooks {
 /** Brings the responder up; resolves when it works. */
 export async function startResponder(ctx: ServiceContext<ResponderConfig>, hooks: ResponderHooks = {}): Promise<void> {
   const { config, signal, clock } = ctx;
-  const bus = await connectBus({ ...busOptionsOf(config), name: 'responder', waitForServer: true, signal });
-  ctx.onStop('bus', () => bus.drain());
-  ctx.health.ready('bus', () => bus.connected || 'not connected');
-  onLoginRefused(bus, refusedLoginOf(ctx));
-  await whenSetUp(bus, ['VIOLATIONS', 'VERDICTS', 'RESPONSES'], setUpOptionsOf(ctx));
+  const options = { ...busOptionsOf(config), name: 'responder' };
+  const bus = await connectService(busServiceOf(ctx), options, ['VIOLATIONS', 'VERDICTS', 'RESPONSES']);
   const { responsesMaxAgeMs } = await requireHorizon(bus).catch((cause: BusError) => {
     const how = cause.code === 'BUS_HORIZON' ? 'SERVICE_CONFIG' : 'SERVICE_DEPENDENCY';
     throw new ServiceError(how, `VERDICTS and RESPONSES: ${cause.message}`, { cause });

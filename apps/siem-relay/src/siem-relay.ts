@@ -4,8 +4,8 @@
  * Each reader has a position of its own, so a receiver that is slow or away holds back syslog alone. One relay is enough; a second one beside
  * it, as while it is replaced, makes events that the bus drops as duplicates, and sends syslog twice.
  */
-import { type Bus, connectBus, onLoginRefused, openBucket, streamInfo, toBusError, whenSetUp } from '@bailiff/bus';
-import { busOptionsOf, refusedLoginOf, type ServiceContext, setUpOptionsOf } from '@bailiff/service';
+import { type Bus, connectService, openBucket, streamInfo, toBusError } from '@bailiff/bus';
+import { busOptionsOf, busServiceOf, type ServiceContext } from '@bailiff/service';
 import type { RelayConfig } from './config.ts';
 import { EventDecoder, SOURCES, type SourceName } from './events-of.ts';
 import { type Metrics, makeMetrics, type ReaderReadings, type Readings } from './metrics.ts';
@@ -25,12 +25,9 @@ const WARN_EVERY_MS = 60_000;
 
 /** Brings the relay up; resolves when it reads. */
 export async function start(ctx: ServiceContext<RelayConfig>): Promise<void> {
-  const { config, signal } = ctx;
-  const bus = await connectBus({ ...busOptionsOf(config), name: 'siem-relay', waitForServer: true, signal });
-  ctx.onStop('bus', () => bus.drain());
-  ctx.health.ready('bus', () => bus.connected || 'not connected');
-  onLoginRefused(bus, refusedLoginOf(ctx));
-  await whenSetUp(bus, [...Object.keys(SOURCES), 'SIEM'], setUpOptionsOf(ctx));
+  const { config } = ctx;
+  const options = { ...busOptionsOf(config), name: 'siem-relay' };
+  const bus = await connectService(busServiceOf(ctx), options, [...Object.keys(SOURCES), 'SIEM']);
   await new Relay(ctx, bus).start();
 }
 

@@ -1,26 +1,19 @@
 /**
  * Waiting until the bus has been set up: in a cluster everything starts at once, and the streams come with the set-up.
  *
- * Place in the path: apps call it after connectBus. Invariants: until then the check `topology` says what is missing and what makes it; what
+ * Place in the path: connectService asks it after connectBus. Invariants: until then the check `topology` says what is missing and what makes it; what
  * time does not heal (rights, a wrong user) is thrown at once.
  */
 import type { Bus } from './connect.ts';
 import { streamInfo } from './direct.ts';
 import { BusError, toBusError } from './errors.ts';
+import type { BusService } from './service.ts';
 import { backoffMs, pause } from './wait.ts';
 
 export const SET_UP_REMEDY = '`bailiff bus setup` makes it, in Kubernetes the Job bailiff-bus-setup';
 
 /** What time, or somebody who sets the bus up, may heal. */
 const WAITED_FOR = new Set(['BUS_NO_STREAM', 'BUS_TIMEOUT', 'BUS_UNREACHABLE']);
-
-export interface SetUpOptions {
-  signal: AbortSignal;
-  /** Takes a readiness check. */
-  health: { ready(name: string, check: () => true | string): void };
-  /** Called when it begins to wait, and when the reason is another than before. */
-  onWait(error: BusError): void;
-}
 
 async function look(bus: Bus, stream: string): Promise<void> {
   try {
@@ -33,20 +26,24 @@ async function look(bus: Bus, stream: string): Promise<void> {
 }
 
 /** Resolves when all are there. @throws BusError that nothing heals; the signal's reason when it aborts first */
-export async function whenSetUp(bus: Bus, streams: readonly string[], options: SetUpOptions): Promise<void> {
+export async function whenSetUp(
+  bus: Bus,
+  streams: readonly string[],
+  service: Pick<BusService, 'signal' | 'health' | 'onWait'>,
+): Promise<void> {
   let reason = 'not looked at yet';
-  options.health.ready('topology', () => reason === '' || reason);
+  service.health.ready('topology', () => reason === '' || reason);
   for (let attempt = 0; reason !== ''; attempt += 1) {
     try {
       for (const stream of streams) await look(bus, stream);
       reason = '';
     } catch (cause) {
       const error = toBusError(cause, 'the set-up of the bus');
-      options.signal.throwIfAborted();
+      service.signal.throwIfAborted();
       if (!WAITED_FOR.has(error.code)) throw error;
-      if (error.message !== reason) options.onWait(error);
+      if (error.message !== reason) service.onWait('the set-up of the bus', error);
       reason = error.message;
-      await pause(backoffMs(attempt), options.signal);
+      await pause(backoffMs(attempt), service.signal);
     }
   }
 }

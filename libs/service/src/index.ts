@@ -1,3 +1,4 @@
+export { busServiceOf } from './bus-service.ts';
 export { type Cancel, type Clock, systemClock } from './clock.ts';
 export { busOptionsOf, busShape, envName, envPrefix, type FrameConfig, frameShape } from './config.ts';
 export { EXIT, type ExitCode, exitCodeOf, ServiceError, type ServiceErrorCode } from './errors.ts';
@@ -16,4 +17,3 @@ export { addProcessMetrics } from './process-metrics.ts';
 export { QuietLog } from './quiet-log.ts';
 export { redact } from './redact.ts';
 export { runService, type ServiceContext, type ServiceIo, type ServiceOptions } from './run.ts';
-export { refusedLoginOf, setUpOptionsOf } from './set-up.ts';
