@@ -1,6 +1,5 @@
 /** `bailiff status`: is every pod of every node guarded, and if not, why. */
 import type { ServiceStatus } from '@bailiff/answer';
-import { type Bus, streamInfo, toBusError } from '@bailiff/bus';
 import { EXIT } from '@bailiff/service';
 import type { Command } from 'commander';
 import { CliError } from '../errors.ts';
@@ -9,6 +8,7 @@ import { readDisarms } from '../read/disarms.ts';
 import { readInstances } from '../read/instances.ts';
 import { readExpectedNodes, readNodes } from '../read/nodes.ts';
 import { readServices } from '../read/services.ts';
+import { readStreams, type StreamInfo } from '../read/streams.ts';
 import { parseName } from '../selectors.ts';
 import { optionsOf, type Session, withBusOptions, withSession } from '../session.ts';
 import { fillOf, fillProblems } from '../status/fill.ts';
@@ -43,16 +43,11 @@ missing, verdicts wait for a response, or a stream is full; 3 a pod is not cover
 list of pods, or nodes are not tainted as it says.
 `;
 
-async function streamState(bus: Bus, name: string): Promise<StreamState> {
-  try {
-    const info = await streamInfo(bus, name);
-    const { state } = info;
-    const newestMs = state.messages > 0 ? Date.parse(state.last_ts) : null;
-    return { name, messages: state.messages, bytes: state.bytes, newestMs, fill: fillOf(info) };
-  } catch (cause) {
-    if (toBusError(cause, name).code !== 'BUS_NO_STREAM') throw cause;
-    return { name, messages: null, bytes: 0, newestMs: null };
-  }
+function streamState(name: string, info: StreamInfo | null): StreamState {
+  if (info === null) return { name, messages: null, bytes: 0, newestMs: null };
+  const { state } = info;
+  const newestMs = state.messages > 0 ? Date.parse(state.last_ts) : null;
+  return { name, messages: state.messages, bytes: state.bytes, newestMs, fill: fillOf(info) };
 }
 
 function busProblems(streams: readonly StreamState[], expected: readonly string[] | null): Problem[] {
@@ -103,13 +98,14 @@ async function show(session: Session, options: { node?: string; json?: boolean }
   const { node } = options;
   // Before readers of our own are there to be counted.
   const services = node === undefined ? await readServices(session) : null;
-  const [nodes, expected, disarms, instances, streams] = await Promise.all([
+  const [nodes, expected, disarms, instances, infos] = await Promise.all([
     readNodes(session),
     readExpectedNodes(session),
     readDisarms(session),
     readInstances(bus),
-    Promise.all(STREAMS.map((name) => streamState(bus, name))),
+    readStreams(bus, STREAMS),
   ]);
+  const streams = [...infos].map(([name, info]) => streamState(name, info));
   const whole = reportOf({ nodes, expected, disarms, nowMs: io.nowMs(), staleMs });
   if (node !== undefined && !whole.nodes.some((one) => one.node === node)) {
     throw new CliError('CLI_NOT_FOUND', `no node "${node}" is known`, {

@@ -1,6 +1,6 @@
 /** The bus under `bailiff doctor`: can it be reached, is all on it that Bailiff needs, does it keep long enough. */
 import { readServiceStatus } from '@bailiff/answer';
-import { BUCKETS, type Bus, checkHorizon, openBucket, streamInfo, toBusError } from '@bailiff/bus';
+import { BUCKETS, type Bus, checkHorizon, openBucket } from '@bailiff/bus';
 import { CURRENT_SCHEMAS, fingerprintHex, type NodeStatus, nodeStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service';
 import type { Connection } from '../bus/connection.ts';
@@ -9,8 +9,9 @@ import { CliError, tell } from '../errors.ts';
 import type { CliIo } from '../io.ts';
 import { readInstances } from '../read/instances.ts';
 import { parseJson } from '../read/nodes.ts';
+import { readStreams } from '../read/streams.ts';
 import { type BusOptionValues, connectionOf, openBus } from '../session.ts';
-import { fillOf, type StreamFill } from '../status/fill.ts';
+import { fillOf } from '../status/fill.ts';
 import { speaking } from '../status/instances.ts';
 import { serviceProblems, servicesLine } from '../status/services.ts';
 import { taintProblems, taintsLine, taintsOf } from '../status/taints.ts';
@@ -22,21 +23,13 @@ const STREAMS = ['VIOLATIONS', 'VERDICTS', 'RESPONSES', 'CONFIG_LOG', 'DEAD_LETT
 const SET_UP = 'whoever installs Bailiff makes them, with the admin identity of the bus';
 
 async function streamFindings(bus: Bus): Promise<Finding[]> {
-  const missing: string[] = [];
-  const fills: StreamFill[] = [];
-  const names = [...STREAMS, ...BUCKETS.map(({ bucket }) => `KV_${bucket}`)];
-  for (const name of names) {
-    try {
-      fills.push(fillOf(await streamInfo(bus, name)));
-    } catch (cause) {
-      if (toBusError(cause, name).code !== 'BUS_NO_STREAM') throw cause;
-      missing.push(name);
-    }
-  }
+  const streams = await readStreams(bus, [...STREAMS, ...BUCKETS.map(({ bucket }) => `KV_${bucket}`)]);
+  const missing = [...streams].flatMap(([name, info]) => (info === null ? [name] : []));
   if (missing.length > 0) {
     return [fail('streams and buckets', `no ${missing.join(', ')}`, SET_UP, EXIT.dependencyUnreachable)];
   }
-  return [ok('streams and buckets', `all ${names.length}`), ...fillFindings(fills)];
+  const fills = [...streams.values()].flatMap((info) => (info === null ? [] : [fillOf(info)]));
+  return [ok('streams and buckets', `all ${streams.size}`), ...fillFindings(fills)];
 }
 
 async function horizonFinding(bus: Bus): Promise<Finding> {

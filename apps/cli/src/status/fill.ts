@@ -1,6 +1,6 @@
 /** How full a stream is that refuses what does not fit: then nothing more is judged, or answered, whatever else looks well. Pure. */
-import type { streamInfo } from '@bailiff/bus';
 import { EXIT } from '@bailiff/service';
+import type { StreamInfo } from '../read/streams.ts';
 import type { Problem } from './report.ts';
 
 export interface StreamFill {
@@ -15,7 +15,7 @@ export interface StreamFill {
 }
 
 /** Of what the bus says of a stream. */
-export function fillOf({ config, state }: Awaited<ReturnType<typeof streamInfo>>): StreamFill {
+export function fillOf({ config, state }: StreamInfo): StreamFill {
   const { name, max_msgs: maxMessages, max_bytes: maxBytes, discard } = config;
   return { name, messages: state.messages, bytes: state.bytes, maxMessages, maxBytes, refusesNew: discard === 'new' };
 }
