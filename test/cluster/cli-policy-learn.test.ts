@@ -176,7 +176,23 @@ describe('cli policy learn', () => {
       healthyStatus(NODE_A, { runtime: { ...RUNTIME, state: 'unavailable', reason: 'EPERM', remedy: 'do x' } }),
     );
     const { exitCode, stderr } = await learn(['--for', '1s', '--install']);
-    expect([exitCode, stderr]).toEqual([2, expect.stringMatching(/node-a: LSM unavailable: EPERM\n {2}do x/)]);
+    expect([exitCode, stderr]).toEqual([3, expect.stringMatching(/node-a: LSM unavailable: EPERM\n {2}do x/)]);
+    await world.status(healthyStatus(NODE_A, { runtime: { ...RUNTIME, state: 'off', reason: 'not wanted' } }));
+    expect((await learn(['--for', '1s', '--install'])).exitCode).toBe(2);
     expect(await stored()).toBeNull();
   });
+
+  it.each(['unavailable', 'available'] as const)(
+    'runtime policies %s - it ends as `policy status` does',
+    async (state) => {
+      const any = { rules: [{ name: 'm', action: 'block', mount: {} }] };
+      await writeConfig(await world.as('cli'), 'runtime.namespace.shop.any', any, { by: 'x', why: 'y' });
+      const silentMs = state === 'available' ? 3_600_000 : 0;
+      const told = healthyStatus(NODE_A, { runtime: { ...RUNTIME, state, reason: 'EPERM' } });
+      await world.status({ ...told, updatedAt: new Date(Date.now() - silentMs).toISOString() });
+      const { exitCode } = await world.cli(['policy', 'status', 'shop/any']);
+      expect(exitCode).toBe(state === 'available' ? 7 : 3);
+      expect((await learn(['--for', '1s', '--install'])).exitCode).toBe(exitCode);
+    },
+  );
 });

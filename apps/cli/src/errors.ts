@@ -30,11 +30,16 @@ export class CliError extends Error {
   readonly exitCode: ExitCode;
   /** What to do about it; empty when that is plain. */
   readonly remedy: string;
-  constructor(code: CliErrorCode, message: string, options: ErrorOptions & { remedy?: string } = {}) {
+  /** @param options.exitCode where another command has a code for the same case */
+  constructor(
+    code: CliErrorCode,
+    message: string,
+    options: ErrorOptions & { remedy?: string; exitCode?: ExitCode } = {},
+  ) {
     super(message, options);
     this.name = 'CliError';
     this.code = code;
-    this.exitCode = EXIT_OF[code];
+    this.exitCode = options.exitCode ?? EXIT_OF[code];
     this.remedy = options.remedy ?? '';
   }
 }

@@ -262,6 +262,9 @@ Example:
 
 Use the pod as it is used in earnest while this watches, its start and its rare jobs too: what it was not seen to do is refused once the
 policy is enforced. The proposal is in audit mode and refuses nothing. Ctrl-C ends the watching and proposes what was seen until then.
+
+Exit code: 0 a policy is proposed; 2 nothing to propose, or the pod cannot be watched as asked; as \`policy status\`: 3 the kernel of its node
+cannot enforce policies, 7 its node is silent or missing.
 `,
     );
   withBusOptions(command).action(async () => {

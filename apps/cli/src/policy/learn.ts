@@ -13,6 +13,7 @@ import { filters } from '@bailiff/bus';
 import { POSTURE_CLASSES, type PostureClass } from '@bailiff/policy';
 import { loadPolicyFile, PolicyError } from '@bailiff/runtime';
 import type { ViolationFrame } from '@bailiff/schemas';
+import { EXIT } from '@bailiff/service';
 import { readStream } from '../bus/read-stream.ts';
 import { CliError } from '../errors.ts';
 import { readNodes } from '../read/nodes.ts';
@@ -26,6 +27,7 @@ import { SeenOperations } from './learn-seen.ts';
 import { shortName } from './names.ts';
 import { onePod, type PlacedPod, readPods } from './pods.ts';
 import { proposalYaml } from './propose-yaml.ts';
+import { exitCodeOfState } from './status-rules.ts';
 import { namedPolicies, readPolicies } from './stored.ts';
 
 export interface LearnOptions {
@@ -100,11 +102,15 @@ async function requireFile(file: string | null): Promise<void> {
   if (existsSync(file)) throw new CliError('CLI_USAGE', `--out: ${file} is there already`);
 }
 
-/** @throws CliError CLI_STATE when nobody would tell of anything */
+/** @throws CliError CLI_STATE when nobody would tell of anything; with the exit code that `policy status` has for it */
 async function requireNode(session: Session, pod: PlacedPod): Promise<void> {
   const status = (await readNodes(session)).get(pod.nodeName);
   const obstacle = nodeObstacle(status, session.io.nowMs(), STALE_MS);
-  if (obstacle) throw new CliError('CLI_STATE', `${pod.nodeName}: ${obstacle.reason}`, { remedy: obstacle.remedy });
+  if (!obstacle) return;
+  const { reason, remedy, state } = obstacle;
+  const exitCode = exitCodeOfState(state);
+  const code = exitCode === EXIT.ok ? {} : { exitCode };
+  throw new CliError('CLI_STATE', `${pod.nodeName}: ${reason}`, { remedy, ...code });
 }
 
 async function wantsInstall(

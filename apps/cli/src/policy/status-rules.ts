@@ -11,10 +11,13 @@ const EXIT_OF: Partial<Record<PlaceState, ExitCode>> = {
 };
 const ORDER = [EXIT.dependencyUnreachable, EXIT.kernelLacksFeature, EXIT.badConfiguration];
 
+/** What a command ends with that asks something of a node in this state; 0 when all is well, or nothing is wanted there (`off`). */
+export const exitCodeOfState = (state: PlaceState): ExitCode => EXIT_OF[state] ?? EXIT.ok;
+
 /** Weighed as `bailiff status` does; a policy that is off asks nothing of a node. */
 export function placesExitCode(policies: readonly PolicyPlaces[]): ExitCode {
   const asked = policies.filter(({ enabled }) => enabled);
-  const codes = asked.flatMap(({ places }) => places.map(({ state }) => EXIT_OF[state] ?? EXIT.ok));
+  const codes = asked.flatMap(({ places }) => places.map(({ state }) => exitCodeOfState(state)));
   return ORDER.find((code) => codes.includes(code)) ?? EXIT.ok;
 }
 
