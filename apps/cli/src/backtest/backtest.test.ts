@@ -2,6 +2,7 @@ import type { TrialVerdict } from '@bailiff/judge';
 import { responsePolicy } from '@bailiff/policy';
 import { describe, expect, it } from 'vitest';
 import { type AnswerWorld, answersTo, compareAnswers, type ListedPod } from './answers.ts';
+import { checkOf } from './report.ts';
 import { parseRulesFile } from './rules-file.ts';
 import { planSpan } from './run.ts';
 
@@ -117,6 +118,30 @@ describe('backtest - answers', () => {
     const [one, two] = [answersTo([verdict(1, 1)], world({})), answersTo([verdict(1, 5), verdict(2, 6)], world({}))];
     expect(compareAnswers(one, two)).toMatchObject({ both: 1, appeared: [{ atMicros: 6 * MINUTE }], vanished: [] });
     expect(compareAnswers(two, one)).toMatchObject({ both: 1, appeared: [], vanished: [{ atMicros: 6 * MINUTE }] });
+  });
+});
+
+describe('backtest - pods that are not listed any more', () => {
+  const pod = {
+    uid: 'uid-1',
+    namespace: 'shop',
+    name: 'web-1',
+    ownerKind: 'ReplicaSet',
+    ownerName: 'web',
+    ownerUid: 'rs',
+  };
+  const said = (groupBy: TrialVerdict['groupBy'], of: Partial<typeof pod> = {}) => ({
+    ...{ verdictId: groupBy, rule: 'r', level: 'high' as const, groupBy, groupKey: 'k', triggeredAt: MINUTE },
+    ...{ observed: 1, threshold: 1, nodeName: 'node-a', vectors: [], triggerSequence: 1 },
+    ...{ pod: { ...pod, ...of }, digest: JSON.stringify(of) },
+  });
+  const gone = { ownerKind: '', ownerName: '', ownerUid: '' };
+  it('a verdict of such a pod is said without its owner, one by owner or namespace is not: both are told for what they are', () => {
+    const issued = [said('pod'), said('owner'), said('namespace'), said('node')];
+    const check = checkOf(issued, [said('pod', gone), said('node')], MINUTE, 3);
+    expect(check).toMatchObject({ issued: 4, reproduced: 2, exact: 1, ownerless: 1, unlisted: 2 });
+    // With every pod listed the same lack has another reason, and none is given.
+    expect(checkOf(issued, [said('pod'), said('node')], MINUTE, 0)).toMatchObject({ ownerless: 0, unlisted: 0 });
   });
 });
 

@@ -132,7 +132,8 @@ function stretchLines(writer: Writer, { stretch, onTrial }: Report): void {
   if (stretch.unreadable > 0) writer.note(`${plural(stretch.unreadable, 'message')} could not be read, as then.`);
   if (stretch.unvouched > 0) {
     writer.note(
-      `${plural(stretch.unvouched, 'violation')} of pods that no list names any more: they count for pod and node, not for owner and namespace.`,
+      `${plural(stretch.unvouched, 'violation')} of pods that are not listed any more, as when they were deleted since: here they count for pod ` +
+        'and node alone, and a rule by owner or namespace, which saw them live, does not see them.',
     );
   }
 }
@@ -143,7 +144,7 @@ function warmNote(writer: Writer, fromMicros: number, warmUp: number): void {
 }
 
 function checkLines(writer: Writer, { check, onTrial, capped }: Report): void {
-  const { issued, reproduced, exact, comparison } = check;
+  const { issued, reproduced, exact, ownerless, unlisted, comparison } = check;
   const { moved, appeared, vanished } = comparison;
   const off = moved.length + appeared.length + vanished.length;
   writer.heading('LIVE RULES AGAINST WHAT WAS ISSUED');
@@ -151,11 +152,22 @@ function checkLines(writer: Writer, { check, onTrial, capped }: Report): void {
     `${whole(reproduced)} of ${plural(issued, 'issued verdict')} said again, ${whole(exact)} of them to the last byte` +
       (off === 0 ? '; no others.' : '.'),
   );
+  if (ownerless > 0) {
+    writer.note(
+      `${whole(ownerless)} without the owner, because the pod is not listed any more and its owner cannot be looked up.`,
+    );
+  }
   if (capped.live > 0) writer.note(`${plural(capped.live, 'crossing')} held back by the cap of verdicts a minute.`);
   if (off === 0) return;
   writer.note(
     `${whole(moved.length)} at another time or level, ${whole(vanished.length)} not said, ${whole(appeared.length)} said and not issued.`,
   );
+  if (unlisted > 0) {
+    writer.note(
+      `${whole(unlisted)} of them ${unlisted === 1 ? 'is of a rule' : 'are of rules'} by owner or namespace, and pods that they were about may not be ` +
+        'listed any more (see above): that is no sign that the live rules judged otherwise.',
+    );
+  }
   if (onTrial) {
     writer.note('What follows compares two folds; see `bailiff backtest --live` for the difference.');
     return;

@@ -17,6 +17,10 @@ export interface Check {
   reproduced: number;
   /** Of them, those that are the same to the last byte. */
   exact: number;
+  /** Reproduced without the owner that was issued: no list names the pod any more, so nobody vouches for its owner. */
+  ownerless: number;
+  /** Not reproduced, and not to be expected: of rules by owner or namespace, for which pods that no list names any more do not count. */
+  unlisted: number;
   comparison: Comparison;
 }
 
@@ -33,23 +37,38 @@ export interface Report {
   exitCode: number;
 }
 
+/** What a violation of a pod that no list names does not count for. */
+const NEEDS_LIST: ReadonlySet<string> = new Set(['owner', 'namespace']);
+
+/** @param unvouched violations of pods that no list names any more */
 export function checkOf(
   issued: readonly DigestedVerdict[],
   live: readonly DigestedVerdict[],
   nearMicros: number,
+  unvouched: number,
 ): Check {
   const comparison = compareVerdicts(issued, live, nearMicros);
   const exact = comparison.same.filter(
     ({ before, after }) => (before as DigestedVerdict).digest === (after as DigestedVerdict).digest,
   );
-  return { issued: issued.length, reproduced: comparison.same.length, exact: exact.length, comparison };
+  const ownerless = comparison.same.filter(({ before, after }) => before.pod?.ownerUid && !after.pod?.ownerUid);
+  const missed = [...comparison.vanished, ...comparison.moved.map(({ before }) => before)];
+  const unlisted = unvouched === 0 ? [] : missed.filter(({ groupBy }) => NEEDS_LIST.has(groupBy));
+  return {
+    issued: issued.length,
+    reproduced: comparison.same.length,
+    exact: exact.length,
+    ownerless: ownerless.length,
+    unlisted: unlisted.length,
+    comparison,
+  };
 }
 
 const isSame = ({ moved, appeared, vanished }: Comparison) => moved.length + appeared.length + vanished.length === 0;
 
 export function reportOf(result: BacktestResult, onTrial: Report['onTrial']): Report {
   const { stretch, issued, live, trial, nearMicros, worlds, capped } = result;
-  const check = checkOf(issued, live, nearMicros);
+  const check = checkOf(issued, live, nearMicros, stretch.unvouched);
   const liveAnswers = answersTo(live, worlds.live);
   const base = { stretch, onTrial, check, capped };
   if (trial === null) {
