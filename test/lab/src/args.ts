@@ -11,26 +11,39 @@ const DEFAULT_ATTACK = { vectors: ['ipv4-source'], count: 20, rate: 100 } as con
 const MAX_COUNT = 1_000_000;
 const MAX_RATE = 100_000;
 
+/** Four names a line: the longest fill what is left of 80 columns. */
+function vectorLines(): string {
+  const lines: string[] = [];
+  for (let at = 0; at < HAND_VECTORS.length; at += 4)
+    lines.push(`                     ${HAND_VECTORS.slice(at, at + 4).join(', ')}`);
+  return lines.join(',\n');
+}
+
+/** At 80 columns no line is broken. */
 export const USAGE = `usage: bailiff lab <command>
 
   up      bring up a cluster on this machine and keep it until Ctrl-C
     --nodes N        nodes (${DEFAULT_OPTIONS.nodes})
     --pods M         pods on each node (${DEFAULT_OPTIONS.podsPerNode})
     --cni PLUGIN     bridge or ptp (${DEFAULT_OPTIONS.cni})
-    --unguarded      start everything, attach nothing: what an attack does without Bailiff
-    --enforce        answer verdicts for real; without it every answer is a dry run
+    --unguarded      attach nothing: what an attack does without Bailiff
+    --enforce        answer verdicts for real; without it answers are dry runs
     --no-replace     do not replace pods that are deleted
-    --siem           start the siem-relay as well: events as OCSF, ECS and CEF on the bus
-    --bus-auth       collectors log in by ServiceAccount tokens, which bus-auth has the API judge
+    --siem           siem-relay as well: OCSF, ECS and CEF events on the bus
+    --bus-auth       collectors log in by ServiceAccount tokens, which bus-auth
+                     has the API judge
+    --id ID          its name (eight letters and digits of chance)
     --detach         return when everything is ready and leave the lab up
     --json           print what was made as one JSON line
   down    take a lab away with everything it made
     --id ID          which one; without it the newest
     --all            all of them
-  attack POD  forge packets from inside a pod: name, namespace/name, or the end of a name
-    --vector V,W     of ${HAND_VECTORS.join(', ')}; or all
-                     (${DEFAULT_ATTACK.vectors.join(',')})
-    --count N        packets in all (${DEFAULT_ATTACK.count}); ten of a pod within a minute make a verdict
+  attack POD  forge packets from inside a pod: name, namespace/name, or the end
+              of a name
+    --vector V,W     one or more of the below, or all (${DEFAULT_ATTACK.vectors.join(',')})
+${vectorLines()}
+    --count N        packets in all (${DEFAULT_ATTACK.count}); ten of a pod within a minute make
+                     a verdict
     --rate N         packets a second (${DEFAULT_ATTACK.rate})
     --json           what was sent and what landed as one JSON line
     --id ID          in which lab; without it the newest

@@ -10,7 +10,7 @@ import { type LabRequest, optionFlags, parseLabArgs, USAGE } from './args.ts';
 import { attackByHand, fullName } from './attack/by-hand.ts';
 import { debugWanted, LabError, tellError } from './errors.ts';
 import { LABS_DIR, newLabId } from './names.ts';
-import { attackReport, listReport, upReport } from './report.ts';
+import { attackReport, listReport, terminalWidth, upReport } from './report.ts';
 import { notFound, removeStaleLabs, takeDownLabs } from './retire.ts';
 import { type LabInfo, listLabs } from './state.ts';
 import { type BringUp, startLab } from './supervisor/bring-up.ts';
@@ -45,7 +45,9 @@ function stopSignal(): { signal: AbortSignal; stopped: Promise<void> } {
 }
 
 function printInfo(info: LabInfo, request: UpRequest, detached: boolean): void {
-  process.stdout.write(request.json ? `${JSON.stringify(info)}\n` : upReport(info, request.options, detached));
+  process.stdout.write(
+    request.json ? `${JSON.stringify(info)}\n` : upReport(info, request.options, detached, terminalWidth()),
+  );
 }
 
 async function upHere(request: UpRequest): Promise<number> {

@@ -16,27 +16,42 @@ export function table(rows: readonly (readonly string[])[]): string {
     .join('\n');
 }
 
+/** Columns of the terminal; where there is none, nothing has to fit. */
+export const terminalWidth = () => (process.stdout.isTTY ? process.stdout.columns : 0) || Number.POSITIVE_INFINITY;
+
 /** Shown of the pods of a large lab. */
 const MAX_PODS_SHOWN = 20;
 
 export const counted = (count: number, noun: string) => `${count} ${noun}${count === 1 ? '' : 's'}`;
 
-export function upReport(info: LabInfo, options: LabOptions, detached: boolean): string {
+/** The pods; the namespaces, which `lab info` has too, only where they fit. */
+function podTable(info: LabInfo, width: number): string {
   const pods = info.pods.slice(0, MAX_PODS_SHOWN).map((pod) => [pod.node, pod.name, pod.ips.join(' '), pod.netns]);
+  const rows = [['NODE', 'POD', 'ADDRESSES', 'NETNS'], ...pods];
+  const whole = table(rows);
+  return whole.split('\n').every((line) => line.length <= width) ? whole : table(rows.map((row) => row.slice(0, -1)));
+}
+
+/** @param width of the terminal; at 80 columns no line is broken */
+export function upReport(info: LabInfo, options: LabOptions, detached: boolean, width: number): string {
   const guard = options.unguarded ? 'UNGUARDED: nothing is attached' : 'Every pod interface is guarded';
   const answers = options.enforce ? 'verdicts are answered for real' : 'answers are dry runs';
   return [
-    `Lab ${info.id} is up: ${counted(info.nodes.length, 'node')}, ${counted(info.pods.length, 'pod')}. ${guard}; ${answers}.`,
+    `Lab ${info.id} is up: ${counted(info.nodes.length, 'node')}, ${counted(info.pods.length, 'pod')}.`,
+    `${guard}; ${answers}.`,
     '',
-    table([['NODE', 'POD', 'ADDRESSES', 'NETNS'], ...pods]),
+    podTable(info, width),
     ...(info.pods.length > MAX_PODS_SHOWN ? [`… and ${info.pods.length - MAX_PODS_SHOWN} more`] : []),
     '',
-    `  export KUBECONFIG=${info.kubeconfig}     kubectl get pods -o wide`,
-    `  ip netns exec ${info.pods[0]?.netns ?? '<netns>'} bash     a shell in a pod's network`,
-    `  NATS ${info.natsUrl} as cli, password in ${info.credentials.cli.passwordFile}`,
-    `  logs in ${info.dir}/logs`,
+    `  export KUBECONFIG=${info.kubeconfig}`,
+    '  kubectl get pods -o wide',
+    '  npx bailiff status',
+    `  ip netns exec ${info.pods[0]?.netns ?? '<netns>'} bash   # a shell in a pod's network`,
     '',
-    detached ? `  npx bailiff lab down --id ${info.id}` : 'Ctrl-C takes it down.',
+    `bus    ${info.natsUrl}, as cli with the password in`,
+    `       ${info.credentials.cli.passwordFile}`,
+    `logs   ${info.dir}/logs`,
+    detached ? `down   npx bailiff lab down --id ${info.id}` : 'down   Ctrl-C',
     '',
   ].join('\n');
 }
@@ -46,9 +61,10 @@ export function attackReport(outcome: HandOutcome): string {
   const { attacker, victim, vectors, words, sent, landed, cutOff } = outcome;
   const pod = fullName(attacker);
   const says = vectors.map((vector, index) => [`  ${vector}`, words[index] ?? '']);
-  const end = cutOff ? ' before the pod was stopped' : '';
   return [
-    `${pod} on ${attacker.node} forged ${counted(sent, 'packet')} towards ${fullName(victim)}${end}; ${landed} landed there.`,
+    `${pod} on ${attacker.node} forged ${counted(sent, 'packet')}`,
+    `towards ${fullName(victim)}; ${landed} landed there.`,
+    ...(cutOff ? ['The pod was stopped before it had sent all that it was to send.'] : []),
     '',
     table(says),
     '',

@@ -48,8 +48,8 @@ describe('attack by hand', () => {
       cutOff: false,
     };
     const text = attackReport(outcome);
-    expect(text).toMatch(/^default\/web-a-x1 on node-0 forged 1 packet towards default\/web-b-x1; 0 landed there\.\n/);
+    expect(text).toMatch(/^default\/web-a-x1 on node-0 forged 1 packet\ntowards default\/web-b-x1; 0 landed there\.\n/);
     expect(text).toMatch(/arp-sender {2}ARP\n[\s\S]*bailiff explain default\/web-a-x1/);
-    expect(attackReport({ ...outcome, cutOff: true })).toMatch(/before the pod was stopped/);
+    expect(attackReport({ ...outcome, cutOff: true })).toMatch(/The pod was stopped before/);
   });
 });
