@@ -21,7 +21,7 @@ const MEMORY_PODS = [2_000, 20_000, 60_000] as const;
 const MEMORY_VIOLATIONS = 480_000;
 const PODS_PER_NODE = 250;
 const VIOLATIONS_PER_FRAME = 64;
-/** Addresses that each pod claims in turn: below what the shipped rule calls many. */
+/** Addresses that each pod claims in turn: below what the built-in rule calls many. */
 const CLAIMED = ['10.9.0.1', '10.9.0.2', '10.9.0.3'];
 /** After reading, so that the heap is collected and handed back. */
 const QUIET_MS = 6_000;
@@ -150,7 +150,7 @@ export async function bench(): Promise<Section> {
   const second = perPodKb(middle, most);
   return {
     title: 'Correlator throughput and memory',
-    method: `A stream of ${thousands(VIOLATIONS)} violations of ${thousands(PODS)} pods on ${PODS / PODS_PER_NODE} nodes, in frames of ${VIOLATIONS_PER_FRAME}, each with a sample. A correlator from its bundle starts, reads it from the beginning and judges it by the shipped rules; the bare consumer, under the same flags of Node, decodes each frame whole and adds up its packets. ${ROUNDS} rounds of each in turn. Memory is resident memory after it caught up, on streams of ${thousands(MEMORY_VIOLATIONS)} violations of so many pods.`,
+    method: `A stream of ${thousands(VIOLATIONS)} violations of ${thousands(PODS)} pods on ${PODS / PODS_PER_NODE} nodes, in frames of ${VIOLATIONS_PER_FRAME}, each with a sample. A correlator from its bundle starts, reads it from the beginning and judges it by the built-in rules; the bare consumer, under the same flags of Node, decodes each frame whole and adds up its packets. ${ROUNDS} rounds of each in turn. Memory is resident memory after it caught up, on streams of ${thousands(MEMORY_VIOLATIONS)} violations of so many pods.`,
     header: ['', 'result'],
     rows: [
       ['bare consumer', `${thousands(median(rates.map((r) => r.bare)))} violations/s`],

@@ -28,7 +28,7 @@ const modes = Object.fromEntries(VECTORS.map((v) => [v, 'enforce'])) as VectorMo
 
 function openGuarded(pinDir: string, ifindex: number) {
   const object = openSpoofObject({ pinDir, mode: 'tcx' });
-  // The shipped settings: without them no token is ever counted, and dropping seems cheaper than it is.
+  // The built-in settings: without them no token is ever counted, and dropping seems cheaper than it is.
   object.maps.setSettings({ sampleBurst: 8, samplesPerSecond: 10, unknownMode: 'audit' });
   const key = { ifindex, generation: object.maps.meta.allocateGeneration() };
   object.maps.counters.create(key);

@@ -14,9 +14,9 @@ const TRIALS = 200;
 const NODE = 'node-b';
 /** A responder begins 50 tasks of one action a second at most; trials that come faster would measure that bound. */
 const TRIAL_EVERY_MS = 50;
-/** The shipped rule `repeated-spoofing` asks for 10. */
+/** The built-in rule `repeated-spoofing` asks for 10. */
 const PACKETS = 12;
-/** The shipped steps, meant: without a dry run, and with guards that do not stop a bench. */
+/** The built-in steps, meant: without a dry run, and with guards that do not stop a bench. */
 const POLICY = {
   dryRun: false,
   match: { levels: ['high', 'critical'] },

@@ -17,7 +17,7 @@ export async function bench(): Promise<Section> {
   return {
     title: 'Latencies',
     method:
-      'One trial after another, with nothing else to do. A packet’s time is taken before it is sent, a violation’s is the bus’s own; kernel maps are read every millisecond; records and documents are timed from before they are written or put. The node has as many pods as there are trials. Threshold to delete goes through a correlator and a responder as processes, a real nats-server and Redis, the shipped steps (observe, label, delete) and the API stand-in, which notes when a request’s head arrives.',
+      'One trial after another, with nothing else to do. A packet’s time is taken before it is sent, a violation’s is the bus’s own; kernel maps are read every millisecond; records and documents are timed from before they are written or put. The node has as many pods as there are trials. Threshold to delete goes through a correlator and a responder as processes, a real nats-server and Redis, the built-in steps (observe, label, delete) and the API stand-in, which notes when a request’s head arrives.',
     header: ['from → to', 'trials', 'p50 ms', 'p99 ms', 'longest ms'],
     rows: Object.entries(measured).map(([name, ms]) => [
       name,

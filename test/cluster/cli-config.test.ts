@@ -64,7 +64,7 @@ describe('cli config effective', () => {
   const NAMESPACE = { modes: { redirect: 'audit', 'source-mac': 'audit' }, sampling: { perSecond: 50 } };
   const WORKLOAD = { modes: { redirect: 'enforce' } };
 
-  it('nothing stored - everything is what ships', async () => {
+  it('nothing stored - everything is as it is built in', async () => {
     const report = await effective('shop/web-0');
     expect([...report.spoof, ...report.correlation, ...report.response].map(({ from }) => from.source)).toEqual(
       expect.not.arrayContaining(['key']),
@@ -170,7 +170,7 @@ describe('cli config effective', () => {
     expect(report.refused).toEqual(['spoof.namespace.shop.default']);
     const text = await world.cli(['config', 'effective', 'shop/web-0']);
     expect(text.stdout).toMatch(/modes\.source-mac +audit +spoof\.namespace\.shop\.default \(last good\) +1 +cli +ben/);
-    expect(text.stdout).toMatch(/modes\.arp-sender +enforce +shipped default/);
+    expect(text.stdout).toMatch(/modes\.arp-sender +enforce +built in/);
     expect(text.stderr).toMatch(/1 stored value is refused by every reader/);
   });
 

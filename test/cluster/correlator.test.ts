@@ -2,7 +2,7 @@
 
 import { encodeToken, openBucket, violationSubject } from '@bailiff/bus';
 import { makeFrame, makeViolation, podRef } from '@bailiff/judge/testing';
-import { DEFAULT_RULES } from '@bailiff/policy';
+import { BUILT_IN_RULES } from '@bailiff/policy';
 import { encodeVerdict, encodeViolationFrame } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -133,7 +133,7 @@ describe('correlator - configuration', () => {
     const correlator = await rig.correlator();
     const rule = (gte: number) => ({ type: 'event_count', level: 'low', timespan: '60s', condition: { gte } });
     await rig.rule('three', rule(3));
-    const rules = Object.keys(DEFAULT_RULES).length + 1;
+    const rules = Object.keys(BUILT_IN_RULES).length + 1;
     await waitFor(() => correlator.metric('rules').then((inForce) => inForce === rules));
     const soon = await rig.spoof(NODE_A, web, 3);
     await waitFor(() => correlator.metric('frames_total').then((frames) => frames === soon));

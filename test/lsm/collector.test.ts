@@ -1,6 +1,6 @@
 // A real collector and a real bus: from a policy in the bucket to what a running container may do, and from what it did to an
 // exact count on the bus, through a kill of either. And both halves in one kernel: who opened the socket is on the packet that was
-// dropped, and the shipped rule makes one verdict of both. In one file, because a collector loads the programs when it starts.
+// dropped, and the built-in rule makes one verdict of both. In one file, because a collector loads the programs when it starts.
 import { execFile, execFileSync } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import path from 'node:path';
@@ -15,7 +15,7 @@ import { writeCacheRecord } from '../lab/src/cni/cache.ts';
 import { compileProgram } from '../vm/compile.ts';
 import { CollectorNode, NODE, NodePod, STARTS_TIMEOUT_MS, Steps } from './harness/collector-node.ts';
 import { acts, LOAD_TIMEOUT_MS, source } from './harness/rig.ts';
-import { shippedPolicy } from './scenarios-rig.ts';
+import { readyMadePolicy } from './scenarios-rig.ts';
 
 const deny = (name: string, ...paths: string[]): RuntimePolicyInput => ({
   mode: 'enforce',
@@ -210,7 +210,7 @@ describe('collector', () => {
       pod.container.install(compileProgram(source('../programs/spoof.c'), { flags: ['-static'] }), '/bin/spoof');
       await connect(pod);
       // The policy first: with those of other tests the pod would flip without it.
-      await node.putPolicy('no-raw-sockets', { ...shippedPolicy('no-raw-sockets'), mode: 'audit' });
+      await node.putPolicy('no-raw-sockets', { ...readyMadePolicy('no-raw-sockets'), mode: 'audit' });
       await node.told('the policy', ({ runtime }) =>
         Boolean(runtime?.policies.some(({ key }) => key.endsWith('.no-raw-sockets'))),
       );

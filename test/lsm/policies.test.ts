@@ -1,4 +1,4 @@
-// Ordinary use under the ready policies: what services, shells and package managers do every day stays as it is under each policy,
+// Ordinary use under the ready-made policies: what services, shells and package managers do every day stays as it is under each policy,
 // uncounted, and a real runc starts, enters, restarts and joins containers under all of them at once. What they refuse:
 // scenarios.test.ts.
 
@@ -205,7 +205,7 @@ it('a container begins without what lies about on the machine', () => {
 });
 
 describe('ordinary use', () => {
-  it('every ready policy has its rows', () => {
+  it('every ready-made policy has its rows', () => {
     expect(Object.keys(USES).sort()).toEqual([...READY].sort());
   });
 
@@ -221,7 +221,7 @@ describe('ordinary use', () => {
 });
 
 describe('runc', () => {
-  it('all ready policies at once - containers start, are entered, crash and start again, and are joined by an ephemeral one', async () => {
+  it('all ready-made policies at once - containers start, are entered, crash and start again, and are joined by an ephemeral one', async () => {
     stage.pod.put(readySet(...READY));
     const quick = ['/usr/bin/scenario-ops', 'quick'];
     const main = stage.runc(['/usr/bin/acts', 'wait']);

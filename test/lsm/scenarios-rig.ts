@@ -2,7 +2,7 @@
  * Stages for attacks and for ordinary use: a pod whose one container has the machine's own programs as its image (the machine's
  * root as the lower layer of an overlay), started by contain.c or by runc, beside a folder of the host that it should never reach.
  *
- * The ready policies come from policies/ as files, merged and compiled by libs/runtime, and are written before anything runs.
+ * The ready-made policies come from policies/ as files, merged and compiled by libs/runtime, and are written before anything runs.
  */
 import { execFileSync, spawn } from 'node:child_process';
 import {
@@ -38,7 +38,7 @@ export const AS_CONTAINERS_ARE = [
 /** Of the machine's root, what no image has: what lies there would be in the container's way. */
 const NOT_OF_AN_IMAGE = ['home', 'mnt', 'opt', 'root', 'run', 'srv', 'tmp', 'var/tmp'];
 
-/** A pod that every ready policy selects. */
+/** A pod that every ready-made policy selects. */
 const POD = { namespace: 'shop', labels: { 'bailiff.dev/no-shell': 'true' } };
 
 export const READY = readdirSync(POLICIES)
@@ -52,7 +52,7 @@ const named = (names: readonly string[]): NamedPolicy[] =>
   });
 
 /** What a file of policies/ holds. */
-export const shippedPolicy = (name: string): RuntimePolicy => named([name])[0]!.policy;
+export const readyMadePolicy = (name: string): RuntimePolicy => named([name])[0]!.policy;
 
 function merged(policies: readonly NamedPolicy[]): PolicySet {
   const set = mergePolicies(policies, POD, null);

@@ -1,5 +1,5 @@
 // Attacks as they are known from real containers, each twice: without a policy it lands, which the host or the far end sees, and under
-// the ready policies it does not. docs/runtime-scenarios.md is the table of these tests.
+// the ready-made policies it does not. docs/runtime-scenarios.md is the table of these tests.
 
 import { execFileSync } from 'node:child_process';
 import { createSocket } from 'node:dgram';
@@ -20,15 +20,15 @@ import {
   linkedRuntime,
   operations,
   preload,
+  readyMadePolicy,
   readySet,
   readySetWithout,
   Stage,
-  shippedPolicy,
 } from './scenarios-rig.ts';
 
 const CORE_PATTERN = '/proc/sys/kernel/core_pattern';
 const MODPROBE = '/proc/sys/kernel/modprobe';
-const METADATA = (shippedPolicy('metadata-guard').rules[0]?.network?.cidrs ?? []).map(
+const METADATA = (readyMadePolicy('metadata-guard').rules[0]?.network?.cidrs ?? []).map(
   (cidr) => cidr.split('/')[0] ?? '',
 );
 const POOL = '203.0.113.7';
@@ -437,7 +437,7 @@ const PROGRAMS: readonly Scenario[] = [
   },
 ];
 
-/** What the ready policies do not hold, by name. Each lands, and nothing is counted. */
+/** What the ready-made policies do not hold, by name. Each lands, and nothing is counted. */
 const SLIPS: readonly Omit<Scenario, 'refusedBy'>[] = [
   {
     name: 'a file of the host that was open when the runtime leaked it',

@@ -1,4 +1,4 @@
-// A shell by every name that images give it: without a policy each runs, and under the ready policy no-shell none does, where /bin is a
+// A shell by every name that images give it: without a policy each runs, and under the ready-made policy no-shell none does, where /bin is a
 // link to /usr/bin and where it is a folder of its own, while a program beside them runs both times. The merged layout is this machine's
 // own, with its shells; programs of the other layouts are stand-ins, because the policy looks at names alone.
 import { linkSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';

@@ -1,6 +1,6 @@
 /**
  * Node-wide kernel maps: settings, node addresses, tunnel ports, what quarantine lets through. Each is made exactly what it should be;
- * what the bus has not spoken of yet stays as an earlier process left it, and has the shipped defaults in maps that are new.
+ * what the bus has not spoken of yet stays as an earlier process left it, and is as it is built in where maps are new.
  */
 import type { NodeAddress, SpoofMaps } from '@bailiff/bpf';
 import type { DesiredState } from './desired-state.ts';

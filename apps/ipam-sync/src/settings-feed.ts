@@ -30,7 +30,7 @@ const settingsOf = ({ allowedPrefixes, unguardedNodes }: SpoofCluster): Settings
 /** Permits nothing, taints nothing. */
 export const NO_SETTINGS: Settings = settingsOf(spoofCluster.parse({}));
 
-/** Reads a value of the key; of a deleted key what ships holds. Pure. */
+/** Reads a value of the key; of a deleted key what is built in holds. Pure. */
 export function readSettings(entry: Pick<KvEntry, 'deleted' | 'value'>): SettingsReading {
   if (entry.deleted) return { good: true, settings: NO_SETTINGS, revision: 0 };
   try {

@@ -1,4 +1,4 @@
-import { DEFAULT_RESPONSE_POLICIES, type ResponsePolicy, responsePolicy } from '@bailiff/policy';
+import { BUILT_IN_RESPONSE_POLICIES, type ResponsePolicy, responsePolicy } from '@bailiff/policy';
 import type { Response, Verdict } from '@bailiff/schemas';
 import { describe, expect, it } from 'vitest';
 import { taskIdOf } from './ids.ts';
@@ -52,13 +52,13 @@ describe('plan', () => {
   });
 
   it('planVerdict - what nobody configured is a dry run', () => {
-    const tasks = planVerdict(verdict(), AT, named({ ...DEFAULT_RESPONSE_POLICIES }));
+    const tasks = planVerdict(verdict(), AT, named({ ...BUILT_IN_RESPONSE_POLICIES }));
     expect(tasks.map(({ action, dryRun }) => [action, dryRun])).toEqual([
       ['observe', true],
       ['label', true],
       ['delete', true],
     ]);
-    expect(planVerdict(verdict({ level: 'medium' }), AT, named({ ...DEFAULT_RESPONSE_POLICIES }))).toEqual([]);
+    expect(planVerdict(verdict({ level: 'medium' }), AT, named({ ...BUILT_IN_RESPONSE_POLICIES }))).toEqual([]);
   });
 
   const stopped = (reasonCode: string) => () => ({ atMicros: 9_000_000, response: { reasonCode } as Response });

@@ -9,9 +9,9 @@
  * reports.
  */
 import {
+  BUILT_IN_RESPONSE_POLICIES,
   ConfigError,
   type ConfigKey,
-  DEFAULT_RESPONSE_POLICIES,
   type Disarm,
   disarmKeys,
   latestDisarm,
@@ -119,7 +119,7 @@ export class PolicyBook {
 
   /** Policies in force at a moment, built-in defaults among them; those switched off are left out. */
   at(timeMicros: number): Policies {
-    const byName = new Map(Object.entries(DEFAULT_RESPONSE_POLICIES));
+    const byName = new Map(Object.entries(BUILT_IN_RESPONSE_POLICIES));
     const former = this.#former;
     const policies = former !== null && timeMicros < former.untilMicros ? former.policies : this.#policies;
     let revision = 0;

@@ -1,4 +1,4 @@
-import { ACTIONS, DEFAULT_RESPONSE_POLICIES, type ResponseActionName, responsePolicy } from '@bailiff/policy';
+import { ACTIONS, BUILT_IN_RESPONSE_POLICIES, type ResponseActionName, responsePolicy } from '@bailiff/policy';
 import { describe, expect, it } from 'vitest';
 import { actionsOf, EVERY_ACTION, type RbacActions, responderRules } from './rbac.ts';
 
@@ -23,7 +23,7 @@ describe('responder rbac', () => {
   });
 
   it('what is built in is a dry run, and so only reads', () => {
-    const found = rights(actionsOf(Object.values(DEFAULT_RESPONSE_POLICIES)));
+    const found = rights(actionsOf(Object.values(BUILT_IN_RESPONSE_POLICIES)));
     expect(found.filter((right) => !right.startsWith('get '))).toEqual([]);
   });
 

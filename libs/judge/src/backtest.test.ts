@@ -1,4 +1,4 @@
-import { correlationRule, DEFAULT_RULES } from '@bailiff/policy';
+import { BUILT_IN_RULES, correlationRule } from '@bailiff/policy';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { compareVerdicts, inOrder, type TrialVerdict, trialBook } from './backtest.ts';
@@ -48,7 +48,7 @@ describe('backtest - rules on trial', () => {
       'repeated-spoofing': 2,
       'many-identities': 16,
     });
-    const off = { ...(DEFAULT_RULES['repeated-spoofing'] as ReturnType<typeof rule>), enabled: false };
+    const off = { ...(BUILT_IN_RULES['repeated-spoofing'] as ReturnType<typeof rule>), enabled: false };
     expect(thresholds(trialBook([], { 'repeated-spoofing': off }), T0)).not.toHaveProperty('repeated-spoofing');
     expect(thresholds(trialBook([change(1, 'other', 5)], { mine: rule(2) }, true), T0 + 9 * MINUTE)).toEqual({
       mine: 2,

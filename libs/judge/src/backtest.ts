@@ -6,7 +6,7 @@
  * give the same comparison in the same order.
  */
 import type { CorrelationRule } from '@bailiff/policy';
-import { DEFAULT_RULES, parseConfigKey } from '@bailiff/policy';
+import { BUILT_IN_RULES, parseConfigKey } from '@bailiff/policy';
 import type { GroupBy, Level, Verdict, VerdictPod } from '@bailiff/schemas';
 import { RuleBook, type RuleChange } from './rule-book.ts';
 
@@ -44,7 +44,7 @@ export function trialBook(
   onTrial: Readonly<Record<string, CorrelationRule>>,
   only = false,
 ): RuleBook {
-  const book = new RuleBook(only ? onTrial : { ...DEFAULT_RULES, ...onTrial });
+  const book = new RuleBook(only ? onTrial : { ...BUILT_IN_RULES, ...onTrial });
   if (only) return book;
   for (const change of changes) if (!isOnTrial(change.key, onTrial)) book.apply(change);
   return book;

@@ -1,8 +1,8 @@
-// The rules that neither half has alone, as they are shipped: operations of a pod and packets of it, judged together. Violations are of
-// the shipped policies, read from their files: a rule that is renamed there and not in the correlation rules fails here.
+// The rules that neither half has alone, as they are built in: operations of a pod and packets of it, judged together. Violations are of
+// the ready-made policies, read from their files: a rule that is renamed there and not in the correlation rules fails here.
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { DEFAULT_RULES, type RuntimeRule } from '@bailiff/policy';
+import { BUILT_IN_RULES, type RuntimeRule } from '@bailiff/policy';
 import { loadPolicyFile } from '@bailiff/runtime';
 import { describe, expect, it } from 'vitest';
 import { RuleBook } from './rule-book.ts';
@@ -22,12 +22,12 @@ const web = podRef('web');
 const other = podRef('db');
 
 const folder = path.resolve(import.meta.dirname, '../../../policies');
-const shippedPolicies = new Map(
+const readyMade = new Map(
   readdirSync(folder)
     .flatMap((file) => loadPolicyFile(readFileSync(path.join(folder, file), 'utf8'), file))
     .map(({ name, policy }) => [name, policy]),
 );
-const rulesOf = (policy: string) => shippedPolicies.get(policy)?.rules ?? [];
+const rulesOf = (policy: string) => readyMade.get(policy)?.rules ?? [];
 
 /** A violation of a runtime policy by one of its rules. */
 function lsm(policy: string, rule: string, operation: Parameters<typeof operationSample>[0], more = {}) {
@@ -50,13 +50,13 @@ function operationOf(rule: RuntimeRule): string {
 }
 
 /** A violation of a policy of policies/, as it is in its file. */
-function shipped(policy: string, rule: string, operation: Parameters<typeof operationSample>[0] = {}, more = {}) {
+function seenBy(policy: string, rule: string, operation: Parameters<typeof operationSample>[0] = {}, more = {}) {
   const found = rulesOf(policy).find(({ name }) => name === rule);
   if (found === undefined) throw new Error(`policies/${policy}.yaml has no rule ${rule}`);
   return lsm(policy, rule, { operation: operationOf(found), ...operation }, more);
 }
 
-/** Judges violations a second apart, by the shipped rules; verdicts by rule. */
+/** Judges violations a second apart, by the built-in rules; verdicts by rule. */
 function judge(...violations: ReturnType<typeof makeViolation>[]) {
   const fold = recordingFold({ rules: new RuleBook(), members: membersOf({ 'node-a': [web, other] }) });
   violations.forEach((violation, index) => {
@@ -67,7 +67,7 @@ function judge(...violations: ReturnType<typeof makeViolation>[]) {
 }
 
 const RAW = { subject: 'inet/raw/udp', executable: '/usr/bin/python3', tgid: 4711 };
-const rawSocket = shipped('no-raw-sockets', 'raw', RAW, { action: 'audit' });
+const rawSocket = seenBy('no-raw-sockets', 'raw', RAW, { action: 'audit' });
 const spoofed = makeViolation({ pod: web, action: 'drop' });
 
 describe('fused rules', () => {
@@ -86,13 +86,13 @@ describe('fused rules', () => {
     expect(verdict?.reason).toContain('by /usr/bin/python3 (pid 4711) in container app');
   });
 
-  it('names of policies and of their rules - are those of shipped policies', () => {
-    const selections = Object.values(DEFAULT_RULES).flatMap((rule) =>
+  it('names of policies and of their rules - are those of ready-made policies', () => {
+    const selections = Object.values(BUILT_IN_RULES).flatMap((rule) =>
       rule.type === 'temporal' || rule.type === 'temporal_ordered'
         ? rule.rules.map(({ selection }) => selection)
         : [rule.selection],
     );
-    const known = [...shippedPolicies].flatMap(([name, { rules }]) => rules.map((rule) => [name, rule.name] as const));
+    const known = [...readyMade].flatMap(([name, { rules }]) => rules.map((rule) => [name, rule.name] as const));
     const named = selections.flatMap(({ policies = [], rules = [] }) => [...policies, ...rules]);
     expect(named.length).toBeGreaterThan(0);
     expect(named.filter((name) => !known.some((pair) => pair.includes(name)))).toEqual([]);
@@ -102,7 +102,7 @@ describe('fused rules', () => {
     'no-raw-sockets/%s, then spoofed packets - critical, audited or blocked',
     (rule) => {
       for (const action of ['audit', 'drop']) {
-        const verdicts = judge(shipped('no-raw-sockets', rule, {}, { action }), spoofed);
+        const verdicts = judge(seenBy('no-raw-sockets', rule, {}, { action }), spoofed);
         expect(verdicts.get('raw-socket-then-spoofing')).toMatchObject({ level: 'critical', pod: { name: 'web' } });
       }
     },
@@ -126,15 +126,15 @@ describe('fused rules', () => {
   it.each([
     { name: 'the packets alone', violations: [spoofed] },
     { name: 'the socket alone', violations: [rawSocket] },
-    { name: 'a socket that forges no packets', violations: [shipped('af-alg', 'alg-socket'), spoofed] },
-    { name: 'a capability of another kind', violations: [shipped('escape-guard', 'namespaces'), spoofed] },
+    { name: 'a socket that forges no packets', violations: [seenBy('af-alg', 'alg-socket'), spoofed] },
+    { name: 'a capability of another kind', violations: [seenBy('escape-guard', 'namespaces'), spoofed] },
     { name: 'packets before the socket', violations: [spoofed, rawSocket] },
     { name: 'packets of another pod', violations: [rawSocket, makeViolation({ pod: other })] },
   ])('control - $name make no such verdict', ({ violations }) => {
     expect(judge(...violations).has('raw-socket-then-spoofing')).toBe(false);
   });
 
-  const escaping = (rule: string, action: 'drop' | 'audit' = 'drop') => shipped('escape-guard', rule, {}, { action });
+  const escaping = (rule: string, action: 'drop' | 'audit' = 'drop') => seenBy('escape-guard', rule, {}, { action });
   it('blocked escape attempts - three distinct kinds are high, one kind again and again is not', () => {
     const three = judge(escaping('core-pattern'), escaping('release-agent'), escaping('mounts'));
     expect(three.get('escape-attempts')).toMatchObject({ level: 'high', observed: 3 });
@@ -143,12 +143,12 @@ describe('fused rules', () => {
     expect(judge(...audited).has('escape-attempts')).toBe(false);
   });
 
-  const drift = shipped('immutable-image', 'drift', { subject: 'layer /tmp/x' });
+  const drift = seenBy('immutable-image', 'drift', { subject: 'layer /tmp/x' });
   it.each([
     ['no-crypto-miners', 'pool-ports'],
     ['metadata-guard', 'metadata'],
   ])('drift, then a connection that %s/%s names - high; the other way round is not', (policy, rule) => {
-    const connect = shipped(policy, rule, { address: '192.0.2.1', port: 3333 });
+    const connect = seenBy(policy, rule, { address: '192.0.2.1', port: 3333 });
     expect(judge(drift, connect).get('drift-then-connect')).toMatchObject({ level: 'high' });
     expect(judge(connect, drift).has('drift-then-connect')).toBe(false);
   });

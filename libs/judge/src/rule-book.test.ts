@@ -1,4 +1,4 @@
-import { DEFAULT_RULES } from '@bailiff/policy';
+import { BUILT_IN_RULES } from '@bailiff/policy';
 import { describe, expect, it } from 'vitest';
 import { RuleBook } from './rule-book.ts';
 import { compileRule, selects } from './rules.ts';
@@ -14,7 +14,7 @@ describe('rule book - what is in force when', () => {
   it('defaults - are in force until somebody writes', () => {
     const set = new RuleBook().at(T0);
     expect(set.revision).toBe(0);
-    expect(set.rules.map(({ name }) => name)).toEqual(Object.keys(DEFAULT_RULES).sort());
+    expect(set.rules.map(({ name }) => name)).toEqual(Object.keys(BUILT_IN_RULES).sort());
   });
 
   it('override - applies from its server time on, and a deletion brings the default back', () => {
@@ -101,7 +101,7 @@ describe('rules - selections', () => {
   });
 
   it('shape - thresholds, level and cooldown keep it; what is counted changes it', () => {
-    const base = DEFAULT_RULES['repeated-spoofing'];
+    const base = BUILT_IN_RULES['repeated-spoofing'];
     if (base?.type !== 'event_count') throw new Error('the default changed its type');
     const shape = (more: object) => compileRule('r', { ...base, ...more }).shape;
     expect(shape({ condition: { gte: 99 }, level: 'low', cooldown: '1h' })).toBe(shape({}));

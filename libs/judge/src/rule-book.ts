@@ -6,7 +6,7 @@
  * Bounds: as many rule sets as the log keeps changes of correlation rules; rules are shared between them.
  */
 import assert from 'node:assert/strict';
-import { ConfigError, type CorrelationRule, DEFAULT_RULES, parseConfigKey, parseConfigValue } from '@bailiff/policy';
+import { BUILT_IN_RULES, ConfigError, type CorrelationRule, parseConfigKey, parseConfigValue } from '@bailiff/policy';
 import { type CompiledRule, compileRule } from './rules.ts';
 
 /** One change as the log has it; `json` null = deleted. */
@@ -54,7 +54,7 @@ export class RuleBook {
   /** Of the newest change of a rule. */
   #sequence = 0;
 
-  constructor(defaults: Readonly<Record<string, CorrelationRule>> = DEFAULT_RULES) {
+  constructor(defaults: Readonly<Record<string, CorrelationRule>> = BUILT_IN_RULES) {
     const enabled = Object.entries(defaults).filter(([, rule]) => rule.enabled);
     this.#defaults = new Map(enabled.map(([name, rule]) => [name, compileRule(name, rule)]));
     this.#sets = [{ revision: 0, fromMicros: 0, rules: this.#compiled(), problems: [] }];

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { DEFAULT_RULES } from './correlation.ts';
+import { BUILT_IN_RULES } from './correlation.ts';
 import { ConfigError, parseConfigKey } from './keys.ts';
-import { DEFAULT_RESPONSE_POLICIES } from './response.ts';
+import { BUILT_IN_RESPONSE_POLICIES } from './response.ts';
 import { checkConfigWrite, parseConfigValue } from './values.ts';
 
 const NOW = Date.parse('2026-11-25T12:00:00Z');
@@ -181,10 +181,10 @@ describe('contradictions - refused when written, with the field; the same withou
     expect(refused(key, right)).toEqual([]);
   });
 
-  it('what ships holds together', () => {
-    for (const [name, value] of Object.entries(DEFAULT_RULES))
+  it('what is built in holds together', () => {
+    for (const [name, value] of Object.entries(BUILT_IN_RULES))
       expect(refused(`correlation.cluster._.${name}`, value), name).toEqual([]);
-    for (const [name, value] of Object.entries(DEFAULT_RESPONSE_POLICIES)) {
+    for (const [name, value] of Object.entries(BUILT_IN_RESPONSE_POLICIES)) {
       expect(refused(`response.cluster._.${name}`, { ...value, dryRun: false }), name).toEqual([]);
     }
     expect(refused(SPOOF, {})).toEqual([]);

@@ -131,7 +131,7 @@ const SPOOFED = ['ipv4-source', 'ipv6-source', 'source-mac', 'arp-sender', 'nd-t
 const RAW_SOCKETS = ['raw', 'packet', 'xdp', 'net-raw'];
 
 /** Rules in force until the operator writes one of the same name. They express "repeated attempts". */
-export const DEFAULT_RULES: Readonly<Record<string, CorrelationRule>> = Object.fromEntries(
+export const BUILT_IN_RULES: Readonly<Record<string, CorrelationRule>> = Object.fromEntries(
   Object.entries({
     'repeated-spoofing': {
       type: 'event_count',

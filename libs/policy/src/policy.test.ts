@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { DEFAULT_RULES } from './correlation.ts';
-import { DEFAULT_RESPONSE_POLICIES, PROTECTED_NAMESPACES } from './response.ts';
+import { BUILT_IN_RULES } from './correlation.ts';
+import { BUILT_IN_RESPONSE_POLICIES, PROTECTED_NAMESPACES } from './response.ts';
 import { effectiveMode } from './scopes.ts';
 import { spoofScoped } from './spoof.ts';
 import { isCidr, parseDurationMs } from './units.ts';
@@ -31,7 +31,7 @@ describe('units', () => {
   ])('CIDR %s', (text, ok) => expect(isCidr(text)).toBe(ok));
 });
 
-describe('what ships', () => {
+describe('what is built in', () => {
   it('every vector enforces but those whose ordinary use is too common', () => {
     expect(VECTORS.filter((v) => defaultMode(v) !== 'enforce')).toEqual(['tunnel-other', 'dhcp-client']);
   });
@@ -43,13 +43,17 @@ describe('what ships', () => {
     ]);
   });
   it('no response policy does anything until the operator says so', () => {
-    expect(Object.values(DEFAULT_RESPONSE_POLICIES).every((p) => p.dryRun)).toBe(true);
-    for (const policy of Object.values(DEFAULT_RESPONSE_POLICIES))
+    expect(Object.values(BUILT_IN_RESPONSE_POLICIES).every((p) => p.dryRun)).toBe(true);
+    for (const policy of Object.values(BUILT_IN_RESPONSE_POLICIES))
       expect(policy.guards.protectedNamespaces).toEqual(PROTECTED_NAMESPACES);
   });
   it('repeated attempts are judged, and so is a node that speaks for others', () => {
-    expect(DEFAULT_RULES['repeated-spoofing']).toMatchObject({ type: 'event_count', level: 'high', 'group-by': 'pod' });
-    expect(DEFAULT_RULES['foreign-pod-claims']).toMatchObject({ level: 'critical', 'group-by': 'node' });
+    expect(BUILT_IN_RULES['repeated-spoofing']).toMatchObject({
+      type: 'event_count',
+      level: 'high',
+      'group-by': 'pod',
+    });
+    expect(BUILT_IN_RULES['foreign-pod-claims']).toMatchObject({ level: 'critical', 'group-by': 'node' });
   });
 });
 

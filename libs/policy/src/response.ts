@@ -150,7 +150,7 @@ export const responsePolicy = z
 export type ResponsePolicy = z.infer<typeof responsePolicy>;
 
 /** In force until the operator writes a policy of the same name: everything is proposed, nothing is done. */
-export const DEFAULT_RESPONSE_POLICIES: Readonly<Record<string, ResponsePolicy>> = {
+export const BUILT_IN_RESPONSE_POLICIES: Readonly<Record<string, ResponsePolicy>> = {
   'answer-high': responsePolicy.parse({
     match: { levels: ['high', 'critical'] },
     steps: [{ action: 'observe' }, { action: 'label', expires: '24h' }, { action: 'delete' }],

@@ -54,7 +54,7 @@ export function lastSaid(values: readonly unknown[]): number {
 const modeIn = (scope: SpoofScoped | undefined, vector: Vector): Mode | undefined =>
   (scope?.modes as Partial<Record<Vector, Mode>> | undefined)?.[vector];
 
-/** Which scope, widest first, decides the mode of a vector; -1: nobody says anything and the shipped default holds. */
+/** Which scope, widest first, decides the mode of a vector; -1: nobody says anything and what is built in holds. */
 export function modeScope(vector: Vector, scopes: readonly (SpoofScoped | undefined)[]): number {
   return lastSaid(scopes.map((scope) => modeIn(scope, vector)));
 }

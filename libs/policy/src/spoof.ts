@@ -1,6 +1,6 @@
 /**
  * Spoof policy: the mode of each vector and what surrounds it, at three scopes (cluster, namespace, workload). What is not
- * said at a narrower scope is inherited from the wider one; what nobody says has the shipped default.
+ * said at a narrower scope is inherited from the wider one; what nobody says is as it is built in.
  */
 import * as z from 'zod';
 import { unguardedNodes } from './unguarded.ts';

@@ -38,7 +38,7 @@ export const TUNABLE_VECTORS = VECTORS.slice(0, 16) as unknown as readonly [Vect
 
 const AUDITED_BY_DEFAULT: ReadonlySet<Vector> = new Set(['tunnel-other', 'dhcp-client']);
 
-/** The mode a vector has under the cluster default that ships. */
+/** The built-in mode of a vector. */
 export function defaultMode(vector: Vector): Mode {
   return AUDITED_BY_DEFAULT.has(vector) ? 'audit' : 'enforce';
 }

@@ -185,7 +185,7 @@ const CASES: Readonly<Record<string, readonly Row[]>> = {
   ],
 };
 
-describe('ready policies', () => {
+describe('ready-made policies', () => {
   it('every file has cases, and every case a file', () => {
     expect(files.map((file) => file.replace('.yaml', '')).sort()).toEqual(Object.keys(CASES).sort());
   });

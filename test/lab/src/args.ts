@@ -6,7 +6,7 @@ import { parseFlags, wrongUse } from './flags.ts';
 import { isLabId, notALabId } from './names.ts';
 import { CNI_PLUGINS, type CniPlugin, checkOptions, DEFAULT_OPTIONS, type LabOptions } from './plan.ts';
 
-/** Enough for a verdict by the rules that ship. */
+/** Enough for a verdict by the built-in rules. */
 const DEFAULT_ATTACK = { vectors: ['ipv4-source'], count: 20, rate: 100 } as const;
 const MAX_COUNT = 1_000_000;
 const MAX_RATE = 100_000;

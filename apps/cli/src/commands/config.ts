@@ -117,7 +117,7 @@ function registerValidate(parent: Command, io: CliIo): void {
     try {
       checkConfigWrite(key, JSON.stringify(value));
     } catch (error) {
-      // Without a bus only the keys that are shipped are known.
+      // Without a bus only the keys that are built in are known.
       const none = isNew && file === undefined ? noSuchKey(key, error, []) : null;
       if (!json || !(error instanceof ConfigError)) throw none ?? error;
       out.json({ key: text, valid: false, fields: error.fields, message: error.message });
@@ -127,7 +127,7 @@ function registerValidate(parent: Command, io: CliIo): void {
     if (json) out.json({ key: text, valid: true, fields: [], message: '' });
     else out.line(`${formatConfigKey(key)}: valid`);
     const meant = isNew ? meantKey(key, []) : null;
-    if (meant !== null) out.note(`it is not a key that is shipped; did you mean ${meant}?`);
+    if (meant !== null) out.note(`no such key is built in; did you mean ${meant}?`);
   });
 }
 
@@ -235,7 +235,7 @@ function registerShow(parent: Command, io: CliIo): void {
 function registerEffective(parent: Command, io: CliIo): void {
   const command = parent
     .command('effective')
-    .description('what holds for a pod after all scopes, and whose word each value is: shipped, or which key, by whom')
+    .description('what holds for a pod after all scopes, and whose word each value is: built in, or which key, by whom')
     .argument('[pod]', 'namespace/name, name or uid of a pod')
     .option('-n, --namespace <namespace>', 'of this namespace; without a pod: for pods that are still to come')
     .option('--json', 'one JSON document')

@@ -15,7 +15,7 @@ import { withChangeOptions } from './config.ts';
 
 const EXAMPLES = `
 Examples:
-  bailiff policy apply policies/ --reason "the shipped ones"
+  bailiff policy apply policies/ --reason "the ready-made ones"
   bailiff policy list
   bailiff policy show escape-guard > escape-guard.yaml      edit, and apply it again
   bailiff policy diff escape-guard.yaml

@@ -96,7 +96,7 @@ function valueText(value: unknown): string {
 
 function cellsOf({ setting, value, from, note }: Setting, nowMs: number): Cell[] {
   const text = note === '' ? valueText(value) : `${valueText(value)} (${note})`;
-  if (from.source === 'default') return [setting, text, { text: 'shipped default', style: 'dim' }, '', '', '', '', ''];
+  if (from.source === 'default') return [setting, text, { text: 'built in', style: 'dim' }, '', '', '', '', ''];
   const key: Cell = from.lastGood ? { text: `${from.key} (last good)`, style: 'red' } : from.key;
   const shown: Cell = setting.startsWith('disarmed') ? { text, style: 'yellow' } : text;
   return [setting, shown, key, String(from.revision), from.keptBy, from.by, clockTime(from.atMicros, nowMs), from.why];

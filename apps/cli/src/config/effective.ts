@@ -1,16 +1,16 @@
 /**
  * What holds for a pod, or for the pods of a namespace that are still to come, and whose word each value is. Pure.
  *
- * Which keys bear on it and which of them wins is asked of libs/policy (scopes.ts), libs/runtime (select.ts) and the shipped defaults, as the
+ * Which keys bear on it and which of them wins is asked of libs/policy (scopes.ts), libs/runtime (select.ts) and what is built in, as the
  * collector, the correlator and the responder ask: nothing is decided here. A stored value that every reader refuses is shown by what holds
  * instead (`lastGood`).
  */
 import type { StoredConfig } from '@bailiff/bus';
 import {
+  BUILT_IN_RESPONSE_POLICIES,
+  BUILT_IN_RULES,
   type ConfigKey,
   type CorrelationRule,
-  DEFAULT_RESPONSE_POLICIES,
-  DEFAULT_RULES,
   type Disarm,
   disarmKeys,
   effectiveMode,
@@ -184,10 +184,10 @@ function runtimeOf({ namespace, labels }: Place, stored: readonly InForce[]): Se
   });
 }
 
-/** The shipped ones and the stored ones of a kind, each name once. */
-function named<T>(kind: ConfigKey['kind'], shipped: Readonly<Record<string, T>>, stored: readonly InForce[]) {
+/** The built-in ones and the stored ones of a kind, each name once. */
+function named<T>(kind: ConfigKey['kind'], builtIn: Readonly<Record<string, T>>, stored: readonly InForce[]) {
   const all = new Map<string, { value: T; one: InForce | undefined }>(
-    Object.entries(shipped).map(([name, value]) => [name, { value, one: undefined }]),
+    Object.entries(builtIn).map(([name, value]) => [name, { value, one: undefined }]),
   );
   for (const one of stored) if (one.key.kind === kind) all.set(one.key.name, { value: one.value as T, one });
   return [...all].sort(([a], [b]) => (a < b ? -1 : 1));
@@ -197,7 +197,7 @@ const reaches = ({ namespaces, excludeNamespaces }: Selection, namespace: string
   (namespaces?.includes(namespace) ?? true) && !excludeNamespaces?.includes(namespace);
 
 function correlationOf({ namespace }: Place, stored: readonly InForce[]): Setting[] {
-  return named('correlation', DEFAULT_RULES, stored).flatMap(([setting, { value: rule, one }]) => {
+  return named('correlation', BUILT_IN_RULES, stored).flatMap(([setting, { value: rule, one }]) => {
     const stages = 'rules' in rule ? rule.rules.map(({ selection }) => selection) : [rule.selection];
     const within = stages.filter((selection) => reaches(selection, namespace)).length;
     // Other pods of the group may fulfil the other stages.
@@ -217,7 +217,7 @@ export function ruleText(rule: CorrelationRule): string {
 }
 
 function responseOf({ namespace, ownerKind }: Place, stored: readonly InForce[]): Setting[] {
-  return named('response', DEFAULT_RESPONSE_POLICIES, stored).flatMap(([setting, { value: policy, one }]) => {
+  return named('response', BUILT_IN_RESPONSE_POLICIES, stored).flatMap(([setting, { value: policy, one }]) => {
     if (!(policy.match.namespaces?.includes(namespace) ?? true)) return [];
     const value = policy.enabled ? policyText(policy) : 'off';
     return [

@@ -18,8 +18,8 @@ function refusal(key: string, patch: (value: Record<string, never>) => object): 
 const HIGH = 'response.cluster._.answer-high';
 
 describe('hints of a refused value', () => {
-  it('a key that is right - is the one that was written, or a shipped one of its kind', () => {
-    // What no shipped value has is known all the same, also of a kind of which none is shipped.
+  it('a key that is right - is the one that was written, or a built-in one of its kind', () => {
+    // What no built-in value has is known all the same, also of a kind of which none is built in.
     const optional = refusal(HIGH, (value) => ({ ...value, steps: [{ action: 'label', expirs: '1h' }] })).join('\n');
     expect(optional).toMatch(/did you mean steps\.0\.expires\?/);
     const runtime = refusal('runtime.cluster._.x', () => ({ selecter: {}, mode: 'audit', rules: [] })).join('\n');
@@ -38,7 +38,7 @@ describe('hints of a refused value', () => {
     expect(near).toMatch(/\n {2}did you mean dryRun\?\n/);
     const within = refusal(HIGH, (value) => ({ ...value, guards: { budget: { maxPod: 1 } } })).join('\n');
     expect(within).toMatch(/did you mean guards\.budget\.maxPods\?/);
-    // What no shipped value has is known all the same, also of a kind of which none is shipped.
+    // What no built-in value has is known all the same, also of a kind of which none is built in.
     const optional = refusal(HIGH, (value) => ({ ...value, steps: [{ action: 'label', expirs: '1h' }] })).join('\n');
     expect(optional).toMatch(/did you mean steps\.0\.expires\?/);
     const runtime = refusal('runtime.cluster._.x', () => ({ selecter: {}, mode: 'audit', rules: [] })).join('\n');

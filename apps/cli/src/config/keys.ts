@@ -3,12 +3,12 @@
  * look as if it were in force.
  */
 import {
+  BUILT_IN_RESPONSE_POLICIES,
+  BUILT_IN_RULES,
   CONFIG_KINDS,
   CONFIG_SCOPES,
   ConfigError,
   type ConfigKey,
-  DEFAULT_RESPONSE_POLICIES,
-  DEFAULT_RULES,
   formatConfigKey,
   parseConfigKey,
   requireReadKey,
@@ -52,8 +52,8 @@ export function nearKey(text: string): string | null {
 /** What holds under a key when nothing is stored; undefined when nothing does. */
 export function builtIn(key: ConfigKey): unknown {
   if (key.kind === 'spoof' && key.scope === 'cluster') return spoofCluster.parse({});
-  if (key.kind === 'correlation') return DEFAULT_RULES[key.name];
-  if (key.kind === 'response') return DEFAULT_RESPONSE_POLICIES[key.name];
+  if (key.kind === 'correlation') return BUILT_IN_RULES[key.name];
+  if (key.kind === 'response') return BUILT_IN_RESPONSE_POLICIES[key.name];
   return undefined;
 }
 
@@ -63,8 +63,8 @@ export function builtInKeys(): string[] {
     formatConfigKey({ kind, scope: 'cluster', namespace: null, name });
   return [
     key('spoof', 'default'),
-    ...Object.keys(DEFAULT_RULES).map((name) => key('correlation', name)),
-    ...Object.keys(DEFAULT_RESPONSE_POLICIES).map((name) => key('response', name)),
+    ...Object.keys(BUILT_IN_RULES).map((name) => key('correlation', name)),
+    ...Object.keys(BUILT_IN_RESPONSE_POLICIES).map((name) => key('response', name)),
   ];
 }
 

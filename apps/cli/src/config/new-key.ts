@@ -1,4 +1,4 @@
-/** A key under which nothing is stored or shipped, given by single fields: more often a slip than a new key. */
+/** A key under which nothing is stored or built in, given by single fields: more often a slip than a new key. */
 import { CONFIG_BUCKET, openBucket } from '@bailiff/bus';
 import { ConfigError, type ConfigKey, checkConfigWrite, formatConfigKey } from '@bailiff/policy';
 import { CliError } from '../errors.ts';

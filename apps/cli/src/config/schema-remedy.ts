@@ -4,11 +4,11 @@ import { nearest } from '../text/nearest.ts';
 import { fieldNames } from './field-names.ts';
 import { builtIn, builtInKeys } from './keys.ts';
 
-/** A key of the kind that surely has a value: itself, or a shipped one; null when none is shipped. */
+/** A key of the kind that surely has a value: itself, or a built-in one; null when none is built in. */
 function exampleOf(key: ConfigKey): ConfigKey | null {
   if (builtIn(key) !== undefined) return key;
-  const shipped = builtInKeys().find((text) => text.startsWith(`${key.kind}.`));
-  return shipped === undefined ? null : parseConfigKey(shipped);
+  const known = builtInKeys().find((text) => text.startsWith(`${key.kind}.`));
+  return known === undefined ? null : parseConfigKey(known);
 }
 
 /** Lines; empty when there is nothing to say. */

@@ -138,6 +138,6 @@ export const CRD_DESCRIPTIONS: Readonly<Record<ResourceKind, string>> = {
   RuntimePolicy:
     'What programs of selected containers may do, decided in the kernel before it happens. It has no namespace: name namespaces in its selector.',
   CorrelationRule:
-    'When violations become a verdict, in the words of Sigma correlations. One of the name of a shipped rule replaces it.',
+    'When violations become a verdict, in the words of Sigma correlations. One of the name of a built-in rule takes its place.',
   ResponsePolicy: 'Which verdicts are answered, by which actions, under which guards.',
 };
