@@ -3,7 +3,11 @@
 // and pin directories of its own; more would starve what has a time limit.
 import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
+import { begin } from './tools/environment.ts';
 import Sequencer from './tools/sequencer.ts';
+
+// Tests of this file load it too, in a worker, which has the environment already.
+if (!process.env['VITEST_WORKER_ID']) begin();
 
 /** What a file replaced is not there for the next one of its process. */
 const NOTHING_LEFT = { restoreMocks: true, unstubEnvs: true, unstubGlobals: true };

@@ -1,16 +1,11 @@
 // What pages point at is there: links between them, their headings, and the files that they name in code.
-import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, it } from 'vitest';
+import { listed } from './listed.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '..');
-const pages = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard', '*.md'], {
-  cwd: ROOT,
-  encoding: 'utf8',
-})
-  .split('\n')
-  .filter((page) => page !== '' && existsSync(path.join(ROOT, page)));
+const pages = listed('*.md').filter((page) => existsSync(path.join(ROOT, page)));
 const read = (page: string) => readFileSync(path.join(ROOT, page), 'utf8');
 
 /** As a forge makes them of headings. */

@@ -1,16 +1,11 @@
 // House rules that a machine can hold: import direction, file size, one pin per dependency, and words that do not belong here.
-import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { listed } from './listed.ts';
 
 const root = path.resolve(import.meta.dirname, '..');
-const files = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], {
-  cwd: root,
-  encoding: 'utf8',
-})
-  .split('\n')
-  .filter(Boolean);
+const files = listed();
 const source = files.filter((f) => /\.(ts|c|h|cc|mjs)$/.test(f) && !f.includes('.gen.'));
 const read = (f: string) => readFileSync(path.join(root, f), 'utf8');
 

@@ -1,7 +1,7 @@
 /** Comments of the source as text, for what has its words only there. Pure but for reading files of this repository. */
-import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
+import { listed } from '../listed.ts';
 
 export const ROOT = path.resolve(import.meta.dirname, '../..');
 
@@ -9,11 +9,9 @@ export const readSource = (file: string): string => readFileSync(path.join(ROOT,
 
 /** TypeScript of apps and libraries without tests, by path. */
 export function sourceFiles(): string[] {
-  const listed = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard', 'apps', 'libs'], {
-    cwd: ROOT,
-    encoding: 'utf8',
-  });
-  return listed.split('\n').filter((file) => /\/src\/.*\.ts$/.test(file) && !/\.test\.ts$|\/testing\.ts$/.test(file));
+  return listed('apps', 'libs').filter(
+    (file) => /\/src\/.*\.ts$/.test(file) && !/\.test\.ts$|\/testing\.ts$/.test(file),
+  );
 }
 
 /** What stands in a comment of either form, as one line. */
