@@ -91,7 +91,7 @@ describe('offline detach', () => {
   it('without the right - exit 4, what to do, and nothing is removed', (context) => {
     const [main = ''] = nodeArgs('apps/collector/src/main.ts').slice(-1);
     const isReadable = spawnSync('test', ['-r', main], { uid: NOBODY }).status === 0;
-    if (!isReadable) context.skip('the workspace lies where only root may look: clone it elsewhere');
+    if (!isReadable) context.skip('optional: the workspace lies where only root may look: clone it elsewhere');
     chmodSync(stateDir, 0o755);
     for (const argv of [['detach', '--all'], ['status']]) {
       const { exit, stderr } = run([...argv, '--bpf-dir', pinDir, '--state-dir', stateDir], { uid: NOBODY });
