@@ -7,6 +7,7 @@ import { createWriteStream, type WriteStream } from 'node:fs';
 import { finished } from 'node:stream/promises';
 import { LabError } from '../errors.ts';
 import { labtoolArgs, type Place } from '../native-tool.ts';
+import { serviceEnvironment } from './environment.ts';
 import { type LineProcess, startLines, stopLines } from './lines.ts';
 
 /** The end of the log that a failure shows. */
@@ -16,6 +17,7 @@ export interface ChildSpec {
   name: string;
   command: string;
   args: readonly string[];
+  /** Beside what serviceEnvironment leaves of this process's own. */
   env?: Record<string, string>;
   place: Place;
   logFile: string;
@@ -78,7 +80,7 @@ export async function startChild(spec: ChildSpec): Promise<Child> {
     if (spec.isReady?.(line)) readySeen();
   };
   const lines = await startLines(spec.labtool, labtoolArgs(spec.place, ['run', '--', spec.command, ...spec.args]), {
-    env: spec.env,
+    env: serviceEnvironment(process.env, spec.env),
     onLine: take,
     onErrorLine: take,
   });

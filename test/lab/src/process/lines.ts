@@ -26,7 +26,8 @@ export interface LineOptions {
   onLine?: (line: string) => void;
   /** Lines of stderr; its end is kept for failures in any case. */
   onErrorLine?: (line: string) => void;
-  env?: Record<string, string>;
+  /** The whole of it; this process's own when absent. */
+  env?: Readonly<Record<string, string | undefined>>;
   cwd?: string;
 }
 
@@ -51,7 +52,7 @@ export async function startLines(
     cwd: options.cwd,
     // A group of its own: Ctrl-C at a terminal is for the lab, which ends its children in order.
     detached: true,
-    env: options.env ? { ...process.env, ...options.env } : process.env,
+    env: options.env ?? process.env,
   });
   splitLines(child.stdout, (line) => options.onLine?.(line));
   let stderr = '';
