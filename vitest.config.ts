@@ -23,6 +23,7 @@ const real = (name: string, include: string[], testTimeout: number) => ({
     globalSetup: CHILDREN.includes(name) ? ['tools/bundle-children.ts'] : [],
     maxWorkers: 2,
     ...(SHARED.includes(name) ? ONE_PROCESS : {}),
+    ...(name === 'e2e' ? { setupFiles: ['tools/labs-setup.ts'] } : {}),
     ...NOTHING_LEFT,
     // After the unit tests.
     sequence: { groupOrder: 1 },

@@ -4,7 +4,7 @@
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { exec, type LabInfo, readState } from '@bailiff/lab';
+import { exec, LABS_DIR, type LabInfo, readState } from '@bailiff/lab';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { bailiff, kubectl, lab, startBailiff, startLabProcess, tracesOf, uniqueId } from './support.ts';
@@ -140,7 +140,7 @@ describe('lab up in the foreground', () => {
     const killed = uniqueId('k');
     const first = startLabProcess('up', '--nodes', '1', '--pods', '0', '--id', killed);
     await first.said('apps:');
-    process.kill((await readState(`/run/bailiff-lab/${killed}`))!.pid, 'SIGKILL');
+    process.kill((await readState(path.join(LABS_DIR, killed)))!.pid, 'SIGKILL');
     await first.ended;
     expect(tracesOf(killed)).not.toEqual([]);
 

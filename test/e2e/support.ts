@@ -6,7 +6,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { CHECKOUT, exec } from '@bailiff/lab';
+import { CHECKOUT, exec, LABS_DIR } from '@bailiff/lab';
 import { nodeArgs } from '../../tools/children.ts';
 
 const LAB = 'test/lab/src/main.ts';
@@ -85,7 +85,7 @@ export function tracesOf(id: string): string[] {
   const traces: string[] = [];
   const names = (dir: string) => (existsSync(dir) ? readdirSync(dir) : []);
   traces.push(...names('/run/netns').filter((name) => name.startsWith(`bl-${id}-`)));
-  if (existsSync(`/run/bailiff-lab/${id}`)) traces.push(`/run/bailiff-lab/${id}`);
+  if (existsSync(path.join(LABS_DIR, id))) traces.push(path.join(LABS_DIR, id));
   for (const line of readFileSync('/proc/self/mounts', 'utf8').split('\n')) {
     const [, point = '', type] = line.split(' ');
     if (point.includes(`/${id}/`) || point.includes(`bl-${id}-`)) traces.push(`mount ${point}`);
@@ -115,7 +115,7 @@ export function tracesOfMachine(dir: string): string[] {
 function isOf(pid: string, id: string): boolean {
   try {
     const inCgroup = readFileSync(`/proc/${pid}/cgroup`, 'utf8').includes(`/bailiff-lab-${id}`);
-    return inCgroup || readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(`/run/bailiff-lab/${id}/`);
+    return inCgroup || readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(`${LABS_DIR}/${id}/`);
   } catch {
     // It ended while we looked.
     return false;

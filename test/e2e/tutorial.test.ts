@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { freePort } from '@bailiff/bus/testing';
-import { CHECKOUT } from '@bailiff/lab';
+import { CHECKOUT, LABS_DIR } from '@bailiff/lab';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
 import { lab, tracesOf, uniqueId } from './support.ts';
@@ -94,7 +94,7 @@ it('tutorial - every command does what the page says', { timeout: 300_000 }, asy
   const ours = (text: string) =>
     text
       .replaceAll('--id try', `--id ${id}`)
-      .replaceAll('/run/bailiff-lab/try', `/run/bailiff-lab/${id}`)
+      .replaceAll('/run/bailiff-lab/try', `${LABS_DIR}/${id}`)
       .replaceAll('/tmp/bailiff-try', directory)
       .replaceAll('docs/tutorial/rsyslog.conf', conf)
       .replaceAll('10514', port);
@@ -103,16 +103,7 @@ it('tutorial - every command does what the page says', { timeout: 300_000 }, asy
   expect(blocks.length).toBeGreaterThan(15);
   try {
     await using shell = new Shell();
-    for (const [index, block] of blocks.entries()) {
-      await runBlock(shell, block, ours(block.commands));
-      // Another lab may be up on this machine, so that none is the only one.
-      if (index === 0) {
-        const { natsUrl } = JSON.parse(await lab('info', '--id', id)) as { natsUrl: string };
-        await shell.run(
-          `export BAILIFF_NATS_URL=${natsUrl} BAILIFF_NATS_PASSWORD_FILE=/run/bailiff-lab/${id}/secrets/cli.password`,
-        );
-      }
-    }
+    for (const block of blocks) await runBlock(shell, block, ours(block.commands));
     expect(tracesOf(id)).toEqual([]);
   } finally {
     if (tracesOf(id).length > 0) await lab('down', '--id', id);

@@ -2,6 +2,7 @@
 export { removeEverything, takeDown } from './cleanup.ts';
 export { LabError, type LabErrorCode } from './errors.ts';
 export { POD_PORT } from './kubelet/sandbox.ts';
+export { LABS_DIR } from './names.ts';
 export { CHECKOUT, ensureLabtool, labtoolArgs } from './native-tool.ts';
 export { type CniPlugin, DEFAULT_OPTIONS, type LabOptions } from './plan.ts';
 export type { Child } from './process/children.ts';

@@ -5,8 +5,8 @@
  */
 import { randomInt } from 'node:crypto';
 
-/** All labs of the machine. */
-export const LABS_DIR = '/run/bailiff-lab';
+/** All labs of the machine. BAILIFF_LABS_DIR keeps labs apart from all others of the machine: who looks for one there finds no other. */
+export const LABS_DIR = process.env['BAILIFF_LABS_DIR'] || '/run/bailiff-lab';
 /** Where `ip netns` keeps names. */
 export const NETNS_DIR = '/run/netns';
 
