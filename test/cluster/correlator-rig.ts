@@ -84,8 +84,9 @@ export class CorrelatorRig implements AsyncDisposable {
     });
   }
 
-  static async start(): Promise<CorrelatorRig> {
-    const nats = await startNats({ users: testUsers([NODE_A, NODE_B]) });
+  /** @param own a server with the users of both nodes; it is stopped with the rig. Default: a new one */
+  static async start(own?: TestNats): Promise<CorrelatorRig> {
+    const nats = own ?? (await startNats({ users: testUsers([NODE_A, NODE_B]) }));
     const admin = await nats.connect('admin');
     await ensureTopology(admin);
     return new CorrelatorRig(nats, admin, mkdtempSync(path.join(tmpdir(), 'bailiff-correlator-')));

@@ -12,9 +12,16 @@ import { clean, wrap } from './text/clean.ts';
 /**
  * CLI_USAGE: what was asked cannot be asked so. CLI_NOT_FOUND: what was named is not there. CLI_CONTEXT: the context file or the
  * environment is wrong. CLI_DECLINED: a person said no, or could not be asked. CLI_CONFIG: a configuration that is refused. CLI_STATE: the
- * thing is not in a state for this.
+ * thing is not in a state for this. CLI_BUS: the bus cannot do what it is there for.
  */
-export type CliErrorCode = 'CLI_USAGE' | 'CLI_NOT_FOUND' | 'CLI_CONTEXT' | 'CLI_DECLINED' | 'CLI_CONFIG' | 'CLI_STATE';
+export type CliErrorCode =
+  | 'CLI_USAGE'
+  | 'CLI_NOT_FOUND'
+  | 'CLI_CONTEXT'
+  | 'CLI_DECLINED'
+  | 'CLI_CONFIG'
+  | 'CLI_STATE'
+  | 'CLI_BUS';
 
 const EXIT_OF: Record<CliErrorCode, ExitCode> = {
   CLI_USAGE: EXIT.badFlags,
@@ -23,6 +30,7 @@ const EXIT_OF: Record<CliErrorCode, ExitCode> = {
   CLI_DECLINED: EXIT.badFlags,
   CLI_CONFIG: EXIT.badConfiguration,
   CLI_STATE: EXIT.badFlags,
+  CLI_BUS: EXIT.dependencyUnreachable,
 };
 
 export class CliError extends Error {
@@ -52,6 +60,8 @@ const REMEDIES: Readonly<Record<string, string>> = {
   BUS_NO_STREAM: `is the bus set up for Bailiff? ${SET_UP_REMEDY}. See \`bailiff doctor\``,
   BUS_SHRINK: 'leave the flag out to keep what is there, or say --shrink to have it so',
   BUS_TIMEOUT: 'the bus is connected and does not answer: is it overloaded, or without a leader?',
+  BUS_FULL:
+    'the stream is at its limit (`bailiff status` says which), or the disk of nats-server is full: make room there, see "Disk full" in docs/operations.md',
   BUS_TOO_LARGE: 'the value is larger than the bus takes (256 KiB)',
   CONFIG_REVISION: 'read it again (`bailiff config get`) and repeat the change',
   CONFIG_KEY:

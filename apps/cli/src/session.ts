@@ -5,7 +5,7 @@
  * not there is an error at once: a person waits at a prompt.
  */
 import { accessSync, constants, readFileSync } from 'node:fs';
-import { type Bus, connectBus } from '@bailiff/bus';
+import { type Bus, connectBus, isJetStreamOff, JETSTREAM_OFF, JETSTREAM_OFF_REMEDY } from '@bailiff/bus';
 import { busOptionsOf } from '@bailiff/service';
 import type { Command } from 'commander';
 import { type BusFlags, type Connection, contextPath, resolveConnection } from './bus/connection.ts';
@@ -135,6 +135,16 @@ export async function openBus(io: CliIo, connection: Connection): Promise<Bus> {
   });
 }
 
+/** Errors that a bus without JetStream gives, as what they are then; any other error as it is. */
+export function ofBus(bus: Bus, cause: unknown): unknown {
+  const { code } = cause as { code?: unknown };
+  if ((code !== 'BUS_TIMEOUT' && code !== 'BUS_NO_STREAM') || !isJetStreamOff(bus)) return cause;
+  return new CliError('CLI_BUS', `${JETSTREAM_OFF}: nothing can be read or stored`, {
+    cause,
+    remedy: JETSTREAM_OFF_REMEDY,
+  });
+}
+
 /** Runs a command on its bus and closes it afterwards. @returns what `work` returns: the exit code */
 export async function withSession(
   io: CliIo,
@@ -147,6 +157,8 @@ export async function withSession(
   const bus = await openBus(io, connection);
   try {
     return await work({ io, bus, connection, decoder: new MessageDecoder(bus), out });
+  } catch (error) {
+    throw ofBus(bus, error);
   } finally {
     await bus.close();
   }

@@ -309,6 +309,7 @@ class Correlator {
   #makeDeadLetters(precedents: PrecedentBook): DeadLetters {
     return new DeadLetters({
       bus: this.#bus,
+      clock: this.#ctx.clock,
       precedents,
       onWritten: (reason) => this.#metrics.deadLetters.inc({ reason }),
       onError: (error) => this.#warn('dead letters', error),

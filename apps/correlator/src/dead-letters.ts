@@ -8,10 +8,15 @@
  */
 import { type Bus, BusError, consumeOrdered, deadLetter, filters, getMessage, parseSubject } from '@bailiff/bus';
 import { PrecedentBook } from '@bailiff/judge';
+import type { Clock } from '@bailiff/service';
 
 const STREAM = 'VIOLATIONS';
 export const MAX_QUEUED_LETTERS = 4_096;
 const IN_FLIGHT = 8;
+/** Between tries that the bus refuses because it has no room, or JetStream is off. */
+const RETRY_MS = 1_000;
+const NO_ROOM = new Set(['BUS_FULL', 'BUS_NO_STREAM']);
+const AWAY = new Set(['BUS_UNREACHABLE', 'BUS_TIMEOUT']);
 
 export interface Letter {
   sequence: number;
@@ -51,8 +56,10 @@ export async function readPrecedents(
 
 export interface DeadLettersOptions {
   bus: Bus;
+  clock: Pick<Clock, 'sleep'>;
   precedents: PrecedentBook;
   onWritten(reason: string): void;
+  /** Given up, or tried again because the bus has no room. */
   onError(error: Error): void;
   /** Aborted when nothing may be written any more. */
   signal: AbortSignal;
@@ -122,8 +129,12 @@ export class DeadLetters {
         await deadLetter(bus, { stream: STREAM, sequence, subject, reason, detail: about, data, signal });
         return this.#o.onWritten(reason);
       } catch (error) {
-        const away = error instanceof BusError && (error.code === 'BUS_UNREACHABLE' || error.code === 'BUS_TIMEOUT');
-        if (!away) throw error;
+        if (!(error instanceof BusError)) throw error;
+        if (NO_ROOM.has(error.code)) {
+          this.#o.onError(error);
+          await this.#o.clock.sleep(RETRY_MS, signal);
+          signal.throwIfAborted();
+        } else if (!AWAY.has(error.code)) throw error;
         await bus.whenConnected(signal);
       }
     }

@@ -10,6 +10,8 @@ test.each<[BusErrorCode, Error]>([
   ['BUS_NO_STREAM', api(10059, 'stream not found')],
   ['BUS_FULL', api(10077, 'maximum bytes exceeded')],
   ['BUS_FULL', api(10077, 'maximum messages per subject exceeded')],
+  ['BUS_FULL', api(10077, 'write /data/jetstream/BAILIFF/streams/VERDICTS/msgs/1.blk: no space left on device')],
+  ['BUS_FULL', api(10077, 'write /data/jetstream/BAILIFF/streams/VERDICTS/msgs/1.blk: disk quota exceeded')],
   ['BUS_REFUSED', api(10077, 'something else')],
   ['BUS_TOO_LARGE', api(10054, 'message size exceeds maximum allowed')],
   ['BUS_TIMEOUT', new errors.TimeoutError()],

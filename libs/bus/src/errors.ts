@@ -9,7 +9,7 @@ import { errors } from '@nats-io/nats-core';
  * BUS_UNREACHABLE: no connection. BUS_TIMEOUT: connected, no answer in time; what was asked may have happened. BUS_PERMISSION: this
  * identity may not. BUS_AUTHENTICATION: the server does not know this identity, or its secret cannot be read. BUS_NO_STREAM: no such stream, or JetStream is not
  * up yet. BUS_CONFLICT: somebody wrote first (compare and set). BUS_EXISTS: create-only, and it is there. BUS_FULL: the stream is
- * at a limit and discards new. BUS_TOO_LARGE: above the server's or the bucket's largest message. BUS_REFUSED: any other refusal
+ * at a limit and discards new, or the server's disk has no space. BUS_TOO_LARGE: above the server's or the bucket's largest message. BUS_REFUSED: any other refusal
  * by JetStream. BUS_CAPACITY: the publisher's window is full. BUS_CLOSED: closed by this process. BUS_HORIZON: verdicts or
  * responses are kept too short. BUS_TOPOLOGY: a stream exists with what cannot be changed. BUS_SHRINK: a stream would keep less
  * than it does, and nobody said that it may. BUS_MESSAGE: a message lacks what JetStream puts on it.
@@ -57,9 +57,12 @@ const API_CODES: Readonly<Record<number, BusErrorCode>> = {
   10054: 'BUS_TOO_LARGE', // message size exceeds maximum allowed
 };
 
+/** Words of a limit of the stream, and of the operating system about the disk (ENOSPC, EDQUOT). */
+const NO_ROOM = /maximum (bytes|messages)|no space left on device|disk quota exceeded/;
+
 /** Code for a refusal by JetStream. 10077 (message could not be stored) says why in words only. */
 export function codeOfRefusal(apiCode: number, description: string): BusErrorCode {
-  if (apiCode === 10077 && /maximum (bytes|messages)/.test(description)) return 'BUS_FULL';
+  if (apiCode === 10077 && NO_ROOM.test(description)) return 'BUS_FULL';
   return API_CODES[apiCode] ?? 'BUS_REFUSED';
 }
 

@@ -18,7 +18,7 @@ export * from './publish-once.ts';
 export { apiRequest, request } from './request.ts';
 export * from './server-conf.ts';
 export { type BusService, connectService } from './service.ts';
-export { SET_UP_REMEDY } from './set-up.ts';
+export { isJetStreamOff, JETSTREAM_OFF, JETSTREAM_OFF_REMEDY, SET_UP_REMEDY } from './set-up.ts';
 export * from './snapshot.ts';
 export * from './streams.ts';
 export * from './subjects.ts';

@@ -12,7 +12,7 @@ import { headersOf, type PubAck, type PublishOptions } from './ack.ts';
 import type { Bus, BusStatus } from './connect.ts';
 import { BusError, toBusError } from './errors.ts';
 import { refusal } from './request.ts';
-import { SET_UP_REMEDY } from './set-up.ts';
+import { JETSTREAM_OFF, JETSTREAM_OFF_REMEDY, SET_UP_REMEDY } from './set-up.ts';
 import { BACKOFF_FIRST_MS, backoffMs } from './wait.ts';
 
 export interface Published {
@@ -186,7 +186,10 @@ export class FramePublisher {
     if (!entry) return;
     let error: BusError;
     if (message.headers?.code === 503) {
-      error = new BusError('BUS_NO_STREAM', `${entry.subject}: no stream takes this subject: ${SET_UP_REMEDY}`);
+      // A stream that took it before is there still, unless somebody deleted it.
+      const gone = `${JETSTREAM_OFF} (${JETSTREAM_OFF_REMEDY}), or the stream was deleted`;
+      const why = this.acked > 0 ? gone : SET_UP_REMEDY;
+      error = new BusError('BUS_NO_STREAM', `${entry.subject}: no stream takes this subject: ${why}`);
     } else {
       try {
         const ack = message.json<PubAck>();

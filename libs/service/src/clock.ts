@@ -2,6 +2,7 @@
  * Time as something passed in, so that windows, cooldowns and backoff can be tested without waiting. Wall time may step;
  * whatever measures a duration uses `monotonicMs`.
  */
+import { setMaxListeners } from 'node:events';
 
 /** Undoes a timer; a second call does nothing. */
 export type Cancel = () => void;
@@ -35,6 +36,8 @@ export function sleepWith(
       resolve();
     };
     const cancel = setTimer(finish, delayMs);
+    // One signal ends everything that an app has under way; that it has many listeners is no leak.
+    if (signal) setMaxListeners(0, signal);
     signal?.addEventListener('abort', finish, { once: true });
   });
 }

@@ -10,7 +10,7 @@ import type { CliIo } from '../io.ts';
 import { readInstances } from '../read/instances.ts';
 import { parseJson } from '../read/nodes.ts';
 import { readStreams } from '../read/streams.ts';
-import { type BusOptionValues, connectionOf, openBus } from '../session.ts';
+import { type BusOptionValues, connectionOf, ofBus, openBus } from '../session.ts';
 import { fillOf } from '../status/fill.ts';
 import { speaking } from '../status/instances.ts';
 import { serviceProblems, servicesLine } from '../status/services.ts';
@@ -147,7 +147,7 @@ async function busFindings(io: CliIo, connection: Connection): Promise<Finding[]
     ];
     const findings = [ok('reachable', `as ${connection.natsUser}`), serverFinding(bus.nc.info?.version ?? '0')];
     for (const [name, check] of checks) {
-      findings.push(...(await guarded(name, check)));
+      findings.push(...(await guarded(name, () => check().catch((error) => Promise.reject(ofBus(bus, error))))));
       // Without the streams there is nothing to look at.
       if (name === 'streams and buckets' && findings.some(({ state }) => state === 'fail')) break;
     }

@@ -1,0 +1,182 @@
+// A bus whose disk is really full, on a file system of its own: what was acknowledged stays, what was not waits where it is and is told why,
+// and all goes on when there is room again. A server that switched JetStream off for it must be restarted, and that is said.
+import { mkdtempSync, rmdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { FramePublisher, getMessage, openBucket, streamInfo, violationSubject } from '@bailiff/bus';
+import { startNats, testUsers } from '@bailiff/bus/testing';
+import { podRef } from '@bailiff/judge/testing';
+import { waitFor } from '@bailiff/service/testing';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { runCli } from '../../apps/cli/src/testing.ts';
+import { exec } from '../lab/src/process/exec.ts';
+import { CorrelatorRig, NODE_A, NODE_B } from './correlator-rig.ts';
+
+/** Above the built-in rule for repeated spoofing. */
+const PACKETS = 20;
+const PODS = 40;
+const FRAME_BYTES = 16_000;
+
+/** A small file system that can be filled to its last block. */
+class Disk implements AsyncDisposable {
+  readonly place: string;
+  constructor(place: string) {
+    this.place = place;
+  }
+  static async mount(): Promise<Disk> {
+    const place = mkdtempSync(path.join(tmpdir(), 'bailiff-disk-'));
+    await exec('mount', ['-t', 'tmpfs', '-o', 'size=16m', 'bailiff-disk', place]);
+    return new Disk(place);
+  }
+  get freeBytes(): number {
+    const { bavail, bsize } = statfsSync(this.place);
+    return bavail * bsize;
+  }
+  /** Takes the last block. The server may free one when it writes a file anew: whoever waits calls it again. */
+  fill(): void {
+    writeFileSync(path.join(this.place, 'filler'), Buffer.alloc(this.freeBytes), { flag: 'a' });
+  }
+  makeRoom(): void {
+    rmSync(path.join(this.place, 'filler'));
+  }
+  async [Symbol.asyncDispose](): Promise<void> {
+    await exec('umount', [this.place]);
+    rmdirSync(this.place);
+  }
+}
+
+let disk: Disk;
+let rig: CorrelatorRig;
+beforeEach(async () => {
+  disk = await Disk.mount();
+  const storeDir = path.join(disk.place, 'store');
+  rig = await CorrelatorRig.start(await startNats({ storeDir, users: testUsers([NODE_A, NODE_B]) }));
+});
+afterEach(async () => {
+  await rig?.[Symbol.asyncDispose]();
+  await disk?.[Symbol.asyncDispose]();
+});
+
+const bailiff = (...words: string[]) => {
+  const password = path.join(rig.directory, 'cli.password');
+  writeFileSync(password, 'password-of-cli', { mode: 0o600 });
+  return runCli([...words, '--nats-url', rig.nats.url, '--nats-user', 'cli', '--nats-password-file', password]);
+};
+
+/** A collector's publisher with a large frame under way; `told` is why it was sent again. */
+async function collector() {
+  const told: string[] = [];
+  const publisher = new FramePublisher(await rig.bus(`collector-${NODE_B}`), {
+    onResend: ({ error }) => told.push(`${error.code}: ${error.message}`),
+  });
+  let sent = 0;
+  const publish = () => {
+    sent += 1;
+    return publisher.publish(violationSubject(NODE_B, 'spoof'), Buffer.alloc(FRAME_BYTES), { msgId: `large/${sent}` });
+  };
+  return { told, publish };
+}
+
+it('a full disk - frames and verdicts wait and say so; with room again each is there once, and so it is after a restart', async () => {
+  const pods = Array.from({ length: PODS }, (_, n) => podRef(`web-${n}`, { uid: `u-web-${n}` }));
+  await rig.list(NODE_A, pods);
+  await rig.settle();
+  const { told, publish } = await collector();
+  for (let n = 0; n < 4; n += 1) await publish();
+  for (const pod of pods) await rig.spoof(NODE_A, pod, PACKETS);
+  disk.fill();
+  // It judges what is there; neither verdicts nor the dead letters of the large frames, which are none, have room.
+  const correlator = await rig.correlator({ wait: false });
+  const stuck = publish();
+  stuck.catch(() => undefined);
+  const untilFull = (what: string, isSaid: () => boolean) => {
+    const look = () => {
+      disk.fill();
+      return isSaid();
+    };
+    return waitFor(look, { what, state: () => [told, correlator.log()] });
+  };
+  await untilFull('the collector to be told', () => told.some((why) => /^BUS_FULL: .*no space left/.test(why)));
+  for (const part of ['verdicts', 'dead letters']) {
+    const isSaid = (line: Record<string, unknown>) =>
+      line['part'] === part && /no space left/.test(JSON.stringify(line));
+    await untilFull(`the correlator to warn of ${part}`, () => correlator.log().some(isSaid));
+  }
+  const grants = Array.from({ length: 200 }, (_, n) => ({ namespace: `shop-${n}`, prefixes: ['10.0.0.0/24'] }));
+  const reason = ['--yes', '--reason', 'x'];
+  const refused = await bailiff(
+    'config',
+    'set',
+    'spoof.cluster._.default',
+    `allowedPrefixes=${JSON.stringify(grants)}`,
+    ...reason,
+  );
+  expect([refused.exitCode, refused.stderr.slice(-600)]).toEqual([
+    7,
+    expect.stringMatching(/no space left on device\n.*the disk of nats-server is full/),
+  ]);
+
+  disk.makeRoom();
+  const { sequence } = await stuck;
+  await rig.verdictCount(PODS);
+  await waitFor(() => rig.deadLetters.length === 5, { what: 'the dead letters', state: () => rig.deadLetters });
+  await rig.nats.restart();
+  await rig.admin.whenConnected();
+  expect((await getMessage(rig.admin, 'VIOLATIONS', sequence))?.data.length).toBe(FRAME_BYTES);
+  expect((await streamInfo(rig.admin, 'VIOLATIONS')).state.messages).toBe(5 + PODS);
+  expect(rig.verdicts.map(({ pod }) => pod?.name).sort()).toEqual(pods.map(({ name }) => name).sort());
+  expect(correlator.log().filter(({ msg }) => msg === 'a verdict could not be published')).toEqual([]);
+  expect(await correlator.stop()).toBe(0);
+}, 60_000);
+
+it('JetStream off for want of space - said by status, doctor and who publishes; room alone is not enough, a restart is', async () => {
+  const { told, publish } = await collector();
+  await publish();
+  const config = openBucket(rig.admin, 'bailiff_config');
+  // What the server copies by itself, into CONFIG_LOG, has no room: it then switches JetStream off.
+  const put = (n: number) => config.put(`spoof.namespace.shop-${n}.default`, '{}');
+  await put(0);
+  disk.fill();
+  let stored = 1;
+  await waitFor(
+    async () => {
+      disk.fill();
+      const done = await put(stored).then(
+        () => true,
+        () => false,
+      );
+      if (done) stored += 1;
+      return rig.nats.log.includes('JetStream out of space, will be DISABLED');
+    },
+    { what: 'JetStream to be switched off', intervalMs: 5, state: () => rig.nats.log.slice(-2_000) },
+  );
+  const stuck = publish();
+  stuck.catch(() => undefined);
+  await waitFor(() => told.some((why) => /^BUS_NO_STREAM: .*JetStream is off .*make room/.test(why)), {
+    what: 'the collector to be told',
+    state: () => told,
+  });
+  const OFF =
+    /JetStream is off at the server: nothing can be read or stored\n.*make room on its disk, then restart nats-server/;
+  const off = async () => {
+    const commands = [['doctor', '--only', 'bus'], ['status'], ['config', 'list']];
+    const runs = await Promise.all(commands.map((words) => bailiff(...words)));
+    for (const { exitCode, stdout, stderr } of runs) {
+      expect([exitCode, stdout + stderr]).toEqual([7, expect.stringMatching(OFF)]);
+    }
+  };
+  await off();
+  const correlator = await rig.correlator({ wait: false });
+  const waits = () => correlator.log().some((line) => /JetStream is off .*make room/.test(JSON.stringify(line)));
+  await waitFor(waits, { what: 'the correlator to say what it waits for', state: correlator.log });
+  disk.makeRoom();
+  await off();
+  await rig.nats.restart();
+  await stuck;
+  await waitFor(correlator.isReady, { what: 'the correlator to be ready', state: correlator.log });
+  await waitFor(async () => (await streamInfo(rig.admin, 'CONFIG_LOG').catch(() => null))?.state.messages === stored, {
+    what: `${stored} changes in the log`,
+    state: () => streamInfo(rig.admin, 'CONFIG_LOG').catch(String),
+  });
+  expect((await bailiff('doctor', '--only', 'bus')).stdout).toMatch(/streams and buckets: all/);
+}, 60_000);
