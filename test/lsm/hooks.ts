@@ -86,6 +86,11 @@ export const HOOK_TESTS: Readonly<Record<string, HookTests>> = {
     denies: 'holds for a program and for what it started',
     allows: 'and for nobody else',
   },
+  task_free: {
+    file: 'identity.test.ts',
+    denies: 'a task that ended leaves no state',
+    allows: 'one policy does not reach another pod, nor the host',
+  },
   cgroup_mkdir: {
     file: 'identity.test.ts',
     denies: 'the kernel binds a pod by the name',

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
-import { cgroupId } from '@bailiff/bpf';
+import { BpfMap, cgroupId } from '@bailiff/bpf';
 import type { RuntimePolicyInput } from '@bailiff/policy';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { setOf } from '../../libs/runtime/src/testing.ts';
@@ -170,6 +170,24 @@ describe('identity', () => {
     await running.exit();
     expect(running.lines).toEqual([...REFUSED, 'ready', 'wait : ok', 'run /bin/denied: EPERM', 'run /bin/fine: EPERM']);
     expect(rig.object.maps.losses().orphan).toBeGreaterThan(0n);
+  });
+
+  it('state - a task that ended leaves no state, wherever this kernel has it kept', async () => {
+    using states = BpfMap.openPinned(path.join(rig.loaded.pinDir, 'runtime/maps/rt_task_hash'));
+    const program = rig.object.programs.find(({ section }) => section === 'lsm/task_free');
+    const keeps = program !== undefined;
+    expect(states.info.maxEntries > 1).toBe(keeps);
+    const pod = rig.pod();
+    const container = containerOf(pod);
+    pod.apply(POLICY);
+    const before = states.count();
+    const running = container.start(['/bin/acts', ...TRY, 'wait', ...TRY]);
+    await running.line('ready');
+    expect(states.count() > before).toBe(keeps);
+    running.go();
+    await running.exit();
+    expect(running.lines).toEqual([...REFUSED, 'ready', 'wait : ok', ...REFUSED]);
+    await expect.poll(() => states.count()).toBe(before);
   });
 
   it('break-glass - until its time a denial is counted and passes', async () => {

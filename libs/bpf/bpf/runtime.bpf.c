@@ -5,10 +5,10 @@
  * A hook asks who the task is (identity.h), what the operation is about (walk.h), what the rules say (decide.h), and counts
  * and shows a breach (sample.h). Programs do not sleep and may be preempted, so working memory is claimed, never per CPU.
  * Each returns a constant 0 or an error. Needs Linux 5.19 (flags of path_rename; bpf_loop is of 5.17), cgroup v2 and `bpf` among the active LSMs; hooks that
- * came later are left out where they are missing, and loads are by helper before 6.2 (kernel.h). docs/install.md says
+ * came later are left out where they are missing; before 6.2 loads are by helper (kernel.h) and tasks are in a hash (state.h). docs/install.md says
  * where they were run.
  *
- * Read on in this order: runtime/layout.h (what is shared), kernel.h, maps.h, walk.h, identity.h, sample.h, decide.h,
+ * Read on in this order: runtime/layout.h (what is shared), kernel.h, maps.h, state.h, walk.h, identity.h, sample.h, decide.h,
  * decide-path.h; then the families of hooks.
  */
 #include <stdbool.h>
@@ -24,6 +24,7 @@
 #include "runtime/layout.h"
 #include "runtime/kernel.h"
 #include "runtime/maps.h"
+#include "runtime/state.h"
 #include "runtime/walk.h"
 #include "runtime/identity.h"
 #include "runtime/sample.h"

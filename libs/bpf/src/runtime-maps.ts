@@ -49,6 +49,7 @@ export const RUNTIME_MAP_NAMES = [
   'rt_cgroups',
   'rt_born',
   'rt_tasks',
+  'rt_task_hash',
   'rt_sets',
   'rt_paths',
   'rt_addresses',

@@ -37,6 +37,11 @@ const HASH_KEY_BYTES = 16;
 /** A new link that is about to take the name of the one that runs an older program. */
 const NEW_SUFFIX = '-new';
 const LSM_SECTION = 'lsm/';
+/** Of a kernel whose task storage always answers, and whose own types are: the programs ask for it by the same name (state.h). */
+const KERNEL_TYPES = '/sys/kernel/btf/vmlinux';
+const SINCE_STORAGE_ANSWERS = 'bpf_rdonly_cast\0';
+const STATE_MAP = 'rt_task_hash';
+const STATE_PROGRAM = 'handle_task_free';
 
 /** Where the compiled programs are looked for: BAILIFF_RUNTIME_OBJECT (bundled apps), else this package's build directory. */
 export function runtimeObjectPath(): string {
@@ -66,7 +71,12 @@ function refuseOtherShape(object: BpfObject, pins: ReadonlyMap<string, string>):
   }
 }
 
-function prepare(image: Buffer, options: OpenRuntimeOptions): BpfObject {
+/** Whether tasks' states are in a map of ours, and go by a program of ours: before Linux 6.2. */
+function keepsStates(): boolean {
+  return !readFileSync(KERNEL_TYPES).includes(SINCE_STORAGE_ANSWERS);
+}
+
+function prepare(image: Buffer, options: OpenRuntimeOptions, states: boolean): BpfObject {
   const object = BpfObject.open(image, 'runtime');
   try {
     const samplesPin = options.samplesPin ?? defaultSamplesPin(options.pinDir);
@@ -76,6 +86,10 @@ function prepare(image: Buffer, options: OpenRuntimeOptions): BpfObject {
     pins.set('samples', samplesPin);
     object.setMapAutocreate('.bss', false);
     object.setMapMaxEntries('samples', options.ringSizeBytes ?? RING_SIZE_BYTES);
+    if (!states) {
+      object.setMapMaxEntries(STATE_MAP, 1);
+      object.setProgramAutoload(STATE_PROGRAM, false);
+    }
     refuseOtherShape(object, pins);
     for (const [name, pin] of pins) object.setMapPinPath(name, pin);
     return object;
@@ -100,10 +114,11 @@ function missingHooks(image: Buffer): Map<string, string> {
 }
 
 function loadWithout(image: Buffer, options: OpenRuntimeOptions, missing: ReadonlyMap<string, string>): Loaded {
-  using object = prepare(image, options);
+  const states = keepsStates();
+  using object = prepare(image, options, states);
   for (const name of missing.keys()) object.setProgramAutoload(name, false);
   object.load();
-  const all = object.programs();
+  const all = object.programs().filter(({ name }) => states || name !== STATE_PROGRAM);
   const present = all.filter(({ name }) => !missing.has(name));
   return {
     raw: Object.fromEntries(RUNTIME_MAP_NAMES.map((name) => [name, object.map(name)])) as unknown as RuntimeRawMaps,

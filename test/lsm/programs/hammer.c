@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Opens a file for reading again and again, in as many processes as it is told, until a line comes on standard input:
- * `hammer <processes> <path> [<microseconds between two>]`. Prints `hammering` when each has tried, and at its end `tried <n> refused <n> landed <n>`.
- * Whatever else open ends with is an error of its own: exit code 3.
+ * `hammer <processes> <path> [<microseconds between two> [fork]]`; with `fork` each time in a process of its own. Prints `hammering` when each has tried, and at its end `tried <n> refused <n> landed <n>`.
+ * Whatever else open ends with, or fork, is an error of its own: exit code 3.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -20,16 +20,38 @@ struct shared {
 	atomic_int stop;
 };
 
-static int hammer(struct shared *shared, int own, const char *path, unsigned int pause)
+enum end { REFUSED, LANDED, FAILED };
+
+static enum end attempt(const char *path)
+{
+	int fd = open(path, O_RDONLY);
+
+	if (fd < 0)
+		return errno == EPERM || errno == EACCES ? REFUSED : FAILED;
+	close(fd);
+	return LANDED;
+}
+
+static enum end attempt_of_child(const char *path)
+{
+	int status;
+	pid_t child = fork();
+
+	if (child == 0)
+		_exit(attempt(path));
+	if (child < 0 || waitpid(child, &status, 0) != child || !WIFEXITED(status))
+		return FAILED;
+	return WEXITSTATUS(status);
+}
+
+static int hammer(struct shared *shared, int own, const char *path, unsigned int pause, int forks)
 {
 	while (!shared->stop) {
-		int fd = open(path, O_RDONLY);
+		enum end end = forks ? attempt_of_child(path) : attempt(path);
 
-		if (fd < 0 && errno != EPERM && errno != EACCES)
+		if (end == FAILED)
 			return 3;
-		if (fd >= 0)
-			close(fd);
-		atomic_fetch_add(fd < 0 ? &shared->refused : &shared->landed, 1);
+		atomic_fetch_add(end == REFUSED ? &shared->refused : &shared->landed, 1);
 		atomic_fetch_add(&shared->tried[own], 1);
 		if (pause)
 			usleep(pause);
@@ -51,7 +73,7 @@ int main(int argc, char **argv)
 		if (child < 0)
 			return 2;
 		if (child == 0)
-			_exit(hammer(shared, i, argv[2], argc > 3 ? atoi(argv[3]) : 0));
+			_exit(hammer(shared, i, argv[2], argc > 3 ? atoi(argv[3]) : 0, argc > 4));
 	}
 	for (int i = 0; i < count; i++)
 		while (!shared->tried[i])

@@ -39,7 +39,7 @@ struct verdict {
 /* Whether the current task is one that a rule's group of programs names: enum held. */
 __noinline int rt_source_held(__u32 set, __u32 source)
 {
-	const struct task_state *task = bpf_task_storage_get(&rt_tasks, bpf_get_current_task_btf(), NULL, 0);
+	const struct task_state *task = state_of(bpf_get_current_task_btf());
 	struct source_key key = { .set = set, .source = source };
 	const __u32 *flags;
 

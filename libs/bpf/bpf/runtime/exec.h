@@ -183,7 +183,7 @@ static __noinline int decide_mapping(struct file *file)
 __noinline int rt_arm_by_mapping(const struct file_at *at)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct task_state *state = bpf_task_storage_get(&rt_tasks, task, NULL, 0);
+	struct task_state *state = state_of(task);
 	struct pod_uid pod;
 	__u64 cgroup_id;
 

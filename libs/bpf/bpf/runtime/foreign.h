@@ -51,7 +51,7 @@ static __always_inline bool is_foreign(struct task_struct *current)
 
 	if (used == own)
 		return false;
-	return !has_ring(task) || is_beyond_reach(used, own, bpf_task_storage_get(&rt_tasks, current, NULL, 0));
+	return !has_ring(task) || is_beyond_reach(used, own, state_of(current));
 }
 
 #endif

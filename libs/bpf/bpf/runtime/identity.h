@@ -3,7 +3,7 @@
  * Whose policy holds for the current task, and since when.
  *
  * Place in the path: every hook → identify() → decide.h. A task is armed when it runs a program of its container: from then
- * on it and all it forks belong to the pod, whatever namespace or cgroup they move to; task storage says so. Before that it
+ * on it and all it forks belong to the pod, whatever namespace or cgroup they move to; its state (state.h) says so. Before that it
  * is a container runtime's and not judged, only counted (RT_LOSS_UNARMED).
  * A task that was there before the programs were loaded arms at the first thing it does, by the same test: its executable
  * lies on a mount of its own mount namespace, which is not the one that runtimes work in.
@@ -116,7 +116,7 @@ static __noinline int take_origin(struct task_state *state, struct task_struct *
 static __noinline struct task_state *arm(struct task_struct *task, const struct pod_uid *pod, __u64 container_cgroup_id,
 					 const struct file *program)
 {
-	struct task_state *state = bpf_task_storage_get(&rt_tasks, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	struct task_state *state = make_state(task, NULL);
 
 	if (!state) {
 		rt_lose(RT_LOSS_NO_STATE);
@@ -152,13 +152,13 @@ __noinline int rt_arm_late(void)
 static __always_inline struct task_state *state_of_current(void)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct task_state *state = bpf_task_storage_get(&rt_tasks, task, NULL, 0);
+	struct task_state *state = state_of(task);
 
 	if (state && state->flags & TASK_ARMED)
 		return state;
 	if (!rt_arm_late())
 		return NULL;
-	return bpf_task_storage_get(&rt_tasks, task, NULL, 0);
+	return state_of(task);
 }
 
 /*

@@ -76,7 +76,7 @@ static __noinline bool is_in_cgroup_of(const struct pod_uid *pod, struct task_st
 
 static __always_inline bool is_same_pod(const struct who *who, struct task_struct *task)
 {
-	const struct task_state *state = bpf_task_storage_get(&rt_tasks, task, NULL, 0);
+	const struct task_state *state = state_of(task);
 
 	if (state && state->flags & TASK_ARMED)
 		return same_pod(&state->pod, &who->pod);

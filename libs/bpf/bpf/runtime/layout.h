@@ -4,7 +4,7 @@
  *
  * Fixed layouts without implicit padding, checked against the object's BTF like events.h. Integers are host order unless
  * the type says __be; addresses are 16 bytes, IPv4 as ::ffff:a.b.c.d; times are CLOCK_BOOTTIME nanoseconds.
- * Who: task storage, inherited on fork → pod UID → `rt_pods` → policy set → rules by (set, what). A policy set is
+ * Who: the state of the task, inherited on fork → pod UID → `rt_pods` → policy set → rules by (set, what). A policy set is
  * written whole under a number that was never used before, then one value of `rt_pods` or `rt_containers` is replaced.
  */
 #ifndef BAILIFF_RUNTIME_LAYOUT_H
@@ -260,7 +260,7 @@ enum rt_loss {
 	RT_LOSS_NO_CELL,	/* a decision found no counter cell */
 	RT_LOSS_NO_SCRATCH,	/* all scratch was claimed: judged as unresolved */
 	RT_LOSS_UNRESOLVED,	/* a path over the bound */
-	RT_LOSS_NO_STATE,	/* task storage could not be made: the fork was refused */
+	RT_LOSS_NO_STATE,	/* no room for a task's state: the fork was refused, or the task arms at what it does next */
 	RT_LOSS_UNARMED,	/* operations of container runtimes before the first program of the container: counted, not judged */
 	RT_LOSS_ORPHAN,		/* an armed task whose pod is unknown by now: refused */
 	RT_LOSS_UNBOUND,	/* a pod cgroup of which no policy was known yet */

@@ -6,6 +6,7 @@
  * cgroup_rmdir		forgets it
  * bprm_committed_creds	arms at the first program of the container; notes every further one
  * task_alloc		the child is what its parent is; without memory for that there is no child
+ * task_free		forgets it, before Linux 6.2
  *
  * Names of pod cgroups: `pod<uid>` (cgroupfs driver), `…-pod<uid with _ for ->.slice` (systemd driver); the UID is 32 hex
  * digits with or without dashes. One that lies beneath a pod's cgroup is a container's own doing and binds nothing.
@@ -139,14 +140,24 @@ int BPF_PROG(handle_cgroup_rmdir, struct cgroup *cgroup, const char *name)
 SEC("lsm/task_alloc")
 int BPF_PROG(handle_task_alloc, struct task_struct *task, unsigned long clone_flags)
 {
-	struct task_state *state = bpf_task_storage_get(&rt_tasks, bpf_get_current_task_btf(), NULL, 0);
+	struct task_state *state = state_of(bpf_get_current_task_btf());
 
-	if (!state || !(state->flags & TASK_ARMED))
+	if (!state || !(state->flags & TASK_ARMED)) {
+		forget_state(task);
 		return 0;
-	if (bpf_task_storage_get(&rt_tasks, task, state, BPF_LOCAL_STORAGE_GET_F_CREATE))
+	}
+	if (make_state(task, state))
 		return 0;
 	rt_lose(RT_LOSS_NO_STATE);
 	return -ENOMEM;
+}
+
+/* User space loads it where a task's state does not go by itself (state.h). */
+SEC("lsm/task_free")
+int BPF_PROG(handle_task_free, struct task_struct *task)
+{
+	forget_state(task);
+	return 0;
 }
 
 /* The program can no longer fail to start, and none of its instructions ran yet. */
@@ -154,7 +165,7 @@ SEC("lsm/bprm_committed_creds")
 int BPF_PROG(handle_bprm_committed_creds, struct linux_binprm *bprm)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct task_state *state = bpf_task_storage_get(&rt_tasks, task, NULL, 0);
+	struct task_state *state = state_of(task);
 	struct file *program = bprm->file;
 	struct pod_uid pod;
 	__u64 cgroup_id;
