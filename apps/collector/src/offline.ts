@@ -68,6 +68,7 @@ export function statusCommand(argv: string[]): number {
     about: [
       'Shows what the kernel guards on this node and what it counted, from pins and files alone.',
       'DROPPED and AUDITED are breaches of a pod; BEFORE GUARD are packets passed before a guard.',
+      'A terminal shows the columns for which it has room; a pipe and --json have all.',
     ].join('\n'),
     flags: { json: { type: 'boolean' }, 'bpf-dir': { type: 'string' }, 'state-dir': { type: 'string' } },
   });
@@ -120,8 +121,16 @@ function showStatus(bpfDir: string, stateDir: string, json: boolean): number {
   return EXIT.ok;
 }
 
-function writeTable(rows: readonly (readonly string[])[]): void {
-  const widths = (rows[0] ?? []).map((_, i) => Math.max(...rows.map((row) => (row[i] as string).length)));
+/** Columns that are shown however narrow the terminal is: which interface, whose, and whether it is guarded. */
+const MIN_COLUMNS = 3;
+
+/** On a terminal columns are left out from the right until the others fit. */
+function writeTable(whole: readonly (readonly string[])[]): void {
+  const all = (whole[0] ?? []).map((_, i) => Math.max(...whole.map((row) => (row[i] as string).length)));
+  const room = process.stdout.isTTY ? process.stdout.columns : Number.POSITIVE_INFINITY;
+  let shown = all.length;
+  while (shown > MIN_COLUMNS && all.slice(0, shown).reduce((sum, width) => sum + width + 2, -2) > room) shown -= 1;
+  const [widths, rows] = [all.slice(0, shown), whole.map((row) => row.slice(0, shown))];
   for (const row of rows)
     process.stdout.write(
       `${row
