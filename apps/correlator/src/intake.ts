@@ -5,7 +5,7 @@
  * time before it. In the ordinary case all is synchronous; the reader is held back only while a log lags, an unknown schema is looked
  * up, or the verdicts have no room.
  */
-import { BusError, parseSubject, type StreamMessage } from '@bailiff/bus';
+import { BusError, parseSubject, reasonOf, type StreamMessage } from '@bailiff/bus';
 import { type Fold, SETTLE_MICROS } from '@bailiff/judge';
 import {
   decodeJudgedFrame,
@@ -137,7 +137,7 @@ export class Intake {
   }
 
   #unreadable(message: StreamMessage, error: SchemaError): void {
-    this.#setAside(message, error.code.toLowerCase().replaceAll('_', '-'), error.message);
+    this.#setAside(message, reasonOf(error, 'not-a-frame'), error.message);
   }
 
   #setAside(message: StreamMessage, reason: string, detail: string): void {

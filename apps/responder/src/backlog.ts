@@ -74,13 +74,12 @@ export class Backlog {
   /** The verdicts' jobs that are to begin within the time; those that wait for a person are left out until their time is up. */
   jobs(ledger: Ledger, nowMicros: number, aheadMs: number, approvalTimeoutMs: number): QueuedJob[] {
     const jobs: QueuedJob[] = [];
-    for (const [verdictId, { sequence, tasks }] of this.#verdicts) {
+    for (const { sequence, tasks } of this.#verdicts.values()) {
       for (const task of tasks) {
         if (waitsForApproval(ledger.task(task.taskId), nowMicros, approvalTimeoutMs)) continue;
         const job = doJob(task, sequence, nowMicros);
         if (job.delayMs <= aheadMs) jobs.push(job);
       }
-      if (tasks.length === 0) this.#verdicts.delete(verdictId);
     }
     return jobs;
   }

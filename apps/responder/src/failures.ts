@@ -3,7 +3,7 @@
  * recorded and so nothing be given up.
  */
 import { QuarantineError } from '@bailiff/answer';
-import { BusError } from '@bailiff/bus';
+import { BusError, reasonOf } from '@bailiff/bus';
 import { KubeError } from '@bailiff/kube';
 
 export interface RetryLimits {
@@ -46,11 +46,11 @@ export function afterFailure(
   limits: RetryLimits,
 ): Next {
   if (error instanceof BusError) {
-    return { kind: 'retry', afterMs: waitMs(tries, limits), code: codeOf(error.code), countsAsTry: false };
+    return { kind: 'retry', afterMs: waitMs(tries, limits), code: reasonOf(error, 'failed'), countsAsTry: false };
   }
   if (!(error instanceof KubeError) && !(error instanceof QuarantineError)) throw error;
   const budget = action === 'evict' && error.code === 'KUBE_TOO_MANY_REQUESTS';
-  const code = budget ? 'disruption-budget' : codeOf(error.code);
+  const code = budget ? 'disruption-budget' : reasonOf(error, 'failed');
   const boundMs = budget ? limits.budgetGiveUpAfterMs : limits.giveUpAfterMs;
   if (tries >= MIN_TRIES && (HOPELESS.has(error.code) || failingForMs >= boundMs)) {
     const status = error instanceof KubeError ? error.status : 0;
@@ -65,5 +65,3 @@ export function afterFailure(
 function waitMs(tries: number, { baseMs, maxMs }: RetryLimits): number {
   return Math.min(maxMs, baseMs * 2 ** Math.min(Math.max(tries - 1, 0), 20));
 }
-
-const codeOf = (code: string) => code.toLowerCase().replaceAll('_', '-');

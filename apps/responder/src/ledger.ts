@@ -23,11 +23,10 @@ import type { Response } from '@bailiff/schemas';
 
 /** Longest window, cooldown and storm that a policy may name (24 h), and so how long an action counts. */
 export const ACTION_MEMORY_MICROS = 24 * 3_600_000_000;
+
 /** What the stream says about one task. */
 export interface TaskState {
   taskId: string;
-  /** First record of the task that was met: names, pod and node. */
-  first: Response;
   pendingAtMicros: number | null;
   approvedAtMicros: number | null;
   started: { atMicros: number; response: Response } | null;
@@ -140,7 +139,7 @@ export class Ledger {
     }
     if (response.phase === 'undone') this.#quarantines.delete(taskId);
     if (this.#closed.has(taskId)) return taskId;
-    const state = this.#tasks.get(taskId) ?? newState(taskId, response);
+    const state = this.#tasks.get(taskId) ?? newState(taskId);
     note(state, atMicros, response);
     this.#tasks.set(taskId, state);
     this.#settle(state);
@@ -221,10 +220,9 @@ function note(state: TaskState, atMicros: number, response: Response): void {
   }
 }
 
-function newState(taskId: string, first: Response): TaskState {
+function newState(taskId: string): TaskState {
   return {
     taskId,
-    first,
     pendingAtMicros: null,
     approvedAtMicros: null,
     started: null,

@@ -1,4 +1,4 @@
-/** What the core asks of its surroundings: the bus as a log of responses, the queue, and the moments a test may stop at. */
+/** What the core asks of its surroundings: the bus as a log of responses, what a job is, and the moments a test may stop at. */
 import type { Response, Verdict } from '@bailiff/schemas';
 
 /** A verdict with its place on the bus. */
@@ -40,11 +40,6 @@ export interface Job {
 
 /** `later`: run again after the delay, with the tries as given. */
 export type JobResult = { kind: 'done' } | { kind: 'later'; delayMs: number; tries: number; failingSinceMs: number };
-
-export interface Scheduler {
-  /** Adds jobs; those that are there already stay as they are. Rejects when Redis does not take them. */
-  add(jobs: readonly { id: string; delayMs: number; job: Job }[]): Promise<void>;
-}
 
 /**
  * The moments between which a crash must lose nothing: the verdict is read, its jobs are added, `started` is on the bus, the API server

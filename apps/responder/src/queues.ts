@@ -6,22 +6,13 @@
  * A job ends at once or is moved to `delayed` with its count of tries; BullMQ's own attempts are not used, because a bound that Redis
  * counts would end with Redis. A job whose worker died is stalled after `lockDurationMs` and taken by another.
  */
-import type { ResponseAction } from '@bailiff/schemas';
+import { ACTIONS } from '@bailiff/policy';
 import { type Job as BullJob, DelayedError, Queue, Worker } from 'bullmq';
 import { Redis, type RedisOptions } from 'ioredis';
 import type { QueuedJob } from './backlog.ts';
 import type { Job, JobResult } from './ports.ts';
 import { RedisConnector } from './redis-connector.ts';
 
-export const ACTIONS: readonly ResponseAction[] = [
-  'observe',
-  'label',
-  'quarantine',
-  'evict',
-  'delete',
-  'cordon',
-  'capture',
-];
 /** Jobs put into one command: a scan of a full backlog must not be one command of megabytes. */
 const ADD_CHUNK = 500;
 /** Redis that does not answer within this is taken as away; the next scan puts the jobs in. */

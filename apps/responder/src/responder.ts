@@ -18,6 +18,7 @@ import {
   requireHorizon,
 } from '@bailiff/bus';
 import { type KubeClient, loadKube } from '@bailiff/kube';
+import { ACTIONS } from '@bailiff/policy';
 import { type Response, SchemaRegistry } from '@bailiff/schemas';
 import { busOptionsOf, busServiceOf, type ServiceContext, ServiceError } from '@bailiff/service';
 import { nodeAsker } from './ask-node.ts';
@@ -27,7 +28,7 @@ import { Ledger } from './ledger.ts';
 import { type Metrics, makeMetrics } from './metrics.ts';
 import type { Job, JobResult, PlacedVerdict, StepHook } from './ports.ts';
 import { QuarantineKeeper } from './quarantine-keeper.ts';
-import { ACTIONS, Queues } from './queues.ts';
+import { Queues } from './queues.ts';
 import { FactReader } from './read-facts.ts';
 import { redisOf } from './redis-options.ts';
 import { ResponseStream } from './responses.ts';

@@ -13,6 +13,7 @@ import {
   deadLetter,
   lastSequence,
   publishOnce,
+  reasonOf,
   responseSubject,
   type StreamMessage,
 } from '@bailiff/bus';
@@ -162,8 +163,7 @@ export class ResponseStream implements ResponseLog {
     const { bus, ledger, signal } = this.#options;
     // That the bus could not be asked for a schema is no fault of the message: the reading ends with it.
     if (error instanceof BusError) throw error;
-    const code = (error as { code?: unknown }).code;
-    const reason = typeof code === 'string' ? code.toLowerCase().replaceAll('_', '-') : 'not-a-response';
+    const reason = reasonOf(error, 'not-a-response');
     await deadLetter(bus, { stream: STREAM, sequence, subject, reason, detail: error.message, data, signal });
     this.#options.onUnreadable(reason);
     ledger.reached(sequence);

@@ -299,7 +299,7 @@ export class TaskRunner {
     try {
       return await this.#end(run, 'failed', { reasonCode: next.code, reason: next.reason });
     } catch (recording) {
-      // Nothing is given up that cannot be recorded: try again, as one try more.
+      // Nothing is given up that cannot be recorded: the task is tried again. Asked only because it throws what is a bug.
       afterFailure(recording, job.action, { tries: 0, failingForMs: 0 }, limits.retry);
       return { kind: 'later', delayMs: limits.retry.maxMs, tries: job.tries, failingSinceMs };
     }

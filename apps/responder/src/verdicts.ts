@@ -6,6 +6,7 @@ import {
   deadLetter,
   getMessage,
   parseSubject,
+  reasonOf,
   type StreamMessage,
 } from '@bailiff/bus';
 import { decodeWithLookup, type SchemaRegistry, type Verdict } from '@bailiff/schemas';
@@ -85,8 +86,7 @@ export class VerdictStream {
       return { verdict: decoded.value, sequence: message.sequence, atMicros: message.timestampMicros };
     } catch (error) {
       if (error instanceof BusError) throw error;
-      const code = (error as { code?: unknown }).code;
-      const reason = typeof code === 'string' ? code.toLowerCase().replaceAll('_', '-') : 'not-a-verdict';
+      const reason = reasonOf(error, 'not-a-verdict');
       const { sequence, subject, data } = message;
       const detail = (error as Error).message;
       await deadLetter(bus, { stream: STREAM, sequence, subject, reason, detail, data, signal });

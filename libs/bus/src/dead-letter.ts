@@ -21,6 +21,12 @@ export interface DeadLetter {
   signal?: AbortSignal;
 }
 
+/** The reason that a typed error's code is: `UNKNOWN_FINGERPRINT` → `unknown-fingerprint`; `otherwise` of an error without one. Pure. */
+export function reasonOf(error: unknown, otherwise: string): string {
+  const { code } = error as { code?: unknown };
+  return typeof code === 'string' ? code.toLowerCase().replaceAll('_', '-') : otherwise;
+}
+
 /** Headers are one line each and short. */
 const MAX_DETAIL = 512;
 
