@@ -90,6 +90,30 @@ it('a responder whose Redis went away is told to stop, and ends in order', async
   expect(await responder.stop()).toBe(0);
 });
 
+it('certificates of another authority, on both sides, are taken at the next connection', async () => {
+  const port = await freePort();
+  const [ca, cert, key] = ['renewed-ca.crt', 'renewed.crt', 'renewed.key'].map(file) as [string, string, string];
+  const renew = async () => {
+    const authority = await makeAuthority();
+    const pair = await makeServer(authority, ['localhost']);
+    writeFileSync(ca, authority.certificate);
+    writeFileSync(cert, pair.certificate);
+    writeFileSync(key, pair.key, { mode: 0o600 });
+  };
+  const start = () => startRedis({ port, certFile: cert, keyFile: key, caFile: ca, asksClients: true });
+  await renew();
+  const before = await start();
+  const flags = { redisUrl: `rediss://localhost:${port}`, redisCaFile: ca, redisCertFile: cert, redisKeyFile: key };
+  const responder = await rig.start(flags);
+  await before.kill();
+  await before[Symbol.asyncDispose]();
+  await renew();
+  await using _after = await start();
+  const verdict = await rig.verdict(rig.pod(), { rule: 'tell' });
+  await rig.until(verdict, 'observe', 'succeeded');
+  expect(await responder.stop()).toBe(0);
+});
+
 it('bailiff doctor looks through TLS too', async () => {
   const doctor = (...flags: string[]) => runCli(['doctor', '--only', 'redis', '--redis-url', open.address, ...flags]);
   expect((await doctor('--redis-ca-file', caFile)).stdout).toMatch(/✓ server: [678]/);

@@ -7,7 +7,7 @@
  * one source does costs no other its slot. Bounds: maxConcurrent questions to the API server, MAX_WAITING logins that wait, a lane; those
  * beyond are refused at once, and one for which the server no longer waits is dropped. Who is refused tries again.
  */
-import { AUTH_TIMEOUT_S, type Bus, BusError, connectBus } from '@bailiff/bus';
+import { AUTH_TIMEOUT_S, type Bus, BusError, connectBus, isConnected } from '@bailiff/bus';
 import {
   type AuthKeys,
   type AuthQuestion,
@@ -109,7 +109,7 @@ export class BusAuth {
 
   start(): void {
     const { health, signal } = this.#ctx;
-    health.ready('bus', () => this.#bus.connected || 'not connected');
+    health.ready('bus', () => isConnected(this.#bus));
     health.ready('kubernetes', () => this.#api);
     this.#stopTaking = takeAuthQuestions(this.#bus, (question) => this.#take(question));
     this.#probe(signal).catch((error) => signal.aborted || this.#ctx.fail(error as Error));

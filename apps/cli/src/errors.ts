@@ -109,8 +109,21 @@ function messageOf(error: unknown): string {
   return isFile ? `${path} does not exist` : String(message ?? error);
 }
 
+/** What OpenSSL says of a certificate that is not taken, and what to do. */
+const CERTIFICATES: readonly [RegExp, string][] = [
+  [
+    /certificate has expired/,
+    'renew the certificate of nats-server and have it reload: `bailiff credentials rotate`, see docs/bus-credentials.md',
+  ],
+  [/certificate is not yet valid/, 'is the clock of this machine right? Or that of who made the certificate'],
+  [/self-signed certificate|unable to (get|verify)/, 'who signed the certificate of nats-server: --nats-ca-file'],
+];
+
 function remedyOf(error: unknown): string {
   if (error instanceof CliError) return error.remedy;
+  const { message, code } = error as { message?: unknown; code?: unknown };
+  const found = String(code).startsWith('BUS_') && CERTIFICATES.find(([words]) => words.test(String(message)));
+  if (found) return found[1];
   if (error instanceof ConfigError && error.code === 'CONFIG_SCHEMA') return schemaRemedy(error);
   return REMEDIES[String((error as { code?: unknown }).code)] ?? '';
 }

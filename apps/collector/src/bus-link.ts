@@ -116,7 +116,8 @@ export class BusLink implements FrameSink {
       signal,
     });
     this.#bus.statusListeners.add((status) => {
-      if (status.type === 'error' && status.error.code === 'BUS_AUTHENTICATION') refused(status.error);
+      if (status.type === 'unreachable') refused(status.error);
+      else if (status.type === 'error' && status.error.code === 'BUS_AUTHENTICATION') refused(status.error);
     });
     this.#publisher = new FramePublisher(this.#bus, {
       maxInFlight: config.maxInFlightFrames + SPARE_FRAMES,
@@ -196,7 +197,8 @@ export class BusLink implements FrameSink {
 
   /** Readiness: true, or the reason why not. */
   ready(): true | string {
-    return this.#bus?.connected ? true : 'not connected to the bus; enforcing all the same';
+    if (this.#bus?.connected) return true;
+    return `not connected to the bus; enforcing all the same${this.#bus?.away ? `: ${this.#bus.away}` : ''}`;
   }
 
   get counts(): NodeStatus['bus'] {

@@ -5,12 +5,14 @@
 import net from 'node:net';
 import tls from 'node:tls';
 import { AbstractConnector, type RedisOptions } from 'ioredis';
+import type { RedisTls } from './redis-options.ts';
 
 /** Of what the client hands its connector: all of its options, with its defaults. */
 type Options = Pick<RedisOptions, 'path' | 'host' | 'family' | 'tls'> & { port: number; disconnectTimeout: number };
 
 export class RedisConnector extends AbstractConnector {
   readonly #options: Options;
+  #last: tls.ConnectionOptions = {};
 
   constructor(options: unknown) {
     const own = options as Options;
@@ -25,7 +27,7 @@ export class RedisConnector extends AbstractConnector {
     if (!this.connecting) throw new Error('Connection is closed.');
     const { path, port, host, family, tls: secure } = this.#options;
     const target = path ? { path } : { port, host, family };
-    const stream = secure ? tls.connect({ ...target, ...secure }) : net.connect(target);
+    const stream = secure ? tls.connect({ ...target, ...this.#newest(secure) }) : net.connect(target);
     stream.once('error', (error) => {
       this.firstError = error;
     });
@@ -33,5 +35,13 @@ export class RedisConnector extends AbstractConnector {
     stream.on('error', () => undefined);
     this.stream = stream;
     return stream;
+  }
+
+  /** While a file is being replaced it cannot be read, perhaps: then what was read last is tried. */
+  #newest({ renewed, ...given }: tls.ConnectionOptions & Pick<RedisTls, 'renewed'>): tls.ConnectionOptions {
+    try {
+      this.#last = renewed?.() ?? {};
+    } catch {}
+    return { ...given, ...this.#last };
   }
 }

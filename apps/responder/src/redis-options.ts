@@ -1,4 +1,7 @@
-/** How Redis is reached: from the address and files of the configuration to what the client takes. Files are read once, at the start. */
+/**
+ * How Redis is reached: from the address and files of the configuration to what the client takes. The files of TLS are read again at each
+ * connection, so that renewed ones need no restart; the password is read once, at the start.
+ */
 import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { ServiceError } from '@bailiff/service';
@@ -11,6 +14,8 @@ export interface RedisTls {
   /** Who the client is, where the server asks. */
   cert?: Buffer;
   key?: Buffer;
+  /** The three as their files have them now; asked at each connection (RedisConnector). */
+  renewed?: () => Pick<RedisTls, 'ca' | 'cert' | 'key'>;
 }
 
 /** Options from `redis://[user[:password]@]host[:port][/db]`, `rediss://…` (TLS) or `unix:///path[?db=n]`. @throws TypeError */
@@ -53,7 +58,11 @@ export function redisOf(config: RedisConfig): RedisOptions {
       throw new ServiceError('SERVICE_CONFIG', message, { cause, fields: [key] });
     }
   };
-  const [ca, cert, key] = [read('redisCaFile'), read('redisCertFile'), read('redisKeyFile')];
-  const tls = { ...(ca ? { ca } : {}), ...(cert && key ? { cert, key } : {}) };
+  const files = (): RedisTls => {
+    const [ca, cert, key] = [read('redisCaFile'), read('redisCertFile'), read('redisKeyFile')];
+    return { ...(ca ? { ca } : {}), ...(cert && key ? { cert, key } : {}) };
+  };
+  const first = files();
+  const tls = Object.keys(first).length === 0 ? {} : { ...first, renewed: files };
   return redisOptions(config.redisUrl, read('redisPasswordFile')?.toString('utf8').trim() ?? null, tls);
 }

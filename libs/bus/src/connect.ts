@@ -16,6 +16,7 @@ import {
 import { connect } from '@nats-io/transport-node';
 import { BusError, toBusError } from './errors.ts';
 import { inboxPrefixOf } from './permissions.ts';
+import { Redial } from './redial.ts';
 import { SecretFile } from './secret-file.ts';
 import { TokenRenewal } from './token-renewal.ts';
 import { onAbort, pause } from './wait.ts';
@@ -49,6 +50,8 @@ export type BusStatus =
   | { type: 'disconnected' }
   /** The server refused something that nobody waits for: mostly a permission. */
   | { type: 'error'; error: BusError }
+  /** An attempt to connect again failed, other than by a refused login; it goes on trying. */
+  | { type: 'unreachable'; error: BusError }
   | { type: 'closed' };
 
 export interface Bus {
@@ -59,6 +62,8 @@ export interface Bus {
   readonly inboxPrefix: string;
   readonly timeoutMs: number;
   readonly connected: boolean;
+  /** Why it is not connected, as the last attempt says; empty when that is not known. */
+  readonly away?: string;
   /** Grows by one each time the connection is made again. */
   readonly connects: number;
   /** Called with each change, in the order in which they were added. They must not throw. */
@@ -129,6 +134,7 @@ class NatsBus implements Bus {
   readonly statusListeners = new Set<(status: BusStatus) => void>();
   connected = true;
   connects = 1;
+  away = '';
   private readonly login: Login;
   private readonly renewal: TokenRenewal | null;
 
@@ -139,6 +145,7 @@ class NatsBus implements Bus {
     options: BusOptions,
     inboxPrefix: string,
     login: Login,
+    redial: Redial,
   ) {
     this.nc = nc;
     this.js = js;
@@ -152,6 +159,12 @@ class NatsBus implements Bus {
     const reconnect = () => void nc.reconnect().catch(() => undefined);
     this.renewal = file && login.isToken ? new TokenRenewal(() => file.newest(), reconnect) : null;
     this.loggedIn();
+    redial.watch(nc, (cause) => {
+      const error = toBusError(cause, `cannot connect to ${String(options.servers)} as ${options.user}`);
+      if (error.code === 'BUS_AUTHENTICATION' || nc.isClosed()) return;
+      this.away = error.message;
+      this.tell({ type: 'unreachable', error });
+    });
     void this.follow();
   }
 
@@ -178,6 +191,7 @@ class NatsBus implements Bus {
     if (status.type === 'connected') {
       this.connected = true;
       this.connects += 1;
+      this.away = '';
       this.loggedIn();
     } else if (status.type !== 'error') this.connected = false;
     for (const listener of [...this.statusListeners]) listener(status);
@@ -244,6 +258,7 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
   options.signal?.throwIfAborted();
   const login = new Login(options);
   for (let attempt = 1; ; attempt += 1) {
+    const redial = new Redial();
     try {
       const nc = await connectUnless(options.signal, {
         servers: options.servers,
@@ -252,7 +267,10 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
         inboxPrefix,
         timeout: timeoutMs,
         maxReconnectAttempts: -1,
-        reconnectDelayHandler: () => login.delayMs(),
+        reconnectDelayHandler: () => {
+          redial.mendTimes();
+          return login.delayMs();
+        },
         pingInterval: PING_INTERVAL_MS,
         maxPingOut: 2,
         ignoreAuthErrorAbort: true,
@@ -260,7 +278,7 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
         ...(options.tls ? { tls: options.tls } : {}),
       });
       const jsm = await jetstreamManager(nc, { timeout: timeoutMs, checkAPI: false });
-      return new NatsBus(nc, jsm, jetstream(nc, { timeout: timeoutMs }), options, inboxPrefix, login);
+      return new NatsBus(nc, jsm, jetstream(nc, { timeout: timeoutMs }), options, inboxPrefix, login, redial);
     } catch (error) {
       options.signal?.throwIfAborted();
       const failure =
@@ -288,4 +306,10 @@ export function onLoginRefused(bus: Pick<Bus, 'statusListeners'>, tell: (error: 
     told = true;
     tell(status.error);
   });
+}
+
+/** Readiness by the bus: true, or that it is not connected and why. */
+export function isConnected(bus: Pick<Bus, 'connected' | 'away'> | null): true | string {
+  if (bus?.connected) return true;
+  return bus?.away ? `not connected: ${bus.away}` : 'not connected';
 }

@@ -4,7 +4,7 @@ export * from './cloud-events.ts';
 export { type ConfigAt, type ConfigChange, ConfigHistory } from './config-history.ts';
 export * from './config-log.ts';
 export * from './config-store.ts';
-export { type Bus, type BusOptions, type BusStatus, connectBus } from './connect.ts';
+export { type Bus, type BusOptions, type BusStatus, connectBus, isConnected } from './connect.ts';
 export * from './copy-publisher.ts';
 export * from './dead-letter.ts';
 export * from './direct.ts';

@@ -5,7 +5,7 @@
  * service waits for whatever time or somebody else may heal, is not ready meanwhile, and says what it waits for, once for each reason; it
  * never waits without a word. What the service has for this comes as `BusService`: the bus knows no process frame.
  */
-import { type Bus, type BusOptions, connectBus, onLoginRefused } from './connect.ts';
+import { type Bus, type BusOptions, connectBus, isConnected, onLoginRefused } from './connect.ts';
 import type { BusError } from './errors.ts';
 import { whenSetUp } from './set-up.ts';
 
@@ -32,7 +32,7 @@ export async function connectService(
   streams: readonly string[],
 ): Promise<Bus> {
   let bus: Bus | null = null;
-  service.health.ready('bus', () => bus?.connected || 'not connected');
+  service.health.ready('bus', () => isConnected(bus));
   let reason = '';
   const onRetry = (error: BusError) => {
     if (error.message === reason) return;
@@ -44,6 +44,10 @@ export async function connectService(
   bus = connected;
   service.onStop('bus', () => connected.drain());
   onLoginRefused(connected, (error) => service.onLoginRefused(error));
+  connected.statusListeners.add((status) => {
+    if (status.type === 'connected') reason = '';
+    else if (status.type === 'unreachable') onRetry(status.error);
+  });
   await whenSetUp(connected, streams, service);
   return connected;
 }

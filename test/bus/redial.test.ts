@@ -1,0 +1,145 @@
+// What keeps a connection that broke from coming back, and is not the server's absence: a certificate that has ended, and a clock that was set.
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import {
+  type Bus,
+  type BusService,
+  connectService,
+  ensureTopology,
+  FramePublisher,
+  violationSubject,
+} from '@bailiff/bus';
+import { startNats } from '@bailiff/bus/testing';
+import { waitFor } from '@bailiff/service/testing';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { makeAuthority, makeServer } from '../../apps/cli/src/credentials/openssl.ts';
+import { runCli } from '../../apps/cli/src/testing.ts';
+import { startBus } from './support.ts';
+
+const SUBJECT = violationSubject('node-a', 'spoof');
+const HOUR_MS = 3_600_000;
+const NAMES = ['127.0.0.1', 'localhost'];
+const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-redial-'));
+const file = (name: string) => path.join(directory, name);
+const tls = { certFile: file('tls.crt'), keyFile: file('tls.key'), caFile: file('ca.crt') };
+let authority: Awaited<ReturnType<typeof makeAuthority>>;
+
+/** Puts a certificate where the server has it; the authority where clients have it. */
+function install(by: typeof authority, server: typeof authority): void {
+  writeFileSync(tls.caFile, by.certificate);
+  writeFileSync(tls.certFile, server.certificate);
+  writeFileSync(tls.keyFile, server.key, { mode: 0o600 });
+}
+
+/** The server's certificate as it is when its time is over. */
+function installExpired(): void {
+  writeFileSync(file('by.crt'), authority.certificate);
+  writeFileSync(file('by.key'), authority.key, { mode: 0o600 });
+  const words = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
+  const when = ['-not_before', '20250101000000Z', '-not_after', '20250102000000Z', '-subj', '/CN=bailiff-nats'];
+  const extensions = ['-addext', 'subjectAltName=IP:127.0.0.1', '-addext', 'basicConstraints=critical,CA:FALSE'];
+  const files = ['-CA', file('by.crt'), '-CAkey', file('by.key'), '-keyout', tls.keyFile, '-out', tls.certFile];
+  execFileSync('openssl', [...words, ...when, ...extensions, ...files], { stdio: 'pipe' });
+}
+
+beforeAll(async () => {
+  authority = await makeAuthority();
+});
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+test('certificates - one that ended is why, for services, readiness and the command; renewed files bring all back without a restart', async () => {
+  install(authority, await makeServer(authority, NAMES));
+  await using nats = await startNats({ tls });
+  const trust = { tls: { caFile: tls.caFile } };
+  const admin = await nats.connect('admin', trust);
+  await ensureTopology(admin);
+  await admin.close();
+  const waits: string[] = [];
+  let ready: () => true | string = () => 'no check';
+  const end = new AbortController();
+  const service: BusService = {
+    signal: end.signal,
+    health: {
+      ready: (name, check) => {
+        if (name === 'bus') ready = check;
+      },
+    },
+    onStop: () => undefined,
+    onWait: (_, error) => waits.push(error.message),
+    onLoginRefused: (error) => waits.push(error.message),
+  };
+  const correlator = await connectService(service, { ...nats.options('correlator'), ...trust }, ['VIOLATIONS']);
+  const publisher = new FramePublisher(await nats.connect('collector-node-a', trust));
+  const password = file('password');
+  writeFileSync(password, 'password-of-cli', { mode: 0o600 });
+  const who = ['--nats-url', nats.url, '--nats-user', 'cli', '--nats-password-file', password];
+  const doctor = () => runCli(['doctor', '--only', 'bus', ...who, '--nats-ca-file', tls.caFile]);
+  let frames = 0;
+  const publish = () => {
+    frames += 1;
+    return publisher.publish(SUBJECT, Buffer.from('x'), { msgId: `frame/${frames}` });
+  };
+  const back = async (frame: Promise<unknown>) => {
+    await Promise.all([frame, correlator.whenConnected(AbortSignal.timeout(20_000))]);
+    expect(ready()).toBe(true);
+    const { stdout } = await doctor();
+    expect(stdout).toMatch(/✓ reachable/);
+  };
+  try {
+    installExpired();
+    // Who is connected stays so.
+    await nats.reload({});
+    await publish();
+    expect([ready(), waits]).toEqual([true, []]);
+
+    await nats.restart();
+    let frame = publish();
+    const said = () => waits.some((why) => /certificate has expired/.test(why));
+    await waitFor(said, { what: 'the service to say why', state: () => waits });
+    expect(ready()).toMatch(/certificate has expired/);
+    const found = await doctor();
+    expect([found.exitCode, found.stdout]).toEqual([
+      7,
+      expect.stringMatching(/✗ reachable: .*certificate has expired\n.*→ .*renew/),
+    ]);
+    install(authority, await makeServer(authority, NAMES));
+    await nats.reload({});
+    await back(frame);
+
+    // And by another authority.
+    const next = await makeAuthority();
+    const server = await makeServer(next, NAMES);
+    writeFileSync(tls.certFile, server.certificate);
+    writeFileSync(tls.keyFile, server.key);
+    await nats.restart();
+    frame = publish();
+    await waitFor(() => waits.some((why) => /self-signed certificate|unable to (get|verify)/.test(why)), {
+      what: 'the service to say whom it does not know',
+      state: () => waits,
+    });
+    writeFileSync(tls.caFile, next.certificate);
+    await back(frame);
+  } finally {
+    end.abort();
+    publisher.close();
+    await correlator.close();
+  }
+});
+
+test.each([
+  ['back', -HOUR_MS],
+  ['on', HOUR_MS],
+])('a clock that is set %s an hour - the connection comes back as if it had not been', async (_, stepMs) => {
+  await using nats = await startBus();
+  const bus: Bus = await nats.connect('collector-node-a');
+  const publisher = new FramePublisher(bus);
+  await publisher.publish(SUBJECT, Buffer.from('before'), { msgId: 'before' });
+  const real = Date.now;
+  vi.spyOn(Date, 'now').mockImplementation(() => real() + stepMs);
+  await nats.restart();
+  const { duplicate } = await publisher.publish(SUBJECT, Buffer.from('after'), { msgId: 'after' });
+  expect([duplicate, bus.connects]).toEqual([false, 2]);
+  publisher.close();
+});
