@@ -13,8 +13,8 @@ import {
   connectService,
   consumeOrdered,
   InstanceTeller,
-  openBucket,
   requireHorizon,
+  schemaLookup,
 } from '@bailiff/bus';
 import {
   Fold,
@@ -52,9 +52,7 @@ export async function start(ctx: ServiceContext<CorrelatorConfig>): Promise<void
   const options = { ...busOptionsOf(config), name: 'correlator' };
   const bus = await connectService(busServiceOf(ctx), options, ['VIOLATIONS', 'VERDICTS', 'RESPONSES']);
   await requireHorizon(bus);
-  const schemas = openBucket(bus, 'bailiff_schemas');
-  const lookup = async (fingerprint: string) =>
-    (await schemas.get(`fp-${fingerprint}`))?.value.toString('utf8') ?? null;
+  const lookup = schemaLookup(bus);
   const frames = new JudgedRegistry(lookup, clock.nowMs);
   await new Correlator(ctx, bus, frames, new SchemaRegistry(lookup, clock.nowMs)).start();
 }

@@ -16,6 +16,7 @@ import {
   InstanceTeller,
   openBucket,
   requireHorizon,
+  schemaLookup,
 } from '@bailiff/bus';
 import { type KubeClient, loadKube } from '@bailiff/kube';
 import { ACTIONS } from '@bailiff/policy';
@@ -61,11 +62,7 @@ export async function startResponder(ctx: ServiceContext<ResponderConfig>, hooks
   });
   const kube = loadKube({ kubeconfig: config.kubeconfig, context: config.kubeContext, userAgent: 'bailiff-responder' });
   ctx.onStop('kube', () => kube.close());
-  const schemas = openBucket(bus, 'bailiff_schemas');
-  const registry = new SchemaRegistry(async (fingerprint) => {
-    return (await schemas.get(`fp-${fingerprint}`))?.value.toString('utf8') ?? null;
-  });
-  const responder = new Responder(ctx, bus, registry, hooks.step ?? (() => {}), {
+  const responder = new Responder(ctx, bus, new SchemaRegistry(schemaLookup(bus)), hooks.step ?? (() => {}), {
     kube,
     quarantine: openBucket(bus, 'bailiff_quarantine'),
     facts: new FactReader(() => clock.monotonicMs()),

@@ -4,7 +4,7 @@
  * Place in the path: source-reader.ts → here → render.ts. Invariants: a frame's violations are of the node in its subject; an event for each of
  * them, in order. Gaps of coverage in a frame are no violations and become none.
  */
-import { type Bus, BusError, openBucket, parseSubject, type StreamMessage } from '@bailiff/bus';
+import { type Bus, BusError, parseSubject, type StreamMessage, schemaLookup } from '@bailiff/bus';
 import { type Decoded, decodeWithLookup, SchemaError, SchemaRegistry } from '@bailiff/schemas';
 import { originOf, type Place, type SiemEvent, violationEvents } from '@bailiff/siem';
 
@@ -30,10 +30,7 @@ export class EventDecoder {
   readonly #registry: SchemaRegistry;
 
   constructor(bus: Bus, nowMs: () => number) {
-    const schemas = openBucket(bus, 'bailiff_schemas');
-    const lookUp = async (fingerprint: string) =>
-      (await schemas.get(`fp-${fingerprint}`))?.value.toString('utf8') ?? null;
-    this.#registry = new SchemaRegistry(lookUp, nowMs);
+    this.#registry = new SchemaRegistry(schemaLookup(bus), nowMs);
   }
 
   /** @throws UnreadableError for good; BusError when a schema cannot be looked up now */

@@ -13,9 +13,9 @@ import {
   consumeOrdered,
   getMessage,
   microsOf,
-  openBucket,
   parseSubject,
   type StreamMessage,
+  schemaLookup,
   streamInfo,
 } from '@bailiff/bus';
 import { parseDurationMs, type ResponsePolicy } from '@bailiff/policy';
@@ -120,10 +120,7 @@ export async function readServiceStatus(bus: Bus, options: ServiceStatusOptions 
 /** The newest verdicts, oldest first. Those that cannot be read are passed over: the responder makes dead letters of them. */
 async function readVerdicts(bus: Bus, lastSequence: number, signal: AbortSignal): Promise<Placed[]> {
   if (lastSequence === 0) return [];
-  const schemas = openBucket(bus, 'bailiff_schemas');
-  const registry = new SchemaRegistry(
-    async (fingerprint) => (await schemas.get(`fp-${fingerprint}`))?.value.toString('utf8') ?? null,
-  );
+  const registry = new SchemaRegistry(schemaLookup(bus));
   const placed: Placed[] = [];
   const take = async ({ data, sequence, timestampMicros }: StreamMessage) => {
     try {

@@ -16,6 +16,7 @@ export * from './permissions.ts';
 export * from './publish.ts';
 export * from './publish-once.ts';
 export { apiRequest, request } from './request.ts';
+export * from './schema-lookup.ts';
 export * from './server-conf.ts';
 export { type BusService, connectService } from './service.ts';
 export { isJetStreamOff, JETSTREAM_OFF, JETSTREAM_OFF_REMEDY, SET_UP_REMEDY } from './set-up.ts';

@@ -13,6 +13,7 @@ import { streamInfo } from './direct.ts';
 import { BusError, toBusError } from './errors.ts';
 import { openBucket } from './kv.ts';
 import { apiRequest } from './request.ts';
+import { SCHEMAS_BUCKET, schemaKey } from './schema-lookup.ts';
 import {
   consumerConfigs,
   requiredHorizonMs,
@@ -101,9 +102,9 @@ async function lossTexts(bus: Bus, losses: readonly Loss[], found: Found, nowMs:
 
 /** Puts schema texts under their fingerprints; those that are there stay. Admin identity. */
 export async function registerSchemas(bus: Bus, texts: readonly string[]): Promise<void> {
-  const bucket = openBucket(bus, 'bailiff_schemas');
+  const bucket = openBucket(bus, SCHEMAS_BUCKET);
   for (const text of texts) {
-    const key = `fp-${fingerprintHex(JSON.parse(text))}`;
+    const key = schemaKey(fingerprintHex(JSON.parse(text)));
     if ((await bucket.get(key)) !== null) continue;
     try {
       await bucket.create(key, text);

@@ -2,7 +2,7 @@
  * Frames of a stretch of VIOLATIONS, decoded once and handed on in the order of the stream: what is read fastest, because a backtest reads all of it. What
  * cannot be read is counted by reason and passed over, as the correlator does.
  */
-import { openBucket, parseSubject, type StreamMessage } from '@bailiff/bus';
+import { parseSubject, type StreamMessage, schemaLookup } from '@bailiff/bus';
 import type { FramePlace } from '@bailiff/judge';
 import { decodeJudgedFrame, decodeWithLookup, type JudgedFrame, JudgedRegistry, SchemaError } from '@bailiff/schemas';
 import { readStretch } from '../replay/stretch.ts';
@@ -19,10 +19,7 @@ export interface FrameStretch {
 
 /** @returns how many messages could not be read. @throws BusError; the signal's reason */
 export async function readFrames({ bus, io }: Session, stretch: FrameStretch): Promise<number> {
-  const schemas = openBucket(bus, 'bailiff_schemas');
-  const registry = new JudgedRegistry(
-    async (fingerprint) => (await schemas.get(`fp-${fingerprint}`))?.value.toString('utf8') ?? null,
-  );
+  const registry = new JudgedRegistry(schemaLookup(bus));
   const nodes = new Map<string, string>();
   let unreadable = 0;
   const nodeOf = (subject: string): string | null => {

@@ -2,7 +2,7 @@
  * Messages of the bus as today's types, whichever version wrote them: what this build does not know is looked up in `bailiff_schemas`. What
  * cannot be read is counted by reason and passed over, so that one bad message does not hide the others.
  */
-import { type Bus, BusError, openBucket, type StreamMessage } from '@bailiff/bus';
+import { type Bus, BusError, type StreamMessage, schemaLookup } from '@bailiff/bus';
 import {
   decode,
   decodeWithLookup,
@@ -18,10 +18,7 @@ export class MessageDecoder {
   readonly unreadable = new Map<string, number>();
 
   constructor(bus: Bus) {
-    const schemas = openBucket(bus, 'bailiff_schemas');
-    this.#registry = new SchemaRegistry(
-      async (fingerprint) => (await schemas.get(`fp-${fingerprint}`))?.value.toString('utf8') ?? null,
-    );
+    this.#registry = new SchemaRegistry(schemaLookup(bus));
   }
 
   /**

@@ -1,7 +1,7 @@
 /** `bailiff schemas export`: the Avro schemas of what goes over the bus, as files for readers in other languages. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { type Bus, openBucket, streamInfo } from '@bailiff/bus';
+import { type Bus, schemaLookup, streamInfo } from '@bailiff/bus';
 import { CURRENT_SCHEMAS, fingerprintHex, RELEASED_SCHEMAS } from '@bailiff/schemas';
 import type { Command } from 'commander';
 import { CliError } from '../errors.ts';
@@ -56,12 +56,12 @@ export function exported(fingerprint: string, text: string): ExportedSchema {
 async function fromBus(bus: Bus): Promise<ExportedSchema[]> {
   const info = await streamInfo(bus, 'KV_bailiff_schemas', { subjects_filter: '$KV.bailiff_schemas.>' });
   const subjects = (info.state as { subjects?: Record<string, number> }).subjects ?? {};
-  const bucket = openBucket(bus, 'bailiff_schemas');
+  const lookUp = schemaLookup(bus);
   const schemas: ExportedSchema[] = [];
   for (const subject of Object.keys(subjects).sort()) {
     const fingerprint = KEY.exec(subject)?.[1];
-    const entry = fingerprint === undefined ? null : await bucket.get(`fp-${fingerprint}`);
-    if (fingerprint !== undefined && entry) schemas.push(exported(fingerprint, entry.value.toString('utf8')));
+    const text = fingerprint === undefined ? null : await lookUp(fingerprint);
+    if (fingerprint !== undefined && text !== null) schemas.push(exported(fingerprint, text));
   }
   return schemas;
 }

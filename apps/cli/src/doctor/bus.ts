@@ -1,14 +1,14 @@
 /** The bus under `bailiff doctor`: can it be reached, is all on it that Bailiff needs, does it keep long enough. */
 import { readServiceStatus } from '@bailiff/answer';
-import { BUCKETS, type Bus, checkHorizon, openBucket } from '@bailiff/bus';
-import { CURRENT_SCHEMAS, fingerprintHex, type NodeStatus, nodeStatus } from '@bailiff/schemas';
+import { BUCKETS, type Bus, checkHorizon, openBucket, schemaLookup } from '@bailiff/bus';
+import { CURRENT_SCHEMAS, fingerprintHex, type NodeStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service';
 import type { Connection } from '../bus/connection.ts';
 import { refusalOf } from '../config/show.ts';
 import { CliError, tell } from '../errors.ts';
 import type { CliIo } from '../io.ts';
 import { readInstances } from '../read/instances.ts';
-import { parseJson } from '../read/nodes.ts';
+import { readNodes } from '../read/nodes.ts';
 import { readStreams } from '../read/streams.ts';
 import { type BusOptionValues, connectionOf, ofBus, openBus } from '../session.ts';
 import { fillOf } from '../status/fill.ts';
@@ -39,11 +39,11 @@ async function horizonFinding(bus: Bus): Promise<Finding> {
 }
 
 async function schemaFinding(bus: Bus): Promise<Finding> {
-  const bucket = openBucket(bus, 'bailiff_schemas');
+  const lookUp = schemaLookup(bus);
   const missing: string[] = [];
   for (const { text } of CURRENT_SCHEMAS) {
     const fingerprint = fingerprintHex(JSON.parse(text));
-    if ((await bucket.get(`fp-${fingerprint}`)) === null) missing.push(fingerprint);
+    if ((await lookUp(fingerprint)) === null) missing.push(fingerprint);
   }
   if (missing.length === 0) return ok('schemas', 'those of this version are registered');
   return warn('schemas', `not registered: ${missing.join(', ')}; readers of other versions cannot read ours`, SET_UP);
@@ -107,9 +107,7 @@ async function configFinding(bus: Bus): Promise<Finding[]> {
 }
 
 async function readNodeStatuses(bus: Bus): Promise<NodeStatus[]> {
-  const entries = await openBucket(bus, 'bailiff_nodes').entries();
-  const statuses = entries.map(({ value }) => parseJson(value.toString('utf8'), nodeStatus));
-  return statuses.filter((status) => typeof status !== 'string');
+  return [...(await readNodes({ bus })).values()].filter((status) => typeof status !== 'string');
 }
 
 /** The runtime half of the nodes: of those that cannot enforce policies why, and what to do. */

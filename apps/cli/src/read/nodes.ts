@@ -26,7 +26,7 @@ export function parseJson<T>(json: string, schema: Schema<T>): T | string {
 }
 
 /** By node; a string says why a status cannot be read. */
-export async function readNodes({ bus }: Session): Promise<Map<string, NodeStatus | string>> {
+export async function readNodes({ bus }: Pick<Session, 'bus'>): Promise<Map<string, NodeStatus | string>> {
   const entries = await openBucket(bus, 'bailiff_nodes').entries();
   return new Map(entries.map(({ key, value }) => [decodeToken(key), parseJson(value.toString('utf8'), nodeStatus)]));
 }
