@@ -7,7 +7,8 @@ import { SET_UP_REMEDY } from '@bailiff/bus';
 import { ConfigError } from '@bailiff/policy';
 import { EXIT, type ExitCode, exitCodeOf } from '@bailiff/service';
 import { schemaRemedy } from './config/schema-remedy.ts';
-import { clean, wrap } from './text/clean.ts';
+import { clean } from './text/clean.ts';
+import { fitLine } from './text/fit.ts';
 
 /**
  * CLI_USAGE: what was asked cannot be asked so. CLI_NOT_FOUND: what was named is not there. CLI_CONTEXT: the context file or the
@@ -93,15 +94,6 @@ export interface Told {
   lines: string[];
 }
 
-/** A line broken at spaces, those after the first further in. */
-function fit(line: string, width: number, hang: string): string[] {
-  const indent = /^ */.exec(line)?.[0] ?? '';
-  const room = width - indent.length - hang.length;
-  if (width <= 0 || room <= 0) return [line];
-  // The first has the room of the others, so that a word in it is never broken to fill it.
-  return wrap(line.slice(indent.length), room).map((part, index) => `${indent}${index === 0 ? '' : hang}${part}`);
-}
-
 /** What a person is told happened; of a file that is not there not the system call. */
 function messageOf(error: unknown): string {
   const { message, code, path, syscall } = error as Partial<NodeJS.ErrnoException>;
@@ -138,7 +130,7 @@ export function tell(error: unknown, debug: boolean, width = 0): Told {
   else if (exitCode === EXIT.bug && !(error instanceof CliError)) {
     lines.push('  this was not expected: run it again with --debug and report what it shows');
   }
-  const fitted = lines.flatMap((line, index) => fit(line, width, index === 0 ? '  ' : ''));
+  const fitted = lines.flatMap((line, index) => fitLine(line, width, index === 0 ? '  ' : ''));
   if (debug) fitted.push(...stacks(error, (error as Partial<Error>).stack));
   return { exitCode, lines: fitted };
 }

@@ -27,6 +27,7 @@ import { register as verdicts } from './commands/verdicts.ts';
 import { tell } from './errors.ts';
 import type { CliIo } from './io.ts';
 import { withBusOptions } from './session.ts';
+import { fitHelp } from './text/fit.ts';
 
 const COMMANDS: readonly ((program: Command, io: CliIo) => void)[] = [
   status,
@@ -70,8 +71,8 @@ export function makeProgram(io: CliIo): Command {
     .enablePositionalOptions()
     .showHelpAfterError('(--help shows how it is used)')
     .configureOutput({
-      writeOut: (text) => io.stdout.write(text),
-      writeErr: (text) => io.stderr.write(text),
+      writeOut: (text) => io.stdout.write(fitHelp(text, io.stdout.columns)),
+      writeErr: (text) => io.stderr.write(fitHelp(text, io.stderr.columns)),
       getOutHelpWidth: () => io.stdout.columns || 100,
       getErrHelpWidth: () => io.stderr.columns || 100,
       getOutHasColors: () => false,
