@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { createServer, type Server } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { join } from 'node:path';
 import { Tokens, type TokenUser } from './auth.ts';
 import { keepBudgets } from './budgets.ts';
@@ -124,6 +124,11 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   // Kept as long as a real server keeps it: by Node's five seconds a slow client, as in an emulated machine, would meet the end of a
   // connection in the moment in which it uses it.
   const server = createServer({ key, cert, keepAliveTimeout: keepAliveMs }, http.onRequest);
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
   const port = await listen(server, options.port ?? 0, host);
   const url = `https://${host}:${port}`;
   const kubeconfigPath = (user = users[0]!.user) =>
@@ -135,7 +140,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     faults.clear();
     garbage.stop();
     watches.cutAll();
-    await closeServer(server);
+    await closeServer(server, sockets);
   };
   return {
     url,
@@ -199,9 +204,11 @@ function listen(server: Server, port: number, host: string): Promise<number> {
   });
 }
 
-function closeServer(server: Server): Promise<void> {
+/** Ends what is connected, too: a connection that is still in its handshake is none of HTTP's yet, and would be waited for until its client gives it up. */
+function closeServer(server: Server, sockets: ReadonlySet<Socket>): Promise<void> {
   return new Promise((resolve, reject) => {
     server.close((error) => (error === undefined ? resolve() : reject(error)));
     server.closeAllConnections();
+    for (const socket of sockets) socket.destroy();
   });
 }
