@@ -1,6 +1,7 @@
 // Two replicas as processes of their own: the leader is killed, stopped and ended while pods come and go.
 import { waitFor } from '@bailiff/service/testing';
 import { describe, expect, test } from 'vitest';
+import { underWay } from '../bus/support.ts';
 import { spawnApp, startWorld, type World } from './ipam-sync/harness.ts';
 import { random } from './kube/harness.ts';
 
@@ -126,14 +127,16 @@ describe('ipam-sync - failover', () => {
     const revisions = new Map<string, number>();
     const backwards: string[] = [];
     const abort = new AbortController();
-    const watching = world.pods.watch({
-      signal: abort.signal,
-      onEntry: (entry) => {
-        const revision = entry.deleted ? 0 : (JSON.parse(entry.value.toString()) as { revision: number }).revision;
-        if (revision <= (revisions.get(entry.key) ?? 0)) backwards.push(`${entry.key} ${revision}`);
-        revisions.set(entry.key, revision);
-      },
-    });
+    const watching = underWay(
+      world.pods.watch({
+        signal: abort.signal,
+        onEntry: (entry) => {
+          const revision = entry.deleted ? 0 : (JSON.parse(entry.value.toString()) as { revision: number }).revision;
+          if (revision <= (revisions.get(entry.key) ?? 0)) backwards.push(`${entry.key} ${revision}`);
+          revisions.set(entry.key, revision);
+        },
+      }),
+    );
     const before = await leader.metric('bailiff_ipam_sync_snapshot_writes_total');
     expect(before).toBeGreaterThan(0);
     // Stopped with a change at its door: on waking it will want to write that, and what followed, on what it knew.

@@ -19,6 +19,7 @@ import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { runCli } from '../../apps/cli/src/testing.ts';
+import { underWay } from '../bus/support.ts';
 import { healthyStatus } from './cli/world.ts';
 import { Kubectl } from './contract/kubectl.ts';
 import { kubectlIsMissing, words } from './contract/kubectl-bench.ts';
@@ -130,7 +131,7 @@ function reading(key: string): { seen: string[]; end(): Promise<void> } {
     const { deleted, released, owner } = storedConfig(entry);
     seen.push(deleted ? 'nothing' : (owner?.name ?? (released ? 'nobody' : 'cli')));
   };
-  const watching = world.config.watch({ signal: stop.signal, onEntry });
+  const watching = underWay(world.config.watch({ signal: stop.signal, onEntry }));
   return {
     seen,
     end: async () => {

@@ -10,6 +10,12 @@ import { acting, Rig, type RigPod } from './responder/rig.ts';
 const budget = (more: Record<string, unknown>) => ({
   budget: { window: '10m', maxPods: 100_000, maxPercent: 100, maxNodes: 100, ...more },
 });
+/**
+ * With 180 tasks at once, both replicas and the API server in one process answer late on a busy machine. Where the bounds are shorter than
+ * that, every call is given up and made again, and nothing gets on. These are what the responder begins with unless told otherwise.
+ */
+const PATIENT = { apiTimeoutMs: 5_000, takeoverMs: 10_000, lockDurationMs: 10_000 };
+const TOO_LATE_MS = PATIENT.apiTimeoutMs + 500;
 
 describe('responder bounds', () => {
   let rig: Rig;
@@ -27,8 +33,8 @@ describe('responder bounds', () => {
       isolate: acting('isolate', [{ action: 'quarantine' }]),
     });
     // Two replicas, as a deployment runs them.
-    await rig.start({ giveUpAfterMs: 60_000 });
-    await rig.start({ giveUpAfterMs: 60_000 });
+    await rig.start({ giveUpAfterMs: 60_000, ...PATIENT });
+    await rig.start({ giveUpAfterMs: 60_000, ...PATIENT });
   });
   afterAll(async () => rig?.[Symbol.asyncDispose]());
 
@@ -121,7 +127,7 @@ describe('responder bounds', () => {
     ['503', { status: 503 }, 3],
     ['504', { status: 504 }, 3],
     ['a dropped connection', { drop: true }, 3],
-    ['no answer in time', { delayMs: 700 }, 1],
+    ['no answer in time', { delayMs: TOO_LATE_MS }, 1],
     ['an expired token', { status: 401 }, 2],
   ];
   it.each(faults)('API server - %s on the call: tried again, done once', async (_name, fault, times) => {
@@ -136,7 +142,7 @@ describe('responder bounds', () => {
 
   it.each(['500', 'drop', 'timeout'])('API server - %s on the look: tried again, done once', async (kind) => {
     const pod = rig.pod();
-    const fault = kind === '500' ? { status: 500 } : kind === 'drop' ? { drop: true } : { delayMs: 700 };
+    const fault = kind === '500' ? { status: 500 } : kind === 'drop' ? { drop: true } : { delayMs: TOO_LATE_MS };
     rig.api.faults.inject({ verb: 'get', resource: 'pods', name: pod.name, times: 2, ...fault });
     const verdict = await rig.verdict(pod, { rule: 'remove' });
     expect((await endOf(verdict)).phase).toBe('succeeded');
@@ -191,8 +197,8 @@ describe('responder bounds - one place in a budget', () => {
   it('pods - many verdicts, two replicas, and exactly as many deletions as the budget has', async () => {
     await using rig = await Rig.start();
     await rig.policies({ few: acting('few', [{ action: 'delete' }], budget({ maxPods: 3 })) });
-    await rig.start();
-    await rig.start();
+    await rig.start(PATIENT);
+    await rig.start(PATIENT);
     const pods = Array.from({ length: 20 }, () => rig.pod());
     const verdicts = await Promise.all(pods.map((pod) => rig.verdict(pod, { rule: 'few' })));
     const ends = await Promise.all(verdicts.map((verdict) => rig.until(verdict, 'delete', ['succeeded', 'refused'])));

@@ -286,7 +286,11 @@ export class Rig implements AsyncDisposable {
     return waitFor(() => this.of(verdict, action).find((r) => phases.includes(r.phase)), {
       what: `${action} to be ${phases.join(' or ')}`,
       timeoutMs,
-      state: () => ({ responses: this.of(verdict).map(brief), changes: this.changes.slice(-5).map(briefCall) }),
+      state: () => ({
+        responses: this.of(verdict).map(brief),
+        changes: this.changes.slice(-5).map(briefCall),
+        logs: [...this.#answerers].map((answerer) => answerer.log().slice(-5)),
+      }),
     });
   }
 
