@@ -4,7 +4,7 @@ import { ConfigError, type ConfigKey, parseConfigKey, parseConfigValue, requireR
 import { workloadOf } from '@bailiff/schemas';
 import { CliError } from '../errors.ts';
 import { readNotInForce } from '../policy/in-force.ts';
-import { onePod, type PlacedPod, readPods } from '../policy/pods.ts';
+import { onePod, type PlacedPod, readPods } from '../read/pods.ts';
 import { type PodSelector, podName } from '../selectors.ts';
 import type { Session } from '../session.ts';
 import { wrap } from '../text/clean.ts';

@@ -16,12 +16,12 @@ import {
 } from '../config/change.ts';
 import { CliError } from '../errors.ts';
 import { readExpectedNodes, readNodes } from '../read/nodes.ts';
+import { readPods } from '../read/pods.ts';
 import type { Session } from '../session.ts';
 import { plural } from '../text/plural.ts';
 import { type FilePolicy, readPolicies as readFiles } from './files.ts';
 import { checkMerged } from './merged.ts';
 import { keyOf, parsePolicyName } from './names.ts';
-import { readPods } from './pods.ts';
 import { namedPolicies, readPolicies, storedPolicy } from './stored.ts';
 import { yamlLines } from './yaml.ts';
 

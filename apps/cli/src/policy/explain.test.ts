@@ -1,10 +1,10 @@
 import { explain, mergeSelected } from '@bailiff/runtime';
 import { policyOf } from '@bailiff/runtime/testing';
 import { describe, expect, it } from 'vitest';
+import type { PlacedPod } from '../read/pods.ts';
 import { conflictsOf } from './conflicts.ts';
 import { explainedSets, shortMatches } from './explained.ts';
 import { type OperationFlags, parseOperation } from './operation.ts';
-import type { PlacedPod } from './pods.ts';
 
 describe('policy operation', () => {
   it.each<[OperationFlags, object]>([

@@ -7,6 +7,7 @@ import {
   UNIX_OPERATIONS,
 } from '@bailiff/policy';
 import { describeRule, type PolicySet, type RuleAction, selectsPod } from '@bailiff/runtime';
+import { onePod, readPods } from '../read/pods.ts';
 import { levelCell } from '../rows/verdict-rows.ts';
 import type { PodSelector } from '../selectors.ts';
 import type { Session } from '../session.ts';
@@ -26,7 +27,6 @@ import {
 import { conditional, type PodPlace, type PodPlaceState, placeText, podLacking, readPodPlaces } from './in-force.ts';
 import { parsePolicyName, shortName } from './names.ts';
 import type { parseOperation } from './operation.ts';
-import { onePod, readPods } from './pods.ts';
 import { modeCell, selectsText } from './show.ts';
 import { namedPolicies, readPolicies, type StoredPolicy } from './stored.ts';
 

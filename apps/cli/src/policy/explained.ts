@@ -11,9 +11,9 @@ import {
   selects,
   type TaskFacts,
 } from '@bailiff/runtime';
+import type { PlacedPod } from '../read/pods.ts';
 import { podName } from '../selectors.ts';
 import { type Conflict, conflictsOf } from './conflicts.ts';
-import type { PlacedPod } from './pods.ts';
 
 /** Containers with the same policies. */
 export interface ExplainedSet {

@@ -1,7 +1,7 @@
 import type { NodeStatus } from '@bailiff/schemas';
 import { describe, expect, it } from 'vitest';
+import type { PlacedPod } from '../read/pods.ts';
 import { conditional, notInForce, podLacking, podPlaces } from './in-force.ts';
-import type { PlacedPod } from './pods.ts';
 
 const NOW_MS = Date.parse('2026-11-24T12:00:00Z');
 const status = (state: string, reason = '', ageMs = 0) =>

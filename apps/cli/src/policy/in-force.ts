@@ -5,8 +5,8 @@
 import { nodeObstacle, type PlaceStatus, policyPlaces } from '@bailiff/answer';
 import type { NodeStatus } from '@bailiff/schemas';
 import { readNodes } from '../read/nodes.ts';
+import type { PlacedPod } from '../read/pods.ts';
 import type { Session } from '../session.ts';
-import type { PlacedPod } from './pods.ts';
 
 /** A node that has said nothing for this long is silent; as `policy status` has it unless told otherwise. */
 const STALE_MS = 60_000;

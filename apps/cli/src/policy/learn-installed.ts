@@ -13,11 +13,11 @@ import {
 } from '@bailiff/policy';
 import { readStored } from '../config/change.ts';
 import { CliError } from '../errors.ts';
+import type { PlacedPod } from '../read/pods.ts';
 import { podName } from '../selectors.ts';
 import type { Session } from '../session.ts';
 import { lastingLabels, type SeenOperations } from './learn-seen.ts';
 import { keyOf, shortName } from './names.ts';
-import type { PlacedPod } from './pods.ts';
 import { type Proposal, proposePolicy } from './propose.ts';
 
 const WHY = 'bailiff policy learn';

@@ -5,9 +5,9 @@
  * the order of the stream, each once; the place after the last frame that arrived is always known, so that a replay which ends early can be
  * gone on with. Memory does not grow with the stretch.
  */
-import { filters, microsOf, openBucket, streamInfo } from '@bailiff/bus';
-import { CLUSTER_KEY, nodeSnapshot, type ViolationFrame } from '@bailiff/schemas';
-import { parseJson } from '../read/nodes.ts';
+import { filters, microsOf, streamInfo } from '@bailiff/bus';
+import type { ViolationFrame } from '@bailiff/schemas';
+import { readPods } from '../read/pods.ts';
 import type { EventFilter } from '../rows/event-rows.ts';
 import { isMeant, type PodSelector } from '../selectors.ts';
 import type { Session } from '../session.ts';
@@ -46,17 +46,11 @@ export interface ReplayState {
  * The node on which all frames about a pod are, or null when that is not sure: a uid that is listed never moves; a name means one pod only when it was
  * created before the stretch and stands with its namespace.
  */
-export async function nodeOfPod({ bus }: Session, pod: PodSelector, sinceMicros: number): Promise<string | null> {
-  for (const { key, value } of await openBucket(bus, 'bailiff_pods').entries()) {
-    const list = key === CLUSTER_KEY ? null : parseJson(value.toString('utf8'), nodeSnapshot);
-    if (list === null || typeof list === 'string') continue;
-    const found = list.pods.find((one) => isMeant(pod, one));
-    if (!found) continue;
-    if (pod.uid !== null) return list.nodeName;
-    const whole = pod.namespace !== null && Date.parse(found.createdAt) * 1000 <= sinceMicros;
-    return whole ? list.nodeName : null;
-  }
-  return null;
+export async function nodeOfPod(session: Session, pod: PodSelector, sinceMicros: number): Promise<string | null> {
+  const found = (await readPods(session)).find((one) => isMeant(pod, one));
+  if (!found) return null;
+  const isSure = pod.uid !== null || (pod.namespace !== null && Date.parse(found.createdAt) * 1000 <= sinceMicros);
+  return isSure ? found.nodeName : null;
 }
 
 /** What the filter leaves of a frame, the frame itself when that is all of it; null = nothing. */

@@ -4,10 +4,10 @@
  */
 import { type ConfigChange, filters, openBucket, ROOT } from '@bailiff/bus';
 import { ConfigError, parseConfigKey } from '@bailiff/policy';
-import { CLUSTER_KEY, nodeSnapshot, readQuarantineList } from '@bailiff/schemas';
+import { readQuarantineList } from '@bailiff/schemas';
 import { readStream } from '../bus/read-stream.ts';
 import { verdictsOfPod } from '../explain/read.ts';
-import { parseJson } from '../read/nodes.ts';
+import { readPods } from '../read/pods.ts';
 import type { ResponseRow } from '../rows/response-rows.ts';
 import type { VerdictRow } from '../rows/verdict-rows.ts';
 import { isMeant, type PodLike, type PodSelector, podName, subjectParts } from '../selectors.ts';
@@ -79,23 +79,18 @@ export async function readTimeline(session: Session, request: TimelineRequest): 
   return { title, facts: [...described.slice(0, 8), ...facts], items: inTime(found.items.filter(within)), notes };
 }
 
-async function readLists({ bus }: Session, { pod }: TimelineRequest, found: Gathered): Promise<void> {
+async function readLists(session: Session, { pod }: TimelineRequest, found: Gathered): Promise<void> {
   if (!pod) return;
-  let listed = false;
-  for (const { key, value } of await openBucket(bus, 'bailiff_pods').entries()) {
-    const list = key === CLUSTER_KEY ? null : parseJson(value.toString('utf8'), nodeSnapshot);
-    if (list === null || typeof list === 'string') continue;
-    for (const one of list.pods.filter((candidate) => isMeant(pod, candidate))) {
-      listed = true;
-      const top = one.owners.at(-1);
-      found.pods.set(one.uid, { ...one, owner: top ? `${top.kind} ${top.name}` : '' });
-      found.nodes.add(list.nodeName);
-      const createdMs = Date.parse(one.createdAt);
-      if (!Number.isNaN(createdMs)) found.items.push(createdItem(createdMs * 1000, list.nodeName));
-    }
+  const listed = (await readPods(session)).filter((candidate) => isMeant(pod, candidate));
+  for (const one of listed) {
+    const top = one.owners.at(-1);
+    found.pods.set(one.uid, { ...one, owner: top ? `${top.kind} ${top.name}` : '' });
+    found.nodes.add(one.nodeName);
+    const createdMs = Date.parse(one.createdAt);
+    if (!Number.isNaN(createdMs)) found.items.push(createdItem(createdMs * 1000, one.nodeName));
   }
-  found.facts.push(listed ? 'listed on its node now' : 'on no node’s list now');
-  for (const { value } of await openBucket(bus, 'bailiff_quarantine').entries()) {
+  found.facts.push(listed.length > 0 ? 'listed on its node now' : 'on no node’s list now');
+  for (const { value } of await openBucket(session.bus, 'bailiff_quarantine').entries()) {
     const { entries } = readQuarantineList(value.toString('utf8'));
     for (const entry of entries) {
       const who = { uid: entry.podUid, namespace: entry.podNamespace, name: entry.podName };

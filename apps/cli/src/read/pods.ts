@@ -2,9 +2,9 @@
 import { openBucket } from '@bailiff/bus';
 import { CLUSTER_KEY, nodeSnapshot, type PodIdentity } from '@bailiff/schemas';
 import { CliError } from '../errors.ts';
-import { parseJson } from '../read/nodes.ts';
 import { isMeant, type PodSelector, podName } from '../selectors.ts';
 import type { Session } from '../session.ts';
+import { parseJson } from './nodes.ts';
 
 export interface PlacedPod extends PodIdentity {
   nodeName: string;
