@@ -187,12 +187,11 @@ describe('cli policy learn', () => {
     async (state) => {
       const any = { rules: [{ name: 'm', action: 'block', mount: {} }] };
       await writeConfig(await world.as('cli'), 'runtime.namespace.shop.any', any, { by: 'x', why: 'y' });
-      const silentMs = state === 'available' ? 3_600_000 : 0;
-      const told = healthyStatus(NODE_A, { runtime: { ...RUNTIME, state, reason: 'EPERM' } });
-      await world.status({ ...told, updatedAt: new Date(Date.now() - silentMs).toISOString() });
-      const { exitCode } = await world.cli(['policy', 'status', 'shop/any']);
+      const silent = state === 'available' ? { nowMs: () => Date.now() + 3_600_000 } : {};
+      await world.status(healthyStatus(NODE_A, { runtime: { ...RUNTIME, state, reason: 'EPERM' } }));
+      const { exitCode } = await world.cli(['policy', 'status', 'shop/any'], silent);
       expect(exitCode).toBe(state === 'available' ? 7 : 3);
-      expect((await learn(['--for', '1s', '--install'])).exitCode).toBe(exitCode);
+      expect((await learn(['--for', '1s', '--install'], silent)).exitCode).toBe(exitCode);
     },
   );
 });
