@@ -7,7 +7,7 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { copyFileSync, mkdirSync, mkdtempSync, rmdirSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { release, tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { RUNTIME_EXTRA_CELLS, type RuntimeObject } from '@bailiff/bpf';
@@ -26,6 +26,14 @@ const here = (file: string): string => path.join(import.meta.dirname, 'programs'
 
 /** A program of this folder, linked so that it runs in an empty root. */
 export const staticProgram = (file: string): string => compileProgram(here(file), { flags: ['-static'] });
+
+/** Of Linux. */
+export const TMPFILE_ON_OVERLAY = [6, 3] as const;
+
+export function isKernelFrom([major = 0, minor = 0]: readonly number[]): boolean {
+  const [ownMajor = 0, ownMinor = 0] = release().split('.').map(Number.parseFloat);
+  return ownMajor > major || (ownMajor === major && ownMinor >= minor);
+}
 
 /** ext4 alone opens a file by its handle without knowing where it lies. */
 export type Volume = 'tmpfs' | 'ext4';

@@ -1,10 +1,16 @@
 // Every hook of files: each operation in every way there is, io_uring's too, refused where a rule denies that operation alone
 // and allowed where a rule denies all others; without policy all of it lands. And extended attributes, which come without a mount.
 
-import { release } from 'node:os';
 import type { RuntimePolicyInput } from '@bailiff/policy';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Container, FilesRig, LOAD_TIMEOUT_MS, staticProgram } from './files-rig.ts';
+import {
+  type Container,
+  FilesRig,
+  isKernelFrom,
+  LOAD_TIMEOUT_MS,
+  staticProgram,
+  TMPFILE_ON_OVERLAY,
+} from './files-rig.ts';
 
 type FileOperation = NonNullable<
   NonNullable<NonNullable<RuntimePolicyInput['rules']>[number]['file']>['operations']
@@ -35,15 +41,10 @@ const POLICY: RuntimePolicyInput = {
 
 /** Ways that older kernels do not have, and from which release on they are there. */
 const SINCE = [
-  { way: 'tmpfile', what: 'O_TMPFILE on overlayfs', since: [6, 3] },
+  { way: 'tmpfile', what: 'O_TMPFILE on overlayfs', since: TMPFILE_ON_OVERLAY },
   { way: 'ring-ftruncate', what: 'ftruncate by io_uring', since: [6, 9] },
 ].map((row) => ({ ...row, isHere: isKernelFrom(row.since) }));
 const LACKING = SINCE.filter(({ isHere }) => !isHere).map(({ way }) => way);
-
-function isKernelFrom([major = 0, minor = 0]: readonly number[]): boolean {
-  const [ownMajor = 0, ownMinor = 0] = release().split('.').map(Number.parseFloat);
-  return ownMajor > major || (ownMajor === major && ownMinor >= minor);
-}
 
 interface Ended {
   readonly way: string;
