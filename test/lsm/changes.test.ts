@@ -1,6 +1,6 @@
 // What changes while pods run: policies are flipped, the collector restarts, its programs are replaced. A task that is refused
 // before and after is refused in every moment between, and what is counted is what was tried.
-import { readdirSync, renameSync, writeFileSync } from 'node:fs';
+import { readdirSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { probeLsm, type RuntimeObject } from '@bailiff/bpf';
 import type { RuntimePolicyInput } from '@bailiff/policy';
@@ -229,6 +229,22 @@ describe('taking over', () => {
       const tally = await hammering.stop();
       expect(tally).toEqual({ tried: tally.tried, refused: tally.tried, landed: 0 });
       expect(again.maps.counters(pod.counterBase, 1)).toEqual([BigInt(tally.tried)]);
+    },
+    TAKEOVER_TIMEOUT_MS,
+  );
+
+  it.each(['rt_sets', 'rt_settings'])(
+    'a pin that somebody deleted - without %s the programs go on with maps that nobody can write: they are replaced, and a policy holds',
+    async (name) => {
+      unlinkSync(path.join(loaded.pinDir, 'runtime/maps', name));
+      const again = loaded.reopen();
+      expect(again).toMatchObject({ reused: name !== 'rt_settings', keptLinks: 0 });
+      const { pod, container } = guarded();
+      expect(await container.acts('map-plain', '/etc/secret', 'map-plain', '/etc/plain')).toEqual([
+        expect.stringMatching(/secret: E(PERM|ACCES)$/),
+        'map-plain /etc/plain: ok',
+      ]);
+      expect(pod.counts()).toEqual({ secret: 1 });
     },
     TAKEOVER_TIMEOUT_MS,
   );

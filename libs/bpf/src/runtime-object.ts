@@ -76,14 +76,16 @@ function keepsStates(): boolean {
   return !readFileSync(KERNEL_TYPES).includes(SINCE_STORAGE_ANSWERS);
 }
 
+/** Map → where it is pinned. */
+function pinsOf({ pinDir, samplesPin }: OpenRuntimeOptions): Map<string, string> {
+  const pins = new Map<string, string>(RUNTIME_MAP_NAMES.map((name) => [name, path.join(mapsDir(pinDir), name)]));
+  return pins.set('samples', samplesPin ?? defaultSamplesPin(pinDir));
+}
+
 function prepare(image: Buffer, options: OpenRuntimeOptions, states: boolean): BpfObject {
   const object = BpfObject.open(image, 'runtime');
   try {
-    const samplesPin = options.samplesPin ?? defaultSamplesPin(options.pinDir);
-    const pins = new Map<string, string>(
-      RUNTIME_MAP_NAMES.map((name) => [name, path.join(mapsDir(options.pinDir), name)]),
-    );
-    pins.set('samples', samplesPin);
+    const pins = pinsOf(options);
     object.setMapAutocreate('.bss', false);
     object.setMapMaxEntries('samples', options.ringSizeBytes ?? RING_SIZE_BYTES);
     if (!states) {
@@ -170,6 +172,8 @@ export function openRuntimeObject(options: OpenRuntimeOptions): RuntimeObject {
   }
   const reused = refuseOtherAbi(pinDir);
   const samplesDir = path.dirname(options.samplesPin ?? defaultSamplesPin(pinDir));
+  // Without the settings nobody has the key that their names are hashed with.
+  if (!reused) dropMaps(pinDir);
   for (const dir of [samplesDir, mapsDir(pinDir), linksDir(pinDir)]) mkdirSync(dir, { recursive: true, mode: 0o700 });
   return new PinnedRuntimeObject(readFileSync(objectPath), options, reused);
 }
@@ -186,11 +190,13 @@ class PinnedRuntimeObject implements RuntimeObject {
   constructor(image: Buffer, options: OpenRuntimeOptions, reused: boolean) {
     this.pinDir = options.pinDir;
     this.reused = reused;
+    // One whose pin is gone is made anew, and programs of before go on with the old one, which nobody can write any more.
+    const whole = [...pinsOf(options).values()].every((pin) => existsSync(pin));
     this.#loaded = load(image, options);
     this.maps = runtimeMaps(this.#loaded.raw);
     this.#settle(options, reused);
     let kept = 0;
-    for (const [name, program] of this.#loaded.programs) if (this.#attach(name, program)) kept++;
+    for (const [name, program] of this.#loaded.programs) if (this.#attach(name, program, whole)) kept++;
     this.keptLinks = kept;
     this.#dropOthers();
     this.programs = this.#loaded.list.map(({ name, section, missing }) => {
@@ -209,14 +215,14 @@ class PinnedRuntimeObject implements RuntimeObject {
     this.maps.setSettings({ ...settings, hostMountNs });
   }
 
-  /** True when the link that is pinned runs this very program. */
-  #attach(name: string, program: BpfProgram): boolean {
+  /** True when the link that is pinned runs this very program, on these maps if they are `whole`: it stays then. */
+  #attach(name: string, program: BpfProgram, whole: boolean): boolean {
     const pin = path.join(linksDir(this.pinDir), name);
     const fresh = pin + NEW_SUFFIX;
     // Left by an open that was cut short. Where it is the only one, it holds until another is attached.
     if (existsSync(fresh) && existsSync(pin)) unlinkSync(fresh);
     else if (existsSync(fresh)) renameSync(fresh, pin);
-    if (existsSync(pin) && runsThis(pin, program)) return true;
+    if (whole && existsSync(pin) && runsThis(pin, program)) return true;
     using link = program.attach();
     link.pin(fresh);
     renameSync(fresh, pin);
@@ -280,11 +286,15 @@ export function openPinnedRuntimeMaps(pinDir: string): PinnedRuntimeMaps | null 
   return { maps: runtimeMaps(raw), close, [Symbol.dispose]: close };
 }
 
+function dropMaps(pinDir: string): void {
+  for (const name of listDir(mapsDir(pinDir))) unlinkSync(path.join(mapsDir(pinDir), name));
+}
+
 /** Takes the programs off and removes the pins of the runtime half, but not the shared ring. Returns how many links there were. */
 export function detachRuntime(pinDir: string): number {
   const links = listDir(linksDir(pinDir)).map((name) => path.join(linksDir(pinDir), name));
   for (const pin of links) unlinkSync(pin);
-  for (const name of listDir(mapsDir(pinDir))) unlinkSync(path.join(mapsDir(pinDir), name));
+  dropMaps(pinDir);
   for (const dir of [linksDir(pinDir), mapsDir(pinDir), runtimeDir(pinDir)]) if (existsSync(dir)) rmdirSync(dir);
   return links.length;
 }
