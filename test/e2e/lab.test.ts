@@ -146,7 +146,7 @@ describe('lab up in the foreground', () => {
 
     const id = uniqueId('f');
     const command = startBailiff('lab', 'up', '--nodes', '1', '--pods', '2', '--unguarded', '--id', id);
-    await command.said('Ctrl-C takes it down');
+    await command.said('down   Ctrl-C');
     expect(tracesOf(killed)).toEqual([]);
     expect(tracesOf(id)).not.toEqual([]);
     command.interrupt();
