@@ -2,12 +2,13 @@
  * `bailiff lab` as a person uses it: what up prints, stock kubectl on it, a pod that really stops, and that nothing is left
  * behind however it ends. Attacks are in attack.test.ts.
  */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { exec, LABS_DIR, type LabInfo, readState } from '@bailiff/lab';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { bailiff, kubectl, lab, startBailiff, startLabProcess, tracesOf, uniqueId } from './support.ts';
+import { bailiff, kubectl, lab, startBailiff, startLabFrom, startLabProcess, tracesOf, uniqueId } from './support.ts';
 
 describe('lab up --detach', () => {
   const id = uniqueId('d');
@@ -170,6 +171,23 @@ describe('lab up in the foreground', () => {
     command.child.kill('SIGTERM');
     expect(await command.ended).toBe(130);
     expect(tracesOf(id)).toEqual([]);
+  });
+
+  it('detach - tells what ended the process that was to stay, which loads what the command loads', async () => {
+    const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-ends-'));
+    try {
+      const id = uniqueId('e');
+      const ends = "if (process.argv.includes('supervise')) throw new Error('ended by the test');";
+      writeFileSync(path.join(directory, 'ends.mjs'), ends);
+      const command = startLabFrom(directory, ['--import', './ends.mjs'], 'up', '--detach', '--id', id);
+      expect(await command.ended).toBe(1);
+      expect(command.output()).toMatch(
+        /^bailiff lab: the process that was to hold the lab ended with 1:\n[\s\S]*^Error: ended by the test$/m,
+      );
+      expect(tracesOf(id)).toEqual([]);
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
   });
 
   it('flags - a wrong one ends with 2 before anything is made', async () => {

@@ -37,6 +37,10 @@ export const lab = (...args: string[]) =>
   exec(process.execPath, [...nodeArgs(LAB), ...args], { timeoutMs: COMMAND_TIMEOUT_MS });
 export const startLabProcess = (...args: string[]): Running => start([...nodeArgs(LAB), ...args]);
 
+/** The same in another directory, with flags of Node's. */
+export const startLabFrom = (cwd: string, nodeFlags: readonly string[], ...args: string[]): Running =>
+  start([...nodeFlags, ...nodeArgs(LAB), ...args], {}, cwd);
+
 /** Starts `bailiff …` and leaves it running. */
 export const startBailiff = (...args: string[]): Running => start([BAILIFF, ...args]);
 
@@ -47,11 +51,11 @@ export const startDemo = (...args: string[]): Running => start([...nodeArgs(DEMO
 export const startDemoWith = (env: Record<string, string>, ...args: string[]): Running =>
   start([...nodeArgs(DEMO), ...args], env);
 
-function start(argv: string[], env: Record<string, string> = {}): Running {
+function start(argv: string[], env: Record<string, string> = {}, cwd = CHECKOUT): Running {
   const stdio = ['ignore', 'pipe', 'pipe'] as const;
   const child = spawn(process.execPath, argv, {
     stdio: [...stdio],
-    cwd: CHECKOUT,
+    cwd,
     detached: true,
     env: { ...process.env, ...env },
   });

@@ -4,12 +4,13 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { appendFileSync } from 'node:fs';
+import { appendFileSync, closeSync } from 'node:fs';
 import path from 'node:path';
 import { type LabRequest, optionFlags, parseLabArgs, USAGE } from './args.ts';
 import { attackByHand, fullName } from './attack/by-hand.ts';
 import { debugWanted, LabError, tellError } from './errors.ts';
 import { LABS_DIR, newLabId } from './names.ts';
+import { lastLines, namelessFile } from './process/nameless-file.ts';
 import { attackReport, listReport, terminalWidth, upReport } from './report.ts';
 import { notFound, removeStaleLabs, takeDownLabs } from './retire.ts';
 import { type LabInfo, listLabs } from './state.ts';
@@ -64,6 +65,8 @@ async function upHere(request: UpRequest): Promise<number> {
 
 /** The process that stays after `up --detach`. It has no terminal: what it has to say goes to its parent and its log. */
 async function supervise(request: UpRequest): Promise<number> {
+  // Not before: what Node was told to load may be named from where the command was given. Afterwards it holds no directory.
+  process.chdir('/');
   const { signal, stopped } = stopSignal();
   const id = request.id ?? newLabId();
   process.on('uncaughtExceptionMonitor', (error) => {
@@ -98,27 +101,36 @@ async function upDetached(request: UpRequest): Promise<number> {
   const { signal } = stopSignal();
   await removeStaleLabs(tell);
   const args = [import.meta.filename, 'supervise', ...optionFlags(request.options), '--id', request.id ?? newLabId()];
+  const said = namelessFile();
   const child = spawn(process.execPath, [...process.execArgv, ...args], {
-    stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+    stdio: ['ignore', 'ignore', said, 'ipc'],
     detached: true,
-    cwd: '/',
   });
   signal.addEventListener('abort', () => child.kill('SIGTERM'));
   const outcome = new Promise<number>((resolve) => {
+    let told = false;
     child.on('message', (message: Message) => {
       if (message.type === 'progress') tell(message.text);
       else if (message.type === 'problem') tell(`! ${message.text}`);
       else if (message.type === 'failed') {
+        told = true;
         tell(message.text);
         resolve(message.exitCode);
       } else {
+        told = true;
         printInfo(message.info, request, true);
         resolve(0);
       }
     });
-    void once(child, 'exit').then(([code]) => resolve((code as number | null) ?? 1));
+    // Its messages are all here when the channel is closed; it may have ended before it could send any.
+    void Promise.all([once(child, 'exit'), once(child, 'disconnect')]).then(([[code, name]]) => {
+      const how = `${COMMAND}: the process that was to hold the lab ended with ${name ?? code}`;
+      if (!told) tell(how + lastLines(said));
+      resolve((code as number | null) ?? 1);
+    });
   });
   const exitCode = await outcome;
+  closeSync(said);
   if (exitCode === 0 && !signal.aborted) {
     child.disconnect();
     child.unref();
