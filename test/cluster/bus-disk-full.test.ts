@@ -1,7 +1,6 @@
 // A bus whose disk is really full, on a file system of its own: what was acknowledged stays, what was not waits where it is and is told why,
 // and all goes on when there is room again. A server that switched JetStream off for it must be restarted, and that is said.
-import { mkdtempSync, rmdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { FramePublisher, getMessage, openBucket, streamInfo, violationSubject } from '@bailiff/bus';
 import { startNats, testUsers } from '@bailiff/bus/testing';
@@ -9,46 +8,18 @@ import { podRef } from '@bailiff/judge/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { runCli } from '../../apps/cli/src/testing.ts';
-import { exec } from '../lab/src/process/exec.ts';
 import { CorrelatorRig, NODE_A, NODE_B } from './correlator-rig.ts';
+import { SmallDisk } from './small-disk.ts';
 
 /** Above the built-in rule for repeated spoofing. */
 const PACKETS = 20;
 const PODS = 40;
 const FRAME_BYTES = 16_000;
 
-/** A small file system that can be filled to its last block. */
-class Disk implements AsyncDisposable {
-  readonly place: string;
-  constructor(place: string) {
-    this.place = place;
-  }
-  static async mount(): Promise<Disk> {
-    const place = mkdtempSync(path.join(tmpdir(), 'bailiff-disk-'));
-    await exec('mount', ['-t', 'tmpfs', '-o', 'size=16m', 'bailiff-disk', place]);
-    return new Disk(place);
-  }
-  get freeBytes(): number {
-    const { bavail, bsize } = statfsSync(this.place);
-    return bavail * bsize;
-  }
-  /** Takes the last block. The server may free one when it writes a file anew: whoever waits calls it again. */
-  fill(): void {
-    writeFileSync(path.join(this.place, 'filler'), Buffer.alloc(this.freeBytes), { flag: 'a' });
-  }
-  makeRoom(): void {
-    rmSync(path.join(this.place, 'filler'));
-  }
-  async [Symbol.asyncDispose](): Promise<void> {
-    await exec('umount', [this.place]);
-    rmdirSync(this.place);
-  }
-}
-
-let disk: Disk;
+let disk: SmallDisk;
 let rig: CorrelatorRig;
 beforeEach(async () => {
-  disk = await Disk.mount();
+  disk = await SmallDisk.mount();
   const storeDir = path.join(disk.place, 'store');
   rig = await CorrelatorRig.start(await startNats({ storeDir, users: testUsers([NODE_A, NODE_B]) }));
 });

@@ -6,17 +6,13 @@
  * the whole frame. Bounds: QUEUE letters wait and IN_FLIGHT are being written; beyond that they are dropped and counted, because a
  * node that floods with rubbish must not hold up what is sound. Precedents are bounded by what the stream keeps (50,000).
  */
-import { type Bus, BusError, consumeOrdered, deadLetter, filters, getMessage, parseSubject } from '@bailiff/bus';
+import { type Bus, consumeOrdered, deadLetter, filters, getMessage, parseSubject, untilTaken } from '@bailiff/bus';
 import { PrecedentBook } from '@bailiff/judge';
 import type { Clock } from '@bailiff/service';
 
 const STREAM = 'VIOLATIONS';
 export const MAX_QUEUED_LETTERS = 4_096;
 const IN_FLIGHT = 8;
-/** Between tries that the bus refuses because it has no room, or JetStream is off. */
-const RETRY_MS = 1_000;
-const NO_ROOM = new Set(['BUS_FULL', 'BUS_NO_STREAM']);
-const AWAY = new Set(['BUS_UNREACHABLE', 'BUS_TIMEOUT']);
 
 export interface Letter {
   sequence: number;
@@ -59,7 +55,7 @@ export interface DeadLettersOptions {
   clock: Pick<Clock, 'sleep'>;
   precedents: PrecedentBook;
   onWritten(reason: string): void;
-  /** Given up, or tried again because the bus has no room. */
+  /** Given up, or tried again because the bus does not take it now. */
   onError(error: Error): void;
   /** Aborted when nothing may be written any more. */
   signal: AbortSignal;
@@ -119,24 +115,15 @@ export class DeadLetters {
   }
 
   async #write({ sequence, reason, detail, indexes, message }: Letter): Promise<void> {
-    const { bus, signal } = this.#o;
-    for (;;) {
-      try {
-        const frame = message ?? (await getMessage(bus, STREAM, sequence));
-        const about = `[${indexes.join(',')}] ${detail}`;
-        const subject = frame?.subject ?? '';
-        const data = frame?.data ?? new Uint8Array();
-        await deadLetter(bus, { stream: STREAM, sequence, subject, reason, detail: about, data, signal });
-        return this.#o.onWritten(reason);
-      } catch (error) {
-        if (!(error instanceof BusError)) throw error;
-        if (NO_ROOM.has(error.code)) {
-          this.#o.onError(error);
-          await this.#o.clock.sleep(RETRY_MS, signal);
-          signal.throwIfAborted();
-        } else if (!AWAY.has(error.code)) throw error;
-        await bus.whenConnected(signal);
-      }
-    }
+    const { bus, clock, signal, onError, onWritten } = this.#o;
+    const write = async () => {
+      const frame = message ?? (await getMessage(bus, STREAM, sequence));
+      const about = `[${indexes.join(',')}] ${detail}`;
+      const subject = frame?.subject ?? '';
+      const data = frame?.data ?? new Uint8Array();
+      await deadLetter(bus, { stream: STREAM, sequence, subject, reason, detail: about, data, signal });
+    };
+    await untilTaken(bus, write, { clock, onWait: onError, signal });
+    onWritten(reason);
   }
 }

@@ -206,6 +206,7 @@ export class IpamSync {
           confirmLeader: async () => !this.#ctx.config.leaderElection || (await this.elector.confirm()),
           coalesceMs: this.#ctx.config.coalesceMs,
           onRemade: () => log.warn({ bucket: PODS_BUCKET }, 'the bucket was made anew; all of it is written again'),
+          onFailure: (error) => this.#warn('snapshots', error),
           onWritten: (latencyMs) => this.#metrics.writeSeconds.observe(latencyMs / 1000),
         },
         this.writes,

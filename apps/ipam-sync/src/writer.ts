@@ -29,6 +29,8 @@ export interface WriterOptions {
   nowMs?: () => number;
   /** A key was written: how long after its first mark. */
   onWritten?(latencyMs: number): void;
+  /** A key could not be written or read, and is tried again. */
+  onFailure?(error: BusError): void;
   /** The bucket was made anew, and everything is written again. */
   onRemade?(): void;
 }
@@ -221,7 +223,7 @@ export class SnapshotWriter {
       if (error.code === 'BUS_CONFLICT') {
         this.stats.conflicts += 1;
         if (await this.#options.confirmLeader()) await this.#reread(key);
-      } else this.stats.failures += 1;
+      } else this.#failed(error);
       return false;
     }
   }
@@ -234,8 +236,13 @@ export class SnapshotWriter {
       else this.#standing.delete(key);
     } catch (error) {
       if (!(error instanceof BusError)) throw error;
-      this.stats.failures += 1;
+      this.#failed(error);
     }
+  }
+
+  #failed(error: BusError): void {
+    this.stats.failures += 1;
+    this.#options.onFailure?.(error);
   }
 
   /** An entry of the bucket, by watch or by reading: ours come back here too. */

@@ -21,7 +21,7 @@ import {
 import { type KubeClient, loadKube } from '@bailiff/kube';
 import { ACTIONS } from '@bailiff/policy';
 import { type Response, SchemaRegistry } from '@bailiff/schemas';
-import { busOptionsOf, busServiceOf, type ServiceContext, ServiceError } from '@bailiff/service';
+import { busOptionsOf, busServiceOf, QuietLog, type ServiceContext, ServiceError } from '@bailiff/service';
 import { nodeAsker } from './ask-node.ts';
 import { Backlog, clearJob, type QueuedJob, undoJobs } from './backlog.ts';
 import type { ResponderConfig } from './config.ts';
@@ -123,6 +123,9 @@ class Responder {
       this.#metrics.unreadable.inc({ stream });
       ctx.log.warn({ stream, reason }, 'a message could not be read and is dead-lettered');
     };
+    const quiet = new QuietLog(ctx.log);
+    const onWait = (part: string) => (err: BusError) =>
+      quiet.warn(`${part} ${err.code}`, { part, err }, 'the bus does not take it now; it waits and is tried again');
     this.#configLog = new ConfigLog(bus, {
       onChange: (change) => this.#onConfig(change),
       onRemade: () => {
@@ -145,6 +148,8 @@ class Responder {
       ledger: this.#ledger,
       onFolded: (taskId, response) => this.#onFolded(taskId, response),
       onUnreadable: unreadable('RESPONSES'),
+      onWait: onWait('dead letters of RESPONSES'),
+      clock,
       onRemade: () => this.#onRemade('RESPONSES'),
       signal: this.#end.signal,
     });
@@ -153,6 +158,8 @@ class Responder {
       registry,
       onVerdict: (placed) => this.#onVerdict(placed),
       onUnreadable: unreadable('VERDICTS'),
+      onWait: onWait('dead letters of VERDICTS'),
+      clock,
       onRemade: () => {
         this.#backlog.clear();
         this.#caughtUp = false;
@@ -169,6 +176,7 @@ class Responder {
       readVerdict: (sequence) => this.#verdicts.get(sequence),
       metrics: this.#metrics,
       step,
+      onWait: onWait('responses'),
       signal: this.#end.signal,
     };
     this.#tasks = new TaskRunner(deps);

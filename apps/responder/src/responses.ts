@@ -16,6 +16,8 @@ import {
   reasonOf,
   responseSubject,
   type StreamMessage,
+  type UntilTakenOptions,
+  untilTaken,
 } from '@bailiff/bus';
 import {
   type Decoded,
@@ -41,8 +43,11 @@ export interface ResponseStreamOptions {
   /** Called after each record is folded. */
   onFolded(taskId: string, response: Response): void;
   onUnreadable(reason: string): void;
+  /** A dead letter, or a schema that is asked for, waits for the bus. */
+  onWait: UntilTakenOptions['onWait'];
   /** The stream was made anew; what was done stays known. */
   onRemade(): void;
+  clock: UntilTakenOptions['clock'];
   signal: AbortSignal;
 }
 
@@ -57,9 +62,8 @@ export class ResponseStream implements ResponseLog {
   /** Reads until the signal aborts. `onCaughtUp` is called once, when all that was there at the start is folded. */
   async read(onCaughtUp: () => void): Promise<void> {
     const { bus, ledger, signal } = this.#options;
-    await bus.whenConnected(signal);
     // What is at or below this is either delivered before the first idle moment or is no more (it was too old).
-    let before = await lastSequence(bus, STREAM);
+    let before = await untilTaken(bus, () => lastSequence(bus, STREAM), this.#options);
     let caughtUp = false;
     await consumeOrdered(bus, STREAM, {
       start: 'all',
@@ -141,10 +145,20 @@ export class ResponseStream implements ResponseLog {
     } catch (error) {
       if ((error as { code?: unknown }).code !== 'UNKNOWN_FINGERPRINT') return this.#bury(message, error as Error);
     }
-    return decodeWithLookup(message.data, registry).then(
-      (decoded) => this.#fold(message, decoded),
-      (error: Error) => this.#bury(message, error),
-    );
+    return this.#lookUp(message);
+  }
+
+  async #lookUp(message: StreamMessage): Promise<void> {
+    const { bus, registry, signal } = this.#options;
+    let decoded: Decoded;
+    try {
+      decoded = await untilTaken(bus, () => decodeWithLookup(message.data, registry), this.#options);
+    } catch (error) {
+      // That the bus may not be asked for a schema is no fault of the message, and neither is a stop: the reading ends with it.
+      if (error instanceof BusError || signal.aborted) throw error;
+      return this.#bury(message, error as Error);
+    }
+    return this.#fold(message, decoded);
   }
 
   #fold(message: StreamMessage, decoded: Decoded): void | Promise<void> {
@@ -161,10 +175,9 @@ export class ResponseStream implements ResponseLog {
 
   async #bury({ sequence, subject, data }: StreamMessage, error: Error): Promise<void> {
     const { bus, ledger, signal } = this.#options;
-    // That the bus could not be asked for a schema is no fault of the message: the reading ends with it.
-    if (error instanceof BusError) throw error;
     const reason = reasonOf(error, 'not-a-response');
-    await deadLetter(bus, { stream: STREAM, sequence, subject, reason, detail: error.message, data, signal });
+    const letter = { stream: STREAM, sequence, subject, reason, detail: error.message, data, signal };
+    await untilTaken(bus, () => deadLetter(bus, letter), this.#options);
     this.#options.onUnreadable(reason);
     ledger.reached(sequence);
     this.#wake();

@@ -1,6 +1,7 @@
 // Replicas of the task runner over a bus, an API server and a queue in memory: deliveries come late and in any interleaving, replicas
 // die at any step, and the properties that matter are checked for each seed.
 import { PolicyBook, phaseGroupOf, taskIdOf } from '@bailiff/answer';
+import { BusError } from '@bailiff/bus';
 import { type KubeApi, KubeError, type RequestOptions } from '@bailiff/kube';
 import type { Response, Verdict } from '@bailiff/schemas';
 import { systemClock } from '@bailiff/service';
@@ -33,12 +34,20 @@ class World {
   readonly pods = new Map<string, { uid: string; deleting: boolean; labels: Record<string, string> }>();
   readonly calls: string[] = [];
   readonly random: () => number;
-  constructor(seed: number) {
+  /** How many records the bus had no room for. */
+  refused = 0;
+  readonly #isFull: boolean;
+  constructor(seed: number, isFull: boolean) {
     this.random = randomOf(seed);
+    this.#isFull = isFull;
   }
   lag = () => turns(Math.floor(this.random() * 6));
 
   store(response: Response, expected?: number): Reserved {
+    if (this.#isFull && this.random() < 0.3) {
+      this.refused++;
+      throw new BusError('BUS_FULL', 'no space left on device');
+    }
     if (this.stream.some((kept) => kept.response.responseId === response.responseId)) return { outcome: 'exists' };
     if (expected !== undefined && expected !== this.stream.length) return { outcome: 'moved' };
     this.stream.push({ response, timestampMicros: Date.now() * 1000 });
@@ -80,6 +89,8 @@ class Replica {
   readonly ledger = new Ledger();
   readonly runner: TaskRunner;
   alive = true;
+  /** How often it said that it waits for the bus. */
+  waits = 0;
   /** Settles when it dies: waited for, not asked for, because one that lives would be asked for ever. */
   readonly death: Promise<void>;
   #delivered = 0;
@@ -123,6 +134,9 @@ class Replica {
         takeoverMs: 0,
         longestExpiryMs: 1e9,
         retry: { baseMs: 0, maxMs: 0, giveUpAfterMs: 1e9, budgetGiveUpAfterMs: 1e9 },
+      },
+      onWait: () => {
+        this.waits++;
       },
       step: (step) => {
         if (step !== killAt) return;
@@ -173,11 +187,13 @@ interface Setting {
   replicas: number;
   maxPods: number;
   kills: (Step | null)[];
+  /** The bus refuses records for want of room, now and then. */
+  isFull: boolean;
 }
 
 /** Every replica is handed every task, in an order of its own, as if Redis had lost all locks; then a last one without a kill. */
-async function simulate({ seed, verdicts: count, replicas, maxPods, kills }: Setting): Promise<World> {
-  const world = new World(seed);
+async function simulate({ seed, verdicts: count, replicas, maxPods, kills, isFull }: Setting): Promise<World> {
+  const world = new World(seed, isFull);
   const book = new PolicyBook();
   const guards = { budget: { window: '10m', maxPods, maxPercent: 100, maxNodes: 1 } };
   const policy = { dryRun: false, steps: [{ action: 'delete' }], guards };
@@ -228,6 +244,9 @@ async function simulate({ seed, verdicts: count, replicas, maxPods, kills }: Set
   const last = new Replica(world, book, verdicts, null);
   last.deliver(world, world.stream.length);
   for (const job of jobs) await work(last, job);
+  // Of each refusal somebody told, unless he died of it.
+  const waits = [...all, last].reduce((sum, replica) => sum + replica.waits, 0);
+  if (kills.length === 0) expect(waits).toBe(world.refused);
   return world;
 }
 
@@ -237,6 +256,7 @@ const settings = fc.record({
   replicas: fc.integer({ min: 1, max: 3 }),
   maxPods: fc.integer({ min: 0, max: 6 }),
   kills: fc.array(fc.constantFrom<Step | null>(null, 'started', 'called', 'before-terminal'), { maxLength: 3 }),
+  isFull: fc.boolean(),
 });
 
 describe('run-task', () => {

@@ -24,6 +24,7 @@ import {
   substitutesOf,
   type Task,
 } from '@bailiff/answer';
+import { BusError } from '@bailiff/bus';
 import type { KubeApi } from '@bailiff/kube';
 import type { Response } from '@bailiff/schemas';
 import type { Clock } from '@bailiff/service';
@@ -51,6 +52,8 @@ export interface TaskDeps {
   metrics: Metrics;
   limits: RunLimits;
   step: StepHook;
+  /** A record, or what it is made of, waits for the bus: the job is tried again. */
+  onWait(error: BusError): void;
   signal?: AbortSignal;
 }
 
@@ -285,12 +288,13 @@ export class TaskRunner {
   }
 
   async #failed(job: Job, run: Run | null, error: unknown): Promise<JobResult> {
-    const { clock, limits, metrics } = this.#deps;
+    const { clock, limits, metrics, onWait } = this.#deps;
     const failingSinceMs = job.failingSinceMs || clock.nowMs();
     const tries = job.tries + 1;
     const failingForMs = clock.nowMs() - failingSinceMs;
     const next = afterFailure(error, job.action, { tries, failingForMs }, limits.retry);
     if (next.kind === 'retry') {
+      if (error instanceof BusError) onWait(error);
       metrics.retries.inc({ action: job.action, reason: next.code });
       const counted = next.countsAsTry ? { tries, failingSinceMs } : job;
       return { kind: 'later', delayMs: next.afterMs, tries: counted.tries, failingSinceMs: counted.failingSinceMs };
@@ -301,6 +305,7 @@ export class TaskRunner {
     } catch (recording) {
       // Nothing is given up that cannot be recorded: the task is tried again. Asked only because it throws what is a bug.
       afterFailure(recording, job.action, { tries: 0, failingForMs: 0 }, limits.retry);
+      if (recording instanceof BusError) onWait(recording);
       return { kind: 'later', delayMs: limits.retry.maxMs, tries: job.tries, failingSinceMs };
     }
   }

@@ -4,6 +4,7 @@
  * a node that stays cordoned or a pod that stays cut off is an outage of our making.
  */
 import { responseIdOf } from '@bailiff/answer';
+import { BusError } from '@bailiff/bus';
 import type { Response } from '@bailiff/schemas';
 import type { Outcome, UndoContext } from './actions/action.ts';
 import { ACTION_OF } from './actions/index.ts';
@@ -28,7 +29,7 @@ export class UndoRunner {
 
   /** Runs an `undo` or `clear` job. Rejects only for a bug. */
   async run(job: Job): Promise<JobResult> {
-    const { ledger, clock, limits, metrics } = this.#deps;
+    const { ledger, clock, limits, metrics, onWait } = this.#deps;
     const state = ledger.task(job.taskId);
     const expiresAt = state?.terminal?.response.expiresAt ?? null;
     try {
@@ -50,6 +51,7 @@ export class UndoRunner {
         { tries, failingForMs: clock.nowMs() - failingSinceMs },
         limits.retry,
       );
+      if (error instanceof BusError) onWait(error);
       metrics.undoFailures.inc({ action: job.action, reason: next.code });
       if (next.kind === 'give-up') return { kind: 'done' };
       return { kind: 'later', delayMs: next.afterMs, tries, failingSinceMs };

@@ -8,6 +8,8 @@ import {
   parseSubject,
   reasonOf,
   type StreamMessage,
+  type UntilTakenOptions,
+  untilTaken,
 } from '@bailiff/bus';
 import { decodeWithLookup, type SchemaRegistry, type Verdict } from '@bailiff/schemas';
 import type { PlacedVerdict } from './ports.ts';
@@ -22,8 +24,11 @@ export interface VerdictStreamOptions {
   /** Awaited: the next one is read when this one is taken. */
   onVerdict(placed: PlacedVerdict): Promise<void>;
   onUnreadable(reason: string): void;
+  /** A dead letter, or a schema that is asked for, waits for the bus. */
+  onWait: UntilTakenOptions['onWait'];
   /** The stream was made anew: verdicts of before are gone, and their sequences name others. */
   onRemade(): void;
+  clock: UntilTakenOptions['clock'];
   signal: AbortSignal;
 }
 
@@ -38,11 +43,13 @@ export class VerdictStream {
   /** Reads until the signal aborts. `onCaughtUp` is called when all that was there at the start, or in a stream made anew, is taken. */
   async read(onCaughtUp: () => void): Promise<void> {
     const { bus, signal } = this.#options;
+    const take = (message: StreamMessage) => untilTaken(bus, () => this.#decode(message), this.#options);
     let caughtUp = false;
     await consumeOrdered(bus, STREAM, {
       start: 'all',
       onMessage: async (message) => {
-        const placed = await this.#decode(message);
+        // What cannot be read ends no reading, and is not passed over while the bus does not take its dead letter.
+        const placed = await take(message);
         if (!placed) return;
         this.#keep(placed);
         await this.#options.onVerdict(placed);

@@ -71,7 +71,10 @@ export class SourceReader {
 
   constructor(options: SourceReaderOptions) {
     this.#o = options;
-    this.#publisher = new FramePublisher(options.bus, { maxInFlight: MAX_IN_FLIGHT });
+    this.#publisher = new FramePublisher(options.bus, {
+      maxInFlight: MAX_IN_FLIGHT,
+      onResend: ({ error }) => options.onWarning(error, 'events wait until the bus takes them'),
+    });
   }
 
   get createdMs(): number {

@@ -25,3 +25,4 @@ export * from './streams.ts';
 export * from './subjects.ts';
 export * from './topology.ts';
 export { ageText, bytesText, type ChosenTopology } from './topology-plan.ts';
+export { type UntilTakenOptions, untilTaken } from './until-taken.ts';

@@ -97,10 +97,11 @@ export class Rig implements AsyncDisposable {
     });
   }
 
-  static async start(): Promise<Rig> {
+  /** @param own it is stopped with the rig. Default: a new one */
+  static async start(own?: TestNats): Promise<Rig> {
     const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-responder-'));
     const [nats, redis, api] = await Promise.all([
-      startNats(),
+      own ?? startNats(),
       startRedis(),
       startApiServer({
         certDir: path.join(directory, 'certs'),

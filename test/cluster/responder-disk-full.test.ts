@@ -1,0 +1,70 @@
+// A responder on a bus whose disk is full: what it cannot read is neither passed over nor its end while its dead letter has no room; it says what it
+// waits for, and with room again every dead letter is there and every verdict answered.
+import path from 'node:path';
+import { recordOf } from '@bailiff/answer';
+import { filters, getLastMessage, publishOnce, responseSubject, streamInfo, verdictSubject } from '@bailiff/bus';
+import { startNats } from '@bailiff/bus/testing';
+import { encodeResponse, encodeVerdict } from '@bailiff/schemas';
+import { waitFor } from '@bailiff/service/testing';
+import { expect, it } from 'vitest';
+import { acting, Rig } from './responder/rig.ts';
+import { SmallDisk } from './small-disk.ts';
+
+/** A message has no place in what is left of a block. */
+const LONG = 'x'.repeat(16_000);
+
+it('a full disk - what cannot be read holds the reading up, and that is said; with room again all is answered', async () => {
+  await using disk = await SmallDisk.mount();
+  await using rig = await Rig.start(await startNats({ storeDir: path.join(disk.place, 'store') }));
+  await rig.policies({ label: acting('label', [{ action: 'label' }]) });
+  const first = await rig.verdict(rig.pod(), { rule: 'label' });
+  const lying = rig.verdictOf(rig.pod(), { rule: 'label', reason: LONG });
+  const elsewhere = verdictSubject({ ...lying, level: 'low' });
+  await publishOnce(rig.bus, elsewhere, encodeVerdict(lying), { msgId: elsewhere });
+  const last = await rig.verdict(rig.pod(), { rule: 'label' });
+  const task = { verdictId: first.verdictId, policy: 'label', action: 'label' } as const;
+  const record = { ...recordOf(task, first, 'succeeded', 'terminal'), reason: LONG };
+  const forged = { ...record, responseId: 'f'.repeat(32) };
+  await publishOnce(rig.bus, responseSubject(forged), encodeResponse(forged), { msgId: forged.responseId });
+
+  disk.fill();
+  let readOn = () => {};
+  const held = new Promise<void>((resolve) => {
+    readOn = resolve;
+  });
+  let isRead = false;
+  const step = async (name: string) => {
+    if (name !== 'verdict-read' || isRead) return;
+    isRead = true;
+    await held;
+  };
+  const responder = rig.begin({}, { step });
+  const untilSaid = (part: string) => {
+    const isSaid = (line: Record<string, unknown>) =>
+      line['part'] === part && /no space left/.test(JSON.stringify(line));
+    const look = () => {
+      disk.fill();
+      return responder.log().some(isSaid);
+    };
+    return waitFor(look, { what: `a word of ${part}`, state: () => [responder.stderr(), responder.log()] });
+  };
+  const letterOf = (stream: 'VERDICTS' | 'RESPONSES', sequence: number) => {
+    const reason = stream === 'VERDICTS' ? 'not-a-verdict' : 'not-a-response';
+    const subject = filters.deadLetters({ stream, reason }).replace('*', String(sequence));
+    return getLastMessage(rig.bus, 'DEAD_LETTERS', subject);
+  };
+  await untilSaid('dead letters of RESPONSES');
+  expect([await letterOf('RESPONSES', 1), isRead]).toEqual([null, false]);
+  disk.makeRoom();
+  await waitFor(() => isRead, { what: 'the verdicts to be read', state: responder.log });
+  expect((await letterOf('RESPONSES', 1))?.data.length).toBeGreaterThan(LONG.length);
+  disk.fill();
+  readOn();
+  await untilSaid('dead letters of VERDICTS');
+  expect([await letterOf('VERDICTS', 2), rig.of(last)]).toEqual([null, []]);
+  disk.makeRoom();
+  for (const verdict of [first, last]) await rig.until(verdict, 'label', 'succeeded');
+  expect((await letterOf('VERDICTS', 2))?.data.length).toBeGreaterThan(LONG.length);
+  expect((await streamInfo(rig.bus, 'DEAD_LETTERS')).state.messages).toBe(2);
+  expect(await responder.stop()).toBe(0);
+}, 60_000);

@@ -1,0 +1,32 @@
+/** A small file system that can be filled to its last block, for a server that is to have no room. */
+import { mkdtempSync, rmdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { exec } from '../lab/src/process/exec.ts';
+
+export class SmallDisk implements AsyncDisposable {
+  readonly place: string;
+  constructor(place: string) {
+    this.place = place;
+  }
+  static async mount(): Promise<SmallDisk> {
+    const place = mkdtempSync(path.join(tmpdir(), 'bailiff-disk-'));
+    await exec('mount', ['-t', 'tmpfs', '-o', 'size=16m', 'bailiff-disk', place]);
+    return new SmallDisk(place);
+  }
+  get freeBytes(): number {
+    const { bavail, bsize } = statfsSync(this.place);
+    return bavail * bsize;
+  }
+  /** Takes the last block. The server may free one when it writes a file anew: whoever waits calls it again. */
+  fill(): void {
+    writeFileSync(path.join(this.place, 'filler'), Buffer.alloc(this.freeBytes), { flag: 'a' });
+  }
+  makeRoom(): void {
+    rmSync(path.join(this.place, 'filler'));
+  }
+  async [Symbol.asyncDispose](): Promise<void> {
+    await exec('umount', [this.place]);
+    rmdirSync(this.place);
+  }
+}
