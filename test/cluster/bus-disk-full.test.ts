@@ -15,6 +15,7 @@ import { SmallDisk } from './small-disk.ts';
 const PACKETS = 20;
 const PODS = 40;
 const FRAME_BYTES = 16_000;
+const OFF_CHECK = /^JetStream is off at the server: .*make room on its disk/;
 
 let disk: SmallDisk;
 let rig: CorrelatorRig;
@@ -100,7 +101,8 @@ it('a full disk - frames and verdicts wait and say so; with room again each is t
   expect(await correlator.stop()).toBe(0);
 }, 60_000);
 
-it('JetStream off for want of space - said by status, doctor and who publishes; room alone is not enough, a restart is', async () => {
+it('JetStream off for want of space - said by status, doctor, who publishes and readiness; room alone is not enough, a restart is', async () => {
+  const before = await rig.correlator();
   const { told, publish } = await collector();
   await publish();
   const config = openBucket(rig.admin, 'bailiff_config');
@@ -137,6 +139,10 @@ it('JetStream off for want of space - said by status, doctor and who publishes; 
     }
   };
   await off();
+  await waitFor(async () => OFF_CHECK.test((await before.checks())['bus'] ?? ''), {
+    what: 'the correlator that runs to be not ready for it',
+    state: before.checks,
+  });
   const correlator = await rig.correlator({ wait: false });
   const waits = () => correlator.log().some((line) => /JetStream is off .*make room/.test(JSON.stringify(line)));
   await waitFor(waits, { what: 'the correlator to say what it waits for', state: correlator.log });
@@ -144,7 +150,8 @@ it('JetStream off for want of space - said by status, doctor and who publishes; 
   await off();
   await rig.nats.restart();
   await stuck;
-  await waitFor(correlator.isReady, { what: 'the correlator to be ready', state: correlator.log });
+  for (const each of [before, correlator])
+    await waitFor(each.isReady, { what: 'the correlator to be ready', state: each.log });
   await waitFor(async () => (await streamInfo(rig.admin, 'CONFIG_LOG').catch(() => null))?.state.messages === stored, {
     what: `${stored} changes in the log`,
     state: () => streamInfo(rig.admin, 'CONFIG_LOG').catch(String),

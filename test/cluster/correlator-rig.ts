@@ -35,6 +35,8 @@ export interface RunningCorrelator {
   log(): Record<string, unknown>[];
   metric(name: string): Promise<number>;
   isReady(): Promise<boolean>;
+  /** What each readiness check says. */
+  checks(): Promise<Record<string, string>>;
   /** In order, as by SIGTERM; gives the exit code. */
   stop(): Promise<number>;
 }
@@ -131,6 +133,12 @@ export class CorrelatorRig implements AsyncDisposable {
         return Number(line?.split(' ')[1] ?? Number.NaN);
       },
       isReady: async () => address !== '' && (await fetch(`http://${address}/readyz`)).ok,
+      checks: async () => {
+        const { checks } = (await (await fetch(`http://${address}/readyz`)).json()) as {
+          checks: Record<string, string>;
+        };
+        return checks;
+      },
       stop: () => {
         this.#running.delete(correlator);
         captured.signal('SIGTERM');

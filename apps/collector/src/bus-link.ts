@@ -14,6 +14,7 @@ import {
   connectBus,
   encodeToken,
   FramePublisher,
+  isStoring,
   type KvEntry,
   openBucket,
   SnapshotReader,
@@ -197,8 +198,10 @@ export class BusLink implements FrameSink {
 
   /** Readiness: true, or the reason why not. */
   ready(): true | string {
-    if (this.#bus?.connected) return true;
-    return `not connected to the bus; enforcing all the same${this.#bus?.away ? `: ${this.#bus.away}` : ''}`;
+    const bus = this.#bus;
+    if (!bus?.connected) return `not connected to the bus; enforcing all the same${bus?.away ? `: ${bus.away}` : ''}`;
+    const storing = isStoring(bus);
+    return storing === true || `enforcing all the same; ${storing}`;
   }
 
   get counts(): NodeStatus['bus'] {

@@ -15,6 +15,7 @@ import {
 } from '@nats-io/nats-core';
 import { connect } from '@nats-io/transport-node';
 import { BusError, toBusError } from './errors.ts';
+import { JetStreamSign } from './jetstream-off.ts';
 import { inboxPrefixOf } from './permissions.ts';
 import { Redial } from './redial.ts';
 import { SecretFile } from './secret-file.ts';
@@ -64,6 +65,8 @@ export interface Bus {
   readonly connected: boolean;
   /** Why it is not connected, as the last attempt says; empty when that is not known. */
   readonly away?: string;
+  /** What answers show of JetStream. */
+  readonly jetStream?: JetStreamSign;
   /** Grows by one each time the connection is made again. */
   readonly connects: number;
   /** Called with each change, in the order in which they were added. They must not throw. */
@@ -135,6 +138,7 @@ class NatsBus implements Bus {
   connected = true;
   connects = 1;
   away = '';
+  readonly jetStream = new JetStreamSign();
   private readonly login: Login;
   private readonly renewal: TokenRenewal | null;
 
@@ -192,6 +196,7 @@ class NatsBus implements Bus {
       this.connected = true;
       this.connects += 1;
       this.away = '';
+      this.jetStream.forget();
       this.loggedIn();
     } else if (status.type !== 'error') this.connected = false;
     for (const listener of [...this.statusListeners]) listener(status);

@@ -11,8 +11,9 @@ import { createInbox, errors, type Msg, type MsgHdrs, type Subscription } from '
 import { headersOf, type PubAck, type PublishOptions } from './ack.ts';
 import type { Bus, BusStatus } from './connect.ts';
 import { BusError, toBusError } from './errors.ts';
+import { JETSTREAM_OFF, JETSTREAM_OFF_REMEDY } from './jetstream-off.ts';
 import { refusal } from './request.ts';
-import { JETSTREAM_OFF, JETSTREAM_OFF_REMEDY, SET_UP_REMEDY } from './set-up.ts';
+import { SET_UP_REMEDY } from './set-up.ts';
 import { BACKOFF_FIRST_MS, backoffMs } from './wait.ts';
 
 export interface Published {

@@ -42,9 +42,13 @@ export async function request(
       timeout: options.timeoutMs ?? bus.timeoutMs,
       ...(headers ? { headers } : {}),
     });
-    return await Promise.race([answer, disconnected]);
-  } catch (error) {
-    throw toBusError(error, subject);
+    const message = await Promise.race([answer, disconnected]);
+    bus.jetStream?.answered(subject);
+    return message;
+  } catch (cause) {
+    const error = toBusError(cause, subject);
+    if (error.code === 'BUS_NO_STREAM') bus.jetStream?.unanswered(subject);
+    throw error;
   } finally {
     if (broken) bus.statusListeners.delete(broken);
   }

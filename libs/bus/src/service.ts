@@ -7,6 +7,7 @@
  */
 import { type Bus, type BusOptions, connectBus, isConnected, onLoginRefused } from './connect.ts';
 import type { BusError } from './errors.ts';
+import { isStoring } from './jetstream-off.ts';
 import { whenSetUp } from './set-up.ts';
 
 /** What the bus needs of a service. */
@@ -32,7 +33,10 @@ export async function connectService(
   streams: readonly string[],
 ): Promise<Bus> {
   let bus: Bus | null = null;
-  service.health.ready('bus', () => isConnected(bus));
+  service.health.ready('bus', () => {
+    const connected = isConnected(bus);
+    return connected === true && bus ? isStoring(bus) : connected;
+  });
   let reason = '';
   const onRetry = (error: BusError) => {
     if (error.message === reason) return;

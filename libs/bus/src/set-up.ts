@@ -7,18 +7,11 @@
 import type { Bus } from './connect.ts';
 import { streamInfo } from './direct.ts';
 import { BusError, toBusError } from './errors.ts';
+import { isJetStreamOff, JETSTREAM_OFF, JETSTREAM_OFF_REMEDY } from './jetstream-off.ts';
 import type { BusService } from './service.ts';
 import { backoffMs, pause } from './wait.ts';
 
 export const SET_UP_REMEDY = '`bailiff bus setup` makes it, in Kubernetes the Job bailiff-bus-setup';
-
-/** nats-server switches JetStream off when the disk is full under it, and on again only when it starts. */
-export const JETSTREAM_OFF = 'JetStream is off at the server';
-export const JETSTREAM_OFF_REMEDY =
-  'its log says why, mostly "JetStream out of space": make room on its disk, then restart nats-server';
-
-/** Whether the server said so when this connection was made; one that switches it off later tells nobody. */
-export const isJetStreamOff = (bus: Bus): boolean => bus.nc.info !== undefined && bus.nc.info.jetstream !== true;
 
 /** What time, or somebody who sets the bus up, may heal. */
 const WAITED_FOR = new Set(['BUS_NO_STREAM', 'BUS_TIMEOUT', 'BUS_UNREACHABLE']);

@@ -1,0 +1,50 @@
+import { describe, expect, it } from 'vitest';
+import { answererOf, isJetStreamOff, JetStreamSign } from './jetstream-off.ts';
+
+describe('JetStream off', () => {
+  it.each([
+    ['$JS.API.STREAM.INFO.VERDICTS', '$JS.API'],
+    ['$JS.API.CONSUMER.CREATE.VERDICTS.x', '$JS.API'],
+    ['$JS.API.DIRECT.GET.KV_a.$KV.a.k', '$JS.API.DIRECT.GET.KV_a'],
+    ['$KV.bailiff_nodes.node-a', '$KV.bailiff_nodes'],
+    ['bailiff.v1.capture.node-a', null],
+  ])('%s is answered by %s', (subject, answerer) => expect(answererOf(subject)).toBe(answerer));
+
+  it('nobody behind the API is a sign, and any answer or another connection takes it back', () => {
+    const sign = new JetStreamSign();
+    for (const back of [() => sign.answered('$KV.a.k'), () => sign.forget()]) {
+      sign.unanswered('$JS.API.CONSUMER.CREATE.VERDICTS.x');
+      expect(sign.off).toBe(true);
+      back();
+      expect(sign.off).toBe(false);
+    }
+  });
+
+  it('nobody behind a bucket is one only where somebody was', () => {
+    const sign = new JetStreamSign();
+    sign.unanswered('$KV.a.k');
+    sign.unanswered('$JS.API.DIRECT.GET.KV_a.k');
+    expect(sign.off).toBe(false);
+    sign.answered('$KV.a.k');
+    sign.unanswered('$KV.b.k');
+    expect(sign.off).toBe(false);
+    sign.unanswered('$KV.a.other');
+    expect(sign.off).toBe(true);
+  });
+
+  it('nobody behind a collector is none', () => {
+    const sign = new JetStreamSign();
+    sign.answered('bailiff.v1.capture.node-a');
+    sign.unanswered('bailiff.v1.capture.node-a');
+    expect(sign.off).toBe(false);
+    sign.unanswered('$JS.API.STREAM.INFO.VERDICTS');
+    sign.answered('bailiff.v1.capture.node-a');
+    expect(sign.off).toBe(true);
+  });
+
+  it('the greeting says it, too', () => {
+    const greeted = (jetstream: boolean | undefined) => isJetStreamOff({ nc: { info: { jetstream } } as never });
+    expect([greeted(true), greeted(false), greeted(undefined)]).toEqual([false, true, true]);
+    expect(isJetStreamOff({ nc: {} as never })).toBe(false);
+  });
+});
