@@ -1,4 +1,5 @@
-import { type Bus, deadLetter } from '@bailiff/bus';
+import { type Bus, deadLetter, getMessage, violationSubject } from '@bailiff/bus';
+import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
 import { readAll, startBus, text } from './support.ts';
 
@@ -43,4 +44,21 @@ test('dead letters - one a message and reason, however many replicas write it', 
     'bailiff.v1.deadletters.violations.foreign-pod.7',
     'bailiff.v1.deadletters.violations.truncated.7',
   ]);
+});
+
+test('dead letters - of the largest message there may be: cut where the server takes no more, with its size', async () => {
+  await using nats = await startBus();
+  const collector = await nats.connect('collector-node-a');
+  const subject = violationSubject('node-a', 'spoof');
+  const largest = Buffer.alloc(collector.nc.info?.max_payload ?? 0, 'x');
+  collector.nc.publish(subject, largest);
+  const bus = await nats.connect('correlator');
+  const frame = await waitFor(() => getMessage(bus, 'VIOLATIONS', 1), { what: 'the frame, whole' });
+  expect(frame.data).toHaveLength(largest.length);
+  const letter = { stream: 'VIOLATIONS', sequence: 1, subject, reason: 'unreadable', detail: 'x', data: frame.data };
+  expect(await deadLetter(bus, letter)).toMatchObject({ outcome: 'stored' });
+  expect(bus.connects).toBe(1);
+  const [stored] = await readAll(await nats.connect('cli'), 'DEAD_LETTERS');
+  expect(stored?.data.length).toBe(largest.length - 8_192);
+  expect(stored?.headers?.get('Bailiff-Size')).toBe(`${largest.length}`);
 });

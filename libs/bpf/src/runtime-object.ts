@@ -27,7 +27,7 @@ import { type OpenRuntimeOptions, RuntimeError, type RuntimeObject, type Runtime
 import { decodeRuntimeSettings } from './runtime-encode.ts';
 import { RuntimeAbiValues } from './runtime-layout.gen.ts';
 import { RUNTIME_MAP_NAMES, type RuntimeMaps, type RuntimeRawMaps, runtimeMaps } from './runtime-maps.ts';
-import { listDir } from './spoof-pins.ts';
+import { isGone, listDir } from './spoof-pins.ts';
 import { isBpffs } from './system.ts';
 
 /** In force from the first open until somebody sets others. */
@@ -287,14 +287,25 @@ export function openPinnedRuntimeMaps(pinDir: string): PinnedRuntimeMaps | null 
 }
 
 function dropMaps(pinDir: string): void {
-  for (const name of listDir(mapsDir(pinDir))) unlinkSync(path.join(mapsDir(pinDir), name));
+  for (const name of listDir(mapsDir(pinDir))) unlessGone(() => unlinkSync(path.join(mapsDir(pinDir), name)));
 }
 
-/** Takes the programs off and removes the pins of the runtime half, but not the shared ring. Returns how many links there were. */
+/** The collector and a command may take the same pins off at once. @returns whether it was there */
+function unlessGone(remove: () => void): boolean {
+  try {
+    remove();
+    return true;
+  } catch (error) {
+    if (!isGone(error)) throw error;
+    return false;
+  }
+}
+
+/** Takes the programs off and removes the pins of the runtime half, but not the shared ring. Returns how many links it removed. */
 export function detachRuntime(pinDir: string): number {
   const links = listDir(linksDir(pinDir)).map((name) => path.join(linksDir(pinDir), name));
-  for (const pin of links) unlinkSync(pin);
+  const removed = links.filter((pin) => unlessGone(() => unlinkSync(pin)));
   dropMaps(pinDir);
-  for (const dir of [linksDir(pinDir), mapsDir(pinDir), runtimeDir(pinDir)]) if (existsSync(dir)) rmdirSync(dir);
-  return links.length;
+  for (const dir of [linksDir(pinDir), mapsDir(pinDir), runtimeDir(pinDir)]) unlessGone(() => rmdirSync(dir));
+  return removed.length;
 }

@@ -15,6 +15,7 @@ import type { DetachReport, Place, PlacedAttachment } from './spoof-api.ts';
 import {
   filterOf,
   HOOK_OF,
+  isGone,
   linksDir,
   listDir,
   MOVING_SUFFIX,
@@ -122,7 +123,7 @@ export function detachAll(pinDir: string, keep: readonly string[] = []): DetachR
       remove();
       return 1;
     } catch (error) {
-      failures.push({ path: target, error });
+      if (!isGone(error)) failures.push({ path: target, error });
       return 0;
     }
   };

@@ -52,6 +52,12 @@ export function listDir(dir: string): string[] {
   return existsSync(dir) ? readdirSync(dir) : [];
 }
 
+/** Whether an error says that a pin was taken off meanwhile: the collector and a command may do it at once. */
+export function isGone(error: unknown): boolean {
+  const { code, errnoName } = error as { code?: unknown; errnoName?: unknown };
+  return code === 'ENOENT' || errnoName === 'ENOENT';
+}
+
 /** Suffix of a pin that is about to take the place of another. */
 export const MOVING_SUFFIX = '-moving';
 

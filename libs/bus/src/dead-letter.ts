@@ -2,10 +2,12 @@
  * Where messages go that cannot be taken: unreadable, foreign, or given up, each with its reason and its bytes.
  *
  * Place in the path: correlator and responder write; the CLI reads. Invariant: a message has one dead letter a reason, however
- * often and by however many replicas it is read: its subject holds stream, reason and sequence, and is stored once.
+ * often and by however many replicas it is read: its subject holds stream, reason and sequence, and is stored once. A message may be as
+ * large as the server takes, and a letter is larger by its headers: what does not fit is cut off, and `Bailiff-Size` says how much it was.
  */
 import type { Bus } from './connect.ts';
 import { type Once, publishOnce } from './publish-once.ts';
+import { MAX_PAYLOAD_BYTES } from './server-conf.ts';
 import { deadLetterSubject } from './subjects.ts';
 
 export interface DeadLetter {
@@ -29,11 +31,15 @@ export function reasonOf(error: unknown, otherwise: string): string {
 
 /** Headers are one line each and short. */
 const MAX_DETAIL = 512;
+/** Kept free for headers; the longest is a subject, which is below 4 KiB. */
+const HEADERS_BYTES = 8 * 1024;
 
 /** Stores it. @throws BusError as publishOnce */
 export function deadLetter(bus: Bus, letter: DeadLetter): Promise<Once> {
   const subject = deadLetterSubject(letter.stream, letter.reason, letter.sequence);
-  return publishOnce(bus, subject, letter.data, {
+  const { length } = letter.data;
+  const most = (bus.nc.info?.max_payload ?? MAX_PAYLOAD_BYTES) - HEADERS_BYTES;
+  return publishOnce(bus, subject, letter.data.subarray(0, most), {
     msgId: subject,
     headers: {
       'Bailiff-Reason': letter.reason,
@@ -41,6 +47,7 @@ export function deadLetter(bus: Bus, letter: DeadLetter): Promise<Once> {
       'Bailiff-Stream': letter.stream,
       'Bailiff-Sequence': String(letter.sequence),
       'Bailiff-Subject': letter.subject,
+      ...(length > most ? { 'Bailiff-Size': String(length) } : {}),
     },
     ...(letter.signal ? { signal: letter.signal } : {}),
   });
