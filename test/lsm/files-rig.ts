@@ -27,12 +27,20 @@ const here = (file: string): string => path.join(import.meta.dirname, 'programs'
 /** A program of this folder, linked so that it runs in an empty root. */
 export const staticProgram = (file: string): string => compileProgram(here(file), { flags: ['-static'] });
 
-/** Of Linux. */
-export const TMPFILE_ON_OVERLAY = [6, 3] as const;
+/** What older kernels do not have, and the release of Linux from which on it is there. */
+interface KernelFeature {
+  readonly what: string;
+  readonly since: readonly [major: number, minor: number];
+}
 
-export function isKernelFrom([major = 0, minor = 0]: readonly number[]): boolean {
+export const TMPFILE_ON_OVERLAY: KernelFeature = { what: 'O_TMPFILE on overlayfs', since: [6, 3] };
+export const FTRUNCATE_BY_RING: KernelFeature = { what: 'ftruncate by io_uring', since: [6, 9] };
+
+/** Why it cannot be tried on this kernel; null: it can. */
+export function whyLacking({ what, since: [major, minor] }: KernelFeature): string | null {
   const [ownMajor = 0, ownMinor = 0] = release().split('.').map(Number.parseFloat);
-  return ownMajor > major || (ownMajor === major && ownMinor >= minor);
+  const isHere = ownMajor > major || (ownMajor === major && ownMinor >= minor);
+  return isHere ? null : `this kernel has no ${what}: Linux ${major}.${minor}`;
 }
 
 /** ext4 alone opens a file by its handle without knowing where it lies. */

@@ -6,10 +6,11 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   type Container,
   FilesRig,
-  isKernelFrom,
+  FTRUNCATE_BY_RING,
   LOAD_TIMEOUT_MS,
   staticProgram,
   TMPFILE_ON_OVERLAY,
+  whyLacking,
 } from './files-rig.ts';
 
 type FileOperation = NonNullable<
@@ -39,12 +40,12 @@ const POLICY: RuntimePolicyInput = {
   ],
 };
 
-/** Ways that older kernels do not have, and from which release on they are there. */
+/** Ways that older kernels do not have. */
 const SINCE = [
-  { way: 'tmpfile', what: 'O_TMPFILE on overlayfs', since: TMPFILE_ON_OVERLAY },
-  { way: 'ring-ftruncate', what: 'ftruncate by io_uring', since: [6, 9] },
-].map((row) => ({ ...row, isHere: isKernelFrom(row.since) }));
-const LACKING = SINCE.filter(({ isHere }) => !isHere).map(({ way }) => way);
+  { way: 'tmpfile', feature: TMPFILE_ON_OVERLAY },
+  { way: 'ring-ftruncate', feature: FTRUNCATE_BY_RING },
+].map(({ way, feature }) => ({ way, what: feature.what, why: whyLacking(feature) }));
+const LACKING = SINCE.filter(({ why }) => why !== null).map(({ way }) => way);
 
 interface Ended {
   readonly way: string;
@@ -84,8 +85,8 @@ describe('files', () => {
     expect(control.filter(({ outcome }) => outcome !== 'landed')).toEqual([]);
   });
 
-  it.for(SINCE)('control - $what is among them', ({ way, what, since, isHere }, context) => {
-    if (!isHere) context.skip(`this kernel has no ${what}: Linux ${since.join('.')}`);
+  it.for(SINCE)('control - $what is among them', ({ way, why }, context) => {
+    if (why !== null) context.skip(why);
     expect(control.filter((ended) => ended.way === way)).toHaveLength(2);
   });
 

@@ -115,8 +115,12 @@ function missingHooks(image: Buffer): Map<string, string> {
   return missing;
 }
 
-function loadWithout(image: Buffer, options: OpenRuntimeOptions, missing: ReadonlyMap<string, string>): Loaded {
-  const states = keepsStates();
+function loadWithout(
+  image: Buffer,
+  options: OpenRuntimeOptions,
+  states: boolean,
+  missing: ReadonlyMap<string, string>,
+): Loaded {
   using object = prepare(image, options, states);
   for (const name of missing.keys()) object.setProgramAutoload(name, false);
   object.load();
@@ -136,13 +140,14 @@ function load(image: Buffer, options: OpenRuntimeOptions): Loaded {
     const data = { errnoName, hint };
     throw new RuntimeError('ERR_RUNTIME_UNAVAILABLE', `this kernel runs no BPF-LSM programs (${errnoName})`, data);
   }
+  const states = keepsStates();
   try {
-    return loadWithout(image, options, new Map());
+    return loadWithout(image, options, states, new Map());
   } catch (error) {
     if (!(error instanceof BpfError) || error.code !== 'BPF_LOAD') throw error;
     const missing = missingHooks(image);
     if (missing.size === 0) throw error;
-    return loadWithout(image, options, missing);
+    return loadWithout(image, options, states, missing);
   }
 }
 
