@@ -9,6 +9,7 @@ import { build } from 'esbuild';
 import { NODE_BUNDLE } from '../../../../tools/node-bundle.ts';
 import { CHECKOUT, ensureLabtool, isStale } from '../native-tool.ts';
 import { exec } from '../process/exec.ts';
+import { alone } from '../process/lock.ts';
 
 export const APPS = ['collector', 'correlator', 'responder', 'ipam-sync', 'siem-relay', 'bus-auth'] as const;
 export type AppName = (typeof APPS)[number];
@@ -21,6 +22,8 @@ export const NATIVE_ADDON = path.join(CHECKOUT, 'libs/bpf/build/Release/bailiff_
 const BPF_OBJECTS = ['spoof', 'runtime'].map((name) => path.join(CHECKOUT, `libs/bpf/build/bpf/${name}.bpf.o`));
 /** A cold build compiles the addon and five bundles; two minutes is a slow machine. */
 const BUILD_TIMEOUT_MS = 300_000;
+/** Held by whoever builds in this checkout. */
+const BUILD_LOCK = path.join(CHECKOUT, 'test/lab/build/lock');
 
 function filesBelow(dir: string, matching: RegExp): string[] {
   if (!existsSync(dir)) return [];
@@ -74,21 +77,27 @@ export function buildingText(outputs: readonly string[]): string {
 export async function buildLab(options: BuildOptions): Promise<string> {
   const labtool = await ensureLabtool();
   await bundleApiServer();
-  const stale = options.withApps ? staleOutputs() : [];
-  if (stale.length > 0) {
-    options.onBuild(buildingText(stale.map((file) => path.relative(CHECKOUT, file))));
-    const nx = path.join(CHECKOUT, 'node_modules/.bin/nx');
-    const flags = ['-t', 'build', '-p', PROJECTS.join(','), '--output-style=static'];
-    await exec(process.execPath, [nx, 'run-many', ...flags], {
-      cwd: CHECKOUT,
-      timeoutMs: BUILD_TIMEOUT_MS,
-      signal: options.signal,
-      // No daemon: it would outlive the lab.
-      env: { NX_DAEMON: 'false', NX_TUI: 'false' },
-    });
-    // What nx found unchanged keeps its old time; from here on it counts as looked at.
-    const now = new Date();
-    for (const output of stale) await utimes(output, now, now);
+  if (options.withApps && staleOutputs().length > 0) {
+    // Two at once break each other's addon, and the later takes the bundles from under the lab that runs them by then.
+    await alone(BUILD_LOCK, options.signal, () => buildStale(options));
   }
   return labtool;
+}
+
+async function buildStale({ onBuild, signal }: BuildOptions): Promise<void> {
+  const stale = staleOutputs();
+  if (stale.length === 0) return;
+  onBuild(buildingText(stale.map((file) => path.relative(CHECKOUT, file))));
+  const nx = path.join(CHECKOUT, 'node_modules/.bin/nx');
+  const flags = ['-t', 'build', '-p', PROJECTS.join(','), '--output-style=static'];
+  await exec(process.execPath, [nx, 'run-many', ...flags], {
+    cwd: CHECKOUT,
+    timeoutMs: BUILD_TIMEOUT_MS,
+    signal,
+    // No daemon: it would outlive the lab.
+    env: { NX_DAEMON: 'false', NX_TUI: 'false' },
+  });
+  // What nx found unchanged keeps its old time; from here on it counts as looked at.
+  const now = new Date();
+  for (const output of stale) await utimes(output, now, now);
 }
