@@ -43,8 +43,7 @@ describe.each(targets)('responder installed: $name', ({ start }) => {
       ['label', 'quarantine', 'cordon'].includes(action) ? { action, expires: '4s' } : { action },
     ];
     await rig.policies(Object.fromEntries(ACTIONS.map((action) => [action, acting(action, steps(action))])));
-    // A busy server is slower than what the rig allows.
-    await rig.start({ kubeconfig: seat.kubeconfig, apiTimeoutMs: 5_000, takeoverMs: 10_000 });
+    await rig.start({ kubeconfig: seat.kubeconfig });
   }, START_TIMEOUT_MS);
   afterAll(async () => {
     await rig?.[Symbol.asyncDispose]();

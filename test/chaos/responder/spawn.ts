@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { waitFor } from '@bailiff/service/testing';
 import { nodeArgs } from '../../../tools/children.ts';
-import type { Rig } from '../../cluster/responder/rig.ts';
+import { HASTY, type Rig } from '../../cluster/responder/rig.ts';
 
 export interface Victim extends AsyncDisposable {
   /** The signal it died by, or its exit code as text. */
@@ -13,7 +13,7 @@ export interface Victim extends AsyncDisposable {
 export async function startVictim(rig: Rig, killAt = '', more: Parameters<Rig['argv']>[0] = {}): Promise<Victim> {
   const child: ChildProcess = spawn(
     process.execPath,
-    [...nodeArgs('test/chaos/responder/child.ts'), ...rig.argv(more)],
+    [...nodeArgs('test/chaos/responder/child.ts'), ...rig.argv({ ...HASTY, ...more })],
     {
       stdio: ['pipe', 'pipe', 'inherit'],
       env: { ...process.env, KILL_AT: killAt },

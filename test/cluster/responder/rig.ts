@@ -24,13 +24,20 @@ import { captureIo, waitFor } from '@bailiff/service/testing';
 import type { z } from 'zod';
 import { responderSchema } from '../../../apps/responder/src/config.ts';
 import { type ResponderHooks, startResponder } from '../../../apps/responder/src/responder.ts';
-import { type ApiServer, type RequestRecord, startApiServer } from '../../lab/src/apiserver/index.ts';
+import { type ApiServer, type Change, type RequestRecord, startApiServer } from '../../lab/src/apiserver/index.ts';
 import { accountUser, installAdmission } from '../admission/installed.ts';
 import { startRedis, type TestRedis } from './redis.ts';
 
 /** A policy is in force for verdicts that the bus takes this long after it. */
 const SETTLE_MS = 1_000;
 export const NODE = 'node-a.example';
+/**
+ * What the responder begins with unless told otherwise. It shares this process with the API server and the test: where the bounds are shorter than
+ * such a process may be held up, calls that the server has answered are given up and made again, and tasks under way are taken over.
+ */
+export const PATIENT = { apiTimeoutMs: 5_000, takeoverMs: 10_000, lockDurationMs: 10_000 };
+/** For who waits until what a killed one had begun is taken over; it must not matter that a call is made again. */
+export const HASTY = { apiTimeoutMs: 400, takeoverMs: 1_000, lockDurationMs: 1_000 };
 
 export interface Answerer {
   log(): Record<string, unknown>[];
@@ -125,12 +132,10 @@ export class Rig implements AsyncDisposable {
       natsPasswordFile: path.join(this.directory, 'password'),
       kubeconfig: this.api.kubeconfigPath(),
       redisUrl: this.redis.url,
-      apiTimeoutMs: 400,
-      takeoverMs: 1_000,
+      ...PATIENT,
       retryBaseMs: 20,
       retryMaxMs: 200,
       scanIntervalMs: 500,
-      lockDurationMs: 1_000,
       ...more,
     };
     return Object.entries(flags).flatMap(([key, value]) => [
@@ -272,8 +277,11 @@ export class Rig implements AsyncDisposable {
   /** Puts a verdict on the bus. */
   async verdict(pod: RigPod | null, more: Partial<Verdict> = {}): Promise<Verdict> {
     const verdict = this.verdictOf(pod, more);
-    await publishOnce(this.bus, verdictSubject(verdict), encodeVerdict(verdict), { msgId: verdict.verdictId });
+    await this.publish(verdict);
     return verdict;
+  }
+  async publish(verdict: Verdict): Promise<void> {
+    await publishOnce(this.bus, verdictSubject(verdict), encodeVerdict(verdict), { msgId: verdict.verdictId });
   }
 
   /** Records about a verdict, in the order of the stream. */
@@ -293,6 +301,15 @@ export class Rig implements AsyncDisposable {
         logs: [...this.#answerers].map((answerer) => answerer.log().slice(-5)),
       }),
     });
+  }
+
+  /** What the API server has kept of an object from now on, newest last: of what lasts a moment, a look at a time of one's own tells nothing. */
+  versionsOf(storage: 'pods' | 'nodes', name: string) {
+    const versions: Change['object'][] = [];
+    this.api.store.subscribe((change) => {
+      if (change.storage === storage && change.object.metadata.name === name) versions.push(change.object);
+    });
+    return versions;
   }
 
   podNow(pod: RigPod) {
