@@ -122,29 +122,35 @@ describe('reflector - against a server that fails', () => {
 
   test('reflector - a server that skips an event and goes on is found out by the next list', async () => {
     await using kube = await startKube();
-    const watching = follow(kube, { inactivityMs: 5_000, watchSeconds: 0.5, relistMs: 1_500 });
+    const watching = follow(kube, { inactivityMs: 30_000, watchSeconds: 0.5, relistMs: 1_500 });
     await watching.settles();
     await waitFor(() => kube.server.openWatches() === 1);
     kube.server.faults.stallWatches(true);
     kube.pod('skipped');
     kube.server.faults.stallWatches(false);
     kube.pod('told');
-    await waitFor(() => Object.values(watching.seen()).some((value) => value.startsWith('told')));
-    expect(Object.keys(watching.seen())).toHaveLength(1);
+    const told = () => Object.values(watching.seen()).map((value) => value.trim());
+    await waitFor(() => told().includes('told'));
+    // A process that was held up has listed by now.
+    if (watching.reflector.stats.lists === 1) expect(told()).toEqual(['told']);
     await watching.settles();
-    expect(watching.reflector.stats.lists).toBe(2);
+    expect(watching.reflector.stats.lists).toBeGreaterThanOrEqual(2);
     await watching.end();
   });
 
   test('reflector - bookmarks keep a quiet watch alive and carry it over a compaction without a new list', async () => {
     await using kube = await startKube();
     kube.pod('first');
-    const watching = follow(kube, { inactivityMs: 2_000 });
+    const watching = follow(kube, { inactivityMs: 30_000 });
     await watching.settles();
-    // Changes of another kind move the version on; only a bookmark tells.
-    for (let i = 0; i < 20; i++) kube.server.api.create('namespaces', { metadata: { name: `n-${i}` } });
-    const before = watching.reflector.stats.bookmarks;
-    await waitFor(() => watching.reflector.stats.bookmarks > before, { state: () => watching.reflector.stats });
+    // Changes of another kind move the version on; only a bookmark tells: not one that was under way already.
+    const versions = Array.from({ length: 20 }, (_, i) =>
+      Number(kube.server.api.create('namespaces', { metadata: { name: `n-${i}` } }).metadata.resourceVersion),
+    );
+    await waitFor(() => Number(watching.reflector.version) >= Math.max(...versions), {
+      what: 'a bookmark that tells of them',
+      state: () => [watching.reflector.version, watching.reflector.stats],
+    });
     kube.server.faults.compact();
     kube.server.faults.cutWatches();
     kube.pod('second');
@@ -155,7 +161,7 @@ describe('reflector - against a server that fails', () => {
 
   test('reflector - a server that ends the watch in the ordinary way is asked again, without a list', async () => {
     await using kube = await startKube();
-    const watching = follow(kube, { watchSeconds: 0.5, inactivityMs: 5_000 });
+    const watching = follow(kube, { watchSeconds: 0.5, inactivityMs: 30_000 });
     await waitFor(() => watching.reflector.stats.watches >= 2, { state: () => watching.reflector.stats });
     kube.pod('later');
     await watching.settles();
