@@ -7,7 +7,6 @@ import { type Bus, ensureTopology, openBucket } from '@bailiff/bus';
 import { startNats, type TestNats } from '@bailiff/bus/testing';
 import { SPOOF_CLUSTER_KEY } from '@bailiff/policy';
 import type { RuntimeStatus } from '@bailiff/schemas';
-import { type Clock, systemClock } from '@bailiff/service';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { objectsWith } from '../k8s/rendered.ts';
@@ -20,7 +19,7 @@ import {
   NO_REAL,
   START_TIMEOUT_MS,
 } from './contract/kubectl-target.ts';
-import { launch, syncFlags } from './ipam-sync/harness.ts';
+import { fastClock, launch, syncFlags } from './ipam-sync/harness.ts';
 
 const ACCOUNT = { namespace: 'bailiff-system', name: 'bailiff-ipam-sync' };
 const KEY = 'runtime.cluster._.no-shell';
@@ -29,17 +28,7 @@ const OURS = 'bailiff.dev/unguarded:NoSchedule';
 const NODES = ['a', 'b', 'c', 'd'];
 
 /** A minute of silence takes seconds. */
-const FACTOR = 20;
-const FAST: Clock = {
-  ...systemClock,
-  monotonicMs: () => performance.now() * FACTOR,
-  sleep: (delayMs, signal) => systemClock.sleep(delayMs / FACTOR, signal),
-};
-/** That clock's, and so much that a busy server has time to answer. */
-const SLOW = [
-  ...['--lease-duration-ms', '120000', '--renew-deadline-ms', '60000', '--retry-ms', '4000'],
-  ...['--inactivity-ms', '600000'],
-];
+const FAST = fastClock(20);
 const targets = kubectlTargets(process.env);
 
 describe.each(targets)('ipam-sync installed: $name', ({ start }) => {
@@ -169,7 +158,7 @@ describe.each(targets)('ipam-sync installed: $name', ({ start }) => {
       const setting = { taint: 'NoSchedule', after: '60s', maxPercent: 25 };
       await openBucket(admin, 'bailiff_config').put(SPOOF_CLUSTER_KEY, JSON.stringify({ unguardedNodes: setting }));
       const before = await get('node/a');
-      sync = await launch({ flags: (more) => flags([...SLOW, ...(more ?? [])]) }, [], { clock: FAST });
+      sync = await launch({ flags }, [], { clock: FAST });
       speaking.delete('a');
       const taints = async () =>
         (await get('node/a')).spec.taints.map(({ key, effect }: typeof GPU) => `${key}:${effect}`).join();

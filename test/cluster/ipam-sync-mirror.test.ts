@@ -159,7 +159,10 @@ function customResourceTests(): void {
     await comesTo(() => world.addresses('node-1'), { web: ['10.1.0.5'] });
     const said = () =>
       sync.logLines().filter(({ msg }) => msg === 'custom resources are not defined, so none is mirrored');
-    await waitFor(() => world.kube.server.requests.count({ verb: 'list', resource: 'runtimepolicies' }) >= 2);
+    await waitFor(() => said().length >= 4, { what: 'each kind to be told', state: said });
+    const asked = () => world.kube.server.requests.count({ verb: 'list', resource: 'runtimepolicies' });
+    const before = asked();
+    await waitFor(() => asked() >= before + 2, { what: 'more questions' });
     expect(said()).toHaveLength(4);
     installCrds();
     await created(rule('first'));

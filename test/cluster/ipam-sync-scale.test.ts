@@ -39,7 +39,7 @@ test('ipam-sync - 10,000 pods: listed by pages, written, followed, in bounded me
   await using world = await startWorld();
   fill(world);
   const startedAtMs = performance.now();
-  await using app = await spawnApp(world, ['--lease-duration-ms', '15000', '--renew-deadline-ms', '10000'], NODE_FLAGS);
+  await using app = await spawnApp(world, [], NODE_FLAGS);
   await waitFor(async () => (await app.metric('bailiff_ipam_sync_snapshot_writes_total')) >= NODES + 1, {
     timeoutMs: 60_000,
     state: () => app.metric('bailiff_ipam_sync_snapshot_writes_total'),

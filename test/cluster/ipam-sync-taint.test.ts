@@ -4,20 +4,15 @@ import { type Bucket, openBucket } from '@bailiff/bus';
 import type { Taint } from '@bailiff/kube';
 import { SPOOF_CLUSTER_KEY } from '@bailiff/policy';
 import { type InstanceStatus, instanceStatus, type NodeStatus } from '@bailiff/schemas';
-import { type Clock, systemClock } from '@bailiff/service';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, onTestFinished, test } from 'vitest';
 import { taintProblems } from '../../apps/cli/src/status/taints.ts';
 import { TAINT_RULES } from '../../apps/ipam-sync/src/kube-rules.ts';
-import { launch, startWorld, type World } from './ipam-sync/harness.ts';
+import { fastClock, launch, startWorld, type World } from './ipam-sync/harness.ts';
 
 const FACTOR = 20;
 const AFTER_MS = 60_000;
-const FAST: Clock = {
-  ...systemClock,
-  monotonicMs: () => performance.now() * FACTOR,
-  sleep: (delayMs, signal) => systemClock.sleep(delayMs / FACTOR, signal),
-};
+const FAST = fastClock(FACTOR);
 /** Far below a minute of that clock, however busy the machine is. */
 const SPEAK_MS = 150;
 const OURS = { key: 'bailiff.dev/unguarded', effect: 'NoSchedule' };
@@ -162,6 +157,8 @@ test('taint - without the bus nothing is put and nothing taken away; with it eac
   await world.nats.restart();
   await tainted(world, 'b');
   expect(FAST.monotonicMs() - backAtMs).toBeGreaterThan(AFTER_MS);
+  // The taint is seen at the server before the one who put it has the answer.
+  await waitFor(async () => (await changes(sync))[0] === 2, { what: 'it to be counted', state: () => changes(sync) });
   expect(await changes(sync)).toEqual([2, 0]);
 });
 

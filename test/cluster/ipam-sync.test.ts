@@ -3,7 +3,7 @@ import { ensureTopology } from '@bailiff/bus';
 import { clusterSnapshot } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { describe, expect, test } from 'vitest';
-import { IPAM_SYNC_USER, launch, startWorld, type World } from './ipam-sync/harness.ts';
+import { IPAM_SYNC_USER, launch, startWorld, WATCHFUL, type World } from './ipam-sync/harness.ts';
 
 const DEFAULTS = 'spoof.cluster._.default';
 
@@ -234,7 +234,7 @@ describe('ipam-sync - starts, faults and interruptions', () => {
   test('ipam-sync - the API server fails in every way while pods come and go', async () => {
     await using world = await startWorld();
     const { faults } = world.kube.server;
-    await using sync = await launch(world);
+    await using sync = await launch(world, WATCHFUL);
     for (let i = 0; i < 24; i++) {
       world.running(`pod-${i}`, `node-${i % 3}`, [`10.1.0.${i + 1}`]);
       if (i >= 10 && i % 2 === 0) world.remove(`pod-${i - 10}`);
@@ -299,7 +299,7 @@ describe('ipam-sync - starts, faults and interruptions', () => {
 
   test.each([
     ['no kubeconfig', ['--kubeconfig', '/nonexistent'], 6],
-    ['an impossible timing', ['--renew-deadline-ms', '5000'], 2],
+    ['an impossible timing', ['--renew-deadline-ms', '20000'], 2],
   ])('ipam-sync - %s ends it with the exit code that says so', async (_, flags, code) => {
     await using world = await startWorld();
     const run = await launch(world, flags, { ready: false });

@@ -59,15 +59,20 @@ export interface PodChange {
   metadata?: object;
 }
 
-/** A command line for this bus and API server, with times for tests; `dir` is for the password. */
+/** A watch on which nothing comes is opened anew within moments. For who stalls watches. */
+export const WATCHFUL = ['--inactivity-ms', '2000'];
+/** Another leads moments after the leader's death. Not for who takes it for granted that a leader stays one: a process may be held up longer. */
+export const SHORT_LEASE = ['--lease-duration-ms', '1500', '--renew-deadline-ms', '1000'];
+
+/** A command line for this bus and API server, with times for tests; `dir` is for the password. Of a flag that comes twice the last counts. */
 export function syncFlags(nats: TestNats, kubeconfig: string, dir: string): World['flags'] {
   const passwordFile = path.join(dir, 'nats-password');
   writeFileSync(passwordFile, nats.options('ipam-sync').password ?? '');
   chmodSync(passwordFile, 0o600);
   return (more = []) => [
     ...['--nats-url', nats.url, '--nats-user', 'ipam-sync', '--nats-password-file', passwordFile],
-    ...['--kubeconfig', kubeconfig, '--inactivity-ms', '2000'],
-    ...['--lease-duration-ms', '1500', '--renew-deadline-ms', '1000', '--retry-ms', '200'],
+    ...['--kubeconfig', kubeconfig, '--inactivity-ms', '30000'],
+    ...['--lease-duration-ms', '15000', '--renew-deadline-ms', '10000', '--retry-ms', '200'],
     ...['--mirror-retry-ms', '1000', '--mirror-status-ms', '500'],
     ...more,
   ];
@@ -122,6 +127,27 @@ export async function startWorld(rules: readonly KubeRule[] = []): Promise<World
       await nats.stop();
       await kube[Symbol.asyncDispose]();
     },
+  };
+}
+
+/**
+ * A clock that runs so many times faster while it is looked at now and then. While this process is held up it stands still but for a moment, as does
+ * all that a test does by timers: a silence that is long on this clock never comes of that.
+ */
+export function fastClock(factor: number): Clock {
+  const MOMENT_MS = 250;
+  let atMs = 0;
+  let seenMs = performance.now();
+  const monotonicMs = () => {
+    const nowMs = performance.now();
+    atMs += Math.min(nowMs - seenMs, MOMENT_MS) * factor;
+    seenMs = nowMs;
+    return atMs;
+  };
+  return {
+    ...systemClock,
+    monotonicMs,
+    sleep: (delayMs, signal) => systemClock.sleep(delayMs / factor, signal),
   };
 }
 
