@@ -10,6 +10,7 @@ export interface RunningApp extends Disposable {
   child: ChildProcess;
   /** What it has said on both streams. */
   out(): string;
+  /** How it ended, when all that it has said was read too. */
   exit: Promise<[code: number | null, signal: string | null]>;
 }
 
@@ -25,7 +26,7 @@ export function launchApp(app: string, flags: readonly string[]): RunningApp {
   return {
     child,
     out: () => out,
-    exit: once(child, 'exit') as RunningApp['exit'],
+    exit: once(child, 'close') as RunningApp['exit'],
     [Symbol.dispose]: () => void child.kill('SIGKILL'),
   };
 }

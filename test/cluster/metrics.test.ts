@@ -229,7 +229,9 @@ describe('a pod that is attacked, deleted and replaced', () => {
       what: metric,
       state: () => prometheus.query(`${metric}_count`),
     });
-    const mean = await prometheus.valueOf(`sum(${metric}_sum${selector}) / sum(${metric}_count${selector})`);
+    // A scrape that failed takes its series away until the next.
+    const ofAll = `sum(${metric}_sum${selector}) / sum(${metric}_count${selector})`;
+    const mean = await waitFor(() => prometheus.valueOf(ofAll), { what: ofAll });
     expect(mean).toBeGreaterThan(0);
     // A unit that is not seconds would be seen.
     expect(mean).toBeLessThan(60);
@@ -242,20 +244,24 @@ describe('a pod that is attacked, deleted and replaced', () => {
       await prometheus.valueOf('max(bailiff_correlator_packets_total)'),
     ];
     const agree = ([told, judged]: (number | undefined)[]) => told !== undefined && told >= 10 && told === judged;
-    await waitFor(async () => agree(await counts()), { what: 'counts that agree', state: counts });
-    expect((await counts())[0]).toBeLessThanOrEqual(30);
+    const agreed = await waitFor(() => counts().then((both) => agree(both) && both), {
+      what: 'counts that agree',
+      state: counts,
+    });
+    expect(agreed[0]).toBeLessThanOrEqual(30);
     // The first of a rule shows in an increase, which a series that is made with it would not.
     const increase = 'sum(increase(bailiff_correlator_verdicts_total{outcome="stored"}[5m]))';
     await waitFor(async () => (await prometheus.valueOf(increase)) > 0, { what: increase });
   });
 
   it('alerts - the disarming fires, and what says that something is broken does not', async () => {
-    await waitFor(async () => (await prometheus.alerts()).includes('BailiffDisarmed'), {
+    const firing = async () =>
+      (await prometheus.query('ALERTS{alertstate="firing"}')).map(({ metric }) => metric['alertname']);
+    const names = await waitFor(() => firing().then((all) => all.includes('BailiffDisarmed') && all), {
       what: 'BailiffDisarmed',
       state: () => prometheus.query('ALERTS'),
     });
-    const firing = await prometheus.query('ALERTS{alertstate="firing"}');
-    expect(firing.map(({ metric }) => metric['alertname'])).toEqual(['BailiffDisarmed']);
+    expect(names).toEqual(['BailiffDisarmed']);
   });
 
   describe.each(Object.keys(CHILDREN))('scrape of %s', (app) => {
@@ -285,7 +291,8 @@ describe('a pod that is attacked, deleted and replaced', () => {
     'rule %s - each of its metrics has series',
     async (_alert, expr) => {
       for (const [, name = ''] of expr.matchAll(/\b(bailiff_\w+|process_\w+|up)\b/g))
-        if (!QUIET.test(name)) expect((await prometheus.query(`count(${name})`)).length, name).toBe(1);
+        if (!QUIET.test(name))
+          await waitFor(async () => (await prometheus.query(`count(${name})`)).length === 1, { what: name });
     },
   );
 

@@ -44,6 +44,7 @@ it('scrape.yaml - Prometheus finds each app at its port by node and name, and ne
   const child = spawn('setpriv', ['--pdeathsig', 'KILL', 'prometheus', ...flags], {
     stdio: ['ignore', 'ignore', 'pipe'],
   });
+  const gone = once(child, 'exit');
   let said = '';
   child.stderr.on('data', (chunk: Buffer) => {
     said += chunk.toString();
@@ -68,7 +69,6 @@ it('scrape.yaml - Prometheus finds each app at its port by node and name, and ne
     const byUrl = (a: { scrapeUrl: string }, b: { scrapeUrl: string }) => a.scrapeUrl.localeCompare(b.scrapeUrl);
     expect(shown.sort(byUrl)).toEqual(wanted.sort(byUrl));
   } finally {
-    const gone = once(child, 'exit');
     child.kill('SIGKILL');
     await gone;
     await api.close();

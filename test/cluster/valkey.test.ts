@@ -36,7 +36,7 @@ beforeAll(() => {
   child = spawn('sh', [path.join(dir, 'etc/valkey/start.sh')], { env, stdio: 'ignore' });
 });
 afterAll(async () => {
-  if (child && child.exitCode === null) {
+  if (child && child.exitCode === null && child.signalCode === null) {
     const ended = once(child, 'exit');
     child.kill('SIGTERM');
     await ended;
@@ -67,7 +67,8 @@ async function takes(password: string): Promise<boolean> {
 const taken = async () => [await takes(PASSWORD), await takes(NEXT)];
 
 it('valkey - takes its password alone, keeps what it has on disk, and refuses rather than forgets', async () => {
-  await waitFor(() => existsSync(path.join(dir, 'socket')), { what: 'the server' });
+  // Its socket is there before it listens.
+  await waitFor(() => takes(PASSWORD), { what: 'the server' });
   const options = { path: path.join(dir, 'socket'), retryStrategy: null, lazyConnect: true };
   const stranger = new Redis(options);
   stranger.on('error', () => {});

@@ -5,6 +5,7 @@
  * kill() and restart(), and removed by stop() when it was made here; a server does not outlive the process that started it.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -76,15 +77,30 @@ export function testCallout(
   };
 }
 
+/**
+ * Below those that the kernel gives to whoever connects or asks for any (from 32768, unless told otherwise): so nobody's connection is on a port
+ * by the time that a server is started on it, or started again.
+ */
+const PORTS = { first: 20_000, count: 12_000 };
+const PORT_TRIES = 100;
+
 /** A port that was free a moment ago. */
-export function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
+  for (let left = PORT_TRIES; left > 0; left -= 1) {
+    const port = PORTS.first + randomInt(PORTS.count);
+    if (await isFree(port)) return port;
+  }
+  throw new Error(`none of ${PORT_TRIES} ports from ${PORTS.first} on was free`);
+}
+
+function isFree(port: number): Promise<boolean> {
   return new Promise((resolve, reject) => {
     const server = createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === 'object' && address ? address.port : 0));
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'EADDRINUSE') resolve(false);
+      else reject(error);
     });
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
   });
 }
 
