@@ -30,6 +30,9 @@ const socket = require('node:dgram').createSocket(address.includes(':') ? 'udp6'
 });
 socket.send(Buffer.alloc(Number(size), 1), Number(port), address);`;
 
+/** For an answer that takes a millisecond: a machine may stand still for seconds. */
+const ANSWER_S = '20';
+
 describe('legitimate traffic', () => {
   let node: TestNode;
   let server: ChildProcess;
@@ -83,23 +86,23 @@ describe('legitimate traffic', () => {
   it.each([...addresses, ['IPv4', NODE.ipv4] as const, ['IPv6', NODE.ipv6] as const])(
     'icmp - ping over %s to %s',
     async (_, address) => {
-      expect(await inPod('ping', '-c', '2', '-i', '0.01', '-W', '2', address)).toContain('2 received');
+      expect(await inPod('ping', '-c', '2', '-i', '0.01', '-W', ANSWER_S, address)).toContain('2 received');
     },
   );
 
   it('icmp - a large ping in fragments over both families', async () => {
     for (const address of [RECEIVER.ipv4, RECEIVER.ipv6])
-      expect(await inPod('ping', '-c', '1', '-s', '4000', '-W', '2', address)).toContain('1 received');
+      expect(await inPod('ping', '-c', '1', '-s', '4000', '-W', ANSWER_S, address)).toContain('1 received');
   });
 
   it('icmp - link-local to link-local', async () => {
-    expect(await inPod('ping', '-c', '1', '-W', '2', `${RECEIVER.linkLocal}%eth0`)).toContain('1 received');
+    expect(await inPod('ping', '-c', '1', '-W', ANSWER_S, `${RECEIVER.linkLocal}%eth0`)).toContain('1 received');
   });
 
   it('arp and nd - neighbours are found anew', async () => {
     await inPod('ip', 'neigh', 'flush', 'all');
     for (const address of [RECEIVER.ipv4, RECEIVER.ipv6])
-      expect(await inPod('ping', '-c', '1', '-W', '2', address)).toContain('1 received');
+      expect(await inPod('ping', '-c', '1', '-W', ANSWER_S, address)).toContain('1 received');
     const neighbours = await inPod('ip', 'neigh', 'show', 'dev', 'eth0');
     expect(neighbours).toContain(`${RECEIVER.ipv4} lladdr ${RECEIVER.mac}`);
     expect(neighbours).toContain(`${RECEIVER.ipv6} lladdr ${RECEIVER.mac}`);
@@ -150,7 +153,7 @@ describe('legitimate traffic', () => {
       () => of(routers).length,
       (count) => count >= 1,
     );
-    expect(await inPod('ping', '-c', '1', '-W', '2', RECEIVER.ipv6)).toContain('1 received');
+    expect(await inPod('ping', '-c', '1', '-W', ANSWER_S, RECEIVER.ipv6)).toContain('1 received');
   });
 
   it('gratuitous arp - what the kernel announces when its MAC is set lands', async () => {

@@ -16,6 +16,7 @@ import {
 } from '@bailiff/lab/frames';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ATTACKER, RECEIVER, TestNode } from './harness/node.ts';
+import { waitFor } from './harness/wait.ts';
 
 /** Not on this link, not allowed. */
 const FAR = '2001:db8::7';
@@ -117,9 +118,15 @@ describe('escapes from quarantine', () => {
       await node.send(pass);
       const isCut = quarantineUntilNs !== 0n;
       await guarded.counted(isCut ? { [`${vector} drop`]: 1 } : {});
-      await expect.poll(() => node.landed(pass)).toBe(1);
+      const lands = (name: string, one: Buffer) =>
+        waitFor(
+          `${name} to land`,
+          () => node.landed(one),
+          (count) => count === 1,
+        );
+      await lands('what passes', pass);
       if (isCut) expect(node.landed(cut)).toBe(0);
-      else await expect.poll(() => node.landed(cut)).toBe(1);
+      else await lands('what will be cut', cut);
     }
   }
 

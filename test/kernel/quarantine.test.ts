@@ -29,6 +29,9 @@ const ALLOWED = { ipv4: '10.77.9.9', ipv6: 'fd99::9' };
 const THIS_NODE = { ipv4: '10.77.8.1', ipv6: 'fd88::1' };
 const OTHER_NODE = { ipv4: '10.77.8.2', ipv6: 'fd88::2' };
 const PROBE = 8080;
+/** Longer than a machine stands still, and what a test waits for. */
+const MINUTE_NS = 60_000_000_000n;
+const SOON_NS = 500_000_000n;
 const { syn, ack } = TCP_FLAGS;
 
 interface Parties {
@@ -244,11 +247,12 @@ describe('quarantine', () => {
   it('until - quarantine ends by the clock, without anybody', async () => {
     await using guarded = await node.guard(node.pods.attacker);
     const one = builders({ source: ATTACKER.ipv4, destination: ELSEWHERE.ipv4 }).udp(5000, 5001);
-    await guarded.update({ quarantineUntilNs: (await now()) + 1_500_000_000n });
+    await guarded.update({ quarantineUntilNs: (await now()) + MINUTE_NS });
     node.forgetLanded();
     await node.send(one);
     await guarded.counted({ 'quarantine-ingress drop': 1 });
     expect(node.landed(one)).toBe(0);
+    await guarded.update({ quarantineUntilNs: (await now()) + SOON_NS });
     let sent = 0;
     await waitFor(
       'quarantine over',

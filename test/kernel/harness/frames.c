@@ -6,12 +6,14 @@
  * size makes one large packet that the kernel would cut into that many bytes a piece (virtio_net_hdr).
  * sniff: writes each received frame as a line of hex, a tag that the kernel took out put back; first line: `ready`.
  */
+#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <linux/virtio_net.h>
 #include <net/if.h>
+#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,12 +65,30 @@ static int send_frame(int fd, const struct virtio_net_hdr *header, const uint8_t
 	return 0;
 }
 
+/*
+ * Frames wait in the queue of the processor that sent them, and on a busy machine one processor's may be handled after what another's got
+ * later. From one processor they land in the order in which they were sent, which is what a fence after them relies on.
+ */
+static void stay_on_one_processor(void)
+{
+	cpu_set_t set;
+	int processor = sched_getcpu();
+
+	CPU_ZERO(&set);
+	CPU_SET(processor < 0 ? 0 : processor, &set);
+	if (sched_setaffinity(0, sizeof(set), &set) < 0) {
+		perror("sched_setaffinity");
+		exit(1);
+	}
+}
+
 static int run_send(const char *interface)
 {
 	static char line[2 * MAX_FRAME + 128];
 	static uint8_t frame[MAX_FRAME];
 	int fd = open_socket(interface, 0), one = 1;
 
+	stay_on_one_processor();
 	if (setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof(one)) < 0) {
 		perror("PACKET_VNET_HDR");
 		return 1;

@@ -8,7 +8,7 @@ export async function waitFor<T>(
   what: string,
   read: () => T | Promise<T>,
   done: (state: T) => boolean,
-  timeoutMs = 10_000,
+  timeoutMs = 30_000,
 ): Promise<T> {
   const deadline = performance.now() + timeoutMs;
   for (;;) {

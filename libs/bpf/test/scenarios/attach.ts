@@ -30,7 +30,7 @@ async function order(path: string): Promise<unknown> {
   using second = other.program('second');
   using drop = other.program('drop');
   using otherLink = second.attachTcx(ifindex, { direction: 'ingress', position: 'tail' });
-  const control = { reached: ping(), otherSaw: hits(other, 1) > 0n };
+  const control = { reached: ping('answered'), otherSaw: hits(other, 1) > 0n };
   const link = drop.attachTcx(ifindex, { direction: 'ingress' });
   const chain = queryTcx(ifindex, 'ingress');
   const sawBefore = hits(other, 1);
@@ -39,7 +39,7 @@ async function order(path: string): Promise<unknown> {
   const inOrder = chain.programs.map((member) => member.programId).join() === expected.join();
   const linkIds = [link.info().linkId, otherLink.info().linkId].join() === chain.programs.map((m) => m.linkId).join();
   link.close();
-  const closed = { reached: ping(), programs: queryTcx(ifindex, 'ingress').programs.length };
+  const closed = { reached: ping('answered'), programs: queryTcx(ifindex, 'ingress').programs.length };
   namespace[Symbol.dispose]();
   return { control, guarded, closed, inOrder, linkIds, egress: queryTcx(ifindex, 'egress').programs.length };
 }
@@ -80,7 +80,7 @@ function positions(path: string): unknown {
 /** The program is swapped all through a flood: each packet is counted by exactly one of the two. */
 async function update(path: string): Promise<unknown> {
   const { ifindex, ping, namespace } = await wired();
-  assert(ping(), 'the wire works');
+  assert(ping('answered'), 'the wire works');
   using one = load(path, DROP);
   using two = load(path, DROP);
   const programs = [one.program('first'), two.program('first')] as const;
@@ -129,7 +129,7 @@ async function detach(path: string): Promise<unknown> {
   using other = object.program('second');
   const tags = [drop, other].map(({ info }) => link.programTag() === info.tag);
   link.detach();
-  const detached = ping();
+  const detached = ping('answered');
   const info = link.info();
   namespace[Symbol.dispose]();
   return { attached, tags, detached, ifindex: info.ifindex, chain: queryTcx(ifindex, 'ingress').programs.length };
@@ -147,13 +147,13 @@ async function clsact(path: string): Promise<unknown> {
   using object = load(path);
   using drop = object.program('drop');
   using second = object.program('second');
-  const control = ping();
+  const control = ping('answered');
   const filter = drop.attachClsact(ifindex, 'ingress', { priority: 1, handle: 1 });
   const guarded = { reached: ping(), isOurs: filter.programId() === drop.info.id, createdQdisc: filter.createdQdisc };
   const taken = failure(() => second.attachClsact(ifindex, 'ingress', { priority: 1, handle: 1 }));
   const replaced = second.attachClsact(ifindex, 'ingress', { priority: 1, handle: 1, replace: true });
   const afterReplace = {
-    reached: ping(),
+    reached: ping('answered'),
     isOurs: filter.programId() === second.info.id,
     createdQdisc: replaced.createdQdisc,
   };
@@ -162,7 +162,7 @@ async function clsact(path: string): Promise<unknown> {
   const detached = [chosen.detach(), chosen.detach()];
   const whileOursIsThere = qdiscs().length;
   const last = [filter.detach(), filter.detach(), filter.programId()];
-  const end = { reached: ping(), qdiscs: qdiscs().length };
+  const end = { reached: ping('answered'), qdiscs: qdiscs().length };
   namespace[Symbol.dispose]();
   const chosenNumbers = chosen.priority > 0 && chosen.handle > 0;
   return {

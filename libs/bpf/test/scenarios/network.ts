@@ -62,12 +62,16 @@ export function wire(name: string, peer: string, namespace: Namespace): void {
   assert(there.ok, there.output);
 }
 
-/** A veth whose far end lies in a namespace, and a ping from there to here. */
-export async function wired(): Promise<{ ifindex: number; ping: () => boolean; namespace: Namespace }> {
+type Ping = (answered?: 'answered') => boolean;
+
+/** A veth whose far end lies in a namespace, and a ping from there to here. One that shall be answered waits until it is. */
+export async function wired(): Promise<{ ifindex: number; ping: Ping; namespace: Namespace }> {
   const namespace = await Namespace.create();
   const ifindex = addVeth('va', 'vb');
   wire('va', 'vb', namespace);
-  return { ifindex, namespace, ping: () => namespace.run('ping', '-c', '1', '-W', '1', '192.0.2.1').ok };
+  const ping: Ping = (answered) =>
+    namespace.run('ping', '-c', '1', ...(answered ? ['-w', '20'] : ['-W', '1']), '192.0.2.1').ok;
+  return { ifindex, namespace, ping };
 }
 
 /** Code and errno of the BpfError that the call throws; 'none' when it does not. */

@@ -53,11 +53,11 @@ async function pins(path: string, directory: string): Promise<unknown> {
   const before = isBpffs(directory);
   mountBpffs(directory);
   assert(isBpffs(directory));
-  const control = ping();
+  const control = ping('answered');
   inAnotherProcess('pinAll', path, directory, String(ifindex));
   const afterTheProcessEnded = ping();
   inAnotherProcess('reopenAll', directory);
-  const afterUpdate = ping();
+  const afterUpdate = ping('answered');
   using table = BpfMap.openPinned(`${directory}/table`);
   const value = table.get(Buffer.from([2, 0, 0, 0]))?.toString();
   const wrongKind = failure(() => BpfMap.openPinned(`${directory}/link`));
