@@ -233,22 +233,26 @@ test('config log - never claims a time before which a change is still to come', 
   const log = new ConfigLog(await nats.connect('correlator'));
   const claims: { caughtUpTo: number; revision: number }[] = [];
   const end = performance.now() + 2_500;
+  // For as long as the claims lag behind, and for as many changes as it takes, however slow the machine is.
+  const revisions = () => new Set(claims.map(({ revision }) => revision)).size;
+  let written = 0;
+  const over = () => performance.now() > end && written > 60 && revisions() > 5;
   const writing = (async () => {
-    for (; performance.now() < end; await new Promise((resolve) => setTimeout(resolve, 5))) {
+    for (; !over(); await new Promise((resolve) => setTimeout(resolve, 5))) {
       await writeConfig(cli, KEY, modes('audit'), ME);
+      written += 1;
     }
   })();
-  while (performance.now() < end) {
+  while (!over()) {
     await log.whenCaughtUpTo(Date.now() * 1000 - 1_000_000);
     claims.push({ caughtUpTo: log.caughtUpToMicros, revision: log.at(log.caughtUpToMicros).revision });
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
   await writing;
   await log.whenCaughtUpTo(Date.now() * 1000);
-  expect(log.latest().revision).toBeGreaterThan(50);
+  expect(log.latest().revision).toBe(written);
   // What was said to be final when it was said is what the whole log says now.
   for (const { caughtUpTo, revision } of claims) expect(log.at(caughtUpTo).revision).toBe(revision);
-  expect(new Set(claims.map(({ revision }) => revision)).size).toBeGreaterThan(3);
   await log.close();
 });
 
@@ -260,13 +264,12 @@ test('config log - live judging, a second behind, hardly ever waits', async () =
   const end = performance.now() + 2_500;
   let asked = 0;
   let waited = 0;
-  while (performance.now() < end) {
+  while (performance.now() < end || asked < 200) {
     asked += 1;
     if (!log.isCaughtUpTo(Date.now() * 1000 - 1_000_000)) waited += 1;
     await log.whenCaughtUpTo(Date.now() * 1000 - 1_000_000);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
-  expect(asked).toBeGreaterThan(50);
   expect(waited / asked).toBeLessThan(0.2);
   await log.close();
 });

@@ -78,7 +78,8 @@ test('publish - what is sent again before its ack is dropped by the server under
   expect(await published).toMatchObject({ sequence: 1, collision: false });
   expect(new Set(resends)).toEqual(new Set(['BUS_TIMEOUT']));
   const another = await publisher.publish(SUBJECT, Buffer.from('y'), { msgId: 'two' });
-  expect(another).toEqual({ sequence: 2, duplicate: false, collision: false });
+  // Its own ack may be late as well, and it then be sent again.
+  expect(another).toMatchObject({ sequence: 2, collision: false });
   expect(collisions).toEqual([]);
   expect(await readAll(await nats.connect('correlator'), 'VIOLATIONS')).toHaveLength(2);
 });
@@ -119,7 +120,7 @@ test('publish - a clock that is set back by an hour holds no resend back', async
   } finally {
     clock.mockRestore();
   }
-}, 15_000);
+});
 
 test('publish - what comes while the bus is away goes out when it is back, up to the window', async () => {
   await using nats = await startBus();

@@ -42,7 +42,9 @@ async function respond(bus: Bus, verdict: Verdict, part: Partial<Response> = {})
 
 test('service status - an empty bus says that nobody reads and nothing waits', async () => {
   await using nats = await startBus();
-  const status = await readServiceStatus(await nats.connect('cli'));
+  const cli = await nats.connect('cli');
+  const askedAtMs = Date.now();
+  const status = await readServiceStatus(cli);
   expect(status.correlator).toEqual({
     readers: 0,
     newestFrameAtMs: null,
@@ -50,11 +52,13 @@ test('service status - an empty bus says that nobody reads and nothing waits', a
     newestVerdictDelayMs: null,
   });
   expect(status.responder).toMatchObject({ readers: 0, due: 0, unanswered: 0, newestResponseAtMs: null });
-  expect(Math.abs(status.atMs - Date.now())).toBeLessThan(5_000);
+  expect(status.atMs).toBeGreaterThan(askedAtMs - 1_000);
+  expect(status.atMs).toBeLessThan(Date.now() + 1_000);
 });
 
 test('service status - a verdict that a policy answers and nobody has answered is told, once it is due', async () => {
   await using nats = await startBus();
+  const beganAtMs = Date.now();
   const correlator = await nats.connect('correlator');
   const asleep = await publishVerdict(correlator, { verdictId: verdictId(1) });
   const answered = await publishVerdict(correlator, { verdictId: verdictId(2) });
@@ -63,7 +67,7 @@ test('service status - a verdict that a policy answers and nobody has answered i
   const cli = await nats.connect('cli');
   const status = await readServiceStatus(cli, { graceMs: 0 });
   expect(status.responder).toMatchObject({ due: 2, unanswered: 1, unansweredIds: [asleep.verdictId] });
-  expect(status.responder.oldestUnansweredAtMs).toBeGreaterThan(status.atMs - 10_000);
+  expect(status.responder.oldestUnansweredAtMs).toBeGreaterThan(beganAtMs - 1_000);
   expect(status.responder.newestResponseAtMs).not.toBeNull();
   expect(status.cut).toBe(false);
   expect((await readServiceStatus(cli)).responder).toMatchObject({ due: 0, unanswered: 0 });
@@ -73,6 +77,7 @@ test('service status - a verdict that a policy answers and nobody has answered i
 
 test('service status - how late the newest verdict came, and whether anybody reads', async () => {
   await using nats = await startBus();
+  const beganAtMs = performance.now();
   const streamSequence = await frame(nats);
   const storedAtMs = performance.now();
   await waitFor(() => performance.now() > storedAtMs + 300);
@@ -84,7 +89,7 @@ test('service status - how late the newest verdict came, and whether anybody rea
   const { correlator } = await readServiceStatus(cli);
   expect(correlator.readers).toBe(0);
   expect(correlator.newestVerdictDelayMs).toBeGreaterThanOrEqual(300);
-  expect(correlator.newestVerdictDelayMs).toBeLessThan(10_000);
+  expect(correlator.newestVerdictDelayMs).toBeLessThan(performance.now() - beganAtMs + 1_000);
 
   const end = new AbortController();
   let idle = false;
