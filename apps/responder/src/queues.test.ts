@@ -20,4 +20,4 @@ it('queues - Redis that never answered is told once with why, and is not waited 
   expect([lost.length, String(lost[0]?.message)]).toEqual([1, expect.stringContaining('/nonexistent/redis.sock')]);
   expect(queues.problem).toContain('/nonexistent/redis.sock');
   await queues.close();
-}, 10_000);
+});

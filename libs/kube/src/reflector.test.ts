@@ -51,7 +51,7 @@ function follow(client: KubeApi, extra: { pageLimit?: number; select?: (data: st
 }
 
 async function settles(what: () => unknown, expected: () => unknown): Promise<void> {
-  const deadline = performance.now() + 5_000;
+  const deadline = performance.now() + 10_000;
   while (JSON.stringify(what()) !== JSON.stringify(expected()) && performance.now() < deadline) {
     await new Promise((resolve) => setTimeout(resolve, 1));
   }

@@ -140,12 +140,13 @@ test('codec - a long that a number cannot hold is refused, not rounded', () => {
 });
 
 test('codec - a few bytes that claim a huge array cost nothing', () => {
-  const started = performance.now();
+  const began = process.cpuUsage();
   const frame = Buffer.concat([head('ViolationFrame'), Buffer.from([0, 0, 0, 0, 0]), long(2n ** 50n)]);
   expect(codeOf(() => decode(frame))).toBe('TRUNCATED');
   const blocks = Buffer.concat([head('ViolationFrame'), Buffer.from([0, 0, 0, 0, 0]), long(-(2n ** 50n)), long(9n)]);
   expect(codeOf(() => decode(blocks))).toBe('TRUNCATED');
-  expect(performance.now() - started).toBeLessThan(1_000);
+  const { user, system } = process.cpuUsage(began);
+  expect(user + system).toBeLessThan(1_000_000);
 });
 
 test('codec - an enum or union index out of range is MALFORMED', () => {

@@ -262,7 +262,8 @@ describe('service - as a real process', () => {
       child.stdout.on('data', (chunk) => {
         out += chunk;
       });
-      const exit = once(child, 'exit');
+      // Not before all that it said is read.
+      const exit = once(child, 'close');
       if (signal) {
         await waitFor(() => out.includes('"ready"'), { state: () => out });
         child.kill(signal);
