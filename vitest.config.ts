@@ -13,6 +13,15 @@ if (!process.env['VITEST_WORKER_ID']) begin();
 const NOTHING_LEFT = { restoreMocks: true, unstubEnvs: true, unstubGlobals: true };
 /** And what it left otherwise, it fails for. */
 const ONE_PROCESS = { isolate: false, setupFiles: ['tools/left-behind-setup.ts'] };
+/** Tiers with inputs that are generated. */
+const GENERATED = ['kernel', 'fuzz', 'sim'];
+const SEED = 'tools/seed-setup.ts';
+/** What is loaded before each file of a tier. */
+const setupOf = (tier: string): string[] => [
+  ...(SHARED.includes(tier) ? ONE_PROCESS.setupFiles : []),
+  ...(GENERATED.includes(tier) ? [SEED] : []),
+  ...(tier === 'e2e' ? ['tools/labs-setup.ts'] : []),
+];
 /** Tiers whose tests start sources of this workspace as processes. */
 const CHILDREN = ['native', 'kernel', 'cluster', 'e2e', 'chaos'];
 /** Tiers of many files, of which two processes run all: what they load, half of the work of a short file, they load once. */
@@ -23,7 +32,7 @@ const real = (name: string, include: string[], testTimeout: number) => ({
     globalSetup: CHILDREN.includes(name) ? ['tools/bundle-children.ts'] : [],
     maxWorkers: 2,
     ...(SHARED.includes(name) ? ONE_PROCESS : {}),
-    ...(name === 'e2e' ? { setupFiles: ['tools/labs-setup.ts'] } : {}),
+    setupFiles: setupOf(name),
     ...NOTHING_LEFT,
     // After the unit tests.
     sequence: { groupOrder: 1 },
@@ -51,6 +60,7 @@ export default defineConfig({
           // Vitest's own choice leaves one processor idle. What a process loads, it loads once for all of its files: half of the work.
           maxWorkers: availableParallelism(),
           ...ONE_PROCESS,
+          setupFiles: [...ONE_PROCESS.setupFiles, SEED],
           ...NOTHING_LEFT,
         },
       },
