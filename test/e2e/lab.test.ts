@@ -10,6 +10,9 @@ import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { bailiff, kubectl, lab, startBailiff, startLabFrom, startLabProcess, tracesOf, uniqueId } from './support.ts';
 
+/** Refusals of a login that say nothing of its token. */
+const PASSING = ['overloaded', 'api-unreachable'];
+
 describe('lab up --detach', () => {
   const id = uniqueId('d');
   let info: LabInfo;
@@ -45,8 +48,11 @@ describe('lab up --detach', () => {
     const log = readFileSync(path.join(info.dir, 'logs', 'bus-auth.log'), 'utf8').split('\n');
     const ready = JSON.parse(log.find((line) => line.includes('"ready"')) ?? '{}') as { metricsAddress: string };
     const metrics = await (await fetch(`http://${ready.metricsAddress}/metrics`)).text();
-    expect(metrics).toContain(`bailiff_bus_auth_granted_total ${info.nodes.length}\n`);
-    expect(metrics).not.toMatch(/bailiff_bus_auth_refused_total\{.*\} [1-9]/);
+    // One that was let in too late for the server comes again, and so does one about whom the API server did not answer in time.
+    const granted = Number(/^bailiff_bus_auth_granted_total (\d+)$/m.exec(metrics)?.[1]);
+    expect(granted).toBeGreaterThanOrEqual(info.nodes.length);
+    const refused = [...metrics.matchAll(/^bailiff_bus_auth_refused_total\{reason="(.*)"\} [1-9]/gm)];
+    expect(refused.map(([, reason]) => reason).filter((reason) => !PASSING.includes(reason!))).toEqual([]);
   });
 
   it('kubectl - get, describe, label and cordon work as on any cluster', async () => {
@@ -57,7 +63,9 @@ describe('lab up --detach', () => {
     const wide = await k('get', 'pods', '-o', 'wide');
     for (const pod of info.pods)
       expect(wide).toMatch(new RegExp(`${pod.name} +1/1 +Running +0 .* ${pod.ips[0]} +${pod.node} `));
-    expect(await k('get', 'deployment', 'web')).toMatch(/web +6\/6 +6 +6/);
+    // Its controller counts the pods a moment after they are ready.
+    const deployment = () => k('get', 'deployment', 'web');
+    await waitFor(async () => /web +6\/6 +6 +6/.test(await deployment()), { what: 'six of six', state: deployment });
     const name = info.pods[0]!.name;
     expect(await k('describe', 'pod', name)).toMatch(/Controlled By: +ReplicaSet\/web-/);
     await k('label', 'pod', name, 'colour=green');

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * count IFNAME MARKER...: a witness on the receiving side. Counts the frames that arrive on IFNAME and hold a marker (hex),
- * one count a marker, until stdin ends; then empties the socket once more and says "done". The line "ready" comes after
+ * one count a marker, until stdin ends; then empties the socket until nothing more comes and says "done". The line "ready" comes after
  * the socket is bound, so nothing sent after it can be missed unless the kernel says so ("overrun").
  */
 #define _GNU_SOURCE
@@ -21,6 +21,8 @@
 /* Some 20,000 small frames wait here while this process is not on a core. */
 #define RECEIVE_BUFFER (16 * 1024 * 1024)
 #define REPORT_EVERY_MS 100
+/* The last frames may still be in a queue of the kernel when their sender has ended. */
+#define QUIET_MS 200
 
 struct marker {
 	size_t length;
@@ -73,6 +75,24 @@ static long drain(int fd, struct marker *markers, int held)
 	}
 }
 
+/* Takes what comes until nothing that matches has come for QUIET_MS. */
+static void drain_until_quiet(int fd, struct marker *markers, int held)
+{
+	struct pollfd wait = { .fd = fd, .events = POLLIN };
+	int64_t until_ns = monotonic_ns() + QUIET_MS * 1000000LL;
+
+	for (;;) {
+		int64_t left_ns = until_ns - monotonic_ns();
+
+		if (drain(fd, markers, held) > 0)
+			until_ns = monotonic_ns() + QUIET_MS * 1000000LL;
+		else if (left_ns <= 0)
+			return;
+		if (poll(&wait, 1, left_ns > 0 ? (int)(left_ns / 1000000) + 1 : 0) < 0 && errno != EINTR)
+			fail("poll");
+	}
+}
+
 static void report(const char *event, int fd, const struct marker *markers, int held)
 {
 	static long overrun;
@@ -119,7 +139,7 @@ int cmd_count(int argc, char **argv)
 			report("progress", fd, markers, held);
 		}
 	}
-	drain(fd, markers, held);
+	drain_until_quiet(fd, markers, held);
 	report("done", fd, markers, held);
 	return 0;
 }

@@ -18,7 +18,7 @@ import { packFrames } from './frames.ts';
 import { type CountReport, parseReport, type SendReport } from './json-lines.ts';
 
 /** A witness that does not end by then is ended. */
-const WITNESS_TIMEOUT_MS = 5_000;
+const WITNESS_TIMEOUT_MS = 15_000;
 
 export interface HandAttack {
   pod: string;

@@ -2,6 +2,7 @@
  * The whole chain once: a pod forges until it is deleted, beside ordinary traffic, its own and that of innocents. Collects what
  * each part saw, so that the numbers can be held against each other: the sender, the kernel, the witnesses, the bus, the API server.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import { Reflector } from '@bailiff/kube';
 import { LabError } from '../errors.ts';
 import { type LabPod, readPod } from '../kubelet/pod.ts';
@@ -10,7 +11,7 @@ import type { LabPodInfo } from '../state.ts';
 import type { Lab } from '../supervisor/lab.ts';
 import { until } from '../until.ts';
 import { type BusTally, watchBus } from './bus-tally.ts';
-import { kernelDrops } from './kernel-count.ts';
+import { kernelDrops, kernelDropsOf } from './kernel-count.ts';
 import { Owned } from './owned.ts';
 import type { AttackVector } from './plan.ts';
 import { Attack, planIn } from './run.ts';
@@ -20,9 +21,14 @@ import { Talk } from './talk.ts';
 const RATE = 400;
 /** Bound of one attack; it ends by the pod's deletion long before. */
 const MAX_FRAMES = 20_000;
-/** Longest wait for the deletion, and for the bus to have counted everything. */
-const DELETION_TIMEOUT_MS = 30_000;
-const COUNTED_TIMEOUT_MS = 15_000;
+/** Longest wait for the deletion (the pod's grace is within it), and for the bus to have counted everything. */
+const DELETION_TIMEOUT_MS = 60_000;
+const COUNTED_TIMEOUT_MS = 30_000;
+/** For frames that are on their way, and how often their count is looked at. */
+const LANDING_TIMEOUT_MS = 10_000;
+const LANDING_POLL_MS = 20;
+/** A round whose questions all get no answer takes a minute. */
+const ROUNDS_TIMEOUT_MS = 90_000;
 /** Rounds of ordinary traffic that must pass before the attack and after the deletion. */
 const ROUNDS_BEFORE = 3;
 const ROUNDS_AFTER = 10;
@@ -70,6 +76,8 @@ export interface ChainOutcome {
   countedOnBus: number;
   countedByVector: Record<string, number>;
   legit: { sent: number; received: number };
+  /** By the kernel's counters, of all others that run on: an answer may come in spite of a drop, when its question is repeated. */
+  droppedOfInnocents: number;
   tally: BusTally;
   deleted: boolean;
   /** Innocents that do not run any more as the same pod. */
@@ -81,6 +89,11 @@ export interface ChainOutcome {
 /** Attack without an answer: a fixed number of frames while nothing is attached. */
 export async function controlRun(lab: Lab, cast: Cast, count: number) {
   const attack = await Attack.start(lab, cast.attacker.uid, stepsOf(lab, cast), { rate: RATE, count });
+  await attack.sent();
+  // The last ones land after their sender has ended. What does not land, the count says.
+  for (const endMs = performance.now() + LANDING_TIMEOUT_MS; performance.now() < endMs; await delay(LANDING_POLL_MS)) {
+    if (Object.values(attack.progress().landed).reduce((sum, landed) => sum + landed, 0) >= count) break;
+  }
   return attack.finish();
 }
 
@@ -105,7 +118,7 @@ async function awaitRounds(talks: readonly Talk[], rounds: number, signal?: Abor
     const behind = talks.find((talk, index) => talk.counts.sent < goals[index]!);
     return behind ? { seen: `${behind.from} has asked ${behind.counts.sent}` } : { value: true };
   };
-  await until('ordinary traffic to go on', probe, { timeoutMs: 30_000, signal });
+  await until('ordinary traffic to go on', probe, { timeoutMs: ROUNDS_TIMEOUT_MS, signal });
 }
 
 /** Tells when the API server first showed this pod as being deleted. */
@@ -179,6 +192,7 @@ export async function chainRun(
   await awaitRounds(others, ROUNDS_AFTER, options.signal);
   for (const talk of talks) await talk.finish();
   const now = new Set(lab.pods().map((pod) => pod.uid));
+  const droppedOfInnocents = await kernelDropsOf(lab, innocents);
   const since = (atMicros: number | null) =>
     atMicros === null || outcome.firstAtMicros === null ? null : (atMicros - outcome.firstAtMicros) / 1000;
   return {
@@ -189,6 +203,7 @@ export async function chainRun(
     countedOnBus: watch.tally.totalPackets,
     countedByVector: watch.tally.packets,
     legit: legitOf(talks),
+    droppedOfInnocents,
     tally: watch.tally,
     deleted: deletion.seen.gone,
     missingInnocents: innocents.filter((pod) => !now.has(pod.uid)).map((pod) => pod.name),

@@ -2,6 +2,7 @@
 
 import { netnsPath } from '../names.ts';
 import { exec } from '../process/exec.ts';
+import type { LabPodInfo } from '../state.ts';
 import { appBundle } from '../supervisor/build.ts';
 import type { Lab } from '../supervisor/lab.ts';
 
@@ -9,13 +10,32 @@ interface OfflineStatus {
   interfaces: { interfaceName: string; droppedPackets: number; auditedPackets: number }[];
 }
 
+/** A limit for what hangs: the program starts slowly on a busy machine. */
+const STATUS_TIMEOUT_MS = 60_000;
+
+async function statusOf(lab: Lab, nodeName: string): Promise<OfflineStatus> {
+  const node = lab.node(nodeName);
+  const dirs = ['--bpf-dir', node.bpfDir, '--state-dir', node.stateDir];
+  const command = [process.execPath, appBundle('collector'), 'status', '--json', ...dirs];
+  const options = { timeoutMs: STATUS_TIMEOUT_MS };
+  return JSON.parse(await exec('nsenter', [`--net=${netnsPath(node.netns)}`, ...command], options)) as OfflineStatus;
+}
+
 /** Packets dropped so far of what the pod sent; null when its interface is not guarded (any more). */
 export async function kernelDrops(lab: Lab, uid: string): Promise<number | null> {
   const pod = lab.parts.kubelet?.pods.get(uid);
   if (!pod) return null;
-  const node = lab.node(pod.nodeName);
-  const dirs = ['--bpf-dir', node.bpfDir, '--state-dir', node.stateDir];
-  const command = [process.execPath, appBundle('collector'), 'status', '--json', ...dirs];
-  const status = JSON.parse(await exec('nsenter', [`--net=${netnsPath(node.netns)}`, ...command])) as OfflineStatus;
-  return status.interfaces.find((each) => each.interfaceName === pod.hostInterface)?.droppedPackets ?? null;
+  const { interfaces } = await statusOf(lab, pod.nodeName);
+  return interfaces.find((each) => each.interfaceName === pod.hostInterface)?.droppedPackets ?? null;
+}
+
+/** The same of several pods together, wherever they run; those whose interfaces are not guarded count as nothing. */
+export async function kernelDropsOf(lab: Lab, pods: readonly LabPodInfo[]): Promise<number> {
+  let sum = 0;
+  for (const name of new Set(pods.map(({ node }) => node))) {
+    const theirs = pods.filter(({ node }) => node === name).map(({ hostInterface }) => hostInterface);
+    const { interfaces } = await statusOf(lab, name);
+    for (const each of interfaces) if (theirs.includes(each.interfaceName)) sum += each.droppedPackets;
+  }
+  return sum;
 }

@@ -16,6 +16,7 @@ const guarded: ChainOutcome = {
   countedOnBus: 400,
   countedByVector: { 'ipv4-source': 63, 'ipv6-source': 63, 'arp-sender': 63, 'nd-target': 63 },
   legit: { sent: 90, received: 90 },
+  droppedOfInnocents: 0,
   tally: {
     verdicts: [{ rule: 'repeated-spoofing', level: 'high' }],
     verdictsOnOthers: [],
@@ -70,6 +71,7 @@ describe('demo summary', () => {
     ['a packet the bus counts twice', {}, { countedOnBus: 401 }, /bus counts 401/],
     ['an innocent question without answer', {}, { legit: { sent: 90, received: 89 } }, /1 of 90/],
     ['no ordinary traffic', {}, { legit: { sent: 0, received: 0 } }, /no ordinary traffic/],
+    ['a dropped packet of an innocent', {}, { droppedOfInnocents: 1 }, /1 packets of innocents/],
     ['an innocent pod gone', {}, { missingInnocents: ['web-y'] }, /web-y/],
     ['no deletion', {}, { deleted: false }, /still exists/],
   ])('shortfall - %s', (_, controlChange, guardedChange, message) => {

@@ -22,8 +22,8 @@ export interface EscapePrograms {
 
 const CORE_PATTERN = '/proc/sys/kernel/core_pattern';
 const MODPROBE = '/proc/sys/kernel/modprobe';
-/** Ten attempts a second are under a thousand by the deletion; more than this is a container that nobody stopped. */
-const KILL_AFTER_MS = 5_000;
+/** A container that nobody stopped by then: it begins slowly in an emulated machine on a busy one. */
+const KILL_AFTER_MS = 60_000;
 
 /** What of the host a landed attempt changes, and how it was before. */
 class HostMarks {

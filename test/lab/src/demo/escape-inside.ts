@@ -20,8 +20,9 @@ import type { EscapeOutcome } from './escape-summary.ts';
 
 /** Loading all programs takes 15 s under emulation on an idle machine. */
 const LOADED_TIMEOUT_MS = 150_000;
-const FORCE_TIMEOUT_MS = 30_000;
-const ANSWER_TIMEOUT_MS = 60_000;
+/** A pod's grace is within the last. */
+const FORCE_TIMEOUT_MS = 90_000;
+const ANSWER_TIMEOUT_MS = 90_000;
 const POLICY = 'policies/escape-guard.yaml';
 const say = (text: string) => tellHost({ say: text });
 

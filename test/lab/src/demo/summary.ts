@@ -78,6 +78,7 @@ export function shortfalls(control: AttackOutcome, guarded: ChainOutcome): strin
       guarded.legit.received === guarded.legit.sent,
       `${guarded.legit.sent - guarded.legit.received} of ${guarded.legit.sent} ordinary questions got no answer`,
     ],
+    [guarded.droppedOfInnocents === 0, `${guarded.droppedOfInnocents} packets of innocents were dropped`],
     [tally.verdicts.length > 0, 'there was no verdict'],
     [tally.verdictsOnOthers.length === 0, `${tally.verdictsOnOthers.length} verdicts are about innocents`],
     [deletion?.phase === 'succeeded', `the deletion is recorded as ${deletion?.phase ?? 'nothing'}`],

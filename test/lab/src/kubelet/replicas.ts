@@ -70,7 +70,7 @@ export function podManifest(owner: OwnerTarget, nodeName: string, suffix: string
     spec: {
       nodeName,
       serviceAccountName: 'default',
-      terminationGracePeriodSeconds: 5,
+      terminationGracePeriodSeconds: 30,
       containers: [
         {
           name: 'web',
