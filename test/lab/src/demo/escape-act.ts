@@ -16,8 +16,8 @@ import { EscapeReader } from './escape-lines.ts';
 import type { EscapeOutcome, Skipped } from './escape-summary.ts';
 import type { LiveLine } from './live-line.ts';
 
-/** Some five times what it takes on two idle cores. */
-const TIMEOUT_MS = 400_000;
+/** A limit for what hangs: some ten times what it takes on two idle cores, some twice of what it takes where six others want them. */
+const TIMEOUT_MS = 800_000;
 const STDERR_SHOWN_CHARACTERS = 4_000;
 const INSIDE = path.join(CHECKOUT, 'test/lab/build/demo-inside.mjs');
 
