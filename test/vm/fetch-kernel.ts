@@ -19,7 +19,8 @@ import {
 import path from 'node:path';
 import { DEFAULT_KERNEL, findKernel, KERNELS, type KernelEntry, kernelsDir } from './kernels.ts';
 
-const FETCH_TIMEOUT_MS = 300_000;
+/** Of one command: 90 MB from a slow mirror. apt itself gives up on one that says nothing. */
+const FETCH_TIMEOUT_MS = 900_000;
 /** Of a kernel that comes in parts, those that a boot takes: meta package, image, modules. */
 const PART = /^\s*Depends: (linux-(?:image|binary|modules|base)-\d\S*)$/gm;
 const SECURITY = '-security';
