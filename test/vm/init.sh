@@ -25,6 +25,12 @@ port() { # name: the serial port that the host gave this name
 	done
 }
 
+copied() { # file with the last words of dd: how many bytes it copied
+	while read -r count unit _; do
+		case "$unit" in byte*) echo "$count" ;; esac
+	done <"$1"
+}
+
 stage_one() {
 	mount -t proc proc /proc || die "no /proc"
 	repo=$(argument repo)
@@ -76,21 +82,29 @@ stage_two() {
 
 	# A port can be opened once, so the job writes to pipes: /dev/stdout and /dev/stderr then work in it too.
 	mkfifo /run/out /run/err
-	cat /run/out >"$(port stdout)" &
+	LC_ALL=C dd if=/run/out of="$(port stdout)" bs=64k 2>/run/out.told &
 	out=$!
-	cat /run/err >"$(port stderr)" &
+	LC_ALL=C dd if=/run/err of="$(port stderr)" bs=64k 2>/run/err.told &
 	err=$!
 	exec 3>"$(port control)"
 	echo "ready $(cut -d' ' -f1 /proc/uptime)" >&3
 	/bin/sh /run/job.sh >/run/out 2>/run/err </dev/null 3>&-
 	code=$?
-	# What the job left running may hold the pipes: their last output gets two seconds.
+	# What the job left running may hold the pipes: its last output gets two seconds, then it is ended.
 	for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
 		kill -0 "$out" 2>/dev/null || kill -0 "$err" 2>/dev/null || break
 		sleep 0.1
 	done
+	if kill -0 "$out" 2>/dev/null || kill -0 "$err" 2>/dev/null; then
+		for dir in /proc/[0-9]*; do
+			case "${dir#/proc/}" in 1 | "$out" | "$err") ;; *) kill -KILL "${dir#/proc/}" 2>/dev/null ;; esac
+		done
+	fi
+	wait "$out" "$err"
 	sync
-	echo "exit $code" >&3
+	# A port takes output before the host does. So the host is told how much there is, and ends the machine when it has all of it.
+	echo "exit $code $(copied /run/out.told) $(copied /run/err.told)" >&3
+	sleep 600
 	echo o >/proc/sysrq-trigger
 	sleep 60
 }

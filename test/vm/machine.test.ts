@@ -7,6 +7,8 @@ import { DEFAULT_KERNEL, findKernel, repoRoot } from './kernels.ts';
 import { runInVm, VmError, whyNoVm } from './machine.ts';
 
 const timeoutMs = 60_000;
+/** Longer than a machine takes from its first word to its end. */
+const HELD_UP_MS = 4_000;
 
 /** Machines that this process has or left behind, by their folders of sockets: in a directory of their own, for others have machines too. */
 const machineDirs = () => readdirSync(tmpdir()).filter((name) => name.startsWith('bailiff-vm-'));
@@ -20,7 +22,8 @@ async function errorOf(run: Promise<unknown>): Promise<VmError> {
   return error as VmError;
 }
 
-describe('virtual machine', () => {
+// Longer than a boot and a command may take: what they end by is then in the failure.
+describe('virtual machine', { timeout: 240_000 }, () => {
   let own = '';
   beforeAll(() => {
     own = mkdtempSync(path.join(tmpdir(), 'bailiff-machines-'));
@@ -42,13 +45,22 @@ describe('virtual machine', () => {
     const result = await runInVm(['sh', '-c', line], {
       timeoutMs,
       env: { BAILIFF_MARK: "it's $HOME" },
-      onStdout: (chunk) => seen.push(chunk.toString('utf8')),
+      onStdout: (chunk) => {
+        // A host that is held up while the machine comes to its end: nothing of the output is lost.
+        if (seen.length === 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, HELD_UP_MS);
+        seen.push(chunk.toString('utf8'));
+      },
     });
     const release = findKernel(DEFAULT_KERNEL)!.release;
     expect(result.code).toBe(7);
     expect(result.stdout).toBe(`${release}\n${repoRoot}\nit's $HOME\n${'x'.repeat(300_000)}`);
     expect(seen.join('')).toBe(result.stdout);
     expect(result.stderr).toBe('to-stderr\n');
+  });
+
+  it('left running - what holds the output of a command that ended, ends with the machine', async () => {
+    const result = await runInVm('setsid sleep 600 & echo early; exit 3', { timeoutMs });
+    expect(result).toMatchObject({ code: 3, stdout: 'early\n', stderr: '' });
   });
 
   it('file systems - all that is needed is there, and what is written stays inside, but in the repository', async () => {
@@ -95,9 +107,10 @@ describe('virtual machine', () => {
   });
 
   it('time-out - the machine is stopped, and the console told', async () => {
-    const error = await errorOf(runInVm('echo on-the-console >/dev/console; sleep 600', { timeoutMs: 1_500 }));
+    // What the kernel says before the limit begins: of the command's own words, a machine that is held up has none by then.
+    const error = await errorOf(runInVm('sleep 600', { timeoutMs: 1_500, kernelArgs: ['loglevel=7'] }));
     expect(error).toMatchObject({ code: 'VM_TIMEOUT' });
-    expect(error.message).toContain('on-the-console');
+    expect(error.message).toContain('test/vm/init.sh as init process');
     expect(machineDirs()).toEqual([]);
   });
 

@@ -117,7 +117,8 @@ class Machine {
   readonly #children: ChildProcess[] = [];
   #readyMs = 0;
   #control = '';
-  #onControl: () => void = () => {};
+  readonly #received = { stdout: 0, stderr: 0 };
+  #onInput: () => void = () => {};
 
   constructor(plan: MachinePlan, options: VmOptions) {
     this.#plan = plan;
@@ -140,16 +141,18 @@ class Machine {
       const fail = (errorCode: VmErrorCode, message: string) =>
         reject(new VmError(errorCode, message, this.console.text(CONSOLE_SHOWN_BYTES)));
       let timer = setTimeout(() => fail('VM_BOOT', `no command ran within ${BOOT_TIMEOUT_MS} ms`), BOOT_TIMEOUT_MS);
-      this.#onControl = () => {
+      this.#onInput = () => {
         if (this.#readyMs === 0 && /^ready /m.test(this.#control)) {
           this.#readyMs = performance.now();
           clearTimeout(timer);
           timer = setTimeout(() => fail('VM_TIMEOUT', `the command did not end within ${timeoutMs} ms`), timeoutMs);
         }
-        const exit = /^exit (\d+)$/m.exec(this.#control);
-        if (exit === null) return;
+        const [, exit, stdout, stderr] = /^exit (\d+) (\d+) (\d+)$/m.exec(this.#control) ?? [];
+        if (exit === undefined) return;
+        // Each stream has a socket of its own: the exit code may come before the last output.
+        if (this.#received.stdout < Number(stdout) || this.#received.stderr < Number(stderr)) return;
         clearTimeout(timer);
-        resolve(Number(exit[1]));
+        resolve(Number(exit));
       };
       const abort = () => fail('VM_ABORTED', 'stopped by the caller');
       if (signal?.aborted) abort();
@@ -188,14 +191,12 @@ class Machine {
   #receive(name: PortName, chunk: Buffer): void {
     if (name === 'control') {
       this.#control += chunk.toString('latin1');
-      this.#onControl();
-    } else if (name === 'stdout') {
-      this.stdout.push(chunk);
-      this.#options.onStdout?.(chunk);
     } else {
-      this.stderr.push(chunk);
-      this.#options.onStderr?.(chunk);
+      this.#received[name] += chunk.length;
+      this[name].push(chunk);
+      (name === 'stdout' ? this.#options.onStdout : this.#options.onStderr)?.(chunk);
     }
+    this.#onInput();
   }
 
   /** Starts a file system daemon and waits for its socket. */
