@@ -56,6 +56,8 @@ describe('collector', () => {
     ip('-n', NETNS, 'addr', 'add', '10.244.0.2/24', 'dev', 'eth0');
     ip('-n', NETNS, 'link', 'set', 'eth0', 'up');
     ip('link', 'set', HOST_SIDE, 'up');
+    // Its record comes when the collector knows of it: of one that is older, a collector that was held up cannot know whose it is.
+    await node.told('the interface', ({ interfaces }) => interfaces.some((one) => one.interfaceName === HOST_SIDE));
     pod.identity.interfaces.push({ name: 'eth0', addresses: ['10.244.0.2'], mac: null });
     const { uid, namespace, name } = pod.identity;
     await writeCacheRecord(
@@ -288,7 +290,8 @@ describe('collector', () => {
       });
       await node.putConfig('spoof.cluster._.default', { sampling: { burst: 3, perSecond: 4 } });
       await node.putPolicy('shells', { ...deny('none', '/bin/none'), revision: EDITS + 1 });
-      await node.putPods(pod);
+      // There before its flag is waited for: a subject that comes is another flag too.
+      await node.untilFlipped(pod, () => node.putPods(pod));
       await node.untilSampling(3, 4);
       await node.putPolicy('named', named('other'));
       await node.told('both policies', ({ runtime }) =>
@@ -312,7 +315,8 @@ describe('collector', () => {
     'detach - removes programs and pins of both halves, and nothing is denied any more',
     async () => {
       using pod = podWith('web-2');
-      await node.putPods(pod);
+      // One after the other: a pod that comes is in force under the policy of before.
+      await node.untilFlipped(pod, () => node.putPods(pod));
       await node.untilFlipped(pod, () => node.putPolicy('shells', { ...deny('one', '/bin/one'), revision: EDITS + 2 }));
       expect(await pod.container.acts(...TIMES(1, '/bin/one'))).toEqual(['run /bin/one: EPERM']);
       expect(await node.command('status')).toContain(pod.identity.name);

@@ -17,11 +17,11 @@ import { policyOf } from '../../libs/runtime/src/testing.ts';
 import { compileProgram } from '../vm/compile.ts';
 import { loadShared } from './harness/loaded.ts';
 
+export { LOAD_TIMEOUT_MS } from './harness/rig.ts';
+
 const CGROUPS = '/sys/fs/cgroup';
 /** Cells of one subject here: more than any test's rules. */
 const CELLS = 64;
-/** The verifier goes through all programs at each load, emulated. */
-export const LOAD_TIMEOUT_MS = 300_000;
 const here = (file: string): string => path.join(import.meta.dirname, 'programs', file);
 
 /** A program of this folder, linked so that it runs in an empty root. */

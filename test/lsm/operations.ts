@@ -11,9 +11,6 @@ import type { Container } from './harness/rig.ts';
 export type Row = readonly [operation: string, free: string, guarded: string];
 export type Column = 'free' | 'guarded';
 
-/** The verifier reads every program while the machine is emulated, and others may use it as well. */
-export const LOAD_TIMEOUT_MS = 300_000;
-
 export type OperationsProgram = 'net-ops' | 'kernel-ops';
 
 export const programPath = (name: OperationsProgram): string =>

@@ -18,14 +18,14 @@ import { waitFor } from '@bailiff/service/testing';
 import { COLLECTOR_NODE_FLAGS } from '../../../tools/node-flags.ts';
 import { Ledger } from '../../cluster/collector/ledger.ts';
 import { collectorCapabilities, confined } from '../../k8s/confined.ts';
-import { Container, podCgroup, type Running, removeCgroup } from './rig.ts';
+import { Container, LOAD_TIMEOUT_MS, podCgroup, type Running, removeCgroup } from './rig.ts';
 
 export const NODE = 'node-a';
 const COLLECTOR = path.resolve(import.meta.dirname, '../../../apps/collector/dist/main.mjs');
 /** With the rights that the manifest grants, and no others. */
 const CONFINED = confined(collectorCapabilities());
 const WAIT_MS = 60_000;
-const LOAD_WAIT_MS = 200_000;
+const LOAD_WAIT_MS = LOAD_TIMEOUT_MS;
 /** For a hook or test that starts several collectors: longer than what these wait for, which is then in the failure. */
 export const STARTS_TIMEOUT_MS = 3 * LOAD_WAIT_MS;
 /** A question costs more of a processor than what it asks for: as often as the answer can be another one. */
