@@ -29,7 +29,7 @@ export const TIERS: Readonly<Record<TierName, Tier>> = {
     names: ['**/*'],
     programs: [],
     testTimeoutMs: 180_000,
-    timeoutMs: 1_500_000,
+    timeoutMs: 2_400_000,
     isolate: false,
   },
   // The second kernel is asked whether it judges packets as the first does: a file for each topic. The rest is more of the same,
@@ -39,7 +39,7 @@ export const TIERS: Readonly<Record<TierName, Tier>> = {
     names: ['ipv4', 'ipv6', 'nd-claims', 'modes', 'quarantine'],
     programs: ['test/kernel/harness/agent.ts', 'apps/collector/src/main.ts'],
     testTimeoutMs: 120_000,
-    timeoutMs: 600_000,
+    timeoutMs: 1_200_000,
     isolate: false,
   },
 };
