@@ -24,6 +24,7 @@ import { runService } from '@bailiff/service';
 import { captureIo, waitFor } from '@bailiff/service/testing';
 import { configSchema } from '../../apps/correlator/src/config.ts';
 import { start } from '../../apps/correlator/src/correlator.ts';
+import { logged } from './logged.ts';
 
 /** Of each correlator's log, where a wait failed. */
 const LINES_SHOWN = 10;
@@ -168,9 +169,12 @@ export class CorrelatorRig implements AsyncDisposable {
     await waitFor(() => performance.now() > settled, { what: 'the settling time' });
   }
 
-  async rule(name: string, value: unknown): Promise<void> {
+  /** Puts a rule. @returns when it came into the log, in microseconds: it judges what is stored a settling time after that */
+  async rule(name: string, value: unknown): Promise<number> {
     const json = typeof value === 'string' ? value : JSON.stringify(value);
-    await openBucket(this.admin, 'bailiff_config').put(`correlation.cluster._.${name}`, json);
+    const key = `correlation.cluster._.${name}`;
+    await openBucket(this.admin, 'bailiff_config').put(key, json);
+    return logged(this.admin, { key, json });
   }
 
   /** Publishes bytes as a node's collector, until the bus has them; gives the sequence in VIOLATIONS. */
