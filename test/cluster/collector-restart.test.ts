@@ -1,6 +1,6 @@
 // What a collector takes over: from its files, from the kernel, with the bus away; and what an operator told it by hand.
 import { once } from 'node:events';
-import { mkdirSync, readdirSync, rmSync, unlinkSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, unlinkSync } from 'node:fs';
 import path from 'node:path';
 import { BpfMap, MAP_TYPE } from '@bailiff/bpf';
 import { openBucket } from '@bailiff/bus';
@@ -262,16 +262,21 @@ describe('collector restart', () => {
 
   it('programs that somebody takes off or gets in front of while it runs are put back within seconds', async () => {
     const pod = await node.addPod();
-    await node.startCollector();
+    const collector = await node.startCollector();
     await node.waitForState(pod, 'provisional');
     const links = path.join(node.pinDir, 'links');
+    const stands = () => /^State:\s+T/m.test(readFileSync(`/proc/${collector.pid}/status`, 'utf8'));
     const takeOff: [string, (pin: string) => unknown][] = [
       ['link detached', (pin) => exec('bpftool', ['link', 'detach', 'pinned', pin])],
       ['pin removed', (pin) => unlinkSync(pin)],
     ];
     for (const [what, by] of takeOff) {
+      // It looks every two seconds, and stands still until it was seen that there is something to put back.
+      collector.kill('SIGSTOP');
+      await waitFor(stands, { what: 'it to stand still' });
       for (const pin of readdirSync(links)) await by(path.join(links, pin));
       expect((await rowOf(pod)).place).toBe('missing');
+      collector.kill('SIGCONT');
       await waitFor(async () => (await rowOf(pod)).place === 'head', {
         what: `the program to be put back after: ${what}`,
         timeoutMs: 15_000,
@@ -361,7 +366,8 @@ describe('collector restart', () => {
     await node.waitForState(pod, 'provisional');
     const before = await rowOf(pod);
     const second = node.spawnCollector(['--state-dir', path.join(node.dir, 'other-state')]);
-    await once(second, 'exit');
+    // Not `exit`: what it said last may come after that.
+    await once(second, 'close');
     expect([second.exitCode, first.exitCode]).toEqual([6, null]);
     expect(node.log).toContain('another collector guards with');
     expect(await rowOf(pod)).toEqual(before);

@@ -18,7 +18,8 @@ export function startExample(file: string, env: Readonly<Record<string, string>>
     state.err += chunk.toString();
   });
   const gone = new Promise<void>((resolve) =>
-    child.once('exit', (code) => {
+    // Not `exit`: what it wrote last may come after that.
+    child.once('close', (code) => {
       state.code = code;
       resolve();
     }),
