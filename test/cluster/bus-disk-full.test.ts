@@ -152,9 +152,15 @@ it('JetStream off for want of space - said by status, doctor, who publishes and 
   await stuck;
   for (const each of [before, correlator])
     await waitFor(each.isReady, { what: 'the correlator to be ready', state: each.log });
-  await waitFor(async () => (await streamInfo(rig.admin, 'CONFIG_LOG').catch(() => null))?.state.messages === stored, {
-    what: `${stored} changes in the log`,
-    state: () => streamInfo(rig.admin, 'CONFIG_LOG').catch(String),
-  });
+  // What was acknowledged, and at most what was stored when nobody could be told any more.
+  const messages = () =>
+    Promise.all(
+      ['KV_bailiff_config', 'CONFIG_LOG'].map(async (name) => (await streamInfo(rig.admin, name)).state.messages),
+    );
+  const isLogged = async () => {
+    const [put = 0, copied] = await messages();
+    return put >= stored && copied === put;
+  };
+  await waitFor(isLogged, { what: `${stored} changes in the log`, state: () => messages().catch(String) });
   expect((await bailiff('doctor', '--only', 'bus')).stdout).toMatch(/streams and buckets: all/);
 }, 60_000);

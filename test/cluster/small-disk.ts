@@ -20,7 +20,12 @@ export class SmallDisk implements AsyncDisposable {
   }
   /** Takes the last block. The server may free one when it writes a file anew: whoever waits calls it again. */
   fill(): void {
-    writeFileSync(path.join(this.place, 'filler'), Buffer.alloc(this.freeBytes), { flag: 'a' });
+    try {
+      writeFileSync(path.join(this.place, 'filler'), Buffer.alloc(this.freeBytes), { flag: 'a' });
+    } catch (error) {
+      // The server took a block since it was counted: there is none left.
+      if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
+    }
   }
   makeRoom(): void {
     rmSync(path.join(this.place, 'filler'));
