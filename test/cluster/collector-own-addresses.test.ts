@@ -73,9 +73,9 @@ describe('own addresses of a node', () => {
       await waitFor(() => listening === 2, { what: 'the pod to listen' });
       // Before the quarantine, which drops a tunnel to whomever it is.
       await waitFor(async () => (await judged(GATEWAY))[0] === 1, { what: 'the gateway’s address to be known' });
-      const ask = async (port: number) => {
+      const ask = async (port: number, patienceMs = 20_000) => {
         const client = `const s = require('net').connect({ host: '${pod.ipv4}', port: ${port}, localAddress: '${GATEWAY}' });
-          s.setTimeout(1000, () => process.exit(3)); s.on('error', () => process.exit(4)); s.on('data', (d) => process.stdout.write(d));`;
+          s.setTimeout(${patienceMs}, () => process.exit(3)); s.on('error', () => process.exit(4)); s.on('data', (d) => process.stdout.write(d));`;
         return onNode(process.execPath, '-e', client).catch(() => 'nothing');
       };
       expect([await ask(PORT), await ask(PORT + 1)]).toEqual(['answered', 'answered']);
@@ -92,7 +92,7 @@ describe('own addresses of a node', () => {
         JSON.stringify({ nodeName: NODE, revision: 1, entries: [entry] }),
       );
       await waitFor(async () => (await row()).quarantined, { what: 'the pod to be in quarantine' });
-      expect([await ask(PORT), await ask(PORT + 1)]).toEqual(['answered', 'nothing']);
+      expect([await ask(PORT), await ask(PORT + 1, 1_000)]).toEqual(['answered', 'nothing']);
     } finally {
       await stopLines(lines, 'SIGKILL', 1_000);
     }

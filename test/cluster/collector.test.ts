@@ -156,17 +156,17 @@ describe('collector', () => {
     await node.waitForState(pod, 'programmed');
     const config = openBucket(node.admin, 'bailiff_config');
     await config.put('spoof.namespace.shop.default', JSON.stringify({ modes: { 'ipv4-source': 'audit' } }));
-    const stored = performance.now();
-    let sent = 0;
+    let [sent, looks] = [0, 0];
     await waitFor(
       async () => {
+        looks += 1;
         sent += await node.send(pod, [spoofed(pod)], 1);
         return node.ledger.packets({ podUid: pod.uid, action: 'audit' }) > 0;
       },
       { what: 'audit to be in force', intervalMs: 100 },
     );
-    // With the flush that tells of it; nothing that is waited for takes so long.
-    expect(performance.now() - stored).toBeLessThan(5_000);
+    // With the flush that tells of it; nothing that is waited for takes so long: 5 s, of a machine on which a look is as late as what is looked at.
+    expect(looks).toBeLessThan(50);
     await counted({ podUid: pod.uid, vector: 'ipv4-source' }, sent);
     await config.put('spoof.namespace.shop.default', '{"modes":{"ipv4-source":"drop"}}');
     await waitFor(
@@ -233,8 +233,8 @@ describe('collector', () => {
       state: () => ['quarantine-ingress', 'quarantine-egress'].map(dropped),
     });
     // What is dropped on its way to the pod is refused to whoever sends it, who tries again: only the other count has an upper end,
-    // but for a few words of the pod's own kernel, which looks for routers.
-    expect(dropped('quarantine-ingress')).toBeLessThanOrEqual(sent + 40 + 10);
+    // but for a few words of the pod's own kernel, which looks for routers. Told twice it would be 40 more.
+    expect(dropped('quarantine-ingress')).toBeLessThanOrEqual(sent + 40 + 30);
 
     const until = new Date(Date.now() + 1_500);
     await quarantine(2, until);
@@ -294,7 +294,10 @@ describe('collector', () => {
     }
     await node.send(pod, [spoofed(pod)], 9);
     await counted({ podUid: pod.uid }, 10);
-    expect(node.log).toContain('is taken, by message');
+    await waitFor(() => node.log.includes('is taken, by message'), {
+      what: 'its word about them',
+      state: () => node.log,
+    });
   });
 
   it('NATS away: packets are dropped all the while, and afterwards the counts are exact', async () => {

@@ -391,12 +391,23 @@ export class TestNode implements AsyncDisposable {
 
   /** IPv4 packets but TCP, which is the relay's, that reached the node's own stack, or a pod's: what the programs let pass. */
   async ipReceived(netns = this.netns): Promise<number> {
-    const snmp = await exec('nsenter', [`--net=${netnsPath(netns)}`, 'cat', '/proc/net/snmp']);
-    const read = (protocol: string, counter: string) => {
-      const [names, values] = snmp.split('\n').filter((line) => line.startsWith(`${protocol}:`));
-      return Number(values?.split(' ')[names?.split(' ').indexOf(counter) ?? -1]);
+    // The two counters are not read at one moment: a segment may come in between. Then the next look says something else.
+    const look = async () => {
+      const snmp = await exec('nsenter', [`--net=${netnsPath(netns)}`, 'cat', '/proc/net/snmp']);
+      const read = (protocol: string, counter: string) => {
+        const [names, values] = snmp.split('\n').filter((line) => line.startsWith(`${protocol}:`));
+        return Number(values?.split(' ')[names?.split(' ').indexOf(counter) ?? -1]);
+      };
+      return read('Ip', 'InReceives') - read('Tcp', 'InSegs');
     };
-    return read('Ip', 'InReceives') - read('Tcp', 'InSegs');
+    let last = await look();
+    const isSteady = async () => {
+      const before = last;
+      last = await look();
+      return last === before;
+    };
+    await waitFor(isSteady, { what: `the counters of ${netns} to agree`, intervalMs: 0, state: () => last });
+    return last;
   }
 
   /** Newest status on the bus. */
