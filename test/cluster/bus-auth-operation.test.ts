@@ -2,9 +2,11 @@
  * What happens to who is on the bus when tokens end, when bus-auth, the API server or a server of the bus is away, and when the credentials
  * are rotated. Nothing that a collector said is lost by any of it.
  */
+import { randomUUID } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import {
   type Bus,
   type BusStatus,
@@ -30,6 +32,7 @@ const AS_A = userOf({ role: 'collector', node: A });
 /** Publishes frames all the time, as a collector under fire does, and knows what was acknowledged. */
 class Fire {
   readonly #publisher: FramePublisher;
+  readonly #id = randomUUID();
   readonly #sent: Promise<unknown>[] = [];
   readonly #timer: NodeJS.Timeout;
 
@@ -39,7 +42,7 @@ class Fire {
   }
   #send(): void {
     if (this.#publisher.capacity === 0) return;
-    const msgId = `frame-${this.#sent.length}`;
+    const msgId = `frame-${this.#id}-${this.#sent.length}`;
     this.#sent.push(this.#publisher.publish(violationSubject(A, 'spoof'), Buffer.from(msgId), { msgId }));
   }
   get acked(): number {
@@ -66,43 +69,88 @@ function told(bus: Bus): string[] {
 
 const stored = async (admin: Bus) => (await streamInfo(admin, 'VIOLATIONS')).state.messages;
 
+/** Asks the bus all the time, and remembers the longest that it and this process took. */
+class Pace {
+  readonly #end = new AbortController();
+  readonly #asking: Promise<void>;
+  longestMs = 0;
+
+  constructor(bus: Bus) {
+    this.#asking = this.#ask(bus);
+  }
+  async #ask(bus: Bus): Promise<void> {
+    while (!this.#end.signal.aborted) {
+      const began = performance.now();
+      await bus.nc.flush();
+      await pause(PACE_MS);
+      this.longestMs = Math.max(this.longestMs, performance.now() - began - PACE_MS);
+    }
+  }
+  async cease(): Promise<number> {
+    this.#end.abort();
+    await this.#asking;
+    return this.longestMs;
+  }
+}
+const PACE_MS = 20;
+/** A collector takes a token of 5 s between 0.25 and 0.75 s before the old one ends. */
+const IN_TIME_MS = 100;
+
 test('a token that is replaced in time is taken before the old one ends, and no frame is lost', async () => {
   await using rig = await AuthRig.start();
   await rig.busAuth();
   const admin = await rig.topology();
-  const options = await rig.collector(A, { seconds: 5 });
-  const bus = await rig.connect(options);
-  const events = told(bus);
-  const fire = new Fire(bus);
-  // As a kubelet, at 80 % of its life.
-  const ends = new AbortController();
-  const kubelet = (token: string) => {
-    const { fromMs, untilMs } = lifeOfToken(token) ?? { fromMs: 0, untilMs: 0 };
-    const timer = setTimeout(
-      async () => {
-        const next = await rig.tokenOf(A, { seconds: 5 });
-        rig.write(path.basename(options.tokenFile), next);
-        kubelet(next);
-      },
-      fromMs + (untilMs - fromMs) * 0.8 - Date.now(),
-    );
-    ends.signal.addEventListener('abort', () => clearTimeout(timer));
+  /** Two renewals of a connection. @returns what it was told, frames sent, and how long the machine stood still */
+  const renewed = async () => {
+    const options = await rig.collector(A, { seconds: 5 });
+    const bus = await rig.connect(options);
+    const [events, pace, fire] = [told(bus), new Pace(admin), new Fire(bus)];
+    // As a kubelet, at 80 % of its life.
+    const ends = new AbortController();
+    const kubelet = (token: string) => {
+      const { fromMs, untilMs } = lifeOfToken(token) ?? { fromMs: 0, untilMs: 0 };
+      const timer = setTimeout(
+        async () => {
+          const next = await rig.tokenOf(A, { seconds: 5 });
+          rig.write(path.basename(options.tokenFile), next);
+          if (!ends.signal.aborted) kubelet(next);
+        },
+        fromMs + (untilMs - fromMs) * 0.8 - Date.now(),
+      );
+      ends.signal.addEventListener('abort', () => clearTimeout(timer));
+    };
+    kubelet(readFileSync(options.tokenFile, 'utf8').trim());
+    await waitFor(() => bus.connects >= 3, { what: 'two renewals', state: () => events });
+    ends.abort();
+    return { events, sent: await fire.cease(), stoodStillMs: await pace.cease() };
   };
-  kubelet(readFileSync(options.tokenFile, 'utf8').trim());
-  await waitFor(() => bus.connects >= 3, { what: 'two renewals', state: () => events });
-  ends.abort();
-  const sent = await fire.cease();
-  expect(events.filter((name) => name === 'BUS_AUTHENTICATION')).toEqual([]);
-  expect(sent).toBeGreaterThan(100);
-  expect(await stored(admin)).toBe(sent);
+  let all = 0;
+  for (let tries = 1; ; tries += 1) {
+    const { events, sent, stoodStillMs } = await renewed();
+    all += sent;
+    expect(sent).toBeGreaterThan(100);
+    expect(await stored(admin)).toBe(all);
+    const refused = events.filter((name) => name === 'BUS_AUTHENTICATION');
+    // A machine that stands still at the wrong time lets a token end that was replaced in time.
+    if (refused.length > 0 && stoodStillMs > IN_TIME_MS && tries < MAX_TRIES) continue;
+    expect(refused, `the machine stood still for ${stoodStillMs} ms`).toEqual([]);
+    break;
+  }
 });
+const MAX_TRIES = 5;
 
 test('a token that is replaced too late ends the connection; frames wait and arrive with the next token', async () => {
   await using rig = await AuthRig.start();
   await rig.busAuth();
   const admin = await rig.topology();
-  const options = await rig.collector(A, { seconds: 2 });
-  const bus = await rig.connect(options);
+  // Until it is in before its token ends.
+  const [options, bus] = await waitFor(
+    async () => {
+      const shown = await rig.collector(A, { seconds: 2 });
+      return [shown, await rig.connect(shown)] as const;
+    },
+    { what: 'it to be let in' },
+  );
   const events = told(bus);
   const fire = new Fire(bus);
   await waitFor(() => events.includes('disconnected'), { what: 'the server to end it', state: () => events });
@@ -163,7 +211,7 @@ test('replicas share a fleet that comes at once, and one of them is enough', asy
 
 test('an API server that fails or hangs lets nobody in, shows in readiness, and is used again when it answers', async () => {
   await using rig = await AuthRig.start();
-  const auth = await rig.busAuth(['--review-timeout-ms', '300']);
+  const auth = await rig.busAuth();
   const tokenreviews = { resource: 'tokenreviews', times: Number.POSITIVE_INFINITY };
   for (const [spec, reason] of [
     [{ status: 503 }, 'api-unreachable'],
@@ -174,14 +222,16 @@ test('an API server that fails or hangs lets nobody in, shows in readiness, and 
     const before = await auth.metric(`refused_total{reason="${reason}"}`);
     expect(await rig.login(AS_A, await rig.tokenOf(A))).toBe('BUS_AUTHENTICATION');
     expect(await auth.metric(`refused_total{reason="${reason}"}`)).toBe(before + 1);
-    const { ok, checks } = await auth.ready();
-    expect([ok, checks['bus']]).toEqual([false, 'ok']);
-    expect(checks['kubernetes']).toContain(
-      reason === 'api-forbidden' ? 'may not create TokenReviews' : 'cannot be asked',
-    );
+    // What it asked of itself meanwhile may be answered last.
+    const said = reason === 'api-forbidden' ? 'may not create TokenReviews' : 'cannot be asked';
+    const isNotReady = async () => {
+      const { ok, checks } = await auth.ready();
+      return !ok && checks['bus'] === 'ok' && checks['kubernetes']?.includes(said);
+    };
+    await waitFor(isNotReady, { what: `it to say ${said}`, state: auth.ready });
     fault.remove();
     expect(await rig.login(AS_A, await rig.tokenOf(A))).toBe('in');
-    expect((await auth.ready()).ok).toBe(true);
+    await waitFor(async () => (await auth.ready()).ok, { what: 'it to be ready again', state: auth.ready });
   }
   // What the API server did is not held against the address.
   expect(await auth.metric('refused_total{reason="rate-limited"}')).toBe(0);
@@ -239,7 +289,7 @@ test('credentials are rotated on servers with TLS: nobody is cut off at any step
 
     const finished = await step('rotate', '--finish');
     await rig.nats.reload({ ...accessOf(finished) });
-    await waitFor(() => correlator.connects === 2 && correlator.connected, { what: 'the correlator to be back' });
+    await waitFor(() => correlator.connects > 1 && correlator.connected, { what: 'the correlator to be back' });
     // bus-auth was sent away too. Until it is back nobody answers for a new collector, which asks again.
     const { user = '', tokenFile } = await rig.collector(B);
     const isIn = async () => (await rig.login(user, readFileSync(tokenFile, 'utf8'), { tls })) === 'in';
@@ -261,10 +311,9 @@ test('credentials are rotated on servers with TLS: nobody is cut off at any step
     await (await rig.connect({ ...(await rig.collector(B)), tls })).close();
     const restarted = await step('rotate', '--finish');
     expect(accessOf(restarted).authCallout?.issuer).not.toBe(accessOf(finished).authCallout?.issuer);
+    const before = collector.connects;
     await rig.nats.restart({ ...accessOf(restarted) });
-    await waitFor(() => collector.connects > 1 && collector.connected, {
-      what: 'the collector to be back',
-    });
+    await waitFor(() => collector.connects > before && collector.connected, { what: 'the collector to be back' });
     await (await rig.connect({ ...(await rig.collector(B)), tls })).close();
     const sent = await fire.cease();
     await waitFor(() => admin.connected, { what: 'the administrator to be back' });
@@ -312,7 +361,7 @@ test('in a cluster any server asks any bus-auth, and a collector goes on at anot
     const fire = new Fire(collector);
     await waitFor(() => fire.acked > 10, { what: 'frames in the cluster' });
     await (where === 'nats-1' ? second : third).kill();
-    await waitFor(() => collector.connects === 2, { what: 'the collector at the other server' });
+    await waitFor(() => collector.connects > 1 && collector.connected, { what: 'the collector at the other server' });
     expect(collector.nc.info?.server_name).not.toBe(where);
     const sent = await fire.cease();
     expect((await streamInfo(admin, 'VIOLATIONS')).state.messages).toBe(sent);
