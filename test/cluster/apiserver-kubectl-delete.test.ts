@@ -137,6 +137,8 @@ function kubectlTests(): void {
     expect(await kubectl.ok('wait', '-n', ns, '--for=condition=Ready', 'pod/awaited', '--timeout=10s')).toBe(
       'pod/awaited condition met\n',
     );
+    // What the one before watched: the server learns a moment later that it is gone.
+    await waitFor('no watch to be open', () => server.openWatches() === 0);
     const gone = kubectl.run(['wait', '-n', ns, '--for=delete', 'pod/awaited', '--timeout=20s']);
     await waitFor('kubectl watches', () => server.openWatches() > 0, 20_000);
     server.api.delete('pods', { namespace: ns, name: 'awaited' }, { gracePeriodSeconds: 0 });

@@ -81,7 +81,7 @@ it.each(['correlator', 'responder', 'siem-relay', 'ipam-sync'])(
   '%s - told to stop while it waits, it ends with 0',
   async (app) => {
     await using nats = await startNats();
-    using running = launch(app, nats.url, `127.0.0.1:${await freePort()}`);
+    using running = launch(app, nats.url, '127.0.0.1:0');
     await waitFor(() => running.out().includes('waiting for the set-up'), { timeoutMs: 30_000, state: running.out });
     running.child.kill('SIGTERM');
     expect(await running.exit).toEqual([0, null]);
@@ -94,7 +94,7 @@ it.each(['correlator', 'responder', 'siem-relay', 'ipam-sync'])(
   async (app) => {
     await using nats = await startNats();
     await ensureTopology(await nats.connect('admin'));
-    using running = launch(app, nats.url, `127.0.0.1:${await freePort()}`, 'wrong');
+    using running = launch(app, nats.url, '127.0.0.1:0', 'wrong');
     const told = () => running.out().match(/the bus refuses the login/g) ?? [];
     await waitFor(() => told().length > 0, { timeoutMs: 30_000, state: running.out });
     writeFileSync(passwordFile(app), `password-of-${app}`, { mode: 0o600 });

@@ -340,6 +340,8 @@ describe('cli decisions', () => {
       what: 'the label to go',
       state: () => rig.podNow(cut)?.metadata,
     });
+    await rig.until(verdicts[2], 'quarantine', 'undone');
+    await rig.until(verdicts[1], 'delete', 'refused');
     expect(rig.of(verdicts[2], 'quarantine').map(({ phase }) => phase)).toEqual(['started', 'succeeded', 'undone']);
     expect(rig.of(verdicts[1], 'delete').map(({ phase }) => phase)).toEqual(['pending', 'refused']);
     expect(rig.podNow(no)).not.toBeNull();

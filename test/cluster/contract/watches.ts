@@ -89,9 +89,11 @@ export function watchTests(bench: () => Bench): void {
   test('watch - it ends when its time is over, and a bookmark says how far it got', async () => {
     await createConfigMap(bench(), 'w-bookmark');
     const version = await versionOf('configmaps');
-    const watch = await open('configmaps', `resourceVersion=${version}&allowWatchBookmarks=true&timeoutSeconds=4`);
+    // Before its time runs.
     await createConfigMap(bench(), 'w-bookmark-2');
+    const watch = await open('configmaps', `resourceVersion=${version}&allowWatchBookmarks=true&timeoutSeconds=4`);
     await watch.ended;
+    expect(text(watch)).toEqual(['ADDED w-bookmark-2']);
     const bookmark = watch.events.findLast((event) => event.type === 'BOOKMARK');
     expect(bookmark?.object['kind']).toBe('ConfigMap');
     expect(Number(bookmark?.object['metadata'].resourceVersion)).toBeGreaterThan(Number(version));
