@@ -55,7 +55,8 @@ export default defineConfig({
             'test/k8s/**/*.test.ts',
             'test/lab/src/**/*.test.ts',
           ],
-          testTimeout: 15_000,
+          // For what hangs: some generate inputs for ten seconds on a busy machine.
+          ...{ testTimeout: 60_000, hookTimeout: 60_000 },
           pool: 'forks',
           // Vitest's own choice leaves one processor idle. What a process loads, it loads once for all of its files: half of the work.
           maxWorkers: availableParallelism(),
@@ -69,8 +70,8 @@ export default defineConfig({
       // Host side of the virtual machine; test/lsm runs only inside it (test/vm/inside.config.ts).
       // A machine keeps little more than one processor busy, so another file runs beside it; tools/sequencer.ts says when each begins.
       real('vm', ['test/vm/**/*.test.ts'], 120_000),
-      real('fuzz', ['test/fuzz/**/*.test.ts'], 120_000),
-      real('sim', ['test/sim/**/*.test.ts'], 120_000),
+      real('fuzz', ['test/fuzz/**/*.test.ts'], 300_000),
+      real('sim', ['test/sim/**/*.test.ts'], 300_000),
       real('bus', ['test/bus/**/*.test.ts'], 60_000),
       real('cluster', ['test/cluster/**/*.test.ts'], 120_000),
       real('e2e', ['test/e2e/**/*.test.ts'], 180_000),
