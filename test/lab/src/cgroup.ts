@@ -10,7 +10,9 @@ import { LabError } from './errors.ts';
 import { type Probe, until } from './until.ts';
 
 /** Bound of the wait for killed processes to be gone; SIGKILL takes milliseconds unless a process is stuck in the kernel. */
-const KILL_TIMEOUT_MS = 10_000;
+const KILL_TIMEOUT_MS = 30_000;
+/** And for their cgroup to be let go of. */
+const REMOVE_TIMEOUT_MS = 30_000;
 
 /** Where cgroup v2 is mounted, read from the text of /proc/self/mounts. Pure. */
 export function findCgroup2(mounts: string): string | null {
@@ -95,6 +97,6 @@ export async function removeCgroup(dir: string): Promise<void> {
         throw error;
       }
     },
-    { timeoutMs: 5_000, everyMs: 5 },
+    { timeoutMs: REMOVE_TIMEOUT_MS, everyMs: 5 },
   );
 }

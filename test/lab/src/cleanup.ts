@@ -16,6 +16,8 @@ import { until } from './until.ts';
 
 /** A supervisor that was asked to stop ends its apps in order first; after this long it is killed. */
 const SUPERVISOR_STOP_MS = 30_000;
+/** And this long it may take until a killed one is gone. */
+const SUPERVISOR_END_MS = 30_000;
 
 /** Mount points below a directory, deepest first, from the text of /proc/self/mounts. Pure. */
 export function mountsBelow(mounts: string, dir: string): string[] {
@@ -60,7 +62,7 @@ async function stopSupervisor(id: string, labsDir: string): Promise<void> {
   await until(`the lab's supervisor to stop`, gone, { timeoutMs: SUPERVISOR_STOP_MS }).catch(() => {
     if (isAlive(state)) process.kill(state.pid, 'SIGKILL');
   });
-  await until(`the lab's supervisor to end`, gone, { timeoutMs: 5_000 });
+  await until(`the lab's supervisor to end`, gone, { timeoutMs: SUPERVISOR_END_MS });
 }
 
 /** `lab down` for one lab. */

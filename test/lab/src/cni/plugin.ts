@@ -12,7 +12,7 @@ import { type Attachment, type CniResult, cniArgs, removeCacheRecord, writeCache
 /** Where distributions and upstream put the plugins. */
 const BIN_DIRS = ['/usr/lib/cni', '/opt/cni/bin'];
 /** The ptp plugin waits up to 10 s for duplicate address detection before it gives up by itself. */
-const PLUGIN_TIMEOUT_MS = 20_000;
+const PLUGIN_TIMEOUT_MS = 60_000;
 
 export interface CniHost {
   nodeNetns: string;

@@ -18,7 +18,7 @@ import { type LineProcess, startLines, stopLines } from '../process/lines.ts';
 /** Every lab pod answers here on UDP and TCP. */
 export const POD_PORT = 7777;
 /** A container that does not listen by then has failed. */
-const START_TIMEOUT_MS = 10_000;
+const START_TIMEOUT_MS = 30_000;
 
 export interface SandboxHost {
   labId: string;

@@ -13,7 +13,8 @@ export const NODE_NATS_PORT = 4222;
 export const NODE_NATS_URL = `nats://127.0.0.1:${NODE_NATS_PORT}`;
 /** A node's collector has one connection; tools run by hand may add a few. */
 const MAX_CONNECTIONS = 64;
-const HANDOVER_TIMEOUT_MS = 15_000;
+/** A process that starts, on a busy machine. */
+const HANDOVER_TIMEOUT_MS = 60_000;
 
 const LISTEN = `
   const server = require('node:net').createServer();

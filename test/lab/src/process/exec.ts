@@ -8,7 +8,7 @@ import { LabError } from '../errors.ts';
 export interface ExecOptions {
   input?: string | Buffer;
   env?: Record<string, string>;
-  /** Default 15 s: the slowest command is a CNI plugin that waits for duplicate address detection, some 1.5 s. */
+  /** Default 60 s, for what hangs: the slowest command is a CNI plugin that waits for duplicate address detection, some 1.5 s. */
   timeoutMs?: number;
   cwd?: string;
   /** Ends it with everything it started. */
@@ -20,7 +20,7 @@ const MAX_OUTPUT_BYTES = 8 * 1024 * 1024;
 
 /** The command's stdout. @throws LabError LAB_COMMAND_FAILED (with stderr), LAB_COMMAND_TIMEOUT, LAB_MISSING_PROGRAM */
 export function exec(command: string, args: readonly string[], options: ExecOptions = {}): Promise<string> {
-  const timeoutMs = options.timeoutMs ?? 15_000;
+  const timeoutMs = options.timeoutMs ?? 60_000;
   const line = [command, ...args].join(' ').slice(0, 300);
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, {
