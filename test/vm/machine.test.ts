@@ -13,6 +13,15 @@ const HELD_UP_MS = 4_000;
 /** Machines that this process has or left behind, by their folders of sockets: in a directory of their own, for others have machines too. */
 const machineDirs = () => readdirSync(tmpdir()).filter((name) => name.startsWith('bailiff-vm-'));
 
+const standStill = (ms: number) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+
+/** The state of this process's qemu, as proc(5) has it; none when there is no qemu. */
+function qemuState(): string | undefined {
+  const children = readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8').split(' ').filter(Boolean);
+  const stats = children.map((pid) => /\(qemu-[^)]*\) (\S)/.exec(readFileSync(`/proc/${pid}/stat`, 'utf8')));
+  return stats.find((stat) => stat !== null)?.[1];
+}
+
 async function errorOf(run: Promise<unknown>): Promise<VmError> {
   const error = await run.then(
     () => null,
@@ -47,7 +56,7 @@ describe('virtual machine', { timeout: 240_000 }, () => {
       env: { BAILIFF_MARK: "it's $HOME" },
       onStdout: (chunk) => {
         // A host that is held up while the machine comes to its end: nothing of the output is lost.
-        if (seen.length === 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, HELD_UP_MS);
+        if (seen.length === 0) standStill(HELD_UP_MS);
         seen.push(chunk.toString('utf8'));
       },
     });
@@ -118,6 +127,14 @@ describe('virtual machine', { timeout: 240_000 }, () => {
     const error = await errorOf(runInVm('echo c >/proc/sysrq-trigger; sleep 60', { timeoutMs }));
     expect(error).toMatchObject({ code: 'VM_DIED' });
     expect(error.message).toContain('Kernel panic');
+  });
+
+  it('panic - nothing that a machine said is lost where the host is held up from its beginning to its end', async () => {
+    const died = errorOf(runInVm('echo c >/proc/sysrq-trigger; sleep 60', { timeoutMs }));
+    await vi.waitUntil(qemuState, { timeout: timeoutMs, interval: 5 });
+    for (let left = 2_000; left > 0 && qemuState() !== 'Z'; left -= 1) standStill(100);
+    expect(qemuState()).toBe('Z');
+    expect(await died).toMatchObject({ code: 'VM_DIED', message: expect.stringContaining('Kernel panic') });
   });
 
   it('abort - stops at once, during the boot too', async () => {

@@ -115,6 +115,8 @@ class Machine {
   readonly #plan: MachinePlan;
   readonly #servers: Server[] = [];
   readonly #children: ChildProcess[] = [];
+  /** Each is kept when a port's socket has been read to its end. */
+  readonly #readings: Promise<void>[] = [];
   #readyMs = 0;
   #control = '';
   readonly #received = { stdout: 0, stderr: 0 };
@@ -147,7 +149,7 @@ class Machine {
           clearTimeout(timer);
           timer = setTimeout(() => fail('VM_TIMEOUT', `the command did not end within ${timeoutMs} ms`), timeoutMs);
         }
-        const [, exit, stdout, stderr] = /^exit (\d+) (\d+) (\d+)$/m.exec(this.#control) ?? [];
+        const [, exit, stdout, stderr] = /^exit (\d+) (\d+) (\d+)\n/m.exec(this.#control) ?? [];
         if (exit === undefined) return;
         // Each stream has a socket of its own: the exit code may come before the last output.
         if (this.#received.stdout < Number(stdout) || this.#received.stderr < Number(stderr)) return;
@@ -158,7 +160,9 @@ class Machine {
       if (signal?.aborted) abort();
       signal?.addEventListener('abort', abort, { once: true });
       qemu.on('error', (error) => fail('VM_BOOT', `${QEMU}: ${error.message}`));
-      qemu.on('close', (exitCode, exitSignal) => {
+      qemu.on('close', async (exitCode, exitSignal) => {
+        // What the machine said before its end may still wait in the sockets: whether it had begun, say.
+        await Promise.all(this.#readings);
         clearTimeout(timer);
         this.emulatorFailed = this.#readyMs === 0 && exitSignal === 'SIGABRT';
         fail(
@@ -182,6 +186,7 @@ class Machine {
     const server = createServer((socket) => {
       socket.on('error', () => socket.destroy());
       socket.on('data', (chunk: Buffer) => this.#receive(name, chunk));
+      this.#readings.push(new Promise((resolve) => socket.once('close', () => resolve())));
     });
     server.listen(path.join(this.#plan.dir, `${name}.sock`));
     this.#servers.push(server);
