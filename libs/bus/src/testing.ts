@@ -46,6 +46,15 @@ const READY_MS = 15_000;
 /** A server that was asked to end and has not, because it is frozen for instance, is killed after this. */
 const END_MS = 5_000;
 
+/** A client that stood still between its connection and its login is no stranger: the server's own patience is two seconds. */
+const LOGIN_S = 30;
+
+/** Where bus-auth is asked, the patience that ships with it is left. */
+function confText(conf: ServerConf): string {
+  const text = natsServerConf(conf);
+  return conf.authCallout ? text : text.replace(/^authorization \{$/m, `$&\n  timeout: ${LOGIN_S}`);
+}
+
 /** A server that was killed a moment ago may still be making files. */
 const remove = (directory: string) =>
   rmSync(directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 20 });
@@ -201,7 +210,7 @@ export async function startNats(options: StartNatsOptions = {}): Promise<TestNat
       users: testUsers(),
       ...options,
     };
-    writeFileSync(confFile, natsServerConf(conf), { mode: 0o600 });
+    writeFileSync(confFile, confText(conf), { mode: 0o600 });
     try {
       await server.start();
       return new RunningNats(server, directory, confFile, conf);
@@ -290,7 +299,7 @@ class RunningNats implements TestNats {
 
   private write(change: StartNatsOptions): void {
     this.conf = { ...this.conf, ...change };
-    writeFileSync(this.confFile, natsServerConf(this.conf), { mode: 0o600 });
+    writeFileSync(this.confFile, confText(this.conf), { mode: 0o600 });
   }
 
   [Symbol.asyncDispose](): Promise<void> {
