@@ -160,9 +160,10 @@ export class RelayRig implements AsyncDisposable {
     return Date.parse((await streamInfo(this.admin, stream)).created).toString(36);
   }
 
-  async eventCount(count: number): Promise<void> {
+  async eventCount(count: number, timeoutMs = 30_000): Promise<void> {
     await waitFor(() => this.events.length >= count, {
       what: `${count} events`,
+      timeoutMs,
       state: () => this.events.map(({ subject, msgId }) => `${subject} ${msgId}`),
     });
   }
