@@ -2,6 +2,7 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { RECORD_SLACK_MS } from '../../apps/collector/src/identity.ts';
 import { createNetns, deleteNetns } from '../lab/src/net/netns.ts';
 import { exec } from '../lab/src/process/exec.ts';
 import { udpFrame } from './collector/frames.ts';
@@ -25,10 +26,16 @@ describe('collector identity', () => {
         log: node.log.slice(-3000),
       }),
     });
-  const addressesOf = async (pod: TestPod) =>
-    (await node.offlineStatus()).interfaces.find((i) => i.interfaceName === pod.hostInterface)?.addresses ?? [];
+  const rowOf = async (pod: TestPod) =>
+    (await node.offlineStatus()).interfaces.find((i) => i.interfaceName === pod.hostInterface);
+  const addressesOf = async (pod: TestPod) => (await rowOf(pod))?.addresses ?? [];
+  // One that begins anew is given its addresses before its programs.
+  const isOf = async (pod: TestPod) => {
+    const row = await rowOf(pod);
+    return row?.place === 'head' && row.addresses.includes(pod.ipv4);
+  };
   const bindsTo = (pod: TestPod) =>
-    waitFor(async () => (await addressesOf(pod)).includes(pod.ipv4), {
+    waitFor(() => isOf(pod), {
       what: `${pod.hostInterface} to be ${pod.name}’s`,
       state: () => node.offlineStatus(),
     });
@@ -46,6 +53,19 @@ describe('collector identity', () => {
     await node.send(pod, [own(pod), spoofed(pod)], 40);
     await told({ podUid: pod.uid, vector: 'ipv4-source' }, 20);
     expect(node.ledger.packets({ podUid: old.uid, action: 'drop' })).toBe(0);
+  });
+
+  it('a record that was written while the collector stood still binds its pod, however late that is read', async () => {
+    const collector = await node.startCollector();
+    collector.kill('SIGSTOP');
+    const pod = await node.addPod();
+    const writtenAtMs = Date.now();
+    // Longer than a record may be older than the interface in the eyes of one that runs.
+    await waitFor(() => Date.now() - writtenAtMs > 3 * RECORD_SLACK_MS, { what: 'a time to pass' });
+    collector.kill('SIGCONT');
+    await bindsTo(pod);
+    await node.send(pod, [own(pod), spoofed(pod)], 10);
+    await told({ podUid: pod.uid, vector: 'ipv4-source' }, 5);
   });
 
   it('bound by a left-over record at start, an interface begins anew with the record that is newer', async () => {

@@ -70,13 +70,13 @@ export class Binder {
   #bearer(iface: GuardedInterface): Bearer {
     return {
       link: iface.link,
-      announcedWallMs: iface.announcedWallMs,
+      notBeforeMs: iface.announced?.notBeforeMs ?? 0,
       isSpent: ({ file }) => this.#spent.has(file),
     };
   }
 
   #bindingBy(iface: GuardedInterface, record: CniRecord): Binding {
-    return bindByCni(iface.link, record, iface.announcedWallMs || this.#o.wallMs());
+    return bindByCni(iface.link, record, iface.announced?.readAtMs ?? this.#o.wallMs());
   }
 
   /** Its record went with it: the next bearer of the name is bound by another. */
@@ -118,7 +118,7 @@ export class Binder {
   /** The namespace names a pod: a record of that very pod says more, whatever its age. */
   #takeFound(iface: GuardedInterface, found: Binding): void {
     const records = [...this.#o.cniRecords()].filter((record) => record.podUid === found.podUid);
-    const record = recordFor({ link: iface.link, announcedWallMs: 0, isSpent: () => false }, records);
+    const record = recordFor({ link: iface.link, notBeforeMs: 0, isSpent: () => false }, records);
     this.#take(iface, record ? this.#bindingBy(iface, record) : found);
   }
 

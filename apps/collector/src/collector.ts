@@ -36,6 +36,8 @@ import { Flusher } from './flusher.ts';
 import { frameSequences } from './frame-sequence.ts';
 import { Guard } from './guard.ts';
 import { type GuardedInterface, keyOf, storedOf } from './guarded-interface.ts';
+import { RunWatch } from './held-up.ts';
+import { RECORD_SLACK_MS } from './identity.ts';
 import { Intake } from './intake.ts';
 import { type Metrics, makeMetrics } from './metrics.ts';
 import { NodeWide } from './node-maps.ts';
@@ -64,6 +66,7 @@ export class Collector {
   readonly #intake: Intake;
   readonly #store: BindingStore;
   readonly #registry: Registry;
+  readonly #running = new RunWatch();
   readonly #desired: DesiredState;
   readonly #nodeWide: NodeWide;
   readonly #metrics: Metrics;
@@ -146,10 +149,7 @@ export class Collector {
       captures: makeCaptures({ ...shared, metrics: this.#metrics, problems: this.#problems }),
     });
     this.#reconciler = new Reconciler({
-      bootId: this.#bootId,
-      maps,
-      desired: this.#desired,
-      store: this.#store,
+      ...{ bootId: this.#bootId, maps, desired: this.#desired, store: this.#store },
       moment: () => this.#moment(),
       onNews: (iface) => this.#flusher.touch(iface),
       onApplied: () => this.#metrics.identityChanges.inc(),
@@ -172,7 +172,7 @@ export class Collector {
       exclude: new RegExp(config.excludeInterfaces),
       whyNotAttach: () => this.#detach.whyNotAttach(),
       nowMs: () => performance.now(),
-      wallMs: () => Date.now(),
+      announcedNow: () => this.#running.announced(RECORD_SLACK_MS),
       onNew: (iface) => this.#appeared(iface),
       onChanged: (iface) => this.#changed(iface),
       onGuarded: (afterMs) => this.#metrics.guardSeconds.observe(afterMs / 1000),
@@ -247,8 +247,7 @@ export class Collector {
     this.#bus.start();
     this.#ctx.onStop('collector', async () => {
       for (const timer of timers) clearInterval(timer);
-      monitor.close();
-      this.#cni.close();
+      for (const part of [monitor, this.#running, this.#cni]) part.close();
       this.#binder.close();
       const last = samples.drain();
       samples.close();

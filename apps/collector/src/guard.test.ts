@@ -100,7 +100,7 @@ describe('guard', () => {
       exclude: /^eth0$/,
       whyNotAttach: () => whyNot,
       nowMs: () => nowMs,
-      wallMs: () => 0,
+      announcedNow: () => ({ readAtMs: 0, notBeforeMs: 0 }),
       onNew: () => {},
       onChanged: () => {},
       onGuarded: (afterMs) => observed.push(afterMs),

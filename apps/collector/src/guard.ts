@@ -22,6 +22,7 @@ import { forgiveBeforeGuard } from './counts.ts';
 import { isBeforeGuard } from './epochs.ts';
 import { endUnknown, measureGap } from './gap.ts';
 import { type FirstTold, type GuardedInterface, keyOf, NO_SLOT, newInterface, storedOf } from './guarded-interface.ts';
+import type { Announcement } from './held-up.ts';
 import type { LinkFacts } from './identity.ts';
 import type { Registry } from './registry.ts';
 
@@ -36,8 +37,7 @@ export interface GuardOptions {
   /** Why programs are not attached (what an unguarded node would let through); empty: they are. */
   whyNotAttach(): string;
   nowMs(): number;
-  /** Wall clock, milliseconds. */
-  wallMs(): number;
+  announcedNow(): Announcement;
   onNew(iface: GuardedInterface): void;
   onChanged(iface: GuardedInterface): void;
   /** Its programs stand, this long after the kernel's event of a new interface was read. */
@@ -192,7 +192,7 @@ export class Guard {
 
   /** @param eventAtMs when their events were read, which is where the time of each begins however many come before it; null: a dump told */
   #seeAll(links: Iterable<LinkRecord>, eventAtMs: number | null): void {
-    const told = { eventAtMs, announcedWallMs: this.#started ? this.#o.wallMs() : 0 };
+    const told = { eventAtMs, announced: this.#started ? this.#o.announcedNow() : null };
     for (const link of links) this.#trySee(link, told);
   }
 
@@ -324,9 +324,9 @@ export class Guard {
     this.#attempt(iface.link.name, () => {
       const link = getLink(iface.ifindex);
       // The link's own count includes all that the earlier generation judged: there is no gap to be told.
-      const { eventAtMs, announcedWallMs, guardedAfterMs } = iface;
+      const { eventAtMs, announced, guardedAfterMs } = iface;
       const over = { guardedAfterMs, packetsBeforeGuard: 0, gapReported: true };
-      if (link) this.#guard(link, { eventAtMs, announcedWallMs }, over);
+      if (link) this.#guard(link, { eventAtMs, announced }, over);
     });
   }
 

@@ -3,6 +3,7 @@ import type { IfaceKey } from '@bailiff/bpf';
 import type { PodRef, Violation } from '@bailiff/schemas';
 import type { StoredInterface } from './binding-store.ts';
 import { EpochBook } from './epochs.ts';
+import type { Announcement } from './held-up.ts';
 import type { Binding, LinkFacts } from './identity.ts';
 import type { WantedIface } from './plan.ts';
 import type { CellSamples, Origin } from './violations.ts';
@@ -70,12 +71,12 @@ export interface GuardedInterface {
   omitted: number;
   /** Why not all of its identity is in the kernel; empty or absent: it is. */
   applyError?: string;
-  /** Wall clock when netlink announced it; 0: it was there when the process began. */
-  announcedWallMs: number;
+  /** null: it was there when the process began. */
+  announced: Announcement | null;
 }
 
 /** How this process came to know of an interface. */
-export type FirstTold = Pick<GuardedInterface, 'eventAtMs' | 'announcedWallMs'>;
+export type FirstTold = Pick<GuardedInterface, 'eventAtMs' | 'announced'>;
 
 /** Slot of a generation that is gone: its counts need none. */
 export const NO_SLOT = -1;
@@ -114,7 +115,7 @@ export function newInterface(
     attachError: 'not attached yet',
     omitted: 0,
     applyError: '',
-    announcedWallMs: 0,
+    announced: null,
   };
 }
 

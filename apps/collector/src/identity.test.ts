@@ -9,7 +9,6 @@ import {
   judgeSnapshot,
   type LinkFacts,
   movedFrom,
-  RECORD_SLACK_MS,
   recordFor,
   replaces,
 } from './identity.ts';
@@ -35,7 +34,7 @@ const record: CniRecord = {
   writtenAtMs: 10_000,
 };
 const binding = bindByCni(link, record, 9_990);
-const bearer = { link, announcedWallMs: 9_990, isSpent: () => false };
+const bearer = { link, notBeforeMs: 8_990, isSpent: () => false };
 const pod = (uid: string, addresses: string[], extra: Partial<PodIdentity> = {}): PodIdentity => ({
   uid,
   namespace: 'shop',
@@ -73,9 +72,9 @@ describe('identity - binding', () => {
     expect(recordFor(bearer, [older, record])).toBe(record);
   });
   it('by CNI record - one that is older than an announced interface is of an earlier bearer of the name', () => {
-    const old = { ...record, writtenAtMs: bearer.announcedWallMs - RECORD_SLACK_MS - 1 };
+    const old = { ...record, writtenAtMs: bearer.notBeforeMs - 1 };
     expect(recordFor(bearer, [old])).toBeNull();
-    expect(recordFor({ ...bearer, announcedWallMs: 0 }, [old])).toBe(old);
+    expect(recordFor({ ...bearer, notBeforeMs: 0 }, [old])).toBe(old);
     expect(recordFor(bearer, [{ ...old, writtenAtMs: old.writtenAtMs + 1 }])).not.toBeNull();
   });
   it('by CNI record - one that an interface was bound to went with it', () => {

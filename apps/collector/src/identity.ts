@@ -44,14 +44,15 @@ export interface Binding {
 
 /**
  * The record is written after the interface is made, and its time comes from a coarser clock than the announcement's; an event may also
- * wait for a busy loop. A record that is older than the announcement by more than this is of an earlier bearer of the name.
+ * wait for a busy loop. A record that is older than the announcement by more than this, but for the time in which the process did not
+ * run, is of an earlier bearer of the name.
  */
 export const RECORD_SLACK_MS = 1_000;
 
-/** What decides between records: the link, when it was announced (0: it was there before the process), and which records are spent. */
+/** What decides between records: the link, how old one may be (wall-clock milliseconds; 0: any age), and which records are spent. */
 export interface Bearer {
   link: LinkFacts;
-  announcedWallMs: number;
+  notBeforeMs: number;
   /** Whether an earlier interface was bound to the record and went. */
   isSpent(record: CniRecord): boolean;
 }
@@ -65,7 +66,7 @@ export function recordFor(bearer: Bearer, records: Iterable<CniRecord>): CniReco
   let newest: CniRecord | null = null;
   for (const record of records) {
     if (!record.hostInterfaces.includes(bearer.link.name) || bearer.isSpent(record)) continue;
-    if (bearer.announcedWallMs > 0 && record.writtenAtMs < bearer.announcedWallMs - RECORD_SLACK_MS) continue;
+    if (record.writtenAtMs < bearer.notBeforeMs) continue;
     if (!newest || record.writtenAtMs > newest.writtenAtMs) newest = record;
   }
   return newest;
