@@ -1,4 +1,5 @@
-// scripts/setup: refuses a Node.js that is too old before it installs anything, installs or names what is missing, and does nothing twice.
+// scripts/setup: refuses a Node.js that is too old before it installs anything, installs or names what is missing, does nothing twice, and tries
+// again what a mirror or somebody else's lock refuses for a while.
 import { spawnSync } from 'node:child_process';
 import {
   chmodSync,
@@ -25,29 +26,45 @@ const LOOKED_FOR = [...SCRIPT.matchAll(/^([a-z0-9_+-]+)(?:\|[^:\s]+)*:[a-z0-9+-]
   (match) => match[1] as string,
 );
 const NOBODY = 65_534;
+const UPDATE = 'apt-get update -qq';
+const INSTALL = 'apt-get -o DPkg::Lock::Timeout=600 install -y -qq --no-install-recommends';
+const MODULES = 'npm ci --no-audit --no-fund --loglevel=error';
+const KERNELS = 'node --import tsx test/vm/fetch.ts';
+
+/** Programs that write down how they were called. */
+const TOLD = ['apt-get', 'npm', 'node', 'sleep'] as const;
+/** How often each fails before it does what it is asked to. */
+type Failures = Partial<Record<(typeof TOLD)[number], number>>;
 
 /**
  * A checkout of its own for the script, and a machine: a PATH with everything it looks for but what is missing, and with programs in the
- * place of npm, node and apt-get that write down how they were called.
+ * place of those in TOLD.
  */
 class Machine implements Disposable {
   readonly #dir = mkdtempSync(path.join(tmpdir(), 'bailiff-setup-'));
 
-  constructor(options: { missing?: string[]; node?: string; apt?: boolean } = {}) {
-    const { missing = [], node = '22.1.0', apt = true } = options;
+  constructor(options: { missing?: string[]; node?: string; apt?: boolean; failures?: Failures } = {}) {
+    const { missing = [], node = '22.1.0', apt = true, failures = {} } = options;
     chmodSync(this.#dir, 0o755);
     this.put('scripts/setup', SCRIPT);
     for (const file of DONE) this.put(file, '{}');
     mkdirSync(path.join(this.#dir, 'bin'));
     for (const name of BASE) symlinkSync(this.#real(name), this.#bin(name));
     for (const name of LOOKED_FOR) if (!missing.includes(name)) this.put(`bin/${name}`, '#!/bin/sh\n');
-    this.put('bin/node', `#!/bin/sh\ncase "$1" in -p) echo ${node} ;; *) echo "node $*" >>${this.#calls} ;; esac\n`);
-    this.put('bin/npm', `#!/bin/sh\necho "npm $*" >>${this.#calls}\n`);
     // Installs what was missing, as far as the script can see it.
-    const installs =
-      missing.map((name) => `: >${this.#bin(name)}; /bin/chmod 755 ${this.#bin(name)}`).join('; ') || ':';
-    const act = `case "$1" in install) ${installs} ;; esac`;
-    if (apt) this.put('bin/apt-get', `#!/bin/sh\necho "apt-get $*" >>${this.#calls}\n${act}\n`);
+    const installs = missing.map((name) => `: >${this.#bin(name)}; /bin/chmod 755 ${this.#bin(name)}`).join('; ');
+    const acts = {
+      'apt-get': `case " $* " in *" install "*) ${installs || ':'} ;; esac`,
+      node: `[ "$1" != -p ] || { echo ${node}; exit; }`,
+    };
+    const act = (name: string) => acts[name as keyof typeof acts] ?? ':';
+    for (const name of TOLD.filter((one) => apt || one !== 'apt-get')) {
+      const left = path.join(this.#dir, `${name}.failures`);
+      writeFileSync(left, `${failures[name] ?? 0}\n`, { mode: 0o666 });
+      const fails = `read -r left <${left}\n[ "$left" -eq 0 ] || { echo $((left - 1)) >${left}; exit 100; }`;
+      const call = `echo "${name} $*" >>${this.#calls}\n${fails}`;
+      this.put(`bin/${name}`, `#!/bin/sh\n${name === 'node' ? `${act(name)}\n${call}` : `${call}\n${act(name)}`}\n`);
+    }
   }
 
   get #calls(): string {
@@ -120,7 +137,7 @@ it('setup - as root it installs what is missing and nothing else; run again it d
   expect(machine.run()).toEqual({
     status: 0,
     stderr: 'setup: installing jq openssl \n',
-    calls: ['apt-get update -qq', 'apt-get install -y -qq --no-install-recommends jq openssl'],
+    calls: [UPDATE, `${INSTALL} jq openssl`],
   });
   expect(machine.run()).toEqual({ status: 0, stderr: '', calls: [] });
 });
@@ -132,7 +149,42 @@ it('setup - the packages of the workspace and the kernels are fetched when their
   expect(machine.run()).toEqual({
     status: 0,
     stderr: 'setup: npm ci\n',
-    calls: ['npm ci --no-audit --no-fund --loglevel=error', 'node --import tsx test/vm/fetch.ts'],
+    calls: [MODULES, KERNELS],
   });
   expect(machine.run()).toEqual({ status: 0, stderr: '', calls: [] });
+});
+
+/** With other modules and kernels than before. */
+function changed(failures: Failures, missing: string[] = []): Machine {
+  const machine = new Machine({ missing, failures });
+  for (const list of ['package-lock.json', 'test/vm/kernels.json']) machine.put(list, '{"changed":true}');
+  return machine;
+}
+
+it('setup - package lists that cannot be had now do not matter where the packages can', () => {
+  using machine = new Machine({ missing: ['jq'], failures: { 'apt-get': 1 } });
+  const { status, calls } = machine.run();
+  expect([status, ...calls]).toEqual([0, UPDATE, `${INSTALL} jq`]);
+});
+
+it('setup - what fails for a while is tried again, with ever longer pauses; for a kernel the lists are brought up to date', () => {
+  using machine = changed({ 'apt-get': 4, npm: 1, node: 1 }, ['jq']);
+  const { status, stderr, calls } = machine.run();
+  const packages = [UPDATE, `${INSTALL} jq`];
+  expect([status, ...calls]).toEqual([
+    ...[0, ...packages, 'sleep 5', ...packages, 'sleep 10', ...packages],
+    ...[MODULES, 'sleep 5', MODULES, KERNELS, UPDATE, 'sleep 5', KERNELS],
+  ]);
+  expect(stderr).toContain('setup: failed: install; again in 5 s');
+});
+
+it('setup - what goes on failing ends it, after minutes; a kernel that cannot be had does not', () => {
+  using packages = new Machine({ missing: ['jq'], failures: { 'apt-get': 1_000 } });
+  const { status, calls } = packages.run();
+  const pauses = calls.filter((call) => call.startsWith('sleep')).map((call) => Number(call.split(' ')[1]));
+  expect([status === 0, pauses]).toEqual([false, [5, 10, 20, 40, 60, 60, 60, 60]]);
+  using modules = changed({ npm: 1_000 });
+  expect(modules.run().status).not.toBe(0);
+  using kernels = changed({ node: 1_000 });
+  expect(kernels.run().status).toBe(0);
 });
