@@ -1,5 +1,5 @@
 // The virtual machine itself: what a command sees, what reaches the host, and how each way of going wrong is told.
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, watch, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -137,6 +137,20 @@ describe('virtual machine', { timeout: 240_000 }, () => {
     for (let left = 2_000; left > 0 && qemuState() !== 'Z'; left -= 1) standStill(100);
     expect(qemuState()).toBe('Z');
     expect(await died).toMatchObject({ code: 'VM_DIED' });
+  });
+
+  it('hang - a boot in which the kernel says that a processor stands still is tried again, and then told', async () => {
+    // As if it said so: it tells its command line before anything else.
+    const sign = 'said="rcu: Possible timer handling issue on cpu=1"';
+    const tried = new Set<string>();
+    const watcher = watch(own, (_, name) => name !== null && tried.add(name));
+    try {
+      const error = await errorOf(runInVm('true', { timeoutMs, kernelArgs: ['loglevel=7', sign] }));
+      expect(error).toMatchObject({ code: 'VM_BOOT', message: expect.stringContaining('hangs in its boot') });
+      await vi.waitFor(() => expect(tried.size).toBe(3));
+    } finally {
+      watcher.close();
+    }
   });
 
   it('abort - stops at once, during the boot too', async () => {

@@ -20,8 +20,10 @@ import { PATIENCE } from './tiers.ts';
 
 /** From qemu's start to the command's; 4 s on an idle machine, many times that on a busy one. */
 const BOOT_TIMEOUT_MS = 120_000 * PATIENCE;
-/** qemu fails an assertion of its own in some boots (iotlb_to_section, while devices are mapped); nothing has run by then. */
+/** Some boots fail by the emulator, and nothing has run by then: an assertion of its own (iotlb_to_section, while devices are mapped), or HANGS. */
 const BOOT_TRIES = 3;
+/** A processor of the machine that gets no timer interrupts any more, as its kernel tells it after some 20 s. It stays so. */
+const HANGS = /rcu: \s*Possible timer handling issue on cpu/;
 /** Of each stream, the end is kept. */
 const KEPT_BYTES = 16 << 20;
 const CONSOLE_SHOWN_BYTES = 8 << 10;
@@ -109,7 +111,7 @@ class Machine {
   readonly console = new Tail(256 << 10);
   readonly stdout = new Tail(KEPT_BYTES);
   readonly stderr = new Tail(KEPT_BYTES);
-  /** An assertion of qemu's own failed before anything ran. */
+  /** Before anything ran. */
   emulatorFailed = false;
   readonly #options: VmOptions;
   readonly #plan: MachinePlan;
@@ -138,7 +140,6 @@ class Machine {
     const startedMs = performance.now();
     const qemu = start(QEMU, qemuArguments(this.#plan));
     this.#children.push(qemu);
-    for (const stream of [qemu.stdout, qemu.stderr]) stream?.on('data', (chunk: Buffer) => this.console.push(chunk));
     const code = await new Promise<number>((resolve, reject) => {
       const fail = (errorCode: VmErrorCode, message: string) =>
         reject(new VmError(errorCode, message, this.console.text(CONSOLE_SHOWN_BYTES)));
@@ -156,6 +157,14 @@ class Machine {
         clearTimeout(timer);
         resolve(Number(exit));
       };
+      const onConsole = (chunk: Buffer) => {
+        this.console.push(chunk);
+        if (this.#readyMs > 0 || !HANGS.test(this.console.text())) return;
+        this.emulatorFailed = true;
+        clearTimeout(timer);
+        fail('VM_BOOT', 'the emulated machine hangs in its boot');
+      };
+      for (const stream of [qemu.stdout, qemu.stderr]) stream?.on('data', onConsole);
       const abort = () => fail('VM_ABORTED', 'stopped by the caller');
       if (signal?.aborted) abort();
       signal?.addEventListener('abort', abort, { once: true });
