@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { captureSubject } from '@bailiff/bus';
 import { MAX_CAPTURE_BYTES, type Verdict } from '@bailiff/schemas';
-import { waitFor } from '@bailiff/service/testing';
+import { looksFor, waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { COLLECTOR_NODE_FLAGS } from '../../tools/node-flags.ts';
 import { cgroup2Mount } from '../lab/src/cgroup.ts';
@@ -217,13 +217,9 @@ print('up', last.pid, flush=True); sys.stdin.read()`;
     for (let i = 0; i < 3; i++) {
       const verdict = await rig.verdict(rig.pod({ node: 'node-b' }), { rule: 'captured' });
       // Looks are counted, 5 s of them, and not the time: when this process stands still, so does the responder, which is in it.
-      let looks = 0;
-      const deleted = () => {
-        looks += 1;
-        return rig.of(verdict, 'delete').some(({ phase }) => phase === 'succeeded');
-      };
-      await waitFor(deleted, { what: 'the deletion', intervalMs: 50, state: () => phases(verdict) });
-      expect(looks).toBeLessThan(100);
+      const deleted = () => rig.of(verdict, 'delete').some(({ phase }) => phase === 'succeeded');
+      const waiting = { what: 'the deletion', intervalMs: 50, state: () => phases(verdict) };
+      expect(await looksFor(deleted, waiting)).toBeLessThan(100);
       const ended = await rig.until(verdict, 'capture', 'failed');
       expect(ended.capture).toBeNull();
       reasons.push(ended.reasonCode);

@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { openBucket, violationSubject } from '@bailiff/bus';
 import { encodeViolationFrame, type ViolationFrame } from '@bailiff/schemas';
-import { waitFor } from '@bailiff/service/testing';
+import { looksFor, waitFor } from '@bailiff/service/testing';
 import { headers as createHeaders } from '@nats-io/nats-core';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { udpFrame } from './collector/frames.ts';
@@ -156,10 +156,9 @@ describe('collector', () => {
     await node.waitForState(pod, 'programmed');
     const config = openBucket(node.admin, 'bailiff_config');
     await config.put('spoof.namespace.shop.default', JSON.stringify({ modes: { 'ipv4-source': 'audit' } }));
-    let [sent, looks] = [0, 0];
-    await waitFor(
+    let sent = 0;
+    const looks = await looksFor(
       async () => {
-        looks += 1;
         sent += await node.send(pod, [spoofed(pod)], 1);
         return node.ledger.packets({ podUid: pod.uid, action: 'audit' }) > 0;
       },

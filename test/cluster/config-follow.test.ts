@@ -7,7 +7,7 @@ import { type Bus, openBucket, SERVICES_BUCKET, writeConfig } from '@bailiff/bus
 import type { TestNats } from '@bailiff/bus/testing';
 import { podRef } from '@bailiff/judge/testing';
 import { type InstanceStatus, instanceStatus } from '@bailiff/schemas';
-import { waitFor } from '@bailiff/service/testing';
+import { looksFor, waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
 import { runCli } from '../../apps/cli/src/testing.ts';
 import { CorrelatorRig, NODE_A } from './correlator-rig.ts';
@@ -17,7 +17,7 @@ import { Rig } from './responder/rig.ts';
 
 /**
  * The design promises a second. What is looked for here is a change that waits for something, such as the next status (10 s). Looks are counted and
- * not milliseconds: on a machine that does much else, or stands still, those who look are as late as what is looked at.
+ * not milliseconds (looksFor).
  */
 const LOOKS = 500;
 const LOOK_EVERY_MS = 5;
@@ -28,23 +28,14 @@ async function instances(admin: Bus, service: string): Promise<InstanceStatus[]>
   return entries.map(({ value }) => instanceStatus.parse(JSON.parse(value.toString('utf8'))));
 }
 
-/** Looks, one after the other, until something is there. */
-async function looksFor(what: string, isThere: () => Promise<boolean>, state: () => Promise<unknown>): Promise<number> {
-  let looks = 0;
-  const look = () => {
-    looks += 1;
-    return isThere();
-  };
-  await waitFor(look, { what, intervalMs: LOOK_EVERY_MS, state });
-  return looks;
-}
 /** Looks until a service's one instance says something. */
 function looksUntilTold(admin: Bus, service: string, says: (status: InstanceStatus) => boolean): Promise<number> {
   const isTold = async () => {
     const [one, ...others] = await instances(admin, service);
     return one !== undefined && others.length === 0 && says(one);
   };
-  return looksFor(`${service} to tell it`, isTold, () => instances(admin, service));
+  const state = () => instances(admin, service);
+  return looksFor(isTold, { what: `${service} to tell it`, intervalMs: LOOK_EVERY_MS, state });
 }
 const refuses = (key: string) => (status: InstanceStatus) => status.configRefused.some((one) => one.key === key);
 const refusesNothing = (status: InstanceStatus) => status.configRefused.length === 0;
@@ -141,7 +132,9 @@ it('ipam-sync - what a pod asks for is granted within a second of being permitte
   await waitFor(async () => (await world.snapshot('node-1')) !== null, { what: 'the first snapshot' });
   expect(await granted()).toEqual([]);
   await writeConfig(cli, key, { allowedPrefixes: [{ namespace: 'default', prefixes: ['10.50.0.0/16'] }] }, ME);
-  expect(await looksFor('the grant', async () => (await granted()).length === 1, granted)).toBeLessThan(LOOKS);
+  const isGranted = async () => (await granted()).length === 1;
+  const waiting = { what: 'the grant', intervalMs: LOOK_EVERY_MS, state: granted };
+  expect(await looksFor(isGranted, waiting)).toBeLessThan(LOOKS);
 
   await openBucket(world.admin, 'bailiff_config').put(key, '{"allowedPrefixes": "all"}');
   expect(await looksUntilTold(world.admin, 'ipam-sync', refuses(key))).toBeLessThan(LOOKS);

@@ -33,8 +33,9 @@ const KERNELS = 'node --import tsx test/vm/fetch.ts';
 
 /** Programs that write down how they were called. */
 const TOLD = ['apt-get', 'npm', 'node', 'sleep'] as const;
+type Of<T> = Partial<Record<(typeof TOLD)[number], T>>;
 /** How often each fails before it does what it is asked to. */
-type Failures = Partial<Record<(typeof TOLD)[number], number>>;
+type Failures = Of<number>;
 
 /**
  * A checkout of its own for the script, and a machine: a PATH with everything it looks for but what is missing, and with programs in the
@@ -53,17 +54,16 @@ class Machine implements Disposable {
     for (const name of LOOKED_FOR) if (!missing.includes(name)) this.put(`bin/${name}`, '#!/bin/sh\n');
     // Installs what was missing, as far as the script can see it.
     const installs = missing.map((name) => `: >${this.#bin(name)}; /bin/chmod 755 ${this.#bin(name)}`).join('; ');
-    const acts = {
-      'apt-get': `case " $* " in *" install "*) ${installs || ':'} ;; esac`,
-      node: `[ "$1" != -p ] || { echo ${node}; exit; }`,
-    };
-    const act = (name: string) => acts[name as keyof typeof acts] ?? ':';
+    const acts: Of<string> = { 'apt-get': `case " $* " in *" install "*) ${installs || ':'} ;; esac` };
+    // Which version it is, is no call.
+    const before: Of<string> = { node: `[ "$1" != -p ] || { echo ${node}; exit; }` };
     for (const name of TOLD.filter((one) => apt || one !== 'apt-get')) {
       const left = path.join(this.#dir, `${name}.failures`);
       writeFileSync(left, `${failures[name] ?? 0}\n`, { mode: 0o666 });
       const fails = `read -r left <${left}\n[ "$left" -eq 0 ] || { echo $((left - 1)) >${left}; exit 100; }`;
-      const call = `echo "${name} $*" >>${this.#calls}\n${fails}`;
-      this.put(`bin/${name}`, `#!/bin/sh\n${name === 'node' ? `${act(name)}\n${call}` : `${call}\n${act(name)}`}\n`);
+      const call = `echo "${name} $*" >>${this.#calls}`;
+      const lines = ['#!/bin/sh', before[name] ?? '', call, fails, acts[name] ?? ':', ''];
+      this.put(`bin/${name}`, lines.join('\n'));
     }
   }
 

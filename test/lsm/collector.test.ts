@@ -56,8 +56,6 @@ describe('collector', () => {
     ip('-n', NETNS, 'addr', 'add', '10.244.0.2/24', 'dev', 'eth0');
     ip('-n', NETNS, 'link', 'set', 'eth0', 'up');
     ip('link', 'set', HOST_SIDE, 'up');
-    // Its record comes when the collector knows of it: of one that is older, a collector that was held up cannot know whose it is.
-    await node.told('the interface', ({ interfaces }) => interfaces.some((one) => one.interfaceName === HOST_SIDE));
     pod.identity.interfaces.push({ name: 'eth0', addresses: ['10.244.0.2'], mac: null });
     const { uid, namespace, name } = pod.identity;
     await writeCacheRecord(

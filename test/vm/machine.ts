@@ -161,7 +161,6 @@ class Machine {
         this.console.push(chunk);
         if (this.#readyMs > 0 || !HANGS.test(this.console.text())) return;
         this.emulatorFailed = true;
-        clearTimeout(timer);
         fail('VM_BOOT', 'the emulated machine hangs in its boot');
       };
       for (const stream of [qemu.stdout, qemu.stderr]) stream?.on('data', onConsole);

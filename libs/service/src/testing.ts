@@ -44,6 +44,20 @@ export async function waitFor<T>(
   throw new Error(`waited ${timeoutMs} ms for ${what}; last: ${shown}${around}`);
 }
 
+/**
+ * Waits as waitFor does. @returns how many looks it took, for bounds on how soon something is there: on a machine that does much else, or stands
+ * still, who looks is as late as what is looked at, so looks tell what milliseconds do not.
+ */
+export async function looksFor(probe: () => unknown, options: WaitForOptions = {}): Promise<number> {
+  let looks = 0;
+  const look = () => {
+    looks += 1;
+    return probe();
+  };
+  await waitFor(look, options);
+  return looks;
+}
+
 /** A clock that stands still until `advance`; timers fire in order of time, then of setting. */
 export class ManualClock implements Clock {
   #nowMs: number;

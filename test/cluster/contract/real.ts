@@ -7,9 +7,9 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { freePort } from '@bailiff/bus/testing';
 import { type Access, ApiClient } from './client.ts';
 import { waitFor } from './wait.ts';
 
@@ -19,15 +19,6 @@ const stopTimeoutMs = 10_000;
 
 export interface RealApiServer extends AsyncDisposable {
   access: Access;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 function start(binary: string, args: string[], logFile: string): ChildProcess {
