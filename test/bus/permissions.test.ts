@@ -3,12 +3,12 @@ import { apiRequest, consumeOrdered, FramePublisher, openBucket, SnapshotReader,
 import { startNats, testCallout, testUsers } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
-import { EVERYBODY, LINES, NODES, tryAll, tryIt, UNCLAIMED } from './subject-table.ts';
-import { startBus, text, underWay } from './support.ts';
+import { EVERYBODY, LINES, NODE_USERS, NODES, tryAll, tryIt, UNCLAIMED } from './subject-table.ts';
+import { connectCollector, startBus, text, underWay } from './support.ts';
 
-/** Accounts as they are with auth callout, and the one account without it. */
+/** With auth callout, and without it. */
 const SERVERS = [
-  ['with one account', {}],
+  ['by password', {}],
   ['with auth callout', { authCallout: testCallout() }],
 ] as const;
 
@@ -17,7 +17,7 @@ test.each(SERVERS)(
   async (_, conf) => {
     await using nats = await startNats({ users: testUsers(NODES), ...conf });
     const there = EVERYBODY.filter((user) => user !== 'bus-auth' || 'authCallout' in conf);
-    const fixed = there.filter((user) => !('authCallout' in conf) || !user.startsWith('collector-'));
+    const fixed = there.filter((user) => !('authCallout' in conf) || !NODE_USERS.includes(user));
     const buses = new Map(await Promise.all(fixed.map(async (user) => [user, await nats.connect(user)] as const)));
     const { wrong, tried } = await tryAll(buses);
     expect(wrong).toEqual([]);
@@ -65,23 +65,23 @@ test('permissions - two names of nodes that differ by a dot and a dash are two n
   expect(await tryIt(dotted, 'publish', violationSubject('node-a', 'spoof'))).toBe(false);
 });
 
-test('permissions - a message that is delivered to a push subject by a consumer of somebody else is no push', async () => {
+test('permissions - a message that a consumer of another service delivers to a push subject is no push', async () => {
   await using nats = await startBus();
   const entries: string[] = [];
-  const victim = await nats.connect('collector-node-b');
+  const victim = await connectCollector(nats, 'node-b');
   const snapshots = new SnapshotReader(victim, 'bailiff_pods', 'node-b', {
     onSnapshot: (entry) => entries.push(text(entry)),
     rereadMs: 3_600_000,
   });
   let landed = 0;
-  victim.nc.subscribe('bailiff.v1.push.bailiff_pods.node-b', {
+  (await victim.pushes).nc.subscribe('bailiff.v1.push.bailiff_pods.node-b', {
     callback: () => {
       landed += 1;
     },
   });
   await waitFor(() => snapshots.confirmedAtMs > 0);
-  // Two stolen identities together: one may store what it likes under its node, the other may make consumers.
-  const reader = await nats.connect('reader');
+  // Two stolen identities together: one stores what it likes under its node, the other creates consumers.
+  const relay = await nats.connect('siem-relay');
   const targets = ['bailiff.v1.push.bailiff_pods.node-b', '$KV.bailiff_pods.node-b', '$JS.API.STREAM.DELETE.RESPONSES'];
   for (const [index, deliver_subject] of targets.entries()) {
     const config = {
@@ -91,10 +91,15 @@ test('permissions - a message that is delivered to a push subject by a consumer 
       deliver_policy: 'all',
       replay_policy: 'instant',
     };
-    await apiRequest(reader, `$JS.API.CONSUMER.CREATE.VIOLATIONS.evil${index}`, { stream_name: 'VIOLATIONS', config });
+    await apiRequest(relay, `$JS.API.CONSUMER.CREATE.VIOLATIONS.evil${index}`, { stream_name: 'VIOLATIONS', config });
   }
   const thief = new FramePublisher(await nats.connect('collector-node-a'));
-  const headers = { 'Nats-Subject': '$KV.bailiff_pods.node-b', 'Nats-Sequence': '99999' };
+  const headers = {
+    'Nats-Stream': 'KV_bailiff_pods',
+    'Nats-Subject': '$KV.bailiff_pods.node-b',
+    'Nats-Sequence': '99999',
+    'Nats-Time-Stamp': '2026-01-01T00:00:00Z',
+  };
   await thief.publish(violationSubject('node-a', 'spoof'), Buffer.from('forged'), { msgId: 'x', headers });
   await waitFor(() => landed === 1, { what: 'the forged message to arrive' });
   await waitFor(() => snapshots.refused === 1, { what: 'its refusal' });

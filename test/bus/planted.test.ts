@@ -1,5 +1,6 @@
-// nats-server does not check the reply subject of a request against the asker's rights: who may ask JetStream for a message can have the
-// answer stored wherever a stream listens. The control shows that it lands; nobody who reads believes it.
+// Injected replies: nats-server does not check the reply subject of a request against the rights of the requester. On a bus whose
+// identities share one account, a response lands in any stream; the control shows it. No reader believes it. With accounts of their own
+// it does not land at all: rights.test.ts.
 import {
   consumeOrdered,
   ensureTopology,
@@ -11,12 +12,14 @@ import {
 import { startNats, type TestNats, testUsers } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { inOneAccount } from './rights.ts';
+import { connectCollector } from './support.ts';
 
 const FRAMES_OF_VICTIM = 'bailiff.v1.violations.7.node-b.spoof';
 let nats: TestNats;
 
 beforeAll(async () => {
-  nats = await startNats({ users: testUsers(['node-a', 'node-b']) });
+  nats = await startNats({ users: inOneAccount(testUsers(['node-a', 'node-b'])) });
   await ensureTopology(await nats.connect('admin'));
 });
 afterAll(async () => {
@@ -81,7 +84,7 @@ test('planted - a pod list of another node: followers keep what they have, a get
   const first = await pods.put('node-b', '"true list"');
   const told: string[] = [];
   const errors: string[] = [];
-  const reader = new SnapshotReader(await nats.connect('collector-node-b'), 'bailiff_pods', 'node-b', {
+  const reader = new SnapshotReader(await connectCollector(nats, 'node-b'), 'bailiff_pods', 'node-b', {
     onSnapshot: (entry) => told.push(entry.value.toString()),
     onError: (error) => errors.push((error as Error).message),
     rereadMs: 200,
@@ -121,4 +124,59 @@ test('planted - a configuration comes into its log without content, so that it i
     [false, '{"revision":1}'],
     [true, ''],
   ]);
+});
+
+test('planted - a push with the headers of another bucket, key or node is refused and counted', async () => {
+  const pods = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
+  await pods.put('node-b', '"list of b"', { previousRevision: (await pods.newest('node-b'))?.revision ?? 0 });
+  const received: string[] = [];
+  const errors: string[] = [];
+  const victim = await connectCollector(nats, 'node-b');
+  const reader = new SnapshotReader(victim, 'bailiff_pods', 'node-b', {
+    onSnapshot: (entry) => received.push(entry.value.toString()),
+    onError: (error) => errors.push((error as Error).message),
+    rereadMs: 3_600_000,
+  });
+  await waitFor(() => received.length === 1, { what: 'the true list' });
+  let landed = 0;
+  (await victim.pushes).nc.subscribe('bailiff.v1.push.bailiff_pods.node-b', {
+    callback: () => {
+      landed += 1;
+    },
+  });
+  const thief = await nats.connect('collector-node-a');
+  const forged = {
+    'Nats-Stream': 'KV_bailiff_pods',
+    'Nats-Subject': '$KV.bailiff_pods.node-b',
+    'Nats-Sequence': '99999',
+    'Nats-Time-Stamp': '2036-01-01T00:00:00Z',
+  };
+  await openBucket(thief, 'bailiff_nodes').put('node-a', '"forged list"', { headers: forged });
+  await pods.put('node-a', '"list of a"');
+  const reply = 'bailiff.v1.push.bailiff_pods.node-b';
+  thief.nc.publish('$JS.API.DIRECT.GET.KV_bailiff_nodes.$KV.bailiff_nodes.node-a', '', { reply });
+  thief.nc.publish('$JS.API.DIRECT.GET.KV_bailiff_pods.$KV.bailiff_pods.node-a', '', { reply });
+  await waitFor(() => landed === 2, { what: 'the control: both arrive as pushes' });
+  await waitFor(() => reader.refused === 2, { what: 'their refusal', state: () => errors });
+  expect(errors).toHaveLength(2);
+  await pods.put('node-b', '"next list of b"');
+  await waitFor(() => received.length === 2, { what: 'the next push', state: () => received });
+  expect(received).toEqual(['"list of b"', '"next list of b"']);
+  reader.close();
+});
+
+test('planted - a status that was delivered into a stream is read past, by consumers and by direct gets', async () => {
+  const verdict = 'bailiff.v1.verdicts.high.shop.web-0.5f1d3c7a';
+  const thief = await nats.connect('siem-reader');
+  const body = '{"batch":1,"no_wait":true}';
+  thief.nc.publish('$JS.API.CONSUMER.MSG.NEXT.SIEM.siem-ocsf', body, { reply: verdict });
+  await waitFor(async () => (await stored('VERDICTS', verdict)) === '', { what: 'the control: it lands' });
+  const admin = await nats.connect('admin');
+  await admin.js.publish('bailiff.v1.verdicts.high.shop.web-1.5f1d3c7b', 'true verdict');
+  const messages = await readAll('VERDICTS');
+  expect(messages.map(({ planted, data }) => [planted, Buffer.from(data).toString()])).toEqual([
+    [true, ''],
+    [false, 'true verdict'],
+  ]);
+  expect(await getMessage(admin, 'VERDICTS', 1)).toMatchObject({ planted: true });
 });

@@ -11,7 +11,7 @@ import {
 import type { TestNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test, vi } from 'vitest';
-import { startBus, text } from './support.ts';
+import { connectCollector, startBus, text } from './support.ts';
 
 /** A bus on which the pushes of some values are lost; everything else goes through. A tombstone's value is empty. */
 function pushless(bus: Bus, lost: (value: string) => boolean): Bus {
@@ -40,7 +40,7 @@ test('snapshot - tells what is there, then each change by push, without a consum
   const writer = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
   await writer.put('node-a', '1');
   const entries: KvEntry[] = [];
-  const reader = new SnapshotReader(await nats.connect('collector-node-a'), 'bailiff_pods', 'node-a', {
+  const reader = new SnapshotReader(await connectCollector(nats, 'node-a'), 'bailiff_pods', 'node-a', {
     onSnapshot: (entry) => entries.push(entry),
     rereadMs: 3_600_000,
   });
@@ -65,7 +65,7 @@ test('snapshot - a key that is not there is said so once, and told when it comes
   await using nats = await startBus();
   let missing = 0;
   const entries: KvEntry[] = [];
-  const reader = new SnapshotReader(await nats.connect('collector-node-a'), 'bailiff_pods', 'node-a', {
+  const reader = new SnapshotReader(await connectCollector(nats, 'node-a'), 'bailiff_pods', 'node-a', {
     onSnapshot: (entry) => entries.push(entry),
     onMissing: () => {
       missing += 1;
@@ -84,8 +84,9 @@ test('snapshot - lost pushes are made good by the re-read, and seen as a gap by 
   const writer = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
   await writer.put('node-a', '1');
   const entries: KvEntry[] = [];
-  const bus = pushless(await nats.connect('collector-node-a'), (value) => ['2', '3', '5'].includes(value));
-  const reader = new SnapshotReader(bus, 'bailiff_pods', 'node-a', {
+  const { reads: bus, pushes } = await connectCollector(nats, 'node-a');
+  const quiet = pushless(await pushes, (value) => ['2', '3', '5'].includes(value));
+  const reader = new SnapshotReader({ reads: bus, pushes: quiet }, 'bailiff_pods', 'node-a', {
     onSnapshot: (entry) => entries.push(entry),
     rereadMs: 3_600_000,
   });
@@ -108,8 +109,9 @@ test('snapshot - the timer reads by itself', async () => {
   await using nats = await startBus();
   const writer = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
   const entries: KvEntry[] = [];
-  const bus = pushless(await nats.connect('collector-node-a'), () => true);
-  const reader = new SnapshotReader(bus, 'bailiff_pods', 'node-a', {
+  const { reads: bus, pushes } = await connectCollector(nats, 'node-a');
+  const quiet = pushless(await pushes, () => true);
+  const reader = new SnapshotReader({ reads: bus, pushes: quiet }, 'bailiff_pods', 'node-a', {
     onSnapshot: (entry) => entries.push(entry),
     rereadMs: 50,
   });
@@ -125,8 +127,8 @@ test('snapshot - what changed while the bus was away is told when it is back; un
   await openBucket(await nats.connect('ipam-sync'), 'bailiff_pods').put('node-a', '1');
   const entries: KvEntry[] = [];
   const errors: unknown[] = [];
-  const bus = await nats.connect('collector-node-a');
-  const reader = new SnapshotReader(bus, 'bailiff_pods', 'node-a', {
+  const { reads: bus, pushes } = await connectCollector(nats, 'node-a');
+  const reader = new SnapshotReader({ reads: bus, pushes }, 'bailiff_pods', 'node-a', {
     onSnapshot: (entry) => entries.push(entry),
     onError: (error) => errors.push(error),
     rereadMs: 3_600_000,
@@ -150,8 +152,8 @@ test('snapshot - a callback that throws is reported and does not end the connect
   const writer = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
   await writer.put('node-a', '1');
   const errors: unknown[] = [];
-  const bus = await nats.connect('collector-node-a');
-  const reader = new SnapshotReader(bus, 'bailiff_pods', 'node-a', {
+  const { reads: bus, pushes } = await connectCollector(nats, 'node-a');
+  const reader = new SnapshotReader({ reads: bus, pushes }, 'bailiff_pods', 'node-a', {
     onSnapshot: (entry) => {
       throw new Error(`cannot take ${text(entry)}`);
     },
@@ -174,8 +176,9 @@ test('bucket reader - tells all keys, then changes, tombstones and what pushes l
   await writer.delete('spoof.namespace.a.default');
   const entries: KvEntry[] = [];
   let synced = 0;
-  const bus = pushless(await nats.connect('collector-node-a'), (value) => value === 'new' || value === '');
-  const reader = new BucketReader(bus, 'bailiff_config', 'spoof.>', {
+  const { reads: bus, pushes } = await connectCollector(nats, 'node-a');
+  const quiet = pushless(await pushes, (value) => value === 'new' || value === '');
+  const reader = new BucketReader({ reads: bus, pushes: quiet }, 'bailiff_config', 'spoof.>', {
     onEntry: (entry) => entries.push(entry),
     onSynced: () => {
       synced += 1;
@@ -222,7 +225,7 @@ test('snapshot - a stream that was made anew is told from its beginning, by push
   const writer = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
   for (const value of ['1', '2', '3']) await writer.put('node-a', value);
   const story: string[] = [];
-  const reader = new SnapshotReader(await nats.connect('collector-node-a'), 'bailiff_pods', 'node-a', {
+  const reader = new SnapshotReader(await connectCollector(nats, 'node-a'), 'bailiff_pods', 'node-a', {
     onSnapshot: (entry) => story.push(`${text(entry)} at ${entry.revision}`),
     onRestart: () => story.push('restart'),
     onMissing: () => story.push('missing'),
@@ -246,7 +249,7 @@ test('snapshot - a push of a new stream is known by its predecessor, also when i
   const writer = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
   await writer.put('node-a', 'old');
   const story: string[] = [];
-  const reader = new SnapshotReader(await nats.connect('collector-node-a'), 'bailiff_pods', 'node-a', {
+  const reader = new SnapshotReader(await connectCollector(nats, 'node-a'), 'bailiff_pods', 'node-a', {
     onSnapshot: (entry) => story.push(text(entry)),
     onRestart: () => story.push('restart'),
     rereadMs: 3_600_000,
@@ -269,8 +272,9 @@ test('snapshot - a stream made anew while the bus was away, its pushes lost: a r
   const writer = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
   for (const value of ['1', '2', '3']) await writer.put('node-a', value);
   const story: string[] = [];
-  const bus = pushless(await nats.connect('collector-node-a'), () => true);
-  const reader = new SnapshotReader(bus, 'bailiff_pods', 'node-a', {
+  const { reads: bus, pushes } = await connectCollector(nats, 'node-a');
+  const quiet = pushless(await pushes, () => true);
+  const reader = new SnapshotReader({ reads: bus, pushes: quiet }, 'bailiff_pods', 'node-a', {
     onSnapshot: (entry) => story.push(text(entry)),
     onRestart: () => story.push('restart'),
     onMissing: () => story.push('missing'),
@@ -299,7 +303,7 @@ test('snapshot - one answer from a replica that is behind is not believed', asyn
   const behind = await writer.newest('node-a');
   await writer.put('node-a', '2');
   const story: string[] = [];
-  const reader = new SnapshotReader(await nats.connect('collector-node-a'), 'bailiff_pods', 'node-a', {
+  const reader = new SnapshotReader(await connectCollector(nats, 'node-a'), 'bailiff_pods', 'node-a', {
     onSnapshot: (entry) => story.push(text(entry)),
     onRestart: () => story.push('restart'),
     rereadMs: 20,
@@ -327,8 +331,9 @@ test('bucket reader - a stream that was made anew is told whole, its keys beside
   for (const value of ['1', '2', '3']) await writer.put('spoof.cluster._.default', value);
   await writer.put('spoof.namespace.a.default', 'gone later');
   const story: string[] = [];
-  const bus = pushless(await nats.connect('collector-node-a'), (value) => value.startsWith('lost'));
-  const reader = new BucketReader(bus, 'bailiff_config', 'spoof.>', {
+  const { reads: bus, pushes } = await connectCollector(nats, 'node-a');
+  const quiet = pushless(await pushes, (value) => value.startsWith('lost'));
+  const reader = new BucketReader({ reads: bus, pushes: quiet }, 'bailiff_config', 'spoof.>', {
     onEntry: (entry) => story.push(`${entry.key}=${text(entry)}`),
     onSynced: () => story.push('synced'),
     onRestart: () => story.push('restart'),

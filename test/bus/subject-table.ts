@@ -1,6 +1,7 @@
 /**
- * Every subject class of the bus, with who may publish or subscribe there; and the way to find out. Each line is tried by all, so that
- * every refusal has somebody beside it for whom the same is allowed. The server of a trial has no streams: what is allowed reaches nobody.
+ * Every subject class of the bus, with the identities that may publish or subscribe there, and a way to try it. Each identity tries each
+ * line, so every refusal has an identity beside it for which the same is allowed. The server of a trial has no streams. What JetStream
+ * does on behalf of an allowed request is tried in rights.test.ts.
  */
 import {
   AUTH_CALLOUT_QUEUE,
@@ -9,6 +10,7 @@ import {
   FIXED_ROLES,
   type Identity,
   inboxPrefixFor,
+  NODE_ROLES,
   userOf,
   violationSubject,
 } from '@bailiff/bus';
@@ -16,8 +18,8 @@ import { errors } from '@nats-io/nats-core';
 
 export const NODES = ['node-a', 'node-b.example'];
 const [NODE_A, NODE_B] = NODES as [string, string];
-export const COLLECTORS = NODES.map((node) => userOf({ role: 'collector', node }));
-export const EVERYBODY = [...FIXED_ROLES, 'bus-auth', ...COLLECTORS];
+export const NODE_USERS = NODES.flatMap((node) => NODE_ROLES.map((role) => userOf({ role, node })));
+export const EVERYBODY = [...FIXED_ROLES, 'bus-auth', ...NODE_USERS];
 
 /** Who may, beside the admin. */
 interface Line {
@@ -27,6 +29,8 @@ interface Line {
 const line = (subject: string, ...who: string[]): Line => ({ subject, who: ['admin', ...who] });
 const A = `collector-${NODE_A}`;
 const B = `collector-${NODE_B}`;
+const PUSH_A = `push-${NODE_A}`;
+const PUSH_B = `push-${NODE_B}`;
 
 /** What an ordered consumer on a stream needs, and who may. */
 const ordered = (stream: string, ...who: string[]): Line[] => [
@@ -72,7 +76,7 @@ const PUBLISH: Line[] = [
   line('$KV.bailiff_services.ipam-sync.host-1', 'ipam-sync'),
   line('$KV.bailiff_services.collector.host-1'),
   line('$JS.API.DIRECT.GET.KV_bailiff_services', 'ipam-sync', 'cli'),
-  ...ordered('KV_bailiff_services', 'ipam-sync', 'cli'),
+  ...ordered('KV_bailiff_services', 'ipam-sync'),
   line('$JS.API.DIRECT.GET.KV_bailiff_pods.$KV.bailiff_pods.node-a', A, 'correlator', 'responder', 'ipam-sync', 'cli'),
   line(
     '$JS.API.DIRECT.GET.KV_bailiff_pods.$KV.bailiff_pods.node-b_example',
@@ -119,34 +123,42 @@ const PUBLISH: Line[] = [
   line('$KV.bailiff_siem.violations', 'siem-relay'),
   line('$JS.API.DIRECT.GET.KV_bailiff_siem.$KV.bailiff_siem.violations', 'siem-relay'),
   ...ordered('KV_bailiff_siem'),
-  line('$JS.API.CONSUMER.MSG.NEXT.SIEM.siem-ocsf', 'siem-relay', 'siem-reader'),
-  line('$JS.API.CONSUMER.INFO.SIEM.siem-ocsf', 'siem-reader'),
+  line('$JS.API.CONSUMER.MSG.NEXT.SIEM.siem-ocsf', 'siem-relay'),
+  line('BUS.CONSUMER.MSG.NEXT.SIEM.siem-ocsf', 'siem-reader'),
+  line('$JS.API.CONSUMER.INFO.SIEM.siem-ocsf'),
+  line('BUS.CONSUMER.INFO.SIEM.siem-ocsf', 'siem-reader'),
   line('$JS.ACK.SIEM.siem-ocsf.1.1.1.1.0', 'siem-reader'),
   line('$JS.ACK.SIEM.other.1.1.1.1.0'),
   line('$JS.API.DIRECT.GET.SIEM', 'siem-relay'),
-  line('$JS.API.STREAM.INFO.SIEM', 'siem-relay', 'cli'),
-  line('$JS.API.STREAM.INFO.KV_bailiff_siem', 'cli'),
+  line('$JS.API.STREAM.INFO.SIEM', 'siem-relay'),
+  line('BUS.STREAM.INFO.SIEM', 'cli'),
+  line('$JS.API.STREAM.INFO.KV_bailiff_siem'),
+  line('BUS.STREAM.INFO.KV_bailiff_siem', 'cli'),
   line('$JS.API.STREAM.PURGE.SIEM'),
   ...ordered('SIEM', 'siem-relay'),
   // Streams.
-  ...ordered('VIOLATIONS', 'correlator', 'cli', 'reader', 'siem-relay'),
-  ...ordered('VERDICTS', 'responder', 'cli', 'reader', 'siem-relay'),
-  ...ordered('RESPONSES', 'responder', 'cli', 'reader', 'siem-relay'),
-  ...ordered('CONFIG_LOG', 'correlator', 'responder', 'cli'),
-  ...ordered('DEAD_LETTERS', 'correlator', 'cli'),
-  ...ordered('KV_bailiff_pods', 'correlator', 'responder', 'ipam-sync', 'cli'),
-  ...ordered('KV_bailiff_quarantine', 'responder', 'cli'),
-  ...ordered('KV_bailiff_config', 'responder', 'ipam-sync', 'cli'),
-  ...ordered('KV_bailiff_nodes', 'ipam-sync', 'cli'),
+  ...ordered('VIOLATIONS', 'correlator', 'siem-relay'),
+  ...ordered('VERDICTS', 'responder', 'siem-relay'),
+  ...ordered('RESPONSES', 'responder', 'siem-relay'),
+  ...ordered('CONFIG_LOG', 'correlator', 'responder'),
+  ...ordered('DEAD_LETTERS', 'correlator'),
+  ...ordered('KV_bailiff_pods', 'correlator', 'responder', 'ipam-sync'),
+  ...ordered('KV_bailiff_quarantine', 'responder'),
+  ...ordered('KV_bailiff_config', 'responder', 'ipam-sync'),
+  ...ordered('KV_bailiff_nodes', 'ipam-sync'),
   ...ordered('KV_bailiff_schemas'),
   line('$JS.API.DIRECT.GET.VIOLATIONS', 'correlator', 'cli', 'reader', 'siem-relay'),
   line('$JS.API.DIRECT.GET.VERDICTS', 'correlator', 'responder', 'cli', 'reader', 'siem-relay'),
   line('$JS.API.DIRECT.GET.RESPONSES', 'responder', 'cli', 'reader', 'siem-relay'),
   line('$JS.API.DIRECT.GET.DEAD_LETTERS', 'correlator', 'cli'),
-  line('$JS.API.STREAM.INFO.VIOLATIONS', 'correlator', 'responder', 'cli', 'reader', 'siem-relay'),
-  line('$JS.API.STREAM.INFO.CONFIG_LOG', 'correlator', 'responder', 'cli'),
-  line('$JS.API.STREAM.INFO.KV_bailiff_config', A, B, 'responder', 'ipam-sync', 'cli'),
-  line('$JS.API.STREAM.INFO.KV_bailiff_pods', 'correlator', 'responder', 'ipam-sync', 'cli'),
+  line('$JS.API.STREAM.INFO.VIOLATIONS', 'correlator', 'responder', 'siem-relay'),
+  line('BUS.STREAM.INFO.VIOLATIONS', 'cli', 'reader'),
+  line('$JS.API.STREAM.INFO.CONFIG_LOG', 'correlator', 'responder'),
+  line('BUS.STREAM.INFO.CONFIG_LOG', 'cli'),
+  line('$JS.API.STREAM.INFO.KV_bailiff_config', 'responder', 'ipam-sync'),
+  line('BUS.STREAM.INFO.KV_bailiff_config', A, B, 'cli'),
+  line('$JS.API.STREAM.INFO.KV_bailiff_pods', 'correlator', 'responder', 'ipam-sync'),
+  line('BUS.STREAM.INFO.KV_bailiff_pods', 'cli'),
   // Other ways to the same ends: only the admin.
   line('$JS.API.CONSUMER.CREATE.VERDICTS'),
   line('$JS.API.CONSUMER.DURABLE.CREATE.VERDICTS.one'),
@@ -170,6 +182,8 @@ const PUBLISH: Line[] = [
   line('$SYS._INBOX.forged.answer'),
   line('_INBOX_responder.forged.answer'),
   line('_INBOX_bus-auth.mine', 'bus-auth'),
+  line(`${inboxPrefixFor({ role: 'push', node: NODE_A })}.mine`, PUSH_A),
+  line('BUS.anything'),
   line(`${inboxPrefixFor({ role: 'collector', node: NODE_B })}.forged.answer`),
 ];
 
@@ -177,22 +191,22 @@ const inboxes = (): Line[] => {
   const identities: Identity[] = [
     ...FIXED_ROLES.filter((role) => role !== 'admin').map((role) => ({ role })),
     { role: 'bus-auth' },
-    ...NODES.map((node) => ({ role: 'collector' as const, node })),
+    ...NODES.flatMap((node) => NODE_ROLES.map((role) => ({ role, node }))),
   ];
   return identities.map((identity) => ({ subject: `${inboxPrefixFor(identity)}.>`, who: [userOf(identity)] }));
 };
 const SUBSCRIBE: Line[] = [
   ...inboxes(),
   { subject: '_INBOX_admin.>', who: ['admin'] },
-  line('bailiff.v1.push.bailiff_pods.node-a', A),
-  line('bailiff.v1.push.bailiff_pods.node-b_example', B),
-  line('bailiff.v1.push.bailiff_pods._cluster', A, B),
-  line('bailiff.v1.push.bailiff_quarantine.node-a', A),
-  line('bailiff.v1.push.bailiff_quarantine.node-b_example', B),
-  line('bailiff.v1.push.bailiff_config.>', A, B),
-  line('bailiff.v1.capture.node-a', A),
+  line('bailiff.v1.push.bailiff_pods.node-a', PUSH_A),
+  line('bailiff.v1.push.bailiff_pods.node-b_example', PUSH_B),
+  line('bailiff.v1.push.bailiff_pods._cluster', PUSH_A, PUSH_B),
+  line('bailiff.v1.push.bailiff_quarantine.node-a', PUSH_A),
+  line('bailiff.v1.push.bailiff_quarantine.node-b_example', PUSH_B),
+  line('bailiff.v1.push.bailiff_config.>', PUSH_A, PUSH_B),
+  line('bailiff.v1.capture.node-a', PUSH_A),
   line('bailiff.v1.capture.*'),
-  line('bailiff.v1.push.bailiff_config.spoof.>', A, B),
+  line('bailiff.v1.push.bailiff_config.spoof.>', PUSH_A, PUSH_B),
   line('bailiff.v1.push.bailiff_pods.*'),
   line('bailiff.v1.push.>'),
   line('bailiff.v1.violations.>'),
@@ -204,7 +218,7 @@ const SUBSCRIBE: Line[] = [
   line('bailiff.v1.>'),
   { subject: `${AUTH_CALLOUT_SUBJECT} ${AUTH_CALLOUT_QUEUE}`, who: ['bus-auth'] },
 ];
-/** Nobody at all, the admin neither. */
+/** No identity at all. */
 const NOBODY = [
   AUTH_CALLOUT_SUBJECT,
   `${AUTH_CALLOUT_SUBJECT} another-group`,

@@ -1,7 +1,14 @@
 /** A server with the whole topology on it, and small helpers that the tests of this tier share. */
 
 import { readdirSync, readFileSync } from 'node:fs';
-import { type Bus, consumeOrdered, ensureTopology, type StreamMessage, type TopologyOptions } from '@bailiff/bus';
+import {
+  type Bus,
+  consumeOrdered,
+  ensureTopology,
+  type FollowerBuses,
+  type StreamMessage,
+  type TopologyOptions,
+} from '@bailiff/bus';
 import { startNats, type TestNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 
@@ -11,6 +18,11 @@ export async function startBus(options: TopologyOptions = {}): Promise<TestNats>
   await ensureTopology(admin, options);
   await admin.close();
   return nats;
+}
+
+/** Both connections of a collector. */
+export async function connectCollector(nats: TestNats, node: string): Promise<FollowerBuses> {
+  return { reads: await nats.connect(`collector-${node}`), pushes: await nats.connect(`push-${node}`) };
 }
 
 /**

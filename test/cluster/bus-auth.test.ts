@@ -1,10 +1,12 @@
 /** Who gets onto the bus by a token and who does not, on a real nats-server; each refusal beside one that is let in. */
 
-import { type Bus, captureSubject, request, userOf, violationSubject } from '@bailiff/bus';
+import { type Bus, captureSubject, ensureTopology, NODE_ROLES, request, userOf, violationSubject } from '@bailiff/bus';
+import { testUsers } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { connect as rawConnect } from '@nats-io/transport-node';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { COLLECTORS, LINES, tryAll, tryIt } from '../bus/subject-table.ts';
+import { OUTSIDE, seed, tryEverything } from '../bus/rights.ts';
+import { LINES, NODE_USERS, tryAll, tryIt } from '../bus/subject-table.ts';
 import { AuthRig, NODES, type RunningBusAuth, type TokenWish } from './bus-auth/rig.ts';
 
 const [A, B] = NODES;
@@ -32,11 +34,13 @@ describe('a login by token', () => {
   test('each collector has its own node and no other subject', async () => {
     const buses = new Map<string, Bus>();
     for (const node of NODES) {
-      buses.set(userOf({ role: 'collector', node }), await rig.connect(await rig.collector(node)));
+      for (const role of NODE_ROLES) {
+        buses.set(userOf({ role, node }), await rig.connect(await rig.collector(node, {}, role)));
+      }
     }
     const { wrong, tried } = await tryAll(buses);
     expect(wrong).toEqual([]);
-    expect(tried).toBe(LINES * COLLECTORS.length);
+    expect(tried).toBe(LINES * NODE_USERS.length);
     const [a, b] = [buses.get(AS_A), buses.get(AS_B)] as [Bus, Bus];
     expect(await tryIt(a, 'publish', violationSubject(A, 'spoof'))).toBe(true);
     expect(await tryIt(a, 'publish', violationSubject(B, 'spoof'))).toBe(false);
@@ -44,7 +48,8 @@ describe('a login by token', () => {
   });
 
   test('a collector answers what it is asked, once, and no inbox besides', async () => {
-    const [a, responder] = [await rig.connect(await rig.collector(A)), await rig.nats.connect('responder')];
+    const a = await rig.connect(await rig.collector(A, {}, 'push'));
+    const responder = await rig.nats.connect('responder');
     let inbox = '';
     a.nc.subscribe(captureSubject(A), {
       callback: (_, message) => {
@@ -250,3 +255,19 @@ test('a pod whose tokens fail again and again is refused without a question, oth
     { what: 'it to be forgiven' },
   );
 });
+
+test.each(OUTSIDE.map((identity) => [userOf(identity), identity] as const))(
+  'with auth callout, %s changes nothing beyond its list, whatever it has JetStream do',
+  async (user, identity) => {
+    await using rig = await AuthRig.start({ nats: { users: testUsers(['node-b']) } });
+    await rig.busAuth();
+    const admin = await rig.nats.connect('admin');
+    await ensureTopology(admin);
+    await seed(admin);
+    const attacker =
+      'node' in identity
+        ? await rig.connect(await rig.collector('node-a', {}, identity.role))
+        : await rig.nats.connect(user);
+    expect((await tryEverything(rig.nats, attacker, identity)).unexpected).toEqual([]);
+  },
+);

@@ -1,9 +1,13 @@
 /** docs/reference/subjects.md: every subject, and who may publish, read and subscribe what. Made by the functions that write subjects and permissions. */
 import assert from 'node:assert';
 import {
+  ACCOUNTS,
+  accountOf,
   captureSubject,
   deadLetterSubject,
   type Identity,
+  IMPORTED_API,
+  IMPORTS,
   inboxPrefixFor,
   parseSubject,
   partitionOf,
@@ -99,6 +103,7 @@ function streamOf(subject: string): string {
 
 const ROLES: Readonly<Record<Identity['role'], string>> = {
   collector: 'of one node; each has a user of its own',
+  push: 'second connection of the same collector: receives changes and capture requests',
   correlator: 'any number of replicas',
   responder: 'the one that leads, and its stand-ins',
   'ipam-sync': 'likewise',
@@ -106,11 +111,12 @@ const ROLES: Readonly<Record<Identity['role'], string>> = {
   cli: 'an operator at the `bailiff` command',
   reader: 'other systems that read Avro, and copies of replays',
   'siem-reader': 'connectors of SIEMs',
-  'bus-auth': 'answers the server who a collector is; has an account of its own',
+  'bus-auth': 'authenticates collectors for the server',
   admin: 'makes streams and registers schemas',
 };
 
-const identityOf = (role: Identity['role']): Identity => (role === 'collector' ? { role, node: NODE } : { role });
+const identityOf = (role: Identity['role']): Identity =>
+  role === 'collector' || role === 'push' ? { role, node: NODE } : { role };
 
 /** The node of the example in an allow-list, as its form. */
 function formOf(subject: string): string {
@@ -136,16 +142,13 @@ export function rightsOf(identity: Identity): Rights {
       const [, name, key] = pattern.exec(subject) ?? [];
       return name === undefined ? [] : [key === undefined ? name : `${name} ${key}`];
     });
-  const consumed = [
-    ...found(/^\$JS\.API\.CONSUMER\.CREATE\.(\w+)\.\*$/),
-    ...found(/^\$JS\.API\.CONSUMER\.MSG\.NEXT\.(\w+)\.siem-/),
-  ];
+  const consumed = [...found(/^\$JS\.API\.DIRECT\.GET\.(\w+)$/), ...found(/^BUS\.CONSUMER\.MSG\.NEXT\.(\w+)\.siem-/)];
   const whole = new Set(consumed.filter((name) => name.startsWith('KV_')).map((name) => name.slice(3)));
   const byKey = found(/^\$JS\.API\.DIRECT\.GET\.KV_\w+\.\$KV\.(\w+)\.(.+)$/).filter(
     (text) => !whole.has(text.split(' ')[0] ?? ''),
   );
   return {
-    publishes: allow.filter((subject) => !subject.startsWith('$')),
+    publishes: allow.filter((subject) => !/^(\$|BUS\.|_INBOX_)/.test(subject)),
     puts: found(/^\$KV\.(\w+)\.(.+)$/),
     streams: [...new Set(consumed.filter((name) => !name.startsWith('KV_')))],
     buckets: [...whole, ...byKey],
@@ -155,7 +158,7 @@ export function rightsOf(identity: Identity): Rights {
 
 function rightsRow(role: Identity['role']): string[] {
   const { publishes, puts, streams, buckets, subscribes } = rightsOf(identityOf(role));
-  return [code(role), ...[publishes, puts, streams, buckets, subscribes].map(codes)];
+  return [code(role), code(accountOf({ role })), ...[publishes, puts, streams, buckets, subscribes].map(codes)];
 }
 
 function identitySection(role: Identity['role']): string {
@@ -183,11 +186,25 @@ makes: no stream takes them. Payloads are [Avro](schemas.md) but for \`siem\`, \
       section('Subjects', table(['subject', 'holds', 'stream', 'for example'], rows)),
       section(
         'Who may do what',
-        `Everything that is not listed is refused by the server. A stream is read by consumers of one's own that the server forgets; a bucket by its keys. Each identity also receives answers
-under an inbox prefix of its own.`,
+        `The server refuses everything that is not listed. Identities in the account \`BAILIFF\` read streams by ordered consumers, those in other accounts by direct gets; a collector reads
+buckets by their keys. Each identity also receives responses under an inbox prefix of its own.`,
         table(
-          ['identity', 'publishes', 'puts (bucket, key)', 'reads streams', 'reads buckets', 'listens to'],
+          ['identity', 'account', 'publishes', 'puts (bucket, key)', 'reads streams', 'reads buckets', 'listens to'],
           roles.map(rightsRow),
+        ),
+      ),
+      section(
+        'Accounts',
+        `\`BAILIFF\` holds all streams and buckets. Every other account reaches it only through what it imports. JetStream publishes a response to the reply subject of the request; outside
+\`BAILIFF\` that subject lies in the client's own account, where no stream listens. A client of another account uses the JetStream API under the prefix \`${IMPORTED_API}\` instead of \`$JS.API\`
+(an option of every NATS client, such as \`apiPrefix\` or \`--js-api-prefix\`).`,
+        table(
+          ['account', 'identities', 'imports'],
+          ACCOUNTS.map((account) => [
+            code(account),
+            codes(roles.filter((role) => accountOf({ role }) === account)),
+            codes(IMPORTS[account].map(({ subject, to }) => (to === undefined ? subject : `${subject} as ${to}`))),
+          ]),
         ),
       ),
       section('Allow-lists', 'As the server gets them.'),

@@ -1,5 +1,4 @@
 /** What an operator sets for bus-auth. */
-import { BUS_ACCOUNT } from '@bailiff/bus';
 import { busShape, type FrameConfig } from '@bailiff/service';
 import * as z from 'zod';
 
@@ -15,7 +14,6 @@ export const configSchema = z.strictObject({
   natsUser: z.string().min(1).default('bus-auth').describe('user on the bus, in the account that is asked'),
   issuerSeedFile: seedFile('the account key that signs rights (SA…)'),
   xkeySeedFile: seedFile('the curve key that opens requests (SX…)'),
-  account: z.string().min(1).default(BUS_ACCOUNT).describe('account of the bus into which collectors are let'),
   kubeconfig: z
     .string()
     .default('')

@@ -9,7 +9,6 @@ const TERMS: Terms = {
   audience: 'bailiff',
   collectorNamespace: 'bailiff-system',
   collectorServiceAccount: 'bailiff-collector',
-  account: 'BAILIFF',
   maxSessionSeconds: 86_400,
 };
 const SUB = 'system:serviceaccount:bailiff-system:bailiff-collector';
@@ -38,6 +37,8 @@ const request = (part: Partial<AuthRequest> = {}): AuthRequest => ({
 test.each<[string, Partial<AuthRequest>]>([
   ['unknown-user', { user: 'correlator' }],
   ['unknown-user', { user: 'collector-' }],
+  ['unknown-user', { user: 'push-' }],
+  ['unknown-user', { user: 'node-a' }],
   ['unknown-user', { user: 'collector-a/../b' }],
   ['unknown-user', { user: 'collector-*' }],
   ['unknown-user', { user: 'collector-a\nb' }],
@@ -101,7 +102,7 @@ test.each<[string, Partial<TokenReviewStatus>]>([
 });
 
 test('bus-auth - a grant has the rights of the node and ends with the token, or before where that is set', () => {
-  const grant = { name: 'collector-node-a', account: 'BAILIFF', expiresAtS: seconds(NOW) + 3_600 };
+  const grant = { name: 'collector-node-a', account: 'NODES', expiresAtS: seconds(NOW) + 3_600 };
   const permissions = permissionsFor({ role: 'collector', node: 'node-a' });
   const decided = decide(shown, review(), TERMS, NOW);
   expect(decided).toMatchObject({ node: 'node-a', podName: 'collector-x', grant: { ...grant, permissions } });
@@ -119,4 +120,11 @@ test.each<[string | null, unknown]>([
 ])('bus-auth - of a token that the API server signed, without asking it: %s for %j', (reason, bound) => {
   const proven = examine(request({ password: tokenOf({ 'kubernetes.io': bound }) }), TERMS, NOW) as Shown;
   expect(examineProven(proven)?.refusal.reason ?? null).toBe(reason);
+});
+
+test('decide - the second connection of a collector gets the rights to receive, in an account of its own', () => {
+  const shown = examine(request({ user: 'push-node-a' }), TERMS, NOW) as Shown;
+  const decided = decide(shown, review(), TERMS, NOW);
+  const permissions = permissionsFor({ role: 'push', node: 'node-a' });
+  expect(decided).toMatchObject({ node: 'node-a', grant: { name: 'push-node-a', account: 'NODE_PUSH', permissions } });
 });

@@ -6,13 +6,13 @@
  * widens them. Whatever is not understood is refused. A grant ends with the token at the latest.
  */
 
-import { permissionsFor, userOf } from '@bailiff/bus';
+import { accountOf, type NodeRole, nodeUserOf, permissionsFor, userOf } from '@bailiff/bus';
 import { type AuthRequest, type Grant, lifeOfToken } from '@bailiff/bus/auth';
 import type { TokenReviewStatus } from '@bailiff/kube';
 
 /** Why somebody is not let in; labels of a metric and words of a log line, so their number is fixed. */
 export const REFUSALS = {
-  'unknown-user': 'nobody but collectors logs in by token: the user must be collector-<node>',
+  'unknown-user': 'only collectors log in by token: the user must be collector-<node> or push-<node>',
   'mixed-credentials':
     'a password field with a token and nothing else is wanted: no token field, nkey or JWT beside it',
   'no-token': 'no token',
@@ -44,7 +44,6 @@ export interface Terms {
   audience: string;
   collectorNamespace: string;
   collectorServiceAccount: string;
-  account: string;
   maxSessionSeconds: number;
 }
 
@@ -53,7 +52,7 @@ export const MAX_TOKEN_BYTES = 8 * 1024;
 /** Subscriptions of one collector: it has about ten. */
 export const MAX_SUBSCRIPTIONS = 100;
 const MAX_DETAIL = 200;
-const COLLECTOR = /^collector-([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)$/;
+const NODE_NAME = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
 
 export const refuse = (reason: RefusalReason, detail = ''): { refusal: Refusal } => ({
   refusal: { reason, detail: detail.slice(0, MAX_DETAIL) },
@@ -100,8 +99,9 @@ function claimsOf(token: string): Claims | null {
 /** What somebody showed that may be worth a question. */
 export interface Shown {
   token: string;
-  /** For which it wants to speak. */
+  /** The node that it claims, and for which of its connections. */
   node: string;
+  role: NodeRole;
   /** Claims of the token: to be believed of a token that is proven. */
   claims: Claims;
 }
@@ -111,8 +111,8 @@ export interface Shown {
  * refuse anyway; what passes here is not yet believed.
  */
 export function examine(request: AuthRequest, terms: Terms, nowMs: number): Shown | { refusal: Refusal } {
-  const node = COLLECTOR.exec(request.user)?.[1];
-  if (node === undefined) return refuse('unknown-user', request.user);
+  const user = nodeUserOf(request.user);
+  if (!user || !NODE_NAME.test(user.node)) return refuse('unknown-user', request.user);
   if (request.other || request.token !== '') return refuse('mixed-credentials');
   const token = request.password;
   if (token === '') return refuse('no-token');
@@ -123,7 +123,7 @@ export function examine(request: AuthRequest, terms: Terms, nowMs: number): Show
   if (life.untilMs <= nowMs) return refuse('expired', `at ${new Date(life.untilMs).toISOString()}`);
   if (!claims.aud.includes(terms.audience)) return refuse('wrong-audience', claims.aud.join(', '));
   if (claims.sub !== accountName(terms)) return refuse('wrong-service-account', claims.sub);
-  return { token, node, claims };
+  return { token, ...user, claims };
 }
 
 /**
@@ -158,13 +158,13 @@ export function decide(shown: Shown, status: TokenReviewStatus, terms: Terms, no
   if (node !== shown.node) return refuse('wrong-node', `pod ${podName} runs on ${node}`);
   const life = lifeOfToken(shown.token);
   if (!life || life.untilMs <= nowMs) return refuse('expired');
-  const identity = { role: 'collector', node } as const;
+  const identity = { role: shown.role, node };
   return {
     node,
     podName,
     grant: {
       name: userOf(identity),
-      account: terms.account,
+      account: accountOf(identity),
       permissions: permissionsFor(identity),
       expiresAtS: Math.floor(Math.min(life.untilMs / 1000, nowMs / 1000 + terms.maxSessionSeconds)),
       maxSubscriptions: MAX_SUBSCRIPTIONS,

@@ -1,12 +1,13 @@
 /**
- * The collector's end of the bus: frames go out, documents come in. It connects for as long as it takes; until then, and whenever the
- * bus is away, frames are refused here (no capacity) and what they would say stays in the kernel's counters.
+ * The collector's two connections to the bus. One publishes frames and status and reads snapshots; the other, in an account of its own,
+ * receives pushes and capture requests. It connects for as long as it takes. Until then, and whenever the bus is away, frames are refused
+ * here (no capacity), and their content stays in the kernel's counters.
  */
+import { randomBytes } from 'node:crypto';
 import {
   type Answering,
   answerRequests,
   type Bucket,
-  BucketReader,
   type Bus,
   type BusError,
   captureSubject,
@@ -15,14 +16,12 @@ import {
   encodeToken,
   FramePublisher,
   isStoring,
-  type KvEntry,
+  type NodeRole,
   openBucket,
-  SnapshotReader,
   userOf,
   violationSubject,
 } from '@bailiff/bus';
 import {
-  CLUSTER_KEY,
   encodeToldFrame,
   encodeViolationFrame,
   type NodeStatus,
@@ -31,43 +30,25 @@ import {
 } from '@bailiff/schemas';
 import { busOptionsOf, type ServiceContext } from '@bailiff/service';
 import { BreachTally } from './breach-tally.ts';
+import { BusDocuments, type DocumentOptions } from './bus-documents.ts';
 import { CAPTURE_TURN_MS, type CaptureServer } from './capture/server.ts';
 import type { CollectorConfig } from './config.ts';
 import type { FrameSink } from './flusher.ts';
 import type { Metrics } from './metrics.ts';
 
-export interface BusDocument {
-  what: 'pods' | 'cluster' | 'quarantine' | 'config';
-  key: string;
-  /** null: the key was deleted. */
-  json: string | null;
-}
-
-export const isRuntimePolicy = ({ what, key }: Pick<BusDocument, 'what' | 'key'>): boolean =>
-  what === 'config' && key.startsWith('runtime.');
-
-export interface BusLinkOptions {
+export interface BusLinkOptions extends DocumentOptions {
   ctx: ServiceContext<CollectorConfig>;
   metrics: Metrics;
-  /** @param storedMicros when the bus stored it; 0: before this process listened, so nothing can be said of how long it took */
-  onDocument(document: BusDocument, storedMicros: number): void;
-  /** The bus's store of these documents was made anew: revisions begin again. */
-  onRestart(what: BusDocument['what']): void;
-  /** Every key of the kind that the bus has was told; `keys` are those with a value, null when its store was made anew since. */
-  onConfigSynced(kind: ConfigKind, keys: ReadonlySet<string> | null): void;
-  onError(part: string, error: Error): void;
   captures: Pick<CaptureServer, 'answer' | 'busy'>;
 }
-
-/** Kinds of configuration that bear on a collector. */
-const CONFIG_KINDS = ['spoof', 'disarm', 'runtime'] as const;
-export type ConfigKind = (typeof CONFIG_KINDS)[number];
 
 /**
  * One interface has 144 cells and 16 violations of user space at most: behind a frame that is nearly full, four frames. A subject of the
  * runtime half takes two at a turn.
  */
 const SPARE_FRAMES = 4;
+/** Of randomness in the message id of a frame. */
+const MSG_ID_BYTES = 8;
 
 export class BusLink implements FrameSink {
   readonly #o: BusLinkOptions;
@@ -76,16 +57,15 @@ export class BusLink implements FrameSink {
   readonly #subjects: Readonly<Record<ViolationKind, string>>;
   readonly #nodeToken: string;
   #bus: Bus | null = null;
+  #pushBus: Bus | null = null;
   #publisher: FramePublisher | null = null;
   #nodes: Bucket | null = null;
-  #readers: { close(): void }[] = [];
+  #documents: BusDocuments | null = null;
   #captures: Answering | null = null;
   #connecting: Promise<void> = Promise.resolve();
   readonly #connected: Promise<void>;
   #announce: () => void = () => {};
-  #spoofRevision = 0;
   #statusInFlight = false;
-  #sinceMicros = 0;
   readonly #waiters: (() => void)[] = [];
 
   constructor(options: BusLinkOptions) {
@@ -99,107 +79,81 @@ export class BusLink implements FrameSink {
   }
 
   start(): void {
-    this.#connecting = this.#connect().catch((error: Error) => {
-      if (!this.#o.ctx.signal.aborted) this.#o.ctx.fail(error);
-    });
+    const { ctx } = this.#o;
+    const pushes = this.#connectAs('push');
+    this.#connecting = Promise.all([this.#publishAndRead(pushes), this.#answer(pushes)]).then(
+      () => undefined,
+      (error: Error) => {
+        if (!ctx.signal.aborted) ctx.fail(error);
+      },
+    );
   }
 
-  async #connect(): Promise<void> {
+  async #connectAs(role: NodeRole): Promise<Bus> {
     const { config, signal } = this.#o.ctx;
     const options = busOptionsOf(config);
-    const refused = (error: BusError) => this.#o.onError('connect', error);
-    this.#bus = await connectBus({
+    const onFailed = (error: BusError) => this.#o.onError('connect', error);
+    const user = userOf({ role, node: config.nodeName });
+    const bus = await connectBus({
       ...options,
-      user: options.user || userOf({ role: 'collector', node: config.nodeName }),
-      name: `collector ${config.nodeName}`,
+      user: role === 'collector' ? options.user || user : user,
+      name: `${role} ${config.nodeName}`,
       waitForServer: true,
-      onRetry: refused,
+      onRetry: onFailed,
       signal,
     });
-    this.#bus.statusListeners.add((status) => {
-      if (status.type === 'unreachable') refused(status.error);
-      else if (status.type === 'error' && status.error.code === 'BUS_AUTHENTICATION') refused(status.error);
+    bus.statusListeners.add((status) => {
+      if (status.type === 'unreachable') onFailed(status.error);
+      else if (status.type === 'error' && status.error.code === 'BUS_AUTHENTICATION') onFailed(status.error);
     });
-    this.#publisher = new FramePublisher(this.#bus, {
-      maxInFlight: config.maxInFlightFrames + SPARE_FRAMES,
+    return bus;
+  }
+
+  async #publishAndRead(pushes: Promise<Bus>): Promise<void> {
+    const { ctx, metrics, onError } = this.#o;
+    const bus = await this.#connectAs('collector');
+    this.#bus = bus;
+    this.#publisher = new FramePublisher(bus, {
+      maxInFlight: ctx.config.maxInFlightFrames + SPARE_FRAMES,
       onAck: () => {
-        this.#o.metrics.frames.inc();
+        metrics.frames.inc();
         this.#wake();
       },
       onResend: ({ error }) => {
-        this.#o.metrics.resends.inc();
-        this.#o.onError('publish', error);
+        metrics.resends.inc();
+        onError('publish', error);
       },
     });
-    this.#nodes = openBucket(this.#bus, 'bailiff_nodes');
-    this.#follow(this.#bus);
-    const { captures, onError } = this.#o;
-    this.#captures = answerRequests(this.#bus, {
-      subject: captureSubject(config.nodeName),
-      answer: (question) => captures.answer(question),
-      busy: () => captures.busy(),
-      maxWaitMs: CAPTURE_TURN_MS,
-      monotonicMs: () => this.#o.ctx.clock.monotonicMs(),
-      onError: (error) => onError('capture', error),
-    });
+    this.#nodes = openBucket(bus, 'bailiff_nodes');
+    this.#documents = new BusDocuments({ reads: bus, pushes }, this.#nodeToken, ctx.clock.nowMs() * 1000, this.#o);
     this.#announce();
   }
 
-  #follow(bus: Bus): void {
-    const onError = (part: string) => (error: unknown) => this.#o.onError(part, error as Error);
-    this.#sinceMicros = this.#o.ctx.clock.nowMs() * 1000;
-    const document = (what: BusDocument['what'], bucket: string, key: string) =>
-      new SnapshotReader(bus, bucket, key, {
-        onSnapshot: (entry) => this.#tell(what, { ...entry, key }),
-        onRestart: () => this.#o.onRestart(what),
-        onError: onError(bucket),
-      });
-    this.#readers = [
-      document('cluster', 'bailiff_pods', CLUSTER_KEY),
-      document('pods', 'bailiff_pods', this.#nodeToken),
-      document('quarantine', 'bailiff_quarantine', this.#nodeToken),
-      ...CONFIG_KINDS.map((kind) => this.#followConfig(bus, kind, onError('bailiff_config'))),
-    ];
-  }
-
-  #followConfig(bus: Bus, kind: ConfigKind, onError: (error: unknown) => void): BucketReader {
-    const keys = new Set<string>();
-    let synced = false;
-    let isAnew = false;
-    return new BucketReader(bus, 'bailiff_config', `${kind}.>`, {
-      onEntry: (entry) => {
-        if (!synced && !entry.deleted) keys.add(entry.key);
-        if (kind === 'spoof') this.#spoofRevision = Math.max(this.#spoofRevision, entry.revision);
-        this.#tell('config', entry);
-      },
-      onSynced: () => {
-        synced = true;
-        this.#o.onConfigSynced(kind, isAnew ? null : keys);
-      },
-      onRestart: () => {
-        isAnew = true;
-        if (kind === 'spoof') this.#spoofRevision = 0;
-        this.#o.onRestart('config');
-      },
-      onError,
+  async #answer(pushes: Promise<Bus>): Promise<void> {
+    const { captures, ctx, onError } = this.#o;
+    this.#pushBus = await pushes;
+    this.#captures = answerRequests(this.#pushBus, {
+      subject: captureSubject(ctx.config.nodeName),
+      answer: (question) => captures.answer(question),
+      busy: () => captures.busy(),
+      maxWaitMs: CAPTURE_TURN_MS,
+      monotonicMs: () => ctx.clock.monotonicMs(),
+      onError: (error) => onError('capture', error),
     });
   }
 
-  #tell(what: BusDocument['what'], entry: Pick<KvEntry, 'key' | 'value' | 'deleted' | 'timestampMicros'>): void {
-    const { key, deleted, value, timestampMicros } = entry;
-    const storedMicros = timestampMicros < this.#sinceMicros ? 0 : timestampMicros;
-    this.#o.onDocument({ what, key, json: deleted ? null : value.toString('utf8') }, storedMicros);
-  }
-
-  /** Revision in the bucket of the newest spoof policy that was told; 0: none was. */
+  /** Revision in the bucket of the newest spoof policy that was received; 0: none was. */
   get spoofRevision(): number {
-    return this.#spoofRevision;
+    return this.#documents?.spoofRevision ?? 0;
   }
 
   /** Readiness: true, or the reason why not. */
   ready(): true | string {
     const bus = this.#bus;
     if (!bus?.connected) return `not connected to the bus; enforcing all the same${bus?.away ? `: ${bus.away}` : ''}`;
+    if (!this.#pushBus?.connected) {
+      return `not connected for pushes; enforcing, and reading changes every 30 s${this.#pushBus?.away ? `: ${this.#pushBus.away}` : ''}`;
+    }
     const storing = isStoring(bus);
     return storing === true || `enforcing all the same; ${storing}`;
   }
@@ -235,8 +189,9 @@ export class BusLink implements FrameSink {
   }
 
   /**
-   * Resolves when JetStream has stored the frame; rejects BUS_CLOSED when the process stops before, and when another message has its id:
-   * what it says is then owed, and goes out again under the next sequence.
+   * Resolves when JetStream has stored the frame. Rejects BUS_CLOSED when the process stops before, and when another message has its id:
+   * its counts are then published again in the next frame. The server compares message ids over all nodes, so the id is unguessable: a
+   * node that knew it could have this frame dropped as a duplicate.
    */
   async publish(frame: ViolationFrame, kind: ViolationKind = 'spoof'): Promise<void> {
     const publisher = this.#publisher;
@@ -248,7 +203,7 @@ export class BusLink implements FrameSink {
     const breachedMicros = this.tally.take(frame.violations);
     const payload = kind === 'spoof' ? encodeToldFrame(frame) : encodeViolationFrame(frame);
     const published = await publisher.publish(this.#subjects[kind], payload, {
-      msgId: id,
+      msgId: `${id}-${randomBytes(MSG_ID_BYTES).toString('hex')}`,
       headers: cloudEventHeaders({
         id,
         type: 'dev.bailiff.violation-frame.v1',
@@ -257,7 +212,7 @@ export class BusLink implements FrameSink {
       }),
     });
     if (published.collision)
-      throw new Error(`${id} is taken, by message ${published.sequence}: what the frame says is sent again`);
+      throw new Error(`message ${published.sequence} has the id of ${id}: its counts are published again`);
     metrics.ackSeconds.observe((performance.now() - began) / 1000);
     if (breachedMicros !== null)
       metrics.breachSeconds.observe({ kind }, Math.max(0, ctx.clock.nowMs() * 1000 - breachedMicros) / 1e6);
@@ -277,10 +232,10 @@ export class BusLink implements FrameSink {
 
   async stop(): Promise<void> {
     await this.#connecting;
-    for (const reader of this.#readers) reader.close();
+    this.#documents?.close();
     await this.#captures?.close();
     this.#publisher?.close();
     this.#wake();
-    await this.#bus?.drain();
+    await Promise.all([this.#bus?.drain(), this.#pushBus?.drain()]);
   }
 }

@@ -8,7 +8,7 @@
 import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import type { BusDocument } from './bus-link.ts';
+import type { BusDocument } from './bus-documents.ts';
 
 /** Configuration keys kept at most: as many as a reader of the bus follows. */
 export const MAX_KEYS = 4096;

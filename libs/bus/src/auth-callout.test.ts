@@ -65,7 +65,7 @@ test('auth callout - an answer is for the server and the user key, signed by the
   const another = newSeed('issuer');
   const both = { issuers: [another, issuer], xkeys: [newSeed('xkey'), xkey] };
   const request = readAuthRequest(seal(signed(claims())), serverXkey, both, nowMs);
-  const permissions = permissionsFor({ role: 'collector', node: 'a' });
+  const permissions = permissionsFor({ role: 'push', node: 'a' });
   const grant = { name: 'collector-a', account: 'B', permissions, expiresAtS: 9_999_999_999, maxSubscriptions: 5 };
   const opened = serverCurve.open(writeAuthAnswer(request, both, { grant }), publicKeyOf('xkey', xkey));
   const answer = readClaims(new TextDecoder().decode(opened ?? new Uint8Array()));

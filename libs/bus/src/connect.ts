@@ -16,7 +16,7 @@ import {
 import { connect } from '@nats-io/transport-node';
 import { BusError, toBusError } from './errors.ts';
 import { JetStreamSign } from './jetstream-off.ts';
-import { inboxPrefixOf } from './permissions.ts';
+import { apiPrefixOf, inboxPrefixOf } from './permissions.ts';
 import { Redial } from './redial.ts';
 import { SecretFile } from './secret-file.ts';
 import { TokenRenewal } from './token-renewal.ts';
@@ -61,6 +61,8 @@ export interface Bus {
   readonly jsm: JetStreamManager;
   readonly user: string;
   readonly inboxPrefix: string;
+  /** Prefix of requests to JetStream but direct gets: `$JS.API` in the core account, `BUS` outside it. */
+  readonly apiPrefix: string;
   readonly timeoutMs: number;
   readonly connected: boolean;
   /** Why it is not connected, as the last attempt says; empty when that is not known. */
@@ -133,6 +135,7 @@ class NatsBus implements Bus {
   readonly jsm: JetStreamManager;
   readonly user: string;
   readonly inboxPrefix: string;
+  readonly apiPrefix: string;
   readonly timeoutMs: number;
   readonly statusListeners = new Set<(status: BusStatus) => void>();
   connected = true;
@@ -156,6 +159,7 @@ class NatsBus implements Bus {
     this.jsm = jsm;
     this.user = options.user;
     this.inboxPrefix = inboxPrefix;
+    this.apiPrefix = apiPrefixOf(options.user);
     this.timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
     this.login = login;
     const { file } = login;

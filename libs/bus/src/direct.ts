@@ -1,19 +1,21 @@
 /**
- * Single answers about a stream, without a consumer on the server: a message by sequence, the newest of a subject, the state.
+ * Single requests about a stream, without a consumer on the server: a message by sequence, the newest of a subject, the state.
  *
- * Place in the path: kv.ts, snapshot.ts and config-log.ts are built on it. In a cluster a direct get may be answered by a replica
- * that is a moment behind; whoever writes on its ground does so by compare and set.
+ * Data path: kv.ts, snapshot.ts, read-direct.ts and config-log.ts build on it. In a cluster a replica that is behind may answer a direct
+ * get; a writer that depends on the result uses compare and set. Invariant: the source of a message is in the last value of each
+ * `Nats-…` header, because the server appends them to what the message was stored with.
  */
 import type { StreamInfo } from '@nats-io/jetstream';
+import type { Msg } from '@nats-io/nats-core';
 import type { Bus } from './connect.ts';
 import { BusError } from './errors.ts';
 import type { StreamMessage } from './ordered.ts';
-import { contentOf, isPlantedWithin } from './planted.ts';
+import { contentOf } from './planted.ts';
 import { apiRequest, request } from './request.ts';
 
 /** State and configuration of a stream; `ts` is the server's time. @throws BusError BUS_NO_STREAM and what request throws */
 export function streamInfo(bus: Bus, stream: string, body?: unknown): Promise<StreamInfo & { ts?: string }> {
-  return apiRequest(bus, `$JS.API.STREAM.INFO.${stream}`, body);
+  return apiRequest(bus, `${bus.apiPrefix}.STREAM.INFO.${stream}`, body);
 }
 
 /** Newest sequence of a stream; 0 when it never held anything. @throws BusError */
@@ -21,23 +23,29 @@ export async function lastSequence(bus: Bus, stream: string): Promise<number> {
   return (await streamInfo(bus, stream)).state.last_seq;
 }
 
-/** Reads one message through direct get: no consumer on the server. */
-export async function directGet(bus: Bus, subject: string, query?: unknown): Promise<StreamMessage | null> {
-  const message = await request(bus, subject, query === undefined ? undefined : JSON.stringify(query));
+/** A message in a response to a direct get or in a push; null when it is not one of that stream. */
+export function sourcedMessage(message: Msg, stream: string): StreamMessage | null {
   const { headers } = message;
-  if (headers && headers.code !== 0) {
-    if (headers.code === 404) return null;
-    throw new BusError('BUS_REFUSED', `${subject}: ${headers.code} ${headers.description}`);
-  }
-  // The server's own stand behind those that the message was stored with.
   const sequence = Number(headers?.last('Nats-Sequence'));
   const timestampMicros = microsOf(headers?.last('Nats-Time-Stamp') ?? '');
-  if (!Number.isSafeInteger(sequence) || sequence <= 0 || Number.isNaN(timestampMicros)) {
-    throw new BusError('BUS_MESSAGE', `${subject}: an answer without its sequence or time`);
-  }
-  const stored = headers?.last('Nats-Subject') ?? '';
-  const content = contentOf(message, isPlantedWithin(headers));
-  return { sequence, timestampMicros, subject: stored, ...content, pending: 0 };
+  if (headers?.last('Nats-Stream') !== stream || !Number.isSafeInteger(sequence) || sequence <= 0) return null;
+  if (Number.isNaN(timestampMicros)) return null;
+  const content = contentOf(message, true);
+  return { sequence, timestampMicros, subject: headers.last('Nats-Subject'), ...content, pending: 0 };
+}
+
+/** `$JS.API.DIRECT.GET.<stream>`, with a subject for its newest message. */
+const directSubject = (stream: string, subject?: string) =>
+  `$JS.API.DIRECT.GET.${stream}${subject === undefined ? '' : `.${subject}`}`;
+
+async function directGet(bus: Bus, stream: string, subject: string, query?: unknown): Promise<StreamMessage | null> {
+  const message = await request(bus, subject, query === undefined ? undefined : JSON.stringify(query));
+  const found = sourcedMessage(message, stream);
+  if (found) return found;
+  const { code = 0, description = '' } = message.headers ?? {};
+  if (code === 404) return null;
+  if (code !== 0) throw new BusError('BUS_REFUSED', `${subject}: ${code} ${description}`);
+  throw new BusError('BUS_MESSAGE', `${subject}: the response is not a message of ${stream}`);
 }
 
 /** Microseconds of an RFC 3339 time with up to nine decimals; NaN when it is none. */
@@ -50,10 +58,20 @@ export function microsOf(time: string): number {
 
 /** One message by its sequence; null when the stream does not hold it. @throws BusError */
 export function getMessage(bus: Bus, stream: string, sequence: number): Promise<StreamMessage | null> {
-  return directGet(bus, `$JS.API.DIRECT.GET.${stream}`, { seq: sequence });
+  return directGet(bus, stream, directSubject(stream), { seq: sequence });
 }
 
 /** Newest message on a subject; null when there is none. @throws BusError */
 export function getLastMessage(bus: Bus, stream: string, subject: string): Promise<StreamMessage | null> {
-  return directGet(bus, `$JS.API.DIRECT.GET.${stream}.${subject}`);
+  return directGet(bus, stream, directSubject(stream, subject));
+}
+
+/** The first message at or after a sequence on a subject filter; null when there is none. @throws BusError */
+export function getNextMessage(
+  bus: Bus,
+  stream: string,
+  sequence: number,
+  filter: string,
+): Promise<StreamMessage | null> {
+  return directGet(bus, stream, directSubject(stream), { seq: sequence, next_by_subj: filter });
 }

@@ -1,17 +1,17 @@
 /**
- * What the readers of snapshot.ts have in common: a push subject tells changes at once, reads make sure, one at a time.
+ * Common part of the readers of snapshot.ts: a push announces a change at once, and reads confirm it, one at a time.
  *
- * Place in the path: a bucket's stream → here → SnapshotReader, BucketReader. Invariants: an entry is told only when its revision is
- * above the last one told for its key, within one *lineage*: the life of one stream. A stream that was deleted and made anew, or came
- * back from an older backup, counts its revisions from below; then all that was told is forgotten, `onRestart` says so, and what the
- * bus has now is told from the start. Bounds: one read at a time; the re-read timer is spread by a fifth, so that a fleet does not ask in step.
+ * Data path: stream of a bucket → here → SnapshotReader, BucketReader → collector. Invariants: a reader publishes an entry only when its
+ * revision is above the last one of its key, within one *lineage*: the life of one stream. A stream that was recreated, or restored from
+ * an older backup, counts its revisions from below; then the reader forgets what it published, calls `onRestart`, and publishes what the
+ * bus holds now. A push counts only if the server took it from this bucket and this key (`sourcedMessage`). Bounds: one read at a time;
+ * re-reads are spread by a fifth, so that the collectors of a cluster do not ask at the same moment.
  */
 import type { Msg, Subscription } from '@nats-io/nats-core';
 import type { Bus, BusStatus } from './connect.ts';
-import { microsOf } from './direct.ts';
+import { sourcedMessage } from './direct.ts';
 import { BusError, toBusError } from './errors.ts';
 import { type Bucket, entryOf, type KvEntry, openBucket, plantedError } from './kv.ts';
-import { isPlantedWithin } from './planted.ts';
 import { pushSubject } from './subjects.ts';
 
 /** How old a value may be when every push was lost and the connection never broke. */
@@ -39,8 +39,17 @@ export interface FollowOptions {
   onError?: (error: unknown) => void;
 }
 
+/** Connections of a collector: pushes arrive in another account than the one that reads (accounts.ts). */
+export interface FollowerBuses {
+  reads: Bus;
+  /** May connect later: until then only reads find changes. Its owner handles a rejection. */
+  pushes: Bus | Promise<Bus>;
+}
+
 export abstract class Follower {
   protected readonly bus: Bus;
+  private readonly buses: FollowerBuses;
+  private pushes: Bus | null = null;
   protected readonly bucket: Bucket;
   private readonly options: FollowOptions;
   private readonly rereadMs: number;
@@ -64,9 +73,10 @@ export abstract class Follower {
   /** When it was last certain to have the newest, by performance.now(); 0 = never. */
   confirmedAtMs = 0;
 
-  constructor(bus: Bus, bucket: string, filter: string, options: FollowOptions) {
-    this.bus = bus;
-    this.bucket = openBucket(bus, bucket);
+  constructor(buses: FollowerBuses, bucket: string, filter: string, options: FollowOptions) {
+    this.buses = buses;
+    this.bus = buses.reads;
+    this.bucket = openBucket(buses.reads, bucket);
     this.options = options;
     this.rereadMs = options.rereadMs ?? DEFAULT_REREAD_MS;
     this.retryMs = Math.min(RETRY_MS, this.rereadMs);
@@ -75,13 +85,25 @@ export abstract class Follower {
 
   protected begin(): void {
     this.bus.statusListeners.add(this.statusListener);
+    const { pushes } = this.buses;
+    if (pushes instanceof Promise) {
+      pushes.then((bus) => this.listen(bus)).catch(() => undefined);
+      this.reread();
+    } else this.listen(pushes);
+  }
+
+  /** Subscribes before the next read, so that no change is missed between them. */
+  private listen(bus: Bus): void {
+    if (this.closed) return;
+    this.pushes = bus;
+    bus.statusListeners.add(this.statusListener);
     this.subscribe();
     this.reread();
   }
 
   private subscribe(): void {
-    if (this.subscription || this.bus.nc.isClosed()) return;
-    this.subscription = this.bus.nc.subscribe(this.pushFilter, {
+    if (this.subscription || !this.pushes || this.pushes.nc.isClosed()) return;
+    this.subscription = this.pushes.nc.subscribe(this.pushFilter, {
       callback: (error, message) => {
         if (!error) {
           this.onPush(message);
@@ -105,23 +127,18 @@ export abstract class Follower {
     } else if (status.type === 'closed') this.close();
   }
 
-  private onPush(message: Msg): void {
-    const revision = Number(message.headers?.get('Nats-Sequence'));
-    const timestampMicros = microsOf(message.headers?.get('Nats-Time-Stamp') ?? '');
-    const subject = message.headers?.get('Nats-Subject') ?? '';
-    const planted = isPlantedWithin(message.headers);
+  private onPush(push: Msg): void {
     const prefix = `$KV.${this.bucket.name}.`;
-    // Only the server publishes on push subjects. But who may make consumers can have a stream's messages delivered to any subject; those
-    // come under the subject they were stored on, which is what tells them apart, whatever their headers claim.
-    const pushed = message.subject === pushSubject(this.bucket.name, subject.slice(prefix.length));
-    if (planted || !pushed || !subject.startsWith(prefix) || !Number.isSafeInteger(revision) || revision <= 0) {
+    const message = sourcedMessage(push, `KV_${this.bucket.name}`);
+    if (!message || push.subject !== pushSubject(this.bucket.name, message.subject.slice(prefix.length))) {
       this.refused += 1;
-      this.report(new BusError('BUS_MESSAGE', `${message.subject}: came as a push and is none`));
+      this.report(
+        new BusError('BUS_MESSAGE', `${push.subject}: refused a message that is no push of ${this.bucket.name}`),
+      );
       return;
     }
-    const { headers, data } = message;
-    const entry = entryOf({ sequence: revision, timestampMicros, subject, headers, data, pending: 0, planted }, prefix);
-    const previous = Number(headers?.get('Nats-Last-Sequence'));
+    const entry = entryOf(message, prefix);
+    const previous = Number(push.headers?.last('Nats-Last-Sequence'));
     const before = this.revisionOf(entry.key);
     if (before !== null && previous > before) this.gaps += 1;
     const told = this.toldOf(entry.key);
@@ -202,9 +219,9 @@ export abstract class Follower {
 
   close(): void {
     this.closed = true;
-    this.bus.statusListeners.delete(this.statusListener);
+    for (const bus of [this.bus, this.pushes]) bus?.statusListeners.delete(this.statusListener);
     if (this.timer) clearTimeout(this.timer);
-    if (!this.bus.nc.isClosed()) this.subscription?.unsubscribe();
+    if (this.pushes?.nc.isClosed() === false) this.subscription?.unsubscribe();
   }
 
   /** Reads what is newer than what is known and takes it. Doubtful: the answer is older than what is known, and is to be asked for again soon. */

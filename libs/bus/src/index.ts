@@ -1,3 +1,4 @@
+export { ACCOUNTS, type Account, accountOf, CORE, EXPORTS, IMPORTS } from './accounts.ts';
 export type { PublishOptions } from './ack.ts';
 export { type Answering, answerRequests } from './answer.ts';
 export * from './cloud-events.ts';
@@ -9,6 +10,7 @@ export * from './copy-publisher.ts';
 export * from './dead-letter.ts';
 export * from './direct.ts';
 export * from './errors.ts';
+export type { FollowerBuses } from './follow.ts';
 export * from './instance-teller.ts';
 export { isJetStreamOff, isStoring, JETSTREAM_OFF, JETSTREAM_OFF_REMEDY } from './jetstream-off.ts';
 export * from './kv.ts';

@@ -7,6 +7,7 @@
  * answers, only one that answered before is a sign. It is forgotten with any answer and with a new connection. Bounds: one name a stream.
  */
 import type { Bus } from './connect.ts';
+import { IMPORTED_API } from './permissions.ts';
 
 export const JETSTREAM_OFF = 'JetStream is off at the server';
 export const JETSTREAM_OFF_REMEDY =
@@ -18,6 +19,8 @@ const API = '$JS.API';
 export function answererOf(subject: string): string | null {
   if (subject.startsWith(`${API}.DIRECT.GET.`)) return subject.split('.', 5).join('.');
   if (subject.startsWith(`${API}.`)) return API;
+  // In another account a request that nobody answers may also be one that it does not import.
+  if (subject.startsWith(`${IMPORTED_API}.`)) return IMPORTED_API;
   return subject.startsWith('$KV.') ? subject.split('.', 2).join('.') : null;
 }
 

@@ -8,7 +8,7 @@
  */
 import { headers as makeHeaders } from '@nats-io/nats-core';
 import type { Bus } from './connect.ts';
-import { directGet } from './direct.ts';
+import { getLastMessage, getNextMessage } from './direct.ts';
 import { BusError, toBusError } from './errors.ts';
 import { consumeOrdered, type StreamMessage } from './ordered.ts';
 import { apiRequest } from './request.ts';
@@ -101,14 +101,13 @@ export class Bucket {
   /** Newest entry of a key, a tombstone too: its revision is what the next write must expect. @throws BusError */
   async newest(key: string): Promise<KvEntry | null> {
     checkKey(key);
-    const message = await directGet(this.bus, `$JS.API.DIRECT.GET.${this.stream}.${this.prefix}${key}`);
+    const message = await getLastMessage(this.bus, this.stream, this.prefix + key);
     return message && entryOf(message, this.prefix);
   }
 
   /** The first entry at or after a revision under a filter: walks a bucket without a consumer. @throws BusError */
   async next(revision: number, filter = '>'): Promise<KvEntry | null> {
-    const query = { seq: revision, next_by_subj: `${this.prefix}${filter}` };
-    const message = await directGet(this.bus, `$JS.API.DIRECT.GET.${this.stream}`, query);
+    const message = await getNextMessage(this.bus, this.stream, revision, this.prefix + filter);
     return message && entryOf(message, this.prefix);
   }
 

@@ -12,11 +12,14 @@
 import type { StreamInfo } from '@nats-io/jetstream';
 import { createInbox, type Msg, type MsgHdrs } from '@nats-io/nats-core';
 import type { Bus } from './connect.ts';
-import { microsOf, streamInfo } from './direct.ts';
+import { streamInfo } from './direct.ts';
 import { BusError, toBusError } from './errors.ts';
-import { contentOf, isPlanted } from './planted.ts';
+import { IMPORTED_API } from './permissions.ts';
+import { contentOf } from './planted.ts';
 import { type Delivery, PullSession } from './pull.ts';
+import { DirectReader } from './read-direct.ts';
 import { apiRequest } from './request.ts';
+import { StreamPosition } from './stream-position.ts';
 import { backoffMs, pause } from './wait.ts';
 
 export interface StreamMessage {
@@ -74,7 +77,7 @@ export function streamMessage(message: Msg, delivery: Delivery): StreamMessage {
     sequence: delivery.streamSequence,
     timestampMicros: delivery.timestampMicros,
     subject: message.subject,
-    ...contentOf(message, isPlanted(message.headers)),
+    ...contentOf(message, false),
     pending: delivery.pending,
   };
 }
@@ -84,14 +87,7 @@ class OrderedReader {
   private readonly stream: string;
   private readonly options: OrderedOptions;
   private readonly maxMessages: number;
-  /** Last stream sequence received; null until the server has said where the start is. */
-  private received: number | null = null;
-  /** The server's time of that message; 0 = none was received. */
-  private receivedMicros = 0;
-  /** When the stream that is read was made, as the server says; empty before the first consumer. */
-  private created = '';
-  /** It is not the stream any more that `start` was meant for. */
-  private remade = false;
+  private readonly position: StreamPosition;
   private queue: StreamMessage[] = [];
   private busy = false;
   /** What the asynchronous onMessage is doing; settles without an error. */
@@ -105,6 +101,7 @@ class OrderedReader {
     this.stream = stream;
     this.options = options;
     this.maxMessages = options.maxMessages ?? 500;
+    this.position = new StreamPosition(options.start);
   }
 
   private get over(): boolean {
@@ -137,7 +134,7 @@ class OrderedReader {
 
   /** One consumer's life. Answers why it ended. */
   private async read(info: ConsumerInfo): Promise<string> {
-    this.received ??= info.delivered.stream_seq;
+    this.position.received ??= info.delivered.stream_seq;
     this.deliverySequence = 0;
     if (info.num_pending === 0) this.idle();
     const handlers = {
@@ -160,41 +157,33 @@ class OrderedReader {
   /** A consumer on the stream that was read before, or on the one that has taken its place. */
   private async open(): Promise<ConsumerInfo> {
     const { bus, stream } = this;
-    if (this.created === '') {
-      // Asked first: should the stream be made anew in between, the next look finds another time and errs on the safe side.
-      const [{ created }, first] = await Promise.all([streamInfo(bus, stream), this.create()]);
-      this.created = created;
+    if (this.position.isNew) {
+      // Asked first: if the stream is recreated in between, the next look finds another time and errs on the safe side.
+      const [info, first] = await Promise.all([streamInfo(bus, stream), this.create()]);
+      this.position.begin(info);
       return first;
     }
     const found = await streamInfo(bus, stream);
-    if (this.isAnother(found)) await this.startOver(found);
+    if (this.position.isRecreated(found)) await this.startOver(found);
     const consumer = await this.create();
-    const { created } = await streamInfo(bus, stream);
-    if (created !== this.created) throw new BusError('BUS_NO_STREAM', `${stream} was made anew just now`);
+    if (!this.position.isSameLife(await streamInfo(bus, stream))) {
+      throw new BusError('BUS_NO_STREAM', `${stream} was recreated just now`);
+    }
     return consumer;
   }
 
-  private isAnother({ created, state }: StreamInfo): boolean {
-    if (created !== this.created || state.last_seq < (this.received ?? 0)) return true;
-    return (
-      state.last_seq === this.received && this.receivedMicros > 0 && microsOf(state.last_ts) !== this.receivedMicros
-    );
-  }
-
-  private async startOver({ created }: StreamInfo): Promise<void> {
-    // Messages of a stream that is no more; the one in work is waited for, so that the owner is told between two messages.
+  private async startOver(info: StreamInfo): Promise<void> {
+    // Messages of a stream that is gone; the one in work is waited for, so that the owner is called between two messages.
     this.queue = [];
     while (this.busy) await this.working;
-    this.options.onRestart?.('the stream was made anew');
+    this.options.onRestart?.('the stream was recreated');
     if (!this.over) await this.options.onRemade?.();
-    this.received = null;
-    this.receivedMicros = 0;
-    this.remade = true;
-    this.created = created;
+    this.position.beginRecreated(info);
   }
 
   private create(): Promise<ConsumerInfo> {
-    const { start, headersOnly } = this.options;
+    const { headersOnly } = this.options;
+    const { start, received } = this.position;
     // The server wants a filter with last-per-subject, be it everything.
     const filterSubjects = this.options.filterSubjects ?? (start === 'last-per-subject' ? ['>'] : []);
     // The name is random, and so is a capability: nobody else may list names, and who does not know it cannot touch it.
@@ -206,7 +195,7 @@ class OrderedReader {
       num_replicas: 1,
       replay_policy: 'instant',
       inactive_threshold: INACTIVE_THRESHOLD_MS * 1_000_000,
-      ...startConfig(this.received, this.remade ? startOfNew(start) : start),
+      ...startConfig(received, start),
       ...(filterSubjects.length === 1 ? { filter_subject: filterSubjects[0] } : {}),
       ...(filterSubjects.length > 1 ? { filter_subjects: filterSubjects } : {}),
       ...(headersOnly ? { headers_only: true } : {}),
@@ -229,9 +218,8 @@ class OrderedReader {
       return;
     }
     this.deliverySequence = delivery.deliverySequence;
-    this.received = delivery.streamSequence;
-    this.receivedMicros = delivery.timestampMicros;
     const next = streamMessage(message, delivery);
+    this.position.take(next);
     if (this.busy || this.queue.length > 0) this.queue.push(next);
     else this.handle(next);
   }
@@ -282,11 +270,6 @@ class OrderedReader {
   }
 }
 
-/** Where a stream begins that took the place of another: all that is in it is new to whoever read on from a point. */
-function startOfNew(start: StartAt): StartAt {
-  return start === 'new' || (typeof start === 'object' && 'sequence' in start) ? 'all' : start;
-}
-
 function startConfig(received: number | null, start: StartAt): Record<string, unknown> {
   if (received !== null) return { deliver_policy: 'by_start_sequence', opt_start_seq: received + 1 };
   if (start === 'all' || start === 'new') return { deliver_policy: start };
@@ -298,9 +281,10 @@ function startConfig(received: number | null, start: StartAt): Record<string, un
 }
 
 /**
- * Reads a stream in order until the signal aborts. @throws what onMessage throws; BusError BUS_PERMISSION, BUS_CLOSED, BUS_REFUSED.
+ * Reads a stream in order until the signal aborts: by consumers in the core account, by direct gets outside it. @throws what onMessage throws; BusError BUS_PERMISSION, BUS_CLOSED, BUS_REFUSED.
  * What time may heal (no connection, no stream yet) is waited for.
  */
 export function consumeOrdered(bus: Bus, stream: string, options: OrderedOptions): Promise<void> {
-  return new OrderedReader(bus, stream, options).run();
+  const Reader = bus.apiPrefix === IMPORTED_API ? DirectReader : OrderedReader;
+  return new Reader(bus, stream, options).run();
 }

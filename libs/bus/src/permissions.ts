@@ -1,19 +1,26 @@
 /**
  * Who may do what on the bus: allow-lists of subjects for each identity, as nats-server's user permissions.
  *
- * Place in the path: server-conf.ts writes them into nats.conf; test/bus tries every one of them. Invariants: an identity publishes
- * only where its work needs it, a collector only under its own node, and nobody subscribes to another's inbox. A consumer's name is a
- * single token and a random one cannot be allow-listed, so who reads a stream may name any consumer of it; but all have random names,
- * and nobody may list names. What the server does not check is the subject that a request names for its answer: planted.ts.
+ * Data path: server-conf.ts writes them into nats.conf, apps/bus-auth grants them to collectors, accounts.ts derives from them what
+ * each account imports. Invariants: an identity publishes only where its work needs it; a collector only under its own node; no
+ * identity subscribes to the inbox of another. The server checks the subject of a publish and not its reply subject: JetStream then
+ * publishes the response there with its own rights. Accounts confine that (accounts.ts).
  */
-import { captureSubject, encodeToken, ROOT, violationSubject } from './subjects.ts';
+import { captureSubject, encodeToken, pushSubject, ROOT, violationSubject } from './subjects.ts';
 import { SIEM_FORMATS, siemConsumer } from './topology.ts';
 
 export type Identity =
+  /** Publishes violations and reads snapshots of its node. */
   | { role: 'collector'; node: string }
+  /** Second connection of a collector: receives pushes and capture requests, and publishes nothing but responses to these. */
+  | { role: 'push'; node: string }
   | { role: FixedRole }
-  /** Answers the server's question who a collector is; has an account of its own (server-conf.ts). */
+  /** Answers the server's auth callout requests. */
   | { role: 'bus-auth' };
+
+export type NodeRole = 'collector' | 'push';
+/** Identities of which each node has one. */
+export const NODE_ROLES: readonly NodeRole[] = ['collector', 'push'];
 
 /** Identities that are one user each with a password in the server's configuration. */
 export const FIXED_ROLES = [
@@ -45,30 +52,47 @@ const AUTH_ANSWER_MS = 10_000;
 /** How long a collector may take to answer what it was asked; above every asker's own wait. */
 const CAPTURE_ANSWER_MS = 10_000;
 
-/** Name of the bus user of an identity: the role, and for a collector `collector-<node>`. */
+/** User name of an identity on the bus: the role, or `collector-<node>` and `push-<node>`. */
 export function userOf(identity: Identity): string {
-  return identity.role === 'collector' ? `collector-${identity.node}` : identity.role;
+  return 'node' in identity ? `${identity.role}-${identity.node}` : identity.role;
 }
 
-/** Private inbox prefix of an identity: `_INBOX_<role>`, and for a collector `_INBOX_collector_<node token>`. */
+/** The role and node in a user name; null when the user is not one of a node. */
+export function nodeUserOf(user: string): { role: NodeRole; node: string } | null {
+  const [, role, node] = /^(collector|push)-(.+)$/.exec(user) ?? [];
+  return role === undefined || node === undefined ? null : { role: role as NodeRole, node };
+}
+
+/** Private inbox prefix of an identity: `_INBOX_<role>`, of a node's identity `_INBOX_<role>_<node token>`. */
 export function inboxPrefixFor(identity: Identity): string {
-  return identity.role === 'collector' ? `_INBOX_collector_${encodeToken(identity.node)}` : `_INBOX_${identity.role}`;
+  return 'node' in identity ? `_INBOX_${identity.role}_${encodeToken(identity.node)}` : `_INBOX_${identity.role}`;
 }
 
 /** The same from a user name. */
 export function inboxPrefixOf(user: string): string {
-  const node = /^collector-(.+)$/.exec(user)?.[1];
-  return node === undefined ? `_INBOX_${user}` : inboxPrefixFor({ role: 'collector', node });
+  const identity = nodeUserOf(user);
+  return identity ? inboxPrefixFor(identity) : `_INBOX_${user}`;
 }
 
+/**
+ * Prefix of the JetStream API for a client outside the core account. Its own account answers under `$JS.API` that it has no JetStream,
+ * so these requests are imported under another name. Direct gets keep `$JS.API`: the server leaves them to the streams.
+ */
+export const IMPORTED_API = 'BUS';
+/** Roles that are in the core account, where the streams are. */
+const CORE_ROLES: readonly string[] = ['admin', 'correlator', 'responder', 'ipam-sync', 'siem-relay'];
+/** Prefix of the JetStream API for a user. */
+export const apiPrefixOf = (user: string): string => (CORE_ROLES.includes(user) ? '$JS.API' : IMPORTED_API);
+
 const kv = (bucket: string, key: string) => `$KV.${bucket}.${key}`;
-/** Newest value of a key, without a consumer. */
+/** Newest value of a key. */
 const kvGet = (bucket: string, key: string) => `$JS.API.DIRECT.GET.KV_${bucket}.${kv(bucket, key)}`;
 /** Any message of a stream by sequence, and the next one under a filter. */
 const direct = (stream: string) => `$JS.API.DIRECT.GET.${stream}`;
 const info = (stream: string) => `$JS.API.STREAM.INFO.${stream}`;
+const importedInfo = (stream: string) => `${IMPORTED_API}.STREAM.INFO.${stream}`;
 
-/** What an ordered consumer on a stream needs. */
+/** Reading a stream by an ordered consumer. Only in the core account: who creates a consumer chooses where it delivers. */
 function ordered(stream: string): string[] {
   return [
     `$JS.API.CONSUMER.CREATE.${stream}.*`,
@@ -79,44 +103,54 @@ function ordered(stream: string): string[] {
     info(stream),
   ];
 }
+/** Reading a bucket: one key, or all of them by an ordered consumer. */
+const orderedBucket = (bucket: string) => [kvGet(bucket, '>'), ...ordered(`KV_${bucket}`)];
 
-/** Reading a bucket: any key at once, or all of them by an ordered consumer. */
-const readBucket = (bucket: string) => [kvGet(bucket, '>'), ...ordered(`KV_${bucket}`)];
+/** Reading a stream by direct gets (read-direct.ts). */
+const read = (stream: string) => [direct(stream), importedInfo(stream)];
+const readBucket = (bucket: string) => [kvGet(bucket, '>'), ...read(`KV_${bucket}`)];
 const schemas = kvGet('bailiff_schemas', '*');
 
-function collector(node: string): Permissions {
-  const token = encodeToken(node);
-  const push = (bucket: string, key: string) => `${ROOT}.push.${bucket}.${key}`;
-  return {
-    publish: {
-      allow: [
-        violationSubject(node, 'spoof'),
-        violationSubject(node, 'lsm'),
-        kv('bailiff_nodes', token),
-        kvGet('bailiff_nodes', token),
-        kvGet('bailiff_pods', token),
-        kvGet('bailiff_pods', '_cluster'),
-        kvGet('bailiff_quarantine', token),
-        // The configuration is for every node and holds no secret; its keys are listed and read without a consumer.
-        direct('KV_bailiff_config'),
-        info('KV_bailiff_config'),
-        kvGet('bailiff_config', '>'),
-      ],
-    },
-    subscribe: {
-      allow: [
-        `${inboxPrefixFor({ role: 'collector', node })}.>`,
-        push('bailiff_pods', token),
-        push('bailiff_pods', '_cluster'),
-        push('bailiff_quarantine', token),
-        push('bailiff_config', '>'),
-        captureSubject(node),
-      ],
-    },
-    // To a question that was put to it, and nowhere else: no collector may write to another's inbox of its own accord.
-    allowResponsesMs: CAPTURE_ANSWER_MS,
-  };
-}
+const NODE_PERMISSIONS: Record<NodeRole, (node: string) => Permissions> = {
+  collector(node) {
+    const token = encodeToken(node);
+    return {
+      publish: {
+        allow: [
+          violationSubject(node, 'spoof'),
+          violationSubject(node, 'lsm'),
+          kv('bailiff_nodes', token),
+          kvGet('bailiff_nodes', token),
+          kvGet('bailiff_pods', token),
+          kvGet('bailiff_pods', '_cluster'),
+          kvGet('bailiff_quarantine', token),
+          // The configuration is for every node and holds no secret.
+          ...readBucket('bailiff_config'),
+        ],
+      },
+      subscribe: { allow: [`${inboxPrefixFor({ role: 'collector', node })}.>`] },
+    };
+  },
+  push(node) {
+    const token = encodeToken(node);
+    const inbox = `${inboxPrefixFor({ role: 'push', node })}.>`;
+    return {
+      // An empty list would allow everything.
+      publish: { allow: [inbox] },
+      subscribe: {
+        allow: [
+          inbox,
+          pushSubject('bailiff_pods', token),
+          pushSubject('bailiff_pods', '_cluster'),
+          pushSubject('bailiff_quarantine', token),
+          pushSubject('bailiff_config', '>'),
+          captureSubject(node),
+        ],
+      },
+      allowResponsesMs: CAPTURE_ANSWER_MS,
+    };
+  },
+};
 
 /** A service tells of itself, and of no other. */
 const tells = (role: string) => kv('bailiff_services', `${role}.*`);
@@ -131,7 +165,7 @@ const ROLES: Record<Exclude<FixedRole, 'admin'>, { allow: string[] }> = {
       ...ordered('CONFIG_LOG'),
       // What was refused before, and the newest verdict: from where a start goes on.
       ...ordered('DEAD_LETTERS'),
-      ...readBucket('bailiff_pods'),
+      ...orderedBucket('bailiff_pods'),
       info('VERDICTS'),
       direct('VERDICTS'),
       info('RESPONSES'),
@@ -148,12 +182,12 @@ const ROLES: Record<Exclude<FixedRole, 'admin'>, { allow: string[] }> = {
       `${ROOT}.deadletters.verdicts.>`,
       `${ROOT}.deadletters.responses.>`,
       kv('bailiff_quarantine', '*'),
-      ...readBucket('bailiff_quarantine'),
+      ...orderedBucket('bailiff_quarantine'),
       ...ordered('VERDICTS'),
       ...ordered('RESPONSES'),
       ...ordered('CONFIG_LOG'),
-      ...readBucket('bailiff_config'),
-      ...readBucket('bailiff_pods'),
+      ...orderedBucket('bailiff_config'),
+      ...orderedBucket('bailiff_pods'),
       `${direct('RESPONSES')}.${ROOT}.responses.>`,
       `${direct('VERDICTS')}.${ROOT}.verdicts.>`,
       info('VIOLATIONS'),
@@ -166,7 +200,7 @@ const ROLES: Record<Exclude<FixedRole, 'admin'>, { allow: string[] }> = {
       kv('bailiff_pods', '*'),
       // What is written as custom resources. Never a disarming: that is a person's.
       ...['spoof', 'runtime', 'correlation', 'response'].map((kind) => kv('bailiff_config', `${kind}.>`)),
-      ...['bailiff_pods', 'bailiff_config', 'bailiff_nodes', 'bailiff_services'].flatMap(readBucket),
+      ...['bailiff_pods', 'bailiff_config', 'bailiff_nodes', 'bailiff_services'].flatMap(orderedBucket),
       // Where in the log a value stands: services tell how far they have read.
       `${direct('CONFIG_LOG')}.${ROOT}.config.>`,
       tells('ipam-sync'),
@@ -180,21 +214,19 @@ const ROLES: Record<Exclude<FixedRole, 'admin'>, { allow: string[] }> = {
       `${ROOT}.responses.*.*.*.*`,
       // Copies of what was; no stream takes them.
       `${ROOT}.replay.>`,
-      ...['VIOLATIONS', 'VERDICTS', 'RESPONSES', 'CONFIG_LOG', 'DEAD_LETTERS'].flatMap(ordered),
+      ...['VIOLATIONS', 'VERDICTS', 'RESPONSES', 'CONFIG_LOG', 'DEAD_LETTERS'].flatMap(read),
       ...['bailiff_config', 'bailiff_pods', 'bailiff_quarantine', 'bailiff_nodes', 'bailiff_services'].flatMap(
         readBucket,
       ),
       `${direct('VERDICTS')}.${ROOT}.verdicts.>`,
       `${direct('RESPONSES')}.${ROOT}.responses.>`,
       // doctor asks whether every stream and bucket is there.
-      info('KV_bailiff_schemas'),
-      info('SIEM'),
-      info('KV_bailiff_siem'),
+      ...['KV_bailiff_schemas', 'SIEM', 'KV_bailiff_siem'].map(importedInfo),
       schemas,
     ],
   },
   reader: {
-    allow: [...['VIOLATIONS', 'VERDICTS', 'RESPONSES'].flatMap(ordered), schemas],
+    allow: [...['VIOLATIONS', 'VERDICTS', 'RESPONSES'].flatMap(read), schemas],
   },
   'siem-relay': {
     allow: [
@@ -208,8 +240,8 @@ const ROLES: Record<Exclude<FixedRole, 'admin'>, { allow: string[] }> = {
   // A connector of somebody else's: it reads events, live or by the durable consumers that are there, and makes nothing.
   'siem-reader': {
     allow: SIEM_FORMATS.map(siemConsumer).flatMap((consumer) => [
-      `$JS.API.CONSUMER.INFO.SIEM.${consumer}`,
-      `$JS.API.CONSUMER.MSG.NEXT.SIEM.${consumer}`,
+      `${IMPORTED_API}.CONSUMER.INFO.SIEM.${consumer}`,
+      `${IMPORTED_API}.CONSUMER.MSG.NEXT.SIEM.${consumer}`,
       `$JS.ACK.SIEM.${consumer}.>`,
     ]),
   },
@@ -217,7 +249,7 @@ const ROLES: Record<Exclude<FixedRole, 'admin'>, { allow: string[] }> = {
 
 /** Permissions of an identity, as nats-server takes them. The admin makes streams and registers schemas: it may do all. */
 export function permissionsFor(identity: Identity): Permissions {
-  if (identity.role === 'collector') return collector(identity.node);
+  if ('node' in identity) return NODE_PERMISSIONS[identity.role](identity.node);
   const inbox = `${inboxPrefixFor(identity)}.>`;
   if (identity.role === 'bus-auth') {
     return {

@@ -1,31 +1,33 @@
 /**
- * Messages in a stream that no client wrote: answers of the server that were sent there.
+ * Injected replies: messages in a stream that the server wrote there because a request named that subject as its reply subject.
  *
- * nats-server checks where a client publishes, and not which subject it names for the answer. Whoever may ask JetStream for a message can
- * therefore have it delivered to any subject, and the stream that has that subject stores it: a collector could put frames under another
- * node's name, or an entry under another's key. What it cannot do is take away the headers by which a direct get names its source, so a stored message
- * that has them was written by nobody of ours, and is not believed. An answer to anything else (a stream's state, an acknowledgement) is neither
- * a frame nor a value that any schema takes.
+ * Data path: every reader of a stream or bucket. Accounts (accounts.ts) keep clients outside the core account from injecting; what is
+ * left are the identities inside it, and messages from before the accounts. A reader recognises an injected reply by what no client of
+ * ours stores: the headers by which a direct get names its source, a status line such as `404 No Messages`, or nothing at all (servers
+ * from 2.14 on store such a status without its line). Other responses (the state of a stream, an ack) are JSON of no schema of ours.
+ * Readers get an injected reply without its content, so that they refuse it and continue behind it.
  */
-import type { Msg, MsgHdrs } from '@nats-io/nats-core';
+import type { Msg } from '@nats-io/nats-core';
 
-/** Set by the server on every answer to a direct get, behind what the message was stored with. */
+/** The server appends it to every response to a direct get and to every push, behind the headers of the stored message. */
 const SOURCE = 'Nats-Stream';
 
-/** Of a message as a consumer delivers it, with its stored headers alone. */
-export function isPlanted(headers: MsgHdrs | undefined): boolean {
-  return headers?.has(SOURCE) ?? false;
-}
-
-/** Of a message within an answer or a push, to which the server adds such headers itself. */
-export function isPlantedWithin(headers: MsgHdrs | undefined): boolean {
-  return (headers?.values(SOURCE).length ?? 0) > 1;
+/**
+ * Whether a message is an injected reply. `appended`: the server added its own headers, as it does to direct gets and pushes and not to
+ * what a consumer delivers.
+ */
+export function isPlanted({ headers, data }: Pick<Msg, 'headers' | 'data'>, appended: boolean): boolean {
+  if (!headers) return data.length === 0;
+  if (headers.code !== 0 || headers.values(SOURCE).length > (appended ? 1 : 0)) return true;
+  // A consumer that asked for headers alone gets the size. A deleted key has an operation and no value.
+  const isEmpty = data.length === 0 && Number(headers.get('Nats-Msg-Size')) === 0;
+  return isEmpty && !headers.has('KV-Operation');
 }
 
 const NOTHING = new Uint8Array();
 
-/** What readers get of a message. What was planted has no content: whatever reads it refuses it, and goes on behind it. */
-export function contentOf(message: Msg, planted: boolean) {
-  if (planted) return { headers: undefined, data: NOTHING, planted };
-  return { headers: message.headers, data: message.data, planted };
+/** The part of a message that readers get. */
+export function contentOf(message: Msg, appended: boolean) {
+  if (isPlanted(message, appended)) return { headers: undefined, data: NOTHING, planted: true };
+  return { headers: message.headers, data: message.data, planted: false };
 }

@@ -115,7 +115,8 @@ export class PullSession {
   private onMessage(message: Msg): void {
     if (this.over) return;
     this.missed = 0;
-    const code = message.headers?.code ?? 0;
+    // A status comes on the inbox itself; a message that was stored with a status line comes on the subject of its stream.
+    const code = message.subject === this.inbox ? (message.headers?.code ?? 0) : 0;
     if (code === 0) {
       const delivery = parseDelivery(message.reply);
       this.outstanding = Math.max(0, this.outstanding - 1);

@@ -4,9 +4,10 @@
  * Place in the path: kv.ts, ordered.ts, streams.ts and publish.ts ask through it. The client alone would let a question that was
  * swallowed by a broken connection wait for its whole timeout.
  */
-import type { Msg, MsgHdrs, Payload } from '@nats-io/nats-core';
+import { createInbox, errors, type Msg, type MsgHdrs, type Payload } from '@nats-io/nats-core';
 import type { Bus, BusStatus } from './connect.ts';
 import { BusError, codeOfRefusal, toBusError } from './errors.ts';
+import { onAbort } from './wait.ts';
 
 export interface RequestOptions {
   headers?: MsgHdrs;
@@ -52,6 +53,54 @@ export async function request(
   } finally {
     if (broken) bus.statusListeners.delete(broken);
   }
+}
+
+/**
+ * One request with many responses: resolves when `take` returns true, or when the signal aborts.
+ * @throws what `take` throws; BusError BUS_TIMEOUT after `timeoutMs` without a response, BUS_UNREACHABLE, BUS_PERMISSION
+ */
+export function requestMany(
+  bus: Bus,
+  subject: string,
+  body: object,
+  signal: AbortSignal,
+  take: (response: Msg) => boolean,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const inbox = createInbox(bus.inboxPrefix);
+    const end = (error?: unknown) => {
+      clearTimeout(silence);
+      bus.statusListeners.delete(onStatus);
+      forget();
+      if (!bus.nc.isClosed()) subscription.unsubscribe();
+      if (error === undefined) resolve();
+      else reject(error);
+    };
+    const onStatus = (status: BusStatus) => {
+      if (status.type === 'disconnected' || status.type === 'closed') {
+        end(new BusError('BUS_UNREACHABLE', `${subject}: the connection broke before the last response`));
+      } else if (status.type === 'error') {
+        const { cause } = status.error;
+        if (cause instanceof errors.PermissionViolationError && cause.subject === subject) end(status.error);
+      }
+    };
+    const late = () => end(new BusError('BUS_TIMEOUT', `${subject}: no response within ${bus.timeoutMs} ms`));
+    const silence = setTimeout(late, bus.timeoutMs);
+    const forget = onAbort(signal, () => end());
+    const subscription = bus.nc.subscribe(inbox, {
+      callback: (error, response) => {
+        if (error) return end(toBusError(error, inbox));
+        silence.refresh();
+        try {
+          if (take(response)) end();
+        } catch (cause) {
+          end(cause);
+        }
+      },
+    });
+    bus.statusListeners.add(onStatus);
+    bus.nc.publish(subject, JSON.stringify(body), { reply: inbox });
+  });
 }
 
 /** A question whose answer is JSON, with an `error` when it is refused. @throws BusError as request, and every refusal */

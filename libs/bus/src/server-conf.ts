@@ -1,21 +1,30 @@
 /**
- * Text of a nats.conf for nats-server 2.10 or later: JetStream, one user an identity, allow-lists, nothing else; in a cluster TLS,
- * routes, and auth callout for collectors.
+ * Text of a nats.conf for nats-server 2.10 or later: JetStream, accounts with their imports and exports, one user an identity with its
+ * allow-lists; in a cluster TLS, routes, and auth callout for collectors.
  *
- * Place in the path: the lab, the tests and `bailiff credentials` write it to a file of mode 0600 (it holds passwords). Values are
- * quoted, so `$KV` is a subject and not a variable. With auth callout there are two accounts: who answers the server's questions
- * (they carry tokens) sits in AUTH and sees nothing of the bus, everybody else in BAILIFF and sees nothing of the questions. Every
- * fixed user is listed in `auth_users`: the server knows it by its password and asks nobody, so it gets in while bus-auth is down.
+ * Data path: the lab, the tests and `bailiff credentials` write it to a file of mode 0600 (it holds passwords). Values are quoted, so
+ * `$KV` is a subject and not a variable. With auth callout every fixed user is listed in `auth_users`: the server checks its password
+ * itself, so these users can log in while bus-auth is down.
  */
 import assert from 'node:assert';
-import type { Permissions } from './permissions.ts';
+import { ACCOUNTS, type Account, accountOf, CORE, EXPORTS, type Export, IMPORTS, type Import } from './accounts.ts';
+import { type Identity, type Permissions, permissionsFor, userOf } from './permissions.ts';
 
 export interface NatsUser {
   user: string;
+  account: Account;
   /** Plain or bcrypt ($2a$…), as nats-server takes it. */
   password: string;
   permissions: Permissions;
 }
+
+/** A user with the account and the rights of an identity. `password` as in NatsUser. */
+export const natsUserFor = (identity: Identity, password: string): NatsUser => ({
+  user: userOf(identity),
+  account: accountOf(identity),
+  password,
+  permissions: permissionsFor(identity),
+});
 
 /** Files in PEM, as the server finds them. */
 export interface TlsFiles {
@@ -46,7 +55,7 @@ export interface AuthCalloutConf {
   issuer: string;
   /** Public curve nkey (X…): requests are sealed for it, since they hold tokens. */
   xkey: string;
-  /** The user that answers, in the account AUTH. */
+  /** The user of bus-auth. */
   service: NatsUser;
 }
 
@@ -74,10 +83,6 @@ export const DEFAULT_MAX_MEMORY_BYTES = 256 * 1024 ** 2;
 export const MAX_PAYLOAD_BYTES = 1024 * 1024;
 /** How long the server waits for credentials, and for bus-auth's answer about them: less than a client waits, so that it is told. */
 export const AUTH_TIMEOUT_S = 4;
-/** Account of everything that is on the bus, where there is auth callout. */
-export const BUS_ACCOUNT = 'BAILIFF';
-/** Account of bus-auth. */
-export const AUTH_ACCOUNT = 'AUTH';
 
 const quote = (text: string) => JSON.stringify(text);
 const list = (subjects: readonly string[]) => `[${subjects.map(quote).join(', ')}]`;
@@ -118,27 +123,49 @@ function clusterLines(host: string, conf: ClusterConf): string[] {
   ]);
 }
 
-/** Who there is, and whom the server asks about those whom it does not know. */
+const place = (account: Account, subject: string) => `account: ${account}, subject: ${quote(subject)}`;
+
+function importLine({ kind, from, subject, to }: Import): string {
+  return `{ ${kind}: { ${place(from, subject)} }${to === undefined ? '' : `, to: ${quote(to)}`} }`;
+}
+
+function exportLine({ kind, subject, accounts, responsesMs }: Export): string {
+  const responses = responsesMs === undefined ? '' : `, response_type: stream, response_threshold: "${responsesMs}ms"`;
+  return `{ ${kind}: ${quote(subject)}, accounts: [${accounts.join(', ')}]${responses} }`;
+}
+
+const listLines = (head: string, lines: readonly string[]) =>
+  lines.length === 0 ? [] : [`${head}: [`, ...indent(lines), ']'];
+
+function accountLines(account: Account, users: readonly NatsUser[]): string[] {
+  return block(account, [
+    ...(account === CORE ? ['jetstream: enabled'] : []),
+    ...listLines('exports', EXPORTS[account].map(exportLine)),
+    ...listLines('imports', IMPORTS[account].map(importLine)),
+    ...usersLines(users.filter((user) => user.account === account)),
+  ]);
+}
+
+/** Accounts with their users, and which service authenticates the users that the server does not know. */
 function accessLines({ users, authCallout }: ServerConf): string[] {
-  if (!authCallout) return block('authorization', usersLines(users));
-  const { issuer, xkey, service } = authCallout;
-  const known = [service, ...users].map(({ user }) => user);
+  const all = [...(authCallout ? [authCallout.service] : []), ...users];
+  const accounts = ACCOUNTS.filter((account) => account !== 'AUTH' || authCallout !== undefined);
   return [
-    ...block('accounts', [
-      ...block(AUTH_ACCOUNT, usersLines([service])),
-      ...block(BUS_ACCOUNT, ['jetstream: enabled', ...usersLines(users)]),
-    ]),
-    ...block('authorization', [
-      `timeout: ${AUTH_TIMEOUT_S}`,
-      ...block('auth_callout', [
-        `issuer: ${quote(issuer)}`,
-        `xkey: ${quote(xkey)}`,
-        `account: ${quote(AUTH_ACCOUNT)}`,
-        `auth_users: ${list(known)}`,
-      ]),
-    ]),
+    ...block(
+      'accounts',
+      accounts.flatMap((account) => accountLines(account, all)),
+    ),
+    ...block('authorization', [`timeout: ${AUTH_TIMEOUT_S}`, ...(authCallout ? calloutLines(authCallout, all) : [])]),
   ];
 }
+
+const calloutLines = ({ issuer, xkey, service }: AuthCalloutConf, known: readonly NatsUser[]) =>
+  block('auth_callout', [
+    `issuer: ${quote(issuer)}`,
+    `xkey: ${quote(xkey)}`,
+    `account: ${quote(service.account)}`,
+    `auth_users: ${list(known.map(({ user }) => user))}`,
+  ]);
 
 /** Writes the configuration. */
 export function natsServerConf(conf: ServerConf): string {

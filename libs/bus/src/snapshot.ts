@@ -6,9 +6,8 @@
  * by the re-read, whichever is first. While the bus is away the last value stands, and so it does while an answer is older than what
  * was told: in a cluster a replica that is a moment behind may have given it, so it is believed at the MAX_DOUBTS-th time in a row.
  */
-import type { Bus } from './connect.ts';
 import { streamInfo } from './direct.ts';
-import { Follower, type FollowOptions, isOtherLineage, MAX_KEYS, type Told } from './follow.ts';
+import { Follower, type FollowerBuses, type FollowOptions, isOtherLineage, MAX_KEYS, type Told } from './follow.ts';
 import type { KvEntry } from './kv.ts';
 
 /** Reads in a row, a second apart, that must say the same before it is believed that what was told is no more. */
@@ -30,8 +29,8 @@ export class SnapshotReader extends Follower {
   private doubts = 0;
   private doubtedAtMs = 0;
 
-  constructor(bus: Bus, bucket: string, key: string, options: SnapshotOptions) {
-    super(bus, bucket, key, options);
+  constructor(buses: FollowerBuses, bucket: string, key: string, options: SnapshotOptions) {
+    super(buses, bucket, key, options);
     this.key = key;
     this.snapshotOptions = options;
     this.begin();
@@ -109,8 +108,8 @@ export class BucketReader extends Follower {
   /** When the stream was made, as the server says: another time is another stream. */
   private created = '';
 
-  constructor(bus: Bus, bucket: string, filter: string, options: BucketReaderOptions) {
-    super(bus, bucket, filter, options);
+  constructor(buses: FollowerBuses, bucket: string, filter: string, options: BucketReaderOptions) {
+    super(buses, bucket, filter, options);
     this.filter = filter;
     this.bucketOptions = options;
     this.begin();

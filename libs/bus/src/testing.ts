@@ -11,9 +11,9 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type Bus, type BusOptions, connectBus } from './connect.ts';
-import { FIXED_ROLES, type Identity, permissionsFor, userOf } from './permissions.ts';
+import { FIXED_ROLES, type Identity, NODE_ROLES, userOf } from './permissions.ts';
 import { newSeed, publicKeyOf } from './seeds.ts';
-import { type NatsUser, natsServerConf, type ServerConf } from './server-conf.ts';
+import { type NatsUser, natsServerConf, natsUserFor, type ServerConf } from './server-conf.ts';
 
 /** The rest of its configuration is as the tests' own. */
 export type StartNatsOptions = Partial<Omit<ServerConf, 'host'>>;
@@ -49,27 +49,23 @@ const END_MS = 5_000;
 /** A client that stood still between its connection and its login is no stranger: the server's own patience is two seconds. */
 const LOGIN_S = 30;
 
-/** Where bus-auth is asked, the patience that ships with it is left. */
+/** With bus-auth the server keeps the timeout that ships with it. */
 function confText(conf: ServerConf): string {
   const text = natsServerConf(conf);
-  return conf.authCallout ? text : text.replace(/^authorization \{$/m, `$&\n  timeout: ${LOGIN_S}`);
+  return conf.authCallout ? text : text.replace(/^(authorization \{\n {2}timeout: )\d+/m, `$1${LOGIN_S}`);
 }
 
 /** A server that was killed a moment ago may still be making files. */
 const remove = (directory: string) =>
   rmSync(directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 20 });
 
-/** Users of every role, and of a collector for each node, with passwords made from their names. */
+/** Users of every role, and those of each node, with passwords made from their names. */
 export function testUsers(nodes: readonly string[] = ['node-a', 'node-b']): NatsUser[] {
   const identities: Identity[] = [
     ...FIXED_ROLES.map((role) => ({ role })),
-    ...nodes.map((node) => ({ role: 'collector' as const, node })),
+    ...nodes.flatMap((node) => NODE_ROLES.map((role) => ({ role, node }))),
   ];
-  return identities.map((identity) => ({
-    user: userOf(identity),
-    password: `password-of-${userOf(identity)}`,
-    permissions: permissionsFor(identity),
-  }));
+  return identities.map((identity) => natsUserFor(identity, `password-of-${userOf(identity)}`));
 }
 
 /** Auth callout with bus-auth as a user; keys of the test's own, or new ones whose seeds nobody has. */
@@ -77,12 +73,10 @@ export function testCallout(
   issuer: string = newSeed('issuer'),
   xkey: string = newSeed('xkey'),
 ): NonNullable<ServerConf['authCallout']> {
-  const identity = { role: 'bus-auth' } as const;
-  const password = `password-of-${userOf(identity)}`;
   return {
     issuer: publicKeyOf('issuer', issuer),
     xkey: publicKeyOf('xkey', xkey),
-    service: { user: userOf(identity), password, permissions: permissionsFor(identity) },
+    service: natsUserFor({ role: 'bus-auth' }, 'password-of-bus-auth'),
   };
 }
 

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { CORE } from './accounts.ts';
 import { DEFAULT_MAX_FILE_BYTES, MAX_PAYLOAD_BYTES, natsServerConf } from './server-conf.ts';
 import {
   BUCKETS,
@@ -39,7 +40,12 @@ test('topology - nats.conf quotes what it is given', () => {
     host: '127.0.0.1',
     port: 4222,
     storeDir: '/var/lib/nats',
-    users: [{ user: 'a"b', password: '$x', permissions: { publish: { allow: ['$KV.>'] }, subscribe: { allow: [] } } }],
+    users: [
+      {
+        ...{ user: 'a"b', account: CORE, password: '$x' },
+        permissions: { publish: { allow: ['$KV.>'] }, subscribe: { allow: [] } },
+      },
+    ],
   });
   expect(conf).toContain('user: "a\\"b", password: "$x"');
   expect(conf).toContain('allow: ["$KV.>"]');

@@ -147,6 +147,7 @@ function stream(config: WantedStream, replicas: number): WantedStream {
     // What was once written stays until a limit removes it: nobody edits evidence.
     deny_delete: true,
     deny_purge: true,
+    allow_rollup_hdrs: false,
     duplicate_window: Math.min(nanos(DUPLICATE_WINDOW_MS), ageNanos),
     ...config,
   };
@@ -168,9 +169,10 @@ function bucketStream(limits: BucketLimits, replicas: number): WantedStream {
     ...(limits.maxAgeMs > 0 ? { max_age: nanos(limits.maxAgeMs) } : {}),
     max_msg_size: limits.maxValueBytes + PUT_HEADERS_BYTES,
     allow_direct: true,
-    allow_rollup_hdrs: !limits.createOnly,
+    // A rollup header on one key would remove all others, and a purge any.
+    allow_rollup_hdrs: false,
     deny_delete: true,
-    deny_purge: limits.createOnly,
+    deny_purge: true,
     duplicate_window: nanos(DUPLICATE_WINDOW_MS),
     ...(limits.push ? { republish: { src: subject, dest: `${ROOT}.push.${limits.bucket}.>` } } : {}),
   };

@@ -5,7 +5,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { type Bus, type BusOptions, connectBus, ensureTopology, userOf } from '@bailiff/bus';
+import { type Bus, type BusOptions, connectBus, ensureTopology, type NodeRole, userOf } from '@bailiff/bus';
 import { newSeed } from '@bailiff/bus/auth';
 import { type StartNatsOptions, startNats, type TestNats, testCallout, testUsers } from '@bailiff/bus/testing';
 import { type KubeClient, requestToken } from '@bailiff/kube';
@@ -132,11 +132,15 @@ export class AuthRig implements AsyncDisposable {
     return this.token({ pod: `collector-${node}`, ...wish });
   }
 
-  /** Options of a collector that logs in by a token in a file. */
-  async collector(node: NodeName, wish: TokenWish = {}): Promise<BusOptions & { tokenFile: string }> {
+  /** Options of a collector's connection that logs in by a token in a file. */
+  async collector(
+    node: NodeName,
+    wish: TokenWish = {},
+    role: NodeRole = 'collector',
+  ): Promise<BusOptions & { tokenFile: string }> {
     this.#files += 1;
     const tokenFile = this.write(`token-${this.#files}`, await this.tokenOf(node, wish));
-    const user = userOf({ role: 'collector', node });
+    const user = userOf({ role, node });
     return { servers: this.nats.url, user, tokenFile, name: `test ${user}` };
   }
 

@@ -3,7 +3,7 @@
  *
  * A file of secrets has one a line, newest first: clients try each in turn, bus-auth takes the one that the server names.
  */
-import { type Identity, type NatsUser, natsServerConf, permissionsFor, type ServerConf } from '@bailiff/bus';
+import { type Identity, type NatsUser, natsServerConf, natsUserFor, type ServerConf } from '@bailiff/bus';
 import { publicKeyOf } from '@bailiff/bus/auth';
 import { stringify } from 'yaml';
 import { type Credentials, type Generations, inForce } from './model.ts';
@@ -23,10 +23,10 @@ import {
 const ROUTE_USER = 'route';
 const lines = (values: Generations) => `${values.join('\n')}\n`;
 
-function userOf(credentials: Credentials, identity: Exclude<Identity, { role: 'collector' }>): NatsUser {
+function userOf(credentials: Credentials, identity: Exclude<Identity, { node: string }>): NatsUser {
   const found = credentials.users[identity.role];
   if (!found) throw new Error(`credentials without ${identity.role}`);
-  return { user: identity.role, password: found.hash, permissions: permissionsFor(identity) };
+  return natsUserFor(identity, found.hash);
 }
 
 /** Who there is, as the servers know it. */

@@ -15,7 +15,7 @@ import {
   type SpoofSample,
 } from '@bailiff/bpf';
 import { clipReason, type RuntimePolicyStatus, type RuntimeStatus, type SocketProcess } from '@bailiff/schemas';
-import type { BusDocument } from '../bus-link.ts';
+import type { BusDocument } from '../bus-documents.ts';
 import type { DocumentStore, SavedDocument } from '../documents.ts';
 import { bindExisting, whyNoCgroups } from './cgroups.ts';
 import type { HalfOptions, RuntimeHalf } from './half.ts';

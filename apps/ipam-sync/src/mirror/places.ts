@@ -7,7 +7,7 @@ import {
   type Bus,
   BusError,
   decodeToken,
-  directGet,
+  getLastMessage,
   type KvEntry,
   openBucket,
   ROOT,
@@ -137,7 +137,7 @@ export class Whereabouts {
       const before = known.get(key);
       if (before?.bucketRevision === bucketRevision) this.#sequences.set(key, before);
       else {
-        const message = await directGet(this.#bus, `$JS.API.DIRECT.GET.CONFIG_LOG.${ROOT}.config.${key}`);
+        const message = await getLastMessage(this.#bus, 'CONFIG_LOG', `${ROOT}.config.${key}`);
         // The log follows the bucket by a moment.
         if (message && Buffer.from(message.data).toString('utf8') === json)
           this.#sequences.set(key, { bucketRevision, sequence: message.sequence });

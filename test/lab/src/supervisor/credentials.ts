@@ -5,7 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { FIXED_ROLES, type Identity, type NatsUser, permissionsFor, type ServerConf, userOf } from '@bailiff/bus';
+import { FIXED_ROLES, type Identity, type NatsUser, natsUserFor, type ServerConf, userOf } from '@bailiff/bus';
 import { newSeed, publicKeyOf } from '@bailiff/bus/auth';
 import type { LabPlan } from '../plan.ts';
 import { tokenFileOf } from './bus-auth.ts';
@@ -55,7 +55,9 @@ export async function makeCredentials(plan: LabPlan): Promise<LabCredentials> {
     const passwordFile = path.join(dir, `${user}.password`);
     await writeFile(passwordFile, password, { mode: 0o600 });
     bus.set(user, { user, passwordFile });
-    users.push({ user, password, permissions: permissionsFor(identity) });
+    users.push(natsUserFor(identity, password));
+    // Both connections of a collector read the same file.
+    if ('node' in identity) users.push(natsUserFor({ role: 'push', node: identity.node }, password));
   }
   const apiTokens = Object.fromEntries(API_USERS.map((user) => [user, newSecret()])) as Record<ApiUser, string>;
   if (!busAuth) return { users, bus, apiTokens, callout: null };
@@ -63,7 +65,7 @@ export async function makeCredentials(plan: LabPlan): Promise<LabCredentials> {
     const user = userOf({ role: 'collector', node: node.name });
     bus.set(user, { user, tokenFile: tokenFileOf(plan, node) });
   }
-  // In an account of its own: not among those of the bus.
+  // natsServerConf takes the user of bus-auth with the callout.
   const service = users.find(({ user }) => user === 'bus-auth') as NatsUser;
   const others = users.filter((one) => one !== service);
   return { users: others, bus, apiTokens, callout: await makeCallout(dir, service) };

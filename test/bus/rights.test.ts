@@ -1,0 +1,33 @@
+// What an identity can have JetStream do on its behalf: see rights.ts. The control gives the same rights in one account, where responses of
+// the server land in streams that the identity may not write.
+import { ensureTopology, type Identity, userOf } from '@bailiff/bus';
+import { startNats, type TestNats, testUsers } from '@bailiff/bus/testing';
+import { describe, expect, test } from 'vitest';
+import { inOneAccount, NODES, OUTSIDE, seed, tryEverything } from './rights.ts';
+
+async function startSeeded(users = testUsers(NODES)): Promise<TestNats> {
+  const nats = await startNats({ users });
+  const admin = await nats.connect('admin');
+  await ensureTopology(admin);
+  await seed(admin);
+  return nats;
+}
+
+describe.each(OUTSIDE.map((identity) => [userOf(identity), identity] as const))('rights - %s', (user, identity) => {
+  test('changes nothing beyond its list, whatever reply subject, body or header it sends', async () => {
+    await using nats = await startSeeded();
+    const { attempts, unexpected } = await tryEverything(nats, await nats.connect(user), identity);
+    expect(unexpected).toEqual([]);
+    expect(attempts).toBeGreaterThan(1_000);
+  }, 120_000);
+});
+
+const CONTROLS: [Identity, string][] = [
+  [{ role: 'collector', node: 'node-a' }, 'new: message KV_bailiff_config'],
+  [{ role: 'siem-reader' }, 'gone or changed: stream RESPONSES'],
+];
+test.each(CONTROLS)('rights - control: in one account, the attempts of %j land', async (identity, landed) => {
+  await using nats = await startSeeded(inOneAccount(testUsers(NODES)));
+  const { unexpected } = await tryEverything(nats, await nats.connect(userOf(identity)), identity);
+  expect(unexpected.some((change) => change.startsWith(landed))).toBe(true);
+});
