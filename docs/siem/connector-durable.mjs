@@ -1,9 +1,10 @@
-// A connector that may be away: it reads the durable consumer of its format, and what it did not acknowledge comes again.
+// A connector that may be away: it reads the durable consumer of its format. Events that it did not acknowledge are delivered again.
+// Connectors are in an account of their own, which reaches JetStream under the API prefix BUS.
 import { jetstream } from '@nats-io/jetstream';
 import { connectAs } from './connect.mjs';
 
 const nats = await connectAs('siem-reader');
-const consumer = await jetstream(nats, { checkAPI: false }).consumers.get('SIEM', 'siem-ocsf');
+const consumer = await jetstream(nats, { apiPrefix: 'BUS', checkAPI: false }).consumers.get('SIEM', 'siem-ocsf');
 
 for await (const message of await consumer.consume()) {
   const event = message.json();

@@ -33,6 +33,8 @@ export class DirectReader {
   readonly #options: OrderedOptions;
   readonly #filter: string;
   readonly #position: StreamPosition;
+  /** On a server that does not count them: messages under the filter that are not read yet, at most. */
+  #left: number | null = null;
 
   constructor(bus: Bus, stream: string, options: OrderedOptions) {
     const { filterSubjects = [], start } = options;
@@ -89,10 +91,19 @@ export class DirectReader {
   async #handle(message: StreamMessage, { state }: StreamInfo): Promise<void> {
     if (this.#over) return;
     this.#position.take(message);
-    const pending = message.pending >= 0 ? message.pending : Math.max(0, state.last_seq - message.sequence);
+    const pending = message.pending >= 0 ? message.pending : await this.#countLeft(message.sequence, state.last_seq);
     const data = this.#options.headersOnly ? message.data.subarray(0, 0) : message.data;
     const result = this.#options.onMessage({ ...message, data, pending });
     if (result instanceof Promise) await result;
+  }
+
+  /** An upper bound of the messages behind a sequence. */
+  async #countLeft(sequence: number, lastSequence: number): Promise<number> {
+    const behind = Math.max(0, lastSequence - sequence);
+    if (this.#filter === '>') return behind;
+    this.#left ??= (await this.#subjects()).reduce((sum, [, messages]) => sum + messages, 0);
+    this.#left = Math.max(0, this.#left - 1);
+    return Math.min(behind, this.#left);
   }
 
   /** Sets the position in front of the first message. */
@@ -119,7 +130,7 @@ export class DirectReader {
 
   /** The newest message of each subject, in stream order. Those that are newer than `info` come with the reading that follows. */
   async #readLast(info: StreamInfo): Promise<void> {
-    const subjects = await this.#subjects();
+    const subjects = (await this.#subjects()).map(([subject]) => subject);
     const found: StreamMessage[] = [];
     for (let at = 0; at < subjects.length && !this.#over; at += LAST_AT_ONCE) {
       const page = subjects.slice(at, at + LAST_AT_ONCE);
@@ -133,14 +144,15 @@ export class DirectReader {
     if (!this.#over) this.#position.received = info.state.last_seq;
   }
 
-  async #subjects(): Promise<string[]> {
-    const subjects: string[] = [];
+  /** Subjects under the filter, with the number of their messages. */
+  async #subjects(): Promise<[string, number][]> {
+    const subjects: [string, number][] = [];
     for (;;) {
       const { state } = await streamInfo(this.#bus, this.#stream, {
         subjects_filter: this.#filter,
         offset: subjects.length,
       });
-      const page = Object.keys(state.subjects ?? {});
+      const page = Object.entries(state.subjects ?? {});
       subjects.push(...page);
       if (page.length < SUBJECTS_PER_PAGE) return subjects;
     }

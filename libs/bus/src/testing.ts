@@ -11,7 +11,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type Bus, type BusOptions, connectBus } from './connect.ts';
-import { FIXED_ROLES, type Identity, NODE_ROLES, userOf } from './permissions.ts';
+import { FIXED_ROLES, NODE_ROLES, userOf } from './permissions.ts';
 import { newSeed, publicKeyOf } from './seeds.ts';
 import { type NatsUser, natsServerConf, natsUserFor, type ServerConf } from './server-conf.ts';
 
@@ -59,13 +59,14 @@ function confText(conf: ServerConf): string {
 const remove = (directory: string) =>
   rmSync(directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 20 });
 
-/** Users of every role, and those of each node, with passwords made from their names. */
+/** Users of every role, and those of each node, with passwords made from their names. A collector has one for both its connections. */
 export function testUsers(nodes: readonly string[] = ['node-a', 'node-b']): NatsUser[] {
-  const identities: Identity[] = [
-    ...FIXED_ROLES.map((role) => ({ role })),
-    ...nodes.flatMap((node) => NODE_ROLES.map((role) => ({ role, node }))),
+  return [
+    ...FIXED_ROLES.map((role) => natsUserFor({ role }, `password-of-${role}`)),
+    ...nodes.flatMap((node) =>
+      NODE_ROLES.map((role) => natsUserFor({ role, node }, `password-of-${userOf({ role: 'collector', node })}`)),
+    ),
   ];
-  return identities.map((identity) => natsUserFor(identity, `password-of-${userOf(identity)}`));
 }
 
 /** Auth callout with bus-auth as a user; keys of the test's own, or new ones whose seeds nobody has. */
