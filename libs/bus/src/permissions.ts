@@ -266,3 +266,17 @@ export function permissionsFor(identity: Identity): Permissions {
   const subscribe = own === undefined ? [inbox] : [inbox, `${ROOT}.${own}.>`];
   return { publish: { allow: [...new Set(ROLES[identity.role].allow)] }, subscribe: { allow: subscribe } };
 }
+
+/**
+ * Rights of an identity where all share the core account: it creates consumers, and uses the JetStream API under its own name. For servers
+ * that were set up before there were accounts, until `bailiff credentials rotate --finish`.
+ */
+export function oneAccountPermissionsFor(identity: Identity): Permissions {
+  const { publish, ...rest } = permissionsFor(identity);
+  if (apiPrefixOf(userOf(identity)) !== IMPORTED_API) return { publish, ...rest };
+  const allow = publish.allow.flatMap((subject) => {
+    const stream = /^\$JS\.API\.DIRECT\.GET\.([^.]+)$/.exec(subject)?.[1];
+    return stream === undefined ? subject.replace(`${IMPORTED_API}.`, '$JS.API.') : ordered(stream);
+  });
+  return { publish: { allow: [...new Set(allow)] }, ...rest };
+}

@@ -41,6 +41,8 @@ export interface Credentials {
   /** While a rotation of them is prepared: what comes next. */
   nextRoutePassword?: string | undefined;
   nextRedisPassword?: string | undefined;
+  /** Users outside the core are in accounts of their own. Absent in files from before there were accounts: `finish` moves them. */
+  accounts?: true | undefined;
   /** Newest first; clients trust all, the newest in force signs. */
   authorities: readonly Authority[];
   server: Authority;
@@ -91,6 +93,7 @@ export async function init(options: InitOptions, make: Makers): Promise<Credenti
     xkeys: [make.xkey()],
     routePassword: make.password(),
     redisPassword: make.password(),
+    accounts: true,
     authorities: [authority],
     server: await make.server(authority, options.dnsNames),
   };
@@ -139,6 +142,7 @@ export async function finish(from: Credentials, make: Makers): Promise<Credentia
     ...rest,
     stage: 'in-force',
     inForceSince: make.now(),
+    accounts: true,
     users,
     routePassword: nextRoutePassword ?? from.routePassword,
     redisPassword: nextRedisPassword ?? from.redisPassword,

@@ -3,7 +3,15 @@
  *
  * A file of secrets has one a line, newest first: clients try each in turn, bus-auth takes the one that the server names.
  */
-import { type Identity, type NatsUser, natsServerConf, natsUserFor, type ServerConf } from '@bailiff/bus';
+import {
+  CORE,
+  type Identity,
+  type NatsUser,
+  natsServerConf,
+  natsUserFor,
+  oneAccountPermissionsFor,
+  type ServerConf,
+} from '@bailiff/bus';
 import { publicKeyOf } from '@bailiff/bus/auth';
 import { stringify } from 'yaml';
 import { type Credentials, type Generations, inForce } from './model.ts';
@@ -26,7 +34,9 @@ const lines = (values: Generations) => `${values.join('\n')}\n`;
 function userOf(credentials: Credentials, identity: Exclude<Identity, { node: string }>): NatsUser {
   const found = credentials.users[identity.role];
   if (!found) throw new Error(`credentials without ${identity.role}`);
-  return natsUserFor(identity, found.hash);
+  const user = natsUserFor(identity, found.hash);
+  if (credentials.accounts || identity.role === 'bus-auth') return user;
+  return { ...user, account: CORE, permissions: oneAccountPermissionsFor(identity) };
 }
 
 /** Who there is, as the servers know it. */

@@ -119,6 +119,13 @@ const REDIS_LAST = [
   '      kubectl -n NAMESPACE exec bailiff-valkey-0 -- sh /etc/valkey/passwords.sh',
 ].join('\n');
 
+/** Of credentials from before there were accounts. */
+const ACCOUNTS_FIRST = [
+  'Accounts: when the Secrets are there, reload each server now as well, then upgrade Bailiff. The users cli, reader and siem-reader',
+  'move to accounts of their own with --finish: until then use the bailiff command of the earlier version, and prepare connectors',
+  'for it (docs/bus-credentials.md, "From one account to several").',
+].join('\n');
+
 /** nats-server refuses to reload a changed auth_callout. */
 const RESTART =
   'The keys of auth callout are among what changed: restart each server instead (kubectl rollout restart), one after the other.';
@@ -145,6 +152,7 @@ export async function runRotate(io: CliIo, options: RotateOptions, where: Where)
   const out = new Out(io);
   out.note(NEXT[options.step]);
   const inNamespace = (text: string) => out.note(text.replaceAll('NAMESPACE', next.namespace));
+  if (options.step === 'prepare' && !credentials.accounts) out.note(ACCOUNTS_FIRST);
   if (options.step !== 'finish') {
     // Taken back, the servers have to know it too.
     const { nextRoutePassword, nextRedisPassword } = options.step === 'abort' ? credentials : next;
@@ -169,6 +177,7 @@ export function summary(credentials: Credentials, nowMs: number) {
     inForceSince: credentials.inForceSince,
     namespace: credentials.namespace,
     replicas: credentials.replicas,
+    accounts: credentials.accounts ?? false,
     issuer: publicKeyOf('issuer', inForce(issuers, stage)),
     xkey: publicKeyOf('xkey', inForce(xkeys, stage)),
     server: { ...endOf(server.certificate), dnsNames: credentials.dnsNames },
@@ -192,6 +201,7 @@ export async function runShow(io: CliIo, options: { out: string; json: boolean }
     ['stage', stage],
     ['in force since', shown.inForceSince],
     ['namespace', `${shown.namespace}, ${shown.replicas} servers`],
+    ['accounts', shown.accounts ? 'by identity' : 'one for all users: rotate, and rotate --finish, separate them'],
     ['issuer', shown.issuer],
     ['xkey', shown.xkey],
     ['certificate', `until ${until(shown.server)}`],

@@ -28,6 +28,7 @@ const schema = z.strictObject({
   redisPassword: z.string(),
   nextRoutePassword: z.string().optional(),
   nextRedisPassword: z.string().optional(),
+  accounts: z.literal(true).optional(),
   authorities: z.array(authority).min(1).max(2),
   server: authority,
 });

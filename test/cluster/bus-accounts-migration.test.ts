@@ -1,0 +1,99 @@
+// A bus whose identities share one account, as earlier versions set it up, moves to accounts: with the credentials and the store that it has,
+// and with clients of the earlier version at work until `rotate --finish`.
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { type Bus, connectBus, consumeOrdered, ensureTopology, openBucket, streamInfo } from '@bailiff/bus';
+import { startNats } from '@bailiff/bus/testing';
+import { waitFor } from '@bailiff/service/testing';
+import { jetstream } from '@nats-io/jetstream';
+import { afterAll, expect, test } from 'vitest';
+import { accessOf, tlsIn } from '../../apps/cli/src/credentials/render.ts';
+import { load } from '../../apps/cli/src/credentials/store.ts';
+import { runCli } from '../../apps/cli/src/testing.ts';
+
+const out = mkdtempSync(path.join(tmpdir(), 'bailiff-accounts-'));
+afterAll(() => rmSync(out, { recursive: true, force: true }));
+
+async function credentials(...args: string[]): Promise<string> {
+  const { exitCode, stderr } = await runCli(['credentials', ...args, '--out', out]);
+  expect([exitCode, stderr]).toEqual([0, expect.any(String)]);
+  return stderr;
+}
+const access = async () => accessOf(await load(out));
+const passwords = (user: string) => readFileSync(path.join(out, 'users', `${user}.password`), 'utf8').split('\n');
+
+/** The file as earlier versions wrote it. */
+function forgetAccounts(): void {
+  const file = path.join(out, 'credentials.json');
+  const { accounts: _, ...earlier } = JSON.parse(readFileSync(file, 'utf8'));
+  writeFileSync(file, JSON.stringify(earlier));
+}
+
+/** Takes one event of the durable consumer, under an API prefix. @returns its text, or why not */
+async function nextEvent(bus: Bus, apiPrefix: string): Promise<string> {
+  try {
+    const js = jetstream(bus.nc, { apiPrefix, checkAPI: false, timeout: 2_000 });
+    const message = await (await js.consumers.get('SIEM', 'siem-ocsf')).next({ expires: 2_000 });
+    message?.ack();
+    return message?.string() ?? 'none';
+  } catch (error) {
+    return `refused: ${(error as Error).message}`;
+  }
+}
+
+test('accounts - a bus of an earlier version is separated by a rotation, its streams stay, and clients work until it is finished', async () => {
+  await credentials('init');
+  forgetAccounts();
+  await credentials('render');
+  await using nats = await startNats({ ...(await access()), tls: tlsIn(out) });
+  const as = (user: string, password = passwords(user)[0] as string) =>
+    connectBus({ servers: nats.url, user, password, name: 'test', tls: { caFile: path.join(out, 'ca.crt') } });
+  const admin = await as('admin');
+  await ensureTopology(admin);
+  for (const event of ['one', 'two', 'three', 'four']) {
+    await admin.js.publish('bailiff.v1.siem.ocsf.network-activity.shop', event);
+  }
+  await openBucket(admin, 'bailiff_config').put('spoof.cluster._.default', '{"revision":1}');
+  const old = passwords('siem-reader')[0] as string;
+  const connector = await as('siem-reader', old);
+  expect(await nextEvent(connector, '$JS.API')).toBe('one');
+  expect((await credentials('show')) + (await runCli(['credentials', 'show', '--out', out])).stdout).toContain(
+    'one for all users',
+  );
+
+  // The first step: servers get the accounts, with nobody in them yet.
+  expect(await credentials('rotate')).toContain('reload each server now as well');
+  await nats.reload(await access());
+  const again = await as('siem-reader', old);
+  expect(await nextEvent(again, '$JS.API')).toBe('two');
+  await credentials('rotate', '--abort');
+  expect((await load(out)).accounts).toBeUndefined();
+  await credentials('rotate');
+
+  // The second step: the users move.
+  await credentials('rotate', '--finish');
+  await nats.reload(await access());
+  await waitFor(() => !again.connected, { what: 'the old connection to end' });
+  await expect(as('siem-reader', old)).rejects.toMatchObject({ code: 'BUS_AUTHENTICATION' });
+  const moved = await as('siem-reader');
+  expect(await nextEvent(moved, '$JS.API')).toContain('refused');
+  expect(await nextEvent(moved, 'BUS')).toBe('three');
+  const cli = await as('cli');
+  expect((await openBucket(cli, 'bailiff_config').get('spoof.cluster._.default'))?.value.toString()).toBe(
+    '{"revision":1}',
+  );
+  expect((await streamInfo(cli, 'VIOLATIONS')).config.name).toBe('VIOLATIONS');
+  const seen: string[] = [];
+  const end = new AbortController();
+  const relay = await as('siem-relay');
+  await consumeOrdered(relay, 'SIEM', {
+    start: 'all',
+    onMessage: ({ data }) => void seen.push(Buffer.from(data).toString()),
+    onIdle: () => end.abort(),
+    signal: end.signal,
+  });
+  expect(seen).toEqual(['one', 'two', 'three', 'four']);
+  expect((await runCli(['credentials', 'show', '--out', out])).stdout).toContain('by identity');
+  await Promise.all([admin, connector, again, moved, cli, relay].map((bus) => bus.close()));
+}, 60_000);
