@@ -101,6 +101,27 @@ describe('responder - streams made anew', () => {
     await told('KV_bailiff_quarantine');
   });
 
+  it.each([
+    ['a status of the server', '$JS.API.CONSUMER.MSG.NEXT.SIEM.siem-ocsf', '{"batch":1,"no_wait":true}'],
+    ['a response in JSON', '$JS.API.STREAM.INFO.VERDICTS', ''],
+  ])('quarantines - %s under the key of a node is replaced by the list that is in force', async (_, request, body) => {
+    const [pod, released] = [rig.pod(), rig.pod()];
+    await quarantine(pod);
+    const record = releaseOf(await quarantine(released), { by: 'me', nowMicros: Date.now() * 1000 });
+    await takeOut(released);
+    await publishOnce(rig.bus, responseSubject(record), encodeResponse(record), { msgId: record.responseId });
+    const bucket = openBucket(rig.bus, 'bailiff_quarantine');
+    const before = (await bucket.newest(encodeToken(NODE)))?.revision ?? 0;
+    rig.bus.nc.publish(request, body, { reply: `$KV.bailiff_quarantine.${encodeToken(NODE)}` });
+    // The control: it lands in place of the list.
+    await waitFor(() => line(/cannot be read/), { what: 'it to be noticed', state: () => answerer.log().slice(-6) });
+    await cutOff(pod);
+    expect((await bucket.newest(encodeToken(NODE)))?.revision).toBeGreaterThan(before + 1);
+    const next = rig.pod();
+    await quarantine(next);
+    await cutOff(pod, next);
+  });
+
   it('quarantines - a bucket made anew while no responder ran is filled at the start; one that lives on is not touched', async () => {
     const [pod, taken] = [rig.pod(), rig.pod()];
     await quarantine(pod);

@@ -20,12 +20,7 @@ export interface RetryLimits {
 /** A responder that was busy or away for longer than the bound still tries this often. */
 export const MIN_TRIES = 3;
 /** Errors that no waiting mends are given up after MIN_TRIES, whatever the time. */
-const HOPELESS: ReadonlySet<string> = new Set([
-  'KUBE_INVALID',
-  'KUBE_CONFIG',
-  'QUARANTINE_FULL',
-  'QUARANTINE_UNREADABLE',
-]);
+const HOPELESS: ReadonlySet<string> = new Set(['KUBE_INVALID', 'KUBE_CONFIG', 'QUARANTINE_FULL']);
 
 export type Next =
   | { kind: 'retry'; afterMs: number; code: string; countsAsTry: boolean }

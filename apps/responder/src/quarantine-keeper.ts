@@ -1,13 +1,14 @@
 /**
- * Puts quarantines again when `bailiff_quarantine` was deleted and made anew: RESPONSES says which are in force.
+ * Rebuilds quarantine lists that the bus lost, from RESPONSES: after `bailiff_quarantine` was recreated, and where a node's key holds no list.
  *
- * Place in the path: the bucket → here → the bucket, beside the actions that write it. An entry that is absent from a bucket that lives on
- * was taken out by a person, and stays out: the list itself says who was released (whose record may still be on its way), a start puts again only what was begun before the bucket was made, a running process only
- * what it knows of when the bucket becomes another. A node's entries go in by one edit, so that no list in between lifts one of them.
- * Safe to do twice, and by several replicas. Bounds: one edit a node with quarantined pods; what fails is tried again when told to.
+ * Data path: the bucket → here → the bucket, beside the actions that edit it. An entry that is absent from a list that can be read was
+ * removed by a person and stays out: the list itself names who was released (the record may still be on its way), a start rebuilds only
+ * quarantines from before the bucket was created, a running process those it knows of when the bucket is recreated. One edit holds all
+ * entries of a node, so that no list in between lifts one of them. Safe to repeat, and with several replicas. Bounds: one edit a node
+ * with quarantined pods or an unreadable list; an edit that fails is tried again by the next `settle`.
  */
-import { editQuarantine, withEntry, withoutEntry } from '@bailiff/answer';
-import { type Bucket, type Bus, encodeToken, microsOf, streamInfo } from '@bailiff/bus';
+import { editQuarantine, renewed, storedQuarantine, withEntry, withoutEntry } from '@bailiff/answer';
+import { type Bucket, type Bus, decodeToken, encodeToken, microsOf, streamInfo } from '@bailiff/bus';
 import type { QuarantineEntry } from '@bailiff/schemas';
 import type { Ledger, QuarantineInForce } from './ledger.ts';
 import type { ResponseLog } from './ports.ts';
@@ -20,6 +21,8 @@ export interface QuarantineKeeperOptions {
   nowMs(): number;
   /** The bucket was made anew under this process. */
   onRemade(): void;
+  /** A node's key holds no list: an injected reply, or a value of another program. */
+  onLost(nodeName: string): void;
   onPutAgain(nodeName: string, pods: number): void;
   /** Something is still owed: call `settle` again. */
   onError(error: Error): void;
@@ -32,6 +35,8 @@ export class QuarantineKeeper {
   #owing = false;
   /** It became another while this process watched. */
   #remade = false;
+  /** Nodes whose key holds no list. */
+  readonly #lost = new Set<string>();
   #working: Promise<void> | null = null;
 
   constructor(options: QuarantineKeeperOptions) {
@@ -41,7 +46,13 @@ export class QuarantineKeeper {
   /** Watches until the signal aborts; RESPONSES must be folded before. @throws BusError as Bucket.watch */
   async watch(): Promise<void> {
     await this.#o.bucket.watch({
-      onEntry: () => undefined,
+      onEntry: (entry) => {
+        if (entry.deleted || storedQuarantine(entry)) return;
+        this.#lost.add(decodeToken(entry.key));
+        this.#o.onLost(decodeToken(entry.key));
+        this.#owing = true;
+        void this.settle();
+      },
       onRemade: () => {
         this.#remade = true;
         this.#o.onRemade();
@@ -83,29 +94,39 @@ export class QuarantineKeeper {
     // A release that is on the stream already must not be undone.
     await log.caughtUp();
     const byNode = new Map<string, QuarantineInForce[]>();
+    for (const nodeName of this.#lost) byNode.set(nodeName, []);
     for (const one of ledger.quarantines()) {
-      if (one.sinceMicros >= before) continue;
       const { nodeName } = one.response;
+      if (one.sinceMicros >= before && !this.#lost.has(nodeName)) continue;
       byNode.set(nodeName, [...(byNode.get(nodeName) ?? []), one]);
     }
-    for (const [nodeName, those] of byNode) await this.#putOn(nodeName, those);
+    for (const [nodeName, those] of byNode) {
+      await this.#putOn(nodeName, those);
+      this.#lost.delete(nodeName);
+    }
   }
 
   async #putOn(nodeName: string, those: readonly QuarantineInForce[]): Promise<void> {
     const { bucket, ledger, log, nowMs } = this.#o;
     const key = encodeToken(nodeName);
     const inForce = those.map((one) => ({ taskId: one.taskId, entry: entryOf(one) }));
-    const put = await editQuarantine(bucket, key, nodeName, (list) => {
-      const outcome: typeof inForce = [];
-      let edited = list;
-      for (const one of inForce) {
-        if (Date.parse(one.entry.until) <= nowMs()) continue;
-        const next = withEntry(edited, one.entry, nowMs());
-        if (next.list !== edited) outcome.push(one);
-        edited = next.list;
-      }
-      return { list: edited, outcome };
-    });
+    const put = await editQuarantine(
+      bucket,
+      key,
+      nodeName,
+      (list) => {
+        const outcome: typeof inForce = [];
+        let edited = list;
+        for (const one of inForce) {
+          if (Date.parse(one.entry.until) <= nowMs()) continue;
+          const next = withEntry(edited, one.entry, nowMs());
+          if (next.list !== edited) outcome.push(one);
+          edited = next.list;
+        }
+        return { list: edited === list && this.#lost.has(nodeName) ? renewed(list, nowMs()) : edited, outcome };
+      },
+      { rebuild: true },
+    );
     if (put.length === 0) return;
     this.#o.onPutAgain(nodeName, put.length);
     // Released meanwhile: whoever did found no entry to take out.
@@ -127,6 +148,6 @@ function entryOf({ response, untilMicros }: QuarantineInForce): QuarantineEntry 
     podName,
     verdictId,
     until: new Date(untilMicros / 1000).toISOString(),
-    reason: `${rule}; put again because the bucket was made anew`,
+    reason: `${rule}; rebuilt from RESPONSES`,
   };
 }

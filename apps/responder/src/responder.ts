@@ -192,6 +192,11 @@ class Responder {
       log: this.#responses,
       nowMs: () => clock.nowMs(),
       onRemade: () => this.#onRemade('KV_bailiff_quarantine'),
+      onLost: (node) =>
+        log.error(
+          { node },
+          'the quarantine list of the node cannot be read: rebuilding it from RESPONSES. Find out who wrote it',
+        ),
       onPutAgain: (node, pods) => {
         this.#metrics.quarantinesPutAgain.inc(pods);
         log.warn({ node, pods }, 'quarantines that the bucket had lost are put again');

@@ -22,7 +22,7 @@ export const MAX_EDIT_ATTEMPTS = 16;
 export class QuarantineError extends Error {
   /**
    * QUARANTINE_FULL: the node has as many pods in quarantine as its kernel maps hold. QUARANTINE_CONTENDED: others kept writing first.
-   * QUARANTINE_UNREADABLE: what stands under the node's key is no list; it is left as it is.
+   * QUARANTINE_UNREADABLE: the node's key holds no list; the responder rebuilds it from RESPONSES, so try again.
    */
   readonly code: 'QUARANTINE_FULL' | 'QUARANTINE_CONTENDED' | 'QUARANTINE_UNREADABLE';
   constructor(code: QuarantineError['code'], message: string, options?: ErrorOptions) {
@@ -128,6 +128,9 @@ function live(list: QuarantineList, nowMs: number): QuarantineEntry[] {
   return list.entries.filter((entry) => quarantineEndMs(entry) > nowMs);
 }
 
+/** The list again, as newer than any before it. */
+export const renewed = (list: QuarantineList, nowMs: number): QuarantineList => next(list, live(list, nowMs), nowMs);
+
 /** Collectors refuse a list that is older than what they have. By the clock, so that it goes on growing when the bus's store is made anew. */
 function next(list: QuarantineList, entries: QuarantineEntry[], nowMs: number): QuarantineList {
   const revision = Math.max(list.revision + 1, Math.floor(nowMs));
@@ -135,11 +138,27 @@ function next(list: QuarantineList, entries: QuarantineEntry[], nowMs: number): 
   return { nodeName: list.nodeName, revision, entries, ...(released.length > 0 ? { released } : {}) };
 }
 
-/** What the edit needs of a key-value bucket; `@bailiff/bus` gives it. A lost race is an error with code BUS_CONFLICT. */
+/** The part of a key-value bucket that the edit needs; `@bailiff/bus` has it. A lost race is an error with code BUS_CONFLICT. */
 export interface QuarantineBucket {
   /** Newest entry, a tombstone too: its revision is what the next write must expect. */
-  newest(key: string): Promise<{ value: Uint8Array; revision: number; deleted: boolean } | null>;
+  newest(key: string): Promise<StoredList | null>;
   put(key: string, value: string, options: { previousRevision: number }): Promise<number>;
+}
+
+export interface StoredList {
+  value: Uint8Array;
+  revision: number;
+  deleted: boolean;
+}
+
+/** The list in an entry; null when it is none: an injected reply, or a value that another program wrote. */
+export function storedQuarantine({ value }: Pick<StoredList, 'value'>): QuarantineList | null {
+  try {
+    const { problems: _, ...list } = readQuarantineList(Buffer.from(value).toString());
+    return list;
+  } catch {
+    return null;
+  }
 }
 
 /** Reads a node's list; an empty one when there is none. @throws QuarantineError QUARANTINE_UNREADABLE */
@@ -148,37 +167,46 @@ export async function readQuarantine(
   key: string,
   nodeName: string,
 ): Promise<{ list: QuarantineList; revision: number }> {
+  const { list, revision } = await readOrLost(bucket, key, nodeName);
+  if (list) return { list, revision };
+  throw new QuarantineError('QUARANTINE_UNREADABLE', `the quarantine list of ${nodeName} cannot be read`);
+}
+
+async function readOrLost(bucket: Pick<QuarantineBucket, 'newest'>, key: string, nodeName: string) {
   const there = await bucket.newest(key);
-  if (!there || there.deleted) {
-    // A list that was deleted starts above every revision it had: collectors refuse what is older than what they have.
-    const revision = there?.revision ?? 0;
-    return { list: { nodeName, revision, entries: [] }, revision };
-  }
-  try {
-    const { problems: _told, ...list } = readQuarantineList(Buffer.from(there.value).toString());
-    return { list, revision: there.revision };
-  } catch (cause) {
-    throw new QuarantineError('QUARANTINE_UNREADABLE', `the quarantine list of ${nodeName} cannot be read`, { cause });
-  }
+  // A list that was deleted starts above every revision it had: collectors refuse what is older than what they have.
+  const revision = there?.revision ?? 0;
+  if (!there || there.deleted) return { list: { nodeName, revision, entries: [] }, revision };
+  return { list: storedQuarantine(there), revision };
+}
+
+export interface EditOptions {
+  /** Replaces a list that cannot be read by one without entries, to which the edit adds all that are in force. */
+  rebuild?: boolean;
 }
 
 /**
  * Edits a node's list by compare-and-set; writes nothing when the edit leaves the list as it was.
  * @param key the node's key in the bucket (`encodeToken(nodeName)`)
- * @throws QuarantineError QUARANTINE_CONTENDED after `MAX_EDIT_ATTEMPTS` lost races; what the edit or the bucket throws
+ * @throws QuarantineError QUARANTINE_UNREADABLE, QUARANTINE_CONTENDED after `MAX_EDIT_ATTEMPTS` lost races; what the edit or the bucket throws
  */
 export async function editQuarantine<O>(
   bucket: QuarantineBucket,
   key: string,
   nodeName: string,
   edit: (list: QuarantineList) => { list: QuarantineList; outcome: O },
+  { rebuild = false }: EditOptions = {},
 ): Promise<O> {
   for (let attempt = 1; attempt <= MAX_EDIT_ATTEMPTS; attempt++) {
-    const { list, revision } = await readQuarantine(bucket, key, nodeName);
-    const edited = edit(list);
-    if (edited.list === list) return edited.outcome;
+    const read = await readOrLost(bucket, key, nodeName);
+    if (!read.list && !rebuild) {
+      throw new QuarantineError('QUARANTINE_UNREADABLE', `the quarantine list of ${nodeName} cannot be read`);
+    }
+    const before = read.list ?? { nodeName, revision: read.revision, entries: [] };
+    const edited = edit(before);
+    if (edited.list === before && read.list) return edited.outcome;
     try {
-      await bucket.put(key, JSON.stringify(edited.list), { previousRevision: revision });
+      await bucket.put(key, JSON.stringify(edited.list), { previousRevision: read.revision });
       return edited.outcome;
     } catch (error) {
       if ((error as { code?: unknown }).code !== 'BUS_CONFLICT') throw error;
