@@ -83,7 +83,7 @@ describe('correlator - judging', () => {
   const unknown = Buffer.from(good);
   unknown.writeBigUInt64LE(0x1234567890abcdefn, 2);
   it.each([
-    ['empty', Buffer.alloc(0), 'not-single-object'],
+    ['empty', Buffer.alloc(0), 'planted'],
     ['rubbish', Buffer.from('rubbish that is long enough'), 'not-single-object'],
     ['unknown fingerprint', unknown, 'unknown-fingerprint'],
     ['truncated', good.subarray(0, good.length - 5), 'truncated'],

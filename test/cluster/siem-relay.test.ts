@@ -163,7 +163,7 @@ it('siem-relay - a connector with the rights of siem-reader sees events, live an
   await waitFor(() => live.length === 2, { what: 'both live', state: () => live });
   // The durable consumer holds both for whoever was away, until they are acknowledged.
   const take = async () => {
-    const answer = await reader.nc.request('$JS.API.CONSUMER.MSG.NEXT.SIEM.siem-ocsf', '', {
+    const answer = await reader.nc.request('BUS.CONSUMER.MSG.NEXT.SIEM.siem-ocsf', '', {
       timeout: 5_000,
       noMux: true,
       reply: createInbox(reader.inboxPrefix),
