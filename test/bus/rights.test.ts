@@ -1,7 +1,8 @@
 // What an identity can have JetStream do on its behalf: see rights.ts. The control gives the same rights in one account, where responses of
 // the server land in streams that the identity may not write.
 import { ensureTopology, type Identity, userOf } from '@bailiff/bus';
-import { startNats, type TestNats, testUsers } from '@bailiff/bus/testing';
+import { freePort, startNats, type TestNats, testUsers } from '@bailiff/bus/testing';
+import { waitFor } from '@bailiff/service/testing';
 import { describe, expect, test } from 'vitest';
 import { inOneAccount, NODES, OUTSIDE, seed, tryEverything } from './rights.ts';
 
@@ -31,3 +32,30 @@ test.each(CONTROLS)('rights - control: in one account, the attempts of %j land',
   const { unexpected } = await tryEverything(nats, await nats.connect(userOf(identity)), identity);
   expect(unexpected.some((change) => change.startsWith(landed))).toBe(true);
 });
+
+test.each<Identity>([{ role: 'collector', node: 'node-a' }, { role: 'siem-reader' }])(
+  'rights - %j changes nothing on three servers, connected to another than leads the streams',
+  async (identity) => {
+    const ports = await Promise.all([0, 1, 2].map(() => freePort()));
+    const routes = ports.map((port) => `127.0.0.1:${port}`);
+    const cluster = (port: number) => ({ name: 'bailiff', port, routes, user: 'route', password: 'route' });
+    const users = testUsers(NODES);
+    const servers = await Promise.all(
+      ports.map((port, index) => startNats({ users, serverName: `nats-${index}`, cluster: cluster(port) })),
+    );
+    try {
+      const [first, second] = servers as [TestNats, TestNats];
+      const admin = await first.connect('admin');
+      await waitFor(() => ensureTopology(admin, { replicas: 3 }).then(() => true), {
+        what: 'streams on three servers',
+        intervalMs: 250,
+      });
+      await seed(admin);
+      const { unexpected } = await tryEverything(first, await second.connect(userOf(identity)), identity);
+      expect(unexpected).toEqual([]);
+    } finally {
+      await Promise.all(servers.map((server) => server.stop()));
+    }
+  },
+  120_000,
+);

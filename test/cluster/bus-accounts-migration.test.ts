@@ -58,6 +58,11 @@ test('accounts - a bus of an earlier version is separated by a rotation, its str
   const old = passwords('siem-reader')[0] as string;
   const connector = await as('siem-reader', old);
   expect(await nextEvent(connector, '$JS.API')).toBe('one');
+  const early = await as('cli');
+  await expect(streamInfo(early, 'VIOLATIONS')).rejects.toMatchObject({
+    code: 'BUS_PERMISSION',
+    message: expect.stringContaining('finish the rotation'),
+  });
   expect((await credentials('show')) + (await runCli(['credentials', 'show', '--out', out])).stdout).toContain(
     'one for all users',
   );
@@ -95,5 +100,5 @@ test('accounts - a bus of an earlier version is separated by a rotation, its str
   });
   expect(seen).toEqual(['one', 'two', 'three', 'four']);
   expect((await runCli(['credentials', 'show', '--out', out])).stdout).toContain('by identity');
-  await Promise.all([admin, connector, again, moved, cli, relay].map((bus) => bus.close()));
+  await Promise.all([admin, connector, early, again, moved, cli, relay].map((bus) => bus.close()));
 }, 60_000);

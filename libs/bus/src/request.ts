@@ -7,6 +7,7 @@
 import { createInbox, errors, type Msg, type MsgHdrs, type Payload } from '@nats-io/nats-core';
 import type { Bus, BusStatus } from './connect.ts';
 import { BusError, codeOfRefusal, toBusError } from './errors.ts';
+import { IMPORTED_API } from './permissions.ts';
 import { onAbort } from './wait.ts';
 
 export interface RequestOptions {
@@ -19,6 +20,9 @@ interface ApiError {
   err_code: number;
   description: string;
 }
+
+const ONE_ACCOUNT =
+  'the servers have no accounts yet: finish the rotation (docs/bus-credentials.md, "From one account to several")';
 
 /** @throws BusError BUS_UNREACHABLE | BUS_TIMEOUT | BUS_PERMISSION | BUS_NO_STREAM | BUS_TOO_LARGE | BUS_CLOSED */
 export async function request(
@@ -49,6 +53,9 @@ export async function request(
   } catch (cause) {
     const error = toBusError(cause, subject);
     if (error.code === 'BUS_NO_STREAM') bus.jetStream?.unanswered(subject);
+    if (error.code === 'BUS_PERMISSION' && subject.startsWith(`${IMPORTED_API}.`)) {
+      throw new BusError(error.code, `${error.message}: ${ONE_ACCOUNT}`, { cause });
+    }
     throw error;
   } finally {
     if (broken) bus.statusListeners.delete(broken);
