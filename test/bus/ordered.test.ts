@@ -47,69 +47,78 @@ function lossy(bus: Bus, lose: (sequence: number) => boolean): Bus {
   });
 }
 
-test('ordered - over restarts of the server every message comes once and in order', async () => {
-  await using nats = await startBus();
-  const reader = await nats.connect('correlator');
-  const next = random(SEED);
-  const seen: StreamMessage[] = [];
-  const restarts: string[] = [];
-  const end = new AbortController();
-  const reading = underWay(
-    consumeOrdered(reader, 'VIOLATIONS', {
-      start: 'all',
-      maxMessages: 100,
-      onMessage: (message) => {
-        seen.push(message);
-      },
-      onRestart: (why) => restarts.push(why),
-      signal: end.signal,
-    }),
-  );
-  const writing = publishMany(await nats.connect('collector-node-a'), 0, 6_000);
-  for (const part of [1, 2, 3]) {
-    const at = Math.floor((part - next()) * 1_800);
-    await waitFor(() => seen.length >= at, { what: `message ${at}`, intervalMs: 1, state: () => seen.length });
-    await nats.restart();
-  }
-  await writing;
-  await waitFor(() => seen.length >= 6_000, { what: 'all messages', state: () => [seen.length, restarts] });
-  end.abort();
-  await reading;
-  expect(
-    seen.map(({ sequence }) => sequence),
-    `seed ${SEED}`,
-  ).toEqual(Array.from({ length: 6_000 }, (_, i) => i + 1));
-  expect(restarts.length).toBeGreaterThanOrEqual(3);
-  const times = seen.map(({ timestampMicros }) => timestampMicros);
-  expect([...times].sort((a, b) => a - b)).toEqual(times);
-});
+/** One reads by consumers, the other by direct gets. */
+const READERS = ['correlator', 'reader'] as const;
 
-test('ordered - goes on within seconds when the server comes back and nothing more is published', async () => {
-  await using nats = await startBus();
-  await publishMany(await nats.connect('collector-node-a'), 0, 10);
-  const seen: number[] = [];
-  const end = new AbortController();
-  const reading = underWay(
-    consumeOrdered(await nats.connect('correlator'), 'VIOLATIONS', {
-      start: 'all',
-      onMessage: ({ sequence }) => {
-        seen.push(sequence);
-      },
-      signal: end.signal,
-    }),
-  );
-  await waitFor(() => seen.length === 10);
-  await nats.kill();
-  await nats.restart();
-  await publishMany(await nats.connect('collector-node-a'), 10, 12);
-  const backAt = performance.now();
-  await waitFor(() => seen.length === 12, { what: 'the rest', state: () => seen });
-  // A reader that nobody tells of the loss would wait until the server forgets its consumer.
-  expect(performance.now() - backAt).toBeLessThan(20_000);
-  end.abort();
-  await reading;
-  expect(seen).toEqual(Array.from({ length: 12 }, (_, i) => i + 1));
-});
+test.each(READERS)(
+  'ordered - over restarts of the server every message comes once and in order, by the %s',
+  async (user) => {
+    await using nats = await startBus();
+    const reader = await nats.connect(user);
+    const next = random(SEED);
+    const seen: StreamMessage[] = [];
+    const restarts: string[] = [];
+    const end = new AbortController();
+    const reading = underWay(
+      consumeOrdered(reader, 'VIOLATIONS', {
+        start: 'all',
+        maxMessages: 100,
+        onMessage: (message) => {
+          seen.push(message);
+        },
+        onRestart: (why) => restarts.push(why),
+        signal: end.signal,
+      }),
+    );
+    const writing = publishMany(await nats.connect('collector-node-a'), 0, 6_000);
+    for (const part of [1, 2, 3]) {
+      const at = Math.floor((part - next()) * 1_800);
+      await waitFor(() => seen.length >= at, { what: `message ${at}`, intervalMs: 1, state: () => seen.length });
+      await nats.restart();
+    }
+    await writing;
+    await waitFor(() => seen.length >= 6_000, { what: 'all messages', state: () => [seen.length, restarts] });
+    end.abort();
+    await reading;
+    expect(
+      seen.map(({ sequence }) => sequence),
+      `seed ${SEED}`,
+    ).toEqual(Array.from({ length: 6_000 }, (_, i) => i + 1));
+    expect(restarts.length).toBeGreaterThanOrEqual(3);
+    const times = seen.map(({ timestampMicros }) => timestampMicros);
+    expect([...times].sort((a, b) => a - b)).toEqual(times);
+  },
+);
+
+test.each(READERS)(
+  'ordered - goes on within seconds when the server comes back and nothing more is published, by the %s',
+  async (user) => {
+    await using nats = await startBus();
+    await publishMany(await nats.connect('collector-node-a'), 0, 10);
+    const seen: number[] = [];
+    const end = new AbortController();
+    const reading = underWay(
+      consumeOrdered(await nats.connect(user), 'VIOLATIONS', {
+        start: 'all',
+        onMessage: ({ sequence }) => {
+          seen.push(sequence);
+        },
+        signal: end.signal,
+      }),
+    );
+    await waitFor(() => seen.length === 10);
+    await nats.kill();
+    await nats.restart();
+    await publishMany(await nats.connect('collector-node-a'), 10, 12);
+    const backAt = performance.now();
+    await waitFor(() => seen.length === 12, { what: 'the rest', state: () => seen });
+    // A reader that nobody tells of the loss would wait until the server forgets its consumer.
+    expect(performance.now() - backAt).toBeLessThan(20_000);
+    end.abort();
+    await reading;
+    expect(seen).toEqual(Array.from({ length: 12 }, (_, i) => i + 1));
+  },
+);
 
 test.each([
   ['in the middle', (n: number) => n === 40, 'a delivery is missing'],
@@ -220,7 +229,7 @@ test('ordered - an asynchronous handler has one message at a time, and holds the
   expect(furthest).toBeLessThanOrEqual(20);
 });
 
-test('ordered - ending waits for the message in work', async () => {
+test.each(READERS)('ordered - ending waits for the message in work, by the %s', async (user) => {
   await using nats = await startBus();
   await publishMany(await nats.connect('collector-node-a'), 0, 2);
   let finish: () => void = () => undefined;
@@ -228,7 +237,7 @@ test('ordered - ending waits for the message in work', async () => {
   const end = new AbortController();
   let started = false;
   const reading = underWay(
-    consumeOrdered(await nats.connect('correlator'), 'VIOLATIONS', {
+    consumeOrdered(await nats.connect(user), 'VIOLATIONS', {
       start: 'all',
       onMessage: () => {
         started = true;
@@ -273,11 +282,11 @@ test.each([
   expect((await readAll(bus, 'VIOLATIONS')).map(text)).toEqual(['0', '1', '2']);
 });
 
-test('ordered - starts where it is told', async () => {
+test.each(READERS)('ordered - starts where it is told, by the %s', async (user) => {
   await using nats = await startBus();
   const writer = await nats.connect('collector-node-a');
   await publishMany(writer, 0, 5);
-  const bus = await nats.connect('correlator');
+  const bus = await nats.connect(user);
   const all = await readAll(bus, 'VIOLATIONS');
   const from = async (start: Parameters<typeof consumeOrdered>[2]['start']) => {
     const seen: number[] = [];
@@ -308,35 +317,38 @@ test('ordered - starts where it is told', async () => {
   expect(await from({ timeMs: Math.floor((all[0]?.timestampMicros ?? 0) / 1000) })).toEqual([1, 2, 3, 4, 5]);
 });
 
-test('ordered - from now on means from the first moment, also when the consumer has to be made again', async () => {
-  await using nats = await startBus();
-  const writer = await nats.connect('collector-node-a');
-  await publishMany(writer, 0, 3);
-  const seen: number[] = [];
-  let idle = false;
-  const end = new AbortController();
-  const reading = underWay(
-    consumeOrdered(await nats.connect('correlator'), 'VIOLATIONS', {
-      start: 'new',
-      onMessage: ({ sequence }) => {
-        seen.push(sequence);
-      },
-      onIdle: () => {
-        idle = true;
-      },
-      signal: end.signal,
-    }),
-  );
-  await waitFor(() => idle);
-  await nats.kill();
-  await nats.restart();
-  // Published before the reader is back: a consumer made with "new" again would miss these.
-  await publishMany(await nats.connect('collector-node-a'), 3, 6);
-  await waitFor(() => seen.length === 3, { what: 'three messages', state: () => seen });
-  end.abort();
-  await reading;
-  expect(seen).toEqual([4, 5, 6]);
-});
+test.each(READERS)(
+  'ordered - from now on means from the first moment, also when the consumer has to be made again, by the %s',
+  async (user) => {
+    await using nats = await startBus();
+    const writer = await nats.connect('collector-node-a');
+    await publishMany(writer, 0, 3);
+    const seen: number[] = [];
+    let idle = false;
+    const end = new AbortController();
+    const reading = underWay(
+      consumeOrdered(await nats.connect(user), 'VIOLATIONS', {
+        start: 'new',
+        onMessage: ({ sequence }) => {
+          seen.push(sequence);
+        },
+        onIdle: () => {
+          idle = true;
+        },
+        signal: end.signal,
+      }),
+    );
+    await waitFor(() => idle);
+    await nats.kill();
+    await nats.restart();
+    // Published before the reader is back: a consumer made with "new" again would miss these.
+    await publishMany(await nats.connect('collector-node-a'), 3, 6);
+    await waitFor(() => seen.length === 3, { what: 'three messages', state: () => seen });
+    end.abort();
+    await reading;
+    expect(seen).toEqual([4, 5, 6]);
+  },
+);
 
 test('ordered - a filter is kept to, alone and with others', async () => {
   await using nats = await startBus();
@@ -352,33 +364,36 @@ test('ordered - a filter is kept to, alone and with others', async () => {
   expect(await readAll(reader, 'VIOLATIONS', ['bailiff.v1.violations.*.node-b.spoof'])).toHaveLength(2);
 });
 
-test('ordered - a stream that is not there yet is waited for; one that may not be read is refused', async () => {
-  await using nats = await startBus();
-  const admin = await nats.connect('admin');
-  await admin.jsm.streams.delete('VIOLATIONS');
-  const seen: string[] = [];
-  const end = new AbortController();
-  const restarts: string[] = [];
-  const reading = underWay(
-    consumeOrdered(await nats.connect('correlator'), 'VIOLATIONS', {
+test.each(READERS)(
+  'ordered - a stream that is not there yet is waited for; one that may not be read is refused, by the %s',
+  async (user) => {
+    await using nats = await startBus();
+    const admin = await nats.connect('admin');
+    await admin.jsm.streams.delete('VIOLATIONS');
+    const seen: string[] = [];
+    const end = new AbortController();
+    const restarts: string[] = [];
+    const reading = underWay(
+      consumeOrdered(await nats.connect(user), 'VIOLATIONS', {
+        start: 'all',
+        onMessage: (message) => {
+          seen.push(text(message));
+        },
+        onRestart: (why) => restarts.push(why),
+        signal: end.signal,
+      }),
+    );
+    await waitFor(() => restarts.length > 0);
+    await admin.jsm.streams.add({ name: 'VIOLATIONS', subjects: ['bailiff.v1.violations.>'], allow_direct: true });
+    await publishMany(await nats.connect('collector-node-a'), 0, 1);
+    await waitFor(() => seen.length === 1, { what: 'the message', state: () => restarts });
+    end.abort();
+    await reading;
+    const forbidden = consumeOrdered(await nats.connect('collector-node-a'), 'VIOLATIONS', {
       start: 'all',
-      onMessage: (message) => {
-        seen.push(text(message));
-      },
-      onRestart: (why) => restarts.push(why),
-      signal: end.signal,
-    }),
-  );
-  await waitFor(() => restarts.length > 0);
-  await admin.jsm.streams.add({ name: 'VIOLATIONS', subjects: ['bailiff.v1.violations.>'] });
-  await publishMany(await nats.connect('collector-node-a'), 0, 1);
-  await waitFor(() => seen.length === 1, { what: 'the message', state: () => restarts });
-  end.abort();
-  await reading;
-  const forbidden = consumeOrdered(await nats.connect('collector-node-a'), 'VIOLATIONS', {
-    start: 'all',
-    onMessage: () => undefined,
-    signal: AbortSignal.timeout(20_000),
-  });
-  await expect(forbidden).rejects.toMatchObject({ code: 'BUS_PERMISSION' });
-});
+      onMessage: () => undefined,
+      signal: AbortSignal.timeout(20_000),
+    });
+    await expect(forbidden).rejects.toMatchObject({ code: 'BUS_PERMISSION' });
+  },
+);

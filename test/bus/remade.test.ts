@@ -68,15 +68,17 @@ function reader(bus: Bus, start: Parameters<typeof consumeOrdered>[2]['start'], 
 }
 
 test.each([
-  ['all', 'all' as const],
-  ['new', 'new' as const],
-  ['a sequence', { sequence: 1 }],
-  ['a time', { timeMs: 1_000 }],
+  ['all', 'all' as const, 'correlator'],
+  ['new', 'new' as const, 'correlator'],
+  ['a sequence', { sequence: 1 }, 'correlator'],
+  ['a time', { timeMs: 1_000 }, 'correlator'],
+  ['all, by direct gets,', 'all' as const, 'reader'],
+  ['new, by direct gets,', 'new' as const, 'reader'],
 ])(
-  'remade - a stream read from %s and made anew is read from its beginning, and its owner is told before',
-  async (_n, start) => {
+  'remade - a stream read from %s and recreated is read from its beginning, and its owner is called before',
+  async (_n, start, user) => {
     await using nats = await startBus();
-    await using read = reader(await nats.connect('correlator'), start);
+    await using read = reader(await nats.connect(user), start);
     await waitFor(() => read.idle() > 0);
     await publish(nats, 'old', 3);
     await waitFor(() => read.seen.length === 3, { state: () => read.seen });

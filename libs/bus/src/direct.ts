@@ -66,6 +66,11 @@ export function getLastMessage(bus: Bus, stream: string, subject: string): Promi
   return directGet(bus, stream, directSubject(stream, subject));
 }
 
+/** The same by the right to read the whole stream. @throws BusError */
+export function getLastOf(bus: Bus, stream: string, subject: string): Promise<StreamMessage | null> {
+  return directGet(bus, stream, directSubject(stream), { last_by_subj: subject });
+}
+
 /** The first message at or after a sequence on a subject filter; null when there is none. @throws BusError */
 export function getNextMessage(
   bus: Bus,

@@ -11,7 +11,7 @@ import assert from 'node:assert';
 import type { StreamInfo } from '@nats-io/jetstream';
 import type { MsgHdrs } from '@nats-io/nats-core';
 import type { Bus } from './connect.ts';
-import { getLastMessage, getNextMessage, sourcedMessage, streamInfo } from './direct.ts';
+import { getLastOf, getNextMessage, sourcedMessage, streamInfo } from './direct.ts';
 import { BusError } from './errors.ts';
 import type { OrderedOptions, StreamMessage } from './ordered.ts';
 import { requestMany } from './request.ts';
@@ -23,6 +23,8 @@ const BATCH_BYTES = 4 * 1024 ** 2;
 const POLL_MS = 200;
 /** Newest messages of subjects that are requested at once. */
 const LAST_AT_ONCE = 32;
+/** Messages that are requested at once, each by itself, of a server that sends no batches. */
+const SINGLE_AT_ONCE = 64;
 /** Subjects that one response of STREAM.INFO names at most. */
 const SUBJECTS_PER_PAGE = 100_000;
 const TRANSIENT = new Set(['BUS_NO_STREAM', 'BUS_TIMEOUT', 'BUS_UNREACHABLE', 'BUS_FULL']);
@@ -33,7 +35,9 @@ export class DirectReader {
   readonly #options: OrderedOptions;
   readonly #filter: string;
   readonly #position: StreamPosition;
-  /** On a server that does not count them: messages under the filter that are not read yet, at most. */
+  /** The server sends one message a request: it is older than 2.11. */
+  #single = false;
+  /** On such a server, which does not count them: messages under the filter that are not read yet, at most. */
   #left: number | null = null;
 
   constructor(bus: Bus, stream: string, options: OrderedOptions) {
@@ -72,7 +76,8 @@ export class DirectReader {
     else if (this.#position.isRecreated(info)) await this.#startOver(info);
     if (this.#position.received === null) await this.#start(info);
     while (!this.#over && (this.#position.received ?? 0) < info.state.last_seq) {
-      const messages = await this.#batch((this.#position.received ?? 0) + 1);
+      const next = (this.#position.received ?? 0) + 1;
+      const messages = await (this.#single && this.#filter === '>' ? this.#singles(next, info) : this.#batch(next));
       for (const message of messages) await this.#handle(message, info);
       if (messages.length === 0) return;
     }
@@ -134,7 +139,7 @@ export class DirectReader {
     const found: StreamMessage[] = [];
     for (let at = 0; at < subjects.length && !this.#over; at += LAST_AT_ONCE) {
       const page = subjects.slice(at, at + LAST_AT_ONCE);
-      const messages = await Promise.all(page.map((subject) => getLastMessage(this.#bus, this.#stream, subject)));
+      const messages = await Promise.all(page.map((subject) => getLastOf(this.#bus, this.#stream, subject)));
       found.push(...messages.flatMap((message) => (message && message.sequence <= info.state.last_seq ? message : [])));
     }
     found.sort((a, b) => a.sequence - b.sequence);
@@ -158,6 +163,16 @@ export class DirectReader {
     }
   }
 
+  /** Messages from a sequence on, each by a request of its own. Where one is gone, several requests return the one behind it. */
+  async #singles(sequence: number, { state }: StreamInfo): Promise<StreamMessage[]> {
+    const count = Math.min(SINGLE_AT_ONCE, state.last_seq - sequence + 1);
+    const requests = Array.from({ length: count }, (_, index) =>
+      getNextMessage(this.#bus, this.#stream, sequence + index, '>'),
+    );
+    const found = (await Promise.all(requests)).flatMap((message) => (message ? { ...message, pending: -1 } : []));
+    return found.filter((message, index) => message.sequence !== found[index - 1]?.sequence);
+  }
+
   /** The next messages from a sequence on; none when the server that answers has none. @throws BusError */
   async #batch(sequence: number): Promise<StreamMessage[]> {
     const body = { seq: sequence, next_by_subj: this.#filter, batch: BATCH, max_bytes: BATCH_BYTES };
@@ -173,8 +188,8 @@ export class DirectReader {
       }
       const pending = headers?.last('Nats-Num-Pending') ?? '';
       messages.push({ ...message, pending: pending === '' ? -1 : Number(pending) });
-      // A server before 2.11 sends one message, and nothing after it.
-      return pending === '';
+      this.#single = pending === '';
+      return this.#single;
     });
     return messages;
   }
