@@ -18,6 +18,7 @@ export async function publishResponse({ bus, io }: Session, response: Response):
       ...(response.podName === '' ? {} : { subject: `${response.podNamespace}/${response.podName}` }),
     }),
     deadlineMs: DEADLINE_MS,
+    stream: 'RESPONSES',
     signal: io.signal,
   });
   return result.outcome === 'stored' ? result.sequence : null;

@@ -146,7 +146,7 @@ function refuseOlder(key: string, said: number, stored: number): never {
   );
 }
 
-/** Puts with the newest revision as condition; a lost ack is asked for again under the same message id. */
+/** Puts with the newest revision as condition. After a lost ack the same write is repeated: kv.ts recognises its message id. */
 async function compareAndSet(
   bus: Bus,
   key: string,
