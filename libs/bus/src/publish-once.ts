@@ -34,7 +34,7 @@ const TRANSIENT = new Set(['BUS_TIMEOUT', 'BUS_UNREACHABLE', 'BUS_NO_STREAM']);
 
 /**
  * Stores the first message of a subject. A second one is `exists`, whichever client published it.
- * @throws BusError BUS_FULL and other refusals at once; what is transient only after the deadline
+ * @throws BusError BUS_FULL and other refusals at once; BUS_TIMEOUT when the server acknowledges no write; what is transient after the deadline
  */
 export async function publishOnce(
   bus: Bus,
@@ -59,7 +59,7 @@ export async function publishOnce(
       return await attempt();
     } catch (cause) {
       const error = toBusError(cause, subject);
-      if (!TRANSIENT.has(error.code) || performance.now() >= endMs) throw error;
+      if (!TRANSIENT.has(error.code) || performance.now() >= endMs || bus.jetStream?.isNotWriting(subject)) throw error;
       isRepeated = true;
       const waitMs = Math.min(backoffMs(tries), Math.max(1, endMs - performance.now()));
       await pause(waitMs, options.signal);

@@ -7,6 +7,7 @@
 import type { Msg, MsgHdrs, Payload } from '@nats-io/nats-core';
 import type { Bus, BusStatus } from './connect.ts';
 import { BusError, codeOfRefusal, toBusError } from './errors.ts';
+import { NOT_WRITING, NOT_WRITING_REMEDY } from './jetstream-off.ts';
 
 export interface RequestOptions {
   headers?: MsgHdrs;
@@ -48,10 +49,18 @@ export async function request(
   } catch (cause) {
     const error = toBusError(cause, subject);
     if (error.code === 'BUS_NO_STREAM') bus.jetStream?.unanswered(subject);
+    if (error.code === 'BUS_TIMEOUT') throw unacknowledged(bus, subject, error);
     throw error;
   } finally {
     if (broken) bus.statusListeners.delete(broken);
   }
+}
+
+/** The error of a request without an answer: of one publish of several, that and what mends it. */
+export function unacknowledged(bus: Bus, subject: string, error: BusError): BusError {
+  bus.jetStream?.unacknowledged(subject);
+  if (!bus.jetStream?.isNotWriting(subject)) return error;
+  return new BusError(error.code, `${subject}: ${NOT_WRITING}: ${NOT_WRITING_REMEDY}`, { cause: error });
 }
 
 /** A question whose answer is JSON, with an `error` when it is refused. @throws BusError as request, and every refusal */
