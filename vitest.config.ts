@@ -4,6 +4,7 @@
 import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 import { begin } from './tools/environment.ts';
+import { isNewestFetched, pathWithNewest } from './tools/nats-server.ts';
 import Sequencer from './tools/sequencer.ts';
 
 // Tests of this file load it too, in a worker, which has the environment already.
@@ -26,18 +27,23 @@ const setupOf = (tier: string): string[] => [
 const CHILDREN = ['native', 'kernel', 'cluster', 'e2e', 'chaos'];
 /** Tiers of many files, of which two processes run all: what they load, half of the work of a short file, they load once. */
 const SHARED = ['kernel', 'bus', 'cluster'];
-const real = (name: string, include: string[], testTimeout: number) => ({
+const real = (tier: string, include: string[], testTimeout: number) => ({
   test: {
-    ...{ name, include, testTimeout, hookTimeout: testTimeout, pool: 'forks' as const },
-    globalSetup: CHILDREN.includes(name) ? ['tools/bundle-children.ts'] : [],
+    ...{ name: tier, include, testTimeout, hookTimeout: testTimeout, pool: 'forks' as const },
+    globalSetup: CHILDREN.includes(tier) ? ['tools/bundle-children.ts'] : [],
     maxWorkers: 2,
-    ...(SHARED.includes(name) ? ONE_PROCESS : {}),
-    setupFiles: setupOf(name),
+    ...(SHARED.includes(tier) ? ONE_PROCESS : {}),
+    setupFiles: setupOf(tier),
     ...NOTHING_LEFT,
     // After the unit tests.
     sequence: { groupOrder: 1 },
   },
 });
+/** Files of a tier that run once more on the newest nats-server; where there is none, one test that is skipped for it. */
+const newest = (tier: string, include: string[], testTimeout: number) => {
+  const { test } = real(tier, isNewestFetched() ? include : ['tools/newest-nats-missing.ts'], testTimeout);
+  return { test: { ...test, name: `${tier}-newest`, env: { PATH: pathWithNewest(process.env['PATH'] ?? '') } } };
+};
 
 export default defineConfig({
   test: {
@@ -76,6 +82,7 @@ export default defineConfig({
       real('cluster', ['test/cluster/**/*.test.ts'], 120_000),
       real('e2e', ['test/e2e/**/*.test.ts'], 180_000),
       real('chaos', ['test/chaos/**/*.test.ts'], 300_000),
+      newest('bus', ['test/bus/**/*.test.ts'], 60_000),
     ],
   },
 });
