@@ -39,11 +39,30 @@ const real = (tier: string, include: string[], testTimeout: number) => ({
     sequence: { groupOrder: 1 },
   },
 });
-/** Files of a tier that run once more on the newest nats-server; where there is none, one test that is skipped for it. */
+/**
+ * Files of a tier that run once more on the newest nats-server; where there is none, one test that is skipped for it. All of `bus`, which is short and holds
+ * what Bailiff takes the server to do. Of the other tiers those where the server decides: who gets in, what it answers when its disk is full, what is there
+ * after it or its client was killed, several servers as one, a stream that is created again. And one attack from packet to pod, through all of it.
+ */
 const newest = (tier: string, include: string[], testTimeout: number) => {
   const { test } = real(tier, isNewestFetched() ? include : ['tools/newest-nats-missing.ts'], testTimeout);
-  return { test: { ...test, name: `${tier}-newest`, env: { PATH: pathWithNewest(process.env['PATH'] ?? '') } } };
+  const env = { BAILIFF_NATS: 'newest', PATH: pathWithNewest(process.env['PATH'] ?? '') };
+  return { test: { ...test, name: `${tier}-newest`, env } };
 };
+
+const ON_NEWEST = [
+  ...[
+    'bus-auth',
+    'bus-auth-attack',
+    'bus-disk-full',
+    'bus-routes',
+    'config-follow',
+    'correlator-kill',
+    'correlator-remade',
+  ],
+  ...['responder', 'responder-disk-full', 'responder-remade', 'siem-relay-connector', 'siem-relay-kill'],
+];
+const inCluster = (names: readonly string[]) => names.map((name) => `test/cluster/${name}.test.ts`);
 
 export default defineConfig({
   test: {
@@ -83,6 +102,9 @@ export default defineConfig({
       real('e2e', ['test/e2e/**/*.test.ts'], 180_000),
       real('chaos', ['test/chaos/**/*.test.ts'], 300_000),
       newest('bus', ['test/bus/**/*.test.ts'], 60_000),
+      newest('cluster', inCluster(ON_NEWEST), 120_000),
+      newest('e2e', ['test/e2e/attack.test.ts'], 180_000),
+      newest('chaos', ['test/chaos/power-failure.test.ts', 'test/chaos/collector-kill-loop.test.ts'], 300_000),
     ],
   },
 });
