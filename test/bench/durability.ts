@@ -60,7 +60,7 @@ async function measure(syncInterval: Interval, directory: string): Promise<Rates
   return { single, full, put };
 }
 
-/** The floor: appending as much to a file of the same disk, written through each time. */
+/** What the disk does for one writer: appending as much to a file, synced each time. */
 async function fsyncs(directory: string, bytes: number): Promise<number> {
   const file = openSync(path.join(directory, 'floor'), 'a');
   try {
@@ -94,19 +94,19 @@ export async function bench(): Promise<Section> {
     name,
     ...INTERVALS.map((interval) => thousands(median(rounds.map((round) => round[interval][kind])))),
     ratio(kind).toFixed(3),
-    thousands(median(rounds.map((round) => round.always[kind])) * violations),
+    violations === 0 ? '-' : thousands(median(rounds.map((round) => round.always[kind])) * violations),
     thousands(median(rounds.map((round) => round.floor[kind]))),
   ];
   return {
     title: 'Writing through before acknowledging',
-    method: `A bare publisher with ${MAX_IN_FLIGHT} in flight on one server, with \`sync_interval\` of two minutes and with \`always\`; puts of a key one after the other. The floor appends as many bytes to a file of the same disk and syncs it each time. ${ROUNDS} rounds of ${MEASURE_MS / 1_000} s each in turn.`,
+    method: `A bare publisher with ${MAX_IN_FLIGHT} in flight on one server, with \`sync_interval\` of two minutes and with \`always\`; puts of a key one after the other. One writer appends as many bytes to a file of the same disk and calls fsync each time. ${ROUNDS} rounds of ${MEASURE_MS / 1_000} s each in turn.`,
     header: [
       'message',
       '2m, a second',
       'always, a second',
       'ratio',
       'violations a second with always',
-      'syncs of the disk a second',
+      'one writer that syncs each, a second',
     ],
     rows: [
       row('one violation', 'single', 1),
