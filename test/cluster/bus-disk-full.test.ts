@@ -110,9 +110,7 @@ it('a full disk - frames and verdicts wait and say so; with room again each is t
   expect(await correlator.stop()).toBe(0);
 }, 90_000);
 
-it('JetStream off for want of space - said by status, doctor, who publishes and readiness; room alone is not enough, a restart is', async (context) => {
-  if (!fullDiskOf(rig.admin).isRefused)
-    context.skip('optional: since 2.14 a single server closes the stream and keeps JetStream on');
+it('JetStream off for want of space - said by status, doctor, who publishes and readiness; room alone is not enough, a restart is', async () => {
   const before = await rig.correlator();
   const { told, publish } = await collector();
   await publish();
