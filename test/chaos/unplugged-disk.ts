@@ -54,7 +54,7 @@ export class UnpluggedDisk implements AsyncDisposable {
     execFileSync('python3', ['-c', SHUTDOWN, this.place]);
   }
 
-  /** With nobody using it any more: mounts what is left of it. */
+  /** Mounts what is left of it. No process may have a file open there. */
   async plugIn(): Promise<void> {
     await exec('umount', [this.place]);
     this.#isMounted = false;

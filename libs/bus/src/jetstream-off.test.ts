@@ -60,7 +60,7 @@ describe('JetStream off', () => {
     }
   });
 
-  it('a question that nobody answers is no sign for writes', () => {
+  it('a question without an answer is no sign for writes', () => {
     const sign = new JetStreamSign();
     for (const subject of ['$JS.API.STREAM.INFO.VERDICTS', 'bailiff.v1.capture.node-a', 'bailiff.v1.replay.x.y'])
       for (const nowMs of [0, 10_000]) sign.unacknowledged(subject, nowMs);
