@@ -4,6 +4,7 @@
 import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 import { begin } from './tools/environment.ts';
+import { isNewestFetched, pathWithNewest } from './tools/nats-server.ts';
 import Sequencer from './tools/sequencer.ts';
 
 // Tests of this file load it too, in a worker, which has the environment already.
@@ -26,18 +27,42 @@ const setupOf = (tier: string): string[] => [
 const CHILDREN = ['native', 'kernel', 'cluster', 'e2e', 'chaos'];
 /** Tiers of many files, of which two processes run all: what they load, half of the work of a short file, they load once. */
 const SHARED = ['kernel', 'bus', 'cluster'];
-const real = (name: string, include: string[], testTimeout: number) => ({
+const real = (tier: string, include: string[], testTimeout: number) => ({
   test: {
-    ...{ name, include, testTimeout, hookTimeout: testTimeout, pool: 'forks' as const },
-    globalSetup: CHILDREN.includes(name) ? ['tools/bundle-children.ts'] : [],
+    ...{ name: tier, include, testTimeout, hookTimeout: testTimeout, pool: 'forks' as const },
+    globalSetup: CHILDREN.includes(tier) ? ['tools/bundle-children.ts'] : [],
     maxWorkers: 2,
-    ...(SHARED.includes(name) ? ONE_PROCESS : {}),
-    setupFiles: setupOf(name),
+    ...(SHARED.includes(tier) ? ONE_PROCESS : {}),
+    setupFiles: setupOf(tier),
     ...NOTHING_LEFT,
     // After the unit tests.
     sequence: { groupOrder: 1 },
   },
 });
+/**
+ * Files of a tier that run once more on the newest nats-server; where there is none, one test that is skipped for it. All of `bus`, which is short and holds
+ * what Bailiff takes the server to do. Of the other tiers those where the server decides: who gets in, what it answers when its disk is full, what is there
+ * after it or its client was killed, several servers as one, a stream that is created again. And one attack from packet to pod, through all of it.
+ */
+const newest = (tier: string, include: string[], testTimeout: number) => {
+  const { test } = real(tier, isNewestFetched() ? include : ['tools/newest-nats-missing.ts'], testTimeout);
+  const env = { BAILIFF_NATS: 'newest', PATH: pathWithNewest(process.env['PATH'] ?? '') };
+  return { test: { ...test, name: `${tier}-newest`, env } };
+};
+
+const ON_NEWEST = [
+  ...[
+    'bus-auth',
+    'bus-auth-attack',
+    'bus-disk-full',
+    'bus-routes',
+    'config-follow',
+    'correlator-kill',
+    'correlator-remade',
+  ],
+  ...['responder', 'responder-disk-full', 'responder-remade', 'siem-relay-connector', 'siem-relay-kill'],
+];
+const inCluster = (names: readonly string[]) => names.map((name) => `test/cluster/${name}.test.ts`);
 
 export default defineConfig({
   test: {
@@ -76,6 +101,10 @@ export default defineConfig({
       real('cluster', ['test/cluster/**/*.test.ts'], 120_000),
       real('e2e', ['test/e2e/**/*.test.ts'], 180_000),
       real('chaos', ['test/chaos/**/*.test.ts'], 300_000),
+      newest('bus', ['test/bus/**/*.test.ts'], 60_000),
+      newest('cluster', inCluster(ON_NEWEST), 120_000),
+      newest('e2e', ['test/e2e/attack.test.ts'], 180_000),
+      newest('chaos', ['test/chaos/power-failure.test.ts', 'test/chaos/collector-kill-loop.test.ts'], 300_000),
     ],
   },
 });

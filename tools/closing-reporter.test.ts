@@ -56,6 +56,57 @@ it(
   RUN_MS,
 );
 
+/** Runs a file under run-tests.ts, which tries it twice when it fails. */
+function triedTwice(file: string) {
+  const dir = mkdtempSync(path.join(tmpdir(), 'bailiff-second-'));
+  try {
+    writeFileSync(path.join(dir, 'one.test.js'), file.replaceAll('DIR', dir));
+    const words = [path.join(root, 'tools/run-tests.ts'), '--root', dir, '--globals'];
+    const reporter = ['--reporter', path.join(root, 'tools/closing-reporter.ts')];
+    const { status, stdout } = spawnSync(process.execPath, ['--import', 'tsx', ...words, ...reporter], {
+      ...{ cwd: root, env: { ...process.env, CI: '1' }, encoding: 'utf8', timeout: RUN_MS },
+    });
+    return { status, stdout, last: stdout.trimEnd().split('\n').at(-1) };
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
+}
+
+const once = `import { existsSync, writeFileSync } from 'node:fs';
+it('fails once', () => {
+  if (existsSync('DIR/tried')) return;
+  writeFileSync('DIR/tried', '');
+  throw new Error('the first failure');
+});
+`;
+
+it.each([
+  [
+    'passes at the second try',
+    once + good,
+    0,
+    '2 passed, 0 failed, 0 skipped',
+    ['flaky: one.test.js > fails once: the first failure'],
+  ],
+  [
+    'fails again',
+    `${once}it('fails always', () => { throw new Error('again'); });`,
+    1,
+    '1 passed, 1 failed, 0 skipped',
+    ['flaky: one.test.js > fails once: the first failure'],
+  ],
+  ['ends the process', 'process.kill(process.ppid, "SIGKILL");', 1, '0 passed, 1 failed, 0 skipped', []],
+  ['passes at once', good, 0, '1 passed, 0 failed, 0 skipped', []],
+] as const)(
+  'second try - a file that %s',
+  (_name, file, status, last, flaky) => {
+    const run = triedTwice(file);
+    expect([run.status, run.last], run.stdout).toEqual([status, last]);
+    expect(run.stdout.split('\n').filter((line) => line.startsWith('flaky: '))).toEqual(flaky);
+  },
+  2 * RUN_MS,
+);
+
 /** Runs a copy of .ci/run with an `npm` that says how it was called. */
 function ciRun(ci: string | undefined): string {
   const dir = mkdtempSync(path.join(tmpdir(), 'bailiff-ci-'));

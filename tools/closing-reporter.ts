@@ -1,10 +1,40 @@
-// Vitest reporter: prints every skip with its reason, every error that no test is to blame for, and `N passed, N failed, N skipped`
-// as the very last line. In CI a skip fails the run unless its reason begins with `optional:` — a tier that should have run and did
-// not is not a pass. An error that nobody caught counts as a failure: the tests beside it may have passed by luck.
+// Vitest reporter: ends a run as closing.ts says, with `N passed, N failed, N skipped` as the very last line, or leaves the ending to
+// run-tests.ts, which names the file for the report.
+import { writeFileSync } from 'node:fs';
 import type { Reporter, SerializedError, TestModule, Vitest } from 'vitest/node';
+import { closing, type FileReport } from './closing.ts';
+
+/** Names the file; not for runs that tests start. */
+export const REPORT_VARIABLE = 'BAILIFF_REPORT';
+
+function fileReport(module: TestModule): FileReport {
+  let passed = 0;
+  const failures: { test: string; message: string }[] = [];
+  const skipped: { test: string; reason: string }[] = [];
+  const messageOf = (errors: readonly { message?: string }[] = []) =>
+    errors[0]?.message?.split('\n')[0] ?? 'no message';
+  let tests = 0;
+  for (const test of module.children.allTests()) {
+    tests += 1;
+    const result = test.result();
+    if (result.state === 'passed') passed += 1;
+    else if (result.state === 'failed') failures.push({ test: test.fullName, message: messageOf(result.errors) });
+    else skipped.push({ test: test.fullName, reason: ('note' in result && result.note) || '' });
+  }
+  // A file that could not even be collected has no failed test to count.
+  const errors = module.errors();
+  if (errors.length > 0 || (tests === 0 && module.state() === 'failed'))
+    failures.push({ test: 'the file itself', message: messageOf(errors) });
+  return { project: module.project.name, file: module.relativeModuleId, passed, failures, skipped };
+}
 
 export default class ClosingReporter implements Reporter {
+  readonly #reportFile = process.env[REPORT_VARIABLE];
   #filtered = false;
+
+  constructor() {
+    delete process.env[REPORT_VARIABLE];
+  }
 
   onInit(vitest: Vitest): void {
     // With a name filter the tests left out are skipped by the caller's own wish.
@@ -12,40 +42,18 @@ export default class ClosingReporter implements Reporter {
   }
 
   onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly SerializedError[]): void {
-    let passed = 0;
-    let failed = 0;
-    const skipped: { name: string; reason: string }[] = [];
-    for (const module of modules) {
-      let tests = 0;
-      for (const test of module.children.allTests()) {
-        tests += 1;
-        const result = test.result();
-        if (result.state === 'passed') passed += 1;
-        else if (result.state === 'failed') failed += 1;
-        else
-          skipped.push({
-            name: `${module.relativeModuleId} > ${test.fullName}`,
-            reason: ('note' in result && result.note) || '',
-          });
-      }
-      // A file that could not even be collected has no failed test to count.
-      if (module.errors().length > 0 || (tests === 0 && module.state() === 'failed')) failed += 1;
+    const all = modules.map(fileReport);
+    const files = this.#filtered ? all.map((file) => ({ ...file, skipped: [] })) : all;
+    const report = { files, uncaught: unhandledErrors.map(({ stack, message }) => stack ?? message) };
+    const { lines, failed } = closing(report, Boolean(process.env['CI']));
+    if (failed) process.exitCode = 1;
+    if (this.#reportFile) {
+      writeFileSync(this.#reportFile, JSON.stringify(report));
+      return;
     }
-    if (this.#filtered) skipped.length = 0;
-    const unexplained = skipped.filter((s) => s.reason === '');
-    const required = skipped.filter((s) => !s.reason.startsWith('optional:'));
-    for (const s of skipped) console.log(`skipped: ${s.name}: ${s.reason || 'NO REASON GIVEN'}`);
-    if (process.env['CI'] && required.length > 0) {
-      console.log(`in CI a tier that should run may not be skipped: ${required.length} did`);
-      failed += required.length;
-    } else {
-      failed += unexplained.length;
-    }
-    for (const error of unhandledErrors) console.log(`not caught by any test: ${error.stack ?? error.message}`);
-    failed += unhandledErrors.length;
-    if (failed > 0) process.exitCode = 1;
+    for (const line of lines.slice(0, -1)) console.log(line);
     process.on('exit', () => {
-      process.stdout.write(`${passed} passed, ${failed} failed, ${skipped.length} skipped\n`);
+      process.stdout.write(`${lines.at(-1)}\n`);
     });
   }
 }

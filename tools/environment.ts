@@ -6,10 +6,11 @@
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import path from 'node:path';
+import { chooseServer } from './nats-server.ts';
 
 /** Where programs and their libraries are, what vitest reads itself, and what CONTRIBUTING.md tells a person to set. */
 const KEPT =
-  /^(PATH|LD_LIBRARY_PATH|CI|NODE_ENV|TEST|VITEST\w*|KUBEBUILDER_ASSETS|FUZZ_RUNS|BAILIFF_(SEED|STRESS_SEED|FUZZ_RUNS|VM_\w+))$/;
+  /^(PATH|LD_LIBRARY_PATH|CI|NODE_ENV|TEST|VITEST\w*|KUBEBUILDER_ASSETS|FUZZ_RUNS|BAILIFF_(NATS|REPORT|SEED|STRESS_SEED|FUZZ_RUNS|VM_\w+))$/;
 /** With one of these the run reaches what is not its own (a cluster, a container engine, a mirror), with whatever that asks for. */
 const REACHES_OUT = ['BAILIFF_CONTRACT', 'BAILIFF_IMAGES', 'BAILIFF_VM_KERNEL'];
 /** Not /etc/localtime's, and files of tests are readable for those that they run as nobody. */
@@ -35,5 +36,6 @@ export function begin(): void {
   const kept = environmentOf(process.env, home);
   for (const name of Object.keys(process.env)) if (!(name in kept)) delete process.env[name];
   Object.assign(process.env, kept);
+  chooseServer(process.env);
   process.umask(UMASK);
 }

@@ -19,7 +19,10 @@ const AMONG = 'cluster';
 /** How many of them the first takes as long as: they come at even distances behind it. */
 const FIRST_TAKES = 3;
 /** Tiers as they begin; one that is not named comes last. The short files are at the end, where two workers must come to it together. */
-export const TIERS: readonly string[] = ['unit', AMONG, 'vm', 'e2e', 'chaos', 'kernel', 'native', 'fuzz', 'sim', 'bus'];
+export const TIERS: readonly string[] = [
+  ...['unit', AMONG, 'cluster-newest', 'vm', 'e2e', 'e2e-newest', 'chaos', 'chaos-newest'],
+  ...['kernel', 'native', 'fuzz', 'sim', 'bus', 'bus-newest'],
+];
 /** Keep a processor busy and have time limits: each begins before the first file of a tier, so that none runs beside the other or a machine. */
 export const APART: Readonly<Record<string, string>> = {
   'test/chaos/responder.test.ts': 'kernel',

@@ -10,9 +10,8 @@ import {
 } from '@bailiff/bus';
 import { ConfigError } from '@bailiff/policy';
 import { waitFor } from '@bailiff/service/testing';
-import { errors } from '@nats-io/nats-core';
 import { expect, test } from 'vitest';
-import { readAll, startBus } from './support.ts';
+import { losing, readAll, startBus } from './support.ts';
 
 const KEY = 'spoof.cluster._.default';
 const ME = { by: 'alice', why: 'a test' };
@@ -164,25 +163,42 @@ test('config - a write whose acknowledgement is lost is stored once', async () =
   await using nats = await startBus();
   const cli = await nats.connect('cli');
   await writeConfig(cli, KEY, modes('audit'), ME);
-  // The first put reaches the server, and its answer never reaches us.
-  let puts = 0;
-  const nc = new Proxy(cli.nc, {
-    get(target, property) {
-      const value: unknown = Reflect.get(target, property, target);
-      if (typeof value !== 'function') return value;
-      if (property !== 'request') return value.bind(target);
-      return async (subject: string, ...rest: [Uint8Array, { timeout: number }]) => {
-        const answer = await target.request(subject, ...rest);
-        if (subject.startsWith('$KV.') && ++puts === 1) throw new errors.TimeoutError();
-        return answer;
-      };
-    },
-  });
-  const deaf = new Proxy(cli, {
-    get: (target, property) => (property === 'nc' ? nc : Reflect.get(target, property, target)),
-  });
-  expect(await writeConfig(deaf, KEY, modes('off'), ME)).toMatchObject({ revision: 2, bucketRevision: 2 });
-  expect(puts).toBe(2);
+  const lossy = losing(cli, '$KV.', 'answer');
+  expect(await writeConfig(lossy.bus, KEY, modes('off'), ME)).toMatchObject({ revision: 2, bucketRevision: 2 });
+  expect(lossy.requests()).toBe(2);
+  expect((await configHistory(cli, KEY)).map(({ revision }) => revision)).toEqual([1, 2]);
+});
+
+test('config - a deletion whose acknowledgement is lost is stored once', async () => {
+  await using nats = await startBus();
+  const cli = await nats.connect('cli');
+  await writeConfig(cli, KEY, modes('audit'), ME);
+  await deleteConfig(losing(cli, '$KV.', 'answer').bus, KEY, ME);
+  expect((await configHistory(cli, KEY)).map(({ deleted }) => deleted)).toEqual([false, true]);
+});
+
+test('config - a write whose acknowledgement is lost has succeeded, although another writer follows before it is repeated', async () => {
+  await using nats = await startBus();
+  const [cli, other] = await Promise.all([nats.connect('cli'), nats.connect('cli')]);
+  await writeConfig(cli, KEY, modes('audit'), ME);
+  const bob = { ...ME, by: 'bob' };
+  const lossy = losing(cli, '$KV.', 'answer', () => writeConfig(other, KEY, modes('enforce'), bob));
+  expect(await writeConfig(lossy.bus, KEY, modes('off'), ME)).toMatchObject({ revision: 2, bucketRevision: 2 });
+  expect((await configHistory(cli, KEY)).map(({ revision, by }) => [revision, by])).toEqual([
+    [1, 'alice'],
+    [2, 'alice'],
+    [3, 'bob'],
+  ]);
+});
+
+test('config - a write that never arrived is refused when another writer was first, and nothing of it is stored', async () => {
+  await using nats = await startBus();
+  const [cli, other] = await Promise.all([nats.connect('cli'), nats.connect('cli')]);
+  await writeConfig(cli, KEY, modes('audit'), ME);
+  // The same content: only the message id distinguishes the two writes.
+  const lossy = losing(cli, '$KV.', 'request', () => writeConfig(other, KEY, modes('off'), ME));
+  expect(await codeOf(writeConfig(lossy.bus, KEY, modes('off'), ME))).toBe('CONFIG_REVISION');
+  expect(lossy.requests()).toBe(2);
   expect((await configHistory(cli, KEY)).map(({ revision }) => revision)).toEqual([1, 2]);
 });
 

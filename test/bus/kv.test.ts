@@ -70,6 +70,19 @@ test('kv - a put that is repeated under its message id answers with the first on
   const first = await bucket.put('node-a', 'one', options);
   expect(await bucket.put('node-a', 'one', options)).toBe(first);
   expect((await bucket.history('node-a')).map(({ revision }) => revision)).toEqual([first]);
+  const tombstone = await bucket.delete('node-a', { previousRevision: first, msgId: 'delete-1' });
+  expect(await bucket.delete('node-a', { previousRevision: first, msgId: 'delete-1' })).toBe(tombstone);
+});
+
+test('kv - a put under a message id of its own is refused when another writer was first, whatever both wrote', async () => {
+  await using nats = await startBus();
+  const bucket = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
+  const first = await bucket.put('node-a', 'one', { previousRevision: 0, msgId: 'put-1' });
+  for (const previousRevision of [0, first + 1_000]) {
+    const put = bucket.put('node-a', 'one', { previousRevision, msgId: `put-2-${previousRevision}` });
+    await expect(put, String(previousRevision)).rejects.toMatchObject({ code: 'BUS_CONFLICT' });
+  }
+  expect(await bucket.newest('node-a')).toMatchObject({ revision: first });
 });
 
 test('kv - keys, entries and history', async () => {

@@ -6,6 +6,7 @@ import {
   ensureTopology,
   getMessage,
   openBucket,
+  publishOnce,
   SnapshotReader,
   type StreamMessage,
 } from '@bailiff/bus';
@@ -179,4 +180,21 @@ test('planted - a status that was delivered into a stream is read past, by consu
     [false, 'true verdict'],
   ]);
   expect(await getMessage(admin, 'VERDICTS', 1)).toMatchObject({ planted: true });
+});
+
+test('planted - an injected reply under the subject of a verdict or response does not count as one', async () => {
+  const thief = await nats.connect('siem-reader');
+  const body = '{"batch":1,"no_wait":true}';
+  for (const [user, stream, subject] of [
+    ['correlator', 'VERDICTS', 'bailiff.v1.verdicts.high.shop.web-2.5f1d3c7c'],
+    ['responder', 'RESPONSES', 'bailiff.v1.responses.delete.shop.web-2.5f1d3c7c'],
+  ] as const) {
+    thief.nc.publish('$JS.API.CONSUMER.MSG.NEXT.SIEM.siem-ocsf', body, { reply: subject });
+    await waitFor(async () => (await stored(stream, subject)) === '', { what: 'the control: it lands' });
+    const bus = await nats.connect(user);
+    const publish = () => publishOnce(bus, subject, Buffer.from('true'), { msgId: subject, stream });
+    expect(await publish()).toMatchObject({ outcome: 'stored' });
+    expect(await publish()).toEqual({ outcome: 'exists' });
+    expect(await stored(stream, subject)).toBe('true');
+  }
 });

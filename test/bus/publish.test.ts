@@ -2,7 +2,7 @@ import { type Bus, FramePublisher, publishOnce, violationSubject } from '@bailif
 import type { TestNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test, vi } from 'vitest';
-import { freeze, random, readAll, startBus, tally, text } from './support.ts';
+import { freeze, losing, random, readAll, startBus, tally, text } from './support.ts';
 
 const SUBJECT = violationSubject('node-a', 'spoof');
 const COUNT = 4_000;
@@ -220,11 +220,28 @@ test('publish once - goes on over a restart of the server and is stored once', a
   const publishing = publishOnce(bus, subject, Buffer.from('x'), { msgId: 'abc' });
   await nats.restart();
   expect(await publishing).toEqual({ outcome: 'stored', sequence: 1 });
-  expect(await publishOnce(bus, subject, Buffer.from('x'), { msgId: 'abc' })).toEqual({
-    outcome: 'exists',
-    sequence: 1,
-  });
+  expect(await publishOnce(bus, subject, Buffer.from('x'), { msgId: 'abc' })).toEqual({ outcome: 'exists' });
 });
+
+test.each([
+  ['answer', 'RESPONSES', 'mine', { outcome: 'stored', sequence: 1 }],
+  // Where nothing may be read, a repeat counts as the second message.
+  ['answer', undefined, 'mine', { outcome: 'exists' }],
+  ['request', 'RESPONSES', 'theirs', { outcome: 'exists' }],
+] as const)(
+  'publish once - the first %s is lost, the stream to read is %s: the %s is kept',
+  async (where, stream, kept, outcome) => {
+    await using nats = await startBus();
+    const [bus, other] = await Promise.all([nats.connect('responder'), nats.connect('responder')]);
+    const subject = 'bailiff.v1.responses.label.default.web.abc';
+    const publishTheirs = () => publishOnce(other, subject, Buffer.from('theirs'), { msgId: 'abc' });
+    const lossy = losing(bus, subject, where, publishTheirs);
+    const options = { msgId: 'abc', lastSequence: 0, ...(stream ? { stream, isUnique: true } : {}) };
+    expect(await publishOnce(lossy.bus, subject, Buffer.from('mine'), options)).toEqual(outcome);
+    expect(lossy.requests()).toBe(2);
+    expect((await readAll(bus, 'RESPONSES')).map(text)).toEqual([kept]);
+  },
+);
 
 test('publish once - gives up after the deadline or when told, with the reason', async () => {
   await using nats = await startBus();

@@ -11,6 +11,7 @@ import {
 } from '@bailiff/bus';
 import { startNats, type TestNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
+import { errors } from '@nats-io/nats-core';
 
 export async function startBus(options: TopologyOptions = {}): Promise<TestNats> {
   const nats = await startNats();
@@ -32,6 +33,32 @@ export async function connectCollector(nats: TestNats, node: string): Promise<Fo
 export function underWay(reading: Promise<void>): Promise<void> {
   reading.catch(() => undefined);
   return reading;
+}
+
+/**
+ * A bus that loses the first request to a subject: on the way to the server, or on the way back, after the server has stored it. `meanwhile` runs
+ * between the loss and the error that the caller gets. `requests` counts those that the caller made.
+ */
+export function losing(bus: Bus, subject: string, where: 'request' | 'answer', meanwhile: () => unknown = () => {}) {
+  let requests = 0;
+  const request = async (...args: Parameters<Bus['nc']['request']>) => {
+    if (!args[0].startsWith(subject)) return bus.nc.request(...args);
+    requests += 1;
+    const isLost = requests === 1;
+    const answer = isLost && where === 'request' ? undefined : await bus.nc.request(...args);
+    if (answer && !isLost) return answer;
+    await meanwhile();
+    throw new errors.TimeoutError();
+  };
+  const nc = new Proxy(bus.nc, {
+    get(target, property) {
+      if (property === 'request') return request;
+      const value: unknown = Reflect.get(target, property, target);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+  const lossy = new Proxy(bus, { get: (target, name) => (name === 'nc' ? nc : Reflect.get(target, name, target)) });
+  return { bus: lossy, requests: () => requests };
 }
 
 /** All that a stream holds now, in order. */

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -15,9 +16,20 @@ import { CURRENT_SCHEMAS, decodeWithLookup, encodeVerdict, fingerprintHex, Schem
 import { sampleVerdict } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
+import { NATS_PROGRAM, NEWEST_ROOT } from '../../tools/nats-server.ts';
 import { startBus } from './support.ts';
 
 const HOUR_MS = 3_600_000;
+
+test('server - is the one that this run asks for', async () => {
+  await using nats = await startNats();
+  const { version = '' } = (await nats.connect('admin')).nc.info ?? {};
+  expect(version).toMatch(/^2\./);
+  // Otherwise whichever the machine has.
+  if (process.env['BAILIFF_NATS'] !== 'newest') return;
+  const newest = path.join(NEWEST_ROOT, NATS_PROGRAM);
+  expect(execFileSync(newest, ['--version'], { encoding: 'utf8' })).toContain(`v${version}`);
+});
 
 test('topology - is made, made again without a change, and changed where it may be', async () => {
   await using nats = await startNats();

@@ -306,6 +306,7 @@ describe('responder', () => {
     const lying = rig.verdictOf(rig.pod(), { rule: 'remove' });
     const subject = verdictSubject({ ...lying, level: 'low' });
     const stored = await publishOnce(rig.bus, subject, encodeVerdict(lying), { msgId: `${lying.verdictId}-x` });
+    if (stored.outcome !== 'stored') throw new Error(`${subject} exists`);
     const garbage = verdictSubject(rig.verdictOf(null));
     await publishOnce(rig.bus, garbage, Buffer.from('nonsense'), { msgId: garbage });
     await rig.until(await rig.verdict(rig.pod(), { rule: 'remove' }), 'delete', 'succeeded');
@@ -315,7 +316,7 @@ describe('responder', () => {
         'DEAD_LETTERS',
         filters.deadLetters({ stream: 'VERDICTS', reason }).replace('*', String(sequence)),
       );
-    const sequence = stored.sequence as number;
+    const { sequence } = stored;
     expect(await letter('not-a-verdict', sequence)).not.toBeNull();
     expect(await letter('not-single-object', sequence + 1)).not.toBeNull();
     expect(rig.of(lying)).toEqual([]);

@@ -2,7 +2,25 @@
 import { mkdtempSync, rmdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import type { Bus } from '@bailiff/bus';
 import { exec } from '../lab/src/process/exec.ts';
+
+/**
+ * What a server does with a full disk. Before 2.14 it refuses a publish with the operating system's words, and stores the next one that has room.
+ * Since then it answers no publish to a stream that it could not write, and has to be restarted.
+ */
+export interface FullDisk {
+  readonly isRefused: boolean;
+  /** What a publisher reports, after its error code. */
+  readonly words: RegExp;
+  readonly code: 'BUS_FULL' | 'BUS_TIMEOUT';
+}
+
+export function fullDiskOf(bus: Bus): FullDisk {
+  const [major = 0, minor = 0] = (bus.nc.info?.version ?? '').split('.').map(Number);
+  if (major === 2 && minor < 14) return { isRefused: true, words: /no space left on device/, code: 'BUS_FULL' };
+  return { isRefused: false, words: /acknowledges no write.*make room.*restart nats-server/, code: 'BUS_TIMEOUT' };
+}
 
 export class SmallDisk implements AsyncDisposable {
   readonly place: string;

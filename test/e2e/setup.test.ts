@@ -17,7 +17,11 @@ import { CHECKOUT } from '@bailiff/lab';
 import { expect, it } from 'vitest';
 
 /** What the script compares with what it did last is the same: nothing is to be fetched. */
-const DONE = ['package-lock.json', 'node_modules/.bailiff-lock', 'test/vm/kernels.json', '.cache/kernels/list.json'];
+const SERVER = '.cache/nats-newest/usr/sbin/nats-server';
+const DONE = [
+  ...['package-lock.json', 'node_modules/.bailiff-lock', 'test/vm/kernels.json', '.cache/kernels/list.json'],
+  SERVER,
+];
 const SCRIPT = readFileSync(path.join(CHECKOUT, 'scripts/setup'), 'utf8');
 /** What the script itself runs, beside the shell's own. */
 const BASE = ['sh', 'env', 'id', 'dirname', 'sort', 'tr', 'cmp', 'cp'];
@@ -30,6 +34,7 @@ const UPDATE = 'apt-get update -qq';
 const INSTALL = 'apt-get -o DPkg::Lock::Timeout=600 install -y -qq --no-install-recommends';
 const MODULES = 'npm ci --no-audit --no-fund --loglevel=error';
 const KERNELS = 'node --import tsx test/vm/fetch.ts';
+const NEWEST_NATS = 'node --import tsx tools/fetch-nats.ts';
 
 /** Programs that write down how they were called. */
 const TOLD = ['apt-get', 'npm', 'node', 'sleep'] as const;
@@ -83,6 +88,10 @@ class Machine implements Disposable {
     const target = path.join(this.#dir, file);
     mkdirSync(path.dirname(target), { recursive: true });
     writeFileSync(target, text, { mode: 0o755 });
+  }
+
+  remove(file: string): void {
+    rmSync(path.join(this.#dir, file));
   }
 
   run(uid = 0): { status: number | null; stderr: string; calls: string[] } {
@@ -187,4 +196,15 @@ it('setup - what goes on failing ends it, after minutes; a kernel that cannot be
   expect(modules.run().status).not.toBe(0);
   using kernels = changed({ node: 1_000 });
   expect(kernels.run().status).toBe(0);
+});
+
+it('setup - the newest nats-server is fetched while there is none; without it the set-up goes on', () => {
+  using machine = new Machine({ failures: { node: 1 } });
+  machine.remove(SERVER);
+  expect(machine.run()).toMatchObject({ status: 0, calls: [NEWEST_NATS, 'sleep 5', NEWEST_NATS] });
+  using offline = new Machine({ failures: { node: 1_000 } });
+  offline.remove(SERVER);
+  expect(offline.run().status).toBe(0);
+  machine.put(SERVER, '');
+  expect(machine.run()).toMatchObject({ status: 0, calls: [] });
 });

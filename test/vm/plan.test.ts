@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { sourceLines } from './fetch-kernel.ts';
+import { sourceLines } from '../../tools/distribution.ts';
 import { archive, inLoadOrder } from './initrd.ts';
 import { LINE_MARK, readLines, type TestLine } from './lines.ts';
 import { jobScript, kernelCommandLine, qemuArguments, quote, virtiofsdArguments } from './plan.ts';

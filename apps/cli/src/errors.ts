@@ -60,7 +60,8 @@ const REMEDIES: Readonly<Record<string, string>> = {
   BUS_PERMISSION: 'this identity may not do that: use the `cli` identity, or one that has the right',
   BUS_NO_STREAM: `is the bus set up for Bailiff? ${SET_UP_REMEDY}. See \`bailiff doctor\``,
   BUS_SHRINK: 'leave the flag out to keep what is there, or say --shrink to have it so',
-  BUS_TIMEOUT: 'the bus is connected and does not answer: is it overloaded, or without a leader?',
+  BUS_TIMEOUT:
+    'the bus is connected and does not answer: is it overloaded, or without a leader? When only writes fail, the disk of nats-server is full: see "Disk full" in docs/operations.md',
   BUS_FULL:
     'the stream is at its limit (`bailiff status` says which), or the disk of nats-server is full: make room there, see "Disk full" in docs/operations.md',
   BUS_TOO_LARGE: 'the value is larger than the bus takes (256 KiB)',

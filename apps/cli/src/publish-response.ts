@@ -18,6 +18,8 @@ export async function publishResponse({ bus, io }: Session, response: Response):
       ...(response.podName === '' ? {} : { subject: `${response.podNamespace}/${response.podName}` }),
     }),
     deadlineMs: DEADLINE_MS,
+    stream: 'RESPONSES',
+    isUnique: true,
     signal: io.signal,
   });
   return result.outcome === 'stored' ? result.sequence : null;

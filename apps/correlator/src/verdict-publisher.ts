@@ -95,7 +95,12 @@ export class VerdictPublisher {
     });
     for (;;) {
       try {
-        const { outcome } = await publishOnce(bus, subject, payload, { msgId: verdict.verdictId, headers, signal });
+        const { outcome } = await publishOnce(bus, subject, payload, {
+          msgId: verdict.verdictId,
+          headers,
+          stream: 'VERDICTS',
+          signal,
+        });
         return this.#o.onPublished(verdict, outcome, streamMicros);
       } catch (error) {
         if (!(error instanceof BusError) || FINAL.has(error.code)) throw error;

@@ -11,8 +11,8 @@ export interface PlacedVerdict {
 
 /** `exists`: the bus has a record of this id already, and keeps that one. */
 export type Published = { outcome: 'stored'; sequence: number } | { outcome: 'exists' };
-/** `moved`: the stream has grown beyond the expected end; nothing was stored. */
-export type Reserved = Published | { outcome: 'moved' };
+/** `moved`: the stream has grown beyond the expected end, perhaps by a record of this id; nothing was stored. */
+export type Reserved = { outcome: 'stored'; sequence: number } | { outcome: 'moved' };
 
 export interface ResponseLog {
   /** Stores the record unless its id is there. @throws BusError */

@@ -88,17 +88,16 @@ export class ResponseStream implements ResponseLog {
     });
   }
 
-  async publish(response: Response): Promise<Published> {
-    const result = await this.#store(response, undefined);
-    return result.outcome === 'stored' ? result : { outcome: 'exists' };
+  publish(response: Response): Promise<Published> {
+    return this.#store(response, undefined);
   }
 
   async reserve(response: Response, lastSequence: number): Promise<Reserved> {
     const result = await this.#store(response, lastSequence);
     if (result.outcome === 'stored') return result;
-    // A refusal without a sequence does not say which condition failed. The fold that was judged had no record of this id, so the stream
-    // has grown: by this very record, perhaps. Once the fold has caught up it tells.
-    return { outcome: result.sequence === undefined ? 'moved' : 'exists' };
+    // The bus does not report which condition failed. The ledger had no record of this id when the task was judged, so the stream has grown:
+    // perhaps by a record of this very task. The ledger has it once it has caught up.
+    return { outcome: 'moved' };
   }
 
   async caughtUp(): Promise<void> {
@@ -132,6 +131,8 @@ export class ResponseStream implements ResponseLog {
         ...(response.podName === '' ? {} : { subject: `${response.podNamespace}/${response.podName}` }),
       }),
       deadlineMs: PUBLISH_DEADLINE_MS,
+      stream: STREAM,
+      isUnique: true,
       ...(lastSequence === undefined ? {} : { lastSequence }),
       ...(signal.aborted ? {} : { signal }),
     });

@@ -10,7 +10,7 @@ import { Registry } from 'prom-client';
 import { describe, expect, it } from 'vitest';
 import { Ledger } from './ledger.ts';
 import { makeMetrics, NO_READINGS } from './metrics.ts';
-import type { Job, JobResult, PlacedVerdict, Reserved, ResponseLog, Step } from './ports.ts';
+import type { Job, JobResult, PlacedVerdict, Published, Reserved, ResponseLog, Step } from './ports.ts';
 import { FactReader } from './read-facts.ts';
 import { type TaskDeps, TaskRunner, tasksOf } from './run-task.ts';
 
@@ -43,13 +43,22 @@ class World {
   }
   lag = () => turns(Math.floor(this.random() * 6));
 
-  store(response: Response, expected?: number): Reserved {
+  publish(response: Response): Published {
+    const known = this.stream.some((kept) => kept.response.responseId === response.responseId);
+    return known ? { outcome: 'exists' } : this.#append(response);
+  }
+
+  /** As the bus does, it does not report which of the two conditions failed. */
+  reserve(response: Response, lastSequence: number): Reserved {
+    const published = lastSequence === this.stream.length ? this.publish(response) : null;
+    return published?.outcome === 'stored' ? published : { outcome: 'moved' };
+  }
+
+  #append(response: Response): { outcome: 'stored'; sequence: number } {
     if (this.#isFull && this.random() < 0.3) {
       this.refused++;
       throw new BusError('BUS_FULL', 'no space left on device');
     }
-    if (this.stream.some((kept) => kept.response.responseId === response.responseId)) return { outcome: 'exists' };
-    if (expected !== undefined && expected !== this.stream.length) return { outcome: 'moved' };
     this.stream.push({ response, timestampMicros: Date.now() * 1000 });
     return { outcome: 'stored', sequence: this.stream.length };
   }
@@ -104,11 +113,11 @@ class Replica {
     const log: ResponseLog = {
       publish: async (response) => {
         await world.lag();
-        return this.alive ? (world.store(response) as Awaited<ReturnType<ResponseLog['publish']>>) : gone;
+        return this.alive ? world.publish(response) : gone;
       },
       reserve: async (response, lastSequence) => {
         await world.lag();
-        return this.alive ? world.store(response, lastSequence) : gone;
+        return this.alive ? world.reserve(response, lastSequence) : gone;
       },
       caughtUp: async () => {
         await world.lag();

@@ -146,7 +146,7 @@ function refuseOlder(key: string, said: number, stored: number): never {
   );
 }
 
-/** Puts with the newest revision as condition; a lost ack is asked for again under the same message id. */
+/** Puts with the newest revision as condition. After a lost ack the same write is repeated: kv.ts recognises its message id. */
 async function compareAndSet(
   bus: Bus,
   key: string,
@@ -156,6 +156,7 @@ async function compareAndSet(
 ): Promise<number> {
   const bucket = openBucket(bus, CONFIG_BUCKET);
   const options = { previousRevision: base, headers, msgId: randomUUID() };
+  const endMs = performance.now() + RETRY_MS;
   for (let attempt = 0; ; attempt += 1) {
     try {
       return json === null ? await bucket.delete(key, options) : await bucket.put(key, json, options);
@@ -171,14 +172,14 @@ async function compareAndSet(
           },
         );
       }
-      if (!['BUS_TIMEOUT', 'BUS_UNREACHABLE'].includes(error.code) || attempt >= MAX_RETRIES) throw error;
+      if (!['BUS_TIMEOUT', 'BUS_UNREACHABLE'].includes(error.code) || performance.now() >= endMs) throw error;
       await pause(backoffMs(attempt));
     }
   }
 }
 
-/** 0.1 + 0.2 + … + 3.2 s: over a restart of the server, well within the duplicate window. */
-const MAX_RETRIES = 6;
+/** Over a restart of the server, and over two waits for an answer; well within the duplicate window. */
+const RETRY_MS = 6_000;
 
 /**
  * Checks and stores a value. A value that says no `revision` takes the next one; one that says a lower one than is stored is refused;

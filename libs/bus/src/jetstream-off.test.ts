@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { answererOf, isJetStreamOff, JetStreamSign } from './jetstream-off.ts';
+import { answererOf, isJetStreamOff, isStoring, JetStreamSign } from './jetstream-off.ts';
 
 describe('JetStream off', () => {
   it.each([
@@ -40,6 +40,31 @@ describe('JetStream off', () => {
     sign.unanswered('$JS.API.STREAM.INFO.VERDICTS');
     sign.answered('bailiff.v1.capture.node-a');
     expect(sign.off).toBe(true);
+  });
+
+  it('two publishes without an acknowledgement, some time apart, are a sign for their stream alone', () => {
+    const sign = new JetStreamSign();
+    const verdict = 'bailiff.v1.verdicts.high.a.b.c';
+    const bus = { nc: { info: { jetstream: true } }, jetStream: sign } as never;
+    for (const back of [() => sign.acknowledged(verdict), () => sign.answered(verdict), () => sign.forget()]) {
+      // Many at the same time are one silence.
+      for (const nowMs of [0, 1, 2_999]) sign.unacknowledged(verdict, nowMs);
+      sign.acknowledged('bailiff.v1.responses.x');
+      sign.answered('$JS.API.STREAM.INFO.VERDICTS');
+      expect([sign.isNotWriting(verdict), isStoring(bus)]).toEqual([false, true]);
+      sign.unacknowledged('bailiff.v1.verdicts.low.other', 3_000);
+      expect([sign.isNotWriting(verdict), sign.isNotWriting('bailiff.v1.responses.x')]).toEqual([true, false]);
+      expect(isStoring(bus)).toMatch(/^the server acknowledges no write to bailiff\.v1\.verdicts: .*make room there/);
+      back();
+      expect([sign.isNotWriting(verdict), isStoring(bus)]).toEqual([false, true]);
+    }
+  });
+
+  it('a question without an answer is no sign for writes', () => {
+    const sign = new JetStreamSign();
+    for (const subject of ['$JS.API.STREAM.INFO.VERDICTS', 'bailiff.v1.capture.node-a', 'bailiff.v1.replay.x.y'])
+      for (const nowMs of [0, 10_000]) sign.unacknowledged(subject, nowMs);
+    expect(sign.notWriting).toEqual([]);
   });
 
   it('the greeting says it, too', () => {

@@ -4,16 +4,21 @@
  * Place in the path: ipam-sync, responder and CLI write; all read. A put is a publish with the expected sequence of its key (compare
  * and set); a get is a direct get, which needs no consumer; keys, history and watch are ordered reading. It is our own rather than
  * the client's, because that opens buckets with STREAM.INFO, watches with push consumers that flow control makes hard to
- * allow-list, and cannot put headers, in which the configuration carries who and why.
+ * allow-list, and cannot put headers, in which the configuration carries who and why. A server before 2.12 checks the message id before the
+ * expected sequence and answers a repeat with the first revision. Since 2.12 it answers with a conflict, and the stored entry is read.
  */
 import { headers as makeHeaders } from '@nats-io/nats-core';
 import type { Bus } from './connect.ts';
 import { getLastMessage, getNextMessage } from './direct.ts';
-import { BusError, toBusError } from './errors.ts';
+import { BusError } from './errors.ts';
 import { consumeOrdered, type StreamMessage } from './ordered.ts';
 import { apiRequest } from './request.ts';
+import { backoffMs, pause } from './wait.ts';
 
 const OPERATION = 'KV-Operation';
+const MSG_ID = 'Nats-Msg-Id';
+/** 0.1 + 0.2 + 0.4 s: a replica of a healthy cluster is behind by less. */
+const MAX_REREADS = 3;
 
 export interface KvEntry {
   key: string;
@@ -33,7 +38,10 @@ export interface PutOptions {
   /** The write is refused (BUS_CONFLICT) unless this is still the newest revision of the key; 0 = the key never was. */
   previousRevision?: number;
   headers?: Readonly<Record<string, string>>;
-  /** Lets a write whose ack was lost be repeated: JetStream answers with the first one's revision. */
+  /**
+   * Unique to this write: a repeat after a lost ack then returns the revision of the first try. With `previousRevision` the identity needs the right to
+   * read the bucket by revision; a bucket without history forgets the first try with the next write, and the repeat is then BUS_CONFLICT.
+   */
   msgId?: string;
 }
 
@@ -70,6 +78,8 @@ export function entryOf(message: StreamMessage, prefix: string): KvEntry {
     header: (name) => message.headers?.get(name) ?? '',
   };
 }
+
+const isConflict = (error: unknown): boolean => error instanceof BusError && error.code === 'BUS_CONFLICT';
 
 /** For what stands under a key and was written by nobody. */
 export const plantedError = (bucket: string, key: string) =>
@@ -117,22 +127,18 @@ export class Bucket {
   }
 
   /** Writes only when the key never was or was deleted. @throws BusError BUS_EXISTS and what put throws */
-  async create(
-    key: string,
-    value: string | Uint8Array,
-    options: Omit<PutOptions, 'previousRevision'> = {},
-  ): Promise<number> {
+  async create(key: string, value: string | Uint8Array, options: Pick<PutOptions, 'headers'> = {}): Promise<number> {
     const exists = (cause?: unknown) => new BusError('BUS_EXISTS', `${this.name}/${key} exists`, { cause });
     try {
       return await this.put(key, value, { ...options, previousRevision: 0 });
     } catch (error) {
-      if (toBusError(error, key).code !== 'BUS_CONFLICT') throw error;
+      if (!isConflict(error)) throw error;
       const newest = await this.newest(key);
       if (!newest?.deleted) throw exists(error);
       try {
         return await this.put(key, value, { ...options, previousRevision: newest.revision });
       } catch (second) {
-        throw toBusError(second, key).code === 'BUS_CONFLICT' ? exists(second) : second;
+        throw isConflict(second) ? exists(second) : second;
       }
     }
   }
@@ -146,12 +152,28 @@ export class Bucket {
     checkKey(key);
     const headers = makeHeaders();
     for (const [name, text] of Object.entries(options.headers ?? {})) headers.set(name, text);
-    if (options.msgId !== undefined) headers.set('Nats-Msg-Id', options.msgId);
+    if (options.msgId !== undefined) headers.set(MSG_ID, options.msgId);
     if (options.previousRevision !== undefined) {
       headers.set('Nats-Expected-Last-Subject-Sequence', String(options.previousRevision));
     }
-    const ack = await apiRequest<{ seq: number }>(this.bus, this.prefix + key, value, { headers });
-    return ack.seq;
+    try {
+      return (await apiRequest<{ seq: number }>(this.bus, this.prefix + key, value, { headers })).seq;
+    } catch (error) {
+      const { previousRevision, msgId } = options;
+      if (!isConflict(error) || previousRevision === undefined || msgId === undefined) throw error;
+      const first = await this.nextOf(key, previousRevision);
+      if (first?.header(MSG_ID) !== msgId || Buffer.compare(first.value, value) !== 0) throw error;
+      return first.revision;
+    }
+  }
+
+  /** The first entry of a key after a revision, where the server reports that there is one: the replica that is read may be behind. */
+  private async nextOf(key: string, revision: number): Promise<KvEntry | null> {
+    for (let attempt = 0; ; attempt += 1) {
+      const entry = await this.next(revision + 1, key);
+      if (entry || attempt >= MAX_REREADS) return entry;
+      await pause(backoffMs(attempt));
+    }
   }
 
   /** Keys that have a value; not those under which something was planted. @throws BusError */

@@ -11,7 +11,7 @@ import { createInbox, errors, type Msg, type MsgHdrs, type Subscription } from '
 import { headersOf, type PubAck, type PublishOptions } from './ack.ts';
 import type { Bus, BusStatus } from './connect.ts';
 import { BusError, toBusError } from './errors.ts';
-import { JETSTREAM_OFF, JETSTREAM_OFF_REMEDY } from './jetstream-off.ts';
+import { JETSTREAM_OFF, JETSTREAM_OFF_REMEDY, NOT_WRITING, NOT_WRITING_REMEDY } from './jetstream-off.ts';
 import { refusal } from './request.ts';
 import { SET_UP_REMEDY } from './set-up.ts';
 import { BACKOFF_FIRST_MS, backoffMs } from './wait.ts';
@@ -146,8 +146,11 @@ export class FramePublisher {
     if (!this.bus.connected) return;
     if (entry.attempt > 0) {
       this.resent += 1;
-      const error = entry.error ?? new BusError('BUS_TIMEOUT', `${entry.subject}: no ack in ${this.ackTimeoutMs} ms`);
-      this.options.onResend?.({ msgId: entry.msgId, attempt: entry.attempt, error });
+      this.options.onResend?.({
+        msgId: entry.msgId,
+        attempt: entry.attempt,
+        error: entry.error ?? this.silence(entry),
+      });
     }
     entry.attempt += 1;
     entry.error = null;
@@ -158,6 +161,12 @@ export class FramePublisher {
       if (error.code === 'BUS_TOO_LARGE') this.settle(token, () => entry.reject(error));
       else entry.error = error;
     }
+  }
+
+  private silence({ subject }: InFlight): BusError {
+    const silent = this.bus.jetStream?.isNotWriting(subject);
+    const why = silent ? `: ${NOT_WRITING}: ${NOT_WRITING_REMEDY}` : '';
+    return new BusError('BUS_TIMEOUT', `${subject}: no ack in ${this.ackTimeoutMs} ms${why}`);
   }
 
   private settle(token: string, how: () => void): void {
@@ -185,6 +194,7 @@ export class FramePublisher {
     const token = message.subject.slice(this.inbox.length + 1);
     const entry = this.inFlight.get(token);
     if (!entry) return;
+    this.bus.jetStream?.acknowledged(entry.subject);
     let error: BusError;
     if (message.headers?.code === 503) {
       // A stream that took it before is there still, unless somebody deleted it.
@@ -222,7 +232,11 @@ export class FramePublisher {
   private sweep(): void {
     if (!this.bus.connected) return;
     const now = performance.now();
-    for (const [token, entry] of this.inFlight) if (entry.dueMs <= now) this.send(token, entry);
+    for (const [token, entry] of this.inFlight) {
+      if (entry.dueMs > now) continue;
+      if (entry.error === null) this.bus.jetStream?.unacknowledged(entry.subject);
+      this.send(token, entry);
+    }
   }
 
   private onStatus(status: BusStatus): void {

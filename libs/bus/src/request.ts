@@ -7,6 +7,7 @@
 import { createInbox, errors, type Msg, type MsgHdrs, type Payload } from '@nats-io/nats-core';
 import type { Bus, BusStatus } from './connect.ts';
 import { BusError, codeOfRefusal, toBusError } from './errors.ts';
+import { NOT_WRITING, NOT_WRITING_REMEDY } from './jetstream-off.ts';
 import { IMPORTED_API } from './permissions.ts';
 import { onAbort } from './wait.ts';
 
@@ -56,6 +57,7 @@ export async function request(
     if (error.code === 'BUS_PERMISSION' && subject.startsWith(`${IMPORTED_API}.`)) {
       throw new BusError(error.code, `${error.message}: ${ONE_ACCOUNT}`, { cause });
     }
+    if (error.code === 'BUS_TIMEOUT') throw unacknowledged(bus, subject, error);
     throw error;
   } finally {
     if (broken) bus.statusListeners.delete(broken);
@@ -108,6 +110,13 @@ export function requestMany(
     bus.statusListeners.add(onStatus);
     bus.nc.publish(subject, JSON.stringify(body), { reply: inbox });
   });
+}
+
+/** The error of a request without an answer: of one publish of several, that and what mends it. */
+export function unacknowledged(bus: Bus, subject: string, error: BusError): BusError {
+  bus.jetStream?.unacknowledged(subject);
+  if (!bus.jetStream?.isNotWriting(subject)) return error;
+  return new BusError(error.code, `${subject}: ${NOT_WRITING}: ${NOT_WRITING_REMEDY}`, { cause: error });
 }
 
 /** A question whose answer is JSON, with an `error` when it is refused. @throws BusError as request, and every refusal */

@@ -66,7 +66,8 @@ export interface ServerConf {
   users: readonly NatsUser[];
   /** `{ env }`: the value of that variable in the server's environment, for replicas that share one text. */
   serverName?: string | { env: string };
-  jetstream?: { maxFileBytes?: number; maxMemoryBytes?: number };
+  /** `syncInterval`: when what is stored is written through to the disk; `always`, the default, before it is acknowledged. */
+  jetstream?: { maxFileBytes?: number; maxMemoryBytes?: number; syncInterval?: string };
   /** Monitoring (varz, jsz, healthz) on this port of the same host; off when it is not said. */
   monitorPort?: number;
   /** Clients must speak TLS. */
@@ -178,6 +179,7 @@ export function natsServerConf(conf: ServerConf): string {
     ...block('jetstream', [
       `store_dir: ${quote(conf.storeDir)}`,
       `max_file_store: ${conf.jetstream?.maxFileBytes ?? DEFAULT_MAX_FILE_BYTES}`,
+      `sync_interval: ${quote(conf.jetstream?.syncInterval ?? 'always')}`,
       `max_memory_store: ${conf.jetstream?.maxMemoryBytes ?? DEFAULT_MAX_MEMORY_BYTES}`,
     ]),
     ...(tls ? tlsLines(tls) : []),

@@ -6,7 +6,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomInt } from 'node:crypto';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -54,6 +54,19 @@ function confText(conf: ServerConf): string {
   const text = natsServerConf(conf);
   return conf.authCallout ? text : text.replace(/^(authorization \{\n {2}timeout: )\d+/m, `$1${LOGIN_S}`);
 }
+
+/**
+ * Where stores are made: in memory, where writing through to the disk costs nothing, so that tests have the configuration that ships and not the
+ * speed of the disk. A container's /dev/shm may be too small.
+ */
+function storesDirectory(): string {
+  const memory = '/dev/shm';
+  if (!existsSync(memory)) return tmpdir();
+  const { bavail, bsize } = statfsSync(memory);
+  return bavail * bsize >= MIN_MEMORY_BYTES ? memory : tmpdir();
+}
+
+const MIN_MEMORY_BYTES = 1024 ** 3;
 
 /** A server that was killed a moment ago may still be making files. */
 const remove = (directory: string) =>
@@ -194,7 +207,7 @@ class Server {
 
 /** Starts a server with JetStream. */
 export async function startNats(options: StartNatsOptions = {}): Promise<TestNats> {
-  const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-nats-'));
+  const directory = mkdtempSync(path.join(storesDirectory(), 'bailiff-nats-'));
   const confFile = path.join(directory, 'nats.conf');
   const server = new Server(confFile, directory);
   for (let attempt = 0; ; attempt += 1) {

@@ -51,6 +51,12 @@ test('topology - nats.conf quotes what it is given', () => {
   expect(conf).toContain('allow: ["$KV.>"]');
 });
 
+test('topology - nats.conf writes through to the disk before it acknowledges, unless something else is chosen', () => {
+  const conf = { host: '127.0.0.1', port: 4222, storeDir: '/var/lib/nats', users: [] };
+  expect(natsServerConf(conf)).toContain('sync_interval: "always"');
+  expect(natsServerConf({ ...conf, jetstream: { syncInterval: '2m' } })).toContain('sync_interval: "2m"');
+});
+
 test('topology - events for SIEMs are kept as long as violations, and each format has its consumer', () => {
   const age = (name: string) => streamConfigs().find((config) => config.name === name)?.max_age;
   expect(age('SIEM')).toBe(age('VIOLATIONS'));

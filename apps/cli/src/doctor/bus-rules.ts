@@ -10,6 +10,17 @@ import { type Finding, fail, ok, skip, warn } from './finding.ts';
 /** Below it JetStream lacks what is used; below the other, fixes of security. */
 const OLDEST = [2, 10, 0];
 const CURRENT = [2, 14, 3];
+/** From, and below: a client writes through account imports by message tracing. */
+const TRACING = [
+  [
+    [2, 11, 0],
+    [2, 11, 15],
+  ],
+  [
+    [2, 12, 0],
+    [2, 12, 6],
+  ],
+] as const;
 
 function isBelow(version: string, than: readonly number[]): boolean {
   const parts = version.split('.').map((part) => Number.parseInt(part, 10) || 0);
@@ -23,6 +34,10 @@ function isBelow(version: string, than: readonly number[]): boolean {
 export function serverFinding(version: string): Finding {
   if (isBelow(version, OLDEST)) {
     return fail('nats-server', `${version} is too old`, 'nats-server 2.10 or later', EXIT.dependencyUnreachable);
+  }
+  if (TRACING.some(([from, below]) => !isBelow(version, from) && isBelow(version, below))) {
+    const why = `${version} lets a client write through account imports by message tracing (CVE-2026-33249)`;
+    return warn('nats-server', why, 'nats-server 2.14.3 or later, or 2.11.15, or 2.12.6');
   }
   if (isBelow(version, CURRENT)) {
     return warn('nats-server', `${version} works, and lacks security fixes`, 'nats-server 2.14.3 or later');

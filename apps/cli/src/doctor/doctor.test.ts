@@ -86,15 +86,25 @@ describe('machine, without privileges', () => {
 });
 
 describe('bus and Redis', () => {
+  const OLD = /lacks security fixes/;
+  const TRACING = /message tracing \(CVE-2026-33249\)/;
   it.each([
-    ['2.9.25', 'fail'],
-    ['2.10.27', 'warn'],
-    ['2.14.2', 'warn'],
-    ['2.14.3', 'ok'],
-    ['3.0.0', 'ok'],
-    ['', 'fail'],
-  ])('nats-server %s: %s', (version, state) => {
-    expect(serverFinding(version).state).toBe(state);
+    ['2.9.25', 'fail', /too old/],
+    ['2.10.0', 'warn', OLD],
+    ['2.10.27', 'warn', OLD],
+    ['2.11.0', 'warn', TRACING],
+    ['2.11.14', 'warn', TRACING],
+    ['2.11.15', 'warn', OLD],
+    ['2.12.0', 'warn', TRACING],
+    ['2.12.5', 'warn', TRACING],
+    ['2.12.6', 'warn', OLD],
+    ['2.14.2', 'warn', OLD],
+    ['2.14.3', 'ok', /^2\.14\.3$/],
+    ['3.0.0', 'ok', /^3\.0\.0$/],
+    ['', 'fail', /too old/],
+  ] as const)('nats-server %s: %s', (version, state, text) => {
+    const finding = serverFinding(version);
+    expect([finding.state, finding.detail]).toEqual([state, expect.stringMatching(text)]);
   });
 
   it.each([

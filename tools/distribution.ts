@@ -1,0 +1,89 @@
+/**
+ * Packages of the distribution that tests use without installing them: kernels (test/vm) and a newer nats-server (tools/fetch-nats.ts).
+ *
+ * Packages of other suites come from the mirrors that the machine's apt has for its own release. The package lists are made and thrown away
+ * here: neither the machine's lists nor its sources change, and apt checks signatures with the same keys. Needs apt-get and dpkg-deb.
+ */
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+
+/** Of one command: 90 MB from a slow mirror. apt itself gives up on a mirror that does not answer. */
+const FETCH_TIMEOUT_MS = 900_000;
+const SECURITY = '-security';
+/** Whoever runs it may not become apt's own user. */
+const SAME_USER = ['-o', 'APT::Sandbox::User=root'];
+
+export function run(command: string, args: readonly string[], cwd?: string): string {
+  return execFileSync(command, args, {
+    cwd,
+    encoding: 'utf8',
+    timeout: FETCH_TIMEOUT_MS,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+}
+
+/** A package list of the machine's apt: where it comes from, and whose key signs it. */
+interface Source {
+  readonly uri: string;
+  readonly codename: string;
+  readonly signedBy: string;
+}
+
+/** Lines of a sources.list for these suites, from the mirrors that `sources` has for the release `own`. */
+export function sourceLines(suites: readonly string[], sources: readonly Source[], own: string): string[] {
+  return suites.map((suite) => {
+    const like = suite.endsWith(SECURITY) ? `${own}${SECURITY}` : own;
+    const source = sources.find(({ codename }) => codename === like);
+    if (source === undefined) throw new Error(`apt has no source for ${like}, whose mirror would have ${suite}`);
+    const options = source.signedBy.startsWith('/') ? `[signed-by=${source.signedBy}] ` : '';
+    return `deb ${options}${source.uri} ${suite} main`;
+  });
+}
+
+function machineSources(): Source[] {
+  const format = '$(REPO_URI) $(CODENAME) $(SIGNED_BY)';
+  const lines = run('apt-get', ['indextargets', '--format', format, 'Created-By: Packages']).trim().split('\n');
+  return lines.map((line) => {
+    const [uri = '', codename = '', signedBy = ''] = line.split(' ');
+    return { uri, codename, signedBy };
+  });
+}
+
+/**
+ * Options of apt with which it knows these suites and nothing else, their lists fetched; all that it writes is below `dir`. Without suites,
+ * options for the machine's own lists.
+ */
+export function aptOf(suites: readonly string[] | undefined, dir: string): string[] {
+  if (suites === undefined) return SAME_USER;
+  const own = /^VERSION_CODENAME=(\S+)$/m.exec(readFileSync('/etc/os-release', 'utf8'))?.[1] ?? '';
+  for (const name of ['lists/partial', 'cache/archives/partial']) mkdirSync(path.join(dir, name), { recursive: true });
+  const list = path.join(dir, 'sources.list');
+  writeFileSync(
+    list,
+    sourceLines(suites, machineSources(), own)
+      .map((line) => `${line}\n`)
+      .join(''),
+  );
+  const settings = {
+    'Dir::Etc::SourceList': list,
+    'Dir::Etc::SourceParts': '/dev/null',
+    'Dir::Etc::PreferencesParts': '/dev/null',
+    'Dir::State::Lists': path.join(dir, 'lists'),
+    'Dir::Cache': path.join(dir, 'cache'),
+    'Acquire::Languages': 'none',
+  };
+  const apt = [...SAME_USER, ...Object.entries(settings).flatMap(([name, value]) => ['-o', `${name}=${value}`])];
+  run('apt-get', [...apt, 'update', '-qq']);
+  return apt;
+}
+
+/** Downloads packages and unpacks them into `dir`/root, which it returns. */
+export function unpack(names: readonly string[], apt: readonly string[], dir: string): string {
+  const debs = path.join(dir, 'debs');
+  mkdirSync(debs);
+  run('apt-get', [...apt, 'download', '-qq', ...names], debs);
+  const root = path.join(dir, 'root');
+  for (const deb of readdirSync(debs)) run('dpkg-deb', ['-x', path.join(debs, deb), root]);
+  return root;
+}

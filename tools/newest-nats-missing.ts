@@ -1,0 +1,6 @@
+// What the projects `*-newest` run where there is no newest nats-server: a skip that fails in CI.
+import { it } from 'vitest';
+
+it('tests on the newest nats-server', (context) => {
+  context.skip('scripts/setup could not fetch the nats-server of the newest suite');
+});
