@@ -1,5 +1,17 @@
 /** One of each message with every field set, for tests; a part may be replaced. */
-import type { OperationSample, Response, Verdict, Violation, ViolationFrame } from './types.gen.ts';
+import avro from 'avsc';
+import type { MessageName, Messages } from './registry.ts';
+import { CURRENT_SCHEMAS } from './schemas.gen.ts';
+import type { OperationSample, PodCapture, Response, Verdict, Violation, ViolationFrame } from './types.gen.ts';
+
+/** Encodes a message without any of the limits that Bailiff's own encoder keeps: what a forged client can publish. */
+export function encodeUnlimited<N extends MessageName>(name: N, value: Messages[N]): Buffer {
+  const schema = CURRENT_SCHEMAS.find((one) => one.name === name) as (typeof CURRENT_SCHEMAS)[number];
+  const options = { wrapUnions: 'never' } as Partial<avro.ForSchemaOptions>;
+  const head = Buffer.from([0xc3, 0x01, 0, 0, 0, 0, 0, 0, 0, 0]);
+  head.writeBigUInt64LE(BigInt(`0x${schema.fingerprint}`), 2);
+  return Buffer.concat([head, avro.Type.forSchema(JSON.parse(schema.text) as avro.Schema, options).toBuffer(value)]);
+}
 
 export const SAMPLE_TIME_MICROS = 1_790_000_000_123_456;
 
@@ -158,6 +170,25 @@ export function sampleVerdict(part: Partial<Verdict> = {}): Verdict {
     reason: '321 packets in 60 s, threshold 10',
     tags: ['attack.t1557'],
     ...part,
+  };
+}
+
+export function sampleCapture(): PodCapture {
+  const process = { pid: 4_711, parentPid: 1, startedAt: SAMPLE_TIME_MICROS, uid: 0, container: 'app', comm: 'nc' };
+  const socket = {
+    protocol: 'tcp',
+    local: '10.1.0.4:4444',
+    remote: '10.1.0.9:80',
+    state: 'established',
+    pids: [4_711],
+  };
+  return {
+    takenAt: SAMPLE_TIME_MICROS,
+    arguments: 'full',
+    processes: [{ ...process, executable: '/bin/nc', args: ['nc', '-l'], argsCut: false }],
+    processesOmitted: 0,
+    sockets: [socket],
+    socketsOmitted: 0,
   };
 }
 
