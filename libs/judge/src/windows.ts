@@ -5,12 +5,14 @@
  * it is late by at most twice EVENT_TIME_BOUND_MICROS, so a clock that stepped bends a window by that and hides nothing.
  * A window covers (clock - timespan, clock]. Packets are kept in buckets of a twentieth of the timespan, so up to one bucket at the old end
  * may be missing (a count window is never longer than the rule says); distinct values and stages are exact.
- * Memory: a ring of violations each, a ring of packets in a count window, at most `limit` (<= 256) values in a value window, a number
+ * Memory: a ring of violations each, a ring of packets in a count window, at most `limit` (<= 256) values of MAX_VALUE_CHARS in a value window, a number
  * a stage (<= 8), what step-times.ts keeps of an ordered rule, and the evidence.
  */
+import { createHash } from 'node:crypto';
 
 import type { Evidence, EvidenceProcess, JudgedViolation } from '@bailiff/schemas';
-import { EVIDENCE_HEAD, EvidenceRows, type Vocabulary } from './evidence.ts';
+import { EVIDENCE_HEAD, EvidenceRows } from './evidence.ts';
+import type { Interner } from './interner.ts';
 import { RowPool } from './row-pool.ts';
 import { type CompiledRule, countedValue, type ValueField } from './rules.ts';
 import { addToTwo, StepTimes } from './step-times.ts';
@@ -36,6 +38,8 @@ const NEWEST_PACKETS = 6;
 const EVIDENCE = 7;
 const HEAD = EVIDENCE + EVIDENCE_HEAD;
 const MAX_STAGES = 8;
+/** Of a longer value its digest is kept: a window only tells whether it saw the value. */
+const MAX_VALUE_CHARS = 64;
 
 /** Where windows of one kind get their rows, and what lies where in them. */
 interface RowKind {
@@ -60,7 +64,7 @@ export function windowPools(): Pools {
 /** The rule that a window belongs to. */
 export interface WindowOwner {
   readonly rule: CompiledRule;
-  windowOf(groupKey: string): GroupWindow | null;
+  windowOf(groupKey: string, nodeName: string): GroupWindow | null;
   silence(window: GroupWindow, untilMicros: number): void;
 }
 
@@ -68,6 +72,8 @@ export interface WindowOwner {
 export abstract class GroupWindow {
   /** Set by its owner, who makes it. */
   owner: WindowOwner | null = null;
+  /** Node whose violation was the first in it; set with `owner`. */
+  openedBy = '';
   /** Let go of: whoever holds it must look it up again. */
   gone = false;
   protected readonly page: Float64Array;
@@ -106,7 +112,7 @@ export abstract class GroupWindow {
   protected get packets(): number {
     return this.page[this.at + PACKETS] as number;
   }
-  /** Remembers the violation that was counted last, as a piece of evidence. @param vector its number in a vocabulary */
+  /** Remembers the violation that was counted last, as a piece of evidence. @param vector its number in the interner */
   remember(
     streamSequence: number,
     index: number,
@@ -120,8 +126,8 @@ export abstract class GroupWindow {
     if (this.#processes !== null) this.#processes[place] = process;
   }
   /** What is remembered of violations not older than the time, oldest first. */
-  evidenceSince(timeMicros: number, vocabulary: Vocabulary): Evidence[] {
-    const pieces = this.#kind.evidence.since(this.page, this.at + EVIDENCE, timeMicros, vocabulary);
+  evidenceSince(timeMicros: number, vectors: Interner): Evidence[] {
+    const pieces = this.#kind.evidence.since(this.page, this.at + EVIDENCE, timeMicros, vectors);
     return pieces.map(({ place, ...piece }) => ({ ...piece, process: this.#processes?.[place] ?? null }));
   }
   #forget(): void {
@@ -236,8 +242,9 @@ export class ValueWindow extends GroupWindow {
   }
 
   /** Distinct values in the window, at most `limit`, once this one is in it. */
-  add(timeMicros: number, value: string, limit: number, timespanMicros: number): number {
+  add(timeMicros: number, whole: string, limit: number, timespanMicros: number): number {
     const clock = this.tick(timeMicros, 0, timespanMicros);
+    const value = whole.length <= MAX_VALUE_CHARS ? whole : createHash('sha256').update(whole).digest('base64');
     const hash = hashOf(value);
     const found = this.#find(value, hash);
     if (found >= 0) this.#drop(found);

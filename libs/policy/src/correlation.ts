@@ -218,8 +218,9 @@ export const BUILT_IN_RULES: Readonly<Record<string, CorrelationRule>> = Object.
       'group-by': 'node',
       timespan: '5m',
       condition: { gte: 1 },
-      selection: { vectors: ['foreign-pod'] },
-      description: "A node's collector speaks for pods that are not on that node.",
+      selection: { vectors: ['foreign-pod', 'invalid-frame'] },
+      description:
+        "A node's collector reports pods that are not on that node, or sends frames that no collector writes.",
       tags: [],
     },
   }).map(([name, rule]) => [name, correlationRule.parse(rule)]),

@@ -149,7 +149,8 @@ describe('judged frame', () => {
           const full = tried(() => decodeViolationFrame(damaged));
           const short = tried(() => judged(decodeJudgedFrame(damaged, way)));
           if ('value' in full) expect(short).toEqual({ value: judged(full.value) });
-          else if ('code' in short) expect(short.code).toMatch(/^(TRUNCATED|TRAILING_BYTES|MALFORMED|LONG_RANGE|FIELD_TOO_LONG)$/);
+          else if ('code' in short)
+            expect(short.code).toMatch(/^(TRUNCATED|TRAILING_BYTES|MALFORMED|LONG_RANGE|FIELD_TOO_LONG)$/);
         }),
         { numRuns: 2_000 },
       );
