@@ -26,6 +26,7 @@ export {
   CUT_MARK,
   cutEnd,
   cutFront,
+  cutTexts,
   LIST_LIMITS,
   type ListClass,
   type ListLimit,

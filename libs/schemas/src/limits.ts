@@ -26,6 +26,7 @@ export const TEXT_LIMITS = {
   sentence: { bytes: 1_536, why: 'the message of a policy (512 characters), a detail, a text of a capture' },
   request: { bytes: 1_024, why: 'path of a request to the API server: two names and what is around them' },
   reason: { bytes: 4_096, why: 'a sentence for a person, which may quote an error of the API server' },
+  label: { bytes: 317, why: 'key of a label: 253 + 1 + 63 bytes; its value is shorter' },
   tag: { bytes: 192, why: 'a tag: 64 characters' },
   head: { bytes: 128, why: 'first bytes of a packet: 64 are sampled' },
 } as const satisfies Record<string, { bytes: number; why: string }>;
@@ -39,6 +40,15 @@ export const LIST_LIMITS = {
   arguments: { items: 128, why: 'the kernel samples 128 bytes of argv' },
   evidence: { items: 32, why: 'MAX_EVIDENCE of the correlator' },
   captured: { items: 256, why: 'processes, sockets, arguments of a capture: MAX_CAPTURE_PROCESSES' },
+  pods: { items: 2_048, why: 'pods of a node: 512 with an interface (the kernel map), the others on the host network' },
+  nodes: { items: 16_384, why: 'nodes of the largest cluster, three times over' },
+  labels: { items: 256, why: 'labels of a pod; ipam-sync keeps 8 KiB of them' },
+  containers: { items: 64, why: 'containers of a pod; ipam-sync leaves out more' },
+  addresses: { items: 128, why: 'addresses and prefixes of an interface or a node: the kernel maps hold 66' },
+  owners: { items: 16, why: 'a chain of owners; ipam-sync cuts it at 4' },
+  interfaces: { items: 4_096, why: 'interfaces of a status, which is bounded by bytes' },
+  listed: { items: 1_024, why: 'policies, hooks, features, maps, refused keys of a status; writers name 64 to 512' },
+  quarantined: { items: 512, why: 'MAX_QUARANTINED_PODS_PER_NODE, MAX_RELEASES_PER_NODE of the responder' },
 } as const satisfies Record<string, { items: number; why: string }>;
 export type ListClass = keyof typeof LIST_LIMITS;
 
@@ -176,6 +186,18 @@ export function cutFront(text: string, bytes: number): string {
   let start = whole.length - bytes + CUT_BYTES;
   while (start < whole.length && isWithin(whole[start])) start += 1;
   return CUT_MARK + whole.toString('utf8', start);
+}
+
+/** A record with strings that come from elsewhere cut to their limits. The same object when none is longer. */
+export function cutTexts<T extends object>(record: T, limits: { readonly [K in keyof T]?: TextLimit }): T {
+  let cut: T | null = null;
+  for (const [field, limit] of Object.entries(limits) as [keyof T, TextLimit][]) {
+    const text = record[field];
+    if (typeof text !== 'string' || !isTooLong(text, limit.bytes)) continue;
+    cut ??= { ...record };
+    cut[field] = cutEnd(text, limit.bytes) as T[keyof T];
+  }
+  return cut ?? record;
 }
 
 /** Whether a byte of UTF-8 continues a character. */

@@ -221,3 +221,42 @@ const BASE_RESPONSE: Response = {
   expiresAt: null,
   capture: null,
 };
+
+type JsonSchema = Record<string, unknown>;
+
+/** A string, list or record of a JSON document, and what limits it; null: nothing does. */
+export interface DocumentField {
+  path: string;
+  kind: 'text' | 'list' | 'record';
+  limit: number | null;
+}
+
+/** Every string, list and record of a document, from its JSON Schema. A string of few words or of a pattern without repetition has its limit in them. */
+export function documentFields(schema: unknown, path = ''): DocumentField[] {
+  if (typeof schema !== 'object' || schema === null) return [];
+  const { type, properties, items, additionalProperties, propertyNames, maxLength, maxItems, maxProperties, ...rest } =
+    schema as JsonSchema;
+  const variants = ['anyOf', 'oneOf', 'allOf'].flatMap((key) => (rest[key] as unknown[] | undefined) ?? []);
+  const limit = (value: unknown) => (typeof value === 'number' ? value : null);
+  const fields = Object.entries((properties ?? {}) as JsonSchema).flatMap(([name, field]) =>
+    documentFields(field, path === '' ? name : `${path}.${name}`),
+  );
+  const own: DocumentField[] = [];
+  const isWord = 'enum' in rest || 'const' in rest;
+  if (type === 'string' && !isWord) own.push({ path, kind: 'text', limit: limit(maxLength) });
+  if (type === 'array') own.push({ path, kind: 'list', limit: limit(maxItems) });
+  const isRecord = typeof additionalProperties === 'object' && additionalProperties !== null;
+  if (isRecord) {
+    own.push({ path, kind: 'record', limit: limit(maxProperties) });
+    own.push(
+      ...documentFields(propertyNames, `${path}.<name>`),
+      ...documentFields(additionalProperties, `${path}.<value>`),
+    );
+  }
+  return [
+    ...own,
+    ...fields,
+    ...documentFields(items, `${path}[]`),
+    ...variants.flatMap((one) => documentFields(one, path)),
+  ];
+}
