@@ -1,5 +1,5 @@
 /** Puts a verdict together from a window that crossed its threshold. Pure. */
-import type { Evidence, Verdict, VerdictPod } from '@bailiff/schemas';
+import { cutEnd, type Evidence, MAX_TEXT, type Verdict, type VerdictPod } from '@bailiff/schemas';
 import type { Interner } from './interner.ts';
 import type { CompiledRule } from './rules.ts';
 import { cooldownEpoch, verdictIdOf } from './verdict-id.ts';
@@ -49,7 +49,7 @@ export function makeVerdict({
     pod,
     evidence,
     evidenceOmitted: Math.max(0, window.violations - evidence.length),
-    reason: describe(rule, observed, vectors, nodeName, pod) + byWhom(evidence),
+    reason: cutEnd(describe(rule, observed, vectors, nodeName, pod) + byWhom(evidence), MAX_TEXT.Verdict.reason.bytes),
     tags: [...rule.tags],
   };
 }
