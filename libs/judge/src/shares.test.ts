@@ -7,6 +7,7 @@ import { MAX_NAMES_PER_NODE } from './node-state.ts';
 import { MAX_TEXT_PER_NODE, Parking } from './parking.ts';
 import { PrecedentBook } from './precedents.ts';
 import { MAX_WINDOWS_PER_NODE } from './rule-state.ts';
+import { countedValue } from './rules.ts';
 import {
   bookOf,
   makeFrame,
@@ -19,7 +20,6 @@ import {
   snapshotJson,
   T0,
 } from './testing.ts';
-import { ValueWindow, windowPools } from './windows.ts';
 
 const own = podRef('own');
 const web = podRef('web');
@@ -124,10 +124,14 @@ describe('shares - one node cannot use up what another needs', () => {
   });
 
   it('values - long ones are told apart, and counted once', () => {
-    const window = new ValueWindow('g', windowPools());
-    const value = (last: string) => `${'v'.repeat(1_000)}${last}`;
-    const add = (last: string) => window.add(T0, value(last), 256, 60 * SECOND);
-    expect([add('a'), add('b'), add('a'), add('c')]).toEqual([1, 2, 2, 3]);
+    const value = (last: string) => {
+      const operation = operationSample({ subject: `/${'v'.repeat(380)}${last}` });
+      return countedValue('subject', makeViolation({ kind: 'lsm', operation }));
+    };
+    expect(value('a')).toBe(value('a'));
+    expect(value('a')).not.toBe(value('b'));
+    expect(value('a')).toHaveLength(44);
+    expect(countedValue('vector', makeViolation())).toBe('ipv4-source');
   });
 
   it('frames - one with a field above its limit is refused and counts against its node, as a claim about another’s pod does', () => {

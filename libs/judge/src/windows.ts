@@ -5,10 +5,9 @@
  * it is late by at most twice EVENT_TIME_BOUND_MICROS, so a clock that stepped bends a window by that and hides nothing.
  * A window covers (clock - timespan, clock]. Packets are kept in buckets of a twentieth of the timespan, so up to one bucket at the old end
  * may be missing (a count window is never longer than the rule says); distinct values and stages are exact.
- * Memory: a ring of violations each, a ring of packets in a count window, at most `limit` (<= 256) values of MAX_VALUE_CHARS in a value window, a number
+ * Memory: a ring of violations each, a ring of packets in a count window, at most `limit` (<= 256) values of 64 characters in a value window, a number
  * a stage (<= 8), what step-times.ts keeps of an ordered rule, and the evidence.
  */
-import { createHash } from 'node:crypto';
 
 import type { Evidence, EvidenceProcess, JudgedViolation } from '@bailiff/schemas';
 import { EVIDENCE_HEAD, EvidenceRows } from './evidence.ts';
@@ -38,8 +37,6 @@ const NEWEST_PACKETS = 6;
 const EVIDENCE = 7;
 const HEAD = EVIDENCE + EVIDENCE_HEAD;
 const MAX_STAGES = 8;
-/** Of a longer value its digest is kept: a window only tells whether it saw the value. */
-const MAX_VALUE_CHARS = 64;
 
 /** Where windows of one kind get their rows, and what lies where in them. */
 interface RowKind {
@@ -242,9 +239,8 @@ export class ValueWindow extends GroupWindow {
   }
 
   /** Distinct values in the window, at most `limit`, once this one is in it. */
-  add(timeMicros: number, whole: string, limit: number, timespanMicros: number): number {
+  add(timeMicros: number, value: string, limit: number, timespanMicros: number): number {
     const clock = this.tick(timeMicros, 0, timespanMicros);
-    const value = whole.length <= MAX_VALUE_CHARS ? whole : createHash('sha256').update(whole).digest('base64');
     const hash = hashOf(value);
     const found = this.#find(value, hash);
     if (found >= 0) this.#drop(found);
