@@ -105,11 +105,11 @@ const MAX_VALUE_CHARS = 64;
 
 /** The value a value_count rule counts; empty when the violation has none. */
 export function countedValue(field: ValueField, violation: JudgedViolation): string {
-  const value = valueOf(field, violation);
+  const value = rawValue(field, violation);
   return value.length <= MAX_VALUE_CHARS ? value : createHash('sha256').update(value).digest('base64');
 }
 
-function valueOf(field: ValueField, violation: JudgedViolation): string {
+function rawValue(field: ValueField, violation: JudgedViolation): string {
   if (field === 'vector') return violation.vector;
   if (field === 'policyRule') return violation.kind === 'lsm' ? violation.vector : '';
   if (field === 'operation' || field === 'executable' || field === 'subject') return violation.operation?.[field] ?? '';
