@@ -143,8 +143,8 @@ export async function runRotate(io: CliIo, options: RotateOptions, where: Where)
   const next = await steps[options.step]();
   await write(io, next, where);
   const out = new Out(io);
-  out.note(NEXT[options.step]);
-  const inNamespace = (text: string) => out.note(text.replaceAll('NAMESPACE', next.namespace));
+  out.note(...NEXT[options.step].split('\n'));
+  const inNamespace = (text: string) => out.note(...text.replaceAll('NAMESPACE', next.namespace).split('\n'));
   if (options.step !== 'finish') {
     // Taken back, the servers have to know it too.
     const { nextRoutePassword, nextRedisPassword } = options.step === 'abort' ? credentials : next;
