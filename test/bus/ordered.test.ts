@@ -397,3 +397,50 @@ test.each(READERS)(
     await expect(forbidden).rejects.toMatchObject({ code: 'BUS_PERMISSION' });
   },
 );
+
+test('ordered - a reader that is held up has no more than a pull of bytes, and goes on with the next message', async () => {
+  await using nats = await startBus();
+  const [collector, admin] = [await nats.connect('collector-node-a'), await nats.connect('admin')];
+  const COUNT = 40;
+  const large = (index: number) => Buffer.from(`${index}`.padEnd(900_000, ' '));
+  for (let index = 0; index < COUNT; index += 1) await collector.js.publish(SUBJECT, large(index));
+  const reader = await nats.connect('correlator');
+  const before = reader.nc.stats().inBytes;
+  const [seen, restarts]: [string[], string[]] = [[], []];
+  const end = new AbortController();
+  let release = () => {};
+  const held = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  const reading = underWay(
+    consumeOrdered(reader, 'VIOLATIONS', {
+      start: 'all',
+      onMessage: (message) => {
+        seen.push(text(message).trim());
+        return seen.length === 1 ? held : undefined;
+      },
+      onRestart: (why) => restarts.push(why),
+      signal: end.signal,
+    }),
+  );
+  const state = async () => {
+    for await (const { num_waiting, num_pending } of admin.jsm.consumers.list('VIOLATIONS'))
+      return { num_waiting, num_pending };
+    return null;
+  };
+  await waitFor(
+    async () => {
+      const now = await state();
+      return seen.length === 1 && now !== null && (now.num_waiting === 0 || now.num_pending === 0);
+    },
+    { what: 'the server to have sent what was asked for', state },
+  );
+  expect((await state())?.num_pending).toBeGreaterThan(0);
+  expect(reader.nc.stats().inBytes - before).toBeLessThan(17 * 1024 * 1024);
+  release();
+  await waitFor(() => seen.length >= COUNT, { what: 'all messages', state: () => ({ seen, restarts }) });
+  expect(seen).toEqual(Array.from({ length: COUNT }, (_, index) => `${index}`));
+  expect(restarts).toEqual([]);
+  end.abort();
+  await reading;
+});

@@ -2,6 +2,7 @@
 import { commandsPage } from './commands.ts';
 import { configPage } from './config-keys.ts';
 import { errorsPage } from './errors.ts';
+import { limitsPage } from './limits.ts';
 import { page } from './markdown.ts';
 import { metricsPage } from './metrics.ts';
 import { processesPage } from './process-config.ts';
@@ -30,6 +31,11 @@ const PAGES: readonly Page[] = [
     file: 'schemas.md',
     about: 'the Avro schemas of violations, verdicts and responses, field by field',
     make: schemasPage,
+  },
+  {
+    file: 'limits.md',
+    about: 'how long each string and list may be, and what one node may take of a correlator',
+    make: limitsPage,
   },
   {
     file: 'config.md',

@@ -28,6 +28,7 @@ import { tell } from './errors.ts';
 import type { CliIo } from './io.ts';
 import { withBusOptions } from './session.ts';
 import { fitHelp } from './text/fit.ts';
+import { terminalSafe } from './text/terminal.ts';
 
 const COMMANDS: readonly ((program: Command, io: CliIo) => void)[] = [
   status,
@@ -87,7 +88,8 @@ export function makeProgram(io: CliIo): Command {
 }
 
 /** Runs a command line, without node and script. @returns the exit code */
-export async function run(argv: readonly string[], io: CliIo): Promise<number> {
+export async function run(argv: readonly string[], world: CliIo): Promise<number> {
+  const io = terminalSafe(world);
   const program = makeProgram(io);
   const debug = argv.includes('--debug') || (io.env['BAILIFF_DEBUG'] ?? '') !== '';
   try {

@@ -16,6 +16,7 @@ import type { CliIo } from './io.ts';
 import { safeJson } from './text/clean.ts';
 import { type Paint, painterFor } from './text/paint.ts';
 import type { TableOptions } from './text/table.ts';
+import { oneLine } from './text/terminal.ts';
 
 export interface Session {
   io: CliIo;
@@ -42,12 +43,13 @@ export class Out {
     return { width: this.io.stdout.columns, paint: this.paint };
   }
 
+  /** One line, whatever is in it. */
   line(text = ''): void {
-    this.io.stdout.write(`${text}\n`);
+    this.io.stdout.write(`${oneLine(text)}\n`);
   }
 
   lines(texts: readonly string[]): void {
-    if (texts.length > 0) this.io.stdout.write(`${texts.join('\n')}\n`);
+    if (texts.length > 0) this.io.stdout.write(`${texts.map(oneLine).join('\n')}\n`);
   }
 
   /** One document. */
@@ -60,8 +62,9 @@ export class Out {
     this.io.stdout.write(`${safeJson(value)}\n`);
   }
 
-  note(text: string): void {
-    this.io.stderr.write(`${text}\n`);
+  /** One line, whatever is in it; words of our own that take several are several. */
+  note(...lines: string[]): void {
+    this.io.stderr.write(`${lines.map(oneLine).join('\n')}\n`);
   }
 }
 

@@ -26,6 +26,8 @@ import {
 import {
   type ClusterSnapshot,
   clusterSnapshot,
+  cutTexts,
+  MAX_TEXT,
   type NodeSnapshot,
   nodeSnapshot,
   type PodIdentity,
@@ -266,7 +268,8 @@ function schemaOf({ kind, scope }: ConfigKey) {
 /** Who a violation of this pod is attributed to. */
 export function podRefOf(binding: Binding, pod: PodIdentity | null): PodRef {
   const owner = pod?.owners.at(-1);
-  return {
+  // A binding's names come from a CNI record, which no schema limits.
+  const ref: PodRef = {
     uid: binding.podUid,
     namespace: pod?.namespace ?? binding.podNamespace,
     name: pod?.name ?? binding.podName,
@@ -275,6 +278,7 @@ export function podRefOf(binding: Binding, pod: PodIdentity | null): PodRef {
     ownerName: owner?.name ?? '',
     ownerUid: owner?.uid ?? '',
   };
+  return cutTexts(ref, MAX_TEXT.PodRef);
 }
 
 /** A pod with what the maps can hold of it. */

@@ -127,6 +127,7 @@ export class Flusher {
       iface.pending = [];
     }
     this.#reportGap(iface, frame);
+    if (frame.isFull) send();
     const owesNothing = nothingNew && iface.framesInFlight === 0 && (!there || iface.book.settled(this.#reading));
     if (iface.gone && owesNothing) this.#o.onSettled(iface);
   }

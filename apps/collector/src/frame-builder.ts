@@ -1,13 +1,13 @@
 /**
  * The frame that is being filled. Its violations are objects that are used again for the next frame: a frame is encoded within the call
  * that publishes it, and at a hundred thousand violations a second such objects would be most of the garbage. What outlives the call is
- * only what the frame's acknowledgement settles. Bound: MAX_FRAME_VIOLATIONS.
+ * only what the frame's acknowledgement settles. Bounds: MAX_FRAME_VIOLATIONS and the gaps that a frame may have (limits.ts of @bailiff/schemas).
  */
 import assert from 'node:assert/strict';
-import type { GuardGap, ToldViolation, Violation } from '@bailiff/schemas';
+import { type GuardGap, LIST_LIMITS, type ToldViolation, type Violation } from '@bailiff/schemas';
 import { blankViolation } from './violations.ts';
 
-export const MAX_FRAME_VIOLATIONS = 64;
+export const MAX_FRAME_VIOLATIONS = LIST_LIMITS.violations.items;
 
 /** What a frame owes one speaker once it is acknowledged. */
 export interface Owed<S> {
@@ -27,7 +27,7 @@ export class FrameBuilder<S> {
   #owed: Owed<S>[] = [];
 
   get isFull(): boolean {
-    return this.violations.length >= MAX_FRAME_VIOLATIONS;
+    return this.violations.length >= MAX_FRAME_VIOLATIONS || this.coverage.length >= LIST_LIMITS.coverage.items;
   }
 
   get isEmpty(): boolean {

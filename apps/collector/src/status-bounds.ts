@@ -1,11 +1,11 @@
 /**
- * A node's status is one message of the bus, which carries 1 MiB at most: what does not fit is counted instead. What needs somebody's
+ * A node's status is one value of `bailiff_nodes`, which has 512 KiB at most: what does not fit is counted instead. What needs somebody's
  * attention comes first, and what is nobody's pod last. Pure.
  */
-import { clipReason, type InterfaceStatus, type NodeStatus } from '@bailiff/schemas';
+import { clipReason, type InterfaceStatus, LIST_LIMITS, type NodeStatus } from '@bailiff/schemas';
 
-/** Bytes of JSON spent on interfaces; what else a status says takes less than a tenth of that. */
-export const MAX_INTERFACES_BYTES = 640 * 1024;
+/** Bytes of JSON spent on interfaces; with policies (128 KiB) and the rest a status stays below what a key of the bucket may have: 512 KiB. */
+export const MAX_INTERFACES_BYTES = 320 * 1024;
 
 const RANK: Readonly<Record<InterfaceStatus['coverage'], number>> = {
   'not-covered': 0,
@@ -25,7 +25,7 @@ export function fitInterfaces(
   for (const one of [...interfaces].sort((a, b) => RANK[a.coverage] - RANK[b.coverage])) {
     const fitted = { ...one, reason: clipReason(one.reason) };
     bytes += Buffer.byteLength(JSON.stringify(fitted)) + 1;
-    if (bytes > maxBytes) omitted[one.coverage] += 1;
+    if (bytes > maxBytes || kept.length >= LIST_LIMITS.interfaces.items) omitted[one.coverage] += 1;
     else kept.push(fitted);
   }
   return kept.length === interfaces.length ? { interfaces: kept } : { interfaces: kept, interfacesOmitted: omitted };

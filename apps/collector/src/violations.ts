@@ -5,7 +5,15 @@
  * what it grew by; the two add up to the growth, so that a reader without history has the base: cumulative - (count + suppressed).
  */
 import type { SpoofSample } from '@bailiff/bpf';
-import type { PacketSample, PodRef, SocketProcess, ToldViolation, Violation } from '@bailiff/schemas';
+import {
+  cutEnd,
+  MAX_TEXT,
+  type PacketSample,
+  type PodRef,
+  type SocketProcess,
+  type ToldViolation,
+  type Violation,
+} from '@bailiff/schemas';
 import { bytesOf, CELL_NAMES, type CellName, packetsOf, skbsOf } from './epochs.ts';
 
 /** Whose violations these are, and on which interface. */
@@ -140,7 +148,7 @@ export function userspaceViolation(
     generation: origin.generation,
     pod: origin.pod,
     sample: null,
-    detail,
+    detail: cutEnd(detail, MAX_TEXT.Violation.detail.bytes),
     ...NO_POLICY,
   };
 }

@@ -3,8 +3,8 @@
  * refused again when its frame is replayed after the pod's list has changed.
  *
  * Invariants: a frame has one dead letter a reason, whoever writes it; its detail begins with the violations it is about, `[0,3] …`, `[]` for
- * the whole frame. Bounds: QUEUE letters wait and IN_FLIGHT are being written; beyond that they are dropped and counted, because a
- * node that floods with rubbish must not hold up what is sound. Precedents are bounded by what the stream keeps (50,000).
+ * the whole frame. Bounds: MAX_QUEUED_LETTERS wait and IN_FLIGHT are being written; beyond that they are dropped and counted, because a
+ * node that floods with rubbish must not hold up what is sound. Frames that wait take MAX_QUEUED_BYTES; the others are read again from the stream. Precedents are bounded by what the stream keeps (50,000).
  */
 import { type Bus, consumeOrdered, deadLetter, filters, getMessage, parseSubject, untilTaken } from '@bailiff/bus';
 import { PrecedentBook } from '@bailiff/judge';
@@ -12,6 +12,8 @@ import type { Clock } from '@bailiff/service';
 
 const STREAM = 'VIOLATIONS';
 export const MAX_QUEUED_LETTERS = 4_096;
+/** Of the frames in the queue, which may have 1 MiB each. */
+const MAX_QUEUED_BYTES = 8 * 1024 * 1024;
 const IN_FLIGHT = 8;
 
 export interface Letter {
@@ -64,6 +66,8 @@ export interface DeadLettersOptions {
 export class DeadLetters {
   readonly #o: DeadLettersOptions;
   #queue: Letter[] = [];
+  /** Of the frames in it. */
+  #queuedBytes = 0;
   readonly #work = new Set<Promise<void>>();
   dropped = 0;
 
@@ -81,7 +85,10 @@ export class DeadLetters {
       this.dropped++;
       return;
     }
-    this.#queue.push(letter);
+    const bytes = letter.message?.data.length ?? 0;
+    const fits = this.#queuedBytes + bytes <= MAX_QUEUED_BYTES;
+    this.#queuedBytes += fits ? bytes : 0;
+    this.#queue.push(fits ? letter : { ...letter, message: null });
     this.#next();
   }
 
@@ -89,6 +96,7 @@ export class DeadLetters {
   forget(): void {
     this.dropped += this.#queue.length;
     this.#queue = [];
+    this.#queuedBytes = 0;
   }
 
   /** Resolves when all that was added is written or given up. */
@@ -100,6 +108,7 @@ export class DeadLetters {
     while (this.#work.size < IN_FLIGHT && !this.#o.signal.aborted) {
       const letter = this.#queue.shift();
       if (!letter) return;
+      this.#queuedBytes -= letter.message?.data.length ?? 0;
       const work: Promise<void> = this.#write(letter)
         .catch((error: Error) => {
           if (this.#o.signal.aborted) return;

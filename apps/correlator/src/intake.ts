@@ -86,31 +86,38 @@ export class Intake {
     } catch (error) {
       if (!(error instanceof SchemaError)) throw error;
       if (error.code === 'UNKNOWN_FINGERPRINT') return this.#lookUp(message, node);
-      return this.#unreadable(message, error);
+      return this.#unreadable(message, node, error);
     }
     return this.#fold(message, node, frame);
   }
 
-  #fold(message: StreamMessage, node: string, frame: JudgedFrame): void | Promise<void> {
+  /** @param frame an error: the message is none, and that counts against its node */
+  #fold(message: StreamMessage, node: string, frame: JudgedFrame | SchemaError): void | Promise<void> {
     const settled = message.timestampMicros - SETTLE_MICROS;
     for (const gate of this.#o.gates) if (!gate.isCompleteTo(settled)) return this.#wait(message, node, frame);
     if (!this.#o.room.hasRoom) return this.#wait(message, node, frame);
     this.#foldNow(message, node, frame);
   }
 
-  async #wait(message: StreamMessage, node: string, frame: JudgedFrame): Promise<void> {
+  async #wait(message: StreamMessage, node: string, frame: JudgedFrame | SchemaError): Promise<void> {
     this.waits++;
     const settled = message.timestampMicros - SETTLE_MICROS;
     await Promise.all([...this.#o.gates.map((gate) => gate.whenCompleteTo(settled)), this.#o.room.whenRoom()]);
     this.#foldNow(message, node, frame);
   }
 
-  #foldNow(message: StreamMessage, node: string, frame: JudgedFrame): void {
+  #foldNow(message: StreamMessage, node: string, frame: JudgedFrame | SchemaError): void {
     this.#current = message;
-    this.frames++;
     const { sequence, timestampMicros } = message;
+    const { fold } = this.#o;
     try {
-      this.#o.fold.frame({ sequence, timestampMicros, node }, frame);
+      if (frame instanceof SchemaError) {
+        this.unreadable++;
+        fold.invalid({ sequence, timestampMicros, node }, frame.message);
+      } else {
+        this.frames++;
+        fold.frame({ sequence, timestampMicros, node }, frame);
+      }
     } catch (error) {
       // One frame must not stop the judgement of all others for as long as the stream keeps it.
       this.#o.onBug(error as Error, sequence);
@@ -128,7 +135,7 @@ export class Intake {
         if (decoded.name === 'ViolationFrame') return await this.#fold(message, node, decoded.value);
         throw new SchemaError('WRONG_SCHEMA', `a ${decoded.name} where a ViolationFrame was expected`);
       } catch (error) {
-        if (error instanceof SchemaError) return this.#unreadable(message, error);
+        if (error instanceof SchemaError) return await this.#unreadable(message, node, error);
         if (!(error instanceof BusError) || error.code === 'BUS_PERMISSION' || error.code === 'BUS_CLOSED') throw error;
         await clock.sleep(RETRY_MS, signal);
         signal.throwIfAborted();
@@ -136,7 +143,8 @@ export class Intake {
     }
   }
 
-  #unreadable(message: StreamMessage, error: SchemaError): void {
+  #unreadable(message: StreamMessage, node: string, error: SchemaError): void | Promise<void> {
+    if (error.code === 'FIELD_TOO_LONG') return this.#fold(message, node, error);
     this.#setAside(message, reasonOf(error, 'not-a-frame'), error.message);
   }
 

@@ -25,6 +25,7 @@ export interface Readings {
     parked: number;
     windowsRefused: number;
     capped: number;
+    vectorsRefused: number;
   };
   rules: number;
   ruleProblems: number;
@@ -47,7 +48,7 @@ export const NO_READINGS: Readings = {
   lagSeconds: 0,
   streamMicros: 0,
   counted: { violations: 0, duplicates: 0, packets: 0, refused: 0, epochsRefused: 0, shifted: 0 },
-  size: { nodes: 0, epochs: 0, windows: 0, parked: 0, windowsRefused: 0, capped: 0 },
+  size: { nodes: 0, epochs: 0, windows: 0, parked: 0, windowsRefused: 0, capped: 0, vectorsRefused: 0 },
   rules: 0,
   ruleProblems: 0,
   configRevision: 0,
@@ -110,6 +111,11 @@ export function makeMetrics(registry: Registry, read: () => Readings): Metrics {
   );
   total('counters_refused_total', 'Violations whose counter found no room', (r) => r.counted.epochsRefused);
   total('windows_refused_total', 'Violations that found no room for a window', (r) => r.size.windowsRefused);
+  total(
+    'vectors_refused_total',
+    'Violations whose vector found no room: evidence names them "(other)"',
+    (r) => r.size.vectorsRefused,
+  );
   total('verdicts_suppressed_total', 'Verdicts held back by the cap per minute', (r) => r.size.capped);
   total('verdicts_replayed_total', 'Verdicts of a replay from before the point of publishing', (r) => r.replayed);
   total('streams_remade_total', 'Streams that were made anew and are read from their beginning', (r) => r.remade);

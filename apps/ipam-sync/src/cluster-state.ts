@@ -108,6 +108,13 @@ export class ClusterState {
     return count;
   }
 
+  /** Pods of which something was above its limit. */
+  get cutPods(): number {
+    let count = 0;
+    for (const { record } of this.#pods.values()) if (record.cut) count += 1;
+    return count;
+  }
+
   /** Whether a pod may have an address that it claims. */
   holds(uid: string, address: string): boolean {
     const own = this.#pods.get(uid);

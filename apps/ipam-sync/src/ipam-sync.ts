@@ -321,6 +321,7 @@ export class IpamSync {
       nodes: state.nodeCount,
       contestedAddresses: state.contestedAddresses,
       refusedPrefixes: state.refusedPrefixes,
+      cutPods: state.cutPods,
       configRefused: this.settings.refused,
       owners: { kept: owners.size, failed: owners.failures, refused: owners.refused },
       snapshots: { pending: writer?.pending ?? 0, oversized: writer?.oversized.size ?? 0 },

@@ -13,6 +13,7 @@ export interface Readings {
   nodes: number;
   contestedAddresses: number;
   refusedPrefixes: number;
+  cutPods: number;
   configRefused: number;
   owners: { kept: number; failed: number; refused: number };
   snapshots: { pending: number; oversized: number };
@@ -31,6 +32,7 @@ export const NO_READINGS: Readings = {
   nodes: 0,
   contestedAddresses: 0,
   refusedPrefixes: 0,
+  cutPods: 0,
   configRefused: 0,
   owners: { kept: 0, failed: 0, refused: 0 },
   snapshots: { pending: 0, oversized: 0 },
@@ -57,6 +59,11 @@ export function makeMetrics(registry: Registry, read: () => Readings): Metrics {
   gauge('pods', 'Pods that are bound to a node and have not ended', (r) => r.pods);
   gauge('nodes', 'Nodes', (r) => r.nodes);
   gauge('contested_addresses', 'Addresses that more than one pod claims', (r) => r.contestedAddresses);
+  gauge(
+    'cut_pods',
+    'Pods whose labels, owner, containers, ports or addresses are above a limit and cut',
+    (r) => r.cutPods,
+  );
   gauge('refused_prefixes', 'Prefixes asked for that are no CIDR or above the bound', (r) => r.refusedPrefixes);
   gauge('owners', 'ReplicaSets and Jobs whose owner is kept', (r) => r.owners.kept);
   gauge('snapshots_pending', 'Snapshots to be written', (r) => r.snapshots.pending);

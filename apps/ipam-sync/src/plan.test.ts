@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ClusterState } from './cluster-state.ts';
 import { NO_PERMITS, permitsOf } from './grants.ts';
-import { digestOf, encodeSnapshot, nextRevision, type PlanInput, planCluster, planNode } from './plan.ts';
+import { digestOf, encodeSnapshot, fitPods, nextRevision, type PlanInput, planCluster, planNode } from './plan.ts';
 import type { PodRecord } from './records.ts';
 
 const record = (uid: string, change: Partial<PodRecord> = {}): PodRecord => ({
@@ -22,6 +22,7 @@ const record = (uid: string, change: Partial<PodRecord> = {}): PodRecord => ({
   createdAt: '2026-11-24T10:00:00Z',
   terminating: false,
   revision: 1,
+  cut: false,
   ...change,
 });
 const later = '2026-11-24T10:00:01Z';
@@ -194,3 +195,36 @@ describe('plan - what is written', () => {
     expect(around(MAX_SNAPSHOT_BYTES - overhead + 1).refused).toBe(true);
   });
 });
+
+describe('plan - what does not fit', () => {
+  test('plan - pods with as much as one may have leave their neighbours their addresses, and lose labels first', () => {
+    const state = new ClusterState();
+    const labels = Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`label-${i}`, 'v'.repeat(63)]));
+    const fat = { labels, containers: Array.from({ length: 64 }, (_, i) => ({ name: `c${i}`, id: 'd'.repeat(64) })) };
+    for (let i = 0; i < 110; i++) state.putPod(record(`fat-${i}`, { ...fat, addresses: [`10.1.1.${i}`] }));
+    state.putPod(record('web', { addresses: ['10.1.0.5'], labels: { app: 'web' } }));
+    const snapshot = planNode('n1', input(state));
+    expect(encodeSnapshot(snapshot as object, 1).refused).toBe(false);
+    const pods = nodeSnapshot.parse({ ...snapshot, revision: 1 }).pods;
+    expect(pods).toHaveLength(111);
+    expect(pods.every(({ interfaces }) => interfaces[0]?.addresses.length === 1)).toBe(true);
+    expect(pods.find(({ uid }) => uid === 'web')).toMatchObject({ labels: { app: 'web' } });
+    expect(pods.find(({ uid }) => uid === 'web')).not.toHaveProperty('cut');
+    const bare = pods.filter(({ cut }) => cut === true);
+    expect(bare.length).toBeGreaterThan(0);
+    expect(bare.every((pod) => Object.keys(pod.labels).length === 0)).toBe(true);
+    // The same pods give the same snapshot, or each look would write it again.
+    expect(planNode('n1', input(state))).toEqual(snapshot);
+  });
+
+  test('plan - pods that fit are as they are', () => {
+    const pods = planNode('n1', input(stateOf(record('a'))))?.pods ?? [];
+    expect(fitPods(pods)).toEqual(pods);
+  });
+});
+
+function stateOf(...records: PodRecord[]): ClusterState {
+  const state = new ClusterState();
+  for (const one of records) state.putPod(one);
+  return state;
+}

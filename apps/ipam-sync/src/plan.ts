@@ -25,7 +25,29 @@ export function planNode(nodeName: string, input: PlanInput): Omit<NodeSnapshot,
   const records = input.state.podsOf(nodeName);
   if (records === null) return null;
   const pods = records.map((record) => identityOf(record, input)).sort((a, b) => (a.uid < b.uid ? -1 : 1));
-  return { nodeName, pods };
+  return { nodeName, pods: fitPods(pods) };
+}
+
+/** Around the pods of a snapshot. */
+const FRAME_BYTES = 1024;
+
+/**
+ * Pods that fit into a snapshot together: while they do not, the largest one is left with what its interfaces are enforced by. One pod's labels
+ * must not keep the addresses of its neighbours from the node.
+ */
+export function fitPods(pods: readonly PodIdentity[], maxBytes = MAX_SNAPSHOT_BYTES - FRAME_BYTES): PodIdentity[] {
+  const sizes = pods.map((pod) => Buffer.byteLength(JSON.stringify(pod)) + 1);
+  let total = sizes.reduce((sum, size) => sum + size, 0);
+  const fitted = [...pods];
+  const largest = sizes.map((size, index) => ({ size, index })).sort((a, b) => b.size - a.size || a.index - b.index);
+  for (const { size, index } of largest) {
+    if (total <= maxBytes) break;
+    const pod = fitted[index] as PodIdentity;
+    const bare: PodIdentity = { ...pod, labels: {}, containers: [], owners: pod.owners.slice(-1), cut: true };
+    fitted[index] = bare;
+    total -= size - Buffer.byteLength(JSON.stringify(bare)) - 1;
+  }
+  return fitted;
 }
 
 /** The cluster's snapshot but for its revision. */
@@ -50,6 +72,7 @@ function identityOf(record: PodRecord, { state, permits, ownerOf }: PlanInput): 
     probePorts: record.probePorts,
     revision: record.revision,
     createdAt: record.createdAt,
+    ...(record.cut ? { cut: true } : {}),
   };
 }
 

@@ -143,3 +143,39 @@ describe('grants', () => {
     expect(grantedPrefixes(asked, namespace, permits)).toEqual(expected);
   });
 });
+
+describe('pod record - what whoever writes a pod may choose is limited, and the record says so', () => {
+  const controller = { apiVersion: 'apps/v1', kind: 'ReplicaSet', name: 'web', uid: 'u2', controller: true };
+  const owners = (change: object) => ({ metadata: { ownerReferences: [{ ...controller, ...change }] } });
+  const long = 'ü'.repeat(300_000);
+  const many = (count: number, of: (i: number) => object) => Array.from({ length: count }, (_, i) => of(i));
+  test.each([
+    ['ordinary', owners({}), { owner: { kind: 'ReplicaSet', name: 'web', uid: 'u2' }, cut: false }],
+    ['an owner with a long name', owners({ name: long }), { owner: { name: `${'ü'.repeat(125)}…` }, cut: true }],
+    ['an owner of a long kind', owners({ kind: long }), { owner: { kind: `${'ü'.repeat(125)}…` }, cut: true }],
+    ['an owner with a long uid', owners({ uid: long }), { owner: null, cut: true }],
+    [
+      'many containers',
+      { spec: { containers: many(50_000, (i) => ({ name: `c${i}` })) } },
+      { containers: { length: 64 }, cut: true },
+    ],
+    [
+      'many probe ports',
+      { spec: { containers: many(1_000, (i) => ({ name: `c${i}`, livenessProbe: { tcpSocket: { port: i + 1 } } })) } },
+      { probePorts: { length: 64 }, cut: true },
+    ],
+  ])('%s', (_, change, expected) => {
+    expect(podRecord(pod(change as object))).toMatchObject(expected);
+  });
+
+  test('labels - as many as 8 KiB hold, in the order of their names', () => {
+    const labels = Object.fromEntries(
+      Array.from({ length: 5_000 }, (_, i) => [`l${String(i).padStart(5, '0')}`, 'v'.repeat(58)]),
+    );
+    const record = podRecord(pod({ metadata: { labels } }));
+    expect(record?.cut).toBe(true);
+    expect(Object.keys(record?.labels ?? {})).toEqual(Object.keys(labels).slice(0, 128));
+    const few = Object.fromEntries(Object.entries(labels).slice(0, 100));
+    expect(podRecord(pod({ metadata: { labels: few } }))).toMatchObject({ labels: few, cut: false });
+  });
+});

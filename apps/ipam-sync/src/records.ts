@@ -1,9 +1,12 @@
 /**
  * What is kept of a pod and of a node: a thousandth of a cluster's objects, in one canonical form, so that two records can be
  * compared. Pure. A pod that is bound to no node, or has ended, gives null and thereby leaves its node's snapshot.
+ *
+ * Whoever may write a pod chooses its labels, owner references, containers and probe ports, and the API server takes 1.5 MB of them. What is above a
+ * limit is cut or left out here, and `cut` says so: one pod must not make the snapshot of its node too large.
  */
 import type { Container, Node, OwnerReference, Pod, ProbeHandler } from '@bailiff/kube';
-import type { PodIdentity } from '@bailiff/schemas';
+import { cutEnd, LIST_LIMITS, type PodIdentity, TEXT_LIMITS } from '@bailiff/schemas';
 import { canonicalAddress, canonicalCidr } from './addresses.ts';
 import { PREFIX_ANNOTATION, type PrefixRequest, requestedPrefixes } from './grants.ts';
 
@@ -29,7 +32,12 @@ export interface PodRecord {
   terminating: boolean;
   /** Number of the resourceVersion. */
   revision: number;
+  /** Something was above its limit. */
+  cut: boolean;
 }
+
+/** Of the labels of a pod, names and values together: a hundred ordinary ones. */
+export const MAX_LABELS_BYTES = 8 * 1024;
 
 export interface NodeRecord {
   name: string;
@@ -43,22 +51,33 @@ export function podRecord(pod: Pod): PodRecord | null {
   const ended = status.phase === 'Succeeded' || status.phase === 'Failed';
   if (!spec.nodeName || ended || !metadata.namespace) return null;
   const hostNetwork = spec.hostNetwork === true;
+  const labels = limitedLabels(metadata.labels ?? {});
+  const controller = metadata.ownerReferences?.find((owner) => owner.controller === true);
+  const owner = controllerOf(metadata.ownerReferences);
+  const addresses = hostNetwork ? [] : podAddresses(status);
+  const [containers, ports] = [podContainers(pod), probePorts(pod)];
+  const most = LIST_LIMITS.containers.items;
+  const cut =
+    labels.cut ||
+    (controller !== undefined && (owner?.name !== controller.name || owner.kind !== controller.kind)) ||
+    [containers, ports, addresses].some((all) => all.length > most);
   return {
     uid: metadata.uid,
     namespace: metadata.namespace,
     name: metadata.name,
     nodeName: spec.nodeName,
-    labels: metadata.labels ?? {},
+    labels: labels.kept,
     serviceAccount: spec.serviceAccountName ?? 'default',
-    owner: controllerOf(metadata.ownerReferences),
-    addresses: hostNetwork ? [] : podAddresses(status),
+    owner,
+    addresses: addresses.slice(0, most),
     hostNetwork,
-    containers: podContainers(pod),
+    containers: containers.slice(0, most),
     prefixes: requestedPrefixes(metadata.annotations?.[PREFIX_ANNOTATION]),
-    probePorts: probePorts(pod),
+    probePorts: ports.slice(0, most),
     createdAt: metadata.creationTimestamp ?? '',
     terminating: metadata.deletionTimestamp !== undefined,
     revision: revisionNumber(metadata.resourceVersion),
+    cut,
   };
 }
 
@@ -82,7 +101,26 @@ export function sameRecord<T extends PodRecord | NodeRecord>(a: T, b: T): boolea
 /** Controller among the owners; the API server admits one at most. */
 export function controllerOf(owners: readonly OwnerReference[] | undefined): Owner | null {
   const controller = owners?.find((owner) => owner.controller === true);
-  return controller ? { kind: controller.kind, name: controller.name, uid: controller.uid } : null;
+  // No object has a longer uid: it names nobody.
+  if (!controller || controller.uid.length > TEXT_LIMITS.uid.bytes) return null;
+  const { bytes } = TEXT_LIMITS.name;
+  return { kind: cutEnd(controller.kind, bytes), name: cutEnd(controller.name, bytes), uid: controller.uid };
+}
+
+/** Labels in the order of their names, as many as the limits allow. */
+function limitedLabels(labels: Record<string, string>): { kept: Record<string, string>; cut: boolean } {
+  const all = Object.entries(labels);
+  let bytes = 0;
+  const fits = ([name, value]: [string, string]) => {
+    bytes += Buffer.byteLength(name) + Buffer.byteLength(value);
+    return bytes <= MAX_LABELS_BYTES;
+  };
+  const whole = all.length <= LIST_LIMITS.labels.items && all.every(fits);
+  if (whole) return { kept: labels, cut: false };
+  bytes = 0;
+  const sorted = all.sort(([a], [b]) => (a < b ? -1 : 1)).slice(0, LIST_LIMITS.labels.items);
+  const end = sorted.findIndex((label) => !fits(label));
+  return { kept: Object.fromEntries(end < 0 ? sorted : sorted.slice(0, end)), cut: true };
 }
 
 function podAddresses(status: NonNullable<Pod['status']>): string[] {

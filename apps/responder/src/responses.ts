@@ -20,10 +20,12 @@ import {
   untilTaken,
 } from '@bailiff/bus';
 import {
+  cutTexts,
   type Decoded,
   decode,
   decodeWithLookup,
   encodeResponse,
+  MAX_TEXT,
   type Response,
   type SchemaRegistry,
 } from '@bailiff/schemas';
@@ -31,6 +33,9 @@ import type { Ledger } from './ledger.ts';
 import type { Published, Reserved, ResponseLog } from './ports.ts';
 
 const STREAM = 'RESPONSES';
+/** What others wrote: errors of the API server, owner references. */
+const { reason, ownerKind, ownerName, ownerUid, apiPath } = MAX_TEXT.Response;
+const FOREIGN = { reason, ownerKind, ownerName, ownerUid, apiPath };
 /** A record that the bus has not taken within this is tried again as a new try of its job. */
 const PUBLISH_DEADLINE_MS = 5_000;
 /** Longest wait for records that are on the stream to be folded. */
@@ -121,7 +126,7 @@ export class ResponseStream implements ResponseLog {
 
   #store(response: Response, lastSequence: number | undefined) {
     const { bus, signal } = this.#options;
-    return publishOnce(bus, responseSubject(response), encodeResponse(response), {
+    return publishOnce(bus, responseSubject(response), encodeResponse(cutTexts(response, FOREIGN)), {
       msgId: response.responseId,
       headers: cloudEventHeaders({
         id: response.responseId,

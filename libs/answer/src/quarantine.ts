@@ -10,7 +10,14 @@
  * A list with a bad entry is edited all the same: what stands in it otherwise must stay, and come out, as before. Entries whose time
  * is up are dropped at every edit, so that the list does not grow with what the kernel has ended by itself.
  */
-import { type QuarantineEntry, type QuarantineList, quarantineEndMs, readQuarantineList } from '@bailiff/schemas';
+import {
+  cutEnd,
+  type QuarantineEntry,
+  type QuarantineList,
+  quarantineEndMs,
+  readQuarantineList,
+  TEXT_LIMITS,
+} from '@bailiff/schemas';
 
 /** Most pods of one node in quarantine at a time: the kubelet runs at most 250 pods on a node, and the kernel maps hold as many. */
 export const MAX_QUARANTINED_PODS_PER_NODE = 512;
@@ -57,7 +64,8 @@ export function withEntry(
       `node ${list.nodeName} has ${kept.length} pods in quarantine, the most there may be`,
     );
   }
-  return { list: next(list, [...kept, entry], nowMs), outcome: there ? 'replaced' : 'added' };
+  const added = { ...entry, reason: cutEnd(entry.reason, TEXT_LIMITS.reason.bytes) };
+  return { list: next(list, [...kept, added], nowMs), outcome: there ? 'replaced' : 'added' };
 }
 
 /**

@@ -2,8 +2,9 @@
  * Where messages go that cannot be taken: unreadable, foreign, or given up, each with its reason and its bytes.
  *
  * Place in the path: correlator and responder write; the CLI reads. Invariant: a message has one dead letter a reason, however
- * often and by however many replicas it is read: its subject holds stream, reason and sequence, and is stored once. A message may be as
- * large as the server takes, and a letter is larger by its headers: what does not fit is cut off, and `Bailiff-Size` says how much it was.
+ * often and by however many replicas it is read: its subject holds stream, reason and sequence, and is stored once. Of a message above
+ * MAX_LETTER_BYTES the beginning is kept, and `Bailiff-Size` says how much it was: letters of one node's rubbish must not push those of others out of the
+ * stream, and the whole message is in its own stream.
  */
 import type { Bus } from './connect.ts';
 import { type Once, publishOnce } from './publish-once.ts';
@@ -31,14 +32,16 @@ export function reasonOf(error: unknown, otherwise: string): string {
 
 /** Headers are one line each and short. */
 const MAX_DETAIL = 512;
-/** Kept free for headers; the longest is a subject, which is below 4 KiB. */
+/** Of the message. A frame of 64 violations takes about 25 kB; 50,000 letters of 1 kB and 2,000 of this fit into the stream. */
+export const MAX_LETTER_BYTES = 64 * 1024;
+/** Kept free for headers where a server takes less; the longest is a subject, which is below 4 KiB. */
 const HEADERS_BYTES = 8 * 1024;
 
 /** Stores it. @throws BusError as publishOnce */
 export function deadLetter(bus: Bus, letter: DeadLetter): Promise<Once> {
   const subject = deadLetterSubject(letter.stream, letter.reason, letter.sequence);
   const { length } = letter.data;
-  const most = (bus.nc.info?.max_payload ?? MAX_PAYLOAD_BYTES) - HEADERS_BYTES;
+  const most = Math.min(MAX_LETTER_BYTES, (bus.nc.info?.max_payload ?? MAX_PAYLOAD_BYTES) - HEADERS_BYTES);
   return publishOnce(bus, subject, letter.data.subarray(0, most), {
     msgId: subject,
     headers: {

@@ -1,7 +1,8 @@
 /**
  * Pulling from a consumer until something ends it: one session of ordered.ts.
  *
- * Place in the path: server → here → handlers. Invariants: at most what `room()` allows is asked for and not yet here; nothing is pulled
+ * Place in the path: server → here → handlers. Invariants: at most what `room()` allows is asked for and not yet here, in at most two pulls of
+ * MAX_PULL_BYTES each; nothing is pulled
  * while the bus is away; no callback of ours ever throws into the client, where it would stop the reading of the socket. A broken
  * connection, silence, and any status that is about the consumer rather than the pull end the session; whoever made it makes another.
  */
@@ -15,6 +16,13 @@ const EXPIRES_MS = 4_000;
 const HEARTBEAT_MS = 1_000;
 /** Heartbeats that may be missed. Counted by a timer that runs once a turn of the loop, so a busy process is not taken for silence. */
 const MISSED_HEARTBEATS = 3;
+/**
+ * Of the messages that one pull brings: sixteen of the largest, 640 ordinary frames. A reader that is held up queues what it asked for, and a message may
+ * have 1 MiB.
+ */
+const MAX_PULL_BYTES = 16 * 1024 * 1024;
+/** How the server ends a pull whose bytes are used up. */
+const BYTES_USED_UP = /exceeds maxbytes/i;
 const nanos = (ms: number) => ms * 1_000_000;
 
 /** What JetStream says of a delivery, from its reply subject. */
@@ -103,7 +111,8 @@ export class PullSession {
     if (this.over || !this.bus.connected || this.outstanding * 2 > room || room <= this.outstanding) return;
     const batch = room - this.outstanding;
     this.outstanding = room;
-    const body = JSON.stringify({ batch, expires: nanos(EXPIRES_MS), idle_heartbeat: nanos(HEARTBEAT_MS) });
+    const limits = { batch, max_bytes: MAX_PULL_BYTES };
+    const body = JSON.stringify({ ...limits, expires: nanos(EXPIRES_MS), idle_heartbeat: nanos(HEARTBEAT_MS) });
     this.bus.nc.publish(this.subject, body, { reply: this.inbox });
   }
 
@@ -131,9 +140,10 @@ export class PullSession {
       return;
     }
     this.outstanding = Math.max(0, this.outstanding - header('Nats-Pending-Messages'));
+    const description = message.headers?.description ?? '';
     // 408 and 404 end a pull that was not filled; anything else (409, 503, 400) is about the consumer.
-    if (code === 408 || code === 404) this.pull();
-    else this.end(`${code} ${message.headers?.description ?? ''}`.trim());
+    if (code === 408 || code === 404 || (code === 409 && BYTES_USED_UP.test(description))) this.pull();
+    else this.end(`${code} ${description}`.trim());
   }
 
   /** Ends it; what comes afterwards is dropped. */

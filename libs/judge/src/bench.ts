@@ -5,9 +5,11 @@
  * every rule whose shape it keeps; a group is silent from its verdict to the end of the cooldown epoch, whatever is edited meanwhile.
  * Bounds: those of rule-state.ts and verdict-cap.ts.
  */
+import { USERSPACE_VECTORS, VECTORS } from '@bailiff/policy';
 import type { JudgedPod, JudgedViolation, Verdict, VerdictPod } from '@bailiff/schemas';
-import { claimViolation } from './claims.ts';
-import { processOf, Vocabulary } from './evidence.ts';
+import { type BlameVector, claimViolation } from './claims.ts';
+import { processOf } from './evidence.ts';
+import { Interner } from './interner.ts';
 import type { RuleBook, RuleSet } from './rule-book.ts';
 import { type QuietTimes, RuleState } from './rule-state.ts';
 import { groupKeyOf, matchedStages } from './rules.ts';
@@ -43,7 +45,7 @@ export class Bench {
   readonly #onVerdict: BenchOptions['onVerdict'];
   readonly #cap: VerdictCap;
   readonly #pools: Pools = windowPools();
-  readonly #vectors = new Vocabulary();
+  readonly #vectors = new Interner([...VECTORS, ...USERSPACE_VECTORS]);
   readonly #quiet = new Map<string, QuietTimes>();
   #states: RuleState[] = [];
   #set: RuleSet | null = null;
@@ -65,16 +67,16 @@ export class Bench {
       windows += state.windows;
       windowsRefused += state.refused;
     }
-    return { windows, windowsRefused, capped: this.#cap.suppressed };
+    return { windows, windowsRefused, capped: this.#cap.suppressed, vectorsRefused: this.#vectors.refused };
   }
 
   /** The number by which evidence names a vector. */
-  vectorNumber(vector: string): number {
-    return this.#vectors.numberOf(vector);
+  vectorNumber(vector: string, nodeName: string): number {
+    return this.#vectors.numberOf(vector, nodeName, this.#now);
   }
   /** The one string that is kept of a vector; the given one when there was no room to keep it. */
   vectorOf(number: number, vector: string): string {
-    const kept = this.#vectors.word(number);
+    const kept = this.#vectors.textOf(number);
     return kept === vector ? kept : vector;
   }
 
@@ -131,7 +133,7 @@ export class Bench {
       if (!vouched && pod !== null && (rule.groupBy === 'owner' || rule.groupBy === 'namespace')) continue;
       const groupKey = groupKeyOf(rule.groupBy, nodeName, pod);
       if (groupKey === null) continue;
-      const window = ruleState.windowOf(groupKey);
+      const window = ruleState.windowOf(groupKey, nodeName);
       if (window === null) {
         complete = false;
         continue;
@@ -145,11 +147,12 @@ export class Bench {
   /** Counts a violation into each of its windows; gives a verdict where that crosses a threshold. */
   count(hits: Hits, time: number, packets: number, violation: JudgedViolation, index: number, of: Occurrence): void {
     const { windows, matched } = hits;
+    this.#vectors.use(of.vector, this.#now);
     for (let i = 0; i < windows.length; i++) {
       let window = windows[i] as GroupWindow;
       const owner = window.owner as WindowOwner;
       if (window.gone) {
-        const again = owner.windowOf(window.groupKey);
+        const again = owner.windowOf(window.groupKey, of.nodeName);
         if (again === null) continue;
         window = again;
         windows[i] = again;
@@ -162,14 +165,14 @@ export class Bench {
     }
   }
 
-  /** Counts one violation against a node that spoke of what is not its own. */
-  blame(nodeName: string, sequence: number, index: number): void {
-    const violation = claimViolation(this.#now);
+  /** Counts one violation against a node: for a claim about what is not its own, or for a frame that no collector writes. */
+  blame(nodeName: string, sequence: number, index: number, vector: BlameVector = 'foreign-pod'): void {
+    const violation = claimViolation(this.#now, vector);
     const { hits } = this.find(violation, nodeName, null, true);
     this.count(hits, this.#now, 1, violation, index, {
       sequence,
       nodeName,
-      vector: this.vectorNumber(violation.vector),
+      vector: this.vectorNumber(vector, nodeName),
       pod: null,
     });
   }
@@ -186,6 +189,7 @@ export class Bench {
   /** Lets go of what stands empty or is over. */
   sweep(): void {
     for (const state of this.#states) state.sweep(this.#now);
+    this.#vectors.sweep(this.#now);
     for (const [name, quiet] of this.#quiet) {
       for (const [key, until] of quiet) if (until < this.#now - SWEEP_MICROS) quiet.delete(key);
       if (quiet.size === 0 && !this.#states.some((state) => state.rule.name === name)) this.#quiet.delete(name);

@@ -23,11 +23,14 @@ export function toVerdictPod({ uid, namespace, name, ownerKind, ownerName, owner
   return { uid, namespace, name, ownerKind, ownerName, ownerUid };
 }
 
-/** The violation that a node commits which speaks of what is not its own. */
-export function claimViolation(nowMicros: number): JudgedViolation {
+/** What a node can be blamed for. */
+export type BlameVector = 'foreign-pod' | 'invalid-frame';
+
+/** The violation that a node itself commits. */
+export function claimViolation(nowMicros: number, vector: BlameVector): JudgedViolation {
   return {
     kind: 'spoof',
-    vector: 'foreign-pod',
+    vector,
     action: 'drop',
     state: 'unknown',
     counterEpoch: '',

@@ -6,12 +6,13 @@
  * Pieces lie in rows of four, and the rows of a window in a circle: each names the next one.
  */
 import type { Evidence, EvidenceProcess, JudgedViolation } from '@bailiff/schemas';
+import { type Interner, MAX_STRINGS } from './interner.ts';
 import { RowPool } from './row-pool.ts';
 
 /** Pieces a verdict carries at most. */
 export const MAX_EVIDENCE = 32;
 
-// A piece: time, stream sequence, index in the frame * MAX_WORDS + number of the vector, packets.
+// A piece: time, stream sequence, index in the frame * MAX_STRINGS + number of the vector, packets.
 const STRIDE = 4;
 // A row: pieces, then the number of the next row.
 const PIECES = 4;
@@ -23,26 +24,6 @@ const ADDED = 0;
 const NEWEST = 1;
 /** Numbers that a window keeps for its evidence. */
 export const EVIDENCE_HEAD = 2;
-/** Bound of a vocabulary: all vectors and any number of policy rules that a cluster could have; later words are the first one. */
-const MAX_WORDS = 65_536;
-
-/** Numbers for words that come again and again. */
-export class Vocabulary {
-  readonly #numbers = new Map<string, number>();
-  readonly #words: string[] = [];
-
-  numberOf(word: string): number {
-    const known = this.#numbers.get(word);
-    if (known !== undefined) return known;
-    if (this.#words.length >= MAX_WORDS) return 0;
-    this.#numbers.set(word, this.#words.length);
-    return this.#words.push(word) - 1;
-  }
-  word(number: number): string {
-    return this.#words[number] as string;
-  }
-}
-
 /** Who did it: the process of the sampled operation, or the one that made the packet's socket; null when nobody saw. */
 export function processOf({ operation, sample }: JudgedViolation): EvidenceProcess | null {
   if (operation !== null) {
@@ -87,7 +68,7 @@ export class EvidenceRows {
     const at = this.#rows.offset(row) + within * STRIDE;
     pieces[at] = timeMicros;
     pieces[at + 1] = streamSequence;
-    pieces[at + 2] = index * MAX_WORDS + vector;
+    pieces[at + 2] = index * MAX_STRINGS + vector;
     pieces[at + 3] = packets;
     return place;
   }
@@ -117,7 +98,7 @@ export class EvidenceRows {
   }
 
   /** Pieces not older than the time, oldest first. */
-  since(page: Float64Array, head: number, timeMicros: number, vocabulary: Vocabulary): Piece[] {
+  since(page: Float64Array, head: number, timeMicros: number, vectors: Interner): Piece[] {
     const found: Piece[] = [];
     const rows = this.#rowsByPlace(page, head);
     const added = page[head + ADDED] as number;
@@ -130,8 +111,8 @@ export class EvidenceRows {
       const what = pieces[at + 2] as number;
       found.push({
         streamSequence: pieces[at + 1] as number,
-        index: Math.floor(what / MAX_WORDS),
-        vector: vocabulary.word(what % MAX_WORDS),
+        index: Math.floor(what / MAX_STRINGS),
+        vector: vectors.textOf(what % MAX_STRINGS),
         packets: pieces[at + 3] as number,
         place,
       });

@@ -124,6 +124,16 @@ export class Fold {
   }
 
   /**
+   * The next message is a frame with a string or list above its limit (SchemaError FIELD_TOO_LONG), which no collector writes: it is refused as a
+   * whole and counted against its node. The rule book and the members as for `frame`.
+   */
+  invalid(place: FramePlace, detail: string): void {
+    this.advance(place.timestampMicros);
+    this.#refuse('field-too-long', place, [], detail);
+    this.#bench.blame(place.node, place.sequence, 0, 'invalid-frame');
+  }
+
+  /**
    * Moves stream time on where no frame does: lets waiting violations go, and idle memory. To be called for `nextDeadlineMicros` when the
    * bus is known to hold no earlier frame and the members are complete up to SETTLE_MICROS before it.
    */
@@ -239,7 +249,7 @@ export class Fold {
     const { hits, complete } = this.#bench.find(violation, node.name, pod, member !== null);
     epoch.origin = violation.origin ?? null;
     epoch.kind = violation.kind;
-    epoch.vectorNumber = this.#bench.vectorNumber(violation.vector);
+    epoch.vectorNumber = this.#bench.vectorNumber(violation.vector, node.name);
     epoch.vector = this.#bench.vectorOf(epoch.vectorNumber, violation.vector);
     epoch.action = violation.action;
     epoch.state = violation.state;

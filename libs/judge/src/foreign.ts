@@ -23,7 +23,9 @@ export type RefusalReason =
   /** The frame names another node than its subject. */
   | 'foreign-node'
   /** A field holds what no collector writes. */
-  | 'invalid-violation';
+  | 'invalid-violation'
+  /** A string or a list is above its limit, which no collector writes; counts against the node. */
+  | 'field-too-long';
 
 export interface Standing {
   is: 'listed' | 'precedent' | 'foreign-pod' | 'unproven-pod';

@@ -1,12 +1,7 @@
-/** What a decoded frame must satisfy beyond its schema before anything of it is counted. Pure. */
+/** What a decoded frame must satisfy beyond its schema and its limits before anything of it is counted. Pure. */
 import type { JudgedFrame, JudgedPod } from '@bailiff/schemas';
 
 const NAME = /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/;
-/** A uid as Kubernetes or a static pod's kubelet makes it, with room. */
-const MAX_UID = 128;
-/** boot id, two numbers and three names; a longer one is no counter epoch of ours. */
-const MAX_EPOCH = 512;
-
 /** What is wrong with a frame, or null. */
 export function frameProblem(frame: JudgedFrame): string | null {
   if (frame.frameSequence < 0) return 'frameSequence is negative';
@@ -15,14 +10,14 @@ export function frameProblem(frame: JudgedFrame): string | null {
     const v = violations[i]!;
     // Sums stay exact: no single violation may bring more than a counter can hold.
     if (v.cumulativePackets < 0 || v.count < 0 || v.suppressed < 0) return `violations.${i} has a negative count`;
-    if (v.counterEpoch.length === 0 || v.counterEpoch.length > MAX_EPOCH) return `violations.${i}.counterEpoch`;
+    if (v.counterEpoch === '') return `violations.${i}.counterEpoch`;
   }
   return null;
 }
 
 /** What is wrong with the name of a pod, or null: names become parts of subjects. */
 export function podProblem(pod: JudgedPod): string | null {
-  if (pod.uid === '' || pod.uid.length > MAX_UID) return 'uid';
+  if (pod.uid === '') return 'uid';
   if (!NAME.test(pod.namespace)) return 'namespace';
   return NAME.test(pod.name) ? null : 'name';
 }

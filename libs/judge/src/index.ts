@@ -24,6 +24,7 @@ export {
 export { RuleBook, type RuleChange, type RuleProblem, type RuleSet } from './rule-book.ts';
 export { MAX_WINDOWS } from './rule-state.ts';
 export { type CompiledRule, compileRule, countedValue, groupKeyOf, matchedStages, selects } from './rules.ts';
+export { SHARES, type Share } from './shares.ts';
 export * from './time.ts';
 export { makeVerdict } from './verdict.ts';
 export { DEFAULT_VERDICTS_PER_MINUTE, VerdictCap } from './verdict-cap.ts';

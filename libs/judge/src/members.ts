@@ -6,14 +6,19 @@
  * names the one it replaces (it is put by compare and set), by which a reader knows whether it has seen all of them: `knownSince`
  * is the time from which a node's list is known without a gap, 0 when that is since the node had one. A bucket that was made anew knows
  * nothing of before: its lists stand until they are told anew, but nobody is blamed by them for what only the old bucket could show.
- * Bounds: the pods that are listed, plus MAX_FORMER that were, for FORMER_MEMORY_MICROS.
+ * Bounds: the pods that are listed, plus MAX_FORMER that were, for FORMER_MEMORY_MICROS; of each its newest MAX_OWNERS owners.
  */
+import { TEXT_LIMITS } from '@bailiff/schemas';
 import { SETTLE_MICROS } from './time.ts';
+
+const { uid: UID, name: NAME } = TEXT_LIMITS;
 
 /** Pods that left are remembered this long, so that a node that was cut off may still name them without being blamed. */
 export const FORMER_MEMORY_MICROS = 24 * 3_600_000_000;
 /** Above it the oldest are forgotten early. */
 export const MAX_FORMER = 100_000;
+/** Owners of one pod. A chain has two or three; who may change a pod may write others into it for as long as it lives. */
+export const MAX_OWNERS = 16;
 
 export interface SnapshotEntry {
   node: string;
@@ -144,6 +149,10 @@ export class Members {
     member.listed = true;
     member.seenIn = this.version + 1;
     for (const owner of pod.owners) if (!member.owners.has(owner)) member.owners.set(owner, settledAt);
+    for (const owner of member.owners.keys()) {
+      if (member.owners.size <= MAX_OWNERS) break;
+      if (!pod.owners.includes(owner)) member.owners.delete(owner);
+    }
   }
 
   #leave(list: NodeList, member: Member, timeMicros: number): void {
@@ -196,7 +205,10 @@ function parseSnapshot(node: string, json: string): { revision: number; pods: Li
     if (typeof uid !== 'string' || typeof namespace !== 'string' || typeof name !== 'string' || uid === '') {
       return `pods.${index} lacks uid, namespace or name`;
     }
-    const chain = Array.isArray(pod['owners']) ? pod['owners'] : [];
+    if (uid.length > UID.bytes || namespace.length > NAME.bytes || name.length > NAME.bytes) {
+      return `pods.${index} has a uid, namespace or name that is too long`;
+    }
+    const chain = Array.isArray(pod['owners']) ? pod['owners'].slice(0, MAX_OWNERS) : [];
     const owners = chain.map((owner) => (isRecord(owner) ? owner['uid'] : null)).filter((u) => typeof u === 'string');
     listed.push({ uid, namespace, name, owners });
   }

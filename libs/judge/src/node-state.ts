@@ -1,8 +1,8 @@
 /**
  * What the fold remembers of nodes: their counter epochs, and for each what its violations go into. Pure state.
  *
- * Invariant: a counter that saw nothing for two slots has forgotten everything and is let go of. Bounds: MAX_EPOCHS_PER_NODE; beyond it a
- * violation's own words are taken for what it adds, and `refused` says how often.
+ * Invariant: a counter that saw nothing for two slots has forgotten everything and is let go of. Bounds: MAX_EPOCHS_PER_NODE with
+ * names of MAX_NAMES_PER_NODE together; beyond them a violation's own words are taken for what it adds, and `refused` says how often.
  */
 import type { JudgedViolation, Origin, VerdictPod } from '@bailiff/schemas';
 import type { Hits } from './bench.ts';
@@ -12,6 +12,8 @@ import type { RowPool } from './row-pool.ts';
 
 /** An honest node has a few for each pod of the last hour. */
 export const MAX_EPOCHS_PER_NODE = 32_768;
+/** Of the names of a node's epochs together, in UTF-16 units: 128 each, where ordinary ones take 60 to 110. */
+export const MAX_NAMES_PER_NODE = 4 * 1024 * 1024;
 
 /** Places of `recent`: twice the counters of an ordinary node. A power of two. */
 const RECENT = 512;
@@ -69,6 +71,8 @@ export class NodeState {
   /** Slot of the newest frame, and the one in which the counters were last gone through. */
   slot: number;
   #sweptSlot: number;
+  /** Of the names of all epochs. */
+  #names = 0;
 
   constructor(name: string, slot: number, counters: RowPool) {
     this.name = name;
@@ -97,7 +101,8 @@ export class NodeState {
   /** Makes the epoch of a violation; without a counter when there is no room for it, and then it is not kept. */
   add(violation: JudgedViolation): Epoch {
     const { kind, vector, action, state, severity, counterEpoch: key } = violation;
-    const counter = this.#epochs.size < MAX_EPOCHS_PER_NODE ? new EpochCounter(this.#counters) : null;
+    const hasRoom = this.#epochs.size < MAX_EPOCHS_PER_NODE && this.#names + key.length <= MAX_NAMES_PER_NODE;
+    const counter = hasRoom ? new EpochCounter(this.#counters) : null;
     const facts = { kind, vector, vectorNumber: 0, action, state, severity, operation: '' };
     const hits = NO_HITS;
     const epoch: Epoch = {
@@ -112,7 +117,9 @@ export class NodeState {
       ownerUid: '',
       pod: null,
     };
-    if (counter !== null) this.#epochs.set(key, epoch);
+    if (counter === null) return epoch;
+    this.#epochs.set(key, epoch);
+    this.#names += key.length;
     return epoch;
   }
 
@@ -126,6 +133,7 @@ export class NodeState {
       if (epoch.counter !== null && epoch.counter.slot >= slot - 1) continue;
       letGo(epoch);
       this.#epochs.delete(key);
+      this.#names -= key.length;
     }
   }
 
@@ -133,6 +141,7 @@ export class NodeState {
   release(): void {
     for (const epoch of this.#epochs.values()) letGo(epoch);
     this.#epochs.clear();
+    this.#names = 0;
     this.#recent.fill(undefined);
   }
 }

@@ -3,7 +3,8 @@
  *
  * Invariants: a window that stands empty is let go of by stream time alone, which changes nothing but memory. The end of a group's quiet time
  * outlives its window and the rule's shape, so that one cooldown epoch has one verdict whatever is edited meanwhile.
- * Bounds: MAX_WINDOWS a rule; a group beyond it is not counted under that rule, and `refused` says how often.
+ * Bounds: MAX_WINDOWS a rule, of which one node may open MAX_WINDOWS_PER_NODE; a group beyond them is not counted under that rule, and `refused` says
+ * how often.
  */
 import type { CompiledRule } from './rules.ts';
 import { EVENT_TIME_BOUND_MICROS } from './time.ts';
@@ -19,6 +20,8 @@ import {
 
 /** Ten times the pods of a large cluster. */
 export const MAX_WINDOWS = 200_000;
+/** Pods of one node that break a rule within its timespan. Only at a replay can a node name pods that no list has. */
+export const MAX_WINDOWS_PER_NODE = 8_192;
 
 /** Quiet until when, by `groupBy:groupKey`; one map for all shapes that a rule of that name ever has. */
 export type QuietTimes = Map<string, number>;
@@ -28,6 +31,8 @@ export class RuleState implements WindowOwner {
   rule: CompiledRule;
   readonly #pools: Pools;
   readonly #windows = new Map<string, GroupWindow>();
+  /** Windows by the node whose violation opened them. */
+  readonly #perNode = new Map<string, number>();
   readonly #quiet: QuietTimes;
   /** Violations that found no room for a window. */
   refused = 0;
@@ -43,15 +48,18 @@ export class RuleState implements WindowOwner {
   }
 
   /** The group's window, made when there is none; null when there is no room. */
-  windowOf(groupKey: string): GroupWindow | null {
+  windowOf(groupKey: string, nodeName: string): GroupWindow | null {
     const found = this.#windows.get(groupKey);
     if (found) return found;
-    if (this.#windows.size >= MAX_WINDOWS) {
+    const ofNode = this.#perNode.get(nodeName) ?? 0;
+    if (this.#windows.size >= MAX_WINDOWS || ofNode >= MAX_WINDOWS_PER_NODE) {
       this.refused++;
       return null;
     }
+    this.#perNode.set(nodeName, ofNode + 1);
     const window = this.#make(groupKey);
     window.owner = this;
+    window.openedBy = nodeName;
     if (this.#quiet.size > 0) window.quietUntil = this.#quiet.get(this.#quietKey(groupKey)) ?? 0;
     this.#windows.set(groupKey, window);
     return window;
@@ -78,6 +86,9 @@ export class RuleState implements WindowOwner {
       if (window.clock >= oldest) continue;
       window.release();
       this.#windows.delete(groupKey);
+      const left = (this.#perNode.get(window.openedBy) ?? 0) - 1;
+      if (left > 0) this.#perNode.set(window.openedBy, left);
+      else this.#perNode.delete(window.openedBy);
     }
   }
 
@@ -85,6 +96,7 @@ export class RuleState implements WindowOwner {
   release(): void {
     for (const window of this.#windows.values()) window.release();
     this.#windows.clear();
+    this.#perNode.clear();
   }
 
   #quietKey(groupKey: string): string {

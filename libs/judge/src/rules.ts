@@ -5,6 +5,7 @@
  * one shape share their windows, so that a new threshold, level or cooldown applies to what was counted already.
  */
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { type CorrelationRule, parseDurationMs, type Selection } from '@bailiff/policy';
 import type { GroupBy, JudgedPod, JudgedViolation, Level, RuleType } from '@bailiff/schemas';
 
@@ -99,8 +100,16 @@ export function groupKeyOf(groupBy: GroupBy, nodeName: string, pod: JudgedPod | 
   return groupBy === 'owner' && pod.ownerUid !== '' ? pod.ownerUid : pod.uid;
 }
 
+/** Of a longer value its digest is counted: a window only tells whether it saw the value, and keeps up to 256 of them. */
+const MAX_VALUE_CHARS = 64;
+
 /** The value a value_count rule counts; empty when the violation has none. */
 export function countedValue(field: ValueField, violation: JudgedViolation): string {
+  const value = rawValue(field, violation);
+  return value.length <= MAX_VALUE_CHARS ? value : createHash('sha256').update(value).digest('base64');
+}
+
+function rawValue(field: ValueField, violation: JudgedViolation): string {
   if (field === 'vector') return violation.vector;
   if (field === 'policyRule') return violation.kind === 'lsm' ? violation.vector : '';
   if (field === 'operation' || field === 'executable' || field === 'subject') return violation.operation?.[field] ?? '';

@@ -1,6 +1,6 @@
 /** Puts a verdict together from a window that crossed its threshold. Pure. */
-import type { Evidence, Verdict, VerdictPod } from '@bailiff/schemas';
-import type { Vocabulary } from './evidence.ts';
+import { cutEnd, type Evidence, MAX_TEXT, type Verdict, type VerdictPod } from '@bailiff/schemas';
+import type { Interner } from './interner.ts';
 import type { CompiledRule } from './rules.ts';
 import { cooldownEpoch, verdictIdOf } from './verdict-id.ts';
 import type { GroupWindow } from './windows.ts';
@@ -15,7 +15,7 @@ export interface Crossing {
   /** Whose violation crossed the threshold; null when nobody's (a node that is blamed). */
   pod: VerdictPod | null;
   /** What the numbers of vectors in the window's evidence mean. */
-  vectors: Vocabulary;
+  vectors: Interner;
 }
 
 /** The verdict of a crossing; its trigger time is the window's clock. */
@@ -49,7 +49,7 @@ export function makeVerdict({
     pod,
     evidence,
     evidenceOmitted: Math.max(0, window.violations - evidence.length),
-    reason: describe(rule, observed, vectors, nodeName, pod) + byWhom(evidence),
+    reason: cutEnd(describe(rule, observed, vectors, nodeName, pod) + byWhom(evidence), MAX_TEXT.Verdict.reason.bytes),
     tags: [...rule.tags],
   };
 }

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { MAX_EVIDENCE, Vocabulary } from './evidence.ts';
+import { MAX_EVIDENCE } from './evidence.ts';
+import { Interner } from './interner.ts';
 import { MAX_STEPS } from './step-times.ts';
 import { NOT_KNOWN } from './time.ts';
 import { BUCKETS, CountWindow, OrderedStageWindow, StageWindow, ValueWindow, windowPools } from './windows.ts';
@@ -214,10 +215,10 @@ describe('windows - against a brute-force oracle', () => {
   it('evidence - what is older than the window is not shown, and what is left out is counted', () => {
     const window = new CountWindow('g', pools());
     const at = 1_800_000_000_000_000;
-    const words = new Vocabulary();
+    const words = new Interner();
     for (let i = 0; i < 50; i++) {
       window.add(at + i, 1, T);
-      window.remember(i, 0, 1, words.numberOf('ipv4-source'));
+      window.remember(i, 0, 1, words.numberOf('ipv4-source', 'node', 0));
     }
     expect(window.evidenceSince(window.startAt(T), words).map((e) => e.streamSequence)).toEqual(
       Array.from({ length: 32 }, (_, i) => i + 18),
@@ -230,7 +231,7 @@ describe('windows - against a brute-force oracle', () => {
 
   it('property - evidence is the newest of what was counted since the window stood empty, and rows are given back', () => {
     const both = pools();
-    const words = new Vocabulary();
+    const words = new Interner();
     const process = { tgid: 7, uid: 0, comm: 'sh', executable: '/bin/sh', parentExecutable: '' };
     const by = { ...process, containerName: '', operation: '', subject: '' };
     const gaps = fc.array(fc.oneof({ weight: 60, arbitrary: fc.nat({ max: 500_000 }) }, fc.constant(2 * T)), {
@@ -245,7 +246,7 @@ describe('windows - against a brute-force oracle', () => {
           at += gap;
           window.add(at, 1, T);
           const known = i % 4 < seen ? { ...by, tgid: i } : null;
-          window.remember(i, i % 64, 2 * i, words.numberOf(`vector-${i % 3}`), known);
+          window.remember(i, i % 64, 2 * i, words.numberOf(`vector-${i % 3}`, 'node', 0), known);
           if (gap >= T) kept = [];
           const piece = { streamSequence: i, index: i % 64, vector: `vector-${i % 3}`, packets: 2 * i, process: known };
           kept.push({ at, piece });

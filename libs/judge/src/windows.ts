@@ -5,12 +5,13 @@
  * it is late by at most twice EVENT_TIME_BOUND_MICROS, so a clock that stepped bends a window by that and hides nothing.
  * A window covers (clock - timespan, clock]. Packets are kept in buckets of a twentieth of the timespan, so up to one bucket at the old end
  * may be missing (a count window is never longer than the rule says); distinct values and stages are exact.
- * Memory: a ring of violations each, a ring of packets in a count window, at most `limit` (<= 256) values in a value window, a number
+ * Memory: a ring of violations each, a ring of packets in a count window, at most `limit` (<= 256) values of 64 characters in a value window, a number
  * a stage (<= 8), what step-times.ts keeps of an ordered rule, and the evidence.
  */
 
 import type { Evidence, EvidenceProcess, JudgedViolation } from '@bailiff/schemas';
-import { EVIDENCE_HEAD, EvidenceRows, type Vocabulary } from './evidence.ts';
+import { EVIDENCE_HEAD, EvidenceRows } from './evidence.ts';
+import type { Interner } from './interner.ts';
 import { RowPool } from './row-pool.ts';
 import { type CompiledRule, countedValue, type ValueField } from './rules.ts';
 import { addToTwo, StepTimes } from './step-times.ts';
@@ -60,7 +61,7 @@ export function windowPools(): Pools {
 /** The rule that a window belongs to. */
 export interface WindowOwner {
   readonly rule: CompiledRule;
-  windowOf(groupKey: string): GroupWindow | null;
+  windowOf(groupKey: string, nodeName: string): GroupWindow | null;
   silence(window: GroupWindow, untilMicros: number): void;
 }
 
@@ -68,6 +69,8 @@ export interface WindowOwner {
 export abstract class GroupWindow {
   /** Set by its owner, who makes it. */
   owner: WindowOwner | null = null;
+  /** Node whose violation was the first in it; set with `owner`. */
+  openedBy = '';
   /** Let go of: whoever holds it must look it up again. */
   gone = false;
   protected readonly page: Float64Array;
@@ -106,7 +109,7 @@ export abstract class GroupWindow {
   protected get packets(): number {
     return this.page[this.at + PACKETS] as number;
   }
-  /** Remembers the violation that was counted last, as a piece of evidence. @param vector its number in a vocabulary */
+  /** Remembers the violation that was counted last, as a piece of evidence. @param vector its number in the interner */
   remember(
     streamSequence: number,
     index: number,
@@ -120,8 +123,8 @@ export abstract class GroupWindow {
     if (this.#processes !== null) this.#processes[place] = process;
   }
   /** What is remembered of violations not older than the time, oldest first. */
-  evidenceSince(timeMicros: number, vocabulary: Vocabulary): Evidence[] {
-    const pieces = this.#kind.evidence.since(this.page, this.at + EVIDENCE, timeMicros, vocabulary);
+  evidenceSince(timeMicros: number, vectors: Interner): Evidence[] {
+    const pieces = this.#kind.evidence.since(this.page, this.at + EVIDENCE, timeMicros, vectors);
     return pieces.map(({ place, ...piece }) => ({ ...piece, process: this.#processes?.[place] ?? null }));
   }
   #forget(): void {

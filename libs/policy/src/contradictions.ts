@@ -79,8 +79,11 @@ function ofSelection(rule: CorrelationRule, selection: Selection, path: readonly
   }
   if (vectors !== undefined && isOnly(selection, 'lsm'))
     found.push({ path: [...path, 'vectors'], message: 'is said of packets, and kinds names operations only' });
-  if (vectors?.every((vector) => vector === 'foreign-pod') && rule['group-by'] !== 'node')
-    found.push({ path: ['group-by'], message: 'must be node: a foreign-pod violation is about a node and has no pod' });
+  if (vectors?.every((vector) => vector === 'foreign-pod' || vector === 'invalid-frame') && rule['group-by'] !== 'node')
+    found.push({
+      path: ['group-by'],
+      message: `must be node: a ${vectors[0]} violation is about a node and has no pod`,
+    });
   return found;
 }
 

@@ -19,17 +19,20 @@ export const selection = z.strictObject({
   kinds: z
     .array(z.enum(['spoof', 'lsm']))
     .min(1)
+    .max(64)
     .optional()
     .describe('spoof: packets; lsm: operations of programs'),
-  vectors: z.array(anyVector).min(1).optional().describe('what packets were judged for'),
+  vectors: z.array(anyVector).min(1).max(64).optional().describe('what packets were judged for'),
   actions: z
     .array(z.enum(['audit', 'drop']))
     .min(1)
+    .max(64)
     .optional()
     .describe('drop: prevented; audit: counted and passed'),
   states: z
     .array(z.enum(['unknown', 'provisional', 'programmed']))
     .min(1)
+    .max(64)
     .optional()
     .describe("of whom the interface's owner was known: from nobody, from the node, from the bus too"),
   policies: z.array(kubeName).min(1).max(64).optional().describe('names of runtime policies'),
@@ -42,13 +45,14 @@ export const selection = z.strictObject({
   operations: z
     .array(z.enum(OPERATION_NAMES))
     .min(1)
+    .max(64)
     .optional()
     .describe(
       'of the sample: a violation of which no operation was sampled matches none; that of the first breach of a rule by a pod seldom lacks it',
     ),
-  severities: z.array(z.enum(LEVELS)).min(1).optional().describe('of the runtime policy'),
-  namespaces: z.array(kubeName).min(1).optional().describe('of pods in these namespaces'),
-  excludeNamespaces: z.array(kubeName).min(1).optional().describe('but not in these'),
+  severities: z.array(z.enum(LEVELS)).min(1).max(64).optional().describe('of the runtime policy'),
+  namespaces: z.array(kubeName).min(1).max(256).optional().describe('of pods in these namespaces'),
+  excludeNamespaces: z.array(kubeName).min(1).max(256).optional().describe('but not in these'),
 });
 export type Selection = z.infer<typeof selection>;
 
@@ -218,8 +222,9 @@ export const BUILT_IN_RULES: Readonly<Record<string, CorrelationRule>> = Object.
       'group-by': 'node',
       timespan: '5m',
       condition: { gte: 1 },
-      selection: { vectors: ['foreign-pod'] },
-      description: "A node's collector speaks for pods that are not on that node.",
+      selection: { vectors: ['foreign-pod', 'invalid-frame'] },
+      description:
+        "A node's collector reports pods that are not on that node, or sends frames that no collector writes.",
       tags: [],
     },
   }).map(([name, rule]) => [name, correlationRule.parse(rule)]),

@@ -91,14 +91,18 @@ export function parseConfigKey(text: string): ConfigKey {
   return key;
 }
 
+const oneLine = (text: string): string => text.replaceAll(/\s*[\n\r\u2028\u2029]\s*/g, ' ');
+
 /** Lines `path: what is wrong`, one an issue. */
 export function describeIssues(error: z.ZodError): { fields: string[]; text: string } {
   const fields: string[] = [];
   const lines = error.issues.map((issue) => {
-    const path = issue.path.map(String).join('.');
-    const unknown = issue.code === 'unrecognized_keys' ? issue.keys.map((k) => (path ? `${path}.${k}` : k)) : [path];
+    // A field is named as whoever wrote the value called it: one line, whatever is in it.
+    const path = issue.path.map((part) => oneLine(String(part))).join('.');
+    const unknown =
+      issue.code === 'unrecognized_keys' ? issue.keys.map(oneLine).map((k) => (path ? `${path}.${k}` : k)) : [path];
     fields.push(...unknown);
-    return `${unknown.join(', ') || '(whole value)'}: ${issue.message}`;
+    return `${unknown.join(', ') || '(whole value)'}: ${oneLine(issue.message)}`;
   });
   return { fields, text: lines.join('\n') };
 }

@@ -110,9 +110,9 @@ export const responsePolicy = z
     dryRun: z.boolean().default(true).describe('true: what would be done is recorded and not done'),
     match: z
       .strictObject({
-        levels: z.array(z.enum(LEVELS)).min(1).optional().describe('of these levels; absent: any'),
-        rules: z.array(kubeName).min(1).optional().describe('of these correlation rules; absent: any'),
-        namespaces: z.array(kubeName).min(1).optional().describe('of pods in these namespaces; absent: any'),
+        levels: z.array(z.enum(LEVELS)).min(1).max(64).optional().describe('of these levels; absent: any'),
+        rules: z.array(kubeName).min(1).max(256).optional().describe('of these correlation rules; absent: any'),
+        namespaces: z.array(kubeName).min(1).max(256).optional().describe('of pods in these namespaces; absent: any'),
       })
       .default({})
       .describe('which verdicts are answered; all that is said must hold'),

@@ -20,7 +20,7 @@ import {
   unixMatch,
 } from './runtime-match.ts';
 import { POSTURES, RUNTIME_ACTIONS, RUNTIME_MODES } from './runtime-words.ts';
-import { kubeName, labelKey, labelValue, revision } from './units.ts';
+import { kubeName, labelKey, labels, labelValue, revision } from './units.ts';
 
 /** Rules of one policy: the cells of a pod's counters are given out for whole sets of policies. */
 export const MAX_POLICY_RULES = 256;
@@ -43,7 +43,7 @@ export const runtimeSelector = z.strictObject({
   excludeNamespaces: z.array(kubeName).min(1).max(256).optional().describe('but not in these'),
   podLabels: z
     .strictObject({
-      matchLabels: z.record(labelKey, labelValue).optional().describe('each label has this value'),
+      matchLabels: labels().optional().describe('each label has this value'),
       matchExpressions: z.array(expression).max(32).optional().describe('each expression holds'),
     })
     .optional()

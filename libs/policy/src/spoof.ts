@@ -74,7 +74,7 @@ export const spoofCluster = spoofScoped.extend({
 /** Break-glass: until then every enforce at this scope is judged as audit. */
 export const disarm = z.strictObject({
   revision,
-  until: z.iso.datetime({ offset: true }).describe('when it ends, RFC 3339 with an offset'),
+  until: z.iso.datetime({ offset: true }).max(64).describe('when it ends, RFC 3339 with an offset'),
   duration: duration(1_000, 24 * 3_600_000).describe('how long it was asked for: 1s to 24h'),
   reason: z.string().max(512).default('').describe('why, for whoever finds it in force'),
   by: z.string().max(256).default('').describe('who asked for it'),

@@ -3,7 +3,7 @@
  * otherwise, because a taint keeps every new pod off a node.
  */
 import * as z from 'zod';
-import { duration, labelKey, labelValue } from './units.ts';
+import { duration, labels } from './units.ts';
 
 /** Of the taint that ipam-sync puts, and of no other that it touches. */
 export const UNGUARDED_TAINT_KEY = 'bailiff.dev/unguarded';
@@ -38,8 +38,7 @@ export const unguardedNodes = z
       .describe(
         'share of the nodes that may be tainted, in per cent, rounded up, and never the last one; when more are unguarded none further is tainted, because then it is the bus or the feed',
       ),
-    nodeLabels: z
-      .record(labelKey, labelValue)
+    nodeLabels: labels()
       .default(DEFAULTS.nodeLabels)
       .describe('nodes with all these labels, which are those on which collectors run; others are never tainted'),
   })

@@ -75,3 +75,11 @@ export const labelValue = z
   .regex(/^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$/, {
     error: 'must be a label value',
   });
+
+/** Labels that must be there: a selector that names more is a mistake. */
+export const MAX_LABELS = 64;
+export const labels = () =>
+  z
+    .record(labelKey, labelValue)
+    .refine((all) => Object.keys(all).length <= MAX_LABELS, { error: `at most ${MAX_LABELS} labels` })
+    .meta({ maxProperties: MAX_LABELS });

@@ -29,8 +29,8 @@ export const VECTORS = [
 ] as const;
 export type Vector = (typeof VECTORS)[number];
 
-/** Violations that user space finds by itself; they have no kernel counter of their own. */
-export const USERSPACE_VECTORS = ['identity-mismatch', 'interface-moved', 'foreign-pod'] as const;
+/** Violations that user space finds by itself; they have no kernel counter of their own. The last two are a node's own, found by the correlator. */
+export const USERSPACE_VECTORS = ['identity-mismatch', 'interface-moved', 'foreign-pod', 'invalid-frame'] as const;
 export type UserspaceVector = (typeof USERSPACE_VECTORS)[number];
 
 /** Vectors whose mode an operator sets. Quarantine and unknown-interface follow their own settings. */

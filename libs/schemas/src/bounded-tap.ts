@@ -7,6 +7,7 @@
  */
 import avscUtils from 'avsc/lib/utils.js';
 import { SchemaError } from './errors.ts';
+import { type ListLimit, listTooLong, type TextLimit, textTooLong } from './limits.ts';
 
 export class BoundedTap extends avscUtils.Tap {
   constructor() {
@@ -119,22 +120,46 @@ export class BoundedTap extends avscUtils.Tap {
     this.pos = pos;
   }
 
-  /** Skips so many strings or bytes in turn. */
-  skipStrings(count: number): void {
-    const { buf } = this;
-    let { pos } = this;
-    for (; count > 0; count -= 1) {
-      const first = buf[pos];
-      // An even byte below 0x80 is a length below 64.
-      if (first !== undefined && (first & 0x81) === 0) {
-        pos += 1 + (first >> 1);
-      } else {
-        this.pos = pos;
-        this.skipBytes();
-        pos = this.pos;
-      }
+  /** Skips strings or bytes in turn, one for each limit. @throws SchemaError FIELD_TOO_LONG */
+  skipTexts(limits: readonly TextLimit[]): void {
+    for (let i = 0; i < limits.length; i += 1) this.skipText(limits[i] as TextLimit);
+  }
+
+  skipText(limit: TextLimit): void {
+    const first = this.buf[this.pos];
+    // An even byte below 0x80 is a length below 64.
+    if (first !== undefined && (first & 0x81) === 0) {
+      this.pos += 1 + (first >> 1);
+      return;
     }
+    this.needWithin(limit);
+    this.skipBytes();
+  }
+
+  readText(limit: TextLimit): string {
+    this.needWithin(limit);
+    return this.readString();
+  }
+
+  readLimitedBytes(limit: TextLimit): Buffer {
+    this.needWithin(limit);
+    return this.readBytes();
+  }
+
+  /** Looks at the length that comes next. */
+  private needWithin(limit: TextLimit): void {
+    const { pos } = this;
+    if ((this.buf[pos] as number) < 0x80) return;
+    const length = this.readLong();
+    if (length > limit.bytes) throw textTooLong(limit, length);
     this.pos = pos;
+  }
+
+  /** Items of the next block of an array that has `before` items already; 0 at its end. @throws SchemaError FIELD_TOO_LONG */
+  readItems(limit: ListLimit, before: number): number {
+    const count = this.readCount();
+    if (before + count > limit.items) throw listTooLong(limit, before + count);
+    return count;
   }
 
   /** A length below zero would lead back to what was read, and an array of a million items would be read from twenty bytes. */

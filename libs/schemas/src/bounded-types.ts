@@ -1,5 +1,5 @@
 /**
- * avsc types whose arrays take no more memory than the message that claims them.
+ * avsc types whose arrays take no more memory than the message that claims them, and whose strings and lists keep to limits.ts.
  *
  * avsc makes room for as many items as a message announces before it reads one: twenty bytes can ask for hundreds of megabytes.
  * Ours first compare the number with the bytes that are left, since each item takes at least one. Schemas with items that take
@@ -8,29 +8,129 @@
 import avro from 'avsc';
 import type { BoundedTap } from './bounded-tap.ts';
 import { SchemaError } from './errors.ts';
+import { isTooLong, type ListLimit, listLimit, listTooLong, type TextLimit, textLimit, textTooLong } from './limits.ts';
 
 interface ItemReader {
   _read(tap: BoundedTap): unknown;
   _skip(tap: BoundedTap): void;
 }
 
-/** avsc's reading methods are bound either to a type or to a resolver of it; both have the reader of their items. */
-class BoundedArrayType extends avro.types.ArrayType {
-  _read(this: { itemsType: unknown }, tap: BoundedTap): unknown[] {
-    const items = this.itemsType as ItemReader;
-    const values: unknown[] = [];
-    for (let count = tap.readCount(); count > 0; count = tap.readCount()) {
-      while (count-- > 0) values.push(items._read(tap));
-    }
-    return values;
-  }
+/** avsc binds reading methods either to a type or to a resolver of it; both have the reader of their items. */
+interface ArrayReader {
+  itemsType: unknown;
+}
 
-  _skip(this: { itemsType: unknown }, tap: BoundedTap): void {
-    const items = this.itemsType as ItemReader;
-    for (let count = tap.readCount(); count > 0; count = tap.readCount()) {
-      while (count-- > 0) items._skip(tap);
+/** How an array is read within its limit; null: no limit but the bytes of the message. */
+function arrayReading(limit: ListLimit | null) {
+  const next = (tap: BoundedTap, before: number) => (limit === null ? tap.readCount() : tap.readItems(limit, before));
+  return {
+    read(this: ArrayReader, tap: BoundedTap): unknown[] {
+      const items = this.itemsType as ItemReader;
+      const values: unknown[] = [];
+      for (let count = next(tap, 0); count > 0; count = next(tap, values.length)) {
+        while (count-- > 0) values.push(items._read(tap));
+      }
+      return values;
+    },
+    skip(this: ArrayReader, tap: BoundedTap): void {
+      const items = this.itemsType as ItemReader;
+      let skipped = 0;
+      for (let count = next(tap, 0); count > 0; count = next(tap, skipped)) {
+        skipped += count;
+        while (count-- > 0) items._skip(tap);
+      }
+    },
+  };
+}
+
+function arrayType(schema: avro.Schema, limit: ListLimit | null, options: unknown): avro.Type {
+  const { read, skip } = arrayReading(limit);
+  // What avsc's types need lies in closures: it freezes its types.
+  class BoundedArrayType extends avro.types.ArrayType {
+    _write(tap: Writer, value: unknown): void {
+      if (limit !== null && Array.isArray(value) && value.length > limit.items) throw listTooLong(limit, value.length);
+      (avro.types.ArrayType.prototype as unknown as Writing)._write.call(this, tap, value);
     }
   }
+  Object.assign(BoundedArrayType.prototype, { _read: read, _skip: skip });
+  return new BoundedArrayType(schema, options as never);
+}
+
+interface Writer {
+  writeString(text: string): void;
+  writeBytes(bytes: Buffer): void;
+}
+interface Writing {
+  _write(this: unknown, tap: Writer, value: unknown): void;
+}
+
+function stringType(limit: TextLimit): avro.Type {
+  class LimitedStringType extends avro.types.StringType {
+    _read(tap: BoundedTap): string {
+      return tap.readText(limit);
+    }
+    _skip(tap: BoundedTap): void {
+      tap.skipText(limit);
+    }
+    _write(tap: Writer, value: unknown): void {
+      if (typeof value === 'string' && isTooLong(value, limit.bytes))
+        throw textTooLong(limit, Buffer.byteLength(value));
+      (avro.types.StringType.prototype as unknown as Writing)._write.call(this, tap, value);
+    }
+  }
+  return new LimitedStringType();
+}
+
+function bytesType(limit: TextLimit): avro.Type {
+  class LimitedBytesType extends avro.types.BytesType {
+    _read(tap: BoundedTap): Buffer {
+      return tap.readLimitedBytes(limit);
+    }
+    _skip(tap: BoundedTap): void {
+      tap.skipText(limit);
+    }
+    _write(tap: Writer, value: unknown): void {
+      if (Buffer.isBuffer(value) && value.length > limit.bytes) throw textTooLong(limit, value.length);
+      (avro.types.BytesType.prototype as unknown as Writing)._write.call(this, tap, value);
+    }
+  }
+  return new LimitedBytesType();
+}
+
+interface Part {
+  type?: unknown;
+  name?: unknown;
+  items?: unknown;
+  fields?: { name: string; type: unknown }[];
+  [LIMIT]?: TextLimit | ListLimit;
+}
+/** Where `limited` leaves a limit for `limitHook`. */
+const LIMIT = Symbol('limit');
+
+/** The schema with the limits of limits.ts beside each string and list that has one. */
+function limited(schema: unknown, record = '', field = ''): unknown {
+  if (Array.isArray(schema)) return schema.map((part) => limited(part, record, field));
+  if (schema === 'string' || schema === 'bytes') {
+    const limit = textLimit(record, field);
+    return limit === undefined ? schema : { type: schema, [LIMIT]: limit };
+  }
+  if (typeof schema !== 'object' || schema === null) return schema;
+  const part = schema as Part;
+  if (part.type === 'array') {
+    const limit = listLimit(record, field);
+    return { ...part, items: limited(part.items, record, field), ...(limit === undefined ? {} : { [LIMIT]: limit }) };
+  }
+  if (part.type !== 'record' || part.fields === undefined) return schema;
+  const name = String(part.name).split('.').at(-1) as string;
+  return { ...part, fields: part.fields.map((one) => ({ ...one, type: limited(one.type, name, one.name) })) };
+}
+
+function limitHook(schema: unknown, options: unknown): avro.Type | undefined {
+  const part = schema as Part | null;
+  const limit = part?.[LIMIT];
+  if (part?.type === 'array') return arrayType(part as avro.Schema, (limit as ListLimit | undefined) ?? null, options);
+  if (limit === undefined) return undefined;
+  return part?.type === 'bytes' ? bytesType(limit as TextLimit) : stringType(limit as TextLimit);
 }
 
 function takesNoBytes(schema: unknown): boolean {
@@ -59,17 +159,25 @@ function refuseUnbounded(schema: unknown, named: Set<string>): void {
   for (const [key, part] of Object.entries(record)) if (key !== 'default') refuseUnbounded(part, named);
 }
 
+/** Makes a type for a part of a schema, or leaves that to avsc. */
+type TypeHook = (schema: unknown, options: unknown) => avro.Type | undefined;
+
+/**
+ * A type of a schema given as parsed JSON that writes what the limits allow. For schemas of this build.
+ * @param hook asked first
+ */
+export function limitedType(schema: unknown, hook: TypeHook = () => undefined): avro.Type {
+  return avro.Type.forSchema(
+    limited(schema) as avro.Schema,
+    {
+      wrapUnions: 'never',
+      typeHook: (part, options) => hook(part, options) ?? limitHook(part, options),
+    } as Partial<avro.ForSchemaOptions>,
+  );
+}
+
 /** A type of a schema given as parsed JSON, safe to read untrusted messages with. @throws SchemaError WRONG_SCHEMA; avsc's Error */
 export function boundedType(schema: unknown): avro.Type {
   refuseUnbounded(schema, new Set());
-  return avro.Type.forSchema(
-    schema as avro.Schema,
-    {
-      wrapUnions: 'never',
-      typeHook: (part, options) =>
-        (part as { type?: unknown } | null)?.type === 'array'
-          ? new BoundedArrayType(part as avro.Schema, options)
-          : undefined,
-    } as Partial<avro.ForSchemaOptions>,
-  );
+  return limitedType(schema);
 }

@@ -3,6 +3,7 @@
  * responder because a node may be in other hands: what does not keep to the shape and its bounds is refused whole.
  */
 import * as z from 'zod';
+import { filled, list, text } from './limited.ts';
 import type { PodCapture } from './types.gen.ts';
 
 /** Of a capture as JSON: what a record on the bus can carry beside the rest, many times below the largest message. */
@@ -13,7 +14,7 @@ export const MAX_CAPTURE_SOCKETS = 256;
 export const MAX_CAPTURE_FIRST = 32;
 
 export const captureRequest = z.strictObject({
-  podUid: z.string().min(1).max(64),
+  podUid: filled('uid'),
   arguments: z.enum(['none', 'redacted', 'full']),
   /** Processes of the evidence, by their pids on the node. */
   first: z.array(z.number().int().positive()).max(MAX_CAPTURE_FIRST),
@@ -24,45 +25,44 @@ export type CaptureRequest = z.infer<typeof captureRequest>;
 export const CAPTURE_REFUSALS = ['bad-request', 'no-cgroups', 'no-such-pod', 'too-soon', 'busy', 'unreadable'] as const;
 export type CaptureRefusal = (typeof CAPTURE_REFUSALS)[number];
 
-const text = z.string().max(4096);
 const id = z.number().int().nonnegative();
 const process = z.strictObject({
   pid: id,
   parentPid: id,
   startedAt: id,
   uid: id,
-  container: text,
-  comm: text,
-  executable: text,
-  args: z.array(text).max(256),
+  container: text('name'),
+  comm: text('word'),
+  executable: text('sentence'),
+  args: list('captured', text('sentence')),
   argsCut: z.boolean(),
 });
 const socket = z.strictObject({
-  protocol: text,
-  local: text,
-  remote: text,
-  state: text,
-  pids: z.array(id).max(MAX_CAPTURE_PROCESSES),
+  protocol: text('word'),
+  local: text('sentence'),
+  remote: text('sentence'),
+  state: text('word'),
+  pids: list('captured', id),
 });
 const capture = z.strictObject({
   takenAt: id,
-  arguments: text,
-  processes: z.array(process).max(MAX_CAPTURE_PROCESSES),
+  arguments: text('word'),
+  processes: list('captured', process),
   processesOmitted: id,
-  sockets: z.array(socket).max(MAX_CAPTURE_SOCKETS),
+  sockets: list('captured', socket),
   socketsOmitted: id,
 }) satisfies z.ZodType<PodCapture>;
 
-const answer = z.union([
+export const captureAnswer = z.union([
   z.strictObject({ capture }),
-  z.strictObject({ refused: z.enum(CAPTURE_REFUSALS), reason: text }),
+  z.strictObject({ refused: z.enum(CAPTURE_REFUSALS), reason: text('reason') }),
 ]);
-export type CaptureAnswer = z.infer<typeof answer>;
+export type CaptureAnswer = z.infer<typeof captureAnswer>;
 
 /** @throws Error with the place: too long, no JSON, or not of this shape */
 export function parseCaptureAnswer(bytes: Uint8Array): CaptureAnswer {
   if (bytes.length > MAX_CAPTURE_BYTES) throw new Error(`${bytes.length} bytes are more than ${MAX_CAPTURE_BYTES}`);
-  const result = answer.safeParse(JSON.parse(Buffer.from(bytes).toString('utf8')));
+  const result = captureAnswer.safeParse(JSON.parse(Buffer.from(bytes).toString('utf8')));
   if (result.success) return result.data;
   throw new Error(result.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; '));
 }

@@ -13,7 +13,14 @@ import {
 } from './index.ts';
 import { CURRENT } from './registry.ts';
 import { MAX_MESSAGE_BYTES } from './slab.ts';
-import { sampleFrame, sampleLsmViolation, sampleResponse, sampleVerdict, sampleViolation } from './testing.ts';
+import {
+  sampleFrame,
+  sampleLsmViolation,
+  sampleOperation,
+  sampleResponse,
+  sampleVerdict,
+  sampleViolation,
+} from './testing.ts';
 
 const codeOf = (run: () => unknown): SchemaErrorCode | 'no error' => {
   try {
@@ -81,9 +88,15 @@ test('codec - a plain Uint8Array is read as well as a Buffer, also from the midd
 });
 
 test('codec - a frame above the first size of the slab, and one above the largest message', () => {
-  const frame = (count: number) => sampleFrame({ violations: Array.from({ length: count }, () => sampleViolation()) });
-  expect(decodeViolationFrame(encodeViolationFrame(frame(1000))).violations).toHaveLength(1000);
-  expect(codeOf(() => encodeViolationFrame(frame(MAX_MESSAGE_BYTES / 200)))).toBe('TOO_LARGE');
+  const frame = (words: number) => {
+    const operation = { ...sampleOperation(), arguments: Array.from({ length: words }, () => 'x'.repeat(384)) };
+    return sampleFrame({ violations: Array.from({ length: 64 }, () => sampleLsmViolation({ operation })) });
+  };
+  const long = encodeViolationFrame(frame(20));
+  expect(long.length).toBeGreaterThan(500_000);
+  expect(decodeViolationFrame(long).violations).toHaveLength(64);
+  expect(64 * 128 * 384).toBeGreaterThan(MAX_MESSAGE_BYTES);
+  expect(codeOf(() => encodeViolationFrame(frame(128)))).toBe('TOO_LARGE');
   expect(decodeViolationFrame(encodeViolationFrame(sampleFrame()))).toEqual(sampleFrame());
 });
 

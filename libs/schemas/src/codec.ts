@@ -62,6 +62,7 @@ export function encoderOf<N extends MessageName>(
         return type.encode(value, buffer, HEAD_BYTES);
       });
     } catch (cause) {
+      if (cause instanceof SchemaError) throw cause;
       throw invalidValue(name, value, cause);
     }
     if (message === null) throw new SchemaError('TOO_LARGE', `${name} is above ${MAX_MESSAGE_BYTES} bytes`);
@@ -72,11 +73,11 @@ export function encoderOf<N extends MessageName>(
 const encoder = <N extends MessageName>(name: N) =>
   encoderOf(name, CURRENT[name].fingerprint, () => CURRENT[name].type);
 
-/** Encodes a frame. The Buffer is the caller's own. @throws SchemaError INVALID_VALUE | TOO_LARGE */
+/** Encodes a frame. The Buffer is the caller's own. @throws SchemaError INVALID_VALUE | TOO_LARGE | FIELD_TOO_LONG */
 export const encodeViolationFrame = encoder('ViolationFrame');
-/** Encodes a verdict. The Buffer is the caller's own. @throws SchemaError INVALID_VALUE | TOO_LARGE */
+/** Encodes a verdict. The Buffer is the caller's own. @throws SchemaError INVALID_VALUE | TOO_LARGE | FIELD_TOO_LONG */
 export const encodeVerdict = encoder('Verdict');
-/** Encodes a response. The Buffer is the caller's own. @throws SchemaError INVALID_VALUE | TOO_LARGE */
+/** Encodes a response. The Buffer is the caller's own. @throws SchemaError INVALID_VALUE | TOO_LARGE | FIELD_TOO_LONG */
 export const encodeResponse = encoder('Response');
 
 /** Fingerprint in the head of a message, 16 hex digits. @throws SchemaError NOT_SINGLE_OBJECT */
@@ -125,7 +126,7 @@ function readBody(schema: KnownSchema, message: Uint8Array): unknown {
 
 /**
  * Decodes a message of any kind whose schema is known already; values are of today's types whichever version wrote them.
- * @throws SchemaError NOT_SINGLE_OBJECT | UNKNOWN_FINGERPRINT | TRUNCATED | TRAILING_BYTES | MALFORMED | LONG_RANGE
+ * @throws SchemaError NOT_SINGLE_OBJECT | UNKNOWN_FINGERPRINT | TRUNCATED | TRAILING_BYTES | MALFORMED | LONG_RANGE | FIELD_TOO_LONG
  */
 export function decode(message: Uint8Array, registry: SchemaRegistry = builtin): Decoded {
   const fingerprint = fingerprintIn(message);

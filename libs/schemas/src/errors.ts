@@ -8,7 +8,7 @@
  * WRONG_SCHEMA: the schema is known, but is not the one asked for, or cannot be resolved to it. TRUNCATED: the body ends early.
  * TRAILING_BYTES: the body ends late. MALFORMED: an enum or union index out of range, a negative length. LONG_RANGE: a `long`
  * beyond 2^53 - 2, which a number cannot hold. INVALID_VALUE: a value handed to encode does not fit the schema.
- * TOO_LARGE: above MAX_MESSAGE_BYTES.
+ * TOO_LARGE: above MAX_MESSAGE_BYTES. FIELD_TOO_LONG: a string or a list is above its limit (limits.ts); the message names the field.
  */
 export type SchemaErrorCode =
   | 'NOT_SINGLE_OBJECT'
@@ -19,7 +19,8 @@ export type SchemaErrorCode =
   | 'MALFORMED'
   | 'LONG_RANGE'
   | 'INVALID_VALUE'
-  | 'TOO_LARGE';
+  | 'TOO_LARGE'
+  | 'FIELD_TOO_LONG';
 
 export class SchemaError extends Error {
   readonly code: SchemaErrorCode;

@@ -22,6 +22,22 @@ export {
   type JudgedSample,
   type JudgedViolation,
 } from './judged-frame.ts';
+export {
+  CUT_MARK,
+  cutEnd,
+  cutFront,
+  cutTexts,
+  LIST_LIMITS,
+  type ListClass,
+  type ListLimit,
+  listLimit,
+  MAX_LIST,
+  MAX_TEXT,
+  TEXT_LIMITS,
+  type TextClass,
+  type TextLimit,
+  textLimit,
+} from './limits.ts';
 export * from './node-status.ts';
 export type { Origin } from './origins.ts';
 export * from './pods.ts';

@@ -3,35 +3,36 @@
  * INSTANCE_STATUS_MS and whenever a configuration is refused or taken. A collector says the same in its node's status.
  */
 import * as z from 'zod';
+import { list, text } from './limited.ts';
 
 /** A configuration whose newest value is not in force here: the last good one, or what is built in, holds. */
-export const refusedConfig = z.object({ key: z.string(), reason: z.string() });
+export const refusedConfig = z.object({ key: text('reason'), reason: text('reason') });
 export type RefusedConfig = z.infer<typeof refusedConfig>;
 
 /** Nodes that no collector guards, as the ipam-sync that leads taints them. */
 export const taintStatus = z.object({
   /** Names of those that have the taint, the first of `taintedCount`. */
-  tainted: z.array(z.string()),
+  tainted: list('listed', text('name')),
   taintedCount: z.number().int().nonnegative(),
   /** Of those that should have it and have not, because too many are unguarded at once. */
-  withheld: z.array(z.string()),
+  withheld: list('listed', text('name')),
   withheldCount: z.number().int().nonnegative(),
   /** Why not all is as it should be, and what to do; empty when it is. */
-  problem: z.string(),
-  remedy: z.string(),
+  problem: text('reason'),
+  remedy: text('reason'),
 });
 export type TaintStatus = z.infer<typeof taintStatus>;
 
 export const instanceStatus = z.object({
-  service: z.string(),
+  service: text('word'),
   /** Of this process: unlike that of any other. */
-  instance: z.string(),
-  version: z.string(),
-  startedAt: z.string(),
-  updatedAt: z.string(),
+  instance: text('uid'),
+  version: text('uid'),
+  startedAt: text('word'),
+  updatedAt: text('word'),
   /** Newest sequence of CONFIG_LOG that it has taken; 0 before the first, and of who does not read the log. */
   configRevision: z.number().int().nonnegative(),
-  configRefused: z.array(refusedConfig),
+  configRefused: list('listed', refusedConfig),
   /** Absent: of who does not lead or is no ipam-sync, and while nothing is tainted or to be. */
   taints: taintStatus.optional(),
 });

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { decodeViolationFrame, encodeViolationFrame } from './codec.ts';
 import { decodeJudgedFrame, type JudgedFrame, JudgedRegistry, judgedType } from './judged-frame.ts';
 import { JudgedReader, READS } from './judged-reader.ts';
+import { cutEnd, MIN_TEXT_BYTES } from './limits.ts';
 import { type Origin, Origins } from './origins.ts';
 import { CURRENT, SchemaRegistry } from './registry.ts';
 import { CURRENT_SCHEMAS } from './schemas.gen.ts';
@@ -118,7 +119,8 @@ function anyOf(schema: Json): fc.Arbitrary<unknown> {
   if (schema === 'bytes') return fc.uint8Array({ maxLength: 80 }).map((bytes) => Buffer.from(bytes));
   expect(schema).toBe('string');
   const short = fc.constantFrom('', '10.9.0.1', 'default', 'Stra\u00dfe', '\u{1f47e}');
-  return fc.oneof(short, fc.string({ maxLength: 100 }), fc.string({ unit: 'binary', maxLength: 60 }));
+  const any = fc.oneof(short, fc.string({ maxLength: 100 }), fc.string({ unit: 'binary', maxLength: 60 }));
+  return any.map((text) => cutEnd(text, MIN_TEXT_BYTES));
 }
 
 const originsOf = (frame: JudgedFrame): Origin[] => frame.violations.map(({ origin }) => origin as Origin);
@@ -147,7 +149,8 @@ describe('judged frame', () => {
           const full = tried(() => decodeViolationFrame(damaged));
           const short = tried(() => judged(decodeJudgedFrame(damaged, way)));
           if ('value' in full) expect(short).toEqual({ value: judged(full.value) });
-          else if ('code' in short) expect(short.code).toMatch(/^(TRUNCATED|TRAILING_BYTES|MALFORMED|LONG_RANGE)$/);
+          else if ('code' in short)
+            expect(short.code).toMatch(/^(TRUNCATED|TRAILING_BYTES|MALFORMED|LONG_RANGE|FIELD_TOO_LONG)$/);
         }),
         { numRuns: 2_000 },
       );
@@ -239,7 +242,11 @@ describe('origins', () => {
   });
 
   it('very long - are read and not kept', () => {
-    const frame = frameOf([sampleViolation({ vector: 'v'.repeat(3_000) })]);
+    const pod = sampleViolation().pod as NonNullable<ViolationFrame['violations'][0]['pod']>;
+    const names = { namespace: 'n', name: 'o', serviceAccount: 's', ownerKind: 'k', ownerName: 'w' };
+    const long = Object.fromEntries(Object.entries(names).map(([field, letter]) => [field, letter.repeat(253)]));
+    const epoch = { vector: 'v'.repeat(384), counterEpoch: 'e'.repeat(512) };
+    const frame = frameOf([sampleViolation({ ...epoch, pod: { ...pod, ...long } })]);
     const [one] = originsOf(read(frame)) as [Origin];
     expect(one.number).toBe(-1);
     expect(originsOf(read(frame))[0]).not.toBe(one);

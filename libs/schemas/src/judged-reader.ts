@@ -15,6 +15,7 @@ import type {
   JudgedSample,
   JudgedViolation,
 } from './judged-frame.ts';
+import { type ListLimit, MAX_LIST, MAX_TEXT, type TextLimit } from './limits.ts';
 import { type OfCounter, type Origin, Origins } from './origins.ts';
 import { Words } from './words.ts';
 
@@ -24,8 +25,18 @@ export const READS = '06496cd7d453b0dd';
 const KINDS = ['spoof', 'lsm'] as const;
 const ACTIONS = ['audit', 'drop'] as const;
 const STATES = ['unknown', 'provisional', 'programmed'] as const;
-/** Strings in a pod. */
-const POD_FIELDS = 7;
+const {
+  ViolationFrame: FRAME,
+  Violation: VIOLATION,
+  PodRef: POD,
+  PacketSample: PACKET,
+  SocketProcess: PROCESS,
+  OperationSample: OPERATION,
+} = MAX_TEXT;
+/** Strings of a pod in their order, as those that follow one another in other records. */
+const POD_TEXTS: readonly TextLimit[] = Object.values(POD);
+const PACKET_IDS = [PACKET.cgroupId, PACKET.socketCookie, PACKET.head];
+const CONTAINER_IDS = [OPERATION.cgroupId, OPERATION.containerId];
 /** Beyond it avsc, too, refuses a long. */
 const MAX_LONG = Number.MAX_SAFE_INTEGER - 1;
 /** Below it every step of reading a long is exact. */
@@ -97,30 +108,26 @@ export class JudgedReader {
   _read(tap: BoundedTap): JudgedFrame {
     const { buf } = tap;
     const message = new DataView(buf.buffer, buf.byteOffset, buf.length);
-    const nodeName = this.#words.read(tap);
-    tap.skipStrings(1); // bootId
+    const nodeName = this.#words.read(tap, FRAME.nodeName);
+    tap.skipText(FRAME.bootId);
     const frameSequence = readLong(tap);
     tap.skipLongs(1); // publishedAt
-    tap.skipStrings(1); // collectorVersion
+    tap.skipText(FRAME.collectorVersion);
     const violations: JudgedViolation[] = [];
-    for (let count = tap.readCount(); count > 0; count = tap.readCount()) {
+    const most = MAX_LIST.ViolationFrame.violations;
+    for (let count = tap.readItems(most, 0); count > 0; count = tap.readItems(most, violations.length)) {
       while (count-- > 0) violations.push(this.#violation(tap, message));
     }
-    for (let count = tap.readCount(); count > 0; count = tap.readCount()) {
-      while (count-- > 0) {
-        tap.skipStrings(1); // interfaceName
-        tap.skipLongs(4); // ifindex, generation, packetsBeforeGuard, appearedToGuardedMicros
-      }
-    }
+    skipGaps(tap);
     return { nodeName, frameSequence, violations };
   }
 
   #violation(tap: BoundedTap, message: DataView): JudgedViolation {
     const counterAt = tap.pos;
     tap.skipLongs(1); // kind
-    tap.skipStrings(1); // vector
+    tap.skipText(VIOLATION.vector);
     tap.skipLongs(2); // action, state
-    tap.skipStrings(1); // counterEpoch
+    tap.skipText(VIOLATION.counterEpoch);
     const counterBytes = tap.pos - counterAt;
     const cumulativePackets = readLong(tap);
     tap.skipLongs(2); // cumulativeSkbs, cumulativeBytes
@@ -129,23 +136,23 @@ export class JudgedReader {
     const firstSeenAt = readLong(tap);
     const lastSeenAt = readLong(tap);
     tap.skipBoolean(); // final
-    tap.skipStrings(1); // interfaceName
+    tap.skipText(VIOLATION.interfaceName);
     tap.skipLongs(2); // ifindex, generation
     const podAt = tap.pos;
-    if (isThere(tap)) tap.skipStrings(POD_FIELDS);
+    if (isThere(tap)) tap.skipTexts(POD_TEXTS);
     const podBytes = tap.pos - podAt;
     if (!tap.isValid()) throw new SchemaError('TRUNCATED', 'the message ends within a pod');
     const origin =
       this.#origins.find(message, counterAt, counterBytes, podAt, podBytes) ??
       this.#newOrigin(tap, message, counterAt, counterBytes, podAt, podBytes);
     const sample = isThere(tap) ? this.#sample(tap) : null;
-    tap.skipStrings(1); // detail
+    tap.skipText(VIOLATION.detail);
     const operation = isThere(tap) ? this.#operation(tap) : null;
-    tap.skipStrings(1); // policy
+    tap.skipText(VIOLATION.policy);
     tap.skipLongs(1); // policyRevision
-    const severity = this.#words.read(tap);
-    skipList(tap); // tags
-    tap.skipStrings(1); // message
+    const severity = this.#words.read(tap, VIOLATION.severity);
+    skipList(tap, MAX_LIST.Violation.tags, VIOLATION.tags);
+    tap.skipText(VIOLATION.message);
     return new ReadViolation(
       origin,
       cumulativePackets,
@@ -178,33 +185,33 @@ export class JudgedReader {
 
   #ofCounter(tap: BoundedTap): OfCounter {
     const kind = symbolOf(KINDS, tap);
-    const vector = this.#words.read(tap);
+    const vector = this.#words.read(tap, VIOLATION.vector);
     const action = symbolOf(ACTIONS, tap);
     const state = symbolOf(STATES, tap);
-    return { kind, vector, action, state, counterEpoch: tap.readString() };
+    return { kind, vector, action, state, counterEpoch: tap.readText(VIOLATION.counterEpoch) };
   }
 
   #pod(tap: BoundedTap): JudgedPod {
-    const uid = tap.readString();
-    const namespace = this.#words.read(tap);
-    const name = tap.readString();
-    tap.skipStrings(1); // serviceAccount
-    const ownerKind = this.#words.read(tap);
-    const ownerName = this.#words.read(tap);
-    return { uid, namespace, name, ownerKind, ownerName, ownerUid: this.#words.read(tap) };
+    const uid = tap.readText(POD.uid);
+    const namespace = this.#words.read(tap, POD.namespace);
+    const name = tap.readText(POD.name);
+    tap.skipText(POD.serviceAccount);
+    const ownerKind = this.#words.read(tap, POD.ownerKind);
+    const ownerName = this.#words.read(tap, POD.ownerName);
+    return { uid, namespace, name, ownerKind, ownerName, ownerUid: this.#words.read(tap, POD.ownerUid) };
   }
 
   #sample(tap: BoundedTap): JudgedSample {
     tap.skipLongs(4); // observedAt, direction, etherType, l4Protocol
-    const claimedMac = this.#words.read(tap);
-    tap.skipStrings(1); // expectedMac
-    const claimedAddress = this.#words.read(tap);
-    tap.skipStrings(1); // expectedAddress
-    const destinationAddress = this.#words.read(tap);
+    const claimedMac = this.#words.read(tap, PACKET.claimedMac);
+    tap.skipText(PACKET.expectedMac);
+    const claimedAddress = this.#words.read(tap, PACKET.claimedAddress);
+    tap.skipText(PACKET.expectedAddress);
+    const destinationAddress = this.#words.read(tap, PACKET.destinationAddress);
     tap.skipLongs(1); // sourcePort
     const destinationPort = tap.readInt();
     tap.skipLongs(2); // length, gsoSegments
-    tap.skipStrings(3); // cgroupId, socketCookie, head
+    tap.skipTexts(PACKET_IDS);
     const process = isThere(tap) ? this.#process(tap) : null;
     return { claimedMac, claimedAddress, destinationAddress, destinationPort, process };
   }
@@ -213,37 +220,53 @@ export class JudgedReader {
     tap.skipLongs(1); // madeAt
     const tgid = readLong(tap);
     const uid = readLong(tap);
-    const comm = this.#words.read(tap);
-    const executable = this.#words.read(tap);
-    tap.skipStrings(1); // cgroupId
-    return { tgid, uid, comm, executable, containerName: this.#words.read(tap) };
+    const comm = this.#words.read(tap, PROCESS.comm);
+    const executable = this.#words.read(tap, PROCESS.executable);
+    tap.skipText(PROCESS.cgroupId);
+    return { tgid, uid, comm, executable, containerName: this.#words.read(tap, PROCESS.containerName) };
   }
 
   #operation(tap: BoundedTap): JudgedOperation {
     tap.skipLongs(1); // observedAt
-    const operation = this.#words.read(tap);
+    const operation = this.#words.read(tap, OPERATION.operation);
     tap.skipLongs(1); // outcome
-    const subject = this.#words.read(tap);
-    tap.skipStrings(1); // address
+    const subject = this.#words.read(tap, OPERATION.subject);
+    tap.skipText(OPERATION.address);
     tap.skipLongs(2); // port, protocol
     const tgid = readLong(tap);
     tap.skipLongs(2); // tid, parentTgid
     const uid = readLong(tap);
     tap.skipLongs(1); // gid
-    tap.skipStrings(1); // capabilities
-    const comm = this.#words.read(tap);
-    const executable = this.#words.read(tap);
-    const parentExecutable = this.#words.read(tap);
-    skipList(tap); // arguments
-    tap.skipStrings(2); // cgroupId, containerId
-    const containerName = this.#words.read(tap);
-    tap.skipStrings(1); // socketCookie
+    tap.skipText(OPERATION.capabilities);
+    const comm = this.#words.read(tap, OPERATION.comm);
+    const executable = this.#words.read(tap, OPERATION.executable);
+    const parentExecutable = this.#words.read(tap, OPERATION.parentExecutable);
+    skipList(tap, MAX_LIST.OperationSample.arguments, OPERATION.arguments);
+    tap.skipTexts(CONTAINER_IDS);
+    const containerName = this.#words.read(tap, OPERATION.containerName);
+    tap.skipText(OPERATION.socketCookie);
     return { operation, subject, tgid, uid, comm, executable, parentExecutable, containerName };
   }
 }
 
-function skipList(tap: BoundedTap): void {
-  for (let count = tap.readCount(); count > 0; count = tap.readCount()) tap.skipStrings(count);
+function skipGaps(tap: BoundedTap): void {
+  const most = MAX_LIST.ViolationFrame.coverage;
+  let skipped = 0;
+  for (let count = tap.readItems(most, 0); count > 0; count = tap.readItems(most, skipped)) {
+    skipped += count;
+    while (count-- > 0) {
+      tap.skipText(MAX_TEXT.GuardGap.interfaceName);
+      tap.skipLongs(4); // ifindex, generation, packetsBeforeGuard, appearedToGuardedMicros
+    }
+  }
+}
+
+function skipList(tap: BoundedTap, most: ListLimit, each: TextLimit): void {
+  let skipped = 0;
+  for (let count = tap.readItems(most, 0); count > 0; count = tap.readItems(most, skipped)) {
+    skipped += count;
+    while (count-- > 0) tap.skipText(each);
+  }
 }
 
 function readLong(tap: BoundedTap): number {

@@ -3,27 +3,33 @@
  * a snapshot only when its revision is newer than the one it has.
  */
 import * as z from 'zod';
+import { filled, list, record, text } from './limited.ts';
 
 export const podIdentity = z.object({
-  uid: z.string().min(1),
-  namespace: z.string().min(1),
-  name: z.string().min(1),
-  labels: z.record(z.string(), z.string()),
-  serviceAccount: z.string(),
+  uid: filled('uid'),
+  namespace: filled('name'),
+  name: filled('name'),
+  labels: record('labels', text('label'), text('label')),
+  serviceAccount: text('name'),
   /** From the pod upwards: [{ReplicaSet}, {Deployment}]. */
-  owners: z.array(z.object({ kind: z.string(), name: z.string(), uid: z.string() })),
+  owners: list('owners', z.object({ kind: text('name'), name: text('name'), uid: text('uid') })),
   /** `name` is the interface inside the pod (eth0); the API server knows no MAC, so ipam-sync writes null. */
-  interfaces: z.array(z.object({ name: z.string(), addresses: z.array(z.string()), mac: z.string().nullable() })),
+  interfaces: list(
+    'addresses',
+    z.object({ name: text('word'), addresses: list('addresses', text('word')), mac: text('word').nullable() }),
+  ),
   hostNetwork: z.boolean(),
-  containers: z.array(z.object({ name: z.string(), id: z.string() })),
+  containers: list('containers', z.object({ name: text('name'), id: text('uid') })),
   /** Prefixes granted by annotation and by the administrator, both. */
-  allowedPrefixes: z.array(z.string()),
+  allowedPrefixes: list('addresses', text('word')),
   /** Ports that the kubelet probes: a quarantined pod still answers them. */
-  probePorts: z.array(z.object({ port: z.number().int(), protocol: z.enum(['TCP', 'UDP']) })),
+  probePorts: list('addresses', z.object({ port: z.number().int(), protocol: z.enum(['TCP', 'UDP']) })),
   /** Grows with the pod's resourceVersion; a late message of a dead pod never wins. */
   revision: z.number(),
   /** ISO time; when the pod was created, to order users of one address. */
-  createdAt: z.string(),
+  createdAt: text('word'),
+  /** Labels, containers, ports or owners were left out or cut, because they were above their limits. Absent: none. */
+  cut: z.boolean().optional(),
 });
 export type PodIdentity = z.infer<typeof podIdentity>;
 
@@ -33,16 +39,23 @@ export function workloadOf(pod: Pick<PodIdentity, 'name' | 'owners'>): string {
 }
 
 export const nodeSnapshot = z.object({
-  nodeName: z.string().min(1),
+  nodeName: filled('name'),
   /** Monotonic for the key: a snapshot with a lower one is refused. */
   revision: z.number().int().nonnegative(),
-  pods: z.array(podIdentity),
+  pods: list('pods', podIdentity),
 });
 export type NodeSnapshot = z.infer<typeof nodeSnapshot>;
 
 export const clusterSnapshot = z.object({
   revision: z.number().int().nonnegative(),
-  nodes: z.array(z.object({ name: z.string(), addresses: z.array(z.string()), podCidrs: z.array(z.string()) })),
+  nodes: list(
+    'nodes',
+    z.object({
+      name: text('name'),
+      addresses: list('addresses', text('word')),
+      podCidrs: list('addresses', text('word')),
+    }),
+  ),
 });
 export type ClusterSnapshot = z.infer<typeof clusterSnapshot>;
 

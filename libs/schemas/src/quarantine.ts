@@ -5,40 +5,41 @@
  * nor hides the others. Addresses, prefixes and MACs in pods.ts are plain strings for the same reason: who enforces drops the bad one.
  */
 import * as z from 'zod';
+import { filled, list, text } from './limited.ts';
 
 const isoTime = z.iso.datetime({ offset: true });
 
 /** An ISO 8601 time with its zone, or '' = until it is lifted. */
-export const quarantineUntil = z
-  .string()
-  .refine((until) => until === '' || isoTime.safeParse(until).success, { error: "neither an ISO time nor ''" });
+export const quarantineUntil = text('word').refine((until) => until === '' || isoTime.safeParse(until).success, {
+  error: "neither an ISO time nor ''",
+});
 
 export const quarantineEntry = z.object({
-  podUid: z.string().min(1),
-  podNamespace: z.string(),
-  podName: z.string(),
-  verdictId: z.string(),
+  podUid: filled('uid'),
+  podNamespace: text('name'),
+  podName: text('name'),
+  verdictId: text('uid'),
   /** ISO time, at which the kernel ends the quarantine by itself; '' = until it is lifted. */
   until: quarantineUntil,
-  reason: z.string(),
+  reason: text('reason'),
 });
 export type QuarantineEntry = z.infer<typeof quarantineEntry>;
 
 /** A person ended what this verdict had put the pod in for: an entry of it is not put again, whoever still believes that one is owed. */
 export const quarantineRelease = z.object({
-  podUid: z.string().min(1),
-  verdictId: z.string().min(1),
+  podUid: filled('uid'),
+  verdictId: filled('uid'),
   /** When the quarantine would have ended, and so the release need not be known any more. */
   until: quarantineUntil,
 });
 export type QuarantineRelease = z.infer<typeof quarantineRelease>;
 
 export const quarantineList = z.object({
-  nodeName: z.string(),
+  nodeName: text('name'),
   revision: z.number().int().nonnegative(),
-  entries: z.array(quarantineEntry),
+  entries: list('quarantined', quarantineEntry),
   /** Of no meaning for who enforces. Absent: none, or written by a version that did not tell. */
-  released: z.array(quarantineRelease).optional(),
+  released: list('quarantined', quarantineRelease).optional(),
 });
 export type QuarantineList = z.infer<typeof quarantineList>;
 
@@ -54,14 +55,14 @@ export interface QuarantineReading extends QuarantineList {
 
 /** Text that is no list at all cannot be read. What is not known of an entry beside its pod is '', and an `until` that is '' is for ever. */
 const tolerantEntry = quarantineEntry.extend({
-  podNamespace: z.string().catch(''),
-  podName: z.string().catch(''),
-  verdictId: z.string().catch(''),
+  podNamespace: quarantineEntry.shape.podNamespace.catch(''),
+  podName: quarantineEntry.shape.podName.catch(''),
+  verdictId: quarantineEntry.shape.verdictId.catch(''),
   until: quarantineUntil.catch(''),
-  reason: z.string().catch(''),
+  reason: quarantineEntry.shape.reason.catch(''),
 });
 const envelope = quarantineList.extend({
-  entries: z.array(z.unknown()),
+  entries: list('quarantined', z.unknown()),
   // What nobody enforces must not make a list unreadable.
   released: quarantineList.shape.released.catch(undefined),
 });

@@ -1,5 +1,17 @@
 /** One of each message with every field set, for tests; a part may be replaced. */
-import type { OperationSample, Response, Verdict, Violation, ViolationFrame } from './types.gen.ts';
+import avro from 'avsc';
+import type { MessageName, Messages } from './registry.ts';
+import { CURRENT_SCHEMAS } from './schemas.gen.ts';
+import type { OperationSample, PodCapture, Response, Verdict, Violation, ViolationFrame } from './types.gen.ts';
+
+/** Encodes a message without any of the limits that Bailiff's own encoder keeps: what a forged client can publish. */
+export function encodeUnlimited<N extends MessageName>(name: N, value: Messages[N]): Buffer {
+  const schema = CURRENT_SCHEMAS.find((one) => one.name === name) as (typeof CURRENT_SCHEMAS)[number];
+  const options = { wrapUnions: 'never' } as Partial<avro.ForSchemaOptions>;
+  const head = Buffer.from([0xc3, 0x01, 0, 0, 0, 0, 0, 0, 0, 0]);
+  head.writeBigUInt64LE(BigInt(`0x${schema.fingerprint}`), 2);
+  return Buffer.concat([head, avro.Type.forSchema(JSON.parse(schema.text) as avro.Schema, options).toBuffer(value)]);
+}
 
 export const SAMPLE_TIME_MICROS = 1_790_000_000_123_456;
 
@@ -161,6 +173,25 @@ export function sampleVerdict(part: Partial<Verdict> = {}): Verdict {
   };
 }
 
+export function sampleCapture(): PodCapture {
+  const process = { pid: 4_711, parentPid: 1, startedAt: SAMPLE_TIME_MICROS, uid: 0, container: 'app', comm: 'nc' };
+  const socket = {
+    protocol: 'tcp',
+    local: '10.1.0.4:4444',
+    remote: '10.1.0.9:80',
+    state: 'established',
+    pids: [4_711],
+  };
+  return {
+    takenAt: SAMPLE_TIME_MICROS,
+    arguments: 'full',
+    processes: [{ ...process, executable: '/bin/nc', args: ['nc', '-l'], argsCut: false }],
+    processesOmitted: 0,
+    sockets: [socket],
+    socketsOmitted: 0,
+  };
+}
+
 export function sampleResponse(part: Partial<Response> = {}): Response {
   return { ...BASE_RESPONSE, ...part };
 }
@@ -190,3 +221,42 @@ const BASE_RESPONSE: Response = {
   expiresAt: null,
   capture: null,
 };
+
+type JsonSchema = Record<string, unknown>;
+
+/** A string, list or record of a JSON document, and what limits it; null: nothing does. */
+export interface DocumentField {
+  path: string;
+  kind: 'text' | 'list' | 'record';
+  limit: number | null;
+}
+
+/** Every string, list and record of a document, from its JSON Schema. A string of few words or of a pattern without repetition has its limit in them. */
+export function documentFields(schema: unknown, path = ''): DocumentField[] {
+  if (typeof schema !== 'object' || schema === null) return [];
+  const { type, properties, items, additionalProperties, propertyNames, maxLength, maxItems, maxProperties, ...rest } =
+    schema as JsonSchema;
+  const variants = ['anyOf', 'oneOf', 'allOf'].flatMap((key) => (rest[key] as unknown[] | undefined) ?? []);
+  const limit = (value: unknown) => (typeof value === 'number' ? value : null);
+  const fields = Object.entries((properties ?? {}) as JsonSchema).flatMap(([name, field]) =>
+    documentFields(field, path === '' ? name : `${path}.${name}`),
+  );
+  const own: DocumentField[] = [];
+  const isWord = 'enum' in rest || 'const' in rest;
+  if (type === 'string' && !isWord) own.push({ path, kind: 'text', limit: limit(maxLength) });
+  if (type === 'array') own.push({ path, kind: 'list', limit: limit(maxItems) });
+  const isRecord = typeof additionalProperties === 'object' && additionalProperties !== null;
+  if (isRecord) {
+    own.push({ path, kind: 'record', limit: limit(maxProperties) });
+    own.push(
+      ...documentFields(propertyNames, `${path}.<name>`),
+      ...documentFields(additionalProperties, `${path}.<value>`),
+    );
+  }
+  return [
+    ...own,
+    ...fields,
+    ...documentFields(items, `${path}[]`),
+    ...variants.flatMap((one) => documentFields(one, path)),
+  ];
+}

@@ -6,6 +6,7 @@
  * it is; what goes over the bus is what encodeViolationFrame makes of the frame, byte for byte.
  */
 import avro from 'avsc';
+import { limitedType } from './bounded-types.ts';
 import { encoderOf } from './codec.ts';
 import { CURRENT } from './registry.ts';
 import { CURRENT_SCHEMAS } from './schemas.gen.ts';
@@ -40,10 +41,7 @@ function replaced(fields: readonly Field[], names: readonly string[], by: string
 
 /** A schema of some fields of a violation by themselves. */
 const partOf = (fields: readonly Field[], names: readonly string[]) =>
-  avro.Type.forSchema(
-    { type: 'record', name: 'Part', fields: fields.filter(({ name }) => names.includes(name)) } as avro.Schema,
-    { wrapUnions: 'never' } as Partial<avro.ForSchemaOptions>,
-  );
+  limitedType({ type: 'record', name: 'Violation', fields: fields.filter(({ name }) => names.includes(name)) });
 
 function makeTypes() {
   const text = CURRENT_SCHEMAS.find(({ name }) => name === 'ViolationFrame')?.text as string;
@@ -52,15 +50,10 @@ function makeTypes() {
   const counter = partOf(violation.fields, OF_COUNTER);
   const owner = partOf(violation.fields, OF_OWNER);
   violation.fields = replaced(replaced(violation.fields, OF_COUNTER, 'toldCounter'), OF_OWNER, 'toldOwner');
-  const frame = avro.Type.forSchema(
-    schema as unknown as avro.Schema,
-    {
-      wrapUnions: 'never',
-      typeHook: (part, options) =>
-        (part as { type?: unknown } | null)?.type === 'fixed'
-          ? new WrittenType(part as avro.Schema, options)
-          : undefined,
-    } as Partial<avro.ForSchemaOptions>,
+  const frame = limitedType(schema, (part, options) =>
+    (part as { type?: unknown } | null)?.type === 'fixed'
+      ? new WrittenType(part as avro.Schema, options as never)
+      : undefined,
   );
   return { counter, owner, frame };
 }

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { BoundedTap } from './bounded-tap.ts';
+import { MAX_TEXT } from './limits.ts';
 import { Words } from './words.ts';
 
 /** A string as Avro writes it, for lengths below 64. */
@@ -9,7 +10,7 @@ const written = (bytes: Uint8Array) => Buffer.from([bytes.length * 2, ...bytes])
 function read(words: Words, message: Buffer): string {
   const tap = new BoundedTap();
   tap.reset(message, 0);
-  const text = words.read(tap);
+  const text = words.read(tap, MAX_TEXT.Violation.vector);
   expect(tap.pos).toBe(message.length);
   return text;
 }
@@ -34,9 +35,10 @@ describe('words', () => {
     ['ends before it begins', [], 'TRUNCATED'],
     ['ends within', [0x06, 0x61, 0x61], 'TRUNCATED'],
     ['of negative length', [0x05, 0x61, 0x61, 0x61], 'MALFORMED'],
+    ['above its limit', [0x82, 0x06, ...Buffer.alloc(385, 'a')], 'FIELD_TOO_LONG'],
   ])('%s - is refused', (_, bytes, code) => {
     const tap = new BoundedTap();
     tap.reset(Buffer.from(bytes), 0);
-    expect(() => new Words().read(tap)).toThrow(expect.objectContaining({ code }));
+    expect(() => new Words().read(tap, MAX_TEXT.Violation.vector)).toThrow(expect.objectContaining({ code }));
   });
 });

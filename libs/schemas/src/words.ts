@@ -6,6 +6,7 @@
  */
 import type { BoundedTap } from './bounded-tap.ts';
 import { SchemaError } from './errors.ts';
+import type { TextLimit } from './limits.ts';
 
 /** A power of two. */
 const PLACES = 1_024;
@@ -17,7 +18,7 @@ export class Words {
   readonly #kept = new Array<string>(PLACES).fill('');
 
   /** Reads a string. @throws SchemaError as the tap does */
-  read(tap: BoundedTap): string {
+  read(tap: BoundedTap, limit: TextLimit): string {
     const { buf, pos: start } = tap;
     const first = buf[start];
     // One byte for the length: an even one, as lengths are not negative.
@@ -25,7 +26,7 @@ export class Words {
       tap.pos = start + 1;
       return '';
     }
-    if (first === undefined || first > 2 * MAX_BYTES || (first & 1) === 1) return tap.readString();
+    if (first === undefined || first > 2 * MAX_BYTES || (first & 1) === 1) return tap.readText(limit);
     const from = start + 1;
     const end = from + (first >> 1);
     if (end > buf.length) throw new SchemaError('TRUNCATED', 'the message ends within a string');

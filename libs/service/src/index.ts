@@ -13,6 +13,7 @@ export {
   SLOW_BUCKETS,
   type Values,
 } from './metrics.ts';
+export { codeOf, escapeUnsafe, UNSAFE } from './printable.ts';
 export { addProcessMetrics } from './process-metrics.ts';
 export { QuietLog } from './quiet-log.ts';
 export { redact } from './redact.ts';

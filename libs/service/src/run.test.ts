@@ -8,6 +8,7 @@ import { Counter } from 'prom-client';
 import { describe, expect, test } from 'vitest';
 import * as z from 'zod';
 import { ServiceError } from './errors.ts';
+import { UNSAFE } from './printable.ts';
 import { runService, type ServiceContext } from './run.ts';
 import { captureIo, ManualClock, waitFor } from './testing.ts';
 
@@ -237,6 +238,26 @@ test('service - what is still starting is not ready, whatever the checks say tha
   expect(await ready()).toEqual([200, { ok: true, checks: { bus: 'ok' } }]);
   run.signal();
   expect(await run.exit).toBe(0);
+});
+
+test('service - a log line holds no character that a terminal obeys or hides, and is the same JSON', async () => {
+  const hostile = 'pod \u001b[2J\u007f\u009b31m\u202egnp\u200b\u{e0041}\u2028\u3164\u2800\ufe0f\nforged';
+  const run = launch((ctx) => {
+    ctx.log.info({ pod: hostile, [hostile]: { deep: [hostile] }, err: new Error(hostile) }, hostile);
+    ctx.log.child({ node: hostile }).warn('from a child');
+  });
+  await waitFor(() => run.messages().includes('ready'), { state: run.logLines });
+  run.signal();
+  expect(await run.exit).toBe(0);
+  const raw = [...run.logText().matchAll(UNSAFE)].map(([character]) => character);
+  expect(raw.every((character) => character === '\n')).toBe(true);
+  // As many line ends as lines: none was forged.
+  expect(raw).toHaveLength(run.logLines().length);
+  expect(run.logLines().find(({ msg }) => msg === hostile)).toMatchObject({
+    pod: hostile,
+    [hostile]: { deep: [hostile] },
+  });
+  expect(run.logLines().find(({ msg }) => msg === 'from a child')).toMatchObject({ node: hostile });
 });
 
 const FIXTURE = `

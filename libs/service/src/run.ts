@@ -16,6 +16,7 @@ import { type ParsedFlags, parseFlags } from './flags.ts';
 import { Health } from './health.ts';
 import { helpText } from './help.ts';
 import { type StatusServer, startStatusServer } from './http.ts';
+import { escapeUnsafe } from './printable.ts';
 import { addProcessMetrics } from './process-metrics.ts';
 import { redact } from './redact.ts';
 import { leavesOf } from './schema-walk.ts';
@@ -133,7 +134,7 @@ async function serve<S extends z.ZodObject>(
   io: ServiceIo,
   version: string,
 ): Promise<number> {
-  const log = pino({ level: config.logLevel, base: { app: options.name } }, io.logDestination);
+  const log = pino({ level: config.logLevel, base: { app: options.name } }, printable(io.logDestination));
   const metrics = new Registry();
   const health = new Health();
   addProcessMetrics(metrics, options.name, version, {
@@ -216,6 +217,15 @@ async function announceReady(health: Health, log: Logger, metricsAddress: string
   }
 }
 
+/** JSON escapes control characters below space alone: what a terminal obeys besides them is escaped here, for every line of every app. */
+function printable(destination: DestinationStream): DestinationStream {
+  const { flushSync } = destination as { flushSync?: () => void };
+  return {
+    write: (line) => destination.write(escapeUnsafe(line, '\n')),
+    ...(flushSync ? { flushSync: () => flushSync.call(destination) } : {}),
+  };
+}
+
 function say(io: ServiceIo, text: string): number {
   io.stdout(text);
   return EXIT.ok;
@@ -228,7 +238,7 @@ function processIo(): ServiceIo {
   return {
     env: process.env,
     stdout: (text) => process.stdout.write(text),
-    stderr: (text) => process.stderr.write(text),
+    stderr: (text) => process.stderr.write(escapeUnsafe(text, '\n')),
     logDestination,
     logLinesDropped: () => dropped,
     onSignal(listener) {

@@ -146,6 +146,8 @@ export function captureIo(env: Record<string, string> = {}) {
     io,
     stdout: () => out,
     stderr: () => err,
+    /** As it is written. */
+    logText: () => log,
     logLines: () =>
       log
         .split('\n')

@@ -15,6 +15,8 @@ export interface FrameStretch {
   fromMicros: number;
   untilMicros: number;
   onFrame(place: FramePlace, frame: JudgedFrame, pending: number): void;
+  /** A frame with a field above its limit, which is judged too: it counts against its node. */
+  onInvalid(place: FramePlace, detail: string): void;
 }
 
 /** @returns how many messages could not be read. @throws BusError; the signal's reason */
@@ -33,6 +35,10 @@ export async function readFrames({ bus, io }: Session, stretch: FrameStretch): P
   };
   const handOn = ({ sequence, timestampMicros, pending }: StreamMessage, node: string, frame: JudgedFrame) =>
     stretch.onFrame({ sequence, timestampMicros, node }, frame, pending);
+  const passOver = ({ sequence, timestampMicros }: StreamMessage, node: string, { code, message }: SchemaError) => {
+    unreadable += 1;
+    if (code === 'FIELD_TOO_LONG') stretch.onInvalid({ sequence, timestampMicros, node }, message);
+  };
   const lookUp = async (message: StreamMessage, node: string): Promise<void> => {
     try {
       const decoded = await decodeWithLookup(message.data, registry);
@@ -40,7 +46,7 @@ export async function readFrames({ bus, io }: Session, stretch: FrameStretch): P
       else unreadable += 1;
     } catch (error) {
       if (!(error instanceof SchemaError)) throw error;
-      unreadable += 1;
+      passOver(message, node, error);
     }
   };
   await readStretch(bus, 'VIOLATIONS', {
@@ -58,8 +64,7 @@ export async function readFrames({ bus, io }: Session, stretch: FrameStretch): P
       } catch (error) {
         if (!(error instanceof SchemaError)) throw error;
         if (error.code === 'UNKNOWN_FINGERPRINT') return lookUp(message, node);
-        unreadable += 1;
-        return undefined;
+        return passOver(message, node, error);
       }
       return handOn(message, node, frame);
     },

@@ -184,6 +184,9 @@ export async function runBacktest(session: Session, request: BacktestRequest): P
       read += 1;
       request.onProgress(read, pending);
     },
+    onInvalid: (place, detail) => {
+      for (const fold of folds) fold.invalid(place, detail);
+    },
   });
   for (const fold of folds) settle(fold);
   stretch.unvouched = precedents.accepted;

@@ -130,7 +130,7 @@ function tell(session: Session, options: Options, plan: Plan, run: Replay): void
   if (state.ended === 'end') out.note(`replayed ${what}`);
   else {
     const resume = state.beginSequence === 0 ? 'nothing was read yet' : resumeCommand(options, plan, run.nextSequence);
-    out.note(`stopped after ${what}; to go on:\n  ${resume}`);
+    out.note(`stopped after ${what}; to go on:`, `  ${resume}`);
   }
 }
 

@@ -124,7 +124,7 @@ const ACCOUNTS_FIRST = [
   'Accounts: when the Secrets are there, reload each server now as well, then upgrade Bailiff. The users cli, reader and siem-reader',
   'move to accounts of their own with --finish: until then use the bailiff command of the earlier version, and prepare connectors',
   'for it (docs/bus-credentials.md, "From one account to several").',
-].join('\n');
+];
 
 /** nats-server refuses to reload a changed auth_callout. */
 const RESTART =
@@ -150,9 +150,9 @@ export async function runRotate(io: CliIo, options: RotateOptions, where: Where)
   const next = await steps[options.step]();
   await write(io, next, where);
   const out = new Out(io);
-  out.note(NEXT[options.step]);
-  const inNamespace = (text: string) => out.note(text.replaceAll('NAMESPACE', next.namespace));
-  if (options.step === 'prepare' && !credentials.accounts) out.note(ACCOUNTS_FIRST);
+  out.note(...NEXT[options.step].split('\n'));
+  const inNamespace = (text: string) => out.note(...text.replaceAll('NAMESPACE', next.namespace).split('\n'));
+  if (options.step === 'prepare' && !credentials.accounts) out.note(...ACCOUNTS_FIRST);
   if (options.step !== 'finish') {
     // Taken back, the servers have to know it too.
     const { nextRoutePassword, nextRedisPassword } = options.step === 'abort' ? credentials : next;

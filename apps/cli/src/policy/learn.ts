@@ -210,7 +210,7 @@ async function propose(
   } catch (error) {
     // Ten minutes of watching are not thrown away for one entry that a person can take out.
     if (!(error instanceof PolicyError)) throw error;
-    out.note(`as it is, it would be refused:\n${error.message}`);
+    out.note('as it is, it would be refused:', ...error.message.split('\n'));
   }
   if (file !== null) out.note(`review it, then: bailiff policy apply ${file}`);
   return 0;

@@ -1,10 +1,15 @@
 /** Policies as YAML, in the order in which the schema lists their fields. Pure. Loaded only by commands that need it: yaml is not small. */
 import type { RuntimePolicy } from '@bailiff/policy';
 import { POLICY_KIND } from '@bailiff/runtime';
-import { type Document, type DocumentOptions, stringify, type ToStringOptions } from 'yaml';
+import { escapeUnsafe } from '@bailiff/service';
+import { Document, type DocumentOptions, isDocument, Scalar, stringify, type ToStringOptions, visit } from 'yaml';
 
 export const API_VERSION = 'bailiff.dev/v1alpha1';
-export const YAML_STYLE: ToStringOptions & DocumentOptions = { lineWidth: 120, flowCollectionPadding: false };
+export const YAML_STYLE: ToStringOptions & DocumentOptions = {
+  ...{ lineWidth: 120, flowCollectionPadding: false },
+  // A quoted text is one line: its line ends are written as \n.
+  doubleQuotedMinMultiLineLength: Number.MAX_SAFE_INTEGER,
+};
 
 /** `{apiVersion, kind, metadata, spec}` as it stands in a file. */
 export function objectOf({ name, namespace }: { name: string; namespace: string | null }, spec: unknown) {
@@ -40,6 +45,14 @@ export function yamlLines(value: unknown): string[] {
   return stringify(rest, YAML_STYLE).trimEnd().split('\n');
 }
 
-export function documentText(document: Document | object): string {
-  return stringify(document, YAML_STYLE);
+/** Text that a terminal would obey or hide is in double quotes, as its codes: the same value for who reads it. */
+export function documentText(value: Document | object): string {
+  const document = isDocument(value) ? value : new Document(value);
+  visit(document, {
+    Scalar: (_, node) => {
+      if (typeof node.value === 'string' && escapeUnsafe(node.value, '\n') !== node.value)
+        node.type = Scalar.QUOTE_DOUBLE;
+    },
+  });
+  return escapeUnsafe(document.toString(YAML_STYLE), '\n');
 }

@@ -3,11 +3,11 @@
  * far; nothing of it goes to stdout.
  */
 import type { CliIo } from '../io.ts';
+import { CLEAR_LINE } from '../text/terminal.ts';
 import { span } from '../text/time.ts';
 
 /** Fast enough to be alive, slow enough to cost nothing. */
 const EVERY_MS = 250;
-const CLEAR_LINE = '\r\u001b[K';
 
 /** `12,400 of 80,000 frames · 15,500 a second · 4.4 s left`. Pure. */
 export function progressText(done: number, total: number, elapsedMs: number, noun: string): string {

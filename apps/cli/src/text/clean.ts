@@ -1,23 +1,17 @@
 /**
  * Text from elsewhere made safe to print: a pod's name, a reason, a detail that somebody else wrote must not move the cursor, recolour
- * the terminal or begin a line of its own.
+ * the terminal or begin a line of its own. Which characters those are, libs/service/src/printable.ts says; terminal.ts is the last step of all output.
  */
-
-/** Control characters, and those that reorder or hide text. */
-const UNSAFE = /[\p{Cc}\p{Zl}\p{Zp}\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]/gu;
+import { codeOf, escapeUnsafe, UNSAFE } from '@bailiff/service';
 
 /** One line, each unsafe character shown as its code. */
 export function clean(text: string): string {
-  return text.replaceAll(UNSAFE, (c) =>
-    c === '\n' || c === '\t' ? ' ' : `\\u${c.codePointAt(0)?.toString(16).padStart(4, '0')}`,
-  );
+  return text.replaceAll(UNSAFE, (c) => (c === '\n' || c === '\t' ? ' ' : codeOf(c)));
 }
 
-/** The same value as JSON that a terminal shows and does not obey: JSON itself leaves DEL, C1 and what reorders or hides text as they are. */
+/** The same value as JSON that a terminal shows and does not obey, also in a file or a pipe: JSON itself escapes only what is below space. */
 export function safeJson(value: unknown, indent?: number): string {
-  return JSON.stringify(value, null, indent).replaceAll(UNSAFE, (c) =>
-    c === '\n' ? c : `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
+  return escapeUnsafe(JSON.stringify(value, null, indent), '\n');
 }
 
 /** Characters as a terminal counts them, near enough for names and sentences. */

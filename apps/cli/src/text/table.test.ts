@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { clean, safeJson, shorten, shortenWithin, widthOf, wrap } from './clean.ts';
 import { coloured } from './paint.ts';
 import { type Column, table } from './table.ts';
+import { styleMark } from './terminal.ts';
 
 const COLUMNS: readonly Column[] = [
   { title: 'A' },
@@ -61,7 +62,7 @@ describe('table', () => {
       ['abcd', 'y'],
     ];
     const lines = table([{ title: 'T' }, { title: 'U' }], rows, { width: 0, paint: coloured, heading: false });
-    expect(lines).toEqual(['\u001b[31mab\u001b[0m    x', 'abcd  y']);
+    expect(lines).toEqual([`${styleMark('31')}ab${styleMark('0')}    x`, 'abcd  y']);
   });
 
   it('foreign text - control characters cannot reach the terminal', () => {

@@ -2,7 +2,15 @@
  * A capture from what was read, within its bounds. Pure. Whom the evidence names comes first, with the processes that they descend from,
  * so that a pod cannot hide them behind many others; the rest by age.
  */
-import { MAX_CAPTURE_BYTES, MAX_CAPTURE_PROCESSES, MAX_CAPTURE_SOCKETS, type PodCapture } from '@bailiff/schemas';
+import {
+  cutEnd,
+  cutFront,
+  MAX_TEXT as LIMITS,
+  MAX_CAPTURE_BYTES,
+  MAX_CAPTURE_PROCESSES,
+  MAX_CAPTURE_SOCKETS,
+  type PodCapture,
+} from '@bailiff/schemas';
 import type { ProcessFacts } from './proc.ts';
 import { redact } from './redact.ts';
 import type { NetSocket } from './sockets.ts';
@@ -28,6 +36,9 @@ const MAX_TEXT = 512;
 const FRAME_BYTES = 1024;
 const PROCESS_BYTES = (MAX_CAPTURE_BYTES - FRAME_BYTES) * 0.65;
 const SOCKET_BYTES = MAX_CAPTURE_BYTES - FRAME_BYTES - PROCESS_BYTES;
+const CONTAINER = LIMITS.CapturedProcess.container.bytes;
+const COMM = LIMITS.CapturedProcess.comm.bytes;
+const EXECUTABLE = LIMITS.CapturedProcess.executable.bytes;
 const TICK_MICROS = 10_000;
 
 export function compose(facts: CaptureFacts): PodCapture {
@@ -77,7 +88,11 @@ function processOf(one: CaptureFacts['processes'][number], facts: CaptureFacts):
   const shown = facts.arguments === 'redacted' ? redact(args) : args;
   return {
     ...{ pid, parentPid, startedAt: facts.bootMicros + startTicks * TICK_MICROS, uid },
-    ...{ container: cut(container), comm: cut(comm), executable: cut(executable) },
+    ...{
+      container: cutEnd(container, CONTAINER),
+      comm: cutEnd(comm, COMM),
+      executable: cutFront(executable, EXECUTABLE),
+    },
     args: shown.map(cut),
     argsCut: argsCut || shown.some((text) => text.length > MAX_TEXT),
   };
@@ -89,6 +104,7 @@ function socketOf(socket: NetSocket, bySocket: ReadonlyMap<number, number[]>): P
   return { protocol, local: cut(local), remote, state, pids };
 }
 
+/** So many characters are never above the limit of a text in bytes. */
 const cut = (text: string): string => text.slice(0, MAX_TEXT);
 
 /** As many from the front as fit. */

@@ -14,15 +14,13 @@ import {
   type RuntimeSample,
   type SpoofSample,
 } from '@bailiff/bpf';
-import { clipReason, type RuntimePolicyStatus, type RuntimeStatus, type SocketProcess } from '@bailiff/schemas';
+import { cutFront, MAX_TEXT, type RuntimePolicyStatus, type RuntimeStatus, type SocketProcess } from '@bailiff/schemas';
 import type { BusDocument } from '../bus-documents.ts';
 import type { DocumentStore, SavedDocument } from '../documents.ts';
 import { bindExisting, whyNoCgroups } from './cgroups.ts';
 import type { HalfOptions, RuntimeHalf } from './half.ts';
 import type { Loading } from './loader.ts';
-
-/** Policies named in a status: with their reasons they take a tenth of a message at most. */
-export const MAX_POLICY_STATUSES = 512;
+import { fitPolicies } from './policy-status.ts';
 
 export interface GateOptions extends Omit<HalfOptions, 'maps' | 'dir'> {
   /** Accounts of generations: `<stateDir>/<bootId>/runtime`. */
@@ -208,7 +206,7 @@ export class RuntimeGate {
       tgid: maker.tgid,
       uid: maker.uid,
       comm: maker.comm,
-      executable: maker.program,
+      executable: cutFront(maker.program, MAX_TEXT.SocketProcess.executable.bytes),
       cgroupId: maker.containerCgroupId === 0n ? '' : maker.containerCgroupId.toString(),
       containerName: this.#half?.containerName(maker.pod, maker.containerCgroupId) ?? '',
     };
@@ -226,8 +224,7 @@ export class RuntimeGate {
     return {
       ...this.#state,
       missingHooks: [...this.#missing],
-      policies: policies.slice(0, MAX_POLICY_STATUSES).map((one) => ({ ...one, reason: clipReason(one.reason) })),
-      policiesOmitted: Math.max(0, policies.length - MAX_POLICY_STATUSES),
+      ...fitPolicies(policies),
       ...(this.#half?.refused ?? { refusedSubjects: [], refusedSubjectsOmitted: 0 }),
       subjects,
       sets,

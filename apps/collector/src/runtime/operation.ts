@@ -1,11 +1,14 @@
 /** A ring record of kind lsm as it goes over the bus, in words. Pure. */
 import type { RuntimeSample } from '@bailiff/bpf';
 import { ACTIONS, OPERATIONS, valueName } from '@bailiff/runtime';
-import type { OperationSample } from '@bailiff/schemas';
+import { cutFront, MAX_TEXT, type OperationSample } from '@bailiff/schemas';
 import type { ContainerRef } from './account.ts';
 
 const OUTCOMES: Readonly<Record<string, OperationSample['outcome']>> = { block: 'block', kill: 'kill' };
 const ON_VALUES: readonly string[] = ['socket', 'capability', 'mount', 'kernel', 'drift'];
+
+/** A path: the kernel keeps 256 bytes, and each that is no UTF-8 becomes three. Its end tells more. */
+const path = (text: string): string => cutFront(text, MAX_TEXT.OperationSample.subject.bytes);
 
 const decimal = (value: bigint): string => (value === 0n ? '' : value.toString());
 
@@ -26,7 +29,7 @@ export function toOperationSample(
     observedAt: bootWallMicros + Math.round(Number(sample.boottimeNs) / 1000),
     operation,
     outcome: OUTCOMES[ACTIONS[sample.action] as string] ?? 'audit',
-    subject: sample.cut && sample.subjectIsPath ? `…${subject}` : subject,
+    subject: path(sample.cut && sample.subjectIsPath ? `…${subject}` : subject),
     address: sample.address ?? '',
     port: sample.port,
     protocol: sample.protocol,
@@ -37,8 +40,8 @@ export function toOperationSample(
     gid: sample.gid,
     capabilities: sample.capabilities.toString(16).padStart(16, '0'),
     comm: sample.comm,
-    executable: sample.program,
-    parentExecutable: sample.parentProgram,
+    executable: path(sample.program),
+    parentExecutable: path(sample.parentProgram),
     arguments: [...sample.args],
     cgroupId: decimal(sample.containerCgroupId),
     containerId: container?.id ?? '',

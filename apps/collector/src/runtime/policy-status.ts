@@ -17,6 +17,28 @@ export function refusedSubjects(refusals: readonly Refusal[]): RefusedSubjects {
   };
 }
 
+/** Policies named in a status, and the bytes of JSON spent on them. */
+export const MAX_POLICY_STATUSES = 512;
+export const MAX_POLICIES_BYTES = 128 * 1024;
+
+/** The policies that fit, refused ones first: they are what a reader looks for. */
+export function fitPolicies(
+  policies: readonly RuntimePolicyStatus[],
+): Pick<RuntimeStatus, 'policies' | 'policiesOmitted'> {
+  const kept: RuntimePolicyStatus[] = [];
+  let bytes = 0;
+  for (const one of [...policies].sort((a, b) => Number(b.state === 'refused') - Number(a.state === 'refused'))) {
+    const fitted = { ...one, reason: clipReason(one.reason) };
+    bytes += Buffer.byteLength(JSON.stringify(fitted)) + 1;
+    if (bytes > MAX_POLICIES_BYTES || kept.length >= MAX_POLICY_STATUSES) break;
+    kept.push(fitted);
+  }
+  // All of them stay in their own order.
+  if (kept.length === policies.length)
+    return { policies: policies.map((one) => ({ ...one, reason: clipReason(one.reason) })), policiesOmitted: 0 };
+  return { policies: kept, policiesOmitted: policies.length - kept.length };
+}
+
 export function policyStatuses(
   policies: Policies,
   subjects: readonly Subject[],

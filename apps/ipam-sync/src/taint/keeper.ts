@@ -9,7 +9,7 @@
 import { type Bus, type BusStatus, decodeToken, encodeToken, type KvEntry, openBucket } from '@bailiff/bus';
 import { type KubeApi, KubeError, mayAccess, replaceTaints } from '@bailiff/kube';
 import type { UnguardedNodes } from '@bailiff/policy';
-import { interfaceStatus, nodeStatus, type TaintStatus } from '@bailiff/schemas';
+import { interfaceStatus, LIST_LIMITS, nodeStatus, type TaintStatus } from '@bailiff/schemas';
 import type { Clock } from '@bailiff/service';
 import * as z from 'zod';
 import { guardsPods, type JudgedNode, planTaints, type TaintPlan } from './decide.ts';
@@ -29,7 +29,7 @@ const MAX_NAMED = 64;
 /** No more of a status than is asked of it: a collector of another version may tell the rest otherwise. */
 const guardStatus = z.object({
   hook: nodeStatus.shape.hook,
-  interfaces: z.array(interfaceStatus.pick({ coverage: true })),
+  interfaces: z.array(interfaceStatus.pick({ coverage: true })).max(LIST_LIMITS.interfaces.items),
 });
 
 export interface TaintKeeperOptions {

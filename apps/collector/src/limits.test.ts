@@ -1,0 +1,116 @@
+// What the collector writes of others' words keeps to the limits by which it is read, whatever those words are.
+import type { RuntimeSample } from '@bailiff/bpf';
+import {
+  encodeViolationFrame,
+  LIST_LIMITS,
+  nodeStatus,
+  parseCaptureAnswer,
+  type RuntimePolicyStatus,
+} from '@bailiff/schemas';
+import { sampleFrame, sampleLsmViolation, type sampleViolation } from '@bailiff/schemas/testing';
+import { describe, expect, it } from 'vitest';
+import { compose } from './capture/compose.ts';
+import { podRefOf } from './desired-state.ts';
+import { FrameBuilder } from './frame-builder.ts';
+import type { Binding } from './identity.ts';
+import { toOperationSample } from './runtime/operation.ts';
+import { fitPolicies } from './runtime/policy-status.ts';
+import { fitInterfaces } from './status-bounds.ts';
+import { userspaceViolation } from './violations.ts';
+
+/** 256 bytes that are no UTF-8, as the ring's decoder shows them. */
+const GARBAGE = '\ufffd'.repeat(256);
+/** What the kernel has put aside for a bucket's value. */
+const VALUE_BYTES = 512 * 1024;
+
+function runtimeSample(change: Partial<RuntimeSample>): RuntimeSample {
+  return {
+    ...{ boottimeNs: 1n, cgroupId: 1n, containerCgroupId: 1n, socketCookie: 1n, value: 0n, pod: '0'.repeat(32) },
+    ...{ generation: 1, rule: 0, extra: false, op: 0, action: 0, first: true, tgid: 1, tid: 1, parentTgid: 1 },
+    ...{ uid: 0, gid: 0, capabilities: 0n, comm: 'sh', program: '/bin/sh', parentProgram: '/init', subject: '/etc' },
+    ...{ subjectIsPath: true, cut: false, address: null, port: 0, family: 0, protocol: 0, args: [] },
+    ...change,
+  };
+}
+const encodes = (violation: ReturnType<typeof sampleViolation>) =>
+  encodeViolationFrame(sampleFrame({ violations: [violation] }));
+
+describe('limits of what a collector writes', () => {
+  it('an operation on paths that are no UTF-8 - the end of each is told, with a mark that it was cut', () => {
+    const paths = { subject: `${GARBAGE}/last`, program: GARBAGE, parentProgram: GARBAGE, cut: true };
+    const args = Array.from({ length: 128 }, () => '');
+    const operation = toOperationSample(runtimeSample({ ...paths, args, comm: '\ufffd'.repeat(16) }), 0, null);
+    expect(operation.subject).toMatch(/^….*\/last$/);
+    expect(operation.executable).toMatch(/^…\ufffd+$/);
+    expect(() => encodes(sampleLsmViolation({ operation }))).not.toThrow();
+    const whole = toOperationSample(runtimeSample({ subject: '/a'.repeat(128) }), 0, null);
+    expect(whole.subject).toBe('/a'.repeat(128));
+  });
+
+  it('a pod that only a CNI record names, and a detail with its words', () => {
+    const words = 'ü'.repeat(5_000);
+    const pod = podRefOf({ podUid: words, podNamespace: words, podName: words } as Binding, null);
+    const origin = { bootId: 'boot', ifindex: 1, generation: 1, interfaceName: 'veth1', pod };
+    const violation = userspaceViolation(origin, 'identity-mismatch', 'programmed', 1, words, 1);
+    expect(() => encodes(violation)).not.toThrow();
+    expect(violation.detail).toMatch(/^ü+…$/);
+  });
+
+  it('gaps - a frame is full with as many as it may have', () => {
+    const frame = new FrameBuilder<number>();
+    const gap = { interfaceName: 'v', ifindex: 1, generation: 1, packetsBeforeGuard: 0, appearedToGuardedMicros: 0 };
+    for (let i = 0; i < LIST_LIMITS.coverage.items; i++) {
+      expect(frame.isFull).toBe(false);
+      frame.addGap(i, gap);
+    }
+    expect(frame.isFull).toBe(true);
+    expect(() => encodeViolationFrame(sampleFrame({ violations: [], coverage: frame.coverage }))).not.toThrow();
+  });
+
+  it('a capture of processes with the longest words there are', () => {
+    const words = '\ufffd'.repeat(4_096);
+    const facts = { parentPid: 1, startTicks: 1, uid: 0, comm: words, executable: words, argsCut: false, netns: '' };
+    const processes = Array.from({ length: 300 }, (_, i) => ({
+      ...facts,
+      pid: i + 1,
+      args: Array(64).fill(words) as string[],
+      sockets: [1],
+      container: words,
+    }));
+    const sockets = Array.from({ length: 300 }, () => {
+      return { protocol: 'unix', local: words, remote: '', state: 'established', inode: 1 };
+    });
+    const more = { takenAtMicros: 1, bootMicros: 1, arguments: 'full', first: [], unread: 0, unreadSockets: 0 };
+    // Few processes fit with such words.
+    for (const few of [processes.map((one) => ({ ...one, args: [words] })), processes]) {
+      const capture = compose({ ...more, processes: few, sockets });
+      expect(() => parseCaptureAnswer(Buffer.from(JSON.stringify({ capture })))).not.toThrow();
+    }
+  });
+
+  it('a status with as much of everything as it may have fits into its bucket, refused policies first', () => {
+    const name = 'n'.repeat(253);
+    const interfaces = Array.from({ length: 10_000 }, (_, i) => ({
+      ...{
+        interfaceName: `veth${i}`,
+        ifindex: i,
+        generation: 1,
+        coverage: 'partial' as const,
+        reason: 'r'.repeat(5_000),
+      },
+      ...{ state: 'unknown' as const, podUid: 'u'.repeat(128), podNamespace: name, podName: name, addresses: [] },
+      ...{ mac: '', packetsBeforeGuard: 0, quarantinedUntil: null },
+    }));
+    const policies = Array.from({ length: 2_000 }, (_, i): RuntimePolicyStatus => {
+      const state = i === 1_999 ? 'refused' : 'in-force';
+      return { key: `runtime.namespace.${name}.${name}`, revision: 1, state, reason: 'r'.repeat(5_000), subjects: 0 };
+    });
+    const told = { ...fitInterfaces(interfaces), ...fitPolicies(policies) };
+    expect(JSON.stringify(told).length).toBeLessThan(VALUE_BYTES - 32 * 1024);
+    expect(told.policies[0]?.state).toBe('refused');
+    expect(told.policies.length + told.policiesOmitted).toBe(2_000);
+    expect(nodeStatus.shape.interfaces.safeParse(told.interfaces).success).toBe(true);
+    const few = policies.slice(-3);
+    expect(fitPolicies(few).policies.map(({ state }) => state)).toEqual(['in-force', 'in-force', 'refused']);
+  });
+});

@@ -1,0 +1,19 @@
+import { documentFields } from '@bailiff/schemas/testing';
+import { expect, it } from 'vitest';
+import * as z from 'zod';
+import { CONFIG_KINDS } from './keys.ts';
+import { schemaFor } from './values.ts';
+
+/** A record of enumerated names has as many entries as there are names. */
+const ENUMERATED = ['modes'];
+
+it.each(
+  CONFIG_KINDS.flatMap((kind) => [
+    { kind, scope: 'cluster' as const },
+    { kind, scope: 'namespace' as const },
+  ]),
+)('values - every string, list and record of $kind at scope $scope has a limit', (key) => {
+  const fields = documentFields(z.toJSONSchema(schemaFor(key), { io: 'input', unrepresentable: 'any' }));
+  expect(fields.length).toBeGreaterThan(0);
+  expect(fields.filter(({ limit, path }) => limit === null && !ENUMERATED.includes(path))).toEqual([]);
+});

@@ -1,0 +1,105 @@
+// A node's credential against the memory of every correlator: frames whose strings are as long as a message allows. The correlator is a process
+// of its own, so that its memory is the one that the kernel counts.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { makeFrame, makeViolation, operationSample, podRef } from '@bailiff/judge/testing';
+import type { Violation } from '@bailiff/schemas';
+import { encodeUnlimited } from '@bailiff/schemas/testing';
+import { waitFor } from '@bailiff/service/testing';
+import { expect, it } from 'vitest';
+import { nodeArgs } from '../../tools/children.ts';
+import { CORRELATOR_NODE_FLAGS } from '../../tools/node-flags.ts';
+import { CorrelatorRig, NODE_A, NODE_B } from './correlator-rig.ts';
+
+const FRAMES = 300;
+const STRING_BYTES = 900_000;
+/** What the correlator may grow by. The strings of all frames are 270 MB; messages in flight and not yet collected take up to 90. */
+const GROWTH_MIB = 128;
+
+const web = podRef('web');
+const far = podRef('far');
+const near = podRef('near');
+
+/** Fields that the fold keeps, each beyond the frame that brought it. */
+const FIELDS: readonly [string, (text: string) => Partial<Violation>][] = [
+  ['Violation.vector', (vector) => ({ vector, counterEpoch: 'boot/7/1/vector' })],
+  ['Violation.counterEpoch', (counterEpoch) => ({ counterEpoch })],
+  ['PodRef.ownerName', (ownerName) => ({ pod: { ...web, ownerName } })],
+  ['PodRef.uid', (uid) => ({ pod: { ...web, uid } })],
+  ['OperationSample.subject', (subject) => ({ kind: 'lsm', operation: operationSample({ subject }) })],
+  ['Violation.severity', (severity) => ({ severity })],
+  ['PacketSample.claimedAddress', (claimedAddress) => ({ sample: { ...SAMPLE, claimedAddress } })],
+];
+const SAMPLE = makeViolation().sample as NonNullable<Violation['sample']>;
+
+/** A frame with one string that no other frame has. */
+function longFrame(number: number): Buffer {
+  const [, part] = FIELDS[number % FIELDS.length] as (typeof FIELDS)[number];
+  const text = `${number}`.padEnd(STRING_BYTES, 'x');
+  const base = { pod: web, counterEpoch: `boot/7/${number}`, lastSeenAt: Date.now() * 1000 };
+  return encodeUnlimited(
+    'ViolationFrame',
+    makeFrame([makeViolation({ ...base, ...part(text) })], { frameSequence: number + 1 }),
+  );
+}
+
+/** A correlator with the flags of its image. */
+class Child implements AsyncDisposable {
+  readonly child: ChildProcess;
+  #out = '';
+  private constructor(flags: readonly string[]) {
+    const args = [...CORRELATOR_NODE_FLAGS, ...nodeArgs('apps/correlator/src/main.ts'), ...flags];
+    this.child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    this.child.stdout?.on('data', (chunk: Buffer) => {
+      this.#out += chunk.toString();
+    });
+  }
+  static async start(flags: readonly string[]): Promise<Child> {
+    const started = new Child(flags);
+    const ready = () => started.#out.includes('"msg":"ready"');
+    await waitFor(ready, { what: 'ready', timeoutMs: 60_000, state: () => started.#out });
+    return started;
+  }
+  mib(line: 'VmRSS' | 'VmHWM'): number {
+    const status = readFileSync(`/proc/${this.child.pid}/status`, 'utf8');
+    return Number(new RegExp(`^${line}:\\s+(\\d+) kB`, 'm').exec(status)?.[1]) / 1024;
+  }
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.child.exitCode !== null || this.child.signalCode !== null) return;
+    const gone = new Promise((resolve) => this.child.once('exit', resolve));
+    this.child.kill('SIGKILL');
+    await gone;
+  }
+}
+
+it(`correlator - ${FRAMES} frames of ${STRING_BYTES} bytes from one node: memory stays, also at a replay, and another node is judged`, async () => {
+  await using rig = await CorrelatorRig.start();
+  await rig.list(NODE_A, [web]);
+  await rig.list(NODE_B, [far, near]);
+  await rig.settle();
+  const sequences: number[] = [];
+  let before = 0;
+  {
+    await using correlator = await Child.start(rig.flags());
+    before = correlator.mib('VmRSS');
+    for (let number = 0; number < FRAMES; number += 1) sequences.push(await rig.publish(NODE_A, longFrame(number)));
+    await rig.spoof(NODE_B, far, 10);
+    await rig.verdictCount(2);
+    expect(rig.verdicts).toMatchObject([
+      { rule: 'foreign-pod-claims', groupKey: NODE_A, vectors: ['invalid-frame'], pod: null },
+      { rule: 'repeated-spoofing', groupKey: far.uid },
+    ]);
+    await waitFor(() => rig.deadLetters.length === FRAMES, { what: 'letters', state: () => rig.deadLetters.length });
+    const growth = { rss: correlator.mib('VmRSS') - before, most: correlator.mib('VmHWM') - before };
+    expect(growth.rss, JSON.stringify(growth)).toBeLessThan(GROWTH_MIB);
+  }
+  expect(rig.deadLetters.map(({ sequence }) => sequence).sort((a, b) => a - b)).toEqual(sequences);
+  expect(new Set(rig.deadLetters.map(({ reason }) => reason))).toEqual(new Set(['field-too-long']));
+  for (const [field] of FIELDS)
+    expect(rig.deadLetters.some(({ detail }) => detail.includes(`${field} has ${STRING_BYTES}`))).toBe(true);
+  await using again = await Child.start(rig.flags());
+  await rig.spoof(NODE_B, near, 10);
+  await rig.verdictCount(3);
+  const growth = again.mib('VmHWM') - before;
+  expect(growth).toBeLessThan(GROWTH_MIB);
+});

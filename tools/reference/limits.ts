@@ -1,0 +1,74 @@
+/** docs/reference/limits.md: how long each string and list of every message may be, and what one node may take of a correlator. */
+import { SHARES } from '@bailiff/judge';
+import {
+  captureAnswer,
+  captureRequest,
+  clusterSnapshot,
+  instanceStatus,
+  LIST_LIMITS,
+  MAX_LIST,
+  MAX_TEXT,
+  nodeSnapshot,
+  nodeStatus,
+  quarantineList,
+  TEXT_LIMITS,
+} from '@bailiff/schemas';
+import { documentFields } from '@bailiff/schemas/testing';
+import * as z from 'zod';
+import { code, page, section, table } from './markdown.ts';
+
+const DOCUMENTS: Record<string, z.ZodType> = {
+  'bailiff_pods: a node': nodeSnapshot,
+  'bailiff_pods: the cluster': clusterSnapshot,
+  bailiff_quarantine: quarantineList,
+  bailiff_nodes: nodeStatus,
+  bailiff_services: instanceStatus,
+  'capture: request': captureRequest,
+  'capture: answer': captureAnswer,
+};
+const number = (count: number) => count.toLocaleString('en-US');
+const UNITS = { text: 'characters', list: 'items', record: 'entries' };
+
+function fieldRows(): string[][] {
+  const texts = Object.values(MAX_TEXT).flatMap((of) => Object.values(of));
+  const lists = Object.values(MAX_LIST).flatMap((of) => Object.values(of));
+  return [
+    ...texts.map(({ field, bytes, class: name }) => [code(field), `${number(bytes)} bytes`, name]),
+    ...lists.map(({ field, items, class: name }) => [code(field), `${number(items)} items`, name]),
+  ].sort(([a = ''], [b = '']) => (a < b ? -1 : a > b ? 1 : 0));
+}
+
+function documentRows(): string[][] {
+  return Object.entries(DOCUMENTS).flatMap(([name, schema]) => {
+    const seen = new Set<string>();
+    return documentFields(z.toJSONSchema(schema, { io: 'input' }))
+      .map(({ path, kind, limit }) => [name, code(path), `${number(limit ?? 0)} ${UNITS[kind]}`])
+      .filter(([, path = '', limit = '']) => {
+        const isNew = !seen.has(path + limit);
+        seen.add(path + limit);
+        return isNew;
+      });
+  });
+}
+
+export function limitsPage(): string {
+  const texts = Object.entries(TEXT_LIMITS).map(([name, { bytes, why }]) => [name, `${number(bytes)} bytes`, why]);
+  const lists = Object.entries(LIST_LIMITS).map(([name, { items, why }]) => [name, `${number(items)} items`, why]);
+  const shares = SHARES.map(({ what, limit, unit, beyond }) => [what, `${number(limit)} ${unit}`, beyond]);
+  return page(
+    'Limits',
+    `Every string and list of every message has a limit. A reader refuses a message with a longer one (\`FIELD_TOO_LONG\`, dead letters have the reason \`field-too-long\`); a writer never sends one: what a tenant, a
+node or a person wrote is cut first, with \`…\` where something is missing. In Avro messages a limit counts bytes of UTF-8, in JSON documents characters.`,
+    [
+      section('Strings', table(['class', 'limit', 'why'], texts)),
+      section('Lists', table(['class', 'limit', 'why'], lists)),
+      section(
+        'A node’s share of a correlator',
+        'What one node may take of the memory of a correlator. Other nodes have theirs whatever it sends.',
+        table(['what', 'limit a node', 'beyond it'], shares),
+      ),
+      section('Avro messages', table(['field', 'limit', 'class'], fieldRows())),
+      section('JSON documents', table(['document', 'field', 'limit'], documentRows())),
+    ],
+  );
+}
