@@ -67,7 +67,8 @@ export async function publishOnce(
       return await attempt();
     } catch (cause) {
       const error = toBusError(cause, subject);
-      if (!TRANSIENT.has(error.code) || performance.now() >= endMs || bus.jetStream?.isNotWriting(subject)) throw error;
+      const isClosed = error.code === 'BUS_TIMEOUT' && bus.jetStream?.isNotWriting(subject);
+      if (!TRANSIENT.has(error.code) || performance.now() >= endMs || isClosed) throw error;
       isRepeated = true;
       const waitMs = Math.min(backoffMs(tries), Math.max(1, endMs - performance.now()));
       await pause(waitMs, options.signal);
