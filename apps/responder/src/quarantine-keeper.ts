@@ -6,10 +6,9 @@
  * what it knows of when the bucket becomes another. A node's entries go in by one edit, so that no list in between lifts one of them.
  * Safe to do twice, and by several replicas. Bounds: one edit a node with quarantined pods; what fails is tried again when told to.
  */
-import { editQuarantine, withEntry, withoutEntry } from '@bailiff/answer';
+import { editQuarantine, type Ledger, type QuarantineInForce, withEntry, withoutEntry } from '@bailiff/answer';
 import { type Bucket, type Bus, encodeToken, microsOf, streamInfo } from '@bailiff/bus';
 import type { QuarantineEntry } from '@bailiff/schemas';
-import type { Ledger, QuarantineInForce } from './ledger.ts';
 import type { ResponseLog } from './ports.ts';
 
 export interface QuarantineKeeperOptions {
