@@ -7,7 +7,13 @@
  */
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
-import { clipReason, fitRefused, INSTANCE_STATUS_MS, type InstanceStatus } from '@bailiff/schemas';
+import {
+  clipReason,
+  fitRefused,
+  INSTANCE_STATUS_MS,
+  type InstanceProgress,
+  type InstanceStatus,
+} from '@bailiff/schemas';
 import type { Bus } from './connect.ts';
 import { toBusError } from './errors.ts';
 import { type Bucket, openBucket } from './kv.ts';
@@ -125,10 +131,18 @@ export class InstanceTeller {
     }
   }
 
+  /** What was known before, when the bus does not say what the stream holds: the status itself may be stored all the same. */
+  #look(watch: ProgressWatch): Promise<InstanceProgress | null> {
+    return watch.look().catch((error: unknown) => {
+      if (!this.#closed) this.#o.onError(toBusError(error, SERVICES_BUCKET));
+      return watch.last;
+    });
+  }
+
   async #status(): Promise<InstanceStatus> {
     const { service, version, configRevision, refused, more } = this.#o;
     const ready = await this.#readReadiness();
-    const looked = await Promise.all(this.#progress.map((watch) => watch.look()));
+    const looked = await Promise.all(this.#progress.map((watch) => this.#look(watch)));
     const { progress, ...own } = more?.() ?? {};
     return {
       service,
@@ -139,7 +153,7 @@ export class InstanceTeller {
       configRevision: configRevision(),
       configRefused: fitRefused(refused()),
       ready,
-      ...(progress === null ? {} : { progress: looked }),
+      ...(progress === null ? {} : { progress: looked.filter((one) => one !== null) }),
       ...own,
       ...(this.#closed ? { stoppedAt: this.#now() } : {}),
     };

@@ -26,6 +26,8 @@ export class ProgressWatch {
   readonly #bus: Bus;
   readonly #source: ProgressSource;
   readonly #monotonicMs: () => number;
+  /** As of the last look that the bus answered; null before it. */
+  last: InstanceProgress | null = null;
   /** The position at which work has waited since a look. */
   #stalled: { sequence: number; sinceMs: number } | null = null;
 
@@ -50,6 +52,7 @@ export class ProgressWatch {
     if (behind === 0) this.#stalled = null;
     else if (this.#stalled?.sequence !== sequence) this.#stalled = { sequence, sinceMs: this.#monotonicMs() };
     const storedAt = timestampMicros > 0 ? new Date(timestampMicros / 1000).toISOString() : '';
-    return { stream, sequence, storedAt, behind, stalledMs: this.stalledMs };
+    this.last = { stream, sequence, storedAt, behind, stalledMs: this.stalledMs };
+    return this.last;
   }
 }

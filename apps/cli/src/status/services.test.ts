@@ -99,7 +99,9 @@ describe('services', () => {
   it('silent - alone it is shouted, beside others that run it is a warning', () => {
     const silent = { silent: 1, silentForMs: 40_000 };
     expect(texts(status({ correlator: { ...none, ...silent, ...waits(1, 35_000) } }))).toEqual([
-      expect.stringMatching(/^shout correlator: 0 running, 1 without a status for 40s \(hung, .*1 frame not judged/),
+      expect.stringMatching(
+        /^shout correlator: 0 running, 1 without a status for 40s \(hung, .*up to 1 frame not judged/,
+      ),
     ]);
     expect(texts(status({ correlator: silent }))).toEqual([
       'warn correlator: 1 without a status for 40s (hung, cut off from the bus, or killed)',

@@ -73,9 +73,11 @@ function servicesOf({ correlator, responder, ipamSync, siemRelay }: ServiceStatu
 
 /** `12 frames not judged, oldest 5m`; empty when nothing waits. */
 function waitingText({ health, work: [noun, verb] }: Service): string {
-  const { waiting, behindMs } = health;
+  const { waiting, behindMs, running, silent } = health;
   if (waiting === null || waiting.count === 0) return '';
-  const count = `${waiting.atLeast ? 'at least ' : ''}${plural(waiting.count, noun)} not ${verb}`;
+  // What it handled after its last status is not known of one that did not end in order.
+  const bound = waiting.atLeast ? 'at least ' : running === 0 && silent > 0 ? 'up to ' : '';
+  const count = `${bound}${plural(waiting.count, noun)} not ${verb}`;
   return `${count}, oldest ${age(behindMs)}`;
 }
 
