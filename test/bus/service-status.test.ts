@@ -1,28 +1,37 @@
 // What can be told of correlator and responder from the streams, by the rights of the command.
-import { readServiceStatus, responseIdOf } from '@bailiff/answer';
+import { POLICY_SETTLE_MICROS, readServiceStatus, responseIdOf } from '@bailiff/answer';
 import {
   type Bus,
   consumeOrdered,
   FramePublisher,
+  openBucket,
   publishOnce,
   responseSubject,
   verdictSubject,
   violationSubject,
 } from '@bailiff/bus';
 import type { TestNats } from '@bailiff/bus/testing';
-import { encodeResponse, encodeVerdict, encodeViolationFrame, type Response, type Verdict } from '@bailiff/schemas';
+import {
+  encodeResponse,
+  encodeVerdict,
+  encodeViolationFrame,
+  type InstanceStatus,
+  type Response,
+  type Verdict,
+} from '@bailiff/schemas';
 import { sampleFrame, sampleResponse, sampleVerdict } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
+import { logged } from '../cluster/logged.ts';
 import { startBus, underWay } from './support.ts';
 
 const verdictId = (n: number) => n.toString(16).padStart(32, '0');
 
-async function frame(nats: TestNats): Promise<number> {
+async function frame(nats: TestNats, msgId: string): Promise<number> {
   const publisher = new FramePublisher(await nats.connect('collector-node-a'));
   const subject = violationSubject('node-a', 'spoof');
   const acked = await publisher.publish(subject, encodeViolationFrame(sampleFrame({ nodeName: 'node-a' })), {
-    msgId: 'frame',
+    msgId,
   });
   publisher.close();
   return acked.sequence;
@@ -35,50 +44,71 @@ async function publishVerdict(bus: Bus, part: Partial<Verdict>): Promise<Verdict
 }
 
 async function respond(bus: Bus, verdict: Verdict, part: Partial<Response> = {}): Promise<void> {
-  const key = { verdictId: verdict.verdictId, policy: 'answer-high', action: 'label' as const };
-  const response = sampleResponse({ ...key, phase: 'dryrun', ...part, responseId: responseIdOf(key, 'terminal') });
+  const { policy = 'answer-high', action = 'label' } = part;
+  const key = { verdictId: verdict.verdictId, policy, action };
+  const response = sampleResponse({ ...part, ...key, phase: 'dryrun', responseId: responseIdOf(key, 'terminal') });
   await publishOnce(bus, responseSubject(response), encodeResponse(response), { msgId: response.responseId });
 }
 
-test('service status - an empty bus says that nobody reads and nothing waits', async () => {
+const NOTHING = {
+  running: 0,
+  ready: 0,
+  notReady: '',
+  notReadyForMs: 0,
+  silent: 0,
+  silentForMs: 0,
+  leading: 0,
+  runningForMs: 0,
+  waiting: { count: 0, oldestAtMs: 0, atLeast: false },
+  behindMs: 0,
+  stalledMs: 0,
+};
+
+test('service status - on an empty bus none runs and nothing waits', async () => {
   await using nats = await startBus();
   const cli = await nats.connect('cli');
   const askedAtMs = Date.now();
-  const status = await readServiceStatus(cli);
+  const status = await readServiceStatus(cli, []);
   expect(status.correlator).toEqual({
-    readers: 0,
+    ...NOTHING,
     newestFrameAtMs: null,
     newestVerdictAtMs: null,
     newestVerdictDelayMs: null,
   });
-  expect(status.responder).toMatchObject({ readers: 0, due: 0, unanswered: 0, newestResponseAtMs: null });
+  expect(status.responder).toMatchObject({ ...NOTHING, due: 0, unanswered: 0, newestResponseAtMs: null });
+  expect(status.ipamSync).toEqual({ ...NOTHING, waiting: null });
+  expect(status.siemRelay).toBeNull();
   expect(status.atMs).toBeGreaterThan(askedAtMs - 1_000);
   expect(status.atMs).toBeLessThan(Date.now() + 1_000);
 });
 
-test('service status - a verdict that a policy answers and nobody has answered is told, once it is due', async () => {
+test('service status - a verdict that a policy answers is unanswered until each of its steps has ended', async () => {
   await using nats = await startBus();
   const beganAtMs = Date.now();
   const correlator = await nats.connect('correlator');
   const asleep = await publishVerdict(correlator, { verdictId: verdictId(1) });
   const answered = await publishVerdict(correlator, { verdictId: verdictId(2) });
   await publishVerdict(correlator, { verdictId: verdictId(3), level: 'low' });
-  await respond(await nats.connect('responder'), answered);
+  const steps = async (verdict: Verdict) => {
+    const bus = await nats.connect('responder');
+    for (const action of ['observe', 'label', 'delete'] as const) await respond(bus, verdict, { action });
+  };
+  await steps(answered);
   const cli = await nats.connect('cli');
-  const status = await readServiceStatus(cli, { graceMs: 0 });
+  const status = await readServiceStatus(cli, [], { graceMs: 0 });
   expect(status.responder).toMatchObject({ due: 2, unanswered: 1, unansweredIds: [asleep.verdictId] });
   expect(status.responder.oldestUnansweredAtMs).toBeGreaterThan(beganAtMs - 1_000);
   expect(status.responder.newestResponseAtMs).not.toBeNull();
   expect(status.cut).toBe(false);
-  expect((await readServiceStatus(cli)).responder).toMatchObject({ due: 0, unanswered: 0 });
-  await respond(await nats.connect('responder'), asleep);
-  expect((await readServiceStatus(cli, { graceMs: 0 })).responder).toMatchObject({ due: 2, unanswered: 0 });
+  expect((await readServiceStatus(cli, [])).responder).toMatchObject({ due: 0, unanswered: 0 });
+  await steps(asleep);
+  expect((await readServiceStatus(cli, [], { graceMs: 0 })).responder).toMatchObject({ due: 2, unanswered: 0 });
 });
 
-test('service status - how late the newest verdict came, and whether anybody reads', async () => {
+test('service status - how late the newest verdict came, and what was not judged after the position of the last instance', async () => {
   await using nats = await startBus();
   const beganAtMs = performance.now();
-  const streamSequence = await frame(nats);
+  const streamSequence = await frame(nats, 'first');
   const storedAtMs = performance.now();
   await waitFor(() => performance.now() > storedAtMs + 300);
   await publishVerdict(await nats.connect('correlator'), {
@@ -86,11 +116,13 @@ test('service status - how late the newest verdict came, and whether anybody rea
     evidence: [{ streamSequence, index: 0, vector: 'ipv4-source', packets: 1, process: null }],
   });
   const cli = await nats.connect('cli');
-  const { correlator } = await readServiceStatus(cli);
-  expect(correlator.readers).toBe(0);
+  const { correlator } = await readServiceStatus(cli, []);
+  expect(correlator).toMatchObject({ running: 0, waiting: { count: 1 } });
   expect(correlator.newestVerdictDelayMs).toBeGreaterThanOrEqual(300);
   expect(correlator.newestVerdictDelayMs).toBeLessThan(performance.now() - beganAtMs + 1_000);
 
+  await frame(nats, 'second');
+  // A consumer of the stream is no instance: that of a follower, or of a process that died.
   const end = new AbortController();
   let idle = false;
   const reading = underWay(
@@ -104,7 +136,41 @@ test('service status - how late the newest verdict came, and whether anybody rea
     }),
   );
   await waitFor(() => idle);
-  expect((await readServiceStatus(cli)).correlator.readers).toBe(1);
+  expect((await readServiceStatus(cli, [])).correlator).toMatchObject({ running: 0, waiting: { count: 2 } });
+  const at = (ageMs: number) => new Date(Date.now() - ageMs).toISOString();
+  const instance = (part: Partial<InstanceStatus>): InstanceStatus => ({
+    ...{ service: 'correlator', instance: 'pod-a-00000001', version: '0', configRevision: 0, configRefused: [] },
+    ...{ startedAt: at(7_200_000), updatedAt: at(0), ready: { ok: true, since: at(7_200_000), reason: '' } },
+    progress: [{ stream: 'VIOLATIONS', sequence: streamSequence, storedAt: '', behind: 1, stalledMs: 0 }],
+    ...part,
+  });
+  const of = async (...instances: InstanceStatus[]) => (await readServiceStatus(cli, instances)).correlator;
+  expect(await of(instance({ stoppedAt: at(0) }))).toMatchObject({ running: 0, silent: 0, waiting: { count: 1 } });
+  expect(await of(instance({ updatedAt: at(40_000) }))).toMatchObject({ running: 0, silent: 1, waiting: { count: 1 } });
+  expect(await of(instance({ updatedAt: at(-5_000) }))).toMatchObject({ running: 1, silent: 0, waiting: { count: 1 } });
   end.abort();
   await reading;
+});
+
+test('service status - a verdict with one step ended and another not is unanswered, as in the fold of the responder', async () => {
+  await using nats = await startBus();
+  const [first, second] = [
+    { policy: 'two-steps', action: 'observe' as const },
+    { policy: 'two-steps', action: 'label' as const },
+  ];
+  const admin = await nats.connect('admin');
+  const json = JSON.stringify({ match: { levels: ['medium'] }, steps: [{ action: 'observe' }, { action: 'label' }] });
+  await openBucket(admin, 'bailiff_config').put('response.cluster._.two-steps', json);
+  const loggedMicros = await logged(admin, { key: 'response.cluster._.two-steps', json });
+  await waitFor(() => Date.now() * 1000 > loggedMicros + POLICY_SETTLE_MICROS + 10_000);
+  const correlator = await nats.connect('correlator');
+  const verdict = await publishVerdict(correlator, { verdictId: verdictId(1), level: 'medium' });
+  const cli = await nats.connect('cli');
+  const responder = await nats.connect('responder');
+  const answers = async () => (await readServiceStatus(cli, [], { graceMs: 0 })).responder;
+  expect(await answers()).toMatchObject({ due: 1, unanswered: 1, unansweredIds: [verdict.verdictId] });
+  await respond(responder, verdict, first);
+  expect(await answers()).toMatchObject({ due: 1, unanswered: 1 });
+  await respond(responder, verdict, second);
+  expect(await answers()).toMatchObject({ due: 1, unanswered: 0 });
 });

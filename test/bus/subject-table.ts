@@ -74,6 +74,7 @@ const PUBLISH: Line[] = [
   line('$KV.bailiff_services.correlator.host-1', 'correlator'),
   line('$KV.bailiff_services.responder.host-1', 'responder'),
   line('$KV.bailiff_services.ipam-sync.host-1', 'ipam-sync'),
+  line('$KV.bailiff_services.siem-relay.host-1', 'siem-relay'),
   line('$KV.bailiff_services.collector.host-1'),
   line('$JS.API.DIRECT.GET.KV_bailiff_services', 'ipam-sync', 'cli'),
   ...ordered('KV_bailiff_services', 'ipam-sync'),

@@ -166,7 +166,7 @@ describe('cli verdicts and responses', () => {
     expect(jsonLines(await ok(['responses', '--phase', 'pending', '--json']))).toHaveLength(1);
     expect(
       jsonLines(await ok(['responses', '--verdict', story.spoofing.verdictId.slice(0, 8), '--json'])),
-    ).toHaveLength(4);
+    ).toHaveLength(5);
   });
 
   it('pending - only what still waits', async () => {
@@ -185,7 +185,7 @@ describe('cli explain', () => {
       /#1 .*\+0 +ipv4-source drop +1 [\s\S]*#2 .*\+20 ms +ipv4-source drop +320 [\s\S]*#2 .*arp-sender drop/,
     );
     expect(text).toMatch(/VERDICT {2}aaaa5f1d3c {2}high by repeated-spoofing/);
-    expect(text).toMatch(/#4 .*delete +succeeded +DELETE pods\/web-0 → 200/);
+    expect(text).toMatch(/#5 .*delete +succeeded +DELETE pods\/web-0 → 200/);
     expect(text).toMatch(/first packet → on the bus .* → verdict .* → label succeeded .* → delete succeeded/);
   });
 
@@ -200,7 +200,7 @@ describe('cli explain', () => {
   it('json - one document with violations, verdict, records and latencies', async () => {
     const chain = JSON.parse(await ok(['explain', story.spoofing.verdictId, '--json']));
     expect(chain.violations.map((v: { sequence: number }) => v.sequence)).toEqual([1, 2, 2]);
-    expect(chain.responses).toHaveLength(2);
+    expect(chain.responses).toHaveLength(3);
     expect(chain.latenciesMs.verdictMs).toBeGreaterThan(chain.latenciesMs.firstViolationMs);
     const pod = JSON.parse(await ok(['explain', 'shop/web-0', '--json']));
     expect(pod.violations[0]).toMatchObject({ vector: 'ipv4-source', packets: 321 });
@@ -221,21 +221,31 @@ describe('cli explain', () => {
 });
 
 describe('cli status', () => {
-  it('correlator and responder - away is shouted by status, doctor and explain', async () => {
+  it('services - away is shouted by status, doctor and explain', async () => {
     await using own = await World.start();
     const { tunnelling } = await tellStory(own);
     await own.put('bailiff_pods', '_cluster', { revision: 1, nodes: [] });
     await own.status(healthyStatus(NODE_A));
     await own.status(healthyStatus(NODE_B));
     const away = await own.cli(['status']);
-    expect([away.exitCode, away.stdout]).toEqual([7, expect.stringMatching(/✗ correlator: nobody reads VIOLATIONS/)]);
-    expect(away.stdout).toMatch(/✗ responder: nobody reads VERDICTS/);
+    expect([away.exitCode, away.stdout]).toEqual([
+      7,
+      expect.stringMatching(/✗ correlator: 0 running: packets are dropped/),
+    ]);
+    expect(away.stdout).toMatch(/✗ correlator: .*nothing is judged; 3 frames not judged, oldest \d+s/);
+    expect(away.stdout).toMatch(/✗ responder: 0 running: no verdict is answered; 3 verdicts not read/);
+    expect(away.stdout).toMatch(/✗ ipam-sync: 0 running: nodes keep their last list of pods/);
     const json = JSON.parse((await own.cli(['status', '--json'])).stdout);
-    expect(json.services).toMatchObject({ correlator: { readers: 0 }, responder: { readers: 0 } });
+    expect(json.services).toMatchObject({
+      correlator: { running: 0, waiting: { count: 3 } },
+      responder: { running: 0, waiting: { count: 3 } },
+      ipamSync: { running: 0 },
+      siemRelay: null,
+    });
     const doctor = await own.cli(['doctor', '--only', 'bus']);
-    expect([doctor.exitCode, doctor.stdout]).toEqual([7, expect.stringMatching(/✗ correlator: nobody reads/)]);
+    expect([doctor.exitCode, doctor.stdout]).toEqual([7, expect.stringMatching(/✗ correlator: 0 running/)]);
     const pod = await own.cli(['explain', 'shop/web-0']);
-    expect(pod).toMatchObject({ exitCode: 0, stdout: expect.stringMatching(/✗ correlator: nobody reads VIOLATIONS/) });
+    expect(pod).toMatchObject({ exitCode: 0, stdout: expect.stringMatching(/✗ correlator: 0 running/) });
     const lone = await own.verdict({
       verdictId: verdictId(0xdddd),
       pod: tunnelling.pod,
@@ -243,16 +253,20 @@ describe('cli status', () => {
       evidence: [],
     });
     const verdict = await own.cli(['explain', lone.verdictId]);
-    expect(verdict.stdout).toMatch(/RESPONSES\n {2}none: responder: nobody reads VERDICTS/);
+    expect(verdict.stdout).toMatch(/RESPONSES\n {2}none: responder: 0 running: no verdict is answered/);
 
     await using _services = await own.services();
     const back = await own.cli(['status']);
     expect([back.exitCode, back.stdout]).toEqual([
       0,
-      expect.stringMatching(/correlator: 1 reader.*responder: 1 reader/),
+      expect.stringMatching(
+        /correlator: 1 running, up to date; .*\nresponder: 1 running, up to date; .*\nipam-sync: 1 running/,
+      ),
     ]);
-    expect((await own.cli(['doctor', '--only', 'bus'])).stdout).toMatch(/✓ services: correlator: 1 reader/);
-    expect((await own.cli(['explain', 'shop/web-0'])).stdout).not.toMatch(/nobody reads/);
+    expect((await own.cli(['doctor', '--only', 'bus'])).stdout).toMatch(
+      /✓ correlator: 1 running, up to date.*\n +✓ responder: 1 running.*\n +✓ ipam-sync: 1 running, 1 leads/,
+    );
+    expect((await own.cli(['explain', 'shop/web-0'])).stdout).not.toMatch(/0 running/);
   });
 
   it('well, then silent, missing, uncovered: the exit code says so and the text shouts', async () => {
@@ -270,7 +284,7 @@ describe('cli status', () => {
     const well = await world.cli(['status']);
     expect([well.exitCode, well.stderr]).toEqual([0, '']);
     expect(well.stdout).toMatch(
-      /node-a +ok +2\/2 +tcx[\s\S]*2 of 2 nodes report, 2 of 2 interfaces guarded\ncorrelator: 1 reader.*\non the bus: VIOLATIONS 3/,
+      /node-a +ok +2\/2 +tcx[\s\S]*2 of 2 nodes report, 2 of 2 interfaces guarded\ncorrelator: 1 running.*\nresponder: .*\nipam-sync: .*\non the bus: VIOLATIONS 3/,
     );
 
     const [iface] = healthyStatus(NODE_A).interfaces;

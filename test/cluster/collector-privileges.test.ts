@@ -31,8 +31,9 @@ describe('collector privileges', () => {
     await using process = await node.runInPod(bare);
     const args = ['--cgroup-root', process.root];
     await node.startCollector({ args });
+    await node.putPods(1);
     for (const pod of [recorded, bare]) {
-      await node.waitForState(pod, 'provisional');
+      await node.waitForState(pod, 'programmed');
       await node.send(pod, [spoofed(pod)], 10);
       await dropped(pod, 10);
     }

@@ -102,15 +102,15 @@ describe('collector', () => {
     expect(node.ledger.packets({ podUid: pod.uid })).toBe(50);
   });
 
-  it('without a CNI record the pod is found by the namespace of its oldest process, and its addresses read there', async () => {
+  it('without a CNI record the pod is found by the namespace of its oldest process, once the bus lists its addresses', async () => {
     const pod = await node.addPod({ cni: false });
     await using cgroup = await node.runInPod(pod);
     await node.startCollector({ args: ['--cgroup-root', cgroup.root] });
-    await node.waitForState(pod, 'provisional');
-    await node.send(pod, [spoofed(pod), own(pod)], 20);
-    await counted({ podUid: pod.uid, vector: 'ipv4-source', action: 'drop' }, 10);
+    await node.waitForState(pod, 'unknown');
     await node.putPods(1);
     await node.waitForState(pod, 'programmed');
+    await node.send(pod, [spoofed(pod), own(pod)], 20);
+    await counted({ podUid: pod.uid, vector: 'ipv4-source', action: 'drop' }, 10);
     expect(node.ledger.violations('identity-mismatch')).toEqual([]);
   });
 

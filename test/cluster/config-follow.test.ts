@@ -25,7 +25,8 @@ const ME = { by: 'anna', why: 'a test' };
 
 async function instances(admin: Bus, service: string): Promise<InstanceStatus[]> {
   const entries = await openBucket(admin, SERVICES_BUCKET).entries(`${service}.*`);
-  return entries.map(({ value }) => instanceStatus.parse(JSON.parse(value.toString('utf8'))));
+  const all = entries.map(({ value }) => instanceStatus.parse(JSON.parse(value.toString('utf8'))));
+  return all.filter(({ stoppedAt }) => stoppedAt === undefined);
 }
 
 /** Looks until a service's one instance says something. */

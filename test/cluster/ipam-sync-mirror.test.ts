@@ -100,7 +100,8 @@ async function instanceOf(service: string, refused: [string, string][] = []): Pr
   const log = new ConfigLog(bus, { onChange: () => teller?.tell() });
   const configRevision = () => log.latest().revision;
   const onError = (error: Error) => expect.fail(error.message);
-  const told = { bus, service, version: '1', nowMs: Date.now, configRevision, refused: () => refused, onError };
+  const ready = async () => ({ ok: true, checks: {} });
+  const told = { bus, service, version: '1', nowMs: Date.now, configRevision, refused: () => refused, ready, onError };
   const teller: InstanceTeller | undefined = new InstanceTeller(told);
   return {
     async [Symbol.asyncDispose]() {

@@ -197,6 +197,25 @@ describe('a healthy lab', () => {
   });
 });
 
+describe('a part that hangs', () => {
+  // No other app can report it, and its own metrics end: it is their absence that the alert sees.
+  it.each(['correlator', 'responder', 'ipam-sync'])(
+    '%s - its absence shows, and no more when it goes on',
+    async (app) => {
+      const gone = async () => (await prometheus.query(`ALERTS{alertname="BailiffAppGone",app="${app}"}`)).length > 0;
+      expect(await gone()).toBe(false);
+      const { pid } = lab.child(CHILDREN[app] as string);
+      process.kill(pid as number, 'SIGSTOP');
+      try {
+        await waitFor(gone, { what: 'BailiffAppGone', state: () => prometheus.query('ALERTS') });
+      } finally {
+        process.kill(pid as number, 'SIGCONT');
+      }
+      await waitFor(async () => !(await gone()), { what: 'it to be over', state: () => prometheus.query('ALERTS') });
+    },
+  );
+});
+
 describe('a pod that is attacked, deleted and replaced', () => {
   beforeAll(async () => {
     // An increase is told against a value before it: the series must have been scraped at 0.

@@ -1,18 +1,16 @@
 /**
  * Finds out whose an interface is, and binds it once: by CNI record as soon as there is one; else, after a while in which the
- * runtime could still write it, by the namespace of the pod's oldest process. What stays unbound is tried again on a slow timer and
- * shown in the node's status.
+ * runtime could still write it, by the namespace of the pod's oldest process, once the bus lists that pod with its addresses. What stays unbound is
+ * tried again on a slow timer and shown in the node's status.
  */
-import { dumpAddresses, dumpLinks, getNsid } from '@bailiff/bpf';
+import { dumpLinks, getNsid } from '@bailiff/bpf';
 import type { CniRecord } from './cni-record.ts';
 import type { GuardedInterface } from './guarded-interface.ts';
-import { type Bearer, type Binding, bindByCni, recordFor, replaces } from './identity.ts';
+import { type Bearer, type Binding, bindByCni, NOT_OWN_MAC, recordFor, replaces } from './identity.ts';
 import { listPodCgroups, oldestProcess } from './pod-cgroups.ts';
 
 /** When, after an interface appeared, its pod is looked for by namespace. The runtime writes its record within a second. */
 export const FALLBACK_AFTER_MS = [1_000, 2_000, 4_000, 8_000, 15_000] as const;
-/** IFA scopes and flags of rtnetlink(7). */
-const SCOPE_UNIVERSE = 0;
 
 /** Spent records remembered at most, as many as the folder may hold: the oldest is forgotten first. */
 const MAX_SPENT = 4096;
@@ -21,6 +19,8 @@ export interface BinderOptions {
   cniRecords(): Iterable<CniRecord>;
   /** cgroup-v2 root that holds kubepods; empty = no fallback. */
   cgroupRoot: string;
+  /** Addresses under which the bus lists a pod of this node; empty: it does not. */
+  listedAddresses(podUid: string): string[];
   onBound(iface: GuardedInterface): void;
   /** A newer record says that the interface is another pod's than it was bound to. */
   onReplaced(iface: GuardedInterface): void;
@@ -89,6 +89,7 @@ export class Binder {
 
   #take(iface: GuardedInterface, binding: Binding): void {
     this.forget(iface);
+    iface.unlistedPod = '';
     iface.binding = binding;
     this.#o.onBound(iface);
   }
@@ -97,29 +98,46 @@ export class Binder {
     const after = FALLBACK_AFTER_MS[Math.min(attempt, FALLBACK_AFTER_MS.length - 1)] as number;
     const timer = setTimeout(() => {
       this.#timers.delete(iface);
-      if (iface.gone || iface.binding) return;
-      try {
-        if (this.bindFromCni(iface)) return;
-        const binding = this.#o.cgroupRoot === '' ? null : bindByNamespace(iface, this.#o.cgroupRoot);
-        if (binding) return this.#takeFound(iface, binding);
-      } catch (error) {
-        this.#o.onProblem({
-          interfaceName: iface.link.name,
-          reason: `looking for its pod failed: ${(error as Error).message}`,
-          error,
-        });
-      }
+      if (iface.gone || iface.binding || this.#look(iface)) return;
       this.#later(iface, attempt + 1);
     }, after);
     timer.unref();
     this.#timers.set(iface, timer);
   }
 
-  /** The namespace names a pod: a record of that very pod says more, whatever its age. */
-  #takeFound(iface: GuardedInterface, found: Binding): void {
+  /** The list of pods may have changed: binds an interface whose pod was found and not listed. @returns whether it is bound now */
+  listed(iface: GuardedInterface): boolean {
+    const { unlistedPod = '' } = iface;
+    if (unlistedPod === '' || iface.gone || iface.binding) return false;
+    return this.#o.listedAddresses(unlistedPod).length > 0 && this.#look(iface);
+  }
+
+  /** @returns whether the interface is bound now */
+  #look(iface: GuardedInterface): boolean {
+    try {
+      if (this.bindFromCni(iface)) return true;
+      const found = this.#o.cgroupRoot === '' ? null : bindByNamespace(iface, this.#o.cgroupRoot);
+      if (found) return this.#takeFound(iface, found);
+      iface.unlistedPod = '';
+    } catch (error) {
+      this.#o.onProblem({
+        interfaceName: iface.link.name,
+        reason: `looking for its pod failed: ${(error as Error).message}`,
+        error,
+      });
+    }
+    return false;
+  }
+
+  /** The namespace names a pod: a record of that very pod says more, whatever its age; without one the bus says its addresses. */
+  #takeFound(iface: GuardedInterface, found: Binding): boolean {
     const records = [...this.#o.cniRecords()].filter((record) => record.podUid === found.podUid);
     const record = recordFor({ link: iface.link, notBeforeMs: 0, isSpent: () => false }, records);
-    this.#take(iface, record ? this.#bindingBy(iface, record) : found);
+    const addresses = this.#o.listedAddresses(found.podUid);
+    if (record) this.#take(iface, this.#bindingBy(iface, record));
+    else if (addresses.length > 0) this.#take(iface, { ...found, addresses });
+    else iface.unlistedPod = found.podUid;
+    return iface.binding !== null;
   }
 
   forget(iface: GuardedInterface): void {
@@ -135,12 +153,13 @@ export class Binder {
 }
 
 /**
- * The pod whose oldest process lives in the namespace at the other end of the interface, with the MAC and addresses that the pod's side
- * has now. null: no pod's process is there yet, or its side has no address yet.
+ * The pod whose oldest process lives in the namespace at the other end of the interface, without addresses: those on the pod's side are the
+ * pod's to choose. Its MAC is as well, so one that a link of the node has is not believed. null: no pod's process is there yet.
  */
 export function bindByNamespace(iface: Pick<GuardedInterface, 'link'>, cgroupRoot: string): Binding | null {
   // The dump comes first: it is what gives namespaces their ids.
-  const link = dumpLinks().find((l) => l.ifindex === iface.link.ifindex);
+  const links = dumpLinks();
+  const link = links.find((l) => l.ifindex === iface.link.ifindex);
   if (!link || link.linkNetnsid === null) return null;
   for (const cgroup of listPodCgroups(cgroupRoot)) {
     const pid = oldestProcess(cgroup.path);
@@ -155,18 +174,15 @@ export function bindByNamespace(iface: Pick<GuardedInterface, 'link'>, cgroupRoo
     }
     if (nsid !== link.linkNetnsid) continue;
     const peer = dumpLinks({ targetNsid: nsid }).find((l) => l.ifindex === link.peerIfindex);
-    const addresses = dumpAddresses({ targetNsid: nsid })
-      .filter((a) => a.ifindex === link.peerIfindex && a.scope === SCOPE_UNIVERSE)
-      .map((a) => a.address);
-    if (!peer || addresses.length === 0) return null;
+    if (!peer) return null;
     return {
       source: 'netns',
       podUid: cgroup.podUid,
       podNamespace: '',
       podName: '',
       ifName: peer.name,
-      mac: peer.mac,
-      addresses,
+      mac: links.some(({ mac }) => mac === peer.mac) ? NOT_OWN_MAC : peer.mac,
+      addresses: [],
       link: { name: link.name, mac: link.mac, linkNetnsid: link.linkNetnsid },
     };
   }

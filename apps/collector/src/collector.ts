@@ -151,14 +151,14 @@ export class Collector {
     });
     this.#reconciler = new Reconciler({
       ...{ bootId: this.#bootId, maps, desired: this.#desired, store: this.#store },
-      moment: () => this.#moment(),
+      ...{ moment: () => this.#moment(), live: () => this.#registry.allLive() },
       onNews: (iface) => this.#flusher.touch(iface),
       onApplied: () => this.#metrics.identityChanges.inc(),
       onProblem: (problem) => this.#problems.report('apply', problem.interfaceName, problem.reason, problem.error),
     });
     this.#binder = new Binder({
       cniRecords: () => this.#cni.records.values(),
-      cgroupRoot: config.cgroupRoot,
+      ...{ cgroupRoot: config.cgroupRoot, listedAddresses: (uid) => this.#desired.addressesOf(uid) },
       onBound: (iface) => this.#bound(iface),
       onReplaced: (iface) => this.#replaced(iface),
       wallMs: () => Date.now(),
@@ -334,7 +334,7 @@ export class Collector {
   /** A binding was made: write it into the kernel, write it down, and account for what passed before. */
   #bound(iface: GuardedInterface): void {
     if (iface.eventAtMs !== null) this.#metrics.bindSeconds.observe((performance.now() - iface.eventAtMs) / 1000);
-    this.#reconciler.apply(iface);
+    this.#reconciler.bound(iface);
     this.#store.save(storedOf(iface));
     this.#safely('counts', () => {
       forgiveBeforeGuard(this.#accounts, iface);
@@ -366,7 +366,7 @@ export class Collector {
 
   #applyAll(): void {
     this.#nodeWide.apply();
-    for (const iface of this.#registry.allLive()) this.#reconciler.apply(iface);
+    for (const iface of this.#registry.allLive()) if (!this.#binder.listed(iface)) this.#reconciler.apply(iface);
     this.#runtime.changed();
   }
 

@@ -177,6 +177,11 @@ export class DesiredState {
     for (const part of this.known) this.#restored.add(part);
   }
 
+  /** Addresses under which the snapshot in force lists a pod; none: it does not. */
+  addressesOf(podUid: string): string[] {
+    return this.pods.get(podUid)?.interfaces.flatMap(({ addresses }) => addresses) ?? [];
+  }
+
   /** All keys of a kind that the bus has were taken. */
   synced(kind: 'spoof' | 'disarm'): void {
     this.known.add(kind);

@@ -28,6 +28,8 @@ export interface GuardedInterface {
   seenUnjudged: number;
   link: LinkFacts;
   binding: Binding | null;
+  /** The pod that its network namespace belongs to, while the bus does not list that pod; empty otherwise. */
+  unlistedPod?: string;
   pod: PodRef | null;
   /** What was written into the kernel's maps; null before the first write. */
   kernel: WantedIface | null;

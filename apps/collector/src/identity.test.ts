@@ -6,9 +6,11 @@ import {
   bindByCni,
   disagreement,
   identityOf,
+  isContested,
   judgeSnapshot,
   type LinkFacts,
   movedFrom,
+  NOT_OWN_MAC,
   recordFor,
   replaces,
 } from './identity.ts';
@@ -143,6 +145,36 @@ describe('identity - the bus confirms', () => {
       addresses: ['192.168.7.2'],
     });
     expect(disagreement(second, pod('u1', ['10.0.0.2']))).toEqual([]);
+  });
+});
+
+describe('identity - found by namespace', () => {
+  const found: Binding = { ...binding, source: 'netns', addresses: ['10.0.0.2'], ifName: 'x0' };
+  const claim = (generation: number, mine: Binding | null, hostMac = '02:00:00:00:00:01') => ({
+    generation,
+    binding: mine,
+    link: { mac: hostMac },
+  });
+  it('the name of its side - decides nothing: the addresses are those that the bus lists', () => {
+    expect(identityOf(found, pod('u1', ['10.0.0.77']))).toMatchObject({
+      state: 'programmed',
+      addresses: ['10.0.0.77'],
+    });
+    expect(identityOf(found, null)).toMatchObject({ state: 'provisional', addresses: ['10.0.0.2'] });
+  });
+  it('a MAC that is another’s - is replaced by one that no frame has', () => {
+    expect(identityOf(found, null, true).mac).toBe(NOT_OWN_MAC);
+    expect(identityOf(found, null).mac).toBe(found.mac);
+  });
+  it.each([
+    ['a record gives it to another, older or younger', [claim(1, binding), claim(9, binding)], true],
+    ['one that was found earlier has it', [claim(1, found)], true],
+    ['one that was found later has it', [claim(9, found)], false],
+    ['a host side has it', [claim(9, null, found.mac)], true],
+    ['it is alone', [claim(5, found), claim(9, { ...binding, mac: '0a:00:00:00:00:09' }), claim(8, null)], false],
+  ])('contested - %s', (_name, others, expected) => {
+    expect(isContested(claim(5, found), others)).toBe(expected);
+    expect(isContested(claim(5, binding), others), 'never one with a record').toBe(false);
   });
 });
 

@@ -2,6 +2,9 @@
  * Whose interface is it? Decides the identity that an interface may speak under, from what the node and the bus say of it:
  * the CNI record first, the pod's network namespace as fallback, the bus to confirm. Pure.
  *
+ * The fallback finds which pod it is and nothing else: the pod's side is the pod's to change, so its addresses come from the bus, and its MAC
+ * is taken only while no other interface has it.
+ *
  * A binding is made once for the life of the ifindex: a later change of its name, MAC or peer namespace is reported as
  * `interface-moved` and changes nothing. Host names are used again (Calico's are a hash), and a record can outlive its pod, so which
  * record speaks of which bearer of a name is decided by time (see recordFor and replaces). The bus's addresses win over the node's, except when a snapshot disagrees with the
@@ -27,10 +30,11 @@ export interface Binding {
   podUid: string;
   podNamespace: string;
   podName: string;
-  /** Interface inside the pod; empty when it was found by namespace. */
+  /** Interface inside the pod. */
   ifName: string;
   /** MAC of the pod's side. */
   mac: string;
+  /** By the record, or of one that was found by namespace by the bus. */
   addresses: string[];
   /** The link as it was when the binding was made. */
   link: { name: string; mac: string; linkNetnsid: number | null };
@@ -122,9 +126,34 @@ export function movedFrom(binding: Binding, link: LinkFacts): string[] {
   return changes;
 }
 
-/** The interface that the API server's podIPs speak of. */
+/** The interface that the API server's podIPs speak of. The name of one that was found by namespace is the pod's to choose. */
 export function isPrimary(binding: Binding): boolean {
-  return binding.ifName === 'eth0' || binding.ifName === '';
+  return binding.source === 'netns' || binding.ifName === 'eth0' || binding.ifName === '';
+}
+
+/** Stands for the MAC of a pod whose own cannot be believed: no frame on the wire has it, so source-mac holds for every frame. */
+export const NOT_OWN_MAC = '00:00:00:00:00:00';
+
+/** What decides between two that claim a MAC. */
+export interface MacClaim {
+  generation: number;
+  binding: Binding | null;
+  link: Pick<LinkFacts, 'mac'>;
+}
+
+/**
+ * Whether a MAC that was read from the pod's side belongs to another interface: one whose record names it, a host side that has it, or a pod that
+ * was found earlier. A pod with CAP_NET_ADMIN sets its MAC before it is looked for.
+ */
+export function isContested({ generation, binding }: MacClaim, others: Iterable<MacClaim>): boolean {
+  if (binding?.source !== 'netns') return false;
+  for (const other of others) {
+    if (other.generation === generation) continue;
+    if (other.link.mac === binding.mac) return true;
+    if (other.binding?.mac !== binding.mac) continue;
+    if (other.binding.source === 'cni' || other.generation < generation) return true;
+  }
+  return false;
 }
 
 /** Addresses on which the bus and the binding differ; empty when they agree or the bus has none yet. */
@@ -185,14 +214,17 @@ export interface Identity {
   allowedPrefixes: string[];
 }
 
-/** The identity in force: nothing, the node's word, or the node's word confirmed (or corrected) by the bus. */
-export function identityOf(binding: Binding | null, pod: PodIdentity | null): Identity {
+/**
+ * The identity in force: nothing, the node's word, or the node's word confirmed (or corrected) by the bus.
+ * @param contested its MAC is another's (see isContested)
+ */
+export function identityOf(binding: Binding | null, pod: PodIdentity | null, contested = false): Identity {
   if (!binding) return { state: 'unknown', mac: '', addresses: [], allowedPrefixes: [] };
   const told = pod && isPrimary(binding) ? pod.interfaces.flatMap((i) => i.addresses) : [];
   const confirmed = pod !== null && (told.length > 0 || !isPrimary(binding));
   return {
     state: confirmed ? 'programmed' : 'provisional',
-    mac: binding.mac,
+    mac: contested ? NOT_OWN_MAC : binding.mac,
     addresses: confirmed && told.length > 0 ? told : binding.addresses,
     allowedPrefixes: pod?.allowedPrefixes ?? [],
   };

@@ -61,6 +61,7 @@ describe('reconciler', () => {
       desired,
       store: { save: (stored: StoredInterface) => saved.push(structuredClone(stored)) } as unknown as BindingStore,
       moment: () => ({ wallMs: 1_000_000, bootNs: 1_000n }),
+      live: () => [],
       onNews: () => undefined,
       onProblem: ({ reason }) => problems.push(reason),
     });

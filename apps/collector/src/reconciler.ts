@@ -10,7 +10,7 @@ import { type AddressGrant, SpoofError, type SpoofMaps } from '@bailiff/bpf';
 import type { BindingStore } from './binding-store.ts';
 import { type DesiredState, type Moment, podRefOf } from './desired-state.ts';
 import { type GuardedInterface, keyOf, MAX_PENDING, originOf, storedOf } from './guarded-interface.ts';
-import { disagreement, identityOf, latchNetns, movedFrom } from './identity.ts';
+import { disagreement, identityOf, isContested, latchNetns, movedFrom } from './identity.ts';
 import { keepUnsaid, type MapStep, planIface, type WantedIface, wantedIface } from './plan.ts';
 import { userspaceViolation } from './violations.ts';
 
@@ -19,6 +19,7 @@ export interface ReconcilerOptions {
   maps: SpoofMaps;
   desired: DesiredState;
   store: BindingStore;
+  live(): Iterable<GuardedInterface>;
   moment(): Moment;
   /** There is something to say about the interface. */
   onNews(iface: GuardedInterface): void;
@@ -49,6 +50,13 @@ export class Reconciler {
     }
   }
 
+  /** A binding was made: an interface that had its MAC without a record loses it. */
+  bound(iface: GuardedInterface): void {
+    this.apply(iface);
+    for (const other of this.#o.live())
+      if (other !== iface && other.binding && other.binding.mac === iface.binding?.mac) this.apply(other);
+  }
+
   #apply(iface: GuardedInterface): boolean {
     const { desired } = this.#o;
     const moment = this.#o.moment();
@@ -63,7 +71,7 @@ export class Reconciler {
       }
     }
     const { wanted, omitted } = wantedIface({
-      identity: identityOf(iface.binding, pod),
+      identity: identityOf(iface.binding, pod, isContested(iface, this.#o.live())),
       modes: desired.modesOf(pod, namespace),
       sampling: desired.samplingOf(pod, namespace),
       quarantineUntilNs: iface.binding ? desired.quarantineUntilNs(iface.binding.podUid, moment) : 0n,

@@ -6,6 +6,7 @@ import type { Probe, SpoofMaps } from '@bailiff/bpf';
 import { clipReason, fitRefused, type InterfaceStatus, type NodeStatus, type RuntimeStatus } from '@bailiff/schemas';
 import type { DesiredState, Moment } from './desired-state.ts';
 import type { GuardedInterface } from './guarded-interface.ts';
+import { NOT_OWN_MAC } from './identity.ts';
 import type { Registry } from './registry.ts';
 import { fitInterfaces } from './status-bounds.ts';
 
@@ -31,10 +32,15 @@ export function coverageOf(iface: GuardedInterface): { coverage: InterfaceStatus
   if (!iface.binding) {
     const state = iface.kernel?.record.state ?? 'unknown';
     const judged = state === 'unknown' ? 'judged as unknown' : 'judged as an earlier process left it';
-    return { coverage: 'partial', reason: `no pod found for it: ${judged}` };
+    const { unlistedPod = '' } = iface;
+    const found =
+      unlistedPod === '' ? 'no pod found for it' : `of pod ${unlistedPod} by its namespace, which no list has`;
+    return { coverage: 'partial', reason: `${found}: ${judged}` };
   }
   if (iface.binding.mac === '')
     return { coverage: 'partial', reason: 'its MAC is not known: source-mac is not judged' };
+  if (iface.kernel?.record.mac === NOT_OWN_MAC)
+    return { coverage: 'partial', reason: 'its MAC is that of another interface: no frame counts as its own' };
   if (iface.omitted > 0)
     return { coverage: 'partial', reason: `${iface.omitted} addresses, prefixes or probe ports did not fit` };
   return { coverage: 'guarded', reason: '' };

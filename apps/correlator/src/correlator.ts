@@ -13,6 +13,7 @@ import {
   connectService,
   consumeOrdered,
   InstanceTeller,
+  type Position,
   requireHorizon,
   schemaLookup,
 } from '@bailiff/bus';
@@ -106,6 +107,8 @@ class Correlator {
       nowMs: clock.nowMs,
       configRevision: () => this.#rules.latest().revision,
       refused: () => this.#rules.latest().problems.map(({ key, message }) => [key, message] as const),
+      ready: () => ctx.health.checkReady(),
+      progress: [{ stream: 'VIOLATIONS', position: () => this.#position() }],
       onError: (error) => this.#warn('status', error),
     });
     this.#deadLetters = this.#makeDeadLetters(new PrecedentBook(0));
@@ -234,7 +237,7 @@ class Correlator {
       start: this.#plan.readFromMicros === 0 ? 'all' : { timeMs: Math.floor(this.#plan.readFromMicros / 1000) },
       maxMessages: config.pullMessages,
       onMessage: (message) => (this.#intake as Intake).take(message),
-      onIdle: () => this.#onIdle(),
+      onIdle: (sequence) => this.#onIdle(sequence),
       onRestart: (why) => this.#warn('violations', new Error(why), 'reading goes on with a new consumer'),
       onRemade: async () => {
         this.#caughtUp = false;
@@ -297,7 +300,12 @@ class Correlator {
     this.#warn(`${reason} of ${node}`, new Error(detail), 'a node’s claim is refused');
   }
 
-  #onIdle(): void {
+  #position(): Position {
+    return { sequence: this.#intake?.handled ?? 0, timestampMicros: this.#intake?.handledMicros ?? 0 };
+  }
+
+  #onIdle(sequence: number): void {
+    this.#intake?.reached(sequence);
     if (this.#caughtUp) return;
     this.#caughtUp = true;
     const { frames } = this.#intake ?? { frames: 0 };
@@ -334,6 +342,7 @@ class Correlator {
       waits: intake?.waits ?? 0,
       pending: intake?.pending ?? 0,
       lagSeconds: (intake?.lagMs() ?? 0) / 1000,
+      stalledSeconds: this.#teller.stalledSeconds,
       streamMicros: fold?.nowMicros ?? 0,
       counted: fold?.counted ?? NO_READINGS.counted,
       size: fold?.size ?? NO_READINGS.size,

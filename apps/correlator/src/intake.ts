@@ -46,8 +46,9 @@ export class Intake {
   readonly #nodeOf = new Map<string, string>();
   /** The message that is being worked on, for what the fold refuses of it. */
   #current: StreamMessage | null = null;
-  /** Newest sequence that was folded or set aside. */
+  /** Newest sequence that was folded or set aside, and when the bus stored it; 0: not known. */
   handled = 0;
+  handledMicros = 0;
   /** Newest frame received, and when the bus stored it. */
   received = 0;
   receivedMicros = 0;
@@ -71,6 +72,14 @@ export class Intake {
   /** The message of a sequence when it is the one being worked on. */
   current(sequence: number): StreamMessage | null {
     return this.#current?.sequence === sequence ? this.#current : null;
+  }
+
+  /** The stream holds no frame up to this sequence that is to be judged. */
+  reached(sequence: number): void {
+    if (sequence <= this.handled) return;
+    this.handled = sequence;
+    this.received = sequence;
+    this.handledMicros = 0;
   }
 
   take(message: StreamMessage): void | Promise<void> {
@@ -125,6 +134,7 @@ export class Intake {
     }
     this.#current = null;
     this.handled = sequence;
+    this.handledMicros = timestampMicros;
   }
 
   async #lookUp(message: StreamMessage, node: string): Promise<void> {
@@ -151,6 +161,7 @@ export class Intake {
   #setAside(message: StreamMessage, reason: string, detail: string): void {
     this.unreadable++;
     this.handled = message.sequence;
+    this.handledMicros = message.timestampMicros;
     this.#o.deadLetters.add({ sequence: message.sequence, reason, detail, indexes: [], message });
   }
 

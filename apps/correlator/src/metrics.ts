@@ -9,6 +9,7 @@ export interface Readings {
   waits: number;
   pending: number;
   lagSeconds: number;
+  stalledSeconds: number;
   streamMicros: number;
   counted: {
     violations: number;
@@ -46,6 +47,7 @@ export const NO_READINGS: Readings = {
   waits: 0,
   pending: 0,
   lagSeconds: 0,
+  stalledSeconds: 0,
   streamMicros: 0,
   counted: { violations: 0, duplicates: 0, packets: 0, refused: 0, epochsRefused: 0, shifted: 0 },
   size: { nodes: 0, epochs: 0, windows: 0, parked: 0, windowsRefused: 0, capped: 0, vectorsRefused: 0 },
@@ -81,6 +83,11 @@ export function makeMetrics(registry: Registry, read: () => Readings): Metrics {
     'lag_seconds',
     'Age of the frame in work, while it waits or the bus has more; otherwise 0',
     (r) => r.lagSeconds,
+  );
+  gauge(
+    'stalled_seconds',
+    'Time for which the bus has held frames after the last one judged, and none was judged',
+    (r) => r.stalledSeconds,
   );
   gauge('stream_time_seconds', 'Time of the newest frame, as the bus stored it', (r) => r.streamMicros / 1e6);
   gauge('counters', 'Counters remembered', (r) => r.size.epochs);

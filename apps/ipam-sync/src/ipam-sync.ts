@@ -9,7 +9,16 @@
 
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
-import { type Bus, BusError, connectService, decodeToken, encodeToken, InstanceTeller, openBucket } from '@bailiff/bus';
+import {
+  type Bus,
+  BusError,
+  connectService,
+  decodeToken,
+  encodeToken,
+  InstanceTeller,
+  openBucket,
+  type Position,
+} from '@bailiff/bus';
 import {
   type KubeApi,
   type KubeError,
@@ -71,6 +80,8 @@ export class IpamSync {
   #term: Promise<void> = Promise.resolve();
   #warnedAtMs = new Map<string, number>();
   #taintProblem = '';
+  /** Newest list that this process has written. */
+  #written: Position = { sequence: 0, timestampMicros: 0 };
 
   constructor(ctx: ServiceContext<IpamSyncConfig>, client: KubeApi, bus: Bus) {
     const { config, signal } = ctx;
@@ -108,7 +119,19 @@ export class IpamSync {
       nowMs: ctx.clock.nowMs,
       configRevision: () => 0,
       refused: () => (this.settings.refusal === '' ? [] : [[SPOOF_CLUSTER_KEY, this.settings.refusal] as const]),
-      more: () => (this.taints?.status ? { taints: this.taints.status } : {}),
+      ready: () => ctx.health.checkReady(),
+      progress: [
+        {
+          stream: `KV_${PODS_BUCKET}`,
+          position: () => this.#written,
+          behind: () => this.writer?.unwritten ?? 0,
+        },
+      ],
+      more: () => ({
+        leads: this.isLeader,
+        ...(this.isLeader ? {} : { progress: null }),
+        ...(this.taints?.status ? { taints: this.taints.status } : {}),
+      }),
       onError: (error) => this.#warn('status', error),
     });
     this.owners = new OwnerResolver({
@@ -177,10 +200,15 @@ export class IpamSync {
   #lead(term: AbortSignal): void {
     const { log, signal } = this.#ctx;
     log.info({ holder: this.elector.holder }, 'leading');
+    this.#teller.tell();
     // A term begins when the one before has written its last.
     this.#term = this.#term.then(() => this.#serve(AbortSignal.any([term, signal])));
     this.#term.catch((error) => this.#ctx.fail(error as Error));
-    term.addEventListener('abort', () => log.info('no longer leading'), { once: true });
+    const onEnd = () => {
+      log.info('no longer leading');
+      this.#teller.tell();
+    };
+    term.addEventListener('abort', onEnd, { once: true });
   }
 
   async #serve(term: AbortSignal): Promise<void> {
@@ -207,6 +235,9 @@ export class IpamSync {
           coalesceMs: this.#ctx.config.coalesceMs,
           onRemade: () => log.warn({ bucket: PODS_BUCKET }, 'the bucket was made anew; all of it is written again'),
           onFailure: (error) => this.#warn('snapshots', error),
+          onStored: (sequence) => {
+            this.#written = { sequence, timestampMicros: this.#ctx.clock.nowMicros() };
+          },
           onWritten: (latencyMs) => this.#metrics.writeSeconds.observe(latencyMs / 1000),
         },
         this.writes,
@@ -316,6 +347,7 @@ export class IpamSync {
     };
     return {
       leader: this.isLeader,
+      stalledSeconds: this.#teller.stalledSeconds,
       terms: this.elector.terms,
       pods: state.podCount,
       nodes: state.nodeCount,

@@ -8,6 +8,7 @@ import type { WriterStats } from './writer.ts';
 /** Read at each scrape. */
 export interface Readings {
   leader: boolean;
+  stalledSeconds: number;
   terms: number;
   pods: number;
   nodes: number;
@@ -27,6 +28,7 @@ export interface Readings {
 /** Before anything was read. */
 export const NO_READINGS: Readings = {
   leader: false,
+  stalledSeconds: 0,
   terms: 0,
   pods: 0,
   nodes: 0,
@@ -56,6 +58,11 @@ export function makeMetrics(registry: Registry, read: () => Readings): Metrics {
   const total = (name: string, help: string, value: (from: Readings) => number) =>
     family.total(name, help, () => value(readings()));
   gauge('leader', '1 while this replica leads', (r) => Number(r.leader));
+  gauge(
+    'stalled_seconds',
+    'Time for which lists have waited to be written, and none was written; of the leader',
+    (r) => r.stalledSeconds,
+  );
   gauge('pods', 'Pods that are bound to a node and have not ended', (r) => r.pods);
   gauge('nodes', 'Nodes', (r) => r.nodes);
   gauge('contested_addresses', 'Addresses that more than one pod claims', (r) => r.contestedAddresses);

@@ -27,6 +27,8 @@ export interface WriterOptions {
   confirmLeader(): Promise<boolean>;
   coalesceMs: number;
   nowMs?: () => number;
+  /** The bus has stored a write or a removal, under this sequence. */
+  onStored?(sequence: number): void;
   /** A key was written: how long after its first mark. */
   onWritten?(latencyMs: number): void;
   /** A key could not be written or read, and is tried again. */
@@ -69,6 +71,8 @@ export class SnapshotWriter {
   #wake: () => void = () => {};
   #synced = false;
   #flushing = false;
+  /** Keys of the flush that have not been brought to the plan yet. */
+  #underWay = 0;
   #failuresInRow = 0;
   readonly stats: WriterStats;
 
@@ -90,6 +94,10 @@ export class SnapshotWriter {
   }
   get pending(): number {
     return this.#marked.size;
+  }
+  /** Keys that are marked or being written; at least one while the bucket has not been read. */
+  get unwritten(): number {
+    return Math.max(this.#synced ? 0 : 1, this.#marked.size + this.#underWay);
   }
 
   /** Says that the plan for these keys may have changed. */
@@ -157,11 +165,13 @@ export class SnapshotWriter {
     const batch = [...this.#marked];
     this.#marked.clear();
     this.#flushing = true;
+    this.#underWay = batch.length;
     let failed = 0;
     const worker = async () => {
       for (let next = batch.pop(); next !== undefined; next = batch.pop()) {
         const [key, sinceMs] = next;
         const done = !signal.aborted && (await this.#bring(key, sinceMs));
+        this.#underWay -= 1;
         if (done) continue;
         failed += 1;
         this.#marked.set(key, Math.min(sinceMs, this.#marked.get(key) ?? sinceMs));
@@ -214,6 +224,7 @@ export class SnapshotWriter {
     if (!isLeader()) return false;
     try {
       const busRevision = await (json === null ? bucket.delete(key, options) : bucket.put(key, json, options));
+      this.#options.onStored?.(busRevision);
       if (json === null) this.stats.deletes += 1;
       else this.stats.writes += 1;
       this.#stand(key, { ...after, busRevision, ours: true });

@@ -1,9 +1,8 @@
-import { planVerdict } from '@bailiff/answer';
+import { Ledger, planVerdict } from '@bailiff/answer';
 import { responsePolicy } from '@bailiff/policy';
 import { sampleResponse, sampleVerdict } from '@bailiff/schemas/testing';
 import { describe, expect, it } from 'vitest';
 import { Backlog } from './backlog.ts';
-import { Ledger } from './ledger.ts';
 
 const policies = new Map([
   ['mine', responsePolicy.parse({ steps: [{ action: 'label' }, { action: 'delete', after: '5m' }] })],
@@ -11,7 +10,7 @@ const policies = new Map([
 const SECOND = 1_000_000;
 
 describe('backlog', () => {
-  it('unanswered - a task that was due long ago and has no record; a record of any kind is an answer', () => {
+  it('unanswered - a task that was due long ago and has not ended; one that was begun has the same time to end', () => {
     const backlog = new Backlog();
     const ledger = new Ledger();
     const verdict = sampleVerdict({ verdictId: 'v1' });
@@ -21,7 +20,11 @@ describe('backlog', () => {
     const started = sampleResponse({ verdictId: 'v1', policy: 'mine', action: 'label', phase: 'started' });
     ledger.applyInOrder(started, { sequence: 1, timestampMicros: 40 * SECOND });
     expect(backlog.unanswered(ledger, 60 * SECOND, 30_000)).toBe(0);
-    // The delete's turn has come as well.
+    expect(backlog.unanswered(ledger, 71 * SECOND, 30_000)).toBe(1);
+    const ended = sampleResponse({ verdictId: 'v1', policy: 'mine', action: 'label', phase: 'succeeded' });
+    ledger.applyInOrder(ended, { sequence: 2, timestampMicros: 71 * SECOND });
+    expect(backlog.unanswered(ledger, 200 * SECOND, 30_000)).toBe(0);
+    // The delete is due as well.
     expect(backlog.unanswered(ledger, 400 * SECOND, 30_000)).toBe(1);
     backlog.clear();
     expect(backlog.unanswered(ledger, 400 * SECOND, 30_000)).toBe(0);

@@ -4,9 +4,8 @@
  * start; Redis may forget everything.
  */
 
-import type { Task } from '@bailiff/answer';
+import { isUnanswered, type Ledger, type Task, type TaskState } from '@bailiff/answer';
 import type { Response } from '@bailiff/schemas';
-import type { Ledger, TaskState } from './ledger.ts';
 import type { Job, PlacedVerdict } from './ports.ts';
 
 /** Some 400 bytes each. When it is full the reading of VERDICTS waits. */
@@ -60,14 +59,10 @@ export class Backlog {
     this.#verdicts.clear();
   }
 
-  /** Verdicts with a task that has been due for longer than the grace and has no record of any kind. */
+  /** Verdicts with a task that is overdue. */
   unanswered(ledger: Ledger, nowMicros: number, graceMs: number): number {
     let count = 0;
-    for (const { tasks } of this.#verdicts.values()) {
-      const isLate = ({ taskId, dueAtMicros }: { taskId: string; dueAtMicros: number }) =>
-        dueAtMicros + graceMs * 1000 < nowMicros && ledger.task(taskId) === undefined;
-      if (tasks.some(isLate)) count += 1;
-    }
+    for (const { tasks } of this.#verdicts.values()) if (isUnanswered(tasks, ledger, nowMicros, graceMs)) count += 1;
     return count;
   }
 

@@ -7,6 +7,7 @@ import type { Registry } from 'prom-client';
 export interface Readings {
   outstanding: number;
   unanswered: number;
+  stalledSeconds: number;
   redisUp: number;
   undosOverdue: number;
   tasks: number;
@@ -20,6 +21,7 @@ export interface Readings {
 export const NO_READINGS: Readings = {
   outstanding: 0,
   unanswered: 0,
+  stalledSeconds: 0,
   redisUp: 0,
   undosOverdue: 0,
   tasks: 0,
@@ -38,8 +40,13 @@ export function makeMetrics(registry: Registry, read: () => Readings) {
   gauge('outstanding_verdicts', 'Verdicts with a task that has not ended', (r) => r.outstanding);
   gauge(
     'unanswered_verdicts',
-    'Verdicts with a task that has been due for half a minute and has no record',
+    'Verdicts with a task that was due, begun or approved half a minute ago and has not ended',
     (r) => r.unanswered,
+  );
+  gauge(
+    'stalled_seconds',
+    'Time for which the bus has held verdicts after the last one read, and none was read',
+    (r) => r.stalledSeconds,
   );
   gauge('redis_up', '1 while Redis answers, otherwise 0', (r) => r.redisUp);
   gauge('undos_overdue', 'Effects that should have ended and have not', (r) => r.undosOverdue);

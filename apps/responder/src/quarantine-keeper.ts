@@ -7,10 +7,17 @@
  * entries of a node, so that no list in between lifts one of them. Safe to repeat, and with several replicas. Bounds: one edit a node
  * with quarantined pods or an unreadable list; an edit that fails is tried again by the next `settle`.
  */
-import { editQuarantine, renewed, storedQuarantine, withEntry, withoutEntry } from '@bailiff/answer';
+import {
+  editQuarantine,
+  type Ledger,
+  type QuarantineInForce,
+  renewed,
+  storedQuarantine,
+  withEntry,
+  withoutEntry,
+} from '@bailiff/answer';
 import { type Bucket, type Bus, decodeToken, encodeToken, microsOf, streamInfo } from '@bailiff/bus';
 import type { QuarantineEntry } from '@bailiff/schemas';
-import type { Ledger, QuarantineInForce } from './ledger.ts';
 import type { ResponseLog } from './ports.ts';
 
 export interface QuarantineKeeperOptions {

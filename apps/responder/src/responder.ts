@@ -6,7 +6,16 @@
  * number of replicas may run: the streams say what is left to do. Bounds: `MAX_OUTSTANDING` verdicts, then reading waits.
  */
 import { setMaxListeners } from 'node:events';
-import { DELETE_STORM, POLICY_SETTLE_MICROS, PolicyBook, phaseGroupOf, RELEASED } from '@bailiff/answer';
+import {
+  DELETE_STORM,
+  Ledger,
+  POLICY_SETTLE_MICROS,
+  PolicyBook,
+  phaseGroupOf,
+  RELEASED,
+  tasksOf,
+  UNANSWERED_MS,
+} from '@bailiff/answer';
 import {
   type Bucket,
   type Bus,
@@ -25,7 +34,6 @@ import { busOptionsOf, busServiceOf, QuietLog, type ServiceContext, ServiceError
 import { nodeAsker } from './ask-node.ts';
 import { Backlog, clearJob, type QueuedJob, undoJobs } from './backlog.ts';
 import type { ResponderConfig } from './config.ts';
-import { Ledger } from './ledger.ts';
 import { type Metrics, makeMetrics } from './metrics.ts';
 import type { Job, JobResult, PlacedVerdict, StepHook } from './ports.ts';
 import { QuarantineKeeper } from './quarantine-keeper.ts';
@@ -33,7 +41,7 @@ import { Queues } from './queues.ts';
 import { FactReader } from './read-facts.ts';
 import { redisOf } from './redis-options.ts';
 import { ResponseStream } from './responses.ts';
-import { type RunLimits, type TaskDeps, TaskRunner, tasksOf } from './run-task.ts';
+import { type RunLimits, type TaskDeps, TaskRunner } from './run-task.ts';
 import { UndoRunner } from './run-undo.ts';
 import { VerdictStream } from './verdicts.ts';
 
@@ -41,8 +49,6 @@ import { VerdictStream } from './verdicts.ts';
 const EXPIRY_MARGIN_MS = 3_600_000;
 /** Where the stream keeps for ever: the longest expiry that a policy may name. */
 const LONGEST_EXPIRY_MS = 30 * 86_400_000;
-/** A task that has been due for longer and has no record is told of. */
-const UNANSWERED_MS = 30_000;
 /** How often reading looks whether the backlog has room again. */
 const FULL_POLL_MS = 200;
 
@@ -112,6 +118,7 @@ class Responder {
     this.#metrics = makeMetrics(ctx.metrics, () => ({
       outstanding: this.#backlog.size,
       unanswered: this.#backlog.unanswered(this.#ledger, clock.nowMicros(), UNANSWERED_MS),
+      stalledSeconds: this.#teller.stalledSeconds,
       redisUp: this.#queues?.ready ? 1 : 0,
       undosOverdue: undoJobs(this.#ledger, clock.nowMicros(), 0, () => true).length,
       tasks: this.#ledger.size,
@@ -140,6 +147,8 @@ class Responder {
       nowMs: () => clock.nowMs(),
       configRevision: () => this.#book.revision,
       refused: () => this.#book.refused().map(({ key, reason }) => [key, reason] as const),
+      ready: () => ctx.health.checkReady(),
+      progress: [{ stream: 'VERDICTS', position: () => this.#verdicts.position }],
       onError: (error) => ctx.log.warn({ err: error }, 'its status could not be told'),
     });
     this.#responses = new ResponseStream({

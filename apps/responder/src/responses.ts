@@ -4,7 +4,7 @@
  * Each record is checked against its own id as it is read: a record whose id is not what its names hash to, or that cannot be decoded, is
  * dead-lettered and not believed.
  */
-import { phaseGroupOf, responseIdOf } from '@bailiff/answer';
+import { type Ledger, phaseGroupOf, responseIdOf } from '@bailiff/answer';
 import {
   type Bus,
   BusError,
@@ -29,7 +29,6 @@ import {
   type Response,
   type SchemaRegistry,
 } from '@bailiff/schemas';
-import type { Ledger } from './ledger.ts';
 import type { Published, Reserved, ResponseLog } from './ports.ts';
 
 const STREAM = 'RESPONSES';

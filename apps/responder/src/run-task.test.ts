@@ -1,6 +1,6 @@
 // Replicas of the task runner over a bus, an API server and a queue in memory: deliveries come late and in any interleaving, replicas
 // die at any step, and the properties that matter are checked for each seed.
-import { PolicyBook, phaseGroupOf, taskIdOf } from '@bailiff/answer';
+import { Ledger, PolicyBook, phaseGroupOf, taskIdOf, tasksOf } from '@bailiff/answer';
 import { BusError } from '@bailiff/bus';
 import { type KubeApi, KubeError, type RequestOptions } from '@bailiff/kube';
 import type { Response, Verdict } from '@bailiff/schemas';
@@ -8,11 +8,10 @@ import { systemClock } from '@bailiff/service';
 import fc from 'fast-check';
 import { Registry } from 'prom-client';
 import { describe, expect, it } from 'vitest';
-import { Ledger } from './ledger.ts';
 import { makeMetrics, NO_READINGS } from './metrics.ts';
 import type { Job, JobResult, PlacedVerdict, Published, Reserved, ResponseLog, Step } from './ports.ts';
 import { FactReader } from './read-facts.ts';
-import { type TaskDeps, TaskRunner, tasksOf } from './run-task.ts';
+import { type TaskDeps, TaskRunner } from './run-task.ts';
 
 /** Same sequence for the same seed (mulberry32). */
 function randomOf(seed: number): () => number {

@@ -11,18 +11,19 @@
  * be left locked.
  */
 import {
+  ACTION_MEMORY_MICROS,
   type Decision,
   expiryOf,
   type GuardLimits,
   isSamePod,
   judge,
+  type Ledger,
   needsReservation,
-  POLICY_SETTLE_MICROS,
   type PolicyBook,
-  planVerdict,
   recordOf,
-  substitutesOf,
   type Task,
+  type TaskState,
+  tasksOf,
 } from '@bailiff/answer';
 import { BusError } from '@bailiff/bus';
 import type { KubeApi } from '@bailiff/kube';
@@ -33,7 +34,6 @@ import { ACTION_OF } from './actions/index.ts';
 import { Api } from './api.ts';
 import { CaptureGate } from './capture-gate.ts';
 import { afterFailure, type RetryLimits } from './failures.ts';
-import { ACTION_MEMORY_MICROS, type Ledger, type TaskState } from './ledger.ts';
 import type { Metrics } from './metrics.ts';
 import type { Job, JobResult, PlacedVerdict, ResponseLog, StepHook } from './ports.ts';
 import type { FactReader } from './read-facts.ts';
@@ -369,14 +369,6 @@ interface Run {
 type Judged = { kind: 'go'; outcome: 'stored' | 'exists' | 'moved' | 'held' } | Exclude<Decision, { kind: 'go' }>;
 
 const FOUND_DONE: Outcome = { reasonCode: 'found-done', reason: 'begun before, and found done when looked at again' };
-
-/** What the policies ask for about a verdict, with the quarantines that stand in for deletions that were stopped. */
-export function tasksOf(placed: PlacedVerdict, book: PolicyBook, ledger: Ledger): Task[] {
-  const { verdict, atMicros } = placed;
-  const { byName } = book.at(atMicros - POLICY_SETTLE_MICROS);
-  const planned = planVerdict(verdict, atMicros, byName);
-  return substitutesOf(planned, verdict, byName, (taskId) => ledger.task(taskId)?.terminal ?? null);
-}
 
 function later(job: Job, delayMs: number): JobResult {
   return { kind: 'later', delayMs: Math.max(0, delayMs), tries: job.tries, failingSinceMs: job.failingSinceMs };

@@ -5,6 +5,7 @@ import {
   consumeOrdered,
   deadLetter,
   getMessage,
+  type Position,
   parseSubject,
   reasonOf,
   type StreamMessage,
@@ -35,6 +36,8 @@ export interface VerdictStreamOptions {
 export class VerdictStream {
   readonly #options: VerdictStreamOptions;
   #cache = new Map<number, PlacedVerdict>();
+  /** Newest verdict that was planned or set aside. */
+  position: Position = { sequence: 0, timestampMicros: 0 };
 
   constructor(options: VerdictStreamOptions) {
     this.#options = options;
@@ -50,17 +53,22 @@ export class VerdictStream {
       onMessage: async (message) => {
         // What cannot be read ends no reading, and is not passed over while the bus does not take its dead letter.
         const placed = await take(message);
-        if (!placed) return;
-        this.#keep(placed);
-        await this.#options.onVerdict(placed);
+        if (placed) {
+          this.#keep(placed);
+          await this.#options.onVerdict(placed);
+        }
+        const { sequence, timestampMicros } = message;
+        this.position = { sequence, timestampMicros };
       },
-      onIdle: () => {
+      onIdle: (sequence) => {
+        if (sequence > this.position.sequence) this.position = { sequence, timestampMicros: 0 };
         if (caughtUp) return;
         caughtUp = true;
         onCaughtUp();
       },
       onRemade: () => {
         caughtUp = false;
+        this.position = { sequence: 0, timestampMicros: 0 };
         this.#cache.clear();
         this.#options.onRemade();
       },

@@ -4,7 +4,7 @@
  * Each reader has a position of its own, so a receiver that is slow or away holds back syslog alone. One relay is enough; a second one beside
  * it, as while it is replaced, makes events that the bus drops as duplicates, and sends syslog twice.
  */
-import { type Bus, connectService, openBucket, streamInfo, toBusError } from '@bailiff/bus';
+import { type Bus, connectService, InstanceTeller, openBucket, streamInfo, toBusError } from '@bailiff/bus';
 import { busOptionsOf, busServiceOf, type ServiceContext } from '@bailiff/service';
 import type { RelayConfig } from './config.ts';
 import { EventDecoder, SOURCES, type SourceName } from './events-of.ts';
@@ -52,6 +52,8 @@ class Relay {
       this.#readers.set(stream, this.#makeReader(stream, decoder));
     // VIOLATIONS is among them: the evidence of verdicts is named by when it was made.
     await Promise.all([...this.#readers.values()].map((reader) => reader.open()));
+    const teller = this.#makeTeller();
+    onStop('status', () => teller.close());
     for (const [stream, reader] of this.#readers) {
       onStop(stream, () => reader.stop(config.stopTimeoutMs * STOP_SHARE));
       health.ready(
@@ -81,6 +83,21 @@ class Relay {
         (cause) => this.#warn('observing', toBusError(cause, stream), 'a stream does not say what it holds'),
       );
     }
+  }
+
+  #makeTeller(): InstanceTeller {
+    const { clock, version, health } = this.#ctx;
+    return new InstanceTeller({
+      bus: this.#bus,
+      service: 'siem-relay',
+      version,
+      nowMs: clock.nowMs,
+      configRevision: () => 0,
+      refused: () => [],
+      ready: () => health.checkReady(),
+      progress: [...this.#readers].map(([stream, reader]) => ({ stream, position: () => reader.position })),
+      onError: (error) => this.#warn('status', error, 'its status could not be published'),
+    });
   }
 
   #position(key: string): PositionKeeper {

@@ -10,6 +10,7 @@ import {
   BusError,
   consumeOrdered,
   FramePublisher,
+  type Position,
   type SiemFormat,
   type StartAt,
   type StreamMessage,
@@ -60,6 +61,8 @@ export class SourceReader {
   #created = '';
   #start: StartAt | null = null;
   #received = 0;
+  /** Newest message whose events are all on the bus. */
+  position: Position = { sequence: 0, timestampMicros: 0 };
   #running: Promise<void> = Promise.resolve();
   /** Messages that the stream holds and that are not read yet. */
   pending = 0;
@@ -131,6 +134,7 @@ export class SourceReader {
         this.#under.clear();
         this.#created = (await streamInfo(bus, stream)).created;
         this.#received = 0;
+        this.position = { sequence: 0, timestampMicros: 0 };
       },
       signal,
     });
@@ -145,11 +149,13 @@ export class SourceReader {
         this.#created = info.created;
         if (last?.created === info.created && last.sequence <= info.state.last_seq) {
           this.#received = last.sequence;
+          this.position = { sequence: last.sequence, timestampMicros: 0 };
           return { sequence: last.sequence + 1 };
         }
         // A position that is of another stream, or of one from before a restored backup: all that is here may be new.
         if (last !== null || startAt === 'all') return 'all';
         this.#received = info.state.last_seq;
+        this.position = { sequence: info.state.last_seq, timestampMicros: 0 };
         position.move({ created: info.created, sequence: info.state.last_seq });
         return { sequence: info.state.last_seq + 1 };
       } catch (cause) {
@@ -176,7 +182,9 @@ export class SourceReader {
     const created = this.#created;
     const done = this.#under.add({ sequence, storedMicros }, rendered.length);
     const moveTo = (to: Done | null) => {
-      if (to && created === this.#created) this.#o.position.move({ created, sequence: to.sequence });
+      if (!to || created !== this.#created) return;
+      this.position = { sequence: to.sequence, timestampMicros: to.storedMicros };
+      this.#o.position.move({ created, sequence: to.sequence });
     };
     for (const one of rendered) {
       await this.#publisher.whenCapacity();

@@ -1,10 +1,9 @@
 /**
- * How the correlator and the responder do, as the streams alone show it: nobody writes a status of them, and nobody has to be asked.
+ * How the services do: which instances run, what waits for them, and which verdicts have no response.
  *
- * Place in the path: VIOLATIONS, VERDICTS, RESPONSES and CONFIG_LOG → here → command. Invariants: all times are the bus's, so that the clock of
- * whoever asks does not matter; a verdict counts as unanswered only when a policy of its own moment answers it and no record of any of
- * the policy's tasks is there well after the first was due. What the streams cannot show is not guessed: a reader may be anybody's, so `readers: 0`
- * proves that a service is away and more does not prove that it is there. Bounds: MAX_VERDICTS newest, MAX_RECORDS of RESPONSES, `timeoutMs`.
+ * Place in the path: `bailiff_services`, VIOLATIONS, VERDICTS, RESPONSES and CONFIG_LOG → here → command. Invariants: all times are the bus's, so
+ * that the clock of the reader does not matter; who runs is decided by statuses (service-health.ts), what is answered by the responder's own
+ * fold (unanswered.ts). Bounds: MAX_VERDICTS newest, MAX_RECORDS of RESPONSES, `timeoutMs`.
  */
 import {
   type Bus,
@@ -12,16 +11,26 @@ import {
   ConfigLog,
   consumeOrdered,
   getMessage,
+  INSTANCE_MAX_AGE_MS,
   microsOf,
-  parseSubject,
+  SERVICES_BUCKET,
   type StreamMessage,
   schemaLookup,
   streamInfo,
 } from '@bailiff/bus';
-import { parseDurationMs, type ResponsePolicy } from '@bailiff/policy';
-import { decodeWithLookup, SchemaError, SchemaRegistry, type Verdict } from '@bailiff/schemas';
-import { PHASE_GROUPS, responseIdOf } from './ids.ts';
-import { matches, POLICY_SETTLE_MICROS, PolicyBook } from './policy-book.ts';
+import { decodeWithLookup, type InstanceStatus, SchemaError, SchemaRegistry, type Verdict } from '@bailiff/schemas';
+import { phaseGroupOf, responseIdOf } from './ids.ts';
+import { Ledger } from './ledger.ts';
+import { POLICY_SETTLE_MICROS, PolicyBook } from './policy-book.ts';
+import {
+  healthOf,
+  type InstanceSets,
+  instancesOf,
+  positionOf,
+  type ServiceHealth,
+  type Waiting,
+} from './service-health.ts';
+import { isUnanswered, tasksOf, UNANSWERED_MS } from './unanswered.ts';
 
 /** Newest verdicts that are looked at; 1 kB each. */
 export const MAX_VERDICTS = 2_000;
@@ -30,9 +39,7 @@ export const MAX_RECORDS = 100_000;
 /** Ids of unanswered verdicts that are named. */
 export const MAX_NAMED = 5;
 
-export interface CorrelatorStatus {
-  /** Consumers on VIOLATIONS. 0: no correlator reads. */
-  readers: number;
+export interface CorrelatorStatus extends ServiceHealth {
   newestFrameAtMs: number | null;
   newestVerdictAtMs: number | null;
   /**
@@ -42,13 +49,11 @@ export interface CorrelatorStatus {
   newestVerdictDelayMs: number | null;
 }
 
-export interface ResponderStatus {
-  /** Consumers on VERDICTS. 0: no responder reads. */
-  readers: number;
+export interface ResponderStatus extends ServiceHealth {
   newestResponseAtMs: number | null;
   /** Verdicts looked at that a policy of their moment answers and whose first task has been due for `graceMs`. */
   due: number;
-  /** Of these, without any record. A responder that reads (`readers` > 0) and answers nothing has mostly lost Redis. */
+  /** Verdicts with a task that should have ended and has not: what the responder's metric `unanswered_verdicts` counts. */
   unanswered: number;
   oldestUnansweredAtMs: number | null;
   /** Ids of the oldest of them. */
@@ -60,14 +65,15 @@ export interface ServiceStatus {
   atMs: number;
   correlator: CorrelatorStatus;
   responder: ResponderStatus;
-  /** More verdicts or records were in the time asked for than are looked at: the newest verdicts were, and `unanswered` may be too high. */
+  ipamSync: ServiceHealth;
+  /** null: there was none within the last hour. It is optional. */
+  siemRelay: ServiceHealth | null;
+  /** More verdicts or records were there than are looked at: the newest verdicts were, and `unanswered` may be too high. */
   cut: boolean;
 }
 
 export interface ServiceStatusOptions {
-  /** How far back verdicts are looked at. Default an hour. */
-  windowMs?: number;
-  /** How long after its first task was due a verdict may be without a record. Default 30 s. */
+  /** How long after a task was due, begun or approved it may be without its terminal record. Default 30 s. */
   graceMs?: number;
   /** For all of it. Default 10 s. */
   timeoutMs?: number;
@@ -79,42 +85,99 @@ interface Placed {
   atMicros: number;
 }
 
-/** Reads how both services do. Needs the rights of the command's identity. @throws BusError; BUS_TIMEOUT after `timeoutMs` */
-export async function readServiceStatus(bus: Bus, options: ServiceStatusOptions = {}): Promise<ServiceStatus> {
-  const { windowMs = 3_600_000, graceMs = 30_000, timeoutMs = 10_000 } = options;
+type StreamInfo = Awaited<ReturnType<typeof streamInfo>>;
+
+/**
+ * Reads how the services do. Needs the rights of the command's identity.
+ * @param instances as read from `bailiff_services`, with the bus's time as `updatedAt`
+ * @throws BusError; BUS_TIMEOUT after `timeoutMs`
+ */
+export async function readServiceStatus(
+  bus: Bus,
+  instances: readonly InstanceStatus[],
+  options: ServiceStatusOptions = {},
+): Promise<ServiceStatus> {
+  const { graceMs = UNANSWERED_MS, timeoutMs = 10_000 } = options;
   const signal = AbortSignal.timeout(timeoutMs);
-  // Before any consumer of our own is counted.
-  const [violations, verdicts, responses] = await Promise.all([
-    streamInfo(bus, 'VIOLATIONS'),
-    streamInfo(bus, 'VERDICTS'),
-    streamInfo(bus, 'RESPONSES'),
-  ]);
+  const infos = await Promise.all(
+    ['VIOLATIONS', 'VERDICTS', 'RESPONSES', `KV_${SERVICES_BUCKET}`].map((name) => streamInfo(bus, name)),
+  );
+  const [violations, verdicts, responses, services] = infos as [StreamInfo, StreamInfo, StreamInfo, StreamInfo];
   const atMicros = microsOf(responses.ts ?? '');
-  const newestAtMs = ({ state }: typeof violations) => (state.messages > 0 ? microsOf(state.last_ts) / 1000 : null);
-  const sinceMicros = atMicros - windowMs * 1000;
+  const atMs = atMicros / 1000;
+  // A status is kept for so long: without one, no instance has run since.
+  const unheardSinceMs = Math.max(atMs - INSTANCE_MAX_AGE_MS, Date.parse(services.created));
+  const health = async (service: string, streams: readonly StreamInfo[]): Promise<ServiceHealth> => {
+    const sets = instancesOf(service, instances, atMs);
+    const waiting = await Promise.all(streams.map((info) => waitingIn(bus, info, sets, unheardSinceMs, signal)));
+    return healthOf(sets, together(waiting), atMs);
+  };
   const placed = await readVerdicts(bus, verdicts.state.last_seq, signal);
-  const inWindow = placed.filter((one) => one.atMicros >= sinceMicros);
-  const due = await dueOf(bus, inWindow, atMicros - graceMs * 1000, signal);
-  const records = due.length === 0 ? new Set<string>() : await readRecords(bus, sinceMicros, signal);
-  const unanswered = due.filter(({ ids }) => !ids.some((id) => records.has(id)));
+  const { cut, ...answers } = await readAnswers(bus, placed, { atMicros, graceMs }, signal);
   return {
-    atMs: atMicros / 1000,
+    atMs,
     correlator: {
-      readers: violations.state.consumer_count,
+      ...(await health('correlator', [violations])),
       newestFrameAtMs: newestAtMs(violations),
       newestVerdictAtMs: newestAtMs(verdicts),
       newestVerdictDelayMs: await delayOf(bus, placed.at(-1)),
     },
-    responder: {
-      readers: verdicts.state.consumer_count,
-      newestResponseAtMs: newestAtMs(responses),
-      due: due.length,
-      unanswered: unanswered.length,
-      oldestUnansweredAtMs: unanswered[0] ? unanswered[0].one.atMicros / 1000 : null,
-      unansweredIds: unanswered.slice(0, MAX_NAMED).map(({ one }) => one.verdict.verdictId),
-    },
-    cut: records.size >= MAX_RECORDS || (placed.length >= MAX_VERDICTS && inWindow.length === placed.length),
+    responder: { ...(await health('responder', [verdicts])), newestResponseAtMs: newestAtMs(responses), ...answers },
+    ipamSync: ofWriter(instancesOf('ipam-sync', instances, atMs), atMs),
+    siemRelay: instances.some(({ service }) => service === 'siem-relay')
+      ? await health('siem-relay', [violations, verdicts, responses])
+      : null,
+    cut: cut || placed.length >= MAX_VERDICTS,
   };
+}
+
+const newestAtMs = ({ state }: StreamInfo) => (state.messages > 0 ? microsOf(state.last_ts) / 1000 : null);
+
+/** What a stream holds that no instance has handled; null: not known. */
+async function waitingIn(
+  bus: Bus,
+  info: StreamInfo,
+  sets: InstanceSets,
+  unheardSinceMs: number,
+  signal: AbortSignal,
+): Promise<Waiting | null> {
+  const { state, created } = info;
+  const none: Waiting = { count: 0, oldestAtMs: 0, atLeast: false };
+  const position = positionOf(sets, info.config.name, { createdAt: created, lastSequence: state.last_seq });
+  // Instances of an older version do not publish it.
+  if (position === null && sets.known.length > 0) return null;
+  if (state.messages === 0 || position === state.last_seq) return none;
+  let first: StreamMessage | null = null;
+  const take = (message: StreamMessage) => {
+    first = message;
+    return false;
+  };
+  const start = position === null ? { timeMs: Math.floor(unheardSinceMs) } : { sequence: position + 1 };
+  await readToEnd(bus, info.config.name, start, true, take, signal);
+  const { pending, timestampMicros, sequence } = (first as StreamMessage | null) ?? {};
+  if (pending === undefined || timestampMicros === undefined || sequence === undefined) return none;
+  const atLeast = position === null && sequence > state.first_seq;
+  return { count: pending + 1, oldestAtMs: timestampMicros / 1000, atLeast };
+}
+
+/** Of all streams of a service; null when one is not known. */
+function together(all: readonly (Waiting | null)[]): Waiting | null {
+  const some = all.filter((one) => one !== null && one.count > 0) as Waiting[];
+  if (all.includes(null)) return null;
+  return {
+    count: some.reduce((sum, { count }) => sum + count, 0),
+    oldestAtMs: some.length > 0 ? Math.min(...some.map(({ oldestAtMs }) => oldestAtMs)) : 0,
+    atLeast: some.some(({ atLeast }) => atLeast),
+  };
+}
+
+/** ipam-sync writes its stream: what waits only its leader knows. */
+function ofWriter(sets: InstanceSets, atMs: number): ServiceHealth {
+  const leader = sets.running.find(({ leads }) => leads);
+  const [lists] = leader?.progress ?? [];
+  if (!leader || !lists) return healthOf(sets, null, atMs);
+  const oldestAtMs = Date.parse(leader.updatedAt) - Math.max(1, lists.stalledMs);
+  return { ...healthOf(sets, { count: lists.behind, oldestAtMs, atLeast: false }, atMs), stalledMs: lists.stalledMs };
 }
 
 /** The newest verdicts, oldest first. Those that cannot be read are passed over: the responder makes dead letters of them. */
@@ -135,43 +198,63 @@ async function readVerdicts(bus: Bus, lastSequence: number, signal: AbortSignal)
   return placed;
 }
 
-/** The verdicts that should have a record by a time, with the ids of all that would be one. */
-async function dueOf(bus: Bus, placed: readonly Placed[], byMicros: number, signal: AbortSignal) {
-  const newest = placed.at(-1);
-  if (!newest) return [];
+type Answers = Pick<ResponderStatus, 'due' | 'unanswered' | 'oldestUnansweredAtMs' | 'unansweredIds'> & {
+  cut: boolean;
+};
+
+/** Which of the verdicts should be answered by now, and which are not. */
+async function readAnswers(
+  bus: Bus,
+  placed: readonly Placed[],
+  { atMicros, graceMs }: { atMicros: number; graceMs: number },
+  signal: AbortSignal,
+): Promise<Answers> {
+  const book = await readPolicies(bus, placed.at(-1), signal);
+  const ledger = new Ledger();
+  const dueBy = atMicros - graceMs * 1000;
+  const due = placed.filter((one) => tasksOf(one, book, ledger).some(({ dueAtMicros }) => dueAtMicros <= dueBy));
+  const cut = due[0] ? await readRecords(bus, ledger, due[0].atMicros, signal) : false;
+  // Planned again: a record may bring a step forward.
+  const unanswered = due.filter((one) => isUnanswered(tasksOf(one, book, ledger), ledger, atMicros, graceMs));
+  return {
+    due: due.length,
+    unanswered: unanswered.length,
+    oldestUnansweredAtMs: unanswered[0] ? unanswered[0].atMicros / 1000 : null,
+    unansweredIds: unanswered.slice(0, MAX_NAMED).map(({ verdict }) => verdict.verdictId),
+    cut,
+  };
+}
+
+/** The policies up to the newest of the verdicts. */
+async function readPolicies(bus: Bus, newest: Placed | undefined, signal: AbortSignal): Promise<PolicyBook> {
   const book = new PolicyBook();
+  if (!newest) return book;
   const log = new ConfigLog(bus, { onChange: (change) => book.apply(change) });
   try {
     await beforeAbort(log.whenCaughtUpTo(newest.atMicros - POLICY_SETTLE_MICROS), signal);
-    return placed.flatMap((one) => {
-      const { byName } = book.at(one.atMicros - POLICY_SETTLE_MICROS);
-      const answering = [...byName].filter(([, policy]) => matches(policy, one.verdict));
-      const isDue = answering.some(([, policy]) => one.atMicros + firstAfterMicros(policy) <= byMicros);
-      return isDue ? [{ one, ids: answering.flatMap(([name, policy]) => recordIds(one.verdict, name, policy)) }] : [];
-    });
+    return book;
   } finally {
     await log.close();
   }
 }
 
-function firstAfterMicros({ steps }: ResponsePolicy): number {
-  return 1000 * Math.min(...steps.map(({ after }) => (after === undefined ? 0 : (parseDurationMs(after) as number))));
-}
-
-function recordIds({ verdictId }: Verdict, policy: string, { steps }: ResponsePolicy): string[] {
-  return steps.flatMap(({ action }) => PHASE_GROUPS.map((group) => responseIdOf({ verdictId, policy, action }, group)));
-}
-
-/** Ids of the records stored since a time. */
-async function readRecords(bus: Bus, sinceMicros: number, signal: AbortSignal): Promise<Set<string>> {
-  const ids = new Set<string>();
-  const take = ({ subject }: StreamMessage) => {
-    const parsed = parseSubject(subject);
-    if (parsed?.what === 'responses') ids.add(parsed.responseId);
-    return ids.size < MAX_RECORDS;
+/** Folds the records stored since a time, as the responder does. @returns whether there are more than are read */
+async function readRecords(bus: Bus, ledger: Ledger, sinceMicros: number, signal: AbortSignal): Promise<boolean> {
+  const registry = new SchemaRegistry(schemaLookup(bus));
+  let count = 0;
+  const take = async ({ data, sequence, timestampMicros }: StreamMessage) => {
+    count += 1;
+    try {
+      const { name, value } = await decodeWithLookup(data, registry);
+      const isOwn = name === 'Response' && value.responseId === responseIdOf(value, phaseGroupOf(value.phase));
+      if (isOwn) ledger.applyInOrder(value, { sequence, timestampMicros });
+    } catch (error) {
+      if (!(error instanceof SchemaError)) throw error;
+    }
+    return count < MAX_RECORDS;
   };
-  await readToEnd(bus, 'RESPONSES', { timeMs: Math.floor(sinceMicros / 1000) }, true, take, signal);
-  return ids;
+  await readToEnd(bus, 'RESPONSES', { timeMs: Math.floor(sinceMicros / 1000) }, false, take, signal);
+  return count >= MAX_RECORDS;
 }
 
 async function delayOf(bus: Bus, newest: Placed | undefined): Promise<number | null> {

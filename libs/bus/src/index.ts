@@ -16,6 +16,7 @@ export { isJetStreamOff, isStoring, JETSTREAM_OFF, JETSTREAM_OFF_REMEDY } from '
 export * from './kv.ts';
 export { consumeOrdered, type OrderedOptions, type StartAt, type StreamMessage } from './ordered.ts';
 export * from './permissions.ts';
+export type { Position, ProgressSource } from './progress.ts';
 export * from './publish.ts';
 export * from './publish-once.ts';
 export { apiRequest, request } from './request.ts';

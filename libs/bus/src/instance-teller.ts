@@ -1,21 +1,31 @@
 /**
- * An instance of a service tells on the bus how it does: at once when something changed, and every INSTANCE_STATUS_MS.
+ * Publishes the status of an instance of a service: at once when its readiness or its configuration changes, and every INSTANCE_STATUS_MS.
  *
- * Place in the path: correlator, responder, ipam-sync → `bailiff_services` → status, doctor. Best effort: a put that fails is told and the next
- * one says more. Bounds: one put in flight; what changes meanwhile goes with the next.
+ * Place in the path: correlator, responder, ipam-sync, siem-relay → `bailiff_services` → status, doctor. Best effort: a put that fails is reported and
+ * the next one holds more. A process that hangs, and one that the bus does not answer, publishes nothing: its silence is what readers see.
+ * Bounds: one put in flight; what changes meanwhile goes with the next.
  */
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
-import { fitRefused, INSTANCE_STATUS_MS, type InstanceStatus } from '@bailiff/schemas';
+import {
+  clipReason,
+  fitRefused,
+  INSTANCE_STATUS_MS,
+  type InstanceProgress,
+  type InstanceStatus,
+} from '@bailiff/schemas';
 import type { Bus } from './connect.ts';
 import { toBusError } from './errors.ts';
 import { type Bucket, openBucket } from './kv.ts';
+import { type ProgressSource, ProgressWatch } from './progress.ts';
 
 export const SERVICES_BUCKET = 'bailiff_services';
+/** How often readiness is looked at, so that a change is published at once. */
+const READY_LOOK_MS = 1_000;
 
 export interface InstanceTellerOptions {
   bus: Bus;
-  /** `correlator`, `responder`, `ipam-sync`: also its identity on the bus. */
+  /** `correlator`, `responder`, `ipam-sync`, `siem-relay`: also its identity on the bus. */
   service: string;
   version: string;
   nowMs(): number;
@@ -23,8 +33,12 @@ export interface InstanceTellerOptions {
   configRevision(): number;
   /** Keys whose newest value is not in force here, with the reason. */
   refused(): Iterable<readonly [key: string, reason: string]>;
-  /** What only this service has to say. */
-  more?(): Pick<InstanceStatus, 'taints'>;
+  /** Its readiness checks: "ok" or the reason, by name. */
+  ready(): Promise<{ ok: boolean; checks: Readonly<Record<string, string>> }>;
+  /** The streams whose work it does. */
+  progress?: readonly ProgressSource[];
+  /** Fields that only this service has. A `progress` of null: the work is another instance's. */
+  more?(): Pick<InstanceStatus, 'taints' | 'leads'> & { progress?: null };
   onError(error: Error): void;
 }
 
@@ -44,7 +58,10 @@ export class InstanceTeller {
   readonly #bucket: Bucket;
   readonly #instance = instanceName();
   readonly #startedAt: string;
-  readonly #timer: NodeJS.Timeout;
+  readonly #progress: readonly ProgressWatch[];
+  readonly #timers: NodeJS.Timeout[];
+  #ready = { ok: false, since: '', reason: '' };
+  #looking = false;
   #inFlight: Promise<void> | null = null;
   #again = false;
   #closed = false;
@@ -55,9 +72,18 @@ export class InstanceTeller {
     this.#bucket = openBucket(options.bus, SERVICES_BUCKET);
     this.#startedAt = new Date(options.nowMs()).toISOString();
     this.key = `${options.service}.${this.#instance}`;
-    this.#timer = setInterval(() => this.tell(), INSTANCE_STATUS_MS);
-    this.#timer.unref();
+    this.#progress = (options.progress ?? []).map((source) => new ProgressWatch(options.bus, source));
+    this.#timers = [
+      setInterval(() => this.tell(), INSTANCE_STATUS_MS),
+      setInterval(() => void this.#lookWhetherReady(), READY_LOOK_MS),
+    ];
+    for (const timer of this.#timers) timer.unref();
     this.tell();
+  }
+
+  /** Longest time that work has waited with no progress, as of the last status. */
+  get stalledSeconds(): number {
+    return Math.max(0, ...this.#progress.map(({ stalledMs }) => stalledMs)) / 1000;
   }
 
   /** Something changed. Never throws. */
@@ -75,31 +101,72 @@ export class InstanceTeller {
     });
   }
 
+  async #lookWhetherReady(): Promise<void> {
+    if (this.#looking || this.#closed) return;
+    this.#looking = true;
+    const wasReady = this.#ready.ok;
+    await this.#readReadiness();
+    this.#looking = false;
+    if (this.#ready.ok !== wasReady) this.tell();
+  }
+
+  async #readReadiness(): Promise<InstanceStatus['ready']> {
+    const { ok, checks } = await this.#o.ready();
+    const failed = Object.entries(checks).filter(([, text]) => text !== 'ok');
+    const since = this.#ready.since !== '' && ok === this.#ready.ok ? this.#ready.since : this.#now();
+    const reason = clipReason(failed.map(([name, text]) => `${name}: ${text}`).join('; '));
+    this.#ready = { ok, since, reason };
+    return this.#ready;
+  }
+
+  #now(): string {
+    return new Date(this.#o.nowMs()).toISOString();
+  }
+
   async #put(): Promise<void> {
-    const { service, version, nowMs, configRevision, refused, more, onError } = this.#o;
-    const status: InstanceStatus = {
+    try {
+      await this.#bucket.put(this.key, JSON.stringify(await this.#status()));
+    } catch (error) {
+      if (!this.#closed) this.#o.onError(toBusError(error, SERVICES_BUCKET));
+    }
+  }
+
+  /** What was known before, when the bus does not say what the stream holds: the status itself may be stored all the same. */
+  #look(watch: ProgressWatch): Promise<InstanceProgress | null> {
+    return watch.look().catch((error: unknown) => {
+      if (!this.#closed) this.#o.onError(toBusError(error, SERVICES_BUCKET));
+      return watch.last;
+    });
+  }
+
+  async #status(): Promise<InstanceStatus> {
+    const { service, version, configRevision, refused, more } = this.#o;
+    const ready = await this.#readReadiness();
+    const looked = await Promise.all(this.#progress.map((watch) => this.#look(watch)));
+    const { progress, ...own } = more?.() ?? {};
+    return {
       service,
       instance: this.#instance,
       version,
       startedAt: this.#startedAt,
-      updatedAt: new Date(nowMs()).toISOString(),
+      updatedAt: this.#now(),
       configRevision: configRevision(),
       configRefused: fitRefused(refused()),
-      ...more?.(),
+      ready,
+      ...(progress === null ? {} : { progress: looked.filter((one) => one !== null) }),
+      ...own,
+      ...(this.#closed ? { stoppedAt: this.#now() } : {}),
     };
-    try {
-      await this.#bucket.put(this.key, JSON.stringify(status));
-    } catch (error) {
-      if (!this.#closed) onError(toBusError(error, SERVICES_BUCKET));
-    }
   }
 
-  /** Says that it is gone, while there is a bus. */
+  /** Publishes that it ended, with how far it came, while there is a bus. */
   async close(): Promise<void> {
     this.#closed = true;
-    clearInterval(this.#timer);
+    for (const timer of this.#timers) clearInterval(timer);
     await this.#inFlight;
     if (!this.#o.bus.connected) return;
-    await this.#bucket.delete(this.key).catch((error: unknown) => this.#o.onError(toBusError(error, SERVICES_BUCKET)));
+    await this.#status()
+      .then((status) => this.#bucket.put(this.key, JSON.stringify(status)))
+      .catch((error: unknown) => this.#o.onError(toBusError(error, SERVICES_BUCKET)));
   }
 }

@@ -43,8 +43,11 @@ export interface OrderedOptions {
   start: StartAt;
   /** May be synchronous, which is several times faster. A throw or rejection ends the reading with that error. */
   onMessage: (message: StreamMessage) => void | Promise<void>;
-  /** All that the stream held has been handled: after the last message, at the start when there is none, and with each heartbeat. */
-  onIdle?: () => void;
+  /**
+   * All that the stream held has been handled, up to this sequence: after the last message, at the start when there is none, and with each
+   * heartbeat.
+   */
+  onIdle?: (sequence: number) => void;
   /** A consumer was given up, with why. */
   onRestart?: (why: string) => void;
   /**
@@ -258,7 +261,7 @@ class OrderedReader {
   private idle(): void {
     if (this.busy || this.queue.length > 0) return;
     try {
-      this.options.onIdle?.();
+      this.options.onIdle?.(this.position.received ?? 0);
     } catch (error) {
       this.fail(error);
     }

@@ -233,6 +233,7 @@ const ROLES: Record<Exclude<FixedRole, 'admin'>, { allow: string[] }> = {
       `${ROOT}.siem.>`,
       kv('bailiff_siem', '*'),
       kvGet('bailiff_siem', '*'),
+      tells('siem-relay'),
       ...['VIOLATIONS', 'VERDICTS', 'RESPONSES', 'SIEM'].flatMap(ordered),
       schemas,
     ],

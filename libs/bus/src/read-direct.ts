@@ -58,7 +58,7 @@ export class DirectReader {
         await this.#bus.whenConnected(signal);
         await this.#readToEnd();
         failures = 0;
-        if (!signal.aborted) this.#options.onIdle?.();
+        if (!signal.aborted) this.#options.onIdle?.(this.#position.received ?? 0);
         await pause(POLL_MS, signal);
       } catch (cause) {
         if (signal.aborted) return;

@@ -1,6 +1,7 @@
 /**
- * What an instance of correlator, responder or ipam-sync says of itself under `bailiff_services/<service>.<instance>`: plain JSON, renewed every
- * INSTANCE_STATUS_MS and whenever a configuration is refused or taken. A collector says the same in its node's status.
+ * Status that an instance of correlator, responder, ipam-sync or siem-relay publishes under `bailiff_services/<service>.<instance>`: plain JSON,
+ * renewed every INSTANCE_STATUS_MS, and at once when its readiness or its configuration changes. The last one of an orderly end carries `stoppedAt`, so
+ * that the position outlives the instance. A collector publishes the same in its node's status.
  */
 import * as z from 'zod';
 import { list, text } from './limited.ts';
@@ -23,6 +24,21 @@ export const taintStatus = z.object({
 });
 export type TaintStatus = z.infer<typeof taintStatus>;
 
+/** How far an instance has come with the work that one stream gives it. */
+export const instanceProgress = z.object({
+  /** The stream that it reads. Of an ipam-sync: the one that it writes. */
+  stream: text('word'),
+  /** Newest sequence that it has handled; 0 before the first. */
+  sequence: z.number().int().nonnegative(),
+  /** When the bus stored that message; empty when that is not known. */
+  storedAt: text('word'),
+  /** Messages, or for an ipam-sync lists, that waited behind it at this status. */
+  behind: z.number().int().nonnegative(),
+  /** How long they have waited without one being handled; 0 while it progresses. */
+  stalledMs: z.number().int().nonnegative(),
+});
+export type InstanceProgress = z.infer<typeof instanceProgress>;
+
 export const instanceStatus = z.object({
   service: text('word'),
   /** Of this process: unlike that of any other. */
@@ -33,6 +49,14 @@ export const instanceStatus = z.object({
   /** Newest sequence of CONFIG_LOG that it has taken; 0 before the first, and of who does not read the log. */
   configRevision: z.number().int().nonnegative(),
   configRefused: list('listed', refusedConfig),
+  /** Whether its readiness checks pass, since when, and which of them fails. Absent in a status of an older version. */
+  ready: z.object({ ok: z.boolean(), since: text('word'), reason: text('reason') }).optional(),
+  /** One entry per stream. Absent in a status of an older version, and of an ipam-sync that does not lead. */
+  progress: list('listed', instanceProgress).optional(),
+  /** Of an ipam-sync: whether it holds the lease. */
+  leads: z.boolean().optional(),
+  /** It ended in order at this time. */
+  stoppedAt: text('word').optional(),
   /** Absent: of who does not lead or is no ipam-sync, and while nothing is tainted or to be. */
   taints: taintStatus.optional(),
 });

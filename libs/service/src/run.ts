@@ -27,7 +27,7 @@ export interface ServiceContext<C> {
   config: C;
   log: Logger;
   metrics: Registry;
-  health: Pick<Health, 'ready' | 'live'>;
+  health: Pick<Health, 'ready' | 'live' | 'checkReady'>;
   clock: Clock;
   /** Aborted when the process is to stop: take nothing new in. */
   signal: AbortSignal;

@@ -13,9 +13,13 @@ import {
   encodeToken,
   ensureTopology,
   FramePublisher,
+  InstanceTeller,
   openBucket,
+  type Position,
   publishOnce,
   responseSubject,
+  SERVICES_BUCKET,
+  type StreamMessage,
   verdictSubject,
   violationSubject,
 } from '@bailiff/bus';
@@ -32,11 +36,15 @@ import {
   type ViolationFrame,
 } from '@bailiff/schemas';
 import { sampleFrame, sampleResponse, sampleVerdict, sampleViolation } from '@bailiff/schemas/testing';
+import { waitFor } from '@bailiff/service/testing';
 import { type CliRun, runCli } from '../../../apps/cli/src/testing.ts';
 
 export const NODE_A = 'node-a';
 export const NODE_B = 'node-b.example';
 const NODES: readonly string[] = [NODE_A, NODE_B];
+
+type ServiceName = 'correlator' | 'responder' | 'ipam-sync';
+const STREAM_OF = { correlator: 'VIOLATIONS', responder: 'VERDICTS', 'ipam-sync': 'KV_bailiff_pods' } as const;
 
 export const uid = (n: number) => `0f0e0d0c-0000-4222-8333-${String(n).padStart(12, '0')}`;
 
@@ -194,27 +202,51 @@ export class World implements AsyncDisposable {
     );
   }
 
-  /** Reads as correlator and responder do, until it is disposed. */
-  async services(
-    names: readonly ('correlator' | 'responder')[] = ['correlator', 'responder'],
-  ): Promise<AsyncDisposable> {
-    const end = new AbortController();
-    const readings = names.map(async (name) => {
-      const stream = name === 'correlator' ? 'VIOLATIONS' : 'VERDICTS';
-      const bus = await this.as(name);
-      let reading: Promise<unknown> = Promise.resolve();
-      await new Promise<void>((resolve) => {
-        const signal = end.signal;
-        reading = consumeOrdered(bus, stream, { start: 'new', onMessage: () => undefined, onIdle: resolve, signal });
-      });
-      return { reading };
-    });
-    const started = await Promise.all(readings);
+  /** Reads and publishes a status as the services do, until it is disposed. */
+  async services(names: readonly ServiceName[] = ['correlator', 'responder', 'ipam-sync']): Promise<AsyncDisposable> {
+    const started = await Promise.all(names.map((name) => this.#service(name)));
     return {
       [Symbol.asyncDispose]: async () => {
-        end.abort();
-        for (const { reading } of started) await reading;
+        for (const stop of started) await stop();
       },
+    };
+  }
+
+  async #service(name: ServiceName): Promise<() => Promise<void>> {
+    const bus = await this.as(name);
+    const end = new AbortController();
+    let position: Position = { sequence: 0, timestampMicros: 0 };
+    let reading: Promise<unknown> = Promise.resolve();
+    const stream = STREAM_OF[name];
+    if (name !== 'ipam-sync') {
+      await new Promise<void>((resolve) => {
+        const onMessage = ({ sequence, timestampMicros }: StreamMessage) => {
+          position = { sequence, timestampMicros };
+        };
+        const { signal } = end;
+        reading = consumeOrdered(bus, stream, { start: 'all', onMessage, onIdle: () => resolve(), signal });
+      });
+    }
+    const teller = new InstanceTeller({
+      bus,
+      service: name,
+      version: '0.1.0',
+      nowMs: Date.now,
+      configRevision: () => 0,
+      refused: () => [],
+      ready: async () => ({ ok: true, checks: {} }),
+      progress: [{ stream, position: () => position, ...(name === 'ipam-sync' ? { behind: () => 0 } : {}) }],
+      more: () => (name === 'ipam-sync' ? { leads: true } : {}),
+      onError: (error) => {
+        throw error;
+      },
+    });
+    const bucket = openBucket(await this.as('cli'), SERVICES_BUCKET);
+    await waitFor(async () => (await bucket.get(teller.key)) !== null, { what: `the status of ${name}` });
+    return async () => {
+      end.abort();
+      await reading;
+      await teller.close();
     };
   }
 
@@ -283,6 +315,8 @@ export async function tellStory(world: World): Promise<Story> {
     reason: '322 packets (arp-sender, ipv4-source) from pod shop/web-0 on node-a within 60 s; 10 make it high',
   });
   const path_ = '/api/v1/namespaces/shop/pods/web-0';
+  // All that the built-in policy asks for: otherwise doctor finds the verdict unanswered when the story is half a minute old.
+  await world.response(spoofing, { action: 'observe', phase: 'succeeded' });
   await world.response(spoofing, { action: 'label', phase: 'started' });
   await world.response(spoofing, {
     action: 'label',
@@ -326,8 +360,8 @@ export async function tellStory(world: World): Promise<Story> {
     evidence: [{ streamSequence: 999_999, index: 0, vector: 'ipv6-source', packets: 77, process: null }],
   });
   const untilMicros = Date.now() * 1000 + 3_600_000_000;
-  // By the policy that is built in: without it, doctor finds the verdict unanswered when the story is half a minute old.
-  await world.response(quarantining, { action: 'observe', phase: 'succeeded' });
+  for (const action of ['observe', 'label', 'delete'] as const)
+    await world.response(quarantining, { action, phase: action === 'observe' ? 'succeeded' : 'dryrun' });
   await world.response(quarantining, { action: 'quarantine', phase: 'started', expiresAt: untilMicros });
   await world.response(quarantining, { action: 'quarantine', phase: 'succeeded', expiresAt: untilMicros });
   await world.put('bailiff_quarantine', encodeToken(NODE_A), {

@@ -37,7 +37,6 @@ export const isVerdictId = (text: string) => /^[0-9a-f]{8,32}$/.test(text);
 
 async function explainVerdict(session: Session, prefix: string, json: boolean): Promise<number> {
   const { out, io } = session;
-  // Before readers of our own are there to be counted.
   const services = await readServices(session);
   const chain = await readChain(session, await verdictById(session, prefix));
   if (json) out.json(chainJson(chain));
@@ -48,7 +47,6 @@ async function explainVerdict(session: Session, prefix: string, json: boolean): 
 async function explainPod(session: Session, pod: PodSelector, since: string, options: Options): Promise<number> {
   const { out, io } = session;
   const sinceMs = parseWhen(since, io.nowMs(), '--since');
-  // Before readers of our own are there to be counted.
   const services = await readServices(session);
   const [seen, verdicts] = await Promise.all([
     violationsOfPod(session, pod, sinceMs),

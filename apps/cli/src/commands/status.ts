@@ -1,5 +1,6 @@
 /** `bailiff status`: is every pod of every node guarded, and if not, why. */
 import type { ServiceStatus } from '@bailiff/answer';
+import { SERVICES_BUCKET } from '@bailiff/bus';
 import { EXIT } from '@bailiff/service';
 import type { Command } from 'commander';
 import { CliError } from '../errors.ts';
@@ -23,7 +24,7 @@ import {
   summaryLine,
 } from '../status/render.ts';
 import { type Problem, reportOf, type StatusReport, weigh } from '../status/report.ts';
-import { serviceProblems, servicesLine } from '../status/services.ts';
+import { serviceLines, serviceProblems } from '../status/services.ts';
 import { taintProblems } from '../status/taints.ts';
 import { wrap } from '../text/clean.ts';
 import { parseSpan } from '../text/time.ts';
@@ -31,6 +32,8 @@ import { parseSpan } from '../text/time.ts';
 /** Six times the ordinary interval of a collector's status. */
 const DEFAULT_STALE = '60s';
 const STREAMS = ['VIOLATIONS', 'VERDICTS', 'RESPONSES', 'DEAD_LETTERS'];
+/** Without it nothing is known of the services. */
+const SERVICES = `KV_${SERVICES_BUCKET}`;
 
 const HELP = `
 Examples:
@@ -38,8 +41,8 @@ Examples:
   bailiff status --node node-3       everything one node says: interfaces, kernel features, maps
   bailiff status --json | jq '.problems'
 
-Exit code: 0 all is guarded (also while disarmed on purpose); 7 a node, the correlator or the responder is silent or
-missing, verdicts wait for a response, or a stream is full; 3 a pod is not covered; 6 a node or a service refuses a configuration, a node its
+Exit code: 0 all is guarded (also while disarmed on purpose); 7 a node is silent or missing, no correlator, responder
+or ipam-sync runs, one makes no progress or cannot work, verdicts wait for a response, or a stream is full; 3 a pod is not covered; 6 a node or a service refuses a configuration, a node its
 list of pods, or nodes are not tainted as it says.
 `;
 
@@ -89,23 +92,24 @@ function printText(
     if (status) out.lines(nodeDetails(status, nowMs, out.table));
     return;
   }
-  const summary = [summaryLine(report), ...(services ? [servicesLine(services)] : []), streamLine(streams, nowMs)];
+  const served = services ? serviceLines(services).map(({ name, text }) => `${name}: ${text}`) : [];
+  const summary = [summaryLine(report), ...served, streamLine(streams, nowMs)];
   out.lines(['', ...summary.flatMap((line) => wrap(line, width))]);
 }
 
 async function show(session: Session, options: { node?: string; json?: boolean }, staleMs: number): Promise<number> {
   const { bus, io, out } = session;
   const { node } = options;
-  // Before readers of our own are there to be counted.
   const services = node === undefined ? await readServices(session) : null;
   const [nodes, expected, disarms, instances, infos] = await Promise.all([
     readNodes(session),
     readExpectedNodes(session),
     readDisarms(session),
     readInstances(bus),
-    readStreams(bus, STREAMS),
+    readStreams(bus, [...STREAMS, SERVICES]),
   ]);
-  const streams = [...infos].map(([name, info]) => streamState(name, info));
+  const found = [...infos].map(([name, info]) => streamState(name, info));
+  const streams = found.filter(({ name }) => name !== SERVICES);
   const whole = reportOf({ nodes, expected, disarms, nowMs: io.nowMs(), staleMs });
   if (node !== undefined && !whole.nodes.some((one) => one.node === node)) {
     throw new CliError('CLI_NOT_FOUND', `no node "${node}" is known`, {
@@ -118,7 +122,7 @@ async function show(session: Session, options: { node?: string; json?: boolean }
     });
   }
   const mine = (one: { node: string }) => node === undefined || one.node === node;
-  const ofAll = node === undefined ? busProblems(streams, expected) : [];
+  const ofAll = node === undefined ? busProblems(found, expected) : [];
   const problems = [
     ...whole.problems.filter(mine),
     ...ofAll,

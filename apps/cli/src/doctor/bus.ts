@@ -13,7 +13,7 @@ import { readStreams } from '../read/streams.ts';
 import { type BusOptionValues, connectionOf, ofBus, openBus } from '../session.ts';
 import { fillOf } from '../status/fill.ts';
 import { speaking } from '../status/instances.ts';
-import { serviceProblems, servicesLine } from '../status/services.ts';
+import { serviceLines, serviceProblems } from '../status/services.ts';
 import { taintProblems, taintsLine, taintsOf } from '../status/taints.ts';
 import { plural } from '../text/plural.ts';
 import { fillFindings, runtimeHalf, serverFinding } from './bus-rules.ts';
@@ -50,12 +50,15 @@ async function schemaFinding(bus: Bus): Promise<Finding> {
 }
 
 async function serviceFindings(bus: Bus): Promise<Finding[]> {
-  const status = await readServiceStatus(bus);
+  const status = await readServiceStatus(bus, await readInstances(bus));
   const problems = serviceProblems(status);
-  if (problems.length === 0) return [ok('services', servicesLine(status))];
-  return problems.map(({ severity, node, text, remedy, exitCode }) =>
-    severity === 'shout' ? fail(node, text, remedy, exitCode) : warn(node, text, remedy),
-  );
+  return serviceLines(status).flatMap(({ name, text: line }) => {
+    const own = problems.filter(({ node }) => node === name);
+    if (own.length === 0) return [ok(name, line)];
+    return own.map(({ severity, text, remedy, exitCode }) =>
+      severity === 'shout' ? fail(name, text, remedy, exitCode) : warn(name, text, remedy),
+    );
+  });
 }
 
 /** Nodes that ipam-sync keeps new pods off. */

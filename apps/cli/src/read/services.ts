@@ -1,15 +1,16 @@
-/** How correlator and responder do; what cannot be told is a note and no failure of the command that asked. */
+/** How the services do; what cannot be read is a note and no failure of the command that asked. */
 import { readServiceStatus, type ServiceStatus } from '@bailiff/answer';
 import { BusError } from '@bailiff/bus';
 import type { Session } from '../session.ts';
+import { readInstances } from './instances.ts';
 
 export async function readServices({ bus, out }: Session): Promise<ServiceStatus | null> {
   try {
-    return await readServiceStatus(bus);
+    return await readServiceStatus(bus, await readInstances(bus));
   } catch (error) {
     if (!(error instanceof BusError)) throw error;
-    // A bus that is not set up is told of as such.
-    if (error.code !== 'BUS_NO_STREAM') out.note(`how correlator and responder do cannot be told: ${error.message}`);
+    // A bus that is not set up is reported as such.
+    if (error.code !== 'BUS_NO_STREAM') out.note(`how the services do cannot be read: ${error.message}`);
     return null;
   }
 }

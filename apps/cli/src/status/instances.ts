@@ -7,9 +7,11 @@ import type { Problem } from './report.ts';
 /** An instance that has said nothing for this long is gone, or cannot say: six times the ordinary interval. */
 const STALE_MS = 60_000;
 
-/** Instances that still speak. */
+/** Instances that run: they have not ended, and their status is fresh. */
 export function speaking(instances: readonly InstanceStatus[], nowMs: number): InstanceStatus[] {
-  return instances.filter(({ updatedAt }) => nowMs - Date.parse(updatedAt) <= STALE_MS);
+  return instances.filter(
+    ({ updatedAt, stoppedAt }) => stoppedAt === undefined && nowMs - Date.parse(updatedAt) <= STALE_MS,
+  );
 }
 
 /** Each refused value once a service, whatever number of its instances refuses it. */

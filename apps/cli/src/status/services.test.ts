@@ -1,58 +1,141 @@
-import type { ServiceStatus } from '@bailiff/answer';
+import type { ServiceHealth, ServiceStatus } from '@bailiff/answer';
 import { describe, expect, it } from 'vitest';
-import { correlatorGone, responderGone, serviceProblems, servicesLine, whyUnanswered } from './services.ts';
+import { correlatorGone, responderGone, serviceLines, serviceProblems, whyUnanswered } from './services.ts';
 
 const AT = 1_790_000_000_000;
-const correlator = { readers: 1, newestFrameAtMs: AT - 1_000, newestVerdictAtMs: AT - 9_000, newestVerdictDelayMs: 34 };
+const well: ServiceHealth = {
+  running: 1,
+  ready: 1,
+  notReady: '',
+  notReadyForMs: 0,
+  silent: 0,
+  silentForMs: 0,
+  leading: 0,
+  runningForMs: 3_600_000,
+  waiting: { count: 0, oldestAtMs: 0, atLeast: false },
+  behindMs: 0,
+  stalledMs: 0,
+};
+const correlator = { ...well, newestFrameAtMs: AT - 1_000, newestVerdictAtMs: AT - 9_000, newestVerdictDelayMs: 34 };
 const responder = {
-  readers: 1,
+  ...well,
   newestResponseAtMs: AT - 8_000,
   due: 3,
   unanswered: 0,
   oldestUnansweredAtMs: null,
   unansweredIds: [],
 };
+const ipamSync = { ...well, running: 2, ready: 2, leading: 1 };
+const waits = (count: number, ageMs: number) => ({
+  waiting: { count, oldestAtMs: AT - ageMs, atLeast: false },
+  behindMs: ageMs,
+});
+const none = { running: 0, ready: 0, runningForMs: 0 };
 function status(part: {
   correlator?: Partial<ServiceStatus['correlator']>;
   responder?: Partial<ServiceStatus['responder']>;
+  ipamSync?: Partial<ServiceHealth>;
+  siemRelay?: ServiceHealth;
 }): ServiceStatus {
   return {
     atMs: AT,
     cut: false,
     correlator: { ...correlator, ...part.correlator },
     responder: { ...responder, ...part.responder },
+    ipamSync: { ...ipamSync, ...part.ipamSync },
+    siemRelay: part.siemRelay ?? null,
   };
 }
 const ID = '5f1d3c7a9b2e4d60aa11bb22cc33dd44';
 const waiting = { unanswered: 1, oldestUnansweredAtMs: AT - 45_000, unansweredIds: [ID] };
+const texts = (of: ServiceStatus) =>
+  serviceProblems(of).map(({ severity, node, text }) => `${severity} ${node}: ${text}`);
+const lines = (of: ServiceStatus) => serviceLines(of).map(({ name, text }) => `${name}: ${text}`);
 
 describe('services', () => {
-  it('well - no problem, and a line that says how late verdicts are', () => {
+  it('well - no problem, and a line of each that says how late verdicts are', () => {
     expect(serviceProblems(status({}))).toEqual([]);
-    expect(servicesLine(status({}))).toBe(
-      'correlator: 1 reader, newest verdict 9s ago, 34 ms after its violation; responder: 1 reader, 3 of 3 verdicts of the last hour answered',
-    );
+    expect(lines(status({}))).toEqual([
+      'correlator: 1 running, up to date; newest verdict 9s ago, 34 ms after its violation',
+      'responder: 1 running, up to date; 3 of 3 due verdicts answered',
+      'ipam-sync: 2 running, 1 leads, up to date',
+    ]);
     const fresh = status({
       correlator: { newestVerdictAtMs: null, newestVerdictDelayMs: null },
       responder: { due: 0 },
+      siemRelay: well,
     });
-    expect(servicesLine(fresh)).toMatch(/no verdict yet; .*no verdict of the last hour is due/);
+    expect(lines(fresh)).toEqual([
+      expect.stringMatching(/; no verdict yet$/),
+      expect.stringMatching(/; no verdict is due$/),
+      expect.any(String),
+      'siem-relay: 1 running, up to date',
+    ]);
   });
 
-  it('nobody reads - is shouted, with the exit code of what cannot be reached', () => {
-    expect(correlatorGone(status({ correlator: { readers: 0 } }))).toMatchObject({
-      severity: 'shout',
+  it('none runs - is shouted with what waits, and the exit code of what cannot be reached', () => {
+    const gone = status({ correlator: { ...none, ...waits(1_234, 300_000) } });
+    expect(correlatorGone(gone)).toMatchObject({ severity: 'shout', exitCode: 7 });
+    expect(texts(gone)).toEqual([
+      'shout correlator: 0 running: packets are dropped as before, and nothing is judged; 1234 frames not judged, oldest 5m',
+    ]);
+    expect(lines(gone)[0]).toMatch(/^correlator: 0 running, 1234 frames not judged, oldest 5m;/);
+    const both = status({ responder: { ...none, ...waits(2, 45_000), ...waiting } });
+    expect(responderGone(both)).toMatchObject({
       exitCode: 7,
-      text: expect.stringMatching(/nobody reads VIOLATIONS/),
+      text: expect.stringMatching(/^0 running: .*; 2 verdicts not read, oldest 45s; 1 verdict without a response/),
     });
-    const gone = responderGone(status({ responder: { readers: 0, ...waiting } }));
-    expect(gone).toMatchObject({
-      exitCode: 7,
-      text: expect.stringMatching(/nobody reads VERDICTS.*1 verdict without/),
-    });
+    expect(texts(status({ ipamSync: none }))).toEqual([
+      expect.stringMatching(/^shout ipam-sync: 0 running: nodes keep/),
+    ]);
+    expect(texts(status({ siemRelay: { ...well, ...none } }))).toEqual([expect.stringMatching(/^warn siem-relay: 0/)]);
   });
 
-  it('verdicts that wait although somebody reads - point at Redis', () => {
+  it('what no status covers - is a lower bound, and said to be', () => {
+    const unheard = { ...waits(3, 60_000), waiting: { count: 3, oldestAtMs: AT - 60_000, atLeast: true } };
+    expect(texts(status({ correlator: { ...none, ...unheard } }))[0]).toMatch(/at least 3 frames not judged/);
+  });
+
+  it('silent - alone it is shouted, beside others that run it is a warning', () => {
+    const silent = { silent: 1, silentForMs: 40_000 };
+    expect(texts(status({ correlator: { ...none, ...silent, ...waits(1, 35_000) } }))).toEqual([
+      expect.stringMatching(
+        /^shout correlator: 0 running, 1 without a status for 40s \(hung, .*up to 1 frame not judged/,
+      ),
+    ]);
+    expect(texts(status({ correlator: silent }))).toEqual([
+      'warn correlator: 1 without a status for 40s (hung, cut off from the bus, or killed)',
+    ]);
+  });
+
+  it('not progressing, not ready, without a leader - is shouted once it lasts', () => {
+    const stuck = { ...waits(12, 70_000), stalledMs: 65_000 };
+    expect(texts(status({ correlator: stuck }))).toEqual([
+      'shout correlator: 1 running, not progressing for 65s: 12 frames not judged, oldest 70s',
+    ]);
+    const unready = { ready: 0, notReady: 'redis: Redis does not answer' };
+    expect(texts(status({ responder: { ...unready, notReadyForMs: 90_000 } }))).toEqual([
+      'shout responder: 1 running, none ready for 90s: redis: Redis does not answer',
+    ]);
+    expect(texts(status({ responder: { ...unready, notReadyForMs: 5_000 } }))).toEqual([]);
+    expect(lines(status({ responder: unready }))[1]).toMatch(/1 running, not ready \(redis: Redis does not answer\)/);
+    expect(texts(status({ ipamSync: { leading: 0 } }))).toEqual([
+      expect.stringMatching(/^shout ipam-sync: 2 running, none leads: nodes keep/),
+    ]);
+    expect(texts(status({ ipamSync: { leading: 0, runningForMs: 2_000 } }))).toEqual([]);
+  });
+
+  it('behind - shows from the first second, and is a warning above ten', () => {
+    expect(lines(status({ correlator: waits(7, 3_000) }))[0]).toMatch(
+      /^correlator: 1 running, 3s behind: 7 frames not judged/,
+    );
+    expect(texts(status({ correlator: waits(7, 3_000) }))).toEqual([]);
+    expect(texts(status({ correlator: waits(7, 11_000) }))).toEqual([
+      expect.stringMatching(/^warn correlator: is behind/),
+    ]);
+  });
+
+  it('verdicts that wait although a responder runs - point at Redis', () => {
     expect(serviceProblems(status({ responder: waiting }))).toMatchObject([
       {
         node: 'responder',
@@ -72,7 +155,7 @@ describe('services', () => {
   it('a verdict without a response - is explained by what is missing, and only when it waits itself', () => {
     expect(whyUnanswered(status({ responder: waiting }))(ID)).toMatch(/^responder: 1 verdict without .*Redis/);
     expect(whyUnanswered(status({ responder: waiting }))('another')).toBe('');
-    expect(whyUnanswered(status({ responder: { readers: 0 } }))('another')).toMatch(/nobody reads VERDICTS/);
+    expect(whyUnanswered(status({ responder: none }))('another')).toMatch(/0 running: no verdict is answered/);
     expect(whyUnanswered(status({}))(ID)).toBe('');
     expect(whyUnanswered(null)(ID)).toBe('');
   });

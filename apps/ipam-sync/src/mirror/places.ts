@@ -59,7 +59,9 @@ export function servicePlaces(
   { instances, nowMs }: { instances: readonly InstanceStatus[]; nowMs: number },
 ): Place[] {
   const service = SERVICES[key.split('.')[0] as keyof typeof SERVICES];
-  const living = instances.filter((one) => one.service === service && nowMs - Date.parse(one.updatedAt) <= GONE_MS);
+  const living = instances.filter(
+    (one) => one.service === service && one.stoppedAt === undefined && nowMs - Date.parse(one.updatedAt) <= GONE_MS,
+  );
   const none = { subjects: 0, revision: null, remedy: '' };
   if (living.length === 0) {
     const known = instances.filter((one) => one.service === service).map(({ updatedAt }) => Date.parse(updatedAt));

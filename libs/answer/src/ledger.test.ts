@@ -1,8 +1,9 @@
-import { RELEASED, responseIdOf, taskIdOf } from '@bailiff/answer';
 import type { Response } from '@bailiff/schemas';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { responseIdOf, taskIdOf } from './ids.ts';
 import { ACTION_MEMORY_MICROS, Ledger } from './ledger.ts';
+import { RELEASED } from './records.ts';
 
 const record = (phase: Response['phase'], more: Partial<Response> = {}): Response => {
   const key = { verdictId: 'v1', policy: 'p', action: 'label' as const, ...more };

@@ -10,16 +10,11 @@
  * than a million tasks); actions older than the longest window are dropped; the record of a quarantine is kept until
  * its time is up, some 1 kB each.
  */
-import {
-  type ActionEntry,
-  ALREADY_QUARANTINED,
-  DELETE_STORM,
-  phaseGroupOf,
-  quarantineEndMicros,
-  RELEASED,
-  taskIdOf,
-} from '@bailiff/answer';
 import type { Response } from '@bailiff/schemas';
+import type { ActionEntry } from './guards.ts';
+import { phaseGroupOf, taskIdOf } from './ids.ts';
+import { ALREADY_QUARANTINED, DELETE_STORM, quarantineEndMicros } from './plan.ts';
+import { RELEASED } from './records.ts';
 
 /** Longest window, cooldown and storm that a policy may name (24 h), and so how long an action counts. */
 export const ACTION_MEMORY_MICROS = 24 * 3_600_000_000;

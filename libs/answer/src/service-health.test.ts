@@ -1,0 +1,91 @@
+import type { InstanceStatus } from '@bailiff/schemas';
+import { describe, expect, it } from 'vitest';
+import { healthOf, instancesOf, positionOf } from './service-health.ts';
+
+const AT = Date.parse('2026-11-25T12:00:00Z');
+const ago = (seconds: number) => new Date(AT - seconds * 1_000).toISOString();
+const one = (name: string, heardAgo: number, part: Partial<InstanceStatus> = {}): InstanceStatus => ({
+  service: 'correlator',
+  instance: `${name}-0a1b2c3d`,
+  version: '0.1.0',
+  startedAt: ago(3_000),
+  updatedAt: ago(heardAgo),
+  configRevision: 0,
+  configRefused: [],
+  ready: { ok: true, since: ago(2_990), reason: '' },
+  progress: [{ stream: 'VIOLATIONS', sequence: 10, storedAt: ago(100), behind: 0, stalledMs: 0 }],
+  ...part,
+});
+const names = (...instances: InstanceStatus[]) => {
+  const { running, silent } = instancesOf('correlator', instances, AT);
+  return [running.map(({ instance }) => instance.slice(0, -9)), silent.map(({ instance }) => instance.slice(0, -9))];
+};
+const at = (sequence: number, part = {}) => ({
+  progress: [{ stream: 'VIOLATIONS', sequence, storedAt: ago(100), behind: 0, stalledMs: 0, ...part }],
+});
+
+describe('instances', () => {
+  it.each([
+    ['fresh - runs', [one('a', 29), one('b', 0)], [['a', 'b'], []]],
+    ['old - is silent', [one('a', 31)], [[], ['a']]],
+    ['ended in order - is neither', [one('a', 1, { stoppedAt: ago(1) })], [[], []]],
+    ['of another service - is not counted', [one('a', 1, { service: 'responder' })], [[], []]],
+    ['long replaced by others - is forgotten', [one('a', 400), one('b', 1)], [['b'], []]],
+    ['just silent beside others - is not', [one('a', 200), one('b', 1)], [['b'], ['a']]],
+    ['alone and long silent - stays silent', [one('a', 3_000)], [[], ['a']]],
+    ['restarted in its container - the new one counts', [one('a', 5), one('a', 1, { startedAt: ago(4) })], [['a'], []]],
+    ['two on a host, one hangs - is silent', [one('a', 40), one('a', 1)], [['a'], ['a']]],
+  ])('%s', (_name, instances, expected) => {
+    expect(names(...instances)).toEqual(expected);
+  });
+});
+
+describe('position', () => {
+  const stream = { createdAt: ago(10_000), lastSequence: 50 };
+  const of = (...instances: InstanceStatus[]) =>
+    positionOf(instancesOf('correlator', instances, AT), 'VIOLATIONS', stream);
+  it('the furthest of all that are known, dead or ended ones too', () => {
+    expect(of(one('a', 1, at(7)), one('b', 900, at(30)), one('c', 60, { ...at(12), stoppedAt: ago(60) }))).toBe(30);
+  });
+  it('of a stream that was recreated - none', () => {
+    expect(of(one('a', 1, at(51)))).toBe(0);
+    expect(of(one('a', 1, at(20, { storedAt: ago(20_000) })))).toBe(0);
+    expect(of(one('a', 1, at(20, { storedAt: '' })))).toBe(20);
+  });
+  it('not published - not known', () => {
+    const { progress: _, ...older } = one('a', 1);
+    expect(of(older)).toBeNull();
+    expect(of()).toBeNull();
+  });
+});
+
+describe('health', () => {
+  const waiting = (seconds: number) => ({ count: 3, oldestAtMs: AT - seconds * 1_000, atLeast: false });
+  const of = (wait: ReturnType<typeof waiting> | null, ...instances: InstanceStatus[]) =>
+    healthOf(instancesOf('correlator', instances, AT), wait, AT);
+  it('what came after the newest status is not behind; what was there then is', () => {
+    expect(of(waiting(5), one('a', 8))).toMatchObject({ behindMs: 0, waiting: { count: 0 } });
+    expect(of(waiting(12), one('a', 8))).toMatchObject({ behindMs: 4_000, waiting: { count: 3 } });
+  });
+  it('with none running everything waits until now', () => {
+    expect(of(waiting(5))).toMatchObject({ running: 0, behindMs: 5_000, waiting: { count: 3 } });
+    expect(of(waiting(35), one('a', 40))).toMatchObject({ running: 0, silent: 1, behindMs: 35_000 });
+  });
+  it('stalled - only when every running instance is', () => {
+    const stuck = at(10, { behind: 3, stalledMs: 50_000 });
+    expect(of(waiting(60), one('a', 2, stuck))).toMatchObject({ stalledMs: 50_000 });
+    expect(of(waiting(60), one('a', 2, stuck), one('b', 2))).toMatchObject({ stalledMs: 0 });
+  });
+  it('ready - counts, with the checks that fail of the youngest that is not', () => {
+    const unready = (seconds: number, reason: string) => ({ ready: { ok: false, since: ago(seconds), reason } });
+    expect(
+      of(null, one('a', 1, unready(90, 'redis: away')), one('b', 1, unready(3, 'start')), one('c', 1)),
+    ).toMatchObject({
+      running: 3,
+      ready: 1,
+      notReady: 'start',
+      notReadyForMs: 3_000,
+    });
+    expect(of(null, one('a', 1, { ready: undefined }))).toMatchObject({ running: 1, ready: 1, waiting: null });
+  });
+});

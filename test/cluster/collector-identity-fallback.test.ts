@@ -1,0 +1,210 @@
+/**
+ * A pod without a CNI record is found by its network namespace. A program of the pod with CAP_NET_ADMIN changes what is read there in its first
+ * second: addresses, MAC, the interface's name. It must not gain an identity by that, with the bus or without.
+ */
+import { openBucket } from '@bailiff/bus';
+import { waitFor } from '@bailiff/service/testing';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { exec } from '../lab/src/process/exec.ts';
+import { udpFrame } from './collector/frames.ts';
+import { TestNode, type TestPod } from './collector/test-node.ts';
+
+const GATEWAY = '10.244.0.1';
+/** Of a pod on another node: no record here has it. */
+const ELSEWHERE = '10.244.7.7';
+
+describe('fallback by network namespace', () => {
+  let node: TestNode;
+  let attacker: TestPod;
+  let victim: TestPod;
+  let process: Awaited<ReturnType<TestNode['runInPod']>>;
+  beforeEach(async () => {
+    node = await TestNode.start();
+    attacker = await node.addPod({ cni: false });
+    victim = await node.addPod();
+    process = await node.runInPod(attacker);
+  });
+  afterEach(async () => {
+    await process[Symbol.asyncDispose]();
+    await node[Symbol.asyncDispose]();
+  });
+
+  const ip = (pod: TestPod, ...words: string[]) => exec('ip', ['-n', pod.netns, ...words]);
+  const start = () => node.startCollector({ args: ['--cgroup-root', process.root, '--status-interval-ms', '250'] });
+  const rowOf = async (pod: TestPod) =>
+    (await node.offlineStatus()).interfaces.find((i) => i.interfaceName === pod.hostInterface);
+  /** The namespace has been looked into, and the bus does not list the pod that it belongs to. */
+  const unlisted = () =>
+    waitFor(
+      async () => {
+        const ifaces = (await node.nodeStatus())?.interfaces ?? [];
+        return ifaces.some(({ reason }) => reason.startsWith(`of pod ${attacker.uid} by its namespace`));
+      },
+      { what: 'the pod to be found', state: async () => [await node.nodeStatus(), node.log.slice(-2_000)] },
+    );
+  const unknownMode = async (mode: 'audit' | 'enforce') => {
+    const json = JSON.stringify({ unknown: mode });
+    await openBucket(node.admin, 'bailiff_config').put('spoof.cluster._.default', json);
+  };
+  const frame = (source: string, sourceMac = attacker.mac) =>
+    udpFrame({ sourceMac, source, destination: source.includes(':') ? 'fd00:10:244::1' : GATEWAY });
+  /** How many of so many frames reach the node's own stack; what was sent is accounted for first. */
+  const landed = async (pod: TestPod, frames: Buffer[], count = frames.length) => {
+    const before = await node.ipReceived();
+    await node.send(pod, frames, count);
+    return (await node.ipReceived()) - before;
+  };
+  /** At least: the kernel of the pod sends some of its own, as for a new address. */
+  const counted = (by: Parameters<TestNode['ledger']['packets']>[0], count: number) =>
+    waitFor(() => node.ledger.packets(by) >= count, {
+      what: `${count} packets on the bus`,
+      state: () => [
+        [...node.ledger.epochs].map(([key, { cumulativePackets }]) => [key, cumulativePackets]),
+        node.log.slice(-2_000),
+      ],
+    });
+
+  /** What a pod may do to its own side. */
+  const addsAddresses = async () => {
+    await ip(attacker, 'addr', 'replace', `${victim.ipv4}/24`, 'dev', 'eth0');
+    await ip(attacker, 'addr', 'replace', `${ELSEWHERE}/24`, 'dev', 'eth0');
+  };
+  const replacesAddress = async () => {
+    await ip(attacker, 'addr', 'flush', 'dev', 'eth0', 'scope', 'global');
+    await ip(attacker, 'addr', 'replace', `${victim.ipv4}/24`, 'dev', 'eth0');
+  };
+  const renames = async () => {
+    await ip(attacker, 'link', 'set', 'eth0', 'down');
+    await ip(attacker, 'link', 'set', 'eth0', 'name', 'x0');
+    await ip(attacker, 'link', 'set', 'x0', 'up');
+    await ip(attacker, 'addr', 'replace', `${victim.ipv4}/24`, 'dev', 'x0');
+    // The sender of the test names the device.
+    return 'x0';
+  };
+
+  describe.each([
+    ['adds addresses', addsAddresses],
+    ['replaces its address', replacesAddress],
+  ])('a pod that %s before', (_name, act) => {
+    it('without the word of the bus - is unknown: not one packet as another, unless unknown ones pass, and then each is counted', async () => {
+      await unknownMode('enforce');
+      await act();
+      await start();
+      await unlisted();
+      expect(await landed(attacker, [frame(victim.ipv4), frame(ELSEWHERE)], 20)).toBe(0);
+      await counted({ vector: 'unknown-interface', action: 'drop' }, 20);
+      await unknownMode('audit');
+      await waitFor(async () => (await landed(attacker, [frame(victim.ipv4)], 1)) === 1, {
+        what: 'unknown ones to pass',
+      });
+      const before = node.ledger.packets({ vector: 'unknown-interface', action: 'audit' });
+      expect(await landed(attacker, [frame(victim.ipv4)], 20)).toBe(20);
+      await waitFor(() => node.ledger.packets({ vector: 'unknown-interface', action: 'audit' }) >= before + 20, {
+        what: 'each to be counted',
+      });
+    });
+
+    it('with the bus - has the addresses that the bus lists and no other, and its own pass', async () => {
+      await act();
+      await start();
+      await unlisted();
+      await node.putPods(1);
+      await node.waitForState(attacker, 'programmed');
+      expect((await rowOf(attacker))?.addresses).toEqual([attacker.ipv4, attacker.ipv6]);
+      expect(await landed(attacker, [frame(victim.ipv4), frame(ELSEWHERE)], 20)).toBe(0);
+      await counted({ podUid: attacker.uid, vector: 'ipv4-source', action: 'drop' }, 20);
+      expect(await landed(attacker, [frame(attacker.ipv4)], 20)).toBe(20);
+      expect(node.ledger.packets({ podUid: victim.uid })).toBe(0);
+    });
+  });
+
+  it('a pod that renames its side - gains nothing by it: with the bus its addresses are those that the bus lists', async () => {
+    const device = await renames();
+    await start();
+    await unlisted();
+    await node.putPods(1);
+    await waitFor(async () => (await rowOf(attacker))?.state === 'programmed', { what: 'the word of the bus' });
+    expect((await rowOf(attacker))?.addresses).toEqual([attacker.ipv4, attacker.ipv6]);
+    await ip(attacker, 'link', 'set', device, 'down');
+    await ip(attacker, 'link', 'set', device, 'name', 'eth0');
+    await ip(attacker, 'link', 'set', 'eth0', 'up');
+    expect(await landed(attacker, [frame(victim.ipv4)], 20)).toBe(0);
+    await counted({ podUid: attacker.uid, vector: 'ipv4-source', action: 'drop' }, 20);
+  });
+
+  it('a pod that takes the MAC of another before - may not use it', async () => {
+    await ip(attacker, 'link', 'set', 'eth0', 'address', victim.mac);
+    await start();
+    await unlisted();
+    await node.putPods(1);
+    for (const pod of [attacker, victim]) await node.waitForState(pod, 'programmed');
+    expect(await landed(attacker, [frame(attacker.ipv4, victim.mac)], 20)).toBe(0);
+    await counted({ podUid: attacker.uid, vector: 'source-mac', action: 'drop' }, 20);
+    expect(await landed(attacker, [frame(attacker.ipv4)], 20), 'nor one that it had before').toBe(0);
+    const own = udpFrame({ sourceMac: victim.mac, source: victim.ipv4, destination: GATEWAY });
+    expect(await landed(victim, [own], 20), 'control: whose it is may').toBe(20);
+  });
+
+  it('a pod whose MAC a later record gives to another - loses it when that one is bound', async () => {
+    const late = await node.addPod({ cni: false });
+    await ip(attacker, 'link', 'set', 'eth0', 'address', late.mac);
+    await start();
+    await unlisted();
+    await node.putPods(1);
+    await node.waitForState(attacker, 'programmed');
+    // Nobody here is known by that MAC yet.
+    expect((await rowOf(attacker))?.mac).toBe(late.mac);
+    await node.writeCni(late);
+    await node.waitForState(late, 'programmed');
+    await waitFor(async () => (await rowOf(attacker))?.mac !== late.mac, { what: 'the MAC to be withdrawn' });
+    expect(await landed(attacker, [frame(attacker.ipv4, late.mac)], 20)).toBe(0);
+    expect(await landed(late, [udpFrame({ sourceMac: late.mac, source: late.ipv4, destination: GATEWAY })], 20)).toBe(
+      20,
+    );
+  });
+
+  it('a pod that takes the MAC of the gateway - may not use it', async () => {
+    await ip(attacker, 'link', 'set', 'eth0', 'address', '02:00:00:00:00:01');
+    await start();
+    await unlisted();
+    await node.putPods(1);
+    await node.waitForState(attacker, 'programmed');
+    expect((await rowOf(attacker))?.mac).not.toBe('02:00:00:00:00:01');
+  });
+
+  it('a pod that keeps changing while it is looked for - ends with what the bus lists; changes after it do nothing', async () => {
+    const script = `while :; do ip addr add ${victim.ipv4}/24 dev eth0; ip addr del ${victim.ipv4}/24 dev eth0; done`;
+    const abort = new AbortController();
+    const changing = exec(
+      'timeout',
+      ['20', 'ip', 'netns', 'exec', attacker.netns, 'sh', '-c', `${script} 2>/dev/null`],
+      {
+        signal: abort.signal,
+      },
+    ).catch(() => undefined);
+    await unknownMode('enforce');
+    await start();
+    await unlisted();
+    expect(await landed(attacker, [frame(victim.ipv4)], 20)).toBe(0);
+    await node.putPods(1);
+    await node.waitForState(attacker, 'programmed');
+    abort.abort();
+    await changing;
+    await addsAddresses();
+    await ip(attacker, 'link', 'set', 'eth0', 'address', victim.mac);
+    expect(await landed(attacker, [frame(victim.ipv4), frame(ELSEWHERE), frame(attacker.ipv4, victim.mac)], 30)).toBe(
+      0,
+    );
+  });
+
+  it('control: an honest pod - its own pass and what it forges does not, as soon as the bus lists it', async () => {
+    await start();
+    await unlisted();
+    await node.putPods(1);
+    await node.waitForState(attacker, 'programmed');
+    expect(await landed(attacker, [frame(attacker.ipv4)], 20)).toBe(20);
+    expect(await landed(attacker, [frame(victim.ipv4)], 20)).toBe(0);
+    expect(await landed(attacker, [frame(attacker.ipv4, victim.mac)], 20)).toBe(0);
+    expect(node.ledger.violations('identity-mismatch')).toEqual([]);
+  });
+});

@@ -1,0 +1,275 @@
+/**
+ * What `bailiff status` and `bailiff doctor` print of services that are real processes: none runs while work waits, hung, killed and started
+ * again beside what the dead ones left on the bus, and stuck. Each case begins and ends with the control, where all is well.
+ */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { apiRequest, consumeOrdered, streamInfo } from '@bailiff/bus';
+import { waitFor } from '@bailiff/service/testing';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type ApiServer, startApiServer } from '../lab/src/apiserver/index.ts';
+import { breach, healthyStatus, NODE_A, NODE_B, verdictId, WEB, World } from './cli/world.ts';
+import { metricOf } from './ipam-sync/harness.ts';
+import { launchApp, type RunningApp } from './launch-app.ts';
+import { startRedis, type TestRedis } from './responder/redis.ts';
+
+const APPS = ['correlator', 'responder', 'ipam-sync'] as const;
+type App = (typeof APPS)[number];
+/** Above the age at which a status proves nothing any more, and the time that a verdict has. */
+const PATIENCE_MS = 90_000;
+
+const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-services-'));
+let api: ApiServer;
+beforeAll(async () => {
+  api = await startApiServer({ certDir: path.join(directory, 'certs') });
+  api.api.create('namespaces', { metadata: { name: 'bailiff-system' } });
+}, 60_000);
+afterAll(async () => {
+  await api?.close();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+/** The services of one bus. */
+class Services implements AsyncDisposable {
+  readonly world: World;
+  readonly redis: TestRedis;
+  readonly #running: [App, RunningApp][] = [];
+  static #nodes = 0;
+
+  private constructor(world: World, redis: TestRedis) {
+    this.world = world;
+    this.redis = redis;
+  }
+
+  static async start(apps: readonly App[] = APPS): Promise<Services> {
+    const services = new Services(await World.start(), await startRedis());
+    for (const app of apps) services.launch(app);
+    await services.ready();
+    return services;
+  }
+
+  launch(app: App): RunningApp {
+    const password = path.join(directory, `${app}.password`);
+    writeFileSync(password, `password-of-${app}`, { mode: 0o600 });
+    const kube = ['--kubeconfig', api.kubeconfigPath()];
+    const lease = ['--lease-duration-ms', '1500', '--renew-deadline-ms', '1000', '--retry-ms', '200'];
+    const own: Record<App, string[]> = {
+      correlator: [],
+      responder: [...kube, '--redis-url', this.redis.url],
+      'ipam-sync': [...kube, ...lease],
+    };
+    const bus = ['--nats-url', this.world.nats.url, '--nats-password-file', password];
+    const running = launchApp(app, [...bus, '--metrics-address', '127.0.0.1:0', ...own[app]]);
+    this.#running.push([app, running]);
+    return running;
+  }
+
+  async ready(): Promise<void> {
+    for (const [app, { out }] of this.#running)
+      await waitFor(() => out().includes('"msg":"ready"'), { what: `${app} to be ready`, state: out });
+  }
+
+  metric(app: App, name: string): Promise<number> {
+    const running = this.#running.find(([one]) => one === app)?.[1];
+    return metricOf(/"metricsAddress":"([^"]+)"/.exec(running?.out() ?? '')?.[1] ?? '', name);
+  }
+
+  async signal(signal: NodeJS.Signals, apps: readonly App[] = APPS): Promise<void> {
+    const those = this.#running.filter(([app]) => apps.includes(app));
+    for (const [, { child }] of those) child.kill(signal);
+    if (signal !== 'SIGTERM' && signal !== 'SIGKILL') return;
+    for (const one of those) {
+      await one[1].exit;
+      this.#running.splice(this.#running.indexOf(one), 1);
+    }
+  }
+
+  /** A frame, a verdict that the built-in policy answers, and a node whose list is to be written. */
+  async work(n: number): Promise<void> {
+    await this.world.frame(NODE_A, [breach(this.world.t0Micros, WEB, { counterEpoch: `boot/${n}` })]);
+    await this.world.verdict({ verdictId: verdictId(n), evidence: [], level: 'high' });
+    Services.#nodes += 1;
+    api.api.create('nodes', { metadata: { name: `node-${Services.#nodes}` } });
+  }
+
+  /** What a person sees. */
+  async seen(): Promise<{ status: number; text: string; doctor: number; findings: string }> {
+    // A node that is silent would be another reason for the exit code.
+    for (const node of [NODE_A, NODE_B]) await this.world.status(healthyStatus(node));
+    for (const name of api.api.list('nodes').items.map(({ metadata }) => metadata.name))
+      await this.world.status(healthyStatus(name));
+    const status = await this.world.cli(['status']);
+    const doctor = await this.world.cli(['doctor', '--only', 'bus']);
+    const text = status.stdout + status.stderr;
+    return { status: status.exitCode, text, doctor: doctor.exitCode, findings: doctor.stdout };
+  }
+
+  /** Waits until both say it; shows the last they said otherwise. */
+  async shows(what: string, is: (seen: Awaited<ReturnType<Services['seen']>>) => boolean) {
+    let last: unknown;
+    const look = async () => {
+      const seen = await this.seen();
+      last = seen;
+      return is(seen) && seen;
+    };
+    return waitFor(look, { what, timeoutMs: PATIENCE_MS, intervalMs: 500, state: () => last });
+  }
+
+  /** The control: as many run as were started, nothing waits, and the exit codes say so. */
+  async well(replicas = 1): Promise<void> {
+    const lines = [
+      `correlator: ${replicas} running, up to date`,
+      `responder: ${replicas} running, up to date`,
+      `ipam-sync: ${replicas} running, 1 leads, up to date`,
+    ];
+    const { text } = await this.shows(
+      'all to be well',
+      (seen) =>
+        seen.status === 0 &&
+        seen.doctor === 0 &&
+        lines.every((line) => seen.text.includes(line) && seen.findings.includes(`✓ ${line}`)),
+    );
+    expect(text).not.toMatch(/[✗!] (correlator|responder|ipam-sync)/);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const [, one] of this.#running) {
+      one[Symbol.dispose]();
+      await one.exit;
+    }
+    await this.redis[Symbol.asyncDispose]();
+    await this.world[Symbol.asyncDispose]();
+  }
+}
+
+describe('services', () => {
+  it('none runs and work waits - both say so, what waits, and exit with 7; well before and after', async () => {
+    await using services = await Services.start();
+    await services.work(1);
+    await services.well();
+    await services.signal('SIGTERM');
+    await services.work(2);
+    await services.work(3);
+    const { status, doctor, text, findings } = await services.seen();
+    expect([status, doctor]).toEqual([7, 7]);
+    for (const shown of [text, findings]) {
+      expect(shown).toMatch(/✗ correlator: 0 running: .*nothing is judged; 2 frames not judged, oldest \d+s/);
+      expect(shown).toMatch(/✗ responder: 0 running: no verdict is answered; 2 verdicts not read, oldest \d+s/);
+      expect(shown).toMatch(/✗ ipam-sync: 0 running: nodes keep their last list of pods/);
+    }
+    for (const app of APPS) services.launch(app);
+    await services.ready();
+    await services.well();
+  }, 180_000);
+
+  it('hung - both say how long each has published nothing, and what waits; well before and when they go on', async () => {
+    await using services = await Services.start();
+    await services.work(1);
+    await services.well();
+    await services.signal('SIGSTOP');
+    await services.work(2);
+    const { doctor, text, findings } = await services.shows(
+      'all to be called silent, and the verdict unanswered',
+      (seen) =>
+        seen.status === 7 &&
+        (seen.text.match(/0 running, 1 without/g) ?? []).length === 6 &&
+        /without a response/.test(seen.text),
+    );
+    expect(doctor).toBe(7);
+    const silent = /0 running, 1 without a status for \d+s \(hung, cut off from the bus, or killed\)/.source;
+    for (const shown of [text, findings]) {
+      expect(shown).toMatch(new RegExp(`✗ correlator: ${silent}: .*; up to [12] frames? not judged, oldest \\d+s`));
+      expect(shown).toMatch(
+        new RegExp(`✗ responder: ${silent}: .*; up to [12] verdicts? not read, .*1 verdict without a response`),
+      );
+      expect(shown).toMatch(new RegExp(`✗ ipam-sync: ${silent}`));
+    }
+    expect(text).toMatch(/responder: .*; 1 of 2 due verdicts answered|responder: .*; 0 of 1 due verdict answered/);
+    await services.signal('SIGCONT');
+    await services.well();
+  }, 240_000);
+
+  it('two replicas after everything was killed - consumers and statuses of the dead are not counted', async () => {
+    await using services = await Services.start();
+    for (const app of APPS) services.launch(app);
+    await services.ready();
+    await services.work(1);
+    await services.well(2);
+    await services.signal('SIGKILL');
+    await services.world.nats.restart();
+    for (const app of [...APPS, ...APPS]) services.launch(app);
+    await services.ready();
+    // Followers of the stream, as those of a dead instance: what made three readers of two replicas.
+    const bus = await services.world.as('cli');
+    await bus.whenConnected();
+    const end = new AbortController();
+    const following = consumeOrdered(bus, 'VIOLATIONS', {
+      start: 'new',
+      onMessage: () => undefined,
+      signal: end.signal,
+    });
+    await waitFor(async () => (await streamInfo(bus, 'VIOLATIONS')).state.consumer_count >= 3, {
+      what: 'three consumers',
+    });
+    await services.well(2);
+    end.abort();
+    await following;
+  }, 180_000);
+
+  it('a correlator that cannot go on - both say that it makes no progress, since when, and what waits; so does its metric', async () => {
+    await using services = await Services.start(['correlator', 'ipam-sync']);
+    const { world } = services;
+    expect(await services.metric('correlator', 'bailiff_correlator_stalled_seconds')).toBe(0);
+    // A frame is judged when the configuration before it is known.
+    await apiRequest(await world.as('admin'), '$JS.API.STREAM.DELETE.CONFIG_LOG');
+    await world.frame(NODE_A, [breach(world.t0Micros, WEB)]);
+    const seen = await services.shows('the correlator to be called stuck', ({ text }) => /not progressing/.test(text));
+    expect(seen.status).toBe(7);
+    expect(seen.text).toMatch(/✗ correlator: 1 running, not progressing for \d+s: 1 frame not judged, oldest \d+s/);
+    expect(await services.metric('correlator', 'bailiff_correlator_stalled_seconds')).toBeGreaterThan(30);
+  }, 180_000);
+
+  it('an ipam-sync whose lists the bus refuses - the same of the lists', async () => {
+    await using services = await Services.start(['ipam-sync']);
+    const { world } = services;
+    await services.shows('ipam-sync to be well', ({ text }) => /ipam-sync: 1 running, 1 leads, up to date/.test(text));
+    const admin = await world.as('admin');
+    const { config } = await streamInfo(admin, 'KV_bailiff_pods');
+    await apiRequest(admin, '$JS.API.STREAM.UPDATE.KV_bailiff_pods', { ...config, max_msg_size: 1 });
+    await services.work(1);
+    const seen = await services.shows('ipam-sync to be called stuck', ({ text }) =>
+      /✗ ipam-sync: .*not progr/.test(text),
+    );
+    expect(seen.text).toMatch(/✗ ipam-sync: 1 running, not progressing for \d+s: \d+ lists? not written/);
+    expect(seen.findings).toMatch(/✗ ipam-sync: 1 running, not progressing/);
+    await apiRequest(admin, '$JS.API.STREAM.UPDATE.KV_bailiff_pods', config);
+    await services.shows('ipam-sync to be well again', ({ text }) =>
+      /ipam-sync: 1 running, 1 leads, up to date/.test(text),
+    );
+  }, 180_000);
+
+  it('a verdict with one step done while Redis is away - status, doctor and the metric have one number', async () => {
+    await using services = await Services.start();
+    const { world } = services;
+    await services.well();
+    await services.redis.kill();
+    const verdict = await world.verdict({ verdictId: verdictId(7), evidence: [], level: 'high' });
+    await world.response(verdict, { action: 'observe', phase: 'succeeded' });
+    const metric = () => services.metric('responder', 'bailiff_responder_unanswered_verdicts');
+    await waitFor(async () => (await metric()) === 1, { what: 'the metric', timeoutMs: PATIENCE_MS, intervalMs: 500 });
+    const json = JSON.parse((await world.cli(['status', '--json'])).stdout);
+    expect(json.services.responder).toMatchObject({ due: 1, unanswered: 1, unansweredIds: [verdict.verdictId] });
+    const { status, doctor, text, findings } = await services.seen();
+    expect([status, doctor]).toEqual([7, 7]);
+    expect(text).toMatch(/responder: 1 running, not ready \(redis: .*; 0 of 1 due verdict answered/);
+    expect(findings).toMatch(/✗ responder: (1 running, none ready .*; )?1 verdict without a response/);
+    await services.redis.start();
+    await waitFor(async () => (await metric()) === 0, { what: 'the verdict to be answered', timeoutMs: PATIENCE_MS });
+    const { findings: after } = await services.shows(
+      'all to be well',
+      (seen) => seen.status === 0 && seen.doctor === 0,
+    );
+    expect(after).toMatch(/✓ responder: 1 running, up to date; 1 of 1 due verdict answered/);
+  }, 240_000);
+});
