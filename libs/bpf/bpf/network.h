@@ -165,6 +165,29 @@ static __always_inline __u32 parse_extension(struct __sk_buff *skb, struct packe
 	return bytes;
 }
 
+/* Protocols that carry whole packets or frames, and in the transport header of which nothing is judged. */
+static __always_inline bool is_tunnel_protocol(__u8 protocol)
+{
+	switch (protocol) {
+	case IPPROTO_IPIP:
+	case IPPROTO_IPV6:
+	case IPPROTO_GRE:
+	case IPPROTO_ETHERIP:
+	case IPPROTO_L2TP:
+	case IPPROTO_MPLS:
+	case IPPROTO_ETHERNET:
+		return true;
+	}
+	return false;
+}
+
+/* 0.0.0.0 or ::, in an IP packet. */
+static __always_inline bool has_no_source(const struct packet *packet)
+{
+	return packet->ether_type == bpf_htons(ETHERTYPE_IPV4) ? packet->source.words[3] == 0 :
+								 is_unspecified(&packet->source);
+}
+
 static __always_inline bool is_extension(__u8 protocol)
 {
 	return protocol == IPPROTO_HOPOPTS || protocol == IPPROTO_ROUTING || protocol == IPPROTO_FRAGMENT ||
