@@ -4,12 +4,16 @@
 import { FOREVER_NS } from '@bailiff/bpf';
 import {
   arp,
+  checksum,
   dhcp,
   ETHERTYPE,
   ethernet,
+  extension,
+  gre,
   icmp,
   icmpv6,
   ipv4,
+  ipv4Bytes,
   ipv6,
   macOption,
   ndBody,
@@ -19,10 +23,11 @@ import {
   vxlan,
 } from '@bailiff/lab/frames';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { FORGED, frame, inner4, innerFrame, own, packet, plain } from './harness/ipv4.ts';
-import { ATTACKER, allModes, GSO, RECEIVER, TestNode } from './harness/node.ts';
+import { FORGED, frame, inner4, innerFrame, own, packet } from './harness/ipv4.ts';
+import { ATTACKER, allModes, NODE, RECEIVER, TestNode } from './harness/node.ts';
 import { leftToKernel, type Turned, turned } from './harness/offload.ts';
 import { commandIn } from './harness/processes.ts';
+import { waitFor } from './harness/wait.ts';
 
 const TIMES = 3;
 const own6 = { source: ATTACKER.ipv6, destination: RECEIVER.ipv6 };
@@ -32,6 +37,8 @@ const packet6 = (next: number, payload: Buffer, fields = {}): Buffer =>
   frame6(ipv6({ ...own6, next, hopLimit: 255, ...fields }, payload));
 const datagram = (destination = 9, payload = Buffer.alloc(16)): Buffer => udp(4000, destination, payload);
 const hex = (text: string): number => Number.parseInt(text.replace(/\W/g, ''), 16);
+const frameOf = (type: number, payload: Buffer): Buffer =>
+  ethernet({ source: ATTACKER.mac, destination: RECEIVER.mac, type }, payload);
 const tagged = (type: number, payload: Buffer): Buffer =>
   ethernet({ source: ATTACKER.mac, destination: RECEIVER.mac, type, tags: [{ tci: 5 }] }, payload);
 
@@ -45,8 +52,6 @@ const FORGED_LOW = hex('00:63');
 interface Attack {
   readonly name: string;
   readonly turned: Turned;
-  /** What else the guard counts for it, instead of the new vector. */
-  readonly vector?: string;
   readonly modes?: Parameters<typeof allModes>[1];
 }
 
@@ -136,6 +141,49 @@ const attacks: Attack[] = [
   },
 ];
 
+/** A frame whose own checksum, at `offset` of what begins at `start`, is left to the kernel. */
+const honest = (name: string, frame: Buffer, start: number, offset: number, modes?: Attack['modes']) => ({
+  ...{ name, modes, turned: leftToKernel(frame, start, offset) },
+});
+const option = { options: Buffer.from([148, 4, 0, 0]) };
+const innerTcp = ipv4({ ...own, protocol: PROTOCOL.tcp }, tcp({ source: 1, destination: 2 }, undefined, own));
+const innerEthernet = ethernet({ source: ATTACKER.mac, destination: RECEIVER.mac, type: ETHERTYPE.ipv4 }, innerTcp);
+const greWithChecksum = Buffer.concat([Buffer.from([0x80, 0, 8, 0, 0, 0, 0, 0]), innerTcp]);
+greWithChecksum.writeUInt16BE(checksum(greWithChecksum), 4);
+const tunnels = { tunnel: 'off', 'tunnel-other': 'audit' } as const;
+const segments = tcp({ source: 1, destination: 2 }, Buffer.alloc(200), own);
+
+const legal = [
+  honest('UDP over IPv4', packet({}, udp(4000, 9, undefined, own)), L4, 6),
+  honest('TCP over IPv4', packet({ protocol: PROTOCOL.tcp }, segments), L4, 16),
+  honest('TCP behind options', packet({ ...option, protocol: PROTOCOL.tcp }, segments), L4 + 4, 16),
+  honest('ICMP', packet({ protocol: PROTOCOL.icmp }, icmp(8)), L4, 2),
+  honest('UDP over IPv6', packet6(PROTOCOL.udp, udp(4000, 9, undefined, own6)), L4_6, 6),
+  honest('TCP over IPv6', packet6(PROTOCOL.tcp, tcp({ source: 1, destination: 2 }, undefined, own6)), L4_6, 16),
+  honest('ICMPv6', packet6(PROTOCOL.icmpv6, icmpv6(128, undefined, own6)), L4_6, 2),
+  honest(
+    'UDP behind an extension header',
+    packet6(PROTOCOL.destinationOptions, Buffer.concat([extension(PROTOCOL.udp), udp(4000, 9, undefined, own6)])),
+    ...([L4_6 + 8, 6] as const),
+  ),
+  honest('a first fragment', packet({ moreFragments: true }, udp(4000, 9, undefined, own)), L4, 6),
+  honest('SCTP', packet({ protocol: PROTOCOL.sctp }, Buffer.alloc(16, 7)), L4, 8),
+  honest(
+    'UDP behind a tag',
+    tagged(ETHERTYPE.ipv4, ipv4({ ...own, protocol: PROTOCOL.udp }, udp(4000, 9, undefined, own))),
+    ...([L4 + 4, 6, { 'vlan-tag': 'off' }] as const),
+  ),
+  honest('GRE with a checksum', packet({ protocol: PROTOCOL.gre }, greWithChecksum), L4, 4, { ...tunnels }),
+  honest('TCP in GRE', packet({ protocol: PROTOCOL.gre }, gre(0x0800, innerTcp)), L4 + 24, 16, { ...tunnels }),
+  honest('TCP in IPIP', packet({ protocol: PROTOCOL.ipip }, innerTcp), L4 + 20, 16, { ...tunnels }),
+  honest('TCP in VXLAN', packet({}, udp(4000, 4789, vxlan(innerEthernet))), L4 + 8 + 8 + 34, 16, { ...tunnels }),
+  honest('TCP in UDP to a port that is no tunnel', packet({}, udp(4000, 5555, innerTcp)), L4 + 8 + 20, 16),
+  honest('TCP behind another type', frameOf(0x8847, innerTcp), L4, 16, { ethertype: 'off' }),
+];
+
+const isTunnel = (frame: Buffer): boolean =>
+  [PROTOCOL.gre, PROTOCOL.ipip].includes(frame[IP + 9] as never) || frame.readUInt16BE(L4 + 2) === 4789;
+
 describe('checksum offload', () => {
   let node: TestNode;
   beforeAll(async () => {
@@ -163,5 +211,130 @@ describe('checksum offload', () => {
     expect(await guarded.counts()).toEqual({ 'checksum-offload drop': TIMES });
     const [sample] = await guarded.samples();
     expect(sample).toMatchObject({ vector: 'checksum-offload', action: 'drop', first: true });
+  });
+
+  it.each(legal)('legal - $name', async ({ turned: legal, modes }) => {
+    await using guarded = await node.guard(node.pods.attacker, { modes: allModes('enforce', modes) });
+    node.forgetLanded();
+    await send(legal);
+    await node.fence();
+    expect(node.landed(legal.landed), 'with its checksum filled in').toBe(TIMES);
+    const audited = modes !== undefined && 'tunnel-other' in modes;
+    expect(await guarded.counts()).toEqual(audited && isTunnel(legal.sent) ? { 'tunnel-other audit': TIMES } : {});
+  });
+
+  it('attack - the same with other addresses of the pod, which take the whole way', async () => {
+    const further = '10.77.0.20';
+    const attack = turned(packet({ source: further }, datagram()), SOURCE, FORGED_LOW);
+    const legal = leftToKernel(
+      packet({ source: further }, udp(4000, 9, undefined, { ...own, source: further })),
+      L4,
+      6,
+    );
+    await using guarded = await node.guard(node.pods.attacker, { hasMore: true });
+    await node.agent.call('object.maps.addresses.replace', guarded.key, [{ cidr: further, neighbour: true }]);
+    node.forgetLanded();
+    await send(attack);
+    await send(legal);
+    await node.fence();
+    expect([node.landed(attack.landed), node.landed(legal.landed)]).toEqual([0, TIMES]);
+    expect(await guarded.counts()).toEqual({ 'checksum-offload drop': TIMES });
+  });
+
+  it.each(['audit', 'off'] as const)('mode - %s passes it', async (mode) => {
+    const [{ turned: attack }] = attacks as [Attack];
+    const modes = allModes('enforce', { 'checksum-offload': mode });
+    await using guarded = await node.guard(node.pods.attacker, { modes });
+    node.forgetLanded();
+    await send(attack);
+    await node.fence();
+    expect(node.landed(attack.landed)).toBe(TIMES);
+    expect(await guarded.counts()).toEqual(mode === 'audit' ? { 'checksum-offload audit': TIMES } : {});
+  });
+
+  it.each(['ingress', 'egress'] as const)(
+    'quarantine - an allowed destination that becomes another: %s',
+    async (way) => {
+      const allowed = '10.77.9.9';
+      await node.agent.call('object.maps.allowedCidrs.replace', ['10.77.9.0/24']);
+      const [ends, at] = way === 'ingress' ? [{ destination: allowed }, DESTINATION] : [{ source: allowed }, SOURCE];
+      const attack = turned(packet(ends, datagram()), at, hex('00:0b'));
+      const legal = leftToKernel(packet(ends, udp(4000, 9, undefined, { ...own, ...ends })), L4, 6);
+      const pod = way === 'ingress' ? node.pods.attacker : node.pods.receiver;
+      // Even where the vector is off.
+      const modes = allModes('enforce', { 'checksum-offload': 'off' });
+      for (const quarantineUntilNs of [0n, FOREVER_NS]) {
+        await using guarded = await node.guard(pod, { quarantineUntilNs, modes });
+        node.forgetLanded();
+        await send(attack);
+        await send(legal);
+        const cut = quarantineUntilNs !== 0n;
+        await guarded.counted(cut ? { [`quarantine-${way} drop`]: TIMES } : {});
+        await waitFor(
+          'the legal one',
+          () => node.landed(legal.landed),
+          (count) => count === TIMES,
+        );
+        if (cut) expect(node.landed(attack.landed)).toBe(0);
+        else
+          await waitFor(
+            'the other',
+            () => node.landed(attack.landed),
+            (count) => count === TIMES,
+          );
+      }
+    },
+  );
+});
+
+// The node routes, and cuts packets into fragments for a way with a smaller MTU: it fills in checksums first, and writes the
+// checksum of each IPv4 header after that, so the receiver finds nothing wrong.
+describe('checksum offload on a node that routes', () => {
+  const FAR = '10.99.0.9';
+  const MTU = 1000;
+  let node: TestNode;
+  beforeAll(async () => {
+    node = await TestNode.start({ stacks: true });
+    await node.open();
+    const routes = [
+      'sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.br0.rp_filter=0',
+      'sysctl -qw net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.br0.send_redirects=0',
+      `ip route add ${FAR}/32 dev br0 mtu lock ${MTU}`,
+      `ip neigh replace ${FAR} lladdr ${RECEIVER.mac} dev br0`,
+    ];
+    await commandIn(node.netns, 'sh', '-ec', routes.join('\n'));
+  });
+  afterAll(() => node?.[Symbol.asyncDispose]());
+
+  it('attack - IPv4 source, filled in by fragmentation', async () => {
+    const ends = { source: ATTACKER.ipv4, destination: FAR };
+    const long = ethernet(
+      { source: ATTACKER.mac, destination: NODE.mac, type: ETHERTYPE.ipv4 },
+      ipv4({ ...ends, protocol: PROTOCOL.udp }, datagram(9, Buffer.alloc(MTU))),
+    );
+    const attack = turned(long, SOURCE, FORGED_LOW, { filler: long.length - 2 });
+    const source = (address: string) =>
+      [...ipv4Bytes(address), ...ipv4Bytes(FAR)].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+    const landed = (address: string) => node.allLanded().filter((one) => one.includes(source(address))).length;
+    const fragments = (address: string) =>
+      waitFor(
+        `fragments from ${address}`,
+        () => landed(address),
+        (count) => count === 2,
+      );
+
+    node.forgetLanded();
+    await node.send(attack.sent, 1, { checksum: attack.checksum });
+    await fragments(FORGED);
+    expect(landed(ATTACKER.ipv4), 'control: both fragments have the forged source').toBe(0);
+
+    await using guarded = await node.guard(node.pods.attacker);
+    node.forgetLanded();
+    await node.send(attack.sent, TIMES, { checksum: attack.checksum });
+    await guarded.counted({ 'checksum-offload drop': TIMES });
+    // Without the metadata it is cut into fragments of its own source.
+    await node.send(attack.sent);
+    await fragments(ATTACKER.ipv4);
+    expect(landed(FORGED)).toBe(0);
   });
 });
