@@ -1,7 +1,10 @@
 // A checksum that the kernel fills in after a frame was judged: only the one of the frame's own transport header, or one
 // that lies behind the outer header of an encapsulation. The kernel fills in when a frame leaves by a device without
 // checksum offload, and when it cuts a packet into fragments.
-import { FOREVER_NS } from '@bailiff/bpf';
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { FOREVER_NS, spoofObjectPath } from '@bailiff/bpf';
 import {
   arp,
   checksum,
@@ -23,6 +26,7 @@ import {
   vxlan,
 } from '@bailiff/lab/frames';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { withoutOffload } from '../../libs/bpf/src/spoof-offload.ts';
 import { FORGED, frame, inner4, innerFrame, own, packet } from './harness/ipv4.ts';
 import { ATTACKER, allModes, NODE, RECEIVER, TestNode } from './harness/node.ts';
 import { leftToKernel, type Turned, turned } from './harness/offload.ts';
@@ -35,7 +39,7 @@ const frame6 = (bytes: Buffer): Buffer =>
   ethernet({ source: ATTACKER.mac, destination: RECEIVER.mac, type: ETHERTYPE.ipv6 }, bytes);
 const packet6 = (next: number, payload: Buffer, fields = {}): Buffer =>
   frame6(ipv6({ ...own6, next, hopLimit: 255, ...fields }, payload));
-const datagram = (destination = 9, payload = Buffer.alloc(16)): Buffer => udp(4000, destination, payload);
+const datagram = (destination = 9, payload: Buffer = Buffer.alloc(16)): Buffer => udp(4000, destination, payload);
 const hex = (text: string): number => Number.parseInt(text.replace(/\W/g, ''), 16);
 const frameOf = (type: number, payload: Buffer): Buffer =>
   ethernet({ source: ATTACKER.mac, destination: RECEIVER.mac, type }, payload);
@@ -184,11 +188,50 @@ const legal = [
 const isTunnel = (frame: Buffer): boolean =>
   [PROTOCOL.gre, PROTOCOL.ipip].includes(frame[IP + 9] as never) || frame.readUInt16BE(L4 + 2) === 4789;
 
+// A kernel that does not show the metadata of a packet takes the object without the check, and status says so.
+describe('checksum offload on a kernel without it', () => {
+  const dir = mkdtempSync(path.join(tmpdir(), 'bailiff-objects-'));
+  let node: TestNode;
+  beforeAll(async () => {
+    node = await TestNode.start();
+    await node.fillChecksums(node.pods.receiver);
+    const object = readFileSync(spoofObjectPath());
+    // The type of which the kernel's own BTF has none: what is read of it cannot be resolved.
+    const name = object.indexOf(Buffer.from('\0sk_buff\0'));
+    object.write('sk_none', name + 1);
+    writeFileSync(path.join(dir, 'spoof.bpf.o'), object);
+  });
+  afterAll(async () => {
+    await node?.[Symbol.asyncDispose]();
+    rmSync(dir, { recursive: true });
+  });
+
+  it('degraded - sources are judged, checksums are not, and the probe says why', async () => {
+    const objectPath = path.join(dir, 'spoof.bpf.o');
+    await expect(node.open({ objectPath }), 'without the other object').rejects.toMatchObject({ code: 'BPF_LOAD' });
+    copyFileSync(withoutOffload(spoofObjectPath()), withoutOffload(objectPath));
+    const { offload } = await node.open({ objectPath });
+    expect(offload).toMatchObject({ feature: 'checksum-offload', available: false });
+    expect(offload.errnoName).toMatch(/^E[A-Z]+$/);
+    expect(offload.hint).toContain('not judged');
+
+    const [{ turned: attack }] = attacks as [Attack];
+    const forged = packet({ source: FORGED });
+    await using guarded = await node.guard(node.pods.attacker);
+    await node.send(forged, TIMES);
+    await node.send(attack.sent, TIMES, { checksum: attack.checksum });
+    await node.fence();
+    expect([node.landed(forged), node.landed(attack.landed)]).toEqual([0, TIMES]);
+    expect(await guarded.counts()).toEqual({ 'ipv4-source drop': TIMES });
+  });
+});
+
 describe('checksum offload', () => {
   let node: TestNode;
   beforeAll(async () => {
     node = await TestNode.start();
-    await node.open();
+    const { offload } = await node.open();
+    expect(offload, 'this kernel shows the metadata').toMatchObject({ available: true });
     await node.fillChecksums(node.pods.receiver);
     await node.agent.call('object.maps.tunnelPorts.replace', [{ port: 4789, kind: 'vxlan' }]);
   });

@@ -13,7 +13,7 @@
 import { mkdtempSync, rmdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import type { CounterCell, IfaceRecord, Mode, SpoofSample, Vector, VectorModes } from '@bailiff/bpf';
+import type { CounterCell, IfaceRecord, Mode, SpoofObject, SpoofSample, Vector, VectorModes } from '@bailiff/bpf';
 import { VECTORS } from '@bailiff/bpf';
 import { ETHERTYPE, ethernet, ipv4, PROTOCOL, udp } from '@bailiff/lab/frames';
 import { Agent } from './guard.ts';
@@ -41,6 +41,9 @@ export interface Offload {
   /** Where the kernel is to fill in a checksum: the first byte that it covers, and its place from there. */
   readonly checksum?: { readonly start: number; readonly offset: number };
 }
+
+/** What opening the programs found. */
+export type Opened = Pick<SpoofObject, 'mode' | 'reused' | 'updatedLinks' | 'offload'>;
 
 export const GSO = { none: 0, tcpv4: 1, ufo: 3, tcpv6: 4, udp: 5 } as const;
 
@@ -175,7 +178,7 @@ export class TestNode implements AsyncDisposable {
   }
 
   /** Opens the programs once; harmless when open. */
-  async open(options: Record<string, unknown> = {}): Promise<{ mode: string; reused: boolean; updatedLinks: number }> {
+  async open(options: Record<string, unknown> = {}): Promise<Opened> {
     return this.agent.call('own.open', { pinDir: this.pinDir, maxInterfaces: 16, ...options });
   }
 
