@@ -5,6 +5,7 @@
 
 import * as frames from '@bailiff/lab/frames';
 import fc from 'fast-check';
+import type { Metadata } from './packet.ts';
 
 const { PROTOCOL, ETHERTYPE } = frames;
 
@@ -147,7 +148,7 @@ interface Transport {
 const as = (protocol: number, arbitrary: fc.Arbitrary<Buffer>): fc.Arbitrary<Transport> =>
   arbitrary.map((payload) => ({ protocol, bytes: payload }));
 const otherTransport = fc
-  .tuple(oneOf([...Object.values(PROTOCOL), 97, 115, 137, 253]), bytes(24))
+  .tuple(oneOf([...Object.values(PROTOCOL), 97, 115, 137, 143, 253]), bytes(24))
   .map(([protocol, payload]) => ({ protocol, bytes: payload }));
 const transport4 = fc.oneof(
   as(PROTOCOL.tcp, tcp),
@@ -351,6 +352,19 @@ const bent: fc.Arbitrary<Buffer> = fc
 const noise: fc.Arbitrary<Buffer> = fc
   .tuple(oneOf([ETHERTYPE.ipv4, ETHERTYPE.ipv6, ETHERTYPE.arp, ETHERTYPE.vlan]), bytes(1486))
   .map(([type, packet]) => frames.ethernet({ source: OWN.mac, destination: OWN.mac, type }, packet));
+
+/** Where honest senders and others leave a checksum to the kernel. */
+const checksum = fc.oneof(
+  { weight: 8, arbitrary: fc.constant(null) },
+  {
+    weight: 6,
+    arbitrary: fc
+      .tuple(oneOf([34, 54, 34, 54, 38, 42, 58, 62, 74, 82, 94]), oneOf([16, 6, 6, 2, 8, 4]))
+      .map(([start, place]) => ({ start, place })),
+  },
+  { weight: 2, arbitrary: fc.record({ start: fc.integer({ min: -4, max: 120 }), place: fc.nat(60) }) },
+);
+export const anyMetadata: fc.Arbitrary<Metadata> = fc.record({ checksum, gsoSize: mostly(0, fc.constant(100)) });
 
 /**
  * The shortest frame that a test run takes, by type: bpf_prog_test_run_skb() wants the whole network header there. Shorter
