@@ -192,6 +192,10 @@ const ipv4 = fc
   })
   .map(({ transport, ...fields }) => frames.ipv4({ ...fields, protocol: transport.protocol }, transport.bytes));
 
+const destinationOption = fc.oneof(
+  oneOf(IPV6S).map((home) => Buffer.concat([Buffer.from([201, 16]), frames.ipv6Bytes(home)])),
+  fc.tuple(oneOf([1, 4, 194, 201]), mostly(2, fc.nat(20))).map(([type, length]) => Buffer.from([type, length, 0, 0])),
+);
 type Header = { readonly number: number; readonly make: (next: number) => Buffer };
 const header: fc.Arbitrary<Header> = fc.oneof(
   fc.constant<Header>({ number: PROTOCOL.hopByHop, make: frames.routerAlert }),
@@ -204,6 +208,11 @@ const header: fc.Arbitrary<Header> = fc.oneof(
   fc.tuple(bytes(14), fc.option(fc.nat(3), { freq: 10, nil: undefined })).map(([body, units]): Header => {
     return { number: PROTOCOL.destinationOptions, make: (next) => frames.extension(next, body, units) };
   }),
+  fc
+    .array(fc.oneof(fc.constant(Buffer.alloc(1)), destinationOption, destinationOption), { maxLength: 20 })
+    .map((list): Header => {
+      return { number: PROTOCOL.destinationOptions, make: (next) => frames.destinationOptions(next, list) };
+    }),
   fc.nat(2).map((words): Header => {
     const make = (next: number) => Buffer.concat([Buffer.from([next, words, 0, 0]), Buffer.alloc(words * 4 + 4)]);
     return { number: PROTOCOL.ah, make };

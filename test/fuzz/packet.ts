@@ -26,7 +26,8 @@ export class Bytes {
     return at >= 0 && at + length <= this.#bytes.length;
   }
   number(at: number, length: number): number {
-    return Number(this.big(at, length));
+    if (!this.has(at, length)) throw new Error(`model reads ${length} bytes at ${at} of ${this.length}`);
+    return this.#bytes.readUIntBE(at, length);
   }
   big(at: number, length: number): bigint {
     if (!this.has(at, length)) throw new Error(`model reads ${length} bytes at ${at} of ${this.length}`);
@@ -186,6 +187,21 @@ function readIpv4(draft: Draft, rest: Bytes, gso: boolean): void {
   finish(draft, rest.from(header, total - header), draft.networkAt + header);
 }
 
+/** Walks the options; false when one of them cannot be, or there are more than 16. */
+function readDestinationOptions(draft: Draft, options: Bytes): boolean {
+  let rest = options;
+  for (let count = 0; rest.length > 0; count++) {
+    if (count === 16) return false;
+    const kind = rest.number(0, 1);
+    if (kind !== 0 && rest.length < 2) return false;
+    const bytes = kind === 0 ? 1 : 2 + rest.number(1, 1);
+    if (bytes > rest.length) return false;
+    if (kind === 201) draft.faults.add('source-route');
+    rest = rest.from(bytes);
+  }
+  return true;
+}
+
 function readIpv6(draft: Draft, rest: Bytes, gso: boolean): void {
   const { faults } = draft;
   if (rest.length < 40 || rest.number(0, 1) >> 4 !== 6) return void faults.add('malformed');
@@ -216,6 +232,7 @@ function readIpv6(draft: Draft, rest: Bytes, gso: boolean): void {
       if (offset > 0 && offset + payload.length - 8 > 65_535) return void faults.add('malformed');
     }
     if (bytes > payload.length) return void faults.add('malformed');
+    if (kind === 60 && !readDestinationOptions(draft, payload.from(2, bytes - 2))) return void faults.add('malformed');
     draft.protocol = payload.number(0, 1);
     payload = payload.from(bytes);
     if (draft.fragment === 'later') return;

@@ -3,7 +3,7 @@
  * The IPv4 and IPv6 headers, options, extension headers and fragments.
  *
  * Place in the path: after parse_ethernet(), before judge.h. Sets end, addresses, protocol, fragment and transport.
- * Bounds: 40 bytes of IPv4 options, MAX_EXTENSIONS extension headers.
+ * Bounds: 40 bytes of IPv4 options, MAX_EXTENSIONS extension headers, MAX_DESTINATION_OPTIONS options in one of them.
  */
 #ifndef BAILIFF_NETWORK_H
 #define BAILIFF_NETWORK_H
@@ -50,7 +50,10 @@ struct extension {
 #define IPV4_MORE_FRAGMENTS	0x2000
 #define IPV4_OFFSET_MASK	0x1fff
 #define IPV6_BYTES		40
+#define IPV6_OPTION_PAD1	0
+#define IPV6_OPTION_HOME	201	/* Home Address (RFC 6275, 6.3) */
 #define IPV6_OFFSET_MASK	0xfff8
+#define EXTENSION_HEAD_BYTES	2
 
 /*
  * Every byte is visited, options are read where one begins: the verifier then sees constant indexes, and the cost is
@@ -124,6 +127,34 @@ static __always_inline bool parse_ipv4(struct __sk_buff *skb, struct packet *pac
 }
 
 /*
+ * Destination options, up to `end`. A receiver that knows Home Address takes the address in it for the packet's source.
+ * False: malformed.
+ */
+__separate int parse_destination_options(struct __sk_buff *skb, struct packet *packet, __u32 at, __u32 end)
+{
+	struct {
+		__u8 type, length;
+	} option;
+
+	if (!packet)
+		return false;
+	for (int i = 0; i < MAX_DESTINATION_OPTIONS && at < end; i++) {
+		if (!load(skb, packet, at, &option.type, sizeof(option.type)))
+			return false;
+		if (option.type == IPV6_OPTION_PAD1) {
+			at = forget(packet, at + 1);
+			continue;
+		}
+		if (!load(skb, packet, at, &option, sizeof(option)) || at + sizeof(option) + option.length > end)
+			return false;
+		if (option.type == IPV6_OPTION_HOME)
+			packet->broken |= BROKEN(VECTOR_SOURCE_ROUTE);
+		at = forget(packet, at + sizeof(option) + option.length);
+	}
+	return at == end;
+}
+
+/*
  * Takes one extension header. Returns its length in bytes; 0: malformed; in a later fragment the caller stops, as what
  * follows belongs to the middle of a packet.
  */
@@ -160,6 +191,9 @@ static __always_inline __u32 parse_extension(struct __sk_buff *skb, struct packe
 		break;
 	}
 	if (at + bytes > packet->end)
+		return 0;
+	if (packet->protocol == IPPROTO_DSTOPTS &&
+	    !parse_destination_options(skb, packet, at + EXTENSION_HEAD_BYTES, at + bytes))
 		return 0;
 	packet->protocol = header.next;
 	return bytes;
