@@ -1,7 +1,7 @@
 /**
  * Many frames against the model, faster: each generated frame is bent in several ways, a round of them runs under one record
  * with modes of all kinds, and the counters are read once a round. Each frame's verdict is compared; which vectors were
- * counted, and how often, is compared for the round. FUZZ_BULK_FRAMES and BAILIFF_SEED make it a long run of other frames.
+ * counted, and how often, is compared for the round. BAILIFF_FUZZ_BULK and BAILIFF_SEED make it a long run of other frames.
  */
 import { MODES, VECTORS, type Vector, type VectorModes } from '@bailiff/bpf';
 import fc from 'fast-check';
@@ -11,10 +11,10 @@ import { DROP, FuzzKernel, inOrder, PASS, type Setting, setting, worldOf } from 
 import { exemptFromPod, exemptToPod, judge, type World } from './model.ts';
 import { type Metadata, read } from './packet.ts';
 
-const FRAMES = Number(process.env['FUZZ_BULK_FRAMES'] ?? 60_000);
-const GENERATED = 100;
+const FRAMES = Number(process.env['BAILIFF_FUZZ_BULK'] ?? 60_000);
+const GENERATED = 40;
 /** Of each generated frame, itself included. */
-const BENT = 20;
+const BENT = 25;
 
 interface Sent {
   readonly frame: Buffer;
@@ -108,11 +108,11 @@ describe('fuzz in bulk', () => {
     for (; frames < FRAMES; frames += GENERATED * BENT) {
       for (const [key, count] of round(first + frames)) total.set(key, (total.get(key) ?? 0) + count);
     }
-    const drops = VECTORS.filter(
-      (vector) => vector !== 'unknown-interface' && (total.get(`${vector} drop`) ?? 0) === 0,
-    );
-    expect(drops, 'every vector dropped frames').toEqual([]);
-    if (process.env['FUZZ_BULK_FRAMES'] !== undefined)
+    // The last needs the egress program under quarantine, and is not in every short run.
+    const rare: readonly Vector[] = ['unknown-interface', 'quarantine-egress'];
+    const never = VECTORS.filter((vector) => !rare.includes(vector) && !total.has(`${vector} drop`));
+    expect(never, 'every vector dropped frames').toEqual([]);
+    if (process.env['BAILIFF_FUZZ_BULK'] !== undefined)
       process.stdout.write(`${JSON.stringify({ seed: first, frames, ...Object.fromEntries(total) })}\n`);
   }, 86_400_000);
 });
