@@ -37,13 +37,17 @@ export const PASS = -1;
 /** struct counters: cells by vector, action and state, of three numbers each. */
 const [VECTOR_SLOTS, STATES, NUMBERS, SKBS] = [24, 3, 3, 1];
 const ACTIONS = ['audit', 'drop'] as const;
-const NODES = [
+export const NODES = [
   { address: '10.77.8.1', thisNode: true },
   { address: 'fd88::1', thisNode: true },
   { address: '10.77.8.2', thisNode: false },
   { address: 'fd88::2', thisNode: false },
 ];
-const ALLOWED = ['10.77.9.0/24', 'fd99::/16'];
+export const TUNNEL_PORTS = [
+  { port: 4789, kind: 'vxlan' },
+  { port: 6081, kind: 'geneve' },
+] as const;
+export const ALLOWED = ['10.77.9.0/24', 'fd99::/16'];
 const GRANTS: AddressGrant[] = [
   { cidr: '10.77.0.20', neighbour: true },
   { cidr: '10.78.0.0/16', neighbour: false },
@@ -110,7 +114,7 @@ export function worldOf({ hasMac, hasIpv4, hasIpv6, grants }: Setting): World {
     ipv6: hasIpv6 ? address(OWN.ipv6) : null,
     grants: grants.map(({ cidr, neighbour }) => ({ ...network(cidr), neighbour })),
     nodes: new Map(NODES.map((node) => [address(node.address), node.thisNode ? 'this' : 'other'])),
-    tunnelPorts: new Set([4789, 6081]),
+    tunnelPorts: new Set(TUNNEL_PORTS.map(({ port }): number => port)),
     allowed: ALLOWED.map(network),
     probes: [
       { port: 8080, protocol: 6 },
@@ -150,10 +154,7 @@ export class FuzzKernel implements AsyncDisposable {
     maps.setSettings({ sampleBurst: 8, samplesPerSecond: 1000, unknownMode: 'audit' });
     maps.nodeAddresses.replace(NODES);
     maps.allowedCidrs.replace(ALLOWED);
-    maps.tunnelPorts.replace([
-      { port: 4789, kind: 'vxlan' },
-      { port: 6081, kind: 'geneve' },
-    ]);
+    maps.tunnelPorts.replace(TUNNEL_PORTS);
     maps.probePorts.replace(KEY, [
       { port: 8080, protocol: 'tcp' },
       { port: 8081, protocol: 'udp' },
