@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /*
  * Raw frames in and out of one interface, for the tests: `frames send <interface>` and `frames sniff <interface>`;
- * `frames fill <interface>` makes the kernel fill in checksums before a frame leaves the interface.
+ * `frames fill <interface>` makes the kernel fill in checksums before a frame leaves the interface; `frames tun <name>` makes
+ * an interface of that name, and sends by it what `send` would: packets without an Ethernet header, as from a VPN.
  *
  * send: reads lines `<count> <gso size> <gso type> <header bytes> <checksum start> <checksum offset> <hex>` and answers
  * each with `ok` or `error <errno>`. The numbers go into the virtio_net_hdr: a gso size makes one large packet that the
@@ -11,9 +12,11 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/ethtool.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
+#include <linux/if_tun.h>
 #include <linux/sockios.h>
 #include <linux/virtio_net.h>
 #include <net/if.h>
@@ -87,17 +90,12 @@ static void stay_on_one_processor(void)
 	}
 }
 
-static int run_send(const char *interface)
+static int send_lines(int fd)
 {
 	static char line[2 * MAX_FRAME + 128];
 	static uint8_t frame[MAX_FRAME];
-	int fd = open_socket(interface, 0), one = 1;
 
 	stay_on_one_processor();
-	if (setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof(one)) < 0) {
-		perror("PACKET_VNET_HDR");
-		return 1;
-	}
 	while (fgets(line, sizeof(line), stdin)) {
 		struct virtio_net_hdr header = {0};
 		unsigned long count;
@@ -121,6 +119,32 @@ static int run_send(const char *interface)
 		fflush(stdout);
 	}
 	return 0;
+}
+
+static int run_send(const char *interface)
+{
+	int fd = open_socket(interface, 0), one = 1;
+
+	if (setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof(one)) < 0) {
+		perror("PACKET_VNET_HDR");
+		return 1;
+	}
+	return send_lines(fd);
+}
+
+static int run_tun(const char *name)
+{
+	struct ifreq request = { .ifr_flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR };
+	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+
+	strncpy(request.ifr_name, name, IFNAMSIZ - 1);
+	if (fd < 0 || ioctl(fd, TUNSETIFF, &request) < 0) {
+		perror(name);
+		return 1;
+	}
+	printf("ready\n");
+	fflush(stdout);
+	return send_lines(fd);
 }
 
 /* The offset at which a tag was taken out, and the tag, if there was one. */
@@ -214,6 +238,8 @@ int main(int argc, char **argv)
 		return run_sniff(argv[2]);
 	if (argc == 3 && strcmp(argv[1], "fill") == 0)
 		return run_fill(argv[2]);
-	fprintf(stderr, "usage: frames send|sniff|fill <interface>\n");
+	if (argc == 3 && strcmp(argv[1], "tun") == 0)
+		return run_tun(argv[2]);
+	fprintf(stderr, "usage: frames send|sniff|fill|tun <interface>\n");
 	return 2;
 }
