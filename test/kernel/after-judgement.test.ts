@@ -108,7 +108,7 @@ describe('after judgement', () => {
     expect(await guarded.counts()).toEqual({ 'checksum-offload drop': TIMES });
   });
 
-  it('gso - of a DHCP request that is cut into several, the second is not the one that was judged', async () => {
+  it('gso - of a DHCP request that is cut into several, the second is not the one that was judged', async (context) => {
     const nowhere = { source: '0.0.0.0', destination: '255.255.255.255' };
     const [first, second] = [dhcp(ATTACKER.mac), dhcp(RECEIVER.mac)];
     const asked = (...parts: Buffer[]) =>
@@ -116,7 +116,11 @@ describe('after judgement', () => {
     const gso = { size: first.length, type: GSO.udp, head: 42 };
     const modes = allModes('enforce', { 'dhcp-client': 'audit' });
     node.forgetLanded();
-    await node.send(asked(first, second), 1, { gso });
+    const isRefused = await node.send(asked(first, second), 1, { gso }).then(
+      () => false,
+      (error: Error) => error.message.includes('error 22'),
+    );
+    if (isRefused) context.skip('optional: packet sockets of this kernel segment no UDP (6.2)');
     await node.fence();
     // By the hardware address and what follows it, as the first four bytes after the length are equal.
     const requests = ({ mac }: typeof ATTACKER | typeof RECEIVER) =>

@@ -349,7 +349,13 @@ describe('checksum offload on a node that routes', () => {
   });
   afterAll(() => node?.[Symbol.asyncDispose]());
 
-  it('attack - IPv4 source, filled in by fragmentation', async () => {
+  /** Packets that the node failed to fragment. */
+  const refused = async (): Promise<number> => {
+    const [names, values] = (await commandIn(node.netns, 'grep', '^Ip:', '/proc/net/snmp')).trim().split('\n');
+    return Number(values?.split(' ')[names?.split(' ').indexOf('FragFails') ?? -1]);
+  };
+
+  it('attack - IPv4 source, filled in by fragmentation', async (context) => {
     const ends = { source: ATTACKER.ipv4, destination: FAR };
     const long = ethernet(
       { source: ATTACKER.mac, destination: NODE.mac, type: ETHERTYPE.ipv4 },
@@ -368,7 +374,13 @@ describe('checksum offload on a node that routes', () => {
 
     node.forgetLanded();
     await node.send(attack.sent, 1, { checksum: attack.checksum });
-    await fragments(FORGED);
+    const [lands, fails] = await waitFor(
+      'fragments, or none',
+      async () => [landed(FORGED), await refused()] as const,
+      ([fragments, failures]) => fragments === 2 || failures > 0,
+    );
+    if (fails > 0) context.skip('optional: this kernel fragments no packet with such a checksum (seen on 6.1)');
+    expect(lands).toBe(2);
     expect(landed(ATTACKER.ipv4), 'control: both fragments have the forged source').toBe(0);
 
     await using guarded = await node.guard(node.pods.attacker);
