@@ -1,4 +1,4 @@
-// Other ways to make of a judged frame another one, or to be taken for somebody else by a frame that is one's own. Each with
+// Other ways to make of a judged frame another one, or to pass for another pod by a frame that is one's own. Each with
 // what it does unguarded. What is not stopped is shown to change nothing that is judged.
 import {
   destinationOptions,

@@ -379,7 +379,8 @@ describe('checksum offload on a node that routes', () => {
       async () => [landed(FORGED), await refused()] as const,
       ([fragments, failures]) => fragments === 2 || failures > 0,
     );
-    if (fails > 0) context.skip('optional: this kernel fragments no packet with such a checksum (seen on 6.1 and 6.12)');
+    if (fails > 0)
+      context.skip('optional: this kernel fragments no packet with such a checksum (seen on 6.1 and 6.12)');
     expect(lands).toBe(2);
     expect(landed(ATTACKER.ipv4), 'control: both fragments have the forged source').toBe(0);
 
