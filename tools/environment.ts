@@ -10,7 +10,7 @@ import { chooseServer } from './nats-server.ts';
 
 /** Where programs and their libraries are, what vitest reads itself, and what CONTRIBUTING.md tells a person to set. */
 const KEPT =
-  /^(PATH|LD_LIBRARY_PATH|CI|NODE_ENV|TEST|VITEST\w*|KUBEBUILDER_ASSETS|FUZZ_RUNS|BAILIFF_(NATS|REPORT|SEED|STRESS_SEED|FUZZ_RUNS|VM_\w+))$/;
+  /^(PATH|LD_LIBRARY_PATH|CI|NODE_ENV|TEST|VITEST\w*|KUBEBUILDER_ASSETS|FUZZ_RUNS|BAILIFF_(NATS|REPORT|SEED|STRESS_SEED|FUZZ_RUNS|FUZZ_BULK|VM_\w+))$/;
 /** With one of these the run reaches what is not its own (a cluster, a container engine, a mirror), with whatever that asks for. */
 const REACHES_OUT = ['BAILIFF_CONTRACT', 'BAILIFF_IMAGES', 'BAILIFF_VM_KERNEL'];
 /** Not /etc/localtime's, and files of tests are readable for those that they run as nobody. */

@@ -5,6 +5,7 @@
 
 import * as frames from '@bailiff/lab/frames';
 import fc from 'fast-check';
+import type { Metadata } from './packet.ts';
 
 const { PROTOCOL, ETHERTYPE } = frames;
 
@@ -147,7 +148,7 @@ interface Transport {
 const as = (protocol: number, arbitrary: fc.Arbitrary<Buffer>): fc.Arbitrary<Transport> =>
   arbitrary.map((payload) => ({ protocol, bytes: payload }));
 const otherTransport = fc
-  .tuple(oneOf([...Object.values(PROTOCOL), 97, 115, 137, 253]), bytes(24))
+  .tuple(oneOf([...Object.values(PROTOCOL), 97, 115, 137, 143, 253]), bytes(24))
   .map(([protocol, payload]) => ({ protocol, bytes: payload }));
 const transport4 = fc.oneof(
   as(PROTOCOL.tcp, tcp),
@@ -191,6 +192,10 @@ const ipv4 = fc
   })
   .map(({ transport, ...fields }) => frames.ipv4({ ...fields, protocol: transport.protocol }, transport.bytes));
 
+const destinationOption = fc.oneof(
+  oneOf(IPV6S).map((home) => Buffer.concat([Buffer.from([201, 16]), frames.ipv6Bytes(home)])),
+  fc.tuple(oneOf([1, 4, 194, 201]), mostly(2, fc.nat(20))).map(([type, length]) => Buffer.from([type, length, 0, 0])),
+);
 type Header = { readonly number: number; readonly make: (next: number) => Buffer };
 const header: fc.Arbitrary<Header> = fc.oneof(
   fc.constant<Header>({ number: PROTOCOL.hopByHop, make: frames.routerAlert }),
@@ -203,6 +208,11 @@ const header: fc.Arbitrary<Header> = fc.oneof(
   fc.tuple(bytes(14), fc.option(fc.nat(3), { freq: 10, nil: undefined })).map(([body, units]): Header => {
     return { number: PROTOCOL.destinationOptions, make: (next) => frames.extension(next, body, units) };
   }),
+  fc
+    .array(fc.oneof(fc.constant(Buffer.alloc(1)), destinationOption, destinationOption), { maxLength: 20 })
+    .map((list): Header => {
+      return { number: PROTOCOL.destinationOptions, make: (next) => frames.destinationOptions(next, list) };
+    }),
   fc.nat(2).map((words): Header => {
     const make = (next: number) => Buffer.concat([Buffer.from([next, words, 0, 0]), Buffer.alloc(words * 4 + 4)]);
     return { number: PROTOCOL.ah, make };
@@ -351,6 +361,19 @@ const bent: fc.Arbitrary<Buffer> = fc
 const noise: fc.Arbitrary<Buffer> = fc
   .tuple(oneOf([ETHERTYPE.ipv4, ETHERTYPE.ipv6, ETHERTYPE.arp, ETHERTYPE.vlan]), bytes(1486))
   .map(([type, packet]) => frames.ethernet({ source: OWN.mac, destination: OWN.mac, type }, packet));
+
+/** Where honest senders and others leave a checksum to the kernel. */
+const checksum = fc.oneof(
+  { weight: 8, arbitrary: fc.constant(null) },
+  {
+    weight: 6,
+    arbitrary: fc
+      .tuple(oneOf([34, 54, 34, 54, 38, 42, 58, 62, 74, 82, 94]), oneOf([16, 6, 6, 2, 8, 4]))
+      .map(([start, place]) => ({ start, place })),
+  },
+  { weight: 2, arbitrary: fc.record({ start: fc.integer({ min: -4, max: 120 }), place: fc.nat(60) }) },
+);
+export const anyMetadata: fc.Arbitrary<Metadata> = fc.record({ checksum, gsoSize: mostly(0, fc.constant(100)) });
 
 /**
  * The shortest frame that a test run takes, by type: bpf_prog_test_run_skb() wants the whole network header there. Shorter

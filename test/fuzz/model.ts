@@ -3,7 +3,7 @@
  * sender → the set of broken vectors, and whether quarantine lets it pass. Nothing here is taken from the kernel program.
  */
 import type { Vector } from '@bailiff/bpf';
-import { MAPPED, type Packet } from './packet.ts';
+import { MAPPED, type Packet, TUNNELS } from './packet.ts';
 
 export interface Grant {
   readonly family: 4 | 6;
@@ -30,13 +30,8 @@ const ALL_ONES = (1n << 128n) - 1n;
 const isMapped = (address: bigint): boolean => address >> 32n === 0xffffn;
 
 const ICMP = 1;
-const IPIP = 4;
 const TCP = 6;
 const UDP = 17;
-const SIX_IN = 41;
-const GRE = 47;
-/** IPIP, 6in4, GRE, EtherIP, L2TP, MPLS. */
-const TUNNELS: readonly number[] = [IPIP, SIX_IN, GRE, 97, 115, 137];
 const ICMPV6 = 58;
 
 const isLinkLocal = (address: bigint): boolean => address >> 118n === 0xfe8n >> 2n;
@@ -82,7 +77,7 @@ const isUdp = (packet: Packet, source: number, destination: number): boolean =>
   packet.transport.number(2, 2) === destination;
 
 function isDhcpRequest(world: World, packet: Packet): boolean {
-  if (packet.fragment !== 'none' || !isUdp(packet, 68, 67)) return false;
+  if (packet.fragment !== 'none' || packet.segmented || !isUdp(packet, 68, 67)) return false;
   if (packet.destination !== (MAPPED | 0xffffffffn)) return false;
   const body = packet.transport!.from(8);
   if (body.length < 240 || body.number(0, 3) !== 0x010106 || body.number(236, 4) !== 0x63825363) return false;
@@ -93,7 +88,7 @@ const DHCPV6_GROUPS: readonly bigint[] = [(0xff02n << 112n) | 0x10002n, (0xff05n
 const DHCPV6_CLIENT_TYPES: readonly number[] = [1, 3, 4, 5, 6, 8, 9, 11];
 
 function isDhcpv6Request(packet: Packet): boolean {
-  if (packet.fragment !== 'none' || !isUdp(packet, 546, 547)) return false;
+  if (packet.fragment !== 'none' || packet.segmented || !isUdp(packet, 546, 547)) return false;
   if (!DHCPV6_GROUPS.includes(packet.destination!)) return false;
   const body = packet.transport!.from(8);
   return body.length >= 4 && DHCPV6_CLIENT_TYPES.includes(body.number(0, 1));
@@ -228,7 +223,7 @@ function isProbeReset(world: World, packet: Packet): boolean {
   return world.probes.some((probe) => probe.port === port && probe.protocol === TCP);
 }
 
-const NEVER_EXEMPT: readonly Vector[] = ['vlan-tag', 'malformed', 'source-route', 'ethertype'];
+const NEVER_EXEMPT: readonly Vector[] = ['vlan-tag', 'malformed', 'source-route', 'ethertype', 'checksum-offload'];
 
 const isNeverExempt = (packet: Packet, broken: ReadonlySet<Vector>): boolean =>
   packet.routed || NEVER_EXEMPT.some((vector) => broken.has(vector));

@@ -26,7 +26,8 @@ export class Bytes {
     return at >= 0 && at + length <= this.#bytes.length;
   }
   number(at: number, length: number): number {
-    return Number(this.big(at, length));
+    if (!this.has(at, length)) throw new Error(`model reads ${length} bytes at ${at} of ${this.length}`);
+    return this.#bytes.readUIntBE(at, length);
   }
   big(at: number, length: number): bigint {
     if (!this.has(at, length)) throw new Error(`model reads ${length} bytes at ${at} of ${this.length}`);
@@ -60,6 +61,11 @@ export interface Packet {
   readonly bare: boolean;
   /** From the transport header on; undefined when there is none to read. */
   readonly transport?: Bytes;
+  /** Where in the frame the ARP or IP header is, and the transport header. */
+  readonly networkAt: number;
+  readonly transportAt: number;
+  /** It is cut into several packets later. */
+  readonly segmented: boolean;
 }
 
 const EXTENSIONS: ReadonlySet<number> = new Set([0, 43, 44, 51, 60]);
@@ -79,6 +85,40 @@ function transportFits(protocol: number, rest: Bytes): boolean {
   if (protocol !== TCP) return true;
   const own = (rest.number(12, 1) >> 4) * 4;
   return own >= 20 && own <= rest.length;
+}
+
+/** What came with a frame beside its bytes. */
+export interface Metadata {
+  /** The checksum left to the kernel: the first byte that it covers, and its place from there. */
+  readonly checksum: { readonly start: number; readonly place: number } | null;
+  /** 0: one packet; otherwise the bytes of each packet that the frame is cut into later. */
+  readonly gsoSize: number;
+}
+export const NO_METADATA: Metadata = { checksum: null, gsoSize: 0 };
+
+/** Where each protocol has its checksum, and where what it carries may begin. */
+const CHECKSUM_PLACE: ReadonlyMap<number, number> = new Map([
+  [ICMP, 2],
+  [ICMPV6, 2],
+  [47, 4],
+  [UDP, 6],
+  [136, 6],
+  [33, 6],
+  [132, 8],
+  [TCP, 16],
+]);
+/** IPIP, 6in4, GRE, EtherIP, L2TP, MPLS, Ethernet. */
+export const TUNNELS: readonly number[] = [4, 41, 47, 97, 115, 137, 143];
+
+/** Whether the kernel would write its sum over nothing that is judged. */
+function isHarmless(packet: Packet, { start, place }: NonNullable<Metadata['checksum']>): boolean {
+  if (packet.faults.has('ethertype')) return start >= packet.networkAt;
+  if (packet.transport === undefined) return false;
+  const behind = start - packet.transportAt;
+  if (behind === 0) return place === CHECKSUM_PLACE.get(packet.protocol!);
+  const nowhere = packet.kind === 'ipv4' ? MAPPED : 0n;
+  if (packet.protocol === UDP) return behind >= 8 && packet.source !== nowhere;
+  return TUNNELS.includes(packet.protocol!) && behind >= 4;
 }
 
 type Draft = { -readonly [K in keyof Packet]: Packet[K] };
@@ -118,16 +158,18 @@ function readOptions(draft: Draft, options: Bytes): boolean {
   return true;
 }
 
-function finish(draft: Draft, rest: Bytes): void {
+function finish(draft: Draft, rest: Bytes, at: number): void {
+  draft.transportAt = at;
   if (transportFits(draft.protocol!, rest)) draft.transport = rest;
   else draft.faults.add('malformed');
 }
 
-function readIpv4(draft: Draft, rest: Bytes): void {
+function readIpv4(draft: Draft, rest: Bytes, gso: boolean): void {
   const { faults } = draft;
   if (rest.length < 20 || rest.number(0, 1) >> 4 !== 4) return void faults.add('malformed');
   const header = (rest.number(0, 1) & 15) * 4;
-  const total = rest.number(2, 2);
+  const said = rest.number(2, 2);
+  const total = said === 0 && gso ? rest.length : said;
   if (header < 20 || header > rest.length || total < header || total > rest.length) return void faults.add('malformed');
   draft.source = MAPPED | rest.big(12, 4);
   draft.destination = MAPPED | rest.big(16, 4);
@@ -142,13 +184,29 @@ function readIpv4(draft: Draft, rest: Bytes): void {
     return;
   }
   if (flags & 0x2000) draft.fragment = 'first';
-  finish(draft, rest.from(header, total - header));
+  finish(draft, rest.from(header, total - header), draft.networkAt + header);
 }
 
-function readIpv6(draft: Draft, rest: Bytes): void {
+/** Walks the options; false when one of them cannot be, or there are more than 16. */
+function readDestinationOptions(draft: Draft, options: Bytes): boolean {
+  let rest = options;
+  for (let count = 0; rest.length > 0; count++) {
+    if (count === 16) return false;
+    const kind = rest.number(0, 1);
+    if (kind !== 0 && rest.length < 2) return false;
+    const bytes = kind === 0 ? 1 : 2 + rest.number(1, 1);
+    if (bytes > rest.length) return false;
+    if (kind === 201) draft.faults.add('source-route');
+    rest = rest.from(bytes);
+  }
+  return true;
+}
+
+function readIpv6(draft: Draft, rest: Bytes, gso: boolean): void {
   const { faults } = draft;
   if (rest.length < 40 || rest.number(0, 1) >> 4 !== 6) return void faults.add('malformed');
-  const length = rest.number(4, 2);
+  const said = rest.number(4, 2);
+  const length = said === 0 && gso ? rest.length - 40 : said;
   if (40 + length > rest.length) return void faults.add('malformed');
   draft.source = rest.big(8, 16);
   draft.destination = rest.big(24, 16);
@@ -174,19 +232,26 @@ function readIpv6(draft: Draft, rest: Bytes): void {
       if (offset > 0 && offset + payload.length - 8 > 65_535) return void faults.add('malformed');
     }
     if (bytes > payload.length) return void faults.add('malformed');
+    if (kind === 60 && !readDestinationOptions(draft, payload.from(2, bytes - 2))) return void faults.add('malformed');
     draft.protocol = payload.number(0, 1);
     payload = payload.from(bytes);
     if (draft.fragment === 'later') return;
   }
-  finish(draft, payload);
+  finish(draft, payload, draft.networkAt + 40 + length - payload.length);
 }
 
 /** Takes a frame apart. */
-export function read(frame: Buffer): Packet {
+export function read(frame: Buffer, metadata: Metadata = NO_METADATA): Packet {
+  const packet = readFrame(frame, metadata.gsoSize > 0);
+  if (metadata.checksum !== null && !isHarmless(packet, metadata.checksum)) packet.faults.add('checksum-offload');
+  return packet;
+}
+
+function readFrame(frame: Buffer, segmented: boolean): Packet {
   const bytes = new Bytes(frame);
   const draft: Draft = {
     ...{ kind: 'other', faults: new Set<Vector>(), sourceMac: null, fragment: 'none', hopLimit: 0, hopByHop: false },
-    ...{ routed: false, frameBytes: frame.length, bare: false },
+    ...{ routed: false, frameBytes: frame.length, bare: false, networkAt: 0, transportAt: 0, segmented },
   };
   if (bytes.length < 14) {
     draft.faults.add('malformed');
@@ -204,16 +269,17 @@ export function read(frame: Buffer): Packet {
     type = bytes.number(at + 2, 2);
     at += 4;
   }
+  draft.networkAt = at;
   const rest = bytes.from(at);
   if (type === 0x0806) {
     draft.kind = 'arp';
     readArp(draft, rest);
   } else if (type === 0x0800) {
     draft.kind = 'ipv4';
-    readIpv4(draft, rest);
+    readIpv4(draft, rest, segmented);
   } else if (type === 0x86dd) {
     draft.kind = 'ipv6';
-    readIpv6(draft, rest);
+    readIpv6(draft, rest, segmented);
   } else {
     draft.faults.add('ethertype');
   }

@@ -79,7 +79,7 @@ describe('Containerfile', () => {
       .map(copyOf)
       .filter(({ from }) => from === 'build')
       .flatMap((copy) => copy.sources);
-    expect(new Set(sources).size).toBe(images.length + 4);
+    expect(new Set(sources).size).toBe(images.length + 5);
     for (const source of sources) {
       const [, project = '', rest = ''] = /^\/src\/((?:apps|libs)\/[^/]+)\/(.+)$/.exec(source) ?? [];
       const made = madeBy(project);

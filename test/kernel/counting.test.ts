@@ -2,7 +2,7 @@
 
 import { ETHERTYPE, ethernet, ipv4, ipv6, PROTOCOL, TCP_FLAGS, tcp, udp } from '@bailiff/lab/frames';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ATTACKER, allModes, RECEIVER, TestNode } from './harness/node.ts';
+import { ATTACKER, allModes, GSO, RECEIVER, TestNode } from './harness/node.ts';
 import { waitFor } from './harness/wait.ts';
 
 const FORGED = '10.77.0.99';
@@ -19,8 +19,6 @@ const forged6 = to(
 
 const datagram6 = (source: string): Buffer =>
   to(ipv6({ source, destination: RECEIVER.ipv6, next: PROTOCOL.udp }, udp(1, 2, Buffer.alloc(1452))), ETHERTYPE.ipv6);
-
-const GSO = { tcpv4: 1, udp: 5, tcpv6: 4 } as const;
 
 describe('counting', () => {
   let node: TestNode;
@@ -50,7 +48,7 @@ describe('counting', () => {
   ];
   it.each(large)('gso - one large packet of %s counts as what it is on the wire', async (...row) => {
     const [, version, frame, type, head] = row;
-    const gso = { size: SEGMENT_BYTES, type, head };
+    const gso = { gso: { size: SEGMENT_BYTES, type, head } };
     const attack = frame(version === 4 ? FORGED : FORGED6);
     const own = frame(ATTACKER[`ipv${version}`]);
     node.forgetLanded();

@@ -1,9 +1,12 @@
 // What pods do all day, with real stacks on both sides, under every vector enforced: nothing is dropped, nothing counted.
 import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { createInterface } from 'node:readline';
+import { ipv4, ipv4Bytes, PROTOCOL, udp } from '@bailiff/lab/frames';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { ATTACKER, type Guarded, NODE, RECEIVER, TestNode } from './harness/node.ts';
-import { commandIn } from './harness/processes.ts';
+import { ATTACKER, GSO, type Guarded, NODE, RECEIVER, TestNode } from './harness/node.ts';
+import { leftToKernel } from './harness/offload.ts';
+import { command, commandIn, frameHelper, LineProcess } from './harness/processes.ts';
 import { waitFor } from './harness/wait.ts';
 
 /** Echoes TCP and UDP on both families; prints the port. */
@@ -29,6 +32,35 @@ const socket = require('node:dgram').createSocket(address.includes(':') ? 'udp6'
   socket.close();
 });
 socket.send(Buffer.alloc(Number(size), 1), Number(port), address);`;
+
+/** One process, as Node has no SCTP: listens in one namespace, connects from another, prints how many bytes went each way. */
+const SCTP = `
+import ctypes, os, socket, sys
+receiver, attacker, address = sys.argv[1:]
+family = socket.AF_INET6 if ':' in address else socket.AF_INET
+def open_in(namespace):
+    fd = os.open('/run/netns/' + namespace, os.O_RDONLY)
+    if ctypes.CDLL(None).setns(fd, 0) != 0:
+        raise RuntimeError('setns')
+    os.close(fd)
+    return socket.socket(family, socket.SOCK_STREAM, 132)
+try:
+    server = open_in(receiver)
+except OSError:
+    print('none')
+    sys.exit()
+server.bind((address, 9999))
+server.listen()
+client = open_in(attacker)
+client.settimeout(20)
+client.connect((address, 9999))
+peer, _ = server.accept()
+peer.settimeout(20)
+lengths = []
+for sender, taker in ((client, peer), (peer, client)):
+    sender.sendall(b'x' * 1000)
+    lengths.append(len(taker.recv(4096)))
+print(*lengths)`;
 
 /** For an answer that takes a millisecond: a machine may stand still for seconds. */
 const ANSWER_S = '20';
@@ -99,6 +131,53 @@ describe('legitimate traffic', () => {
     expect(await inPod('ping', '-c', '1', '-W', ANSWER_S, `${RECEIVER.linkLocal}%eth0`)).toContain('1 received');
   });
 
+  it.for(addresses)('sctp - there and back over %s', async ([, address], context) => {
+    const { attacker, receiver } = node.pods;
+    const lengths = (await command('python3', '-c', SCTP, receiver.netns, attacker.netns, address)).trim();
+    if (lengths === 'none') context.skip('optional: this kernel has no SCTP');
+    expect(lengths).toBe('1000 1000');
+  });
+
+  it('vpn - what a pod forwards from a tunnel interface, with the checksums that it left to the kernel', async (context) => {
+    if (!existsSync('/dev/net/tun')) context.skip('optional: this kernel has no tunnel interfaces');
+    const { netns } = node.pods.attacker;
+    const behind = { source: '10.88.0.9', destination: RECEIVER.ipv4 };
+    await node.agent.call('object.maps.addresses.replace', sending.key, [{ cidr: '10.88.0.0/24', neighbour: false }]);
+    await sending.update({ hasMore: true });
+    const answers: string[] = [];
+    const tun = new LineProcess('nsenter', [`--net=/run/netns/${netns}`, frameHelper(), 'tun', 'vpn0'], (line) =>
+      answers.push(line),
+    );
+    const answer = (count: number) =>
+      waitFor(
+        'the interface',
+        () => answers.length,
+        (length) => length === count,
+      );
+    try {
+      await answer(1);
+      await inPod(
+        'sh',
+        '-ec',
+        'sysctl -qw net.ipv4.ip_forward=1\nip addr add 10.88.0.1/24 dev vpn0\nip link set vpn0 up',
+      );
+      const datagram = (size: number) => udp(4000, 9, Buffer.alloc(size, 7), behind);
+      const packet = (size: number) => ipv4({ ...behind, protocol: PROTOCOL.udp }, datagram(size));
+      const one = leftToKernel(packet(100), 20, 6);
+      node.forgetLanded();
+      tun.write(`1 0 0 0 20 6 ${one.sent.toString('hex')}`);
+      tun.write(`1 100 ${GSO.udp} 28 20 6 ${leftToKernel(packet(2000), 20, 6).sent.toString('hex')}`);
+      await answer(3);
+      expect(answers.slice(1)).toEqual(['ok', 'ok']);
+      const ends = [behind.source, behind.destination].map((address) => ipv4Bytes(address).toString('hex')).join('');
+      const lengths = () => node.allLanded().flatMap((hex) => (hex.includes(ends) ? [hex.length / 2] : []));
+      await waitFor('both', lengths, (list) => list.length === 2);
+      expect(lengths().sort((a, b) => a - b)).toEqual([42 + 100, 42 + 2000]);
+    } finally {
+      await tun.close();
+    }
+  });
+
   it('arp and nd - neighbours are found anew', async () => {
     await inPod('ip', 'neigh', 'flush', 'all');
     for (const address of [RECEIVER.ipv4, RECEIVER.ipv6])
@@ -155,6 +234,17 @@ describe('legitimate traffic', () => {
     );
     expect(await inPod('ping', '-c', '1', '-W', ANSWER_S, RECEIVER.ipv6)).toContain('1 received');
   });
+
+  it.each(addresses)(
+    'checksums - completed by the pod, and before they leave the node, over %s',
+    async (_, address) => {
+      await node.fillChecksums(node.pods.receiver);
+      for (const { netns } of [node.pods.attacker, node.pods.receiver])
+        await commandIn(netns, frameHelper(), 'fill', 'eth0');
+      expect((await client(TCP_CLIENT, address, 1 << 20)).trim()).toBe(String(1 << 20));
+      expect((await client(UDP_CLIENT, address, 100)).trim()).toBe('100');
+    },
+  );
 
   it('gratuitous arp - what the kernel announces when its MAC is set lands', async () => {
     node.forgetLanded();

@@ -36,7 +36,7 @@ export const TIERS: Readonly<Record<TierName, Tier>> = {
   // or bookkeeping that loads the object anew for each test (2-5 s under emulation) and whole processes of the command line.
   kernel: {
     dir: 'test/kernel',
-    names: ['ipv4', 'ipv6', 'nd-claims', 'modes', 'quarantine'],
+    names: ['ipv4', 'ipv6', 'nd-claims', 'modes', 'quarantine', 'checksum-offload', 'after-judgement'],
     programs: ['test/kernel/harness/agent.ts', 'apps/collector/src/main.ts'],
     testTimeoutMs: 120_000,
     timeoutMs: 1_200_000,

@@ -28,10 +28,11 @@ export interface StatusParts {
 export class StatusTeller {
   readonly #parts: StatusParts;
   readonly #startedAtMs: number;
-  readonly #probes: readonly Probe[] = probeFeatures();
+  readonly #probes: readonly Probe[];
 
   constructor(parts: StatusParts) {
     this.#parts = parts;
+    this.#probes = [...probeFeatures(), parts.object.offload];
     this.#startedAtMs = parts.ctx.clock.nowMs();
   }
 

@@ -38,6 +38,7 @@ enum vector {
 	VECTOR_QUARANTINE_INGRESS,	/* what a quarantined pod sends */
 	VECTOR_QUARANTINE_EGRESS,	/* what a quarantined pod would receive */
 	VECTOR_UNKNOWN_INTERFACE,	/* STATE_UNKNOWN, judged by settings.unknown_mode instead of the other vectors */
+	VECTOR_CHECKSUM_OFFLOAD,	/* a checksum left to the kernel that would change the frame that was judged */
 	VECTOR_COUNT,
 };
 #define VECTOR_SLOTS 24		/* room for vectors to come without a new layout */

@@ -7,6 +7,7 @@
  * where the hash table is a call and, in the midst of a packet's way through the kernel, costs several times as much as all the rest.
  * True: the record lets the packet pass. False says nothing: the packet takes the whole way. So this may be too strict, never
  * too lenient; the fuzz tests hold both ways against one model.
+ * Each is_plain_*() gives checksum_place() of the transport header; 0: the packet is not plain.
  * Reads the packet directly, each time after a comparison with data_end; each word of the card once, as it may change meanwhile.
  */
 #ifndef BAILIFF_FAST_H
@@ -64,7 +65,7 @@ static __always_inline bool says_ipv6(const struct card *card, const union addre
 	       says(&card->ipv6[2], high >> 32 | CARD_HAS, tag);
 }
 
-static __always_inline bool is_plain_ipv4(const struct card *card, __u64 tag, const void *network, const void *data_end,
+static __always_inline __u32 is_plain_ipv4(const struct card *card, __u64 tag, const void *network, const void *data_end,
 					  __u32 available)
 {
 	const struct ipv4 *header = network;
@@ -72,22 +73,24 @@ static __always_inline bool is_plain_ipv4(const struct card *card, __u64 tag, co
 	__u32 bytes;
 
 	if ((const void *)(transport + 8) > data_end)
-		return false;
+		return 0;
 	if (header->version_ihl != 0x45 || header->fragment & ~bpf_htons(IPV4_DONT_FRAGMENT) ||
 	    !says(&card->ipv4, header->source | CARD_HAS, tag))
-		return false;
+		return 0;
 	bytes = bpf_ntohs(header->total_length);
 	if (bytes < IPV4_MIN_BYTES + 8 || bytes > available)
-		return false;
+		return 0;
 	bytes -= IPV4_MIN_BYTES;
 	if (header->protocol == IPPROTO_TCP)
-		return is_plain_tcp(transport, data_end, bytes);
+		return is_plain_tcp(transport, data_end, bytes) ? checksum_place(IPPROTO_TCP) : 0;
 	if (header->protocol == IPPROTO_UDP)
-		return is_plain_udp((const __be16 *)transport, true);
-	return header->protocol == IPPROTO_ICMP && is_plain_icmp(transport[0]);
+		return is_plain_udp((const __be16 *)transport, true) ? checksum_place(IPPROTO_UDP) : 0;
+	if (header->protocol != IPPROTO_ICMP || !is_plain_icmp(transport[0]))
+		return 0;
+	return checksum_place(IPPROTO_ICMP);
 }
 
-static __always_inline bool is_plain_ipv6(const struct card *card, __u64 tag, const void *network, const void *data_end,
+static __always_inline __u32 is_plain_ipv6(const struct card *card, __u64 tag, const void *network, const void *data_end,
 					  __u32 available)
 {
 	const struct ipv6 *header = network;
@@ -95,19 +98,32 @@ static __always_inline bool is_plain_ipv6(const struct card *card, __u64 tag, co
 	__u32 bytes;
 
 	if ((const void *)(transport + 8) > data_end)
-		return false;
+		return 0;
 	if ((header->version_flow & bpf_htonl(0xf0000000)) != bpf_htonl(0x60000000) ||
 	    !says_ipv6(card, &header->source, tag))
-		return false;
+		return 0;
 	bytes = bpf_ntohs(header->payload_length);
 	if (bytes < 8 || IPV6_BYTES + bytes > available)
-		return false;
+		return 0;
 	if (header->next == IPPROTO_TCP)
-		return is_plain_tcp(transport, data_end, bytes);
+		return is_plain_tcp(transport, data_end, bytes) ? checksum_place(IPPROTO_TCP) : 0;
 	if (header->next == IPPROTO_UDP)
-		return is_plain_udp((const __be16 *)transport, false);
-	return header->next == IPPROTO_ICMPV6 && transport[0] > ICMPV6_PARAMETER &&
-	       (transport[0] < ND_ROUTER_SOLICIT || transport[0] > ND_REDIRECT);
+		return is_plain_udp((const __be16 *)transport, false) ? checksum_place(IPPROTO_UDP) : 0;
+	if (header->next != IPPROTO_ICMPV6 || transport[0] <= ICMPV6_PARAMETER ||
+	    (transport[0] >= ND_ROUTER_SOLICIT && transport[0] <= ND_REDIRECT))
+		return 0;
+	return checksum_place(IPPROTO_ICMPV6);
+}
+
+/* Whether the kernel fills in no checksum, or the one at `place` of the transport header at `start`. */
+static __always_inline bool is_plain_offload(struct __sk_buff *skb, __s32 start, __u32 place)
+{
+	struct offload offload;
+
+	if (!is_partial(skb))
+		return true;
+	offload = read_offload(skb);
+	return offload.start == start && offload.place == place;
 }
 
 /* The slot in `seen` of an interface whose plain packet this is; otherwise NO_SLOT. */
@@ -117,8 +133,8 @@ static __always_inline __u32 plain_slot(struct __sk_buff *skb, __u32 ifindex)
 	const struct ethernet *ethernet = data;
 	__u32 index = ifindex % CARD_COUNT;
 	const struct card *card = bpf_map_lookup_elem(&cards, &index);
+	__u32 start = sizeof(*ethernet), place = 0;
 	__u64 interface, tag;
-	bool plain = false;
 
 	if (!card)
 		return NO_SLOT;
@@ -127,11 +143,16 @@ static __always_inline __u32 plain_slot(struct __sk_buff *skb, __u32 ifindex)
 	if ((__u32)interface != ifindex || skb->vlan_present || (const void *)(ethernet + 1) > data_end ||
 	    !says_mac(card, ethernet->source, tag))
 		return NO_SLOT;
-	if (ethernet->type == bpf_htons(ETHERTYPE_IPV4))
-		plain = is_plain_ipv4(card, tag, ethernet + 1, data_end, skb->len - sizeof(*ethernet));
-	else if (ethernet->type == bpf_htons(ETHERTYPE_IPV6))
-		plain = is_plain_ipv6(card, tag, ethernet + 1, data_end, skb->len - sizeof(*ethernet));
-	return plain ? (interface & CARD_BYTES) >> CARD_SLOT_SHIFT : NO_SLOT;
+	if (ethernet->type == bpf_htons(ETHERTYPE_IPV4)) {
+		place = is_plain_ipv4(card, tag, ethernet + 1, data_end, skb->len - sizeof(*ethernet));
+		start += IPV4_MIN_BYTES;
+	} else if (ethernet->type == bpf_htons(ETHERTYPE_IPV6)) {
+		place = is_plain_ipv6(card, tag, ethernet + 1, data_end, skb->len - sizeof(*ethernet));
+		start += IPV6_BYTES;
+	}
+	if (!place || !is_plain_offload(skb, start, place))
+		return NO_SLOT;
+	return (interface & CARD_BYTES) >> CARD_SLOT_SHIFT;
 }
 
 #endif

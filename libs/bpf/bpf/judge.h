@@ -65,8 +65,9 @@ __separate int is_dhcp_request(struct __sk_buff *skb, const struct iface *iface,
 	__be32 magic;
 	__u32 body;
 
-	if (!iface || !packet || packet->fragment != FRAGMENT_NONE || !is_udp(packet, PORT_DHCP_CLIENT, PORT_DHCP_SERVER) ||
-	    packet->destination.words[3] != 0xffffffff)
+	/* Of a request that is segmented later only the first piece is judged here. */
+	if (!iface || !packet || packet->fragment != FRAGMENT_NONE || skb->gso_size ||
+	    !is_udp(packet, PORT_DHCP_CLIENT, PORT_DHCP_SERVER) || packet->destination.words[3] != 0xffffffff)
 		return false;
 	body = packet->transport + 8;
 	if (!load(skb, packet, body, &head, sizeof(head)) ||
@@ -82,7 +83,8 @@ static __always_inline bool is_dhcpv6_request(struct __sk_buff *skb, const struc
 	const __be32 *to = packet->destination.words;
 	__u8 head[4];
 
-	if (packet->fragment != FRAGMENT_NONE || !is_udp(packet, PORT_DHCPV6_CLIENT, PORT_DHCPV6_SERVER))
+	if (packet->fragment != FRAGMENT_NONE || skb->gso_size ||
+	    !is_udp(packet, PORT_DHCPV6_CLIENT, PORT_DHCPV6_SERVER))
 		return false;
 	/* ff02::1:2 and ff05::1:3 */
 	if (to[1] || to[2] || !((to[0] == bpf_htonl(0xff020000) && to[3] == bpf_htonl(0x00010002)) ||
@@ -339,15 +341,11 @@ static __always_inline void judge_udp(struct packet *packet, bool ipv4)
 static __always_inline void judge_protocol(struct __sk_buff *skb, const struct iface *iface, struct packet *packet,
 					   bool ipv4)
 {
-	switch (packet->protocol) {
-	case IPPROTO_IPIP:
-	case IPPROTO_IPV6:
-	case IPPROTO_GRE:
-	case IPPROTO_ETHERIP:
-	case IPPROTO_L2TP:
-	case IPPROTO_MPLS:
+	if (is_tunnel_protocol(packet->protocol)) {
 		judge_tunnel(packet);
 		return;
+	}
+	switch (packet->protocol) {
 	case IPPROTO_UDP:
 		if (packet->transport)
 			judge_udp(packet, ipv4);

@@ -3,7 +3,7 @@
  * The IPv4 and IPv6 headers, options, extension headers and fragments.
  *
  * Place in the path: after parse_ethernet(), before judge.h. Sets end, addresses, protocol, fragment and transport.
- * Bounds: 40 bytes of IPv4 options, MAX_EXTENSIONS extension headers.
+ * Bounds: 40 bytes of IPv4 options, MAX_EXTENSIONS extension headers, MAX_DESTINATION_OPTIONS options in one of them.
  */
 #ifndef BAILIFF_NETWORK_H
 #define BAILIFF_NETWORK_H
@@ -50,7 +50,10 @@ struct extension {
 #define IPV4_MORE_FRAGMENTS	0x2000
 #define IPV4_OFFSET_MASK	0x1fff
 #define IPV6_BYTES		40
+#define IPV6_OPTION_PAD1	0
+#define IPV6_OPTION_HOME	201	/* Home Address (RFC 6275, 6.3) */
 #define IPV6_OFFSET_MASK	0xfff8
+#define EXTENSION_HEAD_BYTES	2
 
 /*
  * Every byte is visited, options are read where one begins: the verifier then sees constant indexes, and the cost is
@@ -124,6 +127,34 @@ static __always_inline bool parse_ipv4(struct __sk_buff *skb, struct packet *pac
 }
 
 /*
+ * Destination options, up to `end`. A receiver that knows Home Address takes the address in it for the packet's source.
+ * False: malformed.
+ */
+__separate int parse_destination_options(struct __sk_buff *skb, struct packet *packet, __u32 at, __u32 end)
+{
+	struct {
+		__u8 type, length;
+	} option;
+
+	if (!packet)
+		return false;
+	for (int i = 0; i < MAX_DESTINATION_OPTIONS && at < end; i++) {
+		if (!load(skb, packet, at, &option.type, sizeof(option.type)))
+			return false;
+		if (option.type == IPV6_OPTION_PAD1) {
+			at = forget(packet, at + 1);
+			continue;
+		}
+		if (!load(skb, packet, at, &option, sizeof(option)) || at + sizeof(option) + option.length > end)
+			return false;
+		if (option.type == IPV6_OPTION_HOME)
+			packet->broken |= BROKEN(VECTOR_SOURCE_ROUTE);
+		at = forget(packet, at + sizeof(option) + option.length);
+	}
+	return at == end;
+}
+
+/*
  * Takes one extension header. Returns its length in bytes; 0: malformed; in a later fragment the caller stops, as what
  * follows belongs to the middle of a packet.
  */
@@ -161,8 +192,34 @@ static __always_inline __u32 parse_extension(struct __sk_buff *skb, struct packe
 	}
 	if (at + bytes > packet->end)
 		return 0;
+	if (packet->protocol == IPPROTO_DSTOPTS &&
+	    !parse_destination_options(skb, packet, at + EXTENSION_HEAD_BYTES, at + bytes))
+		return 0;
 	packet->protocol = header.next;
 	return bytes;
+}
+
+/* Protocols that carry whole packets or frames, and in the transport header of which nothing is judged. */
+static __always_inline bool is_tunnel_protocol(__u8 protocol)
+{
+	switch (protocol) {
+	case IPPROTO_IPIP:
+	case IPPROTO_IPV6:
+	case IPPROTO_GRE:
+	case IPPROTO_ETHERIP:
+	case IPPROTO_L2TP:
+	case IPPROTO_MPLS:
+	case IPPROTO_ETHERNET:
+		return true;
+	}
+	return false;
+}
+
+/* 0.0.0.0 or ::, in an IP packet. */
+static __always_inline bool has_no_source(const struct packet *packet)
+{
+	return packet->ether_type == bpf_htons(ETHERTYPE_IPV4) ? packet->source.words[3] == 0 :
+								 is_unspecified(&packet->source);
 }
 
 static __always_inline bool is_extension(__u8 protocol)

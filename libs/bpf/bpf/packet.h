@@ -11,6 +11,7 @@
 
 #define MAX_VLAN_TAGS	2	/* in the frame; with the one in the metadata already more than any stack strips */
 #define MAX_EXTENSIONS	8	/* RFC 8200 names six, each once */
+#define MAX_DESTINATION_OPTIONS	16	/* Linux receives 8, padding aside */
 #define MAX_ND_OPTIONS	8	/* an NS or NA carries one or two */
 #define MAX_IP_BYTES	65535
 

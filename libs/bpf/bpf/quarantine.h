@@ -13,7 +13,7 @@
 #define LEAN_ND_BYTES		40	/* NS or NA with two options: link-layer address and nonce */
 
 #define NEVER_EXEMPT	(BROKEN(VECTOR_MALFORMED) | BROKEN(VECTOR_SOURCE_ROUTE) | BROKEN(VECTOR_VLAN_TAG) | \
-			 BROKEN(VECTOR_ETHERTYPE))
+			 BROKEN(VECTOR_ETHERTYPE) | BROKEN(VECTOR_CHECKSUM_OFFLOAD))
 
 static __always_inline bool is_quarantined(const struct iface *iface)
 {

@@ -12,13 +12,14 @@
  * they were run. What the verifier of 6.1 cannot take: packet.h (forget), owner.h (node_at), libs/bpf/test/older-kernels.test.ts.
  *
  * Read on in this order: events.h (what is shared), maps.h, packet.h and network.h (parsing), owner.h, judge.h,
- * fast.h (a short cut through the three before it), quarantine.h, report.h. What is judged is in rules.md.
+ * offload.h, fast.h (a short cut through the four before it), quarantine.h, report.h. What is judged is in rules.md.
  */
 #include <stdbool.h>
 
 #include <linux/bpf.h>
 #include <linux/in.h>
 #include <linux/types.h>
+#include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
@@ -33,6 +34,9 @@
 #define IPPROTO_L2TP		115
 #endif
 #define IPPROTO_ETHERIP		97
+#ifndef IPPROTO_ETHERNET
+#define IPPROTO_ETHERNET	143
+#endif
 
 #include "events.h"
 #include "packet.h"
@@ -40,6 +44,7 @@
 #include "network.h"
 #include "owner.h"
 #include "judge.h"
+#include "offload.h"
 #include "fast.h"
 #include "report.h"
 #include "quarantine.h"
@@ -97,6 +102,7 @@ int spoof_ingress(struct __sk_buff *skb)
 	packet = (struct packet){ .end = skb->len };
 	parse_frame(skb, &packet);
 	judge_frame(skb, iface, &packet);
+	judge_offload(skb, &packet);
 	if (iface->state == STATE_UNKNOWN)
 		packet.broken = BROKEN(VECTOR_UNKNOWN_INTERFACE);
 	if (is_quarantined(iface) && !is_exempt_from_pod(skb, iface, &packet))
@@ -116,6 +122,7 @@ int spoof_egress(struct __sk_buff *skb)
 	if (!iface || !is_quarantined(iface))
 		return VERDICT_PASS;
 	parse_frame(skb, &packet);
+	judge_offload(skb, &packet);
 	if (is_exempt_to_pod(skb, iface, &packet))
 		return VERDICT_PASS;
 	packet.broken = BROKEN(VECTOR_QUARANTINE_EGRESS);

@@ -1,5 +1,5 @@
 /**
- * Compiles the kernel programs: bpf/{spoof,runtime}.bpf.c → build/bpf/*.bpf.o, and checks or writes src/*layout.gen.ts.
+ * Compiles the kernel programs: bpf/{spoof,runtime}.bpf.c → build/bpf/*.bpf.o (spoof in two, see offload.h), and checks or writes src/*layout.gen.ts.
  *
  * Run by the `build:bpf` target. `--layout` rewrites the layout files from the objects' BTF; without it a layout that
  * no longer fits is an error, so that a struct cannot change in silence. `--out <folder>` builds elsewhere. An object
@@ -23,6 +23,7 @@ const { values: flags } = parseArgs({
 
 interface Target {
   readonly source: string;
+  readonly object: string;
   readonly layoutPath: string;
   readonly plan: LayoutPlan;
   /** v3 (Linux 5.1) has 32-bit jumps: a smaller and faster program. Its atomics that return values need 5.12, as task storage does. */
@@ -33,12 +34,21 @@ const TARGETS: readonly Target[] = [
   {
     source: path.join(root, 'bpf/spoof.bpf.c'),
     layoutPath: path.join(root, 'src/layout.gen.ts'),
+    object: SPOOF_LAYOUT.object,
     plan: SPOOF_LAYOUT,
     flags: [],
   },
   {
+    source: path.join(root, 'bpf/spoof.bpf.c'),
+    layoutPath: path.join(root, 'src/layout.gen.ts'),
+    object: 'spoof-no-offload.bpf.o',
+    plan: SPOOF_LAYOUT,
+    flags: ['-DWITHOUT_OFFLOAD'],
+  },
+  {
     source: path.join(root, 'bpf/runtime.bpf.c'),
     layoutPath: path.join(root, 'src/runtime-layout.gen.ts'),
+    object: RUNTIME_LAYOUT.object,
     plan: RUNTIME_LAYOUT,
     // A hook gets all arguments of its kernel function, and uses few.
     flags: ['-Wno-unused-parameter'],
@@ -100,7 +110,7 @@ function checkLayout({ layoutPath, plan }: Target, objectPath: string): void {
 
 mkdirSync(flags.out, { recursive: true });
 for (const target of TARGETS) {
-  const objectPath = path.join(flags.out, target.plan.object);
+  const objectPath = path.join(flags.out, target.object);
   compile(target, objectPath);
   checkLayout(target, objectPath);
 }

@@ -24,7 +24,8 @@ export const VectorValues = {
   VECTOR_QUARANTINE_INGRESS: 16,
   VECTOR_QUARANTINE_EGRESS: 17,
   VECTOR_UNKNOWN_INTERFACE: 18,
-  VECTOR_COUNT: 19,
+  VECTOR_CHECKSUM_OFFLOAD: 19,
+  VECTOR_COUNT: 20,
 } as const;
 
 export const ModeValues = {

@@ -27,6 +27,7 @@ export const VECTORS = [
   'quarantine-ingress',
   'quarantine-egress',
   'unknown-interface',
+  'checksum-offload',
 ] as const;
 export type Vector = (typeof VECTORS)[number];
 

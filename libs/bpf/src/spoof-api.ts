@@ -9,6 +9,7 @@
  */
 import type { CounterCell, DecodedBatch } from './decode.ts';
 import type { AddressGrant, IfaceKey, IfaceRecord, Meta, ProbePort, Settings } from './encode.ts';
+import type { Probe } from './feature-probe.ts';
 import type { Loss, TunnelKind } from './names.ts';
 
 export type Direction = 'in' | 'out';
@@ -137,6 +138,8 @@ export interface SpoofObject {
   /** Links whose program was replaced at open. */
   readonly updatedLinks: number;
   readonly pinDir: string;
+  /** Whether this kernel shows what the vector checksum-offload is judged by. */
+  readonly offload: Probe;
 
   /**
    * Attaches both programs at the head and pins the links. The record and the counters entry come first; an interface

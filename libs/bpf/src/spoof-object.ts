@@ -8,7 +8,7 @@
  * Bounds: maxInterfaces and ringSizeBytes are fixed when the maps are made; later opens keep what is pinned.
  */
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync, renameSync, unlinkSync } from 'node:fs';
+import { existsSync, renameSync, unlinkSync } from 'node:fs';
 import { endianness } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -19,7 +19,7 @@ import type { BpfProgram } from './bpf-program.ts';
 import { decodeBatch } from './decode.ts';
 import { decodeMeta, encodeMeta, encodeU32, type IfaceKey } from './encode.ts';
 import { BpfError } from './errors.ts';
-import { probeTcx } from './feature-probe.ts';
+import { type Probe, probeTcx } from './feature-probe.ts';
 import { firstMeta } from './first-meta.ts';
 import { AbiValues } from './layout.gen.ts';
 import { RingReader } from './ring-reader.ts';
@@ -34,6 +34,7 @@ import {
 } from './spoof-api.ts';
 import { detachPinned, finishMoves, isInterfaceGone, placeOf, verifyAttachments } from './spoof-detach.ts';
 import { CARDS, MAP_NAMES, type MapName, type RawMaps, spoofMaps } from './spoof-maps.ts';
+import { loadByOffload } from './spoof-offload.ts';
 import {
   CLSACT_HANDLE,
   CLSACT_PRIORITY,
@@ -157,7 +158,7 @@ export function openSpoofObject(options: OpenSpoofOptions): SpoofObject {
     throw new SpoofError('ERR_SPOOF_ABI', `pinned maps are of ABI ${data.pinned}, not ${data.wanted}`, data);
   }
   createPinDirs(pinDir);
-  return new PinnedSpoofObject(readFileSync(objectPath), options, mode, pinnedAbi !== 0);
+  return new PinnedSpoofObject(objectPath, options, mode, pinnedAbi !== 0);
 }
 
 class PinnedSpoofObject implements SpoofObject {
@@ -166,19 +167,22 @@ class PinnedSpoofObject implements SpoofObject {
   readonly reused: boolean;
   readonly updatedLinks: number;
   readonly pinDir: string;
+  readonly offload: Probe;
   readonly #image: Buffer;
   readonly #options: OpenSpoofOptions;
   readonly #loaded: Loaded;
   #closed = false;
 
-  constructor(image: Buffer, options: OpenSpoofOptions, mode: AttachMode, reused: boolean) {
-    this.#image = image;
+  constructor(objectPath: string, options: OpenSpoofOptions, mode: AttachMode, reused: boolean) {
     this.#options = options;
     this.pinDir = options.pinDir;
     this.mode = mode;
     this.reused = reused;
     finishMoves(this.pinDir);
-    this.#loaded = load(image, this.pinDir, options);
+    const { loaded, image, offload } = loadByOffload(objectPath, (one) => load(one, this.pinDir, options));
+    this.#loaded = loaded;
+    this.#image = image;
+    this.offload = offload;
     this.maps = spoofMaps(this.#loaded.raw);
     if (!reused) {
       this.maps.setSettings(DEFAULT_SETTINGS);

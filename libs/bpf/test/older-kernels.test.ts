@@ -5,6 +5,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { BpfObject, runtimeObjectPath, spoofObjectPath } from '@bailiff/bpf';
 import { describe, expect, it } from 'vitest';
+import { withoutOffload } from '../src/spoof-offload.ts';
 
 /** MAX_BPF_STACK. */
 const STACK_BYTES = 512;
@@ -98,6 +99,7 @@ function chains(frames: ReadonlyMap<string, Frame>): { bytes: number; chain: str
 describe('older kernels', () => {
   it.each([
     ['spoof', spoofObjectPath(), 2],
+    ['spoof without offload', withoutOffload(spoofObjectPath()), 2],
     ['runtime', runtimeObjectPath(), 40],
   ])('stack - every chain of calls of the %s programs fits', (_, object, programs) => {
     const all = chains(framesOf(object));

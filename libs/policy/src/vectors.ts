@@ -26,6 +26,7 @@ export const VECTORS = [
   'quarantine-ingress',
   'quarantine-egress',
   'unknown-interface',
+  'checksum-offload',
 ] as const;
 export type Vector = (typeof VECTORS)[number];
 
@@ -33,8 +34,10 @@ export type Vector = (typeof VECTORS)[number];
 export const USERSPACE_VECTORS = ['identity-mismatch', 'interface-moved', 'foreign-pod', 'invalid-frame'] as const;
 export type UserspaceVector = (typeof USERSPACE_VECTORS)[number];
 
+const FIXED_VECTORS: ReadonlySet<Vector> = new Set(['quarantine-ingress', 'quarantine-egress', 'unknown-interface']);
+
 /** Vectors whose mode an operator sets. Quarantine and unknown-interface follow their own settings. */
-export const TUNABLE_VECTORS = VECTORS.slice(0, 16) as unknown as readonly [Vector, ...Vector[]];
+export const TUNABLE_VECTORS = VECTORS.filter((vector) => !FIXED_VECTORS.has(vector)) as [Vector, ...Vector[]];
 
 const AUDITED_BY_DEFAULT: ReadonlySet<Vector> = new Set(['tunnel-other', 'dhcp-client']);
 

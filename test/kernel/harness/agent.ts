@@ -25,8 +25,8 @@ const state: {
 const own = {
   open: (options: bpf.OpenSpoofOptions) => {
     state.object = bpf.openSpoofObject(options);
-    const { mode, reused, updatedLinks } = state.object;
-    return { mode, reused, updatedLinks };
+    const { mode, reused, updatedLinks, offload } = state.object;
+    return { mode, reused, updatedLinks, offload };
   },
   close: () => {
     state.object?.close();

@@ -1,16 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /*
- * Raw frames in and out of one interface, for the tests: `frames send <interface>` and `frames sniff <interface>`.
+ * Raw frames in and out of one interface, for the tests: `frames send <interface>` and `frames sniff <interface>`;
+ * `frames fill <interface>` makes the kernel fill in checksums before a frame leaves the interface; `frames tun <name>` makes
+ * an interface of that name, and sends by it what `send` would: packets without an Ethernet header, as from a VPN.
  *
- * send: reads lines `<count> <gso size> <gso type> <header bytes> <hex>` and answers each with `ok` or `error <errno>`. A gso
- * size makes one large packet that the kernel would cut into that many bytes a piece (virtio_net_hdr).
+ * send: reads lines `<count> <gso size> <gso type> <header bytes> <checksum start> <checksum offset> <hex>` and answers
+ * each with `ok` or `error <errno>`. The numbers go into the virtio_net_hdr: a gso size makes one large packet that the
+ * kernel segments, a checksum start other than 0 leaves the word at start + offset to the kernel.
  * sniff: writes each received frame as a line of hex, a tag that the kernel took out put back; first line: `ready`.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/ethtool.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
+#include <linux/if_tun.h>
+#include <linux/sockios.h>
 #include <linux/virtio_net.h>
 #include <net/if.h>
 #include <sched.h>
@@ -18,6 +25,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -82,41 +90,61 @@ static void stay_on_one_processor(void)
 	}
 }
 
-static int run_send(const char *interface)
+static int send_lines(int fd)
 {
 	static char line[2 * MAX_FRAME + 128];
 	static uint8_t frame[MAX_FRAME];
-	int fd = open_socket(interface, 0), one = 1;
 
 	stay_on_one_processor();
-	if (setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof(one)) < 0) {
-		perror("PACKET_VNET_HDR");
-		return 1;
-	}
 	while (fgets(line, sizeof(line), stdin)) {
 		struct virtio_net_hdr header = {0};
 		unsigned long count;
-		unsigned int size, type, head;
+		unsigned int size, type, head, start, offset;
 		int at = 0, error;
 		size_t length;
 
-		if (sscanf(line, "%lu %u %u %u %n", &count, &size, &type, &head, &at) < 4)
+		if (sscanf(line, "%lu %u %u %u %u %u %n", &count, &size, &type, &head, &start, &offset, &at) < 6)
 			return 2;
 		length = parse_hex(line + at, frame);
-		if (size) {
+		header.gso_type = (uint8_t)type;
+		header.gso_size = (uint16_t)size;
+		header.hdr_len = (uint16_t)head;
+		if (start) {
 			header.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
-			header.gso_type = (uint8_t)type;
-			header.gso_size = (uint16_t)size;
-			header.hdr_len = (uint16_t)head;
-			/* TCP: 20 bytes of header with the checksum at 16; UDP: 8 and 6. */
-			header.csum_start = (uint16_t)(head - (type == VIRTIO_NET_HDR_GSO_UDP_L4 ? 8 : 20));
-			header.csum_offset = type == VIRTIO_NET_HDR_GSO_UDP_L4 ? 6 : 16;
+			header.csum_start = (uint16_t)start;
+			header.csum_offset = (uint16_t)offset;
 		}
 		error = send_frame(fd, &header, frame, length, count);
 		printf(error ? "error %d\n" : "ok\n", error);
 		fflush(stdout);
 	}
 	return 0;
+}
+
+static int run_send(const char *interface)
+{
+	int fd = open_socket(interface, 0), one = 1;
+
+	if (setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof(one)) < 0) {
+		perror("PACKET_VNET_HDR");
+		return 1;
+	}
+	return send_lines(fd);
+}
+
+static int run_tun(const char *name)
+{
+	struct ifreq request = { .ifr_flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR };
+	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+
+	strncpy(request.ifr_name, name, IFNAMSIZ - 1);
+	if (fd < 0 || ioctl(fd, TUNSETIFF, &request) < 0) {
+		perror(name);
+		return 1;
+	}
+	printf("ready\n");
+	fflush(stdout);
+	return send_lines(fd);
 }
 
 /* The offset at which a tag was taken out, and the tag, if there was one. */
@@ -187,12 +215,31 @@ static int run_sniff(const char *interface)
 	}
 }
 
+/* Takes checksum offload from the interface. */
+static int run_fill(const char *interface)
+{
+	struct ethtool_value value = { .cmd = ETHTOOL_STXCSUM };
+	struct ifreq request = { .ifr_data = (void *)&value };
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+	strncpy(request.ifr_name, interface, IFNAMSIZ - 1);
+	if (fd < 0 || ioctl(fd, SIOCETHTOOL, &request) < 0) {
+		perror(interface);
+		return 1;
+	}
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 3 && strcmp(argv[1], "send") == 0)
 		return run_send(argv[2]);
 	if (argc == 3 && strcmp(argv[1], "sniff") == 0)
 		return run_sniff(argv[2]);
-	fprintf(stderr, "usage: frames send|sniff <interface>\n");
+	if (argc == 3 && strcmp(argv[1], "fill") == 0)
+		return run_fill(argv[2]);
+	if (argc == 3 && strcmp(argv[1], "tun") == 0)
+		return run_tun(argv[2]);
+	fprintf(stderr, "usage: frames send|sniff|fill|tun <interface>\n");
 	return 2;
 }

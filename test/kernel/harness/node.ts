@@ -13,7 +13,7 @@
 import { mkdtempSync, rmdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import type { CounterCell, IfaceRecord, Mode, SpoofSample, Vector, VectorModes } from '@bailiff/bpf';
+import type { CounterCell, IfaceRecord, Mode, SpoofObject, SpoofSample, Vector, VectorModes } from '@bailiff/bpf';
 import { VECTORS } from '@bailiff/bpf';
 import { ETHERTYPE, ethernet, ipv4, PROTOCOL, udp } from '@bailiff/lab/frames';
 import { Agent } from './guard.ts';
@@ -33,6 +33,23 @@ export type Identity = typeof ATTACKER | typeof RECEIVER;
 /** Every vector in one mode. */
 export function allModes(mode: Mode, but: Partial<Record<Vector, Mode>> = {}): VectorModes {
   return { ...Object.fromEntries(VECTORS.map((vector) => [vector, mode])), ...but } as VectorModes;
+}
+
+/** What a packet socket says of a frame beside its bytes (virtio_net_hdr). */
+export interface Offload {
+  readonly gso?: { readonly size: number; readonly type: number; readonly head: number };
+  /** Where the kernel is to fill in a checksum: the first byte that it covers, and its place from there. */
+  readonly checksum?: { readonly start: number; readonly offset: number };
+}
+
+/** What opening the programs found. */
+export type Opened = Pick<SpoofObject, 'mode' | 'reused' | 'updatedLinks' | 'offload'>;
+
+export const GSO = { none: 0, tcpv4: 1, ufo: 3, tcpv6: 4, udp: 5 } as const;
+
+/** The checksum of the header that GSO repeats: of UDP or TCP, without TCP options. */
+function checksumOf({ type, head }: NonNullable<Offload['gso']>): NonNullable<Offload['checksum']> {
+  return type === GSO.udp ? { start: head - 8, offset: 6 } : { start: head - 20, offset: 16 };
 }
 
 export interface Pod {
@@ -161,7 +178,7 @@ export class TestNode implements AsyncDisposable {
   }
 
   /** Opens the programs once; harmless when open. */
-  async open(options: Record<string, unknown> = {}): Promise<{ mode: string; reused: boolean; updatedLinks: number }> {
+  async open(options: Record<string, unknown> = {}): Promise<Opened> {
     return this.agent.call('own.open', { pinDir: this.pinDir, maxInterfaces: 16, ...options });
   }
 
@@ -189,10 +206,11 @@ export class TestNode implements AsyncDisposable {
   }
 
   /** Sends from the attacker; resolves when the kernel took all of them. Rejects with the errno. */
-  async send(frame: Buffer, count = 1, gso?: { size: number; type: number; head: number }): Promise<void> {
+  async send(frame: Buffer, count = 1, { gso, checksum }: Offload = {}): Promise<void> {
     const { size, type, head } = gso ?? { size: 0, type: 0, head: 0 };
+    const { start, offset } = checksum ?? (gso === undefined ? { start: 0, offset: 0 } : checksumOf(gso));
     const answer = new Promise<string>((resolve) => this.#answers.push(resolve));
-    this.#sender.write(`${count} ${size} ${type} ${head} ${frame.toString('hex')}`);
+    this.#sender.write(`${count} ${size} ${type} ${head} ${start} ${offset} ${frame.toString('hex')}`);
     const line = await answer;
     if (line !== 'ok') throw new Error(`send: ${line} for ${frame.length} bytes`);
   }
@@ -200,6 +218,11 @@ export class TestNode implements AsyncDisposable {
   /** How often exactly this frame arrived at the receiver so far. */
   landed(frame: Buffer): number {
     return this.#landed.get(frame.toString('hex')) ?? 0;
+  }
+
+  /** From now on the kernel fills in checksums before a frame leaves the node for this pod. */
+  async fillChecksums(pod: Pod): Promise<void> {
+    await commandIn(this.netns, frameHelper(), 'fill', pod.hostInterface);
   }
 
   forgetLanded(): void {

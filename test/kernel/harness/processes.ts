@@ -54,6 +54,9 @@ function compile(source: string, compilers: readonly string[], flags: readonly s
 /** Path of the compiled frames.c. */
 export const frameHelper = (): string => compile('frames.c', ['clang-19', 'clang', 'cc'], ['-O1']);
 
+/** Path of the compiled xdp.c. */
+export const xdpHelper = (): string => compile('xdp.c', ['clang-19', 'clang', 'cc'], ['-O1']);
+
 /** Path of the compiled counter.bpf.c. */
 export function counterObject(): string {
   const include = `/usr/include/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu`;

@@ -115,6 +115,14 @@ export function extension(next: number, body: Buffer = Buffer.alloc(6), units?: 
   return Buffer.concat([u8(next, units ?? length - 1), body, Buffer.alloc(length * 8 - 2 - body.length)]);
 }
 
+/** Destination options of which each is whole in itself, padded to whole units of 8 bytes as a stack does it. */
+export function destinationOptions(next: number, options: readonly Buffer[]): Buffer {
+  const body = Buffer.concat(options);
+  const missing = (16 - ((2 + body.length) % 8)) % 8;
+  const padding = missing === 1 ? u8(0) : u8(1, missing - 2, ...Array<number>(Math.max(0, missing - 2)).fill(0));
+  return extension(next, missing === 0 ? body : Buffer.concat([body, padding]));
+}
+
 /** The hop-by-hop header of MLD: router alert and padding. */
 export const routerAlert = (next: number): Buffer => extension(next, u8(5, 2, 0, 0, 1, 0));
 

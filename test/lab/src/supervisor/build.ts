@@ -19,7 +19,9 @@ export const API_SERVER_BUNDLE = path.join(CHECKOUT, 'test/lab/build/kube-api.mj
 /** What a lab runs; whatever else the workspace builds is none of its business. */
 const PROJECTS = [...APPS, 'bpf'].map((name) => `@bailiff/${name}`);
 export const NATIVE_ADDON = path.join(CHECKOUT, 'libs/bpf/build/Release/bailiff_bpf.node');
-const BPF_OBJECTS = ['spoof', 'runtime'].map((name) => path.join(CHECKOUT, `libs/bpf/build/bpf/${name}.bpf.o`));
+const BPF_OBJECTS = ['spoof', 'spoof-no-offload', 'runtime'].map((name) =>
+  path.join(CHECKOUT, `libs/bpf/build/bpf/${name}.bpf.o`),
+);
 /** A cold build compiles the addon and five bundles; two minutes is a slow machine. */
 const BUILD_TIMEOUT_MS = 300_000;
 /** Held by whoever builds in this checkout. */

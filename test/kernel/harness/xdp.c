@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+/*
+ * Sends a frame through an AF_XDP socket, with a checksum left to the kernel (XDP_TXMD_FLAGS_CHECKSUM):
+ * `xdp <interface> <count> <checksum start> <checksum offset> <hex>`. Ends with 0 when the kernel took all, 3 when it has
+ * no metadata for AF_XDP (below Linux 6.8).
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <linux/if_xdp.h>
+#include <net/if.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+
+#ifndef XDP_UMEM_TX_METADATA_LEN
+#define XDP_UMEM_TX_METADATA_LEN (1 << 2)
+#endif
+
+enum { CHUNK = 4096, CHUNKS = 16, RING = 16, METADATA = sizeof(struct xsk_tx_metadata), NO_METADATA = 3 };
+
+static void fail(const char *what)
+{
+	perror(what);
+	exit(1);
+}
+
+static size_t parse_hex(const char *text, uint8_t *to, size_t room)
+{
+	size_t length = 0;
+	unsigned int byte;
+
+	while (length < room && sscanf(text + 2 * length, "%2x", &byte) == 1)
+		to[length++] = (uint8_t)byte;
+	return length;
+}
+
+static void set_option(int fd, int option, const void *value, socklen_t size)
+{
+	if (setsockopt(fd, SOL_XDP, option, value, size) < 0)
+		fail("setsockopt");
+}
+
+int main(int argc, char **argv)
+{
+	struct sockaddr_xdp address = { .sxdp_family = AF_XDP, .sxdp_flags = XDP_COPY };
+	struct xdp_umem_reg memory = { .len = CHUNK * CHUNKS, .chunk_size = CHUNK };
+	struct xdp_mmap_offsets offsets;
+	socklen_t size = sizeof(offsets);
+	uint32_t ring = RING, *producer;
+	struct xsk_tx_metadata metadata = { .flags = XDP_TXMD_FLAGS_CHECKSUM };
+	struct xdp_desc *descriptors;
+	uint8_t *chunk, *map;
+	int fd, count;
+	size_t length;
+
+	if (argc != 6)
+		return 2;
+	fd = socket(AF_XDP, SOCK_RAW, 0);
+	if (fd < 0)
+		fail("AF_XDP");
+	chunk = mmap(NULL, CHUNK * CHUNKS, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (chunk == MAP_FAILED)
+		fail("mmap");
+	memory.addr = (uint64_t)(uintptr_t)chunk;
+	memory.tx_metadata_len = METADATA;
+	memory.flags = XDP_UMEM_TX_METADATA_LEN;
+	if (setsockopt(fd, SOL_XDP, XDP_UMEM_REG, &memory, sizeof(memory)) < 0) {
+		if (errno != EINVAL)
+			fail("XDP_UMEM_REG");
+		return NO_METADATA;
+	}
+	set_option(fd, XDP_UMEM_FILL_RING, &ring, sizeof(ring));
+	set_option(fd, XDP_UMEM_COMPLETION_RING, &ring, sizeof(ring));
+	set_option(fd, XDP_TX_RING, &ring, sizeof(ring));
+	if (getsockopt(fd, SOL_XDP, XDP_MMAP_OFFSETS, &offsets, &size) < 0)
+		fail("XDP_MMAP_OFFSETS");
+	map = mmap(NULL, offsets.tx.desc + RING * sizeof(*descriptors), PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+		   XDP_PGOFF_TX_RING);
+	if (map == MAP_FAILED)
+		fail("mmap of the ring");
+	producer = (uint32_t *)(map + offsets.tx.producer);
+	descriptors = (struct xdp_desc *)(map + offsets.tx.desc);
+	address.sxdp_ifindex = if_nametoindex(argv[1]);
+	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+		fail("bind");
+
+	count = atoi(argv[2]);
+	metadata.request.csum_start = (uint16_t)atoi(argv[3]);
+	metadata.request.csum_offset = (uint16_t)atoi(argv[4]);
+	if (count < 1 || count > RING)
+		return 2;
+	for (int i = 0; i < count; i++) {
+		uint8_t *at = chunk + (size_t)i * CHUNK;
+
+		memcpy(at, &metadata, METADATA);
+		length = parse_hex(argv[5], at + METADATA, CHUNK - METADATA);
+		descriptors[i] = (struct xdp_desc){
+			.addr = (uint64_t)i * CHUNK + METADATA, .len = (uint32_t)length, .options = XDP_TX_METADATA,
+		};
+	}
+	__atomic_store_n(producer, (uint32_t)count, __ATOMIC_RELEASE);
+	for (int tries = 0; __atomic_load_n((uint32_t *)(map + offsets.tx.consumer), __ATOMIC_ACQUIRE) != (uint32_t)count;) {
+		if (sendto(fd, NULL, 0, MSG_DONTWAIT, NULL, 0) < 0 && errno != EAGAIN && errno != EBUSY && errno != ENOBUFS)
+			fail("sendto");
+		if (++tries > 1000)
+			return 1;
+	}
+	return 0;
+}
