@@ -51,6 +51,14 @@ const ACTIONS = [
 ];
 const REPLIES = [...VICTIMS, ...LISTENERS, ...ACTIONS];
 
+/** What a push of the victim's pods would carry. */
+const FORGED = {
+  'Nats-Stream': 'KV_bailiff_pods',
+  'Nats-Subject': '$KV.bailiff_pods.node-b',
+  'Nats-Sequence': '99999',
+  'Nats-Time-Stamp': '2026-01-01T00:00:00Z',
+};
+
 /** Headers that a server acts on, now or in a later version, and those by which readers know a message. */
 const HEADERS: Record<string, string>[] = [
   { 'Nats-Rollup': 'all' },
@@ -75,7 +83,7 @@ const HEADERS: Record<string, string>[] = [
   { 'KV-Operation': 'PURGE' },
   { 'Nats-Incr': '+1' },
   { 'Nats-Batch-Id': 'one', 'Nats-Batch-Sequence': '1', 'Nats-Batch-Commit': '1' },
-  { 'Nats-Stream': 'KV_bailiff_pods', 'Nats-Subject': '$KV.bailiff_pods.node-b', 'Nats-Sequence': '99999' },
+  FORGED,
   { 'Nats-Msg-Id': 'guessed' },
 ];
 
@@ -244,6 +252,16 @@ export async function tryEverything(
     attempts += 1;
     attacker.nc.publish(subject, body, { reply, ...(Object.keys(fields).length > 0 ? { headers } : {}) });
   };
+  // An identity that may respond sends itself requests whose reply subjects it may not publish on.
+  attacker.nc.subscribe(`${attacker.inboxPrefix}.>`, {
+    callback: (_, message) => {
+      const headers = newHeaders();
+      for (const [name, value] of Object.entries(FORGED)) headers.append(name, value);
+      message.respond('attack:', { headers });
+    },
+  });
+  for (const reply of REPLIES) publish(`${attacker.inboxPrefix}.self`, 'attack:', reply);
+  await attacker.nc.flush();
   const allowed = permissionsFor(identity).publish.allow.map(concrete);
   for (const subject of allowed) {
     for (const body of bodiesFor(subject)) for (const reply of REPLIES) publish(subject, body, reply);

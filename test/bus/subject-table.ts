@@ -182,8 +182,8 @@ const PUBLISH: Line[] = [
   line('$SYS.REQ.USER.INFO'),
   line('$SYS._INBOX.forged.answer'),
   line('_INBOX_responder.forged.answer'),
-  line('_INBOX_bus-auth.mine', 'bus-auth'),
-  line(`${inboxPrefixFor({ role: 'push', node: NODE_A })}.mine`, PUSH_A),
+  line('_INBOX_bus-auth.mine'),
+  line(`${inboxPrefixFor({ role: 'push', node: NODE_A })}.mine`),
   line('BUS.anything'),
   line(`${inboxPrefixFor({ role: 'collector', node: NODE_B })}.forged.answer`),
 ];

@@ -256,7 +256,7 @@ test('a pod whose tokens fail again and again is refused without a question, oth
   );
 });
 
-test.each(OUTSIDE.map((identity) => [userOf(identity), identity] as const))(
+test.each([...OUTSIDE, { role: 'bus-auth' } as const].map((identity) => [userOf(identity), identity] as const))(
   'with auth callout, %s changes nothing beyond its list, whatever it has JetStream do',
   async (user, identity) => {
     await using rig = await AuthRig.start({ nats: { users: testUsers(['node-b']) } });

@@ -166,7 +166,7 @@ function identitySection(role: Identity['role']): string {
   const { publish, subscribe } = permissionsFor(identity);
   const user = formOf(userOf(identity)).replace(NODE, '<node>');
   const lines = [
-    ...publish.allow.map((subject) => `publish   ${formOf(subject)}`),
+    ...(publish.allow.length > 0 ? publish.allow : ['nothing but responses']).map((s) => `publish   ${formOf(s)}`),
     ...subscribe.allow.map((subject) => `subscribe ${formOf(subject)}`),
   ];
   return section(role, `User \`${user}\`: ${ROLES[role]}.`, `\`\`\`text\n${lines.join('\n')}\n\`\`\``);

@@ -73,7 +73,7 @@ test('auth callout - an answer is for the server and the user key, signed by the
   expect(answer).toMatchObject({ ...by, aud: server.getPublicKey(), nats: { type: 'authorization_response' } });
   const user = readClaims(answer.nats?.['jwt'] as string);
   expect(user).toMatchObject({ ...by, aud: 'B', exp: 9_999_999_999, name: 'collector-a', nats: { subs: 5 } });
-  expect(user.nats?.['pub']).toEqual({ allow: permissions.publish.allow });
+  expect(user.nats?.['pub']).toEqual({ deny: ['>'] });
   expect(user.nats?.['resp']).toEqual({ max: 1, ttl: 10_000_000_000 });
   expect(() => writeAuthAnswer(request, { ...both, issuers: [another] }, { refusal: 'no' })).toThrow(
     'none of our keys',

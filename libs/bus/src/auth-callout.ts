@@ -10,7 +10,7 @@
 import type { Bus } from './connect.ts';
 import { BusError } from './errors.ts';
 import { type NatsClaims, readClaims, signClaims } from './nats-jwt.ts';
-import { AUTH_CALLOUT_QUEUE, AUTH_CALLOUT_SUBJECT, type Permissions } from './permissions.ts';
+import { AUTH_CALLOUT_QUEUE, AUTH_CALLOUT_SUBJECT, type Permissions, publishRule } from './permissions.ts';
 import { issuerKeyOf, keyPairOf } from './seeds.ts';
 
 /** A server's control line is 4 KiB, and that is all a client can send before it is let in; names of servers and TLS chains come with it. */
@@ -144,7 +144,7 @@ export function writeAuthAnswer(
 function userClaims({ name, account, permissions, expiresAtS, maxSubscriptions }: Grant) {
   const { allowResponsesMs } = permissions;
   const nats = {
-    pub: { allow: permissions.publish.allow },
+    pub: publishRule(permissions),
     sub: { allow: permissions.subscribe.allow },
     // Nanoseconds, as Go has them.
     ...(allowResponsesMs === undefined ? {} : { resp: { max: 1, ttl: allowResponsesMs * 1_000_000 } }),

@@ -36,6 +36,7 @@ export const FIXED_ROLES = [
 export type FixedRole = (typeof FIXED_ROLES)[number];
 
 export interface Permissions {
+  /** Empty: nothing but responses. */
   publish: { allow: string[] };
   /** An entry may name a queue group after a blank, and is then allowed in that group alone. */
   subscribe: { allow: string[] };
@@ -133,13 +134,12 @@ const NODE_PERMISSIONS: Record<NodeRole, (node: string) => Permissions> = {
   },
   push(node) {
     const token = encodeToken(node);
-    const inbox = `${inboxPrefixFor({ role: 'push', node })}.>`;
     return {
-      // An empty list would allow everything.
-      publish: { allow: [inbox] },
+      // Not even on its own inbox: a request to itself would give it the right to respond on any subject.
+      publish: { allow: [] },
       subscribe: {
         allow: [
-          inbox,
+          `${inboxPrefixFor({ role: 'push', node })}.>`,
           pushSubject('bailiff_pods', token),
           pushSubject('bailiff_pods', '_cluster'),
           pushSubject('bailiff_quarantine', token),
@@ -254,7 +254,7 @@ export function permissionsFor(identity: Identity): Permissions {
   const inbox = `${inboxPrefixFor(identity)}.>`;
   if (identity.role === 'bus-auth') {
     return {
-      publish: { allow: [inbox] },
+      publish: { allow: [] },
       subscribe: { allow: [inbox, `${AUTH_CALLOUT_SUBJECT} ${AUTH_CALLOUT_QUEUE}`] },
       allowResponsesMs: AUTH_ANSWER_MS,
     };
@@ -281,3 +281,7 @@ export function oneAccountPermissionsFor(identity: Identity): Permissions {
   });
   return { publish: { allow: [...new Set(allow)] }, ...rest };
 }
+
+/** The limit of publishes as the server takes it: an empty list would be no limit. Responses pass a denial. */
+export const publishRule = ({ publish }: Permissions): { allow: string[] } | { deny: string[] } =>
+  publish.allow.length > 0 ? { allow: publish.allow } : { deny: ['>'] };

@@ -8,7 +8,7 @@
  */
 import assert from 'node:assert';
 import { ACCOUNTS, type Account, accountOf, CORE, EXPORTS, type Export, IMPORTS, type Import } from './accounts.ts';
-import { type Identity, type Permissions, permissionsFor, userOf } from './permissions.ts';
+import { type Identity, type Permissions, permissionsFor, publishRule, userOf } from './permissions.ts';
 
 export interface NatsUser {
   user: string;
@@ -91,10 +91,11 @@ const indent = (lines: readonly string[]) => lines.map((line) => `  ${line}`);
 const block = (head: string, lines: readonly string[]) => [`${head} {`, ...indent(lines), '}'];
 
 function userLines({ user, password, permissions }: NatsUser): string[] {
-  const { publish, subscribe, allowResponsesMs } = permissions;
+  const { subscribe, allowResponsesMs } = permissions;
+  const [rule] = Object.entries(publishRule(permissions)).map(([name, subjects]) => `${name}: ${list(subjects)}`);
   return [
     `{ user: ${quote(user)}, password: ${quote(password)}, permissions: {`,
-    `  publish: { allow: ${list(publish.allow)} },`,
+    `  publish: { ${rule} },`,
     ...(allowResponsesMs === undefined ? [] : [`  allow_responses: { max: 1, expires: "${allowResponsesMs}ms" },`]),
     `  subscribe: { allow: ${list(subscribe.allow)} } } }`,
   ];
