@@ -130,7 +130,7 @@ describe('ipam-sync - what it writes', () => {
     expect(second).not.toBe(first);
   });
 
-  test('ipam-sync - pods with labels for 512 KiB lose them, the largest first; addresses and small pods are told', async () => {
+  test('ipam-sync - pods with labels for 512 KiB lose them, the largest first; addresses and small pods stay', async () => {
     await using world = await startWorld();
     world.running('small', 'node-1', ['10.1.0.5'], { labels: { app: 'small' } });
     await using sync = await launch(world);
