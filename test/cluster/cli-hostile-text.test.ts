@@ -1,5 +1,5 @@
-// Whatever a tenant, a node or an operator wrote, no character of it that a terminal obeys or hides comes out of any command. Every string that somebody
-// else can choose is planted in a world of one bus; then all commands are run, and what they write is looked at as it is.
+// Whatever a tenant, a node or an operator wrote, no character of it that a terminal obeys or hides comes out of any command. Every string that another party
+// can choose is planted in a world of one bus; then all commands are run, and what they write is looked at as it is.
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { encodeToken, openBucket } from '@bailiff/bus';

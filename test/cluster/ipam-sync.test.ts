@@ -130,19 +130,38 @@ describe('ipam-sync - what it writes', () => {
     expect(second).not.toBe(first);
   });
 
-  test('ipam-sync - a snapshot above 512 KiB is refused and counted, the last one stands', async () => {
+  test('ipam-sync - pods with labels for 512 KiB lose them, the largest first; addresses and small pods stay', async () => {
+    await using world = await startWorld();
+    world.running('small', 'node-1', ['10.1.0.5'], { labels: { app: 'small' } });
+    await using sync = await launch(world);
+    const labels = Object.fromEntries(Array.from({ length: 64 }, (_, i) => [`label-${i}`, 'x'.repeat(60)]));
+    for (let i = 0; i < 130; i++) world.running(`big-${i}`, 'node-1', [`10.1.1.${i}`], { labels });
+    await waitFor(async () => (await world.snapshot('node-1'))?.pods.length === 131, { state: () => sync.metrics() });
+    const pods = (await world.snapshot('node-1'))?.pods ?? [];
+    expect(pods.every(({ interfaces }) => interfaces[0]?.addresses.length === 1)).toBe(true);
+    expect(pods.find(({ name }) => name === 'small')).toMatchObject({ labels: { app: 'small' } });
+    expect(pods.some(({ cut }) => cut)).toBe(true);
+    expect(await sync.metric('bailiff_ipam_sync_snapshots_oversized')).toBe(0);
+    // One whose labels alone are above what a pod may have.
+    const many = Object.fromEntries(Array.from({ length: 400 }, (_, i) => [`label-${i}`, 'x'.repeat(60)]));
+    world.running('labelled', 'node-2', ['10.1.2.1'], { labels: many });
+    await waitFor(async () => (await sync.metric('bailiff_ipam_sync_cut_pods')) === 1, { state: () => sync.metrics() });
+    await shows(world, 'node-2', { labelled: ['10.1.2.1'] });
+  });
+
+  test('ipam-sync - a snapshot that is above 512 KiB without labels is refused and counted, the last one stands', async () => {
     await using world = await startWorld();
     world.running('small', 'node-1', ['10.1.0.5']);
     await using sync = await launch(world);
     await shows(world, 'node-1', { small: ['10.1.0.5'] });
-    const labels = Object.fromEntries(Array.from({ length: 64 }, (_, i) => [`label-${i}`, 'x'.repeat(60)]));
-    for (let i = 0; i < 130; i++) world.running(`big-${i}`, 'node-1', [], { labels });
+    const name = (i: number) => `big-${i}-${'x'.repeat(240)}`;
+    const COUNT = 1_200;
+    for (let i = 0; i < COUNT; i++) world.running(name(i), 'node-1', []);
     await waitFor(async () => (await sync.metric('bailiff_ipam_sync_snapshots_oversized')) === 1, {
       state: () => sync.metrics(),
     });
     expect(await sync.metric('bailiff_ipam_sync_snapshot_too_large_total')).toBeGreaterThan(0);
-    for (let i = 120; i < 130; i++) world.remove(`big-${i}`);
-    for (let i = 1; i < 100; i++) world.remove(`big-${i}`);
+    for (let i = 21; i < COUNT; i++) world.remove(name(i));
     await waitFor(async () => (await world.snapshot('node-1'))?.pods.length === 22);
     expect(await sync.metric('bailiff_ipam_sync_snapshots_oversized')).toBe(0);
   });

@@ -36,7 +36,7 @@ const encodes = (violation: ReturnType<typeof sampleViolation>) =>
   encodeViolationFrame(sampleFrame({ violations: [violation] }));
 
 describe('limits of what a collector writes', () => {
-  it('an operation on paths that are no UTF-8 - the end of each is told, with a mark that it was cut', () => {
+  it('an operation on paths that are no UTF-8 - the end of each is kept, with a mark that it was cut', () => {
     const paths = { subject: `${GARBAGE}/last`, program: GARBAGE, parentProgram: GARBAGE, cut: true };
     const args = Array.from({ length: 128 }, () => '');
     const operation = toOperationSample(runtimeSample({ ...paths, args, comm: '\ufffd'.repeat(16) }), 0, null);

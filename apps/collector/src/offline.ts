@@ -2,7 +2,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { boottimeNs, openPinnedMaps, type PinnedMaps, verifyAttachments } from '@bailiff/bpf';
-import { EXIT } from '@bailiff/service';
+import { EXIT, escapeUnsafe } from '@bailiff/service';
 import { BindingStore, type StoredInterface } from './binding-store.ts';
 import { readBootId } from './boot.ts';
 import { DEFAULT_BPF_DIR, DEFAULT_STATE_DIR, fail, readFlags } from './command-line.ts';
@@ -97,7 +97,10 @@ function showStatus(bpfDir: string, stateDir: string, json: boolean): number {
   const runtime = runtimeReport(bpfDir, path.join(stateDir, readBootId(), 'runtime'));
   if (json) {
     process.stdout.write(
-      `${JSON.stringify({ bpfDir, detached, interfaces: rows, pins: readdirSync(path.join(bpfDir, 'links')), runtime }, null, 2)}\n`,
+      escapeUnsafe(
+        `${JSON.stringify({ bpfDir, detached, interfaces: rows, pins: readdirSync(path.join(bpfDir, 'links')), runtime }, null, 2)}\n`,
+        '\n',
+      ),
     );
     return EXIT.ok;
   }
@@ -134,7 +137,7 @@ function writeTable(whole: readonly (readonly string[])[]): void {
   for (const row of rows)
     process.stdout.write(
       `${row
-        .map((c, i) => c.padEnd(widths[i] as number))
+        .map((c, i) => escapeUnsafe(c.padEnd(widths[i] as number)))
         .join('  ')
         .trimEnd()}\n`,
     );

@@ -3,7 +3,13 @@
  * whether what stands there already is the same.
  */
 import { createHash } from 'node:crypto';
-import { type ClusterSnapshot, MAX_SNAPSHOT_BYTES, type NodeSnapshot, type PodIdentity } from '@bailiff/schemas';
+import {
+  type ClusterSnapshot,
+  LIST_LIMITS,
+  MAX_SNAPSHOT_BYTES,
+  type NodeSnapshot,
+  type PodIdentity,
+} from '@bailiff/schemas';
 import type { ClusterState } from './cluster-state.ts';
 import { grantedPrefixes, type PrefixPermits } from './grants.ts';
 import type { Owner, PodRecord } from './records.ts';
@@ -105,5 +111,7 @@ export function nextRevision(last: number, nowMs: number): number {
 export function encodeSnapshot(snapshot: object, revision: number): { refused: boolean; bytes: number; json: string } {
   const json = JSON.stringify({ ...snapshot, revision });
   const bytes = Buffer.byteLength(json);
-  return { refused: bytes > MAX_SNAPSHOT_BYTES, bytes, json };
+  const { pods = [], nodes = [] } = snapshot as { pods?: unknown[]; nodes?: unknown[] };
+  const isTooMany = pods.length > LIST_LIMITS.pods.items || nodes.length > LIST_LIMITS.nodes.items;
+  return { refused: bytes > MAX_SNAPSHOT_BYTES || isTooMany, bytes, json };
 }

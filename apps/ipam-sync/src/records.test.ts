@@ -144,7 +144,7 @@ describe('grants', () => {
   });
 });
 
-describe('pod record - what whoever writes a pod may choose is limited, and the record says so', () => {
+describe('pod record - what the writer of a pod may choose is limited, and the record says so', () => {
   const controller = { apiVersion: 'apps/v1', kind: 'ReplicaSet', name: 'web', uid: 'u2', controller: true };
   const owners = (change: object) => ({ metadata: { ownerReferences: [{ ...controller, ...change }] } });
   const long = 'ü'.repeat(300_000);

@@ -2,7 +2,7 @@
  * What is kept of a pod and of a node: a thousandth of a cluster's objects, in one canonical form, so that two records can be
  * compared. Pure. A pod that is bound to no node, or has ended, gives null and thereby leaves its node's snapshot.
  *
- * Whoever may write a pod chooses its labels, owner references, containers and probe ports, and the API server takes 1.5 MB of them. What is above a
+ * The writer of a pod chooses its labels, owner references, containers and probe ports, and the API server takes 1.5 MB of them. What is above a
  * limit is cut or left out here, and `cut` says so: one pod must not make the snapshot of its node too large.
  */
 import type { Container, Node, OwnerReference, Pod, ProbeHandler } from '@bailiff/kube';
@@ -101,7 +101,7 @@ export function sameRecord<T extends PodRecord | NodeRecord>(a: T, b: T): boolea
 /** Controller among the owners; the API server admits one at most. */
 export function controllerOf(owners: readonly OwnerReference[] | undefined): Owner | null {
   const controller = owners?.find((owner) => owner.controller === true);
-  // No object has a longer uid: it names nobody.
+  // No object has a longer uid: the reference is void.
   if (!controller || controller.uid.length > TEXT_LIMITS.uid.bytes) return null;
   const { bytes } = TEXT_LIMITS.name;
   return { kind: cutEnd(controller.kind, bytes), name: cutEnd(controller.name, bytes), uid: controller.uid };

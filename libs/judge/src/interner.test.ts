@@ -9,7 +9,7 @@ function fill(interner: Interner, count: number, length: number, nowMicros = 0):
 }
 
 describe('interner', () => {
-  it('gives one number for a string, whoever has it, and the string back', () => {
+  it('gives one number for a string, whichever node has it, and the string back', () => {
     const interner = new Interner(['known']);
     const number = interner.numberOf('a/b', 'node-a', 1);
     expect(interner.numberOf('a/b', 'node-b', 2)).toBe(number);

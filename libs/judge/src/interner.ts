@@ -4,7 +4,7 @@
  * Place in the path: bench.ts interns the vector of a violation, evidence.ts keeps the number, verdict.ts reads the string back.
  * Invariants: a number stands for one string until nothing can name it any more, MEMORY_MICROS after its last use. Bounds: MAX_STRINGS strings of
  * MAX_BYTES together, of which one node may bring MAX_STRINGS_PER_NODE; what finds no room gets the number of OTHER and is counted in `refused`.
- * Strings given at the start are kept for ever and count against nobody.
+ * Strings given at the start are kept for ever and count against no node.
  */
 
 /** Numbers are below this; a piece of evidence packs one with the index of its violation. */

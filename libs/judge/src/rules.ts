@@ -100,7 +100,7 @@ export function groupKeyOf(groupBy: GroupBy, nodeName: string, pod: JudgedPod | 
   return groupBy === 'owner' && pod.ownerUid !== '' ? pod.ownerUid : pod.uid;
 }
 
-/** Of a longer value its digest is counted: a window only tells whether it saw the value, and keeps up to 256 of them. */
+/** Of a longer value its digest is counted: a window only needs to know whether it saw the value, and keeps up to 256. */
 const MAX_VALUE_CHARS = 64;
 
 /** The value a value_count rule counts; empty when the violation has none. */

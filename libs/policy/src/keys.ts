@@ -97,7 +97,7 @@ const oneLine = (text: string): string => text.replaceAll(/\s*[\n\r\u2028\u2029]
 export function describeIssues(error: z.ZodError): { fields: string[]; text: string } {
   const fields: string[] = [];
   const lines = error.issues.map((issue) => {
-    // A field is named as whoever wrote the value called it: one line, whatever is in it.
+    // The writer of the value chose the names of its fields: one line, whatever is in it.
     const path = issue.path.map((part) => oneLine(String(part))).join('.');
     const unknown =
       issue.code === 'unrecognized_keys' ? issue.keys.map(oneLine).map((k) => (path ? `${path}.${k}` : k)) : [path];

@@ -64,7 +64,11 @@ interface Writing {
   _write(this: unknown, tap: Writer, value: unknown): void;
 }
 
+const { _write: writeString } = avro.types.StringType.prototype as unknown as Writing;
+
 function stringType(limit: TextLimit): avro.Type {
+  /** So many UTF-16 units are never above the limit. */
+  const short = Math.floor(limit.bytes / 3);
   class LimitedStringType extends avro.types.StringType {
     _read(tap: BoundedTap): string {
       return tap.readText(limit);
@@ -73,9 +77,13 @@ function stringType(limit: TextLimit): avro.Type {
       tap.skipText(limit);
     }
     _write(tap: Writer, value: unknown): void {
-      if (typeof value === 'string' && isTooLong(value, limit.bytes))
-        throw textTooLong(limit, Buffer.byteLength(value));
-      (avro.types.StringType.prototype as unknown as Writing)._write.call(this, tap, value);
+      // What is no string is refused in avsc's words.
+      if (typeof value !== 'string') {
+        writeString.call(this, tap, value);
+        return;
+      }
+      if (value.length > short && isTooLong(value, limit.bytes)) throw textTooLong(limit, Buffer.byteLength(value));
+      tap.writeString(value);
     }
   }
   return new LimitedStringType();

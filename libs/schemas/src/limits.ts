@@ -179,7 +179,7 @@ export function cutEnd(text: string, bytes: number): string {
   return whole.toString('utf8', 0, end) + CUT_MARK;
 }
 
-/** The same with the beginning left out: of a path the end tells more. */
+/** The same with the beginning left out: the end of a path identifies more. */
 export function cutFront(text: string, bytes: number): string {
   if (!isTooLong(text, bytes)) return text;
   const whole = Buffer.from(text.slice(-bytes));

@@ -7,7 +7,7 @@ import type { ContainerRef } from './account.ts';
 const OUTCOMES: Readonly<Record<string, OperationSample['outcome']>> = { block: 'block', kill: 'kill' };
 const ON_VALUES: readonly string[] = ['socket', 'capability', 'mount', 'kernel', 'drift'];
 
-/** A path: the kernel keeps 256 bytes, and each that is no UTF-8 becomes three. Its end tells more. */
+/** A path: the kernel keeps 256 bytes, and each that is no UTF-8 becomes three. Its end identifies more. */
 const path = (text: string): string => cutFront(text, MAX_TEXT.OperationSample.subject.bytes);
 
 const decimal = (value: bigint): string => (value === 0n ? '' : value.toString());
