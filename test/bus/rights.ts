@@ -254,7 +254,8 @@ export async function tryEverything(
   };
   // An identity that may respond sends itself requests whose reply subjects it may not publish on.
   attacker.nc.subscribe(`${attacker.inboxPrefix}.>`, {
-    callback: (_, message) => {
+    callback: (error, message) => {
+      if (error) return;
       const headers = newHeaders();
       for (const [name, value] of Object.entries(FORGED)) headers.append(name, value);
       message.respond('attack:', { headers });

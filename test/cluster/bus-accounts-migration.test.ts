@@ -61,7 +61,7 @@ test('accounts - a bus of an earlier version is separated by a rotation, its str
   const early = await as('cli');
   await expect(streamInfo(early, 'VIOLATIONS')).rejects.toMatchObject({
     code: 'BUS_PERMISSION',
-    message: expect.stringContaining('finish the rotation'),
+    message: expect.stringContaining('credentials show'),
   });
   expect((await credentials('show')) + (await runCli(['credentials', 'show', '--out', out])).stdout).toContain(
     'one for all users',

@@ -132,7 +132,7 @@ it('syslog - a receiver that does not read holds syslog back and nothing else; m
   // Far more than the kernel's buffers for one connection hold.
   const violations = Array.from({ length: 64 }, () =>
     sampleLsmViolation({
-      operation: sampleOperation({ arguments: ['x'.repeat(900)], subject: `/${'y'.repeat(900)}` }),
+      operation: sampleOperation({ arguments: ['x'.repeat(380)], subject: `/${'y'.repeat(380)}` }),
     }),
   );
   const FRAMES = 80;

@@ -152,14 +152,17 @@ export class DirectReader {
   /** Subjects under the filter, with the number of their messages. */
   async #subjects(): Promise<[string, number][]> {
     const subjects: [string, number][] = [];
+    let offset = 0;
     for (;;) {
       const { state } = await streamInfo(this.#bus, this.#stream, {
         subjects_filter: this.#filter,
-        offset: subjects.length,
+        offset,
       });
       const page = Object.entries(state.subjects ?? {});
-      subjects.push(...page);
+      // A stored subject may hold wildcards; a direct get would take it for a filter.
+      subjects.push(...page.filter(([subject]) => !/(^|\.)[*>](\.|$)/.test(subject)));
       if (page.length < SUBJECTS_PER_PAGE) return subjects;
+      offset += page.length;
     }
   }
 
