@@ -9,6 +9,7 @@ import { type Bus, CORE, type Identity, type NatsUser, permissionsFor, streamCon
 import type { TestNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { type Msg, headers as newHeaders } from '@nats-io/nats-core';
+import { matches } from '../../tools/reference/subjects.ts';
 
 /** The attacker's node and the victim's. */
 export const NODES = ['node-a', 'node-b'] as const;
@@ -30,7 +31,7 @@ const VICTIMS = [
   '$KV.bailiff_services.correlator.host-1',
   '$KV.bailiff_siem.violations',
 ];
-/** Subjects on which somebody listens or acts. */
+/** Subjects of other identities' subscriptions. */
 const LISTENERS = [
   'bailiff.v1.push.bailiff_pods.node-b',
   'bailiff.v1.push.bailiff_pods._cluster',
@@ -189,14 +190,6 @@ function ownSubjects(identity: Identity): (subject: string) => boolean {
     const written = subject.replace(/^bailiff\.v1\.config\./, '$KV.bailiff_config.');
     return allow.some((pattern) => matches(pattern, written));
   };
-}
-
-/** As nats-server matches. */
-function matches(pattern: string, subject: string): boolean {
-  const [want, have] = [pattern.split('.'), subject.split('.')];
-  const whole = want.at(-1) === '>';
-  if (whole ? have.length < want.length : have.length !== want.length) return false;
-  return want.every((token, index) => token === '*' || (token === '>' && whole) || token === have[index]);
 }
 
 /** Stores a message under each victim's subject, as the admin; resolves when the copy in CONFIG_LOG is there too. */

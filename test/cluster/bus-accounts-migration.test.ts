@@ -67,7 +67,7 @@ test('accounts - a bus of an earlier version is separated by a rotation, its str
     'one for all users',
   );
 
-  // The first step: servers get the accounts, with nobody in them yet.
+  // The first step: servers get the accounts, without users yet.
   expect(await credentials('rotate')).toContain('reload each server now as well');
   await nats.reload(await access());
   const again = await as('siem-reader', old);

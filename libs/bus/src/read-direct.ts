@@ -15,7 +15,7 @@ import { getLastOf, getNextMessage, sourcedMessage, streamInfo } from './direct.
 import { BusError } from './errors.ts';
 import type { OrderedOptions, StreamMessage } from './ordered.ts';
 import { requestMany } from './request.ts';
-import { StreamPosition } from './stream-position.ts';
+import { StreamPosition, TRANSIENT } from './stream-position.ts';
 import { backoffMs, pause } from './wait.ts';
 
 const BATCH = 256;
@@ -27,7 +27,6 @@ const LAST_AT_ONCE = 32;
 const SINGLE_AT_ONCE = 64;
 /** Subjects that one response of STREAM.INFO names at most. */
 const SUBJECTS_PER_PAGE = 100_000;
-const TRANSIENT = new Set(['BUS_NO_STREAM', 'BUS_TIMEOUT', 'BUS_UNREACHABLE', 'BUS_FULL']);
 
 export class DirectReader {
   readonly #bus: Bus;
