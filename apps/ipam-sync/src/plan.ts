@@ -5,9 +5,12 @@
 import { createHash } from 'node:crypto';
 import {
   type ClusterSnapshot,
+  encodeSnapshotValue,
   LIST_LIMITS,
   MAX_SNAPSHOT_BYTES,
+  MAX_SNAPSHOT_JSON_BYTES,
   type NodeSnapshot,
+  PLAIN_SNAPSHOT_BYTES,
   type PodIdentity,
 } from '@bailiff/schemas';
 import type { ClusterState } from './cluster-state.ts';
@@ -31,17 +34,29 @@ export function planNode(nodeName: string, input: PlanInput): Omit<NodeSnapshot,
   const records = input.state.podsOf(nodeName);
   if (records === null) return null;
   const pods = records.map((record) => identityOf(record, input)).sort((a, b) => (a.uid < b.uid ? -1 : 1));
-  return { nodeName, pods: fitPods(pods) };
+  return { nodeName, pods: fitStored(pods) };
 }
 
 /** Around the pods of a snapshot. */
 const FRAME_BYTES = 1024;
 
 /**
+ * Pods whose snapshot can be stored. How well JSON compresses is the tenants' choice: random labels compress little. While the compressed list is too
+ * large, the JSON gets half the room, and JSON of PLAIN_SNAPSHOT_BYTES is always stored.
+ */
+function fitStored(pods: readonly PodIdentity[]): PodIdentity[] {
+  for (let maxBytes = MAX_SNAPSHOT_JSON_BYTES; ; maxBytes /= 2) {
+    const fitted = fitPods(pods, maxBytes - FRAME_BYTES);
+    if (maxBytes <= PLAIN_SNAPSHOT_BYTES) return fitted;
+    if (encodeSnapshotValue(JSON.stringify(fitted)).length <= MAX_SNAPSHOT_BYTES - FRAME_BYTES) return fitted;
+  }
+}
+
+/**
  * Pods that fit into a snapshot together: while they do not, the largest one is left with what its interfaces are enforced by. One pod's labels
  * must not keep the addresses of its neighbours from the node.
  */
-export function fitPods(pods: readonly PodIdentity[], maxBytes = MAX_SNAPSHOT_BYTES - FRAME_BYTES): PodIdentity[] {
+export function fitPods(pods: readonly PodIdentity[], maxBytes: number): PodIdentity[] {
   const sizes = pods.map((pod) => Buffer.byteLength(JSON.stringify(pod)) + 1);
   let total = sizes.reduce((sum, size) => sum + size, 0);
   const fitted = [...pods];
@@ -107,11 +122,12 @@ export function nextRevision(last: number, nowMs: number): number {
   return Math.max(last + 1, Math.floor(nowMs));
 }
 
-/** A snapshot as it is put; `refused` when it is above the limit. */
-export function encodeSnapshot(snapshot: object, revision: number): { refused: boolean; bytes: number; json: string } {
+/** A snapshot as it is put; `refused` when it is above a limit. */
+export function encodeSnapshot(snapshot: object, revision: number): { refused: boolean; value: Buffer } {
   const json = JSON.stringify({ ...snapshot, revision });
-  const bytes = Buffer.byteLength(json);
+  const value = encodeSnapshotValue(json);
   const { pods = [], nodes = [] } = snapshot as { pods?: unknown[]; nodes?: unknown[] };
   const isTooMany = pods.length > LIST_LIMITS.pods.items || nodes.length > LIST_LIMITS.nodes.items;
-  return { refused: bytes > MAX_SNAPSHOT_BYTES || isTooMany, bytes, json };
+  const isTooLarge = value.length > MAX_SNAPSHOT_BYTES || Buffer.byteLength(json) > MAX_SNAPSHOT_JSON_BYTES;
+  return { refused: isTooLarge || isTooMany, value };
 }

@@ -1,6 +1,6 @@
 import type { Pod } from '@bailiff/kube';
 import { describe, expect, test } from 'vitest';
-import { grantedPrefixes, MAX_PREFIXES_PER_POD, permitsOf, requestedPrefixes } from './grants.ts';
+import { grantedPrefixes, MAX_ANNOTATION_CHARS, MAX_PREFIXES_PER_POD, permitsOf, requestedPrefixes } from './grants.ts';
 import { nodeRecord, podRecord, sameRecord } from './records.ts';
 
 const pod = (change: { metadata?: object; spec?: object; status?: object } = {}): Pod => ({
@@ -127,6 +127,14 @@ describe('grants', () => {
     const request = requestedPrefixes(annotation);
     expect(request.prefixes).toHaveLength(MAX_PREFIXES_PER_POD);
     expect(request.refused).toBe(3);
+  });
+  test('grants - an annotation above its limit is refused before it is parsed', () => {
+    const prefixes = '10.0.0.0/8,'.repeat(Math.floor(MAX_ANNOTATION_CHARS / 11));
+    expect(requestedPrefixes(prefixes)).toEqual({ prefixes: ['10.0.0.0/8'], refused: 0 });
+    expect(requestedPrefixes(prefixes + ' '.repeat(11))).toEqual({ prefixes: [], refused: 1 });
+    // 255 kB of distinct prefixes took 60 ms each time.
+    const large = Array.from({ length: 20_000 }, (_, i) => `10.${i >> 8}.${i & 255}.0/24`).join(',');
+    expect(requestedPrefixes(large)).toEqual({ prefixes: [], refused: 1 });
   });
   const permits = permitsOf([
     { namespace: 'vpn', prefixes: ['10.0.0.0/8'] },

@@ -1,6 +1,6 @@
 /**
- * What ipam-sync puts under `bailiff_pods/<node>` and `bailiff_pods/_cluster`: plain JSON, one snapshot a key. A collector applies
- * a snapshot only when its revision is newer than the one it has.
+ * What ipam-sync puts under `bailiff_pods/<node>` and `bailiff_pods/_cluster`: one snapshot a key, as snapshot-value.ts stores it. A collector
+ * applies a snapshot only when its revision is newer than the one it has.
  */
 import * as z from 'zod';
 import { filled, list, record, text } from './limited.ts';
@@ -59,6 +59,4 @@ export const clusterSnapshot = z.object({
 });
 export type ClusterSnapshot = z.infer<typeof clusterSnapshot>;
 
-/** Largest snapshot that is put, in bytes of JSON; a larger one is refused and counted. */
-export const MAX_SNAPSHOT_BYTES = 512 * 1024;
 export const CLUSTER_KEY = '_cluster';
