@@ -87,7 +87,10 @@ describe('ipam-sync - what it writes', () => {
     ];
     const set = api.create('replicasets.apps', {
       metadata: { name: 'web-1', namespace: 'default', ownerReferences: controller('Deployment', 'web', 'uid-web') },
-      spec: { selector: { matchLabels: { app: 'web' } }, template: { metadata: { labels: { app: 'web' } } } },
+      spec: {
+        selector: { matchLabels: { app: 'web' } },
+        template: { metadata: { labels: { app: 'web' } }, spec: { containers: [{ name: 'main', image: 'x' }] } },
+      },
     });
     const ownerReferences = controller('ReplicaSet', 'web-1', set.metadata.uid);
     for (const name of ['web-1-a', 'web-1-b']) world.running(name, 'node-1', [], { metadata: { ownerReferences } });

@@ -46,8 +46,8 @@ import { type Snapshot, SnapshotWriter, type WriterStats } from './writer.ts';
 
 const PODS_BUCKET = 'bailiff_pods';
 const CONFIG_BUCKET = 'bailiff_config';
-/** Owners are awaited this long before the first write of a term, so that chains do not grow longer a moment after. */
-const OWNERS_WAIT_MS = 5_000;
+/** Owners are awaited this long before the first write of a term: until one is confirmed, its pods lack the modes of their workload. */
+const OWNERS_WAIT_MS = 10_000;
 /** A leader without the bus for this long hands the lease over. */
 const BUS_GRACE_MS = 10_000;
 const WARN_EVERY_MS = 60_000;
@@ -137,7 +137,7 @@ export class IpamSync {
     this.owners = new OwnerResolver({
       client,
       signal,
-      inUse: () => new Set(this.pods.values().flatMap((pod) => (pod.owner ? [pod.owner.uid] : []))),
+      inUse: () => this.pods.values(),
       onResolved: (uid) => this.#ownerResolved(uid),
     });
     this.mirror = config.mirror === 'off' ? null : this.#makeMirror(client, onError);
@@ -192,7 +192,7 @@ export class IpamSync {
     const input = {
       state: this.state,
       permits: this.settings.permits,
-      ownerOf: (uid: string) => this.owners.lookup(uid),
+      ownersOf: (pod: PodRecord) => this.owners.chainOf(pod),
     };
     return key === CLUSTER_KEY ? planCluster(this.state) : planNode(decodeToken(key), input);
   }
@@ -310,7 +310,7 @@ export class IpamSync {
   }
 
   #podChanged(pod: PodRecord): void {
-    if (this.#ctx.config.resolveOwners) this.owners.want(pod.owner, pod.namespace);
+    if (this.#ctx.config.resolveOwners) this.owners.want(pod);
     this.#mark(this.state.putPod(pod));
   }
   #settingsChanged(): void {

@@ -21,6 +21,8 @@ const record = (uid: string, change: Partial<PodRecord> = {}): PodRecord => ({
   labels: {},
   serviceAccount: 'default',
   owner: null,
+  controllerRevision: '',
+  program: '',
   addresses: [],
   hostNetwork: false,
   containers: [],
@@ -36,7 +38,7 @@ const later = '2026-11-24T10:00:01Z';
 const input = (state: ClusterState, change: Partial<PlanInput> = {}): PlanInput => ({
   state,
   permits: NO_PERMITS,
-  ownerOf: () => undefined,
+  ownersOf: ({ owner }) => (owner ? [owner] : []),
   ...change,
 });
 const addressesOn = (state: ClusterState, node: string) =>
@@ -75,15 +77,14 @@ describe('plan - a node', () => {
     expect([...state.nodesAsking()]).toEqual(['n1']);
     expect(state.refusedPrefixes).toBe(1);
   });
-  test('plan - the owner chain grows as owners become known, and is bounded', () => {
-    const state = new ClusterState();
+  test('plan - a pod has the owners that are confirmed, and says when there is none', () => {
     const owner = { kind: 'ReplicaSet', name: 'rs', uid: 'rs' };
     const above = { kind: 'Deployment', name: 'web', uid: 'web' };
-    state.putPod(record('a', { owner }));
-    expect(planNode('n1', input(state))?.pods[0]?.owners).toEqual([owner]);
-    const ownerOf = (uid: string) => (uid === 'rs' ? above : null);
-    expect(planNode('n1', input(state, { ownerOf }))?.pods[0]?.owners).toEqual([owner, above]);
-    expect(planNode('n1', input(state, { ownerOf: () => owner }))?.pods[0]?.owners).toHaveLength(4);
+    const state = stateOf(record('a', { owner }));
+    expect(planNode('n1', input(state, { ownersOf: () => [] }))?.pods[0]).toMatchObject({ owners: [], unowned: true });
+    const [owned] = planNode('n1', input(state, { ownersOf: () => [owner, above] }))?.pods ?? [];
+    expect(owned?.owners).toEqual([owner, above]);
+    expect(owned).not.toHaveProperty('unowned');
     expect([...state.nodesOwnedBy('rs')]).toEqual(['n1']);
   });
   test('plan - the cluster: nodes in order, with addresses and CIDRs', () => {

@@ -17,16 +17,13 @@ import type { ClusterState } from './cluster-state.ts';
 import { grantedPrefixes, type PrefixPermits } from './grants.ts';
 import type { Owner, PodRecord } from './records.ts';
 
-/** Owners above the pod's own, by the UID of the lower one. */
-export type OwnerLookup = (uid: string) => Owner | null | undefined;
-
-/** A chain is cut here: ReplicaSet, Deployment, and two more for whoever owns Deployments. */
-export const MAX_OWNERS = 4;
+/** Controllers of a pod that the API server confirms, from the lowest upwards. */
+export type OwnerLookup = (pod: PodRecord) => Owner[];
 
 export interface PlanInput {
   state: ClusterState;
   permits: PrefixPermits;
-  ownerOf: OwnerLookup;
+  ownersOf: OwnerLookup;
 }
 
 /** Snapshot of a node but for its revision; null when there is no such node (any more) and no pod on it. */
@@ -76,15 +73,16 @@ export function planCluster(state: ClusterState): Omit<ClusterSnapshot, 'revisio
   return { nodes: state.nodes().sort((a, b) => (a.name < b.name ? -1 : 1)) };
 }
 
-function identityOf(record: PodRecord, { state, permits, ownerOf }: PlanInput): PodIdentity {
+function identityOf(record: PodRecord, { state, permits, ownersOf }: PlanInput): PodIdentity {
   const addresses = record.addresses.filter((address) => state.holds(record.uid, address));
+  const owners = ownersOf(record);
   return {
     uid: record.uid,
     namespace: record.namespace,
     name: record.name,
     labels: record.labels,
     serviceAccount: record.serviceAccount,
-    owners: ownerChain(record.owner, ownerOf),
+    owners,
     // No address yet is told as no interface: an interface without addresses would contradict the node's own CNI record.
     interfaces: addresses.length === 0 ? [] : [{ name: 'eth0', addresses, mac: null }],
     hostNetwork: record.hostNetwork,
@@ -94,15 +92,8 @@ function identityOf(record: PodRecord, { state, permits, ownerOf }: PlanInput): 
     revision: record.revision,
     createdAt: record.createdAt,
     ...(record.cut ? { cut: true } : {}),
+    ...(owners.length === 0 ? { unowned: true } : {}),
   };
-}
-
-function ownerChain(first: Owner | null, ownerOf: OwnerLookup): Owner[] {
-  const chain: Owner[] = [];
-  for (let owner: Owner | null | undefined = first; owner && chain.length < MAX_OWNERS; owner = ownerOf(owner.uid)) {
-    chain.push(owner);
-  }
-  return chain;
 }
 
 /** What a snapshot says, without its revisions: equal digests need no write. */

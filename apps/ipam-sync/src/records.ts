@@ -9,8 +9,12 @@ import type { Container, Node, OwnerReference, Pod, ProbeHandler } from '@bailif
 import { cutEnd, LIST_LIMITS, type PodIdentity, TEXT_LIMITS } from '@bailiff/schemas';
 import { canonicalAddress, canonicalCidr } from './addresses.ts';
 import { PREFIX_ANNOTATION, type PrefixRequest, requestedPrefixes } from './grants.ts';
+import { programOf } from './program.ts';
 
 export type Owner = PodIdentity['owners'][number];
+
+/** Hash of a DaemonSet's revision, name of a StatefulSet's. */
+const REVISION_LABEL = 'controller-revision-hash';
 
 export interface PodRecord {
   uid: string;
@@ -19,8 +23,12 @@ export interface PodRecord {
   nodeName: string;
   labels: Record<string, string>;
   serviceAccount: string;
-  /** The controller, as the pod itself names it. */
+  /** The controller, as the pod itself names it: a claim, which owners.ts confirms. */
   owner: Owner | null;
+  /** Label of a DaemonSet's or StatefulSet's pod; empty when it has none. */
+  controllerRevision: string;
+  /** Digest of what it runs (program.ts); empty when it has no owner, or too many parts. */
+  program: string;
   /** Canonical; none for a host-network pod, whose addresses are the node's and nobody's claim. */
   addresses: string[];
   hostNetwork: boolean;
@@ -69,6 +77,8 @@ export function podRecord(pod: Pod): PodRecord | null {
     labels: labels.kept,
     serviceAccount: spec.serviceAccountName ?? 'default',
     owner,
+    controllerRevision: metadata.labels?.[REVISION_LABEL] ?? '',
+    program: (owner && programOf(spec as Record<string, unknown>, metadata.name)) ?? '',
     addresses: addresses.slice(0, most),
     hostNetwork,
     containers: containers.slice(0, most),
