@@ -6,7 +6,8 @@
  * names the one it replaces (it is put by compare and set), by which a reader knows whether it has seen all of them: `knownSince`
  * is the time from which a node's list is known without a gap, 0 when that is since the node had one. A bucket that was made anew knows
  * nothing of before: its lists stand until they are told anew, but nobody is blamed by them for what only the old bucket could show.
- * Bounds: the pods that are listed, plus MAX_FORMER that were, for FORMER_MEMORY_MICROS; of each its newest MAX_OWNERS owners.
+ * Bounds: the pods that are listed, plus MAX_FORMER_PER_NODE of each node and MAX_FORMER in all that were, for FORMER_MEMORY_MICROS; of each its newest
+ * MAX_OWNERS owners. Whoever creates and deletes pods on one node shortens the memory of that node only.
  */
 import { TEXT_LIMITS } from '@bailiff/schemas';
 import { SETTLE_MICROS } from './time.ts';
@@ -15,8 +16,12 @@ const { uid: UID, name: NAME } = TEXT_LIMITS;
 
 /** Pods that left are remembered this long, so that a node that was cut off may still name them without being blamed. */
 export const FORMER_MEMORY_MICROS = 24 * 3_600_000_000;
-/** Above it the oldest are forgotten early. */
+/** Above it the oldest of the node are forgotten early. A node of 500 pods that are replaced every three hours has as many in a day. */
+export const MAX_FORMER_PER_NODE = 4_096;
+/** Above it the node with the most loses its oldest. */
 export const MAX_FORMER = 100_000;
+/** All nodes are looked through after so many snapshots: one that sends none any more is forgotten too. */
+const SWEEP_EVERY = 256;
 /** Owners of one pod. A chain has two or three; who may change a pod may write others into it for as long as it lives. */
 export const MAX_OWNERS = 16;
 
@@ -55,6 +60,8 @@ interface NodeList {
   /** The document's own revision, which only grows. */
   documentRevision: number;
   members: Map<string, Member>;
+  /** Those that left, in the order in which they did. */
+  former: Set<Member>;
 }
 
 interface ListedPod {
@@ -67,7 +74,8 @@ interface ListedPod {
 export class Members {
   readonly #nodes = new Map<string, NodeList>();
   readonly #byUid = new Map<string, Member[]>();
-  #former: Member[] = [];
+  /** Of all nodes. */
+  #former = 0;
   /** From when on a node that was never heard of is known to have had no list. */
   #bornMicros = 0;
   /** Grows with each snapshot that was taken. */
@@ -79,7 +87,7 @@ export class Members {
     return count;
   }
   get former(): number {
-    return this.#former.length;
+    return this.#former;
   }
 
   /** The bucket began at this time, later than the frames that are judged: what it does not show of before proves nothing. */
@@ -111,6 +119,7 @@ export class Members {
       knownSince: this.#bornMicros,
       documentRevision: 0,
       members: new Map(),
+      former: new Set(),
     };
     if (!gapless) list.knownSince = entry.timestampMicros;
     for (const pod of parsed.pods) this.#list(list, pod, entry, before === undefined && !gapless);
@@ -120,8 +129,12 @@ export class Members {
     list.revision = entry.revision;
     list.documentRevision = parsed.revision;
     this.#nodes.set(entry.node, list);
-    this.#forget(entry.timestampMicros);
+    this.#forgetOf(list, entry.timestampMicros);
     this.version++;
+    if (this.version % SWEEP_EVERY === 0) {
+      for (const each of this.#nodes.values()) this.#forgetOf(each, entry.timestampMicros);
+    }
+    while (this.#former > MAX_FORMER) this.#dropOldest(this.#longest(), true);
     return null;
   }
 
@@ -145,6 +158,7 @@ export class Members {
       this.#byUid.set(uid, [...this.of(uid), member]);
     }
     list.members.set(pod.uid, member);
+    if (list.former.delete(member)) this.#former--;
     member.until = Number.POSITIVE_INFINITY;
     member.listed = true;
     member.seenIn = this.version + 1;
@@ -159,20 +173,32 @@ export class Members {
     list.members.delete(member.uid);
     member.until = timeMicros;
     member.listed = false;
-    this.#former.push(member);
+    list.former.add(member);
+    this.#former++;
   }
 
-  #forget(nowMicros: number): void {
-    let keepFrom = 0;
-    while (keepFrom < this.#former.length) {
-      const member = this.#former[keepFrom] as Member;
-      const tooMany = this.#former.length - keepFrom > MAX_FORMER;
-      if (!tooMany && member.until !== Number.POSITIVE_INFINITY && member.until > nowMicros - FORMER_MEMORY_MICROS)
-        break;
-      if (member.until !== Number.POSITIVE_INFINITY) this.#drop(member);
-      keepFrom++;
+  #forgetOf(list: NodeList, nowMicros: number): void {
+    for (const member of list.former) {
+      const isEarly = member.until > nowMicros - FORMER_MEMORY_MICROS;
+      if (isEarly && list.former.size <= MAX_FORMER_PER_NODE) break;
+      this.#dropOldest(list, isEarly);
     }
-    if (keepFrom > 0) this.#former = this.#former.slice(keepFrom);
+  }
+
+  #longest(): NodeList {
+    return [...this.#nodes.values()].reduce((longest, list) =>
+      list.former.size > longest.former.size ? list : longest,
+    );
+  }
+
+  /** A pod that is forgotten early leaves a gap until it would have been forgotten: what the node reports of it is unproven, not foreign. */
+  #dropOldest(list: NodeList, isEarly: boolean): void {
+    const [member] = list.former;
+    if (!member) return;
+    list.former.delete(member);
+    this.#former--;
+    if (isEarly) list.knownSince = Math.max(list.knownSince, member.until + FORMER_MEMORY_MICROS);
+    this.#drop(member);
   }
 
   #drop(member: Member): void {
