@@ -69,7 +69,7 @@ describe('ipam-sync - a tenant that names the controller of another workload', (
 describe('ipam-sync - a tenant that uses up what others share', () => {
   test('ipam-sync - 1,464 labels on one pod: new pods of its node are listed, and so are all others', async () => {
     await using world = await startWorld();
-    world.running('hostile', 'node-1', ['10.1.0.5'], { labels: { app: 'hostile' } });
+    world.running('hostile', 'node-1', ['10.1.0.5'], { labels: { app: 'hostile', zone: 'restricted' } });
     await using sync = await launch(world);
     await waitFor(() => named(world, 'node-1', 'hostile'));
     // 540 kB, as the API server takes them: keys with a prefix of 253 characters.
@@ -85,6 +85,13 @@ describe('ipam-sync - a tenant that uses up what others share', () => {
     expect((await named(world, 'node-1', 'hostile'))?.interfaces[0]?.addresses).toEqual(['10.1.0.5']);
     expect(await sync.metric('bailiff_ipam_sync_snapshots_oversized')).toBe(0);
     expect(await sync.metric('bailiff_ipam_sync_cut_pods')).toBe(1);
+    // A policy that selects by a label which was cut finds it again.
+    expect((await named(world, 'node-1', 'hostile'))?.labels).not.toHaveProperty('zone');
+    const selector = { podLabels: { matchLabels: { zone: 'restricted' } } };
+    await world.config.put('runtime.cluster._.restricted', JSON.stringify({ selector }));
+    await waitFor(async () => (await named(world, 'node-1', 'hostile'))?.labels['zone'] === 'restricted', {
+      state: () => named(world, 'node-1', 'hostile'),
+    });
   });
 
   test('ipam-sync - an annotation of 255 kB, 17 times a second: the change of another pod is written within a second', async () => {

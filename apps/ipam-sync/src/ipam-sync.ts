@@ -34,6 +34,7 @@ import { CLUSTER_KEY } from '@bailiff/schemas';
 import { busOptionsOf, busServiceOf, type ServiceContext } from '@bailiff/service';
 import { ClusterState, type Touched } from './cluster-state.ts';
 import type { IpamSyncConfig } from './config.ts';
+import { LabelKeys } from './label-keys.ts';
 import { type Metrics, makeMetrics, NO_READINGS, type Readings } from './metrics.ts';
 import { PolicyMirror } from './mirror/mirror.ts';
 import { OwnerResolver } from './owners.ts';
@@ -65,6 +66,7 @@ export class IpamSync {
   readonly pods: Reflector<PodRecord>;
   readonly nodes: Reflector<KeptNode>;
   readonly settings: SettingsFeed;
+  readonly labelKeys: LabelKeys;
   readonly owners: OwnerResolver;
   readonly elector: LeaderElector;
   readonly writes: WriterStats = { writes: 0, deletes: 0, conflicts: 0, failures: 0, tooLarge: 0 };
@@ -96,7 +98,7 @@ export class IpamSync {
     this.pods = new Reflector<PodRecord>({
       ...informer,
       path: '/api/v1/pods',
-      select: (object) => podRecord(object as Pod),
+      select: (object) => podRecord(object as Pod, this.labelKeys.keys),
       onAdd: (pod) => this.#podChanged(pod),
       onUpdate: (pod) => this.#podChanged(pod),
       onDelete: (pod) => this.#mark(this.state.removePod(pod.uid)),
@@ -112,6 +114,7 @@ export class IpamSync {
       onError: onError('nodes'),
     });
     this.settings = new SettingsFeed(openBucket(bus, CONFIG_BUCKET), () => this.#settingsChanged());
+    this.labelKeys = new LabelKeys(openBucket(bus, CONFIG_BUCKET), () => this.#labelKeysChanged());
     this.#teller = new InstanceTeller({
       bus,
       service: 'ipam-sync',
@@ -173,10 +176,12 @@ export class IpamSync {
     this.#addChecks();
     if (!config.leaderElection) this.#lead(signal);
     await Promise.all([
-      this.pods.run(signal),
+      // With the names of labels that must not be cut.
+      this.labelKeys.whenSynced(signal).then(() => this.pods.run(signal)),
       this.nodes.run(signal),
       this.mirror?.run(signal),
       this.#retrying(() => this.settings.run(signal), signal),
+      this.#retrying(() => this.labelKeys.run(signal), signal),
       config.leaderElection ? this.elector.run(signal) : undefined,
     ]);
   }
@@ -193,6 +198,7 @@ export class IpamSync {
       state: this.state,
       permits: this.settings.permits,
       ownersOf: (pod: PodRecord) => this.owners.chainOf(pod),
+      selectedBy: this.labelKeys.keys,
     };
     return key === CLUSTER_KEY ? planCluster(this.state) : planNode(decodeToken(key), input);
   }
@@ -319,6 +325,11 @@ export class IpamSync {
     if (refusal !== '') this.#ctx.log.warn({ refusal }, 'configuration refused, the last good one stays');
     this.#mark(this.state.nodesAsking());
   }
+  /** A pod that was cut may have a label of that name. */
+  #labelKeysChanged(): void {
+    if (this.state.cutPods > 0) this.pods.reselect();
+    this.#mark(new Set(this.state.nodeNames()));
+  }
   #ownerResolved(uid: string): void {
     if (this.writer !== null) this.#mark(this.state.nodesOwnedBy(uid));
   }
@@ -354,6 +365,8 @@ export class IpamSync {
       contestedAddresses: state.contestedAddresses,
       refusedPrefixes: state.refusedPrefixes,
       cutPods: state.cutPods,
+      omittedPods: state.omittedPods,
+      refusedLabelKeys: this.labelKeys.refused,
       configRefused: this.settings.refused,
       owners: { kept: owners.size, failed: owners.failures, refused: owners.refused },
       snapshots: { pending: writer?.pending ?? 0, oversized: writer?.oversized.size ?? 0 },

@@ -39,6 +39,7 @@ const input = (state: ClusterState, change: Partial<PlanInput> = {}): PlanInput 
   state,
   permits: NO_PERMITS,
   ownersOf: ({ owner }) => (owner ? [owner] : []),
+  selectedBy: new Set(['app']),
   ...change,
 });
 const addressesOn = (state: ClusterState, node: string) =>
@@ -267,6 +268,18 @@ describe('plan - large clusters', () => {
   });
 });
 
+describe('plan - more pods than a list has', () => {
+  test('plan - the oldest of each namespace are listed, the number of the others is told', () => {
+    const honest = Array.from({ length: 30 }, (_, i) => record(`honest-${i}`, { createdAt: later }));
+    const hostile = Array.from({ length: 3_000 }, (_, i) => record(`hostile-${i}`, { namespace: 'tenant' }));
+    const snapshot = planNode('n1', input(stateOf(...hostile, ...honest)));
+    expect(snapshot).toMatchObject({ omitted: 3_030 - 2_048, pods: { length: 2_048 } });
+    expect(snapshot?.pods.filter(({ namespace }) => namespace === 'shop')).toHaveLength(30);
+    expect(encodeSnapshot(snapshot as object, 1).refused).toBe(false);
+    expect(planNode('n1', input(stateOf(...honest)))).not.toHaveProperty('omitted');
+  });
+});
+
 describe('plan - what does not fit', () => {
   test('plan - pods with as much as one may have leave their neighbours their addresses, and lose labels first', () => {
     const state = new ClusterState();
@@ -291,7 +304,7 @@ describe('plan - what does not fit', () => {
 
   test('plan - pods that fit are as they are', () => {
     const pods = planNode('n1', input(stateOf(record('a'))))?.pods ?? [];
-    expect(fitPods(pods, 4_096)).toEqual(pods);
+    expect(fitPods(pods, 4_096, new Set())).toEqual(pods);
   });
 });
 

@@ -24,15 +24,35 @@ export interface PlanInput {
   state: ClusterState;
   permits: PrefixPermits;
   ownersOf: OwnerLookup;
+  /** Names of labels that policies select by. */
+  selectedBy: ReadonlySet<string>;
 }
 
 /** Snapshot of a node but for its revision; null when there is no such node (any more) and no pod on it. */
 export function planNode(nodeName: string, input: PlanInput): Omit<NodeSnapshot, 'revision'> | null {
   const records = input.state.podsOf(nodeName);
   if (records === null) return null;
-  const pods = records.map((record) => identityOf(record, input)).sort((a, b) => (a.uid < b.uid ? -1 : 1));
-  return { nodeName, pods: fitStored(pods) };
+  const kept = fairly(records, LIST_LIMITS.pods.items);
+  const pods = kept.map((record) => identityOf(record, input)).sort((a, b) => (a.uid < b.uid ? -1 : 1));
+  const omitted = records.length - kept.length;
+  return { nodeName, pods: fitStored(pods, input.selectedBy), ...(omitted > 0 ? { omitted } : {}) };
 }
+
+/** As many pods as a list may have: each namespace gives its oldest in turn, so that no namespace takes the room of another. */
+function fairly(records: readonly PodRecord[], most: number): readonly PodRecord[] {
+  if (records.length <= most) return records;
+  const turns = new Map<string, number>();
+  const oldestFirst = records.toSorted((a, b) => compare(a.createdAt, b.createdAt) || compare(a.uid, b.uid));
+  const ranked = oldestFirst.map((record, index) => {
+    const turn = turns.get(record.namespace) ?? 0;
+    turns.set(record.namespace, turn + 1);
+    return { record, turn, index };
+  });
+  const order = ranked.sort((a, b) => a.turn - b.turn || a.index - b.index);
+  return order.slice(0, most).map(({ record }) => record);
+}
+
+const compare = (a: string, b: string): number => (a < b ? -1 : Number(a > b));
 
 /** Around the pods of a snapshot. */
 const FRAME_BYTES = 1024;
@@ -41,9 +61,9 @@ const FRAME_BYTES = 1024;
  * Pods whose snapshot can be stored. How well JSON compresses is the tenants' choice: random labels compress little. While the compressed list is too
  * large, the JSON gets half the room, and JSON of PLAIN_SNAPSHOT_BYTES is always stored.
  */
-function fitStored(pods: readonly PodIdentity[]): PodIdentity[] {
+function fitStored(pods: readonly PodIdentity[], selectedBy: ReadonlySet<string>): PodIdentity[] {
   for (let maxBytes = MAX_SNAPSHOT_JSON_BYTES; ; maxBytes /= 2) {
-    const fitted = fitPods(pods, maxBytes - FRAME_BYTES);
+    const fitted = fitPods(pods, maxBytes - FRAME_BYTES, selectedBy);
     if (maxBytes <= PLAIN_SNAPSHOT_BYTES) return fitted;
     if (encodeSnapshotValue(JSON.stringify(fitted)).length <= MAX_SNAPSHOT_BYTES - FRAME_BYTES) return fitted;
   }
@@ -51,9 +71,13 @@ function fitStored(pods: readonly PodIdentity[]): PodIdentity[] {
 
 /**
  * Pods that fit into a snapshot together: while they do not, the largest one is left with what its interfaces are enforced by. One pod's labels
- * must not keep the addresses of its neighbours from the node.
+ * must not keep the addresses of its neighbours from the node. Labels that policies select by stay.
  */
-export function fitPods(pods: readonly PodIdentity[], maxBytes: number): PodIdentity[] {
+export function fitPods(
+  pods: readonly PodIdentity[],
+  maxBytes: number,
+  selectedBy: ReadonlySet<string>,
+): PodIdentity[] {
   const sizes = pods.map((pod) => Buffer.byteLength(JSON.stringify(pod)) + 1);
   let total = sizes.reduce((sum, size) => sum + size, 0);
   const fitted = [...pods];
@@ -61,7 +85,8 @@ export function fitPods(pods: readonly PodIdentity[], maxBytes: number): PodIden
   for (const { size, index } of largest) {
     if (total <= maxBytes) break;
     const pod = fitted[index] as PodIdentity;
-    const bare: PodIdentity = { ...pod, labels: {}, containers: [], owners: pod.owners.slice(-1), cut: true };
+    const labels = Object.fromEntries(Object.entries(pod.labels).filter(([name]) => selectedBy.has(name)));
+    const bare: PodIdentity = { ...pod, labels, containers: [], owners: pod.owners.slice(-1), cut: true };
     fitted[index] = bare;
     total -= size - Buffer.byteLength(JSON.stringify(bare)) - 1;
   }

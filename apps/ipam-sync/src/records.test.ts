@@ -183,6 +183,13 @@ describe('pod record - what the writer of a pod may choose is limited, and the r
     const record = podRecord(pod({ metadata: { labels } }));
     expect(record?.cut).toBe(true);
     expect(Object.keys(record?.labels ?? {})).toEqual(Object.keys(labels).slice(0, 128));
+    // A name that a policy selects by is not pushed out.
+    const selected = { ...labels, zone: 'restricted' };
+    expect(podRecord(pod({ metadata: { labels: selected } }))?.labels).not.toHaveProperty('zone');
+    expect(podRecord(pod({ metadata: { labels: selected } }), new Set(['zone']))).toMatchObject({
+      labels: { zone: 'restricted', l00000: 'v'.repeat(58) },
+      cut: true,
+    });
     const few = Object.fromEntries(Object.entries(labels).slice(0, 100));
     expect(podRecord(pod({ metadata: { labels: few } }))).toMatchObject({ labels: few, cut: false });
   });

@@ -53,13 +53,18 @@ export interface NodeRecord {
   podCidrs: string[];
 }
 
-/** The record of a pod; null when it is bound to no node or has ended. */
-export function podRecord(pod: Pod): PodRecord | null {
+const NO_KEYS: ReadonlySet<string> = new Set();
+
+/**
+ * The record of a pod; null when it is bound to no node or has ended.
+ * @param selectedBy names of labels that policies select by: those are not cut
+ */
+export function podRecord(pod: Pod, selectedBy: ReadonlySet<string> = NO_KEYS): PodRecord | null {
   const { metadata, spec = {}, status = {} } = pod;
   const ended = status.phase === 'Succeeded' || status.phase === 'Failed';
   if (!spec.nodeName || ended || !metadata.namespace) return null;
   const hostNetwork = spec.hostNetwork === true;
-  const labels = limitedLabels(metadata.labels ?? {});
+  const labels = limitedLabels(metadata.labels ?? {}, selectedBy);
   const controller = metadata.ownerReferences?.find((owner) => owner.controller === true);
   const owner = controllerOf(metadata.ownerReferences);
   const addresses = hostNetwork ? [] : podAddresses(status);
@@ -117,8 +122,11 @@ export function controllerOf(owners: readonly OwnerReference[] | undefined): Own
   return { kind: cutEnd(controller.kind, bytes), name: cutEnd(controller.name, bytes), uid: controller.uid };
 }
 
-/** Labels in the order of their names, as many as the limits allow. */
-function limitedLabels(labels: Record<string, string>): { kept: Record<string, string>; cut: boolean } {
+/** Labels that policies select by, then the others in the order of their names, as many as the limits allow. */
+function limitedLabels(
+  labels: Record<string, string>,
+  selectedBy: ReadonlySet<string>,
+): { kept: Record<string, string>; cut: boolean } {
   const all = Object.entries(labels);
   let bytes = 0;
   const fits = ([name, value]: [string, string]) => {
@@ -128,9 +136,11 @@ function limitedLabels(labels: Record<string, string>): { kept: Record<string, s
   const whole = all.length <= LIST_LIMITS.labels.items && all.every(fits);
   if (whole) return { kept: labels, cut: false };
   bytes = 0;
-  const sorted = all.sort(([a], [b]) => (a < b ? -1 : 1)).slice(0, LIST_LIMITS.labels.items);
-  const end = sorted.findIndex((label) => !fits(label));
-  return { kept: Object.fromEntries(end < 0 ? sorted : sorted.slice(0, end)), cut: true };
+  const selected = all.filter(([name]) => selectedBy.has(name));
+  const others = all.filter(([name]) => !selectedBy.has(name)).sort(([a], [b]) => (a < b ? -1 : 1));
+  const room = others.slice(0, Math.max(0, LIST_LIMITS.labels.items - selected.length));
+  const end = room.findIndex((label) => !fits(label));
+  return { kept: Object.fromEntries([...selected, ...(end < 0 ? room : room.slice(0, end))]), cut: true };
 }
 
 function podAddresses(status: NonNullable<Pod['status']>): string[] {

@@ -90,3 +90,13 @@ test('members - a pod that leaves and comes back is remembered once', () => {
   }
   expect(members.former).toBe(1);
 });
+
+test('members - while a list leaves pods out, its node is blamed for none; then it is known from the next whole list', () => {
+  const members = new Members();
+  members.apply(snapshot(1, 0, ['web'], 100));
+  const full = JSON.parse(snapshot(2, 1, ['web'], 200).json as string) as object;
+  members.apply({ ...snapshot(2, 1, ['web'], 200), json: JSON.stringify({ ...full, omitted: 3 }) });
+  expect(members.knownSince('node-a')).toBe(Number.POSITIVE_INFINITY);
+  members.apply(snapshot(3, 2, ['web'], 300));
+  expect(members.knownSince('node-a')).toBe(300);
+});

@@ -59,6 +59,8 @@ interface NodeList {
   knownSince: number;
   /** The document's own revision, which only grows. */
   documentRevision: number;
+  /** The newest snapshot leaves pods out. */
+  isIncomplete: boolean;
   members: Map<string, Member>;
   /** Those that left, in the order in which they did. */
   former: Set<Member>;
@@ -108,7 +110,8 @@ export class Members {
   /** Takes the next snapshot of the bucket. Answers why it was refused, or null; then the last good one stays. */
   apply(entry: SnapshotEntry): string | null {
     const before = this.#nodes.get(entry.node);
-    const parsed = entry.json === null ? { revision: 0, pods: [] } : parseSnapshot(entry.node, entry.json);
+    const parsed =
+      entry.json === null ? { revision: 0, pods: [], isIncomplete: false } : parseSnapshot(entry.node, entry.json);
     if (typeof parsed === 'string') return parsed;
     if (before && entry.json !== null && parsed.revision < before.documentRevision) {
       return `revision ${parsed.revision} is older than ${before.documentRevision}`;
@@ -118,10 +121,13 @@ export class Members {
       revision: 0,
       knownSince: this.#bornMicros,
       documentRevision: 0,
+      isIncomplete: false,
       members: new Map(),
       former: new Set(),
     };
-    if (!gapless) list.knownSince = entry.timestampMicros;
+    if (!gapless || list.isIncomplete) list.knownSince = entry.timestampMicros;
+    if (parsed.isIncomplete) list.knownSince = Number.POSITIVE_INFINITY;
+    list.isIncomplete = parsed.isIncomplete;
     for (const pod of parsed.pods) this.#list(list, pod, entry, before === undefined && !gapless);
     for (const member of list.members.values()) {
       if (member.seenIn !== this.version + 1) this.#leave(list, member, entry.timestampMicros);
@@ -211,8 +217,15 @@ export class Members {
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
+interface ParsedSnapshot {
+  revision: number;
+  pods: ListedPod[];
+  /** ipam-sync left pods out: the node is not blamed for what the list lacks. */
+  isIncomplete: boolean;
+}
+
 /** Reads only what is used: a full check of a thousand snapshots would take seconds at each start. */
-function parseSnapshot(node: string, json: string): { revision: number; pods: ListedPod[] } | string {
+function parseSnapshot(node: string, json: string): ParsedSnapshot | string {
   let value: unknown;
   try {
     value = JSON.parse(json);
@@ -221,7 +234,7 @@ function parseSnapshot(node: string, json: string): { revision: number; pods: Li
   }
   if (!isRecord(value)) return 'not an object';
   if (value['nodeName'] !== node) return `nodeName is ${JSON.stringify(value['nodeName'])}`;
-  const { revision, pods } = value;
+  const { revision, pods, omitted } = value;
   if (typeof revision !== 'number' || !Number.isSafeInteger(revision)) return 'revision is not an integer';
   if (!Array.isArray(pods)) return 'pods is not a list';
   const listed: ListedPod[] = [];
@@ -238,5 +251,5 @@ function parseSnapshot(node: string, json: string): { revision: number; pods: Li
     const owners = chain.map((owner) => (isRecord(owner) ? owner['uid'] : null)).filter((u) => typeof u === 'string');
     listed.push({ uid, namespace, name, owners });
   }
-  return { revision, pods: listed };
+  return { revision, pods: listed, isIncomplete: omitted !== undefined && omitted !== 0 };
 }

@@ -49,6 +49,8 @@ export const nodeSnapshot = z.object({
   /** Monotonic for the key: a snapshot with a lower one is refused. */
   revision: z.number().int().nonnegative(),
   pods: list('pods', podIdentity),
+  /** Pods of the node that are not in the list, because it is full. Absent: none. A node is not blamed for reporting one. */
+  omitted: z.number().int().nonnegative().optional(),
 });
 export type NodeSnapshot = z.infer<typeof nodeSnapshot>;
 
