@@ -163,6 +163,11 @@ describe('pod record - what the writer of a pod may choose is limited, and the r
     ['an owner of a long kind', owners({ kind: long }), { owner: { kind: `${'ü'.repeat(125)}…` }, cut: true }],
     ['an owner with a long uid', owners({ uid: long }), { owner: null, cut: true }],
     [
+      'a container with a long id',
+      { status: { containerStatuses: [{ name: 'main', containerID: `containerd://${'d'.repeat(300_000)}` }] } },
+      { containers: [{ name: 'main', id: '' }] },
+    ],
+    [
       'many containers',
       { spec: { containers: many(50_000, (i) => ({ name: `c${i}` })) } },
       { containers: { length: 64 }, cut: true },

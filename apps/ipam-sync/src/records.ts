@@ -159,7 +159,9 @@ function podContainers({ spec = {}, status = {} }: Pod): PodIdentity['containers
     statuses.map(({ name, containerID }) => [name, (containerID ?? '').replace(/^[a-z0-9-]+:\/\//, '')]),
   );
   const all = [...(spec.initContainers ?? []), ...(spec.containers ?? []), ...(spec.ephemeralContainers ?? [])];
-  return all.map(({ name }) => ({ name, id: ids.get(name) ?? '' }));
+  const idOf = (name: string) => ids.get(name) ?? '';
+  // No runtime has a longer id: it is void, and does not make readers refuse the list.
+  return all.map(({ name }) => ({ name, id: idOf(name).length <= TEXT_LIMITS.uid.bytes ? idOf(name) : '' }));
 }
 
 /** Ports that the kubelet probes, named ones resolved; each once, in order. */
