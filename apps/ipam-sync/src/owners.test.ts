@@ -101,7 +101,7 @@ describe('owners - a claim that nothing confirms is none', () => {
       { owner: owned('StatefulSet', 'vpn', 'u-ds'), controllerRevision: 'agent-6b' },
     ],
     ['no revision', { owner: owned('DaemonSet', 'agent', 'u-ds') }],
-    ['a kind of somebody else', { owner: owned('StrimziPodSet', 'kafka', 'u-k') }],
+    ['a custom controller', { owner: owned('StrimziPodSet', 'kafka', 'u-k') }],
     ['none', { owner: null }],
   ])('%s', async (_, claimed) => {
     using made = world();

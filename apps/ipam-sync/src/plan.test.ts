@@ -269,7 +269,7 @@ describe('plan - large clusters', () => {
 });
 
 describe('plan - more pods than a list has', () => {
-  test('plan - the oldest of each namespace are listed, the number of the others is told', () => {
+  test('plan - the oldest of each namespace are listed, the others are counted', () => {
     const honest = Array.from({ length: 30 }, (_, i) => record(`honest-${i}`, { createdAt: later }));
     const hostile = Array.from({ length: 3_000 }, (_, i) => record(`hostile-${i}`, { namespace: 'tenant' }));
     const snapshot = planNode('n1', input(stateOf(...hostile, ...honest)));
