@@ -9,29 +9,11 @@
 
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
-import {
-  type Bus,
-  BusError,
-  connectService,
-  decodeToken,
-  encodeToken,
-  InstanceTeller,
-  openBucket,
-  type Position,
-} from '@bailiff/bus';
-import {
-  type KubeApi,
-  type KubeError,
-  LeaderElector,
-  loadKube,
-  type Node,
-  type Pod,
-  pause,
-  Reflector,
-} from '@bailiff/kube';
+import { type Bus, BusError, decodeToken, encodeToken, InstanceTeller, openBucket, type Position } from '@bailiff/bus';
+import { type KubeApi, type KubeError, LeaderElector, type Node, type Pod, pause, Reflector } from '@bailiff/kube';
 import { SPOOF_CLUSTER_KEY, UNGUARDED_TAINT_KEY } from '@bailiff/policy';
 import { CLUSTER_KEY } from '@bailiff/schemas';
-import { busOptionsOf, busServiceOf, type ServiceContext } from '@bailiff/service';
+import type { ServiceContext } from '@bailiff/service';
 import { ClusterState, type Touched } from './cluster-state.ts';
 import type { IpamSyncConfig } from './config.ts';
 import { LabelKeys } from './label-keys.ts';
@@ -45,8 +27,8 @@ import { TaintKeeper } from './taint/keeper.ts';
 import { type NodeObject, nodeObject } from './taint/node-object.ts';
 import { type Snapshot, SnapshotWriter, type WriterStats } from './writer.ts';
 
-const PODS_BUCKET = 'bailiff_pods';
-const CONFIG_BUCKET = 'bailiff_config';
+export const PODS_BUCKET = 'bailiff_pods';
+export const CONFIG_BUCKET = 'bailiff_config';
 /** Owners are awaited this long before the first write of a term: until one is confirmed, its pods lack the modes of their workload. */
 const OWNERS_WAIT_MS = 10_000;
 /** A leader without the bus for this long hands the lease over. */
@@ -393,17 +375,4 @@ export class IpamSync {
     if (!config.leaderElection) return;
     health.ready('lease', () => this.elector.silentMs < 3 * config.leaseDurationMs || 'lease not reached');
   }
-}
-
-/** Brings it up within the process frame. */
-export async function start(ctx: ServiceContext<IpamSyncConfig>): Promise<void> {
-  const { config, signal } = ctx;
-  const { kubeconfig, kubeContext: context } = config;
-  const client = loadKube({ kubeconfig, context, userAgent: `bailiff-ipam-sync/${ctx.version}` });
-  ctx.onStop('kubernetes', () => client.close());
-  const options = { ...busOptionsOf(config), name: 'ipam-sync' };
-  const bus = await connectService(busServiceOf(ctx), options, [`KV_${PODS_BUCKET}`, `KV_${CONFIG_BUCKET}`]);
-  const sync = new IpamSync(ctx, client, bus);
-  ctx.onStop('ipam-sync', () => sync.stop());
-  sync.run().catch((error) => signal.aborted || ctx.fail(error as Error));
 }

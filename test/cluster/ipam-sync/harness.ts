@@ -12,8 +12,8 @@ import { decodeSnapshotValue, type NodeSnapshot, nodeSnapshot } from '@bailiff/s
 import { type Clock, runService, systemClock } from '@bailiff/service';
 import { captureIo, waitFor } from '@bailiff/service/testing';
 import { configSchema } from '../../../apps/ipam-sync/src/config.ts';
-import { start } from '../../../apps/ipam-sync/src/ipam-sync.ts';
 import { KUBE_RULES, type KubeRule } from '../../../apps/ipam-sync/src/kube-rules.ts';
+import { start } from '../../../apps/ipam-sync/src/start.ts';
 import { accountUser, installAdmission } from '../admission/installed.ts';
 import { type KubeHarness, startKube } from '../kube/harness.ts';
 
