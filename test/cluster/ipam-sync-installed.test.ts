@@ -102,11 +102,18 @@ describe.each(targets)('ipam-sync installed: $name', ({ start }) => {
     const status = { phase: 'Running', podIP: '10.1.0.5', podIPs: [{ ip: '10.1.0.5' }] };
     expectStatus(await target.client.patch(`${pods}/web-1-x/status`, 'merge', { status }), 200);
     const snapshot = async () => (await openBucket(admin, 'bailiff_pods').get('b'))?.value.toString() ?? '{}';
-    const found = await waitFor(async () => JSON.parse(await snapshot()).pods?.[0]?.interfaces[0] && snapshot(), {
-      what: 'the pod on the bus',
-      state: snapshot,
-      timeoutMs: 20_000,
-    });
+    const found = await waitFor(
+      async () => {
+        const text = await snapshot();
+        const [pod] = JSON.parse(text).pods ?? [];
+        return pod?.interfaces[0] && pod.owners.length === 2 && text;
+      },
+      {
+        what: 'the pod on the bus',
+        state: snapshot,
+        timeoutMs: 20_000,
+      },
+    );
     const [told] = JSON.parse(found).pods;
     expect(told.interfaces[0].addresses).toEqual(['10.1.0.5']);
     expect(told.owners.map(({ kind, name }: { kind: string; name: string }) => `${kind}/${name}`)).toEqual([

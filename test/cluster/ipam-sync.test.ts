@@ -87,7 +87,10 @@ describe('ipam-sync - what it writes', () => {
     ];
     const set = api.create('replicasets.apps', {
       metadata: { name: 'web-1', namespace: 'default', ownerReferences: controller('Deployment', 'web', 'uid-web') },
-      spec: { selector: { matchLabels: { app: 'web' } }, template: { metadata: { labels: { app: 'web' } } } },
+      spec: {
+        selector: { matchLabels: { app: 'web' } },
+        template: { metadata: { labels: { app: 'web' } }, spec: { containers: [{ name: 'main', image: 'x' }] } },
+      },
     });
     const ownerReferences = controller('ReplicaSet', 'web-1', set.metadata.uid);
     for (const name of ['web-1-a', 'web-1-b']) world.running(name, 'node-1', [], { metadata: { ownerReferences } });
@@ -130,7 +133,7 @@ describe('ipam-sync - what it writes', () => {
     expect(second).not.toBe(first);
   });
 
-  test('ipam-sync - pods with labels for 512 KiB lose them, the largest first; addresses and small pods stay', async () => {
+  test('ipam-sync - pods with labels for 512 KiB are stored whole, compressed; a pod with too many labels loses some', async () => {
     await using world = await startWorld();
     world.running('small', 'node-1', ['10.1.0.5'], { labels: { app: 'small' } });
     await using sync = await launch(world);
@@ -140,7 +143,8 @@ describe('ipam-sync - what it writes', () => {
     const pods = (await world.snapshot('node-1'))?.pods ?? [];
     expect(pods.every(({ interfaces }) => interfaces[0]?.addresses.length === 1)).toBe(true);
     expect(pods.find(({ name }) => name === 'small')).toMatchObject({ labels: { app: 'small' } });
-    expect(pods.some(({ cut }) => cut)).toBe(true);
+    expect(pods.some(({ cut }) => cut)).toBe(false);
+    expect((await world.pods.get('node-1'))?.value.length).toBeLessThan(128 * 1024);
     expect(await sync.metric('bailiff_ipam_sync_snapshots_oversized')).toBe(0);
     // One whose labels alone are above what a pod may have.
     const many = Object.fromEntries(Array.from({ length: 400 }, (_, i) => [`label-${i}`, 'x'.repeat(60)]));
@@ -149,21 +153,20 @@ describe('ipam-sync - what it writes', () => {
     await shows(world, 'node-2', { labelled: ['10.1.2.1'] });
   });
 
-  test('ipam-sync - a snapshot that is above 512 KiB without labels is refused and counted, the last one stands', async () => {
+  test('ipam-sync - of more pods than a list has, those that fit are listed and the others counted', async () => {
     await using world = await startWorld();
-    world.running('small', 'node-1', ['10.1.0.5']);
+    const COUNT = 2_060;
+    for (let i = 0; i < COUNT; i++) world.running(`pod-${i}`, 'node-1', []);
     await using sync = await launch(world);
-    await shows(world, 'node-1', { small: ['10.1.0.5'] });
-    const name = (i: number) => `big-${i}-${'x'.repeat(240)}`;
-    const COUNT = 1_200;
-    for (let i = 0; i < COUNT; i++) world.running(name(i), 'node-1', []);
-    await waitFor(async () => (await sync.metric('bailiff_ipam_sync_snapshots_oversized')) === 1, {
+    await waitFor(async () => (await world.snapshot('node-1'))?.omitted === COUNT - 2_048, {
       state: () => sync.metrics(),
     });
-    expect(await sync.metric('bailiff_ipam_sync_snapshot_too_large_total')).toBeGreaterThan(0);
-    for (let i = 21; i < COUNT; i++) world.remove(name(i));
-    await waitFor(async () => (await world.snapshot('node-1'))?.pods.length === 22);
+    expect((await world.snapshot('node-1'))?.pods).toHaveLength(2_048);
+    expect(await sync.metric('bailiff_ipam_sync_omitted_pods')).toBe(COUNT - 2_048);
     expect(await sync.metric('bailiff_ipam_sync_snapshots_oversized')).toBe(0);
+    for (let i = 21; i < COUNT; i++) world.remove(`pod-${i}`);
+    await waitFor(async () => (await world.snapshot('node-1'))?.pods.length === 21);
+    expect(await world.snapshot('node-1')).not.toHaveProperty('omitted');
   });
 });
 

@@ -4,7 +4,7 @@
  * Data path: bailiff_pods, bailiff_quarantine, bailiff_config → here → intake.ts → desired-state.ts.
  */
 import { BucketReader, type FollowerBuses, type KvEntry, SnapshotReader } from '@bailiff/bus';
-import { CLUSTER_KEY } from '@bailiff/schemas';
+import { CLUSTER_KEY, decodeSnapshotValue } from '@bailiff/schemas';
 
 export interface BusDocument {
   what: 'pods' | 'cluster' | 'quarantine' | 'config';
@@ -85,7 +85,7 @@ export class BusDocuments {
   #publish(what: BusDocument['what'], entry: Pick<KvEntry, 'key' | 'value' | 'deleted' | 'timestampMicros'>): void {
     const { key, deleted, value, timestampMicros } = entry;
     const storedMicros = timestampMicros < this.#sinceMicros ? 0 : timestampMicros;
-    this.#o.onDocument({ what, key, json: deleted ? null : value.toString('utf8') }, storedMicros);
+    this.#o.onDocument({ what, key, json: deleted ? null : decodeSnapshotValue(value) }, storedMicros);
   }
 
   close(): void {

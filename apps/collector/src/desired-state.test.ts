@@ -1,4 +1,4 @@
-import { workloadOf } from '@bailiff/schemas';
+import { type PodIdentity, workloadOf } from '@bailiff/schemas';
 import { describe, expect, it } from 'vitest';
 import { DesiredState, podRefOf } from './desired-state.ts';
 import type { Binding } from './identity.ts';
@@ -274,6 +274,19 @@ describe('desired state - quarantine and attribution', () => {
       name: 'web',
       ownerKind: '',
     });
+  });
+
+  it('a pod that no controller is confirmed to have made has the modes of its namespace, whatever its name', () => {
+    const state = new DesiredState('n1');
+    const take = (scope: string, value: object) => state.takeConfig(`spoof.${scope}`, JSON.stringify(value));
+    take('namespace.shop.default', { modes: { 'ipv4-source': 'audit' } });
+    take('workload.shop.vpn', { modes: { 'ipv4-source': 'off' } });
+    const owners = [{ kind: 'Deployment', name: 'vpn', uid: 'd' }];
+    const mode = (change: Partial<PodIdentity>) =>
+      state.modesOf(pod('u', { namespace: 'shop', ...change }))['ipv4-source'];
+    expect(mode({ owners })).toBe('off');
+    expect(mode({ owners, unowned: true })).toBe('audit');
+    expect(mode({ name: 'vpn', owners: [], unowned: true })).toBe('audit');
   });
 
   it("sampling - a namespace or workload that says something has its own, what it leaves out is the wider one; others have the node's", () => {

@@ -8,12 +8,13 @@
 import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { MAX_SNAPSHOT_JSON_BYTES } from '@bailiff/schemas';
 import type { BusDocument } from './bus-documents.ts';
 
 /** Configuration keys kept at most: as many as a reader of the bus follows. */
 export const MAX_KEYS = 4096;
-/** Largest document kept: the bus carries no larger message. */
-export const MAX_BYTES = 1024 * 1024;
+/** Largest document kept: a snapshot after it was inflated. The bus carries no larger message than 1 MiB. */
+export const MAX_BYTES = MAX_SNAPSHOT_JSON_BYTES;
 
 export type SavedDocument = BusDocument & { json: string };
 

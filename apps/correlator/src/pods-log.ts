@@ -15,7 +15,7 @@ import {
   streamInfo,
 } from '@bailiff/bus';
 import type { Members } from '@bailiff/judge';
-import { CLUSTER_KEY } from '@bailiff/schemas';
+import { CLUSTER_KEY, decodeSnapshotValue } from '@bailiff/schemas';
 import type { Clock } from '@bailiff/service';
 import { StreamProof } from './stream-proof.ts';
 
@@ -104,7 +104,7 @@ export class PodsLog {
       timestampMicros,
       revision: sequence,
       previousRevision: /^\d+$/.test(replaces) ? Number(replaces) : null,
-      json: isGone ? null : Buffer.from(data).toString('utf8'),
+      json: isGone ? null : decodeSnapshotValue(data),
     });
     this.snapshots++;
     if (refused === null) return;

@@ -6,7 +6,7 @@
  * node loses it only when it is terminating, because two nodes that both hold a living pod by that address are a fault of the
  * cluster's address management, and cutting one of them off would turn that fault (or a kubelet that lies) into an outage.
  */
-import { CLUSTER_KEY } from '@bailiff/schemas';
+import { CLUSTER_KEY, LIST_LIMITS } from '@bailiff/schemas';
 import { type NodeRecord, type PodRecord, sameRecord } from './records.ts';
 
 interface Held {
@@ -112,6 +112,13 @@ export class ClusterState {
   get cutPods(): number {
     let count = 0;
     for (const { record } of this.#pods.values()) if (record.cut) count += 1;
+    return count;
+  }
+
+  /** Pods that the lists of their nodes leave out. */
+  get omittedPods(): number {
+    let count = 0;
+    for (const pods of this.#byNode.values()) count += Math.max(0, pods.size - LIST_LIMITS.pods.items);
     return count;
   }
 

@@ -38,7 +38,12 @@ export const configSchema = z
     mirrorStatusMs: milliseconds(500, 60_000)
       .default(2_000)
       .describe('where a custom resource is in force is looked up this often at most'),
-    resolveOwners: z.boolean().default(true).describe('look up who owns ReplicaSets and Jobs'),
+    resolveOwners: z
+      .boolean()
+      .default(true)
+      .describe(
+        'confirm who made a pod by reading ReplicaSets, Jobs and ControllerRevisions; off: no pod has an owner',
+      ),
   })
   .refine((config) => config.renewDeadlineMs < config.leaseDurationMs, {
     path: ['renewDeadlineMs'],

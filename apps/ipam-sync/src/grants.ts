@@ -8,6 +8,8 @@ import { canonicalCidr, covers } from './addresses.ts';
 export const PREFIX_ANNOTATION = 'bailiff.dev/allowed-source-prefixes';
 /** Prefixes of one pod: a collector's map holds 64 further addresses and prefixes for an interface, dual-stack ones included. */
 export const MAX_PREFIXES_PER_POD = 32;
+/** A longer annotation is refused as a whole before it is parsed: 32 prefixes of the longest spelling take 1.6 kB. */
+export const MAX_ANNOTATION_CHARS = 4_096;
 
 /** What a pod asks for. */
 export interface PrefixRequest {
@@ -22,8 +24,9 @@ export type PrefixPermits = ReadonlyMap<string, readonly string[]>;
 
 export const NO_PERMITS: PrefixPermits = new Map();
 
-/** Reads the annotation; absent or empty asks for nothing. */
+/** Reads the annotation; absent or empty asks for nothing. The API server takes 256 KiB of it. */
 export function requestedPrefixes(annotation: string | undefined): PrefixRequest {
+  if (annotation !== undefined && annotation.length > MAX_ANNOTATION_CHARS) return { prefixes: [], refused: 1 };
   const entries = (annotation ?? '').split(',').map((entry) => entry.trim());
   const asked = entries.filter((entry) => entry !== '');
   const canonical = asked.map(canonicalCidr);

@@ -9,31 +9,14 @@
 
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
-import {
-  type Bus,
-  BusError,
-  connectService,
-  decodeToken,
-  encodeToken,
-  InstanceTeller,
-  openBucket,
-  type Position,
-} from '@bailiff/bus';
-import {
-  type KubeApi,
-  type KubeError,
-  LeaderElector,
-  loadKube,
-  type Node,
-  type Pod,
-  pause,
-  Reflector,
-} from '@bailiff/kube';
+import { type Bus, BusError, decodeToken, encodeToken, InstanceTeller, openBucket, type Position } from '@bailiff/bus';
+import { type KubeApi, type KubeError, LeaderElector, type Node, type Pod, pause, Reflector } from '@bailiff/kube';
 import { SPOOF_CLUSTER_KEY, UNGUARDED_TAINT_KEY } from '@bailiff/policy';
 import { CLUSTER_KEY } from '@bailiff/schemas';
-import { busOptionsOf, busServiceOf, type ServiceContext } from '@bailiff/service';
+import type { ServiceContext } from '@bailiff/service';
 import { ClusterState, type Touched } from './cluster-state.ts';
 import type { IpamSyncConfig } from './config.ts';
+import { LabelKeys } from './label-keys.ts';
 import { type Metrics, makeMetrics, NO_READINGS, type Readings } from './metrics.ts';
 import { PolicyMirror } from './mirror/mirror.ts';
 import { OwnerResolver } from './owners.ts';
@@ -44,10 +27,10 @@ import { TaintKeeper } from './taint/keeper.ts';
 import { type NodeObject, nodeObject } from './taint/node-object.ts';
 import { type Snapshot, SnapshotWriter, type WriterStats } from './writer.ts';
 
-const PODS_BUCKET = 'bailiff_pods';
-const CONFIG_BUCKET = 'bailiff_config';
-/** Owners are awaited this long before the first write of a term, so that chains do not grow longer a moment after. */
-const OWNERS_WAIT_MS = 5_000;
+export const PODS_BUCKET = 'bailiff_pods';
+export const CONFIG_BUCKET = 'bailiff_config';
+/** Owners are awaited this long before the first write of a term: until one is confirmed, its pods lack the modes of their workload. */
+const OWNERS_WAIT_MS = 10_000;
 /** A leader without the bus for this long hands the lease over. */
 const BUS_GRACE_MS = 10_000;
 const WARN_EVERY_MS = 60_000;
@@ -65,6 +48,7 @@ export class IpamSync {
   readonly pods: Reflector<PodRecord>;
   readonly nodes: Reflector<KeptNode>;
   readonly settings: SettingsFeed;
+  readonly labelKeys: LabelKeys;
   readonly owners: OwnerResolver;
   readonly elector: LeaderElector;
   readonly writes: WriterStats = { writes: 0, deletes: 0, conflicts: 0, failures: 0, tooLarge: 0 };
@@ -96,7 +80,7 @@ export class IpamSync {
     this.pods = new Reflector<PodRecord>({
       ...informer,
       path: '/api/v1/pods',
-      select: (object) => podRecord(object as Pod),
+      select: (object) => podRecord(object as Pod, this.labelKeys.keys),
       onAdd: (pod) => this.#podChanged(pod),
       onUpdate: (pod) => this.#podChanged(pod),
       onDelete: (pod) => this.#mark(this.state.removePod(pod.uid)),
@@ -112,6 +96,7 @@ export class IpamSync {
       onError: onError('nodes'),
     });
     this.settings = new SettingsFeed(openBucket(bus, CONFIG_BUCKET), () => this.#settingsChanged());
+    this.labelKeys = new LabelKeys(openBucket(bus, CONFIG_BUCKET), () => this.#labelKeysChanged());
     this.#teller = new InstanceTeller({
       bus,
       service: 'ipam-sync',
@@ -137,7 +122,7 @@ export class IpamSync {
     this.owners = new OwnerResolver({
       client,
       signal,
-      inUse: () => new Set(this.pods.values().flatMap((pod) => (pod.owner ? [pod.owner.uid] : []))),
+      inUse: () => this.pods.values(),
       onResolved: (uid) => this.#ownerResolved(uid),
     });
     this.mirror = config.mirror === 'off' ? null : this.#makeMirror(client, onError);
@@ -173,10 +158,12 @@ export class IpamSync {
     this.#addChecks();
     if (!config.leaderElection) this.#lead(signal);
     await Promise.all([
-      this.pods.run(signal),
+      // With the names of labels that must not be cut.
+      this.labelKeys.whenSynced(signal).then(() => this.pods.run(signal)),
       this.nodes.run(signal),
       this.mirror?.run(signal),
       this.#retrying(() => this.settings.run(signal), signal),
+      this.#retrying(() => this.labelKeys.run(signal), signal),
       config.leaderElection ? this.elector.run(signal) : undefined,
     ]);
   }
@@ -192,7 +179,8 @@ export class IpamSync {
     const input = {
       state: this.state,
       permits: this.settings.permits,
-      ownerOf: (uid: string) => this.owners.lookup(uid),
+      ownersOf: (pod: PodRecord) => this.owners.chainOf(pod),
+      selectedBy: this.labelKeys.keys,
     };
     return key === CLUSTER_KEY ? planCluster(this.state) : planNode(decodeToken(key), input);
   }
@@ -310,7 +298,7 @@ export class IpamSync {
   }
 
   #podChanged(pod: PodRecord): void {
-    if (this.#ctx.config.resolveOwners) this.owners.want(pod.owner, pod.namespace);
+    if (this.#ctx.config.resolveOwners) this.owners.want(pod);
     this.#mark(this.state.putPod(pod));
   }
   #settingsChanged(): void {
@@ -318,6 +306,11 @@ export class IpamSync {
     this.#teller.tell();
     if (refusal !== '') this.#ctx.log.warn({ refusal }, 'configuration refused, the last good one stays');
     this.#mark(this.state.nodesAsking());
+  }
+  /** A pod that was cut may have a label of that name. */
+  #labelKeysChanged(): void {
+    if (this.state.cutPods > 0) this.pods.reselect();
+    this.#mark(new Set(this.state.nodeNames()));
   }
   #ownerResolved(uid: string): void {
     if (this.writer !== null) this.#mark(this.state.nodesOwnedBy(uid));
@@ -354,6 +347,8 @@ export class IpamSync {
       contestedAddresses: state.contestedAddresses,
       refusedPrefixes: state.refusedPrefixes,
       cutPods: state.cutPods,
+      omittedPods: state.omittedPods,
+      refusedLabelKeys: this.labelKeys.refused,
       configRefused: this.settings.refused,
       owners: { kept: owners.size, failed: owners.failures, refused: owners.refused },
       snapshots: { pending: writer?.pending ?? 0, oversized: writer?.oversized.size ?? 0 },
@@ -380,17 +375,4 @@ export class IpamSync {
     if (!config.leaderElection) return;
     health.ready('lease', () => this.elector.silentMs < 3 * config.leaseDurationMs || 'lease not reached');
   }
-}
-
-/** Brings it up within the process frame. */
-export async function start(ctx: ServiceContext<IpamSyncConfig>): Promise<void> {
-  const { config, signal } = ctx;
-  const { kubeconfig, kubeContext: context } = config;
-  const client = loadKube({ kubeconfig, context, userAgent: `bailiff-ipam-sync/${ctx.version}` });
-  ctx.onStop('kubernetes', () => client.close());
-  const options = { ...busOptionsOf(config), name: 'ipam-sync' };
-  const bus = await connectService(busServiceOf(ctx), options, [`KV_${PODS_BUCKET}`, `KV_${CONFIG_BUCKET}`]);
-  const sync = new IpamSync(ctx, client, bus);
-  ctx.onStop('ipam-sync', () => sync.stop());
-  sync.run().catch((error) => signal.aborted || ctx.fail(error as Error));
 }

@@ -28,17 +28,17 @@ export const KUBE_RULES: readonly KubeRule[] = [
   },
   {
     apiGroups: ['apps'],
-    resources: ['replicasets'],
+    resources: ['replicasets', 'controllerrevisions'],
     verbs: ['get'],
     scope: 'cluster',
-    why: 'metadata only: which Deployment owns a pod (resolveOwners)',
+    why: 'whether a pod runs what the template of its ReplicaSet, StatefulSet or DaemonSet says, and which Deployment owns that (resolveOwners)',
   },
   {
     apiGroups: ['batch'],
     resources: ['jobs'],
     verbs: ['get'],
     scope: 'cluster',
-    why: 'metadata only: which CronJob owns a pod (resolveOwners)',
+    why: 'the same of Jobs and CronJobs (resolveOwners)',
   },
   {
     apiGroups: ['bailiff.dev'],

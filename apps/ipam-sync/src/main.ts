@@ -1,7 +1,7 @@
 /** Entry point of ipam-sync. */
 import { runService } from '@bailiff/service';
 import { configSchema } from './config.ts';
-import { start } from './ipam-sync.ts';
+import { start } from './start.ts';
 
 export function run(argv: readonly string[]): Promise<number> {
   return runService({

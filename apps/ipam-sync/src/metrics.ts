@@ -15,6 +15,8 @@ export interface Readings {
   contestedAddresses: number;
   refusedPrefixes: number;
   cutPods: number;
+  omittedPods: number;
+  refusedLabelKeys: number;
   configRefused: number;
   owners: { kept: number; failed: number; refused: number };
   snapshots: { pending: number; oversized: number };
@@ -35,6 +37,8 @@ export const NO_READINGS: Readings = {
   contestedAddresses: 0,
   refusedPrefixes: 0,
   cutPods: 0,
+  omittedPods: 0,
+  refusedLabelKeys: 0,
   configRefused: 0,
   owners: { kept: 0, failed: 0, refused: 0 },
   snapshots: { pending: 0, oversized: 0 },
@@ -71,10 +75,16 @@ export function makeMetrics(registry: Registry, read: () => Readings): Metrics {
     'Pods whose labels, owner, containers, ports or addresses are above a limit and cut',
     (r) => r.cutPods,
   );
+  gauge('omitted_pods', 'Pods that the full lists of their nodes leave out', (r) => r.omittedPods);
   gauge('refused_prefixes', 'Prefixes asked for that are no CIDR or above the bound', (r) => r.refusedPrefixes);
   gauge('owners', 'ReplicaSets and Jobs whose owner is kept', (r) => r.owners.kept);
   gauge('snapshots_pending', 'Snapshots to be written', (r) => r.snapshots.pending);
   gauge('snapshots_oversized', 'Nodes whose snapshot is above the limit', (r) => r.snapshots.oversized);
+  total(
+    'label_keys_refused_total',
+    'Names of labels that policies select by and that are not kept when labels are cut',
+    (r) => r.refusedLabelKeys,
+  );
   total('terms_total', 'Times this replica became leader', (r) => r.terms);
   total('config_refused_total', 'Configurations refused', (r) => r.configRefused);
   total('owner_lookups_failed_total', 'Failed look-ups of an owner', (r) => r.owners.failed);

@@ -1,67 +1,111 @@
 /**
- * Who owns the owners: a pod names its ReplicaSet, the ReplicaSet's metadata names the Deployment. Looked up once for each ReplicaSet
- * and Job (the reference never changes in ordinary life), metadata only, a few at a time; identities never wait for it.
+ * Who made a pod. A pod names its controller, and a tenant who may write pods may name any controller of its namespace there. So the
+ * name counts only when the API server confirms it: the object with that UID is there, and the pod runs what its template says (program.ts). The
+ * controller's own controller is the one that its metadata names, which writers of pods cannot change.
  *
- * Bounded: `MAX_OWNERS_KEPT` answers, those of owners that no pod names any more are dropped first; above it nothing more is
- * looked up, which is counted.
+ * The template of a ReplicaSet or Job is its own; those of a StatefulSet or DaemonSet are ControllerRevisions, one for each version of its pods. Each is
+ * read once. Until it is read, and when it cannot be, the pod has no owner.
+ *
+ * Bounded: MAX_TEMPLATES_KEPT answers, those that no pod needs any more are dropped first; above it nothing more is looked up, which is counted.
+ * CONCURRENCY requests at once, namespaces in turn: pods of one namespace do not hold up those of another.
  */
-import { apiPath, getObject, type KubeApi, KubeError } from '@bailiff/kube';
-import { controllerOf, type Owner } from './records.ts';
+import { apiPath, getObject, type KubeApi, KubeError, type KubeObject } from '@bailiff/kube';
+import { programOf } from './program.ts';
+import { controllerOf, type Owner, type PodRecord } from './records.ts';
 
 /** ReplicaSets in use in a cluster of 10,000 pods are some 3,000. */
-export const MAX_OWNERS_KEPT = 20_000;
-const CONCURRENCY = 4;
-const METADATA = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1';
+export const MAX_TEMPLATES_KEPT = 20_000;
+const CONCURRENCY = 8;
+/** After failures that may pass: twice as long each time in a row. */
+const RETRY = { firstMs: 1_000, maxMs: 300_000 };
 
-const COLLECTIONS: Record<string, { group: string; plural: string }> = {
-  ReplicaSet: { group: 'apps', plural: 'replicasets' },
-  Job: { group: 'batch', plural: 'jobs' },
-};
+type Claim = Pick<PodRecord, 'owner' | 'namespace' | 'controllerRevision'>;
 
-export interface OwnerResolverOptions {
-  client: Pick<KubeApi, 'request'> & KubeApi;
-  /** The answer for `uid` is there, and it has an owner: chains with it are longer now. */
-  onResolved(uid: string): void;
-  /** UIDs of owners that pods name. */
-  inUse(): ReadonlySet<string>;
-  signal: AbortSignal;
+/** The object that holds the template of a pod's controller. */
+interface Template {
+  /** UID and path: a claim with the right UID and a wrong name is another question. */
+  key: string;
+  path: string;
+  /** Whether the controller owns the object, or is the object. */
+  isRevision: boolean;
+}
+
+interface Known {
+  /** Above the controller. */
+  above: Owner | null;
+  program: string;
 }
 
 interface Wanted {
   owner: Owner;
-  namespace: string;
+  template: Template;
+}
+
+/** Where the template is; null: there is none that is read. Pure. */
+export function templateOf({ owner, namespace, controllerRevision }: Claim): Template | null {
+  if (owner === null) return null;
+  const { kind, name, uid } = owner;
+  const own = (path: string): Template => ({ key: `${uid} ${path}`, path, isRevision: false });
+  if (kind === 'ReplicaSet') return own(apiPath`/apis/apps/v1/namespaces/${namespace}/replicasets/${name}`);
+  if (kind === 'Job') return own(apiPath`/apis/batch/v1/namespaces/${namespace}/jobs/${name}`);
+  if ((kind !== 'DaemonSet' && kind !== 'StatefulSet') || controllerRevision === '') return null;
+  const revision = kind === 'DaemonSet' ? `${name}-${controllerRevision}` : controllerRevision;
+  const path = apiPath`/apis/apps/v1/namespaces/${namespace}/controllerrevisions/${revision}`;
+  return { key: `${uid} ${path}`, path, isRevision: true };
+}
+
+export interface OwnerResolverOptions {
+  client: KubeApi;
+  /** A template was read: pods of this owner may have it now. */
+  onResolved(uid: string): void;
+  /** All pods, by what they claim. */
+  inUse(): Iterable<Claim>;
+  signal: AbortSignal;
 }
 
 export class OwnerResolver {
   #options: OwnerResolverOptions;
-  /** null: it has none, or nobody may tell. */
-  #known = new Map<string, Owner | null>();
-  #queue = new Map<string, Wanted>();
+  /** null: it is not there, or cannot be read. */
+  #known = new Map<string, Known | null>();
+  /** By namespace, each a queue; the next one in turn is first. */
+  #queues = new Map<string, Map<string, Wanted>>();
+  #queued = 0;
   #running = 0;
   #idle: (() => void)[] = [];
+  #retry: NodeJS.Timeout | null = null;
+  #retryMs: number = RETRY.firstMs;
   failures = 0;
   refused = 0;
 
   constructor(options: OwnerResolverOptions) {
     this.#options = options;
+    options.signal.addEventListener('abort', () => clearTimeout(this.#retry ?? undefined), { once: true });
   }
 
   get size(): number {
     return this.#known.size;
   }
-  /** Owner of an owner; undefined while it is not known. */
-  lookup(uid: string): Owner | null | undefined {
-    return this.#known.get(uid);
+
+  /** Controllers of a pod from the lowest upwards; none while nothing confirms that the pod is theirs. */
+  chainOf(pod: Claim & Pick<PodRecord, 'program'>): Owner[] {
+    const template = templateOf(pod);
+    const known = template && this.#known.get(template.key);
+    if (!known || pod.owner === null || known.program !== pod.program) return [];
+    return known.above === null ? [pod.owner] : [pod.owner, known.above];
   }
 
-  /** Asks for the owner of a pod's controller, unless that is known or has none. */
-  want(owner: Owner | null, namespace: string): void {
-    if (!owner || !(owner.kind in COLLECTIONS) || this.#known.has(owner.uid) || this.#queue.has(owner.uid)) return;
-    if (this.#known.size + this.#queue.size >= MAX_OWNERS_KEPT && !this.#prune()) {
+  /** Reads the template of a pod's controller, unless it is known or being read. */
+  want(pod: Claim): void {
+    const template = templateOf(pod);
+    if (template === null || pod.owner === null || this.#known.has(template.key)) return;
+    const queue = this.#queues.get(pod.namespace) ?? new Map<string, Wanted>();
+    if (queue.has(template.key)) return;
+    if (this.#known.size + this.#queued >= MAX_TEMPLATES_KEPT && !this.#prune()) {
       this.refused += 1;
       return;
     }
-    this.#queue.set(owner.uid, { owner, namespace });
+    this.#queues.set(pod.namespace, queue.set(template.key, { owner: pod.owner, template }));
+    this.#queued += 1;
     this.#pump();
   }
 
@@ -71,12 +115,22 @@ export class OwnerResolver {
     await new Promise<void>((resolve) => this.#idle.push(resolve));
   }
 
+  /** Takes the next one, and puts its namespace at the end. */
+  #next(): Wanted {
+    const [namespace, queue] = this.#queues.entries().next().value as [string, Map<string, Wanted>];
+    const [key, wanted] = queue.entries().next().value as [string, Wanted];
+    queue.delete(key);
+    this.#queues.delete(namespace);
+    if (queue.size > 0) this.#queues.set(namespace, queue);
+    this.#queued -= 1;
+    return wanted;
+  }
+
   #pump(): void {
-    while (this.#running < CONCURRENCY && this.#queue.size > 0) {
-      const [uid, wanted] = this.#queue.entries().next().value as [string, Wanted];
-      this.#queue.delete(uid);
+    while (this.#running < CONCURRENCY && this.#queued > 0) {
+      const wanted = this.#next();
       // Known as unknown while it is asked for, so that it is asked for once.
-      this.#known.set(uid, null);
+      this.#known.set(wanted.template.key, null);
       this.#running += 1;
       void this.#resolve(wanted).finally(() => {
         this.#running -= 1;
@@ -86,30 +140,54 @@ export class OwnerResolver {
     }
   }
 
-  async #resolve({ owner, namespace }: Wanted): Promise<void> {
-    const { group, plural } = COLLECTIONS[owner.kind] as { group: string; plural: string };
-    const path = apiPath`/apis/${group}/v1/namespaces/${namespace}/${plural}/${owner.name}`;
+  async #resolve({ owner, template }: Wanted): Promise<void> {
     const { client, signal, onResolved } = this.#options;
     try {
-      const object = await getObject(client, path, { signal, accept: METADATA });
-      // Another object by that name says nothing of the one that the pod means.
-      const above = object?.metadata.uid === owner.uid ? controllerOf(object.metadata.ownerReferences) : null;
-      if (above === null) return;
-      this.#known.set(owner.uid, above);
+      const object = await getObject(client, template.path, { signal });
+      const known = object && knownFrom(object, owner, template);
+      this.#retryMs = RETRY.firstMs;
+      if (!known) return;
+      this.#known.set(template.key, known);
       onResolved(owner.uid);
     } catch (error) {
       if (!(error instanceof KubeError)) throw error;
       if (signal.aborted) return;
       this.failures += 1;
-      // Asked again when the next pod names it, unless the answer is that we may not ask.
-      if (error.code !== 'KUBE_FORBIDDEN') this.#known.delete(owner.uid);
+      // What the server refuses as such stays refused: a tenant chooses the name that is asked for.
+      if (error.code === 'KUBE_INVALID') return;
+      this.#known.delete(template.key);
+      this.#retry ??= setTimeout(() => this.#again(), this.#retryMs).unref();
     }
+  }
+
+  #again(): void {
+    this.#retry = null;
+    this.#retryMs = Math.min(this.#retryMs * 2, RETRY.maxMs);
+    for (const pod of this.#options.inUse()) this.want(pod);
   }
 
   /** Drops answers that no pod needs; true when that made room. */
   #prune(): boolean {
-    const inUse = this.#options.inUse();
-    for (const uid of this.#known.keys()) if (!inUse.has(uid)) this.#known.delete(uid);
-    return this.#known.size + this.#queue.size < MAX_OWNERS_KEPT;
+    const inUse = new Set([...this.#options.inUse()].map((pod) => templateOf(pod)?.key));
+    for (const key of this.#known.keys()) if (!inUse.has(key)) this.#known.delete(key);
+    return this.#known.size + this.#queued < MAX_TEMPLATES_KEPT;
   }
+}
+
+interface WithTemplate extends KubeObject {
+  spec?: { template?: { spec?: Record<string, unknown> } };
+  /** Of a ControllerRevision. */
+  data?: { spec?: { template?: { spec?: Record<string, unknown> } } };
+}
+
+/** What the object proves of an owner; null: nothing, because another controller is there under that name. */
+function knownFrom(object: KubeObject, owner: Owner, { isRevision }: Template): Known | null {
+  const { metadata, spec, data } = object as WithTemplate;
+  const controller = controllerOf(metadata.ownerReferences);
+  const isSame = isRevision
+    ? controller?.uid === owner.uid && controller.kind === owner.kind && controller.name === owner.name
+    : metadata.uid === owner.uid;
+  const template = isRevision ? data?.spec?.template?.spec : spec?.template?.spec;
+  const program = isSame && template !== undefined ? programOf(template, null) : null;
+  return program === null ? null : { above: isRevision ? null : controller, program };
 }

@@ -1,4 +1,11 @@
-import { clusterSnapshot, MAX_SNAPSHOT_BYTES, nodeSnapshot } from '@bailiff/schemas';
+import { createHash } from 'node:crypto';
+import {
+  clusterSnapshot,
+  decodeSnapshotValue,
+  MAX_SNAPSHOT_BYTES,
+  MAX_SNAPSHOT_JSON_BYTES,
+  nodeSnapshot,
+} from '@bailiff/schemas';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ClusterState } from './cluster-state.ts';
@@ -14,6 +21,8 @@ const record = (uid: string, change: Partial<PodRecord> = {}): PodRecord => ({
   labels: {},
   serviceAccount: 'default',
   owner: null,
+  controllerRevision: '',
+  program: '',
   addresses: [],
   hostNetwork: false,
   containers: [],
@@ -29,7 +38,8 @@ const later = '2026-11-24T10:00:01Z';
 const input = (state: ClusterState, change: Partial<PlanInput> = {}): PlanInput => ({
   state,
   permits: NO_PERMITS,
-  ownerOf: () => undefined,
+  ownersOf: ({ owner }) => (owner ? [owner] : []),
+  selectedBy: new Set(['app']),
   ...change,
 });
 const addressesOn = (state: ClusterState, node: string) =>
@@ -68,15 +78,14 @@ describe('plan - a node', () => {
     expect([...state.nodesAsking()]).toEqual(['n1']);
     expect(state.refusedPrefixes).toBe(1);
   });
-  test('plan - the owner chain grows as owners become known, and is bounded', () => {
-    const state = new ClusterState();
+  test('plan - a pod has the owners that are confirmed, and says when there is none', () => {
     const owner = { kind: 'ReplicaSet', name: 'rs', uid: 'rs' };
     const above = { kind: 'Deployment', name: 'web', uid: 'web' };
-    state.putPod(record('a', { owner }));
-    expect(planNode('n1', input(state))?.pods[0]?.owners).toEqual([owner]);
-    const ownerOf = (uid: string) => (uid === 'rs' ? above : null);
-    expect(planNode('n1', input(state, { ownerOf }))?.pods[0]?.owners).toEqual([owner, above]);
-    expect(planNode('n1', input(state, { ownerOf: () => owner }))?.pods[0]?.owners).toHaveLength(4);
+    const state = stateOf(record('a', { owner }));
+    expect(planNode('n1', input(state, { ownersOf: () => [] }))?.pods[0]).toMatchObject({ owners: [], unowned: true });
+    const [owned] = planNode('n1', input(state, { ownersOf: () => [owner, above] }))?.pods ?? [];
+    expect(owned?.owners).toEqual([owner, above]);
+    expect(owned).not.toHaveProperty('unowned');
     expect([...state.nodesOwnedBy('rs')]).toEqual(['n1']);
   });
   test('plan - the cluster: nodes in order, with addresses and CIDRs', () => {
@@ -190,9 +199,84 @@ describe('plan - what is written', () => {
   });
   test('plan - a snapshot at the limit is put, one byte more is refused', () => {
     const around = (padding: number) => encodeSnapshot({ nodeName: 'n', pods: [], padding: 'x'.repeat(padding) }, 1);
-    const overhead = around(0).bytes;
-    expect(around(MAX_SNAPSHOT_BYTES - overhead).refused).toBe(false);
-    expect(around(MAX_SNAPSHOT_BYTES - overhead + 1).refused).toBe(true);
+    const overhead = around(0).value.length;
+    expect(around(MAX_SNAPSHOT_JSON_BYTES - overhead).refused).toBe(false);
+    expect(around(MAX_SNAPSHOT_JSON_BYTES - overhead + 1).refused).toBe(true);
+    const random = (bytes: number) => encodeSnapshot({ pods: [], padding: noise(1, bytes) }, 1);
+    expect(random(MAX_SNAPSHOT_BYTES / 2).refused).toBe(false);
+    expect(random(MAX_SNAPSHOT_BYTES * 2).refused).toBe(true);
+  });
+});
+
+/** Hexadecimal digits that hardly compress. */
+function noise(seed: number, digits: number): string {
+  let text = '';
+  for (let i = 0; text.length < digits; i++) text += createHash('sha512').update(`${seed}/${i}`).digest('hex');
+  return text.slice(0, digits);
+}
+const uidOf = (seed: number) =>
+  noise(seed, 32).replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, (_, ...parts) => parts.slice(0, 5).join('-'));
+
+/** A pod of a large service: a sidecar, 15 labels, two families. */
+function ordinary(i: number): PodRecord {
+  const label = (n: number): [string, string] => [`app.kubernetes.io/label-${n}`, `value-${n}-${noise(i % 40, 12)}`];
+  return record(uidOf(i), {
+    name: `service-${i % 40}-${noise(i % 40, 9)}-${noise(i, 5)}`,
+    labels: Object.fromEntries(Array.from({ length: 15 }, (_, n) => label(n))),
+    owner: { kind: 'ReplicaSet', name: `service-${i % 40}-${noise(i % 40, 9)}`, uid: uidOf(i % 40) },
+    addresses: [`10.1.${i >> 8}.${i & 255}`, `fd00:10:1::${i.toString(16)}`],
+    containers: ['init', 'main', 'proxy'].map((name, n) => ({ name, id: noise(i * 3 + n, 64) })),
+    probePorts: [8080, 15021].map((port) => ({ port, protocol: 'TCP' as const })),
+  });
+}
+
+describe('plan - large clusters', () => {
+  test('plan - 10,000 dual-stack nodes with cloud names are stored, and read again', () => {
+    const state = new ClusterState();
+    for (let i = 0; i < 10_000; i++) {
+      const [high, low] = [i >> 8, i & 255];
+      state.putNode({
+        name: `ip-10-${high}-${low}-${i % 250}.eu-central-1.compute.internal`,
+        addresses: [`10.${high}.${low}.${i % 250}`, `2001:db8:${high.toString(16)}:${low.toString(16)}::1`],
+        podCidrs: [`100.${64 + (high >> 2)}.${low}.0/24`, `fd00:${high.toString(16)}:${low.toString(16)}::/64`],
+      });
+    }
+    const { refused, value } = encodeSnapshot(planCluster(state), 1);
+    expect(refused).toBe(false);
+    expect(value.length).toBeLessThan(MAX_SNAPSHOT_BYTES / 2);
+    const { nodes } = clusterSnapshot.parse(JSON.parse(decodeSnapshotValue(value)));
+    expect(nodes).toHaveLength(10_000);
+  });
+
+  test('plan - 500 pods with sidecars and 15 labels are stored whole', () => {
+    const snapshot = planNode('n1', input(stateOf(...Array.from({ length: 500 }, (_, i) => ordinary(i)))));
+    const { refused, value } = encodeSnapshot(snapshot as object, 1);
+    expect(refused).toBe(false);
+    expect(snapshot?.pods.some(({ cut }) => cut)).toBe(false);
+    expect(value.length).toBeLessThan(MAX_SNAPSHOT_BYTES / 2);
+  });
+
+  test('plan - labels that cannot be compressed are taken from the pods that have them, and from no other', () => {
+    const honest = Array.from({ length: 300 }, (_, i) => ordinary(i));
+    const labels = (i: number) =>
+      Object.fromEntries(Array.from({ length: 60 }, (_, n) => [noise(i * 100 + n, 63), noise(i * 100 + n + 7, 63)]));
+    const hostile = Array.from({ length: 200 }, (_, i) => record(`hostile-${i}`, { labels: labels(i) }));
+    const snapshot = planNode('n1', input(stateOf(...honest, ...hostile)));
+    expect(encodeSnapshot(snapshot as object, 1).refused).toBe(false);
+    expect(snapshot?.pods).toHaveLength(500);
+    expect(snapshot?.pods.filter(({ cut }) => cut).every(({ uid }) => uid.startsWith('hostile'))).toBe(true);
+  });
+});
+
+describe('plan - more pods than a list has', () => {
+  test('plan - the oldest of each namespace are listed, the others are counted', () => {
+    const honest = Array.from({ length: 30 }, (_, i) => record(`honest-${i}`, { createdAt: later }));
+    const hostile = Array.from({ length: 3_000 }, (_, i) => record(`hostile-${i}`, { namespace: 'tenant' }));
+    const snapshot = planNode('n1', input(stateOf(...hostile, ...honest)));
+    expect(snapshot).toMatchObject({ omitted: 3_030 - 2_048, pods: { length: 2_048 } });
+    expect(snapshot?.pods.filter(({ namespace }) => namespace === 'shop')).toHaveLength(30);
+    expect(encodeSnapshot(snapshot as object, 1).refused).toBe(false);
+    expect(planNode('n1', input(stateOf(...honest)))).not.toHaveProperty('omitted');
   });
 });
 
@@ -201,12 +285,13 @@ describe('plan - what does not fit', () => {
     const state = new ClusterState();
     const labels = Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`label-${i}`, 'v'.repeat(63)]));
     const fat = { labels, containers: Array.from({ length: 64 }, (_, i) => ({ name: `c${i}`, id: 'd'.repeat(64) })) };
-    for (let i = 0; i < 110; i++) state.putPod(record(`fat-${i}`, { ...fat, addresses: [`10.1.1.${i}`] }));
+    for (let i = 0; i < 700; i++)
+      state.putPod(record(`fat-${i}`, { ...fat, addresses: [`10.2.${i >> 8}.${i & 255}`] }));
     state.putPod(record('web', { addresses: ['10.1.0.5'], labels: { app: 'web' } }));
     const snapshot = planNode('n1', input(state));
     expect(encodeSnapshot(snapshot as object, 1).refused).toBe(false);
     const pods = nodeSnapshot.parse({ ...snapshot, revision: 1 }).pods;
-    expect(pods).toHaveLength(111);
+    expect(pods).toHaveLength(701);
     expect(pods.every(({ interfaces }) => interfaces[0]?.addresses.length === 1)).toBe(true);
     expect(pods.find(({ uid }) => uid === 'web')).toMatchObject({ labels: { app: 'web' } });
     expect(pods.find(({ uid }) => uid === 'web')).not.toHaveProperty('cut');
@@ -219,7 +304,7 @@ describe('plan - what does not fit', () => {
 
   test('plan - pods that fit are as they are', () => {
     const pods = planNode('n1', input(stateOf(record('a'))))?.pods ?? [];
-    expect(fitPods(pods)).toEqual(pods);
+    expect(fitPods(pods, 4_096, new Set())).toEqual(pods);
   });
 });
 

@@ -5,43 +5,79 @@
 import { createHash } from 'node:crypto';
 import {
   type ClusterSnapshot,
+  encodeSnapshotValue,
   LIST_LIMITS,
   MAX_SNAPSHOT_BYTES,
+  MAX_SNAPSHOT_JSON_BYTES,
   type NodeSnapshot,
+  PLAIN_SNAPSHOT_BYTES,
   type PodIdentity,
 } from '@bailiff/schemas';
 import type { ClusterState } from './cluster-state.ts';
 import { grantedPrefixes, type PrefixPermits } from './grants.ts';
 import type { Owner, PodRecord } from './records.ts';
 
-/** Owners above the pod's own, by the UID of the lower one. */
-export type OwnerLookup = (uid: string) => Owner | null | undefined;
-
-/** A chain is cut here: ReplicaSet, Deployment, and two more for whoever owns Deployments. */
-export const MAX_OWNERS = 4;
+/** Controllers of a pod that the API server confirms, from the lowest upwards. */
+export type OwnerLookup = (pod: PodRecord) => Owner[];
 
 export interface PlanInput {
   state: ClusterState;
   permits: PrefixPermits;
-  ownerOf: OwnerLookup;
+  ownersOf: OwnerLookup;
+  /** Names of labels that policies select by. */
+  selectedBy: ReadonlySet<string>;
 }
 
 /** Snapshot of a node but for its revision; null when there is no such node (any more) and no pod on it. */
 export function planNode(nodeName: string, input: PlanInput): Omit<NodeSnapshot, 'revision'> | null {
   const records = input.state.podsOf(nodeName);
   if (records === null) return null;
-  const pods = records.map((record) => identityOf(record, input)).sort((a, b) => (a.uid < b.uid ? -1 : 1));
-  return { nodeName, pods: fitPods(pods) };
+  const kept = fairly(records, LIST_LIMITS.pods.items);
+  const pods = kept.map((record) => identityOf(record, input)).sort((a, b) => (a.uid < b.uid ? -1 : 1));
+  const omitted = records.length - kept.length;
+  return { nodeName, pods: fitStored(pods, input.selectedBy), ...(omitted > 0 ? { omitted } : {}) };
 }
+
+/** As many pods as a list may have: each namespace gives its oldest in turn, so that no namespace takes the room of another. */
+function fairly(records: readonly PodRecord[], most: number): readonly PodRecord[] {
+  if (records.length <= most) return records;
+  const turns = new Map<string, number>();
+  const oldestFirst = records.toSorted((a, b) => compare(a.createdAt, b.createdAt) || compare(a.uid, b.uid));
+  const ranked = oldestFirst.map((record, index) => {
+    const turn = turns.get(record.namespace) ?? 0;
+    turns.set(record.namespace, turn + 1);
+    return { record, turn, index };
+  });
+  const order = ranked.sort((a, b) => a.turn - b.turn || a.index - b.index);
+  return order.slice(0, most).map(({ record }) => record);
+}
+
+const compare = (a: string, b: string): number => (a < b ? -1 : Number(a > b));
 
 /** Around the pods of a snapshot. */
 const FRAME_BYTES = 1024;
 
 /**
- * Pods that fit into a snapshot together: while they do not, the largest one is left with what its interfaces are enforced by. One pod's labels
- * must not keep the addresses of its neighbours from the node.
+ * Pods whose snapshot can be stored. How well JSON compresses is the tenants' choice: random labels compress little. While the compressed list is too
+ * large, the JSON gets half the room, and JSON of PLAIN_SNAPSHOT_BYTES is always stored.
  */
-export function fitPods(pods: readonly PodIdentity[], maxBytes = MAX_SNAPSHOT_BYTES - FRAME_BYTES): PodIdentity[] {
+function fitStored(pods: readonly PodIdentity[], selectedBy: ReadonlySet<string>): PodIdentity[] {
+  for (let maxBytes = MAX_SNAPSHOT_JSON_BYTES; ; maxBytes /= 2) {
+    const fitted = fitPods(pods, maxBytes - FRAME_BYTES, selectedBy);
+    if (maxBytes <= PLAIN_SNAPSHOT_BYTES) return fitted;
+    if (encodeSnapshotValue(JSON.stringify(fitted)).length <= MAX_SNAPSHOT_BYTES - FRAME_BYTES) return fitted;
+  }
+}
+
+/**
+ * Pods that fit into a snapshot together: while they do not, the largest one is left with what its interfaces are enforced by. One pod's labels
+ * must not keep the addresses of its neighbours from the node. Labels that policies select by stay.
+ */
+export function fitPods(
+  pods: readonly PodIdentity[],
+  maxBytes: number,
+  selectedBy: ReadonlySet<string>,
+): PodIdentity[] {
   const sizes = pods.map((pod) => Buffer.byteLength(JSON.stringify(pod)) + 1);
   let total = sizes.reduce((sum, size) => sum + size, 0);
   const fitted = [...pods];
@@ -49,7 +85,8 @@ export function fitPods(pods: readonly PodIdentity[], maxBytes = MAX_SNAPSHOT_BY
   for (const { size, index } of largest) {
     if (total <= maxBytes) break;
     const pod = fitted[index] as PodIdentity;
-    const bare: PodIdentity = { ...pod, labels: {}, containers: [], owners: pod.owners.slice(-1), cut: true };
+    const labels = Object.fromEntries(Object.entries(pod.labels).filter(([name]) => selectedBy.has(name)));
+    const bare: PodIdentity = { ...pod, labels, containers: [], owners: pod.owners.slice(-1), cut: true };
     fitted[index] = bare;
     total -= size - Buffer.byteLength(JSON.stringify(bare)) - 1;
   }
@@ -61,15 +98,16 @@ export function planCluster(state: ClusterState): Omit<ClusterSnapshot, 'revisio
   return { nodes: state.nodes().sort((a, b) => (a.name < b.name ? -1 : 1)) };
 }
 
-function identityOf(record: PodRecord, { state, permits, ownerOf }: PlanInput): PodIdentity {
+function identityOf(record: PodRecord, { state, permits, ownersOf }: PlanInput): PodIdentity {
   const addresses = record.addresses.filter((address) => state.holds(record.uid, address));
+  const owners = ownersOf(record);
   return {
     uid: record.uid,
     namespace: record.namespace,
     name: record.name,
     labels: record.labels,
     serviceAccount: record.serviceAccount,
-    owners: ownerChain(record.owner, ownerOf),
+    owners,
     // No address yet is told as no interface: an interface without addresses would contradict the node's own CNI record.
     interfaces: addresses.length === 0 ? [] : [{ name: 'eth0', addresses, mac: null }],
     hostNetwork: record.hostNetwork,
@@ -79,15 +117,8 @@ function identityOf(record: PodRecord, { state, permits, ownerOf }: PlanInput): 
     revision: record.revision,
     createdAt: record.createdAt,
     ...(record.cut ? { cut: true } : {}),
+    ...(owners.length === 0 ? { unowned: true } : {}),
   };
-}
-
-function ownerChain(first: Owner | null, ownerOf: OwnerLookup): Owner[] {
-  const chain: Owner[] = [];
-  for (let owner: Owner | null | undefined = first; owner && chain.length < MAX_OWNERS; owner = ownerOf(owner.uid)) {
-    chain.push(owner);
-  }
-  return chain;
 }
 
 /** What a snapshot says, without its revisions: equal digests need no write. */
@@ -107,11 +138,12 @@ export function nextRevision(last: number, nowMs: number): number {
   return Math.max(last + 1, Math.floor(nowMs));
 }
 
-/** A snapshot as it is put; `refused` when it is above the limit. */
-export function encodeSnapshot(snapshot: object, revision: number): { refused: boolean; bytes: number; json: string } {
+/** A snapshot as it is put; `refused` when it is above a limit. */
+export function encodeSnapshot(snapshot: object, revision: number): { refused: boolean; value: Buffer } {
   const json = JSON.stringify({ ...snapshot, revision });
-  const bytes = Buffer.byteLength(json);
+  const value = encodeSnapshotValue(json);
   const { pods = [], nodes = [] } = snapshot as { pods?: unknown[]; nodes?: unknown[] };
   const isTooMany = pods.length > LIST_LIMITS.pods.items || nodes.length > LIST_LIMITS.nodes.items;
-  return { refused: bytes > MAX_SNAPSHOT_BYTES || isTooMany, bytes, json };
+  const isTooLarge = value.length > MAX_SNAPSHOT_BYTES || Buffer.byteLength(json) > MAX_SNAPSHOT_JSON_BYTES;
+  return { refused: isTooLarge || isTooMany, value };
 }

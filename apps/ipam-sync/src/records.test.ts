@@ -1,6 +1,6 @@
 import type { Pod } from '@bailiff/kube';
 import { describe, expect, test } from 'vitest';
-import { grantedPrefixes, MAX_PREFIXES_PER_POD, permitsOf, requestedPrefixes } from './grants.ts';
+import { grantedPrefixes, MAX_ANNOTATION_CHARS, MAX_PREFIXES_PER_POD, permitsOf, requestedPrefixes } from './grants.ts';
 import { nodeRecord, podRecord, sameRecord } from './records.ts';
 
 const pod = (change: { metadata?: object; spec?: object; status?: object } = {}): Pod => ({
@@ -128,6 +128,14 @@ describe('grants', () => {
     expect(request.prefixes).toHaveLength(MAX_PREFIXES_PER_POD);
     expect(request.refused).toBe(3);
   });
+  test('grants - an annotation above its limit is refused before it is parsed', () => {
+    const prefixes = '10.0.0.0/8,'.repeat(Math.floor(MAX_ANNOTATION_CHARS / 11));
+    expect(requestedPrefixes(prefixes)).toEqual({ prefixes: ['10.0.0.0/8'], refused: 0 });
+    expect(requestedPrefixes(prefixes + ' '.repeat(11))).toEqual({ prefixes: [], refused: 1 });
+    // 255 kB of distinct prefixes took 60 ms each time.
+    const large = Array.from({ length: 20_000 }, (_, i) => `10.${i >> 8}.${i & 255}.0/24`).join(',');
+    expect(requestedPrefixes(large)).toEqual({ prefixes: [], refused: 1 });
+  });
   const permits = permitsOf([
     { namespace: 'vpn', prefixes: ['10.0.0.0/8'] },
     { namespace: 'vpn', prefixes: ['fd00::/16'] },
@@ -155,6 +163,11 @@ describe('pod record - what the writer of a pod may choose is limited, and the r
     ['an owner of a long kind', owners({ kind: long }), { owner: { kind: `${'ü'.repeat(125)}…` }, cut: true }],
     ['an owner with a long uid', owners({ uid: long }), { owner: null, cut: true }],
     [
+      'a container with a long id',
+      { status: { containerStatuses: [{ name: 'main', containerID: `containerd://${'d'.repeat(300_000)}` }] } },
+      { containers: [{ name: 'main', id: '' }] },
+    ],
+    [
       'many containers',
       { spec: { containers: many(50_000, (i) => ({ name: `c${i}` })) } },
       { containers: { length: 64 }, cut: true },
@@ -175,6 +188,13 @@ describe('pod record - what the writer of a pod may choose is limited, and the r
     const record = podRecord(pod({ metadata: { labels } }));
     expect(record?.cut).toBe(true);
     expect(Object.keys(record?.labels ?? {})).toEqual(Object.keys(labels).slice(0, 128));
+    // A name that a policy selects by is not pushed out.
+    const selected = { ...labels, zone: 'restricted' };
+    expect(podRecord(pod({ metadata: { labels: selected } }))?.labels).not.toHaveProperty('zone');
+    expect(podRecord(pod({ metadata: { labels: selected } }), new Set(['zone']))).toMatchObject({
+      labels: { zone: 'restricted', l00000: 'v'.repeat(58) },
+      cut: true,
+    });
     const few = Object.fromEntries(Object.entries(labels).slice(0, 100));
     expect(podRecord(pod({ metadata: { labels: few } }))).toMatchObject({ labels: few, cut: false });
   });

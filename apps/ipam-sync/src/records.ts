@@ -9,8 +9,12 @@ import type { Container, Node, OwnerReference, Pod, ProbeHandler } from '@bailif
 import { cutEnd, LIST_LIMITS, type PodIdentity, TEXT_LIMITS } from '@bailiff/schemas';
 import { canonicalAddress, canonicalCidr } from './addresses.ts';
 import { PREFIX_ANNOTATION, type PrefixRequest, requestedPrefixes } from './grants.ts';
+import { programOf } from './program.ts';
 
 export type Owner = PodIdentity['owners'][number];
+
+/** Hash of a DaemonSet's revision, name of a StatefulSet's. */
+const REVISION_LABEL = 'controller-revision-hash';
 
 export interface PodRecord {
   uid: string;
@@ -19,8 +23,12 @@ export interface PodRecord {
   nodeName: string;
   labels: Record<string, string>;
   serviceAccount: string;
-  /** The controller, as the pod itself names it. */
+  /** The controller, as the pod itself names it: a claim, which owners.ts confirms. */
   owner: Owner | null;
+  /** Label of a DaemonSet's or StatefulSet's pod; empty when it has none. */
+  controllerRevision: string;
+  /** Digest of what it runs (program.ts); empty when it has no owner, or too many parts. */
+  program: string;
   /** Canonical; none for a host-network pod, whose addresses are the node's and nobody's claim. */
   addresses: string[];
   hostNetwork: boolean;
@@ -45,13 +53,18 @@ export interface NodeRecord {
   podCidrs: string[];
 }
 
-/** The record of a pod; null when it is bound to no node or has ended. */
-export function podRecord(pod: Pod): PodRecord | null {
+const NO_KEYS: ReadonlySet<string> = new Set();
+
+/**
+ * The record of a pod; null when it is bound to no node or has ended.
+ * @param selectedBy names of labels that policies select by: those are not cut
+ */
+export function podRecord(pod: Pod, selectedBy: ReadonlySet<string> = NO_KEYS): PodRecord | null {
   const { metadata, spec = {}, status = {} } = pod;
   const ended = status.phase === 'Succeeded' || status.phase === 'Failed';
   if (!spec.nodeName || ended || !metadata.namespace) return null;
   const hostNetwork = spec.hostNetwork === true;
-  const labels = limitedLabels(metadata.labels ?? {});
+  const labels = limitedLabels(metadata.labels ?? {}, selectedBy);
   const controller = metadata.ownerReferences?.find((owner) => owner.controller === true);
   const owner = controllerOf(metadata.ownerReferences);
   const addresses = hostNetwork ? [] : podAddresses(status);
@@ -69,6 +82,8 @@ export function podRecord(pod: Pod): PodRecord | null {
     labels: labels.kept,
     serviceAccount: spec.serviceAccountName ?? 'default',
     owner,
+    controllerRevision: metadata.labels?.[REVISION_LABEL] ?? '',
+    program: (owner && programOf(spec as Record<string, unknown>, metadata.name)) ?? '',
     addresses: addresses.slice(0, most),
     hostNetwork,
     containers: containers.slice(0, most),
@@ -107,8 +122,11 @@ export function controllerOf(owners: readonly OwnerReference[] | undefined): Own
   return { kind: cutEnd(controller.kind, bytes), name: cutEnd(controller.name, bytes), uid: controller.uid };
 }
 
-/** Labels in the order of their names, as many as the limits allow. */
-function limitedLabels(labels: Record<string, string>): { kept: Record<string, string>; cut: boolean } {
+/** Labels that policies select by, then the others in the order of their names, as many as the limits allow. */
+function limitedLabels(
+  labels: Record<string, string>,
+  selectedBy: ReadonlySet<string>,
+): { kept: Record<string, string>; cut: boolean } {
   const all = Object.entries(labels);
   let bytes = 0;
   const fits = ([name, value]: [string, string]) => {
@@ -118,9 +136,11 @@ function limitedLabels(labels: Record<string, string>): { kept: Record<string, s
   const whole = all.length <= LIST_LIMITS.labels.items && all.every(fits);
   if (whole) return { kept: labels, cut: false };
   bytes = 0;
-  const sorted = all.sort(([a], [b]) => (a < b ? -1 : 1)).slice(0, LIST_LIMITS.labels.items);
-  const end = sorted.findIndex((label) => !fits(label));
-  return { kept: Object.fromEntries(end < 0 ? sorted : sorted.slice(0, end)), cut: true };
+  const selected = all.filter(([name]) => selectedBy.has(name));
+  const others = all.filter(([name]) => !selectedBy.has(name)).sort(([a], [b]) => (a < b ? -1 : 1));
+  const room = others.slice(0, Math.max(0, LIST_LIMITS.labels.items - selected.length));
+  const end = room.findIndex((label) => !fits(label));
+  return { kept: Object.fromEntries([...selected, ...(end < 0 ? room : room.slice(0, end))]), cut: true };
 }
 
 function podAddresses(status: NonNullable<Pod['status']>): string[] {
@@ -139,7 +159,9 @@ function podContainers({ spec = {}, status = {} }: Pod): PodIdentity['containers
     statuses.map(({ name, containerID }) => [name, (containerID ?? '').replace(/^[a-z0-9-]+:\/\//, '')]),
   );
   const all = [...(spec.initContainers ?? []), ...(spec.containers ?? []), ...(spec.ephemeralContainers ?? [])];
-  return all.map(({ name }) => ({ name, id: ids.get(name) ?? '' }));
+  const idOf = (name: string) => ids.get(name) ?? '';
+  // No runtime has a longer id: it is void, and does not make readers refuse the list.
+  return all.map(({ name }) => ({ name, id: idOf(name).length <= TEXT_LIMITS.uid.bytes ? idOf(name) : '' }));
 }
 
 /** Ports that the kubelet probes, named ones resolved; each once, in order. */

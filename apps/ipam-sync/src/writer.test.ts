@@ -218,7 +218,7 @@ describe('writer', () => {
     const plans: Record<string, Snapshot> = { n1: snapshot('n1', 'a'), n2: snapshot('n2', 'b') };
     const run = begin(bucket, plans);
     await run.settle();
-    plans['n1'] = snapshot('n1', 'x'.repeat(600 * 1024));
+    plans['n1'] = snapshot('n1', 'x'.repeat(5 * 1024 * 1024));
     plans['n2'] = snapshot('n2', 'c');
     run.writer.mark(['n1', 'n2']);
     await run.settle();

@@ -10,7 +10,7 @@
  */
 import { type Bucket, BusError, type KvEntry } from '@bailiff/bus';
 import { backoffMs, pause } from '@bailiff/kube';
-import type { ClusterSnapshot, NodeSnapshot } from '@bailiff/schemas';
+import { type ClusterSnapshot, decodeSnapshotValue, type NodeSnapshot } from '@bailiff/schemas';
 import { digestOf, encodeSnapshot, nextRevision } from './plan.ts';
 
 export type Snapshot = Omit<NodeSnapshot, 'revision'> | Omit<ClusterSnapshot, 'revision'>;
@@ -200,14 +200,14 @@ export class SnapshotWriter {
     if (standing.ours && standing.digest === digest) return true;
     const { nowMs = Date.now } = this.#options;
     const snapshotRevision = nextRevision(standing.snapshotRevision, nowMs());
-    const { refused, json } = encodeSnapshot(snapshot, snapshotRevision);
+    const { refused, value } = encodeSnapshot(snapshot, snapshotRevision);
     if (refused) {
       this.#oversized.add(key);
       this.stats.tooLarge += 1;
       return true;
     }
     this.#oversized.delete(key);
-    const written = await this.#write(key, standing, { digest, exists: true, snapshotRevision }, json);
+    const written = await this.#write(key, standing, { digest, exists: true, snapshotRevision }, value);
     if (written) this.#options.onWritten?.(performance.now() - sinceMs);
     return written;
   }
@@ -216,16 +216,16 @@ export class SnapshotWriter {
     key: string,
     standing: Standing,
     after: Pick<Standing, 'digest' | 'exists' | 'snapshotRevision'>,
-    json: string | null,
+    value: Buffer | null,
   ): Promise<boolean> {
     const { bucket, isLeader } = this.#options;
     const options = { previousRevision: standing.busRevision };
     // Asked as late as can be: between this line and the write there is no wait.
     if (!isLeader()) return false;
     try {
-      const busRevision = await (json === null ? bucket.delete(key, options) : bucket.put(key, json, options));
+      const busRevision = await (value === null ? bucket.delete(key, options) : bucket.put(key, value, options));
       this.#options.onStored?.(busRevision);
-      if (json === null) this.stats.deletes += 1;
+      if (value === null) this.stats.deletes += 1;
       else this.stats.writes += 1;
       this.#stand(key, { ...after, busRevision, ours: true });
       return true;
@@ -283,7 +283,7 @@ export class SnapshotWriter {
 function readSnapshot(entry: KvEntry): { digest: string | null; snapshotRevision: number } {
   if (entry.deleted) return { digest: null, snapshotRevision: 0 };
   try {
-    const { revision, ...snapshot } = JSON.parse(entry.value.toString('utf8')) as Snapshot & { revision: unknown };
+    const { revision, ...snapshot } = JSON.parse(decodeSnapshotValue(entry.value)) as Snapshot & { revision: unknown };
     const snapshotRevision = Number.isSafeInteger(revision) ? (revision as number) : 0;
     return { digest: digestOf(snapshot), snapshotRevision };
   } catch {

@@ -95,7 +95,7 @@ const bucket = (
 const PUT_HEADERS_BYTES = 4096;
 
 export const BUCKETS: readonly BucketLimits[] = [
-  // 2,000 nodes with a full snapshot of 512 KiB each; an ordinary one (110 pods) is about 100 kB.
+  // 2,000 nodes with a full snapshot of 512 KiB each; an ordinary one (110 pods) is about 100 kB, one of 500 pods 100 kB compressed.
   bucket('pods', 'identities of the pods of each node', 1024 * MIB, MIB / 2, { push: true }),
   bucket('quarantine', 'quarantined pods of each node', 64 * MIB, MIB / 4, { push: true }),
   // 64 revisions of a few hundred keys of some kB.

@@ -6,7 +6,8 @@
  * names the one it replaces (it is put by compare and set), by which a reader knows whether it has seen all of them: `knownSince`
  * is the time from which a node's list is known without a gap, 0 when that is since the node had one. A bucket that was made anew knows
  * nothing of before: its lists stand until they are told anew, but nobody is blamed by them for what only the old bucket could show.
- * Bounds: the pods that are listed, plus MAX_FORMER that were, for FORMER_MEMORY_MICROS; of each its newest MAX_OWNERS owners.
+ * Bounds: the pods that are listed, plus MAX_FORMER_PER_NODE of each node and MAX_FORMER in all that were, for FORMER_MEMORY_MICROS; of each its newest
+ * MAX_OWNERS owners. Whoever creates and deletes pods on one node shortens the memory of that node only.
  */
 import { TEXT_LIMITS } from '@bailiff/schemas';
 import { SETTLE_MICROS } from './time.ts';
@@ -15,8 +16,12 @@ const { uid: UID, name: NAME } = TEXT_LIMITS;
 
 /** Pods that left are remembered this long, so that a node that was cut off may still name them without being blamed. */
 export const FORMER_MEMORY_MICROS = 24 * 3_600_000_000;
-/** Above it the oldest are forgotten early. */
+/** Above it the oldest of the node are forgotten early. A node of 500 pods that are replaced every three hours has as many in a day. */
+export const MAX_FORMER_PER_NODE = 4_096;
+/** Above it the node with the most loses its oldest. */
 export const MAX_FORMER = 100_000;
+/** All nodes are looked through after so many snapshots: one that sends none any more is forgotten too. */
+const SWEEP_EVERY = 256;
 /** Owners of one pod. A chain has two or three; who may change a pod may write others into it for as long as it lives. */
 export const MAX_OWNERS = 16;
 
@@ -54,7 +59,11 @@ interface NodeList {
   knownSince: number;
   /** The document's own revision, which only grows. */
   documentRevision: number;
+  /** The newest snapshot leaves pods out. */
+  isIncomplete: boolean;
   members: Map<string, Member>;
+  /** Those that left, in the order in which they did. */
+  former: Set<Member>;
 }
 
 interface ListedPod {
@@ -67,7 +76,8 @@ interface ListedPod {
 export class Members {
   readonly #nodes = new Map<string, NodeList>();
   readonly #byUid = new Map<string, Member[]>();
-  #former: Member[] = [];
+  /** Of all nodes. */
+  #former = 0;
   /** From when on a node that was never heard of is known to have had no list. */
   #bornMicros = 0;
   /** Grows with each snapshot that was taken. */
@@ -79,7 +89,7 @@ export class Members {
     return count;
   }
   get former(): number {
-    return this.#former.length;
+    return this.#former;
   }
 
   /** The bucket began at this time, later than the frames that are judged: what it does not show of before proves nothing. */
@@ -100,7 +110,8 @@ export class Members {
   /** Takes the next snapshot of the bucket. Answers why it was refused, or null; then the last good one stays. */
   apply(entry: SnapshotEntry): string | null {
     const before = this.#nodes.get(entry.node);
-    const parsed = entry.json === null ? { revision: 0, pods: [] } : parseSnapshot(entry.node, entry.json);
+    const parsed =
+      entry.json === null ? { revision: 0, pods: [], isIncomplete: false } : parseSnapshot(entry.node, entry.json);
     if (typeof parsed === 'string') return parsed;
     if (before && entry.json !== null && parsed.revision < before.documentRevision) {
       return `revision ${parsed.revision} is older than ${before.documentRevision}`;
@@ -110,9 +121,13 @@ export class Members {
       revision: 0,
       knownSince: this.#bornMicros,
       documentRevision: 0,
+      isIncomplete: false,
       members: new Map(),
+      former: new Set(),
     };
-    if (!gapless) list.knownSince = entry.timestampMicros;
+    if (!gapless || list.isIncomplete) list.knownSince = entry.timestampMicros;
+    if (parsed.isIncomplete) list.knownSince = Number.POSITIVE_INFINITY;
+    list.isIncomplete = parsed.isIncomplete;
     for (const pod of parsed.pods) this.#list(list, pod, entry, before === undefined && !gapless);
     for (const member of list.members.values()) {
       if (member.seenIn !== this.version + 1) this.#leave(list, member, entry.timestampMicros);
@@ -120,8 +135,12 @@ export class Members {
     list.revision = entry.revision;
     list.documentRevision = parsed.revision;
     this.#nodes.set(entry.node, list);
-    this.#forget(entry.timestampMicros);
+    this.#forgetOf(list, entry.timestampMicros);
     this.version++;
+    if (this.version % SWEEP_EVERY === 0) {
+      for (const each of this.#nodes.values()) this.#forgetOf(each, entry.timestampMicros);
+    }
+    while (this.#former > MAX_FORMER) this.#dropOldest(this.#longest(), true);
     return null;
   }
 
@@ -145,6 +164,7 @@ export class Members {
       this.#byUid.set(uid, [...this.of(uid), member]);
     }
     list.members.set(pod.uid, member);
+    if (list.former.delete(member)) this.#former--;
     member.until = Number.POSITIVE_INFINITY;
     member.listed = true;
     member.seenIn = this.version + 1;
@@ -159,20 +179,32 @@ export class Members {
     list.members.delete(member.uid);
     member.until = timeMicros;
     member.listed = false;
-    this.#former.push(member);
+    list.former.add(member);
+    this.#former++;
   }
 
-  #forget(nowMicros: number): void {
-    let keepFrom = 0;
-    while (keepFrom < this.#former.length) {
-      const member = this.#former[keepFrom] as Member;
-      const tooMany = this.#former.length - keepFrom > MAX_FORMER;
-      if (!tooMany && member.until !== Number.POSITIVE_INFINITY && member.until > nowMicros - FORMER_MEMORY_MICROS)
-        break;
-      if (member.until !== Number.POSITIVE_INFINITY) this.#drop(member);
-      keepFrom++;
+  #forgetOf(list: NodeList, nowMicros: number): void {
+    for (const member of list.former) {
+      const isEarly = member.until > nowMicros - FORMER_MEMORY_MICROS;
+      if (isEarly && list.former.size <= MAX_FORMER_PER_NODE) break;
+      this.#dropOldest(list, isEarly);
     }
-    if (keepFrom > 0) this.#former = this.#former.slice(keepFrom);
+  }
+
+  #longest(): NodeList {
+    return [...this.#nodes.values()].reduce((longest, list) =>
+      list.former.size > longest.former.size ? list : longest,
+    );
+  }
+
+  /** A pod that is forgotten early leaves a gap until it would have been forgotten: what the node reports of it is unproven, not foreign. */
+  #dropOldest(list: NodeList, isEarly: boolean): void {
+    const [member] = list.former;
+    if (!member) return;
+    list.former.delete(member);
+    this.#former--;
+    if (isEarly) list.knownSince = Math.max(list.knownSince, member.until + FORMER_MEMORY_MICROS);
+    this.#drop(member);
   }
 
   #drop(member: Member): void {
@@ -185,8 +217,15 @@ export class Members {
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
+interface ParsedSnapshot {
+  revision: number;
+  pods: ListedPod[];
+  /** ipam-sync left pods out: the node is not blamed for what the list lacks. */
+  isIncomplete: boolean;
+}
+
 /** Reads only what is used: a full check of a thousand snapshots would take seconds at each start. */
-function parseSnapshot(node: string, json: string): { revision: number; pods: ListedPod[] } | string {
+function parseSnapshot(node: string, json: string): ParsedSnapshot | string {
   let value: unknown;
   try {
     value = JSON.parse(json);
@@ -195,7 +234,7 @@ function parseSnapshot(node: string, json: string): { revision: number; pods: Li
   }
   if (!isRecord(value)) return 'not an object';
   if (value['nodeName'] !== node) return `nodeName is ${JSON.stringify(value['nodeName'])}`;
-  const { revision, pods } = value;
+  const { revision, pods, omitted } = value;
   if (typeof revision !== 'number' || !Number.isSafeInteger(revision)) return 'revision is not an integer';
   if (!Array.isArray(pods)) return 'pods is not a list';
   const listed: ListedPod[] = [];
@@ -212,5 +251,5 @@ function parseSnapshot(node: string, json: string): { revision: number; pods: Li
     const owners = chain.map((owner) => (isRecord(owner) ? owner['uid'] : null)).filter((u) => typeof u === 'string');
     listed.push({ uid, namespace, name, owners });
   }
-  return { revision, pods: listed };
+  return { revision, pods: listed, isIncomplete: omitted !== undefined && omitted !== 0 };
 }

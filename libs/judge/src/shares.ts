@@ -1,5 +1,6 @@
 /** What one node may take of the memory of a fold, in one list for the reference. Each is held by shares.test.ts. */
 import { MAX_STRINGS_PER_NODE } from './interner.ts';
+import { MAX_FORMER_PER_NODE } from './members.ts';
 import { MAX_EPOCHS_PER_NODE, MAX_NAMES_PER_NODE } from './node-state.ts';
 import { MAX_PARKED_PER_NODE, MAX_TEXT_PER_NODE } from './parking.ts';
 import { MAX_WINDOWS_PER_NODE } from './rule-state.ts';
@@ -37,6 +38,12 @@ export const SHARES: readonly Share[] = [
     limit: MAX_PARKED_PER_NODE,
     unit: 'violations',
     beyond: 'refused as unproven-pod',
+  },
+  {
+    what: 'pods that left its list in the last day',
+    limit: MAX_FORMER_PER_NODE,
+    unit: 'pods',
+    beyond: 'the oldest are forgotten: what the node reports of them is unproven-pod',
   },
   { what: 'strings of these violations', limit: MAX_TEXT_PER_NODE, unit: 'characters', beyond: 'likewise' },
 ];

@@ -77,6 +77,9 @@ export class Reflector<T> {
   #failuresInRow = 0;
   /** An expired continue token was met: the next list is asked for in one piece, as the stock client does. */
   #unpaged = false;
+  /** `select` keeps another part of objects: they are listed again. */
+  #reselecting = false;
+  #watching = new AbortController();
   #counts = { lists: 0, watches: 0, events: 0, bookmarks: 0, gone: 0, inactive: 0, errors: 0 };
 
   constructor(options: ReflectorOptions<T>) {
@@ -110,14 +113,30 @@ export class Reflector<T> {
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       try {
+        this.#prepareReselection();
         if (this.#version === '' || this.#listIsOld) await this.#list(signal);
-        await this.#watch(signal);
+        if (!this.#reselecting) await this.#watch(AbortSignal.any([signal, this.#watching.signal]));
       } catch (error) {
         if (signal.aborted) return;
+        if (this.#reselecting) continue;
         if (!(error instanceof KubeError)) throw error;
         await pause(this.#failed(error), signal);
       }
     }
+  }
+
+  /** Lists all objects again and selects from each: what `select` keeps has changed. Until then what is held stays. */
+  reselect(): void {
+    this.#reselecting = true;
+    this.#watching.abort();
+  }
+
+  #prepareReselection(): void {
+    if (!this.#reselecting) return;
+    this.#reselecting = false;
+    this.#watching = new AbortController();
+    this.#store.reselect();
+    this.#version = '';
   }
 
   get #listIsOld(): boolean {

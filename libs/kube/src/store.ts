@@ -38,6 +38,11 @@ export class ObjectStore<T> {
     return [...this.#held.values()].map((held) => held.value);
   }
 
+  /** Takes every object that comes next, though its version is held: `select` keeps another part of it now. */
+  reselect(): void {
+    for (const held of this.#held.values()) held.resourceVersion = '';
+  }
+
   /** Takes an object as a list shows it; gives the change, or null when there is none. */
   list(object: KubeObject): Change<T> | null {
     const { uid, resourceVersion } = object.metadata;

@@ -29,8 +29,8 @@ const token = (name: string): string => name.replaceAll('.', '_');
 export const SPOOF_CLUSTER_KEY = 'spoof.cluster._.default';
 
 /**
- * Keys of the narrower spoof policies, widest first. `workload` is the name at the top of a pod's owner chain, or the bare pod's own; null
- * while nobody knows.
+ * Keys of the narrower spoof policies, widest first. `workload` is the name at the top of a pod's confirmed owner chain; null when there is
+ * none.
  */
 export function spoofScopeKeys(namespace: string, workload: string | null): string[] {
   const key = `spoof.namespace.${token(namespace)}.default`;

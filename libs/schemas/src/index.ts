@@ -45,5 +45,6 @@ export * from './quarantine.ts';
 export { type MessageName, type Messages, type SchemaLookup, SchemaRegistry } from './registry.ts';
 export { CURRENT_SCHEMAS, RELEASED_SCHEMAS, type SchemaText } from './schemas.gen.ts';
 export { MAX_MESSAGE_BYTES } from './slab.ts';
+export * from './snapshot-value.ts';
 export { encodeToldFrame, type ToldViolation, tellCounter, tellOwner } from './told-frame.ts';
 export type * from './types.gen.ts';

@@ -1,6 +1,6 @@
 /**
- * What ipam-sync puts under `bailiff_pods/<node>` and `bailiff_pods/_cluster`: plain JSON, one snapshot a key. A collector applies
- * a snapshot only when its revision is newer than the one it has.
+ * What ipam-sync puts under `bailiff_pods/<node>` and `bailiff_pods/_cluster`: one snapshot a key, as snapshot-value.ts stores it. A collector
+ * applies a snapshot only when its revision is newer than the one it has.
  */
 import * as z from 'zod';
 import { filled, list, record, text } from './limited.ts';
@@ -11,7 +11,7 @@ export const podIdentity = z.object({
   name: filled('name'),
   labels: record('labels', text('label'), text('label')),
   serviceAccount: text('name'),
-  /** From the pod upwards: [{ReplicaSet}, {Deployment}]. */
+  /** From the pod upwards: [{ReplicaSet}, {Deployment}]. Only those that the API server confirms. */
   owners: list('owners', z.object({ kind: text('name'), name: text('name'), uid: text('uid') })),
   /** `name` is the interface inside the pod (eth0); the API server knows no MAC, so ipam-sync writes null. */
   interfaces: list(
@@ -30,11 +30,17 @@ export const podIdentity = z.object({
   createdAt: text('word'),
   /** Labels, containers, ports or owners were left out or cut, because they were above their limits. Absent: none. */
   cut: z.boolean().optional(),
+  /** No controller is confirmed to have made it. Absent: one is, or an older ipam-sync wrote the snapshot. */
+  unowned: z.boolean().optional(),
 });
 export type PodIdentity = z.infer<typeof podIdentity>;
 
-/** Name of the workload at the top of the owner chain; a bare pod is its own. */
-export function workloadOf(pod: Pick<PodIdentity, 'name' | 'owners'>): string {
+/**
+ * Name of the workload at the top of the owner chain; null for a pod that no controller is confirmed to have made. Its own name does not count: who may
+ * create a pod may give it the name of a workload.
+ */
+export function workloadOf(pod: Pick<PodIdentity, 'name' | 'owners' | 'unowned'>): string | null {
+  if (pod.unowned === true) return null;
   return pod.owners.at(-1)?.name ?? pod.name;
 }
 
@@ -43,6 +49,8 @@ export const nodeSnapshot = z.object({
   /** Monotonic for the key: a snapshot with a lower one is refused. */
   revision: z.number().int().nonnegative(),
   pods: list('pods', podIdentity),
+  /** Pods of the node that are not in the list, because it is full. Absent: none. A node is not blamed for reporting one. */
+  omitted: z.number().int().nonnegative().optional(),
 });
 export type NodeSnapshot = z.infer<typeof nodeSnapshot>;
 
@@ -59,6 +67,4 @@ export const clusterSnapshot = z.object({
 });
 export type ClusterSnapshot = z.infer<typeof clusterSnapshot>;
 
-/** Largest snapshot that is put, in bytes of JSON; a larger one is refused and counted. */
-export const MAX_SNAPSHOT_BYTES = 512 * 1024;
 export const CLUSTER_KEY = '_cluster';

@@ -8,12 +8,12 @@ import { chmodSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { type Bucket, type Bus, ensureTopology, openBucket } from '@bailiff/bus';
 import { startNats, type TestNats } from '@bailiff/bus/testing';
-import { type NodeSnapshot, nodeSnapshot } from '@bailiff/schemas';
+import { decodeSnapshotValue, type NodeSnapshot, nodeSnapshot } from '@bailiff/schemas';
 import { type Clock, runService, systemClock } from '@bailiff/service';
 import { captureIo, waitFor } from '@bailiff/service/testing';
 import { configSchema } from '../../../apps/ipam-sync/src/config.ts';
-import { start } from '../../../apps/ipam-sync/src/ipam-sync.ts';
 import { KUBE_RULES, type KubeRule } from '../../../apps/ipam-sync/src/kube-rules.ts';
+import { start } from '../../../apps/ipam-sync/src/start.ts';
 import { accountUser, installAdmission } from '../admission/installed.ts';
 import { type KubeHarness, startKube } from '../kube/harness.ts';
 
@@ -90,7 +90,7 @@ export async function startWorld(rules: readonly KubeRule[] = []): Promise<World
   const key = (node: string) => node.replaceAll('.', '_');
   const snapshot = async (node: string) => {
     const entry = await pods.get(key(node));
-    return entry && nodeSnapshot.parse(JSON.parse(entry.value.toString()));
+    return entry && nodeSnapshot.parse(JSON.parse(decodeSnapshotValue(entry.value)));
   };
   const status = (name: string, value: object) =>
     void api.patch('pods', { namespace: 'default', name }, MERGE, { status: value }, { subresource: 'status' });

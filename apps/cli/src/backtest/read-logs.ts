@@ -17,7 +17,7 @@ import {
   streamInfo,
 } from '@bailiff/bus';
 import { Members, PrecedentBook } from '@bailiff/judge';
-import { CLUSTER_KEY, nodeSnapshot } from '@bailiff/schemas';
+import { CLUSTER_KEY, decodeSnapshotValue, nodeSnapshot } from '@bailiff/schemas';
 import { parseJson } from '../read/nodes.ts';
 import { readStretch } from '../replay/stretch.ts';
 import type { Session } from '../session.ts';
@@ -59,7 +59,7 @@ export async function readPodLists({ bus, io }: Session): Promise<PodLists> {
     const key = message.subject.slice(PODS_PREFIX.length);
     if (key === CLUSTER_KEY) return;
     const node = decodeToken(key);
-    const json = isGone(message) ? null : textOf(message);
+    const json = isGone(message) ? null : decodeSnapshotValue(message.data);
     const replaces = message.headers?.get(REPLACES) ?? '';
     const refused = members.apply({
       node,

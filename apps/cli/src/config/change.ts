@@ -209,9 +209,17 @@ export async function writeAll(
   return written.map(({ outcome }) => outcome);
 }
 
+/** From when a change of a key counts, where that is not as soon as its readers have it; null otherwise. Pure. */
+export function countsFrom(key: string): string | null {
+  const what = { correlation: 'it judges violations', response: 'it answers verdicts' }[key.split('.')[0] ?? ''];
+  return what === undefined ? null : `${what} that the bus stores from one second after this change`;
+}
+
 function sayOutcome({ out }: Session, outcome: Outcome): void {
   if ('deleted' in outcome) out.line(`${outcome.key} is deleted`);
   else if (!('unchanged' in outcome)) out.line(`${outcome.key} is at revision ${outcome.revision}`);
+  const from = countsFrom(outcome.key);
+  if (from !== null && 'value' in outcome) out.note(from);
 }
 
 function questionOf(changes: readonly Change[]): string {

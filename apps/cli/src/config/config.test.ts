@@ -2,7 +2,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { formatConfigKey, parseConfigKey, parseConfigValue } from '@bailiff/policy';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, test } from 'vitest';
+import { countsFrom } from './change.ts';
 import { changeOf, type Revision, rollbackTarget } from './history.ts';
 import { assign, parseAssignment, readDocument } from './input.ts';
 import { beginning, builtIn, builtInKeys, parseKey } from './keys.ts';
@@ -153,4 +154,16 @@ describe('history', () => {
     expect(refusalOf('spoof.cluster._.default', '{')).toMatch(/not JSON/);
     expect(refusalOf('hello', '{}')).toMatch(/is not <kind>/);
   });
+});
+
+test.each([
+  ['correlation.cluster._.a', /^it judges violations .* one second after/],
+  ['response.cluster._.a', /^it answers verdicts .* one second after/],
+])('config - a change of %s says from when it counts', (key, expected) => {
+  expect(countsFrom(key)).toMatch(expected);
+});
+test('config - a change that nodes apply at once says nothing of it', () => {
+  for (const key of ['spoof.cluster._.default', 'runtime.cluster._.a', 'disarm.cluster._.all']) {
+    expect(countsFrom(key)).toBeNull();
+  }
 });

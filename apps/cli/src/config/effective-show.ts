@@ -155,7 +155,7 @@ export async function showEffective(session: Session, asked: Asked, json: boolea
     return 0;
   }
   const title = pod
-    ? `${podName(pod)} on ${pod.nodeName}, workload ${place.workload}`
+    ? `${podName(pod)} on ${pod.nodeName}, ${place.workload === null ? 'no confirmed workload' : `workload ${place.workload}`}`
     : `namespace ${place.namespace}: pods of no particular workload or node`;
   out.line(out.paint(title, 'bold'));
   out.line();

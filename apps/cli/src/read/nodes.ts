@@ -1,6 +1,6 @@
 /** What the nodes say of themselves (`bailiff_nodes`), and which nodes there are (`bailiff_pods/_cluster`). */
 import { decodeToken, openBucket } from '@bailiff/bus';
-import { CLUSTER_KEY, clusterSnapshot, type NodeStatus, nodeStatus } from '@bailiff/schemas';
+import { CLUSTER_KEY, clusterSnapshot, decodeSnapshotValue, type NodeStatus, nodeStatus } from '@bailiff/schemas';
 import type { Session } from '../session.ts';
 
 interface Schema<T> {
@@ -47,6 +47,6 @@ export async function readNodes({ bus }: Pick<Session, 'bus'>): Promise<Map<stri
 /** Names of the cluster's nodes as ipam-sync sees them; null when it has not said. */
 export async function readExpectedNodes({ bus }: Session): Promise<string[] | null> {
   const entry = await openBucket(bus, 'bailiff_pods').get(CLUSTER_KEY);
-  const snapshot = entry && parseJson(entry.value.toString('utf8'), clusterSnapshot);
+  const snapshot = entry && parseJson(decodeSnapshotValue(entry.value), clusterSnapshot);
   return snapshot === null || typeof snapshot === 'string' ? null : snapshot.nodes.map(({ name }) => name);
 }

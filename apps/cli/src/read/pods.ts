@@ -1,6 +1,6 @@
 /** Pods as ipam-sync tells them (`bailiff_pods`): by labels policies select, by names people do. */
 import { openBucket } from '@bailiff/bus';
-import { CLUSTER_KEY, nodeSnapshot, type PodIdentity } from '@bailiff/schemas';
+import { CLUSTER_KEY, decodeSnapshotValue, nodeSnapshot, type PodIdentity } from '@bailiff/schemas';
 import { CliError } from '../errors.ts';
 import { isMeant, type PodSelector, podName } from '../selectors.ts';
 import type { Session } from '../session.ts';
@@ -17,7 +17,7 @@ export async function readPods({ bus, out }: Session): Promise<PlacedPod[]> {
   const entries = await openBucket(bus, 'bailiff_pods').entries();
   return entries.flatMap(({ key, value }) => {
     if (key === CLUSTER_KEY) return [];
-    const snapshot = parseJson(value.toString('utf8'), nodeSnapshot);
+    const snapshot = parseJson(decodeSnapshotValue(value), nodeSnapshot);
     if (typeof snapshot === 'string') {
       out.note(`the list of pods under ${key} cannot be read: ${snapshot}`);
       return [];

@@ -14,7 +14,14 @@ import {
   SERVICES_BUCKET,
   type StoredConfig,
 } from '@bailiff/bus';
-import { CLUSTER_KEY, clusterSnapshot, type InstanceStatus, instanceStatus, nodeStatus } from '@bailiff/schemas';
+import {
+  CLUSTER_KEY,
+  clusterSnapshot,
+  decodeSnapshotValue,
+  type InstanceStatus,
+  instanceStatus,
+  nodeStatus,
+} from '@bailiff/schemas';
 import type * as z from 'zod';
 
 /** As `bailiff policy status` has it. */
@@ -45,7 +52,7 @@ interface Reading {
 /** What an entry holds, or why it cannot be read. */
 function parse<T>(value: Buffer, schema: z.ZodType<T>): T | string {
   try {
-    const result = schema.safeParse(JSON.parse(value.toString('utf8')));
+    const result = schema.safeParse(JSON.parse(decodeSnapshotValue(value)));
     return result.success ? result.data : (result.error.issues[0]?.message ?? 'wrong shape');
   } catch {
     return 'not JSON';

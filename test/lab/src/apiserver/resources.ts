@@ -212,6 +212,7 @@ export const builtinResources: ResourceDef[] = [
     generation: true,
     unconditionalUpdate: false,
   }),
+  kept('apps', 'v1', 'controllerrevisions', 'ControllerRevision'),
   workload('daemonsets', 'DaemonSet', 'ds'),
   workload('deployments', 'Deployment', 'deploy'),
   workload('replicasets', 'ReplicaSet', 'rs'),

@@ -1,0 +1,19 @@
+/** Starts ipam-sync: the clients of the API server and of the bus, and what ends with the process. */
+import { connectService } from '@bailiff/bus';
+import { loadKube } from '@bailiff/kube';
+import { busOptionsOf, busServiceOf, type ServiceContext } from '@bailiff/service';
+import type { IpamSyncConfig } from './config.ts';
+import { CONFIG_BUCKET, IpamSync, PODS_BUCKET } from './ipam-sync.ts';
+
+/** Brings it up within the process frame. */
+export async function start(ctx: ServiceContext<IpamSyncConfig>): Promise<void> {
+  const { config, signal } = ctx;
+  const { kubeconfig, kubeContext: context } = config;
+  const client = loadKube({ kubeconfig, context, userAgent: `bailiff-ipam-sync/${ctx.version}` });
+  ctx.onStop('kubernetes', () => client.close());
+  const options = { ...busOptionsOf(config), name: 'ipam-sync' };
+  const bus = await connectService(busServiceOf(ctx), options, [`KV_${PODS_BUCKET}`, `KV_${CONFIG_BUCKET}`]);
+  const sync = new IpamSync(ctx, client, bus);
+  ctx.onStop('ipam-sync', () => sync.stop());
+  sync.run().catch((error) => signal.aborted || ctx.fail(error as Error));
+}

@@ -1,0 +1,126 @@
+// A tenant who may create and patch pods in one namespace, against ipam-sync under the rights that it ships with.
+import { workloadOf } from '@bailiff/schemas';
+import { waitFor } from '@bailiff/service/testing';
+import { describe, expect, test } from 'vitest';
+import { launch, startWorld, type World } from './ipam-sync/harness.ts';
+
+const MERGE = 'application/strategic-merge-patch+json';
+const controller = (kind: string, name: string, uid: string) => [
+  { apiVersion: 'apps/v1', kind, name, uid, controller: true },
+];
+const patch = (world: World, name: string, body: object) =>
+  void world.kube.server.api.patch('pods', { namespace: 'default', name }, MERGE, body);
+const podsOf = async (world: World, node: string) => (await world.snapshot(node))?.pods ?? [];
+const named = async (world: World, node: string, name: string) =>
+  (await podsOf(world, node)).find((pod) => pod.name === name);
+
+/** Deployment `vpn` with its ReplicaSet; gives the references of its pods. */
+function vpn(world: World): { ownerReferences: object[] } {
+  const { api } = world.kube.server;
+  const template = { metadata: { labels: { app: 'vpn' } }, spec: { containers: [{ name: 'main', image: 'vpn:1' }] } };
+  const spec = { selector: { matchLabels: { app: 'vpn' } }, template };
+  const deployment = api.create('deployments.apps', { metadata: { name: 'vpn', namespace: 'default' }, spec });
+  const ownerReferences = controller('Deployment', 'vpn', deployment.metadata.uid);
+  const set = api.create('replicasets.apps', {
+    metadata: { name: 'vpn-1', namespace: 'default', ownerReferences },
+    spec,
+  });
+  return { ownerReferences: controller('ReplicaSet', 'vpn-1', set.metadata.uid) };
+}
+
+describe('ipam-sync - a tenant that names the controller of another workload', () => {
+  const workload = async (world: World, name: string) => {
+    const pod = await named(world, 'node-1', name);
+    return pod && workloadOf(pod);
+  };
+  const is = (world: World, name: string, expected: string | null) =>
+    waitFor(async () => (await workload(world, name)) === expected, {
+      what: `${name} to belong to ${expected}`,
+      state: () => podsOf(world, 'node-1'),
+    });
+
+  test('ipam-sync - only a pod that runs what the template says is of the workload', async () => {
+    await using world = await startWorld();
+    const metadata = vpn(world);
+    const honest = { metadata, labels: { app: 'vpn' }, spec: { containers: [{ name: 'main', image: 'vpn:1' }] } };
+    world.running('vpn-1-a', 'node-1', ['10.1.0.5'], honest);
+    await using _sync = await launch(world);
+    await is(world, 'vpn-1-a', 'vpn');
+    // With the reference and the labels of the workload, and a program of its own.
+    world.running('forged', 'node-1', ['10.1.0.6'], { ...honest, spec: {} });
+    // With its name.
+    world.running('vpn', 'node-1', ['10.1.0.7']);
+    // With a controller whose read the API server refuses, and one that is not there.
+    const refused = { ownerReferences: controller('ReplicaSet', '%', 'uid') };
+    world.running('refused', 'node-1', ['10.1.0.8'], { metadata: refused });
+    world.running('invented', 'node-1', ['10.1.0.9'], {
+      metadata: { ownerReferences: controller('ReplicaSet', 'invented', 'uid') },
+    });
+    for (const name of ['forged', 'vpn', 'refused', 'invented']) await is(world, name, null);
+    expect(await workload(world, 'vpn-1-a')).toBe('vpn');
+    // A pod that the controller made runs another image by a patch, and its own again.
+    patch(world, 'vpn-1-a', { spec: { containers: [{ name: 'main', image: 'attacker/tool' }] } });
+    await is(world, 'vpn-1-a', null);
+    patch(world, 'vpn-1-a', { spec: { containers: [{ name: 'main', image: 'vpn:1' }] } });
+    await is(world, 'vpn-1-a', 'vpn');
+  });
+});
+
+describe('ipam-sync - a tenant that uses up what others share', () => {
+  test('ipam-sync - 1,464 labels on one pod: new pods of its node are listed, and so are all others', async () => {
+    await using world = await startWorld();
+    world.running('hostile', 'node-1', ['10.1.0.5'], { labels: { app: 'hostile', zone: 'restricted' } });
+    await using sync = await launch(world);
+    await waitFor(() => named(world, 'node-1', 'hostile'));
+    // 540 kB, as the API server takes them: keys with a prefix of 253 characters.
+    const prefix = `${'a'.repeat(63)}.${'b'.repeat(63)}.${'c'.repeat(63)}.${'d'.repeat(61)}`;
+    const labels = Object.fromEntries(
+      Array.from({ length: 1_464 }, (_, i) => [`${prefix}/${String(i).padStart(63, 'x')}`, 'v'.repeat(52)]),
+    );
+    patch(world, 'hostile', { metadata: { labels } });
+    await waitFor(async () => (await named(world, 'node-1', 'hostile'))?.cut === true, { state: sync.metrics });
+    world.running('innocent', 'node-1', ['10.1.0.6'], { labels: { app: 'innocent' } });
+    await waitFor(() => named(world, 'node-1', 'innocent'), { state: sync.metrics });
+    expect(await named(world, 'node-1', 'innocent')).toMatchObject({ labels: { app: 'innocent' } });
+    expect((await named(world, 'node-1', 'hostile'))?.interfaces[0]?.addresses).toEqual(['10.1.0.5']);
+    expect(await sync.metric('bailiff_ipam_sync_snapshots_oversized')).toBe(0);
+    expect(await sync.metric('bailiff_ipam_sync_cut_pods')).toBe(1);
+    // A policy that selects by a label which was cut finds it again.
+    expect((await named(world, 'node-1', 'hostile'))?.labels).not.toHaveProperty('zone');
+    const selector = { podLabels: { matchLabels: { zone: 'restricted' } } };
+    await world.config.put('runtime.cluster._.restricted', JSON.stringify({ selector }));
+    await waitFor(async () => (await named(world, 'node-1', 'hostile'))?.labels['zone'] === 'restricted', {
+      state: () => named(world, 'node-1', 'hostile'),
+    });
+  });
+
+  test('ipam-sync - an annotation of 255 kB, 17 times a second: the change of another pod is written within a second', async () => {
+    await using world = await startWorld();
+    world.running('hostile', 'node-1', ['10.1.0.5']);
+    await using sync = await launch(world);
+    await waitFor(() => named(world, 'node-1', 'hostile'));
+    const prefixes = Array.from({ length: 17_000 }, (_, i) => `10.${i >> 8}.${i & 255}.0/24`).join(',');
+    let patches = 0;
+    const attack = setInterval(() => {
+      patches += 1;
+      patch(world, 'hostile', {
+        metadata: { annotations: { 'bailiff.dev/allowed-source-prefixes': `${prefixes},${patches}` } },
+      });
+    }, 1_000 / 17);
+    try {
+      await waitFor(() => patches >= 34);
+      const times: number[] = [];
+      for (let i = 0; i < 5; i++) {
+        const startedAtMs = performance.now();
+        world.running(`innocent-${i}`, 'node-2', [`10.1.1.${i}`]);
+        await waitFor(() => named(world, 'node-2', `innocent-${i}`), { intervalMs: 5, timeoutMs: 30_000 });
+        times.push(performance.now() - startedAtMs);
+      }
+      expect(times.sort((a, b) => a - b)[2]).toBeLessThan(1_000);
+    } finally {
+      clearInterval(attack);
+    }
+    expect(prefixes.length).toBeGreaterThan(200_000);
+    await waitFor(async () => (await sync.metric('bailiff_ipam_sync_refused_prefixes')) === 1, { state: sync.metrics });
+  });
+});
