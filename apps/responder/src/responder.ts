@@ -7,6 +7,7 @@
  */
 import { setMaxListeners } from 'node:events';
 import {
+  BUDGET_EXHAUSTED,
   DELETE_STORM,
   Ledger,
   POLICY_SETTLE_MICROS,
@@ -49,6 +50,8 @@ import { VerdictStream } from './verdicts.ts';
 const EXPIRY_MARGIN_MS = 3_600_000;
 /** Where the stream keeps for ever: the longest expiry that a policy may name. */
 const LONGEST_EXPIRY_MS = 30 * 86_400_000;
+/** Refusals after which a quarantine may have to stand in; `tasksOf` decides. */
+const STAND_IN_REASONS: ReadonlySet<string> = new Set([DELETE_STORM, BUDGET_EXHAUSTED]);
 /** How often reading looks whether the backlog has room again. */
 const FULL_POLL_MS = 200;
 
@@ -294,7 +297,7 @@ class Responder {
     const nowMicros = this.#ctx.clock.nowMicros();
     if (phaseGroupOf(phase) === 'terminal') {
       const sequence = this.#backlog.ended(verdictId, taskId);
-      if (sequence !== null && reasonCode === DELETE_STORM) this.#replan(sequence);
+      if (sequence !== null && STAND_IN_REASONS.has(reasonCode)) this.#replan(sequence);
     } else if (phase === 'approved') {
       void this.#schedule(this.#backlog.jobsOf(verdictId, nowMicros).filter(({ job }) => job.taskId === taskId));
     } else if (phase === 'undone' && reasonCode === RELEASED) {
@@ -302,7 +305,7 @@ class Responder {
     }
   }
 
-  /** A deletion was stopped as one too many: its stand-in goes into the queue. */
+  /** A removal was refused: the quarantine that stands in for it, if any, goes into the queue. */
   #replan(sequence: number): void {
     this.#verdicts.get(sequence).then(
       (placed) => {

@@ -203,7 +203,7 @@ interface Setting {
 async function simulate({ seed, verdicts: count, replicas, maxPods, kills, isFull }: Setting): Promise<World> {
   const world = new World(seed, isFull);
   const book = new PolicyBook();
-  const guards = { budget: { window: '10m', maxPods, maxPercent: 100, maxNodes: 1 } };
+  const guards = { budget: { window: '10m', maxPods, maxPodsPerNamespace: maxPods, maxPercent: 100, maxNodes: 1 } };
   const policy = { dryRun: false, steps: [{ action: 'delete' }], guards };
   book.apply({ sequence: 1, timestampMicros: 0, key: 'response.cluster._.p', json: JSON.stringify(policy) });
   const atMicros = Date.now() * 1000;

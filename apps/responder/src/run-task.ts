@@ -19,6 +19,7 @@ import {
   judge,
   type Ledger,
   needsReservation,
+  ownerOf,
   type PolicyBook,
   recordOf,
   type Task,
@@ -36,7 +37,7 @@ import { CaptureGate } from './capture-gate.ts';
 import { afterFailure, type RetryLimits } from './failures.ts';
 import type { Metrics } from './metrics.ts';
 import type { Job, JobResult, PlacedVerdict, ResponseLog, StepHook } from './ports.ts';
-import type { FactReader } from './read-facts.ts';
+import { type FactReader, OWNER_PATIENCE_MS } from './read-facts.ts';
 
 export interface TaskDeps {
   ledger: Ledger;
@@ -149,8 +150,12 @@ export class TaskRunner {
   async #attempt(run: Run): Promise<JobResult> {
     const { ledger, facts, limits } = this.#deps;
     const { task, placed, api } = run;
-    const read = await facts.read(api, task.action, placed.verdict);
-    run.owner = read.pod && isSamePod(read.pod, placed.verdict.pod?.uid ?? '') ? read.pod.owner : null;
+    const { failingSinceMs } = run.job;
+    const read = await facts.read(api, task.action, placed.verdict, {
+      failingForMs: failingSinceMs === 0 ? 0 : this.#deps.clock.nowMs() - failingSinceMs,
+      boundMs: Math.min(OWNER_PATIENCE_MS, limits.retry.giveUpAfterMs / 2),
+    });
+    run.owner = read.pod && isSamePod(read.pod, placed.verdict.pod?.uid ?? '') ? ownerOf(read) : null;
     let state = ledger.task(task.taskId);
     if (state?.started) {
       // Begun before, here or elsewhere: only the whole stream tells whether it was ended as well.
@@ -210,7 +215,7 @@ export class TaskRunner {
       const recordedAt = clock.nowMicros();
       const started: Response = {
         ...recordOf(task, placed.verdict, 'started', 'started'),
-        ...ownerOf(run),
+        ...ownerFieldsOf(run),
         recordedAt,
         attempt: run.job.tries + 1,
         expiresAt: expiryOf(task.step, recordedAt, limits.longestExpiryMs),
@@ -260,7 +265,7 @@ export class TaskRunner {
       return this.#end(run, kind === 'refuse' ? 'refused' : 'dryrun', { reasonCode: code, reason });
     await this.#record({
       ...recordOf(run.task, run.placed.verdict, 'pending', 'pending'),
-      ...ownerOf(run),
+      ...ownerFieldsOf(run),
       reasonCode: code,
       reason,
     });
@@ -319,7 +324,7 @@ export class TaskRunner {
     await step('before-terminal', { verdictId: task.verdictId, action: task.action });
     await this.#record({
       ...recordOf(task, placed.verdict, phase, 'terminal'),
-      ...ownerOf(run),
+      ...ownerFieldsOf(run),
       reasonCode: outcome.reasonCode,
       reason: outcome.reason,
       attempt: job.tries + 1,
@@ -374,6 +379,6 @@ function later(job: Job, delayMs: number): JobResult {
   return { kind: 'later', delayMs: Math.max(0, delayMs), tries: job.tries, failingSinceMs: job.failingSinceMs };
 }
 
-function ownerOf({ owner }: Run): Pick<Response, 'ownerKind' | 'ownerName' | 'ownerUid'> {
+function ownerFieldsOf({ owner }: Run): Pick<Response, 'ownerKind' | 'ownerName' | 'ownerUid'> {
   return { ownerKind: owner?.kind ?? '', ownerName: owner?.name ?? '', ownerUid: owner?.uid ?? '' };
 }

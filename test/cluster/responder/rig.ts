@@ -50,6 +50,11 @@ export interface PodOptions {
   node?: string;
   owner?: { kind: string; name: string; uid: string; apiVersion?: string };
   annotations?: Record<string, string>;
+  /** Default: those that the selectors of this rig's owners match. */
+  labels?: Record<string, string>;
+  /** Of the pod's spec. */
+  terminationGracePeriodSeconds?: number;
+  finalizers?: string[];
   ready?: boolean;
 }
 export interface RigPod {
@@ -201,17 +206,17 @@ export class Rig implements AsyncDisposable {
   }
 
   pod(options: PodOptions = {}): RigPod {
-    const { namespace = 'shop', node = NODE, owner, annotations, ready = true } = options;
-    const name = `pod-${++this.#pods}`;
-    return this.podCalled(name, { namespace, node, owner, annotations, ready });
+    return this.podCalled(`pod-${++this.#pods}`, options);
   }
 
-  podCalled(name: string, { namespace = 'shop', node = NODE, owner, annotations, ready = true }: PodOptions): RigPod {
+  podCalled(name: string, options: PodOptions): RigPod {
+    const { namespace = 'shop', node = NODE, owner, annotations, ready = true, finalizers } = options;
+    const { labels = owner && { app: owner.name }, terminationGracePeriodSeconds } = options;
     const ref = { namespace, name };
     const ownerReferences = owner ? [{ apiVersion: 'apps/v1', controller: true, ...owner }] : undefined;
     const created = this.api.api.create('pods', {
-      metadata: { ...ref, annotations, ownerReferences },
-      spec: { nodeName: node, containers: [{ name: 'main', image: 'main' }] },
+      metadata: { ...ref, annotations, labels, finalizers, ownerReferences },
+      spec: { nodeName: node, terminationGracePeriodSeconds, containers: [{ name: 'main', image: 'main' }] },
     });
     const status = { phase: 'Running', conditions: [{ type: 'Ready', status: ready ? 'True' : 'False' }] };
     this.api.api.patch('pods', ref, 'application/merge-patch+json', { status }, { subresource: 'status' });

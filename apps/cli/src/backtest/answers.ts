@@ -8,12 +8,13 @@
  */
 import {
   type ActionEntry,
-  DELETE_STORM,
   type Facts,
+  hasStandIn,
   judge,
   needsReservation,
   type OwnerFacts,
   type OwnerRef,
+  ownerOf,
   type PodFacts,
   planVerdict,
   substitutesOf,
@@ -115,7 +116,7 @@ class Simulation {
       this.#insert({ ...due, atMicros: Math.max(decision.untilMicros, atMicros + 1) }, place);
     } else if (decision.kind === 'refuse') {
       this.answers.push({ ...told, outcome: 'refuse', code: decision.code, reason: decision.reason });
-      if (decision.code === DELETE_STORM && policy) this.#substitute(due, policy, place);
+      if (policy && hasStandIn(action, decision.code, policy)) this.#substitute(due, decision.code, policy, place);
     } else if (decision.kind === 'go') {
       this.answers.push({ ...told, outcome: 'act', code: '', reason: '' });
       this.#act(task, verdict, facts, atMicros);
@@ -127,13 +128,19 @@ class Simulation {
   #act({ taskId, action, policy }: Task, { pod, nodeName }: TrialVerdict, facts: Facts, atMicros: number): void {
     const podUid = pod?.uid ?? '';
     if (REMOVING.has(action)) this.#removed.add(podUid);
-    const ownerUid = facts.pod?.owner?.uid ?? '';
-    this.#actions.push({ taskId, atMicros, action, policy, podUid, ownerUid, nodeName });
+    const ownerUid = ownerOf(facts)?.uid ?? '';
+    const namespace = pod?.namespace ?? '';
+    this.#actions.push({ taskId, atMicros, action, policy, podUid, ownerUid, namespace, nodeName });
   }
 
-  /** The quarantine that stands in for a deletion that was one too many. */
-  #substitute({ atMicros, order, task, verdict }: Due, policy: ResponsePolicy, place: number): void {
-    const stopped = { atMicros, response: { reasonCode: DELETE_STORM } };
+  /** The quarantine that stands in for a removal that was refused. */
+  #substitute(
+    { atMicros, order, task, verdict }: Due,
+    reasonCode: string,
+    policy: ResponsePolicy,
+    place: number,
+  ): void {
+    const stopped = { atMicros, response: { reasonCode } };
     const tasks = substitutesOf([task], verdict, new Map([[task.policy, policy]]), () => stopped);
     const substitute = tasks.find((one) => one.substitute);
     if (!substitute || this.#planned.has(substitute.taskId)) return;
@@ -176,6 +183,7 @@ class Simulation {
       annotations: {},
       deleting: false,
       deletionGraceSeconds: null,
+      terminationGraceSeconds: null,
       ready: true,
       owner: owner ? { apiVersion: '', ...owner } : null,
     };

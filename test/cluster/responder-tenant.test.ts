@@ -1,0 +1,117 @@
+// A tenant writes its own pods: owner references, labels, grace periods, finalizers. None of it protects a pod, and none of it spends the
+// budget, the cooldown or the storm limit of somebody else's workload. Beside each attack stands the workload that deserves the guard.
+import type { Verdict } from '@bailiff/schemas';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { acting, Rig, type RigPod } from './responder/rig.ts';
+
+const DELETE = [{ action: 'delete' }];
+const budget = (more: Record<string, unknown>) => ({
+  budget: { window: '10m', maxPods: 100_000, maxPercent: 100, maxNodes: 100, ...more },
+});
+
+describe('responder - what a tenant says of its own pods', () => {
+  let rig: Rig;
+  beforeAll(async () => {
+    rig = await Rig.start();
+    rig.api.api.create('namespaces', { metadata: { name: 'tenant' } });
+    await rig.policies({
+      remove: acting('remove', DELETE),
+      healthy: acting('healthy', DELETE, { ...budget({}), minHealthyReplicas: 3 }),
+      storm: acting('storm', DELETE, { ...budget({}), deleteStorm: { deletes: 3, window: '10m' }, cooldown: '1h' }),
+    });
+    await rig.start({ giveUpAfterMs: 2_000 });
+  });
+  afterAll(async () => rig?.[Symbol.asyncDispose]());
+
+  const endOf = (verdict: Verdict, action = 'delete') => rig.until(verdict, action, ['succeeded', 'refused', 'failed']);
+  const answer = async (pod: RigPod, rule: string) => endOf(await rig.verdict(pod, { rule }));
+
+  it.each([431, 400, 405])('owner - one that the API server refuses to return spares no pod (%d)', async (status) => {
+    const name = `unreadable-${status}`;
+    rig.api.faults.inject({ verb: 'get', resource: 'replicasets', name, status, times: 1e6 });
+    const pod = rig.pod({ owner: { kind: 'ReplicaSet', name, uid: 'rs-1' } });
+    expect((await answer(pod, 'remove')).phase).toBe('succeeded');
+    expect(rig.podNow(pod)).toBeNull();
+    const honest = rig.pod({ owner: rig.daemonSet(`honest-${status}`) });
+    expect(await answer(honest, 'remove')).toMatchObject({ phase: 'refused', reasonCode: 'protected-owner-kind' });
+  });
+
+  it('owner - a name that no object can have spares no pod', async () => {
+    // As a real API server answers it.
+    rig.api.faults.inject({ verb: 'get', resource: 'replicasets', name: '%', status: 400, times: 1e6 });
+    const pod = rig.pod({ owner: { kind: 'ReplicaSet', name: '%', uid: 'rs-1' }, labels: {} });
+    expect((await answer(pod, 'remove')).phase).toBe('succeeded');
+  });
+
+  it('owner - one that cannot be read for long is not waited for for ever', async () => {
+    const owner = rig.replicaSet('away', 4);
+    rig.api.faults.inject({ verb: 'get', resource: 'replicasets', name: 'away', status: 503, times: 1e6 });
+    const pod = rig.pod({ owner });
+    const end = await answer(pod, 'remove');
+    expect(end).toMatchObject({ phase: 'succeeded', ownerUid: '' });
+    expect(end.attempt).toBeGreaterThan(1);
+  });
+
+  it('minimum healthy - a bare pod, an invented owner and a foreign one are deleted; a real replica is spared', async () => {
+    const owner = rig.replicaSet('few', 3);
+    const invented = { kind: 'ReplicaSet', name: 'invented', uid: 'rs-2' };
+    const pods = [rig.pod(), rig.pod({ owner: invented }), rig.pod({ owner, labels: { app: 'not-few' } })];
+    for (const pod of pods) {
+      expect(await answer(pod, 'healthy')).toMatchObject({ phase: 'succeeded', ownerUid: '' });
+      expect(rig.podNow(pod)).toBeNull();
+    }
+    const replica = rig.pod({ owner });
+    expect(await answer(replica, 'healthy')).toMatchObject({ reasonCode: 'below-min-healthy', ownerUid: owner.uid });
+  });
+
+  it('storm and cooldown - pods that claim the UID of a workload are not charged to it', async () => {
+    const owner = rig.replicaSet('victim', 20);
+    const claims = Array.from({ length: 4 }, () => rig.pod({ owner, labels: { app: 'claim' } }));
+    for (const pod of claims) expect((await answer(pod, 'storm')).phase).toBe('succeeded');
+    const replica = rig.pod({ owner });
+    expect(await answer(replica, 'storm')).toMatchObject({ phase: 'succeeded', ownerUid: owner.uid });
+    // The workload's own deletions do count: the next one waits for the cooldown.
+    const next = await rig.verdict(rig.pod({ owner }), { rule: 'storm' });
+    const bare = rig.pod();
+    expect((await answer(bare, 'storm')).phase).toBe('succeeded');
+    expect(rig.of(next)).toEqual([]);
+  });
+});
+
+describe('responder - a tenant’s share of the budget', () => {
+  it('namespace - ten sacrificial pods leave the rest of the budget to the others; the rest of theirs is quarantined', async () => {
+    await using rig = await Rig.start();
+    rig.api.api.create('namespaces', { metadata: { name: 'tenant' } });
+    await rig.policies({
+      share: acting('share', DELETE, budget({ maxPods: 10, exhausted: 'quarantine' })),
+      strict: acting('strict', DELETE, budget({ maxPods: 10 })),
+    });
+    await rig.start();
+    const answers = (pods: RigPod[], rule: string) =>
+      Promise.all(
+        pods.map(async (pod) => {
+          const verdict = await rig.verdict(pod, { rule });
+          return [verdict, await rig.until(verdict, 'delete', ['succeeded', 'refused', 'failed'])] as const;
+        }),
+      );
+    const sacrificed = await answers(
+      Array.from({ length: 12 }, () => rig.pod({ namespace: 'tenant' })),
+      'share',
+    );
+    const refused = sacrificed.filter(([, { reasonCode }]) => reasonCode === 'budget-exhausted');
+    expect([sacrificed.length - refused.length, refused.length]).toEqual([5, 7]);
+    for (const [verdict] of refused) {
+      expect((await rig.until(verdict, 'quarantine', ['succeeded', 'refused', 'failed'])).phase).toBe('succeeded');
+      expect(await rig.quarantined()).toContain(verdict.pod?.uid);
+    }
+    const [late] = await answers([rig.pod({ namespace: 'tenant' })], 'strict');
+    expect(late?.[1].reasonCode).toBe('budget-exhausted');
+    const others = await answers(
+      Array.from({ length: 5 }, () => rig.pod()),
+      'strict',
+    );
+    expect(others.map(([, { phase }]) => phase)).toEqual(Array.from({ length: 5 }, () => 'succeeded'));
+    // Refused is refused where the policy does not ask for a quarantine.
+    expect(rig.of((late as (typeof others)[0])[0], 'quarantine')).toEqual([]);
+  });
+});
