@@ -1,6 +1,7 @@
 // A tenant writes its own pods: owner references, labels, grace periods, finalizers. None of it protects a pod, and none of it spends the
 // budget, the cooldown or the storm limit of somebody else's workload. Beside each attack stands the workload that deserves the guard.
 import type { Verdict } from '@bailiff/schemas';
+import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { acting, Rig, type RigPod } from './responder/rig.ts';
 
@@ -113,5 +114,39 @@ describe('responder - a tenant’s share of the budget', () => {
     expect(others.map(([, { phase }]) => phase)).toEqual(Array.from({ length: 5 }, () => 'succeeded'));
     // Refused is refused where the policy does not ask for a quarantine.
     expect(rig.of((late as (typeof others)[0])[0], 'quarantine')).toEqual([]);
+  });
+});
+
+describe('responder - the order of a policy’s steps', () => {
+  const steps = ['observe', 'label', 'quarantine', 'delete'];
+
+  it('order - each step begins when the one before it has ended, and a verdict waits for no other', async () => {
+    await using rig = await Rig.start();
+    await rig.policies({ ordered: acting('ordered', [...steps.slice(0, 3).map((action) => ({ action })), ...DELETE]) });
+    await rig.start();
+    await rig.start();
+    const slow = rig.pod();
+    const held = rig.api.faults.inject({ verb: 'create', resource: 'events', delayMs: 600, times: 1 });
+    const first = await rig.verdict(slow, { rule: 'ordered' });
+    await waitFor(() => held.hits === 1, { what: 'the event of the first verdict to be under way' });
+    const others = await Promise.all(Array.from({ length: 20 }, () => rig.verdict(rig.pod(), { rule: 'ordered' })));
+    for (const verdict of [...others, first]) {
+      expect((await rig.until(verdict, 'delete', ['succeeded', 'refused', 'failed'])).phase).toBe('succeeded');
+      expect(rig.of(verdict).map(({ action, phase }) => `${action} ${phase}`)).toEqual(
+        steps.flatMap((action) => [`${action} started`, `${action} succeeded`]),
+      );
+    }
+  });
+
+  it('order - a step that cannot be done holds the next one up for its bound and no longer', async () => {
+    await using rig = await Rig.start();
+    await rig.policies({ stuck: acting('stuck', [{ action: 'label' }, ...DELETE]) });
+    await rig.start();
+    const pod = rig.pod();
+    rig.api.faults.inject({ verb: 'patch', resource: 'pods', name: pod.name, status: 503, times: 1e6 });
+    const verdict = await rig.verdict(pod, { rule: 'stuck' });
+    expect((await rig.until(verdict, 'delete', 'succeeded')).phase).toBe('succeeded');
+    const [label, remove] = ['label', 'delete'].map((action) => rig.of(verdict, action)[0]?.recordedAt ?? 0);
+    expect((remove as number) - (label as number)).toBeGreaterThan(8_000_000);
   });
 });

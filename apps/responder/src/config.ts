@@ -2,6 +2,7 @@
 import { busShape, type FrameConfig } from '@bailiff/service';
 import * as z from 'zod';
 import { redisOptions } from './redis-options.ts';
+import type { RunLimits } from './run-task.ts';
 
 const milliseconds = (min: number, max: number) => z.number().int().min(min).max(max);
 const MINUTE = 60_000;
@@ -92,3 +93,23 @@ export const responderSchema = z
   });
 
 export type ResponderConfig = z.output<typeof responderSchema> & FrameConfig;
+
+/** An effect must end while RESPONSES still knows of it; what is asked for longer is cut to this much less than what the stream keeps. */
+const EXPIRY_MARGIN_MS = 3_600_000;
+/** Where the stream keeps for ever: the longest expiry that a policy may name. */
+const LONGEST_EXPIRY_MS = 30 * 86_400_000;
+export function limitsOf(config: ResponderConfig, responsesMaxAgeMs: number): RunLimits {
+  return {
+    answerHorizonMs: config.answerHorizonMs,
+    approvalTimeoutMs: config.approvalTimeoutMs,
+    apiTimeoutMs: config.apiTimeoutMs,
+    takeoverMs: config.takeoverMs,
+    longestExpiryMs: responsesMaxAgeMs === 0 ? LONGEST_EXPIRY_MS : Math.max(0, responsesMaxAgeMs - EXPIRY_MARGIN_MS),
+    retry: {
+      baseMs: config.retryBaseMs,
+      maxMs: config.retryMaxMs,
+      giveUpAfterMs: config.giveUpAfterMs,
+      budgetGiveUpAfterMs: config.budgetGiveUpAfterMs,
+    },
+  };
+}

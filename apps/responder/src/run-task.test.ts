@@ -9,6 +9,7 @@ import fc from 'fast-check';
 import { Registry } from 'prom-client';
 import { describe, expect, it } from 'vitest';
 import { makeMetrics, NO_READINGS } from './metrics.ts';
+import { OrderGate } from './order-gate.ts';
 import type { Job, JobResult, PlacedVerdict, Published, Reserved, ResponseLog, Step } from './ports.ts';
 import { FactReader } from './read-facts.ts';
 import { type TaskDeps, TaskRunner } from './run-task.ts';
@@ -125,6 +126,7 @@ class Replica {
     };
     const deps: TaskDeps = {
       ledger: this.ledger,
+      order: new OrderGate(),
       book,
       log,
       kube: { ...world.kube, request: (options) => (this.alive ? world.kube.request(options) : gone) },

@@ -33,9 +33,9 @@ import type { Clock } from '@bailiff/service';
 import type { ActionContext, Outcome } from './actions/action.ts';
 import { ACTION_OF } from './actions/index.ts';
 import { Api } from './api.ts';
-import { CaptureGate } from './capture-gate.ts';
 import { afterFailure, type RetryLimits } from './failures.ts';
 import type { Metrics } from './metrics.ts';
+import { ORDER_LOOK_MS, type OrderGate } from './order-gate.ts';
 import type { Job, JobResult, PlacedVerdict, ResponseLog, StepHook } from './ports.ts';
 import { type FactReader, OWNER_PATIENCE_MS } from './read-facts.ts';
 
@@ -47,6 +47,7 @@ export interface TaskDeps {
   quarantine: ActionContext['quarantine'];
   askNode: ActionContext['askNode'];
   facts: FactReader;
+  order: OrderGate;
   /** By its sequence; null when the stream no longer has it. */
   readVerdict(sequence: number): Promise<PlacedVerdict | null>;
   clock: Clock;
@@ -76,7 +77,6 @@ const done: JobResult = { kind: 'done' };
 
 export class TaskRunner {
   readonly #deps: TaskDeps;
-  readonly #captures = new CaptureGate();
   #running = new Set<string>();
   #reservation: Promise<unknown> = Promise.resolve();
 
@@ -134,7 +134,7 @@ export class TaskRunner {
 
   /** Milliseconds until it is this task's turn. */
   #waitOf({ job, task, tasks }: Run): number {
-    const { ledger, clock, limits } = this.#deps;
+    const { ledger, clock, limits, order } = this.#deps;
     const nowMicros = clock.nowMicros();
     const started = ledger.task(task.taskId)?.started;
     // A try of this very job has ended in order, so nobody else is at it.
@@ -144,7 +144,7 @@ export class TaskRunner {
     }
     const untilDueMs = (task.dueAtMicros - nowMicros) / 1000;
     if (untilDueMs > 0) return untilDueMs;
-    return this.#captures.waitMs(task, tasks, (taskId) => ledger.isClosed(taskId), clock.monotonicMs());
+    return !started && order.isHeld(task, tasks, ledger, clock.monotonicMs()) ? ORDER_LOOK_MS : 0;
   }
 
   async #attempt(run: Run): Promise<JobResult> {

@@ -93,6 +93,12 @@ export class Ledger {
     return this.#closed.has(taskId) || this.#tasks.get(taskId)?.terminal != null;
   }
 
+  /** It waits for a person. */
+  isPending(taskId: string): boolean {
+    const state = this.#tasks.get(taskId);
+    return state?.pendingAtMicros != null && state.approvedAtMicros === null && state.terminal === null;
+  }
+
   /** What was begun since then, oldest first. */
   actionsSince(sinceMicros: number): ActionEntry[] {
     return this.#actions.filter((entry) => entry.atMicros >= sinceMicros);
