@@ -150,3 +150,54 @@ describe('responder - the order of a policy’s steps', () => {
     expect((remove as number) - (label as number)).toBeGreaterThan(8_000_000);
   });
 });
+
+describe('responder - a pod that does not end', () => {
+  it('grace - a period of a year is cut, the pod is cut off until it is gone, and only then the delete has succeeded', async () => {
+    await using rig = await Rig.start();
+    await rig.policies({
+      remove: acting('remove', DELETE),
+      evict: acting('evict', [{ action: 'evict' }]),
+      own: acting('own', [{ action: 'delete', gracePeriodSeconds: 2 }]),
+    });
+    await rig.start({ maxGraceSeconds: 1 });
+    for (const [rule, action, graceSeconds] of [
+      ['remove', 'delete', 1],
+      ['evict', 'evict', 1],
+      ['own', 'delete', 2],
+    ] as const) {
+      const pod = rig.pod({ terminationGracePeriodSeconds: 31_536_000 });
+      rig.deaf.add(pod.name);
+      const verdict = await rig.verdict(pod, { rule });
+      await waitFor(() => rig.podNow(pod)?.metadata.deletionGracePeriodSeconds === graceSeconds, {
+        what: `${action} with ${graceSeconds} s of grace`,
+        state: () => rig.podNow(pod)?.metadata,
+      });
+      await waitFor(async () => (await rig.quarantined()).includes(pod.uid), { what: 'the pod to be cut off' });
+      expect(rig.of(verdict).map(({ phase }) => phase)).toEqual(['started']);
+      const end = await rig.until(verdict, action, ['succeeded', 'refused', 'failed']);
+      expect(end).toMatchObject({ phase: 'succeeded', reasonCode: '', attempt: 1 });
+      expect(end.apiVerb).toBe(action === 'delete' ? 'DELETE' : 'POST');
+      expect(rig.podNow(pod)).toBeNull();
+      expect(await rig.quarantined()).not.toContain(pod.uid);
+    }
+  });
+
+  it('grace - a deletion that the tenant began with a long period is cut short; one that ends in time is left alone', async () => {
+    await using rig = await Rig.start();
+    await rig.policies({ remove: acting('remove', DELETE) });
+    await rig.start({ maxGraceSeconds: 1 });
+    const [long, short] = [rig.pod(), rig.pod({ finalizers: ['example.com/wait'] })];
+    rig.deaf.add(long.name).add(short.name);
+    rig.api.api.delete('pods', long, { gracePeriodSeconds: 31_536_000 });
+    rig.api.api.delete('pods', short, { gracePeriodSeconds: 1 });
+    const cut = await rig.until(await rig.verdict(long, { rule: 'remove' }), 'delete', [
+      'succeeded',
+      'refused',
+      'failed',
+    ]);
+    expect(cut.phase).toBe('succeeded');
+    expect(rig.podNow(long)).toBeNull();
+    const left = await rig.until(await rig.verdict(short, { rule: 'remove' }), 'delete', ['succeeded', 'refused']);
+    expect(left.reasonCode).toBe('already-deleting');
+  });
+});

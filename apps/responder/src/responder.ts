@@ -43,8 +43,9 @@ import { Queues } from './queues.ts';
 import { FactReader } from './read-facts.ts';
 import { redisOf } from './redis-options.ts';
 import { ResponseStream } from './responses.ts';
-import { type TaskDeps, TaskRunner } from './run-task.ts';
+import { TaskRunner } from './run-task.ts';
 import { UndoRunner } from './run-undo.ts';
+import type { TaskDeps } from './task-deps.ts';
 import { VerdictStream } from './verdicts.ts';
 
 /** Refusals after which a quarantine may have to stand in; `tasksOf` decides. */

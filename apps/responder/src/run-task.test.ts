@@ -12,7 +12,8 @@ import { makeMetrics, NO_READINGS } from './metrics.ts';
 import { OrderGate } from './order-gate.ts';
 import type { Job, JobResult, PlacedVerdict, Published, Reserved, ResponseLog, Step } from './ports.ts';
 import { FactReader } from './read-facts.ts';
-import { type TaskDeps, TaskRunner } from './run-task.ts';
+import { TaskRunner } from './run-task.ts';
+import type { TaskDeps } from './task-deps.ts';
 
 /** Same sequence for the same seed (mulberry32). */
 function randomOf(seed: number): () => number {
@@ -69,6 +70,8 @@ class World {
       const name = path.split('/').at(-1) ?? '';
       const pod = this.pods.get(name);
       if (!pod) throw new KubeError('KUBE_NOT_FOUND', 'no such pod', { status: 404 });
+      // The kubelet is quick.
+      if (verb === 'GET' && pod.deleting) throw new KubeError('KUBE_NOT_FOUND', 'no such pod', { status: 404 });
       if (verb === 'GET') return this.#show(name, pod) as T;
       const uid = (body as { preconditions?: { uid?: string } }).preconditions?.uid;
       if (verb === 'DELETE' && uid !== pod.uid) throw new KubeError('KUBE_CONFLICT', 'another pod', { status: 409 });
@@ -130,7 +133,7 @@ class Replica {
       book,
       log,
       kube: { ...world.kube, request: (options) => (this.alive ? world.kube.request(options) : gone) },
-      quarantine: { newest: () => gone, put: () => gone },
+      quarantine: { newest: async () => null, put: () => gone },
       askNode: () => gone,
       facts: new FactReader(() => 0),
       readVerdict: async (sequence) => verdicts[sequence - 1] ?? null,
@@ -140,6 +143,7 @@ class Replica {
       limits: {
         answerHorizonMs: 1e9,
         approvalTimeoutMs: 1e9,
+        maxGraceSeconds: 30,
         apiTimeoutMs: 0,
         takeoverMs: 0,
         longestExpiryMs: 1e9,

@@ -14,62 +14,31 @@ import {
   ACTION_MEMORY_MICROS,
   type Decision,
   expiryOf,
-  type GuardLimits,
   isSamePod,
   judge,
-  type Ledger,
   needsReservation,
   ownerOf,
-  type PolicyBook,
   recordOf,
   type Task,
   type TaskState,
   tasksOf,
 } from '@bailiff/answer';
 import { BusError } from '@bailiff/bus';
-import type { KubeApi } from '@bailiff/kube';
 import type { Response } from '@bailiff/schemas';
-import type { Clock } from '@bailiff/service';
-import type { ActionContext, Outcome } from './actions/action.ts';
+import { type ActionContext, DONE, type Outcome } from './actions/action.ts';
+import { REMOVAL_LOOK_MS } from './actions/delete.ts';
 import { ACTION_OF } from './actions/index.ts';
-import { Api } from './api.ts';
-import { afterFailure, type RetryLimits } from './failures.ts';
-import type { Metrics } from './metrics.ts';
-import { ORDER_LOOK_MS, type OrderGate } from './order-gate.ts';
-import type { Job, JobResult, PlacedVerdict, ResponseLog, StepHook } from './ports.ts';
-import { type FactReader, OWNER_PATIENCE_MS } from './read-facts.ts';
-
-export interface TaskDeps {
-  ledger: Ledger;
-  book: PolicyBook;
-  log: ResponseLog;
-  kube: KubeApi;
-  quarantine: ActionContext['quarantine'];
-  askNode: ActionContext['askNode'];
-  facts: FactReader;
-  order: OrderGate;
-  /** By its sequence; null when the stream no longer has it. */
-  readVerdict(sequence: number): Promise<PlacedVerdict | null>;
-  clock: Clock;
-  metrics: Metrics;
-  limits: RunLimits;
-  step: StepHook;
-  /** A record, or what it is made of, waits for the bus: the job is tried again. */
-  onWait(error: BusError): void;
-  signal?: AbortSignal;
-}
-
-export interface RunLimits extends GuardLimits {
-  apiTimeoutMs: number;
-  /** A `started` record younger than this may belong to a process that is still at it. Above `apiTimeoutMs`. */
-  takeoverMs: number;
-  /** Longest expiry: what RESPONSES keeps, less a margin. */
-  longestExpiryMs: number;
-  retry: RetryLimits;
-}
+import { Api, type ApiTrace } from './api.ts';
+import { afterFailure } from './failures.ts';
+import { ORDER_LOOK_MS } from './order-gate.ts';
+import type { Job, JobResult, PlacedVerdict } from './ports.ts';
+import { OWNER_PATIENCE_MS } from './read-facts.ts';
+import type { TaskDeps } from './task-deps.ts';
 
 /** Reservations that may lose the race before the task is put back in the queue. */
 export const MAX_RESERVATIONS = 64;
+/** Removals under way of which this process remembers its request. */
+const MAX_UNDER_WAY = 10_000;
 /** Wait of a task whose turn is another's just now. */
 const CROWDED_MS = 200;
 
@@ -78,6 +47,8 @@ const done: JobResult = { kind: 'done' };
 export class TaskRunner {
   readonly #deps: TaskDeps;
   #running = new Set<string>();
+  /** Removals that this process asked for and that are not over, with the request: tries that only look make none. */
+  readonly #underWay = new Map<string, ApiTrace | null>();
   #reservation: Promise<unknown> = Promise.resolve();
 
   constructor(deps: TaskDeps) {
@@ -138,7 +109,7 @@ export class TaskRunner {
     const nowMicros = clock.nowMicros();
     const started = ledger.task(task.taskId)?.started;
     // A try of this very job has ended in order, so nobody else is at it.
-    if (started && job.tries === 0) {
+    if (started && job.tries === 0 && !this.#underWay.has(task.taskId)) {
       const youngMicros = started.atMicros + limits.takeoverMs * 1000 - nowMicros;
       return Math.min(limits.takeoverMs, youngMicros / 1000);
     }
@@ -163,8 +134,12 @@ export class TaskRunner {
       if (ledger.isClosed(task.taskId)) return done;
       state = ledger.task(task.taskId);
     }
-    if (state?.started && (await ACTION_OF[task.action].tookEffect(this.#context(run, state, read)))) {
-      return this.#end(run, 'succeeded', FOUND_DONE);
+    if (state?.started) {
+      const context = this.#context(run, state, read);
+      const action = ACTION_OF[task.action];
+      if (await action.tookEffect(context))
+        return this.#end(run, 'succeeded', this.#underWay.has(task.taskId) ? DONE : FOUND_DONE);
+      if (action.isUnderWay?.(context)) return await this.#act(run, state, read);
     }
     for (let attempt = 1; attempt <= MAX_RESERVATIONS; attempt++) {
       const beganMs = this.#deps.clock.monotonicMs();
@@ -274,7 +249,15 @@ export class TaskRunner {
 
   async #act(run: Run, state: TaskState, read: ActionContext['facts']): Promise<JobResult> {
     const outcome = await ACTION_OF[run.task.action].carryOut(this.#context(run, state, read));
+    if (outcome.underWay) return this.#lookAgain(run);
     return this.#end(run, outcome.failed ? 'failed' : outcome.refused ? 'refused' : 'succeeded', outcome);
+  }
+
+  #lookAgain({ job, task, api }: Run): JobResult {
+    const [oldest] = this.#underWay.keys();
+    if (this.#underWay.size >= MAX_UNDER_WAY && oldest !== undefined) this.#underWay.delete(oldest);
+    this.#underWay.set(task.taskId, api.trace ?? this.#underWay.get(task.taskId) ?? null);
+    return later(job, REMOVAL_LOOK_MS);
   }
 
   #context(run: Run, state: TaskState, facts: ActionContext['facts']): ActionContext {
@@ -284,6 +267,7 @@ export class TaskRunner {
       verdict: run.placed.verdict,
       facts,
       startedAtMicros: started.recordedAt,
+      maxGraceSeconds: this.#deps.limits.maxGraceSeconds,
       expiresAtMicros: started.expiresAt,
       nowMs: this.#deps.clock.nowMs(),
       api: run.api,
@@ -319,6 +303,7 @@ export class TaskRunner {
   async #end(run: Run, phase: 'succeeded' | 'dryrun' | 'refused' | 'failed', outcome: Outcome): Promise<JobResult> {
     const { task, placed, api, job } = run;
     const { ledger, step } = this.#deps;
+    const trace = api.trace ?? this.#underWay.get(task.taskId) ?? null;
     const started = ledger.task(task.taskId)?.started?.response;
     const undoable = phase === 'succeeded' && !outcome.notOurs && ACTION_OF[task.action].undo !== undefined;
     await step('before-terminal', { verdictId: task.verdictId, action: task.action });
@@ -328,12 +313,13 @@ export class TaskRunner {
       reasonCode: outcome.reasonCode,
       reason: outcome.reason,
       attempt: job.tries + 1,
-      apiVerb: api.trace?.verb ?? '',
-      apiPath: api.trace?.path ?? '',
-      apiStatus: api.trace?.status ?? 0,
+      apiVerb: trace?.verb ?? '',
+      apiPath: trace?.path ?? '',
+      apiStatus: trace?.status ?? 0,
       expiresAt: undoable ? (started?.expiresAt ?? null) : null,
       capture: outcome.capture ?? null,
     });
+    this.#underWay.delete(task.taskId);
     return done;
   }
 

@@ -97,7 +97,7 @@ function judgeRow({ action, guards, step, policy, facts, ...more }: Row): Decisi
     pendingAtMicros: null,
     approvedAtMicros: null,
     nowMicros: NOW,
-    limits: { answerHorizonMs: 3_600_000, approvalTimeoutMs: 3_600_000 },
+    limits: { answerHorizonMs: 3_600_000, approvalTimeoutMs: 3_600_000, maxGraceSeconds: 30 },
     ...more,
   });
 }

@@ -89,6 +89,8 @@ export interface GuardLimits {
   answerHorizonMs: number;
   /** A task waits this long for its approval. */
   approvalTimeoutMs: number;
+  /** Longest grace period of a removal whose step names none. */
+  maxGraceSeconds: number;
 }
 
 /**
@@ -132,7 +134,7 @@ function withdrawn({ task, policy }: GuardInput): Decision | null {
   return refuse('policy-withdrawn', `policy ${task.policy} no longer asks for ${task.action}`);
 }
 
-function identity({ task, verdict, facts, reserved }: GuardInput): Decision | null {
+function identity({ task, verdict, facts, reserved, limits }: GuardInput): Decision | null {
   const { pod, node } = facts;
   if (task.action === 'cordon' && !node) return refuse('node-gone', `node ${verdict.nodeName} does not exist`);
   if (task.action === 'cordon' && node?.unschedulable && node.annotations[CORDONED_BY] === undefined) {
@@ -156,17 +158,24 @@ function identity({ task, verdict, facts, reserved }: GuardInput): Decision | nu
       `pod ${name} is on node "${pod.nodeName}", the verdict came from "${verdict.nodeName}"`,
     );
   }
-  if (!reserved && REMOVING.has(task.action) && isBeingDeleted(pod, task)) {
+  if (!reserved && REMOVING.has(task.action) && isBeingDeleted(pod, task, limits.maxGraceSeconds)) {
     return refuse('already-deleting', `pod ${name} is being deleted already`);
   }
   return null;
 }
 
 /** True when a deletion is under way that ends no later than the one the task asks for. */
-export function isBeingDeleted(pod: PodFacts, task: Task): boolean {
+export function isBeingDeleted(pod: PodFacts, task: Task, maxGraceSeconds: number): boolean {
   if (!pod.deleting) return false;
-  const wanted = task.action === 'delete' ? task.step.gracePeriodSeconds : undefined;
-  return wanted === undefined || pod.deletionGraceSeconds === null || pod.deletionGraceSeconds <= wanted;
+  return pod.deletionGraceSeconds === null || pod.deletionGraceSeconds <= graceSecondsOf(pod, task, maxGraceSeconds);
+}
+
+/** Kubernetes' own default of `terminationGracePeriodSeconds`. */
+const DEFAULT_GRACE_SECONDS = 30;
+
+/** Seconds between SIGTERM and SIGKILL: the step's; without one the pod's own, which its author chose, up to a bound. */
+export function graceSecondsOf(pod: PodFacts, { step }: Pick<Task, 'step'>, maxGraceSeconds: number): number {
+  return step.gracePeriodSeconds ?? Math.min(pod.terminationGraceSeconds ?? DEFAULT_GRACE_SECONDS, maxGraceSeconds);
 }
 
 function protection({ task, verdict, policy, facts }: GuardInput): Decision | null {

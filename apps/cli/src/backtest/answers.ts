@@ -53,7 +53,11 @@ export interface Answer {
 
 /** Guards count what was begun within this; the longest window that a policy may name. */
 const ACTION_MEMORY_MICROS = 24 * 3_600_000_000;
-const NO_LIMITS = { answerHorizonMs: Number.POSITIVE_INFINITY, approvalTimeoutMs: Number.POSITIVE_INFINITY };
+const NO_LIMITS = {
+  answerHorizonMs: Number.POSITIVE_INFINITY,
+  approvalTimeoutMs: Number.POSITIVE_INFINITY,
+  maxGraceSeconds: 30,
+};
 const REMOVING: ReadonlySet<string> = new Set(['delete', 'evict']);
 
 interface Due {
