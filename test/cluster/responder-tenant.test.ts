@@ -1,5 +1,5 @@
 // A tenant writes its own pods: owner references, labels, grace periods, finalizers. None of it protects a pod, and none of it spends the
-// budget, the cooldown or the storm limit of somebody else's workload. Beside each attack stands the workload that deserves the guard.
+// budget, the cooldown or the storm limit of another workload. Beside each attack stands the workload that deserves the guard.
 import type { Verdict } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
