@@ -193,7 +193,7 @@ describe('backtest - rules on trial', () => {
       'delete refuse delete-storm': expect.any(Number),
       'quarantine act': expect.any(Number),
     });
-    const budget = await tally({ budget: { window: '1h', maxPods: 3, maxPercent: 100, maxNodes: 1 } });
+    const budget = await tally({ budget: { ...wide.budget, maxPods: 3, maxPodsPerNamespace: 3 } });
     expect(budget).toMatchObject({ 'delete act': 3, 'delete refuse budget-exhausted': expect.any(Number) });
     expect(await tally({ ...wide, deleteStorm: { deletes: 999, window: '1h' }, minHealthyReplicas: 13 })).toEqual({
       'delete refuse below-min-healthy': expect.any(Number),

@@ -195,7 +195,7 @@ describe('responder bounds', () => {
 describe('responder bounds - one place in a budget', () => {
   it('pods - many verdicts, two replicas, and exactly as many deletions as the budget has', async () => {
     await using rig = await Rig.start();
-    await rig.policies({ few: acting('few', [{ action: 'delete' }], budget({ maxPods: 3 })) });
+    await rig.policies({ few: acting('few', [{ action: 'delete' }], budget({ maxPods: 3, maxPodsPerNamespace: 3 })) });
     await rig.start();
     await rig.start();
     const pods = Array.from({ length: 20 }, () => rig.pod());

@@ -128,10 +128,15 @@ describe.each(targets)('responder installed: $name', ({ start }) => {
   });
 
   test.each(['evict', 'delete'] as const)('%s - the pod goes', async (action) => {
-    const { path } = await carriedOut(action);
-    const { status, body } = await target.client.get(path);
-    expect([404, 200]).toContain(status);
-    if (status === 200) expect(body['metadata'].deletionTimestamp).toEqual(expect.any(String));
+    const pod = await podOn(`for-${action}`, `node-of-${action}`);
+    const verdict = await rig.verdict(pod, { rule: action });
+    const isMarked = async () =>
+      (await target.client.get(`${PODS}/${pod.name}`)).body['metadata']?.deletionTimestamp !== undefined;
+    await waitFor('the pod to be marked for deletion', isMarked, 30_000);
+    // As its kubelet would, if it had one.
+    await target.kubectl.ok('delete', 'pod', '-n', 'shop', pod.name, '--grace-period=0', '--force');
+    expect((await rig.until(verdict, action, 'succeeded')).phase).toBe('succeeded');
+    expect((await target.client.get(`${PODS}/${pod.name}`)).status).toBe(404);
   });
 });
 

@@ -1,9 +1,20 @@
-import { appendFileSync, mkdirSync, mkdtempSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import {
+  appendFileSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CniCache } from './cni-cache.ts';
+import { MAX_RECORD_BYTES } from './cni-record.ts';
 
 const json = (uid: string) =>
   JSON.stringify({ kind: 'cniCacheV1', containerId: 'c', ifName: 'eth0', cniArgs: [['K8S_POD_UID', uid]], result: {} });
@@ -52,6 +63,23 @@ describe('cni cache', () => {
     cache.start();
     expect(problems).toEqual([{ file: path.join(dir, 'x'), reason: 'kind is not cniCacheV1' }]);
     expect(seen).toEqual(['u4']);
+  });
+
+  it('a FIFO, a device behind a link, a folder blocks nothing: it is reported, and records are read', () => {
+    execFileSync('mkfifo', [path.join(dir, 'a-fifo')]);
+    symlinkSync('/dev/zero', path.join(dir, 'b-device'));
+    mkdirSync(path.join(dir, 'c-folder'));
+    writeFileSync(path.join(dir, 'd-large'), '');
+    truncateSync(path.join(dir, 'd-large'), MAX_RECORD_BYTES + 1);
+    writeFileSync(path.join(dir, 'record'), json('u6'));
+    cache.start();
+    expect(seen).toEqual(['u6']);
+    expect(problems.map(({ file, reason }) => [path.basename(file), reason.split(':')[0]])).toEqual([
+      ['a-fifo', 'not a regular file'],
+      ['b-device', 'ELOOP'],
+      ['c-folder', 'not a regular file'],
+      ['d-large', `${MAX_RECORD_BYTES + 1} bytes is more than a record may have (${MAX_RECORD_BYTES})`],
+    ]);
   });
 
   it('a folder that is made later is found', async () => {

@@ -5,7 +5,17 @@
  * A watch stands on a folder, not on its path: `check()`, called on a slow timer, notices one that was removed and made again, and reads
  * what an overrun of inotify's queue hid. Nothing here throws once it was started.
  */
-import { type FSWatcher, readdirSync, readFileSync, statSync, watch } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  type FSWatcher,
+  fstatSync,
+  openSync,
+  readdirSync,
+  readSync,
+  statSync,
+  watch,
+} from 'node:fs';
 import path from 'node:path';
 import { type CniRecord, MAX_RECORD_BYTES, readCniRecord } from './cni-record.ts';
 
@@ -103,18 +113,9 @@ export class CniCache {
   /** @param unlessKnown leaves a record that was read since the file was written */
   #read(name: string, retries: number, unlessKnown = false): void {
     const file = path.join(this.#dir, name);
-    let json: string;
-    let writtenAtMs: number;
+    let read: ReturnType<typeof readRegularFile>;
     try {
-      const { size, mtimeMs } = statSync(file);
-      if (unlessKnown && this.records.get(name)?.writtenAtMs === mtimeMs) return;
-      if (size > MAX_RECORD_BYTES) {
-        this.#events.onProblem({ file, reason: `${size} bytes is more than a record may have (${MAX_RECORD_BYTES})` });
-        return;
-      }
-      json = readFileSync(file, 'utf8');
-      // After the reading: what was read is not older than this says.
-      writtenAtMs = statSync(file).mtimeMs;
+      read = readRegularFile(file, unlessKnown ? this.records.get(name)?.writtenAtMs : undefined);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
         this.records.delete(name);
@@ -123,7 +124,12 @@ export class CniCache {
       } else this.#events.onProblem({ file, reason: (error as Error).message });
       return;
     }
-    this.#take(name, file, readCniRecord(name, json, writtenAtMs), retries);
+    if (read === null) return;
+    if ('reason' in read) {
+      this.#events.onProblem({ file, reason: read.reason });
+      return;
+    }
+    this.#take(name, file, readCniRecord(name, read.json, read.writtenAtMs), retries);
   }
 
   #take(name: string, file: string, reading: ReturnType<typeof readCniRecord>, retries: number): void {
@@ -147,5 +153,40 @@ export class CniCache {
     this.#watcher?.close();
     for (const timer of this.#timers) clearTimeout(timer);
     this.#timers.clear();
+  }
+}
+
+/** `O_NONBLOCK`: opening a FIFO waits for its writer otherwise, and would block the whole collector. `O_NOFOLLOW`: libcni writes no links. */
+const READ_FLAGS = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW;
+
+/**
+ * Reads at most MAX_RECORD_BYTES of a regular file, without blocking. Checks are on the open file, so that a file that replaces it under
+ * its name in between changes nothing.
+ * @param knownAtMs null is returned when the file was last written at this time
+ * @throws Error of the file system; ELOOP for a symbolic link
+ */
+function readRegularFile(
+  file: string,
+  knownAtMs: number | undefined,
+): { json: string; writtenAtMs: number } | { reason: string } | null {
+  const fd = openSync(file, READ_FLAGS);
+  try {
+    const before = fstatSync(fd);
+    if (!before.isFile()) return { reason: 'not a regular file' };
+    if (before.mtimeMs === knownAtMs) return null;
+    // One byte more than allowed: the file may have grown since.
+    const buffer = Buffer.allocUnsafe(Math.min(before.size, MAX_RECORD_BYTES) + 1);
+    let length = 0;
+    for (let got = -1; got !== 0 && length < buffer.length; length += got) {
+      got = readSync(fd, buffer, length, buffer.length - length, length);
+    }
+    if (length > MAX_RECORD_BYTES || before.size > MAX_RECORD_BYTES) {
+      const bytes = Math.max(length, before.size);
+      return { reason: `${bytes} bytes is more than a record may have (${MAX_RECORD_BYTES})` };
+    }
+    // After the reading: what was read is not older than this says.
+    return { json: buffer.toString('utf8', 0, length), writtenAtMs: fstatSync(fd).mtimeMs };
+  } finally {
+    closeSync(fd);
   }
 }

@@ -11,7 +11,9 @@ export const configSchema = z.strictObject({
     .min(2)
     .max(100_000)
     .default(DEFAULT_VERDICTS_PER_MINUTE)
-    .describe('verdicts a minute at most, half of them kept for high and critical ones; the same in every replica'),
+    .describe(
+      'verdicts a minute at most, half of them kept for high and critical ones, a quarter at most for one namespace or node; the same in every replica',
+    ),
   pullMessages: z
     .number()
     .int()

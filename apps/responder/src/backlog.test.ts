@@ -3,6 +3,7 @@ import { responsePolicy } from '@bailiff/policy';
 import { sampleResponse, sampleVerdict } from '@bailiff/schemas/testing';
 import { describe, expect, it } from 'vitest';
 import { Backlog } from './backlog.ts';
+import { OrderGate } from './order-gate.ts';
 
 const policies = new Map([
   ['mine', responsePolicy.parse({ steps: [{ action: 'label' }, { action: 'delete', after: '5m' }] })],
@@ -11,7 +12,7 @@ const SECOND = 1_000_000;
 
 describe('backlog', () => {
   it('unanswered - a task that was due long ago and has not ended; one that was begun has the same time to end', () => {
-    const backlog = new Backlog();
+    const backlog = new Backlog(new OrderGate());
     const ledger = new Ledger();
     const verdict = sampleVerdict({ verdictId: 'v1' });
     backlog.put({ verdict, sequence: 1, atMicros: 0 }, planVerdict(verdict, 0, policies), ledger);

@@ -6,6 +6,7 @@
 
 import { isUnanswered, type Ledger, type Task, type TaskState } from '@bailiff/answer';
 import type { Response } from '@bailiff/schemas';
+import type { OrderGate } from './order-gate.ts';
 import type { Job, PlacedVerdict } from './ports.ts';
 
 /** Some 400 bytes each. When it is full the reading of VERDICTS waits. */
@@ -17,13 +18,25 @@ export interface QueuedJob {
   job: Job;
 }
 
+/** The time, by both clocks. */
+export interface Now {
+  micros: number;
+  monotonicMs: number;
+}
+
 interface Outstanding {
   sequence: number;
   tasks: Pick<Task, 'taskId' | 'verdictId' | 'policy' | 'action' | 'dueAtMicros' | 'substitute'>[];
 }
 
 export class Backlog {
+  readonly #order: OrderGate;
   #verdicts = new Map<string, Outstanding>();
+
+  /** @param order tasks that must wait for another of their verdict get no job yet */
+  constructor(order: OrderGate) {
+    this.#order = order;
+  }
 
   get size(): number {
     return this.#verdicts.size;
@@ -67,12 +80,13 @@ export class Backlog {
   }
 
   /** The verdicts' jobs that are to begin within the time; those that wait for a person are left out until their time is up. */
-  jobs(ledger: Ledger, nowMicros: number, aheadMs: number, approvalTimeoutMs: number): QueuedJob[] {
+  jobs(ledger: Ledger, now: Now, aheadMs: number, approvalTimeoutMs: number): QueuedJob[] {
     const jobs: QueuedJob[] = [];
     for (const { sequence, tasks } of this.#verdicts.values()) {
       for (const task of tasks) {
-        if (waitsForApproval(ledger.task(task.taskId), nowMicros, approvalTimeoutMs)) continue;
-        const job = doJob(task, sequence, nowMicros);
+        if (waitsForApproval(ledger.task(task.taskId), now.micros, approvalTimeoutMs)) continue;
+        if (this.#isHeld(task, tasks, ledger, now)) continue;
+        const job = doJob(task, sequence, now.micros);
         if (job.delayMs <= aheadMs) jobs.push(job);
       }
     }
@@ -80,9 +94,15 @@ export class Backlog {
   }
 
   /** The jobs of one verdict, whenever they begin. */
-  jobsOf(verdictId: string, nowMicros: number): QueuedJob[] {
-    const verdict = this.#verdicts.get(verdictId);
-    return verdict ? verdict.tasks.map((task) => doJob(task, verdict.sequence, nowMicros)) : [];
+  jobsOf(verdictId: string, ledger: Ledger, now: Now): QueuedJob[] {
+    const { tasks = [], sequence = 0 } = this.#verdicts.get(verdictId) ?? {};
+    const free = tasks.filter((task) => !this.#isHeld(task, tasks, ledger, now));
+    return free.map((task) => doJob(task, sequence, now.micros));
+  }
+
+  /** Of a task that is due later, its own delay is the wait: it asks when its job runs. */
+  #isHeld(task: Outstanding['tasks'][number], tasks: Outstanding['tasks'], ledger: Ledger, now: Now): boolean {
+    return task.dueAtMicros <= now.micros && this.#order.isHeld(task, tasks, ledger, now.monotonicMs);
   }
 }
 

@@ -2,6 +2,7 @@
 import { busShape, type FrameConfig } from '@bailiff/service';
 import * as z from 'zod';
 import { redisOptions } from './redis-options.ts';
+import type { RunLimits } from './task-deps.ts';
 
 const milliseconds = (min: number, max: number) => z.number().int().min(min).max(max);
 const MINUTE = 60_000;
@@ -67,6 +68,15 @@ export const responderSchema = z
     budgetGiveUpAfterMs: milliseconds(0, 1440 * MINUTE)
       .default(10 * MINUTE)
       .describe('the same for an eviction that a disruption budget refuses'),
+    maxGraceSeconds: z
+      .number()
+      .int()
+      .min(0)
+      .max(3600)
+      .default(30)
+      .describe(
+        'longest grace period of an evict or delete whose step names none: the pod’s own, but no more than this',
+      ),
     answerHorizonMs: milliseconds(1_000, 30 * 1440 * MINUTE)
       .default(1440 * MINUTE)
       .describe('a verdict that has been due for longer is refused'),
@@ -92,3 +102,24 @@ export const responderSchema = z
   });
 
 export type ResponderConfig = z.output<typeof responderSchema> & FrameConfig;
+
+/** An effect must end while RESPONSES still knows of it; what is asked for longer is cut to this much less than what the stream keeps. */
+const EXPIRY_MARGIN_MS = 3_600_000;
+/** Where the stream keeps for ever: the longest expiry that a policy may name. */
+const LONGEST_EXPIRY_MS = 30 * 86_400_000;
+export function limitsOf(config: ResponderConfig, responsesMaxAgeMs: number): RunLimits {
+  return {
+    answerHorizonMs: config.answerHorizonMs,
+    approvalTimeoutMs: config.approvalTimeoutMs,
+    maxGraceSeconds: config.maxGraceSeconds,
+    apiTimeoutMs: config.apiTimeoutMs,
+    takeoverMs: config.takeoverMs,
+    longestExpiryMs: responsesMaxAgeMs === 0 ? LONGEST_EXPIRY_MS : Math.max(0, responsesMaxAgeMs - EXPIRY_MARGIN_MS),
+    retry: {
+      baseMs: config.retryBaseMs,
+      maxMs: config.retryMaxMs,
+      giveUpAfterMs: config.giveUpAfterMs,
+      budgetGiveUpAfterMs: config.budgetGiveUpAfterMs,
+    },
+  };
+}

@@ -7,16 +7,18 @@ import { FactReader, OWNER_CACHE_MS } from './read-facts.ts';
 const OWNER = { apiVersion: 'apps/v1', kind: 'ReplicaSet', name: 'web', uid: 'rs-1', controller: true };
 const daemonSet = { ...OWNER, kind: 'DaemonSet', name: 'agent', uid: 'ds-1' };
 const pod = (namespace: string, owner: object) => ({
-  metadata: { uid: `${namespace}-1`, namespace, name: 'one', ownerReferences: [owner] },
+  metadata: { uid: `${namespace}-1`, namespace, name: 'one', labels: { app: 'web' }, ownerReferences: [owner] },
   spec: { nodeName: 'node-a' },
 });
 /** An API server that has these objects, by path. */
-function world(objects: Record<string, object>) {
+function world(objects: Record<string, object | KubeError>) {
   const asked: string[] = [];
   const api: KubeApi = {
     request: async <T>({ path }: RequestOptions): Promise<T> => {
       asked.push(path);
-      if (path in objects) return objects[path] as T;
+      const found = objects[path];
+      if (found instanceof KubeError) throw found;
+      if (found) return found as T;
       throw new KubeError('KUBE_NOT_FOUND', 'not here', { status: 404 });
     },
     watch: () => Promise.reject(new Error('not here')),
@@ -26,7 +28,8 @@ function world(objects: Record<string, object>) {
 const verdictOf = (namespace: string) =>
   ({ nodeName: 'node-a', pod: { uid: `${namespace}-1`, namespace, name: 'one' } }) as Verdict;
 
-const SET = { metadata: { uid: 'rs-1' }, spec: { replicas: 4 }, status: { readyReplicas: 3 } };
+const selector = { matchLabels: { app: 'web' } };
+const SET = { metadata: { uid: 'rs-1' }, spec: { replicas: 4, selector }, status: { readyReplicas: 3 } };
 const pods = {
   '/api/v1/namespaces/shop/pods/one': pod('shop', OWNER),
   '/api/v1/namespaces/evil/pods/one': pod('evil', OWNER),
@@ -59,6 +62,46 @@ describe('facts of an owner', () => {
     },
   );
 
+  it('a pod that the selector of its owner does not match is a bare pod, and the owner’s own pods are not', async () => {
+    const stray = { ...pod('shop', OWNER), metadata: { ...pod('shop', OWNER).metadata, labels: { app: 'other' } } };
+    const { api } = world({
+      ...pods,
+      '/api/v1/namespaces/shop/pods/two': stray,
+      '/apis/apps/v1/namespaces/shop/replicasets/web': SET,
+    });
+    const reader = new FactReader(() => 0);
+    const two = { nodeName: 'node-a', pod: { uid: 'shop-1', namespace: 'shop', name: 'two' } } as Verdict;
+    expect((await reader.read(api, 'delete', two)).owner).toBeNull();
+    expect((await reader.read(api, 'delete', verdictOf('shop'))).owner).toEqual({ replicas: 4, ready: 3 });
+  });
+
+  it.each(['%', '..', 'a/b', 'A', 'a'.repeat(254), ''])(
+    'a name that no object can have is not asked for - %s',
+    async (name) => {
+      const { api, asked } = world({ '/api/v1/namespaces/shop/pods/one': pod('shop', { ...OWNER, name }) });
+      expect((await new FactReader(() => 0).read(api, 'delete', verdictOf('shop'))).owner).toBeNull();
+      expect(asked).toEqual(['/api/v1/namespaces/shop/pods/one']);
+    },
+  );
+
+  const path = '/apis/apps/v1/namespaces/shop/replicasets/web';
+  it.each([400, 405, 410, 414, 422, 431])('an owner that the server refuses to return is none - %d', async (status) => {
+    const { api } = world({ ...pods, [path]: new KubeError('KUBE_INVALID', 'refused', { status }) });
+    expect((await new FactReader(() => 0).read(api, 'delete', verdictOf('shop'))).owner).toBeNull();
+  });
+
+  it.each([0, 401, 403, 408, 429, 500, 503])(
+    'a read that may succeed later is tried again within its bound, and then the owner is none - %d',
+    async (status) => {
+      const { api } = world({ ...pods, [path]: new KubeError('KUBE_SERVER', 'later', { status }) });
+      const reader = new FactReader(() => 0);
+      const read = (failingForMs: number) =>
+        reader.read(api, 'delete', verdictOf('shop'), { failingForMs, boundMs: 1_000 });
+      await expect(read(999)).rejects.toThrow('later');
+      expect((await read(1_000)).owner).toBeNull();
+    },
+  );
+
   it.each([
     ['one that is there', {}, { replicas: 5, ready: 4 }],
     ['one made anew under its name', { metadata: { uid: 'ds-2' } }, null],
@@ -66,7 +109,12 @@ describe('facts of an owner', () => {
     const status = { desiredNumberScheduled: 5, numberReady: 4 };
     const { api } = world({
       '/api/v1/namespaces/shop/pods/one': pod('shop', daemonSet),
-      '/apis/apps/v1/namespaces/shop/daemonsets/agent': { metadata: { uid: 'ds-1' }, status, ...more },
+      '/apis/apps/v1/namespaces/shop/daemonsets/agent': {
+        metadata: { uid: 'ds-1' },
+        spec: { selector },
+        status,
+        ...more,
+      },
     });
     expect((await new FactReader(() => 0).read(api, 'delete', verdictOf('shop'))).owner).toEqual(expected);
   });

@@ -7,6 +7,7 @@
  */
 import { setMaxListeners } from 'node:events';
 import {
+  BUDGET_EXHAUSTED,
   DELETE_STORM,
   Ledger,
   POLICY_SETTLE_MICROS,
@@ -32,23 +33,25 @@ import { ACTIONS } from '@bailiff/policy';
 import { type Response, SchemaRegistry } from '@bailiff/schemas';
 import { busOptionsOf, busServiceOf, QuietLog, type ServiceContext, ServiceError } from '@bailiff/service';
 import { nodeAsker } from './ask-node.ts';
-import { Backlog, clearJob, type QueuedJob, undoJobs } from './backlog.ts';
-import type { ResponderConfig } from './config.ts';
+import { Backlog, clearJob, type Now, type QueuedJob, undoJobs } from './backlog.ts';
+import { limitsOf, type ResponderConfig } from './config.ts';
 import { type Metrics, makeMetrics } from './metrics.ts';
+import { OrderGate } from './order-gate.ts';
 import type { Job, JobResult, PlacedVerdict, StepHook } from './ports.ts';
 import { QuarantineKeeper } from './quarantine-keeper.ts';
 import { Queues } from './queues.ts';
 import { FactReader } from './read-facts.ts';
 import { redisOf } from './redis-options.ts';
 import { ResponseStream } from './responses.ts';
-import { type RunLimits, type TaskDeps, TaskRunner } from './run-task.ts';
+import { TaskRunner } from './run-task.ts';
 import { UndoRunner } from './run-undo.ts';
+import type { TaskDeps } from './task-deps.ts';
 import { VerdictStream } from './verdicts.ts';
 
-/** An effect must end while RESPONSES still knows of it; what is asked for longer is cut to this much less than what the stream keeps. */
-const EXPIRY_MARGIN_MS = 3_600_000;
-/** Where the stream keeps for ever: the longest expiry that a policy may name. */
-const LONGEST_EXPIRY_MS = 30 * 86_400_000;
+/** Refusals after which a quarantine may have to stand in; `tasksOf` decides. */
+const STAND_IN_REASONS: ReadonlySet<string> = new Set([DELETE_STORM, BUDGET_EXHAUSTED]);
+/** How often steps whose wait for an earlier one is over are looked for: a wait ends this much late at most. */
+const RELEASE_EVERY_MS = 2_000;
 /** How often reading looks whether the backlog has room again. */
 const FULL_POLL_MS = 200;
 
@@ -85,7 +88,8 @@ class Responder {
   readonly #ctx: ServiceContext<ResponderConfig>;
   readonly #step: StepHook;
   readonly #ledger = new Ledger();
-  readonly #backlog = new Backlog();
+  readonly #order = new OrderGate();
+  readonly #backlog = new Backlog(this.#order);
   readonly #book = new PolicyBook();
   readonly #metrics: Metrics;
   readonly #configLog: ConfigLog;
@@ -180,6 +184,7 @@ class Responder {
     const deps: TaskDeps = {
       ...outside,
       ledger: this.#ledger,
+      order: this.#order,
       book: this.#book,
       log: this.#responses,
       readVerdict: (sequence) => this.#verdicts.get(sequence),
@@ -253,6 +258,10 @@ class Responder {
     onStop('queues', () => queues.close());
     const cancel = clock.setRepeating(() => this.#scan(), config.scanIntervalMs);
     onStop('scan', cancel);
+    onStop(
+      'order',
+      clock.setRepeating(() => this.#release(), RELEASE_EVERY_MS),
+    );
     const caughtUp = () => {
       this.#caughtUp = true;
     };
@@ -279,9 +288,18 @@ class Responder {
     const tasks = tasksOf(placed, this.#book, this.#ledger);
     this.#metrics.verdicts.inc({ matched: tasks.length > 0 ? 'yes' : 'no' });
     this.#backlog.put(placed, tasks, this.#ledger);
-    const added = this.#schedule(this.#backlog.jobsOf(verdictId, clock.nowMicros()));
+    const added = this.#schedule(this.#jobsOf(verdictId));
     if (this.#backlog.isFull) await added;
     while (this.#backlog.isFull && !signal.aborted) await clock.sleep(FULL_POLL_MS, signal);
+  }
+
+  #now(): Now {
+    const { clock } = this.#ctx;
+    return { micros: clock.nowMicros(), monotonicMs: clock.monotonicMs() };
+  }
+
+  #jobsOf(verdictId: string): QueuedJob[] {
+    return this.#backlog.jobsOf(verdictId, this.#ledger, this.#now());
   }
 
   #onRemade(stream: string): void {
@@ -291,24 +309,27 @@ class Responder {
 
   #onFolded(taskId: string, response: Response): void {
     const { verdictId, phase, reasonCode } = response;
-    const nowMicros = this.#ctx.clock.nowMicros();
     if (phaseGroupOf(phase) === 'terminal') {
       const sequence = this.#backlog.ended(verdictId, taskId);
-      if (sequence !== null && reasonCode === DELETE_STORM) this.#replan(sequence);
+      // The next step of its policy may begin.
+      if (sequence !== null) void this.#schedule(this.#jobsOf(verdictId));
+      if (sequence !== null && STAND_IN_REASONS.has(reasonCode)) this.#replan(sequence);
     } else if (phase === 'approved') {
-      void this.#schedule(this.#backlog.jobsOf(verdictId, nowMicros).filter(({ job }) => job.taskId === taskId));
+      void this.#schedule(this.#jobsOf(verdictId).filter(({ job }) => job.taskId === taskId));
+    } else if (phase === 'pending') {
+      void this.#schedule(this.#jobsOf(verdictId).filter(({ job }) => job.taskId !== taskId));
     } else if (phase === 'undone' && reasonCode === RELEASED) {
       void this.#schedule([clearJob({ taskId, response })]);
     }
   }
 
-  /** A deletion was stopped as one too many: its stand-in goes into the queue. */
+  /** A removal was refused: the quarantine that stands in for it, if any, goes into the queue. */
   #replan(sequence: number): void {
     this.#verdicts.get(sequence).then(
       (placed) => {
         if (!placed) return;
         this.#backlog.put(placed, tasksOf(placed, this.#book, this.#ledger), this.#ledger);
-        return this.#schedule(this.#backlog.jobsOf(placed.verdict.verdictId, this.#ctx.clock.nowMicros()));
+        return this.#schedule(this.#jobsOf(placed.verdict.verdictId));
       },
       (error: Error) => this.#ctx.log.warn({ err: error }, 'a stopped deletion is planned again at the next start'),
     );
@@ -332,6 +353,15 @@ class Responder {
     return job.kind === 'do' ? this.#tasks.run(job) : this.#undos.run(job);
   }
 
+  #dueJobs(aheadMs: number): QueuedJob[] {
+    return this.#backlog.jobs(this.#ledger, this.#now(), aheadMs, this.#ctx.config.approvalTimeoutMs);
+  }
+
+  /** Queues the steps that have waited long enough for an earlier one. */
+  #release(): void {
+    if (this.#order.size > 0) void this.#schedule(this.#dueJobs(0));
+  }
+
   /** Puts whatever is due before the scan after the next one into the queue; what is there already stays. */
   #scan(): void {
     const { clock, config } = this.#ctx;
@@ -340,7 +370,7 @@ class Responder {
     this.#metrics.scans.inc();
     this.#ledger.prune(nowMicros);
     void this.#keeper.settle();
-    const jobs = this.#backlog.jobs(this.#ledger, nowMicros, aheadMs, config.approvalTimeoutMs);
+    const jobs = this.#dueJobs(aheadMs);
     jobs.push(...undoJobs(this.#ledger, nowMicros, aheadMs, (taskId) => this.#undos.isCleared(taskId)));
     void this.#schedule(jobs);
   }
@@ -357,20 +387,4 @@ class Responder {
     }
     for (const { job } of jobs) await this.#step('job-added', { verdictId: job.verdictId, action: job.action });
   }
-}
-
-function limitsOf(config: ResponderConfig, responsesMaxAgeMs: number): RunLimits {
-  return {
-    answerHorizonMs: config.answerHorizonMs,
-    approvalTimeoutMs: config.approvalTimeoutMs,
-    apiTimeoutMs: config.apiTimeoutMs,
-    takeoverMs: config.takeoverMs,
-    longestExpiryMs: responsesMaxAgeMs === 0 ? LONGEST_EXPIRY_MS : Math.max(0, responsesMaxAgeMs - EXPIRY_MARGIN_MS),
-    retry: {
-      baseMs: config.retryBaseMs,
-      maxMs: config.retryMaxMs,
-      giveUpAfterMs: config.giveUpAfterMs,
-      budgetGiveUpAfterMs: config.budgetGiveUpAfterMs,
-    },
-  };
 }

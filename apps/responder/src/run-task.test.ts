@@ -9,9 +9,11 @@ import fc from 'fast-check';
 import { Registry } from 'prom-client';
 import { describe, expect, it } from 'vitest';
 import { makeMetrics, NO_READINGS } from './metrics.ts';
+import { OrderGate } from './order-gate.ts';
 import type { Job, JobResult, PlacedVerdict, Published, Reserved, ResponseLog, Step } from './ports.ts';
 import { FactReader } from './read-facts.ts';
-import { type TaskDeps, TaskRunner } from './run-task.ts';
+import { TaskRunner } from './run-task.ts';
+import type { TaskDeps } from './task-deps.ts';
 
 /** Same sequence for the same seed (mulberry32). */
 function randomOf(seed: number): () => number {
@@ -68,6 +70,8 @@ class World {
       const name = path.split('/').at(-1) ?? '';
       const pod = this.pods.get(name);
       if (!pod) throw new KubeError('KUBE_NOT_FOUND', 'no such pod', { status: 404 });
+      // The kubelet is quick.
+      if (verb === 'GET' && pod.deleting) throw new KubeError('KUBE_NOT_FOUND', 'no such pod', { status: 404 });
       if (verb === 'GET') return this.#show(name, pod) as T;
       const uid = (body as { preconditions?: { uid?: string } }).preconditions?.uid;
       if (verb === 'DELETE' && uid !== pod.uid) throw new KubeError('KUBE_CONFLICT', 'another pod', { status: 409 });
@@ -125,10 +129,11 @@ class Replica {
     };
     const deps: TaskDeps = {
       ledger: this.ledger,
+      order: new OrderGate(),
       book,
       log,
       kube: { ...world.kube, request: (options) => (this.alive ? world.kube.request(options) : gone) },
-      quarantine: { newest: () => gone, put: () => gone },
+      quarantine: { newest: async () => null, put: () => gone },
       askNode: () => gone,
       facts: new FactReader(() => 0),
       readVerdict: async (sequence) => verdicts[sequence - 1] ?? null,
@@ -138,6 +143,7 @@ class Replica {
       limits: {
         answerHorizonMs: 1e9,
         approvalTimeoutMs: 1e9,
+        maxGraceSeconds: 30,
         apiTimeoutMs: 0,
         takeoverMs: 0,
         longestExpiryMs: 1e9,
@@ -203,7 +209,7 @@ interface Setting {
 async function simulate({ seed, verdicts: count, replicas, maxPods, kills, isFull }: Setting): Promise<World> {
   const world = new World(seed, isFull);
   const book = new PolicyBook();
-  const guards = { budget: { window: '10m', maxPods, maxPercent: 100, maxNodes: 1 } };
+  const guards = { budget: { window: '10m', maxPods, maxPodsPerNamespace: maxPods, maxPercent: 100, maxNodes: 1 } };
   const policy = { dryRun: false, steps: [{ action: 'delete' }], guards };
   book.apply({ sequence: 1, timestampMicros: 0, key: 'response.cluster._.p', json: JSON.stringify(policy) });
   const atMicros = Date.now() * 1000;

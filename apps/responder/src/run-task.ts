@@ -14,60 +14,31 @@ import {
   ACTION_MEMORY_MICROS,
   type Decision,
   expiryOf,
-  type GuardLimits,
   isSamePod,
   judge,
-  type Ledger,
   needsReservation,
-  type PolicyBook,
+  ownerOf,
   recordOf,
   type Task,
   type TaskState,
   tasksOf,
 } from '@bailiff/answer';
 import { BusError } from '@bailiff/bus';
-import type { KubeApi } from '@bailiff/kube';
 import type { Response } from '@bailiff/schemas';
-import type { Clock } from '@bailiff/service';
-import type { ActionContext, Outcome } from './actions/action.ts';
+import { type ActionContext, DONE, type Outcome } from './actions/action.ts';
+import { REMOVAL_LOOK_MS } from './actions/delete.ts';
 import { ACTION_OF } from './actions/index.ts';
-import { Api } from './api.ts';
-import { CaptureGate } from './capture-gate.ts';
-import { afterFailure, type RetryLimits } from './failures.ts';
-import type { Metrics } from './metrics.ts';
-import type { Job, JobResult, PlacedVerdict, ResponseLog, StepHook } from './ports.ts';
-import type { FactReader } from './read-facts.ts';
-
-export interface TaskDeps {
-  ledger: Ledger;
-  book: PolicyBook;
-  log: ResponseLog;
-  kube: KubeApi;
-  quarantine: ActionContext['quarantine'];
-  askNode: ActionContext['askNode'];
-  facts: FactReader;
-  /** By its sequence; null when the stream no longer has it. */
-  readVerdict(sequence: number): Promise<PlacedVerdict | null>;
-  clock: Clock;
-  metrics: Metrics;
-  limits: RunLimits;
-  step: StepHook;
-  /** A record, or what it is made of, waits for the bus: the job is tried again. */
-  onWait(error: BusError): void;
-  signal?: AbortSignal;
-}
-
-export interface RunLimits extends GuardLimits {
-  apiTimeoutMs: number;
-  /** A `started` record younger than this may belong to a process that is still at it. Above `apiTimeoutMs`. */
-  takeoverMs: number;
-  /** Longest expiry: what RESPONSES keeps, less a margin. */
-  longestExpiryMs: number;
-  retry: RetryLimits;
-}
+import { Api, type ApiTrace } from './api.ts';
+import { afterFailure } from './failures.ts';
+import { ORDER_LOOK_MS } from './order-gate.ts';
+import type { Job, JobResult, PlacedVerdict } from './ports.ts';
+import { OWNER_PATIENCE_MS } from './read-facts.ts';
+import type { TaskDeps } from './task-deps.ts';
 
 /** Reservations that may lose the race before the task is put back in the queue. */
 export const MAX_RESERVATIONS = 64;
+/** Removals under way of which this process remembers its request. */
+const MAX_UNDER_WAY = 10_000;
 /** Wait of a task whose turn is another's just now. */
 const CROWDED_MS = 200;
 
@@ -75,8 +46,9 @@ const done: JobResult = { kind: 'done' };
 
 export class TaskRunner {
   readonly #deps: TaskDeps;
-  readonly #captures = new CaptureGate();
   #running = new Set<string>();
+  /** Removals that this process asked for and that are not over, with the request: tries that only look make none. */
+  readonly #underWay = new Map<string, ApiTrace | null>();
   #reservation: Promise<unknown> = Promise.resolve();
 
   constructor(deps: TaskDeps) {
@@ -133,24 +105,28 @@ export class TaskRunner {
 
   /** Milliseconds until it is this task's turn. */
   #waitOf({ job, task, tasks }: Run): number {
-    const { ledger, clock, limits } = this.#deps;
+    const { ledger, clock, limits, order } = this.#deps;
     const nowMicros = clock.nowMicros();
     const started = ledger.task(task.taskId)?.started;
     // A try of this very job has ended in order, so nobody else is at it.
-    if (started && job.tries === 0) {
+    if (started && job.tries === 0 && !this.#underWay.has(task.taskId)) {
       const youngMicros = started.atMicros + limits.takeoverMs * 1000 - nowMicros;
       return Math.min(limits.takeoverMs, youngMicros / 1000);
     }
     const untilDueMs = (task.dueAtMicros - nowMicros) / 1000;
     if (untilDueMs > 0) return untilDueMs;
-    return this.#captures.waitMs(task, tasks, (taskId) => ledger.isClosed(taskId), clock.monotonicMs());
+    return !started && order.isHeld(task, tasks, ledger, clock.monotonicMs()) ? ORDER_LOOK_MS : 0;
   }
 
   async #attempt(run: Run): Promise<JobResult> {
     const { ledger, facts, limits } = this.#deps;
     const { task, placed, api } = run;
-    const read = await facts.read(api, task.action, placed.verdict);
-    run.owner = read.pod && isSamePod(read.pod, placed.verdict.pod?.uid ?? '') ? read.pod.owner : null;
+    const { failingSinceMs } = run.job;
+    const read = await facts.read(api, task.action, placed.verdict, {
+      failingForMs: failingSinceMs === 0 ? 0 : this.#deps.clock.nowMs() - failingSinceMs,
+      boundMs: Math.min(OWNER_PATIENCE_MS, limits.retry.giveUpAfterMs / 2),
+    });
+    run.owner = read.pod && isSamePod(read.pod, placed.verdict.pod?.uid ?? '') ? ownerOf(read) : null;
     let state = ledger.task(task.taskId);
     if (state?.started) {
       // Begun before, here or elsewhere: only the whole stream tells whether it was ended as well.
@@ -158,8 +134,12 @@ export class TaskRunner {
       if (ledger.isClosed(task.taskId)) return done;
       state = ledger.task(task.taskId);
     }
-    if (state?.started && (await ACTION_OF[task.action].tookEffect(this.#context(run, state, read)))) {
-      return this.#end(run, 'succeeded', FOUND_DONE);
+    if (state?.started) {
+      const context = this.#context(run, state, read);
+      const action = ACTION_OF[task.action];
+      if (await action.tookEffect(context))
+        return this.#end(run, 'succeeded', this.#underWay.has(task.taskId) ? DONE : FOUND_DONE);
+      if (action.isUnderWay?.(context)) return await this.#act(run, state, read);
     }
     for (let attempt = 1; attempt <= MAX_RESERVATIONS; attempt++) {
       const beganMs = this.#deps.clock.monotonicMs();
@@ -210,7 +190,7 @@ export class TaskRunner {
       const recordedAt = clock.nowMicros();
       const started: Response = {
         ...recordOf(task, placed.verdict, 'started', 'started'),
-        ...ownerOf(run),
+        ...ownerFieldsOf(run),
         recordedAt,
         attempt: run.job.tries + 1,
         expiresAt: expiryOf(task.step, recordedAt, limits.longestExpiryMs),
@@ -260,7 +240,7 @@ export class TaskRunner {
       return this.#end(run, kind === 'refuse' ? 'refused' : 'dryrun', { reasonCode: code, reason });
     await this.#record({
       ...recordOf(run.task, run.placed.verdict, 'pending', 'pending'),
-      ...ownerOf(run),
+      ...ownerFieldsOf(run),
       reasonCode: code,
       reason,
     });
@@ -269,7 +249,15 @@ export class TaskRunner {
 
   async #act(run: Run, state: TaskState, read: ActionContext['facts']): Promise<JobResult> {
     const outcome = await ACTION_OF[run.task.action].carryOut(this.#context(run, state, read));
+    if (outcome.underWay) return this.#lookAgain(run);
     return this.#end(run, outcome.failed ? 'failed' : outcome.refused ? 'refused' : 'succeeded', outcome);
+  }
+
+  #lookAgain({ job, task, api }: Run): JobResult {
+    const [oldest] = this.#underWay.keys();
+    if (this.#underWay.size >= MAX_UNDER_WAY && oldest !== undefined) this.#underWay.delete(oldest);
+    this.#underWay.set(task.taskId, api.trace ?? this.#underWay.get(task.taskId) ?? null);
+    return later(job, REMOVAL_LOOK_MS);
   }
 
   #context(run: Run, state: TaskState, facts: ActionContext['facts']): ActionContext {
@@ -279,6 +267,7 @@ export class TaskRunner {
       verdict: run.placed.verdict,
       facts,
       startedAtMicros: started.recordedAt,
+      maxGraceSeconds: this.#deps.limits.maxGraceSeconds,
       expiresAtMicros: started.expiresAt,
       nowMs: this.#deps.clock.nowMs(),
       api: run.api,
@@ -314,21 +303,23 @@ export class TaskRunner {
   async #end(run: Run, phase: 'succeeded' | 'dryrun' | 'refused' | 'failed', outcome: Outcome): Promise<JobResult> {
     const { task, placed, api, job } = run;
     const { ledger, step } = this.#deps;
+    const trace = api.trace ?? this.#underWay.get(task.taskId) ?? null;
     const started = ledger.task(task.taskId)?.started?.response;
     const undoable = phase === 'succeeded' && !outcome.notOurs && ACTION_OF[task.action].undo !== undefined;
     await step('before-terminal', { verdictId: task.verdictId, action: task.action });
     await this.#record({
       ...recordOf(task, placed.verdict, phase, 'terminal'),
-      ...ownerOf(run),
+      ...ownerFieldsOf(run),
       reasonCode: outcome.reasonCode,
       reason: outcome.reason,
       attempt: job.tries + 1,
-      apiVerb: api.trace?.verb ?? '',
-      apiPath: api.trace?.path ?? '',
-      apiStatus: api.trace?.status ?? 0,
+      apiVerb: trace?.verb ?? '',
+      apiPath: trace?.path ?? '',
+      apiStatus: trace?.status ?? 0,
       expiresAt: undoable ? (started?.expiresAt ?? null) : null,
       capture: outcome.capture ?? null,
     });
+    this.#underWay.delete(task.taskId);
     return done;
   }
 
@@ -374,6 +365,6 @@ function later(job: Job, delayMs: number): JobResult {
   return { kind: 'later', delayMs: Math.max(0, delayMs), tries: job.tries, failingSinceMs: job.failingSinceMs };
 }
 
-function ownerOf({ owner }: Run): Pick<Response, 'ownerKind' | 'ownerName' | 'ownerUid'> {
+function ownerFieldsOf({ owner }: Run): Pick<Response, 'ownerKind' | 'ownerName' | 'ownerUid'> {
   return { ownerKind: owner?.kind ?? '', ownerName: owner?.name ?? '', ownerUid: owner?.uid ?? '' };
 }

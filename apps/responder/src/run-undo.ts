@@ -12,7 +12,7 @@ import { clearReleased } from './actions/quarantine.ts';
 import { Api } from './api.ts';
 import { afterFailure } from './failures.ts';
 import type { Job, JobResult } from './ports.ts';
-import type { TaskDeps } from './run-task.ts';
+import type { TaskDeps } from './task-deps.ts';
 
 export class UndoRunner {
   readonly #deps: TaskDeps;

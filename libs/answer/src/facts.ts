@@ -2,6 +2,7 @@
  * What the API server says about a pod, its owner and its node, cut down to what guards and actions look at; and the names by which
  * Bailiff marks what it has changed, so that it undoes its own changes only.
  */
+import type { OwnerRef } from './confirmed-owner.ts';
 
 /** Pod label: level of the verdict. */
 export const VERDICT_LABEL = 'bailiff.dev/verdict';
@@ -26,19 +27,14 @@ export interface PodFacts {
   deleting: boolean;
   /** Seconds of grace of a deletion under way; null when there is none. */
   deletionGraceSeconds: number | null;
+  /** Seconds between SIGTERM and SIGKILL that the pod asks for; null where its spec names none. */
+  terminationGraceSeconds: number | null;
   ready: boolean;
-  /** The owner that controls it; null for a bare pod. */
+  /** The owner that the pod names as its controller; null for a bare pod. A claim: `Facts.owner` says whether it is confirmed. */
   owner: OwnerRef | null;
 }
 
-export interface OwnerRef {
-  apiVersion: string;
-  kind: string;
-  name: string;
-  uid: string;
-}
-
-/** Replica counts of an owner that is there, under the uid that the pod names. Of a DaemonSet: the nodes that should have a pod of it. */
+/** Replica counts of a confirmed owner (confirmed-owner.ts). Of a DaemonSet: the nodes that should have a pod of it. */
 export interface OwnerFacts {
   replicas: number;
   ready: number;
@@ -55,7 +51,7 @@ export interface NodeFacts {
 /** Everything read for one task. A pod or node that does not exist is null. */
 export interface Facts {
   pod: PodFacts | null;
-  /** null where the kind has no counts, or the owner is gone. */
+  /** null where the owner that the pod names is not confirmed: the pod then counts as a bare one. */
   owner: OwnerFacts | null;
   node: NodeFacts | null;
 }
@@ -92,6 +88,7 @@ export function podFactsOf(body: unknown): PodFacts {
     annotations,
     deleting: meta['deletionTimestamp'] != null,
     deletionGraceSeconds: count(meta['deletionGracePeriodSeconds']),
+    terminationGraceSeconds: count(object(spec)['terminationGracePeriodSeconds']),
     ready: conditions.some((condition) => condition['type'] === 'Ready' && condition['status'] === 'True'),
     owner: controller
       ? {
@@ -116,11 +113,10 @@ export function nodeFactsOf(body: unknown): NodeFacts {
   };
 }
 
-/** Of a ReplicaSet, StatefulSet, ReplicationController, Deployment or DaemonSet; null when it is another one of the same name. */
-export function ownerFactsOf(body: unknown, owner: OwnerRef): OwnerFacts | null {
-  const { metadata, spec, status } = object(body);
-  if (object(metadata)['uid'] !== owner.uid) return null;
-  if (owner.kind === 'DaemonSet') {
+/** Of a ReplicaSet, StatefulSet, ReplicationController, Deployment or DaemonSet. */
+export function ownerFactsOf(body: unknown, kind: string): OwnerFacts {
+  const { spec, status } = object(body);
+  if (kind === 'DaemonSet') {
     const { desiredNumberScheduled, numberReady } = object(status);
     return { replicas: count(desiredNumberScheduled) ?? 1, ready: count(numberReady) ?? 0 };
   }
@@ -137,25 +133,25 @@ const APPS: Readonly<Record<string, string>> = {
   DaemonSet: 'daemonsets',
 };
 
-/** Path under which an owner's replica counts are read; null for kinds that have none. */
+/** Longest name of an object, and what it is made of (RFC 1123 subdomain). */
+const OBJECT_NAME = /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/;
+
+/** Path under which an owner's replica counts are read; null for kinds that have none, and for a name that no object can have. */
 export function ownerPath(namespace: string, owner: OwnerRef): string | null {
   const plural = APPS[owner.kind];
+  if (!OBJECT_NAME.test(owner.name)) return null;
   const at = (base: string, kind: string) =>
-    `${base}/namespaces/${encodeURIComponent(namespace)}/${kind}/${encodeURIComponent(owner.name)}`;
+    `${base}/namespaces/${encodeURIComponent(namespace)}/${kind}/${owner.name}`;
   if (plural && owner.apiVersion === 'apps/v1') return at('/apis/apps/v1', plural);
   if (owner.kind === 'ReplicationController' && owner.apiVersion === 'v1')
     return at('/api/v1', 'replicationcontrollers');
   return null;
 }
 
-/** Kinds of Kubernetes' own that `ownerPath` finds; Node, because what a node really owns is a static pod, and known as one. */
-const OWN_KINDS: ReadonlySet<string> = new Set([...Object.keys(APPS), 'ReplicationController', 'Node']);
-
 /**
- * Whether the pod is its owner's, by more than its own word. Who may write a pod may name any owner, also one that does not exist, or a
- * kind of that name in a group that nobody serves, which no garbage collector ever cleans up. A kind that is not Kubernetes' own is
- * taken at the pod's word: there is no right to look.
+ * The owner that protects the pod and whose budgets it spends; null when there is none, or the API server does not confirm it. A kind
+ * without replica counts (a Job, a custom resource) is never confirmed: the responder may not read it.
  */
-export function isOwnerBelieved({ owner }: PodFacts, found: OwnerFacts | null): boolean {
-  return owner !== null && (found !== null || !OWN_KINDS.has(owner.kind));
+export function ownerOf({ pod, owner }: Facts): OwnerRef | null {
+  return owner === null ? null : (pod?.owner ?? null);
 }

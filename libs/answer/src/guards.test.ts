@@ -27,6 +27,7 @@ const pod = (more: Partial<PodFacts> = {}): PodFacts => ({
   annotations: {},
   deleting: false,
   deletionGraceSeconds: null,
+  terminationGraceSeconds: 30,
   ready: true,
   owner: OWNER,
   ...more,
@@ -69,6 +70,7 @@ const did = (action: ActionEntry['action'], more: Partial<ActionEntry> = {}): Ac
   policy: 'p',
   podUid: 'pod-2',
   ownerUid: 'rs-1',
+  namespace: 'shop',
   nodeName: 'node-a',
   ...more,
 });
@@ -95,7 +97,7 @@ function judgeRow({ action, guards, step, policy, facts, ...more }: Row): Decisi
     pendingAtMicros: null,
     approvedAtMicros: null,
     nowMicros: NOW,
-    limits: { answerHorizonMs: 3_600_000, approvalTimeoutMs: 3_600_000 },
+    limits: { answerHorizonMs: 3_600_000, approvalTimeoutMs: 3_600_000, maxGraceSeconds: 30 },
     ...more,
   });
 }
@@ -184,13 +186,13 @@ const ROWS: [name: string, row: Row, expected: string][] = [
     'go',
   ],
   [
-    'a kind of somebody else is taken at its word',
+    'a kind that the responder may not read protects nothing: it is the claim of the pod alone',
     {
       action: 'delete',
       guards: { protectedOwnerKinds: ['Rollout'] },
       facts: { pod: pod({ owner: { ...OWNER, apiVersion: 'argoproj.io/v1alpha1', kind: 'Rollout' } }), owner: null },
     },
-    'protected-owner-kind',
+    'go',
   ],
   ['label of a DaemonSet', { action: 'label', facts: { pod: pod({ owner: { ...OWNER, kind: 'DaemonSet' } }) } }, 'go'],
   [
@@ -273,6 +275,16 @@ const ROWS: [name: string, row: Row, expected: string][] = [
     'go',
   ],
   [
+    'three deletes of the owner that the pod claims',
+    {
+      action: 'delete',
+      guards: { budget: wide, cooldown: '5m' },
+      facts: { owner: null },
+      actions: ['a', 'b', 'c'].map((u) => did('delete', { podUid: u })),
+    },
+    'go',
+  ],
+  [
     'quarantine in a storm of deletes',
     {
       action: 'quarantine',
@@ -306,7 +318,52 @@ const ROWS: [name: string, row: Row, expected: string][] = [
   // Budgets.
   [
     'pods: the last place',
-    { action: 'delete', guards: { budget: { ...wide, maxPods: 2 } }, actions: [did('delete', { ownerUid: '' })] },
+    {
+      action: 'delete',
+      guards: { budget: { ...wide, maxPods: 2, maxPodsPerNamespace: 2 } },
+      actions: [did('delete', { ownerUid: '' })],
+    },
+    'go',
+  ],
+  [
+    'namespace: its share is half of the pods',
+    {
+      action: 'delete',
+      guards: { budget: { ...wide, maxPods: 4 } },
+      actions: ['a', 'b'].map((u) => did('delete', { podUid: u, ownerUid: '' })),
+    },
+    'budget-exhausted',
+  ],
+  [
+    'namespace: a share that is used up leaves the others theirs',
+    {
+      action: 'delete',
+      guards: { budget: { ...wide, maxPods: 4 } },
+      actions: ['a', 'b', 'c', 'd'].map((u) => did('quarantine', { podUid: u, ownerUid: '', namespace: 'tenant' })),
+    },
+    'go',
+  ],
+  [
+    'namespace: the shares of two use up the cluster',
+    {
+      action: 'delete',
+      guards: { budget: { ...wide, maxPods: 4 } },
+      actions: ['a', 'b', 'c', 'd'].map((u, at) => did('delete', { podUid: u, ownerUid: '', namespace: `n${at % 2}` })),
+    },
+    'budget-exhausted',
+  ],
+  [
+    'namespace: a policy may give it all',
+    {
+      action: 'delete',
+      guards: { budget: { ...wide, maxPods: 4, maxPodsPerNamespace: 4 } },
+      actions: ['a', 'b', 'c'].map((u) => did('delete', { podUid: u, ownerUid: '' })),
+    },
+    'go',
+  ],
+  [
+    'a quarantine that stands in for what the budget refuses',
+    { action: 'quarantine', guards: { budget: { ...wide, maxPods: 0, exhausted: 'quarantine' } } },
     'go',
   ],
   [
@@ -351,17 +408,7 @@ const ROWS: [name: string, row: Row, expected: string][] = [
   ['per cent: rounded up', { action: 'delete', guards: { budget: { ...wide, maxPercent: 1 } } }, 'go'],
   ['per cent: zero', { action: 'delete', guards: { budget: { ...wide, maxPercent: 0 } } }, 'budget-exhausted'],
   [
-    'per cent: an owner without a count is one replica',
-    {
-      action: 'delete',
-      facts: { pod: pod({ owner: { ...OWNER, kind: 'Rollout' } }), owner: null },
-      guards: { budget: wide },
-      actions: [did('delete')],
-    },
-    'budget-exhausted',
-  ],
-  [
-    'per cent: pods that name one owner who is not there are bare pods',
+    'per cent: pods whose owner is not confirmed are bare pods',
     { action: 'delete', facts: { owner: null }, guards: { budget: wide }, actions: [did('delete')] },
     'go',
   ],
@@ -395,14 +442,14 @@ const ROWS: [name: string, row: Row, expected: string][] = [
     'go',
   ],
   [
-    'nobody replaces a bare pod',
-    { action: 'delete', guards: { minHealthyReplicas: 1 }, facts: { pod: pod({ owner: null }) } },
-    'below-min-healthy',
+    'a bare pod has no replicas to keep',
+    { action: 'delete', guards: { minHealthyReplicas: 1 }, facts: { pod: pod({ owner: null }), owner: null } },
+    'go',
   ],
   [
-    'healthy ones cannot be counted',
+    'a claimed owner spares no pod',
     { action: 'evict', guards: { minHealthyReplicas: 1, budget: wide }, facts: { owner: null } },
-    'replicas-unknown',
+    'go',
   ],
   ['quarantine has no floor', { action: 'quarantine', guards: { minHealthyReplicas: 9, budget: wide } }, 'go'],
 ];

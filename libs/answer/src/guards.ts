@@ -3,12 +3,15 @@
  * and a sentence. The first guard that objects decides; their order goes from "this is not our culprit" over "this is never touched" to
  * "not so much at once", so that a record names the weightiest reason.
  *
+ * An owner counts only where the API server confirms it (confirmed-owner.ts). The claim of a pod protects nothing, and charges nothing to the
+ * workload that it names: such a pod is judged as a bare one. Budgets have three layers: the owner, the namespace, the cluster.
+ *
  * A task that has its `started` record holds its reservation: identity, policy and protection are judged again at every try, budgets are not.
  */
 import { parseDurationMs, type ResponsePolicy } from '@bailiff/policy';
 import type { Response } from '@bailiff/schemas';
-import { CORDONED_BY, type Facts, isOwnerBelieved, type PodFacts } from './facts.ts';
-import { DELETE_STORM, type Judged, type Task } from './plan.ts';
+import { CORDONED_BY, type Facts, ownerOf, type PodFacts } from './facts.ts';
+import { BUDGET_EXHAUSTED, DELETE_STORM, type Judged, type Task } from './plan.ts';
 
 export type RefusalCode =
   /** The verdict is about a node, and the action about a pod. */
@@ -41,8 +44,6 @@ export type RefusalCode =
   | 'budget-exhausted'
   /** Too few healthy replicas would be left. */
   | 'below-min-healthy'
-  /** The healthy replicas cannot be counted, and some must stay. */
-  | 'replicas-unknown'
   /** So many pods of one owner were removed in the window that its pods are quarantined instead. */
   | 'delete-storm';
 
@@ -60,7 +61,9 @@ export interface ActionEntry {
   action: Response['action'];
   policy: string;
   podUid: string;
+  /** Empty when no owner was confirmed. */
   ownerUid: string;
+  namespace: string;
   nodeName: string;
 }
 
@@ -86,6 +89,8 @@ export interface GuardLimits {
   answerHorizonMs: number;
   /** A task waits this long for its approval. */
   approvalTimeoutMs: number;
+  /** Longest grace period of a removal whose step names none. */
+  maxGraceSeconds: number;
 }
 
 /**
@@ -129,7 +134,7 @@ function withdrawn({ task, policy }: GuardInput): Decision | null {
   return refuse('policy-withdrawn', `policy ${task.policy} no longer asks for ${task.action}`);
 }
 
-function identity({ task, verdict, facts, reserved }: GuardInput): Decision | null {
+function identity({ task, verdict, facts, reserved, limits }: GuardInput): Decision | null {
   const { pod, node } = facts;
   if (task.action === 'cordon' && !node) return refuse('node-gone', `node ${verdict.nodeName} does not exist`);
   if (task.action === 'cordon' && node?.unschedulable && node.annotations[CORDONED_BY] === undefined) {
@@ -153,17 +158,24 @@ function identity({ task, verdict, facts, reserved }: GuardInput): Decision | nu
       `pod ${name} is on node "${pod.nodeName}", the verdict came from "${verdict.nodeName}"`,
     );
   }
-  if (!reserved && REMOVING.has(task.action) && isBeingDeleted(pod, task)) {
+  if (!reserved && REMOVING.has(task.action) && isBeingDeleted(pod, task, limits.maxGraceSeconds)) {
     return refuse('already-deleting', `pod ${name} is being deleted already`);
   }
   return null;
 }
 
 /** True when a deletion is under way that ends no later than the one the task asks for. */
-export function isBeingDeleted(pod: PodFacts, task: Task): boolean {
+export function isBeingDeleted(pod: PodFacts, task: Task, maxGraceSeconds: number): boolean {
   if (!pod.deleting) return false;
-  const wanted = task.action === 'delete' ? task.step.gracePeriodSeconds : undefined;
-  return wanted === undefined || pod.deletionGraceSeconds === null || pod.deletionGraceSeconds <= wanted;
+  return pod.deletionGraceSeconds === null || pod.deletionGraceSeconds <= graceSecondsOf(pod, task, maxGraceSeconds);
+}
+
+/** Kubernetes' own default of `terminationGracePeriodSeconds`. */
+const DEFAULT_GRACE_SECONDS = 30;
+
+/** Seconds between SIGTERM and SIGKILL: the step's; without one the pod's own, which its author chose, up to a bound. */
+export function graceSecondsOf(pod: PodFacts, { step }: Pick<Task, 'step'>, maxGraceSeconds: number): number {
+  return step.gracePeriodSeconds ?? Math.min(pod.terminationGraceSeconds ?? DEFAULT_GRACE_SECONDS, maxGraceSeconds);
 }
 
 function protection({ task, verdict, policy, facts }: GuardInput): Decision | null {
@@ -176,9 +188,9 @@ function protection({ task, verdict, policy, facts }: GuardInput): Decision | nu
     if (!REMOVING.has(task.action)) return null;
     return refuse('static-pod', `the pod is static: its kubelet would start it again, so it is only quarantined`);
   }
-  const kind = pod.owner?.kind;
+  const kind = ownerOf(facts)?.kind;
   const isOneOf = kind !== undefined && policy.guards.protectedOwnerKinds.includes(kind);
-  if (isOneOf && DISRUPTIVE.has(task.action) && isOwnerBelieved(pod, facts.owner)) {
+  if (isOneOf && DISRUPTIVE.has(task.action)) {
     return refuse('protected-owner-kind', `pods of a ${kind} are protected by policy ${task.policy}`);
   }
   return null;
@@ -209,7 +221,7 @@ function approval(from: GuardInput): Decision | null {
 }
 
 function storm({ task, verdict, policy, facts, actions, nowMicros }: GuardInput): Decision | null {
-  const owner = facts.pod?.owner;
+  const owner = ownerOf(facts);
   if (!policy || !owner || !REMOVING.has(task.action)) return null;
   const { deletes, window } = policy.guards.deleteStorm;
   const since = nowMicros - windowMicros(window);
@@ -230,7 +242,7 @@ function storm({ task, verdict, policy, facts, actions, nowMicros }: GuardInput)
 function cooldown({ task, verdict, policy, facts, actions, nowMicros }: GuardInput): Decision | null {
   const waitMicros = policy ? windowMicros(policy.guards.cooldown) : 0;
   if (waitMicros === 0 || task.action === 'observe' || task.action === 'capture') return null;
-  const whose = task.action === 'cordon' ? verdict.nodeName : (facts.pod?.owner?.uid ?? verdict.pod?.uid ?? '');
+  const whose = task.action === 'cordon' ? verdict.nodeName : (ownerOf(facts)?.uid ?? verdict.pod?.uid ?? '');
   const keyOf = (a: ActionEntry) => (a.action === 'cordon' ? a.nodeName : a.ownerUid || a.podUid);
   const last = actions.findLast((a) => a.action === task.action && a.taskId !== task.taskId && keyOf(a) === whose);
   if (!last || last.atMicros + waitMicros <= nowMicros) return null;
@@ -245,7 +257,8 @@ function cooldown({ task, verdict, policy, facts, actions, nowMicros }: GuardInp
 
 function budget({ task, verdict, policy, facts, actions, nowMicros }: GuardInput): Decision | null {
   if (!policy || !needsReservation(task.action)) return null;
-  const { window, maxPods, maxNodes, maxPercent } = policy.guards.budget;
+  const limits = policy.guards.budget;
+  const { window } = limits;
   const recent = actions.filter((a) => a.atMicros >= nowMicros - windowMicros(window) && a.taskId !== task.taskId);
   if (task.action === 'cordon') {
     const nodes = distinct(
@@ -253,42 +266,65 @@ function budget({ task, verdict, policy, facts, actions, nowMicros }: GuardInput
       'nodeName',
     );
     nodes.delete(verdict.nodeName);
-    if (nodes.size < maxNodes) return null;
-    return refuse('budget-exhausted', `${nodes.size} nodes were cordoned within ${window}, the most allowed`);
+    if (nodes.size < limits.maxNodes) return null;
+    return refuse(BUDGET_EXHAUSTED, `${nodes.size} nodes were cordoned within ${window}, the most allowed`);
   }
+  // Where a quarantine stands in for what the budget refuses, a budget that refused it too would let a pod beyond it go on.
+  if (task.action === 'quarantine' && limits.exhausted === 'quarantine') return null;
   const uid = verdict.pod?.uid ?? '';
   const disrupted = recent.filter((a) => DISRUPTIVE.has(a.action) && a.podUid !== uid);
-  const pods = distinct(disrupted, 'podUid').size;
-  if (pods >= maxPods)
-    return refuse('budget-exhausted', `${pods} pods were answered within ${window}, the most allowed`);
-  const { pod } = facts;
-  const owner = pod?.owner;
-  // A share of nothing: many pods that name one owner who is not there are no replicas of his, and each is answered as a bare pod is.
-  if (!owner || !isOwnerBelieved(pod, facts.owner)) return null;
-  // Without a count (a kind that has none) the owner is taken for one of a single replica: one pod a window at most.
-  const replicas = facts.owner?.replicas ?? 1;
+  return ofClusterAndNamespace(disrupted, verdict.pod?.namespace ?? '', limits) ?? ofOwner(disrupted, facts, limits);
+}
+
+type Budget = ResponsePolicy['guards']['budget'];
+
+/** A namespace is charged to the cluster for its share at most: whatever happens in one, the rest of the budget is the others'. */
+function ofClusterAndNamespace(disrupted: readonly ActionEntry[], namespace: string, limits: Budget): Decision | null {
+  const { window, maxPods } = limits;
+  const share = namespaceShare(limits);
+  const pods = new Map<string, Set<string>>();
+  for (const { namespace: whose, podUid } of disrupted) pods.set(whose, (pods.get(whose) ?? new Set()).add(podUid));
+  let charged = 0;
+  for (const { size } of pods.values()) charged += Math.min(size, share);
+  if (charged >= maxPods)
+    return refuse(BUDGET_EXHAUSTED, `${charged} pods were answered within ${window}, the most allowed`);
+  const own = pods.get(namespace)?.size ?? 0;
+  if (own < share) return null;
+  return refuse(
+    BUDGET_EXHAUSTED,
+    `${own} pods of namespace ${namespace} were answered within ${window}; ${share} of the cluster's ${maxPods} is its share`,
+  );
+}
+
+/** Pods of one namespace that may be answered in the window. */
+export function namespaceShare({ maxPods, maxPodsPerNamespace }: Budget): number {
+  return maxPodsPerNamespace ?? Math.ceil(maxPods / 2);
+}
+
+/** A pod without a confirmed owner is no replica of anything: only the other layers hold for it. */
+function ofOwner(disrupted: readonly ActionEntry[], facts: Facts, { window, maxPercent }: Budget): Decision | null {
+  const owner = ownerOf(facts);
+  if (!owner || !facts.owner) return null;
+  const { replicas } = facts.owner;
   const allowed = Math.ceil((replicas * maxPercent) / 100);
-  const ofOwner = distinct(
+  const answered = distinct(
     disrupted.filter((a) => a.ownerUid === owner.uid),
     'podUid',
   ).size;
-  if (ofOwner < allowed) return null;
-  const share = `${maxPercent} % of ${replicas}`;
+  if (answered < allowed) return null;
   return refuse(
-    'budget-exhausted',
-    `${ofOwner} pods of ${owner.kind} ${owner.name} were answered within ${window}; ${share} is the most allowed`,
+    BUDGET_EXHAUSTED,
+    `${answered} pods of ${owner.kind} ${owner.name} were answered within ${window}; ${maxPercent} % of ${replicas} is the most allowed`,
   );
 }
 
 function health({ task, verdict, policy, facts, actions, nowMicros }: GuardInput): Decision | null {
   const floor = policy?.guards.minHealthyReplicas ?? 0;
-  const pod = facts.pod;
-  if (floor === 0 || !pod || !REMOVING.has(task.action)) return null;
-  if (!pod.owner)
-    return refuse('below-min-healthy', `the pod has no owner that would replace it; ${floor} must stay healthy`);
-  const { kind, name, uid } = pod.owner;
-  if (!facts.owner)
-    return refuse('replicas-unknown', `the healthy replicas of ${kind} ${name} cannot be counted; ${floor} must stay`);
+  const { pod } = facts;
+  const owner = ownerOf(facts);
+  // The floor is a workload's. A pod that no controller replaces has no replicas to keep, and its claim of an owner is no reason to spare it.
+  if (floor === 0 || !pod || !owner || !facts.owner || !REMOVING.has(task.action)) return null;
+  const { kind, name, uid } = owner;
   const young = actions.filter(
     (a) =>
       a.atMicros >= nowMicros - STATUS_LAG_MICROS &&

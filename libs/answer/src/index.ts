@@ -1,4 +1,5 @@
 export * from './age.ts';
+export * from './confirmed-owner.ts';
 export * from './facts.ts';
 export * from './guards.ts';
 export * from './ids.ts';

@@ -13,9 +13,10 @@
 import type { Response } from '@bailiff/schemas';
 import type { ActionEntry } from './guards.ts';
 import { phaseGroupOf, taskIdOf } from './ids.ts';
-import { ALREADY_QUARANTINED, DELETE_STORM, quarantineEndMicros } from './plan.ts';
+import { ALREADY_QUARANTINED, BUDGET_EXHAUSTED, DELETE_STORM, quarantineEndMicros } from './plan.ts';
 import { RELEASED } from './records.ts';
 
+const REMOVING: ReadonlySet<string> = new Set(['evict', 'delete']);
 /** Longest window, cooldown and storm that a policy may name (24 h), and so how long an action counts. */
 export const ACTION_MEMORY_MICROS = 24 * 3_600_000_000;
 
@@ -92,6 +93,12 @@ export class Ledger {
     return this.#closed.has(taskId) || this.#tasks.get(taskId)?.terminal != null;
   }
 
+  /** It waits for a person. */
+  isPending(taskId: string): boolean {
+    const state = this.#tasks.get(taskId);
+    return state?.pendingAtMicros != null && state.approvedAtMicros === null && state.terminal === null;
+  }
+
   /** What was begun since then, oldest first. */
   actionsSince(sinceMicros: number): ActionEntry[] {
     return this.#actions.filter((entry) => entry.atMicros >= sinceMicros);
@@ -118,6 +125,12 @@ export class Ledger {
     if ((this.#actions[0]?.atMicros ?? oldest) < oldest) {
       this.#actions = this.actionsSince(oldest);
       this.#acted = new Set(this.#actions.map(({ taskId }) => taskId));
+    }
+    for (const [taskId, { terminal }] of this.#tasks) {
+      if (terminal && terminal.atMicros < oldest && !this.#expiring.has(taskId)) {
+        this.#tasks.delete(taskId);
+        this.#closed.add(taskId);
+      }
     }
     for (const [taskId, { untilMicros }] of this.#quarantines)
       if (untilMicros < nowMicros) this.#quarantines.delete(taskId);
@@ -165,7 +178,8 @@ export class Ledger {
       return;
     }
     this.#expiring.delete(taskId);
-    if (end.reasonCode === DELETE_STORM) return;
+    // A quarantine may stand in for it: tasksOf asks how it ended.
+    if (end.reasonCode === DELETE_STORM || (end.reasonCode === BUDGET_EXHAUSTED && REMOVING.has(end.action))) return;
     this.#tasks.delete(taskId);
     this.#closed.add(taskId);
   }
@@ -227,6 +241,6 @@ function newState(taskId: string): TaskState {
 }
 
 function actionOf(taskId: string, atMicros: number, response: Response): ActionEntry {
-  const { action, policy, podUid, ownerUid, nodeName } = response;
-  return { taskId, atMicros, action, policy, podUid, ownerUid, nodeName };
+  const { action, policy, podUid, podNamespace: namespace, ownerUid, nodeName } = response;
+  return { taskId, atMicros, action, policy, podUid, ownerUid, namespace, nodeName };
 }

@@ -10,6 +10,8 @@ import { matches } from './policy-book.ts';
 
 /** Code of the refusal that turns a deletion into a quarantine. */
 export const DELETE_STORM = 'delete-storm';
+/** Code of a refusal for want of a budget; a quarantine stands in for a removal where the policy says so. */
+export const BUDGET_EXHAUSTED = 'budget-exhausted';
 /** Code of a quarantine that found the pod cut off by another verdict, for no less long. */
 export const ALREADY_QUARANTINED = 'already-quarantined';
 /** A quarantine without an end of its own: as long as the longest that a policy may name. */
@@ -27,7 +29,7 @@ export interface Task extends TaskKey {
   dueAtMicros: number;
   /** As the policy of the verdict's moment said. */
   dryRun: boolean;
-  /** Stands in for a deletion that was stopped. */
+  /** Stands in for a removal that was refused. */
   substitute: boolean;
 }
 
@@ -45,9 +47,16 @@ export function planVerdict(
   return tasks;
 }
 
+/** Whether a quarantine stands in for a removal that was refused for this reason. */
+export function hasStandIn(action: string, reasonCode: string, { guards }: ResponsePolicy): boolean {
+  if (reasonCode === DELETE_STORM) return true;
+  const isRemoval = action === 'delete' || action === 'evict';
+  return isRemoval && reasonCode === BUDGET_EXHAUSTED && guards.budget.exhausted === 'quarantine';
+}
+
 /**
- * The plan with the quarantines that stand in for deletions stopped as one too many: the policy's own quarantine step brought forward
- * when it has one.
+ * The plan with the quarantines that stand in for refused removals (`hasStandIn`): the policy's own quarantine step brought forward when
+ * it has one.
  */
 export function substitutesOf(
   planned: readonly Task[],
@@ -59,7 +68,7 @@ export function substitutesOf(
   for (const stopped of planned) {
     const end = terminalOf(stopped.taskId);
     const policy = policies.get(stopped.policy);
-    if (!policy || end?.response.reasonCode !== DELETE_STORM) continue;
+    if (!policy || !end || !hasStandIn(stopped.action, end.response.reasonCode, policy)) continue;
     const { after: _after, ...step } = policy.steps.find((s) => s.action === 'quarantine') ?? SUBSTITUTE_QUARANTINE;
     const substitute = { ...taskOf(verdict, end.atMicros, stopped.policy, policy, step), substitute: true };
     const own = tasks.findIndex((task) => task.taskId === substitute.taskId);

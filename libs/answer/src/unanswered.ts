@@ -20,15 +20,25 @@ export function tasksOf(placed: { verdict: Verdict; atMicros: number }, book: Po
   return substitutesOf(planned, verdict, byName, (taskId) => ledger.task(taskId)?.terminal ?? null);
 }
 
-type Due = Pick<Task, 'taskId' | 'dueAtMicros'>;
+type Due = Pick<Task, 'taskId' | 'dueAtMicros' | 'action'>;
+
+/** A removal ends when the pod is gone: a grace period of 30 s, and as much for the kubelet. */
+const REMOVAL_MS = 60_000;
+const REMOVING: ReadonlySet<string> = new Set(['evict', 'delete']);
 
 /** Whether a task should have ended and has not. */
-export function isOverdue({ taskId, dueAtMicros }: Due, ledger: Ledger, nowMicros: number, graceMs: number): boolean {
+export function isOverdue(
+  { taskId, dueAtMicros, action }: Due,
+  ledger: Ledger,
+  nowMicros: number,
+  graceMs: number,
+): boolean {
   if (ledger.isClosed(taskId)) return false;
   const state = ledger.task(taskId);
   if (state?.pendingAtMicros != null && state.approvedAtMicros === null) return false;
   const since = Math.max(dueAtMicros, state?.started?.atMicros ?? 0, state?.approvedAtMicros ?? 0);
-  return since + graceMs * 1000 < nowMicros;
+  const removalMs = state?.started && REMOVING.has(action) ? REMOVAL_MS : 0;
+  return since + (graceMs + removalMs) * 1000 < nowMicros;
 }
 
 export function isUnanswered(tasks: readonly Due[], ledger: Ledger, nowMicros: number, graceMs: number): boolean {

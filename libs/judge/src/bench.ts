@@ -15,7 +15,7 @@ import { type QuietTimes, RuleState } from './rule-state.ts';
 import { groupKeyOf, matchedStages } from './rules.ts';
 import { SETTLE_MICROS, SWEEP_MICROS } from './time.ts';
 import { makeVerdict } from './verdict.ts';
-import { DEFAULT_VERDICTS_PER_MINUTE, VerdictCap } from './verdict-cap.ts';
+import { DEFAULT_VERDICTS_PER_MINUTE, VerdictCap, verdictTenant } from './verdict-cap.ts';
 import { type GroupWindow, type Pools, type WindowOwner, windowPools } from './windows.ts';
 
 /** The windows that violations of one counter go into, found once and kept. */
@@ -179,7 +179,7 @@ export class Bench {
 
   #cross(owner: WindowOwner, window: GroupWindow, observed: number, { nodeName, pod }: Occurrence): void {
     const { rule } = owner;
-    if (!this.#cap.allow(this.#now, rule.level)) return;
+    if (!this.#cap.allow(this.#now, rule.level, verdictTenant(nodeName, pod))) return;
     const configRevision = (this.#set as RuleSet).revision;
     const verdict = makeVerdict({ rule, configRevision, window, observed, nodeName, pod, vectors: this.#vectors });
     owner.silence(window, (Math.floor(window.clock / rule.cooldownMicros) + 1) * rule.cooldownMicros);

@@ -157,7 +157,7 @@ describe('fold - verdicts', () => {
 
   it('cap - what is held back comes when there is room, as long as it goes on; urgent ones have room that others have not', () => {
     const rules = { low: count(1, { level: 'low' }), high: count(1) };
-    const { send, verdicts, fold } = foldOf(rules, onNodeA(), { verdictsPerMinute: 2 });
+    const { send, verdicts, fold } = foldOf(rules, onNodeA(), { verdictsPerMinute: 8 });
     const [a, b] = [spoofing(), spoofing(podRef('db'))];
     send(T0, a(T0, 1));
     send(T0, b(T0, 1));

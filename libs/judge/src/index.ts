@@ -27,6 +27,6 @@ export { type CompiledRule, compileRule, countedValue, groupKeyOf, matchedStages
 export { SHARES, type Share } from './shares.ts';
 export * from './time.ts';
 export { makeVerdict } from './verdict.ts';
-export { DEFAULT_VERDICTS_PER_MINUTE, VerdictCap } from './verdict-cap.ts';
+export { DEFAULT_VERDICTS_PER_MINUTE, VERDICT_SHARE, VerdictCap } from './verdict-cap.ts';
 export { cooldownEpoch, verdictIdOf } from './verdict-id.ts';
 export { BUCKETS, CountWindow, OrderedStageWindow, StageWindow, ValueWindow } from './windows.ts';

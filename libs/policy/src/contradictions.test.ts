@@ -62,11 +62,11 @@ describe('contradictions - refused when written, with the field; the same withou
       { ...cordons, ...budget({ maxPods: 0 }) },
     ],
     [
-      'no share of an owner, and nobody without one',
+      'a budget of no pod of a namespace',
       RESPONSE,
-      { ...deletes, ...budget({ maxPercent: 0 }, { minHealthyReplicas: 1 }) },
-      ['guards.budget.maxPercent'],
-      { ...deletes, ...budget({ maxPercent: 0 }) },
+      { ...deletes, ...budget({ maxPodsPerNamespace: 0 }) },
+      ['guards.budget.maxPodsPerNamespace'],
+      { ...deletes, ...budget({ maxPodsPerNamespace: 1, maxPercent: 0 }, { minHealthyReplicas: 1 }) },
     ],
     [
       'only namespaces that are protected',

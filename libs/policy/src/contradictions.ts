@@ -36,7 +36,7 @@ function ofResponse({ enabled, dryRun, match, steps, guards }: ResponsePolicy): 
   const found: Contradiction[] = [];
   const named = (actions: readonly string[]) =>
     steps.flatMap(({ action }, index) => (actions.includes(action) ? [`steps.${index} (${action})`] : [])).join(', ');
-  const { protectedNamespaces, minHealthyReplicas, budget } = guards;
+  const { protectedNamespaces, budget } = guards;
   const touching = named(['label', ...DISRUPTIVE]);
   if (match.namespaces?.every((name) => protectedNamespaces.includes(name)) && touching !== '')
     found.push({
@@ -51,9 +51,8 @@ function ofResponse({ enabled, dryRun, match, steps, guards }: ResponsePolicy): 
       found.push({ path: ['guards', 'budget', field], message: `${why}: ${who} would always be refused` });
   };
   if (budget.maxPods === 0) never('maxPods', DISRUPTIVE, '0 allows no pod');
+  if (budget.maxPodsPerNamespace === 0) never('maxPodsPerNamespace', DISRUPTIVE, '0 allows no pod');
   if (budget.maxNodes === 0) never('maxNodes', ['cordon'], '0 allows no node');
-  if (budget.maxPercent === 0 && minHealthyReplicas > 0)
-    never('maxPercent', REMOVING, '0 allows no pod that has an owner, and minHealthyReplicas none that has not');
   return found;
 }
 

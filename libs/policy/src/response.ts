@@ -54,14 +54,18 @@ export const guards = z.strictObject({
     .array(z.string().max(63))
     .max(32)
     .default(['DaemonSet', 'Node'])
-    .describe('kinds of owners whose pods are only observed and labelled'),
+    .describe(
+      'kinds of owners whose pods are only observed and labelled; counts where the API server confirms the owner: ReplicaSet, StatefulSet, DaemonSet, ReplicationController; static pods are never removed',
+    ),
   minHealthyReplicas: z
     .number()
     .int()
     .min(0)
     .max(10_000)
     .default(0)
-    .describe('evict and delete only while the owner keeps at least this many ready replicas afterwards; 0: no floor'),
+    .describe(
+      'evict and delete only while the owner keeps at least this many ready replicas afterwards; 0: no floor; none for a pod whose owner the API server does not confirm',
+    ),
   budget: z
     .strictObject({
       window: duration(1_000, 24 * 3_600_000)
@@ -74,6 +78,13 @@ export const guards = z.strictObject({
         .max(100_000)
         .default(10)
         .describe('pods quarantined, evicted or deleted in the window, by whatever policy'),
+      maxPodsPerNamespace: z
+        .number()
+        .int()
+        .min(0)
+        .max(100_000)
+        .optional()
+        .describe('of these at most so many of one namespace; absent: half of maxPods, rounded up'),
       maxPercent: z
         .number()
         .min(0)
@@ -81,8 +92,14 @@ export const guards = z.strictObject({
         .default(50)
         .describe("of these at most this share of one owner's replicas, in per cent, rounded up"),
       maxNodes: z.number().int().min(0).max(1000).default(1).describe('nodes cordoned in the window'),
+      exhausted: z
+        .enum(['refuse', 'quarantine'])
+        .default('refuse')
+        .describe(
+          'what becomes of an evict or delete that the budget refuses; quarantine: the pod is quarantined instead, as by the quarantine step or for 1h, and no budget bounds quarantines of this policy',
+        ),
     })
-    .default({ window: '10m', maxPods: 10, maxPercent: 50, maxNodes: 1 })
+    .default({ window: '10m', maxPods: 10, maxPercent: 50, maxNodes: 1, exhausted: 'refuse' })
     .describe('how much may be done in a window'),
   cooldown: duration(0, 24 * 3_600_000)
     .default('0s')

@@ -30,6 +30,8 @@ import { startRedis, type TestRedis } from './redis.ts';
 
 /** A policy is in force for verdicts that the bus takes this long after it. */
 const SETTLE_MS = 1_000;
+/** A deaf pod with a longer grace period outlives any test. */
+const LONGEST_KILL_MS = 60_000;
 export const NODE = 'node-a.example';
 /**
  * What the responder begins with unless told otherwise. It shares this process with the API server and the test: where the bounds are shorter than
@@ -50,6 +52,11 @@ export interface PodOptions {
   node?: string;
   owner?: { kind: string; name: string; uid: string; apiVersion?: string };
   annotations?: Record<string, string>;
+  /** Default: those that the selectors of this rig's owners match. */
+  labels?: Record<string, string>;
+  /** Of the pod's spec. */
+  terminationGracePeriodSeconds?: number;
+  finalizers?: string[];
   ready?: boolean;
 }
 export interface RigPod {
@@ -70,6 +77,8 @@ export class Rig implements AsyncDisposable {
   readonly responses: (Response & { sequence: number })[] = [];
   /** Requests that changed something, and those that failed to. */
   readonly changes: RequestRecord[] = [];
+  /** Names of pods that ignore SIGTERM: they go at the end of their grace period. */
+  readonly deaf = new Set<string>();
   readonly #end = new AbortController();
   readonly #answerers = new Set<Answerer>();
   #pods = 0;
@@ -90,10 +99,13 @@ export class Rig implements AsyncDisposable {
       if (change.storage !== 'pods' || change.type !== 'MODIFIED') return;
       const { name, namespace, deletionTimestamp } = change.object.metadata;
       if (deletionTimestamp === undefined) return;
-      queueMicrotask(() => {
+      const kill = () => {
         if (api.store.get('pods', change.key)?.metadata.uid !== change.object.metadata.uid) return;
         api.api.delete('pods', { namespace: namespace as string, name }, { gracePeriodSeconds: 0 });
-      });
+      };
+      if (!this.deaf.has(name)) return queueMicrotask(kill);
+      const graceMs = (change.object.metadata.deletionGracePeriodSeconds ?? 0) * 1000;
+      if (graceMs <= LONGEST_KILL_MS) setTimeout(kill, graceMs).unref();
     });
     void consumeOrdered(bus, 'RESPONSES', {
       start: 'all',
@@ -201,17 +213,17 @@ export class Rig implements AsyncDisposable {
   }
 
   pod(options: PodOptions = {}): RigPod {
-    const { namespace = 'shop', node = NODE, owner, annotations, ready = true } = options;
-    const name = `pod-${++this.#pods}`;
-    return this.podCalled(name, { namespace, node, owner, annotations, ready });
+    return this.podCalled(`pod-${++this.#pods}`, options);
   }
 
-  podCalled(name: string, { namespace = 'shop', node = NODE, owner, annotations, ready = true }: PodOptions): RigPod {
+  podCalled(name: string, options: PodOptions): RigPod {
+    const { namespace = 'shop', node = NODE, owner, annotations, ready = true, finalizers } = options;
+    const { labels = owner && { app: owner.name }, terminationGracePeriodSeconds } = options;
     const ref = { namespace, name };
     const ownerReferences = owner ? [{ apiVersion: 'apps/v1', controller: true, ...owner }] : undefined;
     const created = this.api.api.create('pods', {
-      metadata: { ...ref, annotations, ownerReferences },
-      spec: { nodeName: node, containers: [{ name: 'main', image: 'main' }] },
+      metadata: { ...ref, annotations, labels, finalizers, ownerReferences },
+      spec: { nodeName: node, terminationGracePeriodSeconds, containers: [{ name: 'main', image: 'main' }] },
     });
     const status = { phase: 'Running', conditions: [{ type: 'Ready', status: ready ? 'True' : 'False' }] };
     this.api.api.patch('pods', ref, 'application/merge-patch+json', { status }, { subresource: 'status' });

@@ -8,12 +8,13 @@
  */
 import {
   type ActionEntry,
-  DELETE_STORM,
   type Facts,
+  hasStandIn,
   judge,
   needsReservation,
   type OwnerFacts,
   type OwnerRef,
+  ownerOf,
   type PodFacts,
   planVerdict,
   substitutesOf,
@@ -52,7 +53,11 @@ export interface Answer {
 
 /** Guards count what was begun within this; the longest window that a policy may name. */
 const ACTION_MEMORY_MICROS = 24 * 3_600_000_000;
-const NO_LIMITS = { answerHorizonMs: Number.POSITIVE_INFINITY, approvalTimeoutMs: Number.POSITIVE_INFINITY };
+const NO_LIMITS = {
+  answerHorizonMs: Number.POSITIVE_INFINITY,
+  approvalTimeoutMs: Number.POSITIVE_INFINITY,
+  maxGraceSeconds: 30,
+};
 const REMOVING: ReadonlySet<string> = new Set(['delete', 'evict']);
 
 interface Due {
@@ -115,7 +120,7 @@ class Simulation {
       this.#insert({ ...due, atMicros: Math.max(decision.untilMicros, atMicros + 1) }, place);
     } else if (decision.kind === 'refuse') {
       this.answers.push({ ...told, outcome: 'refuse', code: decision.code, reason: decision.reason });
-      if (decision.code === DELETE_STORM && policy) this.#substitute(due, policy, place);
+      if (policy && hasStandIn(action, decision.code, policy)) this.#substitute(due, decision.code, policy, place);
     } else if (decision.kind === 'go') {
       this.answers.push({ ...told, outcome: 'act', code: '', reason: '' });
       this.#act(task, verdict, facts, atMicros);
@@ -127,13 +132,19 @@ class Simulation {
   #act({ taskId, action, policy }: Task, { pod, nodeName }: TrialVerdict, facts: Facts, atMicros: number): void {
     const podUid = pod?.uid ?? '';
     if (REMOVING.has(action)) this.#removed.add(podUid);
-    const ownerUid = facts.pod?.owner?.uid ?? '';
-    this.#actions.push({ taskId, atMicros, action, policy, podUid, ownerUid, nodeName });
+    const ownerUid = ownerOf(facts)?.uid ?? '';
+    const namespace = pod?.namespace ?? '';
+    this.#actions.push({ taskId, atMicros, action, policy, podUid, ownerUid, namespace, nodeName });
   }
 
-  /** The quarantine that stands in for a deletion that was one too many. */
-  #substitute({ atMicros, order, task, verdict }: Due, policy: ResponsePolicy, place: number): void {
-    const stopped = { atMicros, response: { reasonCode: DELETE_STORM } };
+  /** The quarantine that stands in for a removal that was refused. */
+  #substitute(
+    { atMicros, order, task, verdict }: Due,
+    reasonCode: string,
+    policy: ResponsePolicy,
+    place: number,
+  ): void {
+    const stopped = { atMicros, response: { reasonCode } };
     const tasks = substitutesOf([task], verdict, new Map([[task.policy, policy]]), () => stopped);
     const substitute = tasks.find((one) => one.substitute);
     if (!substitute || this.#planned.has(substitute.taskId)) return;
@@ -176,6 +187,7 @@ class Simulation {
       annotations: {},
       deleting: false,
       deletionGraceSeconds: null,
+      terminationGraceSeconds: null,
       ready: true,
       owner: owner ? { apiVersion: '', ...owner } : null,
     };

@@ -12,6 +12,8 @@ export interface ActionContext {
   facts: Facts;
   /** When the `started` record was written (microseconds): the same at every try. */
   startedAtMicros: number;
+  /** Longest grace period of a removal whose step names none. */
+  maxGraceSeconds: number;
   /** When the effect ends; null when it does not. */
   expiresAtMicros: number | null;
   nowMs: number;
@@ -33,6 +35,8 @@ export interface Outcome {
   /** Nothing came of it, and trying again would not help. */
   failed?: boolean;
   capture?: PodCapture;
+  /** Asked for and under way: the task is looked at again, and has not ended. */
+  underWay?: boolean;
 }
 
 export interface UndoContext {
@@ -46,6 +50,8 @@ export interface UndoContext {
 export interface Action {
   /** Of a task that was started by a process that may have died: has it had its effect? */
   tookEffect(context: ActionContext): Promise<boolean> | boolean;
+  /** Accepted by the API server and not over yet: only `carryOut` says what comes of it, and no guard can take it back. */
+  isUnderWay?(context: ActionContext): boolean;
   carryOut(context: ActionContext): Promise<Outcome>;
   /** Ends the effect, unless a later verdict has taken it over. */
   undo?(context: UndoContext): Promise<Outcome>;

@@ -1,6 +1,6 @@
 /**
  * capture: what runs in the pod, told by its node's collector, goes into the record. It is of a moment: what cannot be had now is not tried
- * again, because the deletion that waits for it (capture-gate.ts) is worth more.
+ * again, because the deletion that waits for it (order-gate.ts) is worth more.
  */
 import { BusError } from '@bailiff/bus';
 import { MAX_CAPTURE_FIRST, type Verdict } from '@bailiff/schemas';

@@ -4,11 +4,10 @@
  */
 import { evictPod } from '@bailiff/kube';
 import type { Action } from './action.ts';
-import { isRemoved, outcomeOf, targetOf } from './delete.ts';
+import { hasGone, isGoing, remove } from './delete.ts';
 
 export const evict: Action = {
-  tookEffect: isRemoved,
-  async carryOut(context) {
-    return outcomeOf(await evictPod(context.api, targetOf(context)));
-  },
+  tookEffect: hasGone,
+  isUnderWay: isGoing,
+  carryOut: (context) => remove(context, evictPod),
 };

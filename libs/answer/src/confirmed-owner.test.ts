@@ -1,0 +1,54 @@
+// A pod's claim of an owner counts when the owner's object confirms it.
+import { expect, test } from 'vitest';
+import { confirmedOwner, ownerObjectOf } from './confirmed-owner.ts';
+
+const owner = { apiVersion: 'apps/v1', kind: 'ReplicaSet', name: 'web', uid: 'rs-1' };
+const child = { labels: { app: 'web', tier: 'front' }, owner };
+const found = (selector: unknown, uid = 'rs-1') => ownerObjectOf({ metadata: { uid }, spec: { selector } });
+const expression = (operator: string, key: string, values?: string[]) => ({
+  matchExpressions: [{ key, operator, ...(values ? { values } : {}) }],
+});
+
+test.each<[string, unknown]>([
+  ['labels', { matchLabels: { app: 'web' } }],
+  ['labels and expressions', { matchLabels: { app: 'web' }, ...expression('In', 'tier', ['back', 'front']) }],
+  ['NotIn', expression('NotIn', 'tier', ['back'])],
+  ['NotIn of a label that is absent', expression('NotIn', 'zone', ['a'])],
+  ['Exists', expression('Exists', 'app')],
+  ['DoesNotExist', expression('DoesNotExist', 'zone')],
+])('confirmedOwner - its selector matches: %s', (_, selector) => {
+  expect(confirmedOwner(child, found(selector))).toEqual(owner);
+});
+
+test.each<[string, unknown]>([
+  ['another value', { matchLabels: { app: 'db' } }],
+  ['a label that is absent', { matchLabels: { app: 'web', zone: 'a' } }],
+  ['a name of Object.prototype', { matchLabels: { constructor: undefined } }],
+  ['In', expression('In', 'tier', ['back'])],
+  ['In of a label that is absent', expression('In', 'zone', ['a'])],
+  ['NotIn', expression('NotIn', 'tier', ['front'])],
+  ['Exists', expression('Exists', 'toString')],
+  ['DoesNotExist', expression('DoesNotExist', 'app')],
+  ['an unknown operator', expression('Near', 'app', ['web'])],
+  ['an empty selector', {}],
+  ['no selector', undefined],
+])('confirmedOwner - its selector does not match: %s', (_, selector) => {
+  expect(confirmedOwner(child, found(selector))).toBeNull();
+});
+
+test('confirmedOwner - another UID, no object, no reference, no UID at all', () => {
+  const selector = { matchLabels: { app: 'web' } };
+  expect(confirmedOwner(child, found(selector, 'rs-2'))).toBeNull();
+  expect(confirmedOwner(child, null)).toBeNull();
+  expect(confirmedOwner({ ...child, owner: null }, found(selector))).toBeNull();
+  expect(confirmedOwner({ ...child, owner: { ...owner, uid: '' } }, found(selector, ''))).toBeNull();
+});
+
+test('confirmedOwner - the plain selector of a ReplicationController, and a ReplicaSet under its Deployment', () => {
+  const controller = { ...owner, apiVersion: 'v1', kind: 'ReplicationController' };
+  expect(confirmedOwner({ ...child, owner: controller }, found({ app: 'web' }))).toEqual(controller);
+  expect(confirmedOwner({ ...child, owner: controller }, found({ app: 'db' }))).toBeNull();
+  const deployment = { ...owner, kind: 'Deployment', uid: 'deploy-1' };
+  const set = { labels: { app: 'web' }, owner: deployment };
+  expect(confirmedOwner(set, found({ matchLabels: { app: 'web' } }, 'deploy-1'))).toEqual(deployment);
+});

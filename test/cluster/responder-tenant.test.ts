@@ -1,0 +1,203 @@
+// A tenant writes its own pods: owner references, labels, grace periods, finalizers. None of it protects a pod, and none of it spends the
+// budget, the cooldown or the storm limit of another workload. Beside each attack stands the workload that deserves the guard.
+import type { Verdict } from '@bailiff/schemas';
+import { waitFor } from '@bailiff/service/testing';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { acting, Rig, type RigPod } from './responder/rig.ts';
+
+const DELETE = [{ action: 'delete' }];
+const budget = (more: Record<string, unknown>) => ({
+  budget: { window: '10m', maxPods: 100_000, maxPercent: 100, maxNodes: 100, ...more },
+});
+
+describe('responder - what a tenant says of its own pods', () => {
+  let rig: Rig;
+  beforeAll(async () => {
+    rig = await Rig.start();
+    rig.api.api.create('namespaces', { metadata: { name: 'tenant' } });
+    await rig.policies({
+      remove: acting('remove', DELETE),
+      healthy: acting('healthy', DELETE, { ...budget({}), minHealthyReplicas: 3 }),
+      storm: acting('storm', DELETE, { ...budget({}), deleteStorm: { deletes: 3, window: '10m' }, cooldown: '1h' }),
+    });
+    await rig.start({ giveUpAfterMs: 2_000 });
+  });
+  afterAll(async () => rig?.[Symbol.asyncDispose]());
+
+  const endOf = (verdict: Verdict, action = 'delete') => rig.until(verdict, action, ['succeeded', 'refused', 'failed']);
+  const answer = async (pod: RigPod, rule: string) => endOf(await rig.verdict(pod, { rule }));
+
+  it.each([431, 400, 405])('owner - one that the API server refuses to return spares no pod (%d)', async (status) => {
+    const name = `unreadable-${status}`;
+    rig.api.faults.inject({ verb: 'get', resource: 'replicasets', name, status, times: 1e6 });
+    const pod = rig.pod({ owner: { kind: 'ReplicaSet', name, uid: 'rs-1' } });
+    expect((await answer(pod, 'remove')).phase).toBe('succeeded');
+    expect(rig.podNow(pod)).toBeNull();
+    const honest = rig.pod({ owner: rig.daemonSet(`honest-${status}`) });
+    expect(await answer(honest, 'remove')).toMatchObject({ phase: 'refused', reasonCode: 'protected-owner-kind' });
+  });
+
+  it('owner - a name that no object can have spares no pod', async () => {
+    // As a real API server answers it.
+    rig.api.faults.inject({ verb: 'get', resource: 'replicasets', name: '%', status: 400, times: 1e6 });
+    const pod = rig.pod({ owner: { kind: 'ReplicaSet', name: '%', uid: 'rs-1' }, labels: {} });
+    expect((await answer(pod, 'remove')).phase).toBe('succeeded');
+  });
+
+  it('owner - one that cannot be read for long is not waited for for ever', async () => {
+    const owner = rig.replicaSet('away', 4);
+    rig.api.faults.inject({ verb: 'get', resource: 'replicasets', name: 'away', status: 503, times: 1e6 });
+    const pod = rig.pod({ owner });
+    const end = await answer(pod, 'remove');
+    expect(end).toMatchObject({ phase: 'succeeded', ownerUid: '' });
+    expect(end.attempt).toBeGreaterThan(1);
+  });
+
+  it('minimum healthy - a bare pod, an invented owner and a foreign one are deleted; a real replica is spared', async () => {
+    const owner = rig.replicaSet('few', 3);
+    const invented = { kind: 'ReplicaSet', name: 'invented', uid: 'rs-2' };
+    const pods = [rig.pod(), rig.pod({ owner: invented }), rig.pod({ owner, labels: { app: 'not-few' } })];
+    for (const pod of pods) {
+      expect(await answer(pod, 'healthy')).toMatchObject({ phase: 'succeeded', ownerUid: '' });
+      expect(rig.podNow(pod)).toBeNull();
+    }
+    const replica = rig.pod({ owner });
+    expect(await answer(replica, 'healthy')).toMatchObject({ reasonCode: 'below-min-healthy', ownerUid: owner.uid });
+  });
+
+  it('storm and cooldown - pods that claim the UID of a workload are not charged to it', async () => {
+    const owner = rig.replicaSet('victim', 20);
+    const claims = Array.from({ length: 4 }, () => rig.pod({ owner, labels: { app: 'claim' } }));
+    for (const pod of claims) expect((await answer(pod, 'storm')).phase).toBe('succeeded');
+    const replica = rig.pod({ owner });
+    expect(await answer(replica, 'storm')).toMatchObject({ phase: 'succeeded', ownerUid: owner.uid });
+    // The workload's own deletions do count: the next one waits for the cooldown.
+    const next = await rig.verdict(rig.pod({ owner }), { rule: 'storm' });
+    const bare = rig.pod();
+    expect((await answer(bare, 'storm')).phase).toBe('succeeded');
+    expect(rig.of(next)).toEqual([]);
+  });
+});
+
+describe('responder - a tenant’s share of the budget', () => {
+  it('namespace - ten sacrificial pods leave the rest of the budget to the others; the rest of theirs is quarantined', async () => {
+    await using rig = await Rig.start();
+    rig.api.api.create('namespaces', { metadata: { name: 'tenant' } });
+    await rig.policies({
+      share: acting('share', DELETE, budget({ maxPods: 10, exhausted: 'quarantine' })),
+      strict: acting('strict', DELETE, budget({ maxPods: 10 })),
+    });
+    await rig.start();
+    const answers = (pods: RigPod[], rule: string) =>
+      Promise.all(
+        pods.map(async (pod) => {
+          const verdict = await rig.verdict(pod, { rule });
+          return [verdict, await rig.until(verdict, 'delete', ['succeeded', 'refused', 'failed'])] as const;
+        }),
+      );
+    const sacrificed = await answers(
+      Array.from({ length: 12 }, () => rig.pod({ namespace: 'tenant' })),
+      'share',
+    );
+    const refused = sacrificed.filter(([, { reasonCode }]) => reasonCode === 'budget-exhausted');
+    expect([sacrificed.length - refused.length, refused.length]).toEqual([5, 7]);
+    for (const [verdict] of refused) {
+      expect((await rig.until(verdict, 'quarantine', ['succeeded', 'refused', 'failed'])).phase).toBe('succeeded');
+      expect(await rig.quarantined()).toContain(verdict.pod?.uid);
+    }
+    const [late] = await answers([rig.pod({ namespace: 'tenant' })], 'strict');
+    expect(late?.[1].reasonCode).toBe('budget-exhausted');
+    const others = await answers(
+      Array.from({ length: 5 }, () => rig.pod()),
+      'strict',
+    );
+    expect(others.map(([, { phase }]) => phase)).toEqual(Array.from({ length: 5 }, () => 'succeeded'));
+    // Refused is refused where the policy does not ask for a quarantine.
+    expect(rig.of((late as (typeof others)[0])[0], 'quarantine')).toEqual([]);
+  });
+});
+
+describe('responder - the order of a policy’s steps', () => {
+  const steps = ['observe', 'label', 'quarantine', 'delete'];
+
+  it('order - each step begins when the one before it has ended, and a verdict waits for no other', async () => {
+    await using rig = await Rig.start();
+    await rig.policies({ ordered: acting('ordered', [...steps.slice(0, 3).map((action) => ({ action })), ...DELETE]) });
+    await rig.start();
+    await rig.start();
+    const slow = rig.pod();
+    const held = rig.api.faults.inject({ verb: 'create', resource: 'events', delayMs: 600, times: 1 });
+    const first = await rig.verdict(slow, { rule: 'ordered' });
+    await waitFor(() => held.hits === 1, { what: 'the event of the first verdict to be under way' });
+    const others = await Promise.all(Array.from({ length: 20 }, () => rig.verdict(rig.pod(), { rule: 'ordered' })));
+    for (const verdict of [...others, first]) {
+      expect((await rig.until(verdict, 'delete', ['succeeded', 'refused', 'failed'])).phase).toBe('succeeded');
+      expect(rig.of(verdict).map(({ action, phase }) => `${action} ${phase}`)).toEqual(
+        steps.flatMap((action) => [`${action} started`, `${action} succeeded`]),
+      );
+    }
+  });
+
+  it('order - a step that cannot be done holds the next one up for its bound and no longer', async () => {
+    await using rig = await Rig.start();
+    await rig.policies({ stuck: acting('stuck', [{ action: 'label' }, ...DELETE]) });
+    await rig.start();
+    const pod = rig.pod();
+    rig.api.faults.inject({ verb: 'patch', resource: 'pods', name: pod.name, status: 503, times: 1e6 });
+    const verdict = await rig.verdict(pod, { rule: 'stuck' });
+    expect((await rig.until(verdict, 'delete', 'succeeded')).phase).toBe('succeeded');
+    const [label, remove] = ['label', 'delete'].map((action) => rig.of(verdict, action)[0]?.recordedAt ?? 0);
+    expect((remove as number) - (label as number)).toBeGreaterThan(8_000_000);
+  });
+});
+
+describe('responder - a pod that does not end', () => {
+  it('grace - a period of a year is cut, the pod is cut off until it is gone, and only then the delete has succeeded', async () => {
+    await using rig = await Rig.start();
+    await rig.policies({
+      remove: acting('remove', DELETE),
+      evict: acting('evict', [{ action: 'evict' }]),
+      own: acting('own', [{ action: 'delete', gracePeriodSeconds: 2 }]),
+    });
+    await rig.start({ maxGraceSeconds: 1 });
+    for (const [rule, action, graceSeconds] of [
+      ['remove', 'delete', 1],
+      ['evict', 'evict', 1],
+      ['own', 'delete', 2],
+    ] as const) {
+      const pod = rig.pod({ terminationGracePeriodSeconds: 31_536_000 });
+      rig.deaf.add(pod.name);
+      const verdict = await rig.verdict(pod, { rule });
+      await waitFor(() => rig.podNow(pod)?.metadata.deletionGracePeriodSeconds === graceSeconds, {
+        what: `${action} with ${graceSeconds} s of grace`,
+        state: () => rig.podNow(pod)?.metadata,
+      });
+      await waitFor(async () => (await rig.quarantined()).includes(pod.uid), { what: 'the pod to be cut off' });
+      expect(rig.of(verdict).map(({ phase }) => phase)).toEqual(['started']);
+      const end = await rig.until(verdict, action, ['succeeded', 'refused', 'failed']);
+      expect(end).toMatchObject({ phase: 'succeeded', reasonCode: '', attempt: 1 });
+      expect(end.apiVerb).toBe(action === 'delete' ? 'DELETE' : 'POST');
+      expect(rig.podNow(pod)).toBeNull();
+      expect(await rig.quarantined()).not.toContain(pod.uid);
+    }
+  });
+
+  it('grace - a deletion that the tenant began with a long period is cut short; one that ends in time is left alone', async () => {
+    await using rig = await Rig.start();
+    await rig.policies({ remove: acting('remove', DELETE) });
+    await rig.start({ maxGraceSeconds: 1 });
+    const [long, short] = [rig.pod(), rig.pod({ finalizers: ['example.com/wait'] })];
+    rig.deaf.add(long.name).add(short.name);
+    rig.api.api.delete('pods', long, { gracePeriodSeconds: 31_536_000 });
+    rig.api.api.delete('pods', short, { gracePeriodSeconds: 1 });
+    const cut = await rig.until(await rig.verdict(long, { rule: 'remove' }), 'delete', [
+      'succeeded',
+      'refused',
+      'failed',
+    ]);
+    expect(cut.phase).toBe('succeeded');
+    expect(rig.podNow(long)).toBeNull();
+    const left = await rig.until(await rig.verdict(short, { rule: 'remove' }), 'delete', ['succeeded', 'refused']);
+    expect(left.reasonCode).toBe('already-deleting');
+  });
+});
