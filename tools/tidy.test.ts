@@ -35,8 +35,8 @@ describe('tidy', () => {
       kube: [],
       runtime: ['policy', 'bpf'],
       bus: ['schemas', 'policy'],
-      judge: ['schemas', 'policy'],
-      answer: ['schemas', 'policy', 'bus'],
+      correlation: ['schemas', 'policy'],
+      response: ['schemas', 'policy', 'bus'],
       siem: ['schemas', 'bus'],
     };
     // What tests alone load may know more: here, every word that a policy has for an operation.

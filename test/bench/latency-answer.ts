@@ -3,8 +3,8 @@
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { type Bus, consumeOrdered, encodeToken, FramePublisher, openBucket, violationSubject } from '@bailiff/bus';
-import { SETTLE_MICROS } from '@bailiff/judge';
-import { podRef, SimCollector, snapshotJson } from '@bailiff/judge/testing';
+import { SETTLE_MICROS } from '@bailiff/correlation';
+import { podRef, SimCollector, snapshotJson } from '@bailiff/correlation/testing';
 import { decodeVerdict, encodeViolationFrame, type PodRef, type ViolationFrame } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { Rig } from '../cluster/responder/rig.ts';

@@ -1,5 +1,5 @@
 // What can be told of correlator and responder from the streams, by the rights of the command.
-import { POLICY_SETTLE_MICROS, readServiceStatus, responseIdOf } from '@bailiff/answer';
+
 import {
   type Bus,
   consumeOrdered,
@@ -11,6 +11,7 @@ import {
   violationSubject,
 } from '@bailiff/bus';
 import type { TestNats } from '@bailiff/bus/testing';
+import { POLICY_SETTLE_MICROS, readServiceStatus, responseIdOf } from '@bailiff/response';
 import {
   encodeResponse,
   encodeVerdict,

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { openBucket, publishOnce, verdictSubject } from '@bailiff/bus';
-import { podRef } from '@bailiff/judge/testing';
+import { podRef } from '@bailiff/correlation/testing';
 import { encodeVerdict } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';

@@ -5,7 +5,7 @@ import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { FramePublisher, getMessage, openBucket, streamInfo, violationSubject } from '@bailiff/bus';
 import { startNats, testUsers } from '@bailiff/bus/testing';
-import { podRef } from '@bailiff/judge/testing';
+import { podRef } from '@bailiff/correlation/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { runCli } from '../../apps/cli/src/testing.ts';

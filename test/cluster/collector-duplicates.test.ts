@@ -1,7 +1,7 @@
 // A frame that the bus stored and whose acknowledgement was lost is sent again. Within the stream's duplicate window the server drops the second
 // copy; after it, it stores it: readers must count it once all the same, as counts are cumulative, and nothing may be missing.
 import { violationSubject } from '@bailiff/bus';
-import { bookOf, membersOf, podRef, recordingFold } from '@bailiff/judge/testing';
+import { bookOf, membersOf, podRef, recordingFold } from '@bailiff/correlation/testing';
 import { encodeViolationFrame } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { headers as createHeaders } from '@nats-io/nats-core';

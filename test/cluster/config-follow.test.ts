@@ -5,7 +5,7 @@
 import { writeFileSync } from 'node:fs';
 import { type Bus, openBucket, SERVICES_BUCKET, writeConfig } from '@bailiff/bus';
 import type { TestNats } from '@bailiff/bus/testing';
-import { podRef } from '@bailiff/judge/testing';
+import { podRef } from '@bailiff/correlation/testing';
 import { type InstanceStatus, instanceStatus } from '@bailiff/schemas';
 import { looksFor, waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';

@@ -2,8 +2,8 @@
 // whole stream says.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { consumeOrdered, parseSubject } from '@bailiff/bus';
-import { Fold, RuleBook } from '@bailiff/judge';
-import { membersOf, podRef } from '@bailiff/judge/testing';
+import { Fold, RuleBook } from '@bailiff/correlation';
+import { membersOf, podRef } from '@bailiff/correlation/testing';
 import { decodeViolationFrame } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';

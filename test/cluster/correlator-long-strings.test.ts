@@ -2,7 +2,7 @@
 // of its own, so that its memory is the one that the kernel counts.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { makeFrame, makeViolation, operationSample, podRef } from '@bailiff/judge/testing';
+import { makeFrame, makeViolation, operationSample, podRef } from '@bailiff/correlation/testing';
 import type { Violation } from '@bailiff/schemas';
 import { encodeUnlimited } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';

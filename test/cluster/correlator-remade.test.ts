@@ -1,6 +1,6 @@
 // Streams that are deleted and made anew under a correlator that runs: what comes then is judged, and is called by the names it has now.
 import { ensureTopology } from '@bailiff/bus';
-import { makeFrame, makeViolation, podRef } from '@bailiff/judge/testing';
+import { makeFrame, makeViolation, podRef } from '@bailiff/correlation/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CorrelatorRig, NODE_A, NODE_B, type RunningCorrelator } from './correlator-rig.ts';

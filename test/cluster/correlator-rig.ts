@@ -17,8 +17,8 @@ import {
   violationSubject,
 } from '@bailiff/bus';
 import { startNats, type TestNats, testUsers } from '@bailiff/bus/testing';
-import { SETTLE_MICROS } from '@bailiff/judge';
-import { SimCollector, snapshotJson } from '@bailiff/judge/testing';
+import { SETTLE_MICROS } from '@bailiff/correlation';
+import { SimCollector, snapshotJson } from '@bailiff/correlation/testing';
 import { decodeVerdict, encodeViolationFrame, type PodRef, type Verdict, type ViolationFrame } from '@bailiff/schemas';
 import { runService } from '@bailiff/service';
 import { captureIo, waitFor } from '@bailiff/service/testing';

@@ -1,8 +1,8 @@
 // The correlator on a real bus: frames in as collectors publish them, verdicts and dead letters out.
 
 import { encodeToken, getMessage, openBucket, violationSubject } from '@bailiff/bus';
-import { POD_GRACE_MICROS, SETTLE_MICROS } from '@bailiff/judge';
-import { makeFrame, makeViolation, podRef } from '@bailiff/judge/testing';
+import { POD_GRACE_MICROS, SETTLE_MICROS } from '@bailiff/correlation';
+import { makeFrame, makeViolation, podRef } from '@bailiff/correlation/testing';
 import { BUILT_IN_RULES } from '@bailiff/policy';
 import { encodeVerdict, encodeViolationFrame } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';

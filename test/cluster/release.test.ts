@@ -1,8 +1,8 @@
 // A person's release beside a responder that starts, or is just carrying the quarantine out: whatever comes between, the pod stays out.
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { editQuarantine, withRelease } from '@bailiff/answer';
 import { encodeToken, ensureTopology, openBucket } from '@bailiff/bus';
+import { editQuarantine, withRelease } from '@bailiff/response';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runCli } from '../../apps/cli/src/testing.ts';

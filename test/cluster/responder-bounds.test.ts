@@ -1,7 +1,8 @@
 // Bounds that hold over replicas: budgets, storms, cooldowns and approvals are folded from RESPONSES, so two responders share them. And an
 // API server that fails in every way there is: nothing is lost, nothing is done twice, and what cannot be done is said.
-import { approvalOf, denialOf } from '@bailiff/answer';
+
 import { publishOnce, responseSubject } from '@bailiff/bus';
+import { approvalOf, denialOf } from '@bailiff/response';
 import { encodeResponse, type Response, type Verdict } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';

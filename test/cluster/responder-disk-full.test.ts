@@ -1,9 +1,9 @@
 // A responder on a bus whose disk is full: what it cannot read is neither passed over nor its end while its dead letter has no room; it says what it
 // waits for, and with room again every dead letter is there and every verdict answered.
 import path from 'node:path';
-import { recordOf } from '@bailiff/answer';
 import { filters, getLastMessage, publishOnce, responseSubject, streamInfo, verdictSubject } from '@bailiff/bus';
 import { startNats } from '@bailiff/bus/testing';
+import { recordOf } from '@bailiff/response';
 import { encodeResponse, encodeVerdict, type Verdict } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';

@@ -1,9 +1,9 @@
 // What a responder really asks of the API server, action by action, against the rules that `bailiff responder rbac` prints: nothing is asked
 // that they lack, and they hold nothing that no action asks for.
 
-import { EVERY_ACTION, responderRules } from '@bailiff/answer';
 import { loadKube } from '@bailiff/kube';
 import { ACTIONS, type ResponseActionName } from '@bailiff/policy';
+import { EVERY_ACTION, responderRules } from '@bailiff/response';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { observe } from '../../apps/responder/src/actions/observe.ts';
 import { Api } from '../../apps/responder/src/api.ts';

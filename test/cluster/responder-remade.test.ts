@@ -1,6 +1,7 @@
 // Streams that are deleted and made anew under a responder that runs, and a Redis that goes: what comes then is answered, and it is told.
-import { editQuarantine, releaseOf, withoutEntry } from '@bailiff/answer';
+
 import { encodeToken, ensureTopology, openBucket, publishOnce, responseSubject } from '@bailiff/bus';
+import { editQuarantine, releaseOf, withoutEntry } from '@bailiff/response';
 import { encodeResponse } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';

@@ -1,5 +1,5 @@
 // The responder against a real bus, a real Redis and the API stand-in: what each action does and undoes, and what is refused.
-import { editQuarantine, releaseOf, withoutEntry } from '@bailiff/answer';
+
 import {
   encodeToken,
   filters,
@@ -9,6 +9,7 @@ import {
   responseSubject,
   verdictSubject,
 } from '@bailiff/bus';
+import { editQuarantine, releaseOf, withoutEntry } from '@bailiff/response';
 import { encodeResponse, encodeVerdict, type Response, type Verdict } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';

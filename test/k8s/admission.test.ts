@@ -1,5 +1,7 @@
 // Admission policies of the components: whose writes they judge, and that the names in them are those of the code. What they refuse, and that they
 // let by what the apps do, test/cluster/admission.test.ts tries.
+
+import { UNGUARDED_TAINT_KEY, UNGUARDED_TAINTS } from '@bailiff/policy';
 import {
   CORDONED_BY,
   EVERY_ACTION,
@@ -7,8 +9,7 @@ import {
   responderRules,
   VERDICT_ID,
   VERDICT_LABEL,
-} from '@bailiff/answer';
-import { UNGUARDED_TAINT_KEY, UNGUARDED_TAINTS } from '@bailiff/policy';
+} from '@bailiff/response';
 import { describe, expect, it } from 'vitest';
 import { TAINT_RULES } from '../../apps/ipam-sync/src/kube-rules.ts';
 import { type Json, named, objectsWith, ofKind, workloadsOf } from './rendered.ts';

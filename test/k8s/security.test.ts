@@ -1,6 +1,6 @@
 // What each pod may do, on its node, at the API server and in the network: no more than the code says it needs.
 
-import { EVERY_ACTION, responderRules } from '@bailiff/answer';
+import { EVERY_ACTION, responderRules } from '@bailiff/response';
 import { describe, expect, it } from 'vitest';
 import { KUBE_PATHS as BUS_AUTH_PATHS, KUBE_RULES as BUS_AUTH_RULES } from '../../apps/bus-auth/src/kube-rules.ts';
 import { roleYaml } from '../../apps/cli/src/responder/rbac.ts';

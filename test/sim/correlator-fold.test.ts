@@ -1,5 +1,5 @@
 // The fold over whole histories: that it forgets as it says, and that no crash, start or replica changes what comes out.
-import { type FoldOptions, planReplay, warmUpMicros } from '@bailiff/judge';
+import { type FoldOptions, planReplay, warmUpMicros } from '@bailiff/correlation';
 import type { Verdict } from '@bailiff/schemas';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';

@@ -3,9 +3,9 @@
  * are lost, sent twice or overtaken, bursts that are told the wrong way round, clocks that step, collectors that forget, rules that change, pods that are listed late, and nodes that lie.
  * Everything is in stream time; nothing here knows how the fold works.
  */
-import type { SnapshotEntry } from '@bailiff/judge';
-import { Fold, type FoldOptions, Members, RuleBook, type RuleChange } from '@bailiff/judge';
-import { podRef, SECOND, SimCollector, snapshotJson, T0 } from '@bailiff/judge/testing';
+import type { SnapshotEntry } from '@bailiff/correlation';
+import { Fold, type FoldOptions, Members, RuleBook, type RuleChange } from '@bailiff/correlation';
+import { podRef, SECOND, SimCollector, snapshotJson, T0 } from '@bailiff/correlation/testing';
 import {
   decodeJudgedFrame,
   encodeViolationFrame,

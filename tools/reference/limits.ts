@@ -1,5 +1,5 @@
 /** docs/reference/limits.md: how long each string and list of every message may be, and what one node may take of a correlator. */
-import { SHARES } from '@bailiff/judge';
+import { SHARES } from '@bailiff/correlation';
 import {
   captureAnswer,
   captureRequest,

@@ -1,5 +1,5 @@
 /** A person's yes or no to a response that waits for one: found by its id, shown, asked about, and written once. */
-import { approvalOf, denialOf } from '@bailiff/answer';
+import { approvalOf, denialOf } from '@bailiff/response';
 import { confirm } from './confirm.ts';
 import { CliError } from './errors.ts';
 import { publishResponse } from './publish-response.ts';

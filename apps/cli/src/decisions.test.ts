@@ -1,5 +1,5 @@
 /** What a person decides is found by the id they say, and only what can still be decided. */
-import { ALREADY_QUARANTINED, responseIdOf } from '@bailiff/answer';
+import { ALREADY_QUARANTINED, responseIdOf } from '@bailiff/response';
 import type { Response } from '@bailiff/schemas';
 import { sampleResponse } from '@bailiff/schemas/testing';
 import { describe, expect, it } from 'vitest';

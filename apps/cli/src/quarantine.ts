@@ -6,8 +6,9 @@
  * the pod in, so that the responder takes the visible marks away and does not end it a second time. Cut off in between, it can be repeated:
  * an entry that is gone already is no error while a record is still missing.
  */
-import { ALREADY_QUARANTINED, editQuarantine, quarantineEndMicros, releaseOf, withRelease } from '@bailiff/answer';
+
 import { decodeToken, encodeToken, openBucket } from '@bailiff/bus';
+import { ALREADY_QUARANTINED, editQuarantine, quarantineEndMicros, releaseOf, withRelease } from '@bailiff/response';
 import {
   type QuarantineEntry,
   type QuarantineReading,

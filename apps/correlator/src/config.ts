@@ -1,5 +1,5 @@
 /** What an operator sets for the correlator as a process. The rules it judges by are not here but in the configuration on the bus. */
-import { DEFAULT_VERDICTS_PER_MINUTE } from '@bailiff/judge';
+import { DEFAULT_VERDICTS_PER_MINUTE } from '@bailiff/correlation';
 import { busShape, type FrameConfig } from '@bailiff/service';
 import * as z from 'zod';
 

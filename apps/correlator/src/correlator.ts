@@ -1,5 +1,5 @@
 /**
- * The correlator: VIOLATIONS → fold → VERDICTS. A thin shell: what is decided is decided in libs/judge.
+ * The correlator: VIOLATIONS → fold → VERDICTS. A thin shell: what is decided is decided in libs/correlation.
  *
  * Every replica reads the whole stream, folds it and publishes; the bus refuses the second copy, so there is no election and no state store.
  * At a start it reads the configuration log, the pods' lists and what was refused before, then the stream from where the replay plan says, and is
@@ -26,7 +26,7 @@ import {
   type ReplayPlan,
   RuleBook,
   warmUpMicros,
-} from '@bailiff/judge';
+} from '@bailiff/correlation';
 import { JudgedRegistry, SchemaRegistry, type Verdict } from '@bailiff/schemas';
 import { busOptionsOf, busServiceOf, type ServiceContext } from '@bailiff/service';
 import type { CorrelatorConfig } from './config.ts';

@@ -7,7 +7,7 @@
  * node that floods with rubbish must not hold up what is sound. Frames that wait take MAX_QUEUED_BYTES; the others are read again from the stream. Precedents are bounded by what the stream keeps (50,000).
  */
 import { type Bus, consumeOrdered, deadLetter, filters, getMessage, parseSubject, untilTaken } from '@bailiff/bus';
-import { PrecedentBook } from '@bailiff/judge';
+import { PrecedentBook } from '@bailiff/correlation';
 import type { Clock } from '@bailiff/service';
 
 const STREAM = 'VIOLATIONS';

@@ -6,7 +6,7 @@
  * up, or the verdicts have no room.
  */
 import { BusError, parseSubject, reasonOf, type StreamMessage } from '@bailiff/bus';
-import { type Fold, SETTLE_MICROS } from '@bailiff/judge';
+import { type Fold, SETTLE_MICROS } from '@bailiff/correlation';
 import {
   decodeJudgedFrame,
   decodeWithLookup,

@@ -5,7 +5,7 @@
  * pods' lists and the configuration are known up to a settling time before it: the fold then says what it would have said at the next frame.
  */
 import { type Bus, BusError, microsOf, streamInfo } from '@bailiff/bus';
-import { type Fold, SETTLE_MICROS } from '@bailiff/judge';
+import { type Fold, SETTLE_MICROS } from '@bailiff/correlation';
 import type { Cancel, Clock } from '@bailiff/service';
 import type { Gate } from './intake.ts';
 

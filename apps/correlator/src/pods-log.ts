@@ -1,7 +1,7 @@
 /**
  * `bailiff_pods` as a log: every snapshot of a node's pods that the bucket still has and all that follow, with the time the bus stored each.
  *
- * Place in the path: ipam-sync → bailiff_pods → here → members (libs/judge), by which the fold judges who may speak of whom.
+ * Place in the path: ipam-sync → bailiff_pods → here → members (libs/correlation), by which the fold judges who may speak of whom.
  * Invariants: a snapshot that is refused leaves the last good one, is counted, and is told once. A bucket that was made anew is read anew; what was
  * listed stands until it is told again, and nobody is blamed by lists that the new bucket does not have yet.
  */
@@ -14,7 +14,7 @@ import {
   type StreamMessage,
   streamInfo,
 } from '@bailiff/bus';
-import type { Members } from '@bailiff/judge';
+import type { Members } from '@bailiff/correlation';
 import { CLUSTER_KEY, decodeSnapshotValue } from '@bailiff/schemas';
 import type { Clock } from '@bailiff/service';
 import { StreamProof } from './stream-proof.ts';

@@ -1,6 +1,6 @@
-/** Asks the bus where a start begins: what VIOLATIONS holds, and which frame set off the newest verdict. The decision is libs/judge's. */
+/** Asks the bus where a start begins: what VIOLATIONS holds, and which frame set off the newest verdict. The decision is libs/correlation's. */
 import { type Bus, getMessage, microsOf, streamInfo } from '@bailiff/bus';
-import type { StreamState } from '@bailiff/judge';
+import type { StreamState } from '@bailiff/correlation';
 import { decodeWithLookup, SchemaError, type SchemaRegistry } from '@bailiff/schemas';
 
 /** @throws BusError */

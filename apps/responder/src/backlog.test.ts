@@ -1,5 +1,5 @@
-import { Ledger, planVerdict } from '@bailiff/answer';
 import { responsePolicy } from '@bailiff/policy';
+import { Ledger, planVerdict } from '@bailiff/response';
 import { sampleResponse, sampleVerdict } from '@bailiff/schemas/testing';
 import { describe, expect, it } from 'vitest';
 import { Backlog } from './backlog.ts';

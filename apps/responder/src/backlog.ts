@@ -4,7 +4,7 @@
  * start; Redis may forget everything.
  */
 
-import { isUnanswered, type Ledger, type Task, type TaskState } from '@bailiff/answer';
+import { isUnanswered, type Ledger, type Task, type TaskState } from '@bailiff/response';
 import type { Response } from '@bailiff/schemas';
 import type { OrderGate } from './order-gate.ts';
 import type { Job, PlacedVerdict } from './ports.ts';

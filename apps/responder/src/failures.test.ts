@@ -1,6 +1,6 @@
-import { QuarantineError } from '@bailiff/answer';
 import { BusError } from '@bailiff/bus';
 import { KubeError } from '@bailiff/kube';
+import { QuarantineError } from '@bailiff/response';
 import { describe, expect, it } from 'vitest';
 import { afterFailure, MIN_TRIES } from './failures.ts';
 

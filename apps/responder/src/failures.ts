@@ -2,9 +2,10 @@
  * What a failed try means: pure. An error is either worth another try within a bound, or it is of the bus, without which nothing can be
  * recorded and so nothing be given up.
  */
-import { QuarantineError } from '@bailiff/answer';
+
 import { BusError, reasonOf } from '@bailiff/bus';
 import { KubeError } from '@bailiff/kube';
+import { QuarantineError } from '@bailiff/response';
 
 export interface RetryLimits {
   /** First wait; doubles from try to try. */

@@ -1,4 +1,4 @@
-import type { Task } from '@bailiff/answer';
+import type { Task } from '@bailiff/response';
 import { expect, test } from 'vitest';
 import { CAPTURE_WAIT_MS, ORDER_WAIT_MS, OrderGate, type TaskEnds } from './order-gate.ts';
 

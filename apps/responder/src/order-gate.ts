@@ -7,7 +7,7 @@
  * that is due no earlier, for CAPTURE_WAIT_MS. A quarantine that stands in for a removal waits for nothing. Verdicts do not wait for each
  * other. Bounds: MAX_WAITING tasks are remembered; the oldest is forgotten, and its wait begins again.
  */
-import type { Task } from '@bailiff/answer';
+import type { Task } from '@bailiff/response';
 
 /** Above what a step and its tries take on a cluster that answers, below what a person would call late. */
 export const ORDER_WAIT_MS = 10_000;

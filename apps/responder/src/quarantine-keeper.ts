@@ -7,6 +7,8 @@
  * entries of a node, so that no list in between lifts one of them. Safe to repeat, and with several replicas. Bounds: one edit a node
  * with quarantined pods or an unreadable list; an edit that fails is tried again by the next `settle`.
  */
+
+import { type Bucket, type Bus, decodeToken, encodeToken, isName, microsOf, streamInfo } from '@bailiff/bus';
 import {
   editQuarantine,
   type Ledger,
@@ -15,8 +17,7 @@ import {
   storedQuarantine,
   withEntry,
   withoutEntry,
-} from '@bailiff/answer';
-import { type Bucket, type Bus, decodeToken, encodeToken, isName, microsOf, streamInfo } from '@bailiff/bus';
+} from '@bailiff/response';
 import type { QuarantineEntry } from '@bailiff/schemas';
 import type { ResponseLog } from './ports.ts';
 

@@ -6,6 +6,7 @@
  * absent. After OWNER_PATIENCE_MS of failed tries, so does one that cannot be read for another reason.
  */
 
+import { apiPath, getObject, getPod, type KubeApi, KubeError } from '@bailiff/kube';
 import {
   confirmedOwner,
   type Facts,
@@ -19,8 +20,7 @@ import {
   ownerPath,
   type PodFacts,
   podFactsOf,
-} from '@bailiff/answer';
-import { apiPath, getObject, getPod, type KubeApi, KubeError } from '@bailiff/kube';
+} from '@bailiff/response';
 import type { Verdict } from '@bailiff/schemas';
 
 /** Much below STATUS_LAG_MICROS, so that the two together never miss a removal. */

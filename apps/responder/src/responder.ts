@@ -7,17 +7,6 @@
  */
 import { setMaxListeners } from 'node:events';
 import {
-  BUDGET_EXHAUSTED,
-  DELETE_STORM,
-  Ledger,
-  POLICY_SETTLE_MICROS,
-  PolicyBook,
-  phaseGroupOf,
-  RELEASED,
-  tasksOf,
-  UNANSWERED_MS,
-} from '@bailiff/answer';
-import {
   type Bucket,
   type Bus,
   type BusError,
@@ -30,6 +19,17 @@ import {
 } from '@bailiff/bus';
 import { type KubeClient, loadKube } from '@bailiff/kube';
 import { ACTIONS } from '@bailiff/policy';
+import {
+  BUDGET_EXHAUSTED,
+  DELETE_STORM,
+  Ledger,
+  POLICY_SETTLE_MICROS,
+  PolicyBook,
+  phaseGroupOf,
+  RELEASED,
+  tasksOf,
+  UNANSWERED_MS,
+} from '@bailiff/response';
 import { type Response, SchemaRegistry } from '@bailiff/schemas';
 import { busOptionsOf, busServiceOf, QuietLog, type ServiceContext, ServiceError } from '@bailiff/service';
 import { nodeAsker } from './ask-node.ts';

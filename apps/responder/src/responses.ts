@@ -4,7 +4,7 @@
  * Each record is checked against its own id as it is read: a record whose id is not what its names hash to, or that cannot be decoded, is
  * dead-lettered and not believed.
  */
-import { type Ledger, phaseGroupOf, responseIdOf } from '@bailiff/answer';
+
 import {
   type Bus,
   BusError,
@@ -19,6 +19,7 @@ import {
   type UntilTakenOptions,
   untilTaken,
 } from '@bailiff/bus';
+import { type Ledger, phaseGroupOf, responseIdOf } from '@bailiff/response';
 import {
   cutTexts,
   type Decoded,

@@ -1,8 +1,9 @@
 // Replicas of the task runner over a bus, an API server and a queue in memory: deliveries come late and in any interleaving, replicas
 // die at any step, and the properties that matter are checked for each seed.
-import { Ledger, PolicyBook, phaseGroupOf, taskIdOf, tasksOf } from '@bailiff/answer';
+
 import { BusError } from '@bailiff/bus';
 import { type KubeApi, KubeError, type RequestOptions } from '@bailiff/kube';
+import { Ledger, PolicyBook, phaseGroupOf, taskIdOf, tasksOf } from '@bailiff/response';
 import type { Response, Verdict } from '@bailiff/schemas';
 import { systemClock } from '@bailiff/service';
 import fc from 'fast-check';

@@ -10,6 +10,8 @@
  * Two replicas before one last place of a budget: the bus takes one, the other folds it and judges again. Nothing is locked, so nothing can
  * be left locked.
  */
+
+import { BusError } from '@bailiff/bus';
 import {
   ACTION_MEMORY_MICROS,
   type Decision,
@@ -22,8 +24,7 @@ import {
   type Task,
   type TaskState,
   tasksOf,
-} from '@bailiff/answer';
-import { BusError } from '@bailiff/bus';
+} from '@bailiff/response';
 import type { Response } from '@bailiff/schemas';
 import { type ActionContext, DONE, type Outcome } from './actions/action.ts';
 import { REMOVAL_LOOK_MS } from './actions/delete.ts';

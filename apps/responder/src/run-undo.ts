@@ -3,8 +3,9 @@
  * repeat: what is ended already is found so. An undo is never given up for good: after its bound the next scan brings it again, because
  * a node that stays cordoned or a pod that stays cut off is an outage of our making.
  */
-import { responseIdOf } from '@bailiff/answer';
+
 import { BusError } from '@bailiff/bus';
+import { responseIdOf } from '@bailiff/response';
 import type { Response } from '@bailiff/schemas';
 import type { Outcome, UndoContext } from './actions/action.ts';
 import { ACTION_OF } from './actions/index.ts';

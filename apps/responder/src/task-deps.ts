@@ -1,7 +1,8 @@
 /** What tasks and their undoing work with, and their limits. */
-import type { GuardLimits, Ledger, PolicyBook } from '@bailiff/answer';
+
 import type { BusError } from '@bailiff/bus';
 import type { KubeApi } from '@bailiff/kube';
+import type { GuardLimits, Ledger, PolicyBook } from '@bailiff/response';
 import type { Clock } from '@bailiff/service';
 import type { ActionContext } from './actions/action.ts';
 import type { RetryLimits } from './failures.ts';

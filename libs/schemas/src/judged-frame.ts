@@ -2,7 +2,7 @@
  * A frame with only what judging looks at. Half of a violation is for people and other readers; not building it makes reading a frame much
  * cheaper, and the reader of every violation of a cluster is where that counts.
  *
- * Place in the path: VIOLATIONS → here → the fold (libs/judge). Frames of the schema that this build writes are read by judged-reader.ts. All others are
+ * Place in the path: VIOLATIONS → here → the fold (libs/correlation). Frames of the schema that this build writes are read by judged-reader.ts. All others are
  * read by Avro's own schema resolution with a reader's schema that has fewer fields, so what is left out is skipped. A message is refused by the same
  * rules as by a full reader; only a field that is skipped may hold a symbol or a number that it would refuse.
  */

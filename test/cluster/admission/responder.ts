@@ -1,5 +1,5 @@
 /** What an account of the responder would change of pods, nodes and network policies, and whether k8s/components/responder-narrowed lets it. */
-import { CORDONED_BY, QUARANTINE_LABEL, VERDICT_ID, VERDICT_LABEL } from '@bailiff/answer';
+import { CORDONED_BY, QUARANTINE_LABEL, VERDICT_ID, VERDICT_LABEL } from '@bailiff/response';
 import { podBody } from '../contract/fixtures.ts';
 import { type AdmissionCase, type Fixture, patchOf, refusedAs } from './bench.ts';
 

@@ -6,7 +6,6 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { responseIdOf } from '@bailiff/answer';
 import {
   type Bus,
   consumeOrdered,
@@ -24,6 +23,7 @@ import {
   violationSubject,
 } from '@bailiff/bus';
 import { startNats, type TestNats, testUsers } from '@bailiff/bus/testing';
+import { responseIdOf } from '@bailiff/response';
 import {
   encodeResponse,
   encodeVerdict,

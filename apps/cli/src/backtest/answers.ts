@@ -1,11 +1,14 @@
 /**
  * What the response policies would have made of a list of verdicts: which pods answered, by what, and which guard would have refused. Pure; the plan
- * and the guards are the responder's own (libs/answer).
+ * and the guards are the responder's own (libs/response).
  *
  * What a recording does not hold is assumed, and the report says so: nothing is a dry run, disarmed or failing; budgets begin empty; a pod is as its node's list
  * has it now, or, when it is gone, as its verdict names it; an owner has as many replicas as are listed now, all ready. A pod that was
  * deleted or evicted does not come back. Verdicts reach the responder at the time they were set off.
  */
+
+import { inOrder, type TrialVerdict } from '@bailiff/correlation';
+import type { ResponsePolicy } from '@bailiff/policy';
 import {
   type ActionEntry,
   type Facts,
@@ -19,9 +22,7 @@ import {
   planVerdict,
   substitutesOf,
   type Task,
-} from '@bailiff/answer';
-import { inOrder, type TrialVerdict } from '@bailiff/judge';
-import type { ResponsePolicy } from '@bailiff/policy';
+} from '@bailiff/response';
 
 /** A pod as its node's list has it. */
 export interface ListedPod {

@@ -1,4 +1,4 @@
-import type { TrialVerdict } from '@bailiff/judge';
+import type { TrialVerdict } from '@bailiff/correlation';
 import { responsePolicy } from '@bailiff/policy';
 import { describe, expect, it } from 'vitest';
 import { type AnswerWorld, answersTo, compareAnswers, type ListedPod } from './answers.ts';

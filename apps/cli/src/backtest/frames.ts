@@ -3,7 +3,7 @@
  * cannot be read is counted by reason and passed over, as the correlator does.
  */
 import { parseSubject, type StreamMessage, schemaLookup } from '@bailiff/bus';
-import type { FramePlace } from '@bailiff/judge';
+import type { FramePlace } from '@bailiff/correlation';
 import { decodeJudgedFrame, decodeWithLookup, type JudgedFrame, JudgedRegistry, SchemaError } from '@bailiff/schemas';
 import { readStretch } from '../replay/stretch.ts';
 import type { Session } from '../session.ts';

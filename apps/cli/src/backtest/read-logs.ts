@@ -5,7 +5,7 @@
  * Invariant: read after the end of the violations was looked up, so that every change which an older frame is judged by is there. Bounded by what those
  * streams keep.
  */
-import type { ConfigEntry } from '@bailiff/answer';
+
 import {
   type Bus,
   decodeToken,
@@ -16,7 +16,8 @@ import {
   type StreamMessage,
   streamInfo,
 } from '@bailiff/bus';
-import { Members, PrecedentBook } from '@bailiff/judge';
+import { Members, PrecedentBook } from '@bailiff/correlation';
+import type { ConfigEntry } from '@bailiff/response';
 import { CLUSTER_KEY, decodeSnapshotValue, nodeSnapshot } from '@bailiff/schemas';
 import { parseJson } from '../read/nodes.ts';
 import { readStretch } from '../replay/stretch.ts';

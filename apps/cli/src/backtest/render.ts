@@ -3,7 +3,7 @@
  *
  * Times are those of the stream in full, not "today": two runs give the same bytes whenever they are made. Names come from nodes and pods; tables clean them.
  */
-import type { Pair, TrialVerdict } from '@bailiff/judge';
+import type { Pair, TrialVerdict } from '@bailiff/correlation';
 import { levelCell, shortId } from '../rows/verdict-rows.ts';
 import { wrap } from '../text/clean.ts';
 import { type Paint, plain } from '../text/paint.ts';

@@ -3,7 +3,7 @@
  *
  * Invariant: a function of the result alone, in an order that is fixed, so that two runs over one stretch give the same bytes.
  */
-import { type Comparison, compareVerdicts, type TrialVerdict } from '@bailiff/judge';
+import { type Comparison, compareVerdicts, type TrialVerdict } from '@bailiff/correlation';
 import { type Answer, type AnswerComparison, answersTo, compareAnswers } from './answers.ts';
 import type { BacktestResult, DigestedVerdict, Stretch } from './run.ts';
 

@@ -2,15 +2,15 @@
  * A backtest: a stretch of VIOLATIONS through the fold of the live correlator, under the rules as they were and under those on trial, and the verdicts
  * that were issued read beside it.
  *
- * Place in the path: commands/backtest.ts → here → libs/judge → report.ts. Invariants: nothing is written; what comes out is a function of the streams and the
+ * Place in the path: commands/backtest.ts → here → libs/correlation → report.ts. Invariants: nothing is written; what comes out is a function of the streams and the
  * request alone, no clock of this machine in it. As at a start of the correlator, reading begins a warm-up before the stretch, so that windows and
  * cooldowns are what they were; where the stream no longer has that, the stretch begins later and the report says so.
  * Bounds: MAX_VERDICTS kept of each list.
  */
 import { createHash } from 'node:crypto';
-import { POLICY_SETTLE_MICROS, PolicyBook } from '@bailiff/answer';
 import { filters, microsOf, streamInfo } from '@bailiff/bus';
-import { Fold, type RuleBook, type TrialVerdict, trialBook, trialOf, warmUpMicros } from '@bailiff/judge';
+import { Fold, type RuleBook, type TrialVerdict, trialBook, trialOf, warmUpMicros } from '@bailiff/correlation';
+import { POLICY_SETTLE_MICROS, PolicyBook } from '@bailiff/response';
 import { encodeVerdict, type Verdict } from '@bailiff/schemas';
 import { CliError } from '../errors.ts';
 import { readStretch } from '../replay/stretch.ts';

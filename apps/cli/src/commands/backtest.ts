@@ -1,5 +1,5 @@
 /** `bailiff backtest`: what other rules would have made of the violations that the bus holds. */
-import { DEFAULT_VERDICTS_PER_MINUTE } from '@bailiff/judge';
+import { DEFAULT_VERDICTS_PER_MINUTE } from '@bailiff/correlation';
 import type { Command } from 'commander';
 import { reportJson } from '../backtest/json.ts';
 import { renderReport } from '../backtest/render.ts';

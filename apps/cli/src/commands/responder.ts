@@ -1,6 +1,6 @@
 /** `bailiff responder rbac`: what the configured answers need of the API server, and nothing more. */
 import { readFileSync } from 'node:fs';
-import { actionsOf, EVERY_ACTION, PolicyBook, type RbacActions, responderRules } from '@bailiff/answer';
+import { actionsOf, EVERY_ACTION, PolicyBook, type RbacActions, responderRules } from '@bailiff/response';
 import type { Command } from 'commander';
 import { CliError } from '../errors.ts';
 import type { CliIo } from '../io.ts';

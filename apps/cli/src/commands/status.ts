@@ -1,6 +1,7 @@
 /** `bailiff status`: is every pod of every node guarded, and if not, why. */
-import type { ServiceStatus } from '@bailiff/answer';
+
 import { SERVICES_BUCKET } from '@bailiff/bus';
+import type { ServiceStatus } from '@bailiff/response';
 import { EXIT } from '@bailiff/service';
 import type { Command } from 'commander';
 import { CliError } from '../errors.ts';

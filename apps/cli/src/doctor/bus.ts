@@ -1,5 +1,5 @@
 /** The bus under `bailiff doctor`: can it be reached, is all on it that Bailiff needs, does it keep long enough. */
-import { readServiceStatus } from '@bailiff/answer';
+
 import {
   BUCKETS,
   type Bus,
@@ -10,6 +10,7 @@ import {
   openBucket,
   schemaLookup,
 } from '@bailiff/bus';
+import { readServiceStatus } from '@bailiff/response';
 import { CURRENT_SCHEMAS, fingerprintHex, type NodeStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service';
 import type { Connection } from '../bus/connection.ts';

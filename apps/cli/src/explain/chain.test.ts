@@ -1,4 +1,4 @@
-import { responseIdOf } from '@bailiff/answer';
+import { responseIdOf } from '@bailiff/response';
 import type { Response, Violation } from '@bailiff/schemas';
 import { sampleLsmViolation, sampleResponse, sampleVerdict, sampleViolation } from '@bailiff/schemas/testing';
 import { describe, expect, it } from 'vitest';

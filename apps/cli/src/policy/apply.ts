@@ -1,7 +1,8 @@
 /** `policy apply`, `diff` and `delete`: files against what is stored. What is written goes through config/change.ts: all or none. */
-import { policyPlaces } from '@bailiff/answer';
+
 import type { StoredConfig } from '@bailiff/bus';
 import { formatConfigKey } from '@bailiff/policy';
+import { policyPlaces } from '@bailiff/response';
 import { type NamedPolicy, PolicyError } from '@bailiff/runtime';
 import {
   type Change,

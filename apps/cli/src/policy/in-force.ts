@@ -2,7 +2,7 @@
  * Whether a pod's policies hold where it runs, so that what a set decides is not told as what happens where nothing enforces it. By
  * what its node reports: of the node, of each policy there, and of the pods for which what should hold cannot.
  */
-import { nodeObstacle, type PlaceStatus, policyPlaces } from '@bailiff/answer';
+import { nodeObstacle, type PlaceStatus, policyPlaces } from '@bailiff/response';
 import type { NodeStatus } from '@bailiff/schemas';
 import { readNodes } from '../read/nodes.ts';
 import type { PlacedPod } from '../read/pods.ts';

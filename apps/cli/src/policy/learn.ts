@@ -8,9 +8,9 @@
 import { constants, existsSync } from 'node:fs';
 import { access, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { nodeObstacle } from '@bailiff/answer';
 import { filters } from '@bailiff/bus';
 import { POSTURE_CLASSES, type PostureClass } from '@bailiff/policy';
+import { nodeObstacle } from '@bailiff/response';
 import { loadPolicyFile, PolicyError } from '@bailiff/runtime';
 import type { ViolationFrame } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service';

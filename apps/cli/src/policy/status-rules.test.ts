@@ -1,4 +1,4 @@
-import { policyPlaces } from '@bailiff/answer';
+import { policyPlaces } from '@bailiff/response';
 import type { NodeStatus, RuntimeStatus } from '@bailiff/schemas';
 import { describe, expect, it } from 'vitest';
 import { runtimeHalf } from '../doctor/bus-rules.ts';

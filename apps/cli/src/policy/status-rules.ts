@@ -1,5 +1,5 @@
 /** Where policies are in force, as an exit code and as reasons for a person. Pure. */
-import type { PlaceState, PolicyPlaces } from '@bailiff/answer';
+import type { PlaceState, PolicyPlaces } from '@bailiff/response';
 import { EXIT, type ExitCode } from '@bailiff/service';
 
 const EXIT_OF: Partial<Record<PlaceState, ExitCode>> = {

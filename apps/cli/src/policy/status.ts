@@ -1,5 +1,5 @@
 /** `policy status`: in force on n of m nodes, and why not on the others. */
-import { type PlaceState, type PolicyPlaces, policyPlaces } from '@bailiff/answer';
+import { type PlaceState, type PolicyPlaces, policyPlaces } from '@bailiff/response';
 import { EXIT } from '@bailiff/service';
 import { CliError } from '../errors.ts';
 import { readExpectedNodes, readNodes } from '../read/nodes.ts';

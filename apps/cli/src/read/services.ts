@@ -1,6 +1,7 @@
 /** How the services do; what cannot be read is a note and no failure of the command that asked. */
-import { readServiceStatus, type ServiceStatus } from '@bailiff/answer';
+
 import { BusError } from '@bailiff/bus';
+import { readServiceStatus, type ServiceStatus } from '@bailiff/response';
 import type { Session } from '../session.ts';
 import { readInstances } from './instances.ts';
 

@@ -2,8 +2,9 @@
  * RESPONSES folded into tasks: what one policy does about one verdict by one action, with its records in order. The same fold the responder
  * makes; here for a person who decides.
  */
-import { phaseGroupOf, taskIdOf } from '@bailiff/answer';
+
 import { filters } from '@bailiff/bus';
+import { phaseGroupOf, taskIdOf } from '@bailiff/response';
 import type { Response } from '@bailiff/schemas';
 import { readStream } from '../bus/read-stream.ts';
 import type { ResponseRow } from '../rows/response-rows.ts';

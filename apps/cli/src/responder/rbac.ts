@@ -1,5 +1,5 @@
 /** A ClusterRole for the responder, as YAML with the reason above each rule, or as JSON. Pure. */
-import type { RbacActions, RbacRule } from '@bailiff/answer';
+import type { RbacActions, RbacRule } from '@bailiff/response';
 import { Document, isMap, isSeq } from 'yaml';
 
 export const ROLE_NAME = 'bailiff-responder';

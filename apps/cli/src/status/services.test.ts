@@ -1,4 +1,4 @@
-import type { ServiceHealth, ServiceStatus } from '@bailiff/answer';
+import type { ServiceHealth, ServiceStatus } from '@bailiff/response';
 import { describe, expect, it } from 'vitest';
 import { correlatorGone, responderGone, serviceLines, serviceProblems, whyUnanswered } from './services.ts';
 

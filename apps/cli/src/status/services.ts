@@ -1,5 +1,5 @@
 /** What is reported of correlator, responder, ipam-sync and siem-relay: a line each, and problems with what to do. Pure. */
-import type { ServiceHealth, ServiceStatus } from '@bailiff/answer';
+import type { ServiceHealth, ServiceStatus } from '@bailiff/response';
 import { EXIT } from '@bailiff/service';
 import { plural } from '../text/plural.ts';
 import { age, span } from '../text/time.ts';

@@ -2,7 +2,7 @@
 import { MAX_DURATION_MS, parseDurationMs } from '@bailiff/policy';
 import { CliError } from '../errors.ts';
 
-export { age } from '@bailiff/answer';
+export { age } from '@bailiff/response';
 
 const ISO = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)?)?$/;
 

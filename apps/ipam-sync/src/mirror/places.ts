@@ -2,7 +2,7 @@
  * Where what stands under a key holds: on nodes by their status, in services by how far each instance has read CONFIG_LOG. Read from the bus,
  * not more often than `everyMs`, rarer while nothing is missing, and never for more than a tenth of the time, however many nodes there are.
  */
-import { age, type Place, type PlaceStatus, policyPlaces, spoofPlaces } from '@bailiff/answer';
+
 import {
   type Bus,
   BusError,
@@ -14,6 +14,7 @@ import {
   SERVICES_BUCKET,
   type StoredConfig,
 } from '@bailiff/bus';
+import { age, type Place, type PlaceStatus, policyPlaces, spoofPlaces } from '@bailiff/response';
 import {
   CLUSTER_KEY,
   clusterSnapshot,

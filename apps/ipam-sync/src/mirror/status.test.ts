@@ -1,5 +1,5 @@
-import type { Place } from '@bailiff/answer';
 import type { StoredConfig } from '@bailiff/bus';
+import type { Place } from '@bailiff/response';
 import { describe, expect, test } from 'vitest';
 import type { Decision } from './decide.ts';
 import type { MirroredResource, ResourceStatus } from './resource.ts';

@@ -5,8 +5,8 @@
  * is refused, that is the last good one.
  */
 import { isDeepStrictEqual } from 'node:util';
-import type { Place } from '@bailiff/answer';
 import type { StoredConfig } from '@bailiff/bus';
+import type { Place } from '@bailiff/response';
 import { type Decision, timeText } from './decide.ts';
 import type { Condition, MirroredResource, ResourceStatus } from './resource.ts';
 

@@ -2,7 +2,7 @@
  * What an action is. Each stands in a file of its own beside this one. All are safe to carry out again: names of what they create are a
  * function of the task, changes carry the pod's UID as a precondition, and a second call finds what the first has made.
  */
-import type { Facts, QuarantineBucket, Task } from '@bailiff/answer';
+import type { Facts, QuarantineBucket, Task } from '@bailiff/response';
 import type { CaptureAnswer, CaptureRequest, PodCapture, Response, Verdict } from '@bailiff/schemas';
 import type { Api } from '../api.ts';
 

@@ -1,7 +1,7 @@
 /** cordon: nothing new is scheduled on the node. The annotation says that it was Bailiff, so that nobody else's cordon is ever undone. */
 
-import { CORDONED_BY, type NodeFacts, nodeFactsOf } from '@bailiff/answer';
 import { apiPath, getObject } from '@bailiff/kube';
+import { CORDONED_BY, type NodeFacts, nodeFactsOf } from '@bailiff/response';
 import { type Action, type ActionContext, DONE, markOf, type Outcome, SUPERSEDED } from './action.ts';
 
 const NODE_GONE: Outcome = { reasonCode: 'node-gone', reason: 'the node is gone' };

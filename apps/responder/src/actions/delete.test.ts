@@ -1,6 +1,7 @@
 // What becomes of a removal that the API server has accepted.
-import { podFactsOf, type QuarantineBucket, type Task } from '@bailiff/answer';
+
 import { type KubeApi, KubeError, type RequestOptions } from '@bailiff/kube';
+import { podFactsOf, type QuarantineBucket, type Task } from '@bailiff/response';
 import { sampleVerdict } from '@bailiff/schemas/testing';
 import { expect, test } from 'vitest';
 import { Api } from '../api.ts';

@@ -5,6 +5,9 @@
  * traffic: an entry in the node's list, without label and NetworkPolicy. A pod that is still there REMOVAL_MARGIN_MS after its grace period
  * (a finalizer, a node that is down) ends the task as failed; its entry stays until its time.
  */
+
+import { encodeToken } from '@bailiff/bus';
+import { deletePod, getPod } from '@bailiff/kube';
 import {
   editQuarantine,
   graceSecondsOf,
@@ -14,9 +17,7 @@ import {
   podFactsOf,
   withEntry,
   withoutEntry,
-} from '@bailiff/answer';
-import { encodeToken } from '@bailiff/bus';
-import { deletePod, getPod } from '@bailiff/kube';
+} from '@bailiff/response';
 import { type Action, type ActionContext, DONE, type Outcome } from './action.ts';
 
 /** From the end of the grace period: the kubelet kills, unmounts and reports. */

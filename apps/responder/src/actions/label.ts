@@ -1,7 +1,7 @@
 /** label: the verdict's level as a label of the pod, where selectors, dashboards and network policies can see it. */
 
-import { isSamePod, type PodFacts, podFactsOf, VERDICT_ID, VERDICT_LABEL } from '@bailiff/answer';
 import { apiPath, getPod, patchPod } from '@bailiff/kube';
+import { isSamePod, type PodFacts, podFactsOf, VERDICT_ID, VERDICT_LABEL } from '@bailiff/response';
 import { type Action, DONE, markOf, POD_GONE, SUPERSEDED } from './action.ts';
 
 export const label: Action = {

@@ -3,8 +3,8 @@
  * the pod by its uid, so it is never taken for one about a later pod of that name.
  */
 
-import { isSamePod } from '@bailiff/answer';
 import { apiPath, createEvent, getObject } from '@bailiff/kube';
+import { isSamePod } from '@bailiff/response';
 import { isKube } from '../api.ts';
 import { type Action, type ActionContext, DONE } from './action.ts';
 

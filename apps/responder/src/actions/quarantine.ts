@@ -3,6 +3,16 @@
  * enforces and comes first; the pod's label and a NetworkPolicy owned by the pod (so that it goes with the pod) are the visible record.
  * An object of somebody else under the record's name is never overwritten.
  */
+
+import { encodeToken } from '@bailiff/bus';
+import {
+  createNetworkPolicy,
+  deleteNetworkPolicy,
+  getNetworkPolicy,
+  getPod,
+  type KubeObject,
+  patchPod,
+} from '@bailiff/kube';
 import {
   ALREADY_QUARANTINED,
   editQuarantine,
@@ -16,16 +26,7 @@ import {
   readQuarantine,
   withEntry,
   withoutEntry,
-} from '@bailiff/answer';
-import { encodeToken } from '@bailiff/bus';
-import {
-  createNetworkPolicy,
-  deleteNetworkPolicy,
-  getNetworkPolicy,
-  getPod,
-  type KubeObject,
-  patchPod,
-} from '@bailiff/kube';
+} from '@bailiff/response';
 import type { QuarantineEntry } from '@bailiff/schemas';
 import { type Api, isKube } from '../api.ts';
 import {
