@@ -5,8 +5,8 @@ import { loadKube } from '@bailiff/kube';
 import { ACTIONS, type ResponseActionName } from '@bailiff/policy';
 import { EVERY_ACTION, responderRules } from '@bailiff/response';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Api } from '../../apps/responder/src/actions/api.ts';
 import { observe } from '../../apps/responder/src/actions/observe.ts';
-import { Api } from '../../apps/responder/src/api.ts';
 import type { RequestRecord } from '../lab/src/apiserver/index.ts';
 import { acting, type PodOptions, Rig } from './responder/rig.ts';
 

@@ -4,8 +4,8 @@ import net, { type AddressInfo } from 'node:net';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, expect, it } from 'vitest';
 import type { Job } from '../../apps/responder/src/ports.ts';
-import { Queues } from '../../apps/responder/src/queues.ts';
-import { redisOptions } from '../../apps/responder/src/redis-options.ts';
+import { Queues } from '../../apps/responder/src/scheduling/queues.ts';
+import { redisOptions } from '../../apps/responder/src/scheduling/redis-options.ts';
 import { startRedis } from './responder/redis.ts';
 
 const cleanUps: (() => unknown)[] = [];

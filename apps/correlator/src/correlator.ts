@@ -31,11 +31,11 @@ import { JudgedRegistry, SchemaRegistry, type Verdict } from '@bailiff/schemas';
 import { busOptionsOf, busServiceOf, type ServiceContext } from '@bailiff/service';
 import type { CorrelatorConfig } from './config.ts';
 import { DeadLetters, readPrecedents } from './dead-letters.ts';
-import { type Gate, Intake } from './intake.ts';
-import { Lull } from './lull.ts';
+import { type Gate, Intake } from './frame-consumer.ts';
+import { Lull } from './idle-watermark.ts';
 import { type Metrics, makeMetrics, NO_READINGS, type Readings } from './metrics.ts';
 import { PodsLog } from './pods-log.ts';
-import { readStreamState } from './starting-point.ts';
+import { readStreamState } from './replay-start.ts';
 import { VerdictPublisher } from './verdict-publisher.ts';
 
 /** Of the time that a step of the way down may take: a bus that is away must not make it fail. */

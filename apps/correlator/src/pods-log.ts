@@ -17,7 +17,7 @@ import {
 import type { Members } from '@bailiff/correlation';
 import { CLUSTER_KEY, decodeSnapshotValue } from '@bailiff/schemas';
 import type { Clock } from '@bailiff/service';
-import { StreamProof } from './stream-proof.ts';
+import { StreamProof } from './stream-watermark.ts';
 
 const STREAM = 'KV_bailiff_pods';
 const PREFIX = '$KV.bailiff_pods.';

@@ -1,8 +1,8 @@
 /** What an operator sets for the responder as a process. What is answered how is not here but in the response policies on the bus. */
 import { busShape, type FrameConfig } from '@bailiff/service';
 import * as z from 'zod';
-import { redisOptions } from './redis-options.ts';
-import type { RunLimits } from './task-deps.ts';
+import { redisOptions } from './scheduling/redis-options.ts';
+import type { RunLimits } from './tasks/task-deps.ts';
 
 const milliseconds = (min: number, max: number) => z.number().int().min(min).max(max);
 const MINUTE = 60_000;

@@ -32,21 +32,21 @@ import {
 } from '@bailiff/response';
 import { type Response, SchemaRegistry } from '@bailiff/schemas';
 import { busOptionsOf, busServiceOf, QuietLog, type ServiceContext, ServiceError } from '@bailiff/service';
-import { nodeAsker } from './ask-node.ts';
-import { Backlog, clearJob, type Now, type QueuedJob, undoJobs } from './backlog.ts';
 import { limitsOf, type ResponderConfig } from './config.ts';
 import { type Metrics, makeMetrics } from './metrics.ts';
-import { OrderGate } from './order-gate.ts';
 import type { Job, JobResult, PlacedVerdict, StepHook } from './ports.ts';
-import { QuarantineKeeper } from './quarantine-keeper.ts';
-import { Queues } from './queues.ts';
-import { FactReader } from './read-facts.ts';
-import { redisOf } from './redis-options.ts';
-import { ResponseStream } from './responses.ts';
-import { TaskRunner } from './run-task.ts';
-import { UndoRunner } from './run-undo.ts';
-import type { TaskDeps } from './task-deps.ts';
-import { VerdictStream } from './verdicts.ts';
+import { Backlog, clearJob, type Now, type QueuedJob, undoJobs } from './scheduling/backlog.ts';
+import { OrderGate } from './scheduling/order-gate.ts';
+import { Queues } from './scheduling/queues.ts';
+import { redisOf } from './scheduling/redis-options.ts';
+import { QuarantineKeeper } from './streams/quarantine-controller.ts';
+import { ResponseStream } from './streams/responses.ts';
+import { VerdictStream } from './streams/verdicts.ts';
+import { nodeAsker } from './tasks/capture-client.ts';
+import { FactReader } from './tasks/read-facts.ts';
+import { TaskRunner } from './tasks/run-task.ts';
+import { UndoRunner } from './tasks/run-undo.ts';
+import type { TaskDeps } from './tasks/task-deps.ts';
 
 /** Refusals after which a quarantine may have to stand in; `tasksOf` decides. */
 const STAND_IN_REASONS: ReadonlySet<string> = new Set([DELETE_STORM, BUDGET_EXHAUSTED]);

@@ -1,7 +1,3 @@
-export * from './backtest.ts';
-export { counterPool, DUPLICATE, EpochCounter } from './counters.ts';
-export { MAX_EVIDENCE } from './evidence.ts';
-export { Fold, type FoldOptions, type FramePlace, type Refusal } from './fold.ts';
 export {
   type Claim,
   NO_PRECEDENTS,
@@ -9,24 +5,28 @@ export {
   type RefusalReason,
   type Standing,
   standingOf,
-} from './foreign.ts';
-export { MAX_FORMER, type Member, Members, type SnapshotEntry } from './members.ts';
-export { MAX_EPOCHS_PER_NODE } from './node-state.ts';
-export { MAX_PARKED, MAX_PARKED_PER_NODE } from './parking.ts';
-export { indexesIn, PrecedentBook } from './precedents.ts';
+} from './attribution/attribution.ts';
+export { MAX_PARKED, MAX_PARKED_PER_NODE } from './attribution/pending-violations.ts';
+export { MAX_FORMER, type Member, Members, type SnapshotEntry } from './attribution/pod-inventory.ts';
+export { indexesIn, PrecedentBook } from './attribution/prior-refusals.ts';
+export { counterPool, DUPLICATE, EpochCounter } from './counting/counters.ts';
+export { MAX_EPOCHS_PER_NODE } from './counting/node-state.ts';
+export { Fold, type FoldOptions, type FramePlace, type Refusal } from './engine/engine.ts';
+export { SHARES, type Share } from './engine/node-quotas.ts';
+export { RuleBook, type RuleChange, type RuleProblem, type RuleSet } from './engine/rule-history.ts';
+export { MAX_WINDOWS } from './engine/rule-state.ts';
+export { type CompiledRule, compileRule, countedValue, groupKeyOf, matchedStages, selects } from './engine/rules.ts';
+export { makeVerdict } from './engine/verdict.ts';
+export { DEFAULT_VERDICTS_PER_MINUTE, VERDICT_SHARE, VerdictCap } from './engine/verdict-cap.ts';
+export { cooldownEpoch, verdictIdOf } from './engine/verdict-id.ts';
+export * from './replay/backtest.ts';
 export {
   planReplay,
   RECOVERY_MARGIN_MICROS,
   type ReplayPlan,
   type StreamState,
   warmUpMicros,
-} from './replay-plan.ts';
-export { RuleBook, type RuleChange, type RuleProblem, type RuleSet } from './rule-book.ts';
-export { MAX_WINDOWS } from './rule-state.ts';
-export { type CompiledRule, compileRule, countedValue, groupKeyOf, matchedStages, selects } from './rules.ts';
-export { SHARES, type Share } from './shares.ts';
-export * from './time.ts';
-export { makeVerdict } from './verdict.ts';
-export { DEFAULT_VERDICTS_PER_MINUTE, VERDICT_SHARE, VerdictCap } from './verdict-cap.ts';
-export { cooldownEpoch, verdictIdOf } from './verdict-id.ts';
-export { BUCKETS, CountWindow, OrderedStageWindow, StageWindow, ValueWindow } from './windows.ts';
+} from './replay/replay-plan.ts';
+export { MAX_EVIDENCE } from './windows/evidence.ts';
+export { BUCKETS, CountWindow, OrderedStageWindow, StageWindow, ValueWindow } from './windows/group-window.ts';
+export * from './windows/time.ts';

@@ -3,9 +3,9 @@
  * does: its counters only grow, it says what grew since it last spoke, and its frames have growing numbers.
  */
 import type { OperationSample, PacketSample, PodRef, Violation, ViolationFrame } from '@bailiff/schemas';
-import { Fold, type FoldOptions, type FramePlace } from './fold.ts';
-import { Members } from './members.ts';
-import { RuleBook } from './rule-book.ts';
+import { Members } from './attribution/pod-inventory.ts';
+import { Fold, type FoldOptions, type FramePlace } from './engine/engine.ts';
+import { RuleBook } from './engine/rule-history.ts';
 
 /** A time to begin at, in microseconds: the start of a counter slot, so that tests know where slots end. */
 export const T0 = 1_800_000_000_000_000;

@@ -4,7 +4,7 @@
  */
 import type { Facts, QuarantineBucket, Task } from '@bailiff/response';
 import type { CaptureAnswer, CaptureRequest, PodCapture, Response, Verdict } from '@bailiff/schemas';
-import type { Api } from '../api.ts';
+import type { Api } from './api.ts';
 
 export interface ActionContext {
   task: Task;

@@ -4,8 +4,8 @@ import { type KubeApi, KubeError, type RequestOptions } from '@bailiff/kube';
 import { podFactsOf, type QuarantineBucket, type Task } from '@bailiff/response';
 import { sampleVerdict } from '@bailiff/schemas/testing';
 import { expect, test } from 'vitest';
-import { Api } from '../api.ts';
 import type { ActionContext } from './action.ts';
+import { Api } from './api.ts';
 import { deleteAction, REMOVAL_MARGIN_MS } from './delete.ts';
 
 const verdict = sampleVerdict();

@@ -5,8 +5,8 @@
 
 import { apiPath, createEvent, getObject } from '@bailiff/kube';
 import { isSamePod } from '@bailiff/response';
-import { isKube } from '../api.ts';
 import { type Action, type ActionContext, DONE } from './action.ts';
+import { isKube } from './api.ts';
 
 /** Kubernetes names hold 253 characters at most; this leaves room for the task's part. */
 const MAX_PREFIX = 230;

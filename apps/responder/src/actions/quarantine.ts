@@ -28,7 +28,6 @@ import {
   withoutEntry,
 } from '@bailiff/response';
 import type { QuarantineEntry } from '@bailiff/schemas';
-import { type Api, isKube } from '../api.ts';
 import {
   type Action,
   type ActionContext,
@@ -38,6 +37,7 @@ import {
   SUPERSEDED,
   type UndoContext,
 } from './action.ts';
+import { type Api, isKube } from './api.ts';
 
 export const quarantine: Action = {
   async tookEffect(context) {

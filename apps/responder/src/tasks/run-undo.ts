@@ -1,0 +1,98 @@
+/**
+ * Ends what a task has done, at its time (`undo`), or takes away what a person's release has left standing (`clear`). Both are safe to
+ * repeat: what is ended already is found so. An undo is never given up for good: after its bound the next scan brings it again, because
+ * a node that stays cordoned or a pod that stays cut off is an outage of our making.
+ */
+
+import { BusError } from '@bailiff/bus';
+import { responseIdOf } from '@bailiff/response';
+import type { Response } from '@bailiff/schemas';
+import type { Outcome, UndoContext } from '../actions/action.ts';
+import { Api } from '../actions/api.ts';
+import { ACTION_OF } from '../actions/index.ts';
+import { clearReleased } from '../actions/quarantine.ts';
+import type { Job, JobResult } from '../ports.ts';
+import { afterFailure } from './failures.ts';
+import type { TaskDeps } from './task-deps.ts';
+
+export class UndoRunner {
+  readonly #deps: TaskDeps;
+  readonly #cleared = new Set<string>();
+
+  constructor(deps: TaskDeps) {
+    this.#deps = deps;
+  }
+
+  /** True when this process has taken away the record of a released quarantine. */
+  isCleared(taskId: string): boolean {
+    return this.#cleared.has(taskId);
+  }
+
+  /** Runs an `undo` or `clear` job. Rejects only for a bug. */
+  async run(job: Job): Promise<JobResult> {
+    const { ledger, clock, limits, metrics, onWait } = this.#deps;
+    const state = ledger.task(job.taskId);
+    const expiresAt = state?.terminal?.response.expiresAt ?? null;
+    try {
+      if (job.kind === 'clear') {
+        await this.#clear(job.taskId);
+        return { kind: 'done' };
+      }
+      if (!state?.terminal || state.undone || expiresAt === null) return { kind: 'done' };
+      const delayMs = (expiresAt - clock.nowMicros()) / 1000;
+      if (delayMs > 0) return { ...job, kind: 'later', delayMs };
+      await this.#undo(state.terminal.response);
+      return { kind: 'done' };
+    } catch (error) {
+      const failingSinceMs = job.failingSinceMs || clock.nowMs();
+      const tries = job.tries + 1;
+      const next = afterFailure(
+        error,
+        job.action,
+        { tries, failingForMs: clock.nowMs() - failingSinceMs },
+        limits.retry,
+      );
+      if (error instanceof BusError) onWait(error);
+      metrics.undoFailures.inc({ action: job.action, reason: next.code });
+      if (next.kind === 'give-up') return { kind: 'done' };
+      return { kind: 'later', delayMs: next.afterMs, tries, failingSinceMs };
+    }
+  }
+
+  async #undo(succeeded: Response): Promise<void> {
+    const { log, ledger, clock, metrics } = this.#deps;
+    const context = this.#context(succeeded);
+    const undo = ACTION_OF[succeeded.action].undo;
+    const outcome: Outcome = undo
+      ? await undo(context)
+      : { reasonCode: 'not-undoable', reason: `${succeeded.action} cannot be undone` };
+    const record: Response = {
+      ...succeeded,
+      responseId: responseIdOf(succeeded, 'undone'),
+      phase: 'undone',
+      reasonCode: outcome.reasonCode,
+      reason: outcome.reason,
+      recordedAt: clock.nowMicros(),
+      apiVerb: context.api.trace?.verb ?? '',
+      apiPath: context.api.trace?.path ?? '',
+      apiStatus: context.api.trace?.status ?? 0,
+      expiresAt: null,
+    };
+    const result = await log.publish(record);
+    if (result.outcome !== 'stored') return;
+    ledger.applyOwn(record, { sequence: result.sequence, timestampMicros: record.recordedAt });
+    metrics.responses.inc({ action: record.action, phase: record.phase, reason: record.reasonCode });
+  }
+
+  async #clear(taskId: string): Promise<void> {
+    const released = [...this.#deps.ledger.released()].find((one) => one.taskId === taskId);
+    if (released) await clearReleased(this.#context(released.response));
+    this.#cleared.add(taskId);
+  }
+
+  #context(done: Response): UndoContext & { api: Api } {
+    const { kube, limits, quarantine, clock, signal } = this.#deps;
+    const api = new Api(kube, { timeoutMs: limits.apiTimeoutMs, ...(signal ? { signal } : {}) });
+    return { done, nowMs: clock.nowMs(), api, quarantine };
+  }
+}

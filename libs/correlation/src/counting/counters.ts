@@ -1,0 +1,156 @@
+/**
+ * Exact packets out of cumulative counters. One EpochCounter per counter epoch takes every violation of it, in whatever order the
+ * bus has them, and says how many packets it adds to all that came before.
+ *
+ * A violation covers the packets (base, cumulative], base = cumulative - (count + suppressed). What was seen is the hull of all of
+ * them, so a violation adds by how much the hull grows: a duplicate adds nothing, a lost one is made up for by the next, and
+ * one that was overtaken adds what lies before the hull. Only a frame older than every one seen may grow the hull downwards: a collector
+ * that forgot what it published reports from an old base again, but never under an old frame sequence.
+ *
+ * Memory is two fixed slots of stream time, each holding the hull of its own violations alone. What a counter says is therefore a function of
+ * the stream since the start of the slot before the current one and of nothing earlier, wherever a reader began.
+ */
+import { RowPool } from '../windows/typed-row-pool.ts';
+
+/** Frames this far behind the newest are taken for duplicates when they add no packets: more than a collector has in flight. */
+const REPLAY_BITS = 64;
+
+/** Nothing new: do not count it, not even as an occurrence. */
+export const DUPLICATE = -1;
+
+// A row: the number of the current slot + 1 (0 = none yet), then what the current slot and the one before it saw.
+const SLOT = 0;
+const CURRENT = 1;
+const OLD = 7;
+const WIDTH = 13;
+// Of each slot: whether it saw anything, the hull, the lowest and the highest frame sequence + 1 (0 = it saw nothing), and which of
+// the 64 sequences below the highest were seen.
+const LOW = 0;
+const HIGH = 1;
+const FIRST = 2;
+const TOP = 3;
+const SEEN0 = 4;
+const SEEN1 = 5;
+
+/** Rows for counters. */
+export const counterPool = (): RowPool => new RowPool(WIDTH);
+
+export class EpochCounter {
+  readonly #pool: RowPool;
+  readonly #row: number;
+  readonly #page: Float64Array;
+  readonly #at: number;
+
+  /** @param pool from counterPool(); `release` gives the row back */
+  constructor(pool: RowPool) {
+    this.#pool = pool;
+    this.#row = pool.take();
+    this.#page = pool.page(this.#row);
+    this.#at = pool.offset(this.#row);
+  }
+
+  /** Newest slot in which it was seen; -1 before the first. */
+  get slot(): number {
+    return (this.#page[this.#at + SLOT] as number) - 1;
+  }
+  release(): void {
+    this.#pool.give(this.#row);
+  }
+
+  /**
+   * Packets that this violation adds, 0 for an occurrence whose packets were counted already, DUPLICATE for one seen before.
+   * @param slot number of the slot of stream time, never smaller than at the call before
+   * @param own count + suppressed
+   */
+  observe(slot: number, cumulative: number, own: number, frameSequence: number): number {
+    const page = this.#page;
+    if (slot !== (page[this.#at] as number) - 1) this.#rotate(slot);
+    const current = this.#at + CURRENT;
+    const old = this.#at + OLD;
+    const base = own > cumulative ? 0 : cumulative - own;
+    const added = growth(page, current, old, base, cumulative, own, frameSequence);
+    const duplicate =
+      added === 0 && (own === 0 || wasSeen(page, current, frameSequence) || wasSeen(page, old, frameSequence));
+    // Duplicates are noted too: what a slot holds must not hang on what the slot before it held.
+    note(page, current, base, cumulative, frameSequence);
+    return duplicate ? DUPLICATE : added;
+  }
+
+  #rotate(slot: number): void {
+    const page = this.#page;
+    const current = this.#at + CURRENT;
+    const old = this.#at + OLD;
+    const next = slot === page[this.#at];
+    for (let i = LOW; i <= SEEN1; i++) {
+      page[old + i] = next ? (page[current + i] as number) : 0;
+      page[current + i] = 0;
+    }
+    page[this.#at + SLOT] = slot + 1;
+  }
+}
+
+function growth(
+  page: Float64Array,
+  current: number,
+  old: number,
+  base: number,
+  cumulative: number,
+  own: number,
+  frameSequence: number,
+): number {
+  const hasCurrent = page[current + TOP] !== 0;
+  const hasOld = page[old + TOP] !== 0;
+  if (!hasCurrent && !hasOld) return Math.min(cumulative, own);
+  const either = (field: number, pick: (a: number, b: number) => number): number => {
+    if (!hasOld) return page[current + field] as number;
+    if (!hasCurrent) return page[old + field] as number;
+    return pick(page[current + field] as number, page[old + field] as number);
+  };
+  const high = either(HIGH, Math.max);
+  if (cumulative > high) return cumulative - high;
+  const low = either(LOW, Math.min);
+  return frameSequence < either(FIRST, Math.min) && base < low ? low - base : 0;
+}
+
+function wasSeen(page: Float64Array, at: number, frameSequence: number): boolean {
+  const top = (page[at + TOP] as number) - 1;
+  const behind = top - frameSequence;
+  if (top < 0 || behind < 0) return false;
+  if (behind < 32) return (((page[at + SEEN0] as number) >>> behind) & 1) === 1;
+  return behind >= REPLAY_BITS || (((page[at + SEEN1] as number) >>> (behind - 32)) & 1) === 1;
+}
+
+function note(page: Float64Array, at: number, base: number, cumulative: number, frameSequence: number): void {
+  if (page[at + TOP] === 0) {
+    page[at + LOW] = base;
+    page[at + HIGH] = cumulative;
+    page[at + FIRST] = frameSequence;
+    page[at + TOP] = frameSequence + 1;
+    page[at + SEEN0] = 1;
+    return;
+  }
+  if (base < (page[at + LOW] as number)) page[at + LOW] = base;
+  if (cumulative > (page[at + HIGH] as number)) page[at + HIGH] = cumulative;
+  if (frameSequence < (page[at + FIRST] as number)) page[at + FIRST] = frameSequence;
+  const ahead = frameSequence - ((page[at + TOP] as number) - 1);
+  if (ahead > 0) {
+    page[at + TOP] = frameSequence + 1;
+    shift(page, at, ahead);
+    page[at + SEEN0] = (page[at + SEEN0] as number) | 1;
+  } else if (ahead > -32) {
+    page[at + SEEN0] = (page[at + SEEN0] as number) | (1 << -ahead);
+  } else if (ahead > -REPLAY_BITS) {
+    page[at + SEEN1] = (page[at + SEEN1] as number) | (1 << (-ahead - 32));
+  }
+}
+
+function shift(page: Float64Array, at: number, by: number): void {
+  const seen0 = page[at + SEEN0] as number;
+  if (by >= 32) {
+    page[at + SEEN1] = by >= REPLAY_BITS ? 0 : seen0 << (by - 32);
+    page[at + SEEN0] = 0;
+  } else {
+    page[at + SEEN1] = ((page[at + SEEN1] as number) << by) | (seen0 >>> (32 - by));
+    page[at + SEEN0] = seen0 << by;
+  }
+}

@@ -1,0 +1,489 @@
+import { guards as guardsSchema, type ResponsePolicy, responsePolicy } from '@bailiff/policy';
+import type { Verdict } from '@bailiff/schemas';
+import { describe, expect, it } from 'vitest';
+import { planVerdict, type Task } from '../planning/plan.ts';
+import { CORDONED_BY, type Facts, type NodeFacts, type PodFacts } from './facts.ts';
+import {
+  type ActionEntry,
+  type Decision,
+  type GuardInput,
+  judge,
+  needsReservation,
+  STATUS_LAG_MICROS,
+} from './guards.ts';
+
+const NOW = 1_000_000_000_000_000;
+const MINUTE = 60_000_000;
+const OWNER = { apiVersion: 'apps/v1', kind: 'ReplicaSet', name: 'web', uid: 'rs-1' };
+
+const pod = (more: Partial<PodFacts> = {}): PodFacts => ({
+  uid: 'pod-1',
+  resourceVersion: '1',
+  staticUid: null,
+  namespace: 'shop',
+  name: 'web-1',
+  nodeName: 'node-a',
+  labels: {},
+  annotations: {},
+  deleting: false,
+  deletionGraceSeconds: null,
+  terminationGraceSeconds: 30,
+  ready: true,
+  owner: OWNER,
+  ...more,
+});
+const node = (more: Partial<NodeFacts> = {}): NodeFacts => ({
+  uid: 'node-uid',
+  resourceVersion: '1',
+  name: 'node-a',
+  unschedulable: false,
+  annotations: {},
+  ...more,
+});
+const verdict = (more: Partial<Verdict> = {}): Verdict => ({
+  verdictId: 'v1',
+  rule: 'repeated-spoofing',
+  ruleType: 'event_count',
+  level: 'high',
+  groupBy: 'pod',
+  groupKey: 'pod-1',
+  configRevision: 0,
+  triggeredAt: NOW,
+  windowStartAt: NOW,
+  observed: 10,
+  threshold: 10,
+  vectors: [],
+  nodeName: 'node-a',
+  pod: { uid: 'pod-1', namespace: 'shop', name: 'web-1', ownerKind: '', ownerName: '', ownerUid: '' },
+  evidence: [],
+  evidenceOmitted: 0,
+  reason: 'because',
+  tags: [],
+  ...more,
+});
+const policyOf = (action: string, guards: unknown = {}, more: Record<string, unknown> = {}): ResponsePolicy =>
+  responsePolicy.parse({ dryRun: false, steps: [{ action }], guards, ...more });
+const did = (action: ActionEntry['action'], more: Partial<ActionEntry> = {}): ActionEntry => ({
+  taskId: `task-of-${more.podUid ?? 'pod-2'}-${action}`,
+  atMicros: NOW - MINUTE,
+  action,
+  policy: 'p',
+  podUid: 'pod-2',
+  ownerUid: 'rs-1',
+  namespace: 'shop',
+  nodeName: 'node-a',
+  ...more,
+});
+
+interface Row extends Partial<Omit<GuardInput, 'policy' | 'facts'>> {
+  action: string;
+  guards?: unknown;
+  policy?: ResponsePolicy | null;
+  step?: Record<string, unknown>;
+  facts?: Partial<Facts>;
+}
+function judgeRow({ action, guards, step, policy, facts, ...more }: Row): Decision {
+  const acting = policyOf(action, guards, step ? { steps: [{ action, ...step }] } : {});
+  const subject = more.verdict ?? verdict();
+  const [task] = planVerdict(subject, NOW, new Map([['p', acting]])) as [Task];
+  return judge({
+    task,
+    verdict: subject,
+    policy: policy === undefined ? acting : policy,
+    disarmed: null,
+    facts: { pod: pod(), owner: { replicas: 4, ready: 4 }, node: action === 'cordon' ? node() : null, ...facts },
+    actions: [],
+    reserved: false,
+    pendingAtMicros: null,
+    approvedAtMicros: null,
+    nowMicros: NOW,
+    limits: { answerHorizonMs: 3_600_000, approvalTimeoutMs: 3_600_000, maxGraceSeconds: 30 },
+    ...more,
+  });
+}
+const said = (decision: Decision) => ('code' in decision ? decision.code : decision.kind);
+
+const wide = { window: '10m', maxPods: 100, maxPercent: 100, maxNodes: 100 };
+const ROWS: [name: string, row: Row, expected: string][] = [
+  // Nothing objects.
+  ...['observe', 'label', 'quarantine', 'evict', 'delete', 'cordon', 'capture'].map((action): [string, Row, string] => [
+    `${action} of an ordinary pod`,
+    { action },
+    'go',
+  ]),
+  // Is it the culprit?
+  ['the pod is gone', { action: 'delete', facts: { pod: null } }, 'pod-gone'],
+  ['another pod has its name', { action: 'delete', facts: { pod: pod({ uid: 'pod-9' }) } }, 'uid-changed'],
+  ['another pod has its name, label', { action: 'label', facts: { pod: pod({ uid: 'pod-9' }) } }, 'uid-changed'],
+  ['observe after the pod is gone', { action: 'observe', facts: { pod: null } }, 'go'],
+  ['observe after another pod has its name', { action: 'observe', facts: { pod: pod({ uid: 'pod-9' }) } }, 'go'],
+  ['the pod lives on another node', { action: 'delete', facts: { pod: pod({ nodeName: 'node-b' }) } }, 'node-mismatch'],
+  ['the same for observe', { action: 'observe', facts: { pod: pod({ nodeName: 'node-b' }) } }, 'node-mismatch'],
+  ['the same for capture', { action: 'capture', facts: { pod: pod({ nodeName: 'node-b' }) } }, 'node-mismatch'],
+  ['capture after the pod is gone', { action: 'capture', facts: { pod: null } }, 'pod-gone'],
+  ['the same for cordon', { action: 'cordon', facts: { pod: pod({ nodeName: 'node-b' }) } }, 'node-mismatch'],
+  ['cordon after the pod is gone', { action: 'cordon', facts: { pod: null } }, 'go'],
+  ['a verdict about a node has no pod to delete', { action: 'delete', verdict: verdict({ pod: null }) }, 'no-pod'],
+  ['it has a node to cordon', { action: 'cordon', verdict: verdict({ pod: null }), facts: { pod: null } }, 'go'],
+  ['it has a node to observe', { action: 'observe', verdict: verdict({ pod: null }), facts: { pod: null } }, 'go'],
+  ['the node is gone', { action: 'cordon', facts: { node: null } }, 'node-gone'],
+  [
+    'the node was cordoned by somebody',
+    { action: 'cordon', facts: { node: node({ unschedulable: true }) } },
+    'already-cordoned',
+  ],
+  [
+    'the node was cordoned by us',
+    { action: 'cordon', facts: { node: node({ unschedulable: true, annotations: { [CORDONED_BY]: 'v0/p' } }) } },
+    'go',
+  ],
+  [
+    'it is being deleted',
+    { action: 'delete', facts: { pod: pod({ deleting: true, deletionGraceSeconds: 30 }) } },
+    'already-deleting',
+  ],
+  [
+    'it is being deleted more slowly than asked',
+    {
+      action: 'delete',
+      step: { gracePeriodSeconds: 0 },
+      facts: { pod: pod({ deleting: true, deletionGraceSeconds: 30 }) },
+    },
+    'go',
+  ],
+  ['it can still be labelled while it is deleted', { action: 'label', facts: { pod: pod({ deleting: true }) } }, 'go'],
+  // Protection.
+  ['a protected namespace', { action: 'label', guards: { protectedNamespaces: ['shop'] } }, 'protected-namespace'],
+  ['observe in a protected namespace', { action: 'observe', guards: { protectedNamespaces: ['shop'] } }, 'go'],
+  ['an unprotected namespace', { action: 'delete', guards: { protectedNamespaces: ['kube-system'] } }, 'go'],
+  [
+    'a DaemonSet by default',
+    { action: 'delete', facts: { pod: pod({ owner: { ...OWNER, kind: 'DaemonSet' } }) } },
+    'protected-owner-kind',
+  ],
+  [
+    'quarantine of a DaemonSet',
+    { action: 'quarantine', facts: { pod: pod({ owner: { ...OWNER, kind: 'DaemonSet' } }) } },
+    'protected-owner-kind',
+  ],
+  // Anybody who may write the pod may write that it is owned.
+  [
+    'a DaemonSet that is not there protects nobody',
+    { action: 'delete', facts: { pod: pod({ owner: { ...OWNER, kind: 'DaemonSet' } }), owner: null } },
+    'go',
+  ],
+  [
+    'a DaemonSet of a group that nobody serves neither',
+    {
+      action: 'quarantine',
+      facts: { pod: pod({ owner: { ...OWNER, apiVersion: 'made.up/v1', kind: 'DaemonSet' } }), owner: null },
+    },
+    'go',
+  ],
+  [
+    'nor does a node that owns a pod which is not static',
+    { action: 'delete', facts: { pod: pod({ owner: { ...OWNER, apiVersion: 'v1', kind: 'Node' } }), owner: null } },
+    'go',
+  ],
+  [
+    'a kind that the responder may not read protects nothing: it is the claim of the pod alone',
+    {
+      action: 'delete',
+      guards: { protectedOwnerKinds: ['Rollout'] },
+      facts: { pod: pod({ owner: { ...OWNER, apiVersion: 'argoproj.io/v1alpha1', kind: 'Rollout' } }), owner: null },
+    },
+    'go',
+  ],
+  ['label of a DaemonSet', { action: 'label', facts: { pod: pod({ owner: { ...OWNER, kind: 'DaemonSet' } }) } }, 'go'],
+  [
+    'a static pod is not deleted',
+    { action: 'delete', facts: { pod: pod({ staticUid: 's', owner: { ...OWNER, kind: 'Node' } }) } },
+    'static-pod',
+  ],
+  [
+    'a static pod is not evicted',
+    { action: 'evict', facts: { pod: pod({ staticUid: 's', owner: null }) } },
+    'static-pod',
+  ],
+  [
+    'a static pod is quarantined',
+    { action: 'quarantine', facts: { pod: pod({ staticUid: 's', owner: { ...OWNER, kind: 'Node' } }) } },
+    'go',
+  ],
+  [
+    'a static pod is known by the uid its kubelet gave it',
+    { action: 'quarantine', facts: { pod: pod({ uid: 'mirror', staticUid: 'pod-1', owner: null }) } },
+    'go',
+  ],
+  // The operator's switches.
+  ['the policy was deleted', { action: 'delete', policy: null }, 'policy-withdrawn'],
+  ['the policy no longer asks for it', { action: 'delete', policy: policyOf('label') }, 'policy-withdrawn'],
+  ['a quarantine that stands in for a delete', { action: 'quarantine', policy: policyOf('delete') }, 'go'],
+  ['a dry run since', { action: 'delete', policy: policyOf('delete', {}, { dryRun: true }) }, 'dry-run'],
+  ['disarmed', { action: 'delete', disarmed: 'the cluster is disarmed' }, 'disarmed'],
+  ['too old', { action: 'delete', nowMicros: NOW + 61 * MINUTE }, 'stale-verdict'],
+  ['old, but begun', { action: 'delete', nowMicros: NOW + 61 * MINUTE, reserved: true }, 'go'],
+  [
+    'old, but approved',
+    { action: 'delete', nowMicros: NOW + 61 * MINUTE, pendingAtMicros: NOW, approvedAtMicros: NOW },
+    'go',
+  ],
+  // Approval.
+  ['approval is asked for', { action: 'delete', guards: { approval: 'required' } }, 'approval-required'],
+  ['approval was given', { action: 'delete', guards: { approval: 'required' }, approvedAtMicros: NOW }, 'go'],
+  [
+    'approval did not come',
+    { action: 'delete', guards: { approval: 'required' }, pendingAtMicros: NOW - 61 * MINUTE },
+    'approval-expired',
+  ],
+  // Storm.
+  [
+    'two deletes of the owner',
+    { action: 'delete', guards: { budget: wide }, actions: ['a', 'b'].map((u) => did('delete', { podUid: u })) },
+    'go',
+  ],
+  [
+    'three deletes of the owner',
+    { action: 'delete', guards: { budget: wide }, actions: ['a', 'b', 'c'].map((u) => did('delete', { podUid: u })) },
+    'delete-storm',
+  ],
+  [
+    'deletes and evictions together',
+    {
+      action: 'evict',
+      guards: { budget: wide },
+      actions: [did('delete', { podUid: 'a' }), did('evict', { podUid: 'b' }), did('evict', { podUid: 'c' })],
+    },
+    'delete-storm',
+  ],
+  [
+    'three deletes of the owner long ago',
+    {
+      action: 'delete',
+      guards: { budget: wide },
+      actions: ['a', 'b', 'c'].map((u) => did('delete', { podUid: u, atMicros: NOW - 11 * MINUTE })),
+    },
+    'go',
+  ],
+  [
+    'three deletes of another owner',
+    {
+      action: 'delete',
+      guards: { budget: wide },
+      actions: ['a', 'b', 'c'].map((u) => did('delete', { podUid: u, ownerUid: 'rs-2' })),
+    },
+    'go',
+  ],
+  [
+    'three deletes of the owner that the pod claims',
+    {
+      action: 'delete',
+      guards: { budget: wide, cooldown: '5m' },
+      facts: { owner: null },
+      actions: ['a', 'b', 'c'].map((u) => did('delete', { podUid: u })),
+    },
+    'go',
+  ],
+  [
+    'quarantine in a storm of deletes',
+    {
+      action: 'quarantine',
+      guards: { budget: wide },
+      actions: ['a', 'b', 'c'].map((u) => did('delete', { podUid: u })),
+    },
+    'go',
+  ],
+  // Cooldown.
+  [
+    'a cooldown of the owner',
+    { action: 'delete', guards: { cooldown: '5m', budget: wide }, actions: [did('delete')] },
+    'cooldown',
+  ],
+  [
+    'a cooldown that is over',
+    { action: 'delete', guards: { cooldown: '30s', budget: wide }, actions: [did('delete')] },
+    'go',
+  ],
+  [
+    'a cooldown of another action',
+    { action: 'delete', guards: { cooldown: '5m', budget: wide }, actions: [did('label')] },
+    'go',
+  ],
+  [
+    'a cooldown of another owner',
+    { action: 'delete', guards: { cooldown: '5m', budget: wide }, actions: [did('delete', { ownerUid: 'x' })] },
+    'go',
+  ],
+  ['a cooldown of the node', { action: 'cordon', guards: { cooldown: '5m' }, actions: [did('cordon')] }, 'cooldown'],
+  // Budgets.
+  [
+    'pods: the last place',
+    {
+      action: 'delete',
+      guards: { budget: { ...wide, maxPods: 2, maxPodsPerNamespace: 2 } },
+      actions: [did('delete', { ownerUid: '' })],
+    },
+    'go',
+  ],
+  [
+    'namespace: its share is half of the pods',
+    {
+      action: 'delete',
+      guards: { budget: { ...wide, maxPods: 4 } },
+      actions: ['a', 'b'].map((u) => did('delete', { podUid: u, ownerUid: '' })),
+    },
+    'budget-exhausted',
+  ],
+  [
+    'namespace: a share that is used up leaves the others theirs',
+    {
+      action: 'delete',
+      guards: { budget: { ...wide, maxPods: 4 } },
+      actions: ['a', 'b', 'c', 'd'].map((u) => did('quarantine', { podUid: u, ownerUid: '', namespace: 'tenant' })),
+    },
+    'go',
+  ],
+  [
+    'namespace: the shares of two use up the cluster',
+    {
+      action: 'delete',
+      guards: { budget: { ...wide, maxPods: 4 } },
+      actions: ['a', 'b', 'c', 'd'].map((u, at) => did('delete', { podUid: u, ownerUid: '', namespace: `n${at % 2}` })),
+    },
+    'budget-exhausted',
+  ],
+  [
+    'namespace: a policy may give it all',
+    {
+      action: 'delete',
+      guards: { budget: { ...wide, maxPods: 4, maxPodsPerNamespace: 4 } },
+      actions: ['a', 'b', 'c'].map((u) => did('delete', { podUid: u, ownerUid: '' })),
+    },
+    'go',
+  ],
+  [
+    'a quarantine that stands in for what the budget refuses',
+    { action: 'quarantine', guards: { budget: { ...wide, maxPods: 0, exhausted: 'quarantine' } } },
+    'go',
+  ],
+  [
+    'pods: none left',
+    { action: 'delete', guards: { budget: { ...wide, maxPods: 1 } }, actions: [did('quarantine', { ownerUid: '' })] },
+    'budget-exhausted',
+  ],
+  ['pods: labels are free', { action: 'label', guards: { budget: { ...wide, maxPods: 0 } } }, 'go'],
+  [
+    'pods: labels do not count',
+    { action: 'delete', guards: { budget: { ...wide, maxPods: 1 } }, actions: [did('label')] },
+    'go',
+  ],
+  [
+    'pods: the same pod counts once',
+    {
+      action: 'delete',
+      guards: { budget: { ...wide, maxPods: 1 } },
+      actions: [did('quarantine', { podUid: 'pod-1' })],
+    },
+    'go',
+  ],
+  [
+    'pods: the window is over',
+    { action: 'delete', guards: { budget: { ...wide, window: '30s', maxPods: 1 } }, actions: [did('delete')] },
+    'go',
+  ],
+  [
+    'per cent: half of four is two',
+    { action: 'delete', guards: { budget: { ...wide, maxPercent: 50 } }, actions: [did('delete')] },
+    'go',
+  ],
+  [
+    'per cent: not three',
+    {
+      action: 'delete',
+      guards: { budget: { ...wide, maxPercent: 50 } },
+      actions: [did('delete'), did('quarantine', { podUid: 'pod-3' })],
+    },
+    'budget-exhausted',
+  ],
+  ['per cent: rounded up', { action: 'delete', guards: { budget: { ...wide, maxPercent: 1 } } }, 'go'],
+  ['per cent: zero', { action: 'delete', guards: { budget: { ...wide, maxPercent: 0 } } }, 'budget-exhausted'],
+  [
+    'per cent: pods whose owner is not confirmed are bare pods',
+    { action: 'delete', facts: { owner: null }, guards: { budget: wide }, actions: [did('delete')] },
+    'go',
+  ],
+  ['nodes: one a window', { action: 'cordon', actions: [did('cordon', { nodeName: 'node-b' })] }, 'budget-exhausted'],
+  ['nodes: the same node again', { action: 'cordon', actions: [did('cordon')] }, 'go'],
+  [
+    'a reservation is not counted twice',
+    { action: 'delete', guards: { budget: { ...wide, maxPods: 0 } }, reserved: true },
+    'go',
+  ],
+  // Health.
+  ['enough stay healthy', { action: 'delete', guards: { minHealthyReplicas: 3, budget: wide } }, 'go'],
+  ['one too few', { action: 'delete', guards: { minHealthyReplicas: 4, budget: wide } }, 'below-min-healthy'],
+  [
+    'it was not healthy itself',
+    { action: 'delete', guards: { minHealthyReplicas: 4, budget: wide }, facts: { pod: pod({ ready: false }) } },
+    'go',
+  ],
+  [
+    'a removal the count may not know yet',
+    {
+      action: 'delete',
+      guards: { minHealthyReplicas: 3, budget: wide },
+      actions: [did('delete', { atMicros: NOW - STATUS_LAG_MICROS / 2 })],
+    },
+    'below-min-healthy',
+  ],
+  [
+    'a removal the count knows',
+    { action: 'delete', guards: { minHealthyReplicas: 3, budget: wide }, actions: [did('delete')] },
+    'go',
+  ],
+  [
+    'a bare pod has no replicas to keep',
+    { action: 'delete', guards: { minHealthyReplicas: 1 }, facts: { pod: pod({ owner: null }), owner: null } },
+    'go',
+  ],
+  [
+    'a claimed owner spares no pod',
+    { action: 'evict', guards: { minHealthyReplicas: 1, budget: wide }, facts: { owner: null } },
+    'go',
+  ],
+  ['quarantine has no floor', { action: 'quarantine', guards: { minHealthyReplicas: 9, budget: wide } }, 'go'],
+];
+
+describe('guards', () => {
+  it.each(ROWS)('judge - %s', (_name, row, expected) => {
+    const decision = judgeRow(row);
+    expect(said(decision), JSON.stringify(decision)).toBe(expected);
+    if ('reason' in decision) expect(decision.reason.length).toBeGreaterThan(10);
+  });
+
+  it('judge - a dry run still names what would be refused', () => {
+    const policy = policyOf('delete', { protectedNamespaces: ['shop'] }, { dryRun: true });
+    expect(said(judgeRow({ action: 'delete', policy }))).toBe('protected-namespace');
+  });
+
+  it('judge - a task planned as a dry run stays one when the policy no longer is', () => {
+    const planned = planVerdict(verdict(), NOW, new Map([['p', policyOf('delete', {}, { dryRun: true })]]))[0];
+    expect(planned?.dryRun).toBe(true);
+    expect(said(judgeRow({ action: 'delete', task: planned as Task }))).toBe('dry-run');
+  });
+
+  it('judge - a wait ends when the cooldown does', () => {
+    const guards = { cooldown: '5m', budget: wide };
+    const decision = judgeRow({ action: 'delete', guards, actions: [did('delete', { atMicros: NOW - MINUTE })] });
+    expect(decision).toMatchObject({ kind: 'wait', untilMicros: NOW + 4 * MINUTE });
+  });
+
+  it('needsReservation - what takes something out of service, and only that', () => {
+    const all = ['observe', 'label', 'quarantine', 'evict', 'delete', 'cordon', 'capture'];
+    expect(all.filter(needsReservation)).toEqual(['quarantine', 'evict', 'delete', 'cordon']);
+  });
+
+  it('the defaults protect what a cluster needs', () => {
+    expect(guardsSchema.parse({}).protectedNamespaces).toContain('kube-system');
+  });
+});

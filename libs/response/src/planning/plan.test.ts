@@ -1,0 +1,100 @@
+import { BUILT_IN_RESPONSE_POLICIES, type ResponsePolicy, responsePolicy } from '@bailiff/policy';
+import type { Response, Verdict } from '@bailiff/schemas';
+import { describe, expect, it } from 'vitest';
+import { taskIdOf } from './ids.ts';
+import { DELETE_STORM, expiryOf, planVerdict, recordOf, substitutesOf } from './plan.ts';
+import { matches } from './policy-history.ts';
+
+const AT = 5_000_000;
+const verdict = (more: Partial<Verdict> = {}) =>
+  ({
+    verdictId: 'v1',
+    rule: 'repeated-spoofing',
+    level: 'high',
+    nodeName: 'node-a',
+    pod: { uid: 'u', namespace: 'shop', name: 'web', ownerKind: '', ownerName: '', ownerUid: '' },
+    ...more,
+  }) as Verdict;
+const policy = (more: Record<string, unknown>) => responsePolicy.parse({ steps: [{ action: 'delete' }], ...more });
+const named = (policies: Record<string, ResponsePolicy>) => new Map(Object.entries(policies));
+
+describe('plan', () => {
+  it.each([
+    ['no condition', {}, true],
+    ['its level', { levels: ['high', 'critical'] }, true],
+    ['another level', { levels: ['critical'] }, false],
+    ['its rule', { rules: ['repeated-spoofing'] }, true],
+    ['another rule', { rules: ['many-identities'] }, false],
+    ['its namespace', { namespaces: ['shop'] }, true],
+    ['another namespace', { namespaces: ['bank'] }, false],
+    ['level but not rule', { levels: ['high'], rules: ['many-identities'] }, false],
+  ])('matches - %s', (_name, match, expected) => {
+    expect(matches(policy({ match }), verdict())).toBe(expected);
+    expect(matches(policy({ match, enabled: false }), verdict())).toBe(false);
+  });
+
+  it('matches - a verdict about a node is in no namespace', () => {
+    expect(matches(policy({ match: { namespaces: ['shop'] } }), verdict({ pod: null }))).toBe(false);
+    expect(matches(policy({}), verdict({ pod: null }))).toBe(true);
+  });
+
+  it('planVerdict - a task a step, each with its own id and time', () => {
+    const steps = [{ action: 'label' }, { action: 'delete', after: '2s' }];
+    const tasks = planVerdict(verdict(), AT, named({ b: policy({ steps }), a: policy({}) }));
+    expect(tasks.map(({ policy: name, action, dueAtMicros }) => [name, action, dueAtMicros])).toEqual([
+      ['a', 'delete', AT],
+      ['b', 'label', AT],
+      ['b', 'delete', AT + 2_000_000],
+    ]);
+    expect(new Set(tasks.map(({ taskId }) => taskId)).size).toBe(3);
+    expect(tasks[0]?.taskId).toBe(taskIdOf({ verdictId: 'v1', policy: 'a', action: 'delete' }));
+    expect(tasks[0]?.taskId).toMatch(/^[0-9a-f]{32}$/);
+  });
+
+  it('planVerdict - what nobody configured is a dry run', () => {
+    const tasks = planVerdict(verdict(), AT, named({ ...BUILT_IN_RESPONSE_POLICIES }));
+    expect(tasks.map(({ action, dryRun }) => [action, dryRun])).toEqual([
+      ['observe', true],
+      ['label', true],
+      ['delete', true],
+    ]);
+    expect(planVerdict(verdict({ level: 'medium' }), AT, named({ ...BUILT_IN_RESPONSE_POLICIES }))).toEqual([]);
+  });
+
+  const stopped = (reasonCode: string) => () => ({ atMicros: 9_000_000, response: { reasonCode } as Response });
+
+  it('substitutesOf - a deletion stopped as one too many becomes a quarantine with an end', () => {
+    const policies = named({ a: policy({ dryRun: false }) });
+    const planned = planVerdict(verdict(), AT, policies);
+    const tasks = substitutesOf(planned, verdict(), policies, stopped(DELETE_STORM));
+    expect(tasks.map(({ action, substitute, dueAtMicros }) => [action, substitute, dueAtMicros])).toEqual([
+      ['delete', false, AT],
+      ['quarantine', true, 9_000_000],
+    ]);
+    expect(tasks[1]).toMatchObject({ dryRun: false, step: { expires: '1h' } });
+    expect(substitutesOf(planned, verdict(), policies, stopped('budget-exhausted'))).toHaveLength(1);
+  });
+
+  it("substitutesOf - the policy's own quarantine is brought forward, not doubled", () => {
+    const steps = [{ action: 'delete' }, { action: 'quarantine', after: '1h', expires: '2h' }];
+    const policies = named({ a: policy({ steps }) });
+    const planned = planVerdict(verdict(), AT, policies);
+    const tasks = substitutesOf(planned, verdict(), policies, stopped(DELETE_STORM));
+    expect(tasks).toHaveLength(2);
+    expect(tasks[1]).toMatchObject({ action: 'quarantine', substitute: true, dueAtMicros: 9_000_000 });
+    expect(tasks[1]?.step).toEqual({ action: 'quarantine', expires: '2h' });
+    expect(tasks[1]?.taskId).toBe(planned[1]?.taskId);
+  });
+
+  it('expiryOf - no longer than the stream can remember', () => {
+    expect(expiryOf({ action: 'label' }, AT, 1000)).toBeNull();
+    expect(expiryOf({ action: 'label', expires: '2s' }, AT, 60_000)).toBe(AT + 2_000_000);
+    expect(expiryOf({ action: 'label', expires: '2h' }, AT, 60_000)).toBe(AT + 60_000_000);
+  });
+
+  it('recordOf - a verdict without a pod has an empty address', () => {
+    const [task] = planVerdict(verdict({ pod: null }), AT, named({ a: policy({}) }));
+    const record = recordOf(task as NonNullable<typeof task>, verdict({ pod: null }), 'refused', 'terminal');
+    expect(record).toMatchObject({ podNamespace: '', podName: '', podUid: '', nodeName: 'node-a', phase: 'refused' });
+  });
+});

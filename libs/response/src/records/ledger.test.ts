@@ -1,0 +1,199 @@
+import type { Response } from '@bailiff/schemas';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { responseIdOf, taskIdOf } from '../planning/ids.ts';
+import { ACTION_MEMORY_MICROS, Ledger } from './ledger.ts';
+import { RELEASED } from './records.ts';
+
+const record = (phase: Response['phase'], more: Partial<Response> = {}): Response => {
+  const key = { verdictId: 'v1', policy: 'p', action: 'label' as const, ...more };
+  const group =
+    phase === 'succeeded' || phase === 'refused' || phase === 'failed' || phase === 'dryrun' ? 'terminal' : phase;
+  return {
+    responseId: responseIdOf(key, group),
+    phase,
+    reasonCode: '',
+    reason: '',
+    level: 'high',
+    rule: 'r',
+    podUid: 'pod-1',
+    podNamespace: 'shop',
+    podName: 'web-1',
+    nodeName: 'node-a',
+    ownerKind: '',
+    ownerName: '',
+    ownerUid: 'rs-1',
+    recordedAt: 0,
+    attempt: 1,
+    apiVerb: '',
+    apiPath: '',
+    apiStatus: 0,
+    expiresAt: null,
+    capture: null,
+    ...more,
+    verdictId: key.verdictId,
+    policy: key.policy,
+    action: key.action,
+  };
+};
+const at = (sequence: number, timestampMicros = sequence * 1000) => ({ sequence, timestampMicros });
+
+describe('ledger', () => {
+  it('a task is open until its terminal record, and its start counts as an action', () => {
+    const ledger = new Ledger();
+    const taskId = ledger.applyInOrder(record('started'), at(1));
+    expect(ledger.isClosed(taskId)).toBe(false);
+    expect(ledger.actionsSince(0)).toMatchObject([
+      { action: 'label', podUid: 'pod-1', ownerUid: 'rs-1', atMicros: 1000 },
+    ]);
+    ledger.applyInOrder(record('failed'), at(2));
+    expect(ledger.isClosed(taskId)).toBe(true);
+    expect(ledger.actionsSince(0)).toHaveLength(1);
+  });
+
+  it('a refusal closes a task and is no action', () => {
+    const ledger = new Ledger();
+    ledger.applyInOrder(record('refused'), at(1));
+    expect(ledger.isClosed(taskIdOf(record('refused')))).toBe(true);
+    expect(ledger.actionsSince(0)).toEqual([]);
+  });
+
+  it('quarantines - in force from success to undoing, with or without an end of their own; another verdict’s is not counted', () => {
+    const ledger = new Ledger();
+    const cut = (phase: Response['phase'], verdictId: string, more: Partial<Response> = {}) =>
+      record(phase, { action: 'quarantine', verdictId, ...more });
+    const inForce = () => [...ledger.quarantines()].map(({ response, ...rest }) => [response.verdictId, rest]);
+    for (const [index, response] of [
+      cut('started', 'timed'),
+      cut('succeeded', 'timed', { expiresAt: 90_000 }),
+      cut('started', 'for-good', { recordedAt: 7 }),
+      cut('succeeded', 'for-good', { recordedAt: 9 }),
+      cut('succeeded', 'held', { reasonCode: 'already-quarantined' }),
+      cut('failed', 'failed'),
+      record('succeeded', { verdictId: 'label', expiresAt: 90_000 }),
+    ].entries())
+      ledger.applyInOrder(response, at(index + 1));
+    const month = 30 * 86_400_000_000;
+    expect(inForce()).toEqual([
+      ['timed', { taskId: taskIdOf(cut('started', 'timed')), sinceMicros: 1000, untilMicros: 90_000 }],
+      ['for-good', { taskId: taskIdOf(cut('started', 'for-good')), sinceMicros: 3000, untilMicros: month + 7 }],
+    ]);
+    ledger.applyInOrder(cut('undone', 'for-good', { reasonCode: RELEASED }), at(8));
+    ledger.applyInOrder(cut('succeeded', 'for-good', { recordedAt: 9 }), at(9));
+    expect(inForce().map(([verdictId]) => verdictId)).toEqual(['timed']);
+    ledger.prune(90_001);
+    expect(inForce()).toEqual([]);
+  });
+
+  it("one's own record counts at once, and the position does not jump over what is still on its way", () => {
+    const ledger = new Ledger();
+    ledger.applyOwn(record('started', { verdictId: 'v1' }), at(1));
+    expect(ledger.position).toBe(1);
+    ledger.applyOwn(record('started', { verdictId: 'v3' }), at(3));
+    expect(ledger.position).toBe(1);
+    ledger.applyInOrder(record('started', { verdictId: 'v1' }), at(1));
+    ledger.applyInOrder(record('started', { verdictId: 'v2' }), at(2));
+    ledger.applyInOrder(record('started', { verdictId: 'v3' }), at(3));
+    expect(ledger.position).toBe(3);
+    expect(ledger.actionsSince(0).map(({ atMicros }) => atMicros)).toEqual([1000, 2000, 3000]);
+  });
+
+  it('expiring - from the success with an end until it is undone', () => {
+    const ledger = new Ledger();
+    ledger.applyInOrder(record('succeeded', { expiresAt: 99 }), at(1));
+    expect([...ledger.expiring()]).toHaveLength(1);
+    ledger.applyInOrder(record('undone'), at(2));
+    expect([...ledger.expiring()]).toEqual([]);
+    expect([...ledger.released()]).toEqual([]);
+  });
+
+  it('expiring - neither a success without an end nor a dry run', () => {
+    const ledger = new Ledger();
+    ledger.applyInOrder(record('succeeded', { verdictId: 'v1' }), at(1));
+    ledger.applyInOrder(record('dryrun', { verdictId: 'v2', expiresAt: 99 }), at(2));
+    expect([...ledger.expiring()]).toEqual([]);
+  });
+
+  it('released - a quarantine that a person ended is remembered for its record', () => {
+    const ledger = new Ledger();
+    ledger.applyInOrder(record('succeeded', { action: 'quarantine', expiresAt: 99 }), at(1));
+    ledger.applyInOrder(record('undone', { action: 'quarantine', reasonCode: RELEASED }), at(2));
+    expect([...ledger.expiring()]).toEqual([]);
+    expect([...ledger.released()]).toHaveLength(1);
+    ledger.prune(ACTION_MEMORY_MICROS + 3000);
+    expect([...ledger.released()]).toEqual([]);
+  });
+
+  it('an ended task keeps its id alone, unless something is still to come of it', () => {
+    const ledger = new Ledger();
+    const rows = [
+      [record('refused', { verdictId: 'v1' }), false],
+      [record('refused', { verdictId: 'v2', reasonCode: 'delete-storm' }), true],
+      [record('succeeded', { verdictId: 'v3', expiresAt: 9e15 }), true],
+      [record('succeeded', { verdictId: 'v4' }), false],
+    ] as const;
+    rows.forEach(([response, kept], index) => {
+      const taskId = ledger.applyInOrder(response, at(index + 1));
+      expect(ledger.isClosed(taskId)).toBe(true);
+      expect(ledger.task(taskId) !== undefined).toBe(kept);
+    });
+    expect(ledger.size).toBe(4);
+    ledger.applyInOrder(record('undone', { verdictId: 'v3' }), at(5));
+    expect(ledger.task(taskIdOf(record('undone', { verdictId: 'v3' })))).toBeUndefined();
+  });
+
+  it('released - a quarantine without an end, too', () => {
+    const ledger = new Ledger();
+    ledger.applyInOrder(record('succeeded', { action: 'quarantine' }), at(1));
+    ledger.applyInOrder(record('undone', { action: 'quarantine', reasonCode: RELEASED }), at(2));
+    expect([...ledger.released()]).toMatchObject([{ response: { podUid: 'pod-1' } }]);
+  });
+
+  it('prune - drops actions that no window reaches', () => {
+    const ledger = new Ledger();
+    ledger.applyInOrder(record('started', { verdictId: 'v1' }), at(1, 1000));
+    ledger.applyInOrder(record('started', { verdictId: 'v2' }), at(2, ACTION_MEMORY_MICROS));
+    ledger.prune(ACTION_MEMORY_MICROS + 2000);
+    expect(ledger.actionsSince(0)).toHaveLength(1);
+  });
+
+  it("the fold is the same however one's own records run ahead of the stream", () => {
+    const phases: Response['phase'][] = ['pending', 'approved', 'started', 'succeeded', 'refused', 'undone'];
+    const stream = fc.array(
+      fc.record({
+        phase: fc.constantFrom(...phases),
+        verdictId: fc.constantFrom('v1', 'v2', 'v3'),
+        own: fc.boolean(),
+        aheadBy: fc.nat(4),
+      }),
+      { maxLength: 30 },
+    );
+    fc.assert(
+      fc.property(stream, (rows) => {
+        const plain = new Ledger();
+        const mixed = new Ledger();
+        // What the bus would refuse a second time never reaches the stream.
+        const ids = new Set<string>();
+        const records = rows
+          .map((row) => ({ ...row, response: record(row.phase, { verdictId: row.verdictId, expiresAt: 99 }) }))
+          .filter(({ response }) => !ids.has(response.responseId) && ids.add(response.responseId));
+        for (const [index, { response }] of records.entries()) plain.applyInOrder(response, at(index + 1));
+        records.forEach(({ response }, index) => {
+          records.slice(index).forEach((later, ahead) => {
+            if (later.own && later.aheadBy >= ahead) mixed.applyOwn(later.response, at(index + ahead + 1));
+          });
+          mixed.applyInOrder(response, at(index + 1));
+          expect(mixed.position).toBeGreaterThanOrEqual(index + 1);
+        });
+        expect(mixed.position).toBe(plain.position);
+        expect(mixed.actionsSince(0)).toEqual(plain.actionsSince(0));
+        expect([...mixed.expiring()].map((s) => s.taskId).sort()).toEqual(
+          [...plain.expiring()].map((s) => s.taskId).sort(),
+        );
+        for (const { response } of records) {
+          expect(mixed.isClosed(taskIdOf(response))).toBe(plain.isClosed(taskIdOf(response)));
+        }
+      }),
+    );
+  });
+});
