@@ -1,7 +1,7 @@
 // A frame that the bus stored and whose acknowledgement was lost is sent again. Within the stream's duplicate window the server drops the second
 // copy; after it, it stores it: readers must count it once all the same, as counts are cumulative, and nothing may be missing.
 import { violationSubject } from '@bailiff/bus';
-import { bookOf, membersOf, podRef, recordingFold } from '@bailiff/correlation/testing';
+import { podInventoryOf, podRef, recordingEngine, ruleHistoryOf } from '@bailiff/correlation/testing';
 import { encodeViolationFrame } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { headers as createHeaders } from '@nats-io/nats-core';
@@ -77,9 +77,9 @@ describe('collector - acknowledgements that are lost', () => {
     expect(added(), 'what a reader that only adds up would count').toBe(22 + (copies - 1) * 7);
 
     const count = (gte: number) => ({ type: 'event_count', level: 'high', timespan: '1h', condition: { gte } });
-    const judged = recordingFold({
-      rules: bookOf({ all: count(22), more: count(23) }),
-      members: membersOf({ [NODE]: [podRef(pod.name, { uid: pod.uid, namespace: pod.namespace })] }),
+    const judged = recordingEngine({
+      rules: ruleHistoryOf({ all: count(22), more: count(23) }),
+      inventory: podInventoryOf({ [NODE]: [podRef(pod.name, { uid: pod.uid, namespace: pod.namespace })] }),
     });
     for (const frame of node.ledger.frames) judged.send(frame.publishedAt, frame);
     expect(judged.refusals).toEqual([]);

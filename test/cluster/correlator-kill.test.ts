@@ -2,8 +2,8 @@
 // whole stream says.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { consumeOrdered, parseSubject } from '@bailiff/bus';
-import { Fold, RuleBook } from '@bailiff/correlation';
-import { membersOf, podRef } from '@bailiff/correlation/testing';
+import { CorrelationEngine, RuleHistory } from '@bailiff/correlation';
+import { podInventoryOf, podRef } from '@bailiff/correlation/testing';
 import { decodeViolationFrame } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
@@ -43,11 +43,11 @@ class Process implements AsyncDisposable {
 }
 
 /** Verdicts that a fold over all that the stream holds gives, as `subject parts`. */
-async function foldedVerdicts(rig: CorrelatorRig, lists: Parameters<typeof membersOf>[0]): Promise<string[]> {
+async function foldedVerdicts(rig: CorrelatorRig, lists: Parameters<typeof podInventoryOf>[0]): Promise<string[]> {
   const said: string[] = [];
-  const fold = new Fold({
-    rules: new RuleBook(),
-    members: membersOf(lists),
+  const fold = new CorrelationEngine({
+    rules: new RuleHistory(),
+    inventory: podInventoryOf(lists),
     onVerdict: (verdict) => said.push(`${verdict.level} ${verdict.pod?.name} ${verdict.verdictId}`),
   });
   const end = new AbortController();
@@ -56,7 +56,7 @@ async function foldedVerdicts(rig: CorrelatorRig, lists: Parameters<typeof membe
     onMessage: ({ subject, data, sequence, timestampMicros }) => {
       const parsed = parseSubject(subject);
       if (parsed?.what !== 'violations') throw new Error(subject);
-      fold.frame({ sequence, timestampMicros, node: parsed.node }, decodeViolationFrame(data));
+      fold.processFrame({ sequence, timestampMicros, node: parsed.node }, decodeViolationFrame(data));
     },
     onIdle: () => end.abort(),
     signal: end.signal,

@@ -6,8 +6,8 @@ import { rmSync } from 'node:fs';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { probeLsm } from '@bailiff/bpf';
-import { Fold, RuleBook } from '@bailiff/correlation';
-import { membersOf } from '@bailiff/correlation/testing';
+import { CorrelationEngine, RuleHistory } from '@bailiff/correlation';
+import { podInventoryOf } from '@bailiff/correlation/testing';
 import type { RuntimePolicyInput } from '@bailiff/policy';
 import type { Verdict } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
@@ -254,13 +254,13 @@ describe('collector', () => {
       const from = node.ledger.frames.findIndex(({ violations }) => violations.includes(socket));
       const judged = () => {
         const verdicts: Verdict[] = [];
-        const fold = new Fold({
-          rules: new RuleBook(),
-          members: membersOf({ [NODE]: [{ uid, namespace, name, ...owner }] }),
+        const fold = new CorrelationEngine({
+          rules: new RuleHistory(),
+          inventory: podInventoryOf({ [NODE]: [{ uid, namespace, name, ...owner }] }),
           onVerdict: (verdict) => void verdicts.push(verdict),
         });
         for (const [index, frame] of node.ledger.frames.slice(from).entries())
-          fold.frame({ sequence: index + 1, timestampMicros: frame.publishedAt, node: NODE }, frame);
+          fold.processFrame({ sequence: index + 1, timestampMicros: frame.publishedAt, node: NODE }, frame);
         return verdicts.find((one) => one.rule === 'raw-socket-then-spoofing');
       };
       // Of a packet and its socket the one may be told first, and a count without its sample has no time of its own: not so with the next ones.

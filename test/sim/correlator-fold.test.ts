@@ -1,5 +1,5 @@
 // The fold over whole histories: that it forgets as it says, and that no crash, start or replica changes what comes out.
-import { type FoldOptions, planReplay, warmUpMicros } from '@bailiff/correlation';
+import { type CorrelationEngineOptions, planReplay, warmUpMicros } from '@bailiff/correlation';
 import type { Verdict } from '@bailiff/schemas';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -27,7 +27,12 @@ class Replica {
   #sent = 0;
   readonly #publishFrom: number;
 
-  constructor(history: History, visible: number, stream: VerdictStream, options: Partial<FoldOptions> = {}) {
+  constructor(
+    history: History,
+    visible: number,
+    stream: VerdictStream,
+    options: Partial<CorrelationEngineOptions> = {},
+  ) {
     this.#stream = stream;
     const first = history.frames[0];
     const last = history.frames[visible - 1];

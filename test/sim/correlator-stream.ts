@@ -3,8 +3,14 @@
  * are lost, sent twice or overtaken, bursts that are told the wrong way round, clocks that step, collectors that forget, rules that change, pods that are listed late, and nodes that lie.
  * Everything is in stream time; nothing here knows how the fold works.
  */
-import type { SnapshotEntry } from '@bailiff/correlation';
-import { Fold, type FoldOptions, Members, RuleBook, type RuleChange } from '@bailiff/correlation';
+import type { PodSnapshot } from '@bailiff/correlation';
+import {
+  CorrelationEngine,
+  type CorrelationEngineOptions,
+  PodInventory,
+  type RuleChange,
+  RuleHistory,
+} from '@bailiff/correlation';
 import { podRef, SECOND, SimCollector, snapshotJson, T0 } from '@bailiff/correlation/testing';
 import {
   decodeJudgedFrame,
@@ -42,7 +48,7 @@ export interface StreamFrame {
 export interface History {
   frames: StreamFrame[];
   changes: RuleChange[];
-  lists: SnapshotEntry[];
+  lists: PodSnapshot[];
 }
 
 const NODES = ['node-a', 'node-b.example'];
@@ -229,7 +235,7 @@ function edit(history: History, [name, rule]: [string, object | null | string], 
 const listed = (node: string, withLate: boolean): PodRef[] =>
   PODS.filter((pod) => pod.node === node && (withLate || !pod.late)).map((pod) => pod.ref);
 
-function initialLists(): SnapshotEntry[] {
+function initialLists(): PodSnapshot[] {
   return NODES.map((node, index) => ({
     node,
     timestampMicros: 1,
@@ -264,23 +270,23 @@ function messageOf(frame: ViolationFrame): Buffer {
 /** A fold over a history from one of its frames on, fed as a replica feeds it. */
 export class Reader {
   readonly said: Said[] = [];
-  readonly fold: Fold;
+  readonly fold: CorrelationEngine;
   /** null: frames are folded as they were made, not as they are read off the bus. */
   readonly #registry: JudgedRegistry | null;
   readonly #history: History;
-  readonly #members = new Members();
-  readonly #rules = new RuleBook({});
+  readonly #members = new PodInventory();
+  readonly #rules = new RuleHistory({});
   #lists = 0;
   #changes = 0;
   /** Index of the next frame. */
   next: number;
 
-  constructor(history: History, start: number, options: Partial<FoldOptions> = {}, offTheBus = true) {
+  constructor(history: History, start: number, options: Partial<CorrelationEngineOptions> = {}, offTheBus = true) {
     this.#history = history;
     this.#registry = offTheBus ? new JudgedRegistry() : null;
     this.next = start;
-    this.fold = new Fold({
-      members: this.#members,
+    this.fold = new CorrelationEngine({
+      inventory: this.#members,
       rules: this.#rules,
       onVerdict: (verdict, streamMicros) => this.said.push({ streamMicros, verdict }),
       ...options,
@@ -296,10 +302,10 @@ export class Reader {
     const isKnown = (entry: { timestampMicros: number } | undefined) =>
       entry !== undefined && entry.timestampMicros <= frame.timestampMicros;
     // Lists come in the order of the bucket, which is that of their times.
-    while (isKnown(lists[this.#lists])) this.#members.apply(lists[this.#lists++] as SnapshotEntry);
+    while (isKnown(lists[this.#lists])) this.#members.apply(lists[this.#lists++] as PodSnapshot);
     while (isKnown(changes[this.#changes])) this.#rules.apply(changes[this.#changes++] as RuleChange);
     const read = this.#registry === null ? frame.frame : decodeJudgedFrame(messageOf(frame.frame), this.#registry);
-    this.fold.frame(frame, read);
+    this.fold.processFrame(frame, read);
     return true;
   }
 
@@ -310,8 +316,8 @@ export class Reader {
 }
 
 /** The whole log of rules. */
-export function bookOfHistory(history: History): RuleBook {
-  const book = new RuleBook({});
+export function bookOfHistory(history: History): RuleHistory {
+  const book = new RuleHistory({});
   for (const change of history.changes) book.apply(change);
   return book;
 }

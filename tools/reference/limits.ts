@@ -1,5 +1,5 @@
-/** docs/reference/limits.md: how long each string and list of every message may be, and what one node may take of a correlator. */
-import { SHARES } from '@bailiff/correlation';
+/** docs/reference/limits.md: the limits of strings and lists in messages, and a node's memory quota in the correlator. */
+import { NODE_QUOTAS } from '@bailiff/correlation';
 import {
   captureAnswer,
   captureRequest,
@@ -54,7 +54,11 @@ function documentRows(): string[][] {
 export function limitsPage(): string {
   const texts = Object.entries(TEXT_LIMITS).map(([name, { bytes, why }]) => [name, `${number(bytes)} bytes`, why]);
   const lists = Object.entries(LIST_LIMITS).map(([name, { items, why }]) => [name, `${number(items)} items`, why]);
-  const shares = SHARES.map(({ what, limit, unit, beyond }) => [what, `${number(limit)} ${unit}`, beyond]);
+  const quotas = NODE_QUOTAS.map(({ resource, limit, unit, whenExceeded }) => [
+    resource,
+    `${number(limit)} ${unit}`,
+    whenExceeded,
+  ]);
   return page(
     'Limits',
     `Every string and list of every message has a limit. A reader refuses a message with a longer one (\`FIELD_TOO_LONG\`, dead letters have the reason \`field-too-long\`); a writer never sends one: what a tenant, a
@@ -63,9 +67,9 @@ node or a person wrote is cut first, with \`…\` where something is missing. In
       section('Strings', table(['class', 'limit', 'why'], texts)),
       section('Lists', table(['class', 'limit', 'why'], lists)),
       section(
-        'A node’s share of a correlator',
-        'What one node may take of the memory of a correlator. Other nodes have theirs whatever it sends.',
-        table(['what', 'limit a node', 'beyond it'], shares),
+        'Memory quota of a node in the correlator',
+        'Each node has its own quota, so a node that sends too much does not affect the others.',
+        table(['resource', 'limit per node', 'beyond the limit'], quotas),
       ),
       section('Avro messages', table(['field', 'limit', 'class'], fieldRows())),
       section('JSON documents', table(['document', 'field', 'limit'], documentRows())),

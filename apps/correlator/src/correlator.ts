@@ -18,21 +18,21 @@ import {
   schemaLookup,
 } from '@bailiff/bus';
 import {
-  Fold,
-  Members,
-  PrecedentBook,
+  CorrelationEngine,
+  PodInventory,
+  PriorRefusals,
   planReplay,
   type Refusal,
   type ReplayPlan,
-  RuleBook,
+  RuleHistory,
   warmUpMicros,
 } from '@bailiff/correlation';
 import { JudgedRegistry, SchemaRegistry, type Verdict } from '@bailiff/schemas';
 import { busOptionsOf, busServiceOf, type ServiceContext } from '@bailiff/service';
 import type { CorrelatorConfig } from './config.ts';
-import { DeadLetters, readPrecedents } from './dead-letters.ts';
-import { type Gate, Intake } from './frame-consumer.ts';
-import { Lull } from './idle-watermark.ts';
+import { DeadLetters, readPriorRefusals } from './dead-letters.ts';
+import { FrameConsumer, type InputWatermark } from './frame-consumer.ts';
+import { IdleWatermark } from './idle-watermark.ts';
 import { type Metrics, makeMetrics, NO_READINGS, type Readings } from './metrics.ts';
 import { PodsLog } from './pods-log.ts';
 import { readStreamState } from './replay-start.ts';
@@ -64,8 +64,8 @@ class Correlator {
   readonly #frames: JudgedRegistry;
   readonly #verdicts: SchemaRegistry;
   readonly #metrics: Metrics;
-  readonly #rules = new RuleBook();
-  readonly #members = new Members();
+  readonly #rules = new RuleHistory();
+  readonly #members = new PodInventory();
   readonly #configLog: ConfigLog;
   readonly #teller: InstanceTeller;
   readonly #pods: PodsLog;
@@ -74,9 +74,9 @@ class Correlator {
   readonly #end = new AbortController();
   readonly #warnedAtMs = new Map<string, number>();
   #deadLetters: DeadLetters;
-  #fold: Fold | null = null;
-  #intake: Intake | null = null;
-  #lull: Lull | null = null;
+  #fold: CorrelationEngine | null = null;
+  #intake: FrameConsumer | null = null;
+  #lull: IdleWatermark | null = null;
   #remade = 0;
   /** What was stored before was not waited for. */
   readonly #startedMicros: number;
@@ -96,7 +96,7 @@ class Correlator {
     this.#configLog = new ConfigLog(bus, {
       onChange: (change) => this.#onConfig(change),
       onRemade: () => {
-        this.#rules.startOver();
+        this.#rules.streamRecreated();
         this.#onRemade('CONFIG_LOG');
       },
     });
@@ -111,14 +111,14 @@ class Correlator {
       progress: [{ stream: 'VIOLATIONS', position: () => this.#position() }],
       onError: (error) => this.#warn('status', error),
     });
-    this.#deadLetters = this.#makeDeadLetters(new PrecedentBook(0));
+    this.#deadLetters = this.#makeDeadLetters(new PriorRefusals(0));
     this.#pods = new PodsLog({
       bus,
-      members: this.#members,
+      inventory: this.#members,
       clock,
       signal,
       onRefused: (node, reason) => this.#warn(`pods of ${node}`, new Error(reason), 'a list of pods is refused'),
-      onRemade: () => this.#onRemade('KV_bailiff_pods'),
+      onRecreated: () => this.#onRemade('KV_bailiff_pods'),
     });
     this.#publisher = new VerdictPublisher({
       bus,
@@ -159,7 +159,7 @@ class Correlator {
   }
 
   /** Where to read and publish from, and what was refused before, by what the bus has now. */
-  async #prepare(): Promise<PrecedentBook> {
+  async #prepare(): Promise<PriorRefusals> {
     const { signal, log } = this.#ctx;
     const state = await readStreamState(this.#bus, this.#verdicts);
     await this.#configLog.whenCaughtUpTo(state.lastMicros);
@@ -168,7 +168,9 @@ class Correlator {
     // A letter is younger than its frame: one from before the first frame is about a stream that is no more.
     const since = Math.max(this.#plan.readFromMicros, state.firstMicros);
     const precedents =
-      state.lastMicros === 0 ? new PrecedentBook(0) : await readPrecedents(this.#bus, since, state.lastMicros, signal);
+      state.lastMicros === 0
+        ? new PriorRefusals(0)
+        : await readPriorRefusals(this.#bus, since, state.lastMicros, signal);
     log.info(
       { ...this.#plan, precedents: precedents.size, lastSequenceMicros: state.lastMicros },
       'reading violations',
@@ -189,28 +191,28 @@ class Correlator {
   }
 
   /** An empty fold, and all that stands around it. */
-  #begin(precedents: PrecedentBook): void {
+  #begin(precedents: PriorRefusals): void {
     const { config, signal, clock } = this.#ctx;
     const bus = this.#bus;
-    this.#deadLetters.forget();
+    this.#deadLetters.clear();
     this.#deadLetters = this.#makeDeadLetters(precedents);
-    const fold = new Fold({
+    const fold = new CorrelationEngine({
       rules: this.#rules,
-      members: this.#members,
-      precedents,
+      inventory: this.#members,
+      priorRefusals: precedents,
       verdictsPerMinute: config.verdictsPerMinute,
       onVerdict: (verdict, streamMicros) => this.#onVerdict(verdict, streamMicros),
       onRefusal: (refusal) => this.#onRefusal(refusal),
     });
-    const configGate: Gate = {
+    const configGate: InputWatermark = {
       isCompleteTo: (timeMicros) => this.#configLog.isCaughtUpTo(timeMicros),
       whenCompleteTo: (timeMicros) => this.#configLog.whenCaughtUpTo(timeMicros),
     };
     const gates = [configGate, this.#pods];
-    const intake = new Intake({
-      fold,
+    const intake = new FrameConsumer({
+      engine: fold,
       registry: this.#frames,
-      gates,
+      inputs: gates,
       deadLetters: this.#deadLetters,
       room: this.#publisher,
       onBug: (err, sequence) => this.#ctx.log.error({ err, sequence }, 'a frame could not be judged'),
@@ -220,10 +222,10 @@ class Correlator {
     this.#fold = fold;
     this.#intake = intake;
     this.#lull?.stop();
-    this.#lull = new Lull({
+    this.#lull = new IdleWatermark({
       bus,
-      fold,
-      gates,
+      engine: fold,
+      inputs: gates,
       clock,
       handled: () => intake.handled,
       onError: (error) => this.#warn('lull', error),
@@ -236,7 +238,7 @@ class Correlator {
     const reading = consumeOrdered(this.#bus, 'VIOLATIONS', {
       start: this.#plan.readFromMicros === 0 ? 'all' : { timeMs: Math.floor(this.#plan.readFromMicros / 1000) },
       maxMessages: config.pullMessages,
-      onMessage: (message) => (this.#intake as Intake).take(message),
+      onMessage: (message) => (this.#intake as FrameConsumer).take(message),
       onIdle: (sequence) => this.#onIdle(sequence),
       onRestart: (why) => this.#warn('violations', new Error(why), 'reading goes on with a new consumer'),
       onRemade: async () => {
@@ -305,18 +307,18 @@ class Correlator {
   }
 
   #onIdle(sequence: number): void {
-    this.#intake?.reached(sequence);
+    this.#intake?.advanceTo(sequence);
     if (this.#caughtUp) return;
     this.#caughtUp = true;
     const { frames } = this.#intake ?? { frames: 0 };
     this.#ctx.log.info({ frames, replayedVerdicts: this.#replayed }, 'caught up');
   }
 
-  #makeDeadLetters(precedents: PrecedentBook): DeadLetters {
+  #makeDeadLetters(precedents: PriorRefusals): DeadLetters {
     return new DeadLetters({
       bus: this.#bus,
       clock: this.#ctx.clock,
-      precedents,
+      priorRefusals: precedents,
       onWritten: (reason) => this.#metrics.deadLetters.inc({ reason }),
       onError: (error) => this.#warn('dead letters', error),
       signal: this.#end.signal,
@@ -355,7 +357,7 @@ class Correlator {
       lettersWaiting: this.#deadLetters.waiting,
       lettersDropped: this.#deadLetters.dropped,
       replayed: this.#replayed,
-      remade: this.#remade,
+      streamsRecreated: this.#remade,
     };
   }
 }

@@ -7,7 +7,7 @@
  * node that floods with rubbish must not hold up what is sound. Frames that wait take MAX_QUEUED_BYTES; the others are read again from the stream. Precedents are bounded by what the stream keeps (50,000).
  */
 import { type Bus, consumeOrdered, deadLetter, filters, getMessage, parseSubject, untilTaken } from '@bailiff/bus';
-import { PrecedentBook } from '@bailiff/correlation';
+import { PriorRefusals } from '@bailiff/correlation';
 import type { Clock } from '@bailiff/service';
 
 const STREAM = 'VIOLATIONS';
@@ -27,13 +27,13 @@ export interface Letter {
 }
 
 /** Reads what was refused since a time. @throws BusError */
-export async function readPrecedents(
+export async function readPriorRefusals(
   bus: Bus,
   sinceMicros: number,
   untilMicros: number,
   signal: AbortSignal,
-): Promise<PrecedentBook> {
-  const book = new PrecedentBook(untilMicros);
+): Promise<PriorRefusals> {
+  const book = new PriorRefusals(untilMicros);
   const end = new AbortController();
   await consumeOrdered(bus, 'DEAD_LETTERS', {
     filterSubjects: [filters.deadLetters({ stream: STREAM })],
@@ -55,7 +55,7 @@ export async function readPrecedents(
 export interface DeadLettersOptions {
   bus: Bus;
   clock: Pick<Clock, 'sleep'>;
-  precedents: PrecedentBook;
+  priorRefusals: PriorRefusals;
   onWritten(reason: string): void;
   /** Given up, or tried again because the bus does not take it now. */
   onError(error: Error): void;
@@ -80,7 +80,7 @@ export class DeadLetters {
   }
 
   add(letter: Letter): void {
-    if (this.#o.precedents.has(letter.sequence, letter.reason)) return;
+    if (this.#o.priorRefusals.has(letter.sequence, letter.reason)) return;
     if (this.#queue.length >= MAX_QUEUED_LETTERS) {
       this.dropped++;
       return;
@@ -93,7 +93,7 @@ export class DeadLetters {
   }
 
   /** Drops what waits: its frames are of a stream that is no more. */
-  forget(): void {
+  clear(): void {
     this.dropped += this.#queue.length;
     this.#queue = [];
     this.#queuedBytes = 0;

@@ -6,7 +6,7 @@
  * up, or the verdicts have no room.
  */
 import { BusError, parseSubject, reasonOf, type StreamMessage } from '@bailiff/bus';
-import { type Fold, SETTLE_MICROS } from '@bailiff/correlation';
+import { type CorrelationEngine, SETTLE_MICROS } from '@bailiff/correlation';
 import {
   decodeJudgedFrame,
   decodeWithLookup,
@@ -18,15 +18,15 @@ import type { Clock } from '@bailiff/service';
 import type { DeadLetters } from './dead-letters.ts';
 
 /** A log that must be known up to a time before a frame is judged. */
-export interface Gate {
+export interface InputWatermark {
   isCompleteTo(timeMicros: number): boolean;
   whenCompleteTo(timeMicros: number): Promise<void>;
 }
 
-export interface IntakeOptions {
-  fold: Fold;
+export interface FrameConsumerOptions {
+  engine: CorrelationEngine;
   registry: JudgedRegistry;
-  gates: readonly Gate[];
+  inputs: readonly InputWatermark[];
   deadLetters: DeadLetters;
   room: { readonly hasRoom: boolean; whenRoom(): Promise<void> };
   /** The fold threw on a frame: a bug, told, and the frame set aside. */
@@ -41,8 +41,8 @@ const RETRY_MS = 500;
 /** Nodes whose subjects are remembered as read; above it all are read anew. */
 const MAX_SUBJECTS = 16_384;
 
-export class Intake {
-  readonly #o: IntakeOptions;
+export class FrameConsumer {
+  readonly #o: FrameConsumerOptions;
   readonly #nodeOf = new Map<string, string>();
   /** The message that is being worked on, for what the fold refuses of it. */
   #current: StreamMessage | null = null;
@@ -59,7 +59,7 @@ export class Intake {
   /** Times that a frame had to wait for a log or for room. */
   waits = 0;
 
-  constructor(options: IntakeOptions) {
+  constructor(options: FrameConsumerOptions) {
     this.#o = options;
   }
 
@@ -75,7 +75,7 @@ export class Intake {
   }
 
   /** The stream holds no frame up to this sequence that is to be judged. */
-  reached(sequence: number): void {
+  advanceTo(sequence: number): void {
     if (sequence <= this.handled) return;
     this.handled = sequence;
     this.received = sequence;
@@ -103,7 +103,7 @@ export class Intake {
   /** @param frame an error: the message is none, and that counts against its node */
   #fold(message: StreamMessage, node: string, frame: JudgedFrame | SchemaError): void | Promise<void> {
     const settled = message.timestampMicros - SETTLE_MICROS;
-    for (const gate of this.#o.gates) if (!gate.isCompleteTo(settled)) return this.#wait(message, node, frame);
+    for (const gate of this.#o.inputs) if (!gate.isCompleteTo(settled)) return this.#wait(message, node, frame);
     if (!this.#o.room.hasRoom) return this.#wait(message, node, frame);
     this.#foldNow(message, node, frame);
   }
@@ -111,21 +111,21 @@ export class Intake {
   async #wait(message: StreamMessage, node: string, frame: JudgedFrame | SchemaError): Promise<void> {
     this.waits++;
     const settled = message.timestampMicros - SETTLE_MICROS;
-    await Promise.all([...this.#o.gates.map((gate) => gate.whenCompleteTo(settled)), this.#o.room.whenRoom()]);
+    await Promise.all([...this.#o.inputs.map((gate) => gate.whenCompleteTo(settled)), this.#o.room.whenRoom()]);
     this.#foldNow(message, node, frame);
   }
 
   #foldNow(message: StreamMessage, node: string, frame: JudgedFrame | SchemaError): void {
     this.#current = message;
     const { sequence, timestampMicros } = message;
-    const { fold } = this.#o;
+    const { engine: fold } = this.#o;
     try {
       if (frame instanceof SchemaError) {
         this.unreadable++;
-        fold.invalid({ sequence, timestampMicros, node }, frame.message);
+        fold.rejectFrame({ sequence, timestampMicros, node }, frame.message);
       } else {
         this.frames++;
-        fold.frame({ sequence, timestampMicros, node }, frame);
+        fold.processFrame({ sequence, timestampMicros, node }, frame);
       }
     } catch (error) {
       // One frame must not stop the judgement of all others for as long as the stream keeps it.

@@ -5,31 +5,31 @@
  * pods' lists and the configuration are known up to a settling time before it: the fold then says what it would have said at the next frame.
  */
 import { type Bus, BusError, microsOf, streamInfo } from '@bailiff/bus';
-import { type Fold, SETTLE_MICROS } from '@bailiff/correlation';
+import { type CorrelationEngine, SETTLE_MICROS } from '@bailiff/correlation';
 import type { Cancel, Clock } from '@bailiff/service';
-import type { Gate } from './frame-consumer.ts';
+import type { InputWatermark } from './frame-consumer.ts';
 
 /** How often a deadline is looked for; adds at most this to a wait of a second or more. */
 const LOOK_MS = 100;
 /** As in stream-proof.ts: a leader stamps a message before STREAM.INFO shows it. */
 const COMMIT_MARGIN_MICROS = 250_000;
 
-export interface LullOptions {
+export interface IdleWatermarkOptions {
   bus: Bus;
-  fold: Fold;
-  gates: readonly Gate[];
+  engine: CorrelationEngine;
+  inputs: readonly InputWatermark[];
   clock: Clock;
   /** Newest sequence of VIOLATIONS that was folded or set aside. */
   handled(): number;
   onError(error: Error): void;
 }
 
-export class Lull {
-  readonly #o: LullOptions;
+export class IdleWatermark {
+  readonly #o: IdleWatermarkOptions;
   #looking = false;
   #cancel: Cancel | null = null;
 
-  constructor(options: LullOptions) {
+  constructor(options: IdleWatermarkOptions) {
     this.#o = options;
   }
   start(): void {
@@ -40,7 +40,7 @@ export class Lull {
   }
 
   #look(): void {
-    const deadline = this.#looking ? null : this.#o.fold.nextDeadlineMicros();
+    const deadline = this.#looking ? null : this.#o.engine.nextDeadlineMicros();
     if (deadline === null || deadline === Number.POSITIVE_INFINITY || !this.#o.bus.connected) return;
     this.#looking = true;
     this.#reach(deadline)
@@ -53,7 +53,7 @@ export class Lull {
   }
 
   async #reach(deadline: number): Promise<void> {
-    const { bus, fold, gates, handled } = this.#o;
+    const { bus, engine: fold, inputs: gates, handled } = this.#o;
     const { ts, state } = await streamInfo(bus, 'VIOLATIONS');
     const serverMicros = microsOf(ts ?? '');
     if (!(serverMicros - COMMIT_MARGIN_MICROS >= deadline) || state.last_seq > handled()) return;

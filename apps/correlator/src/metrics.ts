@@ -16,14 +16,14 @@ export interface Readings {
     duplicates: number;
     packets: number;
     refused: number;
-    epochsRefused: number;
+    countersRefused: number;
     shifted: number;
   };
   size: {
     nodes: number;
-    epochs: number;
+    counters: number;
     windows: number;
-    parked: number;
+    pending: number;
     windowsRefused: number;
     capped: number;
     vectorsRefused: number;
@@ -37,7 +37,7 @@ export interface Readings {
   lettersWaiting: number;
   lettersDropped: number;
   replayed: number;
-  remade: number;
+  streamsRecreated: number;
 }
 
 /** Before there is a stream to read. */
@@ -49,8 +49,8 @@ export const NO_READINGS: Readings = {
   lagSeconds: 0,
   stalledSeconds: 0,
   streamMicros: 0,
-  counted: { violations: 0, duplicates: 0, packets: 0, refused: 0, epochsRefused: 0, shifted: 0 },
-  size: { nodes: 0, epochs: 0, windows: 0, parked: 0, windowsRefused: 0, capped: 0, vectorsRefused: 0 },
+  counted: { violations: 0, duplicates: 0, packets: 0, refused: 0, countersRefused: 0, shifted: 0 },
+  size: { nodes: 0, counters: 0, windows: 0, pending: 0, windowsRefused: 0, capped: 0, vectorsRefused: 0 },
   rules: 0,
   ruleProblems: 0,
   configRevision: 0,
@@ -60,7 +60,7 @@ export const NO_READINGS: Readings = {
   lettersWaiting: 0,
   lettersDropped: 0,
   replayed: 0,
-  remade: 0,
+  streamsRecreated: 0,
 };
 
 export interface Metrics {
@@ -90,10 +90,10 @@ export function makeMetrics(registry: Registry, read: () => Readings): Metrics {
     (r) => r.stalledSeconds,
   );
   gauge('stream_time_seconds', 'Time of the newest frame, as the bus stored it', (r) => r.streamMicros / 1e6);
-  gauge('counters', 'Counters remembered', (r) => r.size.epochs);
+  gauge('counters', 'Counters remembered', (r) => r.size.counters);
   gauge('windows', 'Windows remembered', (r) => r.size.windows);
   gauge('nodes', 'Nodes whose frames are remembered', (r) => r.size.nodes);
-  gauge('parked_violations', 'Violations that wait for their pod to be listed', (r) => r.size.parked);
+  gauge('parked_violations', 'Violations that wait for their pod to be listed', (r) => r.size.pending);
   gauge('verdicts_waiting', 'Verdicts not yet on the bus', (r) => r.verdictsWaiting);
   gauge('dead_letters_waiting', 'Dead letters not yet on the bus', (r) => r.lettersWaiting);
   gauge('rules', 'Rules in force', (r) => r.rules);
@@ -116,7 +116,7 @@ export function makeMetrics(registry: Registry, read: () => Readings): Metrics {
     'Violations counted at the time of the bus, not of the node',
     (r) => r.counted.shifted,
   );
-  total('counters_refused_total', 'Violations whose counter found no room', (r) => r.counted.epochsRefused);
+  total('counters_refused_total', 'Violations whose counter found no room', (r) => r.counted.countersRefused);
   total('windows_refused_total', 'Violations that found no room for a window', (r) => r.size.windowsRefused);
   total(
     'vectors_refused_total',
@@ -125,7 +125,11 @@ export function makeMetrics(registry: Registry, read: () => Readings): Metrics {
   );
   total('verdicts_suppressed_total', 'Verdicts held back by the cap per minute', (r) => r.size.capped);
   total('verdicts_replayed_total', 'Verdicts of a replay from before the point of publishing', (r) => r.replayed);
-  total('streams_remade_total', 'Streams that were made anew and are read from their beginning', (r) => r.remade);
+  total(
+    'streams_remade_total',
+    'Streams that were made anew and are read from their beginning',
+    (r) => r.streamsRecreated,
+  );
   total('snapshots_refused_total', 'Lists of pods that could not be read', (r) => r.snapshotsRefused);
   total('dead_letters_dropped_total', 'Dead letters that found no room or were refused', (r) => r.lettersDropped);
   return {

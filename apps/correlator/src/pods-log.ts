@@ -14,10 +14,10 @@ import {
   type StreamMessage,
   streamInfo,
 } from '@bailiff/bus';
-import type { Members } from '@bailiff/correlation';
+import type { PodInventory } from '@bailiff/correlation';
 import { CLUSTER_KEY, decodeSnapshotValue } from '@bailiff/schemas';
 import type { Clock } from '@bailiff/service';
-import { StreamProof } from './stream-watermark.ts';
+import { StreamWatermark } from './stream-watermark.ts';
 
 const STREAM = 'KV_bailiff_pods';
 const PREFIX = '$KV.bailiff_pods.';
@@ -27,23 +27,23 @@ const REPLACES = 'Nats-Expected-Last-Subject-Sequence';
 
 export interface PodsLogOptions {
   bus: Bus;
-  members: Members;
+  inventory: PodInventory;
   clock: Clock;
   signal: AbortSignal;
   onRefused(node: string, reason: string): void;
   /** The bucket was made anew. */
-  onRemade(): void;
+  onRecreated(): void;
 }
 
 export class PodsLog {
   readonly #o: PodsLogOptions;
-  readonly #proof: StreamProof;
+  readonly #proof: StreamWatermark;
   snapshots = 0;
   refused = 0;
 
   constructor(options: PodsLogOptions) {
     this.#o = options;
-    this.#proof = new StreamProof(options.bus, STREAM, options.clock, options.signal);
+    this.#proof = new StreamWatermark(options.bus, STREAM, options.clock, options.signal);
   }
 
   /** Whether every snapshot that was stored up to a time has been taken. */
@@ -57,19 +57,19 @@ export class PodsLog {
 
   /** Reads until the signal aborts. `onCaughtUp` is called once, when all that was there at the start is taken. */
   async read(onCaughtUp: () => void): Promise<void> {
-    const { bus, members, signal } = this.#o;
+    const { bus, inventory: members, signal } = this.#o;
     await bus.whenConnected(signal);
     const [made, judged] = [await this.#madeAt(STREAM), await this.#madeAt('VIOLATIONS')];
     // Ordinarily it is there before the first frame is. One that is younger took the place of another.
-    if (made > judged) members.bornAt(made);
+    if (made > judged) members.bucketCreatedAt(made);
     let caughtUp = false;
     await consumeOrdered(bus, STREAM, {
       start: 'all',
       onMessage: (message) => this.#take(message),
       onRemade: async () => {
-        members.startOver(await this.#madeAt(STREAM));
-        this.#proof.startOver();
-        this.#o.onRemade();
+        members.streamRecreated(await this.#madeAt(STREAM));
+        this.#proof.streamRecreated();
+        this.#o.onRecreated();
       },
       onIdle: () => {
         if (caughtUp) return;
@@ -93,13 +93,13 @@ export class PodsLog {
   #take(message: StreamMessage): void {
     const key = message.subject.slice(PREFIX.length);
     if (key !== CLUSTER_KEY) this.#apply(decodeToken(key), message);
-    this.#proof.noteRead(message.sequence);
+    this.#proof.advanceTo(message.sequence);
   }
 
   #apply(node: string, { sequence, timestampMicros, headers, data }: StreamMessage): void {
     const replaces = headers?.get(REPLACES) ?? '';
     const isGone = (headers?.get(OPERATION) ?? '') !== '';
-    const refused = this.#o.members.apply({
+    const refused = this.#o.inventory.apply({
       node,
       timestampMicros,
       revision: sequence,

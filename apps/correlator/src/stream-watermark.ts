@@ -15,7 +15,7 @@ const RETRY_MS = 200;
 /** A question about a time to come is asked again this soon. */
 const AGAIN_MS = 50;
 
-export class StreamProof {
+export class StreamWatermark {
   readonly #bus: Bus;
   readonly #stream: string;
   readonly #clock: Clock;
@@ -39,7 +39,7 @@ export class StreamProof {
   }
 
   /** Everything up to this sequence has been taken. */
-  noteRead(sequence: number): void {
+  advanceTo(sequence: number): void {
     this.#read = sequence;
     if (this.#waiters.length === 0) return;
     for (const waiter of this.#waiters) if (waiter.sequence <= sequence) waiter.resolve();
@@ -47,7 +47,7 @@ export class StreamProof {
   }
 
   /** The stream was made anew: answers about the old one prove nothing about it. */
-  startOver(): void {
+  streamRecreated(): void {
     this.#read = 0;
     this.#lives += 1;
     this.#created = '';

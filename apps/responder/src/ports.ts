@@ -2,7 +2,7 @@
 import type { Response, Verdict } from '@bailiff/schemas';
 
 /** A verdict with its place on the bus. */
-export interface PlacedVerdict {
+export interface StoredVerdict {
   verdict: Verdict;
   sequence: number;
   /** The bus's time of it. */

@@ -23,26 +23,26 @@ import {
   BUDGET_EXHAUSTED,
   DELETE_STORM,
   Ledger,
+  OVERDUE_GRACE_MS,
   POLICY_SETTLE_MICROS,
-  PolicyBook,
+  PolicyHistory,
   phaseGroupOf,
   RELEASED,
   tasksOf,
-  UNANSWERED_MS,
 } from '@bailiff/response';
 import { type Response, SchemaRegistry } from '@bailiff/schemas';
 import { busOptionsOf, busServiceOf, QuietLog, type ServiceContext, ServiceError } from '@bailiff/service';
 import { limitsOf, type ResponderConfig } from './config.ts';
 import { type Metrics, makeMetrics } from './metrics.ts';
-import type { Job, JobResult, PlacedVerdict, StepHook } from './ports.ts';
+import type { Job, JobResult, StepHook, StoredVerdict } from './ports.ts';
 import { Backlog, clearJob, type Now, type QueuedJob, undoJobs } from './scheduling/backlog.ts';
 import { OrderGate } from './scheduling/order-gate.ts';
 import { Queues } from './scheduling/queues.ts';
 import { redisOf } from './scheduling/redis-options.ts';
-import { QuarantineKeeper } from './streams/quarantine-controller.ts';
+import { QuarantineController } from './streams/quarantine-controller.ts';
 import { ResponseStream } from './streams/responses.ts';
 import { VerdictStream } from './streams/verdicts.ts';
-import { nodeAsker } from './tasks/capture-client.ts';
+import { captureClient } from './tasks/capture-client.ts';
 import { FactReader } from './tasks/read-facts.ts';
 import { TaskRunner } from './tasks/run-task.ts';
 import { UndoRunner } from './tasks/run-undo.ts';
@@ -77,12 +77,12 @@ export async function startResponder(ctx: ServiceContext<ResponderConfig>, hooks
     facts: new FactReader(() => clock.monotonicMs()),
     clock,
     limits: limitsOf(config, responsesMaxAgeMs),
-    askNode: nodeAsker(bus),
+    requestCapture: captureClient(bus),
   });
   await responder.start(signal);
 }
 
-type Outside = Pick<TaskDeps, 'facts' | 'clock' | 'limits' | 'askNode'> & { kube: KubeClient; quarantine: Bucket };
+type Outside = Pick<TaskDeps, 'facts' | 'clock' | 'limits' | 'requestCapture'> & { kube: KubeClient; quarantine: Bucket };
 
 class Responder {
   readonly #ctx: ServiceContext<ResponderConfig>;
@@ -90,7 +90,7 @@ class Responder {
   readonly #ledger = new Ledger();
   readonly #order = new OrderGate();
   readonly #backlog = new Backlog(this.#order);
-  readonly #book = new PolicyBook();
+  readonly #book = new PolicyHistory();
   readonly #metrics: Metrics;
   readonly #configLog: ConfigLog;
   readonly #teller: InstanceTeller;
@@ -98,7 +98,7 @@ class Responder {
   readonly #verdicts: VerdictStream;
   readonly #tasks: TaskRunner;
   readonly #undos: UndoRunner;
-  readonly #keeper: QuarantineKeeper;
+  readonly #keeper: QuarantineController;
   /** Ends the reading of RESPONSES and the requests of jobs: later than the intake, so that running jobs may end in order. */
   readonly #end = new AbortController();
   #queues: Queues | null = null;
@@ -121,7 +121,7 @@ class Responder {
     this.#step = step;
     this.#metrics = makeMetrics(ctx.metrics, () => ({
       outstanding: this.#backlog.size,
-      unanswered: this.#backlog.unanswered(this.#ledger, clock.nowMicros(), UNANSWERED_MS),
+      unanswered: this.#backlog.unanswered(this.#ledger, clock.nowMicros(), OVERDUE_GRACE_MS),
       stalledSeconds: this.#teller.stalledSeconds,
       redisUp: this.#queues?.ready ? 1 : 0,
       undosOverdue: undoJobs(this.#ledger, clock.nowMicros(), 0, () => true).length,
@@ -140,7 +140,7 @@ class Responder {
     this.#configLog = new ConfigLog(bus, {
       onChange: (change) => this.#onConfig(change),
       onRemade: () => {
-        this.#book.startOver();
+        this.#book.streamRecreated();
         this.#onRemade('CONFIG_LOG');
       },
     });
@@ -163,7 +163,7 @@ class Responder {
       onUnreadable: unreadable('RESPONSES'),
       onWait: onWait('dead letters of RESPONSES'),
       clock,
-      onRemade: () => this.#onRemade('RESPONSES'),
+      onRecreated: () => this.#onRemade('RESPONSES'),
       signal: this.#end.signal,
     });
     this.#verdicts = new VerdictStream({
@@ -173,7 +173,7 @@ class Responder {
       onUnreadable: unreadable('VERDICTS'),
       onWait: onWait('dead letters of VERDICTS'),
       clock,
-      onRemade: () => {
+      onRecreated: () => {
         this.#backlog.clear();
         this.#caughtUp = false;
         this.#onRemade('VERDICTS');
@@ -185,7 +185,7 @@ class Responder {
       ...outside,
       ledger: this.#ledger,
       order: this.#order,
-      book: this.#book,
+      policies: this.#book,
       log: this.#responses,
       readVerdict: (sequence) => this.#verdicts.get(sequence),
       metrics: this.#metrics,
@@ -197,21 +197,21 @@ class Responder {
     this.#undos = new UndoRunner(deps);
   }
 
-  #keeperOf(bus: Bus, bucket: Bucket): QuarantineKeeper {
+  #keeperOf(bus: Bus, bucket: Bucket): QuarantineController {
     const { clock, log, signal } = this.#ctx;
-    return new QuarantineKeeper({
+    return new QuarantineController({
       bus,
       bucket,
       ledger: this.#ledger,
       log: this.#responses,
       nowMs: () => clock.nowMs(),
-      onRemade: () => this.#onRemade('KV_bailiff_quarantine'),
-      onLost: (node) =>
+      onRecreated: () => this.#onRemade('KV_bailiff_quarantine'),
+      onUnreadable: (node) =>
         log.error(
           { node },
           'the quarantine list of the node cannot be read: rebuilding it from RESPONSES. Find out who wrote it',
         ),
-      onPutAgain: (node, pods) => {
+      onRestored: (node, pods) => {
         this.#metrics.quarantinesPutAgain.inc(pods);
         log.warn({ node, pods }, 'quarantines that the bucket had lost are put again');
       },
@@ -280,7 +280,7 @@ class Responder {
     });
   }
 
-  async #onVerdict(placed: PlacedVerdict): Promise<void> {
+  async #onVerdict(placed: StoredVerdict): Promise<void> {
     const { clock, signal } = this.#ctx;
     const { verdictId } = placed.verdict;
     await this.#configLog.whenCaughtUpTo(placed.atMicros - POLICY_SETTLE_MICROS);
@@ -335,7 +335,7 @@ class Responder {
     );
   }
 
-  #onConfig(change: Parameters<PolicyBook['apply']>[0]): void {
+  #onConfig(change: Parameters<PolicyHistory['apply']>[0]): void {
     const before = new Set(this.#book.refused().map(({ sequence }) => sequence));
     this.#book.apply(change);
     const isOurs = /^(response|disarm)\./.test(change.key);
@@ -369,7 +369,7 @@ class Responder {
     const aheadMs = 2 * config.scanIntervalMs;
     this.#metrics.scans.inc();
     this.#ledger.prune(nowMicros);
-    void this.#keeper.settle();
+    void this.#keeper.reconcile();
     const jobs = this.#dueJobs(aheadMs);
     jobs.push(...undoJobs(this.#ledger, nowMicros, aheadMs, (taskId) => this.#undos.isCleared(taskId)));
     void this.#schedule(jobs);

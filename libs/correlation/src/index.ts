@@ -1,21 +1,21 @@
 export {
-  type Claim,
-  NO_PRECEDENTS,
-  type Precedents,
+  type Attribution,
+  attributePod,
+  NO_PRIOR_REFUSALS,
+  type PodReport,
+  type RefusalLookup,
   type RefusalReason,
-  type Standing,
-  standingOf,
 } from './attribution/attribution.ts';
-export { MAX_PARKED, MAX_PARKED_PER_NODE } from './attribution/pending-violations.ts';
-export { MAX_FORMER, type Member, Members, type SnapshotEntry } from './attribution/pod-inventory.ts';
-export { indexesIn, PrecedentBook } from './attribution/prior-refusals.ts';
+export { MAX_PENDING, MAX_PENDING_PER_NODE } from './attribution/pending-violations.ts';
+export { type InventoryEntry, MAX_FORMER, PodInventory, type PodSnapshot } from './attribution/pod-inventory.ts';
+export { indexesIn, PriorRefusals } from './attribution/prior-refusals.ts';
 export { counterPool, DUPLICATE, EpochCounter } from './counting/counters.ts';
-export { MAX_EPOCHS_PER_NODE } from './counting/node-state.ts';
-export { Fold, type FoldOptions, type FramePlace, type Refusal } from './engine/engine.ts';
-export { SHARES, type Share } from './engine/node-quotas.ts';
-export { RuleBook, type RuleChange, type RuleProblem, type RuleSet } from './engine/rule-history.ts';
+export { MAX_COUNTERS_PER_NODE } from './counting/node-state.ts';
+export { CorrelationEngine, type CorrelationEngineOptions, type FramePosition, type Refusal } from './engine/engine.ts';
+export { NODE_QUOTAS, type NodeQuota } from './engine/node-quotas.ts';
+export { type RuleChange, RuleHistory, type RuleProblem, type RuleSet } from './engine/rule-history.ts';
 export { MAX_WINDOWS } from './engine/rule-state.ts';
-export { type CompiledRule, compileRule, countedValue, groupKeyOf, matchedStages, selects } from './engine/rules.ts';
+export { compileRule, groupKeyOf, matchedStages, selects } from './engine/rules.ts';
 export { makeVerdict } from './engine/verdict.ts';
 export { DEFAULT_VERDICTS_PER_MINUTE, VERDICT_SHARE, VerdictCap } from './engine/verdict-cap.ts';
 export { cooldownEpoch, verdictIdOf } from './engine/verdict-id.ts';
@@ -27,6 +27,9 @@ export {
   type StreamState,
   warmUpMicros,
 } from './replay/replay-plan.ts';
+export { type CompiledRule, countedValue } from './windows/compiled-rule.ts';
+export { CountWindow, ValueWindow } from './windows/count-windows.ts';
 export { MAX_EVIDENCE } from './windows/evidence.ts';
-export { BUCKETS, CountWindow, OrderedStageWindow, StageWindow, ValueWindow } from './windows/group-window.ts';
+export { BUCKETS } from './windows/group-window.ts';
+export { OrderedStageWindow, StageWindow } from './windows/stage-windows.ts';
 export * from './windows/time.ts';

@@ -1,13 +1,14 @@
 /**
- * What tests of judging begin with: violations and frames with everything filled in, lists of pods, and a collector that counts as a real one
- * does: its counters only grow, it says what grew since it last spoke, and its frames have growing numbers.
+ * Builders for tests of correlation: complete violations and frames, pod lists, and a simulated
+ * collector. Its counters only grow, each frame has the increments since the last one, and frame
+ * sequences increase.
  */
 import type { OperationSample, PacketSample, PodRef, Violation, ViolationFrame } from '@bailiff/schemas';
-import { Members } from './attribution/pod-inventory.ts';
-import { Fold, type FoldOptions, type FramePlace } from './engine/engine.ts';
-import { RuleBook } from './engine/rule-history.ts';
+import { PodInventory } from './attribution/pod-inventory.ts';
+import { CorrelationEngine, type CorrelationEngineOptions, type FramePosition } from './engine/engine.ts';
+import { RuleHistory } from './engine/rule-history.ts';
 
-/** A time to begin at, in microseconds: the start of a counter slot, so that tests know where slots end. */
+/** Start time of tests in microseconds. It is the start of a counter slot. */
 export const T0 = 1_800_000_000_000_000;
 export const SECOND = 1_000_000;
 export const MINUTE = 60 * SECOND;
@@ -123,7 +124,7 @@ export function makeFrame(violations: Violation[], more: Partial<ViolationFrame>
   };
 }
 
-/** The JSON of a node's list, as ipam-sync puts it. */
+/** A snapshot of a node's pods, as ipam-sync writes it. */
 export function snapshotJson(node: string, pods: readonly PodRef[], revision = 1): string {
   const listed = pods.map(({ uid, namespace, name, ownerKind, ownerName, ownerUid }) => ({
     uid,
@@ -143,24 +144,24 @@ export function snapshotJson(node: string, pods: readonly PodRef[], revision = 1
   return JSON.stringify({ nodeName: node, revision, pods: listed });
 }
 
-/** Lists that have always been known. */
-export function membersOf(lists: Readonly<Record<string, readonly PodRef[]>>): Members {
-  const members = new Members();
+/** An inventory whose lists are complete from the start. */
+export function podInventoryOf(lists: Readonly<Record<string, readonly PodRef[]>>): PodInventory {
+  const inventory = new PodInventory();
   let revision = 0;
   for (const [node, pods] of Object.entries(lists)) {
     revision++;
-    members.apply({ node, timestampMicros: 1, revision, previousRevision: 0, json: snapshotJson(node, pods) });
+    inventory.apply({ node, timestampMicros: 1, revision, previousRevision: 0, json: snapshotJson(node, pods) });
   }
-  return members;
+  return inventory;
 }
 
-/** A rule book with only these rules, each as an operator would write it. */
-export function bookOf(rules: Readonly<Record<string, unknown>>): RuleBook {
-  const book = new RuleBook({});
+/** A rule history with only these rules, each as an operator writes it. */
+export function ruleHistoryOf(rules: Readonly<Record<string, unknown>>): RuleHistory {
+  const history = new RuleHistory({});
   let sequence = 0;
   for (const [name, rule] of Object.entries(rules)) {
     sequence++;
-    const problems = book.apply({
+    const problems = history.apply({
       sequence,
       timestampMicros: 1,
       key: `correlation.cluster._.${name}`,
@@ -168,65 +169,71 @@ export function bookOf(rules: Readonly<Record<string, unknown>>): RuleBook {
     })?.problems;
     if (problems && problems.length > 0) throw new Error(problems[0]?.message);
   }
-  return book;
+  return history;
 }
 
-/** A fold that keeps what it says. */
-export function recordingFold(options: Omit<FoldOptions, 'onVerdict' | 'onRefusal'>) {
-  const verdicts: Parameters<FoldOptions['onVerdict']>[0][] = [];
-  const refusals: Parameters<NonNullable<FoldOptions['onRefusal']>>[0][] = [];
-  const fold = new Fold({
+/** An engine that records its verdicts and refusals. */
+export function recordingEngine(options: Omit<CorrelationEngineOptions, 'onVerdict' | 'onRefusal'>) {
+  const verdicts: Parameters<CorrelationEngineOptions['onVerdict']>[0][] = [];
+  const refusals: Parameters<NonNullable<CorrelationEngineOptions['onRefusal']>>[0][] = [];
+  const engine = new CorrelationEngine({
     ...options,
     onVerdict: (verdict) => verdicts.push(verdict),
     onRefusal: (refusal) => refusals.push(refusal),
   });
   let sequence = 0;
   return {
-    fold,
+    engine,
     verdicts,
     refusals,
-    /** Folds a frame stored at a time; its node is the one it names unless said otherwise. */
-    send(timestampMicros: number, frame: ViolationFrame, place: Partial<FramePlace> = {}) {
+    /**
+     * Processes a frame stored at a time. By default its position has the node that the frame
+     * names.
+     */
+    send(timestampMicros: number, frame: ViolationFrame, place: Partial<FramePosition> = {}) {
       sequence++;
-      fold.frame({ sequence, timestampMicros, node: frame.nodeName, ...place }, frame);
+      engine.processFrame({ sequence, timestampMicros, node: frame.nodeName, ...place }, frame);
     },
   };
 }
 
-/** Counts and frames of one node as its collector makes them. */
+/** Simulates the counters and frames of one node's collector. */
 export class SimCollector {
   readonly node: string;
   readonly #bootId: string;
   #frameSequence = 0;
-  readonly #counters = new Map<string, { violation: Violation; total: number; said: number }>();
+  readonly #counters = new Map<string, { violation: Violation; total: number; published: number }>();
 
   constructor(node: string, bootId = `boot-${node}`) {
     this.node = node;
     this.#bootId = bootId;
   }
 
-  /** Packets of a pod break a vector. */
+  /** Counts packets of a pod that violate a vector. */
   spoof(pod: PodRef, packets: number, more: Partial<Violation> = {}): void {
     const violation = makeViolation({ pod, ...more });
     const key = `${this.#bootId}/${pod.uid}/${violation.vector}/${violation.action}`;
-    const counter = this.#counters.get(key) ?? { violation, total: 0, said: 0 };
+    const counter = this.#counters.get(key) ?? { violation, total: 0, published: 0 };
     counter.violation = { ...violation, counterEpoch: key };
     counter.total += packets;
     this.#counters.set(key, counter);
   }
 
-  /** All that grew since the last frame; null when nothing did. @param nodeMicros the node's clock */
+  /**
+   * A frame with all increments since the last one; null without any.
+   * @param nodeMicros the node's clock
+   */
   flush(nodeMicros: number): ViolationFrame | null {
     const violations: Violation[] = [];
     for (const counter of this.#counters.values()) {
-      const grown = counter.total - counter.said;
-      if (grown === 0) continue;
-      counter.said = counter.total;
+      const increment = counter.total - counter.published;
+      if (increment === 0) continue;
+      counter.published = counter.total;
       violations.push({
         ...counter.violation,
         cumulativePackets: counter.total,
         count: 1,
-        suppressed: grown - 1,
+        suppressed: increment - 1,
         firstSeenAt: nodeMicros,
         lastSeenAt: nodeMicros,
       });
@@ -242,8 +249,8 @@ export class SimCollector {
     });
   }
 
-  /** A collector that was killed and knows nothing of what it said: it reports every counter from its beginning. */
+  /** Simulates a collector that lost its acknowledgements: it reports every counter from zero. */
   forget(): void {
-    for (const counter of this.#counters.values()) counter.said = 0;
+    for (const counter of this.#counters.values()) counter.published = 0;
   }
 }

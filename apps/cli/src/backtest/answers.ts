@@ -11,17 +11,17 @@ import { inOrder, type TrialVerdict } from '@bailiff/correlation';
 import type { ResponsePolicy } from '@bailiff/policy';
 import {
   type ActionEntry,
+  checkGuards,
   type Facts,
-  hasStandIn,
-  judge,
+  hasSubstitute,
   needsReservation,
   type OwnerFacts,
   type OwnerRef,
   ownerOf,
   type PodFacts,
   planVerdict,
-  substitutesOf,
   type Task,
+  withSubstitutes,
 } from '@bailiff/response';
 
 /** A pod as its node's list has it. */
@@ -102,7 +102,7 @@ class Simulation {
     const dryRun = task.dryRun || (policy?.dryRun ?? false);
     const facts = this.#facts(task, verdict);
     this.#actions = dropOlder(this.#actions, atMicros - ACTION_MEMORY_MICROS);
-    const decision = judge({
+    const decision = checkGuards({
       task: { ...task, dryRun: false },
       verdict,
       policy: policy && { ...policy, dryRun: false },
@@ -121,7 +121,7 @@ class Simulation {
       this.#insert({ ...due, atMicros: Math.max(decision.untilMicros, atMicros + 1) }, place);
     } else if (decision.kind === 'refuse') {
       this.answers.push({ ...told, outcome: 'refuse', code: decision.code, reason: decision.reason });
-      if (policy && hasStandIn(action, decision.code, policy)) this.#substitute(due, decision.code, policy, place);
+      if (policy && hasSubstitute(action, decision.code, policy)) this.#substitute(due, decision.code, policy, place);
     } else if (decision.kind === 'go') {
       this.answers.push({ ...told, outcome: 'act', code: '', reason: '' });
       this.#act(task, verdict, facts, atMicros);
@@ -146,7 +146,7 @@ class Simulation {
     place: number,
   ): void {
     const stopped = { atMicros, response: { reasonCode } };
-    const tasks = substitutesOf([task], verdict, new Map([[task.policy, policy]]), () => stopped);
+    const tasks = withSubstitutes([task], verdict, new Map([[task.policy, policy]]), () => stopped);
     const substitute = tasks.find((one) => one.substitute);
     if (!substitute || this.#planned.has(substitute.taskId)) return;
     this.#planned.add(substitute.taskId);

@@ -3,7 +3,7 @@
  * cannot be read is counted by reason and passed over, as the correlator does.
  */
 import { parseSubject, type StreamMessage, schemaLookup } from '@bailiff/bus';
-import type { FramePlace } from '@bailiff/correlation';
+import type { FramePosition } from '@bailiff/correlation';
 import { decodeJudgedFrame, decodeWithLookup, type JudgedFrame, JudgedRegistry, SchemaError } from '@bailiff/schemas';
 import { readStretch } from '../replay/stretch.ts';
 import type { Session } from '../session.ts';
@@ -14,9 +14,9 @@ const MAX_SUBJECTS = 16_384;
 export interface FrameStretch {
   fromMicros: number;
   untilMicros: number;
-  onFrame(place: FramePlace, frame: JudgedFrame, pending: number): void;
+  onFrame(place: FramePosition, frame: JudgedFrame, pending: number): void;
   /** A frame with a field above its limit, which is judged too: it counts against its node. */
-  onInvalid(place: FramePlace, detail: string): void;
+  onInvalid(place: FramePosition, detail: string): void;
 }
 
 /** @returns how many messages could not be read. @throws BusError; the signal's reason */

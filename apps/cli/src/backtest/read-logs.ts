@@ -16,7 +16,7 @@ import {
   type StreamMessage,
   streamInfo,
 } from '@bailiff/bus';
-import { Members, PrecedentBook } from '@bailiff/correlation';
+import { PodInventory, PriorRefusals } from '@bailiff/correlation';
 import type { ConfigEntry } from '@bailiff/response';
 import { CLUSTER_KEY, decodeSnapshotValue, nodeSnapshot } from '@bailiff/schemas';
 import { parseJson } from '../read/nodes.ts';
@@ -45,17 +45,17 @@ export async function readConfigChanges({ bus, io }: Session): Promise<ConfigEnt
 }
 
 export interface PodLists {
-  members: Members;
+  members: PodInventory;
   /** As the newest lists have them, by uid. */
   pods: Map<string, ListedPod>;
 }
 
 export async function readPodLists({ bus, io }: Session): Promise<PodLists> {
-  const members = new Members();
+  const members = new PodInventory();
   const newest = new Map<string, [string, ListedPod][]>();
   const [lists, violations] = await Promise.all([streamInfo(bus, PODS_STREAM), streamInfo(bus, 'VIOLATIONS')]);
   // As the correlator does: lists that are younger than the violations took the place of others.
-  if (microsOf(lists.created) > microsOf(violations.created)) members.bornAt(microsOf(lists.created));
+  if (microsOf(lists.created) > microsOf(violations.created)) members.bucketCreatedAt(microsOf(lists.created));
   await readAll(bus, io.signal, PODS_STREAM, (message) => {
     const key = message.subject.slice(PODS_PREFIX.length);
     if (key === CLUSTER_KEY) return;
@@ -80,7 +80,7 @@ function podsIn(node: string, json: string): [string, ListedPod][] {
 }
 
 /** Precedents, and how many claims nobody but a precedent vouched for. */
-export class CountingPrecedents extends PrecedentBook {
+export class CountingPrecedents extends PriorRefusals {
   accepted = 0;
   /** Without counting. */
   readonly ask = (sequence: number, index: number): string | undefined => super.reasonOf(sequence, index);

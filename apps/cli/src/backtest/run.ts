@@ -9,8 +9,15 @@
  */
 import { createHash } from 'node:crypto';
 import { filters, microsOf, streamInfo } from '@bailiff/bus';
-import { Fold, type RuleBook, type TrialVerdict, trialBook, trialOf, warmUpMicros } from '@bailiff/correlation';
-import { POLICY_SETTLE_MICROS, PolicyBook } from '@bailiff/response';
+import {
+  CorrelationEngine,
+  type RuleHistory,
+  type TrialVerdict,
+  trialOf,
+  trialRuleHistory,
+  warmUpMicros,
+} from '@bailiff/correlation';
+import { POLICY_SETTLE_MICROS, PolicyHistory } from '@bailiff/response';
 import { encodeVerdict, type Verdict } from '@bailiff/schemas';
 import { CliError } from '../errors.ts';
 import { readStretch } from '../replay/stretch.ts';
@@ -107,7 +114,7 @@ async function endsOf(session: Session): Promise<StreamEnds> {
 }
 
 /** Longest of all rules that decide about a stretch. */
-function longestOf(books: readonly RuleBook[], sinceMicros: number) {
+function longestOf(books: readonly RuleHistory[], sinceMicros: number) {
   const longest = books.map((book) => book.longestSince(sinceMicros - LONGEST_MEMORY_MICROS));
   return {
     warmUp: Math.max(...longest.map(warmUpMicros)),
@@ -147,8 +154,8 @@ export async function runBacktest(session: Session, request: BacktestRequest): P
   const ends = await endsOf(session);
   const untilMicros = Math.min(request.untilMicros, ends.lastMicros);
   const changes = await readConfigChanges(session);
-  const liveBook = trialBook(changes, {});
-  const books = onTrial === null ? [liveBook] : [liveBook, trialBook(changes, onTrial.rules, only)];
+  const liveBook = trialRuleHistory(changes, {});
+  const books = onTrial === null ? [liveBook] : [liveBook, trialRuleHistory(changes, onTrial.rules, only)];
   const { warmUp, nearMicros } = longestOf(books, Math.max(request.sinceMicros, ends.firstMicros));
   const span = planSpan(ends, request, warmUp);
   const { members, pods } = await readPodLists(session);
@@ -159,7 +166,13 @@ export async function runBacktest(session: Session, request: BacktestRequest): P
     const said = index === 0 ? live : trial;
     // A fold of its own counts for the first one alone what a precedent let through.
     const own = index === 0 ? precedents : { untilMicros: precedents.untilMicros, reasonOf: precedents.ask };
-    return new Fold({ rules, members, precedents: own, verdictsPerMinute, onVerdict: (verdict) => said.take(verdict) });
+    return new CorrelationEngine({
+      rules,
+      inventory: members,
+      priorRefusals: own,
+      verdictsPerMinute,
+      onVerdict: (verdict) => said.take(verdict),
+    });
   });
   const stretch = emptyStretch(span, warmUp);
   let read = 0;
@@ -180,12 +193,12 @@ export async function runBacktest(session: Session, request: BacktestRequest): P
         stretch.frames += 1;
         stretch.violations += frame.violations.length;
       }
-      for (const fold of folds) fold.frame(place, frame);
+      for (const fold of folds) fold.processFrame(place, frame);
       read += 1;
       request.onProgress(read, pending);
     },
     onInvalid: (place, detail) => {
-      for (const fold of folds) fold.invalid(place, detail);
+      for (const fold of folds) fold.rejectFrame(place, detail);
     },
   });
   for (const fold of folds) settle(fold);
@@ -208,7 +221,7 @@ function emptyStretch({ warmFromMicros }: Span, warmUp: number): Stretch {
 }
 
 /** Lets violations go that wait for their pod to be listed, as time would. */
-function settle(fold: Fold): void {
+function settle(fold: CorrelationEngine): void {
   for (let at = fold.nextDeadlineMicros(); at !== null && Number.isFinite(at); at = fold.nextDeadlineMicros()) {
     fold.advance(at);
   }
@@ -238,7 +251,7 @@ function worldsOf(
   pods: AnswerWorld['pods'],
   onTrial: OnTrial | null,
 ): BacktestResult['worlds'] {
-  const book = new PolicyBook();
+  const book = new PolicyHistory();
   for (const change of changes) book.apply(change);
   const policiesAt = (micros: number) => book.at(micros - POLICY_SETTLE_MICROS).byName;
   const withTrial = (micros: number) => {

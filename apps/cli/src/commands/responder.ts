@@ -1,6 +1,6 @@
 /** `bailiff responder rbac`: what the configured answers need of the API server, and nothing more. */
 import { readFileSync } from 'node:fs';
-import { actionsOf, EVERY_ACTION, PolicyBook, type RbacActions, responderRules } from '@bailiff/response';
+import { actionsOf, EVERY_ACTION, PolicyHistory, type RbacActions, responderRules } from '@bailiff/response';
 import type { Command } from 'commander';
 import { CliError } from '../errors.ts';
 import type { CliIo } from '../io.ts';
@@ -62,7 +62,7 @@ export function register(program: Command, io: CliIo): void {
     }
     io.exitCode = await withSession(io, command, async (session) => {
       const { readConfigChanges } = await import('../backtest/read-logs.ts');
-      const book = new PolicyBook();
+      const book = new PolicyHistory();
       for (const change of await readConfigChanges(session)) book.apply(change);
       return print(session.out, actionsOf(book.latest().byName.values()), json);
     });

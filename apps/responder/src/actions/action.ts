@@ -20,7 +20,7 @@ export interface ActionContext {
   api: Api;
   quarantine: QuarantineBucket;
   /** Asks a node's collector. @throws BusError, Error for an answer that is none */
-  askNode(node: string, request: CaptureRequest): Promise<CaptureAnswer>;
+  requestCapture(node: string, request: CaptureRequest): Promise<CaptureAnswer>;
 }
 
 /** What came of it; a failure is thrown, unless no further try could mend it. */
@@ -29,7 +29,7 @@ export interface Outcome {
   reasonCode: string;
   reason: string;
   /** True when the effect is another's and so not to be undone at this task's time. */
-  notOurs?: boolean;
+  isForeign?: boolean;
   /** A person decided meanwhile that it is not to be. */
   refused?: boolean;
   /** Nothing came of it, and trying again would not help. */

@@ -10,7 +10,7 @@ export const capture: Action = {
   /** One that was taken and not recorded is lost: it is taken again, if the pod is still there. */
   tookEffect: () => false,
 
-  async carryOut({ task, verdict, askNode }) {
+  async carryOut({ task, verdict, requestCapture: askNode }) {
     const request = {
       podUid: verdict.pod?.uid ?? '',
       arguments: task.step.arguments ?? 'redacted',

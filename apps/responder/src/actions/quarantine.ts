@@ -67,7 +67,7 @@ export const quarantine: Action = {
     return {
       reasonCode: ALREADY_QUARANTINED,
       reason: 'it is in quarantine by another verdict, for no less long',
-      notOurs: true,
+      isForeign: true,
     };
   },
 

@@ -4,9 +4,9 @@
  * start; Redis may forget everything.
  */
 
-import { isUnanswered, type Ledger, type Task, type TaskState } from '@bailiff/response';
+import { hasOverdueTask, type Ledger, type Task, type TaskState } from '@bailiff/response';
 import type { Response } from '@bailiff/schemas';
-import type { Job, PlacedVerdict } from '../ports.ts';
+import type { Job, StoredVerdict } from '../ports.ts';
 import type { OrderGate } from './order-gate.ts';
 
 /** Some 400 bytes each. When it is full the reading of VERDICTS waits. */
@@ -46,7 +46,7 @@ export class Backlog {
   }
 
   /** Takes a verdict's plan (again, when it has changed); one without an open task is not kept. */
-  put({ verdict, sequence }: PlacedVerdict, tasks: readonly Task[], ledger: Ledger): void {
+  put({ verdict, sequence }: StoredVerdict, tasks: readonly Task[], ledger: Ledger): void {
     const open = tasks.filter(({ taskId }) => !ledger.isClosed(taskId));
     if (open.length === 0) {
       this.#verdicts.delete(verdict.verdictId);
@@ -75,7 +75,7 @@ export class Backlog {
   /** Verdicts with a task that is overdue. */
   unanswered(ledger: Ledger, nowMicros: number, graceMs: number): number {
     let count = 0;
-    for (const { tasks } of this.#verdicts.values()) if (isUnanswered(tasks, ledger, nowMicros, graceMs)) count += 1;
+    for (const { tasks } of this.#verdicts.values()) if (hasOverdueTask(tasks, ledger, nowMicros, graceMs)) count += 1;
     return count;
   }
 

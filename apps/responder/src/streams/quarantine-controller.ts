@@ -21,24 +21,24 @@ import {
 import type { QuarantineEntry } from '@bailiff/schemas';
 import type { ResponseLog } from '../ports.ts';
 
-export interface QuarantineKeeperOptions {
+export interface QuarantineControllerOptions {
   bus: Bus;
   bucket: Bucket;
   ledger: Pick<Ledger, 'quarantines'>;
   log: Pick<ResponseLog, 'caughtUp'>;
   nowMs(): number;
   /** The bucket was made anew under this process. */
-  onRemade(): void;
+  onRecreated(): void;
   /** A node's key holds no list: an injected reply, or a value of another program. */
-  onLost(nodeName: string): void;
-  onPutAgain(nodeName: string, pods: number): void;
+  onUnreadable(nodeName: string): void;
+  onRestored(nodeName: string, pods: number): void;
   /** Something is still owed: call `settle` again. */
   onError(error: Error): void;
   signal: AbortSignal;
 }
 
-export class QuarantineKeeper {
-  readonly #o: QuarantineKeeperOptions;
+export class QuarantineController {
+  readonly #o: QuarantineControllerOptions;
   /** The bucket was found as it is now, and has not been seen to since. */
   #owing = false;
   /** It became another while this process watched. */
@@ -47,7 +47,7 @@ export class QuarantineKeeper {
   readonly #lost = new Set<string>();
   #working: Promise<void> | null = null;
 
-  constructor(options: QuarantineKeeperOptions) {
+  constructor(options: QuarantineControllerOptions) {
     this.#o = options;
   }
 
@@ -59,17 +59,17 @@ export class QuarantineKeeper {
         const nodeName = decodeToken(entry.key);
         if (!isName(nodeName)) return;
         this.#lost.add(nodeName);
-        this.#o.onLost(nodeName);
+        this.#o.onUnreadable(nodeName);
         this.#owing = true;
-        void this.settle();
+        void this.reconcile();
       },
       onRemade: () => {
         this.#remade = true;
-        this.#o.onRemade();
+        this.#o.onRecreated();
       },
       onSynced: () => {
         this.#owing = true;
-        void this.settle();
+        void this.reconcile();
       },
       signal: this.#o.signal,
     });
@@ -77,7 +77,7 @@ export class QuarantineKeeper {
   }
 
   /** Puts what is owed. Never rejects. */
-  settle(): Promise<void> {
+  reconcile(): Promise<void> {
     this.#working ??= this.#work().finally(() => {
       this.#working = null;
     });
@@ -138,7 +138,7 @@ export class QuarantineKeeper {
       { rebuild: true },
     );
     if (put.length === 0) return;
-    this.#o.onPutAgain(nodeName, put.length);
+    this.#o.onRestored(nodeName, put.length);
     // Released meanwhile: whoever did found no entry to take out.
     await log.caughtUp();
     const still = new Set([...ledger.quarantines()].map(({ taskId }) => taskId));

@@ -51,7 +51,7 @@ export interface ResponseStreamOptions {
   /** A dead letter, or a schema that is asked for, waits for the bus. */
   onWait: UntilTakenOptions['onWait'];
   /** The stream was made anew; what was done stays known. */
-  onRemade(): void;
+  onRecreated(): void;
   clock: UntilTakenOptions['clock'];
   signal: AbortSignal;
 }
@@ -76,18 +76,18 @@ export class ResponseStream implements ResponseLog {
       onIdle: () => {
         if (caughtUp) return;
         caughtUp = true;
-        ledger.reached(before);
+        ledger.advanceTo(before);
         this.#wake();
         onCaughtUp();
       },
       onRemade: async () => {
         before = await lastSequence(bus, STREAM);
         caughtUp = false;
-        ledger.startOver();
+        ledger.streamRecreated();
         const waiting = this.#waiters;
         this.#waiters = [];
         for (const { reject } of waiting) reject(new BusError('BUS_NO_STREAM', `${STREAM} was made anew`));
-        this.#options.onRemade();
+        this.#options.onRecreated();
       },
       signal,
     });
@@ -185,7 +185,7 @@ export class ResponseStream implements ResponseLog {
     const letter = { stream: STREAM, sequence, subject, reason, detail: error.message, data, signal };
     await untilTaken(bus, () => deadLetter(bus, letter), this.#options);
     this.#options.onUnreadable(reason);
-    ledger.reached(sequence);
+    ledger.advanceTo(sequence);
     this.#wake();
   }
 

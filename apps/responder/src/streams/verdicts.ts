@@ -13,7 +13,7 @@ import {
   untilTaken,
 } from '@bailiff/bus';
 import { decodeWithLookup, type SchemaRegistry, type Verdict } from '@bailiff/schemas';
-import type { PlacedVerdict } from '../ports.ts';
+import type { StoredVerdict } from '../ports.ts';
 
 const STREAM = 'VERDICTS';
 /** Verdicts kept so that the jobs of a fresh one need not read it again; 1 kB each. */
@@ -23,19 +23,19 @@ export interface VerdictStreamOptions {
   bus: Bus;
   registry: SchemaRegistry;
   /** Awaited: the next one is read when this one is taken. */
-  onVerdict(placed: PlacedVerdict): Promise<void>;
+  onVerdict(placed: StoredVerdict): Promise<void>;
   onUnreadable(reason: string): void;
   /** A dead letter, or a schema that is asked for, waits for the bus. */
   onWait: UntilTakenOptions['onWait'];
   /** The stream was made anew: verdicts of before are gone, and their sequences name others. */
-  onRemade(): void;
+  onRecreated(): void;
   clock: UntilTakenOptions['clock'];
   signal: AbortSignal;
 }
 
 export class VerdictStream {
   readonly #options: VerdictStreamOptions;
-  #cache = new Map<number, PlacedVerdict>();
+  #cache = new Map<number, StoredVerdict>();
   /** Newest verdict that was planned or set aside. */
   position: Position = { sequence: 0, timestampMicros: 0 };
 
@@ -70,14 +70,14 @@ export class VerdictStream {
         caughtUp = false;
         this.position = { sequence: 0, timestampMicros: 0 };
         this.#cache.clear();
-        this.#options.onRemade();
+        this.#options.onRecreated();
       },
       signal,
     });
   }
 
   /** One verdict by its sequence; null when the stream no longer has it or it cannot be read. @throws BusError */
-  async get(sequence: number): Promise<PlacedVerdict | null> {
+  async get(sequence: number): Promise<StoredVerdict | null> {
     const known = this.#cache.get(sequence);
     if (known) return known;
     const message = await getMessage(this.#options.bus, STREAM, sequence);
@@ -86,13 +86,13 @@ export class VerdictStream {
     return placed;
   }
 
-  #keep(placed: PlacedVerdict): void {
+  #keep(placed: StoredVerdict): void {
     this.#cache.set(placed.sequence, placed);
     const [oldest] = this.#cache.keys();
     if (this.#cache.size > CACHE_SIZE && oldest !== undefined) this.#cache.delete(oldest);
   }
 
-  async #decode(message: StreamMessage): Promise<PlacedVerdict | null> {
+  async #decode(message: StreamMessage): Promise<StoredVerdict | null> {
     const { bus, registry, signal } = this.#options;
     try {
       const decoded = await decodeWithLookup(message.data, registry);

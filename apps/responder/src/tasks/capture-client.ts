@@ -4,11 +4,13 @@ import { parseCaptureAnswer } from '@bailiff/schemas';
 import type { ActionContext } from '../actions/action.ts';
 
 /** Above a collector's own budget for it, below the wait of the deletion behind it (CAPTURE_WAIT_MS). */
-const ASK_MS = 1_500;
+const CAPTURE_REQUEST_TIMEOUT_MS = 1_500;
 
-export function nodeAsker(bus: Bus): ActionContext['askNode'] {
+export function captureClient(bus: Bus): ActionContext['requestCapture'] {
   return async (node, question) => {
-    const answer = await request(bus, captureSubject(node), JSON.stringify(question), { timeoutMs: ASK_MS });
+    const answer = await request(bus, captureSubject(node), JSON.stringify(question), {
+      timeoutMs: CAPTURE_REQUEST_TIMEOUT_MS,
+    });
     return parseCaptureAnswer(answer.data);
   };
 }

@@ -3,14 +3,14 @@
 
 import { BusError } from '@bailiff/bus';
 import { type KubeApi, KubeError, type RequestOptions } from '@bailiff/kube';
-import { Ledger, PolicyBook, phaseGroupOf, taskIdOf, tasksOf } from '@bailiff/response';
+import { Ledger, PolicyHistory, phaseGroupOf, taskIdOf, tasksOf } from '@bailiff/response';
 import type { Response, Verdict } from '@bailiff/schemas';
 import { systemClock } from '@bailiff/service';
 import fc from 'fast-check';
 import { Registry } from 'prom-client';
 import { describe, expect, it } from 'vitest';
 import { makeMetrics, NO_READINGS } from '../metrics.ts';
-import type { Job, JobResult, PlacedVerdict, Published, Reserved, ResponseLog, Step } from '../ports.ts';
+import type { Job, JobResult, Published, Reserved, ResponseLog, Step, StoredVerdict } from '../ports.ts';
 import { OrderGate } from '../scheduling/order-gate.ts';
 import { FactReader } from './read-facts.ts';
 import { TaskRunner } from './run-task.ts';
@@ -108,7 +108,7 @@ class Replica {
   readonly death: Promise<void>;
   #delivered = 0;
 
-  constructor(world: World, book: PolicyBook, verdicts: readonly PlacedVerdict[], killAt: Step | null) {
+  constructor(world: World, book: PolicyHistory, verdicts: readonly StoredVerdict[], killAt: Step | null) {
     const gone = new Promise<never>(() => {});
     let die = () => {};
     this.death = new Promise((resolve) => {
@@ -131,11 +131,11 @@ class Replica {
     const deps: TaskDeps = {
       ledger: this.ledger,
       order: new OrderGate(),
-      book,
+      policies: book,
       log,
       kube: { ...world.kube, request: (options) => (this.alive ? world.kube.request(options) : gone) },
       quarantine: { newest: async () => null, put: () => gone },
-      askNode: () => gone,
+      requestCapture: () => gone,
       facts: new FactReader(() => 0),
       readVerdict: async (sequence) => verdicts[sequence - 1] ?? null,
       // Only the order of events is under test here; how long a task may take is the chaos tests'.
@@ -209,7 +209,7 @@ interface Setting {
 /** Every replica is handed every task, in an order of its own, as if Redis had lost all locks; then a last one without a kill. */
 async function simulate({ seed, verdicts: count, replicas, maxPods, kills, isFull }: Setting): Promise<World> {
   const world = new World(seed, isFull);
-  const book = new PolicyBook();
+  const book = new PolicyHistory();
   const guards = { budget: { window: '10m', maxPods, maxPodsPerNamespace: maxPods, maxPercent: 100, maxNodes: 1 } };
   const policy = { dryRun: false, steps: [{ action: 'delete' }], guards };
   book.apply({ sequence: 1, timestampMicros: 0, key: 'response.cluster._.p', json: JSON.stringify(policy) });

@@ -14,10 +14,10 @@
 import { BusError } from '@bailiff/bus';
 import {
   ACTION_MEMORY_MICROS,
+  checkGuards,
   type Decision,
   expiryOf,
   isSamePod,
-  judge,
   needsReservation,
   ownerOf,
   recordOf,
@@ -30,7 +30,7 @@ import { type ActionContext, DONE, type Outcome } from '../actions/action.ts';
 import { Api, type ApiTrace } from '../actions/api.ts';
 import { REMOVAL_LOOK_MS } from '../actions/delete.ts';
 import { ACTION_OF } from '../actions/index.ts';
-import type { Job, JobResult, PlacedVerdict } from '../ports.ts';
+import type { Job, JobResult, StoredVerdict } from '../ports.ts';
 import { ORDER_LOOK_MS } from '../scheduling/order-gate.ts';
 import { afterFailure } from './failures.ts';
 import { OWNER_PATIENCE_MS } from './read-facts.ts';
@@ -82,7 +82,7 @@ export class TaskRunner {
   }
 
   async #prepare(job: Job): Promise<Run | null> {
-    const { book, ledger, metrics, kube, limits, step, signal } = this.#deps;
+    const { policies: book, ledger, metrics, kube, limits, step, signal } = this.#deps;
     const placed = await this.#deps.readVerdict(job.sequence);
     if (!placed || placed.verdict.verdictId !== job.verdictId) {
       metrics.orphanJobs.inc();
@@ -207,12 +207,12 @@ export class TaskRunner {
   }
 
   #judge(run: Run, facts: ActionContext['facts'], state: TaskState | undefined): Decision {
-    const { ledger, book, clock, limits } = this.#deps;
+    const { ledger, policies: book, clock, limits } = this.#deps;
     const { task, placed } = run;
     const { verdict } = placed;
     // The bus's clock and this machine's may differ: the later one never lets a budget look emptier than it is by being behind.
     const nowMicros = Math.max(clock.nowMicros(), ledger.newestMicros);
-    return judge({
+    return checkGuards({
       task,
       verdict,
       policy: book.latest().byName.get(task.policy) ?? null,
@@ -273,7 +273,7 @@ export class TaskRunner {
       nowMs: this.#deps.clock.nowMs(),
       api: run.api,
       quarantine: this.#deps.quarantine,
-      askNode: this.#deps.askNode,
+      requestCapture: this.#deps.requestCapture,
     };
   }
 
@@ -306,7 +306,7 @@ export class TaskRunner {
     const { ledger, step } = this.#deps;
     const trace = api.trace ?? this.#underWay.get(task.taskId) ?? null;
     const started = ledger.task(task.taskId)?.started?.response;
-    const undoable = phase === 'succeeded' && !outcome.notOurs && ACTION_OF[task.action].undo !== undefined;
+    const undoable = phase === 'succeeded' && !outcome.isForeign && ACTION_OF[task.action].undo !== undefined;
     await step('before-terminal', { verdictId: task.verdictId, action: task.action });
     await this.#record({
       ...recordOf(task, placed.verdict, phase, 'terminal'),
@@ -339,7 +339,7 @@ export class TaskRunner {
     return result;
   }
 
-  #observeLatency({ verdict, atMicros }: PlacedVerdict, task: Task): void {
+  #observeLatency({ verdict, atMicros }: StoredVerdict, task: Task): void {
     const { metrics, clock } = this.#deps;
     const nowMicros = clock.nowMicros();
     const action = task.action;
@@ -353,7 +353,7 @@ interface Run {
   task: Task;
   /** All of the verdict. */
   tasks: readonly Task[];
-  placed: PlacedVerdict;
+  placed: StoredVerdict;
   api: Api;
   owner: { kind: string; name: string; uid: string } | null;
 }

@@ -2,26 +2,26 @@
 
 import type { BusError } from '@bailiff/bus';
 import type { KubeApi } from '@bailiff/kube';
-import type { GuardLimits, Ledger, PolicyBook } from '@bailiff/response';
+import type { GuardLimits, Ledger, PolicyHistory } from '@bailiff/response';
 import type { Clock } from '@bailiff/service';
 import type { ActionContext } from '../actions/action.ts';
 import type { Metrics } from '../metrics.ts';
-import type { PlacedVerdict, ResponseLog, StepHook } from '../ports.ts';
+import type { ResponseLog, StepHook, StoredVerdict } from '../ports.ts';
 import type { OrderGate } from '../scheduling/order-gate.ts';
 import type { RetryLimits } from './failures.ts';
 import type { FactReader } from './read-facts.ts';
 
 export interface TaskDeps {
   ledger: Ledger;
-  book: PolicyBook;
+  policies: PolicyHistory;
   log: ResponseLog;
   kube: KubeApi;
   quarantine: ActionContext['quarantine'];
-  askNode: ActionContext['askNode'];
+  requestCapture: ActionContext['requestCapture'];
   facts: FactReader;
   order: OrderGate;
   /** By its sequence; null when the stream no longer has it. */
-  readVerdict(sequence: number): Promise<PlacedVerdict | null>;
+  readVerdict(sequence: number): Promise<StoredVerdict | null>;
   clock: Clock;
   metrics: Metrics;
   limits: RunLimits;

@@ -1,106 +1,122 @@
 /**
- * May this node speak of this pod? Pure: members, a claim and times in, an answer and the time from which it holds out.
+ * Pod attribution: decides whether a node may report on a pod, and from which time. Pure.
  *
- * A frame may name only pods that its own node's list has, now or within FORMER_POD_MICROS. What is refused is a claim, never silently
- * dropped: `foreign` is a lie that can be shown (another node's pod, another pod's name, a pod nobody lists although the list is
- * known without a gap) and counts against the node; `unproven` cannot be shown either way (no list, a list with a gap, a pod that left long ago)
- * and blames nobody.
- *
- * Lists are not in the VIOLATIONS stream and their history is not kept. A claim older than what this reader has seen of a list is judged as it was
- * judged then: its dead letter is the precedent, and where there is none it was accepted. So a replay gives what was given live, but it cannot
- * vouch for such a pod's owner and namespace: it counts for itself and its node alone.
+ * A node may report only on pods of its own list, now or within FORMER_POD_MICROS. Anything else
+ * becomes a dead letter. `foreign-pod` is proven false by a list and counts against the node;
+ * `unproven-pod` cannot be decided and does not. A replayed report may be older than the lists. Then
+ * the earlier decision applies: its dead letter or, without one, acceptance for pod and node only.
  */
 import type { JudgedPod } from '@bailiff/schemas';
 import { FORMER_POD_MICROS, POD_GRACE_MICROS, SETTLE_MICROS } from '../windows/time.ts';
-import type { Member, Members } from './pod-inventory.ts';
+import type { InventoryEntry, PodInventory } from './pod-inventory.ts';
 
-/** Why a frame or a part of it was not judged; the reason of its dead letter. */
+/** Why a frame or some of its violations were rejected: the reason of the dead letter. */
 export type RefusalReason =
-  /** A pod that is not this node's; counts against the node. */
+  /** The pod does not belong to the node. Counts against the node. */
   | 'foreign-pod'
-  /** A pod of which it cannot be shown whose it is; blames nobody. */
+  /** No list proves to which node the pod belongs. Does not count against the node. */
   | 'unproven-pod'
   /** The frame names another node than its subject. */
   | 'foreign-node'
-  /** A field holds what no collector writes. */
+  /** A field has a value that no collector writes. */
   | 'invalid-violation'
-  /** A string or a list is above its limit, which no collector writes; counts against the node. */
+  /** A string or a list exceeds its limit, which no collector does. Counts against the node. */
   | 'field-too-long';
 
-export interface Standing {
-  is: 'listed' | 'precedent' | 'foreign-pod' | 'unproven-pod';
-  /** Stream time from which this holds; above the frame's time the claim has to wait, and may get another answer by then. */
+export interface Attribution {
+  /** `accepted-before`: no list proves it, but it was accepted when its frame was new. */
+  outcome: 'listed' | 'accepted-before' | 'foreign-pod' | 'unproven-pod';
+  /**
+   * Stream time from which it holds. If it is later than the frame, the violation waits until then;
+   * the outcome may change.
+   */
   atMicros: number;
-  /** Of `listed`. */
-  member: Member | null;
-  /** One sentence for a person; empty when accepted. */
+  /** Of outcome `listed`. */
+  entry: InventoryEntry | null;
+  /** One sentence for a person; empty if accepted. */
   detail: string;
 }
 
-export interface Precedents {
-  /** Up to this stream time others may have judged already. */
+/** Refusals that the dead letters of VIOLATIONS document. */
+export interface RefusalLookup {
+  /** Frames up to this stream time may have been decided before. */
   readonly untilMicros: number;
-  /** Why a violation was refused then; undefined = it was not. @param index of the violation in its frame */
+  /**
+   * Why a violation was refused; undefined = it was not.
+   * @param index of the violation in its frame
+   */
   reasonOf(streamSequence: number, index: number): string | undefined;
 }
 
-export const NO_PRECEDENTS: Precedents = { untilMicros: 0, reasonOf: () => undefined };
+export const NO_PRIOR_REFUSALS: RefusalLookup = { untilMicros: 0, reasonOf: () => undefined };
 
-const listed = (member: Member, atMicros: number): Standing => ({ is: 'listed', atMicros, member, detail: '' });
-const refused = (is: 'foreign-pod' | 'unproven-pod', atMicros: number, detail: string): Standing => ({
-  is,
+const listed = (entry: InventoryEntry, atMicros: number): Attribution => ({
+  outcome: 'listed',
   atMicros,
-  member: null,
+  entry,
+  detail: '',
+});
+const refused = (outcome: 'foreign-pod' | 'unproven-pod', atMicros: number, detail: string): Attribution => ({
+  outcome,
+  atMicros,
+  entry: null,
   detail,
 });
 
-/** What a node says of a pod, and where it stands in the stream. */
-export interface Claim {
+/** A violation's statement that a pod runs on a node. */
+export interface PodReport {
   node: string;
   pod: JudgedPod;
-  /** Of the frame in the stream, and of the violation in the frame. */
+  /** Stream sequence of the frame. */
   sequence: number;
+  /** Index of the violation in the frame. */
   index: number;
   /** Stream time of the frame. */
   timestampMicros: number;
 }
 
-/** How a claim stands by what is known now. */
-export function standingOf(members: Members, precedents: Precedents, claim: Claim): Standing {
-  const { node, pod, timestampMicros: frameMicros } = claim;
+/** Attributes a report by the current inventory. */
+export function attributePod(inventory: PodInventory, priorRefusals: RefusalLookup, report: PodReport): Attribution {
+  const { node, pod, timestampMicros: frameMicros } = report;
   const deadline = frameMicros + POD_GRACE_MICROS + SETTLE_MICROS;
-  const holders = members.of(pod.uid);
-  const own = holders.find((member) => member.node === node);
+  const entries = inventory.entriesOf(pod.uid);
+  const own = entries.find((entry) => entry.node === node);
   if (own && own.settledAt <= deadline) {
     const at = Math.max(frameMicros, own.settledAt);
     if (own.namespace !== pod.namespace || own.name !== pod.name) {
-      const said = `${pod.namespace}/${pod.name}`;
-      return refused('foreign-pod', at, `pod ${pod.uid} is ${own.namespace}/${own.name}, not ${said}`);
+      const reported = `${pod.namespace}/${pod.name}`;
+      return refused('foreign-pod', at, `pod ${pod.uid} is ${own.namespace}/${own.name}, not ${reported}`);
     }
     if (own.until + FORMER_POD_MICROS >= frameMicros) return listed(own, at);
     return refused('unproven-pod', at, `pod ${pod.uid} left ${node} more than ten minutes before`);
   }
-  const other = holders.find((member) => member.node !== node && member.settledAt <= deadline);
+  const other = entries.find((entry) => entry.node !== node && entry.settledAt <= deadline);
   if (other) {
     const at = Math.max(frameMicros, other.settledAt);
     return refused('foreign-pod', at, `pod ${pod.uid} is on ${other.node}, not on ${node}`);
   }
-  return ofNobody(members, precedents, claim, deadline);
+  return attributeUnlisted(inventory, priorRefusals, report, deadline);
 }
 
-/** A pod that no list names. */
-function ofNobody(members: Members, precedents: Precedents, claim: Claim, deadline: number): Standing {
-  const { node, pod, timestampMicros: frameMicros } = claim;
-  const knownSince = members.knownSince(node);
-  const known = knownSince !== null && knownSince <= Math.max(0, frameMicros - FORMER_POD_MICROS);
-  if (known) return refused('foreign-pod', deadline, `no list names pod ${pod.uid}`);
-  if (frameMicros <= precedents.untilMicros) {
-    const reason = precedents.reasonOf(claim.sequence, claim.index);
+/** Attributes a pod that is on no list. */
+function attributeUnlisted(
+  inventory: PodInventory,
+  priorRefusals: RefusalLookup,
+  report: PodReport,
+  deadline: number,
+): Attribution {
+  const { node, pod, timestampMicros: frameMicros } = report;
+  const completeSince = inventory.completeSince(node);
+  const isComplete = completeSince !== null && completeSince <= Math.max(0, frameMicros - FORMER_POD_MICROS);
+  if (isComplete) return refused('foreign-pod', deadline, `no list names pod ${pod.uid}`);
+  if (frameMicros <= priorRefusals.untilMicros) {
+    const reason = priorRefusals.reasonOf(report.sequence, report.index);
     if (reason === 'foreign-pod' || reason === 'unproven-pod') {
       return refused(reason, frameMicros, `pod ${pod.uid} was refused before`);
     }
-    return { is: 'precedent', atMicros: frameMicros, member: null, detail: '' };
+    return { outcome: 'accepted-before', atMicros: frameMicros, entry: null, detail: '' };
   }
-  const why = knownSince === null ? `there is no list of ${node}` : `the list of ${node} is known for too short a time`;
+  const why =
+    completeSince === null ? `there is no list of ${node}` : `the list of ${node} is known for too short a time`;
   return refused('unproven-pod', deadline, `no list names pod ${pod.uid}, and ${why}`);
 }

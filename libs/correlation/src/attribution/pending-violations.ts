@@ -1,25 +1,26 @@
 /**
- * Violations that wait for their pod to be listed. Pure state in stream time.
+ * Pending violations: each waits for its pod to appear in a snapshot. Pure, in stream time.
  *
- * Invariants: each leaves at a stream time that follows from the logs alone (the time its answer holds from), in the order of that time and then of
- * the stream, so that every replica judges it at the same place among the others; violations of one pod keep their order.
- * Bounds: MAX_PARKED in all and MAX_PARKED_PER_NODE of one node, and as many of their characters as MAX_TEXT and MAX_TEXT_PER_NODE allow; beyond them a
- * claim is refused as unproven, at once.
+ * Invariants: a violation leaves at the stream time from which its attribution holds, ordered by
+ * that time and then by stream position. The logs alone determine both, so every replica processes
+ * it at the same point. The violations of one pod keep their order. Bounds: MAX_PENDING and
+ * MAX_TEXT in total, MAX_PENDING_PER_NODE and MAX_TEXT_PER_NODE for a node. Beyond them a violation
+ * is refused at once as `unproven-pod`.
  */
 import type { JudgedViolation } from '@bailiff/schemas';
-import type { Standing } from './attribution.ts';
+import type { Attribution } from './attribution.ts';
 
-/** A node that floods with claims takes no more than this of the room. */
-export const MAX_PARKED_PER_NODE = 2_048;
-export const MAX_PARKED = 65_536;
-/** In UTF-16 units. The strings of an ordinary violation take 300 to 600. */
+/** Limits the share of a node that floods the stream. */
+export const MAX_PENDING_PER_NODE = 2_048;
+export const MAX_PENDING = 65_536;
+/** In UTF-16 units. The strings of an ordinary violation have 300 to 600. */
 export const MAX_TEXT_PER_NODE = 2 * 1024 * 1024;
 export const MAX_TEXT = 32 * 1024 * 1024;
 
-export interface ParkedViolation {
+export interface PendingViolation {
   node: string;
   sequence: number;
-  /** Stream time of its frame. */
+  /** Stream time of the frame. */
   timestampMicros: number;
   frameSequence: number;
   index: number;
@@ -27,80 +28,83 @@ export interface ParkedViolation {
 }
 
 export interface Released {
-  parked: ParkedViolation;
-  standing: Standing;
+  pending: PendingViolation;
+  attribution: Attribution;
 }
 
-export class Parking {
-  #waiting: ParkedViolation[] = [];
+type Attribute = (pending: PendingViolation) => Attribution;
+
+export class PendingViolations {
+  #waiting: PendingViolation[] = [];
   readonly #perNode = new Map<string, { count: number; text: number }>();
-  /** Of all that wait. */
+  /** Characters of all pending violations. */
   #text = 0;
-  /** Earliest time at which one may leave, by what was known at the last look; Infinity when none waits. */
+  /** Earliest release by the inventory of `#version`; Infinity if none is pending. */
   #nextMicros = Number.POSITIVE_INFINITY;
-  #looked = -1;
+  /** Version of the inventory that `#nextMicros` was computed from. */
+  #version = -1;
 
   get size(): number {
     return this.#waiting.length;
   }
 
-  /** False when there is no room. */
-  park(violation: ParkedViolation, standing: Standing): boolean {
-    const ofNode = this.#perNode.get(violation.node) ?? { count: 0, text: 0 };
-    const text = textOf(violation.violation);
-    if (this.#waiting.length >= MAX_PARKED || ofNode.count >= MAX_PARKED_PER_NODE) return false;
+  /** @returns false if a bound is reached */
+  add(pending: PendingViolation, attribution: Attribution): boolean {
+    const ofNode = this.#perNode.get(pending.node) ?? { count: 0, text: 0 };
+    const text = textOf(pending.violation);
+    if (this.#waiting.length >= MAX_PENDING || ofNode.count >= MAX_PENDING_PER_NODE) return false;
     if (this.#text + text > MAX_TEXT || ofNode.text + text > MAX_TEXT_PER_NODE) return false;
-    this.#waiting.push(violation);
-    this.#perNode.set(violation.node, { count: ofNode.count + 1, text: ofNode.text + text });
+    this.#waiting.push(pending);
+    this.#perNode.set(pending.node, { count: ofNode.count + 1, text: ofNode.text + text });
     this.#text += text;
-    this.#nextMicros = Math.min(this.#nextMicros, standing.atMicros);
+    this.#nextMicros = Math.min(this.#nextMicros, attribution.atMicros);
     return true;
   }
 
-  /** When the next one leaves, by what is known; null when none waits. */
-  nextMicros(version: number, standingOf: (parked: ParkedViolation) => Standing): number | null {
+  /** Time of the next release by the current inventory; null if none is pending. */
+  nextMicros(version: number, attribute: Attribute): number | null {
     if (this.#waiting.length === 0) return null;
-    if (version !== this.#looked) this.#look(version, standingOf);
+    if (version !== this.#version) this.#refresh(version, attribute);
     return this.#nextMicros;
   }
 
   /**
-   * Takes out what leaves at or before a stream time.
-   * @param version of the members that `standingOf` asks
+   * Removes and returns the violations that are released at or before a stream time.
+   * @param version of the inventory that `attribute` uses
    */
-  release(nowMicros: number, version: number, standingOf: (parked: ParkedViolation) => Standing): Released[] {
+  release(nowMicros: number, version: number, attribute: Attribute): Released[] {
     if (this.#waiting.length === 0) return [];
-    if (version === this.#looked && this.#nextMicros > nowMicros) return [];
+    if (version === this.#version && this.#nextMicros > nowMicros) return [];
     const released: Released[] = [];
-    const staying: ParkedViolation[] = [];
-    this.#looked = version;
+    const staying: PendingViolation[] = [];
+    this.#version = version;
     this.#nextMicros = Number.POSITIVE_INFINITY;
-    for (const parked of this.#waiting) {
-      const standing = standingOf(parked);
-      if (standing.atMicros <= nowMicros) {
-        released.push({ parked, standing });
-        this.#leave(parked);
+    for (const pending of this.#waiting) {
+      const attribution = attribute(pending);
+      if (attribution.atMicros <= nowMicros) {
+        released.push({ pending, attribution });
+        this.#subtract(pending);
       } else {
-        staying.push(parked);
-        this.#nextMicros = Math.min(this.#nextMicros, standing.atMicros);
+        staying.push(pending);
+        this.#nextMicros = Math.min(this.#nextMicros, attribution.atMicros);
       }
     }
     this.#waiting = staying;
     return released.sort(
       (a, b) =>
-        a.standing.atMicros - b.standing.atMicros ||
-        a.parked.sequence - b.parked.sequence ||
-        a.parked.index - b.parked.index,
+        a.attribution.atMicros - b.attribution.atMicros ||
+        a.pending.sequence - b.pending.sequence ||
+        a.pending.index - b.pending.index,
     );
   }
 
-  #look(version: number, standingOf: (parked: ParkedViolation) => Standing): void {
-    this.#looked = version;
+  #refresh(version: number, attribute: Attribute): void {
+    this.#version = version;
     this.#nextMicros = Number.POSITIVE_INFINITY;
-    for (const parked of this.#waiting) this.#nextMicros = Math.min(this.#nextMicros, standingOf(parked).atMicros);
+    for (const pending of this.#waiting) this.#nextMicros = Math.min(this.#nextMicros, attribute(pending).atMicros);
   }
 
-  #leave({ node, violation }: ParkedViolation): void {
+  #subtract({ node, violation }: PendingViolation): void {
     const text = textOf(violation);
     const before = this.#perNode.get(node) as { count: number; text: number };
     this.#text -= text;
@@ -112,7 +116,7 @@ export class Parking {
 const lengthOf = (strings: object): number =>
   Object.values(strings).reduce((sum: number, value) => sum + (typeof value === 'string' ? value.length : 0), 0);
 
-/** Characters that a violation keeps alive while it waits. */
+/** Characters that a pending violation keeps in memory. */
 function textOf({ vector, counterEpoch, severity, pod, sample, operation }: JudgedViolation): number {
   const parts = [pod, sample, sample?.process, operation].filter((part) => part !== null && part !== undefined);
   return vector.length + counterEpoch.length + severity.length + parts.reduce((sum, part) => sum + lengthOf(part), 0);

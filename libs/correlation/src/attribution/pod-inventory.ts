@@ -1,69 +1,72 @@
 /**
- * Which pods are on which node, and since when: folded from the snapshots in `bailiff_pods`, each with the time at which the bus stored it.
- * Pure. What foreign.ts judges by.
+ * Pod inventory: which pods are on which node, and since when, from the snapshots in `bailiff_pods`.
+ * Pure. attribution.ts reads it.
  *
- * The bucket keeps the newest snapshot of a node only, so what a reader knows begins with the first one it saw. A snapshot
- * names the one it replaces (it is put by compare and set), by which a reader knows whether it has seen all of them: `knownSince`
- * is the time from which a node's list is known without a gap, 0 when that is since the node had one. A bucket that was made anew knows
- * nothing of before: its lists stand until they are told anew, but nobody is blamed by them for what only the old bucket could show.
- * Bounds: the pods that are listed, plus MAX_FORMER_PER_NODE of each node and MAX_FORMER in all that were, for FORMER_MEMORY_MICROS; of each its newest
- * MAX_OWNERS owners. Whoever creates and deletes pods on one node shortens the memory of that node only.
+ * The bucket keeps only the newest snapshot of a node, which names the one it replaced. So a reader
+ * detects gaps: a list is complete from `completeSince` on. After the bucket was recreated, a list
+ * stays valid, but incomplete, until its next snapshot. Former pods and owners are bounded (MAX_…).
  */
 import { TEXT_LIMITS } from '@bailiff/schemas';
 import { SETTLE_MICROS } from '../windows/time.ts';
 
 const { uid: UID, name: NAME } = TEXT_LIMITS;
 
-/** Pods that left are remembered this long, so that a node that was cut off may still name them without being blamed. */
+/** How long former pods are kept: a node that was disconnected may still report on them. */
 export const FORMER_MEMORY_MICROS = 24 * 3_600_000_000;
-/** Above it the oldest of the node are forgotten early. A node of 500 pods that are replaced every three hours has as many in a day. */
+/**
+ * Beyond it the node's oldest expire early. Reached in a day by 500 pods that are replaced every
+ * three hours.
+ */
 export const MAX_FORMER_PER_NODE = 4_096;
-/** Above it the node with the most loses its oldest. */
+/** Beyond it the node with the most former pods loses its oldest. */
 export const MAX_FORMER = 100_000;
-/** All nodes are looked through after so many snapshots: one that sends none any more is forgotten too. */
+/** Snapshots between two sweeps of all nodes, which also cover nodes that sent no snapshot. */
 const SWEEP_EVERY = 256;
-/** Owners of one pod. A chain has two or three; who may change a pod may write others into it for as long as it lives. */
+/** An owner chain has two or three. A user who may change a pod can add others while it exists. */
 export const MAX_OWNERS = 16;
 
-export interface SnapshotEntry {
+export interface PodSnapshot {
   node: string;
   /** When the bus stored it. */
   timestampMicros: number;
   /** Sequence in the bucket. */
   revision: number;
-  /** Sequence of the snapshot that it replaced, 0 = there was none; null = not said. */
+  /** Sequence of the snapshot that it replaced, 0 = none; null = not known. */
   previousRevision: number | null;
-  /** null = the node's key was deleted. */
+  /** null if the node's key was deleted. */
   json: string | null;
 }
 
-export interface Member {
+export interface InventoryEntry {
   readonly node: string;
   readonly uid: string;
   readonly namespace: string;
   readonly name: string;
-  /** From when it counts as listed: a settling time after its first snapshot; 0 when it was there before we looked. */
+  /**
+   * Time from which it counts as listed: SETTLE_MICROS after its first snapshot; 0 if it was listed
+   * before the first read.
+   */
   readonly settledAt: number;
   /** When it left the list; Infinity while it is listed. */
   until: number;
-  /** Whether it is on the list. The same as `until` says; a look at this costs one look into memory less. */
+  /** Equals `until === Infinity`, with one memory access less. */
   listed: boolean;
-  /** Uid of each owner in its chain, and from when that counts. */
+  /** Uid of each owner in the chain → time from which it counts. */
   readonly owners: Map<string, number>;
-  /** Number of the newest snapshot that has it, by `version`. */
+  /** `version` of the newest snapshot that contains it. */
   seenIn: number;
 }
 
 interface NodeList {
   revision: number;
-  knownSince: number;
-  /** The document's own revision, which only grows. */
+  completeSince: number;
+  /** Revision in the document; it only grows. */
   documentRevision: number;
-  /** The newest snapshot leaves pods out. */
+  /** The newest snapshot omits pods. */
   isIncomplete: boolean;
-  members: Map<string, Member>;
-  /** Those that left, in the order in which they did. */
-  former: Set<Member>;
+  pods: Map<string, InventoryEntry>;
+  /** Former pods, oldest first. */
+  former: Set<InventoryEntry>;
 }
 
 interface ListedPod {
@@ -73,119 +76,137 @@ interface ListedPod {
   owners: string[];
 }
 
-export class Members {
+export class PodInventory {
   readonly #nodes = new Map<string, NodeList>();
-  readonly #byUid = new Map<string, Member[]>();
-  /** Of all nodes. */
+  readonly #byUid = new Map<string, InventoryEntry[]>();
+  /** Former pods of all nodes. */
   #former = 0;
-  /** From when on a node that was never heard of is known to have had no list. */
-  #bornMicros = 0;
-  /** Grows with each snapshot that was taken. */
+  /** Start of the bucket: an unknown node had no list since then. */
+  #createdMicros = 0;
+  /** Number of applied snapshots. */
   version = 0;
 
   get listed(): number {
     let count = 0;
-    for (const node of this.#nodes.values()) count += node.members.size;
+    for (const node of this.#nodes.values()) count += node.pods.size;
     return count;
   }
   get former(): number {
     return this.#former;
   }
 
-  /** The bucket began at this time, later than the frames that are judged: what it does not show of before proves nothing. */
-  bornAt(timeMicros: number): void {
-    this.#bornMicros = timeMicros;
+  /** The bucket is younger than the frames: a missing list proves nothing about earlier times. */
+  bucketCreatedAt(timeMicros: number): void {
+    this.#createdMicros = timeMicros;
   }
 
-  /** The bucket was made anew at this time: revisions begin again, and a list is complete only once it was told again. */
-  startOver(timeMicros: number): void {
-    this.#bornMicros = timeMicros;
+  /**
+   * The bucket was recreated: revisions restart, and each list is incomplete until its next
+   * snapshot.
+   */
+  streamRecreated(timeMicros: number): void {
+    this.#createdMicros = timeMicros;
     for (const list of this.#nodes.values()) {
-      list.knownSince = Number.POSITIVE_INFINITY;
+      list.completeSince = Number.POSITIVE_INFINITY;
       list.revision = -1;
       list.documentRevision = 0;
     }
   }
 
-  /** Takes the next snapshot of the bucket. Answers why it was refused, or null; then the last good one stays. */
-  apply(entry: SnapshotEntry): string | null {
-    const before = this.#nodes.get(entry.node);
+  /**
+   * Applies the next snapshot of the bucket. Returns why it was refused, or null. After a refusal
+   * the last valid one stays.
+   */
+  apply(snapshot: PodSnapshot): string | null {
+    const before = this.#nodes.get(snapshot.node);
     const parsed =
-      entry.json === null ? { revision: 0, pods: [], isIncomplete: false } : parseSnapshot(entry.node, entry.json);
+      snapshot.json === null
+        ? { revision: 0, pods: [], isIncomplete: false }
+        : parseSnapshot(snapshot.node, snapshot.json);
     if (typeof parsed === 'string') return parsed;
-    if (before && entry.json !== null && parsed.revision < before.documentRevision) {
+    if (before && snapshot.json !== null && parsed.revision < before.documentRevision) {
       return `revision ${parsed.revision} is older than ${before.documentRevision}`;
     }
-    const gapless = before ? entry.previousRevision === before.revision : entry.previousRevision === 0;
+    const isGapless = before ? snapshot.previousRevision === before.revision : snapshot.previousRevision === 0;
     const list: NodeList = before ?? {
       revision: 0,
-      knownSince: this.#bornMicros,
+      completeSince: this.#createdMicros,
       documentRevision: 0,
       isIncomplete: false,
-      members: new Map(),
+      pods: new Map(),
       former: new Set(),
     };
-    if (!gapless || list.isIncomplete) list.knownSince = entry.timestampMicros;
-    if (parsed.isIncomplete) list.knownSince = Number.POSITIVE_INFINITY;
+    if (!isGapless || list.isIncomplete) list.completeSince = snapshot.timestampMicros;
+    if (parsed.isIncomplete) list.completeSince = Number.POSITIVE_INFINITY;
     list.isIncomplete = parsed.isIncomplete;
-    for (const pod of parsed.pods) this.#list(list, pod, entry, before === undefined && !gapless);
-    for (const member of list.members.values()) {
-      if (member.seenIn !== this.version + 1) this.#leave(list, member, entry.timestampMicros);
+    for (const pod of parsed.pods) this.#list(list, pod, snapshot, before === undefined && !isGapless);
+    for (const entry of list.pods.values()) {
+      if (entry.seenIn !== this.version + 1) this.#leave(list, entry, snapshot.timestampMicros);
     }
-    list.revision = entry.revision;
+    list.revision = snapshot.revision;
     list.documentRevision = parsed.revision;
-    this.#nodes.set(entry.node, list);
-    this.#forgetOf(list, entry.timestampMicros);
+    this.#nodes.set(snapshot.node, list);
+    this.#expireFormer(list, snapshot.timestampMicros);
     this.version++;
     if (this.version % SWEEP_EVERY === 0) {
-      for (const each of this.#nodes.values()) this.#forgetOf(each, entry.timestampMicros);
+      for (const each of this.#nodes.values()) this.#expireFormer(each, snapshot.timestampMicros);
     }
     while (this.#former > MAX_FORMER) this.#dropOldest(this.#longest(), true);
     return null;
   }
 
-  /** Everyone who ever had this uid, one a node. */
-  of(uid: string): readonly Member[] {
+  /** All entries of this pod uid, one per node. */
+  entriesOf(uid: string): readonly InventoryEntry[] {
     return this.#byUid.get(uid) ?? [];
   }
 
-  /** From when on all pods of a node are known, 0 = always; null = nothing is known of the node. */
-  knownSince(node: string): number | null {
-    return this.#nodes.get(node)?.knownSince ?? null;
+  /** Time from which the node's list is complete, 0 = always; null = the node is unknown. */
+  completeSince(node: string): number | null {
+    return this.#nodes.get(node)?.completeSince ?? null;
   }
 
-  #list(list: NodeList, pod: ListedPod, entry: SnapshotEntry, wasThereBefore: boolean): void {
-    const settledAt = wasThereBefore ? 0 : entry.timestampMicros + SETTLE_MICROS;
-    let member = list.members.get(pod.uid) ?? this.of(pod.uid).find((known) => known.node === entry.node);
-    if (!member) {
+  #list(list: NodeList, pod: ListedPod, snapshot: PodSnapshot, listedBefore: boolean): void {
+    const settledAt = listedBefore ? 0 : snapshot.timestampMicros + SETTLE_MICROS;
+    let entry = list.pods.get(pod.uid) ?? this.entriesOf(pod.uid).find((known) => known.node === snapshot.node);
+    if (!entry) {
       const { uid, namespace, name } = pod;
       const until = Number.POSITIVE_INFINITY;
-      member = { node: entry.node, uid, namespace, name, settledAt, until, listed: true, owners: new Map(), seenIn: 0 };
-      this.#byUid.set(uid, [...this.of(uid), member]);
+      entry = {
+        node: snapshot.node,
+        uid,
+        namespace,
+        name,
+        settledAt,
+        until,
+        listed: true,
+        owners: new Map(),
+        seenIn: 0,
+      };
+      this.#byUid.set(uid, [...this.entriesOf(uid), entry]);
     }
-    list.members.set(pod.uid, member);
-    if (list.former.delete(member)) this.#former--;
-    member.until = Number.POSITIVE_INFINITY;
-    member.listed = true;
-    member.seenIn = this.version + 1;
-    for (const owner of pod.owners) if (!member.owners.has(owner)) member.owners.set(owner, settledAt);
-    for (const owner of member.owners.keys()) {
-      if (member.owners.size <= MAX_OWNERS) break;
-      if (!pod.owners.includes(owner)) member.owners.delete(owner);
+    list.pods.set(pod.uid, entry);
+    if (list.former.delete(entry)) this.#former--;
+    entry.until = Number.POSITIVE_INFINITY;
+    entry.listed = true;
+    entry.seenIn = this.version + 1;
+    for (const owner of pod.owners) if (!entry.owners.has(owner)) entry.owners.set(owner, settledAt);
+    for (const owner of entry.owners.keys()) {
+      if (entry.owners.size <= MAX_OWNERS) break;
+      if (!pod.owners.includes(owner)) entry.owners.delete(owner);
     }
   }
 
-  #leave(list: NodeList, member: Member, timeMicros: number): void {
-    list.members.delete(member.uid);
-    member.until = timeMicros;
-    member.listed = false;
-    list.former.add(member);
+  #leave(list: NodeList, entry: InventoryEntry, timeMicros: number): void {
+    list.pods.delete(entry.uid);
+    entry.until = timeMicros;
+    entry.listed = false;
+    list.former.add(entry);
     this.#former++;
   }
 
-  #forgetOf(list: NodeList, nowMicros: number): void {
-    for (const member of list.former) {
-      const isEarly = member.until > nowMicros - FORMER_MEMORY_MICROS;
+  #expireFormer(list: NodeList, nowMicros: number): void {
+    for (const entry of list.former) {
+      const isEarly = entry.until > nowMicros - FORMER_MEMORY_MICROS;
       if (isEarly && list.former.size <= MAX_FORMER_PER_NODE) break;
       this.#dropOldest(list, isEarly);
     }
@@ -197,20 +218,23 @@ export class Members {
     );
   }
 
-  /** A pod that is forgotten early leaves a gap until it would have been forgotten: what the node reports of it is unproven, not foreign. */
+  /**
+   * An early removal makes the list incomplete until the regular one: reports on the pod are
+   * unproven, not foreign.
+   */
   #dropOldest(list: NodeList, isEarly: boolean): void {
-    const [member] = list.former;
-    if (!member) return;
-    list.former.delete(member);
+    const [entry] = list.former;
+    if (!entry) return;
+    list.former.delete(entry);
     this.#former--;
-    if (isEarly) list.knownSince = Math.max(list.knownSince, member.until + FORMER_MEMORY_MICROS);
-    this.#drop(member);
+    if (isEarly) list.completeSince = Math.max(list.completeSince, entry.until + FORMER_MEMORY_MICROS);
+    this.#drop(entry);
   }
 
-  #drop(member: Member): void {
-    const others = this.of(member.uid).filter((other) => other !== member);
-    if (others.length > 0) this.#byUid.set(member.uid, others);
-    else this.#byUid.delete(member.uid);
+  #drop(entry: InventoryEntry): void {
+    const others = this.entriesOf(entry.uid).filter((other) => other !== entry);
+    if (others.length > 0) this.#byUid.set(entry.uid, others);
+    else this.#byUid.delete(entry.uid);
   }
 }
 
@@ -220,11 +244,14 @@ const isRecord = (value: unknown): value is Record<string, unknown> =>
 interface ParsedSnapshot {
   revision: number;
   pods: ListedPod[];
-  /** ipam-sync left pods out: the node is not blamed for what the list lacks. */
+  /** ipam-sync omitted pods. A pod missing from this list does not count against the node. */
   isIncomplete: boolean;
 }
 
-/** Reads only what is used: a full check of a thousand snapshots would take seconds at each start. */
+/**
+ * Checks only the fields in use: full validation of a thousand snapshots takes seconds at each
+ * start.
+ */
 function parseSnapshot(node: string, json: string): ParsedSnapshot | string {
   let value: unknown;
   try {

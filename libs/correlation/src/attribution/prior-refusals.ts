@@ -1,13 +1,14 @@
 /**
- * What was refused of VIOLATIONS before, from its dead letters: so that a claim which was refused is refused again when its frame is
- * read later, after the pod's list has changed. Pure. Read by the correlator at a start, and by a backtest.
+ * Prior refusals: the decisions that the dead letters of VIOLATIONS document. A replayed frame is
+ * refused again, although the pod lists have changed since. Pure.
  *
- * A dead letter's detail begins with the violations it is about, `[0,3] …`, `[]` for the whole frame. Bounded by the letters that the stream keeps,
- * each as two numbers: a frame has at most 64 violations.
+ * The correlator reads them at start, a backtest before it runs. The detail of a dead letter begins
+ * with the indexes of its violations: `[0,3] …`, or `[]` for the whole frame. Bound: the letters in
+ * the stream. Each takes two numbers, as a frame has at most 64 violations.
  */
-import type { Precedents } from './attribution.ts';
+import type { RefusalLookup } from './attribution.ts';
 
-/** Violations that a dead letter is about, from its detail; null when it does not say. */
+/** Indexes of the refused violations, from the detail of a dead letter; null if it has none. */
 export function indexesIn(detail: string): number[] | null {
   const match = /^\[((?:\d+,)*\d+)?\] /.exec(detail);
   if (!match) return null;
@@ -16,25 +17,25 @@ export function indexesIn(detail: string): number[] | null {
 
 interface Letter {
   reason: string;
-  /** Violations that it is about, a bit for each: those below 32 and those from there on; null: the whole frame. */
-  about: readonly [low: number, high: number] | null;
+  /** Bitmap of the refused violations: below 32, and from 32 on; null = the whole frame. */
+  violations: readonly [low: number, high: number] | null;
 }
 
 function letterOf(reason: string, detail: string): Letter {
   const indexes = indexesIn(detail);
-  if (!indexes?.length) return { reason, about: null };
+  if (!indexes?.length) return { reason, violations: null };
   let [low, high] = [0, 0];
   for (const index of indexes) {
     if (index < 32) low |= 1 << index;
     else if (index < 64) high |= 1 << (index - 32);
   }
-  return { reason, about: [low, high] };
+  return { reason, violations: [low, high] };
 }
 
-const isAbout = ({ about }: Letter, index: number): boolean =>
-  about === null || ((about[index < 32 ? 0 : 1] >>> (index % 32)) & 1) === 1;
+const includes = ({ violations }: Letter, index: number): boolean =>
+  violations === null || ((violations[index < 32 ? 0 : 1] >>> (index % 32)) & 1) === 1;
 
-export class PrecedentBook implements Precedents {
+export class PriorRefusals implements RefusalLookup {
   readonly untilMicros: number;
   readonly #letters = new Map<number, Letter[]>();
 
@@ -45,9 +46,9 @@ export class PrecedentBook implements Precedents {
     this.#letters.set(sequence, [...(this.#letters.get(sequence) ?? []), letterOf(reason, detail)]);
   }
   reasonOf(sequence: number, index: number): string | undefined {
-    return this.#letters.get(sequence)?.find((letter) => isAbout(letter, index))?.reason;
+    return this.#letters.get(sequence)?.find((letter) => includes(letter, index))?.reason;
   }
-  /** Whether the frame has its letter for that reason. */
+  /** Whether the frame has a dead letter with this reason. */
   has(sequence: number, reason: string): boolean {
     return this.#letters.get(sequence)?.some((letter) => letter.reason === reason) ?? false;
   }

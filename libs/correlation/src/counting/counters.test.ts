@@ -10,7 +10,7 @@ interface Report {
   frame: number;
 }
 
-/** What an honest collector says of a counter that grows by these steps. */
+/** Violations of a correct collector for a counter that grows by these steps. */
 function reportsOf(steps: readonly number[]): Report[] {
   let cumulative = 0;
   return steps.map((own, index) => {
@@ -25,8 +25,8 @@ const sumOf = (counter: EpochCounter, reports: readonly Report[], slot = 0) =>
     .filter((added) => added !== DUPLICATE)
     .reduce((a, b) => a + b, 0);
 
-describe('counters - exact whatever the bus does', () => {
-  it('first sighting - counts what the violation itself covers, not what came before', () => {
+describe('counters - exact in any order of delivery', () => {
+  it('first violation - counts its own packets, not earlier ones', () => {
     expect(makeCounter().observe(0, 1000, 7, 90)).toBe(7);
   });
 
@@ -35,37 +35,37 @@ describe('counters - exact whatever the bus does', () => {
     expect([counter.observe(0, 5, 5, 1), counter.observe(0, 30, 10, 3)]).toEqual([5, 25]);
   });
 
-  it('overtaken - a violation from before the first one seen is added', () => {
+  it('reordered - a violation older than the first one seen is added', () => {
     const counter = makeCounter();
     expect([counter.observe(0, 10, 5, 2), counter.observe(0, 5, 5, 1)]).toEqual([5, 5]);
   });
 
-  it('overtaken by a final one that had nothing of its own - is added', () => {
+  it('reordered - added after a final violation without packets', () => {
     const counter = makeCounter();
     expect([counter.observe(0, 5, 0, 2), counter.observe(0, 5, 5, 1)]).toEqual([DUPLICATE, 5]);
   });
 
-  it('overtaken within what is known - an occurrence without packets, and a duplicate the second time', () => {
+  it('reordered within the hull - an occurrence without packets, then a duplicate', () => {
     const counter = makeCounter();
     counter.observe(0, 5, 5, 1);
     counter.observe(0, 10, 2, 3);
     expect([counter.observe(0, 8, 3, 2), counter.observe(0, 8, 3, 2)]).toEqual([0, DUPLICATE]);
   });
 
-  it('forgetful collector - an old base under a new frame number adds only what grew', () => {
+  it('lost acknowledgements - an old base under a new frame sequence adds only the growth', () => {
     const counter = makeCounter();
     counter.observe(0, 1000, 10, 50);
     expect([counter.observe(0, 1000, 1000, 51), counter.observe(0, 1003, 1003, 52)]).toEqual([0, 3]);
   });
 
-  it('forgetful collector - its repeat of what is known adds no packets later either', () => {
+  it('lost acknowledgements - the repeated interval adds no packets later', () => {
     const counter = makeCounter();
     counter.observe(0, 1000, 10, 50);
     counter.observe(1, 1000, 1000, 51);
     expect(counter.observe(2, 1001, 1, 52)).toBe(1);
   });
 
-  it('property - duplicates and reordering within the window of frames add up to what was counted', () => {
+  it('property - duplicates and reordering add up to the exact count', () => {
     const steps = fc.array(fc.integer({ min: 1, max: 1000 }), { minLength: 1, maxLength: 60 });
     fc.assert(
       fc.property(steps, fc.infiniteStream(fc.double({ min: 0, max: 20, noNaN: true })), (sizes, jitter) => {
@@ -79,7 +79,7 @@ describe('counters - exact whatever the bus does', () => {
     );
   });
 
-  it('property - any that are lost but the last change nothing', () => {
+  it('property - losing any violation but the last changes nothing', () => {
     const steps = fc.array(fc.record({ size: fc.integer({ min: 1, max: 1000 }), lost: fc.boolean() }), {
       minLength: 1,
       maxLength: 60,
@@ -93,7 +93,7 @@ describe('counters - exact whatever the bus does', () => {
     );
   });
 
-  it('property - two slots after it began, a counter says what one says that saw everything, honest or not', () => {
+  it('property - after two slots a late counter equals one that saw everything', () => {
     const report = fc.record({
       slotsOn: fc.constantFrom(0, 0, 0, 1, 1, 2, 3),
       cumulative: fc.integer({ min: 0, max: 40 }),
@@ -113,7 +113,7 @@ describe('counters - exact whatever the bus does', () => {
           if (index < begin) return;
           if (index === begin) beganIn = slot;
           const said = late.observe(slot, cumulative, own, frame);
-          // It saw its first slot in part only; the slot after it leans on that one.
+          // Its first slot is partial, and the next slot depends on it.
           if (slot >= beganIn + 2) expect(said).toBe(expected);
         });
       }),

@@ -1,30 +1,29 @@
 /**
- * Exact packets out of cumulative counters. One EpochCounter per counter epoch takes every violation of it, in whatever order the
- * bus has them, and says how many packets it adds to all that came before.
+ * Exact packet increments from cumulative counters, in whatever order violations arrive. Pure.
  *
- * A violation covers the packets (base, cumulative], base = cumulative - (count + suppressed). What was seen is the hull of all of
- * them, so a violation adds by how much the hull grows: a duplicate adds nothing, a lost one is made up for by the next, and
- * one that was overtaken adds what lies before the hull. Only a frame older than every one seen may grow the hull downwards: a collector
- * that forgot what it published reports from an old base again, but never under an old frame sequence.
- *
- * Memory is two fixed slots of stream time, each holding the hull of its own violations alone. What a counter says is therefore a function of
- * the stream since the start of the slot before the current one and of nothing earlier, wherever a reader began.
+ * A violation covers the packets (base, cumulative], base = cumulative - (count + suppressed). It adds
+ * the growth of the hull of all intervals seen: a duplicate adds nothing, and the next violation makes
+ * up for a lost one. Only a frame older than all frames seen may extend the hull downwards. Each of
+ * two slots of stream time has its own hull, so the result depends on those two slots only.
  */
-import { RowPool } from '../windows/typed-row-pool.ts';
+import { TypedRowPool } from '../windows/typed-row-pool.ts';
 
-/** Frames this far behind the newest are taken for duplicates when they add no packets: more than a collector has in flight. */
+/**
+ * A frame this far behind the newest that adds no packets is a duplicate. A collector has fewer
+ * frames in flight.
+ */
 const REPLAY_BITS = 64;
 
-/** Nothing new: do not count it, not even as an occurrence. */
+/** The violation was seen before. It does not count, not even as an occurrence. */
 export const DUPLICATE = -1;
 
-// A row: the number of the current slot + 1 (0 = none yet), then what the current slot and the one before it saw.
+// Layout of a row: number of the current slot + 1 (0 = none yet), current slot, previous slot.
 const SLOT = 0;
 const CURRENT = 1;
 const OLD = 7;
 const WIDTH = 13;
-// Of each slot: whether it saw anything, the hull, the lowest and the highest frame sequence + 1 (0 = it saw nothing), and which of
-// the 64 sequences below the highest were seen.
+// Layout of a slot: hull, lowest frame sequence, highest frame sequence + 1 (0 = empty slot),
+// bitmap of the seen frames among the 64 up to the highest.
 const LOW = 0;
 const HIGH = 1;
 const FIRST = 2;
@@ -32,34 +31,34 @@ const TOP = 3;
 const SEEN0 = 4;
 const SEEN1 = 5;
 
-/** Rows for counters. */
-export const counterPool = (): RowPool => new RowPool(WIDTH);
+export const counterPool = (): TypedRowPool => new TypedRowPool(WIDTH);
 
 export class EpochCounter {
-  readonly #pool: RowPool;
+  readonly #pool: TypedRowPool;
   readonly #row: number;
   readonly #page: Float64Array;
   readonly #at: number;
 
-  /** @param pool from counterPool(); `release` gives the row back */
-  constructor(pool: RowPool) {
+  /** @param pool from counterPool(); `release` returns the row */
+  constructor(pool: TypedRowPool) {
     this.#pool = pool;
-    this.#row = pool.take();
+    this.#row = pool.allocate();
     this.#page = pool.page(this.#row);
     this.#at = pool.offset(this.#row);
   }
 
-  /** Newest slot in which it was seen; -1 before the first. */
+  /** Newest slot with a violation; -1 before the first. */
   get slot(): number {
     return (this.#page[this.#at + SLOT] as number) - 1;
   }
   release(): void {
-    this.#pool.give(this.#row);
+    this.#pool.free(this.#row);
   }
 
   /**
-   * Packets that this violation adds, 0 for an occurrence whose packets were counted already, DUPLICATE for one seen before.
-   * @param slot number of the slot of stream time, never smaller than at the call before
+   * Packets that this violation adds: 0 if they were counted already, DUPLICATE if it was seen
+   * before.
+   * @param slot slot of stream time, never lower than in the previous call
    * @param own count + suppressed
    */
   observe(slot: number, cumulative: number, own: number, frameSequence: number): number {
@@ -71,8 +70,8 @@ export class EpochCounter {
     const added = growth(page, current, old, base, cumulative, own, frameSequence);
     const duplicate =
       added === 0 && (own === 0 || wasSeen(page, current, frameSequence) || wasSeen(page, old, frameSequence));
-    // Duplicates are noted too: what a slot holds must not hang on what the slot before it held.
-    note(page, current, base, cumulative, frameSequence);
+    // Duplicates are recorded too: the content of a slot must not depend on the previous slot.
+    record(page, current, base, cumulative, frameSequence);
     return duplicate ? DUPLICATE : added;
   }
 
@@ -120,7 +119,7 @@ function wasSeen(page: Float64Array, at: number, frameSequence: number): boolean
   return behind >= REPLAY_BITS || (((page[at + SEEN1] as number) >>> (behind - 32)) & 1) === 1;
 }
 
-function note(page: Float64Array, at: number, base: number, cumulative: number, frameSequence: number): void {
+function record(page: Float64Array, at: number, base: number, cumulative: number, frameSequence: number): void {
   if (page[at + TOP] === 0) {
     page[at + LOW] = base;
     page[at + HIGH] = cumulative;

@@ -1,146 +1,157 @@
 /**
- * What the fold remembers of nodes: their counter epochs, and for each what its violations go into. Pure state.
+ * Counter state by node: per counter epoch the increments, and the cached attribution and rule
+ * matches of its violations. Pure. The engine looks it up for each violation.
  *
- * Invariant: a counter that saw nothing for two slots has forgotten everything and is let go of. Bounds: MAX_EPOCHS_PER_NODE with
- * names of MAX_NAMES_PER_NODE together; beyond them a violation's own words are taken for what it adds, and `refused` says how often.
+ * Invariant: a counter without violations for two slots holds no state and is removed. Bounds:
+ * MAX_COUNTERS_PER_NODE counters and MAX_NAMES_PER_NODE of names. Beyond them a violation counts
+ * its own packets, and `counters_refused_total` counts it.
  */
 import type { JudgedViolation, Origin, VerdictPod } from '@bailiff/schemas';
-import type { Member } from '../attribution/pod-inventory.ts';
-import type { Hits } from '../engine/rule-engine.ts';
-import type { RowPool } from '../windows/typed-row-pool.ts';
+import type { InventoryEntry } from '../attribution/pod-inventory.ts';
+import { NO_MATCHES, type RuleMatches } from '../windows/group-window.ts';
+import type { TypedRowPool } from '../windows/typed-row-pool.ts';
 import { counterPool, EpochCounter } from './counters.ts';
 
-/** An honest node has a few for each pod of the last hour. */
-export const MAX_EPOCHS_PER_NODE = 32_768;
-/** Of the names of a node's epochs together, in UTF-16 units: 128 each, where ordinary ones take 60 to 110. */
+/** A correct node has a few counters for each pod of the last hour. */
+export const MAX_COUNTERS_PER_NODE = 32_768;
+/**
+ * Total length of a node's counter epochs in UTF-16 units: 128 each; typical epochs have 60 to 110.
+ */
 export const MAX_NAMES_PER_NODE = 4 * 1024 * 1024;
 
-/** Places of `recent`: twice the counters of an ordinary node. A power of two. */
+/** Slots of the lookup cache: twice the counters of an ordinary node. A power of two. */
 const RECENT = 512;
 const RECENT_SHIFT = 23;
-/** What tells a node's counters apart is behind its boot id: interface, generation, the beginning of the vector. */
+/**
+ * The characters of a counter epoch after its boot id: interface, generation, start of the vector.
+ */
 const HASHED_FROM = 36;
 const HASHED_TO = 58;
 
-export interface Epoch {
-  /** Whose it is; null when it was let go of. */
+export interface CounterState {
+  /** null after release. */
   node: NodeState | null;
-  /** Of the violation that `hits` were found for, when that had one. */
+  /** Identity of the violation that `matches` were found for, if it had one. */
   origin: Origin | null;
-  /** null: there was no room for one. */
+  /** null if a bound was reached. */
   counter: EpochCounter | null;
-  hits: Hits;
-  /** Number of the rule set for which `hits` were found; 0 = find them again. */
-  hitsFor: number;
-  /** Who answers for the claim; null for no pod, or one that only a precedent admits. */
-  member: Member | null;
-  /** Its name on the bus. */
+  matches: RuleMatches;
+  /** Rule set that `matches` were found for; 0 = find them again. */
+  ruleSetNumber: number;
+  /**
+   * Inventory entry that the violations are attributed to; null without a pod or without a list.
+   */
+  entry: InventoryEntry | null;
+  /** The counter epoch. */
   key: string;
   kind: string;
-  /** One string for all epochs of a vector, because it is compared with every violation. */
+  /** One string instance per vector, because each violation is compared with it. */
   vector: string;
   vectorNumber: number;
   action: string;
   state: string;
   severity: string;
-  /** Of the sample that `hits` were found for; empty when it had none. */
+  /** Operation of the sample that `matches` were found for; empty without one. */
   operation: string;
-  /** As claimed; empty without a pod. */
+  /** As reported; empty without a pod. */
   ownerUid: string;
   pod: VerdictPod | null;
 }
 
-const NO_HITS: Hits = { windows: [], matched: [] };
-
-/** Nobody finds it any more; who still has it keeps nothing else alive by it. */
-function letGo(epoch: Epoch): void {
-  epoch.counter?.release();
-  epoch.counter = null;
-  epoch.node = null;
-  epoch.hits = NO_HITS;
-  epoch.hitsFor = 0;
-  epoch.member = null;
+/** Clears the references of a removed state: a caller may still hold it. */
+function release(state: CounterState): void {
+  state.counter?.release();
+  state.counter = null;
+  state.node = null;
+  state.matches = NO_MATCHES;
+  state.ruleSetNumber = 0;
+  state.entry = null;
 }
 
 export class NodeState {
   readonly name: string;
-  readonly #counters: RowPool;
-  readonly #epochs = new Map<string, Epoch>();
-  /** By a hash of a few characters of their names: most are found here, where a name of 70 characters is compared and not hashed. */
-  readonly #recent = new Array<Epoch | undefined>(RECENT).fill(undefined);
-  /** Slot of the newest frame, and the one in which the counters were last gone through. */
+  readonly #pool: TypedRowPool;
+  readonly #counters = new Map<string, CounterState>();
+  /**
+   * Cache by a hash of a few characters. A hit compares the epoch of some 70 characters, but hashes
+   * only these.
+   */
+  readonly #recent = new Array<CounterState | undefined>(RECENT).fill(undefined);
+  /** Slot of the newest frame. */
   slot: number;
+  /** Slot of the last sweep. */
   #sweptSlot: number;
-  /** Of the names of all epochs. */
+  /** Total length of the counter epochs. */
   #names = 0;
 
-  constructor(name: string, slot: number, counters: RowPool) {
+  constructor(name: string, slot: number, pool: TypedRowPool) {
     this.name = name;
     this.slot = slot;
     this.#sweptSlot = slot;
-    this.#counters = counters;
+    this.#pool = pool;
   }
 
-  get epochs(): number {
-    return this.#epochs.size;
+  get counters(): number {
+    return this.#counters.size;
   }
 
-  epochOf(violation: JudgedViolation): Epoch | undefined {
+  find(violation: JudgedViolation): CounterState | undefined {
     const { counterEpoch } = violation;
     let hash = counterEpoch.length;
     const end = Math.min(counterEpoch.length, HASHED_TO);
     for (let i = HASHED_FROM; i < end; i++) hash = Math.imul(hash, 31) + counterEpoch.charCodeAt(i);
-    const place = Math.imul(hash, 0x9e3779b1) >>> RECENT_SHIFT;
-    const recent = this.#recent[place];
+    const slot = Math.imul(hash, 0x9e3779b1) >>> RECENT_SHIFT;
+    const recent = this.#recent[slot];
     if (recent !== undefined && recent.key === counterEpoch) return recent;
-    const found = this.#epochs.get(counterEpoch);
-    if (found !== undefined) this.#recent[place] = found;
+    const found = this.#counters.get(counterEpoch);
+    if (found !== undefined) this.#recent[slot] = found;
     return found;
   }
 
-  /** Makes the epoch of a violation; without a counter when there is no room for it, and then it is not kept. */
-  add(violation: JudgedViolation): Epoch {
+  /**
+   * Creates the state of a violation's counter. Beyond a bound it has no counter and is not stored.
+   */
+  add(violation: JudgedViolation): CounterState {
     const { kind, vector, action, state, severity, counterEpoch: key } = violation;
-    const hasRoom = this.#epochs.size < MAX_EPOCHS_PER_NODE && this.#names + key.length <= MAX_NAMES_PER_NODE;
-    const counter = hasRoom ? new EpochCounter(this.#counters) : null;
+    const hasRoom = this.#counters.size < MAX_COUNTERS_PER_NODE && this.#names + key.length <= MAX_NAMES_PER_NODE;
+    const counter = hasRoom ? new EpochCounter(this.#pool) : null;
     const facts = { kind, vector, vectorNumber: 0, action, state, severity, operation: '' };
-    const hits = NO_HITS;
-    const epoch: Epoch = {
+    const created: CounterState = {
       node: counter === null ? null : this,
       origin: null,
       counter,
-      hits,
-      hitsFor: 0,
-      member: null,
+      matches: NO_MATCHES,
+      ruleSetNumber: 0,
+      entry: null,
       key,
       ...facts,
       ownerUid: '',
       pod: null,
     };
-    if (counter === null) return epoch;
-    this.#epochs.set(key, epoch);
+    if (counter === null) return created;
+    this.#counters.set(key, created);
     this.#names += key.length;
-    return epoch;
+    return created;
   }
 
-  /** A frame of this slot came: once a slot, lets go of counters that have forgotten everything. */
+  /** Called for each frame. Once per slot it removes expired counters. */
   enter(slot: number): void {
     this.slot = slot;
     if (this.#sweptSlot === slot) return;
     this.#sweptSlot = slot;
     this.#recent.fill(undefined);
-    for (const [key, epoch] of this.#epochs) {
-      if (epoch.counter !== null && epoch.counter.slot >= slot - 1) continue;
-      letGo(epoch);
-      this.#epochs.delete(key);
+    for (const [key, state] of this.#counters) {
+      if (state.counter !== null && state.counter.slot >= slot - 1) continue;
+      release(state);
+      this.#counters.delete(key);
       this.#names -= key.length;
     }
   }
 
-  /** Lets go of all: nothing was heard of the node for two slots. */
+  /** Removes every counter: the node has sent no frame for two slots. */
   release(): void {
-    for (const epoch of this.#epochs.values()) letGo(epoch);
-    this.#epochs.clear();
+    for (const state of this.#counters.values()) release(state);
+    this.#counters.clear();
     this.#names = 0;
     this.#recent.fill(undefined);
   }
@@ -148,22 +159,22 @@ export class NodeState {
 
 export class NodeStates {
   readonly #nodes = new Map<string, NodeState>();
-  readonly #counters = counterPool();
+  readonly #pool = counterPool();
 
   get size(): number {
     return this.#nodes.size;
   }
-  get epochs(): number {
-    let epochs = 0;
-    for (const node of this.#nodes.values()) epochs += node.epochs;
-    return epochs;
+  get counters(): number {
+    let counters = 0;
+    for (const node of this.#nodes.values()) counters += node.counters;
+    return counters;
   }
 
-  /** The node's state at a frame of this slot. */
+  /** State of the node for a frame of this slot. */
   enter(name: string, slot: number): NodeState {
     let node = this.#nodes.get(name);
     if (!node) {
-      node = new NodeState(name, slot, this.#counters);
+      node = new NodeState(name, slot, this.#pool);
       this.#nodes.set(name, node);
     }
     node.enter(slot);

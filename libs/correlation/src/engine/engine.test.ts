@@ -1,21 +1,21 @@
 import { decodeJudgedFrame, encodeViolationFrame, JudgedRegistry, type PodRef } from '@bailiff/schemas';
 import { describe, expect, it } from 'vitest';
 import {
-  bookOf,
   MINUTE,
   makeFrame,
   makeViolation,
-  membersOf,
   packetSample,
+  podInventoryOf,
   podRef,
-  recordingFold,
+  recordingEngine,
+  ruleHistoryOf,
   SECOND,
   SimCollector,
   snapshotJson,
   T0,
 } from '../testing.ts';
 import { EVENT_TIME_BOUND_MICROS, POD_GRACE_MICROS, SETTLE_MICROS } from '../windows/time.ts';
-import { RuleBook } from './rule-history.ts';
+import { RuleHistory } from './rule-history.ts';
 
 const web = podRef('web');
 const count = (gte: number, more: object = {}) => ({
@@ -25,24 +25,24 @@ const count = (gte: number, more: object = {}) => ({
   condition: { gte },
   ...more,
 });
-const onNodeA = () => membersOf({ 'node-a': [web, podRef('db')], 'node-b': [podRef('far')] });
-const foldOf = (rules: Record<string, unknown>, members = onNodeA(), more = {}) =>
-  recordingFold({ rules: bookOf(rules), members, ...more });
+const onNodeA = () => podInventoryOf({ 'node-a': [web, podRef('db')], 'node-b': [podRef('far')] });
+const engineOf = (rules: Record<string, unknown>, inventory = onNodeA(), more = {}) =>
+  recordingEngine({ rules: ruleHistoryOf(rules), inventory: inventory, ...more });
 
-/** Frames of one pod, each with so many packets. */
+/** Frames of one pod, each with the given number of packets. */
 function spoofing(pod = web, more: object = {}) {
   const collector = new SimCollector('node-a');
   return (atMicros: number, packets: number, again: object = {}) => {
     collector.spoof(pod, packets, { ...more, ...again });
     const frame = collector.flush(atMicros);
-    if (!frame) throw new Error('nothing to say');
+    if (!frame) throw new Error('no increments');
     return frame;
   };
 }
 
-describe('fold - verdicts', () => {
-  it('event_count - at the violation that crosses the threshold, with its evidence', () => {
-    const { send, verdicts } = foldOf({ repeated: count(10) });
+describe('engine - verdicts', () => {
+  it('event_count - verdict at the violation that reaches the threshold, with evidence', () => {
+    const { send, verdicts } = engineOf({ repeated: count(10) });
     const frame = spoofing();
     send(T0, frame(T0, 9));
     expect(verdicts).toEqual([]);
@@ -72,15 +72,15 @@ describe('fold - verdicts', () => {
     expect(verdicts[0]?.verdictId).toMatch(/^[0-9a-f]{32}$/);
   });
 
-  it('event_count - packets too far apart are not added up', () => {
-    const { send, verdicts } = foldOf({ repeated: count(10) });
+  it('event_count - packets outside the timespan do not add up', () => {
+    const { send, verdicts } = engineOf({ repeated: count(10) });
     const frame = spoofing();
     for (let i = 0; i < 20; i++) send(T0 + i * 61 * SECOND, frame(T0 + i * 61 * SECOND, 9));
     expect(verdicts).toEqual([]);
   });
 
-  it('cooldown - one verdict an epoch however long it goes on', () => {
-    const { send, verdicts } = foldOf({ repeated: count(2, { cooldown: '5m' }) });
+  it('cooldown - one verdict per epoch for a lasting attack', () => {
+    const { send, verdicts } = engineOf({ repeated: count(2, { cooldown: '5m' }) });
     const frame = spoofing();
     for (let at = T0; at < T0 + 15 * MINUTE; at += 10 * SECOND) send(at, frame(at, 5));
     expect(verdicts.map(({ triggeredAt }) => Math.floor(triggeredAt / (5 * MINUTE)) - T0 / (5 * MINUTE))).toEqual([
@@ -88,8 +88,8 @@ describe('fold - verdicts', () => {
     ]);
   });
 
-  it('value_count - counts distinct claimed addresses, and only violations that have one', () => {
-    const { send, verdicts } = foldOf({
+  it('value_count - counts distinct claimed addresses; violations without one do not count', () => {
+    const { send, verdicts } = engineOf({
       scan: { type: 'value_count', field: 'claimedAddress', level: 'critical', timespan: '60s', condition: { gte: 3 } },
     });
     const frame = spoofing();
@@ -105,13 +105,13 @@ describe('fold - verdicts', () => {
     });
   });
 
-  it('temporal_ordered - in their order only', () => {
+  it('temporal_ordered - only in the given order', () => {
     const stages = [
       { name: 'spoofed', selection: { vectors: ['ipv4-source'] } },
       { name: 'confined', selection: { vectors: ['quarantine-ingress'] } },
     ];
     const rule = (type: string) => ({ type, level: 'critical', timespan: '10m', rules: stages });
-    const { send, verdicts } = foldOf({ any: rule('temporal'), ordered: rule('temporal_ordered') });
+    const { send, verdicts } = engineOf({ any: rule('temporal'), ordered: rule('temporal_ordered') });
     const frame = spoofing();
     send(T0, frame(T0, 1, { vector: 'quarantine-ingress' }));
     send(T0 + 1, frame(T0 + 1, 1, { vector: 'ipv4-source' }));
@@ -120,12 +120,12 @@ describe('fold - verdicts', () => {
     expect(verdicts.map(({ rule: name }) => name)).toEqual(['any', 'ordered']);
   });
 
-  it('owner and namespace - add up over pods; another owner does not', () => {
+  it('owner and namespace - add up over pods of the group only', () => {
     const owner = { ownerKind: 'Deployment', ownerName: 'shop', ownerUid: 'owner-1' };
     const pods = [podRef('a', owner), podRef('b', owner), podRef('c', { ...owner, ownerUid: 'owner-2' })];
-    const { send, verdicts } = foldOf(
+    const { send, verdicts } = engineOf(
       { owners: count(10, { 'group-by': 'owner' }), spaces: count(14, { 'group-by': 'namespace' }) },
-      membersOf({ 'node-a': pods }),
+      podInventoryOf({ 'node-a': pods }),
     );
     const [a, b, c] = pods.map((pod) => spoofing(pod));
     send(T0, a!(T0, 5));
@@ -138,26 +138,26 @@ describe('fold - verdicts', () => {
     ]);
   });
 
-  it('owner - one that the list does not have is not believed', () => {
+  it('owner - ignored if the list does not have it', () => {
     const victim = podRef('victim', { ownerKind: 'Deployment', ownerName: 'shop', ownerUid: 'owner-1' });
-    const members = membersOf({ 'node-a': [web], 'node-b': [victim] });
-    const { send, verdicts } = foldOf({ owners: count(10, { 'group-by': 'owner' }) }, members);
+    const inventory = podInventoryOf({ 'node-a': [web], 'node-b': [victim] });
+    const { send, verdicts } = engineOf({ owners: count(10, { 'group-by': 'owner' }) }, inventory);
     send(T0, spoofing({ ...web, ownerKind: 'Deployment', ownerName: 'shop', ownerUid: 'owner-1' })(T0, 50));
     expect(verdicts).toMatchObject([{ groupKey: web.uid, pod: { uid: web.uid, ownerUid: '' } }]);
   });
 
   it('duplicate frame - adds nothing', () => {
-    const { send, verdicts, fold } = foldOf({ repeated: count(10) });
+    const { send, verdicts, engine } = engineOf({ repeated: count(10) });
     const frame = spoofing()(T0, 9);
     send(T0, frame);
     send(T0 + 1, frame);
     expect(verdicts).toEqual([]);
-    expect(fold.counted).toMatchObject({ violations: 2, duplicates: 1, packets: 9 });
+    expect(engine.counted).toMatchObject({ violations: 2, duplicates: 1, packets: 9 });
   });
 
-  it('cap - what is held back comes when there is room, as long as it goes on; urgent ones have room that others have not', () => {
+  it('cap - a capped verdict follows in the next minute if the attack lasts; urgent verdicts have reserved room', () => {
     const rules = { low: count(1, { level: 'low' }), high: count(1) };
-    const { send, verdicts, fold } = foldOf(rules, onNodeA(), { verdictsPerMinute: 8 });
+    const { send, verdicts, engine } = engineOf(rules, onNodeA(), { verdictsPerMinute: 8 });
     const [a, b] = [spoofing(), spoofing(podRef('db'))];
     send(T0, a(T0, 1));
     send(T0, b(T0, 1));
@@ -165,97 +165,102 @@ describe('fold - verdicts', () => {
       ['high', web.uid],
       ['high', 'uid-of-db'],
     ]);
-    expect(fold.size.capped).toBe(2);
+    expect(engine.size.capped).toBe(2);
     send(T0 + MINUTE, a(T0 + MINUTE, 1));
     expect(verdicts.map(({ rule }) => rule)).toEqual(['high', 'high', 'low']);
   });
 });
 
-describe('fold - time', () => {
+describe('engine - time', () => {
   it.each([
     ['an hour behind', -3600 * SECOND],
     ['an hour ahead', 3600 * SECOND],
-  ])('a clock %s - the times of the bus hold', (_, offset) => {
-    const { send, verdicts } = foldOf({ repeated: count(10) });
+  ])('a clock %s - bus time is used', (_, offset) => {
+    const { send, verdicts } = engineOf({ repeated: count(10) });
     const frame = spoofing();
     send(T0, frame(T0, 5));
     send(T0 + SECOND, frame(T0 + SECOND + offset, 5));
     expect(verdicts).toMatchObject([{ triggeredAt: T0 + SECOND }]);
   });
 
-  it('a clock that jumps back and forth - neither joins what is far apart nor parts what is close', () => {
-    const far = foldOf({ repeated: count(10, { timespan: '60s' }) });
+  it('a clock that jumps - neither joins distant violations nor separates close ones', () => {
+    const far = engineOf({ repeated: count(10, { timespan: '60s' }) });
     const far1 = spoofing();
     far.send(T0, far1(T0, 5));
     far.send(T0 + 70 * SECOND, far1(T0 + 1 * SECOND, 5));
     expect(far.verdicts).toEqual([]);
-    const close = foldOf({ repeated: count(10, { timespan: '2s' }) });
+    const close = engineOf({ repeated: count(10, { timespan: '2s' }) });
     const close1 = spoofing();
     close.send(T0, close1(T0 + EVENT_TIME_BOUND_MICROS, 5));
     close.send(T0 + SECOND, close1(T0 + SECOND - EVENT_TIME_BOUND_MICROS, 5));
     expect(close.verdicts.length).toBe(1);
   });
 
-  it('the bus steps back - stream time stands still', () => {
-    const { send, fold } = foldOf({ repeated: count(10) });
+  it('the bus clock steps back - stream time does not fall', () => {
+    const { send, engine } = engineOf({ repeated: count(10) });
     const frame = spoofing();
     send(T0 + MINUTE, frame(T0 + MINUTE, 1));
     send(T0, frame(T0, 1));
-    expect(fold.nowMicros).toBe(T0 + MINUTE);
+    expect(engine.nowMicros).toBe(T0 + MINUTE);
   });
 
-  it('memory - of counters that were let go of by one node, another finds nothing by an origin', () => {
-    const { fold, verdicts } = foldOf({ repeated: count(10) });
+  it('memory - an origin finds no counter of another node and no removed counter', () => {
+    const { engine, verdicts } = engineOf({ repeated: count(10) });
     const registry = new JudgedRegistry();
     const message = (frameSequence: number, nodeName = 'node-a') =>
       decodeJudgedFrame(encodeViolationFrame(spoofing()(T0, 9, { nodeName, frameSequence })), registry);
     const send = (at: number, sequence: number, node = 'node-a') =>
-      fold.frame({ sequence, timestampMicros: at, node }, { ...message(sequence), nodeName: node });
+      engine.processFrame({ sequence, timestampMicros: at, node }, { ...message(sequence), nodeName: node });
     send(T0, 1);
     send(T0, 1);
-    expect(fold.counted).toMatchObject({ violations: 2, duplicates: 1 });
-    // The pod is node-a's: the same bytes from node-b are not of the counter that node-a has.
+    expect(engine.counted).toMatchObject({ violations: 2, duplicates: 1 });
+    // The pod is on node-a: the same bytes from node-b do not belong to node-a's counter.
     send(T0, 2, 'node-b');
-    expect(fold.counted).toMatchObject({ violations: 2, refused: 1 });
+    expect(engine.counted).toMatchObject({ violations: 2, refused: 1 });
     const later = T0 + 3 * 60 * MINUTE;
-    fold.advance(later);
-    expect(fold.size).toMatchObject({ nodes: 0, epochs: 0, windows: 0 });
+    engine.advance(later);
+    expect(engine.size).toMatchObject({ nodes: 0, counters: 0, windows: 0 });
     send(later, 3);
-    expect([fold.counted.duplicates, verdicts.length]).toEqual([1, 0]);
+    expect([engine.counted.duplicates, verdicts.length]).toEqual([1, 0]);
   });
 
-  it('memory - idle windows, counters and nodes are let go of', () => {
-    const { send, fold } = foldOf({ repeated: count(10) });
+  it('memory - idle windows, counters and nodes are removed', () => {
+    const { send, engine } = engineOf({ repeated: count(10) });
     send(T0, spoofing()(T0, 1));
-    expect(fold.size).toMatchObject({ nodes: 1, epochs: 1, windows: 1 });
-    fold.advance(T0 + 2 * MINUTE);
-    expect(fold.size).toMatchObject({ nodes: 1, epochs: 1, windows: 0 });
-    fold.advance(T0 + 2 * 60 * MINUTE);
-    expect(fold.size).toMatchObject({ nodes: 0, epochs: 0, windows: 0 });
+    expect(engine.size).toMatchObject({ nodes: 1, counters: 1, windows: 1 });
+    engine.advance(T0 + 2 * MINUTE);
+    expect(engine.size).toMatchObject({ nodes: 1, counters: 1, windows: 0 });
+    engine.advance(T0 + 2 * 60 * MINUTE);
+    expect(engine.size).toMatchObject({ nodes: 0, counters: 0, windows: 0 });
   });
 });
 
-describe('fold - configuration', () => {
-  it('a frame is judged by what was in force a second before it', () => {
-    const book = new RuleBook({});
+describe('engine - configuration', () => {
+  it('a frame is processed by the rules in force one second before it', () => {
+    const history = new RuleHistory({});
     const change = (gte: number) => JSON.stringify(count(gte));
-    book.apply({ sequence: 1, timestampMicros: 1, key: 'correlation.cluster._.r', json: change(100) });
-    book.apply({ sequence: 2, timestampMicros: T0, key: 'correlation.cluster._.r', json: change(2) });
-    const { send, verdicts } = recordingFold({ rules: book, members: onNodeA() });
+    history.apply({ sequence: 1, timestampMicros: 1, key: 'correlation.cluster._.r', json: change(100) });
+    history.apply({ sequence: 2, timestampMicros: T0, key: 'correlation.cluster._.r', json: change(2) });
+    const { send, verdicts } = recordingEngine({ rules: history, inventory: onNodeA() });
     const frame = spoofing();
     send(T0 + SETTLE_MICROS - 1, frame(T0, 5));
     expect(verdicts).toEqual([]);
-    // What was counted under the old threshold counts under the new one.
+    // Packets counted under the old threshold count under the new one.
     send(T0 + SETTLE_MICROS, frame(T0 + SETTLE_MICROS, 1));
     expect(verdicts).toMatchObject([{ observed: 6, threshold: 2, configRevision: 2 }]);
   });
 
-  it('a rule that counts something else begins with nothing, but keeps its silence', () => {
-    const book = new RuleBook({});
+  it('a rule with another shape starts with empty windows, but keeps its cooldowns', () => {
+    const history = new RuleHistory({});
     const change = (more: object) => JSON.stringify(count(5, { cooldown: '10m', ...more }));
-    book.apply({ sequence: 1, timestampMicros: 1, key: 'correlation.cluster._.r', json: change({}) });
-    book.apply({ sequence: 2, timestampMicros: T0, key: 'correlation.cluster._.r', json: change({ timespan: '50s' }) });
-    const { send, verdicts } = recordingFold({ rules: book, members: onNodeA() });
+    history.apply({ sequence: 1, timestampMicros: 1, key: 'correlation.cluster._.r', json: change({}) });
+    history.apply({
+      sequence: 2,
+      timestampMicros: T0,
+      key: 'correlation.cluster._.r',
+      json: change({ timespan: '50s' }),
+    });
+    const { send, verdicts } = recordingEngine({ rules: history, inventory: onNodeA() });
     const [a, b] = [spoofing(), spoofing(podRef('db'))];
     send(T0, a(T0, 4));
     send(T0, b(T0, 5));
@@ -268,16 +273,16 @@ describe('fold - configuration', () => {
   });
 });
 
-describe('fold - what is not the node’s own', () => {
+describe('engine - reports on foreign pods', () => {
   const rules = {
     repeated: count(10),
     liars: count(1, { level: 'critical', 'group-by': 'node', selection: { vectors: ['foreign-pod'] } }),
   };
 
   it.each(['name', 'namespace'] as const)(
-    'another %s of an own pod - is refused, also behind a true claim of the same counter',
+    'another %s of an own pod - refused, also after a correct report of the same counter',
     (part) => {
-      const { send, verdicts, refusals } = foldOf(rules);
+      const { send, verdicts, refusals } = engineOf(rules);
       const claim = (pod: PodRef, cumulativePackets: number) =>
         makeFrame([makeViolation({ pod, counterEpoch: 'boot/7/1', cumulativePackets, count: 1 })], {
           frameSequence: cumulativePackets,
@@ -289,8 +294,8 @@ describe('fold - what is not the node’s own', () => {
     },
   );
 
-  it('another node’s pod - is not judged, is refused, and counts against the node; the rest of the frame stands', () => {
-    const { send, verdicts, refusals } = foldOf(rules);
+  it('another node’s pod - refused, and counts against the node; the rest of the frame is processed', () => {
+    const { send, verdicts, refusals } = engineOf(rules);
     const own = makeViolation({ pod: web, cumulativePackets: 10, count: 10 });
     const foreign = makeViolation({ pod: podRef('far'), cumulativePackets: 99, count: 99 });
     send(T0, makeFrame([foreign, own]));
@@ -303,8 +308,8 @@ describe('fold - what is not the node’s own', () => {
     expect(refusals).toMatchObject([{ reason: 'foreign-pod', node: 'node-a', sequence: 1, indexes: [0] }]);
   });
 
-  it('another node’s name - all of the frame is refused, and counts against the node that sent it', () => {
-    const { send, verdicts, refusals } = foldOf(rules);
+  it('another node’s name - the frame is refused, and counts against its sender', () => {
+    const { send, verdicts, refusals } = engineOf(rules);
     send(
       T0,
       makeFrame([makeViolation({ pod: podRef('far'), cumulativePackets: 99, count: 99 })], { nodeName: 'node-b' }),
@@ -323,59 +328,59 @@ describe('fold - what is not the node’s own', () => {
     ['pod name that is no subject token', makeViolation({ pod: podRef('a b*') })],
     ['namespace that is no subject token', makeViolation({ pod: podRef('a', { namespace: '>' }) })],
     ['empty uid', makeViolation({ pod: podRef('a', { uid: '' }) })],
-  ])('invalid - %s: refused, nothing is counted', (_, violation) => {
-    const { send, refusals, fold } = foldOf(rules);
+  ])('invalid - %s: refused and not counted', (_, violation) => {
+    const { send, refusals, engine } = engineOf(rules);
     send(T0, makeFrame([violation]));
     expect(refusals).toMatchObject([{ reason: 'invalid-violation' }]);
-    expect(fold.counted.violations).toBe(0);
+    expect(engine.counted.violations).toBe(0);
   });
 
-  it('no pod - counts for the node alone', () => {
-    const { send, verdicts } = foldOf({ pods: count(1), nodes: count(1, { 'group-by': 'node' }) });
+  it('no pod - counts only for the node', () => {
+    const { send, verdicts } = engineOf({ pods: count(1), nodes: count(1, { 'group-by': 'node' }) });
     send(T0, makeFrame([makeViolation({ pod: null, state: 'unknown' })]));
     expect(verdicts).toMatchObject([{ rule: 'nodes', groupKey: 'node-a', pod: null }]);
   });
 
-  it('not yet listed - waits, is judged with what it had when its list comes, in order', () => {
-    const members = onNodeA();
+  it('not yet listed - pending, then processed in order when the snapshot arrives', () => {
+    const inventory = onNodeA();
     const young = podRef('young');
-    const { send, verdicts, fold } = foldOf(rules, members);
+    const { send, verdicts, engine } = engineOf(rules, inventory);
     const frame = spoofing(young);
     send(T0, frame(T0, 6));
     send(T0 + SECOND / 10, frame(T0 + SECOND / 10, 6));
-    expect([verdicts.length, fold.size.parked, fold.nextDeadlineMicros()]).toEqual([
+    expect([verdicts.length, engine.size.pending, engine.nextDeadlineMicros()]).toEqual([
       0,
       2,
       T0 + POD_GRACE_MICROS + SETTLE_MICROS,
     ]);
     const json = snapshotJson('node-a', [web, podRef('db'), young], 2);
     const listedAt = T0 + SECOND / 2;
-    members.apply({ node: 'node-a', timestampMicros: listedAt, revision: 9, previousRevision: 1, json });
-    expect(fold.nextDeadlineMicros()).toBe(listedAt + SETTLE_MICROS);
-    fold.advance(listedAt + SETTLE_MICROS - 1);
+    inventory.apply({ node: 'node-a', timestampMicros: listedAt, revision: 9, previousRevision: 1, json });
+    expect(engine.nextDeadlineMicros()).toBe(listedAt + SETTLE_MICROS);
+    engine.advance(listedAt + SETTLE_MICROS - 1);
     expect(verdicts).toEqual([]);
-    fold.advance(listedAt + SETTLE_MICROS);
+    engine.advance(listedAt + SETTLE_MICROS);
     expect(verdicts).toMatchObject([{ triggeredAt: T0 + SECOND / 10, observed: 12 }]);
-    expect([fold.size.parked, fold.nextDeadlineMicros()]).toEqual([0, null]);
+    expect([engine.size.pending, engine.nextDeadlineMicros()]).toEqual([0, null]);
   });
 
-  it('never listed - is refused after the grace, at the next frame or when time is moved on', () => {
-    const { send, verdicts, refusals, fold } = foldOf(rules);
+  it('never listed - refused after the grace period, by a frame or by advancing time', () => {
+    const { send, verdicts, refusals, engine } = engineOf(rules);
     send(T0, makeFrame([makeViolation({ pod: podRef('ghost') })]));
-    fold.advance(T0 + POD_GRACE_MICROS);
+    engine.advance(T0 + POD_GRACE_MICROS);
     expect(refusals).toEqual([]);
     send(T0 + MINUTE, makeFrame([makeViolation({ pod: web })]));
     expect(refusals).toMatchObject([{ reason: 'foreign-pod', sequence: 1, indexes: [0] }]);
     expect(verdicts).toMatchObject([{ rule: 'liars', triggeredAt: T0 + POD_GRACE_MICROS + SETTLE_MICROS }]);
   });
 
-  it('a flood of invented pods - takes only the room of its node', () => {
-    const { send, refusals, fold } = foldOf(rules);
+  it('a flood of invented pods - uses only the share of its node', () => {
+    const { send, refusals, engine } = engineOf(rules);
     for (let i = 0; i < 50; i++) {
       const invented = Array.from({ length: 64 }, (_, k) => makeViolation({ pod: podRef(`ghost-${i}-${k}`) }));
       send(T0, makeFrame(invented));
     }
-    expect(fold.size.parked).toBe(2048);
+    expect(engine.size.pending).toBe(2048);
     expect(refusals.every(({ reason }) => reason === 'unproven-pod')).toBe(true);
     expect(refusals.reduce((sum, { indexes }) => sum + indexes.length, 0)).toBe(50 * 64 - 2048);
   });

@@ -1,5 +1,6 @@
-// The rules that neither half has alone, as they are built in: operations of a pod and packets of it, judged together. Violations are of
-// the ready-made policies, read from their files: a rule that is renamed there and not in the correlation rules fails here.
+// Built-in rules that combine operations and packets of a pod. The violations are those of the
+// policies in policies/: a policy rule that is renamed there but not in the correlation rules fails
+// here.
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { BUILT_IN_RULES, type RuntimeRule } from '@bailiff/policy';
@@ -8,15 +9,15 @@ import { describe, expect, it } from 'vitest';
 import {
   makeFrame,
   makeViolation,
-  membersOf,
   operationSample,
   packetSample,
+  podInventoryOf,
   podRef,
-  recordingFold,
+  recordingEngine,
   SECOND,
   T0,
 } from '../testing.ts';
-import { RuleBook } from './rule-history.ts';
+import { RuleHistory } from './rule-history.ts';
 
 const web = podRef('web');
 const other = podRef('db');
@@ -37,7 +38,7 @@ function lsm(policy: string, rule: string, operation: Parameters<typeof operatio
   return makeViolation({ kind: 'lsm', vector, counterEpoch, ...found, ...more });
 }
 
-/** What the kernel program calls the first thing that a rule is about. */
+/** The kernel's name of a rule's first operation. */
 function operationOf(rule: RuntimeRule): string {
   if (rule.socket) return 'socket';
   if (rule.capabilities) return 'capability';
@@ -49,21 +50,21 @@ function operationOf(rule: RuntimeRule): string {
   return rule.unix ? 'unix-connect' : 'write';
 }
 
-/** A violation of a policy of policies/, as it is in its file. */
+/** A violation of a policy in policies/. */
 function seenBy(policy: string, rule: string, operation: Parameters<typeof operationSample>[0] = {}, more = {}) {
   const found = rulesOf(policy).find(({ name }) => name === rule);
   if (found === undefined) throw new Error(`policies/${policy}.yaml has no rule ${rule}`);
   return lsm(policy, rule, { operation: operationOf(found), ...operation }, more);
 }
 
-/** Judges violations a second apart, by the built-in rules; verdicts by rule. */
-function judge(...violations: ReturnType<typeof makeViolation>[]) {
-  const fold = recordingFold({ rules: new RuleBook(), members: membersOf({ 'node-a': [web, other] }) });
+/** Verdicts of the built-in rules by name, for violations one second apart. */
+function verdictsOf(...violations: ReturnType<typeof makeViolation>[]) {
+  const engine = recordingEngine({ rules: new RuleHistory(), inventory: podInventoryOf({ 'node-a': [web, other] }) });
   violations.forEach((violation, index) => {
     const at = T0 + (index + 1) * SECOND;
-    fold.send(at, makeFrame([{ ...violation, lastSeenAt: at }], { frameSequence: index + 1 }));
+    engine.send(at, makeFrame([{ ...violation, lastSeenAt: at }], { frameSequence: index + 1 }));
   });
-  return new Map(fold.verdicts.map((verdict) => [verdict.rule, verdict]));
+  return new Map(engine.verdicts.map((verdict) => [verdict.rule, verdict]));
 }
 
 const RAW = { subject: 'inet/raw/udp', executable: '/usr/bin/python3', tgid: 4711 };
@@ -72,7 +73,7 @@ const spoofed = makeViolation({ pod: web, action: 'drop' });
 
 describe('fused rules', () => {
   it('raw socket, then spoofed packets - critical, and the verdict names the process', () => {
-    const verdict = judge(rawSocket, spoofed).get('raw-socket-then-spoofing');
+    const verdict = verdictsOf(rawSocket, spoofed).get('raw-socket-then-spoofing');
     expect(verdict).toMatchObject({
       level: 'critical',
       pod: { name: 'web' },
@@ -86,7 +87,7 @@ describe('fused rules', () => {
     expect(verdict?.reason).toContain('by /usr/bin/python3 (pid 4711) in container app');
   });
 
-  it('names of policies and of their rules - are those of ready-made policies', () => {
+  it('policies and rules that the built-in rules name - exist in policies/', () => {
     const selections = Object.values(BUILT_IN_RULES).flatMap((rule) =>
       rule.type === 'temporal' || rule.type === 'temporal_ordered'
         ? rule.rules.map(({ selection }) => selection)
@@ -102,13 +103,13 @@ describe('fused rules', () => {
     'no-raw-sockets/%s, then spoofed packets - critical, audited or blocked',
     (rule) => {
       for (const action of ['audit', 'drop']) {
-        const verdicts = judge(seenBy('no-raw-sockets', rule, {}, { action }), spoofed);
+        const verdicts = verdictsOf(seenBy('no-raw-sockets', rule, {}, { action }), spoofed);
         expect(verdicts.get('raw-socket-then-spoofing')).toMatchObject({ level: 'critical', pod: { name: 'web' } });
       }
     },
   );
 
-  it('the maker of the socket on the packet itself is named as well', () => {
+  it('the verdict names the process that created the packet’s socket', () => {
     const process = {
       madeAt: T0,
       tgid: 99,
@@ -119,7 +120,7 @@ describe('fused rules', () => {
       containerName: '',
     };
     const packet = makeViolation({ pod: web, sample: packetSample({ process }) });
-    const verdict = judge(rawSocket, packet).get('raw-socket-then-spoofing');
+    const verdict = verdictsOf(rawSocket, packet).get('raw-socket-then-spoofing');
     expect(verdict?.evidence.at(-1)?.process).toMatchObject({ executable: '/bin/nc', tgid: 99, operation: '' });
   });
 
@@ -131,16 +132,16 @@ describe('fused rules', () => {
     { name: 'packets before the socket', violations: [spoofed, rawSocket] },
     { name: 'packets of another pod', violations: [rawSocket, makeViolation({ pod: other })] },
   ])('control - $name make no such verdict', ({ violations }) => {
-    expect(judge(...violations).has('raw-socket-then-spoofing')).toBe(false);
+    expect(verdictsOf(...violations).has('raw-socket-then-spoofing')).toBe(false);
   });
 
   const escaping = (rule: string, action: 'drop' | 'audit' = 'drop') => seenBy('escape-guard', rule, {}, { action });
-  it('blocked escape attempts - three distinct kinds are high, one kind again and again is not', () => {
-    const three = judge(escaping('core-pattern'), escaping('release-agent'), escaping('mounts'));
+  it('blocked escape attempts - three distinct kinds are high, one repeated kind is not', () => {
+    const three = verdictsOf(escaping('core-pattern'), escaping('release-agent'), escaping('mounts'));
     expect(three.get('escape-attempts')).toMatchObject({ level: 'high', observed: 3 });
-    expect(judge(escaping('mounts'), escaping('mounts'), escaping('mounts')).has('escape-attempts')).toBe(false);
+    expect(verdictsOf(escaping('mounts'), escaping('mounts'), escaping('mounts')).has('escape-attempts')).toBe(false);
     const audited = ['core-pattern', 'release-agent', 'mounts'].map((rule) => escaping(rule, 'audit'));
-    expect(judge(...audited).has('escape-attempts')).toBe(false);
+    expect(verdictsOf(...audited).has('escape-attempts')).toBe(false);
   });
 
   const drift = seenBy('immutable-image', 'drift', { subject: 'layer /tmp/x' });
@@ -149,14 +150,14 @@ describe('fused rules', () => {
     ['metadata-guard', 'metadata'],
   ])('drift, then a connection that %s/%s names - high; the other way round is not', (policy, rule) => {
     const connect = seenBy(policy, rule, { address: '192.0.2.1', port: 3333 });
-    expect(judge(drift, connect).get('drift-then-connect')).toMatchObject({ level: 'high' });
-    expect(judge(connect, drift).has('drift-then-connect')).toBe(false);
+    expect(verdictsOf(drift, connect).get('drift-then-connect')).toMatchObject({ level: 'high' });
+    expect(verdictsOf(connect, drift).has('drift-then-connect')).toBe(false);
   });
 
-  it('one counter of several operations - each violation is judged by its own', () => {
+  it('one counter of several operations - each violation is matched by its own operation', () => {
     const posture = (operation: string) => lsm('base', 'network-posture', { operation });
-    expect(judge(drift, posture('bind')).has('drift-then-connect')).toBe(false);
+    expect(verdictsOf(drift, posture('bind')).has('drift-then-connect')).toBe(false);
     const grown = { ...posture('connect'), cumulativePackets: 2 };
-    expect(judge(drift, posture('bind'), grown).has('drift-then-connect')).toBe(true);
+    expect(verdictsOf(drift, posture('bind'), grown).has('drift-then-connect')).toBe(true);
   });
 });

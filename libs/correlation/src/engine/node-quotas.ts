@@ -1,50 +1,62 @@
-/** What one node may take of the memory of a fold, in one list for the reference. Each is held by shares.test.ts. */
-
-import { MAX_PARKED_PER_NODE, MAX_TEXT_PER_NODE } from '../attribution/pending-violations.ts';
+/**
+ * The memory that one node may use in an engine, as a table for the reference. node-quotas.test.ts
+ * checks each row.
+ */
+import { MAX_PENDING_PER_NODE, MAX_TEXT_PER_NODE } from '../attribution/pending-violations.ts';
 import { MAX_FORMER_PER_NODE } from '../attribution/pod-inventory.ts';
-import { MAX_EPOCHS_PER_NODE, MAX_NAMES_PER_NODE } from '../counting/node-state.ts';
+import { MAX_COUNTERS_PER_NODE, MAX_NAMES_PER_NODE } from '../counting/node-state.ts';
 import { MAX_STRINGS_PER_NODE } from '../windows/string-interner.ts';
 import { MAX_WINDOWS_PER_NODE } from './rule-state.ts';
 
-export interface Share {
-  what: string;
+export interface NodeQuota {
+  resource: string;
   limit: number;
   unit: string;
-  /** What becomes of more. */
-  beyond: string;
+  /** Behaviour beyond the limit. */
+  whenExceeded: string;
 }
 
-export const SHARES: readonly Share[] = [
+export const NODE_QUOTAS: readonly NodeQuota[] = [
   {
-    what: 'counters of the last hour',
-    limit: MAX_EPOCHS_PER_NODE,
+    resource: 'counters of the last hour',
+    limit: MAX_COUNTERS_PER_NODE,
     unit: 'counters',
-    beyond: 'a violation counts as it says itself; counters_refused_total',
+    whenExceeded: 'a violation counts its own packets; counters_refused_total',
   },
-  { what: 'names of these counters', limit: MAX_NAMES_PER_NODE, unit: 'characters', beyond: 'likewise' },
   {
-    what: 'vectors that it was the first to name',
+    resource: 'counter epochs of these counters',
+    limit: MAX_NAMES_PER_NODE,
+    unit: 'characters',
+    whenExceeded: 'as above',
+  },
+  {
+    resource: 'vectors that the node was the first to report',
     limit: MAX_STRINGS_PER_NODE,
     unit: 'vectors',
-    beyond: 'evidence names them (other); vectors_refused_total',
+    whenExceeded: 'evidence names them (other); vectors_refused_total',
   },
   {
-    what: 'windows of one rule that it was the first in',
+    resource: 'windows of one rule that the node opened',
     limit: MAX_WINDOWS_PER_NODE,
     unit: 'windows',
-    beyond: 'not counted under the rule; windows_refused_total',
+    whenExceeded: 'the rule does not count the group; windows_refused_total',
   },
   {
-    what: 'violations that wait for their pod to be listed',
-    limit: MAX_PARKED_PER_NODE,
+    resource: 'pending violations, whose pod is not listed yet',
+    limit: MAX_PENDING_PER_NODE,
     unit: 'violations',
-    beyond: 'refused as unproven-pod',
+    whenExceeded: 'refused as unproven-pod',
   },
   {
-    what: 'pods that left its list in the last day',
+    resource: 'pods that left its list in the last day',
     limit: MAX_FORMER_PER_NODE,
     unit: 'pods',
-    beyond: 'the oldest are forgotten: what the node reports of them is unproven-pod',
+    whenExceeded: 'the oldest expire: reports of the node on them are unproven-pod',
   },
-  { what: 'strings of these violations', limit: MAX_TEXT_PER_NODE, unit: 'characters', beyond: 'likewise' },
+  {
+    resource: 'strings of the pending violations',
+    limit: MAX_TEXT_PER_NODE,
+    unit: 'characters',
+    whenExceeded: 'refused as unproven-pod',
+  },
 ];

@@ -1,44 +1,44 @@
 import { BUILT_IN_RULES } from '@bailiff/policy';
 import { describe, expect, it } from 'vitest';
 import { SECOND, T0 } from '../testing.ts';
-import { RuleBook } from './rule-history.ts';
+import { RuleHistory } from './rule-history.ts';
 import { compileRule, selects } from './rules.ts';
 
 const key = 'correlation.cluster._.repeated-spoofing';
 const rule = (more: object = {}) =>
   JSON.stringify({ type: 'event_count', level: 'high', timespan: '60s', condition: { gte: 3 }, ...more });
-const threshold = (book: RuleBook, at: number) =>
-  book.at(at).rules.find(({ name }) => name === 'repeated-spoofing')?.threshold;
+const threshold = (history: RuleHistory, at: number) =>
+  history.at(at).rules.find(({ name }) => name === 'repeated-spoofing')?.threshold;
 
-describe('rule book - what is in force when', () => {
-  it('defaults - are in force until somebody writes', () => {
-    const set = new RuleBook().at(T0);
+describe('rule history - rules in force at a time', () => {
+  it('defaults - in force until overridden', () => {
+    const set = new RuleHistory().at(T0);
     expect(set.revision).toBe(0);
     expect(set.rules.map(({ name }) => name)).toEqual(Object.keys(BUILT_IN_RULES).sort());
   });
 
-  it('override - applies from its server time on, and a deletion brings the default back', () => {
-    const book = new RuleBook();
-    book.apply({ sequence: 4, timestampMicros: T0, key, json: rule() });
-    book.apply({ sequence: 9, timestampMicros: T0 + 10 * SECOND, key, json: null });
-    expect([T0 - 1, T0, T0 + 10 * SECOND].map((at) => [book.at(at).revision, threshold(book, at)])).toEqual([
+  it('override - in force from its server time; a deletion restores the default', () => {
+    const history = new RuleHistory();
+    history.apply({ sequence: 4, timestampMicros: T0, key, json: rule() });
+    history.apply({ sequence: 9, timestampMicros: T0 + 10 * SECOND, key, json: null });
+    expect([T0 - 1, T0, T0 + 10 * SECOND].map((at) => [history.at(at).revision, threshold(history, at)])).toEqual([
       [0, 10],
       [4, 3],
       [9, 10],
     ]);
-    // Asked backwards it says the same.
-    expect(threshold(book, T0 + 1)).toBe(3);
+    // Decreasing times give the same sets.
+    expect(threshold(history, T0 + 1)).toBe(3);
   });
 
-  it('switched off - a default can be', () => {
-    const book = new RuleBook();
-    book.apply({ sequence: 1, timestampMicros: T0, key, json: rule({ enabled: false }) });
-    expect(threshold(book, T0)).toBeUndefined();
+  it('disabled - a default rule can be', () => {
+    const history = new RuleHistory();
+    history.apply({ sequence: 1, timestampMicros: T0, key, json: rule({ enabled: false }) });
+    expect(threshold(history, T0)).toBeUndefined();
   });
 
-  it('other kinds - are none of its business', () => {
-    const book = new RuleBook();
-    expect(book.apply({ sequence: 1, timestampMicros: T0, key: 'spoof.cluster._.default', json: '{' })).toBeNull();
+  it('other kinds - ignored', () => {
+    const history = new RuleHistory();
+    expect(history.apply({ sequence: 1, timestampMicros: T0, key: 'spoof.cluster._.default', json: '{' })).toBeNull();
   });
 
   const bad: [string, string, string, string[], string][] = [
@@ -48,31 +48,31 @@ describe('rule book - what is in force when', () => {
     ['older revision', key, rule({ revision: 4, condition: { gte: 99 } }), ['revision'], 'CONFIG_REVISION'],
     ['wrong scope', 'correlation.namespace.shop.x', rule(), [], 'CONFIG_KEY'],
   ];
-  it.each(bad)('refused - %s: the last good one stays, and the field is named', (_, badKey, json, fields, code) => {
-    const book = new RuleBook();
-    book.apply({ sequence: 1, timestampMicros: T0, key, json: rule({ revision: 5 }) });
-    const set = book.apply({ sequence: 2, timestampMicros: T0 + 1, key: badKey, json });
+  it.each(bad)('refused - %s: the last valid one stays, and the field is named', (_, badKey, json, fields, code) => {
+    const history = new RuleHistory();
+    history.apply({ sequence: 1, timestampMicros: T0, key, json: rule({ revision: 5 }) });
+    const set = history.apply({ sequence: 2, timestampMicros: T0 + 1, key: badKey, json });
     expect(set?.problems).toMatchObject([{ key: badKey, sequence: 2, code, fields }]);
-    expect(threshold(book, T0 + 1)).toBe(3);
-    // A good one clears the problem.
-    const fixed = book.apply({ sequence: 3, timestampMicros: T0 + 2, key, json: rule({ revision: 5 }) });
+    expect(threshold(history, T0 + 1)).toBe(3);
+    // A valid revision clears the problem.
+    const fixed = history.apply({ sequence: 3, timestampMicros: T0 + 2, key, json: rule({ revision: 5 }) });
     expect(fixed?.problems.filter((problem) => problem.key === key)).toEqual([]);
   });
 
-  it('refused - a first revision that is bad leaves the default in force, or nothing', () => {
-    const book = new RuleBook();
-    book.apply({ sequence: 1, timestampMicros: T0, key, json: '{' });
-    const set = book.apply({ sequence: 2, timestampMicros: T0, key: 'correlation.cluster._.mine', json: '[]' });
+  it('refused - an invalid first revision leaves the default in force, or nothing', () => {
+    const history = new RuleHistory();
+    history.apply({ sequence: 1, timestampMicros: T0, key, json: '{' });
+    const set = history.apply({ sequence: 2, timestampMicros: T0, key: 'correlation.cluster._.mine', json: '[]' });
     expect(set?.problems.map(({ inForce }) => inForce)).toEqual(['default', 'nothing']);
-    expect(threshold(book, T0)).toBe(10);
+    expect(threshold(history, T0)).toBe(10);
   });
 
-  it('longest - looks at what was in force since a time', () => {
-    const book = new RuleBook({});
-    book.apply({ sequence: 1, timestampMicros: T0, key, json: rule({ timespan: '2h', cooldown: '3h' }) });
-    book.apply({ sequence: 2, timestampMicros: T0 + SECOND, key, json: rule({ cooldown: '20s' }) });
-    expect(book.longestSince(T0)).toEqual({ timespanMicros: 7200 * SECOND, cooldownMicros: 10_800 * SECOND });
-    expect(book.longestSince(T0 + 2 * SECOND)).toEqual({ timespanMicros: 60 * SECOND, cooldownMicros: 20 * SECOND });
+  it('longest - covers the rules in force since a time', () => {
+    const history = new RuleHistory({});
+    history.apply({ sequence: 1, timestampMicros: T0, key, json: rule({ timespan: '2h', cooldown: '3h' }) });
+    history.apply({ sequence: 2, timestampMicros: T0 + SECOND, key, json: rule({ cooldown: '20s' }) });
+    expect(history.longestSince(T0)).toEqual({ timespanMicros: 7200 * SECOND, cooldownMicros: 10_800 * SECOND });
+    expect(history.longestSince(T0 + 2 * SECOND)).toEqual({ timespanMicros: 60 * SECOND, cooldownMicros: 20 * SECOND });
   });
 });
 
@@ -100,7 +100,7 @@ describe('rules - selections', () => {
     expect(selects(selection, facts)).toBe(expected);
   });
 
-  it('shape - thresholds, level and cooldown keep it; what is counted changes it', () => {
+  it('shape - unchanged by threshold, level and cooldown; changed by the counted value', () => {
     const base = BUILT_IN_RULES['repeated-spoofing'];
     if (base?.type !== 'event_count') throw new Error('the default changed its type');
     const shape = (more: object) => compileRule('r', { ...base, ...more }).shape;

@@ -1,17 +1,20 @@
 /**
- * Which rules are in force when: the built-in ones, overridden by name by what CONFIG_LOG says, revision after revision. Pure.
+ * Rule history: the rule set in force at each time. CONFIG_LOG overrides the built-in rules by
+ * name. Pure. Data path: CONFIG_LOG → here → rule-engine.ts.
  *
- * Place in the path: CONFIG_LOG → rule-book.ts → fold.ts. Invariants: the same log gives the same rule sets in every process; a revision that
- * is refused leaves the last good one of its key in force and is listed as a problem until a good one or a deletion follows.
- * Bounds: as many rule sets as the log keeps changes of correlation rules; rules are shared between them.
+ * Invariants: the same log produces the same rule sets in every process. A refused revision leaves
+ * the last valid one in force, and is a problem of the set until a valid revision or a deletion
+ * follows. Bounds: one rule set for each change of a correlation rule in the log; sets share
+ * compiled rules.
  */
 import assert from 'node:assert/strict';
 import { BUILT_IN_RULES, ConfigError, type CorrelationRule, parseConfigKey, parseConfigValue } from '@bailiff/policy';
-import { type CompiledRule, compileRule } from './rules.ts';
+import type { CompiledRule } from '../windows/compiled-rule.ts';
+import { compileRule } from './rules.ts';
 
-/** One change as the log has it; `json` null = deleted. */
+/** One change in the log; `json` null = deleted. */
 export interface RuleChange {
-  /** In CONFIG_LOG, growing. */
+  /** In CONFIG_LOG; increasing. */
   sequence: number;
   /** When the bus stored it. */
   timestampMicros: number;
@@ -22,13 +25,13 @@ export interface RuleChange {
 /** A revision that was refused. */
 export interface RuleProblem {
   key: string;
-  /** Of the refused change in CONFIG_LOG. */
+  /** Sequence of the refused change in CONFIG_LOG. */
   sequence: number;
   code: ConfigError['code'];
-  /** Dotted paths of what is wrong. */
+  /** Dotted paths of the invalid fields. */
   fields: readonly string[];
   message: string;
-  /** What is in force instead. */
+  /** The revision in force instead. */
   inForce: 'last-good' | 'default' | 'nothing';
 }
 
@@ -37,21 +40,22 @@ export interface RuleSet {
   readonly revision: number;
   /** Server time of that change. */
   readonly fromMicros: number;
-  /** Enabled ones, by name. */
+  /** Enabled rules, sorted by name. */
   readonly rules: readonly CompiledRule[];
   readonly problems: readonly RuleProblem[];
 }
 
 const PREFIX = 'correlation.';
 
-export class RuleBook {
+export class RuleHistory {
   readonly #defaults: ReadonlyMap<string, CompiledRule>;
-  /** Of each name that was written: what is in force of it; null = switched off. */
-  readonly #written = new Map<string, { revision: number; compiled: CompiledRule | null }>();
+  /** By rule name: the version in force; `compiled` null = disabled. */
+  readonly #stored = new Map<string, { revision: number; compiled: CompiledRule | null }>();
   readonly #problems = new Map<string, RuleProblem>();
   readonly #sets: RuleSet[];
+  /** Index of the set that `at` returned last. */
   #at = 0;
-  /** Of the newest change of a rule. */
+  /** Sequence of the newest change of a rule. */
   #sequence = 0;
 
   constructor(defaults: Readonly<Record<string, CorrelationRule>> = BUILT_IN_RULES) {
@@ -60,18 +64,22 @@ export class RuleBook {
     this.#sets = [{ revision: 0, fromMicros: 0, rules: this.#compiled(), problems: [] }];
   }
 
-  /** Takes the next change of the log; answers the new rule set, or null when the change is about something else. */
+  /**
+   * Applies the next change of the log. Returns the new rule set, or null if the change is of
+   * another kind.
+   */
   apply(change: RuleChange): RuleSet | null {
     if (!change.key.startsWith(PREFIX)) return null;
     const last = this.latest();
-    assert(change.sequence > this.#sequence, 'changes come in the order of the log');
+    assert(change.sequence > this.#sequence, 'changes are applied in the order of the log');
     this.#sequence = change.sequence;
-    const refused = this.#take(change);
+    const refused = this.#store(change);
     if (refused) this.#problems.set(change.key, refused);
     else this.#problems.delete(change.key);
     const set: RuleSet = {
       revision: change.sequence,
-      // A clock that was set back between two leaders must not hide a change behind an older one.
+      // A new leader's clock may be behind: a later change must not take effect before an earlier
+      // one.
       fromMicros: Math.max(change.timestampMicros, last.fromMicros),
       rules: this.#compiled(),
       problems: [...this.#problems.values()],
@@ -81,19 +89,19 @@ export class RuleBook {
   }
 
   /**
-   * The log was made anew: its changes come from the first again. What is in force stands until the new log says something of rules; from
-   * then on only that log counts.
+   * The log was recreated and is read again from its first change. The current rules stay in force
+   * until the new log changes a rule; from then on only the new log counts.
    */
-  startOver(): void {
+  streamRecreated(): void {
     const { revision, rules } = this.latest();
-    this.#written.clear();
+    this.#stored.clear();
     this.#problems.clear();
     this.#sets.splice(0, this.#sets.length, { revision, fromMicros: 0, rules, problems: [] });
     this.#at = 0;
     this.#sequence = 0;
   }
 
-  /** The rule set in force at a time. Asking forwards in time costs one comparison. */
+  /** The rule set in force at a time. Increasing times cost one comparison. */
   at(timeMicros: number): RuleSet {
     const sets = this.#sets;
     if ((sets[this.#at] as RuleSet).fromMicros > timeMicros) this.#at = 0;
@@ -105,7 +113,7 @@ export class RuleBook {
     return this.#sets.at(-1) as RuleSet;
   }
 
-  /** The longest timespan and cooldown of any rule that was in force at or after a time. */
+  /** The longest timespan and the longest cooldown of all rules in force at or after a time. */
   longestSince(timeMicros: number): { timespanMicros: number; cooldownMicros: number } {
     const longest = { timespanMicros: 0, cooldownMicros: 0 };
     this.#sets.forEach((set, index) => {
@@ -118,26 +126,26 @@ export class RuleBook {
     return longest;
   }
 
-  #take(change: RuleChange): RuleProblem | null {
+  #store(change: RuleChange): RuleProblem | null {
     let name = '';
     try {
       const key = parseConfigKey(change.key);
       name = key.name;
       if (change.json === null) {
-        this.#written.delete(name);
+        this.#stored.delete(name);
         return null;
       }
       const rule = parseConfigValue(key, change.json) as CorrelationRule;
-      const before = this.#written.get(name);
+      const before = this.#stored.get(name);
       if (before && rule.revision < before.revision) {
         const message = `${change.key}: revision ${rule.revision} is older than ${before.revision}, which is in force`;
         throw new ConfigError('CONFIG_REVISION', message, ['revision']);
       }
-      this.#written.set(name, { revision: rule.revision, compiled: rule.enabled ? compileRule(name, rule) : null });
+      this.#stored.set(name, { revision: rule.revision, compiled: rule.enabled ? compileRule(name, rule) : null });
       return null;
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
-      const inForce = this.#written.has(name) ? 'last-good' : this.#defaults.has(name) ? 'default' : 'nothing';
+      const inForce = this.#stored.has(name) ? 'last-good' : this.#defaults.has(name) ? 'default' : 'nothing';
       const { code, fields, message } = error;
       return { key: change.key, sequence: change.sequence, code, fields, message, inForce };
     }
@@ -145,7 +153,7 @@ export class RuleBook {
 
   #compiled(): CompiledRule[] {
     const all = new Map<string, CompiledRule | null>(this.#defaults);
-    for (const [name, { compiled }] of this.#written) all.set(name, compiled);
+    for (const [name, { compiled }] of this.#stored) all.set(name, compiled);
     return [...all.values()]
       .filter((rule) => rule !== null)
       .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));

@@ -1,54 +1,51 @@
 /**
- * What one rule remembers: a window a group, and which groups had their verdict. Pure state.
+ * State of one rule: a window per group, and the cooldowns of its groups. Pure.
  *
- * Invariants: a window that stands empty is let go of by stream time alone, which changes nothing but memory. The end of a group's quiet time
- * outlives its window and the rule's shape, so that one cooldown epoch has one verdict whatever is edited meanwhile.
- * Bounds: MAX_WINDOWS a rule, of which one node may open MAX_WINDOWS_PER_NODE; a group beyond them is not counted under that rule, and `refused` says
- * how often.
+ * Invariants: stream time alone removes an empty window, which frees memory and changes no verdict.
+ * A cooldown outlives its window and the rule's shape, so a cooldown epoch has one verdict despite
+ * edits. Bounds: MAX_WINDOWS a rule, MAX_WINDOWS_PER_NODE opened by one node. The rule does not
+ * count groups beyond them; `refused` is their number.
  */
 
-import {
-  CountWindow,
-  type GroupWindow,
-  OrderedStageWindow,
-  type Pools,
-  StageWindow,
-  ValueWindow,
-  type WindowOwner,
-} from '../windows/group-window.ts';
+import type { CompiledRule } from '../windows/compiled-rule.ts';
+import { CountWindow, ValueWindow } from '../windows/count-windows.ts';
+import type { GroupWindow, Pools, WindowOwner } from '../windows/group-window.ts';
+import { OrderedStageWindow, StageWindow } from '../windows/stage-windows.ts';
 import { EVENT_TIME_BOUND_MICROS } from '../windows/time.ts';
-import type { CompiledRule } from './rules.ts';
 
 /** Ten times the pods of a large cluster. */
 export const MAX_WINDOWS = 200_000;
-/** Pods of one node that break a rule within its timespan. Only at a replay can a node name pods that no list has. */
+/**
+ * Pods of one node that match a rule within its timespan. Only during a replay can a node name
+ * unlisted pods.
+ */
 export const MAX_WINDOWS_PER_NODE = 8_192;
 
-/** Quiet until when, by `groupBy:groupKey`; one map for all shapes that a rule of that name ever has. */
-export type QuietTimes = Map<string, number>;
+/** End of the cooldown by `groupBy:groupKey`. One map per rule name, for all shapes of the rule. */
+export type Cooldowns = Map<string, number>;
 
 export class RuleState implements WindowOwner {
-  /** Replaced by a version of the same shape when only thresholds and the like change. */
+  /** Replaced in place by a version of the same shape. */
   rule: CompiledRule;
   readonly #pools: Pools;
   readonly #windows = new Map<string, GroupWindow>();
-  /** Windows by the node whose violation opened them. */
+  /** Number of windows by the node that opened them. */
   readonly #perNode = new Map<string, number>();
-  readonly #quiet: QuietTimes;
-  /** Violations that found no room for a window. */
+  readonly #cooldowns: Cooldowns;
+  /** Violations whose window exceeded a bound. */
   refused = 0;
 
-  constructor(rule: CompiledRule, pools: Pools, quiet: QuietTimes) {
+  constructor(rule: CompiledRule, pools: Pools, cooldowns: Cooldowns) {
     this.rule = rule;
     this.#pools = pools;
-    this.#quiet = quiet;
+    this.#cooldowns = cooldowns;
   }
 
   get windows(): number {
     return this.#windows.size;
   }
 
-  /** The group's window, made when there is none; null when there is no room. */
+  /** The group's window, created on first use; null if a bound is reached. */
   windowOf(groupKey: string, nodeName: string): GroupWindow | null {
     const found = this.#windows.get(groupKey);
     if (found) return found;
@@ -58,15 +55,15 @@ export class RuleState implements WindowOwner {
       return null;
     }
     this.#perNode.set(nodeName, ofNode + 1);
-    const window = this.#make(groupKey);
+    const window = this.#create(groupKey);
     window.owner = this;
     window.openedBy = nodeName;
-    if (this.#quiet.size > 0) window.quietUntil = this.#quiet.get(this.#quietKey(groupKey)) ?? 0;
+    if (this.#cooldowns.size > 0) window.cooldownUntil = this.#cooldowns.get(this.#cooldownKey(groupKey)) ?? 0;
     this.#windows.set(groupKey, window);
     return window;
   }
 
-  #make(groupKey: string): GroupWindow {
+  #create(groupKey: string): GroupWindow {
     const { type, stages } = this.rule;
     if (type === 'event_count') return new CountWindow(groupKey, this.#pools);
     if (type === 'value_count') return new ValueWindow(groupKey, this.#pools);
@@ -74,13 +71,13 @@ export class RuleState implements WindowOwner {
     return new OrderedStageWindow(groupKey, this.#pools, stages.length);
   }
 
-  /** The group has its verdict: none until the cooldown epoch is over. */
-  silence(window: GroupWindow, untilMicros: number): void {
-    window.quietUntil = untilMicros;
-    this.#quiet.set(this.#quietKey(window.groupKey), untilMicros);
+  /** Suppresses verdicts of the group until the cooldown epoch ends. */
+  startCooldown(window: GroupWindow, untilMicros: number): void {
+    window.cooldownUntil = untilMicros;
+    this.#cooldowns.set(this.#cooldownKey(window.groupKey), untilMicros);
   }
 
-  /** Lets go of windows in which nothing can count any more. */
+  /** Removes windows that no later violation can extend. */
   sweep(nowMicros: number): void {
     const oldest = nowMicros - this.rule.timespanMicros - 2 * EVENT_TIME_BOUND_MICROS;
     for (const [groupKey, window] of this.#windows) {
@@ -93,14 +90,14 @@ export class RuleState implements WindowOwner {
     }
   }
 
-  /** Gives everything back: the rule went, or its windows mean something else now. */
+  /** Releases all windows: the rule was removed or has another shape. */
   release(): void {
     for (const window of this.#windows.values()) window.release();
     this.#windows.clear();
     this.#perNode.clear();
   }
 
-  #quietKey(groupKey: string): string {
+  #cooldownKey(groupKey: string): string {
     return `${this.rule.groupBy}:${groupKey}`;
   }
 }

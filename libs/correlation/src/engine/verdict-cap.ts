@@ -1,15 +1,17 @@
 /**
- * At most so many verdicts a minute, so that a wrong rule or a broad attack cannot set off more answers than anybody can take back. Minutes
- * are those of stream time, so that a replay caps what was capped live. Half of the room is kept for high and critical ones.
- * A namespace has a share of the cap, and so has a node for verdicts about the node itself: no tenant can use up the others'.
- * What is capped is not lost while it goes on: the group is not silenced, so its next violation crosses the threshold again.
+ * Limits verdicts per minute, so that a wrong rule or a broad attack cannot cause more responses
+ * than an operator can undo. Minutes are stream time: a replay caps the same verdicts. Pure.
+ *
+ * Half of the cap is reserved for high and critical verdicts. A namespace has a share, and a node
+ * for verdicts about itself, so one tenant cannot use up the cap. A capped group has no cooldown:
+ * its next violation reaches the threshold again.
  */
 import type { Level } from '@bailiff/schemas';
 
-/** Verdicts a minute unless the caller says otherwise. */
+/** Default limit of verdicts per minute. */
 export const DEFAULT_VERDICTS_PER_MINUTE = 600;
 
-/** Part of the cap that one namespace or node may use, rounded up. */
+/** Share of the cap for one namespace or node, rounded up. */
 export const VERDICT_SHARE = 1 / 4;
 
 const MINUTE_MICROS = 60_000_000;
@@ -17,10 +19,10 @@ const MINUTE_MICROS = 60_000_000;
 export class VerdictCap {
   readonly #perMinute: number;
   #minute = -1;
-  #given = 0;
-  /** In this minute, by tenant; at most as many tenants as verdicts. */
-  readonly #givenTo = new Map<string, number>();
-  /** Verdicts that were held back. */
+  #used = 0;
+  /** Verdicts of this minute by tenant; not more tenants than verdicts. */
+  readonly #usedBy = new Map<string, number>();
+  /** Verdicts above the cap. */
   suppressed = 0;
 
   constructor(perMinute: number = DEFAULT_VERDICTS_PER_MINUTE) {
@@ -28,7 +30,7 @@ export class VerdictCap {
   }
 
   /**
-   * Whether one more verdict may be given.
+   * Whether one more verdict is allowed; counts it if so.
    * @param nowMicros stream time, never falling
    * @param tenant `verdictTenant`
    */
@@ -36,24 +38,26 @@ export class VerdictCap {
     const minute = Math.floor(nowMicros / MINUTE_MICROS);
     if (minute !== this.#minute) {
       this.#minute = minute;
-      this.#given = 0;
-      this.#givenTo.clear();
+      this.#used = 0;
+      this.#usedBy.clear();
     }
     const urgent = level === 'high' || level === 'critical';
     const share = Math.ceil(this.#perMinute * VERDICT_SHARE);
-    const own = this.#givenTo.get(tenant) ?? 0;
+    const own = this.#usedBy.get(tenant) ?? 0;
     const room = (limit: number) => (urgent ? limit : Math.ceil(limit / 2));
-    if (this.#given >= room(this.#perMinute) || own >= room(share)) {
+    if (this.#used >= room(this.#perMinute) || own >= room(share)) {
       this.suppressed++;
       return false;
     }
-    this.#given++;
-    this.#givenTo.set(tenant, own + 1);
+    this.#used++;
+    this.#usedBy.set(tenant, own + 1);
     return true;
   }
 }
 
-/** Whose share a verdict is charged to: its pod's namespace, or its node. No namespace holds a slash. */
+/**
+ * The tenant whose share a verdict uses: the pod's namespace or, prefixed with a slash, the node.
+ */
 export function verdictTenant(nodeName: string, pod: { namespace: string } | null): string {
   return pod ? pod.namespace : `/${nodeName}`;
 }

@@ -1,16 +1,20 @@
 /**
- * The name of a verdict: a function of the rule, the group and the cooldown epoch alone, so that two replicas, a start after a crash and
- * a replay a week later compute the same one and the bus refuses the second copy. 32 lower case hexadecimal digits: a subject token.
+ * Verdict ids: a hash of rule, group and cooldown epoch. Two replicas, a restart after a crash and
+ * a later replay compute the same id, so the bus rejects the second copy. An id has 32 lower-case
+ * hexadecimal digits and is a valid subject token.
  */
 import { createHash } from 'node:crypto';
 
-/** Number of the cooldown epoch that holds the time. Epochs are fixed, so that no memory of earlier verdicts is needed. */
+/**
+ * Number of the cooldown epoch that contains the time. Epochs have fixed bounds, so no state of
+ * earlier verdicts is needed.
+ */
 export function cooldownEpoch(triggeredAtMicros: number, cooldownMicros: number): number {
   return Math.floor(triggeredAtMicros / cooldownMicros);
 }
 
 export function verdictIdOf(rule: string, groupBy: string, groupKey: string, epoch: number): string {
-  // JSON keeps the parts apart: no two lists have one spelling.
+  // JSON is unambiguous: different parts never serialize to the same text.
   return createHash('sha256')
     .update(JSON.stringify(['verdict', rule, groupBy, groupKey, epoch]))
     .digest('hex')

@@ -1,24 +1,24 @@
-/** Puts a verdict together from a window that crossed its threshold. Pure. */
+/** Builds the verdict of a window that reached its threshold. Pure. */
 import { cutEnd, type Evidence, MAX_TEXT, type Verdict, type VerdictPod } from '@bailiff/schemas';
+import type { CompiledRule } from '../windows/compiled-rule.ts';
 import type { GroupWindow } from '../windows/group-window.ts';
-import type { Interner } from '../windows/string-interner.ts';
-import type { CompiledRule } from './rules.ts';
+import type { StringInterner } from '../windows/string-interner.ts';
 import { cooldownEpoch, verdictIdOf } from './verdict-id.ts';
 
-export interface Crossing {
+export interface ThresholdCrossing {
   rule: CompiledRule;
-  /** Of the configuration in force. */
+  /** Revision of the rule set in force. */
   configRevision: number;
   window: GroupWindow;
   observed: number;
   nodeName: string;
-  /** Whose violation crossed the threshold; null when nobody's (a node that is blamed). */
+  /** Pod of the violation that reached the threshold; null for a violation by the node itself. */
   pod: VerdictPod | null;
-  /** What the numbers of vectors in the window's evidence mean. */
-  vectors: Interner;
+  /** Resolves the vector numbers in the window's evidence. */
+  vectors: StringInterner;
 }
 
-/** The verdict of a crossing; its trigger time is the window's clock. */
+/** The verdict of a threshold crossing. Its trigger time is the window's clock. */
 export function makeVerdict({
   rule,
   configRevision,
@@ -27,7 +27,7 @@ export function makeVerdict({
   nodeName,
   pod,
   vectors: words,
-}: Crossing): Verdict {
+}: ThresholdCrossing): Verdict {
   const startAt = window.startAt(rule.timespanMicros);
   const evidence = window.evidenceSince(startAt, words);
   const vectors = [...new Set(evidence.map((piece) => piece.vector))].sort();
@@ -49,7 +49,10 @@ export function makeVerdict({
     pod,
     evidence,
     evidenceOmitted: Math.max(0, window.violations - evidence.length),
-    reason: cutEnd(describe(rule, observed, vectors, nodeName, pod) + byWhom(evidence), MAX_TEXT.Verdict.reason.bytes),
+    reason: cutEnd(
+      describe(rule, observed, vectors, nodeName, pod) + describeProcess(evidence),
+      MAX_TEXT.Verdict.reason.bytes,
+    ),
     tags: [...rule.tags],
   };
 }
@@ -63,18 +66,18 @@ function describe(
   nodeName: string,
   pod: VerdictPod | null,
 ): string {
-  const what = rule.type === 'value_count' ? `distinct values of ${rule.field}` : UNITS[rule.type];
-  const whose = { pod: 'pod', owner: 'pods of the owner of', namespace: 'the namespace of', node: '' };
-  const who =
+  const counted = rule.type === 'value_count' ? `distinct values of ${rule.field}` : UNITS[rule.type];
+  const groups = { pod: 'pod', owner: 'pods of the owner of', namespace: 'the namespace of', node: '' };
+  const source =
     pod === null || rule.groupBy === 'node'
       ? `by node ${nodeName}`
-      : `from ${whose[rule.groupBy]} ${pod.namespace}/${pod.name} on ${nodeName}`;
+      : `from ${groups[rule.groupBy]} ${pod.namespace}/${pod.name} on ${nodeName}`;
   const seconds = rule.timespanMicros / 1_000_000;
-  return `${observed} ${what} (${vectors.join(', ')}) ${who} within ${seconds} s; ${rule.threshold} make it ${rule.level}`;
+  return `${observed} ${counted} (${vectors.join(', ')}) ${source} within ${seconds} s; ${rule.threshold} make it ${rule.level}`;
 }
 
-/** The newest process that the evidence knows, in words; empty when it knows none. */
-function byWhom(evidence: readonly Evidence[]): string {
+/** Describes the newest process in the evidence; empty if there is none. */
+function describeProcess(evidence: readonly Evidence[]): string {
   const process = evidence.findLast((piece) => piece.process !== null)?.process;
   if (!process) return '';
   const container = process.containerName === '' ? '' : ` in container ${process.containerName}`;

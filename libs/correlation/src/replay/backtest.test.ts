@@ -2,7 +2,7 @@ import { BUILT_IN_RULES, correlationRule } from '@bailiff/policy';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { MINUTE, T0 } from '../testing.ts';
-import { compareVerdicts, inOrder, type TrialVerdict, trialBook } from './backtest.ts';
+import { compareVerdicts, inOrder, type TrialVerdict, trialRuleHistory } from './backtest.ts';
 
 const rule = (gte: number) =>
   correlationRule.parse({ type: 'event_count', level: 'high', timespan: '60s', condition: { gte } });
@@ -29,34 +29,34 @@ describe('backtest - rules on trial', () => {
     key: `correlation.cluster._.${name}`,
     json: JSON.stringify(rule(gte)),
   });
-  const thresholds = (book: ReturnType<typeof trialBook>, at: number) =>
-    Object.fromEntries(book.at(at).rules.map(({ name, threshold }) => [name, threshold]));
+  const thresholds = (history: ReturnType<typeof trialRuleHistory>, at: number) =>
+    Object.fromEntries(history.at(at).rules.map(({ name, threshold }) => [name, threshold]));
 
-  it('a rule on trial holds throughout, the others as they were at each moment', () => {
+  it('a rule on trial is in force throughout, the others follow the log', () => {
     const changes = [change(1, 'mine', 3), change(2, 'other', 5), change(3, 'mine', 9), change(4, 'other', 6)];
-    const live = trialBook(changes, {});
-    const book = trialBook(changes, { mine: rule(77) });
+    const live = trialRuleHistory(changes, {});
+    const history = trialRuleHistory(changes, { mine: rule(77) });
     expect(thresholds(live, T0 + 3 * MINUTE)).toMatchObject({ mine: 9, other: 5 });
-    expect(thresholds(book, T0)).toMatchObject({ mine: 77, 'repeated-spoofing': 10 });
-    expect(thresholds(book, T0)).not.toHaveProperty('other');
-    expect(thresholds(book, T0 + 3 * MINUTE)).toMatchObject({ mine: 77, other: 5 });
-    expect(thresholds(book, T0 + 9 * MINUTE)).toMatchObject({ mine: 77, other: 6 });
+    expect(thresholds(history, T0)).toMatchObject({ mine: 77, 'repeated-spoofing': 10 });
+    expect(thresholds(history, T0)).not.toHaveProperty('other');
+    expect(thresholds(history, T0 + 3 * MINUTE)).toMatchObject({ mine: 77, other: 5 });
+    expect(thresholds(history, T0 + 9 * MINUTE)).toMatchObject({ mine: 77, other: 6 });
   });
 
-  it('a built-in rule on trial takes the place of its own; one that is switched off is gone; only: nothing else', () => {
-    expect(thresholds(trialBook([], { 'repeated-spoofing': rule(2) }), T0)).toMatchObject({
+  it('a built-in rule on trial replaces the default; a disabled one is absent; only: no other rules', () => {
+    expect(thresholds(trialRuleHistory([], { 'repeated-spoofing': rule(2) }), T0)).toMatchObject({
       'repeated-spoofing': 2,
       'many-identities': 16,
     });
     const off = { ...(BUILT_IN_RULES['repeated-spoofing'] as ReturnType<typeof rule>), enabled: false };
-    expect(thresholds(trialBook([], { 'repeated-spoofing': off }), T0)).not.toHaveProperty('repeated-spoofing');
-    expect(thresholds(trialBook([change(1, 'other', 5)], { mine: rule(2) }, true), T0 + 9 * MINUTE)).toEqual({
+    expect(thresholds(trialRuleHistory([], { 'repeated-spoofing': off }), T0)).not.toHaveProperty('repeated-spoofing');
+    expect(thresholds(trialRuleHistory([change(1, 'other', 5)], { mine: rule(2) }, true), T0 + 9 * MINUTE)).toEqual({
       mine: 2,
     });
   });
 });
 
-describe('backtest - two lists side by side', () => {
+describe('backtest - comparison', () => {
   it('same, earlier, another level, appeared, vanished', () => {
     const before = [trial('a', 1), trial('b', 2), trial('c', 3), trial('gone', 4, { groupKey: 'uid-9' })];
     const after = [
@@ -72,7 +72,7 @@ describe('backtest - two lists side by side', () => {
     expect(vanished.map(({ verdictId }) => verdictId)).toEqual(['gone']);
   });
 
-  it('other ids by another cooldown - paired when near, two judgements when far', () => {
+  it('other ids after a cooldown change - paired when near, separate when far', () => {
     const near = compareVerdicts([trial('x', 1)], [trial('y', 3)], 10 * MINUTE);
     expect(near.moved).toMatchObject([{ before: { verdictId: 'x' }, after: { verdictId: 'y' } }]);
     const far = compareVerdicts([trial('x', 1)], [trial('y', 30)], 10 * MINUTE);
@@ -81,7 +81,7 @@ describe('backtest - two lists side by side', () => {
     expect([otherRule.appeared.length, otherRule.vanished.length]).toEqual([1, 1]);
   });
 
-  it('property - everybody is somewhere once, whatever the order of the lists', () => {
+  it('property - each verdict appears once, in any order of the lists', () => {
     const list = fc
       .uniqueArray(fc.tuple(fc.nat(40), fc.nat(3), fc.nat(60)), { selector: ([id]) => id })
       .map((rows) => rows.map(([id, group, minute]) => trial(`id-${id}`, minute, { groupKey: `g${group}` })));

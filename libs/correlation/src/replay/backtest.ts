@@ -1,16 +1,17 @@
 /**
- * What other rules would have made of the same stream: the rule book of a trial, and two lists of verdicts side by side. Pure.
+ * Backtest: the rule history of a trial, and the comparison of its verdicts with the live ones.
+ * Pure. Data path: VIOLATIONS → two engines (live rules, trial rules) → here → `bailiff backtest`.
  *
- * Place in the path: VIOLATIONS → the fold, twice over (rules as they were live, rules on trial) → here → `bailiff backtest`. Invariants: a rule on
- * trial holds for the whole stretch, whatever CONFIG_LOG says of its name; every other rule is as it was at each moment. The same lists
- * give the same comparison in the same order.
+ * Invariants: a rule on trial is in force for the whole period, whatever CONFIG_LOG contains under
+ * its name. Every other rule follows the log. The same lists give the same comparison in the same
+ * order.
  */
 import type { CorrelationRule } from '@bailiff/policy';
 import { BUILT_IN_RULES, parseConfigKey } from '@bailiff/policy';
 import type { GroupBy, Level, Verdict, VerdictPod } from '@bailiff/schemas';
-import { RuleBook, type RuleChange } from '../engine/rule-history.ts';
+import { type RuleChange, RuleHistory } from '../engine/rule-history.ts';
 
-/** What is kept of a verdict to compare it: some 300 bytes. */
+/** The fields of a verdict that a comparison needs: some 300 bytes. */
 export interface TrialVerdict {
   verdictId: string;
   rule: string;
@@ -23,7 +24,7 @@ export interface TrialVerdict {
   nodeName: string;
   pod: VerdictPod | null;
   vectors: readonly string[];
-  /** Of the frame that set it off, in VIOLATIONS; 0 when it names none. */
+  /** Sequence in VIOLATIONS of the frame that triggered it; 0 if unknown. */
   triggerSequence: number;
 }
 
@@ -36,18 +37,18 @@ export function trialOf(verdict: Verdict): TrialVerdict {
 }
 
 /**
- * The book for a trial: rules by name that hold throughout, the others by what the log says.
- * @param only whether nothing but the rules on trial holds
+ * The rule history of a trial: the rules on trial are constant, the others follow the log.
+ * @param only true: no other rules are in force
  */
-export function trialBook(
+export function trialRuleHistory(
   changes: readonly RuleChange[],
   onTrial: Readonly<Record<string, CorrelationRule>>,
   only = false,
-): RuleBook {
-  const book = new RuleBook(only ? onTrial : { ...BUILT_IN_RULES, ...onTrial });
-  if (only) return book;
-  for (const change of changes) if (!isOnTrial(change.key, onTrial)) book.apply(change);
-  return book;
+): RuleHistory {
+  const history = new RuleHistory(only ? onTrial : { ...BUILT_IN_RULES, ...onTrial });
+  if (only) return history;
+  for (const change of changes) if (!isOnTrial(change.key, onTrial)) history.apply(change);
+  return history;
 }
 
 function isOnTrial(key: string, onTrial: Readonly<Record<string, CorrelationRule>>): boolean {
@@ -55,7 +56,7 @@ function isOnTrial(key: string, onTrial: Readonly<Record<string, CorrelationRule
     const { kind, name } = parseConfigKey(key);
     return kind === 'correlation' && Object.hasOwn(onTrial, name);
   } catch {
-    // The book itself tells of a key that is none.
+    // RuleHistory reports the invalid key.
     return false;
   }
 }
@@ -77,8 +78,9 @@ export interface Comparison {
 }
 
 /**
- * Two lists side by side. Verdicts of one id are the same judgement; what is left is paired within one rule and group, oldest first, where the two
- * times lie within `nearMicros` of each other: a rule whose cooldown was changed counts its epochs otherwise and so gives other ids.
+ * Compares two lists. Verdicts with the same id are the same verdict. The rest is paired within a
+ * rule and group, oldest first, if the times differ by at most `nearMicros`. That pairs the
+ * verdicts of a rule whose cooldown changed: its epochs, and so its ids, are different.
  */
 export function compareVerdicts(
   before: readonly TrialVerdict[],
@@ -86,7 +88,7 @@ export function compareVerdicts(
   nearMicros: number,
 ): Comparison {
   const result: Comparison = { same: [], moved: [], appeared: [], vanished: [] };
-  const take = (pair: Pair) => {
+  const addPair = (pair: Pair) => {
     const { triggeredAt, level } = pair.before;
     const same = triggeredAt === pair.after.triggeredAt && level === pair.after.level;
     (same ? result.same : result.moved).push(pair);
@@ -95,7 +97,7 @@ export function compareVerdicts(
   const unpaired: TrialVerdict[] = [];
   for (const verdict of after) {
     const own = byId.get(verdict.verdictId);
-    if (own) take({ before: own, after: verdict });
+    if (own) addPair({ before: own, after: verdict });
     else unpaired.push(verdict);
     byId.delete(verdict.verdictId);
   }
@@ -104,7 +106,7 @@ export function compareVerdicts(
     const own = left.get(groupOf(verdict));
     const near = own?.findIndex(({ triggeredAt }) => Math.abs(triggeredAt - verdict.triggeredAt) <= nearMicros) ?? -1;
     if (own === undefined || near < 0) result.appeared.push(verdict);
-    else take({ before: own.splice(near, 1)[0] as TrialVerdict, after: verdict });
+    else addPair({ before: own.splice(near, 1)[0] as TrialVerdict, after: verdict });
   }
   result.vanished = [...left.values()].flat().sort(inOrder);
   for (const pairs of [result.same, result.moved]) pairs.sort((a, b) => inOrder(a.after, b.after));
@@ -123,7 +125,7 @@ function groupsOf(verdicts: TrialVerdict[]): Map<string, TrialVerdict[]> {
   return groups;
 }
 
-/** By time, and where that is one, by id: no two verdicts stand equal. */
+/** Orders by time, then by id: a total order. */
 export function inOrder(a: TrialVerdict, b: TrialVerdict): number {
   return a.triggeredAt - b.triggeredAt || (a.verdictId < b.verdictId ? -1 : a.verdictId > b.verdictId ? 1 : 0);
 }

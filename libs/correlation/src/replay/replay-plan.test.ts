@@ -17,11 +17,11 @@ describe('replay plan', () => {
     expect(planReplay(empty, HOUR)).toEqual({ readFromMicros: 0, publishFromMicros: 0 });
   });
 
-  it('no verdict yet - everything is read and published', () => {
+  it('no verdict yet - reads and publishes everything', () => {
     expect(planReplay(state, HOUR)).toEqual({ readFromMicros: 0, publishFromMicros: 0 });
   });
 
-  it('verdicts - published from a margin before the newest one, read from a warm-up before that', () => {
+  it('verdicts - publishes from a margin before the newest, reads from a warm-up before that', () => {
     const trigger = T0 + 50 * HOUR;
     const publishFromMicros = trigger - RECOVERY_MARGIN_MICROS;
     expect(planReplay({ ...state, lastTriggerMicros: trigger }, HOUR)).toEqual({
@@ -30,7 +30,7 @@ describe('replay plan', () => {
     });
   });
 
-  it('beginning lost - nothing is published before it is warm, but what comes from now on always is', () => {
+  it('beginning lost - publishes nothing before the warm-up ends, but always new frames', () => {
     const cut = { ...state, firstSequence: 77 };
     expect(planReplay(cut, HOUR)).toEqual({ readFromMicros: 0, publishFromMicros: T0 + HOUR });
     expect(planReplay({ ...cut, lastMicros: T0 + MINUTE }, HOUR)).toEqual({

@@ -1,30 +1,35 @@
 /**
- * What a window remembers of the violations it counted: the newest MAX_EVIDENCE, so that a verdict can name them by their place
- * in the stream, and which process did it where that is known. Grows with use up to that bound (1 KB, and as many processes), because most
- * windows see a violation or two in their life.
+ * Evidence of a window: the newest MAX_EVIDENCE violations that it counted, by stream sequence and
+ * index. A verdict names them, and the process of each if it is known.
  *
- * Pieces lie in rows of four, and the rows of a window in a circle: each names the next one.
+ * Memory grows with use, up to 1 KB a window, because most windows count one or two violations.
+ * Pieces are stored in rows of four. The rows of a window form a circular list: each contains the
+ * next.
  */
 import type { Evidence, EvidenceProcess, JudgedViolation } from '@bailiff/schemas';
-import { type Interner, MAX_STRINGS } from './string-interner.ts';
-import { RowPool } from './typed-row-pool.ts';
+import { MAX_STRINGS, type StringInterner } from './string-interner.ts';
+import { TypedRowPool } from './typed-row-pool.ts';
 
-/** Pieces a verdict carries at most. */
+/** Limit of pieces in a verdict. */
 export const MAX_EVIDENCE = 32;
 
-// A piece: time, stream sequence, index in the frame * MAX_STRINGS + number of the vector, packets.
+// Layout of a piece: time, stream sequence, index * MAX_STRINGS + number of the vector, packets.
 const STRIDE = 4;
-// A row: pieces, then the number of the next row.
+// Layout of a row: pieces, number of the next row.
 const PIECES = 4;
 const NEXT = PIECES * STRIDE;
 const WIDTH = NEXT + 1;
-// What a window has in its own row: pieces since it was empty, and the row with the newest. When the circle was gone through twice the number begins
-// again with once, so that it stays a small one: `%` of others takes long.
+// Layout of the head in the window's row: pieces added since it was empty, row of the newest piece.
+// The count wraps from twice MAX_EVIDENCE to once: `%` of a large number is slow.
 const ADDED = 0;
 const NEWEST = 1;
-/** Numbers that a window keeps for its evidence. */
+/** Numbers in the head. */
 export const EVIDENCE_HEAD = 2;
-/** Who did it: the process of the sampled operation, or the one that made the packet's socket; null when nobody saw. */
+
+/**
+ * The process of the sampled operation, or the one that created the packet's socket; null if
+ * unknown.
+ */
 export function processOf({ operation, sample }: JudgedViolation): EvidenceProcess | null {
   if (operation !== null) {
     const { tgid, uid, comm, executable, parentExecutable, containerName, subject } = operation;
@@ -35,21 +40,21 @@ export function processOf({ operation, sample }: JudgedViolation): EvidenceProce
   return { tgid, uid, comm, executable, parentExecutable: '', containerName, operation: '', subject: '' };
 }
 
-/** A piece as it is read back; where it lies among the MAX_EVIDENCE of its window, by which its process is found. */
+/** A decoded piece. `slot` is below MAX_EVIDENCE; the window stores the process under it. */
 export interface Piece extends Omit<Evidence, 'process'> {
-  place: number;
+  slot: number;
 }
 
-/** The evidence of all windows. Every method is given where the head of a window's evidence lies. */
+/** The evidence of all windows. `page` and `head` locate the head of one window. */
 export class EvidenceRows {
-  readonly #rows = new RowPool(WIDTH);
+  readonly #rows = new TypedRowPool(WIDTH);
 
   /** Rows in use. */
   get used(): number {
     return this.#rows.used;
   }
 
-  /** @returns the place of the piece */
+  /** @returns the slot of the piece */
   add(
     page: Float64Array,
     head: number,
@@ -60,8 +65,8 @@ export class EvidenceRows {
     vector: number,
   ): number {
     const added = (page[head + ADDED] as number) | 0;
-    const place = added % MAX_EVIDENCE;
-    const within = place % PIECES;
+    const slot = added % MAX_EVIDENCE;
+    const within = slot % PIECES;
     page[head + ADDED] = added === 2 * MAX_EVIDENCE - 1 ? MAX_EVIDENCE : added + 1;
     const row = within === 0 ? this.#advance(page, head, added) : (page[head + NEWEST] as number) | 0;
     const pieces = this.#rows.page(row);
@@ -70,13 +75,13 @@ export class EvidenceRows {
     pieces[at + 1] = streamSequence;
     pieces[at + 2] = index * MAX_STRINGS + vector;
     pieces[at + 3] = packets;
-    return place;
+    return slot;
   }
 
-  /** To the next row: a new one as long as more may be remembered, else the one with the oldest. */
+  /** Moves to the next row: a new one below MAX_EVIDENCE, then the one with the oldest pieces. */
   #advance(page: Float64Array, head: number, added: number): number {
     const newest = (page[head + NEWEST] as number) | 0;
-    const row = added < MAX_EVIDENCE ? this.#rows.take() : this.#next(newest);
+    const row = added < MAX_EVIDENCE ? this.#rows.allocate() : this.#next(newest);
     if (added < MAX_EVIDENCE) {
       this.#link(row, added === 0 ? row : this.#next(newest));
       if (added > 0) this.#link(newest, row);
@@ -91,36 +96,36 @@ export class EvidenceRows {
     this.#rows.page(row)[this.#rows.offset(row) + NEXT] = next;
   }
 
-  /** Forgets all of a window. */
+  /** Drops the evidence of a window. */
   clear(page: Float64Array, head: number): void {
-    for (const row of this.#rowsByPlace(page, head)) this.#rows.give(row);
+    for (const row of this.#rowsInOrder(page, head)) this.#rows.free(row);
     page[head + ADDED] = 0;
   }
 
   /** Pieces not older than the time, oldest first. */
-  since(page: Float64Array, head: number, timeMicros: number, vectors: Interner): Piece[] {
+  since(page: Float64Array, head: number, timeMicros: number, vectors: StringInterner): Piece[] {
     const found: Piece[] = [];
-    const rows = this.#rowsByPlace(page, head);
+    const rows = this.#rowsInOrder(page, head);
     const added = page[head + ADDED] as number;
     for (let number = Math.max(0, added - MAX_EVIDENCE); number < added; number++) {
-      const place = number % MAX_EVIDENCE;
-      const row = rows[Math.floor(place / PIECES)] as number;
+      const slot = number % MAX_EVIDENCE;
+      const row = rows[Math.floor(slot / PIECES)] as number;
       const pieces = this.#rows.page(row);
-      const at = this.#rows.offset(row) + (place % PIECES) * STRIDE;
+      const at = this.#rows.offset(row) + (slot % PIECES) * STRIDE;
       if ((pieces[at] as number) < timeMicros) continue;
-      const what = pieces[at + 2] as number;
+      const packed = pieces[at + 2] as number;
       found.push({
         streamSequence: pieces[at + 1] as number,
-        index: Math.floor(what / MAX_STRINGS),
-        vector: vectors.textOf(what % MAX_STRINGS),
+        index: Math.floor(packed / MAX_STRINGS),
+        vector: vectors.textOf(packed % MAX_STRINGS),
         packets: pieces[at + 3] as number,
-        place,
+        slot,
       });
     }
     return found;
   }
 
-  #rowsByPlace(page: Float64Array, head: number): number[] {
+  #rowsInOrder(page: Float64Array, head: number): number[] {
     const added = page[head + ADDED] as number;
     const count = Math.ceil(Math.min(added, MAX_EVIDENCE) / PIECES);
     const newest = Math.floor(((added - 1) % MAX_EVIDENCE) / PIECES);

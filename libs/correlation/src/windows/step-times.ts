@@ -1,21 +1,20 @@
 /**
- * Steps of one group under an ordered rule, by when their node says that they happened: of one burst the bus may have a later step before an
- * earlier one, because what a collector tells of packets and of operations each keeps its own pace. Pure state.
+ * The steps of one group under a `temporal_ordered` rule, by node time. Pure. A collector publishes
+ * packets and operations independently, so the steps of one burst may reach the stream out of order.
  *
- * Place in the path: windows.ts asks here when the order of the bus completes nothing. Invariant: what is answered yes is a chain of distinct
- * steps, the new one among them, each after the one before it; of one time the order of the bus decides.
- * Bound: of two stages one time, which decides as all steps would. Of more MAX_STEPS; beyond it what lies between two of the same stages is
- * left out, then the oldest: a chain may go unseen, never be made up.
+ * Invariant: a chain consists of distinct steps, each later than the one before it; stream order
+ * decides between equal times. Bounds: one time for two stages, MAX_STEPS for more. Beyond it steps
+ * are dropped, so a chain may be missed, but is never invented.
  */
 
-/** As many as the evidence of a verdict can name. */
+/** Limit of the evidence of one verdict. */
 export const MAX_STEPS = 32;
-/** Length of a list that is full. */
+/** Length of a full list. */
 const FULL = 2 * MAX_STEPS;
 
 /**
- * For a rule of two stages, as StepTimes.add. What ends with a second step the order of the bus has too: only a first one that comes late is asked
- * about. What is kept is the time of the newest second step, at this place of a page; 0 = there was none.
+ * StepTimes.add for a rule of two stages. Stream order already finds chains that end with a second
+ * step, so only a late first step matters. The page holds the newest second step at `at`; 0 = none.
  */
 export function addToTwo(
   page: Float64Array,
@@ -32,29 +31,35 @@ export function addToTwo(
 
 export class StepTimes {
   readonly #stages: number;
-  /** Time and stages (as bits) in turn, oldest first; of one time, in the order of the bus. */
+  /** Alternately time and stages (as bits), oldest first; equal times are in stream order. */
   readonly #steps: number[] = [];
 
   constructor(stages: number) {
     this.#stages = stages;
   }
 
-  /** Takes the next step of the bus. Answers whether it completes an order of steps that are newer than `afterMicros`. */
+  /**
+   * Adds the next step of the stream. Returns whether it completes a chain of steps after
+   * `afterMicros`.
+   */
   add(timeMicros: number, matched: number, afterMicros: number): boolean {
     const steps = this.#steps;
-    let place = steps.length;
-    while (place > 0 && (steps[place - 2] as number) > timeMicros) place -= 2;
-    const completes = timeMicros > afterMicros && this.#completes(place, matched, afterMicros);
-    this.#keep(place, timeMicros, matched);
+    let position = steps.length;
+    while (position > 0 && (steps[position - 2] as number) > timeMicros) position -= 2;
+    const completes = timeMicros > afterMicros && this.#completes(position, matched, afterMicros);
+    this.#insert(position, timeMicros, matched);
     return completes;
   }
 
-  /** Goes through the steps in time, taking each stage as early as it comes, and the new step as the latest stage that it can be. */
-  #completes(place: number, matched: number, afterMicros: number): boolean {
+  /**
+   * Walks the steps by time: each stage at its earliest step, the new step as the latest stage
+   * possible.
+   */
+  #completes(position: number, matched: number, afterMicros: number): boolean {
     const steps = this.#steps;
     let reached = 0;
     for (let at = 0; at <= steps.length; at += 2) {
-      if (at === place) {
+      if (at === position) {
         let stage = Math.min(reached, this.#stages - 1);
         while (stage >= 0 && !((matched >>> stage) & 1)) stage--;
         if (stage < 0) return false;
@@ -66,24 +71,24 @@ export class StepTimes {
     return reached === this.#stages;
   }
 
-  #keep(at: number, timeMicros: number, matched: number): void {
+  #insert(at: number, timeMicros: number, matched: number): void {
     const steps = this.#steps;
-    let place = at;
+    let position = at;
     if (steps.length === FULL) {
-      const is = (index: number) => steps[index] === matched;
-      if (is(place - 1) && is(place + 1)) return;
-      if (is(place - 1) && is(place - 3)) {
-        steps[place - 2] = timeMicros;
+      const isSameStage = (index: number) => steps[index] === matched;
+      if (isSameStage(position - 1) && isSameStage(position + 1)) return;
+      if (isSameStage(position - 1) && isSameStage(position - 3)) {
+        steps[position - 2] = timeMicros;
         return;
       }
-      if (is(place + 1) && is(place + 3)) {
-        steps[place] = timeMicros;
+      if (isSameStage(position + 1) && isSameStage(position + 3)) {
+        steps[position] = timeMicros;
         return;
       }
-      if (place === 0) return;
+      if (position === 0) return;
       steps.splice(0, 2);
-      place -= 2;
+      position -= 2;
     }
-    steps.splice(place, 0, timeMicros, matched);
+    steps.splice(position, 0, timeMicros, matched);
   }
 }

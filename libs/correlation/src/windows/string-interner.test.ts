@@ -1,16 +1,23 @@
 import { describe, expect, it } from 'vitest';
-import { Interner, MAX_BYTES, MAX_STRINGS, MAX_STRINGS_PER_NODE, MEMORY_MICROS, OTHER } from './string-interner.ts';
+import {
+  MAX_BYTES,
+  MAX_STRINGS,
+  MAX_STRINGS_PER_NODE,
+  MEMORY_MICROS,
+  OTHER,
+  StringInterner,
+} from './string-interner.ts';
 
 /** Brings so many strings of a length, from as few nodes as may. */
-function fill(interner: Interner, count: number, length: number, nowMicros = 0): void {
+function fill(interner: StringInterner, count: number, length: number, nowMicros = 0): void {
   for (let i = 0; i < count; i++) {
     interner.numberOf(`${i}`.padEnd(length, '.'), `node-${Math.floor(i / MAX_STRINGS_PER_NODE)}`, nowMicros);
   }
 }
 
-describe('interner', () => {
-  it('gives one number for a string, whichever node has it, and the string back', () => {
-    const interner = new Interner(['known']);
+describe('string interner', () => {
+  it('one number per string for all nodes, and the string back', () => {
+    const interner = new StringInterner(['known']);
     const number = interner.numberOf('a/b', 'node-a', 1);
     expect(interner.numberOf('a/b', 'node-b', 2)).toBe(number);
     expect(interner.textOf(number)).toBe('a/b');
@@ -18,8 +25,8 @@ describe('interner', () => {
     expect(interner.refused).toBe(0);
   });
 
-  it('one node - uses up its own share only; another is served, and what is known already is for all', () => {
-    const interner = new Interner(['known']);
+  it('one node - uses only its share; known strings are available to all', () => {
+    const interner = new StringInterner(['known']);
     for (let i = 0; i < MAX_STRINGS_PER_NODE + 100; i++) interner.numberOf(`own/${i}`, 'bad', 1);
     expect(interner.refused).toBe(100);
     expect(interner.textOf(interner.numberOf('one/more', 'bad', 1))).toBe(OTHER);
@@ -29,24 +36,24 @@ describe('interner', () => {
     expect(interner.numberOf('one/more', 'bad', 1)).toBe(honest);
   });
 
-  it('many nodes - keeps to its entries, and known ones stay', () => {
-    const interner = new Interner(['known']);
+  it('many nodes - the number of strings is bounded, and known ones stay', () => {
+    const interner = new StringInterner(['known']);
     fill(interner, MAX_STRINGS + 1_000, 8);
     expect(interner.size).toBe(MAX_STRINGS);
     expect(interner.refused).toBe(1_002);
     expect(interner.textOf(interner.numberOf('known', 'node-0', 1))).toBe('known');
   });
 
-  it('many nodes - keeps to its bytes', () => {
-    const interner = new Interner();
+  it('many nodes - the total size is bounded', () => {
+    const interner = new StringInterner();
     fill(interner, MAX_BYTES / 384 + 1_000, 384);
     expect(interner.bytes).toBeLessThanOrEqual(MAX_BYTES);
     expect(interner.bytes).toBeGreaterThan(MAX_BYTES - 384);
     expect(interner.refused).toBeGreaterThanOrEqual(1_000);
   });
 
-  it('what nothing names any more makes room, what is used stays, and numbers are given again', () => {
-    const interner = new Interner(['known']);
+  it('unused strings expire, used ones stay, and numbers are reused', () => {
+    const interner = new StringInterner(['known']);
     const [old, used] = [interner.numberOf('old', 'a', 0), interner.numberOf('used', 'a', 0)];
     interner.use(used, 10);
     interner.sweep(MEMORY_MICROS);
@@ -59,8 +66,8 @@ describe('interner', () => {
     expect(interner.textOf(interner.numberOf('known', 'a', 0))).toBe('known');
   });
 
-  it('a node that is full has room again when its strings are forgotten', () => {
-    const interner = new Interner();
+  it('a full node has room again when its strings expire', () => {
+    const interner = new StringInterner();
     for (let i = 0; i < MAX_STRINGS_PER_NODE; i++) interner.numberOf(`own/${i}`, 'a', 0);
     expect(interner.numberOf('next', 'a', 0)).toBe(0);
     interner.sweep(MEMORY_MICROS + 1);

@@ -1,38 +1,38 @@
 /**
- * Numbers for strings that come again and again: the vectors by which windows name their evidence. Pure state in stream time.
+ * Maps the vectors of violations to small numbers, so that evidence stores a number instead of a
+ * string. Pure, in stream time. rule-engine.ts interns, evidence.ts stores, verdict.ts reads back.
  *
- * Place in the path: bench.ts interns the vector of a violation, evidence.ts keeps the number, verdict.ts reads the string back.
- * Invariants: a number stands for one string until nothing can name it any more, MEMORY_MICROS after its last use. Bounds: MAX_STRINGS strings of
- * MAX_BYTES together, of which one node may bring MAX_STRINGS_PER_NODE; what finds no room gets the number of OTHER and is counted in `refused`.
- * Strings given at the start are kept for ever and count against no node.
+ * Invariant: a number keeps its string until MEMORY_MICROS after its last use. Bounds: MAX_STRINGS
+ * strings and MAX_BYTES in total, MAX_STRINGS_PER_NODE added by one node. Beyond them a string maps
+ * to OTHER and `refused` counts it. Permanent strings count against no node.
  */
 
-/** Numbers are below this; a piece of evidence packs one with the index of its violation. */
+/** Exclusive upper bound of the numbers: evidence packs one with the index of its violation. */
 export const MAX_STRINGS = 65_536;
-/** Of all strings together, in UTF-16 units. Ordinary ones take 20 to 60. */
+/** Total of all strings in UTF-16 units. Typical vectors have 20 to 60. */
 export const MAX_BYTES = 8 * 1024 * 1024;
-/** Eight policies with as many rules as a policy may have. */
+/** Enough for eight policies with the maximum number of rules. */
 export const MAX_STRINGS_PER_NODE = 2_048;
-/** What stands for a string that found no room. */
+/** Replaces a string that exceeds a bound. */
 export const OTHER = '(other)';
 
-/** Longest timespan of a rule, for which evidence is named, and an hour for what still counts. */
+/** The longest timespan of a rule, whose evidence names the string, plus a margin of one hour. */
 export const MEMORY_MICROS = 25 * 3_600_000_000;
 
 interface Entry {
   text: string;
-  /** Who brought it; null: it is kept for ever. */
+  /** Node that added the string; null: permanent. */
   node: string | null;
   usedMicros: number;
 }
 
-export class Interner {
+export class StringInterner {
   readonly #numbers = new Map<string, number>();
   readonly #entries: (Entry | null)[] = [];
   readonly #free: number[] = [];
   readonly #perNode = new Map<string, number>();
   #bytes = 0;
-  /** Strings that found no room, as often as they were asked for. */
+  /** Lookups of strings that exceeded a bound. */
   refused = 0;
 
   constructor(permanent: readonly string[] = []) {
@@ -46,7 +46,10 @@ export class Interner {
     return this.#bytes;
   }
 
-  /** The number of a string. @param node whose violation has it */
+  /**
+   * The number of a string, which is added if it is new.
+   * @param node that reported the violation
+   */
   numberOf(text: string, node: string, nowMicros: number): number {
     const known = this.#numbers.get(text);
     if (known !== undefined) {
@@ -63,7 +66,7 @@ export class Interner {
     return this.#add({ text, node, usedMicros: nowMicros });
   }
 
-  /** It is named by something that is remembered from now on. */
+  /** Extends the lifetime of a string that new evidence names. */
   use(number: number, nowMicros: number): void {
     (this.#entries[number] as Entry).usedMicros = nowMicros;
   }
@@ -72,7 +75,7 @@ export class Interner {
     return this.#entries[number]?.text ?? OTHER;
   }
 
-  /** Lets go of what nothing names any more. */
+  /** Removes expired strings. */
   sweep(nowMicros: number): void {
     for (let number = 0; number < this.#entries.length; number++) {
       const entry = this.#entries[number] as Entry | null;

@@ -1,34 +1,49 @@
 /**
- * Times of the fold. All are microseconds since 1970 as integers; none is read from a clock here.
+ * Times of correlation: integers in microseconds since 1970. No clock is read here.
  *
- * A violation has two times: when the node says it happened (`lastSeenAt`) and when the bus stored its frame. Windows slide on the
- * node's word as long as the bus bears it out; a node whose clock stepped, or a frame that lay somewhere, is taken at the bus's time.
- * So a node can bend a window by at most EVENT_TIME_BOUND_MICROS, whatever its clock does.
+ * A violation has two times: `lastSeenAt` of the node, and the time at which the bus stored its
+ * frame. Windows use node time within EVENT_TIME_BOUND_MICROS of bus time, and bus time otherwise.
+ * A node can therefore shift a window by at most that bound, whatever its clock shows.
  */
 
 const SECOND = 1_000_000;
 const MINUTE = 60 * SECOND;
 
-/** How far the node's time may lie from the bus's to be believed: the way through the collector and a restart of the bus take less. */
+/**
+ * Maximum distance of trusted node time from bus time. The collector's delay and a bus restart are
+ * shorter.
+ */
 export const EVENT_TIME_BOUND_MICROS = 5 * SECOND;
 
-/** What other streams say (configuration, pods) is in force this long after the bus stored it: every replica has read it by then. */
+/**
+ * Configuration and pod lists take effect this long after the bus stored them: every replica has
+ * read them by then.
+ */
 export const SETTLE_MICROS = SECOND;
 
 /**
- * Counters are remembered for at least this long and at most twice: fixed slots of this length, the current and the one before.
- * Long enough that a frame which the collector sends again after an outage is known; short because a start replays two slots.
+ * Length of a slot of counter memory; the current slot and the one before it are kept. Long enough
+ * to recognize a frame that the collector resends after an outage. Short, because a start replays
+ * two slots.
  */
 export const COUNTER_SLOT_MICROS = 30 * MINUTE;
 
-/** A pod may still be named this long after it left its node's list: its last counters are read after it ended. */
+/**
+ * A node may report on a pod this long after the pod left its list: final counters are read late.
+ */
 export const FORMER_POD_MICROS = 10 * MINUTE;
 
-/** A violation of a pod that no list names waits this long: the node knows a pod about 0.3 s before the API server does. */
+/**
+ * How long a violation waits for its pod to be listed. A node knows a pod about 0.3 s before the
+ * API server lists it.
+ */
 export const POD_GRACE_MICROS = 10 * SECOND;
 
-/** Idle windows and counters are let go of once in this much stream time. */
+/** Interval, in stream time, at which idle windows and counters are removed. */
 export const SWEEP_MICROS = MINUTE;
+
+/** Number of the counter slot that contains the time. */
+export const counterSlotOf = (micros: number): number => Math.floor(micros / COUNTER_SLOT_MICROS);
 
 /** The time at which a violation counts. */
 export function eventTimeMicros(serverMicros: number, lastSeenAtMicros: number): number {
@@ -36,18 +51,19 @@ export function eventTimeMicros(serverMicros: number, lastSeenAtMicros: number):
   return age <= EVENT_TIME_BOUND_MICROS && age >= -EVENT_TIME_BOUND_MICROS ? lastSeenAtMicros : serverMicros;
 }
 
-/** `ownTimeMicros` of what has none. */
-export const NOT_KNOWN = -1;
+/** Result of `nodeTimeMicros` if the time cannot be used. */
+export const UNKNOWN_TIME = -1;
 
 /**
- * When the first of what a violation tells happened, by its node's clock: of what was sampled the moment of the first sample, else when it was
- * read, by when it had happened. NOT_KNOWN where the node is not believed about the time, or tells of longer than a node that is heard would.
- * @param timeMicros at which it counts
+ * Node time of the first event in a violation: of its first sample or, without samples, the time of
+ * reading, which is an upper bound. UNKNOWN_TIME if node time is not trusted, or if the violation
+ * covers a longer period than a connected node reports at once.
+ * @param timeMicros at which the violation counts
  */
-export function ownTimeMicros(
+export function nodeTimeMicros(
   timeMicros: number,
   { firstSeenAt, lastSeenAt }: { firstSeenAt: number; lastSeenAt: number },
 ): number {
   const length = lastSeenAt - firstSeenAt;
-  return timeMicros === lastSeenAt && length >= 0 && length <= EVENT_TIME_BOUND_MICROS ? firstSeenAt : NOT_KNOWN;
+  return timeMicros === lastSeenAt && length >= 0 && length <= EVENT_TIME_BOUND_MICROS ? firstSeenAt : UNKNOWN_TIME;
 }

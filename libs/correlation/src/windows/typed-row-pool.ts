@@ -1,16 +1,17 @@
 /**
- * Rows of numbers in typed-array pages: what a window or a counter changes with every violation lies in two or three cache lines of its own,
- * and is nothing that the garbage collector has to look at. (A number above 2^31 in a field of an object is an object itself.)
+ * A pool of fixed-width rows of numbers in typed-array pages, for windows and counters.
  *
- * Pages never move, so who has a row keeps its page and its offset. A row that is taken is zero.
+ * Each row occupies two or three cache lines and is invisible to the garbage collector. (V8
+ * allocates a heap object for a number above 2^31 in a field.) Pages never move, so the owner of a
+ * row keeps its page and offset. An allocated row contains zeros.
  */
 
-/** A page of the widest row, a count window's, is 192 KB. */
+/** A page of the widest row, that of a count window, has 192 KB. */
 const PAGE_SHIFT = 9;
 const PAGE_ROWS = 1 << PAGE_SHIFT;
 
-export class RowPool {
-  /** Numbers in a row. */
+export class TypedRowPool {
+  /** Numbers per row. */
   readonly width: number;
   readonly #pages: Float64Array[] = [];
   readonly #free: number[] = [];
@@ -24,8 +25,7 @@ export class RowPool {
     return this.#pages.length * PAGE_ROWS - this.#free.length;
   }
 
-  /** Gives out a row. */
-  take(): number {
+  allocate(): number {
     if (this.#free.length === 0) {
       const first = this.#pages.length * PAGE_ROWS;
       this.#pages.push(new Float64Array(PAGE_ROWS * this.width));
@@ -36,12 +36,12 @@ export class RowPool {
   page(row: number): Float64Array {
     return this.#pages[row >>> PAGE_SHIFT] as Float64Array;
   }
-  /** Where the row begins in its page. */
+  /** Start of the row in its page. */
   offset(row: number): number {
     return (row & (PAGE_ROWS - 1)) * this.width;
   }
-  /** Takes a row back and wipes it. */
-  give(row: number): void {
+  /** Zeroes the row and makes it available again. */
+  free(row: number): void {
     const start = this.offset(row);
     this.page(row).fill(0, start, start + this.width);
     this.#free.push(row);

@@ -1,16 +1,18 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { CountWindow, ValueWindow } from './count-windows.ts';
 import { MAX_EVIDENCE } from './evidence.ts';
-import { BUCKETS, CountWindow, OrderedStageWindow, StageWindow, ValueWindow, windowPools } from './group-window.ts';
+import { BUCKETS, windowPools } from './group-window.ts';
+import { OrderedStageWindow, StageWindow } from './stage-windows.ts';
 import { MAX_STEPS } from './step-times.ts';
-import { Interner } from './string-interner.ts';
-import { NOT_KNOWN } from './time.ts';
+import { StringInterner } from './string-interner.ts';
+import { UNKNOWN_TIME } from './time.ts';
 
 const pools = windowPools;
 const T = 60_000_000;
 const WIDTH = T / BUCKETS;
 
-/** Events whose times go forwards, stand still, jump over the window, and run back a little. */
+/** Events whose times advance, repeat, jump over the window, and step back a little. */
 const times = fc
   .array(
     fc.oneof(fc.integer({ min: -8_000_000, max: 20_000_000 }), fc.constant(0), fc.integer({ min: 0, max: 90_000_000 })),
@@ -27,7 +29,7 @@ const times = fc
     });
   });
 
-/** Time as a window has it: never back. */
+/** The clock of a window: it never moves back. */
 function clocksOf(given: readonly number[]): number[] {
   let clock = -1;
   return given.map((time) => {
@@ -36,32 +38,36 @@ function clocksOf(given: readonly number[]): number[] {
   });
 }
 
-/** A violation as a window of an ordered rule has it: when it counts, and when it says that it happened. */
-interface Told {
+/** A violation in the window of an ordered rule: when it counts, and its node time. */
+interface Counted {
   clock: number;
   own: number;
   mask: number;
   seen?: boolean;
 }
 
-/** All choices of one violation a stage, in the order of the list, the newest of the list the last; all are in the window. */
-function isLastOfChain(told: readonly Told[], stages: number): boolean {
-  const now = (told.at(-1) as Told).clock;
-  const fits = ({ mask, clock }: Told, stage: number) => ((mask >> stage) & 1) === 1 && clock > now - T;
-  /** Whether stages below this one can be chosen before this place. */
+/**
+ * Whether one violation per stage, in list order, forms a chain that the newest ends; all in the
+ * window.
+ */
+function isLastOfChain(counted: readonly Counted[], stages: number): boolean {
+  const now = (counted.at(-1) as Counted).clock;
+  const fits = ({ mask, clock }: Counted, stage: number) => ((mask >> stage) & 1) === 1 && clock > now - T;
+  /** Whether the stages below this one occur before this position. */
   const before = (place: number, stage: number): boolean =>
-    stage === 0 || told.slice(0, place).some((one, at) => fits(one, stage - 1) && before(at, stage - 1));
-  return fits(told.at(-1) as Told, stages - 1) && before(told.length - 1, stages - 1);
+    stage === 0 || counted.slice(0, place).some((one, at) => fits(one, stage - 1) && before(at, stage - 1));
+  return fits(counted.at(-1) as Counted, stages - 1) && before(counted.length - 1, stages - 1);
 }
 
-/** All choices of one violation a stage, sorted by their own times, that hold the newest of the list. */
-function isOneOfChain(told: readonly Told[], stages: number): boolean {
-  const newest = told.at(-1) as Told;
-  const sorted = told
-    .filter(({ own }) => own !== NOT_KNOWN && own > newest.clock - T)
-    // A sort is stable: of one time, the order of the bus.
+/** Whether one violation per stage, sorted by node time, forms a chain that contains the newest. */
+function isOneOfChain(counted: readonly Counted[], stages: number): boolean {
+  const newest = counted.at(-1) as Counted;
+  const sorted = counted
+    .filter(({ own }) => own !== UNKNOWN_TIME && own > newest.clock - T)
+    // The sort is stable: equal times stay in stream order.
     .sort((a, b) => a.own - b.own);
-  const fits = ({ mask, seen }: Told, stage: number) => ((mask >> stage) & 1) === 1 && (seen !== false || stage === 0);
+  const fits = ({ mask, seen }: Counted, stage: number) =>
+    ((mask >> stage) & 1) === 1 && (seen !== false || stage === 0);
   const choose = (from: number, stage: number, held: boolean): boolean => {
     if (stage === stages) return held;
     return sorted.some(
@@ -133,15 +139,21 @@ describe('windows - against a brute-force oracle', () => {
     fc.assert(
       fc.property(times, masks, (given, stream) => {
         const window = new OrderedStageWindow('g', pools(), 3);
-        const told = clocksOf(given).map((clock) => ({ clock, own: NOT_KNOWN, mask: stream.next().value as number }));
+        const counted = clocksOf(given).map((clock) => ({
+          clock,
+          own: UNKNOWN_TIME,
+          mask: stream.next().value as number,
+        }));
         given.forEach((time, k) => {
-          expect(window.add(time, (told[k] as Told).mask, T) === 3).toBe(isLastOfChain(told.slice(0, k + 1), 3));
+          expect(window.add(time, (counted[k] as Counted).mask, T) === 3).toBe(
+            isLastOfChain(counted.slice(0, k + 1), 3),
+          );
         });
       }),
     );
   });
 
-  /** Stages of a rule, violations at most, and whether what lies between two of the same may be forgotten. */
+  /** Stages, maximum violations, and whether steps between two of the same stage may be dropped. */
   const ordered = [
     { stages: 2, most: 80, exactly: true },
     { stages: 3, most: MAX_STEPS, exactly: true },
@@ -159,7 +171,7 @@ describe('windows - against a brute-force oracle', () => {
           { weight: 1, arbitrary: fc.nat({ max: 70_000_000 }) },
         ),
         late: fc.oneof(fc.constant(0), fc.nat({ max: 10_000_000 }), fc.constantFrom(null, 2_000_000, T - 1, T)),
-        // Mostly of one stage, as rules are.
+        // Mostly of one stage, as in practice.
         mask: fc.oneof(
           { weight: 4, arbitrary: fc.nat({ max: stages - 1 }).map((stage) => 1 << stage) },
           fc.integer({ min: 1, max: (1 << stages) - 1 }),
@@ -170,17 +182,17 @@ describe('windows - against a brute-force oracle', () => {
       fc.assert(
         fc.property(all, (given) => {
           const window = new OrderedStageWindow('g', pools(), stages);
-          const told: Told[] = [];
+          const counted: Counted[] = [];
           let at = 1_800_000_000_000_000;
           let clock = 0;
           for (const { step, late, mask, seen } of given) {
             at += step;
             clock = Math.max(clock, at);
-            const own = late === null ? NOT_KNOWN : at - late;
-            told.push({ clock, own, mask, seen });
+            const own = late === null ? UNKNOWN_TIME : at - late;
+            counted.push({ clock, own, mask, seen });
             const completes = window.add(at, mask, T, own, seen) === stages;
-            const ofBus = isLastOfChain(told, stages);
-            const ofTimes = isOneOfChain(told, stages);
+            const ofBus = isLastOfChain(counted, stages);
+            const ofTimes = isOneOfChain(counted, stages);
             if (exactly) expect(completes).toBe(ofBus || ofTimes);
             else if (completes) expect(ofBus || ofTimes).toBe(true);
             if (ofBus) expect(completes).toBe(true);
@@ -189,7 +201,7 @@ describe('windows - against a brute-force oracle', () => {
         }),
         { numRuns: 300 },
       );
-      // The order of the bus alone would not do.
+      // Stream order alone finds fewer.
       expect(turned).toBeGreaterThan(20);
     },
   );
@@ -212,13 +224,13 @@ describe('windows - against a brute-force oracle', () => {
     },
   );
 
-  it('evidence - what is older than the window is not shown, and what is left out is counted', () => {
+  it('evidence - omits violations older than the window, and counts what it leaves out', () => {
     const window = new CountWindow('g', pools());
     const at = 1_800_000_000_000_000;
-    const words = new Interner();
+    const words = new StringInterner();
     for (let i = 0; i < 50; i++) {
       window.add(at + i, 1, T);
-      window.remember(i, 0, 1, words.numberOf('ipv4-source', 'node', 0));
+      window.recordEvidence(i, 0, 1, words.numberOf('ipv4-source', 'node', 0));
     }
     expect(window.evidenceSince(window.startAt(T), words).map((e) => e.streamSequence)).toEqual(
       Array.from({ length: 32 }, (_, i) => i + 18),
@@ -229,9 +241,9 @@ describe('windows - against a brute-force oracle', () => {
     expect(window.evidenceSince(0, words)).toEqual([]);
   });
 
-  it('property - evidence is the newest of what was counted since the window stood empty, and rows are given back', () => {
+  it('property - evidence is the newest since the window was empty, and rows are freed', () => {
     const both = pools();
-    const words = new Interner();
+    const words = new StringInterner();
     const process = { tgid: 7, uid: 0, comm: 'sh', executable: '/bin/sh', parentExecutable: '' };
     const by = { ...process, containerName: '', operation: '', subject: '' };
     const gaps = fc.array(fc.oneof({ weight: 60, arbitrary: fc.nat({ max: 500_000 }) }, fc.constant(2 * T)), {
@@ -246,7 +258,7 @@ describe('windows - against a brute-force oracle', () => {
           at += gap;
           window.add(at, 1, T);
           const known = i % 4 < seen ? { ...by, tgid: i } : null;
-          window.remember(i, i % 64, 2 * i, words.numberOf(`vector-${i % 3}`, 'node', 0), known);
+          window.recordEvidence(i, i % 64, 2 * i, words.numberOf(`vector-${i % 3}`, 'node', 0), known);
           if (gap >= T) kept = [];
           const piece = { streamSequence: i, index: i % 64, vector: `vector-${i % 3}`, packets: 2 * i, process: known };
           kept.push({ at, piece });
@@ -261,7 +273,7 @@ describe('windows - against a brute-force oracle', () => {
     );
   });
 
-  it('pools - a row that was given back is empty for the next one', () => {
+  it('pools - a freed row is zero when it is allocated again', () => {
     const both = pools();
     const first = new CountWindow('a', both);
     first.add(1_800_000_000_000_000, 99, T);

@@ -98,7 +98,7 @@ export function isReleased(
 }
 
 /** A quarantine of a pod that has begun; `untilMs` is when it would end by itself. */
-export interface Begun {
+export interface StartedQuarantine {
   verdictId: string;
   untilMs: number;
 }
@@ -109,7 +109,7 @@ export interface Begun {
  */
 export function withRelease(
   list: QuarantineList,
-  which: { podUid: string; begun: readonly Begun[] },
+  which: { podUid: string; begun: readonly StartedQuarantine[] },
   nowMs: number,
 ): { list: QuarantineList; outcome: 'removed' | 'absent' } {
   const { podUid } = which;

@@ -5,9 +5,9 @@ import { planVerdict, type Task } from '../planning/plan.ts';
 import { CORDONED_BY, type Facts, type NodeFacts, type PodFacts } from './facts.ts';
 import {
   type ActionEntry,
+  checkGuards,
   type Decision,
   type GuardInput,
-  judge,
   needsReservation,
   STATUS_LAG_MICROS,
 } from './guards.ts';
@@ -86,7 +86,7 @@ function judgeRow({ action, guards, step, policy, facts, ...more }: Row): Decisi
   const acting = policyOf(action, guards, step ? { steps: [{ action, ...step }] } : {});
   const subject = more.verdict ?? verdict();
   const [task] = planVerdict(subject, NOW, new Map([['p', acting]])) as [Task];
-  return judge({
+  return checkGuards({
     task,
     verdict: subject,
     policy: policy === undefined ? acting : policy,

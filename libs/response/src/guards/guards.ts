@@ -10,7 +10,7 @@
  */
 import { parseDurationMs, type ResponsePolicy } from '@bailiff/policy';
 import type { Response } from '@bailiff/schemas';
-import { BUDGET_EXHAUSTED, DELETE_STORM, type Judged, type Task } from '../planning/plan.ts';
+import { BUDGET_EXHAUSTED, DELETE_STORM, type Task, type VerdictSummary } from '../planning/plan.ts';
 import { CORDONED_BY, type Facts, ownerOf, type PodFacts } from './facts.ts';
 
 export type RefusalCode =
@@ -69,7 +69,7 @@ export interface ActionEntry {
 
 export interface GuardInput {
   task: Task;
-  verdict: Judged;
+  verdict: VerdictSummary;
   /** Newest version of the task's policy; null when it was deleted or switched off. */
   policy: ResponsePolicy | null;
   /** Why the operator has disarmed what the verdict is about; null when armed. */
@@ -111,7 +111,7 @@ export function needsReservation(action: string): boolean {
 type Guard = (input: GuardInput) => Decision | null;
 const refuse = (code: RefusalCode, reason: string): Decision => ({ kind: 'refuse', code, reason });
 
-export function judge(input: GuardInput): Decision {
+export function checkGuards(input: GuardInput): Decision {
   const always: Guard[] = [withdrawn, identity, protection, stale, dryRun];
   const once: Guard[] = [approval, storm, cooldown, budget, health];
   for (const guard of input.reserved ? always : [...always, ...once]) {

@@ -2,7 +2,7 @@ import { BUILT_IN_RESPONSE_POLICIES, type ResponsePolicy, responsePolicy } from 
 import type { Response, Verdict } from '@bailiff/schemas';
 import { describe, expect, it } from 'vitest';
 import { taskIdOf } from './ids.ts';
-import { DELETE_STORM, expiryOf, planVerdict, recordOf, substitutesOf } from './plan.ts';
+import { DELETE_STORM, expiryOf, planVerdict, recordOf, withSubstitutes } from './plan.ts';
 import { matches } from './policy-history.ts';
 
 const AT = 5_000_000;
@@ -66,20 +66,20 @@ describe('plan', () => {
   it('substitutesOf - a deletion stopped as one too many becomes a quarantine with an end', () => {
     const policies = named({ a: policy({ dryRun: false }) });
     const planned = planVerdict(verdict(), AT, policies);
-    const tasks = substitutesOf(planned, verdict(), policies, stopped(DELETE_STORM));
+    const tasks = withSubstitutes(planned, verdict(), policies, stopped(DELETE_STORM));
     expect(tasks.map(({ action, substitute, dueAtMicros }) => [action, substitute, dueAtMicros])).toEqual([
       ['delete', false, AT],
       ['quarantine', true, 9_000_000],
     ]);
     expect(tasks[1]).toMatchObject({ dryRun: false, step: { expires: '1h' } });
-    expect(substitutesOf(planned, verdict(), policies, stopped('budget-exhausted'))).toHaveLength(1);
+    expect(withSubstitutes(planned, verdict(), policies, stopped('budget-exhausted'))).toHaveLength(1);
   });
 
   it("substitutesOf - the policy's own quarantine is brought forward, not doubled", () => {
     const steps = [{ action: 'delete' }, { action: 'quarantine', after: '1h', expires: '2h' }];
     const policies = named({ a: policy({ steps }) });
     const planned = planVerdict(verdict(), AT, policies);
-    const tasks = substitutesOf(planned, verdict(), policies, stopped(DELETE_STORM));
+    const tasks = withSubstitutes(planned, verdict(), policies, stopped(DELETE_STORM));
     expect(tasks).toHaveLength(2);
     expect(tasks[1]).toMatchObject({ action: 'quarantine', substitute: true, dueAtMicros: 9_000_000 });
     expect(tasks[1]?.step).toEqual({ action: 'quarantine', expires: '2h' });

@@ -20,7 +20,7 @@ const LONGEST_QUARANTINE_MICROS = 30 * 86_400_000_000;
 export const SUBSTITUTE_QUARANTINE: ResponseStep = { action: 'quarantine', expires: '1h' };
 
 /** What planning and guarding look at of a verdict. */
-export type Judged = Pick<Verdict, 'verdictId' | 'rule' | 'level' | 'nodeName' | 'pod'>;
+export type VerdictSummary = Pick<Verdict, 'verdictId' | 'rule' | 'level' | 'nodeName' | 'pod'>;
 
 export interface Task extends TaskKey {
   taskId: string;
@@ -35,7 +35,7 @@ export interface Task extends TaskKey {
 
 /** Tasks that the policies ask for, in the order of names and steps. */
 export function planVerdict(
-  verdict: Judged,
+  verdict: VerdictSummary,
   verdictAtMicros: number,
   policies: ReadonlyMap<string, ResponsePolicy>,
 ): Task[] {
@@ -48,7 +48,7 @@ export function planVerdict(
 }
 
 /** Whether a quarantine stands in for a removal that was refused for this reason. */
-export function hasStandIn(action: string, reasonCode: string, { guards }: ResponsePolicy): boolean {
+export function hasSubstitute(action: string, reasonCode: string, { guards }: ResponsePolicy): boolean {
   if (reasonCode === DELETE_STORM) return true;
   const isRemoval = action === 'delete' || action === 'evict';
   return isRemoval && reasonCode === BUDGET_EXHAUSTED && guards.budget.exhausted === 'quarantine';
@@ -58,9 +58,9 @@ export function hasStandIn(action: string, reasonCode: string, { guards }: Respo
  * The plan with the quarantines that stand in for refused removals (`hasStandIn`): the policy's own quarantine step brought forward when
  * it has one.
  */
-export function substitutesOf(
+export function withSubstitutes(
   planned: readonly Task[],
-  verdict: Judged,
+  verdict: VerdictSummary,
   policies: ReadonlyMap<string, ResponsePolicy>,
   terminalOf: (taskId: string) => { atMicros: number; response: Pick<Response, 'reasonCode'> } | null,
 ): Task[] {
@@ -68,7 +68,7 @@ export function substitutesOf(
   for (const stopped of planned) {
     const end = terminalOf(stopped.taskId);
     const policy = policies.get(stopped.policy);
-    if (!policy || !end || !hasStandIn(stopped.action, end.response.reasonCode, policy)) continue;
+    if (!policy || !end || !hasSubstitute(stopped.action, end.response.reasonCode, policy)) continue;
     const { after: _after, ...step } = policy.steps.find((s) => s.action === 'quarantine') ?? SUBSTITUTE_QUARANTINE;
     const substitute = { ...taskOf(verdict, end.atMicros, stopped.policy, policy, step), substitute: true };
     const own = tasks.findIndex((task) => task.taskId === substitute.taskId);
@@ -79,7 +79,7 @@ export function substitutesOf(
 }
 
 function taskOf(
-  verdict: Judged,
+  verdict: VerdictSummary,
   atMicros: number,
   policy: string,
   { dryRun }: ResponsePolicy,

@@ -1,6 +1,6 @@
 import { responsePolicy } from '@bailiff/policy';
 import { describe, expect, it } from 'vitest';
-import { MAX_VERSIONS_PER_KEY, PolicyBook } from './policy-history.ts';
+import { MAX_VERSIONS_PER_KEY, PolicyHistory } from './policy-history.ts';
 
 let sequence = 0;
 const entry = (timestampMicros: number, value: unknown, key = 'response.cluster._.mine') => ({
@@ -10,7 +10,7 @@ const entry = (timestampMicros: number, value: unknown, key = 'response.cluster.
   json: value === null ? null : typeof value === 'string' ? value : JSON.stringify(value),
 });
 const steps = (action: string) => [{ action }];
-const actionsAt = (book: PolicyBook, at: number) =>
+const actionsAt = (book: PolicyHistory, at: number) =>
   book
     .at(at)
     .byName.get('mine')
@@ -18,7 +18,7 @@ const actionsAt = (book: PolicyBook, at: number) =>
 
 describe('policies', () => {
   it('at - the version of that moment, whatever came later', () => {
-    const book = new PolicyBook();
+    const book = new PolicyHistory();
     book.apply(entry(100, { steps: steps('label') }));
     book.apply(entry(200, { steps: steps('delete') }));
     book.apply(entry(300, null));
@@ -31,7 +31,7 @@ describe('policies', () => {
   });
 
   it('at - a default is in force until the operator writes one of its name, and again when that is deleted', () => {
-    const book = new PolicyBook();
+    const book = new PolicyHistory();
     const key = 'response.cluster._.answer-high';
     expect(book.latest().byName.get('answer-high')?.dryRun).toBe(true);
     book.apply(entry(100, { enabled: false, steps: steps('observe') }, key));
@@ -48,7 +48,7 @@ describe('policies', () => {
     ['an end for what cannot end', { steps: [{ action: 'delete', expires: '1h' }] }],
     ['an older revision', { revision: 4, steps: steps('delete') }],
   ])('apply - %s is reported and the last good one stays', (_name, bad) => {
-    const book = new PolicyBook();
+    const book = new PolicyHistory();
     book.apply(entry(100, { revision: 5, steps: steps('label') }));
     book.apply(entry(200, bad));
     expect(actionsAt(book, 1000)).toEqual(['label']);
@@ -60,7 +60,7 @@ describe('policies', () => {
   });
 
   it('apply - what is none of its business is passed over', () => {
-    const book = new PolicyBook();
+    const book = new PolicyHistory();
     book.apply(entry(100, 'anything', 'spoof.cluster._.default'));
     book.apply(entry(100, 'anything', 'future.kind._.x'));
     expect(book.refused()).toEqual([]);
@@ -68,7 +68,7 @@ describe('policies', () => {
   });
 
   it('apply - the same entry twice, and a clock that was set back, change nothing', () => {
-    const book = new PolicyBook();
+    const book = new PolicyHistory();
     const first = entry(500, { steps: steps('label') });
     book.apply(first);
     book.apply(entry(400, { steps: steps('delete') }));
@@ -78,14 +78,14 @@ describe('policies', () => {
   });
 
   it('apply - keeps a bounded number of versions', () => {
-    const book = new PolicyBook();
+    const book = new PolicyHistory();
     for (let index = 1; index <= MAX_VERSIONS_PER_KEY + 5; index++) book.apply(entry(index, { steps: steps('label') }));
     expect(actionsAt(book, 5)).toBeUndefined();
     expect(actionsAt(book, 6)).toEqual(['label']);
   });
 
   it('disarmedFor - cluster, node and namespace, while it lasts', () => {
-    const book = new PolicyBook();
+    const book = new PolicyHistory();
     const until = new Date(10_000).toISOString();
     const value = { until, duration: '30m', by: 'anna' };
     const where = { node: 'node-a', namespace: 'shop' };
@@ -103,14 +103,14 @@ describe('policies', () => {
   });
 
   it('startOver - policies and a disarming stand until the new log says otherwise, whatever revision it begins with', () => {
-    const book = new PolicyBook();
+    const book = new PolicyHistory();
     const until = new Date(10_000).toISOString();
     const disarm = (more: object) => ({ until, duration: '30m', by: 'anna', ...more });
     const where = { node: 'node-a', namespace: 'shop' };
     const key = 'disarm.cluster._.all';
     book.apply(entry(100, { revision: 9, steps: steps('label') }));
     book.apply(entry(200, disarm({ revision: 9 }), key));
-    book.startOver();
+    book.streamRecreated();
     expect(actionsAt(book, 1_000)).toEqual(['label']);
     expect(book.latest().byName.has('mine')).toBe(true);
     const first = { ...entry(5_000, { revision: 1, steps: steps('delete') }), sequence: 1 };

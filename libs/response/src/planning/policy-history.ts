@@ -57,7 +57,7 @@ interface Version<T> {
   value: T | null;
 }
 
-export class PolicyBook {
+export class PolicyHistory {
   #policies = new Map<string, Version<ResponsePolicy>[]>();
   #disarms = new Map<string, { key: ConfigKey; versions: Version<Disarm>[] }>();
   #refused = new Map<string, RefusedEntry>();
@@ -68,7 +68,7 @@ export class PolicyBook {
   #latest: Policies | null = null;
 
   /** The log was made anew: its entries come from the first again. */
-  startOver(): void {
+  streamRecreated(): void {
     // Twice before the new log said anything: what answers now goes on answering.
     if (this.#former?.untilMicros !== Number.POSITIVE_INFINITY) {
       this.#former = { policies: this.#policies, untilMicros: Number.POSITIVE_INFINITY };

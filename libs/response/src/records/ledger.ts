@@ -63,7 +63,7 @@ export class Ledger {
 
   /** Folds a record the consumer delivered: everything before it has been delivered as well. Answers the id of its task. */
   applyInOrder(response: Response, place: StreamPlace): string {
-    this.reached(place.sequence);
+    this.advanceTo(place.sequence);
     return this.#fold(response, place);
   }
 
@@ -74,12 +74,12 @@ export class Ledger {
   }
 
   /** The stream is known to hold nothing up to this sequence that was not folded (records that could not be read, an empty stream). */
-  reached(sequence: number): void {
+  advanceTo(sequence: number): void {
     if (sequence > this.#position) this.#position = sequence;
   }
 
   /** RESPONSES was made anew: its sequences begin again. What was done was done: it still ends tasks, spends budgets and is to be undone. */
-  startOver(): void {
+  streamRecreated(): void {
     this.#position = 0;
   }
 

@@ -5,19 +5,19 @@
  * time, and so is one whose due time, start or approval is younger than the grace.
  */
 import type { Verdict } from '@bailiff/schemas';
-import { planVerdict, substitutesOf, type Task } from '../planning/plan.ts';
-import { POLICY_SETTLE_MICROS, type PolicyBook } from '../planning/policy-history.ts';
+import { planVerdict, type Task, withSubstitutes } from '../planning/plan.ts';
+import { POLICY_SETTLE_MICROS, type PolicyHistory } from '../planning/policy-history.ts';
 import type { Ledger } from './ledger.ts';
 
 /** How long after it was due, begun or approved a task may be without its terminal record. */
-export const UNANSWERED_MS = 30_000;
+export const OVERDUE_GRACE_MS = 30_000;
 
 /** What the policies ask for about a verdict, with the quarantines that stand in for deletions that were stopped. */
-export function tasksOf(placed: { verdict: Verdict; atMicros: number }, book: PolicyBook, ledger: Ledger): Task[] {
+export function tasksOf(placed: { verdict: Verdict; atMicros: number }, book: PolicyHistory, ledger: Ledger): Task[] {
   const { verdict, atMicros } = placed;
   const { byName } = book.at(atMicros - POLICY_SETTLE_MICROS);
   const planned = planVerdict(verdict, atMicros, byName);
-  return substitutesOf(planned, verdict, byName, (taskId) => ledger.task(taskId)?.terminal ?? null);
+  return withSubstitutes(planned, verdict, byName, (taskId) => ledger.task(taskId)?.terminal ?? null);
 }
 
 type Due = Pick<Task, 'taskId' | 'dueAtMicros' | 'action'>;
@@ -41,6 +41,6 @@ export function isOverdue(
   return since + (graceMs + removalMs) * 1000 < nowMicros;
 }
 
-export function isUnanswered(tasks: readonly Due[], ledger: Ledger, nowMicros: number, graceMs: number): boolean {
+export function hasOverdueTask(tasks: readonly Due[], ledger: Ledger, nowMicros: number, graceMs: number): boolean {
   return tasks.some((task) => isOverdue(task, ledger, nowMicros, graceMs));
 }

@@ -20,9 +20,9 @@ import {
 } from '@bailiff/bus';
 import { decodeWithLookup, type InstanceStatus, SchemaError, SchemaRegistry, type Verdict } from '@bailiff/schemas';
 import { phaseGroupOf, responseIdOf } from '../planning/ids.ts';
-import { POLICY_SETTLE_MICROS, PolicyBook } from '../planning/policy-history.ts';
+import { POLICY_SETTLE_MICROS, PolicyHistory } from '../planning/policy-history.ts';
 import { Ledger } from '../records/ledger.ts';
-import { isUnanswered, tasksOf, UNANSWERED_MS } from '../records/overdue.ts';
+import { hasOverdueTask, OVERDUE_GRACE_MS, tasksOf } from '../records/overdue.ts';
 import {
   healthOf,
   type InstanceSets,
@@ -97,7 +97,7 @@ export async function readServiceStatus(
   instances: readonly InstanceStatus[],
   options: ServiceStatusOptions = {},
 ): Promise<ServiceStatus> {
-  const { graceMs = UNANSWERED_MS, timeoutMs = 10_000 } = options;
+  const { graceMs = OVERDUE_GRACE_MS, timeoutMs = 10_000 } = options;
   const signal = AbortSignal.timeout(timeoutMs);
   const infos = await Promise.all(
     ['VIOLATIONS', 'VERDICTS', 'RESPONSES', `KV_${SERVICES_BUCKET}`].map((name) => streamInfo(bus, name)),
@@ -215,7 +215,7 @@ async function readAnswers(
   const due = placed.filter((one) => tasksOf(one, book, ledger).some(({ dueAtMicros }) => dueAtMicros <= dueBy));
   const cut = due[0] ? await readRecords(bus, ledger, due[0].atMicros, signal) : false;
   // Planned again: a record may bring a step forward.
-  const unanswered = due.filter((one) => isUnanswered(tasksOf(one, book, ledger), ledger, atMicros, graceMs));
+  const unanswered = due.filter((one) => hasOverdueTask(tasksOf(one, book, ledger), ledger, atMicros, graceMs));
   return {
     due: due.length,
     unanswered: unanswered.length,
@@ -226,8 +226,8 @@ async function readAnswers(
 }
 
 /** The policies up to the newest of the verdicts. */
-async function readPolicies(bus: Bus, newest: Placed | undefined, signal: AbortSignal): Promise<PolicyBook> {
-  const book = new PolicyBook();
+async function readPolicies(bus: Bus, newest: Placed | undefined, signal: AbortSignal): Promise<PolicyHistory> {
+  const book = new PolicyHistory();
   if (!newest) return book;
   const log = new ConfigLog(bus, { onChange: (change) => book.apply(change) });
   try {
