@@ -1,4 +1,7 @@
-/** What an operator sets for the correlator as a process. The rules it judges by are not here but in the configuration on the bus. */
+/**
+ * Process configuration of the correlator. Correlation rules are part of the configuration on the
+ * bus.
+ */
 import { DEFAULT_VERDICTS_PER_MINUTE } from '@bailiff/correlation';
 import { busShape, type FrameConfig } from '@bailiff/service';
 import * as z from 'zod';
@@ -12,7 +15,7 @@ export const configSchema = z.strictObject({
     .max(100_000)
     .default(DEFAULT_VERDICTS_PER_MINUTE)
     .describe(
-      'verdicts a minute at most, half of them kept for high and critical ones, a quarter at most for one namespace or node; the same in every replica',
+      'limit of verdicts per minute; half is reserved for high and critical verdicts, one namespace or node uses at most a quarter; must be equal in every replica',
     ),
   pullMessages: z
     .number()
@@ -20,7 +23,7 @@ export const configSchema = z.strictObject({
     .min(16)
     .max(10_000)
     .default(500)
-    .describe('frames asked for at once; memory for them is taken from the bus and from this process'),
+    .describe('frames requested at once; they use memory on the bus server and in this process'),
 });
 
 export type CorrelatorConfig = z.output<typeof configSchema> & FrameConfig;

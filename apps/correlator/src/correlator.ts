@@ -1,10 +1,10 @@
 /**
- * The correlator: VIOLATIONS → fold → VERDICTS. A thin shell: what is decided is decided in libs/correlation.
- *
- * Every replica reads the whole stream, folds it and publishes; the bus refuses the second copy, so there is no election and no state store.
- * At a start it reads the configuration log, the pods' lists and what was refused before, then the stream from where the replay plan says, and is
- * ready when it has caught up. A VIOLATIONS that was made anew is a new beginning: another fold, from its first frame, so that evidence names
- * frames that are there; verdicts keep their ids, so none is given twice. Bounds: those of intake.ts, verdict-publisher.ts and dead-letters.ts.
+ * The correlator: VIOLATIONS → correlation engine → VERDICTS. A shell around libs/correlation.
+ * Every replica reads the whole stream and publishes every verdict; the bus rejects second copies.
+ * So there is no leader election and no state store. A start reads CONFIG_LOG, the pod lists and
+ * the prior refusals, then VIOLATIONS from the replay plan's position. It is ready when it has
+ * caught up. If VIOLATIONS is recreated, a new engine reads it from its first frame; verdict ids do
+ * not change.
  */
 import {
   type Bus,
@@ -38,16 +38,19 @@ import { PodsLog } from './pods-log.ts';
 import { readStreamState } from './replay-start.ts';
 import { VerdictPublisher } from './verdict-publisher.ts';
 
-/** Of the time that a step of the way down may take: a bus that is away must not make it fail. */
+/**
+ * Share of the stop timeout that the wait for the bus may use, so that an unavailable bus does not
+ * make the stop fail.
+ */
 const STOP_SHARE = 0.8;
-/** A frame that lies on the bus for longer without being judged makes it not ready. */
+/** A greater lag makes the process not ready. */
 const LAG_LIMIT_MS = 60_000;
-/** The same failure is told once in this time. */
+/** Interval of repeated warnings about the same part. */
 const WARN_EVERY_MS = 60_000;
-/** Longest timespan and cooldown that a rule may have, twice over: rules that went longer ago decide nothing. */
+/** Twice the longest timespan and cooldown of a rule: older rule sets affect no verdict. */
 const LONGEST_MEMORY_MICROS = 4 * 86_400_000_000;
 
-/** Brings the correlator up; resolves when it reads. */
+/** Starts the correlator; resolves when it reads frames. */
 export async function start(ctx: ServiceContext<CorrelatorConfig>): Promise<void> {
   const { config, clock } = ctx;
   const options = { ...busOptionsOf(config), name: 'correlator' };
@@ -65,24 +68,24 @@ class Correlator {
   readonly #verdicts: SchemaRegistry;
   readonly #metrics: Metrics;
   readonly #rules = new RuleHistory();
-  readonly #members = new PodInventory();
+  readonly #inventory = new PodInventory();
   readonly #configLog: ConfigLog;
-  readonly #teller: InstanceTeller;
+  readonly #statusReporter: InstanceTeller;
   readonly #pods: PodsLog;
   readonly #publisher: VerdictPublisher;
-  /** Aborted when the way down has waited for what is in flight. */
+  /** Aborted after the shutdown has waited for publishes in flight. */
   readonly #end = new AbortController();
   readonly #warnedAtMs = new Map<string, number>();
   #deadLetters: DeadLetters;
-  #fold: CorrelationEngine | null = null;
-  #intake: FrameConsumer | null = null;
-  #lull: IdleWatermark | null = null;
-  #remade = 0;
-  /** What was stored before was not waited for. */
+  #engine: CorrelationEngine | null = null;
+  #consumer: FrameConsumer | null = null;
+  #idleWatermark: IdleWatermark | null = null;
+  #streamsRecreated = 0;
+  /** Configuration stored before it is not part of the latency metric. */
   readonly #startedMicros: number;
   #plan: ReplayPlan = { readFromMicros: 0, publishFromMicros: 0 };
   #caughtUp = false;
-  /** Verdicts of the warm-up, which are not published. */
+  /** Unpublished verdicts of the warm-up. */
   #replayed = 0;
 
   constructor(ctx: ServiceContext<CorrelatorConfig>, bus: Bus, frames: JudgedRegistry, verdicts: SchemaRegistry) {
@@ -97,10 +100,10 @@ class Correlator {
       onChange: (change) => this.#onConfig(change),
       onRemade: () => {
         this.#rules.streamRecreated();
-        this.#onRemade('CONFIG_LOG');
+        this.#onRecreated('CONFIG_LOG');
       },
     });
-    this.#teller = new InstanceTeller({
+    this.#statusReporter = new InstanceTeller({
       bus,
       service: 'correlator',
       version: ctx.version,
@@ -114,11 +117,11 @@ class Correlator {
     this.#deadLetters = this.#makeDeadLetters(new PriorRefusals(0));
     this.#pods = new PodsLog({
       bus,
-      inventory: this.#members,
+      inventory: this.#inventory,
       clock,
       signal,
-      onRefused: (node, reason) => this.#warn(`pods of ${node}`, new Error(reason), 'a list of pods is refused'),
-      onRecreated: () => this.#onRemade('KV_bailiff_pods'),
+      onRefused: (node, reason) => this.#warn(`pods of ${node}`, new Error(reason), 'pod list refused'),
+      onRecreated: () => this.#onRecreated('KV_bailiff_pods'),
     });
     this.#publisher = new VerdictPublisher({
       bus,
@@ -126,7 +129,7 @@ class Correlator {
       onPublished: (verdict, outcome, streamMicros) => this.#onPublished(verdict, outcome, streamMicros),
       onFailed: (verdict, err) => {
         this.#metrics.verdicts.inc({ outcome: 'failed', level: verdict.level, rule: verdict.rule });
-        ctx.log.error({ err, verdictId: verdict.verdictId }, 'a verdict could not be published');
+        ctx.log.error({ err, verdictId: verdict.verdictId }, 'cannot publish a verdict');
       },
       onRetry: (error) => this.#warn('verdicts', error),
       onFatal: (error) => ctx.fail(error),
@@ -136,49 +139,51 @@ class Correlator {
 
   async start(): Promise<void> {
     const { config, clock, signal, health, onStop } = this.#ctx;
-    health.ready('replay', () => this.#caughtUp || `${this.#intake?.pending ?? 'all'} frames to go`);
+    health.ready('replay', () => this.#caughtUp || `${this.#consumer?.pending ?? 'all'} frames left to replay`);
     health.ready('lag', () => {
-      const lagMs = this.#caughtUp ? (this.#intake?.lagMs() ?? 0) : 0;
+      const lagMs = this.#caughtUp ? (this.#consumer?.lagMs() ?? 0) : 0;
       return (
-        lagMs < LAG_LIMIT_MS || `${this.#intake?.pending ?? 0} frames and ${Math.round(lagMs / 1000)} s behind the bus`
+        lagMs < LAG_LIMIT_MS ||
+        `${this.#consumer?.pending ?? 0} frames and ${Math.round(lagMs / 1000)} s behind the bus`
       );
     });
     health.ready('verdicts', () => this.#publisher.hasRoom || 'verdicts cannot be published');
-    onStop('status', () => this.#teller.close());
+    onStop('status', () => this.#statusReporter.close());
     onStop('configuration', () => this.#configLog.close());
     onStop('verdicts', async () => {
       const written = Promise.all([this.#publisher.whenPublished(), this.#deadLetters.whenWritten()]);
-      // What is not written by then is given by the next start.
+      // The next start publishes the rest.
       await Promise.race([written, clock.sleep(config.stopTimeoutMs * STOP_SHARE)]);
       this.#end.abort();
     });
-    this.#tellRules();
-    await this.#readLists(signal);
+    this.#initVerdictCounters();
+    await this.#readPodLists(signal);
     this.#begin(await this.#prepare());
     this.#read();
   }
 
-  /** Where to read and publish from, and what was refused before, by what the bus has now. */
+  /** Computes the replay plan and reads the prior refusals. */
   async #prepare(): Promise<PriorRefusals> {
     const { signal, log } = this.#ctx;
     const state = await readStreamState(this.#bus, this.#verdicts);
     await this.#configLog.whenCaughtUpTo(state.lastMicros);
     const longest = this.#rules.longestSince(state.firstMicros - LONGEST_MEMORY_MICROS);
     this.#plan = planReplay(state, warmUpMicros(longest));
-    // A letter is younger than its frame: one from before the first frame is about a stream that is no more.
+    // A dead letter is younger than its frame: one older than the first frame belongs to a deleted
+    // stream.
     const since = Math.max(this.#plan.readFromMicros, state.firstMicros);
-    const precedents =
+    const priorRefusals =
       state.lastMicros === 0
         ? new PriorRefusals(0)
         : await readPriorRefusals(this.#bus, since, state.lastMicros, signal);
     log.info(
-      { ...this.#plan, precedents: precedents.size, lastSequenceMicros: state.lastMicros },
+      { ...this.#plan, priorRefusals: priorRefusals.size, lastSequenceMicros: state.lastMicros },
       'reading violations',
     );
-    return precedents;
+    return priorRefusals;
   }
 
-  #readLists(signal: AbortSignal): Promise<void> {
+  #readPodLists(signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#pods.read(resolve).then(
         () => reject(signal.reason as Error),
@@ -190,47 +195,47 @@ class Correlator {
     });
   }
 
-  /** An empty fold, and all that stands around it. */
-  #begin(precedents: PriorRefusals): void {
+  /** Creates an empty engine and the parts that depend on it. */
+  #begin(priorRefusals: PriorRefusals): void {
     const { config, signal, clock } = this.#ctx;
     const bus = this.#bus;
     this.#deadLetters.clear();
-    this.#deadLetters = this.#makeDeadLetters(precedents);
-    const fold = new CorrelationEngine({
+    this.#deadLetters = this.#makeDeadLetters(priorRefusals);
+    const engine = new CorrelationEngine({
       rules: this.#rules,
-      inventory: this.#members,
-      priorRefusals: precedents,
+      inventory: this.#inventory,
+      priorRefusals,
       verdictsPerMinute: config.verdictsPerMinute,
       onVerdict: (verdict, streamMicros) => this.#onVerdict(verdict, streamMicros),
       onRefusal: (refusal) => this.#onRefusal(refusal),
     });
-    const configGate: InputWatermark = {
+    const configWatermark: InputWatermark = {
       isCompleteTo: (timeMicros) => this.#configLog.isCaughtUpTo(timeMicros),
       whenCompleteTo: (timeMicros) => this.#configLog.whenCaughtUpTo(timeMicros),
     };
-    const gates = [configGate, this.#pods];
-    const intake = new FrameConsumer({
-      engine: fold,
+    const inputs = [configWatermark, this.#pods];
+    const consumer = new FrameConsumer({
+      engine,
       registry: this.#frames,
-      inputs: gates,
+      inputs,
       deadLetters: this.#deadLetters,
       room: this.#publisher,
-      onBug: (err, sequence) => this.#ctx.log.error({ err, sequence }, 'a frame could not be judged'),
+      onBug: (err, sequence) => this.#ctx.log.error({ err, sequence }, 'cannot process a frame'),
       clock,
       signal,
     });
-    this.#fold = fold;
-    this.#intake = intake;
-    this.#lull?.stop();
-    this.#lull = new IdleWatermark({
+    this.#engine = engine;
+    this.#consumer = consumer;
+    this.#idleWatermark?.stop();
+    this.#idleWatermark = new IdleWatermark({
       bus,
-      engine: fold,
-      inputs: gates,
+      engine,
+      inputs,
       clock,
-      handled: () => intake.handled,
-      onError: (error) => this.#warn('lull', error),
+      handled: () => consumer.handled,
+      onError: (error) => this.#warn('idle watermark', error),
     });
-    this.#lull.start();
+    this.#idleWatermark.start();
   }
 
   #read(): void {
@@ -238,12 +243,12 @@ class Correlator {
     const reading = consumeOrdered(this.#bus, 'VIOLATIONS', {
       start: this.#plan.readFromMicros === 0 ? 'all' : { timeMs: Math.floor(this.#plan.readFromMicros / 1000) },
       maxMessages: config.pullMessages,
-      onMessage: (message) => (this.#intake as FrameConsumer).take(message),
+      onMessage: (message) => (this.#consumer as FrameConsumer).take(message),
       onIdle: (sequence) => this.#onIdle(sequence),
-      onRestart: (why) => this.#warn('violations', new Error(why), 'reading goes on with a new consumer'),
+      onRestart: (why) => this.#warn('violations', new Error(why), 'reading continues with a new consumer'),
       onRemade: async () => {
         this.#caughtUp = false;
-        this.#onRemade('VIOLATIONS');
+        this.#onRecreated('VIOLATIONS');
         this.#begin(await this.#prepare());
       },
       signal,
@@ -251,21 +256,21 @@ class Correlator {
       if (!signal.aborted) this.#ctx.fail(error);
     });
     onStop('violations', () => {
-      this.#lull?.stop();
+      this.#idleWatermark?.stop();
       return reading;
     });
   }
 
-  #onRemade(stream: string): void {
-    this.#remade++;
-    this.#ctx.log.warn({ stream }, 'a stream was made anew; it is read from its beginning');
+  #onRecreated(stream: string): void {
+    this.#streamsRecreated++;
+    this.#ctx.log.warn({ stream }, 'stream recreated; reading it from its beginning');
   }
 
   #onConfig(change: ConfigChange): void {
     const set = this.#rules.apply(change);
     if (set === null) return;
-    this.#tellRules();
-    this.#teller.tell();
+    this.#initVerdictCounters();
+    this.#statusReporter.tell();
     const { log, clock } = this.#ctx;
     if (change.timestampMicros >= this.#startedMicros)
       this.#metrics.ruleRead.observe(Math.max(0, clock.nowMicros() - change.timestampMicros) / 1e6);
@@ -274,8 +279,11 @@ class Correlator {
     else log.info({ key: change.key, revision: set.revision, rules: set.rules.length }, 'rules changed');
   }
 
-  /** A counter that is not there before its first verdict would hide that one from `increase()`. */
-  #tellRules(): void {
+  /**
+   * Creates the verdict counters with value 0: PromQL's `increase()` ignores the first value of a
+   * series.
+   */
+  #initVerdictCounters(): void {
     for (const { name, level } of this.#rules.latest().rules)
       this.#metrics.verdicts.inc({ outcome: 'stored', level, rule: name }, 0);
   }
@@ -297,36 +305,36 @@ class Correlator {
   }
 
   #onRefusal({ reason, node, sequence, indexes, detail }: Refusal): void {
-    const message = this.#intake?.current(sequence) ?? null;
+    const message = this.#consumer?.current(sequence) ?? null;
     this.#deadLetters.add({ sequence, reason, detail, indexes, message });
-    this.#warn(`${reason} of ${node}`, new Error(detail), 'a node’s claim is refused');
+    this.#warn(`${reason} of ${node}`, new Error(detail), 'violations refused');
   }
 
   #position(): Position {
-    return { sequence: this.#intake?.handled ?? 0, timestampMicros: this.#intake?.handledMicros ?? 0 };
+    return { sequence: this.#consumer?.handled ?? 0, timestampMicros: this.#consumer?.handledMicros ?? 0 };
   }
 
   #onIdle(sequence: number): void {
-    this.#intake?.advanceTo(sequence);
+    this.#consumer?.advanceTo(sequence);
     if (this.#caughtUp) return;
     this.#caughtUp = true;
-    const { frames } = this.#intake ?? { frames: 0 };
+    const { frames } = this.#consumer ?? { frames: 0 };
     this.#ctx.log.info({ frames, replayedVerdicts: this.#replayed }, 'caught up');
   }
 
-  #makeDeadLetters(precedents: PriorRefusals): DeadLetters {
+  #makeDeadLetters(priorRefusals: PriorRefusals): DeadLetters {
     return new DeadLetters({
       bus: this.#bus,
       clock: this.#ctx.clock,
-      priorRefusals: precedents,
+      priorRefusals,
       onWritten: (reason) => this.#metrics.deadLetters.inc({ reason }),
       onError: (error) => this.#warn('dead letters', error),
       signal: this.#end.signal,
     });
   }
 
-  /** Tells of what may come again and again: once a minute for each part. Bounded: above 1,024 parts all are forgotten. */
-  #warn(part: string, err: Error, text = 'failed, will be tried again'): void {
+  /** Logs a warning at most once a minute per part. Bound: 1,024 parts, then all are reset. */
+  #warn(part: string, err: Error, text = 'failed, retrying'): void {
     const now = this.#ctx.clock.monotonicMs();
     if (now - (this.#warnedAtMs.get(part) ?? Number.NEGATIVE_INFINITY) < WARN_EVERY_MS) return;
     if (this.#warnedAtMs.size >= 1_024) this.#warnedAtMs.clear();
@@ -335,29 +343,29 @@ class Correlator {
   }
 
   #readings(): Readings {
-    const fold = this.#fold;
-    const intake = this.#intake;
+    const engine = this.#engine;
+    const consumer = this.#consumer;
     const set = this.#rules.latest();
     return {
-      frames: intake?.frames ?? 0,
-      unreadable: intake?.unreadable ?? 0,
-      waits: intake?.waits ?? 0,
-      pending: intake?.pending ?? 0,
-      lagSeconds: (intake?.lagMs() ?? 0) / 1000,
-      stalledSeconds: this.#teller.stalledSeconds,
-      streamMicros: fold?.nowMicros ?? 0,
-      counted: fold?.counted ?? NO_READINGS.counted,
-      size: fold?.size ?? NO_READINGS.size,
+      frames: consumer?.frames ?? 0,
+      unreadable: consumer?.unreadable ?? 0,
+      waits: consumer?.waits ?? 0,
+      pending: consumer?.pending ?? 0,
+      lagSeconds: (consumer?.lagMs() ?? 0) / 1000,
+      stalledSeconds: this.#statusReporter.stalledSeconds,
+      streamMicros: engine?.nowMicros ?? 0,
+      counted: engine?.counted ?? NO_READINGS.counted,
+      size: engine?.size ?? NO_READINGS.size,
       rules: set.rules.length,
       ruleProblems: set.problems.length,
       configRevision: set.revision,
-      listedPods: this.#members.listed,
+      listedPods: this.#inventory.listed,
       snapshotsRefused: this.#pods.refused,
       verdictsWaiting: this.#publisher.waiting,
       lettersWaiting: this.#deadLetters.waiting,
       lettersDropped: this.#deadLetters.dropped,
       replayed: this.#replayed,
-      streamsRecreated: this.#remade,
+      streamsRecreated: this.#streamsRecreated,
     };
   }
 }

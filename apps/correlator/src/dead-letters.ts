@@ -1,10 +1,11 @@
 /**
- * Dead letters of VIOLATIONS: written for what cannot be judged, and read at a start as precedents, so that a claim which was refused is
- * refused again when its frame is replayed after the pod's list has changed.
+ * Dead letters of VIOLATIONS: written for rejected frames and violations, and read at start as
+ * prior refusals, so that a replay refuses the same violations.
  *
- * Invariants: a frame has one dead letter a reason, whoever writes it; its detail begins with the violations it is about, `[0,3] …`, `[]` for
- * the whole frame. Bounds: MAX_QUEUED_LETTERS wait and IN_FLIGHT are being written; beyond that they are dropped and counted, because a
- * node that floods with rubbish must not hold up what is sound. Frames that wait take MAX_QUEUED_BYTES; the others are read again from the stream. Precedents are bounded by what the stream keeps (50,000).
+ * Invariant: all replicas together write one letter per frame and reason. Bounds:
+ * MAX_QUEUED_LETTERS are queued; beyond it letters are dropped and counted, so that a flood does
+ * not delay valid frames. The queue keeps MAX_QUEUED_BYTES of frames and reads others again from
+ * the stream.
  */
 import { type Bus, consumeOrdered, deadLetter, filters, getMessage, parseSubject, untilTaken } from '@bailiff/bus';
 import { PriorRefusals } from '@bailiff/correlation';
@@ -12,7 +13,7 @@ import type { Clock } from '@bailiff/service';
 
 const STREAM = 'VIOLATIONS';
 export const MAX_QUEUED_LETTERS = 4_096;
-/** Of the frames in the queue, which may have 1 MiB each. */
+/** Total of the frames in the queue, which may have 1 MiB each. */
 const MAX_QUEUED_BYTES = 8 * 1024 * 1024;
 const IN_FLIGHT = 8;
 
@@ -20,36 +21,36 @@ export interface Letter {
   sequence: number;
   reason: string;
   detail: string;
-  /** Of the violations in the frame; empty = all of it. */
+  /** Rejected violations; empty = the whole frame. */
   indexes: readonly number[];
-  /** The frame, when it is at hand; otherwise it is read again. */
+  /** The frame if it is in memory; otherwise it is read again from the stream. */
   message: { subject: string; data: Uint8Array } | null;
 }
 
-/** Reads what was refused since a time. @throws BusError */
+/** Reads the refusals since a time. @throws BusError */
 export async function readPriorRefusals(
   bus: Bus,
   sinceMicros: number,
   untilMicros: number,
   signal: AbortSignal,
 ): Promise<PriorRefusals> {
-  const book = new PriorRefusals(untilMicros);
+  const refusals = new PriorRefusals(untilMicros);
   const end = new AbortController();
   await consumeOrdered(bus, 'DEAD_LETTERS', {
     filterSubjects: [filters.deadLetters({ stream: STREAM })],
-    // A letter is written after its frame was stored.
+    // A letter is younger than its frame.
     start: sinceMicros === 0 ? 'all' : { timeMs: Math.floor(sinceMicros / 1000) },
     headersOnly: true,
     onMessage: ({ subject, headers, planted }) => {
       const parsed = parseSubject(subject);
       if (parsed?.what === 'deadletters' && !planted)
-        book.add(parsed.sequence, parsed.reason, headers?.get('Bailiff-Detail') ?? '');
+        refusals.add(parsed.sequence, parsed.reason, headers?.get('Bailiff-Detail') ?? '');
     },
     onIdle: () => end.abort(),
     signal: AbortSignal.any([end.signal, signal]),
   });
   signal.throwIfAborted();
-  return book;
+  return refusals;
 }
 
 export interface DeadLettersOptions {
@@ -57,16 +58,16 @@ export interface DeadLettersOptions {
   clock: Pick<Clock, 'sleep'>;
   priorRefusals: PriorRefusals;
   onWritten(reason: string): void;
-  /** Given up, or tried again because the bus does not take it now. */
+  /** A letter was dropped, or is retried because the bus rejects it for now. */
   onError(error: Error): void;
-  /** Aborted when nothing may be written any more. */
+  /** Aborted at the end of the shutdown: ends all writes. */
   signal: AbortSignal;
 }
 
 export class DeadLetters {
   readonly #o: DeadLettersOptions;
   #queue: Letter[] = [];
-  /** Of the frames in it. */
+  /** Total of the frames in the queue. */
   #queuedBytes = 0;
   readonly #work = new Set<Promise<void>>();
   dropped = 0;
@@ -92,14 +93,14 @@ export class DeadLetters {
     this.#next();
   }
 
-  /** Drops what waits: its frames are of a stream that is no more. */
+  /** Drops the queue: its frames are from a stream that no longer exists. */
   clear(): void {
     this.dropped += this.#queue.length;
     this.#queue = [];
     this.#queuedBytes = 0;
   }
 
-  /** Resolves when all that was added is written or given up. */
+  /** Resolves when every added letter is written or dropped. */
   async whenWritten(): Promise<void> {
     while (this.#work.size > 0) await Promise.race(this.#work);
   }

@@ -1,9 +1,11 @@
 /**
- * Messages of VIOLATIONS → frames → the fold. What cannot be read becomes a dead letter with the reason, never a crash.
+ * Frame consumer: decodes the messages of VIOLATIONS and passes the frames to the engine. A message
+ * that cannot be decoded becomes a dead letter with the reason.
  *
- * Invariants: frames reach the fold in the order of the stream, each after the configuration and the pods' lists are known up to a settling
- * time before it. In the ordinary case all is synchronous; the reader is held back only while a log lags, an unknown schema is looked
- * up, or the verdicts have no room.
+ * Invariant: frames reach the engine in stream order, each after the configuration and the pod
+ * lists are complete up to SETTLE_MICROS before it. Normally everything is synchronous. The reader
+ * waits only for a lagging input, for the lookup of an unknown schema, or for room in the verdict
+ * queue.
  */
 import { BusError, parseSubject, reasonOf, type StreamMessage } from '@bailiff/bus';
 import { type CorrelationEngine, SETTLE_MICROS } from '@bailiff/correlation';
@@ -17,7 +19,7 @@ import {
 import type { Clock } from '@bailiff/service';
 import type { DeadLetters } from './dead-letters.ts';
 
-/** A log that must be known up to a time before a frame is judged. */
+/** Progress of an input stream that must be complete up to a time before a frame is processed. */
 export interface InputWatermark {
   isCompleteTo(timeMicros: number): boolean;
   whenCompleteTo(timeMicros: number): Promise<void>;
@@ -29,25 +31,26 @@ export interface FrameConsumerOptions {
   inputs: readonly InputWatermark[];
   deadLetters: DeadLetters;
   room: { readonly hasRoom: boolean; whenRoom(): Promise<void> };
-  /** The fold threw on a frame: a bug, told, and the frame set aside. */
+  /** The engine threw on a frame, which is a bug. The frame becomes a dead letter. */
   onBug(error: Error, sequence: number): void;
   clock: Clock;
   signal: AbortSignal;
 }
 
-/** Between tries to look a schema up while the bus is away. */
+/** Interval of schema lookups while the bus is unavailable. */
 const RETRY_MS = 500;
 
-/** Nodes whose subjects are remembered as read; above it all are read anew. */
+/** Bound of the cache of parsed subjects; a full cache is cleared. */
 const MAX_SUBJECTS = 16_384;
 
 export class FrameConsumer {
   readonly #o: FrameConsumerOptions;
   readonly #nodeOf = new Map<string, string>();
-  /** The message that is being worked on, for what the fold refuses of it. */
+  /** The message in work, for dead letters of its violations. */
   #current: StreamMessage | null = null;
-  /** Newest sequence that was folded or set aside, and when the bus stored it; 0: not known. */
+  /** Newest sequence that was processed or dead-lettered. */
   handled = 0;
+  /** When the bus stored it; 0 if unknown. */
   handledMicros = 0;
   /** Newest frame received, and when the bus stored it. */
   received = 0;
@@ -56,25 +59,28 @@ export class FrameConsumer {
   pending = 0;
   frames = 0;
   unreadable = 0;
-  /** Times that a frame had to wait for a log or for room. */
+  /** Times that a frame waited for an input or for room. */
   waits = 0;
 
   constructor(options: FrameConsumerOptions) {
     this.#o = options;
   }
 
-  /** How long the frame in work has lain on the bus, while it waits or more come after it; otherwise 0. By two clocks: the bus's and ours. */
+  /**
+   * Age of the frame in work while it waits or more frames follow; otherwise 0. Compares the clock
+   * of the bus with that of this process.
+   */
   lagMs(): number {
     if (this.pending === 0 && this.received === this.handled) return 0;
     return Math.max(0, (this.#o.clock.nowMicros() - this.receivedMicros) / 1000);
   }
 
-  /** The message of a sequence when it is the one being worked on. */
+  /** The message of a sequence if it is in work. */
   current(sequence: number): StreamMessage | null {
     return this.#current?.sequence === sequence ? this.#current : null;
   }
 
-  /** The stream holds no frame up to this sequence that is to be judged. */
+  /** The stream has no unprocessed frame up to this sequence. */
   advanceTo(sequence: number): void {
     if (sequence <= this.handled) return;
     this.handled = sequence;
@@ -82,13 +88,14 @@ export class FrameConsumer {
     this.handledMicros = 0;
   }
 
+  /** Processes a message. The promise, if any, must resolve before the next one. */
   take(message: StreamMessage): void | Promise<void> {
     this.pending = message.pending;
     this.received = message.sequence;
     this.receivedMicros = message.timestampMicros;
     const node = this.#node(message.subject);
     if (node === null) return this.#setAside(message, 'bad-subject', message.subject);
-    if (message.planted) return this.#setAside(message, 'planted', 'an answer of the server that was sent here');
+    if (message.planted) return this.#setAside(message, 'planted', 'a server reply that was sent to this consumer');
     let frame: JudgedFrame;
     try {
       frame = decodeJudgedFrame(message.data, this.#o.registry);
@@ -97,38 +104,39 @@ export class FrameConsumer {
       if (error.code === 'UNKNOWN_FINGERPRINT') return this.#lookUp(message, node);
       return this.#unreadable(message, node, error);
     }
-    return this.#fold(message, node, frame);
+    return this.#process(message, node, frame);
   }
 
-  /** @param frame an error: the message is none, and that counts against its node */
-  #fold(message: StreamMessage, node: string, frame: JudgedFrame | SchemaError): void | Promise<void> {
+  /** @param frame SchemaError: the frame exceeds a limit, which counts against its node */
+  #process(message: StreamMessage, node: string, frame: JudgedFrame | SchemaError): void | Promise<void> {
     const settled = message.timestampMicros - SETTLE_MICROS;
-    for (const gate of this.#o.inputs) if (!gate.isCompleteTo(settled)) return this.#wait(message, node, frame);
+    for (const input of this.#o.inputs) if (!input.isCompleteTo(settled)) return this.#wait(message, node, frame);
     if (!this.#o.room.hasRoom) return this.#wait(message, node, frame);
-    this.#foldNow(message, node, frame);
+    this.#processNow(message, node, frame);
   }
 
   async #wait(message: StreamMessage, node: string, frame: JudgedFrame | SchemaError): Promise<void> {
     this.waits++;
     const settled = message.timestampMicros - SETTLE_MICROS;
-    await Promise.all([...this.#o.inputs.map((gate) => gate.whenCompleteTo(settled)), this.#o.room.whenRoom()]);
-    this.#foldNow(message, node, frame);
+    await Promise.all([...this.#o.inputs.map((input) => input.whenCompleteTo(settled)), this.#o.room.whenRoom()]);
+    this.#processNow(message, node, frame);
   }
 
-  #foldNow(message: StreamMessage, node: string, frame: JudgedFrame | SchemaError): void {
+  #processNow(message: StreamMessage, node: string, frame: JudgedFrame | SchemaError): void {
     this.#current = message;
     const { sequence, timestampMicros } = message;
-    const { engine: fold } = this.#o;
+    const { engine } = this.#o;
     try {
       if (frame instanceof SchemaError) {
         this.unreadable++;
-        fold.rejectFrame({ sequence, timestampMicros, node }, frame.message);
+        engine.rejectFrame({ sequence, timestampMicros, node }, frame.message);
       } else {
         this.frames++;
-        fold.processFrame({ sequence, timestampMicros, node }, frame);
+        engine.processFrame({ sequence, timestampMicros, node }, frame);
       }
     } catch (error) {
-      // One frame must not stop the judgement of all others for as long as the stream keeps it.
+      // The stream delivers a frame again after each restart: one bad frame must not block the
+      // others.
       this.#o.onBug(error as Error, sequence);
       this.#setAside(message, 'judge-error', (error as Error).message);
     }
@@ -142,7 +150,7 @@ export class FrameConsumer {
     for (;;) {
       try {
         const decoded = await decodeWithLookup(message.data, registry);
-        if (decoded.name === 'ViolationFrame') return await this.#fold(message, node, decoded.value);
+        if (decoded.name === 'ViolationFrame') return await this.#process(message, node, decoded.value);
         throw new SchemaError('WRONG_SCHEMA', `a ${decoded.name} where a ViolationFrame was expected`);
       } catch (error) {
         if (error instanceof SchemaError) return await this.#unreadable(message, node, error);
@@ -154,7 +162,7 @@ export class FrameConsumer {
   }
 
   #unreadable(message: StreamMessage, node: string, error: SchemaError): void | Promise<void> {
-    if (error.code === 'FIELD_TOO_LONG') return this.#fold(message, node, error);
+    if (error.code === 'FIELD_TOO_LONG') return this.#process(message, node, error);
     this.#setAside(message, reasonOf(error, 'not-a-frame'), error.message);
   }
 

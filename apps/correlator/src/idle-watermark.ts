@@ -1,17 +1,18 @@
 /**
- * Moves stream time on while no frame does, so that a violation which waits for its pod to be listed does not wait for the next frame.
- *
- * Invariant: time is moved to a deadline only when the server has said, at a later time, that it holds no frame that was not folded, and when the
- * pods' lists and the configuration are known up to a settling time before it: the fold then says what it would have said at the next frame.
+ * Idle watermark: advances stream time while VIOLATIONS has no new frame, so that a pending
+ * violation is not held back until the next one. Invariant: time advances to a deadline only if the
+ * server, at a later time, has no unprocessed frame. The inputs must be complete up to
+ * SETTLE_MICROS before the deadline. The engine then produces what it would produce at the next
+ * frame.
  */
 import { type Bus, BusError, microsOf, streamInfo } from '@bailiff/bus';
 import { type CorrelationEngine, SETTLE_MICROS } from '@bailiff/correlation';
 import type { Cancel, Clock } from '@bailiff/service';
 import type { InputWatermark } from './frame-consumer.ts';
 
-/** How often a deadline is looked for; adds at most this to a wait of a second or more. */
-const LOOK_MS = 100;
-/** As in stream-proof.ts: a leader stamps a message before STREAM.INFO shows it. */
+/** Poll interval: the maximum delay of a release, which itself is a second or later. */
+const POLL_MS = 100;
+/** See stream-watermark.ts: a leader stamps a message before STREAM.INFO reports it. */
 const COMMIT_MARGIN_MICROS = 250_000;
 
 export interface IdleWatermarkOptions {
@@ -19,45 +20,45 @@ export interface IdleWatermarkOptions {
   engine: CorrelationEngine;
   inputs: readonly InputWatermark[];
   clock: Clock;
-  /** Newest sequence of VIOLATIONS that was folded or set aside. */
+  /** Newest sequence of VIOLATIONS that was processed or dead-lettered. */
   handled(): number;
   onError(error: Error): void;
 }
 
 export class IdleWatermark {
   readonly #o: IdleWatermarkOptions;
-  #looking = false;
+  #advancing = false;
   #cancel: Cancel | null = null;
 
   constructor(options: IdleWatermarkOptions) {
     this.#o = options;
   }
   start(): void {
-    this.#cancel = this.#o.clock.setRepeating(() => this.#look(), LOOK_MS);
+    this.#cancel = this.#o.clock.setRepeating(() => this.#poll(), POLL_MS);
   }
   stop(): void {
     this.#cancel?.();
   }
 
-  #look(): void {
-    const deadline = this.#looking ? null : this.#o.engine.nextDeadlineMicros();
+  #poll(): void {
+    const deadline = this.#advancing ? null : this.#o.engine.nextDeadlineMicros();
     if (deadline === null || deadline === Number.POSITIVE_INFINITY || !this.#o.bus.connected) return;
-    this.#looking = true;
-    this.#reach(deadline)
+    this.#advancing = true;
+    this.#advanceTo(deadline)
       .catch((error: Error) => {
         if (!(error instanceof BusError)) this.#o.onError(error);
       })
       .finally(() => {
-        this.#looking = false;
+        this.#advancing = false;
       });
   }
 
-  async #reach(deadline: number): Promise<void> {
-    const { bus, engine: fold, inputs: gates, handled } = this.#o;
+  async #advanceTo(deadline: number): Promise<void> {
+    const { bus, engine, inputs, handled } = this.#o;
     const { ts, state } = await streamInfo(bus, 'VIOLATIONS');
     const serverMicros = microsOf(ts ?? '');
     if (!(serverMicros - COMMIT_MARGIN_MICROS >= deadline) || state.last_seq > handled()) return;
-    await Promise.all(gates.map((gate) => gate.whenCompleteTo(deadline - SETTLE_MICROS)));
-    fold.advance(deadline);
+    await Promise.all(inputs.map((input) => input.whenCompleteTo(deadline - SETTLE_MICROS)));
+    engine.advance(deadline);
   }
 }

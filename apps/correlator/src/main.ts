@@ -8,7 +8,7 @@ export function run(argv: readonly string[]): Promise<number> {
     name: 'correlator',
     argv,
     schema: configSchema,
-    description: 'weighs violations over sliding windows and issues verdicts',
+    description: 'Evaluates correlation rules over sliding windows of violations and publishes verdicts.',
     start,
   });
 }

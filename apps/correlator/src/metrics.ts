@@ -1,8 +1,8 @@
-/** What the correlator counts. Most values are read where they are kept, when they are scraped. */
+/** Metrics of the correlator. Most values are read from their owners at each scrape. */
 import { FAST_BUCKETS, MetricFamily, oncePerScrape } from '@bailiff/service';
 import type { Counter, Histogram, Registry } from 'prom-client';
 
-/** Read at each scrape. */
+/** Values read at each scrape. */
 export interface Readings {
   frames: number;
   unreadable: number;
@@ -40,7 +40,7 @@ export interface Readings {
   streamsRecreated: number;
 }
 
-/** Before there is a stream to read. */
+/** Values before the first frame. */
 export const NO_READINGS: Readings = {
   frames: 0,
   unreadable: 0,
@@ -81,75 +81,85 @@ export function makeMetrics(registry: Registry, read: () => Readings): Metrics {
   gauge('pending_frames', 'Frames on the bus that are not read yet', (r) => r.pending);
   gauge(
     'lag_seconds',
-    'Age of the frame in work, while it waits or the bus has more; otherwise 0',
+    'Age of the frame in work while it waits or more frames follow; otherwise 0',
     (r) => r.lagSeconds,
   );
-  gauge(
-    'stalled_seconds',
-    'Time for which the bus has held frames after the last one judged, and none was judged',
-    (r) => r.stalledSeconds,
-  );
-  gauge('stream_time_seconds', 'Time of the newest frame, as the bus stored it', (r) => r.streamMicros / 1e6);
-  gauge('counters', 'Counters remembered', (r) => r.size.counters);
-  gauge('windows', 'Windows remembered', (r) => r.size.windows);
-  gauge('nodes', 'Nodes whose frames are remembered', (r) => r.size.nodes);
-  gauge('parked_violations', 'Violations that wait for their pod to be listed', (r) => r.size.pending);
+  gauge('stalled_seconds', 'Time without progress while the bus has unprocessed frames', (r) => r.stalledSeconds);
+  gauge('stream_time_seconds', 'Bus time of the newest frame', (r) => r.streamMicros / 1e6);
+  gauge('counters', 'Counters in memory', (r) => r.size.counters);
+  gauge('windows', 'Windows in memory', (r) => r.size.windows);
+  gauge('nodes', 'Nodes in memory', (r) => r.size.nodes);
+  gauge('parked_violations', 'Pending violations: their pod is not listed yet', (r) => r.size.pending);
   gauge('verdicts_waiting', 'Verdicts not yet on the bus', (r) => r.verdictsWaiting);
   gauge('dead_letters_waiting', 'Dead letters not yet on the bus', (r) => r.lettersWaiting);
   gauge('rules', 'Rules in force', (r) => r.rules);
   gauge(
     'rule_problems',
-    'Rules whose newest revision is refused; the last good one is in force',
+    'Rules whose newest revision is refused; the last valid one is in force',
     (r) => r.ruleProblems,
   );
   gauge('config_revision', 'Sequence in CONFIG_LOG of the newest change of a rule', (r) => r.configRevision);
   gauge('listed_pods', 'Pods in the lists of all nodes', (r) => r.listedPods);
-  total('frames_total', 'Frames folded', (r) => r.frames);
-  total('unreadable_total', 'Messages that could not be read or judged and are dead letters', (r) => r.unreadable);
-  total('waits_total', 'Frames that waited for a log, a schema or room', (r) => r.waits);
-  total('violations_total', 'Violations judged', (r) => r.counted.violations);
+  total('frames_total', 'Frames processed', (r) => r.frames);
+  total(
+    'unreadable_total',
+    'Messages that could not be decoded or processed; they become dead letters',
+    (r) => r.unreadable,
+  );
+  total('waits_total', 'Frames that waited for an input stream, a schema or room in the verdict queue', (r) => r.waits);
+  total('violations_total', 'Violations processed', (r) => r.counted.violations);
   total('duplicate_violations_total', 'Violations that were seen before', (r) => r.counted.duplicates);
   total('packets_total', 'Packets counted', (r) => r.counted.packets);
-  total('claims_refused_total', 'Claims of nodes about what is not shown to be their own', (r) => r.counted.refused);
   total(
-    'event_times_refused_total',
-    'Violations counted at the time of the bus, not of the node',
-    (r) => r.counted.shifted,
+    'claims_refused_total',
+    'Refused frames and violations, such as reports on pods of other nodes',
+    (r) => r.counted.refused,
   );
-  total('counters_refused_total', 'Violations whose counter found no room', (r) => r.counted.countersRefused);
-  total('windows_refused_total', 'Violations that found no room for a window', (r) => r.size.windowsRefused);
+  total('event_times_refused_total', 'Violations counted at bus time instead of node time', (r) => r.counted.shifted);
+  total(
+    'counters_refused_total',
+    'Violations whose counter exceeds the limit of its node',
+    (r) => r.counted.countersRefused,
+  );
+  total(
+    'windows_refused_total',
+    'Violations without a window because the rule or the node reached its limit',
+    (r) => r.size.windowsRefused,
+  );
   total(
     'vectors_refused_total',
-    'Violations whose vector found no room: evidence names them "(other)"',
+    'Violations whose vector exceeds the limit; evidence names it "(other)"',
     (r) => r.size.vectorsRefused,
   );
-  total('verdicts_suppressed_total', 'Verdicts held back by the cap per minute', (r) => r.size.capped);
-  total('verdicts_replayed_total', 'Verdicts of a replay from before the point of publishing', (r) => r.replayed);
+  total('verdicts_suppressed_total', 'Verdicts above the limit per minute', (r) => r.size.capped);
+  total('verdicts_replayed_total', 'Verdicts of the warm-up, which are not published', (r) => r.replayed);
   total(
     'streams_remade_total',
-    'Streams that were made anew and are read from their beginning',
+    'Streams that were deleted and created again, and are read from their beginning',
     (r) => r.streamsRecreated,
   );
-  total('snapshots_refused_total', 'Lists of pods that could not be read', (r) => r.snapshotsRefused);
-  total('dead_letters_dropped_total', 'Dead letters that found no room or were refused', (r) => r.lettersDropped);
+  total('snapshots_refused_total', 'Pod snapshots that were refused', (r) => r.snapshotsRefused);
+  total(
+    'dead_letters_dropped_total',
+    'Dead letters dropped: queue full, or rejected by the bus',
+    (r) => r.lettersDropped,
+  );
   return {
     verdicts: family.counter(
       'verdicts_total',
-      'Verdicts by what became of them: stored, exists (another replica was first), failed',
+      'Verdicts by outcome: stored, exists (another replica was first), failed',
       ['outcome', 'level', 'rule'],
     ),
     deadLetters: family.counter('dead_letters_total', 'Dead letters written', ['reason']),
-    busErrors: family.counter('bus_errors_total', 'Failures towards the bus that were tried again or given up', [
-      'part',
-    ]),
+    busErrors: family.counter('bus_errors_total', 'Failed requests to the bus, retried or not', ['part']),
     frameToVerdict: family.histogram(
       'frame_to_verdict_seconds',
-      'From the frame that crosses a threshold being stored to its verdict being stored',
+      'From storing the frame that reaches a threshold to storing its verdict',
       FAST_BUCKETS,
     ),
     ruleRead: family.histogram(
       'rule_read_seconds',
-      'From a change of a rule being stored on the bus to it being read; it judges frames stored 1 s after it',
+      'From storing a rule change on the bus to reading it; it applies to frames stored 1 s later',
       FAST_BUCKETS,
     ),
   };

@@ -1,9 +1,11 @@
 /**
- * `bailiff_pods` as a log: every snapshot of a node's pods that the bucket still has and all that follow, with the time the bus stored each.
+ * Reads `bailiff_pods` as a log: each snapshot in the bucket and each that follows, with the time
+ * at which the bus stored it. Data path: ipam-sync → bailiff_pods → here → PodInventory →
+ * attribution.
  *
- * Place in the path: ipam-sync → bailiff_pods → here → members (libs/correlation), by which the fold judges who may speak of whom.
- * Invariants: a snapshot that is refused leaves the last good one, is counted, and is told once. A bucket that was made anew is read anew; what was
- * listed stands until it is told again, and nobody is blamed by lists that the new bucket does not have yet.
+ * Invariants: a refused snapshot is counted and reported, and the last valid one stays. A recreated
+ * bucket is read from its beginning. Until it has a snapshot of a node, the old list stays,
+ * incomplete.
  */
 import {
   type Bus,
@@ -21,7 +23,7 @@ import { StreamWatermark } from './stream-watermark.ts';
 
 const STREAM = 'KV_bailiff_pods';
 const PREFIX = '$KV.bailiff_pods.';
-/** Headers of a put, as every key-value client writes them. */
+/** Headers that key-value clients set on a put or delete. */
 const OPERATION = 'KV-Operation';
 const REPLACES = 'Nats-Expected-Last-Subject-Sequence';
 
@@ -31,44 +33,47 @@ export interface PodsLogOptions {
   clock: Clock;
   signal: AbortSignal;
   onRefused(node: string, reason: string): void;
-  /** The bucket was made anew. */
+  /** The bucket was deleted and created again. */
   onRecreated(): void;
 }
 
 export class PodsLog {
   readonly #o: PodsLogOptions;
-  readonly #proof: StreamWatermark;
+  readonly #watermark: StreamWatermark;
   snapshots = 0;
   refused = 0;
 
   constructor(options: PodsLogOptions) {
     this.#o = options;
-    this.#proof = new StreamWatermark(options.bus, STREAM, options.clock, options.signal);
+    this.#watermark = new StreamWatermark(options.bus, STREAM, options.clock, options.signal);
   }
 
-  /** Whether every snapshot that was stored up to a time has been taken. */
+  /** Whether every snapshot stored up to a time has been applied. */
   isCompleteTo(timeMicros: number): boolean {
-    return this.#proof.isCompleteTo(timeMicros);
+    return this.#watermark.isCompleteTo(timeMicros);
   }
-  /** @throws as StreamProof.whenCompleteTo */
+  /** @throws like StreamWatermark.whenCompleteTo */
   whenCompleteTo(timeMicros: number): Promise<void> {
-    return this.#proof.whenCompleteTo(timeMicros);
+    return this.#watermark.whenCompleteTo(timeMicros);
   }
 
-  /** Reads until the signal aborts. `onCaughtUp` is called once, when all that was there at the start is taken. */
+  /**
+   * Reads until the signal aborts. Calls `onCaughtUp` once, after the snapshots that exist at the
+   * start.
+   */
   async read(onCaughtUp: () => void): Promise<void> {
-    const { bus, inventory: members, signal } = this.#o;
+    const { bus, inventory, signal } = this.#o;
     await bus.whenConnected(signal);
-    const [made, judged] = [await this.#madeAt(STREAM), await this.#madeAt('VIOLATIONS')];
-    // Ordinarily it is there before the first frame is. One that is younger took the place of another.
-    if (made > judged) members.bucketCreatedAt(made);
+    const [bucketCreated, framesCreated] = [await this.#createdAt(STREAM), await this.#createdAt('VIOLATIONS')];
+    // A bucket younger than the frames is a recreated one.
+    if (bucketCreated > framesCreated) inventory.bucketCreatedAt(bucketCreated);
     let caughtUp = false;
     await consumeOrdered(bus, STREAM, {
       start: 'all',
       onMessage: (message) => this.#take(message),
       onRemade: async () => {
-        members.streamRecreated(await this.#madeAt(STREAM));
-        this.#proof.streamRecreated();
+        inventory.streamRecreated(await this.#createdAt(STREAM));
+        this.#watermark.streamRecreated();
         this.#o.onRecreated();
       },
       onIdle: () => {
@@ -80,8 +85,8 @@ export class PodsLog {
     });
   }
 
-  /** 0 = it is not there yet. */
-  async #madeAt(stream: string): Promise<number> {
+  /** When a stream was created; 0 if it does not exist yet. */
+  async #createdAt(stream: string): Promise<number> {
     try {
       return microsOf((await streamInfo(this.#o.bus, stream)).created);
     } catch (error) {
@@ -93,18 +98,18 @@ export class PodsLog {
   #take(message: StreamMessage): void {
     const key = message.subject.slice(PREFIX.length);
     if (key !== CLUSTER_KEY) this.#apply(decodeToken(key), message);
-    this.#proof.advanceTo(message.sequence);
+    this.#watermark.advanceTo(message.sequence);
   }
 
   #apply(node: string, { sequence, timestampMicros, headers, data }: StreamMessage): void {
     const replaces = headers?.get(REPLACES) ?? '';
-    const isGone = (headers?.get(OPERATION) ?? '') !== '';
+    const isDeleted = (headers?.get(OPERATION) ?? '') !== '';
     const refused = this.#o.inventory.apply({
       node,
       timestampMicros,
       revision: sequence,
       previousRevision: /^\d+$/.test(replaces) ? Number(replaces) : null,
-      json: isGone ? null : decodeSnapshotValue(data),
+      json: isDeleted ? null : decodeSnapshotValue(data),
     });
     this.snapshots++;
     if (refused === null) return;

@@ -1,4 +1,8 @@
-/** Asks the bus where a start begins: what VIOLATIONS holds, and which frame set off the newest verdict. The decision is libs/correlation's. */
+/**
+ * Reads from the bus the state that the replay plan needs: the bounds of VIOLATIONS, and the frame
+ * that triggered the newest verdict. libs/correlation (replay-plan.ts) decides where the replay
+ * starts.
+ */
 import { type Bus, getMessage, microsOf, streamInfo } from '@bailiff/bus';
 import type { StreamState } from '@bailiff/correlation';
 import { decodeWithLookup, SchemaError, type SchemaRegistry } from '@bailiff/schemas';
@@ -15,7 +19,10 @@ export async function readStreamState(bus: Bus, registry: SchemaRegistry): Promi
   };
 }
 
-/** Server time of the frame that set off the newest verdict; null when there is none to be found, which means: from the beginning. */
+/**
+ * Server time of the frame that triggered the newest verdict; null if not found: replay from the
+ * beginning.
+ */
 async function lastTrigger(bus: Bus, registry: SchemaRegistry): Promise<number | null> {
   const { state } = await streamInfo(bus, 'VERDICTS');
   const newest = state.last_seq === 0 ? null : await getMessage(bus, 'VERDICTS', state.last_seq);
@@ -24,7 +31,7 @@ async function lastTrigger(bus: Bus, registry: SchemaRegistry): Promise<number |
     const decoded = await decodeWithLookup(newest.data, registry);
     const trigger = decoded.name === 'Verdict' ? decoded.value.evidence.at(-1) : undefined;
     const frame = trigger ? await getMessage(bus, 'VIOLATIONS', trigger.streamSequence) : null;
-    // A frame younger than its verdict is of a stream that was made anew since, and no frame of the verdict's.
+    // A frame younger than the verdict belongs to a stream that was recreated since.
     return frame && frame.timestampMicros <= newest.timestampMicros ? frame.timestampMicros : null;
   } catch (error) {
     if (error instanceof SchemaError) return null;

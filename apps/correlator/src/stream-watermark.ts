@@ -1,19 +1,19 @@
 /**
- * The proof that all of a stream up to a time has been read.
- *
- * The server names its time in one answer of STREAM.INFO and, in a later one, the last sequence: whatever was stored before the first is
- * at or below the second. Once that is read, the stream is known up to the first, less a margin for messages that a leader stamped and the
- * cluster had not agreed on yet. Proofs are made ahead of need while somebody asks. Bounds: one pair of questions at a time.
+ * Stream watermark: the time up to which a stream has been read completely. One reply of
+ * STREAM.INFO has the server time, a later one the last sequence: every message stored before the
+ * first is at or below the second. Once that sequence is read, the watermark is the server time
+ * less a margin: the leader stamps a message before the cluster commits it. While it is in use it
+ * is refreshed ahead of need. Bound: one pair of requests at a time.
  */
 import { type Bus, BusError, microsOf, streamInfo } from '@bailiff/bus';
 import type { Clock } from '@bailiff/service';
 
 const COMMIT_MARGIN_MICROS = 250_000;
-/** A proof older than this is renewed when somebody asks. */
-const RENEW_MS = 300;
+/** An older watermark is refreshed on use. */
+const REFRESH_MS = 300;
 const RETRY_MS = 200;
-/** A question about a time to come is asked again this soon. */
-const AGAIN_MS = 50;
+/** Longest wait before a time in the future is checked again. */
+const FUTURE_POLL_MS = 50;
 
 export class StreamWatermark {
   readonly #bus: Bus;
@@ -24,11 +24,12 @@ export class StreamWatermark {
   #waiters: { sequence: number; resolve: () => void; reject: (error: Error) => void }[] = [];
   #serverMicros = 0;
   #lastSequence = 0;
-  #askedAtMs = Number.NEGATIVE_INFINITY;
+  #requestedAtMs = Number.NEGATIVE_INFINITY;
   #completeTo = 0;
-  #proving: Promise<void> | null = null;
-  /** Streams that were read, and when the one that is read was made, as the server says; empty until it was asked. */
-  #lives = 1;
+  #refreshing: Promise<void> | null = null;
+  /** Number of the stream: grows when it is recreated. */
+  #incarnation = 1;
+  /** Creation time of the current stream; empty until the first reply. */
   #created = '';
 
   constructor(bus: Bus, stream: string, clock: Clock, signal: AbortSignal) {
@@ -38,7 +39,7 @@ export class StreamWatermark {
     this.#signal = signal;
   }
 
-  /** Everything up to this sequence has been taken. */
+  /** Every message up to this sequence has been read. */
   advanceTo(sequence: number): void {
     this.#read = sequence;
     if (this.#waiters.length === 0) return;
@@ -46,35 +47,43 @@ export class StreamWatermark {
     this.#waiters = this.#waiters.filter((waiter) => waiter.sequence > sequence);
   }
 
-  /** The stream was made anew: answers about the old one prove nothing about it. */
+  /** The stream was recreated: replies about the old one are void. */
   streamRecreated(): void {
     this.#read = 0;
-    this.#lives += 1;
+    this.#incarnation += 1;
     this.#created = '';
     this.#serverMicros = 0;
     const waiting = this.#waiters;
     this.#waiters = [];
-    for (const { reject } of waiting) reject(this.#anew());
+    for (const { reject } of waiting) reject(this.#recreatedError());
   }
 
-  #anew(): BusError {
-    return new BusError('BUS_NO_STREAM', `${this.#stream} was made anew`);
+  #recreatedError(): BusError {
+    return new BusError('BUS_NO_STREAM', `${this.#stream} was deleted and created again`);
   }
 
-  /** Whether all that the server stored up to a time has been read. Synchronous, for the ordinary case. */
+  /**
+   * Whether every message stored up to a time has been read. The synchronous common case of
+   * `whenCompleteTo`.
+   */
   isCompleteTo(timeMicros: number): boolean {
-    if (this.#clock.monotonicMs() - this.#askedAtMs > RENEW_MS && this.#bus.connected) this.#prove().catch(() => {});
+    const ageMs = this.#clock.monotonicMs() - this.#requestedAtMs;
+    // An error is not lost: `whenCompleteTo` repeats the request.
+    if (ageMs > REFRESH_MS && this.#bus.connected) this.#refresh().catch(() => {});
     return timeMicros <= this.#completeTo;
   }
 
-  /** Resolves when it has been. @throws BusError BUS_PERMISSION, BUS_CLOSED; the signal's reason when it aborts */
+  /**
+   * Resolves when every message stored up to a time has been read.
+   * @throws BusError BUS_PERMISSION, BUS_CLOSED; the signal's reason
+   */
   async whenCompleteTo(timeMicros: number): Promise<void> {
     while (timeMicros > this.#completeTo) {
       this.#signal.throwIfAborted();
       try {
-        await this.#prove();
+        await this.#refresh();
         const missing = timeMicros + COMMIT_MARGIN_MICROS - this.#serverMicros;
-        if (missing > 0) await this.#clock.sleep(Math.min(AGAIN_MS, Math.ceil(missing / 1000)), this.#signal);
+        if (missing > 0) await this.#clock.sleep(Math.min(FUTURE_POLL_MS, Math.ceil(missing / 1000)), this.#signal);
       } catch (error) {
         if (!(error instanceof BusError) || error.code === 'BUS_PERMISSION' || error.code === 'BUS_CLOSED') throw error;
         await this.#clock.sleep(RETRY_MS, this.#signal);
@@ -82,36 +91,36 @@ export class StreamWatermark {
     }
   }
 
-  #prove(): Promise<void> {
-    this.#proving ??= this.#proveOnce().finally(() => {
-      this.#proving = null;
+  #refresh(): Promise<void> {
+    this.#refreshing ??= this.#refreshOnce().finally(() => {
+      this.#refreshing = null;
     });
-    return this.#proving;
+    return this.#refreshing;
   }
 
-  async #proveOnce(): Promise<void> {
-    // The earlier answer may be one that an earlier proof has asked for.
-    if (this.#serverMicros === 0) await this.#ask();
+  async #refreshOnce(): Promise<void> {
+    // The first reply of the pair may be the second one of the previous refresh.
+    if (this.#serverMicros === 0) await this.#requestInfo();
     const before = this.#serverMicros;
-    await this.#ask();
+    await this.#requestInfo();
     await this.#whenRead(this.#lastSequence);
     this.#completeTo = Math.max(this.#completeTo, before - COMMIT_MARGIN_MICROS);
   }
 
-  async #ask(): Promise<void> {
-    const lives = this.#lives;
+  async #requestInfo(): Promise<void> {
+    const incarnation = this.#incarnation;
     const info = await streamInfo(this.#bus, this.#stream);
-    if (lives !== this.#lives || (this.#created !== '' && info.created !== this.#created)) {
-      if (lives === this.#lives) this.#created = info.created;
+    if (incarnation !== this.#incarnation || (this.#created !== '' && info.created !== this.#created)) {
+      if (incarnation === this.#incarnation) this.#created = info.created;
       this.#serverMicros = 0;
-      throw this.#anew();
+      throw this.#recreatedError();
     }
     this.#created = info.created;
     const serverMicros = microsOf(info.ts ?? '');
-    if (Number.isNaN(serverMicros)) throw new BusError('BUS_MESSAGE', 'STREAM.INFO without the time of the server');
+    if (Number.isNaN(serverMicros)) throw new BusError('BUS_MESSAGE', 'the STREAM.INFO reply has no server time');
     this.#serverMicros = serverMicros;
     this.#lastSequence = info.state.last_seq;
-    this.#askedAtMs = this.#clock.monotonicMs();
+    this.#requestedAtMs = this.#clock.monotonicMs();
   }
 
   #whenRead(sequence: number): Promise<void> {

@@ -1,8 +1,9 @@
 /**
- * Verdicts → VERDICTS, in the order in which they were given, each until the bus has it.
+ * Publishes verdicts to VERDICTS in the order in which the engine emits them.
  *
- * Invariants: whoever publishes first wins, and the second copy is refused by the bus and counted; a verdict is given up only when the bus refuses it for
- * what it is. Bounds: IN_FLIGHT at once; when MAX_QUEUED wait there is no room, and the reader stops reading.
+ * Invariants: the first replica to publish a verdict wins; the bus rejects the second copy, which
+ * is counted. A publish is retried until the bus stores it or rejects the message itself. Bounds:
+ * IN_FLIGHT publishes at once. At MAX_QUEUED_VERDICTS the frame consumer stops reading.
  */
 import { type Bus, BusError, cloudEventHeaders, publishOnce, verdictSubject } from '@bailiff/bus';
 import { encodeVerdict, type Verdict } from '@bailiff/schemas';
@@ -10,24 +11,25 @@ import type { Clock } from '@bailiff/service';
 
 export const MAX_QUEUED_VERDICTS = 1_024;
 const IN_FLIGHT = 32;
-/** Between tries that the bus refuses for a reason that may pass (full, no leader). */
+/** Pause after a temporary error: stream full, no leader. */
 const RETRY_MS = 1_000;
 
-/** Refusals that say something of this verdict or this process and not of the moment. */
+/** Errors that the verdict itself causes: no retry. */
 const FINAL = new Set(['BUS_TOO_LARGE', 'BUS_REFUSED', 'BUS_MESSAGE']);
+/** Errors of this process's identity. */
 const FATAL = new Set(['BUS_PERMISSION', 'BUS_AUTHENTICATION']);
 
 export interface VerdictPublisherOptions {
   bus: Bus;
   clock: Clock;
   onPublished(verdict: Verdict, outcome: 'stored' | 'exists', streamMicros: number): void;
-  /** Refused for what it is. */
+  /** Rejected for good. */
   onFailed(verdict: Verdict, error: Error): void;
-  /** Tried again. */
+  /** Failed for now; retried. */
   onRetry(error: Error): void;
-  /** This process may not publish at all. */
+  /** This process may not publish. */
   onFatal(error: Error): void;
-  /** Aborted when nothing may be published any more. */
+  /** Aborted at the end of the shutdown: ends all publishing. */
   signal: AbortSignal;
 }
 
@@ -52,7 +54,7 @@ export class VerdictPublisher {
     return this.#queue.length < MAX_QUEUED_VERDICTS;
   }
 
-  /** Takes a verdict, also when there is no room: the reader looks before it reads on. */
+  /** Queues a verdict, even without room: the reader checks `hasRoom` before the next frame. */
   offer(verdict: Verdict, streamMicros: number): void {
     this.#queue.push({ verdict, streamMicros });
     this.#next();
@@ -61,7 +63,7 @@ export class VerdictPublisher {
   async whenRoom(): Promise<void> {
     while (!this.hasRoom && this.#work.size > 0) await Promise.race(this.#work);
   }
-  /** Resolves when all that was offered is on the bus or given up. */
+  /** Resolves when every queued verdict is published or has failed. */
   async whenPublished(): Promise<void> {
     while (this.#work.size > 0) await Promise.race(this.#work);
   }
