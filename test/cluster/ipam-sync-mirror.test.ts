@@ -184,7 +184,7 @@ function customResourceTests(): void {
     expect(first).toMatchObject({ revision: 1, by: 'RuntimePolicy/no-shell', why: 'generation 1' });
     expect(first?.owner).toMatchObject({ kind: 'RuntimePolicy', name: 'no-shell', generation: 1 });
     expect(JSON.parse(first?.json ?? '')).toMatchObject({ mode: 'enforce', severity: 'medium', revision: 1 });
-    expect(await messageOf('rtp', 'no-shell', 'InForce')).toBe('node-1: it has not taken it yet');
+    expect(await messageOf('rtp', 'no-shell', 'InForce')).toBe('node-1: not applied yet');
     const held = (revision: number, state: 'in-force' | 'refused' = 'in-force', reason = '') =>
       tellNode('node-1', [{ key, revision, state, reason, subjects: 1 }]);
     await held(1);

@@ -40,7 +40,7 @@ describe('release', () => {
     // The first half of a release: what the command does before it writes the record.
     const begun = [{ verdictId: done.verdictId, untilMs: (done.expiresAt as number) / 1000 }];
     await editQuarantine(openBucket(rig.bus, 'bailiff_quarantine'), encodeToken(NODE), NODE, (list) =>
-      withRelease(list, { podUid: released.uid, begun }, Date.now()),
+      withRelease(list, { podUid: released.uid, started: begun }, Date.now()),
     );
     const second = await rig.start();
     await waitFor(async () => (await rig.quarantined()).includes(lost.uid), {

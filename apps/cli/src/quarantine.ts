@@ -171,7 +171,7 @@ export async function release(session: Session, pod: PodSelector, options: Relea
   const mine = begun.filter(({ response }) => response.podUid === target.podUid);
   const ended = mine.map(({ response, untilMs }) => ({ verdictId: response.verdictId, untilMs }));
   const outcome = await editQuarantine(openBucket(bus, BUCKET), encodeToken(target.nodeName), target.nodeName, (list) =>
-    withRelease(list, { podUid: target.podUid, begun: ended }, io.nowMs()),
+    withRelease(list, { podUid: target.podUid, started: ended }, io.nowMs()),
   );
   const operator = { by: options.by ?? io.operator, nowMicros: io.nowMs() * 1000, note: options.reason ?? '' };
   let recorded = 0;

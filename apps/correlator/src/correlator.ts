@@ -1,5 +1,6 @@
 /**
  * The correlator: VIOLATIONS → correlation engine → VERDICTS. A shell around libs/correlation.
+ *
  * Every replica reads the whole stream and publishes every verdict; the bus rejects second copies.
  * So there is no leader election and no state store. A start reads CONFIG_LOG, the pod lists and
  * the prior refusals, then VIOLATIONS from the replay plan's position. It is ready when it has

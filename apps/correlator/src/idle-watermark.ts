@@ -1,9 +1,10 @@
 /**
  * Idle watermark: advances stream time while VIOLATIONS has no new frame, so that a pending
- * violation is not held back until the next one. Invariant: time advances to a deadline only if the
- * server, at a later time, has no unprocessed frame. The inputs must be complete up to
- * SETTLE_MICROS before the deadline. The engine then produces what it would produce at the next
- * frame.
+ * violation is not held back until the next one.
+ *
+ * Invariant: time advances to a deadline only if the server, at a later time, has no unprocessed
+ * frame. The inputs must be complete up to SETTLE_MICROS before the deadline. The engine then
+ * produces what it would produce at the next frame.
  */
 import { type Bus, BusError, microsOf, streamInfo } from '@bailiff/bus';
 import { type CorrelationEngine, SETTLE_MICROS } from '@bailiff/correlation';

@@ -58,7 +58,7 @@ describe('policies of one pod', () => {
   it.each<[string, NodeStatus | undefined, string, RegExp]>([
     ['held to it', node([policy('in-force')]), 'in force', /^$/],
     ['an older revision there', node([policy('in-force', 2)]), 'not yet', /node-1: still at revision 2/],
-    ['not taken there', node([]), 'not yet', /node-1: it has not taken it yet/],
+    ['not taken there', node([]), 'not yet', /node-1: not applied yet/],
     [
       'refused for this very pod',
       node([policy('refused', 3, CROWDED)], { refusedSubjects: [refusal('a', 'pod a: too many')] }),

@@ -62,12 +62,12 @@ describe('policy status', () => {
   const unable = { state: 'unavailable' as const, reason: 'EPERM', remedy: 'boot with lsm=bpf', policies: [] };
   it.each<[string, NodeStatus | [string, string] | null, string, RegExp, number]>([
     ['never reported', null, 'missing', /no collector/, 7],
-    ['silent', node('n2', {}, 61_000), 'silent', /silent for 61s: what was in force there still is/, 7],
+    ['silent', node('n2', {}, 61_000), 'silent', /silent for 61s; policies that were in force still are/, 7],
     ['unreadable', ['n2', 'not JSON'], 'missing', /cannot be read: not JSON/, 7],
-    ['an older collector', node('n2', null), 'unavailable', /knows no runtime policies/, 3],
+    ['an older collector', node('n2', null), 'unavailable', /does not support runtime policies/, 3],
     ['without LSM', node('n2', unable), 'unavailable', /LSM unavailable: EPERM/, 3],
     ['cgroup v1', node('n2', { ...unable, state: 'unsupported' }), 'unavailable', /LSM unsupported/, 3],
-    ['not wanted', node('n2', { state: 'off', policies: [] }), 'off', /not wanted/, 0],
+    ['not wanted', node('n2', { state: 'off', policies: [] }), 'off', /disabled on the node/, 0],
     [
       'behind',
       node('n2', { policies: [{ ...runtime().policies[0]!, revision: 2 }] }),
@@ -75,7 +75,7 @@ describe('policy status', () => {
       /still at revision 2/,
       7,
     ],
-    ['not there yet', node('n2', { policies: [] }), 'pending', /has not taken it yet/, 7],
+    ['not there yet', node('n2', { policies: [] }), 'pending', /not applied yet/, 7],
     ['without room', node('n2', { policies: [], policiesOmitted: 2 }), 'pending', /no room/, 7],
     [
       'refused',

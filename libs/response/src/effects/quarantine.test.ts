@@ -25,13 +25,13 @@ const list = (...entries: ReturnType<typeof entry>[]) => ({ nodeName: 'node-a', 
 
 describe('quarantine list', () => {
   it.each([
-    ['a pod that is not there', list(), entry('a', 1000), 'added', ['a']],
+    ['a new pod', list(), entry('a', 1000), 'added', ['a']],
     ['a pod beside another', list(entry('b', 1000)), entry('a', 1000), 'added', ['b', 'a']],
     ['the same verdict again', list(entry('a', 1000)), entry('a', 1000), 'present', ['a']],
-    ['another verdict, sooner over', list(entry('a', 1000)), entry('a', 500, 'v2'), 'held', ['a']],
-    ['another verdict, later over', list(entry('a', 1000)), entry('a', 2000, 'v2'), 'replaced', ['a']],
-    ['what is over makes room', list(entry('b', -1)), entry('a', 1000), 'added', ['a']],
-    ['its own that is over', list(entry('a', -1)), entry('a', 1000, 'v2'), 'added', ['a']],
+    ['another verdict with an earlier end', list(entry('a', 1000)), entry('a', 500, 'v2'), 'held', ['a']],
+    ['another verdict with a later end', list(entry('a', 1000)), entry('a', 2000, 'v2'), 'replaced', ['a']],
+    ['an expired entry is dropped', list(entry('b', -1)), entry('a', 1000), 'added', ['a']],
+    ['an expired entry of the pod', list(entry('a', -1)), entry('a', 1000, 'v2'), 'added', ['a']],
   ] as const)('withEntry - %s', (_name, before, added, outcome, uids) => {
     const result = withEntry(before, added, NOW);
     expect(result.outcome).toBe(outcome);
@@ -41,7 +41,7 @@ describe('quarantine list', () => {
     expect(result.list === before).toBe(!changed);
   });
 
-  it('revision - grows with every change, also when the clock went back and when the list was lost', () => {
+  it('revision - grows with every change, also after a clock step and after the list was lost', () => {
     const ahead = { ...list(entry('b', 1000)), revision: NOW + 5 };
     expect(withEntry(ahead, entry('a', 1000), NOW).list.revision).toBe(NOW + 6);
     expect(withoutEntry(ahead, { podUid: 'b' }, NOW).list.revision).toBe(NOW + 6);
@@ -50,7 +50,7 @@ describe('quarantine list', () => {
     expect(withEntry(lost, entry('a', 1000), NOW + 1).list.revision).toBeGreaterThan(old.revision);
   });
 
-  it('withEntry, withoutEntry - one without an end stays through the edits of others and is held until a person lifts it', () => {
+  it('withEntry, withoutEntry - an entry without an end survives other edits until a person releases it', () => {
     const forever = { ...entry('a', 0), until: '' };
     const held = list(forever);
     expect(withEntry(held, entry('b', 1000), NOW).list.entries).toEqual([forever, entry('b', 1000)]);
@@ -60,55 +60,55 @@ describe('quarantine list', () => {
     expect(withoutEntry(held, { podUid: 'a' }, NOW).outcome).toBe('removed');
   });
 
-  it('withRelease - the pod is out, and what was released is not put again; another verdict is', () => {
-    const begun = [{ verdictId: 'v0', untilMs: NOW + 500 }];
-    const { list: out, outcome } = withRelease(list(entry('a', 1000), entry('b', 1000)), { podUid: 'a', begun }, NOW);
+  it('withRelease - removes the pod and blocks its verdict, but no other verdict', () => {
+    const started = [{ verdictId: 'v0', untilMs: NOW + 500 }];
+    const { list: out, outcome } = withRelease(list(entry('a', 1000), entry('b', 1000)), { podUid: 'a', started }, NOW);
     expect([outcome, out.entries.map(({ podUid }) => podUid)]).toEqual(['removed', ['b']]);
     expect(withEntry(out, entry('a', 1000), NOW)).toEqual({ list: out, outcome: 'released' });
     expect(withEntry(out, entry('a', 500, 'v0'), NOW).outcome).toBe('released');
     expect(withEntry(out, entry('a', 1000, 'v2'), NOW).outcome).toBe('added');
     expect(withEntry(out, entry('c', 1000), NOW).outcome).toBe('added');
-    // Other edits keep it until the time that it cut short, and no longer.
+    // Other edits keep the release until the original end of the entry.
     const soon = withEntry(out, entry('c', 9000), NOW + 600).list;
     expect(soon.released).toEqual([{ podUid: 'a', verdictId: 'v1', until: until(1000) }]);
     expect('released' in withoutEntry(soon, { podUid: 'c' }, NOW + 1001).list).toBe(false);
   });
 
-  it('withRelease - of an entry that is not there what has begun is kept out; what is over, or kept out already, changes nothing', () => {
-    const begun = [{ verdictId: 'v1', untilMs: NOW + 500 }];
-    const first = withRelease(list(), { podUid: 'a', begun }, NOW);
+  it('withRelease - without an entry it blocks started quarantines; expired or blocked ones change nothing', () => {
+    const started = [{ verdictId: 'v1', untilMs: NOW + 500 }];
+    const first = withRelease(list(), { podUid: 'a', started }, NOW);
     expect([first.outcome, withEntry(first.list, entry('a', 500), NOW).outcome]).toEqual(['absent', 'released']);
-    expect(withRelease(first.list, { podUid: 'a', begun }, NOW).list).toBe(first.list);
+    expect(withRelease(first.list, { podUid: 'a', started }, NOW).list).toBe(first.list);
     const none = list();
-    expect(withRelease(none, { podUid: 'a', begun: [{ verdictId: 'v1', untilMs: NOW }] }, NOW).list).toBe(none);
+    expect(withRelease(none, { podUid: 'a', started: [{ verdictId: 'v1', untilMs: NOW }] }, NOW).list).toBe(none);
   });
 
-  it('withRelease - no more are remembered than there is room for: those of the earliest end are forgotten', () => {
+  it('withRelease - beyond the bound releases with the earliest end are dropped', () => {
     let all: Parameters<typeof withRelease>[0] = list();
     for (let n = 0; n < MAX_RELEASES_PER_NODE + 2; n++)
-      all = withRelease(all, { podUid: `p${n}`, begun: [{ verdictId: 'v1', untilMs: NOW + 1000 + n }] }, NOW).list;
+      all = withRelease(all, { podUid: `p${n}`, started: [{ verdictId: 'v1', untilMs: NOW + 1000 + n }] }, NOW).list;
     expect(all.released).toHaveLength(MAX_RELEASES_PER_NODE);
     expect(all.released?.some(({ podUid }) => podUid === 'p0' || podUid === 'p1')).toBe(false);
   });
 
-  it('withEntry - a full node takes no more, but still lengthens what it has', () => {
+  it('withEntry - a full list refuses a new pod, but extends an entry', () => {
     const full = list(...Array.from({ length: MAX_QUARANTINED_PODS_PER_NODE }, (_, i) => entry(`p${i}`, 1000)));
-    expect(() => withEntry(full, entry('one-more', 1000), NOW)).toThrow(/most there may be/);
+    expect(() => withEntry(full, entry('one-more', 1000), NOW)).toThrow(/which is the limit/);
     expect(withEntry(full, entry('p0', 2000, 'v2'), NOW).outcome).toBe('replaced');
   });
 
   it.each([
-    ['a pod that is there', {}, 'removed', 1],
-    ['one that ends as said', { untilMs: NOW + 1000 }, 'removed', 1],
-    ['one that was lengthened', { untilMs: NOW + 999 }, 'kept', 2],
-    ['one that is not there', { podUid: 'z' }, 'absent', 2],
+    ['a listed pod', {}, 'removed', 1],
+    ['an entry with the expected end', { untilMs: NOW + 1000 }, 'removed', 1],
+    ['an extended entry', { untilMs: NOW + 999 }, 'kept', 2],
+    ['an unlisted pod', { podUid: 'z' }, 'absent', 2],
   ])('withoutEntry - %s', (_name, which, outcome, left) => {
     const result = withoutEntry(list(entry('a', 1000), entry('b', 1000)), { podUid: 'a', ...which }, NOW);
     expect(result.outcome).toBe(outcome);
     expect(result.list.entries).toHaveLength(left);
   });
 
-  /** A bucket of one key in memory, with as many lost races as wanted. */
+  /** An in-memory bucket of one key, with a number of lost races. */
   function bucket(value: string | null, races = 0, deleted = false) {
     const state = { value, revision: value === null && !deleted ? 0 : 41, puts: 0 };
     const made: QuarantineBucket = {
@@ -128,7 +128,7 @@ describe('quarantine list', () => {
   }
   const add = (l: ReturnType<typeof list>) => withEntry(l, entry('a', 1000), NOW);
 
-  it('editQuarantine - makes the list, and writes nothing when nothing changes', async () => {
+  it('editQuarantine - creates the list, and writes nothing without a change', async () => {
     const { state, made } = bucket(null);
     expect(await editQuarantine(made, 'node-a', 'node-a', add)).toBe('added');
     expect(await editQuarantine(made, 'node-a', 'node-a', add)).toBe('present');
@@ -136,20 +136,20 @@ describe('quarantine list', () => {
     expect((await readQuarantine(made, 'node-a', 'node-a')).list.entries).toHaveLength(1);
   });
 
-  it('editQuarantine - a list made again after its deletion is newer than it was', async () => {
+  it('editQuarantine - a list created after its deletion has a higher revision', async () => {
     const { state, made } = bucket(null, 0, true);
     await editQuarantine(made, 'node-a', 'node-a', add);
     expect(JSON.parse(state.value ?? '').revision).toBeGreaterThan(41);
   });
 
-  it('editQuarantine - begins anew after a lost race, within a bound', async () => {
+  it('editQuarantine - retries after a lost race, within a bound', async () => {
     expect(await editQuarantine(bucket(null, 3).made, 'k', 'node-a', add)).toBe('added');
     await expect(editQuarantine(bucket(null, MAX_EDIT_ATTEMPTS).made, 'k', 'node-a', add)).rejects.toMatchObject({
       code: 'QUARANTINE_CONTENDED',
     });
   });
 
-  it('editQuarantine - one bad entry neither hides nor lifts the others, and is itself for ever', async () => {
+  it('editQuarantine - an invalid entry leaves the others in place, and does not expire itself', async () => {
     const entries = [{ ...entry('bad', 0), until: 'soon' }, entry('a', 1000)];
     const { state, made } = bucket(JSON.stringify({ nodeName: 'node-a', revision: 7, entries }));
     await editQuarantine(made, 'node-a', 'node-a', (l) => withEntry(l, entry('b', 1000), NOW));
@@ -160,7 +160,7 @@ describe('quarantine list', () => {
     ]);
   });
 
-  it('readQuarantine - does not overwrite what it cannot read', async () => {
+  it('readQuarantine - does not overwrite an unreadable list', async () => {
     await expect(editQuarantine(bucket('{"entries":1}').made, 'k', 'node-a', add)).rejects.toMatchObject({
       code: 'QUARANTINE_UNREADABLE',
     });

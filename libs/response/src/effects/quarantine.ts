@@ -1,14 +1,11 @@
 /**
- * The list of quarantined pods of one node, as it stands under `bailiff_quarantine/<node>`, and its edit by compare-and-set. Two
- * programs write it: the responder puts pods in and takes them out at their time, the operator's command takes them out before.
+ * The quarantine list of a node (`bailiff_quarantine/<node>`) and its edits by compare-and-set. The
+ * responder adds pods and removes them at their end; `bailiff quarantine release` removes them
+ * earlier.
  *
- * A release stays in the list until the time that it cut short: who still owes an entry by a verdict that a person has released (a
- * responder that starts, or was under way) finds it in the same edit that would put the entry, and does not. Order is by verdict and by
- * compare-and-set, so no clock is asked.
- *
- * One entry a pod. Of two verdicts about one pod the later end rules: an earlier one neither shortens nor ends it, and no end is the latest.
- * A list with a bad entry is edited all the same: what stands in it otherwise must stay, and come out, as before. Entries whose time
- * is up are dropped at every edit, so that the list does not grow with what the kernel has ended by itself.
+ * One entry per pod: of two verdicts the later end wins. A release stays in the list until the
+ * original end of its entry. A responder that still has to add the entry finds the release in the
+ * same edit. A list with an invalid entry can be edited. Every edit drops expired entries.
  */
 import {
   cutEnd,
@@ -19,17 +16,18 @@ import {
   TEXT_LIMITS,
 } from '@bailiff/schemas';
 
-/** Most pods of one node in quarantine at a time: the kubelet runs at most 250 pods on a node, and the kernel maps hold as many. */
+/** Size of the kernel maps. A kubelet runs at most 250 pods. */
 export const MAX_QUARANTINED_PODS_PER_NODE = 512;
-/** Releases that are remembered of one node; of more, those of the earliest end are forgotten first. */
+/** Releases kept per node; beyond it those with the earliest end are dropped. */
 export const MAX_RELEASES_PER_NODE = 512;
-/** Edits that may lose the race against another writer before the edit is given up. */
+/** Attempts of an edit against concurrent writers. */
 export const MAX_EDIT_ATTEMPTS = 16;
 
 export class QuarantineError extends Error {
   /**
-   * QUARANTINE_FULL: the node has as many pods in quarantine as its kernel maps hold. QUARANTINE_CONTENDED: others kept writing first.
-   * QUARANTINE_UNREADABLE: the node's key holds no list; the responder rebuilds it from RESPONSES, so try again.
+   * QUARANTINE_FULL: the node has as many pods in quarantine as its kernel maps hold.
+   * QUARANTINE_CONTENDED: other writers changed the list at every attempt. QUARANTINE_UNREADABLE:
+   * the node's key has no valid list; the responder rebuilds it from RESPONSES, so try again.
    */
   readonly code: 'QUARANTINE_FULL' | 'QUARANTINE_CONTENDED' | 'QUARANTINE_UNREADABLE';
   constructor(code: QuarantineError['code'], message: string, options?: ErrorOptions) {
@@ -40,12 +38,12 @@ export class QuarantineError extends Error {
 }
 
 /**
- * `present`: this verdict's entry, or another's that ends no earlier (`held`), stands already and stays. `released`: a person has ended
- * what this verdict asked for, and it stays out.
+ * `present`: the verdict's entry exists. `held`: the entry of another verdict exists and ends no
+ * earlier. `released`: a person released the pod from this verdict, and it is not added.
  */
 export type PutOutcome = 'added' | 'replaced' | 'present' | 'held' | 'released';
 
-/** Puts a pod in. @throws QuarantineError QUARANTINE_FULL */
+/** Adds a pod. @throws QuarantineError QUARANTINE_FULL */
 export function withEntry(
   list: QuarantineList,
   entry: QuarantineEntry,
@@ -53,43 +51,44 @@ export function withEntry(
 ): { list: QuarantineList; outcome: PutOutcome } {
   if (isReleased(list, entry)) return { list, outcome: 'released' };
   const entries = live(list, nowMs);
-  const there = entries.find((other) => other.podUid === entry.podUid);
-  if (there && quarantineEndMs(there) >= quarantineEndMs(entry)) {
-    return { list, outcome: there.verdictId === entry.verdictId ? 'present' : 'held' };
+  const existing = entries.find((other) => other.podUid === entry.podUid);
+  if (existing && quarantineEndMs(existing) >= quarantineEndMs(entry)) {
+    return { list, outcome: existing.verdictId === entry.verdictId ? 'present' : 'held' };
   }
-  const kept = entries.filter((other) => other !== there);
+  const kept = entries.filter((other) => other !== existing);
   if (kept.length >= MAX_QUARANTINED_PODS_PER_NODE) {
     throw new QuarantineError(
       'QUARANTINE_FULL',
-      `node ${list.nodeName} has ${kept.length} pods in quarantine, the most there may be`,
+      `node ${list.nodeName} has ${kept.length} pods in quarantine, which is the limit`,
     );
   }
   const added = { ...entry, reason: cutEnd(entry.reason, TEXT_LIMITS.reason.bytes) };
-  return { list: next(list, [...kept, added], nowMs), outcome: there ? 'replaced' : 'added' };
+  return { list: next(list, [...kept, added], nowMs), outcome: existing ? 'replaced' : 'added' };
 }
 
 /**
- * Takes a pod out. With `untilMs`, only an entry that ends no later: one that was lengthened since by another verdict stays (`kept`).
+ * Removes a pod. With `untilMs`, only an entry that ends no later: another verdict may have
+ * extended it (`kept`).
  */
 export function withoutEntry(
   list: QuarantineList,
   which: { podUid: string; untilMs?: number },
   nowMs: number,
 ): { list: QuarantineList; outcome: 'removed' | 'absent' | 'kept' } {
-  const there = list.entries.find((entry) => entry.podUid === which.podUid);
-  if (!there) return { list, outcome: 'absent' };
-  if (which.untilMs !== undefined && quarantineEndMs(there) > which.untilMs) return { list, outcome: 'kept' };
+  const existing = list.entries.find((entry) => entry.podUid === which.podUid);
+  if (!existing) return { list, outcome: 'absent' };
+  if (which.untilMs !== undefined && quarantineEndMs(existing) > which.untilMs) return { list, outcome: 'kept' };
   return {
     list: next(
       list,
-      live(list, nowMs).filter((entry) => entry !== there),
+      live(list, nowMs).filter((entry) => entry !== existing),
       nowMs,
     ),
     outcome: 'removed',
   };
 }
 
-/** Whether a person has ended what a verdict had put a pod in for. */
+/** Whether a person released the pod from a verdict. */
 export function isReleased(
   list: Pick<QuarantineList, 'released'>,
   which: Pick<QuarantineEntry, 'podUid' | 'verdictId'>,
@@ -97,33 +96,36 @@ export function isReleased(
   return list.released?.some((one) => one.podUid === which.podUid && one.verdictId === which.verdictId) ?? false;
 }
 
-/** A quarantine of a pod that has begun; `untilMs` is when it would end by itself. */
+/** A started quarantine of a pod. `untilMs` is its regular end. */
 export interface StartedQuarantine {
   verdictId: string;
   untilMs: number;
 }
 
 /**
- * A person's release: takes the pod out, whatever its entry's end, and keeps out the entry's verdict and all of `begun`.
- * @param which begun: quarantines of the pod that records tell of; the entry's own need not be among them
+ * A release by a person: removes the pod, and blocks its entry's verdict and those of `started`.
+ * @param which started: quarantines of the pod in RESPONSES; that of the entry is optional
  */
 export function withRelease(
   list: QuarantineList,
-  which: { podUid: string; begun: readonly StartedQuarantine[] },
+  which: { podUid: string; started: readonly StartedQuarantine[] },
   nowMs: number,
 ): { list: QuarantineList; outcome: 'removed' | 'absent' } {
   const { podUid } = which;
-  const there = list.entries.find((entry) => entry.podUid === podUid);
-  const ended = [...which.begun, ...(there ? [{ verdictId: there.verdictId, untilMs: quarantineEndMs(there) }] : [])];
+  const existing = list.entries.find((entry) => entry.podUid === podUid);
+  const ended = [
+    ...which.started,
+    ...(existing ? [{ verdictId: existing.verdictId, untilMs: quarantineEndMs(existing) }] : []),
+  ];
   const releases = ended
-    // One of a list that could not be read whole names no verdict.
+    // An entry of a partly invalid list has no verdict.
     .filter(({ verdictId, untilMs }) => verdictId !== '' && untilMs > nowMs)
     .map(({ verdictId, untilMs }) => ({ podUid, verdictId, until: endText(untilMs) }))
     .filter((release, index, all) => all.findIndex(({ verdictId }) => verdictId === release.verdictId) === index)
     .filter((release) => !isReleased(list, release));
-  const outcome = there ? 'removed' : 'absent';
-  if (!there && releases.length === 0) return { list, outcome };
-  const entries = live(list, nowMs).filter((entry) => entry !== there);
+  const outcome = existing ? 'removed' : 'absent';
+  if (!existing && releases.length === 0) return { list, outcome };
+  const entries = live(list, nowMs).filter((entry) => entry !== existing);
   const released = [...(list.released ?? []), ...releases]
     .sort((a, b) => (quarantineEndMs(a) > quarantineEndMs(b) ? -1 : 1))
     .slice(0, MAX_RELEASES_PER_NODE);
@@ -136,19 +138,25 @@ function live(list: QuarantineList, nowMs: number): QuarantineEntry[] {
   return list.entries.filter((entry) => quarantineEndMs(entry) > nowMs);
 }
 
-/** The list again, as newer than any before it. */
+/** The same list with a new revision. */
 export const renewed = (list: QuarantineList, nowMs: number): QuarantineList => next(list, live(list, nowMs), nowMs);
 
-/** Collectors refuse a list that is older than what they have. By the clock, so that it goes on growing when the bus's store is made anew. */
+/**
+ * Collectors refuse an older revision. It follows the clock, so that it also grows when the bucket
+ * is recreated.
+ */
 function next(list: QuarantineList, entries: QuarantineEntry[], nowMs: number): QuarantineList {
   const revision = Math.max(list.revision + 1, Math.floor(nowMs));
   const released = list.released?.filter((release) => quarantineEndMs(release) > nowMs) ?? [];
   return { nodeName: list.nodeName, revision, entries, ...(released.length > 0 ? { released } : {}) };
 }
 
-/** The part of a key-value bucket that the edit needs; `@bailiff/bus` has it. A lost race is an error with code BUS_CONFLICT. */
+/**
+ * The methods of a `@bailiff/bus` bucket that an edit needs. A lost race is an error with code
+ * BUS_CONFLICT.
+ */
 export interface QuarantineBucket {
-  /** Newest entry, a tombstone too: its revision is what the next write must expect. */
+  /** Newest entry, also a tombstone: the next write must expect its revision. */
   newest(key: string): Promise<StoredList | null>;
   put(key: string, value: string, options: { previousRevision: number }): Promise<number>;
 }
@@ -159,7 +167,7 @@ export interface StoredList {
   deleted: boolean;
 }
 
-/** The list in an entry; null when it is none: an injected reply, or a value that another program wrote. */
+/** The list in an entry; null if invalid: an injected reply, or a value of another program. */
 export function storedQuarantine({ value }: Pick<StoredList, 'value'>): QuarantineList | null {
   try {
     const { problems: _, ...list } = readQuarantineList(Buffer.from(value).toString());
@@ -169,34 +177,38 @@ export function storedQuarantine({ value }: Pick<StoredList, 'value'>): Quaranti
   }
 }
 
-/** Reads a node's list; an empty one when there is none. @throws QuarantineError QUARANTINE_UNREADABLE */
+/**
+ * Reads a node's list; an empty one if the key does not exist.
+ * @throws QuarantineError QUARANTINE_UNREADABLE
+ */
 export async function readQuarantine(
   bucket: Pick<QuarantineBucket, 'newest'>,
   key: string,
   nodeName: string,
 ): Promise<{ list: QuarantineList; revision: number }> {
-  const { list, revision } = await readOrLost(bucket, key, nodeName);
+  const { list, revision } = await readIfValid(bucket, key, nodeName);
   if (list) return { list, revision };
   throw new QuarantineError('QUARANTINE_UNREADABLE', `the quarantine list of ${nodeName} cannot be read`);
 }
 
-async function readOrLost(bucket: Pick<QuarantineBucket, 'newest'>, key: string, nodeName: string) {
-  const there = await bucket.newest(key);
-  // A list that was deleted starts above every revision it had: collectors refuse what is older than what they have.
-  const revision = there?.revision ?? 0;
-  if (!there || there.deleted) return { list: { nodeName, revision, entries: [] }, revision };
-  return { list: storedQuarantine(there), revision };
+async function readIfValid(bucket: Pick<QuarantineBucket, 'newest'>, key: string, nodeName: string) {
+  const existing = await bucket.newest(key);
+  // A deleted list continues above its last revision: collectors refuse an older one.
+  const revision = existing?.revision ?? 0;
+  if (!existing || existing.deleted) return { list: { nodeName, revision, entries: [] }, revision };
+  return { list: storedQuarantine(existing), revision };
 }
 
 export interface EditOptions {
-  /** Replaces a list that cannot be read by one without entries, to which the edit adds all that are in force. */
+  /** Replaces an unreadable list by an empty one, to which the edit adds all entries in force. */
   rebuild?: boolean;
 }
 
 /**
- * Edits a node's list by compare-and-set; writes nothing when the edit leaves the list as it was.
+ * Edits a node's list by compare-and-set. Writes nothing if the edit returns the same list.
  * @param key the node's key in the bucket (`encodeToken(nodeName)`)
- * @throws QuarantineError QUARANTINE_UNREADABLE, QUARANTINE_CONTENDED after `MAX_EDIT_ATTEMPTS` lost races; what the edit or the bucket throws
+ * @throws QuarantineError QUARANTINE_UNREADABLE, QUARANTINE_CONTENDED after `MAX_EDIT_ATTEMPTS`
+ *   lost races; errors of the edit and the bucket
  */
 export async function editQuarantine<O>(
   bucket: QuarantineBucket,
@@ -206,7 +218,7 @@ export async function editQuarantine<O>(
   { rebuild = false }: EditOptions = {},
 ): Promise<O> {
   for (let attempt = 1; attempt <= MAX_EDIT_ATTEMPTS; attempt++) {
-    const read = await readOrLost(bucket, key, nodeName);
+    const read = await readIfValid(bucket, key, nodeName);
     if (!read.list && !rebuild) {
       throw new QuarantineError('QUARANTINE_UNREADABLE', `the quarantine list of ${nodeName} cannot be read`);
     }
@@ -222,6 +234,6 @@ export async function editQuarantine<O>(
   }
   throw new QuarantineError(
     'QUARANTINE_CONTENDED',
-    `the quarantine list of ${nodeName} changed ${MAX_EDIT_ATTEMPTS} times while it was edited`,
+    `the quarantine list of ${nodeName} changed during each of ${MAX_EDIT_ATTEMPTS} attempts to edit it`,
   );
 }

@@ -10,8 +10,8 @@ const acting = (...actions: ResponseActionName[]): RbacActions => ({ acting: new
 const policy = (action: ResponseActionName, more: object = {}) =>
   responsePolicy.parse({ dryRun: false, match: {}, steps: [{ action }], ...more });
 
-describe('responder rbac', () => {
-  it('no actions need nothing', () => {
+describe('responder RBAC', () => {
+  it('no rules without actions', () => {
     expect(responderRules(acting())).toEqual([]);
     expect(responderRules(actionsOf([policy('delete', { enabled: false })]))).toEqual([]);
   });
@@ -22,7 +22,7 @@ describe('responder rbac', () => {
     expect(found.filter((right) => !right.startsWith('get '))).toEqual([]);
   });
 
-  it('what is built in is a dry run, and so only reads', () => {
+  it('the built-in policies are dry runs, which only read', () => {
     const found = rights(actionsOf(Object.values(BUILT_IN_RESPONSE_POLICIES)));
     expect(found.filter((right) => !right.startsWith('get '))).toEqual([]);
   });
@@ -32,7 +32,7 @@ describe('responder rbac', () => {
     ['label', ['patch /pods', 'delete /pods']],
     ['quarantine', ['create networking.k8s.io/networkpolicies', 'delete /pods']],
     ['evict', ['create /pods/eviction', 'delete /pods']],
-    // A storm of deletes ends in quarantine.
+    // A delete storm leads to quarantine.
     ['delete', ['create networking.k8s.io/networkpolicies', 'create /pods/eviction']],
     ['cordon', ['patch /nodes', 'patch /pods']],
   ] as const)('%s may do its own and not what others do', (action, [own, others]) => {
@@ -41,7 +41,7 @@ describe('responder rbac', () => {
     expect(found).not.toContain(others);
   });
 
-  it('an action that one policy carries out and another only proposes is carried out', () => {
+  it('an action that is a dry run in one policy only has its rules', () => {
     const { acting, dryRun } = actionsOf([
       policy('label', { dryRun: true }),
       policy('label'),
@@ -50,7 +50,7 @@ describe('responder rbac', () => {
     expect([[...acting], [...dryRun]]).toEqual([['label'], ['evict']]);
   });
 
-  it('all together are what each needs, each resource once, every right with its reason', () => {
+  it('all actions - the union of the rules, each resource once, every verb with a reason', () => {
     const all = responderRules(EVERY_ACTION);
     expect(new Set(rights(EVERY_ACTION))).toEqual(new Set(ACTIONS.flatMap((action) => rights(acting(action)))));
     const resources = all.map(({ apiGroups: [group], resources: [resource] }) => `${group}/${resource}`);

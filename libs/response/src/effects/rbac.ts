@@ -1,17 +1,18 @@
 /**
- * What the responder asks of the API server, as RBAC rules: a pure function of the actions that its policies may carry out.
+ * The RBAC rules that the responder needs, from the actions of its policies. Pure.
  *
- * Place in the path: `bailiff responder rbac` prints it, the manifest holds it for every action, and test/cluster/responder-rbac.test.ts compares
- * it with the requests that a responder really sends. Everything is cluster-wide: pods that break rules are in any namespace.
+ * `bailiff responder rbac` prints them, and the manifest contains those of all actions.
+ * test/cluster/responder-rbac.test.ts compares them with the requests of a responder. All rules are
+ * cluster-wide, because a verdict may name a pod in any namespace.
  */
 import { ACTIONS, type ResponseActionName, type ResponsePolicy } from '@bailiff/policy';
 
-/** As in a ClusterRole; one resource a rule, verbs sorted. */
+/** A rule of a ClusterRole: one resource, sorted verbs. */
 export interface RbacRule {
   apiGroups: [string];
   resources: [string];
   verbs: string[];
-  /** What for, one sentence an action or guard. */
+  /** Purpose: one sentence per action or guard. */
   why: string[];
 }
 
@@ -33,7 +34,7 @@ const POD = need(
   '',
   'pods',
   ['get'],
-  'guards: is it still the pod that the verdict names, of which owner, protected or not',
+  'guards: whether it is still the pod of the verdict, its owner, and its protection',
 );
 const OWNERS = [
   need('apps', 'daemonsets', ['get'], 'guards: replicas of the owner'),
@@ -42,18 +43,18 @@ const OWNERS = [
   need('apps', 'statefulsets', ['get'], 'guards: replicas of the owner'),
   need('', 'replicationcontrollers', ['get'], 'guards: replicas of the owner'),
 ];
-const NODE = need('', 'nodes', ['get'], 'cordon: is it cordoned already, and by whom');
+const NODE = need('', 'nodes', ['get'], 'cordon: whether the node is cordoned, and by Bailiff or not');
 const QUARANTINE = [
-  need('', 'pods', ['patch'], 'quarantine: the label that shows it, and its removal'),
+  need('', 'pods', ['patch'], 'quarantine: the label of the pod, and its removal'),
   need(
     'networking.k8s.io',
     'networkpolicies',
     ['create', 'get', 'delete'],
-    'quarantine: the record beside the pod, and its removal',
+    'quarantine: the visible record, and its removal',
   ),
 ];
 
-/** What guards read, also where nothing is to be done (dry-run). */
+/** Requests of the guards, also in a dry run. */
 const READS: Readonly<Record<ResponseActionName, readonly Need[]>> = {
   observe: [POD],
   label: [POD],
@@ -64,20 +65,22 @@ const READS: Readonly<Record<ResponseActionName, readonly Need[]>> = {
   capture: [POD],
 };
 
-/** What carrying it out takes, and undoing it. */
+/** Requests of the actions and of their undo. */
 const ACTS: Readonly<Record<ResponseActionName, readonly Need[]>> = {
-  observe: [need('', 'events', ['create', 'get'], 'observe: the Event on the pod, and whether an earlier try made it')],
+  observe: [
+    need('', 'events', ['create', 'get'], 'observe: the Event on the pod, and whether an earlier attempt created it'),
+  ],
   label: [need('', 'pods', ['patch'], 'label: the label, and its removal when it expires')],
   quarantine: QUARANTINE,
   evict: [need('', 'pods/eviction', ['create'], 'evict: honours disruption budgets')],
-  // A storm of deletes stops, and the owner's pods are quarantined instead.
+  // A delete storm is stopped, and the owner's pods are quarantined instead.
   delete: [need('', 'pods', ['delete'], 'delete: with the UID as precondition'), ...QUARANTINE],
-  cordon: [need('', 'nodes', ['patch'], 'cordon: unschedulable, and back')],
-  // Asked of the node's collector over the bus.
+  cordon: [need('', 'nodes', ['patch'], 'cordon: unschedulable, and its removal')],
+  // The node's collector captures, on request over the bus.
   capture: [],
 };
 
-/** Which actions may be carried out and which are only judged. */
+/** Actions that run, and actions of which only the guards run. */
 export interface RbacActions {
   acting: ReadonlySet<ResponseActionName>;
   dryRun: ReadonlySet<ResponseActionName>;
@@ -85,7 +88,7 @@ export interface RbacActions {
 
 export const EVERY_ACTION: RbacActions = { acting: new Set(ACTIONS), dryRun: new Set() };
 
-/** Actions of the policies that are enabled; one that any of them carries out is not dry-run. */
+/** Actions of the enabled policies. An action is a dry run only if it is one in every policy. */
 export function actionsOf(policies: Iterable<ResponsePolicy>): RbacActions {
   const acting = new Set<ResponseActionName>();
   const dryRun = new Set<ResponseActionName>();
@@ -96,7 +99,7 @@ export function actionsOf(policies: Iterable<ResponsePolicy>): RbacActions {
   return { acting, dryRun: new Set([...dryRun].filter((action) => !acting.has(action))) };
 }
 
-/** The rules, by group and resource; empty for no actions. */
+/** The rules, sorted by group and resource; empty without actions. */
 export function responderRules({ acting, dryRun }: RbacActions): RbacRule[] {
   const needs = [
     ...ACTIONS.filter((action) => acting.has(action) || dryRun.has(action)).flatMap((action) => READS[action]),

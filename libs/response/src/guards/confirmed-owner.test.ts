@@ -1,4 +1,4 @@
-// A pod's claim of an owner counts when the owner's object confirms it.
+// An owner reference counts only if the owner's object confirms it.
 import { expect, test } from 'vitest';
 import { confirmedOwner, ownerObjectOf } from './confirmed-owner.ts';
 

@@ -1,10 +1,11 @@
 /**
- * Is an object really the owner of a pod, or does only the pod say so? Pure.
+ * Decides whether an owner reference is true. Pure. Anyone who may write a pod may write any owner
+ * reference into it.
  *
- * Anyone who may write a pod may write any owner reference into it. Kubernetes itself counts a pod as a controller's when two things
- * hold: the pod names the controller by UID with `controller: true`, and the controller's selector matches the pod's labels. A controller
- * releases a pod that stops matching, and removes pods above its replica count, so this cannot be kept up from outside. The same
- * decision holds one level up, between a ReplicaSet and its Deployment: pass the ReplicaSet's labels and reference.
+ * Kubernetes assigns a pod to a controller if the pod references it by UID with `controller: true`
+ * and the controller's selector matches the pod's labels. The controller releases a pod that stops
+ * matching and deletes surplus pods, so an attacker cannot keep up a false reference. The same
+ * check applies to a ReplicaSet and its Deployment: pass the ReplicaSet's labels and reference.
  */
 
 export interface OwnerRef {
@@ -14,7 +15,7 @@ export interface OwnerRef {
   uid: string;
 }
 
-/** What is kept of an owner that the API server returned. */
+/** The checked fields of an owner that the API server returned. */
 export interface OwnerObject {
   uid: string;
   /** `spec.selector`: a LabelSelector, or the plain map of a ReplicationController. */
@@ -31,9 +32,10 @@ export function ownerObjectOf(body: unknown): OwnerObject {
 }
 
 /**
- * The reference that the API server confirms; null for an object without a controller, or whose claim is not true.
- * @param child a pod, or a ReplicaSet under a Deployment; `owner` is its controller reference
- * @param found the object under the reference's namespace, kind and name; null when there is none, or it cannot be read
+ * The confirmed reference; null for an object without a controller or with a false reference.
+ * @param child a pod, or a ReplicaSet of a Deployment; `owner` is its controller reference
+ * @param found the object with the reference's namespace, kind and name; null if it is absent or
+ *   unreadable
  */
 export function confirmedOwner(
   child: { labels: Readonly<Record<string, string>>; owner: OwnerRef | null },
@@ -44,7 +46,10 @@ export function confirmedOwner(
   return selects(owner.kind, found.selector, labels) ? owner : null;
 }
 
-/** An empty selector selects nothing: apps/v1 refuses one, and a ReplicationController without one is filled in by the server. */
+/**
+ * An empty selector selects nothing: apps/v1 rejects it, and the server fills in that of a
+ * ReplicationController.
+ */
 function selects(kind: string, selector: unknown, labels: Readonly<Record<string, string>>): boolean {
   const { matchLabels, matchExpressions } =
     kind === 'ReplicationController' ? { matchLabels: selector, matchExpressions: [] } : object(selector);

@@ -1,14 +1,17 @@
 /**
- * What the API server says about a pod, its owner and its node, cut down to what guards and actions look at; and the names by which
- * Bailiff marks what it has changed, so that it undoes its own changes only.
+ * The fields of a pod, its owner and its node that guards and actions use, parsed from API server
+ * responses. Also the labels and annotations that mark Bailiff's own changes: it undoes only those.
  */
 import type { OwnerRef } from './confirmed-owner.ts';
 
 /** Pod label: level of the verdict. */
 export const VERDICT_LABEL = 'bailiff.dev/verdict';
-/** Pod annotation beside it: id of the verdict, so that undoing an older one leaves a newer one alone. */
+/**
+ * Pod annotation: id of the verdict, so that undoing an older verdict keeps the label of a newer
+ * one.
+ */
 export const VERDICT_ID = 'bailiff.dev/verdict-id';
-/** Pod label while in quarantine: the pod's own uid, which the NetworkPolicy selects. */
+/** Pod label during quarantine: the pod's uid, which the NetworkPolicy selects. */
 export const QUARANTINE_LABEL = 'bailiff.dev/quarantine';
 /** Node annotation: id of the verdict that cordoned it. */
 export const CORDONED_BY = 'bailiff.dev/cordoned-by';
@@ -16,25 +19,31 @@ export const CORDONED_BY = 'bailiff.dev/cordoned-by';
 export interface PodFacts {
   uid: string;
   resourceVersion: string;
-  /** For the API's picture of a static pod: the uid by which kubelet and container runtime know it. Else null. */
+  /**
+   * For a mirror pod: the uid of the static pod, known to kubelet and container runtime. Otherwise
+   * null.
+   */
   staticUid: string | null;
   namespace: string;
   name: string;
-  /** Empty while not scheduled. */
+  /** Empty if the pod is not scheduled. */
   nodeName: string;
   labels: Readonly<Record<string, string>>;
   annotations: Readonly<Record<string, string>>;
   deleting: boolean;
-  /** Seconds of grace of a deletion under way; null when there is none. */
+  /** Grace period of a deletion in progress; null without one. */
   deletionGraceSeconds: number | null;
-  /** Seconds between SIGTERM and SIGKILL that the pod asks for; null where its spec names none. */
+  /** The pod's own grace period between SIGTERM and SIGKILL; null if its spec has none. */
   terminationGraceSeconds: number | null;
   ready: boolean;
-  /** The owner that the pod names as its controller; null for a bare pod. A claim: `Facts.owner` says whether it is confirmed. */
+  /** The controller that the pod references; null without one. Unconfirmed: see `Facts.owner`. */
   owner: OwnerRef | null;
 }
 
-/** Replica counts of a confirmed owner (confirmed-owner.ts). Of a DaemonSet: the nodes that should have a pod of it. */
+/**
+ * Replica counts of a confirmed owner (confirmed-owner.ts). For a DaemonSet: number of nodes that
+ * should run a pod.
+ */
 export interface OwnerFacts {
   replicas: number;
   ready: number;
@@ -48,10 +57,10 @@ export interface NodeFacts {
   annotations: Readonly<Record<string, string>>;
 }
 
-/** Everything read for one task. A pod or node that does not exist is null. */
+/** All facts for one task. A pod or node that does not exist is null. */
 export interface Facts {
   pod: PodFacts | null;
-  /** null where the owner that the pod names is not confirmed: the pod then counts as a bare one. */
+  /** null if the pod's owner reference is not confirmed: the pod counts as one without owner. */
   owner: OwnerFacts | null;
   node: NodeFacts | null;
 }
@@ -66,7 +75,7 @@ function strings(value: unknown): Record<string, string> {
   return Object.fromEntries(entries) as Record<string, string>;
 }
 
-/** Annotation by which the kubelet marks its picture of a static pod; its value is the static pod's own uid. */
+/** Annotation of a mirror pod; its value is the uid of the static pod. */
 const MIRROR = 'kubernetes.io/config.mirror';
 
 export function podFactsOf(body: unknown): PodFacts {
@@ -113,19 +122,19 @@ export function nodeFactsOf(body: unknown): NodeFacts {
   };
 }
 
-/** Of a ReplicaSet, StatefulSet, ReplicationController, Deployment or DaemonSet. */
+/** Parses a ReplicaSet, StatefulSet, ReplicationController, Deployment or DaemonSet. */
 export function ownerFactsOf(body: unknown, kind: string): OwnerFacts {
   const { spec, status } = object(body);
   if (kind === 'DaemonSet') {
     const { desiredNumberScheduled, numberReady } = object(status);
     return { replicas: count(desiredNumberScheduled) ?? 1, ready: count(numberReady) ?? 0 };
   }
-  const replicas = count(object(spec)['replicas']) ?? 1; // The API's own default.
-  // The API leaves the count of ready ones out when it is zero.
+  const replicas = count(object(spec)['replicas']) ?? 1; // Default of the API.
+  // The API omits `readyReplicas` if it is 0.
   return { replicas, ready: count(object(status)['readyReplicas']) ?? 0 };
 }
 
-/** Kinds of apps/v1 that have replica counts, as they stand in a path. */
+/** Kinds of apps/v1 with replica counts → plural in the path. */
 const APPS: Readonly<Record<string, string>> = {
   ReplicaSet: 'replicasets',
   StatefulSet: 'statefulsets',
@@ -133,10 +142,10 @@ const APPS: Readonly<Record<string, string>> = {
   DaemonSet: 'daemonsets',
 };
 
-/** Longest name of an object, and what it is made of (RFC 1123 subdomain). */
+/** Object name: RFC 1123 subdomain. */
 const OBJECT_NAME = /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/;
 
-/** Path under which an owner's replica counts are read; null for kinds that have none, and for a name that no object can have. */
+/** API path of an owner; null for a kind without replica counts and for an invalid name. */
 export function ownerPath(namespace: string, owner: OwnerRef): string | null {
   const plural = APPS[owner.kind];
   if (!OBJECT_NAME.test(owner.name)) return null;
@@ -149,8 +158,9 @@ export function ownerPath(namespace: string, owner: OwnerRef): string | null {
 }
 
 /**
- * The owner that protects the pod and whose budgets it spends; null when there is none, or the API server does not confirm it. A kind
- * without replica counts (a Job, a custom resource) is never confirmed: the responder may not read it.
+ * The owner for protection and budgets; null if the pod has none or the API server does not confirm
+ * it. A kind without replica counts (Job, custom resource) is never confirmed: the responder may
+ * not read it.
  */
 export function ownerOf({ pod, owner }: Facts): OwnerRef | null {
   return owner === null ? null : (pod?.owner ?? null);

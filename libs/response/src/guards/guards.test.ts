@@ -82,7 +82,7 @@ interface Row extends Partial<Omit<GuardInput, 'policy' | 'facts'>> {
   step?: Record<string, unknown>;
   facts?: Partial<Facts>;
 }
-function judgeRow({ action, guards, step, policy, facts, ...more }: Row): Decision {
+function checkRow({ action, guards, step, policy, facts, ...more }: Row): Decision {
   const acting = policyOf(action, guards, step ? { steps: [{ action, ...step }] } : {});
   const subject = more.verdict ?? verdict();
   const [task] = planVerdict(subject, NOW, new Map([['p', acting]])) as [Task];
@@ -101,17 +101,17 @@ function judgeRow({ action, guards, step, policy, facts, ...more }: Row): Decisi
     ...more,
   });
 }
-const said = (decision: Decision) => ('code' in decision ? decision.code : decision.kind);
+const codeOf = (decision: Decision) => ('code' in decision ? decision.code : decision.kind);
 
 const wide = { window: '10m', maxPods: 100, maxPercent: 100, maxNodes: 100 };
 const ROWS: [name: string, row: Row, expected: string][] = [
-  // Nothing objects.
+  // No refusal.
   ...['observe', 'label', 'quarantine', 'evict', 'delete', 'cordon', 'capture'].map((action): [string, Row, string] => [
     `${action} of an ordinary pod`,
     { action },
     'go',
   ]),
-  // Is it the culprit?
+  // Identity.
   ['the pod is gone', { action: 'delete', facts: { pod: null } }, 'pod-gone'],
   ['another pod has its name', { action: 'delete', facts: { pod: pod({ uid: 'pod-9' }) } }, 'uid-changed'],
   ['another pod has its name, label', { action: 'label', facts: { pod: pod({ uid: 'pod-9' }) } }, 'uid-changed'],
@@ -128,7 +128,7 @@ const ROWS: [name: string, row: Row, expected: string][] = [
   ['it has a node to observe', { action: 'observe', verdict: verdict({ pod: null }), facts: { pod: null } }, 'go'],
   ['the node is gone', { action: 'cordon', facts: { node: null } }, 'node-gone'],
   [
-    'the node was cordoned by somebody',
+    'the node was cordoned by another user',
     { action: 'cordon', facts: { node: node({ unschedulable: true }) } },
     'already-cordoned',
   ],
@@ -166,14 +166,14 @@ const ROWS: [name: string, row: Row, expected: string][] = [
     { action: 'quarantine', facts: { pod: pod({ owner: { ...OWNER, kind: 'DaemonSet' } }) } },
     'protected-owner-kind',
   ],
-  // Anybody who may write the pod may write that it is owned.
+  // Any user who may write the pod may write an owner reference.
   [
-    'a DaemonSet that is not there protects nobody',
+    'a DaemonSet that does not exist does not protect',
     { action: 'delete', facts: { pod: pod({ owner: { ...OWNER, kind: 'DaemonSet' } }), owner: null } },
     'go',
   ],
   [
-    'a DaemonSet of a group that nobody serves neither',
+    'nor does a DaemonSet of an unknown API group',
     {
       action: 'quarantine',
       facts: { pod: pod({ owner: { ...OWNER, apiVersion: 'made.up/v1', kind: 'DaemonSet' } }), owner: null },
@@ -181,12 +181,12 @@ const ROWS: [name: string, row: Row, expected: string][] = [
     'go',
   ],
   [
-    'nor does a node that owns a pod which is not static',
+    'nor does a node as owner of a pod that is not static',
     { action: 'delete', facts: { pod: pod({ owner: { ...OWNER, apiVersion: 'v1', kind: 'Node' } }), owner: null } },
     'go',
   ],
   [
-    'a kind that the responder may not read protects nothing: it is the claim of the pod alone',
+    'a kind that the responder may not read does not protect: it is unconfirmed',
     {
       action: 'delete',
       guards: { protectedOwnerKinds: ['Rollout'] },
@@ -211,28 +211,28 @@ const ROWS: [name: string, row: Row, expected: string][] = [
     'go',
   ],
   [
-    'a static pod is known by the uid its kubelet gave it',
+    'a static pod has the uid of its kubelet',
     { action: 'quarantine', facts: { pod: pod({ uid: 'mirror', staticUid: 'pod-1', owner: null }) } },
     'go',
   ],
-  // The operator's switches.
+  // Configuration.
   ['the policy was deleted', { action: 'delete', policy: null }, 'policy-withdrawn'],
-  ['the policy no longer asks for it', { action: 'delete', policy: policyOf('label') }, 'policy-withdrawn'],
-  ['a quarantine that stands in for a delete', { action: 'quarantine', policy: policyOf('delete') }, 'go'],
+  ['the policy no longer has the action', { action: 'delete', policy: policyOf('label') }, 'policy-withdrawn'],
+  ['a quarantine that replaces a delete', { action: 'quarantine', policy: policyOf('delete') }, 'go'],
   ['a dry run since', { action: 'delete', policy: policyOf('delete', {}, { dryRun: true }) }, 'dry-run'],
   ['disarmed', { action: 'delete', disarmed: 'the cluster is disarmed' }, 'disarmed'],
   ['too old', { action: 'delete', nowMicros: NOW + 61 * MINUTE }, 'stale-verdict'],
-  ['old, but begun', { action: 'delete', nowMicros: NOW + 61 * MINUTE, reserved: true }, 'go'],
+  ['old, but started', { action: 'delete', nowMicros: NOW + 61 * MINUTE, reserved: true }, 'go'],
   [
     'old, but approved',
     { action: 'delete', nowMicros: NOW + 61 * MINUTE, pendingAtMicros: NOW, approvedAtMicros: NOW },
     'go',
   ],
   // Approval.
-  ['approval is asked for', { action: 'delete', guards: { approval: 'required' } }, 'approval-required'],
-  ['approval was given', { action: 'delete', guards: { approval: 'required' }, approvedAtMicros: NOW }, 'go'],
+  ['approval is required', { action: 'delete', guards: { approval: 'required' } }, 'approval-required'],
+  ['approved', { action: 'delete', guards: { approval: 'required' }, approvedAtMicros: NOW }, 'go'],
   [
-    'approval did not come',
+    'approval timed out',
     { action: 'delete', guards: { approval: 'required' }, pendingAtMicros: NOW - 61 * MINUTE },
     'approval-expired',
   ],
@@ -275,7 +275,7 @@ const ROWS: [name: string, row: Row, expected: string][] = [
     'go',
   ],
   [
-    'three deletes of the owner that the pod claims',
+    'three deletes of an unconfirmed owner',
     {
       action: 'delete',
       guards: { budget: wide, cooldown: '5m' },
@@ -317,7 +317,7 @@ const ROWS: [name: string, row: Row, expected: string][] = [
   ['a cooldown of the node', { action: 'cordon', guards: { cooldown: '5m' }, actions: [did('cordon')] }, 'cooldown'],
   // Budgets.
   [
-    'pods: the last place',
+    'pods: the last of the budget',
     {
       action: 'delete',
       guards: { budget: { ...wide, maxPods: 2, maxPodsPerNamespace: 2 } },
@@ -335,7 +335,7 @@ const ROWS: [name: string, row: Row, expected: string][] = [
     'budget-exhausted',
   ],
   [
-    'namespace: a share that is used up leaves the others theirs',
+    'namespace: a used-up share does not affect others',
     {
       action: 'delete',
       guards: { budget: { ...wide, maxPods: 4 } },
@@ -344,7 +344,7 @@ const ROWS: [name: string, row: Row, expected: string][] = [
     'go',
   ],
   [
-    'namespace: the shares of two use up the cluster',
+    'namespace: the shares of two use up the cluster budget',
     {
       action: 'delete',
       guards: { budget: { ...wide, maxPods: 4 } },
@@ -353,7 +353,7 @@ const ROWS: [name: string, row: Row, expected: string][] = [
     'budget-exhausted',
   ],
   [
-    'namespace: a policy may give it all',
+    'namespace: a policy may allow the whole budget',
     {
       action: 'delete',
       guards: { budget: { ...wide, maxPods: 4, maxPodsPerNamespace: 4 } },
@@ -362,7 +362,7 @@ const ROWS: [name: string, row: Row, expected: string][] = [
     'go',
   ],
   [
-    'a quarantine that stands in for what the budget refuses',
+    'a quarantine that replaces a removal refused by the budget',
     { action: 'quarantine', guards: { budget: { ...wide, maxPods: 0, exhausted: 'quarantine' } } },
     'go',
   ],
@@ -408,7 +408,7 @@ const ROWS: [name: string, row: Row, expected: string][] = [
   ['per cent: rounded up', { action: 'delete', guards: { budget: { ...wide, maxPercent: 1 } } }, 'go'],
   ['per cent: zero', { action: 'delete', guards: { budget: { ...wide, maxPercent: 0 } } }, 'budget-exhausted'],
   [
-    'per cent: pods whose owner is not confirmed are bare pods',
+    'per cent: not for pods with an unconfirmed owner',
     { action: 'delete', facts: { owner: null }, guards: { budget: wide }, actions: [did('delete')] },
     'go',
   ],
@@ -428,7 +428,7 @@ const ROWS: [name: string, row: Row, expected: string][] = [
     'go',
   ],
   [
-    'a removal the count may not know yet',
+    'a removal newer than the count',
     {
       action: 'delete',
       guards: { minHealthyReplicas: 3, budget: wide },
@@ -437,17 +437,17 @@ const ROWS: [name: string, row: Row, expected: string][] = [
     'below-min-healthy',
   ],
   [
-    'a removal the count knows',
+    'a removal older than the count',
     { action: 'delete', guards: { minHealthyReplicas: 3, budget: wide }, actions: [did('delete')] },
     'go',
   ],
   [
-    'a bare pod has no replicas to keep',
+    'a pod without owner has no floor',
     { action: 'delete', guards: { minHealthyReplicas: 1 }, facts: { pod: pod({ owner: null }), owner: null } },
     'go',
   ],
   [
-    'a claimed owner spares no pod',
+    'an unconfirmed owner has no floor',
     { action: 'evict', guards: { minHealthyReplicas: 1, budget: wide }, facts: { owner: null } },
     'go',
   ],
@@ -455,35 +455,35 @@ const ROWS: [name: string, row: Row, expected: string][] = [
 ];
 
 describe('guards', () => {
-  it.each(ROWS)('judge - %s', (_name, row, expected) => {
-    const decision = judgeRow(row);
-    expect(said(decision), JSON.stringify(decision)).toBe(expected);
+  it.each(ROWS)('checkGuards - %s', (_name, row, expected) => {
+    const decision = checkRow(row);
+    expect(codeOf(decision), JSON.stringify(decision)).toBe(expected);
     if ('reason' in decision) expect(decision.reason.length).toBeGreaterThan(10);
   });
 
-  it('judge - a dry run still names what would be refused', () => {
+  it('checkGuards - a dry run still reports a refusal', () => {
     const policy = policyOf('delete', { protectedNamespaces: ['shop'] }, { dryRun: true });
-    expect(said(judgeRow({ action: 'delete', policy }))).toBe('protected-namespace');
+    expect(codeOf(checkRow({ action: 'delete', policy }))).toBe('protected-namespace');
   });
 
-  it('judge - a task planned as a dry run stays one when the policy no longer is', () => {
+  it('checkGuards - a task planned as a dry run stays one after the policy changes', () => {
     const planned = planVerdict(verdict(), NOW, new Map([['p', policyOf('delete', {}, { dryRun: true })]]))[0];
     expect(planned?.dryRun).toBe(true);
-    expect(said(judgeRow({ action: 'delete', task: planned as Task }))).toBe('dry-run');
+    expect(codeOf(checkRow({ action: 'delete', task: planned as Task }))).toBe('dry-run');
   });
 
-  it('judge - a wait ends when the cooldown does', () => {
+  it('checkGuards - a wait ends when the cooldown does', () => {
     const guards = { cooldown: '5m', budget: wide };
-    const decision = judgeRow({ action: 'delete', guards, actions: [did('delete', { atMicros: NOW - MINUTE })] });
+    const decision = checkRow({ action: 'delete', guards, actions: [did('delete', { atMicros: NOW - MINUTE })] });
     expect(decision).toMatchObject({ kind: 'wait', untilMicros: NOW + 4 * MINUTE });
   });
 
-  it('needsReservation - what takes something out of service, and only that', () => {
+  it('needsReservation - only actions that take a pod or node out of service', () => {
     const all = ['observe', 'label', 'quarantine', 'evict', 'delete', 'cordon', 'capture'];
     expect(all.filter(needsReservation)).toEqual(['quarantine', 'evict', 'delete', 'cordon']);
   });
 
-  it('the defaults protect what a cluster needs', () => {
+  it('the defaults protect the system namespaces', () => {
     expect(guardsSchema.parse({}).protectedNamespaces).toContain('kube-system');
   });
 });

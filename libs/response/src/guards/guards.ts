@@ -1,12 +1,11 @@
 /**
- * May this be done, now? Pure: (task, verdict, newest policy, what the API server says, what was done lately) → one decision with a code
- * and a sentence. The first guard that objects decides; their order goes from "this is not our culprit" over "this is never touched" to
- * "not so much at once", so that a record names the weightiest reason.
+ * Guards: whether a task may run now. Pure: (task, verdict, newest policy, facts, recent actions) →
+ * one decision with a code and a sentence. Guards run in the order identity, protection, limits;
+ * the first refusal decides, so a record has the most significant reason.
  *
- * An owner counts only where the API server confirms it (confirmed-owner.ts). The claim of a pod protects nothing, and charges nothing to the
- * workload that it names: such a pod is judged as a bare one. Budgets have three layers: the owner, the namespace, the cluster.
- *
- * A task that has its `started` record holds its reservation: identity, policy and protection are judged again at every try, budgets are not.
+ * Only an owner that the API server confirms protects a pod or has a budget (confirmed-owner.ts).
+ * Budgets have three layers: owner, namespace, cluster. A task with a `started` record has its
+ * reservation: each try checks identity, policy and protection again, but no budgets.
  */
 import { parseDurationMs, type ResponsePolicy } from '@bailiff/policy';
 import type { Response } from '@bailiff/schemas';
@@ -20,31 +19,33 @@ export type RefusalCode =
   | 'pod-gone'
   /** The node does not exist any more. */
   | 'node-gone'
-  /** Another pod has the name now. */
+  /** Another pod has this name now. */
   | 'uid-changed'
-  /** The pod is not on the node whose frames accuse it. */
+  /** The pod is not on the node that reported it. */
   | 'node-mismatch'
   /** The pod is being deleted already. */
   | 'already-deleting'
-  /** Somebody else cordoned the node. */
+  /** Another user or program cordoned the node. */
   | 'already-cordoned'
-  /** The verdict is too old to be answered. */
+  /** The verdict is too old for a response. */
   | 'stale-verdict'
-  /** The response policy was deleted, switched off, or no longer asks for the action. */
+  /** The response policy was deleted or disabled, or no longer has the action. */
   | 'policy-withdrawn'
-  /** The namespace is protected by the policy. */
+  /** The policy protects the namespace. */
   | 'protected-namespace'
-  /** Pods of that kind of owner are protected by the policy. */
+  /** The policy protects pods of this kind of owner. */
   | 'protected-owner-kind'
-  /** A static pod is started again by its kubelet, so it is only quarantined. */
+  /** The kubelet restarts a static pod, so it can only be quarantined. */
   | 'static-pod'
-  /** Nobody approved in time. */
+  /** No approval within the time limit. */
   | 'approval-expired'
-  /** As much was done in the window as the policy allows. */
+  /** The policy's budget of the window is used up. */
   | 'budget-exhausted'
   /** Too few healthy replicas would be left. */
   | 'below-min-healthy'
-  /** So many pods of one owner were removed in the window that its pods are quarantined instead. */
+  /**
+   * Too many pods of one owner were removed in the window; further ones are quarantined instead.
+   */
   | 'delete-storm';
 
 export type Decision =
@@ -54,14 +55,14 @@ export type Decision =
   | { kind: 'pending'; code: 'approval-required'; reason: string }
   | { kind: 'wait'; code: 'cooldown'; untilMicros: number; reason: string };
 
-/** Something that was really begun: it counts against budgets whatever came of it. */
+/** A started action. It uses budget, whatever its outcome. */
 export interface ActionEntry {
   taskId: string;
   atMicros: number;
   action: Response['action'];
   policy: string;
   podUid: string;
-  /** Empty when no owner was confirmed. */
+  /** Empty without a confirmed owner. */
   ownerUid: string;
   namespace: string;
   nodeName: string;
@@ -70,12 +71,12 @@ export interface ActionEntry {
 export interface GuardInput {
   task: Task;
   verdict: VerdictSummary;
-  /** Newest version of the task's policy; null when it was deleted or switched off. */
+  /** Newest version of the task's policy; null if it was deleted or disabled. */
   policy: ResponsePolicy | null;
-  /** Why the operator has disarmed what the verdict is about; null when armed. */
+  /** The disarming that covers the verdict; null if armed. */
   disarmed: string | null;
   facts: Facts;
-  /** Begun within the last 24 h, oldest first. */
+  /** Actions started within the last 24 h, oldest first. */
   actions: readonly ActionEntry[];
   reserved: boolean;
   pendingAtMicros: number | null;
@@ -85,25 +86,25 @@ export interface GuardInput {
 }
 
 export interface GuardLimits {
-  /** A verdict that is answered for the first time later than this after it was due is refused. */
+  /** A task that starts later than this after its due time is refused. */
   answerHorizonMs: number;
-  /** A task waits this long for its approval. */
+  /** Time limit of an approval. */
   approvalTimeoutMs: number;
-  /** Longest grace period of a removal whose step names none. */
+  /** Upper bound of the grace period if the step has none. */
   maxGraceSeconds: number;
 }
 
 /**
- * An owner's count of ready replicas follows a deletion with a delay: the controller sees the pod go, then writes its status. Removals
- * this young are taken off the count as if it did not know them yet.
+ * The controller updates an owner's count of ready replicas some time after a deletion. Removals
+ * younger than this are subtracted from the count.
  */
 export const STATUS_LAG_MICROS = 10_000_000;
 
 const REMOVING: ReadonlySet<string> = new Set(['evict', 'delete']);
-/** Actions that take a pod out of service: they count against budgets and need a reservation. */
+/** Actions that take a pod out of service: they use budget and need a reservation. */
 const DISRUPTIVE: ReadonlySet<string> = new Set(['quarantine', 'evict', 'delete']);
 
-/** True for actions whose `started` record is a reservation against budgets. */
+/** True for actions whose `started` record reserves budget. */
 export function needsReservation(action: string): boolean {
   return DISRUPTIVE.has(action) || action === 'cordon';
 }
@@ -121,36 +122,42 @@ export function checkGuards(input: GuardInput): Decision {
   return { kind: 'go' };
 }
 
-/** True when the pod the API server has under the name is the one the verdict is about. */
+/** True if the pod that the API server returned is the pod of the verdict. */
 export function isSamePod(pod: PodFacts, uid: string): boolean {
   return pod.uid === uid || (pod.staticUid !== null && pod.staticUid === uid);
 }
 
 function withdrawn({ task, policy }: GuardInput): Decision | null {
-  if (!policy) return refuse('policy-withdrawn', `policy ${task.policy} was deleted or switched off since the verdict`);
+  if (!policy) return refuse('policy-withdrawn', `policy ${task.policy} was deleted or disabled after the verdict`);
   const has = (action: string) => policy.steps.some((step) => step.action === action);
   const substitute = task.action === 'quarantine' && (has('delete') || has('evict'));
   if (has(task.action) || substitute) return null;
-  return refuse('policy-withdrawn', `policy ${task.policy} no longer asks for ${task.action}`);
+  return refuse('policy-withdrawn', `policy ${task.policy} no longer has the action ${task.action}`);
 }
 
 function identity({ task, verdict, facts, reserved, limits }: GuardInput): Decision | null {
   const { pod, node } = facts;
   if (task.action === 'cordon' && !node) return refuse('node-gone', `node ${verdict.nodeName} does not exist`);
   if (task.action === 'cordon' && node?.unschedulable && node.annotations[CORDONED_BY] === undefined) {
-    return refuse('already-cordoned', `node ${verdict.nodeName} was cordoned by somebody else, who may uncordon it`);
+    return refuse(
+      'already-cordoned',
+      `node ${verdict.nodeName} was not cordoned by Bailiff, which does not uncordon it either`,
+    );
   }
   if (!verdict.pod) {
     if (task.action === 'cordon' || task.action === 'observe') return null;
     return refuse('no-pod', `the verdict is about node ${verdict.nodeName}, not about a pod`);
   }
   const name = `${verdict.pod.namespace}/${verdict.pod.name}`;
-  // A node can be cordoned, and an event be told, after the pod is gone; a pod that lives elsewhere speaks against the verdict.
+  // Cordon and event do not need the pod. A pod on another node contradicts the verdict.
   const mayBeGone = task.action === 'cordon' || task.action === 'observe';
   if (!pod) return mayBeGone ? null : refuse('pod-gone', `pod ${name} does not exist any more`);
   if (!isSamePod(pod, verdict.pod.uid)) {
     if (mayBeGone) return null;
-    return refuse('uid-changed', `the pod now called ${name} is another one (uid ${pod.uid}, not ${verdict.pod.uid})`);
+    return refuse(
+      'uid-changed',
+      `the name ${name} now belongs to another pod (uid ${pod.uid}, not ${verdict.pod.uid})`,
+    );
   }
   if (pod.nodeName !== verdict.nodeName) {
     return refuse(
@@ -164,7 +171,7 @@ function identity({ task, verdict, facts, reserved, limits }: GuardInput): Decis
   return null;
 }
 
-/** True when a deletion is under way that ends no later than the one the task asks for. */
+/** True if a deletion is in progress that ends no later than the task's own would. */
 export function isBeingDeleted(pod: PodFacts, task: Task, maxGraceSeconds: number): boolean {
   if (!pod.deleting) return false;
   return pod.deletionGraceSeconds === null || pod.deletionGraceSeconds <= graceSecondsOf(pod, task, maxGraceSeconds);
@@ -173,7 +180,10 @@ export function isBeingDeleted(pod: PodFacts, task: Task, maxGraceSeconds: numbe
 /** Kubernetes' own default of `terminationGracePeriodSeconds`. */
 const DEFAULT_GRACE_SECONDS = 30;
 
-/** Seconds between SIGTERM and SIGKILL: the step's; without one the pod's own, which its author chose, up to a bound. */
+/**
+ * Grace period of a removal: that of the step, otherwise that of the pod up to a bound. The pod's
+ * author controls the latter.
+ */
 export function graceSecondsOf(pod: PodFacts, { step }: Pick<Task, 'step'>, maxGraceSeconds: number): number {
   return step.gracePeriodSeconds ?? Math.min(pod.terminationGraceSeconds ?? DEFAULT_GRACE_SECONDS, maxGraceSeconds);
 }
@@ -186,7 +196,7 @@ function protection({ task, verdict, policy, facts }: GuardInput): Decision | nu
   }
   if (pod.staticUid !== null) {
     if (!REMOVING.has(task.action)) return null;
-    return refuse('static-pod', `the pod is static: its kubelet would start it again, so it is only quarantined`);
+    return refuse('static-pod', `the kubelet would restart this static pod; it can only be quarantined`);
   }
   const kind = ownerOf(facts)?.kind;
   const isOneOf = kind !== undefined && policy.guards.protectedOwnerKinds.includes(kind);
@@ -201,7 +211,7 @@ function stale({ task, reserved, approvedAtMicros, pendingAtMicros, nowMicros, l
   if (nowMicros - task.dueAtMicros <= limits.answerHorizonMs * 1000) return null;
   return refuse(
     'stale-verdict',
-    `this was due ${Math.round((nowMicros - task.dueAtMicros) / 60e6)} min ago, too long to act on`,
+    `the task was due ${Math.round((nowMicros - task.dueAtMicros) / 60e6)} min ago, which is too old for a response`,
   );
 }
 
@@ -215,9 +225,9 @@ function approval(from: GuardInput): Decision | null {
   const { task, policy, approvedAtMicros, pendingAtMicros, nowMicros, limits } = from;
   if (policy?.guards.approval !== 'required' || approvedAtMicros !== null) return null;
   if (pendingAtMicros !== null && nowMicros - pendingAtMicros > limits.approvalTimeoutMs * 1000) {
-    return refuse('approval-expired', `nobody approved within ${limits.approvalTimeoutMs / 60_000} min`);
+    return refuse('approval-expired', `no approval within ${limits.approvalTimeoutMs / 60_000} min`);
   }
-  return { kind: 'pending', code: 'approval-required', reason: `policy ${task.policy} lets a person decide` };
+  return { kind: 'pending', code: 'approval-required', reason: `policy ${task.policy} requires an approval` };
 }
 
 function storm({ task, verdict, policy, facts, actions, nowMicros }: GuardInput): Decision | null {
@@ -235,16 +245,16 @@ function storm({ task, verdict, policy, facts, actions, nowMicros }: GuardInput)
   if (removed.size < deletes) return null;
   return refuse(
     DELETE_STORM,
-    `${removed.size} pods of ${owner.kind} ${owner.name} were deleted within ${window}: deleting does not help, so it is quarantined`,
+    `${removed.size} pods of ${owner.kind} ${owner.name} were deleted within ${window}: quarantine replaces further deletions`,
   );
 }
 
 function cooldown({ task, verdict, policy, facts, actions, nowMicros }: GuardInput): Decision | null {
   const waitMicros = policy ? windowMicros(policy.guards.cooldown) : 0;
   if (waitMicros === 0 || task.action === 'observe' || task.action === 'capture') return null;
-  const whose = task.action === 'cordon' ? verdict.nodeName : (ownerOf(facts)?.uid ?? verdict.pod?.uid ?? '');
+  const key = task.action === 'cordon' ? verdict.nodeName : (ownerOf(facts)?.uid ?? verdict.pod?.uid ?? '');
   const keyOf = (a: ActionEntry) => (a.action === 'cordon' ? a.nodeName : a.ownerUid || a.podUid);
-  const last = actions.findLast((a) => a.action === task.action && a.taskId !== task.taskId && keyOf(a) === whose);
+  const last = actions.findLast((a) => a.action === task.action && a.taskId !== task.taskId && keyOf(a) === key);
   if (!last || last.atMicros + waitMicros <= nowMicros) return null;
   const untilMicros = last.atMicros + waitMicros;
   return {
@@ -267,9 +277,9 @@ function budget({ task, verdict, policy, facts, actions, nowMicros }: GuardInput
     );
     nodes.delete(verdict.nodeName);
     if (nodes.size < limits.maxNodes) return null;
-    return refuse(BUDGET_EXHAUSTED, `${nodes.size} nodes were cordoned within ${window}, the most allowed`);
+    return refuse(BUDGET_EXHAUSTED, `${nodes.size} nodes were cordoned within ${window}, which is the limit`);
   }
-  // Where a quarantine stands in for what the budget refuses, a budget that refused it too would let a pod beyond it go on.
+  // This quarantine replaces actions that the budget refuses, so the budget does not apply to it.
   if (task.action === 'quarantine' && limits.exhausted === 'quarantine') return null;
   const uid = verdict.pod?.uid ?? '';
   const disrupted = recent.filter((a) => DISRUPTIVE.has(a.action) && a.podUid !== uid);
@@ -278,43 +288,46 @@ function budget({ task, verdict, policy, facts, actions, nowMicros }: GuardInput
 
 type Budget = ResponsePolicy['guards']['budget'];
 
-/** A namespace is charged to the cluster for its share at most: whatever happens in one, the rest of the budget is the others'. */
+/**
+ * A namespace uses at most its share of the cluster's budget, so the rest stays available to other
+ * namespaces.
+ */
 function ofClusterAndNamespace(disrupted: readonly ActionEntry[], namespace: string, limits: Budget): Decision | null {
   const { window, maxPods } = limits;
   const share = namespaceShare(limits);
   const pods = new Map<string, Set<string>>();
-  for (const { namespace: whose, podUid } of disrupted) pods.set(whose, (pods.get(whose) ?? new Set()).add(podUid));
+  for (const { namespace: name, podUid } of disrupted) pods.set(name, (pods.get(name) ?? new Set()).add(podUid));
   let charged = 0;
   for (const { size } of pods.values()) charged += Math.min(size, share);
   if (charged >= maxPods)
-    return refuse(BUDGET_EXHAUSTED, `${charged} pods were answered within ${window}, the most allowed`);
+    return refuse(BUDGET_EXHAUSTED, `${charged} pods were acted on within ${window}, which is the limit`);
   const own = pods.get(namespace)?.size ?? 0;
   if (own < share) return null;
   return refuse(
     BUDGET_EXHAUSTED,
-    `${own} pods of namespace ${namespace} were answered within ${window}; ${share} of the cluster's ${maxPods} is its share`,
+    `${own} pods of namespace ${namespace} were acted on within ${window}; its share is ${share} of the cluster's ${maxPods}`,
   );
 }
 
-/** Pods of one namespace that may be answered in the window. */
+/** Limit of pods of one namespace in the window. */
 export function namespaceShare({ maxPods, maxPodsPerNamespace }: Budget): number {
   return maxPodsPerNamespace ?? Math.ceil(maxPods / 2);
 }
 
-/** A pod without a confirmed owner is no replica of anything: only the other layers hold for it. */
+/** Budget of the owner. A pod without a confirmed owner has only the other layers. */
 function ofOwner(disrupted: readonly ActionEntry[], facts: Facts, { window, maxPercent }: Budget): Decision | null {
   const owner = ownerOf(facts);
   if (!owner || !facts.owner) return null;
   const { replicas } = facts.owner;
   const allowed = Math.ceil((replicas * maxPercent) / 100);
-  const answered = distinct(
+  const acted = distinct(
     disrupted.filter((a) => a.ownerUid === owner.uid),
     'podUid',
   ).size;
-  if (answered < allowed) return null;
+  if (acted < allowed) return null;
   return refuse(
     BUDGET_EXHAUSTED,
-    `${answered} pods of ${owner.kind} ${owner.name} were answered within ${window}; ${maxPercent} % of ${replicas} is the most allowed`,
+    `${acted} pods of ${owner.kind} ${owner.name} were acted on within ${window}; the limit is ${maxPercent} % of ${replicas}`,
   );
 }
 
@@ -322,7 +335,7 @@ function health({ task, verdict, policy, facts, actions, nowMicros }: GuardInput
   const floor = policy?.guards.minHealthyReplicas ?? 0;
   const { pod } = facts;
   const owner = ownerOf(facts);
-  // The floor is a workload's. A pod that no controller replaces has no replicas to keep, and its claim of an owner is no reason to spare it.
+  // The floor protects a workload. A pod without a confirmed owner is not part of one.
   if (floor === 0 || !pod || !owner || !facts.owner || !REMOVING.has(task.action)) return null;
   const { kind, name, uid } = owner;
   const young = actions.filter(
@@ -334,7 +347,10 @@ function health({ task, verdict, policy, facts, actions, nowMicros }: GuardInput
   );
   const left = facts.owner.ready - distinct(young, 'podUid').size - (pod.ready ? 1 : 0);
   if (left >= floor) return null;
-  return refuse('below-min-healthy', `${kind} ${name} would be left with ${left} healthy replicas; ${floor} must stay`);
+  return refuse(
+    'below-min-healthy',
+    `${kind} ${name} would have ${left} healthy replicas left; the minimum is ${floor}`,
+  );
 }
 
 function distinct(entries: readonly ActionEntry[], field: 'podUid' | 'nodeName'): Set<string> {

@@ -1,14 +1,15 @@
 /**
- * Deterministic names of responses. A *task* is (verdict, policy, action): what one policy does about one verdict by one action. Each task
- * has at most one record of each phase group on the bus, because the id of a record is a function of the task and of its group alone:
- * a retry, a second replica and a start after a crash all compute the same id, and the bus refuses the second copy.
+ * Deterministic ids of responses. A task is (verdict, policy, action). A record's id is a hash of
+ * its task and phase group. A retry, a second replica and a restart after a crash compute the same
+ * id, so the bus rejects the second copy.
  *
- * Ids are 32 lower case hexadecimal digits (128 bits of SHA-256), so they are subject tokens and BullMQ job ids as they stand.
+ * Ids have 32 lower-case hexadecimal digits (128 bits of SHA-256): valid subject tokens and BullMQ
+ * job ids.
  */
 import { createHash } from 'node:crypto';
 import type { Response } from '@bailiff/schemas';
 
-/** `terminal` is the one record that ends a task: succeeded, dryrun, refused or failed. */
+/** `terminal` is the record that ends a task: succeeded, dryrun, refused or failed. */
 export const PHASE_GROUPS = ['pending', 'approved', 'started', 'terminal', 'undone'] as const;
 export type PhaseGroup = (typeof PHASE_GROUPS)[number];
 
@@ -23,7 +24,7 @@ const GROUP_OF: Record<Response['phase'], PhaseGroup> = {
   undone: 'undone',
 };
 
-/** What names a task. */
+/** Identifies a task. */
 export interface TaskKey {
   verdictId: string;
   /** Name of the response policy. */
@@ -44,7 +45,7 @@ export function responseIdOf(key: TaskKey, group: PhaseGroup): string {
   return digest('response', key.verdictId, key.policy, key.action, group);
 }
 
-// JSON keeps the parts apart: no two lists of strings have one spelling.
+// JSON is unambiguous: different parts never serialize to the same text.
 function digest(...parts: string[]): string {
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 32);
 }

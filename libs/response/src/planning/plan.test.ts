@@ -33,12 +33,12 @@ describe('plan', () => {
     expect(matches(policy({ match, enabled: false }), verdict())).toBe(false);
   });
 
-  it('matches - a verdict about a node is in no namespace', () => {
+  it('matches - a verdict about a node has no namespace', () => {
     expect(matches(policy({ match: { namespaces: ['shop'] } }), verdict({ pod: null }))).toBe(false);
     expect(matches(policy({}), verdict({ pod: null }))).toBe(true);
   });
 
-  it('planVerdict - a task a step, each with its own id and time', () => {
+  it('planVerdict - one task per step, each with its own id and due time', () => {
     const steps = [{ action: 'label' }, { action: 'delete', after: '2s' }];
     const tasks = planVerdict(verdict(), AT, named({ b: policy({ steps }), a: policy({}) }));
     expect(tasks.map(({ policy: name, action, dueAtMicros }) => [name, action, dueAtMicros])).toEqual([
@@ -51,7 +51,7 @@ describe('plan', () => {
     expect(tasks[0]?.taskId).toMatch(/^[0-9a-f]{32}$/);
   });
 
-  it('planVerdict - what nobody configured is a dry run', () => {
+  it('planVerdict - the built-in policy is a dry run', () => {
     const tasks = planVerdict(verdict(), AT, named({ ...BUILT_IN_RESPONSE_POLICIES }));
     expect(tasks.map(({ action, dryRun }) => [action, dryRun])).toEqual([
       ['observe', true],
@@ -63,7 +63,7 @@ describe('plan', () => {
 
   const stopped = (reasonCode: string) => () => ({ atMicros: 9_000_000, response: { reasonCode } as Response });
 
-  it('substitutesOf - a deletion stopped as one too many becomes a quarantine with an end', () => {
+  it('withSubstitutes - a deletion refused as a storm becomes a quarantine with an expiry', () => {
     const policies = named({ a: policy({ dryRun: false }) });
     const planned = planVerdict(verdict(), AT, policies);
     const tasks = withSubstitutes(planned, verdict(), policies, stopped(DELETE_STORM));
@@ -86,7 +86,7 @@ describe('plan', () => {
     expect(tasks[1]?.taskId).toBe(planned[1]?.taskId);
   });
 
-  it('expiryOf - no longer than the stream can remember', () => {
+  it('expiryOf - bounded by the retention of the stream', () => {
     expect(expiryOf({ action: 'label' }, AT, 1000)).toBeNull();
     expect(expiryOf({ action: 'label', expires: '2s' }, AT, 60_000)).toBe(AT + 2_000_000);
     expect(expiryOf({ action: 'label', expires: '2h' }, AT, 60_000)).toBe(AT + 60_000_000);

@@ -1,39 +1,44 @@
 /**
- * What is to be done about a verdict: a pure function of the verdict, the time the bus gave it, and the policies of that moment. Each
- * task is one policy's one action; its id is a function of the three names alone. What remains to be done is the plan less what RESPONSES
- * says has ended, so no other memory of it is needed.
+ * Plans the tasks of a verdict. Pure: depends on the verdict, its bus time, and the policies in
+ * force at that time. The remaining work is the plan without the tasks that have a terminal record
+ * in RESPONSES, so no other state is needed.
  */
 import { parseDurationMs, type ResponsePolicy, type ResponseStep } from '@bailiff/policy';
 import type { Response, Verdict } from '@bailiff/schemas';
 import { responseIdOf, type TaskKey, taskIdOf } from './ids.ts';
 import { matches } from './policy-history.ts';
 
-/** Code of the refusal that turns a deletion into a quarantine. */
+/** Code of the refusal that replaces a deletion by a quarantine. */
 export const DELETE_STORM = 'delete-storm';
-/** Code of a refusal for want of a budget; a quarantine stands in for a removal where the policy says so. */
+/** Code of a refused budget. A quarantine replaces the removal if the policy requests it. */
 export const BUDGET_EXHAUSTED = 'budget-exhausted';
-/** Code of a quarantine that found the pod cut off by another verdict, for no less long. */
+/**
+ * Code of a quarantine whose pod is already in quarantine for another verdict, at least as long.
+ */
 export const ALREADY_QUARANTINED = 'already-quarantined';
-/** A quarantine without an end of its own: as long as the longest that a policy may name. */
+/** Length of a quarantine without an expiry: the longest that a policy may name. */
 const LONGEST_QUARANTINE_MICROS = 30 * 86_400_000_000;
-/** How long the quarantine lasts that stands in for a deletion: long enough for a person to look, short enough not to be forgotten. */
+/**
+ * The quarantine that replaces a deletion: long enough for an investigation, short enough not to be
+ * forgotten.
+ */
 export const SUBSTITUTE_QUARANTINE: ResponseStep = { action: 'quarantine', expires: '1h' };
 
-/** What planning and guarding look at of a verdict. */
+/** The fields of a verdict that planning and guards use. */
 export type VerdictSummary = Pick<Verdict, 'verdictId' | 'rule' | 'level' | 'nodeName' | 'pod'>;
 
 export interface Task extends TaskKey {
   taskId: string;
   step: ResponseStep;
-  /** Not before: the verdict's time on the bus and the step's `after`. */
+  /** Bus time of the verdict plus the step's `after`. */
   dueAtMicros: number;
-  /** As the policy of the verdict's moment said. */
+  /** Dry run by the policy in force at the verdict. */
   dryRun: boolean;
-  /** Stands in for a removal that was refused. */
+  /** Replaces a refused removal. */
   substitute: boolean;
 }
 
-/** Tasks that the policies ask for, in the order of names and steps. */
+/** The tasks of all matching policies, ordered by policy name and step. */
 export function planVerdict(
   verdict: VerdictSummary,
   verdictAtMicros: number,
@@ -47,7 +52,7 @@ export function planVerdict(
   return tasks;
 }
 
-/** Whether a quarantine stands in for a removal that was refused for this reason. */
+/** Whether a quarantine replaces a removal that was refused for this reason. */
 export function hasSubstitute(action: string, reasonCode: string, { guards }: ResponsePolicy): boolean {
   if (reasonCode === DELETE_STORM) return true;
   const isRemoval = action === 'delete' || action === 'evict';
@@ -55,8 +60,8 @@ export function hasSubstitute(action: string, reasonCode: string, { guards }: Re
 }
 
 /**
- * The plan with the quarantines that stand in for refused removals (`hasStandIn`): the policy's own quarantine step brought forward when
- * it has one.
+ * Adds to a plan the quarantines that replace refused removals (`hasSubstitute`). If the policy has
+ * a quarantine step of its own, that step is brought forward.
  */
 export function withSubstitutes(
   planned: readonly Task[],
@@ -65,12 +70,12 @@ export function withSubstitutes(
   terminalOf: (taskId: string) => { atMicros: number; response: Pick<Response, 'reasonCode'> } | null,
 ): Task[] {
   const tasks = [...planned];
-  for (const stopped of planned) {
-    const end = terminalOf(stopped.taskId);
-    const policy = policies.get(stopped.policy);
-    if (!policy || !end || !hasSubstitute(stopped.action, end.response.reasonCode, policy)) continue;
+  for (const removal of planned) {
+    const end = terminalOf(removal.taskId);
+    const policy = policies.get(removal.policy);
+    if (!policy || !end || !hasSubstitute(removal.action, end.response.reasonCode, policy)) continue;
     const { after: _after, ...step } = policy.steps.find((s) => s.action === 'quarantine') ?? SUBSTITUTE_QUARANTINE;
-    const substitute = { ...taskOf(verdict, end.atMicros, stopped.policy, policy, step), substitute: true };
+    const substitute = { ...taskOf(verdict, end.atMicros, removal.policy, policy, step), substitute: true };
     const own = tasks.findIndex((task) => task.taskId === substitute.taskId);
     if (own < 0) tasks.push(substitute);
     else if ((tasks[own] as Task).dueAtMicros > substitute.dueAtMicros) tasks[own] = substitute;
@@ -90,18 +95,23 @@ function taskOf(
   return { ...key, taskId: taskIdOf(key), step, dueAtMicros: atMicros + afterMs * 1000, dryRun, substitute: false };
 }
 
-/** When what a step does ends; null when it does not. `longestMs` bounds it by what RESPONSES can remember. */
+/**
+ * When the effect of a step expires; null = never.
+ * @param longestMs bound: the retention of RESPONSES
+ */
 export function expiryOf(step: ResponseStep, nowMicros: number, longestMs: number): number | null {
   if (step.expires === undefined) return null;
   return nowMicros + Math.min(parseDurationMs(step.expires) as number, longestMs) * 1000;
 }
 
-/** When a pod's entry ends: with the effect, or, of one that does not end, so long after the task was started. */
+/**
+ * When the pod's list entry expires: with the effect, or LONGEST_QUARANTINE_MICROS after the start.
+ */
 export function quarantineEndMicros(expiresAtMicros: number | null, startedAtMicros: number): number {
   return expiresAtMicros ?? startedAtMicros + LONGEST_QUARANTINE_MICROS;
 }
 
-/** The record of a task, all but what the phase says. */
+/** A record of a task without the fields that its phase determines. */
 export function recordOf(
   task: TaskKey,
   verdict: Verdict,

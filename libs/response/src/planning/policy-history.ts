@@ -1,12 +1,12 @@
 /**
- * Which response policies were in force at a moment: a pure fold of CONFIG_LOG. A verdict is answered by the policies of its own moment
- * (so two replicas, and a start after a crash, plan the same, and a policy written today never reaches back to yesterday's
- * verdicts), while the guards and the dry-run switch of the newest configuration apply at the moment of acting.
+ * Policy history: the response policies in force at a time, from CONFIG_LOG. Pure. A verdict is
+ * planned by the policies at its own time, so every replica and every restart plans the same.
+ * Guards and dry run use the newest configuration when the task runs.
  *
- * A value that does not parse is reported and passed over: the last good one stays in force. A value with a lower `revision` than the
- * last good one of its key is refused the same way. Deleting a key gives its default back. A log that was made anew counts from its first
- * change on; moments before that are answered by what was known of the old one, and a disarming stands until it ends or is taken back. Bounds: the versions kept of a key, and the
- * reports.
+ * An invalid value, or one with a lower `revision`, is reported, and the last valid one stays.
+ * Deleting a key restores its default. After CONFIG_LOG is recreated, its first change ends the old
+ * policies; a disarming stays until it expires or is revoked. Bounds: MAX_VERSIONS_PER_KEY,
+ * MAX_POLICY_KEYS.
  */
 import {
   BUILT_IN_RESPONSE_POLICIES,
@@ -22,11 +22,14 @@ import {
 } from '@bailiff/policy';
 import type { Verdict } from '@bailiff/schemas';
 
-/** A verdict is planned by the configuration of this long before it, which every replica has by the time the verdict arrives. */
+/**
+ * A verdict is planned by the configuration of this long before it, which every replica has read by
+ * then.
+ */
 export const POLICY_SETTLE_MICROS = 1_000_000;
-/** Versions of one key that are kept; what is older than the oldest of them is answered by the oldest. */
+/** Versions kept per key. The oldest one also covers earlier times. */
 export const MAX_VERSIONS_PER_KEY = 256;
-/** Keys of one kind that are read; a later key is reported and not read. */
+/** Keys read per kind. A further key is reported and not read. */
 export const MAX_POLICY_KEYS = 1024;
 
 /** One message of CONFIG_LOG. */
@@ -34,7 +37,7 @@ export interface ConfigEntry {
   sequence: number;
   timestampMicros: number;
   key: string;
-  /** null when the key was deleted */
+  /** null if the key was deleted. */
   json: string | null;
 }
 
@@ -45,7 +48,7 @@ export interface RefusedEntry {
 }
 
 export interface Policies {
-  /** Sequence in CONFIG_LOG of the newest configuration that was considered; 0 = built-in defaults. */
+  /** Sequence in CONFIG_LOG of the newest included change; 0 = built-in defaults. */
   revision: number;
   byName: ReadonlyMap<string, ResponsePolicy>;
 }
@@ -63,19 +66,19 @@ export class PolicyHistory {
   #refused = new Map<string, RefusedEntry>();
   #sequence = 0;
   #newestMicros = 0;
-  /** Of a log that was made anew since, and until when they answer. */
+  /** Policies of a deleted log, and the time until which they are in force. */
   #former: { policies: Map<string, Version<ResponsePolicy>[]>; untilMicros: number } | null = null;
   #latest: Policies | null = null;
 
-  /** The log was made anew: its entries come from the first again. */
+  /** CONFIG_LOG was recreated and is read again from its first entry. */
   streamRecreated(): void {
-    // Twice before the new log said anything: what answers now goes on answering.
+    // Recreated twice before an entry arrived: the first log's policies stay in force.
     if (this.#former?.untilMicros !== Number.POSITIVE_INFINITY) {
       this.#former = { policies: this.#policies, untilMicros: Number.POSITIVE_INFINITY };
     }
     this.#policies = new Map();
     for (const disarm of this.#disarms.values()) {
-      // Revisions begin again as well: the next word is not to be taken for an older one.
+      // Revisions restart too: the next value must not be refused as older.
       disarm.versions = disarm.versions.slice(-1).map((version) => {
         return { ...version, timestampMicros: 0, value: version.value && { ...version.value, revision: 0 } };
       });
@@ -86,16 +89,17 @@ export class PolicyHistory {
     this.#latest = null;
   }
 
-  /** Sequence in CONFIG_LOG of the newest entry that was taken, of whatever kind. */
+  /** Sequence in CONFIG_LOG of the newest applied entry of any kind. */
   get revision(): number {
     return this.#sequence;
   }
 
-  /** Takes the next entry; entries that were seen already, and kinds that are none of its business, are passed over. */
+  /** Applies the next entry. Ignores entries seen before and other kinds. */
   apply(entry: ConfigEntry): void {
     if (entry.sequence <= this.#sequence) return;
     this.#sequence = entry.sequence;
-    // A clock that was set back between two leaders of the bus must not hide a change behind an older one.
+    // A new leader's clock may be behind: a later change must not take effect before an earlier
+    // one.
     this.#newestMicros = Math.max(this.#newestMicros, entry.timestampMicros);
     this.#latest = null;
     if (this.#former?.untilMicros === Number.POSITIVE_INFINITY) this.#former.untilMicros = entry.timestampMicros;
@@ -103,7 +107,7 @@ export class PolicyHistory {
     try {
       key = parseConfigKey(entry.key);
     } catch {
-      return; // Some other program's key, or one of a version to come: its own reader reports it.
+      return; // A key of another program or a newer version; its own reader reports it.
     }
     if (key.kind !== 'response' && key.kind !== 'disarm') return;
     try {
@@ -117,7 +121,7 @@ export class PolicyHistory {
     }
   }
 
-  /** Policies in force at a moment, built-in defaults among them; those switched off are left out. */
+  /** Enabled policies in force at a time, including built-in defaults. */
   at(timeMicros: number): Policies {
     const byName = new Map(Object.entries(BUILT_IN_RESPONSE_POLICIES));
     const former = this.#former;
@@ -138,18 +142,18 @@ export class PolicyHistory {
     return this.#latest;
   }
 
-  /** Scope in words while the operator has disarmed the cluster, the node or the namespace; null when armed. */
+  /** Describes the disarming that covers the node or namespace; null if armed. */
   disarmedFor(nowMs: number, where: { node: string; namespace: string | null }): string | null {
     const covering = disarmKeys(where.node, where.namespace).flatMap((key) => this.#disarms.get(key) ?? []);
     const disarms = covering.map(({ versions }) => versionAt(versions, Number.MAX_SAFE_INTEGER)?.value ?? undefined);
     const latest = latestDisarm(disarms, nowMs);
     const [disarm, key] = [disarms[latest], covering[latest]?.key];
     if (!disarm || !key) return null;
-    const what = key.scope === 'cluster' ? 'the cluster' : `${key.scope} ${key.namespace ?? key.name}`;
-    return `${what} is disarmed until ${disarm.until}${disarm.by ? ` by ${disarm.by}` : ''}`;
+    const scope = key.scope === 'cluster' ? 'the cluster' : `${key.scope} ${key.namespace ?? key.name}`;
+    return `${scope} is disarmed until ${disarm.until}${disarm.by ? ` by ${disarm.by}` : ''}`;
   }
 
-  /** How many disarmings are in force, by scope. */
+  /** Number of disarmings in force by scope. */
   disarms(nowMs: number): { cluster: number; node: number; namespace: number } {
     const counts = { cluster: 0, node: 0, namespace: 0 };
     for (const { key, versions } of this.#disarms.values()) {
@@ -159,27 +163,27 @@ export class PolicyHistory {
     return counts;
   }
 
-  /** Keys whose newest value is not in force, with the reason. */
+  /** Keys whose newest value was refused, with the reason. */
   refused(): RefusedEntry[] {
     return [...this.#refused.values()];
   }
 
   #versionsOf(map: Map<string, Version<ResponsePolicy>[]>, name: string): Version<ResponsePolicy>[] {
-    const there = map.get(name);
-    if (there) return there;
+    const known = map.get(name);
+    if (known) return known;
     requireRoom(map.size);
-    const made: Version<ResponsePolicy>[] = [];
-    map.set(name, made);
-    return made;
+    const created: Version<ResponsePolicy>[] = [];
+    map.set(name, created);
+    return created;
   }
 
   #disarmVersions(text: string, key: ConfigKey): Version<Disarm>[] {
-    const there = this.#disarms.get(text);
-    if (there) return there.versions;
+    const known = this.#disarms.get(text);
+    if (known) return known.versions;
     requireRoom(this.#disarms.size);
-    const made = { key, versions: [] as Version<Disarm>[] };
-    this.#disarms.set(text, made);
-    return made.versions;
+    const created = { key, versions: [] as Version<Disarm>[] };
+    this.#disarms.set(text, created);
+    return created.versions;
   }
 
   #add<T extends { revision: number }>(versions: Version<T>[], entry: ConfigEntry, key: ConfigKey): void {
@@ -210,7 +214,7 @@ function versionAt<T>(versions: readonly Version<T>[], timeMicros: number): Vers
   return undefined;
 }
 
-/** Whether a policy answers a verdict. */
+/** Whether a policy matches a verdict. */
 export function matches(policy: ResponsePolicy, verdict: Pick<Verdict, 'level' | 'rule' | 'pod'>): boolean {
   const { levels, rules, namespaces } = policy.match;
   if (!policy.enabled) return false;

@@ -58,7 +58,7 @@ describe('ledger', () => {
     expect(ledger.actionsSince(0)).toEqual([]);
   });
 
-  it('quarantines - in force from success to undoing, with or without an end of their own; another verdict’s is not counted', () => {
+  it('quarantines - in force from success to undo, with or without an expiry; not if held by another verdict', () => {
     const ledger = new Ledger();
     const cut = (phase: Response['phase'], verdictId: string, more: Partial<Response> = {}) =>
       record(phase, { action: 'quarantine', verdictId, ...more });
@@ -98,7 +98,7 @@ describe('ledger', () => {
     expect(ledger.actionsSince(0).map(({ atMicros }) => atMicros)).toEqual([1000, 2000, 3000]);
   });
 
-  it('expiring - from the success with an end until it is undone', () => {
+  it('expiring - from a success with an expiry until its undo', () => {
     const ledger = new Ledger();
     ledger.applyInOrder(record('succeeded', { expiresAt: 99 }), at(1));
     expect([...ledger.expiring()]).toHaveLength(1);
@@ -107,14 +107,14 @@ describe('ledger', () => {
     expect([...ledger.released()]).toEqual([]);
   });
 
-  it('expiring - neither a success without an end nor a dry run', () => {
+  it('expiring - neither a success without an expiry nor a dry run', () => {
     const ledger = new Ledger();
     ledger.applyInOrder(record('succeeded', { verdictId: 'v1' }), at(1));
     ledger.applyInOrder(record('dryrun', { verdictId: 'v2', expiresAt: 99 }), at(2));
     expect([...ledger.expiring()]).toEqual([]);
   });
 
-  it('released - a quarantine that a person ended is remembered for its record', () => {
+  it('released - a released quarantine is kept until its visible record is removed', () => {
     const ledger = new Ledger();
     ledger.applyInOrder(record('succeeded', { action: 'quarantine', expiresAt: 99 }), at(1));
     ledger.applyInOrder(record('undone', { action: 'quarantine', reasonCode: RELEASED }), at(2));
@@ -124,7 +124,7 @@ describe('ledger', () => {
     expect([...ledger.released()]).toEqual([]);
   });
 
-  it('an ended task keeps its id alone, unless something is still to come of it', () => {
+  it('an ended task keeps only its id, unless an undo or a substitute may follow', () => {
     const ledger = new Ledger();
     const rows = [
       [record('refused', { verdictId: 'v1' }), false],
@@ -142,14 +142,14 @@ describe('ledger', () => {
     expect(ledger.task(taskIdOf(record('undone', { verdictId: 'v3' })))).toBeUndefined();
   });
 
-  it('released - a quarantine without an end, too', () => {
+  it('released - also a quarantine without an expiry', () => {
     const ledger = new Ledger();
     ledger.applyInOrder(record('succeeded', { action: 'quarantine' }), at(1));
     ledger.applyInOrder(record('undone', { action: 'quarantine', reasonCode: RELEASED }), at(2));
     expect([...ledger.released()]).toMatchObject([{ response: { podUid: 'pod-1' } }]);
   });
 
-  it('prune - drops actions that no window reaches', () => {
+  it('prune - drops actions older than every window', () => {
     const ledger = new Ledger();
     ledger.applyInOrder(record('started', { verdictId: 'v1' }), at(1, 1000));
     ledger.applyInOrder(record('started', { verdictId: 'v2' }), at(2, ACTION_MEMORY_MICROS));
@@ -172,7 +172,7 @@ describe('ledger', () => {
       fc.property(stream, (rows) => {
         const plain = new Ledger();
         const mixed = new Ledger();
-        // What the bus would refuse a second time never reaches the stream.
+        // The bus rejects second copies, so the stream has none.
         const ids = new Set<string>();
         const records = rows
           .map((row) => ({ ...row, response: record(row.phase, { verdictId: row.verdictId, expiresAt: 99 }) }))

@@ -1,14 +1,11 @@
 /**
- * The fold of RESPONSES: what has been done about which verdict, what was done lately (budgets, cooldowns, storms), and what is to be
- * undone when. A function of the stream alone, so it is the same in every replica and after every start; Redis holds none of it.
+ * The ledger of RESPONSES: tasks and their records, recent actions (for budgets, cooldowns,
+ * storms), and expiring effects. It depends on the stream alone, so it is equal in every replica
+ * and after every start; Redis has none of it. Applying a record twice changes nothing: the
+ * responder applies its own records at once and reads them again from its consumer.
  *
- * Folding a record twice changes nothing: the responder folds its own records as soon as the bus has stored them and meets them again
- * when its consumer delivers them. `position` is the highest sequence below which nothing is missing; a reservation is published on the
- * condition that the stream still ends there.
- *
- * Bounds: of a task that has ended only its id is kept (some 100 bytes), so the fold is bounded by what RESPONSES may hold (512 MiB are less
- * than a million tasks); actions older than the longest window are dropped; the record of a quarantine is kept until
- * its time is up, some 1 kB each.
+ * Bounds: an ended task keeps only its id (some 100 bytes; RESPONSES holds less than a million
+ * tasks); actions for ACTION_MEMORY_MICROS; quarantine records (some 1 kB) until their end.
  */
 import type { Response } from '@bailiff/schemas';
 import type { ActionEntry } from '../guards/guards.ts';
@@ -17,10 +14,10 @@ import { ALREADY_QUARANTINED, BUDGET_EXHAUSTED, DELETE_STORM, quarantineEndMicro
 import { RELEASED } from './records.ts';
 
 const REMOVING: ReadonlySet<string> = new Set(['evict', 'delete']);
-/** Longest window, cooldown and storm that a policy may name (24 h), and so how long an action counts. */
+/** The longest window and cooldown of a policy: an action is relevant for 24 h. */
 export const ACTION_MEMORY_MICROS = 24 * 3_600_000_000;
 
-/** What the stream says about one task. */
+/** The records of one task. */
 export interface TaskState {
   taskId: string;
   pendingAtMicros: number | null;
@@ -32,99 +29,107 @@ export interface TaskState {
 
 export interface StreamPlace {
   sequence: number;
-  /** The bus's time of the record. */
+  /** Bus time of the record. */
   timestampMicros: number;
 }
 
 export class Ledger {
-  /** Open tasks, and ended ones whose record is still needed: to be undone, or to be answered by a quarantine. */
+  /** Open tasks, and ended ones whose record is needed for an undo or a substitute quarantine. */
   #tasks = new Map<string, TaskState>();
   #closed = new Set<string>();
   #actions: ActionEntry[] = [];
-  #acted = new Set<string>();
+  #actedTasks = new Set<string>();
   #expiring = new Map<string, TaskState>();
   #released = new Map<string, Released>();
   #quarantines = new Map<string, QuarantineInForce>();
   #position = 0;
   #newestMicros = 0;
 
-  /** Highest sequence up to which every record of the stream is folded. */
+  /** Highest sequence up to which every record is applied. */
   get position(): number {
     return this.#position;
   }
-  /** The bus's newest time; a local clock that runs behind it is corrected by it. */
+  /** Newest bus time. It corrects a local clock that is behind. */
   get newestMicros(): number {
     return this.#newestMicros;
   }
-  /** Tasks known, ended ones too. */
+  /** Number of tasks, including ended ones. */
   get size(): number {
     return this.#tasks.size + this.#closed.size;
   }
 
-  /** Folds a record the consumer delivered: everything before it has been delivered as well. Answers the id of its task. */
+  /** Applies a record of the consumer, which delivers in order. Returns the task id. */
   applyInOrder(response: Response, place: StreamPlace): string {
     this.advanceTo(place.sequence);
-    return this.#fold(response, place);
+    return this.#apply(response, place);
   }
 
-  /** Folds a record of one's own that the bus has just stored; others may have been stored before it and be still on their way. */
+  /**
+   * Applies an own record right after the bus stored it. Earlier records of others may not have
+   * arrived yet.
+   */
   applyOwn(response: Response, place: StreamPlace): string {
     if (place.sequence === this.#position + 1) this.#position = place.sequence;
-    return this.#fold(response, place);
+    return this.#apply(response, place);
   }
 
-  /** The stream is known to hold nothing up to this sequence that was not folded (records that could not be read, an empty stream). */
+  /**
+   * The stream has no unapplied record up to this sequence: it is empty, or the rest is unreadable.
+   */
   advanceTo(sequence: number): void {
     if (sequence > this.#position) this.#position = sequence;
   }
 
-  /** RESPONSES was made anew: its sequences begin again. What was done was done: it still ends tasks, spends budgets and is to be undone. */
+  /**
+   * RESPONSES was recreated: sequences restart. Earlier records remain valid for tasks, budgets and
+   * undo.
+   */
   streamRecreated(): void {
     this.#position = 0;
   }
 
-  /** What is known of a task that is open, or ended and not done with. */
+  /** State of an open task, or of an ended one whose record is still needed. */
   task(taskId: string): TaskState | undefined {
     return this.#tasks.get(taskId);
   }
 
-  /** It has its terminal record. */
+  /** Whether the task has a terminal record. */
   isClosed(taskId: string): boolean {
     return this.#closed.has(taskId) || this.#tasks.get(taskId)?.terminal != null;
   }
 
-  /** It waits for a person. */
+  /** Whether the task waits for an approval. */
   isPending(taskId: string): boolean {
     const state = this.#tasks.get(taskId);
     return state?.pendingAtMicros != null && state.approvedAtMicros === null && state.terminal === null;
   }
 
-  /** What was begun since then, oldest first. */
+  /** Actions started since a time, oldest first. */
   actionsSince(sinceMicros: number): ActionEntry[] {
     return this.#actions.filter((entry) => entry.atMicros >= sinceMicros);
   }
 
-  /** Tasks whose effect is to end at a time and has not been ended. */
+  /** Tasks whose effect expires and was not undone yet. */
   expiring(): Iterable<TaskState> {
     return this.#expiring.values();
   }
 
-  /** Quarantines that a person ended: their visible record may still stand. */
+  /** Quarantines released by a person. Their visible record may still exist. */
   released(): Iterable<Released> {
     return this.#released.values();
   }
 
-  /** Quarantines that were carried out and not ended; some whose time is up may be among them. */
+  /** Quarantines in force, possibly with some that have just expired. */
   quarantines(): Iterable<QuarantineInForce> {
     return this.#quarantines.values();
   }
 
-  /** Drops what no window reaches any more. */
+  /** Removes expired actions, tasks and quarantines. */
   prune(nowMicros: number): void {
     const oldest = nowMicros - ACTION_MEMORY_MICROS;
     if ((this.#actions[0]?.atMicros ?? oldest) < oldest) {
       this.#actions = this.actionsSince(oldest);
-      this.#acted = new Set(this.#actions.map(({ taskId }) => taskId));
+      this.#actedTasks = new Set(this.#actions.map(({ taskId }) => taskId));
     }
     for (const [taskId, { terminal }] of this.#tasks) {
       if (terminal && terminal.atMicros < oldest && !this.#expiring.has(taskId)) {
@@ -137,7 +142,7 @@ export class Ledger {
     for (const [taskId, { atMicros }] of this.#released) if (atMicros < oldest) this.#released.delete(taskId);
   }
 
-  #fold(response: Response, place: StreamPlace): string {
+  #apply(response: Response, place: StreamPlace): string {
     const atMicros = place.timestampMicros;
     this.#newestMicros = Math.max(this.#newestMicros, atMicros);
     const taskId = taskIdOf(response);
@@ -148,16 +153,16 @@ export class Ledger {
     if (response.phase === 'undone') this.#quarantines.delete(taskId);
     if (this.#closed.has(taskId)) return taskId;
     const state = this.#tasks.get(taskId) ?? newState(taskId);
-    note(state, atMicros, response);
+    record(state, atMicros, response);
     this.#tasks.set(taskId, state);
     this.#settle(state);
     return taskId;
   }
 
-  /** Keeps the actions in the order of their time: a record of one's own may be met before an earlier one of another replica. */
+  /** Inserts by time: an own record may be applied before an earlier one of another replica. */
   #remember(entry: ActionEntry): void {
-    if (this.#acted.has(entry.taskId)) return;
-    this.#acted.add(entry.taskId);
+    if (this.#actedTasks.has(entry.taskId)) return;
+    this.#actedTasks.add(entry.taskId);
     let index = this.#actions.length;
     while (index > 0 && (this.#actions[index - 1] as ActionEntry).atMicros > entry.atMicros) index--;
     this.#actions.splice(index, 0, entry);
@@ -178,14 +183,14 @@ export class Ledger {
       return;
     }
     this.#expiring.delete(taskId);
-    // A quarantine may stand in for it: tasksOf asks how it ended.
+    // Kept: a quarantine may replace the removal, and `tasksOf` needs its outcome.
     if (end.reasonCode === DELETE_STORM || (end.reasonCode === BUDGET_EXHAUSTED && REMOVING.has(end.action))) return;
     this.#tasks.delete(taskId);
     this.#closed.add(taskId);
   }
 }
 
-/** Ended by a person. */
+/** A quarantine released by a person. */
 export interface Released {
   taskId: string;
   atMicros: number;
@@ -193,12 +198,12 @@ export interface Released {
   response: Response;
 }
 
-/** A task whose pod is cut off by its own entry in its node's list. */
+/** A quarantine task whose own entry is in the node's list. */
 export interface QuarantineInForce {
   taskId: string;
-  /** When it was begun, by the bus's clock once the record came from there. */
+  /** Start time: bus time once the record was read from the stream. */
   sinceMicros: number;
-  /** When its node's kernel ends it by itself. */
+  /** When the node's kernel ends it. */
   untilMicros: number;
   /** The `succeeded` record. */
   response: Response;
@@ -210,7 +215,7 @@ function isQuarantineInForce({ terminal, undone }: TaskState): boolean {
   return action === 'quarantine' && phase === 'succeeded' && reasonCode !== ALREADY_QUARANTINED;
 }
 
-function note(state: TaskState, atMicros: number, response: Response): void {
+function record(state: TaskState, atMicros: number, response: Response): void {
   switch (phaseGroupOf(response.phase)) {
     case 'pending':
       state.pendingAtMicros ??= atMicros;

@@ -1,32 +1,36 @@
 /**
- * Which verdicts have no response in time: one definition for the responder's metric, `bailiff status` and `bailiff doctor`. Pure.
+ * Overdue tasks: verdicts without a complete response in time. Pure. One definition for the
+ * responder's metric, `bailiff status` and `bailiff doctor`.
  *
- * A verdict is answered when every task that the policies of its moment ask for has its terminal record. A task that waits for a person is in
- * time, and so is one whose due time, start or approval is younger than the grace.
+ * A task is overdue if it has no terminal record within the grace period after its due time, start
+ * or approval. A task that waits for an approval is not overdue.
  */
 import type { Verdict } from '@bailiff/schemas';
 import { planVerdict, type Task, withSubstitutes } from '../planning/plan.ts';
 import { POLICY_SETTLE_MICROS, type PolicyHistory } from '../planning/policy-history.ts';
 import type { Ledger } from './ledger.ts';
 
-/** How long after it was due, begun or approved a task may be without its terminal record. */
+/** Default grace period after a task's due time, start or approval. */
 export const OVERDUE_GRACE_MS = 30_000;
 
-/** What the policies ask for about a verdict, with the quarantines that stand in for deletions that were stopped. */
-export function tasksOf(placed: { verdict: Verdict; atMicros: number }, book: PolicyHistory, ledger: Ledger): Task[] {
-  const { verdict, atMicros } = placed;
-  const { byName } = book.at(atMicros - POLICY_SETTLE_MICROS);
+/** The tasks of a verdict, including quarantines that replace refused removals. */
+export function tasksOf(
+  { verdict, atMicros }: { verdict: Verdict; atMicros: number },
+  policies: PolicyHistory,
+  ledger: Ledger,
+): Task[] {
+  const { byName } = policies.at(atMicros - POLICY_SETTLE_MICROS);
   const planned = planVerdict(verdict, atMicros, byName);
   return withSubstitutes(planned, verdict, byName, (taskId) => ledger.task(taskId)?.terminal ?? null);
 }
 
 type Due = Pick<Task, 'taskId' | 'dueAtMicros' | 'action'>;
 
-/** A removal ends when the pod is gone: a grace period of 30 s, and as much for the kubelet. */
+/** A removal ends when the pod is gone: grace period of 30 s, plus 30 s for the kubelet. */
 const REMOVAL_MS = 60_000;
 const REMOVING: ReadonlySet<string> = new Set(['evict', 'delete']);
 
-/** Whether a task should have ended and has not. */
+/** Whether a task has no terminal record although it is due. */
 export function isOverdue(
   { taskId, dueAtMicros, action }: Due,
   ledger: Ledger,

@@ -21,13 +21,13 @@ describe('ids', () => {
     expect(responseIdOf({ ...key, policy: 'q' }, 'started')).not.toBe(responseIdOf(key, 'started'));
   });
 
-  it('keep the parts apart', () => {
+  it('are unambiguous for all parts', () => {
     expect(taskIdOf({ verdictId: 'a', policy: 'bc', action: 'label' })).not.toBe(
       taskIdOf({ verdictId: 'ab', policy: 'c', action: 'label' }),
     );
   });
 
-  it('every terminal phase is the same one record', () => {
+  it('all terminal phases have the same record id', () => {
     const phases: Response['phase'][] = ['succeeded', 'dryrun', 'refused', 'failed'];
     expect(phases.map(phaseGroupOf)).toEqual(Array(4).fill('terminal'));
   });

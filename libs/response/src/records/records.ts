@@ -1,46 +1,47 @@
 /**
- * Records that an operator's command writes into RESPONSES: an approval or denial of a task that waits for one, and the release of a
- * quarantine before its time. Pure: the caller publishes them once, under the subject of the response, and the responder's fold
- * of the stream does the rest.
+ * Records that the operator's commands write to RESPONSES: approval and denial of a pending task,
+ * and release of a quarantine. Pure. The caller publishes each once, and the responder reads it
+ * from the stream.
  */
 import type { Response } from '@bailiff/schemas';
 import { responseIdOf } from '../planning/ids.ts';
 
-/** Longest name of a person that is kept in a record. */
+/** Maximum length of a person's name in a record. */
 const MAX_BY = 128;
 
 export interface Operator {
-  /** Who decided, as they call themselves. */
+  /** Name of the person who decided. */
   by: string;
   nowMicros: number;
-  /** Their words; may be empty. */
+  /** Optional remark. */
   note?: string;
 }
 
-/** Lets the task of a `pending` record go on. The guards are judged again before anything is done. */
+/** Approves the task of a `pending` record. The guards run again before the action. */
 export function approvalOf(pending: Response, operator: Operator): Response {
   return follow(pending, 'approved', '', sentence('approved', operator), operator.nowMicros);
 }
 
-/** Ends the task of a `pending` record: nothing will be done. */
+/** Denies the task of a `pending` record, which ends it. */
 export function denialOf(pending: Response, operator: Operator): Response {
   return follow(pending, 'refused', 'approval-denied', sentence('denied', operator), operator.nowMicros);
 }
 
-/** Reason code by which the responder knows that a person ended a quarantine, and that its visible record is still to be removed. */
+/** Reason code of a release by a person: the responder then removes the visible record. */
 export const RELEASED = 'released';
 
 /**
- * Ends the quarantine of a `succeeded` record, or of a `started` one whose end is still to come, before its time. Take the pod's entry out
- * of the node's list first (`withRelease`): a record of a release that did not happen would keep the responder from ending it.
+ * Ends the quarantine of a `succeeded` or `started` record before its expiry. Remove the pod's
+ * entry from the node's list first (`withRelease`): if the removal failed, this record would
+ * prevent the responder from ending the quarantine.
  */
-export function releaseOf(begun: Response, operator: Operator): Response {
-  return follow(begun, 'undone', RELEASED, sentence('released', operator), operator.nowMicros);
+export function releaseOf(quarantine: Response, operator: Operator): Response {
+  return follow(quarantine, 'undone', RELEASED, sentence('released', operator), operator.nowMicros);
 }
 
-function sentence(what: string, { by, note }: Operator): string {
-  const who = by.trim().slice(0, MAX_BY) || 'an operator';
-  return note ? `${what} by ${who}: ${note}` : `${what} by ${who}`;
+function sentence(decision: string, { by, note }: Operator): string {
+  const person = by.trim().slice(0, MAX_BY) || 'an operator';
+  return note ? `${decision} by ${person}: ${note}` : `${decision} by ${person}`;
 }
 
 function follow(

@@ -1,4 +1,4 @@
-/** `3s`, `12m`, `4h`, `2d`: how old something is, or how long it still lasts. */
+/** Formats a duration: `3s`, `12m`, `4h`, `2d`. */
 export function age(ms: number): string {
   const seconds = Math.max(0, Math.round(ms / 1000));
   if (seconds < 120) return `${seconds}s`;

@@ -1,29 +1,31 @@
 /**
- * Where each policy is in force: what is stored against what every node says. Pure.
+ * Where each policy is in force: compares the stored policies with the status of every node. Pure.
  *
- * A node counts when it says of this very revision that it holds; of one that is silent, or has not said anything yet, nothing is assumed.
+ * A node counts only if its status reports this revision as in force. A node without a recent
+ * status counts as `silent` or `missing`.
  */
 import type { NodeStatus, RuntimePolicyStatus } from '@bailiff/schemas';
 import { age } from './age.ts';
 
-/** What is asked of a node's status here. */
+/** The fields of a node's status that this file uses. */
 export type PlaceStatus = Pick<
   NodeStatus,
   'updatedAt' | 'collectorVersion' | 'configRefused' | 'runtime' | 'spoofRevision'
 >;
 
 /**
- * pending: the node has not taken this revision yet. refused: it cannot hold there. unavailable: the node enforces no policies. off: not wanted
- * there. silent: what it said last is too old; missing: it never said anything.
+ * pending: the node has not applied this revision yet. refused: the node rejected it. unavailable:
+ * the node cannot enforce policies. off: disabled on the node. silent: its status is too old.
+ * missing: it has no status.
  */
 export type PlaceState = 'in-force' | 'pending' | 'refused' | 'unavailable' | 'off' | 'silent' | 'missing';
 
 export interface Place {
   node: string;
   state: PlaceState;
-  /** That the node has; null when it says none. */
+  /** Revision on the node; null if its status has none. */
   revision: number | null;
-  /** Pods and containers that it holds for. */
+  /** Number of pods and containers that it applies to. */
   subjects: number;
   reason: string;
   remedy: string;
@@ -40,9 +42,9 @@ export interface PolicyPlaces {
 }
 
 export interface NodesInput {
-  /** A string says why a status cannot be read. */
+  /** Status by node; a string is the reason why it cannot be read. */
   nodes: ReadonlyMap<string, PlaceStatus | string>;
-  /** Nodes that the cluster has; null when nobody says. */
+  /** Nodes of the cluster; null if unknown. */
   expected: readonly string[] | null;
   nowMs: number;
   staleMs: number;
@@ -51,27 +53,27 @@ export interface StatusInput extends NodesInput {
   policies: readonly { key: string; revision: number; enabled: boolean }[];
 }
 
-const INSTALL = 'start the collector there, or see why it does not come up (its log, `bailiff doctor` on the node)';
+const INSTALL = 'start the collector on the node; if it does not start, see its log and `bailiff doctor` on the node';
 
 const none = { revision: null, subjects: 0 };
 
-/** Why nothing that a node says counts; null when it does. */
+/** Why the status of a node does not count; null if it does. */
 function silence(status: PlaceStatus | string | undefined, nowMs: number, staleMs: number): Omit<Place, 'node'> | null {
   if (status === undefined)
     return { ...none, state: 'missing', reason: 'no collector has ever reported', remedy: INSTALL };
   if (typeof status === 'string') {
-    const remedy = 'its collector is of another version';
+    const remedy = 'upgrade: its collector has another version';
     return { ...none, state: 'missing', reason: `its status cannot be read: ${status}`, remedy };
   }
   const ageMs = nowMs - Date.parse(status.updatedAt);
   if (ageMs > staleMs) {
-    const reason = `silent for ${age(ageMs)}: what was in force there still is`;
-    return { ...none, state: 'silent', reason, remedy: 'is its collector running? On the node: collector status' };
+    const reason = `silent for ${age(ageMs)}; policies that were in force still are`;
+    return { ...none, state: 'silent', reason, remedy: 'check its collector: run `collector status` on the node' };
   }
   return null;
 }
 
-/** Why a node enforces no policy at all; null when it does. */
+/** Why a node enforces no policies; null if it does. */
 export function nodeObstacle(
   status: PlaceStatus | string | undefined,
   nowMs: number,
@@ -81,19 +83,19 @@ export function nodeObstacle(
   if (silent) return silent;
   const { runtime, collectorVersion } = status as PlaceStatus;
   if (!runtime) {
-    const remedy = `a newer one than ${collectorVersion}`;
-    return { ...none, state: 'unavailable', reason: 'its collector knows no runtime policies', remedy };
+    const remedy = `upgrade its collector (${collectorVersion})`;
+    return { ...none, state: 'unavailable', reason: 'its collector does not support runtime policies', remedy };
   }
   if (runtime.state === 'available') return null;
   if (runtime.state === 'off') {
-    return { ...none, state: 'off', reason: runtime.reason || 'not wanted there', remedy: runtime.remedy };
+    return { ...none, state: 'off', reason: runtime.reason || 'disabled on the node', remedy: runtime.remedy };
   }
   return { ...none, state: 'unavailable', reason: `LSM ${runtime.state}: ${runtime.reason}`, remedy: runtime.remedy };
 }
 
 function placeOf(found: RuntimePolicyStatus | undefined, revision: number, omitted: number): Omit<Place, 'node'> {
   if (!found) {
-    const reason = omitted > 0 ? 'its status has no room for all policies' : 'it has not taken it yet';
+    const reason = omitted > 0 ? 'its status has no room for all policies' : 'not applied yet';
     return { state: 'pending', revision: null, subjects: 0, reason, remedy: '' };
   }
   const { state, reason, subjects } = found;
@@ -107,8 +109,9 @@ const namesOf = ({ nodes, expected }: Pick<NodesInput, 'nodes' | 'expected'>) =>
   [...new Set([...nodes.keys(), ...(expected ?? [])])].sort();
 
 /**
- * Of a spoof policy: in force where the node has read the configuration as far as this and refused nothing under the key.
- * @param policy bucketRevision: of the bucket, not the value's
+ * Where a spoof policy is in force: the node has read the configuration up to it and has not
+ * refused it.
+ * @param policy bucketRevision: revision of the bucket entry, not of the value
  */
 export function spoofPlaces(
   policy: { key: string; bucketRevision: number },
@@ -119,11 +122,11 @@ export function spoofPlaces(
     if (silent) return { node, ...silent };
     const { spoofRevision, configRefused, collectorVersion } = nodes.get(node) as PlaceStatus;
     if (spoofRevision === undefined) {
-      const remedy = `a newer one than ${collectorVersion}`;
-      return { ...none, node, state: 'unavailable', reason: 'its collector does not tell what it has read', remedy };
+      const remedy = `upgrade its collector (${collectorVersion})`;
+      return { ...none, node, state: 'unavailable', reason: 'its collector does not report what it has read', remedy };
     }
     const place = { node, revision: spoofRevision, subjects: 0, remedy: '' };
-    if (spoofRevision < policy.bucketRevision) return { ...place, state: 'pending', reason: 'it has not taken it yet' };
+    if (spoofRevision < policy.bucketRevision) return { ...place, state: 'pending', reason: 'not applied yet' };
     const refused = configRefused.find(({ key }) => key === policy.key);
     return refused
       ? { ...place, state: 'refused', reason: refused.reason }
@@ -131,7 +134,7 @@ export function spoofPlaces(
   });
 }
 
-/** By policy, in the order given. */
+/** Where each runtime policy is in force, in the given order. */
 export function policyPlaces({ policies, nodes, expected, nowMs, staleMs }: StatusInput): PolicyPlaces[] {
   const names = namesOf({ nodes, expected });
   const obstacles = new Map(names.map((node) => [node, nodeObstacle(nodes.get(node), nowMs, staleMs)]));

@@ -26,15 +26,15 @@ const at = (sequence: number, part = {}) => ({
 
 describe('instances', () => {
   it.each([
-    ['fresh - runs', [one('a', 29), one('b', 0)], [['a', 'b'], []]],
-    ['old - is silent', [one('a', 31)], [[], ['a']]],
-    ['ended in order - is neither', [one('a', 1, { stoppedAt: ago(1) })], [[], []]],
-    ['of another service - is not counted', [one('a', 1, { service: 'responder' })], [[], []]],
-    ['long replaced by others - is forgotten', [one('a', 400), one('b', 1)], [['b'], []]],
-    ['just silent beside others - is not', [one('a', 200), one('b', 1)], [['b'], ['a']]],
-    ['alone and long silent - stays silent', [one('a', 3_000)], [[], ['a']]],
-    ['restarted in its container - the new one counts', [one('a', 5), one('a', 1, { startedAt: ago(4) })], [['a'], []]],
-    ['two on a host, one hangs - is silent', [one('a', 40), one('a', 1)], [['a'], ['a']]],
+    ['recent status - running', [one('a', 29), one('b', 0)], [['a', 'b'], []]],
+    ['old status - silent', [one('a', 31)], [[], ['a']]],
+    ['stopped - neither', [one('a', 1, { stoppedAt: ago(1) })], [[], []]],
+    ['of another service - not counted', [one('a', 1, { service: 'responder' })], [[], []]],
+    ['silent for long beside a newer one - dropped', [one('a', 400), one('b', 1)], [['b'], []]],
+    ['silent for a short time beside a newer one - kept', [one('a', 200), one('b', 1)], [['b'], ['a']]],
+    ['the only one, silent for long - kept', [one('a', 3_000)], [[], ['a']]],
+    ['restarted container - only the new one', [one('a', 5), one('a', 1, { startedAt: ago(4) })], [['a'], []]],
+    ['two on a host, one hangs - silent', [one('a', 40), one('a', 1)], [['a'], ['a']]],
   ])('%s', (_name, instances, expected) => {
     expect(names(...instances)).toEqual(expected);
   });
@@ -44,15 +44,15 @@ describe('position', () => {
   const stream = { createdAt: ago(10_000), lastSequence: 50 };
   const of = (...instances: InstanceStatus[]) =>
     positionOf(instancesOf('correlator', instances, AT), 'VIOLATIONS', stream);
-  it('the furthest of all that are known, dead or ended ones too', () => {
+  it('the highest of all instances, including dead and stopped ones', () => {
     expect(of(one('a', 1, at(7)), one('b', 900, at(30)), one('c', 60, { ...at(12), stoppedAt: ago(60) }))).toBe(30);
   });
-  it('of a stream that was recreated - none', () => {
+  it('ignores positions of a recreated stream', () => {
     expect(of(one('a', 1, at(51)))).toBe(0);
     expect(of(one('a', 1, at(20, { storedAt: ago(20_000) })))).toBe(0);
     expect(of(one('a', 1, at(20, { storedAt: '' })))).toBe(20);
   });
-  it('not published - not known', () => {
+  it('null if no status has one', () => {
     const { progress: _, ...older } = one('a', 1);
     expect(of(older)).toBeNull();
     expect(of()).toBeNull();
@@ -63,20 +63,20 @@ describe('health', () => {
   const waiting = (seconds: number) => ({ count: 3, oldestAtMs: AT - seconds * 1_000, atLeast: false });
   const of = (wait: ReturnType<typeof waiting> | null, ...instances: InstanceStatus[]) =>
     healthOf(instancesOf('correlator', instances, AT), wait, AT);
-  it('what came after the newest status is not behind; what was there then is', () => {
+  it('only messages older than the newest status count as behind', () => {
     expect(of(waiting(5), one('a', 8))).toMatchObject({ behindMs: 0, waiting: { count: 0 } });
     expect(of(waiting(12), one('a', 8))).toMatchObject({ behindMs: 4_000, waiting: { count: 3 } });
   });
-  it('with none running everything waits until now', () => {
+  it('without a running instance every message is behind', () => {
     expect(of(waiting(5))).toMatchObject({ running: 0, behindMs: 5_000, waiting: { count: 3 } });
     expect(of(waiting(35), one('a', 40))).toMatchObject({ running: 0, silent: 1, behindMs: 35_000 });
   });
-  it('stalled - only when every running instance is', () => {
+  it('stalled - only if every running instance is', () => {
     const stuck = at(10, { behind: 3, stalledMs: 50_000 });
     expect(of(waiting(60), one('a', 2, stuck))).toMatchObject({ stalledMs: 50_000 });
     expect(of(waiting(60), one('a', 2, stuck), one('b', 2))).toMatchObject({ stalledMs: 0 });
   });
-  it('ready - counts, with the checks that fail of the youngest that is not', () => {
+  it('ready - counts instances, with the failing checks of the latest unready one', () => {
     const unready = (seconds: number, reason: string) => ({ ready: { ok: false, since: ago(seconds), reason } });
     expect(
       of(null, one('a', 1, unready(90, 'redis: away')), one('b', 1, unready(3, 'start')), one('c', 1)),

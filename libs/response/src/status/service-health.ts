@@ -1,21 +1,24 @@
 /**
- * Which instances of a service run, and what waits for them: from the statuses that they publish and from what the streams hold. Pure.
+ * Health of a service: its running instances and its unprocessed messages, from the instance
+ * statuses and the streams. Pure.
  *
- * Invariants: all times are the bus's. A status proves that its instance ran at that time and nothing later. A consumer of a stream proves nothing: it may
- * be another program's, or a dead instance's. An instance whose status is old has hung, lost the bus or was killed; the bus cannot tell which.
+ * Invariants: all times are bus times. A status proves only that its instance ran at that time. A
+ * consumer of a stream proves nothing: it may belong to another program or a dead instance. An
+ * instance with an old status hangs, has lost the bus or was killed; the bus cannot distinguish
+ * these.
  */
 import { INSTANCE_STATUS_MS, type InstanceStatus } from '@bailiff/schemas';
 
-/** A status that is older does not prove that its instance runs. */
+/** An instance with an older status counts as silent. */
 export const SILENT_MS = 3 * INSTANCE_STATUS_MS;
-/** A silent instance is no longer counted when another one has been heard for so long after it. */
+/** A silent instance is dropped once another one has a status that is newer by this much. */
 const REPLACED_MS = 300_000;
 
-/** Messages of a stream that no instance has handled. */
+/** Messages of a stream that no instance has processed. */
 export interface Waiting {
   count: number;
   oldestAtMs: number;
-  /** Older messages may wait too: no status says how far an instance came. */
+  /** `count` is a lower bound: no status has a position. */
   atLeast: boolean;
 }
 
@@ -24,50 +27,55 @@ export interface ServiceHealth {
   running: number;
   /** Of these, instances whose readiness checks pass. */
   ready: number;
-  /** Failing checks of the one that has been unready for the shortest time; empty when all are ready. */
+  /**
+   * Failing checks of the instance that has been unready for the shortest time; empty if all are
+   * ready.
+   */
   notReady: string;
   notReadyForMs: number;
-  /** Instances that neither ended in order nor published a status for SILENT_MS: hung, cut off from the bus, or killed. */
+  /** Instances that did not stop regularly but published no status for SILENT_MS. */
   silent: number;
-  /** How long the last of them has been silent. */
+  /** Age of the newest status among them. */
   silentForMs: number;
-  /** Of ipam-sync: how many hold the lease. */
+  /** Instances of ipam-sync that hold the lease. */
   leading: number;
-  /** Since when the youngest running instance runs; 0 when none does. */
+  /** Uptime of the youngest running instance; 0 without one. */
   runningForMs: number;
-  /** What no instance has handled, as of the newest status of one that runs; null: not known. */
+  /** Unprocessed messages at the newest status of a running instance; null if unknown. */
   waiting: Waiting | null;
-  /** Age that the oldest of them had then; 0: all was handled. */
+  /** Age of the oldest of them at that time; 0 without any. */
   behindMs: number;
-  /** How long work has waited with no instance making progress. */
+  /** How long there are unprocessed messages without progress of any instance. */
   stalledMs: number;
 }
 
 export interface InstanceSets {
   running: InstanceStatus[];
   silent: InstanceStatus[];
-  /** These, and those that ended. */
+  /** All of the above, and stopped instances. */
   known: InstanceStatus[];
 }
 
-/** The random end of an instance's name sets it apart from others of its host. */
+/** The name of an instance is its host and a random suffix. */
 const hostOf = ({ instance }: InstanceStatus) => instance.replace(/-[0-9a-f]{8}$/, '');
-const heardMs = ({ updatedAt }: InstanceStatus) => Date.parse(updatedAt);
+const updatedAtMs = ({ updatedAt }: InstanceStatus) => Date.parse(updatedAt);
 
-/** @param instances with the bus's time as `updatedAt` */
+/** @param instances with bus time as `updatedAt` */
 export function instancesOf(service: string, instances: readonly InstanceStatus[], atMs: number): InstanceSets {
   const known = instances.filter((one) => one.service === service);
-  // A process that started on the host of another one after its last status has replaced it: the container was restarted.
+  // A process on the same host that started after the last status is a restarted container.
   const isReplaced = (one: InstanceStatus) =>
-    known.some((other) => hostOf(other) === hostOf(one) && Date.parse(other.startedAt) > heardMs(one));
+    known.some((other) => hostOf(other) === hostOf(one) && Date.parse(other.startedAt) > updatedAtMs(one));
   const living = known.filter((one) => one.stoppedAt === undefined && !isReplaced(one));
-  const running = living.filter((one) => atMs - heardMs(one) <= SILENT_MS);
-  const newestMs = Math.max(...known.map(heardMs));
-  const silent = living.filter((one) => atMs - heardMs(one) > SILENT_MS && newestMs - heardMs(one) <= REPLACED_MS);
+  const running = living.filter((one) => atMs - updatedAtMs(one) <= SILENT_MS);
+  const newestMs = Math.max(...known.map(updatedAtMs));
+  const silent = living.filter(
+    (one) => atMs - updatedAtMs(one) > SILENT_MS && newestMs - updatedAtMs(one) <= REPLACED_MS,
+  );
   return { running, silent, known };
 }
 
-/** Newest sequence of a stream that an instance has handled, dead ones included; null: none says. */
+/** Newest sequence of a stream that any instance has processed; null if no status has one. */
 export function positionOf(
   { known }: InstanceSets,
   stream: string,
@@ -75,7 +83,7 @@ export function positionOf(
 ): number | null {
   const places = known.flatMap(({ progress = [] }) => progress.filter((one) => one.stream === stream));
   if (places.length === 0) return null;
-  // A position of a stream that was deleted and created again, or restored from an older backup, is none of this one.
+  // Ignores positions in a stream that was recreated or restored since.
   const valid = places.filter(
     ({ sequence, storedAt }) =>
       sequence <= lastSequence && !(storedAt !== '' && Date.parse(storedAt) < Date.parse(createdAt)),
@@ -83,13 +91,13 @@ export function positionOf(
   return Math.max(0, ...valid.map(({ sequence }) => sequence));
 }
 
-/** @param waiting behind the position, as the streams hold it now */
+/** @param waiting current messages after the position */
 export function healthOf(sets: InstanceSets, waiting: Waiting | null, atMs: number): ServiceHealth {
   const { running, silent } = sets;
   const unready = running.flatMap(({ ready }) => (ready && !ready.ok ? [ready] : []));
   const latest = unready.sort((a, b) => Date.parse(b.since) - Date.parse(a.since))[0];
-  const asOfMs = running.length > 0 ? Math.max(...running.map(heardMs)) : atMs;
-  // What came after the status was not there to be handled.
+  const asOfMs = running.length > 0 ? Math.max(...running.map(updatedAtMs)) : atMs;
+  // Messages that are newer than the status do not count.
   const waited = waiting && waiting.count > 0 && waiting.oldestAtMs < asOfMs ? waiting : null;
   const stalls = running.flatMap(({ progress }) =>
     progress ? [Math.max(0, ...progress.map(({ stalledMs }) => stalledMs))] : [],
@@ -101,7 +109,7 @@ export function healthOf(sets: InstanceSets, waiting: Waiting | null, atMs: numb
     notReady: latest?.reason ?? '',
     notReadyForMs: latest ? ageOf(latest.since) : 0,
     silent: silent.length,
-    silentForMs: silent.length > 0 ? atMs - Math.max(...silent.map(heardMs)) : 0,
+    silentForMs: silent.length > 0 ? atMs - Math.max(...silent.map(updatedAtMs)) : 0,
     leading: running.filter(({ leads }) => leads).length,
     runningForMs: running.length > 0 ? Math.min(...running.map(({ startedAt }) => ageOf(startedAt))) : 0,
     waiting: waiting && (waited ?? { ...waiting, count: 0 }),

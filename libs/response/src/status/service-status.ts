@@ -1,9 +1,10 @@
 /**
- * How the services do: which instances run, what waits for them, and which verdicts have no response.
+ * Status of the services: running instances, unprocessed messages, and verdicts without a response.
+ * Data path: `bailiff_services`, VIOLATIONS, VERDICTS, RESPONSES, CONFIG_LOG → here → CLI.
  *
- * Place in the path: `bailiff_services`, VIOLATIONS, VERDICTS, RESPONSES and CONFIG_LOG → here → command. Invariants: all times are the bus's, so
- * that the clock of the reader does not matter; who runs is decided by statuses (service-health.ts), what is answered by the responder's own
- * fold (unanswered.ts). Bounds: MAX_VERDICTS newest, MAX_RECORDS of RESPONSES, `timeoutMs`.
+ * Invariants: all times are bus times, so the reader's clock does not matter. Statuses decide which
+ * instances run (service-health.ts); the ledger decides which tasks are overdue (overdue.ts).
+ * Bounds: MAX_VERDICTS newest verdicts, MAX_RECORDS of RESPONSES, `timeoutMs`.
  */
 import {
   type Bus,
@@ -32,50 +33,52 @@ import {
   type Waiting,
 } from './service-health.ts';
 
-/** Newest verdicts that are looked at; 1 kB each. */
+/** Number of newest verdicts that are checked; 1 kB each. */
 export const MAX_VERDICTS = 2_000;
-/** Subjects of RESPONSES that are read; a verdict has some ten records at most. */
+/** Records of RESPONSES that are read; a verdict has about ten at most. */
 export const MAX_RECORDS = 100_000;
-/** Ids of unanswered verdicts that are named. */
+/** Limit of `unansweredIds`. */
 export const MAX_NAMED = 5;
 
 export interface CorrelatorStatus extends ServiceHealth {
   newestFrameAtMs: number | null;
   newestVerdictAtMs: number | null;
   /**
-   * Between the bus storing the frame that set the newest verdict off and storing the verdict: the lag of the correlator when it gave that
-   * verdict. null when there is no verdict or its frame is no more.
+   * Time from storing the frame that triggered the newest verdict to storing the verdict: the lag
+   * of the correlator at that time. null without a verdict, or if its frame is gone.
    */
   newestVerdictDelayMs: number | null;
 }
 
 export interface ResponderStatus extends ServiceHealth {
   newestResponseAtMs: number | null;
-  /** Verdicts looked at that a policy of their moment answers and whose first task has been due for `graceMs`. */
+  /** Checked verdicts with a task that has been due for `graceMs`. */
   due: number;
-  /** Verdicts with a task that should have ended and has not: what the responder's metric `unanswered_verdicts` counts. */
+  /** Verdicts with an overdue task, as in the responder's metric `unanswered_verdicts`. */
   unanswered: number;
   oldestUnansweredAtMs: number | null;
-  /** Ids of the oldest of them. */
+  /** Ids of the oldest ones. */
   unansweredIds: string[];
 }
 
 export interface ServiceStatus {
-  /** The bus's time of this answer. */
+  /** Bus time of this status. */
   atMs: number;
   correlator: CorrelatorStatus;
   responder: ResponderStatus;
   ipamSync: ServiceHealth;
-  /** null: there was none within the last hour. It is optional. */
+  /** null: no instance within the last hour. It is optional. */
   siemRelay: ServiceHealth | null;
-  /** More verdicts or records were there than are looked at: the newest verdicts were, and `unanswered` may be too high. */
+  /**
+   * A bound was reached: only the newest verdicts are checked, and `unanswered` may be too high.
+   */
   cut: boolean;
 }
 
 export interface ServiceStatusOptions {
-  /** How long after a task was due, begun or approved it may be without its terminal record. Default 30 s. */
+  /** Grace period after a task's due time, start or approval. Default 30 s. */
   graceMs?: number;
-  /** For all of it. Default 10 s. */
+  /** For all reads together. Default 10 s. */
   timeoutMs?: number;
 }
 
@@ -88,8 +91,8 @@ interface Placed {
 type StreamInfo = Awaited<ReturnType<typeof streamInfo>>;
 
 /**
- * Reads how the services do. Needs the rights of the command's identity.
- * @param instances as read from `bailiff_services`, with the bus's time as `updatedAt`
+ * Reads the status of the services. Needs the bus rights of the CLI's identity.
+ * @param instances from `bailiff_services`, with bus time as `updatedAt`
  * @throws BusError; BUS_TIMEOUT after `timeoutMs`
  */
 export async function readServiceStatus(
@@ -105,15 +108,15 @@ export async function readServiceStatus(
   const [violations, verdicts, responses, services] = infos as [StreamInfo, StreamInfo, StreamInfo, StreamInfo];
   const atMicros = microsOf(responses.ts ?? '');
   const atMs = atMicros / 1000;
-  // A status is kept for so long: without one, no instance has run since.
-  const unheardSinceMs = Math.max(atMs - INSTANCE_MAX_AGE_MS, Date.parse(services.created));
+  // The bucket keeps a status for this long: without one, no instance has run since then.
+  const noInstanceSinceMs = Math.max(atMs - INSTANCE_MAX_AGE_MS, Date.parse(services.created));
   const health = async (service: string, streams: readonly StreamInfo[]): Promise<ServiceHealth> => {
     const sets = instancesOf(service, instances, atMs);
-    const waiting = await Promise.all(streams.map((info) => waitingIn(bus, info, sets, unheardSinceMs, signal)));
-    return healthOf(sets, together(waiting), atMs);
+    const waiting = await Promise.all(streams.map((info) => waitingIn(bus, info, sets, noInstanceSinceMs, signal)));
+    return healthOf(sets, sumOf(waiting), atMs);
   };
   const placed = await readVerdicts(bus, verdicts.state.last_seq, signal);
-  const { cut, ...answers } = await readAnswers(bus, placed, { atMicros, graceMs }, signal);
+  const { cut, ...counts } = await readResponses(bus, placed, { atMicros, graceMs }, signal);
   return {
     atMs,
     correlator: {
@@ -122,7 +125,7 @@ export async function readServiceStatus(
       newestVerdictAtMs: newestAtMs(verdicts),
       newestVerdictDelayMs: await delayOf(bus, placed.at(-1)),
     },
-    responder: { ...(await health('responder', [verdicts])), newestResponseAtMs: newestAtMs(responses), ...answers },
+    responder: { ...(await health('responder', [verdicts])), newestResponseAtMs: newestAtMs(responses), ...counts },
     ipamSync: ofWriter(instancesOf('ipam-sync', instances, atMs), atMs),
     siemRelay: instances.some(({ service }) => service === 'siem-relay')
       ? await health('siem-relay', [violations, verdicts, responses])
@@ -133,18 +136,18 @@ export async function readServiceStatus(
 
 const newestAtMs = ({ state }: StreamInfo) => (state.messages > 0 ? microsOf(state.last_ts) / 1000 : null);
 
-/** What a stream holds that no instance has handled; null: not known. */
+/** Messages of a stream that no instance has processed; null if unknown. */
 async function waitingIn(
   bus: Bus,
   info: StreamInfo,
   sets: InstanceSets,
-  unheardSinceMs: number,
+  noInstanceSinceMs: number,
   signal: AbortSignal,
 ): Promise<Waiting | null> {
   const { state, created } = info;
   const none: Waiting = { count: 0, oldestAtMs: 0, atLeast: false };
   const position = positionOf(sets, info.config.name, { createdAt: created, lastSequence: state.last_seq });
-  // Instances of an older version do not publish it.
+  // Instances of an older version publish no position.
   if (position === null && sets.known.length > 0) return null;
   if (state.messages === 0 || position === state.last_seq) return none;
   let first: StreamMessage | null = null;
@@ -152,7 +155,7 @@ async function waitingIn(
     first = message;
     return false;
   };
-  const start = position === null ? { timeMs: Math.floor(unheardSinceMs) } : { sequence: position + 1 };
+  const start = position === null ? { timeMs: Math.floor(noInstanceSinceMs) } : { sequence: position + 1 };
   await readToEnd(bus, info.config.name, start, true, take, signal);
   const { pending, timestampMicros, sequence } = (first as StreamMessage | null) ?? {};
   if (pending === undefined || timestampMicros === undefined || sequence === undefined) return none;
@@ -160,8 +163,8 @@ async function waitingIn(
   return { count: pending + 1, oldestAtMs: timestampMicros / 1000, atLeast };
 }
 
-/** Of all streams of a service; null when one is not known. */
-function together(all: readonly (Waiting | null)[]): Waiting | null {
+/** Sum over all streams of a service; null if one is unknown. */
+function sumOf(all: readonly (Waiting | null)[]): Waiting | null {
   const some = all.filter((one) => one !== null && one.count > 0) as Waiting[];
   if (all.includes(null)) return null;
   return {
@@ -171,7 +174,7 @@ function together(all: readonly (Waiting | null)[]): Waiting | null {
   };
 }
 
-/** ipam-sync writes its stream: what waits only its leader knows. */
+/** ipam-sync writes its stream: only its leader knows the pending writes. */
 function ofWriter(sets: InstanceSets, atMs: number): ServiceHealth {
   const leader = sets.running.find(({ leads }) => leads);
   const [lists] = leader?.progress ?? [];
@@ -180,7 +183,7 @@ function ofWriter(sets: InstanceSets, atMs: number): ServiceHealth {
   return { ...healthOf(sets, { count: lists.behind, oldestAtMs, atLeast: false }, atMs), stalledMs: lists.stalledMs };
 }
 
-/** The newest verdicts, oldest first. Those that cannot be read are passed over: the responder makes dead letters of them. */
+/** The newest verdicts, oldest first. Skips unreadable ones, which the responder dead-letters. */
 async function readVerdicts(bus: Bus, lastSequence: number, signal: AbortSignal): Promise<Placed[]> {
   if (lastSequence === 0) return [];
   const registry = new SchemaRegistry(schemaLookup(bus));
@@ -198,24 +201,24 @@ async function readVerdicts(bus: Bus, lastSequence: number, signal: AbortSignal)
   return placed;
 }
 
-type Answers = Pick<ResponderStatus, 'due' | 'unanswered' | 'oldestUnansweredAtMs' | 'unansweredIds'> & {
+type ResponseCounts = Pick<ResponderStatus, 'due' | 'unanswered' | 'oldestUnansweredAtMs' | 'unansweredIds'> & {
   cut: boolean;
 };
 
-/** Which of the verdicts should be answered by now, and which are not. */
-async function readAnswers(
+/** Counts the verdicts with due tasks and those with overdue tasks. */
+async function readResponses(
   bus: Bus,
   placed: readonly Placed[],
   { atMicros, graceMs }: { atMicros: number; graceMs: number },
   signal: AbortSignal,
-): Promise<Answers> {
-  const book = await readPolicies(bus, placed.at(-1), signal);
+): Promise<ResponseCounts> {
+  const policies = await readPolicies(bus, placed.at(-1), signal);
   const ledger = new Ledger();
   const dueBy = atMicros - graceMs * 1000;
-  const due = placed.filter((one) => tasksOf(one, book, ledger).some(({ dueAtMicros }) => dueAtMicros <= dueBy));
+  const due = placed.filter((one) => tasksOf(one, policies, ledger).some(({ dueAtMicros }) => dueAtMicros <= dueBy));
   const cut = due[0] ? await readRecords(bus, ledger, due[0].atMicros, signal) : false;
-  // Planned again: a record may bring a step forward.
-  const unanswered = due.filter((one) => hasOverdueTask(tasksOf(one, book, ledger), ledger, atMicros, graceMs));
+  // Planned again, because a record may bring a step forward.
+  const unanswered = due.filter((one) => hasOverdueTask(tasksOf(one, policies, ledger), ledger, atMicros, graceMs));
   return {
     due: due.length,
     unanswered: unanswered.length,
@@ -225,20 +228,20 @@ async function readAnswers(
   };
 }
 
-/** The policies up to the newest of the verdicts. */
+/** The policy history up to the newest verdict. */
 async function readPolicies(bus: Bus, newest: Placed | undefined, signal: AbortSignal): Promise<PolicyHistory> {
-  const book = new PolicyHistory();
-  if (!newest) return book;
-  const log = new ConfigLog(bus, { onChange: (change) => book.apply(change) });
+  const policies = new PolicyHistory();
+  if (!newest) return policies;
+  const log = new ConfigLog(bus, { onChange: (change) => policies.apply(change) });
   try {
     await beforeAbort(log.whenCaughtUpTo(newest.atMicros - POLICY_SETTLE_MICROS), signal);
-    return book;
+    return policies;
   } finally {
     await log.close();
   }
 }
 
-/** Folds the records stored since a time, as the responder does. @returns whether there are more than are read */
+/** Applies the records since a time to the ledger. @returns whether the bound was reached */
 async function readRecords(bus: Bus, ledger: Ledger, sinceMicros: number, signal: AbortSignal): Promise<boolean> {
   const registry = new SchemaRegistry(schemaLookup(bus));
   let count = 0;
@@ -263,7 +266,10 @@ async function delayOf(bus: Bus, newest: Placed | undefined): Promise<number | n
   return newest && frame ? Math.max(0, (newest.atMicros - frame.timestampMicros) / 1000) : null;
 }
 
-/** Reads what a stream holds until all was told or `take` answers false. @throws BusError BUS_TIMEOUT when the signal aborts */
+/**
+ * Reads a stream to its end or until `take` returns false.
+ * @throws BusError BUS_TIMEOUT if the signal aborts
+ */
 async function readToEnd(
   bus: Bus,
   stream: string,
@@ -273,7 +279,7 @@ async function readToEnd(
   signal: AbortSignal,
 ): Promise<void> {
   const end = new AbortController();
-  const goOn = (more: boolean) => {
+  const stopUnless = (more: boolean) => {
     if (!more) end.abort();
   };
   await consumeOrdered(bus, stream, {
@@ -282,7 +288,7 @@ async function readToEnd(
     onMessage: (message) => {
       if (end.signal.aborted) return;
       const more = take(message);
-      return more instanceof Promise ? more.then(goOn) : goOn(more);
+      return more instanceof Promise ? more.then(stopUnless) : stopUnless(more);
     },
     onIdle: () => end.abort(),
     signal: AbortSignal.any([end.signal, signal]),
