@@ -33,10 +33,13 @@ describe('correlator - streams made anew', () => {
     await ensureTopology(rig.admin);
   }
   const told = (stream: string) =>
-    waitFor(() => correlator.log().find((line) => line['stream'] === stream && /made anew/.test(String(line['msg']))), {
-      what: `the correlator to tell of ${stream}`,
-      state: () => correlator.log().slice(-10),
-    });
+    waitFor(
+      () => correlator.log().find((line) => line['stream'] === stream && /stream recreated/.test(String(line['msg']))),
+      {
+        what: `the correlator to tell of ${stream}`,
+        state: () => correlator.log().slice(-10),
+      },
+    );
   const groups = () => rig.verdicts.map(({ groupKey }) => groupKey);
 
   it('violations - the new stream is judged from its first frame; evidence, letters and windows are its own', async () => {

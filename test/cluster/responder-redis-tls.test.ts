@@ -73,7 +73,7 @@ it.each<[string, () => Parameters<Rig['start']>[0], RegExp]>([
   ],
 ])('Redis is not reached by %s, and the log says why', async (_, flags, why) => {
   const responder = rig.begin(flags());
-  const lost = () => responder.log().find(({ msg }) => String(msg).startsWith('Redis is lost'));
+  const lost = () => responder.log().find(({ msg }) => String(msg).startsWith('Redis connection lost'));
   await waitFor(lost, { what: 'Redis to be told as lost', state: () => responder.log().slice(-5) });
   expect(JSON.stringify(lost())).toMatch(why);
   expect(responder.log().some(({ msg }) => msg === 'ready')).toBe(false);
@@ -85,7 +85,7 @@ it('a responder whose Redis went away is told to stop, and ends in order', async
   await using gone = await startRedis({ port, certFile, keyFile, caFile, asksClients: false });
   const responder = await rig.start({ redisUrl: `rediss://localhost:${port}`, redisCaFile: caFile });
   await gone.kill();
-  const lost = () => responder.log().some(({ msg }) => String(msg).startsWith('Redis is lost'));
+  const lost = () => responder.log().some(({ msg }) => String(msg).startsWith('Redis connection lost'));
   await waitFor(lost, { what: 'Redis to be told as lost', state: () => responder.log().slice(-5) });
   expect(await responder.stop()).toBe(0);
 });

@@ -30,7 +30,7 @@ describe('responder - streams made anew', () => {
   const line = (text: RegExp, stream?: string) =>
     answerer.log().find((one) => text.test(String(one['msg'])) && (stream === undefined || one['stream'] === stream));
   const told = (stream: string) =>
-    waitFor(() => line(/made anew/, stream), {
+    waitFor(() => line(/stream recreated/, stream), {
       what: `it to tell of ${stream}`,
       state: () => answerer.log().slice(-8),
     });
@@ -115,7 +115,10 @@ describe('responder - streams made anew', () => {
     const before = (await bucket.newest(encodeToken(NODE)))?.revision ?? 0;
     rig.bus.nc.publish(request, body, { reply: `$KV.bailiff_quarantine.${encodeToken(NODE)}` });
     // The control: it lands in place of the list.
-    await waitFor(() => line(/cannot be read/), { what: 'it to be noticed', state: () => answerer.log().slice(-6) });
+    await waitFor(() => line(/invalid quarantine list/), {
+      what: 'it to be noticed',
+      state: () => answerer.log().slice(-6),
+    });
     await cutOff(pod);
     expect((await bucket.newest(encodeToken(NODE)))?.revision).toBeGreaterThan(before + 1);
     const next = rig.pod();
@@ -137,21 +140,27 @@ describe('responder - streams made anew', () => {
     await answerer.stop();
     await remake('KV_bailiff_quarantine');
     answerer = await rig.start();
-    await waitFor(() => line(/put again/), { what: 'it to put them', state: () => answerer.log().slice(-6) });
+    await waitFor(() => line(/quarantines restored/), {
+      what: 'it to put them',
+      state: () => answerer.log().slice(-6),
+    });
     expect(await rig.quarantined()).toEqual(expect.arrayContaining([pod.uid, later.uid]));
   });
 
   it('redis - that it is lost and that it is back is in the log, once each', async () => {
     await rig.redis.kill();
-    await waitFor(() => line(/Redis is lost/), { what: 'the loss to be told', state: () => answerer.log().slice(-5) });
+    await waitFor(() => line(/Redis connection lost/), {
+      what: 'the loss to be told',
+      state: () => answerer.log().slice(-5),
+    });
     const waiting = await rig.verdict(rig.pod(), { rule: 'mark' });
     await rig.redis.start();
     await rig.until(waiting, 'label', 'succeeded');
     expect(
       answerer
         .log()
-        .filter(({ msg }) => /Redis is/.test(String(msg)))
-        .map(({ msg }) => String(msg).slice(0, 14)),
-    ).toEqual(['Redis is there', 'Redis is lost:', 'Redis is there']);
+        .filter(({ msg }) => /^Redis conn/.test(String(msg)))
+        .map(({ msg }) => String(msg).split(':')[0]),
+    ).toEqual(['Redis connected', 'Redis connection lost', 'Redis connected']);
   });
 });

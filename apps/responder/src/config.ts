@@ -1,4 +1,7 @@
-/** What an operator sets for the responder as a process. What is answered how is not here but in the response policies on the bus. */
+/**
+ * Process configuration of the responder. Response policies are part of the configuration on the
+ * bus.
+ */
 import { busShape, type FrameConfig } from '@bailiff/service';
 import * as z from 'zod';
 import { redisOptions } from './scheduling/redis-options.ts';
@@ -27,41 +30,41 @@ export const responderSchema = z
       .default('')
       .describe('kubeconfig file; empty: KUBECONFIG, ~/.kube/config or the service account'),
     kubeContext: z.string().default('').describe('context of the kubeconfig; empty: its current one'),
-    redisUrl: redisUrl.default('redis://127.0.0.1:6379').describe('the scheduler: redis://, rediss:// or unix://'),
-    redisPasswordFile: z.string().default('').describe('file that holds the password of Redis'),
+    redisUrl: redisUrl.default('redis://127.0.0.1:6379').describe('address of Redis: redis://, rediss:// or unix://'),
+    redisPasswordFile: z.string().default('').describe('file with the password of Redis'),
     redisCaFile: z
       .string()
       .default('')
-      .describe('CA certificates (PEM) by which a Redis with TLS (rediss://) is known; empty: the system’s'),
-    redisCertFile: z.string().default('').describe('client certificate (PEM), for a Redis that asks for one'),
-    redisKeyFile: z.string().default('').describe('key of that certificate (PEM)'),
+      .describe('CA certificates (PEM) for Redis with TLS (rediss://); empty: those of the system'),
+    redisCertFile: z.string().default('').describe('client certificate (PEM), if Redis requires one'),
+    redisKeyFile: z.string().default('').describe('key of the client certificate (PEM)'),
     queuePrefix: z
       .string()
       .regex(/^[A-Za-z0-9_-]{1,64}$/)
       .default('bailiff')
-      .describe('of the keys in Redis'),
-    concurrency: z.number().int().min(1).max(256).default(8).describe('tasks of one action at a time'),
+      .describe('prefix of the keys in Redis'),
+    concurrency: z.number().int().min(1).max(256).default(8).describe('concurrent tasks per action'),
     maxPerSecond: z
       .number()
       .int()
       .min(1)
       .max(10_000)
       .default(50)
-      .describe('tasks of one action begun a second, over all replicas'),
+      .describe('task starts per action and second, over all replicas'),
     lockDurationMs: milliseconds(500, 5 * MINUTE)
       .default(10_000)
-      .describe('a job without a sign of life from its worker is given to another after this'),
+      .describe('another worker takes over a job whose worker did not renew its lock for this long'),
     scanIntervalMs: milliseconds(100, 10 * MINUTE)
       .default(MINUTE)
-      .describe('how often outstanding tasks are put back in the queue'),
-    apiTimeoutMs: milliseconds(100, MINUTE).default(5_000).describe('for one request to the API server'),
+      .describe('interval at which open tasks are added to the queues again'),
+    apiTimeoutMs: milliseconds(100, MINUTE).default(5_000).describe('timeout of one request to the API server'),
     takeoverMs: milliseconds(200, 10 * MINUTE)
       .default(15_000)
-      .describe('a begun task without an end is taken over after this'),
-    retryBaseMs: milliseconds(10, MINUTE).default(250).describe('first wait after a failed try; it doubles'),
+      .describe('another process takes over a started task that has not ended after this'),
+    retryBaseMs: milliseconds(10, MINUTE).default(250).describe('first wait after a failed attempt; doubles each time'),
     retryMaxMs: milliseconds(10, 10 * MINUTE)
       .default(15_000)
-      .describe('longest wait between tries'),
+      .describe('longest wait between attempts'),
     giveUpAfterMs: milliseconds(0, 1440 * MINUTE)
       .default(10 * MINUTE)
       .describe('a task that fails for this long is recorded as failed'),
@@ -74,38 +77,38 @@ export const responderSchema = z
       .min(0)
       .max(3600)
       .default(30)
-      .describe(
-        'longest grace period of an evict or delete whose step names none: the pod’s own, but no more than this',
-      ),
+      .describe('upper bound of the pod’s own grace period, for an evict or delete whose step has none'),
     answerHorizonMs: milliseconds(1_000, 30 * 1440 * MINUTE)
       .default(1440 * MINUTE)
-      .describe('a verdict that has been due for longer is refused'),
+      .describe('a task that has been due for longer is refused'),
     approvalTimeoutMs: milliseconds(1_000, 30 * 1440 * MINUTE)
       .default(1440 * MINUTE)
-      .describe('a task waits this long for its approval'),
+      .describe('time limit of an approval'),
   })
   .refine(({ redisUrl, redisCaFile }) => redisCaFile === '' || redisUrl.startsWith('rediss:'), {
     path: ['redisCaFile'],
-    error: 'is for TLS, and redisUrl is not rediss://',
+    error: 'requires TLS, but redisUrl is not rediss://',
   })
   .refine(({ redisCertFile, redisKeyFile }) => redisCertFile === '' || redisKeyFile !== '', {
     path: ['redisKeyFile'],
-    error: 'is missing: redisCertFile has none of its own',
+    error: 'is missing: redisCertFile needs a key',
   })
   .refine(({ redisCertFile, redisKeyFile }) => redisKeyFile === '' || redisCertFile !== '', {
     path: ['redisCertFile'],
-    error: 'is missing: redisKeyFile is of no use alone',
+    error: 'is missing: redisKeyFile needs a certificate',
   })
   .refine((config) => config.takeoverMs >= 2 * config.apiTimeoutMs, {
     path: ['takeoverMs'],
-    error: 'must be at least twice apiTimeoutMs, so that whoever is still at it is not taken for dead',
+    error: 'must be at least twice apiTimeoutMs, so that a task that still runs is not taken over',
   });
 
 export type ResponderConfig = z.output<typeof responderSchema> & FrameConfig;
 
-/** An effect must end while RESPONSES still knows of it; what is asked for longer is cut to this much less than what the stream keeps. */
+/**
+ * Effects must expire this long before RESPONSES drops their record; a longer expiry is shortened.
+ */
 const EXPIRY_MARGIN_MS = 3_600_000;
-/** Where the stream keeps for ever: the longest expiry that a policy may name. */
+/** Longest expiry of a policy: the bound if RESPONSES has no retention limit. */
 const LONGEST_EXPIRY_MS = 30 * 86_400_000;
 export function limitsOf(config: ResponderConfig, responsesMaxAgeMs: number): RunLimits {
   return {

@@ -1,4 +1,4 @@
-/** `responder` carries out verdicts: VERDICTS → guards → Kubernetes → RESPONSES. */
+/** Entry point of the responder: VERDICTS → guards → Kubernetes → RESPONSES. */
 import { runService } from '@bailiff/service';
 import { responderSchema } from './config.ts';
 import { startResponder } from './responder.ts';
@@ -9,7 +9,7 @@ export function run(argv: readonly string[]): Promise<number> {
     argv,
     schema: responderSchema,
     description:
-      'Carries out verdicts against Kubernetes, under the guards of the response policies, and records every response.',
+      'Runs the actions of response policies for verdicts against Kubernetes, subject to guards, and records every response.',
     start: (ctx) => startResponder(ctx),
   });
 }

@@ -1,9 +1,9 @@
-/** Metrics of the responder. Latencies are seconds, as Prometheus counts. */
+/** Metrics of the responder. Latencies are in seconds, as usual in Prometheus. */
 import { ACTIONS } from '@bailiff/policy';
 import { FAST_BUCKETS, MetricFamily, oncePerScrape, SLOW_BUCKETS, type Values } from '@bailiff/service';
 import type { Registry } from 'prom-client';
 
-/** Read at each scrape. */
+/** Values read at each scrape. */
 export interface Readings {
   outstanding: number;
   unanswered: number;
@@ -12,12 +12,12 @@ export interface Readings {
   undosOverdue: number;
   tasks: number;
   refusedPolicies: number;
-  /** In force, by scope. */
+  /** Disarmings in force, by scope. */
   disarms: Values;
   kube: { requests: number; errors: Values };
 }
 
-/** Before anything was read. */
+/** Values before the streams are read. */
 export const NO_READINGS: Readings = {
   outstanding: 0,
   unanswered: 0,
@@ -37,26 +37,22 @@ export function makeMetrics(registry: Registry, read: () => Readings) {
   const family = new MetricFamily(registry, 'bailiff_responder_');
   const gauge = (name: string, help: string, value: (from: Readings) => number) =>
     family.gauge(name, help, () => value(readings()));
-  gauge('outstanding_verdicts', 'Verdicts with a task that has not ended', (r) => r.outstanding);
+  gauge('outstanding_verdicts', 'Verdicts with an open task', (r) => r.outstanding);
   gauge(
     'unanswered_verdicts',
-    'Verdicts with a task that was due, begun or approved half a minute ago and has not ended',
+    'Verdicts with an overdue task: due, started or approved more than 30 s ago and not ended',
     (r) => r.unanswered,
   );
-  gauge(
-    'stalled_seconds',
-    'Time for which the bus has held verdicts after the last one read, and none was read',
-    (r) => r.stalledSeconds,
-  );
-  gauge('redis_up', '1 while Redis answers, otherwise 0', (r) => r.redisUp);
-  gauge('undos_overdue', 'Effects that should have ended and have not', (r) => r.undosOverdue);
-  gauge('tasks_remembered', 'Tasks in the fold of RESPONSES', (r) => r.tasks);
-  gauge('policies_refused', 'Policies whose newest version is not in force', (r) => r.refusedPolicies);
+  gauge('stalled_seconds', 'Time without progress while the bus has unread verdicts', (r) => r.stalledSeconds);
+  gauge('redis_up', '1 if Redis is reachable, otherwise 0', (r) => r.redisUp);
+  gauge('undos_overdue', 'Effects that have expired but are not undone', (r) => r.undosOverdue);
+  gauge('tasks_remembered', 'Tasks in the ledger of RESPONSES', (r) => r.tasks);
+  gauge('policies_refused', 'Policies whose newest version was refused', (r) => r.refusedPolicies);
   family.gaugeBy('disarms', 'Disarmings in force, by scope', 'scope', () => readings().disarms);
   family.total('kube_requests_total', 'Requests to the API server', () => readings().kube.requests);
   family.totalBy(
     'kube_errors_total',
-    'Requests that the API server did not answer as asked',
+    'Failed requests to the API server, by error code',
     'code',
     () => readings().kube.errors,
   );
@@ -65,45 +61,45 @@ export function makeMetrics(registry: Registry, read: () => Readings) {
     verdicts: family.counter('verdicts_total', 'Verdicts read', ['matched'], [{ matched: 'yes' }, { matched: 'no' }]),
     unreadable: family.counter(
       'unreadable_total',
-      'Messages that could not be read',
+      'Messages that could not be decoded; they become dead letters',
       ['stream'],
       [{ stream: 'VERDICTS' }, { stream: 'RESPONSES' }],
     ),
     responses: family.counter('responses_total', 'Records written', ['action', 'phase', 'reason']),
-    retries: family.counter('retries_total', 'Tries put off after a failure', ['action', 'reason']),
-    waits: family.counter('waits_total', 'Tasks put off by a guard', ['action', 'reason']),
+    retries: family.counter('retries_total', 'Retries after a failure', ['action', 'reason']),
+    waits: family.counter('waits_total', 'Tasks delayed by a guard', ['action', 'reason']),
     reservationConflicts: family.counter(
       'reservation_conflicts_total',
-      'Reservations judged again because another record came first',
+      'Reservations repeated because another record was stored first',
     ),
-    orphanJobs: family.counter('orphan_jobs_total', 'Jobs whose verdict or policy is no more'),
-    scheduleFailures: family.counter('schedule_failures_total', 'Jobs that Redis did not take in time'),
+    orphanJobs: family.counter('orphan_jobs_total', 'Jobs whose verdict or policy no longer exists'),
+    scheduleFailures: family.counter('schedule_failures_total', 'Jobs that Redis did not accept in time'),
     jobFailures: family.counter('job_failures_total', 'Jobs that ended with an unexpected error'),
-    undoFailures: family.counter('undo_failures_total', 'Failed tries to end an effect', ['action', 'reason']),
-    redisLost: family.counter('redis_lost_total', 'Times that Redis went away'),
-    streamsRemade: family.counter('streams_remade_total', 'Streams that were made anew', ['stream']),
-    quarantinesPutAgain: family.counter(
+    undoFailures: family.counter('undo_failures_total', 'Failed attempts to undo an effect', ['action', 'reason']),
+    redisLost: family.counter('redis_lost_total', 'Times that the connection to Redis was lost'),
+    streamsRecreated: family.counter('streams_remade_total', 'Streams that were deleted and created again', ['stream']),
+    quarantinesRestored: family.counter(
       'quarantines_put_again_total',
-      'Pods put in quarantine again because the bucket was made anew',
+      'Quarantines restored after the bucket was recreated',
     ),
-    scans: family.counter('scans_total', 'Rounds of putting outstanding tasks back in the queue'),
+    scans: family.counter('scans_total', 'Scans that add open tasks to the queues'),
     callAfterTrigger: family.histogram(
       'call_after_trigger_seconds',
-      'From the event that crossed the threshold to the request to the API server',
+      'From the event that reached the threshold to the request to the API server',
       SLOW_BUCKETS,
       ['action'],
       actions,
     ),
     callAfterVerdict: family.histogram(
       'call_after_verdict_seconds',
-      'From the verdict on the bus to the request to the API server',
+      'From storing the verdict to the request to the API server',
       SLOW_BUCKETS,
       ['action'],
       actions,
     ),
     policyRead: family.histogram(
       'policy_read_seconds',
-      'From a change of a policy, or a disarming, being stored on the bus to it being in force here',
+      'From storing a policy change or a disarming on the bus to its effect in this process',
       FAST_BUCKETS,
     ),
   };

@@ -1,49 +1,56 @@
-/** What the core asks of its surroundings: the bus as a log of responses, what a job is, and the moments a test may stop at. */
+/**
+ * Types that the folders share: stored verdicts, the response log, jobs, and the crash points of
+ * tests.
+ */
 import type { Response, Verdict } from '@bailiff/schemas';
 
-/** A verdict with its place on the bus. */
+/** A verdict with its stream position. */
 export interface StoredVerdict {
   verdict: Verdict;
   sequence: number;
-  /** The bus's time of it. */
+  /** Bus time. */
   atMicros: number;
 }
 
-/** `exists`: the bus has a record of this id already, and keeps that one. */
+/** `exists`: the bus already has a record with this id and keeps it. */
 export type Published = { outcome: 'stored'; sequence: number } | { outcome: 'exists' };
-/** `moved`: the stream has grown beyond the expected end, perhaps by a record of this id; nothing was stored. */
+/** `moved`: not stored, because the stream has grown, perhaps by a record with this id. */
 export type Reserved = { outcome: 'stored'; sequence: number } | { outcome: 'moved' };
 
 export interface ResponseLog {
-  /** Stores the record unless its id is there. @throws BusError */
+  /** Stores the record unless its id exists. @throws BusError */
   publish(response: Response): Promise<Published>;
-  /** The same on the condition that the stream ends at `lastSequence`. @throws BusError */
+  /** Stores the record only if the stream ends at `lastSequence`. @throws BusError */
   reserve(response: Response, lastSequence: number): Promise<Reserved>;
-  /** Resolves when every record that is on the stream now is folded. @throws BusError BUS_TIMEOUT */
+  /**
+   * Resolves when every record that is in the stream now is applied.
+   * @throws BusError BUS_TIMEOUT
+   */
   caughtUp(): Promise<void>;
 }
 
-/** What a job carries: only names, and the tries so far. All else is found again from the streams. */
+/** Content of a job: names and attempts. Everything else is read from the streams. */
 export interface Job {
-  /** `clear`: after a person's release, take away what `undo` would have. */
+  /** `clear`: after a release by a person, remove the visible record. */
   kind: 'do' | 'undo' | 'clear';
   taskId: string;
   action: Response['action'];
   verdictId: string;
   policy: string;
-  /** Of the verdict in VERDICTS. */
+  /** Sequence of the verdict in VERDICTS. */
   sequence: number;
   tries: number;
-  /** Wall time of the first failed try; 0 while none has failed. */
+  /** Wall time of the first failed attempt; 0 without one. */
   failingSinceMs: number;
 }
 
-/** `later`: run again after the delay, with the tries as given. */
+/** `later`: run again after the delay, with the given attempts. */
 export type JobResult = { kind: 'done' } | { kind: 'later'; delayMs: number; tries: number; failingSinceMs: number };
 
 /**
- * The moments between which a crash must lose nothing: the verdict is read, its jobs are added, `started` is on the bus, the API server
- * has accepted a change, the terminal record is about to be written.
+ * Crash points of tests. A crash between any two must lose nothing: the verdict is read, its jobs
+ * are added, `started` is stored, the API server has accepted a change, the terminal record comes
+ * next.
  */
 export type Step = 'verdict-read' | 'job-added' | 'started' | 'called' | 'before-terminal';
 export type StepHook = (step: Step, names: { verdictId: string; action: string }) => void | Promise<void>;

@@ -1,9 +1,10 @@
 /**
  * The responder: VERDICTS → plan → queue → guards → Kubernetes → RESPONSES.
  *
- * At start it folds the configuration log and RESPONSES whole, then reads VERDICTS from the beginning; what has no terminal record goes into
- * the queue, and again at every scan and whenever Redis comes back. So Redis may lose everything, the process may die anywhere, and any
- * number of replicas may run: the streams say what is left to do. Bounds: `MAX_OUTSTANDING` verdicts, then reading waits.
+ * A start reads CONFIG_LOG and RESPONSES completely, then VERDICTS from the beginning. Tasks
+ * without a terminal record are added to the queues, again at every scan and when Redis reconnects.
+ * So Redis may lose all data, the process may crash at any point, and any number of replicas may
+ * run. Bound: `MAX_OUTSTANDING` verdicts, then reading waits.
  */
 import { setMaxListeners } from 'node:events';
 import {
@@ -48,19 +49,19 @@ import { TaskRunner } from './tasks/run-task.ts';
 import { UndoRunner } from './tasks/run-undo.ts';
 import type { TaskDeps } from './tasks/task-deps.ts';
 
-/** Refusals after which a quarantine may have to stand in; `tasksOf` decides. */
-const STAND_IN_REASONS: ReadonlySet<string> = new Set([DELETE_STORM, BUDGET_EXHAUSTED]);
-/** How often steps whose wait for an earlier one is over are looked for: a wait ends this much late at most. */
+/** Refusals after which a quarantine may replace the removal; `tasksOf` decides. */
+const SUBSTITUTE_REASONS: ReadonlySet<string> = new Set([DELETE_STORM, BUDGET_EXHAUSTED]);
+/** Interval at which held steps are checked: the maximum delay after a wait ends. */
 const RELEASE_EVERY_MS = 2_000;
-/** How often reading looks whether the backlog has room again. */
+/** Poll interval of the reader while the backlog is full. */
 const FULL_POLL_MS = 200;
 
 export interface ResponderHooks {
-  /** Called at the moments named by `Step`; a test stops the process there. */
+  /** Called at each crash point (`Step`); a test stops the process there. */
   step?: StepHook;
 }
 
-/** Brings the responder up; resolves when it works. */
+/** Starts the responder; resolves when it processes verdicts. */
 export async function startResponder(ctx: ServiceContext<ResponderConfig>, hooks: ResponderHooks = {}): Promise<void> {
   const { config, signal, clock } = ctx;
   const options = { ...busOptionsOf(config), name: 'responder' };
@@ -82,7 +83,10 @@ export async function startResponder(ctx: ServiceContext<ResponderConfig>, hooks
   await responder.start(signal);
 }
 
-type Outside = Pick<TaskDeps, 'facts' | 'clock' | 'limits' | 'requestCapture'> & { kube: KubeClient; quarantine: Bucket };
+type Outside = Pick<TaskDeps, 'facts' | 'clock' | 'limits' | 'requestCapture'> & {
+  kube: KubeClient;
+  quarantine: Bucket;
+};
 
 class Responder {
   readonly #ctx: ServiceContext<ResponderConfig>;
@@ -90,20 +94,23 @@ class Responder {
   readonly #ledger = new Ledger();
   readonly #order = new OrderGate();
   readonly #backlog = new Backlog(this.#order);
-  readonly #book = new PolicyHistory();
+  readonly #policies = new PolicyHistory();
   readonly #metrics: Metrics;
   readonly #configLog: ConfigLog;
-  readonly #teller: InstanceTeller;
+  readonly #statusReporter: InstanceTeller;
   readonly #responses: ResponseStream;
   readonly #verdicts: VerdictStream;
   readonly #tasks: TaskRunner;
   readonly #undos: UndoRunner;
-  readonly #keeper: QuarantineController;
-  /** Ends the reading of RESPONSES and the requests of jobs: later than the intake, so that running jobs may end in order. */
+  readonly #quarantineController: QuarantineController;
+  /**
+   * Ends the reader of RESPONSES and the requests of jobs. Aborted after the service's signal, so
+   * that running jobs can end.
+   */
   readonly #end = new AbortController();
   #queues: Queues | null = null;
   #caughtUp = false;
-  /** What was stored before was not waited for. */
+  /** Configuration stored before it is not part of the latency metric. */
   readonly #startedMicros: number;
 
   constructor(
@@ -114,7 +121,7 @@ class Responder {
     outside: Outside,
   ) {
     const { config, clock, signal } = ctx;
-    // Each job under way listens, and waits of the bus beside them.
+    // Each running job adds listeners, and so do its requests to the bus.
     setMaxListeners(4 * ACTIONS.length * config.concurrency, this.#end.signal);
     this.#ctx = ctx;
     this.#startedMicros = clock.nowMicros();
@@ -122,48 +129,48 @@ class Responder {
     this.#metrics = makeMetrics(ctx.metrics, () => ({
       outstanding: this.#backlog.size,
       unanswered: this.#backlog.unanswered(this.#ledger, clock.nowMicros(), OVERDUE_GRACE_MS),
-      stalledSeconds: this.#teller.stalledSeconds,
+      stalledSeconds: this.#statusReporter.stalledSeconds,
       redisUp: this.#queues?.ready ? 1 : 0,
       undosOverdue: undoJobs(this.#ledger, clock.nowMicros(), 0, () => true).length,
       tasks: this.#ledger.size,
-      refusedPolicies: this.#book.refused().length,
-      disarms: this.#book.disarms(clock.nowMs()),
+      refusedPolicies: this.#policies.refused().length,
+      disarms: this.#policies.disarms(clock.nowMs()),
       kube: { requests: outside.kube.stats.requests, errors: Object.fromEntries(outside.kube.stats.errors) },
     }));
     const unreadable = (stream: string) => (reason: string) => {
       this.#metrics.unreadable.inc({ stream });
-      ctx.log.warn({ stream, reason }, 'a message could not be read and is dead-lettered');
+      ctx.log.warn({ stream, reason }, 'unreadable message dead-lettered');
     };
     const quiet = new QuietLog(ctx.log);
     const onWait = (part: string) => (err: BusError) =>
-      quiet.warn(`${part} ${err.code}`, { part, err }, 'the bus does not take it now; it waits and is tried again');
+      quiet.warn(`${part} ${err.code}`, { part, err }, 'the bus rejects the request for now, retrying');
     this.#configLog = new ConfigLog(bus, {
       onChange: (change) => this.#onConfig(change),
       onRemade: () => {
-        this.#book.streamRecreated();
-        this.#onRemade('CONFIG_LOG');
+        this.#policies.streamRecreated();
+        this.#onRecreated('CONFIG_LOG');
       },
     });
-    this.#teller = new InstanceTeller({
+    this.#statusReporter = new InstanceTeller({
       bus,
       service: 'responder',
       version: ctx.version,
       nowMs: () => clock.nowMs(),
-      configRevision: () => this.#book.revision,
-      refused: () => this.#book.refused().map(({ key, reason }) => [key, reason] as const),
+      configRevision: () => this.#policies.revision,
+      refused: () => this.#policies.refused().map(({ key, reason }) => [key, reason] as const),
       ready: () => ctx.health.checkReady(),
       progress: [{ stream: 'VERDICTS', position: () => this.#verdicts.position }],
-      onError: (error) => ctx.log.warn({ err: error }, 'its status could not be told'),
+      onError: (error) => ctx.log.warn({ err: error }, 'cannot publish the instance status'),
     });
     this.#responses = new ResponseStream({
       bus,
       registry,
       ledger: this.#ledger,
-      onFolded: (taskId, response) => this.#onFolded(taskId, response),
+      onApplied: (taskId, response) => this.#onApplied(taskId, response),
       onUnreadable: unreadable('RESPONSES'),
       onWait: onWait('dead letters of RESPONSES'),
       clock,
-      onRecreated: () => this.#onRemade('RESPONSES'),
+      onRecreated: () => this.#onRecreated('RESPONSES'),
       signal: this.#end.signal,
     });
     this.#verdicts = new VerdictStream({
@@ -176,16 +183,16 @@ class Responder {
       onRecreated: () => {
         this.#backlog.clear();
         this.#caughtUp = false;
-        this.#onRemade('VERDICTS');
+        this.#onRecreated('VERDICTS');
       },
       signal,
     });
-    this.#keeper = this.#keeperOf(bus, outside.quarantine);
+    this.#quarantineController = this.#makeQuarantineController(bus, outside.quarantine);
     const deps: TaskDeps = {
       ...outside,
       ledger: this.#ledger,
       order: this.#order,
-      policies: this.#book,
+      policies: this.#policies,
       log: this.#responses,
       readVerdict: (sequence) => this.#verdicts.get(sequence),
       metrics: this.#metrics,
@@ -197,7 +204,7 @@ class Responder {
     this.#undos = new UndoRunner(deps);
   }
 
-  #keeperOf(bus: Bus, bucket: Bucket): QuarantineController {
+  #makeQuarantineController(bus: Bus, bucket: Bucket): QuarantineController {
     const { clock, log, signal } = this.#ctx;
     return new QuarantineController({
       bus,
@@ -205,29 +212,29 @@ class Responder {
       ledger: this.#ledger,
       log: this.#responses,
       nowMs: () => clock.nowMs(),
-      onRecreated: () => this.#onRemade('KV_bailiff_quarantine'),
+      onRecreated: () => this.#onRecreated('KV_bailiff_quarantine'),
       onUnreadable: (node) =>
         log.error(
           { node },
-          'the quarantine list of the node cannot be read: rebuilding it from RESPONSES. Find out who wrote it',
+          'invalid quarantine list of the node: restoring it from RESPONSES. Find out which client wrote it',
         ),
       onRestored: (node, pods) => {
-        this.#metrics.quarantinesPutAgain.inc(pods);
-        log.warn({ node, pods }, 'quarantines that the bucket had lost are put again');
+        this.#metrics.quarantinesRestored.inc(pods);
+        log.warn({ node, pods }, 'quarantines restored after the bucket lost them');
       },
-      onError: (error) => log.error({ err: error }, 'quarantines could not be put again; the next scan tries'),
+      onError: (error) => log.error({ err: error }, 'cannot restore quarantines; the next scan retries'),
       signal,
     });
   }
 
   async start(signal: AbortSignal): Promise<void> {
     const { config, health, onStop, fail, log, clock } = this.#ctx;
-    onStop('status', () => this.#teller.close());
+    onStop('status', () => this.#statusReporter.close());
     onStop('configuration', () => this.#configLog.close());
     onStop('responses', () => this.#end.abort());
     health.ready('streams', () => this.#caughtUp || 'VERDICTS and RESPONSES are still being read');
-    const silent = () => ['Redis does not answer', this.#queues?.problem].filter(Boolean).join(': ');
-    health.ready('redis', () => this.#queues?.ready || silent());
+    const redisProblem = () => ['Redis is not reachable', this.#queues?.problem].filter(Boolean).join(': ');
+    health.ready('redis', () => this.#queues?.ready || redisProblem());
     await this.#readResponses(fail);
     if (signal.aborted) return;
     this.#queues = new Queues({
@@ -239,18 +246,18 @@ class Responder {
       run: (job) => this.#run(job),
       onJobFailure: (error) => {
         this.#metrics.jobFailures.inc();
-        log.error({ err: error }, 'a job failed; the next scan puts it back');
+        log.error({ err: error }, 'a job failed; the next scan adds it again');
       },
       onRedisError: (error) => log.debug({ err: error }, 'Redis'),
       onRedisReady: () => {
-        log.info({ outstanding: this.#backlog.size }, 'Redis is there: what is outstanding goes into the queue');
+        log.info({ outstanding: this.#backlog.size }, 'Redis connected: adding open tasks to the queues');
         this.#scan();
       },
       onRedisLost: (error) => {
         this.#metrics.redisLost.inc();
         log.error(
           { outstanding: this.#backlog.size, err: error },
-          'Redis is lost: verdicts wait until it is back, none is forgotten',
+          'Redis connection lost: verdicts wait until it reconnects, none is lost',
         );
       },
     });
@@ -266,13 +273,13 @@ class Responder {
       this.#caughtUp = true;
     };
     this.#verdicts.read(caughtUp).catch((error: Error) => signal.aborted || fail(error));
-    const keeping = this.#keeper.watch().catch((error: Error) => {
+    const watching = this.#quarantineController.watch().catch((error: Error) => {
       if (!signal.aborted) fail(error);
     });
-    onStop('quarantines', () => keeping);
+    onStop('quarantines', () => watching);
   }
 
-  /** Resolves when what was there at the start is folded, or at the end. */
+  /** Resolves when the records that exist at the start are applied, or at shutdown. */
   #readResponses(fail: (error: Error) => void): Promise<void> {
     return new Promise((resolve) => {
       this.#ctx.signal.addEventListener('abort', () => resolve(), { once: true });
@@ -285,7 +292,7 @@ class Responder {
     const { verdictId } = placed.verdict;
     await this.#configLog.whenCaughtUpTo(placed.atMicros - POLICY_SETTLE_MICROS);
     await this.#step('verdict-read', { verdictId, action: '' });
-    const tasks = tasksOf(placed, this.#book, this.#ledger);
+    const tasks = tasksOf(placed, this.#policies, this.#ledger);
     this.#metrics.verdicts.inc({ matched: tasks.length > 0 ? 'yes' : 'no' });
     this.#backlog.put(placed, tasks, this.#ledger);
     const added = this.#schedule(this.#jobsOf(verdictId));
@@ -302,18 +309,18 @@ class Responder {
     return this.#backlog.jobsOf(verdictId, this.#ledger, this.#now());
   }
 
-  #onRemade(stream: string): void {
-    this.#metrics.streamsRemade.inc({ stream });
-    this.#ctx.log.warn({ stream }, 'a stream was made anew; it is read from its beginning');
+  #onRecreated(stream: string): void {
+    this.#metrics.streamsRecreated.inc({ stream });
+    this.#ctx.log.warn({ stream }, 'stream recreated; reading it from its beginning');
   }
 
-  #onFolded(taskId: string, response: Response): void {
+  #onApplied(taskId: string, response: Response): void {
     const { verdictId, phase, reasonCode } = response;
     if (phaseGroupOf(phase) === 'terminal') {
       const sequence = this.#backlog.ended(verdictId, taskId);
-      // The next step of its policy may begin.
+      // The next step of the policy may start.
       if (sequence !== null) void this.#schedule(this.#jobsOf(verdictId));
-      if (sequence !== null && STAND_IN_REASONS.has(reasonCode)) this.#replan(sequence);
+      if (sequence !== null && SUBSTITUTE_REASONS.has(reasonCode)) this.#replan(sequence);
     } else if (phase === 'approved') {
       void this.#schedule(this.#jobsOf(verdictId).filter(({ job }) => job.taskId === taskId));
     } else if (phase === 'pending') {
@@ -323,29 +330,30 @@ class Responder {
     }
   }
 
-  /** A removal was refused: the quarantine that stands in for it, if any, goes into the queue. */
+  /** A removal was refused: adds the job of its substitute quarantine, if any. */
   #replan(sequence: number): void {
     this.#verdicts.get(sequence).then(
       (placed) => {
         if (!placed) return;
-        this.#backlog.put(placed, tasksOf(placed, this.#book, this.#ledger), this.#ledger);
+        this.#backlog.put(placed, tasksOf(placed, this.#policies, this.#ledger), this.#ledger);
         return this.#schedule(this.#jobsOf(placed.verdict.verdictId));
       },
-      (error: Error) => this.#ctx.log.warn({ err: error }, 'a stopped deletion is planned again at the next start'),
+      (error: Error) =>
+        this.#ctx.log.warn({ err: error }, 'cannot plan the substitute of a refused removal; the next start plans it'),
     );
   }
 
   #onConfig(change: Parameters<PolicyHistory['apply']>[0]): void {
-    const before = new Set(this.#book.refused().map(({ sequence }) => sequence));
-    this.#book.apply(change);
+    const before = new Set(this.#policies.refused().map(({ sequence }) => sequence));
+    this.#policies.apply(change);
     const isOurs = /^(response|disarm)\./.test(change.key);
-    if (isOurs) this.#teller.tell();
+    if (isOurs) this.#statusReporter.tell();
     const { clock } = this.#ctx;
     if (isOurs && change.timestampMicros >= this.#startedMicros)
       this.#metrics.policyRead.observe(Math.max(0, clock.nowMicros() - change.timestampMicros) / 1e6);
-    for (const { key, sequence, reason } of this.#book.refused()) {
+    for (const { key, sequence, reason } of this.#policies.refused()) {
       if (!before.has(sequence))
-        this.#ctx.log.error({ key, sequence, reason }, 'refused; the last good one stays in force');
+        this.#ctx.log.error({ key, sequence, reason }, 'configuration refused; the last valid version stays in force');
     }
   }
 
@@ -357,32 +365,32 @@ class Responder {
     return this.#backlog.jobs(this.#ledger, this.#now(), aheadMs, this.#ctx.config.approvalTimeoutMs);
   }
 
-  /** Queues the steps that have waited long enough for an earlier one. */
+  /** Adds the jobs of steps whose wait is over. */
   #release(): void {
     if (this.#order.size > 0) void this.#schedule(this.#dueJobs(0));
   }
 
-  /** Puts whatever is due before the scan after the next one into the queue; what is there already stays. */
+  /** Adds the jobs of the next two scan intervals; existing jobs do not change. */
   #scan(): void {
     const { clock, config } = this.#ctx;
     const nowMicros = clock.nowMicros();
     const aheadMs = 2 * config.scanIntervalMs;
     this.#metrics.scans.inc();
     this.#ledger.prune(nowMicros);
-    void this.#keeper.reconcile();
+    void this.#quarantineController.reconcile();
     const jobs = this.#dueJobs(aheadMs);
     jobs.push(...undoJobs(this.#ledger, nowMicros, aheadMs, (taskId) => this.#undos.isCleared(taskId)));
     void this.#schedule(jobs);
   }
 
-  /** Never rejects: what Redis does not take now, a scan puts in later. */
+  /** Never rejects: a later scan adds jobs that Redis does not accept now. */
   async #schedule(jobs: readonly QueuedJob[]): Promise<void> {
     if (jobs.length === 0 || !this.#queues) return;
     try {
       await this.#queues.add(jobs);
     } catch (error) {
       this.#metrics.scheduleFailures.inc(jobs.length);
-      this.#ctx.log.debug({ err: error, jobs: jobs.length }, 'Redis did not take jobs');
+      this.#ctx.log.debug({ err: error, jobs: jobs.length }, 'Redis did not accept jobs');
       return;
     }
     for (const { job } of jobs) await this.#step('job-added', { verdictId: job.verdictId, action: job.action });

@@ -1,6 +1,7 @@
 /**
- * What an action is. Each stands in a file of its own beside this one. All are safe to carry out again: names of what they create are a
- * function of the task, changes carry the pod's UID as a precondition, and a second call finds what the first has made.
+ * The interface of actions; each has a file in this folder. All actions are idempotent. The names
+ * of created objects are derived from the task, and changes have the pod's UID as precondition. A
+ * second call finds the result of the first.
  */
 import type { Facts, QuarantineBucket, Task } from '@bailiff/response';
 import type { CaptureAnswer, CaptureRequest, PodCapture, Response, Verdict } from '@bailiff/schemas';
@@ -10,37 +11,37 @@ export interface ActionContext {
   task: Task;
   verdict: Verdict;
   facts: Facts;
-  /** When the `started` record was written (microseconds): the same at every try. */
+  /** Time of the `started` record in microseconds: equal at every attempt. */
   startedAtMicros: number;
-  /** Longest grace period of a removal whose step names none. */
+  /** Upper bound of the grace period if the step has none. */
   maxGraceSeconds: number;
-  /** When the effect ends; null when it does not. */
+  /** When the effect expires; null = never. */
   expiresAtMicros: number | null;
   nowMs: number;
   api: Api;
   quarantine: QuarantineBucket;
-  /** Asks a node's collector. @throws BusError, Error for an answer that is none */
+  /** Requests a capture from a node's collector. @throws BusError; Error for an invalid reply */
   requestCapture(node: string, request: CaptureRequest): Promise<CaptureAnswer>;
 }
 
-/** What came of it; a failure is thrown, unless no further try could mend it. */
+/** Outcome of an action. A failure that a retry may fix is thrown instead. */
 export interface Outcome {
   /** Empty for plain success. */
   reasonCode: string;
   reason: string;
-  /** True when the effect is another's and so not to be undone at this task's time. */
+  /** The effect belongs to another task, so this task does not undo it. */
   isForeign?: boolean;
-  /** A person decided meanwhile that it is not to be. */
+  /** A person has refused it meanwhile. */
   refused?: boolean;
-  /** Nothing came of it, and trying again would not help. */
+  /** Failed for good: a retry would not help. */
   failed?: boolean;
   capture?: PodCapture;
-  /** Asked for and under way: the task is looked at again, and has not ended. */
-  underWay?: boolean;
+  /** Requested and in progress: the task is checked again later. */
+  inProgress?: boolean;
 }
 
 export interface UndoContext {
-  /** The `succeeded` record that is to be undone. */
+  /** The `succeeded` record to undo. */
   done: Response;
   nowMs: number;
   api: Api;
@@ -48,20 +49,23 @@ export interface UndoContext {
 }
 
 export interface Action {
-  /** Of a task that was started by a process that may have died: has it had its effect? */
+  /** Whether the effect exists. For a started task whose process may have died. */
   tookEffect(context: ActionContext): Promise<boolean> | boolean;
-  /** Accepted by the API server and not over yet: only `carryOut` says what comes of it, and no guard can take it back. */
-  isUnderWay?(context: ActionContext): boolean;
+  /**
+   * Whether the API server has accepted the change but not completed it. Guards cannot stop it any
+   * more.
+   */
+  isInProgress?(context: ActionContext): boolean;
   carryOut(context: ActionContext): Promise<Outcome>;
-  /** Ends the effect, unless a later verdict has taken it over. */
+  /** Ends the effect unless a later verdict owns it. */
   undo?(context: UndoContext): Promise<Outcome>;
 }
 
-/** How a task signs what it has changed. */
+/** The mark by which a task recognizes its own changes. */
 export function markOf({ verdictId, policy }: { verdictId: string; policy: string }): string {
   return `${verdictId}/${policy}`;
 }
 
 export const DONE: Outcome = { reasonCode: '', reason: '' };
-export const POD_GONE: Outcome = { reasonCode: 'pod-gone', reason: 'the pod is gone and its marks with it' };
-export const SUPERSEDED: Outcome = { reasonCode: 'superseded', reason: 'a later verdict has taken it over' };
+export const POD_GONE: Outcome = { reasonCode: 'pod-gone', reason: 'the pod and its marks are gone' };
+export const SUPERSEDED: Outcome = { reasonCode: 'superseded', reason: 'a later verdict owns the effect now' };

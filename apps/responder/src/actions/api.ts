@@ -1,22 +1,23 @@
 /**
- * The API server as one task sees it: each request is sent once (the queue tries again, so that tries are counted in one place), and the
- * last change that was asked for is kept for the record. `afterChange` is called after every change the server has accepted.
+ * API server client of one task. It sends each request once, because the queue counts and repeats
+ * attempts, and keeps the last change request for the record.
  */
 import { type KubeApi, KubeError, type RequestOptions } from '@bailiff/kube';
 
-/** The last change that was asked of the API server. */
+/** The last change request to the API server. */
 export interface ApiTrace {
   verb: string;
   path: string;
-  /** HTTP status; 0 when no answer came. */
+  /** HTTP status; 0 without a response. */
   status: number;
 }
 
 export interface ApiOptions {
-  /** For one request. */
+  /** Per request. */
   timeoutMs: number;
   signal?: AbortSignal;
   beforeFirstChange?: () => void;
+  /** Called after each change that the server has accepted. */
   afterChange?: () => Promise<void> | void;
 }
 
@@ -41,11 +42,11 @@ export class Api implements KubeApi {
     if (!this.trace) beforeFirstChange?.();
     this.trace = trace;
     try {
-      const answer = await this.#kube.request<T>(once);
-      // The client gives the object, not the status; these are what the API answers when it has done what was asked.
+      const object = await this.#kube.request<T>(once);
+      // The client returns no status; the API uses these for success.
       trace.status = verb === 'POST' ? 201 : 200;
       await afterChange?.();
-      return answer;
+      return object;
     } catch (error) {
       if (error instanceof KubeError) trace.status = error.status;
       throw error;
@@ -57,7 +58,7 @@ export class Api implements KubeApi {
   }
 }
 
-/** True when the error is a KubeError of this code. */
+/** Whether the error is a KubeError with this code. */
 export function isKube(error: unknown, code: KubeError['code']): error is KubeError {
   return error instanceof KubeError && error.code === code;
 }

@@ -1,4 +1,7 @@
-/** cordon: nothing new is scheduled on the node. The annotation says that it was Bailiff, so that nobody else's cordon is ever undone. */
+/**
+ * cordon: makes the node unschedulable. An annotation marks Bailiff's cordon, so that undo leaves
+ * the cordons of other users alone.
+ */
 
 import { apiPath, getObject } from '@bailiff/kube';
 import { CORDONED_BY, type NodeFacts, nodeFactsOf } from '@bailiff/response';
@@ -27,7 +30,9 @@ export const cordon: Action = {
   },
 };
 
-/** With the version that was read: if somebody cordoned or uncordoned it meanwhile, it is theirs. */
+/**
+ * Patches with the version that was read, so a concurrent cordon or uncordon is not overwritten.
+ */
 async function patchNode(api: ActionContext['api'], node: NodeFacts, mark: string | null): Promise<void> {
   const { uid, name, resourceVersion } = node;
   await api.request({

@@ -1,4 +1,4 @@
-// What becomes of a removal that the API server has accepted.
+// Removals after the API server has accepted them.
 
 import { type KubeApi, KubeError, type RequestOptions } from '@bailiff/kube';
 import { podFactsOf, type QuarantineBucket, type Task } from '@bailiff/response';
@@ -12,7 +12,7 @@ const verdict = sampleVerdict();
 const uid = verdict.pod?.uid ?? '';
 const going = { deletionTimestamp: 'now', deletionGracePeriodSeconds: 5 };
 
-/** @param pod its metadata now; null when it is gone */
+/** @param pod its current metadata; null if it is gone */
 function world(pod: Record<string, unknown> | null) {
   const asked: RequestOptions[] = [];
   let stored: { value: Uint8Array; revision: number; deleted: boolean } | null = null;
@@ -47,24 +47,24 @@ function world(pod: Record<string, unknown> | null) {
   return { contextAt, asked, cutOff };
 }
 
-test('delete - a pod that is still there is looked at again until its bound, and then the task has failed with the pod cut off', async () => {
+test('delete - an existing pod is polled until its bound; then the task fails and the pod stays in quarantine', async () => {
   const { contextAt, asked, cutOff } = world(going);
   const boundMs = 5_000 + REMOVAL_MARGIN_MS;
-  expect(await deleteAction.carryOut(contextAt(boundMs - 1))).toMatchObject({ underWay: true });
+  expect(await deleteAction.carryOut(contextAt(boundMs - 1))).toMatchObject({ inProgress: true });
   const end = await deleteAction.carryOut(contextAt(boundMs));
   expect(end).toMatchObject({ failed: true, reasonCode: 'not-gone' });
   expect(cutOff()).toBe(1);
-  // The deletion that is under way ends in time, so none is asked for.
+  // The deletion in progress ends in time, so no new one is requested.
   expect(asked.every(({ verb = 'GET' }) => verb === 'GET')).toBe(true);
 });
 
-test('delete - a deletion under way that would take longer is asked for again, with less', async () => {
+test('delete - a deletion in progress with a longer grace period is requested again with a shorter one', async () => {
   const { contextAt, asked } = world({ ...going, deletionGracePeriodSeconds: 31_536_000 });
   await deleteAction.carryOut(contextAt(0));
   expect(asked[0]).toMatchObject({ verb: 'DELETE', body: { gracePeriodSeconds: 5, preconditions: { uid } } });
 });
 
-test('delete - a pod that has gone took effect, and its entry goes with it; one that is going has not', async () => {
+test('delete - effect: the pod is gone, and its entry is removed; not while it terminates', async () => {
   const { contextAt, cutOff } = world(going);
   await deleteAction.carryOut(contextAt(0));
   expect(await deleteAction.tookEffect(contextAt(1))).toBe(false);

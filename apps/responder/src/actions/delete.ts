@@ -1,9 +1,10 @@
 /**
- * delete: the pod is deleted, on the condition that it is still the pod the verdict is about, and has succeeded when it is gone.
+ * delete: deletes the pod if it is still the pod of the verdict. Succeeds when the pod is gone.
  *
- * The pod's author chooses its grace period and may ignore SIGTERM, so the period is bounded, and until the pod is gone its node drops its
- * traffic: an entry in the node's list, without label and NetworkPolicy. A pod that is still there REMOVAL_MARGIN_MS after its grace period
- * (a finalizer, a node that is down) ends the task as failed; its entry stays until its time.
+ * The pod's author chooses its grace period and may ignore SIGTERM. So the period is bounded, and
+ * the node drops the pod's traffic until it is gone, by an entry in its quarantine list. If the pod
+ * exists REMOVAL_MARGIN_MS after its grace period (finalizer, node down), the task fails and the
+ * entry stays.
  */
 
 import { encodeToken } from '@bailiff/bus';
@@ -20,58 +21,60 @@ import {
 } from '@bailiff/response';
 import { type Action, type ActionContext, DONE, type Outcome } from './action.ts';
 
-/** From the end of the grace period: the kubelet kills, unmounts and reports. */
+/** Time after the grace period for the kubelet to kill, unmount and report. */
 export const REMOVAL_MARGIN_MS = 30_000;
-/** How often a pod that is being deleted is looked at. */
-export const REMOVAL_LOOK_MS = 500;
-/** End of the entry of a pod that never goes. */
-const CUT_OFF_MS = 24 * 3_600_000;
+/** Poll interval of a deletion in progress. */
+export const REMOVAL_POLL_MS = 500;
+/** Length of the quarantine entry of a pod that does not terminate. */
+const ISOLATION_MS = 24 * 3_600_000;
 
-const ALREADY_GONE: Outcome = { reasonCode: 'already-gone', reason: 'the pod went before it could be removed' };
-const UNDER_WAY: Outcome = { ...DONE, underWay: true };
+const ALREADY_GONE: Outcome = { reasonCode: 'already-gone', reason: 'the pod was gone before the removal' };
+const IN_PROGRESS: Outcome = { ...DONE, inProgress: true };
 
 export const deleteAction: Action = {
-  tookEffect: hasGone,
-  isUnderWay: isGoing,
+  tookEffect: isGone,
+  isInProgress: isTerminating,
   carryOut: (context) => remove(context, deletePod),
 };
 
-/** The pod is gone, or another has its name. The entry that cut it off goes with it. */
-export async function hasGone(context: ActionContext): Promise<boolean> {
+/**
+ * Whether the pod is gone or its name belongs to another pod. If so, removes its quarantine entry.
+ */
+export async function isGone(context: ActionContext): Promise<boolean> {
   const { verdict, facts } = context;
   if (facts.pod && isSamePod(facts.pod, verdict.pod?.uid ?? '')) return false;
   await reconnect(context);
   return true;
 }
 
-export function isGoing({ task, verdict, facts: { pod }, maxGraceSeconds }: ActionContext): boolean {
+export function isTerminating({ task, verdict, facts: { pod }, maxGraceSeconds }: ActionContext): boolean {
   return pod !== null && isSamePod(pod, verdict.pod?.uid ?? '') && isBeingDeleted(pod, task, maxGraceSeconds);
 }
 
-/** @param call asks for the removal; false when the pod was gone already */
+/** @param call requests the removal; returns false if the pod was gone already */
 export async function remove(context: ActionContext, call: typeof deletePod): Promise<Outcome> {
   const { task, verdict, api, facts, maxGraceSeconds } = context;
   const { namespace, name, uid } = facts.pod as PodFacts;
   const gracePeriodSeconds = graceSecondsOf(facts.pod as PodFacts, task, maxGraceSeconds);
-  if (!isGoing(context) && !(await call(api, { namespace, name, uid, gracePeriodSeconds }))) return ALREADY_GONE;
+  if (!isTerminating(context) && !(await call(api, { namespace, name, uid, gracePeriodSeconds }))) return ALREADY_GONE;
   const body = await getPod(api, { namespace, name });
   if (!body || !isSamePod(podFactsOf(body), verdict.pod?.uid ?? '')) {
     await reconnect(context);
     return DONE;
   }
-  await cutOff(context);
+  await isolate(context);
   const waitedMs = context.nowMs - context.startedAtMicros / 1000;
   const boundMs = gracePeriodSeconds * 1000 + REMOVAL_MARGIN_MS;
-  if (waitedMs < boundMs) return UNDER_WAY;
+  if (waitedMs < boundMs) return IN_PROGRESS;
   const { deletionGraceSeconds } = podFactsOf(body);
   return {
     reasonCode: 'not-gone',
-    reason: `deleted with ${deletionGraceSeconds ?? gracePeriodSeconds} s of grace and still there after ${Math.round(waitedMs / 1000)} s: it stays cut off. Look for a finalizer, and whether node ${verdict.nodeName} is up`,
+    reason: `deleted with a grace period of ${deletionGraceSeconds ?? gracePeriodSeconds} s and not gone after ${Math.round(waitedMs / 1000)} s: its traffic stays blocked. Check for a finalizer, and whether node ${verdict.nodeName} is up`,
     failed: true,
   };
 }
 
-async function cutOff(context: ActionContext): Promise<void> {
+async function isolate(context: ActionContext): Promise<void> {
   const { verdict, quarantine, nowMs } = context;
   const { uid: podUid = '', namespace: podNamespace = '', name: podName = '' } = verdict.pod ?? {};
   const { verdictId } = verdict;
@@ -82,17 +85,17 @@ async function cutOff(context: ActionContext): Promise<void> {
   );
 }
 
-/** Takes out the entry of `cutOff`; one with a later end is another task's. */
+/** Removes the entry of `isolate`. An entry with another end belongs to another task. */
 async function reconnect(context: ActionContext): Promise<void> {
   const { verdict, quarantine, nowMs } = context;
   const which = { podUid: verdict.pod?.uid ?? '', untilMs: endMs(context) };
   await editQuarantine(quarantine, encodeToken(verdict.nodeName), verdict.nodeName, (list) => {
-    const there = list.entries.find(({ podUid }) => podUid === which.podUid);
-    return there && Date.parse(there.until) === which.untilMs
+    const existing = list.entries.find(({ podUid }) => podUid === which.podUid);
+    return existing && Date.parse(existing.until) === which.untilMs
       ? withoutEntry(list, which, nowMs)
       : { list, outcome: 'kept' };
   });
 }
 
-/** The same at every try, which is how a task knows its entry. */
-const endMs = ({ startedAtMicros }: ActionContext) => Math.floor(startedAtMicros / 1000) + CUT_OFF_MS;
+/** Equal at every attempt: a task recognizes its entry by it. */
+const endMs = ({ startedAtMicros }: ActionContext) => Math.floor(startedAtMicros / 1000) + ISOLATION_MS;

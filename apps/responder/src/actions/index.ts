@@ -1,4 +1,4 @@
-/** The actions by name. */
+/** All actions by name. */
 import type { ResponseAction } from '@bailiff/schemas';
 import type { Action } from './action.ts';
 import { capture } from './capture.ts';

@@ -1,4 +1,6 @@
-/** label: the verdict's level as a label of the pod, where selectors, dashboards and network policies can see it. */
+/**
+ * label: sets the verdict's level as a pod label for selectors, dashboards and network policies.
+ */
 
 import { apiPath, getPod, patchPod } from '@bailiff/kube';
 import { isSamePod, type PodFacts, podFactsOf, VERDICT_ID, VERDICT_LABEL } from '@bailiff/response';
@@ -26,7 +28,7 @@ export const label: Action = {
       verb: 'PATCH',
       path: apiPath`/api/v1/namespaces/${pod.namespace}/pods/${pod.name}`,
       body: {
-        // With the version that was read: a verdict that labels it in between must not lose its label.
+        // With the version that was read, so a label of a later verdict is not removed.
         metadata: {
           uid: pod.uid,
           resourceVersion: pod.resourceVersion,

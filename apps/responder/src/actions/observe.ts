@@ -1,6 +1,7 @@
 /**
- * observe: a Kubernetes Event on the pod (or on the node, for a verdict about a node), so that `kubectl describe` tells the story. It names
- * the pod by its uid, so it is never taken for one about a later pod of that name.
+ * observe: creates a Kubernetes Event on the pod, or on the node for a verdict about a node, which
+ * `kubectl describe` shows. The Event has the pod's uid, so it does not appear on a later pod of
+ * that name.
  */
 
 import { apiPath, createEvent, getObject } from '@bailiff/kube';
@@ -8,7 +9,7 @@ import { isSamePod } from '@bailiff/response';
 import { type Action, type ActionContext, DONE } from './action.ts';
 import { isKube } from './api.ts';
 
-/** Kubernetes names hold 253 characters at most; this leaves room for the task's part. */
+/** Kubernetes names have at most 253 characters; this leaves room for the task id. */
 const MAX_PREFIX = 230;
 const REASON = 'BailiffVerdict';
 const COMPONENT = 'bailiff-responder';
@@ -23,7 +24,8 @@ export const observe: Action = {
     const { task, verdict, startedAtMicros, api } = context;
     const { pod } = verdict;
     if (!pod) return onNode(context);
-    // The event's name is the task's own, so an earlier try whose answer was lost is found, not repeated.
+    // The name is derived from the task, so the Event of an earlier attempt is found and not
+    // repeated.
     await createEvent(api, {
       name: eventOf(task.taskId, verdict).name,
       pod: { namespace: pod.namespace, name: pod.name, uid: uidOf(context) },
@@ -44,7 +46,7 @@ async function onNode({ task, verdict, startedAtMicros, api }: ActionContext): P
     apiVersion: 'v1',
     kind: 'Event',
     metadata: { namespace, name },
-    // The convention of kubelet and kubectl: a node's events name the node as its uid.
+    // Convention of kubelet and kubectl: the uid of a node in its events is its name.
     involvedObject: { apiVersion: 'v1', kind: 'Node', name: verdict.nodeName, uid: verdict.nodeName },
     type: 'Warning',
     reason: REASON,
@@ -62,7 +64,7 @@ async function onNode({ task, verdict, startedAtMicros, api }: ActionContext): P
   return DONE;
 }
 
-/** For the API's picture of a static pod, the uid that the API knows. */
+/** For a mirror pod, its uid in the API. */
 function uidOf({ verdict, facts }: ActionContext): string {
   const uid = verdict.pod?.uid ?? '';
   return facts.pod && isSamePod(facts.pod, uid) ? facts.pod.uid : uid;

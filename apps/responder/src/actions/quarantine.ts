@@ -1,7 +1,7 @@
 /**
- * quarantine: the pod's traffic is dropped in both directions by its node's kernel. The entry under `bailiff_quarantine/<node>` is what
- * enforces and comes first; the pod's label and a NetworkPolicy owned by the pod (so that it goes with the pod) are the visible record.
- * An object of somebody else under the record's name is never overwritten.
+ * quarantine: the node's kernel drops the pod's traffic in both directions. The entry under
+ * `bailiff_quarantine/<node>` enforces it and is written first. A pod label and a NetworkPolicy
+ * owned by the pod are the visible record. An existing object of another owner is not overwritten.
  */
 
 import { encodeToken } from '@bailiff/bus';
@@ -43,8 +43,8 @@ export const quarantine: Action = {
   async tookEffect(context) {
     const { list } = await readQuarantine(context.quarantine, keyOf(context), context.verdict.nodeName);
     const entry = entryOf(context);
-    const there = list.entries.find((other) => other.podUid === entry.podUid);
-    if (!there || Date.parse(there.until) < Date.parse(entry.until)) return false;
+    const existing = list.entries.find((other) => other.podUid === entry.podUid);
+    if (!existing || Date.parse(existing.until) < Date.parse(entry.until)) return false;
     const pod = context.facts.pod;
     return (
       pod !== null &&
@@ -58,15 +58,15 @@ export const quarantine: Action = {
     const outcome = await editQuarantine(context.quarantine, keyOf(context), nodeName, (list) =>
       withEntry(list, entryOf(context), context.nowMs),
     );
-    if (outcome === 'released') return outOf(context);
+    if (outcome === 'released') return releasedMeanwhile(context);
     const record = await writeRecord(context.api, context.facts.pod as PodFacts, context.task.policy);
-    // A release in between finds no mark to take away where the mark was not there yet.
+    // A concurrent release may have run before the record existed, and so has not removed it.
     const { list } = await readQuarantine(context.quarantine, keyOf(context), nodeName);
-    if (isReleased(list, entryOf(context))) return outOf(context);
+    if (isReleased(list, entryOf(context))) return releasedMeanwhile(context);
     if (outcome !== 'held') return record;
     return {
       reasonCode: ALREADY_QUARANTINED,
-      reason: 'it is in quarantine by another verdict, for no less long',
+      reason: 'another verdict keeps the pod in quarantine at least as long',
       isForeign: true,
     };
   },
@@ -82,7 +82,8 @@ export const quarantine: Action = {
 };
 
 /**
- * After a person's release: takes away the visible record, unless the pod is in quarantine again. Safe to call at any time.
+ * After a release by a person: removes the visible record, unless the pod is in quarantine again.
+ * Safe at any time.
  */
 export async function clearReleased({ done, api, quarantine: bucket }: UndoContext): Promise<Outcome> {
   const { list } = await readQuarantine(bucket, encodeToken(done.nodeName), done.nodeName);
@@ -90,8 +91,8 @@ export async function clearReleased({ done, api, quarantine: bucket }: UndoConte
   return { ...(await removeRecord(api, done)), reasonCode: RELEASED };
 }
 
-/** What a person has released meanwhile: no mark of ours is left standing. */
-async function outOf({ api, verdict }: ActionContext): Promise<Outcome> {
+/** A person released the pod during the action: removes the visible record. */
+async function releasedMeanwhile({ api, verdict }: ActionContext): Promise<Outcome> {
   const { uid = '', namespace = '', name = '' } = verdict.pod ?? {};
   await removeRecord(api, { podUid: uid, podNamespace: namespace, podName: name });
   return { reasonCode: RELEASED, reason: 'a person released the pod meanwhile', refused: true };
@@ -119,11 +120,11 @@ async function writeRecord(api: Api, pod: PodFacts, policy: string): Promise<Out
     await createNetworkPolicy(api, networkPolicyOf(pod, policy));
   } catch (error) {
     if (!isKube(error, 'KUBE_ALREADY_EXISTS')) throw error;
-    const there = await getNetworkPolicy(api, pod.namespace, policyName(pod.uid));
-    if (there !== null && !isOwnedBy(there, pod.uid)) {
+    const existing = await getNetworkPolicy(api, pod.namespace, policyName(pod.uid));
+    if (existing !== null && !isOwnedBy(existing, pod.uid)) {
       return {
         reasonCode: 'record-name-taken',
-        reason: `in force, but a NetworkPolicy of somebody else is called ${policyName(pod.uid)}`,
+        reason: `in force, but another NetworkPolicy has the name ${policyName(pod.uid)}`,
       };
     }
   }
@@ -150,7 +151,7 @@ function isOwnedBy(object: KubeObject, uid: string): boolean {
   return (object.metadata.ownerReferences ?? []).some((owner) => owner.uid === uid);
 }
 
-/** Selects the one pod by its label and allows nothing, in either direction. */
+/** A NetworkPolicy that selects the pod by its label and allows no traffic. */
 function networkPolicyOf(pod: PodFacts, policy: string) {
   return {
     metadata: {

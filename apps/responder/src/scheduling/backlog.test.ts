@@ -11,7 +11,7 @@ const policies = new Map([
 const SECOND = 1_000_000;
 
 describe('backlog', () => {
-  it('unanswered - a task that was due long ago and has not ended; one that was begun has the same time to end', () => {
+  it('overdue - a task that was due long ago and has not ended; a started one has the same grace period', () => {
     const backlog = new Backlog(new OrderGate());
     const ledger = new Ledger();
     const verdict = sampleVerdict({ verdictId: 'v1' });

@@ -1,7 +1,7 @@
 /**
- * Verdicts with a task that has not ended, as this process knows them, and the jobs that must be in the queue for them. Kept small: the
- * verdict itself is read again by its sequence when a job runs. It is derived from the two streams alone, so it is the same after every
- * start; Redis may forget everything.
+ * The backlog: verdicts with an open task, and the jobs that the queues need for them. It keeps no
+ * verdicts: a job reads its verdict again by sequence. VERDICTS and RESPONSES determine it, so it
+ * is the same after every start, even if Redis is empty.
  */
 
 import { hasOverdueTask, type Ledger, type Task, type TaskState } from '@bailiff/response';
@@ -9,7 +9,7 @@ import type { Response } from '@bailiff/schemas';
 import type { Job, StoredVerdict } from '../ports.ts';
 import type { OrderGate } from './order-gate.ts';
 
-/** Some 400 bytes each. When it is full the reading of VERDICTS waits. */
+/** Some 400 bytes each. At this bound the reader of VERDICTS waits. */
 export const MAX_OUTSTANDING = 50_000;
 
 export interface QueuedJob {
@@ -18,7 +18,7 @@ export interface QueuedJob {
   job: Job;
 }
 
-/** The time, by both clocks. */
+/** The time by wall clock and monotonic clock. */
 export interface Now {
   micros: number;
   monotonicMs: number;
@@ -33,7 +33,7 @@ export class Backlog {
   readonly #order: OrderGate;
   #verdicts = new Map<string, Outstanding>();
 
-  /** @param order tasks that must wait for another of their verdict get no job yet */
+  /** @param order holds back the jobs of tasks that wait for another task of their verdict */
   constructor(order: OrderGate) {
     this.#order = order;
   }
@@ -45,7 +45,7 @@ export class Backlog {
     return this.#verdicts.size >= MAX_OUTSTANDING;
   }
 
-  /** Takes a verdict's plan (again, when it has changed); one without an open task is not kept. */
+  /** Stores or replaces the plan of a verdict; a verdict without open tasks is not stored. */
   put({ verdict, sequence }: StoredVerdict, tasks: readonly Task[], ledger: Ledger): void {
     const open = tasks.filter(({ taskId }) => !ledger.isClosed(taskId));
     if (open.length === 0) {
@@ -58,7 +58,10 @@ export class Backlog {
     this.#verdicts.set(verdict.verdictId, { sequence, tasks: kept });
   }
 
-  /** Drops a task that has ended, and its verdict with the last of them. Answers the sequence of the verdict while it is kept. */
+  /**
+   * Removes an ended task, and the verdict with its last task. Returns the verdict's sequence if it
+   * was stored.
+   */
   ended(verdictId: string, taskId: string): number | null {
     const verdict = this.#verdicts.get(verdictId);
     if (!verdict) return null;
@@ -67,19 +70,25 @@ export class Backlog {
     return verdict.sequence;
   }
 
-  /** VERDICTS was made anew: what stood under these sequences is gone, and what the new stream holds is told again. */
+  /**
+   * VERDICTS was recreated: the stored sequences are void, and the new stream is read from its
+   * start.
+   */
   clear(): void {
     this.#verdicts.clear();
   }
 
-  /** Verdicts with a task that is overdue. */
+  /** Number of verdicts with an overdue task. */
   unanswered(ledger: Ledger, nowMicros: number, graceMs: number): number {
     let count = 0;
     for (const { tasks } of this.#verdicts.values()) if (hasOverdueTask(tasks, ledger, nowMicros, graceMs)) count += 1;
     return count;
   }
 
-  /** The verdicts' jobs that are to begin within the time; those that wait for a person are left out until their time is up. */
+  /**
+   * Jobs that start within `aheadMs`, without tasks that wait for an approval within its time
+   * limit.
+   */
   jobs(ledger: Ledger, now: Now, aheadMs: number, approvalTimeoutMs: number): QueuedJob[] {
     const jobs: QueuedJob[] = [];
     for (const { sequence, tasks } of this.#verdicts.values()) {
@@ -93,14 +102,16 @@ export class Backlog {
     return jobs;
   }
 
-  /** The jobs of one verdict, whenever they begin. */
+  /** All jobs of one verdict. */
   jobsOf(verdictId: string, ledger: Ledger, now: Now): QueuedJob[] {
     const { tasks = [], sequence = 0 } = this.#verdicts.get(verdictId) ?? {};
     const free = tasks.filter((task) => !this.#isHeld(task, tasks, ledger, now));
     return free.map((task) => doJob(task, sequence, now.micros));
   }
 
-  /** Of a task that is due later, its own delay is the wait: it asks when its job runs. */
+  /**
+   * A task that is due later is not held: its job has a delay and checks the order when it runs.
+   */
   #isHeld(task: Outstanding['tasks'][number], tasks: Outstanding['tasks'], ledger: Ledger, now: Now): boolean {
     return task.dueAtMicros <= now.micros && this.#order.isHeld(task, tasks, ledger, now.monotonicMs);
   }
@@ -114,14 +125,16 @@ function waitsForApproval(state: TaskState | undefined, nowMicros: number, appro
 function doJob(task: Outstanding['tasks'][number], sequence: number, nowMicros: number): QueuedJob {
   const { taskId, verdictId, policy, action, dueAtMicros, substitute } = task;
   return {
-    // A quarantine step that was brought forward must not be held up by its own delayed job.
+    // A quarantine step that is brought forward needs another id than its delayed job.
     id: substitute ? `${taskId}-now` : taskId,
     delayMs: Math.max(0, (dueAtMicros - nowMicros) / 1000),
     job: { kind: 'do', taskId, action, verdictId, policy, sequence, tries: 0, failingSinceMs: 0 },
   };
 }
 
-/** Jobs that end effects: those whose time comes within `aheadMs`, and records of released quarantines not yet taken away. */
+/**
+ * Jobs that undo expired effects within `aheadMs`, or remove the records of released quarantines.
+ */
 export function undoJobs(
   ledger: Ledger,
   nowMicros: number,

@@ -15,18 +15,18 @@ const ends = (closed: readonly Task[] = [], pending: readonly Task[] = []): Task
 const held = (one: Task, tasks: readonly Task[], has = ends(), nowMs = 0) =>
   new OrderGate().isHeld(one, tasks, has, nowMs);
 
-test('order - a step waits until each earlier one of its policy has ended, and the first one for none', () => {
+test('order - a step waits until every earlier step of its policy has ended', () => {
   expect(held(observe, plan)).toBe(false);
   expect(held(label, plan)).toBe(true);
   expect(held(label, plan, ends([observe]))).toBe(false);
   expect(held(remove, plan, ends([observe]))).toBe(true);
   expect(held(remove, plan, ends([observe, label]))).toBe(false);
-  // As the backlog has it: without what has ended.
+  // As in the backlog: without ended tasks.
   expect(held(remove, [label, remove])).toBe(true);
   expect(held(remove, [remove])).toBe(false);
 });
 
-test('order - the wait ends at its bound, and does not begin again', () => {
+test('order - the wait ends at its bound and does not restart', () => {
   const gate = new OrderGate();
   expect(gate.isHeld(remove, plan, ends(), 1_000)).toBe(true);
   expect(gate.isHeld(remove, plan, ends(), 1_000 + ORDER_WAIT_MS - 1)).toBe(true);
@@ -36,20 +36,20 @@ test('order - the wait ends at its bound, and does not begin again', () => {
   expect(gate.size).toBe(0);
 });
 
-test('order - what is due later is later, wherever it is listed', () => {
+test('order - a later due time is later, regardless of the list order', () => {
   const late = task('label', 5);
   expect(held(remove, [late, remove])).toBe(false);
   expect(held(late, [late, remove])).toBe(true);
 });
 
-test('order - another policy, a step that waits for a person, and a stand-in hold nothing up', () => {
+test('order - no wait for another policy, for a step that needs an approval, or of a substitute', () => {
   expect(held(remove, [task('label', 0, 'a'), remove])).toBe(false);
   expect(held(remove, plan, ends([observe], [label]))).toBe(false);
   expect(held({ ...task('quarantine'), substitute: true }, [...plan, task('quarantine')])).toBe(false);
   expect(held(remove, [{ ...task('quarantine'), substitute: true }, remove])).toBe(false);
 });
 
-test('capture - a removal waits for an open one of its verdict, another policy’s too, and no longer than its bound', () => {
+test('capture - a removal waits for open captures of its verdict, also of other policies, within the bound', () => {
   for (const tasks of [
     [task('capture', 0, 'q'), remove],
     [remove, task('capture')],
@@ -62,7 +62,7 @@ test('capture - a removal waits for an open one of its verdict, another policy�
   }
 });
 
-test('capture - one that has ended or comes later is not waited for; no other action waits for another policy’s', () => {
+test('capture - no wait for an ended or later one; only removals wait for other policies', () => {
   const capture = task('capture', 0, 'q');
   expect(held(remove, [capture, remove], ends([capture]))).toBe(false);
   expect(held(remove, [task('capture', 5), remove])).toBe(false);

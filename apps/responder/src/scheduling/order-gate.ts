@@ -1,41 +1,43 @@
 /**
- * The order of a policy's steps: a step starts when the earlier ones of the same verdict and policy have their terminal record. Queues are one
- * an action, so without this a deletion overtakes the event and the label.
+ * The order of steps: a step waits until the earlier steps of its verdict and policy have ended.
+ * Each action has its own queue, so without this a deletion would overtake the event and the label.
  *
- * An earlier step is one that is due earlier, or is due at the same time and is listed before. It is waited for until ORDER_WAIT_MS after this
- * process first asked; a step that waits for a person is not waited for. A capture, also another policy's, is waited for by every removal
- * that is due no earlier, for CAPTURE_WAIT_MS. A quarantine that stands in for a removal waits for nothing. Verdicts do not wait for each
- * other. Bounds: MAX_WAITING tasks are remembered; the oldest is forgotten, and its wait begins again.
+ * A step waits at most ORDER_WAIT_MS, and not for one that needs an approval. A removal also waits
+ * for captures of other policies, at most CAPTURE_WAIT_MS. A substitute quarantine does not wait.
+ * Bound: MAX_WAITING tasks; beyond it the wait of the oldest restarts.
  */
 import type { Task } from '@bailiff/response';
 
-/** Above what a step and its tries take on a cluster that answers, below what a person would call late. */
+/** Longer than a step with retries takes on a working cluster. */
 export const ORDER_WAIT_MS = 10_000;
-/** Above what asking a node may take (ASK_MS), below what a person would call late. */
+/** Longer than the timeout of a capture request. */
 export const CAPTURE_WAIT_MS = 2_000;
-/** How often a task that is in the queue already looks. */
-export const ORDER_LOOK_MS = 50;
+/** Poll interval of a held task whose job is in the queue. */
+export const ORDER_POLL_MS = 50;
 const REMOVING: ReadonlySet<string> = new Set(['evict', 'delete']);
 const MAX_WAITING = 50_000;
 
 type Ordered = Pick<Task, 'taskId' | 'policy' | 'action' | 'dueAtMicros' | 'substitute'>;
 
-/** What RESPONSES holds of a task. */
+/** State of a task in RESPONSES. */
 export interface TaskEnds {
   isClosed(taskId: string): boolean;
-  /** It waits for a person. */
+  /** Whether it waits for an approval. */
   isPending(taskId: string): boolean;
 }
 
 export class OrderGate {
   readonly #sinceMs = new Map<string, number>();
 
-  /** Tasks that wait, or have waited for their bound. */
+  /** Number of tasks that wait or have reached their bound. */
   get size(): number {
     return this.#sinceMs.size;
   }
 
-  /** Whether the task has to wait. @param tasks all of its verdict, in the order of the plan; those that have ended may be absent */
+  /**
+   * Whether the task has to wait.
+   * @param tasks all tasks of the verdict in plan order; ended ones may be missing
+   */
   isHeld(task: Ordered, tasks: readonly Ordered[], ends: TaskEnds, nowMs: number): boolean {
     const boundMs = waitOf(task, tasks, ends);
     if (boundMs === 0) {
@@ -51,7 +53,7 @@ export class OrderGate {
   }
 }
 
-/** How long the task waits at most for what is open now; 0: nothing is. */
+/** Maximum wait of the task for the open tasks before it; 0 without any. */
 function waitOf(task: Ordered, tasks: readonly Ordered[], ends: TaskEnds): number {
   if (task.substitute) return 0;
   const place = tasks.findIndex(({ taskId }) => taskId === task.taskId);
@@ -63,7 +65,7 @@ function waitOf(task: Ordered, tasks: readonly Ordered[], ends: TaskEnds): numbe
       if (other.dueAtMicros <= task.dueAtMicros) boundMs = Math.max(boundMs, CAPTURE_WAIT_MS);
       return;
     }
-    // A capture goes before the removal wherever it is listed.
+    // A capture precedes a removal, wherever it is listed.
     if (other.policy !== task.policy || other.substitute || (task.action === 'capture' && REMOVING.has(other.action)))
       return;
     const isEarlier = other.dueAtMicros < task.dueAtMicros || (other.dueAtMicros === task.dueAtMicros && at < place);

@@ -2,7 +2,7 @@ import { waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
 import { Queues } from './queues.ts';
 
-it('queues - Redis that never answered is told once with why, and is not waited for at the end', async () => {
+it('queues - an unreachable Redis is reported once with the error, and close does not wait for it', async () => {
   const lost: (Error | null)[] = [];
   const queues = new Queues({
     redis: { path: '/nonexistent/redis.sock' },
@@ -16,7 +16,7 @@ it('queues - Redis that never answered is told once with why, and is not waited 
     onRedisReady: () => undefined,
     onRedisLost: (error) => lost.push(error),
   });
-  await waitFor(() => lost.length > 0, { what: 'it to be told', state: () => queues.problem });
+  await waitFor(() => lost.length > 0, { what: 'the loss to be reported', state: () => queues.problem });
   expect([lost.length, String(lost[0]?.message)]).toEqual([1, expect.stringContaining('/nonexistent/redis.sock')]);
   expect(queues.problem).toContain('/nonexistent/redis.sock');
   await queues.close();

@@ -1,10 +1,12 @@
 /**
- * BullMQ as a scheduler, never as a memory: one queue an action kind (its limiter is a queue's own), job ids that are functions of the task,
- * delays and retries. Whatever Redis forgets is put back from the streams; whatever it holds twice is run once, because the runner looks
- * at the streams first.
+ * Job queues on BullMQ, used for scheduling only: one queue per action, because a rate limit
+ * belongs to a queue, with job ids derived from the tasks. The streams are the source of truth:
+ * scans re-add jobs that Redis lost, and the runner checks the streams first, so a duplicate job
+ * runs once.
  *
- * A job ends at once or is moved to `delayed` with its count of tries; BullMQ's own attempts are not used, because a bound that Redis
- * counts would end with Redis. A job whose worker died is stalled after `lockDurationMs` and taken by another.
+ * A job ends at once or moves to `delayed` with its attempt count. BullMQ's own attempts are
+ * unused: a bound kept in Redis would be lost with Redis. Another worker takes over a job after
+ * `lockDurationMs`.
  */
 import { ACTIONS } from '@bailiff/policy';
 import { type Job as BullJob, DelayedError, Queue, Worker } from 'bullmq';
@@ -13,35 +15,39 @@ import type { Job, JobResult } from '../ports.ts';
 import type { QueuedJob } from './backlog.ts';
 import { RedisConnector } from './redis-connector.ts';
 
-/** Jobs put into one command: a scan of a full backlog must not be one command of megabytes. */
+/** Jobs per command, so that a full backlog does not become one command of megabytes. */
 const ADD_CHUNK = 500;
-/** Redis that does not answer within this is taken as away; the next scan puts the jobs in. */
+/** Timeout of adding jobs; the next scan adds them again. */
 const COMMAND_TIMEOUT_MS = 2_000;
 /**
- * A connection on which an answer is due for so long is given up and made anew: Redis whose machine is gone says so to nobody, and the kernel
- * tries for a quarter of an hour. Workers wait for jobs for ten seconds at a time, so it is above that.
+ * A connection without a due reply for this long is closed and opened again: TCP retries for a
+ * quarter of an hour if the Redis host is gone. Above 10 s, for which workers block waiting for a
+ * job.
  */
 const SILENCE_MS = 12_000;
-/** A worker that dies is no fault of the job: this many of them may die over one job. */
+/** Workers that may die during one job: a crash of the worker is not the job's fault. */
 const MAX_STALLS = 1_000;
 
 export interface QueueOptions {
   redis: RedisOptions;
-  /** Of all keys. */
+  /** Prefix of all keys. */
   prefix: string;
-  /** Jobs of one action at a time, in this process. */
+  /** Concurrent jobs per action in this process. */
   concurrency: number;
-  /** Jobs of one action begun a second, over all replicas. */
+  /** Job starts per action and second, over all replicas. */
   maxPerSecond: number;
-  /** How long a job may be without a sign of life from its worker before another takes it. */
+  /** Another worker takes over a job whose lock was not renewed for this long. */
   lockDurationMs: number;
   run(job: Job): Promise<JobResult>;
-  /** A job that ended with an unexpected error; the next scan puts it back. */
+  /** A job ended with an unexpected error; the next scan adds it again. */
   onJobFailure(error: Error): void;
   onRedisError(error: Error): void;
-  /** Redis is there (again): what it may have forgotten is put back. */
+  /** Redis is connected (again): add the jobs that it may have lost. */
   onRedisReady(): void;
-  /** It was there and is no more, or is not there at the first look. Told once until onRedisReady; why, where that is known. */
+  /**
+   * Redis is not reachable, at first or any more. Called once until onRedisReady, with the error if
+   * known.
+   */
   onRedisLost(error: Error | null): void;
 }
 
@@ -50,18 +56,18 @@ export class Queues {
   readonly #working: Redis;
   readonly #queues = new Map<string, Queue>();
   readonly #workers: Worker[] = [];
-  #told: 'nothing' | 'ready' | 'lost' = 'nothing';
-  readonly #underWay = new Set<Promise<void>>();
+  #reported: 'nothing' | 'ready' | 'lost' = 'nothing';
+  readonly #running = new Set<Promise<void>>();
   #closing = false;
   #lastError: Error | null = null;
 
   constructor(options: QueueOptions) {
-    // Adding fails fast; working waits for Redis as long as it takes.
+    // Adding a job fails fast. Workers wait for Redis without a limit.
     this.#adder = connect(options, { enableOfflineQueue: false, commandTimeout: COMMAND_TIMEOUT_MS });
     this.#working = connect(options, {});
-    const look = () => this.#look(options);
+    const reportState = () => this.#reportState(options);
     for (const connection of [this.#adder, this.#working]) {
-      connection.on('ready', look).on('close', look);
+      connection.on('ready', reportState).on('close', reportState);
       connection.on('error', (error: Error) => {
         this.#lastError = error;
       });
@@ -80,7 +86,7 @@ export class Queues {
       const worker = new Worker<Job>(name, (job, token) => this.#work(job, token, options), {
         connection: this.#working,
         prefix,
-        // The version is asked for: a worker that does not know it waits in whole seconds.
+        // The version check stays on: without the version, a worker waits in whole seconds.
         concurrency: options.concurrency,
         limiter: { max: options.maxPerSecond, duration: 1_000 },
         lockDuration: options.lockDurationMs,
@@ -95,24 +101,24 @@ export class Queues {
     }
   }
 
-  /** True when Redis answers. */
+  /** Whether both connections to Redis are ready. */
   get ready(): boolean {
     return this.#adder.status === 'ready' && this.#working.status === 'ready';
   }
 
-  /** Why it does not, in words; empty when that is not known. */
+  /** The last connection error; empty if ready or unknown. */
   get problem(): string {
     return this.ready ? '' : (this.#lastError?.message ?? '');
   }
 
-  /** Tells when both connections are there, and when one is not any more. */
-  #look({ onRedisReady, onRedisLost }: QueueOptions): void {
+  /** Reports when both connections are ready, and when one is lost. */
+  #reportState({ onRedisReady, onRedisLost }: QueueOptions): void {
     const now = this.ready ? 'ready' : 'lost';
-    // A connection that is still being made for the first time is no loss.
+    // A first connection attempt in progress is not a loss.
     const isPending = ({ status }: Redis) => status === 'connecting' || status === 'connect' || status === 'wait';
-    if (this.#closing || now === this.#told) return;
-    if (now === 'lost' && this.#told === 'nothing' && [this.#adder, this.#working].some(isPending)) return;
-    this.#told = now;
+    if (this.#closing || now === this.#reported) return;
+    if (now === 'lost' && this.#reported === 'nothing' && [this.#adder, this.#working].some(isPending)) return;
+    this.#reported = now;
     if (now === 'lost') {
       onRedisLost(this.#lastError);
       return;
@@ -121,7 +127,7 @@ export class Queues {
     onRedisReady();
   }
 
-  /** Puts jobs in; those that are there stay as they are. Rejects when Redis does not take them in time. */
+  /** Adds jobs; existing ones do not change. Rejects if Redis does not accept them in time. */
   async add(jobs: readonly QueuedJob[]): Promise<void> {
     const byAction = new Map<string, QueuedJob[]>();
     for (const job of jobs) byAction.set(job.job.action, [...(byAction.get(job.job.action) ?? []), job]);
@@ -138,20 +144,23 @@ export class Queues {
     }
   }
 
-  /** Takes no new job, waits for those that run, and lets go of Redis, which may be away: it is not waited for then. */
+  /**
+   * Stops taking jobs, waits for running ones and disconnects. Does not wait for an unreachable
+   * Redis.
+   */
   async close(): Promise<void> {
     this.#closing = true;
-    const isAway = !this.ready;
-    if (isAway) await Promise.allSettled(this.#underWay);
-    await Promise.all(this.#workers.map((worker) => worker.close(isAway)));
-    if (!isAway) await Promise.all([...this.#queues.values()].map((queue) => queue.close()));
+    const isUnreachable = !this.ready;
+    if (isUnreachable) await Promise.allSettled(this.#running);
+    await Promise.all(this.#workers.map((worker) => worker.close(isUnreachable)));
+    if (!isUnreachable) await Promise.all([...this.#queues.values()].map((queue) => queue.close()));
     this.#adder.disconnect();
     this.#working.disconnect();
   }
 
   #work(job: BullJob<Job>, token: string | undefined, options: QueueOptions): Promise<void> {
-    const running = work(job, token, options).finally(() => this.#underWay.delete(running));
-    this.#underWay.add(running);
+    const running = work(job, token, options).finally(() => this.#running.delete(running));
+    this.#running.add(running);
     return running;
   }
 }
@@ -171,7 +180,7 @@ function connect({ redis, onRedisError }: QueueOptions, more: RedisOptions): Red
   const connection = new Redis({
     ...redis,
     ...more,
-    // Workers make connections of their own after this one: it must stand in the options.
+    // Workers open further connections with these options, so the connector must be part of them.
     Connector: RedisConnector,
     maxRetriesPerRequest: null,
     socketTimeout: SILENCE_MS,

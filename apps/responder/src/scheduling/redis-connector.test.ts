@@ -12,7 +12,7 @@ async function listening() {
   return { port, [Symbol.asyncDispose]: async () => void server.close() };
 }
 
-/** Two errors of the socket of a client that is connected and was told to end. */
+/** Emits two socket errors on a connected client that is closing. */
 async function errsTwice(options: RedisOptions): Promise<unknown> {
   const redis = new Redis({ host: '127.0.0.1', ...options });
   const heard: Error[] = [];
@@ -31,7 +31,7 @@ async function errsTwice(options: RedisOptions): Promise<unknown> {
   }
 }
 
-it('the second error of a socket ends nothing; with the connector of the client it does', async () => {
+it('the second error of a socket is ignored; with the client’s own connector it is thrown', async () => {
   await using server = await listening();
   expect(await errsTwice({ port: server.port })).toEqual(new Error('second'));
   expect(await errsTwice({ port: server.port, Connector: RedisConnector })).toEqual(['first']);
@@ -46,7 +46,7 @@ it('the first error of each connection is kept', async () => {
   }
 });
 
-it('told to end before it began, it connects to nothing', async () => {
+it('closed before it started - opens no connection', async () => {
   const connector = new RedisConnector({ host: '127.0.0.1', port: 1 });
   const connecting = connector.connect();
   connector.disconnect();

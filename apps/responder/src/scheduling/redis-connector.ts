@@ -1,13 +1,14 @@
 /**
- * Opens a connection to Redis as the client's own connector does, but goes on hearing the socket's errors. The client's takes its listener
- * off after the first error of a socket: a handshake that is cut off by a stop has a second, an alert of the server, which ended the process.
+ * Connector for ioredis that keeps an error listener on the socket. The client's own connector
+ * removes its listener after the first error. A TLS handshake that is interrupted by a shutdown
+ * causes a second error, an alert of the server, which would end the process.
  */
 import net from 'node:net';
 import tls from 'node:tls';
 import { AbstractConnector, type RedisOptions } from 'ioredis';
 import type { RedisTls } from './redis-options.ts';
 
-/** Of what the client hands its connector: all of its options, with its defaults. */
+/** The fields in use of the client's options. */
 type Options = Pick<RedisOptions, 'path' | 'host' | 'family' | 'tls'> & { port: number; disconnectTimeout: number };
 
 export class RedisConnector extends AbstractConnector {
@@ -22,7 +23,7 @@ export class RedisConnector extends AbstractConnector {
 
   async connect(): Promise<net.Socket> {
     this.connecting = true;
-    // The client puts its listeners on after this has resolved: nothing of the socket may come before.
+    // The client adds its listeners after this resolves, so the socket must not emit events before.
     await Promise.resolve();
     if (!this.connecting) throw new Error('Connection is closed.');
     const { path, port, host, family, tls: secure } = this.#options;
@@ -31,13 +32,16 @@ export class RedisConnector extends AbstractConnector {
     stream.once('error', (error) => {
       this.firstError = error;
     });
-    // What comes after the first says nothing that the first has not.
+    // Later errors add no information to the first.
     stream.on('error', () => undefined);
     this.stream = stream;
     return stream;
   }
 
-  /** While a file is being replaced it cannot be read, perhaps: then what was read last is tried. */
+  /**
+   * The TLS files as they are now. While a file is being replaced it may be unreadable: then the
+   * last content is used.
+   */
   #newest({ renewed, ...given }: tls.ConnectionOptions & Pick<RedisTls, 'renewed'>): tls.ConnectionOptions {
     try {
       this.#last = renewed?.() ?? {};

@@ -21,7 +21,7 @@ describe('Redis', () => {
     expect(() => redisOptions(url, null)).toThrow(TypeError);
   });
 
-  it('redisOf - a file that cannot be read is named by its key', () => {
+  it('redisOf - the error names the configuration key of an unreadable file', () => {
     const files = { redisPasswordFile: '', redisCaFile: '', redisCertFile: '', redisKeyFile: '' };
     expect(() => redisOf({ redisUrl: 'rediss://h', ...files, redisCaFile: '/nonexistent/ca' })).toThrow(
       /^redisCaFile: .*\/nonexistent\/ca/,
@@ -30,14 +30,14 @@ describe('Redis', () => {
   });
 
   it.each<[string, object, string]>([
-    ['files for TLS that is not spoken', { redisUrl: 'redis://h', redisCaFile: '/ca' }, 'redisCaFile'],
+    ['TLS files without rediss://', { redisUrl: 'redis://h', redisCaFile: '/ca' }, 'redisCaFile'],
     ['a certificate without its key', { redisUrl: 'rediss://h', redisCertFile: '/cert' }, 'redisKeyFile'],
     ['a key without its certificate', { redisUrl: 'rediss://h', redisKeyFile: '/key' }, 'redisCertFile'],
   ])('configuration - %s', (_, config, field) => {
     expect(responderSchema.safeParse(config).error?.issues.map(({ path }) => path)).toEqual([[field]]);
   });
 
-  it('configuration - all of it together is taken', () => {
+  it('configuration - all options together are valid', () => {
     const files = { redisCaFile: '/ca', redisCertFile: '/cert', redisKeyFile: '/key' };
     expect(responderSchema.safeParse({ redisUrl: 'rediss://h', ...files }).success).toBe(true);
   });

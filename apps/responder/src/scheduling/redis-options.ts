@@ -1,6 +1,7 @@
 /**
- * How Redis is reached: from the address and files of the configuration to what the client takes. The files of TLS are read again at each
- * connection, so that renewed ones need no restart; the password is read once, at the start.
+ * Client options for Redis from the configured address and files. TLS files are read again for each
+ * connection, so that renewed certificates need no restart. The password file is read once at
+ * start.
  */
 import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
@@ -9,16 +10,20 @@ import type { RedisOptions } from 'ioredis';
 
 /** PEM, for `rediss://`. */
 export interface RedisTls {
-  /** Authorities that are believed, in place of the system's. */
+  /** Trusted authorities, instead of the system's. */
   ca?: Buffer;
-  /** Who the client is, where the server asks. */
+  /** Client certificate, if the server requires one. */
   cert?: Buffer;
   key?: Buffer;
-  /** The three as their files have them now; asked at each connection (RedisConnector). */
+  /** Reads the three files again; called for each connection (RedisConnector). */
   renewed?: () => Pick<RedisTls, 'ca' | 'cert' | 'key'>;
 }
 
-/** Options from `redis://[user[:password]@]host[:port][/db]`, `rediss://…` (TLS) or `unix:///path[?db=n]`. @throws TypeError */
+/**
+ * Options from `redis://[user[:password]@]host[:port][/db]`, `rediss://…` (TLS) or
+ * `unix:///path[?db=n]`.
+ * @throws TypeError
+ */
 export function redisOptions(url: string, password: string | null, tls: RedisTls = {}): RedisOptions {
   const parsed = new URL(url);
   const secret = password ?? (parsed.password === '' ? null : decodeURIComponent(parsed.password));
@@ -33,7 +38,8 @@ export function redisOptions(url: string, password: string | null, tls: RedisTls
   }
   const host = parsed.hostname.replace(/^\[|\]$/g, '');
   const address = { host, port: Number(parsed.port || 6379), db: Number(parsed.pathname.slice(1) || 0) };
-  // A name of the server that is an address is none in TLS; the certificate is held to the address all the same.
+  // TLS does not allow an IP address as server name. The certificate is still verified for the
+  // address.
   const named = isIP(host) === 0 ? { servername: host } : {};
   return { ...base, ...address, ...(parsed.protocol === 'rediss:' ? { tls: { ...named, ...tls } } : {}) };
 }
@@ -46,7 +52,7 @@ export interface RedisConfig {
   redisKeyFile: string;
 }
 
-/** @throws ServiceError SERVICE_CONFIG that names the key whose file cannot be read */
+/** @throws ServiceError SERVICE_CONFIG with the configuration key of an unreadable file */
 export function redisOf(config: RedisConfig): RedisOptions {
   const read = (key: Exclude<keyof RedisConfig, 'redisUrl'>): Buffer | null => {
     const file = config[key];

@@ -1,11 +1,11 @@
 /**
- * Rebuilds quarantine lists that the bus lost, from RESPONSES: after `bailiff_quarantine` was recreated, and where a node's key holds no list.
+ * Quarantine controller: restores quarantine lists from RESPONSES after `bailiff_quarantine` was
+ * recreated, and for a node whose key has no valid list.
  *
- * Data path: the bucket → here → the bucket, beside the actions that edit it. An entry that is absent from a list that can be read was
- * removed by a person and stays out: the list itself names who was released (the record may still be on its way), a start rebuilds only
- * quarantines from before the bucket was created, a running process those it knows of when the bucket is recreated. One edit holds all
- * entries of a node, so that no list in between lifts one of them. Safe to repeat, and with several replicas. Bounds: one edit a node
- * with quarantined pods or an unreadable list; an edit that fails is tried again by the next `settle`.
+ * An entry that is missing from a valid list was released by a person and is not restored: the list
+ * names the release. A start restores only quarantines older than the bucket. One edit per node
+ * restores all its entries, so no intermediate list ends one of them. Idempotent and safe with
+ * several replicas. A failed edit is retried by the next `reconcile`.
  */
 
 import { type Bucket, type Bus, decodeToken, encodeToken, isName, microsOf, streamInfo } from '@bailiff/bus';
@@ -27,48 +27,51 @@ export interface QuarantineControllerOptions {
   ledger: Pick<Ledger, 'quarantines'>;
   log: Pick<ResponseLog, 'caughtUp'>;
   nowMs(): number;
-  /** The bucket was made anew under this process. */
+  /** The bucket was recreated while this process ran. */
   onRecreated(): void;
-  /** A node's key holds no list: an injected reply, or a value of another program. */
+  /** A node's key has no valid list: an injected reply, or a value of another program. */
   onUnreadable(nodeName: string): void;
   onRestored(nodeName: string, pods: number): void;
-  /** Something is still owed: call `settle` again. */
+  /** A restore failed: call `reconcile` again. */
   onError(error: Error): void;
   signal: AbortSignal;
 }
 
 export class QuarantineController {
   readonly #o: QuarantineControllerOptions;
-  /** The bucket was found as it is now, and has not been seen to since. */
-  #owing = false;
-  /** It became another while this process watched. */
-  #remade = false;
-  /** Nodes whose key holds no list. */
-  readonly #lost = new Set<string>();
+  /** A restore is due. */
+  #isDue = false;
+  /** The bucket was recreated while this process watched it. */
+  #isRecreated = false;
+  /** Nodes whose key has no valid list. */
+  readonly #unreadable = new Set<string>();
   #working: Promise<void> | null = null;
 
   constructor(options: QuarantineControllerOptions) {
     this.#o = options;
   }
 
-  /** Watches until the signal aborts; RESPONSES must be folded before. @throws BusError as Bucket.watch */
+  /**
+   * Watches until the signal aborts. The ledger must have caught up before.
+   * @throws BusError like Bucket.watch
+   */
   async watch(): Promise<void> {
     await this.#o.bucket.watch({
       onEntry: (entry) => {
         if (entry.deleted || storedQuarantine(entry)) return;
         const nodeName = decodeToken(entry.key);
         if (!isName(nodeName)) return;
-        this.#lost.add(nodeName);
+        this.#unreadable.add(nodeName);
         this.#o.onUnreadable(nodeName);
-        this.#owing = true;
+        this.#isDue = true;
         void this.reconcile();
       },
       onRemade: () => {
-        this.#remade = true;
+        this.#isRecreated = true;
         this.#o.onRecreated();
       },
       onSynced: () => {
-        this.#owing = true;
+        this.#isDue = true;
         void this.reconcile();
       },
       signal: this.#o.signal,
@@ -76,7 +79,7 @@ export class QuarantineController {
     await this.#working;
   }
 
-  /** Puts what is owed. Never rejects. */
+  /** Restores lists if it is due. Never rejects. */
   reconcile(): Promise<void> {
     this.#working ??= this.#work().finally(() => {
       this.#working = null;
@@ -85,42 +88,42 @@ export class QuarantineController {
   }
 
   async #work(): Promise<void> {
-    while (this.#owing && !this.#o.signal.aborted) {
-      this.#owing = false;
+    while (this.#isDue && !this.#o.signal.aborted) {
+      this.#isDue = false;
       try {
-        await this.#putAgain();
+        await this.#restore();
       } catch (error) {
-        this.#owing = true;
+        this.#isDue = true;
         if (!this.#o.signal.aborted) this.#o.onError(error as Error);
         return;
       }
     }
   }
 
-  async #putAgain(): Promise<void> {
+  async #restore(): Promise<void> {
     const { bus, bucket, ledger, log } = this.#o;
     const { created } = await streamInfo(bus, `KV_${bucket.name}`);
-    const before = this.#remade ? Number.POSITIVE_INFINITY : microsOf(created);
-    // A release that is on the stream already must not be undone.
+    const before = this.#isRecreated ? Number.POSITIVE_INFINITY : microsOf(created);
+    // Releases in the stream must be known, or they would be reverted.
     await log.caughtUp();
     const byNode = new Map<string, QuarantineInForce[]>();
-    for (const nodeName of this.#lost) byNode.set(nodeName, []);
+    for (const nodeName of this.#unreadable) byNode.set(nodeName, []);
     for (const one of ledger.quarantines()) {
       const { nodeName } = one.response;
-      if (one.sinceMicros >= before && !this.#lost.has(nodeName)) continue;
+      if (one.sinceMicros >= before && !this.#unreadable.has(nodeName)) continue;
       byNode.set(nodeName, [...(byNode.get(nodeName) ?? []), one]);
     }
-    for (const [nodeName, those] of byNode) {
-      await this.#putOn(nodeName, those);
-      this.#lost.delete(nodeName);
+    for (const [nodeName, quarantines] of byNode) {
+      await this.#restoreOn(nodeName, quarantines);
+      this.#unreadable.delete(nodeName);
     }
   }
 
-  async #putOn(nodeName: string, those: readonly QuarantineInForce[]): Promise<void> {
+  async #restoreOn(nodeName: string, quarantines: readonly QuarantineInForce[]): Promise<void> {
     const { bucket, ledger, log, nowMs } = this.#o;
     const key = encodeToken(nodeName);
-    const inForce = those.map((one) => ({ taskId: one.taskId, entry: entryOf(one) }));
-    const put = await editQuarantine(
+    const inForce = quarantines.map((one) => ({ taskId: one.taskId, entry: entryOf(one) }));
+    const restored = await editQuarantine(
       bucket,
       key,
       nodeName,
@@ -133,16 +136,16 @@ export class QuarantineController {
           if (next.list !== edited) outcome.push(one);
           edited = next.list;
         }
-        return { list: edited === list && this.#lost.has(nodeName) ? renewed(list, nowMs()) : edited, outcome };
+        return { list: edited === list && this.#unreadable.has(nodeName) ? renewed(list, nowMs()) : edited, outcome };
       },
       { rebuild: true },
     );
-    if (put.length === 0) return;
-    this.#o.onRestored(nodeName, put.length);
-    // Released meanwhile: whoever did found no entry to take out.
+    if (restored.length === 0) return;
+    this.#o.onRestored(nodeName, restored.length);
+    // A release during the edit found no entry to remove, so it is removed here.
     await log.caughtUp();
     const still = new Set([...ledger.quarantines()].map(({ taskId }) => taskId));
-    for (const { taskId, entry } of put) {
+    for (const { taskId, entry } of restored) {
       if (still.has(taskId)) continue;
       const which = { podUid: entry.podUid, untilMs: Date.parse(entry.until) };
       await editQuarantine(bucket, key, nodeName, (list) => withoutEntry(list, which, nowMs()));

@@ -1,8 +1,8 @@
 /**
- * RESPONSES, read and written: every record on the stream goes into the ledger in order, and records of one's own are stored once.
+ * Reads RESPONSES in order into the ledger, and publishes records, each stored once.
  *
- * Each record is checked against its own id as it is read: a record whose id is not what its names hash to, or that cannot be decoded, is
- * dead-lettered and not believed.
+ * A record that cannot be decoded, or whose id is not the hash of its own fields, is dead-lettered
+ * and not applied.
  */
 
 import {
@@ -33,24 +33,24 @@ import {
 import type { Published, Reserved, ResponseLog } from '../ports.ts';
 
 const STREAM = 'RESPONSES';
-/** What others wrote: errors of the API server, owner references. */
+/** Fields with text of others (API server errors, owner references), which is cut to its limit. */
 const { reason, ownerKind, ownerName, ownerUid, apiPath } = MAX_TEXT.Response;
-const FOREIGN = { reason, ownerKind, ownerName, ownerUid, apiPath };
-/** A record that the bus has not taken within this is tried again as a new try of its job. */
+const EXTERNAL_TEXTS = { reason, ownerKind, ownerName, ownerUid, apiPath };
+/** Timeout of a publish; the job then repeats it with its next attempt. */
 const PUBLISH_DEADLINE_MS = 5_000;
-/** Longest wait for records that are on the stream to be folded. */
+/** Timeout of `caughtUp`. */
 const CATCH_UP_MS = 5_000;
 
 export interface ResponseStreamOptions {
   bus: Bus;
   ledger: Ledger;
   registry: SchemaRegistry;
-  /** Called after each record is folded. */
-  onFolded(taskId: string, response: Response): void;
+  /** Called after each record is applied. */
+  onApplied(taskId: string, response: Response): void;
   onUnreadable(reason: string): void;
-  /** A dead letter, or a schema that is asked for, waits for the bus. */
+  /** A dead letter or a schema lookup waits for the bus. */
   onWait: UntilTakenOptions['onWait'];
-  /** The stream was made anew; what was done stays known. */
+  /** The stream was recreated; the ledger keeps earlier records. */
   onRecreated(): void;
   clock: UntilTakenOptions['clock'];
   signal: AbortSignal;
@@ -64,10 +64,13 @@ export class ResponseStream implements ResponseLog {
     this.#options = options;
   }
 
-  /** Reads until the signal aborts. `onCaughtUp` is called once, when all that was there at the start is folded. */
+  /**
+   * Reads until the signal aborts. Calls `onCaughtUp` once, after the records that exist at the
+   * start.
+   */
   async read(onCaughtUp: () => void): Promise<void> {
     const { bus, ledger, signal } = this.#options;
-    // What is at or below this is either delivered before the first idle moment or is no more (it was too old).
+    // A record up to this sequence is delivered before the first idle call, or has expired.
     let before = await untilTaken(bus, () => lastSequence(bus, STREAM), this.#options);
     let caughtUp = false;
     await consumeOrdered(bus, STREAM, {
@@ -86,7 +89,8 @@ export class ResponseStream implements ResponseLog {
         ledger.streamRecreated();
         const waiting = this.#waiters;
         this.#waiters = [];
-        for (const { reject } of waiting) reject(new BusError('BUS_NO_STREAM', `${STREAM} was made anew`));
+        for (const { reject } of waiting)
+          reject(new BusError('BUS_NO_STREAM', `${STREAM} was deleted and created again`));
         this.#options.onRecreated();
       },
       signal,
@@ -100,8 +104,9 @@ export class ResponseStream implements ResponseLog {
   async reserve(response: Response, lastSequence: number): Promise<Reserved> {
     const result = await this.#store(response, lastSequence);
     if (result.outcome === 'stored') return result;
-    // The bus does not report which condition failed. The ledger had no record of this id when the task was judged, so the stream has grown:
-    // perhaps by a record of this very task. The ledger has it once it has caught up.
+    // The bus does not report which condition failed. The guards ran without a record of this id in
+    // the ledger, so the stream has grown, perhaps by a record of this task. The caller must catch
+    // up.
     return { outcome: 'moved' };
   }
 
@@ -116,9 +121,9 @@ export class ResponseStream implements ResponseLog {
         CATCH_UP_MS,
       );
     });
-    const folded = new Promise<void>((resolve, reject) => this.#waiters.push({ sequence, resolve, reject }));
+    const applied = new Promise<void>((resolve, reject) => this.#waiters.push({ sequence, resolve, reject }));
     try {
-      await Promise.race([folded, late]);
+      await Promise.race([applied, late]);
     } finally {
       clearTimeout(timer);
     }
@@ -126,7 +131,7 @@ export class ResponseStream implements ResponseLog {
 
   #store(response: Response, lastSequence: number | undefined) {
     const { bus, signal } = this.#options;
-    return publishOnce(bus, responseSubject(response), encodeResponse(cutTexts(response, FOREIGN)), {
+    return publishOnce(bus, responseSubject(response), encodeResponse(cutTexts(response, EXTERNAL_TEXTS)), {
       msgId: response.responseId,
       headers: cloudEventHeaders({
         id: response.responseId,
@@ -143,13 +148,14 @@ export class ResponseStream implements ResponseLog {
     });
   }
 
-  /** Synchronous for every schema that is known, which is several times faster. */
+  /** Synchronous for known schemas, which is several times faster. */
   #take(message: StreamMessage): void | Promise<void> {
     const { registry } = this.#options;
     try {
-      return this.#fold(message, decode(message.data, registry));
+      return this.#apply(message, decode(message.data, registry));
     } catch (error) {
-      if ((error as { code?: unknown }).code !== 'UNKNOWN_FINGERPRINT') return this.#bury(message, error as Error);
+      if ((error as { code?: unknown }).code !== 'UNKNOWN_FINGERPRINT')
+        return this.#deadLetter(message, error as Error);
     }
     return this.#lookUp(message);
   }
@@ -160,26 +166,26 @@ export class ResponseStream implements ResponseLog {
     try {
       decoded = await untilTaken(bus, () => decodeWithLookup(message.data, registry), this.#options);
     } catch (error) {
-      // That the bus may not be asked for a schema is no fault of the message, and neither is a stop: the reading ends with it.
+      // A failed lookup or a shutdown is not the message's fault, and ends the loop.
       if (error instanceof BusError || signal.aborted) throw error;
-      return this.#bury(message, error as Error);
+      return this.#deadLetter(message, error as Error);
     }
-    return this.#fold(message, decoded);
+    return this.#apply(message, decoded);
   }
 
-  #fold(message: StreamMessage, decoded: Decoded): void | Promise<void> {
+  #apply(message: StreamMessage, decoded: Decoded): void | Promise<void> {
     const { sequence, timestampMicros } = message;
-    if (decoded.name !== 'Response') return this.#bury(message, new Error(`a ${decoded.name}, not a Response`));
+    if (decoded.name !== 'Response') return this.#deadLetter(message, new Error(`a ${decoded.name}, not a Response`));
     const response = decoded.value;
     if (response.responseId !== responseIdOf(response, phaseGroupOf(response.phase))) {
-      return this.#bury(message, new Error(`responseId ${response.responseId} is not of its own names`));
+      return this.#deadLetter(message, new Error(`responseId ${response.responseId} is not the hash of its fields`));
     }
     const taskId = this.#options.ledger.applyInOrder(response, { sequence, timestampMicros });
     this.#wake();
-    this.#options.onFolded(taskId, response);
+    this.#options.onApplied(taskId, response);
   }
 
-  async #bury({ sequence, subject, data }: StreamMessage, error: Error): Promise<void> {
+  async #deadLetter({ sequence, subject, data }: StreamMessage, error: Error): Promise<void> {
     const { bus, ledger, signal } = this.#options;
     const reason = reasonOf(error, 'not-a-response');
     const letter = { stream: STREAM, sequence, subject, reason, detail: error.message, data, signal };

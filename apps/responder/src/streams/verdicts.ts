@@ -1,4 +1,7 @@
-/** VERDICTS, read: in order and from the beginning at every start, because what is left to do is worked out anew from the streams. */
+/**
+ * Reads VERDICTS in order, from the beginning at every start, because the streams determine the
+ * open tasks. An unreadable message becomes a dead letter. Bound: CACHE_SIZE decoded verdicts.
+ */
 import {
   type Bus,
   BusError,
@@ -16,18 +19,18 @@ import { decodeWithLookup, type SchemaRegistry, type Verdict } from '@bailiff/sc
 import type { StoredVerdict } from '../ports.ts';
 
 const STREAM = 'VERDICTS';
-/** Verdicts kept so that the jobs of a fresh one need not read it again; 1 kB each. */
+/** Decoded verdicts, so that the jobs of a new verdict do not read it again; 1 kB each. */
 const CACHE_SIZE = 2_048;
 
 export interface VerdictStreamOptions {
   bus: Bus;
   registry: SchemaRegistry;
-  /** Awaited: the next one is read when this one is taken. */
+  /** Awaited before the next verdict is read. */
   onVerdict(placed: StoredVerdict): Promise<void>;
   onUnreadable(reason: string): void;
-  /** A dead letter, or a schema that is asked for, waits for the bus. */
+  /** A dead letter or a schema lookup waits for the bus. */
   onWait: UntilTakenOptions['onWait'];
-  /** The stream was made anew: verdicts of before are gone, and their sequences name others. */
+  /** The stream was recreated: earlier verdicts are gone, and sequences restart. */
   onRecreated(): void;
   clock: UntilTakenOptions['clock'];
   signal: AbortSignal;
@@ -36,14 +39,17 @@ export interface VerdictStreamOptions {
 export class VerdictStream {
   readonly #options: VerdictStreamOptions;
   #cache = new Map<number, StoredVerdict>();
-  /** Newest verdict that was planned or set aside. */
+  /** Newest verdict that was planned or dead-lettered. */
   position: Position = { sequence: 0, timestampMicros: 0 };
 
   constructor(options: VerdictStreamOptions) {
     this.#options = options;
   }
 
-  /** Reads until the signal aborts. `onCaughtUp` is called when all that was there at the start, or in a stream made anew, is taken. */
+  /**
+   * Reads until the signal aborts. Calls `onCaughtUp` after the verdicts that exist at the start,
+   * and again for a recreated stream.
+   */
   async read(onCaughtUp: () => void): Promise<void> {
     const { bus, signal } = this.#options;
     const take = (message: StreamMessage) => untilTaken(bus, () => this.#decode(message), this.#options);
@@ -51,7 +57,7 @@ export class VerdictStream {
     await consumeOrdered(bus, STREAM, {
       start: 'all',
       onMessage: async (message) => {
-        // What cannot be read ends no reading, and is not passed over while the bus does not take its dead letter.
+        // An unreadable message does not end the loop, but waits until the bus has its dead letter.
         const placed = await take(message);
         if (placed) {
           this.#keep(placed);
@@ -76,7 +82,10 @@ export class VerdictStream {
     });
   }
 
-  /** One verdict by its sequence; null when the stream no longer has it or it cannot be read. @throws BusError */
+  /**
+   * The verdict of a sequence; null if the stream no longer has it or it is unreadable.
+   * @throws BusError
+   */
   async get(sequence: number): Promise<StoredVerdict | null> {
     const known = this.#cache.get(sequence);
     if (known) return known;
@@ -112,8 +121,8 @@ export class VerdictStream {
 }
 
 /**
- * The subject is what the bus's permissions were checked on, so the content must say the same; it also proves that the names are
- * Kubernetes names, which go into paths and subjects.
+ * Checks the verdict against its subject, which the bus permissions cover. It also ensures that the
+ * names are Kubernetes names, because they become parts of paths and subjects.
  */
 function checkAddress(verdict: Verdict, subject: string): void {
   const parsed = parseSubject(subject);
@@ -123,6 +132,6 @@ function checkAddress(verdict: Verdict, subject: string): void {
     parsed.level === verdict.level &&
     parsed.namespace === (verdict.pod?.namespace ?? '') &&
     parsed.pod === (verdict.pod?.name ?? '');
-  if (!same) throw new Error(`the verdict is not what its subject says: ${subject}`);
-  if (!/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/.test(verdict.nodeName)) throw new Error('the node has no Kubernetes name');
+  if (!same) throw new Error(`the verdict does not match its subject: ${subject}`);
+  if (!/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/.test(verdict.nodeName)) throw new Error('nodeName is not a Kubernetes name');
 }

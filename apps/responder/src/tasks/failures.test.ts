@@ -13,19 +13,19 @@ describe('failures', () => {
     ['second', 2, 200],
     ['fourth', 4, 800],
     ['capped', 9, 1_000],
-  ])('afterFailure - waits longer from try to try: %s', (_name, tries, afterMs) => {
+  ])('afterFailure - the wait grows with each attempt: %s', (_name, tries, afterMs) => {
     const next = afterFailure(kube('KUBE_TIMEOUT'), 'delete', { tries, failingForMs: 0 }, limits);
     expect(next).toMatchObject({ kind: 'retry', afterMs, code: 'kube-timeout', countsAsTry: true });
   });
 
   it.each<[string, Error, string, number, number, string]>([
-    ['an outage within its time', kube('KUBE_SERVER'), 'delete', 50, 9_999, 'retry'],
-    ['an outage beyond its time', kube('KUBE_SERVER'), 'delete', 50, 10_000, 'give-up'],
+    ['an outage within the bound', kube('KUBE_SERVER'), 'delete', 50, 9_999, 'retry'],
+    ['an outage beyond the bound', kube('KUBE_SERVER'), 'delete', 50, 10_000, 'give-up'],
     ['few tries in a long time', kube('KUBE_SERVER'), 'delete', MIN_TRIES - 1, 99_999, 'retry'],
-    ['a budget has its own time', kube('KUBE_TOO_MANY_REQUESTS'), 'evict', 50, 59_999, 'retry'],
-    ['a budget beyond it', kube('KUBE_TOO_MANY_REQUESTS'), 'evict', 50, 60_000, 'give-up'],
+    ['a disruption budget within its bound', kube('KUBE_TOO_MANY_REQUESTS'), 'evict', 50, 59_999, 'retry'],
+    ['a disruption budget beyond its bound', kube('KUBE_TOO_MANY_REQUESTS'), 'evict', 50, 60_000, 'give-up'],
     ['throttling is no budget', kube('KUBE_TOO_MANY_REQUESTS'), 'delete', 50, 10_000, 'give-up'],
-    ['what no waiting mends', kube('KUBE_INVALID'), 'delete', MIN_TRIES, 0, 'give-up'],
+    ['a permanent error', kube('KUBE_INVALID'), 'delete', MIN_TRIES, 0, 'give-up'],
     ['the same, at first', kube('KUBE_INVALID'), 'delete', 1, 0, 'retry'],
     ['a full quarantine', new QuarantineError('QUARANTINE_FULL', 'full'), 'quarantine', MIN_TRIES, 0, 'give-up'],
     ['a bus that is away, for ever', new BusError('BUS_UNREACHABLE', 'away'), 'delete', 99, 1e9, 'retry'],
@@ -34,13 +34,13 @@ describe('failures', () => {
     expect(afterFailure(error, action, { tries, failingForMs }, limits).kind).toBe(expected);
   });
 
-  it('afterFailure - the server says when', () => {
+  it('afterFailure - Retry-After of the server', () => {
     const error = kube('KUBE_TOO_MANY_REQUESTS', { retryAfterMs: 5_000 });
     const next = afterFailure(error, 'evict', { tries: 1, failingForMs: 0 }, limits);
     expect(next).toMatchObject({ kind: 'retry', afterMs: 5_000, code: 'disruption-budget' });
   });
 
-  it('afterFailure - a conflict is looked at again at once, once', () => {
+  it('afterFailure - the first conflict is retried at once', () => {
     expect(afterFailure(kube('KUBE_CONFLICT'), 'label', { tries: 1, failingForMs: 0 }, limits)).toMatchObject({
       afterMs: 0,
     });
@@ -49,7 +49,7 @@ describe('failures', () => {
     });
   });
 
-  it('afterFailure - the bus costs no try', () => {
+  it('afterFailure - an error of the bus does not count as an attempt', () => {
     const next = afterFailure(new BusError('BUS_TIMEOUT', 'slow'), 'delete', { tries: 1, failingForMs: 0 }, limits);
     expect(next).toMatchObject({ kind: 'retry', countsAsTry: false });
   });

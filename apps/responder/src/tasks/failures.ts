@@ -1,6 +1,6 @@
 /**
- * What a failed try means: pure. An error is either worth another try within a bound, or it is of the bus, without which nothing can be
- * recorded and so nothing be given up.
+ * Decides what follows a failed attempt: retry or give up. Pure. Errors of the bus are retried
+ * without a bound, because without the bus the failure cannot be recorded.
  */
 
 import { BusError, reasonOf } from '@bailiff/bus';
@@ -8,33 +8,33 @@ import { KubeError } from '@bailiff/kube';
 import { QuarantineError } from '@bailiff/response';
 
 export interface RetryLimits {
-  /** First wait; doubles from try to try. */
+  /** First wait; doubles with each attempt. */
   baseMs: number;
   /** Longest wait. */
   maxMs: number;
-  /** A task that has failed for this long, and at least `MIN_TRIES` times, is given up. */
+  /** A task fails for good after this time and at least `MIN_TRIES` attempts. */
   giveUpAfterMs: number;
   /** The same for an eviction that a disruption budget refuses. */
   budgetGiveUpAfterMs: number;
 }
 
-/** A responder that was busy or away for longer than the bound still tries this often. */
+/** Minimum attempts, also if the responder was stopped for longer than the bound. */
 export const MIN_TRIES = 3;
-/** Errors that no waiting mends are given up after MIN_TRIES, whatever the time. */
-const HOPELESS: ReadonlySet<string> = new Set(['KUBE_INVALID', 'KUBE_CONFIG', 'QUARANTINE_FULL']);
+/** Errors that waiting does not fix: given up after MIN_TRIES, regardless of the time. */
+const PERMANENT: ReadonlySet<string> = new Set(['KUBE_INVALID', 'KUBE_CONFIG', 'QUARANTINE_FULL']);
 
 export type Next =
   | { kind: 'retry'; afterMs: number; code: string; countsAsTry: boolean }
   | { kind: 'give-up'; code: string; reason: string; status: number };
 
 export interface Tries {
-  /** Failed tries so far, this one included. */
+  /** Failed attempts, including this one. */
   tries: number;
-  /** Since the first of them. */
+  /** Time since the first of them. */
   failingForMs: number;
 }
 
-/** @throws the error itself when it is none that a try may end with: a bug */
+/** @throws the error itself if it is unexpected, which is a bug */
 export function afterFailure(
   error: unknown,
   action: string,
@@ -48,11 +48,11 @@ export function afterFailure(
   const budget = action === 'evict' && error.code === 'KUBE_TOO_MANY_REQUESTS';
   const code = budget ? 'disruption-budget' : reasonOf(error, 'failed');
   const boundMs = budget ? limits.budgetGiveUpAfterMs : limits.giveUpAfterMs;
-  if (tries >= MIN_TRIES && (HOPELESS.has(error.code) || failingForMs >= boundMs)) {
+  if (tries >= MIN_TRIES && (PERMANENT.has(error.code) || failingForMs >= boundMs)) {
     const status = error instanceof KubeError ? error.status : 0;
     return { kind: 'give-up', code, reason: `given up after ${tries} tries: ${error.message}`, status };
   }
-  // What was read is out of date: look again at once.
+  // The facts are out of date: read them again at once.
   if (error.code === 'KUBE_CONFLICT' && tries === 1) return { kind: 'retry', afterMs: 0, code, countsAsTry: true };
   const asked = error instanceof KubeError ? (error.retryAfterMs ?? 0) : 0;
   return { kind: 'retry', afterMs: Math.max(asked, waitMs(tries, limits)), code, countsAsTry: true };

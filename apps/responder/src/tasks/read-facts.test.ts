@@ -1,4 +1,4 @@
-// What a pod says of its owner is looked up, and answers for nobody else's pods.
+// The owner reference of a pod is verified, and does not affect other pods.
 import { type KubeApi, KubeError, type RequestOptions } from '@bailiff/kube';
 import type { Verdict } from '@bailiff/schemas';
 import { describe, expect, it } from 'vitest';
@@ -10,7 +10,7 @@ const pod = (namespace: string, owner: object) => ({
   metadata: { uid: `${namespace}-1`, namespace, name: 'one', labels: { app: 'web' }, ownerReferences: [owner] },
   spec: { nodeName: 'node-a' },
 });
-/** An API server that has these objects, by path. */
+/** An API server with these objects by path. */
 function world(objects: Record<string, object | KubeError>) {
   const asked: string[] = [];
   const api: KubeApi = {
@@ -36,7 +36,7 @@ const pods = {
 };
 
 describe('facts of an owner', () => {
-  it('a burst about one owner asks once, and again when it is old', async () => {
+  it('a burst for one owner reads it once, and again after the cache expires', async () => {
     let nowMs = 0;
     const { api, asked } = world({ ...pods, '/apis/apps/v1/namespaces/shop/replicasets/web': SET });
     const reader = new FactReader(() => nowMs);
@@ -52,7 +52,7 @@ describe('facts of an owner', () => {
     ['first', ['evil', 'shop']],
     ['second', ['shop', 'evil']],
   ])(
-    'a pod of another namespace that names the same owner is not believed and changes nothing for its pods - it comes %s',
+    'a pod of another namespace with the same owner reference is unconfirmed and does not affect the others - %s',
     async (_, order) => {
       const { api } = world({ ...pods, '/apis/apps/v1/namespaces/shop/replicasets/web': SET });
       const reader = new FactReader(() => 0);
@@ -62,7 +62,7 @@ describe('facts of an owner', () => {
     },
   );
 
-  it('a pod that the selector of its owner does not match is a bare pod, and the owner’s own pods are not', async () => {
+  it('a pod that does not match its owner’s selector has no owner; matching pods have', async () => {
     const stray = { ...pod('shop', OWNER), metadata: { ...pod('shop', OWNER).metadata, labels: { app: 'other' } } };
     const { api } = world({
       ...pods,
@@ -85,13 +85,16 @@ describe('facts of an owner', () => {
   );
 
   const path = '/apis/apps/v1/namespaces/shop/replicasets/web';
-  it.each([400, 405, 410, 414, 422, 431])('an owner that the server refuses to return is none - %d', async (status) => {
-    const { api } = world({ ...pods, [path]: new KubeError('KUBE_INVALID', 'refused', { status }) });
-    expect((await new FactReader(() => 0).read(api, 'delete', verdictOf('shop'))).owner).toBeNull();
-  });
+  it.each([400, 405, 410, 414, 422, 431])(
+    'an owner that the server refuses to return is absent - %d',
+    async (status) => {
+      const { api } = world({ ...pods, [path]: new KubeError('KUBE_INVALID', 'refused', { status }) });
+      expect((await new FactReader(() => 0).read(api, 'delete', verdictOf('shop'))).owner).toBeNull();
+    },
+  );
 
   it.each([0, 401, 403, 408, 429, 500, 503])(
-    'a read that may succeed later is tried again within its bound, and then the owner is none - %d',
+    'a temporary error is retried within its bound; then the owner is absent - %d',
     async (status) => {
       const { api } = world({ ...pods, [path]: new KubeError('KUBE_SERVER', 'later', { status }) });
       const reader = new FactReader(() => 0);
@@ -104,7 +107,7 @@ describe('facts of an owner', () => {
 
   it.each([
     ['one that is there', {}, { replicas: 5, ready: 4 }],
-    ['one made anew under its name', { metadata: { uid: 'ds-2' } }, null],
+    ['recreated under the same name', { metadata: { uid: 'ds-2' } }, null],
   ])('a DaemonSet has as many replicas as nodes that should run it - %s', async (_, more, expected) => {
     const status = { desiredNumberScheduled: 5, numberReady: 4 };
     const { api } = world({

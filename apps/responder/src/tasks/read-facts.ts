@@ -1,9 +1,10 @@
 /**
- * Reads what guards and actions look at: the pod each time, its owner from a small cache (a burst of verdicts about one owner asks once),
- * the node for cordon only. What the cache does not know yet, the guards take off by STATUS_LAG_MICROS.
+ * Reads the facts for guards and actions: the pod each time, its owner from a small cache, and the
+ * node for cordon only. STATUS_LAG_MICROS of the guards covers changes that the cache does not
+ * have.
  *
- * The pod chooses which owner is read, so a read that fails must not protect it. An owner that the API server refuses to return counts as
- * absent. After OWNER_PATIENCE_MS of failed tries, so does one that cannot be read for another reason.
+ * The pod chooses which owner is read, so a failed read must not protect it. An owner that the API
+ * server refuses to return counts as absent. So does an unreadable one after OWNER_PATIENCE_MS.
  */
 
 import { apiPath, getObject, getPod, type KubeApi, KubeError } from '@bailiff/kube';
@@ -23,22 +24,24 @@ import {
 } from '@bailiff/response';
 import type { Verdict } from '@bailiff/schemas';
 
-/** Much below STATUS_LAG_MICROS, so that the two together never miss a removal. */
+/** Well below STATUS_LAG_MICROS, so that together they never miss a removal. */
 export const OWNER_CACHE_MS = 2_000;
-/** Owners kept; above it the oldest reading goes. */
+/** Cached owners; beyond it the oldest is dropped. */
 export const OWNER_CACHE_SIZE = 1_024;
-/** A task that has failed for this long goes on without the owner that it cannot read. Half of `giveUpAfterMs` where that is shorter. */
+/**
+ * After failing for this long, a task continues without the unreadable owner. At most half of
+ * `giveUpAfterMs`.
+ */
 export const OWNER_PATIENCE_MS = 60_000;
-/** Refusals that waiting or another credential may mend: not of the object that was asked for. */
-const MENDABLE: ReadonlySet<number> = new Set([401, 403, 408, 425, 429]);
+/** HTTP statuses that waiting or other credentials may fix: they do not concern the object. */
+const TEMPORARY: ReadonlySet<number> = new Set([401, 403, 408, 425, 429]);
 
-/** What is kept of an owner. */
 interface Owner {
   object: OwnerObject;
   facts: OwnerFacts;
 }
 
-/** How long the task has failed, and after how long it goes on without its pod's owner. */
+/** How long the task has failed, and after what time it continues without its pod's owner. */
 export interface OwnerPatience {
   failingForMs: number;
   boundMs: number;
@@ -72,7 +75,7 @@ export class FactReader {
     const isFresh = known !== undefined && nowMs - known.readAtMs < OWNER_CACHE_MS;
     const owner = isFresh ? known.owner : await readOwner(api, path, ref.kind, patience);
     if (!isFresh) this.#keep(path, nowMs, owner);
-    // By pod: of two pods that name one owner, one may be the owner's and the other not.
+    // Per pod: of two pods that reference one owner, the reference of one may be false.
     return owner && confirmedOwner(pod, owner.object) ? owner.facts : null;
   }
 
@@ -90,7 +93,7 @@ async function readOwner(api: KubeApi, path: string, kind: string, patience: Own
     return body && { object: ownerObjectOf(body), facts: ownerFactsOf(body, kind) };
   } catch (error) {
     if (!(error instanceof KubeError) || error.code === 'KUBE_ABORTED') throw error;
-    const isRefused = error.status >= 400 && error.status < 500 && !MENDABLE.has(error.status);
+    const isRefused = error.status >= 400 && error.status < 500 && !TEMPORARY.has(error.status);
     if (isRefused || patience.failingForMs >= patience.boundMs) return null;
     throw error;
   }

@@ -1,5 +1,6 @@
-// Replicas of the task runner over a bus, an API server and a queue in memory: deliveries come late and in any interleaving, replicas
-// die at any step, and the properties that matter are checked for each seed.
+// Replicas of the task runner over a bus, an API server and a queue in memory: deliveries come late
+// and in any interleaving, replicas die at any step, and the properties that matter are checked for
+// each seed.
 
 import { BusError } from '@bailiff/bus';
 import { type KubeApi, KubeError, type RequestOptions } from '@bailiff/kube';
@@ -30,13 +31,13 @@ const turns = async (count: number) => {
   for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve));
 };
 
-/** RESPONSES in memory: stored once by id, delivered to each replica when it pleases. */
+/** RESPONSES in memory: stored once by id, delivered to each replica with any delay. */
 class World {
   readonly stream: { response: Response; timestampMicros: number }[] = [];
   readonly pods = new Map<string, { uid: string; deleting: boolean; labels: Record<string, string> }>();
   readonly calls: string[] = [];
   readonly random: () => number;
-  /** How many records the bus had no room for. */
+  /** Records that the bus rejected for lack of space. */
   refused = 0;
   readonly #isFull: boolean;
   constructor(seed: number, isFull: boolean) {
@@ -50,7 +51,7 @@ class World {
     return known ? { outcome: 'exists' } : this.#append(response);
   }
 
-  /** As the bus does, it does not report which of the two conditions failed. */
+  /** Like the bus, it does not report which of the two conditions failed. */
   reserve(response: Response, lastSequence: number): Reserved {
     const published = lastSequence === this.stream.length ? this.publish(response) : null;
     return published?.outcome === 'stored' ? published : { outcome: 'moved' };
@@ -71,7 +72,7 @@ class World {
       const name = path.split('/').at(-1) ?? '';
       const pod = this.pods.get(name);
       if (!pod) throw new KubeError('KUBE_NOT_FOUND', 'no such pod', { status: 404 });
-      // The kubelet is quick.
+      // The kubelet terminates at once.
       if (verb === 'GET' && pod.deleting) throw new KubeError('KUBE_NOT_FOUND', 'no such pod', { status: 404 });
       if (verb === 'GET') return this.#show(name, pod) as T;
       const uid = (body as { preconditions?: { uid?: string } }).preconditions?.uid;
@@ -97,18 +98,18 @@ class World {
   }
 }
 
-/** One process: its own ledger, late by what it has not been delivered yet. */
+/** One process with its own ledger, which lags behind the stream. */
 class Replica {
   readonly ledger = new Ledger();
   readonly runner: TaskRunner;
   alive = true;
-  /** How often it said that it waits for the bus. */
+  /** Calls of `onWait`. */
   waits = 0;
-  /** Settles when it dies: waited for, not asked for, because one that lives would be asked for ever. */
+  /** Settles when the replica dies; never for one that survives. */
   readonly death: Promise<void>;
   #delivered = 0;
 
-  constructor(world: World, book: PolicyHistory, verdicts: readonly StoredVerdict[], killAt: Step | null) {
+  constructor(world: World, policies: PolicyHistory, verdicts: readonly StoredVerdict[], killAt: Step | null) {
     const gone = new Promise<never>(() => {});
     let die = () => {};
     this.death = new Promise((resolve) => {
@@ -131,14 +132,14 @@ class Replica {
     const deps: TaskDeps = {
       ledger: this.ledger,
       order: new OrderGate(),
-      policies: book,
+      policies,
       log,
       kube: { ...world.kube, request: (options) => (this.alive ? world.kube.request(options) : gone) },
       quarantine: { newest: async () => null, put: () => gone },
       requestCapture: () => gone,
       facts: new FactReader(() => 0),
       readVerdict: async (sequence) => verdicts[sequence - 1] ?? null,
-      // Only the order of events is under test here; how long a task may take is the chaos tests'.
+      // This test covers the order of events; the chaos tests cover durations.
       clock: { ...systemClock, monotonicMs: () => 0 },
       metrics: makeMetrics(new Registry(), () => NO_READINGS),
       limits: {
@@ -169,7 +170,7 @@ class Replica {
       this.ledger.applyInOrder(response, { sequence: this.#delivered + 1, timestampMicros });
     }
   }
-  /** Some of what is on the stream arrives. */
+  /** Delivers part of the stream. */
   drip(world: World): void {
     this.deliver(world, this.#delivered + Math.floor(world.random() * (world.stream.length - this.#delivered + 1)));
   }
@@ -202,24 +203,27 @@ interface Setting {
   replicas: number;
   maxPods: number;
   kills: (Step | null)[];
-  /** The bus refuses records for want of room, now and then. */
+  /** Whether the bus sometimes rejects records for lack of space. */
   isFull: boolean;
 }
 
-/** Every replica is handed every task, in an order of its own, as if Redis had lost all locks; then a last one without a kill. */
+/**
+ * Every replica gets every task in its own order, as if Redis had lost all locks. A last replica
+ * without a crash follows.
+ */
 async function simulate({ seed, verdicts: count, replicas, maxPods, kills, isFull }: Setting): Promise<World> {
   const world = new World(seed, isFull);
-  const book = new PolicyHistory();
+  const policies = new PolicyHistory();
   const guards = { budget: { window: '10m', maxPods, maxPodsPerNamespace: maxPods, maxPercent: 100, maxNodes: 1 } };
   const policy = { dryRun: false, steps: [{ action: 'delete' }], guards };
-  book.apply({ sequence: 1, timestampMicros: 0, key: 'response.cluster._.p', json: JSON.stringify(policy) });
+  policies.apply({ sequence: 1, timestampMicros: 0, key: 'response.cluster._.p', json: JSON.stringify(policy) });
   const atMicros = Date.now() * 1000;
   const verdicts = Array.from({ length: count }, (_, i) => ({ verdict: verdictOf(i), sequence: i + 1, atMicros }));
   for (const { verdict } of verdicts) {
     world.pods.set(verdict.pod?.name ?? '', { uid: verdict.pod?.uid ?? '', deleting: false, labels: {} });
   }
   const jobs = verdicts.flatMap((placed) =>
-    tasksOf(placed, book, new Ledger()).map(({ taskId, action, verdictId, policy: name }): Job => {
+    tasksOf(placed, policies, new Ledger()).map(({ taskId, action, verdictId, policy: name }): Job => {
       return {
         kind: 'do',
         taskId,
@@ -248,7 +252,7 @@ async function simulate({ seed, verdicts: count, replicas, maxPods, kills, isFul
       .map((item) => [world.random(), item] as const)
       .sort(([a], [b]) => a - b)
       .map(([, item]) => item);
-  const all = Array.from({ length: replicas }, (_, i) => new Replica(world, book, verdicts, kills[i] ?? null));
+  const all = Array.from({ length: replicas }, (_, i) => new Replica(world, policies, verdicts, kills[i] ?? null));
   let running = true;
   const dripping = (async () => {
     for (; running; await turns(1)) for (const replica of all) if (world.random() < 0.3) replica.drip(world);
@@ -256,10 +260,10 @@ async function simulate({ seed, verdicts: count, replicas, maxPods, kills, isFul
   await Promise.all(all.map((replica) => Promise.all(shuffled(jobs).map((job) => work(replica, job)))));
   running = false;
   await dripping;
-  const last = new Replica(world, book, verdicts, null);
+  const last = new Replica(world, policies, verdicts, null);
   last.deliver(world, world.stream.length);
   for (const job of jobs) await work(last, job);
-  // Of each refusal somebody told, unless he died of it.
+  // Each rejection is reported, unless the process died of it.
   const waits = [...all, last].reduce((sum, replica) => sum + replica.waits, 0);
   if (kills.length === 0) expect(waits).toBe(world.refused);
   return world;
@@ -275,20 +279,20 @@ const settings = fc.record({
 });
 
 describe('run-task', () => {
-  it('any interleaving of replicas and deaths - the budget holds, each task ends once, each pod is hit at most once', async () => {
+  it('any interleaving of replicas and crashes - the budget holds, each task ends once, each pod is removed at most once', async () => {
     await fc.assert(
       fc.asyncProperty(settings, async (setting) => {
         const world = await simulate(setting);
         const records = world.stream.map(({ response }) => response);
         const started = records.filter(({ phase }) => phase === 'started');
-        // Neither reserved nor called beyond the budget, and all of it used.
+        // Reservations and calls stay within the budget and use all of it.
         expect(started.length).toBe(Math.min(setting.maxPods, setting.verdicts));
         const ends = records.filter(({ phase }) => phaseGroupOf(phase) === 'terminal');
         expect(new Set(ends.map(taskIdOf)).size).toBe(setting.verdicts);
         expect(ends).toHaveLength(setting.verdicts);
         expect(ends.filter(({ phase }) => phase === 'succeeded')).toHaveLength(started.length);
         expect([...world.pods.values()].filter(({ deleting }) => deleting)).toHaveLength(started.length);
-        // One that only died, and was not there beside another, calls once; the uid holds in every case.
+        // A single replica that crashes calls once. The uid precondition holds in every case.
         if (setting.replicas === 1) expect(world.calls).toHaveLength(started.length);
         for (const call of world.calls) expect(call).toMatch(/pod-(\d+) uid-\1$/);
       }),

@@ -1,14 +1,14 @@
 /**
- * One task from its job to its terminal record. All it knows comes from the streams and the API server, so it can be cut off anywhere and
- * begun again by any replica:
+ * Runs a task from its job to its terminal record. All state comes from the streams and the API
+ * server, so any replica can continue after a crash:
  *
- *   terminal record there → nothing to do
- *   only `started` there  → another may be at it: wait `takeoverMs`; then look whether it took effect; if not, act
- *   neither               → judge, write `started`, act
+ *   terminal record exists → nothing to do
+ *   only `started` exists  → wait `takeoverMs` for its process; then check the effect; if absent, act
+ *   neither                → guards, `started` record, act
  *
- * For an action with a budget `started` is the reservation: it is stored only if RESPONSES still ends where the fold that was judged ends.
- * Two replicas before one last place of a budget: the bus takes one, the other folds it and judges again. Nothing is locked, so nothing can
- * be left locked.
+ * For an action with a budget, `started` is the reservation. It is stored only if RESPONSES still
+ * ends where the ledger of the guards ended. If two replicas compete for the rest of a budget, the
+ * bus stores one record, and the other replica runs its guards again. There are no locks.
  */
 
 import { BusError } from '@bailiff/bus';
@@ -28,39 +28,39 @@ import {
 import type { Response } from '@bailiff/schemas';
 import { type ActionContext, DONE, type Outcome } from '../actions/action.ts';
 import { Api, type ApiTrace } from '../actions/api.ts';
-import { REMOVAL_LOOK_MS } from '../actions/delete.ts';
+import { REMOVAL_POLL_MS } from '../actions/delete.ts';
 import { ACTION_OF } from '../actions/index.ts';
 import type { Job, JobResult, StoredVerdict } from '../ports.ts';
-import { ORDER_LOOK_MS } from '../scheduling/order-gate.ts';
+import { ORDER_POLL_MS } from '../scheduling/order-gate.ts';
 import { afterFailure } from './failures.ts';
 import { OWNER_PATIENCE_MS } from './read-facts.ts';
 import type { TaskDeps } from './task-deps.ts';
 
-/** Reservations that may lose the race before the task is put back in the queue. */
+/** Lost races for a reservation before the task returns to the queue. */
 export const MAX_RESERVATIONS = 64;
-/** Removals under way of which this process remembers its request. */
-const MAX_UNDER_WAY = 10_000;
-/** Wait of a task whose turn is another's just now. */
-const CROWDED_MS = 200;
+/** Removals in progress whose request this process keeps. */
+const MAX_IN_PROGRESS = 10_000;
+/** Wait of a task while another process or job works on it. */
+const CONTENDED_MS = 200;
 
 const done: JobResult = { kind: 'done' };
 
 export class TaskRunner {
   readonly #deps: TaskDeps;
   #running = new Set<string>();
-  /** Removals that this process asked for and that are not over, with the request: tries that only look make none. */
-  readonly #underWay = new Map<string, ApiTrace | null>();
+  /** Removals in progress, with the request for the record: later attempts only poll. */
+  readonly #inProgress = new Map<string, ApiTrace | null>();
   #reservation: Promise<unknown> = Promise.resolve();
 
   constructor(deps: TaskDeps) {
     this.#deps = deps;
   }
 
-  /** Runs a `do` job. Rejects only for a bug. */
+  /** Runs a `do` job. Rejects only on a bug. */
   async run(job: Job): Promise<JobResult> {
     if (this.#deps.ledger.isClosed(job.taskId)) return done;
-    // The same job can be in the queue twice after Redis was emptied.
-    if (this.#running.has(job.taskId)) return later(job, CROWDED_MS);
+    // After Redis was emptied, the same job can be in the queue twice.
+    if (this.#running.has(job.taskId)) return later(job, CONTENDED_MS);
     this.#running.add(job.taskId);
     try {
       return await this.#run(job);
@@ -82,13 +82,13 @@ export class TaskRunner {
   }
 
   async #prepare(job: Job): Promise<Run | null> {
-    const { policies: book, ledger, metrics, kube, limits, step, signal } = this.#deps;
-    const placed = await this.#deps.readVerdict(job.sequence);
-    if (!placed || placed.verdict.verdictId !== job.verdictId) {
+    const { policies, ledger, metrics, kube, limits, step, signal } = this.#deps;
+    const stored = await this.#deps.readVerdict(job.sequence);
+    if (!stored || stored.verdict.verdictId !== job.verdictId) {
       metrics.orphanJobs.inc();
       return null;
     }
-    const tasks = tasksOf(placed, book, ledger);
+    const tasks = tasksOf(stored, policies, ledger);
     const task = tasks.find(({ taskId }) => taskId === job.taskId);
     if (!task) {
       metrics.orphanJobs.inc();
@@ -98,39 +98,39 @@ export class TaskRunner {
     const api = new Api(kube, {
       timeoutMs: limits.apiTimeoutMs,
       ...(signal ? { signal } : {}),
-      beforeFirstChange: () => this.#observeLatency(placed, task),
+      beforeFirstChange: () => this.#observeLatency(stored, task),
       afterChange: () => step('called', names),
     });
-    return { job, task, tasks, placed, api, owner: null };
+    return { job, task, tasks, stored, api, owner: null };
   }
 
-  /** Milliseconds until it is this task's turn. */
+  /** Milliseconds until the task may run. */
   #waitOf({ job, task, tasks }: Run): number {
     const { ledger, clock, limits, order } = this.#deps;
     const nowMicros = clock.nowMicros();
     const started = ledger.task(task.taskId)?.started;
-    // A try of this very job has ended in order, so nobody else is at it.
-    if (started && job.tries === 0 && !this.#underWay.has(task.taskId)) {
+    // After an attempt of this job, no other process works on the task.
+    if (started && job.tries === 0 && !this.#inProgress.has(task.taskId)) {
       const youngMicros = started.atMicros + limits.takeoverMs * 1000 - nowMicros;
       return Math.min(limits.takeoverMs, youngMicros / 1000);
     }
     const untilDueMs = (task.dueAtMicros - nowMicros) / 1000;
     if (untilDueMs > 0) return untilDueMs;
-    return !started && order.isHeld(task, tasks, ledger, clock.monotonicMs()) ? ORDER_LOOK_MS : 0;
+    return !started && order.isHeld(task, tasks, ledger, clock.monotonicMs()) ? ORDER_POLL_MS : 0;
   }
 
   async #attempt(run: Run): Promise<JobResult> {
     const { ledger, facts, limits } = this.#deps;
-    const { task, placed, api } = run;
+    const { task, stored, api } = run;
     const { failingSinceMs } = run.job;
-    const read = await facts.read(api, task.action, placed.verdict, {
+    const read = await facts.read(api, task.action, stored.verdict, {
       failingForMs: failingSinceMs === 0 ? 0 : this.#deps.clock.nowMs() - failingSinceMs,
       boundMs: Math.min(OWNER_PATIENCE_MS, limits.retry.giveUpAfterMs / 2),
     });
-    run.owner = read.pod && isSamePod(read.pod, placed.verdict.pod?.uid ?? '') ? ownerOf(read) : null;
+    run.owner = read.pod && isSamePod(read.pod, stored.verdict.pod?.uid ?? '') ? ownerOf(read) : null;
     let state = ledger.task(task.taskId);
     if (state?.started) {
-      // Begun before, here or elsewhere: only the whole stream tells whether it was ended as well.
+      // Started before, here or by another replica. The stream may contain its terminal record.
       await this.#deps.log.caughtUp();
       if (ledger.isClosed(task.taskId)) return done;
       state = ledger.task(task.taskId);
@@ -139,58 +139,62 @@ export class TaskRunner {
       const context = this.#context(run, state, read);
       const action = ACTION_OF[task.action];
       if (await action.tookEffect(context))
-        return this.#end(run, 'succeeded', this.#underWay.has(task.taskId) ? DONE : FOUND_DONE);
-      if (action.isUnderWay?.(context)) return await this.#act(run, state, read);
+        return this.#end(run, 'succeeded', this.#inProgress.has(task.taskId) ? DONE : FOUND_DONE);
+      if (action.isInProgress?.(context)) return await this.#act(run, state, read);
     }
     for (let attempt = 1; attempt <= MAX_RESERVATIONS; attempt++) {
-      const beganMs = this.#deps.clock.monotonicMs();
-      const judged = await this.#judgeAndStart(run, read, state);
-      if (judged.kind !== 'go') {
-        if (judged.kind === 'refuse' && (await this.#isElsewhere(task, state))) return later(run.job, CROWDED_MS);
-        return this.#settle(run, judged);
+      const startMs = this.#deps.clock.monotonicMs();
+      const result = await this.#checkAndStart(run, read, state);
+      if (result.kind !== 'go') {
+        if (result.kind === 'refuse' && (await this.#isStartedElsewhere(task, state)))
+          return later(run.job, CONTENDED_MS);
+        return this.#settle(run, result);
       }
-      if (judged.outcome === 'stored' || judged.outcome === 'held') {
-        // Stored long ago, because the bus was slow to say so: another may take over by now.
-        if (this.#deps.clock.monotonicMs() - beganMs > limits.takeoverMs - limits.apiTimeoutMs)
+      if (result.outcome === 'stored' || result.outcome === 'held') {
+        // The acknowledgement was so late that another replica may take over by now.
+        if (this.#deps.clock.monotonicMs() - startMs > limits.takeoverMs - limits.apiTimeoutMs)
           return later(run.job, 0);
         return await this.#act(run, ledger.task(task.taskId) as TaskState, read);
       }
       await this.#deps.log.caughtUp();
-      if (judged.outcome === 'exists') return later(run.job, Math.min(CROWDED_MS, limits.takeoverMs));
+      if (result.outcome === 'exists') return later(run.job, Math.min(CONTENDED_MS, limits.takeoverMs));
       this.#deps.metrics.reservationConflicts.inc();
       state = ledger.task(task.taskId);
-      // What came first was this very task's own record, by another replica.
-      if (state?.started) return later(run.job, CROWDED_MS);
+      // Another replica stored the `started` record of this task.
+      if (state?.started) return later(run.job, CONTENDED_MS);
     }
-    return later(run.job, CROWDED_MS);
+    return later(run.job, CONTENDED_MS);
   }
 
   /**
-   * What speaks against a task (its pod is going, say) may be the work of another replica at this very task, whose `started` has not
-   * arrived here yet: a refusal is not written before all that the stream holds is folded.
+   * Whether another replica started this task. Its work may be the cause of a refusal (the pod is
+   * terminating), so a refusal is written only after the ledger has caught up.
    */
-  async #isElsewhere(task: Task, known: TaskState | undefined): Promise<boolean> {
+  async #isStartedElsewhere(task: Task, known: TaskState | undefined): Promise<boolean> {
     if (known?.started) return false;
     await this.#deps.log.caughtUp();
     return this.#deps.ledger.task(task.taskId)?.started != null;
   }
 
-  /** Judges and, when nothing objects, writes `started`: one task of this process at a time where a budget is at stake. */
-  async #judgeAndStart(run: Run, read: ActionContext['facts'], state: TaskState | undefined): Promise<Judged> {
+  /**
+   * Runs the guards and, if they pass, writes `started`. With a budget, one task of this process at
+   * a time.
+   */
+  async #checkAndStart(run: Run, read: ActionContext['facts'], state: TaskState | undefined): Promise<GuardResult> {
     const { ledger, log, clock, limits } = this.#deps;
-    const { task, placed } = run;
-    const judgeNow = () => this.#judge(run, read, state);
+    const { task, stored } = run;
+    const checkNow = () => this.#check(run, read, state);
     if (state?.started) {
-      const decision = judgeNow();
+      const decision = checkNow();
       return decision.kind === 'go' ? { kind: 'go', outcome: 'held' } : decision;
     }
     const reserving = needsReservation(task.action);
-    const attempt = async (): Promise<Judged> => {
-      const decision = judgeNow();
+    const attempt = async (): Promise<GuardResult> => {
+      const decision = checkNow();
       if (decision.kind !== 'go') return decision;
       const recordedAt = clock.nowMicros();
       const started: Response = {
-        ...recordOf(task, placed.verdict, 'started', 'started'),
+        ...recordOf(task, stored.verdict, 'started', 'started'),
         ...ownerFieldsOf(run),
         recordedAt,
         attempt: run.job.tries + 1,
@@ -206,17 +210,18 @@ export class TaskRunner {
     return reserving ? this.#oneAtATime(attempt) : attempt();
   }
 
-  #judge(run: Run, facts: ActionContext['facts'], state: TaskState | undefined): Decision {
-    const { ledger, policies: book, clock, limits } = this.#deps;
-    const { task, placed } = run;
-    const { verdict } = placed;
-    // The bus's clock and this machine's may differ: the later one never lets a budget look emptier than it is by being behind.
+  #check(run: Run, facts: ActionContext['facts'], state: TaskState | undefined): Decision {
+    const { ledger, policies, clock, limits } = this.#deps;
+    const { task, stored } = run;
+    const { verdict } = stored;
+    // Of bus clock and local clock the later one: a clock behind would show a budget emptier than
+    // it is.
     const nowMicros = Math.max(clock.nowMicros(), ledger.newestMicros);
     return checkGuards({
       task,
       verdict,
-      policy: book.latest().byName.get(task.policy) ?? null,
-      disarmed: book.disarmedFor(clock.nowMs(), {
+      policy: policies.latest().byName.get(task.policy) ?? null,
+      disarmed: policies.disarmedFor(clock.nowMs(), {
         node: verdict.nodeName,
         namespace: verdict.pod?.namespace ?? null,
       }),
@@ -230,7 +235,7 @@ export class TaskRunner {
     });
   }
 
-  /** What a decision other than `go` comes to. */
+  /** Applies a decision other than `go`. */
   async #settle(run: Run, decision: Exclude<Decision, { kind: 'go' }>): Promise<JobResult> {
     const { kind, code, reason } = decision;
     if (kind === 'wait') {
@@ -240,7 +245,7 @@ export class TaskRunner {
     if (kind !== 'pending')
       return this.#end(run, kind === 'refuse' ? 'refused' : 'dryrun', { reasonCode: code, reason });
     await this.#record({
-      ...recordOf(run.task, run.placed.verdict, 'pending', 'pending'),
+      ...recordOf(run.task, run.stored.verdict, 'pending', 'pending'),
       ...ownerFieldsOf(run),
       reasonCode: code,
       reason,
@@ -250,22 +255,22 @@ export class TaskRunner {
 
   async #act(run: Run, state: TaskState, read: ActionContext['facts']): Promise<JobResult> {
     const outcome = await ACTION_OF[run.task.action].carryOut(this.#context(run, state, read));
-    if (outcome.underWay) return this.#lookAgain(run);
+    if (outcome.inProgress) return this.#pollLater(run);
     return this.#end(run, outcome.failed ? 'failed' : outcome.refused ? 'refused' : 'succeeded', outcome);
   }
 
-  #lookAgain({ job, task, api }: Run): JobResult {
-    const [oldest] = this.#underWay.keys();
-    if (this.#underWay.size >= MAX_UNDER_WAY && oldest !== undefined) this.#underWay.delete(oldest);
-    this.#underWay.set(task.taskId, api.trace ?? this.#underWay.get(task.taskId) ?? null);
-    return later(job, REMOVAL_LOOK_MS);
+  #pollLater({ job, task, api }: Run): JobResult {
+    const [oldest] = this.#inProgress.keys();
+    if (this.#inProgress.size >= MAX_IN_PROGRESS && oldest !== undefined) this.#inProgress.delete(oldest);
+    this.#inProgress.set(task.taskId, api.trace ?? this.#inProgress.get(task.taskId) ?? null);
+    return later(job, REMOVAL_POLL_MS);
   }
 
   #context(run: Run, state: TaskState, facts: ActionContext['facts']): ActionContext {
     const started = (state.started as NonNullable<TaskState['started']>).response;
     return {
       task: run.task,
-      verdict: run.placed.verdict,
+      verdict: run.stored.verdict,
       facts,
       startedAtMicros: started.recordedAt,
       maxGraceSeconds: this.#deps.limits.maxGraceSeconds,
@@ -293,7 +298,8 @@ export class TaskRunner {
     try {
       return await this.#end(run, 'failed', { reasonCode: next.code, reason: next.reason });
     } catch (recording) {
-      // Nothing is given up that cannot be recorded: the task is tried again. Asked only because it throws what is a bug.
+      // A failure that cannot be recorded is retried. Called for its side effect: it throws on a
+      // bug.
       afterFailure(recording, job.action, { tries: 0, failingForMs: 0 }, limits.retry);
       if (recording instanceof BusError) onWait(recording);
       return { kind: 'later', delayMs: limits.retry.maxMs, tries: job.tries, failingSinceMs };
@@ -302,14 +308,14 @@ export class TaskRunner {
 
   /** Writes the terminal record. */
   async #end(run: Run, phase: 'succeeded' | 'dryrun' | 'refused' | 'failed', outcome: Outcome): Promise<JobResult> {
-    const { task, placed, api, job } = run;
+    const { task, stored, api, job } = run;
     const { ledger, step } = this.#deps;
-    const trace = api.trace ?? this.#underWay.get(task.taskId) ?? null;
+    const trace = api.trace ?? this.#inProgress.get(task.taskId) ?? null;
     const started = ledger.task(task.taskId)?.started?.response;
     const undoable = phase === 'succeeded' && !outcome.isForeign && ACTION_OF[task.action].undo !== undefined;
     await step('before-terminal', { verdictId: task.verdictId, action: task.action });
     await this.#record({
-      ...recordOf(task, placed.verdict, phase, 'terminal'),
+      ...recordOf(task, stored.verdict, phase, 'terminal'),
       ...ownerFieldsOf(run),
       reasonCode: outcome.reasonCode,
       reason: outcome.reason,
@@ -320,7 +326,7 @@ export class TaskRunner {
       expiresAt: undoable ? (started?.expiresAt ?? null) : null,
       capture: outcome.capture ?? null,
     });
-    this.#underWay.delete(task.taskId);
+    this.#inProgress.delete(task.taskId);
     return done;
   }
 
@@ -351,16 +357,16 @@ export class TaskRunner {
 interface Run {
   job: Job;
   task: Task;
-  /** All of the verdict. */
+  /** All tasks of the verdict. */
   tasks: readonly Task[];
-  placed: StoredVerdict;
+  stored: StoredVerdict;
   api: Api;
   owner: { kind: string; name: string; uid: string } | null;
 }
 
-type Judged = { kind: 'go'; outcome: 'stored' | 'exists' | 'moved' | 'held' } | Exclude<Decision, { kind: 'go' }>;
+type GuardResult = { kind: 'go'; outcome: 'stored' | 'exists' | 'moved' | 'held' } | Exclude<Decision, { kind: 'go' }>;
 
-const FOUND_DONE: Outcome = { reasonCode: 'found-done', reason: 'begun before, and found done when looked at again' };
+const FOUND_DONE: Outcome = { reasonCode: 'found-done', reason: 'started before; the effect exists' };
 
 function later(job: Job, delayMs: number): JobResult {
   return { kind: 'later', delayMs: Math.max(0, delayMs), tries: job.tries, failingSinceMs: job.failingSinceMs };

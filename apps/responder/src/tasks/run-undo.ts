@@ -1,7 +1,7 @@
 /**
- * Ends what a task has done, at its time (`undo`), or takes away what a person's release has left standing (`clear`). Both are safe to
- * repeat: what is ended already is found so. An undo is never given up for good: after its bound the next scan brings it again, because
- * a node that stays cordoned or a pod that stays cut off is an outage of our making.
+ * Ends the effect of a task when it expires (`undo`), or removes the visible record after a release
+ * (`clear`). Both are idempotent. An undo is never given up; after its bound the next scan adds it
+ * again. A node left cordoned or a pod left in quarantine is an outage caused by Bailiff.
  */
 
 import { BusError } from '@bailiff/bus';
@@ -23,12 +23,12 @@ export class UndoRunner {
     this.#deps = deps;
   }
 
-  /** True when this process has taken away the record of a released quarantine. */
+  /** Whether this process has removed the visible record of a released quarantine. */
   isCleared(taskId: string): boolean {
     return this.#cleared.has(taskId);
   }
 
-  /** Runs an `undo` or `clear` job. Rejects only for a bug. */
+  /** Runs an `undo` or `clear` job. Rejects only on a bug. */
   async run(job: Job): Promise<JobResult> {
     const { ledger, clock, limits, metrics, onWait } = this.#deps;
     const state = ledger.task(job.taskId);

@@ -1,4 +1,4 @@
-/** What tasks and their undoing work with, and their limits. */
+/** Dependencies and limits of tasks and undos. */
 
 import type { BusError } from '@bailiff/bus';
 import type { KubeApi } from '@bailiff/kube';
@@ -20,22 +20,22 @@ export interface TaskDeps {
   requestCapture: ActionContext['requestCapture'];
   facts: FactReader;
   order: OrderGate;
-  /** By its sequence; null when the stream no longer has it. */
+  /** The verdict of a sequence; null if the stream no longer has it. */
   readVerdict(sequence: number): Promise<StoredVerdict | null>;
   clock: Clock;
   metrics: Metrics;
   limits: RunLimits;
   step: StepHook;
-  /** A record, or what it is made of, waits for the bus: the job is tried again. */
+  /** A job waits for the bus and is retried. */
   onWait(error: BusError): void;
   signal?: AbortSignal;
 }
 
 export interface RunLimits extends GuardLimits {
   apiTimeoutMs: number;
-  /** A `started` record younger than this may belong to a process that is still at it. Above `apiTimeoutMs`. */
+  /** The process of a younger `started` record may still be running. Above `apiTimeoutMs`. */
   takeoverMs: number;
-  /** Longest expiry: what RESPONSES keeps, less a margin. */
+  /** Longest expiry: the retention of RESPONSES less a margin. */
   longestExpiryMs: number;
   retry: RetryLimits;
 }
