@@ -45,24 +45,24 @@ export async function readConfigChanges({ bus, io }: Session): Promise<ConfigEnt
 }
 
 export interface PodLists {
-  members: PodInventory;
+  inventory: PodInventory;
   /** As the newest lists have them, by uid. */
   pods: Map<string, ListedPod>;
 }
 
 export async function readPodLists({ bus, io }: Session): Promise<PodLists> {
-  const members = new PodInventory();
+  const inventory = new PodInventory();
   const newest = new Map<string, [string, ListedPod][]>();
   const [lists, violations] = await Promise.all([streamInfo(bus, PODS_STREAM), streamInfo(bus, 'VIOLATIONS')]);
-  // As the correlator does: lists that are younger than the violations took the place of others.
-  if (microsOf(lists.created) > microsOf(violations.created)) members.bucketCreatedAt(microsOf(lists.created));
+  // As in the correlator: a bucket younger than the violations is a recreated one.
+  if (microsOf(lists.created) > microsOf(violations.created)) inventory.bucketCreatedAt(microsOf(lists.created));
   await readAll(bus, io.signal, PODS_STREAM, (message) => {
     const key = message.subject.slice(PODS_PREFIX.length);
     if (key === CLUSTER_KEY) return;
     const node = decodeToken(key);
     const json = isGone(message) ? null : decodeSnapshotValue(message.data);
     const replaces = message.headers?.get(REPLACES) ?? '';
-    const refused = members.apply({
+    const refused = inventory.apply({
       node,
       timestampMicros: message.timestampMicros,
       revision: message.sequence,
@@ -71,7 +71,7 @@ export async function readPodLists({ bus, io }: Session): Promise<PodLists> {
     });
     if (refused === null) newest.set(node, json === null ? [] : podsIn(node, json));
   });
-  return { members, pods: new Map([...newest.values()].flat()) };
+  return { inventory, pods: new Map([...newest.values()].flat()) };
 }
 
 function podsIn(node: string, json: string): [string, ListedPod][] {
@@ -79,10 +79,10 @@ function podsIn(node: string, json: string): [string, ListedPod][] {
   return typeof snapshot === 'string' ? [] : snapshot.pods.map(({ uid, owners }) => [uid, { node, owners }]);
 }
 
-/** Precedents, and how many claims nobody but a precedent vouched for. */
-export class CountingPrecedents extends PriorRefusals {
+/** Prior refusals that count the reports accepted only because they were not refused before. */
+export class CountingPriorRefusals extends PriorRefusals {
   accepted = 0;
-  /** Without counting. */
+  /** `reasonOf` without counting. */
   readonly ask = (sequence: number, index: number): string | undefined => super.reasonOf(sequence, index);
   override reasonOf(sequence: number, index: number): string | undefined {
     const reason = super.reasonOf(sequence, index);
@@ -91,15 +91,15 @@ export class CountingPrecedents extends PriorRefusals {
   }
 }
 
-/** What was refused of the violations since a time. */
-export async function readPrecedents(
+/** Reads the refusals since a time. */
+export async function readPriorRefusals(
   { bus, io }: Session,
   sinceMicros: number,
   untilMicros: number,
-): Promise<CountingPrecedents> {
-  const book = new CountingPrecedents(untilMicros);
+): Promise<CountingPriorRefusals> {
+  const refusals = new CountingPriorRefusals(untilMicros);
   await readStretch(bus, 'DEAD_LETTERS', {
-    // A letter is written after its frame was stored.
+    // A dead letter is younger than its frame.
     start: { timeMicros: sinceMicros },
     untilMicros: Number.POSITIVE_INFINITY,
     filterSubjects: [filters.deadLetters({ stream: 'VIOLATIONS' })],
@@ -107,12 +107,12 @@ export async function readPrecedents(
     onMessage: ({ subject, headers }) => {
       const parsed = parseSubject(subject);
       if (parsed?.what === 'deadletters')
-        book.add(parsed.sequence, parsed.reason, headers?.get('Bailiff-Detail') ?? '');
+        refusals.add(parsed.sequence, parsed.reason, headers?.get('Bailiff-Detail') ?? '');
     },
     signal: io.signal,
   });
   io.signal.throwIfAborted();
-  return book;
+  return refusals;
 }
 
 async function readAll(bus: Bus, signal: AbortSignal, stream: string, onMessage: (message: StreamMessage) => void) {

@@ -1,5 +1,5 @@
 /**
- * A backtest: a stretch of VIOLATIONS through the fold of the live correlator, under the rules as they were and under those on trial, and the verdicts
+ * A backtest: a stretch of VIOLATIONS through the correlation engine, under the rules as they were and under those on trial, and the verdicts
  * that were issued read beside it.
  *
  * Place in the path: commands/backtest.ts → here → libs/correlation → report.ts. Invariants: nothing is written; what comes out is a function of the streams and the
@@ -24,7 +24,7 @@ import { readStretch } from '../replay/stretch.ts';
 import type { Session } from '../session.ts';
 import type { AnswerWorld } from './answers.ts';
 import { readFrames } from './frames.ts';
-import { readConfigChanges, readPodLists, readPrecedents } from './read-logs.ts';
+import { readConfigChanges, readPodLists, readPriorRefusals } from './read-logs.ts';
 import type { OnTrial } from './rules-file.ts';
 
 /** 300 bytes each, three lists. */
@@ -114,16 +114,16 @@ async function endsOf(session: Session): Promise<StreamEnds> {
 }
 
 /** Longest of all rules that decide about a stretch. */
-function longestOf(books: readonly RuleHistory[], sinceMicros: number) {
-  const longest = books.map((book) => book.longestSince(sinceMicros - LONGEST_MEMORY_MICROS));
+function longestOf(histories: readonly RuleHistory[], sinceMicros: number) {
+  const longest = histories.map((history) => history.longestSince(sinceMicros - LONGEST_MEMORY_MICROS));
   return {
     warmUp: Math.max(...longest.map(warmUpMicros)),
     nearMicros: Math.max(...longest.map(({ cooldownMicros }) => cooldownMicros)),
   };
 }
 
-/** Collects what a fold says of a stretch. */
-class Said<T extends TrialVerdict> {
+/** Collects the verdicts of an engine. */
+class VerdictCollector<T extends TrialVerdict> {
   readonly #make: (verdict: Verdict) => T;
   /** First frame of the stretch; Infinity before it was met. */
   fromSequence = Number.POSITIVE_INFINITY;
@@ -154,24 +154,24 @@ export async function runBacktest(session: Session, request: BacktestRequest): P
   const ends = await endsOf(session);
   const untilMicros = Math.min(request.untilMicros, ends.lastMicros);
   const changes = await readConfigChanges(session);
-  const liveBook = trialRuleHistory(changes, {});
-  const books = onTrial === null ? [liveBook] : [liveBook, trialRuleHistory(changes, onTrial.rules, only)];
-  const { warmUp, nearMicros } = longestOf(books, Math.max(request.sinceMicros, ends.firstMicros));
+  const liveHistory = trialRuleHistory(changes, {});
+  const histories = onTrial === null ? [liveHistory] : [liveHistory, trialRuleHistory(changes, onTrial.rules, only)];
+  const { warmUp, nearMicros } = longestOf(histories, Math.max(request.sinceMicros, ends.firstMicros));
   const span = planSpan(ends, request, warmUp);
-  const { members, pods } = await readPodLists(session);
-  const precedents = await readPrecedents(session, span.readFromMicros, ends.lastMicros);
-  const live = new Said(digested);
-  const trial = new Said(trialOf);
-  const folds = books.map((rules, index) => {
-    const said = index === 0 ? live : trial;
-    // A fold of its own counts for the first one alone what a precedent let through.
-    const own = index === 0 ? precedents : { untilMicros: precedents.untilMicros, reasonOf: precedents.ask };
+  const { inventory, pods } = await readPodLists(session);
+  const priorRefusals = await readPriorRefusals(session, span.readFromMicros, ends.lastMicros);
+  const live = new VerdictCollector(digested);
+  const trial = new VerdictCollector(trialOf);
+  const engines = histories.map((rules, index) => {
+    const collector = index === 0 ? live : trial;
+    // Only the live engine counts the reports that were accepted before.
+    const own = index === 0 ? priorRefusals : { untilMicros: priorRefusals.untilMicros, reasonOf: priorRefusals.ask };
     return new CorrelationEngine({
       rules,
-      inventory: members,
+      inventory,
       priorRefusals: own,
       verdictsPerMinute,
-      onVerdict: (verdict) => said.take(verdict),
+      onVerdict: (verdict) => collector.take(verdict),
     });
   });
   const stretch = emptyStretch(span, warmUp);
@@ -179,36 +179,36 @@ export async function runBacktest(session: Session, request: BacktestRequest): P
   stretch.unreadable = await readFrames(session, {
     fromMicros: span.readFromMicros,
     untilMicros,
-    onFrame: (place, frame, pending) => {
-      if (place.timestampMicros >= span.fromMicros) {
+    onFrame: (position, frame, pending) => {
+      if (position.timestampMicros >= span.fromMicros) {
         if (stretch.frames === 0) {
-          stretch.firstSequence = place.sequence;
-          stretch.firstMicros = place.timestampMicros;
-          live.fromSequence = place.sequence;
-          trial.fromSequence = place.sequence;
-          precedents.accepted = 0;
+          stretch.firstSequence = position.sequence;
+          stretch.firstMicros = position.timestampMicros;
+          live.fromSequence = position.sequence;
+          trial.fromSequence = position.sequence;
+          priorRefusals.accepted = 0;
         }
-        stretch.lastSequence = place.sequence;
-        stretch.lastMicros = place.timestampMicros;
+        stretch.lastSequence = position.sequence;
+        stretch.lastMicros = position.timestampMicros;
         stretch.frames += 1;
         stretch.violations += frame.violations.length;
       }
-      for (const fold of folds) fold.processFrame(place, frame);
+      for (const engine of engines) engine.processFrame(position, frame);
       read += 1;
       request.onProgress(read, pending);
     },
-    onInvalid: (place, detail) => {
-      for (const fold of folds) fold.rejectFrame(place, detail);
+    onInvalid: (position, detail) => {
+      for (const engine of engines) engine.rejectFrame(position, detail);
     },
   });
-  for (const fold of folds) settle(fold);
-  stretch.unvouched = precedents.accepted;
+  for (const engine of engines) settle(engine);
+  stretch.unvouched = priorRefusals.accepted;
   return {
     stretch,
     issued: await readIssued(session, stretch),
     live: live.verdicts,
     trial: onTrial === null ? null : trial.verdicts,
-    capped: { live: folds[0]?.size.capped ?? 0, trial: folds[1]?.size.capped ?? 0 },
+    capped: { live: engines[0]?.size.capped ?? 0, trial: engines[1]?.size.capped ?? 0 },
     nearMicros,
     worlds: worldsOf(changes, pods, onTrial),
   };
@@ -221,16 +221,16 @@ function emptyStretch({ warmFromMicros }: Span, warmUp: number): Stretch {
 }
 
 /** Lets violations go that wait for their pod to be listed, as time would. */
-function settle(fold: CorrelationEngine): void {
-  for (let at = fold.nextDeadlineMicros(); at !== null && Number.isFinite(at); at = fold.nextDeadlineMicros()) {
-    fold.advance(at);
+function settle(engine: CorrelationEngine): void {
+  for (let at = engine.nextDeadlineMicros(); at !== null && Number.isFinite(at); at = engine.nextDeadlineMicros()) {
+    engine.advance(at);
   }
 }
 
 /** The verdicts that frames of the stretch set off. They may have been published long after. */
 async function readIssued({ bus, decoder, io }: Session, stretch: Stretch): Promise<DigestedVerdict[]> {
-  const said = new Said(digested);
-  said.fromSequence = stretch.firstSequence;
+  const collector = new VerdictCollector(digested);
+  collector.fromSequence = stretch.firstSequence;
   if (stretch.frames === 0) return [];
   await readStretch(bus, 'VERDICTS', {
     start: { timeMicros: stretch.firstMicros },
@@ -238,12 +238,12 @@ async function readIssued({ bus, decoder, io }: Session, stretch: Stretch): Prom
     filterSubjects: [filters.verdicts()],
     onMessage: (message) =>
       decoder.read(message, 'Verdict', (verdict) => {
-        if ((verdict.evidence.at(-1)?.streamSequence ?? 0) <= stretch.lastSequence) said.take(verdict);
+        if ((verdict.evidence.at(-1)?.streamSequence ?? 0) <= stretch.lastSequence) collector.take(verdict);
       }),
     signal: io.signal,
   });
   io.signal.throwIfAborted();
-  return said.verdicts;
+  return collector.verdicts;
 }
 
 function worldsOf(
@@ -251,9 +251,9 @@ function worldsOf(
   pods: AnswerWorld['pods'],
   onTrial: OnTrial | null,
 ): BacktestResult['worlds'] {
-  const book = new PolicyHistory();
-  for (const change of changes) book.apply(change);
-  const policiesAt = (micros: number) => book.at(micros - POLICY_SETTLE_MICROS).byName;
+  const history = new PolicyHistory();
+  for (const change of changes) history.apply(change);
+  const policiesAt = (micros: number) => history.at(micros - POLICY_SETTLE_MICROS).byName;
   const withTrial = (micros: number) => {
     const all = new Map([...policiesAt(micros), ...(onTrial?.policies ?? [])]);
     for (const [name, policy] of all) if (!policy.enabled) all.delete(name);
