@@ -3,15 +3,15 @@ import { type CorrelationEngineOptions, planReplay, warmUpMicros } from '@bailif
 import type { Verdict } from '@bailiff/schemas';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { bookOfHistory, type History, play, Reader, type Said, steps } from './correlator-stream.ts';
+import { type EmittedVerdict, type History, play, Reader, rulesOfHistory, steps } from './correlator-stream.ts';
 
-const longest = (history: History) => warmUpMicros(bookOfHistory(history).longestSince(0));
+const longest = (history: History) => warmUpMicros(rulesOfHistory(history).longestSince(0));
 
 /** As the bus has verdicts: one a subject, the first stays. */
 class VerdictStream {
   readonly bySubject = new Map<string, Verdict>();
-  readonly stored: Said[] = [];
-  publishOnce(said: Said): void {
+  readonly stored: EmittedVerdict[] = [];
+  publishOnce(said: EmittedVerdict): void {
     const { level, pod, verdictId } = said.verdict;
     const subject = `${level}.${pod?.namespace ?? '_'}.${pod?.name ?? '_'}.${verdictId}`;
     if (this.bySubject.has(subject)) return;
@@ -54,14 +54,14 @@ class Replica {
   /** Gets so many of the verdicts in flight stored. */
   publish(most: number): void {
     for (let i = 0; i < most && this.#sent < this.reader.said.length; i++) {
-      const said = this.reader.said[this.#sent++] as Said;
+      const said = this.reader.said[this.#sent++] as EmittedVerdict;
       if (said.streamMicros >= this.#publishFrom) this.#stream.publishOnce(said);
     }
   }
 }
 
 /** The first step of an ordered rule completed it: a later one was on the bus before. */
-const isTurned = ({ verdict: { rule, evidence } }: Said) =>
+const isTurned = ({ verdict: { rule, evidence } }: EmittedVerdict) =>
   rule === 'breach' && evidence.at(-1)?.vector !== 'quarantine-ingress';
 
 describe('fold - a function of the stream alone', () => {
@@ -104,7 +104,7 @@ describe('fold - a function of the stream alone', () => {
         const made = new Reader(history, 0, {}, false).run();
         const read = new Reader(history, 0).run();
         expect(read.said).toEqual(made.said);
-        expect([read.fold.size, read.fold.counted]).toEqual([made.fold.size, made.fold.counted]);
+        expect([read.engine.size, read.engine.counted]).toEqual([made.engine.size, made.engine.counted]);
       }),
       { numRuns: 200 },
     );

@@ -1,7 +1,7 @@
 /**
  * A cluster's violations as the bus might hold them, made from a list of steps that fast-check can shrink: pods that spoof, frames that
  * are lost, sent twice or overtaken, bursts that are told the wrong way round, clocks that step, collectors that forget, rules that change, pods that are listed late, and nodes that lie.
- * Everything is in stream time; nothing here knows how the fold works.
+ * Everything is in stream time, independent of the engine's implementation.
  */
 import type { PodSnapshot } from '@bailiff/correlation';
 import {
@@ -254,7 +254,7 @@ function listLate(history: History, node: string, now: number): void {
   history.lists.push({ node, timestampMicros, revision: history.lists.length + 1, previousRevision, json });
 }
 
-export interface Said {
+export interface EmittedVerdict {
   streamMicros: number;
   verdict: Verdict;
 }
@@ -267,14 +267,14 @@ function messageOf(frame: ViolationFrame): Buffer {
   return made;
 }
 
-/** A fold over a history from one of its frames on, fed as a replica feeds it. */
+/** An engine that reads a history from one of its frames on, as a replica does. */
 export class Reader {
-  readonly said: Said[] = [];
-  readonly fold: CorrelationEngine;
-  /** null: frames are folded as they were made, not as they are read off the bus. */
+  readonly said: EmittedVerdict[] = [];
+  readonly engine: CorrelationEngine;
+  /** null: frames are processed as built, without encoding and decoding. */
   readonly #registry: JudgedRegistry | null;
   readonly #history: History;
-  readonly #members = new PodInventory();
+  readonly #inventory = new PodInventory();
   readonly #rules = new RuleHistory({});
   #lists = 0;
   #changes = 0;
@@ -285,15 +285,15 @@ export class Reader {
     this.#history = history;
     this.#registry = offTheBus ? new JudgedRegistry() : null;
     this.next = start;
-    this.fold = new CorrelationEngine({
-      inventory: this.#members,
+    this.engine = new CorrelationEngine({
+      inventory: this.#inventory,
       rules: this.#rules,
       onVerdict: (verdict, streamMicros) => this.said.push({ streamMicros, verdict }),
       ...options,
     });
   }
 
-  /** Folds the next frame; false when there is none. */
+  /** Processes the next frame; false at the end. */
   step(): boolean {
     const { frames, lists, changes } = this.#history;
     const frame = frames[this.next];
@@ -302,10 +302,10 @@ export class Reader {
     const isKnown = (entry: { timestampMicros: number } | undefined) =>
       entry !== undefined && entry.timestampMicros <= frame.timestampMicros;
     // Lists come in the order of the bucket, which is that of their times.
-    while (isKnown(lists[this.#lists])) this.#members.apply(lists[this.#lists++] as PodSnapshot);
+    while (isKnown(lists[this.#lists])) this.#inventory.apply(lists[this.#lists++] as PodSnapshot);
     while (isKnown(changes[this.#changes])) this.#rules.apply(changes[this.#changes++] as RuleChange);
     const read = this.#registry === null ? frame.frame : decodeJudgedFrame(messageOf(frame.frame), this.#registry);
-    this.fold.processFrame(frame, read);
+    this.engine.processFrame(frame, read);
     return true;
   }
 
@@ -315,9 +315,9 @@ export class Reader {
   }
 }
 
-/** The whole log of rules. */
-export function bookOfHistory(history: History): RuleHistory {
-  const book = new RuleHistory({});
-  for (const change of history.changes) book.apply(change);
-  return book;
+/** The rule history of all changes. */
+export function rulesOfHistory(history: History): RuleHistory {
+  const rules = new RuleHistory({});
+  for (const change of history.changes) rules.apply(change);
+  return rules;
 }
