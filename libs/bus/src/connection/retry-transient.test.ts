@@ -1,0 +1,64 @@
+import { describe, expect, it } from 'vitest';
+import { BusError, type BusErrorCode } from './errors.ts';
+import { untilTaken } from './retry-transient.ts';
+
+function rig() {
+  const told: string[] = [];
+  const slept: number[] = [];
+  const end = new AbortController();
+  let connects = 0;
+  return {
+    ...{ told, slept, end },
+    connects: () => connects,
+    bus: {
+      whenConnected: async () => {
+        connects += 1;
+      },
+    },
+    options: {
+      clock: {
+        sleep: async (ms: number) => {
+          slept.push(ms);
+        },
+      },
+      onWait: (error: BusError) => told.push(error.code),
+      signal: end.signal,
+    },
+  };
+}
+
+/** Fails with each of these, then gives `done`. */
+const failing = (codes: BusErrorCode[]) => async () => {
+  const code = codes.shift();
+  if (code) throw new BusError(code, 'x');
+  return 'done';
+};
+
+describe('untilTaken', () => {
+  it('what time heals is tried again, and told while the bus is there', async () => {
+    const { bus, options, told, slept, connects } = rig();
+    const work = failing(['BUS_FULL', 'BUS_NO_STREAM', 'BUS_UNREACHABLE', 'BUS_TIMEOUT']);
+    expect(await untilTaken(bus, work, options)).toBe('done');
+    expect([told, slept, connects()]).toEqual([['BUS_FULL', 'BUS_NO_STREAM', 'BUS_TIMEOUT'], [1_000, 1_000, 1_000], 4]);
+  });
+
+  it.each([new BusError('BUS_PERMISSION', 'x'), new BusError('BUS_TOO_LARGE', 'x'), new Error('a bug')])(
+    '%s is thrown at once',
+    async (error) => {
+      const { bus, options, told } = rig();
+      await expect(untilTaken(bus, () => Promise.reject(error), options)).rejects.toBe(error);
+      expect(told).toEqual([]);
+    },
+  );
+
+  it('ends with the reason of its signal, also while it waits', async () => {
+    const { bus, options, end } = rig();
+    const reason = new Error('stopped');
+    options.onWait = () => {
+      end.abort(reason);
+      return 0;
+    };
+    await expect(untilTaken(bus, failing(['BUS_FULL']), options)).rejects.toBe(reason);
+    await expect(untilTaken(bus, failing([]), options)).rejects.toBe(reason);
+  });
+});
