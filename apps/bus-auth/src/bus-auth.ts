@@ -2,7 +2,7 @@
  * Lets collectors onto the bus: the server asks about each client that it does not know, the API server is asked whose token it shows,
  * and the answer is the rights of a collector of the node on which the token's pod runs, or a refusal.
  *
- * Place in the path: nats-server → here → proof.ts, lanes.ts → TokenReview → decide.ts → nats-server → collector. Invariants: nobody is let
+ * Place in the path: nats-server → here → proof.ts, fair-queue.ts → TokenReview → decide.ts → nats-server → collector. Invariants: nobody is let
  * in but by what the API server says at this login, so replicas share the questions and any may answer; what fails here lets nobody in; what
  * one source does costs no other its slot. Bounds: maxConcurrent questions to the API server, MAX_WAITING logins that wait, a lane; those
  * beyond are refused at once, and one for which the server no longer waits is dropped. Who is refused tries again.
@@ -33,7 +33,7 @@ import {
   refuse,
   type Shown,
 } from './decide.ts';
-import { Lanes } from './lanes.ts';
+import { Lanes } from './fair-queue.ts';
 import { Budget, Failures, KnownTokens } from './limits.ts';
 import { type DROPS, type Metrics, makeMetrics, NO_READINGS, type Readings } from './metrics.ts';
 import { KEYS_PATH, SigningKeys } from './proof.ts';

@@ -2,7 +2,7 @@
  * What the client does when its connection broke, and what it keeps to itself: why an attempt failed, and that it waits by the wall clock.
  *
  * Place in the path: connect.ts asks for both. It reaches into the client, whose version is pinned exactly; without these parts it would do
- * nothing. test/bus/redial.test.ts holds them.
+ * nothing. test/bus/reconnect.test.ts holds them.
  */
 import type { NatsConnection } from '@nats-io/nats-core';
 

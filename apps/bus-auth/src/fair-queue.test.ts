@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { Lanes, MAX_WAITING } from './lanes.ts';
+import { Lanes, MAX_WAITING } from './fair-queue.ts';
 
 /** Work that ends when it is told to. */
 function rig(slots: number) {
