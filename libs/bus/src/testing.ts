@@ -10,10 +10,10 @@ import { existsSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { FIXED_ROLES, NODE_ROLES, userOf } from './auth/permissions.ts';
 import { newSeed, publicKeyOf } from './auth/seeds.ts';
 import { type NatsUser, natsServerConf, natsUserFor, type ServerConf } from './auth/server-conf.ts';
 import { type Bus, type BusOptions, connectBus } from './connection/connect.ts';
+import { FIXED_ROLES, NODE_ROLES, userOf } from './topology/identities.ts';
 
 /** The rest of its configuration is as the tests' own. */
 export type StartNatsOptions = Partial<Omit<ServerConf, 'host'>>;

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
+import { apiPrefixOf, FIXED_ROLES, type Identity, NODE_ROLES, userOf } from '../topology/identities.ts';
 import { ACCOUNTS, accountOf, CORE, EXPORTS, IMPORTS, type Import } from './accounts.ts';
-import { apiPrefixOf, FIXED_ROLES, type Identity, NODE_ROLES, permissionsFor, userOf } from './permissions.ts';
+import { permissionsFor } from './permissions.ts';
 
 const OUTSIDE = ACCOUNTS.filter((account) => account !== CORE);
 const IDENTITIES: Identity[] = [

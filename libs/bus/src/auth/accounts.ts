@@ -12,8 +12,9 @@
  * 3. An import names the string of an export exactly, or only the export `>` matches it: overlapping exports are matched at random.
  */
 
+import { type FixedRole, type Identity, IMPORTED_API } from '../topology/identities.ts';
 import { ROOT } from '../topology/subjects.ts';
-import { type FixedRole, type Identity, IMPORTED_API, permissionsFor } from './permissions.ts';
+import { permissionsFor } from './permissions.ts';
 
 /** The account that holds all streams and buckets. Its name is a directory of the store: it does not change. */
 export const CORE = 'BAILIFF';

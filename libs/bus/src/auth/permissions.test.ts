@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { type Identity, inboxPrefixFor, inboxPrefixOf, permissionsFor, userOf } from './permissions.ts';
+import { type Identity, inboxPrefixFor, inboxPrefixOf, userOf } from '../topology/identities.ts';
+import { permissionsFor } from './permissions.ts';
 
 const roles = ['correlator', 'responder', 'ipam-sync', 'cli', 'reader', 'siem-relay', 'siem-reader'] as const;
 const identities: Identity[] = [{ role: 'collector', node: 'node-1.example' }, ...roles.map((role) => ({ role }))];

@@ -7,8 +7,15 @@
  * itself, so these users can log in while bus-auth is down.
  */
 import assert from 'node:assert';
+import { type Identity, userOf } from '../topology/identities.ts';
+import {
+  AUTH_TIMEOUT_S,
+  DEFAULT_MAX_FILE_BYTES,
+  DEFAULT_MAX_MEMORY_BYTES,
+  MAX_PAYLOAD_BYTES,
+} from '../topology/server-limits.ts';
 import { ACCOUNTS, type Account, accountOf, CORE, EXPORTS, type Export, IMPORTS, type Import } from './accounts.ts';
-import { type Identity, type Permissions, permissionsFor, publishRule, userOf } from './permissions.ts';
+import { type Permissions, permissionsFor, publishRule } from './permissions.ts';
 
 export interface NatsUser {
   user: string;
@@ -75,15 +82,6 @@ export interface ServerConf {
   cluster?: ClusterConf;
   authCallout?: AuthCalloutConf;
 }
-
-/** Above the sum of the limits of all streams and buckets (about 8.4 GiB by default), which JetStream reserves at creation. */
-export const DEFAULT_MAX_FILE_BYTES = 12 * 1024 ** 3;
-/** Ordered consumers keep their state in memory, some kB each. */
-export const DEFAULT_MAX_MEMORY_BYTES = 256 * 1024 ** 2;
-/** Largest message: a snapshot of 512 KiB or a frame of 64 violations, with room. nats-server's own default. */
-export const MAX_PAYLOAD_BYTES = 1024 * 1024;
-/** How long the server waits for credentials, and for bus-auth's answer about them: less than a client waits, so that it is told. */
-export const AUTH_TIMEOUT_S = 4;
 
 const quote = (text: string) => JSON.stringify(text);
 const list = (subjects: readonly string[]) => `[${subjects.map(quote).join(', ')}]`;

@@ -12,8 +12,8 @@ import type { Bus } from '../connection/connect.ts';
 import { BusError, toBusError } from '../connection/errors.ts';
 import { backoffMs, onAbort, pause } from '../connection/wait.ts';
 import { isKey } from '../kv/bucket.ts';
-import { microsOf, streamInfo } from '../streams/direct.ts';
-import { consumeOrdered, type StreamMessage } from '../streams/ordered.ts';
+import { microsOf, type StreamMessage, streamInfo } from '../streams/direct.ts';
+import { consumeOrdered } from '../streams/ordered.ts';
 import { ROOT } from '../topology/subjects.ts';
 import { type ConfigAt, type ConfigChange, ConfigHistory } from './config-history.ts';
 

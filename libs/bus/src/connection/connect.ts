@@ -14,7 +14,7 @@ import {
   usernamePasswordAuthenticator,
 } from '@nats-io/nats-core';
 import { connect } from '@nats-io/transport-node';
-import { apiPrefixOf, inboxPrefixOf } from '../auth/permissions.ts';
+import { apiPrefixOf, inboxPrefixOf } from '../topology/identities.ts';
 import { BusError, toBusError } from './errors.ts';
 import { JetStreamSign } from './jetstream-health.ts';
 import { Redial } from './reconnect-policy.ts';

@@ -10,9 +10,9 @@
  * publish unanswered, and writes again only when it is restarted. Publishes in a row that time out on a connection that holds are the sign of it.
  */
 
-import { IMPORTED_API } from '../auth/permissions.ts';
+import type { NatsConnection } from '@nats-io/nats-core';
+import { IMPORTED_API } from '../topology/identities.ts';
 import { streamConfigs } from '../topology/topology.ts';
-import type { Bus } from './connect.ts';
 
 export const JETSTREAM_OFF = 'JetStream is off at the server';
 export const JETSTREAM_OFF_REMEDY =
@@ -101,12 +101,18 @@ export class JetStreamSign {
   }
 }
 
+/** The part of a Bus that JetStream's health is read from. */
+export interface HealthSource {
+  nc: Pick<NatsConnection, 'info'>;
+  readonly jetStream?: JetStreamSign;
+}
+
 /** Whether the server said so when this connection was made, or its answers show it since. */
-export const isJetStreamOff = ({ nc, jetStream }: Pick<Bus, 'nc' | 'jetStream'>): boolean =>
+export const isJetStreamOff = ({ nc, jetStream }: HealthSource): boolean =>
   jetStream?.off === true || (nc.info !== undefined && nc.info.jetstream !== true);
 
 /** Readiness: true, or that nothing can be stored, where, and what mends it. */
-export function isStoring(bus: Pick<Bus, 'nc' | 'jetStream'>): true | string {
+export function isStoring(bus: HealthSource): true | string {
   if (isJetStreamOff(bus)) return `${JETSTREAM_OFF}: ${JETSTREAM_OFF_REMEDY}`;
   const streams = bus.jetStream?.notWriting ?? [];
   return streams.length === 0 || `${NOT_WRITING} to ${streams.join(', ')}: ${NOT_WRITING_REMEDY}`;

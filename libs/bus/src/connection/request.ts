@@ -5,7 +5,7 @@
  * swallowed by a broken connection wait for its whole timeout.
  */
 import { createInbox, errors, type Msg, type MsgHdrs, type Payload } from '@nats-io/nats-core';
-import { IMPORTED_API } from '../auth/permissions.ts';
+import { IMPORTED_API } from '../topology/identities.ts';
 import type { Bus, BusStatus } from './connect.ts';
 import { BusError, codeOfRefusal, toBusError } from './errors.ts';
 import { NOT_WRITING, NOT_WRITING_REMEDY } from './jetstream-health.ts';

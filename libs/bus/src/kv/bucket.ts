@@ -12,8 +12,8 @@ import type { Bus } from '../connection/connect.ts';
 import { BusError } from '../connection/errors.ts';
 import { apiRequest } from '../connection/request.ts';
 import { backoffMs, pause } from '../connection/wait.ts';
-import { getLastMessage, getNextMessage } from '../streams/direct.ts';
-import { consumeOrdered, type StreamMessage } from '../streams/ordered.ts';
+import { getLastMessage, getNextMessage, type StreamMessage } from '../streams/direct.ts';
+import { consumeOrdered } from '../streams/ordered.ts';
 
 const OPERATION = 'KV-Operation';
 const MSG_ID = 'Nats-Msg-Id';

@@ -8,18 +8,13 @@
 import { type Bus, type BusOptions, connectBus, isConnected, onLoginRefused } from '../connection/connect.ts';
 import type { BusError } from '../connection/errors.ts';
 import { isStoring } from '../connection/jetstream-health.ts';
-import { whenSetUp } from './wait-for-topology.ts';
+import { type WaitingService, whenSetUp } from './wait-for-topology.ts';
 
-/** What the bus needs of a service. */
-export interface BusService {
-  signal: AbortSignal;
-  /** Takes a readiness check. */
-  health: { ready(name: string, check: () => true | string): void };
-  /** Takes a step of the way down. */
+/** What connecting needs of a service. */
+export interface BusService extends WaitingService {
+  /** Adds a step to the shutdown. */
   onStop(name: string, step: () => Promise<void>): void;
-  /** Called when it begins to wait, and when the reason is another than before. */
-  onWait(what: 'the bus' | 'the set-up of the bus', error: BusError): void;
-  /** Called when the bus begins to refuse the login, at the start or later; it is tried again, with what the file says then. */
+  /** Called when the bus starts to reject the login, at start or later. The client retries with the current content of the file. */
   onLoginRefused(error: BusError): void;
 }
 

@@ -9,9 +9,16 @@ import { BusError, toBusError } from '../connection/errors.ts';
 import { isJetStreamOff, JETSTREAM_OFF, JETSTREAM_OFF_REMEDY } from '../connection/jetstream-health.ts';
 import { backoffMs, pause } from '../connection/wait.ts';
 import { streamInfo } from '../streams/direct.ts';
-import type { BusService } from './connect-service.ts';
+import { SET_UP_REMEDY } from '../topology/topology.ts';
 
-export const SET_UP_REMEDY = '`bailiff bus setup` makes it, in Kubernetes the Job bailiff-bus-setup';
+/** What waiting needs of a service. */
+export interface WaitingService {
+  signal: AbortSignal;
+  /** Adds a readiness check. */
+  health: { ready(name: string, check: () => true | string): void };
+  /** Called when the service starts to wait, and again each time the reason changes. */
+  onWait(what: 'the bus' | 'the set-up of the bus', error: BusError): void;
+}
 
 /** What time, or somebody who sets the bus up, may heal. */
 const WAITED_FOR = new Set(['BUS_NO_STREAM', 'BUS_TIMEOUT', 'BUS_UNREACHABLE']);
@@ -30,11 +37,7 @@ async function look(bus: Bus, stream: string): Promise<void> {
 }
 
 /** Resolves when all are there. @throws BusError that nothing heals; the signal's reason when it aborts first */
-export async function whenSetUp(
-  bus: Bus,
-  streams: readonly string[],
-  service: Pick<BusService, 'signal' | 'health' | 'onWait'>,
-): Promise<void> {
+export async function whenSetUp(bus: Bus, streams: readonly string[], service: WaitingService): Promise<void> {
   let reason = 'not looked at yet';
   service.health.ready('topology', () => reason === '' || reason);
   for (let attempt = 0; reason !== ''; attempt += 1) {

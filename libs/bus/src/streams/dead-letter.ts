@@ -7,8 +7,8 @@
  * stream, and the whole message is in its own stream.
  */
 
-import { MAX_PAYLOAD_BYTES } from '../auth/server-conf.ts';
 import type { Bus } from '../connection/connect.ts';
+import { MAX_PAYLOAD_BYTES } from '../topology/server-limits.ts';
 import { deadLetterSubject } from '../topology/subjects.ts';
 import { type Once, publishOnce } from './publish-once.ts';
 

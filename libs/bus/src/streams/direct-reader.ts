@@ -14,8 +14,8 @@ import type { Bus } from '../connection/connect.ts';
 import { BusError } from '../connection/errors.ts';
 import { requestMany } from '../connection/request.ts';
 import { backoffMs, pause } from '../connection/wait.ts';
-import { getLastOf, getNextMessage, sourcedMessage, streamInfo } from './direct.ts';
-import type { OrderedOptions, StreamMessage } from './ordered.ts';
+import { getLastOf, getNextMessage, type StreamMessage, sourcedMessage, streamInfo } from './direct.ts';
+import type { OrderedOptions } from './ordered-options.ts';
 import { StreamPosition, TRANSIENT } from './stream-position.ts';
 
 const BATCH = 256;

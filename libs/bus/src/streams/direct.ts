@@ -6,12 +6,25 @@
  * `Nats-…` header, because the server appends them to what the message was stored with.
  */
 import type { StreamInfo } from '@nats-io/jetstream';
-import type { Msg } from '@nats-io/nats-core';
+import type { Msg, MsgHdrs } from '@nats-io/nats-core';
 import type { Bus } from '../connection/connect.ts';
 import { BusError } from '../connection/errors.ts';
 import { apiRequest, request } from '../connection/request.ts';
 import { contentOf } from './injected-reply.ts';
-import type { StreamMessage } from './ordered.ts';
+
+export interface StreamMessage {
+  /** In the stream. */
+  sequence: number;
+  /** When the server stored it. */
+  timestampMicros: number;
+  subject: string;
+  headers: MsgHdrs | undefined;
+  data: Uint8Array;
+  /** How many the stream holds after this one (under the filter) as the server knew when it sent it. */
+  pending: number;
+  /** An answer of the server that somebody had sent there (planted.ts). It comes without content, so that whoever reads it refuses it. */
+  planted: boolean;
+}
 
 /** State and configuration of a stream; `ts` is the server's time. @throws BusError BUS_NO_STREAM and what request throws */
 export function streamInfo(bus: Bus, stream: string, body?: unknown): Promise<StreamInfo & { ts?: string }> {

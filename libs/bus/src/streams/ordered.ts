@@ -10,58 +10,18 @@
  */
 
 import type { StreamInfo } from '@nats-io/jetstream';
-import { createInbox, type Msg, type MsgHdrs } from '@nats-io/nats-core';
-import { IMPORTED_API } from '../auth/permissions.ts';
+import { createInbox, type Msg } from '@nats-io/nats-core';
 import type { Bus } from '../connection/connect.ts';
 import { BusError, toBusError } from '../connection/errors.ts';
 import { apiRequest } from '../connection/request.ts';
 import { backoffMs, pause } from '../connection/wait.ts';
-import { streamInfo } from './direct.ts';
+import { IMPORTED_API } from '../topology/identities.ts';
+import { type StreamMessage, streamInfo } from './direct.ts';
 import { DirectReader } from './direct-reader.ts';
 import { contentOf } from './injected-reply.ts';
+import type { OrderedOptions, StartAt } from './ordered-options.ts';
 import { type Delivery, PullSession } from './pull.ts';
 import { StreamPosition, TRANSIENT } from './stream-position.ts';
-
-export interface StreamMessage {
-  /** In the stream. */
-  sequence: number;
-  /** When the server stored it. */
-  timestampMicros: number;
-  subject: string;
-  headers: MsgHdrs | undefined;
-  data: Uint8Array;
-  /** How many the stream holds after this one (under the filter) as the server knew when it sent it. */
-  pending: number;
-  /** An answer of the server that somebody had sent there (planted.ts). It comes without content, so that whoever reads it refuses it. */
-  planted: boolean;
-}
-
-export type StartAt = 'all' | 'new' | { sequence: number } | { timeMs: number } | 'last-per-subject';
-
-export interface OrderedOptions {
-  filterSubjects?: readonly string[];
-  start: StartAt;
-  /** May be synchronous, which is several times faster. A throw or rejection ends the reading with that error. */
-  onMessage: (message: StreamMessage) => void | Promise<void>;
-  /**
-   * All that the stream held has been handled, up to this sequence: after the last message, at the start when there is none, and with each
-   * heartbeat.
-   */
-  onIdle?: (sequence: number) => void;
-  /** A consumer was given up, with why. */
-  onRestart?: (why: string) => void;
-  /**
-   * The stream is another than the one that was read before; nothing of it has been told yet, and no message of the old one will be. Sequences
-   * begin again. Awaited; a throw or rejection ends the reading unless time may heal it, and then it is called again.
-   */
-  onRemade?: () => void | Promise<void>;
-  /** Ends the reading; the promise is then fulfilled. */
-  signal: AbortSignal;
-  /** Messages asked for at once. Default 500: with frames of 25 kB that is 12 MB in the server's buffer for us, which may hold 64. */
-  maxMessages?: number;
-  /** Only subjects and headers. */
-  headersOnly?: boolean;
-}
 
 /** The server forgets a consumer that nobody pulls from. */
 const INACTIVE_THRESHOLD_MS = 30_000;

@@ -18,7 +18,7 @@ import {
 } from '../connection/jetstream-health.ts';
 import { refusal } from '../connection/request.ts';
 import { BACKOFF_FIRST_MS, backoffMs } from '../connection/wait.ts';
-import { SET_UP_REMEDY } from '../setup/wait-for-topology.ts';
+import { SET_UP_REMEDY } from '../topology/topology.ts';
 import { headersOf, type PubAck, type PublishOptions } from './ack.ts';
 
 export interface Published {

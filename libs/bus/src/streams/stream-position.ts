@@ -5,8 +5,8 @@
  * sequences from below: it has another creation time, fewer messages than were read, or another message at the last sequence.
  */
 import type { StreamInfo } from '@nats-io/jetstream';
-import { microsOf } from './direct.ts';
-import type { StartAt, StreamMessage } from './ordered.ts';
+import { microsOf, type StreamMessage } from './direct.ts';
+import type { StartAt } from './ordered-options.ts';
 
 /** Errors after which a reader tries again: time may heal them. */
 export const TRANSIENT: ReadonlySet<string> = new Set(['BUS_NO_STREAM', 'BUS_TIMEOUT', 'BUS_UNREACHABLE', 'BUS_FULL']);

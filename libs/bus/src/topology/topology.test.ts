@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { CORE } from '../auth/accounts.ts';
-import { DEFAULT_MAX_FILE_BYTES, MAX_PAYLOAD_BYTES, natsServerConf } from '../auth/server-conf.ts';
+import { natsServerConf } from '../auth/server-conf.ts';
+import { DEFAULT_MAX_FILE_BYTES, MAX_PAYLOAD_BYTES } from './server-limits.ts';
 import {
   BUCKETS,
   CONFIG_HISTORY,
