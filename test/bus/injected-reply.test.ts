@@ -63,24 +63,24 @@ async function readAll(stream: string): Promise<StreamMessage[]> {
   return messages;
 }
 
-test('planted - a frame under the name of another node is stored, and read without content or headers', async () => {
+test('injected reply - a frame under the name of another node is stored, and read without content or headers', async () => {
   await plant(FRAMES_OF_VICTIM, 'forged frame');
   await waitFor(async () => (await stored('VIOLATIONS', FRAMES_OF_VICTIM)) === 'forged frame', {
     what: 'the control: it lands',
   });
   const [message] = await readAll('VIOLATIONS');
-  expect(message).toMatchObject({ subject: FRAMES_OF_VICTIM, planted: true, headers: undefined });
+  expect(message).toMatchObject({ subject: FRAMES_OF_VICTIM, injected: true, headers: undefined });
   expect(message?.data).toHaveLength(0);
   const direct = await getMessage(await nats.connect('correlator'), 'VIOLATIONS', message?.sequence ?? 0);
   expect(direct).toMatchObject({
     subject: FRAMES_OF_VICTIM,
     sequence: message?.sequence,
-    planted: true,
+    injected: true,
     headers: undefined,
   });
 });
 
-test('planted - a pod list of another node: followers keep what they have, a get refuses it, and its owner writes over it', async () => {
+test('injected reply - a pod list of another node: followers keep what they have, a get refuses it, and its owner writes over it', async () => {
   const pods = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
   const first = await pods.put('node-b', '"true list"');
   const told: string[] = [];
@@ -104,16 +104,16 @@ test('planted - a pod list of another node: followers keep what they have, a get
   await expect(pods.get('node-b')).rejects.toMatchObject({ code: 'BUS_MESSAGE' });
   expect(await pods.entries()).toEqual([]);
   const newest = await pods.newest('node-b');
-  expect(newest).toMatchObject({ planted: true, deleted: false });
+  expect(newest).toMatchObject({ injected: true, deleted: false });
   expect(newest?.revision).toBeGreaterThan(first);
   await pods.put('node-b', '"next list"', { previousRevision: newest?.revision ?? 0 });
   await waitFor(() => told.length === 2, { what: 'the next list', state: () => told });
   expect(told).toEqual(['"true list"', '"next list"']);
-  expect((await pods.get('node-b'))?.planted).toBe(false);
+  expect((await pods.get('node-b'))?.injected).toBe(false);
   reader.close();
 });
 
-test('planted - a configuration comes into its log without content, so that it is no value of any schema', async () => {
+test('injected reply - a configuration comes into its log without content, so that it is no value of any schema', async () => {
   const config = openBucket(await nats.connect('cli'), 'bailiff_config');
   await config.put('spoof.cluster._.default', '{"revision":1}');
   await plant('$KV.bailiff_config.spoof.cluster._.default', '{"modes":{"ipv4-source":"off"}}');
@@ -121,13 +121,13 @@ test('planted - a configuration comes into its log without content, so that it i
     what: 'the control: it is sourced into the log',
   });
   const log = await readAll('CONFIG_LOG');
-  expect(log.map(({ planted, data }) => [planted, Buffer.from(data).toString()])).toEqual([
+  expect(log.map(({ injected, data }) => [injected, Buffer.from(data).toString()])).toEqual([
     [false, '{"revision":1}'],
     [true, ''],
   ]);
 });
 
-test('planted - a push with the headers of another bucket, key or node is refused and counted', async () => {
+test('injected reply - a push with the headers of another bucket, key or node is refused and counted', async () => {
   const pods = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
   await pods.put('node-b', '"list of b"', { previousRevision: (await pods.newest('node-b'))?.revision ?? 0 });
   const received: string[] = [];
@@ -166,7 +166,7 @@ test('planted - a push with the headers of another bucket, key or node is refuse
   reader.close();
 });
 
-test('planted - a status that was delivered into a stream is read past, by consumers and by direct gets', async () => {
+test('injected reply - a status that was delivered into a stream is read past, by consumers and by direct gets', async () => {
   const verdict = 'bailiff.v1.verdicts.high.shop.web-0.5f1d3c7a';
   const thief = await nats.connect('siem-reader');
   const body = '{"batch":1,"no_wait":true}';
@@ -175,14 +175,14 @@ test('planted - a status that was delivered into a stream is read past, by consu
   const admin = await nats.connect('admin');
   await admin.js.publish('bailiff.v1.verdicts.high.shop.web-1.5f1d3c7b', 'true verdict');
   const messages = await readAll('VERDICTS');
-  expect(messages.map(({ planted, data }) => [planted, Buffer.from(data).toString()])).toEqual([
+  expect(messages.map(({ injected, data }) => [injected, Buffer.from(data).toString()])).toEqual([
     [true, ''],
     [false, 'true verdict'],
   ]);
-  expect(await getMessage(admin, 'VERDICTS', 1)).toMatchObject({ planted: true });
+  expect(await getMessage(admin, 'VERDICTS', 1)).toMatchObject({ injected: true });
 });
 
-test('planted - an injected reply under the subject of a verdict or response does not count as one', async () => {
+test('injected reply - an injected reply under the subject of a verdict or response does not count as one', async () => {
   const thief = await nats.connect('siem-reader');
   const body = '{"batch":1,"no_wait":true}';
   for (const [user, stream, subject] of [

@@ -46,7 +46,7 @@ function reader(bus: Bus, start: Parameters<typeof consumeOrdered>[2]['start'], 
       onMessage: (message) => {
         seen.push(text(message));
       },
-      onRemade: () => {
+      onRecreated: () => {
         told.push(`remade after ${seen.length}`);
       },
       onIdle: () => {
@@ -130,7 +130,7 @@ test('remade - what waited of the old stream is let go of, and the message in wo
         };
       });
     },
-    onRemade: () => {
+    onRecreated: () => {
       order.push('remade');
     },
   });
@@ -159,7 +159,7 @@ test('remade - a watch tells all of the new bucket, and when it is told', async 
       onEntry: ({ key, value }) => {
         told.push(`${key}=${value}`);
       },
-      onRemade: () => {
+      onRecreated: () => {
         told.push('remade');
       },
       onSynced: () => {
@@ -188,7 +188,7 @@ test('remade - a configuration log that is made anew is folded anew; until it sa
   let remade = 0;
   const log = new ConfigLog(await nats.connect('correlator'), {
     onChange: ({ sequence }) => changes.push(sequence),
-    onRemade: () => {
+    onRecreated: () => {
       remade += 1;
     },
   });

@@ -10,17 +10,17 @@
 import { AUTH_TIMEOUT_S, type Bus, BusError, connectBus, isConnected } from '@bailiff/bus';
 import {
   type AuthKeys,
-  type AuthQuestion,
   type AuthRequest,
   publicKeyOf,
   readAuthRequest,
+  type SealedAuthRequest,
   SecretFile,
   type SeedKind,
-  takeAuthQuestions,
-  writeAuthAnswer,
+  subscribeAuthRequests,
+  writeAuthResponse,
 } from '@bailiff/bus/auth';
 import { type KubeApi, KubeError, loadKube, pause, reviewToken, type TokenReviewStatus } from '@bailiff/kube';
-import { busOptionsOf, QuietLog, type ServiceContext, ServiceError } from '@bailiff/service';
+import { busOptionsOf, RateLimitedLog, type ServiceContext, ServiceError } from '@bailiff/service';
 import type { BusAuthConfig } from './config.ts';
 import {
   type Decision,
@@ -60,7 +60,7 @@ const ASKED_FOR_NOTHING: ReadonlySet<RefusalReason> = new Set([
 
 /** A login that is worth a question to the API server. */
 interface Login {
-  question: AuthQuestion;
+  question: SealedAuthRequest;
   request: AuthRequest;
   shown: Shown;
   /** Its token is the API server's, or was let in before. */
@@ -76,7 +76,7 @@ export class BusAuth {
   readonly #bus: Bus;
   readonly #keys: () => AuthKeys;
   readonly #metrics: Metrics;
-  readonly #log: QuietLog;
+  readonly #log: RateLimitedLog;
   readonly #failures: Failures;
   readonly #reviews: Budget;
   readonly #strangers: Budget;
@@ -98,7 +98,7 @@ export class BusAuth {
     this.#bus = parts.bus;
     this.#keys = parts.keys;
     this.#metrics = parts.metrics;
-    this.#log = new QuietLog(ctx.log);
+    this.#log = new RateLimitedLog(ctx.log);
     this.#failures = new Failures(config.refusalsPerMinute);
     const budget = (perSecond: number) => new Budget(perSecond, perSecond * REVIEW_BURST_S, performance.now());
     this.#reviews = budget(config.reviewsPerSecond);
@@ -111,7 +111,7 @@ export class BusAuth {
     const { health, signal } = this.#ctx;
     health.ready('bus', () => isConnected(this.#bus));
     health.ready('kubernetes', () => this.#api);
-    this.#stopTaking = takeAuthQuestions(this.#bus, (question) => this.#take(question));
+    this.#stopTaking = subscribeAuthRequests(this.#bus, (question) => this.#take(question));
     this.#probe(signal).catch((error) => signal.aborted || this.#ctx.fail(error as Error));
   }
 
@@ -137,7 +137,7 @@ export class BusAuth {
   }
 
   /** Answers at once what can be said without the API server; the rest waits for it, in its lane. */
-  #take(question: AuthQuestion): void {
+  #take(question: SealedAuthRequest): void {
     const atMs = performance.now();
     let request: AuthRequest;
     try {
@@ -152,7 +152,7 @@ export class BusAuth {
   }
 
   /** What is known of a login without a question: its lane and its source, or why it is refused. */
-  #sort(question: AuthQuestion, request: AuthRequest, atMs: number): Login | { refusal: Refusal } {
+  #sort(question: SealedAuthRequest, request: AuthRequest, atMs: number): Login | { refusal: Refusal } {
     const shown = examine(request, this.#ctx.config, Date.now());
     if ('refusal' in shown) return shown;
     const proof = this.#signing.prove(shown.token, atMs);
@@ -207,7 +207,7 @@ export class BusAuth {
   #answer({ question, request, atMs }: Pick<Login, 'question' | 'request' | 'atMs'>, decision: Decision): void {
     const answer = 'grant' in decision ? { grant: decision.grant } : { refusal: wordsOf(decision.refusal) };
     try {
-      question.answer(writeAuthAnswer(request, this.#keys(), answer));
+      question.respond(writeAuthResponse(request, this.#keys(), answer));
     } catch (error) {
       this.#drop(error instanceof BusError ? 'unreadable' : 'failed', error as Error);
       return;
@@ -301,7 +301,7 @@ export async function start(ctx: ServiceContext<BusAuthConfig>): Promise<void> {
   ctx.health.ready('bus', () => 'not connected');
   let busAuth: BusAuth | null = null;
   const metrics = makeMetrics(ctx.metrics, () => busAuth?.readings() ?? NO_READINGS);
-  const log = new QuietLog(ctx.log);
+  const log = new RateLimitedLog(ctx.log);
   const onRetry = (error: BusError) => {
     metrics.busErrors.inc({ code: error.code });
     log.warn(`bus ${error.code}`, { err: error }, 'waiting for the bus');

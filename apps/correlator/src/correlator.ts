@@ -12,7 +12,7 @@ import {
   ConfigLog,
   connectService,
   consumeOrdered,
-  InstanceTeller,
+  InstanceReporter,
   type Position,
   requireHorizon,
   schemaLookup,
@@ -67,7 +67,7 @@ class Correlator {
   readonly #rules = new RuleBook();
   readonly #members = new Members();
   readonly #configLog: ConfigLog;
-  readonly #teller: InstanceTeller;
+  readonly #teller: InstanceReporter;
   readonly #pods: PodsLog;
   readonly #publisher: VerdictPublisher;
   /** Aborted when the way down has waited for what is in flight. */
@@ -95,12 +95,12 @@ class Correlator {
     this.#metrics = makeMetrics(ctx.metrics, () => this.#readings());
     this.#configLog = new ConfigLog(bus, {
       onChange: (change) => this.#onConfig(change),
-      onRemade: () => {
+      onRecreated: () => {
         this.#rules.startOver();
         this.#onRemade('CONFIG_LOG');
       },
     });
-    this.#teller = new InstanceTeller({
+    this.#teller = new InstanceReporter({
       bus,
       service: 'correlator',
       version: ctx.version,
@@ -239,7 +239,7 @@ class Correlator {
       onMessage: (message) => (this.#intake as Intake).take(message),
       onIdle: (sequence) => this.#onIdle(sequence),
       onRestart: (why) => this.#warn('violations', new Error(why), 'reading goes on with a new consumer'),
-      onRemade: async () => {
+      onRecreated: async () => {
         this.#caughtUp = false;
         this.#onRemade('VIOLATIONS');
         this.#begin(await this.#prepare());
@@ -263,7 +263,7 @@ class Correlator {
     const set = this.#rules.apply(change);
     if (set === null) return;
     this.#tellRules();
-    this.#teller.tell();
+    this.#teller.report();
     const { log, clock } = this.#ctx;
     if (change.timestampMicros >= this.#startedMicros)
       this.#metrics.ruleRead.observe(Math.max(0, clock.nowMicros() - change.timestampMicros) / 1e6);

@@ -6,7 +6,7 @@
  * the whole frame. Bounds: MAX_QUEUED_LETTERS wait and IN_FLIGHT are being written; beyond that they are dropped and counted, because a
  * node that floods with rubbish must not hold up what is sound. Frames that wait take MAX_QUEUED_BYTES; the others are read again from the stream. Precedents are bounded by what the stream keeps (50,000).
  */
-import { type Bus, consumeOrdered, deadLetter, filters, getMessage, parseSubject, untilTaken } from '@bailiff/bus';
+import { type Bus, consumeOrdered, deadLetter, filters, getMessage, parseSubject, retryTransient } from '@bailiff/bus';
 import { PrecedentBook } from '@bailiff/judge';
 import type { Clock } from '@bailiff/service';
 
@@ -40,9 +40,9 @@ export async function readPrecedents(
     // A letter is written after its frame was stored.
     start: sinceMicros === 0 ? 'all' : { timeMs: Math.floor(sinceMicros / 1000) },
     headersOnly: true,
-    onMessage: ({ subject, headers, planted }) => {
+    onMessage: ({ subject, headers, injected }) => {
       const parsed = parseSubject(subject);
-      if (parsed?.what === 'deadletters' && !planted)
+      if (parsed?.what === 'deadletters' && !injected)
         book.add(parsed.sequence, parsed.reason, headers?.get('Bailiff-Detail') ?? '');
     },
     onIdle: () => end.abort(),
@@ -132,7 +132,7 @@ export class DeadLetters {
       const data = frame?.data ?? new Uint8Array();
       await deadLetter(bus, { stream: STREAM, sequence, subject, reason, detail: about, data, signal });
     };
-    await untilTaken(bus, write, { clock, onWait: onError, signal });
+    await retryTransient(bus, write, { clock, onWait: onError, signal });
     onWritten(reason);
   }
 }

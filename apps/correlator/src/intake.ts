@@ -88,7 +88,7 @@ export class Intake {
     this.receivedMicros = message.timestampMicros;
     const node = this.#node(message.subject);
     if (node === null) return this.#setAside(message, 'bad-subject', message.subject);
-    if (message.planted) return this.#setAside(message, 'planted', 'an answer of the server that was sent here');
+    if (message.injected) return this.#setAside(message, 'planted', 'an answer of the server that was sent here');
     let frame: JudgedFrame;
     try {
       frame = decodeJudgedFrame(message.data, this.#o.registry);

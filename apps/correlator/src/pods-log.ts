@@ -66,7 +66,7 @@ export class PodsLog {
     await consumeOrdered(bus, STREAM, {
       start: 'all',
       onMessage: (message) => this.#take(message),
-      onRemade: async () => {
+      onRecreated: async () => {
         members.startOver(await this.#madeAt(STREAM));
         this.#proof.startOver();
         this.#o.onRemade();

@@ -62,7 +62,7 @@ export class QuarantineKeeper {
         this.#owing = true;
         void this.settle();
       },
-      onRemade: () => {
+      onRecreated: () => {
         this.#remade = true;
         this.#o.onRemade();
       },

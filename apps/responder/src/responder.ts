@@ -23,7 +23,7 @@ import {
   type BusError,
   ConfigLog,
   connectService,
-  InstanceTeller,
+  InstanceReporter,
   openBucket,
   requireHorizon,
   schemaLookup,
@@ -31,7 +31,7 @@ import {
 import { type KubeClient, loadKube } from '@bailiff/kube';
 import { ACTIONS } from '@bailiff/policy';
 import { type Response, SchemaRegistry } from '@bailiff/schemas';
-import { busOptionsOf, busServiceOf, QuietLog, type ServiceContext, ServiceError } from '@bailiff/service';
+import { busOptionsOf, busServiceOf, RateLimitedLog, type ServiceContext, ServiceError } from '@bailiff/service';
 import { nodeAsker } from './ask-node.ts';
 import { Backlog, clearJob, type Now, type QueuedJob, undoJobs } from './backlog.ts';
 import { limitsOf, type ResponderConfig } from './config.ts';
@@ -93,7 +93,7 @@ class Responder {
   readonly #book = new PolicyBook();
   readonly #metrics: Metrics;
   readonly #configLog: ConfigLog;
-  readonly #teller: InstanceTeller;
+  readonly #teller: InstanceReporter;
   readonly #responses: ResponseStream;
   readonly #verdicts: VerdictStream;
   readonly #tasks: TaskRunner;
@@ -134,17 +134,17 @@ class Responder {
       this.#metrics.unreadable.inc({ stream });
       ctx.log.warn({ stream, reason }, 'a message could not be read and is dead-lettered');
     };
-    const quiet = new QuietLog(ctx.log);
+    const quiet = new RateLimitedLog(ctx.log);
     const onWait = (part: string) => (err: BusError) =>
       quiet.warn(`${part} ${err.code}`, { part, err }, 'the bus does not take it now; it waits and is tried again');
     this.#configLog = new ConfigLog(bus, {
       onChange: (change) => this.#onConfig(change),
-      onRemade: () => {
+      onRecreated: () => {
         this.#book.startOver();
         this.#onRemade('CONFIG_LOG');
       },
     });
-    this.#teller = new InstanceTeller({
+    this.#teller = new InstanceReporter({
       bus,
       service: 'responder',
       version: ctx.version,
@@ -339,7 +339,7 @@ class Responder {
     const before = new Set(this.#book.refused().map(({ sequence }) => sequence));
     this.#book.apply(change);
     const isOurs = /^(response|disarm)\./.test(change.key);
-    if (isOurs) this.#teller.tell();
+    if (isOurs) this.#teller.report();
     const { clock } = this.#ctx;
     if (isOurs && change.timestampMicros >= this.#startedMicros)
       this.#metrics.policyRead.observe(Math.max(0, clock.nowMicros() - change.timestampMicros) / 1e6);

@@ -13,11 +13,11 @@ import {
   deadLetter,
   lastSequence,
   publishOnce,
+  type RetryOptions,
   reasonOf,
   responseSubject,
+  retryTransient,
   type StreamMessage,
-  type UntilTakenOptions,
-  untilTaken,
 } from '@bailiff/bus';
 import {
   cutTexts,
@@ -48,10 +48,10 @@ export interface ResponseStreamOptions {
   onFolded(taskId: string, response: Response): void;
   onUnreadable(reason: string): void;
   /** A dead letter, or a schema that is asked for, waits for the bus. */
-  onWait: UntilTakenOptions['onWait'];
+  onWait: RetryOptions['onWait'];
   /** The stream was made anew; what was done stays known. */
   onRemade(): void;
-  clock: UntilTakenOptions['clock'];
+  clock: RetryOptions['clock'];
   signal: AbortSignal;
 }
 
@@ -67,7 +67,7 @@ export class ResponseStream implements ResponseLog {
   async read(onCaughtUp: () => void): Promise<void> {
     const { bus, ledger, signal } = this.#options;
     // What is at or below this is either delivered before the first idle moment or is no more (it was too old).
-    let before = await untilTaken(bus, () => lastSequence(bus, STREAM), this.#options);
+    let before = await retryTransient(bus, () => lastSequence(bus, STREAM), this.#options);
     let caughtUp = false;
     await consumeOrdered(bus, STREAM, {
       start: 'all',
@@ -79,7 +79,7 @@ export class ResponseStream implements ResponseLog {
         this.#wake();
         onCaughtUp();
       },
-      onRemade: async () => {
+      onRecreated: async () => {
         before = await lastSequence(bus, STREAM);
         caughtUp = false;
         ledger.startOver();
@@ -157,7 +157,7 @@ export class ResponseStream implements ResponseLog {
     const { bus, registry, signal } = this.#options;
     let decoded: Decoded;
     try {
-      decoded = await untilTaken(bus, () => decodeWithLookup(message.data, registry), this.#options);
+      decoded = await retryTransient(bus, () => decodeWithLookup(message.data, registry), this.#options);
     } catch (error) {
       // That the bus may not be asked for a schema is no fault of the message, and neither is a stop: the reading ends with it.
       if (error instanceof BusError || signal.aborted) throw error;
@@ -182,7 +182,7 @@ export class ResponseStream implements ResponseLog {
     const { bus, ledger, signal } = this.#options;
     const reason = reasonOf(error, 'not-a-response');
     const letter = { stream: STREAM, sequence, subject, reason, detail: error.message, data, signal };
-    await untilTaken(bus, () => deadLetter(bus, letter), this.#options);
+    await retryTransient(bus, () => deadLetter(bus, letter), this.#options);
     this.#options.onUnreadable(reason);
     ledger.reached(sequence);
     this.#wake();

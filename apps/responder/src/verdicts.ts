@@ -7,10 +7,10 @@ import {
   getMessage,
   type Position,
   parseSubject,
+  type RetryOptions,
   reasonOf,
+  retryTransient,
   type StreamMessage,
-  type UntilTakenOptions,
-  untilTaken,
 } from '@bailiff/bus';
 import { decodeWithLookup, type SchemaRegistry, type Verdict } from '@bailiff/schemas';
 import type { PlacedVerdict } from './ports.ts';
@@ -26,10 +26,10 @@ export interface VerdictStreamOptions {
   onVerdict(placed: PlacedVerdict): Promise<void>;
   onUnreadable(reason: string): void;
   /** A dead letter, or a schema that is asked for, waits for the bus. */
-  onWait: UntilTakenOptions['onWait'];
+  onWait: RetryOptions['onWait'];
   /** The stream was made anew: verdicts of before are gone, and their sequences name others. */
   onRemade(): void;
-  clock: UntilTakenOptions['clock'];
+  clock: RetryOptions['clock'];
   signal: AbortSignal;
 }
 
@@ -46,7 +46,7 @@ export class VerdictStream {
   /** Reads until the signal aborts. `onCaughtUp` is called when all that was there at the start, or in a stream made anew, is taken. */
   async read(onCaughtUp: () => void): Promise<void> {
     const { bus, signal } = this.#options;
-    const take = (message: StreamMessage) => untilTaken(bus, () => this.#decode(message), this.#options);
+    const take = (message: StreamMessage) => retryTransient(bus, () => this.#decode(message), this.#options);
     let caughtUp = false;
     await consumeOrdered(bus, STREAM, {
       start: 'all',
@@ -66,7 +66,7 @@ export class VerdictStream {
         caughtUp = true;
         onCaughtUp();
       },
-      onRemade: () => {
+      onRecreated: () => {
         caughtUp = false;
         this.position = { sequence: 0, timestampMicros: 0 };
         this.#cache.clear();

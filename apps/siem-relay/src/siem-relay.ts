@@ -4,7 +4,7 @@
  * Each reader has a position of its own, so a receiver that is slow or away holds back syslog alone. One relay is enough; a second one beside
  * it, as while it is replaced, makes events that the bus drops as duplicates, and sends syslog twice.
  */
-import { type Bus, connectService, InstanceTeller, openBucket, streamInfo, toBusError } from '@bailiff/bus';
+import { type Bus, connectService, InstanceReporter, openBucket, streamInfo, toBusError } from '@bailiff/bus';
 import { busOptionsOf, busServiceOf, type ServiceContext } from '@bailiff/service';
 import type { RelayConfig } from './config.ts';
 import { EventDecoder, SOURCES, type SourceName } from './events-of.ts';
@@ -52,8 +52,8 @@ class Relay {
       this.#readers.set(stream, this.#makeReader(stream, decoder));
     // VIOLATIONS is among them: the evidence of verdicts is named by when it was made.
     await Promise.all([...this.#readers.values()].map((reader) => reader.open()));
-    const teller = this.#makeTeller();
-    onStop('status', () => teller.close());
+    const reporter = this.#makeReporter();
+    onStop('status', () => reporter.close());
     for (const [stream, reader] of this.#readers) {
       onStop(stream, () => reader.stop(config.stopTimeoutMs * STOP_SHARE));
       health.ready(
@@ -85,9 +85,9 @@ class Relay {
     }
   }
 
-  #makeTeller(): InstanceTeller {
+  #makeReporter(): InstanceReporter {
     const { clock, version, health } = this.#ctx;
-    return new InstanceTeller({
+    return new InstanceReporter({
       bus: this.#bus,
       service: 'siem-relay',
       version,

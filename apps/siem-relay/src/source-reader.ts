@@ -129,7 +129,7 @@ export class SourceReader {
         this.caughtUp = true;
       },
       onRestart: (why) => this.#o.onWarning(new Error(why), 'reading goes on with a new consumer'),
-      onRemade: async () => {
+      onRecreated: async () => {
         this.remade += 1;
         this.#under.clear();
         this.#created = (await streamInfo(bus, stream)).created;

@@ -9,8 +9,8 @@ export { type Bus, type BusOptions, type BusStatus, connectBus, isConnected } fr
 export * from './connection/errors.ts';
 export { isJetStreamOff, isStoring, JETSTREAM_OFF, JETSTREAM_OFF_REMEDY } from './connection/jetstream-health.ts';
 export { apiRequest, request } from './connection/request.ts';
-export { type Answering, answerRequests } from './connection/request-responder.ts';
-export { type UntilTakenOptions, untilTaken } from './connection/retry-transient.ts';
+export { type RequestResponder, respondToRequests } from './connection/request-responder.ts';
+export { type RetryOptions, retryTransient } from './connection/retry-transient.ts';
 export * from './kv/bucket.ts';
 export * from './kv/schema-lookup.ts';
 export * from './kv/snapshot.ts';

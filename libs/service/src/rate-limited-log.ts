@@ -8,7 +8,7 @@ const REPEAT_MS = 60_000;
 /** Distinct problems remembered; beyond it the oldest is forgotten and would be logged again. */
 const MAX_REMEMBERED = 512;
 
-export class QuietLog {
+export class RateLimitedLog {
   readonly #log: Pick<Logger, 'warn'>;
   readonly #seen = new Map<string, { atMs: number; times: number }>();
 

@@ -168,7 +168,7 @@ export class Forwarder {
           this.pending = 0;
           this.#idle = true;
         },
-        onRemade: () => {
+        onRecreated: () => {
           this.#created = '';
           breakOff(new Error('SIEM was made anew'));
         },

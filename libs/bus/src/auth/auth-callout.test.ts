@@ -1,6 +1,6 @@
 import { createCurve, createServer, createUser, fromPublic } from '@nats-io/nkeys';
 import { expect, test } from 'vitest';
-import { MAX_REQUEST_BYTES, readAuthRequest, writeAuthAnswer } from './auth-callout.ts';
+import { MAX_REQUEST_BYTES, readAuthRequest, writeAuthResponse } from './auth-callout.ts';
 import { readClaims, signClaims, signingKeyOf } from './nats-jwt.ts';
 import { permissionsFor } from './permissions.ts';
 import { keyPairOf, newSeed, publicKeyOf } from './seeds.ts';
@@ -67,7 +67,7 @@ test('auth callout - an answer is for the server and the user key, signed by the
   const request = readAuthRequest(seal(signed(claims())), serverXkey, both, nowMs);
   const permissions = permissionsFor({ role: 'push', node: 'a' });
   const grant = { name: 'collector-a', account: 'B', permissions, expiresAtS: 9_999_999_999, maxSubscriptions: 5 };
-  const opened = serverCurve.open(writeAuthAnswer(request, both, { grant }), publicKeyOf('xkey', xkey));
+  const opened = serverCurve.open(writeAuthResponse(request, both, { grant }), publicKeyOf('xkey', xkey));
   const answer = readClaims(new TextDecoder().decode(opened ?? new Uint8Array()));
   const by = { iss: publicKeyOf('issuer', issuer), sub: userKey };
   expect(answer).toMatchObject({ ...by, aud: server.getPublicKey(), nats: { type: 'authorization_response' } });
@@ -75,7 +75,7 @@ test('auth callout - an answer is for the server and the user key, signed by the
   expect(user).toMatchObject({ ...by, aud: 'B', exp: 9_999_999_999, name: 'collector-a', nats: { subs: 5 } });
   expect(user.nats?.['pub']).toEqual({ deny: ['>'] });
   expect(user.nats?.['resp']).toEqual({ max: 1, ttl: 10_000_000_000 });
-  expect(() => writeAuthAnswer(request, { ...both, issuers: [another] }, { refusal: 'no' })).toThrow(
+  expect(() => writeAuthResponse(request, { ...both, issuers: [another] }, { refusal: 'no' })).toThrow(
     'none of our keys',
   );
 });

@@ -123,7 +123,7 @@ export function readAuthRequest(bytes: Uint8Array, serverXkey: string, keys: Aut
 /**
  * The answer: rights, or a refusal with words for the server's log. @throws BusError BUS_MESSAGE when the server believes another key
  */
-export function writeAuthAnswer(
+export function writeAuthResponse(
   request: AuthRequest,
   keys: AuthKeys,
   answer: { grant: Grant } | { refusal: string },
@@ -160,23 +160,23 @@ function userClaims({ name, account, permissions, expiresAtS, maxSubscriptions }
 }
 
 /** A request as it came. */
-export interface AuthQuestion {
+export interface SealedAuthRequest {
   bytes: Uint8Array;
   /** Public curve key of the server that sealed it; empty when none is said. */
   serverXkey: string;
   /** Once; the server waits `AUTH_TIMEOUT_S`. */
-  answer(bytes: Uint8Array): void;
+  respond(bytes: Uint8Array): void;
 }
 
 /** Takes the server's questions, sharing them with the other replicas, until the returned function is called. */
-export function takeAuthQuestions(bus: Bus, onQuestion: (question: AuthQuestion) => void): () => void {
+export function subscribeAuthRequests(bus: Bus, onQuestion: (question: SealedAuthRequest) => void): () => void {
   const subscription = bus.nc.subscribe(AUTH_CALLOUT_SUBJECT, {
     queue: AUTH_CALLOUT_QUEUE,
     callback: (error, message) => {
       // A permission that is lacking is told by the bus's status.
       if (error) return;
       const serverXkey = message.headers?.get(XKEY_HEADER) ?? '';
-      onQuestion({ bytes: message.data, serverXkey, answer: (bytes) => void message.respond(bytes) });
+      onQuestion({ bytes: message.data, serverXkey, respond: (bytes) => void message.respond(bytes) });
     },
   });
   return () => {

@@ -31,10 +31,10 @@ export interface Permissions {
 export const AUTH_CALLOUT_SUBJECT = '$SYS.REQ.USER.AUTH';
 export const AUTH_CALLOUT_QUEUE = 'bailiff-bus-auth';
 /** Above the server's own wait for an answer (`AUTH_TIMEOUT_S`). */
-const AUTH_ANSWER_MS = 10_000;
+const AUTH_RESPONSE_MS = 10_000;
 
 /** How long a collector may take to answer what it was asked; above every asker's own wait. */
-const CAPTURE_ANSWER_MS = 10_000;
+const CAPTURE_RESPONSE_MS = 10_000;
 
 const kv = (bucket: string, key: string) => `$KV.${bucket}.${key}`;
 /** Newest value of a key. */
@@ -97,13 +97,13 @@ const NODE_PERMISSIONS: Record<NodeRole, (node: string) => Permissions> = {
           captureSubject(node),
         ],
       },
-      allowResponsesMs: CAPTURE_ANSWER_MS,
+      allowResponsesMs: CAPTURE_RESPONSE_MS,
     };
   },
 };
 
 /** A service tells of itself, and of no other. */
-const tells = (role: string) => kv('bailiff_services', `${role}.*`);
+const ownStatus = (role: string) => kv('bailiff_services', `${role}.*`);
 
 /** What each cluster-wide role publishes; all of them subscribe to their own inbox, and only siem-reader and reader to more. */
 const ROLES: Record<Exclude<FixedRole, 'admin'>, { allow: string[] }> = {
@@ -119,7 +119,7 @@ const ROLES: Record<Exclude<FixedRole, 'admin'>, { allow: string[] }> = {
       info('VERDICTS'),
       direct('VERDICTS'),
       info('RESPONSES'),
-      tells('correlator'),
+      ownStatus('correlator'),
       `${direct('VERDICTS')}.${ROOT}.verdicts.>`,
       schemas,
     ],
@@ -141,7 +141,7 @@ const ROLES: Record<Exclude<FixedRole, 'admin'>, { allow: string[] }> = {
       `${direct('RESPONSES')}.${ROOT}.responses.>`,
       `${direct('VERDICTS')}.${ROOT}.verdicts.>`,
       info('VIOLATIONS'),
-      tells('responder'),
+      ownStatus('responder'),
       schemas,
     ],
   },
@@ -153,7 +153,7 @@ const ROLES: Record<Exclude<FixedRole, 'admin'>, { allow: string[] }> = {
       ...['bailiff_pods', 'bailiff_config', 'bailiff_nodes', 'bailiff_services'].flatMap(orderedBucket),
       // Where in the log a value stands: services tell how far they have read.
       `${direct('CONFIG_LOG')}.${ROOT}.config.>`,
-      tells('ipam-sync'),
+      ownStatus('ipam-sync'),
     ],
   },
   cli: {
@@ -190,7 +190,7 @@ const ROLES: Record<Exclude<FixedRole, 'admin'>, { allow: string[] }> = {
       `${ROOT}.siem.>`,
       kv('bailiff_siem', '*'),
       kvGet('bailiff_siem', '*'),
-      tells('siem-relay'),
+      ownStatus('siem-relay'),
       ...['VIOLATIONS', 'VERDICTS', 'RESPONSES', 'SIEM'].flatMap(ordered),
       schemas,
     ],
@@ -213,7 +213,7 @@ export function permissionsFor(identity: Identity): Permissions {
     return {
       publish: { allow: [] },
       subscribe: { allow: [`${AUTH_CALLOUT_SUBJECT} ${AUTH_CALLOUT_QUEUE}`] },
-      allowResponsesMs: AUTH_ANSWER_MS,
+      allowResponsesMs: AUTH_RESPONSE_MS,
     };
   }
   if (identity.role === 'admin') {

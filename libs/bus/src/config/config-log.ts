@@ -34,7 +34,7 @@ export interface ConfigLogOptions {
    * The log was made anew: its changes are told from the first again, with sequences that begin again. What was in force stands until it says
    * something. Must not throw.
    */
-  onRemade?: () => void;
+  onRecreated?: () => void;
 }
 
 export class ConfigLog {
@@ -48,7 +48,7 @@ export class ConfigLog {
   private waiters: { sequence: number; resolve: () => void; reject: (error: BusError) => void }[] = [];
   private provenMicros = 0;
   /** Logs that were read, and when the one that is read was made, as the server says; empty until it was asked. */
-  private lives = 1;
+  private generation = 1;
   private created = '';
   /** The server's time in the last answer, and when that came by this process's steady clock. */
   private previousTsMicros = 0;
@@ -63,9 +63,9 @@ export class ConfigLog {
     this.reading = consumeOrdered(bus, 'CONFIG_LOG', {
       start: 'all',
       onMessage: (message) => this.take(message),
-      onRemade: () => {
+      onRecreated: () => {
         this.startOver();
-        options.onRemade?.();
+        options.onRecreated?.();
       },
       signal: this.end.signal,
     }).catch((cause: unknown) => {
@@ -96,7 +96,7 @@ export class ConfigLog {
   private startOver(): void {
     this.history = new ConfigHistory(this.history.latest());
     this.read = 0;
-    this.lives += 1;
+    this.generation += 1;
     this.created = '';
     this.previousTsMicros = 0;
     const waiting = this.waiters;
@@ -183,18 +183,18 @@ export class ConfigLog {
 
   private async proveOnce(): Promise<void> {
     // The older of the two answers may be one that an earlier proof has asked for.
-    if (this.previousTsMicros === 0) await this.ask();
+    if (this.previousTsMicros === 0) await this.readServerTime();
     const before = this.previousTsMicros;
-    await this.whenRead(await this.ask());
+    await this.whenRead(await this.readServerTime());
     this.provenMicros = Math.max(this.provenMicros, before - COMMIT_MARGIN_MS * 1000);
   }
 
-  private async ask(): Promise<number> {
-    const { lives } = this;
+  private async readServerTime(): Promise<number> {
+    const { generation } = this;
     const info = await streamInfo(this.bus, 'CONFIG_LOG');
     // An answer about another log than the one being read proves nothing; which it is the reader finds out in a moment.
-    if (lives !== this.lives || (this.created !== '' && info.created !== this.created)) {
-      if (lives === this.lives) this.created = info.created;
+    if (generation !== this.generation || (this.created !== '' && info.created !== this.created)) {
+      if (generation === this.generation) this.created = info.created;
       this.previousTsMicros = 0;
       throw new BusError('BUS_NO_STREAM', 'CONFIG_LOG was made anew');
     }

@@ -98,10 +98,10 @@ const OWNER = 'Bailiff-Owner';
 const GENERATION = 'Bailiff-Generation';
 const RESOURCE_VERSION = 'Bailiff-Resource-Version';
 /** In place of an owner. A reader that does not know it takes it for the command line's, and leaves the key alone. */
-const NOBODY = 'nobody';
+const UNOWNED = 'nobody';
 
 /** Whether nobody keeps a key, by the headers of its newest value. */
-export const isReleased = (header: (name: string) => string): boolean => header(OWNER) === NOBODY;
+export const isReleased = (header: (name: string) => string): boolean => header(OWNER) === UNOWNED;
 
 /** Who keeps a key, by the headers of its newest value. What says nothing, or was written around us, is the command line's. */
 export function ownerIn(header: (name: string) => string): ResourceOwner | null {
@@ -111,7 +111,7 @@ export function ownerIn(header: (name: string) => string): ResourceOwner | null 
 }
 
 function ownerHeaders({ owner, release }: WriteConfigOptions): Record<string, string> {
-  if (!owner) return { [OWNER]: release ? NOBODY : 'cli' };
+  if (!owner) return { [OWNER]: release ? UNOWNED : 'cli' };
   const { generation, resourceVersion } = owner;
   return { [OWNER]: formatOwner(owner), [GENERATION]: String(generation), [RESOURCE_VERSION]: resourceVersion };
 }

@@ -16,8 +16,8 @@ import {
 import { connect } from '@nats-io/transport-node';
 import { apiPrefixOf, inboxPrefixOf } from '../topology/identities.ts';
 import { BusError, toBusError } from './errors.ts';
-import { JetStreamSign } from './jetstream-health.ts';
-import { Redial } from './reconnect-policy.ts';
+import { JetStreamHealth } from './jetstream-health.ts';
+import { ReconnectPolicy } from './reconnect-policy.ts';
 import { SecretFile } from './secret-file.ts';
 import { TokenRenewal } from './token-renewal.ts';
 import { onAbort, pause } from './wait.ts';
@@ -66,9 +66,9 @@ export interface Bus {
   readonly timeoutMs: number;
   readonly connected: boolean;
   /** Why it is not connected, as the last attempt says; empty when that is not known. */
-  readonly away?: string;
+  readonly disconnectReason?: string;
   /** What answers show of JetStream. */
-  readonly jetStream?: JetStreamSign;
+  readonly jetStream?: JetStreamHealth;
   /** Grows by one each time the connection is made again. */
   readonly connects: number;
   /** Called with each change, in the order in which they were added. They must not throw. */
@@ -119,9 +119,9 @@ class Login {
     if (this.isToken) this.#refusals += 1;
   }
 
-  worked(): void {
+  succeeded(): void {
     this.#refusals = 0;
-    this.file?.worked();
+    this.file?.succeeded();
   }
 
   delayMs(): number {
@@ -140,8 +140,8 @@ class NatsBus implements Bus {
   readonly statusListeners = new Set<(status: BusStatus) => void>();
   connected = true;
   connects = 1;
-  away = '';
-  readonly jetStream = new JetStreamSign();
+  disconnectReason = '';
+  readonly jetStream = new JetStreamHealth();
   private readonly login: Login;
   private readonly renewal: TokenRenewal | null;
 
@@ -152,7 +152,7 @@ class NatsBus implements Bus {
     options: BusOptions,
     inboxPrefix: string,
     login: Login,
-    redial: Redial,
+    reconnectPolicy: ReconnectPolicy,
   ) {
     this.nc = nc;
     this.js = js;
@@ -167,40 +167,40 @@ class NatsBus implements Bus {
     const reconnect = () => void nc.reconnect().catch(() => undefined);
     this.renewal = file && login.isToken ? new TokenRenewal(() => file.newest(), reconnect) : null;
     this.loggedIn();
-    redial.watch(nc, (cause) => {
+    reconnectPolicy.watch(nc, (cause) => {
       const error = toBusError(cause, `cannot connect to ${String(options.servers)} as ${options.user}`);
       if (error.code === 'BUS_AUTHENTICATION' || nc.isClosed()) return;
-      this.away = error.message;
-      this.tell({ type: 'unreachable', error });
+      this.disconnectReason = error.message;
+      this.notify({ type: 'unreachable', error });
     });
-    void this.follow();
+    void this.watchStatus();
   }
 
-  private async follow(): Promise<void> {
+  private async watchStatus(): Promise<void> {
     for await (const status of this.nc.status()) {
-      if (status.type === 'disconnect') this.tell({ type: 'disconnected' });
-      else if (status.type === 'reconnect') this.tell({ type: 'connected' });
+      if (status.type === 'disconnect') this.notify({ type: 'disconnected' });
+      else if (status.type === 'reconnect') this.notify({ type: 'connected' });
       else if (status.type === 'error') {
         const error = toBusError(status.error, 'the bus refused');
         if (error.code === 'BUS_AUTHENTICATION') this.login.refused();
-        this.tell({ type: 'error', error });
+        this.notify({ type: 'error', error });
       }
     }
     this.renewal?.stop();
-    this.tell({ type: 'closed' });
+    this.notify({ type: 'closed' });
   }
 
   private loggedIn(): void {
-    this.login.worked();
+    this.login.succeeded();
     this.renewal?.connected(this.login.secret);
   }
 
-  private tell(status: BusStatus): void {
+  private notify(status: BusStatus): void {
     if (status.type === 'connected') {
       this.connected = true;
       this.connects += 1;
-      this.away = '';
-      this.jetStream.forget();
+      this.disconnectReason = '';
+      this.jetStream.reset();
       this.loggedIn();
     } else if (status.type !== 'error') this.connected = false;
     for (const listener of [...this.statusListeners]) listener(status);
@@ -267,7 +267,7 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
   options.signal?.throwIfAborted();
   const login = new Login(options);
   for (let attempt = 1; ; attempt += 1) {
-    const redial = new Redial();
+    const reconnectPolicy = new ReconnectPolicy();
     try {
       const nc = await connectUnless(options.signal, {
         servers: options.servers,
@@ -277,7 +277,7 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
         timeout: timeoutMs,
         maxReconnectAttempts: -1,
         reconnectDelayHandler: () => {
-          redial.mendTimes();
+          reconnectPolicy.correctTimes();
           return login.delayMs();
         },
         pingInterval: PING_INTERVAL_MS,
@@ -287,7 +287,7 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
         ...(options.tls ? { tls: options.tls } : {}),
       });
       const jsm = await jetstreamManager(nc, { timeout: timeoutMs, checkAPI: false });
-      return new NatsBus(nc, jsm, jetstream(nc, { timeout: timeoutMs }), options, inboxPrefix, login, redial);
+      return new NatsBus(nc, jsm, jetstream(nc, { timeout: timeoutMs }), options, inboxPrefix, login, reconnectPolicy);
     } catch (error) {
       options.signal?.throwIfAborted();
       const failure =
@@ -318,7 +318,7 @@ export function onLoginRefused(bus: Pick<Bus, 'statusListeners'>, tell: (error: 
 }
 
 /** Readiness by the bus: true, or that it is not connected and why. */
-export function isConnected(bus: Pick<Bus, 'connected' | 'away'> | null): true | string {
+export function isConnected(bus: Pick<Bus, 'connected' | 'disconnectReason'> | null): true | string {
   if (bus?.connected) return true;
-  return bus?.away ? `not connected: ${bus.away}` : 'not connected';
+  return bus?.disconnectReason ? `not connected: ${bus.disconnectReason}` : 'not connected';
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { answererOf, isJetStreamOff, isStoring, JetStreamSign } from './jetstream-health.ts';
+import { isJetStreamOff, isStoring, JetStreamHealth, responderOf } from './jetstream-health.ts';
 
 describe('JetStream off', () => {
   it.each([
@@ -8,12 +8,12 @@ describe('JetStream off', () => {
     ['$JS.API.DIRECT.GET.KV_a.$KV.a.k', '$JS.API.DIRECT.GET.KV_a'],
     ['$KV.bailiff_nodes.node-a', '$KV.bailiff_nodes'],
     ['bailiff.v1.capture.node-a', null],
-  ])('%s is answered by %s', (subject, answerer) => expect(answererOf(subject)).toBe(answerer));
+  ])('%s is answered by %s', (subject, answerer) => expect(responderOf(subject)).toBe(answerer));
 
   it('nobody behind the API is a sign, and any answer or another connection takes it back', () => {
-    const sign = new JetStreamSign();
-    for (const back of [() => sign.answered('$KV.a.k'), () => sign.forget()]) {
-      sign.unanswered('$JS.API.CONSUMER.CREATE.VERDICTS.x');
+    const sign = new JetStreamHealth();
+    for (const back of [() => sign.responded('$KV.a.k'), () => sign.reset()]) {
+      sign.noResponder('$JS.API.CONSUMER.CREATE.VERDICTS.x');
       expect(sign.off).toBe(true);
       back();
       expect(sign.off).toBe(false);
@@ -21,36 +21,36 @@ describe('JetStream off', () => {
   });
 
   it('nobody behind a bucket is one only where somebody was', () => {
-    const sign = new JetStreamSign();
-    sign.unanswered('$KV.a.k');
-    sign.unanswered('$JS.API.DIRECT.GET.KV_a.k');
+    const sign = new JetStreamHealth();
+    sign.noResponder('$KV.a.k');
+    sign.noResponder('$JS.API.DIRECT.GET.KV_a.k');
     expect(sign.off).toBe(false);
-    sign.answered('$KV.a.k');
-    sign.unanswered('$KV.b.k');
+    sign.responded('$KV.a.k');
+    sign.noResponder('$KV.b.k');
     expect(sign.off).toBe(false);
-    sign.unanswered('$KV.a.other');
+    sign.noResponder('$KV.a.other');
     expect(sign.off).toBe(true);
   });
 
   it('nobody behind a collector is none', () => {
-    const sign = new JetStreamSign();
-    sign.answered('bailiff.v1.capture.node-a');
-    sign.unanswered('bailiff.v1.capture.node-a');
+    const sign = new JetStreamHealth();
+    sign.responded('bailiff.v1.capture.node-a');
+    sign.noResponder('bailiff.v1.capture.node-a');
     expect(sign.off).toBe(false);
-    sign.unanswered('$JS.API.STREAM.INFO.VERDICTS');
-    sign.answered('bailiff.v1.capture.node-a');
+    sign.noResponder('$JS.API.STREAM.INFO.VERDICTS');
+    sign.responded('bailiff.v1.capture.node-a');
     expect(sign.off).toBe(true);
   });
 
   it('two publishes without an acknowledgement, some time apart, are a sign for their stream alone', () => {
-    const sign = new JetStreamSign();
+    const sign = new JetStreamHealth();
     const verdict = 'bailiff.v1.verdicts.high.a.b.c';
     const bus = { nc: { info: { jetstream: true } }, jetStream: sign } as never;
-    for (const back of [() => sign.acknowledged(verdict), () => sign.answered(verdict), () => sign.forget()]) {
+    for (const back of [() => sign.acknowledged(verdict), () => sign.responded(verdict), () => sign.reset()]) {
       // Many at the same time are one silence.
       for (const nowMs of [0, 1, 2_999]) sign.unacknowledged(verdict, nowMs);
       sign.acknowledged('bailiff.v1.responses.x');
-      sign.answered('$JS.API.STREAM.INFO.VERDICTS');
+      sign.responded('$JS.API.STREAM.INFO.VERDICTS');
       expect([sign.isNotWriting(verdict), isStoring(bus)]).toEqual([false, true]);
       sign.unacknowledged('bailiff.v1.verdicts.low.other', 3_000);
       expect([sign.isNotWriting(verdict), sign.isNotWriting('bailiff.v1.responses.x')]).toEqual([true, false]);
@@ -61,7 +61,7 @@ describe('JetStream off', () => {
   });
 
   it('a question without an answer is no sign for writes', () => {
-    const sign = new JetStreamSign();
+    const sign = new JetStreamHealth();
     for (const subject of ['$JS.API.STREAM.INFO.VERDICTS', 'bailiff.v1.capture.node-a', 'bailiff.v1.replay.x.y'])
       for (const nowMs of [0, 10_000]) sign.unacknowledged(subject, nowMs);
     expect(sign.notWriting).toEqual([]);

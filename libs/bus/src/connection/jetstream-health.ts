@@ -27,7 +27,7 @@ const API = '$JS.API';
 const SILENCE_MS = 3_000;
 
 /** Who answers a question: JetStream itself, or one stream; null: somebody else. Pure. */
-export function answererOf(subject: string): string | null {
+export function responderOf(subject: string): string | null {
   if (subject.startsWith(`${API}.DIRECT.GET.`)) return subject.split('.', 5).join('.');
   if (subject.startsWith(`${API}.`)) return API;
   // In another account a request without an answer may also be one that it does not import.
@@ -36,18 +36,18 @@ export function answererOf(subject: string): string | null {
 }
 
 /** `bailiff.v1.verdicts`, `$KV.bailiff_nodes`: what streams take, without the last token `>`. */
-const WRITTEN = new Set(
+const STORED_PREFIXES = new Set(
   streamConfigs().flatMap(({ subjects = [] }) => subjects.map((subject) => subject.slice(0, -2))),
 );
 
 /** Where a publish is stored, by its subject; null: nowhere. Pure. */
-export function writtenOf(subject: string): string | null {
+export function storedPrefixOf(subject: string): string | null {
   const prefix = subject.split('.', subject.startsWith('$KV.') ? 2 : 3).join('.');
-  return WRITTEN.has(prefix) ? prefix : null;
+  return STORED_PREFIXES.has(prefix) ? prefix : null;
 }
 
-export class JetStreamSign {
-  readonly #answered = new Set<string>([API]);
+export class JetStreamHealth {
+  readonly #responders = new Set<string>([API]);
   /** By stream: when a publish first timed out, and whether another one did since. */
   readonly #unacknowledged = new Map<string, { firstMs: number; again: boolean }>();
   #off = false;
@@ -63,39 +63,39 @@ export class JetStreamSign {
 
   /** Whether the stream of this subject is one of them. */
   isNotWriting(subject: string): boolean {
-    return this.#unacknowledged.get(writtenOf(subject) ?? '')?.again ?? false;
+    return this.#unacknowledged.get(storedPrefixOf(subject) ?? '')?.again ?? false;
   }
 
   /** A publish was acknowledged, or refused: its stream answers. */
   acknowledged(subject: string): void {
-    if (this.#unacknowledged.size > 0) this.#unacknowledged.delete(writtenOf(subject) ?? '');
+    if (this.#unacknowledged.size > 0) this.#unacknowledged.delete(storedPrefixOf(subject) ?? '');
   }
 
   /** A publish had no answer in time, on a connection that holds. @param nowMs of a monotonic clock */
   unacknowledged(subject: string, nowMs = performance.now()): void {
-    const stream = writtenOf(subject);
+    const stream = storedPrefixOf(subject);
     if (stream === null) return;
     const known = this.#unacknowledged.get(stream);
     if (!known) this.#unacknowledged.set(stream, { firstMs: nowMs, again: false });
     else if (nowMs - known.firstMs >= SILENCE_MS) known.again = true;
   }
 
-  answered(subject: string): void {
+  responded(subject: string): void {
     this.acknowledged(subject);
-    const answerer = answererOf(subject);
+    const answerer = responderOf(subject);
     if (answerer === null) return;
-    this.#answered.add(answerer);
+    this.#responders.add(answerer);
     this.#off = false;
   }
 
   /** The server has nobody to ask. */
-  unanswered(subject: string): void {
-    const answerer = answererOf(subject);
-    if (answerer !== null && this.#answered.has(answerer)) this.#off = true;
+  noResponder(subject: string): void {
+    const answerer = responderOf(subject);
+    if (answerer !== null && this.#responders.has(answerer)) this.#off = true;
   }
 
   /** Another connection, perhaps to another server. */
-  forget(): void {
+  reset(): void {
     this.#off = false;
     this.#unacknowledged.clear();
   }
@@ -104,7 +104,7 @@ export class JetStreamSign {
 /** The part of a Bus that JetStream's health is read from. */
 export interface HealthSource {
   nc: Pick<NatsConnection, 'info'>;
-  readonly jetStream?: JetStreamSign;
+  readonly jetStream?: JetStreamHealth;
 }
 
 /** Whether the server said so when this connection was made, or its answers show it since. */

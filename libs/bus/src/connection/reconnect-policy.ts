@@ -6,20 +6,20 @@
  */
 import type { NatsConnection } from '@nats-io/nats-core';
 
-interface Inside {
+interface ClientInternals {
   protocol?: {
     dial?: (server: unknown) => Promise<void>;
     servers?: { servers?: { lastConnect: number }[] };
   };
 }
 
-export class Redial {
-  #inside: Inside = {};
+export class ReconnectPolicy {
+  #internals: ClientInternals = {};
 
   /** @param onFailed called with why an attempt to connect again came to nothing */
   watch(nc: NatsConnection, onFailed: (error: unknown) => void): void {
-    this.#inside = nc as unknown as Inside;
-    const { protocol } = this.#inside;
+    this.#internals = nc as unknown as ClientInternals;
+    const { protocol } = this.#internals;
     const dial = protocol?.dial?.bind(protocol);
     if (!protocol || !dial) return;
     protocol.dial = (server) =>
@@ -33,9 +33,9 @@ export class Redial {
    * To be called before each attempt. The client waits until the time of the last one is long enough ago by Date.now(): after a clock that
    * was set back by an hour, an hour. A last attempt that is yet to come was now.
    */
-  mendTimes(): void {
+  correctTimes(): void {
     const nowMs = Date.now();
-    for (const server of this.#inside.protocol?.servers?.servers ?? []) {
+    for (const server of this.#internals.protocol?.servers?.servers ?? []) {
       if (server.lastConnect > nowMs) server.lastConnect = nowMs;
     }
   }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Turns } from './request-responder.ts';
+import { RequestQueue } from './request-responder.ts';
 
 function rig({ maxWaitMs = 400 } = {}) {
   const worked: string[] = [];
@@ -7,8 +7,8 @@ function rig({ maxWaitMs = 400 } = {}) {
   const errors: string[] = [];
   const finish: (() => void)[] = [];
   let nowMs = 0;
-  const turns = new Turns({
-    answer: async (data) => {
+  const turns = new RequestQueue({
+    respond: async (data) => {
       const text = Buffer.from(data).toString();
       worked.push(text);
       await new Promise<void>((resolve) => finish.push(resolve));
@@ -23,7 +23,7 @@ function rig({ maxWaitMs = 400 } = {}) {
   return {
     ...{ turns, worked, answers, errors },
     ask: (text: string) =>
-      turns.take({ data: Buffer.from(text), respond: (answer) => (answers[text] = String(answer)) }),
+      turns.add({ data: Buffer.from(text), respond: (answer) => (answers[text] = String(answer)) }),
     /** The question under way is answered after so long. */
     async done(afterMs = 0) {
       nowMs += afterMs;

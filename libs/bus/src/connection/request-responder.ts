@@ -9,15 +9,15 @@ import type { Bus } from './connect.ts';
 
 const MAX_WAITING = 8;
 
-export interface Answering {
+export interface RequestResponder {
   /** No question is taken any more, those that wait are answered by `busy`; resolves when the one under way is answered. */
   close(): Promise<void>;
 }
 
-export interface AnswerOptions {
+export interface RequestResponderOptions {
   subject: string;
   /** Never rejects: what goes wrong is an answer too. */
-  answer(question: Uint8Array): Promise<string | Uint8Array>;
+  respond(question: Uint8Array): Promise<string | Uint8Array>;
   /** The answer to a question whose turn does not come. */
   busy(): string | Uint8Array;
   /** Who asks gives up after a time: a question that has waited longer is not worked on when its turn comes. */
@@ -27,18 +27,18 @@ export interface AnswerOptions {
   onError(error: Error): void;
 }
 
-export interface Question {
+export interface IncomingRequest {
   data: Uint8Array;
   respond(answer: string | Uint8Array): void;
 }
 
-export function answerRequests(bus: Bus, options: AnswerOptions): Answering {
-  const turns = new Turns(options);
+export function respondToRequests(bus: Bus, options: RequestResponderOptions): RequestResponder {
+  const turns = new RequestQueue(options);
   const subscription = bus.nc.subscribe(options.subject, {
     callback: (error, message) => {
       // A refused subscription is told by the bus's status listeners.
       if (error || message.reply === undefined || message.reply === '') return;
-      turns.take({ data: message.data, respond: (answer) => message.respond(answer) });
+      turns.add({ data: message.data, respond: (answer) => message.respond(answer) });
     },
   });
   return {
@@ -50,16 +50,16 @@ export function answerRequests(bus: Bus, options: AnswerOptions): Answering {
 }
 
 /** One question after another. */
-export class Turns {
-  readonly #o: Omit<AnswerOptions, 'subject'>;
-  readonly #waiting: { question: Question; sinceMs: number }[] = [];
+export class RequestQueue {
+  readonly #o: Omit<RequestResponderOptions, 'subject'>;
+  readonly #waiting: { question: IncomingRequest; sinceMs: number }[] = [];
   #working: Promise<void> | null = null;
 
-  constructor(options: Omit<AnswerOptions, 'subject'>) {
+  constructor(options: Omit<RequestResponderOptions, 'subject'>) {
     this.#o = options;
   }
 
-  take(question: Question): void {
+  add(question: IncomingRequest): void {
     if (this.#working === null) this.#work(question);
     else if (this.#waiting.length < MAX_WAITING) this.#waiting.push({ question, sinceMs: this.#o.monotonicMs() });
     else question.respond(this.#o.busy());
@@ -70,9 +70,9 @@ export class Turns {
     await this.#working;
   }
 
-  #work(question: Question): void {
-    const { answer, onError } = this.#o;
-    this.#working = answer(question.data)
+  #work(question: IncomingRequest): void {
+    const { respond, onError } = this.#o;
+    this.#working = respond(question.data)
       .then((text) => question.respond(text))
       .catch(onError)
       .then(() => {

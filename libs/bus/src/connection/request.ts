@@ -55,11 +55,11 @@ export async function request(
       ...(headers ? { headers } : {}),
     });
     const message = await Promise.race([answer, disconnected]);
-    bus.jetStream?.answered(subject);
+    bus.jetStream?.responded(subject);
     return message;
   } catch (cause) {
     const error = toBusError(cause, subject);
-    if (error.code === 'BUS_NO_STREAM') bus.jetStream?.unanswered(subject);
+    if (error.code === 'BUS_NO_STREAM') bus.jetStream?.noResponder(subject);
     if (error.code === 'BUS_PERMISSION') throw forbidden(bus, subject, cause);
     if (error.code === 'BUS_TIMEOUT') throw unacknowledged(bus, subject, error);
     throw error;

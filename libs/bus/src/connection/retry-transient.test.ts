@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { BusError, type BusErrorCode } from './errors.ts';
-import { untilTaken } from './retry-transient.ts';
+import { retryTransient } from './retry-transient.ts';
 
 function rig() {
   const told: string[] = [];
@@ -38,7 +38,7 @@ describe('untilTaken', () => {
   it('what time heals is tried again, and told while the bus is there', async () => {
     const { bus, options, told, slept, connects } = rig();
     const work = failing(['BUS_FULL', 'BUS_NO_STREAM', 'BUS_UNREACHABLE', 'BUS_TIMEOUT']);
-    expect(await untilTaken(bus, work, options)).toBe('done');
+    expect(await retryTransient(bus, work, options)).toBe('done');
     expect([told, slept, connects()]).toEqual([['BUS_FULL', 'BUS_NO_STREAM', 'BUS_TIMEOUT'], [1_000, 1_000, 1_000], 4]);
   });
 
@@ -46,7 +46,7 @@ describe('untilTaken', () => {
     '%s is thrown at once',
     async (error) => {
       const { bus, options, told } = rig();
-      await expect(untilTaken(bus, () => Promise.reject(error), options)).rejects.toBe(error);
+      await expect(retryTransient(bus, () => Promise.reject(error), options)).rejects.toBe(error);
       expect(told).toEqual([]);
     },
   );
@@ -58,7 +58,7 @@ describe('untilTaken', () => {
       end.abort(reason);
       return 0;
     };
-    await expect(untilTaken(bus, failing(['BUS_FULL']), options)).rejects.toBe(reason);
-    await expect(untilTaken(bus, failing([]), options)).rejects.toBe(reason);
+    await expect(retryTransient(bus, failing(['BUS_FULL']), options)).rejects.toBe(reason);
+    await expect(retryTransient(bus, failing([]), options)).rejects.toBe(reason);
   });
 });

@@ -10,10 +10,10 @@ import { BusError, type BusErrorCode } from './errors.ts';
 
 const RETRY_MS = 1_000;
 /** What is not told: that there is no connection is said by readiness. */
-const AWAY: BusErrorCode = 'BUS_UNREACHABLE';
-const WAITED_FOR: ReadonlySet<BusErrorCode> = new Set(['BUS_FULL', 'BUS_NO_STREAM', 'BUS_TIMEOUT', AWAY]);
+const UNREACHABLE: BusErrorCode = 'BUS_UNREACHABLE';
+const RETRIED: ReadonlySet<BusErrorCode> = new Set(['BUS_FULL', 'BUS_NO_STREAM', 'BUS_TIMEOUT', UNREACHABLE]);
 
-export interface UntilTakenOptions {
+export interface RetryOptions {
   /** Resolves after the time, or at once when the signal aborts. */
   clock: { sleep(ms: number, signal: AbortSignal): Promise<void> };
   /** Tried again, because the bus has no room, no such stream or no answer. Called for each try. */
@@ -22,10 +22,10 @@ export interface UntilTakenOptions {
 }
 
 /** Does it until it is done. `work` must be safe to repeat. @throws what time does not heal; the signal's reason when it aborts first */
-export async function untilTaken<T>(
+export async function retryTransient<T>(
   bus: Pick<Bus, 'whenConnected'>,
   work: () => Promise<T>,
-  { clock, onWait, signal }: UntilTakenOptions,
+  { clock, onWait, signal }: RetryOptions,
 ): Promise<T> {
   for (;;) {
     signal.throwIfAborted();
@@ -33,8 +33,8 @@ export async function untilTaken<T>(
       return await work();
     } catch (error) {
       signal.throwIfAborted();
-      if (!(error instanceof BusError) || !WAITED_FOR.has(error.code)) throw error;
-      if (error.code !== AWAY) {
+      if (!(error instanceof BusError) || !RETRIED.has(error.code)) throw error;
+      if (error.code !== UNREACHABLE) {
         onWait(error);
         await clock.sleep(RETRY_MS, signal);
       }

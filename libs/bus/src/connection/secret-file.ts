@@ -58,7 +58,7 @@ export class SecretFile {
   }
 
   /** What was tried last was taken. */
-  worked(): void {
+  succeeded(): void {
     this.#turn = 0;
   }
 

@@ -36,7 +36,7 @@ test('secret file - lines are tried in turn, the newest first again after a succ
   writeFileSync(file, 'new\nold\n');
   const secret = new SecretFile(file);
   expect([secret.next(), secret.next(), secret.next()]).toEqual(['new', 'old', 'new']);
-  secret.worked();
+  secret.succeeded();
   expect(secret.next()).toBe('new');
   rmSync(dir, { recursive: true });
   expect(secret.all()).toEqual(['new', 'old']);

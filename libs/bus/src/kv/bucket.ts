@@ -29,8 +29,8 @@ export interface KvEntry {
   timestampMicros: number;
   /** A tombstone: the key was deleted; the value is empty. */
   deleted: boolean;
-  /** No client wrote it (planted.ts): its revision is what the next write must expect, its value is not to be believed. */
-  planted: boolean;
+  /** No client wrote it (injected-reply.ts): its revision is what the next write must expect, its value is not to be believed. */
+  injected: boolean;
   header(name: string): string;
 }
 
@@ -53,7 +53,7 @@ export interface WatchOptions {
   /** When all that was there has been told: once, and again after each onRemade. */
   onSynced?: () => void;
   /** As of consumeOrdered: revisions begin again, and a key that the new bucket has not is not told. */
-  onRemade?: () => void;
+  onRecreated?: () => void;
   signal: AbortSignal;
   /** Only keys, revisions, times and headers: values come empty. */
   headersOnly?: boolean;
@@ -77,7 +77,7 @@ export function entryOf(message: StreamMessage, prefix: string): KvEntry {
     revision: message.sequence,
     timestampMicros: message.timestampMicros,
     deleted: operation === 'DEL' || operation === 'PURGE',
-    planted: message.planted,
+    injected: message.injected,
     header: (name) => message.headers?.get(name) ?? '',
   };
 }
@@ -85,7 +85,7 @@ export function entryOf(message: StreamMessage, prefix: string): KvEntry {
 const isConflict = (error: unknown): boolean => error instanceof BusError && error.code === 'BUS_CONFLICT';
 
 /** For what stands under a key and was written by nobody. */
-export const plantedError = (bucket: string, key: string) =>
+export const injectedReplyError = (bucket: string, key: string) =>
   new BusError(
     'BUS_MESSAGE',
     `${bucket}/${key}: an answer of the server stands there, which somebody had sent to it: write the key again, and find out whose credential it was`,
@@ -107,7 +107,7 @@ export class Bucket {
   /** Newest value; null when there is none or it was deleted. @throws BusError, BUS_MESSAGE when no client wrote what is there */
   async get(key: string): Promise<KvEntry | null> {
     const entry = await this.newest(key);
-    if (entry?.planted) throw plantedError(this.name, key);
+    if (entry?.injected) throw injectedReplyError(this.name, key);
     return entry?.deleted ? null : entry;
   }
 
@@ -184,7 +184,7 @@ export class Bucket {
     // A stored subject with wildcards makes nats-server 2.10 deliver others twice.
     const keys = new Set<string>();
     await this.readAll('last-per-subject', filter, true, (entry) => {
-      if (!entry.deleted && !entry.planted) keys.add(entry.key);
+      if (!entry.deleted && !entry.injected) keys.add(entry.key);
     });
     return [...keys].sort();
   }
@@ -193,7 +193,7 @@ export class Bucket {
   async entries(filter = '>'): Promise<KvEntry[]> {
     const entries = new Map<string, KvEntry>();
     await this.readAll('last-per-subject', filter, false, (entry) => {
-      if (!entry.deleted && !entry.planted) entries.set(entry.key, entry);
+      if (!entry.deleted && !entry.injected) entries.set(entry.key, entry);
     });
     return [...entries.values()];
   }
@@ -252,9 +252,9 @@ export class Bucket {
         synced = true;
         options.onSynced?.();
       },
-      onRemade: () => {
+      onRecreated: () => {
         synced = false;
-        options.onRemade?.();
+        options.onRecreated?.();
       },
       signal: options.signal,
     });

@@ -12,7 +12,7 @@ import type { Bus, BusStatus } from '../connection/connect.ts';
 import { BusError, toBusError } from '../connection/errors.ts';
 import { sourcedMessage } from '../streams/direct.ts';
 import { pushSubject } from '../topology/subjects.ts';
-import { type Bucket, entryOf, isKey, type KvEntry, openBucket, plantedError } from './bucket.ts';
+import { type Bucket, entryOf, injectedReplyError, isKey, type KvEntry, openBucket } from './bucket.ts';
 
 /** How old a value may be when every push was lost and the connection never broke. */
 const DEFAULT_REREAD_MS = 30_000;
@@ -23,18 +23,18 @@ const RETRY_MS = 1_000;
 export const MAX_KEYS = 10_000;
 
 /** What was told of a key last. */
-export interface Told {
+export interface Delivered {
   revision: number;
   timestampMicros: number;
 }
 
-export interface FollowOptions {
+export interface FollowerOptions {
   rereadMs?: number;
   /**
    * The stream is another than the one that was read before. Called before anything of it is told: revisions begin again, and so do
    * any that the values carry themselves. What was told stands until it is told anew.
    */
-  onRestart?: () => void;
+  onRecreated?: () => void;
   /** A read or a callback failed; the reader goes on. */
   onError?: (error: unknown) => void;
 }
@@ -46,12 +46,12 @@ export interface FollowerBuses {
   pushes: Bus | Promise<Bus>;
 }
 
-export abstract class Follower {
+export abstract class SnapshotFollower {
   protected readonly bus: Bus;
   private readonly buses: FollowerBuses;
   private pushes: Bus | null = null;
   protected readonly bucket: Bucket;
-  private readonly options: FollowOptions;
+  private readonly options: FollowerOptions;
   private readonly rereadMs: number;
   /** Before a read that failed or was doubtful is made again. */
   protected readonly retryMs: number;
@@ -73,7 +73,7 @@ export abstract class Follower {
   /** When it was last certain to have the newest, by performance.now(); 0 = never. */
   confirmedAtMs = 0;
 
-  constructor(buses: FollowerBuses, bucket: string, filter: string, options: FollowOptions) {
+  constructor(buses: FollowerBuses, bucket: string, filter: string, options: FollowerOptions) {
     this.buses = buses;
     this.bus = buses.reads;
     this.bucket = openBucket(buses.reads, bucket);
@@ -141,38 +141,38 @@ export abstract class Follower {
     const previous = Number(push.headers?.last('Nats-Last-Sequence'));
     const before = this.revisionOf(entry.key);
     if (before !== null && previous > before) this.gaps += 1;
-    const told = this.toldOf(entry.key);
+    const told = this.deliveredOf(entry.key);
     if (told && isOtherLineage(told, entry, previous)) this.onOtherLineage(entry);
-    else this.take(entry);
+    else this.accept(entry);
     // Older by number and younger by time: a clock, or a lineage that began anew. A read tells.
     if (told && entry.revision < told.revision && entry.timestampMicros > told.timestampMicros) this.reread();
   }
 
   /** Forgets what was told and says so. */
-  protected restart(): void {
+  protected startOver(): void {
     this.restarts += 1;
-    this.forget();
+    this.reset();
     try {
-      this.options.onRestart?.();
+      this.options.onRecreated?.();
     } catch (error) {
       this.report(error);
     }
   }
 
   /** Tells an entry when it is newer than what was told. */
-  protected take(entry: KvEntry): void {
-    if (this.closed || !isKey(entry.key) || entry.revision <= (this.toldOf(entry.key)?.revision ?? 0)) return;
-    if (entry.planted) {
+  protected accept(entry: KvEntry): void {
+    if (this.closed || !isKey(entry.key) || entry.revision <= (this.deliveredOf(entry.key)?.revision ?? 0)) return;
+    if (entry.injected) {
       this.refused += 1;
-      this.report(plantedError(this.bucket.name, entry.key));
+      this.report(injectedReplyError(this.bucket.name, entry.key));
       return;
     }
-    if (!this.remember(entry)) {
+    if (!this.recordDelivery(entry)) {
       this.report(new BusError('BUS_FULL', `${this.bucket.name}/${entry.key}: more than ${MAX_KEYS} keys`));
       return;
     }
     try {
-      this.tell(entry);
+      this.deliver(entry);
     } catch (error) {
       this.report(error);
     }
@@ -228,20 +228,20 @@ export abstract class Follower {
   protected abstract read(): Promise<'certain' | 'doubtful'>;
   /** A push that can only come from another stream than what was told. */
   protected abstract onOtherLineage(entry: KvEntry): void;
-  protected abstract toldOf(key: string): Told | null;
+  protected abstract deliveredOf(key: string): Delivered | null;
   /** Revision told of a key, 0 when the key is known not to have been there; null when nothing is known yet. */
   protected abstract revisionOf(key: string): number | null;
-  protected abstract forget(): void;
+  protected abstract reset(): void;
   /** False when there is no room for it. */
-  protected abstract remember(entry: KvEntry): boolean;
-  protected abstract tell(entry: KvEntry): void;
+  protected abstract recordDelivery(entry: KvEntry): boolean;
+  protected abstract deliver(entry: KvEntry): void;
 }
 
 /**
  * True when an entry cannot be of the stream that `told` was of: the same number at another time, or a higher one whose predecessor on
  * the subject, as the server names it, is below the one that was told. A time that could not be read (NaN) tells nothing.
  */
-export function isOtherLineage(told: Told, entry: Told, previous?: number): boolean {
+export function isOtherLineage(told: Delivered, entry: Delivered, previous?: number): boolean {
   if (entry.revision === told.revision) return Math.abs(entry.timestampMicros - told.timestampMicros) > 0;
   return entry.revision > told.revision && previous !== undefined && previous < told.revision;
 }

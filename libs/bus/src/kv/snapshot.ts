@@ -11,18 +11,18 @@ import { BusError } from '../connection/errors.ts';
 import { streamInfo } from '../streams/direct.ts';
 import { isKey, type KvEntry } from './bucket.ts';
 import {
-  Follower,
+  type Delivered,
   type FollowerBuses,
-  type FollowOptions,
+  type FollowerOptions,
   isOtherLineage,
   MAX_KEYS,
-  type Told,
+  SnapshotFollower,
 } from './snapshot-follower.ts';
 
 /** Reads in a row, a second apart, that must say the same before it is believed that what was told is no more. */
 export const MAX_DOUBTS = 5;
 
-export interface SnapshotOptions extends FollowOptions {
+export interface SnapshotOptions extends FollowerOptions {
   /** Each newer value, a tombstone too (`deleted`). */
   onSnapshot: (entry: KvEntry) => void;
   /** The key was read and is not there. Told once, until it is. */
@@ -30,11 +30,11 @@ export interface SnapshotOptions extends FollowOptions {
 }
 
 /** Follows one key. Starts at once; whoever makes it closes it. */
-export class SnapshotReader extends Follower {
+export class SnapshotReader extends SnapshotFollower {
   private readonly key: string;
   private readonly snapshotOptions: SnapshotOptions;
   private missing = false;
-  private told: Told | null = null;
+  private delivered: Delivered | null = null;
   private doubts = 0;
   private doubtedAtMs = 0;
 
@@ -47,28 +47,28 @@ export class SnapshotReader extends Follower {
 
   /** Revision of the value that was told last; 0 = none. */
   get revision(): number {
-    return this.told?.revision ?? 0;
+    return this.delivered?.revision ?? 0;
   }
 
   protected override async read(): Promise<'certain' | 'doubtful'> {
     const entry = await this.bucket.newest(this.key);
     if (this.closed) return 'certain';
-    if (entry?.planted) {
-      this.take(entry);
+    if (entry?.injected) {
+      this.accept(entry);
       return 'certain';
     }
-    if (this.told && (entry === null || entry.revision < this.told.revision)) {
+    if (this.delivered && (entry === null || entry.revision < this.delivered.revision)) {
       const now = performance.now();
       // A connection that breaks and comes again reads more often than that; a replica needs time, not questions.
       if (this.doubts > 0 && now < this.doubtedAtMs + this.retryMs) return 'doubtful';
       this.doubtedAtMs = now;
       this.doubts += 1;
       if (this.doubts < MAX_DOUBTS) return 'doubtful';
-      this.restart();
+      this.startOver();
     }
     this.doubts = 0;
-    if (entry && this.told && isOtherLineage(this.told, entry)) this.restart();
-    if (entry) this.take(entry);
+    if (entry && this.delivered && isOtherLineage(this.delivered, entry)) this.startOver();
+    if (entry) this.accept(entry);
     else if (!this.missing) {
       this.missing = true;
       this.snapshotOptions.onMissing?.();
@@ -77,30 +77,30 @@ export class SnapshotReader extends Follower {
   }
   /** A push comes from the leader: nobody is behind. */
   protected override onOtherLineage(entry: KvEntry): void {
-    this.restart();
-    this.take(entry);
+    this.startOver();
+    this.accept(entry);
   }
-  protected override toldOf(): Told | null {
-    return this.told;
+  protected override deliveredOf(): Delivered | null {
+    return this.delivered;
   }
   protected override revisionOf(): number | null {
     return this.revision;
   }
-  protected override remember({ revision, timestampMicros }: KvEntry): boolean {
+  protected override recordDelivery({ revision, timestampMicros }: KvEntry): boolean {
     this.missing = false;
-    this.told = { revision, timestampMicros };
+    this.delivered = { revision, timestampMicros };
     return true;
   }
-  protected override forget(): void {
-    this.told = null;
+  protected override reset(): void {
+    this.delivered = null;
     this.doubts = 0;
   }
-  protected override tell(entry: KvEntry): void {
+  protected override deliver(entry: KvEntry): void {
     this.snapshotOptions.onSnapshot(entry);
   }
 }
 
-export interface BucketReaderOptions extends FollowOptions {
+export interface BucketReaderOptions extends FollowerOptions {
   /** Each newer value of each key, a tombstone too (`deleted`). */
   onEntry: (entry: KvEntry) => void;
   /** When all that was there at the start has been told, and again after each restart. A key that the new stream has not is not told. */
@@ -108,10 +108,10 @@ export interface BucketReaderOptions extends FollowOptions {
 }
 
 /** Follows all keys of a small bucket under a filter. Starts at once; whoever makes it closes it. */
-export class BucketReader extends Follower {
+export class BucketReader extends SnapshotFollower {
   private readonly filter: string;
   private readonly bucketOptions: BucketReaderOptions;
-  private readonly told = new Map<string, Told>();
+  private readonly delivered = new Map<string, Delivered>();
   /** Everything up to this revision was read; null before the first read. */
   private cursor: number | null = null;
   /** When the stream was made, as the server says: another time is another stream. */
@@ -134,7 +134,7 @@ export class BucketReader extends Follower {
         await this.readOn(this.cursor);
         return 'certain';
       }
-      this.restart();
+      this.startOver();
     }
     await this.readFirst();
     return 'certain';
@@ -144,7 +144,7 @@ export class BucketReader extends Follower {
     for (let at = from; !this.closed; ) {
       const entry: KvEntry | null = await this.bucket.next(at + 1, this.filter);
       if (!entry) return;
-      this.take(entry);
+      this.accept(entry);
       at = entry.revision;
       this.cursor = at;
     }
@@ -157,7 +157,7 @@ export class BucketReader extends Follower {
     for (const subject of Object.keys(info.state.subjects ?? {})) {
       const key = subject.slice(prefix.length);
       const entry = isKey(key) ? await this.bucket.newest(key) : null;
-      if (entry) this.take(entry);
+      if (entry) this.accept(entry);
       else if (!isKey(key))
         this.report(new BusError('BUS_MESSAGE', `${this.bucket.name}: ignored ${subject}: it is no key`));
     }
@@ -168,27 +168,27 @@ export class BucketReader extends Follower {
 
   /** Taken if it is newer; the read finds out about the stream and tells all of it. */
   protected override onOtherLineage(entry: KvEntry): void {
-    this.take(entry);
+    this.accept(entry);
     this.reread();
   }
-  protected override toldOf(key: string): Told | null {
-    return this.told.get(key) ?? null;
+  protected override deliveredOf(key: string): Delivered | null {
+    return this.delivered.get(key) ?? null;
   }
   protected override revisionOf(key: string): number | null {
-    return this.told.get(key)?.revision ?? (this.cursor === null ? null : 0);
+    return this.delivered.get(key)?.revision ?? (this.cursor === null ? null : 0);
   }
-  protected override remember({ key, revision, timestampMicros }: KvEntry): boolean {
-    if (!this.told.has(key) && this.told.size >= MAX_KEYS) return false;
-    this.told.set(key, { revision, timestampMicros });
+  protected override recordDelivery({ key, revision, timestampMicros }: KvEntry): boolean {
+    if (!this.delivered.has(key) && this.delivered.size >= MAX_KEYS) return false;
+    this.delivered.set(key, { revision, timestampMicros });
     this.newest = Math.max(this.newest, revision);
     return true;
   }
-  protected override forget(): void {
-    this.told.clear();
+  protected override reset(): void {
+    this.delivered.clear();
     this.cursor = null;
     this.newest = 0;
   }
-  protected override tell(entry: KvEntry): void {
+  protected override deliver(entry: KvEntry): void {
     this.bucketOptions.onEntry(entry);
   }
 }

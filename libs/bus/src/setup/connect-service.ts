@@ -8,7 +8,7 @@
 import { type Bus, type BusOptions, connectBus, isConnected, onLoginRefused } from '../connection/connect.ts';
 import type { BusError } from '../connection/errors.ts';
 import { isStoring } from '../connection/jetstream-health.ts';
-import { type WaitingService, whenSetUp } from './wait-for-topology.ts';
+import { type WaitingService, waitForTopology } from './wait-for-topology.ts';
 
 /** What connecting needs of a service. */
 export interface BusService extends WaitingService {
@@ -47,6 +47,6 @@ export async function connectService(
     if (status.type === 'connected') reason = '';
     else if (status.type === 'unreachable') onRetry(status.error);
   });
-  await whenSetUp(connected, streams, service);
+  await waitForTopology(connected, streams, service);
   return connected;
 }

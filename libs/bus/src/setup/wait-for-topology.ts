@@ -9,7 +9,7 @@ import { BusError, toBusError } from '../connection/errors.ts';
 import { isJetStreamOff, JETSTREAM_OFF, JETSTREAM_OFF_REMEDY } from '../connection/jetstream-health.ts';
 import { backoffMs, pause } from '../connection/wait.ts';
 import { streamInfo } from '../streams/direct.ts';
-import { SET_UP_REMEDY } from '../topology/topology.ts';
+import { SETUP_REMEDY } from '../topology/topology.ts';
 
 /** What waiting needs of a service. */
 export interface WaitingService {
@@ -21,33 +21,33 @@ export interface WaitingService {
 }
 
 /** What time, or somebody who sets the bus up, may heal. */
-const WAITED_FOR = new Set(['BUS_NO_STREAM', 'BUS_TIMEOUT', 'BUS_UNREACHABLE']);
+const RETRIED = new Set(['BUS_NO_STREAM', 'BUS_TIMEOUT', 'BUS_UNREACHABLE']);
 
-async function look(bus: Bus, stream: string): Promise<void> {
+async function checkStream(bus: Bus, stream: string): Promise<void> {
   try {
     await streamInfo(bus, stream);
   } catch (cause) {
     const error = toBusError(cause, stream);
-    if (WAITED_FOR.has(error.code) && bus.connected && isJetStreamOff(bus)) {
+    if (RETRIED.has(error.code) && bus.connected && isJetStreamOff(bus)) {
       throw new BusError(error.code, `${JETSTREAM_OFF}: ${JETSTREAM_OFF_REMEDY}`, { cause });
     }
     if (error.code !== 'BUS_NO_STREAM') throw error;
-    throw new BusError(error.code, `the bus has no stream ${stream}: ${SET_UP_REMEDY}`, { cause });
+    throw new BusError(error.code, `the bus has no stream ${stream}: ${SETUP_REMEDY}`, { cause });
   }
 }
 
 /** Resolves when all are there. @throws BusError that nothing heals; the signal's reason when it aborts first */
-export async function whenSetUp(bus: Bus, streams: readonly string[], service: WaitingService): Promise<void> {
+export async function waitForTopology(bus: Bus, streams: readonly string[], service: WaitingService): Promise<void> {
   let reason = 'not looked at yet';
   service.health.ready('topology', () => reason === '' || reason);
   for (let attempt = 0; reason !== ''; attempt += 1) {
     try {
-      for (const stream of streams) await look(bus, stream);
+      for (const stream of streams) await checkStream(bus, stream);
       reason = '';
     } catch (cause) {
       const error = toBusError(cause, 'the set-up of the bus');
       service.signal.throwIfAborted();
-      if (!WAITED_FOR.has(error.code)) throw error;
+      if (!RETRIED.has(error.code)) throw error;
       if (error.message !== reason) service.onWait('the set-up of the bus', error);
       reason = error.message;
       await pause(backoffMs(attempt), service.signal);

@@ -21,9 +21,9 @@ import { type ProgressSource, ProgressWatch } from './stream-progress.ts';
 
 export const SERVICES_BUCKET = 'bailiff_services';
 /** How often readiness is looked at, so that a change is published at once. */
-const READY_LOOK_MS = 1_000;
+const READY_CHECK_MS = 1_000;
 
-export interface InstanceTellerOptions {
+export interface InstanceReporterOptions {
   bus: Bus;
   /** `correlator`, `responder`, `ipam-sync`, `siem-relay`: also its identity on the bus. */
   service: string;
@@ -52,33 +52,33 @@ function instanceName(): string {
   return `${host}-${randomUUID().slice(0, 8)}`;
 }
 
-export class InstanceTeller {
+export class InstanceReporter {
   readonly key: string;
-  readonly #o: InstanceTellerOptions;
+  readonly #o: InstanceReporterOptions;
   readonly #bucket: Bucket;
   readonly #instance = instanceName();
   readonly #startedAt: string;
   readonly #progress: readonly ProgressWatch[];
   readonly #timers: NodeJS.Timeout[];
   #ready = { ok: false, since: '', reason: '' };
-  #looking = false;
+  #checking = false;
   #inFlight: Promise<void> | null = null;
   #again = false;
   #closed = false;
 
   /** Tells at once; whoever makes it closes it. */
-  constructor(options: InstanceTellerOptions) {
+  constructor(options: InstanceReporterOptions) {
     this.#o = options;
     this.#bucket = openBucket(options.bus, SERVICES_BUCKET);
     this.#startedAt = new Date(options.nowMs()).toISOString();
     this.key = `${options.service}.${this.#instance}`;
     this.#progress = (options.progress ?? []).map((source) => new ProgressWatch(options.bus, source));
     this.#timers = [
-      setInterval(() => this.tell(), INSTANCE_STATUS_MS),
-      setInterval(() => void this.#lookWhetherReady(), READY_LOOK_MS),
+      setInterval(() => this.report(), INSTANCE_STATUS_MS),
+      setInterval(() => void this.#checkReady(), READY_CHECK_MS),
     ];
     for (const timer of this.#timers) timer.unref();
-    this.tell();
+    this.report();
   }
 
   /** Longest time that work has waited with no progress, as of the last status. */
@@ -87,7 +87,7 @@ export class InstanceTeller {
   }
 
   /** Something changed. Never throws. */
-  tell(): void {
+  report(): void {
     if (this.#closed || !this.#o.bus.connected) return;
     if (this.#inFlight) {
       this.#again = true;
@@ -97,17 +97,17 @@ export class InstanceTeller {
       this.#inFlight = null;
       if (!this.#again) return;
       this.#again = false;
-      this.tell();
+      this.report();
     });
   }
 
-  async #lookWhetherReady(): Promise<void> {
-    if (this.#looking || this.#closed) return;
-    this.#looking = true;
+  async #checkReady(): Promise<void> {
+    if (this.#checking || this.#closed) return;
+    this.#checking = true;
     const wasReady = this.#ready.ok;
     await this.#readReadiness();
-    this.#looking = false;
-    if (this.#ready.ok !== wasReady) this.tell();
+    this.#checking = false;
+    if (this.#ready.ok !== wasReady) this.report();
   }
 
   async #readReadiness(): Promise<InstanceStatus['ready']> {
@@ -132,8 +132,8 @@ export class InstanceTeller {
   }
 
   /** What was known before, when the bus does not say what the stream holds: the status itself may be stored all the same. */
-  #look(watch: ProgressWatch): Promise<InstanceProgress | null> {
-    return watch.look().catch((error: unknown) => {
+  #readProgress(watch: ProgressWatch): Promise<InstanceProgress | null> {
+    return watch.read().catch((error: unknown) => {
       if (!this.#closed) this.#o.onError(toBusError(error, SERVICES_BUCKET));
       return watch.last;
     });
@@ -142,7 +142,7 @@ export class InstanceTeller {
   async #status(): Promise<InstanceStatus> {
     const { service, version, configRevision, refused, more } = this.#o;
     const ready = await this.#readReadiness();
-    const looked = await Promise.all(this.#progress.map((watch) => this.#look(watch)));
+    const progressRead = await Promise.all(this.#progress.map((watch) => this.#readProgress(watch)));
     const { progress, ...own } = more?.() ?? {};
     return {
       service,
@@ -153,7 +153,7 @@ export class InstanceTeller {
       configRevision: configRevision(),
       configRefused: fitRefused(refused()),
       ready,
-      ...(progress === null ? {} : { progress: looked.filter((one) => one !== null) }),
+      ...(progress === null ? {} : { progress: progressRead.filter((one) => one !== null) }),
       ...own,
       ...(this.#closed ? { stoppedAt: this.#now() } : {}),
     };

@@ -14,7 +14,7 @@ function watched() {
   const watch = new ProgressWatch(noBus, source, () => state.nowMs);
   const look = async (nowMs: number, sequence: number, behind: number) => {
     Object.assign(state, { nowMs, sequence, behind });
-    return (await watch.look()).stalledMs;
+    return (await watch.read()).stalledMs;
   };
   return { look, watch };
 }

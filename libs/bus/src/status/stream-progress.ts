@@ -43,7 +43,7 @@ export class ProgressWatch {
   }
 
   /** @throws BusError when the bus does not say what the stream holds */
-  async look(): Promise<InstanceProgress> {
+  async read(): Promise<InstanceProgress> {
     const { stream } = this.#source;
     const held = this.#source.behind ? null : (await streamInfo(this.#bus, stream)).state;
     const { sequence, timestampMicros } = this.#source.position();

@@ -10,7 +10,7 @@
 import type { Bus } from '../connection/connect.ts';
 import { MAX_PAYLOAD_BYTES } from '../topology/server-limits.ts';
 import { deadLetterSubject } from '../topology/subjects.ts';
-import { type Once, publishOnce } from './publish-once.ts';
+import { type PublishOnceResult, publishOnce } from './publish-once.ts';
 
 export interface DeadLetter {
   stream: string;
@@ -39,7 +39,7 @@ export const MAX_LETTER_BYTES = 64 * 1024;
 const HEADERS_BYTES = 8 * 1024;
 
 /** Stores it. @throws BusError as publishOnce */
-export function deadLetter(bus: Bus, letter: DeadLetter): Promise<Once> {
+export function deadLetter(bus: Bus, letter: DeadLetter): Promise<PublishOnceResult> {
   const subject = deadLetterSubject(letter.stream, letter.reason, letter.sequence);
   const { length } = letter.data;
   const most = Math.min(MAX_LETTER_BYTES, (bus.nc.info?.max_payload ?? MAX_PAYLOAD_BYTES) - HEADERS_BYTES);

@@ -88,7 +88,7 @@ export class DirectReader {
 
   async #startOver(info: StreamInfo): Promise<void> {
     this.#options.onRestart?.('the stream was recreated');
-    await this.#options.onRemade?.();
+    await this.#options.onRecreated?.();
     this.#position.beginRecreated(info);
   }
 

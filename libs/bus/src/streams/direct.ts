@@ -22,8 +22,8 @@ export interface StreamMessage {
   data: Uint8Array;
   /** How many the stream holds after this one (under the filter) as the server knew when it sent it. */
   pending: number;
-  /** An answer of the server that somebody had sent there (planted.ts). It comes without content, so that whoever reads it refuses it. */
-  planted: boolean;
+  /** An answer of the server that somebody had sent there (injected-reply.ts). It comes without content, so that whoever reads it refuses it. */
+  injected: boolean;
 }
 
 /** State and configuration of a stream; `ts` is the server's time. @throws BusError BUS_NO_STREAM and what request throws */

@@ -16,7 +16,7 @@ const SOURCE = 'Nats-Stream';
  * Whether a message is an injected reply. `appended`: the server added its own headers, as it does to direct gets and pushes and not to
  * what a consumer delivers.
  */
-export function isPlanted({ headers, data }: Pick<Msg, 'headers' | 'data'>, appended: boolean): boolean {
+export function isInjectedReply({ headers, data }: Pick<Msg, 'headers' | 'data'>, appended: boolean): boolean {
   if (!headers) return data.length === 0;
   if (headers.code !== 0 || headers.values(SOURCE).length > (appended ? 1 : 0)) return true;
   // A consumer that asked for headers alone gets the size. A deleted key has an operation and no value.
@@ -28,6 +28,6 @@ const NOTHING = new Uint8Array();
 
 /** The part of a message that readers get. */
 export function contentOf(message: Msg, appended: boolean) {
-  if (isPlanted(message, appended)) return { headers: undefined, data: NOTHING, planted: true };
-  return { headers: message.headers, data: message.data, planted: false };
+  if (isInjectedReply(message, appended)) return { headers: undefined, data: NOTHING, injected: true };
+  return { headers: message.headers, data: message.data, injected: false };
 }

@@ -19,7 +19,7 @@ export interface OrderedOptions {
    * The stream is another than the one that was read before; nothing of it has been told yet, and no message of the old one will be. Sequences
    * begin again. Awaited; a throw or rejection ends the reading unless time may heal it, and then it is called again.
    */
-  onRemade?: () => void | Promise<void>;
+  onRecreated?: () => void | Promise<void>;
   /** Ends the reading; the promise is then fulfilled. */
   signal: AbortSignal;
   /** Messages asked for at once. Default 500: with frames of 25 kB that is 12 MB in the server's buffer for us, which may hold 64. */

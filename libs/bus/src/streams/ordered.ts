@@ -138,7 +138,7 @@ class OrderedReader {
     this.queue = [];
     while (this.busy) await this.working;
     this.options.onRestart?.('the stream was recreated');
-    if (!this.over) await this.options.onRemade?.();
+    if (!this.over) await this.options.onRecreated?.();
     this.position.beginRecreated(info);
   }
 

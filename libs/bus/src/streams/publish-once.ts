@@ -13,12 +13,12 @@ import { backoffMs, pause } from '../connection/wait.ts';
 import { headersOf, type PubAck, type PublishOptions } from './ack.ts';
 import { getLastOf } from './direct.ts';
 
-export type Once = { outcome: 'stored'; sequence: number } | { outcome: 'exists' };
+export type PublishOnceResult = { outcome: 'stored'; sequence: number } | { outcome: 'exists' };
 
 export interface PublishOnceOptions extends PublishOptions {
   /** Stored only while this is the newest sequence of the whole stream. When it is not, the outcome is `exists` too. */
   lastSequence?: number;
-  /** Stream of the subject, for an identity that may read it: an injected reply under the subject (planted.ts) then counts as no message. */
+  /** Stream of the subject, for an identity that may read it: an injected reply under the subject (injected-reply.ts) then counts as no message. */
   stream?: string;
   /**
    * No other client publishes this payload, and `stream` is given: when the ack of an earlier try was lost and the stored message is this
@@ -44,16 +44,16 @@ export async function publishOnce(
   subject: string,
   payload: Uint8Array,
   options: PublishOnceOptions,
-): Promise<Once> {
+): Promise<PublishOnceResult> {
   const headers = headersOf(options);
   headers.set(EXPECTED, '0');
   if (options.lastSequence !== undefined) headers.set('Nats-Expected-Last-Sequence', String(options.lastSequence));
   let isRepeated = false;
-  const attempt = async (): Promise<Once> => {
+  const attempt = async (): Promise<PublishOnceResult> => {
     const sequence = await publish(bus, subject, payload, headers);
     if (sequence !== null) return { outcome: 'stored', sequence };
     const stored = options.stream ? await getLastOf(bus, options.stream, subject) : null;
-    if (stored?.planted && headers.get(EXPECTED) !== String(stored.sequence)) {
+    if (stored?.injected && headers.get(EXPECTED) !== String(stored.sequence)) {
       headers.set(EXPECTED, String(stored.sequence));
       return attempt();
     }

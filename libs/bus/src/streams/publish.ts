@@ -18,7 +18,7 @@ import {
 } from '../connection/jetstream-health.ts';
 import { refusal } from '../connection/request.ts';
 import { BACKOFF_FIRST_MS, backoffMs } from '../connection/wait.ts';
-import { SET_UP_REMEDY } from '../topology/topology.ts';
+import { SETUP_REMEDY } from '../topology/topology.ts';
 import { headersOf, type PubAck, type PublishOptions } from './ack.ts';
 
 export interface Published {
@@ -204,7 +204,7 @@ export class FramePublisher {
     if (message.headers?.code === 503) {
       // A stream that took it before is there still, unless somebody deleted it.
       const gone = `${JETSTREAM_OFF} (${JETSTREAM_OFF_REMEDY}), or the stream was deleted`;
-      const why = this.acked > 0 ? gone : SET_UP_REMEDY;
+      const why = this.acked > 0 ? gone : SETUP_REMEDY;
       error = new BusError('BUS_NO_STREAM', `${entry.subject}: no stream takes this subject: ${why}`);
     } else {
       try {

@@ -133,7 +133,7 @@ export function replicasText(losses: readonly Loss[]): string {
 }
 
 /** What a stream holds. */
-export interface Held {
+export interface StreamContents {
   messages: number;
   bytes: number;
   /** Messages that the new age would delete. */
@@ -141,7 +141,7 @@ export interface Held {
 }
 
 /** What a fall of an age or a size deletes, in one sentence. */
-export function lossText({ stream, limit, from, to }: Loss, held: Held): string {
+export function lossText({ stream, limit, from, to }: Loss, held: StreamContents): string {
   if (limit === 'max_age') {
     const gone = held.older === 0 ? 'none is older now' : `${held.older} are older and are deleted`;
     const ages = `kept ${ageText(to / 1_000_000)}, not ${ageText(from / 1_000_000)}`;
