@@ -96,7 +96,7 @@ test('injected reply - a pod list of another node: followers keep what they have
     what: 'the control: it lands',
   });
   // By push and by the next read.
-  await waitFor(() => errors.some((text) => text.includes('answer of the server')), {
+  await waitFor(() => errors.some((text) => text.includes('injected reply')), {
     what: 'its refusal',
     state: () => errors,
   });

@@ -90,7 +90,7 @@ test.each([
   },
 );
 
-test('remade - a new stream that has grown beyond the old one is seen to be another', async () => {
+test('recreated - a new stream that has grown beyond the old one is seen to be another', async () => {
   await using nats = await startBus();
   await using read = reader(await nats.connect('correlator'), 'all');
   await publish(nats, 'old', 2);
@@ -104,7 +104,7 @@ test('remade - a new stream that has grown beyond the old one is seen to be anot
   expect(read.seen.slice(2)).toEqual(['new1', 'new2', 'new3', 'new4', 'new5']);
 });
 
-test('remade - a restart of the server is no new stream', async () => {
+test('recreated - a restart of the server is no new stream', async () => {
   await using nats = await startBus();
   await using read = reader(await nats.connect('correlator'), 'all');
   await publish(nats, 'old', 2);
@@ -115,7 +115,7 @@ test('remade - a restart of the server is no new stream', async () => {
   expect(read.told).toEqual([]);
 });
 
-test('remade - what waited of the old stream is let go of, and the message in work is waited for', async () => {
+test('recreated - what waited of the old stream is let go of, and the message in work is waited for', async () => {
   await using nats = await startBus();
   const order: string[] = [];
   let finish: () => void = () => undefined;
@@ -146,7 +146,7 @@ test('remade - what waited of the old stream is let go of, and the message in wo
   expect(order).toEqual(['old1', 'finished', 'remade', 'new1']);
 });
 
-test('remade - a watch tells all of the new bucket, and when it is told', async () => {
+test('recreated - a watch tells all of the new bucket, and when it is told', async () => {
   await using nats = await startBus();
   const admin = await nats.connect('admin');
   const bucket = openBucket(admin, 'bailiff_pods');
@@ -178,7 +178,7 @@ test('remade - a watch tells all of the new bucket, and when it is told', async 
   await watching;
 });
 
-test('remade - a configuration log that is made anew is folded anew; until it says something the last word stands', async () => {
+test('recreated - a configuration log that is made anew is folded anew; until it says something the last word stands', async () => {
   await using nats = await startBus();
   const cli = await nats.connect('cli');
   const [key, other] = ['spoof.cluster._.default', 'spoof.namespace.shop.default'];

@@ -157,7 +157,7 @@ test('bus setup - the command keeps, grows, refuses and shrinks in its words', a
     const less = await setup('--keep-days', '7');
     expect([less.exitCode, less.stdout]).toEqual([2, '']);
     expect(less.stderr).toMatch(
-      /^bailiff: nothing was changed, because less would be kept:\n {2}VIOLATIONS: kept 7 days/,
+      /^bailiff: nothing was changed, because limits would decrease:\n {2}VIOLATIONS: kept 7 days/,
     );
     expect(less.stderr).toContain('--shrink');
     expect(await limits(await nats.connect('admin'))).toMatchObject({ days: 30 });

@@ -41,7 +41,7 @@ it.each([
   ['siem-relay', 'VIOLATIONS'],
   ['ipam-sync', 'KV_bailiff_pods'],
 ])(
-  '%s - waits for the set-up of the bus and is ready after it',
+  '%s - waits for the setup of the bus and is ready after it',
   async (app, missing) => {
     await using nats = await startNats();
     const metrics = `127.0.0.1:${await freePort()}`;
@@ -61,7 +61,7 @@ it.each([
     expect(state.report.checks['topology']).toBe(
       `the bus has no stream ${missing}: \`bailiff bus setup\` makes it, in Kubernetes the Job bailiff-bus-setup`,
     );
-    const said = () => running.out().match(/waiting for the set-up of the bus/g) ?? [];
+    const said = () => running.out().match(/waiting for the setup of the bus/g) ?? [];
     await waitFor(() => said().length > 0, { what: 'its log to say so', state: running.out });
     const admin = await nats.connect('admin');
     // It stands still meanwhile: a look at a half of the streams would be another reason, and told as well.

@@ -1,4 +1,7 @@
-/** Auth callout and its keys. An entry of its own: only bus-auth and the command load the cryptography. */
+/**
+ * Auth callout and its keys. A separate entry, so that only bus-auth and the CLI load the
+ * cryptography.
+ */
 export * from './auth/auth-callout.ts';
 export * from './auth/seeds.ts';
 export { SecretFile } from './connection/secret-file.ts';

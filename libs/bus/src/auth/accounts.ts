@@ -1,22 +1,28 @@
 /**
- * NATS accounts of the bus: which identity is in which account, and what each account imports from the one that holds the streams.
+ * NATS accounts: which account an identity is in, and what each account imports from the core
+ * account.
  *
- * Data path: server-conf.ts writes them; bus-auth places collectors by `accountOf`. JetStream publishes a response to the reply subject
- * of the request, whether or not the client may publish there. Outside CORE a client's reply subject lies in the client's own account, where no stream
- * listens. Three rules keep that true, and test/bus/rights.test.ts tries them on every server version that is supported:
- *
- * 1. A reply subject may name an import of the same account, and the response then enters CORE there. The server refuses this for
- *    imports of one export (it takes it for a cycle). So everything that an account with distrusting users imports and a stream
- *    captures comes from one export: `>` for NODES. Its other imports only read.
- * 2. Imports of captured subjects have no `to`. With a wildcard and `to`, nats-server 2.10.27 panics on a reply to such an import.
- * 3. An import names the string of an export exactly, or only the export `>` matches it: overlapping exports are matched at random.
+ * JetStream publishes a response to the reply subject of a request even if the client may not
+ * publish there. Outside CORE that subject lies in the client's own account, where no stream
+ * listens. Three rules keep this true; test/bus/rights.test.ts tries them on every supported
+ * server:
+ * 1. A reply subject may name an import of the same account; the response then enters CORE. The
+ *    server refuses this for imports of one export (it treats it as a cycle). So NODES imports
+ *    everything that a stream captures through the single export `>`. Its other imports only read.
+ * 2. Imports of captured subjects have no `to`. nats-server 2.10.27 panics on a reply to an
+ *    import with a wildcard and `to`.
+ * 3. An import names the subject of an export exactly, or only the export `>` matches it.
+ *    Overlapping exports are matched at random.
  */
 
 import { type FixedRole, type Identity, IMPORTED_API } from '../topology/identities.ts';
 import { ROOT } from '../topology/subjects.ts';
 import { permissionsFor } from './permissions.ts';
 
-/** The account that holds all streams and buckets. Its name is a directory of the store: it does not change. */
+/**
+ * The account with all streams and buckets. Its name is a directory of the store, so it must not
+ * change.
+ */
 export const CORE = 'BAILIFF';
 export const ACCOUNTS = ['BAILIFF', 'NODES', 'NODE_PUSH', 'OPERATORS', 'READERS', 'SIEM', 'AUTH'] as const;
 export type Account = (typeof ACCOUNTS)[number];
@@ -28,7 +34,8 @@ const ACCOUNT_OF: Readonly<Record<Identity['role'], Account>> = {
   reader: 'READERS',
   'siem-reader': 'SIEM',
   'bus-auth': 'AUTH',
-  // These create consumers, so they choose where JetStream delivers: docs/threat-model.md says why that is accepted.
+  // These create consumers, and so choose where JetStream delivers. docs/threat-model.md explains
+  // why that is accepted.
   admin: CORE,
   correlator: CORE,
   responder: CORE,
@@ -43,7 +50,7 @@ export interface Import {
   from: Account;
   /** Subject in the exporting account. */
   subject: string;
-  /** Subject in the importing account, where it is another. */
+  /** Subject in the importing account, if it differs. */
   to?: string;
 }
 
@@ -51,13 +58,16 @@ export interface Export {
   kind: 'service' | 'stream';
   subject: string;
   accounts: Account[];
-  /** A request may have many responses, for so long. Each request costs the server 2 kB meanwhile. */
+  /**
+   * How long a request may receive further responses. Each request costs the server 2 kB during
+   * that time.
+   */
   responsesMs?: number;
 }
 
 /** Above the longest pull of a SIEM connector's client (30 s by default). */
 const PULL_MS = 35_000;
-/** A batch of direct gets is answered at once. */
+/** A batch of direct gets is served at once. */
 const BATCH_MS = 5_000;
 
 const service = (subject: string, to?: string): Import => ({
@@ -68,7 +78,7 @@ const service = (subject: string, to?: string): Import => ({
 });
 const stream = (subject: string, from: Account = CORE): Import => ({ kind: 'stream', from, subject });
 
-/** What a role's own account imports: the subjects that the role may publish on. */
+/** Imports of a role's own account: the subjects that the role may publish on. */
 function importsFor(role: FixedRole): Import[] {
   const { allow } = permissionsFor({ role }).publish;
   return allow
@@ -98,13 +108,15 @@ export const IMPORTS: Readonly<Record<Account, readonly Import[]>> = {
   AUTH: [],
 };
 
-/** How long responses to a request on an exported subject may come; undefined: there is one. */
+/**
+ * How long a request on an exported subject may receive responses; undefined: a single response.
+ */
 function responsesMsOf(subject: string): number | undefined {
   if (subject.startsWith('$JS.API.CONSUMER.MSG.NEXT.')) return PULL_MS;
   return /^\$JS\.API\.DIRECT\.GET\.[^.]+$/.test(subject) ? BATCH_MS : undefined;
 }
 
-/** Whether an import is served by the export `>` of the core account (rule 1). */
+/** Whether the export `>` of the core account serves an import (rule 1). */
 const isByWholeExport = (account: Account, { to }: Import) => account === 'NODES' && to === undefined;
 
 function exportsOf(account: Account): Export[] {
@@ -128,7 +140,7 @@ function exportsOf(account: Account): Export[] {
   return [...found.values()];
 }
 
-/** Exports of each account: what the others import of it, and no more. */
+/** Exports of each account: exactly what the others import. */
 export const EXPORTS: Readonly<Record<Account, readonly Export[]>> = Object.fromEntries(
   ACCOUNTS.map((account) => [account, exportsOf(account)]),
 ) as Record<Account, Export[]>;

@@ -40,13 +40,13 @@ test('auth callout - a request is what the client showed', () => {
 
 test.each<[string, () => Uint8Array, string?]>([
   ['in plain', () => new TextEncoder().encode(signed(claims())), ''],
-  ['sealed for somebody else', () => seal(signed(claims()), createCurve().getPublicKey())],
-  ['sealed by another than it says', () => seal(signed(claims())), createCurve().getPublicKey()],
+  ['sealed for another key', () => seal(signed(claims()), createCurve().getPublicKey())],
+  ['sealed by another server than it names', () => seal(signed(claims())), createCurve().getPublicKey()],
   ['cut', () => seal(signed(claims())).slice(0, 100)],
   ['empty', () => new Uint8Array()],
   ['above the bound', () => new Uint8Array(MAX_REQUEST_BYTES + 1)],
   ['not signed', () => seal('{}')],
-  ['signed by another than it says', () => seal(signed(claims(), createServer()))],
+  ['signed by another server than it names', () => seal(signed(claims(), createServer()))],
   ['signed by no server', () => seal(signed(claims({}, { iss: createUser().getPublicKey() }), createUser()))],
   ['of another server than signed', () => seal(signed(claims({ server_id: { id: 'N', xkey: serverXkey } })))],
   [
@@ -76,7 +76,7 @@ test('auth callout - an answer is for the server and the user key, signed by the
   expect(user.nats?.['pub']).toEqual({ deny: ['>'] });
   expect(user.nats?.['resp']).toEqual({ max: 1, ttl: 10_000_000_000 });
   expect(() => writeAuthResponse(request, { ...both, issuers: [another] }, { refusal: 'no' })).toThrow(
-    'none of our keys',
+    'not one of our keys',
   );
 });
 
@@ -94,8 +94,8 @@ test.each([
   ['issuer', newSeed('xkey')],
   ['xkey', newSeed('issuer')],
   ['issuer', `${newSeed('issuer').slice(0, -1)}!`],
-] as const)('seeds - no seed of an %s: told without the seed', (kind, seed) => {
-  const told = (() => {
+] as const)('seeds - not a seed of an %s: reported without the seed', (kind, seed) => {
+  const message = (() => {
     try {
       keyPairOf(kind, seed);
       return '';
@@ -103,6 +103,6 @@ test.each([
       return String(error);
     }
   })();
-  expect(told).toContain(`not a seed of an ${kind}`);
-  if (seed !== '') expect(told).not.toContain(seed);
+  expect(message).toContain(`not a seed of an ${kind}`);
+  if (seed !== '') expect(message).not.toContain(seed);
 });

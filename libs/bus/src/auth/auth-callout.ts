@@ -1,11 +1,11 @@
 /**
- * The server's questions who a client is, and the answers: opened, checked, signed and sealed. The only place that knows their form
- * (NATS's auth callout, version 2).
+ * NATS auth callout, version 2: opens, verifies, signs and seals its requests and responses.
  *
- * Place in the path: nats-server → `$SYS.REQ.USER.AUTH` → apps/bus-auth → here. Invariants: a request that is not sealed for one of our
- * curve keys, not signed by the server that it says it comes from, or not from the server that sealed it, is refused: it may hold a token
- * that somebody wants judged or a server that somebody plays. An answer is for one user key, one server and a moment. Bounds: a request
- * above MAX_REQUEST_BYTES is not opened.
+ * nats-server requests `$SYS.REQ.USER.AUTH`, and bus-auth responds through this file. A request is
+ * refused unless it is sealed for one of our curve keys, signed by the server that it names, and
+ * sealed by that server. Otherwise an attacker could have a stolen token judged, or impersonate a
+ * server. A response is valid for one user key, one server and a short time. Requests above
+ * MAX_REQUEST_BYTES are not opened.
  */
 import type { Bus } from '../connection/connect.ts';
 import { BusError } from '../connection/errors.ts';
@@ -13,51 +13,54 @@ import { type NatsClaims, readClaims, signClaims } from './nats-jwt.ts';
 import { AUTH_CALLOUT_QUEUE, AUTH_CALLOUT_SUBJECT, type Permissions, publishRule } from './permissions.ts';
 import { issuerKeyOf, keyPairOf } from './seeds.ts';
 
-/** A server's control line is 4 KiB, and that is all a client can send before it is let in; names of servers and TLS chains come with it. */
+/**
+ * Before login a client can send one control line of 4 KiB; server names and TLS chains add to
+ * that.
+ */
 export const MAX_REQUEST_BYTES = 64 * 1024;
-/** Header with the public curve key of the server, when a request is sealed. */
+/** Header with the server's public curve key in a sealed request. */
 export const XKEY_HEADER = 'Nats-Server-Xkey';
 const REQUEST_AUDIENCE = 'nats-authorization-request';
-/** Clocks of server and of us may differ by this much. */
+/** Tolerated difference between the clocks of server and process. */
 const LEEWAY_MS = 30_000;
 
-/** What a client showed. Texts as it sent them: nothing of it is proven. */
+/** Credentials and origin of a client as it sent them: none of it is verified. */
 export interface AuthRequest {
-  /** The key that the server made for this client; rights are given to it. */
+  /** Key that the server created for this client; permissions are granted to it. */
   userKey: string;
   /** Public key of the server. */
   serverId: string;
   serverName: string;
-  /** Public keys under which it was asked and sealed: which of our seeds answer it. */
+  /** Public key under which the server requested: selects the seed that signs the response. */
   issuer: string;
   /** The server's curve key. */
   serverXkey: string;
-  /** Ours by which it was opened. */
+  /** Our curve seed that opened the request. */
   xkeySeed: string;
   clientHost: string;
   clientName: string;
   user: string;
   password: string;
   token: string;
-  /** It showed another kind of credential: a JWT or an nkey. */
+  /** The client sent another kind of credential: a JWT or an nkey. */
   other: boolean;
 }
 
 export interface AuthKeys {
-  /** Seeds; one of them is the server's at any moment. */
+  /** Seeds; during a rotation several, one of which the server uses. */
   issuers: readonly string[];
   xkeys: readonly string[];
 }
 
 export interface Grant {
-  /** How the server names the user from now on. */
+  /** Name of the user on the server. */
   name: string;
-  /** Account in which it is. */
+  /** Account of the user. */
   account: string;
   permissions: Permissions;
   /** Seconds since 1970 when the server ends the connection. */
   expiresAtS: number;
-  /** Subscriptions at most. */
+  /** Maximum number of subscriptions. */
   maxSubscriptions: number;
 }
 
@@ -70,14 +73,14 @@ function open(bytes: Uint8Array, serverXkey: string, seeds: readonly string[]): 
     try {
       opened = keyPairOf('xkey', seed).open(bytes, serverXkey);
     } catch {
-      // Cut short, or no key: told below like what was sealed for somebody else.
+      // Truncated, or an invalid key: reported below, like a request for another key.
     }
     if (opened) return { text: new TextDecoder().decode(opened), seed };
   }
-  throw refuse('is not sealed for a key of ours');
+  throw refuse('is not sealed for one of our keys');
 }
 
-/** Opens and checks a request. @throws BusError BUS_MESSAGE; nothing secret is in its message */
+/** Opens and verifies a request. @throws BusError BUS_MESSAGE without secrets in its message */
 export function readAuthRequest(bytes: Uint8Array, serverXkey: string, keys: AuthKeys, nowMs: number): AuthRequest {
   if (bytes.length > MAX_REQUEST_BYTES) throw refuse(`has ${bytes.length} bytes, above ${MAX_REQUEST_BYTES}`);
   if (serverXkey === '') throw refuse('is not sealed: the server needs xkey in auth_callout');
@@ -86,7 +89,7 @@ export function readAuthRequest(bytes: Uint8Array, serverXkey: string, keys: Aut
   try {
     claims = readClaims(text);
   } catch (cause) {
-    throw refuse('is no signed JWT', cause);
+    throw refuse('is not a signed JWT', cause);
   }
   const {
     server_id: server = {},
@@ -96,7 +99,8 @@ export function readAuthRequest(bytes: Uint8Array, serverXkey: string, keys: Aut
     type,
   } = claims.nats ?? {};
   const { id, name, xkey } = server as Record<string, unknown>;
-  if (claims.aud !== REQUEST_AUDIENCE || type !== 'authorization_request') throw refuse('is something else');
+  if (claims.aud !== REQUEST_AUDIENCE || type !== 'authorization_request')
+    throw refuse('is not an authorization request');
   if (typeof claims.iss !== 'string' || !claims.iss.startsWith('N') || claims.iss !== id || xkey !== serverXkey) {
     throw refuse('is not signed by the server that it names');
   }
@@ -121,7 +125,8 @@ export function readAuthRequest(bytes: Uint8Array, serverXkey: string, keys: Aut
 }
 
 /**
- * The answer: rights, or a refusal with words for the server's log. @throws BusError BUS_MESSAGE when the server believes another key
+ * Writes a response: a grant, or a refusal with a reason for the server's log. @throws BusError
+ * BUS_MESSAGE if the server trusts another key
  */
 export function writeAuthResponse(
   request: AuthRequest,
@@ -129,29 +134,29 @@ export function writeAuthResponse(
   answer: { grant: Grant } | { refusal: string },
 ): Uint8Array {
   const key = keys.issuers.map(issuerKeyOf).find(({ publicKey }) => publicKey === request.issuer);
-  if (!key) throw refuse(`the server believes ${request.issuer.slice(0, 60)}, which is none of our keys`);
+  if (!key) throw refuse(`the server trusts ${request.issuer.slice(0, 60)}, which is not one of our keys`);
   const [iss, sub] = [key.publicKey, request.userKey];
-  const said =
+  const content =
     'refusal' in answer
       ? { error: answer.refusal }
       : { jwt: signClaims({ iss, sub, ...userClaims(answer.grant) }, key.signing) };
-  const nats = { ...said, type: 'authorization_response', version: 2 };
+  const nats = { ...content, type: 'authorization_response', version: 2 };
   const text = signClaims({ iss, sub, aud: request.serverId, nats }, key.signing);
   return keyPairOf('xkey', request.xkeySeed).seal(new TextEncoder().encode(text), request.serverXkey);
 }
 
-/** Rights of a user in NATS's words; without an account's own key, `aud` names the account. */
+/** Claims of a user as NATS defines them. Without an account key, `aud` names the account. */
 function userClaims({ name, account, permissions, expiresAtS, maxSubscriptions }: Grant) {
   const { allowResponsesMs } = permissions;
   const nats = {
     pub: publishRule(permissions),
     sub: { allow: permissions.subscribe.allow },
-    // Nanoseconds, as Go has them.
+    // Nanoseconds, a Go duration.
     ...(allowResponsesMs === undefined ? {} : { resp: { max: 1, ttl: allowResponsesMs * 1_000_000 } }),
     subs: maxSubscriptions,
     data: -1,
     payload: -1,
-    // Over TCP as a client; not as a leaf node, nor over WebSocket or MQTT.
+    // Only clients over TCP; no leaf nodes, WebSocket or MQTT.
     allowed_connection_types: ['STANDARD'],
     type: 'user',
     version: 2,
@@ -159,24 +164,26 @@ function userClaims({ name, account, permissions, expiresAtS, maxSubscriptions }
   return { name, aud: account, exp: expiresAtS, nats };
 }
 
-/** A request as it came. */
+/** A request before it is opened. */
 export interface SealedAuthRequest {
   bytes: Uint8Array;
-  /** Public curve key of the server that sealed it; empty when none is said. */
+  /** Public curve key of the server that sealed it; empty if missing. */
   serverXkey: string;
-  /** Once; the server waits `AUTH_TIMEOUT_S`. */
+  /** Call once, within `AUTH_TIMEOUT_S`. */
   respond(bytes: Uint8Array): void;
 }
 
-/** Takes the server's questions, sharing them with the other replicas, until the returned function is called. */
-export function subscribeAuthRequests(bus: Bus, onQuestion: (question: SealedAuthRequest) => void): () => void {
+/**
+ * Receives auth requests in the queue group of all replicas until the returned function is called.
+ */
+export function subscribeAuthRequests(bus: Bus, onRequest: (question: SealedAuthRequest) => void): () => void {
   const subscription = bus.nc.subscribe(AUTH_CALLOUT_SUBJECT, {
     queue: AUTH_CALLOUT_QUEUE,
     callback: (error, message) => {
-      // A permission that is lacking is told by the bus's status.
+      // The bus status reports a missing permission.
       if (error) return;
       const serverXkey = message.headers?.get(XKEY_HEADER) ?? '';
-      onQuestion({ bytes: message.data, serverXkey, respond: (bytes) => void message.respond(bytes) });
+      onRequest({ bytes: message.data, serverXkey, respond: (bytes) => void message.respond(bytes) });
     },
   });
   return () => {

@@ -1,14 +1,14 @@
 /**
- * JSON web tokens as NATS has them: signed by an nkey (Ed25519), algorithm `ed25519-nkey`. Signed and verified here, and nothing read out
- * of them: auth-callout.ts knows what they say.
+ * NATS JSON web tokens, signed by an nkey (Ed25519, algorithm `ed25519-nkey`). auth-callout.ts
+ * interprets the claims.
  *
- * By Node's own Ed25519, 50 µs a signature: the packages for NATS sign in JavaScript, 5 ms each, and a fleet that comes back after a
- * restart of the bus waits for every one of them.
+ * Node's Ed25519 takes 50 µs a signature. The NATS packages sign in JavaScript, which takes 5 ms,
+ * and after a restart of the bus a whole fleet waits for its signatures.
  */
 import { createPrivateKey, createPublicKey, type KeyObject, randomUUID, sign, verify } from 'node:crypto';
 
 const BASE32 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
-/** RFC 8410: what stands before the 32 bytes of a private and of a public Ed25519 key in DER. */
+/** RFC 8410: DER prefix of the 32 bytes of a private and a public Ed25519 key. */
 const PKCS8 = Buffer.from('302e020100300506032b657004220420', 'hex');
 const SPKI = Buffer.from('302a300506032b6570032100', 'hex');
 const RAW_BYTES = 32;
@@ -17,7 +17,7 @@ const ALGORITHM = 'ed25519-nkey';
 
 const encode = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');
 
-/** The 32 bytes within an nkey's text, behind so many bytes of prefix. @throws Error when it is no nkey */
+/** The 32 key bytes of an nkey after its prefix. @throws Error if it is not an nkey */
 function rawOf(text: string, prefixBytes: number): Buffer {
   const bytes: number[] = [];
   let [held, bits] = [0, 0];
@@ -34,12 +34,12 @@ function rawOf(text: string, prefixBytes: number): Buffer {
   return Buffer.from(bytes.slice(prefixBytes, prefixBytes + RAW_BYTES));
 }
 
-/** Key that signs, of a seed (S…). */
+/** Private key of a seed (S…). */
 export function signingKeyOf(seed: string): KeyObject {
   return createPrivateKey({ key: Buffer.concat([PKCS8, rawOf(seed, 2)]), format: 'der', type: 'pkcs8' });
 }
 
-/** Key that verifies, of a public nkey (N…, A…). @throws Error */
+/** Public key of an nkey (N…, A…). @throws Error */
 function verifyingKeyOf(publicKey: string): KeyObject {
   return createPublicKey({ key: Buffer.concat([SPKI, rawOf(publicKey, 1)]), format: 'der', type: 'spki' });
 }
@@ -55,17 +55,20 @@ export interface NatsClaims {
   nats: Record<string, unknown>;
 }
 
-/** Signs claims, adding when and a number of their own. */
+/** Signs claims and adds their time and id. */
 export function signClaims(claims: Omit<NatsClaims, 'iat' | 'jti'>, key: KeyObject): string {
-  const whole = { ...claims, iat: Math.floor(Date.now() / 1000), jti: randomUUID() };
-  const text = `${encode({ typ: 'JWT', alg: ALGORITHM })}.${encode(whole)}`;
+  const complete = { ...claims, iat: Math.floor(Date.now() / 1000), jti: randomUUID() };
+  const text = `${encode({ typ: 'JWT', alg: ALGORITHM })}.${encode(complete)}`;
   return `${text}.${sign(null, Buffer.from(text), key).toString('base64url')}`;
 }
 
-/** Claims that were signed by the key that they name as `iss`: whether that one is to be believed is the caller's to say. @throws Error */
+/**
+ * Verifies that the claims are signed by their `iss`. The caller decides whether to trust that
+ * issuer. @throws Error
+ */
 export function readClaims(token: string): Partial<NatsClaims> {
   const [head = '', payload = '', signature = '', ...more] = token.split('.');
-  if (more.length > 0 || signature === '') throw new Error('has not three parts');
+  if (more.length > 0 || signature === '') throw new Error('does not have three parts');
   const parse = (part: string) => JSON.parse(Buffer.from(part, 'base64url').toString('utf8')) as unknown;
   if ((parse(head) as { alg?: unknown } | null)?.alg !== ALGORITHM) throw new Error(`is not ${ALGORITHM}`);
   const claims = parse(payload) as Partial<NatsClaims> | null;

@@ -1,10 +1,10 @@
 /**
- * Who may do what on the bus: allow-lists of subjects for each identity, as nats-server's user permissions.
+ * Permissions of each identity on the bus: allow-lists of subjects for nats-server.
  *
- * Data path: server-conf.ts writes them into nats.conf, apps/bus-auth grants them to collectors, accounts.ts derives from them what
- * each account imports. Invariants: an identity publishes only where its work needs it; a collector only under its own node; no
- * identity subscribes to the inbox of another. The server checks the subject of a publish and not its reply subject: JetStream then
- * publishes the response there with its own rights. Accounts confine that (accounts.ts).
+ * server-conf.ts writes them into nats.conf, bus-auth grants them to collectors, and accounts.ts
+ * derives the imports of each account from them. An identity publishes only where its work needs
+ * it, a collector only under its own node. No identity subscribes to the inbox of another. The
+ * server checks the subject of a publish but not its reply subject; accounts.ts confines that.
  */
 import {
   apiPrefixOf,
@@ -19,21 +19,24 @@ import { captureSubject, encodeToken, pushSubject, ROOT, violationSubject } from
 import { SIEM_FORMATS, siemConsumer } from '../topology/topology.ts';
 
 export interface Permissions {
-  /** Empty: nothing but responses. */
+  /** An empty list allows only responses. */
   publish: { allow: string[] };
-  /** An entry may name a queue group after a blank, and is then allowed in that group alone. */
+  /** An entry may name a queue group after a space; it is then allowed in that group only. */
   subscribe: { allow: string[] };
-  /** One answer to each message that was received, for so long. */
+  /** Allows one response to each received message, for this long. */
   allowResponsesMs?: number;
 }
 
-/** Where the server asks who a client is, and the group in which replicas of bus-auth share the work. */
+/** Subject of auth callout requests, and the queue group of bus-auth replicas. */
 export const AUTH_CALLOUT_SUBJECT = '$SYS.REQ.USER.AUTH';
 export const AUTH_CALLOUT_QUEUE = 'bailiff-bus-auth';
-/** Above the server's own wait for an answer (`AUTH_TIMEOUT_S`). */
+/** Above the server's own timeout (`AUTH_TIMEOUT_S`). */
 const AUTH_RESPONSE_MS = 10_000;
 
-/** How long a collector may take to answer what it was asked; above every asker's own wait. */
+/**
+ * How long a collector may take to respond to a capture request; above the timeout of every
+ * requester.
+ */
 const CAPTURE_RESPONSE_MS = 10_000;
 
 const kv = (bucket: string, key: string) => `$KV.${bucket}.${key}`;
@@ -44,7 +47,10 @@ const direct = (stream: string) => `$JS.API.DIRECT.GET.${stream}`;
 const info = (stream: string) => `$JS.API.STREAM.INFO.${stream}`;
 const importedInfo = (stream: string) => `${IMPORTED_API}.STREAM.INFO.${stream}`;
 
-/** Reading a stream by an ordered consumer. Only in the core account: who creates a consumer chooses where it delivers. */
+/**
+ * Reading a stream by an ordered consumer. Only in the core account: the creator of a consumer
+ * chooses where it delivers.
+ */
 function ordered(stream: string): string[] {
   return [
     `$JS.API.CONSUMER.CREATE.${stream}.*`,
@@ -55,10 +61,10 @@ function ordered(stream: string): string[] {
     info(stream),
   ];
 }
-/** Reading a bucket: one key, or all of them by an ordered consumer. */
+/** Reading a bucket: single keys, or all keys by an ordered consumer. */
 const orderedBucket = (bucket: string) => [kvGet(bucket, '>'), ...ordered(`KV_${bucket}`)];
 
-/** Reading a stream by direct gets (read-direct.ts). */
+/** Reading a stream by direct gets (direct-reader.ts). */
 const read = (stream: string) => [direct(stream), importedInfo(stream)];
 const readBucket = (bucket: string) => [kvGet(bucket, '>'), ...read(`KV_${bucket}`)];
 const schemas = kvGet('bailiff_schemas', '*');
@@ -76,7 +82,7 @@ const NODE_PERMISSIONS: Record<NodeRole, (node: string) => Permissions> = {
           kvGet('bailiff_pods', token),
           kvGet('bailiff_pods', '_cluster'),
           kvGet('bailiff_quarantine', token),
-          // The configuration is for every node and holds no secret.
+          // Every node reads the configuration; it holds no secrets.
           ...readBucket('bailiff_config'),
         ],
       },
@@ -86,7 +92,7 @@ const NODE_PERMISSIONS: Record<NodeRole, (node: string) => Permissions> = {
   push(node) {
     const token = encodeToken(node);
     return {
-      // No inbox either: a request to itself would give it the right to respond on any subject.
+      // No inbox either: a request to its own inbox would allow a response on any subject.
       publish: { allow: [] },
       subscribe: {
         allow: [
@@ -102,10 +108,13 @@ const NODE_PERMISSIONS: Record<NodeRole, (node: string) => Permissions> = {
   },
 };
 
-/** A service tells of itself, and of no other. */
+/** A service writes only its own status. */
 const ownStatus = (role: string) => kv('bailiff_services', `${role}.*`);
 
-/** What each cluster-wide role publishes; all of them subscribe to their own inbox, and only siem-reader and reader to more. */
+/**
+ * Publish permissions of the cluster-wide roles. All subscribe to their own inbox; only siem-reader
+ * and reader subscribe to more.
+ */
 const ROLES: Record<Exclude<FixedRole, 'admin'>, { allow: string[] }> = {
   correlator: {
     allow: [
@@ -113,7 +122,7 @@ const ROLES: Record<Exclude<FixedRole, 'admin'>, { allow: string[] }> = {
       `${ROOT}.deadletters.violations.>`,
       ...ordered('VIOLATIONS'),
       ...ordered('CONFIG_LOG'),
-      // What was refused before, and the newest verdict: from where a start goes on.
+      // Earlier refusals and the newest verdict, from which a start continues.
       ...ordered('DEAD_LETTERS'),
       ...orderedBucket('bailiff_pods'),
       info('VERDICTS'),
@@ -127,7 +136,7 @@ const ROLES: Record<Exclude<FixedRole, 'admin'>, { allow: string[] }> = {
   responder: {
     allow: [
       `${ROOT}.responses.>`,
-      // Nobody else may ask a node what runs in a pod.
+      // Only the responder may request a capture from a node.
       `${ROOT}.capture.*`,
       `${ROOT}.deadletters.verdicts.>`,
       `${ROOT}.deadletters.responses.>`,
@@ -148,10 +157,10 @@ const ROLES: Record<Exclude<FixedRole, 'admin'>, { allow: string[] }> = {
   'ipam-sync': {
     allow: [
       kv('bailiff_pods', '*'),
-      // What is written as custom resources. Never a disarming: that is a person's.
+      // What custom resources configure. Disarming is reserved to operators.
       ...['spoof', 'runtime', 'correlation', 'response'].map((kind) => kv('bailiff_config', `${kind}.>`)),
       ...['bailiff_pods', 'bailiff_config', 'bailiff_nodes', 'bailiff_services'].flatMap(orderedBucket),
-      // Where in the log a value stands: services tell how far they have read.
+      // Sequence of a value in the log: services report how far they have read.
       `${direct('CONFIG_LOG')}.${ROOT}.config.>`,
       ownStatus('ipam-sync'),
     ],
@@ -160,9 +169,10 @@ const ROLES: Record<Exclude<FixedRole, 'admin'>, { allow: string[] }> = {
     allow: [
       kv('bailiff_config', '>'),
       kv('bailiff_quarantine', '*'),
-      // A person's yes or no to an action that waits for one, and the release of a quarantine: any action, a record each.
+      // Approvals and refusals of waiting actions, and releases from quarantine: one record each,
+      // for any action.
       `${ROOT}.responses.*.*.*.*`,
-      // Copies of what was; no stream takes them.
+      // Replayed copies; no stream captures them.
       `${ROOT}.replay.>`,
       ...['VIOLATIONS', 'VERDICTS', 'RESPONSES', 'CONFIG_LOG', 'DEAD_LETTERS'].flatMap(read),
       ...['bailiff_config', 'bailiff_pods', 'bailiff_quarantine', 'bailiff_nodes', 'bailiff_services'].flatMap(
@@ -170,13 +180,14 @@ const ROLES: Record<Exclude<FixedRole, 'admin'>, { allow: string[] }> = {
       ),
       `${direct('VERDICTS')}.${ROOT}.verdicts.>`,
       `${direct('RESPONSES')}.${ROOT}.responses.>`,
-      // doctor asks whether every stream and bucket is there.
+      // doctor checks that every stream and bucket exists.
       ...['KV_bailiff_schemas', 'SIEM', 'KV_bailiff_siem'].map(importedInfo),
       schemas,
     ],
   },
   reader: {
-    // The second form of a direct get is for programs whose NATS client has one prefix for all of JetStream.
+    // The second form of a direct get is for clients with a single prefix for all JetStream
+    // requests.
     allow: [
       ...['VIOLATIONS', 'VERDICTS', 'RESPONSES'].flatMap((name) => [
         ...read(name),
@@ -195,7 +206,8 @@ const ROLES: Record<Exclude<FixedRole, 'admin'>, { allow: string[] }> = {
       schemas,
     ],
   },
-  // A connector of somebody else's: it reads events, live or by the durable consumers that are there, and makes nothing.
+  // A third-party connector. It reads events, live or by the existing durable consumers, and
+  // creates nothing.
   'siem-reader': {
     allow: SIEM_FORMATS.map(siemConsumer).flatMap((consumer) => [
       `${IMPORTED_API}.CONSUMER.INFO.SIEM.${consumer}`,
@@ -205,7 +217,10 @@ const ROLES: Record<Exclude<FixedRole, 'admin'>, { allow: string[] }> = {
   },
 };
 
-/** Permissions of an identity, as nats-server takes them. The admin makes streams and registers schemas: it may do all. */
+/**
+ * Permissions of an identity for nats-server. The admin creates streams and registers schemas, so
+ * it may do everything.
+ */
 export function permissionsFor(identity: Identity): Permissions {
   if ('node' in identity) return NODE_PERMISSIONS[identity.role](identity.node);
   const inbox = `${inboxPrefixFor(identity)}.>`;
@@ -226,8 +241,9 @@ export function permissionsFor(identity: Identity): Permissions {
 }
 
 /**
- * Rights of an identity where all share the core account: it creates consumers, and uses the JetStream API under its own name. For servers
- * that were set up before there were accounts, until `bailiff credentials rotate --finish`.
+ * Permissions if all identities share the core account: the identity creates consumers and uses the
+ * JetStream API under its own name. For servers from before the accounts, until `bailiff
+ * credentials rotate --finish`.
  */
 export function oneAccountPermissionsFor(identity: Identity): Permissions {
   const { publish, ...rest } = permissionsFor(identity);
@@ -239,6 +255,9 @@ export function oneAccountPermissionsFor(identity: Identity): Permissions {
   return { publish: { allow: [...new Set(allow)] }, ...rest };
 }
 
-/** The limit of publishes as the server takes it: an empty list would be no limit. Responses pass a denial. */
+/**
+ * Publish rule for the server, where an empty allow-list would mean no limit. Responses are exempt
+ * from a deny rule.
+ */
 export const publishRule = ({ publish }: Permissions): { allow: string[] } | { deny: string[] } =>
   publish.allow.length > 0 ? { allow: publish.allow } : { deny: ['>'] };

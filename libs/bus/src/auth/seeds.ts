@@ -1,6 +1,7 @@
 /**
- * Key pairs of the bus as text: the seed is the secret, the public key stands in the server's configuration. An account's key (A…)
- * signs the rights of users, a curve key (X…) opens what was sealed for it.
+ * Key pairs of the bus as text. The seed is secret; the public key is in the server's
+ * configuration. An account key (A…) signs user permissions, a curve key (X…) opens sealed
+ * requests.
  */
 import type { KeyObject } from 'node:crypto';
 import { createAccount, createCurve, fromCurveSeed, fromSeed, type KeyPair } from '@nats-io/nkeys';
@@ -9,19 +10,22 @@ import { signingKeyOf } from './nats-jwt.ts';
 
 export type SeedKind = 'issuer' | 'xkey';
 
-/** How a seed of the kind begins: S, then the kind of key. */
+/** Prefix of a seed: S and the kind of key. */
 const PREFIX: Readonly<Record<SeedKind, string>> = { issuer: 'SA', xkey: 'SX' };
 
-/** A new seed. */
+/** Creates a seed. */
 export function newSeed(kind: SeedKind): string {
   const pair = kind === 'issuer' ? createAccount() : createCurve();
   return new TextDecoder().decode(pair.getSeed());
 }
 
-/** The pair of a seed. @throws BusError BUS_MESSAGE when it is none of the kind; the seed is not in the message */
+/**
+ * Key pair of a seed. @throws BusError BUS_MESSAGE if it is not a seed of this kind; the message
+ * does not contain it
+ */
 export function keyPairOf(kind: SeedKind, seed: string): KeyPair {
   try {
-    if (!seed.startsWith(PREFIX[kind])) throw new Error(`does not begin with ${PREFIX[kind]}`);
+    if (!seed.startsWith(PREFIX[kind])) throw new Error(`does not start with ${PREFIX[kind]}`);
     const bytes = new TextEncoder().encode(seed);
     return kind === 'issuer' ? fromSeed(bytes) : fromCurveSeed(bytes);
   } catch (cause) {
@@ -29,7 +33,7 @@ export function keyPairOf(kind: SeedKind, seed: string): KeyPair {
   }
 }
 
-/** What others may know of a seed. @throws BusError BUS_MESSAGE */
+/** Public key of a seed. @throws BusError BUS_MESSAGE */
 export const publicKeyOf = (kind: SeedKind, seed: string): string => keyPairOf(kind, seed).getPublicKey();
 
 export interface IssuerKey {
@@ -37,11 +41,11 @@ export interface IssuerKey {
   signing: KeyObject;
 }
 
-/** By seed: a public key takes milliseconds to derive. A rotation has two. */
+/** Cache by seed, because deriving a public key takes milliseconds. A rotation has two seeds. */
 const issuers = new Map<string, IssuerKey>();
 const MAX_ISSUERS = 8;
 
-/** Key of an issuer's seed, ready for use. @throws BusError BUS_MESSAGE */
+/** Signing key of an issuer's seed. @throws BusError BUS_MESSAGE */
 export function issuerKeyOf(seed: string): IssuerKey {
   const known = issuers.get(seed);
   if (known) return known;

@@ -1,10 +1,10 @@
 /**
- * Text of a nats.conf for nats-server 2.10 or later: JetStream, accounts with their imports and exports, one user an identity with its
- * allow-lists; in a cluster TLS, routes, and auth callout for collectors.
+ * Writes a nats.conf for nats-server 2.10 or later: JetStream, accounts with imports and exports,
+ * and one user per identity; in a cluster also TLS, routes and auth callout.
  *
- * Data path: the lab, the tests and `bailiff credentials` write it to a file of mode 0600 (it holds passwords). Values are quoted, so
- * `$KV` is a subject and not a variable. With auth callout every fixed user is listed in `auth_users`: the server checks its password
- * itself, so these users can log in while bus-auth is down.
+ * The lab, the tests and `bailiff credentials` write it to a file of mode 0600, because it holds
+ * passwords. Values are quoted, so that `$KV` is not a variable. `auth_users` lists every fixed
+ * user: the server checks their passwords itself, so they can log in while bus-auth is down.
  */
 import assert from 'node:assert';
 import { type Identity, userOf } from '../topology/identities.ts';
@@ -20,12 +20,12 @@ import { type Permissions, permissionsFor, publishRule } from './permissions.ts'
 export interface NatsUser {
   user: string;
   account: Account;
-  /** Plain or bcrypt ($2a$…), as nats-server takes it. */
+  /** Plain or bcrypt ($2a$…), as nats-server accepts it. */
   password: string;
   permissions: Permissions;
 }
 
-/** A user with the account and the rights of an identity. `password` as in NatsUser. */
+/** A user with account and permissions of an identity. `password` as in NatsUser. */
 export const natsUserFor = (identity: Identity, password: string): NatsUser => ({
   user: userOf(identity),
   account: accountOf(identity),
@@ -33,34 +33,37 @@ export const natsUserFor = (identity: Identity, password: string): NatsUser => (
   permissions: permissionsFor(identity),
 });
 
-/** Files in PEM, as the server finds them. */
+/** PEM files, as paths on the server. */
 export interface TlsFiles {
   certFile: string;
   keyFile: string;
   caFile: string;
 }
 
-/** Several servers as one: each lists all, itself too, so that one text serves every replica. */
+/** A cluster. Each server lists all, itself included, so that one file serves every replica. */
 export interface ClusterConf {
   name: string;
   port: number;
   /** host:port of every server's route listener. */
   routes: readonly string[];
-  /** What servers prove to each other, beside their certificates. Plain: each sends it to the others. */
+  /**
+   * Route credentials in addition to certificates. The password is plain text, because each server
+   * sends it to the others.
+   */
   user: string;
   password: string;
   tls?: TlsFiles;
   /**
-   * While the password is changed: it is shown and not asked for, so that servers with either one have their routes. Their certificates alone hold
-   * others off meanwhile, so it wants `tls`.
+   * During a password change the password is sent but not required, so that servers with either one
+   * have routes. Only certificates protect the routes meanwhile, so this needs `tls`.
    */
   passwordChanges?: boolean;
 }
 
 export interface AuthCalloutConf {
-  /** Public nkey of an account (A…): whose signature on a user's rights the server believes. */
+  /** Public nkey of an account (A…) whose signature on user permissions the server trusts. */
   issuer: string;
-  /** Public curve nkey (X…): requests are sealed for it, since they hold tokens. */
+  /** Public curve nkey (X…). Requests are sealed for it, because they hold tokens. */
   xkey: string;
   /** The user of bus-auth. */
   service: NatsUser;
@@ -71,13 +74,19 @@ export interface ServerConf {
   port: number;
   storeDir: string;
   users: readonly NatsUser[];
-  /** `{ env }`: the value of that variable in the server's environment, for replicas that share one text. */
+  /**
+   * `{ env }`: value of that variable in the server's environment, for replicas that share one
+   * file.
+   */
   serverName?: string | { env: string };
-  /** `syncInterval`: when what is stored is written through to the disk; `always`, the default, before it is acknowledged. */
+  /**
+   * `syncInterval`: how often writes are synced to the disk. The default `always` syncs before each
+   * ack.
+   */
   jetstream?: { maxFileBytes?: number; maxMemoryBytes?: number; syncInterval?: string };
-  /** Monitoring (varz, jsz, healthz) on this port of the same host; off when it is not said. */
+  /** Port of the monitoring endpoints (varz, jsz, healthz) on the same host. Default: none. */
   monitorPort?: number;
-  /** Clients must speak TLS. */
+  /** Requires TLS of clients. */
   tls?: TlsFiles;
   cluster?: ClusterConf;
   authCallout?: AuthCalloutConf;
@@ -106,12 +115,15 @@ const tlsLines = ({ certFile, keyFile, caFile }: TlsFiles, more: readonly string
 
 function clusterLines(host: string, conf: ClusterConf): string[] {
   const { name, port, routes, user, password, tls, passwordChanges = false } = conf;
-  assert(tls || !passwordChanges, 'without certificates the password of routes is all that holds others off');
+  assert(
+    tls || !passwordChanges,
+    'passwordChanges needs tls: without certificates, the password alone protects the routes',
+  );
   const scheme = `nats-route://${encodeURIComponent(user)}:${encodeURIComponent(password)}@`;
   return block('cluster', [
     `name: ${quote(name)}`,
     `listen: ${quote(`${host}:${port}`)}`,
-    // Clients keep to the name they were given: addresses of single servers are not in the certificate.
+    // Clients keep the configured name: the certificate does not cover addresses of single servers.
     'no_advertise: true',
     ...(passwordChanges
       ? []
@@ -146,7 +158,7 @@ function accountLines(account: Account, users: readonly NatsUser[]): string[] {
   ]);
 }
 
-/** Accounts with their users, and which service authenticates the users that the server does not know. */
+/** Accounts with their users, and the service that authenticates users unknown to the server. */
 function accessLines({ users, authCallout }: ServerConf): string[] {
   const all = [...(authCallout ? [authCallout.service] : []), ...users];
   const accounts = ACCOUNTS.filter((account) => account !== 'AUTH' || authCallout !== undefined);
@@ -167,7 +179,6 @@ const calloutLines = ({ issuer, xkey, service }: AuthCalloutConf, known: readonl
     `auth_users: ${list(known.map(({ user }) => user))}`,
   ]);
 
-/** Writes the configuration. */
 export function natsServerConf(conf: ServerConf): string {
   const { host, serverName = 'bailiff', monitorPort, tls, cluster } = conf;
   return [

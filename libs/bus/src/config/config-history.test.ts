@@ -115,5 +115,5 @@ test('config history - what is read after the stream forgot agrees with what was
 test('config history - a change out of order is a bug', () => {
   const history = new ConfigHistory();
   history.append(change({ sequence: 5 }));
-  expect(() => history.append(change({ sequence: 5 }))).toThrow('order of the log');
+  expect(() => history.append(change({ sequence: 5 }))).toThrow('log order');
 });

@@ -1,19 +1,20 @@
 /**
- * The configuration at any time, folded from its log. Pure: changes in, configurations out.
+ * The configuration at any time, folded from its log. Pure.
  *
- * Place in the path: config-log.ts feeds it from CONFIG_LOG; correlator, replay and backtest ask it. Invariants: the same log
- * gives the same answers in every process, however it was read: times are made never to fall, and of each key the same number of
- * changes is kept as in the stream. A key with so many counts, before the oldest of them, as that one: what was there is forgotten, and
- * nothing would be a worse guess. A log that was made anew begins from what was in force (`from`), which stands until it says something:
- * that is the live process's memory, not the log's, and better than to fall back to nothing for a moment. Asking forwards in time costs one comparison; the answer is the same object until it changes.
+ * config-log.ts feeds it from CONFIG_LOG; correlator, replay and backtest query it. The same log
+ * gives the same result in every process: times never decrease, and each key keeps as many changes
+ * as the stream. For a key with more changes, the oldest kept one also holds before its own time.
+ * After CONFIG_LOG was recreated, the configuration in force (`from`) stays until the new log
+ * changes it. Queries in ascending time cost one comparison and return the same object until it
+ * changes.
  */
 import assert from 'node:assert';
 import { CONFIG_LOG_PER_KEY } from '../topology/topology.ts';
 
 export interface ConfigChange {
-  /** In CONFIG_LOG. */
+  /** Sequence in CONFIG_LOG. */
   sequence: number;
-  /** When the bus stored it. */
+  /** When the bus stored the change. */
   timestampMicros: number;
   key: string;
   /** null = deleted */
@@ -23,7 +24,7 @@ export interface ConfigChange {
 }
 
 export interface ConfigAt {
-  /** Sequence in CONFIG_LOG of the newest change in it; 0 = nothing was ever configured. */
+  /** Sequence in CONFIG_LOG of the newest included change; 0 = nothing was ever configured. */
   revision: number;
   /** Server time of that change; 0 with revision 0. */
   timestampMicros: number;
@@ -35,29 +36,29 @@ const NOTHING: ConfigAt = { revision: 0, timestampMicros: 0, entries: new Map() 
 export class ConfigHistory {
   private readonly changes: ConfigChange[] = [];
   private readonly perKey = new Map<string, number>();
-  /** Oldest kept change of each key that has as many as are kept. */
+  /** Oldest kept change of each key that has reached CONFIG_LOG_PER_KEY. */
   private readonly floors = new Map<string, ConfigChange>();
   private readonly from: ConfigAt;
   private cached: ConfigAt;
-  /** Index after the last change in `cached`; -1 when it holds nothing of use. */
+  /** Index after the last change in `cached`; -1 if the cache is invalid. */
   private cachedLength = 0;
 
-  /** @param from what is in force before the first change; not built upon by the changes */
+  /** @param from configuration in force before the first change; changes do not build on it */
   constructor(from: ConfigAt = NOTHING) {
     this.from = from;
     this.cached = from;
   }
 
-  /** Changes that are kept. */
+  /** Number of kept changes. */
   get length(): number {
     return this.changes.length;
   }
 
-  /** Takes the next change of the log. */
+  /** Appends the next change of the log. */
   append(change: ConfigChange): void {
     const last = this.changes.at(-1);
-    assert(!last || change.sequence > last.sequence, 'changes come in the order of the log');
-    // A clock that was set back between two leaders must not hide a change behind an older one.
+    assert(!last || change.sequence > last.sequence, 'changes must arrive in log order');
+    // Leaders' clocks differ: a step back must not hide a change behind an older one.
     const timestampMicros = Math.max(change.timestampMicros, last?.timestampMicros ?? 0);
     this.changes.push({ ...change, timestampMicros });
     const kept = (this.perKey.get(change.key) ?? 0) + 1;
@@ -65,7 +66,7 @@ export class ConfigHistory {
     if (kept >= CONFIG_LOG_PER_KEY) this.floor(change.key, kept);
   }
 
-  /** Forgets what the stream forgets, and remembers what a key then began with. */
+  /** Drops the change that the stream dropped, and records the oldest kept one. */
   private floor(key: string, kept: number): void {
     if (kept > CONFIG_LOG_PER_KEY) {
       this.changes.splice(
@@ -94,7 +95,7 @@ export class ConfigHistory {
 
   private countUntil(timeMicros: number): number {
     const isIn = (index: number) => (this.changes[index]?.timestampMicros ?? Number.POSITIVE_INFINITY) <= timeMicros;
-    // Nearly every question is about the same configuration as the last one.
+    // Most queries are about the same configuration as the last one.
     const cached = this.cachedLength;
     if (cached >= 0 && !isIn(cached) && (cached === 0 || isIn(cached - 1))) return cached;
     let low = 0;
@@ -109,7 +110,7 @@ export class ConfigHistory {
 
   private build(length: number): ConfigAt {
     if (length === this.cachedLength) return this.cached;
-    // A floor is in the way of going on from the last answer: its key may not have begun yet.
+    // With floors the cache cannot be extended, because their keys may start later.
     if (length === 0 && this.floors.size === 0) {
       this.cached = this.from;
       this.cachedLength = 0;

@@ -1,11 +1,11 @@
 /**
- * The configuration as the bus recorded it, and the proof that no older change is still to come.
+ * The configuration as recorded in CONFIG_LOG, and the proof that no older change is outstanding.
  *
- * Place in the path: CONFIG_LOG → correlator, responder, replay, backtest. A frame is judged by the newest configuration whose server
- * time is at or before the frame's − 1 s; live judging must therefore know that it has read all changes up to then. The proof:
- * the server names its time in one answer of STREAM.INFO and, in a later one, the last sequence; whatever was stored before
- * the first is at or below the second; once that is read, we are caught up to the first less COMMIT_MARGIN_MS. Proofs are made ahead
- * of being needed while somebody asks, and not at all when nobody does.
+ * A frame is judged by the newest configuration stored at least 1 s before it, so live judging must
+ * have read all changes up to then. The proof uses two STREAM.INFO responses: every change stored
+ * before the time of the first is at or below the last sequence of the second. After reading that
+ * sequence, the log is complete up to the first time minus COMMIT_MARGIN_MS. Proofs are renewed
+ * ahead of need while callers query.
  */
 
 import type { Bus } from '../connection/connect.ts';
@@ -18,21 +18,22 @@ import { ROOT } from '../topology/subjects.ts';
 import { type ConfigAt, type ConfigChange, ConfigHistory } from './config-history.ts';
 
 /**
- * A leader stamps a message before the cluster has agreed on it; until then STREAM.INFO does not show it. Agreement takes some ms,
- * and the clocks of leaders differ by less than this; what is left of the one second is ours.
+ * A leader stamps a message before the cluster has agreed on it, and STREAM.INFO shows it only
+ * afterwards. Agreement takes some ms, and leaders' clocks differ by less than this. The rest of
+ * the second is reserve.
  */
 const COMMIT_MARGIN_MS = 250;
-/** A proof older than this is renewed when somebody asks, before it is needed: 250 + 400 < 1,000. */
+/** A query renews a proof older than this before it is needed: 250 + 400 < 1,000. */
 const RENEW_MS = 400;
 
 const PREFIX = `${ROOT}.config.`;
 
 export interface ConfigLogOptions {
-  /** After each change has been taken. Must not throw. */
+  /** Called after each change is applied. Must not throw. */
   onChange?: (change: ConfigChange) => void;
   /**
-   * The log was made anew: its changes are told from the first again, with sequences that begin again. What was in force stands until it says
-   * something. Must not throw.
+   * CONFIG_LOG was recreated: its changes are reported from the first on, and sequences restart.
+   * The previous configuration stays in force until the new log changes it. Must not throw.
    */
   onRecreated?: () => void;
 }
@@ -43,20 +44,20 @@ export class ConfigLog {
   private readonly listeners = new Set<(change: ConfigChange) => void>();
   private readonly end = new AbortController();
   private readonly reading: Promise<void>;
-  /** Sequence up to which all is read. */
+  /** Last read sequence. */
   private read = 0;
   private waiters: { sequence: number; resolve: () => void; reject: (error: BusError) => void }[] = [];
   private provenMicros = 0;
-  /** Logs that were read, and when the one that is read was made, as the server says; empty until it was asked. */
+  /** Number of logs read so far, and the creation time of the current one; empty until known. */
   private generation = 1;
   private created = '';
-  /** The server's time in the last answer, and when that came by this process's steady clock. */
+  /** Server time in the last response, and its arrival by performance.now(). */
   private previousTsMicros = 0;
   private askedAtMs = Number.NEGATIVE_INFINITY;
   private proving: Promise<void> | null = null;
   private failure: BusError | null = null;
 
-  /** Starts reading at once; whoever makes it closes it. */
+  /** Starts reading at once; the caller closes it. */
   constructor(bus: Bus, options: ConfigLogOptions = {}) {
     this.bus = bus;
     if (options.onChange) this.listeners.add(options.onChange);
@@ -85,7 +86,7 @@ export class ConfigLog {
       why: message.headers?.get('Bailiff-Why') ?? '',
     };
     this.read = message.sequence;
-    // A subject that is no key is copied as it is, or transformed into none.
+    // A subject that is not a valid key is copied unchanged or not transformed.
     const isChange = message.subject.startsWith(PREFIX) && isKey(change.key);
     if (isChange) this.history.append(change);
     for (const waiter of this.waiters) if (waiter.sequence <= this.read) waiter.resolve();
@@ -101,27 +102,27 @@ export class ConfigLog {
     this.previousTsMicros = 0;
     const waiting = this.waiters;
     this.waiters = [];
-    for (const { reject } of waiting) reject(new BusError('BUS_NO_STREAM', 'CONFIG_LOG was made anew'));
+    for (const { reject } of waiting) reject(new BusError('BUS_NO_STREAM', 'CONFIG_LOG was recreated'));
   }
 
-  /** Calls back after each change has been taken. Answers how to stop. The callback must not throw. */
+  /** Adds a listener for applied changes and returns its removal. The listener must not throw. */
   onChange(listener: (change: ConfigChange) => void): () => void {
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);
   }
 
-  /** The newest configuration whose server time is at or before a time, of what has been read. */
+  /** The newest configuration at or before a server time, among the changes read so far. */
   at(timeMicros: number): ConfigAt {
     this.renew();
     return this.history.at(timeMicros);
   }
 
-  /** The newest configuration that has been read. */
+  /** The newest configuration read so far. */
   latest(): ConfigAt {
     return this.history.latest();
   }
 
-  /** Changes of a key that the log keeps and that have been read, oldest first. */
+  /** Kept changes of a key that were read, oldest first. */
   changesOf(key: string): ConfigChange[] {
     return this.history.of(key);
   }
@@ -131,20 +132,23 @@ export class ConfigLog {
     return this.provenMicros;
   }
 
-  /** Whether `at(timeMicros)` is final. Synchronous, for the ordinary case. */
+  /** Whether `at(timeMicros)` is final. Synchronous, for the common case. */
   isCaughtUpTo(timeMicros: number): boolean {
     this.renew();
     return timeMicros <= this.provenMicros;
   }
 
-  /** Resolves when `at(timeMicros)` is final. A time to come is waited for. @throws BusError BUS_CLOSED, BUS_PERMISSION */
+  /**
+   * Resolves when `at(timeMicros)` is final; also accepts a future time. @throws BusError
+   * BUS_CLOSED, BUS_PERMISSION
+   */
   async whenCaughtUpTo(timeMicros: number): Promise<void> {
     for (let failures = 0; timeMicros > this.provenMicros; ) {
       this.check();
       try {
         await this.prove();
         failures = 0;
-        // Still not enough: either the next answer is late enough to build on, or the time is not old enough yet.
+        // Not sufficient yet: repeat with the next response, or wait until the time is old enough.
         const missingMicros = timeMicros + COMMIT_MARGIN_MS * 1000 - this.previousTsMicros;
         if (timeMicros > this.provenMicros && missingMicros > 0) await this.pauseFor(missingMicros);
       } catch (cause) {
@@ -167,7 +171,7 @@ export class ConfigLog {
     if (this.end.signal.aborted) throw new BusError('BUS_CLOSED', 'the configuration log is closed');
   }
 
-  /** Proves ahead of need. Failure is left to whoever waits. */
+  /** Renews the proof ahead of need. A caller that waits handles the error. */
   private renew(): void {
     if (this.proving || this.end.signal.aborted || !this.bus.connected) return;
     if (performance.now() - this.askedAtMs < RENEW_MS) return;
@@ -182,7 +186,7 @@ export class ConfigLog {
   }
 
   private async proveOnce(): Promise<void> {
-    // The older of the two answers may be one that an earlier proof has asked for.
+    // The first of the two responses may come from an earlier proof.
     if (this.previousTsMicros === 0) await this.readServerTime();
     const before = this.previousTsMicros;
     await this.whenRead(await this.readServerTime());
@@ -192,15 +196,15 @@ export class ConfigLog {
   private async readServerTime(): Promise<number> {
     const { generation } = this;
     const info = await streamInfo(this.bus, 'CONFIG_LOG');
-    // An answer about another log than the one being read proves nothing; which it is the reader finds out in a moment.
+    // A response about another log proves nothing. The reader detects the recreated log itself.
     if (generation !== this.generation || (this.created !== '' && info.created !== this.created)) {
       if (generation === this.generation) this.created = info.created;
       this.previousTsMicros = 0;
-      throw new BusError('BUS_NO_STREAM', 'CONFIG_LOG was made anew');
+      throw new BusError('BUS_NO_STREAM', 'CONFIG_LOG was recreated');
     }
     this.created = info.created;
     const ts = microsOf(info.ts ?? '');
-    if (Number.isNaN(ts)) throw new BusError('BUS_MESSAGE', 'STREAM.INFO without the time of the server');
+    if (Number.isNaN(ts)) throw new BusError('BUS_MESSAGE', 'STREAM.INFO response without the server time');
     this.previousTsMicros = ts;
     this.askedAtMs = performance.now();
     return info.state.last_seq;

@@ -1,10 +1,11 @@
 /**
- * Writing the configuration: checked against its schema, compare and set, by whom and why.
+ * Writes the configuration: validated, by compare and set, with author and reason.
  *
- * Place in the path: CLI (set, rollback, disarm), ipam-sync (custom resources) → bailiff_config → CONFIG_LOG and every reader. Invariants: a
- * key is kept by the command line, by one custom resource or by nobody, and nobody else writes it unless he says so; nothing that a reader would
- * refuse, and nothing that contradicts itself, is stored; of two writers who began from the same revision one is refused (no update is lost); the `revision` within a
- * value grows with every write, so that a reader with neither the bucket nor the log can tell old from new.
+ * CLI (set, rollback, disarm) and ipam-sync (custom resources) write to bailiff_config, the source
+ * of CONFIG_LOG. A key is owned by the command line, by one custom resource, or unowned; other
+ * writers need `takeOver`. Invalid and contradictory values are not stored. Of two writers that
+ * started from the same revision, one fails. The `revision` inside a value increases with each
+ * write, so that readers without bucket and log can distinguish old from new.
  */
 import { randomUUID } from 'node:crypto';
 import {
@@ -26,25 +27,33 @@ import { type KvEntry, openBucket } from '../kv/bucket.ts';
 export const CONFIG_BUCKET = 'bailiff_config';
 
 export interface WriteConfigOptions {
-  /** Who, for the log. */
+  /** Author, for the log. */
   by: string;
-  /** One sentence, for the log. */
+  /** Reason in one sentence, for the log. */
   why: string;
-  /** Bucket revision that the writer has seen; 0 = the key was not there. Without it, what is there now is what is built upon. */
+  /**
+   * Bucket revision that the writer has seen; 0 = the key did not exist. Default: the current
+   * revision.
+   */
   expectedRevision?: number;
-  /** The custom resource that it is written for; without one it is written by the command line. */
+  /** The custom resource that owns the value. Default: the command line owns it. */
   owner?: ResourceOwner;
-  /** Written although somebody else keeps the key: from then on it is kept by whom this is written for. */
+  /** Write although another owner holds the key, and become its owner. */
   takeOver?: boolean;
-  /** From then on nobody keeps the key: the value stands until somebody writes it, and a custom resource that means it takes it. */
+  /**
+   * Leave the key unowned: the value stays until the next write, and a custom resource may claim
+   * it.
+   */
   release?: boolean;
-  /** What was there before is put back: it may contradict itself, as it was stored before that was refused. */
+  /**
+   * Restore an earlier value. It may contradict itself, because it may be older than that check.
+   */
   restores?: boolean;
 }
 
 export interface StoredConfig {
   key: string;
-  /** Revision in the bucket: what expectedRevision means. */
+  /** Revision in the bucket, as in `expectedRevision`. */
   bucketRevision: number;
   /** The `revision` field of the value. */
   revision: number;
@@ -53,14 +62,17 @@ export interface StoredConfig {
   by: string;
   why: string;
   deleted: boolean;
-  /** The custom resource that keeps the key, or kept it until it was deleted; null: the command line, or nobody. */
+  /**
+   * The custom resource that owns the key, or owned it until its deletion; null: the command line
+   * or unowned.
+   */
   owner: ResourceOwner | null;
-  /** Nobody keeps it. */
+  /** The key is unowned. */
   released: boolean;
 }
 
 const MAX_NOTE = 512;
-/** A header is one line. */
+/** A header is a single line. */
 const note = (text: string) =>
   text
     .replaceAll(/[\p{Cc}]+/gu, ' ')
@@ -72,12 +84,12 @@ function revisionIn(json: string): number {
     const revision = (JSON.parse(json) as { revision?: unknown } | null)?.revision;
     return typeof revision === 'number' ? revision : 0;
   } catch {
-    // What was stored around us is no reason to refuse what is right.
+    // An invalid stored value, written without this library, must not block a valid write.
     return 0;
   }
 }
 
-/** An entry of the bucket as a configuration. */
+/** Converts an entry of the bucket. */
 export function storedConfig(entry: KvEntry): StoredConfig {
   const json = entry.value.toString('utf8');
   return {
@@ -97,13 +109,19 @@ export function storedConfig(entry: KvEntry): StoredConfig {
 const OWNER = 'Bailiff-Owner';
 const GENERATION = 'Bailiff-Generation';
 const RESOURCE_VERSION = 'Bailiff-Resource-Version';
-/** In place of an owner. A reader that does not know it takes it for the command line's, and leaves the key alone. */
+/**
+ * Value of the owner header for an unowned key. An older reader takes it for the command line and
+ * leaves the key alone.
+ */
 const UNOWNED = 'nobody';
 
-/** Whether nobody keeps a key, by the headers of its newest value. */
+/** Whether a key is unowned, by the headers of its newest value. */
 export const isReleased = (header: (name: string) => string): boolean => header(OWNER) === UNOWNED;
 
-/** Who keeps a key, by the headers of its newest value. What says nothing, or was written around us, is the command line's. */
+/**
+ * Owner of a key, by the headers of its newest value. Without a valid header the command line owns
+ * it.
+ */
 export function ownerIn(header: (name: string) => string): ResourceOwner | null {
   const owner = parseOwner(header(OWNER));
   if (!owner) return null;
@@ -116,37 +134,40 @@ function ownerHeaders({ owner, release }: WriteConfigOptions): Record<string, st
   return { [OWNER]: formatOwner(owner), [GENERATION]: String(generation), [RESOURCE_VERSION]: resourceVersion };
 }
 
-/** @throws ConfigError CONFIG_OWNER when somebody else keeps the key */
+/** @throws ConfigError CONFIG_OWNER if another owner holds the key */
 function checkOwner(stored: StoredConfig | null, { owner, takeOver }: WriteConfigOptions): void {
   if (!stored || stored.deleted || takeOver || stored.owner?.uid === owner?.uid) return;
-  const keeper = stored.owner
+  const current = stored.owner
     ? `the custom resource ${stored.owner.kind} ${stored.owner.name}`
-    : `the command line (written by ${stored.by || 'somebody'})`;
-  throw new ConfigError('CONFIG_OWNER', `${stored.key} is kept by ${keeper}`);
+    : `the command line (written by ${stored.by || 'an unknown author'})`;
+  throw new ConfigError('CONFIG_OWNER', `${stored.key} is kept by ${current}`);
 }
 
-/** What stands under a key now; null when nothing does. @throws BusError */
+/** The current value of a key; null if it does not exist. @throws BusError */
 export async function readConfig(bus: Bus, key: ConfigKey | string): Promise<StoredConfig | null> {
   const entry = await openBucket(bus, CONFIG_BUCKET).get(textOf(key));
   return entry && storedConfig(entry);
 }
 
-/** Revisions of a key that the bucket keeps, oldest first, deletions too. @throws BusError */
+/** Revisions of a key in the bucket, oldest first, deletions included. @throws BusError */
 export async function configHistory(bus: Bus, key: ConfigKey | string): Promise<StoredConfig[]> {
   return (await openBucket(bus, CONFIG_BUCKET).history(textOf(key))).map(storedConfig);
 }
 
 const textOf = (key: ConfigKey | string) => formatConfigKey(typeof key === 'string' ? parseConfigKey(key) : key);
 
-function refuseOlder(key: string, said: number, stored: number): never {
+function refuseOlder(key: string, given: number, stored: number): never {
   throw new ConfigError(
     'CONFIG_REVISION',
-    `${key}: revision ${said} is older than the stored ${stored}: read it again and repeat the change`,
+    `${key}: revision ${given} is older than the stored ${stored}: read it again and repeat the change`,
     ['revision'],
   );
 }
 
-/** Puts with the newest revision as condition. After a lost ack the same write is repeated: kv.ts recognises its message id. */
+/**
+ * Writes with the newest revision as the condition. After a lost ack the write is repeated;
+ * bucket.ts recognises its message id.
+ */
 async function compareAndSet(
   bus: Bus,
   key: string,
@@ -165,7 +186,7 @@ async function compareAndSet(
       if (error.code === 'BUS_CONFLICT') {
         throw new ConfigError(
           'CONFIG_REVISION',
-          `${key}: somebody else wrote first: read it again and repeat the change`,
+          `${key}: another client wrote first: read it again and repeat the change`,
           [],
           {
             cause,
@@ -178,13 +199,14 @@ async function compareAndSet(
   }
 }
 
-/** Over a restart of the server, and over two waits for an answer; well within the duplicate window. */
+/** Covers a server restart and two response timeouts, and is well within the duplicate window. */
 const RETRY_MS = 6_000;
 
 /**
- * Checks and stores a value. A value that says no `revision` takes the next one; one that says a lower one than is stored is refused;
- * one that says the stored one was edited from it and takes the next. What is stored has its defaults left out, as written.
- * @throws ConfigError CONFIG_KEY | CONFIG_JSON | CONFIG_SCHEMA | CONFIG_CONTRADICTION | CONFIG_REVISION | CONFIG_OWNER; BusError
+ * Validates and stores a value, without filling in defaults. A value without `revision` takes the
+ * next one. A lower `revision` than the stored one fails; an equal one takes the next.
+ * @throws ConfigError CONFIG_KEY | CONFIG_JSON | CONFIG_SCHEMA | CONFIG_CONTRADICTION |
+ * CONFIG_REVISION | CONFIG_OWNER; BusError
  */
 export async function writeConfig(
   bus: Bus,
@@ -223,10 +245,13 @@ export async function writeConfig(
   return { key: text, bucketRevision, revision, json: final, timestampMicros: 0, by, why, deleted: false, ...kept };
 }
 
-/** What a reader sees: a deleted key is not there. */
+/** Revision as readers see it: a deleted key does not exist. */
 const visibleRevision = (stored: StoredConfig | null) => (stored && !stored.deleted ? stored.bucketRevision : 0);
 
-/** Removes a key; its revision is remembered, so that an older value cannot come back. @throws as writeConfig */
+/**
+ * Deletes a key. The tombstone keeps its revision, so that an older value cannot return. @throws as
+ * writeConfig
+ */
 export async function deleteConfig(bus: Bus, key: ConfigKey | string, options: WriteConfigOptions): Promise<void> {
   const text = textOf(key);
   const newest = await openBucket(bus, CONFIG_BUCKET).newest(text);

@@ -1,15 +1,18 @@
-/** CloudEvents 1.0 attributes as message headers (binary content mode of its NATS binding: `ce-<attribute>`). */
+/**
+ * CloudEvents 1.0 attributes as message headers (binary content mode of its NATS binding:
+ * `ce-<attribute>`).
+ */
 
 export interface CloudEvent {
   /** Unique within `source`. */
   id: string;
   /** `dev.bailiff.violation-frame.v1` and the like. */
   type: string;
-  /** Who says so: `/nodes/<node>`, `/correlator`. */
+  /** Producer: `/nodes/<node>`, `/correlator`. */
   source: string;
   /** Microseconds since 1970. */
   timeMicros: number;
-  /** What it is about, when it is about one thing. */
+  /** Set if the event is about a single object. */
   subject?: string;
 }
 

@@ -9,23 +9,23 @@ test('connect - the wait before the next attempt doubles with each refusal of a 
   expect([0, 3].map((refusals) => retryDelayMs(refusals, 1))).toEqual([500, 3_000]);
 });
 
-test('connect - a login that is refused is told once each time, and nothing else is', () => {
+test('connect - a refused login is reported once per connection, and no other error is', () => {
   const statusListeners = new Set<(status: BusStatus) => void>();
-  const told: string[] = [];
-  onLoginRefused({ statusListeners }, ({ message }) => told.push(message));
-  const says = (status: BusStatus) => {
+  const reported: string[] = [];
+  onLoginRefused({ statusListeners }, ({ message }) => reported.push(message));
+  const emit = (status: BusStatus) => {
     for (const listener of statusListeners) listener(status);
   };
   const refusal = (message: string): BusStatus => ({
     type: 'error',
     error: new BusError('BUS_AUTHENTICATION', message),
   });
-  says({ type: 'error', error: new BusError('BUS_PERMISSION', 'not there') });
-  says({ type: 'disconnected' });
-  says(refusal('first'));
-  says(refusal('again'));
-  says({ type: 'connected' });
-  says({ type: 'disconnected' });
-  says(refusal('second'));
-  expect(told).toEqual(['first', 'second']);
+  emit({ type: 'error', error: new BusError('BUS_PERMISSION', 'not there') });
+  emit({ type: 'disconnected' });
+  emit(refusal('first'));
+  emit(refusal('again'));
+  emit({ type: 'connected' });
+  emit({ type: 'disconnected' });
+  emit(refusal('second'));
+  expect(reported).toEqual(['first', 'second']);
 });

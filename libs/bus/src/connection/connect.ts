@@ -1,9 +1,10 @@
 /**
- * One connection to the bus for a process: who it is, whether it is connected, and how it ends.
+ * One connection to the bus: identity, connection state, and shutdown.
  *
- * Place in the path: every app begins here; all of libs/bus takes a Bus. Invariants: it reconnects for ever; while it is away
- * nothing is silently queued in the client (publishers ask `connected`); a password file or token file is read again at each
- * attempt, so that a rotated one needs no restart. Whoever calls connectBus closes it, by drain (ordinary) or close (at once).
+ * Every app starts here, and all of libs/bus takes a Bus. It reconnects without limit. While it is
+ * disconnected, the client queues nothing: publishers check `connected` first. Password and token
+ * files are read again at each attempt, so a rotation needs no restart. The caller of connectBus
+ * closes it with `drain` (orderly) or `close` (immediately).
  */
 import { type JetStreamClient, type JetStreamManager, jetstream, jetstreamManager } from '@nats-io/jetstream';
 import {
@@ -26,22 +27,34 @@ export interface BusOptions {
   /** `nats://host:port`, several for a cluster. */
   servers: string | string[];
   user: string;
-  /** One of the three. A file is preferred: nothing secret in the environment or the process list. */
+  /**
+   * Set one of `password`, `passwordFile` and `tokenFile`. A file keeps the secret out of the
+   * environment and the process list.
+   */
   password?: string;
-  /** Several passwords, one a line, are tried in turn, newest first: a rotation gives the next one before the server takes it. */
+  /**
+   * One password a line, newest first, tried in turn. During a rotation the file holds the next
+   * password before the server accepts it.
+   */
   passwordFile?: string;
-  /** A token that ends, such as a projected ServiceAccount token: a fresh one is taken by a reconnect before that. */
+  /**
+   * A token that expires, such as a projected ServiceAccount token. The client reconnects with a
+   * fresh token before that.
+   */
   tokenFile?: string;
-  /** Shown by the server in its list of connections. */
+  /** Connection name, shown by the server's monitoring. */
   name: string;
-  /** Private to the identity; follows from `user` when it is not said. */
+  /** Private to the identity. Default: derived from `user`. */
   inboxPrefix?: string;
   tls?: TlsOptions;
-  /** How long one attempt to connect may take, and how long an answer of JetStream may take. Default 5,000. */
+  /** Timeout of one connection attempt and of one JetStream response. Default 5,000. */
   timeoutMs?: number;
-  /** Keep trying when the first attempt fails, until it succeeds or the signal aborts. Default false: throw. */
+  /**
+   * Retry when the first attempt fails, until it succeeds or the signal aborts. Default false:
+   * throw.
+   */
   waitForServer?: boolean;
-  /** Called with each failure after which it goes on trying (`waitForServer`). */
+  /** Called after each failed attempt that is retried (`waitForServer`). */
   onRetry?: (error: BusError) => void;
   signal?: AbortSignal;
 }
@@ -49,9 +62,9 @@ export interface BusOptions {
 export type BusStatus =
   | { type: 'connected' }
   | { type: 'disconnected' }
-  /** The server refused something that nobody waits for: mostly a permission. */
+  /** The server refused an operation without a response to it, mostly for a missing permission. */
   | { type: 'error'; error: BusError }
-  /** An attempt to connect again failed, other than by a refused login; it goes on trying. */
+  /** A reconnection attempt failed for another reason than a refused login. It is retried. */
   | { type: 'unreachable'; error: BusError }
   | { type: 'closed' };
 
@@ -61,47 +74,59 @@ export interface Bus {
   readonly jsm: JetStreamManager;
   readonly user: string;
   readonly inboxPrefix: string;
-  /** Prefix of requests to JetStream but direct gets: `$JS.API` in the core account, `BUS` outside it. */
+  /**
+   * Prefix of JetStream API requests except direct gets: `$JS.API` in the core account, `BUS`
+   * outside it.
+   */
   readonly apiPrefix: string;
   readonly timeoutMs: number;
   readonly connected: boolean;
-  /** Why it is not connected, as the last attempt says; empty when that is not known. */
+  /** Error of the last failed attempt; empty if unknown. */
   readonly disconnectReason?: string;
-  /** What answers show of JetStream. */
+  /** JetStream's health, derived from responses. */
   readonly jetStream?: JetStreamHealth;
-  /** Grows by one each time the connection is made again. */
+  /** Number of successful connections, including reconnects. */
   readonly connects: number;
-  /** Called with each change, in the order in which they were added. They must not throw. */
+  /** Called with each change, in insertion order. Listeners must not throw. */
   readonly statusListeners: Set<(status: BusStatus) => void>;
-  /** Resolves when connected. Rejects BUS_CLOSED when the bus is closed, and with the signal's reason when it aborts. */
+  /**
+   * Resolves when connected. Rejects with BUS_CLOSED when the bus is closed, and with the signal's
+   * reason when it aborts.
+   */
   whenConnected(signal?: AbortSignal): Promise<void>;
-  /** Lets subscriptions finish, sends what is pending, closes. At most `timeoutMs`. */
+  /** Lets subscriptions finish, flushes pending messages, and closes. Takes at most `timeoutMs`. */
   drain(): Promise<void>;
   close(): Promise<void>;
 }
 
-/** Wait before the next attempt: long enough that a thousand nodes do not hammer a restarted server, short against its restart. */
+/**
+ * Wait before the next attempt: long enough to spare a restarted server a thousand nodes at once,
+ * and short compared with its restart.
+ */
 const RECONNECT_WAIT_MS = 250;
 const RECONNECT_JITTER_MS = 250;
-/** A token that was refused is shown again after waits that double up to this: bus-auth may have said that it is too much. */
+/**
+ * Upper bound of the doubling wait after a refused token: bus-auth may have refused it because of
+ * overload.
+ */
 const REFUSED_WAIT_MAX_MS = 2_000;
-/** A peer that went without a word is noticed after two of these. */
+/** A peer is considered gone after two missed pings. */
 const PING_INTERVAL_MS = 5_000;
 
-/** Wait before the next attempt after so many refusals in a row of a token; `random` in [0, 1). */
+/** Wait after a number of consecutive token refusals; `random` is in [0, 1). */
 export function retryDelayMs(refusals: number, random: number): number {
   const waitMs = Math.min(RECONNECT_WAIT_MS * 2 ** Math.min(refusals, 10), REFUSED_WAIT_MAX_MS);
   return waitMs + random * Math.max(RECONNECT_JITTER_MS, waitMs / 2);
 }
 
-/** What the client shows at each attempt, and what is to be known of it. */
+/** Credentials for each attempt, and the refusals so far. */
 class Login {
   readonly authenticator: Authenticator;
   readonly file: SecretFile | null;
   readonly isToken: boolean;
-  /** Shown last. */
+  /** The secret of the last attempt. */
   secret = '';
-  /** In a row. */
+  /** Consecutive refusals. */
   #refusals = 0;
 
   constructor({ user, password, passwordFile, tokenFile }: BusOptions) {
@@ -114,7 +139,7 @@ class Login {
     });
   }
 
-  /** Only of tokens: of two passwords the other one is tried without delay. */
+  /** Counts tokens only: after a refused password the next one is tried without delay. */
   refused(): void {
     if (this.isToken) this.#refusals += 1;
   }
@@ -163,7 +188,7 @@ class NatsBus implements Bus {
     this.timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
     this.login = login;
     const { file } = login;
-    // A reconnect of a connection that is being closed is no failure.
+    // A reconnect fails when the connection is being closed; that is not an error.
     const reconnect = () => void nc.reconnect().catch(() => undefined);
     this.renewal = file && login.isToken ? new TokenRenewal(() => file.newest(), reconnect) : null;
     this.loggedIn();
@@ -232,7 +257,7 @@ class NatsBus implements Bus {
     const late = new Promise<void>((resolve) => {
       timer = setTimeout(resolve, this.timeoutMs);
     });
-    // A connection that breaks while it drains rejects; closing it is all that is left to do.
+    // A connection that breaks while it drains rejects. Closing it is the only step left.
     await Promise.race([this.nc.drain().catch(() => undefined), late]);
     clearTimeout(timer);
     await this.close();
@@ -245,7 +270,9 @@ class NatsBus implements Bus {
 
 const DEFAULT_TIMEOUT_MS = 5_000;
 
-/** Connects unless the signal aborts first; a connection that is made nevertheless is closed. */
+/**
+ * Connects unless the signal aborts first. A connection that completes after the abort is closed.
+ */
 function connectUnless(
   signal: AbortSignal | undefined,
   options: Parameters<typeof connect>[0],
@@ -260,7 +287,10 @@ function connectUnless(
   });
 }
 
-/** Connects. @throws BusError BUS_UNREACHABLE | BUS_AUTHENTICATION | BUS_TIMEOUT; the signal's reason when it aborts first */
+/**
+ * Connects. @throws BusError BUS_UNREACHABLE | BUS_AUTHENTICATION | BUS_TIMEOUT; the signal's
+ * reason when it aborts first
+ */
 export async function connectBus(options: BusOptions): Promise<Bus> {
   const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
   const inboxPrefix = options.inboxPrefix ?? inboxPrefixOf(options.user);
@@ -304,20 +334,21 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
 }
 
 /**
- * Tells each time the bus begins to refuse the login of a connection that was there: once, until it is connected again. The client tries for
- * ever and says nothing, and what waits for the bus meanwhile only knows that it is not connected.
+ * Reports that the bus started to reject the login of an established connection: once, until the
+ * next connect. Otherwise the client retries silently, and waiting callers see only that the bus is
+ * disconnected.
  */
-export function onLoginRefused(bus: Pick<Bus, 'statusListeners'>, tell: (error: BusError) => void): void {
-  let told = false;
+export function onLoginRefused(bus: Pick<Bus, 'statusListeners'>, report: (error: BusError) => void): void {
+  let reported = false;
   bus.statusListeners.add((status) => {
-    if (status.type === 'connected') told = false;
-    if (told || status.type !== 'error' || status.error.code !== 'BUS_AUTHENTICATION') return;
-    told = true;
-    tell(status.error);
+    if (status.type === 'connected') reported = false;
+    if (reported || status.type !== 'error' || status.error.code !== 'BUS_AUTHENTICATION') return;
+    reported = true;
+    report(status.error);
   });
 }
 
-/** Readiness by the bus: true, or that it is not connected and why. */
+/** Readiness check: true, or why the bus is not connected. */
 export function isConnected(bus: Pick<Bus, 'connected' | 'disconnectReason'> | null): true | string {
   if (bus?.connected) return true;
   return bus?.disconnectReason ? `not connected: ${bus.disconnectReason}` : 'not connected';

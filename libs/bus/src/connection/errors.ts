@@ -1,18 +1,22 @@
 /**
- * The one error of the bus, and how the client's and the server's errors become it. Callers branch on `code`; `apiCode` is
- * JetStream's own number when the server gave one.
+ * The error type of the bus, and the mapping from errors of the client and the server. Callers
+ * branch on `code`; `apiCode` is JetStream's own number.
  */
 import { JetStreamApiError } from '@nats-io/jetstream';
 import { errors } from '@nats-io/nats-core';
 
 /**
- * BUS_UNREACHABLE: no connection. BUS_TIMEOUT: connected, no answer in time; what was asked may have happened. BUS_PERMISSION: this
- * identity may not. BUS_AUTHENTICATION: the server does not know this identity, or its secret cannot be read. BUS_NO_STREAM: no such stream, or JetStream is not
- * up yet. BUS_CONFLICT: somebody wrote first (compare and set). BUS_EXISTS: create-only, and it is there. BUS_FULL: the stream is
- * at a limit and discards new, or the server's disk has no space. BUS_TOO_LARGE: above the server's or the bucket's largest message. BUS_REFUSED: any other refusal
- * by JetStream. BUS_CAPACITY: the publisher's window is full. BUS_CLOSED: closed by this process. BUS_HORIZON: verdicts or
- * responses are kept too short. BUS_TOPOLOGY: a stream exists with what cannot be changed. BUS_SHRINK: a stream would keep less
- * than it does, and nobody said that it may. BUS_MESSAGE: a message lacks what JetStream puts on it.
+ * BUS_UNREACHABLE: no connection. BUS_TIMEOUT: connected, but no response in time; the operation
+ * may have happened. BUS_PERMISSION: this identity lacks the permission. BUS_AUTHENTICATION: the
+ * server does not accept this identity, or its secret cannot be read. BUS_NO_STREAM: no such
+ * stream, or JetStream is not up yet. BUS_CONFLICT: another client wrote first (compare and set).
+ * BUS_EXISTS: create-only, and the key exists. BUS_FULL: the stream is at a limit and discards new
+ * messages, or the server's disk has no space. BUS_TOO_LARGE: above the largest message of the
+ * server or the bucket. BUS_REFUSED: any other refusal by JetStream. BUS_CAPACITY: the publisher's
+ * window is full. BUS_CLOSED: closed by this process. BUS_HORIZON: verdicts or responses are kept
+ * for too short a time. BUS_TOPOLOGY: a stream exists with a setting that cannot be changed.
+ * BUS_SHRINK: a stream would keep less than now, and `shrink` is not set. BUS_MESSAGE: a message
+ * lacks what JetStream adds to it.
  */
 export type BusErrorCode =
   | 'BUS_UNREACHABLE'
@@ -44,7 +48,7 @@ export class BusError extends Error {
   }
 }
 
-/** nats-server/server/errors.json: numbers that mean something to us. */
+/** Numbers from nats-server/server/errors.json that need a code of their own. */
 const API_CODES: Readonly<Record<number, BusErrorCode>> = {
   10014: 'BUS_NO_STREAM', // consumer not found
   10059: 'BUS_NO_STREAM', // stream not found
@@ -57,16 +61,22 @@ const API_CODES: Readonly<Record<number, BusErrorCode>> = {
   10054: 'BUS_TOO_LARGE', // message size exceeds maximum allowed
 };
 
-/** Words of a limit of the stream, and of the operating system about the disk (ENOSPC, EDQUOT). */
+/** Texts of a stream limit, and of the operating system when the disk is full (ENOSPC, EDQUOT). */
 const NO_ROOM = /maximum (bytes|messages)|no space left on device|disk quota exceeded/;
 
-/** Code for a refusal by JetStream. 10077 (message could not be stored) says why in words only. */
+/**
+ * Code for a refusal by JetStream. 10077 (message could not be stored) gives its reason only as
+ * text.
+ */
 export function codeOfRefusal(apiCode: number, description: string): BusErrorCode {
   if (apiCode === 10077 && NO_ROOM.test(description)) return 'BUS_FULL';
   return API_CODES[apiCode] ?? 'BUS_REFUSED';
 }
 
-/** Makes a BusError of anything that the client throws; a BusError passes through. `doing` begins the message. */
+/**
+ * Converts any error of the client to a BusError. A BusError passes through. `doing` becomes the
+ * start of the message.
+ */
 export function toBusError(error: unknown, doing: string): BusError {
   if (error instanceof BusError) return error;
   const cause = error instanceof Error ? error : new Error(String(error));
@@ -74,7 +84,7 @@ export function toBusError(error: unknown, doing: string): BusError {
     new BusError(code, `${doing}: ${cause.message}`, { cause, apiCode });
   if (cause instanceof JetStreamApiError) return make(codeOfRefusal(cause.code, cause.message), cause.code);
   if (cause.name === 'JetStreamNotEnabled') return make('BUS_NO_STREAM');
-  // The client wraps what happened to a request; what counts is inside.
+  // The client wraps the error of a request; the inner error is the one to classify.
   const inner = cause instanceof errors.RequestError && cause.cause instanceof Error ? cause.cause : cause;
   if (inner instanceof errors.PermissionViolationError) return make('BUS_PERMISSION');
   if (inner instanceof errors.AuthorizationError || inner instanceof errors.UserAuthenticationExpiredError) {

@@ -10,7 +10,7 @@ describe('JetStream off', () => {
     ['bailiff.v1.capture.node-a', null],
   ])('%s is answered by %s', (subject, answerer) => expect(responderOf(subject)).toBe(answerer));
 
-  it('nobody behind the API is a sign, and any answer or another connection takes it back', () => {
+  it('no responder of the API counts, and any response or a new connection resets it', () => {
     const sign = new JetStreamHealth();
     for (const back of [() => sign.responded('$KV.a.k'), () => sign.reset()]) {
       sign.noResponder('$JS.API.CONSUMER.CREATE.VERDICTS.x');
@@ -20,7 +20,7 @@ describe('JetStream off', () => {
     }
   });
 
-  it('nobody behind a bucket is one only where somebody was', () => {
+  it('no responder of a bucket counts only after a response', () => {
     const sign = new JetStreamHealth();
     sign.noResponder('$KV.a.k');
     sign.noResponder('$JS.API.DIRECT.GET.KV_a.k');
@@ -32,7 +32,7 @@ describe('JetStream off', () => {
     expect(sign.off).toBe(true);
   });
 
-  it('nobody behind a collector is none', () => {
+  it('no responder of a collector does not count', () => {
     const sign = new JetStreamHealth();
     sign.responded('bailiff.v1.capture.node-a');
     sign.noResponder('bailiff.v1.capture.node-a');
@@ -67,7 +67,7 @@ describe('JetStream off', () => {
     expect(sign.notWriting).toEqual([]);
   });
 
-  it('the greeting says it, too', () => {
+  it('the greeting counts, too', () => {
     const greeted = (jetstream: boolean | undefined) => isJetStreamOff({ nc: { info: { jetstream } } as never });
     expect([greeted(true), greeted(false), greeted(undefined)]).toEqual([false, true, true]);
     expect(isJetStreamOff({ nc: {} as never })).toBe(false);

@@ -1,13 +1,11 @@
 /**
- * Whether the server stores what is published: JetStream is off there, or acknowledges no write, as greeting and answers show.
+ * Whether the server stores published messages, derived from its greeting and its responses.
  *
- * nats-server switches JetStream off when the disk is full under it, tells no client, and switches it on again only when it starts. What it answered
- * before is then answered by nobody, and the server says so (503). Place in the path: request.ts tells of each question; readiness and errors ask.
- * Invariants: a stream that is not there is no sign, because JetStream itself says that; of direct gets and buckets, which a stream
- * answers, only one that answered before is a sign. It is forgotten with any answer and with a new connection. Bounds: one name a stream.
- *
- * Since 2.14 nats-server closes a single stream that it could not write, mostly because the disk is full: it answers what is read, leaves every
- * publish unanswered, and writes again only when it is restarted. Publishes in a row that time out on a connection that holds are the sign of it.
+ * When its disk is full, nats-server disables JetStream until it restarts, without notifying
+ * clients. It then responds 503 to requests that JetStream served before. Since 2.14 it closes only
+ * the stream that it could not write: reads work, publishes get no ack. A missing stream is no
+ * indication, because JetStream reports it. Any response and any new connection reset the state.
+ * Limit: one entry a stream.
  */
 
 import type { NatsConnection } from '@nats-io/nats-core';
@@ -23,24 +21,30 @@ export const NOT_WRITING_REMEDY =
   'if its log says "critical write error", its disk was full: make room there, then restart nats-server; else it is overloaded or without a leader';
 
 const API = '$JS.API';
-/** Between two publishes to one stream that time out with none acknowledged between them. One alone may have met a slow moment. */
+/**
+ * Minimum time between two timed-out publishes without an ack in between. A single timeout may be a
+ * moment of high load.
+ */
 const SILENCE_MS = 3_000;
 
-/** Who answers a question: JetStream itself, or one stream; null: somebody else. Pure. */
+/** Who serves a request: JetStream itself, one stream, or null for any other responder. Pure. */
 export function responderOf(subject: string): string | null {
   if (subject.startsWith(`${API}.DIRECT.GET.`)) return subject.split('.', 5).join('.');
   if (subject.startsWith(`${API}.`)) return API;
-  // In another account a request without an answer may also be one that it does not import.
+  // Outside the core account, 503 can also mean that the account does not import the subject.
   if (subject.startsWith(`${IMPORTED_API}.`)) return IMPORTED_API;
   return subject.startsWith('$KV.') ? subject.split('.', 2).join('.') : null;
 }
 
-/** `bailiff.v1.verdicts`, `$KV.bailiff_nodes`: what streams take, without the last token `>`. */
+/**
+ * Subjects that streams capture, without the last token `>`: `bailiff.v1.verdicts`,
+ * `$KV.bailiff_nodes`.
+ */
 const STORED_PREFIXES = new Set(
   streamConfigs().flatMap(({ subjects = [] }) => subjects.map((subject) => subject.slice(0, -2))),
 );
 
-/** Where a publish is stored, by its subject; null: nowhere. Pure. */
+/** Prefix of the stream or bucket that stores this subject; null if none does. Pure. */
 export function storedPrefixOf(subject: string): string | null {
   const prefix = subject.split('.', subject.startsWith('$KV.') ? 2 : 3).join('.');
   return STORED_PREFIXES.has(prefix) ? prefix : null;
@@ -48,7 +52,7 @@ export function storedPrefixOf(subject: string): string | null {
 
 export class JetStreamHealth {
   readonly #responders = new Set<string>([API]);
-  /** By stream: when a publish first timed out, and whether another one did since. */
+  /** By stream: time of the first timed-out publish, and whether another one followed. */
   readonly #unacknowledged = new Map<string, { firstMs: number; again: boolean }>();
   #off = false;
 
@@ -56,22 +60,22 @@ export class JetStreamHealth {
     return this.#off;
   }
 
-  /** Streams whose publishes are not acknowledged. */
+  /** Streams that acknowledge no publishes. */
   get notWriting(): string[] {
     return [...this.#unacknowledged].filter(([, { again }]) => again).map(([stream]) => stream);
   }
 
-  /** Whether the stream of this subject is one of them. */
+  /** Whether the stream of this subject is one of `notWriting`. */
   isNotWriting(subject: string): boolean {
     return this.#unacknowledged.get(storedPrefixOf(subject) ?? '')?.again ?? false;
   }
 
-  /** A publish was acknowledged, or refused: its stream answers. */
+  /** A publish was acknowledged or refused, so its stream responds. */
   acknowledged(subject: string): void {
     if (this.#unacknowledged.size > 0) this.#unacknowledged.delete(storedPrefixOf(subject) ?? '');
   }
 
-  /** A publish had no answer in time, on a connection that holds. @param nowMs of a monotonic clock */
+  /** A publish timed out on a working connection. @param nowMs of a monotonic clock */
   unacknowledged(subject: string, nowMs = performance.now()): void {
     const stream = storedPrefixOf(subject);
     if (stream === null) return;
@@ -88,30 +92,30 @@ export class JetStreamHealth {
     this.#off = false;
   }
 
-  /** The server has nobody to ask. */
+  /** The server responded 503: no responders. */
   noResponder(subject: string): void {
     const answerer = responderOf(subject);
     if (answerer !== null && this.#responders.has(answerer)) this.#off = true;
   }
 
-  /** Another connection, perhaps to another server. */
+  /** Called after a reconnect, possibly to another server. */
   reset(): void {
     this.#off = false;
     this.#unacknowledged.clear();
   }
 }
 
-/** The part of a Bus that JetStream's health is read from. */
+/** The fields of a Bus that its JetStream health is read from. */
 export interface HealthSource {
   nc: Pick<NatsConnection, 'info'>;
   readonly jetStream?: JetStreamHealth;
 }
 
-/** Whether the server said so when this connection was made, or its answers show it since. */
+/** Whether JetStream is off according to the server's greeting or to its responses since. */
 export const isJetStreamOff = ({ nc, jetStream }: HealthSource): boolean =>
   jetStream?.off === true || (nc.info !== undefined && nc.info.jetstream !== true);
 
-/** Readiness: true, or that nothing can be stored, where, and what mends it. */
+/** Readiness check: true, or what cannot be stored and the remedy. */
 export function isStoring(bus: HealthSource): true | string {
   if (isJetStreamOff(bus)) return `${JETSTREAM_OFF}: ${JETSTREAM_OFF_REMEDY}`;
   const streams = bus.jetStream?.notWriting ?? [];

@@ -1,8 +1,9 @@
 /**
- * What the client does when its connection broke, and what it keeps to itself: why an attempt failed, and that it waits by the wall clock.
+ * Corrects how the NATS client reconnects: reports why an attempt failed, and survives a clock that
+ * steps back.
  *
- * Place in the path: connect.ts asks for both. It reaches into the client, whose version is pinned exactly; without these parts it would do
- * nothing. test/bus/reconnect.test.ts holds them.
+ * connect.ts uses it. It patches private fields of the client, whose version is pinned exactly. If
+ * a field is missing, it does nothing. test/bus/reconnect.test.ts detects that.
  */
 import type { NatsConnection } from '@nats-io/nats-core';
 
@@ -16,7 +17,7 @@ interface ClientInternals {
 export class ReconnectPolicy {
   #internals: ClientInternals = {};
 
-  /** @param onFailed called with why an attempt to connect again came to nothing */
+  /** @param onFailed called with the error of each failed reconnection attempt */
   watch(nc: NatsConnection, onFailed: (error: unknown) => void): void {
     this.#internals = nc as unknown as ClientInternals;
     const { protocol } = this.#internals;
@@ -30,8 +31,9 @@ export class ReconnectPolicy {
   }
 
   /**
-   * To be called before each attempt. The client waits until the time of the last one is long enough ago by Date.now(): after a clock that
-   * was set back by an hour, an hour. A last attempt that is yet to come was now.
+   * Call before each attempt. The client measures the wait since the last attempt by Date.now(): if
+   * the clock is set back by an hour, it would wait an hour. A time in the future is replaced by
+   * now.
    */
   correctTimes(): void {
     const nowMs = Date.now();

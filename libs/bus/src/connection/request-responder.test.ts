@@ -66,7 +66,7 @@ describe('questions', () => {
     expect(answers).toEqual({ 'one more': 'busy' });
   });
 
-  it('an answer that fails is told, and the next has its turn', async () => {
+  it('a failed response is reported, and the next request is processed', async () => {
     const { ask, done, worked, errors } = rig();
     ask('bug');
     ask('b');
@@ -74,7 +74,7 @@ describe('questions', () => {
     expect([worked, errors]).toEqual([['bug', 'b'], ['a bug']]);
   });
 
-  it('that wait at the end are told so, the one under way is awaited', async () => {
+  it('waiting ones get busy on close, and the current one is awaited', async () => {
     const { turns, ask, done, answers } = rig();
     ask('a');
     ask('b');

@@ -1,44 +1,47 @@
 /**
- * Answering questions that are put on a subject, request and reply: nothing is stored, and who gave up waiting is not answered.
+ * Responds to requests on a subject (NATS request and reply, nothing stored).
  *
- * Place in the path: a collector answers the responder's captures by it; who asks uses request.ts. The subscription stands through
- * reconnects. Bounds: one question at a time is worked on, MAX_WAITING wait for their turn, each for `maxWaitMs`; what is beyond either is
- * answered by `busy`.
+ * A collector serves the responder's capture requests with it. The subscription survives
+ * reconnects. Limits: one request is processed at a time and MAX_WAITING wait, each for
+ * `maxWaitMs`. Any other request receives `busy`.
  */
 import type { Bus } from './connect.ts';
 
 const MAX_WAITING = 8;
 
 export interface RequestResponder {
-  /** No question is taken any more, those that wait are answered by `busy`; resolves when the one under way is answered. */
+  /**
+   * Stops accepting requests and responds `busy` to waiting ones. Resolves when the current one is
+   * done.
+   */
   close(): Promise<void>;
 }
 
 export interface RequestResponderOptions {
   subject: string;
-  /** Never rejects: what goes wrong is an answer too. */
-  respond(question: Uint8Array): Promise<string | Uint8Array>;
-  /** The answer to a question whose turn does not come. */
+  /** Must not reject: an error is a response too. */
+  respond(request: Uint8Array): Promise<string | Uint8Array>;
+  /** Response to a request that is not processed. */
   busy(): string | Uint8Array;
-  /** Who asks gives up after a time: a question that has waited longer is not worked on when its turn comes. */
+  /** Requests that waited longer are not processed, because the requester has given up. */
   maxWaitMs: number;
   monotonicMs(): number;
-  /** A bug in `answer`. */
+  /** Called with a bug in `respond`. */
   onError(error: Error): void;
 }
 
 export interface IncomingRequest {
   data: Uint8Array;
-  respond(answer: string | Uint8Array): void;
+  respond(response: string | Uint8Array): void;
 }
 
 export function respondToRequests(bus: Bus, options: RequestResponderOptions): RequestResponder {
   const turns = new RequestQueue(options);
   const subscription = bus.nc.subscribe(options.subject, {
     callback: (error, message) => {
-      // A refused subscription is told by the bus's status listeners.
+      // The status listeners of the bus report a refused subscription.
       if (error || message.reply === undefined || message.reply === '') return;
-      turns.add({ data: message.data, respond: (answer) => message.respond(answer) });
+      turns.add({ data: message.data, respond: (response) => message.respond(response) });
     },
   });
   return {
@@ -49,31 +52,31 @@ export function respondToRequests(bus: Bus, options: RequestResponderOptions): R
   };
 }
 
-/** One question after another. */
+/** Processes requests one at a time. */
 export class RequestQueue {
   readonly #o: Omit<RequestResponderOptions, 'subject'>;
-  readonly #waiting: { question: IncomingRequest; sinceMs: number }[] = [];
+  readonly #waiting: { request: IncomingRequest; sinceMs: number }[] = [];
   #working: Promise<void> | null = null;
 
   constructor(options: Omit<RequestResponderOptions, 'subject'>) {
     this.#o = options;
   }
 
-  add(question: IncomingRequest): void {
-    if (this.#working === null) this.#work(question);
-    else if (this.#waiting.length < MAX_WAITING) this.#waiting.push({ question, sinceMs: this.#o.monotonicMs() });
-    else question.respond(this.#o.busy());
+  add(request: IncomingRequest): void {
+    if (this.#working === null) this.#work(request);
+    else if (this.#waiting.length < MAX_WAITING) this.#waiting.push({ request, sinceMs: this.#o.monotonicMs() });
+    else request.respond(this.#o.busy());
   }
 
   async close(): Promise<void> {
-    for (const { question } of this.#waiting.splice(0)) question.respond(this.#o.busy());
+    for (const { request } of this.#waiting.splice(0)) request.respond(this.#o.busy());
     await this.#working;
   }
 
-  #work(question: IncomingRequest): void {
+  #work(request: IncomingRequest): void {
     const { respond, onError } = this.#o;
-    this.#working = respond(question.data)
-      .then((text) => question.respond(text))
+    this.#working = respond(request.data)
+      .then((text) => request.respond(text))
       .catch(onError)
       .then(() => {
         this.#working = null;
@@ -84,10 +87,10 @@ export class RequestQueue {
   #next(): void {
     for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
       if (this.#o.monotonicMs() - next.sinceMs <= this.#o.maxWaitMs) {
-        this.#work(next.question);
+        this.#work(next.request);
         return;
       }
-      next.question.respond(this.#o.busy());
+      next.request.respond(this.#o.busy());
     }
   }
 }

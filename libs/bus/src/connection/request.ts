@@ -1,8 +1,8 @@
 /**
- * One question to JetStream: sent only while connected, given up at once when the connection breaks, its errors typed.
+ * Requests to JetStream and to other responders, with typed errors.
  *
- * Place in the path: kv.ts, ordered.ts, streams.ts and publish.ts ask through it. The client alone would let a question that was
- * swallowed by a broken connection wait for its whole timeout.
+ * A request is sent only while the bus is connected and fails at once when the connection breaks.
+ * The client alone would wait for its whole timeout if a broken connection swallowed the request.
  */
 import { createInbox, errors, type Msg, type MsgHdrs, type Payload } from '@nats-io/nats-core';
 import { IMPORTED_API } from '../topology/identities.ts';
@@ -22,7 +22,7 @@ interface ApiError {
   description: string;
 }
 
-/** A refusal, with the remedy where it has a cause that is not the choice of the user. */
+/** Error for a refused request, with the remedy if the rights of the user are not the cause. */
 function forbidden(bus: Bus, subject: string, cause: unknown): BusError {
   const isOwnRight = bus.user === 'cli' && subject.startsWith(`${IMPORTED_API}.`);
   const hint = isOwnRight
@@ -31,7 +31,10 @@ function forbidden(bus: Bus, subject: string, cause: unknown): BusError {
   return new BusError('BUS_PERMISSION', `the server refuses ${subject} to ${bus.user}: ${hint}`, { cause });
 }
 
-/** @throws BusError BUS_UNREACHABLE | BUS_TIMEOUT | BUS_PERMISSION | BUS_NO_STREAM | BUS_TOO_LARGE | BUS_CLOSED */
+/**
+ * @throws BusError BUS_UNREACHABLE | BUS_TIMEOUT | BUS_PERMISSION | BUS_NO_STREAM | BUS_TOO_LARGE |
+ * BUS_CLOSED
+ */
 export async function request(
   bus: Bus,
   subject: string,
@@ -43,7 +46,7 @@ export async function request(
   const disconnected = new Promise<never>((_, reject) => {
     broken = (status) => {
       if (status.type === 'disconnected' || status.type === 'closed') {
-        reject(new BusError('BUS_UNREACHABLE', `${subject}: the connection broke before the answer`));
+        reject(new BusError('BUS_UNREACHABLE', `${subject}: the connection broke before the response`));
       }
     };
     bus.statusListeners.add(broken);
@@ -69,8 +72,9 @@ export async function request(
 }
 
 /**
- * One request with many responses: resolves when `take` returns true, or when the signal aborts.
- * @throws what `take` throws; BusError BUS_TIMEOUT after `timeoutMs` without a response, BUS_UNREACHABLE, BUS_PERMISSION
+ * One request with many responses. Resolves when `take` returns true or the signal aborts.
+ * @throws what `take` throws; BusError BUS_TIMEOUT after `timeoutMs` without a response,
+ * BUS_UNREACHABLE, BUS_PERMISSION
  */
 export function requestMany(
   bus: Bus,
@@ -116,14 +120,20 @@ export function requestMany(
   });
 }
 
-/** The error of a request without an answer: of one publish of several, that and what mends it. */
+/**
+ * Records a publish without an ack. Returns an error with the remedy if the stream acknowledges no
+ * publishes at all.
+ */
 export function unacknowledged(bus: Bus, subject: string, error: BusError): BusError {
   bus.jetStream?.unacknowledged(subject);
   if (!bus.jetStream?.isNotWriting(subject)) return error;
   return new BusError(error.code, `${subject}: ${NOT_WRITING}: ${NOT_WRITING_REMEDY}`, { cause: error });
 }
 
-/** A question whose answer is JSON, with an `error` when it is refused. @throws BusError as request, and every refusal */
+/**
+ * A request with a JSON response. @throws BusError as `request`, and for every `error` in the
+ * response
+ */
 export async function apiRequest<T>(
   bus: Bus,
   subject: string,
@@ -131,19 +141,19 @@ export async function apiRequest<T>(
   options: RequestOptions = {},
 ): Promise<T> {
   const payload = body === undefined ? undefined : body instanceof Uint8Array ? body : JSON.stringify(body);
-  return parseAnswer<T>(await request(bus, subject, payload, options), subject);
+  return parseResponse<T>(await request(bus, subject, payload, options), subject);
 }
 
-/** Reads a JSON answer. @throws BusError for a refusal, BUS_MESSAGE when it is not JSON */
-export function parseAnswer<T>(message: Msg, subject: string): T {
-  let answer: T & { error?: ApiError };
+/** Parses a JSON response. @throws BusError for a refusal, BUS_MESSAGE when it is not JSON */
+export function parseResponse<T>(message: Msg, subject: string): T {
+  let response: T & { error?: ApiError };
   try {
-    answer = message.json<T & { error?: ApiError }>();
+    response = message.json<T & { error?: ApiError }>();
   } catch (cause) {
-    throw new BusError('BUS_MESSAGE', `${subject}: the answer is not JSON`, { cause });
+    throw new BusError('BUS_MESSAGE', `${subject}: the response is not JSON`, { cause });
   }
-  if (answer.error) throw refusal(subject, answer.error);
-  return answer;
+  if (response.error) throw refusal(subject, response.error);
+  return response;
 }
 
 export function refusal(subject: string, error: ApiError): BusError {

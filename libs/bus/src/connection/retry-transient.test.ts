@@ -3,12 +3,12 @@ import { BusError, type BusErrorCode } from './errors.ts';
 import { retryTransient } from './retry-transient.ts';
 
 function rig() {
-  const told: string[] = [];
+  const reported: string[] = [];
   const slept: number[] = [];
   const end = new AbortController();
   let connects = 0;
   return {
-    ...{ told, slept, end },
+    ...{ reported, slept, end },
     connects: () => connects,
     bus: {
       whenConnected: async () => {
@@ -21,7 +21,7 @@ function rig() {
           slept.push(ms);
         },
       },
-      onWait: (error: BusError) => told.push(error.code),
+      onWait: (error: BusError) => reported.push(error.code),
       signal: end.signal,
     },
   };
@@ -35,19 +35,23 @@ const failing = (codes: BusErrorCode[]) => async () => {
 };
 
 describe('untilTaken', () => {
-  it('what time heals is tried again, and told while the bus is there', async () => {
-    const { bus, options, told, slept, connects } = rig();
+  it('transient errors are retried, and reported while the bus is connected', async () => {
+    const { bus, options, reported, slept, connects } = rig();
     const work = failing(['BUS_FULL', 'BUS_NO_STREAM', 'BUS_UNREACHABLE', 'BUS_TIMEOUT']);
     expect(await retryTransient(bus, work, options)).toBe('done');
-    expect([told, slept, connects()]).toEqual([['BUS_FULL', 'BUS_NO_STREAM', 'BUS_TIMEOUT'], [1_000, 1_000, 1_000], 4]);
+    expect([reported, slept, connects()]).toEqual([
+      ['BUS_FULL', 'BUS_NO_STREAM', 'BUS_TIMEOUT'],
+      [1_000, 1_000, 1_000],
+      4,
+    ]);
   });
 
   it.each([new BusError('BUS_PERMISSION', 'x'), new BusError('BUS_TOO_LARGE', 'x'), new Error('a bug')])(
     '%s is thrown at once',
     async (error) => {
-      const { bus, options, told } = rig();
+      const { bus, options, reported } = rig();
       await expect(retryTransient(bus, () => Promise.reject(error), options)).rejects.toBe(error);
-      expect(told).toEqual([]);
+      expect(reported).toEqual([]);
     },
   );
 

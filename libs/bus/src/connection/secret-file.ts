@@ -1,17 +1,18 @@
 /**
- * A secret that lies in a file and is replaced there while the process runs: a password or a token. Read at each use.
+ * A password or token file that is replaced while the process runs. It is read at each use.
  *
- * A file may hold several, one a line, newest first: while passwords are rotated a client has the next one before the server takes it.
- * They are tried in turn, the newest first again after each success. A file that cannot be read, as while it is replaced, leaves what
- * was read last. Bounded: lines beyond MAX_SECRETS are not looked at.
+ * The file may hold several secrets, one a line, newest first: during a rotation a client has the
+ * next password before the server accepts it. They are tried in turn, starting with the newest
+ * again after each success. If the file cannot be read, for example while it is replaced, the last
+ * content stays in use. Lines beyond MAX_SECRETS are ignored.
  */
 import { readFileSync } from 'node:fs';
 import { BusError } from './errors.ts';
 
-/** The one that comes, the one in force, and one of grace. */
+/** The next secret, the current one, and the previous one. */
 export const MAX_SECRETS = 3;
 
-/** Secrets of a text, newest first. */
+/** Parses secrets, newest first. */
 export function secretsIn(text: string): string[] {
   const lines = text.split('\n').map((line) => line.trim());
   return lines.filter((line) => line !== '').slice(0, MAX_SECRETS);
@@ -33,23 +34,23 @@ export class SecretFile {
     if (this.#secrets.length === 0) throw new BusError('BUS_AUTHENTICATION', `${path} holds no secret`);
   }
 
-  /** How many there are to try. */
+  /** Number of secrets to try. */
   get count(): number {
     return this.#secrets.length;
   }
 
-  /** The newest, as the file has it now. */
+  /** The newest secret of the current file. */
   newest(): string {
     return this.all()[0] as string;
   }
 
-  /** All, newest first, as the file has them now. */
+  /** All secrets of the current file, newest first. */
   all(): readonly string[] {
     this.#read();
     return this.#secrets;
   }
 
-  /** The next to try. */
+  /** The next secret to try. */
   next(): string {
     this.#read();
     const secret = this.#secrets[this.#turn % this.#secrets.length] as string;
@@ -57,7 +58,7 @@ export class SecretFile {
     return secret;
   }
 
-  /** What was tried last was taken. */
+  /** The last secret was accepted. */
   succeeded(): void {
     this.#turn = 0;
   }
@@ -67,7 +68,8 @@ export class SecretFile {
       const secrets = secretsIn(readFileSync(this.path, 'utf8'));
       if (secrets.length > 0) this.#secrets = secrets;
     } catch {
-      // An exception here would close the connection for good. A wrong secret is refused and tried again.
+      // An exception here would close the connection for good. The server refuses a wrong secret,
+      // and the client retries.
     }
   }
 }

@@ -1,18 +1,22 @@
 /**
- * Reconnects with a fresh token before the server drops the connection whose token ends.
+ * Reconnects with a fresh token before the server drops the connection because its token expired.
  *
- * Place in the path: connect.ts starts it for a connection by token. The kubelet replaces a projected token at 80 % of its life; from
- * 85 % on, each process at a time of its own, the file is looked at, and a token that is another one is taken by a reconnect. Where the
- * file has none, the server ends the connection when the token does, and the ordinary reconnect goes on until there is one.
+ * connect.ts starts it for connections by token. The kubelet replaces a projected token at 80 % of
+ * its lifetime. From 85 % on, at a random time per process, the file is checked, and a different
+ * token triggers a reconnect. If there is no new token, the server ends the connection when the old
+ * one expires, and the ordinary reconnect retries.
  */
 const RENEW_FROM = 0.85;
-/** So that a fleet that was rolled out at once does not come back at once. */
+/** Spreads the reconnects of a fleet that was rolled out at once. */
 const RENEW_SPREAD = 0.1;
-/** While the file still has the old one, it is looked at this often; and never more often than that. */
+/** Interval of checks while the file still holds the old token, and its lower bound. */
 const LOOK_EVERY_MS = 10_000;
 const LEAST_MS = 250;
 
-/** Times of a token in ms since 1970; null when it says none that can be read. Nothing is verified: the server does that. */
+/**
+ * Lifetime of a token in ms since 1970; null if it cannot be parsed. Nothing is verified here: the
+ * server does that.
+ */
 export function lifeOfToken(token: string): { fromMs: number; untilMs: number } | null {
   try {
     const payload = Buffer.from(token.split('.')[1] ?? '', 'base64url').toString('utf8');
@@ -24,7 +28,7 @@ export function lifeOfToken(token: string): { fromMs: number; untilMs: number } 
   }
 }
 
-/** When a token is to be replaced; `spread` in [0, 1). */
+/** When to replace a token; `spread` is in [0, 1). */
 export function renewAtMs(life: { fromMs: number; untilMs: number }, spread: number): number {
   return life.fromMs + (life.untilMs - life.fromMs) * (RENEW_FROM + RENEW_SPREAD * spread);
 }
@@ -35,16 +39,16 @@ export class TokenRenewal {
   readonly #spread = Math.random();
   #timer: NodeJS.Timeout | null = null;
   #token = '';
-  /** Reconnects for a fresh token. */
+  /** Number of reconnects with a fresh token. */
   renewals = 0;
 
-  /** @param newest the token as the file has it now */
+  /** @param newest returns the token that the file holds now */
   constructor(newest: () => string, reconnect: () => void) {
     this.#newest = newest;
     this.#reconnect = reconnect;
   }
 
-  /** The connection is up by this token. */
+  /** The connection was established with this token. */
   connected(token: string): void {
     this.stop();
     this.#token = token;
@@ -58,7 +62,7 @@ export class TokenRenewal {
   }
 
   #wait(ms: number): void {
-    // Longer than a timer can count: looked at again then.
+    // The maximum delay of a timer; the token is checked again then.
     const waitMs = Math.min(Math.max(ms, LEAST_MS), 0x7fffffff);
     this.#timer = setTimeout(() => this.#look(), waitMs);
     this.#timer.unref();

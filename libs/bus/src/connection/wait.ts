@@ -1,7 +1,7 @@
-/** Waiting: how long before something is tried again, and until when. */
+/** Backoff, pauses and abort handlers. */
 import { setMaxListeners } from 'node:events';
 
-/** First wait after a refusal; doubled each time up to the last. */
+/** First wait after a refusal, doubled up to BACKOFF_LAST_MS. */
 export const BACKOFF_FIRST_MS = 100;
 const BACKOFF_LAST_MS = 5_000;
 
@@ -9,16 +9,19 @@ export function backoffMs(attempt: number): number {
   return Math.min(BACKOFF_LAST_MS, BACKOFF_FIRST_MS * 2 ** Math.min(attempt, 10));
 }
 
-/** Runs something once when a signal aborts; answers how to take it back. The signal must not have aborted yet. */
+/**
+ * Runs a callback once when a signal aborts. Returns a function that removes it. The signal must
+ * not be aborted yet.
+ */
 export function onAbort(signal: AbortSignal | undefined, run: () => void): () => void {
   if (!signal) return () => undefined;
-  // One signal ends everything that an app has under way; that it has many listeners is no leak.
+  // One signal ends all operations of an app, so many listeners are not a leak.
   setMaxListeners(0, signal);
   signal.addEventListener('abort', run, { once: true });
   return () => signal.removeEventListener('abort', run);
 }
 
-/** Waits; rejects with the signal's reason when it aborts first. */
+/** Waits. Rejects with the signal's reason when it aborts first. */
 export function pause(ms: number, signal?: AbortSignal): Promise<void> {
   if (signal?.aborted) return Promise.reject(signal.reason as Error);
   return new Promise((resolve, reject) => {

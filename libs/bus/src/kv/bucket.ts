@@ -1,11 +1,11 @@
 /**
- * The buckets: what is stored is what any NATS client's key-value reads, and rights are the fewest that do.
+ * Key-value buckets, stored as every NATS client reads them, with the fewest permissions.
  *
- * Place in the path: ipam-sync, responder and CLI write; all read. A put is a publish with the expected sequence of its key (compare
- * and set); a get is a direct get, which needs no consumer; keys, history and watch are ordered reading. It is our own rather than
- * the client's, because that opens buckets with STREAM.INFO, watches with push consumers that flow control makes hard to
- * allow-list, and cannot put headers, in which the configuration carries who and why. A server before 2.12 checks the message id before the
- * expected sequence and answers a repeat with the first revision. Since 2.12 it answers with a conflict, and the stored entry is read.
+ * A put is a publish with the expected sequence of its key (compare and set). A get is a direct
+ * get. Keys, history and watch use consumeOrdered. The client's own key-value opens buckets with
+ * STREAM.INFO, watches with push consumers, and cannot put headers. A server before 2.12 responds
+ * to a repeated put with the first revision. Since 2.12 it responds with a conflict, and the stored
+ * entry is read.
  */
 import { headers as makeHeaders } from '@nats-io/nats-core';
 import type { Bus } from '../connection/connect.ts';
@@ -17,58 +17,68 @@ import { consumeOrdered } from '../streams/ordered.ts';
 
 const OPERATION = 'KV-Operation';
 const MSG_ID = 'Nats-Msg-Id';
-/** 0.1 + 0.2 + 0.4 s: a replica of a healthy cluster is behind by less. */
+/** 0.1 + 0.2 + 0.4 s: more than a replica of a healthy cluster lags behind. */
 const MAX_REREADS = 3;
 
 export interface KvEntry {
   key: string;
   value: Buffer;
-  /** Sequence in the bucket's stream; grows over all keys. */
+  /** Sequence in the bucket's stream, shared by all keys. */
   revision: number;
-  /** When the server stored it. */
+  /** When the server stored the entry. */
   timestampMicros: number;
-  /** A tombstone: the key was deleted; the value is empty. */
+  /** A tombstone: the key was deleted and the value is empty. */
   deleted: boolean;
-  /** No client wrote it (injected-reply.ts): its revision is what the next write must expect, its value is not to be believed. */
+  /**
+   * An injected reply (injected-reply.ts). The next write must expect its revision; its value is
+   * not trusted.
+   */
   injected: boolean;
   header(name: string): string;
 }
 
 export interface PutOptions {
-  /** The write is refused (BUS_CONFLICT) unless this is still the newest revision of the key; 0 = the key never was. */
+  /**
+   * The write fails with BUS_CONFLICT unless this is the newest revision of the key. 0: the key
+   * must never have existed.
+   */
   previousRevision?: number;
   headers?: Readonly<Record<string, string>>;
   /**
-   * Unique to this write: a repeat after a lost ack then returns the revision of the first try. With `previousRevision` the identity needs the right to
-   * read the bucket by revision; a bucket without history forgets the first try with the next write, and the repeat is then BUS_CONFLICT.
+   * Unique to this write: a repeat after a lost ack returns the revision of the first attempt. With
+   * `previousRevision` the identity needs permission to read the bucket by revision. In a bucket
+   * without history, the next write replaces the first attempt, and the repeat is BUS_CONFLICT.
    */
   msgId?: string;
 }
 
 export interface WatchOptions {
-  /** Key filter in the bucket's own terms: `spoof.>`, `*`. Default all. */
+  /** Key filter within the bucket: `spoof.>`, `*`. Default: all keys. */
   filter?: string;
-  /** Newest value of each key first, then every change, tombstones too. */
+  /** Receives the newest value of each key, then every change, tombstones included. */
   onEntry: (entry: KvEntry) => void | Promise<void>;
-  /** When all that was there has been told: once, and again after each onRemade. */
+  /** Called after the initial values: once, and again after each `onRecreated`. */
   onSynced?: () => void;
-  /** As of consumeOrdered: revisions begin again, and a key that the new bucket has not is not told. */
+  /** As in consumeOrdered: revisions restart. Keys that the new bucket lacks are not reported. */
   onRecreated?: () => void;
   signal: AbortSignal;
-  /** Only keys, revisions, times and headers: values come empty. */
+  /** Only keys, revisions, times and headers; values are empty. */
   headersOnly?: boolean;
 }
 
 const KEY = /^[-/=\w]+(\.[-/=\w]+)*$/;
 
-/** A writer with the right to a whole bucket can store under a subject that is no key, wildcards included. No reader of ours acts on it. */
+/**
+ * A writer with permission for a whole bucket can store under a subject that is not a valid key,
+ * wildcards included. Readers skip such entries.
+ */
 export const isKey = (key: string): boolean => KEY.test(key);
 
 function checkKey(key: string): void {
-  if (!isKey(key)) throw new BusError('BUS_REFUSED', `"${key}" is not a key`);
+  if (!isKey(key)) throw new BusError('BUS_REFUSED', `"${key}" is not a valid key`);
 }
 
-/** Reads a bucket's message. `prefix` is `$KV.<bucket>.` or where it was republished. */
+/** Parses a message of a bucket. `prefix` is `$KV.<bucket>.` or the republish destination. */
 export function entryOf(message: StreamMessage, prefix: string): KvEntry {
   const operation = message.headers?.get(OPERATION) ?? '';
   return {
@@ -84,11 +94,11 @@ export function entryOf(message: StreamMessage, prefix: string): KvEntry {
 
 const isConflict = (error: unknown): boolean => error instanceof BusError && error.code === 'BUS_CONFLICT';
 
-/** For what stands under a key and was written by nobody. */
+/** Error for a key whose newest entry is an injected reply. */
 export const injectedReplyError = (bucket: string, key: string) =>
   new BusError(
     'BUS_MESSAGE',
-    `${bucket}/${key}: an answer of the server stands there, which somebody had sent to it: write the key again, and find out whose credential it was`,
+    `${bucket}/${key} holds an injected reply, a server response that a client redirected there: write the key again, and find out whose credential was used`,
   );
 
 export class Bucket {
@@ -104,32 +114,47 @@ export class Bucket {
     this.prefix = `$KV.${name}.`;
   }
 
-  /** Newest value; null when there is none or it was deleted. @throws BusError, BUS_MESSAGE when no client wrote what is there */
+  /**
+   * Newest value; null if the key does not exist or was deleted. @throws BusError; BUS_MESSAGE for
+   * an injected reply
+   */
   async get(key: string): Promise<KvEntry | null> {
     const entry = await this.newest(key);
     if (entry?.injected) throw injectedReplyError(this.name, key);
     return entry?.deleted ? null : entry;
   }
 
-  /** Newest entry of a key, a tombstone too: its revision is what the next write must expect. @throws BusError */
+  /**
+   * Newest entry of a key, tombstones included: the next write must expect its revision. @throws
+   * BusError
+   */
   async newest(key: string): Promise<KvEntry | null> {
     checkKey(key);
     const message = await getLastMessage(this.bus, this.stream, this.prefix + key);
     return message && entryOf(message, this.prefix);
   }
 
-  /** The first entry at or after a revision under a filter: walks a bucket without a consumer. @throws BusError */
+  /**
+   * First entry at or after a revision under a filter. Walks a bucket without a consumer. @throws
+   * BusError
+   */
   async next(revision: number, filter = '>'): Promise<KvEntry | null> {
     const message = await getNextMessage(this.bus, this.stream, revision, this.prefix + filter);
     return message && entryOf(message, this.prefix);
   }
 
-  /** Writes and answers the new revision. @throws BusError BUS_CONFLICT, BUS_FULL, BUS_TOO_LARGE and what request throws */
+  /**
+   * Writes and returns the new revision. @throws BusError BUS_CONFLICT, BUS_FULL, BUS_TOO_LARGE and
+   * what request throws
+   */
   put(key: string, value: string | Uint8Array, options: PutOptions = {}): Promise<number> {
     return this.write(key, typeof value === 'string' ? Buffer.from(value, 'utf8') : value, options);
   }
 
-  /** Writes only when the key never was or was deleted. @throws BusError BUS_EXISTS and what put throws */
+  /**
+   * Writes only if the key never existed or was deleted. @throws BusError BUS_EXISTS and what put
+   * throws
+   */
   async create(key: string, value: string | Uint8Array, options: Pick<PutOptions, 'headers'> = {}): Promise<number> {
     const exists = (cause?: unknown) => new BusError('BUS_EXISTS', `${this.name}/${key} exists`, { cause });
     try {
@@ -146,7 +171,7 @@ export class Bucket {
     }
   }
 
-  /** Puts a tombstone. @throws BusError as put */
+  /** Writes a tombstone. @throws BusError as put */
   delete(key: string, options: PutOptions = {}): Promise<number> {
     return this.write(key, new Uint8Array(), { ...options, headers: { ...options.headers, [OPERATION]: 'DEL' } });
   }
@@ -170,7 +195,10 @@ export class Bucket {
     }
   }
 
-  /** The first entry of a key after a revision, where the server reports that there is one: the replica that is read may be behind. */
+  /**
+   * First entry of a key after a revision that the server reported. The replica that serves the
+   * read may lag behind.
+   */
   private async nextOf(key: string, revision: number): Promise<KvEntry | null> {
     for (let attempt = 0; ; attempt += 1) {
       const entry = await this.next(revision + 1, key);
@@ -179,9 +207,9 @@ export class Bucket {
     }
   }
 
-  /** Keys that have a value; not those under which something was planted. @throws BusError */
+  /** Keys with a value, injected replies excluded. @throws BusError */
   async keys(filter = '>'): Promise<string[]> {
-    // A stored subject with wildcards makes nats-server 2.10 deliver others twice.
+    // A stored subject with wildcards makes nats-server 2.10 deliver other messages twice.
     const keys = new Set<string>();
     await this.readAll('last-per-subject', filter, true, (entry) => {
       if (!entry.deleted && !entry.injected) keys.add(entry.key);
@@ -189,7 +217,7 @@ export class Bucket {
     return [...keys].sort();
   }
 
-  /** Newest entry of every key under a filter, but for what was planted. @throws BusError */
+  /** Newest entry of every key under a filter, injected replies excluded. @throws BusError */
   async entries(filter = '>'): Promise<KvEntry[]> {
     const entries = new Map<string, KvEntry>();
     await this.readAll('last-per-subject', filter, false, (entry) => {
@@ -198,7 +226,7 @@ export class Bucket {
     return [...entries.values()];
   }
 
-  /** All that the bucket keeps of a key, oldest first, tombstones too. @throws BusError */
+  /** All stored entries of a key, oldest first, tombstones included. @throws BusError */
   async history(key: string): Promise<KvEntry[]> {
     const entries: KvEntry[] = [];
     await this.readAll('all', key, false, (entry) => {
@@ -214,8 +242,8 @@ export class Bucket {
     onEntry: (entry: KvEntry) => void,
   ): Promise<void> {
     const end = new AbortController();
-    // Silence, not size, is what is too long.
-    const silent = new BusError('BUS_TIMEOUT', `${this.name}: nothing came within ${this.bus.timeoutMs} ms`);
+    // The deadline limits the time between two messages, not the size of the bucket.
+    const silent = new BusError('BUS_TIMEOUT', `${this.name}: no message within ${this.bus.timeoutMs} ms`);
     const deadline = setTimeout(() => end.abort(silent), this.bus.timeoutMs);
     try {
       await consumeOrdered(this.bus, this.stream, {
@@ -236,7 +264,10 @@ export class Bucket {
     if (end.signal.reason === silent) throw silent;
   }
 
-  /** Tells every value and then every change until the signal aborts; goes on over restarts. @throws as consumeOrdered */
+  /**
+   * Reports every value and then every change until the signal aborts. Survives restarts. @throws
+   * as consumeOrdered
+   */
   watch(options: WatchOptions): Promise<void> {
     let synced = false;
     return consumeOrdered(this.bus, this.stream, {
@@ -261,7 +292,7 @@ export class Bucket {
   }
 }
 
-/** Binds to a bucket that exists; asks the server nothing. */
+/** Returns a handle without a request to the server. The bucket must exist. */
 export function openBucket(bus: Bus, name: string): Bucket {
   return new Bucket(bus, name);
 }

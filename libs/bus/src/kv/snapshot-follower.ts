@@ -1,11 +1,11 @@
 /**
- * Common part of the readers of snapshot.ts: a push announces a change at once, and reads confirm it, one at a time.
+ * Base of the readers in snapshot.ts: pushes announce changes at once, and reads confirm them.
  *
- * Data path: stream of a bucket → here → SnapshotReader, BucketReader → collector. Invariants: a reader publishes an entry only when its
- * revision is above the last one of its key, within one *lineage*: the life of one stream. A stream that was recreated, or restored from
- * an older backup, counts its revisions from below; then the reader forgets what it published, calls `onRestart`, and publishes what the
- * bus holds now. A push counts only if the server took it from this bucket and this key (`sourcedMessage`). Bounds: one read at a time;
- * re-reads are spread by a fifth, so that the collectors of a cluster do not ask at the same moment.
+ * A reader delivers an entry only if its revision is above the last delivered one of its key,
+ * within one lineage: the life of one stream. A stream that was recreated or restored from an older
+ * backup restarts its revisions. The reader then calls `onRecreated` and delivers what the bus
+ * holds now. A push counts only if the server took it from this bucket and key (`sourcedMessage`).
+ * Limits: one read at a time; re-reads are spread by 20 % so that collectors do not read in step.
  */
 import type { Msg, Subscription } from '@nats-io/nats-core';
 import type { Bus, BusStatus } from '../connection/connect.ts';
@@ -14,15 +14,18 @@ import { sourcedMessage } from '../streams/direct.ts';
 import { pushSubject } from '../topology/subjects.ts';
 import { type Bucket, entryOf, injectedReplyError, isKey, type KvEntry, openBucket } from './bucket.ts';
 
-/** How old a value may be when every push was lost and the connection never broke. */
+/** Maximum age of a value if every push was lost and the connection never broke. */
 const DEFAULT_REREAD_MS = 30_000;
-/** After a failed read; the next reconnect reads at once anyway. */
+/** Wait after a failed read. A reconnect reads at once. */
 const RETRY_MS = 1_000;
 
-/** Keys that a BucketReader follows. Above it the bucket is not a small one, and a key is left out with an error each time it changes. */
+/**
+ * Limit of keys that a BucketReader follows. Each change of a key beyond it is reported as an
+ * error.
+ */
 export const MAX_KEYS = 10_000;
 
-/** What was told of a key last. */
+/** Position of the last delivered entry of a key. */
 export interface Delivered {
   revision: number;
   timestampMicros: number;
@@ -31,18 +34,21 @@ export interface Delivered {
 export interface FollowerOptions {
   rereadMs?: number;
   /**
-   * The stream is another than the one that was read before. Called before anything of it is told: revisions begin again, and so do
-   * any that the values carry themselves. What was told stands until it is told anew.
+   * The stream was recreated. Called before anything of it is delivered: revisions restart, and so
+   * do revisions inside the values. Delivered values stay in force until they are delivered again.
    */
   onRecreated?: () => void;
-  /** A read or a callback failed; the reader goes on. */
+  /** A read or a callback failed. The reader continues. */
   onError?: (error: unknown) => void;
 }
 
-/** Connections of a collector: pushes arrive in another account than the one that reads (accounts.ts). */
+/**
+ * Connections of a collector. Pushes arrive in another account than the one that reads
+ * (accounts.ts).
+ */
 export interface FollowerBuses {
   reads: Bus;
-  /** May connect later: until then only reads find changes. Its owner handles a rejection. */
+  /** May connect later; until then only reads detect changes. The owner handles a rejection. */
   pushes: Bus | Promise<Bus>;
 }
 
@@ -53,7 +59,7 @@ export abstract class SnapshotFollower {
   protected readonly bucket: Bucket;
   private readonly options: FollowerOptions;
   private readonly rereadMs: number;
-  /** Before a read that failed or was doubtful is made again. */
+  /** Wait before a failed or doubtful read is repeated. */
   protected readonly retryMs: number;
   private readonly pushFilter: string;
   private readonly statusListener = (status: BusStatus) => this.onStatus(status);
@@ -62,15 +68,15 @@ export abstract class SnapshotFollower {
   private reading = false;
   private again = false;
   protected closed = false;
-  /** Changes told by push that followed on none that was told: pushes before them were lost. */
+  /** Pushed changes whose predecessor was not delivered: pushes before them were lost. */
   gaps = 0;
-  /** Messages on the push subject that were no pushes. */
+  /** Messages on the push subject that are not pushes of this bucket. */
   refused = 0;
-  /** Streams that turned out to be another than before. */
+  /** Times that the stream turned out to be recreated. */
   restarts = 0;
-  /** Reads that were made to be sure. */
+  /** Confirming reads. */
   rereads = 0;
-  /** When it was last certain to have the newest, by performance.now(); 0 = never. */
+  /** Last time that a read confirmed the newest value, by performance.now(); 0 = never. */
   confirmedAtMs = 0;
 
   constructor(buses: FollowerBuses, bucket: string, filter: string, options: FollowerOptions) {
@@ -92,7 +98,7 @@ export abstract class SnapshotFollower {
     } else this.listen(pushes);
   }
 
-  /** Subscribes before the next read, so that no change is missed between them. */
+  /** Subscribes before the next read, so that no change between them is missed. */
   private listen(bus: Bus): void {
     if (this.closed) return;
     this.pushes = bus;
@@ -109,7 +115,7 @@ export abstract class SnapshotFollower {
           this.onPush(message);
           return;
         }
-        // The server refused it, and a refused subscription is gone: the re-read timer is what remains.
+        // A refused subscription no longer exists; only the re-read timer remains.
         this.subscription = null;
         this.report(toBusError(error, this.pushFilter));
       },
@@ -133,7 +139,7 @@ export abstract class SnapshotFollower {
     if (!message || push.subject !== pushSubject(this.bucket.name, message.subject.slice(prefix.length))) {
       this.refused += 1;
       this.report(
-        new BusError('BUS_MESSAGE', `${push.subject}: refused a message that is no push of ${this.bucket.name}`),
+        new BusError('BUS_MESSAGE', `${push.subject}: refused a message that is not a push of ${this.bucket.name}`),
       );
       return;
     }
@@ -141,14 +147,16 @@ export abstract class SnapshotFollower {
     const previous = Number(push.headers?.last('Nats-Last-Sequence'));
     const before = this.revisionOf(entry.key);
     if (before !== null && previous > before) this.gaps += 1;
-    const told = this.deliveredOf(entry.key);
-    if (told && isOtherLineage(told, entry, previous)) this.onOtherLineage(entry);
+    const delivered = this.deliveredOf(entry.key);
+    if (delivered && isOtherLineage(delivered, entry, previous)) this.onOtherLineage(entry);
     else this.accept(entry);
-    // Older by number and younger by time: a clock, or a lineage that began anew. A read tells.
-    if (told && entry.revision < told.revision && entry.timestampMicros > told.timestampMicros) this.reread();
+    // A lower revision with a later time: the clock moved, or the stream was recreated. A read
+    // decides.
+    if (delivered && entry.revision < delivered.revision && entry.timestampMicros > delivered.timestampMicros)
+      this.reread();
   }
 
-  /** Forgets what was told and says so. */
+  /** Drops all positions and calls `onRecreated`. */
   protected startOver(): void {
     this.restarts += 1;
     this.reset();
@@ -159,7 +167,7 @@ export abstract class SnapshotFollower {
     }
   }
 
-  /** Tells an entry when it is newer than what was told. */
+  /** Delivers an entry that is newer than the last delivered one. */
   protected accept(entry: KvEntry): void {
     if (this.closed || !isKey(entry.key) || entry.revision <= (this.deliveredOf(entry.key)?.revision ?? 0)) return;
     if (entry.injected) {
@@ -178,7 +186,7 @@ export abstract class SnapshotFollower {
     }
   }
 
-  /** Reads now, or once more after the read that is under way. */
+  /** Reads now, or once more after the current read. */
   reread(): void {
     if (this.closed) return;
     if (this.reading) {
@@ -224,24 +232,28 @@ export abstract class SnapshotFollower {
     if (this.pushes?.nc.isClosed() === false) this.subscription?.unsubscribe();
   }
 
-  /** Reads what is newer than what is known and takes it. Doubtful: the answer is older than what is known, and is to be asked for again soon. */
+  /**
+   * Reads and accepts newer entries. Doubtful: the response is older than what was delivered, and
+   * the read must be repeated soon.
+   */
   protected abstract read(): Promise<'certain' | 'doubtful'>;
-  /** A push that can only come from another stream than what was told. */
+  /** A push that can only come from another lineage. */
   protected abstract onOtherLineage(entry: KvEntry): void;
   protected abstract deliveredOf(key: string): Delivered | null;
-  /** Revision told of a key, 0 when the key is known not to have been there; null when nothing is known yet. */
+  /** Delivered revision of a key; 0 if the key is known not to exist; null if unknown. */
   protected abstract revisionOf(key: string): number | null;
   protected abstract reset(): void;
-  /** False when there is no room for it. */
+  /** False if there is no room for another key. */
   protected abstract recordDelivery(entry: KvEntry): boolean;
   protected abstract deliver(entry: KvEntry): void;
 }
 
 /**
- * True when an entry cannot be of the stream that `told` was of: the same number at another time, or a higher one whose predecessor on
- * the subject, as the server names it, is below the one that was told. A time that could not be read (NaN) tells nothing.
+ * True if an entry cannot belong to the same stream as the delivered one: the same revision at
+ * another time, or a higher revision whose predecessor on the subject is below the delivered one.
+ * An unreadable time (NaN) indicates nothing.
  */
-export function isOtherLineage(told: Delivered, entry: Delivered, previous?: number): boolean {
-  if (entry.revision === told.revision) return Math.abs(entry.timestampMicros - told.timestampMicros) > 0;
-  return entry.revision > told.revision && previous !== undefined && previous < told.revision;
+export function isOtherLineage(delivered: Delivered, entry: Delivered, previous?: number): boolean {
+  if (entry.revision === delivered.revision) return Math.abs(entry.timestampMicros - delivered.timestampMicros) > 0;
+  return entry.revision > delivered.revision && previous !== undefined && previous < delivered.revision;
 }

@@ -1,10 +1,11 @@
 /**
- * Following a key or a bucket without a consumer on the server.
+ * Readers that follow a key or a small bucket without a consumer on the server.
  *
- * Place in the path: bailiff_pods, bailiff_quarantine and bailiff_config → follow.ts → here → every collector. A consumer for each of
- * thousands of nodes is what brings clusters down. Invariants: follow.ts; a lost push is made good by the next one, by a reconnect, or
- * by the re-read, whichever is first. While the bus is away the last value stands, and so it does while an answer is older than what
- * was told: in a cluster a replica that is a moment behind may have given it, so it is believed at the MAX_DOUBTS-th time in a row.
+ * Every collector follows bailiff_pods, bailiff_quarantine and bailiff_config with them: a consumer
+ * for each of thousands of nodes would overload the cluster. The next push, a reconnect or the
+ * re-read corrects a lost push. While the bus is unavailable, the last value stays in force. It
+ * also stays while a response is older, because a replica may lag: an older response counts from
+ * the MAX_DOUBTS-th time in a row.
  */
 
 import { BusError } from '../connection/errors.ts';
@@ -19,17 +20,19 @@ import {
   SnapshotFollower,
 } from './snapshot-follower.ts';
 
-/** Reads in a row, a second apart, that must say the same before it is believed that what was told is no more. */
+/**
+ * Consecutive older responses, a second apart, after which the delivered value is considered gone.
+ */
 export const MAX_DOUBTS = 5;
 
 export interface SnapshotOptions extends FollowerOptions {
-  /** Each newer value, a tombstone too (`deleted`). */
+  /** Receives each newer value, tombstones included (`deleted`). */
   onSnapshot: (entry: KvEntry) => void;
-  /** The key was read and is not there. Told once, until it is. */
+  /** The key does not exist. Called once until it does. */
   onMissing?: () => void;
 }
 
-/** Follows one key. Starts at once; whoever makes it closes it. */
+/** Follows one key. Starts at once; the caller closes it. */
 export class SnapshotReader extends SnapshotFollower {
   private readonly key: string;
   private readonly snapshotOptions: SnapshotOptions;
@@ -45,7 +48,7 @@ export class SnapshotReader extends SnapshotFollower {
     this.begin();
   }
 
-  /** Revision of the value that was told last; 0 = none. */
+  /** Revision of the last delivered value; 0 = none. */
   get revision(): number {
     return this.delivered?.revision ?? 0;
   }
@@ -59,7 +62,7 @@ export class SnapshotReader extends SnapshotFollower {
     }
     if (this.delivered && (entry === null || entry.revision < this.delivered.revision)) {
       const now = performance.now();
-      // A connection that breaks and comes again reads more often than that; a replica needs time, not questions.
+      // A flapping connection reads more often than that, but a replica needs time to catch up.
       if (this.doubts > 0 && now < this.doubtedAtMs + this.retryMs) return 'doubtful';
       this.doubtedAtMs = now;
       this.doubts += 1;
@@ -75,7 +78,7 @@ export class SnapshotReader extends SnapshotFollower {
     }
     return 'certain';
   }
-  /** A push comes from the leader: nobody is behind. */
+  /** A push comes from the leader, so no replica lag is involved. */
   protected override onOtherLineage(entry: KvEntry): void {
     this.startOver();
     this.accept(entry);
@@ -101,22 +104,28 @@ export class SnapshotReader extends SnapshotFollower {
 }
 
 export interface BucketReaderOptions extends FollowerOptions {
-  /** Each newer value of each key, a tombstone too (`deleted`). */
+  /** Receives each newer value of each key, tombstones included (`deleted`). */
   onEntry: (entry: KvEntry) => void;
-  /** When all that was there at the start has been told, and again after each restart. A key that the new stream has not is not told. */
+  /**
+   * Called when the initial values are delivered, and again after each restart. Keys that the new
+   * stream lacks are not delivered.
+   */
   onSynced?: () => void;
 }
 
-/** Follows all keys of a small bucket under a filter. Starts at once; whoever makes it closes it. */
+/** Follows all keys of a small bucket under a filter. Starts at once; the caller closes it. */
 export class BucketReader extends SnapshotFollower {
   private readonly filter: string;
   private readonly bucketOptions: BucketReaderOptions;
   private readonly delivered = new Map<string, Delivered>();
   /** Everything up to this revision was read; null before the first read. */
   private cursor: number | null = null;
-  /** When the stream was made, as the server says: another time is another stream. */
+  /** Creation time of the stream. Another time means another stream. */
   private created = '';
-  /** Highest revision that was received. Above the stream's last it came from another stream, or from no stream. */
+  /**
+   * Highest received revision. If it is above the stream's last one, the stream was recreated or
+   * the entry is not from it.
+   */
   private newest = 0;
 
   constructor(buses: FollowerBuses, bucket: string, filter: string, options: BucketReaderOptions) {
@@ -128,7 +137,7 @@ export class BucketReader extends SnapshotFollower {
 
   protected override async read(): Promise<'certain'> {
     if (this.cursor !== null) {
-      // From the stream's leader, so that nobody is behind.
+      // The stream leader responds, so no replica lag is involved.
       const { created, state } = await streamInfo(this.bus, `KV_${this.bucket.name}`);
       if (created === this.created && state.last_seq >= Math.max(this.cursor, this.newest)) {
         await this.readOn(this.cursor);
@@ -150,7 +159,10 @@ export class BucketReader extends SnapshotFollower {
     }
   }
 
-  /** The list of keys in one answer, then each key's newest: a walk would meet the whole history of each. */
+  /**
+   * Reads the list of keys in one response, then the newest entry of each. Walking the stream would
+   * read all history.
+   */
   private async readFirst(): Promise<void> {
     const prefix = `$KV.${this.bucket.name}.`;
     const info = await streamInfo(this.bus, `KV_${this.bucket.name}`, { subjects_filter: prefix + this.filter });
@@ -159,14 +171,14 @@ export class BucketReader extends SnapshotFollower {
       const entry = isKey(key) ? await this.bucket.newest(key) : null;
       if (entry) this.accept(entry);
       else if (!isKey(key))
-        this.report(new BusError('BUS_MESSAGE', `${this.bucket.name}: ignored ${subject}: it is no key`));
+        this.report(new BusError('BUS_MESSAGE', `${this.bucket.name}: ignored ${subject}: it is not a valid key`));
     }
     this.cursor = info.state.last_seq;
     this.created = info.created;
     this.bucketOptions.onSynced?.();
   }
 
-  /** Taken if it is newer; the read finds out about the stream and tells all of it. */
+  /** Accepts the entry if it is newer. The read then detects the stream and delivers all of it. */
   protected override onOtherLineage(entry: KvEntry): void {
     this.accept(entry);
     this.reread();

@@ -1,9 +1,9 @@
 /**
- * How a service comes onto the bus: connected, and everything there that it works on.
+ * Connects a service to the bus and waits for the streams that it needs.
  *
- * Place in the path: services begin here; a collector and bus-auth, which work without what others set up, take connectBus. Invariants: a
- * service waits for whatever time or somebody else may heal, is not ready meanwhile, and says what it waits for, once for each reason; it
- * never waits without a word. What the service has for this comes as `BusService`: the bus knows no process frame.
+ * A collector and bus-auth work without streams and call connectBus instead. A service retries
+ * everything that time or an operator may heal. Meanwhile it is not ready and reports each reason
+ * once. libs/service implements `BusService`: the bus does not depend on the process frame.
  */
 import { type Bus, type BusOptions, connectBus, isConnected, onLoginRefused } from '../connection/connect.ts';
 import type { BusError } from '../connection/errors.ts';
@@ -14,13 +14,17 @@ import { type WaitingService, waitForTopology } from './wait-for-topology.ts';
 export interface BusService extends WaitingService {
   /** Adds a step to the shutdown. */
   onStop(name: string, step: () => Promise<void>): void;
-  /** Called when the bus starts to reject the login, at start or later. The client retries with the current content of the file. */
+  /**
+   * Called when the bus starts to reject the login, at start or later. Retries read the file again.
+   */
   onLoginRefused(error: BusError): void;
 }
 
 /**
- * Connects, however long that takes, and resolves when the streams are there; a bucket's is `KV_<bucket>`. The service's way down drains the bus.
- * @throws BusError that nothing heals (BUS_PERMISSION); the signal's reason when it aborts first
+ * Connects without a time limit and resolves when the streams exist; a bucket's stream is
+ * `KV_<bucket>`. The service's shutdown drains the bus.
+ * @throws BusError that time does not heal (BUS_PERMISSION); the signal's reason when it aborts
+ * first
  */
 export async function connectService(
   service: BusService,

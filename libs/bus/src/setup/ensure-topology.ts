@@ -1,9 +1,10 @@
 /**
- * Makes the streams, buckets and the registered schemas as topology.ts says, and checks the horizon.
+ * Creates or updates streams, buckets and registered schemas as topology.ts defines, and checks the
+ * retention horizon.
  *
- * Place in the path: run once by the admin identity (lab, installer); the apps only check. Idempotent: what is there and right is
- * left alone, what differs is updated, what cannot be updated is BUS_TOPOLOGY, and what would become less is BUS_SHRINK unless that is
- * wanted (topology-plan.ts decides).
+ * The admin identity runs it once (lab, installer); apps only check. It is idempotent: matching
+ * streams are left alone, others are updated. A setting that cannot be updated is BUS_TOPOLOGY. A
+ * lower limit is BUS_SHRINK unless `shrink` is set (topology-plan.ts decides).
  */
 
 import { CURRENT_SCHEMAS, fingerprintHex, RELEASED_SCHEMAS } from '@bailiff/schemas';
@@ -31,10 +32,13 @@ import {
   replicasText,
 } from '../topology/topology-plan.ts';
 
-/** Streams that are there, by name. */
+/** Existing streams by name. */
 type Found = Map<string, StreamInfo>;
 
-/** Whether all that is wanted is there; what the server adds of its own does not matter, except to a list. */
+/**
+ * Whether `found` has all that is wanted. Fields that the server adds do not matter, except in
+ * lists.
+ */
 function covers(found: unknown, wanted: unknown): boolean {
   if (typeof wanted !== 'object' || wanted === null)
     return found === wanted || (wanted === false && found === undefined);
@@ -43,7 +47,7 @@ function covers(found: unknown, wanted: unknown): boolean {
   return Object.entries(wanted).every(([key, value]) => covers((found as Record<string, unknown>)[key], value));
 }
 
-/** What the server has; null when there is no such stream. */
+/** null if the stream does not exist. */
 async function foundStream(bus: Bus, name: string): Promise<StreamInfo | null> {
   try {
     return await streamInfo(bus, name);
@@ -76,7 +80,7 @@ async function putStream(bus: Bus, config: WantedStream, found: StreamInfo | nul
   }
 }
 
-/** How many messages of a stream are older than a time. Asks through a consumer that goes at once. */
+/** Number of messages older than a time, counted by a consumer that is deleted at once. */
 async function countOlder(bus: Bus, info: StreamInfo, beforeMs: number): Promise<number> {
   const { name } = info.config;
   if (info.state.messages === 0 || Date.parse(info.state.first_ts) >= beforeMs) return 0;
@@ -94,7 +98,7 @@ async function countOlder(bus: Bus, info: StreamInfo, beforeMs: number): Promise
   return info.state.messages - consumer.num_pending;
 }
 
-/** Each loss in a sentence. */
+/** One sentence for each loss. */
 async function lossTexts(bus: Bus, losses: readonly Loss[], found: Found, nowMs: number): Promise<string[]> {
   const replicas = losses.filter(({ limit }) => limit === 'num_replicas');
   const texts = replicas.length > 0 ? [replicasText(replicas)] : [];
@@ -107,7 +111,7 @@ async function lossTexts(bus: Bus, losses: readonly Loss[], found: Found, nowMs:
   return texts;
 }
 
-/** Puts schema texts under their fingerprints; those that are there stay. Admin identity. */
+/** Stores schemas under their fingerprints; existing ones stay. Admin identity. */
 export async function registerSchemas(bus: Bus, texts: readonly string[]): Promise<void> {
   const bucket = openBucket(bus, SCHEMAS_BUCKET);
   for (const text of texts) {
@@ -122,18 +126,19 @@ export async function registerSchemas(bus: Bus, texts: readonly string[]): Promi
 }
 
 export interface TopologyReport {
-  /** What is in force now. */
+  /** Options in force now. */
   options: ChosenTopology;
-  /** Streams that were made, and that were changed. */
+  /** Names of created and of changed streams. */
   created: string[];
   changed: string[];
-  /** What was given up, a sentence each; empty without `shrink`. */
+  /** One sentence for each lowered limit; empty without `shrink`. */
   losses: string[];
 }
 
 /**
- * Creates or updates everything on the bus. Needs the admin identity. What is not given stays as it is there, and nothing becomes less
- * without `shrink`: that is refused before anything is changed.
+ * Creates or updates all streams, buckets, consumers and schemas. Needs the admin identity. Options
+ * that are not set keep their current value. Without `shrink` a lower limit fails before any
+ * change.
  * @throws BusError BUS_SHRINK, BUS_TOPOLOGY, BUS_FULL and what request throws
  */
 export async function ensureTopology(bus: Bus, options: TopologyOptions = {}): Promise<TopologyReport> {
@@ -145,14 +150,15 @@ export async function ensureTopology(bus: Bus, options: TopologyOptions = {}): P
   const plan = planTopology(new Map([...found].map(([name, { config }]) => [name, config])), options);
   const losses = plan.refused || options.shrink ? await lossTexts(bus, plan.losses, found, Date.now()) : [];
   if (plan.refused) {
-    throw new BusError('BUS_SHRINK', ['nothing was changed, because less would be kept:', ...losses].join('\n'));
+    throw new BusError('BUS_SHRINK', ['nothing was changed, because limits would decrease:', ...losses].join('\n'));
   }
   const report: TopologyReport = { options: plan.options, created: [], changed: [], losses };
   for (const config of plan.streams) {
     const before = found.get(config.name) ?? null;
     if (await putStream(bus, config, before)) (before ? report.changed : report.created).push(config.name);
   }
-  // Made again as it is: the server takes the same configuration as no change, and its position stays.
+  // Created again: the server treats an identical configuration as no change, and the position
+  // stays.
   for (const { stream, config } of consumerConfigs()) {
     const subject = `$JS.API.CONSUMER.CREATE.${stream}.${config.durable_name}.${config.filter_subject}`;
     await apiRequest(bus, subject, { stream_name: stream, config });
@@ -169,16 +175,18 @@ export interface HorizonReport {
   violationsMaxAgeMs: number;
   longestTimespanMs: number;
   requiredMs: number;
-  /** 0 = kept for ever. */
+  /** 0 = no age limit. */
   verdictsMaxAgeMs: number;
   responsesMaxAgeMs: number;
-  /** One sentence for each stream that keeps too little. */
+  /** One sentence for each stream with too short a retention. */
   problems: string[];
 }
 
 /**
- * Whether VERDICTS and RESPONSES keep long enough for a replay of VIOLATIONS to find every verdict that it gave before.
- * @param longestTimespanMs of the rules in force; by default what VIOLATIONS was made for
+ * Whether VERDICTS and RESPONSES are kept long enough for a replay of VIOLATIONS to find every
+ * earlier verdict.
+ * @param longestTimespanMs of the rules in force; default: the timespan that VIOLATIONS was created
+ * for
  */
 export async function checkHorizon(bus: Bus, longestTimespanMs?: number): Promise<HorizonReport> {
   const [violations, verdicts, responses] = await Promise.all(
@@ -206,7 +214,7 @@ export async function checkHorizon(bus: Bus, longestTimespanMs?: number): Promis
   };
 }
 
-/** The same as a check at start. @throws BusError BUS_HORIZON */
+/** checkHorizon as a check at start. @throws BusError BUS_HORIZON */
 export async function requireHorizon(bus: Bus, longestTimespanMs?: number): Promise<HorizonReport> {
   const report = await checkHorizon(bus, longestTimespanMs);
   if (!report.ok) throw new BusError('BUS_HORIZON', report.problems.join('; '));

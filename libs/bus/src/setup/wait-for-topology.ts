@@ -1,8 +1,9 @@
 /**
- * Waiting until the bus has been set up: in a cluster everything starts at once, and the streams come with the set-up.
+ * Waits until the bus is set up. In a cluster all components start at once, and the setup Job
+ * creates the streams.
  *
- * Place in the path: connectService asks it after connectBus. Invariants: until then the check `topology` says what is missing and what makes it; what
- * time does not heal (rights, a wrong user) is thrown at once.
+ * Until then the readiness check `topology` names what is missing and the remedy. Errors that time
+ * does not heal (permissions, wrong user) are thrown at once.
  */
 import type { Bus } from '../connection/connect.ts';
 import { BusError, toBusError } from '../connection/errors.ts';
@@ -17,10 +18,10 @@ export interface WaitingService {
   /** Adds a readiness check. */
   health: { ready(name: string, check: () => true | string): void };
   /** Called when the service starts to wait, and again each time the reason changes. */
-  onWait(what: 'the bus' | 'the set-up of the bus', error: BusError): void;
+  onWait(what: 'the bus' | 'the setup of the bus', error: BusError): void;
 }
 
-/** What time, or somebody who sets the bus up, may heal. */
+/** Errors that time or the setup of the bus may heal. */
 const RETRIED = new Set(['BUS_NO_STREAM', 'BUS_TIMEOUT', 'BUS_UNREACHABLE']);
 
 async function checkStream(bus: Bus, stream: string): Promise<void> {
@@ -36,19 +37,22 @@ async function checkStream(bus: Bus, stream: string): Promise<void> {
   }
 }
 
-/** Resolves when all are there. @throws BusError that nothing heals; the signal's reason when it aborts first */
+/**
+ * Resolves when all streams exist. @throws BusError that time does not heal; the signal's reason
+ * when it aborts first
+ */
 export async function waitForTopology(bus: Bus, streams: readonly string[], service: WaitingService): Promise<void> {
-  let reason = 'not looked at yet';
+  let reason = 'not checked yet';
   service.health.ready('topology', () => reason === '' || reason);
   for (let attempt = 0; reason !== ''; attempt += 1) {
     try {
       for (const stream of streams) await checkStream(bus, stream);
       reason = '';
     } catch (cause) {
-      const error = toBusError(cause, 'the set-up of the bus');
+      const error = toBusError(cause, 'the setup of the bus');
       service.signal.throwIfAborted();
       if (!RETRIED.has(error.code)) throw error;
-      if (error.message !== reason) service.onWait('the set-up of the bus', error);
+      if (error.message !== reason) service.onWait('the setup of the bus', error);
       reason = error.message;
       await pause(backoffMs(attempt), service.signal);
     }

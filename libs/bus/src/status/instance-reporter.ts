@@ -1,9 +1,11 @@
 /**
- * Publishes the status of an instance of a service: at once when its readiness or its configuration changes, and every INSTANCE_STATUS_MS.
+ * Publishes the status of a service instance: on a change of readiness or configuration, and every
+ * INSTANCE_STATUS_MS.
  *
- * Place in the path: correlator, responder, ipam-sync, siem-relay → `bailiff_services` → status, doctor. Best effort: a put that fails is reported and
- * the next one holds more. A process that hangs, and one that the bus does not answer, publishes nothing: its silence is what readers see.
- * Bounds: one put in flight; what changes meanwhile goes with the next.
+ * correlator, responder, ipam-sync and siem-relay write to `bailiff_services`; status and doctor
+ * read it. Best effort: a failed put is reported, and the next one carries the newer status. A
+ * hanging process and one without a bus publish nothing, and readers notice the missing updates.
+ * Limit: one put in flight; later changes go into the next.
  */
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
@@ -20,29 +22,29 @@ import { type Bucket, openBucket } from '../kv/bucket.ts';
 import { type ProgressSource, ProgressWatch } from './stream-progress.ts';
 
 export const SERVICES_BUCKET = 'bailiff_services';
-/** How often readiness is looked at, so that a change is published at once. */
+/** Interval of readiness checks, so that a change is published soon. */
 const READY_CHECK_MS = 1_000;
 
 export interface InstanceReporterOptions {
   bus: Bus;
-  /** `correlator`, `responder`, `ipam-sync`, `siem-relay`: also its identity on the bus. */
+  /** `correlator`, `responder`, `ipam-sync` or `siem-relay`: also its identity on the bus. */
   service: string;
   version: string;
   nowMs(): number;
-  /** Newest sequence of CONFIG_LOG that was taken; 0 of who does not read it. */
+  /** Newest applied sequence of CONFIG_LOG; 0 if the service does not read it. */
   configRevision(): number;
-  /** Keys whose newest value is not in force here, with the reason. */
+  /** Keys whose newest value is not in force, with the reason. */
   refused(): Iterable<readonly [key: string, reason: string]>;
-  /** Its readiness checks: "ok" or the reason, by name. */
+  /** Readiness checks by name: "ok" or the reason. */
   ready(): Promise<{ ok: boolean; checks: Readonly<Record<string, string>> }>;
-  /** The streams whose work it does. */
+  /** The streams that the service processes. */
   progress?: readonly ProgressSource[];
-  /** Fields that only this service has. A `progress` of null: the work is another instance's. */
+  /** Fields of this service only. `progress: null` means that another instance does the work. */
   more?(): Pick<InstanceStatus, 'taints' | 'leads'> & { progress?: null };
   onError(error: Error): void;
 }
 
-/** `ipam-sync-0-3f2a91bc`: a key token that no other process has. */
+/** `ipam-sync-0-3f2a91bc`: a key token unique to this process. */
 function instanceName(): string {
   const host =
     hostname()
@@ -66,7 +68,7 @@ export class InstanceReporter {
   #again = false;
   #closed = false;
 
-  /** Tells at once; whoever makes it closes it. */
+  /** Reports at once; the caller closes it. */
   constructor(options: InstanceReporterOptions) {
     this.#o = options;
     this.#bucket = openBucket(options.bus, SERVICES_BUCKET);
@@ -81,12 +83,12 @@ export class InstanceReporter {
     this.report();
   }
 
-  /** Longest time that work has waited with no progress, as of the last status. */
+  /** Longest time without progress although work was waiting, as of the last status. */
   get stalledSeconds(): number {
     return Math.max(0, ...this.#progress.map(({ stalledMs }) => stalledMs)) / 1000;
   }
 
-  /** Something changed. Never throws. */
+  /** Publishes the current status, or once more after the put in flight. Never throws. */
   report(): void {
     if (this.#closed || !this.#o.bus.connected) return;
     if (this.#inFlight) {
@@ -131,7 +133,7 @@ export class InstanceReporter {
     }
   }
 
-  /** What was known before, when the bus does not say what the stream holds: the status itself may be stored all the same. */
+  /** The last known progress if the stream cannot be read; the status may still be stored. */
   #readProgress(watch: ProgressWatch): Promise<InstanceProgress | null> {
     return watch.read().catch((error: unknown) => {
       if (!this.#closed) this.#o.onError(toBusError(error, SERVICES_BUCKET));
@@ -159,7 +161,7 @@ export class InstanceReporter {
     };
   }
 
-  /** Publishes that it ended, with how far it came, while there is a bus. */
+  /** Publishes a final status with `stoppedAt` if the bus is connected. */
   async close(): Promise<void> {
     this.#closed = true;
     for (const timer of this.#timers) clearInterval(timer);

@@ -1,24 +1,24 @@
 /**
- * How far an instance has come with a stream, measured against what the bus holds: the instance's own view of what it was sent cannot show
- * that its consumer delivers nothing any more.
+ * Progress of an instance on a stream, measured against the stream on the bus.
  *
- * Place in the path: service → here → instance status and the metric `stalled_seconds`. Bounds: one STREAM.INFO a look and stream.
+ * The instance's own view cannot show that its consumer no longer delivers. The result is part of
+ * the instance status and the metric `stalled_seconds`. Cost: one STREAM.INFO per stream and read.
  */
 import type { InstanceProgress } from '@bailiff/schemas';
 import type { Bus } from '../connection/connect.ts';
 import { streamInfo } from '../streams/direct.ts';
 
 export interface Position {
-  /** Newest sequence that was handled; 0 before the first. */
+  /** Newest handled sequence; 0 before the first. */
   sequence: number;
-  /** When the bus stored that message; 0 when that is not known. */
+  /** When the bus stored that message; 0 if unknown. */
   timestampMicros: number;
 }
 
 export interface ProgressSource {
   stream: string;
   position(): Position;
-  /** What waits behind the position. Default: what the stream holds after it. */
+  /** Number of unprocessed messages. Default: messages in the stream after the position. */
   behind?(): number;
 }
 
@@ -26,9 +26,9 @@ export class ProgressWatch {
   readonly #bus: Bus;
   readonly #source: ProgressSource;
   readonly #monotonicMs: () => number;
-  /** As of the last look that the bus answered; null before it. */
+  /** Result of the last successful read; null before the first. */
   last: InstanceProgress | null = null;
-  /** The position at which work has waited since a look. */
+  /** Position that has not moved although work was waiting. */
   #stalled: { sequence: number; sinceMs: number } | null = null;
 
   constructor(bus: Bus, source: ProgressSource, monotonicMs: () => number = () => performance.now()) {
@@ -37,12 +37,12 @@ export class ProgressWatch {
     this.#monotonicMs = monotonicMs;
   }
 
-  /** How long work has waited with no progress, as of the last look. */
+  /** How long work has waited without progress, as of the last read. */
   get stalledMs(): number {
     return this.#stalled === null ? 0 : Math.round(this.#monotonicMs() - this.#stalled.sinceMs);
   }
 
-  /** @throws BusError when the bus does not say what the stream holds */
+  /** @throws BusError if the stream cannot be read */
   async read(): Promise<InstanceProgress> {
     const { stream } = this.#source;
     const held = this.#source.behind ? null : (await streamInfo(this.#bus, stream)).state;

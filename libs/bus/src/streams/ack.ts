@@ -1,4 +1,4 @@
-/** What a publish with acknowledgement is made of: the headers that go with it, and the answer. */
+/** Headers of an acknowledged publish, and the acknowledgement. */
 import { type MsgHdrs, headers as makeHeaders } from '@nats-io/nats-core';
 
 export interface PublishOptions {
@@ -6,7 +6,7 @@ export interface PublishOptions {
   headers?: Readonly<Record<string, string>>;
 }
 
-/** JetStream's answer to a publish. */
+/** JetStream's response to a publish. */
 export interface PubAck {
   seq: number;
   duplicate?: boolean;
@@ -15,7 +15,7 @@ export interface PubAck {
 
 export function headersOf(options: PublishOptions): MsgHdrs {
   const result = makeHeaders();
-  // Each name comes once, so nothing has to be looked for and taken out first, as `set` does.
+  // Each name occurs once, so `append` suffices. `set` would search for and remove earlier values.
   result.append('Nats-Msg-Id', options.msgId);
   for (const [name, value] of Object.entries(options.headers ?? {})) result.append(name, value);
   return result;

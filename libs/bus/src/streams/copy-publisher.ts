@@ -1,14 +1,17 @@
 /**
- * Copies of messages to subjects that no stream of ours takes: plain publish, held back by a round trip to the server now and then.
+ * Publishes copies of messages to subjects that no Bailiff stream captures (`bailiff replay --to`).
  *
- * Place in the path: `bailiff replay --to`. Nobody acknowledges such a message, so it is as sure as the connection: a connection that breaks is an
- * error of the next call, and so is a refusal by the server, which comes late. Bounds: BATCH messages on their way at once.
+ * Such messages get no ack. A lost connection is an error of the next call, and so is a refusal,
+ * which arrives late. A round trip after each BATCH messages limits what is in flight.
  */
 import { headers as newHeaders } from '@nats-io/nats-core';
 import type { Bus, BusStatus } from '../connection/connect.ts';
 import { BusError, toBusError } from '../connection/errors.ts';
 
-/** Between two round trips: enough to hide their time, few enough that a refusal is met soon. */
+/**
+ * Messages between two round trips: enough to hide the latency, few enough to notice a refusal
+ * soon.
+ */
 const BATCH = 256;
 
 export class CopyPublisher {
@@ -20,13 +23,16 @@ export class CopyPublisher {
     else if (status.type !== 'connected') this.#failure ??= new BusError('BUS_UNREACHABLE', 'the connection broke');
   };
 
-  /** Whoever makes it closes it. */
+  /** The caller closes it. */
   constructor(bus: Bus) {
     this.#bus = bus;
     bus.statusListeners.add(this.#listener);
   }
 
-  /** Sends one; a promise where it waits for the server. @throws BusError BUS_PERMISSION, BUS_UNREACHABLE, BUS_TOO_LARGE */
+  /**
+   * Sends one message. Returns a promise when it has to wait for the server. @throws BusError
+   * BUS_PERMISSION, BUS_UNREACHABLE, BUS_TOO_LARGE
+   */
   publish(subject: string, data: Uint8Array, fields: Readonly<Record<string, string>>): void | Promise<void> {
     if (this.#failure) throw this.#failure;
     const headers = newHeaders();
@@ -40,12 +46,12 @@ export class CopyPublisher {
     if (this.#sinceFlush >= BATCH) return this.flush();
   }
 
-  /** Resolves when the server has taken all that was sent. @throws as publish */
+  /** Resolves when the server has received everything. @throws as publish */
   async flush(): Promise<void> {
     this.#sinceFlush = 0;
     try {
       await this.#bus.nc.flush();
-      // A refusal comes before the answer to the first, and is told before the answer to the second.
+      // A refusal arrives before the first pong and is reported before the second.
       await this.#bus.nc.flush();
     } catch (cause) {
       throw this.#failure ?? toBusError(cause, 'flush');

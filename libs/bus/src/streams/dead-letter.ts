@@ -1,10 +1,10 @@
 /**
- * Where messages go that cannot be taken: unreadable, foreign, or given up, each with its reason and its bytes.
+ * Stores messages that cannot be processed (unreadable, refused, given up) with their reason.
  *
- * Place in the path: correlator and responder write; the CLI reads. Invariant: a message has one dead letter a reason, however
- * often and by however many replicas it is read: its subject holds stream, reason and sequence, and is stored once. Of a message above
- * MAX_LETTER_BYTES the beginning is kept, and `Bailiff-Size` says how much it was: letters of one node's rubbish must not push those of others out of the
- * stream, and the whole message is in its own stream.
+ * Correlator and responder write; the CLI reads. A message has one dead letter per reason, however
+ * many replicas read it: the subject holds stream, reason and sequence, and is stored once. A
+ * message above MAX_LETTER_BYTES is truncated and `Bailiff-Size` has its size, so that one node's
+ * large messages cannot push out the letters of others. The original stays in its stream.
  */
 
 import type { Bus } from '../connection/connect.ts';
@@ -19,26 +19,35 @@ export interface DeadLetter {
   subject: string;
   /** Stable, kebab-case: `foreign-pod`, `unknown-fingerprint`, `max-deliveries`. */
   reason: string;
-  /** One sentence for a person. */
+  /** One sentence for operators. */
   detail: string;
   data: Uint8Array;
   signal?: AbortSignal;
 }
 
-/** The reason that a typed error's code is: `UNKNOWN_FINGERPRINT` → `unknown-fingerprint`; `otherwise` of an error without one. Pure. */
+/**
+ * Reason from the code of a typed error: `UNKNOWN_FINGERPRINT` → `unknown-fingerprint`. `otherwise`
+ * is used without a code. Pure.
+ */
 export function reasonOf(error: unknown, otherwise: string): string {
   const { code } = error as { code?: unknown };
   return typeof code === 'string' ? code.toLowerCase().replaceAll('_', '-') : otherwise;
 }
 
-/** Headers are one line each and short. */
+/** Headers are single, short lines. */
 const MAX_DETAIL = 512;
-/** Of the message. A frame of 64 violations takes about 25 kB; 50,000 letters of 1 kB and 2,000 of this fit into the stream. */
+/**
+ * A frame of 64 violations takes about 25 kB. The stream holds 50,000 letters of 1 kB and 2,000 of
+ * this size.
+ */
 export const MAX_LETTER_BYTES = 64 * 1024;
-/** Kept free for headers where a server takes less; the longest is a subject, which is below 4 KiB. */
+/**
+ * Reserved for headers on a server with a lower limit. The longest header is a subject, below 4
+ * KiB.
+ */
 const HEADERS_BYTES = 8 * 1024;
 
-/** Stores it. @throws BusError as publishOnce */
+/** @throws BusError as publishOnce */
 export function deadLetter(bus: Bus, letter: DeadLetter): Promise<PublishOnceResult> {
   const subject = deadLetterSubject(letter.stream, letter.reason, letter.sequence);
   const { length } = letter.data;

@@ -1,11 +1,11 @@
 /**
- * Ordered reading of a stream by direct gets, without a consumer: for identities outside the core account, which must not create one
- * (who creates a consumer chooses the subject where JetStream delivers).
+ * Reads a stream in order by direct gets, for identities outside the core account. They must not
+ * create a consumer, because its creator chooses the subject where JetStream delivers.
  *
- * Data path: streams → here → bailiff command. It keeps the contract of consumeOrdered: stream order, each message once, resumed after
- * any interruption, a recreated stream read from its beginning. A server from 2.11 on sends BATCH messages a request; an older one sends
- * one, so reading is slower there. A replica that is behind answers "not found": the next poll asks again from the same sequence.
- * Bounds: BATCH_BYTES and BATCH messages in memory; one request at a time; a new message is noticed within POLL_MS.
+ * It keeps the contract of consumeOrdered (ordered.ts). A server from 2.11 on sends BATCH messages
+ * a request; an older one sends one, so reading is slower. A lagging replica responds "not found",
+ * and the next poll repeats the request. Limits: BATCH and BATCH_BYTES in memory; one batch at a
+ * time; a new message is noticed within POLL_MS.
  */
 import assert from 'node:assert';
 import type { StreamInfo } from '@nats-io/jetstream';
@@ -21,11 +21,11 @@ import { StreamPosition, TRANSIENT } from './stream-position.ts';
 const BATCH = 256;
 const BATCH_BYTES = 4 * 1024 ** 2;
 const POLL_MS = 200;
-/** Newest messages of subjects that are requested at once. */
+/** Concurrent requests for the newest message of a subject. */
 const LAST_AT_ONCE = 32;
-/** Messages that are requested at once, each by itself, of a server that sends no batches. */
+/** Concurrent requests to a server that sends no batches. */
 const SINGLE_AT_ONCE = 64;
-/** Subjects that one response of STREAM.INFO names at most. */
+/** Maximum number of subjects in one STREAM.INFO response. */
 const SUBJECTS_PER_PAGE = 100_000;
 
 export class DirectReader {
@@ -34,14 +34,14 @@ export class DirectReader {
   readonly #options: OrderedOptions;
   readonly #filter: string;
   readonly #position: StreamPosition;
-  /** The server sends one message a request: it is older than 2.11. */
+  /** The server is older than 2.11 and sends one message a request. */
   #single = false;
-  /** On such a server, which does not count them: messages under the filter that are not read yet, at most. */
+  /** Upper bound of unread messages under the filter; such a server does not report it. */
   #left: number | null = null;
 
   constructor(bus: Bus, stream: string, options: OrderedOptions) {
     const { filterSubjects = [], start } = options;
-    assert(filterSubjects.length <= 1, 'direct gets take one filter');
+    assert(filterSubjects.length <= 1, 'direct gets support one filter');
     this.#bus = bus;
     this.#stream = stream;
     this.#options = options;
@@ -101,7 +101,7 @@ export class DirectReader {
     if (result instanceof Promise) await result;
   }
 
-  /** An upper bound of the messages behind a sequence. */
+  /** Upper bound of the messages behind a sequence. */
   async #countLeft(sequence: number, lastSequence: number): Promise<number> {
     const behind = Math.max(0, lastSequence - sequence);
     if (this.#filter === '>') return behind;
@@ -110,7 +110,7 @@ export class DirectReader {
     return Math.min(behind, this.#left);
   }
 
-  /** Sets the position in front of the first message. */
+  /** Sets the position before the first message. */
   async #start(info: StreamInfo): Promise<void> {
     const { start } = this.#position;
     if (start === 'last-per-subject') await this.#readLast(info);
@@ -120,7 +120,7 @@ export class DirectReader {
     else this.#position.received = (await this.#sequenceAt(start.timeMs * 1000, info)) - 1;
   }
 
-  /** The first sequence whose message was stored at or after a time. */
+  /** First sequence whose message was stored at or after a time. */
   async #sequenceAt(micros: number, { state }: StreamInfo): Promise<number> {
     let [low, high] = [state.first_seq, state.last_seq + 1];
     while (low < high) {
@@ -132,7 +132,10 @@ export class DirectReader {
     return low;
   }
 
-  /** The newest message of each subject, in stream order. Those that are newer than `info` come with the reading that follows. */
+  /**
+   * Handles the newest message of each subject, in stream order. Messages newer than `info` are
+   * read afterwards.
+   */
   async #readLast(info: StreamInfo): Promise<void> {
     const subjects = (await this.#subjects()).map(([subject]) => subject);
     const found: StreamMessage[] = [];
@@ -148,7 +151,7 @@ export class DirectReader {
     if (!this.#over) this.#position.received = info.state.last_seq;
   }
 
-  /** Subjects under the filter, with the number of their messages. */
+  /** Subjects under the filter with the number of their messages. */
   async #subjects(): Promise<[string, number][]> {
     const subjects: [string, number][] = [];
     let offset = 0;
@@ -158,14 +161,17 @@ export class DirectReader {
         offset,
       });
       const page = Object.entries(state.subjects ?? {});
-      // A stored subject may hold wildcards; a direct get would take it for a filter.
+      // A stored subject may contain wildcards, which a direct get would treat as a filter.
       subjects.push(...page.filter(([subject]) => !/(^|\.)[*>](\.|$)/.test(subject)));
       if (page.length < SUBJECTS_PER_PAGE) return subjects;
       offset += page.length;
     }
   }
 
-  /** Messages from a sequence on, each by a request of its own. Where one is gone, several requests return the one behind it. */
+  /**
+   * Messages from a sequence on, each by its own request. If a message is gone, several requests
+   * return its successor.
+   */
   async #singles(sequence: number, { state }: StreamInfo): Promise<StreamMessage[]> {
     const count = Math.min(SINGLE_AT_ONCE, state.last_seq - sequence + 1);
     const requests = Array.from({ length: count }, (_, index) =>
@@ -175,7 +181,7 @@ export class DirectReader {
     return found.filter((message, index) => message.sequence !== found[index - 1]?.sequence);
   }
 
-  /** The next messages from a sequence on; none when the server that answers has none. @throws BusError */
+  /** Next messages from a sequence on; empty if the responding server has none. @throws BusError */
   async #batch(sequence: number): Promise<StreamMessage[]> {
     const body = { seq: sequence, next_by_subj: this.#filter, batch: BATCH, max_bytes: BATCH_BYTES };
     const messages: StreamMessage[] = [];
@@ -197,7 +203,10 @@ export class DirectReader {
   }
 }
 
-/** Whether a status ends a batch: 204 after its last message, 404 when there is none. @throws BusError for any other */
+/**
+ * Whether a status ends a batch: 204 after its last message, 404 without messages. @throws BusError
+ * for any other status
+ */
 function isEnd(headers: MsgHdrs | undefined, subject: string): true {
   const { code = 0, description = '' } = headers ?? {};
   if (code === 204 || code === 404) return true;

@@ -1,9 +1,10 @@
 /**
- * Single requests about a stream, without a consumer on the server: a message by sequence, the newest of a subject, the state.
+ * Requests about a stream without a consumer: one message by sequence or subject, and the stream's
+ * state.
  *
- * Data path: kv.ts, snapshot.ts, read-direct.ts and config-log.ts build on it. In a cluster a replica that is behind may answer a direct
- * get; a writer that depends on the result uses compare and set. Invariant: the source of a message is in the last value of each
- * `Nats-…` header, because the server appends them to what the message was stored with.
+ * In a cluster a lagging replica may serve a direct get, so a writer that depends on the result
+ * uses compare and set. The last value of each `Nats-…` header holds the source of a message,
+ * because the server appends its headers to the stored ones.
  */
 import type { StreamInfo } from '@nats-io/jetstream';
 import type { Msg, MsgHdrs } from '@nats-io/nats-core';
@@ -13,30 +14,33 @@ import { apiRequest, request } from '../connection/request.ts';
 import { contentOf } from './injected-reply.ts';
 
 export interface StreamMessage {
-  /** In the stream. */
+  /** Sequence in the stream. */
   sequence: number;
-  /** When the server stored it. */
+  /** When the server stored the message. */
   timestampMicros: number;
   subject: string;
   headers: MsgHdrs | undefined;
   data: Uint8Array;
-  /** How many the stream holds after this one (under the filter) as the server knew when it sent it. */
+  /** Number of later messages in the stream (under the filter) when the server sent this one. */
   pending: number;
-  /** An answer of the server that somebody had sent there (injected-reply.ts). It comes without content, so that whoever reads it refuses it. */
+  /** An injected reply (injected-reply.ts). It has no content, so that readers refuse it. */
   injected: boolean;
 }
 
-/** State and configuration of a stream; `ts` is the server's time. @throws BusError BUS_NO_STREAM and what request throws */
+/**
+ * State and configuration of a stream; `ts` is the server's time. @throws BusError BUS_NO_STREAM
+ * and what request throws
+ */
 export function streamInfo(bus: Bus, stream: string, body?: unknown): Promise<StreamInfo & { ts?: string }> {
   return apiRequest(bus, `${bus.apiPrefix}.STREAM.INFO.${stream}`, body);
 }
 
-/** Newest sequence of a stream; 0 when it never held anything. @throws BusError */
+/** Newest sequence of a stream; 0 if it never held a message. @throws BusError */
 export async function lastSequence(bus: Bus, stream: string): Promise<number> {
   return (await streamInfo(bus, stream)).state.last_seq;
 }
 
-/** A message in a response to a direct get or in a push; null when it is not one of that stream. */
+/** Parses a message from a direct get or a push; null if it is not from that stream. */
 export function sourcedMessage(message: Msg, stream: string): StreamMessage | null {
   const { headers } = message;
   const sequence = Number(headers?.last('Nats-Sequence'));
@@ -61,7 +65,7 @@ async function directGet(bus: Bus, stream: string, subject: string, query?: unkn
   throw new BusError('BUS_MESSAGE', `${subject}: the response is not a message of ${stream}`);
 }
 
-/** Microseconds of an RFC 3339 time with up to nine decimals; NaN when it is none. */
+/** Microseconds of an RFC 3339 time with up to nine decimals; NaN if it is invalid. */
 export function microsOf(time: string): number {
   const match = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)$/.exec(time);
   if (!match) return Number.NaN;
@@ -69,22 +73,25 @@ export function microsOf(time: string): number {
   return seconds * 1_000_000 + Number((match[2] ?? '').padEnd(6, '0').slice(0, 6));
 }
 
-/** One message by its sequence; null when the stream does not hold it. @throws BusError */
+/** A message by its sequence; null if the stream does not hold it. @throws BusError */
 export function getMessage(bus: Bus, stream: string, sequence: number): Promise<StreamMessage | null> {
   return directGet(bus, stream, directSubject(stream), { seq: sequence });
 }
 
-/** Newest message on a subject; null when there is none. @throws BusError */
+/** Newest message on a subject; null if there is none. @throws BusError */
 export function getLastMessage(bus: Bus, stream: string, subject: string): Promise<StreamMessage | null> {
   return directGet(bus, stream, directSubject(stream, subject));
 }
 
-/** The same by the right to read the whole stream. @throws BusError */
+/** As getLastMessage, with permission to read the whole stream. @throws BusError */
 export function getLastOf(bus: Bus, stream: string, subject: string): Promise<StreamMessage | null> {
   return directGet(bus, stream, directSubject(stream), { last_by_subj: subject });
 }
 
-/** The first message at or after a sequence on a subject filter; null when there is none. @throws BusError */
+/**
+ * First message at or after a sequence under a subject filter; null if there is none. @throws
+ * BusError
+ */
 export function getNextMessage(
   bus: Bus,
   stream: string,

@@ -1,25 +1,26 @@
 /**
- * Injected replies: messages in a stream that the server wrote there because a request named that subject as its reply subject.
+ * Detects injected replies: server responses stored in a stream because a request named its subject
+ * as the reply subject.
  *
- * Data path: every reader of a stream or bucket. Accounts (accounts.ts) keep clients outside the core account from injecting; what is
- * left are the identities inside it, and messages from before the accounts. A reader recognises an injected reply by what no client of
- * ours stores: the headers by which a direct get names its source, a status line such as `404 No Messages`, or nothing at all (servers
- * from 2.14 on store such a status without its line). Other responses (the state of a stream, an ack) are JSON of no schema of ours.
- * Readers get an injected reply without its content, so that they refuse it and continue behind it.
+ * Accounts (accounts.ts) keep clients outside the core account from injecting. What remains are
+ * identities inside it, and messages from before the accounts. An injected reply has the source
+ * headers of a direct get, a status line such as `404 No Messages`, or neither headers nor data
+ * (2.14 and later). Bailiff clients store none of these. Other responses are JSON that matches no
+ * schema. Readers get an injected reply without content, refuse it and continue.
  */
 import type { Msg } from '@nats-io/nats-core';
 
-/** The server appends it to every response to a direct get and to every push, behind the headers of the stored message. */
+/** The server appends it to direct gets and pushes, after the headers of the stored message. */
 const SOURCE = 'Nats-Stream';
 
 /**
- * Whether a message is an injected reply. `appended`: the server added its own headers, as it does to direct gets and pushes and not to
- * what a consumer delivers.
+ * Whether a message is an injected reply. `appended`: the server added its own headers, as it does
+ * for direct gets and pushes but not for consumer deliveries.
  */
 export function isInjectedReply({ headers, data }: Pick<Msg, 'headers' | 'data'>, appended: boolean): boolean {
   if (!headers) return data.length === 0;
   if (headers.code !== 0 || headers.values(SOURCE).length > (appended ? 1 : 0)) return true;
-  // A consumer that asked for headers alone gets the size. A deleted key has an operation and no value.
+  // A headers-only consumer receives the size. A deleted key has an operation and no value.
   const isEmpty = data.length === 0 && Number(headers.get('Nats-Msg-Size')) === 0;
   return isEmpty && !headers.has('KV-Operation');
 }

@@ -6,24 +6,31 @@ export type StartAt = 'all' | 'new' | { sequence: number } | { timeMs: number } 
 export interface OrderedOptions {
   filterSubjects?: readonly string[];
   start: StartAt;
-  /** May be synchronous, which is several times faster. A throw or rejection ends the reading with that error. */
+  /**
+   * A synchronous handler is several times faster. An exception or rejection ends the reading with
+   * that error.
+   */
   onMessage: (message: StreamMessage) => void | Promise<void>;
   /**
-   * All that the stream held has been handled, up to this sequence: after the last message, at the start when there is none, and with each
-   * heartbeat.
+   * All stored messages up to this sequence are handled. Called after the last message, at the
+   * start of an empty stream, and with each heartbeat.
    */
   onIdle?: (sequence: number) => void;
-  /** A consumer was given up, with why. */
+  /** A consumer was replaced; `why` is the reason. */
   onRestart?: (why: string) => void;
   /**
-   * The stream is another than the one that was read before; nothing of it has been told yet, and no message of the old one will be. Sequences
-   * begin again. Awaited; a throw or rejection ends the reading unless time may heal it, and then it is called again.
+   * The stream was recreated. Nothing of the new one has been delivered, and nothing of the old one
+   * will be. Sequences restart. Awaited; an exception or rejection ends the reading, unless time
+   * may heal it: then this is called again.
    */
   onRecreated?: () => void | Promise<void>;
-  /** Ends the reading; the promise is then fulfilled. */
+  /** Ends the reading and resolves its promise. */
   signal: AbortSignal;
-  /** Messages asked for at once. Default 500: with frames of 25 kB that is 12 MB in the server's buffer for us, which may hold 64. */
+  /**
+   * Messages per pull. Default 500: with frames of 25 kB that is 12 MB in the server's buffer for
+   * this client, which holds 64 MB.
+   */
   maxMessages?: number;
-  /** Only subjects and headers. */
+  /** Deliver only subjects and headers. */
   headersOnly?: boolean;
 }

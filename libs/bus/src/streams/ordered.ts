@@ -1,12 +1,13 @@
 /**
- * Reading a stream in order and without a gap, by pull consumers that are thrown away and made again from the next sequence.
+ * Reads a stream in order and without gaps, by pull consumers that are replaced after any
+ * interruption.
  *
- * Place in the path: VIOLATIONS → correlator, CONFIG_LOG → config-log.ts, buckets → kv.ts. Invariants: messages come in stream order,
- * each once, and after whatever happens (restart of the server, broken connection, deleted consumer) it goes on with the sequence after
- * the last one received. A stream that was deleted and made anew, or came back from an older backup, counts from below: it is another, its
- * owner is told (`onRemade`), and it is read from its beginning; what waited of the old one went with it. Besides what ends a pull session, two things end a consumer: a delivery that does not follow the last one, and
- * a heartbeat that tells of deliveries that did not arrive (a lost tail, which the client's own ordered consumer notices only when more
- * comes). Bounds: maxMessages asked for and queued; an asynchronous onMessage holds the next pull back.
+ * Each message is delivered once. After a server restart, a broken connection or a deleted
+ * consumer, a new consumer starts behind the last received sequence. A stream that was recreated or
+ * restored from an older backup is read from its beginning, after `onRecreated`. A missing delivery
+ * ends a consumer. So does a heartbeat that reports more deliveries than arrived, which detects a
+ * lost tail. Limits: maxMessages requested and queued; an asynchronous onMessage delays the next
+ * pull.
  */
 
 import type { StreamInfo } from '@nats-io/jetstream';
@@ -23,7 +24,7 @@ import type { OrderedOptions, StartAt } from './ordered-options.ts';
 import { type Delivery, PullSession } from './pull.ts';
 import { StreamPosition, TRANSIENT } from './stream-position.ts';
 
-/** The server forgets a consumer that nobody pulls from. */
+/** The server removes a consumer without pulls after this time. */
 const INACTIVE_THRESHOLD_MS = 30_000;
 
 interface ConsumerInfo {
@@ -32,7 +33,7 @@ interface ConsumerInfo {
   delivered: { stream_seq: number };
 }
 
-/** A delivery as it is told to readers. */
+/** Converts a consumer delivery. */
 export function streamMessage(message: Msg, delivery: Delivery): StreamMessage {
   return {
     sequence: delivery.streamSequence,
@@ -51,7 +52,7 @@ class OrderedReader {
   private readonly position: StreamPosition;
   private queue: StreamMessage[] = [];
   private busy = false;
-  /** What the asynchronous onMessage is doing; settles without an error. */
+  /** The running asynchronous onMessage; never rejects. */
   private working: Promise<void> = Promise.resolve();
   private failure: { error: unknown } | null = null;
   private session: PullSession | null = null;
@@ -88,12 +89,12 @@ class OrderedReader {
         failures += 1;
       }
     }
-    // Whoever ends the reading closes what the handler uses.
+    // The caller may close what the handler uses as soon as the reading ends.
     await this.working;
     if (this.failure) throw this.failure.error;
   }
 
-  /** One consumer's life. Answers why it ended. */
+  /** Reads until one consumer ends. Returns the reason. */
   private async read(info: ConsumerInfo): Promise<string> {
     this.position.received ??= info.delivered.stream_seq;
     this.deliverySequence = 0;
@@ -115,11 +116,12 @@ class OrderedReader {
     return why;
   }
 
-  /** A consumer on the stream that was read before, or on the one that has taken its place. */
+  /** Creates a consumer on the same stream, or on the recreated one. */
   private async open(): Promise<ConsumerInfo> {
     const { bus, stream } = this;
     if (this.position.isNew) {
-      // Asked first: if the stream is recreated in between, the next look finds another time and errs on the safe side.
+      // Info is requested first: if the stream is recreated in between, the next check sees another
+      // creation time and reads again.
       const [info, first] = await Promise.all([streamInfo(bus, stream), this.create()]);
       this.position.begin(info);
       return first;
@@ -134,7 +136,8 @@ class OrderedReader {
   }
 
   private async startOver(info: StreamInfo): Promise<void> {
-    // Messages of a stream that is gone; the one in work is waited for, so that the owner is called between two messages.
+    // Drops messages of the old stream, and waits for the running handler, so that `onRecreated`
+    // runs between two messages.
     this.queue = [];
     while (this.busy) await this.working;
     this.options.onRestart?.('the stream was recreated');
@@ -145,9 +148,10 @@ class OrderedReader {
   private create(): Promise<ConsumerInfo> {
     const { headersOnly } = this.options;
     const { start, received } = this.position;
-    // The server wants a filter with last-per-subject, be it everything.
+    // The server requires a filter with last-per-subject, even for all subjects.
     const filterSubjects = this.options.filterSubjects ?? (start === 'last-per-subject' ? ['>'] : []);
-    // The name is random, and so is a capability: nobody else may list names, and who does not know it cannot touch it.
+    // A random name is a capability: other identities cannot list names, and cannot access a
+    // consumer without its name.
     const name = createInbox('o').slice(2);
     const config = {
       name,
@@ -166,7 +170,7 @@ class OrderedReader {
     return apiRequest(this.bus, subject, { stream_name: this.stream, config });
   }
 
-  /** Best effort: what is not deleted here the server forgets after INACTIVE_THRESHOLD_MS. */
+  /** Best effort: the server removes the consumer after INACTIVE_THRESHOLD_MS. */
   private discard(consumer: string): void {
     if (!this.bus.connected || this.bus.nc.isClosed()) return;
     apiRequest(this.bus, `$JS.API.CONSUMER.DELETE.${this.stream}.${consumer}`).catch(() => undefined);
@@ -242,8 +246,9 @@ function startConfig(received: number | null, start: StartAt): Record<string, un
 }
 
 /**
- * Reads a stream in order until the signal aborts: by consumers in the core account, by direct gets outside it. @throws what onMessage throws; BusError BUS_PERMISSION, BUS_CLOSED, BUS_REFUSED.
- * What time may heal (no connection, no stream yet) is waited for.
+ * Reads a stream in order until the signal aborts: by consumers in the core account, by direct gets
+ * outside it. Retries errors that time may heal (no connection, no stream yet).
+ * @throws what onMessage throws; BusError BUS_PERMISSION, BUS_CLOSED, BUS_REFUSED
  */
 export function consumeOrdered(bus: Bus, stream: string, options: OrderedOptions): Promise<void> {
   const Reader = bus.apiPrefix === IMPORTED_API ? DirectReader : OrderedReader;

@@ -1,9 +1,10 @@
 /**
- * Publishing what may exist only once: the first message of a subject is stored, every other is refused by the bus.
+ * Stores only the first message of a subject; the bus refuses every other.
  *
- * Place in the path: correlator and responder → VERDICTS, RESPONSES, DEAD_LETTERS. Invariant: however many replicas publish, and however
- * often each repeats it after a lost ack, the subject holds one message as long as the stream keeps it. No memory is needed for it here.
- * A repeat is answered as a duplicate before nats-server 2.12, which checks the message id first, and as a conflict since then. Both mean the same here.
+ * Used for VERDICTS, RESPONSES and DEAD_LETTERS. However many replicas publish and retry after a
+ * lost ack, the subject holds one message as long as the stream keeps it, without state in this
+ * process. nats-server before 2.12 reports a repeat as a duplicate, later versions as a conflict.
+ * Both mean `exists`.
  */
 import type { MsgHdrs } from '@nats-io/nats-core';
 import type { Bus } from '../connection/connect.ts';
@@ -16,28 +17,35 @@ import { getLastOf } from './direct.ts';
 export type PublishOnceResult = { outcome: 'stored'; sequence: number } | { outcome: 'exists' };
 
 export interface PublishOnceOptions extends PublishOptions {
-  /** Stored only while this is the newest sequence of the whole stream. When it is not, the outcome is `exists` too. */
+  /**
+   * Stored only if this is the newest sequence of the whole stream; otherwise the outcome is
+   * `exists`.
+   */
   lastSequence?: number;
-  /** Stream of the subject, for an identity that may read it: an injected reply under the subject (injected-reply.ts) then counts as no message. */
+  /**
+   * Stream of the subject, if the identity may read it. An injected reply under the subject then
+   * does not count as a message.
+   */
   stream?: string;
   /**
-   * No other client publishes this payload, and `stream` is given: when the ack of an earlier try was lost and the stored message is this
-   * one, the outcome is `stored`. Without it such a publish ends as `exists`.
+   * Set if no other client publishes this payload, together with `stream`. If the ack of an earlier
+   * attempt was lost and this message is stored, the outcome is then `stored` instead of `exists`.
    */
   isUnique?: boolean;
   /** Ends the retries; then the last error is thrown. */
   signal?: AbortSignal;
-  /** How long it is tried while the bus is away or silent. Default 30,000. */
+  /** Limit of the retries while the bus is unavailable. Default 30,000. */
   deadlineMs?: number;
 }
 
 const EXPECTED = 'Nats-Expected-Last-Subject-Sequence';
-/** What time may heal. */
+/** Errors that time may heal. */
 const TRANSIENT = new Set(['BUS_TIMEOUT', 'BUS_UNREACHABLE', 'BUS_NO_STREAM']);
 
 /**
- * Stores the first message of a subject. A second one is `exists`, whichever client published it.
- * @throws BusError BUS_FULL and other refusals at once; BUS_TIMEOUT when the server acknowledges no write; what is transient after the deadline
+ * Stores the first message of a subject. Any later one is `exists`, whichever client published it.
+ * @throws BusError BUS_FULL and other refusals at once; BUS_TIMEOUT if the server acknowledges no
+ * publishes; transient errors after the deadline
  */
 export async function publishOnce(
   bus: Bus,
@@ -76,7 +84,10 @@ export async function publishOnce(
   }
 }
 
-/** The sequence, or null when the bus has a message under this subject or id, or the stream has grown. @throws BusError */
+/**
+ * Returns the sequence, or null if the subject or the id exists, or the stream has grown. @throws
+ * BusError
+ */
 async function publish(bus: Bus, subject: string, payload: Uint8Array, headers: MsgHdrs): Promise<number | null> {
   try {
     const ack = await apiRequest<PubAck>(bus, subject, payload, { headers });

@@ -1,11 +1,12 @@
 /**
- * Publishing that loses nothing: a window of messages is in flight, and each is sent again until JetStream has stored it.
+ * Publishes frames without loss: a window of messages in flight, each resent until JetStream stored
+ * it.
  *
- * Place in the path: collector → FramePublisher → VIOLATIONS. Invariants: a promise of `publish` is fulfilled only by JetStream's ack;
- * nothing is sent while the bus is away; after a reconnect all that is unacked is sent again at once, with its Nats-Msg-Id, so
- * that the server drops what it has. A message that the server already has when it is sent for the first time is somebody else's under our id:
- * that is told (onCollision), because ours was dropped. Waits are by the monotonic clock. Bounds: maxInFlight messages; publish beyond it is refused (BUS_CAPACITY), so the caller keeps
- * its own backlog where it can be counted.
+ * `publish` resolves only with JetStream's ack. While the bus is disconnected, nothing is sent.
+ * After a reconnect all unacknowledged messages are resent at once with their Nats-Msg-Id, so that
+ * the server drops duplicates. A duplicate at the first sending is a collision: another message has
+ * the id, and ours was dropped (`onCollision`). Limit: maxInFlight messages; beyond it `publish`
+ * fails with BUS_CAPACITY, so that callers keep and count their own backlog.
  */
 import { createInbox, errors, type Msg, type MsgHdrs, type Subscription } from '@nats-io/nats-core';
 import type { Bus, BusStatus } from '../connection/connect.ts';
@@ -23,21 +24,27 @@ import { headersOf, type PubAck, type PublishOptions } from './ack.ts';
 
 export interface Published {
   sequence: number;
-  /** JetStream had it already (same Nats-Msg-Id within the duplicate window). */
+  /** JetStream already had the message (same Nats-Msg-Id within the duplicate window). */
   duplicate: boolean;
-  /** It was a duplicate at its first sending: what JetStream has under this id is another message, and this one was dropped. */
+  /**
+   * A duplicate at the first sending: JetStream has another message with this id and dropped this
+   * one.
+   */
   collision: boolean;
 }
 
 export interface FramePublisherOptions {
-  /** Messages in flight. Default 64: measured, more gains nothing. */
+  /** Messages in flight. Default 64; more did not increase the measured throughput. */
   maxInFlight?: number;
-  /** Without an ack for this long a message is sent again. Default 5,000. */
+  /** Time without an ack after which a message is resent. Default 5,000. */
   ackTimeoutMs?: number;
   onAck?: (published: Published & { msgId: string }) => void;
-  /** Something else uses our message ids, and this message is not in the stream. `publish` is fulfilled all the same: a resend would not help. */
+  /**
+   * Another client uses the same message ids, and this message is not in the stream. `publish`
+   * still resolves, because a resend would not help.
+   */
   onCollision?: (collision: { msgId: string; subject: string; sequence: number }) => void;
-  /** Each sending after the first, with why. */
+  /** Called for each resend, with the reason. */
   onResend?: (again: { msgId: string; attempt: number; error: BusError }) => void;
 }
 
@@ -47,7 +54,7 @@ interface InFlight {
   headers: MsgHdrs;
   msgId: string;
   attempt: number;
-  /** By performance.now(): when it is sent again, unless an ack or a reconnect comes first. */
+  /** Next resend by performance.now(), unless an ack or a reconnect comes first. */
   dueMs: number;
   error: BusError | null;
   resolve: (published: Published) => void;
@@ -67,10 +74,10 @@ export class FramePublisher {
   private timer: NodeJS.Timeout | null = null;
   private nextToken = 0;
   private closed = false;
-  /** Messages that JetStream acknowledged, and sendings after the first. */
+  /** Acknowledged messages, and resends. */
   acked = 0;
   resent = 0;
-  /** Messages that the server had under our id before they were sent. */
+  /** Messages whose id the server had before they were sent. */
   collisions = 0;
 
   constructor(bus: Bus, options: FramePublisherOptions = {}) {
@@ -83,22 +90,22 @@ export class FramePublisher {
     bus.statusListeners.add(this.statusListener);
   }
 
-  /** Messages sent and not yet acknowledged. */
+  /** Messages without an ack. */
   get unacked(): number {
     return this.inFlight.size;
   }
 
-  /** How many more may be published now. */
+  /** Messages that may be published now. */
   get capacity(): number {
     return this.closed ? 0 : this.maxInFlight - this.inFlight.size;
   }
 
-  /** Resolves when something may be published; rejects BUS_CLOSED. */
+  /** Resolves when there is capacity; rejects with BUS_CLOSED. */
   async whenCapacity(): Promise<void> {
     while (this.capacity <= 0) await this.change();
   }
 
-  /** Resolves when everything is acknowledged; rejects BUS_CLOSED. */
+  /** Resolves when everything is acknowledged; rejects with BUS_CLOSED. */
   async whenFlushed(): Promise<void> {
     while (this.inFlight.size > 0) await this.change();
   }
@@ -117,8 +124,9 @@ export class FramePublisher {
   }
 
   /**
-   * Sends until it is stored. The payload is kept and must not be changed until then.
-   * @throws BusError BUS_CAPACITY, BUS_TOO_LARGE, BUS_CLOSED; never anything that time may heal
+   * Sends until the message is stored. The payload must not be changed until then. Retries
+   * everything that time may heal.
+   * @throws BusError BUS_CAPACITY, BUS_TOO_LARGE, BUS_CLOSED
    */
   publish(subject: string, payload: Uint8Array, options: PublishOptions): Promise<Published> {
     if (this.closed) return Promise.reject(new BusError('BUS_CLOSED', 'the publisher is closed'));
@@ -147,7 +155,7 @@ export class FramePublisher {
 
   private send(token: string, entry: InFlight): void {
     entry.dueMs = performance.now() + this.ackTimeoutMs;
-    // While the bus is away it stays where it is; the reconnect sends it.
+    // The reconnect sends it.
     if (!this.bus.connected) return;
     if (entry.attempt > 0) {
       this.resent += 1;
@@ -188,24 +196,24 @@ export class FramePublisher {
     if (this.bus.nc.isClosed()) return;
     this.subscription = this.bus.nc.subscribe(`${this.inbox}.*`, {
       callback: (error, message) => {
-        // Refused by the server: a subscription does not outlive that, so the next reconnect makes another.
+        // A refused subscription no longer exists; the next reconnect creates another.
         if (error) this.subscription = null;
-        else this.onAnswer(message);
+        else this.onResponse(message);
       },
     });
   }
 
-  private onAnswer(message: Msg): void {
+  private onResponse(message: Msg): void {
     const token = message.subject.slice(this.inbox.length + 1);
     const entry = this.inFlight.get(token);
     if (!entry) return;
     this.bus.jetStream?.acknowledged(entry.subject);
     let error: BusError;
     if (message.headers?.code === 503) {
-      // A stream that took it before is there still, unless somebody deleted it.
+      // A stream that acknowledged before still exists, unless it was deleted.
       const gone = `${JETSTREAM_OFF} (${JETSTREAM_OFF_REMEDY}), or the stream was deleted`;
       const why = this.acked > 0 ? gone : SETUP_REMEDY;
-      error = new BusError('BUS_NO_STREAM', `${entry.subject}: no stream takes this subject: ${why}`);
+      error = new BusError('BUS_NO_STREAM', `${entry.subject}: no stream captures this subject: ${why}`);
     } else {
       try {
         const ack = message.json<PubAck>();
@@ -255,14 +263,16 @@ export class FramePublisher {
     else if (status.type === 'closed') this.close();
   }
 
-  /** A refused publish has no answer of its own; the server names the subject in an error to the connection. */
+  /** A refused publish has no response; the server reports the subject in a connection error. */
   private onServerError(error: BusError): void {
     if (!(error.cause instanceof errors.PermissionViolationError)) return;
     const { subject } = error.cause;
     for (const entry of this.inFlight.values()) if (entry.subject === subject) entry.error = error;
   }
 
-  /** Ends it: what is not acknowledged is rejected with BUS_CLOSED. To lose nothing, wait for whenFlushed before. */
+  /**
+   * Rejects unacknowledged messages with BUS_CLOSED. Wait for whenFlushed first to lose nothing.
+   */
   close(): void {
     if (this.closed) return;
     this.closed = true;

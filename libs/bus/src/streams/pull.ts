@@ -1,10 +1,10 @@
 /**
- * Pulling from a consumer until something ends it: one session of ordered.ts.
+ * One pull session on a consumer (ordered.ts creates another when it ends).
  *
- * Place in the path: server → here → handlers. Invariants: at most what `room()` allows is asked for and not yet here, in at most two pulls of
- * MAX_PULL_BYTES each; nothing is pulled
- * while the bus is away; no callback of ours ever throws into the client, where it would stop the reading of the socket. A broken
- * connection, silence, and any status that is about the consumer rather than the pull end the session; whoever made it makes another.
+ * At most `room()` messages are requested and outstanding, in at most two pulls of MAX_PULL_BYTES
+ * each. Nothing is pulled while the bus is disconnected. No callback throws into the client,
+ * because an exception would stop it from reading the socket. A lost connection, missed heartbeats,
+ * and any status about the consumer rather than the pull end the session.
  */
 import { createInbox, type Msg, type Subscription } from '@nats-io/nats-core';
 import type { Bus, BusStatus } from '../connection/connect.ts';
@@ -14,18 +14,21 @@ import { onAbort } from '../connection/wait.ts';
 /** How long one pull waits for messages. */
 const EXPIRES_MS = 4_000;
 const HEARTBEAT_MS = 1_000;
-/** Heartbeats that may be missed. Counted by a timer that runs once a turn of the loop, so a busy process is not taken for silence. */
+/**
+ * Missed heartbeats that end the session. A timer counts them once per turn of the event loop, so a
+ * busy process does not count as silence.
+ */
 const MISSED_HEARTBEATS = 3;
 /**
- * Of the messages that one pull brings: sixteen of the largest, 640 ordinary frames. A reader that is held up queues what it asked for, and a message may
- * have 1 MiB.
+ * Sixteen of the largest messages, 640 ordinary frames. A blocked reader queues what it requested,
+ * and a message may have 1 MiB.
  */
 const MAX_PULL_BYTES = 16 * 1024 * 1024;
-/** How the server ends a pull whose bytes are used up. */
+/** Status text when a pull has used up its bytes. */
 const BYTES_USED_UP = /exceeds maxbytes/i;
 const nanos = (ms: number) => ms * 1_000_000;
 
-/** What JetStream says of a delivery, from its reply subject. */
+/** Metadata of a delivery, from its reply subject. */
 export interface Delivery {
   streamSequence: number;
   deliverySequence: number;
@@ -34,7 +37,10 @@ export interface Delivery {
   deliveries: number;
 }
 
-/** `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<nanoseconds>.<pending>[.<token>]` */
+/**
+ * `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<deliveries>.<stream seq>.<consumer
+ * seq>.<nanoseconds>.<pending>[.<token>]`
+ */
 export function parseDelivery(reply: string | undefined): Delivery | null {
   const tokens = reply?.split('.') ?? [];
   const at = tokens.length === 9 ? 4 : tokens.length >= 11 ? 6 : -1;
@@ -43,24 +49,26 @@ export function parseDelivery(reply: string | undefined): Delivery | null {
     deliveries: Number(tokens[at]),
     streamSequence: Number(tokens[at + 1]),
     deliverySequence: Number(tokens[at + 2]),
-    // Nanoseconds do not fit a number; microseconds do until the year 2255.
+    // Nanoseconds exceed Number.MAX_SAFE_INTEGER; microseconds fit until the year 2255.
     timestampMicros: Number((tokens[at + 3] as string).slice(0, -3)),
     pending: Number(tokens[at + 4]),
   };
 }
 
 export interface PullHandlers {
-  /** How many messages may be on their way at once now. */
+  /** How many messages may be outstanding now. */
   room(): number;
   /** Must not throw. */
   onDelivery(message: Msg, delivery: Delivery): void;
-  /** The server has nothing more; it has delivered up to this consumer sequence. Must not throw. */
+  /**
+   * The server has no more messages; it has delivered up to this consumer sequence. Must not throw.
+   */
   onHeartbeat(deliverySequence: number): void;
 }
 
 export interface SessionEnd {
   why: string;
-  /** What no new session would heal: a subscription that is not allowed. */
+  /** An error that a new session would not heal: a refused subscription. */
   error: BusError | null;
 }
 
@@ -79,7 +87,7 @@ export class PullSession {
   private outstanding = 0;
   private missed = 0;
   private over = false;
-  /** Fulfilled when the session has ended. */
+  /** Resolves when the session has ended. */
   readonly ended: Promise<SessionEnd>;
 
   /** Starts pulling at once. */
@@ -105,7 +113,7 @@ export class PullSession {
     else this.pull();
   }
 
-  /** Asks for as many as there is room for, once that is half of all. */
+  /** Requests more messages once at least half of the room is free. */
   pull(): void {
     const room = this.handlers.room();
     if (this.over || !this.bus.connected || this.outstanding * 2 > room || room <= this.outstanding) return;
@@ -124,13 +132,14 @@ export class PullSession {
   private onMessage(message: Msg): void {
     if (this.over) return;
     this.missed = 0;
-    // A status comes on the inbox itself; a message that was stored with a status line comes on the subject of its stream.
+    // A status arrives on the inbox. A stored message with a status line arrives on the subject of
+    // its stream.
     const code = message.subject === this.inbox ? (message.headers?.code ?? 0) : 0;
     if (code === 0) {
       const delivery = parseDelivery(message.reply);
       this.outstanding = Math.max(0, this.outstanding - 1);
       if (delivery) this.handlers.onDelivery(message, delivery);
-      else this.end('a delivery without its sequence');
+      else this.end('a delivery without a sequence');
       this.pull();
       return;
     }
@@ -141,12 +150,12 @@ export class PullSession {
     }
     this.outstanding = Math.max(0, this.outstanding - header('Nats-Pending-Messages'));
     const description = message.headers?.description ?? '';
-    // 408 and 404 end a pull that was not filled; anything else (409, 503, 400) is about the consumer.
+    // 408 and 404 end an unfilled pull. Any other status (409, 503, 400) concerns the consumer.
     if (code === 408 || code === 404 || (code === 409 && BYTES_USED_UP.test(description))) this.pull();
     else this.end(`${code} ${description}`.trim());
   }
 
-  /** Ends it; what comes afterwards is dropped. */
+  /** Ends the session; later messages are dropped. */
   end(why: string, error: BusError | null = null): void {
     if (this.over) return;
     this.over = true;

@@ -1,24 +1,25 @@
 /**
- * How far a reader has read in one life of a stream, and whether the stream was recreated since.
+ * Position of a reader in one life of a stream, and detection of a recreated stream.
  *
- * Data path: ordered.ts and read-direct.ts. A stream that was deleted and created again, or restored from an older backup, counts its
- * sequences from below: it has another creation time, fewer messages than were read, or another message at the last sequence.
+ * Used by ordered.ts and direct-reader.ts. A stream that was deleted and created again, or restored
+ * from an older backup, restarts its sequences. It has another creation time, fewer messages than
+ * were read, or another message at the last sequence.
  */
 import type { StreamInfo } from '@nats-io/jetstream';
 import { microsOf, type StreamMessage } from './direct.ts';
 import type { StartAt } from './ordered-options.ts';
 
-/** Errors after which a reader tries again: time may heal them. */
+/** Errors that time may heal; readers retry them. */
 export const TRANSIENT: ReadonlySet<string> = new Set(['BUS_NO_STREAM', 'BUS_TIMEOUT', 'BUS_UNREACHABLE', 'BUS_FULL']);
 
 export class StreamPosition {
   readonly #start: StartAt;
-  /** Creation time of the stream that is read, as the server formats it; empty before the first look. */
+  /** Creation time of the stream as the server formats it; empty before the first check. */
   #created = '';
   #recreated = false;
-  /** Last sequence that was received; null until the start is known. */
+  /** Last received sequence; null until the start is known. */
   received: number | null = null;
-  /** The server's time of that message; 0: none was received. */
+  /** Server time of that message; 0 before the first. */
   #receivedMicros = 0;
 
   constructor(start: StartAt) {
@@ -29,7 +30,7 @@ export class StreamPosition {
     return this.#created === '';
   }
 
-  /** Where reading starts: what takes the place of another stream is new from its first message. */
+  /** Where to start reading. A recreated stream is read from its first message. */
   get start(): StartAt {
     const start = this.#start;
     const continued = start === 'new' || (typeof start === 'object' && 'sequence' in start);
@@ -40,7 +41,7 @@ export class StreamPosition {
     this.#created = created;
   }
 
-  /** Begins again in the stream that took the place of the one before. */
+  /** Restarts in the recreated stream. */
   beginRecreated(info: Pick<StreamInfo, 'created'>): void {
     this.received = null;
     this.#receivedMicros = 0;

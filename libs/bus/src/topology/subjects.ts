@@ -1,34 +1,37 @@
 /**
- * Every subject of the bus, written and read in one place.
+ * Builds and parses every subject of the bus.
  *
- * `bailiff.v1.<what>.…`; tokens match `[a-z0-9_-]+`. Kubernetes names may hold dots, which a token may not: `.` is written `_`,
- * which no Kubernetes name holds, so it is reversible. An empty name is `_` alone.
+ * `bailiff.v1.<what>.…`; tokens match `[a-z0-9_-]+`. A Kubernetes name may contain dots, which a
+ * token may not: `.` is encoded as `_`, which no Kubernetes name contains. An empty name is `_`.
  */
 import assert from 'node:assert';
 
 export const ROOT = 'bailiff.v1';
-/** Kept in the subject so that VIOLATIONS can later be split by it without any sender changing. */
+/** Part of the subject, so that VIOLATIONS can be split later without changing publishers. */
 export const PARTITIONS = 16;
 
 const NAME = /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/;
 const TOKEN = /^[a-z0-9_-]+$/;
 
-/** Whether a text is a name of Kubernetes. */
+/** Whether a text is a Kubernetes name. */
 export const isName = (text: string): boolean => NAME.test(text);
 
-/** A name as a token: `a.b` → `a_b`, empty → `_`. Asserts that it is a Kubernetes name or empty. */
+/**
+ * Encodes a name as a token: `a.b` → `a_b`, empty → `_`. Asserts that it is a Kubernetes name or
+ * empty.
+ */
 export function encodeToken(name: string): string {
   if (name === '') return '_';
   assert(NAME.test(name), `"${name}" is not a Kubernetes name`);
   return name.replaceAll('.', '_');
 }
 
-/** The name behind a token. */
+/** Decodes a token to a name. */
 export function decodeToken(token: string): string {
   return token === '_' ? '' : token.replaceAll('_', '.');
 }
 
-/** A token that is no name: a reason, a hash. */
+/** A token that is not a name: a reason, a hash. */
 function plainToken(text: string): string {
   assert(TOKEN.test(text), `"${text}" is not a subject token`);
   return text;
@@ -52,7 +55,7 @@ export function violationSubject(node: string, kind: ViolationKindToken): string
   return `${ROOT}.violations.${partitionOf(node)}.${encodeToken(node)}.${kind}`;
 }
 
-/** What a verdict's subject is made of; a Verdict of libs/schemas has it. A verdict about a node has no pod. */
+/** Fields of a Verdict (libs/schemas) that its subject holds. A verdict about a node has no pod. */
 export interface VerdictAddress {
   verdictId: string;
   level: string;
@@ -65,7 +68,7 @@ export function verdictSubject(verdict: VerdictAddress): string {
   return `${ROOT}.verdicts.${plainToken(verdict.level)}.${namespace}.${pod}.${plainToken(verdict.verdictId)}`;
 }
 
-/** What a response's subject is made of; a Response of libs/schemas has it. */
+/** Fields of a Response (libs/schemas) that its subject holds. */
 export interface ResponseAddress {
   responseId: string;
   action: string;
@@ -79,18 +82,21 @@ export function responseSubject(response: ResponseAddress): string {
   return `${ROOT}.responses.${plainToken(response.action)}.${namespace}.${pod}.${plainToken(response.responseId)}`;
 }
 
-/** Subject of the one dead letter of a message for a reason. */
+/** Subject of the only dead letter of a message for a reason. */
 export function deadLetterSubject(stream: string, reason: string, sequence: number): string {
   return `${ROOT}.deadletters.${plainToken(stream.toLowerCase())}.${plainToken(reason)}.${sequence}`;
 }
 
-/** What an event for a SIEM is addressed by. */
+/** Fields of a SIEM event that its subject holds. */
 export interface SiemAddress {
   /** `ocsf`, `ecs`, `cef`. */
   format: string;
   /** `network-activity`, `detection-finding` and so on. */
   className: string;
-  /** Of the pod that it is about; empty or no Kubernetes name: `_`, because what a node wrote must not decide about a subject. */
+  /**
+   * Namespace of the pod. `_` if empty or not a Kubernetes name: text from a node must not
+   * determine a subject.
+   */
   namespace: string;
 }
 
@@ -99,17 +105,17 @@ export function siemSubject({ format, className, namespace }: SiemAddress): stri
   return `${ROOT}.siem.${plainToken(format)}.${plainToken(className)}.${token}`;
 }
 
-/** Where a node's collector is asked what runs in a pod: request and reply, in no stream. */
+/** Subject of capture requests to a node's collector (request and reply, in no stream). */
 export function captureSubject(node: string): string {
   return `${ROOT}.capture.${encodeToken(node)}`;
 }
 
-/** Where a bucket's key is pushed when it changes. */
+/** Subject on which a changed key of a bucket is pushed. */
 export function pushSubject(bucket: string, key: string): string {
   return `${ROOT}.push.${bucket}.${key}`;
 }
 
-/** Subject filters; what is not said matches all. */
+/** Subject filters. A field that is not set matches everything. */
 export const filters = {
   violations: (by: { node?: string; kind?: ViolationKindToken } = {}): string =>
     by.node === undefined
@@ -137,7 +143,10 @@ export type ParsedSubject =
   | { what: 'config'; key: string }
   | { what: 'push'; bucket: string; key: string };
 
-/** Reads a subject; null when it is none of ours, or a violation's partition is not its node's. */
+/**
+ * Parses a subject; null if it is not a Bailiff subject, or a violation's partition does not match
+ * its node.
+ */
 export function parseSubject(subject: string): ParsedSubject | null {
   const tokens = subject.split('.');
   if (tokens[0] !== 'bailiff' || tokens[1] !== 'v1' || tokens.some((token) => token === '')) return null;

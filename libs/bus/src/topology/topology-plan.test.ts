@@ -43,7 +43,7 @@ test.each<[string, TopologyOptions, string[]]>([
   ],
   ['bytes', { violationsMaxBytes: GIB }, ['VIOLATIONS max_bytes']],
   ['replicas', { replicas: 1 }, streamConfigs().map(({ name }) => `${name} num_replicas`)],
-])('plan - a fall is refused and told, and done with shrink: %s', (_, options, losses) => {
+])('plan - a lower limit is refused and reported, and applied with shrink: %s', (_, options, losses) => {
   const found = bus({ replicas: 3 });
   const plan = planTopology(found, options);
   expect(plan.refused).toBe(true);
@@ -77,7 +77,7 @@ test('plan - a limit that was taken away is none, and to have one again is a fal
   expect(planTopology(found, { violationsMaxBytes: 30 * GIB }).refused).toBe(true);
 });
 
-test('plan - of a bus that lost a stream the others stay, and it is made anew', () => {
+test('plan - a missing stream is created again, and the others stay', () => {
   const found = bus({ replicas: 3, violationsMaxAgeMs: 30 * DAY_MS });
   found.delete('VIOLATIONS');
   const plan = planTopology(found);
@@ -130,7 +130,7 @@ test('words - what would be lost', () => {
     'VIOLATIONS: up to 1 GiB, not any number of bytes: it holds 1 KiB, nothing is deleted now',
   );
   const replicas: Loss = { stream: 'SIEM', limit: 'num_replicas', from: 3, to: 1, follows: false };
-  expect(replicasText([replicas])).toBe('SIEM: kept by one server, not 3: what it has is gone with that server');
+  expect(replicasText([replicas])).toBe('SIEM: kept by one server, not 3: a failure of that server loses its data');
   expect(replicasText([{ ...replicas, from: 5, to: 3 }, replicas])).toBe(
     '2 streams and buckets: kept by 3 servers, not 5: fewer of them may fail',
   );

@@ -1,8 +1,10 @@
 /**
- * What becomes of streams that are there already, and what would be lost by it. Pure: streams.ts asks the server and carries it out.
+ * Plans changes of existing streams and what they would delete. Pure: ensure-topology.ts reads the
+ * server and applies the plan.
  *
- * Invariants: an option that is not given is as the server has it; a limit that only follows from others, or that an operator raised by
- * hand, never falls by itself; a limit falls only when its option is given and `shrink` says so.
+ * An option that is not set keeps the server's value. A limit that is derived, or that an operator
+ * raised by hand, never decreases on its own. A limit decreases only if its option and `shrink` are
+ * set.
  */
 import type { StreamConfig } from '@nats-io/jetstream';
 import {
@@ -15,9 +17,12 @@ import {
   type WantedStream,
 } from './topology.ts';
 
-/** Limits of a stream that say how much of it is kept. 0 and -1 are none, but for replicas. */
+/** Limits of how much a stream keeps. 0 and -1 mean no limit, except for replicas. */
 const STREAM_LIMITS = ['max_age', 'max_bytes', 'max_msgs', 'max_msgs_per_subject', 'num_replicas'] as const;
-/** Of a bucket: its ages and histories are what it is for, not how much an operator wants to keep. */
+/**
+ * Limits of a bucket. Its age and history are part of its purpose, not retention that operators
+ * choose.
+ */
 const BUCKET_LIMITS = ['max_bytes', 'num_replicas'] as const;
 type Limit = (typeof STREAM_LIMITS)[number];
 
@@ -25,23 +30,23 @@ export type ChosenTopology = Required<{
   [key in Exclude<keyof TopologyOptions, 'shrink'>]: NonNullable<TopologyOptions[key]>;
 }>;
 
-/** A limit that would fall. */
+/** A limit that would decrease. */
 export interface Loss {
   stream: string;
   limit: Limit;
-  /** As the server counts: nanoseconds, bytes, servers. */
+  /** In the server's units: nanoseconds, bytes, servers. */
   from: number;
   to: number;
-  /** Only follows from what was chosen for another stream: stays as it is where nobody says `shrink`. */
+  /** Derived from an option of another stream: keeps its value unless `shrink` is set. */
   follows: boolean;
 }
 
 export interface TopologyPlan {
   options: ChosenTopology;
-  /** As each stream is to be, in the order in which they are made. */
+  /** Wanted configuration of each stream, in order of creation. */
   streams: WantedStream[];
   losses: Loss[];
-  /** Something that was asked for would fall, and `shrink` was not said. */
+  /** A requested limit would decrease, and `shrink` is not set. */
   refused: boolean;
 }
 
@@ -65,7 +70,10 @@ function chosen(found: Found, options: TopologyOptions): ChosenTopology {
   };
 }
 
-/** Who decides on a limit: an option that names it, one that it follows from, or nobody. */
+/**
+ * Whether an option sets a limit directly (`chosen`), implies it (`follows`), or does neither
+ * (null).
+ */
 function decidedBy(stream: string, limit: Limit, options: TopologyOptions): 'chosen' | 'follows' | null {
   const { replicas, violationsMaxAgeMs, violationsMaxBytes, longestTimespanMs } = options;
   if (limit === 'num_replicas') return replicas === undefined ? null : 'chosen';
@@ -80,7 +88,7 @@ function decidedBy(stream: string, limit: Limit, options: TopologyOptions): 'cho
 const orNone = (value: number | undefined): number =>
   value === undefined || value <= 0 ? Number.POSITIVE_INFINITY : value;
 
-/** @param found configurations that the server has, by stream */
+/** @param found existing configurations by stream */
 export function planTopology(found: Found, options: TopologyOptions = {}): TopologyPlan {
   const effective = chosen(found, options);
   const losses: Loss[] = [];
@@ -103,14 +111,14 @@ export function planTopology(found: Found, options: TopologyOptions = {}): Topol
 
 const UNITS = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
 
-/** Bytes as a person reads them: `4 GiB`, `1.5 MiB`; none below or at 0. */
+/** Bytes for people: `4 GiB`, `1.5 MiB`; no limit at or below 0. */
 export function bytesText(bytes: number): string {
   if (bytes <= 0) return 'any number of bytes';
   const power = Math.min(Math.floor(Math.log2(bytes) / 10), UNITS.length - 1);
   return `${Number((bytes / 1024 ** power).toFixed(1))} ${UNITS[power]}`;
 }
 
-/** Milliseconds as a person reads them: `7 days`, `36 hours`; 0 is for ever. */
+/** Milliseconds for people: `7 days`, `36 hours`; no limit at 0. */
 export function ageText(ms: number): string {
   if (ms <= 0) return 'for ever';
   const [unit, of] = [
@@ -124,15 +132,15 @@ export function ageText(ms: number): string {
 
 const serversText = (count: number) => (count === 1 ? 'one server' : `${count} servers`);
 
-/** Of all streams that would be kept by fewer servers, in one sentence. */
+/** One sentence for all streams that would have fewer replicas. */
 export function replicasText(losses: readonly Loss[]): string {
   const [{ to, from } = { to: 1, from: 1 }] = losses;
   const who = losses.length === 1 ? losses[0]?.stream : `${losses.length} streams and buckets`;
-  const then = to === 1 ? 'what it has is gone with that server' : 'fewer of them may fail';
+  const then = to === 1 ? 'a failure of that server loses its data' : 'fewer of them may fail';
   return `${who}: kept by ${serversText(to)}, not ${from}: ${then}`;
 }
 
-/** What a stream holds. */
+/** Contents of a stream. */
 export interface StreamContents {
   messages: number;
   bytes: number;
@@ -140,7 +148,7 @@ export interface StreamContents {
   older: number;
 }
 
-/** What a fall of an age or a size deletes, in one sentence. */
+/** One sentence: what a lower age or size deletes. */
 export function lossText({ stream, limit, from, to }: Loss, held: StreamContents): string {
   if (limit === 'max_age') {
     const gone = held.older === 0 ? 'none is older now' : `${held.older} are older and are deleted`;

@@ -1,8 +1,10 @@
 /**
- * What the streams and buckets are: names, subjects and every limit with its reason. Pure data; streams.ts makes them.
+ * Streams and buckets: names, subjects, and every limit with its reason. Pure data;
+ * ensure-topology.ts creates them.
  *
- * Invariants: VERDICTS and RESPONSES keep at least what VIOLATIONS keeps + the longest timespan + a day, because their ids are what
- * makes a replay idempotent. Every stream has a limit by bytes, which JetStream reserves at creation.
+ * VERDICTS and RESPONSES are kept at least as long as VIOLATIONS plus the longest timespan plus a
+ * day, because their ids make a replay idempotent. Every stream has a byte limit, which JetStream
+ * reserves at creation.
  */
 import {
   AckPolicy,
@@ -24,42 +26,65 @@ const DAY_MS = 86_400_000;
 
 /** How long violations are kept: a week covers a weekend and the Monday after it. */
 export const VIOLATIONS_MAX_AGE_MS = 7 * DAY_MS;
-/** Longest timespan that a correlation rule may have (libs/policy). */
+/** Longest timespan of a correlation rule (libs/policy). */
 export const LONGEST_TIMESPAN_MS = DAY_MS;
-/** What VERDICTS and RESPONSES keep beyond the replay horizon, so that clocks and late starts do not matter. */
+/**
+ * Added to the replay horizon for VERDICTS and RESPONSES, so that clocks and late starts do not
+ * matter.
+ */
 export const HORIZON_MARGIN_MS = DAY_MS;
-/** 100 nodes at one frame of 25 kB in 5 s for a week would be 300 GB; a quiet fleet is 1,000 times below. Oldest go first. */
+/**
+ * 100 nodes with one frame of 25 kB in 5 s produce 300 GB a week; a quiet fleet is 1,000 times
+ * below. The oldest are deleted first.
+ */
 export const VIOLATIONS_MAX_BYTES = 4096 * MIB;
-/** A verdict is about 1 kB and is capped per minute; 512 MiB are half a million. When full, new ones are refused and counted. */
+/**
+ * A verdict is about 1 kB and is capped per minute; 512 MiB are half a million. A full stream
+ * refuses new ones, which is counted.
+ */
 export const VERDICTS_MAX_BYTES = 512 * MIB;
-/** Two responses a verdict and half the size each. */
+/** Two responses a verdict at half the size. */
 export const RESPONSES_MAX_BYTES = 512 * MIB;
-/** Kept by number, not by age: what an operator wrote a year ago may still be in force. 1,024 changes of one key. */
+/**
+ * Limited by number, not by age: an operator's change of last year may still be in force. 1,024
+ * changes a key.
+ */
 export const CONFIG_LOG_PER_KEY = 1_024;
 export const CONFIG_LOG_MAX_BYTES = 256 * MIB;
 export const DEAD_LETTERS_MAX_BYTES = 256 * MIB;
-/** Each dead letter has a subject of its own (so that it is written once), and a subject takes 0.44 kB of server memory. */
+/**
+ * Each dead letter has its own subject (so that it is stored once), and a subject takes 0.44 kB of
+ * server memory.
+ */
 export const DEAD_LETTERS_MAX_MESSAGES = 50_000;
-/** As long as violations are kept: a connector that was away over a weekend loses nothing. */
+/** As long as violations: a connector that was down over a weekend loses nothing. */
 export const SIEM_MAX_AGE_MS = VIOLATIONS_MAX_AGE_MS;
-/** An event is 1 to 3 kB in each format; 1 GiB is about half a million. Oldest go first, and a consumer that misses some is told so. */
+/**
+ * An event is 1 to 3 kB in each format; 1 GiB is about half a million. The oldest are deleted
+ * first, and a consumer that misses some is notified.
+ */
 export const SIEM_MAX_BYTES = 1024 * MIB;
-/** Formats of events for SIEMs; each has a durable consumer `siem-<format>` on SIEM, made with it. */
+/**
+ * Formats of SIEM events. Each has a durable consumer `siem-<format>` on SIEM, created with the
+ * stream.
+ */
 export const SIEM_FORMATS = ['ocsf', 'ecs', 'cef'] as const;
 export type SiemFormat = (typeof SIEM_FORMATS)[number];
-/** An event that a connector took and did not acknowledge is delivered again after this. */
+/** An event that a connector received but did not acknowledge is redelivered after this. */
 export const SIEM_ACK_WAIT_MS = 30_000;
-/** Events that a connector may hold unacknowledged; more than a batch of any client. */
+/** Unacknowledged events of a connector; more than a batch of any client. */
 export const SIEM_MAX_ACK_PENDING = 5_000;
 /**
- * Server memory for duplicate detection grows with it. A frame that is sent again later than this is stored twice, and counted once: counts are
- * cumulative (test/cluster/collector-duplicates.test.ts).
+ * Server memory for duplicate detection grows with it. A frame that is resent later is stored twice
+ * and counted once, because counts are cumulative (test/cluster/collector-duplicates.test.ts).
  */
 export const DUPLICATE_WINDOW_MS = 120_000;
-/** What an operator can go back to; CONFIG_LOG has more. 64 is the most a KV bucket may keep. */
+/**
+ * Revisions that an operator can restore; CONFIG_LOG keeps more. 64 is the maximum of a KV bucket.
+ */
 export const CONFIG_HISTORY = 64;
 
-/** As long as an instance of a service is remembered that has said nothing more. */
+/** How long the last status of a service instance is kept. */
 export const INSTANCE_MAX_AGE_MS = 3_600_000;
 
 export interface BucketLimits {
@@ -68,11 +93,11 @@ export interface BucketLimits {
   maxBytes: number;
   maxValueBytes: number;
   history: number;
-  /** Pushed to `bailiff.v1.push.<bucket>.<key>` when it changes. */
+  /** Pushed to `bailiff.v1.push.<bucket>.<key>` on each change. */
   push: boolean;
-  /** The first value of a key stays. */
+  /** Only the first value of a key is accepted. */
   createOnly: boolean;
-  /** A value that is not renewed goes after this; 0: it stays. */
+  /** A value expires after this unless it is renewed; 0: never. */
   maxAgeMs: number;
 }
 
@@ -94,52 +119,56 @@ const bucket = (
   ...more,
 });
 
-/** Room for the headers of a put above the largest value. */
+/** Room for the headers of a put in addition to the largest value. */
 const PUT_HEADERS_BYTES = 4096;
 
 export const BUCKETS: readonly BucketLimits[] = [
-  // 2,000 nodes with a full snapshot of 512 KiB each; an ordinary one (110 pods) is about 100 kB, one of 500 pods 100 kB compressed.
+  // 2,000 nodes with a full snapshot of 512 KiB each. An ordinary one (110 pods) is about 100 kB;
+  // one of 500 pods is 100 kB compressed.
   bucket('pods', 'identities of the pods of each node', 1024 * MIB, MIB / 2, { push: true }),
   bucket('quarantine', 'quarantined pods of each node', 64 * MIB, MIB / 4, { push: true }),
   // 64 revisions of a few hundred keys of some kB.
   bucket('config', 'what operators tune', 256 * MIB, MIB / 4, { push: true, history: CONFIG_HISTORY }),
   bucket('schemas', 'Avro schemas by fingerprint', 16 * MIB, MIB / 16, { createOnly: true }),
   bucket('nodes', 'status of each node', 512 * MIB, MIB / 2),
-  // Renewed every 10 s: an instance that is gone and could not say so is forgotten.
+  // Renewed every 10 s: an instance that ended without a final status expires.
   bucket('services', 'status of correlators, responders and ipam-syncs', 16 * MIB, MIB / 8, {
     maxAgeMs: INSTANCE_MAX_AGE_MS,
   }),
   bucket('siem', 'how far the siem-relay has come', MIB, 1024),
 ];
 
-/** What can be chosen. Of a bus that is there already, what is not given stays as it is (topology-plan.ts). */
+/**
+ * Options of the topology. On an existing bus, options that are not set keep their value
+ * (topology-plan.ts).
+ */
 export interface TopologyOptions {
   /** 1 on a single server, 3 in a cluster. Default 1. */
   replicas?: number | undefined;
-  /** 0: for ever. */
+  /** 0: no age limit. */
   violationsMaxAgeMs?: number | undefined;
   /** Longest timespan of any correlation rule that may be configured. */
   longestTimespanMs?: number | undefined;
   violationsMaxBytes?: number | undefined;
-  /** Whether what is kept may be kept shorter, by fewer bytes or by fewer servers than now. Default false. */
+  /** Allow a shorter age, fewer bytes or fewer replicas than now. Default false. */
   shrink?: boolean | undefined;
 }
 
-/** How long VERDICTS and RESPONSES must keep. */
+/** Minimum age of VERDICTS and RESPONSES. */
 export function requiredHorizonMs(violationsMaxAgeMs: number, longestTimespanMs: number): number {
   return violationsMaxAgeMs + longestTimespanMs + HORIZON_MARGIN_MS;
 }
 
-/** Metadata under which VIOLATIONS remembers the longest timespan it was made for. */
+/** Metadata key of VIOLATIONS with the longest timespan that it was created for. */
 export const TIMESPAN_METADATA = 'bailiff.longest-timespan-ms';
 
-/** What is said of a stream when it is made or changed. */
+/** Wanted fields of a stream's configuration. */
 export type WantedStream = Partial<StreamConfig> & { name: string };
 
 const nanos = (ms: number) => ms * 1_000_000;
 
 function stream(config: WantedStream, replicas: number): WantedStream {
-  // The server takes no window beyond the age.
+  // The server rejects a duplicate window longer than the age.
   const ageNanos = config.max_age && config.max_age > 0 ? config.max_age : Number.POSITIVE_INFINITY;
   return {
     storage: StorageType.File,
@@ -147,7 +176,7 @@ function stream(config: WantedStream, replicas: number): WantedStream {
     discard: DiscardPolicy.Old,
     num_replicas: replicas,
     allow_direct: true,
-    // What was once written stays until a limit removes it: nobody edits evidence.
+    // Messages stay until a limit removes them, so that evidence cannot be edited.
     deny_delete: true,
     deny_purge: true,
     allow_rollup_hdrs: false,
@@ -181,12 +210,12 @@ function bucketStream(limits: BucketLimits, replicas: number): WantedStream {
   };
 }
 
-/** All streams, in the order in which they are made: CONFIG_LOG after the bucket it is sourced from. */
+/** All streams in order of creation: CONFIG_LOG after its source bucket. */
 export function streamConfigs(options: TopologyOptions = {}): WantedStream[] {
   const replicas = options.replicas ?? 1;
   const violationsMaxAgeMs = options.violationsMaxAgeMs ?? VIOLATIONS_MAX_AGE_MS;
   const longestTimespanMs = options.longestTimespanMs ?? LONGEST_TIMESPAN_MS;
-  // Violations that are kept for ever can be replayed for ever.
+  // Violations without an age limit can be replayed without one.
   const horizon = violationsMaxAgeMs === 0 ? 0 : nanos(requiredHorizonMs(violationsMaxAgeMs, longestTimespanMs));
   const make = (config: WantedStream) => stream(config, replicas);
   return [
@@ -248,7 +277,10 @@ export function streamConfigs(options: TopologyOptions = {}): WantedStream[] {
 /** Name of the durable consumer for a format. */
 export const siemConsumer = (format: string): string => `siem-${format}`;
 
-/** Durable consumers that come with the streams: a connector needs no right to make one. Explicit acks, and never given up. */
+/**
+ * Durable consumers created with the streams, so that a connector needs no permission to create
+ * one. Explicit acks, redelivered without limit.
+ */
 export function consumerConfigs(): { stream: string; config: Partial<ConsumerConfig> & { durable_name: string } }[] {
   return SIEM_FORMATS.map((format) => ({
     stream: 'SIEM',
