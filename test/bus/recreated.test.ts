@@ -75,7 +75,7 @@ test.each([
   ['all, by direct gets,', 'all' as const, 'reader'],
   ['new, by direct gets,', 'new' as const, 'reader'],
 ])(
-  'remade - a stream read from %s and recreated is read from its beginning, and its owner is called before',
+  'recreated - a stream read from %s and recreated is read from its beginning, and its owner is called before',
   async (_n, start, user) => {
     await using nats = await startBus();
     await using read = reader(await nats.connect(user), start);
@@ -115,7 +115,7 @@ test('recreated - a restart of the server is no new stream', async () => {
   expect(read.told).toEqual([]);
 });
 
-test('recreated - what waited of the old stream is let go of, and the message in work is waited for', async () => {
+test('recreated - waiting messages of the old stream are dropped, and the running handler is awaited', async () => {
   await using nats = await startBus();
   const order: string[] = [];
   let finish: () => void = () => undefined;
@@ -146,7 +146,7 @@ test('recreated - what waited of the old stream is let go of, and the message in
   expect(order).toEqual(['old1', 'finished', 'remade', 'new1']);
 });
 
-test('recreated - a watch tells all of the new bucket, and when it is told', async () => {
+test('recreated - a watch reports all of the new bucket, then onSynced', async () => {
   await using nats = await startBus();
   const admin = await nats.connect('admin');
   const bucket = openBucket(admin, 'bailiff_pods');
@@ -178,7 +178,7 @@ test('recreated - a watch tells all of the new bucket, and when it is told', asy
   await watching;
 });
 
-test('recreated - a configuration log that is made anew is folded anew; until it says something the last word stands', async () => {
+test('recreated - a recreated configuration log is folded again; until then the last configuration stays in force', async () => {
   await using nats = await startBus();
   const cli = await nats.connect('cli');
   const [key, other] = ['spoof.cluster._.default', 'spoof.namespace.shop.default'];

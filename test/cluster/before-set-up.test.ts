@@ -95,7 +95,7 @@ it.each(['correlator', 'responder', 'siem-relay', 'ipam-sync'])(
     await using nats = await startNats();
     await ensureTopology(await nats.connect('admin'));
     using running = launch(app, nats.url, '127.0.0.1:0', 'wrong');
-    const told = () => running.out().match(/the bus refuses the login/g) ?? [];
+    const told = () => running.out().match(/the bus rejects the login/g) ?? [];
     await waitFor(() => told().length > 0, { timeoutMs: 30_000, state: running.out });
     writeFileSync(passwordFile(app), `password-of-${app}`, { mode: 0o600 });
     await waitFor(() => running.out().includes('"msg":"ready"'), { timeoutMs: 30_000, state: running.out });

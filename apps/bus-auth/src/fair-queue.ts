@@ -1,25 +1,29 @@
 /**
- * Who may ask the API server next. Pure but for what it is given to run.
+ * Fair queue of logins for TokenReviews, in two classes. Performs no I/O of its own.
  *
- * Two lanes: logins by a token that is known to be the API server's go first; all others hold at most half of the slots and half of the room,
- * so however many they are, one that is proven finds a slot. Bounds: `slots` run at once, MAX_WAITING wait in each lane.
+ * Logins with a proven token run first. All others get at most half of the slots and half of the
+ * room, so that they cannot block a proven login. Limits: `slots` run at once, MAX_WAITING wait in
+ * each class.
  */
 
-/** Logins that wait for a slot, a lane. A fleet of a thousand that comes back at once fits. */
+/** Waiting logins per class: a fleet of a thousand that reconnects at once fits. */
 export const MAX_WAITING = 1_024;
 
-interface Lane<T> {
+interface LoginClass<T> {
   waiting: T[];
   running: number;
   slots: number;
 }
 
-export class Lanes<T> {
-  readonly #proven: Lane<T>;
-  readonly #others: Lane<T>;
+export class FairQueue<T> {
+  readonly #proven: LoginClass<T>;
+  readonly #others: LoginClass<T>;
   readonly #run: (one: T) => Promise<void>;
 
-  /** @param slots two at least @param run never rejects */
+  /**
+   * @param slots at least two
+   * @param run never rejects
+   */
   constructor(slots: number, run: (one: T) => Promise<void>) {
     this.#proven = { waiting: [], running: 0, slots };
     this.#others = { waiting: [], running: 0, slots: Math.floor(slots / 2) };
@@ -34,27 +38,27 @@ export class Lanes<T> {
     return this.#proven.waiting.length + this.#others.waiting.length;
   }
 
-  /** Runs it now or later. @returns false: there is no room */
+  /** Runs an entry now or later. @returns false if there is no room */
   add(one: T, proven: boolean): boolean {
-    const lane = proven ? this.#proven : this.#others;
-    if (lane.waiting.length >= MAX_WAITING) return false;
-    lane.waiting.push(one);
+    const group = proven ? this.#proven : this.#others;
+    if (group.waiting.length >= MAX_WAITING) return false;
+    group.waiting.push(one);
     this.#next();
     return true;
   }
 
-  /** Those that wait no longer. */
+  /** Removes and returns the waiting entries. */
   clear(): T[] {
     return [...this.#proven.waiting.splice(0), ...this.#others.waiting.splice(0)];
   }
 
   #next(): void {
-    for (const lane of [this.#proven, this.#others]) {
-      while (lane.waiting.length > 0 && lane.running < lane.slots && this.running < this.#proven.slots) {
-        const one = lane.waiting.shift() as T;
-        lane.running += 1;
+    for (const group of [this.#proven, this.#others]) {
+      while (group.waiting.length > 0 && group.running < group.slots && this.running < this.#proven.slots) {
+        const one = group.waiting.shift() as T;
+        group.running += 1;
         void this.#run(one).finally(() => {
-          lane.running -= 1;
+          group.running -= 1;
           this.#next();
         });
       }

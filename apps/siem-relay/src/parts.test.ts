@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import { InOrder } from './in-order.ts';
 import { syslogFrame } from './syslog/message.ts';
 
-it('in order - tells only up to where all is done, once', () => {
+it('in order - returns only the newest message with everything before it complete, once', () => {
   const order = new InOrder<number>();
   const [first, second] = [order.add(1, 2), order.add(2, 1)];
   order.add(3, 0);

@@ -145,7 +145,7 @@ describe('reflector - whatever the server does', () => {
     }
   });
 
-  test('reflector - a server that says 410 for ever is asked ever more slowly', async () => {
+  test('reflector - repeated 410 responses back off', async () => {
     const model = new ModelCollection();
     model.watchFaults = Array.from({ length: 1000 }, () => ({ kind: 'gone' as const }));
     const stop = new AbortController();

@@ -1,11 +1,11 @@
 /**
- * One log line a problem, not one an occurrence: the same key is logged again after a minute at the earliest, with how often it came
- * meanwhile. Whoever reports counts every occurrence in a metric.
+ * Logs a repeated problem at most once a minute, with the number of suppressed occurrences. The
+ * caller counts every occurrence in a metric.
  */
 import type { Logger } from 'pino';
 
 const REPEAT_MS = 60_000;
-/** Distinct problems remembered; beyond it the oldest is forgotten and would be logged again. */
+/** Limit of remembered problems. The oldest is forgotten and would be logged again. */
 const MAX_REMEMBERED = 512;
 
 export class RateLimitedLog {
@@ -16,7 +16,7 @@ export class RateLimitedLog {
     this.#log = log;
   }
 
-  /** `key` says what is the same problem. */
+  /** @param key identifies the problem */
   warn(key: string, fields: object, message: string): void {
     const now = performance.now();
     const seen = this.#seen.get(key);

@@ -135,13 +135,13 @@ it('ocsf - each kind of operation is of the class that its hook belongs to', () 
   expect(of(4001)).toEqual(words('unix-connect unix-send unix-bind connect send bind listen socket'));
 });
 
-it('ocsf - no operation that the kernel program can tell of is left out of these tests', () => {
+it('ocsf - these tests cover every operation that the kernel program reports', () => {
   const tried = new Set(OPERATIONS.map(([operation, subject]) => (operation === 'kernel' ? subject : operation)));
   const known = [...RUNTIME_OPERATIONS.filter((name) => name !== 'kernel'), ...KERNEL_VALUES];
   expect(known.filter((word) => !tried.has(word))).toEqual([]);
 });
 
-it('ocsf - every operation that the kernel program can tell of has a class of its own choice', () => {
+it('ocsf - every operation that the kernel program reports has a chosen class', () => {
   const words = [...RUNTIME_OPERATIONS.filter((name) => name !== 'kernel'), ...KERNEL_VALUES];
   const chosen = (operation: string) => operationActivity({ operation, subject: '' });
   const unknown = chosen('never-heard-of');
@@ -168,7 +168,7 @@ it('ocsf - actions are of the class of what they remedy, and an undoing restores
   expect(undone).toMatchObject({ class_uid: 7004, activity_id: 3, status_id: 1 });
 });
 
-it('ocsf - a capture tells how much ran, which executables and whom it spoke to, and no arguments', () => {
+it('ocsf - a capture has counts, executables and peers, and no arguments', () => {
   const ocsf = toOcsf(captureEvent(), '1');
   expect(ocsf).toMatchObject({ class_uid: 7001, activity_id: 5, status_id: 1, activity_name: 'Detect' });
   const { capture } = (ocsf['unmapped'] as { bailiff: { capture: Record<string, string[]> } }).bailiff;
