@@ -82,7 +82,7 @@ it.each(['correlator', 'responder', 'siem-relay', 'ipam-sync'])(
   async (app) => {
     await using nats = await startNats();
     using running = launch(app, nats.url, '127.0.0.1:0');
-    await waitFor(() => running.out().includes('waiting for the set-up'), { timeoutMs: 30_000, state: running.out });
+    await waitFor(() => running.out().includes('waiting for the setup'), { timeoutMs: 30_000, state: running.out });
     running.child.kill('SIGTERM');
     expect(await running.exit).toEqual([0, null]);
   },

@@ -1,4 +1,4 @@
-// What the relay adds to the mapping: the order in which it is done, and syslog's frame.
+// Order of completion and syslog frames: the parts of the relay beside the mapping.
 import { expect, it } from 'vitest';
 import { InOrder } from './in-order.ts';
 import { syslogFrame } from './syslog/message.ts';

@@ -1,4 +1,4 @@
-// What apps declare: types that promtool and rate() rely on, and readings of one moment.
+// Declarations of metrics: types that promtool and rate() rely on, and consistent readings.
 import { Registry } from 'prom-client';
 import { expect, it } from 'vitest';
 import { listMetrics, MetricFamily, oncePerScrape, type Values } from './metrics.ts';

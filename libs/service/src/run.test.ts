@@ -251,7 +251,7 @@ test('service - a log line holds no character that a terminal obeys or hides, an
   expect(await run.exit).toBe(0);
   const raw = [...run.logText().matchAll(UNSAFE)].map(([character]) => character);
   expect(raw.every((character) => character === '\n')).toBe(true);
-  // As many line ends as lines: none was forged.
+  // As many line breaks as log lines: none was injected.
   expect(raw).toHaveLength(run.logLines().length);
   expect(run.logLines().find(({ msg }) => msg === hostile)).toMatchObject({
     pod: hostile,
@@ -283,7 +283,7 @@ describe('service - as a real process', () => {
       child.stdout.on('data', (chunk) => {
         out += chunk;
       });
-      // After all its output is read.
+      // After all output is read.
       const exit = once(child, 'close');
       if (signal) {
         await waitFor(() => out.includes('"ready"'), { state: () => out });

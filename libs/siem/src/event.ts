@@ -3,7 +3,7 @@
  * the bus.
  *
  * `uid` depends only on the stream (name and creation time), the sequence and the index in the
- * message, so that a relay that repeats a message after a crash produces the same uid. Pure.
+ * message. A relay that repeats a message after a crash produces the same uid. Pure.
  */
 import type { Response, Verdict, Violation, ViolationFrame } from '@bailiff/schemas';
 

@@ -1,8 +1,8 @@
 /**
  * One connection to a syslog receiver.
  *
- * Syslog has no acknowledgement, but an orderly TCP close serves as one: if we end the stream and
- * the receiver then closes without an error, it has read everything (RFC 5425, 4.4; RFC 6587
+ * Syslog has no acknowledgement, but an orderly TCP close serves as one. If the receiver closes
+ * without an error after we ended the stream, it has read everything (RFC 5425, 4.4; RFC 6587
  * receivers do so too). Any other end is an error. Writing stops while the receiver does not read.
  * Limit: one message beyond the socket's buffer.
  */

@@ -33,7 +33,7 @@ test('accounts - outside the core no identity may create a consumer, and no acco
   for (const [, { subject }] of imports) expect(subject).not.toMatch(forbidden);
 });
 
-test('accounts - what streams capture enters NODES by the one export of everything', () => {
+test('accounts - what streams capture enters NODES by the single export `>`', () => {
   const own = EXPORTS[CORE].filter(({ accounts }) => accounts.includes('NODES')).map(({ subject }) => subject);
   expect(own).toEqual(['>', '$JS.API.STREAM.INFO.KV_bailiff_config']);
 });
@@ -42,7 +42,7 @@ test('accounts - no import has both a wildcard and another subject', () => {
   for (const [, { subject, to }] of imports) expect(to !== undefined && isWild(subject)).toBe(false);
 });
 
-test('accounts - each import names an export exactly, or only the export of everything matches it', () => {
+test('accounts - each import names an export exactly, or only the export `>` matches it', () => {
   for (const [account, { kind, from, subject }] of imports) {
     const exact = EXPORTS[from].find((one) => one.kind === kind && one.subject === subject);
     if (exact) expect(exact.accounts).toContain(account);

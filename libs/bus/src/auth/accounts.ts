@@ -4,15 +4,8 @@
  *
  * JetStream publishes a response to the reply subject of a request even if the client may not
  * publish there. Outside CORE that subject lies in the client's own account, where no stream
- * listens. Three rules keep this true; test/bus/rights.test.ts tries them on every supported
- * server:
- * 1. A reply subject may name an import of the same account; the response then enters CORE. The
- *    server refuses this for imports of one export (it treats it as a cycle). So NODES imports
- *    everything that a stream captures through the single export `>`. Its other imports only read.
- * 2. Imports of captured subjects have no `to`. nats-server 2.10.27 panics on a reply to an
- *    import with a wildcard and `to`.
- * 3. An import names the subject of an export exactly, or only the export `>` matches it.
- *    Overlapping exports are matched at random.
+ * listens. The rules at IMPORTS keep this true; test/bus/rights.test.ts tries them on every
+ * supported server.
  */
 
 import { type FixedRole, type Identity, IMPORTED_API } from '../topology/identities.ts';
@@ -92,7 +85,16 @@ function importsFor(role: FixedRole): Import[] {
 
 const CONFIG_INFO = 'STREAM.INFO.KV_bailiff_config';
 
-/** Imports of each account. */
+/**
+ * Imports of each account, by three rules:
+ * 1. A reply subject may name an import of the same account; the response then enters CORE. The
+ *    server refuses this for imports of one export (it treats it as a cycle). So NODES imports
+ *    everything that a stream captures through the single export `>`. Its other imports only read.
+ * 2. Imports of captured subjects have no `to`. nats-server 2.10.27 panics on a reply to an
+ *    import with a wildcard and `to`.
+ * 3. An import names the subject of an export exactly, or only the export `>` matches it.
+ *    Overlapping exports are matched at random.
+ */
 export const IMPORTS: Readonly<Record<Account, readonly Import[]>> = {
   BAILIFF: [{ kind: 'service', from: 'NODE_PUSH', subject: `${ROOT}.capture.*` }],
   NODES: [

@@ -32,7 +32,7 @@ const seal = (text: string, to = publicKeyOf('xkey', xkey)) => serverCurve.seal(
 const signed = (body: object, by = server) => signClaims(body as never, signingKeyOf(seedOf(by)));
 const read = (bytes: Uint8Array, from = serverXkey) => readAuthRequest(bytes, from, keys, nowMs);
 
-test('auth callout - a request is what the client showed', () => {
+test('auth callout - a request has the credentials of the client', () => {
   const request = read(seal(signed(claims())));
   expect(request).toMatchObject({ user: 'collector-a', password: 'secret', token: '', other: false, userKey });
   expect(request).toMatchObject({ clientHost: '10.0.0.1', serverName: 'nats-0' });
@@ -61,7 +61,7 @@ test.each<[string, () => Uint8Array, string?]>([
   expect(() => read(bytes(), from)).toThrow(expect.objectContaining({ code: 'BUS_MESSAGE' }));
 });
 
-test('auth callout - an answer is for the server and the user key, signed by the issuer that the server believes', () => {
+test('auth callout - a response is for the server and the user key, signed by the issuer that the server trusts', () => {
   const another = newSeed('issuer');
   const both = { issuers: [another, issuer], xkeys: [newSeed('xkey'), xkey] };
   const request = readAuthRequest(seal(signed(claims())), serverXkey, both, nowMs);
@@ -80,7 +80,7 @@ test('auth callout - an answer is for the server and the user key, signed by the
   );
 });
 
-test('nats jwt - what we sign is what the keys of NATS verify', () => {
+test('nats jwt - NATS keys verify our signatures', () => {
   const token = signed({ ...claims(), sub: 'x' });
   const [head, payload, signature] = token.split('.') as [string, string, string];
   const bytes = new TextEncoder().encode(`${head}.${payload}`);

@@ -26,7 +26,7 @@ test('permissions - a collector names only its own node', () => {
   for (const subject of perNode) expect(subject).toMatch(/node-1_example|_cluster/);
 });
 
-test('permissions - the inbox follows from the user', () => {
+test('permissions - the inbox is derived from the user', () => {
   for (const identity of identities) expect(inboxPrefixOf(userOf(identity))).toBe(inboxPrefixFor(identity));
   expect(inboxPrefixOf('collector-node-1.example')).toBe('_INBOX_collector_node-1_example');
 });

@@ -13,7 +13,7 @@ const change = (part: Partial<ConfigChange>): ConfigChange => ({
   ...part,
 });
 
-/** The answer as the words define it, slowly. */
+/** Slow reference implementation of the definition. */
 function oracle(changes: readonly ConfigChange[], timeMicros: number) {
   const entries = new Map<string, string>();
   let revision = 0;
@@ -28,10 +28,10 @@ function oracle(changes: readonly ConfigChange[], timeMicros: number) {
   return { revision, entries };
 }
 
-test('config history - agrees with its definition for any log, asked in any order', () => {
+test('config history - agrees with its definition for any log and any order of queries', () => {
   const step = fc.record({
     gap: fc.integer({ min: 1, max: 3 }),
-    // Clocks that were set back are part of it.
+    // Includes clocks that step back.
     timestampMicros: fc.integer({ min: 1, max: 60 }),
     key: fc.constantFrom('a', 'b', 'c'),
     json: fc.option(fc.string({ maxLength: 3 })),
@@ -55,7 +55,7 @@ test('config history - agrees with its definition for any log, asked in any orde
   );
 });
 
-test('config history - answers the same object until the answer changes', () => {
+test('config history - returns the same object until the result changes', () => {
   const history = new ConfigHistory();
   history.append(change({ sequence: 1, timestampMicros: 10 }));
   const first = history.at(15);
@@ -75,7 +75,7 @@ test('config history - before the first change there is nothing, at revision 0',
   expect(history.at(10)).toMatchObject({ revision: 1 });
 });
 
-test('config history - keeps of each key as many changes as the stream does', () => {
+test('config history - keeps as many changes of each key as the stream', () => {
   const history = new ConfigHistory();
   history.append(change({ sequence: 1, timestampMicros: 1, key: 'rare', json: 'kept' }));
   for (let index = 0; index < CONFIG_LOG_PER_KEY + 5; index += 1) {
@@ -89,7 +89,7 @@ test('config history - keeps of each key as many changes as the stream does', ()
       ['a', String(CONFIG_LOG_PER_KEY + 4)],
     ]),
   );
-  // Before its oldest kept change the key counts as that change, in whatever order it is asked.
+  // Before its oldest kept change, a key has that change, in any order of queries.
   for (const time of [1, 3, 7, 2, CONFIG_LOG_PER_KEY + 6, 1]) {
     const json = String(Math.max(5, time - 2));
     expect(history.at(time).entries, `at ${time}`).toEqual(
@@ -102,7 +102,7 @@ test('config history - keeps of each key as many changes as the stream does', ()
   expect(history.at(0)).toMatchObject({ revision: 0, entries: new Map([['a', '5']]) });
 });
 
-test('config history - what is read after the stream forgot agrees with what was read before', () => {
+test('config history - reading after the stream dropped changes agrees with reading before', () => {
   const changes = Array.from({ length: CONFIG_LOG_PER_KEY + 3 }, (_, index) =>
     change({ sequence: index + 1, timestampMicros: index + 1, json: String(index) }),
   );

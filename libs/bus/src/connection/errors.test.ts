@@ -36,7 +36,7 @@ test.each<[BusErrorCode, Error]>([
   expect(error.message).toMatch(/^doing it: /);
 });
 
-test('errors - a BusError passes through, and the number JetStream gave is kept', () => {
+test('errors - a BusError passes through, and the number of JetStream is kept', () => {
   const error = new BusError('BUS_FULL', 'full');
   expect(toBusError(error, 'again')).toBe(error);
   expect(toBusError(api(10071, 'wrong last sequence: 4'), 'put').apiCode).toBe(10071);

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { isJetStreamOff, isStoring, JetStreamHealth, responderOf } from './jetstream-health.ts';
 
-describe('JetStream off', () => {
+describe('JetStream health', () => {
   it.each([
     ['$JS.API.STREAM.INFO.VERDICTS', '$JS.API'],
     ['$JS.API.CONSUMER.CREATE.VERDICTS.x', '$JS.API'],
@@ -42,12 +42,12 @@ describe('JetStream off', () => {
     expect(sign.off).toBe(true);
   });
 
-  it('two publishes without an acknowledgement, some time apart, are a sign for their stream alone', () => {
+  it('two publishes without an ack, some time apart, count for their stream only', () => {
     const sign = new JetStreamHealth();
     const verdict = 'bailiff.v1.verdicts.high.a.b.c';
     const bus = { nc: { info: { jetstream: true } }, jetStream: sign } as never;
     for (const back of [() => sign.acknowledged(verdict), () => sign.responded(verdict), () => sign.reset()]) {
-      // Many at the same time are one silence.
+      // Simultaneous timeouts count once.
       for (const nowMs of [0, 1, 2_999]) sign.unacknowledged(verdict, nowMs);
       sign.acknowledged('bailiff.v1.responses.x');
       sign.responded('$JS.API.STREAM.INFO.VERDICTS');
@@ -60,7 +60,7 @@ describe('JetStream off', () => {
     }
   });
 
-  it('a question without an answer is no sign for writes', () => {
+  it('a request without a response does not count for writes', () => {
     const sign = new JetStreamHealth();
     for (const subject of ['$JS.API.STREAM.INFO.VERDICTS', 'bailiff.v1.capture.node-a', 'bailiff.v1.replay.x.y'])
       for (const nowMs of [0, 10_000]) sign.unacknowledged(subject, nowMs);

@@ -24,7 +24,7 @@ function rig({ maxWaitMs = 400 } = {}) {
     ...{ turns, worked, answers, errors },
     ask: (text: string) =>
       turns.add({ data: Buffer.from(text), respond: (answer) => (answers[text] = String(answer)) }),
-    /** The question under way is answered after so long. */
+    /** Completes the current request after this time. */
     async done(afterMs = 0) {
       nowMs += afterMs;
       finish.shift()?.();
@@ -33,8 +33,8 @@ function rig({ maxWaitMs = 400 } = {}) {
   };
 }
 
-describe('questions', () => {
-  it('one after another, each answered', async () => {
+describe('request queue', () => {
+  it('processes requests one after another', async () => {
     const { ask, done, worked, answers } = rig();
     for (const text of ['a', 'b', 'c']) ask(text);
     expect(worked).toEqual(['a']);
@@ -45,7 +45,7 @@ describe('questions', () => {
     expect(answers).toEqual({ a: 'answer to a', b: 'answer to b', c: 'answer to c' });
   });
 
-  it('whose turn comes too late are not worked on, and later ones in time are', async () => {
+  it('requests that waited too long are not processed, later ones in time are', async () => {
     const { ask, done, worked, answers } = rig({ maxWaitMs: 400 });
     ask('a');
     ask('late');
@@ -58,7 +58,7 @@ describe('questions', () => {
     expect([worked, answers]).toMatchObject([['a', 'b', 'in time'], { 'in time': 'answer to in time' }]);
   });
 
-  it('beyond those that may wait are answered at once', () => {
+  it('requests beyond the limit get busy at once', () => {
     const { ask, answers } = rig();
     for (let i = 0; i < 9; i++) ask(`${i}`);
     expect(answers).toEqual({});

@@ -27,14 +27,14 @@ function rig() {
   };
 }
 
-/** Fails with each of these, then gives `done`. */
+/** Fails with each of these codes, then returns `done`. */
 const failing = (codes: BusErrorCode[]) => async () => {
   const code = codes.shift();
   if (code) throw new BusError(code, 'x');
   return 'done';
 };
 
-describe('untilTaken', () => {
+describe('retryTransient', () => {
   it('transient errors are retried, and reported while the bus is connected', async () => {
     const { bus, options, reported, slept, connects } = rig();
     const work = failing(['BUS_FULL', 'BUS_NO_STREAM', 'BUS_UNREACHABLE', 'BUS_TIMEOUT']);

@@ -7,7 +7,7 @@ import { lifeOfToken, renewAtMs } from './token-renewal.ts';
 
 const tokenOf = (claims: unknown) => `x.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.x`;
 
-test('token - its life is read off it, and renewed between 85 and 95 % of it', () => {
+test('token - its lifetime is parsed, and it is renewed between 85 and 95 % of it', () => {
   const life = lifeOfToken(tokenOf({ iat: 1_000, exp: 4_600 }));
   expect(life).toEqual({ fromMs: 1_000_000, untilMs: 4_600_000 });
   expect(renewAtMs(life ?? { fromMs: 0, untilMs: 0 }, 0)).toBe(1_000_000 + 3_600_000 * 0.85);
@@ -21,7 +21,7 @@ test.each(['', 'a', 'a.b.c', tokenOf(null), tokenOf({}), tokenOf({ iat: 2, exp: 
   },
 );
 
-test('secret file - lines are tried in turn, the newest first again after a success; what cannot be read leaves the last', () => {
+test('secret file - lines are tried in turn, the newest first again after a success; an unreadable file keeps the last content', () => {
   const dir = mkdtempSync(path.join(tmpdir(), 'bailiff-secret-'));
   const file = path.join(dir, 'password');
   expect(secretsIn('\n a \r\n\nb\nc\nd\n')).toEqual(['a', 'b', 'c']);

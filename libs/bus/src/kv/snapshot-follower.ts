@@ -249,9 +249,9 @@ export abstract class SnapshotFollower {
 }
 
 /**
- * True if an entry cannot belong to the same stream as the delivered one: the same revision at
- * another time, or a higher revision whose predecessor on the subject is below the delivered one.
- * An unreadable time (NaN) indicates nothing.
+ * True if an entry cannot belong to the same stream as the delivered one. Either the same revision
+ * has another time, or the predecessor of a higher revision is below the delivered one. An
+ * unreadable time (NaN) indicates nothing.
  */
 export function isOtherLineage(delivered: Delivered, entry: Delivered, previous?: number): boolean {
   if (entry.revision === delivered.revision) return Math.abs(entry.timestampMicros - delivered.timestampMicros) > 0;

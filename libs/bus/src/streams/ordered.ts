@@ -2,12 +2,11 @@
  * Reads a stream in order and without gaps, by pull consumers that are replaced after any
  * interruption.
  *
- * Each message is delivered once. After a server restart, a broken connection or a deleted
- * consumer, a new consumer starts behind the last received sequence. A stream that was recreated or
- * restored from an older backup is read from its beginning, after `onRecreated`. A missing delivery
- * ends a consumer. So does a heartbeat that reports more deliveries than arrived, which detects a
- * lost tail. Limits: maxMessages requested and queued; an asynchronous onMessage delays the next
- * pull.
+ * A new consumer starts behind the last received sequence, so each message is delivered once. A
+ * stream that was recreated or restored from an older backup is read from its beginning, after
+ * `onRecreated`. A missing delivery ends a consumer. So does a heartbeat that reports more
+ * deliveries than arrived (a lost tail). Limits: maxMessages requested and queued; an asynchronous
+ * onMessage delays the next pull.
  */
 
 import type { StreamInfo } from '@nats-io/jetstream';

@@ -20,7 +20,7 @@ const kubeName = fc.stringMatching(/^[a-z0-9]([-a-z0-9.]{0,20}[a-z0-9])?$/);
 const verdict = { verdictId: '0a1b', level: 'high', pod: { namespace: 'default', name: 'web-0' } };
 const response = { responseId: '2c3d', action: 'delete', podNamespace: 'default', podName: 'web-0' };
 
-test('subjects - a name goes into a token and comes back', () => {
+test('subjects - a name is encoded as a token and decoded', () => {
   fc.assert(
     fc.property(kubeName, (name) => {
       const token = encodeToken(name);
@@ -31,7 +31,7 @@ test('subjects - a name goes into a token and comes back', () => {
   expect(decodeToken(encodeToken(''))).toBe('');
 });
 
-test.each(['Node', 'a_b', 'a b', '*', '>', 'a.*', '.a', 'a.', '_', 'a$b'])('subjects - "%s" is no name', (name) => {
+test.each(['Node', 'a_b', 'a b', '*', '>', 'a.*', '.a', 'a.', '_', 'a$b'])('subjects - "%s" is not a name', (name) => {
   expect(() => encodeToken(name)).toThrow('is not a Kubernetes name');
 });
 
@@ -50,7 +50,7 @@ test('subjects - nodes spread over the partitions', () => {
   expect(used.size).toBe(PARTITIONS);
 });
 
-test('subjects - each is read back as it was written', () => {
+test('subjects - each is parsed as it was built', () => {
   fc.assert(
     fc.property(kubeName, fc.constantFrom('spoof' as const, 'lsm' as const), (node, kind) => {
       const parsed = parseSubject(violationSubject(node, kind));
@@ -135,7 +135,7 @@ test('subjects - filters for responses and dead letters', () => {
   expect(matches(filters.deadLetters({ reason: 'max-deliveries' }), subject)).toBe(false);
 });
 
-test('subjects - an event for a SIEM: format, class, namespace; what is no name stands as none', () => {
+test('subjects - an event for a SIEM: format, class, namespace; an invalid name becomes `_`', () => {
   const subject = siemSubject({ format: 'ocsf', className: 'network-activity', namespace: 'shop' });
   expect(subject).toBe('bailiff.v1.siem.ocsf.network-activity.shop');
   expect(parseSubject(subject)).toEqual({

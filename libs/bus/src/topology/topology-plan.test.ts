@@ -6,12 +6,12 @@ import { ageText, bytesText, type Loss, lossText, planTopology, replicasText } f
 const DAY_MS = 86_400_000;
 const GIB = 1024 ** 3;
 
-/** As a server has it that was set up so. */
+/** Configurations of a server that was set up with these options. */
 const bus = (options: TopologyOptions = {}, edits: Record<string, Partial<WantedStream>> = {}) =>
   new Map(streamConfigs(options).map((config) => [config.name, { ...config, ...edits[config.name] }]));
 const of = (plan: { streams: WantedStream[] }, name: string) => plan.streams.find((config) => config.name === name);
 
-test('plan - a new bus gets the defaults, or what is given', () => {
+test('plan - a new bus gets the defaults, or the given options', () => {
   expect(planTopology(new Map()).streams).toEqual(streamConfigs());
   const options = { replicas: 3, violationsMaxAgeMs: 2 * DAY_MS, violationsMaxBytes: GIB };
   expect(planTopology(new Map(), options)).toMatchObject({
@@ -21,16 +21,16 @@ test('plan - a new bus gets the defaults, or what is given', () => {
   });
 });
 
-test('plan - what is not given stays as the server has it', () => {
+test('plan - options that are not given keep the value of the server', () => {
   const was = { replicas: 3, violationsMaxAgeMs: 30 * DAY_MS, violationsMaxBytes: 20 * GIB };
   const plan = planTopology(bus(was));
   expect(plan).toMatchObject({ options: was, streams: streamConfigs(was), losses: [], refused: false });
-  // Also what is smaller than the defaults: that was chosen as well.
+  // Also values below the defaults, because an operator chose them.
   const small = { violationsMaxAgeMs: DAY_MS, violationsMaxBytes: GIB };
   expect(planTopology(bus(small)).options).toMatchObject(small);
 });
 
-test('plan - growing needs no word', () => {
+test('plan - a higher limit needs no shrink', () => {
   const more = { replicas: 3, violationsMaxAgeMs: 14 * DAY_MS, violationsMaxBytes: 8 * GIB };
   expect(planTopology(bus(), more)).toMatchObject({ streams: streamConfigs(more), losses: [], refused: false });
 });
@@ -53,12 +53,12 @@ test.each<[string, TopologyOptions, string[]]>([
   expect(done.streams).toEqual(streamConfigs({ replicas: 3, ...options }));
 });
 
-test('plan - shrink alone lets nothing fall', () => {
+test('plan - shrink alone lowers no limit', () => {
   const was = { replicas: 3, violationsMaxAgeMs: 30 * DAY_MS, violationsMaxBytes: 20 * GIB };
   expect(planTopology(bus(was), { shrink: true })).toMatchObject({ streams: streamConfigs(was), losses: [] });
 });
 
-test('plan - what an operator raised by hand stays, and refuses nothing', () => {
+test('plan - a limit raised by hand stays, and refuses nothing', () => {
   const found = bus({}, { VERDICTS: { max_age: 0, max_bytes: 2 * GIB }, KV_bailiff_pods: { max_bytes: 4 * GIB } });
   for (const options of [{}, { violationsMaxAgeMs: 7 * DAY_MS }]) {
     const plan = planTopology(found, options);
@@ -68,7 +68,7 @@ test('plan - what an operator raised by hand stays, and refuses nothing', () => 
   }
 });
 
-test('plan - a limit that was taken away is none, and to have one again is a fall', () => {
+test('plan - a removed limit is no limit, and setting one lowers it', () => {
   const found = bus({}, { VIOLATIONS: { max_age: 0, max_bytes: -1 } });
   const plan = planTopology(found);
   expect(of(plan, 'VIOLATIONS')).toMatchObject({ max_age: 0, max_bytes: -1 });
@@ -85,7 +85,7 @@ test('plan - a missing stream is created again, and the others stay', () => {
   expect(of(plan, 'VERDICTS')?.max_age).toBe(requiredHorizonMs(30 * DAY_MS, DAY_MS) * 1e6);
 });
 
-test('plan - whatever is given, nothing falls without shrink', () => {
+test('plan - no option lowers a limit without shrink', () => {
   const options = fc.record(
     {
       replicas: fc.constantFrom(1, 3, 5),
@@ -111,7 +111,7 @@ test('plan - whatever is given, nothing falls without shrink', () => {
   );
 });
 
-test('words - what would be lost', () => {
+test('texts - losses', () => {
   const age: Loss = {
     stream: 'VIOLATIONS',
     limit: 'max_age',

@@ -18,7 +18,7 @@ test('topology - every stream has a limit by bytes, and their sum fits the defau
   expect(sum).toBeLessThan(DEFAULT_MAX_FILE_BYTES);
 });
 
-test('topology - verdicts and responses outlive what can be replayed', () => {
+test('topology - verdicts and responses outlive the replay horizon', () => {
   const options = { violationsMaxAgeMs: 3_600_000, longestTimespanMs: 600_000 };
   const nanos = requiredHorizonMs(3_600_000, 600_000) * 1_000_000;
   const ageOf = (name: string) => streamConfigs(options).find((config) => config.name === name)?.max_age;
@@ -36,7 +36,7 @@ test('topology - a value of the largest size fits a message', () => {
   for (const { maxValueBytes } of BUCKETS) expect(maxValueBytes).toBeLessThan(MAX_PAYLOAD_BYTES);
 });
 
-test('topology - nats.conf quotes what it is given', () => {
+test('topology - nats.conf quotes its values', () => {
   const conf = natsServerConf({
     host: '127.0.0.1',
     port: 4222,
@@ -52,7 +52,7 @@ test('topology - nats.conf quotes what it is given', () => {
   expect(conf).toContain('allow: ["$KV.>"]');
 });
 
-test('topology - nats.conf writes through to the disk before it acknowledges, unless something else is chosen', () => {
+test('topology - nats.conf syncs before each ack, unless another interval is set', () => {
   const conf = { host: '127.0.0.1', port: 4222, storeDir: '/var/lib/nats', users: [] };
   expect(natsServerConf(conf)).toContain('sync_interval: "always"');
   expect(natsServerConf({ ...conf, jetstream: { syncInterval: '2m' } })).toContain('sync_interval: "2m"');
