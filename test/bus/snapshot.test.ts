@@ -228,7 +228,7 @@ test('snapshot - a stream that was made anew is told from its beginning, by push
   const story: string[] = [];
   const reader = new SnapshotReader(await connectCollector(nats, 'node-a'), 'bailiff_pods', 'node-a', {
     onSnapshot: (entry) => story.push(`${text(entry)} at ${entry.revision}`),
-    onRestart: () => story.push('restart'),
+    onRecreated: () => story.push('restart'),
     onMissing: () => story.push('missing'),
     rereadMs: 20,
   });
@@ -252,7 +252,7 @@ test('snapshot - a push of a new stream is known by its predecessor, also when i
   const story: string[] = [];
   const reader = new SnapshotReader(await connectCollector(nats, 'node-a'), 'bailiff_pods', 'node-a', {
     onSnapshot: (entry) => story.push(text(entry)),
-    onRestart: () => story.push('restart'),
+    onRecreated: () => story.push('restart'),
     rereadMs: 3_600_000,
   });
   await waitFor(() => story.length === 1);
@@ -277,7 +277,7 @@ test('snapshot - a stream made anew while the bus was away, its pushes lost: a r
   const quiet = pushless(await pushes, () => true);
   const reader = new SnapshotReader({ reads: bus, pushes: quiet }, 'bailiff_pods', 'node-a', {
     onSnapshot: (entry) => story.push(text(entry)),
-    onRestart: () => story.push('restart'),
+    onRecreated: () => story.push('restart'),
     onMissing: () => story.push('missing'),
     rereadMs: 20,
   });
@@ -306,7 +306,7 @@ test('snapshot - one answer from a replica that is behind is not believed', asyn
   const story: string[] = [];
   const reader = new SnapshotReader(await connectCollector(nats, 'node-a'), 'bailiff_pods', 'node-a', {
     onSnapshot: (entry) => story.push(text(entry)),
-    onRestart: () => story.push('restart'),
+    onRecreated: () => story.push('restart'),
     rereadMs: 20,
   });
   await waitFor(() => story.length === 1);
@@ -337,7 +337,7 @@ test('bucket reader - a stream that was made anew is told whole, its keys beside
   const reader = new BucketReader({ reads: bus, pushes: quiet }, 'bailiff_config', 'spoof.>', {
     onEntry: (entry) => story.push(`${entry.key}=${text(entry)}`),
     onSynced: () => story.push('synced'),
-    onRestart: () => story.push('restart'),
+    onRecreated: () => story.push('restart'),
     rereadMs: 3_600_000,
   });
   await waitFor(() => story.includes('synced'));

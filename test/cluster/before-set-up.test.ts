@@ -41,7 +41,7 @@ it.each([
   ['siem-relay', 'VIOLATIONS'],
   ['ipam-sync', 'KV_bailiff_pods'],
 ])(
-  '%s - waits for the set-up of the bus and is ready after it',
+  '%s - waits for the setup of the bus and is ready after it',
   async (app, missing) => {
     await using nats = await startNats();
     const metrics = `127.0.0.1:${await freePort()}`;
@@ -61,7 +61,7 @@ it.each([
     expect(state.report.checks['topology']).toBe(
       `the bus has no stream ${missing}: \`bailiff bus setup\` makes it, in Kubernetes the Job bailiff-bus-setup`,
     );
-    const said = () => running.out().match(/waiting for the set-up of the bus/g) ?? [];
+    const said = () => running.out().match(/waiting for the setup of the bus/g) ?? [];
     await waitFor(() => said().length > 0, { what: 'its log to say so', state: running.out });
     const admin = await nats.connect('admin');
     // It stands still meanwhile: a look at a half of the streams would be another reason, and told as well.
@@ -82,7 +82,7 @@ it.each(['correlator', 'responder', 'siem-relay', 'ipam-sync'])(
   async (app) => {
     await using nats = await startNats();
     using running = launch(app, nats.url, '127.0.0.1:0');
-    await waitFor(() => running.out().includes('waiting for the set-up'), { timeoutMs: 30_000, state: running.out });
+    await waitFor(() => running.out().includes('waiting for the setup'), { timeoutMs: 30_000, state: running.out });
     running.child.kill('SIGTERM');
     expect(await running.exit).toEqual([0, null]);
   },
@@ -95,7 +95,7 @@ it.each(['correlator', 'responder', 'siem-relay', 'ipam-sync'])(
     await using nats = await startNats();
     await ensureTopology(await nats.connect('admin'));
     using running = launch(app, nats.url, '127.0.0.1:0', 'wrong');
-    const told = () => running.out().match(/the bus refuses the login/g) ?? [];
+    const told = () => running.out().match(/the bus rejects the login/g) ?? [];
     await waitFor(() => told().length > 0, { timeoutMs: 30_000, state: running.out });
     writeFileSync(passwordFile(app), `password-of-${app}`, { mode: 0o600 });
     await waitFor(() => running.out().includes('"msg":"ready"'), { timeoutMs: 30_000, state: running.out });

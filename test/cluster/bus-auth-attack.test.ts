@@ -97,7 +97,7 @@ test('what is more than the API server may be asked is refused at once, and told
   expect(await refused(auth, 'overloaded')).toBe(how.filter((one) => one !== 'in').length);
   // Answered by bus-auth, all of them: the server's own patience would not be counted so.
   expect(await auth.metric('login_seconds_count')).toBe(how.length);
-  expect(rig.nats.log).toContain('overloaded: more logins than can be judged: try again');
+  expect(rig.nats.log).toContain('overloaded: too many logins at once: try again');
   // It is forgiven with time, and a client that tries again is let in.
   await waitFor(async () => (await rig.login(AS_A, token)) === 'in');
 });

@@ -237,7 +237,7 @@ test('an API server that fails or hangs lets nobody in, shows in readiness, and 
     expect(await rig.login(AS_A, await rig.tokenOf(A))).toBe('BUS_AUTHENTICATION');
     expect(await auth.metric(`refused_total{reason="${reason}"}`)).toBe(before + 1);
     // What it asked of itself meanwhile may be answered last.
-    const said = reason === 'api-forbidden' ? 'may not create TokenReviews' : 'cannot be asked';
+    const said = reason === 'api-forbidden' ? 'may not create TokenReviews' : 'cannot be reached';
     const isNotReady = async () => {
       const { ok, checks } = await auth.ready();
       return !ok && checks['bus'] === 'ok' && checks['kubernetes']?.includes(said);

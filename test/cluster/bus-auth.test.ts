@@ -190,7 +190,7 @@ describe('a login by token', () => {
     const lines = auth.log().filter(({ msg, reason }) => msg === 'refused' && reason === 'wrong-node');
     expect(lines).toHaveLength(1);
     expect(lines[0]).toMatchObject({ level: 40, host: '127.0.0.1', detail: expect.stringContaining('runs on') });
-    expect(rig.nats.log).toContain('wrong-node: the token is of a pod on another node');
+    expect(rig.nats.log).toContain('wrong-node: the token belongs to a pod on another node');
   });
 
   test('no token is in a log of ours or of the server', async () => {

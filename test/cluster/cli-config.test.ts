@@ -365,7 +365,7 @@ describe('cli config set, several at once', () => {
           by,
         ]);
         if (exitCode === 0) return;
-        expect([exitCode, stderr]).toEqual([6, expect.stringMatching(/was expected|somebody else wrote first/)]);
+        expect([exitCode, stderr]).toEqual([6, expect.stringMatching(/was expected|another client wrote first/)]);
         refused += 1;
       }
       throw new Error(`${by} never got its turn`);

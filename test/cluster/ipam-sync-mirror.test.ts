@@ -7,7 +7,7 @@ import {
   ConfigLog,
   configHistory,
   deleteConfig,
-  InstanceTeller,
+  InstanceReporter,
   type KvEntry,
   openBucket,
   readConfig,
@@ -97,15 +97,15 @@ function tellNode(name: string, policies: RuntimeStatus['policies'], part: Parti
 /** An instance of a service, as far as the configuration goes: reads the log under its own rights and tells how far it has come. */
 async function instanceOf(service: string, refused: [string, string][] = []): Promise<AsyncDisposable> {
   const bus = await world.nats.connect(service);
-  const log = new ConfigLog(bus, { onChange: () => teller?.tell() });
+  const log = new ConfigLog(bus, { onChange: () => reporter?.report() });
   const configRevision = () => log.latest().revision;
   const onError = (error: Error) => expect.fail(error.message);
   const ready = async () => ({ ok: true, checks: {} });
   const told = { bus, service, version: '1', nowMs: Date.now, configRevision, refused: () => refused, ready, onError };
-  const teller: InstanceTeller | undefined = new InstanceTeller(told);
+  const reporter: InstanceReporter | undefined = new InstanceReporter(told);
   return {
     async [Symbol.asyncDispose]() {
-      await teller.close();
+      await reporter.close();
       await log.close();
       await bus.close();
     },

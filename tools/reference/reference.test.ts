@@ -140,7 +140,7 @@ export class CError extends Error {
       expect([form, matches(pattern, example)]).toEqual([form, true]);
       return parseSubject(example)?.what;
     });
-    const source = readSource('libs/bus/src/subjects.ts');
+    const source = readSource('libs/bus/src/topology/subjects.ts');
     const told = [...source.matchAll(/^ {2}\| \{ what: '(\w+)'/gm)].map(([, what]) => what);
     expect(told.length).toBeGreaterThan(5);
     expect(kinds.sort()).toEqual(told.sort());

@@ -50,7 +50,7 @@ function bucketRows(): string[][] {
 /** Limits of topology.ts that have a reason: `/** reason *\/ export const NAME = …`. */
 function limitRows(): string[][] {
   const values = topology as unknown as Record<string, unknown>;
-  const text = readSource('libs/bus/src/topology.ts');
+  const text = readSource('libs/bus/src/topology/topology.ts');
   return [...text.matchAll(/\/\*\*((?:(?!\*\/)[\s\S])*)\*\/\nexport const ([A-Z_]+) = /g)]
     .filter(([, , name = '']) => typeof values[name] === 'number')
     .map(([, comment = '', name = '']) => [code(name), valueText(name, Number(values[name])), commentText(comment)]);

@@ -1,28 +1,30 @@
 /**
- * Lets collectors onto the bus: the server asks about each client that it does not know, the API server is asked whose token it shows,
- * and the answer is the rights of a collector of the node on which the token's pod runs, or a refusal.
+ * Serves NATS auth callout requests: admits collectors by a TokenReview of their ServiceAccount
+ * token.
  *
- * Place in the path: nats-server → here → proof.ts, lanes.ts → TokenReview → decide.ts → nats-server → collector. Invariants: nobody is let
- * in but by what the API server says at this login, so replicas share the questions and any may answer; what fails here lets nobody in; what
- * one source does costs no other its slot. Bounds: maxConcurrent questions to the API server, MAX_WAITING logins that wait, a lane; those
- * beyond are refused at once, and one for which the server no longer waits is dropped. Who is refused tries again.
+ * nats-server → here → proof.ts, fair-queue.ts → TokenReview → decide.ts → nats-server. Each login
+ * is decided by the API server, so replicas share the requests and any may respond. Every failure
+ * refuses the login. A failing source does not use up the slots of others. Limits: maxConcurrent
+ * reviews, MAX_WAITING logins per class; more are refused at once, and logins that the server gave
+ * up are dropped. Clients retry.
  */
 import { AUTH_TIMEOUT_S, type Bus, BusError, connectBus, isConnected } from '@bailiff/bus';
 import {
   type AuthKeys,
-  type AuthQuestion,
   type AuthRequest,
   publicKeyOf,
   readAuthRequest,
+  type SealedAuthRequest,
   SecretFile,
   type SeedKind,
-  takeAuthQuestions,
-  writeAuthAnswer,
+  subscribeAuthRequests,
+  writeAuthResponse,
 } from '@bailiff/bus/auth';
 import { type KubeApi, KubeError, loadKube, pause, reviewToken, type TokenReviewStatus } from '@bailiff/kube';
-import { busOptionsOf, QuietLog, type ServiceContext, ServiceError } from '@bailiff/service';
+import { busOptionsOf, RateLimitedLog, type ServiceContext, ServiceError } from '@bailiff/service';
 import type { BusAuthConfig } from './config.ts';
 import {
+  type Credentials,
   type Decision,
   decide,
   examine,
@@ -31,41 +33,41 @@ import {
   type Refusal,
   type RefusalReason,
   refuse,
-  type Shown,
 } from './decide.ts';
-import { Lanes } from './lanes.ts';
+import { FairQueue } from './fair-queue.ts';
 import { Budget, Failures, KnownTokens } from './limits.ts';
 import { type DROPS, type Metrics, makeMetrics, NO_READINGS, type Readings } from './metrics.ts';
 import { KEYS_PATH, SigningKeys } from './proof.ts';
 
-/** The API server is asked this often whether it answers at all. */
+/** Interval of checks that the API server reviews tokens. */
 const PROBE_MS = 10_000;
-/** What is asked then: nobody's. */
+/** Token of that check; not a valid token. */
 const PROBE_TOKEN = 'bailiff-probe';
-/** Seconds of reviewsPerSecond that may come at once. */
+/** Burst of reviews, in seconds of reviewsPerSecond. */
 const REVIEW_BURST_S = 5;
-/** What is asked for the API server's keys: a server gives them under their own type. */
+/** Accept header for the API server's keys, which have their own media type. */
 const KEYS_TYPE = 'application/jwk-set+json, */*';
 /**
- * What counts against a source: questions to the API server that came to nothing. What is refused without one costs nothing and counts against nobody;
- * nor does what the API server or a limit of ours caused. The source of a proven token is its pod, which nobody else can name; an address is that of every
- * host-network pod of a node, its collector's among them.
+ * Refusals that count against a source: reviews without a grant. Refusals without a review are
+ * cheap and do not count, nor do failures of the API server and our own limits. The source of a
+ * proven token is its pod, which others cannot name. An address is shared by all host-network pods
+ * of a node, its collector included.
  */
-const ASKED_FOR_NOTHING: ReadonlySet<RefusalReason> = new Set([
+const COUNTED_REFUSALS: ReadonlySet<RefusalReason> = new Set([
   'not-authenticated',
   'not-bound',
   'no-node-claim',
   'wrong-node',
 ]);
 
-/** A login that is worth a question to the API server. */
+/** A login that requires a TokenReview. */
 interface Login {
-  question: AuthQuestion;
+  sealed: SealedAuthRequest;
   request: AuthRequest;
-  shown: Shown;
-  /** Its token is the API server's, or was let in before. */
+  credentials: Credentials;
+  /** The token is signed by the API server, or was granted before. */
   proven: boolean;
-  /** What its failure counts against. */
+  /** Where a failure is counted. */
   source: string;
   atMs: number;
 }
@@ -76,17 +78,17 @@ export class BusAuth {
   readonly #bus: Bus;
   readonly #keys: () => AuthKeys;
   readonly #metrics: Metrics;
-  readonly #log: QuietLog;
+  readonly #log: RateLimitedLog;
   readonly #failures: Failures;
   readonly #reviews: Budget;
-  readonly #strangers: Budget;
+  readonly #unprovenReviews: Budget;
   readonly #known = new KnownTokens();
   readonly #signing: SigningKeys;
-  readonly #lanes: Lanes<Login>;
+  readonly #queue: FairQueue<Login>;
   readonly #inFlight = new Set<Promise<void>>();
-  #stopTaking: () => void = () => {};
-  /** True, or why the API server does not judge tokens for us. */
-  #api: true | string = 'not asked yet';
+  #unsubscribe: () => void = () => {};
+  /** True, or why the API server does not review our tokens. */
+  #api: true | string = 'not checked yet';
 
   constructor(
     ctx: ServiceContext<BusAuthConfig>,
@@ -98,34 +100,34 @@ export class BusAuth {
     this.#bus = parts.bus;
     this.#keys = parts.keys;
     this.#metrics = parts.metrics;
-    this.#log = new QuietLog(ctx.log);
+    this.#log = new RateLimitedLog(ctx.log);
     this.#failures = new Failures(config.refusalsPerMinute);
     const budget = (perSecond: number) => new Budget(perSecond, perSecond * REVIEW_BURST_S, performance.now());
     this.#reviews = budget(config.reviewsPerSecond);
-    this.#strangers = budget(config.reviewsPerSecond / 2);
+    this.#unprovenReviews = budget(config.reviewsPerSecond / 2);
     this.#signing = new SigningKeys(() => this.#fetchKeys());
-    this.#lanes = new Lanes(config.maxConcurrent, (login) => this.#track(this.#ask(login)));
+    this.#queue = new FairQueue(config.maxConcurrent, (login) => this.#track(this.#process(login)));
   }
 
   start(): void {
     const { health, signal } = this.#ctx;
     health.ready('bus', () => isConnected(this.#bus));
     health.ready('kubernetes', () => this.#api);
-    this.#stopTaking = takeAuthQuestions(this.#bus, (question) => this.#take(question));
+    this.#unsubscribe = subscribeAuthRequests(this.#bus, (sealed) => this.#accept(sealed));
     this.#probe(signal).catch((error) => signal.aborted || this.#ctx.fail(error as Error));
   }
 
-  /** Takes no more questions and answers those that it has. */
+  /** Stops accepting requests and responds to the pending ones. */
   async stop(): Promise<void> {
-    this.#stopTaking();
-    for (const login of this.#lanes.clear()) this.#answer(login, refuse('overloaded'));
+    this.#unsubscribe();
+    for (const login of this.#queue.clear()) this.#respond(login, refuse('overloaded'));
     await Promise.all(this.#inFlight);
   }
 
   readings(): Readings {
     return {
-      inFlight: this.#lanes.running,
-      waiting: this.#lanes.waiting,
+      inFlight: this.#queue.running,
+      waiting: this.#queue.waiting,
       limitedSources: this.#failures.size,
       signingKeys: this.#signing.size,
     };
@@ -133,38 +135,39 @@ export class BusAuth {
 
   #drop(reason: (typeof DROPS)[number], error?: Error): void {
     this.#metrics.dropped.inc({ reason });
-    this.#log.warn(`dropped ${reason} ${error?.message ?? ''}`, { reason, err: error }, 'a login was not answered');
+    this.#log.warn(`dropped ${reason} ${error?.message ?? ''}`, { reason, err: error }, 'a login got no response');
   }
 
-  /** Answers at once what can be said without the API server; the rest waits for it, in its lane. */
-  #take(question: AuthQuestion): void {
+  /** Responds at once if no review is needed; otherwise queues the login. */
+  #accept(sealed: SealedAuthRequest): void {
     const atMs = performance.now();
     let request: AuthRequest;
     try {
-      request = readAuthRequest(question.bytes, question.serverXkey, this.#keys(), Date.now());
+      request = readAuthRequest(sealed.bytes, sealed.serverXkey, this.#keys(), Date.now());
     } catch (error) {
       this.#drop(error instanceof BusError ? 'unreadable' : 'failed', error as Error);
       return;
     }
-    const sorted = this.#sort(question, request, atMs);
-    if ('refusal' in sorted) this.#answer({ question, request, atMs }, sorted);
-    else if (!this.#lanes.add(sorted, sorted.proven)) this.#answer(sorted, refuse('overloaded'));
+    const classified = this.#classify(sealed, request, atMs);
+    if ('refusal' in classified) this.#respond({ sealed, request, atMs }, classified);
+    else if (!this.#queue.add(classified, classified.proven)) this.#respond(classified, refuse('overloaded'));
   }
 
-  /** What is known of a login without a question: its lane and its source, or why it is refused. */
-  #sort(question: AuthQuestion, request: AuthRequest, atMs: number): Login | { refusal: Refusal } {
-    const shown = examine(request, this.#ctx.config, Date.now());
-    if ('refusal' in shown) return shown;
-    const proof = this.#signing.prove(shown.token, atMs);
-    const wrong = proof === 'forged' ? refuse('forged') : proof === 'proven' ? examineProven(shown) : null;
+  /** Class and source of a login without a review, or why it is refused. */
+  #classify(sealed: SealedAuthRequest, request: AuthRequest, atMs: number): Login | { refusal: Refusal } {
+    const credentials = examine(request, this.#ctx.config, Date.now());
+    if ('refusal' in credentials) return credentials;
+    const proof = this.#signing.prove(credentials.token, atMs);
+    const wrong = proof === 'forged' ? refuse('forged') : proof === 'proven' ? examineProven(credentials) : null;
     if (wrong) return wrong;
-    const proven = proof === 'proven' || this.#known.nodeOf(shown.token, Date.now()) === shown.node;
-    const source = proof === 'proven' ? `pod ${shown.claims.podUid}` : proven ? shown.node : request.clientHost;
+    const proven = proof === 'proven' || this.#known.nodeOf(credentials.token, Date.now()) === credentials.node;
+    const source =
+      proof === 'proven' ? `pod ${credentials.claims.podUid}` : proven ? credentials.node : request.clientHost;
     if (this.#failures.isOver(source, atMs)) return refuse('rate-limited');
-    return { question, request, shown, proven, source, atMs };
+    return { sealed, request, credentials, proven, source, atMs };
   }
 
-  /** For stop() to wait for. */
+  /** Registers work that stop() waits for. */
   #track(work: Promise<void>): Promise<void> {
     const tracked = work.finally(() => this.#inFlight.delete(tracked));
     this.#inFlight.add(tracked);
@@ -172,47 +175,47 @@ export class BusAuth {
   }
 
   /** Never rejects. */
-  async #ask(login: Login): Promise<void> {
-    // The server has refused this client by itself before an answer could come.
+  async #process(login: Login): Promise<void> {
+    // The server itself refuses the client before a later response could arrive.
     const tooLateMs = AUTH_TIMEOUT_S * 1_000 - this.#ctx.config.reviewTimeoutMs;
     if (performance.now() - login.atMs > tooLateMs) return this.#drop('late');
     try {
-      this.#answer(login, await this.#judge(login));
+      this.#respond(login, await this.#decide(login));
     } catch (error) {
       this.#drop('failed', error as Error);
     }
   }
 
-  /** @throws what is no failure of the API server */
-  async #judge({ shown, proven, source }: Login): Promise<Decision> {
+  /** @throws errors that are not failures of the API server */
+  async #decide({ credentials, proven, source }: Login): Promise<Decision> {
     const { config } = this.#ctx;
     const nowMs = performance.now();
-    // While it waited others of its source may have failed.
+    // Other logins of its source may have failed while it waited.
     if (this.#failures.isOver(source, nowMs)) return refuse('rate-limited');
-    if (!((proven || this.#strangers.take(nowMs)) && this.#reviews.take(nowMs))) return refuse('overloaded');
+    if (!((proven || this.#unprovenReviews.take(nowMs)) && this.#reviews.take(nowMs))) return refuse('overloaded');
     let decision: Decision;
     try {
-      decision = decide(shown, await this.#review(shown.token), config, Date.now());
+      decision = decide(credentials, await this.#review(credentials.token), config, Date.now());
     } catch (error) {
       if (!(error instanceof KubeError)) throw error;
       return refuse(reasonOf(error), error.message);
     }
-    if ('grant' in decision) this.#known.add(shown.token, decision.node, decision.grant.expiresAtS * 1_000);
-    else if (decision.refusal.reason === 'not-authenticated') this.#known.forget(shown.token);
-    if ('refusal' in decision && ASKED_FOR_NOTHING.has(decision.refusal.reason))
+    if ('grant' in decision) this.#known.add(credentials.token, decision.node, decision.grant.expiresAtS * 1_000);
+    else if (decision.refusal.reason === 'not-authenticated') this.#known.forget(credentials.token);
+    if ('refusal' in decision && COUNTED_REFUSALS.has(decision.refusal.reason))
       this.#failures.count(source, performance.now());
     return decision;
   }
 
-  #answer({ question, request, atMs }: Pick<Login, 'question' | 'request' | 'atMs'>, decision: Decision): void {
-    const answer = 'grant' in decision ? { grant: decision.grant } : { refusal: wordsOf(decision.refusal) };
+  #respond({ sealed, request, atMs }: Pick<Login, 'sealed' | 'request' | 'atMs'>, decision: Decision): void {
+    const answer = 'grant' in decision ? { grant: decision.grant } : { refusal: textOf(decision.refusal) };
     try {
-      question.answer(writeAuthAnswer(request, this.#keys(), answer));
+      sealed.respond(writeAuthResponse(request, this.#keys(), answer));
     } catch (error) {
       this.#drop(error instanceof BusError ? 'unreadable' : 'failed', error as Error);
       return;
     }
-    this.#tell(request, decision);
+    this.#record(request, decision);
     this.#metrics.loginSeconds.observe((performance.now() - atMs) / 1_000);
   }
 
@@ -231,12 +234,12 @@ export class BusAuth {
     }
   }
 
-  #tell(request: AuthRequest, decision: Decision): void {
+  #record(request: AuthRequest, decision: Decision): void {
     const from = { host: request.clientHost, user: request.user.slice(0, 300), server: request.serverName };
     if ('grant' in decision) {
       this.#metrics.granted.inc();
       const { node, podName, grant } = decision;
-      this.#ctx.log.debug({ ...from, node, podName, expiresAt: new Date(grant.expiresAtS * 1_000) }, 'let in');
+      this.#ctx.log.debug({ ...from, node, podName, expiresAt: new Date(grant.expiresAtS * 1_000) }, 'admitted');
       return;
     }
     const { reason, detail } = decision.refusal;
@@ -252,33 +255,33 @@ export class BusAuth {
       this.#log.warn(
         `keys ${(error as Error).message}`,
         { err: error },
-        'the API server does not give its public keys',
+        'cannot fetch the public keys of the API server',
       );
       throw error;
     }
   }
 
-  /** Keeps readiness true to the API server while nobody logs in, and its keys fresh. */
+  /** Keeps readiness and the keys current while there are no logins. */
   async #probe(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       if (this.#signing.isDue(performance.now())) await this.#signing.refresh(performance.now());
       await this.#review(PROBE_TOKEN).catch((error) => {
         if (!(error instanceof KubeError)) throw error;
-        this.#log.warn(`probe ${error.code}`, { err: error }, 'the API server does not judge tokens');
+        this.#log.warn(`probe ${error.code}`, { err: error }, 'the API server does not review tokens');
       });
       await pause(this.#api === true ? PROBE_MS : 1_000, signal);
     }
   }
 }
 
-/** Goes into the server's log. */
-const wordsOf = ({ reason, detail }: Refusal) => `${reason}: ${REFUSALS[reason]}${detail === '' ? '' : ` (${detail})`}`;
+/** Text for the server's log. */
+const textOf = ({ reason, detail }: Refusal) => `${reason}: ${REFUSALS[reason]}${detail === '' ? '' : ` (${detail})`}`;
 
 function reasonOf(error: KubeError): RefusalReason {
   return error.code === 'KUBE_FORBIDDEN' || error.code === 'KUBE_UNAUTHORIZED' ? 'api-forbidden' : 'api-unreachable';
 }
 
-/** Reads a file of seeds at each call. @throws ServiceError SERVICE_CONFIG when it holds none now */
+/** Reads a file of seeds at each call. @throws ServiceError SERVICE_CONFIG if it holds none */
 function seedsOf(kind: SeedKind, path: string, field: string): () => readonly string[] {
   try {
     const file = new SecretFile(path);
@@ -290,7 +293,7 @@ function seedsOf(kind: SeedKind, path: string, field: string): () => readonly st
   }
 }
 
-/** Brings it up within the process frame. */
+/** Starts bus-auth within the process frame. */
 export async function start(ctx: ServiceContext<BusAuthConfig>): Promise<void> {
   const { config, signal } = ctx;
   const issuers = seedsOf('issuer', config.issuerSeedFile, 'issuerSeedFile');
@@ -301,7 +304,7 @@ export async function start(ctx: ServiceContext<BusAuthConfig>): Promise<void> {
   ctx.health.ready('bus', () => 'not connected');
   let busAuth: BusAuth | null = null;
   const metrics = makeMetrics(ctx.metrics, () => busAuth?.readings() ?? NO_READINGS);
-  const log = new QuietLog(ctx.log);
+  const log = new RateLimitedLog(ctx.log);
   const onRetry = (error: BusError) => {
     metrics.busErrors.inc({ code: error.code });
     log.warn(`bus ${error.code}`, { err: error }, 'waiting for the bus');

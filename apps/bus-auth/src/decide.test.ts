@@ -2,7 +2,7 @@ import { permissionsFor } from '@bailiff/bus';
 import type { AuthRequest } from '@bailiff/bus/auth';
 import type { TokenReviewStatus } from '@bailiff/kube';
 import { expect, test } from 'vitest';
-import { decide, examine, examineProven, MAX_TOKEN_BYTES, type Shown, type Terms } from './decide.ts';
+import { type Credentials, decide, examine, examineProven, MAX_TOKEN_BYTES, type Terms } from './decide.ts';
 
 const NOW = 1_700_000_000_000;
 const TERMS: Terms = {
@@ -78,7 +78,7 @@ const review = (part: Partial<TokenReviewStatus> = {}): TokenReviewStatus => ({
   user: { username: SUB, extra: extra() },
   ...part,
 });
-const shown = examine(request(), TERMS, NOW) as Shown;
+const credentials = examine(request(), TERMS, NOW) as Credentials;
 
 test.each<[string, Partial<TokenReviewStatus>]>([
   ['not-authenticated', { authenticated: false, error: 'token is expired' }],
@@ -97,18 +97,18 @@ test.each<[string, Partial<TokenReviewStatus>]>([
     { user: { username: SUB, extra: extra({ 'authentication.kubernetes.io/node-name': ['a', 'b'] }) } },
   ],
   ['wrong-node', { user: { username: SUB, extra: extra({ 'authentication.kubernetes.io/node-name': ['node-b'] }) } }],
-])('bus-auth - by what the API server says: %s for %j', (reason, part) => {
-  expect(decide(shown, review(part), TERMS, NOW)).toMatchObject({ refusal: { reason } });
+])('bus-auth - refused by the review of the API server: %s for %j', (reason, part) => {
+  expect(decide(credentials, review(part), TERMS, NOW)).toMatchObject({ refusal: { reason } });
 });
 
 test('bus-auth - a grant has the rights of the node and ends with the token, or before where that is set', () => {
   const grant = { name: 'collector-node-a', account: 'NODES', expiresAtS: seconds(NOW) + 3_600 };
   const permissions = permissionsFor({ role: 'collector', node: 'node-a' });
-  const decided = decide(shown, review(), TERMS, NOW);
+  const decided = decide(credentials, review(), TERMS, NOW);
   expect(decided).toMatchObject({ node: 'node-a', podName: 'collector-x', grant: { ...grant, permissions } });
-  const short = decide(shown, review(), { ...TERMS, maxSessionSeconds: 60 }, NOW);
+  const short = decide(credentials, review(), { ...TERMS, maxSessionSeconds: 60 }, NOW);
   expect(short).toMatchObject({ grant: { expiresAtS: seconds(NOW) + 60 } });
-  expect(decide(shown, review(), TERMS, NOW + 3_600_000)).toMatchObject({ refusal: { reason: 'expired' } });
+  expect(decide(credentials, review(), TERMS, NOW + 3_600_000)).toMatchObject({ refusal: { reason: 'expired' } });
 });
 
 test.each<[string | null, unknown]>([
@@ -118,13 +118,13 @@ test.each<[string | null, unknown]>([
   ['no-node-claim', { pod: { name: 'x', uid: 'uid-1' } }],
   ['wrong-node', { pod: { name: 'x', uid: 'uid-1' }, node: { name: 'node-b' } }],
 ])('bus-auth - of a token that the API server signed, without asking it: %s for %j', (reason, bound) => {
-  const proven = examine(request({ password: tokenOf({ 'kubernetes.io': bound }) }), TERMS, NOW) as Shown;
+  const proven = examine(request({ password: tokenOf({ 'kubernetes.io': bound }) }), TERMS, NOW) as Credentials;
   expect(examineProven(proven)?.refusal.reason ?? null).toBe(reason);
 });
 
 test('decide - the second connection of a collector gets the rights to receive, in an account of its own', () => {
-  const shown = examine(request({ user: 'push-node-a' }), TERMS, NOW) as Shown;
-  const decided = decide(shown, review(), TERMS, NOW);
+  const credentials = examine(request({ user: 'push-node-a' }), TERMS, NOW) as Credentials;
+  const decided = decide(credentials, review(), TERMS, NOW);
   const permissions = permissionsFor({ role: 'push', node: 'node-a' });
   expect(decided).toMatchObject({ node: 'node-a', grant: { name: 'push-node-a', account: 'NODE_PUSH', permissions } });
 });

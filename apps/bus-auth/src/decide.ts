@@ -1,41 +1,41 @@
 /**
- * Who is let onto the bus, and with which rights: from what a client showed and what the API server says of it to a grant or a refusal.
- * Pure; bus-auth.ts does the asking.
+ * Decides a login from the client's credentials and the API server's review: a grant or a refusal.
+ * Pure.
  *
- * Invariants: rights are those of `permissionsFor` for the node that the API server vouches for, and nothing of what the client says
- * widens them. Whatever is not understood is refused. A grant ends with the token at the latest.
+ * The permissions are those of `permissionsFor` for the node that the API server reports; nothing
+ * from the client extends them. Anything that cannot be interpreted is refused. A grant expires
+ * with the token at the latest.
  */
 
 import { accountOf, type NodeRole, nodeUserOf, permissionsFor, userOf } from '@bailiff/bus';
 import { type AuthRequest, type Grant, lifeOfToken } from '@bailiff/bus/auth';
 import type { TokenReviewStatus } from '@bailiff/kube';
 
-/** Why somebody is not let in; labels of a metric and words of a log line, so their number is fixed. */
+/** Reasons of refusals: labels of a metric and texts for the log. Their number is fixed. */
 export const REFUSALS = {
   'unknown-user': 'only collectors log in by token: the user must be collector-<node> or push-<node>',
-  'mixed-credentials':
-    'a password field with a token and nothing else is wanted: no token field, nkey or JWT beside it',
+  'mixed-credentials': 'the password field must hold the token, without a token field, nkey or JWT',
   'no-token': 'no token',
-  'not-a-token': 'what was shown is no ServiceAccount token',
-  'token-too-large': 'the token is above what is looked at',
+  'not-a-token': 'the password is not a ServiceAccount token',
+  'token-too-large': 'the token is too large',
   expired: 'the token has expired',
   'wrong-audience': 'the token is for another audience',
-  'wrong-service-account': "the token is not the collectors' ServiceAccount's",
-  forged: 'the token names a key of the API server and is not signed by it',
-  'not-authenticated': 'the API server does not take the token',
+  'wrong-service-account': "the token does not belong to the collectors' ServiceAccount",
+  forged: 'the token names a key of the API server but is not signed by it',
+  'not-authenticated': 'the API server rejects the token',
   'not-bound': 'the token is not bound to a pod',
-  'no-node-claim': 'the token does not say its node: the API server must be 1.32 or later',
-  'wrong-node': 'the token is of a pod on another node',
-  'rate-limited': 'too many questions about this pod or address came to nothing',
-  overloaded: 'more logins than can be judged: try again',
-  'api-unreachable': 'the API server cannot be asked',
+  'no-node-claim': 'the token does not name a node: the API server must be 1.32 or later',
+  'wrong-node': 'the token belongs to a pod on another node',
+  'rate-limited': 'too many failed logins of this pod or address',
+  overloaded: 'too many logins at once: try again',
+  'api-unreachable': 'the API server cannot be reached',
   'api-forbidden': 'bus-auth may not create TokenReviews',
 } as const;
 export type RefusalReason = keyof typeof REFUSALS;
 
 export interface Refusal {
   reason: RefusalReason;
-  /** What is to be known beside the reason; cut, and without anything secret. */
+  /** Details beside the reason, truncated and without secrets. */
   detail: string;
 }
 export type Decision = { grant: Grant; node: string; podName: string } | { refusal: Refusal };
@@ -47,9 +47,9 @@ export interface Terms {
   maxSessionSeconds: number;
 }
 
-/** A control line of the server is 4 KiB; tokens are 1 to 2. */
+/** The server's control line is limited to 4 KiB; tokens have 1 to 2 KiB. */
 export const MAX_TOKEN_BYTES = 8 * 1024;
-/** Subscriptions of one collector: it has about ten. */
+/** Subscriptions of one collector, which needs about ten. */
 export const MAX_SUBSCRIPTIONS = 100;
 const MAX_DETAIL = 200;
 const NODE_NAME = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
@@ -69,13 +69,13 @@ interface Claims {
   node: string;
 }
 
-/** A text within what may be anything. */
+/** A text inside an untrusted value. */
 function textAt(value: unknown, ...keys: string[]): string {
   const found = keys.reduce<unknown>((at, key) => (at as Record<string, unknown> | null | undefined)?.[key], value);
   return typeof found === 'string' ? found : '';
 }
 
-/** Claims as the token has them; proven by nobody yet. */
+/** Claims of the token, not verified. */
 function claimsOf(token: string): Claims | null {
   const parts = token.split('.');
   if (parts.length !== 3) return null;
@@ -96,21 +96,21 @@ function claimsOf(token: string): Claims | null {
   }
 }
 
-/** What somebody showed that may be worth a question. */
-export interface Shown {
+/** Credentials that may require a review. */
+export interface Credentials {
   token: string;
-  /** The node that it claims, and for which of its connections. */
+  /** Claimed node, and the connection of it. */
   node: string;
   role: NodeRole;
-  /** Claims of the token: to be believed of a token that is proven. */
+  /** Claims of the token; trusted only if the token is proven. */
   claims: Claims;
 }
 
 /**
- * What can be said without the API server: the token to ask it about, or why it need not be asked. Saves it every login that it would
- * refuse anyway; what passes here is not yet believed.
+ * Checks that need no review: returns the token to review, or the refusal. Saves a review for
+ * logins that would be refused anyway. A passed check grants nothing.
  */
-export function examine(request: AuthRequest, terms: Terms, nowMs: number): Shown | { refusal: Refusal } {
+export function examine(request: AuthRequest, terms: Terms, nowMs: number): Credentials | { refusal: Refusal } {
   const user = nodeUserOf(request.user);
   if (!user || !NODE_NAME.test(user.node)) return refuse('unknown-user', request.user);
   if (request.other || request.token !== '') return refuse('mixed-credentials');
@@ -127,10 +127,10 @@ export function examine(request: AuthRequest, terms: Terms, nowMs: number): Show
 }
 
 /**
- * What can be said besides of a token that is known to be the API server's: then its claims are, too. A stolen one that is shown for another
- * node costs no question, and nothing is held against the pod that it was stolen of.
+ * Checks of a proven token, whose claims are trusted. A stolen token used for another node costs no
+ * review and does not count against the pod that it was stolen from.
  */
-export function examineProven({ node, claims }: Shown): { refusal: Refusal } | null {
+export function examineProven({ node, claims }: Credentials): { refusal: Refusal } | null {
   if (claims.podUid === '') return refuse('not-bound');
   if (claims.node === '') return refuse('no-node-claim', `pod ${claims.podName}`);
   return claims.node === node ? null : refuse('wrong-node', `pod ${claims.podName} runs on ${claims.node}`);
@@ -141,12 +141,12 @@ const single = (status: TokenReviewStatus, name: string): string => {
   return values?.length === 1 ? (values[0] ?? '') : '';
 };
 
-/** What the API server's word makes of a token that `examine` let pass. */
-export function decide(shown: Shown, status: TokenReviewStatus, terms: Terms, nowMs: number): Decision {
+/** Decision from the review of a token that passed `examine`. */
+export function decide(credentials: Credentials, status: TokenReviewStatus, terms: Terms, nowMs: number): Decision {
   if (status.authenticated !== true) return refuse('not-authenticated', status.error ?? '');
-  // A server that knows nothing of audiences names none: then the token may be for anything.
+  // A server without audience support returns none; then the token may be for any audience.
   if (!status.audiences?.includes(terms.audience))
-    return refuse('wrong-audience', 'the API server does not confirm it');
+    return refuse('wrong-audience', 'the API server does not confirm the token');
   if (status.user?.username !== accountName(terms)) return refuse('wrong-service-account', status.user?.username);
   const [podName, podUid, node] = ['pod-name', 'pod-uid', 'node-name'].map((name) => single(status, name)) as [
     string,
@@ -155,10 +155,10 @@ export function decide(shown: Shown, status: TokenReviewStatus, terms: Terms, no
   ];
   if (podName === '' || podUid === '') return refuse('not-bound');
   if (node === '') return refuse('no-node-claim', `pod ${podName}`);
-  if (node !== shown.node) return refuse('wrong-node', `pod ${podName} runs on ${node}`);
-  const life = lifeOfToken(shown.token);
+  if (node !== credentials.node) return refuse('wrong-node', `pod ${podName} runs on ${node}`);
+  const life = lifeOfToken(credentials.token);
   if (!life || life.untilMs <= nowMs) return refuse('expired');
-  const identity = { role: shown.role, node };
+  const identity = { role: credentials.role, node };
   return {
     node,
     podName,

@@ -1,9 +1,9 @@
 /**
- * What bus-auth asks of the API server, as RBAC rules, each with the reason. Manifests are compared with this list by test, so a call
- * that is added somewhere is named here too.
+ * API permissions of bus-auth as RBAC rules, each with its reason. A test compares the manifests
+ * with this list.
  */
 
-/** As in a ClusterRole, with where it applies and why. */
+/** A rule of a ClusterRole, with its scope and reason. */
 export interface KubeRule {
   apiGroups: readonly string[];
   resources: readonly string[];
@@ -18,15 +18,15 @@ export const KUBE_RULES: readonly KubeRule[] = [
     resources: ['tokenreviews'],
     verbs: ['create'],
     scope: 'cluster',
-    why: 'whose token a collector shows, and on which node it runs; nothing is read or changed by it',
+    why: 'to identify the pod and node of a token; reads and changes nothing',
   },
 ];
 
-/** Paths that are no resources. */
+/** Non-resource paths. */
 export const KUBE_PATHS = [
   {
     nonResourceURLs: ['/openid/v1/jwks'],
     verbs: ['get'],
-    why: 'the public keys by which a token is told from what anybody can type, before a question is spent on it',
+    why: 'the public keys that verify tokens before a TokenReview',
   },
 ] as const;

@@ -1,8 +1,10 @@
 /**
- * What protects the API server and us from those who ask too often. Pure but for the clock that is passed in.
+ * Limits that protect the API server and bus-auth from frequent logins. Pure: the time is passed
+ * in.
  *
- * A budget refills evenly and holds a burst. Tables are bounded: beyond MAX_SOURCES the one that was quiet longest is forgotten, and
- * begins with a full budget again; beyond MAX_KNOWN the token that was let in longest ago is one like any other.
+ * A budget refills evenly and holds a burst. Beyond MAX_SOURCES, the source that was inactive
+ * longest is forgotten and restarts with a full budget. Beyond MAX_KNOWN, the oldest granted token
+ * is forgotten.
  */
 import { createHash } from 'node:crypto';
 
@@ -19,7 +21,7 @@ export class Budget {
     this.#atMs = nowMs;
   }
 
-  /** Whether there is one to take. */
+  /** Whether the budget has a token. */
   has(nowMs: number): boolean {
     this.#left = Math.min(this.#burst, this.#left + (nowMs - this.#atMs) * this.#perMs);
     this.#atMs = nowMs;
@@ -35,7 +37,7 @@ export class Budget {
 
 export const MAX_SOURCES = 4_096;
 
-/** Failures by source: the pod of a proven token, else the client's address. */
+/** Failures by source: the pod of a proven token, otherwise the client's address. */
 export class Failures {
   readonly #perMinute: number;
   readonly #budgets = new Map<string, Budget>();
@@ -48,7 +50,7 @@ export class Failures {
     return this.#budgets.size;
   }
 
-  /** Whether a source has failed too often of late. */
+  /** Whether a source has exceeded its failure budget. */
   isOver(source: string, nowMs: number): boolean {
     return this.#budgets.get(source)?.has(nowMs) === false;
   }
@@ -66,8 +68,9 @@ export class Failures {
 export const MAX_KNOWN = 4_096;
 
 /**
- * Tokens that were let in, by hash, and the node of each: who shows one is no stranger. It is judged by the API server again all the same; it
- * does not wait behind strangers for that, nor pay for their failures. Each is forgotten with its end.
+ * Granted tokens by hash, with their node. Such a token is reviewed again at each login, but does
+ * not wait behind unproven ones and is not affected by their failures. It is forgotten when it
+ * expires.
  */
 export class KnownTokens {
   readonly #known = new Map<string, { node: string; untilMs: number }>();
@@ -79,13 +82,13 @@ export class KnownTokens {
     this.#known.set(hash, { node, untilMs });
   }
 
-  /** Node of a token that was let in; null for a stranger. */
+  /** Node of a granted token; null if unknown. */
   nodeOf(token: string, nowMs: number): string | null {
     const found = this.#known.get(hashOf(token));
     return found && found.untilMs > nowMs ? found.node : null;
   }
 
-  /** The API server does not take it any more. */
+  /** Called when the API server no longer accepts the token. */
   forget(token: string): void {
     this.#known.delete(hashOf(token));
   }

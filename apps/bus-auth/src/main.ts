@@ -8,7 +8,7 @@ export function run(argv: readonly string[]): Promise<number> {
     name: 'bus-auth',
     argv,
     schema: configSchema,
-    description: 'lets collectors onto the bus by their ServiceAccount token, each to its own node alone',
+    description: 'authenticates collectors on the bus by their ServiceAccount token, each for its own node only',
     start,
   });
 }

@@ -24,7 +24,7 @@ test.each<[string, string, string]>([
   ['without a signature', 'forged', `${part({ alg: 'none', kid: 'ec' })}.${part({})}.`],
   ['with the public key as a shared secret', 'forged', tokenOf({ alg: 'HS256', kid: 'ec' }, other)],
   ['with an algorithm of another kind of key', 'forged', tokenOf({ alg: 'RS256', kid: 'ec' }, rsa.privateKey)],
-  ['of a key that nobody knows', 'unproven', tokenOf({ alg: 'ES256', kid: 'new' }, other)],
+  ['of an unknown key', 'unproven', tokenOf({ alg: 'ES256', kid: 'new' }, other)],
   ['that names no key', 'unproven', tokenOf({ alg: 'ES256' }, ec.privateKey)],
   ['with a head that is none', 'unproven', 'x.y.z'],
 ])('proof - a token %s is %s', (_, proof, token) => {

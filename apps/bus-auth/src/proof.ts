@@ -1,24 +1,24 @@
 /**
- * Whether a token was signed by the API server, told from its public keys: what nobody but the API server can have made is told from
- * what anybody can type, before a question is spent on it.
+ * Verifies token signatures with the API server's public keys, so that forged tokens cost no
+ * TokenReview.
  *
- * Place in the path: examine (decide.ts) → here → a lane of questions to the API server. Invariants: this lets nobody in, TokenReview
- * alone does; a key that is not known proves nothing, and refuses nobody. Bounds: MAX_KEYS keys; they are fetched at start, every
- * REFRESH_MS, and for a key id that is not known, but never more often than every LEAST_REFRESH_MS.
+ * decide.ts (`examine`) → here → fair-queue.ts. A verified signature grants nothing: only a
+ * TokenReview does. An unknown key proves nothing and refuses nothing. Limits: MAX_KEYS keys;
+ * fetched at start, every REFRESH_MS, and for an unknown key id at most every LEAST_REFRESH_MS.
  */
 import { createPublicKey, type JsonWebKey, type KeyObject, verify } from 'node:crypto';
 
-/** Where an API server publishes them, whatever else it calls its issuer. */
+/** Path of the API server's keys, independent of its issuer URL. */
 export const KEYS_PATH = '/openid/v1/jwks';
-/** A server has one, and two while it changes it. */
+/** A server has one key, and two during a rotation. */
 export const MAX_KEYS = 32;
 export const REFRESH_MS = 300_000;
 export const LEAST_REFRESH_MS = 5_000;
 
-/** `forged`: it names a key of the API server that did not sign it. `unproven`: by what is known here it may be either. */
+/** `forged`: names a key of the API server but is not signed by it. `unproven`: could be either. */
 export type Proof = 'proven' | 'forged' | 'unproven';
 
-/** By JWS `alg`: key type and hash. What stands here is all that is looked at. */
+/** Supported values of JWS `alg`: key type and hash. */
 const ALGORITHMS: Readonly<Record<string, { type: string; hash: string }>> = {
   RS256: { type: 'rsa', hash: 'sha256' },
   RS384: { type: 'rsa', hash: 'sha384' },
@@ -28,7 +28,7 @@ const ALGORITHMS: Readonly<Record<string, { type: string; hash: string }>> = {
   ES512: { type: 'ec', hash: 'sha512' },
 };
 
-/** Keys by their id. What cannot be read, or is for something else, is left out. */
+/** Keys by id. Unreadable keys and keys for other uses are skipped. */
 export function keysOf(document: unknown): Map<string, KeyObject> {
   const found = new Map<string, KeyObject>();
   const { keys } = (document ?? {}) as { keys?: unknown };
@@ -38,13 +38,13 @@ export function keysOf(document: unknown): Map<string, KeyObject> {
     try {
       found.set(one.kid, createPublicKey({ key: one, format: 'jwk' }));
     } catch {
-      // Of a kind that this Node does not know: its tokens are unproven.
+      // An unsupported kind of key: its tokens stay unproven.
     }
   }
   return found;
 }
 
-/** Id of the key that a token says it was signed by, and how; null when it says neither. */
+/** Key id and algorithm in the token's header; null if either is missing. */
 function headOf(token: string): { kid: string; alg: string } | null {
   try {
     const { kid, alg } = JSON.parse(Buffer.from(token.split('.')[0] ?? '', 'base64url').toString('utf8')) as Record<
@@ -57,7 +57,7 @@ function headOf(token: string): { kid: string; alg: string } | null {
   }
 }
 
-/** Judges the signature of a token of three parts. */
+/** Verifies the signature of a three-part token. */
 export function prove(token: string, keys: ReadonlyMap<string, KeyObject>): Proof {
   const head = headOf(token);
   const key = head && keys.get(head.kid);
@@ -70,14 +70,14 @@ export function prove(token: string, keys: ReadonlyMap<string, KeyObject>): Proo
   return verify(algorithm.hash, Buffer.from(token.slice(0, end)), how, signature) ? 'proven' : 'forged';
 }
 
-/** The keys as they were fetched last, and when to fetch them again. */
+/** The last fetched keys, and when to fetch them again. */
 export class SigningKeys {
   readonly #fetch: () => Promise<unknown>;
   #keys: ReadonlyMap<string, KeyObject> = new Map();
   #askedAtMs = Number.NEGATIVE_INFINITY;
   #asking: Promise<void> | null = null;
 
-  /** @param fetch answers the JWKS document; what it throws leaves the keys as they were */
+  /** @param fetch returns the JWKS document; on an exception the current keys stay */
   constructor(fetch: () => Promise<unknown>) {
     this.#fetch = fetch;
   }
@@ -86,7 +86,7 @@ export class SigningKeys {
     return this.#keys.size;
   }
 
-  /** Judges a token; one that may be of a newer key has them fetched for the next attempt. */
+  /** Verifies a token. For an unknown key, a fetch is started for the next attempt. */
   prove(token: string, nowMs: number): Proof {
     const proof = prove(token, this.#keys);
     if (proof === 'unproven' && nowMs - this.#askedAtMs >= LEAST_REFRESH_MS) void this.refresh(nowMs);
@@ -97,7 +97,7 @@ export class SigningKeys {
     return nowMs - this.#askedAtMs >= REFRESH_MS;
   }
 
-  /** Resolves when asked for; never rejects. */
+  /** Resolves after the fetch; never rejects. */
   refresh(nowMs: number): Promise<void> {
     this.#askedAtMs = nowMs;
     this.#asking ??= this.#fetch()

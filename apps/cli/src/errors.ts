@@ -3,7 +3,7 @@
  *
  * Place in the path: everything throws → run.ts → here → stderr and the exit code.
  */
-import { SET_UP_REMEDY } from '@bailiff/bus';
+import { SETUP_REMEDY } from '@bailiff/bus';
 import { ConfigError } from '@bailiff/policy';
 import { EXIT, type ExitCode, exitCodeOf } from '@bailiff/service';
 import { schemaRemedy } from './config/schema-remedy.ts';
@@ -59,7 +59,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
   BUS_AUTHENTICATION:
     'the server does not know this user with this password: check --nats-user and --nats-password-file. After a rotation, copy the newest password file or reload the server',
   BUS_PERMISSION: 'connect as a user that has the right: --nats-user and --nats-password-file',
-  BUS_NO_STREAM: `is the bus set up for Bailiff? ${SET_UP_REMEDY}. See \`bailiff doctor\``,
+  BUS_NO_STREAM: `is the bus set up for Bailiff? ${SETUP_REMEDY}. See \`bailiff doctor\``,
   BUS_SHRINK: 'leave the flag out to keep what is there, or say --shrink to have it so',
   BUS_TIMEOUT:
     'the bus is connected and does not answer: is it overloaded, or without a leader? When only writes fail, the disk of nats-server is full: see "Disk full" in docs/operations.md',

@@ -54,7 +54,7 @@ export class BusDocuments {
   #follow(what: BusDocument['what'], bucket: string, key: string): SnapshotReader {
     return new SnapshotReader(this.#buses, bucket, key, {
       onSnapshot: (entry) => this.#publish(what, { ...entry, key }),
-      onRestart: () => this.#o.onRestart(what),
+      onRecreated: () => this.#o.onRestart(what),
       onError: (error) => this.#o.onError(bucket, error as Error),
     });
   }
@@ -73,7 +73,7 @@ export class BusDocuments {
         synced = true;
         this.#o.onConfigSynced(kind, recreated ? null : keys);
       },
-      onRestart: () => {
+      onRecreated: () => {
         recreated = true;
         if (kind === 'spoof') this.spoofRevision = 0;
         this.#o.onRestart('config');

@@ -5,8 +5,6 @@
  */
 import { randomBytes } from 'node:crypto';
 import {
-  type Answering,
-  answerRequests,
   type Bucket,
   type Bus,
   type BusError,
@@ -18,6 +16,8 @@ import {
   isStoring,
   type NodeRole,
   openBucket,
+  type RequestResponder,
+  respondToRequests,
   userOf,
   violationSubject,
 } from '@bailiff/bus';
@@ -61,7 +61,7 @@ export class BusLink implements FrameSink {
   #publisher: FramePublisher | null = null;
   #nodes: Bucket | null = null;
   #documents: BusDocuments | null = null;
-  #captures: Answering | null = null;
+  #captures: RequestResponder | null = null;
   #connecting: Promise<void> = Promise.resolve();
   readonly #connected: Promise<void>;
   #announce: () => void = () => {};
@@ -132,9 +132,9 @@ export class BusLink implements FrameSink {
   async #answer(pushes: Promise<Bus>): Promise<void> {
     const { captures, ctx, onError } = this.#o;
     this.#pushBus = await pushes;
-    this.#captures = answerRequests(this.#pushBus, {
+    this.#captures = respondToRequests(this.#pushBus, {
       subject: captureSubject(ctx.config.nodeName),
-      answer: (question) => captures.answer(question),
+      respond: (question) => captures.answer(question),
       busy: () => captures.busy(),
       maxWaitMs: CAPTURE_TURN_MS,
       monotonicMs: () => ctx.clock.monotonicMs(),
@@ -150,9 +150,10 @@ export class BusLink implements FrameSink {
   /** Readiness: true, or the reason why not. */
   ready(): true | string {
     const bus = this.#bus;
-    if (!bus?.connected) return `not connected to the bus; enforcing all the same${bus?.away ? `: ${bus.away}` : ''}`;
+    if (!bus?.connected)
+      return `not connected to the bus; enforcing all the same${bus?.disconnectReason ? `: ${bus.disconnectReason}` : ''}`;
     if (!this.#pushBus?.connected) {
-      return `not connected for pushes; enforcing, and reading changes every 30 s${this.#pushBus?.away ? `: ${this.#pushBus.away}` : ''}`;
+      return `not connected for pushes; enforcing, and reading changes every 30 s${this.#pushBus?.disconnectReason ? `: ${this.#pushBus.disconnectReason}` : ''}`;
     }
     const storing = isStoring(bus);
     return storing === true || `enforcing all the same; ${storing}`;

@@ -1,14 +1,14 @@
 /** Problems of a collector: each occurrence is counted, and one a minute of the same words about the same thing is logged. */
-import { QuietLog } from '@bailiff/service';
+import { RateLimitedLog } from '@bailiff/service';
 import type { Logger } from 'pino';
 import type { Counter } from 'prom-client';
 
 export class ProblemLog {
-  readonly #log: QuietLog;
+  readonly #log: RateLimitedLog;
   readonly #counter: Counter;
 
   constructor(log: Logger, counter: Counter) {
-    this.#log = new QuietLog(log);
+    this.#log = new RateLimitedLog(log);
     this.#counter = counter;
   }
 

@@ -13,7 +13,7 @@ import {
   ConfigLog,
   connectService,
   consumeOrdered,
-  InstanceTeller,
+  InstanceReporter,
   type Position,
   requireHorizon,
   schemaLookup,
@@ -71,7 +71,7 @@ class Correlator {
   readonly #rules = new RuleHistory();
   readonly #inventory = new PodInventory();
   readonly #configLog: ConfigLog;
-  readonly #statusReporter: InstanceTeller;
+  readonly #statusReporter: InstanceReporter;
   readonly #pods: PodsLog;
   readonly #publisher: VerdictPublisher;
   /** Aborted after the shutdown has waited for publishes in flight. */
@@ -99,12 +99,12 @@ class Correlator {
     this.#metrics = makeMetrics(ctx.metrics, () => this.#readings());
     this.#configLog = new ConfigLog(bus, {
       onChange: (change) => this.#onConfig(change),
-      onRemade: () => {
+      onRecreated: () => {
         this.#rules.streamRecreated();
         this.#onRecreated('CONFIG_LOG');
       },
     });
-    this.#statusReporter = new InstanceTeller({
+    this.#statusReporter = new InstanceReporter({
       bus,
       service: 'correlator',
       version: ctx.version,
@@ -247,7 +247,7 @@ class Correlator {
       onMessage: (message) => (this.#consumer as FrameConsumer).take(message),
       onIdle: (sequence) => this.#onIdle(sequence),
       onRestart: (why) => this.#warn('violations', new Error(why), 'reading continues with a new consumer'),
-      onRemade: async () => {
+      onRecreated: async () => {
         this.#caughtUp = false;
         this.#onRecreated('VIOLATIONS');
         this.#begin(await this.#prepare());
@@ -271,7 +271,7 @@ class Correlator {
     const set = this.#rules.apply(change);
     if (set === null) return;
     this.#initVerdictCounters();
-    this.#statusReporter.tell();
+    this.#statusReporter.report();
     const { log, clock } = this.#ctx;
     if (change.timestampMicros >= this.#startedMicros)
       this.#metrics.ruleRead.observe(Math.max(0, clock.nowMicros() - change.timestampMicros) / 1e6);

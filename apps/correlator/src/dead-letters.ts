@@ -7,7 +7,7 @@
  * not delay valid frames. The queue keeps MAX_QUEUED_BYTES of frames and reads others again from
  * the stream.
  */
-import { type Bus, consumeOrdered, deadLetter, filters, getMessage, parseSubject, untilTaken } from '@bailiff/bus';
+import { type Bus, consumeOrdered, deadLetter, filters, getMessage, parseSubject, retryTransient } from '@bailiff/bus';
 import { PriorRefusals } from '@bailiff/correlation';
 import type { Clock } from '@bailiff/service';
 
@@ -41,9 +41,9 @@ export async function readPriorRefusals(
     // A letter is younger than its frame.
     start: sinceMicros === 0 ? 'all' : { timeMs: Math.floor(sinceMicros / 1000) },
     headersOnly: true,
-    onMessage: ({ subject, headers, planted }) => {
+    onMessage: ({ subject, headers, injected }) => {
       const parsed = parseSubject(subject);
-      if (parsed?.what === 'deadletters' && !planted)
+      if (parsed?.what === 'deadletters' && !injected)
         refusals.add(parsed.sequence, parsed.reason, headers?.get('Bailiff-Detail') ?? '');
     },
     onIdle: () => end.abort(),
@@ -133,7 +133,7 @@ export class DeadLetters {
       const data = frame?.data ?? new Uint8Array();
       await deadLetter(bus, { stream: STREAM, sequence, subject, reason, detail: about, data, signal });
     };
-    await untilTaken(bus, write, { clock, onWait: onError, signal });
+    await retryTransient(bus, write, { clock, onWait: onError, signal });
     onWritten(reason);
   }
 }

@@ -95,7 +95,7 @@ export class FrameConsumer {
     this.receivedMicros = message.timestampMicros;
     const node = this.#node(message.subject);
     if (node === null) return this.#setAside(message, 'bad-subject', message.subject);
-    if (message.planted) return this.#setAside(message, 'planted', 'a server reply that was sent to this consumer');
+    if (message.injected) return this.#setAside(message, 'planted', 'a server reply that was sent to this consumer');
     let frame: JudgedFrame;
     try {
       frame = decodeJudgedFrame(message.data, this.#o.registry);

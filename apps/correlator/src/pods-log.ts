@@ -71,7 +71,7 @@ export class PodsLog {
     await consumeOrdered(bus, STREAM, {
       start: 'all',
       onMessage: (message) => this.#take(message),
-      onRemade: async () => {
+      onRecreated: async () => {
         inventory.streamRecreated(await this.#createdAt(STREAM));
         this.#watermark.streamRecreated();
         this.#o.onRecreated();

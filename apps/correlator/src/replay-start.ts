@@ -26,7 +26,7 @@ export async function readStreamState(bus: Bus, registry: SchemaRegistry): Promi
 async function lastTrigger(bus: Bus, registry: SchemaRegistry): Promise<number | null> {
   const { state } = await streamInfo(bus, 'VERDICTS');
   const newest = state.last_seq === 0 ? null : await getMessage(bus, 'VERDICTS', state.last_seq);
-  if (!newest || newest.planted) return null;
+  if (!newest || newest.injected) return null;
   try {
     const decoded = await decodeWithLookup(newest.data, registry);
     const trigger = decoded.name === 'Verdict' ? decoded.value.evidence.at(-1) : undefined;

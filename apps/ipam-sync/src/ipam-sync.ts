@@ -9,7 +9,15 @@
 
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
-import { type Bus, BusError, decodeToken, encodeToken, InstanceTeller, openBucket, type Position } from '@bailiff/bus';
+import {
+  type Bus,
+  BusError,
+  decodeToken,
+  encodeToken,
+  InstanceReporter,
+  openBucket,
+  type Position,
+} from '@bailiff/bus';
 import { type KubeApi, type KubeError, LeaderElector, type Node, type Pod, pause, Reflector } from '@bailiff/kube';
 import { SPOOF_CLUSTER_KEY, UNGUARDED_TAINT_KEY } from '@bailiff/policy';
 import { CLUSTER_KEY } from '@bailiff/schemas';
@@ -59,7 +67,7 @@ export class IpamSync {
   #ctx: ServiceContext<IpamSyncConfig>;
   #bus: Bus;
   #metrics: Metrics;
-  #teller: InstanceTeller;
+  #teller: InstanceReporter;
   #busLostAtMs: number | null = null;
   #term: Promise<void> = Promise.resolve();
   #warnedAtMs = new Map<string, number>();
@@ -97,7 +105,7 @@ export class IpamSync {
     });
     this.settings = new SettingsFeed(openBucket(bus, CONFIG_BUCKET), () => this.#settingsChanged());
     this.labelKeys = new LabelKeys(openBucket(bus, CONFIG_BUCKET), () => this.#labelKeysChanged());
-    this.#teller = new InstanceTeller({
+    this.#teller = new InstanceReporter({
       bus,
       service: 'ipam-sync',
       version: ctx.version,
@@ -188,13 +196,13 @@ export class IpamSync {
   #lead(term: AbortSignal): void {
     const { log, signal } = this.#ctx;
     log.info({ holder: this.elector.holder }, 'leading');
-    this.#teller.tell();
+    this.#teller.report();
     // A term begins when the one before has written its last.
     this.#term = this.#term.then(() => this.#serve(AbortSignal.any([term, signal])));
     this.#term.catch((error) => this.#ctx.fail(error as Error));
     const onEnd = () => {
       log.info('no longer leading');
-      this.#teller.tell();
+      this.#teller.report();
     };
     term.addEventListener('abort', onEnd, { once: true });
   }
@@ -273,7 +281,7 @@ export class IpamSync {
           'taint of an unguarded node',
         ),
       onStatus: () => {
-        this.#teller.tell();
+        this.#teller.report();
         const { problem, remedy } = this.taints.status ?? { problem: '', remedy: '' };
         if (problem !== '' && problem !== this.#taintProblem)
           log.warn({ problem, remedy }, 'nodes are not tainted as they should be');
@@ -303,7 +311,7 @@ export class IpamSync {
   }
   #settingsChanged(): void {
     const { refusal } = this.settings;
-    this.#teller.tell();
+    this.#teller.report();
     if (refusal !== '') this.#ctx.log.warn({ refusal }, 'configuration refused, the last good one stays');
     this.#mark(this.state.nodesAsking());
   }

@@ -72,7 +72,7 @@ export class SettingsFeed {
       signal,
       onEntry: (entry) => this.#take(entry),
       // Revisions begin again. What held stands until the new bucket says otherwise.
-      onRemade: () => {
+      onRecreated: () => {
         this.#revision = -1;
       },
       onSynced: () => {

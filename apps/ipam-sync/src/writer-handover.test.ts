@@ -20,7 +20,7 @@ class FarBucket {
     if ((this.entries.get(key)?.revision ?? 0) !== previousRevision) throw new BusError('BUS_CONFLICT', key);
     const revision = ++this.#revision;
     const bytes = Buffer.from(value ?? '');
-    const about = { timestampMicros: 0, deleted: value === null, planted: false, header: () => '' };
+    const about = { timestampMicros: 0, deleted: value === null, injected: false, header: () => '' };
     const entry: KvEntry = { key, value: bytes, revision, ...about };
     this.entries.set(key, entry);
     const told = value === null ? null : (JSON.parse(value) as { revision: number; pods: { uid: number }[] });

@@ -21,7 +21,7 @@ class ModelBucket {
       revision,
       timestampMicros: 0,
       deleted: value === null,
-      planted: false,
+      injected: false,
       header: () => '',
     };
     this.entries.set(key, entry);

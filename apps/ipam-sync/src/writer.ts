@@ -115,7 +115,7 @@ export class SnapshotWriter {
       signal,
       onEntry: (entry) => this.#seen(entry),
       // A bucket that was made anew has nothing of ours: all of it is written again.
-      onRemade: () => {
+      onRecreated: () => {
         this.#synced = false;
         this.#standing.clear();
         this.#options.onRemade?.();

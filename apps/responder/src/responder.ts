@@ -13,7 +13,7 @@ import {
   type BusError,
   ConfigLog,
   connectService,
-  InstanceTeller,
+  InstanceReporter,
   openBucket,
   requireHorizon,
   schemaLookup,
@@ -32,7 +32,7 @@ import {
   tasksOf,
 } from '@bailiff/response';
 import { type Response, SchemaRegistry } from '@bailiff/schemas';
-import { busOptionsOf, busServiceOf, QuietLog, type ServiceContext, ServiceError } from '@bailiff/service';
+import { busOptionsOf, busServiceOf, RateLimitedLog, type ServiceContext, ServiceError } from '@bailiff/service';
 import { limitsOf, type ResponderConfig } from './config.ts';
 import { type Metrics, makeMetrics } from './metrics.ts';
 import type { Job, JobResult, StepHook, StoredVerdict } from './ports.ts';
@@ -97,7 +97,7 @@ class Responder {
   readonly #policies = new PolicyHistory();
   readonly #metrics: Metrics;
   readonly #configLog: ConfigLog;
-  readonly #statusReporter: InstanceTeller;
+  readonly #statusReporter: InstanceReporter;
   readonly #responses: ResponseStream;
   readonly #verdicts: VerdictStream;
   readonly #tasks: TaskRunner;
@@ -141,17 +141,17 @@ class Responder {
       this.#metrics.unreadable.inc({ stream });
       ctx.log.warn({ stream, reason }, 'unreadable message dead-lettered');
     };
-    const quiet = new QuietLog(ctx.log);
+    const quiet = new RateLimitedLog(ctx.log);
     const onWait = (part: string) => (err: BusError) =>
       quiet.warn(`${part} ${err.code}`, { part, err }, 'the bus rejects the request for now, retrying');
     this.#configLog = new ConfigLog(bus, {
       onChange: (change) => this.#onConfig(change),
-      onRemade: () => {
+      onRecreated: () => {
         this.#policies.streamRecreated();
         this.#onRecreated('CONFIG_LOG');
       },
     });
-    this.#statusReporter = new InstanceTeller({
+    this.#statusReporter = new InstanceReporter({
       bus,
       service: 'responder',
       version: ctx.version,
@@ -347,7 +347,7 @@ class Responder {
     const before = new Set(this.#policies.refused().map(({ sequence }) => sequence));
     this.#policies.apply(change);
     const isOurs = /^(response|disarm)\./.test(change.key);
-    if (isOurs) this.#statusReporter.tell();
+    if (isOurs) this.#statusReporter.report();
     const { clock } = this.#ctx;
     if (isOurs && change.timestampMicros >= this.#startedMicros)
       this.#metrics.policyRead.observe(Math.max(0, clock.nowMicros() - change.timestampMicros) / 1e6);

@@ -18,7 +18,7 @@ async function check(...argv: string[]) {
 }
 
 it.each([
-  ['nothing said', []],
+  ['no flags', []],
   ['several formats', ['--formats', 'ocsf,ecs,cef']],
   ['syslog', ['--formats', 'ocsf,cef', '--syslog-address', 'siem.example:6514']],
   ['a v6 receiver', ['--formats', 'cef', '--syslog-address', '[2001:db8::1]:6514']],
@@ -41,10 +41,10 @@ it.each([
     /syslogAddress: must be host:port/,
   ],
   ['a facility that is none', ['--syslog-facility', 'local9'], /syslogFacility/],
-])('config - %s is refused', async (_, argv, said) => {
+])('config - %s is refused', async (_, argv, reason) => {
   const { code, text } = await check(...argv);
   expect([2, 6]).toContain(code);
-  expect(text).toMatch(said);
+  expect(text).toMatch(reason);
 });
 
 it('config - addresses of receivers, v4, v6 and names', () => {

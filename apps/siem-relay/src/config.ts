@@ -1,4 +1,4 @@
-/** What an operator sets for the siem-relay: which formats stand on the bus, and where syslog goes, if anywhere. */
+/** Configuration of the siem-relay: the formats on the bus, and the optional syslog receiver. */
 import { SIEM_FORMATS } from '@bailiff/bus';
 import { busShape, type FrameConfig } from '@bailiff/service';
 import * as z from 'zod';
@@ -15,41 +15,39 @@ export const configSchema = z
     startAt: z
       .enum(['all', 'new'])
       .default('all')
-      .describe('where to begin when it never ran before: with all that the streams hold, or with what comes'),
+      .describe('where the first start begins: with everything in the streams, or with new messages'),
     syslogAddress: z
       .string()
       .regex(/^((\[[0-9a-fA-F:.]+\]|[^:[\]\s]+):\d{1,5})?$/, { error: 'must be host:port, or empty for none' })
       .default('')
-      .describe('receiver of syslog (RFC 5424, octet counting); empty for none'),
+      .describe('syslog receiver (RFC 5424, octet counting); empty for none'),
     syslogTransport: z.enum(['tcp', 'tls']).default('tls').describe('tls (RFC 5425) or plain tcp (RFC 6587)'),
     syslogFormat: z
       .enum(SIEM_FORMATS)
       .default('cef')
-      .describe('format of the events in syslog; has to be one of formats'),
+      .describe('format of the events in syslog; must be one of formats'),
     syslogFacility: z.enum(FACILITIES).default('local0').describe('facility of the messages'),
     syslogCaFile: z
       .string()
       .default('')
-      .describe('CA certificates (PEM) by which the receiver is known; empty: the system’s'),
+      .describe('CA certificates (PEM) that verify the receiver; empty: those of the system'),
     syslogCertFile: z.string().default('').describe('client certificate (PEM) for the receiver'),
     syslogKeyFile: z.string().default('').describe('key of the client certificate (PEM)'),
-    syslogServerName: z.string().default('').describe('name in the receiver’s certificate when it is not the host'),
+    syslogServerName: z.string().default('').describe('name in the receiver’s certificate, if it is not the host'),
     syslogConfirmMs: z
       .number()
       .int()
       .min(100)
       .max(600_000)
       .default(5_000)
-      .describe(
-        'how often a connection is ended to learn that all of it was read; what comes after a break is sent again',
-      ),
+      .describe('how often a connection is closed to confirm delivery; unconfirmed events are sent again'),
     syslogConfirmTimeoutMs: z
       .number()
       .int()
       .min(100)
       .max(600_000)
       .default(60_000)
-      .describe('how long the receiver may take to read the rest and close'),
+      .describe('how long the receiver may take to read everything and close'),
   })
   .refine((config) => config.syslogAddress === '' || config.formats.includes(config.syslogFormat), {
     path: ['syslogFormat'],

@@ -1,4 +1,4 @@
-// docs/siem/README.md names every key and every metric, and shows the connector as it stands in its file.
+// docs/siem/README.md names every key and every metric, and quotes the example connector exactly.
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { CLASSES } from '@bailiff/siem';

@@ -1,14 +1,15 @@
 /**
- * Messages of the three streams → events. What cannot be read is told apart from what cannot be read now.
+ * Decodes messages of the three source streams to events.
  *
- * Place in the path: source-reader.ts → here → render.ts. Invariants: a frame's violations are of the node in its subject; an event for each of
- * them, in order. Gaps of coverage in a frame are no violations and become none.
+ * source-reader.ts → here → render.ts. The violations of a frame belong to the node of its subject,
+ * one event each, in order. Coverage gaps are not violations and produce no events. A permanently
+ * unreadable message is UnreadableError; a schema that cannot be looked up now is BusError.
  */
 import { type Bus, BusError, parseSubject, type StreamMessage, schemaLookup } from '@bailiff/bus';
 import { type Decoded, decodeWithLookup, SchemaError, SchemaRegistry } from '@bailiff/schemas';
 import { originOf, type Place, type SiemEvent, violationEvents } from '@bailiff/siem';
 
-/** Which kind of message each stream holds. */
+/** Schema of the messages in each stream. */
 export const SOURCES = {
   VIOLATIONS: 'ViolationFrame',
   VERDICTS: 'Verdict',
@@ -16,7 +17,7 @@ export const SOURCES = {
 } as const;
 export type SourceName = keyof typeof SOURCES;
 
-/** The message is not what its stream is for; it stays unreadable. */
+/** The message does not belong in its stream; retrying does not help. */
 export class UnreadableError extends Error {
   readonly reason: string;
   constructor(reason: string, cause?: Error) {
@@ -33,7 +34,7 @@ export class EventDecoder {
     this.#registry = new SchemaRegistry(schemaLookup(bus), nowMs);
   }
 
-  /** @throws UnreadableError for good; BusError when a schema cannot be looked up now */
+  /** @throws UnreadableError permanently; BusError if a schema cannot be looked up now */
   async decode(stream: SourceName, message: StreamMessage): Promise<Decoded> {
     try {
       const decoded = await decodeWithLookup(message.data, this.#registry);
@@ -47,7 +48,7 @@ export class EventDecoder {
   }
 }
 
-/** Pure. @throws UnreadableError when the subject is none of the stream's */
+/** Pure. @throws UnreadableError if the subject does not belong to the stream */
 export function eventsOf(decoded: Decoded, subject: string, place: Place, evidence: Place): SiemEvent[] {
   if (decoded.name === 'ViolationFrame') {
     const parsed = parseSubject(subject);

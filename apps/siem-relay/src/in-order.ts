@@ -1,12 +1,13 @@
 /**
- * Up to which message everything is done, when things are done out of order. Pure.
- *
- * Bounds: as many entries as its owner lets be under way.
+ * Tracks up to which message everything is complete when messages complete out of order. Pure. Its
+ * size is limited by what the owner has in progress.
  */
 export class InOrder<T> {
   readonly #entries: { value: T; left: number }[] = [];
 
-  /** Adds one, of which so many parts are still to be done. */
+  /**
+   * Adds a message with a number of outstanding parts. Returns a function that completes one part.
+   */
   add(value: T, parts: number): () => T | null {
     const entry = { value, left: parts };
     this.#entries.push(entry);
@@ -16,14 +17,14 @@ export class InOrder<T> {
     };
   }
 
-  /** The newest whose parts are all done and before which nothing is left; null when it is none that was not told before. */
+  /** Newest message that is complete together with all before it; null if that has not advanced. */
   advance(): T | null {
     let last: T | null = null;
     while (this.#entries[0]?.left === 0) last = this.#entries.shift()?.value ?? null;
     return last;
   }
 
-  /** The oldest that is not done. */
+  /** The oldest incomplete message. */
   get oldest(): T | null {
     return this.#entries[0]?.value ?? null;
   }

@@ -1,4 +1,6 @@
-/** Entry point of the siem-relay: VIOLATIONS, VERDICTS, RESPONSES → SIEM, and from there to syslog. */
+/**
+ * Entry point of the siem-relay: VIOLATIONS, VERDICTS, RESPONSES → SIEM, and from there to syslog.
+ */
 import { runService } from '@bailiff/service';
 import { configSchema } from './config.ts';
 import { start } from './siem-relay.ts';
@@ -8,7 +10,7 @@ export function run(argv: readonly string[]): Promise<number> {
     name: 'siem-relay',
     argv,
     schema: configSchema,
-    description: 'turns violations, verdicts and responses into events that a SIEM reads as they are',
+    description: 'converts violations, verdicts and responses to events in SIEM formats',
     start,
   });
 }

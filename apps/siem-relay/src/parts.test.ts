@@ -1,9 +1,9 @@
-// What the relay adds to the mapping: the order in which it is done, and syslog's frame.
+// Order of completion and syslog frames: the parts of the relay beside the mapping.
 import { expect, it } from 'vitest';
 import { InOrder } from './in-order.ts';
 import { syslogFrame } from './syslog/message.ts';
 
-it('in order - tells only up to where all is done, once', () => {
+it('in order - returns only the newest message with everything before it complete, once', () => {
   const order = new InOrder<number>();
   const [first, second] = [order.add(1, 2), order.add(2, 1)];
   order.add(3, 0);

@@ -1,8 +1,10 @@
 /**
- * How far a reader has come, kept on the bus in `bailiff_siem`: written after what it tells of is done, so that a crash repeats and never skips.
+ * Position of a reader, stored on the bus in `bailiff_siem` after the events up to it are
+ * delivered. A crash repeats events and skips none.
  *
- * Place in the path: source-reader.ts and syslog/forwarder.ts move it; the next start reads it. Invariants: it is of one stream as it was made
- * then: of a stream made anew it says nothing. Bounds: one small value a reader, written WRITE_EVERY_MS at most.
+ * source-reader.ts and syslog/forwarder.ts advance it; the next start reads it. It is valid for one
+ * life of the stream and ignored for a recreated one. Limit: one small value a reader, written at
+ * most every WRITE_EVERY_MS.
  */
 import { type Bucket, toBusError } from '@bailiff/bus';
 import type { Cancel, Clock } from '@bailiff/service';
@@ -11,7 +13,9 @@ import * as z from 'zod';
 const position = z.object({ created: z.string(), sequence: z.number().int().min(0) });
 export type Position = z.output<typeof position>;
 
-/** What a crash may repeat of a quiet stream; two writes a second of 60 bytes each are nothing to the bus. */
+/**
+ * Bounds what a crash repeats on a quiet stream. Two writes of 60 bytes a second are negligible.
+ */
 const WRITE_EVERY_MS = 500;
 
 export interface PositionOptions {
@@ -36,7 +40,10 @@ export class PositionKeeper {
     }, WRITE_EVERY_MS);
   }
 
-  /** Null when there is none, or what is there cannot be read: then the reading begins anew, and events come twice rather than never. */
+  /**
+   * Null if there is none or it cannot be parsed: reading then starts over, which repeats events
+   * instead of losing them.
+   */
   async read(): Promise<Position | null> {
     const entry = await this.#o.bucket.get(this.#o.key);
     if (entry === null) return null;
@@ -66,7 +73,7 @@ export class PositionKeeper {
     this.#busy = false;
   }
 
-  /** Writes what is not written yet, once, and ends. */
+  /** Writes the last position once and stops. */
   async close(): Promise<void> {
     this.#cancel();
     await this.#writing;

@@ -1,10 +1,12 @@
 /**
- * The siem-relay: three source readers into SIEM, and, when a receiver is named, the forwarder from SIEM to syslog. A thin shell.
+ * The siem-relay: three source readers into SIEM and, if a receiver is configured, the forwarder
+ * from SIEM to syslog.
  *
- * Each reader has a position of its own, so a receiver that is slow or away holds back syslog alone. One relay is enough; a second one beside
- * it, as while it is replaced, makes events that the bus drops as duplicates, and sends syslog twice.
+ * Each reader has its own position, so that a slow receiver delays only syslog. One relay is
+ * enough. A second one, as during a rollout, creates duplicates that the bus drops, and sends
+ * syslog twice.
  */
-import { type Bus, connectService, InstanceTeller, openBucket, streamInfo, toBusError } from '@bailiff/bus';
+import { type Bus, connectService, InstanceReporter, openBucket, streamInfo, toBusError } from '@bailiff/bus';
 import { busOptionsOf, busServiceOf, type ServiceContext } from '@bailiff/service';
 import type { RelayConfig } from './config.ts';
 import { EventDecoder, SOURCES, type SourceName } from './events-of.ts';
@@ -14,16 +16,16 @@ import { SourceReader } from './source-reader.ts';
 import { parseAddress } from './syslog/connection.ts';
 import { Forwarder } from './syslog/forwarder.ts';
 
-/** Of the time that a step of the way down may take: a bus that is away must not make it fail. */
+/** Share of a shutdown step's time limit, so that an unavailable bus does not fail the step. */
 const STOP_SHARE = 0.8;
-/** What lies on the bus for longer without being passed on makes it not ready. */
+/** Older unrelayed messages make the relay not ready. */
 const LAG_LIMIT_MS = 60_000;
-/** How often the streams are asked how much they hold. */
+/** Interval of requests for the streams' contents. */
 const OBSERVE_EVERY_MS = 2_000;
-/** The same failure is told once in this time. */
+/** The same failure is logged once in this time. */
 const WARN_EVERY_MS = 60_000;
 
-/** Brings the relay up; resolves when it reads. */
+/** Starts the relay; resolves when it reads. */
 export async function start(ctx: ServiceContext<RelayConfig>): Promise<void> {
   const { config } = ctx;
   const options = { ...busOptionsOf(config), name: 'siem-relay' };
@@ -50,10 +52,10 @@ class Relay {
     const decoder = new EventDecoder(this.#bus, clock.nowMs);
     for (const stream of Object.keys(SOURCES) as SourceName[])
       this.#readers.set(stream, this.#makeReader(stream, decoder));
-    // VIOLATIONS is among them: the evidence of verdicts is named by when it was made.
+    // VIOLATIONS must be open: the evidence of verdicts contains its creation time.
     await Promise.all([...this.#readers.values()].map((reader) => reader.open()));
-    const teller = this.#makeTeller();
-    onStop('status', () => teller.close());
+    const reporter = this.#makeReporter();
+    onStop('status', () => reporter.close());
     for (const [stream, reader] of this.#readers) {
       onStop(stream, () => reader.stop(config.stopTimeoutMs * STOP_SHARE));
       health.ready(
@@ -80,14 +82,14 @@ class Relay {
     for (const [stream, reader] of observed) {
       streamInfo(this.#bus, stream).then(
         ({ state }) => reader.observe({ first: state.first_seq, last: state.last_seq }),
-        (cause) => this.#warn('observing', toBusError(cause, stream), 'a stream does not say what it holds'),
+        (cause) => this.#warn('observing', toBusError(cause, stream), 'cannot read the state of a stream'),
       );
     }
   }
 
-  #makeTeller(): InstanceTeller {
+  #makeReporter(): InstanceReporter {
     const { clock, version, health } = this.#ctx;
-    return new InstanceTeller({
+    return new InstanceReporter({
       bus: this.#bus,
       service: 'siem-relay',
       version,
@@ -96,7 +98,7 @@ class Relay {
       refused: () => [],
       ready: () => health.checkReady(),
       progress: [...this.#readers].map(([stream, reader]) => ({ stream, position: () => reader.position })),
-      onError: (error) => this.#warn('status', error, 'its status could not be published'),
+      onError: (error) => this.#warn('status', error, 'cannot publish the status'),
     });
   }
 
@@ -105,7 +107,7 @@ class Relay {
       bucket: openBucket(this.#bus, 'bailiff_siem'),
       key,
       clock: this.#ctx.clock,
-      onError: (error) => this.#warn(`position of ${key}`, error, 'a position could not be read or written'),
+      onError: (error) => this.#warn(`position of ${key}`, error, 'cannot read or write a position'),
     });
   }
 
@@ -132,7 +134,7 @@ class Relay {
       },
       onRefused: (err, uid) => {
         this.#metrics.refused.inc();
-        log.error({ err, uid }, 'an event is left out');
+        log.error({ err, uid }, 'an event is skipped');
       },
       onWarning: (error, text) => this.#warn(stream, error, text),
       signal,
@@ -164,7 +166,7 @@ class Relay {
     });
   }
 
-  /** Tells of what may come again and again: once a minute for each part. The parts are a handful. */
+  /** Logs repeated failures of a part once a minute. The number of parts is small and fixed. */
   #warn(part: string, err: Error, text: string): void {
     this.#metrics.busErrors.inc({ part });
     const now = this.#ctx.clock.monotonicMs();
@@ -196,7 +198,7 @@ class Relay {
             }
           : {}),
       },
-      remade: [...this.#readers.values()].reduce((sum, { remade }) => sum + remade, 0),
+      recreated: [...this.#readers.values()].reduce((sum, { recreated }) => sum + recreated, 0),
       syslog: {
         confirmed: forwarder?.confirmed ?? 0,
         connections: forwarder?.connections ?? 0,

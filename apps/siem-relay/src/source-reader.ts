@@ -1,9 +1,11 @@
 /**
- * One source stream → SIEM: reads it in order, renders each event in each format, publishes with ack, and only then moves the position.
+ * Relays one source stream to SIEM: reads it in order, renders each event in each format, publishes
+ * with ack, and then advances the position.
  *
- * Place in the path: VIOLATIONS | VERDICTS | RESPONSES → here → SIEM. Invariants: nothing is skipped but what is counted (unreadable, refused by
- * the bus as too large, gone from the stream before it was read); a crash at any point repeats from the position with the same ids. Bounds:
- * MAX_IN_FLIGHT events unacknowledged, PULL_MESSAGES asked for: a slow bus holds the reading back.
+ * Only counted messages are skipped: unreadable, too large for the bus, or deleted before they were
+ * read. After a crash, events from the position on are repeated with the same ids. Limits:
+ * MAX_IN_FLIGHT unacknowledged events and PULL_MESSAGES requested messages, so that a slow bus
+ * delays the reading.
  */
 import {
   type Bus,
@@ -23,11 +25,11 @@ import { type EventDecoder, eventsOf, type SourceName, UnreadableError } from '.
 import { InOrder } from './in-order.ts';
 import type { PositionKeeper } from './position.ts';
 
-/** More gains nothing on one connection (docs/benchmarks.md). */
+/** More does not increase throughput on one connection (docs/benchmarks.md). */
 const MAX_IN_FLIGHT = 64;
-/** A frame is up to 25 kB; what is asked for waits in this process. */
+/** A frame has up to 25 kB; requested messages wait in this process. */
 const PULL_MESSAGES = 100;
-/** Between tries while the bus cannot say what it has. */
+/** Wait between attempts to read the state of the stream. */
 const RETRY_MS = 500;
 
 export interface SourceReaderOptions {
@@ -39,11 +41,13 @@ export interface SourceReaderOptions {
   decoder: EventDecoder;
   position: PositionKeeper;
   clock: Clock;
-  /** When VIOLATIONS was made, milliseconds since 1970: names the evidence of verdicts. */
+  /**
+   * Creation time of VIOLATIONS, milliseconds since 1970; part of the evidence uids of verdicts.
+   */
   evidenceCreatedMs(): number;
   onPublished(format: SiemFormat, storedMicros: number, duplicate: boolean): void;
   onUnreadable(error: UnreadableError, message: StreamMessage): void;
-  /** An event could not be rendered or is too large: a bug, told, and the event left out. */
+  /** An event could not be rendered or is too large. This is a bug; the event is skipped. */
   onRefused(error: Error, uid: string): void;
   onWarning(error: Error, text: string): void;
   signal: AbortSignal;
@@ -61,22 +65,22 @@ export class SourceReader {
   #created = '';
   #start: StartAt | null = null;
   #received = 0;
-  /** Newest message whose events are all on the bus. */
+  /** Newest message whose events are all stored. */
   position: Position = { sequence: 0, timestampMicros: 0 };
   #running: Promise<void> = Promise.resolve();
-  /** Messages that the stream holds and that are not read yet. */
+  /** Unread messages of the stream. */
   pending = 0;
   messages = 0;
-  /** Messages that the stream had let go before they were read. */
+  /** Messages that the stream deleted before they were read. */
   lost = 0;
-  remade = 0;
+  recreated = 0;
   caughtUp = false;
 
   constructor(options: SourceReaderOptions) {
     this.#o = options;
     this.#publisher = new FramePublisher(options.bus, {
       maxInFlight: MAX_IN_FLIGHT,
-      onResend: ({ error }) => options.onWarning(error, 'events wait until the bus takes them'),
+      onResend: ({ error }) => options.onWarning(error, 'events wait for the bus'),
     });
   }
 
@@ -84,30 +88,37 @@ export class SourceReader {
     return Date.parse(this.#created) || 0;
   }
 
-  /** What the stream holds now, asked for from time to time: while the bus is slow to take events, no message tells. */
+  /**
+   * Updates the stream's contents. While the bus is slow to accept events, no message carries them.
+   */
   observe({ last }: { last: number }): void {
     if (this.#received > 0) this.pending = Math.max(0, last - this.#received);
   }
 
-  /** Age of the oldest message that is read and not wholly on the bus, while there is one. */
+  /** Age of the oldest message that is read but not completely relayed; 0 without one. */
   lagMs(): number {
     const { oldest } = this.#under;
     return oldest ? Math.max(0, this.#o.clock.nowMs() - oldest.storedMicros / 1000) : 0;
   }
 
-  /** Finds where to begin; then it is known when the stream was made. Ends early when told to stop. @throws BusError that nothing heals */
+  /**
+   * Determines the start, and the creation time of the stream. Returns early on shutdown. @throws
+   * BusError that time does not heal
+   */
   async open(): Promise<void> {
     this.#start = await this.#whereToStart();
   }
 
-  /** Begins; errors that nothing heals come to `onFatal`. Not before `open`. */
+  /** Starts reading after `open`. Errors that time does not heal go to `onFatal`. */
   start(onFatal: (error: Error) => void): void {
     this.#running = this.#run().catch((error: Error) => {
       if (!this.#o.signal.aborted) onFatal(error);
     });
   }
 
-  /** After the signal: what is in flight is waited for, at most so long; then the position is written. */
+  /**
+   * Called after the signal: waits for events in flight, up to a limit, and writes the position.
+   */
   async stop(withinMs: number): Promise<void> {
     const { clock, position } = this.#o;
     await Promise.race([this.#publisher.whenFlushed().catch(() => undefined), clock.sleep(withinMs)]);
@@ -128,9 +139,9 @@ export class SourceReader {
         this.pending = 0;
         this.caughtUp = true;
       },
-      onRestart: (why) => this.#o.onWarning(new Error(why), 'reading goes on with a new consumer'),
-      onRemade: async () => {
-        this.remade += 1;
+      onRestart: (why) => this.#o.onWarning(new Error(why), 'reading continues with a new consumer'),
+      onRecreated: async () => {
+        this.recreated += 1;
         this.#under.clear();
         this.#created = (await streamInfo(bus, stream)).created;
         this.#received = 0;
@@ -140,7 +151,7 @@ export class SourceReader {
     });
   }
 
-  /** After the position, when it is of this stream; null when told to stop before the bus answered. */
+  /** Start after the stored position, if it belongs to this stream; null on shutdown. */
   async #whereToStart(): Promise<StartAt | null> {
     const { bus, stream, position, startAt, signal, clock } = this.#o;
     while (!signal.aborted) {
@@ -152,7 +163,8 @@ export class SourceReader {
           this.position = { sequence: last.sequence, timestampMicros: 0 };
           return { sequence: last.sequence + 1 };
         }
-        // A position that is of another stream, or of one from before a restored backup: all that is here may be new.
+        // The position belongs to another stream or to one from before a restored backup: every
+        // message may be new.
         if (last !== null || startAt === 'all') return 'all';
         this.#received = info.state.last_seq;
         this.position = { sequence: info.state.last_seq, timestampMicros: 0 };
@@ -194,7 +206,7 @@ export class SourceReader {
           moveTo(done());
         },
         (error: BusError) => {
-          // Closed: it was not published, and the position stays before it.
+          // Closed before the publish, so the position stays before this event.
           if (error.code === 'BUS_CLOSED') return;
           this.#o.onRefused(error, one.msgId);
           moveTo(done());
@@ -204,7 +216,7 @@ export class SourceReader {
     moveTo(this.#under.advance());
   }
 
-  /** Nothing for what cannot be read; waits while the bus cannot be asked for a schema. */
+  /** Empty for an unreadable message. Waits while a schema cannot be looked up. */
   async #read(message: StreamMessage): Promise<SiemEvent[]> {
     const { stream, decoder, signal, clock } = this.#o;
     const { sequence, timestampMicros: storedMicros, subject } = message;

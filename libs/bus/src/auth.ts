@@ -1,5 +1,8 @@
-/** Auth callout and its keys. An entry of its own: only bus-auth and the command load the cryptography. */
-export * from './auth-callout.ts';
-export { SecretFile } from './secret-file.ts';
-export * from './seeds.ts';
-export { lifeOfToken } from './token-renewal.ts';
+/**
+ * Auth callout and its keys. A separate entry, so that only bus-auth and the CLI load the
+ * cryptography.
+ */
+export * from './auth/auth-callout.ts';
+export * from './auth/seeds.ts';
+export { SecretFile } from './connection/secret-file.ts';
+export { lifeOfToken } from './connection/token-renewal.ts';

@@ -1,8 +1,9 @@
 /**
- * A real nats-server for a test: own port, own store, ended with the test. `await using nats = await startNats()`.
+ * A real nats-server for a test, with its own port and store: `await using nats = await
+ * startNats()`.
  *
- * Place in the path: test/bus, test/e2e, test/sim and the lab. Invariants: nothing is shared between two servers; the store is kept over
- * kill() and restart(), and removed by stop() when it was made here; a server does not outlive the process that started it.
+ * Two servers share nothing. The store survives kill() and restart(); stop() removes it. The server
+ * ends with the process that started it.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomInt } from 'node:crypto';
@@ -10,54 +11,62 @@ import { existsSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { type Bus, type BusOptions, connectBus } from './connect.ts';
-import { FIXED_ROLES, NODE_ROLES, userOf } from './permissions.ts';
-import { newSeed, publicKeyOf } from './seeds.ts';
-import { type NatsUser, natsServerConf, natsUserFor, type ServerConf } from './server-conf.ts';
+import { newSeed, publicKeyOf } from './auth/seeds.ts';
+import { type NatsUser, natsServerConf, natsUserFor, type ServerConf } from './auth/server-conf.ts';
+import { type Bus, type BusOptions, connectBus } from './connection/connect.ts';
+import { FIXED_ROLES, NODE_ROLES, userOf } from './topology/identities.ts';
 
-/** The rest of its configuration is as the tests' own. */
+/** Options that are not set have defaults for tests. */
 export type StartNatsOptions = Partial<Omit<ServerConf, 'host'>>;
 
 export interface TestNats extends AsyncDisposable {
   readonly url: string;
   readonly port: number;
-  /** Of the server that runs now; 0 when none does. */
+  /** PID of the running server; 0 if it is not running. */
   readonly pid: number;
   readonly storeDir: string;
-  /** Those that log in by a password, bus-auth too. */
+  /** Users with a password, bus-auth included. */
   readonly users: readonly NatsUser[];
-  /** What the server wrote. */
+  /** Log output of the server. */
   readonly log: string;
-  /** How to connect as a user. */
+  /** Options for connecting as a user. */
   options(user?: string): BusOptions;
-  /** Connects as a user; default `admin`. Closed by stop(). */
+  /** Connects as a user; default `admin`. stop() closes the connection. */
   connect(user?: string, more?: Partial<BusOptions>): Promise<Bus>;
-  /** Ends it in order and removes what it made. */
+  /** Ends the server in order and removes its directory. */
   stop(): Promise<void>;
-  /** SIGKILL; the store stays. */
+  /** Sends SIGKILL; the store stays. */
   kill(): Promise<void>;
-  /** SIGKILL when it still runs, then starts it again on the same port with the same store; with a changed configuration where one is given. */
+  /**
+   * Kills a running server and starts it on the same port and store, optionally with a changed
+   * configuration.
+   */
   restart(change?: StartNatsOptions): Promise<void>;
-  /** Writes a changed configuration and has the server take it (SIGHUP). */
+  /** Writes a changed configuration and reloads it (SIGHUP). */
   reload(change: StartNatsOptions): Promise<void>;
 }
 
 const READY_MS = 15_000;
-/** A server that was asked to end and has not, because it is frozen for instance, is killed after this. */
+/**
+ * A server that does not end on SIGTERM, for example because it is frozen, is killed after this.
+ */
 const END_MS = 5_000;
 
-/** A client that stood still between its connection and its login is no stranger: the server's own patience is two seconds. */
+/**
+ * A test client may be delayed between connect and login on a loaded machine; the server's default
+ * is 2 s.
+ */
 const LOGIN_S = 30;
 
-/** With bus-auth the server keeps the timeout that ships with it. */
+/** With auth callout the server keeps the timeout that ships. */
 function confText(conf: ServerConf): string {
   const text = natsServerConf(conf);
   return conf.authCallout ? text : text.replace(/^(authorization \{\n {2}timeout: )\d+/m, `$1${LOGIN_S}`);
 }
 
 /**
- * Where stores are made: in memory, where writing through to the disk costs nothing, so that tests have the configuration that ships and not the
- * speed of the disk. A container's /dev/shm may be too small.
+ * Directory for stores. /dev/shm, where syncing costs nothing, lets tests run the shipped
+ * configuration without depending on the disk. A container's /dev/shm may be too small.
  */
 function storesDirectory(): string {
   const memory = '/dev/shm';
@@ -68,11 +77,14 @@ function storesDirectory(): string {
 
 const MIN_MEMORY_BYTES = 1024 ** 3;
 
-/** A server that was killed a moment ago may still be making files. */
+/** A server that was just killed may still be creating files. */
 const remove = (directory: string) =>
   rmSync(directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 20 });
 
-/** Users of every role, and those of each node, with passwords made from their names. A collector has one for both its connections. */
+/**
+ * Users of every role and of each node, with passwords derived from their names. A collector has
+ * one password for both connections.
+ */
 export function testUsers(nodes: readonly string[] = ['node-a', 'node-b']): NatsUser[] {
   return [
     ...FIXED_ROLES.map((role) => natsUserFor({ role }, `password-of-${role}`)),
@@ -82,7 +94,7 @@ export function testUsers(nodes: readonly string[] = ['node-a', 'node-b']): Nats
   ];
 }
 
-/** Auth callout with bus-auth as a user; keys of the test's own, or new ones whose seeds nobody has. */
+/** Auth callout with bus-auth as a user. Default: new keys whose seeds are discarded. */
 export function testCallout(
   issuer: string = newSeed('issuer'),
   xkey: string = newSeed('xkey'),
@@ -95,13 +107,13 @@ export function testCallout(
 }
 
 /**
- * Below those that the kernel gives to whoever connects or asks for any (from 32768, unless told otherwise): so nobody's connection is on a port
- * by the time that a server is started on it, or started again.
+ * Below the ephemeral ports of the kernel (from 32768 by default), so that no other connection
+ * occupies the port when a server starts or restarts.
  */
 const PORTS = { first: 20_000, count: 12_000 };
 const PORT_TRIES = 100;
 
-/** A port that was free a moment ago. */
+/** A port that was free at the time of the check. */
 export async function freePort(): Promise<number> {
   for (let left = PORT_TRIES; left > 0; left -= 1) {
     const port = PORTS.first + randomInt(PORTS.count);
@@ -134,7 +146,7 @@ class Server {
   private readonly confFile: string;
   private readonly killAtExit: () => void;
 
-  /** @param directory removed with it when the process exits without having stopped it */
+  /** @param directory removed with the server if the process exits without stopping it */
   constructor(confFile: string, directory: string) {
     this.confFile = confFile;
     this.killAtExit = () => {
@@ -144,9 +156,9 @@ class Server {
     process.once('exit', this.killAtExit);
   }
 
-  /** Resolves when it says that it is ready; rejects with its log when it ends before. */
+  /** Resolves when the server is ready; rejects with its log if it ends first. */
   start(): Promise<void> {
-    // The kernel ends it with the process that started it, however that ends. setpriv execs: the pid is the server's.
+    // The kernel kills the server when its parent ends. setpriv execs, so the pid is the server's.
     const command = ['--pdeathsig', 'KILL', serverBinary(), '-c', this.confFile];
     const child = spawn('setpriv', command, { stdio: ['ignore', 'ignore', 'pipe'] });
     this.child = child;
@@ -171,16 +183,19 @@ class Server {
     });
   }
 
-  /** SIGHUP; resolves when it says that it has the new configuration, rejects with what it says otherwise. */
+  /**
+   * Sends SIGHUP. Resolves when the log confirms the new configuration; rejects with the log
+   * otherwise.
+   */
   async reload(): Promise<void> {
     const begun = this.log.length;
     const deadline = performance.now() + READY_MS;
     this.child?.kill('SIGHUP');
     for (;;) {
-      const said = this.log.slice(begun);
-      if (said.includes('Reloaded server configuration')) return;
-      if (/Failed to reload/.test(said) || performance.now() > deadline) {
-        throw new Error(`nats-server did not take its configuration:\n${said.slice(-4000)}`);
+      const output = this.log.slice(begun);
+      if (output.includes('Reloaded server configuration')) return;
+      if (/Failed to reload/.test(output) || performance.now() > deadline) {
+        throw new Error(`nats-server did not reload its configuration:\n${output.slice(-4000)}`);
       }
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
@@ -223,7 +238,7 @@ export async function startNats(options: StartNatsOptions = {}): Promise<TestNat
       await server.start();
       return new RunningNats(server, directory, confFile, conf);
     } catch (error) {
-      // Somebody else may have taken the port in between.
+      // Another process may have taken the port in between.
       if (options.port === undefined && attempt < 3 && server.log.includes('address already in use')) continue;
       server.forget();
       remove(directory);

@@ -1,18 +1,18 @@
-/** How long to wait before trying again: exponential, capped, with full jitter in its upper half. Pure. */
+/** Exponential backoff with a cap and jitter in its upper half. Pure. */
 
 export interface BackoffOptions {
   baseMs: number;
   maxMs: number;
 }
 
-/** As the stock client's reflector waits. */
+/** Values of the reflector in client-go. */
 export const DEFAULT_BACKOFF: BackoffOptions = { baseMs: 500, maxMs: 30_000 };
 
 /**
  * Wait before attempt `attempt` + 1.
  * @param attempt failures so far, from 1
  * @param random in [0, 1)
- * @param atLeastMs what the server asked for (Retry-After)
+ * @param atLeastMs requested by the server (Retry-After)
  */
 export function backoffMs(
   attempt: number,

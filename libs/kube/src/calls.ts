@@ -1,12 +1,13 @@
 /**
- * The calls by which Bailiff acts on a cluster, each with its precondition: whoever acts on a pod names its UID, so a pod that
- * was made anew under the same name is never hit (KUBE_CONFLICT). What has happened already counts as done where that is said.
+ * Calls that change or read cluster objects, each with its precondition. Pod actions name the UID,
+ * so that a recreated pod with the same name is never affected (KUBE_CONFLICT). Where stated, an
+ * effect that already exists counts as success.
  */
 import { apiPath, type KubeApi } from './client.ts';
 import { KubeError } from './errors.ts';
 import type { KubeList, KubeObject, Node, Pod, Taint } from './types.ts';
 
-/** Which pod, for certain. */
+/** Identifies one pod by UID. */
 export interface PodRefWithUid {
   namespace: string;
   name: string;
@@ -15,7 +16,7 @@ export interface PodRefWithUid {
 interface CallOptions {
   signal?: AbortSignal;
   timeoutMs?: number;
-  /** The server checks everything and changes nothing. */
+  /** Validate on the server without changing anything. */
   dryRun?: boolean;
 }
 
@@ -27,7 +28,7 @@ const timing = ({ signal, timeoutMs }: CallOptions) => ({
   ...(timeoutMs === undefined ? {} : { timeoutMs }),
 });
 
-/** The pod; null when there is none of that name. */
+/** Reads a pod; null if it does not exist. */
 export async function getPod(
   client: KubeApi,
   pod: { namespace: string; name: string },
@@ -37,8 +38,9 @@ export async function getPod(
 }
 
 /**
- * Merges labels and annotations into a pod; null removes one. The UID in the patch is the precondition: the server refuses to
- * change it. @throws KubeError KUBE_CONFLICT when the UID is another, KUBE_NOT_FOUND
+ * Merges labels and annotations into a pod; null removes one. The UID in the patch is the
+ * precondition, because the server refuses to change it. @throws KubeError KUBE_CONFLICT if the UID
+ * differs, KUBE_NOT_FOUND
  */
 export async function patchPod(
   client: KubeApi,
@@ -60,8 +62,9 @@ export async function patchPod(
 }
 
 /**
- * Deletes a pod gracefully. @returns false when it was gone already
- * @throws KubeError KUBE_CONFLICT when the name is now another pod's (then this one is gone too: the caller decides)
+ * Deletes a pod gracefully.
+ * @returns false if it was already gone
+ * @throws KubeError KUBE_CONFLICT if another pod now has the name (the caller decides)
  */
 export async function deletePod(
   client: KubeApi,
@@ -81,9 +84,10 @@ export async function deletePod(
 }
 
 /**
- * Evicts a pod, which honours disruption budgets. A 429 is not tried again here: the caller schedules.
- * @returns false when it was gone already
- * @throws KubeError KUBE_TOO_MANY_REQUESTS (a budget refuses; `retryAfterMs`), KUBE_CONFLICT as for `deletePod`
+ * Evicts a pod, subject to disruption budgets. A 429 is not retried here: the caller schedules.
+ * @returns false if it was already gone
+ * @throws KubeError KUBE_TOO_MANY_REQUESTS if a budget refuses (`retryAfterMs`), KUBE_CONFLICT as
+ * for `deletePod`
  */
 export async function evictPod(
   client: KubeApi,
@@ -104,7 +108,7 @@ export async function evictPod(
           ...(options.dryRun ? { dryRun: ['All'] } : {}),
         },
       },
-      // With the UID as precondition a second eviction of the same pod does nothing that the first did not.
+      // With the UID as precondition, a second eviction of the same pod has no further effect.
       idempotent: true,
       retryTooManyRequests: false,
       ...timing(options),
@@ -112,7 +116,10 @@ export async function evictPod(
   );
 }
 
-/** Marks a node unschedulable, or schedulable again. @throws KubeError KUBE_NOT_FOUND, KUBE_CONFLICT (other UID) */
+/**
+ * Marks a node unschedulable or schedulable. @throws KubeError KUBE_NOT_FOUND, KUBE_CONFLICT (other
+ * UID)
+ */
 export async function cordonNode(
   client: KubeApi,
   node: { name: string; uid?: string },
@@ -129,8 +136,9 @@ export async function cordonNode(
 }
 
 /**
- * Replaces all taints of a node, on the condition that it is still the object that was seen. Taints are one list to the API server, so
- * without that condition somebody else's would be lost. @throws KubeError KUBE_CONFLICT (it has changed), KUBE_NOT_FOUND, KUBE_FORBIDDEN
+ * Replaces all taints of a node if it has not changed since it was read. The API server treats
+ * taints as one list, so without that condition changes of other clients would be lost. @throws
+ * KubeError KUBE_CONFLICT (it has changed), KUBE_NOT_FOUND, KUBE_FORBIDDEN
  */
 export async function replaceTaints(
   client: KubeApi,
@@ -148,7 +156,7 @@ export async function replaceTaints(
   });
 }
 
-/** What somebody would do. `group` is empty for the core. */
+/** An access to check. `group` is empty for the core group. */
 export interface Access {
   verb: string;
   group?: string;
@@ -156,7 +164,7 @@ export interface Access {
   subresource?: string;
 }
 
-/** Whether this identity may do that, anywhere in the cluster; every identity may ask. */
+/** Whether this identity has an access anywhere in the cluster. Every identity may check itself. */
 export async function mayAccess(client: KubeApi, access: Access, options: CallOptions & { attempts?: number } = {}) {
   const { verb, group = '', resource, subresource = '' } = access;
   const review = await client.request<{ status?: { allowed?: boolean } }>({
@@ -167,7 +175,7 @@ export async function mayAccess(client: KubeApi, access: Access, options: CallOp
       kind: 'SelfSubjectAccessReview',
       spec: { resourceAttributes: { verb, group, resource, subresource } },
     },
-    // It only asks.
+    // The request only checks.
     idempotent: true,
     ...(options.attempts === undefined ? {} : { attempts: options.attempts }),
     ...timing(options),
@@ -176,20 +184,20 @@ export async function mayAccess(client: KubeApi, access: Access, options: CallOp
 }
 
 export interface PodEvent {
-  /** Name of the Event object: the same name is created once, whatever is tried again. */
+  /** Name of the Event object. Retries create the same name only once. */
   name: string;
   pod: PodRefWithUid;
   type: 'Normal' | 'Warning';
   /** UpperCamelCase, at most 128 characters. */
   reason: string;
-  /** At most 1024 bytes; longer text is cut. */
+  /** At most 1024 bytes; longer text is truncated. */
   message: string;
-  /** What did it, for example `bailiff-responder`. */
+  /** Reporting component, for example `bailiff-responder`. */
   component: string;
   timeMs: number;
 }
 
-/** Creates an Event on a pod. @returns false when the Event was there already */
+/** Creates an Event on a pod. @returns false if it already exists */
 export async function createEvent(client: KubeApi, event: PodEvent, options: CallOptions = {}): Promise<boolean> {
   const time = new Date(event.timeMs).toISOString();
   try {
@@ -222,13 +230,16 @@ export async function createEvent(client: KubeApi, event: PodEvent, options: Cal
 
 const policyPath = (namespace: string) => apiPath`/apis/networking.k8s.io/v1/namespaces/${namespace}/networkpolicies`;
 
-/** The network policy; null when there is none of that name. */
+/** Reads a network policy; null if it does not exist. */
 export function getNetworkPolicy(client: KubeApi, namespace: string, name: string, options: CallOptions = {}) {
   const path = policyPath(namespace) + apiPath`/${name}`;
   return orNull(client.request<KubeObject & { spec?: unknown }>({ path, ...timing(options) }));
 }
 
-/** Creates a network policy. @throws KubeError KUBE_ALREADY_EXISTS: it is never overwritten, the caller looks whose it is */
+/**
+ * Creates a network policy. Never overwrites: @throws KubeError KUBE_ALREADY_EXISTS, and the caller
+ * checks the owner
+ */
 export function createNetworkPolicy(
   client: KubeApi,
   policy: { metadata: { namespace: string; name: string } & Record<string, unknown>; spec: unknown },
@@ -244,7 +255,7 @@ export function createNetworkPolicy(
   });
 }
 
-/** Deletes a network policy by name and UID. @returns false when it was gone already */
+/** Deletes a network policy by name and UID. @returns false if it was already gone */
 export function deleteNetworkPolicy(
   client: KubeApi,
   policy: { namespace: string; name: string; uid?: string },
@@ -261,7 +272,7 @@ export function deleteNetworkPolicy(
   );
 }
 
-/** One object of any kind by its path; null when there is none. */
+/** Reads an object of any kind by path; null if it does not exist. */
 export function getObject<T = KubeObject>(
   client: KubeApi,
   path: string,
@@ -271,7 +282,9 @@ export function getObject<T = KubeObject>(
   return orNull(client.request<T>({ path, ...accept, ...timing(options) }));
 }
 
-/** A whole collection, page by page. @throws KubeError KUBE_GONE when the pages took too long; ask again */
+/**
+ * Lists a collection page by page. @throws KubeError KUBE_GONE if paging took too long; list again
+ */
 export async function* listAll<T = KubeObject>(
   client: KubeApi,
   path: string,
@@ -314,7 +327,10 @@ async function orNull<T>(call: Promise<T>): Promise<T | null> {
   }
 }
 
-/** A patch that would change the UID is refused as 409 by some servers and as invalid (422, immutable field) by others. */
+/**
+ * A patch that changes the UID is refused with 409 by some servers and with 422 (immutable field)
+ * by others.
+ */
 function asUidConflict(error: unknown, pod: PodRefWithUid): unknown {
   if (!(error instanceof KubeError) || error.status !== 422 || !/metadata\.uid/.test(error.message)) return error;
   const message = `pod ${pod.namespace}/${pod.name} is no longer ${pod.uid}: ${error.message}`;
@@ -324,7 +340,7 @@ function asUidConflict(error: unknown, pod: PodRefWithUid): unknown {
 function cutToBytes(text: string, maxBytes: number): string {
   const bytes = Buffer.from(text, 'utf8');
   if (bytes.length <= maxBytes) return text;
-  // A cut within a character leaves a replacement mark, which is dropped.
+  // Cutting inside a character leaves a replacement character, which is dropped.
   return `${bytes
     .subarray(0, maxBytes - 3)
     .toString('utf8')

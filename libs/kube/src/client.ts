@@ -1,9 +1,10 @@
 /**
- * Requests to a Kubernetes API server: JSON in, JSON out, typed errors, bounded retries, and the raw watch on which the reflector
- * stands. An expired token (401) is read anew from its source and the request sent once more.
+ * Requests to a Kubernetes API server: JSON, typed errors, bounded retries, and the raw watch for
+ * the reflector.
  *
- * Retried with backoff: no connection, no answer in time, 429, 500, 503 and other 5xx; by default for every verb but POST, because a
- * POST that was not answered may have been carried out.
+ * After a 401 the credentials are reloaded and the request is repeated once. Retried with backoff:
+ * no connection, timeout, 429, 500, 503 and other 5xx. POST is not retried by default, because an
+ * unanswered POST may have been executed.
  */
 import { type BackoffOptions, backoffMs, DEFAULT_BACKOFF, pause } from './backoff.ts';
 import { CredentialStore, type Credentials, type KubeSource, loadKubeConfig } from './credentials.ts';
@@ -16,21 +17,23 @@ export type Query = Readonly<Record<string, string | number | boolean | undefine
 
 export interface RequestOptions {
   verb?: Verb;
-  /** From the root, for example `/api/v1/pods`; names in it already encoded (see `apiPath`). */
+  /**
+   * Path from the server root, such as `/api/v1/pods`, with names already encoded (see `apiPath`).
+   */
   path: string;
   query?: Query;
   body?: unknown;
-  /** Of the body; a PATCH is `application/merge-patch+json` unless said otherwise. */
+  /** Type of the body. Default of a PATCH: `application/merge-patch+json`. */
   contentType?: string;
   accept?: string;
-  /** For one attempt; 15 s unless said otherwise. */
+  /** Timeout of one attempt. Default 15 s. */
   timeoutMs?: number;
   signal?: AbortSignal;
-  /** Attempts in all, 4 unless said otherwise. */
+  /** Number of attempts. Default 4. */
   attempts?: number;
-  /** Whether it may be sent again when nobody knows if it was carried out; true for all but POST. */
+  /** Whether a request with an unknown result may be repeated. Default: true for all but POST. */
   idempotent?: boolean;
-  /** False: a 429 is given back at once (an eviction that a disruption budget refuses). */
+  /** False: return a 429 at once (an eviction refused by a disruption budget). */
   retryTooManyRequests?: boolean;
 }
 
@@ -44,25 +47,25 @@ export interface WatchOptions {
   query?: Query;
   accept?: string;
   signal?: AbortSignal;
-  /** For the headers of the answer. */
+  /** Timeout until the response headers. */
   timeoutMs?: number;
-  /** Nothing at all for this long ends the watch with KUBE_INACTIVE. */
+  /** Ends the watch with KUBE_INACTIVE after this long without data. */
   inactivityMs: number;
   onOpen?(): void;
   onEvent(event: WatchEvent): void;
 }
 
-/** What the reflector, the elector and the calls need; a test may give its own. */
+/** Interface for the reflector, the leader elector and the calls; tests may implement it. */
 export interface KubeApi {
   request<T = unknown>(options: RequestOptions): Promise<T>;
-  /** Resolves when the server ends the watch; rejects with a KubeError otherwise. */
+  /** Resolves when the server ends the watch; otherwise rejects with a KubeError. */
   watch(options: WatchOptions): Promise<void>;
 }
 
 export interface ClientStats {
   requests: number;
   retries: number;
-  /** By KubeError code. */
+  /** Number of errors by KubeError code. */
   errors: Map<string, number>;
   credentialReloads: number;
 }
@@ -70,7 +73,7 @@ export interface ClientStats {
 export interface ClientOptions {
   backoff?: BackoffOptions;
   random?: () => number;
-  /** Sent as User-Agent, which audit logs of the server show. */
+  /** User-Agent, shown in audit logs of the server. */
   userAgent?: string;
 }
 
@@ -129,7 +132,7 @@ export class KubeClient implements KubeApi {
     if (splitter.pendingBytes > 0) throw this.#count(new KubeError('KUBE_UNREACHABLE', `${what}: cut within an event`));
   }
 
-  /** Ends all connections. */
+  /** Closes all connections. */
   close(): void {
     this.#store.close();
   }
@@ -145,7 +148,7 @@ export class KubeClient implements KubeApi {
     });
   }
 
-  /** Runs it; after a 401 reads the credentials anew and runs it once more. */
+  /** Runs a request. After a 401 reloads the credentials and repeats it once. */
   async #authenticated<T>(run: (credentials: Credentials) => Promise<T>): Promise<T> {
     this.#counts.requests += 1;
     const credentials = await this.#store.get();
@@ -192,12 +195,15 @@ export class KubeClient implements KubeApi {
   }
 }
 
-/** A client for the cluster of a kubeconfig. @throws KubeError KUBE_CONFIG */
+/** Creates a client for the cluster of a kubeconfig. @throws KubeError KUBE_CONFIG */
 export function loadKube(source: KubeSource & ClientOptions = {}): KubeClient {
   return new KubeClient(new CredentialStore(() => loadKubeConfig(source)), source);
 }
 
-/** A path of literal parts and names: names are encoded, so that none can step out of its place. */
+/**
+ * Builds a path from literal parts and names. Names are encoded, so that they cannot change the
+ * path.
+ */
 export function apiPath(parts: TemplateStringsArray, ...names: string[]): string {
   return parts.reduce((path, part, index) => path + encodeURIComponent(names[index - 1] ?? '') + part);
 }
@@ -212,7 +218,7 @@ function refusal(answer: Answer, what: string): KubeError {
   try {
     body = JSON.parse(answer.body.toString('utf8'));
   } catch {
-    // A proxy's HTML page, say: the status alone tells enough.
+    // For example an HTML page of a proxy: the status is sufficient.
   }
   const retryAfter = answer.headers['retry-after'];
   return errorOfStatus(answer.status, body, what, retryAfter);
@@ -222,7 +228,7 @@ function parse(text: string, what: string): unknown {
   try {
     return text === '' ? null : JSON.parse(text);
   } catch (cause) {
-    throw new KubeError('KUBE_PROTOCOL', `${what}: answer is no JSON`, {}, { cause });
+    throw new KubeError('KUBE_PROTOCOL', `${what}: the response is not JSON`, {}, { cause });
   }
 }
 

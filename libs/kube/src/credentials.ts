@@ -1,8 +1,9 @@
 /**
- * Who we are to the API server. @kubernetes/client-node reads the kubeconfig and applies its authentication (certificates, bearer
- * tokens, exec and file plug-ins, proxies); this file keeps the result, renews it, and reads everything anew after a 401.
+ * Credentials for the API server. @kubernetes/client-node reads the kubeconfig and applies its
+ * authentication (certificates, tokens, exec and file plug-ins, proxies). This file caches the
+ * result, renews it, and reloads it after a 401.
  *
- * Only `dist/config.js` is imported: the package's index brings every generated model, some 30 MB of a process.
+ * Only `dist/config.js` is imported: the package's index loads all generated models, about 30 MB.
  */
 
 import type { RequestOptions } from 'node:https';
@@ -11,22 +12,22 @@ import { KubeConfig } from '@kubernetes/client-node/dist/config.js';
 import { KubeError } from './errors.ts';
 
 export interface KubeSource {
-  /** Path of a kubeconfig; empty: KUBECONFIG, ~/.kube/config, or the pod's service account. */
+  /** Path of a kubeconfig. Empty: KUBECONFIG, ~/.kube/config, or the pod's service account. */
   kubeconfig?: string;
-  /** Context to use instead of the current one. */
+  /** Context instead of the current one. */
   context?: string;
 }
 
 export interface Credentials {
-  /** Scheme, host and port, with a path prefix if the server has one; no trailing slash. */
+  /** Scheme, host and port, with the server's path prefix and no trailing slash. */
   server: URL;
   agent: Agent;
   headers: Record<string, string>;
 }
 
-/** Service account tokens on disk are rotated by the kubelet at 80 % of their life, at least every hour. */
+/** The kubelet rotates service account tokens at 80 % of their lifetime, at least hourly. */
 const RENEW_MS = 60_000;
-/** Watches and requests of one process; a bound against a leak, never met in ordinary work. */
+/** Limit of sockets of one process, against leaks; not reached in normal operation. */
 const MAX_SOCKETS = 64;
 const IDLE_SOCKET_MS = 60_000;
 
@@ -49,7 +50,7 @@ export function loadKubeConfig(source: KubeSource): KubeConfig {
   if (!server.startsWith('https://')) {
     throw new KubeError(
       'KUBE_CONFIG',
-      `${name}: ${server}: only https is spoken, a token over plain http is given away`,
+      `${name}: ${server}: only https is supported, because plain http would expose the token`,
     );
   }
   return config;
@@ -61,7 +62,7 @@ export class CredentialStore {
   #current: Promise<Credentials> | null = null;
   #madeAtMs = 0;
   #last: { credentials: Credentials; fingerprint: string } | null = null;
-  /** Times the credentials were read from their source after a 401. */
+  /** Number of reloads after a 401. */
   reloads = 0;
 
   /** @throws KubeError KUBE_CONFIG */
@@ -70,12 +71,12 @@ export class CredentialStore {
     this.#config = load();
   }
 
-  /** Credentials in force; renewed every minute. @throws KubeError KUBE_CONFIG */
+  /** Current credentials, renewed every minute. @throws KubeError KUBE_CONFIG */
   get(): Promise<Credentials> {
     if (!this.#current || performance.now() - this.#madeAtMs > RENEW_MS) {
       this.#madeAtMs = performance.now();
       this.#current = this.#apply();
-      // A failure is given to whoever asked, and asked for again next time.
+      // Callers receive a failure, and the next call retries.
       this.#current.catch(() => {
         this.#current = null;
       });
@@ -83,9 +84,9 @@ export class CredentialStore {
     return this.#current;
   }
 
-  /** After a 401: reads kubeconfig, tokens and certificates anew. `seen`: the credentials that were refused. */
+  /** Reloads kubeconfig, tokens and certificates after a 401. `seen`: the rejected credentials. */
   async reload(seen: Credentials): Promise<void> {
-    // Many requests are refused at once; the first reload serves them all.
+    // If many requests are rejected at once, the first reload serves all of them.
     if (this.#last?.credentials !== seen) return;
     this.reloads += 1;
     this.#last = null;
@@ -114,7 +115,7 @@ export class CredentialStore {
     if (this.#last?.fingerprint === fingerprint) return this.#last.credentials;
     const cluster = this.#config.getCurrentCluster();
     const server = new URL((cluster?.server ?? '').replace(/\/+$/, ''));
-    // The agent that the library makes has no keep-alive; it is used only where it goes through a proxy.
+    // The library's agent has no keep-alive, so it is used only for proxies.
     const agent = cluster?.proxyUrl ? (options.agent as Agent) : makeAgent(options);
     const credentials = { server, agent, headers };
     for (const socket of Object.values(this.#last?.credentials.agent.freeSockets ?? {}).flat()) socket?.destroy();
@@ -132,7 +133,7 @@ function makeAgent({ ca, cert, key, passphrase, servername, rejectUnauthorized }
     servername,
     ...(rejectUnauthorized === undefined ? {} : { rejectUnauthorized }),
     keepAlive: true,
-    // A peer that vanished without a word is found by the kernel, whatever the server's bookmarks do.
+    // The kernel detects a vanished peer, independently of the server's bookmarks.
     keepAliveMsecs: 15_000,
     maxSockets: MAX_SOCKETS,
     maxFreeSockets: 8,

@@ -1,46 +1,46 @@
 /**
- * What goes wrong between us and a Kubernetes API server, as one typed error with a stable code. Whether a retry can help is
- * decided here once, so that no caller reads status numbers.
+ * Errors of the Kubernetes API as one typed error with a stable code. Only this file decides
+ * whether a retry can help, so no caller interprets status codes.
  */
 
 export type KubeErrorCode =
   /** The kubeconfig cannot be used. */
   | 'KUBE_CONFIG'
-  /** No connection, or it broke before an answer. */
+  /** No connection, or it broke before a response. */
   | 'KUBE_UNREACHABLE'
-  /** No answer in time. */
+  /** No response in time. */
   | 'KUBE_TIMEOUT'
-  /** A watch on which nothing came for the inactivity time. */
+  /** A watch received no data within the inactivity time. */
   | 'KUBE_INACTIVE'
-  /** 401: the API server does not know this credential. */
+  /** 401: the API server does not accept this credential. */
   | 'KUBE_UNAUTHORIZED'
-  /** 403: the credential may not do that. */
+  /** 403: the credential lacks the permission. */
   | 'KUBE_FORBIDDEN'
   /** 404. */
   | 'KUBE_NOT_FOUND'
   /** Stale resourceVersion, or a precondition (UID) that does not hold. */
   | 'KUBE_CONFLICT'
-  /** 409: an object of that name is there. */
+  /** 409: an object of that name exists. */
   | 'KUBE_ALREADY_EXISTS'
   /** 410: the resourceVersion or continue token is too old. */
   | 'KUBE_GONE'
-  /** 400, 422 and any other refusal of the request as such. */
+  /** 400, 422 and any other refusal of the request itself. */
   | 'KUBE_INVALID'
-  /** 429: throttled, or a disruption budget that refuses an eviction. */
+  /** 429: throttled, or a disruption budget refuses an eviction. */
   | 'KUBE_TOO_MANY_REQUESTS'
   /** 5xx: the API server failed. */
   | 'KUBE_SERVER'
-  /** An answer that is no JSON, or larger than a bound. */
+  /** The response is not JSON, or exceeds a limit. */
   | 'KUBE_PROTOCOL'
-  /** Given up by this process, because it stops. */
+  /** Aborted because the process stops. */
   | 'KUBE_ABORTED';
 
 export interface KubeErrorData {
-  /** HTTP status; 0 when there was none. */
+  /** HTTP status; 0 without a response. */
   status?: number;
-  /** `reason` of the Status object; empty when there is none. */
+  /** `reason` of the Status object; empty without one. */
   reason?: string;
-  /** From Retry-After or Status.details; null when the server named no time. */
+  /** From Retry-After or Status.details; null if the server named no time. */
   retryAfterMs?: number | null;
 }
 
@@ -49,7 +49,7 @@ export class KubeError extends Error {
   readonly status: number;
   readonly reason: string;
   readonly retryAfterMs: number | null;
-  /** 6 for a kubeconfig that cannot be used; otherwise left to the process frame. */
+  /** 6 for an unusable kubeconfig; otherwise the process frame decides. */
   readonly exitCode: number | undefined;
 
   constructor(code: KubeErrorCode, message: string, data: KubeErrorData = {}, options?: ErrorOptions) {
@@ -62,7 +62,7 @@ export class KubeError extends Error {
     this.exitCode = code === 'KUBE_CONFIG' ? 6 : undefined;
   }
 
-  /** True when the same request may succeed later without anything being changed. */
+  /** True if the same request may succeed later without any change. */
   get retryable(): boolean {
     return RETRYABLE.has(this.code);
   }
@@ -76,7 +76,7 @@ const RETRYABLE: ReadonlySet<KubeErrorCode> = new Set([
   'KUBE_SERVER',
 ]);
 
-/** A server that asks for a longer wait than this is asked again after this. */
+/** Upper bound of the wait that a server requests. */
 export const MAX_RETRY_AFTER_MS = 60_000;
 
 interface StatusObject {
@@ -99,8 +99,8 @@ const CODE_OF_STATUS: Record<number, KubeErrorCode> = {
 };
 
 /**
- * The error of an answer: by its HTTP status and, when the body is a Status object, its reason.
- * @param status 0 when it comes from an ERROR event of a watch: then the Status's own code counts
+ * Error of a response, by HTTP status and the reason of a Status body.
+ * @param status 0 for an ERROR event of a watch: the code of the Status then counts
  */
 export function errorOfStatus(status: number, body: unknown, what: string, retryAfter?: string): KubeError {
   const object: StatusObject = typeof body === 'object' && body !== null ? body : {};
@@ -113,7 +113,7 @@ export function errorOfStatus(status: number, body: unknown, what: string, retry
 
 function codeOf(status: number, reason: string): KubeErrorCode {
   if (reason === 'AlreadyExists') return 'KUBE_ALREADY_EXISTS';
-  // Both are told as 410 by some servers and as 400 or 500 with this reason by others.
+  // Some servers report these as 410, others as 400 or 500 with this reason.
   if (reason === 'Expired' || reason === 'Gone') return 'KUBE_GONE';
   return CODE_OF_STATUS[status] ?? (status >= 500 ? 'KUBE_SERVER' : 'KUBE_INVALID');
 }

@@ -1,6 +1,7 @@
 /**
- * One HTTPS exchange, bounded in time and size. No retry, no meaning of status codes: that is `client.ts`. The answer comes
- * either whole (`exchange`) or chunk by chunk (`stream`).
+ * One HTTPS exchange with limits on time and size. No retries, and no interpretation of status
+ * codes (see `client.ts`). The response is returned as a whole (`exchange`) or in chunks
+ * (`stream`).
  */
 
 import type { ClientRequest, IncomingHttpHeaders, IncomingMessage } from 'node:http';
@@ -10,11 +11,11 @@ import { KubeError } from './errors.ts';
 
 export interface Exchange {
   method: string;
-  /** Path with query, from the server's root. */
+  /** Path with query, from the server root. */
   target: string;
   headers: Record<string, string>;
   body: string | null;
-  /** `exchange`: for the whole; `stream`: until the headers of the answer. */
+  /** `exchange`: for the whole response; `stream`: until the response headers. */
   timeoutMs: number;
   signal?: AbortSignal | undefined;
 }
@@ -25,10 +26,16 @@ export interface Answer {
   body: Buffer;
 }
 
-/** 500 pods of a page, each as large as etcd takes them on average, with room; a larger answer is an error of the server. */
+/**
+ * A page of 500 pods of the average size that etcd accepts, with a margin. A larger response is a
+ * server error.
+ */
 export const MAX_BODY_BYTES = 128 * 1024 * 1024;
 
-/** Sends and reads the whole answer. @throws KubeError KUBE_UNREACHABLE | KUBE_TIMEOUT | KUBE_PROTOCOL | KUBE_ABORTED */
+/**
+ * Sends a request and reads the whole response. @throws KubeError KUBE_UNREACHABLE | KUBE_TIMEOUT |
+ * KUBE_PROTOCOL | KUBE_ABORTED
+ */
 export async function exchange(credentials: Credentials, options: Exchange): Promise<Answer> {
   const link = open(credentials, options);
   try {
@@ -42,9 +49,9 @@ export async function exchange(credentials: Credentials, options: Exchange): Pro
 }
 
 /**
- * Sends, and gives the answer's chunks as they come. Resolves when the server ends the answer; an answer other than 200 is read
- * whole and given to `onRefused`, whose error is thrown. The timer is set anew at every chunk.
- * @throws KubeError KUBE_INACTIVE besides those of `exchange`
+ * Sends a request and passes on the chunks of the response. Resolves when the server ends it. A
+ * response other than 200 is read as a whole and passed to `onRefused`, whose error is thrown. Each
+ * chunk restarts the timer. @throws KubeError KUBE_INACTIVE, and those of `exchange`
  */
 export async function stream(
   credentials: Credentials,
@@ -63,8 +70,7 @@ export async function stream(
       throw options.onRefused({ status: response.statusCode ?? 0, headers: response.headers, body });
     }
     options.onOpen();
-    const inactive = () =>
-      new KubeError('KUBE_INACTIVE', `${options.target}: nothing came for ${options.inactivityMs} ms`);
+    const inactive = () => new KubeError('KUBE_INACTIVE', `${options.target}: no data for ${options.inactivityMs} ms`);
     link.deadline(options.inactivityMs, inactive);
     for await (const chunk of response) {
       link.deadline(options.inactivityMs, inactive);
@@ -82,13 +88,13 @@ async function readAll(response: IncomingMessage): Promise<Buffer> {
   let size = 0;
   for await (const chunk of response) {
     size += (chunk as Buffer).length;
-    if (size > MAX_BODY_BYTES) throw new KubeError('KUBE_PROTOCOL', `answer above ${MAX_BODY_BYTES} bytes`);
+    if (size > MAX_BODY_BYTES) throw new KubeError('KUBE_PROTOCOL', `response above ${MAX_BODY_BYTES} bytes`);
     chunks.push(chunk as Buffer);
   }
   return chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks);
 }
 
-/** A request under way, with one deadline at a time and one way of saying why it ended. */
+/** A request in progress, with one deadline at a time and one error that ends it. */
 function open(credentials: Credentials, options: Exchange) {
   const { server, agent, headers } = credentials;
   const what = `${options.method} ${options.target}`;
@@ -100,13 +106,13 @@ function open(credentials: Credentials, options: Exchange) {
     reason ??= error;
     request?.destroy(error);
   };
-  const onAbort = () => stop(new KubeError('KUBE_ABORTED', `${what}: given up`));
+  const onAbort = () => stop(new KubeError('KUBE_ABORTED', `${what}: aborted`));
   const deadline = (ms: number, error: () => KubeError) => {
     clearTimeout(timer);
     timer = setTimeout(() => stop(error()), ms);
   };
   const response = new Promise<IncomingMessage>((resolve, reject) => {
-    if (options.signal?.aborted) throw new KubeError('KUBE_ABORTED', `${what}: given up`);
+    if (options.signal?.aborted) throw new KubeError('KUBE_ABORTED', `${what}: aborted`);
     request = httpsRequest(
       {
         host: server.hostname.replace(/^\[(.*)\]$/, '$1'),
@@ -118,12 +124,15 @@ function open(credentials: Credentials, options: Exchange) {
       },
       resolve,
     );
-    // Stays on after the answer began: a socket error then is told by the response stream as well.
+    // Kept after the response began, because the response stream also reports a socket error.
     request.on('error', reject);
     options.signal?.addEventListener('abort', onAbort, { once: true });
     request.end(options.body ?? undefined);
   });
-  deadline(options.timeoutMs, () => new KubeError('KUBE_TIMEOUT', `${what}: no answer within ${options.timeoutMs} ms`));
+  deadline(
+    options.timeoutMs,
+    () => new KubeError('KUBE_TIMEOUT', `${what}: no response within ${options.timeoutMs} ms`),
+  );
   return {
     response,
     deadline,
@@ -131,7 +140,7 @@ function open(credentials: Credentials, options: Exchange) {
       if (reason) return reason;
       if (error instanceof KubeError) return error;
       const { message, code } = error as NodeJS.ErrnoException;
-      // Whatever the network does has a code; what has none was thrown by a callback and is a bug to be told as it is.
+      // Network errors have a code. An error without one was thrown by a callback and is a bug.
       if (typeof code !== 'string' || code === 'ERR_ASSERTION') return error as Error;
       return new KubeError('KUBE_UNREACHABLE', `${what}: ${message}`, {}, { cause: error });
     },
@@ -140,7 +149,7 @@ function open(credentials: Credentials, options: Exchange) {
       done = true;
       clearTimeout(timer);
       options.signal?.removeEventListener('abort', onAbort);
-      // Nothing happens to a request whose answer was read to its end: its socket is back in the pool.
+      // No effect after the response was read to its end: the socket is back in the pool.
       request?.destroy();
     },
   };

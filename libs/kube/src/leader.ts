@@ -1,10 +1,11 @@
 /**
- * Leader election over a coordination.k8s.io/v1 Lease. Every write carries the resourceVersion it is based on, so of two takers
- * one gets a conflict. A leader that cannot renew steps down before others may take over (`renewDeadlineMs` < `durationMs`), and
- * `isLeader` looks at the monotonic clock each time, so a process that was stopped and goes on knows that it is over.
+ * Leader election with a coordination.k8s.io/v1 Lease.
  *
- * That clock cannot stop a write already on its way: whoever leads must still write by compare-and-set, and begin by
- * rewriting what it owns, so that a late write of the former leader meets a conflict.
+ * Every write carries the resourceVersion it is based on, so one of two candidates gets a conflict.
+ * A leader that cannot renew steps down before others may take over (`renewDeadlineMs` <
+ * `durationMs`). `isLeader` checks the monotonic clock each time, so a suspended process notices on
+ * resume. A write already in flight cannot be stopped. A leader must therefore use compare-and-set
+ * and start by rewriting what it owns.
  */
 
 import { pause } from './backoff.ts';
@@ -17,16 +18,19 @@ import type { Lease } from './types.ts';
 export interface LeaderOptions {
   client: KubeApi;
   namespace: string;
-  /** Of the Lease. */
+  /** Name of the Lease. */
   name: string;
-  /** Of this process; never used by another, also not by its own next start. */
+  /** Identity of this process, never reused, not even by its next start. */
   identity: string;
   timing?: LeaseTiming;
-  /** Called on becoming leader; `term` aborts when it is over. */
+  /** Called on becoming leader; `term` aborts when the term ends. */
   onLeading(term: AbortSignal): void;
-  /** False while this process could not do the work: it then does not run for the lease, and hands over one it has. */
+  /**
+   * False while this process cannot do the work. It then does not run for the lease, and hands over
+   * one it holds.
+   */
   eligible?(): boolean;
-  /** Each failure, before it is tried again. */
+  /** Called for each failure before a retry. */
   onError?(error: KubeError): void;
   nowMs?: () => number;
   wallMs?: () => number;
@@ -43,7 +47,7 @@ export class LeaderElector {
   #term: AbortController | null = null;
   #busy: Promise<unknown> = Promise.resolve();
   #lastContactMs = Number.NEGATIVE_INFINITY;
-  /** Times this process became leader. */
+  /** Number of terms as leader. */
   terms = 0;
 
   constructor(options: LeaderOptions) {
@@ -58,16 +62,19 @@ export class LeaderElector {
   get isLeader(): boolean {
     return this.#term !== null && !this.#term.signal.aborted && this.#sinceRenewalMs < this.#timing.renewDeadlineMs;
   }
-  /** Milliseconds since the lease was last read or written; Infinity before it ever was. */
+  /** Milliseconds since the lease was last read or written; Infinity before the first time. */
   get silentMs(): number {
     return this.#nowMs() - this.#lastContactMs;
   }
-  /** Who holds the lease as far as is known; empty when nobody. */
+  /** Last known holder of the lease; empty if there is none. */
   get holder(): string {
     return this.#lease?.spec?.holderIdentity ?? '';
   }
 
-  /** Runs for the lease until the signal aborts; then releases it if it is ours. Never rejects for what the server does. */
+  /**
+   * Runs for the lease until the signal aborts, then releases it if held. Never rejects for server
+   * errors.
+   */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       if (this.#options.eligible?.() ?? true) await this.#serial(() => this.#attempt(signal));
@@ -78,7 +85,7 @@ export class LeaderElector {
     }
   }
 
-  /** Ends the term and hands the lease over at once. Call it after the last write of this term. */
+  /** Ends the term and hands over the lease at once. Call it after the last write of this term. */
   async release(): Promise<void> {
     await this.#serial(async () => {
       this.#endTerm();
@@ -91,7 +98,10 @@ export class LeaderElector {
     });
   }
 
-  /** Asks the server whether this process still leads, by renewing now. For use after a conflict on something it owns. */
+  /**
+   * Renews now to find out whether this process still leads. For use after a conflict on an object
+   * it owns.
+   */
   async confirm(signal?: AbortSignal): Promise<boolean> {
     if (this.#term === null) return false;
     const renewed = await this.#serial(() => this.#attempt(signal));
@@ -106,21 +116,21 @@ export class LeaderElector {
     return Math.max(0, this.#timing.renewDeadlineMs - this.#sinceRenewalMs);
   }
 
-  /** One write at a time, so that two never base themselves on one version. */
+  /** Serialises writes, so that two never build on the same version. */
   #serial<T>(fn: () => Promise<T>): Promise<T> {
     const next = this.#busy.then(fn, fn);
     this.#busy = next.catch(() => {});
     return next;
   }
 
-  /** Reads if need be, and writes what is due; gives whether the lease is ours by a write of just now. */
+  /** Reads if necessary and writes what is due. Returns whether this write holds the lease. */
   async #attempt(signal?: AbortSignal): Promise<boolean> {
     for (let attempt = 1; ; attempt++) {
       try {
         return await this.#advance(signal);
       } catch (error) {
         this.#lease = null;
-        // Somebody wrote in between: look at once who it was, so that a term which is over ends now.
+        // Another process wrote in between. Read at once, so that an ended term stops now.
         if (error instanceof KubeError && error.code === 'KUBE_CONFLICT' && attempt < 3) continue;
         if (!signal?.aborted) this.#report(error);
         return false;
@@ -129,10 +139,10 @@ export class LeaderElector {
   }
 
   async #advance(signal?: AbortSignal): Promise<boolean> {
-    // A leader writes over what it wrote; it reads only when that fails.
+    // A leader writes over its own version and reads only after a failure.
     if (this.#term === null || this.#lease === null) await this.#read(signal);
     const { step } = nextStep(this.#lease, this.#options.identity, this.#observed, this.#nowMs());
-    // Anything but a renewal means that somebody else may have led in between.
+    // Any step but a renewal means that another process may have led in between.
     if (step !== 'renew') this.#endTerm();
     if (step === 'wait') return false;
     await this.#write(step, 1, signal);
@@ -185,7 +195,8 @@ export class LeaderElector {
     this.#lease = lease;
     this.#observed = observe(lease, this.#observed, this.#nowMs());
     this.#lastContactMs = this.#nowMs();
-    // Counted from before the request: others count from when they saw it, which is later.
+    // Measured from before the request. Other processes measure from their first sight of it, which
+    // is later.
     if (step !== 'release') this.#renewedAtMs = startedAtMs;
   }
 

@@ -1,31 +1,32 @@
 /**
- * Leader election by Lease: what to do next, given the lease as it was read. Pure. Times of other machines are never compared with
- * ours: a holder counts as gone when its lease has not *changed* for its whole duration by our own monotonic clock.
+ * Decides the next step of a leader election from the observed lease. Pure. Clocks of machines are
+ * not compared: a holder counts as gone when its lease has not changed for its whole duration on
+ * our monotonic clock.
  */
 import type { Lease } from './types.ts';
 
 export interface LeaseTiming {
-  /** How long others wait before they take an unrenewed lease. */
+  /** How long others wait before they take over an unrenewed lease. */
   durationMs: number;
   /** A leader that could not renew for this long steps down; less than `durationMs`. */
   renewDeadlineMs: number;
-  /** Between attempts. */
+  /** Wait between attempts. */
   retryMs: number;
 }
 
-/** As the control plane's own components have it. */
+/** Defaults of the Kubernetes control plane. */
 export const DEFAULT_LEASE_TIMING: LeaseTiming = { durationMs: 15_000, renewDeadlineMs: 10_000, retryMs: 2_000 };
 
-/** The lease as last seen to change. */
+/** The last observed version of the lease. */
 export interface Observed {
   resourceVersion: string;
-  /** Monotonic, ours. */
+  /** Our monotonic clock. */
   sinceMs: number;
 }
 
 export type LeaseStep = { step: 'create' } | { step: 'acquire' } | { step: 'renew' } | { step: 'wait' };
 
-/** Next step of `identity`. `lease` null: there is none. */
+/** Next step of `identity`. `lease` null: it does not exist. */
 export function nextStep(lease: Lease | null, identity: string, observed: Observed | null, nowMs: number): LeaseStep {
   if (lease === null) return { step: 'create' };
   const holder = lease.spec?.holderIdentity ?? '';
@@ -37,18 +38,18 @@ export function nextStep(lease: Lease | null, identity: string, observed: Observ
   return { step: 'wait' };
 }
 
-/** Notes what was read: the time is that of the first sight of this version. */
+/** Records a read lease with the time when this version was first seen. */
 export function observe(lease: Lease, before: Observed | null, nowMs: number): Observed {
   const { resourceVersion } = lease.metadata;
   return before?.resourceVersion === resourceVersion ? before : { resourceVersion, sinceMs: nowMs };
 }
 
-/** RFC 3339 with microseconds, as the API server's MicroTime wants it. */
+/** RFC 3339 with microseconds (MicroTime of the API server). */
 export function microTime(wallMs: number): string {
   return new Date(wallMs).toISOString().replace('Z', '000Z');
 }
 
-/** The spec to write for a step. */
+/** Spec to write for a step. */
 export function leaseSpec(
   lease: Lease | null,
   identity: string,

@@ -1,10 +1,10 @@
 /**
- * Cuts a byte stream into lines, as a watch sends them: one JSON object a line, cut anywhere by the network. A line is
- * bounded: a server that never sends a newline must not fill the memory.
+ * Splits a byte stream into lines: a watch sends one JSON object a line, in arbitrary chunks. Line
+ * length is limited, so that a server that sends no newline cannot exhaust memory.
  */
 import { KubeError } from './errors.ts';
 
-/** etcd takes objects of 1.5 MiB by default; managed fields and encoding make them larger on the wire. */
+/** etcd accepts 1.5 MiB by default; managed fields and encoding add to that on the wire. */
 export const MAX_LINE_BYTES = 8 * 1024 * 1024;
 
 const NEWLINE = 10;
@@ -20,7 +20,10 @@ export class LineSplitter {
     this.#maxBytes = maxBytes;
   }
 
-  /** Takes a chunk and calls back for each line it completes; empty lines are skipped. @throws KubeError KUBE_PROTOCOL */
+  /**
+   * Adds a chunk and calls back for each completed line; empty lines are skipped. @throws KubeError
+   * KUBE_PROTOCOL
+   */
   push(chunk: Buffer): void {
     let from = 0;
     for (let at = chunk.indexOf(NEWLINE); at >= 0; at = chunk.indexOf(NEWLINE, from)) {
@@ -34,7 +37,7 @@ export class LineSplitter {
     if (from < chunk.length) this.#take(chunk.subarray(from));
   }
 
-  /** Bytes of a line that has begun and not ended. */
+  /** Bytes of the incomplete line. */
   get pendingBytes(): number {
     return this.#size;
   }

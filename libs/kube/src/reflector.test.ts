@@ -8,7 +8,7 @@ import { type ListFault, ModelCollection, type WatchFault } from './testing.ts';
 
 const tick = () => new Promise<void>((resolve) => setImmediate(resolve));
 
-/** A reflector over a model, and a picture folded from its announcements alone. */
+/** A reflector over a model, and a copy folded only from its reported changes. */
 function follow(client: KubeApi, extra: { pageLimit?: number; select?: (data: string) => string | null } = {}) {
   const folded = new Map<string, string>();
   const breaches: string[] = [];
@@ -58,7 +58,7 @@ async function settles(what: () => unknown, expected: () => unknown): Promise<vo
   expect(what()).toEqual(expected());
 }
 
-/** An action, and the turns of the event loop that the reflector has after it. */
+/** An action, and the number of event loop turns after it. */
 type Step = { do: 'put' | 'delete' | 'compact' | 'bookmark'; uid: string; data: string; turns: number };
 
 const uid = fc.constantFrom('a', 'b', 'c', 'd', 'e', 'f', 'g');
@@ -94,7 +94,8 @@ describe('reflector - whatever the server does', () => {
         async (steps, listFaults, watchFaults) => {
           const model = new ModelCollection();
           model.listFaults = [...listFaults];
-          // A watch that the server ends at once costs a second's pause by design: here it would only cost time.
+          // A watch that the server ends at once costs a second of backoff by design, which would
+          // only slow down this test.
           model.watchFaults = watchFaults.filter((fault) => fault.kind !== 'end' || fault.after > 0);
           const watching = follow(model);
           for (const action of steps) {
@@ -102,7 +103,7 @@ describe('reflector - whatever the server does', () => {
             for (let turns = action.turns; turns > 0; turns--) await tick();
           }
           await settles(watching.seen, () => model.truth());
-          // The picture goes on living after it has settled.
+          // The copy still follows changes after it has settled.
           model.put('z', 'late', 'late');
           await settles(watching.seen, () => model.truth());
           await watching.end();
@@ -112,7 +113,8 @@ describe('reflector - whatever the server does', () => {
           );
         },
       ),
-      // Shrinking would wait out the deadline again and again; the seed is enough to see it once more.
+      // Shrinking would wait for the deadline repeatedly; the seed is enough to reproduce the
+      // failure.
       { numRuns: 150, endOnFailure: true },
     );
   });
@@ -145,7 +147,7 @@ describe('reflector - whatever the server does', () => {
     }
   });
 
-  test('reflector - a server that says 410 for ever is asked ever more slowly', async () => {
+  test('reflector - repeated 410 responses back off', async () => {
     const model = new ModelCollection();
     model.watchFaults = Array.from({ length: 1000 }, () => ({ kind: 'gone' as const }));
     const stop = new AbortController();
@@ -159,7 +161,7 @@ describe('reflector - whatever the server does', () => {
     );
     stop.abort();
     await running;
-    // Nothing after the first; then half of 40, 80 and 160 ms.
+    // No wait after the first; then half of 40, 80 and 160 ms.
     expect(performance.now() - startedAtMs).toBeGreaterThan(20 + 40 + 80);
   });
 

@@ -1,10 +1,10 @@
 /**
- * Keeps a local picture of a Kubernetes collection: list by pages, then watch from there, for ever. Never misses: a watch goes on
- * from the last version seen, and whatever casts doubt on that (410, a version the server does not know, five failures in a row)
- * leads to a new list, whose difference to the picture is announced; so does the age of the last list. Never stale: a watch on which nothing comes for
- * `inactivityMs`, not even a bookmark, is broken off and opened anew.
+ * Keeps a local copy of a Kubernetes collection: list by pages, then watch from there.
  *
- * Memory: only what `select` keeps; one page of the list at a time.
+ * A watch resumes at the last version. A 410, an unknown version or five consecutive failures cause
+ * a new list, and so does the age of the last list; the differences are reported. A watch without
+ * data for `inactivityMs`, bookmarks included, is reopened. Memory holds only what `select` keeps
+ * and one page.
  */
 import { type BackoffOptions, backoffMs, DEFAULT_BACKOFF, pause } from './backoff.ts';
 import type { KubeApi, WatchEvent } from './client.ts';
@@ -14,27 +14,30 @@ import type { KubeList, KubeObject } from './types.ts';
 
 export interface ReflectorOptions<T> {
   client: KubeApi;
-  /** Of the collection, for example `/api/v1/pods`. */
+  /** Path of the collection, such as `/api/v1/pods`. */
   path: string;
-  /** The part of an object to keep; null when it is of no interest. Must not keep the object itself. */
+  /** The part of an object to keep; null to ignore the object. Must not retain the object. */
   select(object: KubeObject): T | null;
   fieldSelector?: string;
   labelSelector?: string;
-  /** `application/json;as=PartialObjectMetadata…` for metadata alone. */
+  /** `application/json;as=PartialObjectMetadata…` for metadata only. */
   accept?: { list: string; watch: string };
   onAdd?(value: T, uid: string): void;
   onUpdate?(value: T, before: T, uid: string): void;
   onDelete?(value: T, uid: string): void;
-  /** After each complete list; what came before it has been announced. */
+  /** Called after each complete list and its changes. */
   onSync?(): void;
-  /** Each failure, before it is tried again; for counting, nothing needs to be done. */
+  /** Called for each failure before a retry, for counting. */
   onError?(error: KubeError): void;
   pageLimit?: number;
   inactivityMs?: number;
-  /** After this long the server is asked to end the watch, so that load spreads over its replicas. */
+  /** Requested duration of a watch, so that load spreads over the server's replicas. */
   watchSeconds?: number;
   listTimeoutMs?: number;
-  /** A list older than this is made anew when a watch ends: heals what no watch tells, such as a server that skipped an event. */
+  /**
+   * Maximum age of a list when a watch ends. A new list corrects what no watch reports, such as a
+   * skipped event.
+   */
   relistMs?: number;
   backoff?: BackoffOptions;
   random?: () => number;
@@ -45,9 +48,9 @@ export interface ReflectorStats {
   watches: number;
   events: number;
   bookmarks: number;
-  /** Times the server said that our version is too old. */
+  /** Number of 410 responses. */
   gone: number;
-  /** Watches broken off because nothing came. */
+  /** Number of watches ended for inactivity. */
   inactive: number;
   errors: number;
   staleEvents: number;
@@ -55,29 +58,29 @@ export interface ReflectorStats {
 }
 
 const PAGE_LIMIT = 500;
-/** A server sends a bookmark a minute; half as much again may pass. */
+/** A server sends a bookmark a minute; this adds half of that. */
 const INACTIVITY_MS = 90_000;
 const WATCH_SECONDS = 300;
 const LIST_TIMEOUT_MS = 60_000;
 /** Twenty pages for 10,000 pods, twice an hour. */
 const RELIST_MS = 30 * 60_000;
-/** Failures of the watch in a row after which the picture is no longer trusted and listed anew. */
+/** Consecutive watch failures after which the collection is listed again. */
 const MAX_WATCH_FAILURES = 5;
 
 export class Reflector<T> {
   #options: ReflectorOptions<T>;
   #store: ObjectStore<T>;
   #version = '';
-  /** As `#version`, and kept while a list is made anew. */
+  /** As `#version`, but kept during a new list. */
   #picture = '';
   #synced = false;
   #listedAtMs = 0;
   #lastContactMs = Number.NEGATIVE_INFINITY;
-  /** Since the last event or the last watch that the server ended in the ordinary way. */
+  /** Since the last event, or the last watch that the server ended normally. */
   #failuresInRow = 0;
-  /** An expired continue token was met: the next list is asked for in one piece, as the stock client does. */
+  /** A continue token expired: the next list is requested without paging, as client-go does. */
   #unpaged = false;
-  /** `select` keeps another part of objects: they are listed again. */
+  /** `select` has changed: all objects are listed again. */
   #reselecting = false;
   #watching = new AbortController();
   #counts = { lists: 0, watches: 0, events: 0, bookmarks: 0, gone: 0, inactive: 0, errors: 0 };
@@ -87,15 +90,17 @@ export class Reflector<T> {
     this.#store = new ObjectStore(options.select);
   }
 
-  /** True once a list was complete. */
+  /** True after the first complete list. */
   get synced(): boolean {
     return this.#synced;
   }
-  /** Milliseconds since the server last said anything; Infinity before it ever did. */
+  /** Milliseconds since the last data from the server; Infinity before the first. */
   get silentMs(): number {
     return performance.now() - this.#lastContactMs;
   }
-  /** resourceVersion of the picture: everything up to it is in it. Empty before the first list. */
+  /**
+   * resourceVersion of the copy, which includes everything up to it. Empty before the first list.
+   */
   get version(): string {
     return this.#picture;
   }
@@ -109,7 +114,7 @@ export class Reflector<T> {
     return this.#store.values();
   }
 
-  /** Runs until the signal aborts. Never rejects for what the server does. */
+  /** Runs until the signal aborts. Never rejects for server errors. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       try {
@@ -125,7 +130,10 @@ export class Reflector<T> {
     }
   }
 
-  /** Lists all objects again and selects from each: what `select` keeps has changed. Until then what is held stays. */
+  /**
+   * Lists and selects all objects again after `select` has changed. The current copy stays until
+   * then.
+   */
   reselect(): void {
     this.#reselecting = true;
     this.#watching.abort();
@@ -143,7 +151,7 @@ export class Reflector<T> {
     return performance.now() - this.#listedAtMs > (this.#options.relistMs ?? RELIST_MS);
   }
 
-  /** Notes a failure; gives how long to wait. */
+  /** Records a failure and returns the wait. */
   #failed(error: KubeError): number {
     const { backoff = DEFAULT_BACKOFF, random = Math.random } = this.#options;
     this.#counts.errors += 1;
@@ -156,7 +164,7 @@ export class Reflector<T> {
     const gone = error.code === 'KUBE_GONE';
     if (gone) this.#counts.gone += 1;
     if (gone || this.#failuresInRow % MAX_WATCH_FAILURES === 0) this.#version = '';
-    // A first 410 is ordinary (compaction) and answered at once; a server that goes on saying so is not hammered.
+    // A first 410 is normal (compaction) and handled at once; repeated ones back off.
     if (gone && this.#failuresInRow === 1) return 0;
     return backoffMs(this.#failuresInRow, backoff, random(), error.retryAfterMs);
   }
@@ -187,7 +195,7 @@ export class Reflector<T> {
         uids.add(object.metadata.uid);
         this.#announce(this.#store.list(object));
       }
-      // All pages show one moment: that of the first, which each repeats.
+      // All pages show the state of the first one and repeat its version.
       version = page.metadata.resourceVersion ?? '';
       token = page.metadata.continue || undefined;
     } while (token !== undefined && !signal.aborted);
@@ -228,7 +236,7 @@ export class Reflector<T> {
       },
     });
     this.#failuresInRow = 0;
-    // A server that ends each watch at once (a proxy, say) must not be asked in a tight loop.
+    // A server or proxy that ends each watch at once must not cause a tight loop.
     if (events === 0 && performance.now() - openedAtMs < 1000) await pause(1000 * (0.5 + random() / 2), signal);
   }
 

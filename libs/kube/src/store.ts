@@ -1,9 +1,10 @@
 /**
- * What a reflector knows: one small value for each object, by UID, with the resourceVersion it came from. Pure: lists and events
- * go in, changes come out. An object is known by its UID alone, so a pod made anew under the same name is another one.
+ * The state of a reflector: one small value per object, by UID, with its resourceVersion. Pure:
+ * lists and events in, changes out.
  *
- * Invariants: an object is announced once, by `add`, before any `update` or `delete`; after `replace` the store holds exactly
- * what the list holds; an event older than what is held for that UID changes nothing.
+ * A recreated pod with the same name has another UID and is another object. Each object is reported
+ * by `add` before any `update` or `delete`. After `replace` the store equals the list. An event
+ * older than the stored version changes nothing.
  */
 import type { KubeObject } from './types.ts';
 
@@ -20,10 +21,10 @@ interface Held<T> {
 export class ObjectStore<T> {
   #select: (object: KubeObject) => T | null;
   #held = new Map<string, Held<T>>();
-  /** Events that were older than what was held. */
+  /** Events older than the stored version. */
   staleEvents = 0;
 
-  /** @param select the part to keep; null when the object is of no interest (any more) */
+  /** @param select the part to keep; null to ignore the object (from now on) */
   constructor(select: (object: KubeObject) => T | null) {
     this.#select = select;
   }
@@ -38,19 +39,22 @@ export class ObjectStore<T> {
     return [...this.#held.values()].map((held) => held.value);
   }
 
-  /** Takes every object that comes next, though its version is held: `select` keeps another part of it now. */
+  /**
+   * Accepts every object at its next occurrence, even at the same version, because `select` has
+   * changed.
+   */
   reselect(): void {
     for (const held of this.#held.values()) held.resourceVersion = '';
   }
 
-  /** Takes an object as a list shows it; gives the change, or null when there is none. */
+  /** Adds an object of a list; returns the change, or null. */
   list(object: KubeObject): Change<T> | null {
     const { uid, resourceVersion } = object.metadata;
     if (this.#held.get(uid)?.resourceVersion === resourceVersion) return null;
     return this.#put(object);
   }
 
-  /** Ends a list: whatever is not among `uids` is gone. */
+  /** Ends a list: removes every object that is not in `uids`. */
   retain(uids: ReadonlySet<string>): Change<T>[] {
     const changes: Change<T>[] = [];
     for (const uid of this.#held.keys()) {
@@ -61,12 +65,12 @@ export class ObjectStore<T> {
     return changes;
   }
 
-  /** Takes an ADDED, MODIFIED or DELETED event. */
+  /** Applies an ADDED, MODIFIED or DELETED event. */
   event(type: 'ADDED' | 'MODIFIED' | 'DELETED', object: KubeObject): Change<T> | null {
     const { uid, resourceVersion } = object.metadata;
     const held = this.#held.get(uid);
     if (held && !isNewer(resourceVersion, held.resourceVersion)) {
-      // The last state before deletion may carry the version that is already held.
+      // The last state before deletion may have the version that is already stored.
       if (type !== 'DELETED' || resourceVersion !== held.resourceVersion) {
         this.staleEvents += 1;
         return null;
@@ -92,7 +96,10 @@ export class ObjectStore<T> {
   }
 }
 
-/** Versions of one server are decimal and grow; where one is not, only equality can be told, and what differs is taken as newer. */
+/**
+ * resourceVersions of one server are increasing decimals. If one is not decimal, only equality is
+ * known, and a different version counts as newer.
+ */
 export function isNewer(version: string, than: string): boolean {
   if (version === than) return false;
   if (!/^[1-9]\d*$/.test(version) || !/^[1-9]\d*$/.test(than)) return true;

@@ -1,13 +1,13 @@
 /**
- * A model of one collection of an API server, in memory, for tests of whatever stands on `KubeApi`: paged lists of one moment,
- * watches from a version, bookmarks, compaction; and faults, taken one by one from a script.
+ * In-memory model of one collection of an API server, for tests of `KubeApi` users: consistent
+ * paged lists, watches from a version, bookmarks, compaction, and scripted faults.
  */
 import type { KubeApi, RequestOptions, WatchOptions } from './client.ts';
 import { errorOfStatus, KubeError } from './errors.ts';
 import type { KubeObject } from './types.ts';
 
 export type ListFault = 'none' | '500' | '429' | 'timeout' | 'gone';
-/** `cut` and `end` strike after that many events; `gone-event` is how servers mostly say 410. */
+/** `cut` and `end` occur after that many events; `gone-event` is the usual form of 410. */
 export type WatchFault =
   | { kind: 'none' | '500' | 'gone' | 'gone-event' | 'inactive' }
   | { kind: 'cut' | 'end' | 'error-event'; after: number };
@@ -33,7 +33,7 @@ export class ModelCollection implements KubeApi {
   #nextPage = 0;
   #watches = new Set<OpenWatch>();
   #bookmarks = 0;
-  /** Taken from the front, one a request; none left: no fault. */
+  /** Consumed in order, one per request; empty: no fault. */
   listFaults: ListFault[] = [];
   watchFaults: WatchFault[] = [];
   lists = 0;
@@ -55,7 +55,7 @@ export class ModelCollection implements KubeApi {
     this.#record({ version, type: 'DELETED', object: { metadata } });
     this.#objects.delete(uid);
   }
-  /** Forgets history: watches from before, and continue tokens, are 410 from now on. */
+  /** Drops the history: earlier watches and continue tokens now get 410. */
   compact(): void {
     this.#compacted = this.#version;
     this.#history = [];
@@ -65,7 +65,7 @@ export class ModelCollection implements KubeApi {
     this.#bookmarks += 1;
     this.#wakeAll();
   }
-  /** UID to data, as it truly is. */
+  /** The true data by UID. */
   truth(): Record<string, string> {
     const entries = [...this.#objects].map(([uid, { metadata }]) => [uid, metadata.labels?.['data'] ?? ''] as const);
     return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)));
@@ -120,7 +120,7 @@ export class ModelCollection implements KubeApi {
     const struck = () => 'after' in fault && events >= fault.after;
     try {
       while (!options.signal?.aborted) {
-        // Compaction under an open watch leaves a hole; a server ends such a watch rather than go on behind it.
+        // Compaction under an open watch leaves a gap; a server ends such a watch.
         if (watch.sent < this.#compacted) throw errorOfStatus(410, { reason: 'Expired' }, 'watch');
         for (const { version, type, object } of this.#history.filter((entry) => entry.version > watch.sent)) {
           if (struck()) break;

@@ -1,7 +1,7 @@
-/** Tokens of service accounts: asking for one, and asking the API server whose one is. */
+/** Service account tokens: request one, and review one with the API server. */
 import { apiPath, type KubeApi } from './client.ts';
 
-/** What an API server knows of a token's holder. */
+/** User of a token, as the API server reports it. */
 export interface TokenUserInfo {
   username?: string;
   uid?: string;
@@ -12,10 +12,13 @@ export interface TokenUserInfo {
 /** `status` of a TokenReview. */
 export interface TokenReviewStatus {
   authenticated?: boolean;
-  /** Those of the asked ones that the token is for; a server that knows nothing of audiences names none. */
+  /**
+   * Requested audiences that the token is valid for. A server without audience support returns
+   * none.
+   */
   audiences?: string[];
   user?: TokenUserInfo;
-  /** Why it is nobody's. */
+  /** Why the token is invalid. */
   error?: string;
 }
 
@@ -31,7 +34,8 @@ const timing = ({ signal, timeoutMs }: CallOptions) => ({
 });
 
 /**
- * Asks whose a token is, if it is for one of the audiences. One attempt: who asks has somebody waiting. @throws KubeError
+ * Reviews a token for audiences. A single attempt, because a client waits for the result. @throws
+ * KubeError
  */
 export async function reviewToken(
   client: KubeApi,
@@ -51,13 +55,16 @@ export async function reviewToken(
 
 export interface TokenRequestOptions extends CallOptions {
   audiences: readonly string[];
-  /** A real server gives ten minutes at least. */
+  /** A real server issues tokens for at least ten minutes. */
   expirationSeconds?: number;
-  /** The pod that the token is for, and ends with. */
+  /** The pod that the token is bound to. */
   pod?: { name: string; uid: string };
 }
 
-/** Asks for a token, as a kubelet does for a pod. @throws KubeError KUBE_NOT_FOUND, KUBE_CONFLICT (the pod's uid is another) */
+/**
+ * Requests a token, as a kubelet does for a pod. @throws KubeError KUBE_NOT_FOUND, KUBE_CONFLICT
+ * (the pod's UID differs)
+ */
 export async function requestToken(
   client: KubeApi,
   account: { namespace: string; name: string },

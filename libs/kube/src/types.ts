@@ -1,4 +1,7 @@
-/** The parts of Kubernetes objects that Bailiff reads, as they are in JSON (times are ISO text). Everything may be missing. */
+/**
+ * The parts of Kubernetes objects that Bailiff reads, as in JSON (times are ISO text). Any field
+ * may be missing.
+ */
 
 export interface ObjectMeta {
   name: string;

@@ -1,7 +1,10 @@
-/** What a service does while the bus is away, not set up, or refuses it: it is not ready, and its log says why. */
+/**
+ * Connects the process frame to the bus: readiness, shutdown and log lines while the bus is
+ * unavailable, not set up, or rejects the login.
+ */
 import type { ServiceContext } from './run.ts';
 
-/** The first argument of the bus's `connectService`. */
+/** First argument of `connectService` (libs/bus). */
 export function busServiceOf({
   signal,
   health,
@@ -14,6 +17,6 @@ export function busServiceOf({
     onStop,
     onWait: (what: string, err: Error) => log.warn({ err }, `waiting for ${what}`),
     onLoginRefused: (err: Error) =>
-      log.error({ err }, 'the bus refuses the login; it is tried again, with what the file says then'),
+      log.error({ err }, 'the bus rejects the login; it is retried with the current content of the file'),
   };
 }

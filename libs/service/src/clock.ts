@@ -1,10 +1,10 @@
 /**
- * Time as something passed in, so that windows, cooldowns and backoff can be tested without waiting. Wall time may step;
- * whatever measures a duration uses `monotonicMs`.
+ * Time as a dependency, so that windows, cooldowns and backoff are testable without waiting. Wall
+ * time may step; durations use `monotonicMs`.
  */
 import { setMaxListeners } from 'node:events';
 
-/** Undoes a timer; a second call does nothing. */
+/** Cancels a timer; a second call has no effect. */
 export type Cancel = () => void;
 
 export interface Clock {
@@ -12,17 +12,20 @@ export interface Clock {
   nowMicros(): number;
   /** Wall time, milliseconds since the epoch. */
   nowMs(): number;
-  /** Milliseconds from an unknown start; never steps back. */
+  /** Milliseconds from an arbitrary start; never steps back. */
   monotonicMs(): number;
   /** Calls `fn` once after `delayMs`. */
   setTimer(fn: () => void, delayMs: number): Cancel;
   /** Calls `fn` every `periodMs` until cancelled. */
   setRepeating(fn: () => void, periodMs: number): Cancel;
-  /** Resolves after `delayMs`, or at once when `signal` is aborted: the caller looks at the signal. Never rejects. */
+  /**
+   * Resolves after `delayMs`, or at once when `signal` aborts; the caller checks the signal. Never
+   * rejects.
+   */
   sleep(delayMs: number, signal?: AbortSignal): Promise<void>;
 }
 
-/** Sleep over any `setTimer`. */
+/** `sleep` on top of any `setTimer`. */
 export function sleepWith(
   setTimer: (fn: () => void, delayMs: number) => Cancel,
   delayMs: number,
@@ -36,13 +39,13 @@ export function sleepWith(
       resolve();
     };
     const cancel = setTimer(finish, delayMs);
-    // One signal ends everything that an app has under way; that it has many listeners is no leak.
+    // One signal ends all operations of an app, so many listeners are not a leak.
     if (signal) setMaxListeners(0, signal);
     signal?.addEventListener('abort', finish, { once: true });
   });
 }
 
-/** The machine's clock. */
+/** The system clock. */
 export const systemClock: Clock = {
   nowMicros: () => Date.now() * 1000,
   nowMs: () => Date.now(),

@@ -1,40 +1,40 @@
 /**
- * Configuration of a service: defaults < file < environment < flags, checked by one strict zod schema. Pure but for nothing:
- * the caller reads the file and hands in its text. Each wrong field is named by its path and by where its value came from.
+ * Configuration of a service: defaults < file < environment < flags, validated by one strict zod
+ * schema. Pure: the caller reads the file. Each invalid field is reported with its path and the
+ * source of its value.
  */
 import * as z from 'zod';
 import { ServiceError } from './errors.ts';
 import { flagName, type ParsedFlags } from './flags.ts';
 import { type Leaf, leavesOf } from './schema-walk.ts';
 
-/** What the frame itself needs; every service's schema is extended by it. */
+/** Keys of the process frame, which extend every service's schema. */
 export const frameShape = {
   metricsAddress: z
     .string()
     .regex(/^(\[[0-9a-fA-F:.]+\]|[^:[\]]+):\d{1,5}$|^$/, { error: 'must be host:port, [v6]:port, or empty for none' })
     .default('127.0.0.1:0')
-    .describe('where /metrics, /healthz and /readyz are served; empty for nowhere'),
+    .describe('where /metrics, /healthz and /readyz are served; empty: not served'),
   logLevel: z
     .enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
     .default('info')
-    .describe('least level of log lines'),
-  stopTimeoutMs: z
-    .number()
-    .int()
-    .min(100)
-    .max(120_000)
-    .default(10_000)
-    .describe('longest time each step of a shutdown may take'),
+    .describe('minimum level of log lines'),
+  stopTimeoutMs: z.number().int().min(100).max(120_000).default(10_000).describe('time limit of each shutdown step'),
 };
 export type FrameConfig = z.output<z.ZodObject<typeof frameShape>>;
 
 const HOST = String.raw`(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)`;
 const PORT = String.raw`:([1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5])`;
-/** One server. What is no address is refused rather than dialled for ever; a host without a scheme needs its port to be told from a mistake. */
+/**
+ * A single server. An invalid address is rejected instead of dialled forever. A host without a
+ * scheme needs a port, so that a typo is not taken for a host.
+ */
 const SERVER = String.raw`\s*((nats|tls)://${HOST}(${PORT})?/?|${HOST}${PORT})\s*`;
 const SERVERS = new RegExp(`^${SERVER}(,${SERVER})*$`);
 
-/** Keys of a service that speaks to the bus; spread into its schema. Secrets are given by file path only. */
+/**
+ * Keys of a service that uses the bus; spread into its schema. Secrets are given by file path only.
+ */
 export const busShape = {
   natsUrl: z
     .string()
@@ -45,11 +45,11 @@ export const busShape = {
   natsPasswordFile: z
     .string()
     .default('')
-    .describe('file that holds the password; during a rotation the next one on a line before it'),
+    .describe('file with the password; during a rotation, the next password on a line before it'),
   natsTokenFile: z
     .string()
     .default('')
-    .describe('file that holds a token instead, such as a projected ServiceAccount token; read at each connection'),
+    .describe('file with a token instead, such as a projected ServiceAccount token; read at each connection'),
   natsCaFile: z.string().default('').describe('CA certificates (PEM) for TLS to the bus'),
   natsCertFile: z.string().default('').describe('client certificate (PEM)'),
   natsKeyFile: z.string().default('').describe('key of the client certificate (PEM)'),
@@ -58,14 +58,14 @@ export const busShape = {
 type BusConfig = z.output<z.ZodObject<typeof busShape>>;
 
 /**
- * The part of `connectBus`'s options that follows from the configuration; empty values are left out.
- * @throws ServiceError SERVICE_CONFIG when both a password and a token are said
+ * Bus options from the configuration; empty values are left out. @throws ServiceError
+ * SERVICE_CONFIG if both a password and a token are set
  */
 export function busOptionsOf(config: BusConfig) {
   const { natsUrl, natsUser, natsPasswordFile, natsTokenFile, natsCaFile, natsCertFile, natsKeyFile } = config;
   if (natsPasswordFile && natsTokenFile) {
     const fields = ['natsPasswordFile', 'natsTokenFile'];
-    throw new ServiceError('SERVICE_CONFIG', `${fields.join(', ')}: say one of the two`, { fields });
+    throw new ServiceError('SERVICE_CONFIG', `${fields.join(', ')}: set only one of the two`, { fields });
   }
   const tls = {
     ...(natsCaFile ? { caFile: natsCaFile } : {}),
@@ -84,25 +84,28 @@ export function busOptionsOf(config: BusConfig) {
 export function envPrefix(name: string): string {
   return `BAILIFF_${name.toUpperCase().replaceAll('-', '_')}_`;
 }
-/** Variable of a key: `sampling.perSecond` → `<prefix>SAMPLING__PER_SECOND`. */
+/** Environment variable of a key: `sampling.perSecond` → `<prefix>SAMPLING__PER_SECOND`. */
 export function envName(name: string, path: string): string {
   return envPrefix(name) + flagName(path).replaceAll('.', '__').replaceAll('-', '_').toUpperCase();
 }
 
-// Kubernetes puts FOO_SERVICE_HOST, FOO_PORT_80_TCP… of every Service into every pod: a Service called bailiff-collector
-// would otherwise stop the collector with "unknown key".
+// Kubernetes sets FOO_SERVICE_HOST, FOO_PORT_80_TCP… for every Service in every pod. Without this
+// exception, a Service named bailiff-collector would stop the collector with "unknown key".
 const SERVICE_LINK = /_SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)$|_PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?$/;
 
 export interface ConfigSources {
   name: string;
   defaults: Record<string, unknown>;
-  /** What the file held, parsed; null when there is none. */
+  /** Parsed content of the file; null without a file. */
   file: { path: string; value: unknown } | null;
   env: Readonly<Record<string, string | undefined>>;
   flags: ParsedFlags['values'];
 }
 
-/** Merges the sources and checks them. @throws ServiceError SERVICE_CONFIG | SERVICE_BAD_FLAGS with `fields` */
+/**
+ * Merges and validates the sources. @throws ServiceError SERVICE_CONFIG | SERVICE_BAD_FLAGS with
+ * `fields`
+ */
 export function buildConfig<S extends z.ZodObject>(schema: S, sources: ConfigSources): z.output<S> {
   const leaves = leavesOf(schema);
   const merged: Record<string, unknown> = structuredClone(sources.defaults);
@@ -138,7 +141,7 @@ function* fromFlags(values: ReadonlyMap<string, string>): Generator<[string, str
   for (const [path, text] of values) yield [path, text, `--${flagName(path)}`];
 }
 
-/** Text that does not fit its kind is left as it is, so that the schema says what is wrong with it. */
+/** Text that does not fit its kind stays text, so that the schema reports the error. */
 function coerce(kind: Leaf['kind'], text: string): unknown {
   if (kind === 'number') return /^-?\d+(\.\d+)?$/.test(text) ? Number(text) : text;
   if (kind === 'boolean')
@@ -204,7 +207,7 @@ function setPath(target: Record<string, unknown>, path: string, value: unknown):
   define(at, keys.at(-1) as string, value);
 }
 
-/** Assignment that a key called `__proto__` cannot turn into something else. */
+/** Assigns a key safely even if it is `__proto__`. */
 function define(target: Record<string, unknown>, key: string, value: unknown): void {
   Object.defineProperty(target, key, { value, writable: true, enumerable: true, configurable: true });
 }

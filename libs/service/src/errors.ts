@@ -1,9 +1,9 @@
 /**
- * Errors and exit codes of a Bailiff process. Exit codes follow systemd.exec(5) where it names them, so that a unit file or
- * a person at a shell can tell "fix the flags" from "the bus is down" without reading a log.
+ * Errors and exit codes of a Bailiff process. Exit codes follow systemd.exec(5), so that a unit
+ * file or an operator can distinguish wrong flags from an unreachable bus without reading the log.
  */
 
-/** What the process ends with. 5 is left out: systemd gives it to "not installed". */
+/** Exit codes of a process. 5 is not used: systemd defines it as "not installed". */
 export const EXIT = {
   ok: 0,
   bug: 1,
@@ -18,13 +18,16 @@ export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 export type ServiceErrorCode =
   /** Flags are wrong; `fields` names them. */
   | 'SERVICE_BAD_FLAGS'
-  /** The kernel lacks what the process cannot do without. */
+  /** The kernel lacks a feature that the process requires. */
   | 'SERVICE_KERNEL'
-  /** The process lacks a capability or a right. */
+  /** The process lacks a capability or a permission. */
   | 'SERVICE_PRIVILEGE'
-  /** File or environment is wrong, or something on the machine contradicts it; `fields` names the keys. */
+  /**
+   * File or environment is wrong, or conflicts with the state of the machine; `fields` names the
+   * keys.
+   */
   | 'SERVICE_CONFIG'
-  /** What the process cannot start without cannot be reached. */
+  /** A dependency that is required at start cannot be reached. */
   | 'SERVICE_DEPENDENCY'
   /** A step of the shutdown took longer than `stopTimeoutMs`. */
   | 'SERVICE_STOP_TIMEOUT';
@@ -42,7 +45,7 @@ const EXIT_OF: Record<ServiceErrorCode, ExitCode> = {
 export class ServiceError extends Error {
   readonly code: ServiceErrorCode;
   readonly exitCode: ExitCode;
-  /** Dotted paths of the configuration fields that are wrong; empty when it is about something else. */
+  /** Dotted paths of the invalid configuration fields; empty for other errors. */
   readonly fields: readonly string[];
   constructor(code: ServiceErrorCode, message: string, options: ErrorOptions & { fields?: readonly string[] } = {}) {
     super(message, options);
@@ -75,7 +78,10 @@ const FORBIDDEN = new Set([
   'KUBE_UNAUTHORIZED',
 ]);
 
-/** Exit code of an error: its own `exitCode`, else by its `code`, else by its cause, else 1 (a bug). */
+/**
+ * Exit code of an error: its own `exitCode`, else derived from its `code`, else from its cause,
+ * else 1 (a bug).
+ */
 export function exitCodeOf(error: unknown, depth = 0): ExitCode {
   if (typeof error !== 'object' || error === null || depth > 8) return EXIT.bug;
   const { exitCode, code, cause } = error as { exitCode?: unknown; code?: unknown; cause?: unknown };

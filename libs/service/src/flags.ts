@@ -1,6 +1,6 @@
 /**
- * The command line of a service: `--natsUrl`-like keys are written `--nats-url`, a nested key `--sampling.burst`. Pure.
- * Values stay text here; `config.ts` turns them into what the schema wants.
+ * Parses the command line of a service. A key like `natsUrl` is written `--nats-url`, a nested key
+ * `--sampling.burst`. Pure. Values stay text; `config.ts` converts them by the schema.
  */
 import { ServiceError } from './errors.ts';
 
@@ -9,9 +9,9 @@ export interface ParsedFlags {
   version: boolean;
   checkConfig: boolean;
   printConfig: boolean;
-  /** Path given by --config. */
+  /** Value of --config. */
   configFile: string | null;
-  /** Dotted camelCase path to text; `true`/`false` for a flag without a value. */
+  /** Values by dotted camelCase path; `true`/`false` for a flag without a value. */
   values: Map<string, string>;
 }
 
@@ -32,9 +32,10 @@ const OWN: Record<string, 'help' | 'version' | 'checkConfig' | 'printConfig'> = 
 };
 
 /**
- * Reads argv (without node and script). A flag takes the next word as its value unless it is written `--flag=value`, or
- * unless `isBoolean(path)` says it needs none (`--no-<flag>` is then false). A flag given twice: the last one holds.
- * @throws ServiceError SERVICE_BAD_FLAGS for an unknown flag, a missing value, or a stray word
+ * Parses argv (without node and script). A flag takes the next word as its value, unless it is
+ * written `--flag=value` or `isBoolean(path)` is true (`--no-<flag>` is then false). The last of
+ * several values wins. @throws ServiceError SERVICE_BAD_FLAGS for an unknown flag, a missing value,
+ * or a stray word
  */
 export function parseFlags(argv: readonly string[], known: ReadonlyMap<string, { boolean: boolean }>): ParsedFlags {
   const result: ParsedFlags = {

@@ -1,14 +1,15 @@
 /**
- * Liveness and readiness: named checks, each answering true or the reason why not. A check that throws or does not answer
- * within 2 s counts as failed, with that as its reason; a probe of the kubelet must never hang on a hanging dependency.
+ * Liveness and readiness: named checks that return true or a reason. A check that throws, or does
+ * not return within 2 s, fails with that reason, so that a kubelet probe never hangs on a
+ * dependency.
  */
 
-/** True when well, else the reason; false is a reason without words. */
+/** True if healthy, else the reason; false fails without a reason. */
 export type Check = () => boolean | string | Promise<boolean | string>;
 
 export interface HealthReport {
   ok: boolean;
-  /** Name of each check to "ok" or its reason. */
+  /** "ok" or the reason, by name of the check. */
   checks: Record<string, string>;
 }
 
@@ -20,19 +21,25 @@ export class Health {
   #started = false;
   #stopping = false;
 
-  /** Adds a readiness check; a second of the same name replaces the first. */
+  /** Adds a readiness check, or replaces the one with the same name. */
   ready(name: string, check: Check): void {
     this.#ready.set(name, check);
   }
-  /** Adds a liveness check: only what a restart would mend. */
+  /** Adds a liveness check. Only for failures that a restart fixes. */
   live(name: string, check: Check): void {
     this.#live.set(name, check);
   }
-  /** The start is done: until then not ready, whatever the checks say, because it may not have added all of them. */
+  /**
+   * Marks the start as complete. Until then the process is not ready, because checks may still be
+   * missing.
+   */
   started(): void {
     this.#started = true;
   }
-  /** From now on not ready: traffic and probes move away before anything is torn down. */
+  /**
+   * The process is not ready from now on, so that traffic and probes move away before the shutdown
+   * steps.
+   */
   stopping(): void {
     this.#stopping = true;
   }
@@ -54,7 +61,7 @@ async function report(checks: ReadonlyMap<string, Check>): Promise<HealthReport>
 async function answer(check: Check): Promise<string> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<string>((resolve) => {
-    timer = setTimeout(() => resolve(`no answer within ${CHECK_TIMEOUT_MS} ms`), CHECK_TIMEOUT_MS);
+    timer = setTimeout(() => resolve(`no result within ${CHECK_TIMEOUT_MS} ms`), CHECK_TIMEOUT_MS);
   });
   try {
     const value = await Promise.race([check(), late]);

@@ -1,4 +1,4 @@
-/** Text of --help, made from the schema so that it cannot lag behind it. Pure. */
+/** Generates the text of --help from the schema, so that it is always current. Pure. */
 import type * as z from 'zod';
 import { envName } from './config.ts';
 import { flagName } from './flags.ts';

@@ -1,6 +1,6 @@
 /**
- * The small HTTP server of a service: GET /metrics (Prometheus text), /healthz and /readyz (200 or 503, JSON with a reason for
- * each check). Nothing here changes anything. Bounded: 64 connections, 5 s for a request, no bodies.
+ * HTTP server of a service: GET /metrics (Prometheus text), /healthz and /readyz (200 or 503, JSON
+ * with a reason for each check). Read-only. Limits: 64 connections, 5 s a request, no bodies.
  */
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -12,12 +12,15 @@ const MAX_CONNECTIONS = 64;
 const REQUEST_TIMEOUT_MS = 5_000;
 
 export interface StatusServer {
-  /** host:port it really listens on. */
+  /** host:port of the listening socket. */
   address: string;
   close(): Promise<void>;
 }
 
-/** Starts it. @throws ServiceError SERVICE_CONFIG when the address cannot be used, SERVICE_PRIVILEGE when it may not */
+/**
+ * Starts the server. @throws ServiceError SERVICE_CONFIG if the address cannot be used,
+ * SERVICE_PRIVILEGE if the permission is missing
+ */
 export async function startStatusServer(address: string, metrics: Registry, health: Health): Promise<StatusServer> {
   const server = createServer(
     { requestTimeout: REQUEST_TIMEOUT_MS, headersTimeout: REQUEST_TIMEOUT_MS, keepAliveTimeout: REQUEST_TIMEOUT_MS },

@@ -15,6 +15,6 @@ export {
 } from './metrics.ts';
 export { codeOf, escapeUnsafe, UNSAFE } from './printable.ts';
 export { addProcessMetrics } from './process-metrics.ts';
-export { QuietLog } from './quiet-log.ts';
+export { RateLimitedLog } from './rate-limited-log.ts';
 export { redact } from './redact.ts';
 export { runService, type ServiceContext, type ServiceIo, type ServiceOptions } from './run.ts';

@@ -1,4 +1,4 @@
-// What apps declare: types that promtool and rate() rely on, and readings of one moment.
+// Declarations of metrics: types that promtool and rate() rely on, and consistent readings.
 import { Registry } from 'prom-client';
 import { expect, it } from 'vitest';
 import { listMetrics, MetricFamily, oncePerScrape, type Values } from './metrics.ts';
@@ -12,7 +12,7 @@ it('total - a value read at the scrape is a counter, and does not add up', async
   expect(await registry.metrics()).toContain('a_b_total 5');
 });
 
-it.each(['gaugeBy', 'totalBy'] as const)('%s - what is no longer read is no longer told', async (kind) => {
+it.each(['gaugeBy', 'totalBy'] as const)('%s - values that are no longer read disappear', async (kind) => {
   const registry = new Registry();
   let kept: Values = { x: 1, y: 2 };
   new MetricFamily(registry, 'a_')[kind]('b', 'B', 'of', () => kept);
@@ -23,7 +23,7 @@ it.each(['gaugeBy', 'totalBy'] as const)('%s - what is no longer read is no long
   expect(text).not.toContain('of="x"');
 });
 
-it('counter and histogram - zeros are told before anything was counted', async () => {
+it('counter and histogram - zeros are exported before the first event', async () => {
   const registry = new Registry();
   const family = new MetricFamily(registry, 'a_');
   const counter = family.counter('b_total', 'B', ['of'], [{ of: 'x' }]);

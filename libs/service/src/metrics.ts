@@ -1,28 +1,27 @@
 /**
- * How every app declares what it counts. `makeMetrics(registry, read)` of its metrics.ts makes them all, with nothing but a reading of
- * zeros (`NO_READINGS`) where no app runs: so what there is can be listed, documented and checked without starting anything.
+ * Declaration of metrics. Each app's metrics.ts has `makeMetrics(registry, read)`; with
+ * `NO_READINGS` it lists, documents and checks metrics without a running app.
  *
- * A value that is kept somewhere anyway is read there when it is scraped: a `gauge` when it may fall, a `total` when it only grows while
- * the process runs (it is then of type counter, as `rate()` and promtool want it). What happens now and then is counted by a `counter`.
- *
- * Cardinality: a label's values are a handful that the code knows (a state, a reason, a stream, an action) or what operators wrote (the
- * name of a rule). Never a pod, an address or a node: those are in the events.
+ * Values that are kept anyway are read when scraped: `gauge` if they may decrease, `total` (a
+ * Prometheus counter) if they only increase. `counter` counts events. Label values are a fixed set
+ * of the code (state, reason, stream, action) or names written by operators (rules). They are never
+ * pods, addresses or nodes.
  */
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 
-/** By the value of a label. */
+/** Values by label value. */
 export type Values = Readonly<Record<string, number>>;
 
-/** Seconds: where latencies with a budget of tens of milliseconds want to be told apart. */
+/** Seconds, for latencies with a budget of tens of milliseconds. */
 export const FAST_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5];
-/** Seconds: calls to servers, and what waits for other machines. */
+/** Seconds, for calls to servers and waits for other machines. */
 export const SLOW_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 
 export class MetricFamily {
   readonly #prefix: string;
   readonly #registers: Registry[];
 
-  /** Names begin with `prefix`, such as `bailiff_collector_`. */
+  /** @param prefix of all names, such as `bailiff_collector_` */
   constructor(registry: Registry, prefix: string) {
     this.#prefix = prefix;
     this.#registers = [registry];
@@ -32,7 +31,7 @@ export class MetricFamily {
     return { name: this.#prefix + name, help, registers: this.#registers };
   }
 
-  /** Read when scraped; may rise and fall. */
+  /** Read when scraped; may increase and decrease. */
   gauge(name: string, help: string, read: () => number): void {
     new Gauge({
       ...this.#named(name, help),
@@ -42,7 +41,7 @@ export class MetricFamily {
     });
   }
 
-  /** As `gauge`, one series for each value of the label; what is read no more is told no more. */
+  /** As `gauge`, with one series per label value. Values that are no longer read disappear. */
   gaugeBy(name: string, help: string, label: string, read: () => Values): void {
     new Gauge({
       ...this.#named(name, help),
@@ -54,7 +53,7 @@ export class MetricFamily {
     });
   }
 
-  /** Read when scraped; only grows while the process runs. The name ends in `_total`. */
+  /** Read when scraped; only increases while the process runs. The name ends in `_total`. */
   total(name: string, help: string, read: () => number): void {
     new Counter({
       ...this.#named(name, help),
@@ -65,7 +64,7 @@ export class MetricFamily {
     });
   }
 
-  /** As `total`, one series for each value of the label. */
+  /** As `total`, with one series per label value. */
   totalBy(name: string, help: string, label: string, read: () => Values): void {
     new Counter({
       ...this.#named(name, help),
@@ -77,7 +76,7 @@ export class MetricFamily {
     });
   }
 
-  /** As `total`, with several labels: their values, in the order of their names, and the number. */
+  /** As `total`, with several labels: label values in the order of `labelNames`, and the number. */
   totals(
     name: string,
     help: string,
@@ -95,8 +94,8 @@ export class MetricFamily {
   }
 
   /**
-   * Counted as it happens. The name ends in `_total`. `zeros`: label values that are told from the start, because `increase()` does not
-   * see the first of a series that was not there before.
+   * Counts events. The name ends in `_total`. `zeros`: label values exported from the start,
+   * because `increase()` misses the first increment of a new series.
    */
   counter<L extends string = never>(
     name: string,
@@ -109,7 +108,7 @@ export class MetricFamily {
     return counter;
   }
 
-  /** The name ends in the unit: `_seconds`. `zeros` as of `counter`. */
+  /** The name ends in the unit: `_seconds`. `zeros` as in `counter`. */
   histogram<L extends string = never>(
     name: string,
     help: string,
@@ -128,8 +127,8 @@ export class MetricFamily {
 }
 
 /**
- * The reading that all metrics of one scrape share: made once, whatever it costs, and of one moment. A registry asks all its metrics
- * within one turn of the event loop; the next turn reads anew.
+ * Caches a reading for all metrics of one scrape, so that they are consistent and read once. A
+ * registry collects all metrics within one turn of the event loop; the next turn reads again.
  */
 export function oncePerScrape<R>(read: () => R): () => R {
   let reading: { value: R } | null = null;
@@ -144,17 +143,17 @@ export function oncePerScrape<R>(read: () => R): () => R {
   };
 }
 
-/** One metric as it is declared. */
+/** Declaration of one metric. */
 export interface MetricDeclaration {
   name: string;
   type: 'counter' | 'gauge' | 'histogram';
   help: string;
   labels: readonly string[];
-  /** Upper bounds, of a histogram; otherwise empty. */
+  /** Upper bounds of a histogram; otherwise empty. */
   buckets: readonly number[];
 }
 
-/** What is in a registry, by name. Reads nothing. */
+/** Metrics of a registry by name, without reading values. */
 export function listMetrics(registry: Registry): MetricDeclaration[] {
   type Declared = { name: string; type: MetricDeclaration['type']; help: string };
   const declared = registry.getMetricsAsArray() as unknown as (Declared & {

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { escapeUnsafe, UNSAFE } from './printable.ts';
 
 const range = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => from + i);
-/** What must never reach a terminal, by what it is. */
+/** Characters that must never reach a terminal, by kind. */
 const HOSTILE: Record<string, number[]> = {
   'control characters': [...range(0x00, 0x1f), 0x7f, ...range(0x80, 0x9f)],
   'soft hyphen': [0xad],
@@ -29,9 +29,9 @@ describe('printable', () => {
       const escaped = escapeUnsafe(`a${character}b`);
       expect(escaped).toMatch(/^a(\\u[0-9a-f]{4}){1,2}b$/);
       expect(escaped.match(UNSAFE)).toBeNull();
-      // As JSON reads it, it is the character again.
+      // JSON decodes it to the same character.
       expect(JSON.parse(`"${escaped}"`)).toBe(`a${character}b`);
-      // A second time changes nothing.
+      // Escaping is idempotent.
       expect(escapeUnsafe(escaped)).toBe(escaped);
     }
   });

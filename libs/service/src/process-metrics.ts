@@ -1,12 +1,12 @@
 /**
- * What every process tells about itself. Written out instead of prom-client's default set, whose event-loop histogram costs a
- * native timer of its own: here each value is read when it is scraped.
+ * Metrics of every process. prom-client's default set is not used, because its event-loop histogram
+ * needs a native timer. Each value here is read when scraped.
  */
 import { Gauge, type Registry } from 'prom-client';
 import type { HealthReport } from './health.ts';
 import { MetricFamily } from './metrics.ts';
 
-/** Adds them. `app` as in `apps/<name>`. */
+/** @param app as in `apps/<name>` */
 export function addProcessMetrics(
   registry: Registry,
   app: string,
@@ -15,17 +15,17 @@ export function addProcessMetrics(
 ): void {
   new Gauge({
     name: 'bailiff_build_info',
-    help: 'Which build this is, and on which Node.js it runs; always 1',
+    help: 'Version of the build and of Node.js; always 1',
     labelNames: ['app', 'version', 'node_version'],
     registers: [registry],
   })
     .labels(app, version, process.versions.node)
     .set(1);
   const own = new MetricFamily(registry, 'bailiff_');
-  own.total('log_lines_dropped_total', 'Log lines dropped because stdout did not take them', read.logLinesDropped);
+  own.total('log_lines_dropped_total', 'Log lines dropped because stdout was blocked', read.logLinesDropped);
   new Gauge({
     name: 'bailiff_ready',
-    help: 'The checks of /readyz: 1 where it is well, otherwise 0',
+    help: 'Checks of /readyz: 1 if it passes, otherwise 0',
     labelNames: ['check'],
     registers: [registry],
     async collect() {

@@ -1,9 +1,15 @@
-/** Hides what must not be shown when a configuration is printed. Secrets are file paths by rule; this catches the rest. Pure. */
+/**
+ * Redacts secrets in a printed configuration. Secrets are file paths by rule; this covers mistakes.
+ * Pure.
+ */
 
 const SECRET_KEY = /(password|passwd|secret|token|credential|apikey|privatekey)$/i;
 const HIDDEN = '[redacted]';
 
-/** A copy in which values under secret-like keys, and passwords within URLs, are replaced. Paths (`…File`) are shown. */
+/**
+ * Returns a copy with redacted values of secret-like keys and redacted passwords in URLs. File
+ * paths (`…File`) stay.
+ */
 export function redact(value: unknown, key = ''): unknown {
   if (Array.isArray(value)) return value.map((item) => redact(item, key));
   if (typeof value === 'object' && value !== null) {

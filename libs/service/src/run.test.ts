@@ -50,7 +50,7 @@ describe('service - way down', () => {
     expect(order).toEqual(['intake', 'publisher ready=503', 'connection aborted=true']);
     expect(run.listening()).toBe(false);
   });
-  test('service - a step that hangs is passed over, the others run, and the exit code says so', async () => {
+  test('service - a hanging step is skipped, the others run, and the exit code reports it', async () => {
     const order: string[] = [];
     const run = launch(
       (ctx) => {
@@ -95,7 +95,7 @@ describe('service - way down', () => {
 
 describe('service - stopped while it starts', () => {
   test.each<[string, (ctx: Ctx) => Error]>([
-    ['what its signal says', (ctx) => ctx.signal.reason as Error],
+    ['the reason of its signal', (ctx) => ctx.signal.reason as Error],
     ['what became of what was under way', () => Object.assign(new Error('no server'), { code: 'BUS_UNREACHABLE' })],
   ])('service - a start that ends with %s is no failure', async (_, errorOf) => {
     const run = launch(async (ctx) => {
@@ -144,7 +144,7 @@ describe('service - exit codes', () => {
 });
 
 describe('service - command line', () => {
-  test('service - check-config says ok, or which field of which source is wrong', async () => {
+  test('service - check-config prints ok, or the invalid field and its source', async () => {
     const good = launch(() => {}, ['--check-config']);
     expect(await good.exit).toBe(0);
     expect(good.stdout()).toContain('ok');
@@ -219,7 +219,7 @@ test('service - status server: metrics, health with reasons, nothing else', asyn
   expect(await run.exit).toBe(0);
 });
 
-test('service - what is still starting is not ready, whatever the checks say that it has added', async () => {
+test('service - not ready during the start, regardless of the checks added so far', async () => {
   let up = () => {};
   const run = launch((ctx) => {
     ctx.health.ready('bus', () => true);
@@ -251,7 +251,7 @@ test('service - a log line holds no character that a terminal obeys or hides, an
   expect(await run.exit).toBe(0);
   const raw = [...run.logText().matchAll(UNSAFE)].map(([character]) => character);
   expect(raw.every((character) => character === '\n')).toBe(true);
-  // As many line ends as lines: none was forged.
+  // As many line breaks as log lines: none was injected.
   expect(raw).toHaveLength(run.logLines().length);
   expect(run.logLines().find(({ msg }) => msg === hostile)).toMatchObject({
     pod: hostile,
@@ -267,7 +267,7 @@ process.exitCode = await runService({
   name: 'fixture', argv: process.argv.slice(2), schema: z.strictObject({ mode: z.string().default('wait') }),
   start(ctx) {
     ctx.onStop('flush', () => ctx.log.info('flushed'));
-    if (ctx.config.mode === 'reject') setTimeout(() => Promise.reject(new Error('nobody caught me')), 10);
+    if (ctx.config.mode === 'reject') setTimeout(() => Promise.reject(new Error('uncaught in test')), 10);
     if (ctx.config.mode === 'linger') setInterval(() => {}, 1000);
   },
 });`;
@@ -283,7 +283,7 @@ describe('service - as a real process', () => {
       child.stdout.on('data', (chunk) => {
         out += chunk;
       });
-      // Not before all that it said is read.
+      // After all output is read.
       const exit = once(child, 'close');
       if (signal) {
         await waitFor(() => out.includes('"ready"'), { state: () => out });
@@ -300,10 +300,10 @@ describe('service - as a real process', () => {
     expect(code).toBe(0);
     expect(out).toMatch(/flushed[\s\S]*stopped/);
   });
-  test('service - a rejection that nobody caught is a bug: steps run, exit code 1', async () => {
+  test('service - an unhandled rejection is a bug: steps run, exit code 1', async () => {
     const { code, out } = await runFixture('reject', null);
     expect(code).toBe(1);
-    expect(out).toContain('nobody caught me');
+    expect(out).toContain('uncaught in test');
     expect(out).toContain('flushed');
   });
 });

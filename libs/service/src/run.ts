@@ -1,9 +1,10 @@
 /**
- * The process frame that every Bailiff app runs in: configuration, log, metrics, health, signals, exit code.
+ * The process frame of every Bailiff app: configuration, log, metrics, health, signals, exit code.
  *
- * Way up: flags → configuration → status server → `start(ctx)` → one log line `ready` as soon as all readiness checks pass.
- * Way down (SIGTERM, SIGINT, `ctx.fail`): not ready → `ctx.signal` aborts (stop the intake) → `onStop` steps, last in first
- * out, each bounded by `stopTimeoutMs` → status server → exit code. A second signal stops the waiting, not the steps.
+ * Start: flags → configuration → status server → `start(ctx)` → log line `ready` once all readiness
+ * checks pass. Shutdown (SIGTERM, SIGINT, `ctx.fail`): not ready → `ctx.signal` aborts → `onStop`
+ * steps, last in first out, each limited by `stopTimeoutMs` → status server → exit code. A second
+ * signal ends the waiting for a step, but skips none.
  */
 import { readFile } from 'node:fs/promises';
 import pino, { type DestinationStream, type Logger } from 'pino';
@@ -22,34 +23,34 @@ import { redact } from './redact.ts';
 import { leavesOf } from './schema-walk.ts';
 import { StopSteps } from './shutdown.ts';
 
-/** What an app is given. */
+/** What the frame provides to an app. */
 export interface ServiceContext<C> {
   config: C;
   log: Logger;
   metrics: Registry;
   health: Pick<Health, 'ready' | 'live' | 'checkReady'>;
   clock: Clock;
-  /** Aborted when the process is to stop: take nothing new in. */
+  /** Aborts when the process stops: accept no new work. */
   signal: AbortSignal;
   /** Version of the build. */
   version: string;
-  /** host:port of the status server; empty when there is none. */
+  /** host:port of the status server; empty without one. */
   metricsAddress: string;
-  /** Adds a step to the way down. */
+  /** Adds a step to the shutdown. */
   onStop(name: string, fn: () => void | Promise<void>): void;
-  /** Ends the process in the ordinary way, with the exit code of the error (see `exitCodeOf`). */
+  /** Starts an orderly shutdown with the exit code of the error (`exitCodeOf`). */
   fail(error: Error): void;
 }
 
-/** The surroundings; a test hands in its own (see `captureIo`). */
+/** Environment of the process; tests use `captureIo`. */
 export interface ServiceIo {
   env: Readonly<Record<string, string | undefined>>;
   stdout(text: string): void;
   stderr(text: string): void;
   logDestination: DestinationStream;
-  /** Log lines dropped so far because stdout did not take them. */
+  /** Number of log lines dropped because stdout was blocked. */
   logLinesDropped?(): number;
-  /** Calls back on SIGTERM and SIGINT until the returned function is called. */
+  /** Adds a listener for SIGTERM and SIGINT and returns its removal. */
   onSignal(listener: (signal: NodeJS.Signals) => void): () => void;
   clock?: Clock;
 }
@@ -59,23 +60,35 @@ export interface ServiceOptions<S extends z.ZodObject> {
   name: string;
   /** Without node and script. */
   argv: readonly string[];
-  /** Strict object of the app's own keys; the frame adds `metricsAddress`, `logLevel`, `stopTimeoutMs`. */
+  /**
+   * Strict object of the app's own keys; the frame adds `metricsAddress`, `logLevel`,
+   * `stopTimeoutMs`.
+   */
   schema: S;
-  /** Lowest in precedence, for what differs from the schema's defaults. */
+  /** Lowest precedence, for values that differ from the schema's defaults. */
   defaults?: Partial<z.input<S>> & Partial<FrameConfig>;
   description?: string;
-  /** Brings the app up; may return before it is ready, and is not ready before it returns. What it throws ends the process with `exitCodeOf`. */
+  /**
+   * Starts the app. The app is not ready before this returns. An exception ends the process with
+   * `exitCodeOf`.
+   */
   start(ctx: ServiceContext<z.output<S> & FrameConfig>): Promise<void> | void;
   io?: ServiceIo;
 }
 
 const READY_POLL_MS = 50;
-/** How long after the end something may keep the event loop alive before the process is ended anyway. */
+/** Time after the shutdown until the process exits even if the event loop is still active. */
 const LINGER_MS = 500;
-/** Log lines kept while stdout does not take them; above it lines are dropped rather than memory spent. */
+/**
+ * Limit of buffered log output while stdout is blocked. Beyond it lines are dropped to bound
+ * memory.
+ */
 const MAX_LOG_BYTES = 4 * 1024 * 1024;
 
-/** Runs an app until it is told to stop. Gives the exit code; throws only for a programmer's error in the frame itself. */
+/**
+ * Runs an app until it is stopped, and returns the exit code. Throws only for a programmer's error
+ * in the frame.
+ */
 export async function runService<S extends z.ZodObject>(options: ServiceOptions<S>): Promise<number> {
   const io = options.io ?? processIo();
   const code = await runWith(options, io);
@@ -89,11 +102,11 @@ async function runWith<S extends z.ZodObject>(options: ServiceOptions<S>, io: Se
   try {
     const booleans = leavesOf(schema).map((leaf) => [leaf.path, { boolean: leaf.kind === 'boolean' }] as const);
     const flags = parseFlags(options.argv, new Map(booleans));
-    if (flags.help) return say(io, helpText(options.name, options.description ?? '', schema, options.defaults ?? {}));
-    if (flags.version) return say(io, `${options.name} ${version}\n`);
+    if (flags.help) return print(io, helpText(options.name, options.description ?? '', schema, options.defaults ?? {}));
+    if (flags.version) return print(io, `${options.name} ${version}\n`);
     const config = (await loadConfig(options, schema, flags, io)) as z.output<S> & FrameConfig;
-    if (flags.printConfig) return say(io, `${JSON.stringify(redact(config), null, 2)}\n`);
-    if (flags.checkConfig) return say(io, 'configuration ok\n');
+    if (flags.printConfig) return print(io, `${JSON.stringify(redact(config), null, 2)}\n`);
+    if (flags.checkConfig) return print(io, 'configuration ok\n');
     return await serve(options, config, io, version);
   } catch (error) {
     if (!(error instanceof ServiceError)) throw error;
@@ -120,7 +133,7 @@ async function readConfigFile(path: string): Promise<{ path: string; value: unkn
     throw bad('cannot be read', cause);
   });
   try {
-    // YAML holds JSON; its parser is loaded only for a process that has a file, which spares the others the memory.
+    // YAML includes JSON, but its parser is loaded only if the file needs it, to save memory.
     const value = text.trimStart().startsWith('{') ? JSON.parse(text) : (await import('yaml')).parse(text);
     return { path, value: value ?? {} };
   } catch (cause) {
@@ -157,10 +170,11 @@ async function serve<S extends z.ZodObject>(
       health.started();
       return announceReady(health, log, metricsAddress, intake.signal);
     });
-    // What is under way when the process is told to stop ends in an error by that alone: it is told, and is no failure.
+    // Operations in progress fail when the process stops. Such an error is logged and is not a
+    // failure.
     started.catch((error: Error) => {
       if (!intake.signal.aborted) end.fail(error);
-      else if (error !== intake.signal.reason) log.warn({ reason: error.message }, 'the start was cut short');
+      else if (error !== intake.signal.reason) log.warn({ reason: error.message }, 'the start was aborted');
     });
     await end.reached;
   } catch (error) {
@@ -168,7 +182,8 @@ async function serve<S extends z.ZodObject>(
   }
   health.stopping();
   intake.abort();
-  // A start that is still under way (connecting, say) sees the signal; steps it adds from now on are still run.
+  // A start in progress (such as connecting) sees the signal; steps that it adds from now on still
+  // run.
   steps.add('start', () => started.catch(() => {}));
   const failures = await steps.run(config.stopTimeoutMs, hurry.signal);
   for (const { name, error } of failures) log.error({ step: name, err: error }, 'stop step failed');
@@ -180,7 +195,7 @@ async function serve<S extends z.ZodObject>(
   return code;
 }
 
-/** Waits for the first of: a signal, `fail`, an error that nobody caught. */
+/** Waits for the first of: a signal, `fail`, an uncaught error. */
 function endOfRun(io: ServiceIo, log: Logger, hurry: AbortController) {
   let reach = () => {};
   const state = {
@@ -204,7 +219,7 @@ function endOfRun(io: ServiceIo, log: Logger, hurry: AbortController) {
     if (++signals > 1) hurry.abort();
     reach();
   });
-  // Node turns a rejection that nobody handles into an uncaught exception as well.
+  // Node turns an unhandled rejection into an uncaught exception.
   process.on('uncaughtException', state.fail);
   return state;
 }
@@ -217,7 +232,10 @@ async function announceReady(health: Health, log: Logger, metricsAddress: string
   }
 }
 
-/** JSON escapes control characters below space alone: what a terminal obeys besides them is escaped here, for every line of every app. */
+/**
+ * JSON escapes only control characters below space. The other characters that a terminal interprets
+ * are escaped here, for every log line of every app.
+ */
 function printable(destination: DestinationStream): DestinationStream {
   const { flushSync } = destination as { flushSync?: () => void };
   return {
@@ -226,7 +244,7 @@ function printable(destination: DestinationStream): DestinationStream {
   };
 }
 
-function say(io: ServiceIo, text: string): number {
+function print(io: ServiceIo, text: string): number {
   io.stdout(text);
   return EXIT.ok;
 }
@@ -253,7 +271,7 @@ function endAfterLinger(io: ServiceIo, code: number): void {
   try {
     destination.flushSync();
   } catch {
-    // Not open yet (nothing was ever logged) or the reader is gone: there is nobody to tell.
+    // Nothing was logged yet, or the reader of stdout is gone.
   }
   setTimeout(() => process.exit(code), LINGER_MS).unref();
 }

@@ -1,6 +1,6 @@
 /**
- * Reads a zod object as a list of leaves: which dotted keys there are, what kind of value each takes, its default and its
- * description. Flags, environment variables and --help all come from this one list. Pure; depth is bounded by the schema.
+ * Lists the leaves of a zod object: dotted key, kind of value, default and description. Flags,
+ * environment variables and --help are derived from it. Pure; the depth is limited by the schema.
  */
 import type * as z from 'zod';
 
@@ -12,7 +12,7 @@ export interface Leaf {
   kind: LeafKind;
   optional: boolean;
   description: string;
-  /** Default as the schema has it; undefined when it has none. */
+  /** Default of the schema; undefined without one. */
   fallback: unknown;
 }
 
@@ -26,7 +26,7 @@ interface Def {
 }
 const defOf = (schema: z.ZodType): Def => schema.def as unknown as Def;
 
-/** Leaves in the order in which the schema names them. */
+/** Leaves in schema order. */
 export function leavesOf(schema: z.ZodObject, prefix = ''): Leaf[] {
   const leaves: Leaf[] = [];
   for (const [key, field] of Object.entries(schema.shape) as [string, z.ZodType][]) {

@@ -1,6 +1,7 @@
 /**
- * The way down: steps run last in, first out, one after another, each bounded in time. A step that fails or is late is
- * reported and passed over, so that one hanging dependency cannot keep the next step from flushing what it has.
+ * Runs shutdown steps one after another, last in first out, each with a time limit. A step that
+ * fails or exceeds it is reported and skipped, so that a hanging dependency cannot prevent later
+ * steps from flushing.
  */
 import { ServiceError } from './errors.ts';
 
@@ -16,7 +17,10 @@ export class StopSteps {
     this.#steps.push({ name, fn });
   }
 
-  /** Runs the steps; gives those that failed. `hurry` ends the waiting for the running step and skips none of the rest. */
+  /**
+   * Runs the steps and returns the failed ones. `hurry` ends the wait for the running step, but
+   * later steps still run.
+   */
   async run(timeoutMs: number, hurry: AbortSignal): Promise<StopFailure[]> {
     const failures: StopFailure[] = [];
     for (let step = this.#steps.pop(); step !== undefined; step = this.#steps.pop()) {
@@ -40,7 +44,7 @@ async function bounded(
   let onHurry = () => {};
   const late = new Promise<never>((_, reject) => {
     const fail = (why: string) => reject(new ServiceError('SERVICE_STOP_TIMEOUT', `stop step ${name}: ${why}`));
-    onHurry = () => fail('cut short by a second signal');
+    onHurry = () => fail('aborted by a second signal');
     timer = setTimeout(() => fail(`not done within ${timeoutMs} ms`), timeoutMs);
     hurry.addEventListener('abort', onHurry, { once: true });
   });

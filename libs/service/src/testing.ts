@@ -1,25 +1,26 @@
 /**
- * Helpers for tests of anything that runs in the process frame: `waitFor` instead of sleeps, a clock that moves when told to,
- * and a captured environment for `runService`.
+ * Helpers for tests: `waitFor` instead of sleeps, a manual clock, and a captured process
+ * environment for `runService`.
  */
 import { inspect } from 'node:util';
 import { type Cancel, type Clock, sleepWith } from './clock.ts';
 import type { ServiceIo } from './run.ts';
 
 export interface WaitForOptions {
-  /** Named in the failure. */
+  /** Named in the failure message. */
   what?: string;
   timeoutMs?: number;
   intervalMs?: number;
-  /** Shown in the failure beside the last value. */
+  /** Shown in the failure message with the last value. */
   state?: () => unknown;
 }
 
 type Falsy = false | null | undefined | 0 | '';
 
 /**
- * Calls `probe` until it gives something truthy, and returns that. A probe that throws counts as not yet.
- * @throws Error with the last value or error, and `state()`, after `timeoutMs` (30 s: processes start slowly beside others).
+ * Calls `probe` until it returns a truthy value, and returns that. An exception counts as "not
+ * yet". @throws Error with the last value or error and `state()` after `timeoutMs` (30 s, because
+ * processes start slowly under load)
  */
 export async function waitFor<T>(
   probe: () => T | Promise<T>,
@@ -45,8 +46,9 @@ export async function waitFor<T>(
 }
 
 /**
- * Waits as waitFor does. @returns how many looks it took, for bounds on how soon something is there: on a machine that does much else, or stands
- * still, who looks is as late as what is looked at, so looks tell what milliseconds do not.
+ * Waits as waitFor does. @returns the number of probes, as a bound for how soon a condition holds.
+ * On a loaded or stalled machine the probes are delayed as much as the probed process, so their
+ * number is more reliable than milliseconds.
  */
 export async function looksFor(probe: () => unknown, options: WaitForOptions = {}): Promise<number> {
   let looks = 0;
@@ -58,7 +60,7 @@ export async function looksFor(probe: () => unknown, options: WaitForOptions = {
   return looks;
 }
 
-/** A clock that stands still until `advance`; timers fire in order of time, then of setting. */
+/** A clock that moves only by `advance`. Timers fire by time, then in the order they were set. */
 export class ManualClock implements Clock {
   #nowMs: number;
   #startMs: number;
@@ -91,11 +93,11 @@ export class ManualClock implements Clock {
   sleep(delayMs: number, signal?: AbortSignal): Promise<void> {
     return sleepWith((fn, ms) => this.setTimer(fn, ms), delayMs, signal);
   }
-  /** Moves wall time alone, as a clock set by an operator or NTP does. */
+  /** Steps the wall time only, like an operator or NTP. */
   step(ms: number): void {
     this.#stepMs += ms;
   }
-  /** Moves time on, firing what is due; lets promises settle between two timers. */
+  /** Advances time and fires due timers; lets promises settle between two timers. */
   async advance(ms: number): Promise<void> {
     const untilMs = this.#nowMs + ms;
     for (;;) {
@@ -118,7 +120,7 @@ export class ManualClock implements Clock {
   }
 }
 
-/** A process around `runService` that a test can look into and send signals to. */
+/** Environment for `runService` that a test can inspect and send signals to. */
 export function captureIo(env: Record<string, string> = {}) {
   let out = '';
   let err = '';
@@ -146,7 +148,7 @@ export function captureIo(env: Record<string, string> = {}) {
     io,
     stdout: () => out,
     stderr: () => err,
-    /** As it is written. */
+    /** Log output as written. */
     logText: () => log,
     logLines: () =>
       log

@@ -1,9 +1,10 @@
 /**
- * An event as a line of the Common Event Format, version 0: `CEF:0|Bailiff|Bailiff|<version>|<class id>|<name>|<severity>|<extension>`.
+ * Renders an event as a line of ArcSight Common Event Format, version 0:
+ * `CEF:0|Bailiff|Bailiff|<version>|<class id>|<name>|<severity>|<extension>`.
  *
- * Place in the path: event.ts, classes.ts → here → render.ts. Invariants: `externalId` is the event's uid; `src` is the pod that sent a
- * packet, never whom the packet claims to be; nothing in a value ends its field or the line. Pure.
- * ArcSight Common Event Format, Implementation Standard, version 26: escapes, keys of the extension dictionary, severities 0 to 10.
+ * `externalId` is the event's uid. `src` is the pod that sent a packet, never its claimed source.
+ * Values are escaped, so that none ends its field or the line. Pure. Source: Implementation
+ * Standard, version 26 (escapes, extension dictionary, severities 0 to 10).
  */
 import { captureFacts } from './capture.ts';
 import { activityOf, CLASSES, namespaceOf, severityOf } from './classes.ts';
@@ -16,17 +17,20 @@ type Extension = Record<string, string | number | undefined>;
 
 const millis = (micros: number): number => Math.floor(micros / 1000);
 
-/** In the header `\` and `|` are escaped, and a line may not be broken. */
+/** Escapes `\` and `|` in the header; line breaks are not allowed. */
 export function escapeHeader(text: string): string {
   return text.replaceAll(/[\r\n]+/g, ' ').replaceAll(/[\\|]/g, '\\$&');
 }
 
-/** In a value `\` and `=` are escaped, and a broken line is written `\n`. */
+/** Escapes `\` and `=` in a value; a line break becomes `\n`. */
 export function escapeValue(text: string): string {
   return text.replaceAll(/[\\=]/g, '\\$&').replaceAll(/\r\n|\r|\n/g, '\\n');
 }
 
-/** 1 informational to 5 critical → 1 to 10, as CEF groups them: 0-3 low, 4-6 medium, 7-8 high, 9-10 very high. */
+/**
+ * Severity 1 informational to 5 critical → 1 to 10 in CEF: 0-3 low, 4-6 medium, 7-8 high, 9-10 very
+ * high.
+ */
 const SEVERITY = [0, 1, 3, 5, 8, 10];
 
 function violationExtension(event: ViolationEvent): Extension {
@@ -68,7 +72,7 @@ function violationExtension(event: ViolationEvent): Extension {
   };
 }
 
-/** Keys of the dictionary that no other part of a response uses. */
+/** Dictionary keys that no other part of a response uses. */
 function captureExtension({ capture }: ResponseEvent['value']): Extension {
   if (capture === null) return {};
   const { takenMs, processes, sockets, executables, peers } = captureFacts(capture);
@@ -132,11 +136,11 @@ function podOf(event: SiemEvent): string {
   return event.kind === 'response' ? event.value.podName : (event.value.pod?.name ?? '');
 }
 
-/** A label without its value is left out with it. */
+/** A label without a value is left out. */
 function extensionText(extension: Extension): string {
-  const said = (key: string) => extension[key] !== undefined && extension[key] !== '';
+  const isSet = (key: string) => extension[key] !== undefined && extension[key] !== '';
   return Object.keys(extension)
-    .filter((key) => said(key) && said(key.replace(/Label$/, '')))
+    .filter((key) => isSet(key) && isSet(key.replace(/Label$/, '')))
     .map((key) => `${key}=${escapeValue(clip(String(extension[key])))}`)
     .join(' ');
 }

@@ -1,8 +1,6 @@
 /**
- * Which class of OCSF an event is of; the same class is a token of its subject in every format.
- *
- * Place in the path: event.ts → here → ocsf/, ecs.ts, cef.ts. Invariants: an operation that is not known is process activity with the
- * activity `Other`, told and not dropped. Pure.
+ * OCSF class of an event; the class is a token of its subject in every format. An unknown operation
+ * becomes process activity with the activity `Other` instead of being dropped. Pure.
  */
 import type { OperationSample } from '@bailiff/schemas';
 import type { ResponseEvent, SiemEvent } from './event.ts';
@@ -29,7 +27,7 @@ export const CLASSES = {
 } as const;
 export type ClassName = keyof typeof CLASSES;
 
-/** OCSF's number for what has no number of its own; its name is then the word of Bailiff. */
+/** OCSF's number for values without their own number; the name is then Bailiff's. */
 export const OTHER = 99;
 
 export interface Activity {
@@ -103,7 +101,7 @@ const BY_OPERATION: ReadonlyMap<string, Activity> = new Map(
   ),
 );
 
-/** Of an operation. `kernel` stands for several, whose word is the subject. */
+/** Activity of an operation. `kernel` covers several operations, named by the subject. */
 export function operationActivity({ operation, subject }: Pick<OperationSample, 'operation' | 'subject'>): Activity {
   const known = (operation === 'kernel' ? BY_OPERATION.get(subject) : undefined) ?? BY_OPERATION.get(operation);
   return known ?? { className: 'process-activity', id: OTHER, name: operation };
@@ -111,7 +109,7 @@ export function operationActivity({ operation, subject }: Pick<OperationSample, 
 
 const RESPONSE: Readonly<Record<string, Activity>> = {
   observe: { className: 'remediation-activity', id: 5, name: 'Detect' },
-  // Evidence is gathered; nothing is changed.
+  // A capture gathers evidence and changes nothing.
   capture: { className: 'remediation-activity', id: 5, name: 'Detect' },
   label: { className: 'remediation-activity', id: OTHER, name: 'label' },
   cordon: { className: 'remediation-activity', id: 1, name: 'Isolate' },
@@ -130,16 +128,16 @@ export function activityOf(event: SiemEvent): Activity {
   if (event.kind === 'response') return responseActivity(event);
   const { kind, operation } = event.value;
   if (kind === 'spoof') return { className: 'network-activity', id: 6, name: 'Traffic' };
-  // Counted and not sampled: which operation it was is not known.
+  // Counted without a sample: the operation is unknown.
   return operation ? operationActivity(operation) : { className: 'process-activity', id: 0, name: 'Unknown' };
 }
 
-/** Namespace of the pod that an event is about; empty when there is none. */
+/** Namespace of the event's pod; empty without a pod. */
 export function namespaceOf(event: SiemEvent): string {
   return event.kind === 'response' ? event.value.podNamespace : (event.value.pod?.namespace ?? '');
 }
 
-/** What an event is about, as OCSF counts severity: 1 informational to 5 critical. */
+/** OCSF severities: 1 informational to 5 critical. */
 const SEVERITIES: Readonly<Record<string, readonly [number, string]>> = {
   informational: [1, 'Informational'],
   low: [2, 'Low'],
@@ -148,7 +146,10 @@ const SEVERITIES: Readonly<Record<string, readonly [number, string]>> = {
   critical: [5, 'Critical'],
 };
 
-/** OCSF's number and name. A violation without a policy's severity is medium when something was refused, low when it passed. */
+/**
+ * Number and name of the OCSF severity. A violation without a policy severity is medium if it was
+ * denied, low if it was allowed.
+ */
 export function severityOf(event: SiemEvent): { id: number; name: string } {
   const { value } = event;
   const word = 'level' in value ? value.level : value.severity || (value.action === 'drop' ? 'medium' : 'low');

@@ -1,9 +1,9 @@
 /**
- * An event in the Elastic Common Schema, version 8.17: the same facts as in OCSF, under its names. What it has no field for stands below
- * `bailiff.*`, as ECS asks of custom fields.
+ * Renders an event in the Elastic Common Schema, version 8.17. Facts without an ECS field are below
+ * `bailiff.*`.
  *
- * Place in the path: event.ts, classes.ts → here → render.ts. Invariants: `event.id` is the event's uid; `source` is the pod that sent a
- * packet, never whom the packet claims to be. Pure. https://www.elastic.co/guide/en/ecs/8.17
+ * `event.id` is the event's uid. `source` is the pod that sent a packet, never its claimed source.
+ * Pure. https://www.elastic.co/guide/en/ecs/8.17
  */
 import { rfc3339Micros } from '@bailiff/bus';
 import type { OperationSample, Response, SocketProcess, Verdict, Violation } from '@bailiff/schemas';
@@ -17,7 +17,7 @@ import { countOf, protocolName, violationMessage } from './ocsf/violation.ts';
 
 export const ECS_VERSION = '8.17.0';
 
-/** event.category, whose values ECS fixes. */
+/** event.category; ECS defines its values. */
 const CATEGORY: Readonly<Record<ClassName, string>> = {
   'file-system-activity': 'file',
   'kernel-activity': 'host',
@@ -29,7 +29,7 @@ const CATEGORY: Readonly<Record<ClassName, string>> = {
   'network-remediation-activity': 'network',
 };
 
-/** event.type, which tells what of the category it is. */
+/** event.type, which refines the category. */
 function typesOf(event: SiemEvent): string[] {
   if (event.kind === 'verdict') return ['info'];
   if (event.kind === 'response') return event.value.phase === 'succeeded' ? ['change'] : ['info'];

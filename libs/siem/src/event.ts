@@ -1,26 +1,33 @@
 /**
- * One thing to tell a SIEM, before it has a format: a violation, a verdict or a response, with where it stands on the bus.
+ * An event for a SIEM before it is rendered: a violation, verdict or response with its position on
+ * the bus.
  *
- * Invariants: `uid` follows from the stream (its name and when it was made), the sequence and the index in the message alone, so that
- * whoever relays the message again, after whatever crash, gives the same one. Pure.
+ * `uid` depends only on the stream (name and creation time), the sequence and the index in the
+ * message. A relay that repeats a message after a crash produces the same uid. Pure.
  */
 import type { Response, Verdict, Violation, ViolationFrame } from '@bailiff/schemas';
 
-/** Where a message stands. */
+/** Position of a message on the bus. */
 export interface Place {
   stream: string;
-  /** When the stream was made, milliseconds since 1970: a stream made anew counts its sequences from 1 again. */
+  /**
+   * Creation time of the stream, milliseconds since 1970. A recreated stream restarts its sequences
+   * at 1.
+   */
   createdMs: number;
   sequence: number;
-  /** When the bus stored it, microseconds since 1970. */
+  /** When the bus stored the message, microseconds since 1970. */
   storedMicros: number;
 }
 
 export interface Origin extends Place {
-  /** In the message. */
+  /** Index in the message. */
   index: number;
   uid: string;
-  /** Of a violation by its subject, which the bus lets no other node write; else as the message says. Empty when there is none. */
+  /**
+   * Node of the subject of a violation, where the bus allows no other writer; otherwise as in the
+   * message. Empty without a node.
+   */
   node: string;
 }
 
@@ -29,7 +36,7 @@ export type SiemEvent =
   | {
       kind: 'verdict';
       origin: Origin;
-      value: Verdict /** Names the violations that are its evidence. */;
+      value: Verdict /** Names the violations of its evidence. */;
       evidence: Place;
     }
   | { kind: 'response'; origin: Origin; value: Response };
@@ -37,7 +44,7 @@ export type ViolationEvent = Extract<SiemEvent, { kind: 'violation' }>;
 export type VerdictEvent = Extract<SiemEvent, { kind: 'verdict' }>;
 export type ResponseEvent = Extract<SiemEvent, { kind: 'response' }>;
 
-/** `violations-<when the stream was made, base 36>-<sequence>-<index>` */
+/** `violations-<creation time of the stream, base 36>-<sequence>-<index>` */
 export function uidOf({ stream, createdMs, sequence }: Omit<Place, 'storedMicros'>, index: number): string {
   return `${stream.toLowerCase()}-${createdMs.toString(36)}-${sequence}-${index}`;
 }
@@ -46,7 +53,10 @@ export function originOf(place: Place, index: number, node: string): Origin {
   return { ...place, index, node, uid: uidOf(place, index) };
 }
 
-/** Of each violation of a frame, in order; coverage gaps are no violations and become none. @param node by the frame's subject */
+/**
+ * One event per violation of a frame, in order. Coverage gaps are not violations and produce no
+ * events. @param node of the frame's subject
+ */
 export function violationEvents(frame: ViolationFrame, node: string, place: Place): ViolationEvent[] {
   return frame.violations.map((value, index) => ({
     kind: 'violation',
@@ -55,29 +65,31 @@ export function violationEvents(frame: ViolationFrame, node: string, place: Plac
   }));
 }
 
-/** When it happened, microseconds since 1970. */
+/** When the event happened, microseconds since 1970. */
 export function timeMicrosOf(event: SiemEvent): number {
   if (event.kind === 'violation') return event.value.lastSeenAt;
   return event.kind === 'verdict' ? event.value.triggeredAt : event.value.recordedAt;
 }
 
-/** Longest text of a field. Paths are longer only in attacks; arguments are joined before they are cut. */
+/**
+ * Longest text of a field. Only attacks have longer paths; arguments are joined before truncation.
+ */
 export const MAX_TEXT = 1_024;
 
-/** A text that is cut when it is too long, without control characters but for what JSON and CEF escape. */
+/** Truncates a text and removes control characters except those that JSON and CEF escape. */
 export function clip(text: string, max = MAX_TEXT): string {
   if (text.length <= max) return text;
-  // Not in the midst of a surrogate pair.
+  // Does not split a surrogate pair.
   const end = /[\ud800-\udbff]/.test(text[max - 2] ?? '') ? max - 2 : max - 1;
   return `${text.slice(0, end)}…`;
 }
 
-/** Command line of an operation, as a person would type it more or less. */
+/** Command line of an operation, quoted roughly as a shell would. */
 export function commandLine(words: readonly string[]): string {
   return clip(words.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : JSON.stringify(word))).join(' '));
 }
 
-/** Techniques of MITRE ATT&CK in tags: `attack.t1611`, `attack.t1552.001`. */
+/** MITRE ATT&CK techniques in tags: `attack.t1611`, `attack.t1552.001`. */
 export function techniquesOf(tags: readonly string[]): string[] {
   const found = tags.map((tag) => /^attack\.(t\d{4}(?:\.\d{3})?)$/i.exec(tag)?.[1]?.toUpperCase());
   return found.filter((technique) => technique !== undefined);
@@ -87,7 +99,7 @@ export function baseName(path: string): string {
   return path.slice(path.lastIndexOf('/') + 1) || path;
 }
 
-/** What is left when absent and empty values are taken out, at any depth: SIEMs take an empty string for a value. */
+/** Removes absent and empty values at any depth, because SIEMs treat an empty string as a value. */
 export function compact<T>(value: T): T {
   if (Array.isArray(value)) return value.map(compact).filter((entry) => !isNothing(entry)) as T;
   if (value === null || typeof value !== 'object') return value;

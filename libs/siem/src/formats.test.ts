@@ -1,4 +1,4 @@
-// ECS, CEF, and the small parts that all formats share.
+// ECS, CEF, and helpers that all formats share.
 
 import { sampleViolation } from '@bailiff/schemas/testing';
 import fc from 'fast-check';
@@ -10,7 +10,7 @@ import { clip, commandLine, compact, techniquesOf, uidOf } from './event.ts';
 import { asciiJson, render } from './render.ts';
 import { captureEvent, everyEvent, operationEvent, responseEvent, verdictEvent, violationEvent } from './testing.ts';
 
-/** Reads a CEF line as a receiver does: a header of eight fields, then keys that stand before `=`. */
+/** Parses a CEF line as a receiver does: a header of eight fields, then keys before `=`. */
 function readCef(line: string): { header: string[]; extension: Map<string, string> } {
   const parts = /^((?:[^\\|]|\\.)*\|){7}/.exec(line)?.[0] ?? '';
   const header = [...parts.matchAll(/((?:[^\\|]|\\.)*)\|/g)].map(([, field = '']) =>

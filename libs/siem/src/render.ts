@@ -1,7 +1,6 @@
 /**
- * An event → what is published of it: one message a format, each with its subject, bytes and an id that is the same whenever it is made again.
- *
- * Place in the path: the siem-relay and `bailiff replay` → here → SIEM, a scratch subject or a terminal. Pure.
+ * Renders an event for publishing: one message per format, with its subject, its bytes and a
+ * deterministic id. Used by the siem-relay and `bailiff replay`. Pure.
  */
 import { type SiemFormat, siemSubject } from '@bailiff/bus';
 import { toCef } from './cef.ts';
@@ -14,12 +13,12 @@ export interface Rendered {
   format: SiemFormat;
   subject: string;
   payload: Buffer;
-  /** Duplicates of it are dropped by the bus within its window. */
+  /** The bus drops duplicates of it within its window. */
   msgId: string;
   headers: Readonly<Record<string, string>>;
 }
 
-/** ASCII only: syslog needs no byte-order mark then, and no reader can take it for another encoding. */
+/** ASCII only, so that syslog needs no byte-order mark and readers cannot mistake the encoding. */
 export function asciiJson(value: unknown): string {
   return JSON.stringify(value).replaceAll(
     /[\u007f-\uffff]/g,
@@ -42,7 +41,7 @@ export function render(event: SiemEvent, format: SiemFormat, version: string): R
     msgId: `${format}-${event.origin.uid}`,
     headers: {
       'Content-Type': format === 'cef' ? 'text/plain; charset=utf-8' : 'application/json',
-      // What a forwarder needs without reading the event.
+      // For forwarders that do not parse the event.
       'Bailiff-Uid': event.origin.uid,
       'Bailiff-Severity': String(severityOf(event).id),
       'Bailiff-Node': event.origin.node.replaceAll(/[^\x21-\x7e]/g, ''),

@@ -1,4 +1,4 @@
-/** Events of every class, for tests: each as it comes from a message. */
+/** Events of every class for tests, as parsed from messages. */
 import { ACTIONS, type FileOperation, KERNEL_OPERATIONS, OPERATION_NAMES } from '@bailiff/policy';
 import type { OperationSample, Response, ResponsePhase } from '@bailiff/schemas';
 import {
@@ -35,7 +35,7 @@ export function responseEvent(part: Partial<Response> = {}): SiemEvent {
   return { kind: 'response', origin: originOf(samplePlace('RESPONSES'), 0, value.nodeName), value };
 }
 
-/** A pod in which more runs, and with longer names, than an event can tell. */
+/** A pod with more processes and longer names than an event can hold. */
 export function captureEvent(part: Partial<Response> = {}): SiemEvent {
   const process = (index: number) => ({
     ...{ pid: 100 + index, parentPid: 100, startedAt: 1, uid: 0, container: 'app', comm: `p${index}` },
@@ -57,7 +57,7 @@ export function captureEvent(part: Partial<Response> = {}): SiemEvent {
 type OperationName = (typeof OPERATION_NAMES)[number];
 
 /** `[subject, address]` of an operation. */
-const TOLD: Readonly<Record<Exclude<OperationName, FileOperation | 'kernel'>, readonly [string, string]>> = {
+const SAMPLE_TARGETS: Readonly<Record<Exclude<OperationName, FileOperation | 'kernel'>, readonly [string, string]>> = {
   execute: ['/usr/bin/nc', ''],
   'map-execute': ['/tmp/evil.so', ''],
   drift: ['/tmp/dropped', ''],
@@ -73,16 +73,20 @@ const TOLD: Readonly<Record<Exclude<OperationName, FileOperation | 'kernel'>, re
   mount: ['new', ''],
 };
 
-function told(name: OperationName): readonly (readonly [string, string, string])[] {
-  // What a rule calls ptrace, the kernel program tells as either side of it.
+function samplesOf(name: OperationName): readonly (readonly [string, string, string])[] {
+  // A rule's ptrace is reported by the kernel program as either side of it.
   if (name === 'kernel') return [...KERNEL_OPERATIONS, 'traceme'].map((value) => [name, value, ''] as const);
-  const [subject, address] = name in TOLD ? TOLD[name as keyof typeof TOLD] : ['/etc/shadow', ''];
+  const [subject, address] =
+    name in SAMPLE_TARGETS ? SAMPLE_TARGETS[name as keyof typeof SAMPLE_TARGETS] : ['/etc/shadow', ''];
   return [[name, subject, address]];
 }
 
-/** `[operation, subject, address]`: what the kernel program and the policies can say, and what they cannot. */
+/**
+ * `[operation, subject, address]`: what the kernel program and the policies can report, and what
+ * they cannot.
+ */
 export const OPERATIONS: readonly (readonly [string, string, string])[] = [
-  ...OPERATION_NAMES.flatMap(told),
+  ...OPERATION_NAMES.flatMap(samplesOf),
   ['ptrace', '', ''],
   ['never-heard-of', 'x', ''],
 ];
@@ -98,7 +102,7 @@ export const PHASES: readonly ResponsePhase[] = [
   'approved',
 ];
 
-/** Every shape that the mapping tells apart, with a name. */
+/** Every case of the mapping, with a name. */
 export function everyEvent(): [string, SiemEvent][] {
   const operation = (part: Partial<OperationSample>) => operationEvent(part);
   const sample = sampleViolation().sample;

@@ -12,7 +12,7 @@ import {
   encodeToken,
   ensureTopology,
   FramePublisher,
-  InstanceTeller,
+  InstanceReporter,
   openBucket,
   type Position,
   publishOnce,
@@ -227,7 +227,7 @@ export class World implements AsyncDisposable {
         reading = consumeOrdered(bus, stream, { start: 'all', onMessage, onIdle: () => resolve(), signal });
       });
     }
-    const teller = new InstanceTeller({
+    const reporter = new InstanceReporter({
       bus,
       service: name,
       version: '0.1.0',
@@ -242,11 +242,11 @@ export class World implements AsyncDisposable {
       },
     });
     const bucket = openBucket(await this.as('cli'), SERVICES_BUCKET);
-    await waitFor(async () => (await bucket.get(teller.key)) !== null, { what: `the status of ${name}` });
+    await waitFor(async () => (await bucket.get(reporter.key)) !== null, { what: `the status of ${name}` });
     return async () => {
       end.abort();
       await reading;
-      await teller.close();
+      await reporter.close();
     };
   }
 

@@ -54,7 +54,7 @@ export async function readStretch(bus: Bus, stream: string, stretch: Stretch): P
       ...(stretch.headersOnly ? { headersOnly: true } : {}),
       onMessage,
       onIdle: finish,
-      onRemade: () => {
+      onRecreated: () => {
         throw new BusError('BUS_CONFLICT', `${stream} was made anew while it was read`);
       },
       signal: AbortSignal.any([end.signal, signal]),

@@ -89,7 +89,7 @@ export class PolicyMirror {
     const watching = openBucket(this.#options.bus, CONFIG_BUCKET).watch({
       signal,
       onEntry: (entry) => this.#seen(entry),
-      onRemade: () => this.#forget(),
+      onRecreated: () => this.#forget(),
       onSynced: () => {
         this.#synced = true;
         this.#changed();

@@ -102,13 +102,13 @@ export class TaintKeeper {
       signal,
       headersOnly: true,
       // What stood there when it began to listen is no sign of life.
-      onEntry: ({ key, deleted, planted }: KvEntry) => {
-        if (!deleted && !planted) this.#silence?.heard(decodeToken(key), clock.monotonicMs());
+      onEntry: ({ key, deleted, injected }: KvEntry) => {
+        if (!deleted && !injected) this.#silence?.heard(decodeToken(key), clock.monotonicMs());
       },
       onSynced: () => {
         this.#silence = new Silence(clock.monotonicMs());
       },
-      onRemade: () => {
+      onRecreated: () => {
         this.#silence = null;
       },
     });
@@ -162,7 +162,7 @@ export class TaintKeeper {
   /** By what its collector said last. What cannot be read is no word that it guards. */
   async #guards(name: string): Promise<boolean> {
     const entry = await openBucket(this.#o.bus, NODES_BUCKET).newest(encodeToken(name));
-    if (!entry || entry.deleted || entry.planted) return false;
+    if (!entry || entry.deleted || entry.injected) return false;
     try {
       return guardsPods(guardStatus.parse(JSON.parse(entry.value.toString('utf8'))));
     } catch {

@@ -66,7 +66,7 @@ export class QuarantineController {
         this.#isDue = true;
         void this.reconcile();
       },
-      onRemade: () => {
+      onRecreated: () => {
         this.#isRecreated = true;
         this.#o.onRecreated();
       },

@@ -13,11 +13,11 @@ import {
   deadLetter,
   lastSequence,
   publishOnce,
+  type RetryOptions,
   reasonOf,
   responseSubject,
+  retryTransient,
   type StreamMessage,
-  type UntilTakenOptions,
-  untilTaken,
 } from '@bailiff/bus';
 import { type Ledger, phaseGroupOf, responseIdOf } from '@bailiff/response';
 import {
@@ -49,10 +49,10 @@ export interface ResponseStreamOptions {
   onApplied(taskId: string, response: Response): void;
   onUnreadable(reason: string): void;
   /** A dead letter or a schema lookup waits for the bus. */
-  onWait: UntilTakenOptions['onWait'];
+  onWait: RetryOptions['onWait'];
   /** The stream was recreated; the ledger keeps earlier records. */
   onRecreated(): void;
-  clock: UntilTakenOptions['clock'];
+  clock: RetryOptions['clock'];
   signal: AbortSignal;
 }
 
@@ -71,7 +71,7 @@ export class ResponseStream implements ResponseLog {
   async read(onCaughtUp: () => void): Promise<void> {
     const { bus, ledger, signal } = this.#options;
     // A record up to this sequence is delivered before the first idle call, or has expired.
-    let before = await untilTaken(bus, () => lastSequence(bus, STREAM), this.#options);
+    let before = await retryTransient(bus, () => lastSequence(bus, STREAM), this.#options);
     let caughtUp = false;
     await consumeOrdered(bus, STREAM, {
       start: 'all',
@@ -83,7 +83,7 @@ export class ResponseStream implements ResponseLog {
         this.#wake();
         onCaughtUp();
       },
-      onRemade: async () => {
+      onRecreated: async () => {
         before = await lastSequence(bus, STREAM);
         caughtUp = false;
         ledger.streamRecreated();
@@ -164,7 +164,7 @@ export class ResponseStream implements ResponseLog {
     const { bus, registry, signal } = this.#options;
     let decoded: Decoded;
     try {
-      decoded = await untilTaken(bus, () => decodeWithLookup(message.data, registry), this.#options);
+      decoded = await retryTransient(bus, () => decodeWithLookup(message.data, registry), this.#options);
     } catch (error) {
       // A failed lookup or a shutdown is not the message's fault, and ends the loop.
       if (error instanceof BusError || signal.aborted) throw error;
@@ -189,7 +189,7 @@ export class ResponseStream implements ResponseLog {
     const { bus, ledger, signal } = this.#options;
     const reason = reasonOf(error, 'not-a-response');
     const letter = { stream: STREAM, sequence, subject, reason, detail: error.message, data, signal };
-    await untilTaken(bus, () => deadLetter(bus, letter), this.#options);
+    await retryTransient(bus, () => deadLetter(bus, letter), this.#options);
     this.#options.onUnreadable(reason);
     ledger.advanceTo(sequence);
     this.#wake();

@@ -10,10 +10,10 @@ import {
   getMessage,
   type Position,
   parseSubject,
+  type RetryOptions,
   reasonOf,
+  retryTransient,
   type StreamMessage,
-  type UntilTakenOptions,
-  untilTaken,
 } from '@bailiff/bus';
 import { decodeWithLookup, type SchemaRegistry, type Verdict } from '@bailiff/schemas';
 import type { StoredVerdict } from '../ports.ts';
@@ -29,10 +29,10 @@ export interface VerdictStreamOptions {
   onVerdict(placed: StoredVerdict): Promise<void>;
   onUnreadable(reason: string): void;
   /** A dead letter or a schema lookup waits for the bus. */
-  onWait: UntilTakenOptions['onWait'];
+  onWait: RetryOptions['onWait'];
   /** The stream was recreated: earlier verdicts are gone, and sequences restart. */
   onRecreated(): void;
-  clock: UntilTakenOptions['clock'];
+  clock: RetryOptions['clock'];
   signal: AbortSignal;
 }
 
@@ -52,7 +52,7 @@ export class VerdictStream {
    */
   async read(onCaughtUp: () => void): Promise<void> {
     const { bus, signal } = this.#options;
-    const take = (message: StreamMessage) => untilTaken(bus, () => this.#decode(message), this.#options);
+    const take = (message: StreamMessage) => retryTransient(bus, () => this.#decode(message), this.#options);
     let caughtUp = false;
     await consumeOrdered(bus, STREAM, {
       start: 'all',
@@ -72,7 +72,7 @@ export class VerdictStream {
         caughtUp = true;
         onCaughtUp();
       },
-      onRemade: () => {
+      onRecreated: () => {
         caughtUp = false;
         this.position = { sequence: 0, timestampMicros: 0 };
         this.#cache.clear();

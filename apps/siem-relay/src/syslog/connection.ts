@@ -1,16 +1,20 @@
 /**
- * One connection to a syslog receiver, from connecting to its orderly end.
+ * One connection to a syslog receiver.
  *
- * Place in the path: forwarder.ts → here → receiver. Syslog has no acknowledgement, but TCP's end is one: when we have said that nothing more
- * comes and the receiver closes without an error, it has read all (RFC 5425, 4.4, asks it to close; RFC 6587 receivers do). Invariants: any
- * other end is an error; nothing is written while the receiver does not take what was. Bounds: one message beyond the socket's own buffer.
+ * Syslog has no acknowledgement, but an orderly TCP close serves as one. If the receiver closes
+ * without an error after we ended the stream, it has read everything (RFC 5425, 4.4; RFC 6587
+ * receivers do so too). Any other end is an error. Writing stops while the receiver does not read.
+ * Limit: one message beyond the socket's buffer.
  */
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import net from 'node:net';
 import tls from 'node:tls';
 
-/** SYSLOG_CONNECT: no connection. SYSLOG_BROKEN: it broke. SYSLOG_UNCONFIRMED: the receiver did not close within its time. */
+/**
+ * SYSLOG_CONNECT: no connection. SYSLOG_BROKEN: the connection broke. SYSLOG_UNCONFIRMED: the
+ * receiver did not close in time.
+ */
 export type SyslogErrorCode = 'SYSLOG_CONNECT' | 'SYSLOG_BROKEN' | 'SYSLOG_UNCONFIRMED';
 
 export class SyslogError extends Error {
@@ -34,7 +38,7 @@ export interface Receiver {
 }
 
 const CONNECT_TIMEOUT_MS = 10_000;
-/** The kernel then finds a peer that is gone without a word. */
+/** Lets the kernel detect a vanished peer. */
 const KEEP_ALIVE_MS = 15_000;
 
 /** `host:port`, `[v6]:port` */
@@ -63,7 +67,7 @@ export class SyslogConnection {
   readonly #socket: net.Socket;
   #error: Error | null = null;
   #ended = false;
-  /** Called once when it breaks without having been asked to end. */
+  /** Called once if the connection breaks before it was asked to end. */
   onBroken: (error: SyslogError) => void = () => undefined;
 
   private constructor(socket: net.Socket) {
@@ -75,7 +79,7 @@ export class SyslogConnection {
     socket.on('close', () => {
       if (!this.#ended) this.onBroken(this.#broken());
     });
-    // A receiver has nothing to say; what it says is read, or its end would not be seen.
+    // A receiver sends nothing, but reading is needed to see its end.
     socket.resume();
   }
 
@@ -124,12 +128,12 @@ export class SyslogConnection {
   }
 
   /**
-   * Says that nothing more comes, and waits until the receiver has read all and closed.
-   * @throws SyslogError SYSLOG_BROKEN | SYSLOG_UNCONFIRMED; the signal's reason
+   * Ends the stream and waits until the receiver has read everything and closed. @throws
+   * SyslogError SYSLOG_BROKEN | SYSLOG_UNCONFIRMED; the signal's reason
    */
   async confirm(timeoutMs: number, signal: AbortSignal): Promise<void> {
     const socket = this.#socket;
-    // An end of the receiver's that came before ours says nothing of what it had read.
+    // If the receiver closed first, what it has read is unknown.
     if (socket.destroyed || socket.readableEnded) throw this.#broken();
     this.#ended = true;
     let endSeen = false;

@@ -1,10 +1,10 @@
 /**
- * SIEM → syslog: the relay's own connector. Reads the events of one format in order and sends them over one connection at a time.
+ * Forwards the events of one format from SIEM to syslog, in order, over one connection at a time.
  *
- * Place in the path: SIEM → here → receiver. Invariants: an event counts as delivered only when the connection that carried it ended in order
- * (connection.ts), and the position moves only then; whatever else ends a connection, reading begins anew after the position, so that an
- * event may come twice and none is lost. Bounds: PULL_MESSAGES in this process, however slow the receiver; what waits lies in SIEM, and what
- * SIEM had to let go meanwhile is counted.
+ * An event is delivered only when its connection ended in order (connection.ts); only then does the
+ * position advance. After any other end, reading restarts after the position, so events may repeat
+ * but none is lost. Limit: PULL_MESSAGES in this process, however slow the receiver is. The rest
+ * waits in SIEM, and events that SIEM deletes meanwhile are counted.
  */
 import {
   type Bus,
@@ -21,7 +21,9 @@ import { type Receiver, SyslogConnection } from './connection.ts';
 import { type Facility, syslogFrame } from './message.ts';
 
 const PULL_MESSAGES = 100;
-/** Messages on one connection before it is confirmed, however fast they come: what a break repeats at most. */
+/**
+ * Messages on one connection before it is confirmed: the maximum that a broken connection repeats.
+ */
 export const MAX_UNCONFIRMED = 10_000;
 const BACKOFF_FIRST_MS = 200;
 const BACKOFF_LAST_MS = 10_000;
@@ -41,7 +43,7 @@ export interface ForwarderOptions {
   signal: AbortSignal;
 }
 
-/** What is on the connection and not known to be read. */
+/** Events on the connection whose delivery is unknown. */
 interface Unconfirmed {
   count: number;
   lastSequence: number;
@@ -54,15 +56,15 @@ export class Forwarder {
   #connection: SyslogConnection | null = null;
   #unconfirmed: Unconfirmed | null = null;
   #created = '';
-  /** Newest sequence that is delivered or that the start says; what follows is sent. */
+  /** Newest delivered sequence, or that of the start; later ones are sent. */
   #confirmed = 0;
-  /** One thing at a time is done with the connection. */
+  /** Serialises operations on the connection. */
   #turn: Promise<void> = Promise.resolve();
   #running: Promise<void> = Promise.resolve();
   #waitingMicros = 0;
   /** Newest sequence that was written to a connection. */
   #sentTo = 0;
-  /** Nothing is left to be sent. */
+  /** Everything has been sent. */
   #idle = false;
   sent = 0;
   confirmed = 0;
@@ -76,8 +78,8 @@ export class Forwarder {
   }
 
   /**
-   * What SIEM holds now, asked for from time to time: while the receiver holds the sending back, no message tells. Of other formats' events,
-   * which stand between ours, it counts those that come after the last one sent.
+   * Updates the contents of SIEM. While the receiver delays sending, no message carries them.
+   * Events of other formats are counted if they are after the last one sent.
    */
   observe({ first, last }: { first: number; last: number }): void {
     if (this.#created === '') return;
@@ -88,7 +90,7 @@ export class Forwarder {
     this.pending = this.#idle ? 0 : Math.max(0, last - this.#sentTo);
   }
 
-  /** Age of the oldest event that was read and is not delivered. */
+  /** Age of the oldest event that is read but not delivered. */
   lagMs(): number {
     const micros = this.#unconfirmed?.oldestMicros ?? this.#waitingMicros;
     return micros === 0 ? 0 : Math.max(0, this.#o.clock.nowMs() - micros / 1000);
@@ -100,13 +102,16 @@ export class Forwarder {
     });
   }
 
-  /** After the signal: what was sent is confirmed if the receiver is quick; what is not is sent again by the next start. */
+  /**
+   * Called after the signal: confirms what was sent if the receiver is quick. The next start sends
+   * the rest again.
+   */
   async stop(withinMs: number): Promise<void> {
     await this.#running;
     try {
       if (this.#connection) await this.#confirm(withinMs, AbortSignal.timeout(withinMs));
     } catch (error) {
-      this.#o.onWarning(error as Error, 'what was sent last is not confirmed and will be sent again');
+      this.#o.onWarning(error as Error, 'the last events are not confirmed and will be sent again');
     }
     this.#drop();
     await this.#o.position.close();
@@ -132,7 +137,7 @@ export class Forwarder {
     }
   }
 
-  /** Where to go on. @throws BusError */
+  /** Determines where to continue. @throws BusError */
   async #open(): Promise<void> {
     const { bus, position, startAt } = this.#o;
     const [info, last] = await Promise.all([streamInfo(bus, 'SIEM'), position.read()]);
@@ -140,11 +145,11 @@ export class Forwarder {
     if (last?.created === created && last.sequence <= state.last_seq) this.#confirmed = last.sequence;
     else this.#confirmed = last === null && startAt === 'new' ? state.last_seq : 0;
     this.#created = created;
-    // Said at once, so that a crash before the first event does not begin with a later one.
+    // Stored at once, so that a crash before the first event does not start later.
     position.move({ created, sequence: this.#confirmed });
   }
 
-  /** One reading, from the position until something breaks. */
+  /** One reading from the position until a failure. */
   async #session(): Promise<void> {
     const { bus, format, signal, confirmMs, clock } = this.#o;
     const broken = new AbortController();
@@ -159,7 +164,7 @@ export class Forwarder {
         filterSubjects: [filters.siem({ format })],
         maxMessages: PULL_MESSAGES,
         onMessage: (message) => {
-          // Before its turn: a confirmation that is waited for holds back what comes after it.
+          // Set before the turn, because a pending confirmation delays it.
           this.#idle = false;
           this.pending = message.pending;
           return this.#inTurn(() => this.#send(message, any, breakOff));
@@ -168,9 +173,9 @@ export class Forwarder {
           this.pending = 0;
           this.#idle = true;
         },
-        onRemade: () => {
+        onRecreated: () => {
           this.#created = '';
-          breakOff(new Error('SIEM was made anew'));
+          breakOff(new Error('SIEM was recreated'));
         },
         signal: any,
       });
@@ -182,7 +187,7 @@ export class Forwarder {
     if (broken.signal.aborted && !signal.aborted) throw broken.signal.reason as Error;
   }
 
-  /** Runs one after the other, in the order of asking. */
+  /** Runs operations one after another, in call order. */
   #inTurn(work: () => Promise<void>): Promise<void> {
     const mine = this.#turn.then(work);
     this.#turn = mine.catch(() => undefined);

@@ -1,7 +1,7 @@
 /**
- * A message of syslog: RFC 5424 in the octet-counting frame of RFC 6587 (TCP) and RFC 5425 (TLS). Pure.
- *
- * Invariants: the header is ASCII and has no field with a space; the message is the event as it stands on the bus; the length counts bytes.
+ * Syslog messages: RFC 5424 in the octet-counting frame of RFC 6587 (TCP) and RFC 5425 (TLS). Pure.
+ * Header fields are ASCII without spaces, the message is the event as stored on the bus, and the
+ * length counts bytes.
  */
 import { rfc3339Micros } from '@bailiff/bus';
 
@@ -42,33 +42,38 @@ const FACILITY: Readonly<Record<Facility, number>> = {
   local6: 22,
   local7: 23,
 };
-/** By OCSF's severity, 0 unknown to 5 critical: notice, informational, notice, warning, error, critical. */
+/**
+ * By OCSF severity, 0 unknown to 5 critical: notice, informational, notice, warning, error,
+ * critical.
+ */
 const SEVERITY = [5, 6, 5, 4, 3, 2];
 
 export interface SyslogMessage {
   facility: Facility;
-  /** OCSF's, 0 to 5. */
+  /** OCSF severity, 0 to 5. */
   severity: number;
   timeMicros: number;
-  /** The node. */
+  /** Name of the node. */
   host: string;
   /** Process id of the relay. */
   procId: string;
-  /** The event's class. */
+  /** Class of the event. */
   messageId: string;
   version: string;
   text: Uint8Array;
 }
 
-/** A header field: printable ASCII without spaces, cut to its length in RFC 5424; `-` when nothing is left. */
+/**
+ * A header field: printable ASCII without spaces, truncated to its RFC 5424 length; `-` if empty.
+ */
 function field(text: string, max: number): string {
   return text.replaceAll(/[^\x21-\x7e]/g, '').slice(0, max) || '-';
 }
 
-/** The value of a parameter of structured data. */
+/** Escapes the value of a structured-data parameter. */
 const parameter = (text: string): string => text.replaceAll(/[\\"\]]/g, '\\$&').replaceAll(/[^\x20-\x7e]/g, '');
 
-/** The message with its length before it. */
+/** The message with its length as prefix. */
 export function syslogFrame(message: SyslogMessage): Buffer {
   const { facility, severity, timeMicros, host, procId, messageId, version, text } = message;
   const priority = FACILITY[facility] * 8 + (SEVERITY[severity] ?? 5);

@@ -1,8 +1,7 @@
 /**
- * What every OCSF event has, and the objects that several classes share. Version 1.5.0, with what 1.3.0 requires besides.
- *
- * Place in the path: event.ts, classes.ts → here → violation.ts, verdict.ts, response.ts. The attributes that OCSF requires of each class
- * are held by ocsf.test.ts. https://schema.ocsf.io/1.5.0
+ * Base attributes of every OCSF event, and objects that several classes share. Version 1.5.0, with
+ * what 1.3.0 requires in addition. ocsf.test.ts checks the required attributes of each class.
+ * https://schema.ocsf.io/1.5.0
  */
 import type { OperationSample, SocketProcess } from '@bailiff/schemas';
 import { activityOf, CLASSES, severityOf } from '../classes.ts';
@@ -24,10 +23,10 @@ interface Times {
 
 export interface BaseParts extends Times {
   version: string;
-  /** What a person reads first. */
+  /** Summary that analysts read first. */
   message: string;
   eventCode: string;
-  /** The verdict that an event belongs to. */
+  /** The verdict of an event. */
   correlationUid?: string;
   labels?: readonly string[];
   profiles: readonly string[];
@@ -92,7 +91,7 @@ export function podResource(pod: PodNames): Json {
   return { type: 'Pod', uid: pod.uid, name: pod.name, namespace: pod.namespace, owner };
 }
 
-/** What OCSF has no attribute for: whose pod it is. */
+/** Pod and node, for which OCSF has no attribute. */
 export function kubernetesOf(pod: PodNames | null, node: string): Json {
   if (!pod) return { node_name: node };
   return {
@@ -106,7 +105,7 @@ export function kubernetesOf(pod: PodNames | null, node: string): Json {
   };
 }
 
-/** The container profile's part of a process. */
+/** Container profile of a process. */
 function containerOf(uid: string, name: string, pod: PodNames | null): Json | undefined {
   if (uid === '' && name === '') return undefined;
   return { uid: clip(uid), name: clip(name), pod_uuid: pod?.uid, orchestrator: 'kubernetes' };
@@ -115,7 +114,7 @@ function containerOf(uid: string, name: string, pod: PodNames | null): Json | un
 const fileOf = (path: string): Json | undefined =>
   path === '' ? undefined : { name: clip(baseName(path)), path: clip(path), type: 'Regular File', type_id: 1 };
 
-/** The process that did an operation. */
+/** The process that performed an operation. */
 export function operationProcess(operation: OperationSample, pod: PodNames | null): Json {
   const { tgid, tid, uid, comm, executable, parentTgid, parentExecutable } = operation;
   const parentName = baseName(parentExecutable);
@@ -135,7 +134,7 @@ export function operationProcess(operation: OperationSample, pod: PodNames | nul
   };
 }
 
-/** The process that made the socket of a packet. */
+/** The process that opened the socket of a packet. */
 export function socketProcess(process: SocketProcess, pod: PodNames | null): Json {
   const { tgid, uid, comm, executable, containerName } = process;
   return {
@@ -148,7 +147,7 @@ export function socketProcess(process: SocketProcess, pod: PodNames | null): Jso
   };
 }
 
-/** `[{ technique: { uid } }]` from ATT&CK's own numbers. */
+/** `[{ technique: { uid } }]` from ATT&CK ids. */
 export function attacksOf(techniques: readonly string[]): Json[] {
   return techniques.map((uid) => {
     const [technique] = uid.split('.');

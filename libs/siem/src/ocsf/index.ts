@@ -1,4 +1,4 @@
-/** An event as OCSF 1.5 JSON: the one way in. */
+/** Renders an event as OCSF 1.5 JSON. */
 import { compact, type SiemEvent } from '../event.ts';
 import type { Json } from './base.ts';
 import { ocsfResponse } from './response.ts';

@@ -1,5 +1,6 @@
-// What OCSF requires: of each class its attributes, of each object its own, and of enumerations their numbers. Written down from the schema's
-// releases 1.3.0 and 1.5.0 (github.com/ocsf/ocsf-schema, tags 1.3.0 and 1.5.0); where the two differ, what either requires is required here.
+// Requirements of OCSF: attributes of each class and object, and numbers of enumerations. Taken
+// from the schema releases 1.3.0 and 1.5.0 (github.com/ocsf/ocsf-schema). Where they differ, the
+// requirements of both apply.
 
 import { ACTIONS } from '@bailiff/policy';
 import { KERNEL_VALUES, OPERATIONS as RUNTIME_OPERATIONS } from '@bailiff/runtime';
@@ -29,7 +30,10 @@ const REQUIRED: Readonly<Record<ClassName, readonly string[]>> = {
   'process-remediation-activity': ['command_uid', 'process'],
   'network-remediation-activity': ['command_uid', 'connection_info'],
 };
-/** By the attribute that holds the object, wherever it stands: all of the first, and one at least of each of the others. */
+/**
+ * By the attribute that holds the object: all of the first list, and at least one of each of the
+ * others.
+ */
 const OBJECTS: Readonly<Record<string, { all: readonly string[]; oneOf: readonly (readonly string[])[] }>> = {
   metadata: { all: ['product', 'version'], oneOf: [] },
   product: { all: ['vendor_name'], oneOf: [['name', 'uid']] },
@@ -65,7 +69,7 @@ const OBJECTS: Readonly<Record<string, { all: readonly string[]; oneOf: readonly
   policy: { all: [], oneOf: [['name', 'uid']] },
   evidences: { all: [], oneOf: [['process', 'actor', 'data', 'file']] },
 };
-/** activity_id by class; 0 and 99 are everybody's. */
+/** activity_id by class; 0 and 99 are valid for every class. */
 const ACTIVITIES: Readonly<Record<ClassName, number>> = {
   'file-system-activity': 14,
   'kernel-activity': 4,
@@ -77,7 +81,7 @@ const ACTIVITIES: Readonly<Record<ClassName, number>> = {
   'network-remediation-activity': 5,
 };
 
-/** What an object lacks of what it requires, as dotted paths. */
+/** Missing required attributes of an object, as dotted paths. */
 function lacking(value: unknown, path: string, key: string): string[] {
   if (Array.isArray(value)) return value.flatMap((entry, index) => lacking(entry, `${path}[${index}]`, key));
   if (value === null || typeof value !== 'object') return [];
@@ -88,7 +92,7 @@ function lacking(value: unknown, path: string, key: string): string[] {
   for (const names of required?.oneOf ?? []) {
     if (names.every((name) => object[name] === undefined)) wrong.push(`${path}: one of ${names.join(', ')}`);
   }
-  // What has no attribute in OCSF follows no schema of OCSF.
+  // `unmapped` follows no OCSF schema.
   const inner = Object.entries(object).filter(([name]) => name !== 'unmapped');
   return [...wrong, ...inner.flatMap(([name, entry]) => lacking(entry, `${path}.${name}`, name))];
 }
@@ -135,20 +139,20 @@ it('ocsf - each kind of operation is of the class that its hook belongs to', () 
   expect(of(4001)).toEqual(words('unix-connect unix-send unix-bind connect send bind listen socket'));
 });
 
-it('ocsf - no operation that the kernel program can tell of is left out of these tests', () => {
+it('ocsf - these tests cover every operation that the kernel program reports', () => {
   const tried = new Set(OPERATIONS.map(([operation, subject]) => (operation === 'kernel' ? subject : operation)));
   const known = [...RUNTIME_OPERATIONS.filter((name) => name !== 'kernel'), ...KERNEL_VALUES];
   expect(known.filter((word) => !tried.has(word))).toEqual([]);
 });
 
-it('ocsf - every operation that the kernel program can tell of has a class of its own choice', () => {
+it('ocsf - every operation that the kernel program reports has a chosen class', () => {
   const words = [...RUNTIME_OPERATIONS.filter((name) => name !== 'kernel'), ...KERNEL_VALUES];
   const chosen = (operation: string) => operationActivity({ operation, subject: '' });
   const unknown = chosen('never-heard-of');
   expect(
     words.filter((word) => JSON.stringify({ ...chosen(word), name: '' }) === JSON.stringify({ ...unknown, name: '' })),
   ).toEqual(
-    // Processes do these without OCSF having a name for it.
+    // Process operations without an OCSF activity.
     ['map-execute', 'traceme', 'signal'],
   );
 });
@@ -168,12 +172,13 @@ it('ocsf - actions are of the class of what they remedy, and an undoing restores
   expect(undone).toMatchObject({ class_uid: 7004, activity_id: 3, status_id: 1 });
 });
 
-it('ocsf - a capture tells how much ran, which executables and whom it spoke to, and no arguments', () => {
+it('ocsf - a capture has counts, executables and peers, and no arguments', () => {
   const ocsf = toOcsf(captureEvent(), '1');
   expect(ocsf).toMatchObject({ class_uid: 7001, activity_id: 5, status_id: 1, activity_name: 'Detect' });
   const { capture } = (ocsf['unmapped'] as { bailiff: { capture: Record<string, string[]> } }).bailiff;
   expect(capture).toMatchObject({ taken_at: 1_790_000_000_456, processes: 103, sockets: 102 });
-  // Each once, cut to what fits, and by its name where the executable is not known.
+  // Without duplicates, limited in number and length, and by process name if the executable is
+  // unknown.
   expect([capture['executables']?.length, capture['peers']?.length]).toEqual([16, 16]);
   expect(capture['executables']?.[1]).toBe('p1');
   expect(capture['peers']?.[0]).toBe('198.51.100.1:443');
@@ -194,7 +199,7 @@ it('ocsf - a spoofed packet comes from the pod that sent it; whom it claims to b
     disposition_id: 6,
     unmapped: { bailiff: { claimed_address: '192.0.2.7' } },
   });
-  // The words for a person and what has no attribute may name it; what a SIEM correlates by may not.
+  // The message and `unmapped` may contain the claimed source; correlated attributes may not.
   expect(JSON.stringify({ ...ocsf, unmapped: null, message: null })).not.toContain('192.0.2.7');
 });
 

@@ -1,6 +1,6 @@
 /**
- * Responses as OCSF: Remediation of processes (a pod that is evicted or deleted), of its network (quarantine), or of neither (label,
- * cordon, observe). All phases of one action have one `command_uid`.
+ * Responses as OCSF: remediation of processes (evict, delete), of the network (quarantine), or of
+ * neither (label, cordon, observe). All phases of an action share a `command_uid`.
  */
 import type { Response } from '@bailiff/schemas';
 import { captureJson } from '../capture.ts';
@@ -8,7 +8,10 @@ import { activityOf } from '../classes.ts';
 import { clip, type ResponseEvent } from '../event.ts';
 import { baseEvent, deviceOf, type Json, kubernetesOf } from './base.ts';
 
-/** status_id: 1 Success, 2 Failure; a phase that is neither is Other (99) by its own name, or Unknown (0) while it is not over. */
+/**
+ * status_id: 1 Success, 2 Failure. Other phases are Other (99) with their own name, or Unknown (0)
+ * while the action is running.
+ */
 const STATUS: Readonly<Record<string, readonly [number, string]>> = {
   started: [0, 'Unknown'],
   succeeded: [1, 'Success'],
@@ -18,14 +21,14 @@ const STATUS: Readonly<Record<string, readonly [number, string]>> = {
 
 export const commandUid = ({ verdictId, policy, action }: Response): string => clip(`${verdictId}/${policy}/${action}`);
 
-/** `default/web-0`, or the node when it is about one. */
+/** `default/web-0`, or the node for an action on a node. */
 export const targetOf = ({ podNamespace, podName, nodeName }: Response): string =>
   podName ? `${podNamespace}/${podName}` : `node ${nodeName}`;
 
 export const responseMessage = (value: Response): string =>
   `${value.action} of ${targetOf(value)} ${value.phase}${value.reason ? `: ${value.reason}` : ''}`;
 
-/** What a class requires: the processes of a pod are named as the pod. */
+/** Attributes required by a class. The processes of a pod are named after the pod. */
 function classParts(className: string, value: Response): Json {
   const name = targetOf(value);
   if (className === 'process-remediation-activity') return { process: { name, uid: value.podUid || name } };

@@ -1,9 +1,12 @@
-/** Verdicts as OCSF: a Detection Finding whose `finding_info.uid` is the verdict's own id, with its evidence named by the events' uids. */
+/**
+ * Verdicts as OCSF: a Detection Finding with the verdict's id as `finding_info.uid` and the events'
+ * uids as evidence.
+ */
 import type { Evidence } from '@bailiff/schemas';
 import { baseName, clip, techniquesOf, uidOf, type VerdictEvent } from '../event.ts';
 import { attacksOf, baseEvent, deviceOf, type Json, kubernetesOf, millis, podResource } from './base.ts';
 
-/** Of the newest evidence: what an analyst looks at first, and small enough for syslog. The count says how many there are. */
+/** Newest evidence only, so that the event fits syslog. The count has the total. */
 const MAX_RELATED = 16;
 const MAX_EVIDENCES = 8;
 
@@ -25,7 +28,7 @@ function evidenceOf({ process }: Evidence): Json | null {
       user: { uid: String(process.uid) },
       container: process.containerName === '' ? undefined : { name: process.containerName, orchestrator: 'kubernetes' },
     },
-    // A process of OCSF has a number, and that of the parent is not in a verdict.
+    // OCSF requires a process id, and a verdict has none of the parent.
     data: { operation: process.operation, subject: clip(process.subject), parent: clip(process.parentExecutable) },
   };
 }

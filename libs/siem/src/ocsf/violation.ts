@@ -1,16 +1,17 @@
 /**
- * Violations as OCSF: a spoofed packet is Network Activity of the pod whose interface it came from; a denied operation is activity of the
- * process that tried it.
+ * Violations as OCSF: a spoofed packet is Network Activity of the pod that sent it, a denied
+ * operation is activity of the process that attempted it.
  *
- * Invariant: `src_endpoint` of a spoofed packet is the pod that sent it, never whom the packet claims to be; what it claimed stands in
- * `unmapped`, where no correlation by address takes the victim for the attacker.
+ * `src_endpoint` of a spoofed packet is the sending pod, never its claimed source. The claimed
+ * source is in `unmapped`, so that a correlation by address does not mistake the victim for the
+ * attacker.
  */
 import type { OperationSample, PacketSample, Violation } from '@bailiff/schemas';
 import { activityOf } from '../classes.ts';
 import { baseName, clip, techniquesOf, type ViolationEvent } from '../event.ts';
 import { attacksOf, baseEvent, deviceOf, type Json, kubernetesOf, operationProcess, socketProcess } from './base.ts';
 
-/** The names are those of IANA's registry. */
+/** Names of the IANA registry. */
 const PROTOCOLS: Readonly<Record<number, string>> = {
   1: 'icmp',
   2: 'igmp',
@@ -21,13 +22,13 @@ const PROTOCOLS: Readonly<Record<number, string>> = {
 };
 export const protocolName = (number: number): string | undefined => PROTOCOLS[number];
 
-/** Packets or operations that the violation tells of; one at least, or there would be none. */
+/** Number of packets or operations of a violation; at least one. */
 export const countOf = ({ count, suppressed }: Violation): number => Math.max(1, count + suppressed);
 
 export const podName = (violation: Violation): string =>
   violation.pod ? `${violation.pod.namespace}/${violation.pod.name}` : violation.interfaceName || 'unknown';
 
-/** One sentence. */
+/** Message of one sentence. */
 export function violationMessage(event: ViolationEvent): string {
   const { value } = event;
   const done = value.action === 'drop' ? 'refused' : 'seen';
@@ -43,7 +44,7 @@ export function violationMessage(event: ViolationEvent): string {
   return `${value.vector}: ${what} in ${podName(value)}${by} ${done}${value.message ? `: ${value.message}` : ''}`;
 }
 
-/** The security control profile: what was done at the spot. */
+/** Security control profile: the action taken by the kernel. */
 function control(value: Violation): Json {
   const refused = value.action === 'drop';
   const [disposition_id, disposition] = !refused
@@ -100,7 +101,7 @@ function packetEndpoints(value: Violation, sample: PacketSample | null): Json {
     interface_name: value.interfaceName,
   };
   const destination = {
-    // OCSF 1.3 requires the object and one of its names; ARP and the like have no address.
+    // OCSF 1.3 requires the object and one of its names; ARP, for example, has no address.
     name: sample?.destinationAddress || 'unknown',
     ip: sample?.destinationAddress,
     port: sample && sample.destinationPort > 0 ? sample.destinationPort : undefined,
@@ -140,7 +141,7 @@ function operationEndpoints(value: Violation, operation: OperationSample): Json 
   };
 }
 
-/** What the class of an operation requires besides the process that tried it. */
+/** Attributes required by the class of an operation, in addition to its process. */
 function operationTarget(value: Violation, operation: OperationSample | null, className: string): Json {
   if (operation === null) return { process: { name: 'unknown', uid: value.counterEpoch } };
   const subject = clip(operation.subject) || 'unknown';
@@ -151,7 +152,8 @@ function operationTarget(value: Violation, operation: OperationSample | null, cl
     return { kernel: { name, type: operation.operation, type_id: 99 } };
   }
   if (className === 'network-activity') return operationEndpoints(value, operation);
-  // The program that was refused has no process yet: it is named by what would have been run, in the process that tried.
+  // A denied program has no process yet. It is named by its path, inside the process that attempted
+  // it.
   const target = operationProcess(operation, value.pod);
   if (!['execute', 'map-execute', 'drift'].includes(operation.operation)) return { process: target };
   const file = { name: clip(baseName(subject)), path: subject, type: 'Regular File', type_id: 1 };
@@ -183,7 +185,7 @@ export function ocsfViolation(event: ViolationEvent, version: string): Json {
     ...base,
     count: countOf(value),
     device: deviceOf(origin.node),
-    // Required of the classes of System Activity; without a sample nobody saw who it was.
+    // Required by the classes of System Activity; without a sample the process is unknown.
     actor: process ? { process } : value.kind === 'lsm' ? { app_name: podName(value) } : undefined,
     ...target,
     ...control(value),

@@ -1,0 +1,41 @@
+import { expect, test } from 'vitest';
+import { FairQueue, MAX_WAITING } from './fair-queue.ts';
+
+/** Work that ends on request. */
+function rig(slots: number) {
+  const ends = new Map<string, () => void>();
+  const queue = new FairQueue<string>(slots, (name) => new Promise((resolve) => ends.set(name, resolve)));
+  const end = async (name: string) => {
+    ends.get(name)?.();
+    ends.delete(name);
+    await new Promise(setImmediate);
+  };
+  return { queue, end, running: () => [...ends.keys()] };
+}
+
+test('fair queue - unproven logins hold half of the slots, and proven ones take the rest and run first', async () => {
+  const { queue, end, running } = rig(4);
+  for (let n = 0; n < 100; n += 1) expect(queue.add(`unproven-${n}`, false)).toBe(true);
+  expect(running()).toEqual(['unproven-0', 'unproven-1']);
+  for (let n = 0; n < 3; n += 1) queue.add(`proven-${n}`, true);
+  expect(running()).toEqual(['unproven-0', 'unproven-1', 'proven-0', 'proven-1']);
+  expect([queue.running, queue.waiting]).toEqual([4, 99]);
+  await end('unproven-0');
+  expect(running()).toEqual(['unproven-1', 'proven-0', 'proven-1', 'proven-2']);
+  await end('proven-0');
+  expect(running()).toEqual(['unproven-1', 'proven-1', 'proven-2', 'unproven-2']);
+});
+
+test('fair queue - proven logins take all slots if no other waits', () => {
+  const { queue, running } = rig(4);
+  for (let n = 0; n < 5; n += 1) queue.add(`proven-${n}`, true);
+  expect([running().length, queue.waiting]).toEqual([4, 1]);
+});
+
+test('fair queue - a full class takes no more, and the other one is not affected', () => {
+  const { queue } = rig(2);
+  for (let n = 0; n <= MAX_WAITING; n += 1) expect(queue.add(`unproven-${n}`, false)).toBe(true);
+  expect([queue.add('one more', false), queue.add('proven', true)]).toEqual([false, true]);
+  expect(queue.clear()).toHaveLength(MAX_WAITING);
+  expect(queue.waiting).toBe(0);
+});

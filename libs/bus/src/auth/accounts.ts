@@ -1,0 +1,148 @@
+/**
+ * NATS accounts: which account an identity is in, and what each account imports from the core
+ * account.
+ *
+ * JetStream publishes a response to the reply subject of a request even if the client may not
+ * publish there. Outside CORE that subject lies in the client's own account, where no stream
+ * listens. The rules at IMPORTS keep this true; test/bus/rights.test.ts tries them on every
+ * supported server.
+ */
+
+import { type FixedRole, type Identity, IMPORTED_API } from '../topology/identities.ts';
+import { ROOT } from '../topology/subjects.ts';
+import { permissionsFor } from './permissions.ts';
+
+/**
+ * The account with all streams and buckets. Its name is a directory of the store, so it must not
+ * change.
+ */
+export const CORE = 'BAILIFF';
+export const ACCOUNTS = ['BAILIFF', 'NODES', 'NODE_PUSH', 'OPERATORS', 'READERS', 'SIEM', 'AUTH'] as const;
+export type Account = (typeof ACCOUNTS)[number];
+
+const ACCOUNT_OF: Readonly<Record<Identity['role'], Account>> = {
+  collector: 'NODES',
+  push: 'NODE_PUSH',
+  cli: 'OPERATORS',
+  reader: 'READERS',
+  'siem-reader': 'SIEM',
+  'bus-auth': 'AUTH',
+  // These create consumers, and so choose where JetStream delivers. docs/threat-model.md explains
+  // why that is accepted.
+  admin: CORE,
+  correlator: CORE,
+  responder: CORE,
+  'ipam-sync': CORE,
+  'siem-relay': CORE,
+};
+
+export const accountOf = ({ role }: Pick<Identity, 'role'>): Account => ACCOUNT_OF[role];
+
+export interface Import {
+  kind: 'service' | 'stream';
+  from: Account;
+  /** Subject in the exporting account. */
+  subject: string;
+  /** Subject in the importing account, if it differs. */
+  to?: string;
+}
+
+export interface Export {
+  kind: 'service' | 'stream';
+  subject: string;
+  accounts: Account[];
+  /**
+   * How long a request may receive further responses. Each request costs the server 2 kB during
+   * that time.
+   */
+  responsesMs?: number;
+}
+
+/** Above the longest pull of a SIEM connector's client (30 s by default). */
+const PULL_MS = 35_000;
+/** A batch of direct gets is served at once. */
+const BATCH_MS = 5_000;
+
+const service = (subject: string, to?: string): Import => ({
+  kind: 'service',
+  from: CORE,
+  subject,
+  ...(to === undefined ? {} : { to }),
+});
+const stream = (subject: string, from: Account = CORE): Import => ({ kind: 'stream', from, subject });
+
+/** Imports of a role's own account: the subjects that the role may publish on. */
+function importsFor(role: FixedRole): Import[] {
+  const { allow } = permissionsFor({ role }).publish;
+  return allow
+    .filter((subject) => !subject.startsWith(`${ROOT}.replay.`))
+    .map((subject) =>
+      subject.startsWith(`${IMPORTED_API}.`)
+        ? service(`$JS.API${subject.slice(IMPORTED_API.length)}`, subject)
+        : service(subject),
+    );
+}
+
+const CONFIG_INFO = 'STREAM.INFO.KV_bailiff_config';
+
+/**
+ * Imports of each account, by three rules:
+ * 1. A reply subject may name an import of the same account; the response then enters CORE. The
+ *    server refuses this for imports of one export (it treats it as a cycle). So NODES imports
+ *    everything that a stream captures through the single export `>`. Its other imports only read.
+ * 2. Imports of captured subjects have no `to`. nats-server 2.10.27 panics on a reply to an
+ *    import with a wildcard and `to`.
+ * 3. An import names the subject of an export exactly, or only the export `>` matches it.
+ *    Overlapping exports are matched at random.
+ */
+export const IMPORTS: Readonly<Record<Account, readonly Import[]>> = {
+  BAILIFF: [{ kind: 'service', from: 'NODE_PUSH', subject: `${ROOT}.capture.*` }],
+  NODES: [
+    service(`${ROOT}.violations.>`),
+    service('$KV.bailiff_nodes.*'),
+    service('$JS.API.DIRECT.GET.>'),
+    service(`$JS.API.${CONFIG_INFO}`, `${IMPORTED_API}.${CONFIG_INFO}`),
+  ],
+  NODE_PUSH: [stream(`${ROOT}.push.>`)],
+  OPERATORS: importsFor('cli'),
+  READERS: [...importsFor('reader'), stream(`${ROOT}.replay.>`, 'OPERATORS')],
+  SIEM: [...importsFor('siem-reader'), stream(`${ROOT}.siem.>`)],
+  AUTH: [],
+};
+
+/**
+ * How long a request on an exported subject may receive responses; undefined: a single response.
+ */
+function responsesMsOf(subject: string): number | undefined {
+  if (subject.startsWith('$JS.API.CONSUMER.MSG.NEXT.')) return PULL_MS;
+  return /^\$JS\.API\.DIRECT\.GET\.[^.]+$/.test(subject) ? BATCH_MS : undefined;
+}
+
+/** Whether the export `>` of the core account serves an import (rule 1). */
+const isByWholeExport = (account: Account, { to }: Import) => account === 'NODES' && to === undefined;
+
+function exportsOf(account: Account): Export[] {
+  const found = new Map<string, Export>();
+  for (const importer of ACCOUNTS) {
+    for (const one of IMPORTS[importer]) {
+      if (one.from !== account) continue;
+      const subject = isByWholeExport(importer, one) ? '>' : one.subject;
+      const key = `${one.kind} ${subject}`;
+      const responsesMs = one.kind === 'service' ? responsesMsOf(subject) : undefined;
+      const entry = found.get(key) ?? {
+        kind: one.kind,
+        subject,
+        accounts: [],
+        ...(responsesMs === undefined ? {} : { responsesMs }),
+      };
+      if (!entry.accounts.includes(importer)) entry.accounts.push(importer);
+      found.set(key, entry);
+    }
+  }
+  return [...found.values()];
+}
+
+/** Exports of each account: exactly what the others import. */
+export const EXPORTS: Readonly<Record<Account, readonly Export[]>> = Object.fromEntries(
+  ACCOUNTS.map((account) => [account, exportsOf(account)]),
+) as Record<Account, Export[]>;

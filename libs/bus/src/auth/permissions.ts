@@ -1,0 +1,263 @@
+/**
+ * Permissions of each identity on the bus: allow-lists of subjects for nats-server.
+ *
+ * server-conf.ts writes them into nats.conf, bus-auth grants them to collectors, and accounts.ts
+ * derives the imports of each account from them. An identity publishes only where its work needs
+ * it, a collector only under its own node. No identity subscribes to the inbox of another. The
+ * server checks the subject of a publish but not its reply subject; accounts.ts confines that.
+ */
+import {
+  apiPrefixOf,
+  type FixedRole,
+  type Identity,
+  IMPORTED_API,
+  inboxPrefixFor,
+  type NodeRole,
+  userOf,
+} from '../topology/identities.ts';
+import { captureSubject, encodeToken, pushSubject, ROOT, violationSubject } from '../topology/subjects.ts';
+import { SIEM_FORMATS, siemConsumer } from '../topology/topology.ts';
+
+export interface Permissions {
+  /** An empty list allows only responses. */
+  publish: { allow: string[] };
+  /** An entry may name a queue group after a space; it is then allowed in that group only. */
+  subscribe: { allow: string[] };
+  /** Allows one response to each received message, for this long. */
+  allowResponsesMs?: number;
+}
+
+/** Subject of auth callout requests, and the queue group of bus-auth replicas. */
+export const AUTH_CALLOUT_SUBJECT = '$SYS.REQ.USER.AUTH';
+export const AUTH_CALLOUT_QUEUE = 'bailiff-bus-auth';
+/** Above the server's own timeout (`AUTH_TIMEOUT_S`). */
+const AUTH_RESPONSE_MS = 10_000;
+
+/**
+ * How long a collector may take to respond to a capture request; above the timeout of every
+ * requester.
+ */
+const CAPTURE_RESPONSE_MS = 10_000;
+
+const kv = (bucket: string, key: string) => `$KV.${bucket}.${key}`;
+/** Newest value of a key. */
+const kvGet = (bucket: string, key: string) => `$JS.API.DIRECT.GET.KV_${bucket}.${kv(bucket, key)}`;
+/** Any message of a stream by sequence, and the next one under a filter. */
+const direct = (stream: string) => `$JS.API.DIRECT.GET.${stream}`;
+const info = (stream: string) => `$JS.API.STREAM.INFO.${stream}`;
+const importedInfo = (stream: string) => `${IMPORTED_API}.STREAM.INFO.${stream}`;
+
+/**
+ * Reading a stream by an ordered consumer. Only in the core account: the creator of a consumer
+ * chooses where it delivers.
+ */
+function ordered(stream: string): string[] {
+  return [
+    `$JS.API.CONSUMER.CREATE.${stream}.*`,
+    `$JS.API.CONSUMER.CREATE.${stream}.*.>`,
+    `$JS.API.CONSUMER.DELETE.${stream}.*`,
+    `$JS.API.CONSUMER.MSG.NEXT.${stream}.*`,
+    direct(stream),
+    info(stream),
+  ];
+}
+/** Reading a bucket: single keys, or all keys by an ordered consumer. */
+const orderedBucket = (bucket: string) => [kvGet(bucket, '>'), ...ordered(`KV_${bucket}`)];
+
+/** Reading a stream by direct gets (direct-reader.ts). */
+const read = (stream: string) => [direct(stream), importedInfo(stream)];
+const readBucket = (bucket: string) => [kvGet(bucket, '>'), ...read(`KV_${bucket}`)];
+const schemas = kvGet('bailiff_schemas', '*');
+
+const NODE_PERMISSIONS: Record<NodeRole, (node: string) => Permissions> = {
+  collector(node) {
+    const token = encodeToken(node);
+    return {
+      publish: {
+        allow: [
+          violationSubject(node, 'spoof'),
+          violationSubject(node, 'lsm'),
+          kv('bailiff_nodes', token),
+          kvGet('bailiff_nodes', token),
+          kvGet('bailiff_pods', token),
+          kvGet('bailiff_pods', '_cluster'),
+          kvGet('bailiff_quarantine', token),
+          // Every node reads the configuration; it holds no secrets.
+          ...readBucket('bailiff_config'),
+        ],
+      },
+      subscribe: { allow: [`${inboxPrefixFor({ role: 'collector', node })}.>`] },
+    };
+  },
+  push(node) {
+    const token = encodeToken(node);
+    return {
+      // No inbox either: a request to its own inbox would allow a response on any subject.
+      publish: { allow: [] },
+      subscribe: {
+        allow: [
+          pushSubject('bailiff_pods', token),
+          pushSubject('bailiff_pods', '_cluster'),
+          pushSubject('bailiff_quarantine', token),
+          pushSubject('bailiff_config', '>'),
+          captureSubject(node),
+        ],
+      },
+      allowResponsesMs: CAPTURE_RESPONSE_MS,
+    };
+  },
+};
+
+/** A service writes only its own status. */
+const ownStatus = (role: string) => kv('bailiff_services', `${role}.*`);
+
+/**
+ * Publish permissions of the cluster-wide roles. All subscribe to their own inbox; only siem-reader
+ * and reader subscribe to more.
+ */
+const ROLES: Record<Exclude<FixedRole, 'admin'>, { allow: string[] }> = {
+  correlator: {
+    allow: [
+      `${ROOT}.verdicts.>`,
+      `${ROOT}.deadletters.violations.>`,
+      ...ordered('VIOLATIONS'),
+      ...ordered('CONFIG_LOG'),
+      // Earlier refusals and the newest verdict, from which a start continues.
+      ...ordered('DEAD_LETTERS'),
+      ...orderedBucket('bailiff_pods'),
+      info('VERDICTS'),
+      direct('VERDICTS'),
+      info('RESPONSES'),
+      ownStatus('correlator'),
+      `${direct('VERDICTS')}.${ROOT}.verdicts.>`,
+      schemas,
+    ],
+  },
+  responder: {
+    allow: [
+      `${ROOT}.responses.>`,
+      // Only the responder may request a capture from a node.
+      `${ROOT}.capture.*`,
+      `${ROOT}.deadletters.verdicts.>`,
+      `${ROOT}.deadletters.responses.>`,
+      kv('bailiff_quarantine', '*'),
+      ...orderedBucket('bailiff_quarantine'),
+      ...ordered('VERDICTS'),
+      ...ordered('RESPONSES'),
+      ...ordered('CONFIG_LOG'),
+      ...orderedBucket('bailiff_config'),
+      ...orderedBucket('bailiff_pods'),
+      `${direct('RESPONSES')}.${ROOT}.responses.>`,
+      `${direct('VERDICTS')}.${ROOT}.verdicts.>`,
+      info('VIOLATIONS'),
+      ownStatus('responder'),
+      schemas,
+    ],
+  },
+  'ipam-sync': {
+    allow: [
+      kv('bailiff_pods', '*'),
+      // What custom resources configure. Disarming is reserved to operators.
+      ...['spoof', 'runtime', 'correlation', 'response'].map((kind) => kv('bailiff_config', `${kind}.>`)),
+      ...['bailiff_pods', 'bailiff_config', 'bailiff_nodes', 'bailiff_services'].flatMap(orderedBucket),
+      // Sequence of a value in the log: services report how far they have read.
+      `${direct('CONFIG_LOG')}.${ROOT}.config.>`,
+      ownStatus('ipam-sync'),
+    ],
+  },
+  cli: {
+    allow: [
+      kv('bailiff_config', '>'),
+      kv('bailiff_quarantine', '*'),
+      // Approvals and refusals of waiting actions, and releases from quarantine: one record each,
+      // for any action.
+      `${ROOT}.responses.*.*.*.*`,
+      // Replayed copies; no stream captures them.
+      `${ROOT}.replay.>`,
+      ...['VIOLATIONS', 'VERDICTS', 'RESPONSES', 'CONFIG_LOG', 'DEAD_LETTERS'].flatMap(read),
+      ...['bailiff_config', 'bailiff_pods', 'bailiff_quarantine', 'bailiff_nodes', 'bailiff_services'].flatMap(
+        readBucket,
+      ),
+      `${direct('VERDICTS')}.${ROOT}.verdicts.>`,
+      `${direct('RESPONSES')}.${ROOT}.responses.>`,
+      // doctor checks that every stream and bucket exists.
+      ...['KV_bailiff_schemas', 'SIEM', 'KV_bailiff_siem'].map(importedInfo),
+      schemas,
+    ],
+  },
+  reader: {
+    // The second form of a direct get is for clients with a single prefix for all JetStream
+    // requests.
+    allow: [
+      ...['VIOLATIONS', 'VERDICTS', 'RESPONSES'].flatMap((name) => [
+        ...read(name),
+        `${IMPORTED_API}.DIRECT.GET.${name}`,
+      ]),
+      schemas,
+    ],
+  },
+  'siem-relay': {
+    allow: [
+      `${ROOT}.siem.>`,
+      kv('bailiff_siem', '*'),
+      kvGet('bailiff_siem', '*'),
+      ownStatus('siem-relay'),
+      ...['VIOLATIONS', 'VERDICTS', 'RESPONSES', 'SIEM'].flatMap(ordered),
+      schemas,
+    ],
+  },
+  // A third-party connector. It reads events, live or by the existing durable consumers, and
+  // creates nothing.
+  'siem-reader': {
+    allow: SIEM_FORMATS.map(siemConsumer).flatMap((consumer) => [
+      `${IMPORTED_API}.CONSUMER.INFO.SIEM.${consumer}`,
+      `${IMPORTED_API}.CONSUMER.MSG.NEXT.SIEM.${consumer}`,
+      `$JS.ACK.SIEM.${consumer}.>`,
+    ]),
+  },
+};
+
+/**
+ * Permissions of an identity for nats-server. The admin creates streams and registers schemas, so
+ * it may do everything.
+ */
+export function permissionsFor(identity: Identity): Permissions {
+  if ('node' in identity) return NODE_PERMISSIONS[identity.role](identity.node);
+  const inbox = `${inboxPrefixFor(identity)}.>`;
+  if (identity.role === 'bus-auth') {
+    return {
+      publish: { allow: [] },
+      subscribe: { allow: [`${AUTH_CALLOUT_SUBJECT} ${AUTH_CALLOUT_QUEUE}`] },
+      allowResponsesMs: AUTH_RESPONSE_MS,
+    };
+  }
+  if (identity.role === 'admin') {
+    return { publish: { allow: ['>'] }, subscribe: { allow: [inbox, `${ROOT}.>`, '$JS.EVENT.>'] } };
+  }
+  const listens: Partial<Record<Identity['role'], string>> = { 'siem-reader': 'siem', reader: 'replay' };
+  const own = listens[identity.role];
+  const subscribe = own === undefined ? [inbox] : [inbox, `${ROOT}.${own}.>`];
+  return { publish: { allow: [...new Set(ROLES[identity.role].allow)] }, subscribe: { allow: subscribe } };
+}
+
+/**
+ * Permissions if all identities share the core account: the identity creates consumers and uses the
+ * JetStream API under its own name. For servers from before the accounts, until `bailiff
+ * credentials rotate --finish`.
+ */
+export function oneAccountPermissionsFor(identity: Identity): Permissions {
+  const { publish, ...rest } = permissionsFor(identity);
+  if (apiPrefixOf(userOf(identity)) !== IMPORTED_API) return { publish, ...rest };
+  const allow = publish.allow.flatMap((subject) => {
+    const stream = /^\$JS\.API\.DIRECT\.GET\.([^.]+)$/.exec(subject)?.[1];
+    return stream === undefined ? subject.replace(`${IMPORTED_API}.`, '$JS.API.') : ordered(stream);
+  });
+  return { publish: { allow: [...new Set(allow)] }, ...rest };
+}
+
+/**
+ * Publish rule for the server, where an empty allow-list would mean no limit. Responses are exempt
+ * from a deny rule.
+ */
+export const publishRule = ({ publish }: Permissions): { allow: string[] } | { deny: string[] } =>
+  publish.allow.length > 0 ? { allow: publish.allow } : { deny: ['>'] };

@@ -1,0 +1,355 @@
+/**
+ * One connection to the bus: identity, connection state, and shutdown.
+ *
+ * Every app starts here, and all of libs/bus takes a Bus. It reconnects without limit. While it is
+ * disconnected, the client queues nothing: publishers check `connected` first. Password and token
+ * files are read again at each attempt, so a rotation needs no restart. The caller of connectBus
+ * closes it with `drain` (orderly) or `close` (immediately).
+ */
+import { type JetStreamClient, type JetStreamManager, jetstream, jetstreamManager } from '@nats-io/jetstream';
+import {
+  type Authenticator,
+  errors,
+  type NatsConnection,
+  type TlsOptions,
+  usernamePasswordAuthenticator,
+} from '@nats-io/nats-core';
+import { connect } from '@nats-io/transport-node';
+import { apiPrefixOf, inboxPrefixOf } from '../topology/identities.ts';
+import { BusError, toBusError } from './errors.ts';
+import { JetStreamHealth } from './jetstream-health.ts';
+import { ReconnectPolicy } from './reconnect-policy.ts';
+import { SecretFile } from './secret-file.ts';
+import { TokenRenewal } from './token-renewal.ts';
+import { onAbort, pause } from './wait.ts';
+
+export interface BusOptions {
+  /** `nats://host:port`, several for a cluster. */
+  servers: string | string[];
+  user: string;
+  /**
+   * Set one of `password`, `passwordFile` and `tokenFile`. A file keeps the secret out of the
+   * environment and the process list.
+   */
+  password?: string;
+  /**
+   * One password a line, newest first, tried in turn. During a rotation the file holds the next
+   * password before the server accepts it.
+   */
+  passwordFile?: string;
+  /**
+   * A token that expires, such as a projected ServiceAccount token. The client reconnects with a
+   * fresh token before that.
+   */
+  tokenFile?: string;
+  /** Connection name, shown by the server's monitoring. */
+  name: string;
+  /** Private to the identity. Default: derived from `user`. */
+  inboxPrefix?: string;
+  tls?: TlsOptions;
+  /** Timeout of one connection attempt and of one JetStream response. Default 5,000. */
+  timeoutMs?: number;
+  /**
+   * Retry when the first attempt fails, until it succeeds or the signal aborts. Default false:
+   * throw.
+   */
+  waitForServer?: boolean;
+  /** Called after each failed attempt that is retried (`waitForServer`). */
+  onRetry?: (error: BusError) => void;
+  signal?: AbortSignal;
+}
+
+export type BusStatus =
+  | { type: 'connected' }
+  | { type: 'disconnected' }
+  /** The server refused an operation without a response to it, mostly for a missing permission. */
+  | { type: 'error'; error: BusError }
+  /** A reconnection attempt failed for another reason than a refused login. It is retried. */
+  | { type: 'unreachable'; error: BusError }
+  | { type: 'closed' };
+
+export interface Bus {
+  readonly nc: NatsConnection;
+  readonly js: JetStreamClient;
+  readonly jsm: JetStreamManager;
+  readonly user: string;
+  readonly inboxPrefix: string;
+  /**
+   * Prefix of JetStream API requests except direct gets: `$JS.API` in the core account, `BUS`
+   * outside it.
+   */
+  readonly apiPrefix: string;
+  readonly timeoutMs: number;
+  readonly connected: boolean;
+  /** Error of the last failed attempt; empty if unknown. */
+  readonly disconnectReason?: string;
+  /** JetStream's health, derived from responses. */
+  readonly jetStream?: JetStreamHealth;
+  /** Number of successful connections, including reconnects. */
+  readonly connects: number;
+  /** Called with each change, in insertion order. Listeners must not throw. */
+  readonly statusListeners: Set<(status: BusStatus) => void>;
+  /**
+   * Resolves when connected. Rejects with BUS_CLOSED when the bus is closed, and with the signal's
+   * reason when it aborts.
+   */
+  whenConnected(signal?: AbortSignal): Promise<void>;
+  /** Lets subscriptions finish, flushes pending messages, and closes. Takes at most `timeoutMs`. */
+  drain(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/**
+ * Wait before the next attempt: long enough to spare a restarted server a thousand nodes at once,
+ * and short compared with its restart.
+ */
+const RECONNECT_WAIT_MS = 250;
+const RECONNECT_JITTER_MS = 250;
+/**
+ * Upper bound of the doubling wait after a refused token: bus-auth may have refused it because of
+ * overload.
+ */
+const REFUSED_WAIT_MAX_MS = 2_000;
+/** A peer is considered gone after two missed pings. */
+const PING_INTERVAL_MS = 5_000;
+
+/** Wait after a number of consecutive token refusals; `random` is in [0, 1). */
+export function retryDelayMs(refusals: number, random: number): number {
+  const waitMs = Math.min(RECONNECT_WAIT_MS * 2 ** Math.min(refusals, 10), REFUSED_WAIT_MAX_MS);
+  return waitMs + random * Math.max(RECONNECT_JITTER_MS, waitMs / 2);
+}
+
+/** Credentials for each attempt, and the refusals so far. */
+class Login {
+  readonly authenticator: Authenticator;
+  readonly file: SecretFile | null;
+  readonly isToken: boolean;
+  /** The secret of the last attempt. */
+  secret = '';
+  /** Consecutive refusals. */
+  #refusals = 0;
+
+  constructor({ user, password, passwordFile, tokenFile }: BusOptions) {
+    const path = tokenFile ?? passwordFile;
+    this.isToken = tokenFile !== undefined;
+    this.file = path === undefined ? null : new SecretFile(path);
+    this.authenticator = usernamePasswordAuthenticator(user, () => {
+      this.secret = this.file?.next() ?? password ?? '';
+      return this.secret;
+    });
+  }
+
+  /** Counts tokens only: after a refused password the next one is tried without delay. */
+  refused(): void {
+    if (this.isToken) this.#refusals += 1;
+  }
+
+  succeeded(): void {
+    this.#refusals = 0;
+    this.file?.succeeded();
+  }
+
+  delayMs(): number {
+    return retryDelayMs(this.#refusals, Math.random());
+  }
+}
+
+class NatsBus implements Bus {
+  readonly nc: NatsConnection;
+  readonly js: JetStreamClient;
+  readonly jsm: JetStreamManager;
+  readonly user: string;
+  readonly inboxPrefix: string;
+  readonly apiPrefix: string;
+  readonly timeoutMs: number;
+  readonly statusListeners = new Set<(status: BusStatus) => void>();
+  connected = true;
+  connects = 1;
+  disconnectReason = '';
+  readonly jetStream = new JetStreamHealth();
+  private readonly login: Login;
+  private readonly renewal: TokenRenewal | null;
+
+  constructor(
+    nc: NatsConnection,
+    jsm: JetStreamManager,
+    js: JetStreamClient,
+    options: BusOptions,
+    inboxPrefix: string,
+    login: Login,
+    reconnectPolicy: ReconnectPolicy,
+  ) {
+    this.nc = nc;
+    this.js = js;
+    this.jsm = jsm;
+    this.user = options.user;
+    this.inboxPrefix = inboxPrefix;
+    this.apiPrefix = apiPrefixOf(options.user);
+    this.timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+    this.login = login;
+    const { file } = login;
+    // A reconnect fails when the connection is being closed; that is not an error.
+    const reconnect = () => void nc.reconnect().catch(() => undefined);
+    this.renewal = file && login.isToken ? new TokenRenewal(() => file.newest(), reconnect) : null;
+    this.loggedIn();
+    reconnectPolicy.watch(nc, (cause) => {
+      const error = toBusError(cause, `cannot connect to ${String(options.servers)} as ${options.user}`);
+      if (error.code === 'BUS_AUTHENTICATION' || nc.isClosed()) return;
+      this.disconnectReason = error.message;
+      this.notify({ type: 'unreachable', error });
+    });
+    void this.watchStatus();
+  }
+
+  private async watchStatus(): Promise<void> {
+    for await (const status of this.nc.status()) {
+      if (status.type === 'disconnect') this.notify({ type: 'disconnected' });
+      else if (status.type === 'reconnect') this.notify({ type: 'connected' });
+      else if (status.type === 'error') {
+        const error = toBusError(status.error, 'the bus refused');
+        if (error.code === 'BUS_AUTHENTICATION') this.login.refused();
+        this.notify({ type: 'error', error });
+      }
+    }
+    this.renewal?.stop();
+    this.notify({ type: 'closed' });
+  }
+
+  private loggedIn(): void {
+    this.login.succeeded();
+    this.renewal?.connected(this.login.secret);
+  }
+
+  private notify(status: BusStatus): void {
+    if (status.type === 'connected') {
+      this.connected = true;
+      this.connects += 1;
+      this.disconnectReason = '';
+      this.jetStream.reset();
+      this.loggedIn();
+    } else if (status.type !== 'error') this.connected = false;
+    for (const listener of [...this.statusListeners]) listener(status);
+  }
+
+  whenConnected(signal?: AbortSignal): Promise<void> {
+    if (this.connected) return Promise.resolve();
+    if (this.nc.isClosed()) return Promise.reject(new BusError('BUS_CLOSED', 'the bus is closed'));
+    if (signal?.aborted) return Promise.reject(signal.reason as Error);
+    return new Promise((resolve, reject) => {
+      const finish = (settle: () => void) => {
+        this.statusListeners.delete(listener);
+        forget();
+        settle();
+      };
+      const listener = (status: BusStatus) => {
+        if (status.type === 'connected') finish(resolve);
+        else if (status.type === 'closed') finish(() => reject(new BusError('BUS_CLOSED', 'the bus is closed')));
+      };
+      const forget = onAbort(signal, () => finish(() => reject(signal?.reason as Error)));
+      this.statusListeners.add(listener);
+    });
+  }
+
+  async drain(): Promise<void> {
+    if (this.nc.isClosed()) return;
+    if (!this.connected) return this.close();
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, this.timeoutMs);
+    });
+    // A connection that breaks while it drains rejects. Closing it is the only step left.
+    await Promise.race([this.nc.drain().catch(() => undefined), late]);
+    clearTimeout(timer);
+    await this.close();
+  }
+
+  async close(): Promise<void> {
+    if (!this.nc.isClosed()) await this.nc.close();
+  }
+}
+
+const DEFAULT_TIMEOUT_MS = 5_000;
+
+/**
+ * Connects unless the signal aborts first. A connection that completes after the abort is closed.
+ */
+function connectUnless(
+  signal: AbortSignal | undefined,
+  options: Parameters<typeof connect>[0],
+): Promise<NatsConnection> {
+  const connecting = connect(options);
+  return new Promise((resolve, reject) => {
+    const forget = onAbort(signal, () => {
+      reject(signal?.reason as Error);
+      connecting.then((nc) => nc.close()).catch(() => undefined);
+    });
+    connecting.then(resolve, reject).finally(forget);
+  });
+}
+
+/**
+ * Connects. @throws BusError BUS_UNREACHABLE | BUS_AUTHENTICATION | BUS_TIMEOUT; the signal's
+ * reason when it aborts first
+ */
+export async function connectBus(options: BusOptions): Promise<Bus> {
+  const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+  const inboxPrefix = options.inboxPrefix ?? inboxPrefixOf(options.user);
+  options.signal?.throwIfAborted();
+  const login = new Login(options);
+  for (let attempt = 1; ; attempt += 1) {
+    const reconnectPolicy = new ReconnectPolicy();
+    try {
+      const nc = await connectUnless(options.signal, {
+        servers: options.servers,
+        authenticator: login.authenticator,
+        name: options.name,
+        inboxPrefix,
+        timeout: timeoutMs,
+        maxReconnectAttempts: -1,
+        reconnectDelayHandler: () => {
+          reconnectPolicy.correctTimes();
+          return login.delayMs();
+        },
+        pingInterval: PING_INTERVAL_MS,
+        maxPingOut: 2,
+        ignoreAuthErrorAbort: true,
+        noAsyncTraces: true,
+        ...(options.tls ? { tls: options.tls } : {}),
+      });
+      const jsm = await jetstreamManager(nc, { timeout: timeoutMs, checkAPI: false });
+      return new NatsBus(nc, jsm, jetstream(nc, { timeout: timeoutMs }), options, inboxPrefix, login, reconnectPolicy);
+    } catch (error) {
+      options.signal?.throwIfAborted();
+      const failure =
+        error instanceof errors.TimeoutError
+          ? new BusError('BUS_UNREACHABLE', `cannot reach ${String(options.servers)}: timeout`, { cause: error })
+          : toBusError(error, `cannot connect to ${String(options.servers)} as ${options.user}`);
+      if (failure.code === 'BUS_AUTHENTICATION') login.refused();
+      const another = failure.code === 'BUS_AUTHENTICATION' && attempt < (login.file?.count ?? 1);
+      if (!options.waitForServer && !another) throw failure;
+      options.onRetry?.(failure);
+      await pause(login.delayMs(), options.signal);
+    }
+  }
+}
+
+/**
+ * Reports that the bus started to reject the login of an established connection: once, until the
+ * next connect. Otherwise the client retries silently, and waiting callers see only that the bus is
+ * disconnected.
+ */
+export function onLoginRefused(bus: Pick<Bus, 'statusListeners'>, report: (error: BusError) => void): void {
+  let reported = false;
+  bus.statusListeners.add((status) => {
+    if (status.type === 'connected') reported = false;
+    if (reported || status.type !== 'error' || status.error.code !== 'BUS_AUTHENTICATION') return;
+    reported = true;
+    report(status.error);
+  });
+}
+
+/** Readiness check: true, or why the bus is not connected. */
+export function isConnected(bus: Pick<Bus, 'connected' | 'disconnectReason'> | null): true | string {
+  if (bus?.connected) return true;
+  return bus?.disconnectReason ? `not connected: ${bus.disconnectReason}` : 'not connected';
+}

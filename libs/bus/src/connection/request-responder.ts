@@ -1,0 +1,96 @@
+/**
+ * Responds to requests on a subject (NATS request and reply, nothing stored).
+ *
+ * A collector serves the responder's capture requests with it. The subscription survives
+ * reconnects. Limits: one request is processed at a time and MAX_WAITING wait, each for
+ * `maxWaitMs`. Any other request receives `busy`.
+ */
+import type { Bus } from './connect.ts';
+
+const MAX_WAITING = 8;
+
+export interface RequestResponder {
+  /**
+   * Stops accepting requests and responds `busy` to waiting ones. Resolves when the current one is
+   * done.
+   */
+  close(): Promise<void>;
+}
+
+export interface RequestResponderOptions {
+  subject: string;
+  /** Must not reject: an error is a response too. */
+  respond(request: Uint8Array): Promise<string | Uint8Array>;
+  /** Response to a request that is not processed. */
+  busy(): string | Uint8Array;
+  /** Requests that waited longer are not processed, because the requester has given up. */
+  maxWaitMs: number;
+  monotonicMs(): number;
+  /** Called with a bug in `respond`. */
+  onError(error: Error): void;
+}
+
+export interface IncomingRequest {
+  data: Uint8Array;
+  respond(response: string | Uint8Array): void;
+}
+
+export function respondToRequests(bus: Bus, options: RequestResponderOptions): RequestResponder {
+  const turns = new RequestQueue(options);
+  const subscription = bus.nc.subscribe(options.subject, {
+    callback: (error, message) => {
+      // The status listeners of the bus report a refused subscription.
+      if (error || message.reply === undefined || message.reply === '') return;
+      turns.add({ data: message.data, respond: (response) => message.respond(response) });
+    },
+  });
+  return {
+    async close() {
+      subscription.unsubscribe();
+      await turns.close();
+    },
+  };
+}
+
+/** Processes requests one at a time. */
+export class RequestQueue {
+  readonly #o: Omit<RequestResponderOptions, 'subject'>;
+  readonly #waiting: { request: IncomingRequest; sinceMs: number }[] = [];
+  #working: Promise<void> | null = null;
+
+  constructor(options: Omit<RequestResponderOptions, 'subject'>) {
+    this.#o = options;
+  }
+
+  add(request: IncomingRequest): void {
+    if (this.#working === null) this.#work(request);
+    else if (this.#waiting.length < MAX_WAITING) this.#waiting.push({ request, sinceMs: this.#o.monotonicMs() });
+    else request.respond(this.#o.busy());
+  }
+
+  async close(): Promise<void> {
+    for (const { request } of this.#waiting.splice(0)) request.respond(this.#o.busy());
+    await this.#working;
+  }
+
+  #work(request: IncomingRequest): void {
+    const { respond, onError } = this.#o;
+    this.#working = respond(request.data)
+      .then((text) => request.respond(text))
+      .catch(onError)
+      .then(() => {
+        this.#working = null;
+        this.#next();
+      });
+  }
+
+  #next(): void {
+    for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
+      if (this.#o.monotonicMs() - next.sinceMs <= this.#o.maxWaitMs) {
+        this.#work(next.request);
+        return;
+      }
+      next.request.respond(this.#o.busy());
+    }
+  }
+}

@@ -1,0 +1,162 @@
+/**
+ * Requests to JetStream and to other responders, with typed errors.
+ *
+ * A request is sent only while the bus is connected and fails at once when the connection breaks.
+ * The client alone would wait for its whole timeout if a broken connection swallowed the request.
+ */
+import { createInbox, errors, type Msg, type MsgHdrs, type Payload } from '@nats-io/nats-core';
+import { IMPORTED_API } from '../topology/identities.ts';
+import type { Bus, BusStatus } from './connect.ts';
+import { BusError, codeOfRefusal, toBusError } from './errors.ts';
+import { NOT_WRITING, NOT_WRITING_REMEDY } from './jetstream-health.ts';
+import { onAbort } from './wait.ts';
+
+export interface RequestOptions {
+  headers?: MsgHdrs;
+  timeoutMs?: number;
+}
+
+interface ApiError {
+  code: number;
+  err_code: number;
+  description: string;
+}
+
+/** Error for a refused request, with the remedy if the rights of the user are not the cause. */
+function forbidden(bus: Bus, subject: string, cause: unknown): BusError {
+  const isOwnRight = bus.user === 'cli' && subject.startsWith(`${IMPORTED_API}.`);
+  const hint = isOwnRight
+    ? `the configuration of the servers is older than this command: "bailiff credentials show" shows whether users have accounts (docs/bus-credentials.md, "From one account to several"); otherwise render it again and reload the servers`
+    : 'docs/reference/subjects.md lists the rights of each user';
+  return new BusError('BUS_PERMISSION', `the server refuses ${subject} to ${bus.user}: ${hint}`, { cause });
+}
+
+/**
+ * @throws BusError BUS_UNREACHABLE | BUS_TIMEOUT | BUS_PERMISSION | BUS_NO_STREAM | BUS_TOO_LARGE |
+ * BUS_CLOSED
+ */
+export async function request(
+  bus: Bus,
+  subject: string,
+  payload?: Payload,
+  options: RequestOptions = {},
+): Promise<Msg> {
+  if (!bus.connected) throw new BusError('BUS_UNREACHABLE', `${subject}: the bus is not connected`);
+  let broken: ((status: BusStatus) => void) | undefined;
+  const disconnected = new Promise<never>((_, reject) => {
+    broken = (status) => {
+      if (status.type === 'disconnected' || status.type === 'closed') {
+        reject(new BusError('BUS_UNREACHABLE', `${subject}: the connection broke before the response`));
+      }
+    };
+    bus.statusListeners.add(broken);
+  });
+  try {
+    const { headers } = options;
+    const answer = bus.nc.request(subject, payload, {
+      timeout: options.timeoutMs ?? bus.timeoutMs,
+      ...(headers ? { headers } : {}),
+    });
+    const message = await Promise.race([answer, disconnected]);
+    bus.jetStream?.responded(subject);
+    return message;
+  } catch (cause) {
+    const error = toBusError(cause, subject);
+    if (error.code === 'BUS_NO_STREAM') bus.jetStream?.noResponder(subject);
+    if (error.code === 'BUS_PERMISSION') throw forbidden(bus, subject, cause);
+    if (error.code === 'BUS_TIMEOUT') throw unacknowledged(bus, subject, error);
+    throw error;
+  } finally {
+    if (broken) bus.statusListeners.delete(broken);
+  }
+}
+
+/**
+ * One request with many responses. Resolves when `take` returns true or the signal aborts.
+ * @throws what `take` throws; BusError BUS_TIMEOUT after `timeoutMs` without a response,
+ * BUS_UNREACHABLE, BUS_PERMISSION
+ */
+export function requestMany(
+  bus: Bus,
+  subject: string,
+  body: object,
+  signal: AbortSignal,
+  take: (response: Msg) => boolean,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const inbox = createInbox(bus.inboxPrefix);
+    const end = (error?: unknown) => {
+      clearTimeout(silence);
+      bus.statusListeners.delete(onStatus);
+      forget();
+      if (!bus.nc.isClosed()) subscription.unsubscribe();
+      if (error === undefined) resolve();
+      else reject(error);
+    };
+    const onStatus = (status: BusStatus) => {
+      if (status.type === 'disconnected' || status.type === 'closed') {
+        end(new BusError('BUS_UNREACHABLE', `${subject}: the connection broke before the last response`));
+      } else if (status.type === 'error') {
+        const { cause } = status.error;
+        if (cause instanceof errors.PermissionViolationError && cause.subject === subject) end(status.error);
+      }
+    };
+    const late = () => end(new BusError('BUS_TIMEOUT', `${subject}: no response within ${bus.timeoutMs} ms`));
+    const silence = setTimeout(late, bus.timeoutMs);
+    const forget = onAbort(signal, () => end());
+    const subscription = bus.nc.subscribe(inbox, {
+      callback: (error, response) => {
+        if (error) return end(toBusError(error, inbox));
+        silence.refresh();
+        try {
+          if (take(response)) end();
+        } catch (cause) {
+          end(cause);
+        }
+      },
+    });
+    bus.statusListeners.add(onStatus);
+    bus.nc.publish(subject, JSON.stringify(body), { reply: inbox });
+  });
+}
+
+/**
+ * Records a publish without an ack. Returns an error with the remedy if the stream acknowledges no
+ * publishes at all.
+ */
+export function unacknowledged(bus: Bus, subject: string, error: BusError): BusError {
+  bus.jetStream?.unacknowledged(subject);
+  if (!bus.jetStream?.isNotWriting(subject)) return error;
+  return new BusError(error.code, `${subject}: ${NOT_WRITING}: ${NOT_WRITING_REMEDY}`, { cause: error });
+}
+
+/**
+ * A request with a JSON response. @throws BusError as `request`, and for every `error` in the
+ * response
+ */
+export async function apiRequest<T>(
+  bus: Bus,
+  subject: string,
+  body?: unknown,
+  options: RequestOptions = {},
+): Promise<T> {
+  const payload = body === undefined ? undefined : body instanceof Uint8Array ? body : JSON.stringify(body);
+  return parseResponse<T>(await request(bus, subject, payload, options), subject);
+}
+
+/** Parses a JSON response. @throws BusError for a refusal, BUS_MESSAGE when it is not JSON */
+export function parseResponse<T>(message: Msg, subject: string): T {
+  let response: T & { error?: ApiError };
+  try {
+    response = message.json<T & { error?: ApiError }>();
+  } catch (cause) {
+    throw new BusError('BUS_MESSAGE', `${subject}: the response is not JSON`, { cause });
+  }
+  if (response.error) throw refusal(subject, response.error);
+  return response;
+}
+
+export function refusal(subject: string, error: ApiError): BusError {
+  const code = codeOfRefusal(error.err_code, error.description);
+  return new BusError(code, `${subject}: ${error.description}`, { apiCode: error.err_code });
+}

@@ -1,0 +1,259 @@
+/**
+ * Base of the readers in snapshot.ts: pushes announce changes at once, and reads confirm them.
+ *
+ * A reader delivers an entry only if its revision is above the last delivered one of its key,
+ * within one lineage: the life of one stream. A stream that was recreated or restored from an older
+ * backup restarts its revisions. The reader then calls `onRecreated` and delivers what the bus
+ * holds now. A push counts only if the server took it from this bucket and key (`sourcedMessage`).
+ * Limits: one read at a time; re-reads are spread by 20 % so that collectors do not read in step.
+ */
+import type { Msg, Subscription } from '@nats-io/nats-core';
+import type { Bus, BusStatus } from '../connection/connect.ts';
+import { BusError, toBusError } from '../connection/errors.ts';
+import { sourcedMessage } from '../streams/direct.ts';
+import { pushSubject } from '../topology/subjects.ts';
+import { type Bucket, entryOf, injectedReplyError, isKey, type KvEntry, openBucket } from './bucket.ts';
+
+/** Maximum age of a value if every push was lost and the connection never broke. */
+const DEFAULT_REREAD_MS = 30_000;
+/** Wait after a failed read. A reconnect reads at once. */
+const RETRY_MS = 1_000;
+
+/**
+ * Limit of keys that a BucketReader follows. Each change of a key beyond it is reported as an
+ * error.
+ */
+export const MAX_KEYS = 10_000;
+
+/** Position of the last delivered entry of a key. */
+export interface Delivered {
+  revision: number;
+  timestampMicros: number;
+}
+
+export interface FollowerOptions {
+  rereadMs?: number;
+  /**
+   * The stream was recreated. Called before anything of it is delivered: revisions restart, and so
+   * do revisions inside the values. Delivered values stay in force until they are delivered again.
+   */
+  onRecreated?: () => void;
+  /** A read or a callback failed. The reader continues. */
+  onError?: (error: unknown) => void;
+}
+
+/**
+ * Connections of a collector. Pushes arrive in another account than the one that reads
+ * (accounts.ts).
+ */
+export interface FollowerBuses {
+  reads: Bus;
+  /** May connect later; until then only reads detect changes. The owner handles a rejection. */
+  pushes: Bus | Promise<Bus>;
+}
+
+export abstract class SnapshotFollower {
+  protected readonly bus: Bus;
+  private readonly buses: FollowerBuses;
+  private pushes: Bus | null = null;
+  protected readonly bucket: Bucket;
+  private readonly options: FollowerOptions;
+  private readonly rereadMs: number;
+  /** Wait before a failed or doubtful read is repeated. */
+  protected readonly retryMs: number;
+  private readonly pushFilter: string;
+  private readonly statusListener = (status: BusStatus) => this.onStatus(status);
+  private subscription: Subscription | null = null;
+  private timer: NodeJS.Timeout | null = null;
+  private reading = false;
+  private again = false;
+  protected closed = false;
+  /** Pushed changes whose predecessor was not delivered: pushes before them were lost. */
+  gaps = 0;
+  /** Messages on the push subject that are not pushes of this bucket. */
+  refused = 0;
+  /** Times that the stream turned out to be recreated. */
+  restarts = 0;
+  /** Confirming reads. */
+  rereads = 0;
+  /** Last time that a read confirmed the newest value, by performance.now(); 0 = never. */
+  confirmedAtMs = 0;
+
+  constructor(buses: FollowerBuses, bucket: string, filter: string, options: FollowerOptions) {
+    this.buses = buses;
+    this.bus = buses.reads;
+    this.bucket = openBucket(buses.reads, bucket);
+    this.options = options;
+    this.rereadMs = options.rereadMs ?? DEFAULT_REREAD_MS;
+    this.retryMs = Math.min(RETRY_MS, this.rereadMs);
+    this.pushFilter = pushSubject(bucket, filter);
+  }
+
+  protected begin(): void {
+    this.bus.statusListeners.add(this.statusListener);
+    const { pushes } = this.buses;
+    if (pushes instanceof Promise) {
+      pushes.then((bus) => this.listen(bus)).catch(() => undefined);
+      this.reread();
+    } else this.listen(pushes);
+  }
+
+  /** Subscribes before the next read, so that no change between them is missed. */
+  private listen(bus: Bus): void {
+    if (this.closed) return;
+    this.pushes = bus;
+    bus.statusListeners.add(this.statusListener);
+    this.subscribe();
+    this.reread();
+  }
+
+  private subscribe(): void {
+    if (this.subscription || !this.pushes || this.pushes.nc.isClosed()) return;
+    this.subscription = this.pushes.nc.subscribe(this.pushFilter, {
+      callback: (error, message) => {
+        if (!error) {
+          this.onPush(message);
+          return;
+        }
+        // A refused subscription no longer exists; only the re-read timer remains.
+        this.subscription = null;
+        this.report(toBusError(error, this.pushFilter));
+      },
+    });
+  }
+
+  protected report(error: unknown): void {
+    this.options.onError?.(error);
+  }
+
+  private onStatus(status: BusStatus): void {
+    if (status.type === 'connected') {
+      this.subscribe();
+      this.reread();
+    } else if (status.type === 'closed') this.close();
+  }
+
+  private onPush(push: Msg): void {
+    const prefix = `$KV.${this.bucket.name}.`;
+    const message = sourcedMessage(push, `KV_${this.bucket.name}`);
+    if (!message || push.subject !== pushSubject(this.bucket.name, message.subject.slice(prefix.length))) {
+      this.refused += 1;
+      this.report(
+        new BusError('BUS_MESSAGE', `${push.subject}: refused a message that is not a push of ${this.bucket.name}`),
+      );
+      return;
+    }
+    const entry = entryOf(message, prefix);
+    const previous = Number(push.headers?.last('Nats-Last-Sequence'));
+    const before = this.revisionOf(entry.key);
+    if (before !== null && previous > before) this.gaps += 1;
+    const delivered = this.deliveredOf(entry.key);
+    if (delivered && isOtherLineage(delivered, entry, previous)) this.onOtherLineage(entry);
+    else this.accept(entry);
+    // A lower revision with a later time: the clock moved, or the stream was recreated. A read
+    // decides.
+    if (delivered && entry.revision < delivered.revision && entry.timestampMicros > delivered.timestampMicros)
+      this.reread();
+  }
+
+  /** Drops all positions and calls `onRecreated`. */
+  protected startOver(): void {
+    this.restarts += 1;
+    this.reset();
+    try {
+      this.options.onRecreated?.();
+    } catch (error) {
+      this.report(error);
+    }
+  }
+
+  /** Delivers an entry that is newer than the last delivered one. */
+  protected accept(entry: KvEntry): void {
+    if (this.closed || !isKey(entry.key) || entry.revision <= (this.deliveredOf(entry.key)?.revision ?? 0)) return;
+    if (entry.injected) {
+      this.refused += 1;
+      this.report(injectedReplyError(this.bucket.name, entry.key));
+      return;
+    }
+    if (!this.recordDelivery(entry)) {
+      this.report(new BusError('BUS_FULL', `${this.bucket.name}/${entry.key}: more than ${MAX_KEYS} keys`));
+      return;
+    }
+    try {
+      this.deliver(entry);
+    } catch (error) {
+      this.report(error);
+    }
+  }
+
+  /** Reads now, or once more after the current read. */
+  reread(): void {
+    if (this.closed) return;
+    if (this.reading) {
+      this.again = true;
+      return;
+    }
+    if (this.timer) clearTimeout(this.timer);
+    this.timer = null;
+    this.reading = true;
+    this.rereads += 1;
+    this.read().then(
+      (certain) => {
+        if (certain === 'doubtful') {
+          this.schedule(this.retryMs);
+          return;
+        }
+        this.confirmedAtMs = performance.now();
+        this.schedule(this.rereadMs * (0.8 + Math.random() * 0.4));
+      },
+      (error: unknown) => {
+        this.report(error);
+        this.schedule(this.retryMs);
+      },
+    );
+  }
+
+  private schedule(ms: number): void {
+    this.reading = false;
+    if (this.closed) return;
+    if (this.again) {
+      this.again = false;
+      this.reread();
+    } else {
+      this.timer = setTimeout(() => this.reread(), ms);
+      this.timer.unref();
+    }
+  }
+
+  close(): void {
+    this.closed = true;
+    for (const bus of [this.bus, this.pushes]) bus?.statusListeners.delete(this.statusListener);
+    if (this.timer) clearTimeout(this.timer);
+    if (this.pushes?.nc.isClosed() === false) this.subscription?.unsubscribe();
+  }
+
+  /**
+   * Reads and accepts newer entries. Doubtful: the response is older than what was delivered, and
+   * the read must be repeated soon.
+   */
+  protected abstract read(): Promise<'certain' | 'doubtful'>;
+  /** A push that can only come from another lineage. */
+  protected abstract onOtherLineage(entry: KvEntry): void;
+  protected abstract deliveredOf(key: string): Delivered | null;
+  /** Delivered revision of a key; 0 if the key is known not to exist; null if unknown. */
+  protected abstract revisionOf(key: string): number | null;
+  protected abstract reset(): void;
+  /** False if there is no room for another key. */
+  protected abstract recordDelivery(entry: KvEntry): boolean;
+  protected abstract deliver(entry: KvEntry): void;
+}
+
+/**
+ * True if an entry cannot belong to the same stream as the delivered one. Either the same revision
+ * has another time, or the predecessor of a higher revision is below the delivered one. An
+ * unreadable time (NaN) indicates nothing.
+ */
+export function isOtherLineage(delivered: Delivered, entry: Delivered, previous?: number): boolean {
+  if (entry.revision === delivered.revision) return Math.abs(entry.timestampMicros - delivered.timestampMicros) > 0;
+  return entry.revision > delivered.revision && previous !== undefined && previous < delivered.revision;
+}

@@ -1,0 +1,60 @@
+/**
+ * Waits until the bus is set up. In a cluster all components start at once, and the setup Job
+ * creates the streams.
+ *
+ * Until then the readiness check `topology` names what is missing and the remedy. Errors that time
+ * does not heal (permissions, wrong user) are thrown at once.
+ */
+import type { Bus } from '../connection/connect.ts';
+import { BusError, toBusError } from '../connection/errors.ts';
+import { isJetStreamOff, JETSTREAM_OFF, JETSTREAM_OFF_REMEDY } from '../connection/jetstream-health.ts';
+import { backoffMs, pause } from '../connection/wait.ts';
+import { streamInfo } from '../streams/direct.ts';
+import { SETUP_REMEDY } from '../topology/topology.ts';
+
+/** What waiting needs of a service. */
+export interface WaitingService {
+  signal: AbortSignal;
+  /** Adds a readiness check. */
+  health: { ready(name: string, check: () => true | string): void };
+  /** Called when the service starts to wait, and again each time the reason changes. */
+  onWait(what: 'the bus' | 'the setup of the bus', error: BusError): void;
+}
+
+/** Errors that time or the setup of the bus may heal. */
+const RETRIED = new Set(['BUS_NO_STREAM', 'BUS_TIMEOUT', 'BUS_UNREACHABLE']);
+
+async function checkStream(bus: Bus, stream: string): Promise<void> {
+  try {
+    await streamInfo(bus, stream);
+  } catch (cause) {
+    const error = toBusError(cause, stream);
+    if (RETRIED.has(error.code) && bus.connected && isJetStreamOff(bus)) {
+      throw new BusError(error.code, `${JETSTREAM_OFF}: ${JETSTREAM_OFF_REMEDY}`, { cause });
+    }
+    if (error.code !== 'BUS_NO_STREAM') throw error;
+    throw new BusError(error.code, `the bus has no stream ${stream}: ${SETUP_REMEDY}`, { cause });
+  }
+}
+
+/**
+ * Resolves when all streams exist. @throws BusError that time does not heal; the signal's reason
+ * when it aborts first
+ */
+export async function waitForTopology(bus: Bus, streams: readonly string[], service: WaitingService): Promise<void> {
+  let reason = 'not checked yet';
+  service.health.ready('topology', () => reason === '' || reason);
+  for (let attempt = 0; reason !== ''; attempt += 1) {
+    try {
+      for (const stream of streams) await checkStream(bus, stream);
+      reason = '';
+    } catch (cause) {
+      const error = toBusError(cause, 'the setup of the bus');
+      service.signal.throwIfAborted();
+      if (!RETRIED.has(error.code)) throw error;
+      if (error.message !== reason) service.onWait('the setup of the bus', error);
+      reason = error.message;
+      await pause(backoffMs(attempt), service.signal);
+    }
+  }
+}

@@ -1,0 +1,174 @@
+/**
+ * Publishes the status of a service instance: on a change of readiness or configuration, and every
+ * INSTANCE_STATUS_MS.
+ *
+ * correlator, responder, ipam-sync and siem-relay write to `bailiff_services`; status and doctor
+ * read it. Best effort: a failed put is reported, and the next one carries the newer status. A
+ * hanging process and one without a bus publish nothing, and readers notice the missing updates.
+ * Limit: one put in flight; later changes go into the next.
+ */
+import { randomUUID } from 'node:crypto';
+import { hostname } from 'node:os';
+import {
+  clipReason,
+  fitRefused,
+  INSTANCE_STATUS_MS,
+  type InstanceProgress,
+  type InstanceStatus,
+} from '@bailiff/schemas';
+import type { Bus } from '../connection/connect.ts';
+import { toBusError } from '../connection/errors.ts';
+import { type Bucket, openBucket } from '../kv/bucket.ts';
+import { type ProgressSource, ProgressWatch } from './stream-progress.ts';
+
+export const SERVICES_BUCKET = 'bailiff_services';
+/** Interval of readiness checks, so that a change is published soon. */
+const READY_CHECK_MS = 1_000;
+
+export interface InstanceReporterOptions {
+  bus: Bus;
+  /** `correlator`, `responder`, `ipam-sync` or `siem-relay`: also its identity on the bus. */
+  service: string;
+  version: string;
+  nowMs(): number;
+  /** Newest applied sequence of CONFIG_LOG; 0 if the service does not read it. */
+  configRevision(): number;
+  /** Keys whose newest value is not in force, with the reason. */
+  refused(): Iterable<readonly [key: string, reason: string]>;
+  /** Readiness checks by name: "ok" or the reason. */
+  ready(): Promise<{ ok: boolean; checks: Readonly<Record<string, string>> }>;
+  /** The streams that the service processes. */
+  progress?: readonly ProgressSource[];
+  /** Fields of this service only. `progress: null` means that another instance does the work. */
+  more?(): Pick<InstanceStatus, 'taints' | 'leads'> & { progress?: null };
+  onError(error: Error): void;
+}
+
+/** `ipam-sync-0-3f2a91bc`: a key token unique to this process. */
+function instanceName(): string {
+  const host =
+    hostname()
+      .toLowerCase()
+      .replaceAll(/[^a-z0-9-]+/g, '-')
+      .slice(0, 63) || 'host';
+  return `${host}-${randomUUID().slice(0, 8)}`;
+}
+
+export class InstanceReporter {
+  readonly key: string;
+  readonly #o: InstanceReporterOptions;
+  readonly #bucket: Bucket;
+  readonly #instance = instanceName();
+  readonly #startedAt: string;
+  readonly #progress: readonly ProgressWatch[];
+  readonly #timers: NodeJS.Timeout[];
+  #ready = { ok: false, since: '', reason: '' };
+  #checking = false;
+  #inFlight: Promise<void> | null = null;
+  #again = false;
+  #closed = false;
+
+  /** Reports at once; the caller closes it. */
+  constructor(options: InstanceReporterOptions) {
+    this.#o = options;
+    this.#bucket = openBucket(options.bus, SERVICES_BUCKET);
+    this.#startedAt = new Date(options.nowMs()).toISOString();
+    this.key = `${options.service}.${this.#instance}`;
+    this.#progress = (options.progress ?? []).map((source) => new ProgressWatch(options.bus, source));
+    this.#timers = [
+      setInterval(() => this.report(), INSTANCE_STATUS_MS),
+      setInterval(() => void this.#checkReady(), READY_CHECK_MS),
+    ];
+    for (const timer of this.#timers) timer.unref();
+    this.report();
+  }
+
+  /** Longest time without progress although work was waiting, as of the last status. */
+  get stalledSeconds(): number {
+    return Math.max(0, ...this.#progress.map(({ stalledMs }) => stalledMs)) / 1000;
+  }
+
+  /** Publishes the current status, or once more after the put in flight. Never throws. */
+  report(): void {
+    if (this.#closed || !this.#o.bus.connected) return;
+    if (this.#inFlight) {
+      this.#again = true;
+      return;
+    }
+    this.#inFlight = this.#put().finally(() => {
+      this.#inFlight = null;
+      if (!this.#again) return;
+      this.#again = false;
+      this.report();
+    });
+  }
+
+  async #checkReady(): Promise<void> {
+    if (this.#checking || this.#closed) return;
+    this.#checking = true;
+    const wasReady = this.#ready.ok;
+    await this.#readReadiness();
+    this.#checking = false;
+    if (this.#ready.ok !== wasReady) this.report();
+  }
+
+  async #readReadiness(): Promise<InstanceStatus['ready']> {
+    const { ok, checks } = await this.#o.ready();
+    const failed = Object.entries(checks).filter(([, text]) => text !== 'ok');
+    const since = this.#ready.since !== '' && ok === this.#ready.ok ? this.#ready.since : this.#now();
+    const reason = clipReason(failed.map(([name, text]) => `${name}: ${text}`).join('; '));
+    this.#ready = { ok, since, reason };
+    return this.#ready;
+  }
+
+  #now(): string {
+    return new Date(this.#o.nowMs()).toISOString();
+  }
+
+  async #put(): Promise<void> {
+    try {
+      await this.#bucket.put(this.key, JSON.stringify(await this.#status()));
+    } catch (error) {
+      if (!this.#closed) this.#o.onError(toBusError(error, SERVICES_BUCKET));
+    }
+  }
+
+  /** The last known progress if the stream cannot be read; the status may still be stored. */
+  #readProgress(watch: ProgressWatch): Promise<InstanceProgress | null> {
+    return watch.read().catch((error: unknown) => {
+      if (!this.#closed) this.#o.onError(toBusError(error, SERVICES_BUCKET));
+      return watch.last;
+    });
+  }
+
+  async #status(): Promise<InstanceStatus> {
+    const { service, version, configRevision, refused, more } = this.#o;
+    const ready = await this.#readReadiness();
+    const progressRead = await Promise.all(this.#progress.map((watch) => this.#readProgress(watch)));
+    const { progress, ...own } = more?.() ?? {};
+    return {
+      service,
+      instance: this.#instance,
+      version,
+      startedAt: this.#startedAt,
+      updatedAt: this.#now(),
+      configRevision: configRevision(),
+      configRefused: fitRefused(refused()),
+      ready,
+      ...(progress === null ? {} : { progress: progressRead.filter((one) => one !== null) }),
+      ...own,
+      ...(this.#closed ? { stoppedAt: this.#now() } : {}),
+    };
+  }
+
+  /** Publishes a final status with `stoppedAt` if the bus is connected. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const timer of this.#timers) clearInterval(timer);
+    await this.#inFlight;
+    if (!this.#o.bus.connected) return;
+    await this.#status()
+      .then((status) => this.#bucket.put(this.key, JSON.stringify(status)))
+      .catch((error: unknown) => this.#o.onError(toBusError(error, SERVICES_BUCKET)));
+  }
+}

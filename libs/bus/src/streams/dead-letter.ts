@@ -1,0 +1,67 @@
+/**
+ * Stores messages that cannot be processed (unreadable, refused, given up) with their reason.
+ *
+ * Correlator and responder write; the CLI reads. A message has one dead letter per reason, however
+ * many replicas read it: the subject holds stream, reason and sequence, and is stored once. A
+ * message above MAX_LETTER_BYTES is truncated and `Bailiff-Size` has its size, so that one node's
+ * large messages cannot push out the letters of others. The original stays in its stream.
+ */
+
+import type { Bus } from '../connection/connect.ts';
+import { MAX_PAYLOAD_BYTES } from '../topology/server-limits.ts';
+import { deadLetterSubject } from '../topology/subjects.ts';
+import { type PublishOnceResult, publishOnce } from './publish-once.ts';
+
+export interface DeadLetter {
+  stream: string;
+  sequence: number;
+  /** Subject of the message. */
+  subject: string;
+  /** Stable, kebab-case: `foreign-pod`, `unknown-fingerprint`, `max-deliveries`. */
+  reason: string;
+  /** One sentence for operators. */
+  detail: string;
+  data: Uint8Array;
+  signal?: AbortSignal;
+}
+
+/**
+ * Reason from the code of a typed error: `UNKNOWN_FINGERPRINT` → `unknown-fingerprint`. `otherwise`
+ * is used without a code. Pure.
+ */
+export function reasonOf(error: unknown, otherwise: string): string {
+  const { code } = error as { code?: unknown };
+  return typeof code === 'string' ? code.toLowerCase().replaceAll('_', '-') : otherwise;
+}
+
+/** Headers are single, short lines. */
+const MAX_DETAIL = 512;
+/**
+ * A frame of 64 violations takes about 25 kB. The stream holds 50,000 letters of 1 kB and 2,000 of
+ * this size.
+ */
+export const MAX_LETTER_BYTES = 64 * 1024;
+/**
+ * Reserved for headers on a server with a lower limit. The longest header is a subject, below 4
+ * KiB.
+ */
+const HEADERS_BYTES = 8 * 1024;
+
+/** @throws BusError as publishOnce */
+export function deadLetter(bus: Bus, letter: DeadLetter): Promise<PublishOnceResult> {
+  const subject = deadLetterSubject(letter.stream, letter.reason, letter.sequence);
+  const { length } = letter.data;
+  const most = Math.min(MAX_LETTER_BYTES, (bus.nc.info?.max_payload ?? MAX_PAYLOAD_BYTES) - HEADERS_BYTES);
+  return publishOnce(bus, subject, letter.data.subarray(0, most), {
+    msgId: subject,
+    headers: {
+      'Bailiff-Reason': letter.reason,
+      'Bailiff-Detail': letter.detail.replaceAll(/[^\x20-\x7e]+/g, ' ').slice(0, MAX_DETAIL),
+      'Bailiff-Stream': letter.stream,
+      'Bailiff-Sequence': String(letter.sequence),
+      'Bailiff-Subject': letter.subject,
+      ...(length > most ? { 'Bailiff-Size': String(length) } : {}),
+    },
+    ...(letter.signal ? { signal: letter.signal } : {}),
+  });
+}

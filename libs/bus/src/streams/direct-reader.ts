@@ -1,0 +1,214 @@
+/**
+ * Reads a stream in order by direct gets, for identities outside the core account. They must not
+ * create a consumer, because its creator chooses the subject where JetStream delivers.
+ *
+ * It keeps the contract of consumeOrdered (ordered.ts). A server from 2.11 on sends BATCH messages
+ * a request; an older one sends one, so reading is slower. A lagging replica responds "not found",
+ * and the next poll repeats the request. Limits: BATCH and BATCH_BYTES in memory; one batch at a
+ * time; a new message is noticed within POLL_MS.
+ */
+import assert from 'node:assert';
+import type { StreamInfo } from '@nats-io/jetstream';
+import type { MsgHdrs } from '@nats-io/nats-core';
+import type { Bus } from '../connection/connect.ts';
+import { BusError } from '../connection/errors.ts';
+import { requestMany } from '../connection/request.ts';
+import { backoffMs, pause } from '../connection/wait.ts';
+import { getLastOf, getNextMessage, type StreamMessage, sourcedMessage, streamInfo } from './direct.ts';
+import type { OrderedOptions } from './ordered-options.ts';
+import { StreamPosition, TRANSIENT } from './stream-position.ts';
+
+const BATCH = 256;
+const BATCH_BYTES = 4 * 1024 ** 2;
+const POLL_MS = 200;
+/** Concurrent requests for the newest message of a subject. */
+const LAST_AT_ONCE = 32;
+/** Concurrent requests to a server that sends no batches. */
+const SINGLE_AT_ONCE = 64;
+/** Maximum number of subjects in one STREAM.INFO response. */
+const SUBJECTS_PER_PAGE = 100_000;
+
+export class DirectReader {
+  readonly #bus: Bus;
+  readonly #stream: string;
+  readonly #options: OrderedOptions;
+  readonly #filter: string;
+  readonly #position: StreamPosition;
+  /** The server is older than 2.11 and sends one message a request. */
+  #single = false;
+  /** Upper bound of unread messages under the filter; such a server does not report it. */
+  #left: number | null = null;
+
+  constructor(bus: Bus, stream: string, options: OrderedOptions) {
+    const { filterSubjects = [], start } = options;
+    assert(filterSubjects.length <= 1, 'direct gets support one filter');
+    this.#bus = bus;
+    this.#stream = stream;
+    this.#options = options;
+    this.#filter = filterSubjects[0] ?? '>';
+    this.#position = new StreamPosition(start);
+  }
+
+  /** Reads until the signal aborts. @throws as consumeOrdered */
+  async run(): Promise<void> {
+    const { signal, onRestart } = this.#options;
+    for (let failures = 0; !signal.aborted; ) {
+      try {
+        await this.#bus.whenConnected(signal);
+        await this.#readToEnd();
+        failures = 0;
+        if (!signal.aborted) this.#options.onIdle?.(this.#position.received ?? 0);
+        await pause(POLL_MS, signal);
+      } catch (cause) {
+        if (signal.aborted) return;
+        if (!(cause instanceof BusError) || !TRANSIENT.has(cause.code)) throw cause;
+        onRestart?.(cause.message);
+        await pause(backoffMs(failures), signal).catch(() => undefined);
+        failures += 1;
+      }
+    }
+  }
+
+  async #readToEnd(): Promise<void> {
+    const info = await streamInfo(this.#bus, this.#stream);
+    if (this.#position.isNew) this.#position.begin(info);
+    else if (this.#position.isRecreated(info)) await this.#startOver(info);
+    if (this.#position.received === null) await this.#start(info);
+    while (!this.#over && (this.#position.received ?? 0) < info.state.last_seq) {
+      const next = (this.#position.received ?? 0) + 1;
+      const messages = await (this.#single && this.#filter === '>' ? this.#singles(next, info) : this.#batch(next));
+      for (const message of messages) await this.#handle(message, info);
+      if (messages.length === 0) return;
+    }
+  }
+
+  get #over(): boolean {
+    return this.#options.signal.aborted;
+  }
+
+  async #startOver(info: StreamInfo): Promise<void> {
+    this.#options.onRestart?.('the stream was recreated');
+    await this.#options.onRecreated?.();
+    this.#position.beginRecreated(info);
+  }
+
+  async #handle(message: StreamMessage, { state }: StreamInfo): Promise<void> {
+    if (this.#over) return;
+    this.#position.take(message);
+    const pending = message.pending >= 0 ? message.pending : await this.#countLeft(message.sequence, state.last_seq);
+    const data = this.#options.headersOnly ? message.data.subarray(0, 0) : message.data;
+    const result = this.#options.onMessage({ ...message, data, pending });
+    if (result instanceof Promise) await result;
+  }
+
+  /** Upper bound of the messages behind a sequence. */
+  async #countLeft(sequence: number, lastSequence: number): Promise<number> {
+    const behind = Math.max(0, lastSequence - sequence);
+    if (this.#filter === '>') return behind;
+    this.#left ??= (await this.#subjects()).reduce((sum, [, messages]) => sum + messages, 0);
+    this.#left = Math.max(0, this.#left - 1);
+    return Math.min(behind, this.#left);
+  }
+
+  /** Sets the position before the first message. */
+  async #start(info: StreamInfo): Promise<void> {
+    const { start } = this.#position;
+    if (start === 'last-per-subject') await this.#readLast(info);
+    else if (start === 'all') this.#position.received = 0;
+    else if (start === 'new') this.#position.received = info.state.last_seq;
+    else if ('sequence' in start) this.#position.received = Math.max(0, start.sequence - 1);
+    else this.#position.received = (await this.#sequenceAt(start.timeMs * 1000, info)) - 1;
+  }
+
+  /** First sequence whose message was stored at or after a time. */
+  async #sequenceAt(micros: number, { state }: StreamInfo): Promise<number> {
+    let [low, high] = [state.first_seq, state.last_seq + 1];
+    while (low < high) {
+      const middle = Math.floor((low + high) / 2);
+      const found = await getNextMessage(this.#bus, this.#stream, middle, '>');
+      if (found === null || found.timestampMicros >= micros) high = middle;
+      else low = found.sequence + 1;
+    }
+    return low;
+  }
+
+  /**
+   * Handles the newest message of each subject, in stream order. Messages newer than `info` are
+   * read afterwards.
+   */
+  async #readLast(info: StreamInfo): Promise<void> {
+    const subjects = (await this.#subjects()).map(([subject]) => subject);
+    const found: StreamMessage[] = [];
+    for (let at = 0; at < subjects.length && !this.#over; at += LAST_AT_ONCE) {
+      const page = subjects.slice(at, at + LAST_AT_ONCE);
+      const messages = await Promise.all(page.map((subject) => getLastOf(this.#bus, this.#stream, subject)));
+      found.push(...messages.flatMap((message) => (message && message.sequence <= info.state.last_seq ? message : [])));
+    }
+    found.sort((a, b) => a.sequence - b.sequence);
+    for (const [index, message] of found.entries()) {
+      await this.#handle({ ...message, pending: found.length - index - 1 }, info);
+    }
+    if (!this.#over) this.#position.received = info.state.last_seq;
+  }
+
+  /** Subjects under the filter with the number of their messages. */
+  async #subjects(): Promise<[string, number][]> {
+    const subjects: [string, number][] = [];
+    let offset = 0;
+    for (;;) {
+      const { state } = await streamInfo(this.#bus, this.#stream, {
+        subjects_filter: this.#filter,
+        offset,
+      });
+      const page = Object.entries(state.subjects ?? {});
+      // A stored subject may contain wildcards, which a direct get would treat as a filter.
+      subjects.push(...page.filter(([subject]) => !/(^|\.)[*>](\.|$)/.test(subject)));
+      if (page.length < SUBJECTS_PER_PAGE) return subjects;
+      offset += page.length;
+    }
+  }
+
+  /**
+   * Messages from a sequence on, each by its own request. If a message is gone, several requests
+   * return its successor.
+   */
+  async #singles(sequence: number, { state }: StreamInfo): Promise<StreamMessage[]> {
+    const count = Math.min(SINGLE_AT_ONCE, state.last_seq - sequence + 1);
+    const requests = Array.from({ length: count }, (_, index) =>
+      getNextMessage(this.#bus, this.#stream, sequence + index, '>'),
+    );
+    const found = (await Promise.all(requests)).flatMap((message) => (message ? { ...message, pending: -1 } : []));
+    return found.filter((message, index) => message.sequence !== found[index - 1]?.sequence);
+  }
+
+  /** Next messages from a sequence on; empty if the responding server has none. @throws BusError */
+  async #batch(sequence: number): Promise<StreamMessage[]> {
+    const body = { seq: sequence, next_by_subj: this.#filter, batch: BATCH, max_bytes: BATCH_BYTES };
+    const messages: StreamMessage[] = [];
+    const subject = `$JS.API.DIRECT.GET.${this.#stream}`;
+    await requestMany(this.#bus, subject, body, this.#options.signal, (response) => {
+      const { headers } = response;
+      const message = sourcedMessage(response, this.#stream);
+      if (!message) return isEnd(headers, subject);
+      const previous = headers?.last('Nats-Last-Sequence') ?? '';
+      if (messages.length > 0 && previous !== '' && Number(previous) !== messages.at(-1)?.sequence) {
+        throw new BusError('BUS_TIMEOUT', `${this.#stream}: a message of the batch is missing`);
+      }
+      const pending = headers?.last('Nats-Num-Pending') ?? '';
+      messages.push({ ...message, pending: pending === '' ? -1 : Number(pending) });
+      this.#single = pending === '';
+      return this.#single;
+    });
+    return messages;
+  }
+}
+
+/**
+ * Whether a status ends a batch: 204 after its last message, 404 without messages. @throws BusError
+ * for any other status
+ */
+function isEnd(headers: MsgHdrs | undefined, subject: string): true {
+  const { code = 0, description = '' } = headers ?? {};
+  if (code === 204 || code === 404) return true;
+  throw new BusError(code === 503 ? 'BUS_NO_STREAM' : 'BUS_REFUSED', `${subject}: ${code} ${description}`);
+}

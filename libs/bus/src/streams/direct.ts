@@ -1,0 +1,102 @@
+/**
+ * Requests about a stream without a consumer: one message by sequence or subject, and the stream's
+ * state.
+ *
+ * In a cluster a lagging replica may serve a direct get, so a writer that depends on the result
+ * uses compare and set. The last value of each `Nats-…` header holds the source of a message,
+ * because the server appends its headers to the stored ones.
+ */
+import type { StreamInfo } from '@nats-io/jetstream';
+import type { Msg, MsgHdrs } from '@nats-io/nats-core';
+import type { Bus } from '../connection/connect.ts';
+import { BusError } from '../connection/errors.ts';
+import { apiRequest, request } from '../connection/request.ts';
+import { contentOf } from './injected-reply.ts';
+
+export interface StreamMessage {
+  /** Sequence in the stream. */
+  sequence: number;
+  /** When the server stored the message. */
+  timestampMicros: number;
+  subject: string;
+  headers: MsgHdrs | undefined;
+  data: Uint8Array;
+  /** Number of later messages in the stream (under the filter) when the server sent this one. */
+  pending: number;
+  /** An injected reply (injected-reply.ts). It has no content, so that readers refuse it. */
+  injected: boolean;
+}
+
+/**
+ * State and configuration of a stream; `ts` is the server's time. @throws BusError BUS_NO_STREAM
+ * and what request throws
+ */
+export function streamInfo(bus: Bus, stream: string, body?: unknown): Promise<StreamInfo & { ts?: string }> {
+  return apiRequest(bus, `${bus.apiPrefix}.STREAM.INFO.${stream}`, body);
+}
+
+/** Newest sequence of a stream; 0 if it never held a message. @throws BusError */
+export async function lastSequence(bus: Bus, stream: string): Promise<number> {
+  return (await streamInfo(bus, stream)).state.last_seq;
+}
+
+/** Parses a message from a direct get or a push; null if it is not from that stream. */
+export function sourcedMessage(message: Msg, stream: string): StreamMessage | null {
+  const { headers } = message;
+  const sequence = Number(headers?.last('Nats-Sequence'));
+  const timestampMicros = microsOf(headers?.last('Nats-Time-Stamp') ?? '');
+  if (headers?.last('Nats-Stream') !== stream || !Number.isSafeInteger(sequence) || sequence <= 0) return null;
+  if (Number.isNaN(timestampMicros)) return null;
+  const content = contentOf(message, true);
+  return { sequence, timestampMicros, subject: headers.last('Nats-Subject'), ...content, pending: 0 };
+}
+
+/** `$JS.API.DIRECT.GET.<stream>`, with a subject for its newest message. */
+const directSubject = (stream: string, subject?: string) =>
+  `$JS.API.DIRECT.GET.${stream}${subject === undefined ? '' : `.${subject}`}`;
+
+async function directGet(bus: Bus, stream: string, subject: string, query?: unknown): Promise<StreamMessage | null> {
+  const message = await request(bus, subject, query === undefined ? undefined : JSON.stringify(query));
+  const found = sourcedMessage(message, stream);
+  if (found) return found;
+  const { code = 0, description = '' } = message.headers ?? {};
+  if (code === 404) return null;
+  if (code !== 0) throw new BusError('BUS_REFUSED', `${subject}: ${code} ${description}`);
+  throw new BusError('BUS_MESSAGE', `${subject}: the response is not a message of ${stream}`);
+}
+
+/** Microseconds of an RFC 3339 time with up to nine decimals; NaN if it is invalid. */
+export function microsOf(time: string): number {
+  const match = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)$/.exec(time);
+  if (!match) return Number.NaN;
+  const seconds = Date.parse(`${match[1]}${match[3]}`) / 1000;
+  return seconds * 1_000_000 + Number((match[2] ?? '').padEnd(6, '0').slice(0, 6));
+}
+
+/** A message by its sequence; null if the stream does not hold it. @throws BusError */
+export function getMessage(bus: Bus, stream: string, sequence: number): Promise<StreamMessage | null> {
+  return directGet(bus, stream, directSubject(stream), { seq: sequence });
+}
+
+/** Newest message on a subject; null if there is none. @throws BusError */
+export function getLastMessage(bus: Bus, stream: string, subject: string): Promise<StreamMessage | null> {
+  return directGet(bus, stream, directSubject(stream, subject));
+}
+
+/** As getLastMessage, with permission to read the whole stream. @throws BusError */
+export function getLastOf(bus: Bus, stream: string, subject: string): Promise<StreamMessage | null> {
+  return directGet(bus, stream, directSubject(stream), { last_by_subj: subject });
+}
+
+/**
+ * First message at or after a sequence under a subject filter; null if there is none. @throws
+ * BusError
+ */
+export function getNextMessage(
+  bus: Bus,
+  stream: string,
+  sequence: number,
+  filter: string,
+): Promise<StreamMessage | null> {
+  return directGet(bus, stream, directSubject(stream), { seq: sequence, next_by_subj: filter });
+}

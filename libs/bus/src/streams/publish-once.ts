@@ -1,0 +1,99 @@
+/**
+ * Stores only the first message of a subject; the bus refuses every other.
+ *
+ * Used for VERDICTS, RESPONSES and DEAD_LETTERS. However many replicas publish and retry after a
+ * lost ack, the subject holds one message as long as the stream keeps it, without state in this
+ * process. nats-server before 2.12 reports a repeat as a duplicate, later versions as a conflict.
+ * Both mean `exists`.
+ */
+import type { MsgHdrs } from '@nats-io/nats-core';
+import type { Bus } from '../connection/connect.ts';
+import { BusError, toBusError } from '../connection/errors.ts';
+import { apiRequest } from '../connection/request.ts';
+import { backoffMs, pause } from '../connection/wait.ts';
+import { headersOf, type PubAck, type PublishOptions } from './ack.ts';
+import { getLastOf } from './direct.ts';
+
+export type PublishOnceResult = { outcome: 'stored'; sequence: number } | { outcome: 'exists' };
+
+export interface PublishOnceOptions extends PublishOptions {
+  /**
+   * Stored only if this is the newest sequence of the whole stream; otherwise the outcome is
+   * `exists`.
+   */
+  lastSequence?: number;
+  /**
+   * Stream of the subject, if the identity may read it. An injected reply under the subject then
+   * does not count as a message.
+   */
+  stream?: string;
+  /**
+   * Set if no other client publishes this payload, together with `stream`. If the ack of an earlier
+   * attempt was lost and this message is stored, the outcome is then `stored` instead of `exists`.
+   */
+  isUnique?: boolean;
+  /** Ends the retries; then the last error is thrown. */
+  signal?: AbortSignal;
+  /** Limit of the retries while the bus is unavailable. Default 30,000. */
+  deadlineMs?: number;
+}
+
+const EXPECTED = 'Nats-Expected-Last-Subject-Sequence';
+/** Errors that time may heal. */
+const TRANSIENT = new Set(['BUS_TIMEOUT', 'BUS_UNREACHABLE', 'BUS_NO_STREAM']);
+
+/**
+ * Stores the first message of a subject. Any later one is `exists`, whichever client published it.
+ * @throws BusError BUS_FULL and other refusals at once; BUS_TIMEOUT if the server acknowledges no
+ * publishes; transient errors after the deadline
+ */
+export async function publishOnce(
+  bus: Bus,
+  subject: string,
+  payload: Uint8Array,
+  options: PublishOnceOptions,
+): Promise<PublishOnceResult> {
+  const headers = headersOf(options);
+  headers.set(EXPECTED, '0');
+  if (options.lastSequence !== undefined) headers.set('Nats-Expected-Last-Sequence', String(options.lastSequence));
+  let isRepeated = false;
+  const attempt = async (): Promise<PublishOnceResult> => {
+    const sequence = await publish(bus, subject, payload, headers);
+    if (sequence !== null) return { outcome: 'stored', sequence };
+    const stored = options.stream ? await getLastOf(bus, options.stream, subject) : null;
+    if (stored?.injected && headers.get(EXPECTED) !== String(stored.sequence)) {
+      headers.set(EXPECTED, String(stored.sequence));
+      return attempt();
+    }
+    const isOwn = isRepeated && options.isUnique && stored && Buffer.compare(stored.data, payload) === 0;
+    return isOwn ? { outcome: 'stored', sequence: stored.sequence } : { outcome: 'exists' };
+  };
+  const endMs = performance.now() + (options.deadlineMs ?? 30_000);
+  for (let tries = 0; ; tries += 1) {
+    options.signal?.throwIfAborted();
+    try {
+      return await attempt();
+    } catch (cause) {
+      const error = toBusError(cause, subject);
+      const isClosed = error.code === 'BUS_TIMEOUT' && bus.jetStream?.isNotWriting(subject);
+      if (!TRANSIENT.has(error.code) || performance.now() >= endMs || isClosed) throw error;
+      isRepeated = true;
+      const waitMs = Math.min(backoffMs(tries), Math.max(1, endMs - performance.now()));
+      await pause(waitMs, options.signal);
+    }
+  }
+}
+
+/**
+ * Returns the sequence, or null if the subject or the id exists, or the stream has grown. @throws
+ * BusError
+ */
+async function publish(bus: Bus, subject: string, payload: Uint8Array, headers: MsgHdrs): Promise<number | null> {
+  try {
+    const ack = await apiRequest<PubAck>(bus, subject, payload, { headers });
+    return ack.duplicate ? null : ack.seq;
+  } catch (cause) {
+    if (cause instanceof BusError && cause.code === 'BUS_CONFLICT') return null;
+    throw cause;
+  }
+}

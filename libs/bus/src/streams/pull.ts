@@ -1,0 +1,168 @@
+/**
+ * One pull session on a consumer (ordered.ts creates another when it ends).
+ *
+ * At most `room()` messages are requested and outstanding, in at most two pulls of MAX_PULL_BYTES
+ * each. Nothing is pulled while the bus is disconnected. No callback throws into the client,
+ * because an exception would stop it from reading the socket. A lost connection, missed heartbeats,
+ * and any status about the consumer rather than the pull end the session.
+ */
+import { createInbox, type Msg, type Subscription } from '@nats-io/nats-core';
+import type { Bus, BusStatus } from '../connection/connect.ts';
+import { type BusError, toBusError } from '../connection/errors.ts';
+import { onAbort } from '../connection/wait.ts';
+
+/** How long one pull waits for messages. */
+const EXPIRES_MS = 4_000;
+const HEARTBEAT_MS = 1_000;
+/**
+ * Missed heartbeats that end the session. A timer counts them once per turn of the event loop, so a
+ * busy process does not count as silence.
+ */
+const MISSED_HEARTBEATS = 3;
+/**
+ * Sixteen of the largest messages, 640 ordinary frames. A blocked reader queues what it requested,
+ * and a message may have 1 MiB.
+ */
+const MAX_PULL_BYTES = 16 * 1024 * 1024;
+/** Status text when a pull has used up its bytes. */
+const BYTES_USED_UP = /exceeds maxbytes/i;
+const nanos = (ms: number) => ms * 1_000_000;
+
+/** Metadata of a delivery, from its reply subject. */
+export interface Delivery {
+  streamSequence: number;
+  deliverySequence: number;
+  timestampMicros: number;
+  pending: number;
+  deliveries: number;
+}
+
+/**
+ * `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<deliveries>.<stream seq>.<consumer
+ * seq>.<nanoseconds>.<pending>[.<token>]`
+ */
+export function parseDelivery(reply: string | undefined): Delivery | null {
+  const tokens = reply?.split('.') ?? [];
+  const at = tokens.length === 9 ? 4 : tokens.length >= 11 ? 6 : -1;
+  if (at < 0 || tokens[0] !== '$JS' || tokens[1] !== 'ACK') return null;
+  return {
+    deliveries: Number(tokens[at]),
+    streamSequence: Number(tokens[at + 1]),
+    deliverySequence: Number(tokens[at + 2]),
+    // Nanoseconds exceed Number.MAX_SAFE_INTEGER; microseconds fit until the year 2255.
+    timestampMicros: Number((tokens[at + 3] as string).slice(0, -3)),
+    pending: Number(tokens[at + 4]),
+  };
+}
+
+export interface PullHandlers {
+  /** How many messages may be outstanding now. */
+  room(): number;
+  /** Must not throw. */
+  onDelivery(message: Msg, delivery: Delivery): void;
+  /**
+   * The server has no more messages; it has delivered up to this consumer sequence. Must not throw.
+   */
+  onHeartbeat(deliverySequence: number): void;
+}
+
+export interface SessionEnd {
+  why: string;
+  /** An error that a new session would not heal: a refused subscription. */
+  error: BusError | null;
+}
+
+export class PullSession {
+  private readonly bus: Bus;
+  private readonly subject: string;
+  private readonly handlers: PullHandlers;
+  private readonly inbox: string;
+  private readonly subscription: Subscription;
+  private readonly monitor: NodeJS.Timeout;
+  private readonly statusListener = (status: BusStatus) => {
+    if (status.type === 'disconnected' || status.type === 'closed') this.end(status.type);
+  };
+  private readonly forget: () => void;
+  private resolve: (end: SessionEnd) => void = () => undefined;
+  private outstanding = 0;
+  private missed = 0;
+  private over = false;
+  /** Resolves when the session has ended. */
+  readonly ended: Promise<SessionEnd>;
+
+  /** Starts pulling at once. */
+  constructor(bus: Bus, stream: string, consumer: string, handlers: PullHandlers, signal: AbortSignal) {
+    this.bus = bus;
+    this.subject = `$JS.API.CONSUMER.MSG.NEXT.${stream}.${consumer}`;
+    this.handlers = handlers;
+    this.ended = new Promise((resolve) => {
+      this.resolve = resolve;
+    });
+    this.inbox = createInbox(bus.inboxPrefix);
+    this.subscription = bus.nc.subscribe(this.inbox, {
+      callback: (error, message) => {
+        if (error) this.end('the subscription was refused', toBusError(error, this.inbox));
+        else this.onMessage(message);
+      },
+    });
+    this.monitor = setInterval(() => this.watch(), HEARTBEAT_MS);
+    bus.statusListeners.add(this.statusListener);
+    this.forget = onAbort(signal, () => this.end('aborted'));
+    if (signal.aborted) this.end('aborted');
+    else if (!bus.connected) this.end('disconnected');
+    else this.pull();
+  }
+
+  /** Requests more messages once at least half of the room is free. */
+  pull(): void {
+    const room = this.handlers.room();
+    if (this.over || !this.bus.connected || this.outstanding * 2 > room || room <= this.outstanding) return;
+    const batch = room - this.outstanding;
+    this.outstanding = room;
+    const limits = { batch, max_bytes: MAX_PULL_BYTES };
+    const body = JSON.stringify({ ...limits, expires: nanos(EXPIRES_MS), idle_heartbeat: nanos(HEARTBEAT_MS) });
+    this.bus.nc.publish(this.subject, body, { reply: this.inbox });
+  }
+
+  private watch(): void {
+    this.missed += 1;
+    if (this.outstanding > 0 && this.missed > MISSED_HEARTBEATS) this.end('heartbeats missed');
+  }
+
+  private onMessage(message: Msg): void {
+    if (this.over) return;
+    this.missed = 0;
+    // A status arrives on the inbox. A stored message with a status line arrives on the subject of
+    // its stream.
+    const code = message.subject === this.inbox ? (message.headers?.code ?? 0) : 0;
+    if (code === 0) {
+      const delivery = parseDelivery(message.reply);
+      this.outstanding = Math.max(0, this.outstanding - 1);
+      if (delivery) this.handlers.onDelivery(message, delivery);
+      else this.end('a delivery without a sequence');
+      this.pull();
+      return;
+    }
+    const header = (name: string) => Number(message.headers?.get(name) || 0);
+    if (code === 100) {
+      this.handlers.onHeartbeat(header('Nats-Last-Consumer'));
+      return;
+    }
+    this.outstanding = Math.max(0, this.outstanding - header('Nats-Pending-Messages'));
+    const description = message.headers?.description ?? '';
+    // 408 and 404 end an unfilled pull. Any other status (409, 503, 400) concerns the consumer.
+    if (code === 408 || code === 404 || (code === 409 && BYTES_USED_UP.test(description))) this.pull();
+    else this.end(`${code} ${description}`.trim());
+  }
+
+  /** Ends the session; later messages are dropped. */
+  end(why: string, error: BusError | null = null): void {
+    if (this.over) return;
+    this.over = true;
+    clearInterval(this.monitor);
+    this.bus.statusListeners.delete(this.statusListener);
+    this.forget();
+    if (!this.bus.nc.isClosed()) this.subscription.unsubscribe();
+    this.resolve({ why, error });
+  }
+}

@@ -1,0 +1,67 @@
+/**
+ * Position of a reader in one life of a stream, and detection of a recreated stream.
+ *
+ * Used by ordered.ts and direct-reader.ts. A stream that was deleted and created again, or restored
+ * from an older backup, restarts its sequences. It has another creation time, fewer messages than
+ * were read, or another message at the last sequence.
+ */
+import type { StreamInfo } from '@nats-io/jetstream';
+import { microsOf, type StreamMessage } from './direct.ts';
+import type { StartAt } from './ordered-options.ts';
+
+/** Errors that time may heal; readers retry them. */
+export const TRANSIENT: ReadonlySet<string> = new Set(['BUS_NO_STREAM', 'BUS_TIMEOUT', 'BUS_UNREACHABLE', 'BUS_FULL']);
+
+export class StreamPosition {
+  readonly #start: StartAt;
+  /** Creation time of the stream as the server formats it; empty before the first check. */
+  #created = '';
+  #recreated = false;
+  /** Last received sequence; null until the start is known. */
+  received: number | null = null;
+  /** Server time of that message; 0 before the first. */
+  #receivedMicros = 0;
+
+  constructor(start: StartAt) {
+    this.#start = start;
+  }
+
+  get isNew(): boolean {
+    return this.#created === '';
+  }
+
+  /** Where to start reading. A recreated stream is read from its first message. */
+  get start(): StartAt {
+    const start = this.#start;
+    const continued = start === 'new' || (typeof start === 'object' && 'sequence' in start);
+    return this.#recreated && continued ? 'all' : start;
+  }
+
+  begin({ created }: Pick<StreamInfo, 'created'>): void {
+    this.#created = created;
+  }
+
+  /** Restarts in the recreated stream. */
+  beginRecreated(info: Pick<StreamInfo, 'created'>): void {
+    this.received = null;
+    this.#receivedMicros = 0;
+    this.#recreated = true;
+    this.begin(info);
+  }
+
+  take({ sequence, timestampMicros }: Pick<StreamMessage, 'sequence' | 'timestampMicros'>): void {
+    this.received = sequence;
+    this.#receivedMicros = timestampMicros;
+  }
+
+  isSameLife({ created }: Pick<StreamInfo, 'created'>): boolean {
+    return created === this.#created;
+  }
+
+  isRecreated(info: Pick<StreamInfo, 'created' | 'state'>): boolean {
+    const { state } = info;
+    if (!this.isSameLife(info) || state.last_seq < (this.received ?? 0)) return true;
+    if (state.last_seq !== this.received || this.#receivedMicros === 0) return false;
+    return microsOf(state.last_ts) !== this.#receivedMicros;
+  }
+}

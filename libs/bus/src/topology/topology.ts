@@ -1,0 +1,300 @@
+/**
+ * Streams and buckets: names, subjects, and every limit with its reason. Pure data;
+ * ensure-topology.ts creates them.
+ *
+ * VERDICTS and RESPONSES are kept at least as long as VIOLATIONS plus the longest timespan plus a
+ * day, because their ids make a replay idempotent. Every stream has a byte limit, which JetStream
+ * reserves at creation.
+ */
+import {
+  AckPolicy,
+  type ConsumerConfig,
+  DeliverPolicy,
+  DiscardPolicy,
+  ReplayPolicy,
+  RetentionPolicy,
+  StorageType,
+  type StreamConfig,
+} from '@nats-io/jetstream';
+import { ROOT } from './subjects.ts';
+
+/** Remedy for a missing stream or bucket, for error messages. */
+export const SETUP_REMEDY = '`bailiff bus setup` makes it, in Kubernetes the Job bailiff-bus-setup';
+
+const MIB = 1024 ** 2;
+const DAY_MS = 86_400_000;
+
+/** How long violations are kept: a week covers a weekend and the Monday after it. */
+export const VIOLATIONS_MAX_AGE_MS = 7 * DAY_MS;
+/** Longest timespan of a correlation rule (libs/policy). */
+export const LONGEST_TIMESPAN_MS = DAY_MS;
+/**
+ * Added to the replay horizon for VERDICTS and RESPONSES, so that clocks and late starts do not
+ * matter.
+ */
+export const HORIZON_MARGIN_MS = DAY_MS;
+/**
+ * 100 nodes with one frame of 25 kB in 5 s produce 300 GB a week; a quiet fleet is 1,000 times
+ * below. The oldest are deleted first.
+ */
+export const VIOLATIONS_MAX_BYTES = 4096 * MIB;
+/**
+ * A verdict is about 1 kB and is capped per minute; 512 MiB are half a million. A full stream
+ * refuses new ones, which is counted.
+ */
+export const VERDICTS_MAX_BYTES = 512 * MIB;
+/** Two responses a verdict at half the size. */
+export const RESPONSES_MAX_BYTES = 512 * MIB;
+/**
+ * Limited by number, not by age: an operator's change of last year may still be in force. 1,024
+ * changes a key.
+ */
+export const CONFIG_LOG_PER_KEY = 1_024;
+export const CONFIG_LOG_MAX_BYTES = 256 * MIB;
+export const DEAD_LETTERS_MAX_BYTES = 256 * MIB;
+/**
+ * Each dead letter has its own subject (so that it is stored once), and a subject takes 0.44 kB of
+ * server memory.
+ */
+export const DEAD_LETTERS_MAX_MESSAGES = 50_000;
+/** As long as violations: a connector that was down over a weekend loses nothing. */
+export const SIEM_MAX_AGE_MS = VIOLATIONS_MAX_AGE_MS;
+/**
+ * An event is 1 to 3 kB in each format; 1 GiB is about half a million. The oldest are deleted
+ * first, and a consumer that misses some is notified.
+ */
+export const SIEM_MAX_BYTES = 1024 * MIB;
+/**
+ * Formats of SIEM events. Each has a durable consumer `siem-<format>` on SIEM, created with the
+ * stream.
+ */
+export const SIEM_FORMATS = ['ocsf', 'ecs', 'cef'] as const;
+export type SiemFormat = (typeof SIEM_FORMATS)[number];
+/** An event that a connector received but did not acknowledge is redelivered after this. */
+export const SIEM_ACK_WAIT_MS = 30_000;
+/** Unacknowledged events of a connector; more than a batch of any client. */
+export const SIEM_MAX_ACK_PENDING = 5_000;
+/**
+ * Server memory for duplicate detection grows with it. A frame that is resent later is stored twice
+ * and counted once, because counts are cumulative (test/cluster/collector-duplicates.test.ts).
+ */
+export const DUPLICATE_WINDOW_MS = 120_000;
+/**
+ * Revisions that an operator can restore; CONFIG_LOG keeps more. 64 is the maximum of a KV bucket.
+ */
+export const CONFIG_HISTORY = 64;
+
+/** How long the last status of a service instance is kept. */
+export const INSTANCE_MAX_AGE_MS = 3_600_000;
+
+export interface BucketLimits {
+  bucket: string;
+  description: string;
+  maxBytes: number;
+  maxValueBytes: number;
+  history: number;
+  /** Pushed to `bailiff.v1.push.<bucket>.<key>` on each change. */
+  push: boolean;
+  /** Only the first value of a key is accepted. */
+  createOnly: boolean;
+  /** A value expires after this unless it is renewed; 0: never. */
+  maxAgeMs: number;
+}
+
+const bucket = (
+  name: string,
+  description: string,
+  maxBytes: number,
+  maxValueBytes: number,
+  more: Partial<BucketLimits> = {},
+) => ({
+  bucket: `bailiff_${name}`,
+  description,
+  maxBytes,
+  maxValueBytes,
+  history: 1,
+  push: false,
+  createOnly: false,
+  maxAgeMs: 0,
+  ...more,
+});
+
+/** Room for the headers of a put in addition to the largest value. */
+const PUT_HEADERS_BYTES = 4096;
+
+export const BUCKETS: readonly BucketLimits[] = [
+  // 2,000 nodes with a full snapshot of 512 KiB each. An ordinary one (110 pods) is about 100 kB;
+  // one of 500 pods is 100 kB compressed.
+  bucket('pods', 'identities of the pods of each node', 1024 * MIB, MIB / 2, { push: true }),
+  bucket('quarantine', 'quarantined pods of each node', 64 * MIB, MIB / 4, { push: true }),
+  // 64 revisions of a few hundred keys of some kB.
+  bucket('config', 'what operators tune', 256 * MIB, MIB / 4, { push: true, history: CONFIG_HISTORY }),
+  bucket('schemas', 'Avro schemas by fingerprint', 16 * MIB, MIB / 16, { createOnly: true }),
+  bucket('nodes', 'status of each node', 512 * MIB, MIB / 2),
+  // Renewed every 10 s: an instance that ended without a final status expires.
+  bucket('services', 'status of correlators, responders and ipam-syncs', 16 * MIB, MIB / 8, {
+    maxAgeMs: INSTANCE_MAX_AGE_MS,
+  }),
+  bucket('siem', 'how far the siem-relay has come', MIB, 1024),
+];
+
+/**
+ * Options of the topology. On an existing bus, options that are not set keep their value
+ * (topology-plan.ts).
+ */
+export interface TopologyOptions {
+  /** 1 on a single server, 3 in a cluster. Default 1. */
+  replicas?: number | undefined;
+  /** 0: no age limit. */
+  violationsMaxAgeMs?: number | undefined;
+  /** Longest timespan of any correlation rule that may be configured. */
+  longestTimespanMs?: number | undefined;
+  violationsMaxBytes?: number | undefined;
+  /** Allow a shorter age, fewer bytes or fewer replicas than now. Default false. */
+  shrink?: boolean | undefined;
+}
+
+/** Minimum age of VERDICTS and RESPONSES. */
+export function requiredHorizonMs(violationsMaxAgeMs: number, longestTimespanMs: number): number {
+  return violationsMaxAgeMs + longestTimespanMs + HORIZON_MARGIN_MS;
+}
+
+/** Metadata key of VIOLATIONS with the longest timespan that it was created for. */
+export const TIMESPAN_METADATA = 'bailiff.longest-timespan-ms';
+
+/** Wanted fields of a stream's configuration. */
+export type WantedStream = Partial<StreamConfig> & { name: string };
+
+const nanos = (ms: number) => ms * 1_000_000;
+
+function stream(config: WantedStream, replicas: number): WantedStream {
+  // The server rejects a duplicate window longer than the age.
+  const ageNanos = config.max_age && config.max_age > 0 ? config.max_age : Number.POSITIVE_INFINITY;
+  return {
+    storage: StorageType.File,
+    retention: RetentionPolicy.Limits,
+    discard: DiscardPolicy.Old,
+    num_replicas: replicas,
+    allow_direct: true,
+    // Messages stay until a limit removes them, so that evidence cannot be edited.
+    deny_delete: true,
+    deny_purge: true,
+    allow_rollup_hdrs: false,
+    duplicate_window: Math.min(nanos(DUPLICATE_WINDOW_MS), ageNanos),
+    ...config,
+  };
+}
+
+function bucketStream(limits: BucketLimits, replicas: number): WantedStream {
+  const subject = `$KV.${limits.bucket}.>`;
+  return {
+    name: `KV_${limits.bucket}`,
+    description: limits.description,
+    subjects: [subject],
+    storage: StorageType.File,
+    retention: RetentionPolicy.Limits,
+    discard: DiscardPolicy.New,
+    discard_new_per_subject: limits.createOnly,
+    num_replicas: replicas,
+    max_msgs_per_subject: limits.history,
+    max_bytes: limits.maxBytes,
+    ...(limits.maxAgeMs > 0 ? { max_age: nanos(limits.maxAgeMs) } : {}),
+    max_msg_size: limits.maxValueBytes + PUT_HEADERS_BYTES,
+    allow_direct: true,
+    // A rollup header on one key would remove all others, and a purge any.
+    allow_rollup_hdrs: false,
+    deny_delete: true,
+    deny_purge: true,
+    duplicate_window: nanos(DUPLICATE_WINDOW_MS),
+    ...(limits.push ? { republish: { src: subject, dest: `${ROOT}.push.${limits.bucket}.>` } } : {}),
+  };
+}
+
+/** All streams in order of creation: CONFIG_LOG after its source bucket. */
+export function streamConfigs(options: TopologyOptions = {}): WantedStream[] {
+  const replicas = options.replicas ?? 1;
+  const violationsMaxAgeMs = options.violationsMaxAgeMs ?? VIOLATIONS_MAX_AGE_MS;
+  const longestTimespanMs = options.longestTimespanMs ?? LONGEST_TIMESPAN_MS;
+  // Violations without an age limit can be replayed without one.
+  const horizon = violationsMaxAgeMs === 0 ? 0 : nanos(requiredHorizonMs(violationsMaxAgeMs, longestTimespanMs));
+  const make = (config: WantedStream) => stream(config, replicas);
+  return [
+    ...BUCKETS.map((limits) => bucketStream(limits, replicas)),
+    make({
+      name: 'VIOLATIONS',
+      description: 'frames of violations, one a node and flush',
+      subjects: [`${ROOT}.violations.>`],
+      max_age: nanos(violationsMaxAgeMs),
+      max_bytes: options.violationsMaxBytes ?? VIOLATIONS_MAX_BYTES,
+      metadata: { [TIMESPAN_METADATA]: String(longestTimespanMs) },
+    }),
+    make({
+      name: 'VERDICTS',
+      description: 'one message a verdict, never twice',
+      subjects: [`${ROOT}.verdicts.>`],
+      max_age: horizon,
+      max_bytes: VERDICTS_MAX_BYTES,
+      discard: DiscardPolicy.New,
+    }),
+    make({
+      name: 'RESPONSES',
+      description: 'what was done about verdicts',
+      subjects: [`${ROOT}.responses.>`],
+      max_age: horizon,
+      max_bytes: RESPONSES_MAX_BYTES,
+      discard: DiscardPolicy.New,
+    }),
+    make({
+      name: 'CONFIG_LOG',
+      description: 'every revision of the configuration with the time the bus took it',
+      sources: [
+        {
+          name: 'KV_bailiff_config',
+          subject_transforms: [{ src: '$KV.bailiff_config.>', dest: `${ROOT}.config.>` }],
+        },
+      ],
+      max_msgs_per_subject: CONFIG_LOG_PER_KEY,
+      max_bytes: CONFIG_LOG_MAX_BYTES,
+    }),
+    make({
+      name: 'DEAD_LETTERS',
+      description: 'messages that could not be taken, with the reason',
+      subjects: [`${ROOT}.deadletters.>`],
+      max_age: nanos(violationsMaxAgeMs),
+      max_bytes: DEAD_LETTERS_MAX_BYTES,
+      max_msgs: DEAD_LETTERS_MAX_MESSAGES,
+    }),
+    make({
+      name: 'SIEM',
+      description: 'events for SIEM connectors, one a message',
+      subjects: [`${ROOT}.siem.>`],
+      max_age: nanos(SIEM_MAX_AGE_MS),
+      max_bytes: SIEM_MAX_BYTES,
+    }),
+  ];
+}
+
+/** Name of the durable consumer for a format. */
+export const siemConsumer = (format: string): string => `siem-${format}`;
+
+/**
+ * Durable consumers created with the streams, so that a connector needs no permission to create
+ * one. Explicit acks, redelivered without limit.
+ */
+export function consumerConfigs(): { stream: string; config: Partial<ConsumerConfig> & { durable_name: string } }[] {
+  return SIEM_FORMATS.map((format) => ({
+    stream: 'SIEM',
+    config: {
+      name: siemConsumer(format),
+      durable_name: siemConsumer(format),
+      description: `for one connector that reads ${format}, or several that share the work`,
+      filter_subject: `${ROOT}.siem.${format}.>`,
+      deliver_policy: DeliverPolicy.All,
+      ack_policy: AckPolicy.Explicit,
+      ack_wait: nanos(SIEM_ACK_WAIT_MS),
+      max_ack_pending: SIEM_MAX_ACK_PENDING,
+      max_deliver: -1,
+      replay_policy: ReplayPolicy.Instant,
+    },
+  }));
+}

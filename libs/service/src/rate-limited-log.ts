@@ -1,0 +1,32 @@
+/**
+ * Logs a repeated problem at most once a minute, with the number of suppressed occurrences. The
+ * caller counts every occurrence in a metric.
+ */
+import type { Logger } from 'pino';
+
+const REPEAT_MS = 60_000;
+/** Limit of remembered problems. The oldest is forgotten and would be logged again. */
+const MAX_REMEMBERED = 512;
+
+export class RateLimitedLog {
+  readonly #log: Pick<Logger, 'warn'>;
+  readonly #seen = new Map<string, { atMs: number; times: number }>();
+
+  constructor(log: Pick<Logger, 'warn'>) {
+    this.#log = log;
+  }
+
+  /** @param key identifies the problem */
+  warn(key: string, fields: object, message: string): void {
+    const now = performance.now();
+    const seen = this.#seen.get(key);
+    if (seen && now - seen.atMs < REPEAT_MS) {
+      seen.times += 1;
+      return;
+    }
+    if (this.#seen.size >= MAX_REMEMBERED) this.#seen.delete(this.#seen.keys().next().value as string);
+    this.#seen.delete(key);
+    this.#seen.set(key, { atMs: now, times: 0 });
+    this.#log.warn({ ...fields, ...(seen ? { times: seen.times } : {}) }, message);
+  }
+}

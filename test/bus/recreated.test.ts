@@ -1,0 +1,209 @@
+// A stream that was deleted and made anew counts from one again: whoever reads it must notice, and read the new one from its beginning.
+import {
+  type Bus,
+  ConfigLog,
+  consumeOrdered,
+  ensureTopology,
+  FramePublisher,
+  openBucket,
+  violationSubject,
+  writeConfig,
+} from '@bailiff/bus';
+import type { TestNats } from '@bailiff/bus/testing';
+import { waitFor } from '@bailiff/service/testing';
+import { expect, test } from 'vitest';
+import { startBus, text, underWay } from './support.ts';
+
+const SUBJECT = violationSubject('node-a', 'spoof');
+const modes = (mode: string) => ({ modes: { 'ipv4-source': mode } });
+const ME = { by: 'alice', why: 'a test' };
+
+async function publish(nats: TestNats, prefix: string, count: number): Promise<void> {
+  const bus = await nats.connect('collector-node-a');
+  const publisher = new FramePublisher(bus);
+  for (let n = 1; n <= count; n += 1) {
+    await publisher.publish(SUBJECT, Buffer.from(`${prefix}${n}`), { msgId: `${prefix}${n}` });
+  }
+  publisher.close();
+  await bus.close();
+}
+
+async function remake(nats: TestNats, ...streams: string[]): Promise<void> {
+  const admin = await nats.connect('admin');
+  for (const stream of streams) await admin.jsm.streams.delete(stream);
+  await ensureTopology(admin);
+  await admin.close();
+}
+
+function reader(bus: Bus, start: Parameters<typeof consumeOrdered>[2]['start'], more = {}) {
+  const seen: string[] = [];
+  const told: string[] = [];
+  const end = new AbortController();
+  let idle = 0;
+  const reading = underWay(
+    consumeOrdered(bus, 'VIOLATIONS', {
+      start,
+      onMessage: (message) => {
+        seen.push(text(message));
+      },
+      onRecreated: () => {
+        told.push(`remade after ${seen.length}`);
+      },
+      onIdle: () => {
+        idle += 1;
+      },
+      signal: end.signal,
+      ...more,
+    }),
+  );
+  return {
+    seen,
+    told,
+    idle: () => idle,
+    async [Symbol.asyncDispose]() {
+      end.abort();
+      await reading;
+    },
+  };
+}
+
+test.each([
+  ['all', 'all' as const, 'correlator'],
+  ['new', 'new' as const, 'correlator'],
+  ['a sequence', { sequence: 1 }, 'correlator'],
+  ['a time', { timeMs: 1_000 }, 'correlator'],
+  ['all, by direct gets,', 'all' as const, 'reader'],
+  ['new, by direct gets,', 'new' as const, 'reader'],
+])(
+  'recreated - a stream read from %s and recreated is read from its beginning, and its owner is called before',
+  async (_n, start, user) => {
+    await using nats = await startBus();
+    await using read = reader(await nats.connect(user), start);
+    await waitFor(() => read.idle() > 0);
+    await publish(nats, 'old', 3);
+    await waitFor(() => read.seen.length === 3, { state: () => read.seen });
+    await remake(nats, 'VIOLATIONS');
+    await publish(nats, 'new', 2);
+    await waitFor(() => read.seen.length === 5, { what: 'all of the new stream', state: () => [read.seen, read.told] });
+    expect(read.seen).toEqual(['old1', 'old2', 'old3', 'new1', 'new2']);
+    expect(read.told).toEqual(['remade after 3']);
+  },
+);
+
+test('recreated - a new stream that has grown beyond the old one is seen to be another', async () => {
+  await using nats = await startBus();
+  await using read = reader(await nats.connect('correlator'), 'all');
+  await publish(nats, 'old', 2);
+  await waitFor(() => read.seen.length === 2);
+  // While the reader cannot look: everything happens within one break of its connection.
+  const admin = await nats.connect('admin');
+  await admin.jsm.streams.delete('VIOLATIONS');
+  await ensureTopology(admin);
+  await publish(nats, 'new', 5);
+  await waitFor(() => read.seen.length === 7, { state: () => [read.seen, read.told] });
+  expect(read.seen.slice(2)).toEqual(['new1', 'new2', 'new3', 'new4', 'new5']);
+});
+
+test('recreated - a restart of the server is no new stream', async () => {
+  await using nats = await startBus();
+  await using read = reader(await nats.connect('correlator'), 'all');
+  await publish(nats, 'old', 2);
+  await waitFor(() => read.seen.length === 2);
+  await nats.restart();
+  await publish(nats, 'more', 2);
+  await waitFor(() => read.seen.length === 4, { state: () => [read.seen, read.told] });
+  expect(read.told).toEqual([]);
+});
+
+test('recreated - waiting messages of the old stream are dropped, and the running handler is awaited', async () => {
+  await using nats = await startBus();
+  const order: string[] = [];
+  let finish: () => void = () => undefined;
+  await using read = reader(await nats.connect('correlator'), 'all', {
+    onMessage: (message: { data: Uint8Array }) => {
+      order.push(text(message));
+      if (text(message) !== 'old1') return;
+      return new Promise<void>((resolve) => {
+        finish = () => {
+          order.push('finished');
+          resolve();
+        };
+      });
+    },
+    onRecreated: () => {
+      order.push('remade');
+    },
+  });
+  await publish(nats, 'old', 3);
+  await waitFor(() => order.length === 1);
+  await remake(nats, 'VIOLATIONS');
+  await publish(nats, 'new', 1);
+  const waited = performance.now();
+  await waitFor(() => performance.now() > waited + 300);
+  expect(order).toEqual(['old1']);
+  finish();
+  await waitFor(() => order.includes('new1'), { state: () => [order, read.told] });
+  expect(order).toEqual(['old1', 'finished', 'remade', 'new1']);
+});
+
+test('recreated - a watch reports all of the new bucket, then onSynced', async () => {
+  await using nats = await startBus();
+  const admin = await nats.connect('admin');
+  const bucket = openBucket(admin, 'bailiff_pods');
+  await bucket.put('node-a', 'one');
+  await bucket.put('node-b', 'two');
+  const told: string[] = [];
+  const end = new AbortController();
+  const watching = underWay(
+    openBucket(await nats.connect('correlator'), 'bailiff_pods').watch({
+      onEntry: ({ key, value }) => {
+        told.push(`${key}=${value}`);
+      },
+      onRecreated: () => {
+        told.push('remade');
+      },
+      onSynced: () => {
+        told.push('synced');
+      },
+      signal: end.signal,
+    }),
+  );
+  await waitFor(() => told.includes('synced'));
+  await remake(nats, 'KV_bailiff_pods');
+  await waitFor(() => told.length >= 5, { state: () => told });
+  await bucket.put('node-a', 'three');
+  await waitFor(() => told.length === 6, { state: () => told });
+  expect(told).toEqual(['node-a=one', 'node-b=two', 'synced', 'remade', 'synced', 'node-a=three']);
+  end.abort();
+  await watching;
+});
+
+test('recreated - a recreated configuration log is folded again; until then the last configuration stays in force', async () => {
+  await using nats = await startBus();
+  const cli = await nats.connect('cli');
+  const [key, other] = ['spoof.cluster._.default', 'spoof.namespace.shop.default'];
+  await writeConfig(cli, key, modes('audit'), ME);
+  await writeConfig(cli, other, modes('audit'), ME);
+  const changes: number[] = [];
+  let remade = 0;
+  const log = new ConfigLog(await nats.connect('correlator'), {
+    onChange: ({ sequence }) => changes.push(sequence),
+    onRecreated: () => {
+      remade += 1;
+    },
+  });
+  await waitFor(() => changes.length === 2);
+  await log.whenCaughtUpTo(Date.now() * 1000);
+  // Both: otherwise the new log is filled again from the bucket.
+  await remake(nats, 'CONFIG_LOG', 'KV_bailiff_config');
+  await waitFor(() => remade === 1, { what: 'the owner to be told' });
+  expect([...log.latest().entries.keys()].sort()).toEqual([key, other]);
+  await log.whenCaughtUpTo(Date.now() * 1000);
+  await writeConfig(cli, key, modes('off'), ME);
+  await waitFor(() => changes.length === 3, { state: () => changes });
+  await log.whenCaughtUpTo(Date.now() * 1000);
+  expect(changes).toEqual([1, 2, 1]);
+  expect([...log.latest().entries.keys()]).toEqual([key]);
+  expect(log.latest().revision).toBe(1);
+  await log.close();
+});

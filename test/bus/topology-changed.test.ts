@@ -1,0 +1,174 @@
+// A bus that is set up once more, as at every upgrade: what an operator chose stays, and nothing is deleted that nobody gave up.
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { type Bus, ensureTopology, streamConfigs, streamInfo } from '@bailiff/bus';
+import { freePort, startNats, type TestNats } from '@bailiff/bus/testing';
+import { waitFor } from '@bailiff/service/testing';
+import { expect, test } from 'vitest';
+import { runCli } from '../../apps/cli/src/testing.ts';
+import { readAll, startBus } from './support.ts';
+
+const DAY_MS = 86_400_000;
+const MIB = 1024 ** 2;
+const SUBJECT = 'bailiff.v1.violations.0.node-a.spoof';
+
+async function limits(bus: Bus) {
+  const { config } = await streamInfo(bus, 'VIOLATIONS');
+  return { days: config.max_age / 1e6 / DAY_MS, bytes: config.max_bytes, replicas: config.num_replicas };
+}
+
+const publish = async (bus: Bus, count: number, bytes = 10) => {
+  for (let n = 0; n < count; n += 1) await bus.js.publish(SUBJECT, new Uint8Array(bytes));
+};
+
+test('topology - what was chosen stays when it is set up again without it, and grows when it is asked to', async () => {
+  await using nats = await startBus({ violationsMaxAgeMs: 30 * DAY_MS, violationsMaxBytes: 64 * MIB });
+  const admin = await nats.connect('admin');
+  expect(await ensureTopology(admin)).toMatchObject({ created: [], changed: [], losses: [] });
+  expect(await limits(admin)).toEqual({ days: 30, bytes: 64 * MIB, replicas: 1 });
+  const grown = await ensureTopology(admin, { violationsMaxBytes: 128 * MIB });
+  expect(grown).toMatchObject({ changed: ['VIOLATIONS'], losses: [] });
+  expect(await limits(admin)).toEqual({ days: 30, bytes: 128 * MIB, replicas: 1 });
+});
+
+test('topology - less bytes are refused with what that deletes, and deleted with shrink', async () => {
+  await using nats = await startBus({ violationsMaxBytes: MIB });
+  const admin = await nats.connect('admin');
+  await publish(admin, 40, 10_000);
+  const less = { violationsMaxBytes: MIB / 4 };
+  await expect(ensureTopology(admin, less)).rejects.toMatchObject({
+    code: 'BUS_SHRINK',
+    message: expect.stringMatching(
+      /^nothing was changed, .*\nVIOLATIONS: up to 256 KiB, not 1 MiB: it holds 39\d(\.\d)? KiB, the oldest 13\d(\.\d)? KiB are deleted$/,
+    ),
+  });
+  expect((await streamInfo(admin, 'VIOLATIONS')).state.messages).toBe(40);
+  const { losses, changed } = await ensureTopology(admin, { ...less, shrink: true });
+  expect([losses.length, changed]).toEqual([1, ['VIOLATIONS']]);
+  const { state } = await streamInfo(admin, 'VIOLATIONS');
+  expect([state.last_seq, state.bytes <= MIB / 4, state.messages > 20]).toEqual([40, true, true]);
+});
+
+test('topology - a shorter age is refused with how many are older, and deletes them with shrink', async () => {
+  const ageMs = 4_000;
+  await using nats = await startBus();
+  const admin = await nats.connect('admin');
+  await publish(admin, 3);
+  const oldestMs = async () => {
+    const { ts, state } = await streamInfo(admin, 'VIOLATIONS');
+    return Date.parse(ts ?? '') - Date.parse(state.first_ts);
+  };
+  await waitFor(async () => (await oldestMs()) > ageMs, { what: 'three to be old', state: oldestMs });
+  await publish(admin, 2);
+  const refusal = async () => {
+    const refused = await ensureTopology(admin, { violationsMaxAgeMs: ageMs }).catch((error: unknown) => error);
+    expect(refused).toMatchObject({ code: 'BUS_SHRINK' });
+    return String((refused as Error).message)
+      .split('\n')
+      .slice(1);
+  };
+  /** How many are older by the bus's clock. */
+  const older = async () => {
+    const { ts } = await streamInfo(admin, 'VIOLATIONS');
+    const sinceMicros = (Date.parse(ts ?? '') - ageMs) * 1_000;
+    return (await readAll(admin, 'VIOLATIONS')).filter(({ timestampMicros }) => timestampMicros < sinceMicros).length;
+  };
+  const before = await older();
+  const [violations, ...others] = await refusal();
+  // On a machine that stood still the other two are old by now.
+  expect([before, await older()]).toContain(
+    Number(
+      /^VIOLATIONS: kept 4 seconds, not 7 days: of 5 messages (\d) are older and are deleted$/.exec(violations!)?.[1],
+    ),
+  );
+  expect(before).toBeGreaterThanOrEqual(3);
+  expect(others).toEqual([
+    expect.stringMatching(/^VERDICTS: kept .*: of 0 messages none is older now$/),
+    expect.stringMatching(/^RESPONSES: /),
+    expect.stringMatching(/^DEAD_LETTERS: /),
+  ]);
+  // Neither asking nor refusing left anything behind or took anything away.
+  const consumers = async () => (await streamInfo(admin, 'VIOLATIONS')).state.consumer_count;
+  // An ordered consumer is deleted without waiting for the answer.
+  await waitFor(async () => (await consumers()) === 0, { what: 'the consumers to be deleted', state: consumers });
+  const { state } = await streamInfo(admin, 'VIOLATIONS');
+  expect([state.messages, (await limits(admin)).days]).toEqual([5, 7]);
+  await ensureTopology(admin, { violationsMaxAgeMs: ageMs, shrink: true });
+  await waitFor(async () => (await streamInfo(admin, 'VIOLATIONS')).state.first_seq > 3, { what: 'the old to go' });
+});
+
+test('topology - kept by three servers, it is not kept by one only because nobody said three again', async () => {
+  const routes = await Promise.all([0, 1, 2].map(() => freePort()));
+  const servers: TestNats[] = [];
+  await using started = {
+    servers,
+    [Symbol.asyncDispose]: async () => void (await Promise.all(servers.map((one) => one.stop()))),
+  };
+  for (const [index, port] of routes.entries()) {
+    const cluster = { name: 'bailiff', port, user: 'route', password: 'secret' };
+    const all = routes.map((one) => `127.0.0.1:${one}`);
+    started.servers.push(await startNats({ serverName: `nats-${index}`, cluster: { ...cluster, routes: all } }));
+  }
+  const admin = await (servers[0] as TestNats).connect('admin');
+  // A leader places nothing on servers of which it has heard no figures yet.
+  await waitFor(() => ensureTopology(admin, { replicas: 3 }).then(() => true), {
+    what: 'streams on three servers',
+    timeoutMs: 60_000,
+    intervalMs: 250,
+  });
+  await ensureTopology(admin);
+  expect((await limits(admin)).replicas).toBe(3);
+  const count = streamConfigs().length;
+  await expect(ensureTopology(admin, { replicas: 1 })).rejects.toMatchObject({
+    code: 'BUS_SHRINK',
+    message: expect.stringContaining(`${count} streams and buckets: kept by one server, not 3`),
+  });
+  expect((await limits(admin)).replicas).toBe(3);
+  await ensureTopology(admin, { replicas: 1, shrink: true });
+  expect((await limits(admin)).replicas).toBe(1);
+}, 90_000);
+
+test('topology - servers without the room say so, and what to do', async () => {
+  await using nats = await startNats({ jetstream: { maxFileBytes: 9 * 1024 * MIB } });
+  const admin = await nats.connect('admin');
+  await ensureTopology(admin);
+  await expect(ensureTopology(admin, { violationsMaxBytes: 8 * 1024 * MIB })).rejects.toMatchObject({
+    code: 'BUS_FULL',
+    message: expect.stringMatching(/^VIOLATIONS: the servers have no room for its 8 GiB: raise max_file_store/),
+  });
+});
+
+test('bus setup - the command keeps, grows, refuses and shrinks in its words', async () => {
+  await using nats = await startNats();
+  const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-setup-'));
+  const password = path.join(directory, 'password');
+  writeFileSync(password, 'password-of-admin\n');
+  const setup = (...args: string[]) => {
+    const who = ['--nats-url', nats.url, '--nats-user', 'admin', '--nats-password-file', password];
+    return runCli(['bus', 'setup', ...who, ...args]);
+  };
+  const words = (limits: string) => `violations are kept ${limits}; verdicts and responses as long as`;
+  try {
+    const first = await setup('--keep-days', '30', '--keep-bytes', '64MiB', '--replicas', '');
+    expect([first.exitCode, first.stdout]).toEqual([0, expect.stringContaining(words('30 days, up to 64 MiB'))]);
+    for (const again of [await setup(), await setup('--keep-days', '', '--keep-bytes', '', '--replicas', '1')])
+      expect([again.exitCode, again.stdout]).toEqual([0, first.stdout]);
+    const less = await setup('--keep-days', '7');
+    expect([less.exitCode, less.stdout]).toEqual([2, '']);
+    expect(less.stderr).toMatch(
+      /^bailiff: nothing was changed, because limits would decrease:\n {2}VIOLATIONS: kept 7 days/,
+    );
+    expect(less.stderr).toContain('--shrink');
+    expect(await limits(await nats.connect('admin'))).toMatchObject({ days: 30 });
+    const shrunk = await setup('--keep-days', '7', '--shrink');
+    expect([shrunk.exitCode, shrunk.stdout]).toEqual([0, expect.stringContaining(words('7 days, up to 64 MiB'))]);
+    expect(shrunk.stdout).toContain('VIOLATIONS: kept 7 days, not 30 days: of 0 messages none is older now');
+    for (const wrong of ['4', '1.5GiB', '-1', '9999TiB', '20 GB']) {
+      const { exitCode, stderr } = await setup('--keep-bytes', wrong);
+      expect([exitCode, stderr]).toEqual([2, expect.stringMatching(/--keep-bytes.*such as 20GiB: 16 MiB to 1 PiB/s)]);
+    }
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+});

@@ -1,0 +1,77 @@
+/**
+ * Order of imports inside apps and libraries: the table of rooms, and the cycles that are still there.
+ *
+ * A room is a folder below `src`, or a single file of `src` by its name; `.` holds the other files of
+ * `src`. A file imports from its own room and from rooms listed after it. A cycle is a set of files
+ * that reach each other by imports, type imports included.
+ */
+
+/** Rooms by `src` folder, from the top down. A folder that is not listed has no order yet. */
+export const ROOMS: Readonly<Record<string, readonly string[]>> = {
+  'libs/bus/src': ['.', 'auth', 'setup', 'status', 'config', 'kv', 'streams', 'connection', 'topology'],
+};
+
+/**
+ * Cycles that existed when this check was added. The list only shrinks: a new cycle fails the test, and
+ * so does an entry whose cycle is gone.
+ */
+export const KNOWN_CYCLES: readonly (readonly string[])[] = [
+  ['apps/cli/src/commands/config-tree.ts', 'apps/cli/src/commands/config.ts'],
+  ['apps/cli/src/explain/captured.ts', 'apps/cli/src/explain/render.ts'],
+  ['apps/cli/src/policy/propose-network.ts', 'apps/cli/src/policy/propose.ts'],
+  ['apps/cli/src/replay/siem-lines.ts', 'apps/cli/src/replay/sink.ts'],
+  ['apps/cli/src/status/report.ts', 'apps/cli/src/status/runtime.ts'],
+  ['libs/bpf/src/bpf-link.ts', 'libs/bpf/src/bpf-program.ts'],
+  ['libs/bpf/src/runtime-api.ts', 'libs/bpf/src/runtime-maps.ts'],
+  ['libs/policy/src/runtime-check.ts', 'libs/policy/src/runtime.ts'],
+  ['libs/runtime/src/compile-addresses.ts', 'libs/runtime/src/compile-paths.ts', 'libs/runtime/src/compile.ts'],
+  ['libs/schemas/src/judged-frame.ts', 'libs/schemas/src/judged-reader.ts', 'libs/schemas/src/origins.ts'],
+];
+
+/** Imported files by file, both relative to the workspace. */
+export type ImportGraph = ReadonlyMap<string, readonly string[]>;
+
+/** Sets of files that reach each other, each sorted, in the order of their first file. Tarjan's algorithm. */
+export function cyclesOf(graph: ImportGraph): string[][] {
+  const index = new Map<string, number>();
+  const low = new Map<string, number>();
+  const stack: string[] = [];
+  const cycles: string[][] = [];
+  const lower = (file: string, value: number) => low.set(file, Math.min(low.get(file) ?? value, value));
+  const visit = (file: string): void => {
+    const number = index.size;
+    index.set(file, number);
+    low.set(file, number);
+    stack.push(file);
+    for (const target of graph.get(file) ?? []) {
+      if (!index.has(target)) {
+        visit(target);
+        lower(file, low.get(target) ?? number);
+      } else if (stack.includes(target)) lower(file, index.get(target) ?? number);
+    }
+    if (low.get(file) !== number) return;
+    const set = stack.splice(stack.indexOf(file));
+    if (set.length > 1) cycles.push(set.sort());
+  };
+  for (const file of graph.keys()) if (!index.has(file)) visit(file);
+  return cycles.sort(([a = ''], [b = '']) => (a < b ? -1 : 1));
+}
+
+/** Imports into a room listed above, files in unlisted rooms, and listed rooms without files. */
+export function importsAgainst(graph: ImportGraph, folder: string, rooms: readonly string[]): string[] {
+  const roomOf = (file: string): string | null => {
+    if (!file.startsWith(`${folder}/`)) return null;
+    const [first = '', ...rest] = file.slice(folder.length + 1).split('/');
+    return rooms.includes(first) || rest.length > 0 ? first : '.';
+  };
+  const files = [...graph.keys()].filter((file) => roomOf(file) !== null);
+  const placeOf = (file: string) => rooms.indexOf(roomOf(file) ?? 'elsewhere');
+  const upwards = files.flatMap((file) => {
+    if (placeOf(file) < 0) return [`${file} is in no listed room`];
+    const isAbove = (target: string) => placeOf(target) >= 0 && placeOf(target) < placeOf(file);
+    const above = (graph.get(file) ?? []).filter(isAbove);
+    return above.map((target) => `${file} imports ${target}, which is above it`);
+  });
+  const used = new Set(files.map(roomOf));
+  return [...upwards, ...rooms.filter((room) => !used.has(room)).map((room) => `${folder}/${room} has no files`)];
+}
