@@ -8,7 +8,33 @@
 
 /** Rooms by `src` folder, from the top down. A folder that is not listed has no order yet. */
 export const ROOMS: Readonly<Record<string, readonly string[]>> = {
+  'apps/correlator/src': [
+    'main.ts',
+    'correlator.ts',
+    'config.ts',
+    'idle-watermark.ts',
+    'frame-consumer.ts',
+    'dead-letters.ts',
+    'pods-log.ts',
+    'stream-watermark.ts',
+    'replay-start.ts',
+    'verdict-publisher.ts',
+    'metrics.ts',
+  ],
+  'apps/responder/src': [
+    'main.ts',
+    'responder.ts',
+    'config.ts',
+    'streams',
+    'tasks',
+    'scheduling',
+    'actions',
+    'metrics.ts',
+    'ports.ts',
+  ],
   'libs/bus/src': ['.', 'auth', 'setup', 'status', 'config', 'kv', 'streams', 'connection', 'topology'],
+  'libs/correlation/src': ['.', 'replay', 'engine', 'counting', 'attribution', 'windows'],
+  'libs/response/src': ['.', 'status', 'records', 'guards', 'planning', 'effects'],
 };
 
 /**
