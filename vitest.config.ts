@@ -58,9 +58,9 @@ const ON_NEWEST = [
     'bus-routes',
     'config-follow',
     'correlator-kill',
-    'correlator-remade',
+    'correlator-recreated',
   ],
-  ...['responder', 'responder-disk-full', 'responder-remade', 'siem-relay-connector', 'siem-relay-kill'],
+  ...['responder', 'responder-disk-full', 'responder-recreated', 'siem-relay-connector', 'siem-relay-kill'],
 ];
 const inCluster = (names: readonly string[]) => names.map((name) => `test/cluster/${name}.test.ts`);
 
