@@ -21,7 +21,7 @@ import { startBus } from './support.ts';
 const SUBJECT = violationSubject('node-a', 'spoof');
 const HOUR_MS = 3_600_000;
 const NAMES = ['127.0.0.1', 'localhost'];
-const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-redial-'));
+const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-reconnect-'));
 const file = (name: string) => path.join(directory, name);
 const tls = { certFile: file('tls.crt'), keyFile: file('tls.key'), caFile: file('ca.crt') };
 let authority: Awaited<ReturnType<typeof makeAuthority>>;

@@ -1,4 +1,4 @@
-// A stream that was deleted and made anew counts from one again: whoever reads it must notice, and read the new one from its beginning.
+// A stream that was deleted and created again counts from one again: whoever reads it must notice, and read the new one from its beginning.
 import {
   type Bus,
   ConfigLog,
@@ -28,7 +28,7 @@ async function publish(nats: TestNats, prefix: string, count: number): Promise<v
   await bus.close();
 }
 
-async function remake(nats: TestNats, ...streams: string[]): Promise<void> {
+async function recreate(nats: TestNats, ...streams: string[]): Promise<void> {
   const admin = await nats.connect('admin');
   for (const stream of streams) await admin.jsm.streams.delete(stream);
   await ensureTopology(admin);
@@ -47,7 +47,7 @@ function reader(bus: Bus, start: Parameters<typeof consumeOrdered>[2]['start'], 
         seen.push(text(message));
       },
       onRecreated: () => {
-        told.push(`remade after ${seen.length}`);
+        told.push(`recreated after ${seen.length}`);
       },
       onIdle: () => {
         idle += 1;
@@ -82,11 +82,11 @@ test.each([
     await waitFor(() => read.idle() > 0);
     await publish(nats, 'old', 3);
     await waitFor(() => read.seen.length === 3, { state: () => read.seen });
-    await remake(nats, 'VIOLATIONS');
+    await recreate(nats, 'VIOLATIONS');
     await publish(nats, 'new', 2);
     await waitFor(() => read.seen.length === 5, { what: 'all of the new stream', state: () => [read.seen, read.told] });
     expect(read.seen).toEqual(['old1', 'old2', 'old3', 'new1', 'new2']);
-    expect(read.told).toEqual(['remade after 3']);
+    expect(read.told).toEqual(['recreated after 3']);
   },
 );
 
@@ -131,19 +131,19 @@ test('recreated - waiting messages of the old stream are dropped, and the runnin
       });
     },
     onRecreated: () => {
-      order.push('remade');
+      order.push('recreated');
     },
   });
   await publish(nats, 'old', 3);
   await waitFor(() => order.length === 1);
-  await remake(nats, 'VIOLATIONS');
+  await recreate(nats, 'VIOLATIONS');
   await publish(nats, 'new', 1);
   const waited = performance.now();
   await waitFor(() => performance.now() > waited + 300);
   expect(order).toEqual(['old1']);
   finish();
   await waitFor(() => order.includes('new1'), { state: () => [order, read.told] });
-  expect(order).toEqual(['old1', 'finished', 'remade', 'new1']);
+  expect(order).toEqual(['old1', 'finished', 'recreated', 'new1']);
 });
 
 test('recreated - a watch reports all of the new bucket, then onSynced', async () => {
@@ -160,7 +160,7 @@ test('recreated - a watch reports all of the new bucket, then onSynced', async (
         told.push(`${key}=${value}`);
       },
       onRecreated: () => {
-        told.push('remade');
+        told.push('recreated');
       },
       onSynced: () => {
         told.push('synced');
@@ -169,11 +169,11 @@ test('recreated - a watch reports all of the new bucket, then onSynced', async (
     }),
   );
   await waitFor(() => told.includes('synced'));
-  await remake(nats, 'KV_bailiff_pods');
+  await recreate(nats, 'KV_bailiff_pods');
   await waitFor(() => told.length >= 5, { state: () => told });
   await bucket.put('node-a', 'three');
   await waitFor(() => told.length === 6, { state: () => told });
-  expect(told).toEqual(['node-a=one', 'node-b=two', 'synced', 'remade', 'synced', 'node-a=three']);
+  expect(told).toEqual(['node-a=one', 'node-b=two', 'synced', 'recreated', 'synced', 'node-a=three']);
   end.abort();
   await watching;
 });
@@ -185,18 +185,18 @@ test('recreated - a recreated configuration log is folded again; until then the 
   await writeConfig(cli, key, modes('audit'), ME);
   await writeConfig(cli, other, modes('audit'), ME);
   const changes: number[] = [];
-  let remade = 0;
+  let recreated = 0;
   const log = new ConfigLog(await nats.connect('correlator'), {
     onChange: ({ sequence }) => changes.push(sequence),
     onRecreated: () => {
-      remade += 1;
+      recreated += 1;
     },
   });
   await waitFor(() => changes.length === 2);
   await log.whenCaughtUpTo(Date.now() * 1000);
   // Both: otherwise the new log is filled again from the bucket.
-  await remake(nats, 'CONFIG_LOG', 'KV_bailiff_config');
-  await waitFor(() => remade === 1, { what: 'the owner to be told' });
+  await recreate(nats, 'CONFIG_LOG', 'KV_bailiff_config');
+  await waitFor(() => recreated === 1, { what: 'the owner to be told' });
   expect([...log.latest().entries.keys()].sort()).toEqual([key, other]);
   await log.whenCaughtUpTo(Date.now() * 1000);
   await writeConfig(cli, key, modes('off'), ME);

@@ -106,7 +106,7 @@ it('a full disk - frames and verdicts wait and say so; with room again each is t
   expect((await getMessage(rig.admin, 'VIOLATIONS', sequence))?.data.length).toBe(FRAME_BYTES);
   expect((await streamInfo(rig.admin, 'VIOLATIONS')).state.messages).toBe(5 + PODS);
   expect(rig.verdicts.map(({ pod }) => pod?.name).sort()).toEqual(pods.map(({ name }) => name).sort());
-  expect(correlator.log().filter(({ msg }) => msg === 'a verdict could not be published')).toEqual([]);
+  expect(correlator.log().filter(({ msg }) => msg === 'cannot publish a verdict')).toEqual([]);
   expect(await correlator.stop()).toBe(0);
 }, 90_000);
 

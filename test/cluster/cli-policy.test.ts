@@ -285,7 +285,7 @@ describe('cli policy explain', () => {
     const held = (await own.cli(['policy', 'explain', 'shop/web-0'])).stdout;
     expect(held).toMatch(/no-shell +enforce +\S+ +1 +in force/);
     expect(held).toMatch(
-      /shop\/web +enforce +\S+ +1 +not yet[\s\S]*! shop\/web: not yet here: node-a: it has not taken/,
+      /shop\/web +enforce +\S+ +1 +not yet[\s\S]*! shop\/web: not yet here: node-a: not applied yet/,
     );
     await there({ refusedSubjects: [{ podUid: POD.uid, container: 'app', reason: 'no room' }] });
     const refused = (await own.cli(['policy', 'explain', 'shop/web-0'])).stdout;

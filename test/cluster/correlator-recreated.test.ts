@@ -1,4 +1,4 @@
-// Streams that are deleted and made anew under a correlator that runs: what comes then is judged, and is called by the names it has now.
+// Streams that are deleted and recreated under a correlator that runs: what comes then is judged, and is called by the names it has now.
 import { ensureTopology } from '@bailiff/bus';
 import { makeFrame, makeViolation, podRef } from '@bailiff/correlation/testing';
 import { waitFor } from '@bailiff/service/testing';
@@ -9,7 +9,7 @@ const pods = ['web', 'a1', 'a2'].map((name) => podRef(name));
 const [web, first, second] = pods as [(typeof pods)[0], (typeof pods)[0], (typeof pods)[0]];
 const far = podRef('far');
 
-describe('correlator - streams made anew', () => {
+describe('correlator - streams recreated', () => {
   let rig: CorrelatorRig;
   let correlator: RunningCorrelator;
   beforeEach(async () => {
@@ -28,7 +28,7 @@ describe('correlator - streams made anew', () => {
   });
   afterEach(() => rig[Symbol.asyncDispose]());
 
-  async function remake(...streams: string[]): Promise<void> {
+  async function recreate(...streams: string[]): Promise<void> {
     for (const stream of streams) await rig.admin.jsm.streams.delete(stream);
     await ensureTopology(rig.admin);
   }
@@ -49,7 +49,7 @@ describe('correlator - streams made anew', () => {
     await rig.spoof(NODE_A, web, 5);
     await rig.spoof(NODE_A, first, 3);
     await waitFor(() => groups().includes(web.uid), { state: groups });
-    await remake('VIOLATIONS');
+    await recreate('VIOLATIONS');
     expect(await rig.spoof(NODE_A, second, 5)).toBe(1);
     const verdict = await waitFor(() => rig.verdicts.find(({ groupKey }) => groupKey === second.uid), {
       what: 'a verdict about the new stream',
@@ -69,7 +69,7 @@ describe('correlator - streams made anew', () => {
   it('violations - a correlator that starts after it says the same, and none twice', async () => {
     await rig.spoof(NODE_A, web, 5);
     await rig.verdictCount(1);
-    await remake('VIOLATIONS');
+    await recreate('VIOLATIONS');
     await rig.spoof(NODE_A, second, 5);
     await rig.verdictCount(2);
     await correlator.stop();
@@ -80,7 +80,7 @@ describe('correlator - streams made anew', () => {
   });
 
   it('configuration - rules stand until the new log says otherwise', async () => {
-    await remake('CONFIG_LOG', 'KV_bailiff_config');
+    await recreate('CONFIG_LOG', 'KV_bailiff_config');
     await told('CONFIG_LOG');
     await rig.settle();
     await rig.spoof(NODE_A, web, 5);
@@ -98,7 +98,7 @@ describe('correlator - streams made anew', () => {
 
   it('pods - lists stand until they are told anew, and an honest node is not blamed, not even after a start', async () => {
     await rig.spoof(NODE_A, web, 3);
-    await remake('KV_bailiff_pods');
+    await recreate('KV_bailiff_pods');
     await told('KV_bailiff_pods');
     await rig.spoof(NODE_A, web, 2);
     await waitFor(() => groups().includes(web.uid), { what: 'the old list to hold', state: groups });

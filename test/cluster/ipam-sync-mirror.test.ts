@@ -234,7 +234,7 @@ function customResourceTests(): void {
     await created(resource('ResponsePolicy', 'watch', { steps: [{ action: 'observe' }] }));
     await comesTo(async () => (await statusOf('crr', 'reader'))?.inForce, '0/1');
     await comesTo(async () => (await statusOf('rsp', 'watch'))?.inForce, '0/1');
-    expect(await messageOf('crr', 'reader', 'InForce')).toBe('correlator: none runs: one that starts takes it');
+    expect(await messageOf('crr', 'reader', 'InForce')).toBe('correlator: not running; applied at its next start');
     {
       await using _one = await instanceOf('correlator');
       await comesTo(async () => (await statusOf('crr', 'reader'))?.inForce, '1/1');

@@ -1,4 +1,4 @@
-// Streams that are deleted and made anew under a responder that runs, and a Redis that goes: what comes then is answered, and it is told.
+// Streams that are deleted and recreated under a responder that runs, and a Redis that goes: what comes then is answered, and it is told.
 
 import { encodeToken, ensureTopology, openBucket, publishOnce, responseSubject } from '@bailiff/bus';
 import { editQuarantine, releaseOf, withoutEntry } from '@bailiff/response';
@@ -7,7 +7,7 @@ import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Answerer, acting, brief, NODE, Rig, type RigPod } from './responder/rig.ts';
 
-describe('responder - streams made anew', () => {
+describe('responder - streams recreated', () => {
   let rig: Rig;
   let answerer: Answerer;
   beforeEach(async () => {
@@ -23,7 +23,7 @@ describe('responder - streams made anew', () => {
   });
   afterEach(() => rig[Symbol.asyncDispose]());
 
-  async function remake(...streams: string[]): Promise<void> {
+  async function recreate(...streams: string[]): Promise<void> {
     for (const stream of streams) await rig.bus.jsm.streams.delete(stream);
     await ensureTopology(rig.bus);
   }
@@ -38,7 +38,7 @@ describe('responder - streams made anew', () => {
   it('verdicts - those of the new stream are answered, by what they say', async () => {
     const old = await rig.verdict(rig.pod(), { rule: 'mark' });
     await rig.until(old, 'label', 'succeeded');
-    await remake('VERDICTS');
+    await recreate('VERDICTS');
     const pod = rig.pod();
     // The same sequence as the one before had.
     const fresh = await rig.verdict(pod, { rule: 'mark' });
@@ -50,7 +50,7 @@ describe('responder - streams made anew', () => {
   it('responses - what was done stays done and spent, and records go into the new stream', async () => {
     const first = await rig.verdict(rig.pod(), { rule: 'remove' });
     await rig.until(first, 'delete', 'succeeded');
-    await remake('RESPONSES');
+    await recreate('RESPONSES');
     await told('RESPONSES');
     const second = await rig.verdict(rig.pod(), { rule: 'remove' });
     // The one pod of the budget was spent before.
@@ -61,7 +61,7 @@ describe('responder - streams made anew', () => {
   });
 
   it('configuration - policies stand until the new log says otherwise', async () => {
-    await remake('CONFIG_LOG', 'KV_bailiff_config');
+    await recreate('CONFIG_LOG', 'KV_bailiff_config');
     await told('CONFIG_LOG');
     const kept = await rig.verdict(rig.pod(), { rule: 'mark' });
     await rig.until(kept, 'label', 'succeeded');
@@ -91,7 +91,7 @@ describe('responder - streams made anew', () => {
     const record = releaseOf(await quarantine(released), { by: 'me', nowMicros: Date.now() * 1000 });
     await takeOut(released);
     await publishOnce(rig.bus, responseSubject(record), encodeResponse(record), { msgId: record.responseId });
-    await remake('KV_bailiff_quarantine');
+    await recreate('KV_bailiff_quarantine');
     await cutOff(timed, forGood);
     // By one edit: a list with one of them alone would lift the other.
     const history = await openBucket(rig.bus, 'bailiff_quarantine').history(encodeToken(NODE));
@@ -126,7 +126,7 @@ describe('responder - streams made anew', () => {
     await cutOff(pod, next);
   });
 
-  it('quarantines - a bucket made anew while no responder ran is filled at the start; one that lives on is not touched', async () => {
+  it('quarantines - a bucket recreated while no responder ran is filled at the start; one that lives on is not touched', async () => {
     const [pod, taken] = [rig.pod(), rig.pod()];
     await quarantine(pod);
     await quarantine(taken);
@@ -138,7 +138,7 @@ describe('responder - streams made anew', () => {
     await quarantine(later);
     await cutOff(pod, later);
     await answerer.stop();
-    await remake('KV_bailiff_quarantine');
+    await recreate('KV_bailiff_quarantine');
     answerer = await rig.start();
     await waitFor(() => line(/quarantines restored/), {
       what: 'it to put them',

@@ -67,7 +67,7 @@ export class IpamSync {
   #ctx: ServiceContext<IpamSyncConfig>;
   #bus: Bus;
   #metrics: Metrics;
-  #teller: InstanceReporter;
+  #statusReporter: InstanceReporter;
   #busLostAtMs: number | null = null;
   #term: Promise<void> = Promise.resolve();
   #warnedAtMs = new Map<string, number>();
@@ -105,7 +105,7 @@ export class IpamSync {
     });
     this.settings = new SettingsFeed(openBucket(bus, CONFIG_BUCKET), () => this.#settingsChanged());
     this.labelKeys = new LabelKeys(openBucket(bus, CONFIG_BUCKET), () => this.#labelKeysChanged());
-    this.#teller = new InstanceReporter({
+    this.#statusReporter = new InstanceReporter({
       bus,
       service: 'ipam-sync',
       version: ctx.version,
@@ -178,7 +178,7 @@ export class IpamSync {
 
   /** After the signal: waits for the last write, then hands the lease over. */
   async stop(): Promise<void> {
-    await this.#teller.close();
+    await this.#statusReporter.close();
     await this.#term;
     if (this.#ctx.config.leaderElection) await this.elector.release();
   }
@@ -196,13 +196,13 @@ export class IpamSync {
   #lead(term: AbortSignal): void {
     const { log, signal } = this.#ctx;
     log.info({ holder: this.elector.holder }, 'leading');
-    this.#teller.report();
+    this.#statusReporter.report();
     // A term begins when the one before has written its last.
     this.#term = this.#term.then(() => this.#serve(AbortSignal.any([term, signal])));
     this.#term.catch((error) => this.#ctx.fail(error as Error));
     const onEnd = () => {
       log.info('no longer leading');
-      this.#teller.report();
+      this.#statusReporter.report();
     };
     term.addEventListener('abort', onEnd, { once: true });
   }
@@ -229,7 +229,7 @@ export class IpamSync {
           isLeader: () => this.isLeader,
           confirmLeader: async () => !this.#ctx.config.leaderElection || (await this.elector.confirm()),
           coalesceMs: this.#ctx.config.coalesceMs,
-          onRemade: () => log.warn({ bucket: PODS_BUCKET }, 'the bucket was made anew; all of it is written again'),
+          onRecreated: () => log.warn({ bucket: PODS_BUCKET }, 'the bucket was made anew; all of it is written again'),
           onFailure: (error) => this.#warn('snapshots', error),
           onStored: (sequence) => {
             this.#written = { sequence, timestampMicros: this.#ctx.clock.nowMicros() };
@@ -281,7 +281,7 @@ export class IpamSync {
           'taint of an unguarded node',
         ),
       onStatus: () => {
-        this.#teller.report();
+        this.#statusReporter.report();
         const { problem, remedy } = this.taints.status ?? { problem: '', remedy: '' };
         if (problem !== '' && problem !== this.#taintProblem)
           log.warn({ problem, remedy }, 'nodes are not tainted as they should be');
@@ -311,7 +311,7 @@ export class IpamSync {
   }
   #settingsChanged(): void {
     const { refusal } = this.settings;
-    this.#teller.report();
+    this.#statusReporter.report();
     if (refusal !== '') this.#ctx.log.warn({ refusal }, 'configuration refused, the last good one stays');
     this.#mark(this.state.nodesAsking());
   }
@@ -348,7 +348,7 @@ export class IpamSync {
     };
     return {
       leader: this.isLeader,
-      stalledSeconds: this.#teller.stalledSeconds,
+      stalledSeconds: this.#statusReporter.stalledSeconds,
       terms: this.elector.terms,
       pods: state.podCount,
       nodes: state.nodeCount,

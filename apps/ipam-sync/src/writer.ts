@@ -33,8 +33,8 @@ export interface WriterOptions {
   onWritten?(latencyMs: number): void;
   /** A key could not be written or read, and is tried again. */
   onFailure?(error: BusError): void;
-  /** The bucket was made anew, and everything is written again. */
-  onRemade?(): void;
+  /** The bucket was recreated; every snapshot is written again. */
+  onRecreated?(): void;
 }
 
 export interface WriterStats {
@@ -114,11 +114,11 @@ export class SnapshotWriter {
     const watching = this.#options.bucket.watch({
       signal,
       onEntry: (entry) => this.#seen(entry),
-      // A bucket that was made anew has nothing of ours: all of it is written again.
+      // A recreated bucket is empty, so every snapshot is written again.
       onRecreated: () => {
         this.#synced = false;
         this.#standing.clear();
-        this.#options.onRemade?.();
+        this.#options.onRecreated?.();
       },
       onSynced: () => {
         this.#synced = true;

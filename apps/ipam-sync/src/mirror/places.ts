@@ -14,7 +14,7 @@ import {
   SERVICES_BUCKET,
   type StoredConfig,
 } from '@bailiff/bus';
-import { age, type Place, type PlaceStatus, policyPlaces, spoofPlaces } from '@bailiff/response';
+import { age, NOT_APPLIED, type Place, type PlaceStatus, policyPlaces, spoofPlaces } from '@bailiff/response';
 import {
   CLUSTER_KEY,
   clusterSnapshot,
@@ -73,14 +73,13 @@ export function servicePlaces(
   const none = { subjects: 0, revision: null, remedy: '' };
   if (living.length === 0) {
     const known = instances.filter((one) => one.service === service).map(({ updatedAt }) => Date.parse(updatedAt));
-    const since = known.length > 0 ? `, for ${age(nowMs - Math.max(...known))}` : '';
-    return [{ ...none, node: service, state: 'missing', reason: `none runs${since}: one that starts takes it` }];
+    const since = known.length > 0 ? ` for ${age(nowMs - Math.max(...known))}` : '';
+    return [{ ...none, node: service, state: 'missing', reason: `not running${since}; applied at its next start` }];
   }
   return living.map(({ instance: node, configRevision, configRefused }): Place => {
     const refused = configRefused.find((one) => one.key === key);
     if (refused) return { ...none, node, state: 'refused', reason: refused.reason };
-    if (sequence === null || configRevision < sequence)
-      return { ...none, node, state: 'pending', reason: 'it has not taken it yet' };
+    if (sequence === null || configRevision < sequence) return { ...none, node, state: 'pending', reason: NOT_APPLIED };
     return { ...none, node, state: 'in-force', revision, reason: '' };
   });
 }

@@ -55,6 +55,9 @@ export interface StatusInput extends NodesInput {
 
 const INSTALL = 'start the collector on the node; if it does not start, see its log and `bailiff doctor` on the node';
 
+/** Reason of `pending`: the node or the service has not applied this revision. */
+export const NOT_APPLIED = 'not applied yet';
+
 const none = { revision: null, subjects: 0 };
 
 /** Why the status of a node does not count; null if it does. */
@@ -95,7 +98,7 @@ export function nodeObstacle(
 
 function placeOf(found: RuntimePolicyStatus | undefined, revision: number, omitted: number): Omit<Place, 'node'> {
   if (!found) {
-    const reason = omitted > 0 ? 'its status has no room for all policies' : 'not applied yet';
+    const reason = omitted > 0 ? 'its status has no room for all policies' : NOT_APPLIED;
     return { state: 'pending', revision: null, subjects: 0, reason, remedy: '' };
   }
   const { state, reason, subjects } = found;
@@ -126,7 +129,7 @@ export function spoofPlaces(
       return { ...none, node, state: 'unavailable', reason: 'its collector does not report what it has read', remedy };
     }
     const place = { node, revision: spoofRevision, subjects: 0, remedy: '' };
-    if (spoofRevision < policy.bucketRevision) return { ...place, state: 'pending', reason: 'not applied yet' };
+    if (spoofRevision < policy.bucketRevision) return { ...place, state: 'pending', reason: NOT_APPLIED };
     const refused = configRefused.find(({ key }) => key === policy.key);
     return refused
       ? { ...place, state: 'refused', reason: refused.reason }
