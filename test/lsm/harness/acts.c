@@ -113,6 +113,30 @@ static void run_memfd(const char *path)
 	close(fd);
 }
 
+// Keeps a copy of a program in memory open at HELD_FD, across later programs too.
+#define HELD_FD 77
+
+static int hold(const char *path)
+{
+	int fd = memfd_create("held", 0);
+
+	if (fd < 0) return errno;
+	int error = copy_to(fd, path);
+	if (!error && dup2(fd, HELD_FD) < 0) error = errno;
+	close(fd);
+	return error;
+}
+
+static int write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC), error = 0;
+
+	if (fd < 0) return errno;
+	if (write(fd, text, strlen(text)) < 0) error = errno;
+	close(fd);
+	return error;
+}
+
 static void run_deleted(const char *path)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -197,10 +221,15 @@ int main(int argc, char **argv)
 		else if (!strcmp(act, "map-memory")) report(act, next, map_memory(argv[++i], PROT_READ | PROT_EXEC, 0));
 		else if (!strcmp(act, "mprotect-memory")) report(act, next, map_memory(argv[++i], PROT_READ, PROT_READ | PROT_EXEC));
 		else if (!strcmp(act, "memfd")) run_memfd(argv[++i]);
+		else if (!strcmp(act, "hold")) report(act, next, hold(argv[++i]));
+		else if (!strcmp(act, "write")) report(act, next, write_text(argv[i + 1], argv[i + 2])), i += 2;
 		else if (!strcmp(act, "deleted")) run_deleted(argv[++i]);
 		else if (!strcmp(act, "copy")) report(act, argv[i + 2], copy(argv[i + 1], argv[i + 2])), i += 2;
 		else if (!strcmp(act, "mkdir")) report(act, next, mkdir(argv[++i], 0755) ? errno : 0);
 		else if (!strcmp(act, "tmpfs")) report(act, next, mount("tmpfs", argv[++i], "tmpfs", 0, NULL) ? errno : 0);
+		else if (!strcmp(act, "proc")) report(act, next, mount("proc", argv[++i], "proc", 0, NULL) ? errno : 0);
+		else if (!strcmp(act, "overlay")) report(act, argv[i + 2], mount("overlay", argv[i + 2], "overlay", 0, argv[i + 1]) ? errno : 0), i += 2;
+		else if (!strcmp(act, "move")) report(act, argv[i + 2], mount(argv[i + 1], argv[i + 2], NULL, MS_MOVE, NULL) ? errno : 0), i += 2;
 		else if (!strcmp(act, "bind")) report(act, argv[i + 2], mount(argv[i + 1], argv[i + 2], NULL, MS_BIND, NULL) ? errno : 0), i += 2;
 		else if (!strcmp(act, "rename")) report(act, argv[i + 2], rename(argv[i + 1], argv[i + 2]) ? errno : 0), i += 2;
 		else if (!strcmp(act, "unshare-mnt")) report(act, "", unshare(CLONE_NEWNS) ? errno : 0);

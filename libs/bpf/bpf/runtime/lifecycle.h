@@ -4,7 +4,7 @@
  *
  * cgroup_mkdir		binds a pod's cgroup to the UID in its name before anything can run in it, where kubelets make such cgroups
  * cgroup_rmdir		forgets it
- * bprm_committed_creds	arms at the first program of the container; notes every further one
+ * bprm_committed_creds	arms at the first program that is run outside the runtime's mount namespace; notes every further one
  * task_alloc		the child is what its parent is; without memory for that there is no child
  * task_free		forgets it, before Linux 6.2
  *
@@ -221,16 +221,16 @@ int BPF_PROG(handle_bprm_committed_creds, struct linux_binprm *bprm)
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct task_state *state = state_of(task);
 	struct file *program = bprm->file;
-	struct pod_uid pod;
-	__u64 cgroup_id;
+	struct rt_origin origin = {};
 
 	if (state && state->flags & TASK_ARMED) {
 		push_program(state, rt_hash_file(&(struct file_at){ program }));
 		return 0;
 	}
-	if (!is_of_container(task, program) || !find_pod(&pod, &cgroup_id))
+	if (!find_origin_at_exec(&origin))
 		return 0;
-	arm(task, &pod, cgroup_id, program);
+	remember_origin(task, &origin);
+	arm(task, &origin, program);
 	return 0;
 }
 
