@@ -11,7 +11,7 @@ import path from 'node:path';
 /** Of one command: 90 MB from a slow mirror. apt itself gives up on a mirror that does not answer. */
 const FETCH_TIMEOUT_MS = 900_000;
 const SECURITY = '-security';
-/** Whoever runs it may not become apt's own user. */
+/** The calling user may not be able to become apt's own user. */
 const SAME_USER = ['-o', 'APT::Sandbox::User=root'];
 
 export function run(command: string, args: readonly string[], cwd?: string): string {

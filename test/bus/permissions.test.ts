@@ -2,6 +2,7 @@
 import { apiRequest, consumeOrdered, FramePublisher, openBucket, SnapshotReader, violationSubject } from '@bailiff/bus';
 import { startNats, testCallout, testUsers } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
+import { jetstreamManager } from '@nats-io/jetstream';
 import { expect, test } from 'vitest';
 import { EVERYBODY, LINES, NODE_USERS, NODES, tryAll, tryIt, UNCLAIMED } from './subject-table.ts';
 import { connectCollector, startBus, text, underWay } from './support.ts';
@@ -56,6 +57,16 @@ test('permissions - a stolen node credential: it speaks for its own node and rea
     }),
   );
   await expect(reading).rejects.toMatchObject({ code: 'BUS_PERMISSION' });
+});
+
+test('permissions - a reader with a stock client and the API prefix reads messages by sequence', async () => {
+  await using nats = await startBus();
+  await (await nats.connect('collector-node-a')).js.publish(violationSubject('node-a', 'spoof'), 'a frame');
+  const { nc } = await nats.connect('reader');
+  const manager = await jetstreamManager(nc, { apiPrefix: 'BUS', checkAPI: false });
+  expect((await manager.streams.info('VIOLATIONS')).state.messages).toBe(1);
+  const message = await manager.direct.getMessage('VIOLATIONS', { seq: 1 });
+  expect(message?.string()).toBe('a frame');
 });
 
 test('permissions - two names of nodes that differ by a dot and a dash are two nodes', async () => {

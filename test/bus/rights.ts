@@ -9,6 +9,7 @@ import { type Bus, CORE, type Identity, type NatsUser, permissionsFor, streamCon
 import type { TestNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { type Msg, headers as newHeaders } from '@nats-io/nats-core';
+import { matches } from '../../tools/reference/subjects.ts';
 
 /** The attacker's node and the victim's. */
 export const NODES = ['node-a', 'node-b'] as const;
@@ -30,7 +31,7 @@ const VICTIMS = [
   '$KV.bailiff_services.correlator.host-1',
   '$KV.bailiff_siem.violations',
 ];
-/** Subjects on which somebody listens or acts. */
+/** Subjects of other identities' subscriptions. */
 const LISTENERS = [
   'bailiff.v1.push.bailiff_pods.node-b',
   'bailiff.v1.push.bailiff_pods._cluster',
@@ -191,14 +192,6 @@ function ownSubjects(identity: Identity): (subject: string) => boolean {
   };
 }
 
-/** As nats-server matches. */
-function matches(pattern: string, subject: string): boolean {
-  const [want, have] = [pattern.split('.'), subject.split('.')];
-  const whole = want.at(-1) === '>';
-  if (whole ? have.length < want.length : have.length !== want.length) return false;
-  return want.every((token, index) => token === '*' || (token === '>' && whole) || token === have[index]);
-}
-
 /** Stores a message under each victim's subject, as the admin; resolves when the copy in CONFIG_LOG is there too. */
 export async function seed(admin: Bus): Promise<void> {
   for (const subject of [...VICTIMS, '$KV.bailiff_nodes.node-a', 'bailiff.v1.siem.ecs.detection-finding.shop']) {
@@ -254,7 +247,8 @@ export async function tryEverything(
   };
   // An identity that may respond sends itself requests whose reply subjects it may not publish on.
   attacker.nc.subscribe(`${attacker.inboxPrefix}.>`, {
-    callback: (_, message) => {
+    callback: (error, message) => {
+      if (error) return;
       const headers = newHeaders();
       for (const [name, value] of Object.entries(FORGED)) headers.append(name, value);
       message.respond('attack:', { headers });

@@ -2,6 +2,7 @@ import {
   Bucket,
   BucketReader,
   type Bus,
+  ConfigLog,
   ensureTopology,
   type KvEntry,
   MAX_DOUBTS,
@@ -359,5 +360,40 @@ test('bucket reader - a stream that was made anew is told whole, its keys beside
   await writer.put('spoof.namespace.b.default', 'pushed');
   await waitFor(() => story.at(-1) === 'spoof.namespace.b.default=pushed', { what: 'the push', state: () => story });
   expect(reader.restarts).toBe(1);
+  reader.close();
+});
+
+test('bucket reader - subjects that are no keys, wildcards included, keep no reader from the keys beside them', async () => {
+  await using nats = await startBus();
+  const cli = await nats.connect('cli');
+  await openBucket(cli, 'bailiff_config').put('spoof.cluster._.default', 'true');
+  const strange = ['spoof.x@y', 'spoof.*.x', 'spoof.a.>', '>'];
+  for (const key of strange) cli.nc.publish(`$KV.bailiff_config.${key}`, '{}');
+  await cli.nc.flush();
+  const admin = await nats.connect('admin');
+  const count = async () => (await admin.jsm.streams.info('KV_bailiff_config')).state.messages;
+  await waitFor(async () => (await count()) === strange.length + 1, {
+    what: 'the control: they are stored',
+    state: count,
+  });
+  const story: string[] = [];
+  const reader = new BucketReader(await connectCollector(nats, 'node-a'), 'bailiff_config', 'spoof.>', {
+    onEntry: (entry) => story.push(`${entry.key}=${text(entry)}`),
+    onSynced: () => story.push('synced'),
+    rereadMs: 200,
+  });
+  await waitFor(() => story.includes('synced'), { what: 'it to be synced', state: () => story });
+  expect(story).toEqual(['spoof.cluster._.default=true', 'synced']);
+  cli.nc.publish('$KV.bailiff_config.spoof.z@z', '{}');
+  await openBucket(cli, 'bailiff_config').put('spoof.namespace.a.default', 'more');
+  await waitFor(() => story.length === 3, { what: 'the next key', state: () => story });
+  for (const user of ['cli', 'ipam-sync']) {
+    const bucket = openBucket(await nats.connect(user), 'bailiff_config');
+    expect(await bucket.keys()).toEqual(['spoof.cluster._.default', 'spoof.namespace.a.default']);
+  }
+  const log = new ConfigLog(await nats.connect('correlator'));
+  await log.whenCaughtUpTo(Date.now() * 1000);
+  expect([...log.latest().entries.keys()].sort()).toEqual(['spoof.cluster._.default', 'spoof.namespace.a.default']);
+  await log.close();
   reader.close();
 });

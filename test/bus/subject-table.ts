@@ -149,6 +149,7 @@ const PUBLISH: Line[] = [
   ...ordered('KV_bailiff_nodes', 'ipam-sync'),
   ...ordered('KV_bailiff_schemas'),
   line('$JS.API.DIRECT.GET.VIOLATIONS', 'correlator', 'cli', 'reader', 'siem-relay'),
+  line('BUS.DIRECT.GET.VIOLATIONS', 'reader'),
   line('$JS.API.DIRECT.GET.VERDICTS', 'correlator', 'responder', 'cli', 'reader', 'siem-relay'),
   line('$JS.API.DIRECT.GET.RESPONSES', 'responder', 'cli', 'reader', 'siem-relay'),
   line('$JS.API.DIRECT.GET.DEAD_LETTERS', 'correlator', 'cli'),
@@ -191,8 +192,7 @@ const PUBLISH: Line[] = [
 const inboxes = (): Line[] => {
   const identities: Identity[] = [
     ...FIXED_ROLES.filter((role) => role !== 'admin').map((role) => ({ role })),
-    { role: 'bus-auth' },
-    ...NODES.flatMap((node) => NODE_ROLES.map((role) => ({ role, node }))),
+    ...NODES.map((node) => ({ role: 'collector' as const, node })),
   ];
   return identities.map((identity) => ({ subject: `${inboxPrefixFor(identity)}.>`, who: [userOf(identity)] }));
 };
@@ -221,6 +221,9 @@ const SUBSCRIBE: Line[] = [
 ];
 /** No identity at all. */
 const NOBODY = [
+  // An identity that responds has no inbox.
+  `${inboxPrefixFor({ role: 'push', node: NODE_A })}.>`,
+  `${inboxPrefixFor({ role: 'bus-auth' })}.>`,
   AUTH_CALLOUT_SUBJECT,
   `${AUTH_CALLOUT_SUBJECT} another-group`,
   '$SYS.REQ.>',

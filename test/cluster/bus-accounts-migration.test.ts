@@ -61,13 +61,13 @@ test('accounts - a bus of an earlier version is separated by a rotation, its str
   const early = await as('cli');
   await expect(streamInfo(early, 'VIOLATIONS')).rejects.toMatchObject({
     code: 'BUS_PERMISSION',
-    message: expect.stringContaining('finish the rotation'),
+    message: expect.stringContaining('credentials show'),
   });
   expect((await credentials('show')) + (await runCli(['credentials', 'show', '--out', out])).stdout).toContain(
     'one for all users',
   );
 
-  // The first step: servers get the accounts, with nobody in them yet.
+  // The first step: servers get the accounts, without users yet.
   expect(await credentials('rotate')).toContain('reload each server now as well');
   await nats.reload(await access());
   const again = await as('siem-reader', old);

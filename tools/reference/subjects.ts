@@ -186,8 +186,8 @@ makes: no stream takes them. Payloads are [Avro](schemas.md) but for \`siem\`, \
       section('Subjects', table(['subject', 'holds', 'stream', 'for example'], rows)),
       section(
         'Who may do what',
-        `The server refuses everything that is not listed. Identities in the account \`BAILIFF\` read streams by ordered consumers, those in other accounts by direct gets; a collector reads
-buckets by their keys. Each identity also receives responses under an inbox prefix of its own.`,
+        `The server refuses everything that is not listed. Identities in the account \`BAILIFF\` read streams by ordered consumers, \`cli\` and \`reader\` by direct gets, \`siem-reader\` by the durable consumers \`siem-<format>\`; a collector
+reads buckets by their keys. Each identity also receives responses under an inbox prefix of its own.`,
         table(
           ['identity', 'account', 'publishes', 'puts (bucket, key)', 'reads streams', 'reads buckets', 'listens to'],
           roles.map(rightsRow),

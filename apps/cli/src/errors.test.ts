@@ -26,7 +26,7 @@ describe('errors', () => {
   it('words - what, then what to do, and no stack', () => {
     const { lines } = tell(new CliError('CLI_USAGE', 'first\nsecond', { remedy: 'do this\nor that' }), false);
     expect(lines).toEqual(['bailiff: first', '  second', '  do this', '  or that']);
-    expect(tell(new BusError('BUS_PERMISSION', 'no'), false).lines[1]).toMatch(/`cli` identity/);
+    expect(tell(new BusError('BUS_PERMISSION', 'no'), false).lines[1]).toMatch(/--nats-user/);
     expect(tell(new TypeError('oops'), false).lines).toHaveLength(2);
     expect(tell(new TypeError('oops'), false).lines[1]).toMatch(/--debug/);
   });

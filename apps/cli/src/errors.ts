@@ -56,8 +56,9 @@ export class CliError extends Error {
 /** What to do about errors of the libraries, by their code. */
 const REMEDIES: Readonly<Record<string, string>> = {
   BUS_UNREACHABLE: 'is nats-server running there? Name another with --nats-url, or see `bailiff doctor`',
-  BUS_AUTHENTICATION: 'user and password are not known to the bus: check --nats-user and --nats-password-file',
-  BUS_PERMISSION: 'this identity may not do that: use the `cli` identity, or one that has the right',
+  BUS_AUTHENTICATION:
+    'the server does not know this user with this password: check --nats-user and --nats-password-file. After a rotation, copy the newest password file or reload the server',
+  BUS_PERMISSION: 'connect as a user that has the right: --nats-user and --nats-password-file',
   BUS_NO_STREAM: `is the bus set up for Bailiff? ${SET_UP_REMEDY}. See \`bailiff doctor\``,
   BUS_SHRINK: 'leave the flag out to keep what is there, or say --shrink to have it so',
   BUS_TIMEOUT:
@@ -109,7 +110,10 @@ const CERTIFICATES: readonly [RegExp, string][] = [
     'renew the certificate of nats-server and have it reload: `bailiff credentials rotate`, see docs/bus-credentials.md',
   ],
   [/certificate is not yet valid/, 'is the clock of this machine right? Or that of who made the certificate'],
-  [/self-signed certificate|unable to (get|verify)/, 'who signed the certificate of nats-server: --nats-ca-file'],
+  [
+    /self-signed certificate|unable to (get|verify)/,
+    'the certificate of nats-server is not signed by an authority that is known here: pass the ca.crt of the bus with --nats-ca-file',
+  ],
 ];
 
 function remedyOf(error: unknown): string {

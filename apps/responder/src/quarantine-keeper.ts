@@ -16,7 +16,7 @@ import {
   withEntry,
   withoutEntry,
 } from '@bailiff/answer';
-import { type Bucket, type Bus, decodeToken, encodeToken, microsOf, streamInfo } from '@bailiff/bus';
+import { type Bucket, type Bus, decodeToken, encodeToken, isName, microsOf, streamInfo } from '@bailiff/bus';
 import type { QuarantineEntry } from '@bailiff/schemas';
 import type { ResponseLog } from './ports.ts';
 
@@ -55,8 +55,10 @@ export class QuarantineKeeper {
     await this.#o.bucket.watch({
       onEntry: (entry) => {
         if (entry.deleted || storedQuarantine(entry)) return;
-        this.#lost.add(decodeToken(entry.key));
-        this.#o.onLost(decodeToken(entry.key));
+        const nodeName = decodeToken(entry.key);
+        if (!isName(nodeName)) return;
+        this.#lost.add(nodeName);
+        this.#o.onLost(nodeName);
         this.#owing = true;
         void this.settle();
       },

@@ -2,7 +2,7 @@
  * NATS accounts of the bus: which identity is in which account, and what each account imports from the one that holds the streams.
  *
  * Data path: server-conf.ts writes them; bus-auth places collectors by `accountOf`. JetStream publishes a response to the reply subject
- * of the request, whoever may publish there. Outside CORE a client's reply subject lies in the client's own account, where no stream
+ * of the request, whether or not the client may publish there. Outside CORE a client's reply subject lies in the client's own account, where no stream
  * listens. Three rules keep that true, and test/bus/rights.test.ts tries them on every server version that is supported:
  *
  * 1. A reply subject may name an import of the same account, and the response then enters CORE there. The server refuses this for

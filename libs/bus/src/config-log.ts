@@ -12,6 +12,7 @@ import { type ConfigAt, type ConfigChange, ConfigHistory } from './config-histor
 import type { Bus } from './connect.ts';
 import { microsOf, streamInfo } from './direct.ts';
 import { BusError, toBusError } from './errors.ts';
+import { isKey } from './kv.ts';
 import { consumeOrdered, type StreamMessage } from './ordered.ts';
 import { ROOT } from './subjects.ts';
 import { backoffMs, onAbort, pause } from './wait.ts';
@@ -83,11 +84,13 @@ export class ConfigLog {
       by: message.headers?.get('Bailiff-By') ?? '',
       why: message.headers?.get('Bailiff-Why') ?? '',
     };
-    this.history.append(change);
     this.read = message.sequence;
+    // A subject that is no key is copied as it is, or transformed into none.
+    const isChange = message.subject.startsWith(PREFIX) && isKey(change.key);
+    if (isChange) this.history.append(change);
     for (const waiter of this.waiters) if (waiter.sequence <= this.read) waiter.resolve();
     this.waiters = this.waiters.filter((waiter) => waiter.sequence > this.read);
-    for (const listener of [...this.listeners]) listener(change);
+    if (isChange) for (const listener of [...this.listeners]) listener(change);
   }
 
   private startOver(): void {

@@ -11,7 +11,7 @@ import type { Msg, Subscription } from '@nats-io/nats-core';
 import type { Bus, BusStatus } from './connect.ts';
 import { sourcedMessage } from './direct.ts';
 import { BusError, toBusError } from './errors.ts';
-import { type Bucket, entryOf, type KvEntry, openBucket, plantedError } from './kv.ts';
+import { type Bucket, entryOf, isKey, type KvEntry, openBucket, plantedError } from './kv.ts';
 import { pushSubject } from './subjects.ts';
 
 /** How old a value may be when every push was lost and the connection never broke. */
@@ -161,7 +161,7 @@ export abstract class Follower {
 
   /** Tells an entry when it is newer than what was told. */
   protected take(entry: KvEntry): void {
-    if (this.closed || entry.revision <= (this.toldOf(entry.key)?.revision ?? 0)) return;
+    if (this.closed || !isKey(entry.key) || entry.revision <= (this.toldOf(entry.key)?.revision ?? 0)) return;
     if (entry.planted) {
       this.refused += 1;
       this.report(plantedError(this.bucket.name, entry.key));

@@ -29,7 +29,7 @@ const SILENCE_MS = 3_000;
 export function answererOf(subject: string): string | null {
   if (subject.startsWith(`${API}.DIRECT.GET.`)) return subject.split('.', 5).join('.');
   if (subject.startsWith(`${API}.`)) return API;
-  // In another account a request that nobody answers may also be one that it does not import.
+  // In another account a request without an answer may also be one that it does not import.
   if (subject.startsWith(`${IMPORTED_API}.`)) return IMPORTED_API;
   return subject.startsWith('$KV.') ? subject.split('.', 2).join('.') : null;
 }

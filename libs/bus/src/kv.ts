@@ -61,8 +61,11 @@ export interface WatchOptions {
 
 const KEY = /^[-/=\w]+(\.[-/=\w]+)*$/;
 
+/** A writer with the right to a whole bucket can store under a subject that is no key, wildcards included. No reader of ours acts on it. */
+export const isKey = (key: string): boolean => KEY.test(key);
+
 function checkKey(key: string): void {
-  if (!KEY.test(key)) throw new BusError('BUS_REFUSED', `"${key}" is not a key`);
+  if (!isKey(key)) throw new BusError('BUS_REFUSED', `"${key}" is not a key`);
 }
 
 /** Reads a bucket's message. `prefix` is `$KV.<bucket>.` or where it was republished. */
@@ -178,20 +181,21 @@ export class Bucket {
 
   /** Keys that have a value; not those under which something was planted. @throws BusError */
   async keys(filter = '>'): Promise<string[]> {
-    const keys: string[] = [];
+    // A stored subject with wildcards makes nats-server 2.10 deliver others twice.
+    const keys = new Set<string>();
     await this.readAll('last-per-subject', filter, true, (entry) => {
-      if (!entry.deleted && !entry.planted) keys.push(entry.key);
+      if (!entry.deleted && !entry.planted) keys.add(entry.key);
     });
-    return keys.sort();
+    return [...keys].sort();
   }
 
   /** Newest entry of every key under a filter, but for what was planted. @throws BusError */
   async entries(filter = '>'): Promise<KvEntry[]> {
-    const entries: KvEntry[] = [];
+    const entries = new Map<string, KvEntry>();
     await this.readAll('last-per-subject', filter, false, (entry) => {
-      if (!entry.deleted && !entry.planted) entries.push(entry);
+      if (!entry.deleted && !entry.planted) entries.set(entry.key, entry);
     });
-    return entries;
+    return [...entries.values()];
   }
 
   /** All that the bucket keeps of a key, oldest first, tombstones too. @throws BusError */
@@ -220,7 +224,8 @@ export class Bucket {
         headersOnly,
         onMessage: (message) => {
           deadline.refresh();
-          onEntry(entryOf(message, this.prefix));
+          const entry = entryOf(message, this.prefix);
+          if (isKey(entry.key)) onEntry(entry);
         },
         onIdle: () => end.abort(),
         signal: end.signal,
@@ -238,7 +243,10 @@ export class Bucket {
       start: 'last-per-subject',
       filterSubjects: [this.prefix + (options.filter ?? '>')],
       headersOnly: options.headersOnly ?? false,
-      onMessage: (message) => options.onEntry(entryOf(message, this.prefix)),
+      onMessage: (message) => {
+        const entry = entryOf(message, this.prefix);
+        return isKey(entry.key) ? options.onEntry(entry) : undefined;
+      },
       onIdle: () => {
         if (synced) return;
         synced = true;

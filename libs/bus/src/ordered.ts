@@ -19,7 +19,7 @@ import { contentOf } from './planted.ts';
 import { type Delivery, PullSession } from './pull.ts';
 import { DirectReader } from './read-direct.ts';
 import { apiRequest } from './request.ts';
-import { StreamPosition } from './stream-position.ts';
+import { StreamPosition, TRANSIENT } from './stream-position.ts';
 import { backoffMs, pause } from './wait.ts';
 
 export interface StreamMessage {
@@ -65,8 +65,6 @@ export interface OrderedOptions {
 
 /** The server forgets a consumer that nobody pulls from. */
 const INACTIVE_THRESHOLD_MS = 30_000;
-/** What time may heal. */
-const TRANSIENT = new Set(['BUS_NO_STREAM', 'BUS_TIMEOUT', 'BUS_UNREACHABLE', 'BUS_FULL']);
 
 interface ConsumerInfo {
   name: string;

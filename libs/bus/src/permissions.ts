@@ -135,11 +135,10 @@ const NODE_PERMISSIONS: Record<NodeRole, (node: string) => Permissions> = {
   push(node) {
     const token = encodeToken(node);
     return {
-      // Not even on its own inbox: a request to itself would give it the right to respond on any subject.
+      // No inbox either: a request to itself would give it the right to respond on any subject.
       publish: { allow: [] },
       subscribe: {
         allow: [
-          `${inboxPrefixFor({ role: 'push', node })}.>`,
           pushSubject('bailiff_pods', token),
           pushSubject('bailiff_pods', '_cluster'),
           pushSubject('bailiff_quarantine', token),
@@ -226,7 +225,14 @@ const ROLES: Record<Exclude<FixedRole, 'admin'>, { allow: string[] }> = {
     ],
   },
   reader: {
-    allow: [...['VIOLATIONS', 'VERDICTS', 'RESPONSES'].flatMap(read), schemas],
+    // The second form of a direct get is for programs whose NATS client has one prefix for all of JetStream.
+    allow: [
+      ...['VIOLATIONS', 'VERDICTS', 'RESPONSES'].flatMap((name) => [
+        ...read(name),
+        `${IMPORTED_API}.DIRECT.GET.${name}`,
+      ]),
+      schemas,
+    ],
   },
   'siem-relay': {
     allow: [
@@ -255,7 +261,7 @@ export function permissionsFor(identity: Identity): Permissions {
   if (identity.role === 'bus-auth') {
     return {
       publish: { allow: [] },
-      subscribe: { allow: [inbox, `${AUTH_CALLOUT_SUBJECT} ${AUTH_CALLOUT_QUEUE}`] },
+      subscribe: { allow: [`${AUTH_CALLOUT_SUBJECT} ${AUTH_CALLOUT_QUEUE}`] },
       allowResponsesMs: AUTH_ANSWER_MS,
     };
   }

@@ -15,7 +15,7 @@ import { getLastOf, getNextMessage, sourcedMessage, streamInfo } from './direct.
 import { BusError } from './errors.ts';
 import type { OrderedOptions, StreamMessage } from './ordered.ts';
 import { requestMany } from './request.ts';
-import { StreamPosition } from './stream-position.ts';
+import { StreamPosition, TRANSIENT } from './stream-position.ts';
 import { backoffMs, pause } from './wait.ts';
 
 const BATCH = 256;
@@ -27,7 +27,6 @@ const LAST_AT_ONCE = 32;
 const SINGLE_AT_ONCE = 64;
 /** Subjects that one response of STREAM.INFO names at most. */
 const SUBJECTS_PER_PAGE = 100_000;
-const TRANSIENT = new Set(['BUS_NO_STREAM', 'BUS_TIMEOUT', 'BUS_UNREACHABLE', 'BUS_FULL']);
 
 export class DirectReader {
   readonly #bus: Bus;
@@ -152,14 +151,17 @@ export class DirectReader {
   /** Subjects under the filter, with the number of their messages. */
   async #subjects(): Promise<[string, number][]> {
     const subjects: [string, number][] = [];
+    let offset = 0;
     for (;;) {
       const { state } = await streamInfo(this.#bus, this.#stream, {
         subjects_filter: this.#filter,
-        offset: subjects.length,
+        offset,
       });
       const page = Object.entries(state.subjects ?? {});
-      subjects.push(...page);
+      // A stored subject may hold wildcards; a direct get would take it for a filter.
+      subjects.push(...page.filter(([subject]) => !/(^|\.)[*>](\.|$)/.test(subject)));
       if (page.length < SUBJECTS_PER_PAGE) return subjects;
+      offset += page.length;
     }
   }
 

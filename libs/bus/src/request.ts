@@ -22,8 +22,14 @@ interface ApiError {
   description: string;
 }
 
-const ONE_ACCOUNT =
-  'the servers have no accounts yet: finish the rotation (docs/bus-credentials.md, "From one account to several")';
+/** A refusal, with the remedy where it has a cause that is not the choice of the user. */
+function forbidden(bus: Bus, subject: string, cause: unknown): BusError {
+  const isOwnRight = bus.user === 'cli' && subject.startsWith(`${IMPORTED_API}.`);
+  const hint = isOwnRight
+    ? `the configuration of the servers is older than this command: "bailiff credentials show" shows whether users have accounts (docs/bus-credentials.md, "From one account to several"); otherwise render it again and reload the servers`
+    : 'docs/reference/subjects.md lists the rights of each user';
+  return new BusError('BUS_PERMISSION', `the server refuses ${subject} to ${bus.user}: ${hint}`, { cause });
+}
 
 /** @throws BusError BUS_UNREACHABLE | BUS_TIMEOUT | BUS_PERMISSION | BUS_NO_STREAM | BUS_TOO_LARGE | BUS_CLOSED */
 export async function request(
@@ -54,9 +60,7 @@ export async function request(
   } catch (cause) {
     const error = toBusError(cause, subject);
     if (error.code === 'BUS_NO_STREAM') bus.jetStream?.unanswered(subject);
-    if (error.code === 'BUS_PERMISSION' && subject.startsWith(`${IMPORTED_API}.`)) {
-      throw new BusError(error.code, `${error.message}: ${ONE_ACCOUNT}`, { cause });
-    }
+    if (error.code === 'BUS_PERMISSION') throw forbidden(bus, subject, cause);
     if (error.code === 'BUS_TIMEOUT') throw unacknowledged(bus, subject, error);
     throw error;
   } finally {

@@ -7,8 +7,9 @@
  * was told: in a cluster a replica that is a moment behind may have given it, so it is believed at the MAX_DOUBTS-th time in a row.
  */
 import { streamInfo } from './direct.ts';
+import { BusError } from './errors.ts';
 import { Follower, type FollowerBuses, type FollowOptions, isOtherLineage, MAX_KEYS, type Told } from './follow.ts';
-import type { KvEntry } from './kv.ts';
+import { isKey, type KvEntry } from './kv.ts';
 
 /** Reads in a row, a second apart, that must say the same before it is believed that what was told is no more. */
 export const MAX_DOUBTS = 5;
@@ -107,6 +108,8 @@ export class BucketReader extends Follower {
   private cursor: number | null = null;
   /** When the stream was made, as the server says: another time is another stream. */
   private created = '';
+  /** Highest revision that was received. Above the stream's last it came from another stream, or from no stream. */
+  private newest = 0;
 
   constructor(buses: FollowerBuses, bucket: string, filter: string, options: BucketReaderOptions) {
     super(buses, bucket, filter, options);
@@ -119,7 +122,7 @@ export class BucketReader extends Follower {
     if (this.cursor !== null) {
       // From the stream's leader, so that nobody is behind.
       const { created, state } = await streamInfo(this.bus, `KV_${this.bucket.name}`);
-      if (created === this.created && state.last_seq >= this.cursor) {
+      if (created === this.created && state.last_seq >= Math.max(this.cursor, this.newest)) {
         await this.readOn(this.cursor);
         return 'certain';
       }
@@ -144,8 +147,11 @@ export class BucketReader extends Follower {
     const prefix = `$KV.${this.bucket.name}.`;
     const info = await streamInfo(this.bus, `KV_${this.bucket.name}`, { subjects_filter: prefix + this.filter });
     for (const subject of Object.keys(info.state.subjects ?? {})) {
-      const entry = await this.bucket.newest(subject.slice(prefix.length));
+      const key = subject.slice(prefix.length);
+      const entry = isKey(key) ? await this.bucket.newest(key) : null;
       if (entry) this.take(entry);
+      else if (!isKey(key))
+        this.report(new BusError('BUS_MESSAGE', `${this.bucket.name}: ignored ${subject}: it is no key`));
     }
     this.cursor = info.state.last_seq;
     this.created = info.created;
@@ -166,11 +172,13 @@ export class BucketReader extends Follower {
   protected override remember({ key, revision, timestampMicros }: KvEntry): boolean {
     if (!this.told.has(key) && this.told.size >= MAX_KEYS) return false;
     this.told.set(key, { revision, timestampMicros });
+    this.newest = Math.max(this.newest, revision);
     return true;
   }
   protected override forget(): void {
     this.told.clear();
     this.cursor = null;
+    this.newest = 0;
   }
   protected override tell(entry: KvEntry): void {
     this.bucketOptions.onEntry(entry);

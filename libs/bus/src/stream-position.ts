@@ -8,6 +8,9 @@ import type { StreamInfo } from '@nats-io/jetstream';
 import { microsOf } from './direct.ts';
 import type { StartAt, StreamMessage } from './ordered.ts';
 
+/** Errors after which a reader tries again: time may heal them. */
+export const TRANSIENT: ReadonlySet<string> = new Set(['BUS_NO_STREAM', 'BUS_TIMEOUT', 'BUS_UNREACHABLE', 'BUS_FULL']);
+
 export class StreamPosition {
   readonly #start: StartAt;
   /** Creation time of the stream that is read, as the server formats it; empty before the first look. */

@@ -13,6 +13,9 @@ export const PARTITIONS = 16;
 const NAME = /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/;
 const TOKEN = /^[a-z0-9_-]+$/;
 
+/** Whether a text is a name of Kubernetes. */
+export const isName = (text: string): boolean => NAME.test(text);
+
 /** A name as a token: `a.b` → `a_b`, empty → `_`. Asserts that it is a Kubernetes name or empty. */
 export function encodeToken(name: string): string {
   if (name === '') return '_';

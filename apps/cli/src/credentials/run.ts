@@ -94,12 +94,12 @@ export interface RotateOptions {
 
 const NEXT: Readonly<Record<RotateOptions['step'], string>> = {
   prepare: [
-    'Prepared: clients get the new secrets behind which the old ones stand; the servers still take the old ones.',
+    'Prepared. The files of clients hold the new password, then the old one; the servers still take the old one.',
     'Next: apply the Secrets (or copy the files), wait until every pod has them (2 minutes), then',
     '      bailiff credentials rotate --finish',
   ].join('\n'),
   finish: [
-    'The servers shall take the new secrets: apply the Secrets (or copy the files), wait 2 minutes, then reload each server:',
+    'Next: apply the Secrets (or copy the files), wait 2 minutes, then reload each server:',
     '      nats-server --signal reload (SIGHUP), in a cluster one after the other',
     'Clients are dropped by the reload and come back by themselves, collectors within five seconds; nothing is lost.',
   ].join('\n'),
@@ -121,9 +121,13 @@ const REDIS_LAST = [
 
 /** Of credentials from before there were accounts. */
 const ACCOUNTS_FIRST = [
-  'Accounts: when the Secrets are there, reload each server now as well, then upgrade Bailiff. The users cli, reader and siem-reader',
-  'move to accounts of their own with --finish: until then use the bailiff command of the earlier version, and prepare connectors',
-  'for it (docs/bus-credentials.md, "From one account to several").',
+  'Prepared. The files of clients hold the new password, then the old one; the servers still take the old one.',
+  'These credentials are from before there were accounts (docs/bus-credentials.md, "From one account to several"). Next:',
+  '  1. apply the Secrets (or copy the files) and wait 2 minutes',
+  '  2. reload each server: it gets the accounts',
+  '  3. upgrade Bailiff',
+  '  4. prepare the SIEM connectors: API prefix BUS',
+  '  5. bailiff credentials rotate --finish moves cli, reader and siem-reader. Until then use the earlier bailiff command',
 ];
 
 /** nats-server refuses to reload a changed auth_callout. */
@@ -150,9 +154,9 @@ export async function runRotate(io: CliIo, options: RotateOptions, where: Where)
   const next = await steps[options.step]();
   await write(io, next, where);
   const out = new Out(io);
-  out.note(...NEXT[options.step].split('\n'));
+  const moves = options.step === 'prepare' && !credentials.accounts;
+  out.note(...(moves ? ACCOUNTS_FIRST : NEXT[options.step].split('\n')));
   const inNamespace = (text: string) => out.note(...text.replaceAll('NAMESPACE', next.namespace).split('\n'));
-  if (options.step === 'prepare' && !credentials.accounts) out.note(...ACCOUNTS_FIRST);
   if (options.step !== 'finish') {
     // Taken back, the servers have to know it too.
     const { nextRoutePassword, nextRedisPassword } = options.step === 'abort' ? credentials : next;

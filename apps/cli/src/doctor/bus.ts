@@ -1,6 +1,15 @@
 /** The bus under `bailiff doctor`: can it be reached, is all on it that Bailiff needs, does it keep long enough. */
 import { readServiceStatus } from '@bailiff/answer';
-import { BUCKETS, type Bus, checkHorizon, openBucket, schemaLookup } from '@bailiff/bus';
+import {
+  BUCKETS,
+  type Bus,
+  checkHorizon,
+  isJetStreamOff,
+  JETSTREAM_OFF,
+  JETSTREAM_OFF_REMEDY,
+  openBucket,
+  schemaLookup,
+} from '@bailiff/bus';
 import { CURRENT_SCHEMAS, fingerprintHex, type NodeStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service';
 import type { Connection } from '../bus/connection.ts';
@@ -20,11 +29,20 @@ import { fillFindings, runtimeHalf, serverFinding } from './bus-rules.ts';
 import { type Finding, fail, type Group, ok, skip, warn } from './finding.ts';
 
 const STREAMS = ['VIOLATIONS', 'VERDICTS', 'RESPONSES', 'CONFIG_LOG', 'DEAD_LETTERS', 'SIEM'];
+const NONE_SEEN =
+  '`bailiff bus setup` as admin. If it finds nothing missing: copy the block `accounts` of nats.conf, whole, to the servers and reload them';
 const SET_UP = 'whoever installs Bailiff makes them, with the admin identity of the bus';
 
 async function streamFindings(bus: Bus): Promise<Finding[]> {
   const streams = await readStreams(bus, [...STREAMS, ...BUCKETS.map(({ bucket }) => `KV_${bucket}`)]);
   const missing = [...streams].flatMap(([name, info]) => (info === null ? [name] : []));
+  if (missing.length === streams.size && isJetStreamOff(bus)) {
+    return [fail('streams and buckets', JETSTREAM_OFF, JETSTREAM_OFF_REMEDY, EXIT.dependencyUnreachable)];
+  }
+  if (missing.length === streams.size && bus.user !== 'admin') {
+    const text = `${bus.user} sees none: the bus is not set up, or its servers do not import them for ${bus.user}`;
+    return [fail('streams and buckets', text, NONE_SEEN, EXIT.dependencyUnreachable)];
+  }
   if (missing.length > 0) {
     return [fail('streams and buckets', `no ${missing.join(', ')}`, SET_UP, EXIT.dependencyUnreachable)];
   }
