@@ -1,12 +1,14 @@
-// A container's first program is held whatever it is started from: memory, another mount namespace, the host, the runtime itself. Each way
-// is tried without a policy first.
-import { execFileSync } from 'node:child_process';
-import { existsSync, symlinkSync, writeFileSync } from 'node:fs';
+// A container's first program is held whatever it is started from: memory, another mount namespace, the host, the runtime itself; and so is
+// a program with which a container is entered. Each way is tried without a policy first.
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { RuntimePolicyInput } from '@bailiff/policy';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { compileProgram } from '../vm/compile.ts';
 import { acts, type Container, LOAD_TIMEOUT_MS, type Pod, Running } from './harness/rig.ts';
+import { CAPABILITIES, specOf } from './harness/runc.ts';
 import { useRig } from './harness/use-rig.ts';
 import { readySet } from './scenarios-rig.ts';
 
@@ -109,5 +111,74 @@ describe('first program', () => {
     expect(await attempt('/etc/secret')).toEqual(['open /etc/secret: EPERM']);
     expect(await attempt('/etc/plain')).toEqual(['open /etc/plain: ok']);
     expect(pod.counts()).toEqual({ secret: 1 });
+  });
+});
+
+describe('entering', () => {
+  const rig = useRig();
+  let pod: Pod;
+  let container: Container;
+  let dir: string;
+  let running: Running | null = null;
+  beforeEach(() => {
+    pod = rig.pod();
+    container = pod.container();
+    dir = mkdtempSync(path.join(tmpdir(), 'bailiff-entering-'));
+    for (const name of ['/etc/secret', '/etc/plain']) writeFileSync(container.image(name), '');
+  });
+  afterEach(async () => {
+    running?.go();
+    await running?.exit();
+    running = null;
+    spawnSync('runc', words('delete', '--force', 'c'));
+    rmSync(dir, { recursive: true });
+  });
+
+  const words = (...rest: string[]): string[] => ['--root', path.join(dir, 'state'), ...rest];
+
+  /** Starts a container by runc, whose first process waits after these acts. @returns its lines until then */
+  async function started(capabilities: readonly string[], ...first: string[]): Promise<readonly string[]> {
+    const spec = specOf(container, ['/bin/acts', ...first, 'wait'], [...CAPABILITIES, ...capabilities]);
+    writeFileSync(path.join(dir, 'config.json'), JSON.stringify(spec));
+    running = new Running(spawn('runc', words('run', '--bundle', dir, 'c')));
+    await running.line('ready');
+    return running.lines;
+  }
+
+  function expectHeld(command: string, ...args: string[]): void {
+    const attempt = () => {
+      const { stdout, stderr } = spawnSync(command, [...args, ...TRY], { encoding: 'utf8' });
+      return `${stdout}${stderr}`.trim().split('\n');
+    };
+    expect(attempt()).toEqual(PASSED);
+    pod.apply(POLICY);
+    expect(attempt()).toEqual(REFUSED);
+    expect(pod.counts()).toEqual({ secret: 1 });
+  }
+
+  it('runc exec of a program of the image', async () => {
+    await started([]);
+    expectHeld('runc', ...words('exec', 'c', '/bin/acts'));
+  });
+
+  it('runc exec of memory of the container, by /proc/<pid>/fd', async () => {
+    await started([], 'hold', '/bin/acts');
+    expectHeld('runc', ...words('exec', 'c', '/proc/1/fd/77'));
+  });
+
+  it('runc exec of a file of a child that has namespaces of its own, by /proc/<pid>/root', async () => {
+    const map = (name: string, text: string) => ['write', `/proc/self/${name}`, text];
+    const ids = [...map('setgroups', 'deny'), ...map('gid_map', '0 0 1'), ...map('uid_map', '0 0 1')];
+    const own = ['child', 'unshare-user', ...ids, 'tmpfs', '/volume', 'copy', '/bin/acts', '/volume/tool'];
+    const lines = await started(['CAP_SETFCAP'], ...own);
+    expect(lines.filter((line) => !/: ok$/.test(line))).toEqual(['ready']);
+    const [, child = ''] = /^child (\d+): ok$/m.exec(lines.join('\n')) ?? [];
+    expectHeld('runc', ...words('exec', 'c', `/proc/${child}/root/volume/tool`));
+  });
+
+  it("nsenter from the host: a program that is run in the container's mount namespace is the container's", async () => {
+    running = container.start(['/bin/acts', 'wait']);
+    await running.line('ready');
+    expectHeld('nsenter', '--mount', '--target', `${running.child.pid}`, '/bin/acts');
   });
 });

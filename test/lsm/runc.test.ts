@@ -7,6 +7,7 @@ import path from 'node:path';
 import type { RuntimePolicyInput } from '@bailiff/policy';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { acts, type Container, type Pod, Running } from './harness/rig.ts';
+import { CAPABILITIES, specOf } from './harness/runc.ts';
 import { useRig } from './harness/use-rig.ts';
 import { readySet } from './scenarios-rig.ts';
 
@@ -21,30 +22,6 @@ const POLICY: RuntimePolicyInput = {
 const TRY = ['run', '/bin/denied', ',', 'run', '/bin/fine', ',', 'copy', '/bin/acts', '/tmp/x'];
 const REFUSED = ['run /bin/denied: EPERM', 'run /bin/fine: ok', 'copy /tmp/x: EPERM'];
 const PASSED = ['run /bin/denied: ok', 'run /bin/fine: ok', 'copy /tmp/x: ok'];
-const CAPABILITIES = ['CAP_CHOWN', 'CAP_SETUID', 'CAP_SETGID', 'CAP_NET_BIND_SERVICE', 'CAP_KILL'];
-
-const specOf = (container: Container, args: readonly string[], capabilities: readonly string[]) => ({
-  ociVersion: '1.0.2',
-  process: {
-    ...{ terminal: false, user: { uid: 0, gid: 0 }, args, env: ['PATH=/bin'], cwd: '/' },
-    capabilities: { bounding: capabilities, effective: capabilities, permitted: capabilities },
-    noNewPrivileges: true,
-  },
-  root: { path: container.root, readonly: false },
-  hostname: 'pod',
-  mounts: [
-    { destination: '/proc', type: 'proc', source: 'proc' },
-    { destination: '/dev', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'mode=755'] },
-    { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue' },
-  ],
-  linux: {
-    cgroupsPath: path.join('/', path.relative('/sys/fs/cgroup', container.cgroup)),
-    namespaces: ['pid', 'ipc', 'uts', 'mount', 'network'].map((type) => ({ type })),
-    maskedPaths: ['/proc/kcore'],
-    readonlyPaths: ['/proc/sys'],
-  },
-});
-
 describe('runc', () => {
   const rig = useRig();
   let pod: Pod;
@@ -100,18 +77,6 @@ describe('runc', () => {
   const files = () => {
     for (const name of ['/etc/secret', '/etc/plain']) writeFileSync(container.image(name), '');
   };
-
-  it('exec - what is entered with a program in memory of the container is held', async () => {
-    files();
-    pod.apply(ONE);
-    bundle('hold', '/bin/acts', 'wait');
-    const main = new Running(spawn('runc', words('run', '--bundle', dir, 'c')));
-    await main.line('ready');
-    expect(said(runc('exec', 'c', '/proc/1/fd/77', ...READ))).toEqual(HELD);
-    main.go();
-    await main.exit();
-    expect(pod.counts()).toEqual({ secret: 1 });
-  });
 
   it("exec - into a container whose first process left the pod's cgroup and closed it, is held", async () => {
     files();

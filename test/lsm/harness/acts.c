@@ -162,6 +162,20 @@ static void double_fork(void)
 	}
 }
 
+// A child does what is left; its parent waits for it and says its number.
+static void in_child(void)
+{
+	char number[16];
+	pid_t child = fork();
+
+	if (child < 0) exit(1);
+	if (child == 0) return;
+	snprintf(number, sizeof number, "%d", child);
+	report("child", number, 0);
+	waitpid(child, NULL, 0);
+	exit(0);
+}
+
 static int enter(const char *pid)
 {
 	char path[64];
@@ -235,6 +249,7 @@ int main(int argc, char **argv)
 		else if (!strcmp(act, "unshare-mnt")) report(act, "", unshare(CLONE_NEWNS) ? errno : 0);
 		else if (!strcmp(act, "unshare-user")) report(act, "", unshare(CLONE_NEWUSER | CLONE_NEWNS) ? errno : 0);
 		else if (!strcmp(act, "double-fork")) double_fork();
+		else if (!strcmp(act, "child")) in_child();
 		else if (!strcmp(act, "setns")) report(act, next, enter(argv[++i]));
 		else if (!strcmp(act, "cgroup")) report(act, next, leave_cgroup(argv[++i]));
 		else if (!strcmp(act, "wait")) report(act, "", wait_for_line());
