@@ -278,6 +278,11 @@ const ESCAPES: readonly Scenario[] = [
     },
     'kernel-helpers',
   ),
+  escaping(
+    'command of the kernel’s power-off',
+    async (stage) => succeeds(await stage.sh('echo /tmp/agent > /proc/sys/kernel/poweroff_cmd')),
+    'kernel-helpers',
+  ),
   escaping('sysrq', async (stage) => succeeds(await stage.sh('echo h > /proc/sysrq-trigger')), 'sysrq'),
   escaping(
     'module load',
@@ -340,6 +345,12 @@ const PROGRAMS: readonly Scenario[] = [
     name: 'miner under its own name',
     policies: ['no-crypto-miners'],
     attack: (stage) => dropped(stage, 'xmrig'),
+    refusedBy: ['miner-programs'],
+  },
+  {
+    name: 'miner under its own name, by the loader',
+    policies: ['no-crypto-miners'],
+    attack: async (stage) => succeeds(await stage.sh(`cp /usr/bin/true /tmp/xmrig && ${LOADER} /tmp/xmrig`)),
     refusedBy: ['miner-programs'],
   },
   {

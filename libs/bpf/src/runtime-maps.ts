@@ -48,6 +48,7 @@ export const RUNTIME_MAP_NAMES = [
   'rt_containers',
   'rt_cgroups',
   'rt_born',
+  'rt_mounts',
   'rt_tasks',
   'rt_task_hash',
   'rt_sets',

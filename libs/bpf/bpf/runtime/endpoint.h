@@ -3,8 +3,8 @@
  * The internet address that a call is about, as the kernel will use it and not as it was written.
  *
  * Place in the path: net.h → here → decide_endpoint(). AF_UNSPEC counts as the socket's own family where the protocol takes
- * it so, 0.0.0.0 and :: as the own host on connecting and sending, IPv4 in IPv6 as IPv4, MPTCP and SMC as TCP; what has no
- * ports has port 0. Bounds: reads 24 bytes of a name that the kernel has copied already, so it cannot change afterwards.
+ * it so, 0.0.0.0 and :: as the own host on connecting and sending, IPv4 in IPv6 as IPv4, a stream of MPTCP, SMC or another layer
+ * that the kernel puts over TCP as TCP; what has no ports has port 0. Bounds: reads 24 bytes of a name that the kernel has copied already, so it cannot change afterwards.
  */
 #ifndef BAILIFF_RUNTIME_ENDPOINT_H
 #define BAILIFF_RUNTIME_ENDPOINT_H
@@ -24,7 +24,7 @@
 #define SOCK_SEQPACKET		5
 #define SOCK_TYPE_MASK		0xf	/* without SOCK_NONBLOCK and SOCK_CLOEXEC */
 
-#define PROTOCOL_MPTCP		262
+#define PROTOCOL_LAYERED	256	/* from here on a number is no protocol of IP: SMC 256, MPTCP 262 */
 
 #ifndef IPPROTO_ICMPV6
 #define IPPROTO_ICMPV6		58
@@ -57,7 +57,9 @@ struct socket {
 struct msghdr {
 	void *msg_name;
 	int msg_namelen;
+	void *msg_control;	/* the kernel's copy when a hook sees it */
 	unsigned int msg_flags;
+	unsigned long msg_controllen;
 };
 
 #pragma clang attribute pop
@@ -132,7 +134,7 @@ __noinline int shape_endpoint(struct endpoint *endpoint, const struct naming *na
 	if (!endpoint || !naming)
 		return 0;
 	endpoint->protocol = naming->protocol;
-	if (naming->protocol == PROTOCOL_MPTCP || endpoint->family == AF_SMC)
+	if (naming->protocol >= PROTOCOL_LAYERED || endpoint->family == AF_SMC)
 		endpoint->protocol = IPPROTO_TCP;
 	family = naming->inet.family == AF_UNSPEC ? implied_family(endpoint, naming->op) : naming->inet.family;
 	if (family == AF_INET && naming->length >= offsetof(struct inet_name, ipv4) + sizeof(naming->inet.ipv4))

@@ -157,6 +157,15 @@ struct task_state {
 	__u64 bounding;		/* capabilities that it could come to have when it was armed */
 };
 
+/* rt_mounts: hash LRU, key __u64 number of a mount namespace, value struct rt_origin: the container that was armed in it first. */
+struct rt_origin {
+	struct pod_uid pod;
+	__u64 cgroup_id;	/* the container's */
+	__u64 root_dentry;	/* as in task_state: a mount that the container puts over its root later is not its image */
+	__u32 root_device;
+	__u32 reserved;
+};
+
 /* rt_sets: hash, key __u32 set. */
 struct set_head {
 	__u64 ops;		/* bit per op: some rule or posture speaks about it; others return at once */

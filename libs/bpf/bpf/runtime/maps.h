@@ -5,7 +5,7 @@
  * Rules are written by user space only, a set whole under a new number before anything points at it, and freed a grace
  * period after nothing does; so what a program looks up does not change under it. `rt_pods` and `rt_containers` are what is
  * flipped: an element that went may be used again while a program still reads it, so their values are copied and looked up a
- * second time (identity.h). The kernel inserts into rt_cgroups, rt_born and rt_sockets; full, it counts a loss or evicts.
+ * second time (identity.h). The kernel inserts into rt_cgroups, rt_born, rt_mounts and rt_sockets; full, it counts a loss or evicts.
  */
 #ifndef BAILIFF_RUNTIME_MAPS_H
 #define BAILIFF_RUNTIME_MAPS_H
@@ -42,6 +42,17 @@ struct {
 	__type(key, __u64);
 	__type(value, __u64);
 } rt_born SEC(".maps");
+
+/*
+ * One entry for each start of a container, and one for each time that a runtime enters a namespace which the container made since. Full:
+ * the longest unused goes, and that container is identified by its cgroup alone.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, __u64);
+	__type(value, struct rt_origin);
+} rt_mounts SEC(".maps");
 
 /* Bounded by the tasks themselves. Not made: the fork is refused. */
 struct {
