@@ -153,7 +153,7 @@ struct task_state {
 	__u64 chain[SOURCE_CHAIN];	/* path hashes of the programs it and its forebears ran, newest first */
 	__u64 root_dentry;	/* of the container's root when it was armed: compared, never followed */
 	__u32 root_device;	/* of its file system */
-	__u32 reserved;
+	__u32 asked;	/* the kernel's alone: how path_mknod answered the open that is under way (file.h) */
 	__u64 bounding;		/* capabilities that it could come to have when it was armed */
 };
 
