@@ -42,7 +42,7 @@ export const RUNTIME_LOSSES = [
 ] as const;
 export type RuntimeLoss = (typeof RUNTIME_LOSSES)[number];
 
-/** Maps that are pinned with the runtime half; `samples` is the spoof half's, and rt_scratch and rt_buckets are the kernel's alone. */
+/** Maps that are pinned with the runtime half; `samples` is the spoof half's, and rt_buckets and those of working memory are the kernel's alone. */
 export const RUNTIME_MAP_NAMES = [
   'rt_pods',
   'rt_containers',
@@ -62,6 +62,8 @@ export const RUNTIME_MAP_NAMES = [
   'rt_losses',
   'rt_sockets',
   'rt_scratch',
+  'rt_task_scratch',
+  'rt_scratch_hash',
 ] as const;
 export type RuntimeMapName = (typeof RUNTIME_MAP_NAMES)[number];
 export type RuntimeRawMaps = Readonly<Record<RuntimeMapName, BpfMap>>;

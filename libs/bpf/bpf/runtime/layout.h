@@ -267,7 +267,7 @@ struct rt_settings {	/* array of one */
 enum rt_loss {
 	RT_LOSS_RING_FULL,
 	RT_LOSS_NO_CELL,	/* a decision found no counter cell */
-	RT_LOSS_NO_SCRATCH,	/* all scratch was claimed: judged as unresolved */
+	RT_LOSS_NO_SCRATCH,	/* no working memory for the task: judged as unresolved */
 	RT_LOSS_UNRESOLVED,	/* a path over the bound */
 	RT_LOSS_NO_STATE,	/* no room for a task's state: the fork was refused, or the task arms at what it does next */
 	RT_LOSS_UNARMED,	/* operations of container runtimes before the first program of the container: counted, not judged */

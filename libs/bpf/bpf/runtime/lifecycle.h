@@ -75,7 +75,7 @@ static long parse_step(__u32 step, void *context)
 
 static __noinline bool parse_pod_name(const char *name, struct pod_uid *pod)
 {
-	struct uid_parser parser = { .scratch = claim() };
+	struct uid_parser parser = { .scratch = claim_of_host() };
 	struct scratch *scratch = parser.scratch;
 	__u64 halves[2];
 	bool found;
@@ -118,7 +118,7 @@ static long seek_kubepods(__u32 step, void *context)
 /* Whether a kubelet makes pods' cgroups in this one. */
 static __noinline bool is_kubelets(struct cgroup_subsys_state *css)
 {
-	struct uid_parser parser = { .scratch = claim() };
+	struct uid_parser parser = { .scratch = claim_of_host() };
 	struct scratch *scratch = parser.scratch;
 	bool found;
 
