@@ -132,7 +132,8 @@ export const RtLossValues = {
   RT_LOSS_ORPHAN: 6,
   RT_LOSS_UNBOUND: 7,
   RT_LOSS_CGROUPS_FULL: 8,
-  RT_LOSS_COUNT: 9,
+  RT_LOSS_CGROUP_REFUSED: 9,
+  RT_LOSS_COUNT: 10,
 } as const;
 
 export const RtSampleFlagValues = {

@@ -274,6 +274,7 @@ enum rt_loss {
 	RT_LOSS_ORPHAN,		/* an armed task whose pod is unknown by now: refused */
 	RT_LOSS_UNBOUND,	/* a pod cgroup of which no policy was known yet */
 	RT_LOSS_CGROUPS_FULL,
+	RT_LOSS_CGROUP_REFUSED,	/* a cgroup named like a pod's, made by a pod or where no kubelet makes any: it binds nothing */
 	RT_LOSS_COUNT,
 };
 

@@ -137,6 +137,17 @@ static __noinline bool is_kubelets(struct cgroup_subsys_state *css)
 	return found;
 }
 
+#define NAME_START	4
+
+/* By the first letters of both drivers' names: working memory of the host is not for what a pod does. */
+static __always_inline bool is_like_pod(const char *name)
+{
+	char start[NAME_START] = {};
+
+	bpf_probe_read_kernel(start, sizeof(start), name);
+	return !__builtin_memcmp(start, "pod", 3) || !__builtin_memcmp(start, "kube", 4);
+}
+
 static __always_inline bool is_made_by_pod(void)
 {
 	const struct task_state *state = state_of(bpf_get_current_task_btf());
@@ -166,8 +177,11 @@ int BPF_PROG(handle_cgroup_mkdir, struct cgroup *cgroup, const char *name)
 	struct pod_uid pod;
 	int up;
 
-	if (is_made_by_pod())
+	if (is_made_by_pod()) {
+		if (is_like_pod(BPF_CORE_READ(cgroup, kn, name)))
+			rt_lose(RT_LOSS_CGROUP_REFUSED);
 		return 0;
+	}
 	up = levels_to_pod(cgroup);
 	if (up == 1) {
 		now = bpf_ktime_get_boot_ns();
@@ -175,8 +189,10 @@ int BPF_PROG(handle_cgroup_mkdir, struct cgroup *cgroup, const char *name)
 	}
 	if (up || !parse_pod_name(BPF_CORE_READ(cgroup, kn, name), &pod))
 		return 0;
-	if (BPF_CORE_READ(cgroup, level) > CGROUP_LEVELS || !is_kubelets(BPF_CORE_READ(cgroup, self.parent)))
+	if (BPF_CORE_READ(cgroup, level) > CGROUP_LEVELS || !is_kubelets(BPF_CORE_READ(cgroup, self.parent))) {
+		rt_lose(RT_LOSS_CGROUP_REFUSED);
 		return 0;
+	}
 	if (bpf_map_update_elem(&rt_cgroups, &id, &pod, BPF_ANY))
 		rt_lose(RT_LOSS_CGROUPS_FULL);
 	return 0;
