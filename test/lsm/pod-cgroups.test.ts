@@ -20,6 +20,7 @@ describe('pod cgroups', () => {
   });
 
   const bound = (): number => rig.object.maps.cgroups.entries().length;
+  const refused = (): number => Number(rig.object.maps.losses()['cgroup-refused']);
 
   /** By a process of the container, below the root of all cgroups. */
   async function makeInside(container: Container, dirs: readonly string[]): Promise<void> {
@@ -34,9 +35,10 @@ describe('pod cgroups', () => {
     ['a hundred of them', () => Array.from({ length: 100 }, () => `pod${uid()}`)],
   ])('a container that makes cgroups named like pods binds none: %s', async (_name, dirs) => {
     const container = rig.pod().container();
-    const before = bound();
-    await makeInside(container, dirs());
-    expect(bound()).toBe(before);
+    const [before, made] = [bound(), dirs()];
+    const [from, free] = [refused(), 'cgroup-of-its-own'];
+    await makeInside(container, [...made, free]);
+    expect([bound(), refused() - from]).toEqual([before, made.length]);
   });
 
   it('nor far below its own', async () => {
@@ -55,12 +57,12 @@ describe('pod cgroups', () => {
     ['three levels below kubepods', (name: string) => ['kubepods/burstable/more', `kubepods/burstable/more/${name}`]],
   ])('one of the host at a place where no kubelet makes any binds nothing: %s', (_name, place) => {
     mkdirSync(path.join(ROOT, 'kubepods/burstable'), { recursive: true });
-    const before = bound();
+    const [before, from] = [bound(), refused()];
     for (const dir of place(`pod${uid()}`)) {
       mkdirSync(path.join(ROOT, dir));
       made.push(dir);
     }
-    expect(bound()).toBe(before);
+    expect([bound(), refused() - from]).toEqual([before, 1]);
   });
 
   it.each<readonly [string, (id: string) => string]>([

@@ -145,6 +145,13 @@ static int write_text(const char *path, const char *text)
 	return error;
 }
 
+static int create(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+
+	return fd < 0 ? errno : (close(fd), 0);
+}
+
 static void run_deleted(const char *path)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -277,6 +284,7 @@ int main(int argc, char **argv)
 		else if (!strcmp(act, "memfd")) run_memfd(argv[++i]);
 		else if (!strcmp(act, "hold")) report(act, next, hold(argv[++i]));
 		else if (!strcmp(act, "write")) report(act, next, write_text(argv[i + 1], argv[i + 2])), i += 2;
+		else if (!strcmp(act, "create")) report(act, next, create(argv[++i]));
 		else if (!strcmp(act, "deleted")) run_deleted(argv[++i]);
 		else if (!strcmp(act, "copy")) report(act, argv[i + 2], copy(argv[i + 1], argv[i + 2])), i += 2;
 		else if (!strcmp(act, "mkdir")) report(act, next, mkdir(argv[++i], 0755) ? errno : 0);

@@ -17,8 +17,10 @@
 
 #define FMODE_READ	0x1
 #define FMODE_WRITE	0x2
+#define FMODE_CREATED	0x100000	/* by this very open */
 #define FMODE_NOACCOUNT	0x20000000	/* opened by the kernel for itself: layers of an overlay */
 
+#define O_CREAT		0x40
 #define O_TRUNC		0x200
 #define FLAG_EXEC	0x20		/* opened to be run: judged as OP_EXECUTE elsewhere */
 #define FLAG_TMPFILE	0x400000	/* O_TMPFILE without O_DIRECTORY */
@@ -45,6 +47,7 @@ __noinline int rt_decide_object(const struct object *object)
 
 	if (!object || !identify_any(&who, object->ops | object->places))
 		return 0;
+	who.quiet = object->quiet;
 	if (decide_place(&who, object))
 		return 1;
 	for (enum op op = OP_READ; op <= OP_UNIX_BIND; op++) {
@@ -63,13 +66,80 @@ static __always_inline int decide_ops(const struct path *path, __u64 ops)
 	return refused(rt_decide_object(&object));
 }
 
+/* ---- open(O_CREAT) is one operation with two hooks ---- */
+
+/*
+ * For a name that is not in its cache the kernel asks path_mknod first and looks the name up afterwards. Refused, it still opens the file
+ * if there is one. The low half of the dentry's address, or'ed with one of these, is kept in task_state.asked from one hook to the other.
+ */
+enum asked {
+	ASKED_QUIETLY = 1,	/* it may create: to be counted when it did */
+	ASKED_REFUSED = 2,	/* it may not, and that is counted */
+	ASKED_FLAGS = 3,
+};
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct dentry___lru {
+	struct list_head d_lru;
+};
+
+#pragma clang attribute pop
+
+/* Still in the hands of the call that looked it up first: what was let go once is in the list of those that may be freed. */
+static __always_inline bool is_fresh(struct dentry *dentry)
+{
+	struct dentry___lru *listed = (void *)dentry;
+
+	return BPF_CORE_READ(listed, d_lru.next) == (void *)dentry + bpf_core_field_offset(struct dentry___lru, d_lru);
+}
+
+static __always_inline bool is_looked_up(struct dentry *dentry)
+{
+	return LOAD(dentry, dentry, d_hash.pprev);
+}
+
+/* Both are global, so that the address is a number to the verifier. */
+__noinline int rt_note_asked(const struct object *object, enum asked answer)
+{
+	struct task_state *state = state_of(bpf_get_current_task_btf());
+
+	if (object && state)
+		state->asked = (__u32)(__u64)object->dentry | answer;
+	return 0;
+}
+
+/* Completes `object` by what path_mknod answered, if it was asked in this open. `created`: whether that made the file. */
+__noinline int rt_take_asked(struct object *object, __u32 created)
+{
+	struct task_state *state = state_of(bpf_get_current_task_btf());
+	__u32 asked;
+
+	if (!object || !state)
+		return 0;
+	asked = state->asked;
+	state->asked = 0;
+	if ((asked & ~ASKED_FLAGS) != (__u32)(__u64)object->dentry)
+		return 0;
+	if (asked & ASKED_QUIETLY && created)
+		object->ops |= OP_BIT(OP_CREATE);
+	if (asked & ASKED_REFUSED && is_fresh(object->dentry))
+		object->quiet = QUIET_COUNTED;
+	return 0;
+}
+
 /* open, openat2, creat, open_by_handle_at, /proc/<pid>/fd, io_uring, and the program of every exec. Not O_PATH. */
 SEC("lsm/file_open")
 int BPF_PROG(handle_file_open, struct file *file)
 {
+	struct object object = { .dentry = file->f_path.dentry, .mnt = file->f_path.mnt, .places = PLACE_OPS };
+
 	if (file->f_mode & FMODE_NOACCOUNT)
 		return 0;
-	if (decide_ops(&file->f_path, open_ops(file)))
+	object.ops = open_ops(file);
+	if (file->f_flags & O_CREAT)
+		rt_take_asked(&object, file->f_mode & FMODE_CREATED);
+	if (refused(rt_decide_object(&object)))
 		return -EPERM;
 	return 0;
 }
@@ -152,11 +222,35 @@ static __always_inline enum op mknod_op(unsigned int mode)
 	}
 }
 
+/* Of open(O_CREAT): whether the file is there is not known yet. */
+static __always_inline int decide_creation(const struct path *dir, struct dentry *dentry)
+{
+	struct object object = {
+		.dentry = dentry, .mnt = dir->mnt, .ops = OP_BIT(OP_CREATE), .places = PLACE_OPS, .quiet = QUIET_PROBE,
+	};
+	int decision = refused(rt_decide_object(&object));
+
+	if (decision) {
+		object.quiet = 0;
+		decision = refused(rt_decide_object(&object));
+	}
+	rt_note_asked(&object, decision ? ASKED_REFUSED : ASKED_QUIETLY);
+	return refused(decision);
+}
+
 /* mknod, open(O_CREAT) of what is not there, bind of a unix socket, bpf(BPF_OBJ_PIN). */
 SEC("lsm/path_mknod")
 int BPF_PROG(handle_path_mknod, const struct path *dir, struct dentry *dentry, __u16 mode)
 {
-	if (decide_entry(dir, dentry, mknod_op(mode)))
+	enum op op = mknod_op(mode);
+
+	/* mknod(2) looks its name up before it asks */
+	if (op == OP_CREATE && !is_looked_up(dentry)) {
+		if (decide_creation(dir, dentry))
+			return -EPERM;
+		return 0;
+	}
+	if (decide_entry(dir, dentry, op))
 		return -EPERM;
 	return 0;
 }

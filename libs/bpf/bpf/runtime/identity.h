@@ -18,13 +18,19 @@
 #define CGROUP_LEVELS	10	/* kubelet's own trees are 3 deep, nested ones 6 */
 #define BIND_TRIES	4
 
+/* The same answer, but neither counted nor sampled. */
+enum quiet {
+	QUIET_COUNTED = 1,	/* an earlier hook of this operation counted it; a rule of `kill` still kills */
+	QUIET_PROBE = 2,	/* and any greater number: nothing is done yet, so nothing is killed either */
+};
+
 #define IDENTITY_FIELDS								\
 	struct pod_uid pod;							\
 	struct subject subject;							\
 	__u64 container_cgroup_id;						\
 	__u64 root_dentry;	/* of the container's root: compared, never followed */	\
 	__u32 root_device;	/* of its file system */				\
-	__u32 quiet;	/* 1: nobody did anything yet: the same answer, neither counted nor sampled, and nobody is killed */	\
+	__u32 quiet;	/* enum quiet */						\
 	__u64 suffix_lengths;	/* of the set's head, as is the next */		\
 	__u32 depths;								\
 	__u32 reserved;

@@ -75,7 +75,7 @@ static long parse_step(__u32 step, void *context)
 
 static __noinline bool parse_pod_name(const char *name, struct pod_uid *pod)
 {
-	struct uid_parser parser = { .scratch = claim() };
+	struct uid_parser parser = { .scratch = claim_of_host() };
 	struct scratch *scratch = parser.scratch;
 	__u64 halves[2];
 	bool found;
@@ -118,7 +118,7 @@ static long seek_kubepods(__u32 step, void *context)
 /* Whether a kubelet makes pods' cgroups in this one. */
 static __noinline bool is_kubelets(struct cgroup_subsys_state *css)
 {
-	struct uid_parser parser = { .scratch = claim() };
+	struct uid_parser parser = { .scratch = claim_of_host() };
 	struct scratch *scratch = parser.scratch;
 	bool found;
 
@@ -135,6 +135,17 @@ static __noinline bool is_kubelets(struct cgroup_subsys_state *css)
 	found = scratch->end;
 	release(scratch);
 	return found;
+}
+
+#define NAME_START	4
+
+/* By the first letters of both drivers' names: working memory of the host is not for what a pod does. */
+static __always_inline bool is_like_pod(const char *name)
+{
+	char start[NAME_START] = {};
+
+	bpf_probe_read_kernel(start, sizeof(start), name);
+	return !__builtin_memcmp(start, "pod", 3) || !__builtin_memcmp(start, "kube", 4);
 }
 
 static __always_inline bool is_made_by_pod(void)
@@ -166,8 +177,11 @@ int BPF_PROG(handle_cgroup_mkdir, struct cgroup *cgroup, const char *name)
 	struct pod_uid pod;
 	int up;
 
-	if (is_made_by_pod())
+	if (is_made_by_pod()) {
+		if (is_like_pod(BPF_CORE_READ(cgroup, kn, name)))
+			rt_lose(RT_LOSS_CGROUP_REFUSED);
 		return 0;
+	}
 	up = levels_to_pod(cgroup);
 	if (up == 1) {
 		now = bpf_ktime_get_boot_ns();
@@ -175,8 +189,10 @@ int BPF_PROG(handle_cgroup_mkdir, struct cgroup *cgroup, const char *name)
 	}
 	if (up || !parse_pod_name(BPF_CORE_READ(cgroup, kn, name), &pod))
 		return 0;
-	if (BPF_CORE_READ(cgroup, level) > CGROUP_LEVELS || !is_kubelets(BPF_CORE_READ(cgroup, self.parent)))
+	if (BPF_CORE_READ(cgroup, level) > CGROUP_LEVELS || !is_kubelets(BPF_CORE_READ(cgroup, self.parent))) {
+		rt_lose(RT_LOSS_CGROUP_REFUSED);
 		return 0;
+	}
 	if (bpf_map_update_elem(&rt_cgroups, &id, &pod, BPF_ANY))
 		rt_lose(RT_LOSS_CGROUPS_FULL);
 	return 0;
