@@ -5,7 +5,7 @@ import path from 'node:path';
 import type { RuntimePolicyInput } from '@bailiff/policy';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { compileProgram } from '../vm/compile.ts';
-import { FilesRig } from './files-rig.ts';
+import { FilesRig, whyLacking } from './files-rig.ts';
 import { LOAD_TIMEOUT_MS, type Running } from './harness/rig.ts';
 import { useRig } from './harness/use-rig.ts';
 import { callRows } from './hook-tables.ts';
@@ -17,9 +17,16 @@ const rows = callRows(doc);
 
 /** Ways beside the plain call, and whether a hook judges them. */
 const MORE: Readonly<Record<string, boolean>> = {
-  ...{ 'execveat-check': true, 'mmap-implied': true, 'core-dump': true, 'fanotify-event': true, 'queue-by-path': true },
-  ...{ sqpoll: true, 'open-32bit': true, 'tree-as-namespace': false, 'open-path': false, 'open_tree-path': false },
+  ...{ 'open-32bit': true, 'mmap-implied': true, 'core-dump': true, 'fanotify-event': true, 'queue-by-path': true },
+  ...{ sqpoll: true, 'tree-as-namespace': true },
+  ...{ 'execveat-check': false, 'open-path': false, 'open_tree-path': false, 'open_tree-clone': false },
 };
+/** It gives another name to all below a place, so it is refused wherever some path is protected. */
+const REFUSED_EVERYWHERE = ['tree-as-namespace'];
+/** Read access to the memory of others: from this kernel on CAP_PERFMON and CAP_SYS_ADMIN do in place of ptrace. */
+const READ_BY_CAPABILITY = { calls: ['environ', 'process_madvise'], since: [6, 15] } as const;
+
+type Rule = NonNullable<RuntimePolicyInput['rules']>[number];
 
 /** `<call> <where> <outcome>` → by call and where. */
 type Outcomes = ReadonlyMap<string, Readonly<Record<string, string>>>;
@@ -85,7 +92,10 @@ describe('files', () => {
     expect({ call, control: control.get(call), guarded: guarded.get(call) }).toEqual({
       call,
       control: { denied: 'landed', open: 'landed' },
-      guarded: { denied: judged ? 'refused' : 'landed', open: 'landed' },
+      guarded: {
+        denied: judged ? 'refused' : 'landed',
+        open: REFUSED_EVERYWHERE.includes(call) ? 'refused' : 'landed',
+      },
     });
   });
 });
@@ -139,7 +149,7 @@ describe('processes', () => {
     };
     const [mate, foreign] = await Promise.all([sleeper(container), sleeper(neighbour)]);
     const [own, other] = [`${mate.child.pid}`, `${foreign.child.pid}`];
-    const calls = triedHere('tasks');
+    const calls = [...triedHere('tasks'), ['environ', true] as const];
     const names = calls.map(([call]) => call);
     const judged = new Map(calls);
     /** Of the own pod's tasks too. */
@@ -147,13 +157,19 @@ describe('processes', () => {
     const control = await attempt('tasks', own, other);
     expect([...control.keys()].sort()).toEqual([...names].sort());
     expect(present(control)).toEqual(as(names, control, () => ({ [own]: 'landed', [other]: 'landed' })));
-    pod.apply({ rules: [{ name: 'tasks', action: 'block', kernel: { operations: ['ptrace', 'signal'] } }] });
-    const outcome = (call: string) => ({
-      [own]: ATTACH.includes(call) ? 'refused' : 'landed',
-      [other]: judged.get(call) ? 'refused' : 'landed',
-    });
-    const guarded = await attempt('tasks', own, other);
-    expect(present(guarded)).toEqual(as(names, control, outcome));
+    const isReadByCapability = (call: string) =>
+      READ_BY_CAPABILITY.calls.includes(call as 'environ') &&
+      whyLacking({ what: '', since: READ_BY_CAPABILITY.since }) === null;
+    const expected = (isRead: (call: string) => boolean) =>
+      as(names, control, (call) => ({
+        [own]: ATTACH.includes(call) ? 'refused' : 'landed',
+        [other]: judged.get(call) && !isRead(call) ? 'refused' : 'landed',
+      }));
+    const tasks: Rule = { name: 'tasks', action: 'block', kernel: { operations: ['ptrace', 'signal'] } };
+    pod.apply({ rules: [tasks] });
+    expect(present(await attempt('tasks', own, other))).toEqual(expected(isReadByCapability));
+    pod.apply({ rules: [tasks, { name: 'reading', action: 'block', capabilities: ['perfmon', 'sys_admin'] }] });
+    expect(present(await attempt('tasks', own, other))).toEqual(expected(() => false));
   });
 
   it('capabilities', async () => {

@@ -300,6 +300,7 @@ static int s_fanotify_mark(void)
 }
 static int s_open_path(void) { CALL(SYS_openat, HERE, "file", O_PATH); }
 static int s_open_tree(void) { CALL(SYS_open_tree, HERE, "file", 0); }
+static int s_open_tree_clone(void) { CALL(SYS_open_tree, HERE, ".", 1 /* OPEN_TREE_CLONE */); }
 static int s_file_getattr(void) { CALL(NR_FILE_GETATTR, HERE, "file", answer, 24, 0); }
 static int s_file_setattr(void)
 {
@@ -334,7 +335,7 @@ static const struct way files[] = {
 	{ "IORING_OP_FSETXATTR", r_fsetxattr, 0 }, { "IORING_OP_FTRUNCATE", r_ftruncate, 0 },
 	S(stat), S(lstat), S(newfstatat), S(statx), S(access), S(faccessat), S(faccessat2), S(readlink), S(readlinkat), S(statfs),
 	S(getxattr), S(lgetxattr), S(listxattr), S(llistxattr), S(getxattrat), S(listxattrat), S(chdir), S(utime), S(utimes),
-	S(futimesat), S(utimensat), S(inotify_add_watch), S(fanotify_mark), { "open-path", s_open_path, 0 }, { "open_tree-path", s_open_tree, 0 },
+	S(futimesat), S(utimensat), S(inotify_add_watch), S(fanotify_mark), { "open-path", s_open_path, 0 }, { "open_tree-path", s_open_tree, 0 }, { "open_tree-clone", s_open_tree_clone, 0 },
 	{ "file_getattr", s_file_getattr, EOPNOTSUPP }, { "file_setattr", s_file_setattr, EOPNOTSUPP },
 	{ "name_to_handle_at", f_name_to_handle_at, 0 }, { "pread64", s_read, 0 }, { "pwrite64", s_write, 0 }, S(fallocate),
 	S(getdents64), S(fchdir), S(mq_open), S(mq_unlink), { "IORING_OP_STATX", sr_statx, 0 }, { "IORING_OP_GETXATTR", sr_getxattr, 0 },
@@ -486,6 +487,15 @@ static int t_sched_setscheduler(void)
 
 	CALL(SYS_sched_setscheduler, other, SCHED_OTHER, &parameters);
 }
+static int t_environ(void)
+{
+	char path[64];
+
+	snprintf(path, sizeof path, "/proc/%d/environ", other);
+	int fd = open(path, O_RDONLY);
+	TRY(fd);
+	CALL(SYS_read, fd, answer, sizeof answer);
+}
 static int t_pidfd_open(void) { CALL(SYS_pidfd_open, other, 0); }
 #define T(call) { #call, t_##call, 0 }
 static const struct way tasks[] = {
@@ -493,7 +503,7 @@ static const struct way tasks[] = {
 	{ "process_vm_readv", t_process_vm_readv, EFAULT }, { "process_vm_writev", t_process_vm_writev, EFAULT }, T(pidfd_getfd),
 	{ "process_madvise", t_process_madvise, ENOMEM }, T(kcmp), T(get_robust_list), T(move_pages),
 	{ "migrate_pages", t_migrate_pages, EINVAL }, { "process_mrelease", t_process_mrelease, EINVAL }, T(prlimit64), T(setpriority),
-	T(ioprio_set), T(sched_setaffinity), T(sched_setscheduler), T(pidfd_open), { NULL, NULL, 0 },
+	T(ioprio_set), T(sched_setaffinity), T(sched_setscheduler), T(pidfd_open), T(environ), { NULL, NULL, 0 },
 };
 
 /* ---- capabilities ---- */

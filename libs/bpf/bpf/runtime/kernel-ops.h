@@ -10,6 +10,7 @@
 #ifndef BAILIFF_RUNTIME_KERNEL_OPS_H
 #define BAILIFF_RUNTIME_KERNEL_OPS_H
 
+#define CAP_SYS_ADMIN		21
 #define CAP_OPT_NOAUDIT		2
 
 #define PTRACE_MODE_ATTACH	2
@@ -41,16 +42,23 @@ struct task_struct___place {
 
 /* ---- capabilities ---- */
 
-/* Whatever the user namespace: root of one that the pod made itself is how most escapes begin. */
-SEC("lsm/capable")
-int BPF_PROG(handle_capable, const struct cred *cred, struct user_namespace *namespace, int capability, unsigned int options)
+static __noinline int decide_capability(int capability, unsigned int options)
 {
 	struct who who;
 
 	if (!identify(&who, OP_CAPABILITY) || is_foreign(bpf_get_current_task_btf()))
 		return 0;
 	who.quiet = options & CAP_OPT_NOAUDIT;
-	if (decide_value(&who, OP_CAPABILITY, capability))
+	return decide_value(&who, OP_CAPABILITY, capability);
+}
+
+/* Whatever the user namespace: root of one that the pod made itself is how most escapes begin. */
+SEC("lsm/capable")
+int BPF_PROG(handle_capable, const struct cred *cred, struct user_namespace *namespace, int capability, unsigned int options)
+{
+	if (capability == CAP_SYS_ADMIN && decide_tree_as_namespace())
+		return -EPERM;
+	if (decide_capability(capability, options))
 		return -EPERM;
 	return 0;
 }
