@@ -165,6 +165,9 @@ const CASES: Readonly<Record<string, readonly Row[]>> = {
     ['escape-guard/runtime-sockets', onPath('unix-connect', '/run/user/1000/buildkit/buildkitd.sock')],
     ['escape-guard/runtime-sockets', onPath('unix-connect', '/run/k3s/containerd/containerd.sock.ttrpc')],
     ['escape-guard/runtime-sockets', onPath('unix-connect', '/run/systemd/private')],
+    ['escape-guard/runtime-sockets', onPath('unix-connect', '/run/systemd/io.systemd.Manager')],
+    ['escape-guard/runtime-sockets', onPath('unix-connect', '/run/nri/nri.sock')],
+    ['escape-guard/runtime-sockets', onPath('unix-connect', '/run/containerd/s/0a1b2c')],
     [null, onPath('unix-connect', '/run/systemd/notify')],
     [null, onPath('unix-connect', '/run/dbus/system_bus_socket')],
     ...(['new', 'bind', 'move', 'remount', 'pivot', 'propagation'] as const).map(
