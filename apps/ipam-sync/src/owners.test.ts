@@ -129,6 +129,21 @@ describe('owners - a claim that nothing confirms is none', () => {
   });
 });
 
+test('owners - a controller that is asked for before it exists is asked for again', async () => {
+  const path = `${REVISIONS}/db-8d`;
+  const revision = OBJECTS[`${REVISIONS}/db-7c`] as object;
+  using made = world();
+  const claimed = { owner: owned('StatefulSet', 'db', 'u-sts'), controllerRevision: 'db-8d' };
+  // A tenant can compute the name of the next revision.
+  expect(await made.chain({ ...claimed, spec: OTHER })).toEqual([]);
+  OBJECTS[path] = revision;
+  try {
+    expect(await made.chain(claimed)).toEqual(['StatefulSet/db']);
+  } finally {
+    delete OBJECTS[path];
+  }
+});
+
 test('owners - a namespace with many claims does not hold up another', async () => {
   using made = world();
   for (let i = 0; i < 1_000; i++) {

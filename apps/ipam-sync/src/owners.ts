@@ -4,7 +4,7 @@
  * controller's own controller is the one that its metadata names, which writers of pods cannot change.
  *
  * The template of a ReplicaSet or Job is its own; those of a StatefulSet or DaemonSet are ControllerRevisions, one for each version of its pods. Each is
- * read once. Until it is read, and when it cannot be, the pod has no owner.
+ * read once. Until it is read, and when it cannot be, the pod has no owner. Of one that does not exist nothing is remembered.
  *
  * Bounded: MAX_TEMPLATES_KEPT answers, those that no pod needs any more are dropped first; above it nothing more is looked up, which is counted.
  * CONCURRENCY requests at once, namespaces in turn: pods of one namespace do not hold up those of another.
@@ -65,7 +65,7 @@ export interface OwnerResolverOptions {
 
 export class OwnerResolver {
   #options: OwnerResolverOptions;
-  /** null: it is not there, or cannot be read. */
+  /** null: it is being read, or the server refuses the request for good. */
   #known = new Map<string, Known | null>();
   /** By namespace, each a queue; the next one in turn is first. */
   #queues = new Map<string, Map<string, Wanted>>();
@@ -146,7 +146,11 @@ export class OwnerResolver {
       const object = await getObject(client, template.path, { signal });
       const known = object && knownFrom(object, owner, template);
       this.#retryMs = RETRY.firstMs;
-      if (!known) return;
+      if (!known) {
+        // Asked for again with the next change of a pod that names it: a tenant can name a revision before it exists.
+        this.#known.delete(template.key);
+        return;
+      }
       this.#known.set(template.key, known);
       onResolved(owner.uid);
     } catch (error) {
