@@ -22,6 +22,10 @@ const OBJECTS: Record<string, object> = {
     metadata: { name: 'vpn-1', uid: 'u-set', ownerReferences: [controller('Deployment', 'vpn', 'u-vpn')] },
     spec: template(SPEC),
   },
+  '/api/v1/namespaces/shop/replicationcontrollers/old': {
+    metadata: { name: 'old', uid: 'u-rc' },
+    spec: template(SPEC),
+  },
   '/apis/batch/v1/namespaces/shop/jobs/once': { metadata: { name: 'once', uid: 'u-job' }, spec: template(SPEC) },
   [`${REVISIONS}/agent-6b`]: {
     metadata: { name: 'agent-6b', uid: 'r', ownerReferences: [controller('DaemonSet', 'agent', 'u-ds')] },
@@ -77,6 +81,7 @@ describe('owners - confirmed by what the controller has', () => {
       { owner: owned('ReplicaSet', 'vpn-1', 'u-set') },
       ['ReplicaSet/vpn-1', 'Deployment/vpn'],
     ],
+    ['ReplicationController', { owner: owned('ReplicationController', 'old', 'u-rc') }, ['ReplicationController/old']],
     ['Job', { owner: owned('Job', 'once', 'u-job') }, ['Job/once']],
     ['DaemonSet', { owner: owned('DaemonSet', 'agent', 'u-ds'), controllerRevision: '6b' }, ['DaemonSet/agent']],
     ['StatefulSet', { owner: owned('StatefulSet', 'db', 'u-sts'), controllerRevision: 'db-7c' }, ['StatefulSet/db']],

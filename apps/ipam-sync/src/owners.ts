@@ -3,7 +3,7 @@
  * name counts only when the API server confirms it: the object with that UID is there, and the pod runs what its template says (program.ts). The
  * controller's own controller is the one that its metadata names, which writers of pods cannot change.
  *
- * The template of a ReplicaSet or Job is its own; those of a StatefulSet or DaemonSet are ControllerRevisions, one for each version of its pods. Each is
+ * The template of a ReplicaSet, ReplicationController or Job is its own; those of a StatefulSet or DaemonSet are ControllerRevisions, one for each version of its pods. Each is
  * read once. Until it is read, and when it cannot be, the pod has no owner. Of one that does not exist nothing is remembered.
  *
  * Bounded: MAX_TEMPLATES_KEPT answers, those that no pod needs any more are dropped first; above it nothing more is looked up, which is counted.
@@ -47,6 +47,8 @@ export function templateOf({ owner, namespace, controllerRevision }: Claim): Tem
   const { kind, name, uid } = owner;
   const own = (path: string): Template => ({ key: `${uid} ${path}`, path, isRevision: false });
   if (kind === 'ReplicaSet') return own(apiPath`/apis/apps/v1/namespaces/${namespace}/replicasets/${name}`);
+  if (kind === 'ReplicationController')
+    return own(apiPath`/api/v1/namespaces/${namespace}/replicationcontrollers/${name}`);
   if (kind === 'Job') return own(apiPath`/apis/batch/v1/namespaces/${namespace}/jobs/${name}`);
   if ((kind !== 'DaemonSet' && kind !== 'StatefulSet') || controllerRevision === '') return null;
   const revision = kind === 'DaemonSet' ? `${name}-${controllerRevision}` : controllerRevision;
