@@ -3,7 +3,7 @@ import { streamInfo } from '@bailiff/bus';
 import { workloadOf } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { describe, expect, test } from 'vitest';
-import { launch, startWorld, type World } from './ipam-sync/harness.ts';
+import { launch, spawnApp, startWorld, type World } from './ipam-sync/harness.ts';
 
 const MERGE = 'application/strategic-merge-patch+json';
 const controller = (kind: string, name: string, uid: string) => [
@@ -160,5 +160,32 @@ describe('ipam-sync - a tenant that uses up what others share', () => {
     }
     expect(prefixes.length).toBeGreaterThan(200_000);
     await waitFor(async () => (await sync.metric('bailiff_ipam_sync_refused_prefixes')) === 1, { state: sync.metrics });
+  });
+
+  test('ipam-sync - 45 pods of 1.4 MB: it starts with the memory that it ships with', async () => {
+    await using world = await startWorld();
+    const ownerReferences = controller('ReplicaSet', 'x'.repeat(1_400_000), 'uid');
+    for (let i = 0; i < 45; i++) world.running(`hostile-${i}`, 'node-1', [], { metadata: { ownerReferences } });
+    world.running('innocent', 'node-1', ['10.1.0.6']);
+    await using _sync = await spawnApp(
+      world,
+      ['--page-limit', '64'],
+      ['--max-semi-space-size=1', '--max-old-space-size=64'],
+    );
+    await waitFor(() => named(world, 'node-1', 'innocent'), { timeoutMs: 60_000 });
+  }, 120_000);
+
+  test('ipam-sync - a pod as large as an event can be: the watch goes on', async () => {
+    await using world = await startWorld();
+    world.running('hostile', 'node-1', ['10.1.0.5']);
+    await using sync = await launch(world);
+    await waitFor(() => named(world, 'node-1', 'hostile'));
+    // Each character takes six bytes of JSON: what etcd takes as 1.5 MiB.
+    const name = '\u0001'.repeat(1_550_000);
+    patch(world, 'hostile', { metadata: { ownerReferences: controller('ReplicaSet', name, 'uid') } });
+    world.running('innocent', 'node-1', ['10.1.0.6']);
+    await waitFor(() => named(world, 'node-1', 'innocent'), { state: sync.metrics });
+    expect((await named(world, 'node-1', 'hostile'))?.cut).toBe(true);
+    expect((await sync.metrics()).filter((line) => line.includes('KUBE_PROTOCOL'))).toEqual([]);
   });
 });
