@@ -25,6 +25,8 @@ export interface RequestOptions {
   accept?: string;
   /** For one attempt; 15 s unless said otherwise. */
   timeoutMs?: number;
+  /** A larger answer is KUBE_TOO_LARGE; 128 MiB unless said otherwise. */
+  maxBodyBytes?: number;
   signal?: AbortSignal;
   /** Attempts in all, 4 unless said otherwise. */
   attempts?: number;
@@ -180,6 +182,7 @@ export class KubeClient implements KubeApi {
       headers,
       body,
       timeoutMs: options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
+      maxBodyBytes: 'maxBodyBytes' in options ? options.maxBodyBytes : undefined,
       signal: options.signal,
     };
   }

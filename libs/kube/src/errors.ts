@@ -30,8 +30,10 @@ export type KubeErrorCode =
   | 'KUBE_TOO_MANY_REQUESTS'
   /** 5xx: the API server failed. */
   | 'KUBE_SERVER'
-  /** An answer that is no JSON, or larger than a bound. */
+  /** An answer that is no JSON, or an event larger than a bound. */
   | 'KUBE_PROTOCOL'
+  /** An answer larger than a bound. */
+  | 'KUBE_TOO_LARGE'
   /** Given up by this process, because it stops. */
   | 'KUBE_ABORTED';
 

@@ -16,6 +16,8 @@ export interface Exchange {
   body: string | null;
   /** `exchange`: for the whole; `stream`: until the headers of the answer. */
   timeoutMs: number;
+  /** `exchange`: a larger answer is KUBE_TOO_LARGE. Default MAX_BODY_BYTES. */
+  maxBodyBytes?: number | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -25,15 +27,19 @@ export interface Answer {
   body: Buffer;
 }
 
-/** 500 pods of a page, each as large as etcd takes them on average, with room; a larger answer is an error of the server. */
+/** A list in one piece may have it; a larger answer is an error of the server. */
 export const MAX_BODY_BYTES = 128 * 1024 * 1024;
 
-/** Sends and reads the whole answer. @throws KubeError KUBE_UNREACHABLE | KUBE_TIMEOUT | KUBE_PROTOCOL | KUBE_ABORTED */
+/** Sends and reads the whole answer. @throws KubeError KUBE_UNREACHABLE | KUBE_TIMEOUT | KUBE_TOO_LARGE | KUBE_ABORTED */
 export async function exchange(credentials: Credentials, options: Exchange): Promise<Answer> {
   const link = open(credentials, options);
   try {
     const response = await link.response;
-    return { status: response.statusCode ?? 0, headers: response.headers, body: await readAll(response) };
+    return {
+      status: response.statusCode ?? 0,
+      headers: response.headers,
+      body: await readAll(response, options.maxBodyBytes),
+    };
   } catch (error) {
     throw link.explain(error);
   } finally {
@@ -77,12 +83,12 @@ export async function stream(
   }
 }
 
-async function readAll(response: IncomingMessage): Promise<Buffer> {
+async function readAll(response: IncomingMessage, maxBytes = MAX_BODY_BYTES): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of response) {
     size += (chunk as Buffer).length;
-    if (size > MAX_BODY_BYTES) throw new KubeError('KUBE_PROTOCOL', `answer above ${MAX_BODY_BYTES} bytes`);
+    if (size > maxBytes) throw new KubeError('KUBE_TOO_LARGE', `answer above ${maxBytes} bytes`);
     chunks.push(chunk as Buffer);
   }
   return chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks);

@@ -4,8 +4,8 @@
  */
 import { KubeError } from './errors.ts';
 
-/** etcd takes objects of 1.5 MiB by default; managed fields and encoding make them larger on the wire. */
-export const MAX_LINE_BYTES = 8 * 1024 * 1024;
+/** etcd takes objects of 1.5 MiB by default. JSON has six bytes for characters such as `<`, so that one object can be 9 MiB. */
+export const MAX_LINE_BYTES = 12 * 1024 * 1024;
 
 const NEWLINE = 10;
 

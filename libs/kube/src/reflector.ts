@@ -55,6 +55,11 @@ export interface ReflectorStats {
 }
 
 const PAGE_LIMIT = 500;
+/**
+ * A tenant chooses how large its objects are: 500 pods of 1.4 MiB are more than a process has. 500 ordinary ones are 3 to 5 MiB. One object is read
+ * whatever its size.
+ */
+const MAX_PAGE_BYTES = 8 * 1024 * 1024;
 /** A server sends a bookmark a minute; half as much again may pass. */
 const INACTIVITY_MS = 90_000;
 const WATCH_SECONDS = 300;
@@ -63,6 +68,12 @@ const LIST_TIMEOUT_MS = 60_000;
 const RELIST_MS = 30 * 60_000;
 /** Failures of the watch in a row after which the picture is no longer trusted and listed anew. */
 const MAX_WATCH_FAILURES = 5;
+
+interface Page {
+  page: KubeList;
+  /** For the next page. */
+  limit: number | undefined;
+}
 
 export class Reflector<T> {
   #options: ReflectorOptions<T>;
@@ -162,24 +173,19 @@ export class Reflector<T> {
   }
 
   async #list(signal: AbortSignal): Promise<void> {
-    const { client, path, accept, pageLimit = PAGE_LIMIT, listTimeoutMs = LIST_TIMEOUT_MS } = this.#options;
+    const { path, pageLimit = PAGE_LIMIT } = this.#options;
     const uids = new Set<string>();
     let version = '';
     let token: string | undefined;
+    let limit = this.#unpaged ? undefined : pageLimit;
     do {
-      const limit = this.#unpaged ? undefined : pageLimit;
-      const query = { ...this.#selectors(), limit, continue: token };
       let page: KubeList;
       try {
-        page = await client.request<KubeList>({
-          path,
-          query,
-          signal,
-          timeoutMs: listTimeoutMs,
-          ...(accept ? { accept: accept.list } : {}),
-        });
+        ({ page, limit } = await this.#page(token, limit, signal));
       } catch (error) {
-        if (token !== undefined && error instanceof KubeError && error.code === 'KUBE_GONE') this.#unpaged = true;
+        const code = error instanceof KubeError ? error.code : '';
+        if (token !== undefined && code === 'KUBE_GONE') this.#unpaged = true;
+        if (code === 'KUBE_TOO_LARGE') this.#unpaged = false;
         throw error;
       }
       this.#contact();
@@ -201,6 +207,26 @@ export class Reflector<T> {
     this.#counts.lists += 1;
     this.#synced = true;
     this.#options.onSync?.();
+  }
+
+  /** One page, of fewer objects while so many are too large together. */
+  async #page(token: string | undefined, limit: number | undefined, signal: AbortSignal): Promise<Page> {
+    const { client, path, accept, listTimeoutMs = LIST_TIMEOUT_MS } = this.#options;
+    const isDivisible = limit !== undefined && limit > 1;
+    try {
+      const page = await client.request<KubeList>({
+        path,
+        query: { ...this.#selectors(), limit, continue: token },
+        signal,
+        timeoutMs: listTimeoutMs,
+        ...(isDivisible ? { maxBodyBytes: MAX_PAGE_BYTES } : {}),
+        ...(accept ? { accept: accept.list } : {}),
+      });
+      return { page, limit };
+    } catch (error) {
+      if (!isDivisible || !(error instanceof KubeError) || error.code !== 'KUBE_TOO_LARGE') throw error;
+      return this.#page(token, Math.ceil(limit / 2), signal);
+    }
   }
 
   async #watch(signal: AbortSignal): Promise<void> {

@@ -11,13 +11,17 @@ const verdict = sampleVerdict();
 const uid = verdict.pod?.uid ?? '';
 const going = { deletionTimestamp: 'now', deletionGracePeriodSeconds: 5 };
 
-/** @param pod its metadata now; null when it is gone */
-function world(pod: Record<string, unknown> | null) {
+/**
+ * @param pod its metadata now; null when it is gone
+ * @param refusal of changes
+ */
+function world(pod: Record<string, unknown> | null, refusal: KubeError | null = null) {
   const asked: RequestOptions[] = [];
   let stored: { value: Uint8Array; revision: number; deleted: boolean } | null = null;
   const kube: KubeApi = {
     request: async <T>(options: RequestOptions): Promise<T> => {
       asked.push(options);
+      if (refusal && options.verb !== undefined) throw refusal;
       if (pod) return { metadata: { uid, ...pod } } as T;
       throw new KubeError('KUBE_NOT_FOUND', 'gone', { status: 404 });
     },
@@ -70,4 +74,15 @@ test('delete - a pod that has gone took effect, and its entry goes with it; one 
   expect(cutOff()).toBe(1);
   expect(await deleteAction.tookEffect(contextAt(2, null))).toBe(true);
   expect(cutOff()).toBe(0);
+});
+
+test.each([
+  ['a pod that is too large to be marked', new KubeError('KUBE_SERVER', 'request is too large', { status: 500 }), 1],
+  ['a pod that the server refuses to delete', new KubeError('KUBE_INVALID', 'invalid', { status: 422 }), 1],
+  ['another pod of its name', new KubeError('KUBE_CONFLICT', 'precondition', { status: 409 }), 0],
+  ['a budget without room', new KubeError('KUBE_TOO_MANY_REQUESTS', 'budget', { status: 429 }), 0],
+])('delete - %s: the task fails, and the pod is cut off only if it is the one', async (_, refusal, entries) => {
+  const { contextAt, cutOff } = world({}, refusal);
+  await expect(deleteAction.carryOut(contextAt(0))).rejects.toThrow(refusal.message);
+  expect(cutOff()).toBe(entries);
 });

@@ -2,7 +2,7 @@
  * delete: the pod is deleted, on the condition that it is still the pod the verdict is about, and has succeeded when it is gone.
  *
  * The pod's author chooses its grace period and may ignore SIGTERM, so the period is bounded, and until the pod is gone its node drops its
- * traffic: an entry in the node's list, without label and NetworkPolicy. A pod that is still there REMOVAL_MARGIN_MS after its grace period
+ * traffic: an entry in the node's list, without label and NetworkPolicy. So it is for a pod that the server fails to delete. A pod that is still there REMOVAL_MARGIN_MS after its grace period
  * (a finalizer, a node that is down) ends the task as failed; its entry stays until its time.
  */
 import {
@@ -16,7 +16,7 @@ import {
   withoutEntry,
 } from '@bailiff/answer';
 import { encodeToken } from '@bailiff/bus';
-import { deletePod, getPod } from '@bailiff/kube';
+import { deletePod, getPod, KubeError } from '@bailiff/kube';
 import { type Action, type ActionContext, DONE, type Outcome } from './action.ts';
 
 /** From the end of the grace period: the kubelet kills, unmounts and reports. */
@@ -52,7 +52,11 @@ export async function remove(context: ActionContext, call: typeof deletePod): Pr
   const { task, verdict, api, facts, maxGraceSeconds } = context;
   const { namespace, name, uid } = facts.pod as PodFacts;
   const gracePeriodSeconds = graceSecondsOf(facts.pod as PodFacts, task, maxGraceSeconds);
-  if (!isGoing(context) && !(await call(api, { namespace, name, uid, gracePeriodSeconds }))) return ALREADY_GONE;
+  if (!isGoing(context)) {
+    const request = call(api, { namespace, name, uid, gracePeriodSeconds });
+    const isThere = await request.catch((error) => cutOffUndeletable(context, error));
+    if (!isThere) return ALREADY_GONE;
+  }
   const body = await getPod(api, { namespace, name });
   if (!body || !isSamePod(podFactsOf(body), verdict.pod?.uid ?? '')) {
     await reconnect(context);
@@ -68,6 +72,15 @@ export async function remove(context: ActionContext, call: typeof deletePod): Pr
     reason: `deleted with ${deletionGraceSeconds ?? gracePeriodSeconds} s of grace and still there after ${Math.round(waitedMs / 1000)} s: it stays cut off. Look for a finalizer, and whether node ${verdict.nodeName} is up`,
     failed: true,
   };
+}
+
+/**
+ * A pod as large as etcd takes has no room for the time of its deletion, and its author chooses its size: what the server cannot store cuts the pod
+ * off all the same. A refusal by a disruption budget or a conflict does not.
+ */
+async function cutOffUndeletable(context: ActionContext, error: unknown): Promise<never> {
+  if (error instanceof KubeError && ['KUBE_SERVER', 'KUBE_INVALID'].includes(error.code)) await cutOff(context);
+  throw error;
 }
 
 async function cutOff(context: ActionContext): Promise<void> {
