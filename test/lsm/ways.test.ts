@@ -70,10 +70,13 @@ describe('every kind of rule', () => {
     for (const name of ['/bin/denied', '/bin/mapped', '/bin/fine']) container.install(acts(), name);
     for (const name of ['/etc/secret', '/etc/plain']) writeFileSync(container.image(name), '');
   });
-  afterEach(async () => {
+  const end = async () => {
     running?.go();
     await running?.exit();
     running = null;
+  };
+  afterEach(async () => {
+    await end();
     rmSync(dir, { recursive: true });
   });
 
@@ -148,7 +151,8 @@ describe('every kind of rule', () => {
         JSON.stringify({ ...spec, hooks, linux: { ...spec.linux, namespaces } }),
       );
     };
-    afterEach(() => {
+    afterEach(async () => {
+      await end();
       call('delete', '--force', 'c');
     });
 
