@@ -130,6 +130,21 @@ describe('collector', () => {
     await counted({ podUid: pod.uid, vector: 'ipv4-source' }, 5);
   });
 
+  it('a list that is stored compressed is applied', async () => {
+    const pod = await node.addPod();
+    await node.startCollector();
+    await node.waitForState(pod, 'provisional');
+    await node.putPods(1, (pods) => {
+      const [first] = pods as [(typeof pods)[number]];
+      const others = Array.from({ length: 1_000 }, (_, i) => ({ ...first, uid: `other-${i}`, name: `other-${i}` }));
+      pods.push(...others.map((other) => ({ ...other, interfaces: [] })));
+    });
+    expect((await openBucket(node.admin, 'bailiff_pods').get(NODE))?.value[0]).not.toBe(0x7b);
+    await node.waitForState(pod, 'programmed');
+    await node.send(pod, [own(pod), spoofed(pod)], 10);
+    await counted({ podUid: pod.uid, vector: 'ipv4-source' }, 5);
+  });
+
   it('a feed that is wrong about most interfaces is refused, and status says so', async () => {
     const pods = [await node.addPod(), await node.addPod(), await node.addPod()];
     await node.startCollector({ args: ['--status-interval-ms', '250'] });

@@ -19,7 +19,14 @@ import {
 import { startNats, type TestNats, testUsers } from '@bailiff/bus/testing';
 import { SETTLE_MICROS } from '@bailiff/correlation';
 import { SimCollector, snapshotJson } from '@bailiff/correlation/testing';
-import { decodeVerdict, encodeViolationFrame, type PodRef, type Verdict, type ViolationFrame } from '@bailiff/schemas';
+import {
+  decodeVerdict,
+  encodeSnapshotValue,
+  encodeViolationFrame,
+  type PodRef,
+  type Verdict,
+  type ViolationFrame,
+} from '@bailiff/schemas';
 import { runService } from '@bailiff/service';
 import { captureIo, waitFor } from '@bailiff/service/testing';
 import { configSchema } from '../../apps/correlator/src/config.ts';
@@ -160,7 +167,7 @@ export class CorrelatorRig implements AsyncDisposable {
     const documentRevision = (this.#revisions.get(node) ?? 0) + 1;
     this.#revisions.set(node, documentRevision);
     const previousRevision = (await bucket.get(key))?.revision ?? 0;
-    await bucket.put(key, snapshotJson(node, pods, documentRevision), { previousRevision });
+    await bucket.put(key, encodeSnapshotValue(snapshotJson(node, pods, documentRevision)), { previousRevision });
   }
 
   /** Waits until what is on the bus now is in force: lists and rules are a settling time after they were stored. */

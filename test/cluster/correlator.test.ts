@@ -183,6 +183,18 @@ describe('correlator - starts and replicas', () => {
     expect(groups).toEqual(pods.map(({ uid }) => uid).sort());
   });
 
+  it('a list that is stored compressed - its pods are attributed as those of a plain one', async () => {
+    await using rig = await CorrelatorRig.start();
+    const pods = Array.from({ length: 2_000 }, (_, i) => podRef(`pod-${i}`));
+    await rig.list(NODE_A, pods);
+    expect((await openBucket(rig.admin, 'bailiff_pods').get(encodeToken(NODE_A)))?.value[0]).not.toBe(0x7b);
+    const correlator = await rig.correlator();
+    await rig.spoof(NODE_A, pods[1_999]!, 10);
+    await rig.verdictCount(1);
+    expect(rig.verdicts[0]).toMatchObject({ groupKey: pods[1_999]!.uid });
+    expect(await correlator.stop()).toBe(0);
+  });
+
   it('nobody was there - what was set off meanwhile is given by the next start, and nothing twice', async () => {
     await using rig = await CorrelatorRig.start();
     const pods = ['a', 'b', 'c'].map((name) => podRef(name));

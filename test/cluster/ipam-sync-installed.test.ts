@@ -27,6 +27,35 @@ const GPU = { key: 'example.org/gpu', value: 'yes', effect: 'NoSchedule' };
 const OURS = 'bailiff.dev/unguarded:NoSchedule';
 const NODES = ['a', 'b', 'c', 'd'];
 
+/** What a pod runs, with fields of each kind that the API server completes. */
+const programSpec = () => ({
+  initContainers: [{ name: 'init', image: 'x' }],
+  containers: [
+    {
+      name: 'main',
+      image: 'x:1',
+      ports: [{ name: 'http', containerPort: 8080 }],
+      env: [
+        { name: 'POD', valueFrom: { fieldRef: { fieldPath: 'metadata.name' } } },
+        { name: 'CPU', valueFrom: { resourceFieldRef: { resource: 'limits.cpu' } } },
+        { name: 'EMPTY', value: '' },
+      ],
+      envFrom: [{ configMapRef: { name: 'config' } }],
+      livenessProbe: { httpGet: { port: 'http' } },
+      startupProbe: { grpc: { port: 9090 } },
+      lifecycle: { preStop: { exec: { command: ['/stop'] } } },
+      volumeMounts: ['config', 'secret', 'own', 'host', 'more'].map((name) => ({ name, mountPath: `/${name}` })),
+    },
+  ],
+  volumes: [
+    { name: 'config', configMap: { name: 'config' } },
+    { name: 'secret', secret: { secretName: 'secret' } },
+    { name: 'own', downwardAPI: { items: [{ path: 'labels', fieldRef: { fieldPath: 'metadata.labels' } }] } },
+    { name: 'host', hostPath: { path: '/srv' } },
+    { name: 'more', projected: { sources: [{ configMap: { name: 'config' } }] } },
+  ],
+});
+
 /** A minute of silence takes seconds. */
 const FAST = fastClock(20);
 const targets = kubectlTargets(process.env);
@@ -75,51 +104,52 @@ describe.each(targets)('ipam-sync installed: $name', ({ start }) => {
     return openBucket(admin, 'bailiff_nodes').put(name, JSON.stringify(healthyStatus(name, { runtime })));
   };
 
-  test('a pod that runs is on the bus, with its Deployment as owner', async () => {
+  test('a pod that runs is on the bus with its Deployment as owner, a forged one without', async () => {
     const apps = '/apis/apps/v1/namespaces/default';
-    const template = { metadata: { labels: { app: 'web' } }, spec: { containers: [{ name: 'main', image: 'x' }] } };
+    const template = { metadata: { labels: { app: 'web' } }, spec: programSpec() };
     const spec = { selector: { matchLabels: { app: 'web' } }, template };
-    const made = expectStatus(
-      await target.client.post(`${apps}/deployments`, { metadata: { name: 'web' }, spec }),
-      201,
-    );
+    const made = async (url: string, object: object) => expectStatus(await target.client.post(url, object), 201).body;
     const owner = (kind: string, { name, uid }: { name: string; uid: string }) => ({
       ownerReferences: [{ apiVersion: 'apps/v1', kind, name, uid, controller: true }],
     });
-    const set = expectStatus(
-      await target.client.post(`${apps}/replicasets`, {
-        metadata: { name: 'web-1', ...owner('Deployment', made.body['metadata']) },
-        spec,
-      }),
-      201,
-    );
+    // Admission changes pods and no templates.
+    const limit = { type: 'Container', default: { cpu: '1' }, defaultRequest: { memory: '1Mi' } };
+    if (target.isReal)
+      await made('/api/v1/namespaces/default/limitranges', { metadata: { name: 'limits' }, spec: { limits: [limit] } });
+    const { metadata: deployment } = await made(`${apps}/deployments`, { metadata: { name: 'web' }, spec });
+    const set = await made(`${apps}/replicasets`, {
+      metadata: { name: 'web-1', ...owner('Deployment', deployment) },
+      spec,
+    });
     const pods = '/api/v1/namespaces/default/pods';
-    const pod = {
-      metadata: { name: 'web-1-x', labels: { app: 'web' }, ...owner('ReplicaSet', set.body['metadata']) },
-      spec: { ...template.spec, nodeName: 'b' },
+    // As a controller does: a copy of the template as the server has it.
+    const run = async (name: string, address: string, program: object) => {
+      const metadata = { name, labels: { app: 'web' }, ...owner('ReplicaSet', set['metadata']) };
+      await made(pods, { metadata, spec: { ...program, nodeName: 'b' } });
+      const status = { phase: 'Running', podIP: address, podIPs: [{ ip: address }] };
+      expectStatus(await target.client.patch(`${pods}/${name}/status`, 'merge', { status }), 200);
     };
-    expectStatus(await target.client.post(pods, pod), 201);
-    const status = { phase: 'Running', podIP: '10.1.0.5', podIPs: [{ ip: '10.1.0.5' }] };
-    expectStatus(await target.client.patch(`${pods}/web-1-x/status`, 'merge', { status }), 200);
-    const snapshot = async () => (await openBucket(admin, 'bailiff_pods').get('b'))?.value.toString() ?? '{}';
+    const stored = set['spec'].template.spec;
+    await run('web-1-x', '10.1.0.5', stored);
+    await run('forged', '10.1.0.6', { ...stored, initContainers: [{ name: 'init', image: 'attacker/tool' }] });
+    const listed = async () => {
+      const entry = await openBucket(admin, 'bailiff_pods').get('b');
+      const { pods = [] } = JSON.parse(entry?.value.toString() ?? '{}');
+      return Object.fromEntries(pods.map((pod: { name: string }) => [pod.name, pod]));
+    };
     const found = await waitFor(
       async () => {
-        const text = await snapshot();
-        const [pod] = JSON.parse(text).pods ?? [];
-        return pod?.interfaces[0] && pod.owners.length === 2 && text;
+        const { forged, 'web-1-x': honest } = await listed();
+        return forged?.interfaces[0] && honest?.interfaces[0] && honest.owners.length === 2 && { forged, honest };
       },
-      {
-        what: 'the pod on the bus',
-        state: snapshot,
-        timeoutMs: 20_000,
-      },
+      { what: 'the pods on the bus', state: listed, timeoutMs: 20_000 },
     );
-    const [told] = JSON.parse(found).pods;
-    expect(told.interfaces[0].addresses).toEqual(['10.1.0.5']);
-    expect(told.owners.map(({ kind, name }: { kind: string; name: string }) => `${kind}/${name}`)).toEqual([
+    expect(found.honest.interfaces[0].addresses).toEqual(['10.1.0.5']);
+    expect(found.honest.owners.map(({ kind, name }: { kind: string; name: string }) => `${kind}/${name}`)).toEqual([
       'ReplicaSet/web-1',
       'Deployment/web',
     ]);
+    expect(found.forged).toMatchObject({ owners: [], unowned: true });
   });
 
   test('a policy of kubectl is on the bus, and where it is in force is in its status', async () => {

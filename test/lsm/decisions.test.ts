@@ -173,7 +173,7 @@ describe('a runtime that runs its own binary in the container', () => {
   const own = compileProgram(path.join(import.meta.dirname, 'programs/reexec.c'));
   const LOADER = '/lib64/ld-linux-x86-64.so.2';
 
-  it("arming - the first library of the container that it maps makes it the container's", async () => {
+  it('arming - linked to libraries, which it takes from the container, it is held from its exec on', async () => {
     const [, libc = ''] = /(\/\S+\/libc\.so\.6)/.exec(execFileSync('ldd', [own], { encoding: 'utf8' })) ?? [];
     for (const name of [LOADER, libc]) container.install(name, name);
     writeFileSync(container.image('/etc/secret'), '');

@@ -1,8 +1,9 @@
 // Capabilities, other tasks, namespaces and code for the kernel: each denial beside what is allowed, and all of it without a policy.
 import { writeFileSync } from 'node:fs';
+import path from 'node:path';
 import type { RuntimePolicyInput } from '@bailiff/policy';
 import { beforeEach, describe, expect, it } from 'vitest';
-import type { Container, Pod, Running } from './harness/rig.ts';
+import { acts, type Container, type Pod, Running } from './harness/rig.ts';
 import { useRig } from './harness/use-rig.ts';
 import { expectRows, programPath, type Row } from './operations.ts';
 
@@ -150,5 +151,25 @@ describe('kernel', () => {
     pod.apply({ rules: EACH });
     await expectRows(container, 'kernel-ops', rows, 'guarded');
     expect(pod.counts()).toEqual({ signal: 4, ptrace: 5 });
+  });
+
+  it("other tasks - a process of the host that was moved into the pod's cgroup stays one of the host", async () => {
+    const moved = Running.start(acts(), ['wait']);
+    await moved.line('ready');
+    const pid = moved.child.pid!;
+    writeFileSync(path.join(container.cgroup, 'cgroup.procs'), `${pid}`);
+    const rows: readonly Row[] = [
+      [`root,${pid}`, 'ok', 'EACCES'],
+      [`kill,${pid},18`, 'ok', 'EPERM'],
+    ];
+    try {
+      await expectRows(container, 'kernel-ops', rows, 'free');
+      pod.apply({ rules: EACH });
+      await expectRows(container, 'kernel-ops', rows, 'guarded');
+      expect(pod.counts()).toEqual({ signal: 1, ptrace: 1 });
+    } finally {
+      moved.go();
+      await moved.exit();
+    }
   });
 });

@@ -168,6 +168,9 @@ describe('sctp', () => {
       ['connectx,1,127.9.0.1,250', REFUSED, REFUSED],
       ['implicit,5,127.9.0.1,150', 'ok', 'EPERM'],
       ['implicit,5,127.9.0.1,250', 'ok', 'ok'],
+      ['dstaddr,5,127.9.0.1,150', 'ok', 'EPERM'],
+      ['dstaddr,5,127.7.0.1,150', 'ok', 'ok'],
+      ['dstaddr,5,127.9.0.1,250', 'ok', 'ok'],
       ['bindx,1,127.0.0.1,7005', 'ok', 'EPERM'],
       ['bindx,1,127.0.0.1,7015', 'ok', 'ok'],
     ];
@@ -179,7 +182,29 @@ describe('sctp', () => {
       ],
     });
     await expectRows(container, 'net-ops', rows, 'guarded');
-    expect(pod.counts()).toEqual({ peers: 2, bind: 1 });
+    expect(pod.counts()).toEqual({ peers: 3, bind: 1 });
+  });
+});
+
+describe('protocols', () => {
+  it('smc - a stream over SMC by a socket of the internet family is TCP to a rule', async (context) => {
+    const pod = rig.pod();
+    const container = pod.container();
+    container.install(programPath('net-ops'), '/bin/net-ops');
+    const rows: readonly Row[] = [
+      ['connect,smc,127.9.0.1,150', REFUSED, 'EPERM'],
+      ['connect,smc,127.9.0.1,250', REFUSED, REFUSED],
+    ];
+    const [made = ''] = await container.run(['/bin/net-ops', 'socket,2,1,256']);
+    if (!made.endsWith(' ok')) context.skip(`optional: this kernel makes no such socket (${made})`);
+    await expectRows(container, 'net-ops', rows, 'free');
+    pod.apply({
+      rules: [
+        { name: 'tcp', action: 'block', network: { cidrs: ['127.9.0.0/16'], ports: ['100-200'], protocols: ['tcp'] } },
+      ],
+    });
+    await expectRows(container, 'net-ops', rows, 'guarded');
+    expect(pod.counts()).toEqual({ tcp: 1 });
   });
 });
 

@@ -7,7 +7,9 @@ import path from 'node:path';
 import type { RuntimePolicyInput } from '@bailiff/policy';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { acts, type Container, type Pod, Running } from './harness/rig.ts';
+import { CAPABILITIES, specOf } from './harness/runc.ts';
 import { useRig } from './harness/use-rig.ts';
+import { readySet } from './scenarios-rig.ts';
 
 /** Mounts, capabilities, sockets, namespaces, every change of a file, and every program but two. */
 const POLICY: RuntimePolicyInput = {
@@ -20,30 +22,6 @@ const POLICY: RuntimePolicyInput = {
 const TRY = ['run', '/bin/denied', ',', 'run', '/bin/fine', ',', 'copy', '/bin/acts', '/tmp/x'];
 const REFUSED = ['run /bin/denied: EPERM', 'run /bin/fine: ok', 'copy /tmp/x: EPERM'];
 const PASSED = ['run /bin/denied: ok', 'run /bin/fine: ok', 'copy /tmp/x: ok'];
-const CAPABILITIES = ['CAP_CHOWN', 'CAP_SETUID', 'CAP_SETGID', 'CAP_NET_BIND_SERVICE', 'CAP_KILL'];
-
-const specOf = (container: Container, args: readonly string[]) => ({
-  ociVersion: '1.0.2',
-  process: {
-    ...{ terminal: false, user: { uid: 0, gid: 0 }, args, env: ['PATH=/bin'], cwd: '/' },
-    capabilities: { bounding: CAPABILITIES, effective: CAPABILITIES, permitted: CAPABILITIES },
-    noNewPrivileges: true,
-  },
-  root: { path: container.root, readonly: false },
-  hostname: 'pod',
-  mounts: [
-    { destination: '/proc', type: 'proc', source: 'proc' },
-    { destination: '/dev', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'mode=755'] },
-    { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue' },
-  ],
-  linux: {
-    cgroupsPath: path.join('/', path.relative('/sys/fs/cgroup', container.cgroup)),
-    namespaces: ['pid', 'ipc', 'uts', 'mount', 'network'].map((type) => ({ type })),
-    maskedPaths: ['/proc/kcore'],
-    readonlyPaths: ['/proc/sys'],
-  },
-});
-
 describe('runc', () => {
   const rig = useRig();
   let pod: Pod;
@@ -62,8 +40,11 @@ describe('runc', () => {
 
   const words = (...rest: string[]): string[] => ['--root', path.join(dir, 'state'), ...rest];
   const runc = (...rest: string[]) => spawnSync('runc', words(...rest), { encoding: 'utf8' });
-  const bundle = (...args: string[]) =>
-    writeFileSync(path.join(dir, 'config.json'), JSON.stringify(specOf(container, ['/bin/acts', ...args])));
+  const bundle = (...args: string[]) => bundleWith(CAPABILITIES, ...args);
+  const bundleWith = (capabilities: readonly string[], ...args: string[]) => {
+    const spec = specOf(container, ['/bin/acts', ...args], capabilities);
+    writeFileSync(path.join(dir, 'config.json'), JSON.stringify(spec));
+  };
   const said = ({ stdout, stderr }: { stdout: string; stderr: string }) => `${stdout}${stderr}`.trim().split('\n');
 
   it('start - a container starts under the policy and is held, and without it is not', () => {
@@ -85,5 +66,57 @@ describe('runc', () => {
     main.go();
     await main.exit();
     expect(main.lines).toEqual(['ready', 'wait : ok', ...REFUSED]);
+  });
+
+  /** Of what the entered program itself does: a program that it runs is one of the container anyway. */
+  const ONE: RuntimePolicyInput = {
+    rules: [{ name: 'secret', action: 'block', file: { paths: ['/etc/secret'], operations: ['read'] } }],
+  };
+  const READ = ['map-plain', '/etc/secret', 'map-plain', '/etc/plain'];
+  const HELD = ['map-plain /etc/secret: EPERM', 'map-plain /etc/plain: ok'];
+  const files = () => {
+    for (const name of ['/etc/secret', '/etc/plain']) writeFileSync(container.image(name), '');
+  };
+
+  it("exec - into a container whose first process left the pod's cgroup and closed it, is held", async () => {
+    files();
+    pod.apply(ONE);
+    const controllers = `/tmp/cgroup/${path.relative('/sys/fs/cgroup', container.cgroup)}/cgroup.subtree_control`;
+    bundleWith(
+      [...CAPABILITIES, 'CAP_SYS_ADMIN', 'CAP_DAC_OVERRIDE'],
+      'cgroup',
+      '.',
+      'write',
+      controllers,
+      '+memory',
+      'wait',
+    );
+    const main = new Running(spawn('runc', words('run', '--bundle', dir, 'c')));
+    await main.line('ready');
+    expect(main.lines).toEqual(['cgroup .: ok', `write ${controllers}: ok`, 'ready']);
+    expect(said(runc('exec', 'c', '/bin/acts', ...READ))).toEqual(HELD);
+    main.go();
+    await main.exit();
+    expect(pod.counts()).toEqual({ secret: 1 });
+  });
+
+  it('exec - an overlay that the container moved over its root is no image', async () => {
+    const dirs = ['/tmp/more', '/tmp/more/bin', '/tmp/more/proc', '/tmp/more/dev', '/tmp/new'];
+    const put = [...dirs.flatMap((name) => ['mkdir', name]), 'copy', '/bin/acts', '/tmp/more/bin/dropped'];
+    const mounted = ['overlay', 'lowerdir=/tmp/more:/volume', '/tmp/new', 'proc', '/tmp/new/proc'];
+    const moved = ['bind', '/dev', '/tmp/new/dev', 'move', '/tmp/new', '/'];
+    bundleWith([...CAPABILITIES, 'CAP_SYS_ADMIN', 'CAP_DAC_OVERRIDE'], ...put, ...mounted, 'wait', ...moved, 'wait');
+    pod.put(readySet('immutable-image'));
+    const main = new Running(spawn('runc', words('run', '--bundle', dir, 'c')));
+    await main.line('ready');
+    expect(runc('exec', 'c', '/bin/fine').status).toBe(0);
+    main.go();
+    await main.until((lines) => lines.filter((line) => line === 'ready').length === 2);
+    expect(main.lines.filter((line) => !/: ok$/.test(line))).toEqual(['ready', 'ready']);
+    const dropped = runc('exec', 'c', '/bin/dropped');
+    expect([dropped.status === 0, `${dropped.stderr}`]).toEqual([false, expect.stringContaining('not permitted')]);
+    main.go();
+    await main.exit();
+    expect(pod.counts()).toEqual({ drift: 1 });
   });
 });

@@ -253,6 +253,26 @@ const ESCAPES: readonly Scenario[] = [
     ),
   ),
   escaping(
+    'socket of the host’s init, its directory renamed in a volume of /run',
+    async (stage) => {
+      stage.mount('opt', '--bind', '/run');
+      const request = 'curl -s --unix-socket /opt/other/private -d StartUnit http://init/';
+      await stage.sh(`mv /opt/systemd /opt/other; ${request}; mv /opt/other /opt/systemd`);
+      return hears('init POST / StartUnit');
+    },
+    'runtime-sockets',
+  ),
+  escaping(
+    'docker.sock renamed in a volume of /run',
+    async (stage) => {
+      stage.mount('opt', '--bind', '/run');
+      const request = 'curl -s --unix-socket /opt/other -d x http://engine/containers/create';
+      await stage.sh(`mv /opt/docker.sock /opt/other; ${request}; mv /opt/other /opt/docker.sock`);
+      return hears('docker POST /containers/create x');
+    },
+    'runtime-sockets',
+  ),
+  escaping(
     'nsenter by hostPID',
     (stage) => proven(stage, stage.sh(`nsenter -t 1 -m -- dash -c 'echo owned > ${stage.host}/proof'`)),
     'other-tasks',
@@ -276,6 +296,11 @@ const ESCAPES: readonly Scenario[] = [
       await stage.sh(`${AGENT(stage)} echo $agent > ${MODPROBE}`);
       return () => readFileSync(MODPROBE, 'utf8').trim() === stage.upper('agent');
     },
+    'kernel-helpers',
+  ),
+  escaping(
+    'command of the kernel’s power-off',
+    async (stage) => succeeds(await stage.sh('echo /tmp/agent > /proc/sys/kernel/poweroff_cmd')),
     'kernel-helpers',
   ),
   escaping('sysrq', async (stage) => succeeds(await stage.sh('echo h > /proc/sysrq-trigger')), 'sysrq'),
@@ -340,6 +365,12 @@ const PROGRAMS: readonly Scenario[] = [
     name: 'miner under its own name',
     policies: ['no-crypto-miners'],
     attack: (stage) => dropped(stage, 'xmrig'),
+    refusedBy: ['miner-programs'],
+  },
+  {
+    name: 'miner under its own name, by the loader',
+    policies: ['no-crypto-miners'],
+    attack: async (stage) => succeeds(await stage.sh(`cp /usr/bin/true /tmp/xmrig && ${LOADER} /tmp/xmrig`)),
     refusedBy: ['miner-programs'],
   },
   {
@@ -458,6 +489,16 @@ const SLIPS: readonly Omit<Scenario, 'refusedBy'>[] = [
     },
   },
   {
+    name: 'an engine that listens at a path of its own, renamed in a volume of /run',
+    policies: ['escape-guard'],
+    async attack(stage) {
+      stage.mount('opt', '--bind', '/run');
+      const request = 'curl -s --unix-socket /opt/other -d x http://engine/containers/create';
+      await stage.sh(`mv /opt/engine /opt/other; ${request}; mv /opt/other /opt/engine`);
+      return hears('engine POST /containers/create x');
+    },
+  },
+  {
     name: 'a downloaded script for an interpreter of the image',
     policies: ['immutable-image'],
     attack: async (stage) =>
@@ -505,7 +546,7 @@ beforeAll(async () => {
   await listening(web('metadata'), { host: '::', port: 80 });
   for (const port of [443, 3333]) await listening(plain('pool', ''), { host: POOL, port });
   await listening(web('engine'), { path: '/run/engine' });
-  for (const [name, socket] of Object.entries(ENGINES)) {
+  for (const [name, socket] of Object.entries({ ...ENGINES, init: '/run/systemd/private' })) {
     mkdirSync(path.dirname(socket), { recursive: true });
     await listening(web(name), { path: socket });
   }

@@ -30,6 +30,7 @@ describe('/bin is a link to /usr/bin', () => {
     ['/srv/by-usr-bin-sh'],
     [LOADER, '/bin/bash', '-c', 'true'],
     [LOADER, '/usr/bin/bash', '-c', 'true'],
+    [LOADER, '/bin/dash', '-c', 'true'],
   ])('%s %s - runs without the policy and not with it', async (...words) => {
     const attempt = ['/usr/bin/acts', 'run', ...words, ',', 'run', '/usr/bin/true', ','];
     const landed = [`run ${words[0]}: ok`, 'run /usr/bin/true: ok'];
@@ -84,6 +85,12 @@ const IMAGES: readonly Image[] = [
   {
     name: 'shells at other places',
     programs: ['/usr/local/bin/bash', '/usr/local/bin/sh', '/sbin/busybox', '/tmp/tools/busybox'],
+  },
+  {
+    name: 'shells of distributions, by both spellings',
+    programs: ['bsd-csh', 'csh', 'lksh', 'mksh', 'mksh-static', 'oksh', 'posh', 'yash', 'rc', 'pwsh'].flatMap(
+      (name) => [`/bin/${name}`, `/usr/bin/${name}`],
+    ),
   },
   {
     name: 'tools that give a shell, by both spellings',

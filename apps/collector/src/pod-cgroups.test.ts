@@ -44,6 +44,21 @@ describe('pod cgroups', () => {
     }
   });
 
+  it.each([
+    ['burstable', 'besteffort'],
+    ['besteffort', 'burstable'],
+  ])('of two with one UID the older one counts: %s before %s', (older, newer) => {
+    const root = mkdtempSync(path.join(tmpdir(), 'bailiff-cgroups-'));
+    try {
+      const at = (qos: string) => path.join(root, 'kubepods', qos, `pod${uid}`);
+      for (const qos of [older, newer]) mkdirSync(at(qos), { recursive: true });
+      const ageOf = (dir: string) => (dir === at(older) ? 5n : 6n);
+      expect(listPodCgroups(root, ageOf)).toEqual([{ podUid: uid, path: at(older) }]);
+    } finally {
+      rmSync(root, { recursive: true, force: true });
+    }
+  });
+
   it('below a cgroupRoot of the kubelet’s own, by both drivers', () => {
     const root = mkdtempSync(path.join(tmpdir(), 'bailiff-cgroups-'));
     try {

@@ -2,7 +2,7 @@
  * The fallback to the CNI record: pod UID -> pod cgroup -> its oldest process, whose network namespace is the pod's. Reads both
  * cgroup drivers' spellings. The oldest process by start time is the sandbox: a pod can start others, never an older one.
  */
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 
 export interface PodCgroup {
@@ -29,21 +29,31 @@ export function podUidOf(folder: string): string | null {
   return uid !== undefined && UID.test(uid) ? uid : null;
 }
 
-/** Every pod cgroup below the root. */
-export function listPodCgroups(root: string): PodCgroup[] {
-  const found: PodCgroup[] = [];
+/** The kernel numbers cgroups in the order in which they are created. 0: it is gone. */
+const numberOf = (dir: string): bigint => statSync(dir, { bigint: true, throwIfNoEntry: false })?.ino ?? 0n;
+
+/**
+ * Every pod cgroup below the root. A container that can write to the cgroups of the node can name one like another pod's, after that pod's
+ * was created: the oldest of a name is the kubelet's.
+ */
+export function listPodCgroups(root: string, ageOf = numberOf): PodCgroup[] {
+  const found = new Map<string, PodCgroup>();
+  const add = (cgroup: PodCgroup): void => {
+    const other = found.get(cgroup.podUid);
+    if (!other || ageOf(cgroup.path) < ageOf(other.path)) found.set(cgroup.podUid, cgroup);
+  };
   const visit = (dir: string, depth: number): void => {
     for (const entry of subfolders(dir)) {
-      if (found.length >= MAX_POD_CGROUPS) return;
+      if (found.size >= MAX_POD_CGROUPS) return;
       const podUid = podUidOf(entry);
       const full = path.join(dir, entry);
-      if (podUid !== null) found.push({ podUid, path: full });
+      if (podUid !== null) add({ podUid, path: full });
       else if (depth < MAX_DEPTH && (KUBEPODS.test(entry) || ['burstable', 'besteffort', 'guaranteed'].includes(entry)))
         visit(full, depth + 1);
     }
   };
   visit(root, 0);
-  return found;
+  return [...found.values()];
 }
 
 function subfolders(dir: string): string[] {

@@ -13,6 +13,8 @@ interface Held {
   record: PodRecord;
   /** Lowest revision seen of it: orders pods that were made within one second. */
   firstRevision: number;
+  /** Its program was changed. Containers of the one before may run until the end of a grace period. */
+  altered: boolean;
 }
 
 /** Node names whose snapshots are to be written anew; `_cluster` for the cluster's. */
@@ -41,7 +43,8 @@ export class ClusterState {
   putPod(record: PodRecord): Touched {
     const before = this.#pods.get(record.uid);
     const firstRevision = Math.min(before?.firstRevision ?? record.revision, record.revision);
-    this.#pods.set(record.uid, { record, firstRevision });
+    const altered = before !== undefined && (before.altered || before.record.program !== record.program);
+    this.#pods.set(record.uid, { record, firstRevision, altered });
     if (before && sameRecord(before.record, record)) return NONE;
     const touched = new Set([record.nodeName]);
     if (before) this.#unlink(before.record, touched);
@@ -76,18 +79,20 @@ export class ClusterState {
     return this.#nodes.delete(name) ? new Set([CLUSTER_KEY, name]) : NONE;
   }
 
-  /** All nodes that have an object or pods. */
   nodeNames(): string[] {
-    return [...new Set([...this.#nodes.keys(), ...this.#byNode.keys()])];
+    return [...this.#nodes.keys()];
   }
   nodes(): NodeRecord[] {
     return [...this.#nodes.values()];
   }
-  /** Pods of a node; null when neither the node nor a pod on it exists. */
+  /** Pods of a node; null when there is no such node. The writer of a pod chooses its node: pods alone make none. */
   podsOf(nodeName: string): PodRecord[] | null {
-    const uids = this.#byNode.get(nodeName);
-    if (!uids) return this.#nodes.has(nodeName) ? [] : null;
-    return [...uids].map((uid) => (this.#pods.get(uid) as Held).record);
+    if (!this.#nodes.has(nodeName)) return null;
+    return [...(this.#byNode.get(nodeName) ?? [])].map((uid) => (this.#pods.get(uid) as Held).record);
+  }
+  /** The pod has had another program than the one of its record. */
+  isAltered(uid: string): boolean {
+    return this.#pods.get(uid)?.altered === true;
   }
   /** Nodes with pods that ask for prefixes: they are touched when the administrator's key changes. */
   nodesAsking(): Touched {

@@ -27,6 +27,13 @@ export const KUBE_RULES: readonly KubeRule[] = [
     why: 'the identities of all pods, and the addresses and pod ranges of nodes',
   },
   {
+    apiGroups: [''],
+    resources: ['replicationcontrollers'],
+    verbs: ['get'],
+    scope: 'cluster',
+    why: 'whether a pod runs what the template of its ReplicationController says (resolveOwners)',
+  },
+  {
     apiGroups: ['apps'],
     resources: ['replicasets', 'controllerrevisions'],
     verbs: ['get'],

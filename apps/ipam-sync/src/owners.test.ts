@@ -22,6 +22,10 @@ const OBJECTS: Record<string, object> = {
     metadata: { name: 'vpn-1', uid: 'u-set', ownerReferences: [controller('Deployment', 'vpn', 'u-vpn')] },
     spec: template(SPEC),
   },
+  '/api/v1/namespaces/shop/replicationcontrollers/old': {
+    metadata: { name: 'old', uid: 'u-rc' },
+    spec: template(SPEC),
+  },
   '/apis/batch/v1/namespaces/shop/jobs/once': { metadata: { name: 'once', uid: 'u-job' }, spec: template(SPEC) },
   [`${REVISIONS}/agent-6b`]: {
     metadata: { name: 'agent-6b', uid: 'r', ownerReferences: [controller('DaemonSet', 'agent', 'u-ds')] },
@@ -77,6 +81,7 @@ describe('owners - confirmed by what the controller has', () => {
       { owner: owned('ReplicaSet', 'vpn-1', 'u-set') },
       ['ReplicaSet/vpn-1', 'Deployment/vpn'],
     ],
+    ['ReplicationController', { owner: owned('ReplicationController', 'old', 'u-rc') }, ['ReplicationController/old']],
     ['Job', { owner: owned('Job', 'once', 'u-job') }, ['Job/once']],
     ['DaemonSet', { owner: owned('DaemonSet', 'agent', 'u-ds'), controllerRevision: '6b' }, ['DaemonSet/agent']],
     ['StatefulSet', { owner: owned('StatefulSet', 'db', 'u-sts'), controllerRevision: 'db-7c' }, ['StatefulSet/db']],
@@ -127,6 +132,21 @@ describe('owners - a claim that nothing confirms is none', () => {
     failing.clear();
     await waitFor(() => made.resolver.chainOf(claim(claimed)).length === 2, { state: () => made.asked });
   });
+});
+
+test('owners - a controller that is asked for before it exists is asked for again', async () => {
+  const path = `${REVISIONS}/db-8d`;
+  const revision = OBJECTS[`${REVISIONS}/db-7c`] as object;
+  using made = world();
+  const claimed = { owner: owned('StatefulSet', 'db', 'u-sts'), controllerRevision: 'db-8d' };
+  // A tenant can compute the name of the next revision.
+  expect(await made.chain({ ...claimed, spec: OTHER })).toEqual([]);
+  OBJECTS[path] = revision;
+  try {
+    expect(await made.chain(claimed)).toEqual(['StatefulSet/db']);
+  } finally {
+    delete OBJECTS[path];
+  }
 });
 
 test('owners - a namespace with many claims does not hold up another', async () => {

@@ -3,8 +3,8 @@
  * name counts only when the API server confirms it: the object with that UID is there, and the pod runs what its template says (program.ts). The
  * controller's own controller is the one that its metadata names, which writers of pods cannot change.
  *
- * The template of a ReplicaSet or Job is its own; those of a StatefulSet or DaemonSet are ControllerRevisions, one for each version of its pods. Each is
- * read once. Until it is read, and when it cannot be, the pod has no owner.
+ * The template of a ReplicaSet, ReplicationController or Job is its own; those of a StatefulSet or DaemonSet are ControllerRevisions, one for each version of its pods. Each is
+ * read once. Until it is read, and when it cannot be, the pod has no owner. Of one that does not exist nothing is remembered.
  *
  * Bounded: MAX_TEMPLATES_KEPT answers, those that no pod needs any more are dropped first; above it nothing more is looked up, which is counted.
  * CONCURRENCY requests at once, namespaces in turn: pods of one namespace do not hold up those of another.
@@ -47,6 +47,8 @@ export function templateOf({ owner, namespace, controllerRevision }: Claim): Tem
   const { kind, name, uid } = owner;
   const own = (path: string): Template => ({ key: `${uid} ${path}`, path, isRevision: false });
   if (kind === 'ReplicaSet') return own(apiPath`/apis/apps/v1/namespaces/${namespace}/replicasets/${name}`);
+  if (kind === 'ReplicationController')
+    return own(apiPath`/api/v1/namespaces/${namespace}/replicationcontrollers/${name}`);
   if (kind === 'Job') return own(apiPath`/apis/batch/v1/namespaces/${namespace}/jobs/${name}`);
   if ((kind !== 'DaemonSet' && kind !== 'StatefulSet') || controllerRevision === '') return null;
   const revision = kind === 'DaemonSet' ? `${name}-${controllerRevision}` : controllerRevision;
@@ -65,7 +67,7 @@ export interface OwnerResolverOptions {
 
 export class OwnerResolver {
   #options: OwnerResolverOptions;
-  /** null: it is not there, or cannot be read. */
+  /** null: it is being read, or the server refuses the request for good. */
   #known = new Map<string, Known | null>();
   /** By namespace, each a queue; the next one in turn is first. */
   #queues = new Map<string, Map<string, Wanted>>();
@@ -146,7 +148,11 @@ export class OwnerResolver {
       const object = await getObject(client, template.path, { signal });
       const known = object && knownFrom(object, owner, template);
       this.#retryMs = RETRY.firstMs;
-      if (!known) return;
+      if (!known) {
+        // Asked for again with the next change of a pod that names it: a tenant can name a revision before it exists.
+        this.#known.delete(template.key);
+        return;
+      }
       this.#known.set(template.key, known);
       onResolved(owner.uid);
     } catch (error) {

@@ -35,6 +35,12 @@ const record = (uid: string, change: Partial<PodRecord> = {}): PodRecord => ({
   ...change,
 });
 const later = '2026-11-24T10:00:01Z';
+const NODES = ['n1', 'n2'];
+function stateWithNodes(): ClusterState {
+  const state = new ClusterState();
+  for (const name of NODES) state.putNode({ name, addresses: [], podCidrs: [] });
+  return state;
+}
 const input = (state: ClusterState, change: Partial<PlanInput> = {}): PlanInput => ({
   state,
   permits: NO_PERMITS,
@@ -49,8 +55,7 @@ const addressesOn = (state: ClusterState, node: string) =>
 
 describe('plan - a node', () => {
   test('plan - a pod without an address yet is told at once, without an interface', () => {
-    const state = new ClusterState();
-    expect(planNode('n1', input(state))).toBeNull();
+    const state = stateWithNodes();
     expect([...state.putPod(record('a'))]).toEqual(['n1']);
     const snapshot = nodeSnapshot.parse({ ...planNode('n1', input(state)), revision: 1 });
     expect(snapshot.pods).toMatchObject([{ uid: 'a', interfaces: [], hostNetwork: false }]);
@@ -60,17 +65,35 @@ describe('plan - a node', () => {
     ]);
   });
   test('plan - a node without pods has an empty snapshot, one that is gone has none', () => {
-    const state = new ClusterState();
-    state.putNode({ name: 'n1', addresses: [], podCidrs: [] });
+    const state = stateWithNodes();
     expect(planNode('n1', input(state))).toEqual({ nodeName: 'n1', pods: [] });
     state.putPod(record('a'));
-    expect([...state.removeNode('n1')]).toEqual(['_cluster', 'n1']);
     expect(planNode('n1', input(state))?.pods).toHaveLength(1);
-    expect([...state.removePod('a')]).toEqual(['n1']);
+    expect([...state.removeNode('n1')]).toEqual(['_cluster', 'n1']);
     expect(planNode('n1', input(state))).toBeNull();
+    expect([...state.putNode({ name: 'n1', addresses: [], podCidrs: [] })]).toEqual(['_cluster', 'n1']);
+    expect(planNode('n1', input(state))?.pods).toHaveLength(1);
+  });
+  test('plan - pods make no node', () => {
+    const state = stateWithNodes();
+    state.putPod(record('a', { nodeName: 'invented' }));
+    expect(planNode('invented', input(state))).toBeNull();
+    expect(state.nodeNames()).toEqual(NODES);
+  });
+  test('plan - a pod whose program was changed has no owner from then on', () => {
+    const state = stateWithNodes();
+    const owner = { kind: 'ReplicaSet', name: 'vpn-1', uid: 'rs' };
+    const isUnowned = (program: string, claimed: PodRecord['owner'] = owner) => {
+      state.putPod(record('a', { owner: claimed, program }));
+      return planNode('n1', input(state))?.pods[0]?.unowned === true;
+    };
+    expect([isUnowned('template'), isUnowned('template', null), isUnowned('template')]).toEqual([false, true, false]);
+    expect([isUnowned('attacker'), isUnowned('template')]).toEqual([true, true]);
+    state.removePod('a');
+    expect(isUnowned('template')).toBe(false);
   });
   test('plan - prefixes need both keys', () => {
-    const state = new ClusterState();
+    const state = stateWithNodes();
     state.putPod(record('a', { prefixes: { prefixes: ['10.2.0.0/16'], refused: 1 } }));
     expect(planNode('n1', input(state))?.pods[0]?.allowedPrefixes).toEqual([]);
     const permits = permitsOf([{ namespace: 'shop', prefixes: ['10.0.0.0/8'] }]);
@@ -104,7 +127,7 @@ describe('plan - a node', () => {
 describe('plan - one address, several pods', () => {
   const old = record('old', { addresses: ['10.1.0.5', 'fd00::5'] });
   test('plan - the younger pod has it, and a late message of the older changes nothing', () => {
-    const state = new ClusterState();
+    const state = stateWithNodes();
     state.putPod(old);
     expect([...state.putPod(record('young', { addresses: ['10.1.0.5'], createdAt: later, revision: 7 }))]).toEqual([
       'n1',
@@ -121,14 +144,14 @@ describe('plan - one address, several pods', () => {
     expect(state.contestedAddresses).toBe(0);
   });
   test('plan - made in the same second: who was seen first is the older, whatever it says later', () => {
-    const state = new ClusterState();
+    const state = stateWithNodes();
     state.putPod(record('z-first', { addresses: ['10.1.0.5'], revision: 3 }));
     state.putPod(record('a-second', { addresses: ['10.1.0.5'], revision: 5 }));
     state.putPod(record('z-first', { addresses: ['10.1.0.5'], revision: 9, labels: { late: 'yes' } }));
     expect(addressesOn(state, 'n1')).toEqual({ 'z-first': [], 'a-second': ['10.1.0.5'] });
   });
   test('plan - on another node a living pod keeps it, a terminating one does not', () => {
-    const state = new ClusterState();
+    const state = stateWithNodes();
     state.putPod(old);
     state.putPod(record('young', { nodeName: 'n2', addresses: ['10.1.0.5'], createdAt: later }));
     expect(addressesOn(state, 'n1')).toEqual({ old: ['10.1.0.5', 'fd00::5'] });
@@ -145,22 +168,22 @@ test('plan - any order of changes gives the plan of the final pods, and every ch
   const change = fc.record({
     uid,
     gone: fc.boolean(),
-    nodeName: fc.constantFrom('n1', 'n2'),
+    nodeName: fc.constantFrom(...NODES),
     addresses: fc.uniqueArray(fc.constantFrom('10.0.0.1', '10.0.0.2', '10.0.0.3'), { maxLength: 2 }),
     terminating: fc.boolean(),
   });
   fc.assert(
     fc.property(fc.array(change, { maxLength: 30 }), (changes) => {
-      const state = new ClusterState();
+      const state = stateWithNodes();
       const final = new Map<string, PodRecord>();
-      let written: Record<string, string> = {};
       const digests = (s: ClusterState) =>
         Object.fromEntries(
-          ['n1', 'n2'].map((n) => {
+          NODES.map((n) => {
             const snapshot = planNode(n, input(s));
             return [n, snapshot ? digestOf(snapshot) : ''];
           }),
         );
+      let written = digests(state);
       changes.forEach(({ uid: id, gone, ...rest }, index) => {
         // A pod's node and time of creation never change in its life.
         const born = `2026-11-24T10:00:0${id.charCodeAt(0) - 97}Z`;
@@ -170,10 +193,10 @@ test('plan - any order of changes gives the plan of the final pods, and every ch
         if (gone) final.delete(id);
         else final.set(id, next);
         const now = digests(state);
-        for (const node of ['n1', 'n2']) if (!touched.has(node)) expect(now[node]).toBe(written[node] ?? '');
+        for (const node of NODES) if (!touched.has(node)) expect(now[node]).toBe(written[node] ?? '');
         written = now;
       });
-      const fresh = new ClusterState();
+      const fresh = stateWithNodes();
       for (const pod of [...final.values()].sort((a, b) => (a.uid < b.uid ? 1 : -1))) fresh.putPod(pod);
       expect(digests(state)).toEqual(digests(fresh));
     }),
@@ -183,7 +206,7 @@ test('plan - any order of changes gives the plan of the final pods, and every ch
 
 describe('plan - what is written', () => {
   test('plan - a digest ignores revisions and nothing else', () => {
-    const state = new ClusterState();
+    const state = stateWithNodes();
     const digest = () => digestOf(planNode('n1', input(state))!);
     state.putPod(record('a', { labels: { revision: '1' } }));
     const first = digest();
@@ -282,7 +305,7 @@ describe('plan - more pods than a list has', () => {
 
 describe('plan - what does not fit', () => {
   test('plan - pods with as much as one may have leave their neighbours their addresses, and lose labels first', () => {
-    const state = new ClusterState();
+    const state = stateWithNodes();
     const labels = Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`label-${i}`, 'v'.repeat(63)]));
     const fat = { labels, containers: Array.from({ length: 64 }, (_, i) => ({ name: `c${i}`, id: 'd'.repeat(64) })) };
     for (let i = 0; i < 700; i++)
@@ -309,7 +332,7 @@ describe('plan - what does not fit', () => {
 });
 
 function stateOf(...records: PodRecord[]): ClusterState {
-  const state = new ClusterState();
+  const state = stateWithNodes();
   for (const one of records) state.putPod(one);
   return state;
 }

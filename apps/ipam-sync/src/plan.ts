@@ -100,7 +100,7 @@ export function planCluster(state: ClusterState): Omit<ClusterSnapshot, 'revisio
 
 function identityOf(record: PodRecord, { state, permits, ownersOf }: PlanInput): PodIdentity {
   const addresses = record.addresses.filter((address) => state.holds(record.uid, address));
-  const owners = ownersOf(record);
+  const owners = state.isAltered(record.uid) ? [] : ownersOf(record);
   return {
     uid: record.uid,
     namespace: record.namespace,

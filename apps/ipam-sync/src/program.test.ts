@@ -22,6 +22,27 @@ const token = {
   readOnly: true,
 };
 
+/** As the admission plugin ServiceAccount adds it. */
+const tokenVolume = {
+  name: 'kube-api-access-x7',
+  projected: {
+    defaultMode: 420,
+    sources: [
+      { serviceAccountToken: { expirationSeconds: 3_607, path: 'token' } },
+      { configMap: { name: 'kube-root-ca.crt', items: [{ key: 'ca.crt', path: 'ca.crt' }] } },
+      {
+        downwardAPI: {
+          items: [{ path: 'namespace', fieldRef: { apiVersion: 'v1', fieldPath: 'metadata.namespace' } }],
+        },
+      },
+    ],
+  },
+};
+const withToken = (volume: object) => ({
+  ...changed({ volumeMounts: [...main.volumeMounts, token] }),
+  volumes: [...template.volumes, { name: token.name, ...volume }],
+});
+
 /** A StatefulSet's pod with the claim that is its own. */
 const claimed = (claimName: string) => ({
   containers: [{ name: 'main', image: 'i', volumeMounts: [{ name: 'data', mountPath: '/data' }] }],
@@ -44,7 +65,7 @@ describe('program - what a controller and admission make of a template is the sa
           imagePullPolicy: 'Always',
           securityContext: { runAsUser: 1_000 },
         }),
-        volumes: [...template.volumes, { name: 'kube-api-access-x7', projected: { sources: [] } }],
+        volumes: [...template.volumes, tokenVolume],
         nodeName: 'n1',
         tolerations: [],
       },
@@ -78,6 +99,14 @@ describe('program - what a tenant changes is another program', () => {
       'a mount named as that of the token',
       changed({ volumeMounts: [...main.volumeMounts, { ...token, mountPath: '/bin' }] }),
     ],
+    ['a ConfigMap in place of the token', withToken({ configMap: { name: 'attacker' } })],
+    [
+      'a ConfigMap beside the token',
+      withToken({ projected: { sources: [...tokenVolume.projected.sources, { configMap: { name: 'attacker' } }] } }),
+    ],
+    ['names of hosts', { ...template, hostAliases: [{ ip: '192.0.2.9', hostnames: ['peer.example'] }] }],
+    ['servers of names', { ...template, dnsPolicy: 'None', dnsConfig: { nameservers: ['192.0.2.9'] } }],
+    ['a grace period', { ...template, terminationGracePeriodSeconds: 31_536_000 }],
     ['what is mounted', { ...template, volumes: [{ name: 'config', configMap: { name: 'attacker' } }] }],
     [
       'a claim in place of it',

@@ -27,7 +27,7 @@ export interface PodRecord {
   owner: Owner | null;
   /** Label of a DaemonSet's or StatefulSet's pod; empty when it has none. */
   controllerRevision: string;
-  /** Digest of what it runs (program.ts); empty when it has no owner, or too many parts. */
+  /** Digest of what it runs (program.ts); empty when it has too many parts. */
   program: string;
   /** Canonical; none for a host-network pod, whose addresses are the node's and nobody's claim. */
   addresses: string[];
@@ -83,7 +83,7 @@ export function podRecord(pod: Pod, selectedBy: ReadonlySet<string> = NO_KEYS): 
     serviceAccount: spec.serviceAccountName ?? 'default',
     owner,
     controllerRevision: metadata.labels?.[REVISION_LABEL] ?? '',
-    program: (owner && programOf(spec as Record<string, unknown>, metadata.name)) ?? '',
+    program: programOf(spec as Record<string, unknown>, metadata.name) ?? '',
     addresses: addresses.slice(0, most),
     hostNetwork,
     containers: containers.slice(0, most),

@@ -3,7 +3,7 @@
  * Holds each pod to its policy: one generic program at each LSM hook, with rules in maps.
  *
  * A hook asks who the task is (identity.h), what the operation is about (walk.h), what the rules say (decide.h), and counts
- * and shows a breach (sample.h). Programs do not sleep and may be preempted, so working memory is claimed, never per CPU.
+ * and shows a breach (sample.h). Programs do not sleep and may be preempted, so working memory is the task's, never per CPU.
  * Each returns a constant 0 or an error. Needs Linux 5.19 (flags of path_rename; bpf_loop is of 5.17), cgroup v2 and `bpf` among the active LSMs; hooks that
  * came later are left out where they are missing; before 6.2 loads are by helper (kernel.h) and tasks are in a hash (state.h). docs/install.md says
  * where they were run.

@@ -132,7 +132,8 @@ export const RtLossValues = {
   RT_LOSS_ORPHAN: 6,
   RT_LOSS_UNBOUND: 7,
   RT_LOSS_CGROUPS_FULL: 8,
-  RT_LOSS_COUNT: 9,
+  RT_LOSS_CGROUP_REFUSED: 9,
+  RT_LOSS_COUNT: 10,
 } as const;
 
 export const RtSampleFlagValues = {
@@ -168,7 +169,7 @@ export const TaskStateLayout = {
   chain: { offset: 32, size: 64 },
   rootDentry: { offset: 96, size: 8 },
   rootDevice: { offset: 104, size: 4 },
-  reserved: { offset: 108, size: 4 },
+  asked: { offset: 108, size: 4 },
   bounding: { offset: 112, size: 8 },
 } as const;
 

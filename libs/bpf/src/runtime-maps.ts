@@ -39,15 +39,17 @@ export const RUNTIME_LOSSES = [
   'orphan',
   'unbound',
   'cgroups-full',
+  'cgroup-refused',
 ] as const;
 export type RuntimeLoss = (typeof RUNTIME_LOSSES)[number];
 
-/** Maps that are pinned with the runtime half; `samples` is the spoof half's, and rt_scratch and rt_buckets are the kernel's alone. */
+/** Maps that are pinned with the runtime half; `samples` is the spoof half's, and rt_buckets and those of working memory are the kernel's alone. */
 export const RUNTIME_MAP_NAMES = [
   'rt_pods',
   'rt_containers',
   'rt_cgroups',
   'rt_born',
+  'rt_mounts',
   'rt_tasks',
   'rt_task_hash',
   'rt_sets',
@@ -60,6 +62,8 @@ export const RUNTIME_MAP_NAMES = [
   'rt_settings',
   'rt_losses',
   'rt_sockets',
+  'rt_task_scratch',
+  'rt_scratch_hash',
   'rt_scratch',
 ] as const;
 export type RuntimeMapName = (typeof RUNTIME_MAP_NAMES)[number];
@@ -203,8 +207,12 @@ function counterFunctions(map: BpfMap) {
 }
 
 function readLosses(map: BpfMap): Record<RuntimeLoss, bigint> {
-  const sum = (index: number) =>
-    map.perCpu(map.get(encodeU32(index))!).reduce((total, cell) => total + cell.readBigUInt64LE(), 0n);
+  const { maxEntries } = map.info;
+  const sum = (index: number) => {
+    // A pinned map of an earlier release has fewer.
+    if (index >= maxEntries) return 0n;
+    return map.perCpu(map.get(encodeU32(index))!).reduce((total, cell) => total + cell.readBigUInt64LE(), 0n);
+  };
   return Object.fromEntries(RUNTIME_LOSSES.map((name, index) => [name, sum(index)])) as Record<RuntimeLoss, bigint>;
 }
 

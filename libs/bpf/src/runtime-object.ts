@@ -40,7 +40,7 @@ const LSM_SECTION = 'lsm/';
 /** Of a kernel whose task storage always answers, and whose own types are: the programs ask for it by the same name (state.h). */
 const KERNEL_TYPES = '/sys/kernel/btf/vmlinux';
 const SINCE_STORAGE_ANSWERS = 'bpf_rdonly_cast\0';
-const STATE_MAP = 'rt_task_hash';
+const STATE_MAPS = ['rt_task_hash', 'rt_scratch_hash'];
 const STATE_PROGRAM = 'handle_task_free';
 
 /** Where the compiled programs are looked for: BAILIFF_RUNTIME_OBJECT (bundled apps), else this package's build directory. */
@@ -89,7 +89,7 @@ function prepare(image: Buffer, options: OpenRuntimeOptions, states: boolean): B
     object.setMapAutocreate('.bss', false);
     object.setMapMaxEntries('samples', options.ringSizeBytes ?? RING_SIZE_BYTES);
     if (!states) {
-      object.setMapMaxEntries(STATE_MAP, 1);
+      for (const name of STATE_MAPS) object.setMapMaxEntries(name, 1);
       object.setProgramAutoload(STATE_PROGRAM, false);
     }
     refuseOtherShape(object, pins);

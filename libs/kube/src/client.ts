@@ -28,6 +28,8 @@ export interface RequestOptions {
   accept?: string;
   /** Timeout of one attempt. Default 15 s. */
   timeoutMs?: number;
+  /** A larger response is KUBE_TOO_LARGE. Default 128 MiB. */
+  maxBodyBytes?: number;
   signal?: AbortSignal;
   /** Number of attempts. Default 4. */
   attempts?: number;
@@ -183,6 +185,7 @@ export class KubeClient implements KubeApi {
       headers,
       body,
       timeoutMs: options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
+      maxBodyBytes: 'maxBodyBytes' in options ? options.maxBodyBytes : undefined,
       signal: options.signal,
     };
   }

@@ -30,8 +30,10 @@ export type KubeErrorCode =
   | 'KUBE_TOO_MANY_REQUESTS'
   /** 5xx: the API server failed. */
   | 'KUBE_SERVER'
-  /** The response is not JSON, or exceeds a limit. */
+  /** The response is not JSON, or an event exceeds a limit. */
   | 'KUBE_PROTOCOL'
+  /** The response exceeds a limit. */
+  | 'KUBE_TOO_LARGE'
   /** Aborted because the process stops. */
   | 'KUBE_ABORTED';
 

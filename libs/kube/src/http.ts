@@ -17,6 +17,8 @@ export interface Exchange {
   body: string | null;
   /** `exchange`: for the whole response; `stream`: until the response headers. */
   timeoutMs: number;
+  /** `exchange`: a larger response is KUBE_TOO_LARGE. Default MAX_BODY_BYTES. */
+  maxBodyBytes?: number | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -26,21 +28,22 @@ export interface Answer {
   body: Buffer;
 }
 
-/**
- * A page of 500 pods of the average size that etcd accepts, with a margin. A larger response is a
- * server error.
- */
+/** The largest complete list. A larger response is a server error. */
 export const MAX_BODY_BYTES = 128 * 1024 * 1024;
 
 /**
  * Sends a request and reads the whole response. @throws KubeError KUBE_UNREACHABLE | KUBE_TIMEOUT |
- * KUBE_PROTOCOL | KUBE_ABORTED
+ * KUBE_TOO_LARGE | KUBE_ABORTED
  */
 export async function exchange(credentials: Credentials, options: Exchange): Promise<Answer> {
   const link = open(credentials, options);
   try {
     const response = await link.response;
-    return { status: response.statusCode ?? 0, headers: response.headers, body: await readAll(response) };
+    return {
+      status: response.statusCode ?? 0,
+      headers: response.headers,
+      body: await readAll(response, options.maxBodyBytes),
+    };
   } catch (error) {
     throw link.explain(error);
   } finally {
@@ -83,12 +86,12 @@ export async function stream(
   }
 }
 
-async function readAll(response: IncomingMessage): Promise<Buffer> {
+async function readAll(response: IncomingMessage, maxBytes = MAX_BODY_BYTES): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of response) {
     size += (chunk as Buffer).length;
-    if (size > MAX_BODY_BYTES) throw new KubeError('KUBE_PROTOCOL', `response above ${MAX_BODY_BYTES} bytes`);
+    if (size > maxBytes) throw new KubeError('KUBE_TOO_LARGE', `response above ${maxBytes} bytes`);
     chunks.push(chunk as Buffer);
   }
   return chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks);

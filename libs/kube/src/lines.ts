@@ -4,8 +4,11 @@
  */
 import { KubeError } from './errors.ts';
 
-/** etcd accepts 1.5 MiB by default; managed fields and encoding add to that on the wire. */
-export const MAX_LINE_BYTES = 8 * 1024 * 1024;
+/**
+ * etcd accepts objects of 1.5 MiB by default. JSON escapes characters such as `<` with six bytes, so
+ * one object can have 9 MiB.
+ */
+export const MAX_LINE_BYTES = 12 * 1024 * 1024;
 
 const NEWLINE = 10;
 

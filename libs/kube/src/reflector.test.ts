@@ -183,6 +183,17 @@ describe('reflector - whatever the server does', () => {
     await watching.end();
   });
 
+  test('reflector - a page above the limit is requested again with fewer objects, and later pages continue behind it', async () => {
+    const model = new ModelCollection();
+    for (let i = 0; i < 20; i++) model.put(`u${i}`, `pod-${i}`, String(i));
+    model.largestPage = 3;
+    const watching = follow(model, { pageLimit: 500 });
+    await settles(watching.seen, () => model.truth());
+    expect(watching.breaches).toEqual([]);
+    expect(watching.reflector.stats).toMatchObject({ errors: 0, lists: 1 });
+    await watching.end();
+  });
+
   test('reflector - five failures of the watch in a row lead to a new list', async () => {
     const model = new ModelCollection();
     model.watchFaults = Array.from({ length: 5 }, () => ({ kind: '500' as const }));

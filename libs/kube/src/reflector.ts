@@ -58,6 +58,11 @@ export interface ReflectorStats {
 }
 
 const PAGE_LIMIT = 500;
+/**
+ * Tenants choose the size of their objects, and 500 pods of 1.4 MiB exceed the memory of a process.
+ * 500 ordinary pods have 3 to 5 MiB. A single object is read whatever its size.
+ */
+const MAX_PAGE_BYTES = 8 * 1024 * 1024;
 /** A server sends a bookmark a minute; this adds half of that. */
 const INACTIVITY_MS = 90_000;
 const WATCH_SECONDS = 300;
@@ -66,6 +71,12 @@ const LIST_TIMEOUT_MS = 60_000;
 const RELIST_MS = 30 * 60_000;
 /** Consecutive watch failures after which the collection is listed again. */
 const MAX_WATCH_FAILURES = 5;
+
+interface Page {
+  page: KubeList;
+  /** Objects of the next page. */
+  limit: number | undefined;
+}
 
 export class Reflector<T> {
   #options: ReflectorOptions<T>;
@@ -170,24 +181,19 @@ export class Reflector<T> {
   }
 
   async #list(signal: AbortSignal): Promise<void> {
-    const { client, path, accept, pageLimit = PAGE_LIMIT, listTimeoutMs = LIST_TIMEOUT_MS } = this.#options;
+    const { path, pageLimit = PAGE_LIMIT } = this.#options;
     const uids = new Set<string>();
     let version = '';
     let token: string | undefined;
+    let limit = this.#unpaged ? undefined : pageLimit;
     do {
-      const limit = this.#unpaged ? undefined : pageLimit;
-      const query = { ...this.#selectors(), limit, continue: token };
       let page: KubeList;
       try {
-        page = await client.request<KubeList>({
-          path,
-          query,
-          signal,
-          timeoutMs: listTimeoutMs,
-          ...(accept ? { accept: accept.list } : {}),
-        });
+        ({ page, limit } = await this.#page(token, limit, signal));
       } catch (error) {
-        if (token !== undefined && error instanceof KubeError && error.code === 'KUBE_GONE') this.#unpaged = true;
+        const code = error instanceof KubeError ? error.code : '';
+        if (token !== undefined && code === 'KUBE_GONE') this.#unpaged = true;
+        if (code === 'KUBE_TOO_LARGE') this.#unpaged = false;
         throw error;
       }
       this.#contact();
@@ -209,6 +215,26 @@ export class Reflector<T> {
     this.#counts.lists += 1;
     this.#synced = true;
     this.#options.onSync?.();
+  }
+
+  /** Reads one page. Halves the number of objects while the page exceeds its limit. */
+  async #page(token: string | undefined, limit: number | undefined, signal: AbortSignal): Promise<Page> {
+    const { client, path, accept, listTimeoutMs = LIST_TIMEOUT_MS } = this.#options;
+    const isDivisible = limit !== undefined && limit > 1;
+    try {
+      const page = await client.request<KubeList>({
+        path,
+        query: { ...this.#selectors(), limit, continue: token },
+        signal,
+        timeoutMs: listTimeoutMs,
+        ...(isDivisible ? { maxBodyBytes: MAX_PAGE_BYTES } : {}),
+        ...(accept ? { accept: accept.list } : {}),
+      });
+      return { page, limit };
+    } catch (error) {
+      if (!isDivisible || !(error instanceof KubeError) || error.code !== 'KUBE_TOO_LARGE') throw error;
+      return this.#page(token, Math.ceil(limit / 2), signal);
+    }
   }
 
   async #watch(signal: AbortSignal): Promise<void> {

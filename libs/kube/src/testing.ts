@@ -35,6 +35,8 @@ export class ModelCollection implements KubeApi {
   #bookmarks = 0;
   /** Consumed in order, one per request; empty: no fault. */
   listFaults: ListFault[] = [];
+  /** A page with more objects exceeds the limit of a request that has one. */
+  largestPage = Number.POSITIVE_INFINITY;
   watchFaults: WatchFault[] = [];
   lists = 0;
   watches = 0;
@@ -87,6 +89,7 @@ export class ModelCollection implements KubeApi {
       page = held;
     }
     const size = limit === undefined ? page.rest.length : Number(limit);
+    if (options.maxBodyBytes !== undefined && size > this.largestPage) throw new KubeError('KUBE_TOO_LARGE', 'list');
     const rest = page.rest.slice(size);
     const metadata: Record<string, string> = { resourceVersion: String(page.version) };
     if (rest.length > 0) {

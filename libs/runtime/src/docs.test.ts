@@ -1,5 +1,5 @@
-// The examples of docs/runtime-policies.md are policies, or parts of one.
-import { readFileSync } from 'node:fs';
+// The examples of docs/runtime-policies.md are policies, or parts of one, and each ready-made policy has a section on what it cannot stop.
+import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { compileSet } from './compile.ts';
@@ -27,5 +27,28 @@ describe('reference of runtime policies', () => {
     expect(compileSet(mergeSelected(policies), 1, new Uint8Array(16)).head.rules).toBe(
       policies[0]?.policy.rules.length,
     );
+  });
+});
+
+describe('ready-made policies', () => {
+  const folder = path.resolve(import.meta.dirname, '../../..');
+  const names = readdirSync(path.join(folder, 'policies'))
+    .filter((file) => file.endsWith('.yaml'))
+    .map((file) => file.replace('.yaml', ''));
+  const [, part = ''] = /^## Ready-made policies: what each cannot stop$([\s\S]*?)^## /m.exec(text) ?? [];
+  const sections = part.split(/^### /m).slice(1);
+
+  it('each has a section, and each section its policy', () => {
+    expect(sections.map((section) => section.split('\n', 1)[0])).toEqual(names);
+  });
+
+  it.each(sections)('%s', (section) => {
+    expect(section.match(/^- /gm)?.length).toBeGreaterThanOrEqual(3);
+    const tests = [...section.matchAll(/`(\w+\.test\.ts)`: ([^)]+)\)/g)];
+    const missing = tests.filter(([, file = '', words = '']) => {
+      const source = readFileSync(path.join(folder, 'test/lsm', file), 'utf8').replaceAll('’', "'");
+      return !source.includes(words);
+    });
+    expect(missing).toEqual([]);
   });
 });

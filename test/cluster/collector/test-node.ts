@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type Bus, ensureTopology, openBucket } from '@bailiff/bus';
 import { startNats, type TestNats, testUsers } from '@bailiff/bus/testing';
-import type { NodeSnapshot, NodeStatus } from '@bailiff/schemas';
+import { encodeSnapshotValue, type NodeSnapshot, type NodeStatus } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { COLLECTOR_NODE_FLAGS } from '../../../tools/node-flags.ts';
 import { cgroup2Mount } from '../../lab/src/cgroup.ts';
@@ -299,7 +299,8 @@ export class TestNode implements AsyncDisposable {
       createdAt: '2026-01-01T00:00:00Z',
     }));
     change(pods);
-    await openBucket(this.admin, 'bailiff_pods').put(NODE, JSON.stringify({ nodeName: NODE, revision, pods }));
+    const value = encodeSnapshotValue(JSON.stringify({ nodeName: NODE, revision, pods }));
+    await openBucket(this.admin, 'bailiff_pods').put(NODE, value);
   }
 
   /** Sends frames from a pod; resolves with how many the kernel took. */

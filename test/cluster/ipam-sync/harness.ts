@@ -43,7 +43,7 @@ export interface World extends AsyncDisposable {
   config: Bucket;
   flags(more?: string[]): string[];
   node(name: string, addresses: string[], podCidrs?: string[]): void;
-  /** A pod that runs on a node with addresses. */
+  /** A pod that runs on a node with addresses. A node that is not there is made. */
   running(name: string, node: string, addresses: string[], more?: PodChange): string;
   status(name: string, status: object): void;
   remove(name: string): void;
@@ -107,6 +107,7 @@ export async function startWorld(rules: readonly KubeRule[] = []): Promise<World
       api.patch('nodes', { name }, MERGE, { status: told }, { subresource: 'status' });
     },
     running(name, node, addresses, { labels = {}, annotations = {}, spec = {}, metadata = {} } = {}) {
+      if (kube.server.store.get('nodes', node) === undefined) api.create('nodes', { metadata: { name: node } });
       const made = api.create('pods', {
         metadata: { name, namespace: 'default', labels, annotations, ...metadata },
         spec: { nodeName: node, containers: [{ name: 'main', image: 'x' }], ...spec },

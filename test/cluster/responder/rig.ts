@@ -51,6 +51,8 @@ export interface PodOptions {
   namespace?: string;
   node?: string;
   owner?: { kind: string; name: string; uid: string; apiVersion?: string };
+  /** It runs another program than its owner's template: verdicts name no owner. */
+  forged?: boolean;
   annotations?: Record<string, string>;
   /** Default: those that the selectors of this rig's owners match. */
   labels?: Record<string, string>;
@@ -64,6 +66,8 @@ export interface RigPod {
   name: string;
   uid: string;
   node: string;
+  /** As verdicts name it; absent: none. */
+  ownerUid?: string;
 }
 
 export type PolicyInput = { [K in keyof ResponsePolicy]?: unknown };
@@ -227,7 +231,7 @@ export class Rig implements AsyncDisposable {
     });
     const status = { phase: 'Running', conditions: [{ type: 'Ready', status: ready ? 'True' : 'False' }] };
     this.api.api.patch('pods', ref, 'application/merge-patch+json', { status }, { subresource: 'status' });
-    return { namespace, name, uid: created.metadata.uid, node };
+    return { namespace, name, uid: created.metadata.uid, node, ownerUid: options.forged ? '' : (owner?.uid ?? '') };
   }
 
   /** A ReplicaSet with its count of ready replicas; its pods are made with `pod({owner})`. */
@@ -276,7 +280,7 @@ export class Rig implements AsyncDisposable {
         name: pod.name,
         ownerKind: '',
         ownerName: '',
-        ownerUid: '',
+        ownerUid: pod.ownerUid ?? '',
       },
       evidence: [],
       evidenceOmitted: 0,

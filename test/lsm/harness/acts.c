@@ -1,16 +1,24 @@
 // Does what its arguments say, one act after the other, and says how each ended: `<act> <object>: ok | <errno> | signal <n>`.
 // Statically linked, so that it runs in an empty root; without arguments it does nothing and succeeds, so a copy of it is a program
 // for the tests to run. Acts that change where it stands hold for those behind them. A lone `,` ends the words of `run`.
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/sched.h>
 #include <sched.h>
+#include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -113,6 +121,37 @@ static void run_memfd(const char *path)
 	close(fd);
 }
 
+// Keeps a copy of a program in memory open at HELD_FD, across later programs too.
+#define HELD_FD 77
+
+static int hold(const char *path)
+{
+	int fd = memfd_create("held", 0);
+
+	if (fd < 0) return errno;
+	int error = copy_to(fd, path);
+	if (!error && dup2(fd, HELD_FD) < 0) error = errno;
+	close(fd);
+	return error;
+}
+
+static int write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC), error = 0;
+
+	if (fd < 0) return errno;
+	if (write(fd, text, strlen(text)) < 0) error = errno;
+	close(fd);
+	return error;
+}
+
+static int create(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+
+	return fd < 0 ? errno : (close(fd), 0);
+}
+
 static void run_deleted(const char *path)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -136,6 +175,20 @@ static void double_fork(void)
 		}
 		if (i == 0 && setsid() < 0) exit(1);
 	}
+}
+
+// A child does what is left; its parent waits for it and says its number.
+static void in_child(void)
+{
+	char number[16];
+	pid_t child = fork();
+
+	if (child < 0) exit(1);
+	if (child == 0) return;
+	snprintf(number, sizeof number, "%d", child);
+	report("child", number, 0);
+	waitpid(child, NULL, 0);
+	exit(0);
 }
 
 static int enter(const char *pid)
@@ -162,6 +215,38 @@ static int leave_cgroup(const char *path)
 	int error = write(fd, "0", 1) == 1 ? 0 : errno;
 	close(fd);
 	return error;
+}
+
+// A child that begins in another cgroup does what is left; its parent waits for it.
+static void into_cgroup(const char *path)
+{
+	struct clone_args arguments = { .flags = CLONE_INTO_CGROUP, .exit_signal = SIGCHLD };
+
+	arguments.cgroup = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	pid_t child = syscall(SYS_clone3, &arguments, sizeof arguments);
+	if (child < 0) exit(1);
+	if (child == 0) {
+		report("into-cgroup", path, 0);
+		return;
+	}
+	waitpid(child, NULL, 0);
+	exit(0);
+}
+
+static int connect_to(const char *text)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(150) };
+
+	inet_pton(AF_INET, text, &address.sin_addr);
+	return connect(socket(AF_INET, SOCK_DGRAM, 0), (void *)&address, sizeof address) ? errno : 0;
+}
+
+static int bind_abstract(const char *name)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+	strncpy(address.sun_path + 1, name, sizeof address.sun_path - 2);
+	return bind(socket(AF_UNIX, SOCK_STREAM, 0), (void *)&address, offsetof(struct sockaddr_un, sun_path) + 1 + strlen(name)) ? errno : 0;
 }
 
 static int wait_for_line(void)
@@ -197,15 +282,27 @@ int main(int argc, char **argv)
 		else if (!strcmp(act, "map-memory")) report(act, next, map_memory(argv[++i], PROT_READ | PROT_EXEC, 0));
 		else if (!strcmp(act, "mprotect-memory")) report(act, next, map_memory(argv[++i], PROT_READ, PROT_READ | PROT_EXEC));
 		else if (!strcmp(act, "memfd")) run_memfd(argv[++i]);
+		else if (!strcmp(act, "hold")) report(act, next, hold(argv[++i]));
+		else if (!strcmp(act, "write")) report(act, next, write_text(argv[i + 1], argv[i + 2])), i += 2;
+		else if (!strcmp(act, "create")) report(act, next, create(argv[++i]));
 		else if (!strcmp(act, "deleted")) run_deleted(argv[++i]);
 		else if (!strcmp(act, "copy")) report(act, argv[i + 2], copy(argv[i + 1], argv[i + 2])), i += 2;
 		else if (!strcmp(act, "mkdir")) report(act, next, mkdir(argv[++i], 0755) ? errno : 0);
 		else if (!strcmp(act, "tmpfs")) report(act, next, mount("tmpfs", argv[++i], "tmpfs", 0, NULL) ? errno : 0);
+		else if (!strcmp(act, "proc")) report(act, next, mount("proc", argv[++i], "proc", 0, NULL) ? errno : 0);
+		else if (!strcmp(act, "overlay")) report(act, argv[i + 2], mount("overlay", argv[i + 2], "overlay", 0, argv[i + 1]) ? errno : 0), i += 2;
+		else if (!strcmp(act, "move")) report(act, argv[i + 2], mount(argv[i + 1], argv[i + 2], NULL, MS_MOVE, NULL) ? errno : 0), i += 2;
 		else if (!strcmp(act, "bind")) report(act, argv[i + 2], mount(argv[i + 1], argv[i + 2], NULL, MS_BIND, NULL) ? errno : 0), i += 2;
 		else if (!strcmp(act, "rename")) report(act, argv[i + 2], rename(argv[i + 1], argv[i + 2]) ? errno : 0), i += 2;
 		else if (!strcmp(act, "unshare-mnt")) report(act, "", unshare(CLONE_NEWNS) ? errno : 0);
 		else if (!strcmp(act, "unshare-user")) report(act, "", unshare(CLONE_NEWUSER | CLONE_NEWNS) ? errno : 0);
 		else if (!strcmp(act, "double-fork")) double_fork();
+		else if (!strcmp(act, "child")) in_child();
+		else if (!strcmp(act, "into-cgroup")) into_cgroup(argv[++i]);
+		else if (!strcmp(act, "connect")) report(act, next, connect_to(argv[++i]));
+		else if (!strcmp(act, "abstract")) report(act, next, bind_abstract(argv[++i]));
+		else if (!strcmp(act, "raw-socket")) report(act, "", socket(AF_INET, SOCK_RAW, IPPROTO_ICMP) < 0 ? errno : 0);
+		else if (!strcmp(act, "nice")) report(act, "", setpriority(PRIO_PROCESS, 0, -5) ? errno : 0);
 		else if (!strcmp(act, "setns")) report(act, next, enter(argv[++i]));
 		else if (!strcmp(act, "cgroup")) report(act, next, leave_cgroup(argv[++i]));
 		else if (!strcmp(act, "wait")) report(act, "", wait_for_line());

@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Opens a file for reading again and again, in as many processes as it is told, until a line comes on standard input:
- * `hammer <processes> <path> [<microseconds between two> [fork]]`; with `fork` each time in a process of its own. Prints `hammering` when each has tried, and at its end `tried <n> refused <n> landed <n>`.
+ * `hammer <processes> <path> [<microseconds between two> [fork | near]]`; with `fork` each time in a process of its own, with `near` by the
+ * file's name in its directory, so that the kernel has little to look up. Prints `hammering` when each has tried, and at its end `tried <n> refused <n> landed <n>`.
  * Whatever else open ends with, or fork, is an error of its own: exit code 3.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <libgen.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define MAX_PROCESSES 8
+#define MAX_PROCESSES 256
 
 struct shared {
 	atomic_ulong tried[MAX_PROCESSES], refused, landed;
@@ -65,15 +68,22 @@ int main(int argc, char **argv)
 	unsigned long tried = 0;
 	struct shared *shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
+	const char *path = argv[2], *mode = argc > 4 ? argv[4] : "";
+
 	if (count < 1 || count > MAX_PROCESSES || shared == MAP_FAILED)
 		return 2;
+	if (!strcmp(mode, "near")) {
+		path = basename(strdup(argv[2]));
+		if (chdir(dirname(strdup(argv[2]))))
+			return 2;
+	}
 	for (int i = 0; i < count; i++) {
 		pid_t child = fork();
 
 		if (child < 0)
 			return 2;
 		if (child == 0)
-			_exit(hammer(shared, i, argv[2], argc > 3 ? atoi(argv[3]) : 0, argc > 4));
+			_exit(hammer(shared, i, path, argc > 3 ? atoi(argv[3]) : 0, !strcmp(mode, "fork")));
 	}
 	for (int i = 0; i < count; i++)
 		while (!shared->tried[i])

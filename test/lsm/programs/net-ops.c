@@ -4,7 +4,7 @@
  * for each. Words of an operation are separated by commas, so that IPv6 addresses can be written.
  *
  * socket,<family>,<type>,<protocol>
- * connect,<proto>,<address>,<port>		proto: tcp, udp, raw
+ * connect,<proto>,<address>,<port>		proto: tcp, udp, raw, smc (a stream socket of protocol 256)
  * send,<proto>,<address>,<port>		sendto on an unconnected socket
  * sendmmsg,udp,<address>,<port>		two messages; the second has the named address, the first loopback's port 9
  * sendunspec,<proto>,<address>,<port>		sendto with family 0
@@ -12,6 +12,7 @@
  * reconnect,udp,<address>,<port>		connect to loopback, dissolve by AF_UNSPEC, then send to the address
  * bind,<proto>,<address>,<port>  listen,tcp,<address>,<port>
  * connectx,<type>,<address>,<port>  bindx,<type>,<address>,<port>  implicit,5,<address>,<port>	SCTP: by a list, and by a first send
+ * dstaddr,<type>,<address>,<port>	SCTP: a first send to 127.8.0.1, with the address in an SCTP_DSTADDRV4 control message
  * uconnect,<type>,<name>  usend,dgram,<name>  ubind,<type>,<name>	name: a path, or @ and an abstract one
  * uring-socket,<family>,<type>,<protocol>  uring-connect,tcp,<address>,<port>  uring-send,udp,<address>,<port>
  *	through io_uring; the same with `uring-async-` goes through its worker threads
@@ -84,6 +85,8 @@ static int internet_socket(const char *proto)
 {
 	if (is(proto, "raw"))
 		return socket(address.ss_family, SOCK_RAW, address.ss_family == AF_INET ? 253 : 254);
+	if (is(proto, "smc"))
+		return socket(address.ss_family, SOCK_STREAM, 256);	/* IPPROTO_SMC, which libc's headers do not have */
 	return socket(address.ss_family, is(proto, "tcp") ? SOCK_STREAM : SOCK_DGRAM, 0);
 }
 
@@ -201,6 +204,31 @@ static int internet(const char *what)
 #define SCTP_BINDX_ADD	100	/* linux/sctp.h, which libc's headers do not have */
 #define SCTP_CONNECTX	110
 
+#define SCTP_DSTADDRV4	7
+
+/* One association with two addresses of the peer: the name of the message, and the one of its control message. */
+static int send_with_address(int fd)
+{
+	struct sockaddr_in named = *(struct sockaddr_in *)&address;
+	struct in_addr *more = &((struct sockaddr_in *)&address)->sin_addr;
+	union {
+		char bytes[CMSG_SPACE(sizeof(*more))];
+		struct cmsghdr first;
+	} control = {};
+	struct iovec data = { "x", 1 };
+	struct msghdr message = {
+		.msg_name = &named, .msg_namelen = sizeof(named), .msg_iov = &data, .msg_iovlen = 1,
+		.msg_control = &control, .msg_controllen = sizeof(control),
+	};
+
+	named.sin_addr.s_addr = htonl(0x7f080001);
+	control.first.cmsg_len = CMSG_LEN(sizeof(*more));
+	control.first.cmsg_level = IPPROTO_SCTP;
+	control.first.cmsg_type = SCTP_DSTADDRV4;
+	memcpy(CMSG_DATA(&control.first), more, sizeof(*more));
+	return sendmsg(fd, &message, 0);
+}
+
 static int sctp(const char *what)
 {
 	int fd;
@@ -211,6 +239,8 @@ static int sctp(const char *what)
 		return -1;
 	if (is(what, "implicit"))
 		return sendto(fd, "x", 1, 0, (void *)&address, address_length);
+	if (is(what, "dstaddr"))
+		return send_with_address(fd);
 	return setsockopt(fd, IPPROTO_SCTP, is(what, "bindx") ? SCTP_BINDX_ADD : SCTP_CONNECTX, &address, address_length);
 }
 
@@ -249,7 +279,7 @@ static int run(const char *what)
 		errno = -result;
 		return result;
 	}
-	if (is(what, "connectx") || is(what, "bindx") || is(what, "implicit"))
+	if (is(what, "connectx") || is(what, "bindx") || is(what, "implicit") || is(what, "dstaddr"))
 		return sctp(what);
 	return what[0] == 'u' || is(what, "serve") ? local(what) : internet(what);
 }

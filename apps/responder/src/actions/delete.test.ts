@@ -12,13 +12,17 @@ const verdict = sampleVerdict();
 const uid = verdict.pod?.uid ?? '';
 const going = { deletionTimestamp: 'now', deletionGracePeriodSeconds: 5 };
 
-/** @param pod its current metadata; null if it is gone */
-function world(pod: Record<string, unknown> | null) {
+/**
+ * @param pod its current metadata; null if it is gone
+ * @param refusal error of each change
+ */
+function world(pod: Record<string, unknown> | null, refusal: KubeError | null = null) {
   const asked: RequestOptions[] = [];
   let stored: { value: Uint8Array; revision: number; deleted: boolean } | null = null;
   const kube: KubeApi = {
     request: async <T>(options: RequestOptions): Promise<T> => {
       asked.push(options);
+      if (refusal && options.verb !== undefined) throw refusal;
       if (pod) return { metadata: { uid, ...pod } } as T;
       throw new KubeError('KUBE_NOT_FOUND', 'gone', { status: 404 });
     },
@@ -43,17 +47,17 @@ function world(pod: Record<string, unknown> | null) {
       ...{ startedAtMicros: 0, expiresAtMicros: null, maxGraceSeconds: 30, nowMs },
       ...{ api: new Api(kube, { timeoutMs: 1_000 }), quarantine },
     }) as unknown as ActionContext;
-  const cutOff = () => (stored ? JSON.parse(Buffer.from(stored.value).toString()).entries.length : 0);
-  return { contextAt, asked, cutOff };
+  const isolated = () => (stored ? JSON.parse(Buffer.from(stored.value).toString()).entries.length : 0);
+  return { contextAt, asked, isolated };
 }
 
 test('delete - an existing pod is polled until its bound; then the task fails and the pod stays in quarantine', async () => {
-  const { contextAt, asked, cutOff } = world(going);
+  const { contextAt, asked, isolated } = world(going);
   const boundMs = 5_000 + REMOVAL_MARGIN_MS;
   expect(await deleteAction.carryOut(contextAt(boundMs - 1))).toMatchObject({ inProgress: true });
   const end = await deleteAction.carryOut(contextAt(boundMs));
   expect(end).toMatchObject({ failed: true, reasonCode: 'not-gone' });
-  expect(cutOff()).toBe(1);
+  expect(isolated()).toBe(1);
   // The deletion in progress ends in time, so no new one is requested.
   expect(asked.every(({ verb = 'GET' }) => verb === 'GET')).toBe(true);
 });
@@ -65,10 +69,25 @@ test('delete - a deletion in progress with a longer grace period is requested ag
 });
 
 test('delete - effect: the pod is gone, and its entry is removed; not while it terminates', async () => {
-  const { contextAt, cutOff } = world(going);
+  const { contextAt, isolated } = world(going);
   await deleteAction.carryOut(contextAt(0));
   expect(await deleteAction.tookEffect(contextAt(1))).toBe(false);
-  expect(cutOff()).toBe(1);
+  expect(isolated()).toBe(1);
   expect(await deleteAction.tookEffect(contextAt(2, null))).toBe(true);
-  expect(cutOff()).toBe(0);
+  expect(isolated()).toBe(0);
+});
+
+test.each([
+  [
+    'a pod without room for its deletion timestamp',
+    new KubeError('KUBE_SERVER', 'request is too large', { status: 500 }),
+    1,
+  ],
+  ['a pod whose deletion is invalid', new KubeError('KUBE_INVALID', 'invalid', { status: 422 }), 1],
+  ['another pod of the same name', new KubeError('KUBE_CONFLICT', 'precondition', { status: 409 }), 0],
+  ['an exhausted disruption budget', new KubeError('KUBE_TOO_MANY_REQUESTS', 'budget', { status: 429 }), 0],
+])('delete - %s: the task fails, and only the pod of the verdict is isolated', async (_, refusal, entries) => {
+  const { contextAt, isolated } = world({}, refusal);
+  await expect(deleteAction.carryOut(contextAt(0))).rejects.toThrow(refusal.message);
+  expect(isolated()).toBe(entries);
 });

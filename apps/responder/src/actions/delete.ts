@@ -2,13 +2,13 @@
  * delete: deletes the pod if it is still the pod of the verdict. Succeeds when the pod is gone.
  *
  * The pod's author chooses its grace period and may ignore SIGTERM. So the period is bounded, and
- * the node drops the pod's traffic until it is gone, by an entry in its quarantine list. If the pod
- * exists REMOVAL_MARGIN_MS after its grace period (finalizer, node down), the task fails and the
- * entry stays.
+ * the node drops the pod's traffic until it is gone, by an entry in its quarantine list. The same
+ * applies to a pod that the API server fails to delete. If the pod exists REMOVAL_MARGIN_MS after
+ * its grace period (finalizer, node down), the task fails and the entry stays.
  */
 
 import { encodeToken } from '@bailiff/bus';
-import { deletePod, getPod } from '@bailiff/kube';
+import { deletePod, getPod, KubeError } from '@bailiff/kube';
 import {
   editQuarantine,
   graceSecondsOf,
@@ -56,7 +56,11 @@ export async function remove(context: ActionContext, call: typeof deletePod): Pr
   const { task, verdict, api, facts, maxGraceSeconds } = context;
   const { namespace, name, uid } = facts.pod as PodFacts;
   const gracePeriodSeconds = graceSecondsOf(facts.pod as PodFacts, task, maxGraceSeconds);
-  if (!isTerminating(context) && !(await call(api, { namespace, name, uid, gracePeriodSeconds }))) return ALREADY_GONE;
+  if (!isTerminating(context)) {
+    const request = call(api, { namespace, name, uid, gracePeriodSeconds });
+    const exists = await request.catch((error) => isolateUndeletable(context, error));
+    if (!exists) return ALREADY_GONE;
+  }
   const body = await getPod(api, { namespace, name });
   if (!body || !isSamePod(podFactsOf(body), verdict.pod?.uid ?? '')) {
     await reconnect(context);
@@ -72,6 +76,16 @@ export async function remove(context: ActionContext, call: typeof deletePod): Pr
     reason: `deleted with a grace period of ${deletionGraceSeconds ?? gracePeriodSeconds} s and not gone after ${Math.round(waitedMs / 1000)} s: its traffic stays blocked. Check for a finalizer, and whether node ${verdict.nodeName} is up`,
     failed: true,
   };
+}
+
+/**
+ * The pod's author chooses its size. A pod at etcd's size limit has no room for a deletion
+ * timestamp, so the API server cannot store its deletion. The node drops its traffic all the same.
+ * A disruption budget or a conflict does not isolate the pod.
+ */
+async function isolateUndeletable(context: ActionContext, error: unknown): Promise<never> {
+  if (error instanceof KubeError && ['KUBE_SERVER', 'KUBE_INVALID'].includes(error.code)) await isolate(context);
+  throw error;
 }
 
 async function isolate(context: ActionContext): Promise<void> {

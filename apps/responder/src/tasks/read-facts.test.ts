@@ -25,8 +25,9 @@ function world(objects: Record<string, object | KubeError>) {
   };
   return { api, asked };
 }
-const verdictOf = (namespace: string) =>
-  ({ nodeName: 'node-a', pod: { uid: `${namespace}-1`, namespace, name: 'one' } }) as Verdict;
+/** @param ownerUid the owner that ipam-sync confirmed */
+const verdictOf = (namespace: string, ownerUid = 'rs-1') =>
+  ({ nodeName: 'node-a', pod: { uid: `${namespace}-1`, namespace, name: 'one', ownerUid } }) as Verdict;
 
 const selector = { matchLabels: { app: 'web' } };
 const SET = { metadata: { uid: 'rs-1' }, spec: { replicas: 4, selector }, status: { readyReplicas: 3 } };
@@ -70,7 +71,10 @@ describe('facts of an owner', () => {
       '/apis/apps/v1/namespaces/shop/replicasets/web': SET,
     });
     const reader = new FactReader(() => 0);
-    const two = { nodeName: 'node-a', pod: { uid: 'shop-1', namespace: 'shop', name: 'two' } } as Verdict;
+    const two = {
+      nodeName: 'node-a',
+      pod: { uid: 'shop-1', namespace: 'shop', name: 'two', ownerUid: 'rs-1' },
+    } as Verdict;
     expect((await reader.read(api, 'delete', two)).owner).toBeNull();
     expect((await reader.read(api, 'delete', verdictOf('shop'))).owner).toEqual({ replicas: 4, ready: 3 });
   });
@@ -119,6 +123,15 @@ describe('facts of an owner', () => {
         ...more,
       },
     });
-    expect((await new FactReader(() => 0).read(api, 'delete', verdictOf('shop'))).owner).toEqual(expected);
+    expect((await new FactReader(() => 0).read(api, 'delete', verdictOf('shop', 'ds-1'))).owner).toEqual(expected);
+  });
+
+  it('a pod that runs another program than the template has no owner in the verdict, and its reference is not looked up', async () => {
+    const { api, asked } = world({ ...pods, [path]: SET });
+    const reader = new FactReader(() => 0);
+    expect((await reader.read(api, 'delete', verdictOf('shop', ''))).owner).toBeNull();
+    expect(asked).not.toContain(path);
+    expect((await reader.read(api, 'delete', verdictOf('shop', 'another'))).owner).toBeNull();
+    expect((await reader.read(api, 'delete', verdictOf('shop'))).owner).toEqual({ replicas: 4, ready: 3 });
   });
 });

@@ -63,11 +63,14 @@ export class FactReader {
       action === 'cordon' ? getObject(api, apiPath`/api/v1/nodes/${verdict.nodeName}`) : null,
     ]);
     const pod = podBody && podFactsOf(podBody);
-    const owner = pod?.owner && needsReservation(action) ? await this.#owner(api, pod, pod.owner, patience) : null;
+    const topUid = verdict.pod?.ownerUid ?? '';
+    const isNeeded = pod?.owner && topUid !== '' && needsReservation(action);
+    const owner = isNeeded ? await this.#owner(api, pod, topUid, patience) : null;
     return { pod, owner, node: nodeBody && nodeFactsOf(nodeBody) };
   }
 
-  async #owner(api: KubeApi, pod: PodFacts, ref: OwnerRef, patience: OwnerPatience): Promise<OwnerFacts | null> {
+  async #owner(api: KubeApi, pod: PodFacts, topUid: string, patience: OwnerPatience): Promise<OwnerFacts | null> {
+    const ref = pod.owner as OwnerRef;
     const path = ownerPath(pod.namespace, ref);
     if (path === null) return null;
     const known = this.#owners.get(path);
@@ -76,7 +79,7 @@ export class FactReader {
     const owner = isFresh ? known.owner : await readOwner(api, path, ref.kind, patience);
     if (!isFresh) this.#keep(path, nowMs, owner);
     // Per pod: of two pods that reference one owner, the reference of one may be false.
-    return owner && confirmedOwner(pod, owner.object) ? owner.facts : null;
+    return owner && confirmedOwner(pod, owner.object, topUid) ? owner.facts : null;
   }
 
   #keep(path: string, readAtMs: number, owner: Owner | null): void {

@@ -3,8 +3,9 @@
  * The internet address that a call is about, as the kernel will use it and not as it was written.
  *
  * Place in the path: net.h → here → decide_endpoint(). AF_UNSPEC counts as the socket's own family where the protocol takes
- * it so, 0.0.0.0 and :: as the own host on connecting and sending, IPv4 in IPv6 as IPv4, MPTCP and SMC as TCP; what has no
- * ports has port 0. Bounds: reads 24 bytes of a name that the kernel has copied already, so it cannot change afterwards.
+ * it so, 0.0.0.0 and :: as the own host on connecting and sending, IPv4 in IPv6 as IPv4, every stream but
+ * one of SCTP as TCP, whatever layer the kernel puts over it; what has no ports has port 0. Bounds: reads 24 bytes of a name that the
+ * kernel has copied already, so it cannot change afterwards.
  */
 #ifndef BAILIFF_RUNTIME_ENDPOINT_H
 #define BAILIFF_RUNTIME_ENDPOINT_H
@@ -16,15 +17,12 @@
 #define AF_INET			2
 #define AF_INET6		10
 #define AF_PACKET		17
-#define AF_SMC			43
 
 #define SOCK_STREAM		1
 #define SOCK_DGRAM		2
 #define SOCK_RAW		3
 #define SOCK_SEQPACKET		5
 #define SOCK_TYPE_MASK		0xf	/* without SOCK_NONBLOCK and SOCK_CLOEXEC */
-
-#define PROTOCOL_MPTCP		262
 
 #ifndef IPPROTO_ICMPV6
 #define IPPROTO_ICMPV6		58
@@ -57,7 +55,9 @@ struct socket {
 struct msghdr {
 	void *msg_name;
 	int msg_namelen;
+	void *msg_control;	/* the kernel's copy when a hook sees it */
 	unsigned int msg_flags;
+	unsigned long msg_controllen;
 };
 
 #pragma clang attribute pop
@@ -132,8 +132,8 @@ __noinline int shape_endpoint(struct endpoint *endpoint, const struct naming *na
 	if (!endpoint || !naming)
 		return 0;
 	endpoint->protocol = naming->protocol;
-	if (naming->protocol == PROTOCOL_MPTCP || endpoint->family == AF_SMC)
-		endpoint->protocol = IPPROTO_TCP;
+	if (endpoint->type == SOCK_STREAM && naming->protocol != IPPROTO_SCTP)
+		endpoint->protocol = IPPROTO_TCP;	/* itself, or a layer over it: MPTCP, SMC */
 	family = naming->inet.family == AF_UNSPEC ? implied_family(endpoint, naming->op) : naming->inet.family;
 	if (family == AF_INET && naming->length >= offsetof(struct inet_name, ipv4) + sizeof(naming->inet.ipv4))
 		map_ipv4(endpoint, naming->inet.ipv4);

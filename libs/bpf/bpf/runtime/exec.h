@@ -98,7 +98,7 @@ int BPF_PROG(handle_bprm_check_security, struct linux_binprm *bprm)
 	struct file *program = bprm->file;
 	struct who who;
 
-	if (!identify_exec(&who, program, EXEC_OPS))
+	if (!identify_exec(&who, EXEC_OPS))
 		return 0;
 	if (refused(decide_code(&who, OP_EXECUTE, program)))
 		return -EPERM;
@@ -177,19 +177,18 @@ static __noinline int decide_mapping(struct file *file)
 }
 
 /*
- * A runtime that runs its own binary inside the container, as /proc/self/exe for an entry point makes it, still loads the
- * container's libraries: from the first of these on it is the container's.
+ * A runtime that loads a library of the container without an exec (a plug-in of the resolver, say) runs the container's code from
+ * then on, so the first such mapping arms it.
  */
 __noinline int rt_arm_by_mapping(const struct file_at *at)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct task_state *state = state_of(task);
-	struct pod_uid pod;
-	__u64 cgroup_id;
+	struct rt_origin origin = {};
 
-	if (!at || (state && state->flags & TASK_ARMED) || !is_of_container(task, at->file) || !find_pod(&pod, &cgroup_id))
+	if (!at || (state && state->flags & TASK_ARMED) || !is_of_container(task, at->file) || !find_origin(&origin))
 		return 0;
-	arm(task, &pod, cgroup_id, BPF_CORE_READ(task, mm, exe_file));
+	arm(task, &origin, BPF_CORE_READ(task, mm, exe_file));
 	return 0;
 }
 

@@ -14,11 +14,14 @@
 
 #include "place.h"
 #include "foreign.h"
+#include "creation.h"
 
 #define FMODE_READ	0x1
 #define FMODE_WRITE	0x2
+#define FMODE_CREATED	0x100000	/* by this very open */
 #define FMODE_NOACCOUNT	0x20000000	/* opened by the kernel for itself: layers of an overlay */
 
+#define O_CREAT		0x40
 #define O_TRUNC		0x200
 #define FLAG_EXEC	0x20		/* opened to be run: judged as OP_EXECUTE elsewhere */
 #define FLAG_TMPFILE	0x400000	/* O_TMPFILE without O_DIRECTORY */
@@ -45,6 +48,7 @@ __noinline int rt_decide_object(const struct object *object)
 
 	if (!object || !identify_any(&who, object->ops | object->places))
 		return 0;
+	who.quiet = object->quiet;
 	if (decide_place(&who, object))
 		return 1;
 	for (enum op op = OP_READ; op <= OP_UNIX_BIND; op++) {
@@ -67,9 +71,14 @@ static __always_inline int decide_ops(const struct path *path, __u64 ops)
 SEC("lsm/file_open")
 int BPF_PROG(handle_file_open, struct file *file)
 {
+	struct object object = { .dentry = file->f_path.dentry, .mnt = file->f_path.mnt, .places = PLACE_OPS };
+
 	if (file->f_mode & FMODE_NOACCOUNT)
 		return 0;
-	if (decide_ops(&file->f_path, open_ops(file)))
+	object.ops = open_ops(file);
+	if (file->f_flags & O_CREAT)
+		rt_take_asked(&object, file->f_mode & FMODE_CREATED);
+	if (refused(rt_decide_object(&object)))
 		return -EPERM;
 	return 0;
 }
@@ -152,11 +161,35 @@ static __always_inline enum op mknod_op(unsigned int mode)
 	}
 }
 
+/* Of open(O_CREAT): whether the file is there is not known yet. */
+static __always_inline int decide_creation(const struct path *dir, struct dentry *dentry)
+{
+	struct object object = {
+		.dentry = dentry, .mnt = dir->mnt, .ops = OP_BIT(OP_CREATE), .places = PLACE_OPS, .quiet = QUIET_PROBE,
+	};
+	int decision = refused(rt_decide_object(&object));
+
+	if (decision) {
+		object.quiet = 0;
+		decision = refused(rt_decide_object(&object));
+	}
+	rt_note_asked(&object, decision ? ASKED_REFUSED : ASKED_QUIETLY);
+	return refused(decision);
+}
+
 /* mknod, open(O_CREAT) of what is not there, bind of a unix socket, bpf(BPF_OBJ_PIN). */
 SEC("lsm/path_mknod")
 int BPF_PROG(handle_path_mknod, const struct path *dir, struct dentry *dentry, __u16 mode)
 {
-	if (decide_entry(dir, dentry, mknod_op(mode)))
+	enum op op = mknod_op(mode);
+
+	/* mknod(2) looks its name up before it asks */
+	if (op == OP_CREATE && !is_looked_up(dentry)) {
+		if (decide_creation(dir, dentry))
+			return -EPERM;
+		return 0;
+	}
+	if (decide_entry(dir, dentry, op))
 		return -EPERM;
 	return 0;
 }

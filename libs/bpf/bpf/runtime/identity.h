@@ -2,9 +2,12 @@
 /*
  * Whose policy holds for the current task, and since when.
  *
- * Place in the path: every hook → identify() → decide.h. A task is armed when it runs a program of its container: from then
+ * Place in the path: every hook → identify() → decide.h. A task in a pod's cgroup is armed by its first exec outside the mount namespace
+ * that runtimes work in, whatever file it executes: from then
  * on it and all it forks belong to the pod, whatever namespace or cgroup they move to; its state (state.h) says so. Before that it
  * is a container runtime's and not judged, only counted (RT_LOSS_UNARMED).
+ * A container can leave its pod's cgroup, and a runtime that enters it follows. The mount namespace in which a pod was armed first
+ * therefore identifies the pod for later execs, before the cgroup does.
  * A task that was there before the programs were loaded arms at the first thing it does, by the same test: its executable
  * lies on a mount of its own mount namespace, which is not the one that runtimes work in.
  * Bounds: a task without policy costs one look-up; the cgroup is asked only until a task is armed, CGROUP_LEVELS deep.
@@ -15,13 +18,19 @@
 #define CGROUP_LEVELS	10	/* kubelet's own trees are 3 deep, nested ones 6 */
 #define BIND_TRIES	4
 
+/* The same answer, but neither counted nor sampled. */
+enum quiet {
+	QUIET_COUNTED = 1,	/* an earlier hook of this operation counted it; a rule of `kill` still kills */
+	QUIET_PROBE = 2,	/* and any greater number: nothing is done yet, so nothing is killed either */
+};
+
 #define IDENTITY_FIELDS								\
 	struct pod_uid pod;							\
 	struct subject subject;							\
 	__u64 container_cgroup_id;						\
 	__u64 root_dentry;	/* of the container's root: compared, never followed */	\
 	__u32 root_device;	/* of its file system */				\
-	__u32 quiet;	/* 1: nobody did anything yet: the same answer, neither counted nor sampled, and nobody is killed */	\
+	__u32 quiet;	/* enum quiet */						\
 	__u64 suffix_lengths;	/* of the set's head, as is the next */		\
 	__u32 depths;								\
 	__u32 reserved;
@@ -43,6 +52,19 @@ struct who {
 };
 
 #define OP_BIT(op)	(1ULL << (op))
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+/* Numbers that the kernel never gives twice: until 6.17 of mount namespaces alone, from 6.18 on of all namespaces. */
+struct mnt_namespace___seq {
+	__u64 seq;
+};
+
+struct ns_common___id {
+	__u64 ns_id;
+};
+
+#pragma clang attribute pop
 
 /* The pod whose cgroup the current task is in, the outermost if there are several. */
 static __noinline bool find_pod(struct pod_uid *pod, __u64 *container_cgroup_id)
@@ -90,6 +112,60 @@ static __always_inline bool is_in_host_mounts(struct task_struct *task)
 	return !settings || LOAD(mnt_namespace, own, ns.inum) == settings->host_mount_ns;
 }
 
+/* 0: this kernel gives mount namespaces no number of their own, so none is remembered. */
+static __always_inline __u64 number_of_mounts(struct task_struct *task)
+{
+	struct mnt_namespace *own = mounts_of(task);
+	struct mnt_namespace___seq *counted = (void *)own;
+	struct ns_common___id *numbered = (void *)own + bpf_core_field_offset(struct mnt_namespace, ns);
+
+	if (bpf_core_field_exists(struct mnt_namespace___seq, seq))
+		return BPF_CORE_READ(counted, seq);
+	return bpf_core_field_exists(struct ns_common___id, ns_id) ? BPF_CORE_READ(numbered, ns_id) : 0;
+}
+
+/* As a task without a history has it: by its cgroup, with the root that it is in. */
+static __noinline bool find_origin(struct rt_origin *origin)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+
+	if (!find_pod(&origin->pod, &origin->cgroup_id))
+		return false;
+	origin->root_dentry = (__u64)BPF_CORE_READ(task, fs, root.dentry);
+	origin->root_device = BPF_CORE_READ(task, fs, root.mnt, mnt_sb, s_dev);
+	return true;
+}
+
+/* Of an unarmed task that executes a program; false: a task of the host, or of a runtime that is still there. */
+static __noinline bool find_origin_at_exec(struct rt_origin *origin)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	const struct rt_origin *first;
+	__u64 number;
+
+	if (is_in_host_mounts(task))
+		return false;
+	number = number_of_mounts(task);
+	first = bpf_map_lookup_elem(&rt_mounts, &number);
+	if (!first)
+		return find_origin(origin);
+	*origin = *first;
+	return true;
+}
+
+/*
+ * The first container that is armed in a mount namespace keeps it. Hooks of a runtime that run before the pivot have the root of the
+ * runtime that starts them, which is not the container's: they are not recorded.
+ */
+static __noinline int remember_origin(struct task_struct *task, const struct rt_origin *origin)
+{
+	__u64 number = number_of_mounts(task);
+
+	if (number && BPF_CORE_READ(task, real_parent, fs, root.mnt, mnt_sb, s_dev) != origin->root_device)
+		bpf_map_update_elem(&rt_mounts, &number, origin, BPF_NOEXIST);
+	return 0;
+}
+
 /* What the chain says of a task that runs `program` next; 0 = its path is unresolved. */
 static __always_inline void push_program(struct task_state *state, __u64 program)
 {
@@ -102,19 +178,8 @@ static __always_inline void push_program(struct task_state *state, __u64 program
 		state->chain_count++;
 }
 
-/* A function, so that its stack is free again for the deepest chain of calls: Linux 6.1 counts each frame in steps of 32 bytes. */
-static __noinline int take_origin(struct task_state *state, struct task_struct *task, const struct pod_uid *pod)
-{
-	state->pod = *pod;
-	state->root_dentry = (__u64)BPF_CORE_READ(task, fs, root.dentry);
-	state->root_device = BPF_CORE_READ(task, fs, root.mnt, mnt_sb, s_dev);
-	state->bounding = CAPABILITIES(task, cred, cap_bset);
-	return 0;
-}
-
 /* NULL: there was no memory for it (counted); the next thing that the task does tries again. */
-static __noinline struct task_state *arm(struct task_struct *task, const struct pod_uid *pod, __u64 container_cgroup_id,
-					 const struct file *program)
+static __noinline struct task_state *arm(struct task_struct *task, const struct rt_origin *origin, const struct file *program)
 {
 	struct task_state *state = make_state(task, NULL);
 
@@ -122,10 +187,13 @@ static __noinline struct task_state *arm(struct task_struct *task, const struct 
 		rt_lose(RT_LOSS_NO_STATE);
 		return NULL;
 	}
-	if (!bpf_map_lookup_elem(&rt_pods, pod))
+	if (!bpf_map_lookup_elem(&rt_pods, &origin->pod))
 		rt_lose(RT_LOSS_UNBOUND);
-	take_origin(state, task, pod);
-	state->cgroup_id = container_cgroup_id;
+	state->pod = origin->pod;
+	state->cgroup_id = origin->cgroup_id;
+	state->root_dentry = origin->root_dentry;
+	state->root_device = origin->root_device;
+	state->bounding = CAPABILITIES(task, cred, cap_bset);
 	push_program(state, rt_hash_file(&(struct file_at){ program }));
 	state->flags |= TASK_ARMED;
 	return state;
@@ -135,15 +203,14 @@ static __noinline struct task_state *arm(struct task_struct *task, const struct 
 __noinline int rt_arm_late(void)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
+	struct rt_origin origin = {};
 	struct file *executable;
-	struct pod_uid pod;
-	__u64 cgroup_id;
 
-	if (is_in_host_mounts(task) || !find_pod(&pod, &cgroup_id))
+	if (is_in_host_mounts(task) || !find_origin(&origin))
 		return 0;
 	executable = BPF_CORE_READ(task, mm, exe_file);
 	if (executable && is_of_container(task, executable))
-		return arm(task, &pod, cgroup_id, executable) != NULL;
+		return arm(task, &origin, executable) != NULL;
 	rt_lose(RT_LOSS_UNARMED);
 	return 0;
 }
@@ -247,19 +314,21 @@ static __always_inline bool identify(struct who *who, enum op op)
 }
 
 /* As identify_any, and true too for a runtime that is about to run the first program of a container, whose root it has entered by then. */
-static __always_inline bool identify_exec(struct who *who, const struct file *program, __u64 ops)
+static __always_inline bool identify_exec(struct who *who, __u64 ops)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
 	struct task_state *state = state_of_current();
+	struct rt_origin origin = {};
 
 	*who = (struct who){ .task = state };
 	if (state) {
 		take_state(who, state);
 	} else {
-		if (!is_of_container(task, program) || !find_pod(&who->pod, &who->container_cgroup_id))
+		if (!find_origin_at_exec(&origin))
 			return false;
-		who->root_dentry = (__u64)BPF_CORE_READ(task, fs, root.dentry);
-		who->root_device = BPF_CORE_READ(task, fs, root.mnt, mnt_sb, s_dev);
+		who->pod = origin.pod;
+		who->container_cgroup_id = origin.cgroup_id;
+		who->root_dentry = origin.root_dentry;
+		who->root_device = origin.root_device;
 	}
 	return bind(who, bpf_map_lookup_elem(&rt_pods, &who->pod), ops);
 }

@@ -10,6 +10,7 @@
 #ifndef BAILIFF_RUNTIME_KERNEL_OPS_H
 #define BAILIFF_RUNTIME_KERNEL_OPS_H
 
+#define CAP_SYS_ADMIN		21
 #define CAP_OPT_NOAUDIT		2
 
 #define PTRACE_MODE_ATTACH	2
@@ -28,24 +29,36 @@ struct css_set {
 	struct cgroup *dfl_cgrp;
 };
 
-struct task_struct___cgroups {
+struct pid {
+	unsigned int level;
+};
+
+struct task_struct___place {
 	struct css_set *cgroups;
+	struct pid *thread_pid;
 };
 
 #pragma clang attribute pop
 
 /* ---- capabilities ---- */
 
-/* Whatever the user namespace: root of one that the pod made itself is how most escapes begin. */
-SEC("lsm/capable")
-int BPF_PROG(handle_capable, const struct cred *cred, struct user_namespace *namespace, int capability, unsigned int options)
+static __noinline int decide_capability(int capability, unsigned int options)
 {
 	struct who who;
 
 	if (!identify(&who, OP_CAPABILITY) || is_foreign(bpf_get_current_task_btf()))
 		return 0;
 	who.quiet = options & CAP_OPT_NOAUDIT;
-	if (decide_value(&who, OP_CAPABILITY, capability))
+	return decide_value(&who, OP_CAPABILITY, capability);
+}
+
+/* Whatever the user namespace: root of one that the pod made itself is how most escapes begin. */
+SEC("lsm/capable")
+int BPF_PROG(handle_capable, const struct cred *cred, struct user_namespace *namespace, int capability, unsigned int options)
+{
+	if (capability == CAP_SYS_ADMIN && decide_tree_as_namespace())
+		return -EPERM;
+	if (decide_capability(capability, options))
 		return -EPERM;
 	return 0;
 }
@@ -60,7 +73,7 @@ static __always_inline bool same_pod(const struct pod_uid *a, const struct pod_u
 /* Whether a task is in the cgroup of a pod; for one that has not been armed. */
 static __noinline bool is_in_cgroup_of(const struct pod_uid *pod, struct task_struct *task)
 {
-	const struct task_struct___cgroups *in = (void *)task;
+	const struct task_struct___place *in = (void *)task;
 	struct cgroup *cgroup = BPF_CORE_READ(in, cgroups, dfl_cgrp);
 
 	for (int i = 0; i < CGROUP_LEVELS && cgroup; i++) {
@@ -74,13 +87,22 @@ static __noinline bool is_in_cgroup_of(const struct pod_uid *pod, struct task_st
 	return false;
 }
 
+/* Of the current task's mount namespace, or of a PID namespace that is not the host's: a service of the host is in neither. */
+static __always_inline bool is_contained(struct task_struct *task)
+{
+	const struct task_struct___place *of = (void *)task;
+
+	return mounts_of(task) == mounts_of(bpf_get_current_task_btf()) || BPF_CORE_READ(of, thread_pid, level);
+}
+
+/* A process of the host stays one when it is moved into a pod's cgroup, which its files and pipes are read by otherwise. */
 static __always_inline bool is_same_pod(const struct who *who, struct task_struct *task)
 {
 	const struct task_state *state = state_of(task);
 
 	if (state && state->flags & TASK_ARMED)
 		return same_pod(&state->pod, &who->pod);
-	return is_in_cgroup_of(&who->pod, task);
+	return is_contained(task) && is_in_cgroup_of(&who->pod, task);
 }
 
 /* Attaching, and memory and descriptors, of any task; what /proc shows of a task only beyond the own pod. */

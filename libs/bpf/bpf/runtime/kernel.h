@@ -171,6 +171,7 @@ struct cgroup_subsys_state {
 
 struct cgroup {
 	struct cgroup_subsys_state self;
+	int level;	/* 0: the root */
 	struct kernfs_node *kn;
 };
 

@@ -153,8 +153,17 @@ struct task_state {
 	__u64 chain[SOURCE_CHAIN];	/* path hashes of the programs it and its forebears ran, newest first */
 	__u64 root_dentry;	/* of the container's root when it was armed: compared, never followed */
 	__u32 root_device;	/* of its file system */
-	__u32 reserved;
+	__u32 asked;	/* the kernel's alone: how path_mknod answered the open that is under way (file.h) */
 	__u64 bounding;		/* capabilities that it could come to have when it was armed */
+};
+
+/* rt_mounts: hash LRU, key __u64 number of a mount namespace, value struct rt_origin: the container that was armed in it first. */
+struct rt_origin {
+	struct pod_uid pod;
+	__u64 cgroup_id;	/* the container's */
+	__u64 root_dentry;	/* as in task_state: a mount that the container puts over its root later is not its image */
+	__u32 root_device;
+	__u32 reserved;
 };
 
 /* rt_sets: hash, key __u32 set. */
@@ -258,13 +267,14 @@ struct rt_settings {	/* array of one */
 enum rt_loss {
 	RT_LOSS_RING_FULL,
 	RT_LOSS_NO_CELL,	/* a decision found no counter cell */
-	RT_LOSS_NO_SCRATCH,	/* all scratch was claimed: judged as unresolved */
+	RT_LOSS_NO_SCRATCH,	/* no working memory for the task: judged as unresolved */
 	RT_LOSS_UNRESOLVED,	/* a path over the bound */
 	RT_LOSS_NO_STATE,	/* no room for a task's state: the fork was refused, or the task arms at what it does next */
 	RT_LOSS_UNARMED,	/* operations of container runtimes before the first program of the container: counted, not judged */
 	RT_LOSS_ORPHAN,		/* an armed task whose pod is unknown by now: refused */
 	RT_LOSS_UNBOUND,	/* a pod cgroup of which no policy was known yet */
 	RT_LOSS_CGROUPS_FULL,
+	RT_LOSS_CGROUP_REFUSED,	/* a cgroup named like a pod's, made by a pod or where no kubelet makes any: it binds nothing */
 	RT_LOSS_COUNT,
 };
 

@@ -2,14 +2,15 @@
 /*
  * Where identity comes from: cgroups that kubelet makes, programs that a container runs, tasks that these fork.
  *
- * cgroup_mkdir		binds a pod's cgroup to the UID in its name before anything can run in it
+ * cgroup_mkdir		binds a pod's cgroup to the UID in its name before anything can run in it, where kubelets make such cgroups
  * cgroup_rmdir		forgets it
- * bprm_committed_creds	arms at the first program of the container; notes every further one
+ * bprm_committed_creds	arms at the first program that is run outside the runtime's mount namespace; notes every further one
  * task_alloc		the child is what its parent is; without memory for that there is no child
  * task_free		forgets it, before Linux 6.2
  *
  * Names of pod cgroups: `pod<uid>` (cgroupfs driver), `…-pod<uid with _ for ->.slice` (systemd driver); the UID is 32 hex
- * digits with or without dashes. One that lies beneath a pod's cgroup is a container's own doing and binds nothing.
+ * digits with or without dashes. A kubelet makes them in a cgroup `kubepods`, or in one of a QoS class of it. One that lies elsewhere,
+ * beneath a pod's cgroup, or that an armed task makes, binds nothing.
  */
 #ifndef BAILIFF_RUNTIME_LIFECYCLE_H
 #define BAILIFF_RUNTIME_LIFECYCLE_H
@@ -74,7 +75,7 @@ static long parse_step(__u32 step, void *context)
 
 static __noinline bool parse_pod_name(const char *name, struct pod_uid *pod)
 {
-	struct uid_parser parser = { .scratch = claim() };
+	struct uid_parser parser = { .scratch = claim_of_host() };
 	struct scratch *scratch = parser.scratch;
 	__u64 halves[2];
 	bool found;
@@ -93,6 +94,65 @@ static __noinline bool parse_pod_name(const char *name, struct pod_uid *pod)
 	__builtin_memcpy(pod, halves, sizeof(*pod));
 	release(scratch);
 	return found;
+}
+
+#define KUBEPODS	0x6b756265706f6473ULL	/* the eight letters, the first one highest */
+#define QOS_LEVELS	2			/* from a pod's cgroup to `kubepods` at most */
+
+/* Of `name` in scratch->words: end is 1 when it is `kubepods`, `<prefix>-kubepods`, or one of these with `.` or `-` behind it. */
+static long seek_kubepods(__u32 step, void *context)
+{
+	struct scratch *scratch = ((struct uid_parser *)context)->scratch;
+	__u8 c = ((__u8 *)scratch->words)[step & (CGROUP_NAME_BYTES - 1)];
+	__u8 before = scratch->hash >> 56;
+
+	if (scratch->crossings && (!c || c == '.' || c == '-'))
+		scratch->end = 1;
+	if (scratch->end || !c)
+		return 1;
+	scratch->hash = scratch->hash << 8 | c;
+	scratch->crossings = scratch->hash == KUBEPODS && (!before || before == '-');
+	return 0;
+}
+
+/* Whether a kubelet makes pods' cgroups in this one. */
+static __noinline bool is_kubelets(struct cgroup_subsys_state *css)
+{
+	struct uid_parser parser = { .scratch = claim_of_host() };
+	struct scratch *scratch = parser.scratch;
+	bool found;
+
+	if (!scratch)
+		return false;
+	scratch->end = 0;
+	for (int up = 0; up < QOS_LEVELS && css && !scratch->end; up++) {
+		scratch->hash = 0;
+		scratch->crossings = 0;
+		if (bpf_probe_read_kernel_str(scratch->words, CGROUP_NAME_BYTES, BPF_CORE_READ(css, cgroup, kn, name)) > 0)
+			bpf_loop(CGROUP_NAME_BYTES, seek_kubepods, &parser, 0);
+		css = BPF_CORE_READ(css, parent);
+	}
+	found = scratch->end;
+	release(scratch);
+	return found;
+}
+
+#define NAME_START	4
+
+/* By the first letters of both drivers' names: working memory of the host is not for what a pod does. */
+static __always_inline bool is_like_pod(const char *name)
+{
+	char start[NAME_START] = {};
+
+	bpf_probe_read_kernel(start, sizeof(start), name);
+	return !__builtin_memcmp(start, "pod", 3) || !__builtin_memcmp(start, "kube", 4);
+}
+
+static __always_inline bool is_made_by_pod(void)
+{
+	const struct task_state *state = state_of(bpf_get_current_task_btf());
+
+	return state && state->flags & TASK_ARMED;
 }
 
 /* How many levels up the next pod's cgroup is; 0: none. */
@@ -114,15 +174,25 @@ SEC("tp_btf/cgroup_mkdir")
 int BPF_PROG(handle_cgroup_mkdir, struct cgroup *cgroup, const char *name)
 {
 	__u64 id = BPF_CORE_READ(cgroup, kn, id), now;
-	int up = levels_to_pod(cgroup);
 	struct pod_uid pod;
+	int up;
 
+	if (is_made_by_pod()) {
+		if (is_like_pod(BPF_CORE_READ(cgroup, kn, name)))
+			rt_lose(RT_LOSS_CGROUP_REFUSED);
+		return 0;
+	}
+	up = levels_to_pod(cgroup);
 	if (up == 1) {
 		now = bpf_ktime_get_boot_ns();
 		bpf_map_update_elem(&rt_born, &id, &now, BPF_ANY);
 	}
 	if (up || !parse_pod_name(BPF_CORE_READ(cgroup, kn, name), &pod))
 		return 0;
+	if (BPF_CORE_READ(cgroup, level) > CGROUP_LEVELS || !is_kubelets(BPF_CORE_READ(cgroup, self.parent))) {
+		rt_lose(RT_LOSS_CGROUP_REFUSED);
+		return 0;
+	}
 	if (bpf_map_update_elem(&rt_cgroups, &id, &pod, BPF_ANY))
 		rt_lose(RT_LOSS_CGROUPS_FULL);
 	return 0;
@@ -167,16 +237,16 @@ int BPF_PROG(handle_bprm_committed_creds, struct linux_binprm *bprm)
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct task_state *state = state_of(task);
 	struct file *program = bprm->file;
-	struct pod_uid pod;
-	__u64 cgroup_id;
+	struct rt_origin origin = {};
 
 	if (state && state->flags & TASK_ARMED) {
 		push_program(state, rt_hash_file(&(struct file_at){ program }));
 		return 0;
 	}
-	if (!is_of_container(task, program) || !find_pod(&pod, &cgroup_id))
+	if (!find_origin_at_exec(&origin))
 		return 0;
-	arm(task, &pod, cgroup_id, program);
+	remember_origin(task, &origin);
+	arm(task, &origin, program);
 	return 0;
 }
 

@@ -5,7 +5,7 @@
  * Rules are written by user space only, a set whole under a new number before anything points at it, and freed a grace
  * period after nothing does; so what a program looks up does not change under it. `rt_pods` and `rt_containers` are what is
  * flipped: an element that went may be used again while a program still reads it, so their values are copied and looked up a
- * second time (identity.h). The kernel inserts into rt_cgroups, rt_born and rt_sockets; full, it counts a loss or evicts.
+ * second time (identity.h). The kernel inserts into rt_cgroups, rt_born, rt_mounts and rt_sockets; full, it counts a loss or evicts.
  */
 #ifndef BAILIFF_RUNTIME_MAPS_H
 #define BAILIFF_RUNTIME_MAPS_H
@@ -42,6 +42,17 @@ struct {
 	__type(key, __u64);
 	__type(value, __u64);
 } rt_born SEC(".maps");
+
+/*
+ * One entry for each start of a container, and one for each time that a runtime enters a namespace which the container made since. Full:
+ * the longest unused goes, and that container is identified by its cgroup alone.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, __u64);
+	__type(value, struct rt_origin);
+} rt_mounts SEC(".maps");
 
 /* Bounded by the tasks themselves. Not made: the fork is refused. */
 struct {
@@ -166,7 +177,7 @@ struct crossing {
 	__u32 count;
 };
 
-/* Working memory of one program run. Everything is written before it is read; see claim(). */
+/* Working memory of one program run. Everything but the zeroes is written before it is read; see claim() in state.h. */
 struct scratch {
 	__u32 busy;
 	__u32 count;		/* components, from the object upwards */
@@ -186,8 +197,30 @@ struct scratch {
 	__u8 text[2 * TEXT_BYTES];	/* the second half stays zero, so that the front can be copied whole from anywhere */
 };
 
-#define SCRATCH_SLOTS	64	/* programs preempted at the same time; more: unresolved */
+/*
+ * Of each task that an LSM program needed it for: LSM programs can be preempted, so memory of a processor is not a run's alone, and of a
+ * shared supply one pod could hold all. Bounded by the tasks themselves. Not made: what that task does is unresolved.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct scratch);
+} rt_task_scratch SEC(".maps");
 
+/* The same before Linux 6.2 (state.h), elsewhere of one entry. As many as rt_task_hash. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 131072);
+	__type(key, __u64);
+	__type(value, struct scratch);
+} rt_scratch_hash SEC(".maps");
+
+#define SCRATCH_SLOTS	64	/* tasks of the host that are preempted in the midst of making a cgroup; more: that pod waits for user space */
+#define SCRATCH_ZEROES	63	/* this one is never claimed */
+
+/* For tracepoints, where the kernel may make no task storage. Tasks of a pod use none of it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, SCRATCH_SLOTS);
@@ -210,45 +243,6 @@ static __always_inline const struct rt_settings *rt_read_settings(void)
 	__u32 zero = 0;
 
 	return bpf_map_lookup_elem(&rt_settings, &zero);
-}
-
-/* The index of a slot that is now the caller's; negative: none is free. Global, so that the verifier reads it once. */
-__noinline int rt_claim_slot(void)
-{
-	__u32 start = bpf_get_smp_processor_id();
-
-	for (__u32 i = 0; i < SCRATCH_SLOTS; i++) {
-		__u32 index = (start + i) & (SCRATCH_SLOTS - 1);
-		struct scratch *scratch = bpf_map_lookup_elem(&rt_scratch, &index);
-
-		if (scratch && !__sync_val_compare_and_swap(&scratch->busy, 0, 1))
-			return index;
-	}
-	return -1;
-}
-
-/*
- * Working memory that is this run's alone: LSM programs can be preempted, so per-CPU memory is not. NULL: all is taken
- * (counted). Give it back with release() on every way out.
- */
-static __always_inline struct scratch *claim(void)
-{
-	const struct rt_settings *settings = rt_read_settings();
-	__u32 index = rt_claim_slot();
-	struct scratch *scratch = bpf_map_lookup_elem(&rt_scratch, &index);
-
-	if (!scratch || !settings) {
-		rt_lose(RT_LOSS_NO_SCRATCH);
-		return NULL;
-	}
-	scratch->key[0] = settings->hash_key[0];
-	scratch->key[1] = settings->hash_key[1];
-	return scratch;
-}
-
-static __always_inline void release(struct scratch *scratch)
-{
-	__sync_fetch_and_and(&scratch->busy, 0);
 }
 
 #endif

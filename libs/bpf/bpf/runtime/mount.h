@@ -6,7 +6,7 @@
  * mounted upon, moved from, unmounted or pivoted to. Each syscall is judged once: where the hook of one is also reached by
  * another, the number of the syscall tells them apart.
  * A bind mount, a move, a pivot, an overlay, and a block device that is mounted already give another name to what is there:
- * refused where paths are protected. What has no hook (open_tree, fsmount, mount_setattr): docs/runtime-hooks.md.
+ * refused where paths are protected. What has no hook (a clone by open_tree, fsmount, mount_setattr): docs/runtime-hooks.md.
  */
 #ifndef BAILIFF_RUNTIME_MOUNT_H
 #define BAILIFF_RUNTIME_MOUNT_H
@@ -18,17 +18,23 @@
 #define MS_MOVE		0x2000
 #define MS_PROPAGATION	0x1e0000	/* shared, private, slave, unbindable */
 
-#define SYSCALL_FSCONFIG	431	/* on every architecture; also for 32-bit programs */
+/* On every architecture; also for 32-bit programs. */
+#define SYSCALL_OPEN_TREE	428
+#define SYSCALL_FSCONFIG	431
+#define SYSCALL_OPEN_TREE_ATTR	467
+#define OPEN_TREE_NAMESPACE	2
 #define SYSCALL_X32		0x40000000
 #define TYPE_BYTES		16
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct pt_regs___x86 {
+	unsigned long dx;
 	unsigned long orig_ax;
 };
 
 struct pt_regs___arm64 {
+	__u64 regs[31];
 	int syscallno;
 };
 
@@ -43,18 +49,26 @@ struct super_block___mount {
 
 #pragma clang attribute pop
 
-static __always_inline bool is_in_fsconfig(void)
+/* The number of the system call that the current task is in, and the third of its arguments. */
+static __always_inline __u32 system_call(__u32 *third)
 {
 	void *registers = (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
 	struct pt_regs___arm64 *arm64 = registers;
 	struct pt_regs___x86 *x86 = registers;
-	__u32 number;
 
-	if (bpf_core_field_exists(x86->orig_ax))
-		number = BPF_CORE_READ(x86, orig_ax) & ~SYSCALL_X32;
-	else
-		number = BPF_CORE_READ(arm64, syscallno);
-	return number == SYSCALL_FSCONFIG;
+	if (bpf_core_field_exists(x86->orig_ax)) {
+		*third = BPF_CORE_READ(x86, dx);
+		return BPF_CORE_READ(x86, orig_ax) & ~SYSCALL_X32;
+	}
+	*third = BPF_CORE_READ(arm64, regs[2]);
+	return BPF_CORE_READ(arm64, syscallno);
+}
+
+static __always_inline bool is_in_fsconfig(void)
+{
+	__u32 third;
+
+	return system_call(&third) == SYSCALL_FSCONFIG;
 }
 
 /* The order in which the kernel looks at the flags. */
@@ -196,6 +210,20 @@ int BPF_PROG(handle_sb_umount, struct vfsmount *mnt)
 	if (refused(rt_decide_mount(&object, MOUNT_UMOUNT, false)) || refused(rt_decide_object(&object)))
 		return -EPERM;
 	return 0;
+}
+
+/*
+ * Since 7.0 open_tree clones a tree into a mount namespace where it is the root, so that every name in it is another one. The only
+ * hook that it passes is the question for CAP_SYS_ADMIN (kernel-ops.h); its flags are a value, which cannot change afterwards.
+ */
+static __always_inline int decide_tree_as_namespace(void)
+{
+	struct object object = {};
+	__u32 flags, number = system_call(&flags);
+
+	if ((number != SYSCALL_OPEN_TREE && number != SYSCALL_OPEN_TREE_ATTR) || !(flags & OPEN_TREE_NAMESPACE))
+		return 0;
+	return refused(rt_decide_mount(&object, MOUNT_BIND, true));
 }
 
 /* The root of the namespace changes, and with it every path. */

@@ -133,19 +133,121 @@ static __always_inline bool names_destination(const struct msghdr *message, __u1
 	return message->msg_flags & MSG_FASTOPEN;
 }
 
+/* ---- SCTP: further addresses of a new peer, each in a control message of the first send ---- */
+
+#define SCTP_DSTADDRV4		7
+#define SCTP_DSTADDRV6		8
+#define SCTP_ADDRESSES		4	/* of one call; with more it is refused where addresses are judged */
+#define SCTP_CONTROL_MESSAGES	16	/* likewise, between two addresses */
+
+struct control_header {
+	__u64 length;	/* with this header */
+	__s32 level;
+	__s32 type;
+};
+
+struct controls {
+	const void *at;
+	__u64 left;
+	__u64 room;		/* of the message that holds an address; 0: none was found */
+	__u32 type;
+	__be16 port;		/* that of the message's name holds for all addresses */
+};
+
+static __always_inline bool read_controls(struct controls *controls, const struct msghdr *message, struct sock *sk)
+{
+	struct inet_name name = {};
+
+	if (sk->sk_protocol != IPPROTO_SCTP || !message->msg_name || !message->msg_controllen)
+		return false;
+	bpf_probe_read_kernel(&name, offsetof(struct inet_name, ipv4), message->msg_name);
+	controls->at = message->msg_control;
+	controls->left = message->msg_controllen;
+	controls->port = name.port;
+	return true;
+}
+
+static __always_inline void skip_control(struct controls *controls, __u64 room)
+{
+	controls->at += room;
+	controls->left = room < controls->left ? controls->left - room : 0;
+}
+
+static long seek_control(__u32 step, void *context)
+{
+	struct controls *controls = context;
+	struct control_header header = {};
+	__u64 room;
+
+	if (controls->left < sizeof(header) || bpf_probe_read_kernel(&header, sizeof(header), controls->at) ||
+	    header.length < sizeof(header) || header.length > controls->left) {
+		controls->left = 0;	/* the end, or what the kernel refuses */
+		return 1;
+	}
+	room = (header.length + 7) & ~7ULL;
+	if (header.level == IPPROTO_SCTP && (header.type == SCTP_DSTADDRV4 || header.type == SCTP_DSTADDRV6)) {
+		controls->type = header.type;
+		controls->room = room;
+		return 1;
+	}
+	skip_control(controls, room);
+	return 0;
+}
+
+/* false: no control message that was looked at holds one. */
+static __noinline bool next_address(struct endpoint *endpoint, struct controls *controls, struct sock *sk)
+{
+	struct inet_name name = { .port = controls->port };
+	const void *data;
+
+	controls->room = 0;
+	bpf_loop(SCTP_CONTROL_MESSAGES, seek_control, controls, 0);
+	if (!controls->room)
+		return false;
+	data = controls->at + sizeof(struct control_header);
+	if (controls->type == SCTP_DSTADDRV4) {
+		name.family = AF_INET;
+		bpf_probe_read_kernel(&name.ipv4, sizeof(name.ipv4), data);
+	} else {
+		name.family = AF_INET6;
+		bpf_probe_read_kernel(name.ipv6, sizeof(name.ipv6), data);
+	}
+	skip_control(controls, controls->room);
+	return read_endpoint(endpoint, OP_CONNECT, sk, &name, sizeof(name));
+}
+
 SEC("lsm/socket_sendmsg")
 int BPF_PROG(handle_socket_sendmsg, struct socket *socket, struct msghdr *message, int size)
 {
 	struct endpoint endpoint = {};
+	struct controls controls = {};
 	struct sock *sk = socket->sk;
+	bool named, more, found;
 	struct who who;
 	enum op op;
 
-	if (!sk || !names_destination(message, sk->sk_type, &op) || !identify(&who, op))
+	if (!sk)
 		return 0;
-	if (read_endpoint(&endpoint, op, sk, message->msg_name, message->msg_namelen) && decide_endpoint(&who, op, &endpoint))
-		return -EPERM;
-	return 0;
+	named = names_destination(message, sk->sk_type, &op);
+	more = read_controls(&controls, message, sk);
+	if (!named && !more)
+		return 0;
+	if (!identify_any(&who, (named ? OP_BIT(op) : 0) | (more ? OP_BIT(OP_CONNECT) : 0)))
+		return 0;
+	#pragma clang loop unroll(disable)
+	for (int i = 0; i <= SCTP_ADDRESSES; i++) {
+		if (i || !named) {
+			op = OP_CONNECT;
+			found = next_address(&endpoint, &controls, sk);
+		} else {
+			found = read_endpoint(&endpoint, op, sk, message->msg_name, message->msg_namelen);
+		}
+		if (found && decide_endpoint(&who, op, &endpoint))
+			return -EPERM;
+		if (!controls.left)
+			return 0;
+	}
+	return -EPERM;
 }
 
 SEC("lsm/socket_listen")
@@ -189,7 +291,6 @@ int BPF_PROG(handle_socket_bind, struct socket *socket, struct sockaddr *address
 #define SCTP_SOCKOPT_CONNECTX_OLD 107
 #define SCTP_SOCKOPT_CONNECTX	110
 #define SCTP_SENDMSG_CONNECT	126
-#define SCTP_ADDRESSES		4	/* of one sctp_connectx or sctp_bindx; more are refused where addresses are judged */
 #define SOCKADDR_IN_BYTES	16
 #define SOCKADDR_IN6_BYTES	28
 

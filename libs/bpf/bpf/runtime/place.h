@@ -106,12 +106,13 @@ static __always_inline int decide_mount(struct who *who, struct show *show, bool
 	return deny_alias(who, OP_MOUNT, show);
 }
 
-/* Something that a hook asks about: pointers travel to a global function in memory only. */
+/* Something that a hook asks about: pointers travel to a global function in memory only. With 8 bytes more the stack of 6.1 is too small. */
 struct object {
 	struct dentry *dentry;
 	struct vfsmount *mnt;
 	__u64 ops;	/* bits: each is decided */
-	__u64 places;	/* of PLACE_OPS */
+	__u32 places;	/* of PLACE_OPS */
+	__u32 quiet;	/* enum quiet */
 };
 
 #define PLACE_OPS (OP_BIT(OP_KERNEL) | OP_BIT(OP_MOUNT))
@@ -120,7 +121,7 @@ struct object {
 static __always_inline int decide_place(struct who *who, const struct object *object)
 {
 	struct show show = { .dentry = object->dentry, .mnt = object->mnt };
-	__u64 places = object->places;
+	__u32 places = object->places;
 
 	if (places & OP_BIT(OP_KERNEL) && speaks(who, OP_KERNEL) && is_host_mount(show.mnt)) {
 		show.value = KERNEL_HOST_MOUNTS;

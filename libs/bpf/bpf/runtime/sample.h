@@ -235,15 +235,17 @@ __noinline int rt_breach(const struct identity *who, const struct show *show, __
 	__u64 *count;
 	__u32 index;
 
-	if (!who || !show || who->quiet)
+	if (!who || !show || who->quiet > QUIET_COUNTED)
 		return 0;
-	index = who->subject.counter_base + cell;
-	count = bpf_map_lookup_elem(&rt_counters, &index);
-	if (!count || cell >= who->subject.counter_count)
-		rt_lose(RT_LOSS_NO_CELL);
-	else if (__sync_fetch_and_add(count, 1) == 0)
-		how |= HOW_FLAGS(RT_SAMPLE_FIRST);
-	rt_sample(who, cell, how, show);
+	if (!who->quiet) {
+		index = who->subject.counter_base + cell;
+		count = bpf_map_lookup_elem(&rt_counters, &index);
+		if (!count || cell >= who->subject.counter_count)
+			rt_lose(RT_LOSS_NO_CELL);
+		else if (__sync_fetch_and_add(count, 1) == 0)
+			how |= HOW_FLAGS(RT_SAMPLE_FIRST);
+		rt_sample(who, cell, how, show);
+	}
 	if (HOW_ACTION(how) == RULE_KILL)
 		bpf_send_signal(SIGKILL);
 	return 0;

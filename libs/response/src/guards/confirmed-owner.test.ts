@@ -17,7 +17,7 @@ test.each<[string, unknown]>([
   ['Exists', expression('Exists', 'app')],
   ['DoesNotExist', expression('DoesNotExist', 'zone')],
 ])('confirmedOwner - its selector matches: %s', (_, selector) => {
-  expect(confirmedOwner(child, found(selector))).toEqual(owner);
+  expect(confirmedOwner(child, found(selector), 'rs-1')).toEqual(owner);
 });
 
 test.each<[string, unknown]>([
@@ -33,22 +33,29 @@ test.each<[string, unknown]>([
   ['an empty selector', {}],
   ['no selector', undefined],
 ])('confirmedOwner - its selector does not match: %s', (_, selector) => {
-  expect(confirmedOwner(child, found(selector))).toBeNull();
+  expect(confirmedOwner(child, found(selector), 'rs-1')).toBeNull();
 });
 
 test('confirmedOwner - another UID, no object, no reference, no UID at all', () => {
   const selector = { matchLabels: { app: 'web' } };
-  expect(confirmedOwner(child, found(selector, 'rs-2'))).toBeNull();
-  expect(confirmedOwner(child, null)).toBeNull();
-  expect(confirmedOwner({ ...child, owner: null }, found(selector))).toBeNull();
-  expect(confirmedOwner({ ...child, owner: { ...owner, uid: '' } }, found(selector, ''))).toBeNull();
+  expect(confirmedOwner(child, found(selector, 'rs-2'), 'rs-1')).toBeNull();
+  expect(confirmedOwner(child, null, 'rs-1')).toBeNull();
+  expect(confirmedOwner({ ...child, owner: null }, found(selector), 'rs-1')).toBeNull();
+  expect(confirmedOwner({ ...child, owner: { ...owner, uid: '' } }, found(selector, ''), '')).toBeNull();
 });
 
-test('confirmedOwner - the plain selector of a ReplicationController, and a ReplicaSet under its Deployment', () => {
+test('confirmedOwner - the top of the chain is the owner or its controller, as the verdict has it', () => {
+  const selector = { matchLabels: { app: 'web' } };
+  const above = [{ apiVersion: 'apps/v1', kind: 'Deployment', name: 'web', uid: 'deploy-1', controller: true }];
+  const set = ownerObjectOf({ metadata: { uid: 'rs-1', ownerReferences: above }, spec: { selector } });
+  expect(confirmedOwner(child, set, 'deploy-1')).toEqual(owner);
+  expect(confirmedOwner(child, set, 'rs-1')).toEqual(owner);
+  // The pod runs another program, so that ipam-sync gives it no owner; or it was of another workload.
+  for (const topUid of ['', 'deploy-2']) expect(confirmedOwner(child, set, topUid)).toBeNull();
+});
+
+test('confirmedOwner - the plain selector of a ReplicationController', () => {
   const controller = { ...owner, apiVersion: 'v1', kind: 'ReplicationController' };
-  expect(confirmedOwner({ ...child, owner: controller }, found({ app: 'web' }))).toEqual(controller);
-  expect(confirmedOwner({ ...child, owner: controller }, found({ app: 'db' }))).toBeNull();
-  const deployment = { ...owner, kind: 'Deployment', uid: 'deploy-1' };
-  const set = { labels: { app: 'web' }, owner: deployment };
-  expect(confirmedOwner(set, found({ matchLabels: { app: 'web' } }, 'deploy-1'))).toEqual(deployment);
+  expect(confirmedOwner({ ...child, owner: controller }, found({ app: 'web' }), 'rs-1')).toEqual(controller);
+  expect(confirmedOwner({ ...child, owner: controller }, found({ app: 'db' }), 'rs-1')).toBeNull();
 });

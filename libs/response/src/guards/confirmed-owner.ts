@@ -2,10 +2,10 @@
  * Decides whether an owner reference is true. Pure. Anyone who may write a pod may write any owner
  * reference into it.
  *
- * Kubernetes assigns a pod to a controller if the pod references it by UID with `controller: true`
- * and the controller's selector matches the pod's labels. The controller releases a pod that stops
- * matching and deletes surplus pods, so an attacker cannot keep up a false reference. The same
- * check applies to a ReplicaSet and its Deployment: pass the ReplicaSet's labels and reference.
+ * A true reference meets three conditions. The pod references the controller by UID with
+ * `controller: true`. The controller's selector matches the pod's labels; otherwise the controller
+ * releases the pod. The verdict has the top of the same owner chain: ipam-sync publishes an owner
+ * only for a pod that runs the controller's template (apps/ipam-sync/src/program.ts).
  */
 
 export interface OwnerRef {
@@ -18,6 +18,8 @@ export interface OwnerRef {
 /** The checked fields of an owner that the API server returned. */
 export interface OwnerObject {
   uid: string;
+  /** Its own controller, such as the Deployment of a ReplicaSet; empty without one. */
+  controllerUid: string;
   /** `spec.selector`: a LabelSelector, or the plain map of a ReplicationController. */
   selector: unknown;
 }
@@ -25,24 +27,31 @@ export interface OwnerObject {
 type Json = Record<string, unknown>;
 const object = (value: unknown): Json => (typeof value === 'object' && value !== null ? (value as Json) : {});
 
+const textOf = (value: unknown): string => (typeof value === 'string' ? value : '');
+
 export function ownerObjectOf(body: unknown): OwnerObject {
   const { metadata, spec } = object(body);
-  const { uid } = object(metadata);
-  return { uid: typeof uid === 'string' ? uid : '', selector: object(spec)['selector'] };
+  const { uid, ownerReferences } = object(metadata);
+  const references = Array.isArray(ownerReferences) ? ownerReferences.map(object) : [];
+  const controller = references.find((reference) => reference['controller'] === true);
+  return { uid: textOf(uid), controllerUid: textOf(controller?.['uid']), selector: object(spec)['selector'] };
 }
 
 /**
  * The confirmed reference; null for an object without a controller or with a false reference.
- * @param child a pod, or a ReplicaSet of a Deployment; `owner` is its controller reference
+ * @param child a pod; `owner` is its controller reference
  * @param found the object with the reference's namespace, kind and name; null if it is absent or
  *   unreadable
+ * @param topUid top of the pod's owner chain in the verdict; empty without a confirmed owner
  */
 export function confirmedOwner(
   child: { labels: Readonly<Record<string, string>>; owner: OwnerRef | null },
   found: OwnerObject | null,
+  topUid: string,
 ): OwnerRef | null {
   const { owner, labels } = child;
   if (!owner || !found || owner.uid === '' || found.uid !== owner.uid) return null;
+  if (topUid === '' || (topUid !== found.uid && topUid !== found.controllerUid)) return null;
   return selects(owner.kind, found.selector, labels) ? owner : null;
 }
 

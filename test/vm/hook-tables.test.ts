@@ -1,0 +1,78 @@
+// The tables of docs/runtime-hooks.md are complete: each call and each operation of io_uring that the kernel's own headers list has one row, no
+// cell is empty, and each test that a row names is there. Runs no machine.
+import { existsSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { callRows, rowsUnder, type TableRow } from '../lsm/hook-tables.ts';
+import { repoRoot } from './kernels.ts';
+import { ADDED_AFTER_6_12, CALLS_OF_X86_64_6_12, OPERATIONS_6_12 } from './syscalls.ts';
+
+const doc = readFileSync(path.join(repoRoot, 'docs/runtime-hooks.md'), 'utf8');
+const calls = callRows(doc);
+const ways = rowsUnder(doc, 'Ways to start a program');
+
+/** Names behind a prefix in a header of this machine; null where there is none. */
+function inHeader(files: readonly string[], pattern: RegExp): string[] | null {
+  const file = files.find((name) => existsSync(name));
+  if (file === undefined) return null;
+  return [...readFileSync(file, 'utf8').matchAll(pattern)].map(([, name = '']) => name);
+}
+
+const INCLUDE = '/usr/include';
+const HEADERS = [
+  {
+    name: 'asm/unistd_64.h',
+    files: [`${INCLUDE}/x86_64-linux-gnu/asm/unistd_64.h`],
+    pattern: /^#define __NR_(\w+)/gm,
+  },
+  { name: 'linux/io_uring.h', files: [`${INCLUDE}/linux/io_uring.h`], pattern: /^\t(IORING_OP_(?!LAST)\w+)/gm },
+];
+
+describe('system calls', () => {
+  const named = calls.flatMap((row) => row.calls);
+
+  test('each of Linux 6.12 and of the newest kernel has one row, and nothing else has', () => {
+    const known = [...CALLS_OF_X86_64_6_12, ...OPERATIONS_6_12, ...ADDED_AFTER_6_12];
+    expect(named.toSorted()).toEqual(known.toSorted());
+  });
+
+  test.for(HEADERS)('each name of this machine’s $name has a row', ({ name, files, pattern }, context) => {
+    const found = inHeader(files, pattern);
+    if (found === null) context.skip(`optional: this machine has no ${name} of x86-64`);
+    expect(found?.length).toBeGreaterThan(50);
+    expect(found?.filter((one) => !named.includes(one))).toEqual([]);
+  });
+
+  test('what a hook judges has a test', () => {
+    const judged = calls.filter((row) => row.judged);
+    expect(judged.length).toBeGreaterThan(30);
+    expect(judged.filter(({ tests }) => tests.some((one) => one.startsWith('no test')))).toEqual([]);
+  });
+});
+
+/** Named tests that are not there, and reasons that are none. */
+const missingTests = (rows: readonly TableRow[]): string[] =>
+  rows
+    .flatMap(({ tests }) => tests)
+    .filter((one) => {
+      const [, file = '', words = ''] = /^`(\S+\.test\.ts) › (.+)`(?: \(.+\))?$/.exec(one) ?? [];
+      if (file === '') return !/^no test: \w/.test(one);
+      const text = readFileSync(path.join(repoRoot, 'test/lsm', file), 'utf8').replaceAll(/\s+/g, ' ');
+      return !text.includes(words);
+    });
+
+describe.each([
+  ['system calls', calls, 4, 60],
+  ['ways to start a program', ways, 8, 30],
+])('%s', (_name, rows, columns, atLeast) => {
+  test('no cell is empty', () => {
+    expect(rows.length).toBeGreaterThan(atLeast);
+    expect(rows.filter(({ cells }) => cells.length !== columns || cells.some((cell) => /^[-–—]?$/.test(cell)))).toEqual(
+      [],
+    );
+  });
+
+  test('each test that is named is there; where there is none, the row says why', () => {
+    expect(missingTests(rows)).toEqual([]);
+  });
+});
