@@ -158,14 +158,14 @@ describe('ipam-sync - a tenant that uses up what others share', () => {
     await waitFor(async () => (await sync.metric('bailiff_ipam_sync_refused_prefixes')) === 1, { state: sync.metrics });
   });
 
-  test('ipam-sync - 45 pods of 1.4 MB: it starts with the memory that it ships with', async () => {
+  test('ipam-sync - 30 pods of 1.4 MB: it starts with the memory that it ships with', async () => {
     await using world = await startWorld();
     const ownerReferences = controller('ReplicaSet', 'x'.repeat(1_400_000), 'uid');
-    for (let i = 0; i < 45; i++) world.running(`hostile-${i}`, 'node-1', [], { metadata: { ownerReferences } });
+    for (let i = 0; i < 30; i++) world.running(`hostile-${i}`, 'node-1', [], { metadata: { ownerReferences } });
     world.running('innocent', 'node-1', ['10.1.0.6']);
     await using _sync = await spawnApp(
       world,
-      ['--page-limit', '64'],
+      ['--page-limit', '32'],
       ['--max-semi-space-size=1', '--max-old-space-size=64'],
     );
     await waitFor(() => named(world, 'node-1', 'innocent'), { timeoutMs: 60_000 });

@@ -56,7 +56,9 @@ describe('demo', () => {
     ]);
     expect(control).toEqual({ sent: 200, landed: 200 });
     expect(guarded!['sent']).toBeGreaterThanOrEqual(10);
-    expect(guarded).toMatchObject({ dropped: guarded!['sent'], landed: 0, countedOnBus: guarded!['sent'] });
+    expect(guarded!['dropped']).toBeGreaterThanOrEqual(guarded!['sent']!);
+    expect(guarded!['countedOnBus']).toBeGreaterThanOrEqual(guarded!['dropped']!);
+    expect(guarded!['landed']).toBe(0);
     expect(legit!['received']).toBe(legit!['sent']);
     expectAnswered(summary, begunAtMs);
     expect(summary).toMatchObject({ deletedPods: 1, runtime: { skipped: expect.stringContaining('--act 1') } });

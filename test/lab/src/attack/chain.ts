@@ -86,6 +86,10 @@ export interface ChainOutcome {
   latencyMs: { firstViolation: number | null; verdict: number | null; deleteCall: number | null };
 }
 
+/** Packets that were dropped because the deletion of their pod had begun. */
+export const cutOffPackets = (countedByVector: Record<string, number>): number =>
+  (countedByVector['quarantine-ingress'] ?? 0) + (countedByVector['quarantine-egress'] ?? 0);
+
 /** Attack without an answer: a fixed number of frames while nothing is attached. */
 export async function controlRun(lab: Lab, cast: Cast, count: number) {
   const attack = await Attack.start(lab, cast.attacker.uid, stepsOf(lab, cast), { rate: RATE, count });

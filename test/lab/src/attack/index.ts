@@ -1,6 +1,14 @@
 /** Attacks, witnesses and ordinary traffic, for tests, the demo and benchmarks. */
 export { BusTally, type BusWatch, watchBus } from './bus-tally.ts';
-export { type Cast, type ChainOutcome, castOf, chainRun, controlRun, forgetNeighbours } from './chain.ts';
+export {
+  type Cast,
+  type ChainOutcome,
+  castOf,
+  chainRun,
+  controlRun,
+  cutOffPackets,
+  forgetNeighbours,
+} from './chain.ts';
 export * from './frames.ts';
 export { kernelDrops } from './kernel-count.ts';
 export { ATTACK_VECTORS, type AttackStep, type AttackVector, type Party, planAttack } from './plan.ts';
