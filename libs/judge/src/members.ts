@@ -7,7 +7,7 @@
  * is the time from which a node's list is known without a gap, 0 when that is since the node had one. A bucket that was made anew knows
  * nothing of before: its lists stand until they are told anew, but nobody is blamed by them for what only the old bucket could show.
  * Bounds: the pods that are listed, plus MAX_FORMER_PER_NODE of each node and MAX_FORMER in all that were, for FORMER_MEMORY_MICROS; of each its newest
- * MAX_OWNERS owners. Whoever creates and deletes pods on one node shortens the memory of that node only.
+ * MAX_OWNERS owners. A tenant that creates and deletes pods on one node shortens the memory of that node only.
  */
 import { TEXT_LIMITS } from '@bailiff/schemas';
 import { SETTLE_MICROS } from './time.ts';
