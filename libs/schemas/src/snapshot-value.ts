@@ -1,5 +1,5 @@
 /**
- * The value of a key of `bailiff_pods`: JSON, or JSON that is compressed. The first byte tells them apart: JSON begins with `{`.
+ * The value of a key of `bailiff_pods`: JSON, or JSON that is compressed. The first byte distinguishes them: JSON begins with `{`.
  *
  * Only a large snapshot is compressed, so an ordinary one stays readable for every client of the bus and for older readers.
  * Bounds: MAX_SNAPSHOT_BYTES as stored; MAX_SNAPSHOT_JSON_BYTES of JSON, which also limits what a reader inflates.
