@@ -3,7 +3,7 @@ import { openBucket, violationSubject } from '@bailiff/bus';
 import { startNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type ReadOptions, readStream } from '../../apps/cli/src/bus/read-stream.ts';
+import { type ReadOptions, readStream } from '../../apps/cli/src/shared/bus/read-stream.ts';
 import {
   breach,
   CART,

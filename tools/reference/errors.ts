@@ -4,7 +4,7 @@
  */
 import { KubeError, type KubeErrorCode } from '@bailiff/kube';
 import { EXIT, ServiceError, type ServiceErrorCode } from '@bailiff/service';
-import { CliError, type CliErrorCode, tell } from '../../apps/cli/src/errors.ts';
+import { CliError, type CliErrorCode, tell } from '../../apps/cli/src/shared/errors.ts';
 import { code, page, section, table } from './markdown.ts';
 import { commentText, readSource, sourceFiles, uncapped } from './source-text.ts';
 

@@ -1,6 +1,7 @@
 /** The `bailiff` command. */
-import { processIo } from './io.ts';
+
 import { run } from './run.ts';
+import { processIo } from './shared/io.ts';
 
 const exitCode = await run(process.argv.slice(2), processIo());
 // A command that handed its terminal on (lab) has set its own.

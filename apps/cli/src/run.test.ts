@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { describe, expect, it } from 'vitest';
-import { keyOf, spanOf } from './commands/disarm.ts';
-import { isVerdictId } from './commands/explain.ts';
+import { keyOf, spanOf } from './disarm/command.ts';
+import { isVerdictId } from './explain/command.ts';
 import { makeProgram } from './run.ts';
 import { captureCli, runCli } from './testing.ts';
 

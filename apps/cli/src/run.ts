@@ -6,29 +6,29 @@
  */
 import { EXIT } from '@bailiff/service';
 import { Command, CommanderError } from 'commander';
-import { register as backtest } from './commands/backtest.ts';
-import { register as bus } from './commands/bus.ts';
-import { register as config } from './commands/config.ts';
-import { register as credentials } from './commands/credentials.ts';
-import { register as disarm } from './commands/disarm.ts';
-import { register as doctor } from './commands/doctor.ts';
-import { register as events } from './commands/events.ts';
-import { register as explain } from './commands/explain.ts';
-import { register as lab } from './commands/lab.ts';
-import { register as policy } from './commands/policy.ts';
-import { register as quarantine } from './commands/quarantine.ts';
-import { register as replay } from './commands/replay.ts';
-import { register as responder } from './commands/responder.ts';
-import { register as responses } from './commands/responses.ts';
-import { register as schemas } from './commands/schemas.ts';
-import { register as status } from './commands/status.ts';
-import { register as timeline } from './commands/timeline.ts';
-import { register as verdicts } from './commands/verdicts.ts';
-import { tell } from './errors.ts';
-import type { CliIo } from './io.ts';
-import { withBusOptions } from './session.ts';
-import { fitHelp } from './text/fit.ts';
-import { terminalSafe } from './text/terminal.ts';
+import { register as backtest } from './backtest/command.ts';
+import { register as bus } from './bus/command.ts';
+import { register as config } from './config/command.ts';
+import { register as credentials } from './credentials/command.ts';
+import { register as disarm } from './disarm/command.ts';
+import { register as doctor } from './doctor/command.ts';
+import { register as events } from './events/command.ts';
+import { register as explain } from './explain/command.ts';
+import { register as lab } from './lab/command.ts';
+import { register as policy } from './policy/command.ts';
+import { register as quarantine } from './quarantine/command.ts';
+import { register as replay } from './replay/command.ts';
+import { register as responder } from './responder/command.ts';
+import { register as responses } from './responses/command.ts';
+import { register as schemas } from './schemas/command.ts';
+import { tell } from './shared/errors.ts';
+import type { CliIo } from './shared/io.ts';
+import { withBusOptions } from './shared/session.ts';
+import { fitHelp } from './shared/text/fit.ts';
+import { terminalSafe } from './shared/text/terminal.ts';
+import { register as status } from './status/command.ts';
+import { register as timeline } from './timeline/command.ts';
+import { register as verdicts } from './verdicts/command.ts';
 
 const COMMANDS: readonly ((program: Command, io: CliIo) => void)[] = [
   status,

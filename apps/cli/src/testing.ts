@@ -1,6 +1,7 @@
 /** Runs a command line in this process with a world of the test's own: what it wrote, what it was answered, how it ended. */
-import type { CliIo, Output } from './io.ts';
+
 import { run } from './run.ts';
+import type { CliIo, Output } from './shared/io.ts';
 
 export interface CliRun {
   exitCode: number;

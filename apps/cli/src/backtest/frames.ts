@@ -5,8 +5,8 @@
 import { parseSubject, type StreamMessage, schemaLookup } from '@bailiff/bus';
 import type { FramePosition } from '@bailiff/correlation';
 import { decodeJudgedFrame, decodeWithLookup, type JudgedFrame, JudgedRegistry, SchemaError } from '@bailiff/schemas';
-import { readStretch } from '../replay/stretch.ts';
-import type { Session } from '../session.ts';
+import { readStretch } from '../shared/bus/stretch.ts';
+import type { Session } from '../shared/session.ts';
 
 /** Nodes whose subjects are remembered as read; above it all are read anew. */
 const MAX_SUBJECTS = 16_384;

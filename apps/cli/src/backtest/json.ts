@@ -1,6 +1,6 @@
 /** A backtest's report for a program: everything, in one document. Pure. */
 import type { Comparison, Pair, TrialVerdict } from '@bailiff/correlation';
-import { isoMicros } from '../text/time.ts';
+import { isoMicros } from '../shared/text/time.ts';
 import type { Answer } from './answers.ts';
 import { type Report, tallyAnswers } from './report.ts';
 

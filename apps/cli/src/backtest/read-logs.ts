@@ -19,9 +19,9 @@ import {
 import { PodInventory, PriorRefusals } from '@bailiff/correlation';
 import type { ConfigEntry } from '@bailiff/response';
 import { CLUSTER_KEY, decodeSnapshotValue, nodeSnapshot } from '@bailiff/schemas';
-import { parseJson } from '../read/nodes.ts';
-import { readStretch } from '../replay/stretch.ts';
-import type { Session } from '../session.ts';
+import { readStretch } from '../shared/bus/stretch.ts';
+import { parseJson } from '../shared/read/nodes.ts';
+import type { Session } from '../shared/session.ts';
 import type { ListedPod } from './answers.ts';
 
 const ALL = { start: { timeMicros: 0 }, untilMicros: Number.POSITIVE_INFINITY };

@@ -4,12 +4,12 @@
  * Times are those of the stream in full, not "today": two runs give the same bytes whenever they are made. Names come from nodes and pods; tables clean them.
  */
 import type { Pair, TrialVerdict } from '@bailiff/correlation';
-import { levelCell, shortId } from '../rows/verdict-rows.ts';
-import { wrap } from '../text/clean.ts';
-import { type Paint, plain } from '../text/paint.ts';
-import { plural } from '../text/plural.ts';
-import { type Cell, type Column, table } from '../text/table.ts';
-import { isoMicros, span } from '../text/time.ts';
+import { levelCell, shortId } from '../shared/rows/verdict-rows.ts';
+import { wrap } from '../shared/text/clean.ts';
+import { type Paint, plain } from '../shared/text/paint.ts';
+import { plural } from '../shared/text/plural.ts';
+import { type Cell, type Column, table } from '../shared/text/table.ts';
+import { isoMicros, span } from '../shared/text/time.ts';
 import type { Answer } from './answers.ts';
 import { type Report, tallyAnswers, whomOf } from './report.ts';
 

@@ -16,7 +16,7 @@ import {
   parseConfigValue,
   type ResponsePolicy,
 } from '@bailiff/policy';
-import { CliError } from '../errors.ts';
+import { CliError } from '../shared/errors.ts';
 
 export interface OnTrial {
   rules: Readonly<Record<string, CorrelationRule>>;

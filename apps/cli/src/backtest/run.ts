@@ -19,9 +19,9 @@ import {
 } from '@bailiff/correlation';
 import { POLICY_SETTLE_MICROS, PolicyHistory } from '@bailiff/response';
 import { encodeVerdict, type Verdict } from '@bailiff/schemas';
-import { CliError } from '../errors.ts';
-import { readStretch } from '../replay/stretch.ts';
-import type { Session } from '../session.ts';
+import { readStretch } from '../shared/bus/stretch.ts';
+import { CliError } from '../shared/errors.ts';
+import type { Session } from '../shared/session.ts';
 import type { AnswerWorld } from './answers.ts';
 import { readFrames } from './frames.ts';
 import { readConfigChanges, readPodLists, readPriorRefusals } from './read-logs.ts';

@@ -3,11 +3,11 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { formatConfigKey, parseConfigKey, parseConfigValue } from '@bailiff/policy';
 import { describe, expect, it, test } from 'vitest';
-import { countsFrom } from './change.ts';
-import { changeOf, type Revision, rollbackTarget } from './history.ts';
+import { countsFrom } from '../shared/config/change.ts';
+import { changeOf, type Revision, rollbackTarget } from '../shared/config/history.ts';
+import { refusalOf } from '../shared/config/show.ts';
+import { beginning, builtIn, builtInKeys, parseKey } from '../shared/config-keys/keys.ts';
 import { assign, parseAssignment, readDocument } from './input.ts';
-import { beginning, builtIn, builtInKeys, parseKey } from './keys.ts';
-import { refusalOf } from './show.ts';
 
 describe('keys', () => {
   it.each([

@@ -31,7 +31,7 @@ import {
   TUNABLE_VECTORS,
 } from '@bailiff/policy';
 import { selectsPod } from '@bailiff/runtime';
-import { keeperText } from './keeper.ts';
+import { keeperText } from '../shared/config/keeper.ts';
 
 /** Something stored that readers take. */
 export interface InForce {

@@ -1,8 +1,8 @@
 import { ConfigError, parseConfigKey, parseConfigValue } from '@bailiff/policy';
 import { describe, expect, it } from 'vitest';
-import { tell } from '../errors.ts';
-import { builtIn, nearKey, parseKey } from './keys.ts';
-import { meantKey } from './new-key.ts';
+import { meantKey } from '../shared/config/new-key.ts';
+import { builtIn, nearKey, parseKey } from '../shared/config-keys/keys.ts';
+import { tell } from '../shared/errors.ts';
 
 function refusal(key: string, patch: (value: Record<string, never>) => object): string[] {
   const parsed = parseConfigKey(key);

@@ -1,7 +1,7 @@
 /** Values of the configuration as they are given: a file of JSON or YAML, stdin, or single fields. Pure but for the reading. */
 import { readFile } from 'node:fs/promises';
-import { CliError } from '../errors.ts';
-import type { CliIo } from '../io.ts';
+import { CliError } from '../shared/errors.ts';
+import type { CliIo } from '../shared/io.ts';
 
 /** Reads a file, or stdin for `-`, as JSON or YAML. @throws CliError CLI_CONFIG; ENOENT, EACCES */
 export async function readDocument(file: string, io: Pick<CliIo, 'readStdin'>): Promise<unknown> {

@@ -1,11 +1,11 @@
 /** `config release`: a key is kept by nobody, and its value stands until somebody writes it. */
 import { writeConfig } from '@bailiff/bus';
 import { type ConfigKey, formatConfigKey } from '@bailiff/policy';
-import { confirm } from '../confirm.ts';
-import { CliError } from '../errors.ts';
-import type { Session } from '../session.ts';
-import { type ChangeOptions, readStored, valueIn } from './change.ts';
-import { keeperJson, keeperText, refuseKept } from './keeper.ts';
+import { type ChangeOptions, readStored, valueIn } from '../shared/config/change.ts';
+import { keeperJson, keeperText, refuseKept } from '../shared/config/keeper.ts';
+import { confirm } from '../shared/confirm.ts';
+import { CliError } from '../shared/errors.ts';
+import type { Session } from '../shared/session.ts';
 
 /**
  * Writes the value that stands again, with nobody as its keeper. @returns the exit code.

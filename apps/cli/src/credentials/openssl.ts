@@ -8,7 +8,7 @@ import { isIP } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
-import { CliError } from '../errors.ts';
+import { CliError } from '../shared/errors.ts';
 import type { Authority } from './model.ts';
 
 const run = promisify(execFile);

@@ -3,10 +3,10 @@ import { randomBytes, X509Certificate } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import { newSeed, publicKeyOf } from '@bailiff/bus/auth';
 import bcrypt from 'bcryptjs';
-import { CliError } from '../errors.ts';
-import type { CliIo } from '../io.ts';
-import { Out } from '../session.ts';
-import { table } from '../text/table.ts';
+import { CliError } from '../shared/errors.ts';
+import type { CliIo } from '../shared/io.ts';
+import { Out } from '../shared/session.ts';
+import { table } from '../shared/text/table.ts';
 import {
   abort,
   type Credentials,

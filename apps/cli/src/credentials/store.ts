@@ -5,7 +5,7 @@
 import { chmod, mkdir, open, readFile, rename } from 'node:fs/promises';
 import path from 'node:path';
 import * as z from 'zod';
-import { CliError } from '../errors.ts';
+import { CliError } from '../shared/errors.ts';
 import type { Credentials } from './model.ts';
 import { files } from './render.ts';
 

@@ -2,9 +2,9 @@
 
 import type { NodeStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service';
+import { named, plural } from '../shared/text/plural.ts';
 import { fillsOf, type StreamFill } from '../status/fill.ts';
 import { runtimeObstacle } from '../status/runtime.ts';
-import { named, plural } from '../text/plural.ts';
 import { type Finding, fail, ok, skip, warn } from './finding.ts';
 
 /** Below it JetStream lacks what is used; below the other, fixes of security. */

@@ -13,19 +13,19 @@ import {
 import { readServiceStatus } from '@bailiff/response';
 import { CURRENT_SCHEMAS, fingerprintHex, type NodeStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service';
-import type { Connection } from '../bus/connection.ts';
-import { refusalOf } from '../config/show.ts';
-import { CliError, tell } from '../errors.ts';
-import type { CliIo } from '../io.ts';
-import { readInstances } from '../read/instances.ts';
-import { readNodes } from '../read/nodes.ts';
-import { readStreams } from '../read/streams.ts';
-import { type BusOptionValues, connectionOf, ofBus, openBus } from '../session.ts';
+import type { Connection } from '../shared/bus/connection.ts';
+import { refusalOf } from '../shared/config/show.ts';
+import { CliError, tell } from '../shared/errors.ts';
+import type { CliIo } from '../shared/io.ts';
+import { readInstances } from '../shared/read/instances.ts';
+import { readNodes } from '../shared/read/nodes.ts';
+import { readStreams } from '../shared/read/streams.ts';
+import { type BusOptionValues, connectionOf, ofBus, openBus } from '../shared/session.ts';
+import { plural } from '../shared/text/plural.ts';
 import { fillOf } from '../status/fill.ts';
 import { speaking } from '../status/instances.ts';
 import { serviceLines, serviceProblems } from '../status/services.ts';
 import { taintProblems, taintsLine, taintsOf } from '../status/taints.ts';
-import { plural } from '../text/plural.ts';
 import { fillFindings, runtimeHalf, serverFinding } from './bus-rules.ts';
 import { type Finding, fail, type Group, ok, skip, warn } from './finding.ts';
 

@@ -1,6 +1,6 @@
 import { sampleViolation } from '@bailiff/schemas/testing';
 import { describe, expect, it } from 'vitest';
-import { Tally } from '../read/tally.ts';
+import { Tally } from '../shared/read/tally.ts';
 import { fillProblems } from '../status/fill.ts';
 import { fillFindings, serverFinding } from './bus-rules.ts';
 import { exitCodeOf, fail, groupLines, ok, skip, verdictLine, warn } from './finding.ts';

@@ -1,8 +1,8 @@
 /** What a check of `bailiff doctor` finds, and what all of them come to. Pure. */
 import { EXIT, type ExitCode } from '@bailiff/service';
-import { wrap } from '../text/clean.ts';
-import type { Style } from '../text/paint.ts';
-import type { TableOptions } from '../text/table.ts';
+import { wrap } from '../shared/text/clean.ts';
+import type { Style } from '../shared/text/paint.ts';
+import type { TableOptions } from '../shared/text/table.ts';
 
 export interface Finding {
   name: string;

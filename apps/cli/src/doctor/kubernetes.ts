@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import path from 'node:path';
 import type { Access, KubeClient } from '@bailiff/kube';
 import { EXIT, exitCodeOf } from '@bailiff/service';
-import type { CliIo } from '../io.ts';
+import type { CliIo } from '../shared/io.ts';
 import { type Finding, fail, type Group, ok, skip, warn } from './finding.ts';
 
 const TIMEOUT_MS = 5_000;

@@ -1,7 +1,7 @@
 /** What is needed of a node, judged from what /proc and the kernel say. Pure. */
 import type { Probe } from '@bailiff/bpf';
 import { EXIT } from '@bailiff/service';
-import { plural } from '../text/plural.ts';
+import { plural } from '../shared/text/plural.ts';
 import { type Finding, fail, ok, skip, warn } from './finding.ts';
 
 /** Bits of capabilities(7) that a collector uses. */

@@ -3,8 +3,8 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import path from 'node:path';
 import { EXIT } from '@bailiff/service';
-import { findCheckout } from '../commands/lab.ts';
-import { plural } from '../text/plural.ts';
+import { findCheckout } from '../lab/command.ts';
+import { plural } from '../shared/text/plural.ts';
 import { type Finding, fail, type Group, ok, skip, warn } from './finding.ts';
 import {
   capabilitiesIn,

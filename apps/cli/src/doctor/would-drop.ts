@@ -4,14 +4,14 @@
  */
 import { defaultMode, formatConfigKey, TUNABLE_VECTORS, type Vector } from '@bailiff/policy';
 import type { PodRef } from '@bailiff/schemas';
-import { readStream } from '../bus/read-stream.ts';
-import { Tally, type TallyGroup } from '../read/tally.ts';
-import { claimOf, destinationOf } from '../rows/event-rows.ts';
-import { podName } from '../selectors.ts';
-import type { Session } from '../session.ts';
-import { named, plural } from '../text/plural.ts';
-import { type Cell, type Column, table } from '../text/table.ts';
-import { clockTime, isoMicros } from '../text/time.ts';
+import { readStream } from '../shared/bus/read-stream.ts';
+import { Tally, type TallyGroup } from '../shared/read/tally.ts';
+import { claimOf, destinationOf } from '../shared/rows/event-rows.ts';
+import { podName } from '../shared/selectors.ts';
+import type { Session } from '../shared/session.ts';
+import { named, plural } from '../shared/text/plural.ts';
+import { type Cell, type Column, table } from '../shared/text/table.ts';
+import { clockTime, isoMicros } from '../shared/text/time.ts';
 
 export interface Audited {
   pod: PodRef | null;

@@ -3,9 +3,9 @@
  * it is the pod's own words; the tables show them as they are and obey none.
  */
 import type { PodCapture } from '@bailiff/schemas';
-import { plain } from '../text/paint.ts';
-import { type Cell, type Column, table } from '../text/table.ts';
-import { clockTime } from '../text/time.ts';
+import { plain } from '../shared/text/paint.ts';
+import { type Cell, type Column, table } from '../shared/text/table.ts';
+import { clockTime } from '../shared/text/time.ts';
 import type { RenderOptions } from './render.ts';
 
 /** Shown of each; `--json` has all. */

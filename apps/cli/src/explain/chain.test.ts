@@ -2,7 +2,7 @@ import { responseIdOf } from '@bailiff/response';
 import type { Response, Violation } from '@bailiff/schemas';
 import { sampleLsmViolation, sampleResponse, sampleVerdict, sampleViolation } from '@bailiff/schemas/testing';
 import { describe, expect, it } from 'vitest';
-import { foldTask, type TaskRecords } from '../read/tasks.ts';
+import { foldTask, type TaskRecords } from '../shared/read/tasks.ts';
 import { abridge, buildChain, type EvidenceStep, recordsOf } from './chain.ts';
 import { latencyLine, renderChain } from './render.ts';
 

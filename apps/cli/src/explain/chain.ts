@@ -5,9 +5,9 @@
  * not used here). Latencies between node and bus are only as good as their clocks; a negative one says that they differ.
  */
 import type { Evidence, Violation } from '@bailiff/schemas';
-import type { TaskRecords } from '../read/tasks.ts';
-import type { ResponseRow } from '../rows/response-rows.ts';
-import type { VerdictRow } from '../rows/verdict-rows.ts';
+import type { TaskRecords } from '../shared/read/tasks.ts';
+import type { ResponseRow } from '../shared/rows/response-rows.ts';
+import type { VerdictRow } from '../shared/rows/verdict-rows.ts';
 
 /** One piece of evidence with what it points to. */
 export interface EvidenceStep {

@@ -1,12 +1,12 @@
 /** What an explanation needs, read from the streams: verdicts by id or pod, the violations they name, the responses about them. */
 import { filters, getMessage } from '@bailiff/bus';
-import { readStream } from '../bus/read-stream.ts';
-import { CliError } from '../errors.ts';
-import { Tally } from '../read/tally.ts';
-import { foldTask, type TaskRecords } from '../read/tasks.ts';
-import type { VerdictRow } from '../rows/verdict-rows.ts';
-import { isMeant, type PodSelector, subjectParts } from '../selectors.ts';
-import type { Session } from '../session.ts';
+import { readStream } from '../shared/bus/read-stream.ts';
+import { CliError } from '../shared/errors.ts';
+import { Tally } from '../shared/read/tally.ts';
+import { foldTask, type TaskRecords } from '../shared/read/tasks.ts';
+import type { VerdictRow } from '../shared/rows/verdict-rows.ts';
+import { isMeant, type PodSelector, subjectParts } from '../shared/selectors.ts';
+import type { Session } from '../shared/session.ts';
 import { buildChain, type Chain, type EvidenceStep } from './chain.ts';
 
 /** Verdicts remembered of one pod; older ones are counted. */

@@ -3,16 +3,16 @@
  * the stream, its time, and how long after the first packet it was. Pure.
  */
 import type { Verdict } from '@bailiff/schemas';
-import type { TallyGroup } from '../read/tally.ts';
-import { claimOf, destinationOf, packetsOf } from '../rows/event-rows.ts';
-import { evidenceText, outcomeOf } from '../rows/operation-text.ts';
-import { phaseStyle, wordsOf } from '../rows/response-rows.ts';
-import { levelCell, shortId } from '../rows/verdict-rows.ts';
-import { podName } from '../selectors.ts';
-import { shorten, wrap } from '../text/clean.ts';
-import { type Paint, plain } from '../text/paint.ts';
-import { type Cell, type Column, table } from '../text/table.ts';
-import { clockTime, span } from '../text/time.ts';
+import type { TallyGroup } from '../shared/read/tally.ts';
+import { claimOf, destinationOf, packetsOf } from '../shared/rows/event-rows.ts';
+import { evidenceText, outcomeOf } from '../shared/rows/operation-text.ts';
+import { phaseStyle, wordsOf } from '../shared/rows/response-rows.ts';
+import { levelCell, shortId } from '../shared/rows/verdict-rows.ts';
+import { podName } from '../shared/selectors.ts';
+import { shorten, wrap } from '../shared/text/clean.ts';
+import { type Paint, plain } from '../shared/text/paint.ts';
+import { type Cell, type Column, table } from '../shared/text/table.ts';
+import { clockTime, span } from '../shared/text/time.ts';
 import { capturedLines } from './captured.ts';
 import { abridge, type Chain, type EvidenceStep, firstPacketMicros, recordsOf, seenAtMicros } from './chain.ts';
 

@@ -14,17 +14,17 @@ import {
   paintDiff,
   perform,
   readStored,
-} from '../config/change.ts';
-import { CliError } from '../errors.ts';
-import { readExpectedNodes, readNodes } from '../read/nodes.ts';
-import { readPods } from '../read/pods.ts';
-import type { Session } from '../session.ts';
-import { plural } from '../text/plural.ts';
+} from '../shared/config/change.ts';
+import { CliError } from '../shared/errors.ts';
+import { readExpectedNodes, readNodes } from '../shared/read/nodes.ts';
+import { readPods } from '../shared/read/pods.ts';
+import type { Session } from '../shared/session.ts';
+import { plural } from '../shared/text/plural.ts';
+import { yamlLines } from '../shared/text/yaml.ts';
 import { type FilePolicy, readPolicies as readFiles } from './files.ts';
 import { checkMerged } from './merged.ts';
 import { keyOf, parsePolicyName } from './names.ts';
 import { namedPolicies, readPolicies, storedPolicy } from './stored.ts';
-import { yamlLines } from './yaml.ts';
 
 /** A node that has said nothing for this long is silent. */
 const STALE_MS = 60_000;

@@ -7,8 +7,8 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { loadPolicyFile, type NamedPolicy, PolicyError } from '@bailiff/runtime';
-import { CliError } from '../errors.ts';
-import { type CliIo, MAX_STDIN_BYTES } from '../io.ts';
+import { CliError } from '../shared/errors.ts';
+import { type CliIo, MAX_STDIN_BYTES } from '../shared/io.ts';
 
 /** A folder with more is not one of policies. */
 const MAX_FILES = 1_000;

@@ -4,9 +4,9 @@
  */
 import { nodeObstacle, type PlaceStatus, policyPlaces } from '@bailiff/response';
 import type { NodeStatus } from '@bailiff/schemas';
-import { readNodes } from '../read/nodes.ts';
-import type { PlacedPod } from '../read/pods.ts';
-import type { Session } from '../session.ts';
+import { readNodes } from '../shared/read/nodes.ts';
+import type { PlacedPod } from '../shared/read/pods.ts';
+import type { Session } from '../shared/session.ts';
 
 /** A node that has said nothing for this long is silent; as `policy status` has it unless told otherwise. */
 const STALE_MS = 60_000;

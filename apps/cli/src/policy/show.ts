@@ -1,16 +1,16 @@
 /** `policy list` and `policy show`. */
 import type { RuntimePolicy } from '@bailiff/policy';
-import { valueIn } from '../config/change.ts';
-import { readHistory } from '../config/history.ts';
-import { keeperJson, keeperText, keptNote } from '../config/keeper.ts';
-import { CliError } from '../errors.ts';
-import { levelCell } from '../rows/verdict-rows.ts';
-import type { Session } from '../session.ts';
-import { type Cell, type Column, table } from '../text/table.ts';
-import { clockTime, isoMicros } from '../text/time.ts';
+import { valueIn } from '../shared/config/change.ts';
+import { readHistory } from '../shared/config/history.ts';
+import { keeperJson, keeperText, keptNote } from '../shared/config/keeper.ts';
+import { CliError } from '../shared/errors.ts';
+import { levelCell } from '../shared/rows/verdict-rows.ts';
+import type { Session } from '../shared/session.ts';
+import { type Cell, type Column, table } from '../shared/text/table.ts';
+import { clockTime, isoMicros } from '../shared/text/time.ts';
+import { documentText, objectOf, withoutDefaults } from '../shared/text/yaml.ts';
 import { parsePolicyName, shortName } from './names.ts';
 import { readPolicies, type StoredPolicy, storedPolicy } from './stored.ts';
-import { documentText, objectOf, withoutDefaults } from './yaml.ts';
 
 const COLUMNS: readonly Column[] = [
   { title: 'POLICY', min: 16, cut: 'within' },

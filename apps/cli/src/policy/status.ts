@@ -1,13 +1,13 @@
 /** `policy status`: in force on n of m nodes, and why not on the others. */
 import { type PlaceState, type PolicyPlaces, policyPlaces } from '@bailiff/response';
 import { EXIT } from '@bailiff/service';
-import { CliError } from '../errors.ts';
-import { readExpectedNodes, readNodes } from '../read/nodes.ts';
-import type { Session } from '../session.ts';
-import { wrap } from '../text/clean.ts';
-import type { Style } from '../text/paint.ts';
-import { named, plural } from '../text/plural.ts';
-import { type Cell, type Column, table } from '../text/table.ts';
+import { CliError } from '../shared/errors.ts';
+import { readExpectedNodes, readNodes } from '../shared/read/nodes.ts';
+import type { Session } from '../shared/session.ts';
+import { wrap } from '../shared/text/clean.ts';
+import type { Style } from '../shared/text/paint.ts';
+import { named, plural } from '../shared/text/plural.ts';
+import { type Cell, type Column, table } from '../shared/text/table.ts';
 import { parsePolicyName, shortName } from './names.ts';
 import { modeCell, storedByName } from './show.ts';
 import { placesExitCode, type Reason, reasonsOf } from './status-rules.ts';

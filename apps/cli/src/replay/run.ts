@@ -7,15 +7,15 @@
  */
 import { filters, microsOf, streamInfo } from '@bailiff/bus';
 import type { ViolationFrame } from '@bailiff/schemas';
-import { readPods } from '../read/pods.ts';
-import type { EventFilter } from '../rows/event-rows.ts';
-import { isMeant, type PodSelector } from '../selectors.ts';
-import type { Session } from '../session.ts';
-import { span } from '../text/time.ts';
+import { readStretch } from '../shared/bus/stretch.ts';
+import { Progress } from '../shared/progress.ts';
+import { readPods } from '../shared/read/pods.ts';
+import type { EventFilter } from '../shared/rows/event-rows.ts';
+import { isMeant, type PodSelector } from '../shared/selectors.ts';
+import type { Session } from '../shared/session.ts';
+import { span } from '../shared/text/time.ts';
 import { Pace, type Speed } from './pace.ts';
-import { Progress } from './progress.ts';
 import type { Replayed, Sink } from './sink.ts';
-import { readStretch } from './stretch.ts';
 
 export interface ReplayRequest {
   sinceMicros: number;

@@ -4,7 +4,7 @@
  */
 import { parseSubject, type SiemFormat } from '@bailiff/bus';
 import { type Rendered, render, violationEvents } from '@bailiff/siem';
-import { isMeant } from '../selectors.ts';
+import { isMeant } from '../shared/selectors.ts';
 import type { Replayed } from './sink.ts';
 
 export interface SiemMapping {

@@ -4,10 +4,17 @@
  */
 import { type Bus, CopyPublisher, cloudEventHeaders, type StreamMessage } from '@bailiff/bus';
 import { encodeViolationFrame, type ViolationFrame } from '@bailiff/schemas';
-import { type EventFilter, type EventRow, eventCells, eventColumns, eventJson, eventRows } from '../rows/event-rows.ts';
-import type { Out } from '../session.ts';
-import { type Cell, headingOf, type Layout, layOut, renderRow } from '../text/table.ts';
-import { isoMicros } from '../text/time.ts';
+import {
+  type EventFilter,
+  type EventRow,
+  eventCells,
+  eventColumns,
+  eventJson,
+  eventRows,
+} from '../shared/rows/event-rows.ts';
+import type { Out } from '../shared/session.ts';
+import { type Cell, headingOf, type Layout, layOut, renderRow } from '../shared/text/table.ts';
+import { isoMicros } from '../shared/text/time.ts';
 import { avroFileBlock, avroFileHead } from './avro-file.ts';
 import { type SiemMapping, siemEvents } from './siem-lines.ts';
 import { copySubject } from './target.ts';

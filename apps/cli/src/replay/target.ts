@@ -3,7 +3,7 @@
  * on, is refused, by an allow-list within `bailiff.`: only `bailiff.v1.replay` lies outside of all streams and readers.
  */
 import { ROOT } from '@bailiff/bus';
-import { CliError } from '../errors.ts';
+import { CliError } from '../shared/errors.ts';
 
 /** Subjects that no stream takes and nobody reads unless asked to. */
 export const SCRATCH = `${ROOT}.replay`;

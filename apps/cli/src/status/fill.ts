@@ -1,6 +1,6 @@
 /** How full a stream is that refuses what does not fit: then nothing more is judged, or answered, whatever else looks well. Pure. */
 import { EXIT } from '@bailiff/service';
-import type { StreamInfo } from '../read/streams.ts';
+import type { StreamInfo } from '../shared/read/streams.ts';
 import type { Problem } from './report.ts';
 
 export interface StreamFill {

@@ -1,7 +1,7 @@
 /** What the instances of the services refuse of the configuration. Pure. */
 import type { InstanceStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service';
-import { plural } from '../text/plural.ts';
+import { plural } from '../shared/text/plural.ts';
 import type { Problem } from './report.ts';
 
 /** An instance that has said nothing for this long is gone, or cannot say: six times the ordinary interval. */

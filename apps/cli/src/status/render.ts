@@ -1,11 +1,11 @@
 /** The state of the cluster as text and as JSON. Pure. */
 import type { InterfaceStatus, NodeStatus } from '@bailiff/schemas';
-import { podName } from '../selectors.ts';
-import { wrap } from '../text/clean.ts';
-import type { Style } from '../text/paint.ts';
-import { named, plural } from '../text/plural.ts';
-import { type Cell, type Column, type TableOptions, table } from '../text/table.ts';
-import { age, clockTime } from '../text/time.ts';
+import { podName } from '../shared/selectors.ts';
+import { wrap } from '../shared/text/clean.ts';
+import type { Style } from '../shared/text/paint.ts';
+import { named, plural } from '../shared/text/plural.ts';
+import { type Cell, type Column, type TableOptions, table } from '../shared/text/table.ts';
+import { age, clockTime } from '../shared/text/time.ts';
 import type { StreamFill } from './fill.ts';
 import type { ActiveDisarm, NodeHealth, NodeReport, Problem, StatusReport } from './report.ts';
 import { runtimeText } from './runtime.ts';

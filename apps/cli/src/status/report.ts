@@ -6,9 +6,9 @@
  */
 import type { InterfaceStatus, NodeStatus } from '@bailiff/schemas';
 import { EXIT, type ExitCode } from '@bailiff/service';
-import { podName } from '../selectors.ts';
-import { named, plural } from '../text/plural.ts';
-import { age } from '../text/time.ts';
+import { podName } from '../shared/selectors.ts';
+import { named, plural } from '../shared/text/plural.ts';
+import { age } from '../shared/text/time.ts';
 import { runtimeProblems } from './runtime.ts';
 
 export type NodeHealth = 'ok' | 'disarmed' | 'partial' | 'refused' | 'uncovered' | 'silent' | 'missing' | 'unreadable';

@@ -1,7 +1,7 @@
 /** The runtime half of a node: what it enforces no policies for, what it refuses, what it lost. Pure. */
 import type { NodeStatus, RuntimeStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service';
-import { named } from '../text/plural.ts';
+import { named } from '../shared/text/plural.ts';
 import { byReason, MAX_NAMED, type Problem } from './report.ts';
 
 /** Why it judges no operations; null when it does, or is not wanted to. */

@@ -1,8 +1,8 @@
 /** What is reported of correlator, responder, ipam-sync and siem-relay: a line each, and problems with what to do. Pure. */
 import type { ServiceHealth, ServiceStatus } from '@bailiff/response';
 import { EXIT } from '@bailiff/service';
-import { plural } from '../text/plural.ts';
-import { age, span } from '../text/time.ts';
+import { plural } from '../shared/text/plural.ts';
+import { age, span } from '../shared/text/time.ts';
 import type { Problem } from './report.ts';
 
 /** A verdict later than this after the frame that met its rule: the correlator is behind, or was away. Ordinary are milliseconds. */

@@ -1,8 +1,8 @@
 import type { NodeStatus } from '@bailiff/schemas';
 import { nodeStatus } from '@bailiff/schemas';
 import { describe, expect, it } from 'vitest';
-import { disarmOf } from '../read/disarms.ts';
-import { parseJson } from '../read/nodes.ts';
+import { disarmOf } from '../shared/read/disarms.ts';
+import { parseJson } from '../shared/read/nodes.ts';
 import { disarmLines, nodeDetails, nodeTable, problemLines, streamLine, summaryLine } from './render.ts';
 import { reportOf, type StatusInput } from './report.ts';
 

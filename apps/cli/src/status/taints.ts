@@ -2,7 +2,7 @@
 import { UNGUARDED_TAINT_KEY } from '@bailiff/policy';
 import type { InstanceStatus, TaintStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service';
-import { named, plural } from '../text/plural.ts';
+import { named, plural } from '../shared/text/plural.ts';
 import { speaking } from './instances.ts';
 import type { Problem } from './report.ts';
 

@@ -2,8 +2,8 @@
  * A timeline as one HTML file that needs nothing else: no script, no font, no picture from elsewhere, and a policy in its head that forbids them.
  * Pure. Every text is escaped: names, comms and reasons are written by whoever is being judged.
  */
-import { clean } from '../text/clean.ts';
-import { isoMicros } from '../text/time.ts';
+import { clean } from '../shared/text/clean.ts';
+import { isoMicros } from '../shared/text/time.ts';
 import { Axis, afterOf, LANES, type Lane, originOf, type TimelineItem } from './items.ts';
 import type { Timeline } from './read.ts';
 

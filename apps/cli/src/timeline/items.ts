@@ -5,11 +5,11 @@
  */
 import type { ConfigChange } from '@bailiff/bus';
 import type { GuardGap, Violation } from '@bailiff/schemas';
-import { claimOf, packetsOf } from '../rows/event-rows.ts';
-import { outcomeOf } from '../rows/operation-text.ts';
-import { type ResponseRow, wordsOf } from '../rows/response-rows.ts';
-import { shortId, type VerdictRow } from '../rows/verdict-rows.ts';
-import { span } from '../text/time.ts';
+import { claimOf, packetsOf } from '../shared/rows/event-rows.ts';
+import { outcomeOf } from '../shared/rows/operation-text.ts';
+import { type ResponseRow, wordsOf } from '../shared/rows/response-rows.ts';
+import { shortId, type VerdictRow } from '../shared/rows/verdict-rows.ts';
+import { span } from '../shared/text/time.ts';
 
 export const LANES = ['lifecycle', 'config', 'violations', 'verdicts', 'responses'] as const;
 export type Lane = (typeof LANES)[number];

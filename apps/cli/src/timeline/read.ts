@@ -5,14 +5,14 @@
 import { type ConfigChange, filters, openBucket, ROOT } from '@bailiff/bus';
 import { ConfigError, parseConfigKey } from '@bailiff/policy';
 import { readQuarantineList } from '@bailiff/schemas';
-import { readStream } from '../bus/read-stream.ts';
 import { verdictsOfPod } from '../explain/read.ts';
-import { readPods } from '../read/pods.ts';
-import type { ResponseRow } from '../rows/response-rows.ts';
-import type { VerdictRow } from '../rows/verdict-rows.ts';
-import { isMeant, type PodLike, type PodSelector, podName, subjectParts } from '../selectors.ts';
-import type { Session } from '../session.ts';
-import { plural } from '../text/plural.ts';
+import { readStream } from '../shared/bus/read-stream.ts';
+import { readPods } from '../shared/read/pods.ts';
+import type { ResponseRow } from '../shared/rows/response-rows.ts';
+import type { VerdictRow } from '../shared/rows/verdict-rows.ts';
+import { isMeant, type PodLike, type PodSelector, podName, subjectParts } from '../shared/selectors.ts';
+import type { Session } from '../shared/session.ts';
+import { plural } from '../shared/text/plural.ts';
 import {
   Bursts,
   configItem,

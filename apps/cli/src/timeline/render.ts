@@ -1,8 +1,8 @@
 /** A timeline on a terminal: five lanes on one line each, then every item in its order. Pure; everything from elsewhere is cleaned. */
-import { clean, shorten, widthOf, wrap } from '../text/clean.ts';
-import { type Paint, plain, type Style } from '../text/paint.ts';
-import { type Cell, type Column, table } from '../text/table.ts';
-import { clockTime } from '../text/time.ts';
+import { clean, shorten, widthOf, wrap } from '../shared/text/clean.ts';
+import { type Paint, plain, type Style } from '../shared/text/paint.ts';
+import { type Cell, type Column, table } from '../shared/text/table.ts';
+import { clockTime } from '../shared/text/time.ts';
 import { Axis, afterOf, LANES, type Lane, originOf, type TimelineItem, type Tone } from './items.ts';
 import type { Timeline } from './read.ts';
 

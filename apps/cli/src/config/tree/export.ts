@@ -3,10 +3,10 @@ import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { CONFIG_BUCKET, openBucket, type StoredConfig, storedConfig } from '@bailiff/bus';
 import { ConfigError, type ConfigKey, parseConfigKey, parseConfigValue, type RuntimePolicy } from '@bailiff/policy';
-import { documentText, objectOf, withoutDefaults } from '../../policy/yaml.ts';
-import type { Session } from '../../session.ts';
-import { plural } from '../../text/plural.ts';
-import { refusalOf } from '../show.ts';
+import { refusalOf } from '../../shared/config/show.ts';
+import type { Session } from '../../shared/session.ts';
+import { plural } from '../../shared/text/plural.ts';
+import { documentText, objectOf, withoutDefaults } from '../../shared/text/yaml.ts';
 import { keyOfPath, pathOfKey } from './paths.ts';
 import { filesBelow } from './read.ts';
 

@@ -6,10 +6,10 @@
 import { CONFIG_BUCKET, openBucket, type StoredConfig, storedConfig } from '@bailiff/bus';
 import { formatConfigKey, parseConfigKey } from '@bailiff/policy';
 import { differenceJson, prepare } from '../../policy/apply.ts';
-import { yamlLines } from '../../policy/yaml.ts';
-import type { Session } from '../../session.ts';
-import { plural } from '../../text/plural.ts';
-import { type Change, type ChangeOptions, perform, stays } from '../change.ts';
+import { type Change, type ChangeOptions, perform, stays } from '../../shared/config/change.ts';
+import type { Session } from '../../shared/session.ts';
+import { plural } from '../../shared/text/plural.ts';
+import { yamlLines } from '../../shared/text/yaml.ts';
 import { hasFile } from './export.ts';
 import { readTree, type Tree } from './read.ts';
 

@@ -14,9 +14,9 @@ import {
   refusePlace,
   zodIssues,
 } from '@bailiff/runtime';
-import { CliError } from '../../errors.ts';
-import { MAX_STDIN_BYTES } from '../../io.ts';
 import type { FilePolicy } from '../../policy/files.ts';
+import { CliError } from '../../shared/errors.ts';
+import { MAX_STDIN_BYTES } from '../../shared/io.ts';
 import { isValueFile, keyOfPath, LAYOUT } from './paths.ts';
 
 const MAX_FILES = 4_096;

@@ -1,0 +1,86 @@
+/** `bailiff doctor`: what is missing, and how to get it. */
+import type { Command } from 'commander';
+import type { CliIo } from '../shared/io.ts';
+import { oneOf } from '../shared/selectors.ts';
+import { type BusOptionValues, Out, optionsOf, withBusOptions, withSession } from '../shared/session.ts';
+import { parseWhen } from '../shared/text/time.ts';
+import { busGroup } from './bus.ts';
+import { exitCodeOf, type Group, groupLines, verdictLine } from './finding.ts';
+import { kubeconfigOf, kubernetesGroup } from './kubernetes.ts';
+import { machineGroup } from './machine.ts';
+import { redisGroup } from './redis.ts';
+import { wouldDrop } from './would-drop.ts';
+
+interface Options extends BusOptionValues {
+  only?: string;
+  redisUrl?: string;
+  redisPasswordFile?: string;
+  redisCaFile?: string;
+  kubeconfig?: string;
+  cniResultsDir: string;
+  wouldDrop?: boolean;
+  since: string;
+  json?: boolean;
+}
+
+const PARTS = ['machine', 'bus', 'redis', 'kubernetes'] as const;
+type Part = (typeof PARTS)[number];
+
+const HELP = `
+Examples:
+  bailiff doctor                                    this machine, and whatever else is named
+  bailiff doctor --only bus,kubernetes --kubeconfig ~/.kube/config
+  bailiff doctor --would-drop --since 1d            before enforcing: what would have been dropped
+
+Exit code: 0 nothing needed is missing; 4 privileges; 3 the kernel lacks something; 6 configuration; 7 something cannot be reached.
+`;
+
+function partsOf(only: string | undefined): ReadonlySet<Part> {
+  if (only === undefined) return new Set(PARTS);
+  return new Set(only.split(',').map((part) => oneOf(part.trim(), PARTS, '--only')));
+}
+
+async function examine(io: CliIo, options: Options, parts: ReadonlySet<Part>): Promise<Group[]> {
+  const groups: Group[] = [];
+  if (parts.has('machine')) groups.push(await machineGroup(options.cniResultsDir));
+  const bus = parts.has('bus') || parts.has('redis') || parts.has('kubernetes') ? await busGroup(io, options) : null;
+  if (bus && parts.has('bus')) groups.push(bus.group);
+  // A lab knows where its other parts are.
+  const lab = bus?.connection?.lab ?? null;
+  if (parts.has('redis')) groups.push(await redisGroup({ ...options, redisUrl: options.redisUrl ?? lab?.redisUrl }));
+  if (parts.has('kubernetes')) {
+    groups.push(await kubernetesGroup(options.kubeconfig ?? lab?.kubeconfig ?? kubeconfigOf(undefined, io)));
+  }
+  return groups;
+}
+
+export function register(program: Command, io: CliIo): void {
+  const command = program
+    .command('doctor')
+    .description('what this machine, the bus, Redis and Kubernetes lack, and how to get it; what enforcing would drop')
+    .option('--only <parts>', `${PARTS.join(',')}: only these`)
+    .option('--redis-url <url>', "the responder's Redis: redis://, rediss:// or unix://")
+    .option('--redis-password-file <file>', 'file that holds its password')
+    .option('--redis-ca-file <file>', 'CA certificates (PEM) for TLS to it (rediss://)')
+    .option('--kubeconfig <file>', 'the API server (default: KUBECONFIG, ~/.kube/config)')
+    .option('--cni-results-dir <dir>', "libcni's result cache", '/var/lib/cni/results')
+    .option('--would-drop', 'instead: what enforcing would have dropped, from what was audited')
+    .option('--since <when>', 'with --would-drop: how far back', '1h')
+    .option('--json', 'one JSON document')
+    .addHelpText('after', HELP);
+  withBusOptions(command).action(async () => {
+    const options = optionsOf<Options>(command);
+    const { json = false, since } = options;
+    if (options.wouldDrop) {
+      const sinceMs = parseWhen(since, io.nowMs(), '--since');
+      io.exitCode = await withSession(io, command, (session) => wouldDrop(session, since, sinceMs, json));
+      return;
+    }
+    const groups = await examine(io, options, partsOf(options.only));
+    const out = new Out(io);
+    const exitCode = exitCodeOf(groups);
+    if (json) out.json({ ok: exitCode === 0, exitCode, groups });
+    else out.lines([...groups.flatMap((group) => [...groupLines(group, out.table), '']), verdictLine(groups)]);
+    io.exitCode = exitCode;
+  });
+}

@@ -1,0 +1,44 @@
+/** `bailiff quarantine list` and `release`. */
+import type { Command } from 'commander';
+import type { CliIo } from '../shared/io.ts';
+import { parseName, parsePod } from '../shared/selectors.ts';
+import { optionsOf, withBusOptions, withSession } from '../shared/session.ts';
+import { listQuarantined, type ReleaseOptions, release } from './quarantine.ts';
+
+function registerList(parent: Command, io: CliIo): void {
+  const command = parent
+    .command('list')
+    .description('pods whose traffic is dropped in both directions, until when, and by which verdict')
+    .option('-n, --namespace <namespace>', 'pods of a namespace')
+    .option('--json', 'one JSON document')
+    .addHelpText('after', '\nExample:\n  bailiff quarantine list\n');
+  withBusOptions(command).action(async () => {
+    const { namespace, json = false } = optionsOf<{ namespace?: string; json?: boolean }>(command);
+    if (namespace !== undefined) parseName(namespace, '--namespace');
+    io.exitCode = await withSession(io, command, (session) => listQuarantined(session, namespace, json));
+  });
+}
+
+function registerRelease(parent: Command, io: CliIo): void {
+  const command = parent
+    .command('release')
+    .description('let a pod out before its time; the kernel follows at once')
+    .argument('<pod>', 'namespace/name, name or uid')
+    .option('-n, --namespace <namespace>', 'of the pod')
+    .option('--reason <text>', 'why, for the record')
+    .option('--by <name>', 'who, for the record (default: user@host)')
+    .option('-y, --yes', 'do not ask')
+    .option('--json', 'what was done as one JSON document')
+    .addHelpText('after', '\nExample:\n  bailiff quarantine release shop/cart-1 --reason "image was rebuilt"\n');
+  withBusOptions(command).action(async (text: string) => {
+    const options = optionsOf<ReleaseOptions & { namespace?: string }>(command);
+    const pod = parsePod(text, 'pod', options.namespace);
+    io.exitCode = await withSession(io, command, (session) => release(session, pod, options));
+  });
+}
+
+export function register(program: Command, io: CliIo): void {
+  const command = program.command('quarantine').description('pods that are cut off, and letting them out');
+  registerList(command, io);
+  registerRelease(command, io);
+}

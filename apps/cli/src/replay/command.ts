@@ -1,0 +1,171 @@
+/** `bailiff replay`: violations again, as they came, to the terminal, a file, or subjects of one's own. */
+import { SIEM_FORMATS, type SiemFormat, streamInfo } from '@bailiff/bus';
+import type { Command } from 'commander';
+import { CliError } from '../shared/errors.ts';
+import type { CliIo } from '../shared/io.ts';
+import { oneOf, parseName, parsePod, wholeNumber } from '../shared/selectors.ts';
+import { optionsOf, type Session, withBusOptions, withSession } from '../shared/session.ts';
+import { plural } from '../shared/text/plural.ts';
+import { isoMicros, parseWhen } from '../shared/text/time.ts';
+import { SPEEDS, type Speed } from './pace.ts';
+import { Replay, type ReplayRequest } from './run.ts';
+import {
+  avroCopies,
+  avroSink,
+  busSink,
+  jsonCopies,
+  jsonSink,
+  type Sink,
+  siemCopies,
+  siemSink,
+  tableSink,
+} from './sink.ts';
+import { checkTarget, SCRATCH } from './target.ts';
+
+interface Options {
+  since?: string;
+  until?: string;
+  pod?: string;
+  namespace?: string;
+  node?: string;
+  kind?: string;
+  speed?: string;
+  to?: string;
+  format?: string;
+  fromSeq?: string;
+}
+
+const DEFAULT_SINCE = '1h';
+const FORMATS = ['table', 'json', 'avro', ...SIEM_FORMATS] as const;
+type Format = (typeof FORMATS)[number];
+const MAX_SEQUENCE = 999_999_999;
+
+const EXAMPLES = `
+Examples:
+  bailiff replay --since 1h --to ${SCRATCH}.case-7          the last hour into a scratch subject, as fast as it goes
+  bailiff replay --since 10m --speed 1x --pod shop/web-0             one pod's ten minutes, as slowly as they were
+  bailiff replay --since 1d --node node-a --format avro > day.avro   a file that any Avro reader takes
+  bailiff replay --since all --format json | jq .vector
+  bailiff replay --since 7d --format ocsf > events.ndjson            as the siem-relay tells a SIEM, with the same metadata.uid
+
+Only VIOLATIONS is read, by a consumer of this command's own that keeps no place: nobody else's reading is touched. Copies go
+nowhere under bailiff.v1 but ${SCRATCH}.>, which no stream takes. Each is sent to <prefix>.violations.<partition>.<node>.<kind>,
+events of a SIEM to <prefix>.siem.<format>.<class>.<namespace>, with Bailiff-Replay-Sequence and Bailiff-Replay-Time. A replay
+that is interrupted says how to go on (--from-seq).
+`;
+
+interface Plan {
+  request: ReplayRequest;
+  format: Format;
+  to: string | null;
+}
+
+function formatOf(options: Options, io: CliIo): Plan['format'] {
+  const format = oneOf(options.format ?? (options.to === undefined ? 'table' : 'avro'), FORMATS, '--format');
+  if (format === 'table' && options.to !== undefined) {
+    throw new CliError('CLI_USAGE', '--to sends avro, json or events of a SIEM, not a table');
+  }
+  if (format === 'avro' && options.to === undefined && io.stdout.isTty) {
+    throw new CliError('CLI_USAGE', '--format avro is nothing for a terminal', {
+      remedy: 'send it to a file: > frames.avro',
+    });
+  }
+  return format;
+}
+
+/** Everything is checked before the bus is asked. @throws CliError CLI_USAGE */
+function planOf(options: Options, io: CliIo): Plan {
+  const nowMs = io.nowMs();
+  const { since, until, fromSeq } = options;
+  const from = since ?? (fromSeq === undefined ? DEFAULT_SINCE : 'all');
+  return {
+    format: formatOf(options, io),
+    to: options.to === undefined ? null : checkTarget(options.to),
+    request: {
+      sinceMicros: parseWhen(from, nowMs, '--since') * 1000,
+      // The whole millisecond belongs to it.
+      untilMicros: until === undefined ? Number.POSITIVE_INFINITY : parseWhen(until, nowMs, '--until') * 1000 + 999,
+      fromSequence: fromSeq === undefined ? null : wholeNumber(fromSeq, '--from-seq', 1, MAX_SEQUENCE),
+      pod: options.pod === undefined ? null : parsePod(options.pod, '--pod', options.namespace),
+      node: options.node === undefined ? null : parseName(options.node, '--node'),
+      kind: options.kind === undefined ? null : oneOf(options.kind, ['spoof', 'lsm'] as const, '--kind'),
+      speed: oneOf(options.speed ?? 'max', Object.keys(SPEEDS) as Speed[], '--speed'),
+    },
+  };
+}
+
+const isSiem = (format: Format): format is SiemFormat => (SIEM_FORMATS as readonly string[]).includes(format);
+
+/** @throws BusError when the bus does not say when the stream was made, which is part of an event's uid */
+async function sinkOf({ io, bus, out }: Session, { format, to, request }: Plan): Promise<Sink> {
+  if (isSiem(format)) {
+    const { created } = await streamInfo(bus, 'VIOLATIONS');
+    const mapping = { format, version: io.version, createdMs: Date.parse(created) };
+    return to === null ? siemSink(out, mapping) : busSink(bus, to, siemCopies(mapping));
+  }
+  if (to !== null) return busSink(bus, to, format === 'json' ? jsonCopies : avroCopies);
+  if (format === 'avro') return avroSink(out, request.fromSequence === null);
+  return format === 'json' ? jsonSink(out) : tableSink(out, request.speed !== 'max');
+}
+
+/** The command that goes on where this one stopped, with times that do not move. Pure. */
+export function resumeCommand(options: Options, { request, format }: Plan, nextSequence: number): string {
+  const until = Number.isFinite(request.untilMicros)
+    ? isoMicros(request.untilMicros).replace(/\d{3}Z$/, 'Z')
+    : undefined;
+  const { pod, namespace, node, kind, speed, to } = options;
+  const flags = { until, pod, namespace, node, kind, speed, to, format, 'from-seq': String(nextSequence) };
+  const words = Object.entries(flags).flatMap(([name, value]) => (value === undefined ? [] : [`--${name} ${value}`]));
+  return ['bailiff replay', ...words].join(' ');
+}
+
+function tell(session: Session, options: Options, plan: Plan, run: Replay): void {
+  const { state } = run;
+  const { out, decoder } = session;
+  const complaint = decoder.complaint();
+  if (complaint) out.note(complaint);
+  const { frames, violations, firstSequence, lastSequence } = state;
+  const where = frames === 0 ? '' : `, #${firstSequence} to #${lastSequence}`;
+  const what = `${plural(frames, 'frame')} with ${plural(violations, 'violation')}${where}`;
+  if (state.ended === 'end') out.note(`replayed ${what}`);
+  else {
+    const resume = state.beginSequence === 0 ? 'nothing was read yet' : resumeCommand(options, plan, run.nextSequence);
+    out.note(`stopped after ${what}; to go on:`, `  ${resume}`);
+  }
+}
+
+async function replay(session: Session, options: Options, plan: Plan): Promise<number> {
+  const sink = await sinkOf(session, plan);
+  const run = new Replay(session, plan.request, sink);
+  try {
+    await run.run();
+  } finally {
+    sink.close();
+    tell(session, options, plan, run);
+  }
+  if (run.state.ended === 'interrupted') throw session.io.signal.reason as Error;
+  return 0;
+}
+
+export function register(program: Command, io: CliIo): void {
+  const command = program
+    .command('replay')
+    .description('recorded violations again, in their order and at their pace, to the terminal, a file or a subject')
+    .option('--since <when>', `from when: 10m, 2h, 7d (ago), an ISO time, or "all" (default: ${DEFAULT_SINCE})`)
+    .option('--until <when>', 'to when (default: the end that there is now)')
+    .option('--from-seq <n>', 'go on at this sequence of VIOLATIONS')
+    .option('--pod <pod>', 'name, namespace/name or uid of a pod')
+    .option('-n, --namespace <namespace>', 'of the pod')
+    .option('--node <node>', 'one node')
+    .option('--kind <kind>', 'spoof or lsm')
+    .option('--speed <speed>', '1x, 10x or max (default: max)')
+    .option('--to <prefix>', `publish copies under this prefix, such as ${SCRATCH}.case-7`)
+    .option('--format <format>', 'table, json, avro, ocsf, ecs or cef (default: table; with --to avro)')
+    .addHelpText('after', EXAMPLES);
+  withBusOptions(command).action(async () => {
+    const options = optionsOf<Options>(command);
+    const plan = planOf(options, io);
+    if (plan.to === null) io.endWithReader();
+    io.exitCode = await withSession(io, command, (session) => replay(session, options, plan));
+  });
+}
