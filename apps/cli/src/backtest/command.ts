@@ -1,13 +1,12 @@
 /** `bailiff backtest`: what other rules would have made of the violations that the bus holds. */
 import { DEFAULT_VERDICTS_PER_MINUTE } from '@bailiff/correlation';
 import type { Command } from 'commander';
-import { readDocument } from '../config/input.ts';
+import { parseWhen, wholeNumber } from '../shared/arguments.ts';
+import { readDocument } from '../shared/document.ts';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
 import { Progress } from '../shared/progress.ts';
-import { wholeNumber } from '../shared/selectors.ts';
 import { optionsOf, type Session, withBusOptions, withSession } from '../shared/session.ts';
-import { parseWhen } from '../shared/text/time.ts';
 import { reportJson } from './json.ts';
 import { renderReport } from './render.ts';
 import { type Report, reportOf } from './report.ts';
@@ -67,8 +66,7 @@ async function judge(session: Session, request: Omit<BacktestRequest, 'onProgres
     const onProgress = (frames: number, pending: number) => progress.at(frames, frames + pending);
     const result = await runBacktest(session, { ...request, onProgress });
     const { onTrial } = request;
-    const complaint = decoder.complaint();
-    if (complaint) out.note(complaint);
+    decoder.reportUndecodable(out);
     return reportOf(
       result,
       onTrial && { rules: Object.keys(onTrial.rules).sort(), policies: [...onTrial.policies.keys()].sort() },

@@ -1,17 +1,20 @@
 /** `bailiff config …`: what operators tune, under keys `<kind>.<scope>.<namespace or _>.<name>`. */
 import { ConfigError, checkConfigWrite, formatConfigKey } from '@bailiff/policy';
 import type { Command } from 'commander';
-import { type ChangeOptions, carryOut, readStored, valueIn } from '../shared/config/change.ts';
-import { meantKey, noSuchKey, requireWhole } from '../shared/config/new-key.ts';
+import { oneOf, parseName, parsePod, wholeNumber } from '../shared/arguments.ts';
+import { carryOut, readStored, valueIn } from '../shared/config/change.ts';
+import { type ChangeOptions, withChangeOptions } from '../shared/config/change-options.ts';
+import { noSuchKey, requireComplete, suggestedKey } from '../shared/config/new-key.ts';
 import { rollBack } from '../shared/config/rollback.ts';
-import { get, history, list } from '../shared/config/show.ts';
-import { beginning, builtIn, CONFIG_KINDS, parseKey } from '../shared/config-keys/keys.ts';
+import { showHistory } from '../shared/config/show-history.ts';
+import { builtIn, CONFIG_KINDS, initialValue, parseKey } from '../shared/config-keys/keys.ts';
+import { readDocument } from '../shared/document.ts';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
-import { oneOf, parseName, parsePod, wholeNumber } from '../shared/selectors.ts';
 import { Out, optionsOf, withBusOptions, withSession } from '../shared/session.ts';
-import { type Assignment, assign, parseAssignment, readDocument } from './input.ts';
+import { type Assignment, assign, parseAssignment } from './assignments.ts';
 import { release } from './release.ts';
+import { get, list } from './show.ts';
 import { registerTree } from './tree/command.ts';
 
 const KEY_HELP = 'key, such as spoof.cluster._.default';
@@ -37,17 +40,6 @@ Examples:
   bailiff config release correlation.cluster._.port-scan   let a custom resource have the key
   bailiff config export cluster-1/                         as files, one a key; import writes them again
 `;
-
-/** What every command that changes a key has. */
-export function withChangeOptions(command: Command): Command {
-  return command
-    .option('--reason <text>', 'why, for the log')
-    .option('--by <name>', 'who, for the log (default: user@host)')
-    .option('-y, --yes', 'do not ask')
-    .option('--take-over', 'write although a custom resource keeps the key: from then on it is kept here')
-    .option('--dry-run', 'show the difference and write nothing')
-    .option('--json', 'what was written as one JSON document');
-}
 
 /** The value that arguments give, on the ground of what is stored. */
 async function valueGiven(
@@ -87,10 +79,10 @@ function registerSet(parent: Command, io: CliIo): void {
     requireSomething(options.file, fields);
     io.exitCode = await withSession(io, command, async (session) => {
       const stored = await readStored(session, key);
-      const { revision: _renewed, ...base } = (valueIn(stored) ?? beginning(key)) as Record<string, unknown>;
+      const { revision: _renewed, ...base } = (valueIn(stored) ?? initialValue(key)) as Record<string, unknown>;
       const next = await valueGiven(options.file, assignments, base, io);
       const isNew = !stored && builtIn(key) === undefined;
-      if (isNew && options.file === undefined) await requireWhole(session, key, next);
+      if (isNew && options.file === undefined) await requireComplete(session, key, next);
       return carryOut(session, { key, stored, next, because: 'bailiff config set' }, options);
     });
   });
@@ -112,7 +104,7 @@ function registerValidate(parent: Command, io: CliIo): void {
     const key = parseKey(text);
     requireSomething(file, fields);
     const out = new Out(io);
-    const value = await valueGiven(file, fields.map(parseAssignment), beginning(key), io);
+    const value = await valueGiven(file, fields.map(parseAssignment), initialValue(key), io);
     const isNew = builtIn(key) === undefined;
     try {
       checkConfigWrite(key, JSON.stringify(value));
@@ -126,7 +118,7 @@ function registerValidate(parent: Command, io: CliIo): void {
     }
     if (json) out.json({ key: text, valid: true, fields: [], message: '' });
     else out.line(`${formatConfigKey(key)}: valid`);
-    const meant = isNew ? meantKey(key, []) : null;
+    const meant = isNew ? suggestedKey(key, []) : null;
     if (meant !== null) out.note(`no such key is built in; did you mean ${meant}?`);
   });
 }
@@ -228,7 +220,7 @@ function registerShow(parent: Command, io: CliIo): void {
   withBusOptions(past).action(async (text: string) => {
     const key = parseKey(text);
     const { json = false } = optionsOf<{ json?: boolean }>(past);
-    io.exitCode = await withSession(io, past, (session) => history(session, key, json));
+    io.exitCode = await withSession(io, past, (session) => showHistory(session, key, json));
   });
 }
 

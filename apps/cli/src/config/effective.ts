@@ -31,7 +31,7 @@ import {
   TUNABLE_VECTORS,
 } from '@bailiff/policy';
 import { selectsPod } from '@bailiff/runtime';
-import { keeperText } from '../shared/config/keeper.ts';
+import { ownerText } from '../shared/config/keeper.ts';
 
 /** Something stored that readers take. */
 export interface InForce {
@@ -96,7 +96,7 @@ function originOf(one: InForce | undefined): Origin {
     source: 'key',
     key: formatConfigKey(one.key),
     revision,
-    keptBy: keeperText(one.stored),
+    keptBy: ownerText(one.stored),
     by,
     why,
     atMicros,

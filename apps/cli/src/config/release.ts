@@ -1,8 +1,9 @@
 /** `config release`: a key is kept by nobody, and its value stands until somebody writes it. */
 import { writeConfig } from '@bailiff/bus';
 import { type ConfigKey, formatConfigKey } from '@bailiff/policy';
-import { type ChangeOptions, readStored, valueIn } from '../shared/config/change.ts';
-import { keeperJson, keeperText, refuseKept } from '../shared/config/keeper.ts';
+import { readStored, valueIn } from '../shared/config/change.ts';
+import type { ChangeOptions } from '../shared/config/change-options.ts';
+import { ownerJson, ownerText, refuseOwned } from '../shared/config/keeper.ts';
 import { confirm } from '../shared/confirm.ts';
 import { CliError } from '../shared/errors.ts';
 import type { Session } from '../shared/session.ts';
@@ -23,13 +24,13 @@ export async function release(session: Session, key: ConfigKey, options: ChangeO
     out.note(`${text}: nobody keeps it`);
     return 0;
   }
-  refuseKept(stored, options.takeOver);
+  refuseOwned(stored, options.takeOver);
   const value = valueIn(stored);
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     const remedy = 'write it anew with `bailiff config set -f`, or delete it';
     throw new CliError('CLI_STATE', `what is stored under ${text} is no object of fields`, { remedy });
   }
-  out.note(`${text}: revision ${stored.revision} stands; ${keeperText(stored)} keeps it no more`);
+  out.note(`${text}: revision ${stored.revision} stands; ${ownerText(stored)} keeps it no more`);
   if (options.dryRun) {
     out.note('nothing was written (--dry-run)');
     return 0;
@@ -41,7 +42,7 @@ export async function release(session: Session, key: ConfigKey, options: ChangeO
   // It stands already: what would be refused of a new value is no reason to keep it here.
   const how = { by, why, takeOver, expectedRevision, release: true, restores: true };
   const written = await writeConfig(bus, key, fields, how);
-  if (options.json) out.json({ key: text, revision: written.revision, keptBy: keeperJson(written) });
+  if (options.json) out.json({ key: text, revision: written.revision, keptBy: ownerJson(written) });
   else out.line(`${text} is at revision ${written.revision}, kept by nobody`);
   return 0;
 }

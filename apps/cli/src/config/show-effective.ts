@@ -3,10 +3,10 @@ import { CONFIG_BUCKET, openBucket, type StoredConfig, storedConfig } from '@bai
 import { ConfigError, type ConfigKey, parseConfigKey, parseConfigValue, requireReadKey } from '@bailiff/policy';
 import { workloadOf } from '@bailiff/schemas';
 import { readNotInForce } from '../policy/in-force.ts';
+import { type PodSelector, podName } from '../shared/arguments.ts';
 import { readHistory } from '../shared/config/history.ts';
 import { CliError } from '../shared/errors.ts';
 import { onePod, type PlacedPod, readPods } from '../shared/read/pods.ts';
-import { type PodSelector, podName } from '../shared/selectors.ts';
 import type { Session } from '../shared/session.ts';
 import { wrap } from '../shared/text/clean.ts';
 import { plural } from '../shared/text/plural.ts';

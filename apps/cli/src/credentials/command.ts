@@ -3,9 +3,9 @@
  * loaded when a command of these runs: it has the cryptography that no other needs.
  */
 import type { Command } from 'commander';
+import { parseName, wholeNumber } from '../shared/arguments.ts';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
-import { parseName, wholeNumber } from '../shared/selectors.ts';
 import { DEFAULT_NAMESPACE, defaultDnsNames } from './names.ts';
 import type { RotateOptions, Where } from './run.ts';
 

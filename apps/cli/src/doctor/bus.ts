@@ -13,17 +13,17 @@ import {
 import { readServiceStatus } from '@bailiff/response';
 import { CURRENT_SCHEMAS, fingerprintHex, type NodeStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service';
-import type { Connection } from '../shared/bus/connection.ts';
-import { refusalOf } from '../shared/config/show.ts';
-import { CliError, tell } from '../shared/errors.ts';
+import { type Connection, NO_BUS } from '../shared/bus/connection.ts';
+import { refusalOf } from '../shared/config-keys/keys.ts';
+import { CliError, describeError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
 import { readInstances } from '../shared/read/instances.ts';
 import { readNodes } from '../shared/read/nodes.ts';
 import { readStreams } from '../shared/read/streams.ts';
-import { type BusOptionValues, connectionOf, ofBus, openBus } from '../shared/session.ts';
+import { type BusOptionValues, connectionOf, explainJetStreamOff, openBus } from '../shared/session.ts';
 import { plural } from '../shared/text/plural.ts';
 import { fillOf } from '../status/fill.ts';
-import { speaking } from '../status/instances.ts';
+import { activeInstances } from '../status/instances.ts';
 import { serviceLines, serviceProblems } from '../status/services.ts';
 import { taintProblems, taintsLine, taintsOf } from '../status/taints.ts';
 import { fillFindings, runtimeHalf, serverFinding } from './bus-rules.ts';
@@ -103,12 +103,12 @@ const everyReader = (keys: readonly string[]) =>
 
 /** What nodes and services say that they refuse, each once. */
 async function refusedByNow(bus: Bus): Promise<{ who: string; key: string; reason: string }[]> {
-  const services = speaking(await readInstances(bus), Date.now());
-  const speakers = [
+  const services = activeInstances(await readInstances(bus), Date.now());
+  const reporters = [
     ...(await readNodeStatuses(bus)).map(({ nodeName: who, configRefused }) => ({ who, configRefused })),
     ...services.map(({ service: who, configRefused }) => ({ who, configRefused })),
   ];
-  const all = speakers.flatMap(({ who, configRefused }) => configRefused.map((one) => ({ who, ...one })));
+  const all = reporters.flatMap(({ who, configRefused }) => configRefused.map((one) => ({ who, ...one })));
   return [...new Map(all.map((one) => [`${one.who} ${one.key}`, one])).values()];
 }
 
@@ -142,7 +142,7 @@ async function guarded(name: string, check: () => Promise<Finding | Finding[]>):
   try {
     return [await check()].flat();
   } catch (error) {
-    const { lines, exitCode } = tell(error, false);
+    const { lines, exitCode } = describeError(error, false);
     const [first = '', ...more] = lines;
     return [fail(name, first.replace(/^bailiff: /, ''), more.join(' ').trim(), exitCode)];
   }
@@ -167,7 +167,9 @@ async function busFindings(io: CliIo, connection: Connection): Promise<Finding[]
     ];
     const findings = [ok('reachable', `as ${connection.natsUser}`), serverFinding(bus.nc.info?.version ?? '0')];
     for (const [name, check] of checks) {
-      findings.push(...(await guarded(name, () => check().catch((error) => Promise.reject(ofBus(bus, error))))));
+      findings.push(
+        ...(await guarded(name, () => check().catch((error) => Promise.reject(explainJetStreamOff(bus, error))))),
+      );
       // Without the streams there is nothing to look at.
       if (name === 'streams and buckets' && findings.some(({ state }) => state === 'fail')) break;
     }
@@ -187,9 +189,9 @@ export async function busGroup(
     connection = connectionOf(io, options);
   } catch (error) {
     if (!(error instanceof CliError)) throw error;
-    const unsaid = error.message.startsWith('which bus?');
-    const finding = unsaid
-      ? skip('not looked at', 'nothing says where it is', error.remedy.split('\n')[0])
+    const isUnnamed = error.message === NO_BUS;
+    const finding = isUnnamed
+      ? skip('not checked', NO_BUS, error.remedy.split('\n')[0])
       : fail('named', error.message, error.remedy, error.exitCode);
     return { group: { title: 'Bus', findings: [finding] }, connection: null };
   }

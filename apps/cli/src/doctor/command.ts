@@ -1,9 +1,8 @@
 /** `bailiff doctor`: what is missing, and how to get it. */
 import type { Command } from 'commander';
+import { oneOf, parseWhen } from '../shared/arguments.ts';
 import type { CliIo } from '../shared/io.ts';
-import { oneOf } from '../shared/selectors.ts';
 import { type BusOptionValues, Out, optionsOf, withBusOptions, withSession } from '../shared/session.ts';
-import { parseWhen } from '../shared/text/time.ts';
 import { busGroup } from './bus.ts';
 import { exitCodeOf, type Group, groupLines, verdictLine } from './finding.ts';
 import { kubeconfigOf, kubernetesGroup } from './kubernetes.ts';

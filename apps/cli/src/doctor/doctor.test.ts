@@ -125,7 +125,7 @@ describe('bus and Redis', () => {
     expect([problem?.severity, problem?.exitCode]).toEqual(
       { ok: [undefined, undefined], warn: ['warn', 0], fail: ['shout', 7] }[state],
     );
-    if (state === 'fail') expect(problem?.text).toBe('full, new messages are refused: no verdict is given any more');
+    if (state === 'fail') expect(problem?.text).toBe('full, new messages are refused: no more verdicts are published');
   });
 
   it('Redis - version and what it does when memory is short', () => {

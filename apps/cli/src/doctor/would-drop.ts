@@ -4,10 +4,10 @@
  */
 import { defaultMode, formatConfigKey, TUNABLE_VECTORS, type Vector } from '@bailiff/policy';
 import type { PodRef } from '@bailiff/schemas';
+import { podName } from '../shared/arguments.ts';
 import { readStream } from '../shared/bus/read-stream.ts';
 import { Tally, type TallyGroup } from '../shared/read/tally.ts';
 import { claimOf, destinationOf } from '../shared/rows/event-rows.ts';
-import { podName } from '../shared/selectors.ts';
 import type { Session } from '../shared/session.ts';
 import { named, plural } from '../shared/text/plural.ts';
 import { type Cell, type Column, table } from '../shared/text/table.ts';
@@ -117,8 +117,7 @@ export async function wouldDrop(session: Session, since: string, sinceMs: number
   const packets = groups.reduce((sum, group) => sum + group.packets, 0);
   if (cut) out.note(`only the newest violations since ${since} were looked at: there are very many`);
   if (tally.inexact) out.note('there are more counters than are kept: some packets may be counted twice');
-  const complaint = decoder.complaint();
-  if (complaint) out.note(complaint);
+  decoder.reportUndecodable(out);
   if (json) {
     const refused = operations.groups().map(({ key, packets: times }) => ({ ...key, times }));
     out.json({ since, packets, groups: groups.map(groupJson), operations: refused });

@@ -1,8 +1,9 @@
-/** `bailiff events`: violations as they stand on the bus. */
+/** `bailiff events`: violations on the bus. */
 import { filters } from '@bailiff/bus';
 import { USERSPACE_VECTORS, VECTORS } from '@bailiff/policy';
 import type { ViolationFrame } from '@bailiff/schemas';
 import type { Command } from 'commander';
+import { oneOf, parseName, parsePod } from '../shared/arguments.ts';
 import type { CliIo } from '../shared/io.ts';
 import { type Listing, type ListOptions, parseListOptions, runListing, withListOptions } from '../shared/listing.ts';
 import {
@@ -14,7 +15,6 @@ import {
   eventJson,
   eventRows,
 } from '../shared/rows/event-rows.ts';
-import { oneOf, parseName, parsePod } from '../shared/selectors.ts';
 import { optionsOf, type Session, withBusOptions, withSession } from '../shared/session.ts';
 import { InterfacePods } from './interface-pods.ts';
 
@@ -29,12 +29,12 @@ interface Options extends ListOptions {
 
 const EXAMPLES = `
 Examples:
-  bailiff events                                   what was dropped or audited in the last hour
+  bailiff events                                   packets and operations of the last hour, dropped or audited
   bailiff events --follow --pod shop/web-0         one pod, live
-  bailiff events --since 1d --action audit --json  all that enforcing would have dropped, for a program
-  bailiff events --kind lsm --vector no-shell/shell what runtime policies refused or audited, and which program it was
+  bailiff events --since 1d --action audit --json  everything that enforcing would have dropped, as JSON
+  bailiff events --kind lsm --vector no-shell/shell  operations that one rule denied or audited, with the program
 
-A row is one violation: a pod, what was judged, and how many packets or operations since the last row of its kind.
+Each row is one violation: a pod, a vector, and the number of packets or operations since the previous row.
 `;
 
 function filterOf(options: Options): EventFilter {
@@ -50,7 +50,7 @@ function filterOf(options: Options): EventFilter {
 
 /** @throws CliError CLI_USAGE */
 function vectorOf(text: string, kind: string | undefined): string {
-  // What processes do is named by the policy and its rule.
+  // Runtime violations are named <policy>/<rule>.
   const [policy, rule, ...rest] = text.split('/');
   if (rule !== undefined && rest.length === 0 && (kind ?? 'lsm') === 'lsm') {
     return `${parseName(policy as string, '--vector')}/${parseName(rule, '--vector')}`;
@@ -61,7 +61,7 @@ function vectorOf(text: string, kind: string | undefined): string {
 export function eventListing(session: Session, filter: EventFilter): Listing<EventRow> {
   const { decoder } = session;
   const { node, kind } = filter;
-  const owners = new InterfacePods(session);
+  const interfacePods = new InterfacePods(session);
   return {
     stream: 'VIOLATIONS',
     noun: 'violations',
@@ -74,7 +74,7 @@ export function eventListing(session: Session, filter: EventFilter): Listing<Eve
     read: (message, take) =>
       decoder.read(message, 'ViolationFrame', (frame: ViolationFrame) => {
         const rows = eventRows(frame, message, filter);
-        if (rows.some((row) => row.kind === 'gap')) return nameOwners(owners, rows, take);
+        if (rows.some((row) => row.kind === 'gap')) return addPodNames(interfacePods, rows, take);
         for (const row of rows) take(row);
         return undefined;
       }),
@@ -84,21 +84,21 @@ export function eventListing(session: Session, filter: EventFilter): Listing<Eve
   };
 }
 
-async function nameOwners(owners: InterfacePods, rows: readonly EventRow[], take: (row: EventRow) => void) {
+async function addPodNames(interfacePods: InterfacePods, rows: readonly EventRow[], take: (row: EventRow) => void) {
   for (const row of rows) {
-    if (row.kind === 'gap') row.pod = await owners.podOf({ nodeName: row.nodeName, ...row.gap });
+    if (row.kind === 'gap') row.pod = await interfacePods.podOf({ nodeName: row.nodeName, ...row.gap });
     take(row);
   }
 }
 
 export function register(program: Command, io: CliIo): void {
   const command = withListOptions(program.command('events'))
-    .description('violations: packets that were dropped and operations that were refused, or would be')
-    .option('--pod <pod>', 'name, namespace/name or uid of a pod')
+    .description('violations: packets and operations that were denied or audited')
+    .option('--pod <pod>', 'namespace/name, name or uid of a pod')
     .option('-n, --namespace <namespace>', 'pods of a namespace')
     .option('--node <node>', 'one node')
-    .option('--kind <kind>', `${EVENT_KINDS.join(', ')} (gap: what an interface sent before it was guarded)`)
-    .option('--vector <vector>', 'one vector, such as ipv4-source, or policy/rule')
+    .option('--kind <kind>', `${EVENT_KINDS.join(', ')} (gap: packets before the interface was guarded)`)
+    .option('--vector <vector>', 'one vector, such as ipv4-source, or <policy>/<rule>')
     .option('--action <action>', 'drop or audit')
     .addHelpText('after', EXAMPLES);
   withBusOptions(command).action(async () => {

@@ -1,14 +1,15 @@
 /**
- * Whose an interface is, by what the collectors say in their status: a gap in a frame names an interface and no pod.
+ * Names the pods of interfaces from the collectors' status: a gap in a frame contains only the
+ * interface.
  *
- * Bounds: what is not known is asked again at most every REREAD_MS, so that a stretch of interfaces that nobody knows costs one read.
+ * Bounds: unknown interfaces cause one read per REREAD_MS at most.
  */
 import type { NodeStatus } from '@bailiff/schemas';
+import { podName } from '../shared/arguments.ts';
 import { readNodes } from '../shared/read/nodes.ts';
-import { podName } from '../shared/selectors.ts';
 import type { Session } from '../shared/session.ts';
 
-/** A status follows a new interface by some seconds. */
+/** A status lists a new interface after some seconds. */
 const REREAD_MS = 5_000;
 
 interface Place {
@@ -19,7 +20,9 @@ interface Place {
 
 const keyOf = ({ nodeName, ifindex, generation }: Place) => `${nodeName} ${ifindex} ${generation}`;
 
-/** `shop/web-0` by node, interface index and generation; interfaces of no pod are left out. Pure. */
+/**
+ * `shop/web-0` by node, interface index and generation. Interfaces without a pod are omitted. Pure.
+ */
 export function podsByInterface(nodes: ReadonlyMap<string, NodeStatus | string>): Map<string, string> {
   const pods = new Map<string, string>();
   for (const [nodeName, status] of nodes) {

@@ -1,13 +1,15 @@
-/** `bailiff explain`: why a verdict was made and what came of it, or what a pod did and what was made of that. */
+/**
+ * `bailiff explain`: the violations and responses of a verdict, or the violations and verdicts of a
+ * pod.
+ */
 import type { Command } from 'commander';
+import { type PodSelector, parsePod, parseWhen } from '../shared/arguments.ts';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
 import { readServices } from '../shared/read/services.ts';
-import { type PodSelector, parsePod } from '../shared/selectors.ts';
 import { optionsOf, type Session, withBusOptions, withSession } from '../shared/session.ts';
-import { parseWhen } from '../shared/text/time.ts';
 import { problemLines } from '../status/render.ts';
-import { correlatorGone, whyUnanswered } from '../status/services.ts';
+import { correlatorProblem, unansweredReason } from '../status/services.ts';
 import { chainJson, summaryJson } from './json.ts';
 import { readChain, verdictById, verdictsOfPod, violationsOfPod } from './read.ts';
 import { otherVerdicts, renderChain, renderSummary } from './render.ts';
@@ -20,19 +22,19 @@ interface Options {
 }
 
 const DEFAULT_SINCE = '1d';
-/** Chains that --all shows at most. */
+/** Most chains shown with --all. */
 const MAX_CHAINS = 50;
 
 const EXAMPLES = `
 Examples:
-  bailiff explain shop/web-0          what the pod did in a day, and what was made of it
+  bailiff explain shop/web-0          a pod's violations of one day, and its newest verdict
   bailiff explain 5f1d3c7a9b          one verdict, from its first packet to its last response
   bailiff explain shop/web-0 --json
 
-Eight or more hexadecimal digits alone are taken for the id of a verdict; write namespace/name for a pod called so.
+An argument of eight or more hexadecimal digits is a verdict id. Use namespace/name for a pod with such a name.
 `;
 
-/** Which of the two is meant. */
+/** Whether an argument is a verdict id rather than a pod. */
 export const isVerdictId = (text: string) => /^[0-9a-f]{8,32}$/.test(text);
 
 async function explainVerdict(session: Session, prefix: string, json: boolean): Promise<number> {
@@ -40,7 +42,7 @@ async function explainVerdict(session: Session, prefix: string, json: boolean): 
   const services = await readServices(session);
   const chain = await readChain(session, await verdictById(session, prefix));
   if (json) out.json(chainJson(chain));
-  else out.lines(renderChain(chain, { ...out.table, nowMs: io.nowMs(), unanswered: whyUnanswered(services) }));
+  else out.lines(renderChain(chain, { ...out.table, nowMs: io.nowMs(), unanswered: unansweredReason(services) }));
   return 0;
 }
 
@@ -52,12 +54,12 @@ async function explainPod(session: Session, pod: PodSelector, since: string, opt
     violationsOfPod(session, pod, sinceMs),
     verdictsOfPod(session, pod, sinceMs),
   ]);
-  const told = verdicts.slice(0, options.all ? MAX_CHAINS : 1);
+  const shown = verdicts.slice(0, options.all ? MAX_CHAINS : 1);
   const chains = [];
-  for (const verdict of told) chains.push(await readChain(session, verdict));
+  for (const verdict of shown) chains.push(await readChain(session, verdict));
   if (seen.tally.groups().length === 0 && verdicts.length === 0) {
-    throw new CliError('CLI_NOT_FOUND', `nothing is known of a pod "${pod.text}" since ${since}`, {
-      remedy: 'it did no wrong, or there is none of that name; look further back with --since, or see `bailiff status`',
+    throw new CliError('CLI_NOT_FOUND', `no violation or verdict of a pod "${pod.text}" since ${since}`, {
+      remedy: 'check the name, extend the range with --since, or see `bailiff status`',
     });
   }
   if (options.json) {
@@ -69,30 +71,30 @@ async function explainPod(session: Session, pod: PodSelector, since: string, opt
     });
     return 0;
   }
-  const render = { ...out.table, nowMs: io.nowMs(), unanswered: whyUnanswered(services) };
-  const missing = services && correlatorGone(services);
-  if (seen.uids.size > 1) out.note(`${seen.uids.size} pods are meant by "${pod.text}": ${[...seen.uids].join(', ')}`);
-  if (seen.cut) out.note('only the newest violations were looked at: there are very many');
+  const render = { ...out.table, nowMs: io.nowMs(), unanswered: unansweredReason(services) };
+  const outage = services && correlatorProblem(services);
+  if (seen.uids.size > 1) out.note(`"${pod.text}" selects ${seen.uids.size} pods: ${[...seen.uids].join(', ')}`);
+  if (seen.cut) out.note('only the newest violations were read: there are too many');
   const groups = seen.tally.groups();
   if (groups.length > 0) {
-    out.line(out.paint(`What it did since ${since}`, 'bold'));
+    out.line(out.paint(`Violations since ${since}`, 'bold'));
     out.lines(renderSummary(groups, render));
     out.line();
   }
-  if (missing) out.lines(problemLines([missing], out.table));
+  if (outage) out.lines(problemLines([outage], out.table));
   if (chains.length === 0) {
     out.line(
-      missing ? 'No verdict.' : 'No verdict: what it did crossed no rule (`bailiff config list --kind correlation`).',
+      outage ? 'No verdict.' : 'No verdict: the violations met no rule (`bailiff config list --kind correlation`).',
     );
-  } else if (missing) out.line();
+  } else if (outage) out.line();
   chains.forEach((chain, index) => {
     if (index > 0) out.lines(['', out.paint('—'.repeat(Math.min(60, render.width || 60)), 'dim'), '']);
     out.lines(renderChain(chain, render));
   });
-  const more = verdicts.slice(told.length);
+  const more = verdicts.slice(shown.length);
   if (more.length > 0) {
     out.line();
-    out.line(out.paint(`${more.length} earlier verdict${more.length === 1 ? '' : 's'} (all with --all)`, 'bold'));
+    out.line(out.paint(`${more.length} earlier verdict${more.length === 1 ? '' : 's'} (--all shows all)`, 'bold'));
     out.lines(otherVerdicts(more.slice(0, 10), render));
   }
   return 0;
@@ -101,11 +103,11 @@ async function explainPod(session: Session, pod: PodSelector, since: string, opt
 export function register(program: Command, io: CliIo): void {
   const command = program
     .command('explain')
-    .description('the whole chain about a pod or a verdict: violations, judgement, responses, and how long each took')
-    .argument('<pod|verdict>', 'namespace/name, name or uid of a pod; or the id of a verdict, or its first characters')
-    .option('-n, --namespace <namespace>', 'of the pod')
-    .option('--since <when>', 'of a pod: how far back', DEFAULT_SINCE)
-    .option('--all', 'of a pod: the chain of every verdict, not only of the newest')
+    .description('the chain of a pod or a verdict: violations, verdicts, responses, and their latencies')
+    .argument('<pod|verdict>', 'namespace/name, name or uid of a pod; or a verdict id or its first characters')
+    .option('-n, --namespace <namespace>', 'namespace of the pod')
+    .option('--since <when>', 'for a pod: start of the range', DEFAULT_SINCE)
+    .option('--all', 'for a pod: the chains of all verdicts, not only the newest')
     .option('--json', 'one JSON document')
     .addHelpText('after', EXAMPLES);
   withBusOptions(command).action(async (what: string) => {
@@ -118,8 +120,7 @@ export function register(program: Command, io: CliIo): void {
       const code = pod
         ? await explainPod(session, pod, since, options)
         : await explainVerdict(session, what, options.json ?? false);
-      const complaint = session.decoder.complaint();
-      if (complaint) session.out.note(complaint);
+      session.decoder.reportUndecodable(session.out);
       return code;
     });
   });

@@ -1,4 +1,4 @@
-/** An explanation as a JSON document. Pure. */
+/** Explanations as JSON. Pure. */
 
 import { eventJson } from '../shared/rows/event-rows.ts';
 import { responseJson } from '../shared/rows/response-rows.ts';

@@ -6,7 +6,6 @@ import { policyPlaces } from '@bailiff/response';
 import { type NamedPolicy, PolicyError } from '@bailiff/runtime';
 import {
   type Change,
-  type ChangeOptions,
   checkChange,
   differenceOf,
   headingOf,
@@ -15,6 +14,7 @@ import {
   perform,
   readStored,
 } from '../shared/config/change.ts';
+import type { ChangeOptions } from '../shared/config/change-options.ts';
 import { CliError } from '../shared/errors.ts';
 import { readExpectedNodes, readNodes } from '../shared/read/nodes.ts';
 import { readPods } from '../shared/read/pods.ts';

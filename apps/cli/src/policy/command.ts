@@ -3,13 +3,11 @@
  * model are a good part of the program, and no other command needs them.
  */
 import type { Command } from 'commander';
-import { withChangeOptions } from '../config/command.ts';
-import type { ChangeOptions } from '../shared/config/change.ts';
-import { history } from '../shared/config/show.ts';
+import { parsePod, parseSpan, wholeNumber } from '../shared/arguments.ts';
+import { type ChangeOptions, withChangeOptions } from '../shared/config/change-options.ts';
+import { showHistory } from '../shared/config/show-history.ts';
 import type { CliIo } from '../shared/io.ts';
-import { parsePod, wholeNumber } from '../shared/selectors.ts';
 import { optionsOf, withBusOptions, withSession } from '../shared/session.ts';
-import { parseSpan } from '../shared/text/time.ts';
 import type { OperationFlags } from './explain/parse-operation.ts';
 import { parsePolicyName } from './names.ts';
 
@@ -124,7 +122,7 @@ It says its revision: applied after somebody else wrote, it is refused. Take the
   withBusOptions(past).action(async (name: string) => {
     const { namespace, json = false } = optionsOf<Named>(past);
     const key = parsePolicyName(name, namespace);
-    io.exitCode = await withSession(io, past, (session) => history(session, key, json));
+    io.exitCode = await withSession(io, past, (session) => showHistory(session, key, json));
   });
 }
 

@@ -1,8 +1,8 @@
 /** Names of runtime policies as an operator says them: `no-shell`, `shop/no-shell`, or the whole key. Pure. */
 import { type ConfigKey, formatConfigKey } from '@bailiff/policy';
+import { parseName } from '../shared/arguments.ts';
 import { parseKey } from '../shared/config-keys/keys.ts';
 import { CliError } from '../shared/errors.ts';
-import { parseName } from '../shared/selectors.ts';
 
 export const RUNTIME_KEYS = 'runtime.>';
 

@@ -2,7 +2,7 @@
 import type { RuntimePolicy } from '@bailiff/policy';
 import { valueIn } from '../shared/config/change.ts';
 import { readHistory } from '../shared/config/history.ts';
-import { keeperJson, keeperText, keptNote } from '../shared/config/keeper.ts';
+import { ownerJson, ownerNote, ownerText } from '../shared/config/keeper.ts';
 import { CliError } from '../shared/errors.ts';
 import { levelCell } from '../shared/rows/verdict-rows.ts';
 import type { Session } from '../shared/session.ts';
@@ -52,7 +52,7 @@ export function modeCell({ enabled, mode }: RuntimePolicy): Cell {
 }
 
 function cellsOf({ policy, refused, stored, ...name }: StoredPolicy, nowMs: number): Cell[] {
-  const changed = [clockTime(stored.timestampMicros, nowMs), keeperText(stored), stored.by];
+  const changed = [clockTime(stored.timestampMicros, nowMs), ownerText(stored), stored.by];
   const revision = String(stored.revision);
   if (!policy) return [shortName(name), { text: 'REFUSED', style: 'red' }, '', '', refused, revision, ...changed, ''];
   const postures = Object.values(policy.defaultPosture).some((posture) => posture !== 'allow') ? '+' : '';
@@ -72,7 +72,7 @@ function cellsOf({ policy, refused, stored, ...name }: StoredPolicy, nowMs: numb
 
 function listJson({ key, name, namespace, policy, refused, stored }: StoredPolicy) {
   const { revision, timestampMicros, by, why } = stored;
-  const keptBy = keeperJson(stored);
+  const keptBy = ownerJson(stored);
   return { key, name, namespace, revision, changedAt: isoMicros(timestampMicros), by, why, keptBy, refused, policy };
 }
 
@@ -161,7 +161,7 @@ export async function show(
   const by = stored.by === '' ? '' : ` by ${stored.by}`;
   const why = stored.why === '' ? '' : `: ${stored.why}`;
   out.note(
-    `revision ${stored.revision}, ${clockTime(stored.timestampMicros, io.nowMs())}${by}${why}${keptNote(stored)}`,
+    `revision ${stored.revision}, ${clockTime(stored.timestampMicros, io.nowMs())}${by}${why}${ownerNote(stored)}`,
   );
   if (refused !== '') out.note(`refused by every reader: ${refused}`);
   const spec = policy ? withoutDefaults(policy) : (valueIn(stored) ?? stored.json);

@@ -2,7 +2,7 @@
 import { openBucket, type StoredConfig, storedConfig } from '@bailiff/bus';
 import { ConfigError, parseConfigKey, parseConfigValue, type RuntimePolicy } from '@bailiff/policy';
 import type { NamedPolicy } from '@bailiff/runtime';
-import { refusalOf } from '../shared/config/show.ts';
+import { refusalOf } from '../shared/config-keys/keys.ts';
 import type { Session } from '../shared/session.ts';
 import { RUNTIME_KEYS } from './names.ts';
 

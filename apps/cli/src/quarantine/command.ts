@@ -1,14 +1,14 @@
 /** `bailiff quarantine list` and `release`. */
 import type { Command } from 'commander';
+import { parseName, parsePod } from '../shared/arguments.ts';
 import type { CliIo } from '../shared/io.ts';
-import { parseName, parsePod } from '../shared/selectors.ts';
 import { optionsOf, withBusOptions, withSession } from '../shared/session.ts';
 import { listQuarantined, type ReleaseOptions, release } from './quarantine.ts';
 
 function registerList(parent: Command, io: CliIo): void {
   const command = parent
     .command('list')
-    .description('pods whose traffic is dropped in both directions, until when, and by which verdict')
+    .description('pods whose traffic is dropped in both directions, with expiry and verdict')
     .option('-n, --namespace <namespace>', 'pods of a namespace')
     .option('--json', 'one JSON document')
     .addHelpText('after', '\nExample:\n  bailiff quarantine list\n');
@@ -22,13 +22,13 @@ function registerList(parent: Command, io: CliIo): void {
 function registerRelease(parent: Command, io: CliIo): void {
   const command = parent
     .command('release')
-    .description('let a pod out before its time; the kernel follows at once')
+    .description('end a quarantine early; the kernel follows immediately')
     .argument('<pod>', 'namespace/name, name or uid')
-    .option('-n, --namespace <namespace>', 'of the pod')
-    .option('--reason <text>', 'why, for the record')
-    .option('--by <name>', 'who, for the record (default: user@host)')
-    .option('-y, --yes', 'do not ask')
-    .option('--json', 'what was done as one JSON document')
+    .option('-n, --namespace <namespace>', 'namespace of the pod')
+    .option('--reason <text>', 'reason, for the record')
+    .option('--by <name>', 'author, for the record (default: user@host)')
+    .option('-y, --yes', 'do not ask for confirmation')
+    .option('--json', 'print the result as one JSON document')
     .addHelpText('after', '\nExample:\n  bailiff quarantine release shop/cart-1 --reason "image was rebuilt"\n');
   withBusOptions(command).action(async (text: string) => {
     const options = optionsOf<ReleaseOptions & { namespace?: string }>(command);
@@ -38,7 +38,7 @@ function registerRelease(parent: Command, io: CliIo): void {
 }
 
 export function register(program: Command, io: CliIo): void {
-  const command = program.command('quarantine').description('pods that are cut off, and letting them out');
+  const command = program.command('quarantine').description('quarantined pods, and their release');
   registerList(command, io);
   registerRelease(command, io);
 }

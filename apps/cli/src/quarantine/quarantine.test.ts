@@ -21,5 +21,5 @@ it('quarantine list - a bad entry hides neither itself nor the others, as the ke
 });
 
 it('quarantine list - what is no list is told', () => {
-  expect(quarantinedOf('{')).toEqual({ entries: [], problems: [expect.stringMatching(/^cannot be read: not JSON/)] });
+  expect(quarantinedOf('{')).toEqual({ entries: [], problems: [expect.stringMatching(/^cannot be parsed: not JSON/)] });
 });

@@ -1,10 +1,10 @@
 /**
- * Who is in quarantine, and letting somebody out before the time.
+ * Lists quarantined pods, and releases a pod before its quarantine ends.
  *
- * A release takes the pod's entry out of its node's list first (that is what the kernel follows) and leaves there that it did, so that no
- * responder puts the entry again, and then records it under each response that put
- * the pod in, so that the responder takes the visible marks away and does not end it a second time. Cut off in between, it can be repeated:
- * an entry that is gone already is no error while a record is still missing.
+ * A release first removes the pod's entry from its node's list, which the kernel follows, and marks
+ * the removal there, so no responder adds the entry again. It then records the release under each
+ * response that quarantined the pod; the responder then removes label and NetworkPolicy. An
+ * interrupted release can be repeated: a missing entry is no error while a record is still missing.
  */
 
 import { decodeToken, encodeToken, openBucket } from '@bailiff/bus';
@@ -16,12 +16,12 @@ import {
   type Response,
   readQuarantineList,
 } from '@bailiff/schemas';
+import { matchesPod, type PodSelector, podName, subjectParts } from '../shared/arguments.ts';
 import { confirm } from '../shared/confirm.ts';
 import { CliError } from '../shared/errors.ts';
 import { publishResponse } from '../shared/publish-response.ts';
 import { readTasks, type TaskRecords } from '../shared/read/tasks.ts';
 import { shortId } from '../shared/rows/verdict-rows.ts';
-import { isMeant, type PodSelector, podName, subjectParts } from '../shared/selectors.ts';
 import type { Session } from '../shared/session.ts';
 import { type Cell, type Column, table } from '../shared/text/table.ts';
 import { age, clockTime } from '../shared/text/time.ts';
@@ -30,28 +30,30 @@ const BUCKET = 'bailiff_quarantine';
 
 export interface Quarantined extends QuarantineEntry {
   nodeName: string;
-  /** Infinity: without an end. */
+  /** Infinity for no end. */
   untilMs: number;
 }
 
-/** A list as the collector reads it: what it enforces is shown, also beside a bad entry, and what cannot be read is told. Pure. */
+/**
+ * Parses a list like the collector: valid entries are returned beside problems with others. Pure.
+ */
 export function quarantinedOf(json: string): { entries: Quarantined[]; problems: string[] } {
   let reading: QuarantineReading;
   try {
     reading = readQuarantineList(json);
   } catch (error) {
-    return { entries: [], problems: [`cannot be read: ${(error as Error).message}`] };
+    return { entries: [], problems: [`cannot be parsed: ${(error as Error).message}`] };
   }
   const { nodeName, entries, problems } = reading;
   return { entries: entries.map((entry) => ({ ...entry, nodeName, untilMs: quarantineEndMs(entry) })), problems };
 }
 
-/** All entries, of all nodes, those too that are over. */
+/** The entries of all nodes, including ended ones. */
 export async function readQuarantined({ bus, out }: Session): Promise<Quarantined[]> {
   const entries = await openBucket(bus, BUCKET).entries();
   return entries.flatMap(({ key, value }) => {
     const list = quarantinedOf(value.toString('utf8'));
-    for (const problem of list.problems) out.note(`the list of node ${decodeToken(key)}: ${problem}`);
+    for (const problem of list.problems) out.note(`quarantine list of node ${decodeToken(key)}: ${problem}`);
     return list.entries;
   });
 }
@@ -78,13 +80,13 @@ export async function listQuarantined(session: Session, namespace: string | unde
     return 0;
   }
   if (entries.length === 0) {
-    out.note('nobody is in quarantine');
+    out.note('no pod is in quarantine');
     return 0;
   }
   const rows = entries.map((entry): Cell[] => [
     nameOf(entry),
     entry.nodeName,
-    Number.isFinite(entry.untilMs) ? clockTime(entry.untilMs * 1000, nowMs) : 'for ever',
+    Number.isFinite(entry.untilMs) ? clockTime(entry.untilMs * 1000, nowMs) : 'no end',
     Number.isFinite(entry.untilMs) ? age(entry.untilMs - nowMs) : '-',
     shortId(entry.verdictId),
     entry.reason,
@@ -106,20 +108,23 @@ const podOf = (response: Response) => ({
   uid: response.podUid,
 });
 
-/** A quarantine that has begun: the record that tells so, and when it would end by itself. */
-interface Standing {
+/** A started quarantine: its record and its end. */
+interface StartedQuarantine {
   response: Response;
   untilMs: number;
 }
 
-/** Quarantines of a pod that have begun, have not been undone and are not over; also those that the responder is just carrying out. Pure. */
-export function standing(tasks: Iterable<TaskRecords>, pod: PodSelector, nowMs: number): Standing[] {
+/**
+ * Quarantines of a pod that have started and neither ended nor been undone, including those in
+ * progress. Pure.
+ */
+export function startedQuarantines(tasks: Iterable<TaskRecords>, pod: PodSelector, nowMs: number): StartedQuarantine[] {
   return [...tasks].flatMap(({ started, terminal, undone }) => {
     const response = (terminal ?? started)?.response;
-    if (!response || undone || !isMeant(pod, podOf(response))) return [];
+    if (!response || undone || !matchesPod(pod, podOf(response))) return [];
     if (terminal && (response.phase !== 'succeeded' || response.reasonCode === ALREADY_QUARANTINED)) return [];
-    const begunAt = (started?.response ?? response).recordedAt;
-    const untilMs = quarantineEndMicros(response.expiresAt, begunAt) / 1000;
+    const startedAt = (started?.response ?? response).recordedAt;
+    const untilMs = quarantineEndMicros(response.expiresAt, startedAt) / 1000;
     return untilMs > nowMs ? [{ response, untilMs }] : [];
   });
 }
@@ -130,12 +135,12 @@ interface Target {
   name: string;
 }
 
-/** The one pod that is meant. Pure. @throws CliError CLI_NOT_FOUND | CLI_USAGE */
+/** The one pod that a selector selects. Pure. @throws CliError CLI_NOT_FOUND | CLI_USAGE */
 export function targetOf(entries: readonly Quarantined[], responses: readonly Response[], pod: PodSelector): Target {
   const found = new Map<string, Target>();
   for (const entry of entries) {
     const { podUid, nodeName } = entry;
-    if (isMeant(pod, { uid: podUid, namespace: entry.podNamespace, name: entry.podName }))
+    if (matchesPod(pod, { uid: podUid, namespace: entry.podNamespace, name: entry.podName }))
       found.set(podUid, { podUid, nodeName, name: nameOf(entry) });
   }
   for (const response of responses) {
@@ -145,13 +150,13 @@ export function targetOf(entries: readonly Quarantined[], responses: readonly Re
   const [target, ...others] = found.values();
   if (!target) {
     throw new CliError('CLI_NOT_FOUND', `no pod "${pod.text}" is in quarantine`, {
-      remedy: '`bailiff quarantine list` shows those that are',
+      remedy: '`bailiff quarantine list` shows the quarantined pods',
     });
   }
   if (others.length === 0) return target;
   const known = [target, ...others].map(({ name, podUid, nodeName }) => `${podUid}  ${name} on ${nodeName}`);
-  throw new CliError('CLI_USAGE', `"${pod.text}" means ${known.length} pods in quarantine`, {
-    remedy: `say namespace/name, or the uid of one:\n${known.slice(0, 8).join('\n')}`,
+  throw new CliError('CLI_USAGE', `"${pod.text}" selects ${known.length} quarantined pods`, {
+    remedy: `use namespace/name or a uid:\n${known.slice(0, 8).join('\n')}`,
   });
 }
 
@@ -161,25 +166,25 @@ export async function release(session: Session, pod: PodSelector, options: Relea
     readQuarantined(session),
     readTasks(session, { action: 'quarantine', ...subjectParts(pod) }),
   ]);
-  const begun = standing(tasks.values(), pod, io.nowMs());
+  const started = startedQuarantines(tasks.values(), pod, io.nowMs());
   const target = targetOf(
     entries.filter((entry) => entry.untilMs > io.nowMs()),
-    begun.map(({ response }) => response),
+    started.map(({ response }) => response),
     pod,
   );
   await confirm(io, `Release ${target.name} on ${target.nodeName} from quarantine?`, options.yes);
-  const mine = begun.filter(({ response }) => response.podUid === target.podUid);
-  const ended = mine.map(({ response, untilMs }) => ({ verdictId: response.verdictId, untilMs }));
+  const selected = started.filter(({ response }) => response.podUid === target.podUid);
+  const ended = selected.map(({ response, untilMs }) => ({ verdictId: response.verdictId, untilMs }));
   const outcome = await editQuarantine(openBucket(bus, BUCKET), encodeToken(target.nodeName), target.nodeName, (list) =>
     withRelease(list, { podUid: target.podUid, started: ended }, io.nowMs()),
   );
   const operator = { by: options.by ?? io.operator, nowMicros: io.nowMs() * 1000, note: options.reason ?? '' };
   let recorded = 0;
-  for (const { response } of mine) {
+  for (const { response } of selected) {
     if ((await publishResponse(session, releaseOf(response, operator))) !== null) recorded += 1;
   }
   if (options.json) out.json({ ...target, entry: outcome, recorded });
-  else if (outcome === 'absent' && recorded === 0) out.line(`${target.name} was released already`);
-  else out.line(`${target.name} is released on ${target.nodeName}; its label and NetworkPolicy go with the responder`);
+  else if (outcome === 'absent' && recorded === 0) out.line(`${target.name} is already released`);
+  else out.line(`${target.name} is released on ${target.nodeName}; the responder removes its label and NetworkPolicy`);
   return 0;
 }

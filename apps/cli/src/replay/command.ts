@@ -1,12 +1,12 @@
 /** `bailiff replay`: violations again, as they came, to the terminal, a file, or subjects of one's own. */
 import { SIEM_FORMATS, type SiemFormat, streamInfo } from '@bailiff/bus';
 import type { Command } from 'commander';
+import { oneOf, parseName, parsePod, parseWhen, wholeNumber } from '../shared/arguments.ts';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
-import { oneOf, parseName, parsePod, wholeNumber } from '../shared/selectors.ts';
 import { optionsOf, type Session, withBusOptions, withSession } from '../shared/session.ts';
 import { plural } from '../shared/text/plural.ts';
-import { isoMicros, parseWhen } from '../shared/text/time.ts';
+import { isoMicros } from '../shared/text/time.ts';
 import { SPEEDS, type Speed } from './pace.ts';
 import { Replay, type ReplayRequest } from './run.ts';
 import {
@@ -122,8 +122,7 @@ export function resumeCommand(options: Options, { request, format }: Plan, nextS
 function tell(session: Session, options: Options, plan: Plan, run: Replay): void {
   const { state } = run;
   const { out, decoder } = session;
-  const complaint = decoder.complaint();
-  if (complaint) out.note(complaint);
+  decoder.reportUndecodable(out);
   const { frames, violations, firstSequence, lastSequence } = state;
   const where = frames === 0 ? '' : `, #${firstSequence} to #${lastSequence}`;
   const what = `${plural(frames, 'frame')} with ${plural(violations, 'violation')}${where}`;

@@ -7,15 +7,16 @@
  */
 import { filters, microsOf, streamInfo } from '@bailiff/bus';
 import type { ViolationFrame } from '@bailiff/schemas';
+import { matchesPod, type PodSelector } from '../shared/arguments.ts';
 import { readStretch } from '../shared/bus/stretch.ts';
 import { Progress } from '../shared/progress.ts';
 import { readPods } from '../shared/read/pods.ts';
 import type { EventFilter } from '../shared/rows/event-rows.ts';
-import { isMeant, type PodSelector } from '../shared/selectors.ts';
 import type { Session } from '../shared/session.ts';
 import { span } from '../shared/text/time.ts';
 import { Pace, type Speed } from './pace.ts';
-import type { Replayed, Sink } from './sink.ts';
+import type { Replayed } from './replayed.ts';
+import type { Sink } from './sink.ts';
 
 export interface ReplayRequest {
   sinceMicros: number;
@@ -47,7 +48,7 @@ export interface ReplayState {
  * created before the stretch and stands with its namespace.
  */
 export async function nodeOfPod(session: Session, pod: PodSelector, sinceMicros: number): Promise<string | null> {
-  const found = (await readPods(session)).find((one) => isMeant(pod, one));
+  const found = (await readPods(session)).find((one) => matchesPod(pod, one));
   if (!found) return null;
   const isSure = pod.uid !== null || (pod.namespace !== null && Date.parse(found.createdAt) * 1000 <= sinceMicros);
   return isSure ? found.nodeName : null;
@@ -56,7 +57,7 @@ export async function nodeOfPod(session: Session, pod: PodSelector, sinceMicros:
 /** What the filter leaves of a frame, the frame itself when that is all of it; null = nothing. */
 export function wantedOf(frame: ViolationFrame, pod: PodSelector | null): ViolationFrame | null {
   if (pod === null) return frame;
-  const violations = frame.violations.filter((violation) => isMeant(pod, violation.pod));
+  const violations = frame.violations.filter((violation) => matchesPod(pod, violation.pod));
   if (violations.length === 0) return null;
   // What an interface sent before it was guarded names no pod.
   const whole = violations.length === frame.violations.length && frame.coverage.length === 0;

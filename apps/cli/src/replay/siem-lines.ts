@@ -4,8 +4,8 @@
  */
 import { parseSubject, type SiemFormat } from '@bailiff/bus';
 import { type Rendered, render, violationEvents } from '@bailiff/siem';
-import { isMeant } from '../shared/selectors.ts';
-import type { Replayed } from './sink.ts';
+import { matchesPod } from '../shared/arguments.ts';
+import type { Replayed } from './replayed.ts';
 
 export interface SiemMapping {
   format: SiemFormat;
@@ -26,6 +26,6 @@ export function siemEvents({ message, frame, filter }: Replayed, mapping: SiemMa
     storedMicros: message.timestampMicros,
   };
   return violationEvents(frame, node, place)
-    .filter(({ value }) => !filter.pod || isMeant(filter.pod, value.pod))
+    .filter(({ value }) => !filter.pod || matchesPod(filter.pod, value.pod))
     .map((event) => render(event, format, version));
 }

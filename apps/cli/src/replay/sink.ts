@@ -3,31 +3,15 @@
  * answers. Names are cleaned by the table; JSON escapes what a terminal would obey.
  */
 import { type Bus, CopyPublisher, cloudEventHeaders, type StreamMessage } from '@bailiff/bus';
-import { encodeViolationFrame, type ViolationFrame } from '@bailiff/schemas';
-import {
-  type EventFilter,
-  type EventRow,
-  eventCells,
-  eventColumns,
-  eventJson,
-  eventRows,
-} from '../shared/rows/event-rows.ts';
+import { encodeViolationFrame } from '@bailiff/schemas';
+import { type EventRow, eventCells, eventColumns, eventJson, eventRows } from '../shared/rows/event-rows.ts';
 import type { Out } from '../shared/session.ts';
 import { type Cell, headingOf, type Layout, layOut, renderRow } from '../shared/text/table.ts';
 import { isoMicros } from '../shared/text/time.ts';
 import { avroFileBlock, avroFileHead } from './avro-file.ts';
+import type { Replayed } from './replayed.ts';
 import { type SiemMapping, siemEvents } from './siem-lines.ts';
 import { copySubject } from './target.ts';
-
-/** A frame of the stretch with what the filter leaves of it. */
-export interface Replayed {
-  message: StreamMessage;
-  /** As it was recorded: places in it are counted in this one. */
-  frame: ViolationFrame;
-  /** Only with violations that are wanted; the same one when that is all of it. */
-  wanted: ViolationFrame;
-  filter: EventFilter;
-}
 
 export interface Sink {
   /** Called for each frame in the order of the stream. */

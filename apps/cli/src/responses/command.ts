@@ -1,20 +1,20 @@
-/** `bailiff responses`: what was done about verdicts, what waits for a person, and that person's yes or no. */
+/** `bailiff responses`: responses on the bus, pending ones, and their approval or denial. */
 import { filters } from '@bailiff/bus';
 import { ACTIONS } from '@bailiff/policy';
 import type { Command } from 'commander';
+import { oneOf, parseIdPrefix, parseName, parsePod, subjectParts } from '../shared/arguments.ts';
 import type { CliIo } from '../shared/io.ts';
 import { type Listing, type ListOptions, parseListOptions, runListing, withListOptions } from '../shared/listing.ts';
 import { waitingTasks } from '../shared/read/tasks.ts';
 import {
+  matchesResponse,
   PHASES,
   RESPONSE_COLUMNS,
   type ResponseFilter,
   type ResponseRow,
   responseCells,
   responseJson,
-  wantsResponse,
 } from '../shared/rows/response-rows.ts';
-import { oneOf, parseIdPrefix, parseName, parsePod, subjectParts } from '../shared/selectors.ts';
 import { optionsOf, type Session, withBusOptions, withSession } from '../shared/session.ts';
 import { table } from '../shared/text/table.ts';
 import { decide } from './approvals.ts';
@@ -31,8 +31,8 @@ interface Options extends ListOptions {
 
 const EXAMPLES = `
 Examples:
-  bailiff responses --since 1d                     what was done and refused in a day, and why
-  bailiff responses --pending                      what waits for somebody's yes
+  bailiff responses --since 1d                     actions of one day, done or refused, and why
+  bailiff responses --pending                      responses that wait for approval
   bailiff responses approve 3f2a9c --reason "seen, agreed"
   bailiff responses --phase refused --json
 `;
@@ -56,7 +56,7 @@ function listingOf({ decoder }: Session, filter: ResponseFilter): Listing<Respon
     filterSubjects: [filters.responses({ ...parts, ...(filter.action ? { action: filter.action } : {}) })],
     read: (message, take) =>
       decoder.read(message, 'Response', (response) => {
-        if (!wantsResponse(response, filter)) return;
+        if (!matchesResponse(response, filter)) return;
         take({ sequence: message.sequence, storedAtMicros: message.timestampMicros, response });
       }),
     columns: RESPONSE_COLUMNS,
@@ -65,35 +65,34 @@ function listingOf({ decoder }: Session, filter: ResponseFilter): Listing<Respon
   };
 }
 
-/** Tasks that wait for approval, whenever they began to. */
+/** Tasks that wait for approval, of any age. */
 async function listPending(session: Session, filter: ResponseFilter, json: boolean): Promise<number> {
   const { out, io, decoder } = session;
-  const rows = (await waitingTasks(session)).filter(({ response }) => wantsResponse(response, filter));
+  const rows = (await waitingTasks(session)).filter(({ response }) => matchesResponse(response, filter));
   if (json) for (const row of rows) out.jsonLine(responseJson(row));
-  else if (rows.length === 0) out.note('nothing waits for approval');
+  else if (rows.length === 0) out.note('no response waits for approval');
   else {
     const cells = rows.map((row) => responseCells(row, io.nowMs()));
     out.lines(table(RESPONSE_COLUMNS, cells, out.table));
     out.note('decide with `bailiff responses approve <id>` or `bailiff responses deny <id>`');
   }
-  const complaint = decoder.complaint();
-  if (complaint) out.note(complaint);
+  decoder.reportUndecodable(out);
   return 0;
 }
 
 function registerDecision(parent: Command, io: CliIo, word: 'approve' | 'deny'): void {
   const description =
     word === 'approve'
-      ? 'let a response that waits for approval go on; its guards are judged again first'
-      : 'end a response that waits for approval: nothing is done';
+      ? 'approve a pending response; its guards are checked again before it runs'
+      : 'deny a pending response: its action is not carried out';
   const command = parent
     .command(word)
     .description(description)
     .argument('<id>', 'id of the pending response, or its first characters')
-    .option('--reason <text>', 'why, for the record')
-    .option('--by <name>', 'who decides, for the record (default: user@host)')
-    .option('-y, --yes', 'do not ask')
-    .option('--json', 'the record as one JSON document')
+    .option('--reason <text>', 'reason, for the record')
+    .option('--by <name>', 'author, for the record (default: user@host)')
+    .option('-y, --yes', 'do not ask for confirmation')
+    .option('--json', 'print the record as one JSON document')
     .addHelpText('after', `\nExample:\n  bailiff responses ${word} 3f2a9c --reason "agreed with the owner of shop"\n`);
   withBusOptions(command).action(async (id: string) => {
     const prefix = parseIdPrefix(id, 'id');
@@ -104,14 +103,14 @@ function registerDecision(parent: Command, io: CliIo, word: 'approve' | 'deny'):
 
 export function register(program: Command, io: CliIo): void {
   const command = withListOptions(program.command('responses'))
-    .description('responses: what was done about verdicts, or refused, and why')
-    .option('--pod <pod>', 'name, namespace/name or uid of a pod')
+    .description('responses: actions on verdicts, done or refused, and why')
+    .option('--pod <pod>', 'namespace/name, name or uid of a pod')
     .option('-n, --namespace <namespace>', 'pods of a namespace')
     .option('--node <node>', 'one node')
     .option('--action <action>', ACTIONS.join(', '))
     .option('--phase <phase>', PHASES.join(', '))
-    .option('--verdict <id>', 'of one verdict, by the first characters of its id')
-    .option('--pending', 'only what waits for approval, however old')
+    .option('--verdict <id>', 'one verdict, by the first characters of its id')
+    .option('--pending', 'only responses that wait for approval, of any age')
     .addHelpText('after', EXAMPLES);
   withBusOptions(command).action(async () => {
     const options = optionsOf<Options>(command);

@@ -1,11 +1,11 @@
-/** What a person decides is found by the id they say, and only what can still be decided. */
+/** Approval and release select exactly one response or pod, and only those in a suitable state. */
 import { ALREADY_QUARANTINED, responseIdOf } from '@bailiff/response';
 import type { Response } from '@bailiff/schemas';
 import { sampleResponse } from '@bailiff/schemas/testing';
 import { describe, expect, it } from 'vitest';
-import { type Quarantined, standing, targetOf } from '../quarantine/quarantine.ts';
+import { type Quarantined, startedQuarantines, targetOf } from '../quarantine/quarantine.ts';
+import { parsePod } from '../shared/arguments.ts';
 import { foldTask, type TaskRecords, waitingOf } from '../shared/read/tasks.ts';
-import { parsePod } from '../shared/selectors.ts';
 import { findWaiting } from './approvals.ts';
 
 const NOW_MS = 1_790_000_000_000;
@@ -69,23 +69,25 @@ describe('release', () => {
     ...part,
   });
 
-  it('standing - only what was done, has not ended and was not undone', () => {
-    expect(standing(fold({ ...quarantine, expiresAt: later }), pod, NOW_MS)).toHaveLength(1);
-    expect(standing(fold({ ...quarantine, expiresAt: NOW_MS * 1000 - 1 }), pod, NOW_MS)).toEqual([]);
-    expect(standing(fold({ ...quarantine, expiresAt: null }), pod, NOW_MS)).toHaveLength(1);
+  it('startedQuarantines - only what was done, has not ended and was not undone', () => {
+    expect(startedQuarantines(fold({ ...quarantine, expiresAt: later }), pod, NOW_MS)).toHaveLength(1);
+    expect(startedQuarantines(fold({ ...quarantine, expiresAt: NOW_MS * 1000 - 1 }), pod, NOW_MS)).toEqual([]);
+    expect(startedQuarantines(fold({ ...quarantine, expiresAt: null }), pod, NOW_MS)).toHaveLength(1);
     const notOurs = { ...quarantine, expiresAt: null, reasonCode: ALREADY_QUARANTINED };
-    expect(standing(fold(notOurs), pod, NOW_MS)).toEqual([]);
-    expect(standing(fold({ ...quarantine, phase: 'started', expiresAt: later }), pod, NOW_MS)).toHaveLength(1);
-    expect(standing(fold({ ...quarantine, phase: 'dryrun', expiresAt: later }), pod, NOW_MS)).toEqual([]);
+    expect(startedQuarantines(fold(notOurs), pod, NOW_MS)).toEqual([]);
+    expect(startedQuarantines(fold({ ...quarantine, phase: 'started', expiresAt: later }), pod, NOW_MS)).toHaveLength(
+      1,
+    );
+    expect(startedQuarantines(fold({ ...quarantine, phase: 'dryrun', expiresAt: later }), pod, NOW_MS)).toEqual([]);
     expect(
-      standing(fold({ ...quarantine, expiresAt: later }, { ...quarantine, phase: 'undone' }), pod, NOW_MS),
+      startedQuarantines(fold({ ...quarantine, expiresAt: later }, { ...quarantine, phase: 'undone' }), pod, NOW_MS),
     ).toEqual([]);
-    expect(standing(fold({ ...quarantine, expiresAt: later }), parsePod('other', 'pod'), NOW_MS)).toEqual([]);
+    expect(startedQuarantines(fold({ ...quarantine, expiresAt: later }), parsePod('other', 'pod'), NOW_MS)).toEqual([]);
   });
 
   it('target - the entry, or a response whose entry is gone already', () => {
     expect(targetOf([entry()], [], pod)).toMatchObject({ name: 'default/attacker-0', nodeName: 'node-1.example' });
-    const [begun] = standing(fold({ ...quarantine, expiresAt: later }), pod, NOW_MS);
+    const [begun] = startedQuarantines(fold({ ...quarantine, expiresAt: later }), pod, NOW_MS);
     const response = begun?.response;
     expect(targetOf([], [response as Response], pod).podUid).toBe(sampleResponse().podUid);
     expect(targetOf([entry()], [response as Response], pod).podUid).toBe(sampleResponse().podUid);

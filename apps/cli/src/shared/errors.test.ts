@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { BusError } from '@bailiff/bus';
 import { ConfigError } from '@bailiff/policy';
 import { describe, expect, it } from 'vitest';
-import { CliError, tell } from './errors.ts';
+import { CliError, describeError } from './errors.ts';
 
 describe('errors', () => {
   it.each([
@@ -20,40 +20,49 @@ describe('errors', () => {
     [new TypeError('x'), 1],
     ['thrown text', 1],
   ])('exit code - %s ends with %d', (error, code) => {
-    expect(tell(error, false).exitCode).toBe(code);
+    expect(describeError(error, false).exitCode).toBe(code);
   });
 
   it('words - what, then what to do, and no stack', () => {
-    const { lines } = tell(new CliError('CLI_USAGE', 'first\nsecond', { remedy: 'do this\nor that' }), false);
+    const { lines } = describeError(new CliError('CLI_USAGE', 'first\nsecond', { remedy: 'do this\nor that' }), false);
     expect(lines).toEqual(['bailiff: first', '  second', '  do this', '  or that']);
-    expect(tell(new BusError('BUS_PERMISSION', 'no'), false).lines[1]).toMatch(/--nats-user/);
-    expect(tell(new TypeError('oops'), false).lines).toHaveLength(2);
-    expect(tell(new TypeError('oops'), false).lines[1]).toMatch(/--debug/);
+    expect(describeError(new BusError('BUS_PERMISSION', 'no'), false).lines[1]).toMatch(/--nats-user/);
+    expect(describeError(new TypeError('oops'), false).lines).toHaveLength(2);
+    expect(describeError(new TypeError('oops'), false).lines[1]).toMatch(/--debug/);
   });
 
   it('a file that is not there - is named, and no system call; a program that is not there is not called a file', async () => {
     const gone = await readFile('/nonexistent/x.yaml').catch((error: unknown) => error);
-    expect(tell(gone, false).lines).toEqual(['bailiff: /nonexistent/x.yaml does not exist', '  check the path']);
+    expect(describeError(gone, false).lines).toEqual([
+      'bailiff: /nonexistent/x.yaml does not exist',
+      '  check the path',
+    ]);
     const spawned = { code: 'ENOENT', path: 'kubectl', syscall: 'spawn kubectl', message: 'spawn kubectl ENOENT' };
-    expect(tell(Object.assign(new Error(spawned.message), spawned), false).lines[0]).toBe(
+    expect(describeError(Object.assign(new Error(spawned.message), spawned), false).lines[0]).toBe(
       'bailiff: spawn kubectl ENOENT',
     );
   });
 
   it('width - lines are broken at spaces and hang below the first, and not at all without a terminal', () => {
     const error = new CliError('CLI_USAGE', 'one two three four', { remedy: 'five six seven' });
-    expect(tell(error, false, 16).lines).toEqual(['bailiff: one', '  two three four', '  five six seven']);
-    expect(tell(error, false, 14).lines).toEqual(['bailiff: one', '  two three', '  four', '  five six', '  seven']);
-    expect(tell(error, false).lines).toHaveLength(2);
+    expect(describeError(error, false, 16).lines).toEqual(['bailiff: one', '  two three four', '  five six seven']);
+    expect(describeError(error, false, 14).lines).toEqual([
+      'bailiff: one',
+      '  two three',
+      '  four',
+      '  five six',
+      '  seven',
+    ]);
+    expect(describeError(error, false).lines).toHaveLength(2);
   });
 
   it('words - what came from elsewhere cannot reach the terminal', () => {
-    expect(tell(new BusError('BUS_REFUSED', 'a\u001b[31mb'), false).lines[0]).toBe('bailiff: a\\u001b[31mb');
+    expect(describeError(new BusError('BUS_REFUSED', 'a\u001b[31mb'), false).lines[0]).toBe('bailiff: a\\u001b[31mb');
   });
 
   it('debug - the stack, and those of the causes', () => {
     const cause = new Error('deep');
-    const { lines } = tell(new CliError('CLI_USAGE', 'top', { cause }), true);
+    const { lines } = describeError(new CliError('CLI_USAGE', 'top', { cause }), true);
     expect(lines.join('\n')).toMatch(/errors\.test\.ts[\s\S]*caused by Error: deep/);
   });
 });

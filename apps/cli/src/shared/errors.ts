@@ -1,7 +1,9 @@
 /**
- * Errors of the command line, and how any error is told to a person: what, where, what to do. Only --debug shows a stack.
+ * CLI errors, and how every error is reported: what failed, where, what to do. Stacks only with
+ * --debug.
  *
- * Place in the path: everything throws → run.ts → here → stderr and the exit code.
+ * Errors of all commands reach `describeError` through run.ts, which writes its lines to stderr and
+ * returns its exit code.
  */
 import { SETUP_REMEDY } from '@bailiff/bus';
 import { ConfigError } from '@bailiff/policy';
@@ -11,9 +13,10 @@ import { clean } from './text/clean.ts';
 import { fitLine } from './text/fit.ts';
 
 /**
- * CLI_USAGE: what was asked cannot be asked so. CLI_NOT_FOUND: what was named is not there. CLI_CONTEXT: the context file or the
- * environment is wrong. CLI_DECLINED: a person said no, or could not be asked. CLI_CONFIG: a configuration that is refused. CLI_STATE: the
- * thing is not in a state for this. CLI_BUS: the bus cannot do what it is there for.
+ * CLI_USAGE: the flags or arguments are wrong. CLI_NOT_FOUND: the named object does not exist.
+ * CLI_CONTEXT: the context file or the environment is wrong. CLI_DECLINED: the change was not
+ * confirmed. CLI_CONFIG: the configuration is refused. CLI_STATE: the object's state does not allow
+ * the operation. CLI_BUS: the bus lacks something that the command needs.
  */
 export type CliErrorCode =
   | 'CLI_USAGE'
@@ -37,9 +40,9 @@ const EXIT_OF: Record<CliErrorCode, ExitCode> = {
 export class CliError extends Error {
   readonly code: CliErrorCode;
   readonly exitCode: ExitCode;
-  /** What to do about it; empty when that is plain. */
+  /** What to do about it; empty if that is obvious. */
   readonly remedy: string;
-  /** @param options.exitCode where another command has a code for the same case */
+  /** @param options.exitCode overrides the code's own exit code */
   constructor(
     code: CliErrorCode,
     message: string,
@@ -53,31 +56,30 @@ export class CliError extends Error {
   }
 }
 
-/** What to do about errors of the libraries, by their code. */
+/** Remedies for errors of the libraries, by code. */
 const REMEDIES: Readonly<Record<string, string>> = {
-  BUS_UNREACHABLE: 'is nats-server running there? Name another with --nats-url, or see `bailiff doctor`',
+  BUS_UNREACHABLE: 'check that nats-server runs at this address; pass another with --nats-url, or run `bailiff doctor`',
   BUS_AUTHENTICATION:
-    'the server does not know this user with this password: check --nats-user and --nats-password-file. After a rotation, copy the newest password file or reload the server',
-  BUS_PERMISSION: 'connect as a user that has the right: --nats-user and --nats-password-file',
-  BUS_NO_STREAM: `is the bus set up for Bailiff? ${SETUP_REMEDY}. See \`bailiff doctor\``,
-  BUS_SHRINK: 'leave the flag out to keep what is there, or say --shrink to have it so',
+    'the server rejected this user and password: check --nats-user and --nats-password-file. After a rotation, copy the newest password file or reload the server',
+  BUS_PERMISSION: 'connect as a user with this permission: --nats-user and --nats-password-file',
+  BUS_NO_STREAM: `the bus may not be set up for Bailiff: ${SETUP_REMEDY}. Run \`bailiff doctor\``,
+  BUS_SHRINK: 'omit the flag to keep the current limit, or pass --shrink to lower it',
   BUS_TIMEOUT:
-    'the bus is connected and does not answer: is it overloaded, or without a leader? When only writes fail, the disk of nats-server is full: see "Disk full" in docs/operations.md',
+    'the bus is connected and does not respond: it may be overloaded or without a leader. If only writes fail, the disk of nats-server is full: see "Disk full" in docs/operations.md',
   BUS_FULL:
-    'the stream is at its limit (`bailiff status` says which), or the disk of nats-server is full: make room there, see "Disk full" in docs/operations.md',
-  BUS_TOO_LARGE: 'the value is larger than the bus takes (256 KiB)',
+    'the stream is at its limit (`bailiff status` shows which), or the disk of nats-server is full: free some space, see "Disk full" in docs/operations.md',
+  BUS_TOO_LARGE: 'the value exceeds the limit of the bus (256 KiB)',
   CONFIG_REVISION: 'read it again (`bailiff config get`) and repeat the change',
   CONFIG_KEY:
     'keys look like spoof.cluster._.default, spoof.namespace.shop.default, correlation.cluster._.<rule>, response.cluster._.<policy>, runtime.cluster._.<policy>',
   CONFIG_JSON: '',
   CONFIG_OWNER:
-    'change the resource with kubectl, or write with --take-over: then the key is kept here, and the resource is not accepted until `bailiff config release`',
-  CONFIG_CONTRADICTION:
-    'each field may be so by itself, together they can never be in force: see docs/configuration.md',
+    'change the resource with kubectl, or pass --take-over: the CLI then owns the key, and the resource is refused until `bailiff config release`',
+  CONFIG_CONTRADICTION: 'each field is valid, but together they can never take effect: see docs/configuration.md',
   POLICY_FILE: '',
-  POLICY_LIMIT: 'fewer rules on one thing, or policies that select fewer pods',
+  POLICY_LIMIT: 'use fewer rules about one object, or policies that select fewer pods',
   ENOENT: 'check the path',
-  EACCES: 'it may need another user (root?)',
+  EACCES: 'another user, such as root, may be needed',
 };
 
 const exitCodeFor = (error: unknown): ExitCode => {
@@ -85,34 +87,34 @@ const exitCodeFor = (error: unknown): ExitCode => {
   if (typeof code === 'string' && /^(CONFIG|POLICY)_/.test(code)) return EXIT.badConfiguration;
   if (code === 'ENOENT' || code === 'BUS_SHRINK') return EXIT.badFlags;
   const known = exitCodeOf(error);
-  // Whatever else the bus refuses is the bus's doing, not a bug of ours.
-  const ofBus = typeof code === 'string' && /^(BUS|QUARANTINE)_/.test(code);
-  return known === EXIT.bug && ofBus ? EXIT.dependencyUnreachable : known;
+  // Other refusals of the bus are not a bug of the CLI.
+  const isBusCode = typeof code === 'string' && /^(BUS|QUARANTINE)_/.test(code);
+  return known === EXIT.bug && isBusCode ? EXIT.dependencyUnreachable : known;
 };
 
-export interface Told {
+export interface ErrorReport {
   exitCode: ExitCode;
-  /** Lines without a line end. */
+  /** Without line ends. */
   lines: string[];
 }
 
-/** What a person is told happened; of a file that is not there not the system call. */
+/** For a missing file, the path instead of the failed system call. */
 function messageOf(error: unknown): string {
   const { message, code, path, syscall } = error as Partial<NodeJS.ErrnoException>;
   const isFile = code === 'ENOENT' && path !== undefined && !syscall?.startsWith('spawn');
   return isFile ? `${path} does not exist` : String(message ?? error);
 }
 
-/** What OpenSSL says of a certificate that is not taken, and what to do. */
+/** OpenSSL's reasons for rejecting a certificate, with remedies. */
 const CERTIFICATES: readonly [RegExp, string][] = [
   [
     /certificate has expired/,
-    'renew the certificate of nats-server and have it reload: `bailiff credentials rotate`, see docs/bus-credentials.md',
+    'renew the certificate of nats-server and reload it: `bailiff credentials rotate`, see docs/bus-credentials.md',
   ],
-  [/certificate is not yet valid/, 'is the clock of this machine right? Or that of who made the certificate'],
+  [/certificate is not yet valid/, 'check the clock of this machine, and of the machine that issued the certificate'],
   [
     /self-signed certificate|unable to (get|verify)/,
-    'the certificate of nats-server is not signed by an authority that is known here: pass the ca.crt of the bus with --nats-ca-file',
+    'the authority that signed the certificate of nats-server is not trusted here: pass the ca.crt of the bus with --nats-ca-file',
   ],
 ];
 
@@ -125,22 +127,22 @@ function remedyOf(error: unknown): string {
   return REMEDIES[String((error as { code?: unknown }).code)] ?? '';
 }
 
-/** Words for an error, wrapped to the columns of a terminal; 0 = none. */
-export function tell(error: unknown, debug: boolean, width = 0): Told {
+/** The lines that report an error. @param width columns to wrap to; 0 = no wrapping */
+export function describeError(error: unknown, debug: boolean, width = 0): ErrorReport {
   const exitCode = exitCodeFor(error);
   const [first = '', ...more] = messageOf(error).split('\n');
   const lines = [`bailiff: ${clean(first)}`, ...more.map((line) => `  ${clean(line)}`)];
   const remedy = remedyOf(error);
   if (remedy !== '') lines.push(...remedy.split('\n').map((line) => `  ${line}`));
   else if (exitCode === EXIT.bug && !(error instanceof CliError)) {
-    lines.push('  this was not expected: run it again with --debug and report what it shows');
+    lines.push('  this is a bug: run the command again with --debug and report the output');
   }
   const fitted = lines.flatMap((line, index) => fitLine(line, width, index === 0 ? '  ' : ''));
   if (debug) fitted.push(...stacks(error, (error as Partial<Error>).stack));
   return { exitCode, lines: fitted };
 }
 
-/** The stack of an error and of what caused it. */
+/** The stack of an error and of its causes. */
 function stacks(error: unknown, stack: string | undefined): string[] {
   const lines = (stack ?? String(error)).split('\n');
   let { cause } = error as { cause?: unknown };

@@ -1,10 +1,10 @@
 /**
- * The world as a command sees it: terminal, environment, clock, interruption. Passed in, so that a test gives its own (testing.ts).
+ * A command's environment: terminal, variables, clock, signals. Tests pass their own (testing.ts).
  *
- * Invariants: what was asked for goes to stdout and nothing else does; notes, progress and errors go to stderr. A reader that goes away
- * (`| head`) never decides what a command does: the command goes on to its end, what it still writes is dropped, and the exit code tells
- * how it ended. Only one that has nothing to do but write (`events`, a replay to stdout) ends with its reader, with 0. Output that is lost
- * for another reason (a full disk) ends in 7.
+ * Invariants: results go to stdout; notes, progress and errors go to stderr. A closed pipe (`|
+ * head`) does not change what a command does: it runs to its end, further output is dropped, and
+ * its exit code stays. Commands that only write (`events`, a replay to stdout) end with 0 when the
+ * reader closes. Output lost for another reason (disk full) ends in exit code 7.
  */
 import { readFileSync } from 'node:fs';
 import { homedir, hostname, userInfo } from 'node:os';
@@ -13,12 +13,12 @@ import { EXIT } from '@bailiff/service';
 
 export interface Output {
   write(text: string): void;
-  /** For what is no text. */
+  /** For binary data. */
   writeBytes(bytes: Uint8Array): void;
-  /** Resolves when what was written has been taken. */
+  /** Resolves when the stream has accepted everything written. */
   drained(): Promise<void>;
   readonly isTty: boolean;
-  /** Columns of the terminal; 0 when it is none. */
+  /** Columns of the terminal; 0 without a terminal. */
   readonly columns: number;
 }
 
@@ -26,7 +26,7 @@ export interface CliIo {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly stdout: Output;
   readonly stderr: Output;
-  /** Whether a person can be asked. */
+  /** Whether questions can be asked. */
   readonly interactive: boolean;
   /** Asks on stderr. Rejects when interrupted. */
   ask(question: string): Promise<string>;
@@ -34,20 +34,23 @@ export interface CliIo {
   nowMs(): number;
   /** Aborts at SIGINT or SIGTERM. */
   readonly signal: AbortSignal;
-  /** Said by a command that does nothing but write to stdout: when nobody reads that any more, the process ends with 0. */
+  /**
+   * For commands that only write to stdout: the process ends with 0 when the reader closes the
+   * pipe.
+   */
   endWithReader(): void;
   readonly home: string;
-  /** user@host, for records of who did something. */
+  /** user@host, for audit records. */
   readonly operator: string;
   readonly version: string;
-  /** Set by the command that ran; 0 unless it says otherwise. */
+  /** Set by the command; 0 by default. */
   exitCode: number;
 }
 
-/** Largest configuration that is read from stdin: what the bucket takes, with room for formatting. */
+/** Largest document read from stdin: the bucket's limit, with room for formatting. */
 export const MAX_STDIN_BYTES = 1024 * 1024;
 
-/** Writes until the stream fails; whatever comes after that is dropped. */
+/** Writes until the stream fails and drops everything after that. */
 function outputOf(stream: NodeJS.WriteStream, lost: AbortSignal): Output {
   const write = (data: string | Uint8Array) => {
     if (!lost.aborted) stream.write(data);
@@ -69,8 +72,8 @@ function outputOf(stream: NodeJS.WriteStream, lost: AbortSignal): Output {
   };
 }
 
-/** What becomes of a command whose output cannot be written any more. */
-function losable(): { stdout: AbortSignal; stderr: AbortSignal; endWithReader: () => void } {
+/** Tracks failed outputs, and decides how the process ends when stdout fails. */
+function trackOutputs(): { stdout: AbortSignal; stderr: AbortSignal; endWithReader: () => void } {
   const [stdout, stderr] = [new AbortController(), new AbortController()];
   let endsWithReader = false;
   let readerGone = false;
@@ -81,9 +84,9 @@ function losable(): { stdout: AbortSignal; stderr: AbortSignal; endWithReader: (
     readerGone = error.code === 'EPIPE';
     if (readerGone && endsWithReader) process.exit(EXIT.ok);
     if (readerGone) return;
-    if (!stderr.signal.aborted) process.stderr.write(`bailiff: output is lost: ${error.message}\n`);
+    if (!stderr.signal.aborted) process.stderr.write(`bailiff: cannot write the output: ${error.message}\n`);
     if (endsWithReader) process.exit(EXIT.dependencyUnreachable);
-    // Whatever the command came to: who asked for a file has not got it.
+    // The output is incomplete, so success must not be reported.
     process.once('exit', (code) => {
       if (code === EXIT.ok) process.exitCode = EXIT.dependencyUnreachable;
     });
@@ -98,13 +101,13 @@ function losable(): { stdout: AbortSignal; stderr: AbortSignal; endWithReader: (
   };
 }
 
-/** Of the sources, which run as they are: a bundle was told its version when it was built. */
+/** Version when running from sources; a bundle has its version compiled in. */
 function checkoutVersion(): string {
   const text = readFileSync(new URL('../../../../package.json', import.meta.url), 'utf8');
   return (JSON.parse(text) as { version: string }).version;
 }
 
-/** A user that only a number names, as in a container, has none: then nothing is looked for in it. */
+/** A uid without a passwd entry, common in containers, has no home directory. */
 function homeOfUser(): string {
   try {
     return homedir();
@@ -117,7 +120,7 @@ function userName(env: CliIo['env']): string {
   try {
     return userInfo().username;
   } catch {
-    // A uid without a passwd entry, as in many containers.
+    // A uid without a passwd entry.
     return env['USER'] ?? String(process.getuid?.() ?? 'unknown');
   }
 }
@@ -127,15 +130,15 @@ async function readAll(stream: NodeJS.ReadStream): Promise<string> {
   let size = 0;
   for await (const chunk of stream) {
     size += (chunk as Buffer).length;
-    if (size > MAX_STDIN_BYTES) throw new Error(`stdin is above ${MAX_STDIN_BYTES} bytes`);
+    if (size > MAX_STDIN_BYTES) throw new Error(`stdin exceeds ${MAX_STDIN_BYTES} bytes`);
     chunks.push(chunk as Buffer);
   }
   return Buffer.concat(chunks).toString('utf8');
 }
 
 /**
- * Signals end a command in order: the first aborts, the second ends the process. Listened to from the first use on, so that a command that
- * hands its terminal to another program (lab) keeps the ordinary behaviour.
+ * The first signal aborts the command, the second ends the process. Handlers are installed at first
+ * use, so a command that hands its terminal to another program (lab) keeps the default behaviour.
  */
 function interruptible(): () => AbortSignal {
   let controller: AbortController | null = null;
@@ -152,10 +155,10 @@ function interruptible(): () => AbortSignal {
   };
 }
 
-/** The real one. */
+/** The CliIo of this process. */
 export function processIo(): CliIo {
   const signal = interruptible();
-  const lost = losable();
+  const lost = trackOutputs();
   const { env } = process;
   return {
     env,

@@ -1,23 +1,24 @@
 /**
- * `events`, `verdicts` and `responses` in one: a stretch of a stream as a table or as JSON lines, and with --follow whatever comes after it.
+ * The shared body of `events`, `verdicts` and `responses`: part of a stream as a table or as JSON
+ * lines, and with --follow the messages that arrive later.
  *
- * Bounds: the newest `limit` rows are kept and shown, and a note says how many were not; JSON without --limit is handed on as it comes, so
- * that a program gets everything in constant memory.
+ * Bounds: the newest `limit` rows are kept and shown, and a note counts the rest. JSON without
+ * --limit is streamed in constant memory.
  */
 import type { BusStatus, StreamMessage } from '@bailiff/bus';
 import type { Command } from 'commander';
+import { parseWhen, wholeNumber } from './arguments.ts';
 import { type ReadResult, readStream } from './bus/read-stream.ts';
-import { wholeNumber } from './selectors.ts';
 import type { Session } from './session.ts';
 import { type Cell, type Column, headingOf, type Layout, layOut, renderRow } from './text/table.ts';
-import { age, parseWhen } from './text/time.ts';
+import { age } from './text/time.ts';
 
 export interface Listing<Row> {
   stream: string;
-  /** What the rows are called, many of them. */
+  /** Plural name of the rows. */
   noun: string;
   filterSubjects?: readonly string[];
-  /** Hands each row of a message to `take`. */
+  /** Passes each row of a message to `take`. */
   read(message: StreamMessage, take: (row: Row) => void): void | Promise<void>;
   columns: readonly Column[];
   cells(row: Row, nowMs: number): Cell[];
@@ -32,27 +33,27 @@ export interface ListOptions {
 }
 
 export const DEFAULT_SINCE = '1h';
-/** A few screens; what a person reads. */
+/** A few screens. */
 export const DEFAULT_LIMIT = 100;
-/** With --follow, what gives the newest its context. */
+/** Rows before the first new one with --follow. */
 export const FOLLOW_LIMIT = 10;
-/** Rows kept in memory at most, about 1 kB each. */
+/** Most rows kept in memory, about 1 kB each. */
 export const MAX_LIMIT = 50_000;
 
-/** The options that all three have. */
+/** Options of all three commands. */
 export function withListOptions(command: Command): Command {
   return command
     .option('--since <when>', `how far back: 10m, 2h, 7d, an ISO time, or "all" (default: ${DEFAULT_SINCE})`)
     .option(
       '--limit <n>',
-      `newest rows shown (default: ${DEFAULT_LIMIT}; with --follow ${FOLLOW_LIMIT}; with --json all)`,
+      `show the newest n rows (default: ${DEFAULT_LIMIT}; with --follow ${FOLLOW_LIMIT}; with --json all)`,
     )
-    .option('-f, --follow', 'go on as more come, until Ctrl-C')
-    .option('--json', 'one JSON object a line, with everything there is');
+    .option('-f, --follow', 'print new rows as they arrive, until Ctrl-C')
+    .option('--json', 'one JSON object per line, with all fields');
 }
 
 export interface ListRequest {
-  /** As it was said. */
+  /** As given on the command line. */
   since: string;
   sinceMs: number;
   /** Null = all. */
@@ -61,7 +62,7 @@ export interface ListRequest {
   json: boolean;
 }
 
-/** Checks the options before anything is asked of the bus. @throws CliError CLI_USAGE */
+/** Validates the options before connecting. @throws CliError CLI_USAGE */
 export function parseListOptions(options: ListOptions, nowMs: number): ListRequest {
   const since = options.since ?? DEFAULT_SINCE;
   const { follow = false, json = false } = options;
@@ -73,7 +74,7 @@ export async function runListing<Row>(session: Session, listing: Listing<Row>, r
   const { since, sinceMs, limit, follow } = request;
   io.endWithReader();
   const printer = new Printer(session, listing, request.json, limit);
-  const quit = follow ? tellOutages(session) : () => undefined;
+  const stopReporting = follow ? reportOutages(session) : () => undefined;
   let result: ReadResult;
   try {
     result = await readStream(bus, listing.stream, {
@@ -85,20 +86,19 @@ export async function runListing<Row>(session: Session, listing: Listing<Row>, r
       signal: io.signal,
     });
   } finally {
-    quit();
+    stopReporting();
   }
-  const complaint = decoder.complaint();
-  if (complaint) out.note(complaint);
+  decoder.reportUndecodable(out);
   if (result.cut && !follow) {
-    out.note(`older ${listing.noun} since ${since} were not looked at: too many. Narrow it with --since`);
+    out.note(`older ${listing.noun} since ${since} were not read: there are too many. Narrow the range with --since`);
   }
   if (printer.dropped > 0) {
     const total = printer.dropped + (limit ?? 0);
     out.note(
-      `the newest ${limit} of ${total} ${listing.noun}; more with --limit ${Math.min(total, MAX_LIMIT)}, all with --json`,
+      `showing the newest ${limit} of ${total} ${listing.noun}; --limit ${Math.min(total, MAX_LIMIT)} shows more, --json all`,
     );
   }
-  if (printer.rows === 0 && !follow) out.note(nothing(listing.noun, since, result, io.nowMs()));
+  if (printer.rows === 0 && !follow) out.note(noRowsText(listing.noun, since, result, io.nowMs()));
   return 0;
 }
 
@@ -108,17 +108,17 @@ function limitOf(options: ListOptions): number | null {
   return options.follow ? FOLLOW_LIMIT : DEFAULT_LIMIT;
 }
 
-function nothing(noun: string, since: string, { newestMs }: ReadResult, nowMs: number): string {
+function noRowsText(noun: string, since: string, { newestMs }: ReadResult, nowMs: number): string {
   const within = since === 'all' ? '' : ` since ${since}`;
-  if (newestMs === null) return `no ${noun} at all: the bus has none`;
-  return `no such ${noun}${within}; the newest of any kind is ${age(nowMs - newestMs)} old`;
+  if (newestMs === null) return `the bus has no ${noun}`;
+  return `no matching ${noun}${within}; the newest of any kind is ${age(nowMs - newestMs)} old`;
 }
 
-/** Says when the bus goes and comes back. @returns to stop that */
-function tellOutages({ bus, out }: Session): () => void {
+/** Reports lost and restored connections. @returns a function that stops it */
+function reportOutages({ bus, out }: Session): () => void {
   const listener = (status: BusStatus) => {
-    if (status.type === 'disconnected') out.note('-- the bus is away; waiting for it');
-    else if (status.type === 'connected') out.note('-- the bus is back; going on where it stopped');
+    if (status.type === 'disconnected') out.note('-- disconnected from the bus; reconnecting');
+    else if (status.type === 'connected') out.note('-- reconnected to the bus; resuming');
   };
   bus.statusListeners.add(listener);
   return () => bus.statusListeners.delete(listener);
@@ -146,7 +146,7 @@ class Printer<Row> {
     const before = this.rows;
     const done = this.#listing.read(message, (row) => this.#take(row));
     if (!this.#live && this.#limit !== null) return done;
-    // What is printed at once must not pile up in front of a slow reader.
+    // Backpressure: rows printed at once must not pile up in memory before a slow reader.
     if (done instanceof Promise) return done.then(() => this.#session.io.stdout.drained());
     return this.rows > before ? this.#session.io.stdout.drained() : undefined;
   }
@@ -158,7 +158,7 @@ class Printer<Row> {
       return;
     }
     this.#kept.push(row);
-    // Cut in blocks: taking one from the front of a long array each time costs its length.
+    // Drop in blocks: shifting a long array for every row would cost its length each time.
     if (this.#kept.length >= 2 * this.#limit) this.#cut();
   }
 
@@ -178,7 +178,7 @@ class Printer<Row> {
     for (const row of rows) this.#print(row);
   }
 
-  /** Chooses the widths by what is there; later rows keep them. */
+  /** Chooses column widths from the first rows; later rows keep them. */
   #head(rows: readonly Row[]): void {
     const { io, out } = this.#session;
     const { columns, cells } = this.#listing;

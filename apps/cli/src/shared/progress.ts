@@ -1,12 +1,12 @@
 /**
- * How far a long reading is: a line on stderr that is written over, only where a person sees it. Rate and time left are of the whole reading so
- * far; nothing of it goes to stdout.
+ * Progress of a long read: one line on stderr that is overwritten, only on a terminal. Rate and
+ * time left are averages over the whole read.
  */
 import type { CliIo } from './io.ts';
 import { CLEAR_LINE } from './text/terminal.ts';
 import { span } from './text/time.ts';
 
-/** Fast enough to be alive, slow enough to cost nothing. */
+/** Update interval. */
 const EVERY_MS = 250;
 
 /** `12,400 of 80,000 frames · 15,500 a second · 4.4 s left`. Pure. */
@@ -32,12 +32,12 @@ export class Progress {
   }
 
   at(done: number, total: number): void {
-    // Asking the clock for every message would be a cost of its own.
+    // Reading the clock for every message would cost more than it is worth.
     if (!this.#io.stderr.isTty || (done & 63) !== 0) return;
     this.#show(progressText(done, total, this.#elapsedMs(), this.#noun));
   }
 
-  /** Of a reading that waits of its own will: the time left is told by who waits. */
+  /** For a paced read, whose caller supplies the remaining time. */
   often(done: number, total: number, words: string): void {
     if (!this.#io.stderr.isTty) return;
     const whole = (count: number) => count.toLocaleString('en-US');
@@ -56,7 +56,7 @@ export class Progress {
     this.#io.stderr.write(`${CLEAR_LINE}${text}`);
   }
 
-  /** Takes the line away. */
+  /** Clears the line. */
   end(): void {
     if (this.#shown) this.#io.stderr.write(CLEAR_LINE);
     this.#shown = false;

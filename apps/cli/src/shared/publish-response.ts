@@ -1,15 +1,17 @@
-/** Writing a record of an operator's decision into RESPONSES: once, under the subject of its response. */
+/**
+ * Publishes the record of an operator's decision to RESPONSES, once, under its response's subject.
+ */
 import { cloudEventHeaders, publishOnce, responseSubject } from '@bailiff/bus';
 import { cutTexts, encodeResponse, MAX_TEXT, type Response } from '@bailiff/schemas';
 import type { Session } from './session.ts';
 
-/** What a person wrote. */
+/** Fields that an operator writes. */
 const FOREIGN = { reason: MAX_TEXT.Response.reason };
 
-/** A person waits. */
+/** A user waits for the command. */
 const DEADLINE_MS = 10_000;
 
-/** @returns its sequence, or null when there was one already. @throws BusError */
+/** @returns the sequence, or null if the record already exists. @throws BusError */
 export async function publishResponse({ bus, io }: Session, response: Response): Promise<number | null> {
   const result = await publishOnce(bus, responseSubject(response), encodeResponse(cutTexts(response, FOREIGN)), {
     msgId: response.responseId,

@@ -1,8 +1,8 @@
 /**
- * What a command works with: the bus it speaks to, the terminal it writes on, and how it ends.
+ * The session of a command: bus connection, decoder and output.
  *
- * Place in the path: run.ts → commands/*.ts → here → @bailiff/bus. The bus is closed when the command ends, however it ends. A bus that is
- * not there is an error at once: a person waits at a prompt.
+ * The bus is closed when the command ends, on success and on failure. Connecting does not retry: an
+ * unreachable bus is reported at once.
  */
 import { accessSync, constants, readFileSync } from 'node:fs';
 import { type Bus, connectBus, isJetStreamOff, JETSTREAM_OFF, JETSTREAM_OFF_REMEDY } from '@bailiff/bus';
@@ -26,10 +26,10 @@ export interface Session {
   out: Out;
 }
 
-/** How long a bus may take to answer before the command gives up on it. */
+/** How long the command waits for a response of the bus. */
 const BUS_TIMEOUT_MS = 5_000;
 
-/** stdout and stderr of a command. */
+/** A command's stdout and stderr. */
 export class Out {
   readonly io: CliIo;
   readonly paint: Paint;
@@ -38,12 +38,12 @@ export class Out {
     this.paint = painterFor(io);
   }
 
-  /** For tables. */
+  /** Options for tables. */
   get table(): TableOptions {
     return { width: this.io.stdout.columns, paint: this.paint };
   }
 
-  /** One line, whatever is in it. */
+  /** One line; line breaks in the text are replaced. */
   line(text = ''): void {
     this.io.stdout.write(`${oneLine(text)}\n`);
   }
@@ -52,38 +52,38 @@ export class Out {
     if (texts.length > 0) this.io.stdout.write(`${texts.map(oneLine).join('\n')}\n`);
   }
 
-  /** One document. */
+  /** One JSON document. */
   json(value: unknown): void {
     this.io.stdout.write(`${safeJson(value, 2)}\n`);
   }
 
-  /** One line of many. */
+  /** One JSON line. */
   jsonLine(value: unknown): void {
     this.io.stdout.write(`${safeJson(value)}\n`);
   }
 
-  /** One line, whatever is in it; words of our own that take several are several. */
+  /** One line per argument; line breaks within an argument are replaced. */
   note(...lines: string[]): void {
     this.io.stderr.write(`${lines.map(oneLine).join('\n')}\n`);
   }
 }
 
-/** Where a bus is said; every command that speaks to one has them. */
+/** Options that select the bus; every command that connects to it has them. */
 export function withBusOptions(command: Command): Command {
   return command
-    .optionsGroup('Which bus:')
-    .option('--nats-url <url>', 'the bus: nats://host:port, several separated by commas')
+    .optionsGroup('Bus:')
+    .option('--nats-url <url>', 'servers of the bus: nats://host:port, separated by commas')
     .option('--nats-user <user>', 'identity on the bus (default: cli)')
-    .option('--nats-password-file <file>', 'file that holds its password')
+    .option('--nats-password-file <file>', 'file with its password')
     .option('--nats-ca-file <file>', 'CA certificates (PEM) for TLS to the bus')
     .option('--nats-cert-file <file>', 'client certificate (PEM)')
     .option('--nats-key-file <file>', 'key of the client certificate (PEM)')
-    .option('--lab <id>', 'the bus of a lab that is up on this machine');
+    .option('--lab <id>', 'the bus of a lab on this machine');
 }
 
 export type BusOptionValues = BusFlags & { lab?: string; debug?: boolean };
 
-/** Options of a command and of all above it; what is said nearer to the command wins. */
+/** Options of a command and its parents; the inner command wins. */
 export function optionsOf<T>(command: Command): T {
   const chain: Command[] = [];
   for (let at: Command | null = command; at; at = at.parent) chain.unshift(at);
@@ -100,7 +100,7 @@ function readContext(io: CliIo): { path: string; text: string } | null {
   }
 }
 
-/** Which bus the options, the environment, the context file and the labs name. @throws CliError */
+/** The connection that options, environment, context file and labs name. @throws CliError */
 export function connectionOf(io: CliIo, options: BusOptionValues): Connection {
   const { lab, ...flags } = options;
   return resolveConnection({
@@ -114,7 +114,7 @@ export function connectionOf(io: CliIo, options: BusOptionValues): Connection {
 
 const FILES = ['natsPasswordFile', 'natsCaFile', 'natsCertFile', 'natsKeyFile'] as const;
 
-/** @throws CliError CLI_CONTEXT when a file that was named cannot be read; BusError */
+/** @throws CliError CLI_CONTEXT when a named file cannot be read; BusError */
 export async function openBus(io: CliIo, connection: Connection): Promise<Bus> {
   for (const name of FILES) {
     const file = connection[name];
@@ -126,7 +126,7 @@ export async function openBus(io: CliIo, connection: Connection): Promise<Bus> {
       const where = `--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
       throw new CliError('CLI_CONTEXT', `${where}: ${file} ${why}`, {
         cause,
-        remedy: `bus named by ${connection.source}`,
+        remedy: `the bus was selected by ${connection.source}`,
       });
     }
   }
@@ -138,17 +138,22 @@ export async function openBus(io: CliIo, connection: Connection): Promise<Bus> {
   });
 }
 
-/** Errors that a bus without JetStream gives, as what they are then; any other error as it is. */
-export function ofBus(bus: Bus, cause: unknown): unknown {
+/**
+ * Replaces errors of a server without JetStream by one that says so; returns other errors
+ * unchanged.
+ */
+export function explainJetStreamOff(bus: Bus, cause: unknown): unknown {
   const { code } = cause as { code?: unknown };
   if ((code !== 'BUS_TIMEOUT' && code !== 'BUS_NO_STREAM') || !isJetStreamOff(bus)) return cause;
-  return new CliError('CLI_BUS', `${JETSTREAM_OFF}: nothing can be read or stored`, {
+  return new CliError('CLI_BUS', `${JETSTREAM_OFF}: nothing can be read or written`, {
     cause,
     remedy: JETSTREAM_OFF_REMEDY,
   });
 }
 
-/** Runs a command on its bus and closes it afterwards. @returns what `work` returns: the exit code */
+/**
+ * Runs a command with a session and closes the bus. @returns the result of `work`: the exit code
+ */
 export async function withSession(
   io: CliIo,
   command: Command,
@@ -161,7 +166,7 @@ export async function withSession(
   try {
     return await work({ io, bus, connection, decoder: new MessageDecoder(bus), out });
   } catch (error) {
-    throw ofBus(bus, error);
+    throw explainJetStreamOff(bus, error);
   } finally {
     await bus.close();
   }

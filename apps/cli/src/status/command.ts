@@ -1,9 +1,10 @@
-/** `bailiff status`: is every pod of every node guarded, and if not, why. */
+/** `bailiff status`: which pods of which nodes are guarded, and why the others are not. */
 
 import { SERVICES_BUCKET } from '@bailiff/bus';
 import type { ServiceStatus } from '@bailiff/response';
 import { EXIT } from '@bailiff/service';
 import type { Command } from 'commander';
+import { parseName, parseSpan } from '../shared/arguments.ts';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
 import { readDisarms } from '../shared/read/disarms.ts';
@@ -11,12 +12,11 @@ import { readInstances } from '../shared/read/instances.ts';
 import { readExpectedNodes, readNodes } from '../shared/read/nodes.ts';
 import { readServices } from '../shared/read/services.ts';
 import { readStreams, type StreamInfo } from '../shared/read/streams.ts';
-import { parseName } from '../shared/selectors.ts';
 import { optionsOf, type Session, withBusOptions, withSession } from '../shared/session.ts';
 import { wrap } from '../shared/text/clean.ts';
-import { parseSpan } from '../shared/text/time.ts';
 import { fillOf, fillProblems } from './fill.ts';
 import { refusalProblems } from './instances.ts';
+import { type Problem, weigh } from './problem.ts';
 import {
   disarmLines,
   nodeDetails,
@@ -26,25 +26,25 @@ import {
   streamLine,
   summaryLine,
 } from './render.ts';
-import { type Problem, reportOf, type StatusReport, weigh } from './report.ts';
+import { reportOf, type StatusReport } from './report.ts';
 import { serviceLines, serviceProblems } from './services.ts';
 import { taintProblems } from './taints.ts';
 
-/** Six times the ordinary interval of a collector's status. */
+/** Six times the collector's status interval. */
 const DEFAULT_STALE = '60s';
 const STREAMS = ['VIOLATIONS', 'VERDICTS', 'RESPONSES', 'DEAD_LETTERS'];
-/** Without it nothing is known of the services. */
+/** Holds the status of the services. */
 const SERVICES = `KV_${SERVICES_BUCKET}`;
 
 const HELP = `
 Examples:
-  bailiff status                     the cluster in one look
-  bailiff status --node node-3       everything one node says: interfaces, kernel features, maps
+  bailiff status                     the whole cluster
+  bailiff status --node node-3       one node in detail: interfaces, kernel features, maps
   bailiff status --json | jq '.problems'
 
-Exit code: 0 all is guarded (also while disarmed on purpose); 7 a node is silent or missing, no correlator, responder
-or ipam-sync runs, one makes no progress or cannot work, verdicts wait for a response, or a stream is full; 3 a pod is not covered; 6 a node or a service refuses a configuration, a node its
-list of pods, or nodes are not tainted as it says.
+Exit codes: 0 every pod is guarded, also while disarmed; 7 a node is silent or missing, a needed service
+does not run or makes no progress, verdicts wait for a response, or a stream is full; 3 a pod is not covered;
+6 a configuration or a pod list is refused, or unguarded nodes are not tainted as configured.
 `;
 
 function streamState(name: string, info: StreamInfo | null): StreamState {
@@ -62,14 +62,14 @@ function busProblems(streams: readonly StreamState[], expected: readonly string[
       severity: 'shout',
       node: 'bus',
       text: `has no ${missing.join(', ')}`,
-      remedy: 'it was not set up for Bailiff, or is another one',
+      remedy: 'run `bailiff bus setup`, or check that this is the right bus',
       exitCode: EXIT.dependencyUnreachable,
     });
   }
   problems.push(...fillProblems(streams.flatMap(({ fill }) => fill ?? [])));
   if (expected === null) {
-    const text = 'has not been told which nodes there are: a node without a collector would not be noticed';
-    problems.push({ severity: 'warn', node: 'bus', text, remedy: 'is ipam-sync running?', exitCode: EXIT.ok });
+    const text = "has no list of the cluster's nodes: nodes without a collector go unnoticed";
+    problems.push({ severity: 'warn', node: 'bus', text, remedy: 'check that ipam-sync runs', exitCode: EXIT.ok });
   }
   return problems;
 }
@@ -85,16 +85,16 @@ function printText(
   const nowMs = io.nowMs();
   if (report.nodes.length === 0) out.line('no node has reported yet');
   else out.lines(nodeTable(report, nowMs, out.table));
-  const told = [...disarmLines(report.disarms, nowMs, out.table), ...problemLines(report.problems, out.table)];
-  if (told.length > 0) out.lines(['', ...told]);
+  const alerts = [...disarmLines(report.disarms, nowMs, out.table), ...problemLines(report.problems, out.table)];
+  if (alerts.length > 0) out.lines(['', ...alerts]);
   const { width } = out.table;
   if (node !== undefined) {
     const status = report.nodes[0]?.status;
     if (status) out.lines(nodeDetails(status, nowMs, out.table));
     return;
   }
-  const served = services ? serviceLines(services).map(({ name, text }) => `${name}: ${text}`) : [];
-  const summary = [summaryLine(report), ...served, streamLine(streams, nowMs)];
+  const serviceTexts = services ? serviceLines(services).map(({ name, text }) => `${name}: ${text}`) : [];
+  const summary = [summaryLine(report), ...serviceTexts, streamLine(streams, nowMs)];
   out.lines(['', ...summary.flatMap((line) => wrap(line, width))]);
 }
 
@@ -111,31 +111,31 @@ async function show(session: Session, options: { node?: string; json?: boolean }
   ]);
   const found = [...infos].map(([name, info]) => streamState(name, info));
   const streams = found.filter(({ name }) => name !== SERVICES);
-  const whole = reportOf({ nodes, expected, disarms, nowMs: io.nowMs(), staleMs });
-  if (node !== undefined && !whole.nodes.some((one) => one.node === node)) {
-    throw new CliError('CLI_NOT_FOUND', `no node "${node}" is known`, {
-      remedy: `known: ${
-        whole.nodes
+  const cluster = reportOf({ nodes, expected, disarms, nowMs: io.nowMs(), staleMs });
+  if (node !== undefined && !cluster.nodes.some((one) => one.node === node)) {
+    throw new CliError('CLI_NOT_FOUND', `no node "${node}" exists`, {
+      remedy: `known nodes: ${
+        cluster.nodes
           .map((one) => one.node)
           .slice(0, 12)
           .join(', ') || 'none'
       }`,
     });
   }
-  const mine = (one: { node: string }) => node === undefined || one.node === node;
+  const isShown = (one: { node: string }) => node === undefined || one.node === node;
   const ofAll = node === undefined ? busProblems(found, expected) : [];
   const problems = [
-    ...whole.problems.filter(mine),
+    ...cluster.problems.filter(isShown),
     ...ofAll,
     ...(services ? serviceProblems(services) : []),
-    ...taintProblems(instances, io.nowMs()).filter(mine),
+    ...taintProblems(instances, io.nowMs()).filter(isShown),
     ...(node === undefined ? refusalProblems(instances, io.nowMs()) : []),
   ];
-  const report = { ...whole, nodes: whole.nodes.filter(mine), problems, exitCode: weigh(problems) };
+  const report = { ...cluster, nodes: cluster.nodes.filter(isShown), problems, exitCode: weigh(problems) };
   if (options.json) {
     const { exitCode, ...rest } = report;
-    const told = streams.map(({ fill: _, ...one }) => one);
-    out.json({ ok: exitCode === 0, exitCode, ...rest, services, instances, streams: told });
+    const shown = streams.map(({ fill: _, ...one }) => one);
+    out.json({ ok: exitCode === 0, exitCode, ...rest, services, instances, streams: shown });
   } else printText(session, report, streams, services, node);
   return report.exitCode;
 }
@@ -143,9 +143,9 @@ async function show(session: Session, options: { node?: string; json?: boolean }
 export function register(program: Command, io: CliIo): void {
   const command = program
     .command('status')
-    .description('what is guarded, what is not and why, losses, who is silent, whether verdicts are made and answered')
-    .option('--node <node>', 'one node, with all that it says')
-    .option('--stale-after <duration>', 'a node that has said nothing for this long is silent', DEFAULT_STALE)
+    .description('guarded and unguarded pods, losses, silent nodes, and the state of all services')
+    .option('--node <node>', 'one node, with all details')
+    .option('--stale-after <duration>', 'a node without a status for this long is silent', DEFAULT_STALE)
     .option('--json', 'one JSON document')
     .addHelpText('after', HELP);
   withBusOptions(command).action(async () => {

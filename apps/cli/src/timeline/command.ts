@@ -1,13 +1,13 @@
-/** `bailiff timeline`: everything about a pod, or around a verdict, in one picture. */
+/** `bailiff timeline`: the events of a pod, or those around a verdict, in time order. */
 import { writeFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { isVerdictId } from '../explain/command.ts';
 import { verdictById } from '../explain/read.ts';
+import { parsePod, parseWhen } from '../shared/arguments.ts';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
-import { parsePod } from '../shared/selectors.ts';
 import { optionsOf, type Session, withBusOptions, withSession } from '../shared/session.ts';
-import { isoMicros, parseWhen } from '../shared/text/time.ts';
+import { isoMicros } from '../shared/text/time.ts';
 import { timelineHtml } from './html.ts';
 import { readTimeline, type TimelineRequest } from './read.ts';
 import { renderTimeline } from './render.ts';
@@ -21,17 +21,17 @@ interface Options {
 }
 
 const DEFAULT_SINCE = '1d';
-/** Around a verdict: what led to it, and what came of it at first. */
+/** Range around a verdict. */
 const BEFORE_VERDICT_MS = 10 * 60_000;
 const AFTER_VERDICT_MS = 60 * 60_000;
 
 const EXAMPLES = `
 Examples:
-  bailiff timeline shop/web-0                         a day of one pod
-  bailiff timeline 5f1d3c7a9b                         ten minutes before a verdict and an hour after it
-  bailiff timeline shop/web-0 --html web-0.html       one file that opens in any browser and needs nothing else
+  bailiff timeline shop/web-0                         one day of a pod
+  bailiff timeline 5f1d3c7a9b                         from ten minutes before a verdict to an hour after it
+  bailiff timeline shop/web-0 --html web-0.html       one self-contained file for any browser
 
-Lanes: the pod's life, changes of the configuration that can concern it, what it did, how it was judged, what was done about it.
+Lanes: lifecycle of the pod, configuration changes that can affect it, violations, verdicts, responses.
 `;
 
 async function requestOf(session: Session, what: string, options: Options): Promise<TimelineRequest> {
@@ -56,17 +56,16 @@ async function requestOf(session: Session, what: string, options: Options): Prom
 async function timeline(session: Session, what: string, options: Options): Promise<number> {
   const { out, io, decoder } = session;
   const found = await readTimeline(session, await requestOf(session, what, options));
-  const complaint = decoder.complaint();
-  if (complaint) out.note(complaint);
+  decoder.reportUndecodable(out);
   if (found.items.every(({ lane }) => lane === 'config')) {
-    throw new CliError('CLI_NOT_FOUND', `nothing is known of "${what}" in that time`, {
-      remedy: 'it did no wrong, or there is none of that name; look further back with --since',
+    throw new CliError('CLI_NOT_FOUND', `no event of "${what}" in this range`, {
+      remedy: 'check the name, or extend the range with --since',
     });
   }
   if (options.json) {
     out.json({ ...found, items: found.items.map((item) => jsonOf(item)) });
   } else if (options.html !== undefined) {
-    const html = timelineHtml(found, `made ${isoMicros(io.nowMs() * 1000).slice(0, 19)} UTC`);
+    const html = timelineHtml(found, `created ${isoMicros(io.nowMs() * 1000).slice(0, 19)} UTC`);
     if (options.html === '-') io.stdout.write(html);
     else {
       await writeFile(options.html, html);
@@ -83,12 +82,12 @@ function jsonOf({ atMicros, untilMicros, ...item }: Awaited<ReturnType<typeof re
 export function register(program: Command, io: CliIo): void {
   const command = program
     .command('timeline')
-    .description('a pod’s life, configuration, violations, verdicts and responses in one picture')
-    .argument('<pod|verdict>', 'namespace/name, name or uid of a pod; or the id of a verdict, or its first characters')
-    .option('-n, --namespace <namespace>', 'of the pod')
-    .option('--since <when>', `from when: 10m, 2h, 7d (ago), an ISO time, or "all" (of a pod: ${DEFAULT_SINCE})`)
-    .option('--until <when>', 'to when')
-    .option('--html <file>', 'write one self-contained HTML file; - is stdout')
+    .description('lifecycle, configuration, violations, verdicts and responses of a pod, in time order')
+    .argument('<pod|verdict>', 'namespace/name, name or uid of a pod; or a verdict id or its first characters')
+    .option('-n, --namespace <namespace>', 'namespace of the pod')
+    .option('--since <when>', `start: 10m, 2h, 7d (ago), an ISO time, or "all" (default for a pod: ${DEFAULT_SINCE})`)
+    .option('--until <when>', 'end')
+    .option('--html <file>', 'write one self-contained HTML file; - for stdout')
     .option('--json', 'one JSON document')
     .addHelpText('after', EXAMPLES);
   withBusOptions(command).action(async (what: string) => {

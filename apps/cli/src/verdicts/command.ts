@@ -1,18 +1,18 @@
-/** `bailiff verdicts`: what was judged. */
+/** `bailiff verdicts`: verdicts on the bus. */
 import { filters } from '@bailiff/bus';
 import { LEVELS } from '@bailiff/policy';
 import type { Command } from 'commander';
+import { oneOf, parseName, parsePod, subjectParts } from '../shared/arguments.ts';
 import type { CliIo } from '../shared/io.ts';
 import { type Listing, type ListOptions, parseListOptions, runListing, withListOptions } from '../shared/listing.ts';
 import {
+  matchesVerdict,
   VERDICT_COLUMNS,
   type VerdictFilter,
   type VerdictRow,
   verdictCells,
   verdictJson,
-  wantsVerdict,
 } from '../shared/rows/verdict-rows.ts';
-import { oneOf, parseName, parsePod, subjectParts } from '../shared/selectors.ts';
 import { optionsOf, type Session, withBusOptions, withSession } from '../shared/session.ts';
 
 interface Options extends ListOptions {
@@ -25,9 +25,9 @@ interface Options extends ListOptions {
 
 const EXAMPLES = `
 Examples:
-  bailiff verdicts --since 1d                        a day of judgements
-  bailiff verdicts --level high --follow             high and critical ones, live
-  bailiff explain <id>                               why one was made, and what came of it
+  bailiff verdicts --since 1d                        verdicts of one day
+  bailiff verdicts --level high --follow             high and critical verdicts, live
+  bailiff explain <id>                               evidence of a verdict, and its responses
 `;
 
 function filterOf(options: Options): VerdictFilter {
@@ -47,7 +47,7 @@ function listingOf({ decoder }: Session, filter: VerdictFilter): Listing<Verdict
     filterSubjects: [filters.verdicts(subjectParts(filter.pod ?? null, filter.namespace))],
     read: (message, take) =>
       decoder.read(message, 'Verdict', (verdict) => {
-        if (!wantsVerdict(verdict, filter)) return;
+        if (!matchesVerdict(verdict, filter)) return;
         take({ sequence: message.sequence, storedAtMicros: message.timestampMicros, verdict });
       }),
     columns: VERDICT_COLUMNS,
@@ -58,12 +58,12 @@ function listingOf({ decoder }: Session, filter: VerdictFilter): Listing<Verdict
 
 export function register(program: Command, io: CliIo): void {
   const command = withListOptions(program.command('verdicts'))
-    .description('verdicts: what was judged of violations, by which rule')
-    .option('--pod <pod>', 'name, namespace/name or uid of a pod')
+    .description('verdicts: violations that met a correlation rule')
+    .option('--pod <pod>', 'namespace/name, name or uid of a pod')
     .option('-n, --namespace <namespace>', 'pods of a namespace')
     .option('--node <node>', 'one node')
     .option('--rule <rule>', 'one correlation rule')
-    .option('--level <level>', `this level and above: ${LEVELS.join(', ')}`)
+    .option('--level <level>', `lowest level: ${LEVELS.join(', ')}`)
     .addHelpText('after', EXAMPLES);
   withBusOptions(command).action(async () => {
     const options = optionsOf<Options>(command);

@@ -1,8 +1,8 @@
 /** `bailiff config export` and `import`. The work is in ../config/tree, loaded when a command of these runs: YAML is not small. */
 import type { Command } from 'commander';
+import { withChangeOptions } from '../../shared/config/change-options.ts';
 import type { CliIo } from '../../shared/io.ts';
 import { optionsOf, withBusOptions, withSession } from '../../shared/session.ts';
-import { withChangeOptions } from '../command.ts';
 import type { ImportOptions } from './import.ts';
 
 const LAYOUT = `

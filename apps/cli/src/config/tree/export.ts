@@ -3,7 +3,7 @@ import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { CONFIG_BUCKET, openBucket, type StoredConfig, storedConfig } from '@bailiff/bus';
 import { ConfigError, type ConfigKey, parseConfigKey, parseConfigValue, type RuntimePolicy } from '@bailiff/policy';
-import { refusalOf } from '../../shared/config/show.ts';
+import { refusalOf } from '../../shared/config-keys/keys.ts';
 import type { Session } from '../../shared/session.ts';
 import { plural } from '../../shared/text/plural.ts';
 import { documentText, objectOf, withoutDefaults } from '../../shared/text/yaml.ts';

@@ -1,12 +1,13 @@
 /**
  * `config import`: a directory of files (paths.ts) against what is stored. All files are checked, by themselves and runtime policies also
  * together, before anything is written; then all is written or none, each on the condition that its key is as it was read (change.ts).
- * A directory that says what is stored writes nothing. A key without a file stays, unless `--prune` is said.
+ * A directory that says what is stored writes nothing. A key without a file isUnchanged, unless `--prune` is said.
  */
 import { CONFIG_BUCKET, openBucket, type StoredConfig, storedConfig } from '@bailiff/bus';
 import { formatConfigKey, parseConfigKey } from '@bailiff/policy';
 import { differenceJson, prepare } from '../../policy/apply.ts';
-import { type Change, type ChangeOptions, perform, stays } from '../../shared/config/change.ts';
+import { type Change, isUnchanged, perform } from '../../shared/config/change.ts';
+import type { ChangeOptions } from '../../shared/config/change-options.ts';
 import type { Session } from '../../shared/session.ts';
 import { plural } from '../../shared/text/plural.ts';
 import { yamlLines } from '../../shared/text/yaml.ts';
@@ -51,7 +52,7 @@ export async function importTree(session: Session, directory: string, options: I
     tree.policies.length > 0 ? prepare(session, tree.policies, BECAUSE) : [],
   ]);
   const changes = changesOf(tree, runtime, entries.map(storedConfig), options.prune ?? false);
-  const different = changes.filter((change) => !stays(change, options));
+  const different = changes.filter((change) => !isUnchanged(change, options));
   const same = changes.length - different.length;
   out.note(
     `${plural(changes.length, 'key')} in ${directory}: ${different.length} to change, ${same} as they are stored`,

@@ -11,8 +11,8 @@ import {
   selects,
   type TaskFacts,
 } from '@bailiff/runtime';
+import { podName } from '../../shared/arguments.ts';
 import type { PlacedPod } from '../../shared/read/pods.ts';
-import { podName } from '../../shared/selectors.ts';
 import { type Conflict, conflictsOf } from './conflicts.ts';
 
 /** Containers with the same policies. */

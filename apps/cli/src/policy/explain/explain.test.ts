@@ -57,7 +57,7 @@ describe('policy operation', () => {
 
   it.each<[OperationFlags, RegExp]>([
     [{ path: '/x' }, /--path is said of an operation/],
-    [{ operation: 'eat' }, /"eat" is none of execute,/],
+    [{ operation: 'eat' }, /"eat" is not one of execute,/],
     [{ operation: 'read' }, /needs --path/],
     [{ operation: 'read', path: 'x' }, /does not begin with "\/"/],
     [{ operation: 'read', abstract: 'x' }, /said of unix sockets/],

@@ -7,9 +7,9 @@ import {
   UNIX_OPERATIONS,
 } from '@bailiff/policy';
 import { describeRule, type PolicySet, type RuleAction, selectsPod } from '@bailiff/runtime';
+import type { PodSelector } from '../../shared/arguments.ts';
 import { onePod, readPods } from '../../shared/read/pods.ts';
 import { levelCell } from '../../shared/rows/verdict-rows.ts';
-import type { PodSelector } from '../../shared/selectors.ts';
 import type { Session } from '../../shared/session.ts';
 import { wrap } from '../../shared/text/clean.ts';
 import type { Style } from '../../shared/text/paint.ts';

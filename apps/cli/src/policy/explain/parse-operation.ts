@@ -16,8 +16,8 @@ import {
   type TaskFacts,
   TYPE_NUMBERS,
 } from '@bailiff/runtime';
+import { oneOf, wholeNumber } from '../../shared/arguments.ts';
 import { CliError } from '../../shared/errors.ts';
-import { oneOf, wholeNumber } from '../../shared/selectors.ts';
 
 export interface OperationFlags {
   operation?: string;

@@ -6,7 +6,7 @@
  */
 import { POSTURE_CLASSES } from '@bailiff/policy';
 import type { Violation } from '@bailiff/schemas';
-import type { Learned } from './propose.ts';
+import type { Learned } from './rule-parts.ts';
 
 /** Far more than the rules of a policy could name. */
 const MAX_DISTINCT = 20_000;

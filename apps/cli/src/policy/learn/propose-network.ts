@@ -2,7 +2,7 @@
 import { isIP } from 'node:net';
 import { PROTOCOL_NAMES, SOCKET_FAMILIES, SOCKET_TYPES } from '@bailiff/policy';
 import { PROTOCOL_NUMBERS } from '@bailiff/runtime';
-import { allRule, chunks, type Entry, type ProposedRule, type RuleInput, saidOfEntries } from './propose.ts';
+import { allRule, chunks, type Entry, type ProposedRule, type RuleInput, saidOfEntries } from './rule-parts.ts';
 
 /** Addresses of one /24 (/64) that are named one by one; more are named as their network. */
 const MANY_ADDRESSES = 8;

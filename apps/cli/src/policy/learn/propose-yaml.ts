@@ -1,7 +1,8 @@
 /** A proposal as YAML with its reasons beside it. Pure. */
 import { Document, isMap, isScalar, isSeq, type Node, type YAMLMap } from 'yaml';
 import { objectOf, YAML_STYLE } from '../../shared/text/yaml.ts';
-import type { Proposal, ProposedRule } from './propose.ts';
+import type { Proposal } from './propose.ts';
+import type { ProposedRule } from './rule-parts.ts';
 
 export interface LearnedFrom {
   pod: string;

@@ -11,9 +11,10 @@ import { sampleOperation } from '@bailiff/schemas/testing';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { generalise, isRandomName, type SeenPath, widened } from './generalise-paths.ts';
-import { type Learned, proposePolicy } from './propose.ts';
+import { proposePolicy } from './propose.ts';
 import { cidrsOf } from './propose-network.ts';
 import { proposalYaml } from './propose-yaml.ts';
+import type { Learned } from './rule-parts.ts';
 
 const NONE = { subject: '', address: '', port: 0, protocol: 0 };
 const did = (operation: string, part: Partial<Learned['operation']> = {}, times = 1): Learned => ({

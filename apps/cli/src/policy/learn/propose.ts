@@ -16,26 +16,19 @@ import {
   type RuntimePolicyInput,
 } from '@bailiff/policy';
 import { isAddressOperation, isPathOperation, OPERATIONS, type OperationName, postureOf } from '@bailiff/runtime';
-import type { OperationSample } from '@bailiff/schemas';
-import { named } from '../../shared/text/plural.ts';
 import { generalise, type PathGroup, type SeenPath } from './generalise-paths.ts';
 import { networkRules, socketRules } from './propose-network.ts';
-
-/** An operation that was audited, and how often it is known to have happened. */
-export interface Learned {
-  operation: Pick<OperationSample, 'operation' | 'subject' | 'address' | 'port' | 'protocol' | 'executable' | 'comm'>;
-  times: number;
-}
-
-export type RuleInput = NonNullable<RuntimePolicyInput['rules']>[number];
-
-/** A rule with what is said of it: above it, and beside entries of its lists. */
-export interface ProposedRule {
-  rule: RuleInput;
-  comments: string[];
-  /** By the text of an entry. */
-  beside: Map<string, string>;
-}
+import {
+  allRule,
+  chunks,
+  type Entry,
+  type Learned,
+  type ProposedRule,
+  programOf,
+  type RuleInput,
+  saidOf,
+  saidOfEntries,
+} from './rule-parts.ts';
 
 export interface Proposal {
   name: string;
@@ -54,24 +47,6 @@ export interface ProposeOptions {
   matchLabels: Readonly<Record<string, string>>;
   /** Classes that were watched: what they forbid is what no rule allows. */
   classes: readonly PostureClass[];
-}
-
-/** Equal operations, by whatever programs. */
-export interface Entry {
-  op: OperationName;
-  subject: string;
-  learned: Learned[];
-  times: number;
-}
-
-const MAX_PROGRAMS = 3;
-
-export const programOf = ({ executable, comm }: Learned['operation']) => executable || comm || '?';
-
-/** `12 times, by /usr/bin/nginx, /bin/sh and 2 more` */
-export function saidOf(times: number, programs: Iterable<string>): string {
-  const all = [...new Set(programs)].sort();
-  return `${times === 1 ? 'once' : `${times} times`}, by ${named(all, MAX_PROGRAMS)}`;
 }
 
 /** The same operations together, each with its programs. */
@@ -111,12 +86,6 @@ function seenPaths(entries: readonly Entry[], wordOf: (op: OperationName) => str
 const MAX_PATHS = 256;
 const MAX_SUFFIXES = 32;
 const MAX_ABSTRACT = 64;
-
-export function chunks<T>(list: readonly T[], size: number): T[][] {
-  return Array.from({ length: Math.ceil(list.length / size) }, (_, index) =>
-    list.slice(index * size, (index + 1) * size),
-  );
-}
 
 type WhereKind = 'file' | 'execute' | 'unix';
 
@@ -224,23 +193,6 @@ function nameRules(entries: readonly Entry[]): ProposedRule[] {
     rules.push(rule);
   }
   return rules;
-}
-
-export function saidOfEntries(entries: readonly Entry[]): string {
-  const times = entries.reduce((sum, entry) => sum + entry.times, 0);
-  return saidOf(
-    times,
-    entries.flatMap(({ learned }) => learned.map((one) => programOf(one.operation))),
-  );
-}
-
-/** One rule for entries that have one form. */
-export function allRule(name: string, match: Partial<RuleInput>, entries: readonly Entry[]): ProposedRule {
-  return {
-    rule: { name, action: 'allow', ...match } as RuleInput,
-    comments: [saidOfEntries(entries)],
-    beside: new Map(),
-  };
 }
 
 const VALUES: readonly [OperationName, string, readonly string[]][] = [

@@ -11,10 +11,10 @@ import {
   type PostureClass,
   parseConfigValue,
 } from '@bailiff/policy';
+import { podName } from '../../shared/arguments.ts';
 import { readStored } from '../../shared/config/change.ts';
 import { CliError } from '../../shared/errors.ts';
 import type { PlacedPod } from '../../shared/read/pods.ts';
-import { podName } from '../../shared/selectors.ts';
 import type { Session } from '../../shared/session.ts';
 import { keyOf, shortName } from '../names.ts';
 import { lastingLabels, type SeenOperations } from './observed-operations.ts';
@@ -97,7 +97,7 @@ export class Installed {
     await this.#write(seen);
   }
 
-  /** Writes what is new into it. When that cannot be it stays, which is no failure. @returns whether it was written */
+  /** Writes what is new into it. When that cannot be it isUnchanged, which is no failure. @returns whether it was written */
   async renew(seen: SeenOperations): Promise<boolean> {
     if (this.#revision === 0 || seen.size === this.#allowed) return false;
     try {

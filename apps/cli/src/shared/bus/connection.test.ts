@@ -40,52 +40,54 @@ describe('connection', () => {
     });
   });
 
-  it('source - it says where the bus was named', () => {
+  it('source - names what selected the bus', () => {
     const env = { BAILIFF_NATS_URL: 'nats://env' };
     expect(resolveConnection(sources({ env })).source).toBe('BAILIFF_NATS_URL');
     expect(resolveConnection(sources({ context: context({ natsUrl: 'nats://n' }) })).source).toMatch(/context\.json$/);
     expect(resolveConnection(sources({ lab: 'abc', labs: [lab('abc')] })).source).toBe('lab abc');
   });
 
-  it('lab - named, it is used whatever the environment says', () => {
+  it('lab - --lab overrides the environment', () => {
     const env = { BAILIFF_NATS_URL: 'nats://env', BAILIFF_NATS_USER: 'reader' };
     const found = resolveConnection(sources({ lab: 'abc', labs: [lab('abc'), lab('xyz')], env }));
     expect(found).toMatchObject({ natsUrl: 'nats://lab-abc', natsUser: 'cli', note: '' });
     expect(found.lab?.id).toBe('abc');
   });
 
-  it('lab - of several that one is used whose kubeconfig KUBECONFIG is, with a note', () => {
+  it('lab - of several, the lab of KUBECONFIG is used, with a note', () => {
     const labs = [lab('abc'), lab('xyz')].map((one) => ({ ...one, kubeconfig: `/run/${one.id}/admin.kubeconfig` }));
     const env = { KUBECONFIG: '/run/xyz/admin.kubeconfig' };
     expect(resolveConnection(sources({ labs, env }))).toMatchObject({
       natsUrl: 'nats://lab-xyz',
-      note: expect.stringMatching(/using lab xyz, whose file KUBECONFIG is/),
+      note: expect.stringMatching(/using lab xyz: its kubeconfig is KUBECONFIG/),
     });
-    expect(() => resolveConnection(sources({ labs, env: { KUBECONFIG: '/root/.kube/config' } }))).toThrow('which bus?');
+    expect(() => resolveConnection(sources({ labs, env: { KUBECONFIG: '/root/.kube/config' } }))).toThrow(
+      'no bus is selected',
+    );
     expect(resolveConnection(sources({ labs, env, flags: { natsUrl: 'nats://other:1' } }))).toMatchObject({
       natsUrl: 'nats://other:1',
       note: '',
     });
   });
 
-  it('lab - the only one is used when nothing is said, with a note', () => {
+  it('lab - the only one is used by default, with a note', () => {
     expect(resolveConnection(sources({ labs: [lab('abc')] })).note).toMatch(/using lab abc/);
   });
 
   it.each([
     ['two are up', sources({ labs: [lab('abc'), lab('xyz')] }), /--lab abc or --lab xyz/],
     ['none is up', sources(), /--nats-url/],
-    ['only a user is said', sources({ flags: { natsUser: 'x' }, labs: [lab('abc')] }), /--nats-url/],
+    ['only a user is given', sources({ flags: { natsUser: 'x' }, labs: [lab('abc')] }), /--nats-url/],
     ['the context names no bus', sources({ context: context({}), labs: [lab('abc')] }), /--nats-url/],
-  ])('guessing - never when %s', (_, given, remedy) => {
+  ])('no default - when %s', (_, given, remedy) => {
     expect(() => resolveConnection(given)).toThrow(
       expect.objectContaining({ code: 'CLI_CONTEXT', exitCode: 6, remedy: expect.stringMatching(remedy) }),
     );
   });
 
-  it('lab - one that is not up names those that are', () => {
+  it('lab - an unknown one is refused with a list of labs', () => {
     expect(() => resolveConnection(sources({ lab: 'zzz', labs: [lab('abc')] }))).toThrow(
-      expect.objectContaining({ code: 'CLI_NOT_FOUND', remedy: 'up: abc' }),
+      expect.objectContaining({ code: 'CLI_NOT_FOUND', remedy: 'labs that are up: abc' }),
     );
   });
 
@@ -95,7 +97,7 @@ describe('connection', () => {
     expect(resolveConnection(sources({ flags: { ...flags, natsKeyFile: 'k' } })).natsKeyFile).toBe('k');
   });
 
-  it('context file - wrong ones are refused with the field', () => {
+  it('context file - errors name the field', () => {
     expect(() => parseContext(context('{'))).toThrow(/not JSON/);
     expect(() => parseContext(context({ natsURL: 'x' }))).toThrow(/natsURL: Unrecognized/);
     expect(() => parseContext(context({ natsUrl: 7 }))).toThrow(/natsUrl: /);

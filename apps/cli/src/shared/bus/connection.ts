@@ -1,9 +1,9 @@
 /**
- * Which bus, and who we are on it. Pure: flags, environment, context file and labs in; one connection and where it was said out.
+ * Selects the bus and the identity on it, from flags, environment, context file and labs. Pure.
  *
- * flags > --lab > BAILIFF_NATS_* > context file. When nothing at all was said and exactly one lab is up on this machine, it is that one, of
- * several the one whose kubeconfig KUBECONFIG is, with a note. There is no guess beyond that: a command that disarms must not meet a bus by
- * accident.
+ * Precedence: flags > --lab > BAILIFF_NATS_* > context file. Without any of them, the only lab that
+ * is up is used, or the lab whose kubeconfig is KUBECONFIG, with a note. Nothing else is guessed: a
+ * command that disarms must not reach the wrong bus.
  */
 import path from 'node:path';
 import * as z from 'zod';
@@ -22,17 +22,17 @@ export interface BusFlags {
 export interface ConnectionSources {
   flags: BusFlags;
   env: Readonly<Record<string, string | undefined>>;
-  /** Of --lab. */
+  /** Value of --lab. */
   lab?: string | undefined;
-  /** Null when there is no such file. */
+  /** Null without a context file. */
   context: { path: string; text: string } | null;
   labs: readonly RunningLab[];
 }
 
 export interface Connection extends Required<BusFlags> {
-  /** For people: `--nats-url`, `BAILIFF_NATS_URL`, `lab k3x9a`, a path. */
+  /** What named the bus, for messages: `--nats-url`, `BAILIFF_NATS_URL`, `lab k3x9a`, or a path. */
   source: string;
-  /** To be told on stderr; empty when there is nothing to tell. */
+  /** For stderr; empty if there is nothing to note. */
   note: string;
   lab: RunningLab | null;
 }
@@ -55,13 +55,13 @@ export function envNameOf(key: (typeof KEYS)[number]): string {
   return `BAILIFF_${key.replaceAll(/[A-Z]/g, (c) => `_${c}`).toUpperCase()}`;
 }
 
-/** Path of the context file; BAILIFF_CONTEXT and XDG_CONFIG_HOME move it. */
+/** Path of the context file. BAILIFF_CONTEXT and XDG_CONFIG_HOME override it. */
 export function contextPath(env: ConnectionSources['env'], home: string): string {
   if (env['BAILIFF_CONTEXT']) return env['BAILIFF_CONTEXT'];
   return path.join(env['XDG_CONFIG_HOME'] || path.join(home, '.config'), 'bailiff', 'context.json');
 }
 
-/** Reads a context file; paths in it are relative to it. @throws CliError CLI_CONTEXT */
+/** Parses a context file. Paths in it are relative to the file. @throws CliError CLI_CONTEXT */
 export function parseContext(file: { path: string; text: string }): BusFlags {
   let raw: unknown;
   try {
@@ -76,7 +76,7 @@ export function parseContext(file: { path: string; text: string }): BusFlags {
       return `${where || '(whole file)'}: ${issue.message}`;
     });
     throw new CliError('CLI_CONTEXT', `${file.path}: refused\n${lines.join('\n')}`, {
-      remedy: `it holds ${KEYS.join(', ')}`,
+      remedy: `valid fields: ${KEYS.join(', ')}`,
     });
   }
   const resolved: BusFlags = {};
@@ -103,24 +103,27 @@ function labNamed(id: string, labs: readonly RunningLab[]): RunningLab {
   if (lab) return lab;
   const known = labs.map((candidate) => candidate.id).join(', ');
   throw new CliError('CLI_NOT_FOUND', `--lab: no lab "${id}" is up on this machine`, {
-    remedy: known ? `up: ${known}` : 'bring one up with `bailiff lab up --detach`',
+    remedy: known ? `labs that are up: ${known}` : 'start one with `bailiff lab up --detach`',
   });
 }
 
-function nothingSaid(labs: readonly RunningLab[]): CliError {
+/** Message of the error when nothing names a bus. */
+export const NO_BUS = 'no bus is selected';
+
+function noBusError(labs: readonly RunningLab[]): CliError {
   const ids = labs.map(({ id }) => `--lab ${id}`).join(' or ');
   const lines = [
-    ...(labs.length > 1 ? [`${labs.length} labs are up, say which: ${ids}`] : []),
-    'say  --nats-url nats://host:4222 --nats-password-file <file>',
-    'or   BAILIFF_NATS_URL and BAILIFF_NATS_PASSWORD_FILE in the environment',
-    'or   {"natsUrl": …, "natsPasswordFile": …} in ~/.config/bailiff/context.json',
+    ...(labs.length > 1 ? [`${labs.length} labs are up, select one: ${ids}`] : []),
+    'pass --nats-url nats://host:4222 --nats-password-file <file>',
+    'or set BAILIFF_NATS_URL and BAILIFF_NATS_PASSWORD_FILE',
+    'or write {"natsUrl": …, "natsPasswordFile": …} to ~/.config/bailiff/context.json',
   ];
-  return new CliError('CLI_CONTEXT', 'which bus? Nothing says where it is', { remedy: lines.join('\n') });
+  return new CliError('CLI_CONTEXT', NO_BUS, { remedy: lines.join('\n') });
 }
 
 const SERVER = /^((nats|tls|wss?):\/\/)?([^\s/@]+@)?(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?\/?$/i;
 
-/** A name without a scheme or a port is more likely a mistake than a host. */
+/** A name without scheme and port is more likely a typo than a host. */
 const isServer = (text: string) => SERVER.test(text) && /:\/\/|:\d+\/?$/.test(text);
 
 /** @throws CliError CLI_USAGE | CLI_CONTEXT */
@@ -131,34 +134,34 @@ function checkServers(urls: string, { flags, context }: ConnectionSources, envir
     .find((url) => !isServer(url));
   if (wrong === undefined) return;
   const where = flags.natsUrl ? '--nats-url' : environment.natsUrl ? envNameOf('natsUrl') : `${context?.path}: natsUrl`;
-  throw new CliError(flags.natsUrl ? 'CLI_USAGE' : 'CLI_CONTEXT', `${where}: "${wrong}" is not the URL of a bus`, {
-    remedy: 'write nats://host:port, several separated by commas',
+  throw new CliError(flags.natsUrl ? 'CLI_USAGE' : 'CLI_CONTEXT', `${where}: "${wrong}" is not a NATS URL`, {
+    remedy: 'use nats://host:port; separate several with commas',
   });
 }
 
-/** The lab that is meant when nobody says which bus, and why it is that one. */
-function meantLab({ env, labs }: ConnectionSources): { lab: RunningLab | undefined; why: string } {
-  if (labs.length === 1) return { lab: labs[0], why: 'the only one that is up' };
+/** The lab that is used when nothing names a bus, and why. */
+function defaultLab({ env, labs }: ConnectionSources): { lab: RunningLab | undefined; why: string } {
+  if (labs.length === 1) return { lab: labs[0], why: 'the only lab that is up' };
   const lab = labs.find(({ kubeconfig }) => kubeconfig !== '' && kubeconfig === env['KUBECONFIG']);
-  return { lab, why: 'whose file KUBECONFIG is' };
+  return { lab, why: 'its kubeconfig is KUBECONFIG' };
 }
 
 /** @throws CliError CLI_CONTEXT | CLI_NOT_FOUND | CLI_USAGE */
 export function resolveConnection(sources: ConnectionSources): Connection {
   const { flags, env, labs } = sources;
   const environment = sources.lab === undefined ? fromEnv(env) : {};
-  const said = KEYS.some((key) => flags[key] !== undefined) || Object.keys(environment).length > 0;
+  const isExplicit = KEYS.some((key) => flags[key] !== undefined) || Object.keys(environment).length > 0;
   const named = sources.lab === undefined ? null : labNamed(sources.lab, labs);
-  const meant = said || named || sources.context ? null : meantLab(sources);
-  const lab = named ?? meant?.lab ?? null;
+  const implied = isExplicit || named || sources.context ? null : defaultLab(sources);
+  const lab = named ?? implied?.lab ?? null;
   const base = lab ? flagsOf(lab) : sources.context ? parseContext(sources.context) : {};
   const given: BusFlags = { ...base, ...environment };
   for (const key of KEYS) if (flags[key] !== undefined) given[key] = flags[key];
-  if (!given.natsUrl) throw nothingSaid(labs);
+  if (!given.natsUrl) throw noBusError(labs);
   checkServers(given.natsUrl, sources, environment);
   if (Boolean(given.natsCertFile) !== Boolean(given.natsKeyFile)) {
-    throw new CliError('CLI_CONTEXT', 'a client certificate needs its key, and a key its certificate', {
-      remedy: 'give --nats-cert-file and --nats-key-file, both or neither',
+    throw new CliError('CLI_CONTEXT', 'a client certificate needs its key, and a key needs its certificate', {
+      remedy: 'pass both --nats-cert-file and --nats-key-file, or neither',
     });
   }
   const source = flags.natsUrl
@@ -176,7 +179,9 @@ export function resolveConnection(sources: ConnectionSources): Connection {
     natsCertFile: given.natsCertFile ?? '',
     natsKeyFile: given.natsKeyFile ?? '',
     source,
-    note: meant?.lab ? `using lab ${meant.lab.id}, ${meant.why} (say --lab ${meant.lab.id} or --nats-url)` : '',
+    note: implied?.lab
+      ? `using lab ${implied.lab.id}: ${implied.why} (select another bus with --lab or --nats-url)`
+      : '',
     lab,
   };
 }

@@ -1,6 +1,7 @@
 /**
- * Messages of the bus as today's types, whichever version wrote them: what this build does not know is looked up in `bailiff_schemas`. What
- * cannot be read is counted by reason and passed over, so that one bad message does not hide the others.
+ * Decodes messages of any schema version. Schemas that this build does not know are looked up in
+ * `bailiff_schemas`. Messages that cannot be decoded are counted by reason and skipped, so one bad
+ * message does not hide the others.
  */
 import { type Bus, BusError, type StreamMessage, schemaLookup } from '@bailiff/bus';
 import {
@@ -11,19 +12,21 @@ import {
   SchemaError,
   SchemaRegistry,
 } from '@bailiff/schemas';
+import { plural } from '../text/plural.ts';
 
 export class MessageDecoder {
   readonly #registry: SchemaRegistry;
-  /** By reason, how many could not be read. */
-  readonly unreadable = new Map<string, number>();
+  /** Undecodable messages, by reason. */
+  readonly undecodable = new Map<string, number>();
 
   constructor(bus: Bus) {
     this.#registry = new SchemaRegistry(schemaLookup(bus));
   }
 
   /**
-   * Hands a message's value on. Synchronous for schemas that are known, which is several times faster.
-   * @throws BusError when the bus cannot be asked for a schema; what `use` throws
+   * Passes the decoded value to `use`. Synchronous for known schemas, which is several times
+   * faster.
+   * @throws BusError if the schema lookup fails; what `use` throws
    */
   read<N extends MessageName>(
     message: StreamMessage,
@@ -59,14 +62,14 @@ export class MessageDecoder {
   }
 
   #count(reason: string): void {
-    this.unreadable.set(reason, (this.unreadable.get(reason) ?? 0) + 1);
+    this.undecodable.set(reason, (this.undecodable.get(reason) ?? 0) + 1);
   }
 
-  /** A sentence when something could not be read, otherwise null. */
-  complaint(): string | null {
-    if (this.unreadable.size === 0) return null;
-    const total = [...this.unreadable.values()].reduce((sum, count) => sum + count, 0);
-    const reasons = [...this.unreadable].map(([reason, count]) => `${reason} ${count}`).join(', ');
-    return `${total} message${total === 1 ? '' : 's'} could not be read and ${total === 1 ? 'was' : 'were'} passed over: ${reasons}`;
+  /** Notes how many messages could not be decoded, by reason. */
+  reportUndecodable(out: { note(text: string): void }): void {
+    if (this.undecodable.size === 0) return;
+    const total = [...this.undecodable.values()].reduce((sum, count) => sum + count, 0);
+    const reasons = [...this.undecodable].map(([reason, count]) => `${reason} ${count}`).join(', ');
+    out.note(`${plural(total, 'message')} could not be decoded: ${reasons}`);
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Labs that are up on this machine, as far as a command needs them: where their bus is and who we are on it. Read from what a lab writes
- * down about itself (<dir>/state.json); a file that cannot be read as such is no lab.
+ * Labs on this machine: address of their bus and the CLI's identity on it, from <dir>/state.json. A
+ * file that does not parse is ignored.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
@@ -32,11 +32,14 @@ const state = z.object({
     .nullable(),
 });
 
-/** The start time of a process in clock ticks, which with its pid names it for good; null when there is none. */
+/**
+ * The start time of a process in clock ticks, which with the pid identifies it; null if it is gone.
+ */
 function startTicksOf(pid: number): string | null {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    // The second field is the program's name in parentheses and may hold spaces; the start time is the 22nd.
+    // Field 2 is the program name in parentheses and may contain spaces. Field 22 is the start
+    // time.
     return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? null;
   } catch {
     return null;
@@ -48,7 +51,7 @@ function read(dir: string): RunningLab | null {
   try {
     text = readFileSync(path.join(dir, 'state.json'), 'utf8');
   } catch {
-    // A lab that is just being made or removed has none.
+    // A lab that is being created or removed has no such file.
     return null;
   }
   let raw: unknown;
@@ -63,7 +66,7 @@ function read(dir: string): RunningLab | null {
   return { id: data.id, natsUrl, kubeconfig, redisUrl, ...credentials.cli };
 }
 
-/** Labs that are ready and whose supervisor lives, by id. */
+/** Labs that are ready and whose supervisor runs, by id. */
 export function runningLabs(labsDir = LABS_DIR): RunningLab[] {
   let names: string[];
   try {

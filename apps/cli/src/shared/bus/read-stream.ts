@@ -1,15 +1,17 @@
 /**
- * Reading a stretch of a stream and stopping: everything since a time, the newest if that is more than a bound, then either the end or
- * whatever comes.
+ * Reads a stream from a time to its end, or on with `follow`. When the range exceeds a bound, only
+ * its newest messages are read and the result says `cut`.
  *
- * Invariants: messages come in order, none is left out of the stretch that was promised; when the stretch was cut at its old end, the result says so.
- * Bounds: MAX_MESSAGES of the stream are looked at; silence for SILENCE_MS is an error.
+ * Invariants: messages arrive in order, and none of the range is missing.
+ * Bounds: MAX_MESSAGES per read. SILENCE_MS without a message is an error.
  */
 import { type Bus, BusError, consumeOrdered, type StartAt, type StreamMessage, streamInfo } from '@bailiff/bus';
 
-/** Messages that one command looks at: half a minute of reading for frames of violations, and 2.5 GB if every one were full. */
+/** Half a minute of reading for frames of violations, and 2.5 GB if every frame were full. */
 export const MAX_MESSAGES = 100_000;
-/** A server that has delivered nothing for this long, and has not said that there is nothing, will not. */
+/**
+ * A server that delivers nothing for this long, and does not report the end, is considered stuck.
+ */
 export const SILENCE_MS = 15_000;
 
 export interface ReadOptions {
@@ -17,9 +19,9 @@ export interface ReadOptions {
   sinceMs: number;
   filterSubjects?: readonly string[];
   onMessage: (message: StreamMessage) => void | Promise<void>;
-  /** Go on when the end is reached, until the signal aborts. */
+  /** Continue at the end, until the signal aborts. */
   follow?: boolean;
-  /** Once, when what was there has been handed on. */
+  /** Called once, after the last stored message was passed on. */
   onCaughtUp?: () => void;
   signal: AbortSignal;
   /** For tests. */
@@ -27,15 +29,18 @@ export interface ReadOptions {
 }
 
 export interface ReadResult {
-  /** Messages handed on. */
+  /** Messages passed on. */
   count: number;
-  /** Older ones were in the stretch and were not looked at. */
+  /** Older messages of the range were not read. */
   cut: boolean;
-  /** Server time of the newest message in the stream, whatever its subject; null when it is empty. */
+  /** Server time of the stream's newest message, of any subject; null if the stream is empty. */
   newestMs: number | null;
 }
 
-/** Reads. @throws BusError BUS_NO_STREAM, BUS_TIMEOUT, BUS_PERMISSION, BUS_UNREACHABLE; what onMessage throws */
+/**
+ * @throws BusError BUS_NO_STREAM, BUS_TIMEOUT, BUS_PERMISSION, BUS_UNREACHABLE; what onMessage
+ * throws
+ */
 export async function readStream(bus: Bus, stream: string, options: ReadOptions): Promise<ReadResult> {
   const info = await streamInfo(bus, stream);
   const { messages, last_seq: lastSequence, last_ts: lastTime } = info.state;
@@ -44,7 +49,8 @@ export async function readStream(bus: Bus, stream: string, options: ReadOptions)
   const start: StartAt = options.sinceMs <= 0 ? 'all' : { timeMs: options.sinceMs };
   const first = await pass(bus, stream, { ...options, start, lastSequence, maxPending: maxMessages });
   if (first.ended !== 'too-many') return { count: first.count, cut: false, newestMs };
-  // Sequences that a filter leaves out or a limit has removed only make it fewer: never above the bound, and the newest are all there.
+  // Filtered and expired sequences only reduce the count: the bound holds, and the newest messages
+  // are complete.
   const newest = { sequence: lastSequence - maxMessages + 1 };
   const second = await pass(bus, stream, { ...options, start: newest, lastSequence, maxPending: null });
   return { count: second.count, cut: true, newestMs };
@@ -53,7 +59,7 @@ export async function readStream(bus: Bus, stream: string, options: ReadOptions)
 interface PassOptions extends ReadOptions {
   start: StartAt;
   lastSequence: number;
-  /** Give up at the first message when more than this follow it; null = no. */
+  /** Stop at the first message if at least this many follow it; null = never. */
   maxPending: number | null;
 }
 
@@ -79,23 +85,23 @@ async function pass(bus: Bus, stream: string, options: PassOptions): Promise<{ c
     if (!follow) finish('end');
   };
   let lastSeen = -1;
-  // A reader of ours that is slow (a pager at the other end of the pipe) is no silence of the server.
+  // A slow reader (a pager at the end of the pipe) does not count as silence of the server.
   let busy = false;
   const watchdog = setInterval(() => {
     if (lastSeen === seen && !busy) {
-      silent = new BusError('BUS_TIMEOUT', `${stream}: nothing more came within ${SILENCE_MS / 1000} s`);
+      silent = new BusError('BUS_TIMEOUT', `${stream}: no message within ${SILENCE_MS / 1000} s`);
       end.abort();
     }
     lastSeen = seen;
   }, SILENCE_MS / 2);
-  const handOn = async (result: Promise<void>, atEnd: boolean) => {
+  const passOn = async (result: Promise<void>, atEnd: boolean) => {
     busy = true;
     await result;
     busy = false;
     if (atEnd) reachEnd();
   };
   const onMessage = (message: StreamMessage): void | Promise<void> => {
-    // The consumer may have handed on more before it heard that it was ended.
+    // The consumer may deliver buffered messages after it was stopped.
     if (end.signal.aborted) return;
     if (seen === 0 && options.maxPending !== null && message.pending >= options.maxPending) return finish('too-many');
     seen += 1;
@@ -104,7 +110,7 @@ async function pass(bus: Bus, stream: string, options: PassOptions): Promise<{ c
     if (timeMs < sinceMs) return atEnd ? reachEnd() : undefined;
     count += 1;
     const result = options.onMessage(message);
-    if (result instanceof Promise) return handOn(result, atEnd);
+    if (result instanceof Promise) return passOn(result, atEnd);
     if (atEnd) reachEnd();
   };
   try {

@@ -1,28 +1,31 @@
 /**
- * A stretch of a stream, from a sequence or a time to the end that the stream has now: every message of it, however many.
+ * Reads every message of a stream from a sequence or a time to the stream's current end.
  *
- * Invariants: messages come in the order of the stream, each once, none is left out; the reader has a consumer of its own on the server that keeps no
- * place, asks for no acknowledgement and is forgotten with it, so nobody else's reading is touched. A stream that is made anew in
- * the meantime is an error. Bounds: memory does not grow with the stretch; silence for SILENCE_MS is an error.
+ * Invariants: messages arrive in stream order, each once, none missing. The consumer is ephemeral
+ * and without acknowledgements, so it affects no other reader. A stream that is recreated meanwhile
+ * is an error. Bounds: constant memory. SILENCE_MS without a message is an error.
  */
 import { type Bus, BusError, consumeOrdered, type StreamMessage, streamInfo } from '@bailiff/bus';
 import { SILENCE_MS } from './read-stream.ts';
 
 export interface Stretch {
   start: { sequence: number } | { timeMicros: number };
-  /** Server time of the last message that belongs to it; Infinity = to the end. */
+  /** Server time of the last message in the range; Infinity = to the end. */
   untilMicros: number;
   filterSubjects?: readonly string[];
   headersOnly?: boolean;
-  /** A promise holds the reading back; while it is pending nothing counts as silence. */
+  /** A promise applies backpressure. While it is pending, silence is not counted. */
   onMessage(message: StreamMessage): void | Promise<void>;
   signal: AbortSignal;
 }
 
-/** Whether all of it was read; `interrupted` by the signal. */
+/** `end`: everything was read. `interrupted`: the signal aborted. */
 export type StretchEnd = 'end' | 'interrupted';
 
-/** Reads it. @throws BusError BUS_NO_STREAM, BUS_TIMEOUT, BUS_PERMISSION, BUS_UNREACHABLE; what onMessage throws */
+/**
+ * @throws BusError BUS_NO_STREAM, BUS_TIMEOUT, BUS_PERMISSION, BUS_UNREACHABLE; what onMessage
+ * throws
+ */
 export async function readStretch(bus: Bus, stream: string, stretch: Stretch): Promise<StretchEnd> {
   const { start, untilMicros, signal } = stretch;
   const { state } = await streamInfo(bus, stream);
@@ -36,9 +39,9 @@ export async function readStretch(bus: Bus, stream: string, stretch: Stretch): P
   };
   const silence = new SilenceWatch((error) => end.abort(error));
   const onMessage = (message: StreamMessage): void | Promise<void> => {
-    // The consumer may have handed on more before it heard that it was ended.
+    // The consumer may deliver buffered messages after it was stopped.
     if (end.signal.aborted) return;
-    silence.heard();
+    silence.received();
     if (message.sequence > state.last_seq || message.timestampMicros > untilMicros) return finish();
     const last = message.sequence === state.last_seq;
     if (message.timestampMicros < fromMicros) return last ? finish() : undefined;
@@ -55,7 +58,7 @@ export async function readStretch(bus: Bus, stream: string, stretch: Stretch): P
       onMessage,
       onIdle: finish,
       onRecreated: () => {
-        throw new BusError('BUS_CONFLICT', `${stream} was made anew while it was read`);
+        throw new BusError('BUS_CONFLICT', `${stream} was recreated while it was read`);
       },
       signal: AbortSignal.any([end.signal, signal]),
     });
@@ -66,32 +69,32 @@ export async function readStretch(bus: Bus, stream: string, stretch: Stretch): P
   return reached ? 'end' : 'interrupted';
 }
 
-/** A server that has delivered nothing for SILENCE_MS, and has not said that there is nothing, will not. */
+/** Fails a read for which the server delivers nothing for SILENCE_MS. */
 class SilenceWatch {
   readonly #timer: NodeJS.Timeout;
-  #heard = 0;
-  #before = -1;
+  #count = 0;
+  #lastCount = -1;
   #busy = false;
   error: BusError | null = null;
 
   constructor(onSilence: (error: BusError) => void) {
     this.#timer = setInterval(() => {
-      if (this.#before === this.#heard && !this.#busy) {
-        this.error = new BusError('BUS_TIMEOUT', `nothing more came within ${SILENCE_MS / 1000} s`);
+      if (this.#lastCount === this.#count && !this.#busy) {
+        this.error = new BusError('BUS_TIMEOUT', `no message within ${SILENCE_MS / 1000} s`);
         onSilence(this.error);
       }
-      this.#before = this.#heard;
+      this.#lastCount = this.#count;
     }, SILENCE_MS / 2);
   }
-  heard(): void {
-    this.#heard += 1;
+  received(): void {
+    this.#count += 1;
   }
-  /** A reader of ours that is slow is no silence of the server. */
+  /** A slow reader does not count as silence of the server. */
   async while(work: Promise<void>): Promise<void> {
     this.#busy = true;
     await work;
     this.#busy = false;
-    this.#heard += 1;
+    this.#count += 1;
   }
   stop(): void {
     clearInterval(this.#timer);

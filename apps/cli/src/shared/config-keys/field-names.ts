@@ -1,4 +1,4 @@
-/** Which fields a place in a value may have, for saying what was likely meant. Pure. */
+/** The field names that a schema allows at a path, for suggestions. Pure. */
 import { type ConfigKey, schemaFor } from '@bailiff/policy';
 import * as z from 'zod';
 
@@ -12,7 +12,7 @@ interface Schema {
   allOf?: readonly Schema[];
 }
 
-/** A schema and what it is made of by alternatives. */
+/** A schema and all its alternatives. */
 function variants(schema: Schema): Schema[] {
   const { oneOf = [], anyOf = [], allOf = [] } = schema;
   return [schema, ...[...oneOf, ...anyOf, ...allOf].flatMap(variants)];
@@ -27,8 +27,9 @@ function within(schema: Schema, name: string): Schema[] {
 }
 
 /**
- * Names of the fields at `path` of a value under `key`, of all its variants; empty when there is no such place or its names are free.
- * @param path of the place, without the field: `['steps', '0']`
+ * Field names at `path` of a value under `key`, over all variants. Empty if the path does not exist
+ * or its names are free.
+ * @param path without the field itself: `['steps', '0']`
  */
 export function fieldNames(key: Pick<ConfigKey, 'kind' | 'scope'>, path: readonly string[]): string[] {
   const root = z.toJSONSchema(schemaFor(key), { io: 'input', unrepresentable: 'any', reused: 'inline' }) as Schema;

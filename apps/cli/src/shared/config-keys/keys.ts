@@ -1,6 +1,6 @@
 /**
- * Keys of the configuration as an operator names them. Pure. A key that would be stored and that no component reads is refused: it would
- * look as if it were in force.
+ * Configuration keys as operators write them. Pure. Keys that no component reads are refused,
+ * because a value under one would never take effect.
  */
 import {
   BUILT_IN_RESPONSE_POLICIES,
@@ -11,6 +11,7 @@ import {
   type ConfigKey,
   formatConfigKey,
   parseConfigKey,
+  parseConfigValue,
   requireReadKey,
   spoofCluster,
 } from '@bailiff/policy';
@@ -18,15 +19,15 @@ import { nearest } from '../text/nearest.ts';
 
 export { CONFIG_KINDS };
 
-/** @throws ConfigError CONFIG_KEY, with the key that was likely meant */
+/** @throws ConfigError CONFIG_KEY, with a suggestion if a similar key is valid */
 export function parseKey(text: string): ConfigKey {
   let key: ConfigKey;
   try {
     key = parseConfigKey(text);
   } catch (error) {
-    const meant = error instanceof ConfigError ? nearKey(text) : null;
-    if (meant === null) throw error;
-    throw new ConfigError('CONFIG_KEY', `${(error as ConfigError).message}; did you mean ${meant}?`, [], {
+    const similar = error instanceof ConfigError ? similarKey(text) : null;
+    if (similar === null) throw error;
+    throw new ConfigError('CONFIG_KEY', `${(error as ConfigError).message}; did you mean ${similar}?`, [], {
       cause: error,
     });
   }
@@ -34,22 +35,25 @@ export function parseKey(text: string): ConfigKey {
   return key;
 }
 
-/** What is no key with a slip in its kind or scope, or without its `_`, as a key; null when that makes none. Pure. */
-export function nearKey(text: string): string | null {
+/**
+ * The valid key nearest to a malformed one: a typo in kind or scope, or a missing `_`; null if
+ * there is none. Pure.
+ */
+export function similarKey(text: string): string | null {
   const [kind = '', scope = '', ...rest] = text.toLowerCase().split('.');
-  const whole = rest.length === 1 ? ['_', ...rest] : rest;
-  const word = (said: string, known: readonly string[]) => (known.includes(said) ? said : nearest(said, known));
-  const meant = [word(kind, CONFIG_KINDS), word(scope, CONFIG_SCOPES), ...whole].join('.');
+  const parts = rest.length === 1 ? ['_', ...rest] : rest;
+  const word = (given: string, known: readonly string[]) => (known.includes(given) ? given : nearest(given, known));
+  const candidate = [word(kind, CONFIG_KINDS), word(scope, CONFIG_SCOPES), ...parts].join('.');
   try {
-    requireReadKey(parseConfigKey(meant));
-    return meant;
+    requireReadKey(parseConfigKey(candidate));
+    return candidate;
   } catch (error) {
     if (error instanceof ConfigError) return null;
     throw error;
   }
 }
 
-/** What holds under a key when nothing is stored; undefined when nothing does. */
+/** The value in force when nothing is stored; undefined if there is none. */
 export function builtIn(key: ConfigKey): unknown {
   if (key.kind === 'spoof' && key.scope === 'cluster') return spoofCluster.parse({});
   if (key.kind === 'correlation') return BUILT_IN_RULES[key.name];
@@ -57,7 +61,7 @@ export function builtIn(key: ConfigKey): unknown {
   return undefined;
 }
 
-/** Keys that have a value although nothing is stored. */
+/** Keys with a built-in value. */
 export function builtInKeys(): string[] {
   const key = (kind: ConfigKey['kind'], name: string) =>
     formatConfigKey({ kind, scope: 'cluster', namespace: null, name });
@@ -69,10 +73,21 @@ export function builtInKeys(): string[] {
 }
 
 /**
- * What `config set <key> field=value` begins from when nothing is stored. A spoof policy begins empty, so that defaults of later versions
- * still reach it; a rule or a response policy is whole or nothing.
+ * What `config set <key> field=value` starts from when nothing is stored. A spoof policy starts
+ * empty, so that new defaults of later versions apply; rules and response policies start complete.
  */
-export function beginning(key: ConfigKey): Record<string, unknown> {
-  const whole = key.kind === 'spoof' ? undefined : builtIn(key);
-  return structuredClone((whole ?? {}) as Record<string, unknown>);
+export function initialValue(key: ConfigKey): Record<string, unknown> {
+  const complete = key.kind === 'spoof' ? undefined : builtIn(key);
+  return structuredClone((complete ?? {}) as Record<string, unknown>);
+}
+
+/** Why readers refuse a stored value, in one line; empty if they accept it. */
+export function refusalOf(key: string, json: string): string {
+  try {
+    parseConfigValue(parseConfigKey(key), json);
+    return '';
+  } catch (error) {
+    if (error instanceof ConfigError) return error.message.split('\n').slice(-1)[0] ?? error.message;
+    throw error;
+  }
 }

@@ -1,9 +1,11 @@
 /**
- * Changing keys: what is there is read, the difference shown, a person asked, and the values written on the condition that nobody changed
- * them in between. Who and why go into the log with them.
+ * Changes stored configuration: reads the keys, shows the difference, asks for confirmation, and
+ * writes with the revision that was read as the expected one. The change log records author and
+ * reason.
  *
- * Of several keys all are checked before the first is written, and when one is refused at its turn those before it are put back, on the
- * condition that they are still ours: nothing stays half applied, and no one else's write is undone.
+ * Several keys are written together or not at all: all are checked first, and if a write is
+ * refused, the earlier writes are reverted. A reverted write is also conditional, so it never
+ * overwrites another author's change.
  */
 import { deleteConfig, readConfig, type StoredConfig, writeConfig } from '@bailiff/bus';
 import { ConfigError, type ConfigKey, checkConfigWrite, formatConfigKey, parseConfigValue } from '@bailiff/policy';
@@ -12,60 +14,49 @@ import { confirm } from '../confirm.ts';
 import { CliError } from '../errors.ts';
 import type { Session } from '../session.ts';
 import { comparable, type DiffLine, diffValues } from '../text/diff.ts';
-import { keeperText, refuseKept } from './keeper.ts';
-
-export interface ChangeOptions {
-  reason?: string;
-  by?: string;
-  yes?: boolean;
-  dryRun?: boolean;
-  /** Keys that a custom resource keeps are written too, and kept here from then on. */
-  takeOver?: boolean;
-  /** What is new or deleted is shown whole, where a line would do. */
-  full?: boolean;
-  json?: boolean;
-}
+import type { ChangeOptions } from './change-options.ts';
+import { ownerText, refuseOwned } from './keeper.ts';
 
 export interface Change {
   key: ConfigKey;
   stored: StoredConfig | null;
-  /** Null: the key is deleted. */
+  /** Null deletes the key. */
   next: Record<string, unknown> | null;
-  /** Why, when nothing else is said. */
+  /** Reason for the log when --reason is not given. */
   because: string;
-  /** How a value is shown in the difference; JSON unless said. */
+  /** Renders a value for the difference; JSON by default. */
   linesOf?: (value: unknown) => string[];
-  /** A new value, or one that is deleted, in one line; without it such a one is shown whole. */
+  /** One line instead of the full text of a new or deleted value. */
   summary?: string;
 }
 
-/** What became of a key. */
+/** Result for one key. */
 export type Outcome =
   | { key: string; unchanged: true; revision: number }
   | { key: string; revision: number; value: unknown }
   | { key: string; deleted: true };
 
-/** JSON of what is stored; undefined when nothing is, or when it is no JSON. */
+/** The stored JSON; undefined if nothing is stored or it is not JSON. */
 export function valueIn(stored: StoredConfig | null): unknown {
   if (!stored) return undefined;
   try {
     return JSON.parse(stored.json);
   } catch {
-    // Written around us. It is replaced whole.
+    // Not written by a Bailiff client. The whole value is replaced.
     return undefined;
   }
 }
 
 function refuseOlder(text: string, next: Record<string, unknown>, stored: StoredConfig | null): void {
-  const said = next['revision'];
-  if (!stored || typeof said !== 'number' || said >= stored.revision) return;
-  throw new ConfigError('CONFIG_REVISION', `${text}: revision ${said} is older than the stored ${stored.revision}`, [
+  const given = next['revision'];
+  if (!stored || typeof given !== 'number' || given >= stored.revision) return;
+  throw new ConfigError('CONFIG_REVISION', `${text}: revision ${given} is older than the stored ${stored.revision}`, [
     'revision',
   ]);
 }
 
-/** A value with its defaults filled in, as readers see it; as it is when they would refuse it. */
-export function inEffect(key: ConfigKey, value: unknown): unknown {
+/** The value with its defaults, as readers see it; unchanged if readers would refuse it. */
+export function withDefaults(key: ConfigKey, value: unknown): unknown {
   if (value === undefined) return undefined;
   try {
     return parseConfigValue(key, JSON.stringify(value));
@@ -75,25 +66,28 @@ export function inEffect(key: ConfigKey, value: unknown): unknown {
   }
 }
 
-/** Whether a change changes nothing that is stored; of a policy, nothing that is in force: it is stored with its defaults filled in. */
+/**
+ * Whether the stored value stays the same. Runtime policies are compared with their defaults, as
+ * they are stored with them.
+ */
 export function isSame({ key, stored, next }: Change): boolean {
   if (!next || !stored) return !next && !stored;
-  const seen = (value: unknown) => (key.kind === 'runtime' ? inEffect(key, value) : value);
-  return diffValues(seen(valueIn(stored)), seen(next)).length === 0;
+  const comparableOf = (value: unknown) => (key.kind === 'runtime' ? withDefaults(key, value) : value);
+  return diffValues(comparableOf(valueIn(stored)), comparableOf(next)).length === 0;
 }
 
-/** Whether nothing is to be written: to take a key over is a change by itself. */
-export function stays(change: Change, { takeOver }: Pick<ChangeOptions, 'takeOver'>): boolean {
+/** Whether nothing has to be written. Taking over a key is a write of its own. */
+export function isUnchanged(change: Change, { takeOver }: Pick<ChangeOptions, 'takeOver'>): boolean {
   return isSame(change) && !(takeOver && (change.stored?.owner || change.stored?.released));
 }
 
-/** The difference in effect; empty when there is none. */
+/** The difference in effective values; empty if there is none. */
 export function differenceOf({ key, stored, next, linesOf = comparable }: Change): (DiffLine | null)[] {
   const before = stored ? (valueIn(stored) ?? stored.json) : builtIn(key);
-  return diffValues(inEffect(key, before), inEffect(key, next ?? builtIn(key)), linesOf);
+  return diffValues(withDefaults(key, before), withDefaults(key, next ?? builtIn(key)), linesOf);
 }
 
-/** The same as lines for a person. */
+/** The difference with colours. */
 export function paintDiff({ out }: Pick<Session, 'out'>, lines: readonly (DiffLine | null)[]): string[] {
   const style = { ' ': 'dim', '-': 'red', '+': 'green' } as const;
   return lines.map((line) =>
@@ -103,33 +97,34 @@ export function paintDiff({ out }: Pick<Session, 'out'>, lines: readonly (DiffLi
 
 /** `spoof.cluster._.default: against revision 3 by anna` */
 export function headingOf({ key, stored, next }: Change): string {
-  const kept = stored?.owner ? `, which ${keeperText(stored)} keeps` : '';
+  const owner = stored?.owner ? `, owned by ${ownerText(stored)}` : '';
   const from = stored
-    ? `revision ${stored.revision}${stored.by ? ` by ${stored.by}` : ''}${kept}`
+    ? `revision ${stored.revision}${stored.by ? ` by ${stored.by}` : ''}${owner}`
     : builtIn(key) === undefined
-      ? 'nothing'
+      ? 'no stored value'
       : 'the built-in value';
-  const rest = key.kind === 'runtime' ? 'it is in force no more' : 'what is built in, or wider, holds again';
-  return `${formatConfigKey(key)}: ${next ? `against ${from}` : `deleting ${from}; ${rest}`}`;
+  const rest =
+    key.kind === 'runtime' ? 'it is no longer in force' : 'the built-in value, or that of a wider scope, applies again';
+  return `${formatConfigKey(key)}: ${next ? `changes from ${from}` : `deletes ${from}; ${rest}`}`;
 }
 
-function show(session: Session, change: Change, full: boolean): void {
+function showChange(session: Session, change: Change, full: boolean): void {
   const { out } = session;
   if (change.summary !== undefined && !change.stored && !full) {
-    out.note(`${formatConfigKey(change.key)}: new: ${change.summary} (--full shows it)`);
+    out.note(`${formatConfigKey(change.key)}: new: ${change.summary} (--full shows all)`);
     return;
   }
   out.note(headingOf(change));
   if (change.summary !== undefined && !change.next && !full) {
-    out.note(`  ${change.summary} (--full shows it)`);
+    out.note(`  ${change.summary} (--full shows all)`);
     return;
   }
   const lines = paintDiff(session, differenceOf(change));
-  if (lines.length === 0) out.note('  nothing changes in effect');
+  if (lines.length === 0) out.note('  the effective value stays the same');
   for (const line of lines) out.note(line);
 }
 
-/** Checks what can be checked without writing. @throws ConfigError */
+/** Checks a change without writing it. @throws ConfigError */
 export function checkChange(change: Change): void {
   if (!change.next) return;
   checkConfigWrite(change.key, JSON.stringify(change.next));
@@ -144,7 +139,7 @@ interface Note {
 interface Written {
   change: Change;
   outcome: Outcome;
-  /** Revision of the bucket that is ours; null for a deletion. */
+  /** Bucket revision of the write; null for a deletion. */
   bucketRevision: number | null;
 }
 
@@ -160,12 +155,15 @@ async function writeOne({ bus }: Session, change: Change, note: Note): Promise<W
   return { change, outcome: { key: text, revision, value: JSON.parse(json) }, bucketRevision };
 }
 
-/** Puts a key back as it was before `writeOne`, unless somebody else has written since. @throws ConfigError, BusError */
-async function undoOne({ bus }: Session, { change, bucketRevision }: Written, note: Note): Promise<void> {
+/**
+ * Restores the state before `writeOne`, unless another author has written since. @throws
+ * ConfigError, BusError
+ */
+async function revertOne({ bus }: Session, { change, bucketRevision }: Written, note: Note): Promise<void> {
   const { key, stored } = change;
   const write = {
     ...note,
-    why: `undone: ${note.why}`,
+    why: `reverted: ${note.why}`,
     expectedRevision: bucketRevision ?? 0,
     takeOver: true,
     ...(stored?.owner ? { owner: stored.owner } : {}),
@@ -175,22 +173,22 @@ async function undoOne({ bus }: Session, { change, bucketRevision }: Written, no
   await writeConfig(bus, key, value, { ...write, restores: true });
 }
 
-/** @throws CliError CLI_STATE when what was written before a refusal could not be put back; what was refused */
-async function undoAll(session: Session, written: readonly Written[], note: Note, cause: unknown): Promise<never> {
-  const left: string[] = [];
+/** @throws CliError CLI_STATE if an earlier write could not be reverted; otherwise `cause` */
+async function revertAll(session: Session, written: readonly Written[], note: Note, cause: unknown): Promise<never> {
+  const failed: string[] = [];
   for (const one of [...written].reverse()) {
     try {
-      await undoOne(session, one, note);
+      await revertOne(session, one, note);
     } catch (error) {
-      left.push(`${one.outcome.key}: ${(error as Error).message}`);
+      failed.push(`${one.outcome.key}: ${(error as Error).message}`);
     }
   }
-  if (left.length === 0) throw cause;
-  const message = [`${(cause as Error).message}`, 'and what was written before it could not be put back:', ...left];
-  throw new CliError('CLI_STATE', message.join('\n'), { cause, remedy: '`bailiff config history <key>` shows each' });
+  if (failed.length === 0) throw cause;
+  const message = [`${(cause as Error).message}`, 'earlier writes could not be reverted:', ...failed];
+  throw new CliError('CLI_STATE', message.join('\n'), { cause, remedy: 'see `bailiff config history <key>`' });
 }
 
-/** Writes all of several changes or none. @throws ConfigError, CliError CLI_STATE, BusError */
+/** Writes all changes or none. @throws ConfigError, CliError CLI_STATE, BusError */
 export async function writeAll(
   session: Session,
   changes: readonly Change[],
@@ -203,33 +201,34 @@ export async function writeAll(
     try {
       written.push(await writeOne(session, change, note));
     } catch (error) {
-      await undoAll(session, written, note, error);
+      await revertAll(session, written, note, error);
     }
   }
   return written.map(({ outcome }) => outcome);
 }
 
-/** From when a change of a key counts, where that is not as soon as its readers have it; null otherwise. Pure. */
-export function countsFrom(key: string): string | null {
-  const what = { correlation: 'it judges violations', response: 'it answers verdicts' }[key.split('.')[0] ?? ''];
-  return what === undefined ? null : `${what} that the bus stores from one second after this change`;
+/** When a change takes effect, if not immediately; null otherwise. Pure. */
+export function effectiveFrom(key: string): string | null {
+  const what = { correlation: 'violations', response: 'verdicts' }[key.split('.')[0] ?? ''];
+  return what === undefined ? null : `applies to ${what} that the bus stores from one second after this change`;
 }
 
-function sayOutcome({ out }: Session, outcome: Outcome): void {
-  if ('deleted' in outcome) out.line(`${outcome.key} is deleted`);
-  else if (!('unchanged' in outcome)) out.line(`${outcome.key} is at revision ${outcome.revision}`);
-  const from = countsFrom(outcome.key);
+function reportOutcome({ out }: Session, outcome: Outcome): void {
+  if ('deleted' in outcome) out.line(`${outcome.key}: deleted`);
+  else if (!('unchanged' in outcome)) out.line(`${outcome.key}: revision ${outcome.revision}`);
+  const from = effectiveFrom(outcome.key);
   if (from !== null && 'value' in outcome) out.note(from);
 }
 
 function questionOf(changes: readonly Change[]): string {
   const deletes = changes.every(({ next }) => next === null);
-  const what = changes.length === 1 ? 'it' : `these ${changes.length}`;
+  const what = changes.length === 1 ? 'it' : `these ${changes.length} keys`;
   return `${deletes ? 'Delete' : 'Write'} ${what}?`;
 }
 
 /**
- * Shows, asks, writes: all of them or none. @returns what became of each, null when nothing was to be written.
+ * Shows the changes, asks, and writes all of them or none.
+ * @returns the result for each key, or null if nothing was to be written
  * @throws ConfigError, CliError CLI_DECLINED | CLI_STATE, BusError
  */
 export async function perform(
@@ -239,11 +238,11 @@ export async function perform(
 ): Promise<Outcome[] | null> {
   const { io, out } = session;
   for (const change of changes) checkChange(change);
-  const same = changes.filter((change) => stays(change, options));
-  const different = changes.filter((change) => !stays(change, options));
-  for (const { stored } of different) refuseKept(stored, options.takeOver);
+  const same = changes.filter((change) => isUnchanged(change, options));
+  const different = changes.filter((change) => !isUnchanged(change, options));
+  for (const { stored } of different) refuseOwned(stored, options.takeOver);
   for (const { key } of same) out.note(`${formatConfigKey(key)}: nothing to change`);
-  for (const change of different) show(session, change, options.full ?? false);
+  for (const change of different) showChange(session, change, options.full ?? false);
   if (different.length === 0) return null;
   if (options.dryRun) {
     out.note('nothing was written (--dry-run)');
@@ -251,11 +250,11 @@ export async function perform(
   }
   await confirm(io, questionOf(different), options.yes);
   const outcomes = await writeAll(session, different, options);
-  if (!options.json) for (const outcome of outcomes) sayOutcome(session, outcome);
+  if (!options.json) for (const outcome of outcomes) reportOutcome(session, outcome);
   return outcomes;
 }
 
-/** `perform` for one key. @returns the exit code. @throws as it does */
+/** `perform` for one key. @returns the exit code. @throws the same errors */
 export async function carryOut(session: Session, change: Change, options: ChangeOptions): Promise<number> {
   const outcomes = await perform(session, [change], options);
   if (outcomes && options.json) session.out.json(outcomes[0]);

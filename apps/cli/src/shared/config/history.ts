@@ -1,4 +1,4 @@
-/** What a key was before: read from CONFIG_LOG, whose sequences are what verdicts name as their configuration. */
+/** Earlier values of a key, from CONFIG_LOG. Verdicts name their configuration by its sequences. */
 import { CONFIG_BUCKET, isReleased, openBucket, ownerIn, ROOT } from '@bailiff/bus';
 import { type ConfigKey, formatConfigKey, type ResourceOwner } from '@bailiff/policy';
 import { readStream } from '../bus/read-stream.ts';
@@ -7,14 +7,14 @@ import type { Session } from '../session.ts';
 import { diffValues } from '../text/diff.ts';
 
 export interface Revision {
-  /** In CONFIG_LOG. */
+  /** Sequence in CONFIG_LOG. */
   sequence: number;
   storedAtMicros: number;
-  /** The `revision` of the value; of a deletion, that of what it deleted. */
+  /** `revision` of the value; for a deletion, of the deleted value. */
   revision: number;
-  /** Undefined: it was deleted. */
+  /** Undefined for a deletion. */
   value: unknown;
-  /** As it is stored; empty when it was deleted. */
+  /** The stored text; empty for a deletion. */
   text: string;
   by: string;
   why: string;
@@ -22,11 +22,11 @@ export interface Revision {
   released: boolean;
 }
 
-/** The log follows the bucket; this long at most it is waited for. */
+/** CONFIG_LOG follows the bucket with a delay; the longest wait for it. */
 const LOG_WAIT_MS = 3_000;
 const LOG_POLL_MS = 50;
 
-/** All that the log keeps of a key, oldest first, the newest value of the bucket among it. */
+/** All logged revisions of a key, oldest first, including the newest value of the bucket. */
 export async function readHistory(session: Session, key: ConfigKey): Promise<Revision[]> {
   const { bus, out, io } = session;
   const text = formatConfigKey(key);
@@ -37,7 +37,7 @@ export async function readHistory(session: Session, key: ConfigKey): Promise<Rev
     const complete = !newest || (last !== undefined && last.text === newest.value.toString('utf8'));
     if (complete) return revisions;
     if (io.nowMs() >= endMs) {
-      out.note(`CONFIG_LOG does not have the newest value of ${text} yet`);
+      out.note(`CONFIG_LOG does not contain the newest value of ${text} yet`);
       return revisions;
     }
     await new Promise((resolve) => setTimeout(resolve, LOG_POLL_MS));
@@ -75,7 +75,7 @@ function parse(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    // Written around us; it is shown as the text it is.
+    // Not written by a Bailiff client; shown as text.
     return text;
   }
 }
@@ -85,7 +85,7 @@ function revisionOf(value: unknown): number {
   return typeof revision === 'number' ? revision : 0;
 }
 
-/** `+3 -1`: lines put in and taken out against the revision before. Pure. */
+/** `+3 -1`: lines added and removed since the previous revision. Pure. */
 export function changeOf(before: Revision | undefined, after: Revision): string {
   if (after.value === undefined) return 'deleted';
   if (before?.value === undefined) return 'created';
@@ -95,22 +95,26 @@ export function changeOf(before: Revision | undefined, after: Revision): string 
 }
 
 /**
- * What to go back to: the newest with this revision, or without one the newest that differs from what holds now. Pure.
- * @throws CliError CLI_NOT_FOUND
+ * The newest entry with revision `to`; for null, the newest entry that differs from the current
+ * value. Pure. @throws CliError CLI_NOT_FOUND
  */
 export function rollbackTarget(history: readonly Revision[], to: number | null): Revision {
   const current = history.at(-1);
-  if (!current) throw new CliError('CLI_NOT_FOUND', 'this key has no history: nothing was ever stored under it');
+  if (!current) throw new CliError('CLI_NOT_FOUND', 'this key has no history: no value was ever stored');
   const earlier = history.slice(0, -1);
   const target =
     to === null
       ? earlier.findLast((one) => diffValues(current.value, one.value).length > 0)
       : history.findLast((one) => one.revision === to && one.value !== undefined);
   if (target) return target;
-  // The first value of a key has nothing before it but what is built in.
+  // Before the first value of a key there is only the built-in one.
   if (to === null && current.value !== undefined) return { ...current, revision: 0, value: undefined, text: '' };
   const known = history.filter(({ value }) => value !== undefined).map(({ revision }) => revision);
-  throw new CliError('CLI_NOT_FOUND', to === null ? 'nothing earlier differs from it' : `it has no revision ${to}`, {
-    remedy: `known: ${known.slice(-12).join(', ')}`,
-  });
+  throw new CliError(
+    'CLI_NOT_FOUND',
+    to === null ? 'no earlier value differs from the current one' : `the key has no revision ${to}`,
+    {
+      remedy: `known revisions: ${known.slice(-12).join(', ')}`,
+    },
+  );
 }

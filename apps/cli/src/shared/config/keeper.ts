@@ -1,26 +1,27 @@
-/** Who keeps a key: the command line, a custom resource that ipam-sync mirrors, or nobody. Pure. */
+/** The owner of a key: the CLI, a custom resource that ipam-sync mirrors, or none. Pure. */
 import type { StoredConfig } from '@bailiff/bus';
 import { ConfigError } from '@bailiff/policy';
 
-export type Kept = Pick<StoredConfig, 'owner' | 'released'>;
+export type Ownership = Pick<StoredConfig, 'owner' | 'released'>;
 
-/** `cli`, `RuntimePolicy/no-shell`, or `nobody`. */
-export function keeperText({ owner, released }: Kept): string {
+/** `cli`, `RuntimePolicy/no-shell`, or `none`. */
+export function ownerText({ owner, released }: Ownership): string {
   if (owner) return `${owner.kind}/${owner.name}`;
-  return released ? 'nobody' : 'cli';
+  return released ? 'none' : 'cli';
 }
 
-/** `; kept by RuntimePolicy/no-shell` to end a line with; nothing where the command line keeps it, as is ordinary. */
-export const keptNote = (kept: Kept) => (kept.owner || kept.released ? `; kept by ${keeperText(kept)}` : '');
+/** `; owned by RuntimePolicy/no-shell`, to append to a line; empty for keys of the CLI. */
+export const ownerNote = (kept: Ownership) => (kept.owner || kept.released ? `; owned by ${ownerText(kept)}` : '');
 
-/** For JSON. */
-export function keeperJson(kept: Kept) {
-  return kept.owner ? { by: 'resource', ...kept.owner } : { by: keeperText(kept) };
+/** The field `keptBy` of JSON output. */
+export function ownerJson(kept: Ownership) {
+  const { owner, released } = kept;
+  return owner ? { by: 'resource', ...owner } : { by: released ? 'nobody' : 'cli' };
 }
 
-/** @throws ConfigError CONFIG_OWNER when a custom resource keeps the key and it is not to be taken over */
-export function refuseKept(stored: StoredConfig | null, takeOver: boolean | undefined): void {
+/** @throws ConfigError CONFIG_OWNER if a custom resource owns the key and --take-over is not set */
+export function refuseOwned(stored: StoredConfig | null, takeOver: boolean | undefined): void {
   if (!stored?.owner || takeOver) return;
   const { kind, name } = stored.owner;
-  throw new ConfigError('CONFIG_OWNER', `${stored.key} is kept by the custom resource ${kind} ${name}`);
+  throw new ConfigError('CONFIG_OWNER', `${stored.key} is owned by the custom resource ${kind} ${name}`);
 }

@@ -1,20 +1,27 @@
-/** Break-glass that is in force, from `bailiff_config`. */
+/** Disarms (break-glass) that are in force, from `bailiff_config`. */
 import { CONFIG_BUCKET, openBucket } from '@bailiff/bus';
 import { ConfigError, type ConfigKey, type Disarm, parseConfigKey, parseConfigValue } from '@bailiff/policy';
-import type { ActiveDisarm } from '../../status/report.ts';
 import type { Session } from '../session.ts';
+
+export interface ActiveDisarm {
+  /** `the cluster`, `node node-a`, `namespace shop`. */
+  scope: string;
+  untilMs: number;
+  by: string;
+  reason: string;
+}
 
 export interface StoredDisarm extends ActiveDisarm {
   key: ConfigKey;
 }
 
-/** Words for a scope. */
+/** `the whole cluster`, `node node-a`, `namespace shop`. */
 export function scopeOf(key: ConfigKey): string {
   if (key.scope === 'cluster') return 'the whole cluster';
   return key.scope === 'node' ? `node ${key.name}` : `namespace ${key.namespace}`;
 }
 
-/** One entry; null when it is over, or no reader would take it. Pure. */
+/** Parses one entry; null if it has ended or readers refuse it. Pure. */
 export function disarmOf(keyText: string, json: string, nowMs: number): StoredDisarm | null {
   try {
     const key = parseConfigKey(keyText);

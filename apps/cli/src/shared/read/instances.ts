@@ -1,9 +1,12 @@
-/** Statuses that instances of the services publish (`bailiff_services`), with all of their times by the bus's clock. */
+/**
+ * Statuses that service instances publish in `bailiff_services`, with their times converted to the
+ * server's clock.
+ */
 import { type Bus, BusError, type KvEntry, openBucket, SERVICES_BUCKET } from '@bailiff/bus';
 import { type InstanceStatus, instanceStatus } from '@bailiff/schemas';
 import { parseJson } from './nodes.ts';
 
-/** All that can be read; none on a bus that was set up before there was such a bucket. @throws BusError */
+/** All readable statuses; none if the bus was set up before the bucket existed. @throws BusError */
 export async function readInstances(bus: Bus): Promise<InstanceStatus[]> {
   try {
     const entries = await openBucket(bus, SERVICES_BUCKET).entries();
@@ -14,11 +17,11 @@ export async function readInstances(bus: Bus): Promise<InstanceStatus[]> {
   }
 }
 
-/** null when it cannot be read. */
+/** Null if it cannot be read. */
 function statusIn({ value, timestampMicros }: KvEntry): InstanceStatus | null {
   const status = parseJson(value.toString('utf8'), instanceStatus);
   if (typeof status === 'string') return null;
-  // The instance's own clock may be wrong: what it says of times is moved by as much.
+  // The instance's clock may be wrong: shift its times by the difference to the server's clock.
   const shiftMs = timestampMicros / 1000 - Date.parse(status.updatedAt);
   const shifted = (time: string) => {
     const atMs = Date.parse(time) + shiftMs;

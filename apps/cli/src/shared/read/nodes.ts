@@ -1,4 +1,6 @@
-/** What the nodes say of themselves (`bailiff_nodes`), and which nodes there are (`bailiff_pods/_cluster`). */
+/**
+ * Status of the nodes (`bailiff_nodes`), and the cluster's list of nodes (`bailiff_pods/_cluster`).
+ */
 import { decodeToken, openBucket } from '@bailiff/bus';
 import { CLUSTER_KEY, clusterSnapshot, decodeSnapshotValue, type NodeStatus, nodeStatus } from '@bailiff/schemas';
 import type { Session } from '../session.ts';
@@ -11,7 +13,7 @@ interface Schema<T> {
     | { success: false; error: { issues: readonly { path: PropertyKey[]; message: string }[] } };
 }
 
-/** The value, or a string that says why it cannot be read. Pure. */
+/** The parsed value, or a string with the reason why it cannot be parsed. Pure. */
 export function parseJson<T>(json: string, schema: Schema<T>): T | string {
   let raw: unknown;
   try {
@@ -22,12 +24,12 @@ export function parseJson<T>(json: string, schema: Schema<T>): T | string {
   const result = schema.safeParse(raw);
   if (result.success) return result.data;
   const issue = result.error.issues[0];
-  return `${issue?.path.map(String).join('.') || 'the whole'}: ${issue?.message ?? 'wrong shape'}`;
+  return `${issue?.path.map(String).join('.') || 'the document'}: ${issue?.message ?? 'invalid'}`;
 }
 
 /**
- * A status as it was read, or a string that says why it cannot be. Its `updatedAt` is when the bus stored it: by a clock that is the same for all, so
- * that a node or a service whose own clock is wrong is neither called silent nor heard after its end.
+ * A parsed status, or a string with the reason why it cannot be parsed. `updatedAt` is the server's
+ * storage time: a wrong clock on the node makes a status neither silent nor fresh.
  */
 export function storedStatus<T extends { updatedAt: string }>(
   { value, timestampMicros }: { value: Buffer; timestampMicros: number },
@@ -38,13 +40,13 @@ export function storedStatus<T extends { updatedAt: string }>(
   return { ...status, updatedAt: new Date(timestampMicros / 1000).toISOString() };
 }
 
-/** By node; a string says why a status cannot be read. */
+/** Status by node; a string is the reason why it cannot be parsed. */
 export async function readNodes({ bus }: Pick<Session, 'bus'>): Promise<Map<string, NodeStatus | string>> {
   const entries = await openBucket(bus, 'bailiff_nodes').entries();
   return new Map(entries.map((entry) => [decodeToken(entry.key), storedStatus(entry, nodeStatus)]));
 }
 
-/** Names of the cluster's nodes as ipam-sync sees them; null when it has not said. */
+/** Node names from ipam-sync; null if it has published none. */
 export async function readExpectedNodes({ bus }: Session): Promise<string[] | null> {
   const entry = await openBucket(bus, 'bailiff_pods').get(CLUSTER_KEY);
   const snapshot = entry && parseJson(decodeSnapshotValue(entry.value), clusterSnapshot);

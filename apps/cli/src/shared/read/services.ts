@@ -1,4 +1,4 @@
-/** How the services do; what cannot be read is a note and no failure of the command that asked. */
+/** Health of the services. A failed read is a note and does not fail the command. */
 
 import { BusError } from '@bailiff/bus';
 import { readServiceStatus, type ServiceStatus } from '@bailiff/response';
@@ -10,8 +10,8 @@ export async function readServices({ bus, out }: Session): Promise<ServiceStatus
     return await readServiceStatus(bus, await readInstances(bus));
   } catch (error) {
     if (!(error instanceof BusError)) throw error;
-    // A bus that is not set up is reported as such.
-    if (error.code !== 'BUS_NO_STREAM') out.note(`how the services do cannot be read: ${error.message}`);
+    // A bus that is not set up is reported elsewhere.
+    if (error.code !== 'BUS_NO_STREAM') out.note(`cannot read the status of the services: ${error.message}`);
     return null;
   }
 }

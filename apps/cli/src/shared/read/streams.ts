@@ -1,9 +1,9 @@
-/** What the bus says of its streams, several at once. */
+/** Information about several streams. */
 import { type Bus, streamInfo, toBusError } from '@bailiff/bus';
 
 export type StreamInfo = Awaited<ReturnType<typeof streamInfo>>;
 
-/** Of each by its name, in the order given; null: the bus has none of that name. @throws BusError */
+/** By name, in the given order; null if the stream does not exist. @throws BusError */
 export async function readStreams(bus: Bus, names: readonly string[]): Promise<Map<string, StreamInfo | null>> {
   const infos = await Promise.all(
     names.map((name) =>

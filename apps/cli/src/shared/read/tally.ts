@@ -1,12 +1,14 @@
 /**
- * Exact packets of many violations, in groups. Pure. Each counter epoch is taken as the hull of what its violations cover, so a message
- * that came twice adds nothing and one that was lost is made up for by the next.
+ * Exact packet counts of many violations, by group. Pure. Per counter epoch, only the range that
+ * its violations cover is counted: duplicates add nothing, and a lost message is covered by the
+ * next one.
  *
- * Bound: MAX_EPOCHS counters; violations of further ones are counted as they say themselves, and `inexact` tells.
+ * Bound: MAX_EPOCHS counters. Violations of further counters are added as reported, and `inexact`
+ * is set.
  */
 import type { Violation } from '@bailiff/schemas';
 
-/** 250 pods on each of 400 nodes with one counter each; 100 bytes an entry. */
+/** 250 pods on each of 400 nodes with one counter each; 100 bytes per entry. */
 export const MAX_EPOCHS = 100_000;
 
 export interface TallyGroup<K> {
@@ -17,7 +19,7 @@ export interface TallyGroup<K> {
   lastAtMicros: number;
   firstSequence: number;
   lastSequence: number;
-  /** The newest that has a packet or an operation. */
+  /** The newest violation with a packet or an operation. */
   sample: Violation | null;
 }
 
@@ -33,7 +35,7 @@ export class Tally<K> {
   readonly #nameOf: (key: K) => string;
   inexact = false;
 
-  /** @param nameOf equal for equal keys */
+  /** @param nameOf returns equal strings for equal keys */
   constructor(nameOf: (key: K) => string, maxEpochs = MAX_EPOCHS) {
     this.#nameOf = nameOf;
     this.#maxEpochs = maxEpochs;

@@ -1,6 +1,6 @@
 /**
- * RESPONSES folded into tasks: what one policy does about one verdict by one action, with its records in order. The same fold the responder
- * makes; here for a person who decides.
+ * Folds RESPONSES into tasks: one action of one policy for one verdict, with its records. The
+ * responder folds them the same way.
  */
 
 import { filters } from '@bailiff/bus';
@@ -19,7 +19,7 @@ export interface TaskRecords {
   undone: ResponseRow | null;
 }
 
-/** Adds a record to the tasks. Pure but for the map; the first record of a group counts. */
+/** Adds a record to its task. The first record of a phase group counts. */
 export function foldTask(tasks: Map<string, TaskRecords>, row: ResponseRow): void {
   const taskId = taskIdOf(row.response);
   let task = tasks.get(taskId);
@@ -36,7 +36,7 @@ export interface TaskFilter {
   pod?: string;
 }
 
-/** All tasks whose records the stream holds, or the newest 100,000 records' worth. */
+/** All tasks in the stream, or those of the newest 100,000 records. */
 export async function readTasks(session: Session, filter: TaskFilter = {}): Promise<Map<string, TaskRecords>> {
   const { bus, decoder, io, out } = session;
   const tasks = new Map<string, TaskRecords>();
@@ -49,11 +49,11 @@ export async function readTasks(session: Session, filter: TaskFilter = {}): Prom
       }),
     signal: io.signal,
   });
-  if (result.cut) out.note('only the newest responses were looked at: there are very many');
+  if (result.cut) out.note('only the newest responses were read: there are too many');
   return tasks;
 }
 
-/** Pending records of tasks that nobody has decided and that have not ended, oldest first. */
+/** Pending records of tasks without a decision and without an end, oldest first. */
 export function waitingOf(tasks: Iterable<TaskRecords>): ResponseRow[] {
   const waiting: ResponseRow[] = [];
   for (const { pending, approved, started, terminal } of tasks) {

@@ -1,21 +1,21 @@
 /**
- * A frame of violations as rows for a person and lines for a program. Pure. One row a violation, and one for each interface that sent
- * something before it was guarded.
+ * Violation frames as table rows and JSON lines. Pure. One row per violation, and one per interface
+ * that sent packets before it was guarded.
  */
 import type { GuardGap, PacketSample, Violation, ViolationFrame } from '@bailiff/schemas';
-import { isMeant, type PodSelector, podName } from '../selectors.ts';
+import { matchesPod, type PodSelector, podName } from '../arguments.ts';
 import type { Cell, Column } from '../text/table.ts';
 import { clockTime, isoMicros } from '../text/time.ts';
 import { endpoint, operationText, outcomeOf, programText, protocolName } from './operation-text.ts';
 
-/** `gap`: packets that an interface passed before its programs were attached. */
+/** `gap`: packets that an interface sent before its programs were attached. */
 export const EVENT_KINDS = ['spoof', 'lsm', 'gap'] as const;
 export type EventKind = (typeof EVENT_KINDS)[number];
 
 interface Place {
-  /** In VIOLATIONS. */
+  /** Sequence in VIOLATIONS. */
   sequence: number;
-  /** Of the violation in its frame. */
+  /** Index in the frame. */
   index: number;
   storedAtMicros: number;
   nodeName: string;
@@ -24,7 +24,7 @@ interface GapRow {
   kind: 'gap';
   gap: GuardGap;
   atMicros: number;
-  /** Whose the interface is; null when nobody says. */
+  /** The interface's pod; null if unknown. */
   pod: string | null;
 }
 export type EventRow = Place & ({ kind: 'spoof' | 'lsm'; violation: Violation } | GapRow);
@@ -38,7 +38,7 @@ export interface EventFilter {
   action?: string | undefined;
 }
 
-/** Rows of a frame that the filter lets through. */
+/** Rows of a frame that match the filter. */
 export function eventRows(
   frame: ViolationFrame,
   stored: { sequence: number; timestampMicros: number },
@@ -53,9 +53,9 @@ export function eventRows(
   if (filter.node !== undefined && filter.node !== frame.nodeName) return [];
   const rows: EventRow[] = [];
   frame.violations.forEach((violation, index) => {
-    if (isWanted(violation, filter)) rows.push({ ...place(index), kind: violation.kind, violation });
+    if (matchesFilter(violation, filter)) rows.push({ ...place(index), kind: violation.kind, violation });
   });
-  // A gap names an interface and no pod, so it cannot answer a question about pods.
+  // A gap names an interface, not a pod, so filters by pod exclude it.
   const aboutPods = filter.pod || filter.namespace || filter.vector || filter.action;
   if (aboutPods || (filter.kind !== undefined && filter.kind !== 'gap')) return rows;
   frame.coverage.forEach((gap, index) => {
@@ -66,35 +66,35 @@ export function eventRows(
   return rows;
 }
 
-function isWanted(violation: Violation, { pod, namespace, kind, vector, action }: EventFilter): boolean {
+function matchesFilter(violation: Violation, { pod, namespace, kind, vector, action }: EventFilter): boolean {
   if (kind !== undefined && kind !== violation.kind) return false;
   if (vector !== undefined && vector !== violation.vector) return false;
   if (action !== undefined && action !== violation.action) return false;
   if (namespace !== undefined && violation.pod?.namespace !== namespace) return false;
-  return !pod || isMeant(pod, violation.pod);
+  return !pod || matchesPod(pod, violation.pod);
 }
 
-/** Packets or operations that this violation adds to what was told before. */
+/** Packets or operations that this violation adds to its counter. */
 export const packetsOf = (violation: Violation) => violation.count + violation.suppressed;
 
 const JUDGED_BY_MAC: ReadonlySet<string> = new Set(['source-mac']);
 
 /**
- * Who the packet claims to be from, what the process did, or what was found. Of a flood not every packet or operation is sampled; the counts
- * hold all.
+ * The address that a packet claims, what the process did, or a finding. Only some packets or
+ * operations are sampled; the counts include all.
  */
 export function claimOf(violation: Violation): string {
   const { vector, sample, detail, operation, final } = violation;
   if (detail !== '') return detail;
   if (operation) return operationText(operation);
-  if (!sample) return final && packetsOf(violation) === 0 ? 'no more: it is gone' : 'not sampled';
+  if (!sample) return final && packetsOf(violation) === 0 ? 'final count' : 'not sampled';
   if (JUDGED_BY_MAC.has(vector)) return sample.claimedMac;
   const { claimedAddress, claimedMac } = sample;
   if (vector === 'arp-sender' && claimedMac !== sample.expectedMac) return `${claimedAddress} at ${claimedMac}`;
   return claimedAddress || claimedMac;
 }
 
-/** Where to: `10.1.0.5:53 udp`; of an operation, which program did it. */
+/** `10.1.0.5:53 udp`: the packet's destination. For an operation, the program. */
 export function destinationOf({ sample, operation }: Violation): string {
   if (operation) return programText(operation);
   if (!sample) return '';
@@ -102,14 +102,14 @@ export function destinationOf({ sample, operation }: Violation): string {
   return [to, protocolName(sample.l4Protocol)].filter(Boolean).join(' ');
 }
 
-/** What the columns of claim and destination are called, by what is in them. */
+/** Titles of the columns count, claim and destination, by kind. */
 const TITLES = {
   spoof: ['PACKETS', 'CLAIMS TO BE', 'SENT TO'],
   lsm: ['TIMES', 'OPERATION', 'BY PROGRAM'],
   both: ['COUNT', 'CLAIMS TO BE / DID', 'SENT TO / BY'],
 } as const;
 
-/** Columns of a table that holds these kinds. */
+/** Columns of a table with these kinds. */
 export function eventColumns(kind: EventKind | undefined): readonly Column[] {
   const [count, claim, destination] = TITLES[kind === undefined ? 'both' : kind === 'lsm' ? 'lsm' : 'spoof'];
   return [
@@ -119,7 +119,7 @@ export function eventColumns(kind: EventKind | undefined): readonly Column[] {
     { title: 'ACTION' },
     { title: count, align: 'right' },
     { title: claim, min: 12 },
-    // Who did it is half of what an operation is; where a forged packet went is not.
+    // The program is essential for an operation; the destination of a forged packet is not.
     { title: destination, min: 12, spare: kind !== 'lsm' },
     { title: 'NODE', min: 10, spare: true },
     { title: 'SEQ', align: 'right', spare: true },
@@ -132,7 +132,7 @@ export function eventCells(row: EventRow, nowMs: number): Cell[] {
     const { interfaceName, packetsBeforeGuard, appearedToGuardedMicros } = row.gap;
     const window =
       appearedToGuardedMicros < 0
-        ? 'there before the collector'
+        ? 'existed before the collector'
         : `guarded after ${(appearedToGuardedMicros / 1000).toFixed(1)} ms`;
     const passed = { text: 'passed', style: 'yellow' as const };
     const packets = String(packetsBeforeGuard);
@@ -162,7 +162,7 @@ export function eventCells(row: EventRow, nowMs: number): Cell[] {
   ];
 }
 
-/** One line of `--json`. Times are RFC 3339; the packet's head is hexadecimal. */
+/** One line of `--json`. Times are RFC 3339; packet headers are hexadecimal. */
 export function eventJson(row: EventRow): Record<string, unknown> {
   const { sequence, index, storedAtMicros, nodeName } = row;
   const place = { sequence, index, storedAt: isoMicros(storedAtMicros), nodeName };

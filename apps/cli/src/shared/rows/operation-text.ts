@@ -1,4 +1,4 @@
-/** Operations that runtime policies judged, in words: what was done to what, by which program, and what came of it. Pure. */
+/** Texts about operations that runtime policies judged: operation, program and outcome. Pure. */
 import type { Evidence, OperationSample, Violation } from '@bailiff/schemas';
 import type { Style } from '../text/paint.ts';
 
@@ -13,13 +13,13 @@ const PROTOCOLS: Readonly<Record<number, string>> = {
   132: 'sctp',
 };
 
-/** `10.1.0.5:53`, `[fd00::1]:53`; without a port the address alone. */
+/** `10.1.0.5:53`, `[fd00::1]:53`; without a port, only the address. */
 export function endpoint(address: string, port: number): string {
   if (port === 0) return address;
   return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
 }
 
-/** `udp`; empty for none. */
+/** `udp`; empty for 0. */
 export function protocolName(protocol: number): string {
   return PROTOCOLS[protocol] ?? (protocol === 0 ? '' : `proto ${protocol}`);
 }
@@ -34,20 +34,26 @@ export function operationText({ operation, subject, address, port, protocol }: D
 
 type Program = Pick<OperationSample, 'executable' | 'comm' | 'uid' | 'parentExecutable'> & { arguments?: string[] };
 
-/** `/bin/sh -c id, uid 0, from /usr/bin/node`: who did it, and who started that. */
+/** `/bin/sh -c id, uid 0, from /usr/bin/node`: the program and its parent. */
 export function programText({ executable, comm, uid, parentExecutable, arguments: args = [] }: Program): string {
   const program = [executable || comm || '?', ...args.slice(1)].join(' ');
   return [program, `uid ${uid}`, ...(parentExecutable === '' ? [] : [`from ${parentExecutable}`])].join(', ');
 }
 
-/** What the process of a piece of evidence did, where the violation itself is gone; empty when none is named. */
+/**
+ * Operation and program from a verdict's evidence, for violations that are no longer stored; empty
+ * without a process.
+ */
 export function evidenceText({ process }: Evidence): { did: string; program: string } {
   if (!process) return { did: '', program: '' };
   const { operation, subject } = process;
   return { did: [operation, subject].filter(Boolean).join(' '), program: programText(process) };
 }
 
-/** What came of it: `drop` and `audit` of packets; of operations `block`, `kill` and `audit`, or `denied` when none was sampled. */
+/**
+ * `drop` or `audit` for packets. `block`, `kill` or `audit` for operations, or `denied` without a
+ * sample.
+ */
 export function outcomeOf({ kind, action, operation }: Violation): { text: string; style: Style } {
   if (kind === 'spoof') return { text: action, style: action === 'drop' ? 'red' : 'yellow' };
   const text = operation?.outcome ?? (action === 'drop' ? 'denied' : 'audit');

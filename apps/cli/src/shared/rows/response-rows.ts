@@ -1,6 +1,6 @@
-/** Responses as rows for a person and lines for a program. Pure. */
+/** Responses as table rows and JSON lines. Pure. */
 import type { Response } from '@bailiff/schemas';
-import { isMeant, type PodSelector, podName } from '../selectors.ts';
+import { matchesPod, type PodSelector, podName } from '../arguments.ts';
 import type { Style } from '../text/paint.ts';
 import type { Cell, Column } from '../text/table.ts';
 import { clockTime, isoMicros } from '../text/time.ts';
@@ -18,7 +18,7 @@ export const PHASES = [
 ] as const satisfies readonly Response['phase'][];
 
 export interface ResponseRow {
-  /** In RESPONSES. */
+  /** Sequence in RESPONSES. */
   sequence: number;
   storedAtMicros: number;
   response: Response;
@@ -30,7 +30,7 @@ export interface ResponseFilter {
   node?: string | undefined;
   action?: string | undefined;
   phase?: string | undefined;
-  /** Beginning of a verdict's id. */
+  /** Prefix of a verdict id. */
   verdict?: string | undefined;
 }
 
@@ -40,14 +40,14 @@ export const podOf = (response: Response) => ({
   uid: response.podUid,
 });
 
-export function wantsResponse(response: Response, filter: ResponseFilter): boolean {
+export function matchesResponse(response: Response, filter: ResponseFilter): boolean {
   const { pod, namespace, node, action, phase, verdict } = filter;
   if (node !== undefined && response.nodeName !== node) return false;
   if (action !== undefined && response.action !== action) return false;
   if (phase !== undefined && response.phase !== phase) return false;
   if (verdict !== undefined && !response.verdictId.startsWith(verdict)) return false;
   if (namespace !== undefined && response.podNamespace !== namespace) return false;
-  return !pod || isMeant(pod, podOf(response));
+  return !pod || matchesPod(pod, podOf(response));
 }
 
 const STYLES: Record<Response['phase'], Style> = {
@@ -62,15 +62,18 @@ const STYLES: Record<Response['phase'], Style> = {
 };
 export const phaseStyle = (phase: Response['phase']): Style => STYLES[phase];
 
-/** `/api/v1/namespaces/shop/pods/web-0/eviction` → `pods/web-0/eviction`: the pod's namespace stands beside it. */
+/**
+ * `/api/v1/namespaces/shop/pods/web-0/eviction` → `pods/web-0/eviction`: another column has the
+ * namespace.
+ */
 const shortPath = (path: string) => path.replace(/^\/apis?\/([^/]+\/)?v[^/]+\/(namespaces\/[^/]+\/)?/, '');
 
-/** Why, or else what was asked of Kubernetes, and until when it holds. */
-export function wordsOf(response: Response, nowMs: number): string {
+/** The expiry, and the reason or else the API request. */
+export function responseText(response: Response, nowMs: number): string {
   const { phase, reason, reasonCode, apiVerb, apiPath, apiStatus, expiresAt } = response;
-  const asked = apiVerb === '' ? '' : `${apiVerb} ${shortPath(apiPath)} → ${apiStatus}`;
+  const request = apiVerb === '' ? '' : `${apiVerb} ${shortPath(apiPath)} → ${apiStatus}`;
   const until = phase === 'succeeded' && expiresAt !== null ? `until ${clockTime(expiresAt, nowMs)}` : '';
-  return [until, reason || asked || reasonCode].filter(Boolean).join(', ');
+  return [until, reason || request || reasonCode].filter(Boolean).join(', ');
 }
 
 export const RESPONSE_COLUMNS: readonly Column[] = [
@@ -91,7 +94,7 @@ export function responseCells({ response, sequence }: ResponseRow, nowMs: number
     response.action,
     { text: response.phase, style: STYLES[response.phase] },
     shortId(response.responseId),
-    wordsOf(response, nowMs),
+    responseText(response, nowMs),
     shortId(response.verdictId),
     `#${sequence}`,
   ];

@@ -8,7 +8,7 @@ import {
   sampleViolation,
 } from '@bailiff/schemas/testing';
 import { describe, expect, it } from 'vitest';
-import { parsePod } from '../selectors.ts';
+import { parsePod } from '../arguments.ts';
 import {
   claimOf,
   destinationOf,
@@ -19,8 +19,8 @@ import {
   eventRows,
 } from './event-rows.ts';
 import { operationText, outcomeOf, programText } from './operation-text.ts';
-import { responseCells, responseJson, wantsResponse, wordsOf } from './response-rows.ts';
-import { verdictCells, verdictJson, wantsVerdict } from './verdict-rows.ts';
+import { matchesResponse, responseCells, responseJson, responseText } from './response-rows.ts';
+import { matchesVerdict, verdictCells, verdictJson } from './verdict-rows.ts';
 
 const NOW_MS = 1_790_000_000_500;
 const STORED = { sequence: 9, timestampMicros: 1_790_000_000_200_000 };
@@ -59,7 +59,7 @@ describe('events', () => {
     expect(of({ sample: null, detail: 'moved from ns 4' })).toBe('moved from ns 4');
     expect(of({ sample: null })).toBe('not sampled');
     expect(of({ sample: null, final: true })).toBe('not sampled');
-    expect(of({ sample: null, final: true, count: 0, suppressed: 0 })).toBe('no more: it is gone');
+    expect(of({ sample: null, final: true, count: 0, suppressed: 0 })).toBe('final count');
   });
 
   it('destination - with its port and protocol by name', () => {
@@ -80,7 +80,7 @@ describe('events', () => {
       ...(gap as { gap: object }),
       gap: { ...(gap as { gap: object }).gap, appearedToGuardedMicros: -1 },
     };
-    expect(eventCells(before as never, NOW_MS)).toContain('there before the collector');
+    expect(eventCells(before as never, NOW_MS)).toContain('existed before the collector');
     expect(eventCells(gap as never, NOW_MS)[1]).toBe('? (veth1a2b3c4d)');
     expect(eventCells({ ...(gap as object), pod: 'shop/web-0' } as never, NOW_MS)[1]).toBe('shop/web-0');
     const json = JSON.parse(JSON.stringify(eventJson(known as never)));
@@ -158,10 +158,10 @@ describe('operations', () => {
 describe('verdicts', () => {
   it('filter and words', () => {
     const verdict = sampleVerdict();
-    expect(wantsVerdict(verdict, { level: 'medium', rule: 'repeated-spoofing', node: 'node-1.example' })).toBe(true);
-    expect(wantsVerdict(verdict, { level: 'critical' })).toBe(false);
-    expect(wantsVerdict(verdict, { rule: 'other' })).toBe(false);
-    expect(wantsVerdict({ ...verdict, pod: null }, { namespace: 'default' })).toBe(false);
+    expect(matchesVerdict(verdict, { level: 'medium', rule: 'repeated-spoofing', node: 'node-1.example' })).toBe(true);
+    expect(matchesVerdict(verdict, { level: 'critical' })).toBe(false);
+    expect(matchesVerdict(verdict, { rule: 'other' })).toBe(false);
+    expect(matchesVerdict({ ...verdict, pod: null }, { namespace: 'default' })).toBe(false);
     const row = { sequence: 3, storedAtMicros: 1, verdict };
     expect(verdictCells(row, NOW_MS)).toContain('321/10');
     expect(verdictCells({ ...row, verdict: { ...verdict, pod: null } }, NOW_MS)[2]).toBe('node node-1.example');
@@ -172,17 +172,17 @@ describe('verdicts', () => {
 describe('responses', () => {
   it('filter and words', () => {
     const response = sampleResponse();
-    expect(wantsResponse(response, { action: 'delete', phase: 'succeeded', verdict: '5f1d' })).toBe(true);
-    expect(wantsResponse(response, { phase: 'started' })).toBe(false);
-    expect(wantsResponse(response, { verdict: '5f1e' })).toBe(false);
-    expect(wantsResponse(response, { pod: parsePod('default/attacker-0', '--pod') })).toBe(true);
+    expect(matchesResponse(response, { action: 'delete', phase: 'succeeded', verdict: '5f1d' })).toBe(true);
+    expect(matchesResponse(response, { phase: 'started' })).toBe(false);
+    expect(matchesResponse(response, { verdict: '5f1e' })).toBe(false);
+    expect(matchesResponse(response, { pod: parsePod('default/attacker-0', '--pod') })).toBe(true);
     expect(responseJson({ sequence: 1, storedAtMicros: 1, response }).expiresAt).toBeNull();
     const ofNode = sampleResponse({ podName: '', podNamespace: '' });
     expect(responseCells({ sequence: 1, storedAtMicros: 1, response: ofNode }, NOW_MS)[1]).toBe('node node-1.example');
   });
 
   it('why - the reason, else what was asked, and until when', () => {
-    const words = (part: object) => wordsOf(sampleResponse({ reason: '', ...part }), NOW_MS);
+    const words = (part: object) => responseText(sampleResponse({ reason: '', ...part }), NOW_MS);
     expect(words({})).toBe('DELETE pods/attacker-0 → 200');
     expect(words({ reason: 'because' })).toBe('because');
     expect(words({ apiVerb: '', reasonCode: 'found-done' })).toBe('found-done');

@@ -1,13 +1,13 @@
-/** Verdicts as rows for a person and lines for a program. Pure. */
+/** Verdicts as table rows and JSON lines. Pure. */
 import { LEVELS, type Level } from '@bailiff/policy';
 import type { Verdict } from '@bailiff/schemas';
-import { isMeant, type PodSelector, podName } from '../selectors.ts';
+import { matchesPod, type PodSelector, podName } from '../arguments.ts';
 import type { Style } from '../text/paint.ts';
 import type { Cell, Column } from '../text/table.ts';
 import { clockTime, isoMicros } from '../text/time.ts';
 
 export interface VerdictRow {
-  /** In VERDICTS. */
+  /** Sequence in VERDICTS. */
   sequence: number;
   storedAtMicros: number;
   verdict: Verdict;
@@ -18,19 +18,19 @@ export interface VerdictFilter {
   namespace?: string | undefined;
   node?: string | undefined;
   rule?: string | undefined;
-  /** This level and above. */
+  /** Lowest level. */
   level?: Level | undefined;
 }
 
-export function wantsVerdict(verdict: Verdict, { pod, namespace, node, rule, level }: VerdictFilter): boolean {
+export function matchesVerdict(verdict: Verdict, { pod, namespace, node, rule, level }: VerdictFilter): boolean {
   if (node !== undefined && verdict.nodeName !== node) return false;
   if (rule !== undefined && verdict.rule !== rule) return false;
   if (level !== undefined && LEVELS.indexOf(verdict.level) < LEVELS.indexOf(level)) return false;
   if (namespace !== undefined && verdict.pod?.namespace !== namespace) return false;
-  return !pod || isMeant(pod, verdict.pod);
+  return !pod || matchesPod(pod, verdict.pod);
 }
 
-/** Enough of an id to name one thing among thousands; commands take it as they take the whole. */
+/** Unique among thousands of ids; commands accept prefixes of this length. */
 export const SHORT_ID = 10;
 export const shortId = (id: string) => id.slice(0, SHORT_ID);
 

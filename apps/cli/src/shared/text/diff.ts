@@ -1,6 +1,7 @@
 /**
- * What a change of configuration changes, line by line. Pure. Values are compared as JSON with sorted keys, so that an order of keys is no
- * change. Bounds: LINES_COMPARED pairs are compared; a change above that is shown as the old text taken out and the new put in.
+ * Line differences of configuration values. Pure. Values are compared as JSON with sorted keys, so
+ * key order does not matter. Bounds: above MAX_PAIRS compared lines, the whole text is shown as
+ * removed and added.
  */
 
 export interface DiffLine {
@@ -8,12 +9,15 @@ export interface DiffLine {
   text: string;
 }
 
-/** Pairs of lines that are compared: 2,000 changed lines against 2,000 take some 30 ms. */
+/** 2,000 changed lines against 2,000 take about 30 ms. */
 const MAX_PAIRS = 4_000_000;
-/** Unchanged lines shown around a change. */
+/** Unchanged lines around a change. */
 const CONTEXT = 3;
 
-/** JSON as it is compared and shown: two spaces, keys sorted, `revision` left out because every write renews it. */
+/**
+ * JSON for comparison and display: two spaces, sorted keys, without `revision`, which every write
+ * changes.
+ */
 export function comparable(value: unknown): string[] {
   if (value === undefined) return [];
   return JSON.stringify(sorted(value, true), null, 2).split('\n');
@@ -26,7 +30,7 @@ function sorted(value: unknown, top = false): unknown {
   return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, item]) => [key, sorted(item)]));
 }
 
-/** All lines of both, each kept, taken out or put in. */
+/** All lines of both texts: kept, removed, or added. */
 export function diffLines(before: readonly string[], after: readonly string[]): DiffLine[] {
   let head = 0;
   while (head < before.length && head < after.length && before[head] === after[head]) head += 1;
@@ -46,12 +50,12 @@ export function diffLines(before: readonly string[], after: readonly string[]): 
   ];
 }
 
-/** Longest common subsequence, by the textbook's table. */
+/** Longest common subsequence by dynamic programming. */
 function changed(before: readonly string[], after: readonly string[]): DiffLine[] {
-  const out = (text: string): DiffLine => ({ sign: '-', text });
-  const put = (text: string): DiffLine => ({ sign: '+', text });
+  const removed = (text: string): DiffLine => ({ sign: '-', text });
+  const added = (text: string): DiffLine => ({ sign: '+', text });
   const width = after.length + 1;
-  if (before.length * after.length > MAX_PAIRS) return [...before.map(out), ...after.map(put)];
+  if (before.length * after.length > MAX_PAIRS) return [...before.map(removed), ...after.map(added)];
   const common = new Uint32Array((before.length + 1) * width);
   for (let i = before.length - 1; i >= 0; i -= 1) {
     for (let j = after.length - 1; j >= 0; j -= 1) {
@@ -70,15 +74,15 @@ function changed(before: readonly string[], after: readonly string[]): DiffLine[
       i += 1;
       j += 1;
     } else if ((common[(i + 1) * width + j] as number) >= (common[i * width + j + 1] as number)) {
-      lines.push(out(before[i++] as string));
+      lines.push(removed(before[i++] as string));
     } else {
-      lines.push(put(after[j++] as string));
+      lines.push(added(after[j++] as string));
     }
   }
-  return [...lines, ...before.slice(i).map(out), ...after.slice(j).map(put)];
+  return [...lines, ...before.slice(i).map(removed), ...after.slice(j).map(added)];
 }
 
-/** Only changes with some lines around; null where lines were left out. Empty when nothing changed. */
+/** Changed lines with context; null marks omitted lines. Empty without changes. */
 export function hunks(lines: readonly DiffLine[], context = CONTEXT): (DiffLine | null)[] {
   const near = new Array<boolean>(lines.length).fill(false);
   lines.forEach(({ sign }, index) => {
@@ -94,7 +98,7 @@ export function hunks(lines: readonly DiffLine[], context = CONTEXT): (DiffLine 
   return result;
 }
 
-/** The hunks between two values; `undefined` = there is none. `linesOf` says how a value is written. */
+/** The hunks between two values; `undefined` = no value. */
 export function diffValues(
   before: unknown,
   after: unknown,

@@ -1,18 +1,20 @@
-/** Lines that were written for no terminal in particular, fitted to the one that is there: broken at spaces, never within a word. Pure. */
+/** Fits fixed texts to the width of the terminal: breaks at spaces, never within a word. Pure. */
 import { widthOf, wrap } from './clean.ts';
 
-/** A line broken at spaces, those after the first further in. @param width 0: as it is */
+/**
+ * Breaks a line at spaces, with continuation lines indented by `hang`. @param width 0: unchanged
+ */
 export function fitLine(line: string, width: number, hang = ''): string[] {
   const indent = /^ */.exec(line)?.[0] ?? '';
   const room = width - indent.length - hang.length;
   if (width <= 0 || room <= 0) return [line];
-  // The first has the room of the others, so that a word in it is never broken to fill it.
+  // The first line is as short as the others, so that no word is broken to fill it.
   return wrap(line.slice(indent.length), room).map((part, index) => `${indent}${index === 0 ? '' : hang}${part}`);
 }
 
-/** Room beside a command in which its description is still broken into readable lines. */
+/** Narrowest space for a description beside its command. */
 const MIN_BESIDE = 24;
-/** `  bailiff events --follow     whatever comes`: a command and what it does. */
+/** `  bailiff events --follow     prints new rows`: a command and its description. */
 const DESCRIBED = /^( +\S.*?\S {2,})(\S.*)$/;
 
 function fitExample(line: string, width: number): string[] {
@@ -28,8 +30,9 @@ function fitExample(line: string, width: number): string[] {
 }
 
 /**
- * The words of a help text. Lines that begin at the margin are prose and flow together; an indented one is a command, which is never
- * broken (it is there to be copied), with what it does beside it, or below where there is no room.
+ * Fits a help text. Lines at the margin are prose and are reflowed. Indented lines are commands,
+ * which are never broken so that they can be copied; the description is beside the command, or
+ * below it if there is no room.
  */
 export function fitHelp(text: string, width: number): string {
   const lines = text.split('\n');

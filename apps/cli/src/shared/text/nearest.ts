@@ -1,6 +1,9 @@
-/** The word that was likely meant: nearest by edit distance. Pure. */
+/** Suggests the word nearest by edit distance. Pure. */
 
-/** Letters to insert, drop or change, and neighbours to swap, to make `b` of `a`. O(length of a × length of b). */
+/**
+ * Insertions, deletions, substitutions and swaps of neighbours to get from `a` to `b`. O(length of
+ * a × length of b).
+ */
 export function editDistance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, index) => index);
   let above = row;
@@ -18,10 +21,13 @@ export function editDistance(a: string, b: string): number {
   return row[b.length] as number;
 }
 
-/** A word farther off than this is another word, not a slip. */
+/** A more distant word is not a typo. */
 const MAX_DISTANCE = 3;
 
-/** The nearest candidate, the first of several; null when none is near: at most 3 letters off, and fewer than a third of the word. */
+/**
+ * The first nearest candidate; null if none is near: at most 3 edits, and at most a third of the
+ * word's length.
+ */
 export function nearest(word: string, candidates: Iterable<string>): string | null {
   let best: string | null = null;
   let least = Math.min(MAX_DISTANCE, Math.max(1, Math.floor(word.length / 3))) + 1;

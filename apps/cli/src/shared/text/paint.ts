@@ -1,11 +1,14 @@
-/** Colour, only where a person sees it: on a terminal, without NO_COLOR (no-color.org) and not on a dumb one. */
+/** Colours, only on a terminal that is not `dumb`, and without NO_COLOR (no-color.org). */
 import type { CliIo } from '../io.ts';
 import { styleMark } from './terminal.ts';
 
 const CODES = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33, cyan: 36 } as const;
 export type Style = keyof typeof CODES;
 
-/** Colours a text that has been padded already; the plain painter leaves it as it is. terminal.ts makes escape sequences of its marks. */
+/**
+ * Colours padded text; the plain painter returns it unchanged. terminal.ts turns the marks into
+ * escape sequences.
+ */
 export type Paint = (text: string, ...styles: Style[]) => string;
 
 export const plain: Paint = (text) => text;

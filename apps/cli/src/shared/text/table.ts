@@ -1,8 +1,9 @@
 /**
  * Tables: aligned columns under a heading, fitted to the terminal. Pure.
  *
- * On a terminal, columns marked `spare` are shown only where there is room beside all others; when even those do not fit, the columns that
- * may be shortened give way, the widest first, down to `min`. Without a terminal nothing is shortened and nothing left out.
+ * On a terminal, `spare` columns are shown only if there is room beside all others. If the others
+ * do not fit, columns with `min` are shortened, the widest first. Without a terminal, nothing is
+ * shortened or omitted.
  */
 import { clean, shorten, shortenWithin, widthOf } from './clean.ts';
 import { type Paint, plain, type Style } from './paint.ts';
@@ -10,22 +11,29 @@ import { type Paint, plain, type Style } from './paint.ts';
 export interface Column {
   title: string;
   align?: 'right';
-  /** May be shortened to this many characters; without it never. */
+  /** Shortest width; without it, the column is never shortened. */
   min?: number;
-  /** Shortened within rather than at its end: generated names. */
+  /** Shorten in the middle, for generated names. */
   cut?: 'within';
-  /** May be left out when there is no room. */
+  /** Omitted if there is no room. */
   spare?: boolean;
 }
 
 export type Cell = string | { text: string; style: Style };
+
+/** Options of renderers: terminal width (0 = no limit), time and colours. */
+export interface RenderOptions {
+  width: number;
+  nowMs: number;
+  paint?: Paint;
+}
 
 export interface TableOptions {
   /** Columns of the terminal; 0 = no limit. */
   width: number;
   paint?: Paint;
   heading?: boolean;
-  /** Put before each line. */
+  /** Prefix of each line. */
   indent?: string;
 }
 
@@ -33,11 +41,11 @@ const GAP = '  ';
 const textOf = (cell: Cell | undefined) => clean(typeof cell === 'object' ? cell.text : (cell ?? ''));
 
 export interface Layout {
-  /** Width of each column; null = left out. */
+  /** Width of each column; null = omitted. */
   widths: (number | null)[];
 }
 
-/** Chooses widths for what there is to show. */
+/** Chooses widths that fit the given rows. */
 export function layOut(
   columns: readonly Column[],
   rows: readonly (readonly Cell[])[],
@@ -62,7 +70,10 @@ export function layOut(
   return { widths };
 }
 
-/** Takes from the widest of those that may be shortened, one character at a time, until enough is taken or nothing is left to take. */
+/**
+ * Shortens the widest column that may be shortened, one character at a time, until the excess is
+ * gone.
+ */
 function shrink(columns: readonly Column[], widths: (number | null)[], excess: number): void {
   for (let left = excess; left > 0; left -= 1) {
     let at = -1;

@@ -1,25 +1,26 @@
 /**
- * The last step of everything that the command writes: whatever text came here, no character of it reaches a terminal that the terminal would obey or
- * hide, but for the styles of paint.ts.
+ * The last step of all output: no character of foreign text reaches a terminal that would interpret
+ * or hide it. Only the styles of paint.ts become escape sequences.
  *
- * Place in the path: commands → Out (session.ts) → here → stdout and stderr. Invariant: a style is marked with a word that this process chose at
- * random, so no text from elsewhere can hold one. Lines of Out are one line each; what is written as a whole (help, YAML, HTML) keeps its line ends.
+ * Commands write through Out (session.ts), which writes here. Invariant: styles carry a random mark
+ * of this process, so foreign text cannot contain one. Lines of Out stay one line; documents (help,
+ * YAML, HTML) keep their line ends.
  */
 import { randomBytes } from 'node:crypto';
 import { escapeUnsafe } from '@bailiff/service';
 import type { CliIo, Output } from '../io.ts';
 import { clean } from './clean.ts';
 
-/** Stands before the number of a style; the sink writes the escape sequence. */
+/** Precedes the code of a style; the sink replaces both by an escape sequence. */
 const MARK = `\u001b<${randomBytes(8).toString('hex')}`;
 const MARKED = new RegExp(`${MARK}((?:\\d+;)*\\d+m|K)`, 'g');
 
-/** A style as paint.ts names it: `31`, `1;32`; 0 ends it. */
+/** A style by its SGR codes: `31`, `1;32`; `0` resets. */
 export const styleMark = (codes: string): string => `${MARK}${codes}m`;
-/** Goes to the beginning of the line and empties it. */
+/** Returns to the start of the line and clears it. */
 export const CLEAR_LINE = `${MARK}K`;
 
-/** Calls `safe` for what is between styles, and writes the styles. */
+/** Applies `safe` to the text between styles, and `style` to the styles. */
 function eachPart(text: string, safe: (part: string) => string, style: (code: string) => string): string {
   if (!text.includes(MARK)) return safe(text);
   return text
@@ -28,7 +29,7 @@ function eachPart(text: string, safe: (part: string) => string, style: (code: st
     .join('');
 }
 
-/** One line of a person's or a program's words; styles stay marked. */
+/** Makes text one line; style marks stay. */
 export const oneLine = (text: string): string => eachPart(text, clean, (code) => `${MARK}${code}`);
 
 const sequenceOf = (code: string): string => (code === 'K' ? '\r\u001b[K' : `\u001b[${code}`);
@@ -48,7 +49,7 @@ function sink(output: Output): Output {
   };
 }
 
-/** The same world, whose outputs and questions show what others wrote and obey nothing of it. */
+/** The same CliIo with safe outputs and questions. */
 export function terminalSafe(io: CliIo): CliIo {
   return Object.create(io, {
     stdout: { value: sink(io.stdout) },

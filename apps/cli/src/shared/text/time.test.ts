@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { age, clockTime, isoMicros, parseSpan, parseWhen, span } from './time.ts';
+import { parseSpan, parseWhen } from '../arguments.ts';
+import { age, clockTime, isoMicros, span } from './time.ts';
 
 const NOW = Date.parse('2026-11-24T12:00:00.000Z');
 

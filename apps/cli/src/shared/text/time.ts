@@ -1,40 +1,11 @@
-/** Times and spans, read from arguments and written for a person. Pure: "now" is passed in. All times are UTC. */
-import { MAX_DURATION_MS, parseDurationMs } from '@bailiff/policy';
-import { CliError } from '../errors.ts';
-
+/** Formats times and durations. Pure: the current time is a parameter. All times are UTC. */
 export { age } from '@bailiff/response';
 
-const ISO = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)?)?$/;
+export const DAY_MS = 86_400_000;
 
 /**
- * A moment named on the command line, in milliseconds: `10m` (ago), an ISO 8601 time (UTC when it names no zone), or `all`.
- * @throws CliError CLI_USAGE
+ * `12:03:04.123` on the current day, `11-02 12:03:04` in the current year, otherwise with the year.
  */
-export function parseWhen(text: string, nowMs: number, flag: string): number {
-  if (text === 'all') return 0;
-  const spanMs = parseDurationMs(text);
-  if (spanMs !== null) return Math.max(0, nowMs - spanMs);
-  const ms = ISO.test(text)
-    ? Date.parse(/T.*(Z|[+-]\d\d:\d\d)$/.test(text) || !text.includes('T') ? text : `${text}Z`)
-    : Number.NaN;
-  if (!Number.isNaN(ms)) return ms;
-  throw new CliError('CLI_USAGE', `${flag}: "${text}" is not a time`, {
-    remedy: 'write how long ago (90s, 10m, 2h, 7d), an ISO time (2026-11-03T12:00:00Z), or "all"',
-  });
-}
-
-/** A length of time named on the command line, in milliseconds. @throws CliError CLI_USAGE */
-export function parseSpan(text: string, flag: string, maxMs = MAX_DURATION_MS): number {
-  const ms = parseDurationMs(text);
-  if (ms !== null && ms > 0 && ms <= maxMs) return ms;
-  throw new CliError('CLI_USAGE', `${flag}: "${text}" is not a duration${ms === null ? '' : ' that is allowed here'}`, {
-    remedy: `write a number with its unit, such as 90s, 30m or 2h; at most ${maxMs === DAY_MS ? '24h' : span(maxMs)}`,
-  });
-}
-
-const DAY_MS = 86_400_000;
-
-/** `12:03:04.123` when it is of the same day as now, otherwise `11-02 12:03:04`; with the year when it is another one. */
 export function clockTime(micros: number, nowMs: number): string {
   if (!Number.isFinite(micros) || micros <= 0 || micros > 8.64e18) return '-';
   const iso = new Date(micros / 1000).toISOString();
@@ -44,14 +15,14 @@ export function clockTime(micros: number, nowMs: number): string {
   return `${iso.slice(0, 10)} ${iso.slice(11, 16)}`;
 }
 
-/** As in logs, for JSON: RFC 3339 with microseconds. */
+/** RFC 3339 with microseconds, for JSON. */
 export function isoMicros(micros: number): string {
   if (!Number.isFinite(micros) || Math.abs(micros) > 8.64e18) return '';
   const seconds = Math.floor(micros / 1e6);
   return `${new Date(seconds * 1000).toISOString().slice(0, 19)}.${String(micros - seconds * 1e6).padStart(6, '0')}Z`;
 }
 
-/** How long, in the two units that matter: `850 µs`, `12 ms`, `1.24 s`, `3m 20s`, `2h 5m`, `4d 3h`. */
+/** A duration in its two largest units: `850 µs`, `12 ms`, `1.24 s`, `3m 20s`, `2h 5m`, `4d 3h`. */
 export function span(ms: number): string {
   if (ms < 0) return `-${span(-ms)}`;
   if (ms < 1) return ms === 0 ? '0 ms' : `${Math.round(ms * 1000)} µs`;

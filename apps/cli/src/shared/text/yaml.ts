@@ -1,4 +1,7 @@
-/** Policies as YAML, in the order in which the schema lists their fields. Pure. Loaded only by commands that need it: yaml is not small. */
+/**
+ * Policies as YAML, with fields in the schema's order. Pure. Loaded only by commands that need it,
+ * because the yaml package is large.
+ */
 import type { RuntimePolicy } from '@bailiff/policy';
 import { POLICY_KIND } from '@bailiff/runtime';
 import { escapeUnsafe } from '@bailiff/service';
@@ -7,20 +10,20 @@ import { Document, type DocumentOptions, isDocument, Scalar, stringify, type ToS
 export const API_VERSION = 'bailiff.dev/v1alpha1';
 export const YAML_STYLE: ToStringOptions & DocumentOptions = {
   ...{ lineWidth: 120, flowCollectionPadding: false },
-  // A quoted text is one line: its line ends are written as \n.
+  // Keeps a quoted text on one line, with line ends as \n.
   doubleQuotedMinMultiLineLength: Number.MAX_SAFE_INTEGER,
 };
 
-/** `{apiVersion, kind, metadata, spec}` as it stands in a file. */
+/** The document of a policy file: `{apiVersion, kind, metadata, spec}`. */
 export function objectOf({ name, namespace }: { name: string; namespace: string | null }, spec: unknown) {
   const metadata = namespace === null ? { name } : { name, namespace };
   return { apiVersion: API_VERSION, kind: POLICY_KIND, metadata, spec };
 }
 
-/** A policy without what is as if it were not said. */
+/** A policy without fields that have their default value. */
 export function withoutDefaults(policy: RuntimePolicy): Record<string, unknown> {
   const { enabled, description, selector, severity, tags, message, defaultPosture, onUnresolvable, ...rest } = policy;
-  const said = Object.entries(defaultPosture).filter(([, posture]) => posture !== 'allow');
+  const postures = Object.entries(defaultPosture).filter(([, posture]) => posture !== 'allow');
   const entries = Object.entries(selector).filter(([, value]) => value !== undefined);
   return {
     ...(rest.revision > 0 ? { revision: rest.revision } : {}),
@@ -31,13 +34,13 @@ export function withoutDefaults(policy: RuntimePolicy): Record<string, unknown> 
     ...(tags.length > 0 ? { tags } : {}),
     ...(message === '' ? {} : { message }),
     ...(entries.length > 0 ? { selector } : {}),
-    ...(said.length > 0 ? { defaultPosture: Object.fromEntries(said) } : {}),
+    ...(postures.length > 0 ? { defaultPosture: Object.fromEntries(postures) } : {}),
     ...(onUnresolvable === 'block' ? {} : { onUnresolvable }),
     ...(rest.rules.length > 0 ? { rules: rest.rules } : {}),
   };
 }
 
-/** A value as lines of YAML, for differences; `revision` left out because every write renews it. */
+/** A value as YAML lines for differences, without `revision`, which every write changes. */
 export function yamlLines(value: unknown): string[] {
   if (value === undefined) return [];
   if (typeof value !== 'object' || value === null) return [String(value)];
@@ -45,7 +48,10 @@ export function yamlLines(value: unknown): string[] {
   return stringify(rest, YAML_STYLE).trimEnd().split('\n');
 }
 
-/** Text that a terminal would obey or hide is in double quotes, as its codes: the same value for who reads it. */
+/**
+ * Scalars with characters that a terminal would interpret or hide are double-quoted and escaped;
+ * the value stays the same.
+ */
 export function documentText(value: Document | object): string {
   const document = isDocument(value) ? value : new Document(value);
   visit(document, {

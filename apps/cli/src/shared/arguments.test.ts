@@ -1,5 +1,14 @@
 import { describe, expect, it } from 'vitest';
-import { isMeant, oneOf, parseIdPrefix, parseName, parsePod, podName, subjectParts, wholeNumber } from './selectors.ts';
+import {
+  matchesPod,
+  oneOf,
+  parseIdPrefix,
+  parseName,
+  parsePod,
+  podName,
+  subjectParts,
+  wholeNumber,
+} from './arguments.ts';
 
 const UID = '0f0e0d0c-1111-4222-8333-444455556666';
 const POD = { namespace: 'shop', name: 'web-0', uid: UID };
@@ -17,7 +26,7 @@ describe('selectors', () => {
     [UID.replace('0f', '1f'), {}, false],
     [UID, { namespace: 'other' }, false],
   ])('pod - %s with %o: %s', (text, { namespace }: { namespace?: string }, meant) => {
-    expect(isMeant(parsePod(text, '--pod', namespace), POD)).toBe(meant);
+    expect(matchesPod(parsePod(text, '--pod', namespace), POD)).toBe(meant);
   });
 
   it.each(['', 'a/b/c', 'Web', 'shop/', '/web', 'a b', '*'])('pod - "%s" is refused', (text) => {
@@ -27,7 +36,7 @@ describe('selectors', () => {
   it('pod - two namespaces that differ exclude each other, and nobody is no pod', () => {
     expect(() => parsePod('shop/web', '--pod', 'other')).toThrow(/exclude/);
     expect(parsePod('shop/web', '--pod', 'shop').namespace).toBe('shop');
-    expect(isMeant(parsePod('web', '--pod'), null)).toBe(false);
+    expect(matchesPod(parsePod('web', '--pod'), null)).toBe(false);
   });
 
   it('subject - only what a filter can hold', () => {
@@ -45,7 +54,7 @@ describe('selectors', () => {
     for (const text of ['0', '10', '1.5', '-1', ''])
       expect(() => wholeNumber(text, '--limit', 1, 9)).toThrow(/from 1 to 9/);
     expect(oneOf('a', ['a', 'b'], '--x')).toBe('a');
-    expect(() => oneOf('c', ['a', 'b'], '--x')).toThrow('--x: "c" is none of a, b');
+    expect(() => oneOf('c', ['a', 'b'], '--x')).toThrow('--x: "c" is not one of a, b');
     expect([podName(POD), podName(null), podName({ namespace: 'x', name: '' })]).toEqual(['shop/web-0', '-', '-']);
   });
 });

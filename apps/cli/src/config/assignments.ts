@@ -1,26 +1,5 @@
 /** Values of the configuration as they are given: a file of JSON or YAML, stdin, or single fields. Pure but for the reading. */
-import { readFile } from 'node:fs/promises';
 import { CliError } from '../shared/errors.ts';
-import type { CliIo } from '../shared/io.ts';
-
-/** Reads a file, or stdin for `-`, as JSON or YAML. @throws CliError CLI_CONFIG; ENOENT, EACCES */
-export async function readDocument(file: string, io: Pick<CliIo, 'readStdin'>): Promise<unknown> {
-  const text = file === '-' ? await io.readStdin() : await readFile(file, 'utf8');
-  const where = file === '-' ? 'stdin' : file;
-  if (text.trim() === '') throw new CliError('CLI_CONFIG', `${where} is empty`);
-  try {
-    return JSON.parse(text);
-  } catch (asJson) {
-    // YAML holds JSON, but its words for an error in JSON are of no use.
-    if (/^\s*[[{]/.test(text)) throw new CliError('CLI_CONFIG', `${where}: not JSON: ${(asJson as Error).message}`);
-  }
-  const { parse } = await import('yaml');
-  try {
-    return parse(text);
-  } catch (cause) {
-    throw new CliError('CLI_CONFIG', `${where}: neither JSON nor YAML: ${(cause as Error).message}`, { cause });
-  }
-}
 
 export interface Assignment {
   path: string[];

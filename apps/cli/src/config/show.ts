@@ -1,15 +1,15 @@
 /** `config list`, `get`, `history` and `validate`: looking at the configuration. */
 import { openBucket, storedConfig } from '@bailiff/bus';
-import { ConfigError, type ConfigKey, formatConfigKey, parseConfigKey, parseConfigValue } from '@bailiff/policy';
-import { builtIn, builtInKeys } from '../config-keys/keys.ts';
-import { CliError } from '../errors.ts';
-import type { Session } from '../session.ts';
-import { type Cell, type Column, table } from '../text/table.ts';
-import { clockTime, isoMicros } from '../text/time.ts';
-import { readStored, valueIn } from './change.ts';
-import { changeOf, readHistory } from './history.ts';
-import { type Kept, keeperJson, keeperText, keptNote } from './keeper.ts';
-import { meantKey, storedKeys } from './new-key.ts';
+import { type ConfigKey, formatConfigKey } from '@bailiff/policy';
+import { readStored, valueIn } from '../shared/config/change.ts';
+import { readHistory } from '../shared/config/history.ts';
+import { type Ownership, ownerJson, ownerNote, ownerText } from '../shared/config/keeper.ts';
+import { storedKeys, suggestedKey } from '../shared/config/new-key.ts';
+import { builtIn, builtInKeys, refusalOf } from '../shared/config-keys/keys.ts';
+import { CliError } from '../shared/errors.ts';
+import type { Session } from '../shared/session.ts';
+import { type Cell, type Column, table } from '../shared/text/table.ts';
+import { clockTime, isoMicros } from '../shared/text/time.ts';
 
 interface Listed {
   key: string;
@@ -18,7 +18,7 @@ interface Listed {
   changedAtMicros: number | null;
   by: string;
   why: string;
-  kept: Kept;
+  kept: Ownership;
   /** Why no component takes it; empty when it is taken. */
   refused: string;
 }
@@ -32,17 +32,6 @@ const LIST_COLUMNS: readonly Column[] = [
   { title: 'BY', min: 8, spare: true },
   { title: 'WHY', min: 10, spare: true },
 ];
-
-/** Whether what stands under a key would be taken; the first line of why not. */
-export function refusalOf(key: string, json: string): string {
-  try {
-    parseConfigValue(parseConfigKey(key), json);
-    return '';
-  } catch (error) {
-    if (error instanceof ConfigError) return error.message.split('\n').slice(-1)[0] ?? error.message;
-    throw error;
-  }
-}
 
 async function readList({ bus }: Session): Promise<Listed[]> {
   const entries = await openBucket(bus, 'bailiff_config').entries();
@@ -74,7 +63,7 @@ export async function list(session: Session, kind: string | undefined, json: boo
     out.json(
       rows.map(({ changedAtMicros, kept, ...row }) => ({
         ...row,
-        keptBy: row.revision === null ? null : keeperJson(kept),
+        keptBy: row.revision === null ? null : ownerJson(kept),
         changedAt: changedAtMicros === null ? null : isoMicros(changedAtMicros),
         builtIn: row.revision === null,
       })),
@@ -85,7 +74,7 @@ export async function list(session: Session, kind: string | undefined, json: boo
     row.key,
     row.revision === null ? { text: 'built in', style: 'dim' } : String(row.revision),
     row.changedAtMicros === null ? '' : clockTime(row.changedAtMicros, io.nowMs()),
-    row.revision === null ? '' : keeperText(row.kept),
+    row.revision === null ? '' : ownerText(row.kept),
     row.by,
     row.refused === '' ? row.why : { text: `REFUSED ${row.refused}`, style: 'red' },
   ]);
@@ -122,7 +111,7 @@ export async function get(session: Session, key: ConfigKey, revision: number | n
   const stored = await readStored(session, key);
   const value = stored ? (valueIn(stored) ?? stored.json) : builtIn(key);
   if (value === undefined) {
-    const meant = meantKey(key, await storedKeys(session));
+    const meant = suggestedKey(key, await storedKeys(session));
     throw new CliError('CLI_NOT_FOUND', `nothing is stored under ${text}, and nothing is built in`, {
       remedy: `${meant === null ? '' : `did you mean ${meant}?\n`}\`bailiff config list\` shows what there is`,
     });
@@ -135,7 +124,7 @@ export async function get(session: Session, key: ConfigKey, revision: number | n
       changedAt,
       by: stored?.by ?? '',
       why: stored?.why ?? '',
-      keptBy: stored ? keeperJson(stored) : null,
+      keptBy: stored ? ownerJson(stored) : null,
       builtIn: !stored,
       value,
     });
@@ -144,51 +133,9 @@ export async function get(session: Session, key: ConfigKey, revision: number | n
   const why = stored?.why ? `: ${stored.why}` : '';
   out.note(
     stored
-      ? `revision ${stored.revision}, ${clockTime(stored.timestampMicros, io.nowMs())} by ${stored.by || 'somebody'}${why}${keptNote(stored)}`
+      ? `revision ${stored.revision}, ${clockTime(stored.timestampMicros, io.nowMs())} by ${stored.by || 'somebody'}${why}${ownerNote(stored)}`
       : 'built in: nothing is stored under this key',
   );
   out.json(value);
-  return 0;
-}
-
-const HISTORY_COLUMNS: readonly Column[] = [
-  { title: 'REVISION', align: 'right' },
-  { title: 'TIME (UTC)' },
-  { title: 'LINES' },
-  { title: 'KEPT BY', min: 12, cut: 'within' },
-  { title: 'BY', min: 10 },
-  { title: 'WHY', min: 12 },
-  { title: 'LOG', align: 'right', spare: true },
-];
-
-export async function history(session: Session, key: ConfigKey, json: boolean): Promise<number> {
-  const { out, io } = session;
-  const revisions = await readHistory(session, key);
-  if (json) {
-    for (const { storedAtMicros, value, text: _stored, owner, released, ...rest } of revisions) {
-      out.jsonLine({
-        ...rest,
-        keptBy: keeperJson({ owner, released }),
-        storedAt: isoMicros(storedAtMicros),
-        deleted: value === undefined,
-        value: value ?? null,
-      });
-    }
-    return 0;
-  }
-  if (revisions.length === 0) {
-    out.note(`${formatConfigKey(key)}: nothing was ever stored under it`);
-    return 0;
-  }
-  const cells = revisions.map((one, index): Cell[] => [
-    one.value === undefined ? '-' : String(one.revision),
-    clockTime(one.storedAtMicros, io.nowMs()),
-    changeOf(revisions[index - 1], one),
-    keeperText(one),
-    one.by,
-    one.why,
-    `#${one.sequence}`,
-  ]);
-  out.lines(table(HISTORY_COLUMNS, cells, out.table));
   return 0;
 }
