@@ -1,4 +1,6 @@
-/** `bailiff config …`: what operators tune, under keys `<kind>.<scope>.<namespace or _>.<name>`. */
+/**
+ * `bailiff config`: the stored configuration under keys `<kind>.<scope>.<namespace or _>.<name>`.
+ */
 import { ConfigError, checkConfigWrite, formatConfigKey } from '@bailiff/policy';
 import type { Command } from 'commander';
 import { oneOf, parseName, parsePod, wholeNumber } from '../shared/arguments.ts';
@@ -21,12 +23,12 @@ const KEY_HELP = 'key, such as spoof.cluster._.default';
 
 const EXAMPLES = `
 Keys:
-  spoof.cluster._.default                 how strict, for the whole cluster
+  spoof.cluster._.default                 modes of the network vectors for the cluster
   spoof.namespace.<namespace>.default     the same for a namespace
   spoof.workload.<namespace>.<owner>      the same for the pods of one owner
   correlation.cluster._.<rule>            when violations become a verdict
-  response.cluster._.<policy>             what is done about verdicts
-  runtime.cluster._.<policy>              what programs of pods may do: see bailiff policy --help
+  response.cluster._.<policy>             actions for verdicts
+  runtime.cluster._.<policy>              what programs in pods may do: see bailiff policy --help
 
 Examples:
   bailiff config list
@@ -34,15 +36,15 @@ Examples:
   bailiff config set spoof.namespace.shop.default modes.tunnel=audit --reason "their VPN, until Friday"
   bailiff config set response.cluster._.answer-high -f answer-high.yaml --yes
   bailiff config validate response.cluster._.answer-high -f answer-high.yaml
-  bailiff config effective shop/web-0                      what holds for a pod, and why
+  bailiff config effective shop/web-0                      effective values of a pod, and their origin
   bailiff config history spoof.cluster._.default
   bailiff config rollback spoof.cluster._.default --reason "too strict"
-  bailiff config release correlation.cluster._.port-scan   let a custom resource have the key
-  bailiff config export cluster-1/                         as files, one a key; import writes them again
+  bailiff config release correlation.cluster._.port-scan   let a custom resource take the key
+  bailiff config export cluster-1/                         write one file per key; import reads them
 `;
 
-/** The value that arguments give, on the ground of what is stored. */
-async function valueGiven(
+/** The value from file and assignments, applied to the stored one. */
+async function resolveValue(
   file: string | undefined,
   fields: readonly Assignment[],
   base: Record<string, unknown>,
@@ -50,24 +52,24 @@ async function valueGiven(
 ) {
   const document = file === undefined ? base : await readDocument(file, io);
   if (typeof document !== 'object' || document === null || Array.isArray(document)) {
-    throw new CliError('CLI_CONFIG', `${file}: a configuration is an object of fields`);
+    throw new CliError('CLI_CONFIG', `${file}: a value must be an object of fields`);
   }
   return assign(document as Record<string, unknown>, fields);
 }
 
-function requireSomething(file: string | undefined, fields: readonly string[]): void {
+function requireValue(file: string | undefined, fields: readonly string[]): void {
   if (file !== undefined || fields.length > 0) return;
-  throw new CliError('CLI_USAGE', 'what is to be set?', { remedy: 'give field=value, or a file with -f (- is stdin)' });
+  throw new CliError('CLI_USAGE', 'no value is given', { remedy: 'pass field=value, or a file with -f (- for stdin)' });
 }
 
 function registerSet(parent: Command, io: CliIo): void {
   const command = withChangeOptions(
     parent
       .command('set')
-      .description('write a value: a whole one from a file, or single fields of what is there')
+      .description('write a value from a file, or change single fields')
       .argument('<key>', KEY_HELP)
-      .argument('[field=value...]', 'modes.tunnel=audit, condition.gte=20, dryRun=false; modes.tunnel- takes one out')
-      .option('-f, --file <file>', 'JSON or YAML; - is stdin'),
+      .argument('[field=value...]', 'modes.tunnel=audit, condition.gte=20, dryRun=false; modes.tunnel- removes a field')
+      .option('-f, --file <file>', 'JSON or YAML; - for stdin'),
   ).addHelpText(
     'after',
     '\nExample:\n  bailiff config set response.cluster._.answer-high dryRun=false --reason "observed for two weeks"\n',
@@ -76,11 +78,11 @@ function registerSet(parent: Command, io: CliIo): void {
     const options = optionsOf<ChangeOptions & { file?: string }>(command);
     const key = parseKey(text);
     const assignments = fields.map(parseAssignment);
-    requireSomething(options.file, fields);
+    requireValue(options.file, fields);
     io.exitCode = await withSession(io, command, async (session) => {
       const stored = await readStored(session, key);
       const { revision: _renewed, ...base } = (valueIn(stored) ?? initialValue(key)) as Record<string, unknown>;
-      const next = await valueGiven(options.file, assignments, base, io);
+      const next = await resolveValue(options.file, assignments, base, io);
       const isNew = !stored && builtIn(key) === undefined;
       if (isNew && options.file === undefined) await requireComplete(session, key, next);
       return carryOut(session, { key, stored, next, because: 'bailiff config set' }, options);
@@ -91,35 +93,33 @@ function registerSet(parent: Command, io: CliIo): void {
 function registerValidate(parent: Command, io: CliIo): void {
   const command = parent
     .command('validate')
-    .description(
-      'check a value without a bus: exit 0 when it would be taken, 6 with the path of each wrong field when not',
-    )
+    .description('check a value without a bus: exit code 0 if it is valid, 6 with each wrong field if not')
     .argument('<key>', KEY_HELP)
-    .argument('[field=value...]', 'single fields, on the ground of the built-in value')
-    .option('-f, --file <file>', 'JSON or YAML; - is stdin')
+    .argument('[field=value...]', 'single fields, applied to the built-in value')
+    .option('-f, --file <file>', 'JSON or YAML; - for stdin')
     .option('--json', 'one JSON document: {key, valid, fields, message}')
     .addHelpText('after', '\nExample:\n  bailiff config validate correlation.cluster._.port-scan -f port-scan.yaml\n');
   command.action(async (text: string, fields: string[]) => {
     const { file, json } = optionsOf<{ file?: string; json?: boolean }>(command);
     const key = parseKey(text);
-    requireSomething(file, fields);
+    requireValue(file, fields);
     const out = new Out(io);
-    const value = await valueGiven(file, fields.map(parseAssignment), initialValue(key), io);
+    const value = await resolveValue(file, fields.map(parseAssignment), initialValue(key), io);
     const isNew = builtIn(key) === undefined;
     try {
       checkConfigWrite(key, JSON.stringify(value));
     } catch (error) {
-      // Without a bus only the keys that are built in are known.
-      const none = isNew && file === undefined ? noSuchKey(key, error, []) : null;
-      if (!json || !(error instanceof ConfigError)) throw none ?? error;
+      // Without a bus, only built-in keys are known.
+      const unknownKey = isNew && file === undefined ? noSuchKey(key, error, []) : null;
+      if (!json || !(error instanceof ConfigError)) throw unknownKey ?? error;
       out.json({ key: text, valid: false, fields: error.fields, message: error.message });
       io.exitCode = 6;
       return;
     }
     if (json) out.json({ key: text, valid: true, fields: [], message: '' });
     else out.line(`${formatConfigKey(key)}: valid`);
-    const meant = isNew ? suggestedKey(key, []) : null;
-    if (meant !== null) out.note(`no such key is built in; did you mean ${meant}?`);
+    const suggestion = isNew ? suggestedKey(key, []) : null;
+    if (suggestion !== null) out.note(`this key is not built in; did you mean ${suggestion}?`);
   });
 }
 
@@ -127,9 +127,9 @@ function registerRollback(parent: Command, io: CliIo): void {
   const command = withChangeOptions(
     parent
       .command('rollback')
-      .description('write an earlier value again, as a new revision')
+      .description('restore an earlier value as a new revision')
       .argument('<key>', KEY_HELP)
-      .option('--to <revision>', 'which one (default: the last that differs from what holds now)'),
+      .option('--to <revision>', 'revision to restore (default: the last that differs from the current value)'),
   ).addHelpText(
     'after',
     '\nExample:\n  bailiff config rollback spoof.cluster._.default --to 4 --reason "5 cut the VPN pods off"\n',
@@ -146,7 +146,7 @@ function registerDelete(parent: Command, io: CliIo): void {
   const command = withChangeOptions(
     parent
       .command('delete')
-      .description('take a value away: what is built in, or wider, holds again')
+      .description('delete a value; the built-in value or a wider scope applies again')
       .argument('<key>', KEY_HELP),
   ).addHelpText(
     'after',
@@ -166,14 +166,12 @@ function registerRelease(parent: Command, io: CliIo): void {
   const command = withChangeOptions(
     parent
       .command('release')
-      .description(
-        'let a custom resource have a key: the value stands, kept by nobody, until one that means it takes it',
-      )
+      .description('give up a key: it keeps its value and has no owner until a custom resource takes it')
       .argument('<key>', KEY_HELP),
   ).addHelpText(
     'after',
     `
-Of a key that a resource keeps (--take-over) the value then outlives the resource.
+For a key that a resource owns, pass --take-over; its value then outlives the resource.
 
 Example:
   bailiff config release correlation.cluster._.port-scan --reason "in the repository from now on"
@@ -189,7 +187,7 @@ Example:
 function registerShow(parent: Command, io: CliIo): void {
   const all = parent
     .command('list')
-    .description('keys: what is stored, by whom and why, and what is built in')
+    .description('list keys: stored ones with author and reason, and built-in ones')
     .option('--kind <kind>', CONFIG_KINDS.join(', '))
     .option('--json', 'one JSON document')
     .addHelpText('after', '\nExample:\n  bailiff config list --kind correlation\n');
@@ -200,10 +198,10 @@ function registerShow(parent: Command, io: CliIo): void {
   });
   const one = parent
     .command('get')
-    .description('a value as JSON: what is stored, or else what is built in')
+    .description('print a value as JSON: the stored one, otherwise the built-in one')
     .argument('<key>', KEY_HELP)
-    .option('--revision <n>', 'an earlier one')
-    .option('--json', 'with its revision, time, who and why')
+    .option('--revision <n>', 'an earlier revision')
+    .option('--json', 'include revision, time, author and reason')
     .addHelpText('after', '\nExample:\n  bailiff config get spoof.cluster._.default > strictness.json\n');
   withBusOptions(one).action(async (text: string) => {
     const key = parseKey(text);
@@ -213,9 +211,9 @@ function registerShow(parent: Command, io: CliIo): void {
   });
   const past = parent
     .command('history')
-    .description('who changed a key, when, how much and why')
+    .description('list the changes of a key with time, author and reason')
     .argument('<key>', KEY_HELP)
-    .option('--json', 'one JSON object a line, with the values')
+    .option('--json', 'one JSON object per line, with the values')
     .addHelpText('after', '\nExample:\n  bailiff config history spoof.cluster._.default\n');
   withBusOptions(past).action(async (text: string) => {
     const key = parseKey(text);
@@ -227,9 +225,9 @@ function registerShow(parent: Command, io: CliIo): void {
 function registerEffective(parent: Command, io: CliIo): void {
   const command = parent
     .command('effective')
-    .description('what holds for a pod after all scopes, and whose word each value is: built in, or which key, by whom')
+    .description('effective values of a pod over all scopes, and the origin of each: built in, or a key and its author')
     .argument('[pod]', 'namespace/name, name or uid of a pod')
-    .option('-n, --namespace <namespace>', 'of this namespace; without a pod: for pods that are still to come')
+    .option('-n, --namespace <namespace>', 'namespace of the pod; without a pod: future pods of this namespace')
     .option('--json', 'one JSON document')
     .addHelpText(
       'after',
@@ -238,16 +236,16 @@ function registerEffective(parent: Command, io: CliIo): void {
   withBusOptions(command).action(async (name: string | undefined) => {
     const { namespace, json = false } = optionsOf<{ namespace?: string; json?: boolean }>(command);
     const within = namespace === undefined ? undefined : parseName(namespace, '--namespace');
-    const { requireAsked, showEffective } = await import('./show-effective.ts');
-    const asked = requireAsked(name === undefined ? null : parsePod(name, 'pod', namespace), within);
-    io.exitCode = await withSession(io, command, (session) => showEffective(session, asked, json));
+    const { requireScope, showEffective } = await import('./show-effective.ts');
+    const scope = requireScope(name === undefined ? null : parsePod(name, 'pod', namespace), within);
+    io.exitCode = await withSession(io, command, (session) => showEffective(session, scope, json));
   });
 }
 
 export function register(program: Command, io: CliIo): void {
   const command = program
     .command('config')
-    .description('what operators tune: how strict, what becomes a verdict, what is done about it')
+    .description('stored configuration: modes of vectors, correlation rules, response policies')
     .addHelpText('after', EXAMPLES);
   registerShow(command, io);
   registerEffective(command, io);

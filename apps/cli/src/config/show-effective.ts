@@ -1,4 +1,6 @@
-/** `config effective`: reads what is stored and shows what holds for a pod. What holds is effective.ts. */
+/**
+ * `config effective`: reads the stored configuration and renders the effective one (effective.ts).
+ */
 import { CONFIG_BUCKET, openBucket, type StoredConfig, storedConfig } from '@bailiff/bus';
 import { ConfigError, type ConfigKey, parseConfigKey, parseConfigValue, requireReadKey } from '@bailiff/policy';
 import { workloadOf } from '@bailiff/schemas';
@@ -12,12 +14,12 @@ import { wrap } from '../shared/text/clean.ts';
 import { plural } from '../shared/text/plural.ts';
 import { type Cell, type Column, table } from '../shared/text/table.ts';
 import { clockTime, isoMicros } from '../shared/text/time.ts';
-import { type Effective, effectiveFor, type InForce, type Origin, type Place, type Setting } from './effective.ts';
+import { type Effective, effectiveFor, type InForce, type Origin, type Setting, type Target } from './effective.ts';
 
-/** Whom it is asked for: a pod, or with null the pods of a namespace. */
-export type Asked = { pod: PodSelector } | { pod: null; namespace: string };
+/** A pod, or the pods of a namespace. */
+export type Scope = { pod: PodSelector } | { pod: null; namespace: string };
 
-function taken(key: ConfigKey, stored: StoredConfig, lastGood: boolean): InForce | null {
+function parseStored(key: ConfigKey, stored: StoredConfig, lastGood: boolean): InForce | null {
   try {
     const value = parseConfigValue(key, stored.json);
     return { key, value, written: JSON.parse(stored.json), stored, lastGood };
@@ -27,18 +29,18 @@ function taken(key: ConfigKey, stored: StoredConfig, lastGood: boolean): InForce
   }
 }
 
-/** The newest value before the stored one that readers took, unless the key was deleted since: then nothing holds under it. */
+/** The newest earlier value that readers accepted. None if the key was deleted since. */
 async function lastGood(session: Session, key: ConfigKey, newest: StoredConfig): Promise<InForce | null> {
   for (const one of (await readHistory(session, key)).reverse()) {
     if (one.value === undefined) return null;
     const { revision, owner, by, why, storedAtMicros: timestampMicros, text: json } = one;
-    const found = taken(key, { ...newest, json, revision, owner, by, why, timestampMicros }, true);
+    const found = parseStored(key, { ...newest, json, revision, owner, by, why, timestampMicros }, true);
     if (found) return found;
   }
   return null;
 }
 
-/** What readers have of the configuration, and keys whose newest value they refuse. @throws BusError */
+/** Values in force, and keys whose newest value readers refuse. @throws BusError */
 export async function readInForce(session: Session): Promise<{ inForce: InForce[]; refused: string[] }> {
   const entries = (await openBucket(session.bus, CONFIG_BUCKET).entries()).map(storedConfig);
   const inForce: InForce[] = [];
@@ -53,7 +55,7 @@ export async function readInForce(session: Session): Promise<{ inForce: InForce[
       refused.push(stored.key);
       continue;
     }
-    const found = taken(key, stored, false);
+    const found = parseStored(key, stored, false);
     if (!found) refused.push(stored.key);
     const holds = found ?? (await lastGood(session, key, stored));
     if (holds) inForce.push(holds);
@@ -61,7 +63,7 @@ export async function readInForce(session: Session): Promise<{ inForce: InForce[
   return { inForce, refused };
 }
 
-const placeOf = (pod: PlacedPod): Place => ({
+const targetOf = (pod: PlacedPod): Target => ({
   namespace: pod.namespace,
   workload: workloadOf(pod),
   node: pod.nodeName,
@@ -74,19 +76,19 @@ const COLUMNS: readonly Column[] = [
   { title: 'VALUE', min: 10 },
   { title: 'FROM', min: 14, cut: 'within' },
   { title: 'REV', align: 'right' },
-  { title: 'KEPT BY', min: 12, cut: 'within', spare: true },
+  { title: 'OWNER', min: 12, cut: 'within', spare: true },
   { title: 'BY', min: 8, spare: true },
   { title: 'CHANGED (UTC)', spare: true },
   { title: 'WHY', min: 10, spare: true },
 ];
 
 const SECTIONS: readonly (readonly [keyof Effective, string, string])[] = [
-  // Over all that follows.
+  // First, because it overrides all others.
   ['disarm', 'Break-glass', ''],
   ['spoof', 'Packets', ''],
-  ['runtime', 'Runtime policies', 'none holds'],
-  ['correlation', 'Correlation rules', 'none looks at it'],
-  ['response', 'Response policies', 'none answers for it'],
+  ['runtime', 'Runtime policies', 'none in force'],
+  ['correlation', 'Correlation rules', 'none applies'],
+  ['response', 'Response policies', 'none applies'],
 ];
 
 function valueText(value: unknown): string {
@@ -102,16 +104,16 @@ function cellsOf({ setting, value, from, note }: Setting, nowMs: number): Cell[]
   return [setting, shown, key, String(from.revision), from.keptBy, from.by, clockTime(from.atMicros, nowMs), from.why];
 }
 
-function render(session: Session, effective: Effective, lacking: string | null): void {
+function render(session: Session, effective: Effective, obstacle: string | null): void {
   const { out, io } = session;
-  // One table, so that columns stand below each other in every section.
+  // One table, so that the columns of all sections align.
   const rows = SECTIONS.flatMap(([name]) => effective[name].map((setting) => cellsOf(setting, io.nowMs())));
   const [heading = '', ...lines] = table(COLUMNS, rows, { ...out.table, indent: '  ' });
   out.line(heading);
   for (const [name, title, none] of SECTIONS) {
     const mine = lines.splice(0, effective[name].length);
-    const idle = name === 'runtime' && mine.length > 0 && lacking !== null;
-    const notes = idle ? wrap(lacking, out.table.width - 2).map((line) => out.paint(`  ${line}`, 'yellow')) : [];
+    const isIdle = name === 'runtime' && mine.length > 0 && obstacle !== null;
+    const notes = isIdle ? wrap(obstacle, out.table.width - 2).map((line) => out.paint(`  ${line}`, 'yellow')) : [];
     out.lines([out.paint(title, 'bold'), ...notes, ...(mine.length > 0 ? mine : [out.paint(`  ${none}`, 'dim')])]);
   }
 }
@@ -128,50 +130,50 @@ const sectionsJson = (effective: Effective) =>
   );
 
 /** @returns the exit code. @throws CliError CLI_NOT_FOUND | CLI_USAGE; BusError */
-export async function showEffective(session: Session, asked: Asked, json: boolean): Promise<number> {
+export async function showEffective(session: Session, scope: Scope, json: boolean): Promise<number> {
   const { out, io } = session;
   const [pods, { inForce, refused }] = await Promise.all([readPods(session), readInForce(session)]);
-  const pod = asked.pod ? onePod(pods, asked.pod) : null;
-  const place: Place = pod
-    ? placeOf(pod)
+  const pod = scope.pod ? onePod(pods, scope.pod) : null;
+  const target: Target = pod
+    ? targetOf(pod)
     : {
-        namespace: (asked as { namespace: string }).namespace,
+        namespace: (scope as { namespace: string }).namespace,
         workload: null,
         node: null,
         labels: null,
         ownerKind: null,
       };
-  const effective = effectiveFor(place, inForce, io.nowMs());
-  const lacking = pod ? await readNotInForce(session, pod.nodeName) : null;
+  const effective = effectiveFor(target, inForce, io.nowMs());
+  const obstacle = pod ? await readNotInForce(session, pod.nodeName) : null;
   if (json) {
-    const { namespace, workload, node } = place;
+    const { namespace, workload, node } = target;
     out.json({
       namespace,
       pod: pod && { uid: pod.uid, name: pod.name, workload, nodeName: node },
       ...sectionsJson(effective),
-      runtimeNotInForce: lacking,
+      runtimeNotInForce: obstacle,
       refused,
     });
     return 0;
   }
   const title = pod
-    ? `${podName(pod)} on ${pod.nodeName}, ${place.workload === null ? 'no confirmed workload' : `workload ${place.workload}`}`
-    : `namespace ${place.namespace}: pods of no particular workload or node`;
+    ? `${podName(pod)} on ${pod.nodeName}, ${target.workload === null ? 'no confirmed workload' : `workload ${target.workload}`}`
+    : `namespace ${target.namespace}: pods of any workload and node`;
   out.line(out.paint(title, 'bold'));
   out.line();
-  render(session, effective, lacking);
+  render(session, effective, obstacle);
   if (refused.length > 0)
     out.note(
-      `${plural(refused.length, 'stored value is', 'stored values are')} refused by every reader: ${refused.join(', ')}`,
+      `${plural(refused.length, 'stored value is', 'stored values are')} refused by all readers: ${refused.join(', ')}`,
     );
   return 0;
 }
 
 /** A pod, or a namespace without one. @throws CliError CLI_USAGE */
-export function requireAsked(pod: PodSelector | null, namespace: string | undefined): Asked {
+export function requireScope(pod: PodSelector | null, namespace: string | undefined): Scope {
   if (pod) return { pod };
   if (namespace !== undefined) return { pod: null, namespace };
-  throw new CliError('CLI_USAGE', 'for which pod?', {
-    remedy: 'write namespace/name, a name or a uid; or --namespace for the pods of a namespace that are to come',
+  throw new CliError('CLI_USAGE', 'no pod is given', {
+    remedy: 'pass namespace/name, a name or a uid; or --namespace for future pods of a namespace',
   });
 }

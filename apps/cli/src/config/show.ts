@@ -1,4 +1,4 @@
-/** `config list`, `get`, `history` and `validate`: looking at the configuration. */
+/** `config list` and `config get`. */
 import { openBucket, storedConfig } from '@bailiff/bus';
 import { type ConfigKey, formatConfigKey } from '@bailiff/policy';
 import { readStored, valueIn } from '../shared/config/change.ts';
@@ -18,17 +18,17 @@ interface Listed {
   changedAtMicros: number | null;
   by: string;
   why: string;
-  kept: Ownership;
-  /** Why no component takes it; empty when it is taken. */
+  ownership: Ownership;
+  /** Why readers refuse the value; empty if they accept it. */
   refused: string;
 }
 
 const LIST_COLUMNS: readonly Column[] = [
-  // Never shortened: it is what other commands are given.
+  // Never shortened, because other commands take it as an argument.
   { title: 'KEY' },
   { title: 'REVISION', align: 'right' },
   { title: 'CHANGED (UTC)' },
-  { title: 'KEPT BY', min: 8, cut: 'within', spare: true },
+  { title: 'OWNER', min: 8, cut: 'within', spare: true },
   { title: 'BY', min: 8, spare: true },
   { title: 'WHY', min: 10, spare: true },
 ];
@@ -36,9 +36,9 @@ const LIST_COLUMNS: readonly Column[] = [
 async function readList({ bus }: Session): Promise<Listed[]> {
   const entries = await openBucket(bus, 'bailiff_config').entries();
   const stored = entries.map((entry): Listed => {
-    const { key, revision, timestampMicros: changedAtMicros, by, why, json, ...kept } = storedConfig(entry);
+    const { key, revision, timestampMicros: changedAtMicros, by, why, json, ...ownership } = storedConfig(entry);
     const kind = key.split('.')[0] ?? '';
-    return { key, kind, revision, changedAtMicros, by, why, kept, refused: refusalOf(key, json) };
+    return { key, kind, revision, changedAtMicros, by, why, ownership, refused: refusalOf(key, json) };
   });
   const known = new Set(stored.map(({ key }) => key));
   const rest = builtInKeys()
@@ -50,7 +50,7 @@ async function readList({ bus }: Session): Promise<Listed[]> {
       changedAtMicros: null,
       by: '',
       why: '',
-      kept: { owner: null, released: false },
+      ownership: { owner: null, released: false },
       refused: '',
     }));
   return [...stored, ...rest].sort((a, b) => (a.key < b.key ? -1 : 1));
@@ -61,9 +61,9 @@ export async function list(session: Session, kind: string | undefined, json: boo
   const rows = (await readList(session)).filter((row) => kind === undefined || row.kind === kind);
   if (json) {
     out.json(
-      rows.map(({ changedAtMicros, kept, ...row }) => ({
+      rows.map(({ changedAtMicros, ownership, ...row }) => ({
         ...row,
-        keptBy: row.revision === null ? null : ownerJson(kept),
+        keptBy: row.revision === null ? null : ownerJson(ownership),
         changedAt: changedAtMicros === null ? null : isoMicros(changedAtMicros),
         builtIn: row.revision === null,
       })),
@@ -74,12 +74,12 @@ export async function list(session: Session, kind: string | undefined, json: boo
     row.key,
     row.revision === null ? { text: 'built in', style: 'dim' } : String(row.revision),
     row.changedAtMicros === null ? '' : clockTime(row.changedAtMicros, io.nowMs()),
-    row.revision === null ? '' : ownerText(row.kept),
+    row.revision === null ? '' : ownerText(row.ownership),
     row.by,
     row.refused === '' ? row.why : { text: `REFUSED ${row.refused}`, style: 'red' },
   ]);
   out.lines(table(LIST_COLUMNS, cells, out.table));
-  for (const row of rows) if (row.refused !== '') out.note(`${row.key} is refused by every reader: ${row.refused}`);
+  for (const row of rows) if (row.refused !== '') out.note(`${row.key} is refused by all readers: ${row.refused}`);
   return 0;
 }
 
@@ -111,9 +111,9 @@ export async function get(session: Session, key: ConfigKey, revision: number | n
   const stored = await readStored(session, key);
   const value = stored ? (valueIn(stored) ?? stored.json) : builtIn(key);
   if (value === undefined) {
-    const meant = suggestedKey(key, await storedKeys(session));
-    throw new CliError('CLI_NOT_FOUND', `nothing is stored under ${text}, and nothing is built in`, {
-      remedy: `${meant === null ? '' : `did you mean ${meant}?\n`}\`bailiff config list\` shows what there is`,
+    const suggestion = suggestedKey(key, await storedKeys(session));
+    throw new CliError('CLI_NOT_FOUND', `${text} has neither a stored nor a built-in value`, {
+      remedy: `${suggestion === null ? '' : `did you mean ${suggestion}?\n`}\`bailiff config list\` lists the keys`,
     });
   }
   if (json) {
@@ -133,8 +133,8 @@ export async function get(session: Session, key: ConfigKey, revision: number | n
   const why = stored?.why ? `: ${stored.why}` : '';
   out.note(
     stored
-      ? `revision ${stored.revision}, ${clockTime(stored.timestampMicros, io.nowMs())} by ${stored.by || 'somebody'}${why}${ownerNote(stored)}`
-      : 'built in: nothing is stored under this key',
+      ? `revision ${stored.revision}, ${clockTime(stored.timestampMicros, io.nowMs())} by ${stored.by || 'an unknown author'}${why}${ownerNote(stored)}`
+      : 'built in: no value is stored under this key',
   );
   out.json(value);
   return 0;

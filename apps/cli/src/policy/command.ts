@@ -1,6 +1,6 @@
 /**
- * `bailiff policy …`: what programs in pods may do. The work is in ../policy/, loaded when a command of these runs: YAML, merging and the
- * model are a good part of the program, and no other command needs them.
+ * `bailiff policy`: runtime policies. Subcommands load their implementation on use, because YAML,
+ * merging and the decision model are large and no other command needs them.
  */
 import type { Command } from 'commander';
 import { parsePod, parseSpan, wholeNumber } from '../shared/arguments.ts';
@@ -13,17 +13,17 @@ import { parsePolicyName } from './names.ts';
 
 const EXAMPLES = `
 Examples:
-  bailiff policy apply policies/ --reason "the ready-made ones"
+  bailiff policy apply policies/ --reason "ready-made policies"
   bailiff policy list
   bailiff policy show escape-guard > escape-guard.yaml      edit, and apply it again
   bailiff policy diff escape-guard.yaml
   bailiff policy rollback escape-guard 3 --reason "4 stopped the builds"
 
-A policy of the cluster is said by its name, one of a namespace as namespace/name.
+Name a cluster policy as <name>, a policy of a namespace as <namespace>/<name>.
 `;
 
 const NAME_HELP = 'name, or namespace/name';
-const FILES_HELP = 'YAML files with one policy a document, folders of them, or - for stdin';
+const FILES_HELP = 'YAML files with one policy per document, folders of such files, or - for stdin';
 
 interface Named {
   namespace?: string;
@@ -37,7 +37,7 @@ interface LearnFlags extends Named {
   install?: boolean;
   by?: string;
 }
-/** A day: jobs of the night are seen. */
+/** One day, so that nightly jobs are included. */
 const MAX_LEARN_MS = 86_400_000;
 
 const withNamespace = (command: Command) => command.option('-n, --namespace <namespace>', 'policies of a namespace');
@@ -47,9 +47,9 @@ function registerFiles(parent: Command, io: CliIo): void {
   const apply = withChangeOptions(
     parent
       .command('apply')
-      .description('write policies: all are checked first, the difference shown, and all are written or none')
+      .description('write policies: checks all, shows the difference, writes all or none')
       .argument('<file...>', FILES_HELP)
-      .option('--full', 'show new policies whole, not in a line each'),
+      .option('--full', 'show new policies in full instead of one line each'),
   ).addHelpText(
     'after',
     `
@@ -57,7 +57,7 @@ Examples:
   bailiff policy apply policies/ --dry-run
   bailiff policy apply no-shell.yaml --reason "after the incident of Tuesday" --yes
 
-Exit code: 0 written, or nothing to change; 6 refused, with file:line: field: what is wrong; nothing was written then.
+Exit codes: 0 written, or nothing to change; 6 refused with file:line: field: reason, nothing was written.
 `,
   );
   withBusOptions(apply).action(async (files: string[]) => {
@@ -69,7 +69,7 @@ Exit code: 0 written, or nothing to change; 6 refused, with file:line: field: wh
   });
   const diff = parent
     .command('diff')
-    .description('what applying files would change')
+    .description('show what `apply` would change')
     .argument('<file...>', FILES_HELP)
     .option('--json', 'one JSON document')
     .addHelpText('after', '\nExample:\n  bailiff policy diff policies/\n');
@@ -82,7 +82,7 @@ Exit code: 0 written, or nothing to change; 6 refused, with file:line: field: wh
 }
 
 function registerShow(parent: Command, io: CliIo): void {
-  const list = withNamespace(parent.command('list').description('the policies that are stored'))
+  const list = withNamespace(parent.command('list').description('list the stored policies'))
     .option('--json', 'one JSON document')
     .addHelpText('after', '\nExample:\n  bailiff policy list --namespace shop\n');
   withBusOptions(list).action(async () => {
@@ -91,17 +91,20 @@ function registerShow(parent: Command, io: CliIo): void {
     io.exitCode = await withSession(io, list, (session) => policy.list(session, namespace, json));
   });
   const show = withNamespace(
-    parent.command('show').description('a policy as YAML that can be applied again').argument('<name>', NAME_HELP),
+    parent
+      .command('show')
+      .description('print a policy as YAML that can be applied again')
+      .argument('<name>', NAME_HELP),
   )
-    .option('--revision <n>', 'an earlier one')
-    .option('--json', 'with its revision, time, who and why')
+    .option('--revision <n>', 'an earlier revision')
+    .option('--json', 'include revision, time, author and reason')
     .addHelpText(
       'after',
       `
 Example:
   bailiff policy show shop/no-shell > no-shell.yaml
 
-It says its revision: applied after somebody else wrote, it is refused. Take the line out to write nevertheless.
+The output contains the revision, so that applying it is refused if the policy has changed since. Remove the line to overwrite.
 `,
     );
   withBusOptions(show).action(async (name: string) => {
@@ -115,9 +118,12 @@ It says its revision: applied after somebody else wrote, it is refused. Take the
     io.exitCode = await withSession(io, show, (session) => policy.show(session, name, options));
   });
   const past = withNamespace(
-    parent.command('history').description('who changed a policy, when, how much and why').argument('<name>', NAME_HELP),
+    parent
+      .command('history')
+      .description('list the changes of a policy with time, author and reason')
+      .argument('<name>', NAME_HELP),
   )
-    .option('--json', 'one JSON object a line, with the values')
+    .option('--json', 'one JSON object per line, with the values')
     .addHelpText('after', '\nExample:\n  bailiff policy history escape-guard\n');
   withBusOptions(past).action(async (name: string) => {
     const { namespace, json = false } = optionsOf<Named>(past);
@@ -131,11 +137,11 @@ function registerChange(parent: Command, io: CliIo): void {
     withChangeOptions(
       parent
         .command('delete')
-        .description('take policies away: all or none')
+        .description('delete policies, all or none')
         .argument('<name...>', NAME_HELP)
-        .option('--full', 'show what is deleted whole, not in a line each'),
+        .option('--full', 'show deleted policies in full instead of one line each'),
     ),
-  ).addHelpText('after', '\nExample:\n  bailiff policy delete shop/no-shell --reason "it is gone"\n');
+  ).addHelpText('after', '\nExample:\n  bailiff policy delete shop/no-shell --reason "the workload is gone"\n');
   withBusOptions(remove).action(async (names: string[]) => {
     const policy = await import('./apply.ts');
     const options = optionsOf<ChangeOptions & Named>(remove);
@@ -145,9 +151,9 @@ function registerChange(parent: Command, io: CliIo): void {
     withChangeOptions(
       parent
         .command('rollback')
-        .description('write an earlier policy again, as a new revision')
+        .description('restore an earlier policy as a new revision')
         .argument('<name>', NAME_HELP)
-        .argument('[revision]', 'which one (default: the last that differs from what holds now)'),
+        .argument('[revision]', 'revision to restore (default: the last that differs from the current one)'),
     ),
   ).addHelpText('after', '\nExample:\n  bailiff policy rollback escape-guard 3 --reason "4 stopped the builds"\n');
   withBusOptions(back).action(async (name: string, revision: string | undefined) => {
@@ -166,22 +172,20 @@ function registerExplain(parent: Command, io: CliIo): void {
   const command = withNamespace(
     parent
       .command('explain')
-      .description(
-        'what holds for a pod: which policy each rule is of, postures, conflicts; or what becomes of one operation',
-      )
+      .description('policies, rules, postures and conflicts of a pod; or the decision about one operation')
       .argument('<pod>', 'namespace/name, name or uid of a pod'),
   )
     .option(
       '--operation <name>',
-      'instead: which rule decides about it, such as read, execute, connect, socket, capability',
+      'show which rule decides about this operation: read, execute, connect, socket, capability, …',
     )
-    .option('--path <path>', 'of what is done to a file or a unix socket')
-    .option('--abstract <name>', 'of a unix socket without a file')
-    .option('--address <ip>', 'of connect, send, bind, listen')
-    .option('--port <port>', 'likewise')
-    .option('--protocol <protocol>', 'likewise: tcp, udp, icmp, … or a number (default: tcp)')
-    .option('--value <value>', 'of socket (inet/raw/icmp), capability (net_raw), mount, kernel, drift')
-    .option('--executable <path...>', 'the program that does it, then the one that started it, and so on')
+    .option('--path <path>', 'path of a file or unix socket')
+    .option('--abstract <name>', 'name of an abstract unix socket')
+    .option('--address <ip>', 'address for connect, send, bind, listen')
+    .option('--port <port>', 'port for connect, send, bind, listen')
+    .option('--protocol <protocol>', 'tcp, udp, icmp, … or a number (default: tcp)')
+    .option('--value <value>', 'value for socket (inet/raw/icmp), capability (net_raw), mount, kernel, drift')
+    .option('--executable <path...>', 'the program, then its ancestors')
     .option('--json', 'one JSON document')
     .addHelpText(
       'after',
@@ -192,7 +196,7 @@ Examples:
   bailiff policy explain shop/web-0 --operation connect --address 169.254.169.254 --port 80
   bailiff policy explain shop/web-0 --operation socket --value inet/raw/icmp
 
-Symbolic links are followed before a rule is asked: name the file that the path leads to.
+Rules see resolved paths: name the target of a symbolic link.
 `,
     );
   withBusOptions(command).action(async (name: string) => {
@@ -211,21 +215,21 @@ function registerStatus(parent: Command, io: CliIo): void {
   const command = withNamespace(
     parent
       .command('status')
-      .description('where each policy is in force: on how many nodes, for how many pods, and why not on the others')
-      .argument('[name]', 'one policy, node by node'),
+      .description('nodes and pods for which each policy is in force, and why not on the others')
+      .argument('[name]', 'one policy, with each node'),
   )
-    .option('--wait <duration>', 'look again until all are in force everywhere, this long at most')
-    .option('--stale-after <duration>', 'a node that has said nothing for this long is silent', '60s')
+    .option('--wait <duration>', 'wait until all policies are in force, at most this long')
+    .option('--stale-after <duration>', 'a node without a status for this long is silent', '60s')
     .option('--json', 'one JSON document')
     .addHelpText(
       'after',
       `
 Examples:
   bailiff policy status
-  bailiff policy status no-shell --wait 10s        after a change, before going on
+  bailiff policy status no-shell --wait 10s        wait for a change to take effect
 
-Exit code: 0 in force on every node that enforces policies; 7 a node is silent, missing or has not taken a change; 3 a node's kernel cannot
-enforce policies; 6 a node refuses a policy.
+Exit codes: 0 in force on every node that enforces policies; 7 a node is silent, missing or has not applied a change;
+3 a node's kernel cannot enforce policies; 6 a node refuses a policy.
 `,
     );
   withBusOptions(command).action(async (name: string | undefined) => {
@@ -244,13 +248,13 @@ enforce policies; 6 a node refuses a policy.
 function registerLearn(parent: Command, io: CliIo): void {
   const command = parent
     .command('learn')
-    .description('watch what a pod does and propose the least policy, as YAML to be reviewed')
+    .description('observe a pod and propose a minimal policy as YAML, for review')
     .requiredOption('--pod <pod>', 'namespace/name, name or uid of a pod')
-    .requiredOption('--for <duration>', 'how long, such as 10m')
-    .option('-n, --namespace <namespace>', 'of the pod')
-    .option('--out <file>', 'where to write it (default: stdout)')
-    .option('--install', 'put a policy in place that audits all that it does, and take it away afterwards')
-    .option('--by <name>', 'with --install: who, for the log (default: user@host)')
+    .requiredOption('--for <duration>', 'duration, such as 10m')
+    .option('-n, --namespace <namespace>', 'namespace of the pod')
+    .option('--out <file>', 'output file (default: stdout)')
+    .option('--install', 'install a temporary policy that audits all operations of the pod')
+    .option('--by <name>', 'with --install: author, for the change log (default: user@host)')
     .option('--json', 'one JSON document')
     .addHelpText(
       'after',
@@ -258,11 +262,12 @@ function registerLearn(parent: Command, io: CliIo): void {
 Example:
   bailiff policy learn --pod shop/web-0 --for 10m --install --out web.yaml
 
-Use the pod as it is used in earnest while this watches, its start and its rare jobs too: what it was not seen to do is refused once the
-policy is enforced. The proposal is in audit mode and refuses nothing. Ctrl-C ends the watching and proposes what was seen until then.
+Use the pod as in production during the observation, including its start and rare jobs: operations that were not
+observed are denied once the policy is enforced. The proposal is in audit mode and denies nothing. Ctrl-C ends the
+observation and proposes what was observed so far.
 
-Exit code: 0 a policy is proposed; 2 nothing to propose, or the pod cannot be watched as asked; as \`policy status\`: 3 the kernel of its node
-cannot enforce policies, 7 its node is silent or missing.
+Exit codes: 0 a policy is proposed; 2 nothing to propose, or the pod cannot be observed; 3 the kernel of its node
+cannot enforce policies; 7 its node is silent or missing.
 `,
     );
   withBusOptions(command).action(async () => {
@@ -283,9 +288,7 @@ cannot enforce policies, 7 its node is silent or missing.
 export function register(program: Command, io: CliIo): void {
   const command = program
     .command('policy')
-    .description(
-      'what programs in pods may do: policies of the runtime half, where they are in force, what they decide',
-    )
+    .description('runtime policies: what programs in pods may do')
     .addHelpText('after', EXAMPLES);
   registerFiles(command, io);
   registerShow(command, io);

@@ -1,4 +1,7 @@
-/** `bailiff config export` and `import`. The work is in ../config/tree, loaded when a command of these runs: YAML is not small. */
+/**
+ * `bailiff config export` and `import`. Their implementation is loaded on use, because the yaml
+ * package is large.
+ */
 import type { Command } from 'commander';
 import { withChangeOptions } from '../../shared/config/change-options.ts';
 import type { CliIo } from '../../shared/io.ts';
@@ -6,19 +9,19 @@ import { optionsOf, withBusOptions, withSession } from '../../shared/session.ts'
 import type { ImportOptions } from './import.ts';
 
 const LAYOUT = `
-Layout, one file a key:
+Layout, one file per key:
   spoof/cluster.yaml   spoof/namespaces/<namespace>.yaml   spoof/workloads/<namespace>/<owner>.yaml
   correlation/<rule>.yaml   response/<policy>.yaml
-  runtime/<policy>.yaml   runtime/<namespace>/<policy>.yaml        as \`policy apply\` takes them
-A break-glass (\`bailiff disarm\`) has no file. Other files, and names that begin with a dot, are left alone.
+  runtime/<policy>.yaml   runtime/<namespace>/<policy>.yaml        as for \`policy apply\`
+Disarms have no file. Other files, and names that start with a dot, are ignored.
 `;
 
 export function registerTree(parent: Command, io: CliIo): void {
   const write = parent
     .command('export')
-    .description('what is stored as a directory of YAML files, one a key')
-    .argument('<directory>', 'made when it is not there')
-    .option('--prune', 'take away files of keys that are stored no more')
+    .description('write the stored configuration as a directory of YAML files, one per key')
+    .argument('<directory>', 'created if it does not exist')
+    .option('--prune', 'delete files of keys that are no longer stored')
     .option('--json', 'one JSON document')
     .addHelpText('after', `${LAYOUT}\nExample:\n  bailiff config export cluster-1/ && git -C cluster-1 diff\n`);
   withBusOptions(write).action(async (directory: string) => {
@@ -28,10 +31,8 @@ export function registerTree(parent: Command, io: CliIo): void {
   const read = withChangeOptions(
     parent
       .command('import')
-      .description(
-        'write what a directory says: all is checked first, the difference shown, and all is written or none',
-      )
-      .argument('<directory>', 'as export writes it')
+      .description('write the files of a directory: checks all, shows the difference, writes all or nothing')
+      .argument('<directory>', 'a directory that export wrote')
       .option('--prune', 'delete stored keys that have no file'),
   ).addHelpText(
     'after',
@@ -40,7 +41,7 @@ Examples:
   bailiff config import cluster-1/ --dry-run
   bailiff config import cluster-1/ --reason "release 12" --yes
 
-Exit code: 0 written, or nothing to change; 6 refused, with file:line: field: what is wrong; nothing was written then.
+Exit codes: 0 written, or nothing to change; 6 refused with file:line: field: reason, nothing was written.
 `,
   );
   withBusOptions(read).action(async (directory: string) => {

@@ -1,9 +1,9 @@
 /**
- * Where policies of one pod pull in different directions, found by asking the model itself: each allow and each block is tried on what it
- * names, and is in conflict when another rule decides. Pure.
+ * Finds conflicts between a pod's policies by evaluating the model: each allow and block rule is
+ * tried on the operations it names, and conflicts if another rule decides. Pure.
  *
- * What is tried is one operation a match (the path itself, the first address, the first port), so a denial of a part of what is
- * allowed is no conflict: it is an exception, and works. Bounds: MAX_COMPARISONS.
+ * One operation per match is tried (the path, the first address, the first port), so a denied part
+ * of an allowed range is no conflict but an exception. Bounds: MAX_COMPARISONS.
  */
 import {
   explain,
@@ -16,18 +16,18 @@ import {
   socketValue,
 } from '@bailiff/runtime';
 
-/** Each operation that is tried is compared with every match of the set: about a second. */
+/** Each operation is compared with every match of the set; about one second. */
 const MAX_COMPARISONS = 4_000_000;
 
 export interface Conflict {
-  /** `<policy>/<rule>` that does not do what it says. */
+  /** The overridden rule, `<policy>/<rule>`. */
   rule: string;
   policy: string;
-  /** Which decides instead. */
+  /** The rule that decides. */
   decidedBy: string;
-  /** One sentence. */
+  /** A sentence. */
   text: string;
-  /** Operations of the rule for which it is so. */
+  /** Affected operations of the rule. */
   operations: number;
 }
 
@@ -39,7 +39,7 @@ function socketOf(value: bigint): bigint {
   return socketValue(part(32n, 2), part(16n, 1), part(0n, 0));
 }
 
-/** One operation that a match holds for. */
+/** One operation that fulfils a match. */
 function operationFor(match: Match, op: OperationName): Operation | null {
   switch (match.kind) {
     case 'path':
@@ -68,7 +68,7 @@ function conflictAt(set: PolicySet, rule: RuleIR, operation: Operation): Omit<Co
   const { decidedBy } = decision;
   if (decision.outcome === 'pass' || decidedBy === null || decidedBy === vector) return null;
   const ofAllow = rule.action === 'allow' || rule.action === 'allow-audit';
-  // An alias that is guarded, or a posture, is not another rule.
+  // Guarded aliases and postures are not conflicting rules.
   if (decision.by !== 'rule' || (!ofAllow && decision.outcome !== 'kill')) return null;
   const why = ofAllow ? 'a denial wins over allow' : 'kill wins over block';
   return {
@@ -79,7 +79,7 @@ function conflictAt(set: PolicySet, rule: RuleIR, operation: Operation): Omit<Co
   };
 }
 
-/** `complete` false: more rules than are tried. */
+/** `complete` is false if there were too many rules to try. */
 export function conflictsOf(set: PolicySet): { conflicts: Conflict[]; complete: boolean } {
   const found = new Map<string, Conflict>();
   const matches = set.rules.reduce((sum, rule) => sum + rule.matches.length, 0);

@@ -1,4 +1,4 @@
-/** What holds for each container of a pod: policies → one set for the containers that share it. Pure. */
+/** Merges a pod's policies into one set per group of containers. Pure. */
 import { POSTURE_CLASSES } from '@bailiff/policy';
 import {
   containersNamed,
@@ -15,25 +15,25 @@ import { podName } from '../../shared/arguments.ts';
 import type { PlacedPod } from '../../shared/read/pods.ts';
 import { type Conflict, conflictsOf } from './conflicts.ts';
 
-/** Containers with the same policies. */
+/** Containers with equal policies. */
 export interface ExplainedSet {
-  /** Null: those of which no name is known yet. */
+  /** Null stands for containers whose name is not known yet. */
   containers: (string | null)[];
   policies: NamedPolicy[];
-  /** Null: no policy holds. */
+  /** Null without policies. */
   set: PolicySet | null;
   conflicts: Conflict[];
   conflictsComplete: boolean;
 }
 
-/** In the order of the first container of each. @throws PolicyError POLICY_LIMIT */
+/** Ordered by the first container of each set. @throws PolicyError POLICY_LIMIT */
 export function explainedSets(policies: readonly NamedPolicy[], pod: PlacedPod): ExplainedSet[] {
   const names = new Set([...pod.containers.map(({ name }) => name), ...containersNamed(policies, pod)]);
   const groups = new Map<string, { containers: (string | null)[]; policies: NamedPolicy[] }>();
   for (const container of [...names, null]) {
-    const holding = policies.filter((named) => selects(named, pod, container));
-    const key = holding.map((named) => named.key).join(' ');
-    const group = groups.get(key) ?? { containers: [], policies: holding };
+    const selected = policies.filter((named) => selects(named, pod, container));
+    const key = selected.map((named) => named.key).join(' ');
+    const group = groups.get(key) ?? { containers: [], policies: selected };
     group.containers.push(container);
     groups.set(key, group);
   }
@@ -48,12 +48,12 @@ export function explainedSets(policies: readonly NamedPolicy[], pod: PlacedPod):
 /** `every container`, `app, side`, `containers not yet known by name`. */
 export function containersText({ containers }: ExplainedSet, groups: number): string {
   if (groups === 1) return 'every container';
-  const words = containers.map((name) => name ?? 'containers not yet known by name');
+  const words = containers.map((name) => name ?? 'containers of unknown name');
   return words.join(', ');
 }
 
-/** Lists of operations that have a word of their own. */
-type OperationWords = readonly (readonly [string, readonly string[]])[];
+/** Lists of operations with a common name. */
+type OperationGroups = readonly (readonly [string, readonly string[]])[];
 
 const PROTOCOLS: Readonly<Record<string, string>> = {
   ' protocol 6': ' tcp',
@@ -61,8 +61,11 @@ const PROTOCOLS: Readonly<Record<string, string>> = {
   ' protocol any': '',
 };
 
-/** Matches in few words: `change *release_agent, *notify_on_release; read /etc/shadow; and 3 more`. `max` of them at most. */
-export function shortMatches(matches: readonly string[], words: OperationWords, max: number): string {
+/**
+ * Matches in short form, at most `max`: `change *release_agent, *notify_on_release; read
+ * /etc/shadow; and 3 more`.
+ */
+export function shortMatches(matches: readonly string[], words: OperationGroups, max: number): string {
   const groups = new Map<string, string[]>();
   for (const text of matches.slice(0, max)) {
     const space = text.indexOf(' ');
@@ -102,8 +105,8 @@ function postureJson(set: PolicySet, name: (typeof POSTURE_CLASSES)[number]) {
   return { posture: block ? 'block' : audit ? 'audit' : 'allow', by: (block ?? audit)?.policy ?? null };
 }
 
-/** What would be decided in each container. */
-export function decisionsOf(sets: readonly ExplainedSet[], asked: { operation: Operation; task: TaskFacts }) {
+/** The decision about an operation, per group of containers. */
+export function decisionsOf(sets: readonly ExplainedSet[], request: { operation: Operation; task: TaskFacts }) {
   return sets.map(({ containers, set }) => {
     if (!set)
       return {
@@ -111,11 +114,11 @@ export function decisionsOf(sets: readonly ExplainedSet[], asked: { operation: O
         outcome: 'pass' as const,
         by: 'nothing' as const,
         decidedBy: null,
-        text: 'passes: no policy holds',
+        text: 'passes: no policy applies',
         matched: [],
         counted: 0,
       };
-    const { outcome, by, decidedBy, text, matched, counted } = explain(set, asked.operation, asked.task);
+    const { outcome, by, decidedBy, text, matched, counted } = explain(set, request.operation, request.task);
     const rules = matched.map((rule) => ({
       rule: `${rule.policyName}/${rule.name}`,
       action: rule.action,
@@ -128,13 +131,13 @@ export function decisionsOf(sets: readonly ExplainedSet[], asked: { operation: O
 export function explainedJson(
   pod: PlacedPod,
   sets: readonly ExplainedSet[],
-  asked: { operation: Operation; task: TaskFacts } | null,
+  request: { operation: Operation; task: TaskFacts } | null,
 ) {
   const { uid, namespace, name, nodeName, labels } = pod;
   return {
     pod: { uid, namespace, name, nodeName, labels },
     sets: sets.map(setJson),
-    ...(asked ? { decisions: decisionsOf(sets, asked) } : {}),
+    ...(request ? { decisions: decisionsOf(sets, request) } : {}),
   };
 }
 

@@ -56,22 +56,22 @@ describe('policy operation', () => {
   });
 
   it.each<[OperationFlags, RegExp]>([
-    [{ path: '/x' }, /--path is said of an operation/],
+    [{ path: '/x' }, /--path needs an operation/],
     [{ operation: 'eat' }, /"eat" is not one of execute,/],
     [{ operation: 'read' }, /needs --path/],
-    [{ operation: 'read', path: 'x' }, /does not begin with "\/"/],
-    [{ operation: 'read', abstract: 'x' }, /said of unix sockets/],
+    [{ operation: 'read', path: 'x' }, /does not start with "\/"/],
+    [{ operation: 'read', abstract: 'x' }, /is for unix sockets/],
     [{ operation: 'connect' }, /needs --address/],
-    [{ operation: 'connect', address: 'host' }, /no IP address/],
+    [{ operation: 'connect', address: 'host' }, /not an IP address/],
     [{ operation: 'connect', address: '::1', port: '70000' }, /--port/],
     [{ operation: 'socket', value: 'inet' }, /needs --value/],
-    [{ operation: 'socket', value: 'inet/rawer' }, /no type/],
+    [{ operation: 'socket', value: 'inet/rawer' }, /not a known type/],
     [{ operation: 'capability', value: 'all' }, /--value/],
   ])('%j - is refused', (flags, message) => {
     expect(() => parseOperation(flags)).toThrow(message);
   });
 
-  it('nothing said - nothing is asked', () => {
+  it('without --operation - null', () => {
     expect(parseOperation({})).toBeNull();
   });
 });
@@ -90,17 +90,17 @@ const allow = policyOf(
 );
 
 describe('policy conflicts', () => {
-  it('an allow that another policy denies - is named with who decides; what nobody denies is not', () => {
+  it('an allow that another policy denies is reported with the deciding rule; others are not', () => {
     const { conflicts } = conflictsOf(mergeSelected([block, allow]));
     expect(conflicts).toMatchObject([{ rule: 'web/sh', decidedBy: 'guard/sh', operations: 2 }]);
     expect(conflicts[0]?.text).toMatch(/^execute of \/bin\/sh is blocked: .* although web\/sh allows it/);
     expect(conflictsOf(mergeSelected([allow])).conflicts).toEqual([]);
   });
 
-  it('kill over block - is told; a denial of a part of what is allowed is an exception, and is not', () => {
+  it('kill over block is reported; a denied part of an allowed range is not', () => {
     const kill = policyOf({ rules: [{ name: 'any', action: 'kill', execute: { directories: ['/bin'] } }] }, 'strict');
-    const told = conflictsOf(mergeSelected([block, kill])).conflicts;
-    expect(told).toMatchObject([{ rule: 'guard/sh', decidedBy: 'strict/any' }]);
+    const conflicts = conflictsOf(mergeSelected([block, kill])).conflicts;
+    expect(conflicts).toMatchObject([{ rule: 'guard/sh', decidedBy: 'strict/any' }]);
     const wide = policyOf(
       {
         defaultPosture: { execute: 'block' },
@@ -114,7 +114,7 @@ describe('policy conflicts', () => {
     expect([at('/bin/sh'), at('/bin/ls')]).toEqual(['block', 'pass']);
   });
 
-  it('more rules than are tried - is said', () => {
+  it('more rules than are tried - reported as incomplete', () => {
     const paths = (n: number) => Array.from({ length: 250 }, (_, index) => `/d${n}/f${index}`);
     const rules = Array.from({ length: 10 }, (_, n) => ({
       name: `r${n}`,
@@ -128,7 +128,7 @@ describe('policy conflicts', () => {
 const POD = { namespace: 'shop', labels: { app: 'web' }, containers: [{ name: 'app' }, { name: 'side' }] };
 
 describe('policy explained', () => {
-  it('containers - those with the same policies share a set, unknown names have the one of all', () => {
+  it('containers - equal policies share a set; unknown names get the policies of all containers', () => {
     const mine = policyOf({ selector: { containers: ['app'] }, rules: [{ name: 'm', action: 'block', mount: {} }] });
     const init = policyOf(
       { selector: { containers: ['setup'] }, rules: [{ name: 'd', action: 'block', drift: {} }] },
@@ -145,7 +145,7 @@ describe('policy explained', () => {
     ]);
   });
 
-  it('matches in few words - by operation, protocols by name, the rest counted', () => {
+  it('short matches - grouped by operation, protocols by name, the rest counted', () => {
     const texts = [
       'read,write /a',
       'read,write /b',

@@ -1,4 +1,7 @@
-/** `policy explain <pod>`: which policies hold, which rule came from which, and what they come to. */
+/**
+ * `policy explain <pod>`: a pod's policies, rules, postures and conflicts, or the decision about
+ * one operation.
+ */
 import {
   EXECUTE_OPERATIONS,
   FILE_OPERATIONS,
@@ -15,7 +18,14 @@ import { wrap } from '../../shared/text/clean.ts';
 import type { Style } from '../../shared/text/paint.ts';
 import { plural } from '../../shared/text/plural.ts';
 import { type Cell, type Column, table } from '../../shared/text/table.ts';
-import { conditional, type PodPlace, type PodPlaceState, placeText, podLacking, readPodPlaces } from '../in-force.ts';
+import {
+  asHypothetical,
+  type PodPlace,
+  type PodPlaceState,
+  placeText,
+  podObstacle,
+  readPodPlaces,
+} from '../in-force.ts';
 import { parsePolicyName, shortName } from '../names.ts';
 import { modeCell, selectsText } from '../show.ts';
 import { namedPolicies, readPolicies, type StoredPolicy } from '../stored.ts';
@@ -31,10 +41,10 @@ import {
 import type { parseOperation } from './parse-operation.ts';
 
 const INDENT = '  ';
-/** Matches of a rule that a table shows; --json has all. */
+/** Matches shown per rule; --json has all. */
 const MAX_MATCHES = 4;
 
-const WORDS: readonly (readonly [string, readonly string[]])[] = [
+const OPERATION_GROUPS: readonly (readonly [string, readonly string[]])[] = [
   ['any', FILE_OPERATIONS],
   ['change', FILE_OPERATIONS.filter((op) => op !== 'read')],
   ['run,map', EXECUTE_OPERATIONS.map((op) => (op === 'map' ? 'map-execute' : op))],
@@ -74,14 +84,14 @@ function policyLines(
   session: Session,
 ): string[] {
   const { out } = session;
-  const holding = new Set(sets.flatMap(({ policies }) => policies.map(({ key }) => key)));
+  const inForce = new Set(sets.flatMap(({ policies }) => policies.map(({ key }) => key)));
   const stateOf = new Map(places.map(({ key, state }) => [key, state]));
   const placeCell = (key: string): Cell => {
     const state = stateOf.get(key) ?? 'not known';
     return { text: state, style: PLACE_STYLE[state] };
   };
   const rows = all.flatMap(({ key, policy, stored, ...name }): Cell[][] =>
-    policy && holding.has(key)
+    policy && inForce.has(key)
       ? [
           [
             shortName(name),
@@ -94,16 +104,15 @@ function policyLines(
         ]
       : [],
   );
-  const others = all.length - holding.size;
+  const others = all.length - inForce.size;
   const rest =
-    others > 0 ? [`${INDENT}${out.paint(`${plural(others, 'other')} not for this pod, or off`, 'dim')}`] : [];
-  if (rows.length === 0)
-    return [out.paint('POLICIES', 'bold'), `${INDENT}none holds: whatever its programs do passes`, ...rest];
+    others > 0 ? [`${INDENT}${out.paint(`${plural(others, 'other')} not for this pod, or disabled`, 'dim')}`] : [];
+  if (rows.length === 0) return [out.paint('POLICIES', 'bold'), `${INDENT}none in force: all operations pass`, ...rest];
   return [out.paint('POLICIES', 'bold'), ...table(POLICY_COLUMNS, rows, { ...out.table, indent: INDENT }), ...rest];
 }
 
-/** Why policies are not in force on the pod, each reason once, with the policies that it is of unless it is of all. */
-function lackingLines(places: readonly PodPlace[], { out }: Session): string[] {
+/** Each reason why policies are not in force, with the policies concerned. */
+function obstacleLines(places: readonly PodPlace[], { out }: Session): string[] {
   const reasons = new Map<string, PodPlace[]>();
   for (const place of places)
     if (place.reason !== '') reasons.set(place.reason, [...(reasons.get(place.reason) ?? []), place]);
@@ -111,7 +120,7 @@ function lackingLines(places: readonly PodPlace[], { out }: Session): string[] {
     const names =
       those.length === places.length ? '' : `${those.map(({ key }) => shortName(parsePolicyName(key))).join(', ')}: `;
     const [first] = those as [PodPlace];
-    const rest = first.state === 'not known' ? '' : '; what follows would hold';
+    const rest = first.state === 'not known' ? '' : '; the following would apply';
     const lines = wrap(`! ${names}${placeText(first)}${rest}`, Math.max(0, out.table.width - INDENT.length));
     return lines.map((line) => `${INDENT}${out.paint(line, 'yellow')}`);
   });
@@ -119,7 +128,7 @@ function lackingLines(places: readonly PodPlace[], { out }: Session): string[] {
 
 const POSTURE_COLUMNS: readonly Column[] = [
   { title: 'CLASS' },
-  { title: 'WHAT NO RULE ALLOWS' },
+  { title: 'WITHOUT AN ALLOW RULE' },
   { title: 'BY', min: 10 },
 ];
 
@@ -130,7 +139,7 @@ function postureLines(set: PolicySet, { out }: Session): string[] {
     if (audit) return [name, { text: 'is audited', style: 'yellow' }, audit.policyName];
     return [name, { text: 'passes', style: 'dim' }, ''];
   });
-  const deep = `${INDENT}a path deeper than the kernel walks: ${set.onUnresolvable === 'block' ? 'is blocked' : 'is audited'}`;
+  const deep = `${INDENT}paths deeper than the kernel resolves: ${set.onUnresolvable === 'block' ? 'is blocked' : 'is audited'}`;
   return [
     out.paint('POSTURES', 'bold'),
     ...table(POSTURE_COLUMNS, rows, { ...out.table, indent: INDENT }),
@@ -149,7 +158,7 @@ function ruleLines(set: PolicySet, { out }: Session): string[] {
   if (set.rules.length === 0) return [];
   const rows = set.rules.map((rule): Cell[] => {
     const { action, vector, from, matches } = describeRule(rule);
-    const what = shortMatches(matches, WORDS, MAX_MATCHES);
+    const what = shortMatches(matches, OPERATION_GROUPS, MAX_MATCHES);
     return [{ text: action, style: ACTION_STYLE[action] }, vector, what, from === 'any' ? '' : from];
   });
   return ['', out.paint('RULES', 'bold'), ...table(RULE_COLUMNS, rows, { ...out.table, indent: INDENT })];
@@ -158,18 +167,18 @@ function ruleLines(set: PolicySet, { out }: Session): string[] {
 function conflictLines({ conflicts, conflictsComplete }: ExplainedSet, { out }: Session): string[] {
   const { width } = out.table;
   const lines = conflicts.flatMap(({ text, operations }) => {
-    const more = operations > 1 ? ` (and ${operations - 1} more of it)` : '';
+    const more = operations > 1 ? ` (and ${operations - 1} more operations)` : '';
     const [first = '', ...rest] = wrap(`${text}${more}`, width > 0 ? width - 4 : 0);
     return [`${INDENT}${out.paint('!', 'yellow')} ${first}`, ...rest.map((line) => `${INDENT}  ${line}`)];
   });
-  if (!conflictsComplete) lines.push(`${INDENT}there are more rules than were looked at`);
+  if (!conflictsComplete) lines.push(`${INDENT}not all rules were checked: there are too many`);
   return lines.length === 0 ? [] : ['', out.paint('CONFLICTS', 'bold'), ...lines];
 }
 
 function setLines(one: ExplainedSet, groups: number, session: Session): string[] {
   const { out } = session;
   const title = groups === 1 ? [] : ['', out.paint(`IN ${containersText(one, groups)}`, 'bold', 'cyan')];
-  if (!one.set) return [...title, ...(groups === 1 ? [] : [`${INDENT}no policy holds`])];
+  if (!one.set) return [...title, ...(groups === 1 ? [] : [`${INDENT}no policy`])];
   const names = wrap(one.policies.map(shortName).join(', '), Math.max(0, out.table.width - INDENT.length));
   const which = groups === 1 ? [] : names.map((line) => `${INDENT}${out.paint(line, 'dim')}`);
   return [
@@ -182,22 +191,22 @@ function setLines(one: ExplainedSet, groups: number, session: Session): string[]
   ];
 }
 
-type Asked = NonNullable<ReturnType<typeof parseOperation>>;
+type OperationRequest = NonNullable<ReturnType<typeof parseOperation>>;
 
 function decisionLines(
   sets: readonly ExplainedSet[],
-  asked: Asked,
-  lacking: string | null,
+  request: OperationRequest,
+  obstacle: string | null,
   { out }: Session,
 ): string[] {
   const { width } = out.table;
-  const decisions = decisionsOf(sets, asked);
+  const decisions = decisionsOf(sets, request);
   return decisions.flatMap(({ outcome, text, matched }, index) => {
     const where = sets.length === 1 ? '' : `${containersText(sets[index] as ExplainedSet, sets.length)}: `;
-    const idle = outcome !== 'pass' && lacking !== null;
-    const style = outcome === 'pass' ? 'green' : idle ? 'yellow' : 'red';
-    const told = idle ? `${conditional(text)}; ${lacking}` : text;
-    const [first = '', ...rest] = wrap(`${where}${told}`, width);
+    const isIdle = outcome !== 'pass' && obstacle !== null;
+    const style = outcome === 'pass' ? 'green' : isIdle ? 'yellow' : 'red';
+    const sentence = isIdle ? `${asHypothetical(text)}; ${obstacle}` : text;
+    const [first = '', ...rest] = wrap(`${where}${sentence}`, width);
     const rules = matched.map(
       ({ rule, action }) => `${INDENT}${out.paint(action, ACTION_STYLE[action])} ${rule} matches`,
     );
@@ -205,11 +214,14 @@ function decisionLines(
   });
 }
 
-/** @returns the exit code. @throws CliError CLI_NOT_FOUND | CLI_USAGE, PolicyError POLICY_LIMIT, BusError */
+/**
+ * @returns the exit code. @throws CliError CLI_NOT_FOUND | CLI_USAGE, PolicyError POLICY_LIMIT,
+ * BusError
+ */
 export async function explainPod(
   session: Session,
   selector: PodSelector,
-  asked: Asked | null,
+  request: OperationRequest | null,
   json: boolean,
 ): Promise<number> {
   const { out } = session;
@@ -217,18 +229,18 @@ export async function explainPod(
   const pod = onePod(pods, selector);
   const policies = namedPolicies(stored).filter((named) => selectsPod(named, pod));
   const revisions = new Map(stored.map(({ key, stored: { revision } }) => [key, revision]));
-  const asStored = policies.map(({ key }) => ({ key, revision: revisions.get(key) ?? 0 }));
-  const places = await readPodPlaces(session, pod, asStored);
-  const lacking = podLacking(places);
+  const withRevisions = policies.map(({ key }) => ({ key, revision: revisions.get(key) ?? 0 }));
+  const places = await readPodPlaces(session, pod, withRevisions);
+  const obstacle = podObstacle(places);
   const sets = explainedSets(policies, pod);
   if (json) {
-    out.json({ ...explainedJson(pod, sets, asked), notInForce: lacking, inForce: places });
+    out.json({ ...explainedJson(pod, sets, request), notInForce: obstacle, inForce: places });
     return 0;
   }
-  for (const { key, refused } of stored) if (refused !== '') out.note(`${key} is refused by every reader: ${refused}`);
-  if (asked) {
+  for (const { key, refused } of stored) if (refused !== '') out.note(`${key} is refused by all readers: ${refused}`);
+  if (request) {
     out.note(podTitle(pod));
-    out.lines(decisionLines(sets, asked, lacking, session));
+    out.lines(decisionLines(sets, request, obstacle, session));
     return 0;
   }
   const labels = Object.entries(pod.labels).map(([key, value]) => `${key}=${value}`);
@@ -239,7 +251,7 @@ export async function explainPod(
     ),
   );
   out.lines(['', ...policyLines(stored, sets, places, session)]);
-  out.lines(lackingLines(places, session));
+  out.lines(obstacleLines(places, session));
   for (const one of sets) out.lines(setLines(one, sets.length, session));
   return 0;
 }

@@ -1,4 +1,4 @@
-/** One operation as flags say it → what libs/runtime decides about. Pure. */
+/** Parses the flags of one operation. Pure. */
 import { isIP } from 'node:net';
 import { CAPABILITIES } from '@bailiff/policy';
 import {
@@ -27,15 +27,15 @@ export interface OperationFlags {
   port?: string;
   protocol?: string;
   value?: string;
-  /** Newest first: the program, what started it, and so on. */
+  /** The program, then its ancestors. */
   executable?: string[];
 }
 
-const OF_WHAT = ['path', 'abstract', 'address', 'port', 'protocol', 'value', 'executable'] as const;
+const OPERATION_FLAGS = ['path', 'abstract', 'address', 'port', 'protocol', 'value', 'executable'] as const;
 const needs = (op: string, flag: string, example: string) =>
   new CliError('CLI_USAGE', `--operation ${op} needs ${flag}`, { remedy: `such as --operation ${op} ${example}` });
 
-/** `connect` to a path is `unix-connect`; `map` is what policies call mapping a file executable. */
+/** `connect` with a path is `unix-connect`; policies call executable mappings `map`. */
 function operationName(text: string, flags: OperationFlags): OperationName {
   const onName = flags.path !== undefined || flags.abstract !== undefined;
   if (onName && ['connect', 'send', 'bind'].includes(text)) return `unix-${text}` as OperationName;
@@ -46,12 +46,12 @@ function number(words: Readonly<Record<string, number>>, text: string, what: str
   const known = Object.hasOwn(words, text) ? words[text] : undefined;
   if (known !== undefined) return known;
   if (/^\d{1,5}$/.test(text) && Number(text) < 0xffff) return Number(text);
-  throw new CliError('CLI_USAGE', `${flag}: "${text}" is no ${what}`, {
-    remedy: `one of ${Object.keys(words).join(', ')}, or its number`,
+  throw new CliError('CLI_USAGE', `${flag}: "${text}" is not a known ${what}`, {
+    remedy: `use one of ${Object.keys(words).join(', ')}, or a number`,
   });
 }
 
-/** `inet/raw/icmp`; a protocol that is not said is 0, the family's own. */
+/** `inet/raw/icmp`. The protocol defaults to 0, the family's default. */
 function parseSocket(text: string): bigint {
   const [family = '', type, protocol = '0', ...rest] = text.split('/');
   if (type === undefined || rest.length > 0)
@@ -78,17 +78,17 @@ function parseValue(op: OperationName, text: string): bigint {
 
 function pathOperation(op: OperationName, { path, abstract }: OperationFlags): Operation {
   if (abstract !== undefined) {
-    if (!op.startsWith('unix-')) throw new CliError('CLI_USAGE', `--abstract is said of unix sockets, not of ${op}`);
+    if (!op.startsWith('unix-')) throw new CliError('CLI_USAGE', `--abstract is for unix sockets, not for ${op}`);
     return { kind: 'abstract', op, name: abstract.replace(/^@/, '') };
   }
   if (path === undefined) throw needs(op, '--path', '--path /etc/shadow');
-  if (!path.startsWith('/')) throw new CliError('CLI_USAGE', `--path: "${path}" does not begin with "/"`);
+  if (!path.startsWith('/')) throw new CliError('CLI_USAGE', `--path: "${path}" does not start with "/"`);
   return { kind: 'path', op, path };
 }
 
 function addressOperation(op: OperationName, { address, port, protocol }: OperationFlags): Operation {
   if (address === undefined) throw needs(op, '--address', '--address 169.254.169.254 --port 80');
-  if (isIP(address) === 0) throw new CliError('CLI_USAGE', `--address: "${address}" is no IP address`);
+  if (isIP(address) === 0) throw new CliError('CLI_USAGE', `--address: "${address}" is not an IP address`);
   return {
     kind: 'address',
     op,
@@ -98,13 +98,12 @@ function addressOperation(op: OperationName, { address, port, protocol }: Operat
   };
 }
 
-/** Null when none is said. @throws CliError CLI_USAGE */
+/** Null without --operation. @throws CliError CLI_USAGE */
 export function parseOperation(flags: OperationFlags): { operation: Operation; task: TaskFacts } | null {
   const { operation: text, value, executable = [] } = flags;
   if (text === undefined) {
-    const said = OF_WHAT.find((flag) => flags[flag] !== undefined);
-    if (said)
-      throw new CliError('CLI_USAGE', `--${said} is said of an operation`, { remedy: 'name it with --operation' });
+    const flag = OPERATION_FLAGS.find((name) => flags[name] !== undefined);
+    if (flag) throw new CliError('CLI_USAGE', `--${flag} needs an operation`, { remedy: 'pass --operation' });
     return null;
   }
   const op = operationName(text, flags);

@@ -1,21 +1,22 @@
 /**
- * Paths that a program used → the paths and directories that a policy names. Pure.
+ * Turns observed paths into the paths and directories of a policy. Pure.
  *
- * A policy has no wildcards, so what changes from run to run (process ids, temporary names) becomes its directory, with a note for whoever
- * reviews it. Invariants: every path seen is covered; nothing is widened to `/` or to a directory of PRECIOUS; what is run is never widened.
+ * Policies have no wildcards, so variable names (process ids, temporary files) are replaced by
+ * their directory, with a note for the reviewer. Invariants: every observed path is covered;
+ * nothing is widened to `/` or to a directory in PROTECTED; executed programs are never widened.
  */
 
 export interface SeenPath {
   path: string;
-  /** Operations that were done to it, sorted. */
+  /** Sorted. */
   operations: readonly string[];
   times: number;
-  /** Programs that did it. */
+  /** Programs that used it. */
   programs: ReadonlySet<string>;
 }
 
 export interface PathGroup {
-  /** Exactly one is said. */
+  /** Exactly one of path, directory and suffix is set. */
   path?: string;
   directory?: string;
   recursive?: boolean;
@@ -23,12 +24,12 @@ export interface PathGroup {
   operations: readonly string[];
   times: number;
   programs: ReadonlySet<string>;
-  /** Why it is wider than what was seen; empty when it is not. */
+  /** Why it is wider than what was observed; empty if it is not. */
   note: string;
 }
 
-/** Directories in which every file counts: never allowed as a whole because some of it was used. */
-const PRECIOUS: ReadonlySet<string> = new Set([
+/** Directories that are never allowed as a whole, because every file in them matters. */
+const PROTECTED: ReadonlySet<string> = new Set([
   '/',
   '/bin',
   '/boot',
@@ -53,22 +54,25 @@ const PRECIOUS: ReadonlySet<string> = new Set([
   '/var',
   '/var/run',
 ]);
-/** Files of one directory that are read one by one in a policy; more are named as their directory. */
+/** From this many read files on, their directory is named instead. */
 const MANY_READ = 12;
-/** Directories whose files are all made anew: a file written there is one of many. */
+/** Directories with generated file names. */
 const TEMPORARY = /^(\/tmp|\/var\/tmp|\/dev\/shm|\/run\/user\/\d+|\/var\/cache\/[^/]+|\/var\/log\/[^/]+)(\/|$)/;
 
 const UUID = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/i;
 const HEX = /(^|[-_.])(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{8,}([-_.]|$)/i;
-/** Digits that are more than a version: a process id, a time. */
+/** More digits than a version has: a process id or a time. */
 const NUMBER = /(^|[-_.])\d{3,}([-_.]|$)/;
-/** mkstemp and mkdtemp: six or more letters, of two kinds at least, at the end of the name or before its ending. */
+/** mkstemp and mkdtemp: six or more mixed characters at the end or before the extension. */
 const MKSTEMP = /(^|[-_.]|tmp)(?=[A-Za-z0-9]*[a-z])(?=[A-Za-z0-9]*[A-Z0-9])[A-Za-z0-9]{6,12}(\.[a-z]{1,5})?$/;
 
-/** `python3`, `node18.js`: a word and its version. */
+/** `python3`, `node18.js`: a word with a version. */
 const VERSIONED = /^[a-z]+\d{1,2}(\.[a-z]+)?$/;
 
-/** Whether a name would be another one at the next run. Outside of temporary directories only what cannot be chance counts. */
+/**
+ * Whether a name probably differs in the next run. Outside temporary directories, only unambiguous
+ * patterns count.
+ */
 export function isRandomName(name: string, temporary: boolean): boolean {
   if (UUID.test(name) || HEX.test(name)) return true;
   return temporary && (NUMBER.test(name) || (MKSTEMP.test(name) && !VERSIONED.test(name)));
@@ -82,34 +86,40 @@ interface Widened {
   note: string;
 }
 
-/** The directory that stands for a path with a name of chance in it; null when there is none, or none may be named. */
+/**
+ * The directory that covers a path with a random component; null if there is none, or if it must
+ * not be widened.
+ */
 export function widened(path: string): Widened | null {
   const parts = path.slice(1).split('/');
   const temporary = TEMPORARY.test(path);
   const at = parts.findIndex((part, index) => index > 0 && isRandomName(part, temporary));
   if (at < 0) return null;
   const directory = joined(parts.slice(0, at));
-  if (PRECIOUS.has(directory)) return null;
+  if (PROTECTED.has(directory)) return null;
   const recursive = at < parts.length - 1;
-  return { directory, recursive, note: `${parts[at]} looks like a name of chance` };
+  return { directory, recursive, note: `${parts[at]} looks like a random name` };
 }
 
-/** That a policy takes. */
+/** Longest suffix in a policy. */
 const MAX_SUFFIX_BYTES = 63;
 const PROCESS = /^\/proc\/\d+(\/.*)?$/;
 
-/** Files of processes: /proc/<pid>/… has another name at each run. Reading takes the whole tree, changing only names that end so. */
+/**
+ * Files in /proc/<pid>, which differ in each run. Reads are widened to /proc; writes only to a
+ * suffix.
+ */
 function ofProcess(seen: SeenPath): PathGroup | null {
   if (!PROCESS.test(seen.path)) return null;
   const { operations, times, programs } = seen;
   const reads = operations.every((operation) => operation === 'read');
   if (reads) {
-    const note = 'files of processes: the number differs each time, and a policy cannot name a part of /proc';
+    const note = 'files of processes: the pid differs in each run, and a policy cannot name a part of /proc';
     return { directory: '/proc', recursive: true, operations, times, programs, note };
   }
   const suffix = seen.path.slice(seen.path.lastIndexOf('/') + 1);
   if (/^\d+$/.test(suffix) || Buffer.byteLength(suffix) > MAX_SUFFIX_BYTES) return null;
-  const note = `${seen.path}: the number differs each time; REVIEW: any file whose name ends so is allowed`;
+  const note = `${seen.path}: the pid differs in each run; REVIEW: all files with this suffix are allowed`;
   return { suffix, operations, times, programs, note };
 }
 
@@ -135,7 +145,7 @@ function merge(groups: readonly PathGroup[]): PathGroup[] {
   return [...merged.values()];
 }
 
-/** Many files that are only read, in one directory → the directory. */
+/** Replaces many read files of one directory by the directory. */
 function gather(groups: readonly PathGroup[]): PathGroup[] {
   const byParent = new Map<string, PathGroup[]>();
   for (const group of groups) {
@@ -146,20 +156,20 @@ function gather(groups: readonly PathGroup[]): PathGroup[] {
   const taken = new Set<PathGroup>();
   const directories: PathGroup[] = [];
   for (const [directory, files] of byParent) {
-    if (files.length < MANY_READ || PRECIOUS.has(directory)) continue;
+    if (files.length < MANY_READ || PROTECTED.has(directory)) continue;
     for (const file of files) taken.add(file);
     directories.push({
       directory,
       operations: ['read'],
       times: files.reduce((sum, { times }) => sum + times, 0),
       programs: new Set(files.flatMap(({ programs }) => [...programs])),
-      note: `${files.length} files of it were read`,
+      note: `${files.length} files in it were read`,
     });
   }
   return [...groups.filter((group) => !taken.has(group)), ...directories];
 }
 
-/** @param widen false for what is run: each program is named */
+/** @param widen false for executed programs, which are all named */
 export function generalise(seen: readonly SeenPath[], widen: boolean): PathGroup[] {
   const exact = ({ path, operations, times, programs }: SeenPath): PathGroup => ({
     path,

@@ -1,9 +1,9 @@
 /**
- * `policy learn`: watches what an audited posture says of a pod and proposes the least policy.
+ * `policy learn`: observes a pod under an audited posture and proposes a minimal policy.
  *
- * With --install it puts a temporary policy in place that audits everything of the pod, and takes it away again however it ends, but for
- * SIGKILL: it only audits, and a later run says that it is there. While it watches it writes into that policy what it has learned, every
- * ROUND_MS: what is allowed is counted no more, so that the few operations that are shown are new ones.
+ * With --install, a temporary audit policy covers all operations and is removed at the end; after
+ * SIGKILL it remains, and a later run reports it. Every ROUND_MS the learned operations are added
+ * to it as allowed, so that new samples show new operations.
  */
 import { constants, existsSync } from 'node:fs';
 import { access, writeFile } from 'node:fs/promises';
@@ -28,32 +28,32 @@ import { exitCodeOfState } from '../status-rules.ts';
 import { namedPolicies, readPolicies } from '../stored.ts';
 import { SeenOperations } from './observed-operations.ts';
 import { proposalYaml } from './propose-yaml.ts';
-import { Installed, proposalFor } from './temporary-policy.ts';
+import { proposalFor, TemporaryPolicy } from './temporary-policy.ts';
 
 export interface LearnOptions {
   pod: PodSelector;
   forMs: number;
-  /** Null: stdout. */
+  /** Null for stdout. */
   out: string | null;
   install: boolean;
   by: string;
   json: boolean;
 }
 
-/** A node takes a change within a second; its next frames then show what is new. */
+/** A node applies a change within a second; its next frames then contain new operations. */
 const ROUND_MS = 3_000;
-/** A node silent for longer judges nothing that we would hear of. */
+/** A node without a status for longer is considered stopped. */
 const STALE_MS = 120_000;
 
-/** Classes of which something is audited and nothing blocked, in any container. Pure. */
+/** Classes that are audited and not blocked in some container. Pure. */
 export function watchedClasses(sets: ReturnType<typeof explainedSets>): PostureClass[] {
   return POSTURE_CLASSES.filter((name) =>
     sets.some(({ set }) => set !== null && set.postures[name].audit !== null && set.postures[name].block === null),
   );
 }
 
-/** Reads until the time is up or somebody says so. */
-async function watch(session: Session, seen: SeenOperations, forMs: number, installed: Installed | null) {
+/** Observes until the time has passed or a signal arrives. */
+async function watch(session: Session, seen: SeenOperations, forMs: number, installed: TemporaryPolicy | null) {
   const { bus, decoder, io, out } = session;
   const end = new AbortController();
   const failures: unknown[] = [];
@@ -90,7 +90,7 @@ async function watch(session: Session, seen: SeenOperations, forMs: number, inst
   if (failures.length > 0) throw failures[0];
 }
 
-/** Before an hour of watching: a file that cannot be written is an error now. @throws CliError CLI_USAGE */
+/** Fails before the observation instead of after it. @throws CliError CLI_USAGE */
 async function requireFile(file: string | null): Promise<void> {
   if (file === null) return;
   const folder = path.dirname(file);
@@ -98,11 +98,14 @@ async function requireFile(file: string | null): Promise<void> {
     () => true,
     () => false,
   );
-  if (!writable) throw new CliError('CLI_USAGE', `--out: ${folder} is no folder that can be written to`);
-  if (existsSync(file)) throw new CliError('CLI_USAGE', `--out: ${file} is there already`);
+  if (!writable) throw new CliError('CLI_USAGE', `--out: ${folder} is not a writable directory`);
+  if (existsSync(file)) throw new CliError('CLI_USAGE', `--out: ${file} already exists`);
 }
 
-/** @throws CliError CLI_STATE when nobody would tell of anything; with the exit code that `policy status` has for it */
+/**
+ * @throws CliError CLI_STATE if the node enforces no policies, with the exit code of `policy
+ * status`
+ */
 async function requireNode(session: Session, pod: PlacedPod): Promise<void> {
   const status = (await readNodes(session)).get(pod.nodeName);
   const obstacle = nodeObstacle(status, session.io.nowMs(), STALE_MS);
@@ -113,27 +116,29 @@ async function requireNode(session: Session, pod: PlacedPod): Promise<void> {
   throw new CliError('CLI_STATE', `${pod.nodeName}: ${reason}`, { remedy, ...code });
 }
 
-async function wantsInstall(
+async function shouldInstall(
   session: Session,
   pod: PlacedPod,
   classes: readonly PostureClass[],
-  said: boolean,
+  requested: boolean,
 ): Promise<boolean> {
-  if (said) return true;
+  if (requested) return true;
   if (classes.length > 0) return false;
   const { io } = session;
-  const none = `nothing of ${podName(pod)} is audited that no rule names`;
+  const none = `no default posture audits ${podName(pod)}`;
   if (io.interactive) {
-    const answer = await io.ask(`${none}. Install a policy that audits all of it, for the time of learning? [y/N] `);
+    const answer = await io.ask(`${none}. Install a temporary policy that audits all its operations? [y/N] `);
     if (/^y(es)?$/i.test(answer.trim())) return true;
   }
   throw new CliError('CLI_STATE', none, {
-    remedy:
-      '--install puts a policy in place that does, and takes it away afterwards; or set a defaultPosture to audit',
+    remedy: 'pass --install for a temporary policy that does, or set a defaultPosture to audit',
   });
 }
 
-/** @returns the exit code. @throws CliError CLI_STATE | CLI_NOT_FOUND, BusError; what writing the file throws */
+/**
+ * @returns the exit code. @throws CliError CLI_STATE | CLI_NOT_FOUND, BusError; what writing the
+ * file throws
+ */
 export async function learn(session: Session, options: LearnOptions): Promise<number> {
   const { out } = session;
   await requireFile(options.out);
@@ -141,17 +146,19 @@ export async function learn(session: Session, options: LearnOptions): Promise<nu
   const pod = onePod(pods, options.pod);
   await requireNode(session, pod);
   const classes = watchedClasses(explainedSets(namedPolicies(stored), pod));
-  const install = await wantsInstall(session, pod, classes, options.install);
+  const install = await shouldInstall(session, pod, classes, options.install);
   const seen = new SeenOperations(pod);
-  const installed = install ? new Installed(session, pod, options.by) : null;
+  const installed = install ? new TemporaryPolicy(session, pod, options.by) : null;
   const startMs = session.io.nowMs();
   try {
     if (installed) {
       await installed.install(seen);
       const name = shortName(installed.key);
-      out.note(`${name} audits everything of it until then (if this is killed: bailiff policy delete ${name})`);
-    } else out.note(`learning of ${classes.join(', ')}: what a policy audits`);
-    out.note(`learning from ${podName(pod)} for ${span(options.forMs)}; Ctrl-C ends it and proposes what was seen`);
+      out.note(
+        `the temporary policy ${name} audits all its operations (if this command is killed: bailiff policy delete ${name})`,
+      );
+    } else out.note(`learning the classes that a policy audits: ${classes.join(', ')}`);
+    out.note(`observing ${podName(pod)} for ${span(options.forMs)}; Ctrl-C ends early and proposes what was observed`);
     await watch(session, seen, options.forMs, installed);
   } finally {
     await installed?.remove();
@@ -171,8 +178,8 @@ async function propose(
 ): Promise<number> {
   const { io, out } = session;
   if (seen.size === 0) {
-    throw new CliError('CLI_STATE', `nothing of ${podName(pod)} was audited: nothing to propose`, {
-      remedy: 'did it do anything? `bailiff policy status` says whether policies are in force on its node',
+    throw new CliError('CLI_STATE', `no operation of ${podName(pod)} was audited: nothing to propose`, {
+      remedy: 'check that the pod was active, and with `bailiff policy status` that policies are in force on its node',
     });
   }
   const proposal = proposalFor(pod, seen, classes);
@@ -185,7 +192,7 @@ async function propose(
     unsampledNow,
     violations,
   });
-  const said = `${plural(seen.size, 'operation')} became ${plural(proposal.rules.length, 'rule')}`;
+  const summary = `${plural(seen.size, 'operation')} became ${plural(proposal.rules.length, 'rule')}`;
   if (file !== null) await writeFile(file, text);
   if (json) {
     const { name, namespace, spec, left } = proposal;
@@ -203,15 +210,16 @@ async function propose(
     });
   } else if (file === null) io.stdout.write(text);
   out.note(
-    `${said}${proposal.left.length > 0 ? `, ${proposal.left.length} are left out` : ''}${file === null ? '' : `: ${file}`}`,
+    `${summary}${proposal.left.length > 0 ? `, ${proposal.left.length} omitted` : ''}${file === null ? '' : `: ${file}`}`,
   );
   try {
     loadPolicyFile(text, file ?? 'proposed');
   } catch (error) {
-    // Ten minutes of watching are not thrown away for one entry that a person can take out.
+    // A long observation must not be lost because of one invalid entry, which the reviewer can
+    // remove.
     if (!(error instanceof PolicyError)) throw error;
-    out.note('as it is, it would be refused:', ...error.message.split('\n'));
+    out.note('without changes, the policy would be refused:', ...error.message.split('\n'));
   }
-  if (file !== null) out.note(`review it, then: bailiff policy apply ${file}`);
+  if (file !== null) out.note(`review the policy, then: bailiff policy apply ${file}`);
   return 0;
 }

@@ -1,14 +1,15 @@
 /**
- * What was audited of a pod while somebody watches. Pure.
+ * Collects the audited operations of a pod. Pure.
  *
- * A violation shows one operation and counts all of its cell, and a posture is one cell for a whole class: what is shown is taken, what was
- * only counted is told as not known. Bound: MAX_DISTINCT operations.
+ * A violation contains one sample and the count of its cell, and a posture has one cell per class.
+ * Sampled operations are learned; the others are only counted as unsampled. Bound: MAX_DISTINCT
+ * operations.
  */
 import { POSTURE_CLASSES } from '@bailiff/policy';
 import type { Violation } from '@bailiff/schemas';
 import type { Learned } from './rule-parts.ts';
 
-/** Far more than the rules of a policy could name. */
+/** Far more than the rules of a policy can name. */
 const MAX_DISTINCT = 20_000;
 const POSTURES: ReadonlySet<string> = new Set(POSTURE_CLASSES.map((name) => `${name}-posture`));
 
@@ -21,11 +22,11 @@ export class SeenOperations {
   readonly #pod: WatchedPod;
   readonly #seen = new Map<string, Learned>();
   violations = 0;
-  /** Counted and not shown: what they were is not known. */
+  /** Operations without a sample. */
   unsampled = 0;
-  /** Of these, since `beginRound`. */
+  /** Unsampled operations since `beginRound`. */
   unsampledNow = 0;
-  /** Distinct operations above the bound. */
+  /** Distinct operations beyond the bound. */
   dropped = 0;
 
   constructor(pod: WatchedPod) {
@@ -41,12 +42,12 @@ export class SeenOperations {
     return [...this.#seen.values()];
   }
 
-  /** What was learned is allowed from here on: what is only counted now is something else. */
+  /** Learned operations are allowed from here on, so unsampled ones are new. */
   beginRound(): void {
     this.unsampledNow = 0;
   }
 
-  /** Takes what an audited posture says of the pod; another pod of the same name (it was made anew) is the same one. */
+  /** Adds an audited operation of the pod. A recreated pod of the same name counts as the same. */
   take({ kind, vector, pod, operation, count, suppressed }: Violation): void {
     const name = vector.slice(vector.lastIndexOf('/') + 1);
     if (kind !== 'lsm' || !POSTURES.has(name)) return;
@@ -67,8 +68,8 @@ export class SeenOperations {
   }
 }
 
-/** Labels of one pod or one generation of pods: a policy that names them holds for none of the next. */
-const OF_ONE_POD: ReadonlySet<string> = new Set([
+/** Labels of a single pod or pod template: a policy that selects them does not match later pods. */
+const PER_POD_LABELS: ReadonlySet<string> = new Set([
   'pod-template-hash',
   'controller-revision-hash',
   'pod-template-generation',
@@ -81,7 +82,7 @@ const OF_ONE_POD: ReadonlySet<string> = new Set([
   'batch.kubernetes.io/job-completion-index',
 ]);
 
-/** Labels by which a policy finds this pod and those that come after it. */
+/** Labels that later pods of the workload also have. */
 export function lastingLabels(labels: Readonly<Record<string, string>>): Record<string, string> {
-  return Object.fromEntries(Object.entries(labels).filter(([key]) => !OF_ONE_POD.has(key)));
+  return Object.fromEntries(Object.entries(labels).filter(([key]) => !PER_POD_LABELS.has(key)));
 }

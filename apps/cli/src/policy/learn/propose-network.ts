@@ -1,15 +1,18 @@
-/** Addresses and sockets that a pod used → rules. Pure. Addresses become CIDRs of their own, or a network where many of it were used. */
+/**
+ * Turns observed addresses and sockets into rules. Pure. An address becomes a CIDR of its own, or a
+ * network if many of its addresses were used.
+ */
 import { isIP } from 'node:net';
 import { PROTOCOL_NAMES, SOCKET_FAMILIES, SOCKET_TYPES } from '@bailiff/policy';
 import { PROTOCOL_NUMBERS } from '@bailiff/runtime';
-import { allRule, chunks, type Entry, type ProposedRule, type RuleInput, saidOfEntries } from './rule-parts.ts';
+import { allRule, chunks, type Entry, type ProposedRule, type RuleInput, usageOfEntries } from './rule-parts.ts';
 
-/** Addresses of one /24 (/64) that are named one by one; more are named as their network. */
+/** Addresses of one /24 (/64) that are named individually. */
 const MANY_ADDRESSES = 8;
-/** As Linux gives them out (ip_local_port_range). Few of them are services that listen there; more differ each time. */
+/** Linux's ip_local_port_range. A few ports of it are services; many are ephemeral. */
 const EPHEMERAL = { first: 32768, last: 60999 };
 const MANY_PORTS = 4;
-/** What a rule's lists take. */
+/** Limits of a rule's lists. */
 const MAX_CIDRS = 256;
 const MAX_PROTOCOLS = 16;
 
@@ -27,7 +30,7 @@ function networkOf(address: string): string {
   return `${groups.slice(0, 4).join(':')}::/64`;
 }
 
-/** Addresses as CIDRs; with a note where they were widened. */
+/** CIDRs for addresses, with a note where they were widened. */
 export function cidrsOf(addresses: readonly string[]): { cidr: string; of: string[]; note: string }[] {
   const networks = new Map<string, string[]>();
   for (const address of [...new Set(addresses)].sort()) {
@@ -36,14 +39,14 @@ export function cidrsOf(addresses: readonly string[]): { cidr: string; of: strin
   }
   return [...networks].flatMap(([network, of]) =>
     of.length > MANY_ADDRESSES
-      ? [{ cidr: network, of, note: `${of.length} addresses of it were used` }]
+      ? [{ cidr: network, of, note: `${of.length} of its addresses were used` }]
       : of.map((address) => ({ cidr: hostCidr(address), of: [address], note: '' })),
   );
 }
 
 const isEphemeral = (port: number) => port >= EPHEMERAL.first && port <= EPHEMERAL.last;
 
-/** IPv4 in IPv6 is IPv4 to a policy, and a zone is none of its business; null for no address. */
+/** IPv4-mapped addresses as IPv4, without a zone; null if it is not an address. */
 function plainAddress(text: string): string | null {
   const address = text.replace(/%.*$/, '').replace(/^::ffff:(?=\d+\.)/i, '');
   return isIP(address) === 0 ? null : address;
@@ -61,8 +64,8 @@ function protocolWord(protocol: number): string | number {
   return word !== undefined && (PROTOCOL_NAMES as readonly string[]).includes(word) ? word : protocol;
 }
 
-/** Operations and protocols of which so many ports were seen that they must be given out. */
-function givenOut(peers: readonly Peer[]): Set<string> {
+/** Operations and protocols with so many ports that these must be ephemeral. */
+function ephemeralPorts(peers: readonly Peer[]): Set<string> {
   const ports = new Map<string, Set<number>>();
   for (const { port, protocol, entry } of peers) {
     if (!isEphemeral(port)) continue;
@@ -72,16 +75,16 @@ function givenOut(peers: readonly Peer[]): Set<string> {
   return new Set([...ports].filter(([, seen]) => seen.size > MANY_PORTS).map(([key]) => key));
 }
 
-/** A rule for each operation, protocol and port. */
+/** One rule per operation, protocol and port. */
 export function networkRules(entries: readonly Entry[], left: string[]): ProposedRule[] {
   const peers: Peer[] = [];
   for (const entry of entries) {
     const { address: text = '', port = 0, protocol = 0 } = entry.learned[0]?.operation ?? {};
     const address = plainAddress(text);
-    if (address === null) left.push(`${entry.op} ${text} (${entry.times}): no address`);
+    if (address === null) left.push(`${entry.op} ${text} (${entry.times}): not an address`);
     else peers.push({ address, port, protocol, entry });
   }
-  const random = givenOut(peers);
+  const random = ephemeralPorts(peers);
   const groups = new Map<string, Peer[]>();
   for (const peer of peers) {
     const { port, protocol, entry } = peer;
@@ -105,10 +108,10 @@ function networkRule(name: string, peers: readonly Peer[]): ProposedRule[] {
       ...(protocol === 0 ? {} : { protocols: [protocolWord(protocol)] }),
     };
     const rule = allRule(name, { network } as Partial<RuleInput>, []);
-    rule.comments = isRandom ? ['ports that are given out at random'] : [];
+    rule.comments = isRandom ? ['ephemeral ports'] : [];
     for (const { cidr, of, note } of part) {
       const mine = of.flatMap((address) => byAddress.get(address) ?? []);
-      rule.beside.set(cidr, [saidOfEntries(mine), note].filter(Boolean).join('; '));
+      rule.beside.set(cidr, [usageOfEntries(mine), note].filter(Boolean).join('; '));
     }
     return rule;
   });
@@ -124,7 +127,7 @@ export function socketRules(entries: readonly Entry[], left: string[]): Proposed
     const [family = '', type = '', protocol = '0'] = entry.subject.split('/');
     const known = (SOCKET_FAMILIES as readonly string[]).includes(family) || /^\d{1,3}$/.test(family);
     if (!known || !(SOCKET_TYPES as readonly string[]).includes(type)) {
-      left.push(`socket ${entry.subject} (${entry.times}): not known`);
+      left.push(`socket ${entry.subject} (${entry.times}): unknown`);
       continue;
     }
     const key = `socket-${family}-${type}`;
@@ -145,7 +148,7 @@ export function socketRules(entries: readonly Entry[], left: string[]): Proposed
         const socket = { families: [family], types: [type], protocols: part };
         const rule = allRule(name, { socket } as Partial<RuleInput>, of);
         if (['raw', 'packet'].includes(type) || family === 'packet') {
-          rule.comments.push('REVIEW: such sockets send packets in any name');
+          rule.comments.push('REVIEW: such sockets can send packets with any source');
         }
         return rule;
       }),

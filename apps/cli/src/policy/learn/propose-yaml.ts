@@ -1,4 +1,4 @@
-/** A proposal as YAML with its reasons beside it. Pure. */
+/** A proposal as YAML with comments. Pure. */
 import { Document, isMap, isScalar, isSeq, type Node, type YAMLMap } from 'yaml';
 import { objectOf, YAML_STYLE } from '../../shared/text/yaml.ts';
 import type { Proposal } from './propose.ts';
@@ -9,16 +9,16 @@ export interface LearnedFrom {
   node: string;
   /** `10m` */
   span: string;
-  /** Counted by the kernel and not shown: what they were is not known. */
+  /** Operations counted without a sample. */
   unsampled: number;
-  /** Of these, after the last operation that was learned. */
+  /** Unsampled operations after the last learned one. */
   unsampledNow: number;
   violations: number;
 }
 
 const line = (text: string) => ` ${text.replaceAll(/[\p{Cc}]+/gu, ' ')}`;
 
-/** What is said of each entry of a rule's lists, beside it. */
+/** Adds the comments to a rule and its list entries. */
 function annotate(rule: YAMLMap, { comments, beside }: ProposedRule): void {
   if (comments.length > 0) rule.commentBefore = comments.map(line).join('\n');
   for (const { value } of rule.items) {
@@ -26,8 +26,8 @@ function annotate(rule: YAMLMap, { comments, beside }: ProposedRule): void {
     for (const list of lists) {
       if (!isSeq(list)) continue;
       for (const item of list.items) {
-        const said = isScalar(item) ? beside.get(String(item.value)) : undefined;
-        if (said !== undefined) (item as Node).comment = line(said);
+        const comment = isScalar(item) ? beside.get(String(item.value)) : undefined;
+        if (comment !== undefined) (item as Node).comment = line(comment);
       }
     }
   }
@@ -40,20 +40,20 @@ function headOf(
   const cut =
     unsampled > 0
       ? [
-          `Not all is known: ${unsampled} operations were counted and not shown, ${unsampledNow} of them after the last that was learned.`,
-          'What happened once may be missing: apply this, in audit mode, and look at what it still audits.',
+          `Incomplete: ${unsampled} operations were counted without a sample, ${unsampledNow} of them after the last learned one.`,
+          'Rare operations may be missing: apply this in audit mode and check what it still audits.',
         ]
       : [];
-  const missing = left.length > 0 ? ['Not in it:', ...left.slice(0, 40).map((text) => `  ${text}`)] : [];
+  const missing = left.length > 0 ? ['Omitted:', ...left.slice(0, 40).map((text) => `  ${text}`)] : [];
   return [
-    `Proposed from what ${pod} on ${node} did in ${span}: ${times} operations in ${violations} violations, ${rules.length} rules.`,
-    'Review each rule: what was seen is not what is right, and what was not seen is refused once mode is enforce.',
+    `Proposed from ${span} of ${pod} on ${node}: ${times} operations in ${violations} violations, ${rules.length} rules.`,
+    'Review each rule: an observed operation is not necessarily wanted, and operations that were not observed are denied in mode enforce.',
     ...cut,
     ...missing,
   ];
 }
 
-/** The file. It applies as it is, and only audits. */
+/** The policy file. It can be applied as it is and only audits. */
 export function proposalYaml(proposal: Proposal, from: LearnedFrom): string {
   const document = new Document(objectOf(proposal, proposal.spec));
   document.commentBefore = headOf(proposal, from).map(line).join('\n');

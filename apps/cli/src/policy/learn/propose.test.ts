@@ -91,7 +91,7 @@ describe('paths', () => {
     const many = (folder: string, ...operations: string[]) =>
       Array.from({ length: 20 }, (_, index) => seen(`${folder}/f${String.fromCharCode(97 + index)}`, ...operations));
     expect(generalise(many('/app/templates', 'read'), true)).toMatchObject([
-      { directory: '/app/templates', times: 20, note: '20 files of it were read' },
+      { directory: '/app/templates', times: 20, note: '20 files in it were read' },
     ]);
     expect(generalise(many('/etc', 'read'), true)).toHaveLength(20);
     expect(generalise(many('/app/data', 'write'), true)).toHaveLength(20);
@@ -170,22 +170,22 @@ describe('proposal', () => {
     expect(outcomesOf(learned, unseen)).toEqual(unseen.map(() => 'block'));
   });
 
-  it('file - in audit mode, for the pods by their labels, with how often and by whom beside each entry', () => {
+  it('file - in audit mode, selects by labels, counts and programs beside each entry', () => {
     const text = proposalYaml(propose(learned), FROM);
     const [policy] = loadPolicyFile(text, 'proposed');
     expect(policy?.policy).toMatchObject({ mode: 'audit', defaultPosture: { file: 'block', kernel: 'block' } });
     expect(selectsPod(policy!, { namespace: 'shop', labels: { app: 'web', x: 'y' } })).toBe(true);
     expect(text).toMatch(
-      /^# Proposed from what shop\/web-0 on node-a did in 10m: 36 operations in 9 violations, \d+ rules\.\n# Review/,
+      /^# Proposed from 10m of shop\/web-0 on node-a: 36 operations in 9 violations, \d+ rules\.\n# Review/,
     );
     expect(text).toMatch(/- \/etc\/hosts # 12 times, by \/usr\/bin\/app\n/);
-    expect(text).toMatch(/- \/tmp # 2 times, by \/usr\/bin\/app; tmpAb12Cd looks like a name of chance\n/);
+    expect(text).toMatch(/- \/tmp # 2 times, by \/usr\/bin\/app; tmpAb12Cd looks like a random name\n/);
     expect(text).toMatch(/- 10\.0\.0\.5\/32 # once, by \/usr\/bin\/app\n/);
-    expect(text).toMatch(/# REVIEW: such sockets send packets in any name\n +- name: socket-netlink-raw/);
-    expect(text).not.toMatch(/Not all is known/);
+    expect(text).toMatch(/# REVIEW: such sockets can send packets with any source\n +- name: socket-netlink-raw/);
+    expect(text).not.toMatch(/Incomplete/);
   });
 
-  it('what cannot be named - is told and not guessed; classes that were not watched are left alone', () => {
+  it('operations that cannot be named - are listed as omitted; unobserved classes get no rules', () => {
     const odd = [
       on('read', '…/deep/file'),
       on('read', '/a*b'),
@@ -196,12 +196,12 @@ describe('proposal', () => {
     const proposal = propose(odd);
     expect(proposal.left).toEqual([
       expect.stringMatching(/^eat \/x: /),
-      expect.stringMatching(/its beginning was cut/),
+      expect.stringMatching(/its start is truncated/),
       expect.stringMatching(/wildcard/),
       expect.stringMatching(/^mount strange/),
     ]);
     expect(proposalYaml(proposal, { ...FROM, unsampled: 7, unsampledNow: 2 })).toMatch(
-      /# Not all is known: 7 operations .*, 2 of them[\s\S]*# Not in it:\n# {3}eat/,
+      /# Incomplete: 7 operations .*, 2 of them[\s\S]*# Omitted:\n# {3}eat/,
     );
     const onlyFiles = propose(learned, ['file']);
     expect(onlyFiles.spec.defaultPosture).toEqual({ file: 'block' });
@@ -210,12 +210,12 @@ describe('proposal', () => {
     );
   });
 
-  it('memory that is run - is allowed as what has no path, and to be reviewed; a file without one is left out', () => {
+  it('executed memory - is allowed with a review note; other files without a path are omitted', () => {
     const memory = [on('execute', '/memfd:x'), on('map-execute', 'memfd:y'), on('read', '/memfd:x')];
     const proposal = propose(memory);
     expect(proposal.rules.map(({ rule }) => rule.execute)).toEqual([{ anonymous: true }]);
     expect(proposal.left).toEqual([expect.stringMatching(/^read \/memfd:x \(1\): it has no path/)]);
-    expect(proposalYaml(proposal, FROM)).toMatch(/REVIEW: programs without a file/);
+    expect(proposalYaml(proposal, FROM)).toMatch(/REVIEW: malware uses programs without a file/);
   });
 
   it('much of everything - lists are parted, names are kept apart, and all of it is allowed', () => {

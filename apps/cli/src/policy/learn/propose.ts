@@ -1,9 +1,9 @@
 /**
- * What a pod did → the least policy that would have allowed it, for a person to review. Pure.
+ * Builds the smallest policy that allows the observed operations, for review. Pure.
  *
- * Place in the path: violations of an audited posture (learn.ts) → here → propose-yaml.ts. Invariants: the policy passes its schema; it
- * allows every operation that was given, except those in `left`, each with why; it is in audit mode and blocks nothing until a person says so.
- * Bounds: MAX_POLICY_RULES rules; what is above them goes to `left`.
+ * learn.ts collects the operations; propose-yaml.ts renders the result. Invariants: the policy
+ * passes its schema, allows every observed operation except those in `left`, and is in audit mode.
+ * Bounds: MAX_POLICY_RULES rules; the others go to `left`.
  */
 import {
   CAPABILITIES,
@@ -26,8 +26,8 @@ import {
   type ProposedRule,
   programOf,
   type RuleInput,
-  saidOf,
-  saidOfEntries,
+  usageOfEntries,
+  usageText,
 } from './rule-parts.ts';
 
 export interface Proposal {
@@ -35,9 +35,9 @@ export interface Proposal {
   namespace: string;
   spec: RuntimePolicyInput;
   rules: ProposedRule[];
-  /** Operations that no rule allows, and why. */
+  /** Operations without a rule, with the reason. */
   left: string[];
-  /** Of all operations. */
+  /** All observed operations. */
   times: number;
 }
 
@@ -45,18 +45,18 @@ export interface ProposeOptions {
   name: string;
   namespace: string;
   matchLabels: Readonly<Record<string, string>>;
-  /** Classes that were watched: what they forbid is what no rule allows. */
+  /** Observed classes: their posture denies what no rule allows. */
   classes: readonly PostureClass[];
 }
 
-/** The same operations together, each with its programs. */
+/** Merges equal operations of all programs. */
 function fold(learned: readonly Learned[]): { known: Entry[]; unknown: string[] } {
   const entries = new Map<string, Entry>();
   const unknown = new Set<string>();
   for (const one of learned) {
     const { operation, subject, address, port, protocol } = one.operation;
     if (!(OPERATIONS as readonly string[]).includes(operation)) {
-      unknown.add(`${operation} ${subject}: an operation that this version does not know`);
+      unknown.add(`${operation} ${subject}: unknown to this version`);
       continue;
     }
     const key = [operation, subject, address, port, protocol].join('\n');
@@ -82,14 +82,14 @@ function seenPaths(entries: readonly Entry[], wordOf: (op: OperationName) => str
     .sort((a, b) => (a.path < b.path ? -1 : 1));
 }
 
-/** Entries that a policy's lists take. */
+/** Limits of a policy's lists. */
 const MAX_PATHS = 256;
 const MAX_SUFFIXES = 32;
 const MAX_ABSTRACT = 64;
 
 type WhereKind = 'file' | 'execute' | 'unix';
 
-/** Groups with the same operations and form, as rules. */
+/** One rule per combination of operations and form. */
 function whereRules(kind: WhereKind, groups: readonly PathGroup[]): ProposedRule[] {
   const shapes = new Map<string, PathGroup[]>();
   for (const group of groups) {
@@ -127,14 +127,14 @@ function whereRule(kind: WhereKind, name: string, form: string, groups: readonly
   const beside = new Map(
     groups.map(({ times, programs, note }, index) => [
       names[index] as string,
-      [saidOf(times, programs), note].filter(Boolean).join('; '),
+      [usageText(times, programs), note].filter(Boolean).join('; '),
     ]),
   );
   return { rule: { name, action: 'allow', [kind]: match } as RuleInput, comments: [], beside };
 }
 
-/** Each name once, and none longer than the 63 characters that a rule's has. */
-function nameApart(rules: readonly ProposedRule[]): void {
+/** Makes names unique, with at most 63 characters. */
+function makeNamesUnique(rules: readonly ProposedRule[]): void {
   const taken = new Set<string>();
   for (const { rule } of rules) {
     for (let number = 1; ; number += 1) {
@@ -148,9 +148,9 @@ function nameApart(rules: readonly ProposedRule[]): void {
   }
 }
 
-/** Why a policy cannot name it; null when it can. */
+/** Why a policy cannot name the path; null if it can. */
 function problemOf(subject: string): string | null {
-  if (subject.startsWith('…')) return 'its beginning was cut';
+  if (subject.startsWith('…')) return 'its start is truncated';
   return hasNoPath(subject) ? 'it has no path in the container' : pathProblem(subject);
 }
 
@@ -173,7 +173,7 @@ function pathRules(entries: readonly Entry[], left: string[]): ProposedRule[] {
 }
 
 const isNamed = ({ op, subject }: Entry) => op.startsWith('unix-') && !subject.startsWith('/') && subject !== '';
-/** What hangs in no directory: the kernel tells `/memfd:name` of it. */
+/** Files without a directory, reported as `/memfd:name`. */
 const hasNoPath = (subject: string) => /^\/?memfd:/.test(subject);
 const isAnonymous = ({ op, subject }: Entry) =>
   postureOf(op) === 'execute' && (hasNoPath(subject) || !/^[/…]/.test(subject));
@@ -189,7 +189,7 @@ function nameRules(entries: readonly Entry[]): ProposedRule[] {
   const anonymous = entries.filter(isAnonymous);
   if (anonymous.length > 0) {
     const rule = allRule('execute-anonymous', { execute: { anonymous: true } }, anonymous);
-    rule.comments.push('REVIEW: programs without a file (memfd) are how malware avoids the disk');
+    rule.comments.push('REVIEW: malware uses programs without a file (memfd) to avoid the disk');
     rules.push(rule);
   }
   return rules;
@@ -201,15 +201,15 @@ const VALUES: readonly [OperationName, string, readonly string[]][] = [
   ['kernel', 'kernel', KERNEL_OPERATIONS],
 ];
 
-/** Capabilities, mounts and kernel operations: a list each. */
+/** One rule each for capabilities, mounts and kernel operations. */
 function valueRules(entries: readonly Entry[], left: string[]): ProposedRule[] {
   return VALUES.flatMap(([op, name, known]): ProposedRule[] => {
     const byWord = new Map<string, Entry[]>();
     for (const entry of entries.filter((one) => one.op === op)) {
       const first = entry.subject.split(' ')[0] ?? '';
-      // Being traced is allowed with tracing.
+      // `ptrace` covers being traced.
       const word = first === 'traceme' ? 'ptrace' : first;
-      if (!known.includes(word)) left.push(`${op} ${entry.subject} (${entry.times}): not known`);
+      if (!known.includes(word)) left.push(`${op} ${entry.subject} (${entry.times}): unknown`);
       else byWord.set(word, [...(byWord.get(word) ?? []), entry]);
     }
     if (byWord.size === 0) return [];
@@ -217,7 +217,7 @@ function valueRules(entries: readonly Entry[], left: string[]): ProposedRule[] {
     const match = op === 'capability' ? { capabilities: words } : { [op]: { operations: words } };
     const rule = allRule(name, match as Partial<RuleInput>, [...byWord.values()].flat());
     rule.comments.length = 0;
-    for (const [word, of] of byWord) rule.beside.set(word, saidOfEntries(of));
+    for (const [word, of] of byWord) rule.beside.set(word, usageOfEntries(of));
     return [rule];
   });
 }
@@ -226,28 +226,28 @@ function valueRules(entries: readonly Entry[], left: string[]): ProposedRule[] {
 export function proposePolicy(learned: readonly Learned[], options: ProposeOptions): Proposal {
   const { known, unknown } = fold(learned);
   const left = [...unknown];
-  // Drift and alike are of no class: no posture asks about them, and no allow rule answers.
-  const asked = known.filter(({ op }) => {
+  // Operations such as drift have no class: no posture covers them, and allow rules do not apply.
+  const observed = known.filter(({ op }) => {
     const name = postureOf(op);
     return name !== null && options.classes.includes(name);
   });
-  const paths = asked.filter((entry) => isPathOperation(entry.op) && !isNamed(entry) && !isAnonymous(entry));
+  const paths = observed.filter((entry) => isPathOperation(entry.op) && !isNamed(entry) && !isAnonymous(entry));
   const rules = [
     ...pathRules(paths, left),
-    ...nameRules(asked),
+    ...nameRules(observed),
     ...networkRules(
-      asked.filter(({ op }) => isAddressOperation(op)),
+      observed.filter(({ op }) => isAddressOperation(op)),
       left,
     ),
     ...socketRules(
-      asked.filter(({ op }) => op === 'socket'),
+      observed.filter(({ op }) => op === 'socket'),
       left,
     ),
-    ...valueRules(asked, left),
+    ...valueRules(observed, left),
   ];
   for (const { rule } of rules.slice(MAX_POLICY_RULES)) left.push(`rule ${rule.name}: above ${MAX_POLICY_RULES} rules`);
   const kept = rules.slice(0, MAX_POLICY_RULES);
-  nameApart(kept);
+  makeNamesUnique(kept);
   const spec: RuntimePolicyInput = {
     mode: 'audit',
     selector: { podLabels: { matchLabels: { ...options.matchLabels } } },

@@ -1,10 +1,13 @@
-/** Parts of which proposed rules are built: observed operations, rules with their comments, and texts about both. Pure. */
+/**
+ * Building blocks of proposed rules: observed operations, rules with comments, and usage texts.
+ * Pure.
+ */
 import type { RuntimePolicyInput } from '@bailiff/policy';
 import type { OperationName } from '@bailiff/runtime';
 import type { OperationSample } from '@bailiff/schemas';
 import { named } from '../../shared/text/plural.ts';
 
-/** An operation that was audited, and how often it is known to have happened. */
+/** An audited operation, and how often it was sampled. */
 export interface Learned {
   operation: Pick<OperationSample, 'operation' | 'subject' | 'address' | 'port' | 'protocol' | 'executable' | 'comm'>;
   times: number;
@@ -12,15 +15,15 @@ export interface Learned {
 
 export type RuleInput = NonNullable<RuntimePolicyInput['rules']>[number];
 
-/** A rule with what is said of it: above it, and beside entries of its lists. */
+/** A rule with its comments: one block above it, and one per list entry. */
 export interface ProposedRule {
   rule: RuleInput;
   comments: string[];
-  /** By the text of an entry. */
+  /** By the entry's text. */
   beside: Map<string, string>;
 }
 
-/** Equal operations, by whatever programs. */
+/** Equal operations of any programs. */
 export interface Entry {
   op: OperationName;
   subject: string;
@@ -33,7 +36,7 @@ const MAX_PROGRAMS = 3;
 export const programOf = ({ executable, comm }: Learned['operation']) => executable || comm || '?';
 
 /** `12 times, by /usr/bin/nginx, /bin/sh and 2 more` */
-export function saidOf(times: number, programs: Iterable<string>): string {
+export function usageText(times: number, programs: Iterable<string>): string {
   const all = [...new Set(programs)].sort();
   return `${times === 1 ? 'once' : `${times} times`}, by ${named(all, MAX_PROGRAMS)}`;
 }
@@ -44,19 +47,19 @@ export function chunks<T>(list: readonly T[], size: number): T[][] {
   );
 }
 
-export function saidOfEntries(entries: readonly Entry[]): string {
+export function usageOfEntries(entries: readonly Entry[]): string {
   const times = entries.reduce((sum, entry) => sum + entry.times, 0);
-  return saidOf(
+  return usageText(
     times,
     entries.flatMap(({ learned }) => learned.map((one) => programOf(one.operation))),
   );
 }
 
-/** One rule for entries that have one form. */
+/** A rule for entries of one form. */
 export function allRule(name: string, match: Partial<RuleInput>, entries: readonly Entry[]): ProposedRule {
   return {
     rule: { name, action: 'allow', ...match } as RuleInput,
-    comments: [saidOfEntries(entries)],
+    comments: [usageOfEntries(entries)],
     beside: new Map(),
   };
 }

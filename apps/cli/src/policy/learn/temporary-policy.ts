@@ -1,6 +1,6 @@
 /**
- * The temporary policy of `policy learn`: put in place, renewed with what was learned, taken away. Invariant: only what we wrote ourselves is
- * written over or taken away.
+ * The temporary policy of `policy learn`: install, renew, remove. Invariant: only a policy that
+ * this command wrote is overwritten or deleted.
  */
 import { BusError, deleteConfig, writeConfig } from '@bailiff/bus';
 import {
@@ -22,7 +22,7 @@ import { type Proposal, proposePolicy } from './propose.ts';
 
 const WHY = 'bailiff policy learn';
 
-/** Which policies would be proposed and installed. Pure. */
+/** The policy proposed for what was observed. Pure. */
 export function proposalFor(pod: PlacedPod, seen: SeenOperations, classes: readonly PostureClass[]): Proposal {
   const owner = pod.owners.at(-1)?.name ?? pod.name;
   const { namespace } = pod;
@@ -32,21 +32,21 @@ export function proposalFor(pod: PlacedPod, seen: SeenOperations, classes: reado
     matchLabels: lastingLabels(pod.labels),
     classes,
   });
-  if (seen.dropped > 0) proposal.left.push(`${seen.dropped} further operations: more distinct ones than are kept`);
+  if (seen.dropped > 0) proposal.left.push(`${seen.dropped} further operations: above the limit of distinct ones`);
   if (Object.keys(lastingLabels(pod.labels)).length === 0)
-    proposal.left.push('REVIEW: the pod has no labels that last, so this selects the whole namespace');
+    proposal.left.push('REVIEW: the pod has no lasting labels, so the policy selects the whole namespace');
   return proposal;
 }
 
-/** The temporary policy, and what is known of it. */
-export class Installed {
+/** State of the temporary policy. */
+export class TemporaryPolicy {
   readonly key: ConfigKey;
   readonly #session: Session;
   readonly #pod: PlacedPod;
   readonly #by: string;
-  /** Of the bucket, as we wrote it; 0: not there. */
+  /** Bucket revision of the last write; 0 if it is not installed. */
   #revision = 0;
-  /** Operations that it allows. */
+  /** Operations that the installed policy allows. */
   #allowed = 0;
 
   constructor(session: Session, pod: PlacedPod, by: string) {
@@ -62,7 +62,7 @@ export class Installed {
     const selector = { podLabels: { matchLabels: { ...this.#pod.labels } } };
     return {
       ...spec,
-      description: `Temporary, of ${WHY}.`,
+      description: `Temporary policy of ${WHY}.`,
       mode: 'audit',
       severity: 'informational',
       selector,
@@ -87,26 +87,29 @@ export class Installed {
   async install(seen: SeenOperations): Promise<void> {
     const name = shortName(this.key);
     if (Object.keys(this.#pod.labels).length === 0) {
-      throw new CliError('CLI_STATE', `${podName(this.#pod)} has no labels: a policy cannot select it alone`);
+      throw new CliError('CLI_STATE', `${podName(this.#pod)} has no labels, so a policy cannot select only this pod`);
     }
     if (await readStored(this.#session, this.key)) {
-      throw new CliError('CLI_STATE', `the policy ${name} is there already`, {
-        remedy: `does somebody else learn from it? If not: bailiff policy delete ${name}`,
+      throw new CliError('CLI_STATE', `the policy ${name} already exists`, {
+        remedy: `another \`policy learn\` may observe this pod; if not: bailiff policy delete ${name}`,
       });
     }
     await this.#write(seen);
   }
 
-  /** Writes what is new into it. When that cannot be it isUnchanged, which is no failure. @returns whether it was written */
+  /**
+   * Adds newly observed operations. A failed write is reported and not fatal. @returns whether it
+   * was written
+   */
   async renew(seen: SeenOperations): Promise<boolean> {
     if (this.#revision === 0 || seen.size === this.#allowed) return false;
     try {
       await this.#write(seen);
       return true;
     } catch (error) {
-      // The bus is away, or the policy has become too large for it: what is learned is worth more than the order it is learned in.
+      // Without the bus, or above the size limit, the observation continues with the old policy.
       if (!(error instanceof ConfigError || error instanceof BusError)) throw error;
-      this.#session.out.note(`${formatConfigKey(this.key)} stays as it is: ${error.message}`);
+      this.#session.out.note(`${formatConfigKey(this.key)} was not updated: ${error.message}`);
       this.#allowed = seen.size;
       return false;
     }
@@ -119,13 +122,13 @@ export class Installed {
     const byHand = `bailiff policy delete ${name}`;
     try {
       await deleteConfig(bus, this.key, { by: this.#by, why: WHY, expectedRevision: this.#revision });
-      out.note(`${name} is taken away`);
+      out.note(`${name} is deleted`);
     } catch (error) {
       if (!(error instanceof ConfigError)) {
-        out.note(`${name} could not be taken away: ${byHand}`);
+        out.note(`${name} could not be deleted: ${byHand}`);
         throw error;
       }
-      out.note(`${name} was changed by somebody else and is left: ${byHand}`);
+      out.note(`${name} was changed by another author and is kept: ${byHand}`);
     }
   }
 }
