@@ -1,10 +1,10 @@
 import type { TrialVerdict } from '@bailiff/correlation';
 import { responsePolicy } from '@bailiff/policy';
 import { describe, expect, it } from 'vitest';
-import { type AnswerWorld, answersTo, compareAnswers, type ListedPod } from './answers.ts';
+import { planSpan } from './backtest.ts';
 import { checkOf } from './report.ts';
-import { parseRulesFile } from './rules-file.ts';
-import { planSpan } from './run.ts';
+import { type AnswerWorld, answersTo, compareAnswers, type ListedPod } from './simulated-responses.ts';
+import { parseRulesFile } from './trial-rules.ts';
 
 const MINUTE = 60_000_000;
 

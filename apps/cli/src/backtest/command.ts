@@ -7,11 +7,11 @@ import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
 import { Progress } from '../shared/progress.ts';
 import { optionsOf, type Session, withBusOptions, withSession } from '../shared/session.ts';
+import { type BacktestRequest, runBacktest } from './backtest.ts';
 import { reportJson } from './json.ts';
 import { renderReport } from './render.ts';
 import { type Report, reportOf } from './report.ts';
-import { type OnTrial, parseRulesFile } from './rules-file.ts';
-import { type BacktestRequest, runBacktest } from './run.ts';
+import { type OnTrial, parseRulesFile } from './trial-rules.ts';
 
 interface Options {
   rules?: string;

@@ -1,8 +1,8 @@
 /** A backtest's report for a program: everything, in one document. Pure. */
 import type { Comparison, Pair, TrialVerdict } from '@bailiff/correlation';
 import { isoMicros } from '../shared/text/time.ts';
-import type { Answer } from './answers.ts';
 import { type Report, tallyAnswers } from './report.ts';
+import type { Answer } from './simulated-responses.ts';
 
 function verdictJson(verdict: TrialVerdict): Record<string, unknown> {
   const { digest: _digest, triggeredAt, ...rest } = verdict as TrialVerdict & { digest?: string };

@@ -10,8 +10,8 @@ import { type Paint, plain } from '../shared/text/paint.ts';
 import { plural } from '../shared/text/plural.ts';
 import { type Cell, type Column, table } from '../shared/text/table.ts';
 import { isoMicros, span } from '../shared/text/time.ts';
-import type { Answer } from './answers.ts';
 import { type Report, tallyAnswers, whomOf } from './report.ts';
+import type { Answer } from './simulated-responses.ts';
 
 export interface RenderOptions {
   /** 0 = no limit. */

@@ -4,8 +4,8 @@
  * Invariant: a function of the result alone, in an order that is fixed, so that two runs over one stretch give the same bytes.
  */
 import { type Comparison, compareVerdicts, type TrialVerdict } from '@bailiff/correlation';
-import { type Answer, type AnswerComparison, answersTo, compareAnswers } from './answers.ts';
-import type { BacktestResult, DigestedVerdict, Stretch } from './run.ts';
+import type { BacktestResult, DigestedVerdict, Stretch } from './backtest.ts';
+import { type Answer, type AnswerComparison, answersTo, compareAnswers } from './simulated-responses.ts';
 
 /** Codes for a pipeline, beside those that every command has. */
 export const BACKTEST_EXIT = { same: 0, differs: 10, notReproduced: 11 } as const;

@@ -6,9 +6,9 @@ import type { Command } from 'commander';
 import { oneOf, parseName, parsePod, wholeNumber } from '../shared/arguments.ts';
 import { carryOut, readStored, valueIn } from '../shared/config/change.ts';
 import { type ChangeOptions, withChangeOptions } from '../shared/config/change-options.ts';
-import { noSuchKey, requireComplete, suggestedKey } from '../shared/config/new-key.ts';
 import { rollBack } from '../shared/config/rollback.ts';
 import { showHistory } from '../shared/config/show-history.ts';
+import { noSuchKey, requireComplete, suggestedKey } from '../shared/config/suggestions.ts';
 import { builtIn, CONFIG_KINDS, initialValue, parseKey } from '../shared/config-keys/keys.ts';
 import { readDocument } from '../shared/document.ts';
 import { CliError } from '../shared/errors.ts';
@@ -236,7 +236,7 @@ function registerEffective(parent: Command, io: CliIo): void {
   withBusOptions(command).action(async (name: string | undefined) => {
     const { namespace, json = false } = optionsOf<{ namespace?: string; json?: boolean }>(command);
     const within = namespace === undefined ? undefined : parseName(namespace, '--namespace');
-    const { requireScope, showEffective } = await import('./show-effective.ts');
+    const { requireScope, showEffective } = await import('./render-effective.ts');
     const scope = requireScope(name === undefined ? null : parsePod(name, 'pod', namespace), within);
     io.exitCode = await withSession(io, command, (session) => showEffective(session, scope, json));
   });

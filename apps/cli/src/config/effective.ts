@@ -32,7 +32,7 @@ import {
   TUNABLE_VECTORS,
 } from '@bailiff/policy';
 import { selectsPod } from '@bailiff/runtime';
-import { ownerText } from '../shared/config/keeper.ts';
+import { ownerText } from '../shared/config/owner.ts';
 
 /** A stored value that readers accept. */
 export interface InForce {

@@ -1,6 +1,6 @@
 import { ConfigError, parseConfigKey, parseConfigValue } from '@bailiff/policy';
 import { describe, expect, it } from 'vitest';
-import { suggestedKey } from '../shared/config/new-key.ts';
+import { suggestedKey } from '../shared/config/suggestions.ts';
 import { builtIn, parseKey, similarKey } from '../shared/config-keys/keys.ts';
 import { describeError } from '../shared/errors.ts';
 

@@ -6,7 +6,7 @@ import { writeConfig } from '@bailiff/bus';
 import { type ConfigKey, formatConfigKey } from '@bailiff/policy';
 import { readStored, valueIn } from '../shared/config/change.ts';
 import type { ChangeOptions } from '../shared/config/change-options.ts';
-import { ownerJson, ownerText, refuseOwned } from '../shared/config/keeper.ts';
+import { ownerJson, ownerText, refuseOwned } from '../shared/config/owner.ts';
 import { confirm } from '../shared/confirm.ts';
 import { CliError } from '../shared/errors.ts';
 import type { Session } from '../shared/session.ts';

@@ -7,7 +7,7 @@ import { parseName, wholeNumber } from '../shared/arguments.ts';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
 import { DEFAULT_NAMESPACE, defaultDnsNames } from './names.ts';
-import type { RotateOptions, Where } from './run.ts';
+import type { RotateOptions, Where } from './steps.ts';
 
 const EXAMPLES = `
 Examples:
@@ -54,7 +54,7 @@ function registerInit(parent: Command, io: CliIo): void {
     .option('--dns-name <name>', 'a name or address that the certificate is for too; may be repeated', collect, [])
     .addHelpText('after', EXAMPLES);
   command.action(async ({ namespace, replicas, dnsName: more, ...where }: InitFlags) => {
-    const credentials = await import('./run.ts');
+    const credentials = await import('./steps.ts');
     const options = {
       namespace: parseName(namespace, '--namespace'),
       replicas: replicasOf(replicas),
@@ -100,7 +100,7 @@ Examples:
         remedy: '--ca, --keys, --routes and --redis belong to the first step',
       });
     }
-    const credentials = await import('./run.ts');
+    const credentials = await import('./steps.ts');
     const step: RotateOptions['step'] = finish ? 'finish' : abort ? 'abort' : 'prepare';
     await credentials.runRotate(io, { scope: { authority: ca, keys, routes, redis }, step }, where);
   });
@@ -127,7 +127,7 @@ Examples:
 `,
     )
     .action(async ({ out, json = false }: { out: string; json?: boolean }) => {
-      const credentials = await import('./run.ts');
+      const credentials = await import('./steps.ts');
       await credentials.runShow(io, { out, json });
     });
   withWhere(parent.command('render').description('write the files again from credentials.json, and the Secrets'))
@@ -139,7 +139,7 @@ Examples:
 `,
     )
     .action(async (where: Where) => {
-      const credentials = await import('./run.ts');
+      const credentials = await import('./steps.ts');
       await credentials.runRender(io, where);
     });
 }

@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { CliError } from '../shared/errors.ts';
-import type { Authority } from './model.ts';
+import type { Authority } from './rotation.ts';
 
 const run = promisify(execFile);
 

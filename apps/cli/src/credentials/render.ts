@@ -14,7 +14,6 @@ import {
 } from '@bailiff/bus';
 import { publicKeyOf } from '@bailiff/bus/auth';
 import { stringify } from 'yaml';
-import { type Credentials, type Generations, inForce } from './model.ts';
 import {
   BUS_USERS,
   NATS_CLIENT_PORT,
@@ -27,6 +26,7 @@ import {
   SECRETS,
   secretOfUser,
 } from './names.ts';
+import { type Credentials, type Generations, inForce } from './rotation.ts';
 
 const ROUTE_USER = 'route';
 const lines = (values: Generations) => `${values.join('\n')}\n`;

@@ -6,8 +6,8 @@ import { chmod, mkdir, open, readFile, rename } from 'node:fs/promises';
 import path from 'node:path';
 import * as z from 'zod';
 import { CliError } from '../shared/errors.ts';
-import type { Credentials } from './model.ts';
 import { files } from './render.ts';
+import type { Credentials } from './rotation.ts';
 
 export const STATE_FILE = 'credentials.json';
 

@@ -2,7 +2,7 @@
 import type { RuntimePolicy } from '@bailiff/policy';
 import { valueIn } from '../shared/config/change.ts';
 import { readHistory } from '../shared/config/history.ts';
-import { ownerJson, ownerNote, ownerText } from '../shared/config/keeper.ts';
+import { ownerJson, ownerNote, ownerText } from '../shared/config/owner.ts';
 import { CliError } from '../shared/errors.ts';
 import { levelCell } from '../shared/rows/verdict-rows.ts';
 import type { Session } from '../shared/session.ts';

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { parseName, parsePod } from '../shared/arguments.ts';
 import type { CliIo } from '../shared/io.ts';
 import { optionsOf, withBusOptions, withSession } from '../shared/session.ts';
-import { listQuarantined, type ReleaseOptions, release } from './quarantine.ts';
+import { listQuarantined, type ReleaseOptions, release } from './release.ts';
 
 function registerList(parent: Command, io: CliIo): void {
   const command = parent

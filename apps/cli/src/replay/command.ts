@@ -8,7 +8,7 @@ import { optionsOf, type Session, withBusOptions, withSession } from '../shared/
 import { plural } from '../shared/text/plural.ts';
 import { isoMicros } from '../shared/text/time.ts';
 import { SPEEDS, type Speed } from './pace.ts';
-import { Replay, type ReplayRequest } from './run.ts';
+import { Replay, type ReplayRequest } from './replay.ts';
 import {
   avroCopies,
   avroSink,

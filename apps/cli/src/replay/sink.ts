@@ -10,7 +10,7 @@ import { type Cell, headingOf, type Layout, layOut, renderRow } from '../shared/
 import { isoMicros } from '../shared/text/time.ts';
 import { avroFileBlock, avroFileHead } from './avro-file.ts';
 import type { Replayed } from './replayed.ts';
-import { type SiemMapping, siemEvents } from './siem-lines.ts';
+import { type SiemMapping, siemEvents } from './siem-events.ts';
 import { copySubject } from './target.ts';
 
 export interface Sink {

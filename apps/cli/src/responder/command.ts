@@ -24,7 +24,7 @@ action's rights until it is undone: take them away after that.
 
 /** @throws CliError CLI_CONFIG, CLI_USAGE */
 async function fromFile(file: string): Promise<RbacActions> {
-  const [{ parse }, { parseRulesFile }] = await Promise.all([import('yaml'), import('../backtest/rules-file.ts')]);
+  const [{ parse }, { parseRulesFile }] = await Promise.all([import('yaml'), import('../backtest/trial-rules.ts')]);
   let document: unknown;
   try {
     document = parse(readFileSync(file, 'utf8'));
@@ -61,7 +61,7 @@ export function register(program: Command, io: CliIo): void {
       return;
     }
     io.exitCode = await withSession(io, command, async (session) => {
-      const { readConfigChanges } = await import('../backtest/read-logs.ts');
+      const { readConfigChanges } = await import('../backtest/read.ts');
       const book = new PolicyHistory();
       for (const change of await readConfigChanges(session)) book.apply(change);
       return print(session.out, actionsOf(book.latest().byName.values()), json);

@@ -3,7 +3,7 @@ import { ALREADY_QUARANTINED, responseIdOf } from '@bailiff/response';
 import type { Response } from '@bailiff/schemas';
 import { sampleResponse } from '@bailiff/schemas/testing';
 import { describe, expect, it } from 'vitest';
-import { type Quarantined, startedQuarantines, targetOf } from '../quarantine/quarantine.ts';
+import { type Quarantined, startedQuarantines, targetOf } from '../quarantine/release.ts';
 import { parsePod } from '../shared/arguments.ts';
 import { foldTask, type TaskRecords, waitingOf } from '../shared/read/tasks.ts';
 import { findWaiting } from './approvals.ts';

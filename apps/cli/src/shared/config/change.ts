@@ -15,7 +15,7 @@ import { CliError } from '../errors.ts';
 import type { Session } from '../session.ts';
 import { comparable, type DiffLine, diffValues } from '../text/diff.ts';
 import type { ChangeOptions } from './change-options.ts';
-import { ownerText, refuseOwned } from './keeper.ts';
+import { ownerText, refuseOwned } from './owner.ts';
 
 export interface Change {
   key: ConfigKey;

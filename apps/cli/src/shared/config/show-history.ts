@@ -4,7 +4,7 @@ import type { Session } from '../session.ts';
 import { type Cell, type Column, table } from '../text/table.ts';
 import { clockTime, isoMicros } from '../text/time.ts';
 import { changeOf, readHistory } from './history.ts';
-import { ownerJson, ownerText } from './keeper.ts';
+import { ownerJson, ownerText } from './owner.ts';
 
 const HISTORY_COLUMNS: readonly Column[] = [
   { title: 'REVISION', align: 'right' },

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { quarantinedOf } from './quarantine.ts';
+import { quarantinedOf } from './release.ts';
 
 const entry = {
   podUid: 'u1',

@@ -22,10 +22,10 @@ import { encodeVerdict, type Verdict } from '@bailiff/schemas';
 import { readStretch } from '../shared/bus/stretch.ts';
 import { CliError } from '../shared/errors.ts';
 import type { Session } from '../shared/session.ts';
-import type { AnswerWorld } from './answers.ts';
 import { readFrames } from './frames.ts';
-import { readConfigChanges, readPodLists, readPriorRefusals } from './read-logs.ts';
-import type { OnTrial } from './rules-file.ts';
+import { readConfigChanges, readPodLists, readPriorRefusals } from './read.ts';
+import type { AnswerWorld } from './simulated-responses.ts';
+import type { OnTrial } from './trial-rules.ts';
 
 /** 300 bytes each, three lists. */
 export const MAX_VERDICTS = 200_000;

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { abort, type Credentials, finish, init, type Makers, prepare, USERS } from './model.ts';
+import { abort, type Credentials, finish, init, type Makers, prepare, USERS } from './rotation.ts';
 
 /** Numbered secrets: which is which can be read off them. */
 function makers(): Makers {

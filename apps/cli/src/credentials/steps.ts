@@ -7,6 +7,9 @@ import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
 import { Out } from '../shared/session.ts';
 import { table } from '../shared/text/table.ts';
+import { secretOfUser } from './names.ts';
+import { makeAuthority, makeServer } from './openssl.ts';
+import { manifests } from './render.ts';
 import {
   abort,
   type Credentials,
@@ -17,10 +20,7 @@ import {
   type Makers,
   prepare,
   type RotationScope,
-} from './model.ts';
-import { secretOfUser } from './names.ts';
-import { makeAuthority, makeServer } from './openssl.ts';
-import { manifests } from './render.ts';
+} from './rotation.ts';
 import { load, refuseExisting, save } from './store.ts';
 
 /** Passwords have 256 random bits, which no cost makes safer, and the server pays it at each connection: 4 ms of CPU. */

@@ -22,7 +22,7 @@ import { CLUSTER_KEY, decodeSnapshotValue, nodeSnapshot } from '@bailiff/schemas
 import { readStretch } from '../shared/bus/stretch.ts';
 import { parseJson } from '../shared/read/nodes.ts';
 import type { Session } from '../shared/session.ts';
-import type { ListedPod } from './answers.ts';
+import type { ListedPod } from './simulated-responses.ts';
 
 const ALL = { start: { timeMicros: 0 }, untilMicros: Number.POSITIVE_INFINITY };
 const OPERATION = 'KV-Operation';
