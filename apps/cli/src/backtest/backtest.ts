@@ -1,11 +1,13 @@
 /**
- * A backtest: a stretch of VIOLATIONS through the correlation engine, under the rules as they were and under those on trial, and the verdicts
- * that were issued read beside it.
+ * Runs a range of VIOLATIONS through the correlation engine, under the rules that were live and
+ * under trial rules, and reads the published verdicts for comparison. report.ts evaluates the
+ * result.
  *
- * Place in the path: commands/backtest.ts → here → libs/correlation → report.ts. Invariants: nothing is written; what comes out is a function of the streams and the
- * request alone, no clock of this machine in it. As at a start of the correlator, reading begins a warm-up before the stretch, so that windows and
- * cooldowns are what they were; where the stream no longer has that, the stretch begins later and the report says so.
- * Bounds: MAX_VERDICTS kept of each list.
+ * Invariants: nothing is written; the result depends only on streams and request, not on this
+ * machine's clock. Like a correlator, it starts a warm-up earlier, so that windows and cooldowns
+ * are equal; if the stream no longer has the warm-up, the range starts later and the report says
+ * so.
+ * Bounds: MAX_VERDICTS per list.
  */
 import { createHash } from 'node:crypto';
 import { filters, microsOf, streamInfo } from '@bailiff/bus';
@@ -24,66 +26,69 @@ import { CliError } from '../shared/errors.ts';
 import type { Session } from '../shared/session.ts';
 import { readFrames } from './frames.ts';
 import { readConfigChanges, readPodLists, readPriorRefusals } from './read.ts';
-import type { AnswerWorld } from './simulated-responses.ts';
-import type { OnTrial } from './trial-rules.ts';
+import type { ResponseContext } from './simulated-responses.ts';
+import type { TrialRules } from './trial-rules.ts';
 
 /** 300 bytes each, three lists. */
 export const MAX_VERDICTS = 200_000;
-/** Longest timespan and cooldown that a rule may have, twice over: rules that went longer ago decide nothing. */
+/** Twice the longest timespan and cooldown: rules that ended before have no effect. */
 const LONGEST_MEMORY_MICROS = 4 * 86_400_000_000;
 
 export interface BacktestRequest {
   sinceMicros: number;
   /** Infinity = to the end. */
   untilMicros: number;
-  /** null: only the rules that were live. */
-  onTrial: OnTrial | null;
-  /** Nothing but the rules on trial. */
+  /** Null: only the live rules. */
+  onTrial: TrialRules | null;
+  /** Only the trial rules. */
   only: boolean;
-  /** Begin at the beginning of the stream although it lacks the warm-up. */
+  /** Start at the stream's first message even without a warm-up. */
   cold: boolean;
   verdictsPerMinute: number;
-  /** After each frame: how many were read, and how many the stream still holds. */
+  /** Called after each frame with the frames read and the frames left. */
   onProgress(frames: number, pending: number): void;
 }
 
-/** A verdict with a digest of all that it says. */
+/** A verdict with a digest of its encoding. */
 export interface DigestedVerdict extends TrialVerdict {
   digest: string;
 }
 
 export interface Stretch {
-  /** Of the first and last frame in it; 0 when it is empty. */
+  /** Sequences of the first and last frame; 0 without frames. */
   firstSequence: number;
   lastSequence: number;
   firstMicros: number;
   lastMicros: number;
   frames: number;
   violations: number;
-  /** Violations of pods that no list names any more, accepted as they were then; they count for pod and node alone. */
+  /**
+   * Violations of pods that are in no current snapshot, accepted as they were live. They count for
+   * groups by pod and node only.
+   */
   unvouched: number;
   unreadable: number;
-  /** Set when the stretch begins later than was asked, because the stream lacks the warm-up before it: where it begins. */
+  /** Actual start if the stream lacks the warm-up; otherwise null. */
   warmFromMicros: number | null;
-  /** How much of the stream before a frame decides what is said about it. */
+  /** How long before a frame the stream affects its verdicts. */
   warmUpMicros: number;
 }
 
 export interface BacktestResult {
   stretch: Stretch;
-  /** As the correlators published them. */
+  /** As published by the correlators. */
   issued: DigestedVerdict[];
   live: DigestedVerdict[];
-  /** null without rules on trial. */
+  /** Null without trial rules. */
   trial: TrialVerdict[] | null;
-  /** Verdicts that the cap held back, under each. */
+  /** Verdicts suppressed by the cap. */
   capped: { live: number; trial: number };
-  /** Longest cooldown of any rule in play: verdicts that are farther apart are never one judgement. */
+  /** Longest cooldown of the rules: verdicts farther apart never match. */
   nearMicros: number;
-  worlds: { live: AnswerWorld; trial: AnswerWorld };
+  worlds: { live: ResponseContext; trial: ResponseContext };
 }
 
-/** What the stream holds; 0 when it holds nothing. */
+/** Range of the stream; 0 if it is empty. */
 export interface StreamEnds {
   firstSequence: number;
   firstMicros: number;
@@ -93,14 +98,17 @@ export interface StreamEnds {
 export interface Span {
   readFromMicros: number;
   fromMicros: number;
-  /** Set when the stretch begins later than was asked. */
+  /** Actual start if it is later than requested; otherwise null. */
   warmFromMicros: number | null;
 }
 
-/** Where to read and to judge from, so that what is said is what was said live. Pure. @param warmUp of the rules in play */
+/**
+ * Where to start reading and where to start judging, so that verdicts equal the live ones. Pure.
+ * @param warmUp of the rules
+ */
 export function planSpan(ends: StreamEnds, asked: Pick<BacktestRequest, 'sinceMicros' | 'cold'>, warmUp: number): Span {
   const { sinceMicros, cold } = asked;
-  // A stream that still has its first frame lacks nothing before it.
+  // A stream that still has its first frame needs no warm-up.
   const warmMicros = ends.firstSequence <= 1 || cold ? 0 : ends.firstMicros + warmUp;
   const fromMicros = Math.max(sinceMicros, warmMicros);
   const warmFromMicros = warmMicros > sinceMicros ? warmMicros : null;
@@ -113,7 +121,7 @@ async function endsOf(session: Session): Promise<StreamEnds> {
   return { firstSequence: state.first_seq, firstMicros: microsOf(state.first_ts), lastMicros: microsOf(state.last_ts) };
 }
 
-/** Longest of all rules that decide about a stretch. */
+/** Maxima over all rules that can affect the range. */
 function longestOf(histories: readonly RuleHistory[], sinceMicros: number) {
   const longest = histories.map((history) => history.longestSince(sinceMicros - LONGEST_MEMORY_MICROS));
   return {
@@ -125,7 +133,7 @@ function longestOf(histories: readonly RuleHistory[], sinceMicros: number) {
 /** Collects the verdicts of an engine. */
 class VerdictCollector<T extends TrialVerdict> {
   readonly #make: (verdict: Verdict) => T;
-  /** First frame of the stretch; Infinity before it was met. */
+  /** First frame of the range; Infinity before it is reached. */
   fromSequence = Number.POSITIVE_INFINITY;
   readonly verdicts: T[] = [];
 
@@ -150,7 +158,7 @@ function digested(verdict: Verdict): DigestedVerdict {
 
 export async function runBacktest(session: Session, request: BacktestRequest): Promise<BacktestResult> {
   const { onTrial, only, verdictsPerMinute } = request;
-  // The end of the violations is looked up before the logs are read: whatever decides about them is in the logs by then.
+  // The end of the range is determined before the logs are read, so the logs cover every frame.
   const ends = await endsOf(session);
   const untilMicros = Math.min(request.untilMicros, ends.lastMicros);
   const changes = await readConfigChanges(session);
@@ -164,7 +172,7 @@ export async function runBacktest(session: Session, request: BacktestRequest): P
   const trial = new VerdictCollector(trialOf);
   const engines = histories.map((rules, index) => {
     const collector = index === 0 ? live : trial;
-    // Only the live engine counts the reports that were accepted before.
+    // Only the live engine counts reports that were accepted for lack of a refusal.
     const own = index === 0 ? priorRefusals : { untilMicros: priorRefusals.untilMicros, reasonOf: priorRefusals.ask };
     return new CorrelationEngine({
       rules,
@@ -210,7 +218,7 @@ export async function runBacktest(session: Session, request: BacktestRequest): P
     trial: onTrial === null ? null : trial.verdicts,
     capped: { live: engines[0]?.size.capped ?? 0, trial: engines[1]?.size.capped ?? 0 },
     nearMicros,
-    worlds: worldsOf(changes, pods, onTrial),
+    worlds: contextsOf(changes, pods, onTrial),
   };
 }
 
@@ -220,14 +228,14 @@ function emptyStretch({ warmFromMicros }: Span, warmUp: number): Stretch {
   return { ...places, ...counts, warmFromMicros, warmUpMicros: warmUp };
 }
 
-/** Lets violations go that wait for their pod to be listed, as time would. */
+/** Lets pending violations time out. */
 function settle(engine: CorrelationEngine): void {
   for (let at = engine.nextDeadlineMicros(); at !== null && Number.isFinite(at); at = engine.nextDeadlineMicros()) {
     engine.advance(at);
   }
 }
 
-/** The verdicts that frames of the stretch set off. They may have been published long after. */
+/** Published verdicts of frames in the range, which may have been published much later. */
 async function readIssued({ bus, decoder, io }: Session, stretch: Stretch): Promise<DigestedVerdict[]> {
   const collector = new VerdictCollector(digested);
   collector.fromSequence = stretch.firstSequence;
@@ -246,18 +254,18 @@ async function readIssued({ bus, decoder, io }: Session, stretch: Stretch): Prom
   return collector.verdicts;
 }
 
-function worldsOf(
+function contextsOf(
   changes: Awaited<ReturnType<typeof readConfigChanges>>,
-  pods: AnswerWorld['pods'],
-  onTrial: OnTrial | null,
+  pods: ResponseContext['pods'],
+  onTrial: TrialRules | null,
 ): BacktestResult['worlds'] {
   const history = new PolicyHistory();
   for (const change of changes) history.apply(change);
   const policiesAt = (micros: number) => history.at(micros - POLICY_SETTLE_MICROS).byName;
-  const withTrial = (micros: number) => {
+  const withTrialRules = (micros: number) => {
     const all = new Map([...policiesAt(micros), ...(onTrial?.policies ?? [])]);
     for (const [name, policy] of all) if (!policy.enabled) all.delete(name);
     return all;
   };
-  return { live: { policiesAt, pods }, trial: { policiesAt: withTrial, pods } };
+  return { live: { policiesAt, pods }, trial: { policiesAt: withTrialRules, pods } };
 }

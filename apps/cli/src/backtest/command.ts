@@ -1,4 +1,7 @@
-/** `bailiff backtest`: what other rules would have made of the violations that the bus holds. */
+/**
+ * `bailiff backtest`: verdicts and responses that other rules would have produced for the stored
+ * violations.
+ */
 import { DEFAULT_VERDICTS_PER_MINUTE } from '@bailiff/correlation';
 import type { Command } from 'commander';
 import { parseWhen, wholeNumber } from '../shared/arguments.ts';
@@ -11,7 +14,7 @@ import { type BacktestRequest, runBacktest } from './backtest.ts';
 import { reportJson } from './json.ts';
 import { renderReport } from './render.ts';
 import { type Report, reportOf } from './report.ts';
-import { type OnTrial, parseRulesFile } from './trial-rules.ts';
+import { parseRulesFile, type TrialRules } from './trial-rules.ts';
 
 interface Options {
   rules?: string;
@@ -26,40 +29,39 @@ interface Options {
 }
 
 const DEFAULT_SINCE = '7d';
-/** Rows of each table unless --all. */
+/** Rows per table without --all. */
 const ROWS = 20;
 
 const EXAMPLES = `
 Examples:
-  bailiff backtest --rules stricter.yaml --since 7d    what these rules would have made of the last seven days
-  bailiff backtest --live --since 1d                   do the rules that were live give the verdicts that were issued?
+  bailiff backtest --rules stricter.yaml --since 7d    verdicts of these rules for the last seven days
+  bailiff backtest --live --since 1d                   check that the live rules reproduce the published verdicts
   bailiff backtest --rules r.yaml --json | jq .verdicts.appeared
 
-A file holds rules by name (a whole rule each, as \`bailiff config get\` shows it); a rule takes the place of the live one of its
-name for the whole stretch, with enabled: false it is gone, and all others are as they were at each moment. Response policies
-may stand beside them: {correlation: {name: …}, response: {name: …}}.
-Nothing is written. Times relative to now move between two runs; say --since and --until as times to compare the same stretch.
+The file contains complete rules by name, as \`bailiff config get\` prints them. A trial rule replaces the live rule of the
+same name for the whole range, or disables it with enabled: false. All other rules are as they were at each time.
+Response policies can be included: {correlation: {name: …}, response: {name: …}}.
+Nothing is written. Relative times change between two runs: pass absolute times to compare the same range.
 
-Exit codes, beside those of every command: 0 nothing differs, 10 verdicts or answers differ,
-11 the live rules do not give the verdicts that were issued (--live).
+Additional exit codes: 0 no difference, 10 verdicts or responses differ,
+11 the live rules do not reproduce the published verdicts (--live).
 `;
 
-async function onTrialOf(options: Options, io: CliIo): Promise<OnTrial | null> {
+async function readTrialRules(options: Options, io: CliIo): Promise<TrialRules | null> {
   if ((options.rules === undefined) === (options.live !== true)) {
-    throw new CliError('CLI_USAGE', 'say which rules: --rules <file> or --live', {
-      remedy:
-        '--rules tries the rules of a file; --live those that were in force, against the verdicts that were issued',
+    throw new CliError('CLI_USAGE', 'pass either --rules <file> or --live', {
+      remedy: '--rules tries the rules of a file; --live compares the live rules with the published verdicts',
     });
   }
   if (options.rules === undefined) {
-    if (options.only) throw new CliError('CLI_USAGE', '--only goes with --rules');
+    if (options.only) throw new CliError('CLI_USAGE', '--only needs --rules');
     return null;
   }
   const where = options.rules === '-' ? 'stdin' : options.rules;
   return parseRulesFile(await readDocument(options.rules, io), where);
 }
 
-async function judge(session: Session, request: Omit<BacktestRequest, 'onProgress'>): Promise<Report> {
+async function run(session: Session, request: Omit<BacktestRequest, 'onProgress'>): Promise<Report> {
   const { io, decoder, out } = session;
   const progress = new Progress(io, 'frames');
   try {
@@ -79,20 +81,20 @@ async function judge(session: Session, request: Omit<BacktestRequest, 'onProgres
 export function register(program: Command, io: CliIo): void {
   const command = program
     .command('backtest')
-    .description('the recorded violations judged again under other rules: verdicts and answers that would differ')
-    .option('--rules <file>', 'rules on trial, YAML or JSON; - reads stdin')
-    .option('--live', 'no rules on trial: do the live ones give the verdicts that were issued?')
-    .option('--only', 'nothing but the rules of the file')
-    .option('--since <when>', 'from when: 10m, 2h, 7d (ago), an ISO time, or "all"', DEFAULT_SINCE)
-    .option('--until <when>', 'to when (default: the end)')
-    .option('--cold', 'judge from the beginning of the stream, although what was before it is missing')
-    .option('--verdicts-per-minute <n>', 'cap of the correlator', String(DEFAULT_VERDICTS_PER_MINUTE))
-    .option('--all', `every row, not only the first ${ROWS} of each table`)
+    .description('evaluate stored violations under other rules: verdicts and responses that would differ')
+    .option('--rules <file>', 'trial rules, YAML or JSON; - for stdin')
+    .option('--live', 'no trial rules: compare the live rules with the published verdicts')
+    .option('--only', 'only the rules of the file, without the live ones')
+    .option('--since <when>', 'start: 10m, 2h, 7d (ago), an ISO time, or "all"', DEFAULT_SINCE)
+    .option('--until <when>', 'end (default: the end of the stream)')
+    .option('--cold', 'start at the first message even without a warm-up')
+    .option('--verdicts-per-minute <n>', 'verdict cap of the correlator', String(DEFAULT_VERDICTS_PER_MINUTE))
+    .option('--all', `all rows instead of the first ${ROWS} of each table`)
     .option('--json', 'one JSON document with everything')
     .addHelpText('after', EXAMPLES);
   withBusOptions(command).action(async () => {
     const options = optionsOf<Options>(command);
-    const onTrial = await onTrialOf(options, io);
+    const onTrial = await readTrialRules(options, io);
     const request = {
       onTrial,
       only: options.only ?? false,
@@ -105,7 +107,7 @@ export function register(program: Command, io: CliIo): void {
       verdictsPerMinute: wholeNumber(options.verdictsPerMinute ?? '', '--verdicts-per-minute', 1, 1_000_000),
     };
     io.exitCode = await withSession(io, command, async (session) => {
-      const report = await judge(session, request);
+      const report = await run(session, request);
       const { out } = session;
       if (options.json) out.json(reportJson(report));
       else out.lines(renderReport(report, { ...out.table, rows: options.all ? Number.POSITIVE_INFINITY : ROWS }));

@@ -1,9 +1,9 @@
 /**
- * What judging and answering look at beside the violations, read once: the configuration log, the pods' lists, what was refused before. The same
- * logs that the correlator reads at a start.
+ * Reads the other inputs of a backtest: configuration log, pod snapshots and earlier refusals, as a
+ * correlator does at start.
  *
- * Invariant: read after the end of the violations was looked up, so that every change which an older frame is judged by is there. Bounded by what those
- * streams keep.
+ * Invariant: read after the end of the range was determined, so every change that affects its
+ * frames is included. Bounded by the retention of the streams.
  */
 
 import {
@@ -33,7 +33,7 @@ const PODS_PREFIX = '$KV.bailiff_pods.';
 const isGone = (message: StreamMessage) => (message.headers?.get(OPERATION) ?? '') !== '';
 const textOf = (message: StreamMessage) => Buffer.from(message.data).toString('utf8');
 
-/** Every change of the configuration that is kept, oldest first. */
+/** All stored configuration changes, oldest first. */
 export async function readConfigChanges({ bus, io }: Session): Promise<ConfigEntry[]> {
   const changes: ConfigEntry[] = [];
   await readAll(bus, io.signal, 'CONFIG_LOG', (message) => {
@@ -46,7 +46,7 @@ export async function readConfigChanges({ bus, io }: Session): Promise<ConfigEnt
 
 export interface PodLists {
   inventory: PodInventory;
-  /** As the newest lists have them, by uid. */
+  /** Pods of the newest snapshots by uid. */
   pods: Map<string, ListedPod>;
 }
 
@@ -54,7 +54,7 @@ export async function readPodLists({ bus, io }: Session): Promise<PodLists> {
   const inventory = new PodInventory();
   const newest = new Map<string, [string, ListedPod][]>();
   const [lists, violations] = await Promise.all([streamInfo(bus, PODS_STREAM), streamInfo(bus, 'VIOLATIONS')]);
-  // As in the correlator: a bucket younger than the violations is a recreated one.
+  // As in the correlator: a bucket younger than the violations was recreated.
   if (microsOf(lists.created) > microsOf(violations.created)) inventory.bucketCreatedAt(microsOf(lists.created));
   await readAll(bus, io.signal, PODS_STREAM, (message) => {
     const key = message.subject.slice(PODS_PREFIX.length);
@@ -79,7 +79,7 @@ function podsIn(node: string, json: string): [string, ListedPod][] {
   return typeof snapshot === 'string' ? [] : snapshot.pods.map(({ uid, owners }) => [uid, { node, owners }]);
 }
 
-/** Prior refusals that count the reports accepted only because they were not refused before. */
+/** Counts reports that are accepted only because they were not refused before. */
 export class CountingPriorRefusals extends PriorRefusals {
   accepted = 0;
   /** `reasonOf` without counting. */
@@ -91,7 +91,7 @@ export class CountingPriorRefusals extends PriorRefusals {
   }
 }
 
-/** Reads the refusals since a time. */
+/** Reads refusals since a time. */
 export async function readPriorRefusals(
   { bus, io }: Session,
   sinceMicros: number,
@@ -99,7 +99,7 @@ export async function readPriorRefusals(
 ): Promise<CountingPriorRefusals> {
   const refusals = new CountingPriorRefusals(untilMicros);
   await readStretch(bus, 'DEAD_LETTERS', {
-    // A dead letter is younger than its frame.
+    // A dead letter is published after its frame.
     start: { timeMicros: sinceMicros },
     untilMicros: Number.POSITIVE_INFINITY,
     filterSubjects: [filters.deadLetters({ stream: 'VIOLATIONS' })],

@@ -1,10 +1,11 @@
 /**
- * What the response policies would have made of a list of verdicts: which pods answered, by what, and which guard would have refused. Pure; the plan
- * and the guards are the responder's own (libs/response).
+ * Simulates the response policies for a list of verdicts: which pods, by which action, and which
+ * guard would refuse. Pure. Plan and guards are the responder's own (libs/response).
  *
- * What a recording does not hold is assumed, and the report says so: nothing is a dry run, disarmed or failing; budgets begin empty; a pod is as its node's list
- * has it now, or, when it is gone, as its verdict names it; an owner has as many replicas as are listed now, all ready. A pod that was
- * deleted or evicted does not come back. Verdicts reach the responder at the time they were set off.
+ * Assumptions, which the report lists: nothing is a dry run, disarmed or failing; budgets start
+ * empty; a pod is as in its node's current snapshot, or as its verdict names it; an owner has as
+ * many replicas as are listed now, all ready. A deleted or evicted pod does not come back. Verdicts
+ * reach the responder when they trigger.
  */
 
 import { inOrder, type TrialVerdict } from '@bailiff/correlation';
@@ -24,35 +25,35 @@ import {
   withSubstitutes,
 } from '@bailiff/response';
 
-/** A pod as its node's list has it. */
+/** A pod of its node's snapshot. */
 export interface ListedPod {
   node: string;
   /** From the pod upwards. */
   owners: readonly { kind: string; name: string; uid: string }[];
 }
 
-export interface AnswerWorld {
-  /** Response policies in force at a time, those on trial among them. */
+export interface ResponseContext {
+  /** Response policies in force at a time, including trial policies. */
   policiesAt(micros: number): ReadonlyMap<string, ResponsePolicy>;
   /** By uid. */
   pods: ReadonlyMap<string, ListedPod>;
 }
 
-export interface Answer {
+export interface SimulatedResponse {
   verdict: TrialVerdict;
   action: Task['action'];
   policy: string;
-  /** When it would have been done or refused. */
+  /** When it would be done or refused. */
   atMicros: number;
   outcome: 'act' | 'refuse' | 'ask';
-  /** Of the guard that refused, or asked for a person. */
+  /** Code of the guard that refuses or requires approval. */
   code: string;
   reason: string;
-  /** Whether the policy of that time was only a dry run. */
+  /** Whether the policy is a dry run. */
   dryRun: boolean;
 }
 
-/** Guards count what was begun within this; the longest window that a policy may name. */
+/** How long guards count actions; the longest window of a policy. */
 const ACTION_MEMORY_MICROS = 24 * 3_600_000_000;
 const NO_LIMITS = {
   answerHorizonMs: Number.POSITIVE_INFINITY,
@@ -63,31 +64,31 @@ const REMOVING: ReadonlySet<string> = new Set(['delete', 'evict']);
 
 interface Due {
   atMicros: number;
-  /** What is due at one time is taken in the order in which it was planned: verdict by verdict, step by step. */
+  /** Planning order; breaks ties of equal times. */
   order: number;
   task: Task;
   verdict: TrialVerdict;
 }
 
 class Simulation {
-  readonly #world: AnswerWorld;
+  readonly #context: ResponseContext;
   readonly #replicas = new Map<string, number>();
   readonly #removed = new Set<string>();
   readonly #planned = new Set<string>();
   #actions: ActionEntry[] = [];
   #queue: Due[] = [];
-  readonly answers: Answer[] = [];
+  readonly responses: SimulatedResponse[] = [];
 
-  constructor(world: AnswerWorld) {
-    this.#world = world;
-    for (const { owners } of world.pods.values()) {
+  constructor(context: ResponseContext) {
+    this.#context = context;
+    for (const { owners } of context.pods.values()) {
       for (const { uid } of owners) this.#replicas.set(uid, (this.#replicas.get(uid) ?? 0) + 1);
     }
   }
 
   run(verdicts: readonly TrialVerdict[]): void {
     for (const verdict of [...verdicts].sort(inOrder)) {
-      for (const task of planVerdict(verdict, verdict.triggeredAt, this.#world.policiesAt(verdict.triggeredAt))) {
+      for (const task of planVerdict(verdict, verdict.triggeredAt, this.#context.policiesAt(verdict.triggeredAt))) {
         this.#planned.add(task.taskId);
         this.#queue.push({ atMicros: task.dueAtMicros, order: this.#queue.length, task, verdict });
       }
@@ -98,7 +99,7 @@ class Simulation {
 
   #take(due: Due, place: number): void {
     const { atMicros, task, verdict } = due;
-    const policy = this.#world.policiesAt(atMicros).get(task.policy) ?? null;
+    const policy = this.#context.policiesAt(atMicros).get(task.policy) ?? null;
     const dryRun = task.dryRun || (policy?.dryRun ?? false);
     const facts = this.#facts(task, verdict);
     this.#actions = dropOlder(this.#actions, atMicros - ACTION_MEMORY_MICROS);
@@ -116,17 +117,17 @@ class Simulation {
       limits: NO_LIMITS,
     });
     const { action } = task;
-    const told = { verdict, action, policy: task.policy, atMicros, dryRun };
+    const common = { verdict, action, policy: task.policy, atMicros, dryRun };
     if (decision.kind === 'wait') {
       this.#insert({ ...due, atMicros: Math.max(decision.untilMicros, atMicros + 1) }, place);
     } else if (decision.kind === 'refuse') {
-      this.answers.push({ ...told, outcome: 'refuse', code: decision.code, reason: decision.reason });
+      this.responses.push({ ...common, outcome: 'refuse', code: decision.code, reason: decision.reason });
       if (policy && hasSubstitute(action, decision.code, policy)) this.#substitute(due, decision.code, policy, place);
     } else if (decision.kind === 'go') {
-      this.answers.push({ ...told, outcome: 'act', code: '', reason: '' });
+      this.responses.push({ ...common, outcome: 'act', code: '', reason: '' });
       this.#act(task, verdict, facts, atMicros);
     } else {
-      this.answers.push({ ...told, outcome: 'ask', code: decision.code, reason: decision.reason });
+      this.responses.push({ ...common, outcome: 'ask', code: decision.code, reason: decision.reason });
     }
   }
 
@@ -138,7 +139,7 @@ class Simulation {
     this.#actions.push({ taskId, atMicros, action, policy, podUid, ownerUid, namespace, nodeName });
   }
 
-  /** The quarantine that stands in for a removal that was refused. */
+  /** The quarantine that replaces a refused removal. */
   #substitute(
     { atMicros, order, task, verdict }: Due,
     reasonCode: string,
@@ -173,13 +174,13 @@ class Simulation {
 
   #pod({ pod, nodeName }: TrialVerdict): PodFacts | null {
     if (!pod || this.#removed.has(pod.uid)) return null;
-    const listed = this.#world.pods.get(pod.uid);
+    const listed = this.#context.pods.get(pod.uid);
     const named = pod.ownerUid === '' ? [] : [{ kind: pod.ownerKind, name: pod.ownerName, uid: pod.ownerUid }];
     const owner = (listed?.owners ?? named)[0];
     return {
       uid: pod.uid,
       resourceVersion: '',
-      // A static pod is owned by its node.
+      // The owner of a static pod is its node.
       staticUid: owner?.kind === 'Node' ? pod.uid : null,
       namespace: pod.namespace,
       name: pod.name,
@@ -194,7 +195,7 @@ class Simulation {
     };
   }
 
-  /** Of an owner without a pod today nobody knows what it had, but that it was there: as one of a single replica, which the pod was. */
+  /** An owner without listed pods is assumed to have a single replica. */
   #owner({ uid }: OwnerRef): OwnerFacts {
     const replicas = this.#replicas.get(uid) ?? 1;
     return { replicas, ready: replicas };
@@ -207,28 +208,31 @@ function dropOlder(actions: ActionEntry[], oldest: number): ActionEntry[] {
   return (actions[0]?.atMicros ?? oldest) < oldest ? actions.filter(({ atMicros }) => atMicros >= oldest) : actions;
 }
 
-/** Answers in the order of their time. @param verdicts in any order */
-export function answersTo(verdicts: readonly TrialVerdict[], world: AnswerWorld): Answer[] {
-  const simulation = new Simulation(world);
+/** Responses in time order. @param verdicts in any order */
+export function simulateResponses(verdicts: readonly TrialVerdict[], context: ResponseContext): SimulatedResponse[] {
+  const simulation = new Simulation(context);
   simulation.run(verdicts);
-  return simulation.answers;
+  return simulation.responses;
 }
 
-const keyOf = ({ verdict, action, policy, outcome, code }: Answer) =>
+const keyOf = ({ verdict, action, policy, outcome, code }: SimulatedResponse) =>
   JSON.stringify([verdict.pod?.uid ?? verdict.nodeName, verdict.rule, action, policy, outcome, code]);
 
-export interface AnswerComparison {
+export interface ResponseComparison {
   both: number;
-  /** Only under the rules on trial, and only before; in the order of time. */
-  appeared: Answer[];
-  vanished: Answer[];
+  /** Only under the trial rules, and only under the live ones; in time order. */
+  appeared: SimulatedResponse[];
+  vanished: SimulatedResponse[];
 }
 
-/** Two lists of answers: one is the same as another when it does the same to the same pod for the same rule. */
-export function compareAnswers(before: readonly Answer[], after: readonly Answer[]): AnswerComparison {
-  const left = new Map<string, Answer[]>();
-  for (const answer of before) left.set(keyOf(answer), [...(left.get(keyOf(answer)) ?? []), answer]);
-  const appeared = after.filter((answer) => left.get(keyOf(answer))?.shift() === undefined);
-  const remaining = new Set([...left.values()].flat());
+/** Compares by pod, rule, policy, action and outcome. */
+export function compareResponses(
+  before: readonly SimulatedResponse[],
+  after: readonly SimulatedResponse[],
+): ResponseComparison {
+  const unmatched = new Map<string, SimulatedResponse[]>();
+  for (const response of before) unmatched.set(keyOf(response), [...(unmatched.get(keyOf(response)) ?? []), response]);
+  const appeared = after.filter((response) => unmatched.get(keyOf(response))?.shift() === undefined);
+  const remaining = new Set([...unmatched.values()].flat());
   return { both: after.length - appeared.length, appeared, vanished: before.filter((one) => remaining.has(one)) };
 }

@@ -1,11 +1,11 @@
 /**
- * Rules and response policies on trial, as they are given in a file of YAML or JSON. Pure. Three ways to write it:
+ * Parses trial rules and response policies of a YAML or JSON file. Pure. Three forms are accepted:
  *
- *   repeated-spoofing: {type: event_count, …}                     a rule by its name
+ *   repeated-spoofing: {type: event_count, …}                     a rule by name
  *   correlation: {repeated-spoofing: {…}}, response: {name: {…}}  by kind and name
- *   correlation.cluster._.repeated-spoofing: {…}                  by its key in the configuration
+ *   correlation.cluster._.repeated-spoofing: {…}                  by configuration key
  *
- * Every mistake is told, not only the first.
+ * All errors are reported together.
  */
 import {
   ConfigError,
@@ -18,7 +18,7 @@ import {
 } from '@bailiff/policy';
 import { CliError } from '../shared/errors.ts';
 
-export interface OnTrial {
+export interface TrialRules {
   rules: Readonly<Record<string, CorrelationRule>>;
   policies: ReadonlyMap<string, ResponsePolicy>;
 }
@@ -29,14 +29,14 @@ type Kind = (typeof KINDS)[number];
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** @throws ConfigError CONFIG_KEY when the name is none */
+/** @throws ConfigError CONFIG_KEY for an invalid name */
 function keyOf(kind: Kind, name: string): ConfigKey {
   const key: ConfigKey = { kind, scope: 'cluster', namespace: null, name };
   formatConfigKey(key);
   return key;
 }
 
-/** The entries of a document as keys and values; a mistake in a key is thrown. @throws ConfigError CONFIG_KEY */
+/** Keys and values of one entry. @throws ConfigError CONFIG_KEY */
 function entriesOf(name: string, value: unknown): [ConfigKey, unknown][] {
   const kind = KINDS.find((one) => one === name);
   if (kind !== undefined && isRecord(value) && !Object.hasOwn(value, 'type')) {
@@ -50,16 +50,16 @@ function entriesOf(name: string, value: unknown): [ConfigKey, unknown][] {
   return [[key, value]];
 }
 
-/** @param where the file, for messages. @throws CliError CLI_CONFIG with every mistake */
-export function parseRulesFile(document: unknown, where: string): OnTrial {
+/** @param where file name for messages. @throws CliError CLI_CONFIG with all errors */
+export function parseRulesFile(document: unknown, where: string): TrialRules {
   if (!isRecord(document) || Object.keys(document).length === 0) {
-    throw new CliError('CLI_CONFIG', `${where}: holds no rules`, {
-      remedy: 'it is a map from the name of a rule to the rule; `bailiff config get <key>` shows one',
+    throw new CliError('CLI_CONFIG', `${where}: contains no rules`, {
+      remedy: 'the file maps rule names to rules; `bailiff config get <key>` prints a rule',
     });
   }
   const rules: Record<string, CorrelationRule> = {};
   const policies = new Map<string, ResponsePolicy>();
-  const mistakes: string[] = [];
+  const errors: string[] = [];
   for (const [name, value] of Object.entries(document)) {
     try {
       for (const [key, one] of entriesOf(name, value)) {
@@ -69,9 +69,9 @@ export function parseRulesFile(document: unknown, where: string): OnTrial {
       }
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
-      mistakes.push(error.message);
+      errors.push(error.message);
     }
   }
-  if (mistakes.length > 0) throw new CliError('CLI_CONFIG', `${where}: refused\n${mistakes.join('\n')}`);
+  if (errors.length > 0) throw new CliError('CLI_CONFIG', `${where}: refused\n${errors.join('\n')}`);
   return { rules, policies };
 }

@@ -1,57 +1,57 @@
 /**
- * `bailiff credentials …`: users of the bus with their passwords, keys of auth callout, certificates. The work is in ../credentials/,
- * loaded when a command of these runs: it has the cryptography that no other needs.
+ * `bailiff credentials`: bus users with passwords, auth callout keys, certificates. The
+ * implementation is loaded on use because of its cryptography packages.
  */
 import type { Command } from 'commander';
 import { parseName, wholeNumber } from '../shared/arguments.ts';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
 import { DEFAULT_NAMESPACE, defaultDnsNames } from './names.ts';
-import type { RotateOptions, Where } from './steps.ts';
+import type { OutputTarget, RotateOptions } from './steps.ts';
 
 const EXAMPLES = `
 Examples:
   bailiff credentials init --kubernetes secrets.yaml     for the manifests in k8s: three servers
   bailiff credentials init --replicas 1 --dns-name bus.example.org
-  bailiff credentials rotate && kubectl apply -f …       new secrets to the clients; --finish later, for the servers
+  bailiff credentials rotate && kubectl apply -f …       first step: new secrets for the clients; then --finish
   bailiff credentials show
 
-credentials.json in --out is the source of everything, with the key of the CA: keep it where you keep such things. Nothing is sent anywhere.
+credentials.json in --out contains all secrets, including the key of the CA: store it safely. Nothing is sent anywhere.
 `;
 
 const DEFAULT_OUT = './bailiff-credentials';
 const DNS_NAME = /^(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?$|^[0-9a-f:.]+$/i;
 
-interface InitFlags extends Where {
+interface InitFlags extends OutputTarget {
   namespace: string;
   replicas: string;
   dnsName: string[];
 }
 
-const withWhere = (command: Command) =>
+const withTargetOptions = (command: Command) =>
   command
-    .option('--out <dir>', 'the directory of the credentials; made with mode 0700', DEFAULT_OUT)
-    .option('--kubernetes [file]', 'Secrets as YAML, to a file or to stdout');
+    .option('--out <dir>', 'credentials directory; created with mode 0700', DEFAULT_OUT)
+    .option('--kubernetes [file]', 'write Secrets as YAML to a file, or to stdout');
 
-/** Odd, so that a majority is one: nats-server's Raft. */
+/** Odd: Raft needs a majority. */
 function replicasOf(text: string): number {
   const replicas = wholeNumber(text, '--replicas', 1, 5);
   if (replicas % 2 === 1) return replicas;
-  throw new CliError('CLI_USAGE', `--replicas: ${replicas} servers bear no more failures than ${replicas - 1}`, {
-    remedy: '1, 3 or 5',
+  throw new CliError('CLI_USAGE', `--replicas: ${replicas} servers tolerate no more failures than ${replicas - 1}`, {
+    remedy: 'use 1, 3 or 5',
   });
 }
 
 function dnsName(name: string): string {
   if (DNS_NAME.test(name) && name.length <= 253) return name;
-  throw new CliError('CLI_USAGE', `--dns-name: "${name}" is neither a name nor an address`);
+  throw new CliError('CLI_USAGE', `--dns-name: "${name}" is neither a DNS name nor an IP address`);
 }
 
 function registerInit(parent: Command, io: CliIo): void {
-  const command = withWhere(parent.command('init').description('make the credentials of a new bus'))
-    .option('--namespace <namespace>', 'where the bus runs', DEFAULT_NAMESPACE)
+  const command = withTargetOptions(parent.command('init').description('create the credentials of a new bus'))
+    .option('--namespace <namespace>', 'namespace of the bus', DEFAULT_NAMESPACE)
     .option('--replicas <n>', 'servers of the bus: 1, 3 or 5', '3')
-    .option('--dns-name <name>', 'a name or address that the certificate is for too; may be repeated', collect, [])
+    .option('--dns-name <name>', 'additional name or address of the certificate; repeatable', collect, [])
     .addHelpText('after', EXAMPLES);
   command.action(async ({ namespace, replicas, dnsName: more, ...where }: InitFlags) => {
     const credentials = await import('./steps.ts');
@@ -76,27 +76,27 @@ interface RotateFlags {
 }
 
 function registerRotate(parent: Command, io: CliIo): void {
-  const command = withWhere(
-    parent.command('rotate').description('new passwords and certificate, in two steps so that nothing is cut off'),
+  const command = withTargetOptions(
+    parent.command('rotate').description('rotate passwords and certificate, in two steps without an interruption'),
   )
-    .option('--ca', 'a new certificate authority too')
-    .option('--keys', 'new keys of auth callout too; servers take them by a restart, not by a reload')
-    .option('--routes', 'a new password between the servers too; they are reloaded after the first step as well')
-    .option('--redis', 'a new password of the included Valkey too, which takes both between the steps')
-    .option('--finish', 'the second step: the servers take what was prepared')
-    .option('--abort', 'take a preparation back')
+    .option('--ca', 'also a new certificate authority')
+    .option('--keys', 'also new auth callout keys; servers need a restart instead of a reload')
+    .option('--routes', 'also a new route password; servers are also reloaded after the first step')
+    .option('--redis', 'also a new password of the included Valkey, which accepts both between the steps')
+    .option('--finish', 'second step: the servers accept the prepared secrets')
+    .option('--abort', 'revert a prepared rotation')
     .addHelpText(
       'after',
       `
 Examples:
-  bailiff credentials rotate --kubernetes secrets.yaml            the first step: apply it, wait two minutes
-  bailiff credentials rotate --finish --kubernetes secrets.yaml   the second: apply it, wait, reload the servers
+  bailiff credentials rotate --kubernetes secrets.yaml            first step: apply the file, wait two minutes
+  bailiff credentials rotate --finish --kubernetes secrets.yaml   second step: apply the file, wait, reload the servers
 `,
     );
-  command.action(async (flags: Where & RotateFlags) => {
+  command.action(async (flags: OutputTarget & RotateFlags) => {
     const { ca = false, keys = false, routes = false, redis = false, finish = false, abort = false, ...where } = flags;
     if (Number(ca || keys || routes || redis) + Number(finish) + Number(abort) > 1) {
-      throw new CliError('CLI_USAGE', '--finish, --abort, and what is to be new exclude each other', {
+      throw new CliError('CLI_USAGE', '--finish, --abort and the flags of the first step exclude each other', {
         remedy: '--ca, --keys, --routes and --redis belong to the first step',
       });
     }
@@ -109,20 +109,20 @@ Examples:
 export function register(program: Command, io: CliIo): void {
   const parent = program
     .command('credentials')
-    .description('users of the bus, keys and certificates: made, rotated, shown')
+    .description('create, rotate and show users, keys and certificates of the bus')
     .addHelpText('after', EXAMPLES);
   registerInit(parent, io);
   registerRotate(parent, io);
   parent
     .command('show')
-    .description('what there is, in which stage and until when; nothing secret')
-    .option('--out <dir>', 'the directory of the credentials', DEFAULT_OUT)
+    .description('show users, rotation stage and expiry, without secrets')
+    .option('--out <dir>', 'credentials directory', DEFAULT_OUT)
     .option('--json', 'one JSON document')
     .addHelpText(
       'after',
       `
 Examples:
-  bailiff credentials show                       stages, and when the certificate ends
+  bailiff credentials show                       rotation stage, and expiry of the certificate
   bailiff credentials show --out /root/bus --json
 `,
     )
@@ -130,15 +130,15 @@ Examples:
       const credentials = await import('./steps.ts');
       await credentials.runShow(io, { out, json });
     });
-  withWhere(parent.command('render').description('write the files again from credentials.json, and the Secrets'))
+  withTargetOptions(parent.command('render').description('write files and Secrets again from credentials.json'))
     .addHelpText(
       'after',
       `
 Examples:
-  bailiff credentials render --kubernetes secrets.yaml   the Secrets again, with nothing in them changed
+  bailiff credentials render --kubernetes secrets.yaml   the unchanged Secrets again
 `,
     )
-    .action(async (where: Where) => {
+    .action(async (where: OutputTarget) => {
       const credentials = await import('./steps.ts');
       await credentials.runRender(io, where);
     });

@@ -1,9 +1,10 @@
 /**
- * The credentials of a bus as one value: what `credentials.json` holds, from which every other file and Secret is rendered. Pure but for
- * randomness, which is passed in.
+ * The credentials of a bus, as stored in `credentials.json`, and their rotation. Pure; random
+ * values come from `Makers`.
  *
- * Rotation overlaps: `prepare` puts a new secret before the one in force in every client's file (clients try each in turn), and changes
- * nothing at the server; `finish` makes the server take the new one. At no moment does a client lack what the server wants.
+ * `prepare` puts a new secret before the current one in every client's file (clients try each in
+ * turn) and changes nothing at the server. `finish` makes the server accept the new one. Clients
+ * have an accepted secret at all times.
  */
 import { BUS_USERS } from './names.ts';
 
@@ -12,7 +13,7 @@ export type Generations = readonly string[];
 
 export interface UserCredential {
   passwords: Generations;
-  /** bcrypt of the one that the server takes. */
+  /** bcrypt hash of the password that the server accepts. */
   hash: string;
 }
 
@@ -25,30 +26,30 @@ export interface Authority {
 export interface Credentials {
   version: 1;
   createdAt: string;
-  /** When the server's side last changed. */
+  /** Time of the last change at the server. */
   inForceSince: string;
-  /** prepared: clients have what comes next, the server does not take it yet. */
+  /** `prepared`: clients have the next secrets, the server does not accept them yet. */
   stage: 'in-force' | 'prepared';
   namespace: string;
   replicas: number;
   dnsNames: readonly string[];
   users: Readonly<Record<string, UserCredential>>;
-  /** Seeds; which is in force follows from the stage. */
+  /** Seeds; the stage determines which is in force. */
   issuers: Generations;
   xkeys: Generations;
   routePassword: string;
   redisPassword: string;
-  /** While a rotation of them is prepared: what comes next. */
+  /** The next value while a rotation is prepared. */
   nextRoutePassword?: string | undefined;
   nextRedisPassword?: string | undefined;
-  /** Users outside the core are in accounts of their own. Absent in files from before there were accounts: `finish` moves them. */
+  /** Users outside the core have accounts of their own. Absent in older files; `finish` sets it. */
   accounts?: true | undefined;
   /** Newest first; clients trust all, the newest in force signs. */
   authorities: readonly Authority[];
   server: Authority;
 }
 
-/** What making secrets takes: given, so that tests are quick and the same each time. */
+/** Generators of secrets; a parameter so that tests are fast and deterministic. */
 export interface Makers {
   password(): string;
   hash(password: string): Promise<string>;
@@ -61,7 +62,7 @@ export interface Makers {
 
 export const USERS = [...BUS_USERS, 'bus-auth'] as const;
 
-/** The one that the server takes now: while something is prepared, what stands behind it. */
+/** The generation that the server accepts: the second while a rotation is prepared. */
 export function inForce<T>(generations: readonly T[], stage: Credentials['stage']): T {
   const found = stage === 'prepared' ? generations[1] : generations[0];
   return (found ?? generations[0]) as T;
@@ -100,17 +101,17 @@ export async function init(options: InitOptions, make: Makers): Promise<Credenti
 }
 
 export interface RotationScope {
-  /** A new CA too. */
+  /** Also a new CA. */
   authority: boolean;
-  /** New keys of auth callout too: a server takes those by a restart alone. */
+  /** Also new auth callout keys, which servers accept only after a restart. */
   keys: boolean;
-  /** A new password of the routes between servers too: they are reloaded in the first step as well. */
+  /** Also a new route password; servers are reloaded in the first step too. */
   routes: boolean;
-  /** A new password of Redis too: it takes both between the steps. */
+  /** Also a new Redis password; Redis accepts both between the steps. */
   redis: boolean;
 }
 
-/** First half of a rotation. */
+/** First step of a rotation. */
 export async function prepare(from: Credentials, scope: RotationScope, make: Makers): Promise<Credentials> {
   const next = (generations: Generations, made: string) => [made, inForce(generations, from.stage)];
   const keys = (generations: Generations, made: () => string) =>
@@ -131,7 +132,10 @@ export async function prepare(from: Credentials, scope: RotationScope, make: Mak
   };
 }
 
-/** Second half: the server takes what was prepared, and has a new certificate. Clients keep the old behind the new till the next rotation. */
+/**
+ * Second step: the server accepts the prepared secrets and gets a new certificate. Clients keep the
+ * old secrets as second until the next rotation.
+ */
 export async function finish(from: Credentials, make: Makers): Promise<Credentials> {
   const users: Record<string, UserCredential> = {};
   for (const [name, { passwords }] of Object.entries(from.users)) {
@@ -150,7 +154,7 @@ export async function finish(from: Credentials, make: Makers): Promise<Credentia
   };
 }
 
-/** Takes a preparation back: what the server wanted never changed. */
+/** Reverts a prepared rotation; the server has not changed. */
 export function abort(from: Credentials): Credentials {
   const drop = <T>(generations: readonly T[]) => (generations.length > 1 ? generations.slice(1) : generations);
   const users = Object.entries(from.users).map(

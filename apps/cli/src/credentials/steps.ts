@@ -1,4 +1,7 @@
-/** What `bailiff credentials …` does: the directory, the manifests, and what a person is told next. Loaded when one of them runs. */
+/**
+ * Implementation of `bailiff credentials`: directory, manifests, and instructions for the next
+ * step.
+ */
 import { randomBytes, X509Certificate } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import { newSeed, publicKeyOf } from '@bailiff/bus/auth';
@@ -23,13 +26,16 @@ import {
 } from './rotation.ts';
 import { load, refuseExisting, save } from './store.ts';
 
-/** Passwords have 256 random bits, which no cost makes safer, and the server pays it at each connection: 4 ms of CPU. */
+/**
+ * Passwords have 256 random bits, so a higher cost adds no security. The server pays it for every
+ * connection: 4 ms of CPU.
+ */
 const BCRYPT_COST = 6;
 const DAY_MS = 86_400_000;
-/** A certificate that ends within this many days is shouted about. */
+/** Certificates that expire within this many days are highlighted. */
 const SOON_DAYS = 30;
 
-/** nats-server takes a password for bcrypt by `$2a$` alone; the algorithm is the same as that of `$2b$`. */
+/** nats-server recognises bcrypt only by `$2a$`; the algorithm equals that of `$2b$`. */
 async function bcryptHash(password: string): Promise<string> {
   const salt = (await bcrypt.genSalt(BCRYPT_COST)).replace(/^\$2b\$/, '$2a$');
   return bcrypt.hash(password, salt);
@@ -45,9 +51,9 @@ const makersOf = (io: CliIo): Makers => ({
   now: () => new Date(io.nowMs()).toISOString(),
 });
 
-export interface Where {
+export interface OutputTarget {
   out: string;
-  /** A file; true: stdout. */
+  /** A file, or true for stdout. */
   kubernetes?: string | true;
 }
 
@@ -61,11 +67,11 @@ async function writeSecret(file: string, text: string): Promise<void> {
   }
 }
 
-async function write(io: CliIo, credentials: Credentials, where: Where): Promise<void> {
+async function write(io: CliIo, credentials: Credentials, where: OutputTarget): Promise<void> {
   const out = new Out(io);
   const written = await save(where.out, credentials);
   out.note(
-    `${written.length} files in ${where.out}, readable by you alone: keep credentials.json safe, all follows from it`,
+    `wrote ${written.length} files to ${where.out}, readable only by you: store credentials.json safely, it contains all secrets`,
   );
   if (where.kubernetes === undefined) return;
   const text = manifests(credentials);
@@ -73,17 +79,17 @@ async function write(io: CliIo, credentials: Credentials, where: Where): Promise
   else {
     await writeSecret(where.kubernetes, text);
     out.note(
-      `Secrets for namespace ${credentials.namespace} in ${where.kubernetes}: kubectl apply -f ${where.kubernetes}`,
+      `wrote Secrets for namespace ${credentials.namespace} to ${where.kubernetes}: kubectl apply -f ${where.kubernetes}`,
     );
   }
 }
 
-export async function runInit(io: CliIo, options: InitOptions, where: Where): Promise<void> {
+export async function runInit(io: CliIo, options: InitOptions, where: OutputTarget): Promise<void> {
   await refuseExisting(where.out);
   await write(io, await init(options, makersOf(io)), where);
 }
 
-export async function runRender(io: CliIo, where: Where): Promise<void> {
+export async function runRender(io: CliIo, where: OutputTarget): Promise<void> {
   await write(io, await load(where.out), where);
 }
 
@@ -94,56 +100,56 @@ export interface RotateOptions {
 
 const NEXT: Readonly<Record<RotateOptions['step'], string>> = {
   prepare: [
-    'Prepared. The files of clients hold the new password, then the old one; the servers still take the old one.',
+    'Prepared. Client files contain the new password, then the old one; the servers still accept the old one.',
     'Next: apply the Secrets (or copy the files), wait until every pod has them (2 minutes), then',
     '      bailiff credentials rotate --finish',
   ].join('\n'),
   finish: [
     'Next: apply the Secrets (or copy the files), wait 2 minutes, then reload each server:',
     '      nats-server --signal reload (SIGHUP), in a cluster one after the other',
-    'Clients are dropped by the reload and come back by themselves, collectors within five seconds; nothing is lost.',
+    'The reload disconnects clients. They reconnect automatically, collectors within five seconds; nothing is lost.',
   ].join('\n'),
-  abort: 'Taken back: apply the Secrets (or copy the files) again.',
+  abort: 'Reverted: apply the Secrets (or copy the files) again.',
 };
 
-/** What the first step wants of servers, which otherwise know nothing of it; and the second besides. */
+/** Additional instructions for routes and Redis. */
 const ROUTES_FIRST =
-  'Routes: reload each server now as well, every one before you go on: from then on they take each other with either password.';
+  'Routes: also reload each server now, all of them before you continue. From then on they accept either password.';
 const REDIS_FIRST = [
-  'Redis: when the pod has the Secret, have the server take both passwords:',
+  'Redis: when the pod has the Secret, let the server accept both passwords:',
   '      kubectl -n NAMESPACE exec bailiff-valkey-0 -- sh /etc/valkey/passwords.sh',
 ].join('\n');
 const REDIS_LAST = [
-  'Redis: restart the responder, which then shows the new password, and have the server take that one alone:',
+  'Redis: restart the responder, which then uses the new password, and let the server accept only this one:',
   '      kubectl -n NAMESPACE rollout restart deployment/bailiff-responder',
   '      kubectl -n NAMESPACE exec bailiff-valkey-0 -- sh /etc/valkey/passwords.sh',
 ].join('\n');
 
-/** Of credentials from before there were accounts. */
+/** For credentials that predate accounts. */
 const ACCOUNTS_FIRST = [
-  'Prepared. The files of clients hold the new password, then the old one; the servers still take the old one.',
-  'These credentials are from before there were accounts (docs/bus-credentials.md, "From one account to several"). Next:',
+  'Prepared. Client files contain the new password, then the old one; the servers still accept the old one.',
+  'These credentials predate accounts (docs/bus-credentials.md, "From one account to several"). Next:',
   '  1. apply the Secrets (or copy the files) and wait 2 minutes',
-  '  2. reload each server: it gets the accounts',
+  '  2. reload each server, which creates the accounts',
   '  3. upgrade Bailiff',
   '  4. prepare the SIEM connectors: API prefix BUS',
   '  5. bailiff credentials rotate --finish moves cli, reader and siem-reader. Until then use the earlier bailiff command',
 ];
 
-/** nats-server refuses to reload a changed auth_callout. */
+/** nats-server does not reload a changed auth_callout. */
 const RESTART =
-  'The keys of auth callout are among what changed: restart each server instead (kubectl rollout restart), one after the other.';
+  'The auth callout keys changed: restart each server instead (kubectl rollout restart), one after the other.';
 
-export async function runRotate(io: CliIo, options: RotateOptions, where: Where): Promise<void> {
+export async function runRotate(io: CliIo, options: RotateOptions, where: OutputTarget): Promise<void> {
   const credentials = await load(where.out);
   const prepared = credentials.stage === 'prepared';
   if (options.step === 'prepare' && prepared) {
-    throw new CliError('CLI_STATE', 'a rotation is prepared already', {
-      remedy: 'go on with bailiff credentials rotate --finish, or take it back with --abort',
+    throw new CliError('CLI_STATE', 'a rotation is already prepared', {
+      remedy: 'continue with bailiff credentials rotate --finish, or revert with --abort',
     });
   }
   if (options.step !== 'prepare' && !prepared) {
-    throw new CliError('CLI_STATE', 'no rotation is prepared', { remedy: 'begin with bailiff credentials rotate' });
+    throw new CliError('CLI_STATE', 'no rotation is prepared', { remedy: 'start with bailiff credentials rotate' });
   }
   const make = makersOf(io);
   const steps = {
@@ -158,7 +164,7 @@ export async function runRotate(io: CliIo, options: RotateOptions, where: Where)
   out.note(...(moves ? ACCOUNTS_FIRST : NEXT[options.step].split('\n')));
   const inNamespace = (text: string) => out.note(...text.replaceAll('NAMESPACE', next.namespace).split('\n'));
   if (options.step !== 'finish') {
-    // Taken back, the servers have to know it too.
+    // After an abort, servers must forget the next password.
     const { nextRoutePassword, nextRedisPassword } = options.step === 'abort' ? credentials : next;
     if (nextRoutePassword !== undefined)
       out.note(options.step === 'abort' ? 'Routes: reload each server.' : ROUTES_FIRST);
@@ -167,7 +173,7 @@ export async function runRotate(io: CliIo, options: RotateOptions, where: Where)
   if (options.step === 'finish' && next.issuers.length > 1) out.note(RESTART);
 }
 
-/** What may be shown of credentials: nothing secret. */
+/** Facts about credentials without secrets. */
 export function summary(credentials: Credentials, nowMs: number) {
   const { stage, issuers, xkeys, authorities, server } = credentials;
   const endOf = (certificate: string) => {
@@ -205,13 +211,13 @@ export async function runShow(io: CliIo, options: { out: string; json: boolean }
     ['stage', stage],
     ['in force since', shown.inForceSince],
     ['namespace', `${shown.namespace}, ${shown.replicas} servers`],
-    ['accounts', shown.accounts ? 'by identity' : 'one for all users: rotate, and rotate --finish, separate them'],
+    ['accounts', shown.accounts ? 'by identity' : 'one for all users; rotate and rotate --finish separate them'],
     ['issuer', shown.issuer],
     ['xkey', shown.xkey],
     ['certificate', `until ${until(shown.server)}`],
     ['', `for ${shown.server.dnsNames.join(', ')}`],
     ...shown.authorities.map((one, index): [string, string] => [
-      index === 0 ? 'CA' : 'CA before',
+      index === 0 ? 'CA' : 'previous CA',
       `until ${until(one)}`,
     ]),
   ];
@@ -220,7 +226,7 @@ export async function runShow(io: CliIo, options: { out: string; json: boolean }
   out.lines(
     table(
       [{ title: 'USER' }, { title: 'SECRET' }, { title: 'PASSWORDS' }],
-      shown.users.map(({ user, secret, passwords }) => [user, secret, passwords === 1 ? '1' : '2: next and last']),
+      shown.users.map(({ user, secret, passwords }) => [user, secret, passwords === 1 ? '1' : '2: next and current']),
       out.table,
     ),
   );

@@ -1,4 +1,4 @@
-/** `bailiff doctor`: what is missing, and how to get it. */
+/** `bailiff doctor`: missing prerequisites, and how to provide them. */
 import type { Command } from 'commander';
 import { oneOf, parseWhen } from '../shared/arguments.ts';
 import type { CliIo } from '../shared/io.ts';
@@ -27,11 +27,11 @@ type Part = (typeof PARTS)[number];
 
 const HELP = `
 Examples:
-  bailiff doctor                                    this machine, and whatever else is named
+  bailiff doctor                                    this machine, and the other parts that are configured
   bailiff doctor --only bus,kubernetes --kubeconfig ~/.kube/config
-  bailiff doctor --would-drop --since 1d            before enforcing: what would have been dropped
+  bailiff doctor --would-drop --since 1d            before enforcing: packets that would be dropped
 
-Exit code: 0 nothing needed is missing; 4 privileges; 3 the kernel lacks something; 6 configuration; 7 something cannot be reached.
+Exit codes: 0 nothing needed is missing; 4 a privilege is missing; 3 a kernel feature is missing; 6 bad configuration; 7 a dependency is unreachable.
 `;
 
 function partsOf(only: string | undefined): ReadonlySet<Part> {
@@ -44,7 +44,7 @@ async function examine(io: CliIo, options: Options, parts: ReadonlySet<Part>): P
   if (parts.has('machine')) groups.push(await machineGroup(options.cniResultsDir));
   const bus = parts.has('bus') || parts.has('redis') || parts.has('kubernetes') ? await busGroup(io, options) : null;
   if (bus && parts.has('bus')) groups.push(bus.group);
-  // A lab knows where its other parts are.
+  // A lab's state has the addresses of its other parts.
   const lab = bus?.connection?.lab ?? null;
   if (parts.has('redis')) groups.push(await redisGroup({ ...options, redisUrl: options.redisUrl ?? lab?.redisUrl }));
   if (parts.has('kubernetes')) {
@@ -56,15 +56,15 @@ async function examine(io: CliIo, options: Options, parts: ReadonlySet<Part>): P
 export function register(program: Command, io: CliIo): void {
   const command = program
     .command('doctor')
-    .description('what this machine, the bus, Redis and Kubernetes lack, and how to get it; what enforcing would drop')
-    .option('--only <parts>', `${PARTS.join(',')}: only these`)
+    .description('check this machine, the bus, Redis and Kubernetes; show what enforcing would drop')
+    .option('--only <parts>', `check only these: ${PARTS.join(',')}`)
     .option('--redis-url <url>', "the responder's Redis: redis://, rediss:// or unix://")
-    .option('--redis-password-file <file>', 'file that holds its password')
-    .option('--redis-ca-file <file>', 'CA certificates (PEM) for TLS to it (rediss://)')
-    .option('--kubeconfig <file>', 'the API server (default: KUBECONFIG, ~/.kube/config)')
+    .option('--redis-password-file <file>', 'file with its password')
+    .option('--redis-ca-file <file>', 'CA certificates (PEM) for TLS (rediss://)')
+    .option('--kubeconfig <file>', 'kubeconfig of the API server (default: KUBECONFIG, ~/.kube/config)')
     .option('--cni-results-dir <dir>', "libcni's result cache", '/var/lib/cni/results')
-    .option('--would-drop', 'instead: what enforcing would have dropped, from what was audited')
-    .option('--since <when>', 'with --would-drop: how far back', '1h')
+    .option('--would-drop', 'show only the audited packets, which enforcing would drop')
+    .option('--since <when>', 'with --would-drop: start of the range', '1h')
     .option('--json', 'one JSON document')
     .addHelpText('after', HELP);
   withBusOptions(command).action(async () => {

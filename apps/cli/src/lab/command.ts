@@ -1,6 +1,7 @@
 /**
- * `bailiff lab …`: a cluster on this machine, for trying things and for tests. The lab is part of the checkout, not of the
- * command: this file finds the checkout and hands arguments, terminal and signals to test/lab/src/main.ts.
+ * `bailiff lab`: a cluster on this machine for trials and tests. The lab is part of the checkout:
+ * this file locates the checkout and runs test/lab/src/main.ts with the same arguments, terminal
+ * and signals.
  */
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -10,10 +11,10 @@ import { pathToFileURL } from 'node:url';
 import type { Command } from 'commander';
 
 const LAB_MAIN = 'test/lab/src/main.ts';
-/** The kernel or the installation lacks something. */
+/** A kernel feature or part of the installation is missing. */
 const EXIT_MISSING = 3;
 
-/** The checkout that this file is part of; null in an installation without sources. */
+/** The checkout of this file; null in an installation without sources. */
 export function findCheckout(from: string): string | null {
   for (let dir = from; ; dir = path.dirname(dir)) {
     if (existsSync(path.join(dir, LAB_MAIN))) return dir;
@@ -21,12 +22,13 @@ export function findCheckout(from: string): string | null {
   }
 }
 
-/** Runs the lab's own program to its end; resolves with its exit code. */
+/** Runs the lab's program and resolves with its exit code. */
 function runLab(checkout: string, argv: readonly string[]): Promise<number> {
   const tsx = createRequire(path.join(checkout, 'package.json')).resolve('tsx');
   const args = ['--import', pathToFileURL(tsx).href, path.join(checkout, LAB_MAIN), ...argv];
   const child = spawn(process.execPath, args, { stdio: 'inherit' });
-  // Ctrl-C reaches the whole terminal group, so the child has it already; a signal sent to this process alone is passed on.
+  // Ctrl-C reaches the whole terminal group, including the child. Signals to this process alone are
+  // forwarded.
   process.on('SIGINT', () => undefined);
   for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.on(signal, () => child.kill(signal));
   return new Promise((resolve, reject) => {
@@ -35,11 +37,11 @@ function runLab(checkout: string, argv: readonly string[]): Promise<number> {
   });
 }
 
-/** Adds the command; its arguments are the lab's own, so that `bailiff lab --help` is too. */
+/** The lab parses its own arguments, including `--help`. */
 export function register(program: Command): void {
   program
     .command('lab')
-    .description('bring up, attack, list and take down a cluster on this machine (needs the source checkout and root)')
+    .description('start, attack, list and stop a cluster on this machine (needs the source checkout and root)')
     .argument('[args...]', 'up, down, attack, list, info and their flags')
     .helpOption(false)
     .allowUnknownOption()
@@ -47,7 +49,7 @@ export function register(program: Command): void {
     .action(async (args: string[]) => {
       const checkout = findCheckout(import.meta.dirname);
       if (!checkout) {
-        process.stderr.write(`bailiff lab: this installation has no ${LAB_MAIN}; run it from a checkout\n`);
+        process.stderr.write(`bailiff lab: this installation has no ${LAB_MAIN}; run the command from a checkout\n`);
         process.exitCode = EXIT_MISSING;
         return;
       }

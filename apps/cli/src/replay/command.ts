@@ -1,4 +1,4 @@
-/** `bailiff replay`: violations again, as they came, to the terminal, a file, or subjects of one's own. */
+/** `bailiff replay`: stored violations to the terminal, a file, or other subjects. */
 import { SIEM_FORMATS, type SiemFormat, streamInfo } from '@bailiff/bus';
 import type { Command } from 'commander';
 import { oneOf, parseName, parsePod, parseWhen, wholeNumber } from '../shared/arguments.ts';
@@ -42,16 +42,16 @@ const MAX_SEQUENCE = 999_999_999;
 
 const EXAMPLES = `
 Examples:
-  bailiff replay --since 1h --to ${SCRATCH}.case-7          the last hour into a scratch subject, as fast as it goes
-  bailiff replay --since 10m --speed 1x --pod shop/web-0             one pod's ten minutes, as slowly as they were
-  bailiff replay --since 1d --node node-a --format avro > day.avro   a file that any Avro reader takes
+  bailiff replay --since 1h --to ${SCRATCH}.case-7          the last hour to a scratch subject, without pauses
+  bailiff replay --since 10m --speed 1x --pod shop/web-0             ten minutes of one pod, at the original pace
+  bailiff replay --since 1d --node node-a --format avro > day.avro   an Avro object container file
   bailiff replay --since all --format json | jq .vector
-  bailiff replay --since 7d --format ocsf > events.ndjson            as the siem-relay tells a SIEM, with the same metadata.uid
+  bailiff replay --since 7d --format ocsf > events.ndjson            the siem-relay's events, with the same metadata.uid
 
-Only VIOLATIONS is read, by a consumer of this command's own that keeps no place: nobody else's reading is touched. Copies go
-nowhere under bailiff.v1 but ${SCRATCH}.>, which no stream takes. Each is sent to <prefix>.violations.<partition>.<node>.<kind>,
-events of a SIEM to <prefix>.siem.<format>.<class>.<namespace>, with Bailiff-Replay-Sequence and Bailiff-Replay-Time. A replay
-that is interrupted says how to go on (--from-seq).
+Replay reads VIOLATIONS with an ephemeral consumer and affects no other reader. Below bailiff.v1, copies go only to
+${SCRATCH}.>, which no stream stores. Subjects are <prefix>.violations.<partition>.<node>.<kind> and, for SIEM events,
+<prefix>.siem.<format>.<class>.<namespace>, with the headers Bailiff-Replay-Sequence and Bailiff-Replay-Time.
+An interrupted replay prints the command that resumes it (--from-seq).
 `;
 
 interface Plan {
@@ -63,17 +63,17 @@ interface Plan {
 function formatOf(options: Options, io: CliIo): Plan['format'] {
   const format = oneOf(options.format ?? (options.to === undefined ? 'table' : 'avro'), FORMATS, '--format');
   if (format === 'table' && options.to !== undefined) {
-    throw new CliError('CLI_USAGE', '--to sends avro, json or events of a SIEM, not a table');
+    throw new CliError('CLI_USAGE', '--to cannot publish a table; use --format avro, json or a SIEM format');
   }
   if (format === 'avro' && options.to === undefined && io.stdout.isTty) {
-    throw new CliError('CLI_USAGE', '--format avro is nothing for a terminal', {
-      remedy: 'send it to a file: > frames.avro',
+    throw new CliError('CLI_USAGE', '--format avro cannot be printed to a terminal', {
+      remedy: 'redirect it to a file: > frames.avro',
     });
   }
   return format;
 }
 
-/** Everything is checked before the bus is asked. @throws CliError CLI_USAGE */
+/** Validates all options before connecting. @throws CliError CLI_USAGE */
 function planOf(options: Options, io: CliIo): Plan {
   const nowMs = io.nowMs();
   const { since, until, fromSeq } = options;
@@ -83,7 +83,7 @@ function planOf(options: Options, io: CliIo): Plan {
     to: options.to === undefined ? null : checkTarget(options.to),
     request: {
       sinceMicros: parseWhen(from, nowMs, '--since') * 1000,
-      // The whole millisecond belongs to it.
+      // The whole millisecond is included.
       untilMicros: until === undefined ? Number.POSITIVE_INFINITY : parseWhen(until, nowMs, '--until') * 1000 + 999,
       fromSequence: fromSeq === undefined ? null : wholeNumber(fromSeq, '--from-seq', 1, MAX_SEQUENCE),
       pod: options.pod === undefined ? null : parsePod(options.pod, '--pod', options.namespace),
@@ -96,7 +96,7 @@ function planOf(options: Options, io: CliIo): Plan {
 
 const isSiem = (format: Format): format is SiemFormat => (SIEM_FORMATS as readonly string[]).includes(format);
 
-/** @throws BusError when the bus does not say when the stream was made, which is part of an event's uid */
+/** @throws BusError if the stream's creation time, a part of event uids, cannot be read */
 async function sinkOf({ io, bus, out }: Session, { format, to, request }: Plan): Promise<Sink> {
   if (isSiem(format)) {
     const { created } = await streamInfo(bus, 'VIOLATIONS');
@@ -108,7 +108,7 @@ async function sinkOf({ io, bus, out }: Session, { format, to, request }: Plan):
   return format === 'json' ? jsonSink(out) : tableSink(out, request.speed !== 'max');
 }
 
-/** The command that goes on where this one stopped, with times that do not move. Pure. */
+/** The command that resumes this replay, with absolute times. Pure. */
 export function resumeCommand(options: Options, { request, format }: Plan, nextSequence: number): string {
   const until = Number.isFinite(request.untilMicros)
     ? isoMicros(request.untilMicros).replace(/\d{3}Z$/, 'Z')
@@ -119,7 +119,7 @@ export function resumeCommand(options: Options, { request, format }: Plan, nextS
   return ['bailiff replay', ...words].join(' ');
 }
 
-function tell(session: Session, options: Options, plan: Plan, run: Replay): void {
+function printSummary(session: Session, options: Options, plan: Plan, run: Replay): void {
   const { state } = run;
   const { out, decoder } = session;
   decoder.reportUndecodable(out);
@@ -129,7 +129,7 @@ function tell(session: Session, options: Options, plan: Plan, run: Replay): void
   if (state.ended === 'end') out.note(`replayed ${what}`);
   else {
     const resume = state.beginSequence === 0 ? 'nothing was read yet' : resumeCommand(options, plan, run.nextSequence);
-    out.note(`stopped after ${what}; to go on:`, `  ${resume}`);
+    out.note(`stopped after ${what}; resume with:`, `  ${resume}`);
   }
 }
 
@@ -140,7 +140,7 @@ async function replay(session: Session, options: Options, plan: Plan): Promise<n
     await run.run();
   } finally {
     sink.close();
-    tell(session, options, plan, run);
+    printSummary(session, options, plan, run);
   }
   if (run.state.ended === 'interrupted') throw session.io.signal.reason as Error;
   return 0;
@@ -149,12 +149,12 @@ async function replay(session: Session, options: Options, plan: Plan): Promise<n
 export function register(program: Command, io: CliIo): void {
   const command = program
     .command('replay')
-    .description('recorded violations again, in their order and at their pace, to the terminal, a file or a subject')
-    .option('--since <when>', `from when: 10m, 2h, 7d (ago), an ISO time, or "all" (default: ${DEFAULT_SINCE})`)
-    .option('--until <when>', 'to when (default: the end that there is now)')
-    .option('--from-seq <n>', 'go on at this sequence of VIOLATIONS')
-    .option('--pod <pod>', 'name, namespace/name or uid of a pod')
-    .option('-n, --namespace <namespace>', 'of the pod')
+    .description('replay stored violations in order and at their pace, to the terminal, a file or a subject')
+    .option('--since <when>', `start: 10m, 2h, 7d (ago), an ISO time, or "all" (default: ${DEFAULT_SINCE})`)
+    .option('--until <when>', 'end (default: the current end)')
+    .option('--from-seq <n>', 'start at this sequence of VIOLATIONS')
+    .option('--pod <pod>', 'namespace/name, name or uid of a pod')
+    .option('-n, --namespace <namespace>', 'namespace of the pod')
     .option('--node <node>', 'one node')
     .option('--kind <kind>', 'spoof or lsm')
     .option('--speed <speed>', '1x, 10x or max (default: max)')

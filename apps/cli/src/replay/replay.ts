@@ -1,9 +1,9 @@
 /**
- * A replay: a stretch of VIOLATIONS again, in its order and at its pace, to a sink.
+ * Replays a range of VIOLATIONS to a sink, in order and at the recorded pace.
  *
- * Place in the path: commands/replay.ts → here → stretch.ts. Invariants: the server filters by node, kind and time, this process by pod; frames come in
- * the order of the stream, each once; the place after the last frame that arrived is always known, so that a replay which ends early can be
- * gone on with. Memory does not grow with the stretch.
+ * Invariants: the server filters by node, kind and time, this process by pod. Each frame is passed
+ * on once, in stream order. The sequence after the last delivered frame is always known, so an
+ * interrupted replay can be resumed. Constant memory.
  */
 import { filters, microsOf, streamInfo } from '@bailiff/bus';
 import type { ViolationFrame } from '@bailiff/schemas';
@@ -20,9 +20,9 @@ import type { Sink } from './sink.ts';
 
 export interface ReplayRequest {
   sinceMicros: number;
-  /** Infinity = to the end that there is now. */
+  /** Infinity = to the stream's current end. */
   untilMicros: number;
-  /** Go on here; null = from the time. */
+  /** First sequence; null = start at `sinceMicros`. */
   fromSequence: number | null;
   pod: PodSelector | null;
   node: string | null;
@@ -33,35 +33,38 @@ export interface ReplayRequest {
 export interface ReplayState {
   frames: number;
   violations: number;
-  /** Of the first and the last frame that were handed on; 0 = none. */
+  /** Sequences of the first and last frame passed on; 0 = none. */
   firstSequence: number;
   lastSequence: number;
-  /** The first that was looked at; 0 = none was. */
+  /** Sequence of the first frame read; 0 = none. */
   beginSequence: number;
-  /** All up to here was handed on, or looked at and left out. */
+  /** All frames up to here were passed on or filtered out. */
   doneSequence: number;
   ended: 'end' | 'interrupted';
 }
 
 /**
- * The node on which all frames about a pod are, or null when that is not sure: a uid that is listed never moves; a name means one pod only when it was
- * created before the stretch and stands with its namespace.
+ * The node of all frames about a pod; null if uncertain. A listed uid never moves. A name is
+ * certain if its pod is older than the range and its namespace is given.
  */
 export async function nodeOfPod(session: Session, pod: PodSelector, sinceMicros: number): Promise<string | null> {
   const found = (await readPods(session)).find((one) => matchesPod(pod, one));
   if (!found) return null;
-  const isSure = pod.uid !== null || (pod.namespace !== null && Date.parse(found.createdAt) * 1000 <= sinceMicros);
-  return isSure ? found.nodeName : null;
+  const isCertain = pod.uid !== null || (pod.namespace !== null && Date.parse(found.createdAt) * 1000 <= sinceMicros);
+  return isCertain ? found.nodeName : null;
 }
 
-/** What the filter leaves of a frame, the frame itself when that is all of it; null = nothing. */
-export function wantedOf(frame: ViolationFrame, pod: PodSelector | null): ViolationFrame | null {
+/**
+ * The part of a frame that matches the filter: the frame itself if all of it does, null if nothing
+ * does.
+ */
+export function matchingPart(frame: ViolationFrame, pod: PodSelector | null): ViolationFrame | null {
   if (pod === null) return frame;
   const violations = frame.violations.filter((violation) => matchesPod(pod, violation.pod));
   if (violations.length === 0) return null;
-  // What an interface sent before it was guarded names no pod.
-  const whole = violations.length === frame.violations.length && frame.coverage.length === 0;
-  return whole ? frame : { ...frame, violations, coverage: [] };
+  // Packets before an interface was guarded name no pod.
+  const isComplete = violations.length === frame.violations.length && frame.coverage.length === 0;
+  return isComplete ? frame : { ...frame, violations, coverage: [] };
 }
 
 export class Replay {
@@ -98,7 +101,10 @@ export class Replay {
     };
   }
 
-  /** Runs to the end or the interruption; `state` is right at any moment, also after an error. @throws BusError; what the sink throws */
+  /**
+   * Runs to the end or to an interruption. `state` is always current, also after an error. @throws
+   * BusError; what the sink throws
+   */
   async run(): Promise<void> {
     const { bus, io } = this.#session;
     const { sinceMicros, untilMicros, fromSequence, pod, kind } = this.#request;
@@ -125,7 +131,7 @@ export class Replay {
     }
   }
 
-  /** Where a later replay goes on; 0 = at its own beginning. */
+  /** The sequence at which a later replay continues; 0 = nothing was read. */
   get nextSequence(): number {
     const { beginSequence, doneSequence } = this.state;
     const ended = this.state.ended === 'end' ? null : (this.#sink.arrived?.() ?? null);
@@ -135,8 +141,8 @@ export class Replay {
 
   #take(message: Replayed['message']): void | Promise<void> {
     if (this.state.beginSequence === 0) this.state.beginSequence = message.sequence;
-    if (this.#request.speed === 'max') return this.#handOn(message);
-    return this.#whenDue(message).then(() => (this.#session.io.signal.aborted ? undefined : this.#handOn(message)));
+    if (this.#request.speed === 'max') return this.#passOn(message);
+    return this.#whenDue(message).then(() => (this.#session.io.signal.aborted ? undefined : this.#passOn(message)));
   }
 
   async #whenDue({ timestampMicros }: Replayed['message']): Promise<void> {
@@ -145,10 +151,10 @@ export class Replay {
     if (waitMs > 0) await pause(waitMs, io.signal);
   }
 
-  #handOn(message: Replayed['message']): void | Promise<void> {
-    // Nothing is shown that a later start would not begin after.
+  #passOn(message: Replayed['message']): void | Promise<void> {
+    // `doneSequence` advances only after the sink has the frame.
     const done = this.#session.decoder.read(message, 'ViolationFrame', (frame) => {
-      const wanted = wantedOf(frame, this.#request.pod);
+      const wanted = matchingPart(frame, this.#request.pod);
       if (wanted === null) return undefined;
       const { state } = this;
       const taken = this.#sink.take({ message, frame, wanted, filter: this.#filter });
@@ -172,7 +178,7 @@ export class Replay {
   }
 }
 
-/** A wait that an interruption ends early. */
+/** A wait that ends early when the signal aborts. */
 function pause(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const finish = () => {
@@ -180,7 +186,7 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
       signal.removeEventListener('abort', finish);
       resolve();
     };
-    // The longest that a timer of Node takes; nobody waits for three weeks.
+    // The longest timer of Node, about three weeks.
     const timer = setTimeout(finish, Math.min(ms, 2 ** 31 - 1));
     signal.addEventListener('abort', finish);
     if (signal.aborted) finish();

@@ -1,14 +1,14 @@
-/** What a replay hands to its sink. */
+/** The input of a replay's sink. */
 import type { StreamMessage } from '@bailiff/bus';
 import type { ViolationFrame } from '@bailiff/schemas';
 import type { EventFilter } from '../shared/rows/event-rows.ts';
 
-/** A frame of the stretch with what the filter leaves of it. */
+/** A frame with the part that matches the filter. */
 export interface Replayed {
   message: StreamMessage;
-  /** As it was recorded: places in it are counted in this one. */
+  /** As stored: violation indexes refer to it. */
   frame: ViolationFrame;
-  /** Only with violations that are wanted; the same one when that is all of it. */
+  /** Only matching violations; the same object if all match. */
   wanted: ViolationFrame;
   filter: EventFilter;
 }

@@ -1,6 +1,6 @@
 /**
- * Violations of a frame as a SIEM is told of them: by the mapping of the siem-relay, with the same uids, so that a SIEM which has them already knows them
- * again. Only the product's version is this command's. Pure.
+ * Violations as SIEM events, with the mapping and the uids of the siem-relay, so that a SIEM can
+ * deduplicate them. Only the product version is that of this command. Pure.
  */
 import { parseSubject, type SiemFormat } from '@bailiff/bus';
 import { type Rendered, render, violationEvents } from '@bailiff/siem';
@@ -10,11 +10,11 @@ import type { Replayed } from './replayed.ts';
 export interface SiemMapping {
   format: SiemFormat;
   version: string;
-  /** When VIOLATIONS was made, milliseconds since 1970: part of each uid. */
+  /** Creation time of VIOLATIONS in milliseconds since 1970, a part of each uid. */
   createdMs: number;
 }
 
-/** What an interface sent before it was guarded is no violation and becomes no event, here as there. */
+/** Guard gaps become no events, as in the siem-relay. */
 export function siemEvents({ message, frame, filter }: Replayed, mapping: SiemMapping): Rendered[] {
   const { format, version, createdMs } = mapping;
   const parsed = parseSubject(message.subject);

@@ -1,4 +1,4 @@
-/** `bailiff responder rbac`: what the configured answers need of the API server, and nothing more. */
+/** `bailiff responder rbac`: the API permissions that the configured response policies need. */
 import { readFileSync } from 'node:fs';
 import { actionsOf, EVERY_ACTION, PolicyHistory, type RbacActions, responderRules } from '@bailiff/response';
 import type { Command } from 'commander';
@@ -14,12 +14,12 @@ interface Options {
 
 const EXAMPLES = `
 Examples:
-  bailiff responder rbac                            for the response policies on the bus, built-in ones too
-  bailiff responder rbac --policies answers.yaml    for those of a file, by name, as \`bailiff backtest --rules\` takes them
-  bailiff responder rbac --all | kubectl apply -f - for every action: what k8s/base/responder.yaml has
+  bailiff responder rbac                            for the response policies on the bus, including built-in ones
+  bailiff responder rbac --policies answers.yaml    for the policies of a file, as for \`bailiff backtest --rules\`
+  bailiff responder rbac --all | kubectl apply -f - for every action, as in k8s/base/responder.yaml
 
-A policy in dry-run needs what guards read, no more. What an earlier policy did and has yet to undo (labels, quarantines, cordons) needs that
-action's rights until it is undone: take them away after that.
+A dry-run policy needs only the permissions of the guards. Actions of earlier policies that are still to be undone (labels,
+quarantines, cordons) need their permissions until then: remove them afterwards.
 `;
 
 /** @throws CliError CLI_CONFIG, CLI_USAGE */
@@ -44,17 +44,20 @@ async function print(out: Out, actions: RbacActions, json: boolean): Promise<num
 }
 
 export function register(program: Command, io: CliIo): void {
-  const responder = program.command('responder').description('what the responder needs').addHelpText('after', EXAMPLES);
+  const responder = program
+    .command('responder')
+    .description('permissions of the responder')
+    .addHelpText('after', EXAMPLES);
   const command = responder
     .command('rbac')
-    .description('a ClusterRole with exactly what the configured answers need of the API server')
-    .option('--all', 'for every action, without asking a bus')
-    .option('--policies <file>', 'for the response policies of a file, without asking a bus')
+    .description('print a ClusterRole with exactly the permissions that the configured response policies need')
+    .option('--all', 'for every action, without a bus')
+    .option('--policies <file>', 'for the response policies of a file, without a bus')
     .option('--json', 'one JSON document instead of YAML')
     .addHelpText('after', EXAMPLES);
   withBusOptions(command).action(async () => {
     const { all = false, policies, json = false } = optionsOf<Options>(command);
-    if (all && policies !== undefined) throw new CliError('CLI_USAGE', '--all and --policies: one of them');
+    if (all && policies !== undefined) throw new CliError('CLI_USAGE', '--all and --policies exclude each other');
     const offline = all ? EVERY_ACTION : policies === undefined ? null : await fromFile(policies);
     if (offline) {
       io.exitCode = await print(new Out(io), offline, json);
@@ -62,9 +65,9 @@ export function register(program: Command, io: CliIo): void {
     }
     io.exitCode = await withSession(io, command, async (session) => {
       const { readConfigChanges } = await import('../backtest/read.ts');
-      const book = new PolicyHistory();
-      for (const change of await readConfigChanges(session)) book.apply(change);
-      return print(session.out, actionsOf(book.latest().byName.values()), json);
+      const history = new PolicyHistory();
+      for (const change of await readConfigChanges(session)) history.apply(change);
+      return print(session.out, actionsOf(history.latest().byName.values()), json);
     });
   });
 }

@@ -1,4 +1,7 @@
-/** `bailiff schemas export`: the Avro schemas of what goes over the bus, as files for readers in other languages. */
+/**
+ * `bailiff schemas export`: writes the Avro schemas of bus messages to files, for readers in other
+ * languages.
+ */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { type Bus, schemaLookup, streamInfo } from '@bailiff/bus';
@@ -13,7 +16,7 @@ interface Options {
   builtIn?: boolean;
 }
 
-/** A schema under the number that stands in each message written by it. */
+/** A schema with the fingerprint of its messages. */
 export interface ExportedSchema {
   fingerprint: string;
   /** ViolationFrame, Verdict, Response. */
@@ -24,16 +27,16 @@ export interface ExportedSchema {
 
 const EXAMPLES = `
 Examples:
-  bailiff schemas export --dir ./schemas             all that writers on this bus use or used
-  bailiff schemas export --dir ./schemas --built-in  those of this build, without a bus
+  bailiff schemas export --dir ./schemas             all schemas in use on this bus, past and present
+  bailiff schemas export --dir ./schemas --built-in  schemas of this build, without a bus
 
-A message is C3 01, eight bytes of fingerprint (little endian), and the body by that schema. index.json names the file of each
-fingerprint, written as in the bus's bailiff_schemas: most significant digit first.
+A message consists of C3 01, the fingerprint (eight bytes, little endian), and the body. index.json maps fingerprints
+to files, with the most significant digit first as in bailiff_schemas.
 `;
 
 const KEY = /^\$KV\.bailiff_schemas\.fp-([0-9a-f]{16})$/;
 
-/** What a text is exported as. @throws CliError CLI_STATE when it is not the schema that its fingerprint says */
+/** Checks a schema against its fingerprint. @throws CliError CLI_STATE if they differ */
 export function exported(fingerprint: string, text: string): ExportedSchema {
   let found = '';
   let name: unknown;
@@ -42,17 +45,17 @@ export function exported(fingerprint: string, text: string): ExportedSchema {
     name = schema.name;
     found = fingerprintHex(schema);
   } catch {
-    // Told below as any other text that is not the one.
+    // Reported below like a mismatch.
   }
   if (found !== fingerprint || typeof name !== 'string' || !/^[A-Za-z]\w{0,63}$/.test(name)) {
-    throw new CliError('CLI_STATE', `the schema under ${fingerprint} is another one`, {
-      remedy: 'somebody wrote to bailiff_schemas: look at it, and set the bus up again',
+    throw new CliError('CLI_STATE', `the schema under ${fingerprint} has another fingerprint`, {
+      remedy: 'a client modified bailiff_schemas: inspect it, and run `bailiff bus setup` again',
     });
   }
   return { fingerprint, name, file: `${name}-${fingerprint}.avsc`, text };
 }
 
-/** All that the bus has. @throws BusError, CliError */
+/** All schemas of the bus. @throws BusError, CliError */
 async function fromBus(bus: Bus): Promise<ExportedSchema[]> {
   const info = await streamInfo(bus, 'KV_bailiff_schemas', { subjects_filter: '$KV.bailiff_schemas.>' });
   const subjects = (info.state as { subjects?: Record<string, number> }).subjects ?? {};
@@ -85,13 +88,13 @@ function write(out: Out, dir: string, schemas: readonly ExportedSchema[]): void 
 export function register(program: Command, io: CliIo): void {
   const schemas = program
     .command('schemas')
-    .description('the Avro schemas of what goes over the bus')
+    .description('Avro schemas of the bus messages')
     .addHelpText('after', EXAMPLES);
   const command = schemas
     .command('export')
-    .description('write them to files, each under its fingerprint')
-    .requiredOption('--dir <dir>', 'where to; made when it is not there')
-    .option('--built-in', 'those of this build, without asking a bus')
+    .description('write the schemas to files, named by fingerprint')
+    .requiredOption('--dir <dir>', 'target directory; created if it does not exist')
+    .option('--built-in', 'schemas of this build, without a bus')
     .addHelpText('after', EXAMPLES);
   withBusOptions(command).action(async () => {
     const options = optionsOf<Options>(command);
@@ -102,7 +105,7 @@ export function register(program: Command, io: CliIo): void {
     io.exitCode = await withSession(io, command, async ({ bus, out }) => {
       const found = await fromBus(bus);
       if (found.length === 0)
-        throw new CliError('CLI_STATE', 'the bus has no schemas', { remedy: 'set the bus up first' });
+        throw new CliError('CLI_STATE', 'the bus has no schemas', { remedy: 'run `bailiff bus setup` first' });
       write(out, options.dir, found);
       return 0;
     });
