@@ -229,7 +229,7 @@ describe('backtest - a verdict that the rules do not bear out', () => {
     await publishOnce(await rig.bus('correlator'), verdictSubject(forged), encodeVerdict(forged), headers);
     const { stdout, exitCode } = await cli(['--live']);
     expect(exitCode).toBe(11);
-    expect(stdout).toMatch(/ISSUED AND NOT SAID \(1\)\n.*\n.*no-such-rule/);
+    expect(stdout).toMatch(/NOT REPRODUCED \(1\)\n.*\n.*no-such-rule/);
   });
 });
 

@@ -171,13 +171,13 @@ describe('cli config effective', () => {
     const text = await world.cli(['config', 'effective', 'shop/web-0']);
     expect(text.stdout).toMatch(/modes\.source-mac +audit +spoof\.namespace\.shop\.default \(last good\) +1 +cli +ben/);
     expect(text.stdout).toMatch(/modes\.arp-sender +enforce +built in/);
-    expect(text.stderr).toMatch(/1 stored value is refused by every reader/);
+    expect(text.stderr).toMatch(/1 stored value is refused by all readers/);
   });
 
   it('asked wrongly - says how', async () => {
     expect(await world.cli(['config', 'effective'])).toMatchObject({
       exitCode: 2,
-      stderr: expect.stringMatching(/for which pod/),
+      stderr: expect.stringMatching(/no pod is given/),
     });
     expect(await world.cli(['config', 'effective', 'shop/nobody'])).toMatchObject({
       exitCode: 2,
@@ -242,7 +242,7 @@ describe('cli config export and import', () => {
     expect(await revisions()).toEqual(before);
     await using other = await World.start();
     const first = await other.cli(['config', 'import', directory, '--yes', '--by', 'ben', '--reason', 'release 12']);
-    expect([first.exitCode, first.stdout.match(/is at revision 1/g)?.length]).toEqual([0, 6]);
+    expect([first.exitCode, first.stdout.match(/: revision 1/g)?.length]).toEqual([0, 6]);
     const again = await other.cli(['config', 'import', directory, '--yes', '--json']);
     expect(JSON.parse(again.stdout)).toEqual({ written: [], unchanged: 6 });
     const [stored] = await configHistory(await other.as('cli'), 'correlation.cluster._.mine');
@@ -277,9 +277,9 @@ describe('cli config export and import', () => {
       /spoof\/namespaces\/shop\.yaml:4: colour: is unknown/,
       /correlation\/mine\.yaml:3: timespan: must be a duration with a unit/,
       /response\/acting\.yaml:6: guards\.budget\.maxPods: 0 allows no pod/,
-      /runtime\/shop\/other\.yaml: is of runtime\.namespace\.shop\.no-mounts, and its place says/,
+      /runtime\/shop\/other\.yaml: contains runtime\.namespace\.shop\.no-mounts, but its path names/,
       /runtime\/broken\.yaml:4: spec\.mode: /,
-      /notes\/x\.yaml: its place says no key/,
+      /notes\/x\.yaml: its path names no key/,
       /response\/no\.yaml:1: no YAML/,
     ])
       expect(stderr).toMatch(said);
@@ -342,8 +342,8 @@ describe('cli config export and import', () => {
     expect(await readConfig(bus, 'disarm.cluster._.all')).not.toBeNull();
     await cli('delete', 'response.cluster._.answer-high', '--yes');
     writeFileSync(file('compose.yaml'), 'a: 1');
-    expect((await cli('export', directory)).stderr).toMatch(/1 file is of no stored key: response\/answer-high\.yaml/);
-    expect((await cli('export', directory, '--prune')).stdout).toMatch(/answer-high\.yaml is taken away/);
+    expect((await cli('export', directory)).stderr).toMatch(/1 file has no stored key: response\/answer-high\.yaml/);
+    expect((await cli('export', directory, '--prune')).stdout).toMatch(/answer-high\.yaml deleted/);
     expect([existsSync(file('response/answer-high.yaml')), existsSync(file('compose.yaml'))]).toEqual([false, true]);
   });
 });

@@ -112,7 +112,7 @@ describe('cli events', () => {
     const { exitCode, stderr } = await following;
     expect(exitCode).toBe(0);
     expect(jsonLines(out).map(({ vector }) => vector)).toEqual(['ipv4-source', 'redirect', 'tunnel']);
-    expect(stderr).toMatch(/the bus is away[\s\S]*the bus is back/);
+    expect(stderr).toMatch(/disconnected from the bus[\s\S]*reconnected to the bus/);
   });
 });
 
@@ -192,7 +192,7 @@ describe('cli explain', () => {
   it('pod - what it did in sum, its newest verdict, and what waits for a person', async () => {
     const text = await ok(['explain', 'payments/vpn-0']);
     expect(text).toMatch(/tunnel-other +audit +40 /);
-    expect(text).toMatch(/waits for a person: bailiff responses approve /);
+    expect(text).toMatch(/waits for approval: bailiff responses approve /);
     const web = await ok(['explain', WEB.uid]);
     expect(web).toMatch(/ipv4-source +drop +321 .*#1-2/);
   });
@@ -209,7 +209,7 @@ describe('cli explain', () => {
 
   it('evidence that is no longer there is said to be so', async () => {
     const text = await ok(['explain', story.quarantining.verdictId]);
-    expect(text).toMatch(/#999999 .*no longer in the stream[\s\S]*no latencies/);
+    expect(text).toMatch(/#999999 .*no longer stored[\s\S]*no latencies/);
   });
 
   it('unknown - a verdict or pod of which nothing is known says where to look', async () => {
@@ -230,11 +230,11 @@ describe('cli status', () => {
     const away = await own.cli(['status']);
     expect([away.exitCode, away.stdout]).toEqual([
       7,
-      expect.stringMatching(/✗ correlator: 0 running: packets are dropped/),
+      expect.stringMatching(/✗ correlator: 0 running: packets are still dropped/),
     ]);
-    expect(away.stdout).toMatch(/✗ correlator: .*nothing is judged; 3 frames not judged, oldest \d+s/);
-    expect(away.stdout).toMatch(/✗ responder: 0 running: no verdict is answered; 3 verdicts not read/);
-    expect(away.stdout).toMatch(/✗ ipam-sync: 0 running: nodes keep their last list of pods/);
+    expect(away.stdout).toMatch(/✗ correlator: .*no verdicts are published; 3 frames not judged, oldest \d+s/);
+    expect(away.stdout).toMatch(/✗ responder: 0 running: verdicts get no response; 3 verdicts not read/);
+    expect(away.stdout).toMatch(/✗ ipam-sync: 0 running: nodes keep their last pod snapshot/);
     const json = JSON.parse((await own.cli(['status', '--json'])).stdout);
     expect(json.services).toMatchObject({
       correlator: { running: 0, waiting: { count: 3 } },
@@ -253,7 +253,7 @@ describe('cli status', () => {
       evidence: [],
     });
     const verdict = await own.cli(['explain', lone.verdictId]);
-    expect(verdict.stdout).toMatch(/RESPONSES\n {2}none: responder: 0 running: no verdict is answered/);
+    expect(verdict.stdout).toMatch(/RESPONSES\n {2}none: responder: 0 running: verdicts get no response/);
 
     await using _services = await own.services();
     const back = await own.cli(['status']);
@@ -356,7 +356,7 @@ describe('cli and what others wrote badly', () => {
     const { exitCode, stderr, stdout } = await own.cli(['events', '--json']);
     expect(exitCode).toBe(0);
     expect(jsonLines(stdout).map((row) => (row['pod'] as { name: string }).name)).toEqual(['vpn-0', 'cart-1']);
-    expect(stderr).toMatch(/1 message could not be read and was passed over: UNKNOWN_FINGERPRINT 1/);
+    expect(stderr).toMatch(/1 message could not be decoded: UNKNOWN_FINGERPRINT 1/);
   });
 
   it('a bus that is not set up, a wrong password, a file that is not there - each says what to do', async () => {

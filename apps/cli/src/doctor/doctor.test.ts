@@ -42,12 +42,7 @@ describe('machine', () => {
 
   it.each([
     ['what is attached', [3, 3, 12], 'ok', /^2 interfaces, by pins under \/pins/],
-    [
-      'a folder that a collector which could not load has left',
-      [],
-      'skip',
-      /^no attachment is pinned under \/pins/,
-    ],
+    ['a folder that a collector which could not load has left', [], 'skip', /^no attachment is pinned under \/pins/],
     ['a folder of root', 'hidden', 'skip', /^\/pins is not readable/],
   ] as const)('guarded - %s', (_, attached, state, detail) => {
     expect(pinFinding('/pins', attached)).toMatchObject({ state, detail: expect.stringMatching(detail) });

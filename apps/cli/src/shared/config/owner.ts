@@ -11,7 +11,10 @@ export function ownerText({ owner, released }: Ownership): string {
 }
 
 /** `; owned by RuntimePolicy/no-shell`, to append to a line; empty for keys of the CLI. */
-export const ownerNote = (kept: Ownership) => (kept.owner || kept.released ? `; owned by ${ownerText(kept)}` : '');
+export function ownerNote(ownership: Ownership): string {
+  if (ownership.owner) return `; owned by ${ownerText(ownership)}`;
+  return ownership.released ? '; without an owner' : '';
+}
 
 /** The field `keptBy` of JSON output. */
 export function ownerJson(kept: Ownership) {
