@@ -204,7 +204,7 @@ describe('backtest - rules on trial', () => {
     const rules = file('strict.yaml', { 'repeated-spoofing': countRule(3) });
     const { stdout, exitCode } = await cli(['--rules', rules], { terminal: 100 });
     expect(exitCode).toBe(10);
-    expect(stdout).toContain('On trial: repeated-spoofing');
+    expect(stdout).toContain('Trial rules: repeated-spoofing');
     expect(stdout).toMatch(/WOULD APPEAR/);
     // biome-ignore lint/suspicious/noControlCharactersInRegex: colours are taken away to measure.
     const widths = stdout.split('\n').map((line) => line.replaceAll(/\u001b\[[0-9;]*m/g, '').length);

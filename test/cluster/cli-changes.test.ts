@@ -21,9 +21,9 @@ describe('cli config', () => {
     const set = (...args: string[]) => world.cli(['config', 'set', KEY, ...args]);
     const first = await set('modes.tunnel=audit', '--reason', 'their VPN', '--yes');
     expect(first).toMatchObject({ exitCode: 0, stdout: `${KEY}: revision 1\n` });
-    expect(first.stderr).toMatch(/against the built-in value\n[\s\S]*\+ {5}"tunnel": "audit"/);
+    expect(first.stderr).toMatch(/changes the built-in value\n[\s\S]*\+ {5}"tunnel": "audit"/);
     const second = await set('modes.tunnel=enforce', 'modes.redirect=off', '--yes', '--by', 'anna');
-    expect(second.stderr).toMatch(/against revision 1 by tester@host\n[\s\S]*- {5}"tunnel": "audit"/);
+    expect(second.stderr).toMatch(/changes revision 1 by tester@host\n[\s\S]*- {5}"tunnel": "audit"/);
     const bus = await world.as('admin');
     expect((await configHistory(bus, KEY)).map(({ revision, by, why }) => [revision, by, why])).toEqual([
       [1, 'tester@host', 'their VPN'],
@@ -45,7 +45,7 @@ describe('cli config', () => {
       why: 'rollback to revision 1: too strict',
       value: { modes: { tunnel: 'audit' } },
     });
-    expect((await world.cli(['config', 'delete', KEY, '--yes'])).stdout).toBe(`${KEY} is deleted\n`);
+    expect((await world.cli(['config', 'delete', KEY, '--yes'])).stdout).toBe(`${KEY}: deleted\n`);
     expect(await readConfig(bus, KEY)).toBeNull();
     const builtIn = await world.cli(['config', 'get', KEY]);
     expect(builtIn.stderr).toMatch(/built in/);
@@ -62,7 +62,7 @@ describe('cli config', () => {
     expect((await world.cli(['config', 'list', '--kind', 'response'])).stdout).toMatch(
       /response\.cluster\._\.kept .* ResponsePolicy\/kept /,
     );
-    expect((await world.cli(['config', 'get', key])).stderr).toMatch(/kept by ResponsePolicy\/kept$/m);
+    expect((await world.cli(['config', 'get', key])).stderr).toMatch(/owned by ResponsePolicy\/kept$/m);
     const got = JSON.parse((await world.cli(['config', 'get', key, '--json'])).stdout);
     expect(got.keptBy).toEqual({ by: 'resource', ...owner });
     const commands = [
@@ -104,7 +104,7 @@ describe('cli config', () => {
     const owner = { kind: 'ResponsePolicy', name: 'released', uid: 'uid-1', generation: 3, resourceVersion: '77' };
     await writeConfig(bus, key, value, { by: 'ResponsePolicy/released', why: 'generation 3', owner });
     const kept = await world.cli(['config', 'release', key, '--yes']);
-    expect([kept.exitCode, kept.stderr]).toEqual([6, expect.stringContaining('kept by the custom resource')]);
+    expect([kept.exitCode, kept.stderr]).toEqual([6, expect.stringContaining('owned by the custom resource')]);
     const asked = await world.cli(['config', 'release', key, '--take-over'], { answers: ['n'] });
     expect(asked.stderr).toContain('ResponsePolicy/released no longer owns it');
     const dry = await world.cli(['config', 'release', key, '--take-over', '--dry-run']);
@@ -115,11 +115,11 @@ describe('cli config', () => {
     const stands = await readConfig(bus, key);
     expect(stands).toMatchObject({ owner: null, released: true, why: 'it outlives it' });
     expect(JSON.parse(stands?.json ?? '')).toEqual({ ...value, revision: 2 });
-    expect((await world.cli(['config', 'list', '--kind', 'response'])).stdout).toMatch(/released .* nobody /);
+    expect((await world.cli(['config', 'list', '--kind', 'response'])).stdout).toMatch(/released .* none /);
     expect((await world.cli(['config', 'get', key])).stderr).toMatch(/without an owner$/m);
     const got = JSON.parse((await world.cli(['config', 'get', key, '--json'])).stdout);
     expect(got.keptBy).toEqual({ by: 'nobody' });
-    expect((await world.cli(['config', 'release', key, '--yes'])).stderr).toContain('nobody keeps it');
+    expect((await world.cli(['config', 'release', key, '--yes'])).stderr).toContain('has no owner');
     // It is taken back by being written, also when nothing else changes.
     const taken = await world.cli(['config', 'set', key, 'enabled-', '--take-over', '--yes']);
     expect(taken.stdout).toBe(`${key}: revision 3\n`);
@@ -187,7 +187,7 @@ describe('cli config', () => {
       world.cli(['config', 'set', key, 'modes.tunnel=audit', ...args], options);
     expect((await set({ answers: ['n'] })).exitCode).toBe(2);
     expect((await set({ answers: [''] })).stderr).toMatch(/Write it\? \[y\/N\] bailiff: nothing was changed/);
-    expect(await set({})).toMatchObject({ exitCode: 2, stderr: expect.stringMatching(/say --yes/) });
+    expect(await set({})).toMatchObject({ exitCode: 2, stderr: expect.stringMatching(/pass --yes/) });
     expect(await set({}, '--dry-run')).toMatchObject({ exitCode: 0, stdout: '' });
     const cli = await world.as('cli');
     expect(await readConfig(cli, key)).toBeNull();
@@ -204,7 +204,7 @@ describe('cli config', () => {
     const status = await world.cli(['doctor', '--only', 'bus']);
     expect([status.exitCode, status.stdout]).toEqual([
       6,
-      expect.stringMatching(/✗ configuration: every reader refuses .*broken/),
+      expect.stringMatching(/✗ configuration: all readers refuse .*broken/),
     ]);
   });
 });
@@ -229,7 +229,7 @@ describe('cli disarm', () => {
       stdout: expect.stringMatching(
         /^the disarm of namespace shop has ended, but others are in force:\n.*the whole cluster/,
       ),
-      stderr: 'arm it again: bailiff disarm --all --off\n',
+      stderr: 'arm again: bailiff disarm --all --off\n',
     });
     expect(JSON.parse((await world.cli(['disarm', '--json'])).stdout)).toMatchObject([{ key: 'disarm.cluster._.all' }]);
     await world.cli(['disarm', '--node', NODE_A, '--for', '1m', '--reason', 'y', '--yes']);
@@ -253,14 +253,14 @@ describe('cli disarm', () => {
     expect(refused).toMatchObject({
       exitCode: 2,
       stdout: '',
-      stderr: expect.stringMatching(/no node "node-q" is known\n.*known: .*node-a[\s\S]*--force/),
+      stderr: expect.stringMatching(/no node "node-q" exists\n.*known nodes: .*node-a[\s\S]*--force/),
     });
     expect((await world.cli(['disarm'])).stdout).toBe('nothing is disarmed\n');
     expect((await world.cli(words('--node', 'node-q', '--force'))).exitCode).toBe(0);
     expect((await world.cli(['disarm'])).stdout).toMatch(/DISARMED: node node-q/);
     expect(await world.cli(words('--namespace', 'nowhere'))).toMatchObject({
       exitCode: 0,
-      stderr: expect.stringMatching(/nothing is known of namespace nowhere/),
+      stderr: expect.stringMatching(/no node has reported a pod in namespace nowhere/),
     });
   });
 });
@@ -284,7 +284,7 @@ describe('cli decisions', () => {
     const again = await own.cli(['responses', 'deny', pending.responseId, '--yes']);
     expect([again.exitCode, again.stderr]).toEqual([
       2,
-      expect.stringMatching(/waits no more: approved, approved by tester@host: seen/),
+      expect.stringMatching(/is no longer pending: approved, approved by tester@host: seen/),
     ]);
     const text = (await own.cli(['explain', 'payments/vpn-0'])).stdout;
     expect(text).toMatch(/delete +approved +approved by tester@host: seen/);
@@ -292,7 +292,7 @@ describe('cli decisions', () => {
     const other = await own.response(spoofing, { action: 'cordon', phase: 'pending' });
     const denied = await own.cli(['responses', 'deny', other.responseId, '--yes', '--json']);
     expect(JSON.parse(denied.stdout)).toMatchObject({ phase: 'refused', reasonCode: 'approval-denied' });
-    expect((await own.cli(['responses', '--pending'])).stderr).toMatch(/nothing waits/);
+    expect((await own.cli(['responses', '--pending'])).stderr).toMatch(/no response waits/);
   });
 
   it('release - the entry goes, the record is written; a second time there is nobody', async () => {

@@ -137,7 +137,7 @@ describe('cli policy learn', () => {
     const none = await learn(['--for', '1s']);
     expect([none.exitCode, none.stderr]).toEqual([
       2,
-      expect.stringMatching(/nothing of shop\/web-0 is audited[\s\S]*--install/),
+      expect.stringMatching(/no default posture audits shop\/web-0[\s\S]*--install/),
     ]);
     const no = await learn(['--for', '1s'], { answers: ['n'] });
     expect([no.exitCode, no.stderr]).toEqual([2, expect.stringMatching(/Install a temporary policy .*\[y\/N\]/)]);
@@ -149,8 +149,8 @@ describe('cli policy learn', () => {
         noted = all;
       },
     });
-    await waitFor(() => /learning from shop\/web-0 for 4 s/.test(noted), { what: 'it to watch', state: () => noted });
-    expect(noted).toMatch(/learning of file: /);
+    await waitFor(() => /observing shop\/web-0 for 4 s/.test(noted), { what: 'it to watch', state: () => noted });
+    expect(noted).toMatch(/learning the classes that a policy audits: file/);
     await world.frame(NODE_A, [
       audited({ operation: 'read', subject: '/etc/hosts' }, { vector: 'files/file-posture' }),
     ]);

@@ -60,7 +60,7 @@ describe('cli events', () => {
   ] as [string[], number][])('filter - %j leaves %d', async (args, count) => {
     const { stdout, stderr } = await world.cli(['events', ...args, '--json']);
     expect(stdout === '' ? [] : jsonLines(stdout)).toHaveLength(count);
-    if (count === 0) expect(stderr).toMatch(/^no such violations since .*; the newest of any kind is \d+s old/);
+    if (count === 0) expect(stderr).toMatch(/^no matching violations since .*; the newest of any kind is \d+s old/);
   });
 
   it('json - one object a line with all there is', async () => {
@@ -215,7 +215,7 @@ describe('cli explain', () => {
   it('unknown - a verdict or pod of which nothing is known says where to look', async () => {
     const unknown = await world.cli(['explain', 'ffffffffff']);
     expect(unknown).toMatchObject({ exitCode: 2, stdout: '' });
-    expect(unknown.stderr).toMatch(/begins with "ffffffffff"[\s\S]*bailiff verdicts/);
+    expect(unknown.stderr).toMatch(/starts with "ffffffffff"[\s\S]*bailiff verdicts/);
     expect(await world.cli(['explain', 'shop/nobody'])).toMatchObject({ exitCode: 2, stdout: '' });
   });
 });
@@ -340,7 +340,7 @@ describe('cli status', () => {
     expect(text).toMatch(/shop\/cart-1 +veth12 +guarded +programmed +10\.1\.0\.12 fd00::12/);
     expect(text).toMatch(/! bpf-lsm: EPERM: boot with lsm/);
     const { exitCode, stderr } = await world.cli(['status', '--node', 'node-z']);
-    expect([exitCode, stderr]).toEqual([2, expect.stringMatching(/known: node-a/)]);
+    expect([exitCode, stderr]).toEqual([2, expect.stringMatching(/known nodes: node-a/)]);
   });
 });
 

@@ -49,7 +49,7 @@ async function shownTo(nats: TestNats, directory: string, said: RegExp): Promise
   const status = await runCli(['status', ...bus]);
   expect(status.stdout).toMatch(said);
   const doctor = await runCli(['doctor', '--only', 'bus', ...bus]);
-  expect([doctor.exitCode, doctor.stdout]).toEqual([6, expect.stringMatching(/✗ configuration: every reader refuses/)]);
+  expect([doctor.exitCode, doctor.stdout]).toEqual([6, expect.stringMatching(/✗ configuration: all readers refuse/)]);
 }
 
 it('correlator - the next verdict follows a threshold; a refused one is told, and taken back when the key is right again', async () => {

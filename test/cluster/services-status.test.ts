@@ -241,7 +241,7 @@ describe('services', () => {
     const seen = await services.shows('ipam-sync to be called stuck', ({ text }) =>
       /✗ ipam-sync: .*not progr/.test(text),
     );
-    expect(seen.text).toMatch(/✗ ipam-sync: 1 running, not progressing for \d+s: \d+ lists? not written/);
+    expect(seen.text).toMatch(/✗ ipam-sync: 1 running, not progressing for \d+s: \d+ snapshots? not written/);
     expect(seen.findings).toMatch(/✗ ipam-sync: 1 running, not progressing/);
     await apiRequest(admin, '$JS.API.STREAM.UPDATE.KV_bailiff_pods', config);
     await services.shows('ipam-sync to be well again', ({ text }) =>

@@ -95,17 +95,17 @@ export function paintDiff({ out }: Pick<Session, 'out'>, lines: readonly (DiffLi
   );
 }
 
-/** `spoof.cluster._.default: against revision 3 by anna` */
+/** `spoof.cluster._.default: changes revision 3 by anna` */
 export function headingOf({ key, stored, next }: Change): string {
   const owner = stored?.owner ? `, owned by ${ownerText(stored)}` : '';
-  const from = stored
+  const target = stored
     ? `revision ${stored.revision}${stored.by ? ` by ${stored.by}` : ''}${owner}`
     : builtIn(key) === undefined
-      ? 'no stored value'
+      ? 'no value'
       : 'the built-in value';
-  const rest =
-    key.kind === 'runtime' ? 'it is no longer in force' : 'the built-in value, or that of a wider scope, applies again';
-  return `${formatConfigKey(key)}: ${next ? `changes from ${from}` : `deletes ${from}; ${rest}`}`;
+  const rest = key.kind === 'runtime' ? 'it is no longer in force' : 'the built-in value, or that of a wider scope, applies again';
+  if (!next) return `${formatConfigKey(key)}: deletes ${target}; ${rest}`;
+  return `${formatConfigKey(key)}: ${target === 'no value' ? 'adds a value' : `changes ${target}`}`;
 }
 
 function showChange(session: Session, change: Change, full: boolean): void {
@@ -163,7 +163,7 @@ async function revertOne({ bus }: Session, { change, bucketRevision }: Written, 
   const { key, stored } = change;
   const write = {
     ...note,
-    why: `reverted: ${note.why}`,
+    why: `undone: ${note.why}`,
     expectedRevision: bucketRevision ?? 0,
     takeOver: true,
     ...(stored?.owner ? { owner: stored.owner } : {}),
