@@ -148,7 +148,7 @@ test('bus setup - the command keeps, grows, refuses and shrinks in its words', a
     const who = ['--nats-url', nats.url, '--nats-user', 'admin', '--nats-password-file', password];
     return runCli(['bus', 'setup', ...who, ...args]);
   };
-  const words = (limits: string) => `violations are kept ${limits}; verdicts and responses as long as`;
+  const words = (limits: string) => `violations are retained for ${limits}; verdicts and responses as long as`;
   try {
     const first = await setup('--keep-days', '30', '--keep-bytes', '64MiB', '--replicas', '');
     expect([first.exitCode, first.stdout]).toEqual([0, expect.stringContaining(words('30 days, up to 64 MiB'))]);

@@ -204,7 +204,7 @@ describe('backtest - rules on trial', () => {
     const rules = file('strict.yaml', { 'repeated-spoofing': countRule(3) });
     const { stdout, exitCode } = await cli(['--rules', rules], { terminal: 100 });
     expect(exitCode).toBe(10);
-    expect(stdout).toContain('On trial: repeated-spoofing');
+    expect(stdout).toContain('Trial rules: repeated-spoofing');
     expect(stdout).toMatch(/WOULD APPEAR/);
     // biome-ignore lint/suspicious/noControlCharactersInRegex: colours are taken away to measure.
     const widths = stdout.split('\n').map((line) => line.replaceAll(/\u001b\[[0-9;]*m/g, '').length);
@@ -229,7 +229,7 @@ describe('backtest - a verdict that the rules do not bear out', () => {
     await publishOnce(await rig.bus('correlator'), verdictSubject(forged), encodeVerdict(forged), headers);
     const { stdout, exitCode } = await cli(['--live']);
     expect(exitCode).toBe(11);
-    expect(stdout).toMatch(/ISSUED AND NOT SAID \(1\)\n.*\n.*no-such-rule/);
+    expect(stdout).toMatch(/NOT REPRODUCED \(1\)\n.*\n.*no-such-rule/);
   });
 });
 

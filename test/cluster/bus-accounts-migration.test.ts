@@ -68,7 +68,7 @@ test('accounts - a bus of an earlier version is separated by a rotation, its str
   );
 
   // The first step: servers get the accounts, without users yet.
-  expect(await credentials('rotate')).toContain('reload each server: it gets the accounts');
+  expect(await credentials('rotate')).toContain('reload each server, which creates the accounts');
   await nats.reload(await access());
   const again = await as('siem-reader', old);
   expect(await nextEvent(again, '$JS.API')).toBe('two');

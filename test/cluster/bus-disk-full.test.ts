@@ -139,7 +139,7 @@ it('JetStream off for want of space - said by status, doctor, who publishes and 
     state: () => told,
   });
   const OFF =
-    /JetStream is off at the server: nothing can be read or stored\n.*make room on its disk, then restart nats-server/;
+    /JetStream is off at the server: nothing can be read or written\n.*make room on its disk, then restart nats-server/;
   const off = async () => {
     const commands = [['doctor', '--only', 'bus'], ['status'], ['config', 'list']];
     const runs = await Promise.all(commands.map((words) => bailiff(...words)));

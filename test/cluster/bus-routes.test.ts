@@ -85,7 +85,7 @@ test('routes - the password is changed by two rounds of reloads, and every frame
     }
   };
   const prepared = await credentials('rotate', '--routes');
-  expect(prepared.said).toContain('reload each server now as well');
+  expect(prepared.said).toContain('also reload each server now');
   await reloadAll(prepared);
   const finished = await credentials('rotate', '--finish');
   expect(finished.routePassword).toBe(prepared.nextRoutePassword);

@@ -20,10 +20,10 @@ describe('cli config', () => {
   it('set, history, get, rollback, delete - each with who and why, each a new revision', async () => {
     const set = (...args: string[]) => world.cli(['config', 'set', KEY, ...args]);
     const first = await set('modes.tunnel=audit', '--reason', 'their VPN', '--yes');
-    expect(first).toMatchObject({ exitCode: 0, stdout: `${KEY} is at revision 1\n` });
-    expect(first.stderr).toMatch(/against the built-in value\n[\s\S]*\+ {5}"tunnel": "audit"/);
+    expect(first).toMatchObject({ exitCode: 0, stdout: `${KEY}: revision 1\n` });
+    expect(first.stderr).toMatch(/changes the built-in value\n[\s\S]*\+ {5}"tunnel": "audit"/);
     const second = await set('modes.tunnel=enforce', 'modes.redirect=off', '--yes', '--by', 'anna');
-    expect(second.stderr).toMatch(/against revision 1 by tester@host\n[\s\S]*- {5}"tunnel": "audit"/);
+    expect(second.stderr).toMatch(/changes revision 1 by tester@host\n[\s\S]*- {5}"tunnel": "audit"/);
     const bus = await world.as('admin');
     expect((await configHistory(bus, KEY)).map(({ revision, by, why }) => [revision, by, why])).toEqual([
       [1, 'tester@host', 'their VPN'],
@@ -38,19 +38,19 @@ describe('cli config', () => {
     const old = await world.cli(['config', 'get', KEY, '--revision', '1']);
     expect(JSON.parse(old.stdout)).toMatchObject({ modes: { tunnel: 'audit' } });
     const back = await world.cli(['config', 'rollback', KEY, '--yes', '--reason', 'too strict']);
-    expect(back).toMatchObject({ exitCode: 0, stdout: `${KEY} is at revision 3\n` });
+    expect(back).toMatchObject({ exitCode: 0, stdout: `${KEY}: revision 3\n` });
     const got = JSON.parse((await world.cli(['config', 'get', KEY, '--json'])).stdout);
     expect(got).toMatchObject({
       revision: 3,
       why: 'rollback to revision 1: too strict',
       value: { modes: { tunnel: 'audit' } },
     });
-    expect((await world.cli(['config', 'delete', KEY, '--yes'])).stdout).toBe(`${KEY} is deleted\n`);
+    expect((await world.cli(['config', 'delete', KEY, '--yes'])).stdout).toBe(`${KEY}: deleted\n`);
     expect(await readConfig(bus, KEY)).toBeNull();
     const builtIn = await world.cli(['config', 'get', KEY]);
     expect(builtIn.stderr).toMatch(/built in/);
     expect(JSON.parse(builtIn.stdout)).toMatchObject({ unknown: 'audit' });
-    expect((await world.cli(['config', 'rollback', KEY, '--yes'])).stdout).toBe(`${KEY} is at revision 4\n`);
+    expect((await world.cli(['config', 'rollback', KEY, '--yes'])).stdout).toBe(`${KEY}: revision 4\n`);
   });
 
   it('a key that a custom resource keeps - shown, refused in words, taken over when that is said', async () => {
@@ -62,7 +62,7 @@ describe('cli config', () => {
     expect((await world.cli(['config', 'list', '--kind', 'response'])).stdout).toMatch(
       /response\.cluster\._\.kept .* ResponsePolicy\/kept /,
     );
-    expect((await world.cli(['config', 'get', key])).stderr).toMatch(/kept by ResponsePolicy\/kept$/m);
+    expect((await world.cli(['config', 'get', key])).stderr).toMatch(/owned by ResponsePolicy\/kept$/m);
     const got = JSON.parse((await world.cli(['config', 'get', key, '--json'])).stdout);
     expect(got.keptBy).toEqual({ by: 'resource', ...owner });
     const commands = [
@@ -73,7 +73,7 @@ describe('cli config', () => {
     for (const command of commands) {
       const refused = await world.cli(['config', ...command, '--yes']);
       expect(refused.exitCode).toBe(6);
-      expect(refused.stderr).toMatch(/kept by the custom resource ResponsePolicy kept[\s\S]*--take-over/);
+      expect(refused.stderr).toMatch(/owned by the custom resource ResponsePolicy kept[\s\S]*--take-over/);
     }
     // Around the command's own look, the write itself refuses.
     await expect(writeConfig(bus, key, value, { by: 'x', why: '' })).rejects.toMatchObject({ code: 'CONFIG_OWNER' });
@@ -81,7 +81,7 @@ describe('cli config', () => {
 
     // Nothing else changes: who keeps it does.
     const taken = await world.cli(['config', 'set', key, 'enabled-', '--take-over', '--yes']);
-    expect(taken).toMatchObject({ exitCode: 0, stdout: `${key} is at revision 2\n` });
+    expect(taken).toMatchObject({ exitCode: 0, stdout: `${key}: revision 2\n` });
     expect((await readConfig(bus, key))?.owner).toBeNull();
     await expect(writeConfig(bus, key, value, { by: 'x', why: '', owner })).rejects.toMatchObject({
       code: 'CONFIG_OWNER',
@@ -104,25 +104,25 @@ describe('cli config', () => {
     const owner = { kind: 'ResponsePolicy', name: 'released', uid: 'uid-1', generation: 3, resourceVersion: '77' };
     await writeConfig(bus, key, value, { by: 'ResponsePolicy/released', why: 'generation 3', owner });
     const kept = await world.cli(['config', 'release', key, '--yes']);
-    expect([kept.exitCode, kept.stderr]).toEqual([6, expect.stringContaining('kept by the custom resource')]);
+    expect([kept.exitCode, kept.stderr]).toEqual([6, expect.stringContaining('owned by the custom resource')]);
     const asked = await world.cli(['config', 'release', key, '--take-over'], { answers: ['n'] });
-    expect(asked.stderr).toContain('ResponsePolicy/released keeps it no more');
+    expect(asked.stderr).toContain('ResponsePolicy/released no longer owns it');
     const dry = await world.cli(['config', 'release', key, '--take-over', '--dry-run']);
     expect(dry.stderr).toContain('nothing was written');
     expect((await readConfig(bus, key))?.revision).toBe(1);
     const released = await world.cli(['config', 'release', key, '--take-over', '--yes', '--reason', 'it outlives it']);
-    expect(released).toMatchObject({ exitCode: 0, stdout: `${key} is at revision 2, kept by nobody\n` });
+    expect(released).toMatchObject({ exitCode: 0, stdout: `${key}: revision 2, without an owner\n` });
     const stands = await readConfig(bus, key);
     expect(stands).toMatchObject({ owner: null, released: true, why: 'it outlives it' });
     expect(JSON.parse(stands?.json ?? '')).toEqual({ ...value, revision: 2 });
-    expect((await world.cli(['config', 'list', '--kind', 'response'])).stdout).toMatch(/released .* nobody /);
-    expect((await world.cli(['config', 'get', key])).stderr).toMatch(/kept by nobody$/m);
+    expect((await world.cli(['config', 'list', '--kind', 'response'])).stdout).toMatch(/released .* none /);
+    expect((await world.cli(['config', 'get', key])).stderr).toMatch(/without an owner$/m);
     const got = JSON.parse((await world.cli(['config', 'get', key, '--json'])).stdout);
     expect(got.keptBy).toEqual({ by: 'nobody' });
-    expect((await world.cli(['config', 'release', key, '--yes'])).stderr).toContain('nobody keeps it');
+    expect((await world.cli(['config', 'release', key, '--yes'])).stderr).toContain('has no owner');
     // It is taken back by being written, also when nothing else changes.
     const taken = await world.cli(['config', 'set', key, 'enabled-', '--take-over', '--yes']);
-    expect(taken.stdout).toBe(`${key} is at revision 3\n`);
+    expect(taken.stdout).toBe(`${key}: revision 3\n`);
     expect(await readConfig(bus, key)).toMatchObject({ owner: null, released: false });
     expect((await world.cli(['config', 'delete', key, '--yes'])).exitCode).toBe(0);
   });
@@ -132,7 +132,7 @@ describe('cli config', () => {
     const file = path.join(world.directory, 'policy.yaml');
     writeFileSync(file, 'match:\n  levels: [critical]\nsteps:\n  - action: observe\n');
     const set = (...args: string[]) => world.cli(['config', 'set', key, ...args, '--yes']);
-    expect((await set('-f', file)).stdout).toBe(`${key} is at revision 1\n`);
+    expect((await set('-f', file)).stdout).toBe(`${key}: revision 1\n`);
     expect(await set('-f', file)).toMatchObject({ exitCode: 0, stdout: '', stderr: `${key}: nothing to change\n` });
     const json = '{"steps": [{"action": "label", "expires": "1h"}]}';
     const stdin = await world.cli(['config', 'set', key, '-f', '-', '--yes', '--json'], { stdin: json });
@@ -187,7 +187,7 @@ describe('cli config', () => {
       world.cli(['config', 'set', key, 'modes.tunnel=audit', ...args], options);
     expect((await set({ answers: ['n'] })).exitCode).toBe(2);
     expect((await set({ answers: [''] })).stderr).toMatch(/Write it\? \[y\/N\] bailiff: nothing was changed/);
-    expect(await set({})).toMatchObject({ exitCode: 2, stderr: expect.stringMatching(/say --yes/) });
+    expect(await set({})).toMatchObject({ exitCode: 2, stderr: expect.stringMatching(/pass --yes/) });
     expect(await set({}, '--dry-run')).toMatchObject({ exitCode: 0, stdout: '' });
     const cli = await world.as('cli');
     expect(await readConfig(cli, key)).toBeNull();
@@ -200,11 +200,11 @@ describe('cli config', () => {
     const { stdout, stderr } = await world.cli(['config', 'list', '--kind', 'correlation']);
     expect(stdout).toMatch(/correlation\.cluster\._\.many-identities +built in/);
     expect(stdout).toMatch(/correlation\.cluster\._\.broken +0 .*REFUSED/);
-    expect(stderr).toMatch(/broken is refused by every reader/);
+    expect(stderr).toMatch(/broken is refused by all readers/);
     const status = await world.cli(['doctor', '--only', 'bus']);
     expect([status.exitCode, status.stdout]).toEqual([
       6,
-      expect.stringMatching(/✗ configuration: every reader refuses .*broken/),
+      expect.stringMatching(/✗ configuration: all readers refuse .*broken/),
     ]);
   });
 });
@@ -220,18 +220,16 @@ describe('cli disarm', () => {
     expect(on.stderr).not.toMatch(/nothing is known/);
     const stored = await readConfig(await world.as('cli'), 'disarm.namespace.shop.all');
     expect(JSON.parse(stored?.json ?? '')).toMatchObject({ duration: '30m', reason: 'is it us?', by: 'tester@host' });
-    expect((await world.cli(['disarm'])).stdout).toMatch(
-      /DISARMED: namespace shop for another 30m by tester@host: is it us\?/,
-    );
+    expect((await world.cli(['disarm'])).stdout).toMatch(/DISARMED: namespace shop for 30m by tester@host: is it us\?/);
     expect((await world.cli(['status'])).stdout).toMatch(/DISARMED: namespace shop/);
     await world.cli(['disarm', '--all', '--for', '1m', '--reason', 'x', '--yes']);
     const off = await world.cli(['disarm', '--namespace', 'shop', '--off']);
     expect(off).toMatchObject({
       exitCode: 0,
       stdout: expect.stringMatching(
-        /^the disarm of namespace shop is over, but others are in force:\n.*the whole cluster/,
+        /^the disarm of namespace shop has ended, but others are in force:\n.*the whole cluster/,
       ),
-      stderr: 'arm it again: bailiff disarm --all --off\n',
+      stderr: 'arm again: bailiff disarm --all --off\n',
     });
     expect(JSON.parse((await world.cli(['disarm', '--json'])).stdout)).toMatchObject([{ key: 'disarm.cluster._.all' }]);
     await world.cli(['disarm', '--node', NODE_A, '--for', '1m', '--reason', 'y', '--yes']);
@@ -239,9 +237,9 @@ describe('cli disarm', () => {
     expect(all).toMatchObject({
       exitCode: 0,
       stdout: expect.stringMatching(
-        /^the disarm of the whole cluster is over, but others are in force:\n.*node node-a for another/,
+        /^the disarm of the whole cluster has ended, but others are in force:\n.*node node-a for/,
       ),
-      stderr: `arm it again: bailiff disarm --node ${NODE_A} --off\n`,
+      stderr: `arm again: bailiff disarm --node ${NODE_A} --off\n`,
     });
     const other = await world.cli(['disarm', '--node', NODE_B, '--off', '--json']);
     expect(JSON.parse(other.stdout)).toMatchObject({ disarmed: false, stillDisarmed: [] });
@@ -255,14 +253,14 @@ describe('cli disarm', () => {
     expect(refused).toMatchObject({
       exitCode: 2,
       stdout: '',
-      stderr: expect.stringMatching(/no node "node-q" is known\n.*known: .*node-a[\s\S]*--force/),
+      stderr: expect.stringMatching(/no node "node-q" exists\n.*known nodes: .*node-a[\s\S]*--force/),
     });
     expect((await world.cli(['disarm'])).stdout).toBe('nothing is disarmed\n');
     expect((await world.cli(words('--node', 'node-q', '--force'))).exitCode).toBe(0);
     expect((await world.cli(['disarm'])).stdout).toMatch(/DISARMED: node node-q/);
     expect(await world.cli(words('--namespace', 'nowhere'))).toMatchObject({
       exitCode: 0,
-      stderr: expect.stringMatching(/nothing is known of namespace nowhere/),
+      stderr: expect.stringMatching(/no node has reported a pod in namespace nowhere/),
     });
   });
 });
@@ -286,15 +284,15 @@ describe('cli decisions', () => {
     const again = await own.cli(['responses', 'deny', pending.responseId, '--yes']);
     expect([again.exitCode, again.stderr]).toEqual([
       2,
-      expect.stringMatching(/waits no more: approved, approved by tester@host: seen/),
+      expect.stringMatching(/is no longer pending: approved, approved by tester@host: seen/),
     ]);
     const text = (await own.cli(['explain', 'payments/vpn-0'])).stdout;
     expect(text).toMatch(/delete +approved +approved by tester@host: seen/);
-    expect(text).not.toMatch(/waits for a person/);
+    expect(text).not.toMatch(/waits for approval/);
     const other = await own.response(spoofing, { action: 'cordon', phase: 'pending' });
     const denied = await own.cli(['responses', 'deny', other.responseId, '--yes', '--json']);
     expect(JSON.parse(denied.stdout)).toMatchObject({ phase: 'refused', reasonCode: 'approval-denied' });
-    expect((await own.cli(['responses', '--pending'])).stderr).toMatch(/nothing waits/);
+    expect((await own.cli(['responses', '--pending'])).stderr).toMatch(/no response waits/);
   });
 
   it('release - the entry goes, the record is written; a second time there is nobody', async () => {
@@ -306,7 +304,7 @@ describe('cli decisions', () => {
     expect([nobody.exitCode, nobody.stderr]).toEqual([2, expect.stringMatching(/no pod "vpn-0" is in quarantine/)]);
     const released = await own.cli(['quarantine', 'release', 'shop/cart-1', '--reason', 'rebuilt', '--yes', '--json']);
     expect(JSON.parse(released.stdout)).toMatchObject({ podUid: CART.uid, entry: 'removed', recorded: 1 });
-    expect((await own.cli(['quarantine', 'list'])).stderr).toBe('nobody is in quarantine\n');
+    expect((await own.cli(['quarantine', 'list'])).stderr).toBe('no pod is in quarantine\n');
     expect((await own.cli(['quarantine', 'release', 'shop/cart-1', '--yes'])).exitCode).toBe(2);
   });
 

@@ -156,7 +156,7 @@ describe('cli config effective', () => {
     const daemon = await effective('shop/agent');
     expect(daemon.response).toMatchObject([{ note: expect.stringContaining('DaemonSet are protected') }]);
     expect((await effective('-n', 'kube-system')).response).toMatchObject([
-      { note: expect.stringContaining('only observed') },
+      { note: expect.stringContaining('observe only') },
     ]);
   });
 
@@ -171,13 +171,13 @@ describe('cli config effective', () => {
     const text = await world.cli(['config', 'effective', 'shop/web-0']);
     expect(text.stdout).toMatch(/modes\.source-mac +audit +spoof\.namespace\.shop\.default \(last good\) +1 +cli +ben/);
     expect(text.stdout).toMatch(/modes\.arp-sender +enforce +built in/);
-    expect(text.stderr).toMatch(/1 stored value is refused by every reader/);
+    expect(text.stderr).toMatch(/1 stored value is refused by all readers/);
   });
 
   it('asked wrongly - says how', async () => {
     expect(await world.cli(['config', 'effective'])).toMatchObject({
       exitCode: 2,
-      stderr: expect.stringMatching(/for which pod/),
+      stderr: expect.stringMatching(/no pod is given/),
     });
     expect(await world.cli(['config', 'effective', 'shop/nobody'])).toMatchObject({
       exitCode: 2,
@@ -221,13 +221,13 @@ describe('cli config export and import', () => {
 
   it('export - a file a key, in a readable layout, and a second time nothing', async () => {
     const { exitCode, stdout, stderr } = await cli('export', directory);
-    expect([exitCode, stderr]).toEqual([0, '6 keys: 6 written, 0 as they were\n']);
+    expect([exitCode, stderr]).toEqual([0, '6 keys: 6 written, 0 unchanged\n']);
     expect(stdout.trim().split('\n').sort()).toEqual(VALUES.map(([, relative]) => file(relative)).sort());
     expect(readFileSync(file('spoof/cluster.yaml'), 'utf8')).toBe('modes:\n  tunnel: audit\n');
     expect(readFileSync(file('runtime/shop/no-mounts.yaml'), 'utf8')).toMatch(
       /^apiVersion: bailiff\.dev\/v1alpha1\nkind: RuntimePolicy\nmetadata:\n {2}name: no-mounts\n {2}namespace: shop\nspec:\n {2}mode: enforce/,
     );
-    expect(await cli('export', directory)).toMatchObject({ stdout: '', stderr: '6 keys: 0 written, 6 as they were\n' });
+    expect(await cli('export', directory)).toMatchObject({ stdout: '', stderr: '6 keys: 0 written, 6 unchanged\n' });
     const single = await own.cli(['policy', 'diff', file('runtime/shop/no-mounts.yaml')]);
     expect(single).toMatchObject({ exitCode: 0, stdout: '' });
   });
@@ -237,12 +237,12 @@ describe('cli config export and import', () => {
     expect(await importing('--yes')).toMatchObject({
       exitCode: 0,
       stdout: '',
-      stderr: `6 keys in ${directory}: 0 to change, 6 as they are stored\n`,
+      stderr: `6 keys in ${directory}: 0 to change, 6 unchanged\n`,
     });
     expect(await revisions()).toEqual(before);
     await using other = await World.start();
     const first = await other.cli(['config', 'import', directory, '--yes', '--by', 'ben', '--reason', 'release 12']);
-    expect([first.exitCode, first.stdout.match(/is at revision 1/g)?.length]).toEqual([0, 6]);
+    expect([first.exitCode, first.stdout.match(/: revision 1/g)?.length]).toEqual([0, 6]);
     const again = await other.cli(['config', 'import', directory, '--yes', '--json']);
     expect(JSON.parse(again.stdout)).toEqual({ written: [], unchanged: 6 });
     const [stored] = await configHistory(await other.as('cli'), 'correlation.cluster._.mine');
@@ -277,13 +277,13 @@ describe('cli config export and import', () => {
       /spoof\/namespaces\/shop\.yaml:4: colour: is unknown/,
       /correlation\/mine\.yaml:3: timespan: must be a duration with a unit/,
       /response\/acting\.yaml:6: guards\.budget\.maxPods: 0 allows no pod/,
-      /runtime\/shop\/other\.yaml: is of runtime\.namespace\.shop\.no-mounts, and its place says/,
+      /runtime\/shop\/other\.yaml: contains runtime\.namespace\.shop\.no-mounts, but its path names/,
       /runtime\/broken\.yaml:4: spec\.mode: /,
-      /notes\/x\.yaml: its place says no key/,
+      /notes\/x\.yaml: its path names no key/,
       /response\/no\.yaml:1: no YAML/,
     ])
       expect(stderr).toMatch(said);
-    expect(stderr).toMatch(/refused for 8 mistakes; nothing was written/);
+    expect(stderr).toMatch(/refused with 8 errors; nothing was written/);
     expect(await revisions()).toEqual(before);
   });
 
@@ -318,7 +318,7 @@ describe('cli config export and import', () => {
           { by: 'cleo', why: 'x' },
         )),
     });
-    expect([raced.exitCode, raced.stderr]).toEqual([6, expect.stringMatching(/Write these 2\? .*was expected/s)]);
+    expect([raced.exitCode, raced.stderr]).toEqual([6, expect.stringMatching(/Write these 2 keys\? .*was expected/s)]);
     expect(await readConfig(bus, 'correlation.cluster._.new')).toBeNull();
     expect(JSON.parse((await readConfig(bus, 'spoof.cluster._.default'))?.json ?? '')).toMatchObject({
       modes: { tunnel: 'enforce' },
@@ -337,13 +337,13 @@ describe('cli config export and import', () => {
     const pruned = await importing('--prune', '--yes');
     expect(pruned).toMatchObject({
       exitCode: 0,
-      stdout: 'correlation.cluster._.new is deleted\nruntime.namespace.shop.no-mounts is deleted\n',
+      stdout: 'correlation.cluster._.new: deleted\nruntime.namespace.shop.no-mounts: deleted\n',
     });
     expect(await readConfig(bus, 'disarm.cluster._.all')).not.toBeNull();
     await cli('delete', 'response.cluster._.answer-high', '--yes');
     writeFileSync(file('compose.yaml'), 'a: 1');
-    expect((await cli('export', directory)).stderr).toMatch(/1 file is of no stored key: response\/answer-high\.yaml/);
-    expect((await cli('export', directory, '--prune')).stdout).toMatch(/answer-high\.yaml is taken away/);
+    expect((await cli('export', directory)).stderr).toMatch(/1 file has no stored key: response\/answer-high\.yaml/);
+    expect((await cli('export', directory, '--prune')).stdout).toMatch(/answer-high\.yaml deleted/);
     expect([existsSync(file('response/answer-high.yaml')), existsSync(file('compose.yaml'))]).toEqual([false, true]);
   });
 });

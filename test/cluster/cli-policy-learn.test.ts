@@ -97,11 +97,11 @@ describe('cli policy learn', () => {
     const { exitCode, stdout, stderr } = await running;
     expect([exitCode, stdout]).toEqual([0, '']);
     expect(stderr).toMatch(
-      /shop\/learn-web-0 is taken away\n2 operations became 2 rules: .*web\.yaml\nreview it, then: /,
+      /shop\/learn-web-0 is deleted\n2 operations became 2 rules: .*web\.yaml\nreview the policy, then: /,
     );
     expect(await stored()).toBeNull();
     const text = readFileSync(out, 'utf8');
-    expect(text).toMatch(/# Not all is known: 6 operations were counted and not shown, [02] of them after/);
+    expect(text).toMatch(/# Incomplete: 6 operations were counted without a sample, [02] of them after/);
     expect(text).toMatch(/- \/etc\/hosts # once, by \/usr\/bin\/app\n/);
     const [proposed] = loadPolicyFile(text, 'web.yaml');
     expect(proposed).toMatchObject({
@@ -124,11 +124,11 @@ describe('cli policy learn', () => {
     const { exitCode, stderr } = await running;
     expect([exitCode, stderr]).toEqual([
       2,
-      expect.stringMatching(/was changed by somebody else and is left: bailiff policy/),
+      expect.stringMatching(/was changed by another author and is kept: bailiff policy/),
     ]);
     expect(await stored()).toMatchObject(theirs);
     const again = await learn(['--for', '1s', '--install']);
-    expect([again.exitCode, again.stderr]).toEqual([2, expect.stringMatching(/shop\/learn-web-0 is there already/)]);
+    expect([again.exitCode, again.stderr]).toEqual([2, expect.stringMatching(/shop\/learn-web-0 already exists/)]);
     expect(await stored()).toMatchObject(theirs);
     await world.cli(['policy', 'delete', 'shop/learn-web-0', '--yes']);
   });
@@ -137,10 +137,10 @@ describe('cli policy learn', () => {
     const none = await learn(['--for', '1s']);
     expect([none.exitCode, none.stderr]).toEqual([
       2,
-      expect.stringMatching(/nothing of shop\/web-0 is audited[\s\S]*--install/),
+      expect.stringMatching(/no default posture audits shop\/web-0[\s\S]*--install/),
     ]);
     const no = await learn(['--for', '1s'], { answers: ['n'] });
-    expect([no.exitCode, no.stderr]).toEqual([2, expect.stringMatching(/Install a policy .*\[y\/N\]/)]);
+    expect([no.exitCode, no.stderr]).toEqual([2, expect.stringMatching(/Install a temporary policy .*\[y\/N\]/)]);
     const posture = { defaultPosture: { file: 'audit' } };
     await writeConfig(await world.as('cli'), 'runtime.namespace.shop.files', posture, { by: 'x', why: 'y' });
     let noted = '';
@@ -149,8 +149,8 @@ describe('cli policy learn', () => {
         noted = all;
       },
     });
-    await waitFor(() => /learning from shop\/web-0 for 4 s/.test(noted), { what: 'it to watch', state: () => noted });
-    expect(noted).toMatch(/learning of file: /);
+    await waitFor(() => /observing shop\/web-0 for 4 s/.test(noted), { what: 'it to watch', state: () => noted });
+    expect(noted).toMatch(/learning the classes that a policy audits: file/);
     await world.frame(NODE_A, [
       audited({ operation: 'read', subject: '/etc/hosts' }, { vector: 'files/file-posture' }),
     ]);

@@ -62,23 +62,23 @@ describe('cli policy apply', () => {
     const first = await policy(['apply', both, '--reason', 'to begin with', '--yes']);
     expect(first).toMatchObject({
       exitCode: 0,
-      stdout: `${SHELL} is at revision 1\nruntime.namespace.shop.no-mounts is at revision 1\n`,
-      stderr: expect.stringMatching(/no-shell: new: enforce, 1 rule \(--full shows it\)\n/),
+      stdout: `${SHELL}: revision 1\nruntime.namespace.shop.no-mounts: revision 1\n`,
+      stderr: expect.stringMatching(/no-shell: new: enforce, 1 rule \(--full shows all\)\n/),
     });
     expect(first.stderr).not.toMatch(/^\+/m);
-    expect(first.stderr).toMatch(/see it in force: bailiff policy status/);
+    expect(first.stderr).toMatch(/check that it is in force: bailiff policy status/);
     const full = file('other.yaml', text('other-shell', shell));
     expect((await policy(['apply', full, '--full', '--dry-run'])).stderr).toMatch(
-      /other-shell: against nothing\n[\s\S]*\+ mode: enforce\n/,
+      /other-shell: adds a value\n[\s\S]*\+ mode: enforce\n/,
     );
     const again = await policy(['apply', both]);
     expect(again).toMatchObject({ exitCode: 0, stdout: '', stderr: expect.stringMatching(/nothing to change\n$/) });
     const changed = file('no-shell.yaml', text('no-shell', shell.replace('/bin/sh', '/bin/bash')));
     const diff = await policy(['diff', changed]);
-    expect(diff.stdout).toMatch(/against revision 1 by tester@host\n[\s\S]*- {9}- \/bin\/sh\n\+ {9}- \/bin\/bash/);
+    expect(diff.stdout).toMatch(/changes revision 1 by tester@host\n[\s\S]*- {9}- \/bin\/sh\n\+ {9}- \/bin\/bash/);
     expect(await json(['diff', changed])).toMatchObject([{ key: SHELL, change: 'changed', against: 1 }]);
     const answers = await policy(['apply', changed], { answers: ['yes'] });
-    expect(answers).toMatchObject({ exitCode: 0, stdout: `${SHELL} is at revision 2\n` });
+    expect(answers).toMatchObject({ exitCode: 0, stdout: `${SHELL}: revision 2\n` });
     const log = await configHistory(await world.as('admin'), SHELL);
     expect(log.map(({ revision, by, why }) => [revision, by, why])).toEqual([
       [1, 'tester@host', 'to begin with'],
@@ -95,13 +95,13 @@ describe('cli policy apply', () => {
     writeFileSync(path.join(folder, 'notes.txt'), 'not a policy');
     const refused = await policy(['apply', folder, '--yes']);
     expect([refused.exitCode, refused.stdout]).toEqual([6, '']);
-    expect(refused.stderr).toMatch(/refused for \d mistakes; nothing was written/);
+    expect(refused.stderr).toMatch(/refused with \d errors; nothing was written/);
     expect(refused.stderr).toMatch(/2-bad\.yaml:9: spec\.rules\.0\.mounts: is unknown/);
     expect(refused.stderr).toMatch(/3-twice\.yml:6: spec\.severity: /);
     writeFileSync(path.join(folder, '2-bad.yaml'), text('bad', mount));
     writeFileSync(path.join(folder, '3-twice.yml'), text('good', shell));
     const twice = await policy(['apply', folder, '--yes']);
-    expect(twice.stderr).toMatch(/3-twice\.yml: runtime\.cluster\._\.good stands in .*1-good\.yaml too/);
+    expect(twice.stderr).toMatch(/3-twice\.yml: runtime\.cluster\._\.good is also in .*1-good\.yaml/);
     expect(await readConfig(await world.as('cli'), 'runtime.cluster._.good')).toBeNull();
     expect(await policy(['apply', `${world.directory}/none.yaml`])).toMatchObject({ exitCode: 2 });
   });
@@ -112,7 +112,7 @@ describe('cli policy apply', () => {
     const cli = await world.as('cli');
     expect(await policy(['apply', '-', '--dry-run'], { stdin })).toMatchObject({ exitCode: 0, stdout: '' });
     expect((await policy(['apply', '-'], { stdin, answers: ['n'] })).exitCode).toBe(2);
-    expect((await policy(['apply', '-'], { stdin })).stderr).toMatch(/say --yes/);
+    expect((await policy(['apply', '-'], { stdin })).stderr).toMatch(/pass --yes/);
     expect(await readConfig(cli, key)).toBeNull();
     const written = await policy(['apply', '-', '--yes', '--json'], { stdin });
     expect(JSON.parse(written.stdout)).toMatchObject([{ key, revision: 1, value: { mode: 'enforce' } }]);
@@ -184,7 +184,7 @@ describe('cli policy list, show, history, rollback, delete', () => {
     expect(stdout).toMatch(/no-shell +enforce +medium +1 +all +2 /);
     expect(stdout).toMatch(/shop\/no-mounts +enforce +medium +1 +shop +1 /);
     expect(stdout).toMatch(/broken +REFUSED/);
-    expect(stderr).toMatch(/broken is refused by every reader: mode: /);
+    expect(stderr).toMatch(/broken is refused by all readers: mode: /);
     expect(await json(['list', '-n', 'shop'])).toMatchObject([
       { key: 'runtime.namespace.shop.no-mounts', revision: 1 },
     ]);
@@ -196,35 +196,35 @@ describe('cli policy list, show, history, rollback, delete', () => {
     expect(stdout).toMatch(/^apiVersion: bailiff\.dev\/v1alpha1\nkind: RuntimePolicy\n[\s\S]*revision: 2\n/);
     expect((await policy(['apply', '-', '--yes'], { stdin: stdout })).stderr).toMatch(/nothing to change/);
     const edited = stdout.replace('/bin/bash', '/bin/zsh');
-    expect((await policy(['apply', '-', '--yes'], { stdin: edited })).stdout).toBe(`${SHELL} is at revision 3\n`);
+    expect((await policy(['apply', '-', '--yes'], { stdin: edited })).stdout).toBe(`${SHELL}: revision 3\n`);
     const late = await policy(['apply', '-', '--yes'], { stdin: stdout.replace('/bin/bash', '/bin/ksh') });
     expect([late.exitCode, late.stderr]).toEqual([6, expect.stringMatching(/revision 2 is older than the stored 3/)]);
     expect((await policy(['show', 'no-shell', '--revision', '1'])).stdout).toContain('/bin/sh');
     const none = await policy(['show', 'no-mounts']);
-    expect([none.exitCode, none.stderr]).toEqual([2, expect.stringMatching(/there is shop\/no-mounts/)]);
+    expect([none.exitCode, none.stderr]).toEqual([2, expect.stringMatching(/did you mean shop\/no-mounts/)]);
     expect((await policy(['show', 'shop/no-mounts'])).stdout).toMatch(/namespace: shop/);
   });
 
   it('rollback and delete - each with who and why; of several names all or none are deleted', async () => {
     const back = await policy(['rollback', 'no-shell', '1', '--reason', 'zsh is needed', '--yes']);
-    expect(back).toMatchObject({ exitCode: 0, stdout: `${SHELL} is at revision 4\n` });
+    expect(back).toMatchObject({ exitCode: 0, stdout: `${SHELL}: revision 4\n` });
     expect((await policy(['show', 'no-shell'])).stdout).toContain('/bin/sh\n');
     const some = await policy(['delete', 'no-shell', 'not-there', '--yes']);
-    expect([some.exitCode, some.stderr]).toEqual([2, expect.stringMatching(/not-there; nothing was deleted/)]);
+    expect([some.exitCode, some.stderr]).toEqual([2, expect.stringMatching(/not-there not found; nothing was deleted/)]);
     const dry = ['delete', 'no-shell', 'shop/no-mounts', '--dry-run'];
     const short = await policy(dry);
     expect(short.stderr).toMatch(
-      /no-shell: deleting revision 4 by \S+; it is in force no more\n {2}enforce, 1 rule; no node has reported yet \(--full shows it\)\n/,
+      /no-shell: deletes revision 4 by \S+; it is no longer in force\n {2}enforce, 1 rule; no node has reported yet \(--full shows all\)\n/,
     );
     expect(short.stderr).not.toMatch(/^- /m);
     expect((await policy([...dry, '--full'])).stderr).toMatch(/^- .*rules:/m);
     const gone = await policy(['delete', 'no-shell', 'shop/no-mounts', '--reason', 'done', '--yes']);
-    expect(gone.stdout).toBe(`${SHELL} is deleted\nruntime.namespace.shop.no-mounts is deleted\n`);
+    expect(gone.stdout).toBe(`${SHELL}: deleted\nruntime.namespace.shop.no-mounts: deleted\n`);
     const history = await policy(['history', 'no-shell']);
     expect(history.stdout).toMatch(/4 .*rollback to revision 1: zsh is needed/);
     expect(history.stdout).toMatch(/- .*deleted +cli +tester@host +done/);
     const again = await policy(['rollback', 'no-shell', '--yes']);
-    expect([again.exitCode, again.stdout]).toEqual([0, `${SHELL} is at revision 5\n`]);
+    expect([again.exitCode, again.stdout]).toEqual([0, `${SHELL}: revision 5\n`]);
   });
 });
 
@@ -256,14 +256,14 @@ describe('cli policy explain', () => {
     const { stdout } = await own.cli(['policy', 'explain', 'shop/web-0']);
     expect(stdout).toMatch(/^shop\/web-0 on node-a\n {2}labels app=web\n/);
     expect(stdout).toMatch(
-      /no-shell +enforce[\s\S]*shop\/web +enforce[\s\S]*1 other not for this pod, or off\n {2}! not in force on node-a: no/,
+      /no-shell +enforce[\s\S]*shop\/web +enforce[\s\S]*1 other not for this pod, or disabled\n {2}! not in force on node-a: no/,
     );
     expect(stdout).toMatch(/no-shell +enforce +\S+ +1 +not in force/);
     expect(stdout).toMatch(/IN app\n[\s\S]*execute +is blocked +web\n[\s\S]*allow +web\/r +run,map \/bin\/sh, \/app/);
     expect(stdout).toMatch(
       /CONFLICTS\n {2}! execute of \/bin\/sh is blocked: rule no-shell\/r denies it, although web\/r/,
     );
-    expect(stdout).toMatch(/IN side, containers not yet known by name\n/);
+    expect(stdout).toMatch(/IN side, containers of unknown name\n/);
     const asked = ['policy', 'explain', 'web-0', '--operation', 'execute', '--path'];
     const denied = await own.cli([...asked, '/usr/bin/id']);
     expect(denied.stdout).toMatch(
@@ -291,7 +291,7 @@ describe('cli policy explain', () => {
     const refused = (await own.cli(['policy', 'explain', 'shop/web-0'])).stdout;
     expect(refused).toMatch(/no-shell +enforce +\S+ +1 +refused[\s\S]*! refused here: container app: no room/);
     const nobody = await own.cli(['policy', 'explain', 'shop/nobody']);
-    expect([nobody.exitCode, nobody.stderr]).toEqual([2, expect.stringMatching(/no pod "shop\/nobody" is known/)]);
+    expect([nobody.exitCode, nobody.stderr]).toEqual([2, expect.stringMatching(/no pod "shop\/nobody" exists/)]);
   });
 });
 
@@ -316,7 +316,7 @@ describe('cli policy status', () => {
     expect([asked.exitCode, asked.stderr]).toEqual([
       2,
       expect.stringMatching(
-        /enforce, 1 rule; in force on 1 of 2 nodes, for 2 pods and containers \(--full shows it\)\nDelete it\? \[y\/N\]/,
+        /enforce, 1 rule; in force on 1 of 2 nodes, for 2 pods and containers \(--full shows all\)\nDelete it\? \[y\/N\]/,
       ),
     ]);
     const one = await own.cli(['policy', 'status', 'no-shell']);

@@ -71,7 +71,7 @@ describe('a reader that goes away', () => {
     });
     expect(child.stdout).toBeNull();
     const { code, stderr } = await ended;
-    expect([code, stderr]).toEqual([7, expect.stringMatching(/bailiff: output is lost: ENOSPC/)]);
+    expect([code, stderr]).toEqual([7, expect.stringMatching(/bailiff: cannot write the output: ENOSPC/)]);
   });
 
   it('events - is no error', async () => {

@@ -3,7 +3,7 @@ import { openBucket, violationSubject } from '@bailiff/bus';
 import { startNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type ReadOptions, readStream } from '../../apps/cli/src/bus/read-stream.ts';
+import { type ReadOptions, readStream } from '../../apps/cli/src/shared/bus/read-stream.ts';
 import {
   breach,
   CART,
@@ -60,7 +60,7 @@ describe('cli events', () => {
   ] as [string[], number][])('filter - %j leaves %d', async (args, count) => {
     const { stdout, stderr } = await world.cli(['events', ...args, '--json']);
     expect(stdout === '' ? [] : jsonLines(stdout)).toHaveLength(count);
-    if (count === 0) expect(stderr).toMatch(/^no such violations since .*; the newest of any kind is \d+s old/);
+    if (count === 0) expect(stderr).toMatch(/^no matching violations since .*; the newest of any kind is \d+s old/);
   });
 
   it('json - one object a line with all there is', async () => {
@@ -112,7 +112,7 @@ describe('cli events', () => {
     const { exitCode, stderr } = await following;
     expect(exitCode).toBe(0);
     expect(jsonLines(out).map(({ vector }) => vector)).toEqual(['ipv4-source', 'redirect', 'tunnel']);
-    expect(stderr).toMatch(/the bus is away[\s\S]*the bus is back/);
+    expect(stderr).toMatch(/disconnected from the bus[\s\S]*reconnected to the bus/);
   });
 });
 
@@ -192,7 +192,7 @@ describe('cli explain', () => {
   it('pod - what it did in sum, its newest verdict, and what waits for a person', async () => {
     const text = await ok(['explain', 'payments/vpn-0']);
     expect(text).toMatch(/tunnel-other +audit +40 /);
-    expect(text).toMatch(/waits for a person: bailiff responses approve /);
+    expect(text).toMatch(/waits for approval: bailiff responses approve /);
     const web = await ok(['explain', WEB.uid]);
     expect(web).toMatch(/ipv4-source +drop +321 .*#1-2/);
   });
@@ -209,13 +209,13 @@ describe('cli explain', () => {
 
   it('evidence that is no longer there is said to be so', async () => {
     const text = await ok(['explain', story.quarantining.verdictId]);
-    expect(text).toMatch(/#999999 .*no longer in the stream[\s\S]*no latencies/);
+    expect(text).toMatch(/#999999 .*no longer stored[\s\S]*no latencies/);
   });
 
   it('unknown - a verdict or pod of which nothing is known says where to look', async () => {
     const unknown = await world.cli(['explain', 'ffffffffff']);
     expect(unknown).toMatchObject({ exitCode: 2, stdout: '' });
-    expect(unknown.stderr).toMatch(/begins with "ffffffffff"[\s\S]*bailiff verdicts/);
+    expect(unknown.stderr).toMatch(/starts with "ffffffffff"[\s\S]*bailiff verdicts/);
     expect(await world.cli(['explain', 'shop/nobody'])).toMatchObject({ exitCode: 2, stdout: '' });
   });
 });
@@ -230,11 +230,11 @@ describe('cli status', () => {
     const away = await own.cli(['status']);
     expect([away.exitCode, away.stdout]).toEqual([
       7,
-      expect.stringMatching(/✗ correlator: 0 running: packets are dropped/),
+      expect.stringMatching(/✗ correlator: 0 running: packets are still dropped/),
     ]);
-    expect(away.stdout).toMatch(/✗ correlator: .*nothing is judged; 3 frames not judged, oldest \d+s/);
-    expect(away.stdout).toMatch(/✗ responder: 0 running: no verdict is answered; 3 verdicts not read/);
-    expect(away.stdout).toMatch(/✗ ipam-sync: 0 running: nodes keep their last list of pods/);
+    expect(away.stdout).toMatch(/✗ correlator: .*no verdicts are published; 3 frames not judged, oldest \d+s/);
+    expect(away.stdout).toMatch(/✗ responder: 0 running: verdicts get no response; 3 verdicts not read/);
+    expect(away.stdout).toMatch(/✗ ipam-sync: 0 running: nodes keep their last pod snapshot/);
     const json = JSON.parse((await own.cli(['status', '--json'])).stdout);
     expect(json.services).toMatchObject({
       correlator: { running: 0, waiting: { count: 3 } },
@@ -253,7 +253,7 @@ describe('cli status', () => {
       evidence: [],
     });
     const verdict = await own.cli(['explain', lone.verdictId]);
-    expect(verdict.stdout).toMatch(/RESPONSES\n {2}none: responder: 0 running: no verdict is answered/);
+    expect(verdict.stdout).toMatch(/RESPONSES\n {2}none: responder: 0 running: verdicts get no response/);
 
     await using _services = await own.services();
     const back = await own.cli(['status']);
@@ -340,7 +340,7 @@ describe('cli status', () => {
     expect(text).toMatch(/shop\/cart-1 +veth12 +guarded +programmed +10\.1\.0\.12 fd00::12/);
     expect(text).toMatch(/! bpf-lsm: EPERM: boot with lsm/);
     const { exitCode, stderr } = await world.cli(['status', '--node', 'node-z']);
-    expect([exitCode, stderr]).toEqual([2, expect.stringMatching(/known: node-a/)]);
+    expect([exitCode, stderr]).toEqual([2, expect.stringMatching(/known nodes: node-a/)]);
   });
 });
 
@@ -356,7 +356,7 @@ describe('cli and what others wrote badly', () => {
     const { exitCode, stderr, stdout } = await own.cli(['events', '--json']);
     expect(exitCode).toBe(0);
     expect(jsonLines(stdout).map((row) => (row['pod'] as { name: string }).name)).toEqual(['vpn-0', 'cart-1']);
-    expect(stderr).toMatch(/1 message could not be read and was passed over: UNKNOWN_FINGERPRINT 1/);
+    expect(stderr).toMatch(/1 message could not be decoded: UNKNOWN_FINGERPRINT 1/);
   });
 
   it('a bus that is not set up, a wrong password, a file that is not there - each says what to do', async () => {

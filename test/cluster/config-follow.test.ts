@@ -49,7 +49,7 @@ async function shownTo(nats: TestNats, directory: string, said: RegExp): Promise
   const status = await runCli(['status', ...bus]);
   expect(status.stdout).toMatch(said);
   const doctor = await runCli(['doctor', '--only', 'bus', ...bus]);
-  expect([doctor.exitCode, doctor.stdout]).toEqual([6, expect.stringMatching(/✗ configuration: every reader refuses/)]);
+  expect([doctor.exitCode, doctor.stdout]).toEqual([6, expect.stringMatching(/✗ configuration: all readers refuse/)]);
 }
 
 it('correlator - the next verdict follows a threshold; a refused one is told, and taken back when the key is right again', async () => {
@@ -77,7 +77,7 @@ it('correlator - the next verdict follows a threshold; a refused one is told, an
   await shownTo(
     rig.nats,
     rig.directory,
-    /✗ correlator: refuses correlation\.cluster\._\.mine, the last good value holds: timespan/,
+    /✗ correlator: refuses correlation\.cluster\._\.mine, the last good value stays in force: timespan/,
   );
   await rig.settle();
   await rig.spoof(NODE_A, third, 2);
@@ -113,7 +113,7 @@ it('responder - the next verdict is answered by the new policy; a refused one is
   await shownTo(
     rig.nats,
     rig.directory,
-    /✗ responder: refuses response\.cluster\._\.mine, the last good value holds: steps\.0\.action/,
+    /✗ responder: refuses response\.cluster\._\.mine, the last good value stays in force: steps\.0\.action/,
   );
   await rig.settle();
   await rig.until(await rig.verdict(rig.pod(), { rule: 'mine' }), 'label', 'succeeded');
@@ -142,7 +142,7 @@ it('ipam-sync - what a pod asks for is granted within a second of being permitte
   await shownTo(
     world.nats,
     world.kube.dir,
-    /✗ ipam-sync: refuses spoof\.cluster\._\.default, the last good value holds: allowedPrefixes/,
+    /✗ ipam-sync: refuses spoof\.cluster\._\.default, the last good value stays in force: allowedPrefixes/,
   );
   expect(await granted()).toEqual(['10.50.0.0/16']);
   await writeConfig(cli, key, { allowedPrefixes: [] }, ME);

@@ -222,7 +222,7 @@ describe('a pod that is attacked, deleted and replaced', () => {
     const before = 'count(bailiff_correlator_verdicts_total{outcome="stored"} == 0)';
     await waitFor(async () => (await prometheus.valueOf(before)) > 0, { what: before });
     const attacker = lab.pods()[0]!;
-    await bailiff('lab', 'attack', attacker.name, '--id', lab.id, '--count', '30', '--json');
+    await bailiff('lab', 'attack', attacker.name, '--lab', lab.id, '--count', '30', '--json');
     await bailiff('disarm', '--all', '--for', '5m', '--reason', 'to see the alert', '--yes', '--lab', lab.id);
     await waitFor(() => lab.pods().length === 3 && lab.pods().every(({ uid }) => uid !== attacker.uid), {
       what: 'a replacement',

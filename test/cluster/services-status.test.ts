@@ -154,9 +154,9 @@ describe('services', () => {
     const { status, doctor, text, findings } = await services.seen();
     expect([status, doctor]).toEqual([7, 7]);
     for (const shown of [text, findings]) {
-      expect(shown).toMatch(/✗ correlator: 0 running: .*nothing is judged; 2 frames not judged, oldest \d+s/);
-      expect(shown).toMatch(/✗ responder: 0 running: no verdict is answered; 2 verdicts not read, oldest \d+s/);
-      expect(shown).toMatch(/✗ ipam-sync: 0 running: nodes keep their last list of pods/);
+      expect(shown).toMatch(/✗ correlator: 0 running: .*no verdicts are published; 2 frames not judged, oldest \d+s/);
+      expect(shown).toMatch(/✗ responder: 0 running: verdicts get no response; 2 verdicts not read, oldest \d+s/);
+      expect(shown).toMatch(/✗ ipam-sync: 0 running: nodes keep their last pod snapshot/);
     }
     for (const app of APPS) services.launch(app);
     await services.ready();
@@ -241,7 +241,7 @@ describe('services', () => {
     const seen = await services.shows('ipam-sync to be called stuck', ({ text }) =>
       /✗ ipam-sync: .*not progr/.test(text),
     );
-    expect(seen.text).toMatch(/✗ ipam-sync: 1 running, not progressing for \d+s: \d+ lists? not written/);
+    expect(seen.text).toMatch(/✗ ipam-sync: 1 running, not progressing for \d+s: \d+ snapshots? not written/);
     expect(seen.findings).toMatch(/✗ ipam-sync: 1 running, not progressing/);
     await apiRequest(admin, '$JS.API.STREAM.UPDATE.KV_bailiff_pods', config);
     await services.shows('ipam-sync to be well again', ({ text }) =>

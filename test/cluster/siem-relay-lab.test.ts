@@ -24,7 +24,7 @@ it('siem-relay - in a lab an attack is told as network activity, finding and rem
     bus.nc.subscribe(filters.siem({ format: 'ocsf' }), { callback: (_, message) => void events.push(message.json()) });
     await bus.nc.flush();
     const pod = lab.pods()[0]!.name;
-    await bailiff('lab', 'attack', pod, '--id', id, '--count', '20', '--json');
+    await bailiff('lab', 'attack', pod, '--lab', id, '--count', '20', '--json');
     const of = (...classes: number[]) => events.filter(({ class_uid }) => classes.includes(class_uid));
     const packets = () => of(4001).reduce((sum, { count = 0 }) => sum + count, 0);
     await waitFor(() => packets() === 20 && of(2004).length > 0 && of(7001, 7003, 7004).length > 0, {

@@ -18,7 +18,7 @@ it('attack by hand - every vector', async () => {
   const count = 10 * HAND_VECTORS.length;
   const attack = async () =>
     JSON.parse(
-      await labProcess('attack', pod, '--id', id, '--vector', 'all', '--count', String(count), '--json'),
+      await labProcess('attack', pod, '--lab', id, '--vector', 'all', '--count', String(count), '--json'),
     ) as Outcome;
   const control = await attack();
   expect(control).toMatchObject({ attacker: `default/${pod}`, sent: count });

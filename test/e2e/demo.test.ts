@@ -39,7 +39,7 @@ describe('demo', () => {
     const id = uniqueId('m');
     const begun = performance.now();
     const begunAtMs = Date.now();
-    const demo = startDemo('--json', '--act', '1', '--id', id);
+    const demo = startDemo('--json', '--act', '1', '--lab', id);
     expect(await demo.ended, demo.output()).toBe(0);
     expect(performance.now() - begun).toBeLessThan(BUDGET_MS);
     const summary = lastLine(demo.output());
@@ -68,7 +68,7 @@ describe('demo', () => {
 
   it('first act interrupted - in the middle of the attack it removes everything first', async () => {
     const id = uniqueId('i');
-    const demo = startDemo('--id', id);
+    const demo = startDemo('--lab', id);
     await demo.said('Guarded run');
     demo.interrupt();
     expect(await demo.ended).toBe(130);

@@ -20,10 +20,10 @@ describe('lab up --detach', () => {
   const currentPods = async () => ((await readState(info.dir))?.info?.pods ?? []).map((pod) => pod.name);
 
   beforeAll(async () => {
-    info = JSON.parse(await bailiff('lab', 'up', '--detach', '--json', '--bus-auth', '--id', id)) as LabInfo;
+    info = JSON.parse(await bailiff('lab', 'up', '--detach', '--json', '--bus-auth', '--lab', id)) as LabInfo;
   });
   afterAll(async () => {
-    await lab('down', '--id', id).catch(() => undefined);
+    await lab('down', '--lab', id).catch(() => undefined);
   });
 
   it('json - names every node and pod with what is needed to reach it', async () => {
@@ -139,7 +139,7 @@ describe('lab up --detach', () => {
     await waitFor(() => processes().length === 0, { what: 'the processes to end', state: processes });
     expect(tracesOf(id).length).toBeGreaterThan(0);
     expect(await lab('list')).toMatch(new RegExp(`${id} +dead`));
-    await lab('down', '--id', id);
+    await lab('down', '--lab', id);
     expect(tracesOf(id)).toEqual([]);
   });
 });
@@ -147,14 +147,14 @@ describe('lab up --detach', () => {
 describe('lab up in the foreground', () => {
   it('ctrl-c - takes a lab that is up down, and with it what a killed one had left', async () => {
     const killed = uniqueId('k');
-    const first = startLabProcess('up', '--nodes', '1', '--pods', '0', '--id', killed);
+    const first = startLabProcess('up', '--nodes', '1', '--pods', '0', '--lab', killed);
     await first.said('apps:');
     process.kill((await readState(path.join(LABS_DIR, killed)))!.pid, 'SIGKILL');
     await first.ended;
     expect(tracesOf(killed)).not.toEqual([]);
 
     const id = uniqueId('f');
-    const command = startBailiff('lab', 'up', '--nodes', '1', '--pods', '2', '--unguarded', '--id', id);
+    const command = startBailiff('lab', 'up', '--nodes', '1', '--pods', '2', '--unguarded', '--lab', id);
     await command.said('down   Ctrl-C');
     expect(tracesOf(killed)).toEqual([]);
     expect(tracesOf(id)).not.toEqual([]);
@@ -165,7 +165,7 @@ describe('lab up in the foreground', () => {
 
   it('ctrl-c - takes one down that is only half up', async () => {
     const id = uniqueId('h');
-    const half = startLabProcess('up', '--nodes', '2', '--pods', '2', '--id', id);
+    const half = startLabProcess('up', '--nodes', '2', '--pods', '2', '--lab', id);
     await half.said('apps:');
     half.interrupt();
     expect(await half.ended).toBe(130);
@@ -174,7 +174,7 @@ describe('lab up in the foreground', () => {
 
   it('SIGTERM - does the same, sent to the command alone', async () => {
     const id = uniqueId('t');
-    const command = startBailiff('lab', 'up', '--nodes', '1', '--pods', '1', '--unguarded', '--id', id);
+    const command = startBailiff('lab', 'up', '--nodes', '1', '--pods', '1', '--unguarded', '--lab', id);
     await command.said('servers:');
     command.child.kill('SIGTERM');
     expect(await command.ended).toBe(130);
@@ -187,7 +187,7 @@ describe('lab up in the foreground', () => {
       const id = uniqueId('e');
       const ends = "if (process.argv.includes('supervise')) throw new Error('ended by the test');";
       writeFileSync(path.join(directory, 'ends.mjs'), ends);
-      const command = startLabFrom(directory, ['--import', './ends.mjs'], 'up', '--detach', '--id', id);
+      const command = startLabFrom(directory, ['--import', './ends.mjs'], 'up', '--detach', '--lab', id);
       expect(await command.ended).toBe(1);
       expect(command.output()).toMatch(
         /^bailiff lab: the process that was to hold the lab ended with 1:\n[\s\S]*^Error: ended by the test$/m,

@@ -93,7 +93,7 @@ it('tutorial - every command does what the page says', { timeout: 600_000 }, asy
   const conf = path.join(tmpdir(), `${id}-rsyslog.conf`);
   const ours = (text: string) =>
     text
-      .replaceAll('--id try', `--id ${id}`)
+      .replaceAll('--lab try', `--lab ${id}`)
       .replaceAll('/run/bailiff-lab/try', `${LABS_DIR}/${id}`)
       .replaceAll('/tmp/bailiff-try', directory)
       .replaceAll('docs/tutorial/rsyslog.conf', conf)
@@ -106,7 +106,7 @@ it('tutorial - every command does what the page says', { timeout: 600_000 }, asy
     for (const block of blocks) await runBlock(shell, block, ours(block.commands));
     expect(tracesOf(id)).toEqual([]);
   } finally {
-    if (tracesOf(id).length > 0) await lab('down', '--id', id);
+    if (tracesOf(id).length > 0) await lab('down', '--lab', id);
     rmSync(conf, { force: true });
     rmSync(directory, { recursive: true, force: true });
   }

@@ -6,7 +6,7 @@ import { page, section } from './markdown.ts';
 
 const WIDTH = 100;
 /** Every command has these; they are told once. */
-const BUS_FLAGS = /\nWhich bus:\n(?: {2}.*\n)+/g;
+const BUS_FLAGS = /\nBus:\n(?: {2}.*\n)+/g;
 
 export interface CommandHelp {
   /** `bailiff config set` */

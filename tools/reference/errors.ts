@@ -4,7 +4,7 @@
  */
 import { KubeError, type KubeErrorCode } from '@bailiff/kube';
 import { EXIT, ServiceError, type ServiceErrorCode } from '@bailiff/service';
-import { CliError, type CliErrorCode, tell } from '../../apps/cli/src/errors.ts';
+import { CliError, type CliErrorCode, describeError } from '../../apps/cli/src/shared/errors.ts';
 import { code, page, section, table } from './markdown.ts';
 import { commentText, readSource, sourceFiles, uncapped } from './source-text.ts';
 
@@ -104,7 +104,7 @@ function exitOf(name: string, one: string): number | null {
   if (name === 'CliErrorCode') return new CliError(one as CliErrorCode, '').exitCode;
   if (!/^(BUS|CONFIG|POLICY|KUBE)_/.test(one)) return null;
   const error = one.startsWith('KUBE_') ? new KubeError(one as KubeErrorCode, '') : { code: one, message: '' };
-  const exit = tell(error, false).exitCode;
+  const exit = describeError(error, false).exitCode;
   return exit === EXIT.bug ? null : exit;
 }
 

@@ -1,7 +1,8 @@
-/** The `bailiff` command. */
-import { processIo } from './io.ts';
+/** Entry point of the `bailiff` command. */
+
 import { run } from './run.ts';
+import { processIo } from './shared/io.ts';
 
 const exitCode = await run(process.argv.slice(2), processIo());
-// A command that handed its terminal on (lab) has set its own.
+// `lab` hands its terminal to another program and sets the exit code itself.
 if (exitCode !== 0 || process.exitCode === undefined) process.exitCode = exitCode;

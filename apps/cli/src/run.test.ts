@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { describe, expect, it } from 'vitest';
-import { keyOf, spanOf } from './commands/disarm.ts';
-import { isVerdictId } from './commands/explain.ts';
+import { keyOf, spanOf } from './disarm/command.ts';
+import { isVerdictId } from './explain/command.ts';
 import { makeProgram } from './run.ts';
 import { captureCli, runCli } from './testing.ts';
 
@@ -13,7 +13,7 @@ function leaves(command: Command, path: string[] = []): string[][] {
 const COMMANDS = leaves(makeProgram(captureCli().io));
 
 describe('command line', () => {
-  it('commands - all that an operator was promised', () => {
+  it('commands - every documented command exists', () => {
     const names = COMMANDS.map((path) => path.join(' '));
     for (const name of [
       'status',
@@ -32,14 +32,14 @@ describe('command line', () => {
     for (const name of ['list', 'release']) expect(names).toContain(`quarantine ${name}`);
   });
 
-  it.each(COMMANDS.map((path) => [path.join(' ')]))('help of %s - what it does, with an example', async (name) => {
+  it.each(COMMANDS.map((path) => [path.join(' ')]))('help of %s - has usage and an example', async (name) => {
     const { exitCode, stdout, stderr } = await runCli([...name.split(' '), '--help']);
     expect([exitCode, stderr]).toEqual([0, '']);
     expect(stdout).toMatch(new RegExp(`Usage: bailiff ${name}`));
     if (name !== 'quarantine') expect(stdout).toMatch(new RegExp(`Examples?:[\\s\\S]*bailiff ${name.split(' ')[0]}`));
   });
 
-  it('help of the whole - commands, where a bus is said, and exit codes', async () => {
+  it('help of the program - commands, bus selection, and exit codes', async () => {
     const { stdout, exitCode } = await runCli(['--help']);
     expect(exitCode).toBe(0);
     expect(stdout).toMatch(/status[\s\S]*lab[\s\S]*BAILIFF_NATS_URL[\s\S]*Exit codes/);
@@ -72,7 +72,7 @@ describe('command line', () => {
     [['status', '--stale-after', '5'], 2],
     [['status'], 6],
   ] as [string[], number][])(
-    'wrong use - bailiff %j ends with %d and says why, without a stack',
+    'wrong usage - bailiff %j ends with %d and a message without a stack',
     async (args, code) => {
       const { exitCode, stdout, stderr } = await runCli(args);
       expect([exitCode, stdout]).toEqual([code, '']);
@@ -81,21 +81,21 @@ describe('command line', () => {
     },
   );
 
-  it('an unreachable bus - is named, with what to do, at once', async () => {
+  it('unreachable bus - is reported at once, with its address and a remedy', async () => {
     const { exitCode, stderr } = await runCli(['events', '--nats-url', 'nats://127.0.0.1:1']);
     expect(exitCode).toBe(7);
     expect(stderr).toMatch(/cannot connect to nats:\/\/127\.0\.0\.1:1 as cli[\s\S]*--nats-url/);
   });
 
-  it('vector - one that does not exist is refused with those that do', async () => {
+  it('vector - an unknown one is refused with a list of valid ones', async () => {
     const { stderr } = await runCli(['events', '--vector', 'foo']);
-    expect(stderr).toMatch(/--vector: "foo" is none of ipv4-source, .*unknown-interface, .*foreign-pod/);
+    expect(stderr).toMatch(/--vector: "foo" is not one of ipv4-source, .*unknown-interface, .*foreign-pod/);
   });
 
-  it('a URL that is none - is refused before anything is asked', async () => {
+  it('malformed URL - is refused before connecting', async () => {
     const { stderr } = await runCli(['events', '--nats-url', 'garbage']);
     expect(stderr).toBe(
-      'bailiff: --nats-url: "garbage" is not the URL of a bus\n  write nats://host:port, several separated by commas\n',
+      'bailiff: --nats-url: "garbage" is not a NATS URL\n  use nats://host:port; separate several with commas\n',
     );
     const fromEnv = await runCli(['events'], { env: { BAILIFF_NATS_URL: 'garbage' } });
     expect(fromEnv).toMatchObject({ exitCode: 6, stderr: expect.stringContaining('BAILIFF_NATS_URL: "garbage"') });
@@ -104,14 +104,14 @@ describe('command line', () => {
     }
   });
 
-  it('debug - shows where it came from', async () => {
+  it('debug - shows the stack', async () => {
     expect((await runCli(['config', 'get', 'x'])).stderr).not.toMatch(/^\s+at /m);
     expect((await runCli(['config', 'get', 'x', '--debug'])).stderr).toMatch(/^\s+at /m);
     expect((await runCli(['--debug', 'config', 'get', 'x'])).stderr).toMatch(/^\s+at /m);
     expect((await runCli(['config', 'get', 'x'], { env: { BAILIFF_DEBUG: '1' } })).stderr).toMatch(/^\s+at /m);
   });
 
-  it('validate - needs no bus; names each wrong field', async () => {
+  it('validate - works without a bus and names each wrong field', async () => {
     const validate = (...args: string[]) =>
       runCli(['config', 'validate', 'correlation.cluster._.repeated-spoofing', ...args]);
     expect(await validate('condition.gte=20')).toMatchObject({ exitCode: 0, stdout: expect.stringContaining('valid') });
@@ -126,15 +126,13 @@ describe('command line', () => {
     expect(file.exitCode).toBe(0);
   });
 
-  it('validate - a key that nobody has is answered with the one that was meant', async () => {
+  it('validate - an unknown key is refused with a suggestion', async () => {
     const validate = (...args: string[]) => runCli(['config', 'validate', ...args]);
     const slip = 'response.cluster._.answer-hihg';
     const near = await validate(slip, 'dryRun=false');
     expect([near.exitCode, near.stderr]).toEqual([
       2,
-      expect.stringMatching(
-        /no such key, so this would be a new one; did you mean response\.cluster\._\.answer-high\?/,
-      ),
+      expect.stringMatching(/the key does not exist; did you mean response\.cluster\._\.answer-high\?/),
     ]);
     const far = await validate('response.cluster._.my-own', 'dryRun=false');
     expect([far.exitCode, far.stderr]).toEqual([6, expect.stringMatching(/steps: /)]);
@@ -148,7 +146,7 @@ describe('command line', () => {
 });
 
 describe('arguments of commands', () => {
-  it('disarm - one scope, a bounded time, a reason', () => {
+  it('disarm - needs one scope, a bounded duration and a reason', () => {
     expect(keyOf({ all: true })).toMatchObject({ scope: 'cluster', name: 'all' });
     expect(keyOf({ node: 'node-1.example' })).toMatchObject({ scope: 'node', name: 'node-1.example' });
     expect(keyOf({ namespace: 'shop' })).toMatchObject({ scope: 'namespace', namespace: 'shop', name: 'all' });
@@ -165,7 +163,7 @@ describe('arguments of commands', () => {
       expect(() => spanOf(options)).toThrow(expect.objectContaining({ code: 'CLI_USAGE' }));
   });
 
-  it('explain - an id or a pod', () => {
+  it('explain - distinguishes ids from pods', () => {
     expect(['5f1d3c7a', '5f1d3c7a9b2e4d60aa11bb22cc33dd44'].map(isVerdictId)).toEqual([true, true]);
     expect(['5f1d3c7', 'web-0', 'deadbeef-x', 'shop/deadbeef'].map(isVerdictId)).toEqual([false, false, false, false]);
   });

@@ -1,34 +1,34 @@
 /**
- * `bailiff`: its table of commands, and the way from a command line to an exit code.
+ * The `bailiff` program: its commands, and the path from a command line to an exit code.
  *
- * Each file in commands/ exports `register(program, io)` and is listed here. Whatever a command throws is told on stderr (errors.ts): what,
- * where, what to do, and no stack unless --debug.
+ * Each command folder exports `register(program, io)` and is listed in COMMANDS. Errors go to
+ * stderr (shared/errors.ts) with what failed, where, and what to do; stacks only with --debug.
  */
 import { EXIT } from '@bailiff/service';
 import { Command, CommanderError } from 'commander';
-import { register as backtest } from './commands/backtest.ts';
-import { register as bus } from './commands/bus.ts';
-import { register as config } from './commands/config.ts';
-import { register as credentials } from './commands/credentials.ts';
-import { register as disarm } from './commands/disarm.ts';
-import { register as doctor } from './commands/doctor.ts';
-import { register as events } from './commands/events.ts';
-import { register as explain } from './commands/explain.ts';
-import { register as lab } from './commands/lab.ts';
-import { register as policy } from './commands/policy.ts';
-import { register as quarantine } from './commands/quarantine.ts';
-import { register as replay } from './commands/replay.ts';
-import { register as responder } from './commands/responder.ts';
-import { register as responses } from './commands/responses.ts';
-import { register as schemas } from './commands/schemas.ts';
-import { register as status } from './commands/status.ts';
-import { register as timeline } from './commands/timeline.ts';
-import { register as verdicts } from './commands/verdicts.ts';
-import { tell } from './errors.ts';
-import type { CliIo } from './io.ts';
-import { withBusOptions } from './session.ts';
-import { fitHelp } from './text/fit.ts';
-import { terminalSafe } from './text/terminal.ts';
+import { register as backtest } from './backtest/command.ts';
+import { register as bus } from './bus/command.ts';
+import { register as config } from './config/command.ts';
+import { register as credentials } from './credentials/command.ts';
+import { register as disarm } from './disarm/command.ts';
+import { register as doctor } from './doctor/command.ts';
+import { register as events } from './events/command.ts';
+import { register as explain } from './explain/command.ts';
+import { register as lab } from './lab/command.ts';
+import { register as policy } from './policy/command.ts';
+import { register as quarantine } from './quarantine/command.ts';
+import { register as replay } from './replay/command.ts';
+import { register as responder } from './responder/command.ts';
+import { register as responses } from './responses/command.ts';
+import { register as schemas } from './schemas/command.ts';
+import { describeError } from './shared/errors.ts';
+import type { CliIo } from './shared/io.ts';
+import { withBusOptions } from './shared/session.ts';
+import { fitHelp } from './shared/text/fit.ts';
+import { terminalSafe } from './shared/text/terminal.ts';
+import { register as status } from './status/command.ts';
+import { register as timeline } from './timeline/command.ts';
+import { register as verdicts } from './verdicts/command.ts';
 
 const COMMANDS: readonly ((program: Command, io: CliIo) => void)[] = [
   status,
@@ -51,26 +51,29 @@ const COMMANDS: readonly ((program: Command, io: CliIo) => void)[] = [
   lab,
 ];
 
-/** As a shell says that a program ended by SIGINT. */
+/** Exit code that shells use for a program ended by SIGINT. */
 const INTERRUPTED = 130;
 
-const AFTER = `
-The bus is said before or after a command, by these flags; or in the
-environment (BAILIFF_NATS_URL, BAILIFF_NATS_USER, BAILIFF_NATS_PASSWORD_FILE);
+const HELP_FOOTER = `
+Select the bus with the flags above, before or after a command; with
+BAILIFF_NATS_URL, BAILIFF_NATS_USER and BAILIFF_NATS_PASSWORD_FILE in the environment;
 or in ~/.config/bailiff/context.json ({"natsUrl": …, "natsPasswordFile": …}).
-When nothing is said, it is the one lab that is up on this machine, of several the one whose file KUBECONFIG is.
+Without any of these, the command uses the only lab that is up on this machine. If several are
+up, it uses the lab whose kubeconfig is KUBECONFIG.
 
-Exit codes: 0 good, 1 a bug, 2 wrong use, 3 the kernel lacks something,
-4 not permitted, 6 bad configuration, 7 something cannot be reached.
+Exit codes: 0 success, 1 a bug, 2 wrong usage, 3 a kernel feature is missing,
+4 not permitted, 6 bad configuration, 7 a dependency is unreachable.
 `;
 
 export function makeProgram(io: CliIo): Command {
   const program = new Command('bailiff')
-    .description('Proves in the kernel who a pod is, drops what it sends as another, and puts every breach on a bus.')
+    .description(
+      'Enforces in the kernel which network identity a pod may use, and publishes every violation on NATS JetStream.',
+    )
     .version(io.version)
-    .option('--debug', 'show where errors come from')
+    .option('--debug', 'show stack traces of errors')
     .enablePositionalOptions()
-    .showHelpAfterError('(--help shows how it is used)')
+    .showHelpAfterError('(see --help)')
     .configureOutput({
       writeOut: (text) => io.stdout.write(fitHelp(text, io.stdout.columns)),
       writeErr: (text) => io.stderr.write(fitHelp(text, io.stderr.columns)),
@@ -81,26 +84,26 @@ export function makeProgram(io: CliIo): Command {
       outputError: (text, write) => write(text.replace(/^error: /, 'bailiff: ')),
     })
     .exitOverride()
-    .addHelpText('after', AFTER);
+    .addHelpText('after', HELP_FOOTER);
   withBusOptions(program);
   for (const register of COMMANDS) register(program, io);
   return program;
 }
 
-/** Runs a command line, without node and script. @returns the exit code */
-export async function run(argv: readonly string[], world: CliIo): Promise<number> {
-  const io = terminalSafe(world);
+/** Runs a command line, without `node` and the script. @returns the exit code */
+export async function run(argv: readonly string[], outerIo: CliIo): Promise<number> {
+  const io = terminalSafe(outerIo);
   const program = makeProgram(io);
   const debug = argv.includes('--debug') || (io.env['BAILIFF_DEBUG'] ?? '') !== '';
   try {
-    // It may stand anywhere; the lab's arguments are its own.
+    // --debug is accepted anywhere, except after `lab`, which parses its own arguments.
     const words = argv[0] === 'lab' ? argv : argv.filter((word) => word !== '--debug');
     await program.parseAsync(words, { from: 'user' });
     return io.exitCode;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.badFlags;
     if (isInterruption(error, io)) return INTERRUPTED;
-    const { lines, exitCode } = tell(error, debug, io.stderr.columns);
+    const { lines, exitCode } = describeError(error, debug, io.stderr.columns);
     io.stderr.write(`${lines.join('\n')}\n`);
     return exitCode;
   }

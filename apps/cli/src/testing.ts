@@ -1,6 +1,7 @@
-/** Runs a command line in this process with a world of the test's own: what it wrote, what it was answered, how it ended. */
-import type { CliIo, Output } from './io.ts';
+/** Runs a command line in this process with a fake terminal, environment and clock, for tests. */
+
 import { run } from './run.ts';
+import type { CliIo, Output } from './shared/io.ts';
 
 export interface CliRun {
   exitCode: number;
@@ -11,35 +12,35 @@ export interface CliRun {
 export interface RunCliOptions {
   env?: Record<string, string>;
   home?: string;
-  /** Columns; given, stdout and stderr are a terminal. */
+  /** Columns. When set, stdout and stderr are a terminal. */
   terminal?: number;
-  /** What a person answers, in order; given, somebody can be asked. */
+  /** The user's answers, in order. When set, the command is interactive. */
   answers?: string[];
-  /** What happens elsewhere while a person thinks. */
+  /** Runs while a question is open. */
   onAsk?: () => Promise<void>;
   stdin?: string;
   nowMs?: () => number;
   signal?: AbortSignal;
-  /** Called with everything that goes to stdout (stderr), as it comes. */
+  /** Called after each write to stdout (stderr) with everything written so far. */
   onStdout?: (all: string) => void;
   onStderr?: (all: string) => void;
 }
 
-/** An io that remembers; `runCli` for whole command lines. */
+/** A CliIo that records its output. `runCli` runs a whole command line with one. */
 export function captureCli(options: RunCliOptions = {}): { io: CliIo; stdout: () => string; stderr: () => string } {
   let out = '';
   let err = '';
   const answers = [...(options.answers ?? [])];
   const output = (take: (text: string) => void): Output => ({
     write: take,
-    // One character a byte.
+    // One character per byte.
     writeBytes: (bytes) => take(Buffer.from(bytes).toString('latin1')),
     drained: () => Promise.resolve(),
     isTty: options.terminal !== undefined,
     columns: options.terminal ?? 0,
   });
   const io: CliIo = {
-    // Labs of the machine that runs the test are none of its business.
+    // Keeps labs of the test machine out of the test.
     env: { BAILIFF_LABS_DIR: '/nonexistent', ...options.env },
     stdout: output((text) => {
       out += text;

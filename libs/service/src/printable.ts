@@ -2,7 +2,7 @@
  * Escapes characters that a terminal interprets or hides. Text from tenants, nodes or users must
  * not move the cursor, recolour or reorder text, hide parts of it, or imitate another name.
  *
- * Used for every log line (run.ts) and all output of the CLI (apps/cli/src/text). Pure. The result
+ * Used for every log line (run.ts) and all output of the CLI (apps/cli/src/shared/text). Pure. The result
  * has no control, format or default-ignorable characters, no line or paragraph separators, no lone
  * surrogates and no blank Braille pattern.
  */

@@ -6,7 +6,7 @@ import type { LabOptions } from './plan.ts';
 describe('args', () => {
   it('up - every flag is taken', () => {
     const what = 'up --nodes 3 --pods 4 --cni ptp --unguarded --enforce --no-replace --siem --bus-auth';
-    const argv = `${what} --detach --json --id abc`.split(' ');
+    const argv = `${what} --detach --json --lab abc`.split(' ');
     expect(parseLabArgs(argv)).toEqual({
       command: 'up',
       options: {
@@ -34,14 +34,15 @@ describe('args', () => {
   it('down - takes an id or all, list and info print', () => {
     expect(parseLabArgs(['down'])).toEqual({ command: 'down', id: undefined, all: false });
     expect(parseLabArgs(['down', '--all'])).toEqual({ command: 'down', id: undefined, all: true });
-    expect(parseLabArgs(['info', '--id', 'abc'])).toEqual({ command: 'info', id: 'abc', json: false });
+    for (const flag of ['--lab', '--id'])
+      expect(parseLabArgs(['info', flag, 'abc'])).toEqual({ command: 'info', id: 'abc', json: false });
     expect(parseLabArgs(['--help'])).toEqual({ command: 'help' });
   });
 
   it('attack - which pod, which vectors, how many', () => {
     const attack = { command: 'attack', pod: 'web-0', count: 20, rate: 100, vectors: ['ipv4-source'] };
     expect(parseLabArgs(['attack', 'web-0'])).toMatchObject(attack);
-    const argv = 'attack web-0 --vector arp-sender,nd-target --count 5 --rate 7 --json --id abc'.split(' ');
+    const argv = 'attack web-0 --vector arp-sender,nd-target --count 5 --rate 7 --json --lab abc'.split(' ');
     const some = { vectors: ['arp-sender', 'nd-target'], count: 5, rate: 7, json: true, id: 'abc' };
     expect(parseLabArgs(argv)).toMatchObject(some);
     expect(parseLabArgs(['attack', 'web-0', '--vector', 'all'])).toMatchObject({ vectors: [...HAND_VECTORS] });
@@ -63,7 +64,9 @@ describe('args', () => {
     [['up', '--cni', 'calico'], /bridge or ptp/],
     [['up', '--all'], /no flag --all/],
     [['down', '--pods', '3'], /no flag --pods/],
-    [['down', '--id', '../..'], /not a lab's id: 2 to 16 lower-case letters/],
+    [['down', '--lab', '../..'], /^--lab: .*not a lab's id: 2 to 16 lower-case letters/],
+    [['down', '--id', '../..'], /^--id: .*not a lab's id/],
+    [['down', '--lab', 'abc', '--id', 'abc'], /exclude each other/],
     [['up', '--unknown'], /^there is no flag --unknown\n\(bailiff lab --help/],
     [['up', '--nodes'], /^--nodes needs a value/],
     [['up', '--nodes', '--detach'], /^--nodes needs a value/],

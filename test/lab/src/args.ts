@@ -32,11 +32,11 @@ export const USAGE = `usage: bailiff lab <command>
     --siem           siem-relay as well: OCSF, ECS and CEF events on the bus
     --bus-auth       collectors log in by ServiceAccount tokens, which bus-auth
                      has the API judge
-    --id ID          its name (eight letters and digits of chance)
+    --lab ID         its name (default: eight random letters and digits)
     --detach         return when everything is ready and leave the lab up
     --json           print what was made as one JSON line
   down    take a lab away with everything it made
-    --id ID          which one; without it the newest
+    --lab ID         which lab (default: the newest)
     --all            all of them
   attack POD  forge packets from inside a pod: name, namespace/name, or the end
               of a name
@@ -46,10 +46,12 @@ ${vectorLines()}
                      a verdict
     --rate N         packets a second (${DEFAULT_ATTACK.rate})
     --json           what was sent and what landed as one JSON line
-    --id ID          in which lab; without it the newest
+    --lab ID         in which lab (default: the newest)
   list    labs on this machine
   info    what \`up --json\` prints, as it is now
-    --id ID
+    --lab ID
+
+  --id is a deprecated alias of --lab.
 `;
 
 export type LabRequest =
@@ -70,6 +72,7 @@ const FLAGS = {
   'bus-auth': { type: 'boolean' },
   detach: { type: 'boolean' },
   json: { type: 'boolean' },
+  lab: { type: 'string' },
   id: { type: 'string' },
   all: { type: 'boolean' },
   vector: { type: 'string' },
@@ -78,14 +81,17 @@ const FLAGS = {
   help: { type: 'boolean', short: 'h' },
 } as const;
 
+/** The flag that names a lab, and its deprecated alias. */
+const LAB = ['lab', 'id'];
+
 /** Flags that each command takes. `supervise` is `up` in the process that stays. */
 const TAKES: Record<string, readonly string[]> = {
-  up: ['nodes', 'pods', 'cni', 'unguarded', 'enforce', 'no-replace', 'siem', 'bus-auth', 'detach', 'json', 'id'],
-  supervise: ['nodes', 'pods', 'cni', 'unguarded', 'enforce', 'no-replace', 'siem', 'bus-auth', 'id'],
-  down: ['id', 'all'],
-  attack: ['vector', 'count', 'rate', 'json', 'id'],
+  up: ['nodes', 'pods', 'cni', 'unguarded', 'enforce', 'no-replace', 'siem', 'bus-auth', 'detach', 'json', ...LAB],
+  supervise: ['nodes', 'pods', 'cni', 'unguarded', 'enforce', 'no-replace', 'siem', 'bus-auth', ...LAB],
+  down: [...LAB, 'all'],
+  attack: ['vector', 'count', 'rate', 'json', ...LAB],
   list: ['json'],
-  info: ['id', 'json'],
+  info: [...LAB, 'json'],
 };
 
 const COMMAND = 'bailiff lab';
@@ -117,6 +123,14 @@ function vectorsOf(text: string | undefined): readonly HandVector[] {
   });
 }
 
+/** The lab that --lab or its alias names. @throws LabError LAB_USAGE */
+function labIdOf({ lab, id }: { lab?: string; id?: string }): string | undefined {
+  if (lab !== undefined && id !== undefined) throw usage('--lab and --id exclude each other');
+  const given = lab ?? id;
+  if (given !== undefined && !isLabId(given)) throw usage(`--${lab === undefined ? 'id' : 'lab'}: ${notALabId(given)}`);
+  return given;
+}
+
 /** @throws LabError LAB_USAGE */
 export function parseLabArgs(argv: readonly string[]): LabRequest {
   const { values, positionals } = parseFlags(argv, FLAGS, COMMAND);
@@ -128,8 +142,8 @@ export function parseLabArgs(argv: readonly string[]): LabRequest {
   if (rest.length > taken) throw usage(`${command} takes no argument "${rest[taken]}"`);
   const foreign = Object.keys(values).find((flag) => !TAKES[command]?.includes(flag));
   if (foreign) throw usage(`${command} has no flag --${foreign}`);
-  if (values.id !== undefined && !isLabId(values.id)) throw usage(`--id: ${notALabId(values.id)}`);
-  const { id, json = false } = values;
+  const id = labIdOf(values);
+  const { json = false } = values;
   if (command === 'attack') return { command, id, json, ...attackOf(rest[0], values) };
   if (command === 'down') return { command, id, all: values.all ?? false };
   if (command === 'list' || command === 'info') return { command, id, json };

@@ -67,7 +67,7 @@ describe('lab up', () => {
       await expect(up('abc')).rejects.toMatchObject({
         code: 'LAB_EXISTS',
         exitCode: 2,
-        message: 'lab abc is up: `bailiff lab down --id abc` first, or another --id',
+        message: 'lab abc is up: `bailiff lab down --lab abc` first, or another --lab',
       });
       expect([stateText(), readdirSync(path.join(labsDir, 'abc')), readdirSync(labsDir)]).toEqual([
         ...[before, ['state.json'], ['abc']],

@@ -100,7 +100,7 @@ async function supervise(request: UpRequest): Promise<number> {
 async function upDetached(request: UpRequest): Promise<number> {
   const { signal } = stopSignal();
   await removeStaleLabs(tell);
-  const args = [import.meta.filename, 'supervise', ...optionFlags(request.options), '--id', request.id ?? newLabId()];
+  const args = [import.meta.filename, 'supervise', ...optionFlags(request.options), '--lab', request.id ?? newLabId()];
   const said = namelessFile();
   const child = spawn(process.execPath, [...process.execArgv, ...args], {
     stdio: ['ignore', 'ignore', said, 'ipc'],

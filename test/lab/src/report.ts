@@ -51,7 +51,7 @@ export function upReport(info: LabInfo, options: LabOptions, detached: boolean, 
     `bus    ${info.natsUrl}, as cli with the password in`,
     `       ${info.credentials.cli.passwordFile}`,
     `logs   ${info.dir}/logs`,
-    detached ? `down   npx bailiff lab down --id ${info.id}` : 'down   Ctrl-C',
+    detached ? `down   npx bailiff lab down --lab ${info.id}` : 'down   Ctrl-C',
     '',
   ].join('\n');
 }

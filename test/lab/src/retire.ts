@@ -28,7 +28,7 @@ export async function removeStaleLabs(tell: (text: string) => void, labsDir = LA
 export async function requireFree(id: string, labsDir: string): Promise<void> {
   const state = await readState(path.join(labsDir, id));
   if (state && isAlive(state))
-    throw new LabError('LAB_EXISTS', `lab ${id} is up: \`bailiff lab down --id ${id}\` first, or another --id`);
+    throw new LabError('LAB_EXISTS', `lab ${id} is up: \`bailiff lab down --lab ${id}\` first, or another --lab`);
 }
 
 /** For an id that is not there, or for any lab. */

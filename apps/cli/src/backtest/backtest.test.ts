@@ -1,10 +1,10 @@
 import type { TrialVerdict } from '@bailiff/correlation';
 import { responsePolicy } from '@bailiff/policy';
 import { describe, expect, it } from 'vitest';
-import { type AnswerWorld, answersTo, compareAnswers, type ListedPod } from './answers.ts';
+import { planSpan } from './backtest.ts';
 import { checkOf } from './report.ts';
-import { parseRulesFile } from './rules-file.ts';
-import { planSpan } from './run.ts';
+import { compareResponses, type ListedPod, type ResponseContext, simulateResponses } from './simulated-responses.ts';
+import { parseRulesFile } from './trial-rules.ts';
 
 const MINUTE = 60_000_000;
 
@@ -61,18 +61,21 @@ describe('backtest - answers', () => {
     ...more,
   });
   const listed = (kind = 'ReplicaSet'): ListedPod => ({ node: 'node-a', owners: [{ kind, name: 'web', uid: 'rs' }] });
-  const world = (policy: object, pods = new Map([1, 2, 3, 4].map((n) => [`uid-${n}`, listed()]))): AnswerWorld => ({
+  const world = (policy: object, pods = new Map([1, 2, 3, 4].map((n) => [`uid-${n}`, listed()]))): ResponseContext => ({
     policiesAt: () => new Map([['p', responsePolicy.parse({ steps: [{ action: 'delete' }], ...policy })]]),
     pods,
   });
-  const told = (verdicts: TrialVerdict[], of: AnswerWorld) =>
-    answersTo(verdicts, of).map(({ action, outcome, code, atMicros }) =>
+  const told = (verdicts: TrialVerdict[], of: ResponseContext) =>
+    simulateResponses(verdicts, of).map(({ action, outcome, code, atMicros }) =>
       `${atMicros / MINUTE} ${action} ${outcome} ${code}`.trim(),
     );
   const wide = { budget: { window: '10m', maxPods: 99, maxPercent: 100, maxNodes: 1 } };
 
   it('a pod that was deleted is gone for the next verdict; a dry run is taken as if it were none, and says so', () => {
-    const answers = answersTo([verdict(1, 1), verdict(1, 2, { verdictId: 'f'.repeat(32) })], world({ guards: wide }));
+    const answers = simulateResponses(
+      [verdict(1, 1), verdict(1, 2, { verdictId: 'f'.repeat(32) })],
+      world({ guards: wide }),
+    );
     expect(answers.map(({ outcome, code, dryRun }) => [outcome, code, dryRun])).toEqual([
       ['act', '', true],
       ['refuse', 'pod-gone', true],
@@ -115,9 +118,12 @@ describe('backtest - answers', () => {
   });
 
   it('side by side - the same to the same pod is the same, whenever', () => {
-    const [one, two] = [answersTo([verdict(1, 1)], world({})), answersTo([verdict(1, 5), verdict(2, 6)], world({}))];
-    expect(compareAnswers(one, two)).toMatchObject({ both: 1, appeared: [{ atMicros: 6 * MINUTE }], vanished: [] });
-    expect(compareAnswers(two, one)).toMatchObject({ both: 1, appeared: [], vanished: [{ atMicros: 6 * MINUTE }] });
+    const [one, two] = [
+      simulateResponses([verdict(1, 1)], world({})),
+      simulateResponses([verdict(1, 5), verdict(2, 6)], world({})),
+    ];
+    expect(compareResponses(one, two)).toMatchObject({ both: 1, appeared: [{ atMicros: 6 * MINUTE }], vanished: [] });
+    expect(compareResponses(two, one)).toMatchObject({ both: 1, appeared: [], vanished: [{ atMicros: 6 * MINUTE }] });
   });
 });
 
@@ -157,9 +163,9 @@ describe('backtest - a file of rules', () => {
     ).toBe(true);
   });
   it.each([
-    [{}, /holds no rules/],
-    [[], /holds no rules/],
-    [null, /holds no rules/],
+    [{}, /contains no rules/],
+    [[], /contains no rules/],
+    [null, /contains no rules/],
     [{ mine: null }, /mine: refused/],
     [{ mine: { ...rule, extra: 1 } }, /extra/],
     [{ 'Bad Name': rule }, /is not a Kubernetes name/],

@@ -1,29 +1,30 @@
 /**
- * Frames of a stretch of VIOLATIONS, decoded once and handed on in the order of the stream: what is read fastest, because a backtest reads all of it. What
- * cannot be read is counted by reason and passed over, as the correlator does.
+ * Reads and decodes the frames of a range of VIOLATIONS, in stream order and with the fast decoder,
+ * because a backtest reads all of it. Undecodable frames are counted and skipped, as in the
+ * correlator.
  */
 import { parseSubject, type StreamMessage, schemaLookup } from '@bailiff/bus';
 import type { FramePosition } from '@bailiff/correlation';
 import { decodeJudgedFrame, decodeWithLookup, type JudgedFrame, JudgedRegistry, SchemaError } from '@bailiff/schemas';
-import { readStretch } from '../replay/stretch.ts';
-import type { Session } from '../session.ts';
+import { readStretch } from '../shared/bus/stretch.ts';
+import type { Session } from '../shared/session.ts';
 
-/** Nodes whose subjects are remembered as read; above it all are read anew. */
+/** Cached subjects; beyond it the cache is cleared. */
 const MAX_SUBJECTS = 16_384;
 
 export interface FrameStretch {
   fromMicros: number;
   untilMicros: number;
   onFrame(place: FramePosition, frame: JudgedFrame, pending: number): void;
-  /** A frame with a field above its limit, which is judged too: it counts against its node. */
+  /** A frame with an oversized field, which is judged: it counts against its node. */
   onInvalid(place: FramePosition, detail: string): void;
 }
 
-/** @returns how many messages could not be read. @throws BusError; the signal's reason */
+/** @returns the number of undecodable messages. @throws BusError; the signal's reason */
 export async function readFrames({ bus, io }: Session, stretch: FrameStretch): Promise<number> {
   const registry = new JudgedRegistry(schemaLookup(bus));
   const nodes = new Map<string, string>();
-  let unreadable = 0;
+  let undecodable = 0;
   const nodeOf = (subject: string): string | null => {
     const known = nodes.get(subject);
     if (known !== undefined) return known;
@@ -33,20 +34,20 @@ export async function readFrames({ bus, io }: Session, stretch: FrameStretch): P
     nodes.set(subject, parsed.node);
     return parsed.node;
   };
-  const handOn = ({ sequence, timestampMicros, pending }: StreamMessage, node: string, frame: JudgedFrame) =>
+  const passOn = ({ sequence, timestampMicros, pending }: StreamMessage, node: string, frame: JudgedFrame) =>
     stretch.onFrame({ sequence, timestampMicros, node }, frame, pending);
-  const passOver = ({ sequence, timestampMicros }: StreamMessage, node: string, { code, message }: SchemaError) => {
-    unreadable += 1;
+  const skip = ({ sequence, timestampMicros }: StreamMessage, node: string, { code, message }: SchemaError) => {
+    undecodable += 1;
     if (code === 'FIELD_TOO_LONG') stretch.onInvalid({ sequence, timestampMicros, node }, message);
   };
   const lookUp = async (message: StreamMessage, node: string): Promise<void> => {
     try {
       const decoded = await decodeWithLookup(message.data, registry);
-      if (decoded.name === 'ViolationFrame') handOn(message, node, decoded.value);
-      else unreadable += 1;
+      if (decoded.name === 'ViolationFrame') passOn(message, node, decoded.value);
+      else undecodable += 1;
     } catch (error) {
       if (!(error instanceof SchemaError)) throw error;
-      passOver(message, node, error);
+      skip(message, node, error);
     }
   };
   await readStretch(bus, 'VIOLATIONS', {
@@ -55,7 +56,7 @@ export async function readFrames({ bus, io }: Session, stretch: FrameStretch): P
     onMessage: (message) => {
       const node = nodeOf(message.subject);
       if (node === null) {
-        unreadable += 1;
+        undecodable += 1;
         return undefined;
       }
       let frame: JudgedFrame;
@@ -64,12 +65,12 @@ export async function readFrames({ bus, io }: Session, stretch: FrameStretch): P
       } catch (error) {
         if (!(error instanceof SchemaError)) throw error;
         if (error.code === 'UNKNOWN_FINGERPRINT') return lookUp(message, node);
-        return passOver(message, node, error);
+        return skip(message, node, error);
       }
-      return handOn(message, node, frame);
+      return passOn(message, node, frame);
     },
     signal: io.signal,
   });
   io.signal.throwIfAborted();
-  return unreadable;
+  return undecodable;
 }

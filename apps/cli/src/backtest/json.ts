@@ -1,8 +1,8 @@
-/** A backtest's report for a program: everything, in one document. Pure. */
+/** A backtest report as one JSON document. Pure. */
 import type { Comparison, Pair, TrialVerdict } from '@bailiff/correlation';
-import { isoMicros } from '../text/time.ts';
-import type { Answer } from './answers.ts';
-import { type Report, tallyAnswers } from './report.ts';
+import { isoMicros } from '../shared/text/time.ts';
+import { type Report, tallyResponses } from './report.ts';
+import type { SimulatedResponse } from './simulated-responses.ts';
 
 function verdictJson(verdict: TrialVerdict): Record<string, unknown> {
   const { digest: _digest, triggeredAt, ...rest } = verdict as TrialVerdict & { digest?: string };
@@ -26,9 +26,9 @@ function comparisonJson({ same, moved, appeared, vanished }: Comparison): Record
   };
 }
 
-function answerJson({ verdict, atMicros, ...answer }: Answer): Record<string, unknown> {
+function responseJson({ verdict, atMicros, ...response }: SimulatedResponse): Record<string, unknown> {
   const { verdictId, rule, level, pod, nodeName } = verdict;
-  return { at: isoMicros(atMicros), ...answer, verdictId, rule, level, pod, nodeName };
+  return { at: isoMicros(atMicros), ...response, verdictId, rule, level, pod, nodeName };
 }
 
 export function reportJson({ stretch, onTrial, check, verdicts, answers, capped, exitCode }: Report) {
@@ -49,13 +49,13 @@ export function reportJson({ stretch, onTrial, check, verdicts, answers, capped,
     },
     verdicts: verdicts && { live: verdicts.live, trial: verdicts.trial, ...comparisonJson(verdicts.comparison) },
     answers: {
-      tally: tallyAnswers(answers.list),
-      list: answers.list.map(answerJson),
+      tally: tallyResponses(answers.list),
+      list: answers.list.map(responseJson),
       ...(answers.comparison
         ? {
             both: answers.comparison.both,
-            appeared: answers.comparison.appeared.map(answerJson),
-            vanished: answers.comparison.vanished.map(answerJson),
+            appeared: answers.comparison.appeared.map(responseJson),
+            vanished: answers.comparison.vanished.map(responseJson),
           }
         : {}),
     },

@@ -1,23 +1,24 @@
 /**
- * A backtest's report as text for a person: what was judged, how far to trust it, what would differ, who would have been answered. Pure.
+ * A backtest report as text: range, reproduction of the published verdicts, differences, simulated
+ * responses. Pure.
  *
- * Times are those of the stream in full, not "today": two runs give the same bytes whenever they are made. Names come from nodes and pods; tables clean them.
+ * Times are absolute, so that two runs give the same bytes. Tables escape names of nodes and pods.
  */
 import type { Pair, TrialVerdict } from '@bailiff/correlation';
-import { levelCell, shortId } from '../rows/verdict-rows.ts';
-import { wrap } from '../text/clean.ts';
-import { type Paint, plain } from '../text/paint.ts';
-import { plural } from '../text/plural.ts';
-import { type Cell, type Column, table } from '../text/table.ts';
-import { isoMicros, span } from '../text/time.ts';
-import type { Answer } from './answers.ts';
-import { type Report, tallyAnswers, whomOf } from './report.ts';
+import { levelCell, shortId } from '../shared/rows/verdict-rows.ts';
+import { wrap } from '../shared/text/clean.ts';
+import { type Paint, plain } from '../shared/text/paint.ts';
+import { plural } from '../shared/text/plural.ts';
+import { type Cell, type Column, table } from '../shared/text/table.ts';
+import { isoMicros, span } from '../shared/text/time.ts';
+import { type Report, subjectOf, tallyResponses } from './report.ts';
+import type { SimulatedResponse } from './simulated-responses.ts';
 
 export interface RenderOptions {
   /** 0 = no limit. */
   width: number;
   paint?: Paint;
-  /** Rows of each table; Infinity = all. */
+  /** Rows per table; Infinity = all. */
   rows: number;
 }
 
@@ -39,7 +40,7 @@ const VERDICT_COLUMNS: readonly Column[] = [
 const verdictCells = (verdict: TrialVerdict): Cell[] => [
   timeOf(verdict.triggeredAt),
   levelCell(verdict.level),
-  whomOf(verdict),
+  subjectOf(verdict),
   verdict.rule,
   `${verdict.observed}/${verdict.threshold}`,
   shortId(verdict.verdictId),
@@ -61,12 +62,12 @@ function movedCells({ before, after }: Pair): Cell[] {
   const when = ms === 0 ? 'then' : ms < 0 ? `${span(-ms)} earlier` : `${span(ms)} later`;
   const level = before.level === after.level ? levelCell(after.level) : `${before.level} → ${after.level}`;
   const seen = `${after.observed}/${after.threshold}`;
-  return [timeOf(before.triggeredAt), when, level, whomOf(after), after.rule, seen, shortId(after.verdictId)];
+  return [timeOf(before.triggeredAt), when, level, subjectOf(after), after.rule, seen, shortId(after.verdictId)];
 }
 
-const ANSWER_COLUMNS: readonly Column[] = [
+const RESPONSE_COLUMNS: readonly Column[] = [
   { title: 'TIME (UTC)' },
-  { title: 'WHOM', min: 14, cut: 'within' },
+  { title: 'POD', min: 14, cut: 'within' },
   { title: 'ACTION' },
   { title: 'OUTCOME' },
   { title: 'BY POLICY', min: 8 },
@@ -74,19 +75,19 @@ const ANSWER_COLUMNS: readonly Column[] = [
   { title: 'WHY', min: 14, spare: true },
 ];
 
-function outcomeCell({ outcome, code }: Pick<Answer, 'outcome' | 'code'>): Cell {
+function outcomeCell({ outcome, code }: Pick<SimulatedResponse, 'outcome' | 'code'>): Cell {
   if (outcome === 'act') return { text: 'done', style: 'red' };
-  return outcome === 'ask' ? { text: 'asks a person', style: 'yellow' } : { text: `refused: ${code}`, style: 'cyan' };
+  return outcome === 'ask' ? { text: 'needs approval', style: 'yellow' } : { text: `refused: ${code}`, style: 'cyan' };
 }
 
-const answerCells = (answer: Answer): Cell[] => [
-  timeOf(answer.atMicros),
-  whomOf(answer.verdict),
-  answer.action,
-  outcomeCell(answer),
-  answer.policy,
-  answer.verdict.rule,
-  answer.reason,
+const responseCells = (response: SimulatedResponse): Cell[] => [
+  timeOf(response.atMicros),
+  subjectOf(response.verdict),
+  response.action,
+  outcomeCell(response),
+  response.policy,
+  response.verdict.rule,
+  response.reason,
 ];
 
 class Writer {
@@ -115,10 +116,10 @@ class Writer {
   }
 }
 
-function stretchLines(writer: Writer, { stretch, onTrial }: Report): void {
+function rangeLines(writer: Writer, { stretch, onTrial }: Report): void {
   const { frames, firstSequence, lastSequence, firstMicros, lastMicros, violations } = stretch;
   if (frames === 0) {
-    writer.text('No violations in that stretch: nothing to judge.');
+    writer.text('No violations in this range.');
     if (stretch.warmFromMicros !== null) warmNote(writer, stretch.warmFromMicros, stretch.warmUpMicros);
     return;
   }
@@ -126,55 +127,55 @@ function stretchLines(writer: Writer, { stretch, onTrial }: Report): void {
   writer.text(`${where}: ${plural(frames, 'frame')}, ${whole(violations)} violation${violations === 1 ? '' : 's'}.`);
   if (onTrial) {
     const names = [...onTrial.rules, ...onTrial.policies.map((name) => `response policy ${name}`)];
-    writer.text(`On trial: ${names.join(', ')}; everything else as it was at each moment.`);
-  } else writer.text('Rules: as they were live at each moment.');
+    writer.text(`Trial rules: ${names.join(', ')}; all others as they were at each time.`);
+  } else writer.text('Rules: as they were live at each time.');
   if (stretch.warmFromMicros !== null) warmNote(writer, stretch.warmFromMicros, stretch.warmUpMicros);
-  if (stretch.unreadable > 0) writer.note(`${plural(stretch.unreadable, 'message')} could not be read, as then.`);
+  if (stretch.unreadable > 0) writer.note(`${plural(stretch.unreadable, 'message')} could not be decoded, as live.`);
   if (stretch.unvouched > 0) {
     writer.note(
-      `${plural(stretch.unvouched, 'violation')} of pods that are not listed any more, as when they were deleted since: here they count for pod ` +
-        'and node alone, and a rule by owner or namespace, which saw them live, does not see them.',
+      `${plural(stretch.unvouched, 'violation')} of pods that are in no snapshot any more, such as deleted pods. In a backtest, they count for groups by pod and ` +
+        'node only, not for rules by owner or namespace.',
     );
   }
 }
 
 function warmNote(writer: Writer, fromMicros: number, warmUp: number): void {
-  const why = `what is said of a frame hangs on the ${span(warmUp / 1000)} before it, and the stream no longer has more`;
-  writer.note(`Judged from ${timeOf(fromMicros)} on only: ${why} (--cold judges all the same).`);
+  const why = `the verdicts of a frame depend on the ${span(warmUp / 1000)} before it, and the stream has no older messages`;
+  writer.note(`Evaluated from ${timeOf(fromMicros)} only: ${why} (--cold evaluates all).`);
 }
 
 function checkLines(writer: Writer, { check, onTrial, capped }: Report): void {
   const { issued, reproduced, exact, ownerless, unlisted, comparison } = check;
   const { moved, appeared, vanished } = comparison;
   const off = moved.length + appeared.length + vanished.length;
-  writer.heading('LIVE RULES AGAINST WHAT WAS ISSUED');
+  writer.heading('LIVE RULES AGAINST PUBLISHED VERDICTS');
   writer.note(
-    `${whole(reproduced)} of ${plural(issued, 'issued verdict')} said again, ${whole(exact)} of them to the last byte` +
+    `${whole(reproduced)} of ${plural(issued, 'published verdict')} reproduced, ${whole(exact)} of them byte for byte` +
       (off === 0 ? '; no others.' : '.'),
   );
   if (ownerless > 0) {
-    writer.note(
-      `${whole(ownerless)} without the owner, because the pod is not listed any more and its owner cannot be looked up.`,
-    );
+    writer.note(`${whole(ownerless)} without the owner: the pod is in no snapshot any more.`);
   }
-  if (capped.live > 0) writer.note(`${plural(capped.live, 'crossing')} held back by the cap of verdicts a minute.`);
+  if (capped.live > 0) writer.note(`${plural(capped.live, 'crossing')} suppressed by the cap of verdicts per minute.`);
   if (off === 0) return;
   writer.note(
-    `${whole(moved.length)} at another time or level, ${whole(vanished.length)} not said, ${whole(appeared.length)} said and not issued.`,
+    `${whole(moved.length)} at another time or level, ${whole(vanished.length)} not reproduced, ${whole(appeared.length)} not published.`,
   );
   if (unlisted > 0) {
     writer.note(
-      `${whole(unlisted)} of them ${unlisted === 1 ? 'is of a rule' : 'are of rules'} by owner or namespace, and pods that they were about may not be ` +
-        'listed any more (see above): that is no sign that the live rules judged otherwise.',
+      `${whole(unlisted)} of them ${unlisted === 1 ? 'is of a rule' : 'are of rules'} by owner or namespace, whose pods may be in no snapshot any more (see ` +
+        'above). This does not mean that the live rules differ.',
     );
   }
   if (onTrial) {
-    writer.note('What follows compares two folds; see `bailiff backtest --live` for the difference.');
+    writer.note(
+      'The following compares two evaluations; `bailiff backtest --live` shows the difference to the published verdicts.',
+    );
     return;
   }
-  if (moved.length > 0) section(writer, 'SAID AT ANOTHER TIME OR LEVEL', MOVED_COLUMNS, moved.map(movedCells));
-  if (vanished.length > 0) section(writer, 'ISSUED AND NOT SAID', VERDICT_COLUMNS, vanished.map(verdictCells));
-  if (appeared.length > 0) section(writer, 'SAID AND NOT ISSUED', VERDICT_COLUMNS, appeared.map(verdictCells));
+  if (moved.length > 0) section(writer, 'AT ANOTHER TIME OR LEVEL', MOVED_COLUMNS, moved.map(movedCells));
+  if (vanished.length > 0) section(writer, 'NOT REPRODUCED', VERDICT_COLUMNS, vanished.map(verdictCells));
+  if (appeared.length > 0) section(writer, 'NOT PUBLISHED', VERDICT_COLUMNS, appeared.map(verdictCells));
 }
 
 function section(writer: Writer, heading: string, columns: readonly Column[], rows: readonly Cell[][]): void {
@@ -188,10 +189,11 @@ function verdictLines(writer: Writer, { verdicts, capped }: Report): void {
   const { same, moved, appeared, vanished } = comparison;
   writer.heading('VERDICTS');
   writer.note(
-    `${whole(live)} under the live rules, ${whole(trial)} under those on trial: ${whole(same.length)} the same, ` +
+    `${whole(live)} under the live rules, ${whole(trial)} under the trial rules: ${whole(same.length)} the same, ` +
       `${whole(appeared.length)} appear, ${whole(vanished.length)} vanish, ${whole(moved.length)} move.`,
   );
-  if (capped.trial > 0) writer.note(`${plural(capped.trial, 'crossing')} held back by the cap of verdicts a minute.`);
+  if (capped.trial > 0)
+    writer.note(`${plural(capped.trial, 'crossing')} suppressed by the cap of verdicts per minute.`);
   if (appeared.length > 0) section(writer, 'WOULD APPEAR', VERDICT_COLUMNS, appeared.map(verdictCells));
   if (vanished.length > 0) section(writer, 'WOULD VANISH', VERDICT_COLUMNS, vanished.map(verdictCells));
   if (moved.length > 0) section(writer, 'WOULD MOVE', MOVED_COLUMNS, moved.map(movedCells));
@@ -204,38 +206,38 @@ const TALLY_COLUMNS: readonly Column[] = [
   { title: 'PODS', align: 'right' },
 ];
 
-function answerLines(writer: Writer, { answers, onTrial }: Report): void {
+function responseLines(writer: Writer, { answers, onTrial }: Report): void {
   const { list, comparison } = answers;
-  writer.heading(onTrial ? 'ANSWERS UNDER THE RULES ON TRIAL' : 'ANSWERS');
-  if (list.length === 0) writer.note('None: no response policy asks for one.');
+  writer.heading(onTrial ? 'RESPONSES UNDER THE TRIAL RULES' : 'RESPONSES');
+  if (list.length === 0) writer.note('None: no response policy matches.');
   else {
-    const tally = tallyAnswers(list).map((row): Cell[] => [
+    const tally = tallyResponses(list).map((row): Cell[] => [
       row.action,
-      outcomeCell(row as Pick<Answer, 'outcome' | 'code'>),
+      outcomeCell(row as Pick<SimulatedResponse, 'outcome' | 'code'>),
       whole(row.count),
       whole(row.pods),
     ]);
     writer.table(TALLY_COLUMNS, tally);
-    if (list.some(({ dryRun }) => dryRun)) writer.note('Policies that were a dry run are taken as if they were not.');
+    if (list.some(({ dryRun }) => dryRun)) writer.note('Dry-run policies are simulated as if they were active.');
     writer.note(
-      'Assumed: pods and replica counts as listed now, all ready; budgets empty at the start; nothing disarmed.',
+      'Assumptions: pods and replica counts as in the current snapshots, all ready; empty budgets at the start; nothing disarmed.',
     );
   }
   if (!comparison) {
-    if (list.length > 0) section(writer, 'ANSWERED OR REFUSED', ANSWER_COLUMNS, list.map(answerCells));
+    if (list.length > 0) section(writer, 'DONE OR REFUSED', RESPONSE_COLUMNS, list.map(responseCells));
     return;
   }
   const { appeared, vanished } = comparison;
-  if (appeared.length > 0) section(writer, 'ANSWERS THAT APPEAR', ANSWER_COLUMNS, appeared.map(answerCells));
-  if (vanished.length > 0) section(writer, 'ANSWERS THAT VANISH', ANSWER_COLUMNS, vanished.map(answerCells));
+  if (appeared.length > 0) section(writer, 'RESPONSES THAT APPEAR', RESPONSE_COLUMNS, appeared.map(responseCells));
+  if (vanished.length > 0) section(writer, 'RESPONSES THAT VANISH', RESPONSE_COLUMNS, vanished.map(responseCells));
 }
 
 export function renderReport(report: Report, options: RenderOptions): string[] {
   const writer = new Writer(options);
-  stretchLines(writer, report);
+  rangeLines(writer, report);
   if (report.stretch.frames === 0) return writer.lines;
   checkLines(writer, report);
   verdictLines(writer, report);
-  answerLines(writer, report);
+  responseLines(writer, report);
   return writer.lines;
 }

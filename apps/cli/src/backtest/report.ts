@@ -1,46 +1,58 @@
 /**
- * What a backtest found: the live fold against the verdicts that were issued, the rules on trial against the live ones, and the answers. Pure.
+ * Evaluates a backtest: live rules against published verdicts, trial rules against live rules, and
+ * responses. Pure.
  *
- * Invariant: a function of the result alone, in an order that is fixed, so that two runs over one stretch give the same bytes.
+ * Invariant: a function of the result in a fixed order, so that two runs give the same bytes.
  */
 import { type Comparison, compareVerdicts, type TrialVerdict } from '@bailiff/correlation';
-import { type Answer, type AnswerComparison, answersTo, compareAnswers } from './answers.ts';
-import type { BacktestResult, DigestedVerdict, Stretch } from './run.ts';
+import type { BacktestResult, DigestedVerdict, Stretch } from './backtest.ts';
+import {
+  compareResponses,
+  type ResponseComparison,
+  type SimulatedResponse,
+  simulateResponses,
+} from './simulated-responses.ts';
 
-/** Codes for a pipeline, beside those that every command has. */
+/** Exit codes in addition to the common ones. */
 export const BACKTEST_EXIT = { same: 0, differs: 10, notReproduced: 11 } as const;
 
-/** Whether the live fold said what was issued. */
+/** Whether the live rules reproduce the published verdicts. */
 export interface Check {
   issued: number;
-  /** At the same time, level and pod. */
+  /** With equal time, level and pod. */
   reproduced: number;
-  /** Of them, those that are the same to the last byte. */
+  /** Reproduced byte for byte. */
   exact: number;
-  /** Reproduced without the owner that was issued: no list names the pod any more, so nobody vouches for its owner. */
+  /**
+   * Reproduced without the published owner: the pod is in no snapshot any more, so its owner cannot
+   * be confirmed.
+   */
   ownerless: number;
-  /** Not reproduced, and not to be expected: of rules by owner or namespace, for which pods that no list names any more do not count. */
+  /**
+   * Not reproducible: verdicts of rules by owner or namespace, for which unlisted pods do not
+   * count.
+   */
   unlisted: number;
   comparison: Comparison;
 }
 
 export interface Report {
   stretch: Stretch;
-  /** Names of the rules and policies on trial; null = only the live ones were tried. */
+  /** Names of the trial rules and policies; null without any. */
   onTrial: { rules: string[]; policies: string[] } | null;
   check: Check;
-  /** Under the rules on trial against the live ones; null without any. */
+  /** Trial rules against live rules; null without trial rules. */
   verdicts: { live: number; trial: number; comparison: Comparison } | null;
-  /** Under the rules on trial, or under the live ones without any. */
-  answers: { list: readonly Answer[]; comparison: AnswerComparison | null };
+  /** Simulated under the trial rules, otherwise under the live rules. */
+  answers: { list: readonly SimulatedResponse[]; comparison: ResponseComparison | null };
   capped: BacktestResult['capped'];
   exitCode: number;
 }
 
-/** What a violation of a pod that no list names does not count for. */
+/** Groupings that need the pod's snapshot. */
 const NEEDS_LIST: ReadonlySet<string> = new Set(['owner', 'namespace']);
 
-/** @param unvouched violations of pods that no list names any more */
+/** @param unvouched violations of pods in no current snapshot */
 export function checkOf(
   issued: readonly DigestedVerdict[],
   live: readonly DigestedVerdict[],
@@ -69,33 +81,34 @@ const isSame = ({ moved, appeared, vanished }: Comparison) => moved.length + app
 export function reportOf(result: BacktestResult, onTrial: Report['onTrial']): Report {
   const { stretch, issued, live, trial, nearMicros, worlds, capped } = result;
   const check = checkOf(issued, live, nearMicros, stretch.unvouched);
-  const liveAnswers = answersTo(live, worlds.live);
+  const liveResponses = simulateResponses(live, worlds.live);
   const base = { stretch, onTrial, check, capped };
   if (trial === null) {
     const exitCode = isSame(check.comparison) ? BACKTEST_EXIT.same : BACKTEST_EXIT.notReproduced;
-    return { ...base, verdicts: null, answers: { list: liveAnswers, comparison: null }, exitCode };
+    return { ...base, verdicts: null, answers: { list: liveResponses, comparison: null }, exitCode };
   }
   const comparison = compareVerdicts(live, trial, nearMicros);
-  const list = answersTo(trial, worlds.trial);
-  const answered = compareAnswers(liveAnswers, list);
-  const same = isSame(comparison) && answered.appeared.length + answered.vanished.length === 0;
+  const list = simulateResponses(trial, worlds.trial);
+  const responses = compareResponses(liveResponses, list);
+  const same = isSame(comparison) && responses.appeared.length + responses.vanished.length === 0;
   return {
     ...base,
     verdicts: { live: live.length, trial: trial.length, comparison },
-    answers: { list, comparison: answered },
+    answers: { list, comparison: responses },
     exitCode: same ? BACKTEST_EXIT.same : BACKTEST_EXIT.differs,
   };
 }
 
-/** Whom a verdict is about. */
-export const whomOf = ({ pod, nodeName }: TrialVerdict) => (pod ? `${pod.namespace}/${pod.name}` : `node ${nodeName}`);
+/** Pod or node of a verdict. */
+export const subjectOf = ({ pod, nodeName }: TrialVerdict) =>
+  pod ? `${pod.namespace}/${pod.name}` : `node ${nodeName}`;
 
-/** How many answers of each kind there are, by what was done and which guard refused. */
-export function tallyAnswers(
-  answers: readonly Answer[],
+/** Counts responses by action, outcome and refusing guard. */
+export function tallyResponses(
+  responses: readonly SimulatedResponse[],
 ): { action: string; outcome: string; code: string; count: number; pods: number }[] {
   const groups = new Map<string, { action: string; outcome: string; code: string; count: number; uids: Set<string> }>();
-  for (const { verdict, action, outcome, code } of answers) {
+  for (const { verdict, action, outcome, code } of responses) {
     const key = JSON.stringify([action, outcome, code]);
     const group = groups.get(key) ?? { action, outcome, code, count: 0, uids: new Set<string>() };
     group.count += 1;

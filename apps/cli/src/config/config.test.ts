@@ -3,11 +3,11 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { formatConfigKey, parseConfigKey, parseConfigValue } from '@bailiff/policy';
 import { describe, expect, it, test } from 'vitest';
-import { countsFrom } from './change.ts';
-import { changeOf, type Revision, rollbackTarget } from './history.ts';
-import { assign, parseAssignment, readDocument } from './input.ts';
-import { beginning, builtIn, builtInKeys, parseKey } from './keys.ts';
-import { refusalOf } from './show.ts';
+import { effectiveFrom } from '../shared/config/change.ts';
+import { changeOf, type Revision, rollbackTarget } from '../shared/config/history.ts';
+import { builtIn, builtInKeys, initialValue, parseKey, refusalOf } from '../shared/config-keys/keys.ts';
+import { readDocument } from '../shared/document.ts';
+import { assign, parseAssignment } from './assignments.ts';
 
 describe('keys', () => {
   it.each([
@@ -19,7 +19,7 @@ describe('keys', () => {
     'disarm.cluster._.all',
     'disarm.node._.node-1_example',
     'disarm.namespace.shop.all',
-  ])('%s is read by somebody', (text) => {
+  ])('%s is valid', (text) => {
     expect(formatConfigKey(parseKey(text))).toBe(text);
   });
 
@@ -27,20 +27,20 @@ describe('keys', () => {
     ['spoof.cluster._.other', 'spoof.cluster._.default'],
     ['spoof.namespace.shop.web', 'spoof.namespace.shop.default'],
     ['disarm.namespace.shop.x', 'disarm.namespace.shop.all'],
-  ])('%s is read by nobody, and the right one is named', (text, right) => {
+  ])('%s is refused with a suggestion', (text, right) => {
     expect(() => parseKey(text)).toThrow(
       expect.objectContaining({ code: 'CONFIG_KEY', message: expect.stringContaining(right) }),
     );
   });
 
-  it('built in - every such key has a value that its own schema takes, and so has what a change begins from', () => {
+  it('built in - every such key has a valid value and a valid initial value', () => {
     for (const text of builtInKeys()) {
       const key = parseKey(text);
       expect(parseConfigValue(key, JSON.stringify(builtIn(key)))).toBeTruthy();
-      expect(parseConfigValue(key, JSON.stringify(beginning(key)))).toBeTruthy();
+      expect(parseConfigValue(key, JSON.stringify(initialValue(key)))).toBeTruthy();
     }
     expect(builtIn(parseConfigKey('spoof.namespace.shop.default'))).toBeUndefined();
-    expect(beginning(parseConfigKey('spoof.cluster._.default'))).toEqual({});
+    expect(initialValue(parseConfigKey('spoof.cluster._.default'))).toEqual({});
   });
 });
 
@@ -61,7 +61,7 @@ describe('fields', () => {
     expect(() => parseAssignment(text)).toThrow(expect.objectContaining({ code: 'CLI_USAGE' }));
   });
 
-  it('assign - a copy, made where it is missing, taken out where it is said', () => {
+  it('assign - copies, creates missing fields, removes named ones', () => {
     const base = { modes: { tunnel: 'audit' }, list: [1] };
     const set = (...texts: string[]) => assign(base, texts.map(parseAssignment));
     expect(set('modes.redirect=off', 'new.deep=1')).toEqual({
@@ -91,7 +91,7 @@ describe('documents', () => {
     expect(await readDocument('-', { readStdin: async () => '{"b": 2}' })).toEqual({ b: 2 });
   });
 
-  it('what is neither is refused and named', async () => {
+  it('malformed documents are refused with the reason', async () => {
     await expect(read('{"a": }')).rejects.toMatchObject({
       code: 'CLI_CONFIG',
       message: expect.stringMatching(/value: not JSON/),
@@ -122,7 +122,7 @@ describe('history', () => {
   const again = revision(3, { x: 2, revision: 3 });
   const gone = revision(3, undefined);
 
-  it('change - lines against the one before', () => {
+  it('change - lines since the previous revision', () => {
     expect([
       changeOf(undefined, a),
       changeOf(a, b),
@@ -132,7 +132,7 @@ describe('history', () => {
     ]).toEqual(['created', '+1 -1', '+0 -0', 'deleted', 'created']);
   });
 
-  it('rollback - to the last that differs, or to the one that is named', () => {
+  it('rollback - to the last different value, or to a revision', () => {
     expect(rollbackTarget([a, b, again], null)).toBe(a);
     expect(rollbackTarget([a, b, gone], null)).toBe(b);
     expect(rollbackTarget([a, b], 2)).toBe(b);
@@ -140,15 +140,15 @@ describe('history', () => {
     expect(rollbackTarget([gone, a], null)).toBe(gone);
   });
 
-  it('rollback - to what is not there says what is', () => {
+  it('rollback - an unknown revision is refused with the known ones', () => {
     expect(() => rollbackTarget([], null)).toThrow(/no history/);
     expect(() => rollbackTarget([a, b], 7)).toThrow(
-      expect.objectContaining({ code: 'CLI_NOT_FOUND', remedy: 'known: 1, 2' }),
+      expect.objectContaining({ code: 'CLI_NOT_FOUND', remedy: 'known revisions: 1, 2' }),
     );
-    expect(() => rollbackTarget([gone], null)).toThrow(/nothing earlier/);
+    expect(() => rollbackTarget([gone], null)).toThrow(/no earlier value/);
   });
 
-  it('refusal - what no reader would take says why', () => {
+  it('refusal - of an invalid value names the reason', () => {
     expect(refusalOf('spoof.cluster._.default', '{}')).toBe('');
     expect(refusalOf('spoof.cluster._.default', '{"modes":{"tunnel":"maybe"}}')).toMatch(/^modes\.tunnel: /);
     expect(refusalOf('spoof.cluster._.default', '{')).toMatch(/not JSON/);
@@ -157,13 +157,13 @@ describe('history', () => {
 });
 
 test.each([
-  ['correlation.cluster._.a', /^it judges violations .* one second after/],
-  ['response.cluster._.a', /^it answers verdicts .* one second after/],
-])('config - a change of %s says from when it counts', (key, expected) => {
-  expect(countsFrom(key)).toMatch(expected);
+  ['correlation.cluster._.a', /^applies to violations .* one second after/],
+  ['response.cluster._.a', /^applies to verdicts .* one second after/],
+])('config - a change of %s reports when it takes effect', (key, expected) => {
+  expect(effectiveFrom(key)).toMatch(expected);
 });
-test('config - a change that nodes apply at once says nothing of it', () => {
+test('config - a change that applies at once reports no time', () => {
   for (const key of ['spoof.cluster._.default', 'runtime.cluster._.a', 'disarm.cluster._.all']) {
-    expect(countsFrom(key)).toBeNull();
+    expect(effectiveFrom(key)).toBeNull();
   }
 });

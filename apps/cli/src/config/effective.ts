@@ -1,9 +1,10 @@
 /**
- * What holds for a pod, or for the pods of a namespace that are still to come, and whose word each value is. Pure.
+ * The effective configuration of a pod, or of future pods of a namespace, with the origin of each
+ * value. Pure.
  *
- * Which keys bear on it and which of them wins is asked of libs/policy (scopes.ts), libs/runtime (select.ts) and what is built in, as the
- * collector, the correlator and the responder ask: nothing is decided here. A stored value that every reader refuses is shown by what holds
- * instead (`lastGood`).
+ * Precedence between keys is decided by libs/policy (scopes.ts), libs/runtime (select.ts) and the
+ * built-in values, as in collector, correlator and responder. If readers refuse the stored value,
+ * the last accepted one is shown (`lastGood`).
  */
 import type { StoredConfig } from '@bailiff/bus';
 import {
@@ -31,21 +32,21 @@ import {
   TUNABLE_VECTORS,
 } from '@bailiff/policy';
 import { selectsPod } from '@bailiff/runtime';
-import { keeperText } from './keeper.ts';
+import { ownerText } from '../shared/config/owner.ts';
 
-/** Something stored that readers take. */
+/** A stored value that readers accept. */
 export interface InForce {
   key: ConfigKey;
-  /** With defaults filled in. */
+  /** With defaults. */
   value: unknown;
-  /** As it was written. */
+  /** As stored. */
   written: unknown;
   stored: StoredConfig;
-  /** A newer value is refused by every reader; this one, the last that was not, holds. */
+  /** Readers refuse a newer value and keep this one. */
   lastGood: boolean;
 }
 
-/** Where a value comes from. */
+/** Origin of a value. */
 export type Origin =
   | { source: 'default' }
   | {
@@ -63,19 +64,19 @@ export interface Setting {
   setting: string;
   value: unknown;
   from: Origin;
-  /** What has to be known beside it; empty mostly. */
+  /** Additional information; usually empty. */
   note: string;
 }
 
-/** Whom it is asked for. */
-export interface Place {
+/** The pods that are asked about. */
+export interface Target {
   namespace: string;
-  /** Null: pods of the namespace in general. */
+  /** Null for all pods of the namespace. */
   workload: string | null;
   node: string | null;
-  /** Null: any. */
+  /** Null for any labels. */
   labels: Readonly<Record<string, string>> | null;
-  /** Kind of the owner that controls it; null when none does or nobody knows. */
+  /** Kind of the controlling owner; null if there is none or it is unknown. */
   ownerKind: string | null;
 }
 
@@ -96,7 +97,7 @@ function originOf(one: InForce | undefined): Origin {
     source: 'key',
     key: formatConfigKey(one.key),
     revision,
-    keptBy: keeperText(one.stored),
+    keptBy: ownerText(one.stored),
     by,
     why,
     atMicros,
@@ -104,24 +105,24 @@ function originOf(one: InForce | undefined): Origin {
   };
 }
 
-const said = (one: InForce | undefined, ...path: string[]): boolean =>
+const isSet = (one: InForce | undefined, ...path: string[]): boolean =>
   path.reduce<unknown>((at, name) => (at as Record<string, unknown> | undefined)?.[name], one?.written) !== undefined;
 
-export function effectiveFor(place: Place, stored: readonly InForce[], nowMs: number): Effective {
+export function effectiveFor(target: Target, stored: readonly InForce[], nowMs: number): Effective {
   const byKey = new Map(stored.map((one) => [formatConfigKey(one.key), one]));
   return {
-    spoof: spoofOf(place, byKey),
-    disarm: disarmOf(place, byKey, nowMs),
-    runtime: runtimeOf(place, stored),
-    correlation: correlationOf(place, stored),
-    response: responseOf(place, stored),
+    spoof: spoofOf(target, byKey),
+    disarm: disarmOf(target, byKey, nowMs),
+    runtime: runtimeOf(target, stored),
+    correlation: correlationOf(target, stored),
+    response: responseOf(target, stored),
   };
 }
 
-function spoofOf(place: Place, byKey: ReadonlyMap<string, InForce>): Setting[] {
+function spoofOf(target: Target, byKey: ReadonlyMap<string, InForce>): Setting[] {
   const widest = byKey.get(SPOOF_CLUSTER_KEY);
   const cluster = (widest?.value as SpoofCluster | undefined) ?? spoofCluster.parse({});
-  const narrower = spoofScopeKeys(place.namespace, place.workload).map((key) => byKey.get(key));
+  const narrower = spoofScopeKeys(target.namespace, target.workload).map((key) => byKey.get(key));
   const values = narrower.map((one) => one?.value as SpoofScoped | undefined);
   const all = [widest, ...narrower];
   const scopes = [cluster, ...values];
@@ -133,8 +134,8 @@ function spoofOf(place: Place, byKey: ReadonlyMap<string, InForce>): Setting[] {
     note,
   });
   const ofCluster = (name: string, value: unknown, note = '') =>
-    setting(name, value, said(widest, ...name.split('.')) ? originOf(widest) : DEFAULT, note);
-  const permitted = cluster.allowedPrefixes.filter(({ namespace }) => namespace === place.namespace);
+    setting(name, value, isSet(widest, ...name.split('.')) ? originOf(widest) : DEFAULT, note);
+  const permitted = cluster.allowedPrefixes.filter(({ namespace }) => namespace === target.namespace);
   return [
     ...TUNABLE_VECTORS.map((vector) =>
       setting(`modes.${vector}`, effectiveMode(vector, scopes), originOf(all[modeScope(vector, scopes)])),
@@ -144,19 +145,19 @@ function spoofOf(place: Place, byKey: ReadonlyMap<string, InForce>): Setting[] {
       if (at >= 0) return setting(`sampling.${field}`, sampling[field], originOf(narrower[at]));
       return ofCluster(`sampling.${field}`, sampling[field]);
     }),
-    ofCluster('unknown', cluster.unknown, 'of interfaces whose pod is not known'),
+    ofCluster('unknown', cluster.unknown, 'for interfaces of unknown pods'),
     ofCluster('tunnelPorts.vxlan', cluster.tunnelPorts.vxlan),
     ofCluster('tunnelPorts.geneve', cluster.tunnelPorts.geneve),
     ofCluster('quarantine.allow', cluster.quarantine.allow),
     ofCluster(
       'allowedPrefixes',
       permitted.flatMap(({ prefixes }) => prefixes),
-      'that an annotation of the pod may ask for',
+      'that a pod annotation may request',
     ),
   ];
 }
 
-function disarmOf({ node, namespace }: Place, byKey: ReadonlyMap<string, InForce>, nowMs: number): Setting[] {
+function disarmOf({ node, namespace }: Target, byKey: ReadonlyMap<string, InForce>, nowMs: number): Setting[] {
   const keys = disarmKeys(node, namespace);
   const disarms = keys.map((key) => byKey.get(key)?.value as Disarm | undefined);
   const latest = latestDisarm(disarms, nowMs);
@@ -165,15 +166,15 @@ function disarmOf({ node, namespace }: Place, byKey: ReadonlyMap<string, InForce
   return [{ setting: 'disarmed until', value: until ?? null, from, note: reason ?? '' }];
 }
 
-function runtimeOf({ namespace, labels }: Place, stored: readonly InForce[]): Setting[] {
+function runtimeOf({ namespace, labels }: Target, stored: readonly InForce[]): Setting[] {
   return stored.flatMap((one) => {
     const { key } = one;
     if (key.kind !== 'runtime') return [];
     const policy = one.value as RuntimePolicy;
     const { podLabels, containers, ...places } = policy.selector;
-    const asked = labels === null ? { ...policy, selector: places } : policy;
+    const candidatePolicy = labels === null ? { ...policy, selector: places } : policy;
     const { name, namespace: within } = key;
-    const candidate = { key: formatConfigKey(key), name, namespace: within, policy: asked };
+    const candidate = { key: formatConfigKey(key), name, namespace: within, policy: candidatePolicy };
     if (!selectsPod(candidate, { namespace, labels: labels ?? {} })) return [];
     const notes = [
       ...(labels === null && podLabels ? ['only pods with its labels'] : []),
@@ -184,7 +185,7 @@ function runtimeOf({ namespace, labels }: Place, stored: readonly InForce[]): Se
   });
 }
 
-/** The built-in ones and the stored ones of a kind, each name once. */
+/** Built-in and stored values of a kind by name; stored ones win. */
 function named<T>(kind: ConfigKey['kind'], builtIn: Readonly<Record<string, T>>, stored: readonly InForce[]) {
   const all = new Map<string, { value: T; one: InForce | undefined }>(
     Object.entries(builtIn).map(([name, value]) => [name, { value, one: undefined }]),
@@ -196,11 +197,11 @@ function named<T>(kind: ConfigKey['kind'], builtIn: Readonly<Record<string, T>>,
 const reaches = ({ namespaces, excludeNamespaces }: Selection, namespace: string) =>
   (namespaces?.includes(namespace) ?? true) && !excludeNamespaces?.includes(namespace);
 
-function correlationOf({ namespace }: Place, stored: readonly InForce[]): Setting[] {
+function correlationOf({ namespace }: Target, stored: readonly InForce[]): Setting[] {
   return named('correlation', BUILT_IN_RULES, stored).flatMap(([setting, { value: rule, one }]) => {
     const stages = 'rules' in rule ? rule.rules.map(({ selection }) => selection) : [rule.selection];
     const within = stages.filter((selection) => reaches(selection, namespace)).length;
-    // Other pods of the group may fulfil the other stages.
+    // Other pods of the group can fulfil the other stages.
     const isShared = rule['group-by'] === 'node';
     if (within < (isShared ? 1 : stages.length)) return [];
     return [{ setting, value: rule.enabled ? ruleText(rule) : 'off', from: originOf(one), note: '' }];
@@ -216,7 +217,7 @@ export function ruleText(rule: CorrelationRule): string {
   return `${rule.level}: ${names.join(rule.type === 'temporal' ? ' and ' : ' then ')} ${by}`;
 }
 
-function responseOf({ namespace, ownerKind }: Place, stored: readonly InForce[]): Setting[] {
+function responseOf({ namespace, ownerKind }: Target, stored: readonly InForce[]): Setting[] {
   return named('response', BUILT_IN_RESPONSE_POLICIES, stored).flatMap(([setting, { value: policy, one }]) => {
     if (!(policy.match.namespaces?.includes(namespace) ?? true)) return [];
     const value = policy.enabled ? policyText(policy) : 'off';
@@ -234,8 +235,8 @@ export function policyText({ dryRun, steps, match }: ResponsePolicy): string {
 }
 
 function protection({ guards }: ResponsePolicy, namespace: string, ownerKind: string | null): string {
-  if (guards.protectedNamespaces.includes(namespace)) return `namespace ${namespace} is protected: only observed`;
+  if (guards.protectedNamespaces.includes(namespace)) return `namespace ${namespace} is protected: observe only`;
   if (ownerKind !== null && guards.protectedOwnerKinds.includes(ownerKind))
-    return `pods of a ${ownerKind} are protected: only observed and labelled`;
+    return `pods of a ${ownerKind} are protected: observe and label only`;
   return '';
 }

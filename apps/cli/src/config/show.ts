@@ -1,15 +1,15 @@
-/** `config list`, `get`, `history` and `validate`: looking at the configuration. */
+/** `config list` and `config get`. */
 import { openBucket, storedConfig } from '@bailiff/bus';
-import { ConfigError, type ConfigKey, formatConfigKey, parseConfigKey, parseConfigValue } from '@bailiff/policy';
-import { CliError } from '../errors.ts';
-import type { Session } from '../session.ts';
-import { type Cell, type Column, table } from '../text/table.ts';
-import { clockTime, isoMicros } from '../text/time.ts';
-import { readStored, valueIn } from './change.ts';
-import { changeOf, readHistory } from './history.ts';
-import { type Kept, keeperJson, keeperText, keptNote } from './keeper.ts';
-import { builtIn, builtInKeys } from './keys.ts';
-import { meantKey, storedKeys } from './new-key.ts';
+import { type ConfigKey, formatConfigKey } from '@bailiff/policy';
+import { readStored, valueIn } from '../shared/config/change.ts';
+import { readHistory } from '../shared/config/history.ts';
+import { type Ownership, ownerJson, ownerNote, ownerText } from '../shared/config/owner.ts';
+import { storedKeys, suggestedKey } from '../shared/config/suggestions.ts';
+import { builtIn, builtInKeys, refusalOf } from '../shared/config-keys/keys.ts';
+import { CliError } from '../shared/errors.ts';
+import type { Session } from '../shared/session.ts';
+import { type Cell, type Column, table } from '../shared/text/table.ts';
+import { clockTime, isoMicros } from '../shared/text/time.ts';
 
 interface Listed {
   key: string;
@@ -18,38 +18,27 @@ interface Listed {
   changedAtMicros: number | null;
   by: string;
   why: string;
-  kept: Kept;
-  /** Why no component takes it; empty when it is taken. */
+  ownership: Ownership;
+  /** Why readers refuse the value; empty if they accept it. */
   refused: string;
 }
 
 const LIST_COLUMNS: readonly Column[] = [
-  // Never shortened: it is what other commands are given.
+  // Never shortened, because other commands take it as an argument.
   { title: 'KEY' },
   { title: 'REVISION', align: 'right' },
   { title: 'CHANGED (UTC)' },
-  { title: 'KEPT BY', min: 8, cut: 'within', spare: true },
+  { title: 'OWNER', min: 8, cut: 'within', spare: true },
   { title: 'BY', min: 8, spare: true },
   { title: 'WHY', min: 10, spare: true },
 ];
 
-/** Whether what stands under a key would be taken; the first line of why not. */
-export function refusalOf(key: string, json: string): string {
-  try {
-    parseConfigValue(parseConfigKey(key), json);
-    return '';
-  } catch (error) {
-    if (error instanceof ConfigError) return error.message.split('\n').slice(-1)[0] ?? error.message;
-    throw error;
-  }
-}
-
 async function readList({ bus }: Session): Promise<Listed[]> {
   const entries = await openBucket(bus, 'bailiff_config').entries();
   const stored = entries.map((entry): Listed => {
-    const { key, revision, timestampMicros: changedAtMicros, by, why, json, ...kept } = storedConfig(entry);
+    const { key, revision, timestampMicros: changedAtMicros, by, why, json, ...ownership } = storedConfig(entry);
     const kind = key.split('.')[0] ?? '';
-    return { key, kind, revision, changedAtMicros, by, why, kept, refused: refusalOf(key, json) };
+    return { key, kind, revision, changedAtMicros, by, why, ownership, refused: refusalOf(key, json) };
   });
   const known = new Set(stored.map(({ key }) => key));
   const rest = builtInKeys()
@@ -61,7 +50,7 @@ async function readList({ bus }: Session): Promise<Listed[]> {
       changedAtMicros: null,
       by: '',
       why: '',
-      kept: { owner: null, released: false },
+      ownership: { owner: null, released: false },
       refused: '',
     }));
   return [...stored, ...rest].sort((a, b) => (a.key < b.key ? -1 : 1));
@@ -72,9 +61,9 @@ export async function list(session: Session, kind: string | undefined, json: boo
   const rows = (await readList(session)).filter((row) => kind === undefined || row.kind === kind);
   if (json) {
     out.json(
-      rows.map(({ changedAtMicros, kept, ...row }) => ({
+      rows.map(({ changedAtMicros, ownership, ...row }) => ({
         ...row,
-        keptBy: row.revision === null ? null : keeperJson(kept),
+        keptBy: row.revision === null ? null : ownerJson(ownership),
         changedAt: changedAtMicros === null ? null : isoMicros(changedAtMicros),
         builtIn: row.revision === null,
       })),
@@ -85,12 +74,12 @@ export async function list(session: Session, kind: string | undefined, json: boo
     row.key,
     row.revision === null ? { text: 'built in', style: 'dim' } : String(row.revision),
     row.changedAtMicros === null ? '' : clockTime(row.changedAtMicros, io.nowMs()),
-    row.revision === null ? '' : keeperText(row.kept),
+    row.revision === null ? '' : ownerText(row.ownership),
     row.by,
     row.refused === '' ? row.why : { text: `REFUSED ${row.refused}`, style: 'red' },
   ]);
   out.lines(table(LIST_COLUMNS, cells, out.table));
-  for (const row of rows) if (row.refused !== '') out.note(`${row.key} is refused by every reader: ${row.refused}`);
+  for (const row of rows) if (row.refused !== '') out.note(`${row.key} is refused by all readers: ${row.refused}`);
   return 0;
 }
 
@@ -122,9 +111,9 @@ export async function get(session: Session, key: ConfigKey, revision: number | n
   const stored = await readStored(session, key);
   const value = stored ? (valueIn(stored) ?? stored.json) : builtIn(key);
   if (value === undefined) {
-    const meant = meantKey(key, await storedKeys(session));
-    throw new CliError('CLI_NOT_FOUND', `nothing is stored under ${text}, and nothing is built in`, {
-      remedy: `${meant === null ? '' : `did you mean ${meant}?\n`}\`bailiff config list\` shows what there is`,
+    const suggestion = suggestedKey(key, await storedKeys(session));
+    throw new CliError('CLI_NOT_FOUND', `${text} has neither a stored nor a built-in value`, {
+      remedy: `${suggestion === null ? '' : `did you mean ${suggestion}?\n`}\`bailiff config list\` lists the keys`,
     });
   }
   if (json) {
@@ -135,7 +124,7 @@ export async function get(session: Session, key: ConfigKey, revision: number | n
       changedAt,
       by: stored?.by ?? '',
       why: stored?.why ?? '',
-      keptBy: stored ? keeperJson(stored) : null,
+      keptBy: stored ? ownerJson(stored) : null,
       builtIn: !stored,
       value,
     });
@@ -144,51 +133,9 @@ export async function get(session: Session, key: ConfigKey, revision: number | n
   const why = stored?.why ? `: ${stored.why}` : '';
   out.note(
     stored
-      ? `revision ${stored.revision}, ${clockTime(stored.timestampMicros, io.nowMs())} by ${stored.by || 'somebody'}${why}${keptNote(stored)}`
-      : 'built in: nothing is stored under this key',
+      ? `revision ${stored.revision}, ${clockTime(stored.timestampMicros, io.nowMs())} by ${stored.by || 'an unknown author'}${why}${ownerNote(stored)}`
+      : 'built in: no value is stored under this key',
   );
   out.json(value);
-  return 0;
-}
-
-const HISTORY_COLUMNS: readonly Column[] = [
-  { title: 'REVISION', align: 'right' },
-  { title: 'TIME (UTC)' },
-  { title: 'LINES' },
-  { title: 'KEPT BY', min: 12, cut: 'within' },
-  { title: 'BY', min: 10 },
-  { title: 'WHY', min: 12 },
-  { title: 'LOG', align: 'right', spare: true },
-];
-
-export async function history(session: Session, key: ConfigKey, json: boolean): Promise<number> {
-  const { out, io } = session;
-  const revisions = await readHistory(session, key);
-  if (json) {
-    for (const { storedAtMicros, value, text: _stored, owner, released, ...rest } of revisions) {
-      out.jsonLine({
-        ...rest,
-        keptBy: keeperJson({ owner, released }),
-        storedAt: isoMicros(storedAtMicros),
-        deleted: value === undefined,
-        value: value ?? null,
-      });
-    }
-    return 0;
-  }
-  if (revisions.length === 0) {
-    out.note(`${formatConfigKey(key)}: nothing was ever stored under it`);
-    return 0;
-  }
-  const cells = revisions.map((one, index): Cell[] => [
-    one.value === undefined ? '-' : String(one.revision),
-    clockTime(one.storedAtMicros, io.nowMs()),
-    changeOf(revisions[index - 1], one),
-    keeperText(one),
-    one.by,
-    one.why,
-    `#${one.sequence}`,
-  ]);
-  out.lines(table(HISTORY_COLUMNS, cells, out.table));
   return 0;
 }

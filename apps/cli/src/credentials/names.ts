@@ -1,12 +1,12 @@
 /**
- * Names that the manifests in k8s and the credentials agree on: Secrets and their keys, where they are mounted, and the names under
- * which the servers of the bus find each other.
+ * Names that credentials and the manifests in k8s share: Secrets and their keys, mount paths, and
+ * the servers' DNS names.
  */
 import { FIXED_ROLES } from '@bailiff/bus';
 
 export const DEFAULT_NAMESPACE = 'bailiff-system';
 
-/** Secrets; every key is a file's name where they are mounted. */
+/** Secrets. Their keys are file names at the mount path. */
 export const SECRETS = {
   /** nats.conf */
   natsConf: 'bailiff-nats-conf',
@@ -20,26 +20,26 @@ export const SECRETS = {
   redis: 'bailiff-redis',
 } as const;
 
-/** Users with a password; bus-auth has a Secret that holds its keys too. */
+/** Users with a password. The Secret of bus-auth also contains its keys. */
 export const BUS_USERS = FIXED_ROLES;
-/** Secret of a user, with the key `password`. */
+/** The Secret of a user, with the key `password`. */
 export const secretOfUser = (user: string) => (user === 'bus-auth' ? SECRETS.busAuth : `bailiff-bus-${user}`);
 
-/** StatefulSet, and Service for clients. */
+/** StatefulSet, and the Service for clients. */
 export const NATS_NAME = 'bailiff-nats';
-/** Headless Service: the servers' own names. */
+/** Headless Service with the servers' own names. */
 export const NATS_HEADLESS = 'bailiff-nats-headless';
 export const NATS_CLIENT_PORT = 4222;
 export const NATS_CLUSTER_PORT = 6222;
 export const NATS_MONITOR_PORT = 8222;
-/** Where the StatefulSet mounts the two Secrets and the volume. */
+/** Mount paths of both Secrets and of the volume. */
 export const NATS_CONF_DIR = '/etc/nats';
 export const NATS_TLS_DIR = '/etc/nats-tls';
 export const NATS_STORE_DIR = '/data';
-/** The variable that names a server: the pod's name, by the downward API. */
+/** Variable with the server's name: the pod name from the downward API. */
 export const NATS_NAME_VARIABLE = 'POD_NAME';
 
-/** Names that the certificate is for unless others are said. */
+/** Default names of the server certificate. */
 export function defaultDnsNames(namespace: string): string[] {
   const inCluster = (service: string) => [
     `${service}.${namespace}`,

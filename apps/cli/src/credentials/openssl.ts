@@ -1,6 +1,6 @@
 /**
- * Certificates by the openssl command (3.0 or later), because Node has no issuer of them. Everything happens in a directory of mode
- * 0700 that is removed afterwards.
+ * Issues certificates with the openssl command (3.0 or later), because Node has no API for it.
+ * Files are in a directory with mode 0700 that is removed afterwards.
  */
 import { execFile } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -8,35 +8,35 @@ import { isIP } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
-import { CliError } from '../errors.ts';
-import type { Authority } from './model.ts';
+import { CliError } from '../shared/errors.ts';
+import type { Authority } from './rotation.ts';
 
 const run = promisify(execFile);
 
-/** A CA outlives what it signs; a server certificate is renewed by each rotation. */
+/** The CA outlives the certificates it signs; each rotation renews the server certificate. */
 export const CA_DAYS = 3_650;
 export const SERVER_DAYS = 365;
-/** openssl takes milliseconds; this is for a machine that is stuck. */
+/** openssl needs milliseconds; the limit is for a stuck machine. */
 const TIMEOUT_MS = 30_000;
 
 const NEW_KEY = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
 
-/** @throws CliError CLI_STATE when openssl is missing, too old or refuses */
+/** @throws CliError CLI_STATE if openssl is missing, too old or fails */
 async function openssl(program: string, args: readonly string[]): Promise<void> {
   try {
     await run(program, args, { timeout: TIMEOUT_MS });
   } catch (cause) {
     const { code, stderr = '' } = cause as NodeJS.ErrnoException & { stderr?: string };
     if (code === 'ENOENT') {
-      throw new CliError('CLI_STATE', `${program} is not installed: certificates are made by it`, {
+      throw new CliError('CLI_STATE', `${program} is not installed: it issues the certificates`, {
         cause,
         remedy: 'apt-get install openssl, or dnf install openssl; 3.0 or later',
       });
     }
     const why = stderr.trim().split('\n').slice(0, 3).join('\n');
-    throw new CliError('CLI_STATE', `openssl made no certificate:\n${why || (cause as Error).message}`, {
+    throw new CliError('CLI_STATE', `openssl issued no certificate:\n${why || (cause as Error).message}`, {
       cause,
-      remedy: 'openssl 3.0 or later is needed: openssl version',
+      remedy: 'openssl 3.0 or later is needed; check: openssl version',
     });
   }
 }
@@ -80,7 +80,7 @@ export function makeAuthority(program = 'openssl'): Promise<Authority> {
   });
 }
 
-/** A certificate for the servers of the bus: towards clients, and towards each other on both ends of a route. */
+/** A certificate for the servers, valid for clients and for both ends of a route. */
 export function makeServer(
   authority: Authority,
   names: readonly string[],

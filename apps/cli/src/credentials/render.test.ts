@@ -68,7 +68,7 @@ test('credentials - the configuration of the servers holds no password of a user
 
 test('credentials - what is there is never overwritten by init, and a rotation goes step by step', async () => {
   const again = await runCli(['credentials', 'init', '--out', out]);
-  expect([again.exitCode, again.stderr]).toEqual([2, expect.stringContaining('is there already')]);
+  expect([again.exitCode, again.stderr]).toEqual([2, expect.stringContaining('already exists')]);
   const early = await runCli(['credentials', 'rotate', '--finish', '--out', out]);
   expect([early.exitCode, early.stderr]).toEqual([2, expect.stringContaining('no rotation is prepared')]);
   const before = read('users/cli.password');
@@ -77,7 +77,7 @@ test('credentials - what is there is never overwritten by init, and a rotation g
   expect(read('users/cli.password').split('\n')).toEqual([expect.stringMatching(/^[\w-]{43}$/), before.trim(), '']);
   expect(read('nats.conf')).toBe(conf);
   const twice = await runCli(['credentials', 'rotate', '--out', out]);
-  expect([twice.exitCode, twice.stderr]).toEqual([2, expect.stringContaining('is prepared already')]);
+  expect([twice.exitCode, twice.stderr]).toEqual([2, expect.stringContaining('is already prepared')]);
   const shown = await runCli(['credentials', 'show', '--out', out]);
   expect(shown.stdout).toContain('a rotation is prepared');
   expect(shown.stdout).not.toContain(before.trim());
@@ -86,7 +86,7 @@ test('credentials - what is there is never overwritten by init, and a rotation g
 }, 60_000);
 
 test.each([
-  ['not json', 'is no JSON'],
+  ['not json', 'not JSON'],
   ['{"version":2}', 'version'],
 ])('credentials - a file that is damaged is told, not replaced: %s', async (text, told) => {
   const dir = mkdtempSync(path.join(directory, 'damaged-'));
@@ -100,9 +100,9 @@ test.each([
 });
 
 test.each([
-  [['--replicas', '2'], 'bear no more failures'],
+  [['--replicas', '2'], 'tolerate no more failures'],
   [['--replicas', 'many'], 'whole number'],
-  [['--dns-name', 'a b'], 'neither a name nor an address'],
+  [['--dns-name', 'a b'], 'neither a DNS name nor an IP address'],
   [['--namespace', 'UPPER'], 'not a Kubernetes name'],
 ])('credentials - %j is refused before anything is written', async (args, told) => {
   const { exitCode, stderr } = await runCli(['credentials', 'init', '--out', path.join(directory, 'none'), ...args]);

@@ -1,7 +1,8 @@
 /**
- * From credentials to what reads them: files for servers on a machine, Secrets for a cluster. Pure.
+ * Renders credentials: files for servers on a machine, Secrets for a cluster. Pure.
  *
- * A file of secrets has one a line, newest first: clients try each in turn, bus-auth takes the one that the server names.
+ * A secrets file has one secret per line, newest first: clients try each in turn, bus-auth uses the
+ * one that the server names.
  */
 import {
   CORE,
@@ -14,7 +15,6 @@ import {
 } from '@bailiff/bus';
 import { publicKeyOf } from '@bailiff/bus/auth';
 import { stringify } from 'yaml';
-import { type Credentials, type Generations, inForce } from './model.ts';
 import {
   BUS_USERS,
   NATS_CLIENT_PORT,
@@ -27,6 +27,7 @@ import {
   SECRETS,
   secretOfUser,
 } from './names.ts';
+import { type Credentials, type Generations, inForce } from './rotation.ts';
 
 const ROUTE_USER = 'route';
 const lines = (values: Generations) => `${values.join('\n')}\n`;
@@ -39,7 +40,7 @@ function userOf(credentials: Credentials, identity: Exclude<Identity, { node: st
   return { ...user, account: CORE, permissions: oneAccountPermissionsFor(identity) };
 }
 
-/** Who there is, as the servers know it. */
+/** Users and auth callout of the server configuration. */
 export const accessOf = (credentials: Credentials): Pick<ServerConf, 'users' | 'authCallout'> => ({
   users: BUS_USERS.map((role) => userOf(credentials, { role })),
   authCallout: {
@@ -49,14 +50,14 @@ export const accessOf = (credentials: Credentials): Pick<ServerConf, 'users' | '
   },
 });
 
-/** Files of the servers' certificate in a directory. */
+/** Certificate files of a server in a directory. */
 export const tlsIn = (dir: string) => ({
   certFile: `${dir}/tls.crt`,
   keyFile: `${dir}/tls.key`,
   caFile: `${dir}/ca.crt`,
 });
 
-/** Of every replica in a cluster. */
+/** Server configuration of each replica in a cluster. */
 export function clusterConf(credentials: Credentials): string {
   const { namespace, replicas, routePassword, nextRoutePassword } = credentials;
   const tls = tlsIn(NATS_TLS_DIR);
@@ -84,13 +85,13 @@ export function clusterConf(credentials: Credentials): string {
   });
 }
 
-/** What Redis is to take: the next one too, while a rotation of it is prepared. */
+/** Passwords that Redis accepts: also the next one while a rotation is prepared. */
 const redisPasswordsOf = ({ redisPassword, nextRedisPassword }: Credentials) =>
   lines(nextRedisPassword === undefined ? [redisPassword] : [nextRedisPassword, redisPassword]);
 const caBundle = ({ authorities }: Credentials) => authorities.map(({ certificate }) => certificate).join('');
 const passwordsOf = (credentials: Credentials, user: string) => lines(credentials.users[user]?.passwords ?? []);
 
-/** Files of a directory, by their path in it; `dir` is where they will lie. For one server on a machine. */
+/** Files by path, for one server on a machine; `dir` is their final directory. */
 export function files(credentials: Credentials, dir: string): Record<string, string> {
   const conf = natsServerConf({
     host: '0.0.0.0',
@@ -114,7 +115,7 @@ export function files(credentials: Credentials, dir: string): Record<string, str
   };
 }
 
-/** Content of each Secret. */
+/** Contents of each Secret. */
 export function secrets(credentials: Credentials): Record<string, Record<string, string>> {
   const { server } = credentials;
   const ca = caBundle(credentials);
@@ -132,7 +133,7 @@ export function secrets(credentials: Credentials): Record<string, Record<string,
   };
 }
 
-/** The Secrets as manifests: YAML, a document each. */
+/** The Secrets as YAML documents. */
 export function manifests(credentials: Credentials): string {
   return Object.entries(secrets(credentials))
     .map(([name, content]) =>

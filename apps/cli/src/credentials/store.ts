@@ -1,13 +1,14 @@
 /**
- * The directory that holds the credentials: credentials.json, from which all else follows, and the rendered files. Mode 0700, files
- * 0600. Each file is replaced as a whole, credentials.json first: what was interrupted is rendered anew by `bailiff credentials render`.
+ * The credentials directory: credentials.json and the rendered files. Directory mode 0700, files
+ * 0600. Files are replaced atomically, credentials.json first; after an interruption, `bailiff
+ * credentials render` completes them.
  */
 import { chmod, mkdir, open, readFile, rename } from 'node:fs/promises';
 import path from 'node:path';
 import * as z from 'zod';
-import { CliError } from '../errors.ts';
-import type { Credentials } from './model.ts';
+import { CliError } from '../shared/errors.ts';
 import { files } from './render.ts';
+import type { Credentials } from './rotation.ts';
 
 export const STATE_FILE = 'credentials.json';
 
@@ -41,16 +42,16 @@ export async function load(dir: string): Promise<Credentials> {
     text = await readFile(file, 'utf8');
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') throw cause;
-    throw new CliError('CLI_NOT_FOUND', `${file}: there are no credentials here`, {
+    throw new CliError('CLI_NOT_FOUND', `${file} does not exist`, {
       cause,
-      remedy: 'name their directory with --out, or make them: bailiff credentials init',
+      remedy: 'pass the credentials directory with --out, or create one: bailiff credentials init',
     });
   }
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch (cause) {
-    throw new CliError('CLI_CONFIG', `${file}: is no JSON`, { cause, remedy: 'restore it from a backup' });
+    throw new CliError('CLI_CONFIG', `${file}: not JSON`, { cause, remedy: 'restore it from a backup' });
   }
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
@@ -60,19 +61,19 @@ export async function load(dir: string): Promise<Credentials> {
   });
 }
 
-/** @throws CliError CLI_STATE when a directory has credentials already */
+/** @throws CliError CLI_STATE if the directory already has credentials */
 export async function refuseExisting(dir: string): Promise<void> {
   const there = await load(dir).then(
     () => true,
     (error) => !(error instanceof CliError && error.code === 'CLI_NOT_FOUND'),
   );
   if (!there) return;
-  throw new CliError('CLI_STATE', `${path.join(dir, STATE_FILE)} is there already`, {
-    remedy: 'bailiff credentials rotate gives new secrets to a bus that runs; another bus wants another --out',
+  throw new CliError('CLI_STATE', `${path.join(dir, STATE_FILE)} already exists`, {
+    remedy: 'rotate the secrets of a running bus with bailiff credentials rotate; use another --out for another bus',
   });
 }
 
-/** Writes all of it. */
+/** Writes all files. */
 export async function save(dir: string, credentials: Credentials): Promise<string[]> {
   const rendered = files(credentials, path.resolve(dir));
   const all = { [STATE_FILE]: `${JSON.stringify(credentials, null, 2)}\n`, ...rendered };
@@ -82,7 +83,7 @@ export async function save(dir: string, credentials: Credentials): Promise<strin
   return Object.keys(all).map((name) => path.join(dir, name));
 }
 
-/** Old or new, never half of it, and never readable by others. */
+/** Atomic, and never readable by others. */
 async function replace(file: string, text: string): Promise<void> {
   const next = `${file}.next`;
   const handle = await open(next, 'w', 0o600);

@@ -1,16 +1,19 @@
-/** What is needed of a bus, judged from what it says. Pure. */
+/** Evaluates what a bus reports. Pure. */
 
 import type { NodeStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service';
+import { named, plural } from '../shared/text/plural.ts';
 import { fillsOf, type StreamFill } from '../status/fill.ts';
 import { runtimeObstacle } from '../status/runtime.ts';
-import { named, plural } from '../text/plural.ts';
 import { type Finding, fail, ok, skip, warn } from './finding.ts';
 
-/** Below it JetStream lacks what is used; below the other, fixes of security. */
+/** Oldest usable server, and the first with all security fixes. */
 const OLDEST = [2, 10, 0];
 const CURRENT = [2, 14, 3];
-/** From, and below: a client writes through account imports by message tracing. */
+/**
+ * Version ranges [from, below) in which message tracing lets a client write through account
+ * imports.
+ */
 const TRACING = [
   [
     [2, 11, 0],
@@ -40,12 +43,12 @@ export function serverFinding(version: string): Finding {
     return warn('nats-server', why, 'nats-server 2.14.3 or later, or 2.11.15, or 2.12.6');
   }
   if (isBelow(version, CURRENT)) {
-    return warn('nats-server', `${version} works, and lacks security fixes`, 'nats-server 2.14.3 or later');
+    return warn('nats-server', `${version} works, but lacks security fixes`, 'nats-server 2.14.3 or later');
   }
   return ok('nats-server', version);
 }
 
-/** Named of those that lack the same. */
+/** Nodes named per reason. */
 const MAX_NODES = 6;
 
 export function fillFindings(streams: readonly StreamFill[]): Finding[] {
@@ -54,8 +57,11 @@ export function fillFindings(streams: readonly StreamFill[]): Finding[] {
   );
 }
 
-/** Nodes that enforce runtime policies, and those that do not, by reason. A warning: their network half is not concerned. */
-export function runtimeHalf(nodes: readonly NodeStatus[]): Finding[] {
+/**
+ * Nodes that enforce runtime policies, and the reasons of those that do not. Only warnings: their
+ * network enforcement works.
+ */
+export function runtimeFindings(nodes: readonly NodeStatus[]): Finding[] {
   const able = nodes.filter(({ runtime }) => runtime?.state === 'available');
   const obstacles = new Map<string, { nodes: string[]; remedy: string }>();
   for (const status of nodes) {
@@ -69,5 +75,5 @@ export function runtimeHalf(nodes: readonly NodeStatus[]): Finding[] {
     return warn('runtime policies', `${reason} on ${named(names, MAX_NODES)}`, remedy);
   });
   if (able.length > 0) findings.unshift(ok('runtime policies', `LSM available on ${plural(able.length, 'node')}`));
-  return findings.length > 0 ? findings : [skip('runtime policies', 'no node says anything of them')];
+  return findings.length > 0 ? findings : [skip('runtime policies', 'no node reports on them')];
 }

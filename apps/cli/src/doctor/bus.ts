@@ -1,4 +1,4 @@
-/** The bus under `bailiff doctor`: can it be reached, is all on it that Bailiff needs, does it keep long enough. */
+/** Checks of the bus: reachable, set up, and with sufficient retention. */
 
 import {
   BUCKETS,
@@ -13,26 +13,26 @@ import {
 import { readServiceStatus } from '@bailiff/response';
 import { CURRENT_SCHEMAS, fingerprintHex, type NodeStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service';
-import type { Connection } from '../bus/connection.ts';
-import { refusalOf } from '../config/show.ts';
-import { CliError, tell } from '../errors.ts';
-import type { CliIo } from '../io.ts';
-import { readInstances } from '../read/instances.ts';
-import { readNodes } from '../read/nodes.ts';
-import { readStreams } from '../read/streams.ts';
-import { type BusOptionValues, connectionOf, ofBus, openBus } from '../session.ts';
+import { type Connection, NO_BUS } from '../shared/bus/connection.ts';
+import { refusalOf } from '../shared/config-keys/keys.ts';
+import { CliError, describeError } from '../shared/errors.ts';
+import type { CliIo } from '../shared/io.ts';
+import { readInstances } from '../shared/read/instances.ts';
+import { readNodes } from '../shared/read/nodes.ts';
+import { readStreams } from '../shared/read/streams.ts';
+import { type BusOptionValues, connectionOf, explainJetStreamOff, openBus } from '../shared/session.ts';
+import { plural } from '../shared/text/plural.ts';
 import { fillOf } from '../status/fill.ts';
-import { speaking } from '../status/instances.ts';
+import { activeInstances } from '../status/instances.ts';
 import { serviceLines, serviceProblems } from '../status/services.ts';
 import { taintProblems, taintsLine, taintsOf } from '../status/taints.ts';
-import { plural } from '../text/plural.ts';
-import { fillFindings, runtimeHalf, serverFinding } from './bus-rules.ts';
+import { fillFindings, runtimeFindings, serverFinding } from './bus-rules.ts';
 import { type Finding, fail, type Group, ok, skip, warn } from './finding.ts';
 
 const STREAMS = ['VIOLATIONS', 'VERDICTS', 'RESPONSES', 'CONFIG_LOG', 'DEAD_LETTERS', 'SIEM'];
-const NONE_SEEN =
-  '`bailiff bus setup` as admin. If it finds nothing missing: copy the block `accounts` of nats.conf, whole, to the servers and reload them';
-const SET_UP = 'whoever installs Bailiff makes them, with the admin identity of the bus';
+const NONE_VISIBLE =
+  'run `bailiff bus setup` as admin. If nothing is missing, copy the whole block `accounts` of nats.conf to the servers and reload them';
+const SET_UP = 'run `bailiff bus setup` with the admin user of the bus';
 
 async function streamFindings(bus: Bus): Promise<Finding[]> {
   const streams = await readStreams(bus, [...STREAMS, ...BUCKETS.map(({ bucket }) => `KV_${bucket}`)]);
@@ -42,7 +42,7 @@ async function streamFindings(bus: Bus): Promise<Finding[]> {
   }
   if (missing.length === streams.size && bus.user !== 'admin') {
     const text = `${bus.user} sees none: the bus is not set up, or its servers do not import them for ${bus.user}`;
-    return [fail('streams and buckets', text, NONE_SEEN, EXIT.dependencyUnreachable)];
+    return [fail('streams and buckets', text, NONE_VISIBLE, EXIT.dependencyUnreachable)];
   }
   if (missing.length > 0) {
     return [fail('streams and buckets', `no ${missing.join(', ')}`, SET_UP, EXIT.dependencyUnreachable)];
@@ -53,7 +53,7 @@ async function streamFindings(bus: Bus): Promise<Finding[]> {
 
 async function horizonFinding(bus: Bus): Promise<Finding> {
   const { ok: good, problems } = await checkHorizon(bus);
-  if (good) return ok('horizon', 'verdicts and responses are kept long enough for a replay');
+  if (good) return ok('horizon', 'verdicts and responses are retained long enough for a replay');
   return fail('horizon', problems.join('; '), 'raise max_age of VERDICTS and RESPONSES', EXIT.badConfiguration);
 }
 
@@ -64,8 +64,12 @@ async function schemaFinding(bus: Bus): Promise<Finding> {
     const fingerprint = fingerprintHex(JSON.parse(text));
     if ((await lookUp(fingerprint)) === null) missing.push(fingerprint);
   }
-  if (missing.length === 0) return ok('schemas', 'those of this version are registered');
-  return warn('schemas', `not registered: ${missing.join(', ')}; readers of other versions cannot read ours`, SET_UP);
+  if (missing.length === 0) return ok('schemas', 'all schemas of this version are registered');
+  return warn(
+    'schemas',
+    `not registered: ${missing.join(', ')}; readers of other versions cannot decode our messages`,
+    SET_UP,
+  );
 }
 
 async function serviceFindings(bus: Bus): Promise<Finding[]> {
@@ -80,35 +84,35 @@ async function serviceFindings(bus: Bus): Promise<Finding[]> {
   });
 }
 
-/** Nodes that ipam-sync keeps new pods off. */
+/** Nodes that ipam-sync tainted. */
 async function taintFindings(bus: Bus): Promise<Finding[]> {
   const [instances, nowMs] = [await readInstances(bus), Date.now()];
   const taints = taintsOf(instances, nowMs);
   if (!taints) return [skip('unguarded nodes', 'are not tainted: unguardedNodes.taint is off, or no ipam-sync leads')];
-  const told = taints.taintedCount > 0 ? warn : ok;
+  const level = taints.taintedCount > 0 ? warn : ok;
   const failures = taintProblems(instances, nowMs).filter(({ severity }) => severity === 'shout');
   return [
-    told('unguarded nodes', taintsLine(taints), ''),
+    level('unguarded nodes', taintsLine(taints), ''),
     ...failures.map(({ text, remedy, exitCode }) => fail('unguarded nodes', `ipam-sync: ${text}`, remedy, exitCode)),
   ];
 }
 
-const everyReader = (keys: readonly string[]) =>
+const refusedByAll = (keys: readonly string[]) =>
   fail(
     'configuration',
-    `every reader refuses ${keys.join(', ')}`,
-    '`bailiff config list` says why',
+    `all readers refuse ${keys.join(', ')}`,
+    '`bailiff config list` shows why',
     EXIT.badConfiguration,
   );
 
-/** What nodes and services say that they refuse, each once. */
-async function refusedByNow(bus: Bus): Promise<{ who: string; key: string; reason: string }[]> {
-  const services = speaking(await readInstances(bus), Date.now());
-  const speakers = [
+/** Values that nodes and services refuse, each once. */
+async function currentRefusals(bus: Bus): Promise<{ who: string; key: string; reason: string }[]> {
+  const services = activeInstances(await readInstances(bus), Date.now());
+  const reporters = [
     ...(await readNodeStatuses(bus)).map(({ nodeName: who, configRefused }) => ({ who, configRefused })),
     ...services.map(({ service: who, configRefused }) => ({ who, configRefused })),
   ];
-  const all = speakers.flatMap(({ who, configRefused }) => configRefused.map((one) => ({ who, ...one })));
+  const all = reporters.flatMap(({ who, configRefused }) => configRefused.map((one) => ({ who, ...one })));
   return [...new Map(all.map((one) => [`${one.who} ${one.key}`, one])).values()];
 }
 
@@ -117,32 +121,27 @@ async function configFinding(bus: Bus): Promise<Finding[]> {
   const wrong = entries
     .filter((entry) => refusalOf(entry.key, entry.value.toString('utf8')) !== '')
     .map(({ key }) => key);
-  const findings = wrong.length === 0 ? [] : [everyReader(wrong)];
-  // What is right in itself and refused all the same: an older revision, or more than a reader has room for.
-  const told = (await refusedByNow(bus)).filter(({ key }) => !wrong.includes(key));
-  for (const { who, key, reason } of told) {
+  const findings = wrong.length === 0 ? [] : [refusedByAll(wrong)];
+  // Valid values can still be refused: an older revision, or one above a reader's limits.
+  const refused = (await currentRefusals(bus)).filter(({ key }) => !wrong.includes(key));
+  for (const { who, key, reason } of refused) {
     const text = `${who} refuses ${key}: ${reason.split('\n').at(-1)}`;
     findings.push(fail('configuration', text, `bailiff config rollback ${key}`, EXIT.badConfiguration));
   }
   if (findings.length > 0) return findings;
-  return [ok('configuration', `${plural(entries.length, 'key')} stored, all good`)];
+  return [ok('configuration', `${plural(entries.length, 'key')} stored, all valid`)];
 }
 
 async function readNodeStatuses(bus: Bus): Promise<NodeStatus[]> {
   return [...(await readNodes({ bus })).values()].filter((status) => typeof status !== 'string');
 }
 
-/** The runtime half of the nodes: of those that cannot enforce policies why, and what to do. */
-async function runtimeFindings(bus: Bus): Promise<Finding[]> {
-  return runtimeHalf(await readNodeStatuses(bus));
-}
-
-/** A failure of one check is a finding, not the end of the others. */
-async function guarded(name: string, check: () => Promise<Finding | Finding[]>): Promise<Finding[]> {
+/** Turns an error of a check into a finding, so that the other checks run. */
+async function runCheck(name: string, check: () => Promise<Finding | Finding[]>): Promise<Finding[]> {
   try {
     return [await check()].flat();
   } catch (error) {
-    const { lines, exitCode } = tell(error, false);
+    const { lines, exitCode } = describeError(error, false);
     const [first = '', ...more] = lines;
     return [fail(name, first.replace(/^bailiff: /, ''), more.join(' ').trim(), exitCode)];
   }
@@ -153,7 +152,7 @@ async function busFindings(io: CliIo, connection: Connection): Promise<Finding[]
   try {
     bus = await openBus(io, connection);
   } catch (error) {
-    return guarded('reachable', () => Promise.reject(error));
+    return runCheck('reachable', () => Promise.reject(error));
   }
   try {
     const checks: [string, () => Promise<Finding | Finding[]>][] = [
@@ -163,12 +162,14 @@ async function busFindings(io: CliIo, connection: Connection): Promise<Finding[]
       ['configuration', () => configFinding(bus)],
       ['services', () => serviceFindings(bus)],
       ['unguarded nodes', () => taintFindings(bus)],
-      ['runtime policies', () => runtimeFindings(bus)],
+      ['runtime policies', async () => runtimeFindings(await readNodeStatuses(bus))],
     ];
     const findings = [ok('reachable', `as ${connection.natsUser}`), serverFinding(bus.nc.info?.version ?? '0')];
     for (const [name, check] of checks) {
-      findings.push(...(await guarded(name, () => check().catch((error) => Promise.reject(ofBus(bus, error))))));
-      // Without the streams there is nothing to look at.
+      findings.push(
+        ...(await runCheck(name, () => check().catch((error) => Promise.reject(explainJetStreamOff(bus, error))))),
+      );
+      // The other checks need the streams.
       if (name === 'streams and buckets' && findings.some(({ state }) => state === 'fail')) break;
     }
     return findings;
@@ -177,7 +178,7 @@ async function busFindings(io: CliIo, connection: Connection): Promise<Finding[]
   }
 }
 
-/** @returns the group, and the connection when one is named */
+/** @returns the group, and the connection if one is selected */
 export async function busGroup(
   io: CliIo,
   options: BusOptionValues,
@@ -187,10 +188,10 @@ export async function busGroup(
     connection = connectionOf(io, options);
   } catch (error) {
     if (!(error instanceof CliError)) throw error;
-    const unsaid = error.message.startsWith('which bus?');
-    const finding = unsaid
-      ? skip('not looked at', 'nothing says where it is', error.remedy.split('\n')[0])
-      : fail('named', error.message, error.remedy, error.exitCode);
+    const isUnnamed = error.message === NO_BUS;
+    const finding = isUnnamed
+      ? skip('not checked', NO_BUS, error.remedy.split('\n')[0])
+      : fail('selection', error.message, error.remedy, error.exitCode);
     return { group: { title: 'Bus', findings: [finding] }, connection: null };
   }
   const title = `Bus (${connection.source === '--nats-url' ? connection.natsUrl.replace(/\/\/[^@/]*@/, '//') : connection.source})`;

@@ -1,6 +1,6 @@
 import { sampleViolation } from '@bailiff/schemas/testing';
 import { describe, expect, it } from 'vitest';
-import { Tally } from '../read/tally.ts';
+import { Tally } from '../shared/read/tally.ts';
 import { fillProblems } from '../status/fill.ts';
 import { fillFindings, serverFinding } from './bus-rules.ts';
 import { exitCodeOf, fail, groupLines, ok, skip, verdictLine, warn } from './finding.ts';
@@ -42,13 +42,8 @@ describe('machine', () => {
 
   it.each([
     ['what is attached', [3, 3, 12], 'ok', /^2 interfaces, by pins under \/pins/],
-    [
-      'a folder that a collector which could not load has left',
-      [],
-      'skip',
-      /^nothing is attached by what is under \/pins/,
-    ],
-    ['a folder of root', 'hidden', 'skip', /^\/pins may not be read/],
+    ['a folder that a collector which could not load has left', [], 'skip', /^no attachment is pinned under \/pins/],
+    ['a folder of root', 'hidden', 'skip', /^\/pins is not readable/],
   ] as const)('guarded - %s', (_, attached, state, detail) => {
     expect(pinFinding('/pins', attached)).toMatchObject({ state, detail: expect.stringMatching(detail) });
   });
@@ -125,7 +120,7 @@ describe('bus and Redis', () => {
     expect([problem?.severity, problem?.exitCode]).toEqual(
       { ok: [undefined, undefined], warn: ['warn', 0], fail: ['shout', 7] }[state],
     );
-    if (state === 'fail') expect(problem?.text).toBe('full, new messages are refused: no verdict is given any more');
+    if (state === 'fail') expect(problem?.text).toBe('full, new messages are refused: no more verdicts are published');
   });
 
   it('Redis - version and what it does when memory is short', () => {
@@ -168,8 +163,8 @@ describe('findings', () => {
       '    → do c',
       '  - d: no',
     ]);
-    expect(verdictLine(groups)).toBe('1 good, 1 to know, 1 missing, 1 not looked at; exit code 7: c');
-    expect(verdictLine([{ title: 'T', findings: [ok('a')] }])).toBe('1 good');
+    expect(verdictLine(groups)).toBe('1 ok, 1 warning, 1 missing, 1 not checked; exit code 7: c');
+    expect(verdictLine([{ title: 'T', findings: [ok('a')] }])).toBe('1 ok');
     const long = { title: 'T', findings: [fail('name', 'word '.repeat(30).trim(), 'more '.repeat(30).trim(), 7)] };
     for (const line of groupLines(long, { width: 40 })) expect(line.length).toBeLessThanOrEqual(40);
   });
@@ -183,18 +178,18 @@ describe('would drop', () => {
     tally.add({ ...key, vector: 'tunnel-other' }, violation, 1);
     tally.add({ ...key, pod: null, vector: 'unknown-interface' }, sampleViolation({ counterEpoch: 'x', pod: null }), 2);
     expect(adviceOf(tally.groups())).toEqual([
-      'To drop these:',
+      'To drop these packets:',
       '  bailiff config set spoof.cluster._.default modes.tunnel-other=enforce',
-      'To drop what interfaces send of which nothing is known:',
+      'To drop packets of unknown interfaces:',
       '  bailiff config set spoof.cluster._.default unknown=enforce',
-      'But not in default:',
+      'To exempt default:',
       '  bailiff config set spoof.namespace.default.default modes.tunnel-other=audit',
     ]);
     expect(adviceOf([])).toEqual([]);
     const disarmed = new Tally<Audited>(({ vector }) => vector);
     disarmed.add({ ...key, vector: 'ipv4-source' }, violation, 1);
     expect(adviceOf(disarmed.groups())).toEqual([
-      'ipv4-source is dropped unless somebody said otherwise; who did:',
+      'ipv4-source is dropped by default; to find the exceptions:',
       '  bailiff config list --kind spoof; bailiff disarm',
     ]);
   });

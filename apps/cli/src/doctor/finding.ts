@@ -1,17 +1,21 @@
-/** What a check of `bailiff doctor` finds, and what all of them come to. Pure. */
+/** Findings of `bailiff doctor`, and the exit code of all of them. Pure. */
 import { EXIT, type ExitCode } from '@bailiff/service';
-import { wrap } from '../text/clean.ts';
-import type { Style } from '../text/paint.ts';
-import type { TableOptions } from '../text/table.ts';
+import { wrap } from '../shared/text/clean.ts';
+import type { Style } from '../shared/text/paint.ts';
+import { plural } from '../shared/text/plural.ts';
+import type { TableOptions } from '../shared/text/table.ts';
 
 export interface Finding {
   name: string;
-  /** fail: something needed is missing. warn: it works with less. skip: not looked at, and why. */
+  /**
+   * `fail`: a prerequisite is missing. `warn`: Bailiff works with restrictions. `skip`: not
+   * checked.
+   */
   state: 'ok' | 'warn' | 'fail' | 'skip';
   detail: string;
-  /** How to get it; empty when it is there. */
+  /** How to provide it; empty if nothing is missing. */
   remedy: string;
-  /** Of a failure. */
+  /** For a failure. */
   exitCode: ExitCode;
 }
 
@@ -49,7 +53,7 @@ export const skip = (name: string, detail: string, remedy = ''): Finding => ({
   exitCode: EXIT.ok,
 });
 
-/** What is nearest to the machine first: without privilege nothing else can be told. */
+/** The most basic cause first: without privileges, later checks prove nothing. */
 const ORDER: readonly ExitCode[] = [
   EXIT.missingPrivilege,
   EXIT.kernelLacksFeature,
@@ -70,7 +74,7 @@ const SIGNS: Record<Finding['state'], [string, Style]> = {
   skip: ['-', 'dim'],
 };
 
-/** Findings under their group's title, what to do below each. */
+/** A group's findings under its title, each with its remedy. */
 export function groupLines({ title, findings }: Group, { width, paint = (text) => text }: TableOptions): string[] {
   const lines = [paint(title, 'bold')];
   for (const { name, state, detail, remedy } of findings) {
@@ -87,10 +91,10 @@ export function groupLines({ title, findings }: Group, { width, paint = (text) =
 export function verdictLine(groups: readonly Group[]): string {
   const all = groups.flatMap(({ findings }) => findings);
   const count = (state: Finding['state']) => all.filter((finding) => finding.state === state).length;
-  const parts = [`${count('ok')} good`];
-  if (count('warn') > 0) parts.push(`${count('warn')} to know`);
+  const parts = [`${count('ok')} ok`];
+  if (count('warn') > 0) parts.push(plural(count('warn'), 'warning'));
   if (count('fail') > 0) parts.push(`${count('fail')} missing`);
-  if (count('skip') > 0) parts.push(`${count('skip')} not looked at`);
+  if (count('skip') > 0) parts.push(`${count('skip')} not checked`);
   const code = exitCodeOf(groups);
   const deciding = all.filter(({ state, exitCode }) => state === 'fail' && exitCode === code).map(({ name }) => name);
   return parts.join(', ') + (code === EXIT.ok ? '' : `; exit code ${code}: ${deciding.join(', ')}`);

@@ -1,14 +1,17 @@
-/** The API server under `bailiff doctor`: is it there, and may this identity do what ipam-sync and the responder do. */
+/**
+ * Checks of the API server: reachable, and permissions of this identity for the work of ipam-sync
+ * and responder.
+ */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import type { Access, KubeClient } from '@bailiff/kube';
 import { EXIT, exitCodeOf } from '@bailiff/service';
-import type { CliIo } from '../io.ts';
+import type { CliIo } from '../shared/io.ts';
 import { type Finding, fail, type Group, ok, skip, warn } from './finding.ts';
 
 const TIMEOUT_MS = 5_000;
 
-/** What the components ask of the API server with the most to lose. */
+/** The most powerful permissions that the components use. */
 const WANTED: readonly Access[] = [
   { verb: 'list', resource: 'pods' },
   { verb: 'watch', resource: 'pods' },
@@ -22,10 +25,10 @@ const WANTED: readonly Access[] = [
   { verb: 'update', group: 'coordination.k8s.io', resource: 'leases' },
 ];
 
-const wordsOf = ({ verb, resource, subresource }: Access) =>
+const permissionText = ({ verb, resource, subresource }: Access) =>
   `${verb} ${resource}${subresource ? `/${subresource}` : ''}`;
 
-/** A kubeconfig that was named, or that kubectl would use; null when there is none. */
+/** The given kubeconfig, or the one that kubectl would use; null without one. */
 export function kubeconfigOf(named: string | undefined, io: Pick<CliIo, 'env' | 'home'>): string | null {
   if (named) return named;
   const fromEnv = io.env['KUBECONFIG'];
@@ -34,26 +37,26 @@ export function kubeconfigOf(named: string | undefined, io: Pick<CliIo, 'env' | 
   return existsSync(usual) ? usual : null;
 }
 
-async function ask(client: KubeClient, { mayAccess }: typeof import('@bailiff/kube')): Promise<Finding[]> {
+async function checkPermissions(client: KubeClient, { mayAccess }: typeof import('@bailiff/kube')): Promise<Finding[]> {
   const request = { timeoutMs: TIMEOUT_MS, attempts: 1 };
   const { gitVersion } = await client.request<{ gitVersion: string }>({ path: '/version', ...request });
   const may = await Promise.all(WANTED.map((wanted) => mayAccess(client, wanted, request)));
-  const denied = WANTED.filter((_, index) => !may[index]).map(wordsOf);
+  const denied = WANTED.filter((_, index) => !may[index]).map(permissionText);
   return [
     ok('API server', gitVersion),
     denied.length === 0
-      ? ok('rights', 'all that ipam-sync and the responder need')
+      ? ok('rights', 'all permissions of ipam-sync and the responder')
       : warn(
           'rights',
           `this identity may not ${denied.join(', ')}`,
-          'ipam-sync needs the reading, the responder the writing; each its own identity',
+          'ipam-sync needs the read permissions, the responder the write permissions, each as its own identity',
         ),
   ];
 }
 
 export async function kubernetesGroup(kubeconfig: string | null): Promise<Group> {
   if (!kubeconfig) {
-    const finding = skip('not looked at', 'no kubeconfig', '--kubeconfig <file>, or KUBECONFIG');
+    const finding = skip('not checked', 'no kubeconfig', '--kubeconfig <file>, or KUBECONFIG');
     return { title: 'Kubernetes', findings: [finding] };
   }
   const kube = await import('@bailiff/kube');
@@ -61,7 +64,7 @@ export async function kubernetesGroup(kubeconfig: string | null): Promise<Group>
   let client: KubeClient | null = null;
   try {
     client = kube.loadKube({ kubeconfig, userAgent: 'bailiff-cli' });
-    findings.push(...(await ask(client, kube)));
+    findings.push(...(await checkPermissions(client, kube)));
   } catch (error) {
     const { message, cause } = error as Error;
     const detail =
@@ -71,7 +74,7 @@ export async function kubernetesGroup(kubeconfig: string | null): Promise<Group>
       fail(
         'API server',
         detail,
-        `does kubectl --kubeconfig ${kubeconfig} get nodes work?`,
+        `check: kubectl --kubeconfig ${kubeconfig} get nodes`,
         exitCode === EXIT.bug ? EXIT.dependencyUnreachable : exitCode,
       ),
     );

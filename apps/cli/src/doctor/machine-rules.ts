@@ -1,10 +1,10 @@
-/** What is needed of a node, judged from what /proc and the kernel say. Pure. */
+/** Evaluates a node from /proc and kernel probes. Pure. */
 import type { Probe } from '@bailiff/bpf';
 import { EXIT } from '@bailiff/service';
-import { plural } from '../text/plural.ts';
+import { plural } from '../shared/text/plural.ts';
 import { type Finding, fail, ok, skip, warn } from './finding.ts';
 
-/** Bits of capabilities(7) that a collector uses. */
+/** Capability bits (capabilities(7)) that a collector uses. */
 const CAPABILITIES = { CAP_NET_ADMIN: 12, CAP_SYS_ADMIN: 21, CAP_PERFMON: 38, CAP_BPF: 39 } as const;
 
 /** From /proc/<pid>/status. */
@@ -36,32 +36,30 @@ export function mountsIn(text: string): Mount[] {
     .map(([, path = '', type = '']) => ({ path, type }));
 }
 
-/** @param attached ifindex of each attachment that is pinned under `dir`; a folder alone guards nothing */
+/**
+ * @param attached ifindex of each attachment pinned under `dir`; an existing directory guards
+ * nothing by itself
+ */
 export function pinFinding(dir: string, attached: readonly number[] | 'hidden'): Finding {
-  if (attached === 'hidden')
-    return skip('guarded', `${dir} may not be read, so what is pinned is not known`, 'run it as root');
+  if (attached === 'hidden') return skip('guarded', `${dir} is not readable`, 'run it as root');
   const interfaces = new Set(attached);
   if (interfaces.size === 0)
-    return skip('guarded', `nothing is attached by what is under ${dir}: no collector guards here`);
-  return ok(
-    'guarded',
-    `${plural(interfaces.size, 'interface')}, by pins under ${dir}; \`collector status\` shows them`,
-  );
+    return skip('guarded', `no attachment is pinned under ${dir}: no collector guards this machine`);
+  return ok('guarded', `${plural(interfaces.size, 'interface')}, by pins under ${dir}; see \`collector status\``);
 }
 
-/** A mount, not a feature of the kernel, is what is missing; a collector that is told of another place needs none here. */
+/** The mount is missing, not the kernel feature. A collector can use another mount. */
 function bpffsElsewhere(mounts: readonly Mount[]): Finding {
   const [other] = mounts.filter(({ type }) => type === 'bpf');
-  const mountIt = 'as root: mount -t bpf bpf /sys/fs/bpf; for good, in /etc/fstab: bpf /sys/fs/bpf bpf defaults 0 0';
+  const mountIt = 'as root: mount -t bpf bpf /sys/fs/bpf; permanently, in /etc/fstab: bpf /sys/fs/bpf bpf defaults 0 0';
   if (other) {
     return warn(
       'bpffs',
-      `not mounted at /sys/fs/bpf; a collector needs --bpf-dir with another, such as ${other.path}`,
+      `not mounted at /sys/fs/bpf; start the collector with --bpf-dir, such as ${other.path}`,
       mountIt,
     );
   }
-  const detail =
-    'the kernel has it, and it is not mounted at /sys/fs/bpf: nothing can be pinned, so nothing outlives the collector';
+  const detail = 'not mounted at /sys/fs/bpf: nothing can be pinned, so guards end with the collector';
   return fail('bpffs', detail, mountIt, EXIT.kernelLacksFeature);
 }
 
@@ -74,7 +72,7 @@ export function mountFindings(mounts: readonly Mount[]): Finding[] {
       ? ok('cgroup v2', cgroup2.path)
       : warn(
           'cgroup v2',
-          'not mounted: pods are found by CNI records alone',
+          'not mounted: pods are identified by CNI records only',
           'boot with systemd.unified_cgroup_hierarchy=1',
         ),
   ];
@@ -82,28 +80,26 @@ export function mountFindings(mounts: readonly Mount[]): Finding[] {
 
 const isDenied = (errnoName: string | null) => errnoName === 'EPERM' || errnoName === 'EACCES';
 
-/** Without privileges a probe says what the process may not, and nothing about the kernel. */
+/** Without privileges, a probe shows missing rights instead of kernel features. */
 export const unprobed = (): Finding =>
-  skip(
-    'kernel features',
-    'what the kernel has is found by trying it, which needs the privileges above',
-    'run it as root',
-  );
+  skip('kernel features', 'probing the kernel needs the privileges above', 'run it as root');
 
-/** What the kernel lets a process do that has the privileges, found by trying it. */
+/** Kernel features, found by using them. */
 export function probeFindings(probes: readonly Probe[]): Finding[] {
   const good = probes.filter(({ available }) => available).map(({ feature }) => feature);
   const findings: Finding[] = good.length > 0 ? [ok('kernel features', good.join(', '))] : [];
   for (const { feature, available, errnoName, hint } of probes) {
     if (available) continue;
-    const why = errnoName ?? 'not there';
+    const why = errnoName ?? 'not available';
     if (feature === 'tcx') {
-      findings.push(warn('tcx', `${why}: clsact is used instead`, 'a kernel of 6.6 or later has it'));
+      findings.push(warn('tcx', `${why}: clsact is used instead`, 'use a kernel of 6.6 or later'));
     } else if (feature === 'bpf-lsm') {
-      findings.push(warn('bpf-lsm', `${why}: what processes do cannot be judged here, what pods send can`, hint ?? ''));
+      findings.push(
+        warn('bpf-lsm', `${why}: runtime policies cannot be enforced here; network enforcement works`, hint ?? ''),
+      );
     } else {
       const denied = isDenied(errnoName);
-      const remedy = hint ?? 'a kernel of 5.12 or later with CONFIG_BPF_SYSCALL and CONFIG_NET_CLS_BPF';
+      const remedy = hint ?? 'use a kernel of 5.12 or later with CONFIG_BPF_SYSCALL and CONFIG_NET_CLS_BPF';
       findings.push(fail(feature, why, remedy, denied ? EXIT.missingPrivilege : EXIT.kernelLacksFeature));
     }
   }

@@ -1,10 +1,10 @@
-/** The machine under `bailiff doctor`: kernel, privileges, mounts, where CNI keeps its records. It reads and probes, and changes nothing. */
+/** Checks of the machine: kernel, privileges, mounts, CNI records. Reads and probes only. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import path from 'node:path';
 import { EXIT } from '@bailiff/service';
-import { findCheckout } from '../commands/lab.ts';
-import { plural } from '../text/plural.ts';
+import { findCheckout } from '../lab/command.ts';
+import { plural } from '../shared/text/plural.ts';
 import { type Finding, fail, type Group, ok, skip, warn } from './finding.ts';
 import {
   capabilitiesIn,
@@ -21,8 +21,9 @@ const PINS = '/sys/fs/bpf/bailiff';
 const ADDON = 'BAILIFF_NATIVE';
 
 /**
- * Calls it where the addon, loaded at its first use, is found: in a checkout the bundle finds it where it is built; an image sets the
- * variable. What else runs in this process, or is started by it, is told nothing.
+ * Runs a function that loads the addon. In a checkout, the addon is in the build directory; an
+ * image sets the variable. The variable is set only for the call, so that it reaches no other code
+ * or process.
  */
 function withAddon<T>(use: () => T): T {
   const checkout = process.env[ADDON] ? null : findCheckout(import.meta.dirname);
@@ -42,7 +43,13 @@ async function kernelFindings(): Promise<Finding[]> {
     return probeFindings(withAddon(probeFeatures));
   } catch (error) {
     if ((error as { code?: unknown }).code !== 'NATIVE_MISSING') throw error;
-    return [skip('kernel features', 'the native addon is not here, so nothing can be tried', (error as Error).message)];
+    return [
+      skip(
+        'kernel features',
+        'the native addon is not installed, so the kernel cannot be probed',
+        (error as Error).message,
+      ),
+    ];
   }
 }
 
@@ -52,12 +59,12 @@ async function recordFindings(cniResultsDir: string): Promise<Finding[]> {
     : warn(
         'CNI results',
         `no ${cniResultsDir}: interfaces are matched to pods by cgroup and network namespace only`,
-        'on a node: is it where the runtime keeps them (--cni-results-dir)? Elsewhere there is none',
+        'on a node, check the directory of the container runtime (--cni-results-dir); other machines have none',
       );
   return [found, pinFinding(PINS, await pinnedInterfaces())];
 }
 
-/** ifindex of each attachment that is pinned. */
+/** ifindex of each pinned attachment. */
 async function pinnedInterfaces(): Promise<readonly number[] | 'hidden'> {
   const { linksDir, parsePinName } = await import('@bailiff/bpf');
   const dir = linksDir(PINS);
@@ -74,7 +81,10 @@ async function pinnedInterfaces(): Promise<readonly number[] | 'hidden'> {
 export async function machineGroup(cniResultsDir: string): Promise<Group> {
   const title = `This machine (Linux ${release()})`;
   if (process.platform !== 'linux') {
-    return { title: 'This machine', findings: [skip('kernel', `${process.platform} is no node`, 'run it on a node')] };
+    return {
+      title: 'This machine',
+      findings: [skip('kernel', `${process.platform} is not supported`, 'run it on a node')],
+    };
   }
   const privileges = privilegeFinding(capabilitiesIn(readFileSync('/proc/self/status', 'utf8')));
   const findings: Finding[] = [
@@ -84,7 +94,7 @@ export async function machineGroup(cniResultsDir: string): Promise<Group> {
       ? ok('BTF', '/sys/kernel/btf/vmlinux')
       : fail(
           'BTF',
-          'the kernel does not describe its types',
+          'the kernel has no type information',
           'a kernel with CONFIG_DEBUG_INFO_BTF=y',
           EXIT.kernelLacksFeature,
         ),

@@ -1,11 +1,11 @@
-/** Redis under `bailiff doctor`: the responder's scheduler. */
+/** Checks of the responder's Redis. */
 import { readFileSync } from 'node:fs';
 import { EXIT } from '@bailiff/service';
 import { type Finding, fail, type Group, ok, skip, warn } from './finding.ts';
 
 const TIMEOUT_MS = 3_000;
 
-/** What INFO says. Pure. */
+/** Evaluates the output of INFO. Pure. */
 export function infoFindings(info: string): Finding[] {
   const field = (name: string) => new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(info)?.[1] ?? '';
   const version = field('valkey_version') || field('redis_version');
@@ -22,24 +22,23 @@ export function infoFindings(info: string): Finding[] {
   const policy = field('maxmemory_policy');
   if (policy !== '' && policy !== 'noeviction') {
     findings.push(
-      warn(
-        'maxmemory-policy',
-        `${policy} throws scheduled responses away when memory is short`,
-        'set maxmemory-policy noeviction',
-      ),
+      warn('maxmemory-policy', `${policy} can evict scheduled responses`, 'set maxmemory-policy noeviction'),
     );
   }
   return findings;
 }
 
-/** Where it is and what it takes to get in. */
+/** Address and credentials. */
 export interface RedisAccess {
   redisUrl?: string | undefined;
   redisPasswordFile?: string | undefined;
   redisCaFile?: string | undefined;
 }
 
-async function ask(url: string, { redisPasswordFile: passwordFile, redisCaFile }: RedisAccess): Promise<Finding[]> {
+async function checkServer(
+  url: string,
+  { redisPasswordFile: passwordFile, redisCaFile }: RedisAccess,
+): Promise<Finding[]> {
   const { Redis } = await import('ioredis');
   const redis = new Redis(url, {
     lazyConnect: true,
@@ -51,21 +50,21 @@ async function ask(url: string, { redisPasswordFile: passwordFile, redisCaFile }
     ...(redisCaFile ? { tls: { ca: readFileSync(redisCaFile) } } : {}),
     ...(passwordFile ? { password: readFileSync(passwordFile, 'utf8').trim() } : {}),
   });
-  // An error that nobody listens to would end the process; each one is in the rejection below as well.
-  let last: Error | null = null;
+  // An unhandled error event would end the process. The rejection below reports the error.
+  let lastError: Error | null = null;
   redis.on('error', (error: Error) => {
-    last = error;
+    lastError = error;
   });
   try {
     await redis.connect();
     return [ok('reachable'), ...infoFindings(await redis.info())];
   } catch (error) {
-    const { message } = (last ?? error) as Error;
+    const { message } = (lastError ?? error) as Error;
     const remedy = /NOAUTH|WRONGPASS/.test(message)
-      ? '--redis-password-file'
+      ? 'pass --redis-password-file'
       : /certificate|self[- ]signed/i.test(message)
-        ? '--redis-ca-file: who signed its certificate'
-        : 'is it running there?';
+        ? 'pass --redis-ca-file with the CA of its certificate'
+        : 'check that Redis runs at this address';
     return [fail('reachable', message, remedy, EXIT.dependencyUnreachable)];
   } finally {
     redis.disconnect();
@@ -75,7 +74,7 @@ async function ask(url: string, { redisPasswordFile: passwordFile, redisCaFile }
 export async function redisGroup(access: RedisAccess): Promise<Group> {
   const { redisUrl: url } = access;
   if (!url)
-    return { title: 'Redis', findings: [skip('not looked at', 'no --redis-url', '--redis-url redis://host:6379')] };
+    return { title: 'Redis', findings: [skip('not checked', 'no --redis-url', 'pass --redis-url redis://host:6379')] };
   const title = `Redis (${url.replace(/\/\/[^@/]*@/, '//')})`;
   if (!/^(rediss?|unix):\/\//.test(url)) {
     return {
@@ -85,5 +84,5 @@ export async function redisGroup(access: RedisAccess): Promise<Group> {
       ],
     };
   }
-  return { title, findings: await ask(url, access) };
+  return { title, findings: await checkServer(url, access) };
 }

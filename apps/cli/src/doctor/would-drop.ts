@@ -1,17 +1,17 @@
 /**
- * `bailiff doctor --would-drop`: what enforcing would have dropped, from what was audited. Packets are exact, by pod, vector and whether the
- * pod's interface was known.
+ * `bailiff doctor --would-drop`: packets that were audited and would be dropped by enforcement,
+ * counted exactly by pod and vector.
  */
 import { defaultMode, formatConfigKey, TUNABLE_VECTORS, type Vector } from '@bailiff/policy';
 import type { PodRef } from '@bailiff/schemas';
-import { readStream } from '../bus/read-stream.ts';
-import { Tally, type TallyGroup } from '../read/tally.ts';
-import { claimOf, destinationOf } from '../rows/event-rows.ts';
-import { podName } from '../selectors.ts';
-import type { Session } from '../session.ts';
-import { named, plural } from '../text/plural.ts';
-import { type Cell, type Column, table } from '../text/table.ts';
-import { clockTime, isoMicros } from '../text/time.ts';
+import { podName } from '../shared/arguments.ts';
+import { readStream } from '../shared/bus/read-stream.ts';
+import { Tally, type TallyGroup } from '../shared/read/tally.ts';
+import { claimOf, destinationOf } from '../shared/rows/event-rows.ts';
+import type { Session } from '../shared/session.ts';
+import { named, plural } from '../shared/text/plural.ts';
+import { type Cell, type Column, table } from '../shared/text/table.ts';
+import { clockTime, isoMicros } from '../shared/text/time.ts';
 
 export interface Audited {
   pod: PodRef | null;
@@ -31,9 +31,9 @@ const COLUMNS: readonly Column[] = [
   { title: 'OWNER', min: 10, spare: true },
   { title: 'NODE', min: 8, spare: true },
 ];
-/** Pods that one look can take; --json has all. */
+/** --json has all. */
 const MAX_ROWS = 50;
-/** Rules of policies that one line names. */
+/** Rules named in one line. */
 const MAX_RULES = 6;
 
 function cellsOf({ key, packets, lastAtMicros, sample }: Group, nowMs: number): Cell[] {
@@ -50,27 +50,31 @@ function cellsOf({ key, packets, lastAtMicros, sample }: Group, nowMs: number): 
   ];
 }
 
-/** How each vector is enforced, and how one namespace is left out: commands on lines of their own, to be copied. Pure. */
+/**
+ * Commands that enforce the audited vectors, or exempt a namespace, on lines of their own for
+ * copying. Pure.
+ */
 export function adviceOf(groups: readonly Group[]): string[] {
   const vectors = [...new Set(groups.map(({ key }) => key.vector))];
   const audited = vectors.filter((vector) => isTunable(vector) && defaultMode(vector) === 'audit');
   const set = '  bailiff config set spoof.cluster._.default';
   const lines: string[] = [];
-  if (audited.length > 0) lines.push('To drop these:', `${set} ${audited.map((v) => `modes.${v}=enforce`).join(' ')}`);
+  if (audited.length > 0)
+    lines.push('To drop these packets:', `${set} ${audited.map((v) => `modes.${v}=enforce`).join(' ')}`);
   if (vectors.includes('unknown-interface')) {
-    lines.push('To drop what interfaces send of which nothing is known:', `${set} unknown=enforce`);
+    lines.push('To drop packets of unknown interfaces:', `${set} unknown=enforce`);
   }
   const excepted = groups.find(({ key }) => key.pod && audited.includes(key.vector))?.key;
   if (excepted?.pod) {
     const { namespace } = excepted.pod;
     const key = formatConfigKey({ kind: 'spoof', scope: 'namespace', namespace, name: 'default' });
-    lines.push(`But not in ${namespace}:`, `  bailiff config set ${key} modes.${excepted.vector}=audit`);
+    lines.push(`To exempt ${namespace}:`, `  bailiff config set ${key} modes.${excepted.vector}=audit`);
   }
   const enforced = vectors.filter((vector) => !audited.includes(vector) && vector !== 'unknown-interface');
   if (enforced.length > 0) {
     const are = enforced.length === 1 ? 'is' : 'are';
     lines.push(
-      `${enforced.join(', ')} ${are} dropped unless somebody said otherwise; who did:`,
+      `${enforced.join(', ')} ${are} dropped by default; to find the exceptions:`,
       '  bailiff config list --kind spoof; bailiff disarm',
     );
   }
@@ -84,7 +88,7 @@ function groupJson({ key, packets, violations, firstAtMicros, lastAtMicros }: Gr
   return { pod, ...rest, packets, violations, firstAt: isoMicros(firstAtMicros), lastAt: isoMicros(lastAtMicros) };
 }
 
-/** What policies in audit mode would have refused, in one line; empty for nothing. Pure. */
+/** Operations that runtime policies audited, in one line; empty without any. Pure. */
 export function operationsNote(groups: readonly TallyGroup<{ vector: string }>[]): string {
   if (groups.length === 0) return '';
   const rules = groups.map(({ key, packets }) => `${key.vector} ${packets}`);
@@ -115,10 +119,9 @@ export async function wouldDrop(session: Session, since: string, sinceMs: number
   });
   const groups = tally.groups();
   const packets = groups.reduce((sum, group) => sum + group.packets, 0);
-  if (cut) out.note(`only the newest violations since ${since} were looked at: there are very many`);
-  if (tally.inexact) out.note('there are more counters than are kept: some packets may be counted twice');
-  const complaint = decoder.complaint();
-  if (complaint) out.note(complaint);
+  if (cut) out.note(`only the newest violations since ${since} were read: there are too many`);
+  if (tally.inexact) out.note('there are too many counters: some packets may be counted twice');
+  decoder.reportUndecodable(out);
   if (json) {
     const refused = operations.groups().map(({ key, packets: times }) => ({ ...key, times }));
     out.json({ since, packets, groups: groups.map(groupJson), operations: refused });
@@ -127,7 +130,7 @@ export async function wouldDrop(session: Session, since: string, sinceMs: number
   const audited = operationsNote(operations.groups());
   if (audited !== '') out.note(audited);
   if (groups.length === 0) {
-    out.line(`nothing was audited since ${since}: enforcing would have dropped nothing more than it does`);
+    out.line(`no packet was audited since ${since}: enforcing would drop nothing more`);
     return 0;
   }
   const pods = new Set(groups.map(({ key }) => key.pod?.uid ?? key.interfaceName)).size;

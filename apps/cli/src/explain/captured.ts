@@ -1,14 +1,13 @@
 /**
- * What ran in a pod when it was captured, as text: its processes as a tree, with what they said of themselves, and its sockets. Pure. All of
- * it is the pod's own words; the tables show them as they are and obey none.
+ * A pod capture as text: the process tree with arguments, and the sockets. Pure. All of it comes
+ * from the pod; the tables escape it.
  */
 import type { PodCapture } from '@bailiff/schemas';
-import { plain } from '../text/paint.ts';
-import { type Cell, type Column, table } from '../text/table.ts';
-import { clockTime } from '../text/time.ts';
-import type { RenderOptions } from './render.ts';
+import { plain } from '../shared/text/paint.ts';
+import { type Cell, type Column, type RenderOptions, table } from '../shared/text/table.ts';
+import { clockTime } from '../shared/text/time.ts';
 
-/** Shown of each; `--json` has all. */
+/** Rows per table; `--json` has all. */
 const MAX_SHOWN = 24;
 const INDENT = '  ';
 
@@ -31,7 +30,10 @@ const SOCKET_COLUMNS: readonly Column[] = [
   { title: 'HELD BY', min: 6 },
 ];
 
-/** Each process below its parent, brothers as they were told; a parent that is not there leaves a root. */
+/**
+ * Orders processes below their parents, siblings in the given order. Without a listed parent, a
+ * process is a root.
+ */
 export function asTree(processes: readonly Process[]): { process: Process; depth: number }[] {
   const known = new Set(processes.map(({ pid }) => pid));
   const rows: { process: Process; depth: number }[] = [];
@@ -43,23 +45,23 @@ export function asTree(processes: readonly Process[]): { process: Process; depth
     for (const child of processes) if (child.parentPid === process.pid && child !== process) place(child, depth + 1);
   };
   for (const process of processes) if (!known.has(process.parentPid)) place(process, 0);
-  // What somebody made up may have no root.
+  // Forged parent ids may form a cycle without a root.
   for (const process of processes) place(process, 0);
   return rows;
 }
 
-function said({ args, argsCut, comm }: Process): string {
+function commandLine({ args, argsCut, comm }: Process): string {
   return args.length === 0 ? `[${comm}]` : args.join(' ') + (argsCut ? ' …' : '');
 }
 
 export function capturedLines(capture: PodCapture, { width, nowMs, paint = plain }: RenderOptions): string[] {
   const { processes, sockets, takenAt } = capture;
-  const left = (shown: number, all: number, omitted: number) => {
-    const told = [
+  const omissions = (shown: number, all: number, omitted: number) => {
+    const parts = [
       ...(all > shown ? [`${all - shown} more in --json`] : []),
       ...(omitted > 0 ? [`${omitted} not recorded`] : []),
     ];
-    return told.length > 0 ? [paint(`${INDENT}${told.join(', ')}`, 'dim')] : [];
+    return parts.length > 0 ? [paint(`${INDENT}${parts.join(', ')}`, 'dim')] : [];
   };
   const rows = asTree(processes).slice(0, MAX_SHOWN);
   const heading = `CAPTURED ${clockTime(takenAt, nowMs)}`;
@@ -72,12 +74,12 @@ export function capturedLines(capture: PodCapture, { width, nowMs, paint = plain
         String(process.uid),
         clockTime(process.startedAt, nowMs),
         process.container,
-        `${depth === 0 ? '' : `${'  '.repeat(depth - 1)}└ `}${said(process)}`,
+        `${depth === 0 ? '' : `${'  '.repeat(depth - 1)}└ `}${commandLine(process)}`,
         process.executable,
       ]),
       { width, paint, indent: INDENT },
     ),
-    ...left(rows.length, processes.length, capture.processesOmitted),
+    ...omissions(rows.length, processes.length, capture.processesOmitted),
     ...(sockets.length === 0 ? [] : ['']),
     ...(sockets.length === 0
       ? []
@@ -90,10 +92,10 @@ export function capturedLines(capture: PodCapture, { width, nowMs, paint = plain
               local,
               remote,
               state,
-              pids.length === 0 ? 'nobody' : pids.join(' '),
+              pids.length === 0 ? '-' : pids.join(' '),
             ]),
           { width, paint, indent: INDENT },
         )),
-    ...left(Math.min(sockets.length, MAX_SHOWN), sockets.length, capture.socketsOmitted),
+    ...omissions(Math.min(sockets.length, MAX_SHOWN), sockets.length, capture.socketsOmitted),
   ];
 }

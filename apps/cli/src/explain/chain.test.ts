@@ -2,7 +2,7 @@ import { responseIdOf } from '@bailiff/response';
 import type { Response, Violation } from '@bailiff/schemas';
 import { sampleLsmViolation, sampleResponse, sampleVerdict, sampleViolation } from '@bailiff/schemas/testing';
 import { describe, expect, it } from 'vitest';
-import { foldTask, type TaskRecords } from '../read/tasks.ts';
+import { foldTask, type TaskRecords } from '../shared/read/tasks.ts';
 import { abridge, buildChain, type EvidenceStep, recordsOf } from './chain.ts';
 import { latencyLine, renderChain } from './render.ts';
 
@@ -70,7 +70,7 @@ describe('chain', () => {
     const chain = buildChain(verdictRow(), [gone(7)], []);
     expect(chain.latencies).toMatchObject({ firstViolationMs: null, verdictMs: null, judgingMs: 10 });
     const text = renderChain(chain, { width: 100, nowMs: NOW_MS }).join('\n');
-    expect(text).toMatch(/#7 .*no longer in the stream/);
+    expect(text).toMatch(/#7 .*no longer stored/);
     expect(text).toMatch(/RESPONSES\n {2}none/);
     expect(text).toMatch(/no latencies/);
   });
@@ -129,7 +129,7 @@ describe('render', () => {
       'RESPONSES',
       '  SEQ  STORED (UTC)    AFTER  ACTION  PHASE    WHY                                  POLICY',
       '   #1  12:00:00.110  +110 ms  delete  pending  policy default lets a person decide  default',
-      `  waits for a person: bailiff responses approve ${chain.tasks[0]?.pending?.response.responseId.slice(0, 10)}`,
+      `  waits for approval: bailiff responses approve ${chain.tasks[0]?.pending?.response.responseId.slice(0, 10)}`,
       '',
       'first packet → on the bus 12 ms → rule met 90 ms → verdict 100 ms',
     ]);
@@ -178,7 +178,7 @@ describe('render', () => {
     const text = renderChain(denied, { width: 0, nowMs: NOW_MS }).join('\n');
     expect(text).toMatch(/WHAT +TIMES +DID +BY PROGRAM/);
     expect(text).toMatch(/release-agent block +321 +write \/sys\/fs\/cgroup\/release_agent +\/bin\/sh -c id, uid 0/);
-    expect(text).toMatch(/#8 .* 2 +mount bind \(no longer in the stream\) +\/bin\/sh, uid 0, from \/usr\/bin\/node/);
+    expect(text).toMatch(/#8 .* 2 +mount bind \(no longer stored\) +\/bin\/sh, uid 0, from \/usr\/bin\/node/);
     expect(text).toMatch(/\nfirst operation → /);
     const both = buildChain(verdictRow(), [seen(6, 0), step(7)], []);
     expect(renderChain(both, { width: 0, nowMs: NOW_MS }).join('\n')).toMatch(/COUNT +CLAIMED \/ DID +SENT TO \/ BY/);

@@ -1,33 +1,34 @@
 /**
- * From a verdict back to its violations and on to its responses, with times. Pure: messages that were read in, one chain out.
+ * The chain of a verdict: its violations, its responses, and the latencies between them. Pure.
  *
- * Times are of three clocks: the node's (when a packet was seen), the bus's (when something was stored), the responder's (in its records,
- * not used here). Latencies between node and bus are only as good as their clocks; a negative one says that they differ.
+ * Times come from three clocks: the node's (packets), the server's (storage), and the responder's
+ * (in its records, not used here). A negative latency means that the clocks of node and server
+ * differ.
  */
 import type { Evidence, Violation } from '@bailiff/schemas';
-import type { TaskRecords } from '../read/tasks.ts';
-import type { ResponseRow } from '../rows/response-rows.ts';
-import type { VerdictRow } from '../rows/verdict-rows.ts';
+import type { TaskRecords } from '../shared/read/tasks.ts';
+import type { ResponseRow } from '../shared/rows/response-rows.ts';
+import type { VerdictRow } from '../shared/rows/verdict-rows.ts';
 
-/** One piece of evidence with what it points to. */
+/** One piece of evidence and its violation. */
 export interface EvidenceStep {
   evidence: Evidence;
-  /** Null: the stream holds it no more, or it could not be read. */
+  /** Null if it is no longer stored or cannot be decoded. */
   violation: Violation | null;
-  /** Bus time of its frame; null likewise. */
+  /** Server time of its frame; null if it is no longer stored. */
   storedAtMicros: number | null;
 }
 
 export interface Latencies {
-  /** First packet of the evidence → its frame on the bus. */
+  /** First packet of the evidence → its frame is stored. */
   firstViolationMs: number | null;
-  /** First packet of the evidence → the frame that met the rule, by the stream's time: as long as the sender took for it. */
+  /** First packet of the evidence → the frame that met the rule (stream time). */
   ruleMetMs: number | null;
-  /** First packet of the evidence → verdict on the bus. */
+  /** First packet of the evidence → the verdict is stored. */
   verdictMs: number | null;
-  /** Threshold crossed, by the stream's time → verdict on the bus. */
+  /** Threshold crossed (stream time) → the verdict is stored. */
   judgingMs: number;
-  /** First packet of the evidence → each action ended (on the bus), by action. */
+  /** First packet of the evidence → the terminal record of each action is stored. */
   responses: { action: string; phase: string; ms: number | null; afterVerdictMs: number }[];
 }
 
@@ -38,11 +39,11 @@ export interface Chain {
   latencies: Latencies;
 }
 
-/** The time of the packet or operation itself where there is one. */
+/** Time of the sampled packet or operation; otherwise when it was first seen. */
 export const seenAtMicros = ({ sample, operation, firstSeenAt }: Violation) =>
   (sample ?? operation)?.observedAt ?? firstSeenAt;
 
-/** Earliest packet of the evidence that is still there; null when none is. */
+/** The earliest stored packet of the evidence; null without one. */
 export function firstPacketMicros(evidence: readonly EvidenceStep[]): number | null {
   const times = evidence.map(({ violation }) => violation && Math.min(violation.firstSeenAt, seenAtMicros(violation)));
   return times.reduce<number | null>(
@@ -51,7 +52,7 @@ export function firstPacketMicros(evidence: readonly EvidenceStep[]): number | n
   );
 }
 
-/** Records of a task in their order. */
+/** A task's records in stream order. */
 export function recordsOf(task: TaskRecords): ResponseRow[] {
   const { pending, approved, started, terminal, undone } = task;
   return [pending, approved, started, terminal, undone]
@@ -102,7 +103,7 @@ function latenciesOf(verdict: VerdictRow, evidence: readonly EvidenceStep[], tas
   };
 }
 
-/** Rows of evidence to show when there are many: the first, the last, and in between how many were left out. */
+/** The first and last items, and the omitted ones between them. */
 export function abridge<T>(items: readonly T[], most: number): (T | { omitted: T[] })[] {
   if (items.length <= most) return [...items];
   const head = Math.ceil((most - 1) / 2);

@@ -1,9 +1,9 @@
-/** An explanation as a JSON document. Pure. */
+/** Explanations as JSON. Pure. */
 
-import { eventJson } from '../rows/event-rows.ts';
-import { responseJson } from '../rows/response-rows.ts';
-import { verdictJson } from '../rows/verdict-rows.ts';
-import { isoMicros } from '../text/time.ts';
+import { eventJson } from '../shared/rows/event-rows.ts';
+import { responseJson } from '../shared/rows/response-rows.ts';
+import { verdictJson } from '../shared/rows/verdict-rows.ts';
+import { isoMicros } from '../shared/text/time.ts';
 import { type Chain, recordsOf } from './chain.ts';
 import type { PodViolations } from './read.ts';
 

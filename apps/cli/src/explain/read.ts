@@ -1,17 +1,17 @@
-/** What an explanation needs, read from the streams: verdicts by id or pod, the violations they name, the responses about them. */
+/** Reads verdicts by id or pod, their violations, and their responses. */
 import { filters, getMessage } from '@bailiff/bus';
-import { readStream } from '../bus/read-stream.ts';
-import { CliError } from '../errors.ts';
-import { Tally } from '../read/tally.ts';
-import { foldTask, type TaskRecords } from '../read/tasks.ts';
-import type { VerdictRow } from '../rows/verdict-rows.ts';
-import { isMeant, type PodSelector, subjectParts } from '../selectors.ts';
-import type { Session } from '../session.ts';
+import { matchesPod, type PodSelector, subjectParts } from '../shared/arguments.ts';
+import { readStream } from '../shared/bus/read-stream.ts';
+import { CliError } from '../shared/errors.ts';
+import { Tally } from '../shared/read/tally.ts';
+import { foldTask, type TaskRecords } from '../shared/read/tasks.ts';
+import type { VerdictRow } from '../shared/rows/verdict-rows.ts';
+import type { Session } from '../shared/session.ts';
 import { buildChain, type Chain, type EvidenceStep } from './chain.ts';
 
-/** Verdicts remembered of one pod; older ones are counted. */
+/** The newest verdicts of a pod are kept. */
 const MAX_VERDICTS = 1_000;
-/** The responder's clock may be behind the bus's by this much. */
+/** The responder's clock may be behind the server's by this much. */
 const CLOCK_MARGIN_MS = 60_000;
 
 /** Verdicts about a pod, newest first. */
@@ -23,7 +23,7 @@ export async function verdictsOfPod(session: Session, pod: PodSelector, sinceMs:
     filterSubjects: [filters.verdicts(subjectParts(pod))],
     onMessage: (message) =>
       decoder.read(message, 'Verdict', (verdict) => {
-        if (!isMeant(pod, verdict.pod)) return;
+        if (!matchesPod(pod, verdict.pod)) return;
         rows.push({ sequence: message.sequence, storedAtMicros: message.timestampMicros, verdict });
         if (rows.length > MAX_VERDICTS) rows.shift();
       }),
@@ -32,7 +32,7 @@ export async function verdictsOfPod(session: Session, pod: PodSelector, sinceMs:
   return rows.reverse();
 }
 
-/** The one verdict whose id begins so. @throws CliError CLI_NOT_FOUND | CLI_USAGE */
+/** The one verdict with this id prefix. @throws CliError CLI_NOT_FOUND | CLI_USAGE */
 export async function verdictById(session: Session, prefix: string): Promise<VerdictRow> {
   const { bus, decoder, io } = session;
   const found: VerdictRow[] = [];
@@ -50,12 +50,12 @@ export async function verdictById(session: Session, prefix: string): Promise<Ver
   });
   if (found.length === 1) return found[0] as VerdictRow;
   if (found.length === 0) {
-    throw new CliError('CLI_NOT_FOUND', `no verdict's id begins with "${prefix}"`, {
-      remedy: '`bailiff verdicts --since all` lists them; a pod is said as namespace/name',
+    throw new CliError('CLI_NOT_FOUND', `no verdict id starts with "${prefix}"`, {
+      remedy: '`bailiff verdicts --since all` lists the ids; select a pod as namespace/name',
     });
   }
-  throw new CliError('CLI_USAGE', `"${prefix}" means ${found.length} verdicts`, {
-    remedy: `say more of the id of one:\n${found
+  throw new CliError('CLI_USAGE', `"${prefix}" is a prefix of ${found.length} verdict ids`, {
+    remedy: `use more characters of one id:\n${found
       .slice(-8)
       .map(({ verdict }) => `${verdict.verdictId}  ${verdict.rule}`)
       .join('\n')}`,
@@ -104,15 +104,15 @@ export async function readChain(session: Session, row: VerdictRow): Promise<Chai
 
 export interface PodViolations {
   tally: Tally<{ vector: string; action: string }>;
-  /** Of the newest violation; null when there is none. */
+  /** Pod of the newest violation; null without violations. */
   pod: { namespace: string; name: string; uid: string } | null;
-  /** Different pods that were meant. */
+  /** Uids of all pods that the selector selects. */
   uids: Set<string>;
   nodes: Set<string>;
   cut: boolean;
 }
 
-/** What a pod did since a time, by vector and action. */
+/** A pod's violations since a time, counted by vector and action. */
 export async function violationsOfPod(session: Session, pod: PodSelector, sinceMs: number): Promise<PodViolations> {
   const { bus, decoder, io } = session;
   const tally = new Tally<{ vector: string; action: string }>(({ vector, action }) => `${vector} ${action}`);
@@ -122,7 +122,7 @@ export async function violationsOfPod(session: Session, pod: PodSelector, sinceM
     onMessage: (message) =>
       decoder.read(message, 'ViolationFrame', (frame) => {
         for (const violation of frame.violations) {
-          if (!violation.pod || !isMeant(pod, violation.pod)) continue;
+          if (!violation.pod || !matchesPod(pod, violation.pod)) continue;
           const { vector, action } = violation;
           tally.add({ vector, action }, violation, message.sequence);
           seen.pod = violation.pod;

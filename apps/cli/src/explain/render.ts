@@ -1,42 +1,38 @@
 /**
- * A chain as text that a person reads in one look: whom it is about, the facts, the judgement, what was done; each line with its sequence in
- * the stream, its time, and how long after the first packet it was. Pure.
+ * A chain as text: pod, violations, verdict and responses, each line with sequence, time, and time
+ * since the first packet. Pure.
  */
 import type { Verdict } from '@bailiff/schemas';
-import type { TallyGroup } from '../read/tally.ts';
-import { claimOf, destinationOf, packetsOf } from '../rows/event-rows.ts';
-import { evidenceText, outcomeOf } from '../rows/operation-text.ts';
-import { phaseStyle, wordsOf } from '../rows/response-rows.ts';
-import { levelCell, shortId } from '../rows/verdict-rows.ts';
-import { podName } from '../selectors.ts';
-import { shorten, wrap } from '../text/clean.ts';
-import { type Paint, plain } from '../text/paint.ts';
-import { type Cell, type Column, table } from '../text/table.ts';
-import { clockTime, span } from '../text/time.ts';
+import { podName } from '../shared/arguments.ts';
+import type { TallyGroup } from '../shared/read/tally.ts';
+import { claimOf, destinationOf, packetsOf } from '../shared/rows/event-rows.ts';
+import { evidenceText, outcomeOf } from '../shared/rows/operation-text.ts';
+import { phaseStyle, responseText } from '../shared/rows/response-rows.ts';
+import { levelCell, shortId } from '../shared/rows/verdict-rows.ts';
+import { shorten, wrap } from '../shared/text/clean.ts';
+import { type Paint, plain } from '../shared/text/paint.ts';
+import { type Cell, type Column, type RenderOptions, table } from '../shared/text/table.ts';
+import { clockTime, span } from '../shared/text/time.ts';
 import { capturedLines } from './captured.ts';
 import { abridge, type Chain, type EvidenceStep, firstPacketMicros, recordsOf, seenAtMicros } from './chain.ts';
 
-export interface RenderOptions {
-  /** 0 = no limit. */
-  width: number;
-  nowMs: number;
-  paint?: Paint;
-  /** Why a verdict is without an answer, besides that no policy asks for one; empty when nothing shows. */
+export interface ChainOptions extends RenderOptions {
+  /** Why a verdict has no response, apart from policies; empty if nothing is wrong. */
   unanswered?: (verdictId: string) => string;
 }
 
-/** Evidence shown of one verdict; `--json` has all. */
+/** `--json` has all. */
 const MAX_EVIDENCE_SHOWN = 6;
 const INDENT = '  ';
 
-/** `+12 ms`: after the first packet. */
+/** `+12 ms`: time since the first packet. */
 function after(micros: number | null, first: number | null): string {
   if (micros === null || first === null) return '';
   const ms = (micros - first) / 1000;
   return ms === 0 ? '+0' : `${ms < 0 ? '' : '+'}${span(ms)}`;
 }
 
-/** Whom the verdict is about. */
+/** The pod or node of the verdict. */
 function headOf({ verdict: { verdict } }: Chain, paint: Paint): string[] {
   const { pod, nodeName } = verdict;
   if (!pod) return [paint(`node ${nodeName}`, 'bold')];
@@ -44,7 +40,7 @@ function headOf({ verdict: { verdict } }: Chain, paint: Paint): string[] {
   return [`${paint(podName(pod), 'bold')} on ${nodeName}${owner}`, paint(`${INDENT}uid ${pod.uid}`, 'dim')];
 }
 
-/** What the facts are: packets, operations, or both. */
+/** What the evidence contains. */
 type Facts = 'packets' | 'operations' | 'both';
 const TITLES = {
   packets: ['PACKETS', 'CLAIMED', 'SENT TO'],
@@ -77,7 +73,7 @@ function evidenceCells(step: EvidenceStep, first: number | null, nowMs: number):
   const seq = `#${evidence.streamSequence}`;
   if (!violation) {
     const { did, program } = evidenceText(evidence);
-    const gone = did === '' ? 'no longer in the stream' : `${did} (no longer in the stream)`;
+    const gone = did === '' ? 'no longer stored' : `${did} (no longer stored)`;
     return [seq, '-', '', evidence.vector, String(evidence.packets), gone, program, ''];
   }
   const { text: outcome, style } = outcomeOf(violation);
@@ -102,7 +98,7 @@ function evidenceLines(chain: Chain, { width, nowMs, paint = plain }: RenderOpti
     const total = item.omitted.reduce((sum, { evidence }) => sum + evidence.packets, 0);
     return ['…', `${item.omitted.length} more`, '', '', String(total), '', '', ''];
   });
-  const omitted = verdict.evidenceOmitted > 0 ? `; ${verdict.evidenceOmitted} older ones are not in the verdict` : '';
+  const omitted = verdict.evidenceOmitted > 0 ? `; the verdict omits ${verdict.evidenceOmitted} older ones` : '';
   return [
     paint(`VIOLATIONS${omitted}`, 'bold'),
     ...table(evidenceColumns(factsOf(chain)), rows, { width, paint, indent: INDENT }),
@@ -133,11 +129,11 @@ const RESPONSE_COLUMNS: readonly Column[] = [
   { title: 'POLICY', min: 8, spare: true },
 ];
 
-function responseLines(chain: Chain, { width, nowMs, paint = plain, unanswered }: RenderOptions): string[] {
+function responseLines(chain: Chain, { width, nowMs, paint = plain, unanswered }: ChainOptions): string[] {
   const heading = paint('RESPONSES', 'bold');
   if (chain.tasks.length === 0) {
     const shown = unanswered?.(chain.verdict.verdict.verdictId) ?? '';
-    const why = shown || 'no response policy asks for one, or the responder has not come to it';
+    const why = shown || 'no response policy matches, or the responder has not processed the verdict yet';
     return [heading, ...wrap(`none: ${why}`, width > 0 ? width - INDENT.length : 0).map((line) => INDENT + line)];
   }
   const first = firstPacketMicros(chain.evidence);
@@ -148,7 +144,7 @@ function responseLines(chain: Chain, { width, nowMs, paint = plain, unanswered }
     after(storedAtMicros, first),
     response.action,
     { text: response.phase, style: phaseStyle(response.phase) },
-    wordsOf(response, nowMs),
+    responseText(response, nowMs),
     response.policy,
   ]);
   const waiting = chain.tasks.filter((task) => task.pending && !task.approved && !task.started && !task.terminal);
@@ -157,7 +153,7 @@ function responseLines(chain: Chain, { width, nowMs, paint = plain, unanswered }
     ...table(RESPONSE_COLUMNS, cells, { width, paint, indent: INDENT }),
     ...waiting.map(({ pending }) =>
       paint(
-        `${INDENT}waits for a person: bailiff responses approve ${shortId(pending?.response.responseId ?? '')}`,
+        `${INDENT}waits for approval: bailiff responses approve ${shortId(pending?.response.responseId ?? '')}`,
         'yellow',
       ),
     ),
@@ -168,20 +164,20 @@ function responseLines(chain: Chain, { width, nowMs, paint = plain, unanswered }
 export function latencyLine(chain: Chain): string {
   const { latencies, evidence } = chain;
   const first = factsOf(chain) === 'operations' ? 'first operation' : 'first packet';
-  if (firstPacketMicros(evidence) === null) return `the ${first} is no longer in the stream: no latencies`;
+  if (firstPacketMicros(evidence) === null) return `the ${first} is no longer stored: no latencies`;
   const steps = [
     ['on the bus', latencies.firstViolationMs],
     ['rule met', latencies.ruleMetMs],
     ['verdict', latencies.verdictMs],
     ...latencies.responses.map(({ action, phase, ms }) => [`${action} ${phase}`, ms]),
   ] as [string, number | null][];
-  const told = steps.filter(([, ms]) => ms !== null).map(([what, ms]) => `${what} ${span(ms as number)}`);
+  const shown = steps.filter(([, ms]) => ms !== null).map(([what, ms]) => `${what} ${span(ms as number)}`);
   const differ = steps.some(([, ms]) => ms !== null && ms < 0) ? ' (the clocks of node and bus differ)' : '';
-  return `${first} → ${told.join(' → ')}${differ}`;
+  return `${first} → ${shown.join(' → ')}${differ}`;
 }
 
-/** The whole chain. */
-export function renderChain(chain: Chain, options: RenderOptions): string[] {
+/** The complete chain. */
+export function renderChain(chain: Chain, options: ChainOptions): string[] {
   const { paint = plain, width } = options;
   return [
     ...headOf(chain, paint),
@@ -210,7 +206,7 @@ const SUMMARY_COLUMNS: readonly Column[] = [
   { title: 'NEWEST CLAIM OR OPERATION', min: 10, spare: true },
 ];
 
-/** What a pod did in a while, by vector. */
+/** A pod's violations by vector. */
 export function renderSummary(
   groups: readonly TallyGroup<{ vector: string; action: string }>[],
   { width, nowMs, paint = plain }: RenderOptions,
@@ -231,7 +227,7 @@ export function renderSummary(
   return table(SUMMARY_COLUMNS, rows, { width, paint, indent: INDENT });
 }
 
-/** One line for each further verdict. */
+/** One line per further verdict. */
 export function otherVerdicts(verdicts: readonly { verdict: Verdict }[], { width, nowMs }: RenderOptions): string[] {
   return verdicts.map(({ verdict }) =>
     shorten(

@@ -1,4 +1,7 @@
-/** `policy apply`, `diff` and `delete`: files against what is stored. What is written goes through config/change.ts: all or none. */
+/**
+ * `policy apply`, `diff` and `delete`: compares files with stored policies. Writes are
+ * all-or-nothing (shared/config/change.ts).
+ */
 
 import type { StoredConfig } from '@bailiff/bus';
 import { formatConfigKey } from '@bailiff/policy';
@@ -6,7 +9,6 @@ import { policyPlaces } from '@bailiff/response';
 import { type NamedPolicy, PolicyError } from '@bailiff/runtime';
 import {
   type Change,
-  type ChangeOptions,
   checkChange,
   differenceOf,
   headingOf,
@@ -14,24 +16,25 @@ import {
   paintDiff,
   perform,
   readStored,
-} from '../config/change.ts';
-import { CliError } from '../errors.ts';
-import { readExpectedNodes, readNodes } from '../read/nodes.ts';
-import { readPods } from '../read/pods.ts';
-import type { Session } from '../session.ts';
-import { plural } from '../text/plural.ts';
+} from '../shared/config/change.ts';
+import type { ChangeOptions } from '../shared/config/change-options.ts';
+import { CliError } from '../shared/errors.ts';
+import { readExpectedNodes, readNodes } from '../shared/read/nodes.ts';
+import { readPods } from '../shared/read/pods.ts';
+import type { Session } from '../shared/session.ts';
+import { plural } from '../shared/text/plural.ts';
+import { yamlLines } from '../shared/text/yaml.ts';
 import { type FilePolicy, readPolicies as readFiles } from './files.ts';
 import { checkMerged } from './merged.ts';
 import { keyOf, parsePolicyName } from './names.ts';
 import { namedPolicies, readPolicies, storedPolicy } from './stored.ts';
-import { yamlLines } from './yaml.ts';
 
-/** A node that has said nothing for this long is silent. */
+/** A node without a status for this long is silent. */
 const STALE_MS = 60_000;
-/** Places shown of an error that has many. */
+/** Most locations listed per error. */
 const MAX_FIELDS = 12;
 
-/** The value that is stored: a revision only where the file names one. */
+/** The value to store, with a revision only if the file contains one. */
 function storedForm({ policy }: NamedPolicy): Record<string, unknown> {
   const { revision, ...rest } = policy;
   return revision > 0 ? { ...rest, revision } : rest;
@@ -53,7 +56,7 @@ async function changesOf(session: Session, files: readonly FilePolicy[], because
   );
 }
 
-/** The fields that meet where too many do, with the files that they stand in. */
+/** Lists the rules that exceed a limit together, with their files. */
 function limitError(error: PolicyError, files: readonly FilePolicy[]): CliError {
   const fields = error.fields.slice(0, MAX_FIELDS).map(({ policy, field }) => {
     const file = files.find(({ key }) => key === policy)?.file;
@@ -61,11 +64,11 @@ function limitError(error: PolicyError, files: readonly FilePolicy[]): CliError 
   });
   const more = error.fields.length - fields.length;
   const lines = [`${error.message}; nothing was written`, ...fields, ...(more > 0 ? [`and ${more} more`] : [])];
-  const remedy = 'fewer rules about one thing, or policies that select fewer pods';
+  const remedy = 'use fewer rules about one object, or policies that select fewer pods';
   return new CliError('CLI_CONFIG', lines.join('\n'), { cause: error, remedy });
 }
 
-/** Reads files and checks them, by themselves and together with what is stored, on the pods there are. */
+/** Checks policies, alone and merged with the stored ones for the existing pods. */
 export async function prepare(session: Session, files: readonly FilePolicy[], because: string): Promise<Change[]> {
   const [changes, stored, pods] = await Promise.all([
     changesOf(session, files, because),
@@ -83,7 +86,10 @@ export async function prepare(session: Session, files: readonly FilePolicy[], be
   return changes;
 }
 
-/** @returns the exit code. @throws CliError CLI_CONFIG | CLI_DECLINED | CLI_STATE, PolicyError POLICY_LIMIT, ConfigError, BusError */
+/**
+ * @returns the exit code. @throws CliError CLI_CONFIG | CLI_DECLINED | CLI_STATE, PolicyError
+ * POLICY_LIMIT, ConfigError, BusError
+ */
 export async function apply(session: Session, files: readonly FilePolicy[], options: ChangeOptions): Promise<number> {
   const { out } = session;
   const changes = await prepare(session, files, 'bailiff policy apply');
@@ -97,8 +103,9 @@ export async function apply(session: Session, files: readonly FilePolicy[], opti
     const dry = changes.filter((change) => !isSame(change)).map(differenceJson);
     out.json(options.dryRun ? { dryRun: true, changes: dry, unchanged } : [...(outcomes ?? []), ...unchanged]);
   } else if (outcomes) {
-    // Written is not in force: a node's kernel may not load such programs, or a set may not fit.
-    out.note('see it in force: bailiff policy status --wait 10s');
+    // A stored policy may not be in force: a node's kernel may lack LSM, or the set may exceed a
+    // limit.
+    out.note('check that it is in force: bailiff policy status --wait 10s');
   }
   return 0;
 }
@@ -107,7 +114,7 @@ export async function apply(session: Session, files: readonly FilePolicy[], opti
 export const summaryOf = ({ mode, rules }: { mode: string; rules: readonly unknown[] }): string =>
   `${mode}, ${plural(rules.length, 'rule')}`;
 
-function changeWord(change: Change) {
+function changeKind(change: Change) {
   if (isSame(change)) return 'none';
   if (!change.next) return 'deleted';
   return change.stored ? 'changed' : 'created';
@@ -118,13 +125,13 @@ export function differenceJson(change: Change) {
   const lines = differenceOf(change).flatMap((line) => (line === null || line.sign === ' ' ? [] : [line]));
   return {
     key: formatConfigKey(change.key),
-    change: changeWord(change),
+    change: changeKind(change),
     against: change.stored?.revision ?? null,
     lines: lines.map((line) => ({ [sign[line.sign]]: line.text })),
   };
 }
 
-/** What `apply` would write, on stdout. */
+/** Prints what `apply` would write. */
 export async function diff(session: Session, files: readonly FilePolicy[], json: boolean): Promise<number> {
   const { out } = session;
   const changes = await prepare(session, files, '');
@@ -136,7 +143,7 @@ export async function diff(session: Session, files: readonly FilePolicy[], json:
   for (const change of different) {
     const lines = paintDiff(session, differenceOf(change));
     out.line(out.paint(headingOf(change), 'bold'));
-    out.lines(lines.length === 0 ? ['  nothing changes in effect'] : lines);
+    out.lines(lines.length === 0 ? ['  the effective value stays the same'] : lines);
   }
   const same = changes.length - different.length;
   out.note(`${plural(different.length, 'policy', 'policies')} would change, ${same} would not`);
@@ -145,7 +152,7 @@ export async function diff(session: Session, files: readonly FilePolicy[], json:
 
 type Reach = (key: string, revision: number) => string;
 
-/** Where a policy holds now, by what nodes report. @throws BusError */
+/** Where policies are in force, as reported by the nodes. @throws BusError */
 async function readReach(session: Session): Promise<Reach> {
   const [nodes, expected] = await Promise.all([readNodes(session), readExpectedNodes(session)]);
   const nowMs = session.io.nowMs();
@@ -163,12 +170,12 @@ async function readReach(session: Session): Promise<Reach> {
 /** `enforce, 3 rules; in force on 2 of 2 nodes, for 5 pods and containers` */
 function deletedText(stored: StoredConfig, reach: Reach): string {
   const policy = storedPolicy(stored)?.policy;
-  const what = policy ? summaryOf(policy) : 'refused by every reader';
+  const what = policy ? summaryOf(policy) : 'refused by all readers';
   const where = policy && !policy.enabled ? 'off' : reach(stored.key, stored.revision);
   return `${what}; ${where}`;
 }
 
-/** @throws CliError CLI_NOT_FOUND when one is not there: nothing is deleted then */
+/** @throws CliError CLI_NOT_FOUND if a policy does not exist; then none is deleted */
 export async function remove(
   session: Session,
   names: readonly string[],
@@ -186,8 +193,8 @@ export async function remove(
   );
   const missing = changes.filter(({ stored }) => stored === null).map(({ key }) => formatConfigKey(key));
   if (missing.length > 0) {
-    throw new CliError('CLI_NOT_FOUND', `nothing is stored under ${missing.join(', ')}; nothing was deleted`, {
-      remedy: '`bailiff policy list` shows what there is; of a namespace: namespace/name',
+    throw new CliError('CLI_NOT_FOUND', `${missing.join(', ')} not found; nothing was deleted`, {
+      remedy: '`bailiff policy list` lists the policies; use namespace/name for one of a namespace',
     });
   }
   const outcomes = await perform(session, changes, options);

@@ -1,66 +1,72 @@
 /**
- * Policies as they are given: files, folders of files, stdin. Everything is read and checked before anything is returned, so that a mistake
- * in the last file keeps the first from being written; all mistakes are told, not only the first.
+ * Reads policies from files, folders and stdin. All are read and checked before any is returned,
+ * and all errors are reported together, so an error in the last file prevents all writes.
  *
- * Bounds: MAX_FILES files of MAX_FILE_BYTES each.
+ * Bounds: MAX_FILES files of MAX_FILE_BYTES.
  */
 import { readdir, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { loadPolicyFile, type NamedPolicy, PolicyError } from '@bailiff/runtime';
-import { CliError } from '../errors.ts';
-import { type CliIo, MAX_STDIN_BYTES } from '../io.ts';
+import { CliError } from '../shared/errors.ts';
+import { type CliIo, MAX_STDIN_BYTES } from '../shared/io.ts';
 
-/** A folder with more is not one of policies. */
+/** A folder with more files is probably not a policy folder. */
 const MAX_FILES = 1_000;
 const MAX_FILE_BYTES = MAX_STDIN_BYTES;
 const ENDINGS = ['.yaml', '.yml', '.json'];
 
-/** A policy with where it stands. */
+/** A policy and its file. */
 export interface FilePolicy extends NamedPolicy {
   file: string;
 }
 
-/** Files that an argument means: itself, or those of a folder, in the order of their names. @throws CliError CLI_USAGE; ENOENT, EACCES */
+/**
+ * The file itself, or the policy files of a folder by name. @throws CliError CLI_USAGE; ENOENT,
+ * EACCES
+ */
 async function filesOf(argument: string): Promise<string[]> {
   if (argument === '-') return ['-'];
   if (!(await stat(argument)).isDirectory()) return [argument];
   const entries = await readdir(argument, { withFileTypes: true });
   const names = entries.filter((entry) => !entry.isDirectory() && ENDINGS.includes(path.extname(entry.name)));
   if (names.length === 0) {
-    throw new CliError('CLI_USAGE', `${argument} holds no policy file`, {
-      remedy: `they end in ${ENDINGS.join(', ')}`,
+    throw new CliError('CLI_USAGE', `${argument} contains no policy file`, {
+      remedy: `policy files end in ${ENDINGS.join(', ')}`,
     });
   }
-  if (names.length > MAX_FILES) throw new CliError('CLI_USAGE', `${argument} holds more than ${MAX_FILES} files`);
+  if (names.length > MAX_FILES) throw new CliError('CLI_USAGE', `${argument} contains more than ${MAX_FILES} files`);
   return names.map(({ name }) => path.join(argument, name)).sort();
 }
 
 async function textOf(file: string, io: Pick<CliIo, 'readStdin'>): Promise<string> {
   if (file === '-') return io.readStdin();
   const { size } = await stat(file);
-  if (size > MAX_FILE_BYTES) throw new CliError('CLI_CONFIG', `${file} is above ${MAX_FILE_BYTES} bytes`);
+  if (size > MAX_FILE_BYTES) throw new CliError('CLI_CONFIG', `${file} exceeds ${MAX_FILE_BYTES} bytes`);
   return readFile(file, 'utf8');
 }
 
-/** @throws CliError CLI_CONFIG with every mistake as `file:line: field: what`; CLI_USAGE; ENOENT, EACCES */
+/**
+ * @throws CliError CLI_CONFIG with all errors as `file:line: field: message`; CLI_USAGE; ENOENT,
+ * EACCES
+ */
 export async function readPolicies(given: readonly string[], io: Pick<CliIo, 'readStdin'>): Promise<FilePolicy[]> {
   const files = [...new Set((await Promise.all(given.map(filesOf))).flat())];
   const found = new Map<string, FilePolicy>();
-  const mistakes: string[] = [];
+  const errors: string[] = [];
   for (const file of files) {
     const shown = file === '-' ? 'stdin' : file;
     try {
       for (const policy of loadPolicyFile(await textOf(file, io), shown)) {
         const other = found.get(policy.key);
-        if (other) mistakes.push(`${shown}: ${policy.key} stands in ${other.file} too`);
+        if (other) errors.push(`${shown}: ${policy.key} is also in ${other.file}`);
         else found.set(policy.key, { ...policy, file: shown });
       }
     } catch (error) {
       if (!(error instanceof PolicyError)) throw error;
-      mistakes.push(...error.message.split('\n'));
+      errors.push(...error.message.split('\n'));
     }
   }
-  if (mistakes.length === 0) return [...found.values()];
-  const count = mistakes.length === 1 ? 'a mistake' : `${mistakes.length} mistakes`;
-  throw new CliError('CLI_CONFIG', `refused for ${count}; nothing was written\n${mistakes.join('\n')}`);
+  if (errors.length === 0) return [...found.values()];
+  const count = errors.length === 1 ? '1 error' : `${errors.length} errors`;
+  throw new CliError('CLI_CONFIG', `refused with ${count}; nothing was written\n${errors.join('\n')}`);
 }

@@ -1,7 +1,7 @@
 import type { NodeStatus } from '@bailiff/schemas';
 import { describe, expect, it } from 'vitest';
-import type { PlacedPod } from '../read/pods.ts';
-import { conditional, notInForce, podLacking, podPlaces } from './in-force.ts';
+import type { PlacedPod } from '../shared/read/pods.ts';
+import { asHypothetical, notInForce, podObstacle, podPlaces } from './in-force.ts';
 
 const NOW_MS = Date.parse('2026-11-24T12:00:00Z');
 const status = (state: string, reason = '', ageMs = 0) =>
@@ -24,11 +24,13 @@ describe('policies where a pod runs', () => {
   });
 
   it('what nothing enforces - would be; what passes does', () => {
-    expect(conditional('connect 1.1.1.1 is blocked: rule a/b denies it')).toBe(
+    expect(asHypothetical('connect 1.1.1.1 is blocked: rule a/b denies it')).toBe(
       'connect 1.1.1.1 would be blocked: rule a/b denies it',
     );
-    expect(conditional('x is blocked and its process killed: y')).toBe('x would be blocked and its process killed: y');
-    expect(conditional('x passes: y is blocked')).toBe('x passes: y is blocked');
+    expect(asHypothetical('x is blocked and its process killed: y')).toBe(
+      'x would be blocked and its process killed: y',
+    );
+    expect(asHypothetical('x passes: y is blocked')).toBe('x passes: y is blocked');
   });
 });
 
@@ -63,7 +65,7 @@ describe('policies of one pod', () => {
       'refused for this very pod',
       node([policy('refused', 3, CROWDED)], { refusedSubjects: [refusal('a', 'pod a: too many')] }),
       'refused',
-      /^pod a: too many; what it had before still holds/,
+      /^pod a: too many; its previous policies stay in force/,
     ],
     [
       'refused for a container of it',
@@ -81,20 +83,20 @@ describe('policies of one pod', () => {
       'refused for more pods than the node could name',
       node([policy('refused', 3, CROWDED)], { refusedSubjects: [refusal('b')], refusedSubjectsOmitted: 1 }),
       'not known',
-      /may be this one/,
+      /possibly this one/,
     ],
     ['refused by itself', node([policy('refused', 3, 'mode: wrong')]), 'refused', /^node-1: mode: wrong/],
     [
       'a collector that does not tell of pods',
       node([policy('refused', 3, CROWDED)], { refusedSubjects: undefined }),
       'not known',
-      /may be this one/,
+      /possibly this one/,
     ],
     [
       'a pod of a newer list',
       node([policy('in-force')], {}, { interfaces: [], snapshotRevision: 3 }),
       'not yet',
-      /list/,
+      /snapshot/,
     ],
     ['a node without LSM', status('unavailable', 'EPERM'), 'not in force', /^node-1: LSM unavailable: EPERM/],
     ['a silent node', status('available', '', 600_000), 'not known', /^node-1 is silent for 10m/],
@@ -105,8 +107,8 @@ describe('policies of one pod', () => {
 
   it('a decision - is one of the books where a policy is known not to hold', () => {
     const one = (state: 'in force' | 'not known' | 'refused' | 'not in force') => ({ key: KEY, state, reason: 'why' });
-    expect(podLacking([one('in force'), one('not known')])).toBeNull();
-    expect(podLacking([one('in force'), one('refused')])).toBe('refused here: why');
-    expect(podLacking([one('not in force')])).toBe('not in force on why');
+    expect(podObstacle([one('in force'), one('not known')])).toBeNull();
+    expect(podObstacle([one('in force'), one('refused')])).toBe('refused here: why');
+    expect(podObstacle([one('not in force')])).toBe('not in force on why');
   });
 });

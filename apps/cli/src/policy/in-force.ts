@@ -1,54 +1,60 @@
 /**
- * Whether a pod's policies hold where it runs, so that what a set decides is not told as what happens where nothing enforces it. By
- * what its node reports: of the node, of each policy there, and of the pods for which what should hold cannot.
+ * Whether a pod's policies are in force on its node, from the node's status. Prevents decisions of
+ * a policy set from being shown as facts where no engine enforces them.
  */
 import { nodeObstacle, type PlaceStatus, policyPlaces } from '@bailiff/response';
 import type { NodeStatus } from '@bailiff/schemas';
-import { readNodes } from '../read/nodes.ts';
-import type { PlacedPod } from '../read/pods.ts';
-import type { Session } from '../session.ts';
+import { readNodes } from '../shared/read/nodes.ts';
+import type { PlacedPod } from '../shared/read/pods.ts';
+import type { Session } from '../shared/session.ts';
 
-/** A node that has said nothing for this long is silent; as `policy status` has it unless told otherwise. */
+/** A node without a status for this long is silent; the default of `policy status`. */
 const STALE_MS = 60_000;
 
 export type PodPlaceStatus = PlaceStatus & Pick<NodeStatus, 'interfaces' | 'snapshotRevision'>;
-type Told = PodPlaceStatus | string | undefined;
+type ReportedStatus = PodPlaceStatus | string | undefined;
 
-/** `not in force on node-1: LSM unavailable: EPERM`; null when the node enforces, or is silent: what was in force there still is. Pure. */
+/**
+ * `not in force on node-1: LSM unavailable: EPERM`. Null if the node enforces, or is silent: then
+ * its last policies stay in force. Pure.
+ */
 export function notInForce(node: string, status: PlaceStatus | string | undefined, nowMs: number): string | null {
   const obstacle = nodeObstacle(status, nowMs, STALE_MS);
   if (!obstacle || obstacle.state === 'silent') return null;
   return `not in force on ${node}: ${obstacle.reason}`;
 }
 
-/** A decision of a set that nothing enforces: `would be blocked`. Pure. */
-export const conditional = (text: string): string =>
+/** The text of a decision that is not enforced: `would be blocked`. Pure. */
+export const asHypothetical = (text: string): string =>
   text.replace(/ is blocked( and its process killed)?: /, ' would be blocked$1: ');
 
 export type PodPlaceState = 'in force' | 'not yet' | 'refused' | 'not in force' | 'not known';
 
-/** Of one policy that selects the pod. */
+/** One policy that selects the pod. */
 export interface PodPlace {
   key: string;
   state: PodPlaceState;
-  /** Empty when it is in force. */
+  /** Empty if it is in force. */
   reason: string;
 }
 
-/** The pod may not be known to its node yet: nothing there speaks of it, and the list that it is in was not taken. */
-function unheardOf({ uid, hostNetwork, listRevision }: PlacedPod, status: PodPlaceStatus): boolean {
+/**
+ * The node may not know the pod yet: it reports no interface of the pod, and has not received its
+ * snapshot.
+ */
+function isUnknownToNode({ uid, hostNetwork, listRevision }: PlacedPod, status: PodPlaceStatus): boolean {
   if (hostNetwork || status.interfaces.some(({ podUid }) => podUid === uid)) return false;
   return status.snapshotRevision < listRevision;
 }
 
 /**
- * Of each policy that selects a pod, whether the pod is held to it; in the order given. Pure.
- * @param policies revision: as stored
+ * Whether each policy that selects a pod is in force for it, in the given order. Pure.
+ * @param policies with their stored revisions
  */
 export function podPlaces(
   pod: PlacedPod,
   policies: readonly { key: string; revision: number }[],
-  status: Told,
+  status: ReportedStatus,
   nowMs: number,
 ): PodPlace[] {
   const { nodeName: node, uid } = pod;
@@ -56,27 +62,28 @@ export function podPlaces(
   const obstacle = nodeObstacle(status, nowMs, STALE_MS);
   if (obstacle?.state === 'silent') return all('not known', `${node} is ${obstacle.reason}`);
   if (obstacle) return all('not in force', `${node}: ${obstacle.reason}`);
-  const told = status as PodPlaceStatus;
-  const { refusedSubjects, refusedSubjectsOmitted = 0 } = told.runtime ?? {};
-  const mine = refusedSubjects?.filter(({ podUid }) => podUid === uid) ?? [];
-  if (mine[0]) {
-    const { container, reason } = mine[0];
+  const reported = status as PodPlaceStatus;
+  const { refusedSubjects, refusedSubjectsOmitted = 0 } = reported.runtime ?? {};
+  const own = refusedSubjects?.filter(({ podUid }) => podUid === uid) ?? [];
+  if (own[0]) {
+    const { container, reason } = own[0];
     const where = container === null ? '' : `container ${container}: `;
-    return all('refused', `${where}${reason}; what it had before still holds`);
+    return all('refused', `${where}${reason}; its previous policies stay in force`);
   }
-  if (unheardOf(pod, told)) return all('not yet', `${node} has not taken the list that this pod is in`);
+  if (isUnknownToNode(pod, reported)) return all('not yet', `${node} has not received the snapshot with this pod`);
   const enabled = policies.map((one) => ({ ...one, enabled: true }));
-  const nodes = new Map([[node, told]]);
+  const nodes = new Map([[node, reported]]);
   return policyPlaces({ policies: enabled, nodes, expected: null, nowMs, staleMs: STALE_MS }).map(({ key, places }) => {
     const place = places[0];
     if (!place || place.state === 'pending')
       return { key, state: 'not yet', reason: `${node}: ${place?.reason ?? ''}` };
     if (place.state !== 'refused') return { key, state: 'in force', reason: '' };
-    // The node says so of a policy that any of its pods cannot have; which ones, it says beside.
+    // A node reports a policy as refused if it does not fit one of its pods; `refusedSubjects`
+    // lists those pods.
     const ofAnother = refusedSubjects?.some(({ reason }) => reason.split('\n').at(-1) === place.reason) ?? false;
     if (ofAnother && refusedSubjectsOmitted === 0) return { key, state: 'in force', reason: '' };
     const state = ofAnother || refusedSubjects === undefined ? 'not known' : 'refused';
-    const whose = state === 'not known' ? 'refused for a pod there, which may be this one: ' : '';
+    const whose = state === 'not known' ? 'refused for a pod there, possibly this one: ' : '';
     return { key, state, reason: `${node}: ${whose}${place.reason}` };
   });
 }
@@ -90,10 +97,10 @@ export async function readNotInForce(session: Session, node: string): Promise<st
 export const placeText = ({ state, reason }: Pick<PodPlace, 'state' | 'reason'>): string =>
   state === 'not in force' ? `not in force on ${reason}` : `${state} here: ${reason}`;
 
-/** What keeps a decision about a pod from being more than one of the books; null when nothing is known to. Pure. */
-export function podLacking(places: readonly PodPlace[]): string | null {
-  const lacking = places.find(({ state }) => state !== 'in force' && state !== 'not known');
-  return lacking ? placeText(lacking) : null;
+/** Why a decision about the pod is not enforced; null if no obstacle is known. Pure. */
+export function podObstacle(places: readonly PodPlace[]): string | null {
+  const obstacle = places.find(({ state }) => state !== 'in force' && state !== 'not known');
+  return obstacle ? placeText(obstacle) : null;
 }
 
 /** @throws BusError */

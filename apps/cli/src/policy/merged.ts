@@ -1,12 +1,12 @@
 /**
- * Whether policies that are each right also hold together on the pods that there are: more rules on one thing than the kernel holds is
- * refused when it is applied, and not later on some node. Pure.
+ * Checks that valid policies also compile together for the existing pods, so that an excess of
+ * rules is refused by `apply` instead of by a node later. Pure.
  */
 
 import { compileSet, containersNamed, mergeSelected, type NamedPolicy, selects, selectsPod } from '@bailiff/runtime';
 import type { PodIdentity } from '@bailiff/schemas';
 
-/** Any key does: only bounds are looked at. */
+/** Only limits are checked, so any key will do. */
 const KEY = new Uint8Array(16);
 
 /** @throws PolicyError POLICY_LIMIT */
@@ -21,7 +21,7 @@ export function checkMerged(
     if (!holding.some(({ key }) => changed.has(key))) continue;
     for (const container of [null, ...containersNamed(holding, pod)]) {
       const mine = holding.filter((named) => selects(named, pod, container));
-      // Pods with the same policies have the same set: ten thousand pods are a handful of them.
+      // Pods with the same policies share a set: ten thousand pods have only a few.
       const name = mine.map(({ key }) => key).join(' ');
       if (mine.length === 0 || seen.has(name)) continue;
       seen.add(name);

@@ -1,8 +1,8 @@
-/** Names of runtime policies as an operator says them: `no-shell`, `shop/no-shell`, or the whole key. Pure. */
+/** Names of runtime policies: `no-shell`, `shop/no-shell`, or the whole key. Pure. */
 import { type ConfigKey, formatConfigKey } from '@bailiff/policy';
-import { parseKey } from '../config/keys.ts';
-import { CliError } from '../errors.ts';
-import { parseName } from '../selectors.ts';
+import { parseName } from '../shared/arguments.ts';
+import { parseKey } from '../shared/config-keys/keys.ts';
+import { CliError } from '../shared/errors.ts';
 
 export const RUNTIME_KEYS = 'runtime.>';
 
@@ -13,7 +13,7 @@ export function parsePolicyName(text: string, namespace?: string): ConfigKey {
   const [first = '', second, ...rest] = text.split('/');
   if (rest.length > 0) {
     throw new CliError('CLI_USAGE', `"${text}" is not the name of a policy`, {
-      remedy: 'write name, or namespace/name',
+      remedy: 'use name, or namespace/name',
     });
   }
   if (second === undefined) return keyOf(within, parseName(first, 'policy'));
@@ -22,12 +22,12 @@ export function parsePolicyName(text: string, namespace?: string): ConfigKey {
   return keyOf(parseName(first, 'policy'), parseName(second, 'policy'));
 }
 
-/** The key of a policy of a namespace, or with null of the whole cluster. */
+/** The key of a policy; null namespace = cluster. */
 export function keyOf(namespace: string | null, name: string): ConfigKey {
   return { kind: 'runtime', scope: namespace === null ? 'cluster' : 'namespace', namespace, name };
 }
 
-/** As it is said: `shop/no-shell`, `no-shell`. */
+/** `shop/no-shell`, or `no-shell` for a cluster policy. */
 export function shortName({ namespace, name }: Pick<ConfigKey, 'namespace' | 'name'>): string {
   return namespace === null ? name : `${namespace}/${name}`;
 }

@@ -1,16 +1,16 @@
 /** `policy list` and `policy show`. */
 import type { RuntimePolicy } from '@bailiff/policy';
-import { valueIn } from '../config/change.ts';
-import { readHistory } from '../config/history.ts';
-import { keeperJson, keeperText, keptNote } from '../config/keeper.ts';
-import { CliError } from '../errors.ts';
-import { levelCell } from '../rows/verdict-rows.ts';
-import type { Session } from '../session.ts';
-import { type Cell, type Column, table } from '../text/table.ts';
-import { clockTime, isoMicros } from '../text/time.ts';
+import { valueIn } from '../shared/config/change.ts';
+import { readHistory } from '../shared/config/history.ts';
+import { ownerJson, ownerNote, ownerText } from '../shared/config/owner.ts';
+import { CliError } from '../shared/errors.ts';
+import { levelCell } from '../shared/rows/verdict-rows.ts';
+import type { Session } from '../shared/session.ts';
+import { type Cell, type Column, table } from '../shared/text/table.ts';
+import { clockTime, isoMicros } from '../shared/text/time.ts';
+import { documentText, objectOf, withoutDefaults } from '../shared/text/yaml.ts';
 import { parsePolicyName, shortName } from './names.ts';
 import { readPolicies, type StoredPolicy, storedPolicy } from './stored.ts';
-import { documentText, objectOf, withoutDefaults } from './yaml.ts';
 
 const COLUMNS: readonly Column[] = [
   { title: 'POLICY', min: 16, cut: 'within' },
@@ -20,12 +20,12 @@ const COLUMNS: readonly Column[] = [
   { title: 'SELECTS', min: 12 },
   { title: 'REVISION', align: 'right' },
   { title: 'CHANGED (UTC)', spare: true },
-  { title: 'KEPT BY', min: 12, cut: 'within', spare: true },
+  { title: 'OWNER', min: 12, cut: 'within', spare: true },
   { title: 'BY', min: 8, spare: true },
   { title: 'WHY', min: 10, spare: true },
 ];
 
-/** Which pods, in few words: `shop,web app=cart not kube-system container app`. Pure. */
+/** The pods that a policy selects: `shop,web app=cart not kube-system container app`. Pure. */
 export function selectsText(policy: RuntimePolicy, namespace: string | null): string {
   const { namespaces, excludeNamespaces, podLabels, containers } = policy.selector;
   const labels = Object.entries(podLabels?.matchLabels ?? {}).map(([key, value]) => `${key}=${value}`);
@@ -45,14 +45,14 @@ export function selectsText(policy: RuntimePolicy, namespace: string | null): st
   return parts.join(' ');
 }
 
-/** `enforce`, `audit`, `off`: how it is carried out. */
+/** `enforce`, `audit`, or `off`. */
 export function modeCell({ enabled, mode }: RuntimePolicy): Cell {
   if (!enabled) return { text: 'off', style: 'dim' };
   return { text: mode, style: mode === 'enforce' ? 'green' : 'yellow' };
 }
 
 function cellsOf({ policy, refused, stored, ...name }: StoredPolicy, nowMs: number): Cell[] {
-  const changed = [clockTime(stored.timestampMicros, nowMs), keeperText(stored), stored.by];
+  const changed = [clockTime(stored.timestampMicros, nowMs), ownerText(stored), stored.by];
   const revision = String(stored.revision);
   if (!policy) return [shortName(name), { text: 'REFUSED', style: 'red' }, '', '', refused, revision, ...changed, ''];
   const postures = Object.values(policy.defaultPosture).some((posture) => posture !== 'allow') ? '+' : '';
@@ -72,7 +72,7 @@ function cellsOf({ policy, refused, stored, ...name }: StoredPolicy, nowMs: numb
 
 function listJson({ key, name, namespace, policy, refused, stored }: StoredPolicy) {
   const { revision, timestampMicros, by, why } = stored;
-  const keptBy = keeperJson(stored);
+  const keptBy = ownerJson(stored);
   return { key, name, namespace, revision, changedAt: isoMicros(timestampMicros), by, why, keptBy, refused, policy };
 }
 
@@ -95,13 +95,12 @@ export async function list(session: Session, namespace: string | undefined, json
   const withPosture = policies.some(
     ({ policy }) => policy && Object.values(policy.defaultPosture).some((p) => p !== 'allow'),
   );
-  if (withPosture) out.note('+ with a posture on what no rule allows');
-  for (const { key, refused } of policies)
-    if (refused !== '') out.note(`${key} is refused by every reader: ${refused}`);
+  if (withPosture) out.note('+ has a default posture that denies or audits');
+  for (const { key, refused } of policies) if (refused !== '') out.note(`${key} is refused by all readers: ${refused}`);
   return 0;
 }
 
-/** A stored policy by its name. @throws CliError CLI_NOT_FOUND */
+/** @throws CliError CLI_NOT_FOUND */
 export async function storedByName(
   session: Session,
   text: string,
@@ -111,9 +110,9 @@ export async function storedByName(
   const all = await readPolicies(session);
   const found = all.find((one) => one.namespace === key.namespace && one.name === key.name);
   if (found) return found;
-  const alike = all.filter((one) => one.name === key.name).map(shortName);
-  throw new CliError('CLI_NOT_FOUND', `no policy "${shortName(key)}" is stored`, {
-    remedy: alike.length > 0 ? `there is ${alike.join(', ')}` : '`bailiff policy list` shows what there is',
+  const sameName = all.filter((one) => one.name === key.name).map(shortName);
+  throw new CliError('CLI_NOT_FOUND', `no policy "${shortName(key)}" exists`, {
+    remedy: sameName.length > 0 ? `did you mean ${sameName.join(', ')}?` : '`bailiff policy list` lists the policies',
   });
 }
 
@@ -144,7 +143,7 @@ export interface ShowOptions {
   json: boolean;
 }
 
-/** As YAML that can be applied again; what is as if not said is left out. */
+/** Prints YAML that can be applied again, without default values. */
 export async function show(
   session: Session,
   text: string,
@@ -161,9 +160,9 @@ export async function show(
   const by = stored.by === '' ? '' : ` by ${stored.by}`;
   const why = stored.why === '' ? '' : `: ${stored.why}`;
   out.note(
-    `revision ${stored.revision}, ${clockTime(stored.timestampMicros, io.nowMs())}${by}${why}${keptNote(stored)}`,
+    `revision ${stored.revision}, ${clockTime(stored.timestampMicros, io.nowMs())}${by}${why}${ownerNote(stored)}`,
   );
-  if (refused !== '') out.note(`refused by every reader: ${refused}`);
+  if (refused !== '') out.note(`refused by all readers: ${refused}`);
   const spec = policy ? withoutDefaults(policy) : (valueIn(stored) ?? stored.json);
   io.stdout.write(documentText(objectOf(one, spec)));
   return 0;

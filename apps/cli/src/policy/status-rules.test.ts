@@ -1,7 +1,7 @@
 import { policyPlaces } from '@bailiff/response';
 import type { NodeStatus, RuntimeStatus } from '@bailiff/schemas';
 import { describe, expect, it } from 'vitest';
-import { runtimeHalf } from '../doctor/bus-rules.ts';
+import { runtimeFindings } from '../doctor/bus-rules.ts';
 import { runtimeProblems, runtimeText } from '../status/runtime.ts';
 import { placesExitCode, reasonsOf } from './status-rules.ts';
 
@@ -131,10 +131,10 @@ describe('runtime half of a node', () => {
 
   it('doctor - how many can, and why the others cannot, with what to do', () => {
     const unable = (name: string) => node(name, { state: 'unavailable', reason: 'EPERM', remedy: 'boot with lsm=bpf' });
-    expect(runtimeHalf([node('n1'), unable('n2'), unable('n3'), node('n4', { state: 'off' })])).toMatchObject([
+    expect(runtimeFindings([node('n1'), unable('n2'), unable('n3'), node('n4', { state: 'off' })])).toMatchObject([
       { state: 'ok', detail: 'LSM available on 1 node' },
       { state: 'warn', detail: 'LSM unavailable: EPERM on n2, n3', remedy: 'boot with lsm=bpf' },
     ]);
-    expect(runtimeHalf([node('n', null)])).toMatchObject([{ state: 'skip' }]);
+    expect(runtimeFindings([node('n', null)])).toMatchObject([{ state: 'skip' }]);
   });
 });

@@ -1,4 +1,4 @@
-/** Where policies are in force, as an exit code and as reasons for a person. Pure. */
+/** Exit code and reasons for policies that are not in force. Pure. */
 import type { PlaceState, PolicyPlaces } from '@bailiff/response';
 import { EXIT, type ExitCode } from '@bailiff/service';
 
@@ -11,10 +11,10 @@ const EXIT_OF: Partial<Record<PlaceState, ExitCode>> = {
 };
 const ORDER = [EXIT.dependencyUnreachable, EXIT.kernelLacksFeature, EXIT.badConfiguration];
 
-/** What a command ends with that asks something of a node in this state; 0 when all is well, or nothing is wanted there (`off`). */
+/** Exit code for a node in this state; 0 if it is in force or `off`. */
 export const exitCodeOfState = (state: PlaceState): ExitCode => EXIT_OF[state] ?? EXIT.ok;
 
-/** Weighed as `bailiff status` does; a policy that is off asks nothing of a node. */
+/** Severity order as in `bailiff status`. Disabled policies do not count. */
 export function placesExitCode(policies: readonly PolicyPlaces[]): ExitCode {
   const asked = policies.filter(({ enabled }) => enabled);
   const codes = asked.flatMap(({ places }) => places.map(({ state }) => exitCodeOfState(state)));
@@ -22,7 +22,7 @@ export function placesExitCode(policies: readonly PolicyPlaces[]): ExitCode {
 }
 
 export interface Reason {
-  /** Of which policies; null when it is the node's and concerns all. */
+  /** Keys of the policies; null if the reason concerns the whole node. */
   policies: string[] | null;
   nodes: string[];
   state: PlaceState;
@@ -30,7 +30,7 @@ export interface Reason {
   remedy: string;
 }
 
-/** Every reason once, with the nodes and policies it is of; what concerns whole nodes first. */
+/** Each reason once, with its nodes and policies; reasons of whole nodes first. */
 export function reasonsOf(policies: readonly PolicyPlaces[]): Reason[] {
   const reasons = new Map<string, Reason>();
   for (const { key, enabled, places } of policies) {

@@ -1,13 +1,13 @@
-/** `policy status`: in force on n of m nodes, and why not on the others. */
+/** `policy status`: on how many nodes each policy is in force, and why not on the others. */
 import { type PlaceState, type PolicyPlaces, policyPlaces } from '@bailiff/response';
 import { EXIT } from '@bailiff/service';
-import { CliError } from '../errors.ts';
-import { readExpectedNodes, readNodes } from '../read/nodes.ts';
-import type { Session } from '../session.ts';
-import { wrap } from '../text/clean.ts';
-import type { Style } from '../text/paint.ts';
-import { named, plural } from '../text/plural.ts';
-import { type Cell, type Column, table } from '../text/table.ts';
+import { CliError } from '../shared/errors.ts';
+import { readExpectedNodes, readNodes } from '../shared/read/nodes.ts';
+import type { Session } from '../shared/session.ts';
+import { wrap } from '../shared/text/clean.ts';
+import type { Style } from '../shared/text/paint.ts';
+import { named, plural } from '../shared/text/plural.ts';
+import { type Cell, type Column, table } from '../shared/text/table.ts';
 import { parsePolicyName, shortName } from './names.ts';
 import { modeCell, storedByName } from './show.ts';
 import { placesExitCode, type Reason, reasonsOf } from './status-rules.ts';
@@ -17,13 +17,13 @@ export interface StatusOptions {
   namespace?: string;
   json: boolean;
   staleMs: number;
-  /** 0: ask once. */
+  /** 0 = do not wait. */
   waitMs: number;
 }
 
-/** A change is in force within a second, and a status follows it. */
+/** A change is in force within a second; the node's status follows. */
 const POLL_MS = 250;
-/** Nodes named with a reason; --json has all. */
+/** Nodes listed per reason; --json has all. */
 const MAX_NODES = 4;
 
 const STYLES: Record<PlaceState, Style> = {
@@ -94,12 +94,16 @@ function placeLines({ places }: PolicyPlaces, { out }: Session): string[] {
   return table(NODE_COLUMNS, rows, out.table);
 }
 
-interface Look {
+interface Snapshot {
   stored: StoredPolicy[];
   places: PolicyPlaces[];
 }
 
-async function look(session: Session, name: string | undefined, { namespace, staleMs }: StatusOptions): Promise<Look> {
+async function readSnapshot(
+  session: Session,
+  name: string | undefined,
+  { namespace, staleMs }: StatusOptions,
+): Promise<Snapshot> {
   const [all, nodes, expected] = await Promise.all([
     name === undefined ? readPolicies(session) : storedByName(session, name, namespace).then((one) => [one]),
     readNodes(session),
@@ -114,21 +118,23 @@ async function look(session: Session, name: string | undefined, { namespace, sta
   return { stored, places: policyPlaces({ policies, nodes, expected, nowMs: session.io.nowMs(), staleMs }) };
 }
 
-/** Looks again until everything is in force, or the time is up. */
-async function lookUntil(session: Session, name: string | undefined, options: StatusOptions): Promise<Look> {
+/** Repeats until all policies are in force, or until the time has passed. */
+async function waitUntilInForce(session: Session, name: string | undefined, options: StatusOptions): Promise<Snapshot> {
   const endMs = session.io.nowMs() + options.waitMs;
   for (;;) {
-    const seen = await look(session, name, options);
+    const seen = await readSnapshot(session, name, options);
     if (placesExitCode(seen.places) === EXIT.ok || session.io.nowMs() >= endMs) return seen;
     session.io.signal.throwIfAborted();
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
 }
 
-/** @returns the exit code: 0 in force wherever it should be. @throws CliError CLI_NOT_FOUND, BusError */
+/**
+ * @returns the exit code; 0 if all policies are in force. @throws CliError CLI_NOT_FOUND, BusError
+ */
 export async function status(session: Session, name: string | undefined, options: StatusOptions): Promise<number> {
   const { out } = session;
-  const { stored, places } = await lookUntil(session, name, options);
+  const { stored, places } = await waitUntilInForce(session, name, options);
   const exitCode = placesExitCode(places);
   if (options.json) {
     out.json({ ok: exitCode === EXIT.ok, exitCode, policies: places });

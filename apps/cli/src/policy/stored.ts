@@ -1,22 +1,22 @@
-/** The runtime policies that are stored, each as readers take it or with why they do not. */
+/** Stored runtime policies, parsed or with the reason why readers refuse them. */
 import { openBucket, type StoredConfig, storedConfig } from '@bailiff/bus';
 import { ConfigError, parseConfigKey, parseConfigValue, type RuntimePolicy } from '@bailiff/policy';
 import type { NamedPolicy } from '@bailiff/runtime';
-import { refusalOf } from '../config/show.ts';
-import type { Session } from '../session.ts';
+import { refusalOf } from '../shared/config-keys/keys.ts';
+import type { Session } from '../shared/session.ts';
 import { RUNTIME_KEYS } from './names.ts';
 
 export interface StoredPolicy {
   key: string;
   name: string;
   namespace: string | null;
-  /** Null when every reader refuses it. */
+  /** Null if readers refuse it. */
   policy: RuntimePolicy | null;
   refused: string;
   stored: StoredConfig;
 }
 
-/** Reads one. Pure. */
+/** Parses one entry. Pure. */
 export function storedPolicy(stored: StoredConfig): StoredPolicy | null {
   try {
     const key = parseConfigKey(stored.key);
@@ -24,20 +24,20 @@ export function storedPolicy(stored: StoredConfig): StoredPolicy | null {
     const policy = refused === '' ? (parseConfigValue(key, stored.json) as RuntimePolicy) : null;
     return { key: stored.key, name: key.name, namespace: key.namespace, policy, refused, stored };
   } catch (error) {
-    // A key of no form that anybody reads.
+    // Not a valid key.
     if (error instanceof ConfigError) return null;
     throw error;
   }
 }
 
-/** All, in the order in which they are merged. @throws BusError */
+/** All policies in merge order. @throws BusError */
 export async function readPolicies({ bus }: Session): Promise<StoredPolicy[]> {
   const entries = await openBucket(bus, 'bailiff_config').entries(RUNTIME_KEYS);
   const all = entries.map((entry) => storedPolicy(storedConfig(entry)));
   return all.filter((one) => one !== null).sort((a, b) => (a.key < b.key ? -1 : 1));
 }
 
-/** Those that are taken, as libs/runtime wants them. Pure. */
+/** Accepted policies in the form that libs/runtime expects. Pure. */
 export function namedPolicies(stored: readonly StoredPolicy[]): NamedPolicy[] {
   return stored.flatMap(({ key, name, namespace, policy }) => (policy ? [{ key, name, namespace, policy }] : []));
 }

@@ -1,6 +1,7 @@
 /**
- * Frames as an Avro object container file, which any Avro reader takes (https://avro.apache.org/docs/1.11.1/specification/#object-container-files): the
- * schema in its head, then blocks of frames. Pure. The sync marker follows from the schema, so that two files of the same frames are the same bytes.
+ * Frames as an Avro object container file
+ * (https://avro.apache.org/docs/1.11.1/specification/#object-container-files). Pure. The sync
+ * marker is derived from the schema, so equal frames give equal files.
  */
 import { createHash } from 'node:crypto';
 import { CURRENT_SCHEMAS, encodeViolationFrame, type ViolationFrame } from '@bailiff/schemas';
@@ -12,7 +13,7 @@ const schemaText = CURRENT_SCHEMAS.map(({ text }) => text).find(
 ) as string;
 const sync = createHash('sha256').update(schemaText).digest().subarray(0, 16);
 
-/** Zigzag and base 128, as Avro writes a long. For counts and lengths: not above 2^31. */
+/** Zigzag and base 128, Avro's encoding of a long. For counts and lengths up to 2^31. */
 function long(value: number): Buffer {
   const bytes: number[] = [];
   for (let left = value * 2; ; left = Math.floor(left / 128)) {
@@ -23,7 +24,7 @@ function long(value: number): Buffer {
 
 const text = (value: string): Buffer => Buffer.concat([long(Buffer.byteLength(value)), Buffer.from(value, 'utf8')]);
 
-/** What the file begins with. */
+/** The file header. */
 export function avroFileHead(): Buffer {
   const metadata = [text('avro.codec'), text('null'), text('avro.schema'), text(schemaText)];
   return Buffer.concat([Buffer.from('Obj\u0001', 'latin1'), long(2), ...metadata, long(0), sync]);

@@ -1,6 +1,9 @@
-/** When a recorded message is due, so that a replay keeps the distances of the recording. Pure but for what it is told. */
+/**
+ * Due times of replayed messages, which keep the intervals of the recording. Pure: clock values are
+ * parameters.
+ */
 
-/** How much faster than it was; null = as fast as it goes. */
+/** Speed factor; null = without waiting. */
 export const SPEEDS = { '1x': 1, '10x': 10, max: null } as const;
 export type Speed = keyof typeof SPEEDS;
 
@@ -12,7 +15,10 @@ export class Pace {
     this.#factor = SPEEDS[speed];
   }
 
-  /** Milliseconds to wait until the message is due; one that is late is due at once and those after it keep their own times. */
+  /**
+   * Milliseconds until a message is due. A late message is due immediately and does not delay later
+   * ones.
+   */
   waitMs(recordedMs: number, wallMs: number): number {
     if (this.#factor === null) return 0;
     this.#first ??= { recordedMs, wallMs };
@@ -20,7 +26,7 @@ export class Pace {
     return Math.max(0, due - wallMs);
   }
 
-  /** How long the rest of the recording takes from here; null when it goes as fast as it can. */
+  /** Remaining duration of the replay; null without pacing. */
   leftMs(recordedMs: number, lastMs: number): number | null {
     return this.#factor === null ? null : Math.max(0, lastMs - recordedMs) / this.#factor;
   }

@@ -1,42 +1,34 @@
 /**
- * Where the frames of a replay go: a table, lines of JSON or of a SIEM's format, an Avro file, or subjects of the bus. A sink holds the reading back by the promise that it
- * answers. Names are cleaned by the table; JSON escapes what a terminal would obey.
+ * Destinations of a replay: table, JSON or SIEM lines, Avro file, subjects. A sink applies
+ * backpressure by the promise it returns. Tables escape names; JSON escapes what a terminal would
+ * interpret.
  */
 import { type Bus, CopyPublisher, cloudEventHeaders, type StreamMessage } from '@bailiff/bus';
-import { encodeViolationFrame, type ViolationFrame } from '@bailiff/schemas';
-import { type EventFilter, type EventRow, eventCells, eventColumns, eventJson, eventRows } from '../rows/event-rows.ts';
-import type { Out } from '../session.ts';
-import { type Cell, headingOf, type Layout, layOut, renderRow } from '../text/table.ts';
-import { isoMicros } from '../text/time.ts';
+import { encodeViolationFrame } from '@bailiff/schemas';
+import { type EventRow, eventCells, eventColumns, eventJson, eventRows } from '../shared/rows/event-rows.ts';
+import type { Out } from '../shared/session.ts';
+import { type Cell, headingOf, type Layout, layOut, renderRow } from '../shared/text/table.ts';
+import { isoMicros } from '../shared/text/time.ts';
 import { avroFileBlock, avroFileHead } from './avro-file.ts';
-import { type SiemMapping, siemEvents } from './siem-lines.ts';
+import type { Replayed } from './replayed.ts';
+import { type SiemMapping, siemEvents } from './siem-events.ts';
 import { copySubject } from './target.ts';
 
-/** A frame of the stretch with what the filter leaves of it. */
-export interface Replayed {
-  message: StreamMessage;
-  /** As it was recorded: places in it are counted in this one. */
-  frame: ViolationFrame;
-  /** Only with violations that are wanted; the same one when that is all of it. */
-  wanted: ViolationFrame;
-  filter: EventFilter;
-}
-
 export interface Sink {
-  /** Called for each frame in the order of the stream. */
+  /** Called for each frame in stream order. */
   take(replayed: Replayed): void | Promise<void>;
-  /** All that was taken has arrived. */
+  /** Resolves when everything is delivered. */
   end(): void | Promise<void>;
-  /** Sequence up to which all that was taken is known to have arrived; without it, what was taken has. */
+  /** The sequence up to which everything is delivered. Without this method, `take` delivers. */
   arrived?(): number;
-  /** Lets go of what it holds; after end, or instead of it. */
+  /** Releases resources; after `end` or instead of it. */
   close(): void;
 }
 
 const nothing = (): void => undefined;
 const rowsOf = ({ message, frame, filter }: Replayed): EventRow[] => eventRows(frame, message, filter);
 
-/** Rows by which the widths of the columns are chosen, when nobody waits for the first. */
+/** Rows that determine the column widths of an unpaced replay. */
 const ROWS_FOR_LAYOUT = 200;
 
 export function tableSink(out: Out, paced: boolean): Sink {
@@ -83,7 +75,7 @@ export function jsonSink(out: Out): Sink {
   };
 }
 
-/** @param fresh whether the file begins here: one that is gone on with has its head already */
+/** @param fresh false when a resumed replay appends to a file with a header */
 export function avroSink(out: Out, fresh: boolean): Sink {
   if (fresh) out.io.stdout.writeBytes(avroFileHead());
   return {
@@ -96,7 +88,7 @@ export function avroSink(out: Out, fresh: boolean): Sink {
   };
 }
 
-/** Events as a SIEM takes them, one a line. Their formats are ASCII, so they say nothing to a terminal. */
+/** SIEM events, one per line. The formats are ASCII, so no escaping is needed. */
 export function siemSink(out: Out, mapping: SiemMapping): Sink {
   return {
     take(replayed) {
@@ -109,16 +101,16 @@ export function siemSink(out: Out, mapping: SiemMapping): Sink {
 }
 
 interface Copy {
-  /** Of the live message that it is a copy of. */
+  /** Subject of the original message. */
   subject: string;
   id: string;
   data: Uint8Array;
   contentType: string;
 }
-/** What is published of a frame. */
+/** What is published for a frame. */
 export type Copies = (replayed: Replayed) => Copy[];
 
-/** The frame, byte for byte where all of it is wanted. */
+/** The frame; byte-identical if all of it matches. */
 export const avroCopies: Copies = ({ message, frame, wanted }) => [
   {
     subject: message.subject,
@@ -128,7 +120,7 @@ export const avroCopies: Copies = ({ message, frame, wanted }) => [
   },
 ];
 
-/** Each violation as `bailiff events` tells it. */
+/** Each violation in the format of `bailiff events --json`. */
 export const jsonCopies: Copies = (replayed) =>
   rowsOf(replayed).map((row, index) => ({
     subject: replayed.message.subject,
@@ -137,7 +129,7 @@ export const jsonCopies: Copies = (replayed) =>
     contentType: 'application/json',
   }));
 
-/** Each violation as an event of the siem-relay, on the subject that it has there. */
+/** Each violation as an event of the siem-relay, on its subject. */
 export const siemCopies =
   (mapping: SiemMapping): Copies =>
   (replayed) =>
@@ -148,7 +140,7 @@ export const siemCopies =
       contentType: headers['Content-Type'] ?? '',
     }));
 
-/** Copies on the bus. The place and the time of the original are in headers. */
+/** Publishes copies, with the original's sequence and time in headers. */
 export function busSink(bus: Bus, prefix: string, copiesOf: Copies): Sink {
   const publisher = new CopyPublisher(bus);
   let taken = 0;

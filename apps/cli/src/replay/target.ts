@@ -1,11 +1,12 @@
 /**
- * Where a replay may go. Pure. A copy of a message must never be taken for the message: what Bailiff's own readers listen to, and whatever a server answers
- * on, is refused, by an allow-list within `bailiff.`: only `bailiff.v1.replay` lies outside of all streams and readers.
+ * Validates the target prefix of a replay. Pure. A copy must never be taken for an original, so
+ * subjects of Bailiff's readers and of server responses are refused. Below `bailiff.`, only
+ * `bailiff.v1.replay` is outside of all streams.
  */
 import { ROOT } from '@bailiff/bus';
-import { CliError } from '../errors.ts';
+import { CliError } from '../shared/errors.ts';
 
-/** Subjects that no stream takes and nobody reads unless asked to. */
+/** Subjects outside of all streams. */
 export const SCRATCH = `${ROOT}.replay`;
 const MAX_PREFIX = 128;
 const TOKEN = /^[A-Za-z0-9_-]+$/;
@@ -14,16 +15,16 @@ const TOKEN = /^[A-Za-z0-9_-]+$/;
 export function checkTarget(prefix: string): string {
   const refuse = (why: string) =>
     new CliError('CLI_USAGE', `--to: "${prefix}" ${why}`, {
-      remedy: `such as ${SCRATCH}.case-7, or a prefix of your own`,
+      remedy: `use ${SCRATCH}.case-7, or a prefix of your own`,
     });
   const tokens = prefix.split('.');
   if (prefix.length > MAX_PREFIX || !tokens.every((token) => TOKEN.test(token))) {
-    throw refuse('is not a prefix of a subject: tokens of letters, digits, "-" and "_", with dots between them');
+    throw refuse('is not a subject prefix: use tokens of letters, digits, "-" and "_", separated by dots');
   }
-  if (tokens[0]?.startsWith('_INBOX')) throw refuse('is where answers go');
+  if (tokens[0]?.startsWith('_INBOX')) throw refuse('is reserved for replies');
   const isScratch = prefix === SCRATCH || prefix.startsWith(`${SCRATCH}.`);
   if (tokens[0]?.toLowerCase() === 'bailiff' && !isScratch)
-    throw refuse('is live: its readers would take copies for facts');
+    throw refuse('is a live subject: its readers would take copies for originals');
   return prefix;
 }
 

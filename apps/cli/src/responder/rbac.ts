@@ -1,10 +1,10 @@
-/** A ClusterRole for the responder, as YAML with the reason above each rule, or as JSON. Pure. */
+/** The responder's ClusterRole as YAML with a reason above each rule, or as JSON. Pure. */
 import type { RbacActions, RbacRule } from '@bailiff/response';
 import { Document, isMap, isSeq } from 'yaml';
 
 export const ROLE_NAME = 'bailiff-responder';
 
-/** As the API takes it. */
+/** The API object. */
 export function clusterRole(rules: readonly RbacRule[]) {
   return {
     apiVersion: 'rbac.authorization.k8s.io/v1',
@@ -14,13 +14,13 @@ export function clusterRole(rules: readonly RbacRule[]) {
   };
 }
 
-const words = (actions: ReadonlySet<string>) => [...actions].join(', ') || 'none';
+const actionList = (actions: ReadonlySet<string>) => [...actions].join(', ') || 'none';
 
-/** What the role is for, in a line or two. */
+/** Header comment: the actions covered. */
 export function summary({ acting, dryRun }: RbacActions): string[] {
   return [
-    `Actions that are carried out: ${words(acting)}.`,
-    ...(dryRun.size > 0 ? [`Only judged, by policies in dry-run: ${words(dryRun)}.`] : []),
+    `Actions that are carried out: ${actionList(acting)}.`,
+    ...(dryRun.size > 0 ? [`Dry-run only: ${actionList(dryRun)}.`] : []),
   ];
 }
 

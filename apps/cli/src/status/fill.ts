@@ -1,32 +1,38 @@
-/** How full a stream is that refuses what does not fit: then nothing more is judged, or answered, whatever else looks well. Pure. */
+/**
+ * How full the streams are that refuse new messages at their limit. When VERDICTS or RESPONSES is
+ * full, judging or responding stops. Pure.
+ */
 import { EXIT } from '@bailiff/service';
-import type { StreamInfo } from '../read/streams.ts';
-import type { Problem } from './report.ts';
+import type { StreamInfo } from '../shared/read/streams.ts';
+import type { Problem } from './problem.ts';
 
 export interface StreamFill {
   name: string;
   messages: number;
   bytes: number;
-  /** As the bus has them: -1 is no limit. */
+  /** As configured: -1 is no limit. */
   maxMessages: number;
   maxBytes: number;
-  /** Full means that new messages are refused, not that old ones go. */
+  /** At the limit, new messages are refused; old ones are not deleted. */
   refusesNew: boolean;
 }
 
-/** Of what the bus says of a stream. */
+/** From the server's stream information. */
 export function fillOf({ config, state }: StreamInfo): StreamFill {
   const { name, max_msgs: maxMessages, max_bytes: maxBytes, discard } = config;
   return { name, messages: state.messages, bytes: state.bytes, maxMessages, maxBytes, refusesNew: discard === 'new' };
 }
 
-/** From here on it is worth knowing. */
+/** Reported from here on. */
 const FILLING_PERCENT = 80;
-/** What it is rounded to when the next message may not fit: one is a two-hundredth of the smallest stream at most. */
+/**
+ * Rounded percentage at which the next message may not fit: one message is at most a two-hundredth
+ * of the smallest stream.
+ */
 const FULL_PERCENT = 100;
 const STOPS: Readonly<Record<string, string>> = {
-  VERDICTS: 'no verdict is given any more',
-  RESPONSES: 'no verdict is answered any more',
+  VERDICTS: 'no more verdicts are published',
+  RESPONSES: 'no more responses are recorded',
 };
 
 export interface Fill {
@@ -36,7 +42,7 @@ export interface Fill {
   remedy: string;
 }
 
-/** Of each stream that is full, or soon. */
+/** Streams that are full or nearly full. */
 export function fillsOf(streams: readonly StreamFill[]): Fill[] {
   return streams.flatMap(({ name, refusesNew, messages, maxMessages, bytes, maxBytes }) => {
     const share = (used: number, limit: number) => (limit > 0 ? (100 * used) / limit : 0);
@@ -56,7 +62,7 @@ export function fillProblems(streams: readonly StreamFill[]): Problem[] {
     severity: isFull ? 'shout' : 'warn',
     node: `bus: ${name}`,
     text,
-    remedy: isFull ? `${remedy}; what was refused is tried again, and nothing has to be repaired` : remedy,
+    remedy: isFull ? `${remedy}; refused messages are published again, and nothing has to be repaired` : remedy,
     exitCode: isFull ? EXIT.dependencyUnreachable : EXIT.ok,
   }));
 }

@@ -21,7 +21,7 @@ describe('refused configuration of services', () => {
       {
         severity: 'shout',
         node: 'correlator',
-        text: `refuses ${KEY}, the last good value holds: timespan: "1w" is not a duration`,
+        text: `refuses ${KEY}, the last good value stays in force: timespan: "1w" is not a duration`,
         remedy: `bailiff config get ${KEY}; bailiff config rollback ${KEY}`,
         exitCode: 6,
       },

@@ -1,23 +1,23 @@
-/** What the instances of the services refuse of the configuration. Pure. */
+/** Configuration that service instances refuse. Pure. */
 import type { InstanceStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service';
-import { plural } from '../text/plural.ts';
-import type { Problem } from './report.ts';
+import { plural } from '../shared/text/plural.ts';
+import type { Problem } from './problem.ts';
 
-/** An instance that has said nothing for this long is gone, or cannot say: six times the ordinary interval. */
+/** An instance without a status for this long is considered gone: six times the status interval. */
 const STALE_MS = 60_000;
 
-/** Instances that run: they have not ended, and their status is fresh. */
-export function speaking(instances: readonly InstanceStatus[], nowMs: number): InstanceStatus[] {
+/** Instances that run: not stopped, and with a fresh status. */
+export function activeInstances(instances: readonly InstanceStatus[], nowMs: number): InstanceStatus[] {
   return instances.filter(
     ({ updatedAt, stoppedAt }) => stoppedAt === undefined && nowMs - Date.parse(updatedAt) <= STALE_MS,
   );
 }
 
-/** Each refused value once a service, whatever number of its instances refuses it. */
+/** One problem per service and refused value, independent of the number of instances. */
 export function refusalProblems(instances: readonly InstanceStatus[], nowMs: number): Problem[] {
   const refused = new Map<string, { service: string; key: string; reason: string; count: number }>();
-  for (const { service, configRefused } of speaking(instances, nowMs)) {
+  for (const { service, configRefused } of activeInstances(instances, nowMs)) {
     for (const { key, reason } of configRefused) {
       const id = `${service} ${key} ${reason}`;
       const known = refused.get(id) ?? { service, key, reason, count: 0 };
@@ -25,12 +25,12 @@ export function refusalProblems(instances: readonly InstanceStatus[], nowMs: num
     }
   }
   return [...refused.values()].map(({ service, key, reason, count }): Problem => {
-    const all = speaking(instances, nowMs).filter((one) => one.service === service).length;
+    const all = activeInstances(instances, nowMs).filter((one) => one.service === service).length;
     const some = count < all ? ` (${count} of ${plural(all, 'instance')})` : '';
     return {
       severity: 'shout',
       node: service,
-      text: `refuses ${key}${some}, the last good value holds: ${reason.split('\n').at(-1)}`,
+      text: `refuses ${key}${some}, the last good value stays in force: ${reason.split('\n').at(-1)}`,
       remedy: `bailiff config get ${key}; bailiff config rollback ${key}`,
       exitCode: EXIT.badConfiguration,
     };

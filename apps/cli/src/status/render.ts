@@ -1,18 +1,20 @@
-/** The state of the cluster as text and as JSON. Pure. */
+/** The state of the cluster as text. Pure. */
 import type { InterfaceStatus, NodeStatus } from '@bailiff/schemas';
-import { podName } from '../selectors.ts';
-import { wrap } from '../text/clean.ts';
-import type { Style } from '../text/paint.ts';
-import { named, plural } from '../text/plural.ts';
-import { type Cell, type Column, type TableOptions, table } from '../text/table.ts';
-import { age, clockTime } from '../text/time.ts';
+import { podName } from '../shared/arguments.ts';
+import type { ActiveDisarm } from '../shared/read/disarms.ts';
+import { wrap } from '../shared/text/clean.ts';
+import type { Style } from '../shared/text/paint.ts';
+import { named, plural } from '../shared/text/plural.ts';
+import { type Cell, type Column, type TableOptions, table } from '../shared/text/table.ts';
+import { age, clockTime } from '../shared/text/time.ts';
 import type { StreamFill } from './fill.ts';
-import type { ActiveDisarm, NodeHealth, NodeReport, Problem, StatusReport } from './report.ts';
+import type { Problem } from './problem.ts';
+import type { NodeHealth, NodeReport, StatusReport } from './report.ts';
 import { runtimeText } from './runtime.ts';
 
 export interface StreamState {
   name: string;
-  /** Null: there is no such stream. */
+  /** Null if the stream does not exist. */
   messages: number | null;
   bytes: number;
   newestMs: number | null;
@@ -38,7 +40,7 @@ const NODE_COLUMNS: readonly Column[] = [
   { title: 'MAPS', align: 'right' },
   { title: 'LOST', align: 'right' },
   { title: 'UNACKED', align: 'right' },
-  { title: 'HEARD', align: 'right' },
+  { title: 'REPORTED', align: 'right' },
   { title: 'VERSION', min: 6, spare: true },
 ];
 
@@ -68,13 +70,13 @@ export function nodeTable(report: StatusReport, nowMs: number, options: TableOpt
   );
 }
 
-/** Of a cluster where everything is wrong the first of it is enough; `--json` has all. */
+/** `--json` lists all. */
 const MAX_PROBLEMS_SHOWN = 24;
 
-/** Of the nodes that have one problem; the table above has each. */
+/** Nodes named per problem; the node table lists all. */
 const MAX_NODES_NAMED = 3;
 
-/** What several nodes have in the same words, once: a cluster without some feature is a line, not one a node. */
+/** Merges equal problems of several nodes into one line. */
 function alike(problems: readonly Problem[]): Problem[] {
   const groups = new Map<string, { problem: Problem; nodes: string[] }>();
   for (const problem of problems) {
@@ -86,15 +88,18 @@ function alike(problems: readonly Problem[]): Problem[] {
   return [...groups.values()].map(({ problem, nodes }) => ({ ...problem, node: named(nodes, MAX_NODES_NAMED) }));
 }
 
-/** Each problem on a line of its own, shouts first; what to do stands below the last of those that need the same. */
+/**
+ * One line per problem, `shout` first. A remedy is printed once, below the last problem that needs
+ * it.
+ */
 export function problemLines(problems: readonly Problem[], { width, paint = (text) => text }: TableOptions): string[] {
   const ordered = alike(problems).sort((a, b) => Number(b.severity === 'shout') - Number(a.severity === 'shout'));
   const shown = ordered.slice(0, MAX_PROBLEMS_SHOWN);
   const lines = shown.flatMap(({ severity, node, text, remedy }, index) => {
     const [first = '', ...more] = wrap(`${node}: ${text}`, width > 0 ? width - 2 : 0);
     const sign = severity === 'shout' ? paint('✗', 'red', 'bold') : paint('!', 'yellow');
-    const told = remedy !== '' && shown[index + 1]?.remedy !== remedy;
-    const [arrow = '', ...rest] = told ? wrap(`→ ${remedy}`, width > 0 ? width - 4 : 0) : [];
+    const isLast = remedy !== '' && shown[index + 1]?.remedy !== remedy;
+    const [arrow = '', ...rest] = isLast ? wrap(`→ ${remedy}`, width > 0 ? width - 4 : 0) : [];
     return [
       `${sign} ${first}`,
       ...more.map((line) => `  ${line}`),
@@ -113,27 +118,27 @@ export function disarmLines(
 ): string[] {
   return disarms.map(({ scope, untilMs, by, reason }) => {
     const who = by ? ` by ${by}` : '';
-    return `${paint('!', 'yellow')} ${paint(`DISARMED: ${scope}`, 'yellow', 'bold')} for another ${age(untilMs - nowMs)}${who}${reason ? `: ${reason}` : ''}`;
+    return `${paint('!', 'yellow')} ${paint(`DISARMED: ${scope}`, 'yellow', 'bold')} for ${age(untilMs - nowMs)}${who}${reason ? `: ${reason}` : ''}`;
   });
 }
 
 /** `on the bus: VIOLATIONS 3 (newest 4m ago), VERDICTS 2 …` */
 export function streamLine(streams: readonly StreamState[], nowMs: number): string {
-  const told = streams.map(({ name, messages, newestMs }) => {
+  const texts = streams.map(({ name, messages, newestMs }) => {
     if (messages === null) return `${name} is missing`;
     return newestMs === null ? `${name} 0` : `${name} ${messages} (newest ${age(nowMs - newestMs)} ago)`;
   });
-  return `on the bus: ${told.join(', ')}`;
+  return `on the bus: ${texts.join(', ')}`;
 }
 
 export function summaryLine({ nodes }: StatusReport): string {
   const sum = (of: (node: NodeReport) => number) => nodes.reduce((total, node) => total + of(node), 0);
-  const heard = nodes.filter(({ health }) => !['silent', 'missing', 'unreadable'].includes(health)).length;
-  const before = sum(({ packetsBeforeGuard }) => packetsBeforeGuard);
+  const reporting = nodes.filter(({ health }) => !['silent', 'missing', 'unreadable'].includes(health)).length;
+  const unguarded = sum(({ packetsBeforeGuard }) => packetsBeforeGuard);
   const passed =
-    before > 0 ? `; their pods sent ${plural(before, 'packet')} before the guards were attached, unjudged` : '';
-  const reporting = `${heard} of ${plural(nodes.length, 'node')} ${nodes.length === 1 ? 'reports' : 'report'}`;
-  return `${reporting}, ${sum((n) => n.guarded)} of ${plural(
+    unguarded > 0 ? `; their pods sent ${plural(unguarded, 'packet')} before their guards were attached` : '';
+  const summary = `${reporting} of ${plural(nodes.length, 'node')} ${nodes.length === 1 ? 'reports' : 'report'}`;
+  return `${summary}, ${sum((n) => n.guarded)} of ${plural(
     sum((n) => n.guardable),
     'interface',
   )} guarded${passed}`;
@@ -171,7 +176,7 @@ function interfaceCells(iface: InterfaceStatus, nowMs: number): Cell[] {
   ];
 }
 
-/** What the kernel has, in one line; what it lacks, each with what to do. */
+/** Available kernel features in one line, and each missing feature with its remedy. */
 function featureLines({ features }: NodeStatus, { width, paint = (text) => text }: TableOptions): string[] {
   const has = features.filter(({ available }) => available).map(({ name }) => name);
   const room = width > 0 ? width - 4 : 0;
@@ -186,15 +191,15 @@ function featureLines({ features }: NodeStatus, { width, paint = (text) => text 
   ];
 }
 
-/** What a status has no room for, which only the node itself can list. */
+/** Interfaces that did not fit into the status. */
 function omittedLine({ interfacesOmitted }: NodeStatus): string[] {
   const counts = Object.entries(interfacesOmitted ?? {}).filter(([, count]) => count > 0);
   if (counts.length === 0) return [];
-  const told = counts.map(([coverage, count]) => `${count} ${coverage}`).join(', ');
-  return [`  and more than its status has room for: ${told} (on the node: collector status)`];
+  const texts = counts.map(([coverage, count]) => `${count} ${coverage}`).join(', ');
+  return [`  omitted from its status: ${texts} (see them on the node: collector status)`];
 }
 
-/** Everything that one node says. */
+/** All details of one node. */
 export function nodeDetails(status: NodeStatus, nowMs: number, options: TableOptions): string[] {
   const { paint = (text) => text, width } = options;
   const within = { ...options, indent: '  ' };
@@ -208,7 +213,7 @@ export function nodeDetails(status: NodeStatus, nowMs: number, options: TableOpt
     ...heading('Interfaces'),
     ...table(INTERFACE_COLUMNS, rows, within),
     ...(others.length > 0
-      ? wrap(`no pod's: ${others.join(' ')}`, width > 0 ? width - 2 : 0).map((line) => `  ${line}`)
+      ? wrap(`without a pod: ${others.join(' ')}`, width > 0 ? width - 2 : 0).map((line) => `  ${line}`)
       : []),
     ...omittedLine(status),
     ...heading('Kernel'),
@@ -216,11 +221,15 @@ export function nodeDetails(status: NodeStatus, nowMs: number, options: TableOpt
     ...heading('Runtime policies'),
     ...wrap(runtimeText(status.runtime), width > 0 ? width - 2 : 0).map((line) => `  ${line}`),
     ...heading('Maps'),
-    ...table([{ title: 'MAP' }, { title: 'USED', align: 'right' }, { title: 'ROOM', align: 'right' }], maps, within),
+    ...table(
+      [{ title: 'MAP' }, { title: 'USED', align: 'right' }, { title: 'CAPACITY', align: 'right' }],
+      maps,
+      within,
+    ),
     ...heading('Collector'),
     `  version ${status.collectorVersion}, up ${age(nowMs - Date.parse(status.startedAt))}, boot ${status.bootId}`,
-    `  bus: ${plural(bus.publishedFrames, 'frame')} published, ${bus.resentFrames} sent again, ${bus.unackedFrames} not acknowledged`,
+    `  bus: ${plural(bus.publishedFrames, 'frame')} published, ${bus.resentFrames} resent, ${bus.unackedFrames} unacknowledged`,
     `  lost: ${plural(losses.ringFull, 'sample')}, ${plural(losses.noCounter, 'count')}, ${plural(losses.noIface, 'packet')} without an interface`,
-    `  pods: list of revision ${status.snapshotRevision}`,
+    `  pods: snapshot revision ${status.snapshotRevision}`,
   ];
 }

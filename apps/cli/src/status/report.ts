@@ -1,54 +1,40 @@
 /**
- * Whether the cluster is guarded: what each node says of itself, what it does not say any more, and which nodes say nothing at all. Pure.
+ * Evaluates node statuses: what each node reports, which status is stale, and which nodes never
+ * reported. Pure.
  *
- * The weight of a problem decides the exit code: somebody cannot be reached (7) before a pod is not covered (3) before a configuration is
- * refused (6). What is disarmed on purpose, or only partly covered, is shown and is no failure.
+ * The exit code follows the most severe problem: unreachable (7), not covered (3), configuration
+ * refused (6). Disarmed and partly covered nodes are shown but are not a failure.
  */
 import type { InterfaceStatus, NodeStatus } from '@bailiff/schemas';
 import { EXIT, type ExitCode } from '@bailiff/service';
-import { podName } from '../selectors.ts';
-import { named, plural } from '../text/plural.ts';
-import { age } from '../text/time.ts';
+import { podName } from '../shared/arguments.ts';
+import type { ActiveDisarm } from '../shared/read/disarms.ts';
+import { named, plural } from '../shared/text/plural.ts';
+import { age } from '../shared/text/time.ts';
+import { byReason, MAX_NAMED, type Problem, shout, warn, weigh } from './problem.ts';
 import { runtimeProblems } from './runtime.ts';
 
 export type NodeHealth = 'ok' | 'disarmed' | 'partial' | 'refused' | 'uncovered' | 'silent' | 'missing' | 'unreadable';
 
-export interface Problem {
-  /** `shout`: it makes the exit code. */
-  severity: 'shout' | 'warn';
-  node: string;
-  text: string;
-  remedy: string;
-  exitCode: ExitCode;
-}
-
 export interface NodeReport {
   node: string;
   health: NodeHealth;
-  /** Since it last spoke; null when it never did. */
+  /** Age of the last status; null if there was none. */
   ageMs: number | null;
   status: NodeStatus | null;
   guarded: number;
-  /** Interfaces that should be. */
+  /** Interfaces that should be guarded. */
   guardable: number;
-  /** Fullest map, per cent. */
+  /** The fullest map, in per cent. */
   fullestMap: { name: string; percent: number } | null;
   lost: number;
   packetsBeforeGuard: number;
 }
 
-export interface ActiveDisarm {
-  /** `the cluster`, `node node-a`, `namespace shop`. */
-  scope: string;
-  untilMs: number;
-  by: string;
-  reason: string;
-}
-
 export interface StatusInput {
-  /** What each node put under its key; a string says why it cannot be read. */
+  /** Status by node; a string is the reason why it cannot be parsed. */
   nodes: ReadonlyMap<string, NodeStatus | string>;
-  /** Nodes that the cluster has; null when nobody says. */
+  /** The cluster's nodes; null if unknown. */
   expected: readonly string[] | null;
   disarms: readonly ActiveDisarm[];
   nowMs: number;
@@ -62,11 +48,9 @@ export interface StatusReport {
   exitCode: ExitCode;
 }
 
-/** Of several interfaces or policies with one reason, these are named; `--json` has all. */
-export const MAX_NAMED = 2;
-/** Maps fuller than this are told of before they are full. */
+/** Maps above this are reported before they are full. */
 const FULL_PERCENT = 80;
-/** More frames unacknowledged than half a collector's window: it cannot get rid of what it has. */
+/** Half of the collector's window: it publishes slower than it produces. */
 const BEHIND_FRAMES = 32;
 
 export function reportOf(input: StatusInput): StatusReport {
@@ -79,13 +63,6 @@ export function reportOf(input: StatusInput): StatusReport {
   }
   const nodes = [...names].sort().map((node) => nodeReport(node, input, problems));
   return { nodes, problems, disarms: input.disarms, exitCode: weigh(problems) };
-}
-
-/** The heaviest of what was shouted. */
-export function weigh(problems: readonly Problem[]): ExitCode {
-  const order: ExitCode[] = [EXIT.dependencyUnreachable, EXIT.kernelLacksFeature, EXIT.badConfiguration];
-  const said = problems.filter(({ severity }) => severity === 'shout').map(({ exitCode }) => exitCode);
-  return order.find((code) => said.includes(code)) ?? EXIT.ok;
 }
 
 function nodeReport(node: string, input: StatusInput, problems: Problem[]): NodeReport {
@@ -112,7 +89,7 @@ function nodeReport(node: string, input: StatusInput, problems: Problem[]): Node
       shout(
         node,
         `its status cannot be read: ${found}`,
-        'its collector is of another version',
+        'its collector has another version',
         EXIT.dependencyUnreachable,
       ),
     );
@@ -124,22 +101,7 @@ function nodeReport(node: string, input: StatusInput, problems: Problem[]): Node
   return { ...report, health: healthOf(report, found, own, input) };
 }
 
-const INSTALL = 'start the collector there, or see why it does not come up (its log, `bailiff doctor` on the node)';
-
-const shout = (node: string, text: string, remedy: string, exitCode: ExitCode): Problem => ({
-  severity: 'shout',
-  node,
-  text,
-  remedy,
-  exitCode,
-});
-const warn = (node: string, text: string, remedy = ''): Problem => ({
-  severity: 'warn',
-  node,
-  text,
-  remedy,
-  exitCode: EXIT.ok,
-});
+const INSTALL = 'start the collector on the node; if it fails, see its log and run `bailiff doctor` there';
 
 const NONE_OMITTED: NonNullable<NodeStatus['interfacesOmitted']> = {
   guarded: 0,
@@ -165,7 +127,7 @@ function countsOf(status: NodeStatus) {
   };
 }
 
-/** `shop/web-0 (veth1)` or what is known of it. */
+/** `shop/web-0 (veth1)`, or what is known of it. */
 export function interfaceName(iface: InterfaceStatus): string {
   const pod = podName({ namespace: iface.podNamespace, name: iface.podName });
   if (pod === '-') return iface.interfaceName;
@@ -176,17 +138,15 @@ function problemsOf(report: NodeReport, status: NodeStatus, input: StatusInput):
   const { node } = report;
   const problems: Problem[] = [];
   if ((report.ageMs ?? 0) > input.staleMs) {
-    const text = `silent for ${age(report.ageMs ?? 0)}: what is attached still guards, new pods are not guarded`;
-    problems.push(
-      shout(node, text, 'is its collector running? On the node: collector status', EXIT.dependencyUnreachable),
-    );
+    const text = `silent for ${age(report.ageMs ?? 0)}: attached guards stay in force, new pods are not guarded`;
+    problems.push(shout(node, text, 'check its collector; on the node: collector status', EXIT.dependencyUnreachable));
   }
   if (status.hook === 'none') {
     problems.push(
       shout(
         node,
         'nothing is attached: it only observes',
-        'started with --observe-only, or see its features',
+        'it was started with --observe-only, or lacks a kernel feature',
         EXIT.kernelLacksFeature,
       ),
     );
@@ -196,22 +156,22 @@ function problemsOf(report: NodeReport, status: NodeStatus, input: StatusInput):
     problems.push(shout(node, `${several(ifaces)} not covered: ${reason}`, '', EXIT.kernelLacksFeature));
   }
   const omitted = status.interfacesOmitted ?? NONE_OMITTED;
-  const unnamed = (count: number) => `${plural(count, 'further interface')}, for which its status has no room,`;
-  const bare = omitted['not-covered'];
-  if (bare > 0)
+  const unnamed = (count: number) => `${plural(count, 'further interface')}, omitted from its status,`;
+  const uncoveredOmitted = omitted['not-covered'];
+  if (uncoveredOmitted > 0)
     problems.push(
-      shout(node, `${unnamed(bare)} not covered`, 'on the node: collector status', EXIT.kernelLacksFeature),
+      shout(node, `${unnamed(uncoveredOmitted)} not covered`, 'on the node: collector status', EXIT.kernelLacksFeature),
     );
   const partial = status.interfaces.filter(({ coverage }) => coverage === 'partial');
   for (const [reason, ifaces] of byReason(partial))
     problems.push(warn(node, `${several(ifaces)} partly covered: ${reason}`));
   if (omitted.partial > 0) problems.push(warn(node, `${unnamed(omitted.partial)} partly covered`));
   if (status.snapshotRefused !== '') {
-    const text = `refuses the list of its pods, the last good one holds: ${status.snapshotRefused}`;
-    problems.push(shout(node, text, 'does ipam-sync watch the right cluster?', EXIT.badConfiguration));
+    const text = `refuses its pod snapshot, the last good one stays in force: ${status.snapshotRefused}`;
+    problems.push(shout(node, text, 'check that ipam-sync watches the right cluster', EXIT.badConfiguration));
   }
   for (const { key, reason } of status.configRefused) {
-    const text = `refuses ${key}, the last good value holds: ${reason.split('\n').at(-1)}`;
+    const text = `refuses ${key}, the last good value stays in force: ${reason.split('\n').at(-1)}`;
     problems.push(
       shout(node, text, `bailiff config get ${key}; bailiff config rollback ${key}`, EXIT.badConfiguration),
     );
@@ -229,24 +189,17 @@ function warningsOf(report: NodeReport, status: NodeStatus): Problem[] {
     warnings.push(warn(node, text, "raise the collector's maxInterfaces"));
   }
   if (losses.noCounter > 0)
-    warnings.push(warn(node, `${plural(losses.noCounter, 'packet was', 'packets were')} judged and not counted`));
+    warnings.push(warn(node, `${plural(losses.noCounter, 'packet was', 'packets were')} judged but not counted`));
   if (losses.noIface > 0)
-    warnings.push(warn(node, `${plural(losses.noIface, 'packet')} came over interfaces that no map knows`));
+    warnings.push(warn(node, `${plural(losses.noIface, 'packet')} came from interfaces that are in no map`));
   if (losses.ringFull > 0)
     warnings.push(
       warn(node, `${plural(losses.ringFull, 'sample was', 'samples were')} lost to a full ring; counts are exact`),
     );
   if (bus.unackedFrames > BEHIND_FRAMES)
-    warnings.push(warn(node, `${bus.unackedFrames} frames wait for the bus: it is behind`));
-  if (!bus.connected) warnings.push(warn(node, 'its collector has lost the bus'));
+    warnings.push(warn(node, `${bus.unackedFrames} frames are unacknowledged: publishing is behind`));
+  if (!bus.connected) warnings.push(warn(node, 'its collector is disconnected from the bus'));
   return warnings;
-}
-
-/** What has one reason is told once. */
-export function byReason<T extends { reason: string }>(those: readonly T[]): Map<string, T[]> {
-  const groups = new Map<string, T[]>();
-  for (const one of those) groups.set(one.reason, [...(groups.get(one.reason) ?? []), one]);
-  return groups;
 }
 
 const several = (ifaces: readonly InterfaceStatus[]): string => named(ifaces.map(interfaceName), MAX_NAMED);

@@ -1,18 +1,21 @@
-/** The runtime half of a node: what it enforces no policies for, what it refuses, what it lost. Pure. */
+/**
+ * The runtime engine of a node: why it does not enforce policies, which it refuses, and what it
+ * lost. Pure.
+ */
 import type { NodeStatus, RuntimeStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service';
-import { named } from '../text/plural.ts';
-import { byReason, MAX_NAMED, type Problem } from './report.ts';
+import { named } from '../shared/text/plural.ts';
+import { byReason, MAX_NAMED, type Problem } from './problem.ts';
 
-/** Why it judges no operations; null when it does, or is not wanted to. */
+/** Why operations are not judged; null if they are, or if the engine is disabled. */
 export function runtimeObstacle({ runtime }: NodeStatus): { reason: string; remedy: string } | null {
   if (!runtime || runtime.state === 'available' || runtime.state === 'off') return null;
   return { reason: `LSM ${runtime.state}: ${runtime.reason}`, remedy: runtime.remedy };
 }
 
-/** `9 in force, 1 refused, for 12 pods and containers`; why not, where it does not. */
+/** `9 in force, 1 refused, for 12 pods and containers`, or why no policy is in force. */
 export function runtimeText(runtime: RuntimeStatus | undefined): string {
-  if (!runtime) return 'its collector knows no runtime policies';
+  if (!runtime) return 'its collector does not support runtime policies';
   if (runtime.state !== 'available') return [runtime.state, runtime.reason].filter(Boolean).join(': ');
   const of = (state: 'in-force' | 'refused') => runtime.policies.filter((one) => one.state === state).length;
   const refused = of('refused') > 0 ? `, ${of('refused')} refused` : '';
@@ -20,29 +23,32 @@ export function runtimeText(runtime: RuntimeStatus | undefined): string {
   return `${of('in-force')} in force${refused}${more}, for ${runtime.subjects} pods and containers`;
 }
 
-/** What to tell of it. A policy that a node refuses makes the exit code; a node that cannot enforce any does not: its network half does. */
+/**
+ * A refused policy sets the exit code. A node that cannot enforce policies does not: its network
+ * enforcement works.
+ */
 export function runtimeProblems(node: string, status: NodeStatus): Problem[] {
   const { runtime, configRefused } = status;
   if (!runtime) return [];
   const problems: Problem[] = [];
   const obstacle = runtimeObstacle(status);
-  const told = (severity: Problem['severity'], text: string, remedy: string, exitCode: Problem['exitCode'] = EXIT.ok) =>
+  const add = (severity: Problem['severity'], text: string, remedy: string, exitCode: Problem['exitCode'] = EXIT.ok) =>
     problems.push({ severity, node, text, remedy, exitCode });
-  if (obstacle) told('warn', `runtime policies are not in force: ${obstacle.reason}`, obstacle.remedy);
-  // What no reader takes stands among the refused configuration already.
+  if (obstacle) add('warn', `runtime policies are not in force: ${obstacle.reason}`, obstacle.remedy);
+  // Policies that every reader refuses are already reported as refused configuration.
   const known = new Set(configRefused.map(({ key }) => key));
   const refused = runtime.policies.filter(({ key, state }) => state === 'refused' && !known.has(key));
   for (const [reason, policies] of byReason(refused)) {
     const keys = policies.map(({ key }) => key);
     const text = `refuses ${named(keys, MAX_NAMED)}: ${reason.split('\n').at(-1)}`;
-    told('shout', text, 'bailiff policy status', EXIT.badConfiguration);
+    add('shout', text, 'bailiff policy status', EXIT.badConfiguration);
   }
   if (runtime.missingHooks.length > 0) {
-    told('warn', `its kernel lacks hooks of runtime policies: ${runtime.missingHooks.join(', ')}`, '');
+    add('warn', `its kernel lacks hooks of runtime policies: ${runtime.missingHooks.join(', ')}`, '');
   }
   const losses = Object.entries(runtime.losses).filter(([, count]) => count > 0);
   if (losses.length > 0) {
-    told('warn', `runtime policies: ${losses.map(([name, count]) => `${name} ${count}`).join(', ')}`, '');
+    add('warn', `runtime policies: ${losses.map(([name, count]) => `${name} ${count}`).join(', ')}`, '');
   }
   return problems;
 }

@@ -1,6 +1,6 @@
 import type { ServiceHealth, ServiceStatus } from '@bailiff/response';
 import { describe, expect, it } from 'vitest';
-import { correlatorGone, responderGone, serviceLines, serviceProblems, whyUnanswered } from './services.ts';
+import { correlatorProblem, responderProblem, serviceLines, serviceProblems, unansweredReason } from './services.ts';
 
 const AT = 1_790_000_000_000;
 const well: ServiceHealth = {
@@ -75,13 +75,13 @@ describe('services', () => {
 
   it('none runs - is shouted with what waits, and the exit code of what cannot be reached', () => {
     const gone = status({ correlator: { ...none, ...waits(1_234, 300_000) } });
-    expect(correlatorGone(gone)).toMatchObject({ severity: 'shout', exitCode: 7 });
+    expect(correlatorProblem(gone)).toMatchObject({ severity: 'shout', exitCode: 7 });
     expect(texts(gone)).toEqual([
-      'shout correlator: 0 running: packets are dropped as before, and nothing is judged; 1234 frames not judged, oldest 5m',
+      'shout correlator: 0 running: packets are still dropped, but no verdicts are published; 1234 frames not judged, oldest 5m',
     ]);
     expect(lines(gone)[0]).toMatch(/^correlator: 0 running, 1234 frames not judged, oldest 5m;/);
     const both = status({ responder: { ...none, ...waits(2, 45_000), ...waiting } });
-    expect(responderGone(both)).toMatchObject({
+    expect(responderProblem(both)).toMatchObject({
       exitCode: 7,
       text: expect.stringMatching(/^0 running: .*; 2 verdicts not read, oldest 45s; 1 verdict without a response/),
     });
@@ -153,10 +153,10 @@ describe('services', () => {
   });
 
   it('a verdict without a response - is explained by what is missing, and only when it waits itself', () => {
-    expect(whyUnanswered(status({ responder: waiting }))(ID)).toMatch(/^responder: 1 verdict without .*Redis/);
-    expect(whyUnanswered(status({ responder: waiting }))('another')).toBe('');
-    expect(whyUnanswered(status({ responder: none }))('another')).toMatch(/0 running: no verdict is answered/);
-    expect(whyUnanswered(status({}))(ID)).toBe('');
-    expect(whyUnanswered(null)(ID)).toBe('');
+    expect(unansweredReason(status({ responder: waiting }))(ID)).toMatch(/^responder: 1 verdict without .*Redis/);
+    expect(unansweredReason(status({ responder: waiting }))('another')).toBe('');
+    expect(unansweredReason(status({ responder: none }))('another')).toMatch(/0 running: verdicts get no response/);
+    expect(unansweredReason(status({}))(ID)).toBe('');
+    expect(unansweredReason(null)(ID)).toBe('');
   });
 });

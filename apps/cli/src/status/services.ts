@@ -1,21 +1,27 @@
-/** What is reported of correlator, responder, ipam-sync and siem-relay: a line each, and problems with what to do. Pure. */
+/**
+ * Status of correlator, responder, ipam-sync and siem-relay: one line each, and problems with
+ * remedies. Pure.
+ */
 import type { ServiceHealth, ServiceStatus } from '@bailiff/response';
 import { EXIT } from '@bailiff/service';
-import { plural } from '../text/plural.ts';
-import { age, span } from '../text/time.ts';
-import type { Problem } from './report.ts';
+import { plural } from '../shared/text/plural.ts';
+import { age, span } from '../shared/text/time.ts';
+import type { Problem } from './problem.ts';
 
-/** A verdict later than this after the frame that met its rule: the correlator is behind, or was away. Ordinary are milliseconds. */
+/**
+ * A verdict later than this after its frame means that the correlator is behind or was down. Normal
+ * are milliseconds.
+ */
 const LATE_MS = 10_000;
-/** A late verdict older than this is no news. */
+/** Older late verdicts are not reported. */
 const RECENT_MS = 600_000;
-/** Work that has waited for longer with no progress: the instances are stuck. */
+/** Waiting work without progress for this long: the instances are stuck. */
 const STUCK_MS = 30_000;
-/** A start takes less; an instance that has been unready for longer cannot work. */
+/** An instance that is unready for longer than a start takes cannot work. */
 const UNREADY_MS = 60_000;
-/** Work that is under way is not behind. */
+/** Work that started within this time does not count as behind. */
 const UNDER_WAY_MS = 1_000;
-/** A replica takes a free lease within this time. */
+/** A replica acquires a free lease within this time. */
 const LEASE_MS = 30_000;
 
 type Severity = Problem['severity'];
@@ -30,9 +36,9 @@ const problem = (node: string, severity: Severity, text: string, remedy: string)
 interface Service {
   name: string;
   health: ServiceHealth;
-  /** What waits for it, and what has not been done with that. */
+  /** The unit of waiting work, and what has not happened to it. */
   work: [noun: string, verb: string];
-  /** What it means that none runs. */
+  /** The effect of having no running instance. */
   without: string;
   optional: boolean;
 }
@@ -43,21 +49,21 @@ function servicesOf({ correlator, responder, ipamSync, siemRelay }: ServiceStatu
       name: 'correlator',
       health: correlator,
       work: ['frame', 'judged'],
-      without: 'packets are dropped as before, and nothing is judged',
+      without: 'packets are still dropped, but no verdicts are published',
       optional: false,
     },
     {
       name: 'responder',
       health: responder,
       work: ['verdict', 'read'],
-      without: 'no verdict is answered',
+      without: 'verdicts get no response',
       optional: false,
     },
     {
       name: 'ipam-sync',
       health: ipamSync,
-      work: ['list', 'written'],
-      without: 'nodes keep their last list of pods, and new pods stay provisional',
+      work: ['snapshot', 'written'],
+      without: 'nodes keep their last pod snapshot, and new pods stay provisional',
       optional: false,
     },
   ];
@@ -71,17 +77,17 @@ function servicesOf({ correlator, responder, ipamSync, siemRelay }: ServiceStatu
   return [...needed, { ...relay, health: siemRelay }];
 }
 
-/** `12 frames not judged, oldest 5m`; empty when nothing waits. */
+/** `12 frames not judged, oldest 5m`; empty without waiting work. */
 function waitingText({ health, work: [noun, verb] }: Service): string {
   const { waiting, behindMs, running, silent } = health;
   if (waiting === null || waiting.count === 0) return '';
-  // What it handled after its last status is not known of one that did not end in order.
+  // If the last instance ended without a final status, part of the work may be done.
   const bound = waiting.atLeast ? 'at least ' : running === 0 && silent > 0 ? 'up to ' : '';
   const count = `${bound}${plural(waiting.count, noun)} not ${verb}`;
   return `${count}, oldest ${age(behindMs)}`;
 }
 
-/** `1 without a status for 40s (hung, cut off from the bus, or killed)`; empty when each one is heard. */
+/** `1 without a status for 40s (hung, cut off from the bus, or killed)`; empty if all report. */
 function silentText({ silent, silentForMs }: ServiceHealth): string {
   if (silent === 0) return '';
   return `${silent} without a status for ${age(silentForMs)} (hung, cut off from the bus, or killed)`;
@@ -103,8 +109,8 @@ function stateText(service: Service): string {
   return parts.filter((part) => part !== '').join(', ');
 }
 
-/** None runs, or those that do cannot work; null when neither is so. */
-function stopped(service: Service): Problem | null {
+/** No instance runs, or the running ones cannot work; null otherwise. */
+function outageOf(service: Service): Problem | null {
   const { name, health, without, optional } = service;
   const { running, ready, stalledMs, notReady, notReadyForMs } = health;
   const severity = optional ? 'warn' : 'shout';
@@ -112,14 +118,14 @@ function stopped(service: Service): Problem | null {
   if (running === 0) {
     const text = [`0 running${health.silent > 0 ? `, ${silentText(health)}` : ''}: ${without}`, waits];
     const remedy = health.silent > 0 ? 'restart it, or see its log' : 'start it, or see its log';
-    return problem(name, severity, text.filter(Boolean).join('; '), `${remedy}: it resumes where it was`);
+    return problem(name, severity, text.filter(Boolean).join('; '), `${remedy}: it resumes where it stopped`);
   }
   if (stalledMs > STUCK_MS)
     return problem(
       name,
       severity,
       `${running} running, not progressing for ${age(stalledMs)}: ${waits}`,
-      'see its log, and restart it: it resumes where it was',
+      'see its log, and restart it: it resumes where it stopped',
     );
   if (ready === 0 && notReadyForMs > UNREADY_MS)
     return problem(
@@ -133,13 +139,13 @@ function stopped(service: Service): Problem | null {
       name,
       severity,
       `${running} running, none leads: ${without}`,
-      'see its log: it cannot take its lease',
+      'see its log: it cannot acquire its lease',
     );
   return null;
 }
 
-/** Short of what it should be, while it works. */
-function strained(service: Service): Problem[] {
+/** The service works, but with fewer instances or late; null otherwise. */
+function degradationOf(service: Service): Problem[] {
   const { name, health } = service;
   const { running, ready, behindMs, notReady, notReadyForMs } = health;
   const problems: Problem[] = [];
@@ -151,43 +157,43 @@ function strained(service: Service): Problem[] {
   return problems;
 }
 
-/** No correlator works; null when one does. */
-export function correlatorGone(status: ServiceStatus): Problem | null {
-  return stopped(servicesOf(status)[0] as Service);
+/** No correlator works; null otherwise. */
+export function correlatorProblem(status: ServiceStatus): Problem | null {
+  return outageOf(servicesOf(status)[0] as Service);
 }
 
-/** Verdicts wait because no responder works, or although one does; null when neither is so. */
-export function responderGone(status: ServiceStatus): Problem | null {
+/** Verdicts wait although or because no responder works; null otherwise. */
+export function responderProblem(status: ServiceStatus): Problem | null {
   const { responder, atMs, cut } = status;
   const { unanswered, oldestUnansweredAtMs, unansweredIds } = responder;
-  const gone = stopped(servicesOf(status)[1] as Service);
-  if (unanswered === 0) return gone;
+  const failure = outageOf(servicesOf(status)[1] as Service);
+  if (unanswered === 0) return failure;
   const first = `${unansweredIds[0]?.slice(0, 10)}, for ${age(atMs - (oldestUnansweredAtMs ?? atMs))}`;
   const waiting = `${cut ? 'up to ' : ''}${plural(unanswered, 'verdict')} without a response (${first})`;
-  if (gone) return { ...gone, text: `${gone.text}; ${waiting}` };
-  return problem('responder', 'shout', waiting, 'has it lost Redis? `bailiff doctor --only redis`, and its log');
+  if (failure) return { ...failure, text: `${failure.text}; ${waiting}` };
+  return problem('responder', 'shout', waiting, 'check its Redis: `bailiff doctor --only redis`, and its log');
 }
 
-/** For a verdict without a response: words for what is missing; empty when nothing shows. */
-export function whyUnanswered(status: ServiceStatus | null): (verdictId: string) => string {
-  const gone = status && responderGone(status);
+/** Why a verdict has no response; empty if nothing is wrong. */
+export function unansweredReason(status: ServiceStatus | null): (verdictId: string) => string {
+  const failure = status && responderProblem(status);
   return (verdictId) => {
-    if (!status || !gone) return '';
+    if (!status || !failure) return '';
     const waits = status.responder.running === 0 || status.responder.unansweredIds.includes(verdictId);
-    return waits ? `responder: ${gone.text}; ${gone.remedy}` : '';
+    return waits ? `responder: ${failure.text}; ${failure.remedy}` : '';
   };
 }
 
 export function serviceProblems(status: ServiceStatus): Problem[] {
   const problems = servicesOf(status).flatMap((service) => {
-    const gone = service.name === 'responder' ? responderGone(status) : stopped(service);
-    return gone ? [gone] : strained(service);
+    const failure = service.name === 'responder' ? responderProblem(status) : outageOf(service);
+    return failure ? [failure] : degradationOf(service);
   });
   const { correlator, atMs } = status;
   const { newestVerdictDelayMs: delayMs, newestVerdictAtMs: verdictAtMs } = correlator;
   if (delayMs !== null && verdictAtMs !== null && delayMs > LATE_MS && atMs - verdictAtMs < RECENT_MS) {
-    const text = `its newest verdict came ${span(delayMs)} after its violation was on the bus`;
-    problems.push(problem('correlator', 'warn', text, 'it is behind or was away'));
+    const text = `its newest verdict was published ${span(delayMs)} after its violation`;
+    problems.push(problem('correlator', 'warn', text, 'it is behind, or was down'));
   }
   return problems;
 }

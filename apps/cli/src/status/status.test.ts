@@ -1,8 +1,8 @@
 import type { NodeStatus } from '@bailiff/schemas';
 import { nodeStatus } from '@bailiff/schemas';
 import { describe, expect, it } from 'vitest';
-import { disarmOf } from '../read/disarms.ts';
-import { parseJson } from '../read/nodes.ts';
+import { disarmOf } from '../shared/read/disarms.ts';
+import { parseJson } from '../shared/read/nodes.ts';
 import { disarmLines, nodeDetails, nodeTable, problemLines, streamLine, summaryLine } from './render.ts';
 import { reportOf, type StatusInput } from './report.ts';
 
@@ -95,7 +95,7 @@ describe('report', () => {
       /shop\/web .*not covered: E2BIG/,
     ],
     ['uncovered', status({ hook: 'none' }), 3, /nothing is attached/],
-    ['refused', status({ snapshotRefused: 'it names no pod of ours' }), 6, /refuses the list/],
+    ['refused', status({ snapshotRefused: 'it names no pod of ours' }), 6, /refuses its pod snapshot/],
     [
       'refused',
       status({ configRefused: [{ key: 'spoof.cluster._.default', reason: 'x: refused\nmodes.a: no' }] }),
@@ -124,7 +124,7 @@ describe('report', () => {
       'ok',
       status({ bus: { connected: false, unackedFrames: 0, publishedFrames: 1, resentFrames: 0 } }),
       0,
-      /lost the bus/,
+      /disconnected from the bus/,
     ],
   ] as [string, NodeStatus | string, number, RegExp | null][])('%s', (health, found, exitCode, problem) => {
     const seen = report({ a: found });
@@ -165,10 +165,10 @@ describe('render', () => {
       { expected: ['node-a', 'b', 'c'] },
     );
     expect(nodeTable(seen, NOW, plain)).toEqual([
-      'NODE    STATE         GUARDED  HOOK  MAPS  LOST  UNACKED  HEARD  VERSION',
-      'b       disarmed 10m      2/2  tcx     1%     0        0     3s  0.1.0',
-      'c       missing             -  -        -     -        -  never',
-      'node-a  ok                2/2  tcx     1%     0        0     3s  0.1.0',
+      'NODE    STATE         GUARDED  HOOK  MAPS  LOST  UNACKED  REPORTED  VERSION',
+      'b       disarmed 10m      2/2  tcx     1%     0        0        3s  0.1.0',
+      'c       missing             -  -        -     -        -     never',
+      'node-a  ok                2/2  tcx     1%     0        0        3s  0.1.0',
     ]);
     expect(summaryLine(seen)).toBe('2 of 3 nodes report, 4 of 4 interfaces guarded');
   });
@@ -179,7 +179,7 @@ describe('render', () => {
       report({ a: status({ losses: { ringFull: 1, noCounter: 0, noIface: 0 } }), b: silent, c: silent }).problems,
       plain,
     );
-    expect(lines.map((line) => line.slice(0, 12))).toEqual(['✗ b, c: sile', '  → is its c', '! a: 1 sampl']);
+    expect(lines.map((line) => line.slice(0, 12))).toEqual(['✗ b, c: sile', '  → check it', '! a: 1 sampl']);
     const nodes = Array.from({ length: 40 }, (_, index) => index);
     const many = Object.fromEntries(
       nodes.map((index) => [`n${index}`, status({ updatedAt: iso(90_000 + index * 60_000) })]),
@@ -217,7 +217,7 @@ describe('render', () => {
     const value = JSON.stringify({ until, duration: '10m', reason: 'incident', by: 'me' });
     const disarm = disarmOf('disarm.namespace.shop.all', value, NOW);
     expect(disarmLines(disarm ? [disarm] : [], NOW, plain)).toEqual([
-      '! DISARMED: namespace shop for another 10m by me: incident',
+      '! DISARMED: namespace shop for 10m by me: incident',
     ]);
     expect(disarmOf('disarm.namespace.shop.all', value, NOW + 600_000)).toBeNull();
     expect(disarmOf('disarm.namespace.shop.all', '{}', NOW)).toBeNull();

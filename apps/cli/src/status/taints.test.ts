@@ -29,7 +29,7 @@ it('a tainted node has a line, which is no failure', () => {
     {
       severity: 'warn',
       node: 'node-a',
-      text: 'is tainted bailiff.dev/unguarded: no new pod is put there until its collector guards again',
+      text: 'is tainted bailiff.dev/unguarded: no new pod is scheduled there until its collector runs again',
       remedy: '',
       exitCode: 0,
     },

@@ -1,26 +1,29 @@
-/** Nodes that ipam-sync has tainted because no collector guards them, and why it does not. Pure. */
+/**
+ * Nodes that ipam-sync tainted because no collector guards them, and why it did not taint others.
+ * Pure.
+ */
 import { UNGUARDED_TAINT_KEY } from '@bailiff/policy';
 import type { InstanceStatus, TaintStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service';
-import { named, plural } from '../text/plural.ts';
-import { speaking } from './instances.ts';
-import type { Problem } from './report.ts';
+import { named, plural } from '../shared/text/plural.ts';
+import { activeInstances } from './instances.ts';
+import type { Problem } from './problem.ts';
 
-/** What the leader says; null when none says anything: then nothing is tainted, nor to be. */
+/** Taint status of the leader; null if no instance reports one: then nothing is tainted. */
 export function taintsOf(instances: readonly InstanceStatus[], nowMs: number): TaintStatus | null {
-  const told = speaking(instances, nowMs).filter(({ taints }) => taints !== undefined);
+  const reported = activeInstances(instances, nowMs).filter(({ taints }) => taints !== undefined);
   // Two only while the lease changes hands.
-  const newest = told.sort((a, b) => Date.parse(b.updatedAt) - Date.parse(a.updatedAt))[0];
+  const newest = reported.sort((a, b) => Date.parse(b.updatedAt) - Date.parse(a.updatedAt))[0];
   return newest?.taints ?? null;
 }
 
-/** A line of each tainted node, which is as it was asked for, and one of ipam-sync when not all is. */
+/** A warning per tainted node, and a failure of ipam-sync if it withholds taints. */
 export function taintProblems(instances: readonly InstanceStatus[], nowMs: number): Problem[] {
   const taints = taintsOf(instances, nowMs);
   if (!taints) return [];
   const { tainted, withheld, withheldCount, problem, remedy } = taints;
   const lines = tainted.map((node): Problem => {
-    const text = `is tainted ${UNGUARDED_TAINT_KEY}: no new pod is put there until its collector guards again`;
+    const text = `is tainted ${UNGUARDED_TAINT_KEY}: no new pod is scheduled there until its collector runs again`;
     return { severity: 'warn', node, text, remedy: '', exitCode: EXIT.ok };
   });
   if (problem === '') return lines;
@@ -33,6 +36,6 @@ export function taintProblems(instances: readonly InstanceStatus[], nowMs: numbe
 
 /** `2 nodes are tainted: node-a, node-b` */
 export function taintsLine({ tainted, taintedCount }: TaintStatus): string {
-  if (taintedCount === 0) return 'none is tainted';
+  if (taintedCount === 0) return 'no node is tainted';
   return `${plural(taintedCount, 'node is', 'nodes are')} tainted: ${named(tainted, 6, taintedCount)}`;
 }

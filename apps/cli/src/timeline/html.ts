@@ -1,9 +1,10 @@
 /**
- * A timeline as one HTML file that needs nothing else: no script, no font, no picture from elsewhere, and a policy in its head that forbids them.
- * Pure. Every text is escaped: names, comms and reasons are written by whoever is being judged.
+ * A timeline as one self-contained HTML file, without scripts, fonts or images, and with a content
+ * security policy that forbids them. Pure. Every text is escaped, because pods control names, comms
+ * and reasons.
  */
-import { clean } from '../text/clean.ts';
-import { isoMicros } from '../text/time.ts';
+import { clean } from '../shared/text/clean.ts';
+import { isoMicros } from '../shared/text/time.ts';
 import { Axis, afterOf, LANES, type Lane, originOf, type TimelineItem } from './items.ts';
 import type { Timeline } from './read.ts';
 
@@ -15,7 +16,9 @@ const ENTITIES: Readonly<Record<string, string>> = {
   "'": '&#39;',
 };
 
-/** Text for HTML, in an element or an attribute; what would reorder or hide text is shown as its code. */
+/**
+ * Escapes text for elements and attributes. Characters that reorder or hide text appear as codes.
+ */
 export function escapeHtml(text: string): string {
   return clean(text).replaceAll(/[&<>"']/g, (c) => ENTITIES[c] as string);
 }
@@ -25,18 +28,18 @@ const RIGHT = 990;
 const LANE_HEIGHT = 56;
 const TOP = 34;
 const HEIGHT = TOP + LANES.length * LANE_HEIGHT + 8;
-/** Of the width: room for `12:03:04.123`. */
+/** Share of the width that `12:03:04.123` needs. */
 const TICK_DISTANCE = 0.12;
-/** Above it numbers would hide the marks. */
+/** With more marks, numbers would overlap them. */
 const MOST_NUMBERED = 60;
 
 const timeOf = (micros: number) => isoMicros(micros).slice(11, 23);
 const dayOf = (micros: number) => isoMicros(micros).slice(0, 10);
 const middleOf = (lane: Lane) => TOP + LANES.indexOf(lane) * LANE_HEIGHT + LANE_HEIGHT / 2 + 6;
 
-/** Bursts of different vectors lie beside each other, three deep. */
+/** Bursts of different vectors are stacked in three rows. */
 const ROWS = 3;
-/** Between two numbers, or they would lie on each other. */
+/** Smallest distance of two numbers. */
 const NUMBER_WIDTH = 14;
 
 class Marks {
@@ -54,7 +57,7 @@ class Marks {
     return LEFT + this.#axis.at(micros) * (RIGHT - LEFT);
   }
 
-  /** The number above a mark (before a bar), when there is room for it. */
+  /** The number above a mark (beside a bar), if there is room. */
   #number(number: number, row: string, x: number, y: number): string {
     if (!this.#numbered || x - (this.#numberedTo.get(row) ?? 0) < NUMBER_WIDTH) return '';
     this.#numberedTo.set(row, x);
@@ -101,7 +104,7 @@ function picture(items: readonly TimelineItem[]): string {
   });
   const marker = new Marks(axis, items.length <= MOST_NUMBERED);
   const marks = items.map((item, index) => marker.of(item, index + 1));
-  return `<svg viewBox="0 0 1000 ${HEIGHT}" role="img" aria-label="five lanes of time; the table below has the same">${lanes.join('')}${ticks.join('')}${marks.join('')}</svg>`;
+  return `<svg viewBox="0 0 1000 ${HEIGHT}" role="img" aria-label="five lanes on a time axis; the table below has the same items">${lanes.join('')}${ticks.join('')}${marks.join('')}</svg>`;
 }
 
 function rowsOf(items: readonly TimelineItem[]): string {
@@ -134,13 +137,13 @@ td,th{padding:5px 10px 5px 0;border-bottom:1px solid var(--line);vertical-align:
 td.n,td.p{color:var(--dim)}tr.day th{padding-top:14px;color:var(--fg)}tr:target{background:var(--band);outline:2px solid var(--act)}
 `;
 
-/** The whole file. @param made when, in words */
+/** The whole file. @param made footer text with the time of creation */
 export function timelineHtml({ title, facts, items, notes }: Timeline, made: string): string {
   const name = escapeHtml(title);
   const body =
     items.length === 0
-      ? '<p>Nothing happened in that time.</p>'
-      : `<div class="pic">${picture(items)}</div><p>Times are UTC. Distances grow with the logarithm of the time between two marks; a bar is a burst of violations, as high as the logarithm of its packets. Each mark leads to its row; “after” counts from the first violation.</p>${rowsOf(items)}`;
+      ? '<p>No events in this range.</p>'
+      : `<div class="pic">${picture(items)}</div><p>Times are UTC. Distances grow with the logarithm of the time between two marks; a bar is a burst of violations, as high as the logarithm of its packets. Each mark links to its row; “after” is relative to the first violation.</p>${rowsOf(items)}`;
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">

@@ -11,9 +11,9 @@ const gap: GuardGap = {
 };
 
 it.each([
-  [{}, '12 ms after it appeared; 3 packets passed before'],
-  [{ packetsBeforeGuard: 0 }, '12 ms after it appeared; nothing passed before'],
-  [{ appearedToGuardedMicros: -1 }, 'it was there before the collector; 3 packets passed before'],
+  [{}, '12 ms after it appeared; 3 packets before'],
+  [{ packetsBeforeGuard: 0 }, '12 ms after it appeared; no packets before'],
+  [{ appearedToGuardedMicros: -1 }, 'existed before the collector; 3 packets before'],
 ])('guarded - %o', (part, detail) => {
   expect(guardedItem({ ...gap, ...part }, 0, 1).detail).toBe(detail);
 });

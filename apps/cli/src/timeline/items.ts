@@ -1,38 +1,38 @@
 /**
- * What happened about a pod, as items on five lanes. Pure: messages that were read in, items in the order of their time out.
+ * Events of a pod as items on five lanes, in time order. Pure.
  *
- * Bounds: MAX_BURSTS; violations of one vector that follow one another closely are one burst, so that a flood is one item.
+ * Bounds: MAX_BURSTS. Close violations of one vector form one burst, so a flood is one item.
  */
 import type { ConfigChange } from '@bailiff/bus';
 import type { GuardGap, Violation } from '@bailiff/schemas';
-import { claimOf, packetsOf } from '../rows/event-rows.ts';
-import { outcomeOf } from '../rows/operation-text.ts';
-import { type ResponseRow, wordsOf } from '../rows/response-rows.ts';
-import { shortId, type VerdictRow } from '../rows/verdict-rows.ts';
-import { span } from '../text/time.ts';
+import { claimOf, packetsOf } from '../shared/rows/event-rows.ts';
+import { outcomeOf } from '../shared/rows/operation-text.ts';
+import { type ResponseRow, responseText } from '../shared/rows/response-rows.ts';
+import { shortId, type VerdictRow } from '../shared/rows/verdict-rows.ts';
+import { span } from '../shared/text/time.ts';
 
 export const LANES = ['lifecycle', 'config', 'violations', 'verdicts', 'responses'] as const;
 export type Lane = (typeof LANES)[number];
-/** How it is to be read: `bad` was done by the pod, `act` was done to it. */
+/** How an item is coloured: `bad` was done by the pod, `act` was done to it. */
 export type Tone = 'plain' | 'good' | 'warn' | 'bad' | 'act';
 
 export interface TimelineItem {
   lane: Lane;
   atMicros: number;
-  /** Of a burst; otherwise the same. */
+  /** End of a burst; otherwise equal to `atMicros`. */
   untilMicros: number;
   what: string;
   detail: string;
   tone: Tone;
-  /** How much it stands for: packets of a burst; 1 of the others. */
+  /** Packets of a burst; 1 for other items. */
   weight: number;
-  /** Where it stands on the bus: `VIOLATIONS #3`; empty when it is no message. */
+  /** Stream and sequence: `VIOLATIONS #3`; empty without a message. */
   place: string;
 }
 
-/** Bursts that are kept; the newest count. */
+/** The newest bursts are kept. */
 export const MAX_BURSTS = 500;
-/** Violations of a vector that follow within this are one burst. */
+/** Violations of a vector within this distance form one burst. */
 const BURST_GAP_MICROS = 5_000_000;
 
 const item = (part: Pick<TimelineItem, 'lane' | 'atMicros' | 'what'> & Partial<TimelineItem>): TimelineItem => ({
@@ -54,8 +54,8 @@ interface Burst {
   lastSequence: number;
 }
 
-/** Claims of a burst that are told. */
-const CLAIMS_TOLD = 3;
+/** Claims listed per burst. */
+const CLAIMS_SHOWN = 3;
 
 export class Bursts {
   readonly #open = new Map<string, Burst>();
@@ -75,7 +75,7 @@ export class Bursts {
     open.untilMicros = Math.max(open.untilMicros, violation.lastSeenAt);
     open.packets += packets;
     open.lastSequence = sequence;
-    if (open.claims.size <= CLAIMS_TOLD) open.claims.add(claimOf(violation));
+    if (open.claims.size <= CLAIMS_SHOWN) open.claims.add(claimOf(violation));
   }
 
   #begin(key: string, first: Violation, sequence: number, packets: number): void {
@@ -94,7 +94,7 @@ export class Bursts {
     return this.#all.slice(-MAX_BURSTS).map((burst) => {
       const { first, packets, claims, fromMicros, untilMicros, firstSequence, lastSequence } = burst;
       const outcome = outcomeOf(first);
-      const told = [...claims].slice(0, CLAIMS_TOLD).join(', ') + (claims.size > CLAIMS_TOLD ? ' and more' : '');
+      const shown = [...claims].slice(0, CLAIMS_SHOWN).join(', ') + (claims.size > CLAIMS_SHOWN ? ' and more' : '');
       const unit = first.kind === 'lsm' ? 'time' : 'packet';
       const long = untilMicros > fromMicros ? ` in ${span((untilMicros - fromMicros) / 1000)}` : '';
       const until = lastSequence > firstSequence ? ` to #${lastSequence}` : '';
@@ -103,7 +103,7 @@ export class Bursts {
         atMicros: fromMicros,
         untilMicros,
         what: `${first.vector} ${outcome.text}`,
-        detail: `${packets.toLocaleString('en-US')} ${unit}${packets === 1 ? '' : 's'}${long}: ${told}`,
+        detail: `${packets.toLocaleString('en-US')} ${unit}${packets === 1 ? '' : 's'}${long}: ${shown}`,
         tone: first.action === 'audit' ? 'warn' : 'bad',
         weight: packets,
         place: `VIOLATIONS #${firstSequence}${until}`,
@@ -137,7 +137,7 @@ export function responseItem(row: ResponseRow, nowMs: number): TimelineItem {
     lane: 'responses',
     atMicros: storedAtMicros,
     what: `${action} ${phase}`,
-    detail: [wordsOf(response, nowMs), `policy ${policy}`].filter(Boolean).join('; '),
+    detail: [responseText(response, nowMs), `policy ${policy}`].filter(Boolean).join('; '),
     tone: tones[phase] ?? 'plain',
     place: `RESPONSES #${sequence}`,
   });
@@ -159,7 +159,7 @@ export function createdItem(atMicros: number, node: string): TimelineItem {
     lane: 'lifecycle',
     atMicros,
     what: 'pod created',
-    detail: `on ${node}, as its list says`,
+    detail: `on ${node}, from its pod snapshot`,
     tone: 'good',
   });
 }
@@ -167,14 +167,12 @@ export function createdItem(atMicros: number, node: string): TimelineItem {
 export function guardedItem(gap: GuardGap, atMicros: number, sequence: number): TimelineItem {
   const { interfaceName, packetsBeforeGuard: passed, appearedToGuardedMicros } = gap;
   const known = appearedToGuardedMicros >= 0;
-  const after = known
-    ? `${span(appearedToGuardedMicros / 1000)} after it appeared`
-    : 'it was there before the collector';
+  const after = known ? `${span(appearedToGuardedMicros / 1000)} after it appeared` : 'existed before the collector';
   return item({
     lane: 'lifecycle',
     atMicros,
     what: `interface ${interfaceName} guarded`,
-    detail: `${after}; ${passed === 0 ? 'nothing' : `${passed} packets`} passed before`,
+    detail: `${after}; ${passed === 0 ? 'no' : passed} packets before`,
     tone: passed > 0 ? 'warn' : 'good',
     place: `VIOLATIONS #${sequence}`,
   });
@@ -188,20 +186,20 @@ export function finalItem(
   return item({
     lane: 'lifecycle',
     atMicros: Math.max(atMicros, lastSeenAt),
-    what: interfaceName === '' ? 'last count read' : `interface ${interfaceName} gone`,
-    detail: `last count of ${vector} read`,
+    what: interfaceName === '' ? 'final count' : `interface ${interfaceName} removed`,
+    detail: `final count of ${vector}`,
     place: `VIOLATIONS #${sequence}`,
   });
 }
 
-/** By time; of one time by lane, from the pod to what was done about it. */
+/** Sorted by time, and by lane for equal times. */
 export function inTime(items: readonly TimelineItem[]): TimelineItem[] {
   return [...items].sort(
     (a, b) => a.atMicros - b.atMicros || LANES.indexOf(a.lane) - LANES.indexOf(b.lane) || (a.place < b.place ? -1 : 1),
   );
 }
 
-/** What the others are counted from: the first violation, or the first of all. */
+/** Zero of relative times: the first violation, else the first item. */
 export function originOf(items: readonly TimelineItem[]): number {
   return (items.find(({ lane }) => lane === 'violations') ?? items[0])?.atMicros ?? 0;
 }
@@ -212,7 +210,10 @@ export function afterOf(atMicros: number, origin: number): string {
   return `${atMicros > origin ? '+' : ''}${span((atMicros - origin) / 1000)}`;
 }
 
-/** Places from 0 to 1 for times: distances grow with the logarithm of the time between two, so that milliseconds and hours fit one picture. */
+/**
+ * Maps times to positions from 0 to 1. Distances grow with the logarithm of the time between two
+ * items, so milliseconds and hours fit one picture.
+ */
 export class Axis {
   readonly #times: number[];
   readonly #places: number[];
@@ -229,17 +230,17 @@ export class Axis {
     this.#places = sums.map((at) => (sum === 0 ? 0.5 : at / sum));
   }
 
-  /** Times that have a place, in order. */
+  /** All mapped times in order. */
   get times(): readonly number[] {
     return this.#times;
   }
 
-  /** Of a time of one of the items. */
+  /** Position of an item's time. */
   at(micros: number): number {
     return this.#places[this.#times.indexOf(micros)] ?? 0;
   }
 
-  /** Times to be written, each at least so far from the one before it (0 to 1). */
+  /** Times to label, at least `distance` (0 to 1) apart. */
   ticks(distance: number): number[] {
     const ticks: number[] = [];
     for (const time of this.#times) {

@@ -1,18 +1,19 @@
 /**
- * What a timeline is made of, read from the streams: all about a pod since a time, or about the pod of a verdict around it. The configuration is the part that
- * can concern the pod: of the cluster, of its namespace, of its node.
+ * Reads a timeline from the streams: everything about a pod since a time, or about a verdict's pod
+ * around the verdict. Configuration changes are included if they can affect the pod: of the
+ * cluster, its namespace, or its node.
  */
 import { type ConfigChange, filters, openBucket, ROOT } from '@bailiff/bus';
 import { ConfigError, parseConfigKey } from '@bailiff/policy';
 import { readQuarantineList } from '@bailiff/schemas';
-import { readStream } from '../bus/read-stream.ts';
 import { verdictsOfPod } from '../explain/read.ts';
-import { readPods } from '../read/pods.ts';
-import type { ResponseRow } from '../rows/response-rows.ts';
-import type { VerdictRow } from '../rows/verdict-rows.ts';
-import { isMeant, type PodLike, type PodSelector, podName, subjectParts } from '../selectors.ts';
-import type { Session } from '../session.ts';
-import { plural } from '../text/plural.ts';
+import { matchesPod, type PodLike, type PodSelector, podName, subjectParts } from '../shared/arguments.ts';
+import { readStream } from '../shared/bus/read-stream.ts';
+import { readPods } from '../shared/read/pods.ts';
+import type { ResponseRow } from '../shared/rows/response-rows.ts';
+import type { VerdictRow } from '../shared/rows/verdict-rows.ts';
+import type { Session } from '../shared/session.ts';
+import { plural } from '../shared/text/plural.ts';
 import {
   Bursts,
   configItem,
@@ -26,28 +27,28 @@ import {
 } from './items.ts';
 
 export interface Timeline {
-  /** Whom it is about: `shop/web-0 on node-a`. */
+  /** `shop/web-0 on node-a`. */
   title: string;
-  /** Uid, owner, what is so now. */
+  /** Uid, owner, current state. */
   facts: string[];
   items: TimelineItem[];
-  /** What is missing, in sentences. */
+  /** Sentences about omitted data. */
   notes: string[];
 }
 
 export interface TimelineRequest {
-  /** null: a verdict that is about no pod; only what it names is shown. */
+  /** Null for a verdict without a pod; then only its own evidence is shown. */
   pod: PodSelector | null;
   sinceMs: number;
   untilMs: number;
-  /** Of the verdict that was asked for. */
+  /** The requested verdict. */
   verdict: VerdictRow | null;
 }
 
-/** Lifecycle items of one kind that are shown. */
+/** Most lifecycle items of one kind. */
 const MAX_LIFECYCLE = 100;
 
-interface Gathered {
+interface Collected {
   items: TimelineItem[];
   facts: string[];
   notes: string[];
@@ -56,16 +57,16 @@ interface Gathered {
 }
 
 export async function readTimeline(session: Session, request: TimelineRequest): Promise<Timeline> {
-  const found: Gathered = { items: [], facts: [], notes: [], pods: new Map(), nodes: new Set() };
+  const found: Collected = { items: [], facts: [], notes: [], pods: new Map(), nodes: new Set() };
   await readLists(session, request, found);
   await readViolations(session, request, found);
-  await readJudgement(session, request, found);
+  await readVerdictsAndResponses(session, request, found);
   await readConfig(session, request, found);
   const { pods, nodes, facts, notes } = found;
   const within = ({ atMicros, untilMicros }: TimelineItem) =>
     untilMicros / 1000 >= request.sinceMs && atMicros / 1000 <= request.untilMs;
   const one = [...pods.values()][0];
-  const whom = one
+  const subject = one
     ? podName(one)
     : request.verdict
       ? `node ${request.verdict.verdict.nodeName}`
@@ -74,14 +75,14 @@ export async function readTimeline(session: Session, request: TimelineRequest): 
   const described = [...pods.values()].map(({ uid, owner }) =>
     owner === '' ? `uid ${uid}` : `uid ${uid}, of ${owner}`,
   );
-  if (pods.size > 1) notes.push(`${plural(pods.size, 'pod')} of that name are shown together.`);
-  const title = where === '' || !one ? whom : `${whom} on ${where}`;
+  if (pods.size > 1) notes.push(`${plural(pods.size, 'pod')} of this name are shown together.`);
+  const title = where === '' || !one ? subject : `${subject} on ${where}`;
   return { title, facts: [...described.slice(0, 8), ...facts], items: inTime(found.items.filter(within)), notes };
 }
 
-async function readLists(session: Session, { pod }: TimelineRequest, found: Gathered): Promise<void> {
+async function readLists(session: Session, { pod }: TimelineRequest, found: Collected): Promise<void> {
   if (!pod) return;
-  const listed = (await readPods(session)).filter((candidate) => isMeant(pod, candidate));
+  const listed = (await readPods(session)).filter((candidate) => matchesPod(pod, candidate));
   for (const one of listed) {
     const top = one.owners.at(-1);
     found.pods.set(one.uid, { ...one, owner: top ? `${top.kind} ${top.name}` : '' });
@@ -89,17 +90,21 @@ async function readLists(session: Session, { pod }: TimelineRequest, found: Gath
     const createdMs = Date.parse(one.createdAt);
     if (!Number.isNaN(createdMs)) found.items.push(createdItem(createdMs * 1000, one.nodeName));
   }
-  found.facts.push(listed.length > 0 ? 'listed on its node now' : 'on no node’s list now');
+  found.facts.push(listed.length > 0 ? 'currently in the snapshot of its node' : 'currently in no pod snapshot');
   for (const { value } of await openBucket(session.bus, 'bailiff_quarantine').entries()) {
     const { entries } = readQuarantineList(value.toString('utf8'));
     for (const entry of entries) {
       const who = { uid: entry.podUid, namespace: entry.podNamespace, name: entry.podName };
-      if (isMeant(pod, who)) found.facts.push(`in quarantine now, until ${entry.until || 'it is lifted'}`);
+      if (matchesPod(pod, who)) found.facts.push(`currently in quarantine, until ${entry.until || 'released'}`);
     }
   }
 }
 
-async function readViolations({ bus, decoder, io }: Session, request: TimelineRequest, found: Gathered): Promise<void> {
+async function readViolations(
+  { bus, decoder, io }: Session,
+  request: TimelineRequest,
+  found: Collected,
+): Promise<void> {
   const { pod, sinceMs, untilMs, verdict } = request;
   const named = new Set(verdict?.verdict.evidence.map(({ streamSequence, index }) => `${streamSequence}/${index}`));
   const bursts = new Bursts();
@@ -121,8 +126,8 @@ async function readViolations({ bus, decoder, io }: Session, request: TimelineRe
           );
         }
         frame.violations.forEach((violation, index) => {
-          const meant = pod ? isMeant(pod, violation.pod) : named.has(`${message.sequence}/${index}`);
-          if (!meant) return;
+          const isSelected = pod ? matchesPod(pod, violation.pod) : named.has(`${message.sequence}/${index}`);
+          if (!isSelected) return;
           bursts.add(violation, message.sequence);
           found.nodes.add(nodeName);
           own.add(`${nodeName} ${violation.ifindex} ${violation.generation}`);
@@ -139,11 +144,11 @@ async function readViolations({ bus, decoder, io }: Session, request: TimelineRe
     signal: io.signal,
   });
   found.items.push(...bursts.items(), ...[...gaps].filter(([key]) => own.has(key)).map(([, gap]) => gap));
-  if (result.cut) found.notes.push('Only the newest violations were looked at: there are very many.');
-  if (bursts.dropped > 0) found.notes.push(`${plural(bursts.dropped, 'older burst')} of violations left out.`);
+  if (result.cut) found.notes.push('Only the newest violations were read: there are too many.');
+  if (bursts.dropped > 0) found.notes.push(`${plural(bursts.dropped, 'older burst')} of violations omitted.`);
 }
 
-async function readJudgement(session: Session, request: TimelineRequest, found: Gathered): Promise<void> {
+async function readVerdictsAndResponses(session: Session, request: TimelineRequest, found: Collected): Promise<void> {
   const { bus, decoder, io } = session;
   const { pod, sinceMs, verdict } = request;
   const rows = pod ? await verdictsOfPod(session, pod, sinceMs) : [];
@@ -163,7 +168,7 @@ async function readJudgement(session: Session, request: TimelineRequest, found: 
     onMessage: (message) =>
       decoder.read(message, 'Response', (response) => {
         const who = { uid: response.podUid, namespace: response.podNamespace, name: response.podName };
-        if (!(pod ? isMeant(pod, who) : ids.has(response.verdictId))) return;
+        if (!(pod ? matchesPod(pod, who) : ids.has(response.verdictId))) return;
         const row: ResponseRow = { sequence: message.sequence, storedAtMicros: message.timestampMicros, response };
         found.items.push(responseItem(row, io.nowMs()));
       }),
@@ -171,8 +176,8 @@ async function readJudgement(session: Session, request: TimelineRequest, found: 
   });
 }
 
-/** Whether a key can concern a pod of these namespaces or nodes. Pure. */
-export function concerns(key: string, namespaces: ReadonlySet<string>, nodes: ReadonlySet<string>): boolean {
+/** Whether a key can affect pods of these namespaces or nodes. Pure. */
+export function canAffect(key: string, namespaces: ReadonlySet<string>, nodes: ReadonlySet<string>): boolean {
   try {
     const { scope, namespace, name } = parseConfigKey(key);
     if (scope === 'cluster') return true;
@@ -183,13 +188,13 @@ export function concerns(key: string, namespaces: ReadonlySet<string>, nodes: Re
   }
 }
 
-async function readConfig({ bus, io }: Session, request: TimelineRequest, found: Gathered): Promise<void> {
+async function readConfig({ bus, io }: Session, request: TimelineRequest, found: Collected): Promise<void> {
   const namespaces = new Set([...found.pods.values()].map(({ namespace }) => namespace));
   await readStream(bus, 'CONFIG_LOG', {
     sinceMs: request.sinceMs,
     onMessage: ({ subject, headers, data, sequence, timestampMicros }) => {
       const key = subject.slice(`${ROOT}.config.`.length);
-      if (!concerns(key, namespaces, found.nodes)) return;
+      if (!canAffect(key, namespaces, found.nodes)) return;
       const gone = (headers?.get('KV-Operation') ?? '') !== '';
       const change: ConfigChange = {
         sequence,

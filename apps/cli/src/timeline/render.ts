@@ -1,26 +1,22 @@
-/** A timeline on a terminal: five lanes on one line each, then every item in its order. Pure; everything from elsewhere is cleaned. */
-import { clean, shorten, widthOf, wrap } from '../text/clean.ts';
-import { type Paint, plain, type Style } from '../text/paint.ts';
-import { type Cell, type Column, table } from '../text/table.ts';
-import { clockTime } from '../text/time.ts';
+/**
+ * A timeline for terminals: five lanes of one line each, then a table of the items. Pure. Foreign
+ * text is escaped.
+ */
+import { clean, shorten, widthOf, wrap } from '../shared/text/clean.ts';
+import { type Paint, plain, type Style } from '../shared/text/paint.ts';
+import { type Cell, type Column, type RenderOptions, table } from '../shared/text/table.ts';
+import { clockTime } from '../shared/text/time.ts';
 import { Axis, afterOf, LANES, type Lane, originOf, type TimelineItem, type Tone } from './items.ts';
 import type { Timeline } from './read.ts';
-
-export interface TimelineOptions {
-  /** 0 = no limit. */
-  width: number;
-  nowMs: number;
-  paint?: Paint;
-}
 
 const STYLES: Record<Tone, Style | null> = { plain: null, good: 'green', warn: 'yellow', bad: 'red', act: 'cyan' };
 const BLOCKS = '▁▂▃▄▅▆▇█';
 const LABEL = 12;
-/** Without a terminal, and where one is wider than the eye follows. */
+/** Lane width without a terminal, and on very wide ones. */
 const MOST_COLUMNS = 100;
 const TICK_DISTANCE = 16;
 
-/** How high a burst stands: a step for each factor of four. */
+/** Height of a burst: one step per factor of four. */
 const blockOf = (weight: number): string =>
   BLOCKS[Math.min(7, Math.floor(Math.log2(Math.max(1, weight)) / 2))] as string;
 
@@ -70,25 +66,19 @@ const COLUMNS: readonly Column[] = [
   { title: 'ON THE BUS', spare: true },
 ];
 
-export function renderTimeline({ title, facts, items, notes }: Timeline, options: TimelineOptions): string[] {
+export function renderTimeline({ title, facts, items, notes }: Timeline, options: RenderOptions): string[] {
   const { width, nowMs, paint = plain } = options;
   const room = Math.max(0, width);
   const lines = [paint(shorten(clean(title), room || 10_000), 'bold')];
   for (const fact of facts)
     lines.push(...wrap(clean(fact), Math.max(0, room - 2)).map((line) => paint(`  ${line}`, 'dim')));
   for (const note of notes) lines.push(...wrap(clean(note), Math.max(0, room - 2)).map((line) => `  ${line}`));
-  if (items.length === 0) return [...lines, '', 'Nothing happened in that time.'];
+  if (items.length === 0) return [...lines, '', 'No events in this range.'];
   const axis = new Axis(items);
   const columns = Math.max(20, Math.min(MOST_COLUMNS, (room || MOST_COLUMNS) - LABEL));
   lines.push('', axisLine(axis, columns, nowMs));
   for (const lane of LANES) lines.push(laneLine(lane, items, axis, columns, paint));
-  lines.push(
-    paint(
-      `${' '.repeat(LABEL)}distances grow with the logarithm of the time between`.slice(0, room || undefined),
-      'dim',
-    ),
-    '',
-  );
+  lines.push(paint(`${' '.repeat(LABEL)}logarithmic time axis`.slice(0, room || undefined), 'dim'), '');
   const origin = originOf(items);
   const rows = items.map(({ atMicros, lane, what, detail, tone, place }): Cell[] => {
     const style = STYLES[tone];

@@ -14,12 +14,13 @@ from a container, in a virtual machine whose kernel loads BPF-LSM programs. Tell
   --act 1|2      only the packets (1), only the escape (2); both without it
   --json         end with the numbers as one JSON line
   --cni PLUGIN   bridge or ptp (bridge), in the first act
-  --id ID        name of the lab, for whoever looks for what it leaves
+  --lab ID       name of the lab, to find what it leaves behind (--id is a deprecated alias)
 `;
 const FLAGS = {
   act: { type: 'string' },
   json: { type: 'boolean' },
   cni: { type: 'string' },
+  lab: { type: 'string' },
   id: { type: 'string' },
   help: { type: 'boolean', short: 'h' },
 } as const;
@@ -36,12 +37,12 @@ export interface DemoOptions {
 export function parseDemoArgs(argv: readonly string[]): DemoOptions | null {
   const { values, positionals } = parseFlags(argv, FLAGS, COMMAND_HELP);
   if (values.help) return null;
-  const { act, json = false, id, cni = 'bridge' } = values;
+  const { act, json = false, id: alias, lab: id = alias, cni = 'bridge' } = values;
   if (positionals.length > 0) throw wrongUse(`it takes no argument "${positionals[0]}"`, COMMAND_HELP);
   if (act !== undefined && act !== '1' && act !== '2')
     throw wrongUse(`--act must be 1 or 2, not "${act}"`, COMMAND_HELP);
   if (!(CNI_PLUGINS as readonly string[]).includes(cni))
     throw wrongUse(`--cni must be bridge or ptp, not "${cni}"`, COMMAND_HELP);
-  if (id !== undefined && !isLabId(id)) throw wrongUse(`--id: ${notALabId(id)}`, COMMAND_HELP);
+  if (id !== undefined && !isLabId(id)) throw wrongUse(`--lab: ${notALabId(id)}`, COMMAND_HELP);
   return { act: act === undefined ? null : act === '1' ? 1 : 2, json, cni: cni as CniPlugin, id };
 }

@@ -1,33 +1,39 @@
-/** `config export`: what is stored as a directory of YAML files, one a key (paths.ts). The same configuration gives the same bytes. */
+/**
+ * `config export`: writes the stored configuration as a directory of YAML files, one per key
+ * (paths.ts). Equal configuration gives equal bytes.
+ */
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { CONFIG_BUCKET, openBucket, type StoredConfig, storedConfig } from '@bailiff/bus';
 import { ConfigError, type ConfigKey, parseConfigKey, parseConfigValue, type RuntimePolicy } from '@bailiff/policy';
-import { documentText, objectOf, withoutDefaults } from '../../policy/yaml.ts';
-import type { Session } from '../../session.ts';
-import { plural } from '../../text/plural.ts';
-import { refusalOf } from '../show.ts';
+import { refusalOf } from '../../shared/config-keys/keys.ts';
+import type { Session } from '../../shared/session.ts';
+import { plural } from '../../shared/text/plural.ts';
+import { documentText, objectOf, withoutDefaults } from '../../shared/text/yaml.ts';
 import { keyOfPath, pathOfKey } from './paths.ts';
 import { filesBelow } from './read.ts';
 
 interface ExportOptions {
-  /** Files of keys that are stored no more are taken away. */
+  /** Delete files of keys that are no longer stored. */
   prune?: boolean;
   json?: boolean;
 }
 
-/** What stands in the file of a stored value: a runtime policy as `policy apply` takes it, another value as `config set -f` does. */
+/**
+ * Text of a value's file: a runtime policy as `policy apply` reads it, other values as `config set
+ * -f` reads them.
+ */
 export function fileText(key: ConfigKey, json: string): string {
   if (key.kind === 'runtime')
     return documentText(
       objectOf(key, withoutDefaults({ ...(parseConfigValue(key, json) as RuntimePolicy), revision: 0 })),
     );
-  // Every write renews the revision: in a file it would only be in the way.
+  // Every write changes the revision; a file must not fix it.
   const { revision: _renewed, ...value } = JSON.parse(json) as Record<string, unknown>;
   return documentText(value);
 }
 
-/** Files to be written, by path, and keys that have none because every reader refuses them. */
+/** Files by path, and refused keys, which get no file. */
 function filesOf(entries: readonly StoredConfig[]): { files: Map<string, string>; refused: string[] } {
   const files = new Map<string, string>();
   const refused: string[] = [];
@@ -51,7 +57,7 @@ async function currentText(file: string): Promise<string | null> {
   }
 }
 
-/** @returns the exit code. @throws BusError; EACCES and the like */
+/** @returns the exit code. @throws BusError; EACCES and other file system errors */
 export async function exportTree(session: Session, directory: string, options: ExportOptions): Promise<number> {
   const { out, bus } = session;
   const { files, refused } = filesOf((await openBucket(bus, CONFIG_BUCKET).entries()).map(storedConfig));
@@ -65,33 +71,33 @@ export async function exportTree(session: Session, directory: string, options: E
     await writeFile(file, text);
     written.push(relative);
   }
-  const left = before.filter((relative) => !files.has(relative) && saysKey(relative));
-  if (options.prune) for (const relative of left) await rm(path.join(directory, relative));
+  const orphans = before.filter((relative) => !files.has(relative) && namesKey(relative));
+  if (options.prune) for (const relative of orphans) await rm(path.join(directory, relative));
   if (options.json) {
     const unchanged = files.size - written.length;
     out.json({
       directory,
       written,
       unchanged,
-      pruned: options.prune ? left : [],
-      left: options.prune ? [] : left,
+      pruned: options.prune ? orphans : [],
+      left: options.prune ? [] : orphans,
       refused,
     });
     return 0;
   }
   for (const relative of written) out.line(path.join(directory, relative));
-  if (options.prune) for (const relative of left) out.line(`${path.join(directory, relative)} is taken away`);
-  out.note(`${plural(files.size, 'key')}: ${written.length} written, ${files.size - written.length} as they were`);
-  if (!options.prune && left.length > 0)
+  if (options.prune) for (const relative of orphans) out.line(`${path.join(directory, relative)} deleted`);
+  out.note(`${plural(files.size, 'key')}: ${written.length} written, ${files.size - written.length} unchanged`);
+  if (!options.prune && orphans.length > 0)
     out.note(
-      `${plural(left.length, 'file is', 'files are')} of no stored key: ${left.join(', ')} (--prune takes them away)`,
+      `${plural(orphans.length, 'file has', 'files have')} no stored key: ${orphans.join(', ')} (--prune deletes them)`,
     );
-  if (refused.length > 0) out.note(`left out, because every reader refuses them: ${refused.join(', ')}`);
+  if (refused.length > 0) out.note(`omitted, because all readers refuse them: ${refused.join(', ')}`);
   return 0;
 }
 
-/** Whether a file is one of ours: no other is ever taken away. */
-function saysKey(relative: string): boolean {
+/** Whether a path names a key. Other files are never deleted. */
+function namesKey(relative: string): boolean {
   try {
     return keyOfPath(relative) !== null;
   } catch (error) {
@@ -100,7 +106,7 @@ function saysKey(relative: string): boolean {
   }
 }
 
-/** Keys that `config import --prune` may take away: those that would have a file. Pure. */
+/** Whether a key has a file, so that `config import --prune` may delete it. Pure. */
 export function hasFile(text: string): boolean {
   try {
     return pathOfKey(parseConfigKey(text)) !== null;

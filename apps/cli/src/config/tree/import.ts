@@ -1,15 +1,17 @@
 /**
- * `config import`: a directory of files (paths.ts) against what is stored. All files are checked, by themselves and runtime policies also
- * together, before anything is written; then all is written or none, each on the condition that its key is as it was read (change.ts).
- * A directory that says what is stored writes nothing. A key without a file stays, unless `--prune` is said.
+ * `config import`: compares a directory of files (paths.ts) with the stored configuration and
+ * writes the differences. All files are checked first, runtime policies also in combination. Writes
+ * are conditional and all-or-nothing (shared/config/change.ts). Keys without a file stay unless
+ * --prune is given.
  */
 import { CONFIG_BUCKET, openBucket, type StoredConfig, storedConfig } from '@bailiff/bus';
 import { formatConfigKey, parseConfigKey } from '@bailiff/policy';
 import { differenceJson, prepare } from '../../policy/apply.ts';
-import { yamlLines } from '../../policy/yaml.ts';
-import type { Session } from '../../session.ts';
-import { plural } from '../../text/plural.ts';
-import { type Change, type ChangeOptions, perform, stays } from '../change.ts';
+import { type Change, isUnchanged, perform } from '../../shared/config/change.ts';
+import type { ChangeOptions } from '../../shared/config/change-options.ts';
+import type { Session } from '../../shared/session.ts';
+import { plural } from '../../shared/text/plural.ts';
+import { yamlLines } from '../../shared/text/yaml.ts';
 import { hasFile } from './export.ts';
 import { readTree, type Tree } from './read.ts';
 
@@ -19,7 +21,7 @@ export interface ImportOptions extends ChangeOptions {
 
 const BECAUSE = 'bailiff config import';
 
-/** What differs between files and store. Pure but for `runtime`, which was read before. */
+/** The differences. Pure; `runtime` was read and prepared before. */
 function changesOf(tree: Tree, runtime: readonly Change[], stored: readonly StoredConfig[], prune: boolean): Change[] {
   const byKey = new Map(stored.map((one) => [one.key, one]));
   const linesOf = yamlLines;
@@ -29,8 +31,8 @@ function changesOf(tree: Tree, runtime: readonly Change[], stored: readonly Stor
   });
   const all = [...written, ...runtime];
   const named = new Set(all.map(({ key }) => formatConfigKey(key)));
-  const gone = prune ? stored.filter(({ key }) => hasFile(key) && !named.has(key)) : [];
-  const removed = gone.map(
+  const orphans = prune ? stored.filter(({ key }) => hasFile(key) && !named.has(key)) : [];
+  const removed = orphans.map(
     (one): Change => ({
       key: parseConfigKey(one.key),
       stored: one,
@@ -42,7 +44,10 @@ function changesOf(tree: Tree, runtime: readonly Change[], stored: readonly Stor
   return [...all, ...removed].sort((a, b) => (formatConfigKey(a.key) < formatConfigKey(b.key) ? -1 : 1));
 }
 
-/** @returns the exit code. @throws CliError CLI_CONFIG | CLI_USAGE | CLI_DECLINED | CLI_STATE, ConfigError, BusError */
+/**
+ * @returns the exit code. @throws CliError CLI_CONFIG | CLI_USAGE | CLI_DECLINED | CLI_STATE,
+ * ConfigError, BusError
+ */
 export async function importTree(session: Session, directory: string, options: ImportOptions): Promise<number> {
   const { out, bus } = session;
   const tree = await readTree(directory);
@@ -51,11 +56,9 @@ export async function importTree(session: Session, directory: string, options: I
     tree.policies.length > 0 ? prepare(session, tree.policies, BECAUSE) : [],
   ]);
   const changes = changesOf(tree, runtime, entries.map(storedConfig), options.prune ?? false);
-  const different = changes.filter((change) => !stays(change, options));
+  const different = changes.filter((change) => !isUnchanged(change, options));
   const same = changes.length - different.length;
-  out.note(
-    `${plural(changes.length, 'key')} in ${directory}: ${different.length} to change, ${same} as they are stored`,
-  );
+  out.note(`${plural(changes.length, 'key')} in ${directory}: ${different.length} to change, ${same} unchanged`);
   const outcomes = await perform(session, different, options);
   if (options.json)
     out.json(

@@ -1,5 +1,5 @@
 /**
- * A directory of the configuration: one file a key, its path says which. Pure.
+ * Maps configuration keys to file paths and back. Pure.
  *
  *     spoof/cluster.yaml                     spoof.cluster._.default
  *     spoof/namespaces/<namespace>.yaml      spoof.namespace.<namespace>.default
@@ -7,18 +7,18 @@
  *     correlation/<rule>.yaml                response/<policy>.yaml
  *     runtime/<policy>.yaml                  runtime/<namespace>/<policy>.yaml
  *
- * A break-glass has no file: it is a matter of minutes, and a directory that is imported again must not open it again.
+ * Disarms have no file: they last minutes, and a later import must not disarm again.
  */
 import { type ConfigKey, formatConfigKey, requireReadKey } from '@bailiff/policy';
 
 export const ENDING = '.yaml';
-/** How files of a key may be called: the first is what is written. */
+/** Accepted file endings; export writes the first. */
 const ENDINGS = [ENDING, '.yml', '.json'];
 export const LAYOUT =
   'spoof/cluster.yaml, spoof/namespaces/<namespace>.yaml, spoof/workloads/<namespace>/<owner>.yaml, correlation/<rule>.yaml, ' +
   'response/<policy>.yaml, runtime/<policy>.yaml, runtime/<namespace>/<policy>.yaml';
 
-/** Where a key stands, relative and with `/`; null when it has no file. */
+/** The path of a key, relative and with `/`; null if it has no file. */
 export function pathOfKey({ kind, scope, namespace, name }: ConfigKey): string | null {
   if (kind === 'disarm') return null;
   if (kind !== 'spoof') return `${[kind, ...(namespace === null ? [] : [namespace]), name].join('/')}${ENDING}`;
@@ -28,10 +28,13 @@ export function pathOfKey({ kind, scope, namespace, name }: ConfigKey): string |
     : `spoof/workloads/${namespace}/${name}${ENDING}`;
 }
 
-/** Whether a file is meant to be one of the configuration: others (README, .git) are left alone. */
+/** Whether a file belongs to the configuration. Others (README, .git) are ignored. */
 export const isValueFile = (path: string): boolean => ENDINGS.some((ending) => path.endsWith(ending));
 
-/** The key that a path says; null when it says none. @throws ConfigError CONFIG_KEY for a name that none can have */
+/**
+ * The key of a path; null if the path names none. @throws ConfigError CONFIG_KEY for an invalid
+ * name
+ */
 export function keyOfPath(path: string): ConfigKey | null {
   const ending = ENDINGS.find((one) => path.endsWith(one));
   if (ending === undefined) return null;

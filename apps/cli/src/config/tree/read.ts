@@ -1,6 +1,7 @@
 /**
- * Reads and checks a directory of the configuration. Everything is read and checked before anything is returned, and all mistakes are told,
- * each as `file:line: field: what is wrong`. Bounds: MAX_FILES files of MAX_FILE_BYTES each, MAX_DEPTH folders deep.
+ * Reads and checks a directory of configuration files. All errors are reported together as
+ * `file:line: field: message`, before anything is returned. Bounds: MAX_FILES files of
+ * MAX_FILE_BYTES, MAX_DEPTH folders.
  */
 import { readdir, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
@@ -14,14 +15,14 @@ import {
   refusePlace,
   zodIssues,
 } from '@bailiff/runtime';
-import { CliError } from '../../errors.ts';
-import { MAX_STDIN_BYTES } from '../../io.ts';
 import type { FilePolicy } from '../../policy/files.ts';
+import { CliError } from '../../shared/errors.ts';
+import { MAX_STDIN_BYTES } from '../../shared/io.ts';
 import { isValueFile, keyOfPath, LAYOUT } from './paths.ts';
 
 const MAX_FILES = 4_096;
 const MAX_FILE_BYTES = MAX_STDIN_BYTES;
-/** Deepest: spoof/workloads/<namespace>/<owner>.yaml */
+/** As deep as spoof/workloads/<namespace>/<owner>.yaml. */
 const MAX_DEPTH = 4;
 
 export interface FileValue {
@@ -30,14 +31,17 @@ export interface FileValue {
   value: Record<string, unknown>;
 }
 
-/** What a directory says. */
+/** Contents of a directory. */
 export interface Tree {
-  /** All but runtime policies. */
+  /** All values except runtime policies. */
   values: FileValue[];
   policies: FilePolicy[];
 }
 
-/** Files of the configuration below a directory, relative with `/`, in order. Names that begin with a dot are left alone. @throws CliError CLI_USAGE; ENOENT */
+/**
+ * Relative paths of configuration files, sorted. Names that start with a dot are ignored. @throws
+ * CliError CLI_USAGE; ENOENT
+ */
 export async function filesBelow(directory: string): Promise<string[]> {
   const found: string[] = [];
   const walk = async (within: string, depth: number): Promise<void> => {
@@ -47,26 +51,27 @@ export async function filesBelow(directory: string): Promise<string[]> {
       if (entry.isDirectory()) {
         if (depth < MAX_DEPTH) await walk(relative, depth + 1);
       } else if (isValueFile(entry.name)) found.push(relative);
-      if (found.length > MAX_FILES) throw new CliError('CLI_USAGE', `${directory} holds more than ${MAX_FILES} files`);
+      if (found.length > MAX_FILES)
+        throw new CliError('CLI_USAGE', `${directory} contains more than ${MAX_FILES} files`);
     }
   };
   await walk('', 1);
   return found.sort();
 }
 
-function keyOrMistake(relative: string): ConfigKey {
+function requireKey(relative: string): ConfigKey {
   const key = keyOfPath(relative);
   if (key) return key;
-  throw new ConfigError('CONFIG_KEY', `its place says no key; the layout is ${LAYOUT}`);
+  throw new ConfigError('CONFIG_KEY', `its path names no key; the layout is ${LAYOUT}`);
 }
 
-/** One document, or a mistake at its place. @throws PolicyError POLICY_FILE */
+/** The single document of a file. @throws PolicyError POLICY_FILE with its location */
 function valueIn(text: string, key: ConfigKey, file: string): Record<string, unknown> {
   const [place, second] = placesIn(text, file) as [Place, Place?];
-  if (second) throw new PolicyError('POLICY_FILE', `${file}: holds more than one document: a file is one key`);
+  if (second) throw new PolicyError('POLICY_FILE', `${file}: contains more than one document; one file is one key`);
   const value = plainValue(place);
   if (typeof value !== 'object' || value === null || Array.isArray(value))
-    return refusePlace(place, [{ path: [], message: 'a configuration is an object of fields' }]);
+    return refusePlace(place, [{ path: [], message: 'a value must be an object of fields' }]);
   const parsed = schemaFor(key).safeParse(value);
   if (!parsed.success) return refusePlace(place, zodIssues(parsed.error));
   const contradictions = contradictionsOf(key, parsed.data, Date.now());
@@ -76,41 +81,42 @@ function valueIn(text: string, key: ConfigKey, file: string): Record<string, unk
 
 function policyIn(text: string, key: ConfigKey, file: string): FilePolicy {
   const [policy, second] = loadPolicyFile(text, file);
-  if (!policy || second) throw new PolicyError('POLICY_FILE', `${file}: holds more than one policy: a file is one key`);
+  if (!policy || second)
+    throw new PolicyError('POLICY_FILE', `${file}: contains more than one policy; one file is one key`);
   const wanted = formatConfigKey(key);
   if (policy.key !== wanted)
-    throw new PolicyError('POLICY_FILE', `${file}: is of ${policy.key}, and its place says ${wanted}`);
+    throw new PolicyError('POLICY_FILE', `${file}: contains ${policy.key}, but its path names ${wanted}`);
   return { ...policy, file };
 }
 
 async function textOf(file: string): Promise<string> {
   const { size } = await stat(file);
-  if (size > MAX_FILE_BYTES) throw new PolicyError('POLICY_FILE', `${file}: is above ${MAX_FILE_BYTES} bytes`);
+  if (size > MAX_FILE_BYTES) throw new PolicyError('POLICY_FILE', `${file}: exceeds ${MAX_FILE_BYTES} bytes`);
   return readFile(file, 'utf8');
 }
 
-/** @throws CliError CLI_CONFIG with every mistake; CLI_USAGE; ENOENT, EACCES */
+/** @throws CliError CLI_CONFIG with all errors; CLI_USAGE; ENOENT, EACCES */
 export async function readTree(directory: string): Promise<Tree> {
   const tree: Tree = { values: [], policies: [] };
   const owners = new Map<string, string>();
-  const mistakes: string[] = [];
+  const errors: string[] = [];
   for (const relative of await filesBelow(directory)) {
     const file = path.join(directory, relative);
     try {
-      const key = keyOrMistake(relative);
+      const key = requireKey(relative);
       const text = formatConfigKey(key);
       const other = owners.get(text);
-      if (other !== undefined) throw new PolicyError('POLICY_FILE', `${file}: ${text} stands in ${other} too`);
+      if (other !== undefined) throw new PolicyError('POLICY_FILE', `${file}: ${text} is also in ${other}`);
       owners.set(text, file);
       if (key.kind === 'runtime') tree.policies.push(policyIn(await textOf(file), key, file));
       else tree.values.push({ key, file, value: valueIn(await textOf(file), key, file) });
     } catch (error) {
-      if (error instanceof PolicyError) mistakes.push(...error.message.split('\n'));
-      else if (error instanceof ConfigError) mistakes.push(`${file}: ${error.message}`);
+      if (error instanceof PolicyError) errors.push(...error.message.split('\n'));
+      else if (error instanceof ConfigError) errors.push(`${file}: ${error.message}`);
       else throw error;
     }
   }
-  if (mistakes.length === 0) return tree;
-  const count = mistakes.length === 1 ? 'a mistake' : `${mistakes.length} mistakes`;
-  throw new CliError('CLI_CONFIG', `refused for ${count}; nothing was written\n${mistakes.join('\n')}`);
+  if (errors.length === 0) return tree;
+  const count = errors.length === 1 ? '1 error' : `${errors.length} errors`;
+  throw new CliError('CLI_CONFIG', `refused with ${count}; nothing was written\n${errors.join('\n')}`);
 }

@@ -1,0 +1,271 @@
+/**
+ * Runs a range of VIOLATIONS through the correlation engine, under the rules that were live and
+ * under trial rules, and reads the published verdicts for comparison. report.ts evaluates the
+ * result.
+ *
+ * Invariants: nothing is written; the result depends only on streams and request, not on this
+ * machine's clock. Like a correlator, it starts a warm-up earlier, so that windows and cooldowns
+ * are equal; if the stream no longer has the warm-up, the range starts later and the report says
+ * so.
+ * Bounds: MAX_VERDICTS per list.
+ */
+import { createHash } from 'node:crypto';
+import { filters, microsOf, streamInfo } from '@bailiff/bus';
+import {
+  CorrelationEngine,
+  type RuleHistory,
+  type TrialVerdict,
+  trialOf,
+  trialRuleHistory,
+  warmUpMicros,
+} from '@bailiff/correlation';
+import { POLICY_SETTLE_MICROS, PolicyHistory } from '@bailiff/response';
+import { encodeVerdict, type Verdict } from '@bailiff/schemas';
+import { readStretch } from '../shared/bus/stretch.ts';
+import { CliError } from '../shared/errors.ts';
+import type { Session } from '../shared/session.ts';
+import { readFrames } from './frames.ts';
+import { readConfigChanges, readPodLists, readPriorRefusals } from './read.ts';
+import type { ResponseContext } from './simulated-responses.ts';
+import type { TrialRules } from './trial-rules.ts';
+
+/** 300 bytes each, three lists. */
+export const MAX_VERDICTS = 200_000;
+/** Twice the longest timespan and cooldown: rules that ended before have no effect. */
+const LONGEST_MEMORY_MICROS = 4 * 86_400_000_000;
+
+export interface BacktestRequest {
+  sinceMicros: number;
+  /** Infinity = to the end. */
+  untilMicros: number;
+  /** Null: only the live rules. */
+  onTrial: TrialRules | null;
+  /** Only the trial rules. */
+  only: boolean;
+  /** Start at the stream's first message even without a warm-up. */
+  cold: boolean;
+  verdictsPerMinute: number;
+  /** Called after each frame with the frames read and the frames left. */
+  onProgress(frames: number, pending: number): void;
+}
+
+/** A verdict with a digest of its encoding. */
+export interface DigestedVerdict extends TrialVerdict {
+  digest: string;
+}
+
+export interface Stretch {
+  /** Sequences of the first and last frame; 0 without frames. */
+  firstSequence: number;
+  lastSequence: number;
+  firstMicros: number;
+  lastMicros: number;
+  frames: number;
+  violations: number;
+  /**
+   * Violations of pods that are in no current snapshot, accepted as they were live. They count for
+   * groups by pod and node only.
+   */
+  unvouched: number;
+  unreadable: number;
+  /** Actual start if the stream lacks the warm-up; otherwise null. */
+  warmFromMicros: number | null;
+  /** How long before a frame the stream affects its verdicts. */
+  warmUpMicros: number;
+}
+
+export interface BacktestResult {
+  stretch: Stretch;
+  /** As published by the correlators. */
+  issued: DigestedVerdict[];
+  live: DigestedVerdict[];
+  /** Null without trial rules. */
+  trial: TrialVerdict[] | null;
+  /** Verdicts suppressed by the cap. */
+  capped: { live: number; trial: number };
+  /** Longest cooldown of the rules: verdicts farther apart never match. */
+  nearMicros: number;
+  worlds: { live: ResponseContext; trial: ResponseContext };
+}
+
+/** Range of the stream; 0 if it is empty. */
+export interface StreamEnds {
+  firstSequence: number;
+  firstMicros: number;
+  lastMicros: number;
+}
+
+export interface Span {
+  readFromMicros: number;
+  fromMicros: number;
+  /** Actual start if it is later than requested; otherwise null. */
+  warmFromMicros: number | null;
+}
+
+/**
+ * Where to start reading and where to start judging, so that verdicts equal the live ones. Pure.
+ * @param warmUp of the rules
+ */
+export function planSpan(ends: StreamEnds, asked: Pick<BacktestRequest, 'sinceMicros' | 'cold'>, warmUp: number): Span {
+  const { sinceMicros, cold } = asked;
+  // A stream that still has its first frame needs no warm-up.
+  const warmMicros = ends.firstSequence <= 1 || cold ? 0 : ends.firstMicros + warmUp;
+  const fromMicros = Math.max(sinceMicros, warmMicros);
+  const warmFromMicros = warmMicros > sinceMicros ? warmMicros : null;
+  return { readFromMicros: Math.max(0, fromMicros - warmUp), fromMicros, warmFromMicros };
+}
+
+async function endsOf(session: Session): Promise<StreamEnds> {
+  const { state } = await streamInfo(session.bus, 'VIOLATIONS');
+  if (state.messages === 0) return { firstSequence: 0, firstMicros: 0, lastMicros: 0 };
+  return { firstSequence: state.first_seq, firstMicros: microsOf(state.first_ts), lastMicros: microsOf(state.last_ts) };
+}
+
+/** Maxima over all rules that can affect the range. */
+function longestOf(histories: readonly RuleHistory[], sinceMicros: number) {
+  const longest = histories.map((history) => history.longestSince(sinceMicros - LONGEST_MEMORY_MICROS));
+  return {
+    warmUp: Math.max(...longest.map(warmUpMicros)),
+    nearMicros: Math.max(...longest.map(({ cooldownMicros }) => cooldownMicros)),
+  };
+}
+
+/** Collects the verdicts of an engine. */
+class VerdictCollector<T extends TrialVerdict> {
+  readonly #make: (verdict: Verdict) => T;
+  /** First frame of the range; Infinity before it is reached. */
+  fromSequence = Number.POSITIVE_INFINITY;
+  readonly verdicts: T[] = [];
+
+  constructor(make: (verdict: Verdict) => T) {
+    this.#make = make;
+  }
+  take(verdict: Verdict): void {
+    if ((verdict.evidence.at(-1)?.streamSequence ?? 0) < this.fromSequence) return;
+    if (this.verdicts.length >= MAX_VERDICTS) {
+      throw new CliError('CLI_STATE', `more than ${MAX_VERDICTS} verdicts`, {
+        remedy: 'narrow it with --since, --until',
+      });
+    }
+    this.verdicts.push(this.#make(verdict));
+  }
+}
+
+function digested(verdict: Verdict): DigestedVerdict {
+  const digest = createHash('sha256').update(encodeVerdict(verdict)).digest('base64url').slice(0, 22);
+  return { ...trialOf(verdict), digest };
+}
+
+export async function runBacktest(session: Session, request: BacktestRequest): Promise<BacktestResult> {
+  const { onTrial, only, verdictsPerMinute } = request;
+  // The end of the range is determined before the logs are read, so the logs cover every frame.
+  const ends = await endsOf(session);
+  const untilMicros = Math.min(request.untilMicros, ends.lastMicros);
+  const changes = await readConfigChanges(session);
+  const liveHistory = trialRuleHistory(changes, {});
+  const histories = onTrial === null ? [liveHistory] : [liveHistory, trialRuleHistory(changes, onTrial.rules, only)];
+  const { warmUp, nearMicros } = longestOf(histories, Math.max(request.sinceMicros, ends.firstMicros));
+  const span = planSpan(ends, request, warmUp);
+  const { inventory, pods } = await readPodLists(session);
+  const priorRefusals = await readPriorRefusals(session, span.readFromMicros, ends.lastMicros);
+  const live = new VerdictCollector(digested);
+  const trial = new VerdictCollector(trialOf);
+  const engines = histories.map((rules, index) => {
+    const collector = index === 0 ? live : trial;
+    // Only the live engine counts reports that were accepted for lack of a refusal.
+    const own = index === 0 ? priorRefusals : { untilMicros: priorRefusals.untilMicros, reasonOf: priorRefusals.ask };
+    return new CorrelationEngine({
+      rules,
+      inventory,
+      priorRefusals: own,
+      verdictsPerMinute,
+      onVerdict: (verdict) => collector.take(verdict),
+    });
+  });
+  const stretch = emptyStretch(span, warmUp);
+  let read = 0;
+  stretch.unreadable = await readFrames(session, {
+    fromMicros: span.readFromMicros,
+    untilMicros,
+    onFrame: (position, frame, pending) => {
+      if (position.timestampMicros >= span.fromMicros) {
+        if (stretch.frames === 0) {
+          stretch.firstSequence = position.sequence;
+          stretch.firstMicros = position.timestampMicros;
+          live.fromSequence = position.sequence;
+          trial.fromSequence = position.sequence;
+          priorRefusals.accepted = 0;
+        }
+        stretch.lastSequence = position.sequence;
+        stretch.lastMicros = position.timestampMicros;
+        stretch.frames += 1;
+        stretch.violations += frame.violations.length;
+      }
+      for (const engine of engines) engine.processFrame(position, frame);
+      read += 1;
+      request.onProgress(read, pending);
+    },
+    onInvalid: (position, detail) => {
+      for (const engine of engines) engine.rejectFrame(position, detail);
+    },
+  });
+  for (const engine of engines) settle(engine);
+  stretch.unvouched = priorRefusals.accepted;
+  return {
+    stretch,
+    issued: await readIssued(session, stretch),
+    live: live.verdicts,
+    trial: onTrial === null ? null : trial.verdicts,
+    capped: { live: engines[0]?.size.capped ?? 0, trial: engines[1]?.size.capped ?? 0 },
+    nearMicros,
+    worlds: contextsOf(changes, pods, onTrial),
+  };
+}
+
+function emptyStretch({ warmFromMicros }: Span, warmUp: number): Stretch {
+  const counts = { frames: 0, violations: 0, unvouched: 0, unreadable: 0 };
+  const places = { firstSequence: 0, lastSequence: 0, firstMicros: 0, lastMicros: 0 };
+  return { ...places, ...counts, warmFromMicros, warmUpMicros: warmUp };
+}
+
+/** Lets pending violations time out. */
+function settle(engine: CorrelationEngine): void {
+  for (let at = engine.nextDeadlineMicros(); at !== null && Number.isFinite(at); at = engine.nextDeadlineMicros()) {
+    engine.advance(at);
+  }
+}
+
+/** Published verdicts of frames in the range, which may have been published much later. */
+async function readIssued({ bus, decoder, io }: Session, stretch: Stretch): Promise<DigestedVerdict[]> {
+  const collector = new VerdictCollector(digested);
+  collector.fromSequence = stretch.firstSequence;
+  if (stretch.frames === 0) return [];
+  await readStretch(bus, 'VERDICTS', {
+    start: { timeMicros: stretch.firstMicros },
+    untilMicros: Number.POSITIVE_INFINITY,
+    filterSubjects: [filters.verdicts()],
+    onMessage: (message) =>
+      decoder.read(message, 'Verdict', (verdict) => {
+        if ((verdict.evidence.at(-1)?.streamSequence ?? 0) <= stretch.lastSequence) collector.take(verdict);
+      }),
+    signal: io.signal,
+  });
+  io.signal.throwIfAborted();
+  return collector.verdicts;
+}
+
+function contextsOf(
+  changes: Awaited<ReturnType<typeof readConfigChanges>>,
+  pods: ResponseContext['pods'],
+  onTrial: TrialRules | null,
+): BacktestResult['worlds'] {
+  const history = new PolicyHistory();
+  for (const change of changes) history.apply(change);
+  const policiesAt = (micros: number) => history.at(micros - POLICY_SETTLE_MICROS).byName;
+  const withTrialRules = (micros: number) => {
+    const all = new Map([...policiesAt(micros), ...(onTrial?.policies ?? [])]);
+    for (const [name, policy] of all) if (!policy.enabled) all.delete(name);
+    return all;
+  };
+  return { live: { policiesAt, pods }, trial: { policiesAt: withTrialRules, pods } };
+}

@@ -1,0 +1,117 @@
+/**
+ * `bailiff backtest`: verdicts and responses that other rules would have produced for the stored
+ * violations.
+ */
+import { DEFAULT_VERDICTS_PER_MINUTE } from '@bailiff/correlation';
+import type { Command } from 'commander';
+import { parseWhen, wholeNumber } from '../shared/arguments.ts';
+import { readDocument } from '../shared/document.ts';
+import { CliError } from '../shared/errors.ts';
+import type { CliIo } from '../shared/io.ts';
+import { Progress } from '../shared/progress.ts';
+import { optionsOf, type Session, withBusOptions, withSession } from '../shared/session.ts';
+import { type BacktestRequest, runBacktest } from './backtest.ts';
+import { reportJson } from './json.ts';
+import { renderReport } from './render.ts';
+import { type Report, reportOf } from './report.ts';
+import { parseRulesFile, type TrialRules } from './trial-rules.ts';
+
+interface Options {
+  rules?: string;
+  live?: boolean;
+  only?: boolean;
+  since?: string;
+  until?: string;
+  cold?: boolean;
+  verdictsPerMinute?: string;
+  all?: boolean;
+  json?: boolean;
+}
+
+const DEFAULT_SINCE = '7d';
+/** Rows per table without --all. */
+const ROWS = 20;
+
+const EXAMPLES = `
+Examples:
+  bailiff backtest --rules stricter.yaml --since 7d    verdicts of these rules for the last seven days
+  bailiff backtest --live --since 1d                   check that the live rules reproduce the published verdicts
+  bailiff backtest --rules r.yaml --json | jq .verdicts.appeared
+
+The file contains complete rules by name, as \`bailiff config get\` prints them. A trial rule replaces the live rule of the
+same name for the whole range, or disables it with enabled: false. All other rules are as they were at each time.
+Response policies can be included: {correlation: {name: …}, response: {name: …}}.
+Nothing is written. Relative times change between two runs: pass absolute times to compare the same range.
+
+Additional exit codes: 0 no difference, 10 verdicts or responses differ,
+11 the live rules do not reproduce the published verdicts (--live).
+`;
+
+async function readTrialRules(options: Options, io: CliIo): Promise<TrialRules | null> {
+  if ((options.rules === undefined) === (options.live !== true)) {
+    throw new CliError('CLI_USAGE', 'pass either --rules <file> or --live', {
+      remedy: '--rules tries the rules of a file; --live compares the live rules with the published verdicts',
+    });
+  }
+  if (options.rules === undefined) {
+    if (options.only) throw new CliError('CLI_USAGE', '--only needs --rules');
+    return null;
+  }
+  const where = options.rules === '-' ? 'stdin' : options.rules;
+  return parseRulesFile(await readDocument(options.rules, io), where);
+}
+
+async function run(session: Session, request: Omit<BacktestRequest, 'onProgress'>): Promise<Report> {
+  const { io, decoder, out } = session;
+  const progress = new Progress(io, 'frames');
+  try {
+    const onProgress = (frames: number, pending: number) => progress.at(frames, frames + pending);
+    const result = await runBacktest(session, { ...request, onProgress });
+    const { onTrial } = request;
+    decoder.reportUndecodable(out);
+    return reportOf(
+      result,
+      onTrial && { rules: Object.keys(onTrial.rules).sort(), policies: [...onTrial.policies.keys()].sort() },
+    );
+  } finally {
+    progress.end();
+  }
+}
+
+export function register(program: Command, io: CliIo): void {
+  const command = program
+    .command('backtest')
+    .description('evaluate stored violations under other rules: verdicts and responses that would differ')
+    .option('--rules <file>', 'trial rules, YAML or JSON; - for stdin')
+    .option('--live', 'no trial rules: compare the live rules with the published verdicts')
+    .option('--only', 'only the rules of the file, without the live ones')
+    .option('--since <when>', 'start: 10m, 2h, 7d (ago), an ISO time, or "all"', DEFAULT_SINCE)
+    .option('--until <when>', 'end (default: the end of the stream)')
+    .option('--cold', 'start at the first message even without a warm-up')
+    .option('--verdicts-per-minute <n>', 'verdict cap of the correlator', String(DEFAULT_VERDICTS_PER_MINUTE))
+    .option('--all', `all rows instead of the first ${ROWS} of each table`)
+    .option('--json', 'one JSON document with everything')
+    .addHelpText('after', EXAMPLES);
+  withBusOptions(command).action(async () => {
+    const options = optionsOf<Options>(command);
+    const onTrial = await readTrialRules(options, io);
+    const request = {
+      onTrial,
+      only: options.only ?? false,
+      cold: options.cold ?? false,
+      sinceMicros: parseWhen(options.since ?? DEFAULT_SINCE, io.nowMs(), '--since') * 1000,
+      untilMicros:
+        options.until === undefined
+          ? Number.POSITIVE_INFINITY
+          : parseWhen(options.until, io.nowMs(), '--until') * 1000 + 999,
+      verdictsPerMinute: wholeNumber(options.verdictsPerMinute ?? '', '--verdicts-per-minute', 1, 1_000_000),
+    };
+    io.exitCode = await withSession(io, command, async (session) => {
+      const report = await run(session, request);
+      const { out } = session;
+      if (options.json) out.json(reportJson(report));
+      else out.lines(renderReport(report, { ...out.table, rows: options.all ? Number.POSITIVE_INFINITY : ROWS }));
+      return report.exitCode;
+    });
+  });
+}

@@ -1,0 +1,125 @@
+/**
+ * `bailiff bus setup`: creates or updates streams, buckets, consumers and schemas. Needs the admin
+ * user.
+ */
+import {
+  ageText,
+  bytesText,
+  ensureTopology,
+  streamConfigs,
+  VIOLATIONS_MAX_AGE_MS,
+  VIOLATIONS_MAX_BYTES,
+} from '@bailiff/bus';
+import { type Command, InvalidArgumentError } from 'commander';
+import type { CliIo } from '../shared/io.ts';
+import { optionsOf, withBusOptions, withSession } from '../shared/session.ts';
+import { plural } from '../shared/text/plural.ts';
+
+/** An empty value counts as absent, so that scripts can pass unset variables. */
+type OrEmpty<T> = T | '';
+
+interface Options {
+  replicas?: OrEmpty<number>;
+  keepDays?: OrEmpty<number>;
+  keepBytes?: OrEmpty<number>;
+  shrink?: boolean;
+}
+
+const DAY_MS = 86_400_000;
+/** JetStream's supported replica counts. */
+const REPLICAS = [1, 3, 5];
+/** The protocol's limit is 64 bits of nanoseconds; ten years cover any retention rule. */
+const MAX_KEEP_DAYS = 3_650;
+const BYTES_OF: Readonly<Record<string, number>> = {
+  '': 1,
+  MiB: 1024 ** 2,
+  GiB: 1024 ** 3,
+  TiB: 1024 ** 4,
+};
+/** A few hundred full frames; less cannot hold a flood. */
+const MIN_KEEP_BYTES = 16 * 1024 ** 2;
+/** Larger than any disk, and exact as a number. */
+const MAX_KEEP_BYTES = 1024 ** 5;
+
+const EXAMPLES = `
+Examples:
+  bailiff bus setup --nats-user admin --nats-password-file admin.password                one server
+  bailiff bus setup --nats-user admin --nats-password-file admin.password --replicas 3   a cluster of three or more
+  bailiff bus setup … --keep-days 30 --keep-bytes 20GiB   keep violations for a month, verdicts and responses accordingly
+  bailiff bus setup … --keep-days 7 --shrink              back to a week: older messages are deleted
+
+Idempotent: differences are changed, and differences that cannot be changed are reported. Omitted flags and empty values
+(--keep-days '') leave the setting of the bus unchanged. Retention and replicas are only reduced with --shrink: without it,
+the command lists what would be lost and changes nothing. Needs the admin user of the bus.
+`;
+
+const unlessEmpty =
+  <T>(parse: (text: string) => T) =>
+  (text: string): OrEmpty<T> =>
+    text.trim() === '' ? '' : parse(text.trim());
+
+const given = <T>(value: OrEmpty<T> | undefined): T | undefined => (value === '' ? undefined : value);
+
+function replicas(text: string): number {
+  const number = Number(text);
+  if (!REPLICAS.includes(number))
+    throw new InvalidArgumentError('Use 1, 3 or 5: an even number tolerates no more failures than one less.');
+  return number;
+}
+
+function keepDays(text: string): number {
+  const number = Number(text);
+  if (!Number.isInteger(number) || number < 1 || number > MAX_KEEP_DAYS)
+    throw new InvalidArgumentError(`Use a whole number of days from 1 to ${MAX_KEEP_DAYS}.`);
+  return number;
+}
+
+function keepBytes(text: string): number {
+  const [, digits = '', unit = ''] = /^(\d+) ?([KMGT]iB)?$/.exec(text) ?? [];
+  const bytes = digits === '' ? Number.NaN : Number(digits) * (BYTES_OF[unit] ?? Number.NaN);
+  if (!(bytes >= MIN_KEEP_BYTES && bytes <= MAX_KEEP_BYTES)) {
+    const bounds = `${bytesText(MIN_KEEP_BYTES)} to ${bytesText(MAX_KEEP_BYTES)}`;
+    throw new InvalidArgumentError(`Use a whole number of bytes, MiB, GiB or TiB, such as 20GiB: ${bounds}.`);
+  }
+  return bytes;
+}
+
+export function register(program: Command, io: CliIo): void {
+  const bus = program.command('bus').description('streams and buckets of the bus').addHelpText('after', EXAMPLES);
+  const [days, bytes] = [VIOLATIONS_MAX_AGE_MS / DAY_MS, bytesText(VIOLATIONS_MAX_BYTES)];
+  const command = bus
+    .command('setup')
+    .description('create or update streams, buckets, consumers and schemas')
+    .option('--replicas <n>', 'replicas of each stream (default: unchanged; 1 on a new bus)', unlessEmpty(replicas))
+    .option(
+      '--keep-days <n>',
+      `retention of violations in days (default: unchanged; ${days} on a new bus)`,
+      unlessEmpty(keepDays),
+    )
+    .option(
+      '--keep-bytes <size>',
+      `size limit of violations; the oldest are deleted first (default: unchanged; ${bytes} on a new bus)`,
+      unlessEmpty(keepBytes),
+    )
+    .option('--shrink', 'allow lower limits than before, and delete what exceeds them')
+    .addHelpText('after', EXAMPLES);
+  withBusOptions(command).action(async () => {
+    const { shrink, ...limits } = optionsOf<Options>(command);
+    const keepDays = given(limits.keepDays);
+    io.exitCode = await withSession(io, command, async ({ bus, out }) => {
+      const report = await ensureTopology(bus, {
+        replicas: given(limits.replicas),
+        violationsMaxAgeMs: keepDays === undefined ? undefined : keepDays * DAY_MS,
+        violationsMaxBytes: given(limits.keepBytes),
+        shrink,
+      });
+      out.lines(report.losses);
+      const { options } = report;
+      const replicaText = plural(options.replicas, 'replica');
+      out.line(`${streamConfigs().length} streams and buckets are up to date, with ${replicaText} each`);
+      const retention = `${ageText(options.violationsMaxAgeMs)}, up to ${bytesText(options.violationsMaxBytes)}`;
+      out.line(`violations are retained for ${retention}; verdicts and responses as long as their violations`);
+      return 0;
+    });
+  });
+}

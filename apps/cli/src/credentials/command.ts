@@ -1,0 +1,145 @@
+/**
+ * `bailiff credentials`: bus users with passwords, auth callout keys, certificates. The
+ * implementation is loaded on use because of its cryptography packages.
+ */
+import type { Command } from 'commander';
+import { parseName, wholeNumber } from '../shared/arguments.ts';
+import { CliError } from '../shared/errors.ts';
+import type { CliIo } from '../shared/io.ts';
+import { DEFAULT_NAMESPACE, defaultDnsNames } from './names.ts';
+import type { OutputTarget, RotateOptions } from './steps.ts';
+
+const EXAMPLES = `
+Examples:
+  bailiff credentials init --kubernetes secrets.yaml     for the manifests in k8s: three servers
+  bailiff credentials init --replicas 1 --dns-name bus.example.org
+  bailiff credentials rotate && kubectl apply -f …       first step: new secrets for the clients; then --finish
+  bailiff credentials show
+
+credentials.json in --out contains all secrets, including the key of the CA: store it safely. Nothing is sent anywhere.
+`;
+
+const DEFAULT_OUT = './bailiff-credentials';
+const DNS_NAME = /^(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?$|^[0-9a-f:.]+$/i;
+
+interface InitFlags extends OutputTarget {
+  namespace: string;
+  replicas: string;
+  dnsName: string[];
+}
+
+const withTargetOptions = (command: Command) =>
+  command
+    .option('--out <dir>', 'credentials directory; created with mode 0700', DEFAULT_OUT)
+    .option('--kubernetes [file]', 'write Secrets as YAML to a file, or to stdout');
+
+/** Odd: Raft needs a majority. */
+function replicasOf(text: string): number {
+  const replicas = wholeNumber(text, '--replicas', 1, 5);
+  if (replicas % 2 === 1) return replicas;
+  throw new CliError('CLI_USAGE', `--replicas: ${replicas} servers tolerate no more failures than ${replicas - 1}`, {
+    remedy: 'use 1, 3 or 5',
+  });
+}
+
+function dnsName(name: string): string {
+  if (DNS_NAME.test(name) && name.length <= 253) return name;
+  throw new CliError('CLI_USAGE', `--dns-name: "${name}" is neither a DNS name nor an IP address`);
+}
+
+function registerInit(parent: Command, io: CliIo): void {
+  const command = withTargetOptions(parent.command('init').description('create the credentials of a new bus'))
+    .option('--namespace <namespace>', 'namespace of the bus', DEFAULT_NAMESPACE)
+    .option('--replicas <n>', 'servers of the bus: 1, 3 or 5', '3')
+    .option('--dns-name <name>', 'additional name or address of the certificate; repeatable', collect, [])
+    .addHelpText('after', EXAMPLES);
+  command.action(async ({ namespace, replicas, dnsName: more, ...where }: InitFlags) => {
+    const credentials = await import('./steps.ts');
+    const options = {
+      namespace: parseName(namespace, '--namespace'),
+      replicas: replicasOf(replicas),
+      dnsNames: [...new Set([...defaultDnsNames(namespace), ...more.map(dnsName)])],
+    };
+    await credentials.runInit(io, options, where);
+  });
+}
+
+const collect = (value: string, before: string[]) => [...before, value];
+
+interface RotateFlags {
+  ca?: boolean;
+  keys?: boolean;
+  routes?: boolean;
+  redis?: boolean;
+  finish?: boolean;
+  abort?: boolean;
+}
+
+function registerRotate(parent: Command, io: CliIo): void {
+  const command = withTargetOptions(
+    parent.command('rotate').description('rotate passwords and certificate, in two steps without an interruption'),
+  )
+    .option('--ca', 'also a new certificate authority')
+    .option('--keys', 'also new auth callout keys; servers need a restart instead of a reload')
+    .option('--routes', 'also a new route password; servers are also reloaded after the first step')
+    .option('--redis', 'also a new password of the included Valkey, which accepts both between the steps')
+    .option('--finish', 'second step: the servers accept the prepared secrets')
+    .option('--abort', 'revert a prepared rotation')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  bailiff credentials rotate --kubernetes secrets.yaml            first step: apply the file, wait two minutes
+  bailiff credentials rotate --finish --kubernetes secrets.yaml   second step: apply the file, wait, reload the servers
+`,
+    );
+  command.action(async (flags: OutputTarget & RotateFlags) => {
+    const { ca = false, keys = false, routes = false, redis = false, finish = false, abort = false, ...where } = flags;
+    if (Number(ca || keys || routes || redis) + Number(finish) + Number(abort) > 1) {
+      throw new CliError('CLI_USAGE', '--finish, --abort and the flags of the first step exclude each other', {
+        remedy: '--ca, --keys, --routes and --redis belong to the first step',
+      });
+    }
+    const credentials = await import('./steps.ts');
+    const step: RotateOptions['step'] = finish ? 'finish' : abort ? 'abort' : 'prepare';
+    await credentials.runRotate(io, { scope: { authority: ca, keys, routes, redis }, step }, where);
+  });
+}
+
+export function register(program: Command, io: CliIo): void {
+  const parent = program
+    .command('credentials')
+    .description('create, rotate and show users, keys and certificates of the bus')
+    .addHelpText('after', EXAMPLES);
+  registerInit(parent, io);
+  registerRotate(parent, io);
+  parent
+    .command('show')
+    .description('show users, rotation stage and expiry, without secrets')
+    .option('--out <dir>', 'credentials directory', DEFAULT_OUT)
+    .option('--json', 'one JSON document')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  bailiff credentials show                       rotation stage, and expiry of the certificate
+  bailiff credentials show --out /root/bus --json
+`,
+    )
+    .action(async ({ out, json = false }: { out: string; json?: boolean }) => {
+      const credentials = await import('./steps.ts');
+      await credentials.runShow(io, { out, json });
+    });
+  withTargetOptions(parent.command('render').description('write files and Secrets again from credentials.json'))
+    .addHelpText(
+      'after',
+      `
+Examples:
+  bailiff credentials render --kubernetes secrets.yaml   the unchanged Secrets again
+`,
+    )
+    .action(async (where: OutputTarget) => {
+      const credentials = await import('./steps.ts');
+      await credentials.runRender(io, where);
+    });
+}

@@ -1,0 +1,172 @@
+/**
+ * The credentials of a bus, as stored in `credentials.json`, and their rotation. Pure; random
+ * values come from `Makers`.
+ *
+ * `prepare` puts a new secret before the current one in every client's file (clients try each in
+ * turn) and changes nothing at the server. `finish` makes the server accept the new one. Clients
+ * have an accepted secret at all times.
+ */
+import { BUS_USERS } from './names.ts';
+
+/** Newest first; at most two. */
+export type Generations = readonly string[];
+
+export interface UserCredential {
+  passwords: Generations;
+  /** bcrypt hash of the password that the server accepts. */
+  hash: string;
+}
+
+export interface Authority {
+  /** PEM. */
+  certificate: string;
+  key: string;
+}
+
+export interface Credentials {
+  version: 1;
+  createdAt: string;
+  /** Time of the last change at the server. */
+  inForceSince: string;
+  /** `prepared`: clients have the next secrets, the server does not accept them yet. */
+  stage: 'in-force' | 'prepared';
+  namespace: string;
+  replicas: number;
+  dnsNames: readonly string[];
+  users: Readonly<Record<string, UserCredential>>;
+  /** Seeds; the stage determines which is in force. */
+  issuers: Generations;
+  xkeys: Generations;
+  routePassword: string;
+  redisPassword: string;
+  /** The next value while a rotation is prepared. */
+  nextRoutePassword?: string | undefined;
+  nextRedisPassword?: string | undefined;
+  /** Users outside the core have accounts of their own. Absent in older files; `finish` sets it. */
+  accounts?: true | undefined;
+  /** Newest first; clients trust all, the newest in force signs. */
+  authorities: readonly Authority[];
+  server: Authority;
+}
+
+/** Generators of secrets; a parameter so that tests are fast and deterministic. */
+export interface Makers {
+  password(): string;
+  hash(password: string): Promise<string>;
+  issuer(): string;
+  xkey(): string;
+  authority(): Promise<Authority>;
+  server(authority: Authority, dnsNames: readonly string[]): Promise<Authority>;
+  now(): string;
+}
+
+export const USERS = [...BUS_USERS, 'bus-auth'] as const;
+
+/** The generation that the server accepts: the second while a rotation is prepared. */
+export function inForce<T>(generations: readonly T[], stage: Credentials['stage']): T {
+  const found = stage === 'prepared' ? generations[1] : generations[0];
+  return (found ?? generations[0]) as T;
+}
+
+export interface InitOptions {
+  namespace: string;
+  replicas: number;
+  dnsNames: readonly string[];
+}
+
+/** Credentials of a new bus. */
+export async function init(options: InitOptions, make: Makers): Promise<Credentials> {
+  const users: Record<string, UserCredential> = {};
+  for (const user of USERS) {
+    const password = make.password();
+    users[user] = { passwords: [password], hash: await make.hash(password) };
+  }
+  const authority = await make.authority();
+  const now = make.now();
+  return {
+    version: 1,
+    createdAt: now,
+    inForceSince: now,
+    stage: 'in-force',
+    ...options,
+    users,
+    issuers: [make.issuer()],
+    xkeys: [make.xkey()],
+    routePassword: make.password(),
+    redisPassword: make.password(),
+    accounts: true,
+    authorities: [authority],
+    server: await make.server(authority, options.dnsNames),
+  };
+}
+
+export interface RotationScope {
+  /** Also a new CA. */
+  authority: boolean;
+  /** Also new auth callout keys, which servers accept only after a restart. */
+  keys: boolean;
+  /** Also a new route password; servers are reloaded in the first step too. */
+  routes: boolean;
+  /** Also a new Redis password; Redis accepts both between the steps. */
+  redis: boolean;
+}
+
+/** First step of a rotation. */
+export async function prepare(from: Credentials, scope: RotationScope, make: Makers): Promise<Credentials> {
+  const next = (generations: Generations, made: string) => [made, inForce(generations, from.stage)];
+  const keys = (generations: Generations, made: () => string) =>
+    scope.keys ? next(generations, made()) : [inForce(generations, from.stage)];
+  const users = Object.entries(from.users).map(
+    ([name, user]) => [name, { ...user, passwords: next(user.passwords, make.password()) }] as const,
+  );
+  const [authority] = from.authorities as [Authority];
+  return {
+    ...from,
+    stage: 'prepared',
+    users: Object.fromEntries(users),
+    issuers: keys(from.issuers, make.issuer),
+    xkeys: keys(from.xkeys, make.xkey),
+    authorities: scope.authority ? [await make.authority(), authority] : [authority],
+    ...(scope.routes ? { nextRoutePassword: make.password() } : {}),
+    ...(scope.redis ? { nextRedisPassword: make.password() } : {}),
+  };
+}
+
+/**
+ * Second step: the server accepts the prepared secrets and gets a new certificate. Clients keep the
+ * old secrets as second until the next rotation.
+ */
+export async function finish(from: Credentials, make: Makers): Promise<Credentials> {
+  const users: Record<string, UserCredential> = {};
+  for (const [name, { passwords }] of Object.entries(from.users)) {
+    users[name] = { passwords, hash: await make.hash(passwords[0] as string) };
+  }
+  const { nextRoutePassword, nextRedisPassword, ...rest } = from;
+  return {
+    ...rest,
+    stage: 'in-force',
+    inForceSince: make.now(),
+    accounts: true,
+    users,
+    routePassword: nextRoutePassword ?? from.routePassword,
+    redisPassword: nextRedisPassword ?? from.redisPassword,
+    server: await make.server(from.authorities[0] as Authority, from.dnsNames),
+  };
+}
+
+/** Reverts a prepared rotation; the server has not changed. */
+export function abort(from: Credentials): Credentials {
+  const drop = <T>(generations: readonly T[]) => (generations.length > 1 ? generations.slice(1) : generations);
+  const users = Object.entries(from.users).map(
+    ([name, user]) => [name, { ...user, passwords: drop(user.passwords) }] as const,
+  );
+  const { nextRoutePassword: _route, nextRedisPassword: _redis, ...rest } = from;
+  return {
+    ...rest,
+    stage: 'in-force',
+    users: Object.fromEntries(users),
+    issuers: drop(from.issuers),
+    xkeys: drop(from.xkeys),
+    authorities: drop(from.authorities),
+  };
+}

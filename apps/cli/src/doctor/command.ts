@@ -1,0 +1,85 @@
+/** `bailiff doctor`: missing prerequisites, and how to provide them. */
+import type { Command } from 'commander';
+import { oneOf, parseWhen } from '../shared/arguments.ts';
+import type { CliIo } from '../shared/io.ts';
+import { type BusOptionValues, Out, optionsOf, withBusOptions, withSession } from '../shared/session.ts';
+import { busGroup } from './bus.ts';
+import { exitCodeOf, type Group, groupLines, verdictLine } from './finding.ts';
+import { kubeconfigOf, kubernetesGroup } from './kubernetes.ts';
+import { machineGroup } from './machine.ts';
+import { redisGroup } from './redis.ts';
+import { wouldDrop } from './would-drop.ts';
+
+interface Options extends BusOptionValues {
+  only?: string;
+  redisUrl?: string;
+  redisPasswordFile?: string;
+  redisCaFile?: string;
+  kubeconfig?: string;
+  cniResultsDir: string;
+  wouldDrop?: boolean;
+  since: string;
+  json?: boolean;
+}
+
+const PARTS = ['machine', 'bus', 'redis', 'kubernetes'] as const;
+type Part = (typeof PARTS)[number];
+
+const HELP = `
+Examples:
+  bailiff doctor                                    this machine, and the other parts that are configured
+  bailiff doctor --only bus,kubernetes --kubeconfig ~/.kube/config
+  bailiff doctor --would-drop --since 1d            before enforcing: packets that would be dropped
+
+Exit codes: 0 nothing needed is missing; 4 a privilege is missing; 3 a kernel feature is missing; 6 bad configuration; 7 a dependency is unreachable.
+`;
+
+function partsOf(only: string | undefined): ReadonlySet<Part> {
+  if (only === undefined) return new Set(PARTS);
+  return new Set(only.split(',').map((part) => oneOf(part.trim(), PARTS, '--only')));
+}
+
+async function examine(io: CliIo, options: Options, parts: ReadonlySet<Part>): Promise<Group[]> {
+  const groups: Group[] = [];
+  if (parts.has('machine')) groups.push(await machineGroup(options.cniResultsDir));
+  const bus = parts.has('bus') || parts.has('redis') || parts.has('kubernetes') ? await busGroup(io, options) : null;
+  if (bus && parts.has('bus')) groups.push(bus.group);
+  // A lab's state has the addresses of its other parts.
+  const lab = bus?.connection?.lab ?? null;
+  if (parts.has('redis')) groups.push(await redisGroup({ ...options, redisUrl: options.redisUrl ?? lab?.redisUrl }));
+  if (parts.has('kubernetes')) {
+    groups.push(await kubernetesGroup(options.kubeconfig ?? lab?.kubeconfig ?? kubeconfigOf(undefined, io)));
+  }
+  return groups;
+}
+
+export function register(program: Command, io: CliIo): void {
+  const command = program
+    .command('doctor')
+    .description('check this machine, the bus, Redis and Kubernetes; show what enforcing would drop')
+    .option('--only <parts>', `check only these: ${PARTS.join(',')}`)
+    .option('--redis-url <url>', "the responder's Redis: redis://, rediss:// or unix://")
+    .option('--redis-password-file <file>', 'file with its password')
+    .option('--redis-ca-file <file>', 'CA certificates (PEM) for TLS (rediss://)')
+    .option('--kubeconfig <file>', 'kubeconfig of the API server (default: KUBECONFIG, ~/.kube/config)')
+    .option('--cni-results-dir <dir>', "libcni's result cache", '/var/lib/cni/results')
+    .option('--would-drop', 'show only the audited packets, which enforcing would drop')
+    .option('--since <when>', 'with --would-drop: start of the range', '1h')
+    .option('--json', 'one JSON document')
+    .addHelpText('after', HELP);
+  withBusOptions(command).action(async () => {
+    const options = optionsOf<Options>(command);
+    const { json = false, since } = options;
+    if (options.wouldDrop) {
+      const sinceMs = parseWhen(since, io.nowMs(), '--since');
+      io.exitCode = await withSession(io, command, (session) => wouldDrop(session, since, sinceMs, json));
+      return;
+    }
+    const groups = await examine(io, options, partsOf(options.only));
+    const out = new Out(io);
+    const exitCode = exitCodeOf(groups);
+    if (json) out.json({ ok: exitCode === 0, exitCode, groups });
+    else out.lines([...groups.flatMap((group) => [...groupLines(group, out.table), '']), verdictLine(groups)]);
+    io.exitCode = exitCode;
+  });
+}

@@ -1,0 +1,112 @@
+/** `bailiff events`: violations on the bus. */
+import { filters } from '@bailiff/bus';
+import { USERSPACE_VECTORS, VECTORS } from '@bailiff/policy';
+import type { ViolationFrame } from '@bailiff/schemas';
+import type { Command } from 'commander';
+import { oneOf, parseName, parsePod } from '../shared/arguments.ts';
+import type { CliIo } from '../shared/io.ts';
+import { type Listing, type ListOptions, parseListOptions, runListing, withListOptions } from '../shared/listing.ts';
+import {
+  EVENT_KINDS,
+  type EventFilter,
+  type EventRow,
+  eventCells,
+  eventColumns,
+  eventJson,
+  eventRows,
+} from '../shared/rows/event-rows.ts';
+import { optionsOf, type Session, withBusOptions, withSession } from '../shared/session.ts';
+import { InterfacePods } from './interface-pods.ts';
+
+interface Options extends ListOptions {
+  pod?: string;
+  namespace?: string;
+  node?: string;
+  kind?: string;
+  vector?: string;
+  action?: string;
+}
+
+const EXAMPLES = `
+Examples:
+  bailiff events                                   packets and operations of the last hour, dropped or audited
+  bailiff events --follow --pod shop/web-0         one pod, live
+  bailiff events --since 1d --action audit --json  everything that enforcing would have dropped, as JSON
+  bailiff events --kind lsm --vector no-shell/shell  operations that one rule denied or audited, with the program
+
+Each row is one violation: a pod, a vector, and the number of packets or operations since the previous row.
+`;
+
+function filterOf(options: Options): EventFilter {
+  return {
+    pod: options.pod === undefined ? null : parsePod(options.pod, '--pod', options.namespace),
+    namespace: options.namespace === undefined ? undefined : parseName(options.namespace, '--namespace'),
+    node: options.node === undefined ? undefined : parseName(options.node, '--node'),
+    kind: options.kind === undefined ? undefined : oneOf(options.kind, EVENT_KINDS, '--kind'),
+    vector: options.vector === undefined ? undefined : vectorOf(options.vector, options.kind),
+    action: options.action === undefined ? undefined : oneOf(options.action, ['drop', 'audit'], '--action'),
+  };
+}
+
+/** @throws CliError CLI_USAGE */
+function vectorOf(text: string, kind: string | undefined): string {
+  // Runtime violations are named <policy>/<rule>.
+  const [policy, rule, ...rest] = text.split('/');
+  if (rule !== undefined && rest.length === 0 && (kind ?? 'lsm') === 'lsm') {
+    return `${parseName(policy as string, '--vector')}/${parseName(rule, '--vector')}`;
+  }
+  return kind === 'lsm' ? parseName(text, '--vector') : oneOf(text, [...VECTORS, ...USERSPACE_VECTORS], '--vector');
+}
+
+export function eventListing(session: Session, filter: EventFilter): Listing<EventRow> {
+  const { decoder } = session;
+  const { node, kind } = filter;
+  const interfacePods = new InterfacePods(session);
+  return {
+    stream: 'VIOLATIONS',
+    noun: 'violations',
+    filterSubjects: [
+      filters.violations({
+        ...(node === undefined ? {} : { node }),
+        ...(kind === 'spoof' || kind === 'lsm' ? { kind } : {}),
+      }),
+    ],
+    read: (message, take) =>
+      decoder.read(message, 'ViolationFrame', (frame: ViolationFrame) => {
+        const rows = eventRows(frame, message, filter);
+        if (rows.some((row) => row.kind === 'gap')) return addPodNames(interfacePods, rows, take);
+        for (const row of rows) take(row);
+        return undefined;
+      }),
+    columns: eventColumns(kind),
+    cells: eventCells,
+    json: eventJson,
+  };
+}
+
+async function addPodNames(interfacePods: InterfacePods, rows: readonly EventRow[], take: (row: EventRow) => void) {
+  for (const row of rows) {
+    if (row.kind === 'gap') row.pod = await interfacePods.podOf({ nodeName: row.nodeName, ...row.gap });
+    take(row);
+  }
+}
+
+export function register(program: Command, io: CliIo): void {
+  const command = withListOptions(program.command('events'))
+    .description('violations: packets and operations that were denied or audited')
+    .option('--pod <pod>', 'namespace/name, name or uid of a pod')
+    .option('-n, --namespace <namespace>', 'pods of a namespace')
+    .option('--node <node>', 'one node')
+    .option('--kind <kind>', `${EVENT_KINDS.join(', ')} (gap: packets before the interface was guarded)`)
+    .option('--vector <vector>', 'one vector, such as ipv4-source, or <policy>/<rule>')
+    .option('--action <action>', 'drop or audit')
+    .addHelpText('after', EXAMPLES);
+  withBusOptions(command).action(async () => {
+    const options = optionsOf<Options>(command);
+    const filter = filterOf(options);
+    const request = parseListOptions(options, io.nowMs());
+    io.exitCode = await withSession(io, command, (session) =>
+      runListing(session, eventListing(session, filter), request),
+    );
+  });
+}

@@ -1,0 +1,14 @@
+import { expect, it } from 'vitest';
+import { podsByInterface } from './interface-pods.ts';
+
+it('interfaces - by node, index and generation; those of nobody and of unreadable nodes are left out', () => {
+  const iface = (ifindex: number, podName: string) => ({ ifindex, generation: 2, podNamespace: 'shop', podName });
+  const status = { interfaces: [iface(7, 'web-0'), iface(8, '')] };
+  const pods = podsByInterface(
+    new Map([
+      ['node-a', status as never],
+      ['node-b', 'not JSON'],
+    ]),
+  );
+  expect([...pods]).toEqual([['node-a 7 2', 'shop/web-0']]);
+});

@@ -1,0 +1,127 @@
+/**
+ * `bailiff explain`: the violations and responses of a verdict, or the violations and verdicts of a
+ * pod.
+ */
+import type { Command } from 'commander';
+import { type PodSelector, parsePod, parseWhen } from '../shared/arguments.ts';
+import { CliError } from '../shared/errors.ts';
+import type { CliIo } from '../shared/io.ts';
+import { readServices } from '../shared/read/services.ts';
+import { optionsOf, type Session, withBusOptions, withSession } from '../shared/session.ts';
+import { problemLines } from '../status/render.ts';
+import { correlatorProblem, unansweredReason } from '../status/services.ts';
+import { chainJson, summaryJson } from './json.ts';
+import { readChain, verdictById, verdictsOfPod, violationsOfPod } from './read.ts';
+import { otherVerdicts, renderChain, renderSummary } from './render.ts';
+
+interface Options {
+  namespace?: string;
+  since?: string;
+  all?: boolean;
+  json?: boolean;
+}
+
+const DEFAULT_SINCE = '1d';
+/** Most chains shown with --all. */
+const MAX_CHAINS = 50;
+
+const EXAMPLES = `
+Examples:
+  bailiff explain shop/web-0          a pod's violations of one day, and its newest verdict
+  bailiff explain 5f1d3c7a9b          one verdict, from its first packet to its last response
+  bailiff explain shop/web-0 --json
+
+An argument of eight or more hexadecimal digits is a verdict id. Use namespace/name for a pod with such a name.
+`;
+
+/** Whether an argument is a verdict id rather than a pod. */
+export const isVerdictId = (text: string) => /^[0-9a-f]{8,32}$/.test(text);
+
+async function explainVerdict(session: Session, prefix: string, json: boolean): Promise<number> {
+  const { out, io } = session;
+  const services = await readServices(session);
+  const chain = await readChain(session, await verdictById(session, prefix));
+  if (json) out.json(chainJson(chain));
+  else out.lines(renderChain(chain, { ...out.table, nowMs: io.nowMs(), unanswered: unansweredReason(services) }));
+  return 0;
+}
+
+async function explainPod(session: Session, pod: PodSelector, since: string, options: Options): Promise<number> {
+  const { out, io } = session;
+  const sinceMs = parseWhen(since, io.nowMs(), '--since');
+  const services = await readServices(session);
+  const [seen, verdicts] = await Promise.all([
+    violationsOfPod(session, pod, sinceMs),
+    verdictsOfPod(session, pod, sinceMs),
+  ]);
+  const shown = verdicts.slice(0, options.all ? MAX_CHAINS : 1);
+  const chains = [];
+  for (const verdict of shown) chains.push(await readChain(session, verdict));
+  if (seen.tally.groups().length === 0 && verdicts.length === 0) {
+    throw new CliError('CLI_NOT_FOUND', `no violation or verdict of a pod "${pod.text}" since ${since}`, {
+      remedy: 'check the name, extend the range with --since, or see `bailiff status`',
+    });
+  }
+  if (options.json) {
+    out.json({
+      pod: seen.pod ?? verdicts[0]?.verdict.pod ?? null,
+      since,
+      violations: summaryJson(seen),
+      verdicts: chains.map(chainJson),
+    });
+    return 0;
+  }
+  const render = { ...out.table, nowMs: io.nowMs(), unanswered: unansweredReason(services) };
+  const outage = services && correlatorProblem(services);
+  if (seen.uids.size > 1) out.note(`"${pod.text}" selects ${seen.uids.size} pods: ${[...seen.uids].join(', ')}`);
+  if (seen.cut) out.note('only the newest violations were read: there are too many');
+  const groups = seen.tally.groups();
+  if (groups.length > 0) {
+    out.line(out.paint(`Violations since ${since}`, 'bold'));
+    out.lines(renderSummary(groups, render));
+    out.line();
+  }
+  if (outage) out.lines(problemLines([outage], out.table));
+  if (chains.length === 0) {
+    out.line(
+      outage ? 'No verdict.' : 'No verdict: the violations met no rule (`bailiff config list --kind correlation`).',
+    );
+  } else if (outage) out.line();
+  chains.forEach((chain, index) => {
+    if (index > 0) out.lines(['', out.paint('—'.repeat(Math.min(60, render.width || 60)), 'dim'), '']);
+    out.lines(renderChain(chain, render));
+  });
+  const more = verdicts.slice(shown.length);
+  if (more.length > 0) {
+    out.line();
+    out.line(out.paint(`${more.length} earlier verdict${more.length === 1 ? '' : 's'} (--all shows all)`, 'bold'));
+    out.lines(otherVerdicts(more.slice(0, 10), render));
+  }
+  return 0;
+}
+
+export function register(program: Command, io: CliIo): void {
+  const command = program
+    .command('explain')
+    .description('the chain of a pod or a verdict: violations, verdicts, responses, and their latencies')
+    .argument('<pod|verdict>', 'namespace/name, name or uid of a pod; or a verdict id or its first characters')
+    .option('-n, --namespace <namespace>', 'namespace of the pod')
+    .option('--since <when>', 'for a pod: start of the range', DEFAULT_SINCE)
+    .option('--all', 'for a pod: the chains of all verdicts, not only the newest')
+    .option('--json', 'one JSON document')
+    .addHelpText('after', EXAMPLES);
+  withBusOptions(command).action(async (what: string) => {
+    const options = optionsOf<Options>(command);
+    const since = options.since ?? DEFAULT_SINCE;
+    const asVerdict = isVerdictId(what) && options.namespace === undefined;
+    const pod = asVerdict ? null : parsePod(what, 'pod', options.namespace);
+    parseWhen(since, io.nowMs(), '--since');
+    io.exitCode = await withSession(io, command, async (session) => {
+      const code = pod
+        ? await explainPod(session, pod, since, options)
+        : await explainVerdict(session, what, options.json ?? false);
+      session.decoder.reportUndecodable(session.out);
+      return code;
+    });
+  });
+}

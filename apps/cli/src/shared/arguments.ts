@@ -1,0 +1,122 @@
+/**
+ * Parses arguments: pods, names, ids, numbers, times and durations. Pure.
+ *
+ * A pod is given as `name`, `namespace/name` or uid. A name alone selects every pod of that name,
+ * in all namespaces.
+ */
+import { MAX_DURATION_MS, parseDurationMs } from '@bailiff/policy';
+import { CliError } from './errors.ts';
+import { DAY_MS, span } from './text/time.ts';
+
+export interface PodSelector {
+  /** As given on the command line. */
+  text: string;
+  namespace: string | null;
+  name: string | null;
+  uid: string | null;
+}
+
+const NAME = /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/;
+const UID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+
+/** @throws CliError CLI_USAGE */
+export function parseName(text: string, flag: string): string {
+  if (NAME.test(text) && text.length <= 253) return text;
+  throw new CliError('CLI_USAGE', `${flag}: "${text}" is not a Kubernetes name`, {
+    remedy: 'use lower-case letters, digits, "-" and "."',
+  });
+}
+
+/** @throws CliError CLI_USAGE */
+export function parsePod(text: string, flag: string, namespace?: string): PodSelector {
+  const within = namespace === undefined ? null : parseName(namespace, '--namespace');
+  if (UID.test(text)) return { text, namespace: within, name: null, uid: text };
+  const [first = '', second, ...rest] = text.split('/');
+  if (rest.length > 0) {
+    throw new CliError('CLI_USAGE', `${flag}: "${text}" is not a pod`, {
+      remedy: 'use name, namespace/name, or a uid',
+    });
+  }
+  if (second === undefined) return { text, namespace: within, name: parseName(first, flag), uid: null };
+  if (within !== null && within !== first) {
+    throw new CliError('CLI_USAGE', `${flag} ${text} and --namespace ${within} exclude each other`);
+  }
+  return { text, namespace: parseName(first, flag), name: parseName(second, flag), uid: null };
+}
+
+export interface PodLike {
+  namespace: string;
+  name: string;
+  uid: string;
+}
+
+/** Whether a selector selects a pod. */
+export function matchesPod(selector: PodSelector, pod: PodLike | null): boolean {
+  if (!pod) return false;
+  if (selector.namespace !== null && pod.namespace !== selector.namespace) return false;
+  if (selector.uid !== null) return pod.uid === selector.uid;
+  return selector.name === null || pod.name === selector.name;
+}
+
+/** The parts of a selector that a subject filter can express. */
+export function subjectParts(selector: PodSelector | null, namespace?: string): { namespace?: string; pod?: string } {
+  const within = selector?.namespace ?? namespace;
+  return {
+    ...(within ? { namespace: within } : {}),
+    ...(selector?.name ? { pod: selector.name } : {}),
+  };
+}
+
+/** `shop/web-0`, or `-` without a pod. */
+export function podName(pod: { namespace: string; name: string } | null): string {
+  return pod && pod.name !== '' ? `${pod.namespace}/${pod.name}` : '-';
+}
+
+/** One of a list. @throws CliError CLI_USAGE that names the list */
+export function oneOf<T extends string>(text: string, allowed: readonly T[], flag: string): T {
+  if ((allowed as readonly string[]).includes(text)) return text as T;
+  throw new CliError('CLI_USAGE', `${flag}: "${text}" is not one of ${allowed.join(', ')}`);
+}
+
+/** A whole number within bounds. @throws CliError CLI_USAGE */
+export function wholeNumber(text: string, flag: string, min: number, max: number): number {
+  const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
+  if (value >= min && value <= max) return value;
+  throw new CliError('CLI_USAGE', `${flag}: "${text}" is not a whole number from ${min} to ${max}`);
+}
+
+/** The first characters of a verdict or response id. @throws CliError CLI_USAGE */
+export function parseIdPrefix(text: string, flag: string): string {
+  if (/^[0-9a-f]{4,32}$/.test(text)) return text;
+  throw new CliError('CLI_USAGE', `${flag}: "${text}" is not an id`, {
+    remedy: 'an id has 32 hexadecimal digits; the first four or more are enough',
+  });
+}
+
+const ISO = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)?)?$/;
+
+/**
+ * A time in milliseconds: `10m` (ago), an ISO 8601 time (UTC without a zone), or `all` (0).
+ * @throws CliError CLI_USAGE
+ */
+export function parseWhen(text: string, nowMs: number, flag: string): number {
+  if (text === 'all') return 0;
+  const spanMs = parseDurationMs(text);
+  if (spanMs !== null) return Math.max(0, nowMs - spanMs);
+  const ms = ISO.test(text)
+    ? Date.parse(/T.*(Z|[+-]\d\d:\d\d)$/.test(text) || !text.includes('T') ? text : `${text}Z`)
+    : Number.NaN;
+  if (!Number.isNaN(ms)) return ms;
+  throw new CliError('CLI_USAGE', `${flag}: "${text}" is not a time`, {
+    remedy: 'use a duration ago (90s, 10m, 2h, 7d), an ISO time (2026-11-03T12:00:00Z), or "all"',
+  });
+}
+
+/** A duration in milliseconds. @throws CliError CLI_USAGE */
+export function parseSpan(text: string, flag: string, maxMs = MAX_DURATION_MS): number {
+  const ms = parseDurationMs(text);
+  if (ms !== null && ms > 0 && ms <= maxMs) return ms;
+  throw new CliError('CLI_USAGE', `${flag}: "${text}" is not ${ms === null ? 'a' : 'an allowed'} duration`, {
+    remedy: `use a number with a unit, such as 90s, 30m or 2h; at most ${maxMs === DAY_MS ? '24h' : span(maxMs)}`,
+  });
+}

@@ -1,0 +1,264 @@
+/**
+ * Changes stored configuration: reads the keys, shows the difference, asks for confirmation, and
+ * writes with the revision that was read as the expected one. The change log records author and
+ * reason.
+ *
+ * Several keys are written together or not at all: all are checked first, and if a write is
+ * refused, the earlier writes are reverted. A reverted write is also conditional, so it never
+ * overwrites another author's change.
+ */
+import { deleteConfig, readConfig, type StoredConfig, writeConfig } from '@bailiff/bus';
+import { ConfigError, type ConfigKey, checkConfigWrite, formatConfigKey, parseConfigValue } from '@bailiff/policy';
+import { builtIn } from '../config-keys/keys.ts';
+import { confirm } from '../confirm.ts';
+import { CliError } from '../errors.ts';
+import type { Session } from '../session.ts';
+import { comparable, type DiffLine, diffValues } from '../text/diff.ts';
+import type { ChangeOptions } from './change-options.ts';
+import { ownerText, refuseOwned } from './owner.ts';
+
+export interface Change {
+  key: ConfigKey;
+  stored: StoredConfig | null;
+  /** Null deletes the key. */
+  next: Record<string, unknown> | null;
+  /** Reason for the log when --reason is not given. */
+  because: string;
+  /** Renders a value for the difference; JSON by default. */
+  linesOf?: (value: unknown) => string[];
+  /** One line instead of the full text of a new or deleted value. */
+  summary?: string;
+}
+
+/** Result for one key. */
+export type Outcome =
+  | { key: string; unchanged: true; revision: number }
+  | { key: string; revision: number; value: unknown }
+  | { key: string; deleted: true };
+
+/** The stored JSON; undefined if nothing is stored or it is not JSON. */
+export function valueIn(stored: StoredConfig | null): unknown {
+  if (!stored) return undefined;
+  try {
+    return JSON.parse(stored.json);
+  } catch {
+    // Not written by a Bailiff client. The whole value is replaced.
+    return undefined;
+  }
+}
+
+function refuseOlder(text: string, next: Record<string, unknown>, stored: StoredConfig | null): void {
+  const given = next['revision'];
+  if (!stored || typeof given !== 'number' || given >= stored.revision) return;
+  throw new ConfigError('CONFIG_REVISION', `${text}: revision ${given} is older than the stored ${stored.revision}`, [
+    'revision',
+  ]);
+}
+
+/** The value with its defaults, as readers see it; unchanged if readers would refuse it. */
+export function withDefaults(key: ConfigKey, value: unknown): unknown {
+  if (value === undefined) return undefined;
+  try {
+    return parseConfigValue(key, JSON.stringify(value));
+  } catch (error) {
+    if (error instanceof ConfigError) return value;
+    throw error;
+  }
+}
+
+/**
+ * Whether the stored value stays the same. Runtime policies are compared with their defaults, as
+ * they are stored with them.
+ */
+export function isSame({ key, stored, next }: Change): boolean {
+  if (!next || !stored) return !next && !stored;
+  const comparableOf = (value: unknown) => (key.kind === 'runtime' ? withDefaults(key, value) : value);
+  return diffValues(comparableOf(valueIn(stored)), comparableOf(next)).length === 0;
+}
+
+/** Whether nothing has to be written. Taking over a key is a write of its own. */
+export function isUnchanged(change: Change, { takeOver }: Pick<ChangeOptions, 'takeOver'>): boolean {
+  return isSame(change) && !(takeOver && (change.stored?.owner || change.stored?.released));
+}
+
+/** The difference in effective values; empty if there is none. */
+export function differenceOf({ key, stored, next, linesOf = comparable }: Change): (DiffLine | null)[] {
+  const before = stored ? (valueIn(stored) ?? stored.json) : builtIn(key);
+  return diffValues(withDefaults(key, before), withDefaults(key, next ?? builtIn(key)), linesOf);
+}
+
+/** The difference with colours. */
+export function paintDiff({ out }: Pick<Session, 'out'>, lines: readonly (DiffLine | null)[]): string[] {
+  const style = { ' ': 'dim', '-': 'red', '+': 'green' } as const;
+  return lines.map((line) =>
+    line === null ? out.paint('  …', 'dim') : out.paint(`${line.sign} ${line.text}`, style[line.sign]),
+  );
+}
+
+/** `spoof.cluster._.default: changes revision 3 by anna` */
+export function headingOf({ key, stored, next }: Change): string {
+  const owner = stored?.owner ? `, owned by ${ownerText(stored)}` : '';
+  const target = stored
+    ? `revision ${stored.revision}${stored.by ? ` by ${stored.by}` : ''}${owner}`
+    : builtIn(key) === undefined
+      ? 'no value'
+      : 'the built-in value';
+  const rest = key.kind === 'runtime' ? 'it is no longer in force' : 'the built-in value, or that of a wider scope, applies again';
+  if (!next) return `${formatConfigKey(key)}: deletes ${target}; ${rest}`;
+  return `${formatConfigKey(key)}: ${target === 'no value' ? 'adds a value' : `changes ${target}`}`;
+}
+
+function showChange(session: Session, change: Change, full: boolean): void {
+  const { out } = session;
+  if (change.summary !== undefined && !change.stored && !full) {
+    out.note(`${formatConfigKey(change.key)}: new: ${change.summary} (--full shows all)`);
+    return;
+  }
+  out.note(headingOf(change));
+  if (change.summary !== undefined && !change.next && !full) {
+    out.note(`  ${change.summary} (--full shows all)`);
+    return;
+  }
+  const lines = paintDiff(session, differenceOf(change));
+  if (lines.length === 0) out.note('  the effective value stays the same');
+  for (const line of lines) out.note(line);
+}
+
+/** Checks a change without writing it. @throws ConfigError */
+export function checkChange(change: Change): void {
+  if (!change.next) return;
+  checkConfigWrite(change.key, JSON.stringify(change.next));
+  if (!isSame(change)) refuseOlder(formatConfigKey(change.key), change.next, change.stored);
+}
+
+interface Note {
+  by: string;
+  why: string;
+  takeOver: boolean;
+}
+interface Written {
+  change: Change;
+  outcome: Outcome;
+  /** Bucket revision of the write; null for a deletion. */
+  bucketRevision: number | null;
+}
+
+async function writeOne({ bus }: Session, change: Change, note: Note): Promise<Written> {
+  const { key, stored, next } = change;
+  const text = formatConfigKey(key);
+  const write = { ...note, expectedRevision: stored?.bucketRevision ?? 0 };
+  if (!next) {
+    await deleteConfig(bus, key, write);
+    return { change, outcome: { key: text, deleted: true }, bucketRevision: null };
+  }
+  const { revision, json, bucketRevision } = await writeConfig(bus, key, next, write);
+  return { change, outcome: { key: text, revision, value: JSON.parse(json) }, bucketRevision };
+}
+
+/**
+ * Restores the state before `writeOne`, unless another author has written since. @throws
+ * ConfigError, BusError
+ */
+async function revertOne({ bus }: Session, { change, bucketRevision }: Written, note: Note): Promise<void> {
+  const { key, stored } = change;
+  const write = {
+    ...note,
+    why: `undone: ${note.why}`,
+    expectedRevision: bucketRevision ?? 0,
+    takeOver: true,
+    ...(stored?.owner ? { owner: stored.owner } : {}),
+  };
+  if (!stored) return deleteConfig(bus, key, write);
+  const { revision: _renewed, ...value } = (valueIn(stored) ?? {}) as Record<string, unknown>;
+  await writeConfig(bus, key, value, { ...write, restores: true });
+}
+
+/** @throws CliError CLI_STATE if an earlier write could not be reverted; otherwise `cause` */
+async function revertAll(session: Session, written: readonly Written[], note: Note, cause: unknown): Promise<never> {
+  const failed: string[] = [];
+  for (const one of [...written].reverse()) {
+    try {
+      await revertOne(session, one, note);
+    } catch (error) {
+      failed.push(`${one.outcome.key}: ${(error as Error).message}`);
+    }
+  }
+  if (failed.length === 0) throw cause;
+  const message = [`${(cause as Error).message}`, 'earlier writes could not be reverted:', ...failed];
+  throw new CliError('CLI_STATE', message.join('\n'), { cause, remedy: 'see `bailiff config history <key>`' });
+}
+
+/** Writes all changes or none. @throws ConfigError, CliError CLI_STATE, BusError */
+export async function writeAll(
+  session: Session,
+  changes: readonly Change[],
+  options: ChangeOptions,
+): Promise<Outcome[]> {
+  const written: Written[] = [];
+  for (const change of changes) {
+    const { by = session.io.operator, reason = change.because, takeOver = false } = options;
+    const note = { by, why: reason, takeOver };
+    try {
+      written.push(await writeOne(session, change, note));
+    } catch (error) {
+      await revertAll(session, written, note, error);
+    }
+  }
+  return written.map(({ outcome }) => outcome);
+}
+
+/** When a change takes effect, if not immediately; null otherwise. Pure. */
+export function effectiveFrom(key: string): string | null {
+  const what = { correlation: 'violations', response: 'verdicts' }[key.split('.')[0] ?? ''];
+  return what === undefined ? null : `applies to ${what} that the bus stores from one second after this change`;
+}
+
+function reportOutcome({ out }: Session, outcome: Outcome): void {
+  if ('deleted' in outcome) out.line(`${outcome.key}: deleted`);
+  else if (!('unchanged' in outcome)) out.line(`${outcome.key}: revision ${outcome.revision}`);
+  const from = effectiveFrom(outcome.key);
+  if (from !== null && 'value' in outcome) out.note(from);
+}
+
+function questionOf(changes: readonly Change[]): string {
+  const deletes = changes.every(({ next }) => next === null);
+  const what = changes.length === 1 ? 'it' : `these ${changes.length} keys`;
+  return `${deletes ? 'Delete' : 'Write'} ${what}?`;
+}
+
+/**
+ * Shows the changes, asks, and writes all of them or none.
+ * @returns the result for each key, or null if nothing was to be written
+ * @throws ConfigError, CliError CLI_DECLINED | CLI_STATE, BusError
+ */
+export async function perform(
+  session: Session,
+  changes: readonly Change[],
+  options: ChangeOptions,
+): Promise<Outcome[] | null> {
+  const { io, out } = session;
+  for (const change of changes) checkChange(change);
+  const same = changes.filter((change) => isUnchanged(change, options));
+  const different = changes.filter((change) => !isUnchanged(change, options));
+  for (const { stored } of different) refuseOwned(stored, options.takeOver);
+  for (const { key } of same) out.note(`${formatConfigKey(key)}: nothing to change`);
+  for (const change of different) showChange(session, change, options.full ?? false);
+  if (different.length === 0) return null;
+  if (options.dryRun) {
+    out.note('nothing was written (--dry-run)');
+    return null;
+  }
+  await confirm(io, questionOf(different), options.yes);
+  const outcomes = await writeAll(session, different, options);
+  if (!options.json) for (const outcome of outcomes) reportOutcome(session, outcome);
+  return outcomes;
+}
+
+/** `perform` for one key. @returns the exit code. @throws the same errors */
+export async function carryOut(session: Session, change: Change, options: ChangeOptions): Promise<number> {
+  const outcomes = await perform(session, [change], options);
+  if (outcomes && options.json) session.out.json(outcomes[0]);
+  return 0;
+}
+
+export const readStored = (session: Session, key: ConfigKey) => readConfig(session.bus, key);

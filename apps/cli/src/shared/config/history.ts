@@ -1,0 +1,120 @@
+/** Earlier values of a key, from CONFIG_LOG. Verdicts name their configuration by its sequences. */
+import { CONFIG_BUCKET, isReleased, openBucket, ownerIn, ROOT } from '@bailiff/bus';
+import { type ConfigKey, formatConfigKey, type ResourceOwner } from '@bailiff/policy';
+import { readStream } from '../bus/read-stream.ts';
+import { CliError } from '../errors.ts';
+import type { Session } from '../session.ts';
+import { diffValues } from '../text/diff.ts';
+
+export interface Revision {
+  /** Sequence in CONFIG_LOG. */
+  sequence: number;
+  storedAtMicros: number;
+  /** `revision` of the value; for a deletion, of the deleted value. */
+  revision: number;
+  /** Undefined for a deletion. */
+  value: unknown;
+  /** The stored text; empty for a deletion. */
+  text: string;
+  by: string;
+  why: string;
+  owner: ResourceOwner | null;
+  released: boolean;
+}
+
+/** CONFIG_LOG follows the bucket with a delay; the longest wait for it. */
+const LOG_WAIT_MS = 3_000;
+const LOG_POLL_MS = 50;
+
+/** All logged revisions of a key, oldest first, including the newest value of the bucket. */
+export async function readHistory(session: Session, key: ConfigKey): Promise<Revision[]> {
+  const { bus, out, io } = session;
+  const text = formatConfigKey(key);
+  const newest = await openBucket(bus, CONFIG_BUCKET).newest(text);
+  for (const endMs = io.nowMs() + LOG_WAIT_MS; ; ) {
+    const revisions = await readLog(session, text);
+    const last = revisions.at(-1);
+    const complete = !newest || (last !== undefined && last.text === newest.value.toString('utf8'));
+    if (complete) return revisions;
+    if (io.nowMs() >= endMs) {
+      out.note(`CONFIG_LOG does not contain the newest value of ${text} yet`);
+      return revisions;
+    }
+    await new Promise((resolve) => setTimeout(resolve, LOG_POLL_MS));
+  }
+}
+
+async function readLog({ bus, io }: Session, key: string): Promise<Revision[]> {
+  const revisions: Revision[] = [];
+  await readStream(bus, 'CONFIG_LOG', {
+    sinceMs: 0,
+    filterSubjects: [`${ROOT}.config.${key}`],
+    onMessage: ({ sequence, timestampMicros, headers, data }) => {
+      const header = (name: string) => headers?.get(name) ?? '';
+      const deleted = header('KV-Operation') !== '';
+      const text = Buffer.from(data).toString('utf8');
+      const value = deleted ? undefined : parse(text);
+      revisions.push({
+        sequence,
+        storedAtMicros: timestampMicros,
+        revision: deleted ? Number(header('Bailiff-Revision')) || 0 : revisionOf(value),
+        value,
+        text,
+        by: header('Bailiff-By'),
+        why: header('Bailiff-Why'),
+        owner: ownerIn(header),
+        released: isReleased(header),
+      });
+    },
+    signal: io.signal,
+  });
+  return revisions;
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    // Not written by a Bailiff client; shown as text.
+    return text;
+  }
+}
+
+function revisionOf(value: unknown): number {
+  const revision = (value as { revision?: unknown } | null)?.revision;
+  return typeof revision === 'number' ? revision : 0;
+}
+
+/** `+3 -1`: lines added and removed since the previous revision. Pure. */
+export function changeOf(before: Revision | undefined, after: Revision): string {
+  if (after.value === undefined) return 'deleted';
+  if (before?.value === undefined) return 'created';
+  const lines = diffValues(before.value, after.value);
+  const count = (sign: string) => lines.filter((line) => line?.sign === sign).length;
+  return `+${count('+')} -${count('-')}`;
+}
+
+/**
+ * The newest entry with revision `to`; for null, the newest entry that differs from the current
+ * value. Pure. @throws CliError CLI_NOT_FOUND
+ */
+export function rollbackTarget(history: readonly Revision[], to: number | null): Revision {
+  const current = history.at(-1);
+  if (!current) throw new CliError('CLI_NOT_FOUND', 'this key has no history: no value was ever stored');
+  const earlier = history.slice(0, -1);
+  const target =
+    to === null
+      ? earlier.findLast((one) => diffValues(current.value, one.value).length > 0)
+      : history.findLast((one) => one.revision === to && one.value !== undefined);
+  if (target) return target;
+  // Before the first value of a key there is only the built-in one.
+  if (to === null && current.value !== undefined) return { ...current, revision: 0, value: undefined, text: '' };
+  const known = history.filter(({ value }) => value !== undefined).map(({ revision }) => revision);
+  throw new CliError(
+    'CLI_NOT_FOUND',
+    to === null ? 'no earlier value differs from the current one' : `the key has no revision ${to}`,
+    {
+      remedy: `known revisions: ${known.slice(-12).join(', ')}`,
+    },
+  );
+}

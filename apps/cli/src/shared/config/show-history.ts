@@ -1,0 +1,49 @@
+/** Output of `config history` and `policy history`: the revisions of a key. */
+import { type ConfigKey, formatConfigKey } from '@bailiff/policy';
+import type { Session } from '../session.ts';
+import { type Cell, type Column, table } from '../text/table.ts';
+import { clockTime, isoMicros } from '../text/time.ts';
+import { changeOf, readHistory } from './history.ts';
+import { ownerJson, ownerText } from './owner.ts';
+
+const HISTORY_COLUMNS: readonly Column[] = [
+  { title: 'REVISION', align: 'right' },
+  { title: 'TIME (UTC)' },
+  { title: 'LINES' },
+  { title: 'OWNER', min: 12, cut: 'within' },
+  { title: 'BY', min: 10 },
+  { title: 'WHY', min: 12 },
+  { title: 'LOG', align: 'right', spare: true },
+];
+
+export async function showHistory(session: Session, key: ConfigKey, json: boolean): Promise<number> {
+  const { out, io } = session;
+  const revisions = await readHistory(session, key);
+  if (json) {
+    for (const { storedAtMicros, value, text: _stored, owner, released, ...rest } of revisions) {
+      out.jsonLine({
+        ...rest,
+        keptBy: ownerJson({ owner, released }),
+        storedAt: isoMicros(storedAtMicros),
+        deleted: value === undefined,
+        value: value ?? null,
+      });
+    }
+    return 0;
+  }
+  if (revisions.length === 0) {
+    out.note(`${formatConfigKey(key)}: no value was ever stored`);
+    return 0;
+  }
+  const cells = revisions.map((one, index): Cell[] => [
+    one.value === undefined ? '-' : String(one.revision),
+    clockTime(one.storedAtMicros, io.nowMs()),
+    changeOf(revisions[index - 1], one),
+    ownerText(one),
+    one.by,
+    one.why,
+    `#${one.sequence}`,
+  ]);
+  out.lines(table(HISTORY_COLUMNS, cells, out.table));
+  return 0;
+}

@@ -1,0 +1,154 @@
+/**
+ * CLI errors, and how every error is reported: what failed, where, what to do. Stacks only with
+ * --debug.
+ *
+ * Errors of all commands reach `describeError` through run.ts, which writes its lines to stderr and
+ * returns its exit code.
+ */
+import { SETUP_REMEDY } from '@bailiff/bus';
+import { ConfigError } from '@bailiff/policy';
+import { EXIT, type ExitCode, exitCodeOf } from '@bailiff/service';
+import { schemaRemedy } from './config-keys/schema-remedy.ts';
+import { clean } from './text/clean.ts';
+import { fitLine } from './text/fit.ts';
+
+/**
+ * CLI_USAGE: the flags or arguments are wrong. CLI_NOT_FOUND: the named object does not exist.
+ * CLI_CONTEXT: the context file or the environment is wrong. CLI_DECLINED: the change was not
+ * confirmed. CLI_CONFIG: the configuration is refused. CLI_STATE: the object's state does not allow
+ * the operation. CLI_BUS: the bus lacks something that the command needs.
+ */
+export type CliErrorCode =
+  | 'CLI_USAGE'
+  | 'CLI_NOT_FOUND'
+  | 'CLI_CONTEXT'
+  | 'CLI_DECLINED'
+  | 'CLI_CONFIG'
+  | 'CLI_STATE'
+  | 'CLI_BUS';
+
+const EXIT_OF: Record<CliErrorCode, ExitCode> = {
+  CLI_USAGE: EXIT.badFlags,
+  CLI_NOT_FOUND: EXIT.badFlags,
+  CLI_CONTEXT: EXIT.badConfiguration,
+  CLI_DECLINED: EXIT.badFlags,
+  CLI_CONFIG: EXIT.badConfiguration,
+  CLI_STATE: EXIT.badFlags,
+  CLI_BUS: EXIT.dependencyUnreachable,
+};
+
+export class CliError extends Error {
+  readonly code: CliErrorCode;
+  readonly exitCode: ExitCode;
+  /** What to do about it; empty if that is obvious. */
+  readonly remedy: string;
+  /** @param options.exitCode overrides the code's own exit code */
+  constructor(
+    code: CliErrorCode,
+    message: string,
+    options: ErrorOptions & { remedy?: string; exitCode?: ExitCode } = {},
+  ) {
+    super(message, options);
+    this.name = 'CliError';
+    this.code = code;
+    this.exitCode = options.exitCode ?? EXIT_OF[code];
+    this.remedy = options.remedy ?? '';
+  }
+}
+
+/** Remedies for errors of the libraries, by code. */
+const REMEDIES: Readonly<Record<string, string>> = {
+  BUS_UNREACHABLE: 'check that nats-server runs at this address; pass another with --nats-url, or run `bailiff doctor`',
+  BUS_AUTHENTICATION:
+    'the server rejected this user and password: check --nats-user and --nats-password-file. After a rotation, copy the newest password file or reload the server',
+  BUS_PERMISSION: 'connect as a user with this permission: --nats-user and --nats-password-file',
+  BUS_NO_STREAM: `the bus may not be set up for Bailiff: ${SETUP_REMEDY}. Run \`bailiff doctor\``,
+  BUS_SHRINK: 'omit the flag to keep the current limit, or pass --shrink to lower it',
+  BUS_TIMEOUT:
+    'the bus is connected and does not respond: it may be overloaded or without a leader. If only writes fail, the disk of nats-server is full: see "Disk full" in docs/operations.md',
+  BUS_FULL:
+    'the stream is at its limit (`bailiff status` shows which), or the disk of nats-server is full: free some space, see "Disk full" in docs/operations.md',
+  BUS_TOO_LARGE: 'the value exceeds the limit of the bus (256 KiB)',
+  CONFIG_REVISION: 'read it again (`bailiff config get`) and repeat the change',
+  CONFIG_KEY:
+    'keys look like spoof.cluster._.default, spoof.namespace.shop.default, correlation.cluster._.<rule>, response.cluster._.<policy>, runtime.cluster._.<policy>',
+  CONFIG_JSON: '',
+  CONFIG_OWNER:
+    'change the resource with kubectl, or pass --take-over: the CLI then owns the key, and the resource is refused until `bailiff config release`',
+  CONFIG_CONTRADICTION: 'each field is valid, but together they can never take effect: see docs/configuration.md',
+  POLICY_FILE: '',
+  POLICY_LIMIT: 'use fewer rules about one object, or policies that select fewer pods',
+  ENOENT: 'check the path',
+  EACCES: 'another user, such as root, may be needed',
+};
+
+const exitCodeFor = (error: unknown): ExitCode => {
+  const code = (error as { code?: unknown }).code;
+  if (typeof code === 'string' && /^(CONFIG|POLICY)_/.test(code)) return EXIT.badConfiguration;
+  if (code === 'ENOENT' || code === 'BUS_SHRINK') return EXIT.badFlags;
+  const known = exitCodeOf(error);
+  // Other refusals of the bus are not a bug of the CLI.
+  const isBusCode = typeof code === 'string' && /^(BUS|QUARANTINE)_/.test(code);
+  return known === EXIT.bug && isBusCode ? EXIT.dependencyUnreachable : known;
+};
+
+export interface ErrorReport {
+  exitCode: ExitCode;
+  /** Without line ends. */
+  lines: string[];
+}
+
+/** For a missing file, the path instead of the failed system call. */
+function messageOf(error: unknown): string {
+  const { message, code, path, syscall } = error as Partial<NodeJS.ErrnoException>;
+  const isFile = code === 'ENOENT' && path !== undefined && !syscall?.startsWith('spawn');
+  return isFile ? `${path} does not exist` : String(message ?? error);
+}
+
+/** OpenSSL's reasons for rejecting a certificate, with remedies. */
+const CERTIFICATES: readonly [RegExp, string][] = [
+  [
+    /certificate has expired/,
+    'renew the certificate of nats-server and reload it: `bailiff credentials rotate`, see docs/bus-credentials.md',
+  ],
+  [/certificate is not yet valid/, 'check the clock of this machine, and of the machine that issued the certificate'],
+  [
+    /self-signed certificate|unable to (get|verify)/,
+    'the authority that signed the certificate of nats-server is not trusted here: pass the ca.crt of the bus with --nats-ca-file',
+  ],
+];
+
+function remedyOf(error: unknown): string {
+  if (error instanceof CliError) return error.remedy;
+  const { message, code } = error as { message?: unknown; code?: unknown };
+  const found = String(code).startsWith('BUS_') && CERTIFICATES.find(([words]) => words.test(String(message)));
+  if (found) return found[1];
+  if (error instanceof ConfigError && error.code === 'CONFIG_SCHEMA') return schemaRemedy(error);
+  return REMEDIES[String((error as { code?: unknown }).code)] ?? '';
+}
+
+/** The lines that report an error. @param width columns to wrap to; 0 = no wrapping */
+export function describeError(error: unknown, debug: boolean, width = 0): ErrorReport {
+  const exitCode = exitCodeFor(error);
+  const [first = '', ...more] = messageOf(error).split('\n');
+  const lines = [`bailiff: ${clean(first)}`, ...more.map((line) => `  ${clean(line)}`)];
+  const remedy = remedyOf(error);
+  if (remedy !== '') lines.push(...remedy.split('\n').map((line) => `  ${line}`));
+  else if (exitCode === EXIT.bug && !(error instanceof CliError)) {
+    lines.push('  this is a bug: run the command again with --debug and report the output');
+  }
+  const fitted = lines.flatMap((line, index) => fitLine(line, width, index === 0 ? '  ' : ''));
+  if (debug) fitted.push(...stacks(error, (error as Partial<Error>).stack));
+  return { exitCode, lines: fitted };
+}
+
+/** The stack of an error and of its causes. */
+function stacks(error: unknown, stack: string | undefined): string[] {
+  const lines = (stack ?? String(error)).split('\n');
+  let { cause } = error as { cause?: unknown };
+  for (let depth = 0; depth < 8 && cause instanceof Error; depth += 1) {
+    lines.push(...`caused by ${cause.stack ?? cause.message}`.split('\n'));
+    ({ cause } = cause as { cause?: unknown });
+  }
+  return lines;
+}

@@ -1,0 +1,201 @@
+/**
+ * The shared body of `events`, `verdicts` and `responses`: part of a stream as a table or as JSON
+ * lines, and with --follow the messages that arrive later.
+ *
+ * Bounds: the newest `limit` rows are kept and shown, and a note counts the rest. JSON without
+ * --limit is streamed in constant memory.
+ */
+import type { BusStatus, StreamMessage } from '@bailiff/bus';
+import type { Command } from 'commander';
+import { parseWhen, wholeNumber } from './arguments.ts';
+import { type ReadResult, readStream } from './bus/read-stream.ts';
+import type { Session } from './session.ts';
+import { type Cell, type Column, headingOf, type Layout, layOut, renderRow } from './text/table.ts';
+import { age } from './text/time.ts';
+
+export interface Listing<Row> {
+  stream: string;
+  /** Plural name of the rows. */
+  noun: string;
+  filterSubjects?: readonly string[];
+  /** Passes each row of a message to `take`. */
+  read(message: StreamMessage, take: (row: Row) => void): void | Promise<void>;
+  columns: readonly Column[];
+  cells(row: Row, nowMs: number): Cell[];
+  json(row: Row): unknown;
+}
+
+export interface ListOptions {
+  since?: string;
+  limit?: string;
+  follow?: boolean;
+  json?: boolean;
+}
+
+export const DEFAULT_SINCE = '1h';
+/** A few screens. */
+export const DEFAULT_LIMIT = 100;
+/** Rows before the first new one with --follow. */
+export const FOLLOW_LIMIT = 10;
+/** Most rows kept in memory, about 1 kB each. */
+export const MAX_LIMIT = 50_000;
+
+/** Options of all three commands. */
+export function withListOptions(command: Command): Command {
+  return command
+    .option('--since <when>', `how far back: 10m, 2h, 7d, an ISO time, or "all" (default: ${DEFAULT_SINCE})`)
+    .option(
+      '--limit <n>',
+      `show the newest n rows (default: ${DEFAULT_LIMIT}; with --follow ${FOLLOW_LIMIT}; with --json all)`,
+    )
+    .option('-f, --follow', 'print new rows as they arrive, until Ctrl-C')
+    .option('--json', 'one JSON object per line, with all fields');
+}
+
+export interface ListRequest {
+  /** As given on the command line. */
+  since: string;
+  sinceMs: number;
+  /** Null = all. */
+  limit: number | null;
+  follow: boolean;
+  json: boolean;
+}
+
+/** Validates the options before connecting. @throws CliError CLI_USAGE */
+export function parseListOptions(options: ListOptions, nowMs: number): ListRequest {
+  const since = options.since ?? DEFAULT_SINCE;
+  const { follow = false, json = false } = options;
+  return { since, sinceMs: parseWhen(since, nowMs, '--since'), limit: limitOf(options), follow, json };
+}
+
+export async function runListing<Row>(session: Session, listing: Listing<Row>, request: ListRequest): Promise<number> {
+  const { io, bus, out, decoder } = session;
+  const { since, sinceMs, limit, follow } = request;
+  io.endWithReader();
+  const printer = new Printer(session, listing, request.json, limit);
+  const stopReporting = follow ? reportOutages(session) : () => undefined;
+  let result: ReadResult;
+  try {
+    result = await readStream(bus, listing.stream, {
+      sinceMs,
+      ...(listing.filterSubjects ? { filterSubjects: listing.filterSubjects } : {}),
+      follow,
+      onMessage: (message) => printer.message(message),
+      onCaughtUp: () => printer.caughtUp(),
+      signal: io.signal,
+    });
+  } finally {
+    stopReporting();
+  }
+  decoder.reportUndecodable(out);
+  if (result.cut && !follow) {
+    out.note(`older ${listing.noun} since ${since} were not read: there are too many. Narrow the range with --since`);
+  }
+  if (printer.dropped > 0) {
+    const total = printer.dropped + (limit ?? 0);
+    out.note(
+      `showing the newest ${limit} of ${total} ${listing.noun}; --limit ${Math.min(total, MAX_LIMIT)} shows more, --json all`,
+    );
+  }
+  if (printer.rows === 0 && !follow) out.note(noRowsText(listing.noun, since, result, io.nowMs()));
+  return 0;
+}
+
+function limitOf(options: ListOptions): number | null {
+  if (options.limit !== undefined) return wholeNumber(options.limit, '--limit', 1, MAX_LIMIT);
+  if (options.json) return null;
+  return options.follow ? FOLLOW_LIMIT : DEFAULT_LIMIT;
+}
+
+function noRowsText(noun: string, since: string, { newestMs }: ReadResult, nowMs: number): string {
+  const within = since === 'all' ? '' : ` since ${since}`;
+  if (newestMs === null) return `the bus has no ${noun}`;
+  return `no matching ${noun}${within}; the newest of any kind is ${age(nowMs - newestMs)} old`;
+}
+
+/** Reports lost and restored connections. @returns a function that stops it */
+function reportOutages({ bus, out }: Session): () => void {
+  const listener = (status: BusStatus) => {
+    if (status.type === 'disconnected') out.note('-- disconnected from the bus; reconnecting');
+    else if (status.type === 'connected') out.note('-- reconnected to the bus; resuming');
+  };
+  bus.statusListeners.add(listener);
+  return () => bus.statusListeners.delete(listener);
+}
+
+class Printer<Row> {
+  readonly #session: Session;
+  readonly #listing: Listing<Row>;
+  readonly #json: boolean;
+  readonly #limit: number | null;
+  #kept: Row[] = [];
+  #layout: Layout | null = null;
+  #live = false;
+  dropped = 0;
+  rows = 0;
+
+  constructor(session: Session, listing: Listing<Row>, json: boolean, limit: number | null) {
+    this.#session = session;
+    this.#listing = listing;
+    this.#json = json;
+    this.#limit = limit;
+  }
+
+  message(message: StreamMessage): void | Promise<void> {
+    const before = this.rows;
+    const done = this.#listing.read(message, (row) => this.#take(row));
+    if (!this.#live && this.#limit !== null) return done;
+    // Backpressure: rows printed at once must not pile up in memory before a slow reader.
+    if (done instanceof Promise) return done.then(() => this.#session.io.stdout.drained());
+    return this.rows > before ? this.#session.io.stdout.drained() : undefined;
+  }
+
+  #take(row: Row): void {
+    this.rows += 1;
+    if (this.#live || this.#limit === null) {
+      this.#print(row);
+      return;
+    }
+    this.#kept.push(row);
+    // Drop in blocks: shifting a long array for every row would cost its length each time.
+    if (this.#kept.length >= 2 * this.#limit) this.#cut();
+  }
+
+  #cut(): void {
+    const over = this.#kept.length - (this.#limit as number);
+    if (over <= 0) return;
+    this.#kept.splice(0, over);
+    this.dropped += over;
+  }
+
+  caughtUp(): void {
+    if (this.#limit !== null) this.#cut();
+    const rows = this.#kept;
+    this.#kept = [];
+    this.#live = true;
+    if (!this.#json) this.#head(rows);
+    for (const row of rows) this.#print(row);
+  }
+
+  /** Chooses column widths from the first rows; later rows keep them. */
+  #head(rows: readonly Row[]): void {
+    const { io, out } = this.#session;
+    const { columns, cells } = this.#listing;
+    const shown = rows.map((row) => cells(row, io.nowMs()));
+    this.#layout = layOut(columns, shown, out.table.width);
+    if (rows.length > 0) out.line(headingOf(columns, this.#layout, out.table));
+    else this.#layout = null;
+  }
+
+  #print(row: Row): void {
+    const { io, out } = this.#session;
+    const { columns, cells, json } = this.#listing;
+    if (this.#json) {
+      out.jsonLine(json(row));
+      return;
+    }
+    if (!this.#layout) this.#head([row]);
+    out.line(renderRow(columns, this.#layout as Layout, cells(row, io.nowMs()), out.table));
+  }
+}

@@ -1,0 +1,54 @@
+/**
+ * Status of the nodes (`bailiff_nodes`), and the cluster's list of nodes (`bailiff_pods/_cluster`).
+ */
+import { decodeToken, openBucket } from '@bailiff/bus';
+import { CLUSTER_KEY, clusterSnapshot, decodeSnapshotValue, type NodeStatus, nodeStatus } from '@bailiff/schemas';
+import type { Session } from '../session.ts';
+
+interface Schema<T> {
+  safeParse(
+    value: unknown,
+  ):
+    | { success: true; data: T }
+    | { success: false; error: { issues: readonly { path: PropertyKey[]; message: string }[] } };
+}
+
+/** The parsed value, or a string with the reason why it cannot be parsed. Pure. */
+export function parseJson<T>(json: string, schema: Schema<T>): T | string {
+  let raw: unknown;
+  try {
+    raw = JSON.parse(json);
+  } catch {
+    return 'not JSON';
+  }
+  const result = schema.safeParse(raw);
+  if (result.success) return result.data;
+  const issue = result.error.issues[0];
+  return `${issue?.path.map(String).join('.') || 'the document'}: ${issue?.message ?? 'invalid'}`;
+}
+
+/**
+ * A parsed status, or a string with the reason why it cannot be parsed. `updatedAt` is the server's
+ * storage time: a wrong clock on the node makes a status neither silent nor fresh.
+ */
+export function storedStatus<T extends { updatedAt: string }>(
+  { value, timestampMicros }: { value: Buffer; timestampMicros: number },
+  schema: Schema<T>,
+): T | string {
+  const status = parseJson(value.toString('utf8'), schema);
+  if (typeof status === 'string') return status;
+  return { ...status, updatedAt: new Date(timestampMicros / 1000).toISOString() };
+}
+
+/** Status by node; a string is the reason why it cannot be parsed. */
+export async function readNodes({ bus }: Pick<Session, 'bus'>): Promise<Map<string, NodeStatus | string>> {
+  const entries = await openBucket(bus, 'bailiff_nodes').entries();
+  return new Map(entries.map((entry) => [decodeToken(entry.key), storedStatus(entry, nodeStatus)]));
+}
+
+/** Node names from ipam-sync; null if it has published none. */
+export async function readExpectedNodes({ bus }: Session): Promise<string[] | null> {
+  const entry = await openBucket(bus, 'bailiff_pods').get(CLUSTER_KEY);
+  const snapshot = entry && parseJson(decodeSnapshotValue(entry.value), clusterSnapshot);
+  return snapshot === null || typeof snapshot === 'string' ? null : snapshot.nodes.map(({ name }) => name);
+}

@@ -1,0 +1,191 @@
+/**
+ * Violation frames as table rows and JSON lines. Pure. One row per violation, and one per interface
+ * that sent packets before it was guarded.
+ */
+import type { GuardGap, PacketSample, Violation, ViolationFrame } from '@bailiff/schemas';
+import { matchesPod, type PodSelector, podName } from '../arguments.ts';
+import type { Cell, Column } from '../text/table.ts';
+import { clockTime, isoMicros } from '../text/time.ts';
+import { endpoint, operationText, outcomeOf, programText, protocolName } from './operation-text.ts';
+
+/** `gap`: packets that an interface sent before its programs were attached. */
+export const EVENT_KINDS = ['spoof', 'lsm', 'gap'] as const;
+export type EventKind = (typeof EVENT_KINDS)[number];
+
+interface Place {
+  /** Sequence in VIOLATIONS. */
+  sequence: number;
+  /** Index in the frame. */
+  index: number;
+  storedAtMicros: number;
+  nodeName: string;
+}
+interface GapRow {
+  kind: 'gap';
+  gap: GuardGap;
+  atMicros: number;
+  /** The interface's pod; null if unknown. */
+  pod: string | null;
+}
+export type EventRow = Place & ({ kind: 'spoof' | 'lsm'; violation: Violation } | GapRow);
+
+export interface EventFilter {
+  pod?: PodSelector | null;
+  namespace?: string | undefined;
+  node?: string | undefined;
+  kind?: EventKind | undefined;
+  vector?: string | undefined;
+  action?: string | undefined;
+}
+
+/** Rows of a frame that match the filter. */
+export function eventRows(
+  frame: ViolationFrame,
+  stored: { sequence: number; timestampMicros: number },
+  filter: EventFilter,
+): EventRow[] {
+  const place = (index: number): Place => ({
+    sequence: stored.sequence,
+    index,
+    storedAtMicros: stored.timestampMicros,
+    nodeName: frame.nodeName,
+  });
+  if (filter.node !== undefined && filter.node !== frame.nodeName) return [];
+  const rows: EventRow[] = [];
+  frame.violations.forEach((violation, index) => {
+    if (matchesFilter(violation, filter)) rows.push({ ...place(index), kind: violation.kind, violation });
+  });
+  // A gap names an interface, not a pod, so filters by pod exclude it.
+  const aboutPods = filter.pod || filter.namespace || filter.vector || filter.action;
+  if (aboutPods || (filter.kind !== undefined && filter.kind !== 'gap')) return rows;
+  frame.coverage.forEach((gap, index) => {
+    if (gap.packetsBeforeGuard > 0) {
+      rows.push({ ...place(index), kind: 'gap', gap, atMicros: frame.publishedAt, pod: null });
+    }
+  });
+  return rows;
+}
+
+function matchesFilter(violation: Violation, { pod, namespace, kind, vector, action }: EventFilter): boolean {
+  if (kind !== undefined && kind !== violation.kind) return false;
+  if (vector !== undefined && vector !== violation.vector) return false;
+  if (action !== undefined && action !== violation.action) return false;
+  if (namespace !== undefined && violation.pod?.namespace !== namespace) return false;
+  return !pod || matchesPod(pod, violation.pod);
+}
+
+/** Packets or operations that this violation adds to its counter. */
+export const packetsOf = (violation: Violation) => violation.count + violation.suppressed;
+
+const JUDGED_BY_MAC: ReadonlySet<string> = new Set(['source-mac']);
+
+/**
+ * The address that a packet claims, what the process did, or a finding. Only some packets or
+ * operations are sampled; the counts include all.
+ */
+export function claimOf(violation: Violation): string {
+  const { vector, sample, detail, operation, final } = violation;
+  if (detail !== '') return detail;
+  if (operation) return operationText(operation);
+  if (!sample) return final && packetsOf(violation) === 0 ? 'final count' : 'not sampled';
+  if (JUDGED_BY_MAC.has(vector)) return sample.claimedMac;
+  const { claimedAddress, claimedMac } = sample;
+  if (vector === 'arp-sender' && claimedMac !== sample.expectedMac) return `${claimedAddress} at ${claimedMac}`;
+  return claimedAddress || claimedMac;
+}
+
+/** `10.1.0.5:53 udp`: the packet's destination. For an operation, the program. */
+export function destinationOf({ sample, operation }: Violation): string {
+  if (operation) return programText(operation);
+  if (!sample) return '';
+  const to = endpoint(sample.destinationAddress, sample.destinationPort);
+  return [to, protocolName(sample.l4Protocol)].filter(Boolean).join(' ');
+}
+
+/** Titles of the columns count, claim and destination, by kind. */
+const TITLES = {
+  spoof: ['PACKETS', 'CLAIMS TO BE', 'SENT TO'],
+  lsm: ['TIMES', 'OPERATION', 'BY PROGRAM'],
+  both: ['COUNT', 'CLAIMS TO BE / DID', 'SENT TO / BY'],
+} as const;
+
+/** Columns of a table with these kinds. */
+export function eventColumns(kind: EventKind | undefined): readonly Column[] {
+  const [count, claim, destination] = TITLES[kind === undefined ? 'both' : kind === 'lsm' ? 'lsm' : 'spoof'];
+  return [
+    { title: 'TIME (UTC)' },
+    { title: 'POD', min: 14, cut: 'within' },
+    { title: kind === 'lsm' ? 'POLICY/RULE' : 'VECTOR', min: 14, cut: 'within' },
+    { title: 'ACTION' },
+    { title: count, align: 'right' },
+    { title: claim, min: 12 },
+    // The program is essential for an operation; the destination of a forged packet is not.
+    { title: destination, min: 12, spare: kind !== 'lsm' },
+    { title: 'NODE', min: 10, spare: true },
+    { title: 'SEQ', align: 'right', spare: true },
+  ];
+}
+
+export function eventCells(row: EventRow, nowMs: number): Cell[] {
+  const seq = `#${row.sequence}`;
+  if (row.kind === 'gap') {
+    const { interfaceName, packetsBeforeGuard, appearedToGuardedMicros } = row.gap;
+    const window =
+      appearedToGuardedMicros < 0
+        ? 'existed before the collector'
+        : `guarded after ${(appearedToGuardedMicros / 1000).toFixed(1)} ms`;
+    const passed = { text: 'passed', style: 'yellow' as const };
+    const packets = String(packetsBeforeGuard);
+    return [
+      clockTime(row.atMicros, nowMs),
+      row.pod ?? `? (${interfaceName})`,
+      'before-guard',
+      passed,
+      packets,
+      window,
+      '',
+      row.nodeName,
+      seq,
+    ];
+  }
+  const { violation } = row;
+  return [
+    clockTime(violation.lastSeenAt, nowMs),
+    violation.pod ? podName(violation.pod) : `? (${violation.interfaceName || 'lsm'})`,
+    violation.vector,
+    outcomeOf(violation),
+    String(packetsOf(violation)),
+    claimOf(violation),
+    destinationOf(violation),
+    row.nodeName,
+    seq,
+  ];
+}
+
+/** One line of `--json`. Times are RFC 3339; packet headers are hexadecimal. */
+export function eventJson(row: EventRow): Record<string, unknown> {
+  const { sequence, index, storedAtMicros, nodeName } = row;
+  const place = { sequence, index, storedAt: isoMicros(storedAtMicros), nodeName };
+  if (row.kind === 'gap') {
+    return { type: 'guardGap', ...place, at: isoMicros(row.atMicros), pod: row.pod, ...row.gap };
+  }
+  const { sample, operation, firstSeenAt, lastSeenAt, ...rest } = row.violation;
+  return {
+    type: 'violation',
+    ...place,
+    firstSeenAt: isoMicros(firstSeenAt),
+    lastSeenAt: isoMicros(lastSeenAt),
+    ...rest,
+    sample: sample && packetJson(sample),
+    operation: operation && { ...operation, observedAt: isoMicros(operation.observedAt) },
+  };
+}
+
+function packetJson({ process, ...sample }: PacketSample) {
+  return {
+    ...sample,
+    observedAt: isoMicros(sample.observedAt),
+    head: sample.head.toString('hex'),
+    process: process && { ...process, madeAt: isoMicros(process.madeAt) },
+  };
+}

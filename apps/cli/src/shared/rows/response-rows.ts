@@ -1,0 +1,112 @@
+/** Responses as table rows and JSON lines. Pure. */
+import type { Response } from '@bailiff/schemas';
+import { matchesPod, type PodSelector, podName } from '../arguments.ts';
+import type { Style } from '../text/paint.ts';
+import type { Cell, Column } from '../text/table.ts';
+import { clockTime, isoMicros } from '../text/time.ts';
+import { shortId } from './verdict-rows.ts';
+
+export const PHASES = [
+  'pending',
+  'approved',
+  'started',
+  'succeeded',
+  'dryrun',
+  'refused',
+  'failed',
+  'undone',
+] as const satisfies readonly Response['phase'][];
+
+export interface ResponseRow {
+  /** Sequence in RESPONSES. */
+  sequence: number;
+  storedAtMicros: number;
+  response: Response;
+}
+
+export interface ResponseFilter {
+  pod?: PodSelector | null;
+  namespace?: string | undefined;
+  node?: string | undefined;
+  action?: string | undefined;
+  phase?: string | undefined;
+  /** Prefix of a verdict id. */
+  verdict?: string | undefined;
+}
+
+export const podOf = (response: Response) => ({
+  namespace: response.podNamespace,
+  name: response.podName,
+  uid: response.podUid,
+});
+
+export function matchesResponse(response: Response, filter: ResponseFilter): boolean {
+  const { pod, namespace, node, action, phase, verdict } = filter;
+  if (node !== undefined && response.nodeName !== node) return false;
+  if (action !== undefined && response.action !== action) return false;
+  if (phase !== undefined && response.phase !== phase) return false;
+  if (verdict !== undefined && !response.verdictId.startsWith(verdict)) return false;
+  if (namespace !== undefined && response.podNamespace !== namespace) return false;
+  return !pod || matchesPod(pod, podOf(response));
+}
+
+const STYLES: Record<Response['phase'], Style> = {
+  pending: 'yellow',
+  approved: 'green',
+  started: 'dim',
+  succeeded: 'green',
+  dryrun: 'cyan',
+  refused: 'yellow',
+  failed: 'red',
+  undone: 'dim',
+};
+export const phaseStyle = (phase: Response['phase']): Style => STYLES[phase];
+
+/**
+ * `/api/v1/namespaces/shop/pods/web-0/eviction` → `pods/web-0/eviction`: another column has the
+ * namespace.
+ */
+const shortPath = (path: string) => path.replace(/^\/apis?\/([^/]+\/)?v[^/]+\/(namespaces\/[^/]+\/)?/, '');
+
+/** The expiry, and the reason or else the API request. */
+export function responseText(response: Response, nowMs: number): string {
+  const { phase, reason, reasonCode, apiVerb, apiPath, apiStatus, expiresAt } = response;
+  const request = apiVerb === '' ? '' : `${apiVerb} ${shortPath(apiPath)} → ${apiStatus}`;
+  const until = phase === 'succeeded' && expiresAt !== null ? `until ${clockTime(expiresAt, nowMs)}` : '';
+  return [until, reason || request || reasonCode].filter(Boolean).join(', ');
+}
+
+export const RESPONSE_COLUMNS: readonly Column[] = [
+  { title: 'TIME (UTC)' },
+  { title: 'POD', min: 14, cut: 'within' },
+  { title: 'ACTION' },
+  { title: 'PHASE' },
+  { title: 'ID' },
+  { title: 'WHY', min: 12 },
+  { title: 'VERDICT', spare: true },
+  { title: 'SEQ', align: 'right', spare: true },
+];
+
+export function responseCells({ response, sequence }: ResponseRow, nowMs: number): Cell[] {
+  return [
+    clockTime(response.recordedAt, nowMs),
+    response.podName === '' ? `node ${response.nodeName}` : podName(podOf(response)),
+    response.action,
+    { text: response.phase, style: STYLES[response.phase] },
+    shortId(response.responseId),
+    responseText(response, nowMs),
+    shortId(response.verdictId),
+    `#${sequence}`,
+  ];
+}
+
+export function responseJson({ response, sequence, storedAtMicros }: ResponseRow): Record<string, unknown> {
+  const { recordedAt, expiresAt, ...rest } = response;
+  return {
+    sequence,
+    storedAt: isoMicros(storedAtMicros),
+    recordedAt: isoMicros(recordedAt),
+    expiresAt: expiresAt === null ? null : isoMicros(expiresAt),
+    ...rest,
+  };
+}

@@ -1,0 +1,173 @@
+/**
+ * The session of a command: bus connection, decoder and output.
+ *
+ * The bus is closed when the command ends, on success and on failure. Connecting does not retry: an
+ * unreachable bus is reported at once.
+ */
+import { accessSync, constants, readFileSync } from 'node:fs';
+import { type Bus, connectBus, isJetStreamOff, JETSTREAM_OFF, JETSTREAM_OFF_REMEDY } from '@bailiff/bus';
+import { busOptionsOf } from '@bailiff/service';
+import type { Command } from 'commander';
+import { type BusFlags, type Connection, contextPath, resolveConnection } from './bus/connection.ts';
+import { MessageDecoder } from './bus/decoder.ts';
+import { LABS_DIR, runningLabs } from './bus/labs.ts';
+import { CliError } from './errors.ts';
+import type { CliIo } from './io.ts';
+import { safeJson } from './text/clean.ts';
+import { type Paint, painterFor } from './text/paint.ts';
+import type { TableOptions } from './text/table.ts';
+import { oneLine } from './text/terminal.ts';
+
+export interface Session {
+  io: CliIo;
+  bus: Bus;
+  connection: Connection;
+  decoder: MessageDecoder;
+  out: Out;
+}
+
+/** How long the command waits for a response of the bus. */
+const BUS_TIMEOUT_MS = 5_000;
+
+/** A command's stdout and stderr. */
+export class Out {
+  readonly io: CliIo;
+  readonly paint: Paint;
+  constructor(io: CliIo) {
+    this.io = io;
+    this.paint = painterFor(io);
+  }
+
+  /** Options for tables. */
+  get table(): TableOptions {
+    return { width: this.io.stdout.columns, paint: this.paint };
+  }
+
+  /** One line; line breaks in the text are replaced. */
+  line(text = ''): void {
+    this.io.stdout.write(`${oneLine(text)}\n`);
+  }
+
+  lines(texts: readonly string[]): void {
+    if (texts.length > 0) this.io.stdout.write(`${texts.map(oneLine).join('\n')}\n`);
+  }
+
+  /** One JSON document. */
+  json(value: unknown): void {
+    this.io.stdout.write(`${safeJson(value, 2)}\n`);
+  }
+
+  /** One JSON line. */
+  jsonLine(value: unknown): void {
+    this.io.stdout.write(`${safeJson(value)}\n`);
+  }
+
+  /** One line per argument; line breaks within an argument are replaced. */
+  note(...lines: string[]): void {
+    this.io.stderr.write(`${lines.map(oneLine).join('\n')}\n`);
+  }
+}
+
+/** Options that select the bus; every command that connects to it has them. */
+export function withBusOptions(command: Command): Command {
+  return command
+    .optionsGroup('Bus:')
+    .option('--nats-url <url>', 'servers of the bus: nats://host:port, separated by commas')
+    .option('--nats-user <user>', 'identity on the bus (default: cli)')
+    .option('--nats-password-file <file>', 'file with its password')
+    .option('--nats-ca-file <file>', 'CA certificates (PEM) for TLS to the bus')
+    .option('--nats-cert-file <file>', 'client certificate (PEM)')
+    .option('--nats-key-file <file>', 'key of the client certificate (PEM)')
+    .option('--lab <id>', 'the bus of a lab on this machine');
+}
+
+export type BusOptionValues = BusFlags & { lab?: string; debug?: boolean };
+
+/** Options of a command and its parents; the inner command wins. */
+export function optionsOf<T>(command: Command): T {
+  const chain: Command[] = [];
+  for (let at: Command | null = command; at; at = at.parent) chain.unshift(at);
+  return Object.assign({}, ...chain.map((one) => one.opts())) as T;
+}
+
+function readContext(io: CliIo): { path: string; text: string } | null {
+  const file = contextPath(io.env, io.home);
+  try {
+    return { path: file, text: readFileSync(file, 'utf8') };
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT' && !io.env['BAILIFF_CONTEXT']) return null;
+    throw error;
+  }
+}
+
+/** The connection that options, environment, context file and labs name. @throws CliError */
+export function connectionOf(io: CliIo, options: BusOptionValues): Connection {
+  const { lab, ...flags } = options;
+  return resolveConnection({
+    flags,
+    env: io.env,
+    lab,
+    context: readContext(io),
+    labs: runningLabs(io.env['BAILIFF_LABS_DIR'] || LABS_DIR),
+  });
+}
+
+const FILES = ['natsPasswordFile', 'natsCaFile', 'natsCertFile', 'natsKeyFile'] as const;
+
+/** @throws CliError CLI_CONTEXT when a named file cannot be read; BusError */
+export async function openBus(io: CliIo, connection: Connection): Promise<Bus> {
+  for (const name of FILES) {
+    const file = connection[name];
+    if (file === '') continue;
+    try {
+      accessSync(file, constants.R_OK);
+    } catch (cause) {
+      const why = (cause as NodeJS.ErrnoException).code === 'ENOENT' ? 'does not exist' : 'cannot be read';
+      const where = `--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+      throw new CliError('CLI_CONTEXT', `${where}: ${file} ${why}`, {
+        cause,
+        remedy: `the bus was selected by ${connection.source}`,
+      });
+    }
+  }
+  return connectBus({
+    ...busOptionsOf({ ...connection, natsTokenFile: '' }),
+    name: 'bailiff-cli',
+    timeoutMs: BUS_TIMEOUT_MS,
+    signal: io.signal,
+  });
+}
+
+/**
+ * Replaces errors of a server without JetStream by one that says so; returns other errors
+ * unchanged.
+ */
+export function explainJetStreamOff(bus: Bus, cause: unknown): unknown {
+  const { code } = cause as { code?: unknown };
+  if ((code !== 'BUS_TIMEOUT' && code !== 'BUS_NO_STREAM') || !isJetStreamOff(bus)) return cause;
+  return new CliError('CLI_BUS', `${JETSTREAM_OFF}: nothing can be read or written`, {
+    cause,
+    remedy: JETSTREAM_OFF_REMEDY,
+  });
+}
+
+/**
+ * Runs a command with a session and closes the bus. @returns the result of `work`: the exit code
+ */
+export async function withSession(
+  io: CliIo,
+  command: Command,
+  work: (session: Session) => Promise<number>,
+): Promise<number> {
+  const connection = connectionOf(io, optionsOf<BusOptionValues>(command));
+  const out = new Out(io);
+  if (connection.note) out.note(connection.note);
+  const bus = await openBus(io, connection);
+  try {
+    return await work({ io, bus, connection, decoder: new MessageDecoder(bus), out });
+  } catch (error) {
+    throw explainJetStreamOff(bus, error);
+  } finally {
+    await bus.close();
+  }
+}

@@ -1,0 +1,15 @@
+/** Counts and lists as text. Pure. */
+
+/** `1 key`, `2 keys`. */
+export const plural = (count: number, noun: string, many = `${noun}s`): string =>
+  `${count} ${count === 1 ? noun : many}`;
+
+/**
+ * `a, b and 3 more`: the first `most` of a list. @param total length of the full list if `list` is
+ * cut
+ */
+export function named(list: readonly string[], most: number, total = list.length): string {
+  const shown = list.slice(0, most);
+  const left = total - shown.length;
+  return shown.join(', ') + (left > 0 ? ` and ${left} more` : '');
+}

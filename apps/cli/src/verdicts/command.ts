@@ -1,0 +1,74 @@
+/** `bailiff verdicts`: verdicts on the bus. */
+import { filters } from '@bailiff/bus';
+import { LEVELS } from '@bailiff/policy';
+import type { Command } from 'commander';
+import { oneOf, parseName, parsePod, subjectParts } from '../shared/arguments.ts';
+import type { CliIo } from '../shared/io.ts';
+import { type Listing, type ListOptions, parseListOptions, runListing, withListOptions } from '../shared/listing.ts';
+import {
+  matchesVerdict,
+  VERDICT_COLUMNS,
+  type VerdictFilter,
+  type VerdictRow,
+  verdictCells,
+  verdictJson,
+} from '../shared/rows/verdict-rows.ts';
+import { optionsOf, type Session, withBusOptions, withSession } from '../shared/session.ts';
+
+interface Options extends ListOptions {
+  pod?: string;
+  namespace?: string;
+  node?: string;
+  rule?: string;
+  level?: string;
+}
+
+const EXAMPLES = `
+Examples:
+  bailiff verdicts --since 1d                        verdicts of one day
+  bailiff verdicts --level high --follow             high and critical verdicts, live
+  bailiff explain <id>                               evidence of a verdict, and its responses
+`;
+
+function filterOf(options: Options): VerdictFilter {
+  return {
+    pod: options.pod === undefined ? null : parsePod(options.pod, '--pod', options.namespace),
+    namespace: options.namespace === undefined ? undefined : parseName(options.namespace, '--namespace'),
+    node: options.node === undefined ? undefined : parseName(options.node, '--node'),
+    rule: options.rule === undefined ? undefined : parseName(options.rule, '--rule'),
+    level: options.level === undefined ? undefined : oneOf(options.level, LEVELS, '--level'),
+  };
+}
+
+function listingOf({ decoder }: Session, filter: VerdictFilter): Listing<VerdictRow> {
+  return {
+    stream: 'VERDICTS',
+    noun: 'verdicts',
+    filterSubjects: [filters.verdicts(subjectParts(filter.pod ?? null, filter.namespace))],
+    read: (message, take) =>
+      decoder.read(message, 'Verdict', (verdict) => {
+        if (!matchesVerdict(verdict, filter)) return;
+        take({ sequence: message.sequence, storedAtMicros: message.timestampMicros, verdict });
+      }),
+    columns: VERDICT_COLUMNS,
+    cells: verdictCells,
+    json: verdictJson,
+  };
+}
+
+export function register(program: Command, io: CliIo): void {
+  const command = withListOptions(program.command('verdicts'))
+    .description('verdicts: violations that met a correlation rule')
+    .option('--pod <pod>', 'namespace/name, name or uid of a pod')
+    .option('-n, --namespace <namespace>', 'pods of a namespace')
+    .option('--node <node>', 'one node')
+    .option('--rule <rule>', 'one correlation rule')
+    .option('--level <level>', `lowest level: ${LEVELS.join(', ')}`)
+    .addHelpText('after', EXAMPLES);
+  withBusOptions(command).action(async () => {
+    const options = optionsOf<Options>(command);
+    const filter = filterOf(options);
+    const request = parseListOptions(options, io.nowMs());
+    io.exitCode = await withSession(io, command, (session) => runListing(session, listingOf(session, filter), request));
+  });
+}
