@@ -8,9 +8,9 @@ import { runService } from '@bailiff/service';
 import { Collector } from './collector.ts';
 import { collectorSchema } from './config.ts';
 import { attachCommand, detachCommand } from './detach.ts';
-import { releaseStartPages } from './memory.ts';
 import { statusCommand } from './offline.ts';
 import { startProblem } from './pin-problem.ts';
+import { releaseStartPages } from './process/memory.ts';
 
 /** In a checkout the bundle finds addon and object where they are built; an image sets the three variables. */
 function findBuilt(variable: string, relative: string): void {

@@ -4,12 +4,12 @@ import path from 'node:path';
 import { boottimeNs, openPinnedMaps, type PinnedMaps, verifyAttachments } from '@bailiff/bpf';
 import { EXIT, escapeUnsafe } from '@bailiff/service';
 import { BindingStore, type StoredInterface } from './binding-store.ts';
-import { readBootId } from './boot.ts';
 import { DEFAULT_BPF_DIR, DEFAULT_STATE_DIR, fail, readFlags } from './command-line.ts';
 import { hasPins } from './detach.ts';
 import { DetachMarker } from './detach-marker.ts';
 import { type CellName, isBeforeGuard } from './epochs.ts';
 import { pinProblem } from './pin-problem.ts';
+import { readBootId } from './process/boot.ts';
 import { runtimeReport, runtimeTable } from './runtime/offline.ts';
 
 interface Row {

@@ -1,11 +1,11 @@
 /** The server of captures as the collector has it. */
 import { readlinkSync } from 'node:fs';
 import type { ServiceContext } from '@bailiff/service';
-import { bootWallMicros } from '../boot.ts';
 import type { CollectorConfig } from '../config.ts';
 import type { DesiredState } from '../desired-state.ts';
 import type { Metrics } from '../metrics.ts';
-import type { ProblemLog } from '../problem-log.ts';
+import { bootWallMicros } from '../process/boot.ts';
+import type { ProblemLog } from '../process/problem-log.ts';
 import { CaptureServer } from './server.ts';
 
 export interface CaptureParts {

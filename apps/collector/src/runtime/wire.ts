@@ -2,14 +2,14 @@
 import path from 'node:path';
 import { boottimeNs, type MetaTable } from '@bailiff/bpf';
 import type { ServiceContext } from '@bailiff/service';
-import { bootWallMicros } from '../boot.ts';
 import type { BusLink } from '../bus-link.ts';
 import type { ChangeTimes } from '../change-times.ts';
 import type { CollectorConfig } from '../config.ts';
 import type { DesiredState } from '../desired-state.ts';
 import type { DocumentStore } from '../documents.ts';
 import type { Metrics } from '../metrics.ts';
-import type { ProblemLog } from '../problem-log.ts';
+import { bootWallMicros } from '../process/boot.ts';
+import type { ProblemLog } from '../process/problem-log.ts';
 import { type GateOptions, RuntimeGate } from './gate.ts';
 import { loadBeside } from './load-beside.ts';
 
