@@ -11,9 +11,9 @@ import {
 } from '@bailiff/bpf';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Accounts } from './accounts.ts';
-import { BindingStore } from './binding-store.ts';
 import { Guard } from './guard.ts';
 import type { GuardedInterface } from './guarded-interface.ts';
+import { BindingStore } from './identity/binding-store.ts';
 import { Registry } from './registry.ts';
 
 /** Stands for the 4,096 files of a node: the disk makes those slow. */

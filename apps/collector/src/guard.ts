@@ -17,13 +17,13 @@ import {
 } from '@bailiff/bpf';
 import type { Accounts } from './accounts.ts';
 import { type Adoption, planAdoption } from './adoption.ts';
-import type { BindingStore } from './binding-store.ts';
 import { forgiveBeforeGuard } from './counts.ts';
 import { isBeforeGuard } from './epochs.ts';
 import { endUnknown, measureGap } from './gap.ts';
 import { type FirstTold, type GuardedInterface, keyOf, NO_SLOT, newInterface, storedOf } from './guarded-interface.ts';
-import type { Announcement } from './held-up.ts';
-import type { LinkFacts } from './identity.ts';
+import type { BindingStore } from './identity/binding-store.ts';
+import type { LinkFacts } from './identity/identity.ts';
+import type { Announcement } from './identity/stall-detector.ts';
 import type { Registry } from './registry.ts';
 
 export interface GuardOptions {

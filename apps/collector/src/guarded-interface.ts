@@ -1,10 +1,10 @@
 /** One interface generation as the collector holds it in memory: whose it is, what the kernel was told, what was counted. */
 import type { IfaceKey } from '@bailiff/bpf';
 import type { PodRef, Violation } from '@bailiff/schemas';
-import type { StoredInterface } from './binding-store.ts';
 import { EpochBook } from './epochs.ts';
-import type { Announcement } from './held-up.ts';
-import type { Binding, LinkFacts } from './identity.ts';
+import type { StoredInterface } from './identity/binding-store.ts';
+import type { Binding, LinkFacts } from './identity/identity.ts';
+import type { Announcement } from './identity/stall-detector.ts';
 import type { WantedIface } from './plan.ts';
 import type { CellSamples, Origin } from './violations.ts';
 

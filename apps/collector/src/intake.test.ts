@@ -4,7 +4,7 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DesiredState } from './desired-state.ts';
 import { DocumentStore } from './documents.ts';
-import type { Binding } from './identity.ts';
+import type { Binding } from './identity/identity.ts';
 import { Intake } from './intake.ts';
 
 const pod = (uid: string, address: string) => ({

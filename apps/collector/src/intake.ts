@@ -5,7 +5,7 @@
 import { type BusDocument, type ConfigKind, isRuntimePolicy } from './bus-documents.ts';
 import type { DesiredState, Taken } from './desired-state.ts';
 import type { DocumentStore } from './documents.ts';
-import type { Binding } from './identity.ts';
+import type { Binding } from './identity/identity.ts';
 import type { RuntimeGate } from './runtime/gate.ts';
 
 export interface IntakeOptions {

@@ -12,7 +12,7 @@ import { describe, expect, it } from 'vitest';
 import { compose } from './capture/compose.ts';
 import { podRefOf } from './desired-state.ts';
 import { FrameBuilder } from './frame-builder.ts';
-import type { Binding } from './identity.ts';
+import type { Binding } from './identity/identity.ts';
 import { toOperationSample } from './runtime/operation.ts';
 import { fitPolicies } from './runtime/policy-status.ts';
 import { fitInterfaces } from './status-bounds.ts';

@@ -7,10 +7,10 @@
  * maps have no room for its further addresses the record is in force without those that do not fit.
  */
 import { type AddressGrant, SpoofError, type SpoofMaps } from '@bailiff/bpf';
-import type { BindingStore } from './binding-store.ts';
 import { type DesiredState, type Moment, podRefOf } from './desired-state.ts';
 import { type GuardedInterface, keyOf, MAX_PENDING, originOf, storedOf } from './guarded-interface.ts';
-import { disagreement, identityOf, isContested, latchNetns, movedFrom } from './identity.ts';
+import type { BindingStore } from './identity/binding-store.ts';
+import { disagreement, identityOf, isContested, latchNetns, movedFrom } from './identity/identity.ts';
 import { keepUnsaid, type MapStep, planIface, type WantedIface, wantedIface } from './plan.ts';
 import { userspaceViolation } from './violations.ts';
 

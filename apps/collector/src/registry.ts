@@ -5,7 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import type { FirstTold, GuardedInterface } from './guarded-interface.ts';
-import type { Binding } from './identity.ts';
+import type { Binding } from './identity/identity.ts';
 
 export interface OtherInterface {
   name: string;

@@ -4,7 +4,7 @@
  * so what it says of an interface cannot come from a pod. Pure: text in, record or reason out; a value that is no address or no MAC is
  * dropped with its reason and the rest of the record stands.
  */
-import { cleanAddresses, cleanMac, type Dropped } from './cleaning.ts';
+import { cleanAddresses, cleanMac, type Dropped } from './normalize.ts';
 
 export interface CniRecord {
   /** Name of the file, unique in the folder. */

@@ -8,8 +8,8 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, w
 import path from 'node:path';
 import type { PodRef } from '@bailiff/schemas';
 import * as z from 'zod';
-import { cleanAddresses, cleanMac, type Dropped } from './cleaning.ts';
 import type { Binding } from './identity.ts';
+import { cleanAddresses, cleanMac, type Dropped } from './normalize.ts';
 
 export interface StoredInterface {
   ifindex: number;

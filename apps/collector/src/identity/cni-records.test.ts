@@ -13,8 +13,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { CniCache } from './cni-cache.ts';
 import { MAX_RECORD_BYTES } from './cni-record.ts';
+import { CniCache } from './cni-records.ts';
 
 const json = (uid: string) =>
   JSON.stringify({ kind: 'cniCacheV1', containerId: 'c', ifName: 'eth0', cniArgs: [['K8S_POD_UID', uid]], result: {} });

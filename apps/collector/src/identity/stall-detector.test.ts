@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { BEAT_MS, backBy, RunWatch } from './held-up.ts';
+import { BEAT_MS, backBy, RunWatch } from './stall-detector.ts';
 
 describe('held up - a time of running, back from a moment', () => {
   it.each([
