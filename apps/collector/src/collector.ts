@@ -17,14 +17,14 @@ import {
   type SpoofObject,
 } from '@bailiff/bpf';
 import type { ServiceContext } from '@bailiff/service';
-import { Accounts } from './accounts.ts';
-import { AckedMap } from './acked-map.ts';
 import type { BusDocument } from './bus-documents.ts';
 import { BusLink } from './bus-link.ts';
 import { makeCaptures } from './capture/wire.ts';
 import { ChangeTimes } from './change-times.ts';
 import type { CollectorConfig } from './config.ts';
-import { forgiveBeforeGuard, forgottenOf, hasNothingToSay } from './counts.ts';
+import { AckedMap } from './counting/acked-map.ts';
+import { Accounts } from './counting/counter-store.ts';
+import { forgiveBeforeGuard, forgottenOf, hasNothingToSay } from './counting/counts.ts';
 import { DesiredState, type Moment } from './desired-state.ts';
 import { DetachWatch } from './detach-watch.ts';
 import { DocumentStore } from './documents.ts';

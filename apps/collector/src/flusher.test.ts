@@ -1,7 +1,7 @@
 import { COUNTER_NUMBERS, type CounterCell, type SpoofSample } from '@bailiff/bpf';
 import { encodeToldFrame, encodeViolationFrame, type ViolationFrame } from '@bailiff/schemas';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { CELL_NAMES, cellOf, isBeforeGuard } from './epochs.ts';
+import { CELL_NAMES, cellOf, isBeforeGuard } from './counting/epochs.ts';
 import { Flusher } from './flusher.ts';
 import { MAX_FRAME_VIOLATIONS } from './frame-builder.ts';
 import { type GuardedInterface, newInterface } from './guarded-interface.ts';

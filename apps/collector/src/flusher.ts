@@ -3,7 +3,7 @@
  */
 import { COUNTER_NUMBERS, type CounterTable, type SpoofSample } from '@bailiff/bpf';
 import { type SocketProcess, tellCounter, tellOwner } from '@bailiff/schemas';
-import { CELL_NAMES, type CellName, cellOf, packetsOf } from './epochs.ts';
+import { CELL_NAMES, type CellName, cellOf, packetsOf } from './counting/epochs.ts';
 import { FlushLoop, type FrameSink } from './flush-loop.ts';
 import type { FrameBuilder, Owed } from './frame-builder.ts';
 import { type GuardedInterface, keyOf, MAX_PENDING, originOf, type ToldEpoch } from './guarded-interface.ts';

@@ -10,7 +10,7 @@ import {
   type SpoofObject,
 } from '@bailiff/bpf';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { Accounts } from './accounts.ts';
+import { Accounts } from './counting/counter-store.ts';
 import { Guard } from './guard.ts';
 import type { GuardedInterface } from './guarded-interface.ts';
 import { BindingStore } from './identity/binding-store.ts';

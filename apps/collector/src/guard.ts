@@ -15,10 +15,10 @@ import {
   SpoofError,
   type SpoofObject,
 } from '@bailiff/bpf';
-import type { Accounts } from './accounts.ts';
 import { type Adoption, planAdoption } from './adoption.ts';
-import { forgiveBeforeGuard } from './counts.ts';
-import { isBeforeGuard } from './epochs.ts';
+import type { Accounts } from './counting/counter-store.ts';
+import { forgiveBeforeGuard } from './counting/counts.ts';
+import { isBeforeGuard } from './counting/epochs.ts';
 import { endUnknown, measureGap } from './gap.ts';
 import { type FirstTold, type GuardedInterface, keyOf, NO_SLOT, newInterface, storedOf } from './guarded-interface.ts';
 import type { BindingStore } from './identity/binding-store.ts';

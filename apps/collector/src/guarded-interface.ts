@@ -1,7 +1,7 @@
 /** One interface generation as the collector holds it in memory: whose it is, what the kernel was told, what was counted. */
 import type { IfaceKey } from '@bailiff/bpf';
 import type { PodRef, Violation } from '@bailiff/schemas';
-import { EpochBook } from './epochs.ts';
+import { EpochBook } from './counting/epochs.ts';
 import type { StoredInterface } from './identity/binding-store.ts';
 import type { Binding, LinkFacts } from './identity/identity.ts';
 import type { Announcement } from './identity/stall-detector.ts';

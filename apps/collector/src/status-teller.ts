@@ -5,7 +5,7 @@ import type { NodeStatus } from '@bailiff/schemas';
 import type { ServiceContext } from '@bailiff/service';
 import type { BusLink } from './bus-link.ts';
 import type { CollectorConfig } from './config.ts';
-import { lossesOf } from './counts.ts';
+import { lossesOf } from './counting/counts.ts';
 import type { DesiredState, Moment } from './desired-state.ts';
 import type { Readings } from './metrics.ts';
 import { readingsOf } from './readings.ts';

@@ -3,7 +3,7 @@
  * cells count, what of that the bus has. It outlives its subject until its last count is acknowledged.
  */
 import type { PodRef } from '@bailiff/schemas';
-import { CountBook } from '../count-book.ts';
+import { CountBook } from '../counting/counter-ledger.ts';
 import type { Speaker } from '../flush-loop.ts';
 import type { OperationSamples } from './shown.ts';
 

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { COUNTER_NUMBERS, type CounterTable, type IfaceKey } from '@bailiff/bpf';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { Accounts } from './accounts.ts';
+import { Accounts } from './counter-store.ts';
 import { CELLS } from './epochs.ts';
 
 describe('accounts', () => {

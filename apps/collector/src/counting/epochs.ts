@@ -12,7 +12,7 @@ import {
   VECTORS,
   type Vector,
 } from '@bailiff/bpf';
-import { CountBook } from './count-book.ts';
+import { CountBook } from './counter-ledger.ts';
 
 /** What one of the kernel's counters counts. */
 export interface CellName {
