@@ -8,9 +8,9 @@
  */
 import { type AddressGrant, SpoofError, type SpoofMaps } from '@bailiff/bpf';
 import { type DesiredState, type Moment, podRefOf } from './desired-state.ts';
-import { type GuardedInterface, keyOf, MAX_PENDING, originOf, storedOf } from './guarded-interface.ts';
 import type { BindingStore } from './identity/binding-store.ts';
 import { disagreement, identityOf, isContested, latchNetns, movedFrom } from './identity/identity.ts';
+import { type GuardedInterface, keyOf, MAX_PENDING, originOf, storedOf } from './interfaces/guarded-interface.ts';
 import { keepUnsaid, type MapStep, planIface, type WantedIface, wantedIface } from './plan.ts';
 import { userspaceViolation } from './violations.ts';
 

@@ -7,9 +7,9 @@ import type { BusLink } from './bus-link.ts';
 import type { CollectorConfig } from './config.ts';
 import { lossesOf } from './counting/counts.ts';
 import type { DesiredState, Moment } from './desired-state.ts';
+import type { Registry } from './interfaces/registry.ts';
 import type { Readings } from './metrics.ts';
 import { readingsOf } from './readings.ts';
-import type { Registry } from './registry.ts';
 import type { RuntimeGate } from './runtime/gate.ts';
 import { countByState, nodeStatus } from './status.ts';
 

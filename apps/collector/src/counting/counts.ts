@@ -1,6 +1,6 @@
 /** Small questions about what a generation has counted, by a reading of the kernel's counters or of what stands for them. */
 import { COUNTER_NUMBERS } from '@bailiff/bpf';
-import { type GuardedInterface, keyOf } from '../guarded-interface.ts';
+import { type GuardedInterface, keyOf } from '../interfaces/guarded-interface.ts';
 import type { Accounts } from './counter-store.ts';
 import { isBeforeGuard } from './epochs.ts';
 

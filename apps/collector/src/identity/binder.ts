@@ -4,7 +4,7 @@
  * tried again on a slow timer and shown in the node's status.
  */
 import { dumpLinks, getNsid } from '@bailiff/bpf';
-import type { GuardedInterface } from '../guarded-interface.ts';
+import type { GuardedInterface } from '../interfaces/guarded-interface.ts';
 import type { CniRecord } from './cni-record.ts';
 import { type Bearer, type Binding, bindByCni, NOT_OWN_MAC, recordFor, replaces } from './identity.ts';
 import { listPodCgroups, oldestProcess } from './pod-cgroups.ts';

@@ -1,12 +1,12 @@
 /** One interface generation as the collector holds it in memory: whose it is, what the kernel was told, what was counted. */
 import type { IfaceKey } from '@bailiff/bpf';
 import type { PodRef, Violation } from '@bailiff/schemas';
-import { EpochBook } from './counting/epochs.ts';
-import type { StoredInterface } from './identity/binding-store.ts';
-import type { Binding, LinkFacts } from './identity/identity.ts';
-import type { Announcement } from './identity/stall-detector.ts';
-import type { WantedIface } from './plan.ts';
-import type { CellSamples, Origin } from './violations.ts';
+import { EpochBook } from '../counting/epochs.ts';
+import type { StoredInterface } from '../identity/binding-store.ts';
+import type { Binding, LinkFacts } from '../identity/identity.ts';
+import type { Announcement } from '../identity/stall-detector.ts';
+import type { WantedIface } from '../plan.ts';
+import type { CellSamples, Origin } from '../violations.ts';
 
 /** Violations found by user space that wait for a frame, per interface; beyond it only their number is kept. */
 export const MAX_PENDING = 16;

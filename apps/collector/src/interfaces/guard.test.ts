@@ -10,10 +10,10 @@ import {
   type SpoofObject,
 } from '@bailiff/bpf';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { Accounts } from './counting/counter-store.ts';
+import { Accounts } from '../counting/counter-store.ts';
+import { BindingStore } from '../identity/binding-store.ts';
 import { Guard } from './guard.ts';
 import type { GuardedInterface } from './guarded-interface.ts';
-import { BindingStore } from './identity/binding-store.ts';
 import { Registry } from './registry.ts';
 
 /** Stands for the 4,096 files of a node: the disk makes those slow. */

@@ -1,7 +1,7 @@
 import { type IfaceRecord, type LinkRecord, type Place, VECTORS, type VectorModes } from '@bailiff/bpf';
 import { describe, expect, it } from 'vitest';
+import type { StoredInterface } from '../identity/binding-store.ts';
 import { type Found, planAdoption } from './adoption.ts';
-import type { StoredInterface } from './identity/binding-store.ts';
 
 const modes = Object.fromEntries(VECTORS.map((v) => [v, 'enforce'])) as VectorModes;
 const record = (generation: number, slot: number): IfaceRecord => ({

@@ -15,16 +15,16 @@ import {
   SpoofError,
   type SpoofObject,
 } from '@bailiff/bpf';
+import type { Accounts } from '../counting/counter-store.ts';
+import { forgiveBeforeGuard } from '../counting/counts.ts';
+import { isBeforeGuard } from '../counting/epochs.ts';
+import type { BindingStore } from '../identity/binding-store.ts';
+import type { LinkFacts } from '../identity/identity.ts';
+import type { Announcement } from '../identity/stall-detector.ts';
 import { type Adoption, planAdoption } from './adoption.ts';
-import type { Accounts } from './counting/counter-store.ts';
-import { forgiveBeforeGuard } from './counting/counts.ts';
-import { isBeforeGuard } from './counting/epochs.ts';
-import { endUnknown, measureGap } from './gap.ts';
 import { type FirstTold, type GuardedInterface, keyOf, NO_SLOT, newInterface, storedOf } from './guarded-interface.ts';
-import type { BindingStore } from './identity/binding-store.ts';
-import type { LinkFacts } from './identity/identity.ts';
-import type { Announcement } from './identity/stall-detector.ts';
 import type { Registry } from './registry.ts';
+import { endUnknown, measureGap } from './unguarded-packets.ts';
 
 export interface GuardOptions {
   object: SpoofObject;

@@ -6,8 +6,8 @@
  * not needed for that (whose it is can be found again, and until then it is judged as the kernel was told last).
  */
 import type { AddressGrant, IfaceKey, IfaceRecord, LinkRecord, PlacedAttachment, ProbePort } from '@bailiff/bpf';
-import type { StoredInterface } from './identity/binding-store.ts';
-import type { WantedIface } from './plan.ts';
+import type { StoredInterface } from '../identity/binding-store.ts';
+import type { WantedIface } from '../plan.ts';
 
 export interface Found {
   /** Keys of the counters entries. */

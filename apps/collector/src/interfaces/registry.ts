@@ -4,8 +4,8 @@
  * gone and not acknowledged never takes the place of a pod that runs.
  */
 import assert from 'node:assert/strict';
+import type { Binding } from '../identity/identity.ts';
 import type { FirstTold, GuardedInterface } from './guarded-interface.ts';
-import type { Binding } from './identity/identity.ts';
 
 export interface OtherInterface {
   name: string;
