@@ -18,7 +18,6 @@ import {
 } from '@bailiff/bpf';
 import type { ServiceContext } from '@bailiff/service';
 import type { BusDocument } from './bus-documents.ts';
-import { BusLink } from './bus-link.ts';
 import { makeCaptures } from './capture/wire.ts';
 import { ChangeTimes } from './change-times.ts';
 import type { CollectorConfig } from './config.ts';
@@ -28,8 +27,6 @@ import { forgiveBeforeGuard, forgottenOf, hasNothingToSay } from './counting/cou
 import { DesiredState, type Moment } from './desired-state.ts';
 import { DetachWatch } from './detach-watch.ts';
 import { DocumentStore } from './documents.ts';
-import { Flusher } from './flusher.ts';
-import { frameSequences } from './frame-sequence.ts';
 import { Binder } from './identity/binder.ts';
 import { BindingStore } from './identity/binding-store.ts';
 import type { CniRecord } from './identity/cni-record.ts';
@@ -45,6 +42,9 @@ import { NodeWide } from './node-maps.ts';
 import { ownAddresses } from './own-addresses.ts';
 import { bootWallMicros, readBootId } from './process/boot.ts';
 import { ProblemLog } from './process/problem-log.ts';
+import { BusLink } from './publishing/bus-link.ts';
+import { Flusher } from './publishing/flusher.ts';
+import { frameSequences } from './publishing/frame-sequence.ts';
 import { Reconciler } from './reconciler.ts';
 import type { RuntimeGate } from './runtime/gate.ts';
 import { makeRuntime } from './runtime/wire.ts';

@@ -11,12 +11,12 @@ import { sampleFrame, sampleLsmViolation, type sampleViolation } from '@bailiff/
 import { describe, expect, it } from 'vitest';
 import { compose } from './capture/compose.ts';
 import { podRefOf } from './desired-state.ts';
-import { FrameBuilder } from './frame-builder.ts';
 import type { Binding } from './identity/identity.ts';
+import { FrameBuilder } from './publishing/frame-builder.ts';
+import { userspaceViolation } from './publishing/violations.ts';
 import { toOperationSample } from './runtime/operation.ts';
 import { fitPolicies } from './runtime/policy-status.ts';
 import { fitInterfaces } from './status-bounds.ts';
-import { userspaceViolation } from './violations.ts';
 
 /** 256 bytes that are no UTF-8, as the ring's decoder shows them. */
 const GARBAGE = '\ufffd'.repeat(256);

@@ -2,7 +2,7 @@
 import type { ViolationKind } from '@bailiff/schemas';
 import { FAST_BUCKETS, MetricFamily, oncePerScrape, type Values } from '@bailiff/service';
 import type { Registry } from 'prom-client';
-import type { Breaches } from './breach-tally.ts';
+import type { Breaches } from './publishing/violation-metrics.ts';
 
 /** Read at each scrape. */
 export interface Readings {

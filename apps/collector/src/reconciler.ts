@@ -12,7 +12,7 @@ import type { BindingStore } from './identity/binding-store.ts';
 import { disagreement, identityOf, isContested, latchNetns, movedFrom } from './identity/identity.ts';
 import { type GuardedInterface, keyOf, MAX_PENDING, originOf, storedOf } from './interfaces/guarded-interface.ts';
 import { keepUnsaid, type MapStep, planIface, type WantedIface, wantedIface } from './plan.ts';
-import { userspaceViolation } from './violations.ts';
+import { userspaceViolation } from './publishing/violations.ts';
 
 export interface ReconcilerOptions {
   bootId: string;

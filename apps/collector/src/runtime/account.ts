@@ -4,7 +4,7 @@
  */
 import type { PodRef } from '@bailiff/schemas';
 import { CountBook } from '../counting/counter-ledger.ts';
-import type { Speaker } from '../flush-loop.ts';
+import type { Speaker } from '../publishing/flush-loop.ts';
 import type { OperationSamples } from './shown.ts';
 
 /** What a cell counts, in words. */

@@ -10,7 +10,7 @@ import { boottimeNs, normalPodUid, RUNTIME_EXTRA_CELLS, type RuntimeMaps, type R
 import type { Sampling } from '@bailiff/policy';
 import type { PodIdentity, RuntimePolicyStatus } from '@bailiff/schemas';
 import type { Taken } from '../desired-state.ts';
-import type { FrameSink } from '../flush-loop.ts';
+import type { FrameSink } from '../publishing/flush-loop.ts';
 import type { Account, ContainerRef } from './account.ts';
 import { AccountStore } from './account-store.ts';
 import { type AckedCells, openAckedCells } from './acked-cells.ts';

@@ -6,8 +6,8 @@
  */
 
 import type { OperationSample } from '@bailiff/schemas';
-import { FlushLoop, type FlushLoopOptions, type Voice } from '../flush-loop.ts';
-import { type FrameBuilder, MAX_FRAME_VIOLATIONS, type Owed } from '../frame-builder.ts';
+import { FlushLoop, type FlushLoopOptions, type Voice } from '../publishing/flush-loop.ts';
+import { type FrameBuilder, MAX_FRAME_VIOLATIONS, type Owed } from '../publishing/frame-builder.ts';
 import type { Account } from './account.ts';
 import { fillLsmViolation } from './lsm-violation.ts';
 import { partsOf, withSample } from './shown.ts';

@@ -2,7 +2,6 @@
 import path from 'node:path';
 import { boottimeNs, type MetaTable } from '@bailiff/bpf';
 import type { ServiceContext } from '@bailiff/service';
-import type { BusLink } from '../bus-link.ts';
 import type { ChangeTimes } from '../change-times.ts';
 import type { CollectorConfig } from '../config.ts';
 import type { DesiredState } from '../desired-state.ts';
@@ -10,6 +9,7 @@ import type { DocumentStore } from '../documents.ts';
 import type { Metrics } from '../metrics.ts';
 import { bootWallMicros } from '../process/boot.ts';
 import type { ProblemLog } from '../process/problem-log.ts';
+import type { BusLink } from '../publishing/bus-link.ts';
 import { type GateOptions, RuntimeGate } from './gate.ts';
 import { loadBeside } from './load-beside.ts';
 

@@ -14,7 +14,7 @@ import {
   type ToldViolation,
   type Violation,
 } from '@bailiff/schemas';
-import { bytesOf, CELL_NAMES, type CellName, packetsOf, skbsOf } from './counting/epochs.ts';
+import { bytesOf, CELL_NAMES, type CellName, packetsOf, skbsOf } from '../counting/epochs.ts';
 
 /** Whose violations these are, and on which interface. */
 export interface Origin {

@@ -6,7 +6,7 @@
  * unacknowledged nothing is built, and the growth waits where it is exact and free, in the kernel's counters.
  */
 import type { Violation, ViolationFrame } from '@bailiff/schemas';
-import type { CountBook } from './counting/counter-ledger.ts';
+import type { CountBook } from '../counting/counter-ledger.ts';
 import { FrameBuilder, type Owed } from './frame-builder.ts';
 
 /** Pace of a speaker right after its first breach; doubled with each flush that finds growth. */

@@ -3,11 +3,17 @@
  */
 import { COUNTER_NUMBERS, type CounterTable, type SpoofSample } from '@bailiff/bpf';
 import { type SocketProcess, tellCounter, tellOwner } from '@bailiff/schemas';
-import { CELL_NAMES, type CellName, cellOf, packetsOf } from './counting/epochs.ts';
+import { CELL_NAMES, type CellName, cellOf, packetsOf } from '../counting/epochs.ts';
+import {
+  type GuardedInterface,
+  keyOf,
+  MAX_PENDING,
+  originOf,
+  type ToldEpoch,
+} from '../interfaces/guarded-interface.ts';
+import type { Registry } from '../interfaces/registry.ts';
 import { FlushLoop, type FrameSink } from './flush-loop.ts';
 import type { FrameBuilder, Owed } from './frame-builder.ts';
-import { type GuardedInterface, keyOf, MAX_PENDING, originOf, type ToldEpoch } from './interfaces/guarded-interface.ts';
-import type { Registry } from './interfaces/registry.ts';
 import { counterEpoch, fillViolation, type Origin, toPacketSample } from './violations.ts';
 
 export type { FrameSink } from './flush-loop.ts';

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { BreachTally, MAX_VECTORS } from './breach-tally.ts';
+import { BreachTally, MAX_VECTORS } from './violation-metrics.ts';
 import { blankViolation } from './violations.ts';
 
 const sampled = { sample: {} as never, count: 1 };
