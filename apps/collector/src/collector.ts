@@ -17,23 +17,23 @@ import {
   type SpoofObject,
 } from '@bailiff/bpf';
 import type { ServiceContext } from '@bailiff/service';
-import type { BusDocument } from './bus-documents.ts';
 import { makeCaptures } from './capture/wire.ts';
-import { ChangeTimes } from './change-times.ts';
 import type { CollectorConfig } from './config.ts';
 import { AckedMap } from './counting/acked-map.ts';
 import { Accounts } from './counting/counter-store.ts';
 import { forgiveBeforeGuard, forgottenOf, hasNothingToSay } from './counting/counts.ts';
-import { DesiredState, type Moment } from './desired-state.ts';
+import { ChangeTimes } from './desired/apply-latency.ts';
+import type { BusDocument } from './desired/bus-documents.ts';
+import { Intake } from './desired/config-receiver.ts';
+import { DesiredState, type Moment } from './desired/desired-state.ts';
+import { DocumentStore } from './desired/document-cache.ts';
 import { DetachWatch } from './detach-watch.ts';
-import { DocumentStore } from './documents.ts';
 import { Binder } from './identity/binder.ts';
 import { BindingStore } from './identity/binding-store.ts';
 import type { CniRecord } from './identity/cni-record.ts';
 import { CniCache } from './identity/cni-records.ts';
 import { RECORD_SLACK_MS } from './identity/identity.ts';
 import { RunWatch } from './identity/stall-detector.ts';
-import { Intake } from './intake.ts';
 import { Guard } from './interfaces/guard.ts';
 import { type GuardedInterface, keyOf, storedOf } from './interfaces/guarded-interface.ts';
 import { Registry } from './interfaces/registry.ts';

@@ -10,7 +10,7 @@ import {
 import { sampleFrame, sampleLsmViolation, type sampleViolation } from '@bailiff/schemas/testing';
 import { describe, expect, it } from 'vitest';
 import { compose } from './capture/compose.ts';
-import { podRefOf } from './desired-state.ts';
+import { podRefOf } from './desired/desired-state.ts';
 import type { Binding } from './identity/identity.ts';
 import { FrameBuilder } from './publishing/frame-builder.ts';
 import { userspaceViolation } from './publishing/violations.ts';

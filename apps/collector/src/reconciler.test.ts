@@ -1,6 +1,6 @@
 import { type AddressGrant, type IfaceRecord, SpoofError, type SpoofMaps } from '@bailiff/bpf';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { DesiredState } from './desired-state.ts';
+import { DesiredState } from './desired/desired-state.ts';
 import type { BindingStore, StoredInterface } from './identity/binding-store.ts';
 import type { Binding } from './identity/identity.ts';
 import { type GuardedInterface, newInterface } from './interfaces/guarded-interface.ts';

@@ -5,7 +5,7 @@ import type { NodeStatus } from '@bailiff/schemas';
 import type { ServiceContext } from '@bailiff/service';
 import type { CollectorConfig } from './config.ts';
 import { lossesOf } from './counting/counts.ts';
-import type { DesiredState, Moment } from './desired-state.ts';
+import type { DesiredState, Moment } from './desired/desired-state.ts';
 import type { Registry } from './interfaces/registry.ts';
 import type { Readings } from './metrics.ts';
 import type { BusLink } from './publishing/bus-link.ts';

@@ -4,7 +4,7 @@
  */
 import type { Probe, SpoofMaps } from '@bailiff/bpf';
 import { clipReason, fitRefused, type InterfaceStatus, type NodeStatus, type RuntimeStatus } from '@bailiff/schemas';
-import type { DesiredState, Moment } from './desired-state.ts';
+import type { DesiredState, Moment } from './desired/desired-state.ts';
 import { NOT_OWN_MAC } from './identity/identity.ts';
 import type { GuardedInterface } from './interfaces/guarded-interface.ts';
 import type { Registry } from './interfaces/registry.ts';

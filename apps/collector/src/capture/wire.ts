@@ -2,7 +2,7 @@
 import { readlinkSync } from 'node:fs';
 import type { ServiceContext } from '@bailiff/service';
 import type { CollectorConfig } from '../config.ts';
-import type { DesiredState } from '../desired-state.ts';
+import type { DesiredState } from '../desired/desired-state.ts';
 import type { Metrics } from '../metrics.ts';
 import { bootWallMicros } from '../process/boot.ts';
 import type { ProblemLog } from '../process/problem-log.ts';

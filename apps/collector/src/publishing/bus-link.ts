@@ -29,9 +29,9 @@ import {
   type ViolationKind,
 } from '@bailiff/schemas';
 import { busOptionsOf, type ServiceContext } from '@bailiff/service';
-import { BusDocuments, type DocumentOptions } from '../bus-documents.ts';
 import { CAPTURE_TURN_MS, type CaptureServer } from '../capture/server.ts';
 import type { CollectorConfig } from '../config.ts';
+import { BusDocuments, type DocumentOptions } from '../desired/bus-documents.ts';
 import type { Metrics } from '../metrics.ts';
 import type { FrameSink } from './flusher.ts';
 import { BreachTally } from './violation-metrics.ts';

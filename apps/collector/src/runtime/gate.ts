@@ -15,8 +15,8 @@ import {
   type SpoofSample,
 } from '@bailiff/bpf';
 import { cutFront, MAX_TEXT, type RuntimePolicyStatus, type RuntimeStatus, type SocketProcess } from '@bailiff/schemas';
-import type { BusDocument } from '../bus-documents.ts';
-import type { DocumentStore, SavedDocument } from '../documents.ts';
+import type { BusDocument } from '../desired/bus-documents.ts';
+import type { DocumentStore, SavedDocument } from '../desired/document-cache.ts';
 import { bindExisting, whyNoCgroups } from './cgroups.ts';
 import type { HalfOptions, RuntimeHalf } from './half.ts';
 import type { Loading } from './loader.ts';

@@ -9,7 +9,7 @@ import { createHash } from 'node:crypto';
 import { boottimeNs, normalPodUid, RUNTIME_EXTRA_CELLS, type RuntimeMaps, type RuntimeSample } from '@bailiff/bpf';
 import type { Sampling } from '@bailiff/policy';
 import type { PodIdentity, RuntimePolicyStatus } from '@bailiff/schemas';
-import type { Taken } from '../desired-state.ts';
+import type { Taken } from '../desired/desired-state.ts';
 import type { FrameSink } from '../publishing/flush-loop.ts';
 import type { Account, ContainerRef } from './account.ts';
 import { AccountStore } from './account-store.ts';

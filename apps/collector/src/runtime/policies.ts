@@ -15,7 +15,7 @@ import {
   type PolicySet,
   selects,
 } from '@bailiff/runtime';
-import type { Taken } from '../desired-state.ts';
+import type { Taken } from '../desired/desired-state.ts';
 import type { CellFacts } from './account.ts';
 
 /** As many keys as a reader of the bus follows. */

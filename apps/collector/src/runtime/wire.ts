@@ -2,10 +2,10 @@
 import path from 'node:path';
 import { boottimeNs, type MetaTable } from '@bailiff/bpf';
 import type { ServiceContext } from '@bailiff/service';
-import type { ChangeTimes } from '../change-times.ts';
 import type { CollectorConfig } from '../config.ts';
-import type { DesiredState } from '../desired-state.ts';
-import type { DocumentStore } from '../documents.ts';
+import type { ChangeTimes } from '../desired/apply-latency.ts';
+import type { DesiredState } from '../desired/desired-state.ts';
+import type { DocumentStore } from '../desired/document-cache.ts';
 import type { Metrics } from '../metrics.ts';
 import { bootWallMicros } from '../process/boot.ts';
 import type { ProblemLog } from '../process/problem-log.ts';

@@ -37,9 +37,9 @@ import {
   readQuarantineList,
   workloadOf,
 } from '@bailiff/schemas';
-import { auditUntilNs, modesFor, toBoottimeNs } from './effective.ts';
-import { type Binding, judgeSnapshot } from './identity/identity.ts';
-import { cleanAddresses, cleanCidrs, type Dropped } from './identity/normalize.ts';
+import { type Binding, judgeSnapshot } from '../identity/identity.ts';
+import { cleanAddresses, cleanCidrs, type Dropped } from '../identity/normalize.ts';
+import { auditUntilNs, modesFor, toBoottimeNs } from './effective-modes.ts';
 
 /** `dropped`: values of an accepted document that were left out, each with its place and reason. */
 export type Taken = { changed: boolean; dropped?: Dropped } | { refused: string };

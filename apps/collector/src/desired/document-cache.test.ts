@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { DocumentStore, MAX_BYTES } from './documents.ts';
+import { DocumentStore, MAX_BYTES } from './document-cache.ts';
 
 const pods = { what: 'pods', key: 'n1', json: '{"revision":1}' } as const;
 const key = `spoof.workload.shop.${'x'.repeat(253)}`;

@@ -2,11 +2,11 @@
  * Documents of the bus -> what is desired, and onto disk. What an earlier process accepted is taken from disk before anything is guarded,
  * so that neither a restart nor a bus that is away has a moment of defaults. Only what was accepted is saved.
  */
+import type { Binding } from '../identity/identity.ts';
+import type { RuntimeGate } from '../runtime/gate.ts';
 import { type BusDocument, type ConfigKind, isRuntimePolicy } from './bus-documents.ts';
 import type { DesiredState, Taken } from './desired-state.ts';
-import type { DocumentStore } from './documents.ts';
-import type { Binding } from './identity/identity.ts';
-import type { RuntimeGate } from './runtime/gate.ts';
+import type { DocumentStore } from './document-cache.ts';
 
 export interface IntakeOptions {
   desired: DesiredState;

@@ -2,10 +2,10 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Binding } from '../identity/identity.ts';
+import { Intake } from './config-receiver.ts';
 import { DesiredState } from './desired-state.ts';
-import { DocumentStore } from './documents.ts';
-import type { Binding } from './identity/identity.ts';
-import { Intake } from './intake.ts';
+import { DocumentStore } from './document-cache.ts';
 
 const pod = (uid: string, address: string) => ({
   ...{ uid, namespace: 'shop', name: uid, labels: {}, serviceAccount: '', owners: [] },

@@ -1,7 +1,7 @@
 import { VECTORS as KERNEL_VECTORS } from '@bailiff/bpf';
 import { disarm, spoofCluster, spoofScoped, VECTORS } from '@bailiff/policy';
 import { describe, expect, it } from 'vitest';
-import { auditUntilNs, modesFor, toBoottimeNs } from './effective.ts';
+import { auditUntilNs, modesFor, toBoottimeNs } from './effective-modes.ts';
 
 const cluster = spoofCluster.parse({ modes: { tunnel: 'audit', ethertype: 'off' } });
 const until = (iso: string) => disarm.parse({ until: iso, duration: '30m' });

@@ -1,7 +1,7 @@
 import { type PodIdentity, workloadOf } from '@bailiff/schemas';
 import { describe, expect, it } from 'vitest';
+import type { Binding } from '../identity/identity.ts';
 import { DesiredState, podRefOf } from './desired-state.ts';
-import type { Binding } from './identity/identity.ts';
 
 const pod = (uid: string, extra: object = {}) => ({
   uid,

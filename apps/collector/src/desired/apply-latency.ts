@@ -1,7 +1,7 @@
 /** How long what changes outside takes to the kernel: a CNI record, a list or a configuration of the bus. Clocks that differ read as 0. */
 import type { Clock } from '@bailiff/service';
+import type { Metrics } from '../metrics.ts';
 import { type BusDocument, isRuntimePolicy } from './bus-documents.ts';
-import type { Metrics } from './metrics.ts';
 
 export class ChangeTimes {
   readonly #metrics: Pick<Metrics, 'applySeconds' | 'inForceSeconds'>;

@@ -1,7 +1,7 @@
 import { Registry } from 'prom-client';
 import { expect, it } from 'vitest';
-import { ChangeTimes } from './change-times.ts';
-import { makeMetrics, NO_READINGS } from './metrics.ts';
+import { makeMetrics, NO_READINGS } from '../metrics.ts';
+import { ChangeTimes } from './apply-latency.ts';
 
 const NOW_MS = 1_000_000;
 
