@@ -7,7 +7,7 @@
  */
 import type { AddressGrant, IfaceKey, IfaceRecord, LinkRecord, PlacedAttachment, ProbePort } from '@bailiff/bpf';
 import type { StoredInterface } from '../identity/binding-store.ts';
-import type { WantedIface } from '../plan.ts';
+import type { WantedIface } from '../kernel/plan.ts';
 
 export interface Found {
   /** Keys of the counters entries. */

@@ -5,7 +5,7 @@ import { EpochBook } from '../counting/epochs.ts';
 import type { StoredInterface } from '../identity/binding-store.ts';
 import type { Binding, LinkFacts } from '../identity/identity.ts';
 import type { Announcement } from '../identity/stall-detector.ts';
-import type { WantedIface } from '../plan.ts';
+import type { WantedIface } from '../kernel/plan.ts';
 import type { CellSamples, Origin } from '../publishing/violations.ts';
 
 /** Violations found by user space that wait for a frame, per interface; beyond it only their number is kept. */

@@ -3,7 +3,7 @@
  * what the bus has not spoken of yet stays as an earlier process left it, and is as it is built in where maps are new.
  */
 import type { NodeAddress, SpoofMaps } from '@bailiff/bpf';
-import type { DesiredState } from './desired/desired-state.ts';
+import type { DesiredState } from '../desired/desired-state.ts';
 
 type NodeWideMaps = Pick<SpoofMaps, 'nodeAddresses' | 'setSettings' | 'tunnelPorts' | 'allowedCidrs'>;
 

@@ -4,7 +4,7 @@
  * the record that goes without them inline, grants that are no longer needed go after it.
  */
 import type { AddressGrant, IfaceRecord, ProbePort, VectorModes } from '@bailiff/bpf';
-import type { Identity } from './identity/identity.ts';
+import type { Identity } from '../identity/identity.ts';
 
 /** What the kernel should hold for one interface. */
 export interface WantedIface {

@@ -1,9 +1,9 @@
 import { type AddressGrant, type IfaceRecord, SpoofError, type SpoofMaps } from '@bailiff/bpf';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { DesiredState } from './desired/desired-state.ts';
-import type { BindingStore, StoredInterface } from './identity/binding-store.ts';
-import type { Binding } from './identity/identity.ts';
-import { type GuardedInterface, newInterface } from './interfaces/guarded-interface.ts';
+import { DesiredState } from '../desired/desired-state.ts';
+import type { BindingStore, StoredInterface } from '../identity/binding-store.ts';
+import type { Binding } from '../identity/identity.ts';
+import { type GuardedInterface, newInterface } from '../interfaces/guarded-interface.ts';
 import { Reconciler } from './reconciler.ts';
 
 const link = { ifindex: 3, name: 'veth3', kind: 'veth', mac: '02:00:00:00:00:01', linkNetnsid: 1, peerIfindex: 2 };

@@ -7,12 +7,12 @@
  * maps have no room for its further addresses the record is in force without those that do not fit.
  */
 import { type AddressGrant, SpoofError, type SpoofMaps } from '@bailiff/bpf';
-import { type DesiredState, type Moment, podRefOf } from './desired/desired-state.ts';
-import type { BindingStore } from './identity/binding-store.ts';
-import { disagreement, identityOf, isContested, latchNetns, movedFrom } from './identity/identity.ts';
-import { type GuardedInterface, keyOf, MAX_PENDING, originOf, storedOf } from './interfaces/guarded-interface.ts';
+import { type DesiredState, type Moment, podRefOf } from '../desired/desired-state.ts';
+import type { BindingStore } from '../identity/binding-store.ts';
+import { disagreement, identityOf, isContested, latchNetns, movedFrom } from '../identity/identity.ts';
+import { type GuardedInterface, keyOf, MAX_PENDING, originOf, storedOf } from '../interfaces/guarded-interface.ts';
+import { userspaceViolation } from '../publishing/violations.ts';
 import { keepUnsaid, type MapStep, planIface, type WantedIface, wantedIface } from './plan.ts';
-import { userspaceViolation } from './publishing/violations.ts';
 
 export interface ReconcilerOptions {
   bootId: string;

@@ -1,6 +1,6 @@
 import type { NodeAddress } from '@bailiff/bpf';
 import { expect, it } from 'vitest';
-import { DesiredState } from './desired/desired-state.ts';
+import { DesiredState } from '../desired/desired-state.ts';
 import { NodeWide, type NodeWideParts } from './node-maps.ts';
 
 /** Maps that remember what was written last, and how often. */
