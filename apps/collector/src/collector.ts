@@ -48,7 +48,7 @@ import { Flusher } from './publishing/flusher.ts';
 import { frameSequences } from './publishing/frame-sequence.ts';
 import type { RuntimeGate } from './runtime/gate.ts';
 import { makeRuntime } from './runtime/wire.ts';
-import { StatusTeller } from './status-teller.ts';
+import { StatusTeller } from './status/status-reporter.ts';
 
 /** Links are dumped afresh and places checked this often: what netlink said is not all that can go wrong. */
 const RESYNC_MS = 30_000;

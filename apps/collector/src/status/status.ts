@@ -4,11 +4,11 @@
  */
 import type { Probe, SpoofMaps } from '@bailiff/bpf';
 import { clipReason, fitRefused, type InterfaceStatus, type NodeStatus, type RuntimeStatus } from '@bailiff/schemas';
-import type { DesiredState, Moment } from './desired/desired-state.ts';
-import { NOT_OWN_MAC } from './identity/identity.ts';
-import type { GuardedInterface } from './interfaces/guarded-interface.ts';
-import type { Registry } from './interfaces/registry.ts';
-import { fitInterfaces } from './status-bounds.ts';
+import type { DesiredState, Moment } from '../desired/desired-state.ts';
+import { NOT_OWN_MAC } from '../identity/identity.ts';
+import type { GuardedInterface } from '../interfaces/guarded-interface.ts';
+import type { Registry } from '../interfaces/registry.ts';
+import { fitInterfaces } from './status-limits.ts';
 
 export interface StatusInput {
   nodeName: string;

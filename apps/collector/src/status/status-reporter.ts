@@ -3,14 +3,14 @@ import type { Probe, SpoofObject } from '@bailiff/bpf';
 import { probeFeatures } from '@bailiff/bpf';
 import type { NodeStatus } from '@bailiff/schemas';
 import type { ServiceContext } from '@bailiff/service';
-import type { CollectorConfig } from './config.ts';
-import { lossesOf } from './counting/counts.ts';
-import type { DesiredState, Moment } from './desired/desired-state.ts';
-import type { Registry } from './interfaces/registry.ts';
-import type { Readings } from './metrics.ts';
-import type { BusLink } from './publishing/bus-link.ts';
+import type { CollectorConfig } from '../config.ts';
+import { lossesOf } from '../counting/counts.ts';
+import type { DesiredState, Moment } from '../desired/desired-state.ts';
+import type { Registry } from '../interfaces/registry.ts';
+import type { Readings } from '../metrics.ts';
+import type { BusLink } from '../publishing/bus-link.ts';
+import type { RuntimeGate } from '../runtime/gate.ts';
 import { readingsOf } from './readings.ts';
-import type { RuntimeGate } from './runtime/gate.ts';
 import { countByState, nodeStatus } from './status.ts';
 
 export interface StatusParts {

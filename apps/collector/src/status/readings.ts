@@ -4,8 +4,8 @@
  */
 import type { NodeStatus } from '@bailiff/schemas';
 import type { Values } from '@bailiff/service';
-import type { Readings } from './metrics.ts';
-import type { BreachTally } from './publishing/violation-metrics.ts';
+import type { Readings } from '../metrics.ts';
+import type { BreachTally } from '../publishing/violation-metrics.ts';
 
 const RUNTIME_STATES = ['available', 'unavailable', 'unsupported', 'off'] as const;
 

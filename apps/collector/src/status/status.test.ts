@@ -1,9 +1,9 @@
 import type { SpoofMaps } from '@bailiff/bpf';
 import { MAX_REFUSED_KEYS, nodeStatus as schema } from '@bailiff/schemas';
 import { describe, expect, it } from 'vitest';
-import { DesiredState } from './desired/desired-state.ts';
-import { newInterface } from './interfaces/guarded-interface.ts';
-import { Registry } from './interfaces/registry.ts';
+import { DesiredState } from '../desired/desired-state.ts';
+import { newInterface } from '../interfaces/guarded-interface.ts';
+import { Registry } from '../interfaces/registry.ts';
 import { nodeStatus } from './status.ts';
 
 const maps = {
