@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { detachAll, mountBpffs, openSpoofObject } from '@bailiff/bpf';
 import { EXIT } from '@bailiff/service';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { DetachMarker } from '../../apps/collector/src/detach-marker.ts';
+import { DetachMarker } from '../../apps/collector/src/offline/detach-marker.ts';
 import { readBootId } from '../../apps/collector/src/process/boot.ts';
 import { nodeArgs } from '../../tools/children.ts';
 import { command } from './harness/processes.ts';

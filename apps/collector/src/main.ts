@@ -7,9 +7,9 @@ import { fileURLToPath } from 'node:url';
 import { runService } from '@bailiff/service';
 import { Collector } from './collector.ts';
 import { collectorSchema } from './config.ts';
-import { attachCommand, detachCommand } from './detach.ts';
-import { statusCommand } from './offline.ts';
-import { startProblem } from './pin-problem.ts';
+import { attachCommand, detachCommand } from './offline/detach-commands.ts';
+import { startProblem } from './offline/pin-problem.ts';
+import { statusCommand } from './offline/status-command.ts';
 import { releaseStartPages } from './process/memory.ts';
 
 /** In a checkout the bundle finds addon and object where they are built; an image sets the three variables. */

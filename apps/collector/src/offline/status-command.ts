@@ -3,14 +3,14 @@ import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { boottimeNs, openPinnedMaps, type PinnedMaps, verifyAttachments } from '@bailiff/bpf';
 import { EXIT, escapeUnsafe } from '@bailiff/service';
+import { type CellName, isBeforeGuard } from '../counting/epochs.ts';
+import { BindingStore, type StoredInterface } from '../identity/binding-store.ts';
+import { readBootId } from '../process/boot.ts';
 import { DEFAULT_BPF_DIR, DEFAULT_STATE_DIR, fail, readFlags } from './command-line.ts';
-import { type CellName, isBeforeGuard } from './counting/epochs.ts';
-import { hasPins } from './detach.ts';
+import { hasPins } from './detach-commands.ts';
 import { DetachMarker } from './detach-marker.ts';
-import { BindingStore, type StoredInterface } from './identity/binding-store.ts';
 import { pinProblem } from './pin-problem.ts';
-import { readBootId } from './process/boot.ts';
-import { runtimeReport, runtimeTable } from './runtime/offline.ts';
+import { runtimeReport, runtimeTable } from './runtime-report.ts';
 
 interface Row {
   ifindex: number;

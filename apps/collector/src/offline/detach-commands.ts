@@ -8,10 +8,10 @@ import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { type DetachReport, detachAll, detachRuntime, isBpffs } from '@bailiff/bpf';
 import { EXIT } from '@bailiff/service';
+import { readBootId } from '../process/boot.ts';
 import { DEFAULT_BPF_DIR, DEFAULT_STATE_DIR, fail, readFlags } from './command-line.ts';
 import { DetachMarker, MARKER } from './detach-marker.ts';
 import { isPrivilege, pinProblem } from './pin-problem.ts';
-import { readBootId } from './process/boot.ts';
 
 /** Whether anything is pinned there. Throws what the file system says, so that "may not look" is not taken for "nothing there". */
 export function hasPins(bpfDir: string): boolean {

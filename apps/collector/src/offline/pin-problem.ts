@@ -1,7 +1,7 @@
 /** What stands in the way of reading pins, in one line that says what to do. Pure. */
 import { BpfError, SpoofError, type SpoofErrorCode } from '@bailiff/bpf';
 import { EXIT, type ExitCode, ServiceError, type ServiceErrorCode } from '@bailiff/service';
-import { CAPABILITY, isCapable } from './process/capabilities.ts';
+import { CAPABILITY, isCapable } from '../process/capabilities.ts';
 
 export interface PinProblem {
   exit: ExitCode;
