@@ -17,7 +17,7 @@ import {
   type SpoofObject,
 } from '@bailiff/bpf';
 import type { ServiceContext } from '@bailiff/service';
-import { makeCaptures } from './capture/wire.ts';
+import { makeCaptures } from './capture/create-capture-server.ts';
 import type { CollectorConfig } from './config.ts';
 import { AckedMap } from './counting/acked-map.ts';
 import { Accounts } from './counting/counter-store.ts';
