@@ -46,8 +46,8 @@ import { ProblemLog } from './process/problem-log.ts';
 import { BusLink } from './publishing/bus-link.ts';
 import { Flusher } from './publishing/flusher.ts';
 import { frameSequences } from './publishing/frame-sequence.ts';
-import type { RuntimeGate } from './runtime/gate.ts';
-import { makeRuntime } from './runtime/wire.ts';
+import { makeRuntime } from './runtime/create-runtime.ts';
+import type { RuntimeGate } from './runtime/supervisor.ts';
 import { StatusTeller } from './status/status-reporter.ts';
 
 /** Links are dumped afresh and places checked this often: what netlink said is not all that can go wrong. */

@@ -3,7 +3,7 @@
  * so that neither a restart nor a bus that is away has a moment of defaults. Only what was accepted is saved.
  */
 import type { Binding } from '../identity/identity.ts';
-import type { RuntimeGate } from '../runtime/gate.ts';
+import type { RuntimeGate } from '../runtime/supervisor.ts';
 import { type BusDocument, type ConfigKind, isRuntimePolicy } from './bus-documents.ts';
 import type { DesiredState, Taken } from './desired-state.ts';
 import type { DocumentStore } from './document-cache.ts';

@@ -9,7 +9,7 @@ import type { DesiredState, Moment } from '../desired/desired-state.ts';
 import type { Registry } from '../interfaces/registry.ts';
 import type { Readings } from '../metrics.ts';
 import type { BusLink } from '../publishing/bus-link.ts';
-import type { RuntimeGate } from '../runtime/gate.ts';
+import type { RuntimeGate } from '../runtime/supervisor.ts';
 import { readingsOf } from './readings.ts';
 import { countByState, nodeStatus } from './status.ts';
 

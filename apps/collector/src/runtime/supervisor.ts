@@ -18,7 +18,7 @@ import { cutFront, MAX_TEXT, type RuntimePolicyStatus, type RuntimeStatus, type 
 import type { BusDocument } from '../desired/bus-documents.ts';
 import type { DocumentStore, SavedDocument } from '../desired/document-cache.ts';
 import { bindExisting, whyNoCgroups } from './cgroups.ts';
-import type { HalfOptions, RuntimeHalf } from './half.ts';
+import type { HalfOptions, RuntimeHalf } from './engine.ts';
 import type { Loading } from './loader.ts';
 import { fitPolicies } from './policy-status.ts';
 
@@ -121,7 +121,7 @@ export class RuntimeGate {
   #load(): void {
     const object = this.#object;
     if (this.#half || this.#loading || !object || this.#stopped) return;
-    this.#loading = import('./half.ts')
+    this.#loading = import('./engine.ts')
       .then(({ RuntimeHalf: Half }) => {
         if (this.#stopped || this.#object !== object) return;
         this.#half = new Half({ ...this.#o, maps: object.maps });

@@ -10,8 +10,8 @@ import type { Metrics } from '../metrics.ts';
 import { bootWallMicros } from '../process/boot.ts';
 import type { ProblemLog } from '../process/problem-log.ts';
 import type { BusLink } from '../publishing/bus-link.ts';
-import { type GateOptions, RuntimeGate } from './gate.ts';
 import { loadBeside } from './load-beside.ts';
+import { type GateOptions, RuntimeGate } from './supervisor.ts';
 
 export interface RuntimeParts extends Pick<GateOptions, 'nextSequence' | 'onRefused' | 'onStatus'> {
   ctx: ServiceContext<CollectorConfig>;
