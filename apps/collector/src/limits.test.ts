@@ -15,7 +15,7 @@ import type { Binding } from './identity/identity.ts';
 import { FrameBuilder } from './publishing/frame-builder.ts';
 import { userspaceViolation } from './publishing/violations.ts';
 import { toOperationSample } from './runtime/operation.ts';
-import { fitPolicies } from './runtime/policy-status.ts';
+import { fitPolicies } from './runtime/subjects/policy-status.ts';
 import { fitInterfaces } from './status/status-limits.ts';
 
 /** 256 bytes that are no UTF-8, as the ring's decoder shows them. */

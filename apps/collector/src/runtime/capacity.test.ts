@@ -8,10 +8,10 @@ import { CAPABILITIES, type RuntimePolicyInput } from '@bailiff/policy';
 import type { PodIdentity } from '@bailiff/schemas';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { AccountStore } from './account-store.ts';
-import { desiredSubjects } from './desired.ts';
 import { Enforcer } from './enforcer.ts';
-import { Policies } from './policies.ts';
 import { KernelSets } from './sets.ts';
+import { desiredSubjects } from './subjects/desired.ts';
+import { Policies } from './subjects/policies.ts';
 import { type MemoryMaps, memoryAcked, memoryMaps, podIdentity, uidOf } from './testing.ts';
 
 const PODS = 250;

@@ -10,11 +10,11 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Account } from './account.ts';
 import { AccountStore } from './account-store.ts';
 import type { AckedCells } from './acked-cells.ts';
-import { desiredSubjects } from './desired.ts';
 import { Enforcer } from './enforcer.ts';
-import { Policies } from './policies.ts';
 import { RuntimeFlusher } from './runtime-flusher.ts';
 import { KernelSets } from './sets.ts';
+import { desiredSubjects } from './subjects/desired.ts';
+import { Policies } from './subjects/policies.ts';
 import { takeOver } from './takeover.ts';
 import { denying, type MemoryMaps, memoryAcked, memoryMaps, podIdentity, uidOf } from './testing.ts';
 

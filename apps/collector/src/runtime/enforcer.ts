@@ -12,8 +12,8 @@ import { newAccount, toSparse } from './account.ts';
 import type { AccountStore } from './account-store.ts';
 import type { AckedCells } from './acked-cells.ts';
 import { CellAllocator, Numbers } from './cells.ts';
-import type { Subject } from './desired.ts';
 import type { KernelSets } from './sets.ts';
+import type { Subject } from './subjects/desired.ts';
 
 /** A program that decides runs for microseconds; one that was preempted, or sleeps on a page, for less than this. */
 export const GRACE_MS = 2_000;

@@ -15,16 +15,16 @@ import type { Account, ContainerRef } from './account.ts';
 import { AccountStore } from './account-store.ts';
 import { type AckedCells, openAckedCells } from './acked-cells.ts';
 import { Births } from './births.ts';
-import { childCgroups, containersIn, podDirs } from './cgroups.ts';
-import { ContainerNames } from './container-names.ts';
-import { containerKey, desiredSubjects, type Refusal, type Subject } from './desired.ts';
 import { Enforcer } from './enforcer.ts';
 import { toOperationSample } from './operation.ts';
-import { Policies } from './policies.ts';
-import { policyStatuses, type RefusedSubjects, refusedSubjects } from './policy-status.ts';
 import { RuntimeFlusher } from './runtime-flusher.ts';
 import { bringSampling } from './sampling.ts';
 import { KernelSets } from './sets.ts';
+import { childCgroups, containersIn, podDirs } from './subjects/cgroups.ts';
+import { ContainerNames } from './subjects/container-names.ts';
+import { containerKey, desiredSubjects, type Refusal, type Subject } from './subjects/desired.ts';
+import { Policies } from './subjects/policies.ts';
+import { policyStatuses, type RefusedSubjects, refusedSubjects } from './subjects/policy-status.ts';
 import { takeOver } from './takeover.ts';
 
 /** What comes within it is applied at once: a policy change must be in force within a second, and a thousand keys come one by one. */

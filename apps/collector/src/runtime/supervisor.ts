@@ -17,10 +17,10 @@ import {
 import { cutFront, MAX_TEXT, type RuntimePolicyStatus, type RuntimeStatus, type SocketProcess } from '@bailiff/schemas';
 import type { BusDocument } from '../desired/bus-documents.ts';
 import type { DocumentStore, SavedDocument } from '../desired/document-cache.ts';
-import { bindExisting, whyNoCgroups } from './cgroups.ts';
 import type { HalfOptions, RuntimeHalf } from './engine.ts';
 import type { Loading } from './loader.ts';
-import { fitPolicies } from './policy-status.ts';
+import { bindExisting, whyNoCgroups } from './subjects/cgroups.ts';
+import { fitPolicies } from './subjects/policy-status.ts';
 
 export interface GateOptions extends Omit<HalfOptions, 'maps' | 'dir'> {
   /** Accounts of generations: `<stateDir>/<bootId>/runtime`. */

@@ -4,9 +4,9 @@ import { type Account, fromSparse, newAccount } from './account.ts';
 import type { AccountStore, LoadedAccount } from './account-store.ts';
 import type { AckedCells } from './acked-cells.ts';
 import { planTakeover } from './adopt.ts';
-import { containerKey } from './desired.ts';
 import { type Enforcer, UNKNOWN } from './enforcer.ts';
 import type { KernelSets } from './sets.ts';
+import { containerKey } from './subjects/desired.ts';
 
 export interface TakeoverParts {
   maps: RuntimeMaps;

@@ -1,10 +1,10 @@
 import type { PodIdentity } from '@bailiff/schemas';
 import { beforeEach, describe, expect, it } from 'vitest';
-import type { ContainerRef } from './account.ts';
+import type { ContainerRef } from '../account.ts';
+import { denying, podIdentity, uidOf } from '../testing.ts';
 import { desiredSubjects } from './desired.ts';
 import { Policies } from './policies.ts';
 import { MAX_REFUSED_SUBJECTS, policyStatuses, refusedSubjects } from './policy-status.ts';
-import { denying, podIdentity, uidOf } from './testing.ts';
 
 const KEY = 'runtime.cluster._.guard';
 const app: ContainerRef = { name: 'app', id: 'x://1', cgroupId: '11' };

@@ -6,8 +6,8 @@ import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { cgroupId, normalPodUid, type RuntimeMaps } from '@bailiff/bpf';
 import type { PodIdentity } from '@bailiff/schemas';
-import { listPodCgroups } from '../identity/pod-cgroups.ts';
-import type { ContainerRef } from './account.ts';
+import { listPodCgroups } from '../../identity/pod-cgroups.ts';
+import type { ContainerRef } from '../account.ts';
 
 /** Why containers cannot be told by their cgroup here; empty: they can. */
 export function whyNoCgroups(root: string): string {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { Births } from './births.ts';
+import { Births } from '../births.ts';
+import { memoryMaps } from '../testing.ts';
 import { isContainerDir, whyNoCgroups } from './cgroups.ts';
-import { memoryMaps } from './testing.ts';
 
 const ID = '0123456789abcdef'.repeat(4);
 
