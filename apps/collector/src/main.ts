@@ -26,7 +26,7 @@ async function run(argv: string[]): Promise<number> {
   if (argv[0] === 'status') return statusCommand(argv.slice(1));
   if (argv[0] === 'detach') return detachCommand(argv.slice(1));
   if (argv[0] === 'attach') return attachCommand(argv.slice(1));
-  if (argv[0] === 'load-runtime') return (await import('./runtime/loader.ts')).loadCommand(argv.slice(1));
+  if (argv[0] === 'load-runtime') return (await import('./runtime/kernel/loader.ts')).loadCommand(argv.slice(1));
   return runService({
     name: 'collector',
     argv,

@@ -10,7 +10,7 @@ import type { Metrics } from '../metrics.ts';
 import { bootWallMicros } from '../process/boot.ts';
 import type { ProblemLog } from '../process/problem-log.ts';
 import type { BusLink } from '../publishing/bus-link.ts';
-import { loadBeside } from './load-beside.ts';
+import { loadBeside } from './kernel/loader-process.ts';
 import { type GateOptions, RuntimeGate } from './supervisor.ts';
 
 export interface RuntimeParts extends Pick<GateOptions, 'nextSequence' | 'onRefused' | 'onStatus'> {

@@ -14,18 +14,18 @@ import type { FrameSink } from '../publishing/flush-loop.ts';
 import type { Account, ContainerRef } from './account.ts';
 import { AccountStore } from './account-store.ts';
 import { type AckedCells, openAckedCells } from './acked-cells.ts';
-import { Births } from './births.ts';
-import { Enforcer } from './enforcer.ts';
+import { takeOver } from './kernel/adoption.ts';
+import { Births } from './kernel/apply-latency.ts';
+import { Enforcer } from './kernel/enforcer.ts';
+import { bringSampling } from './kernel/sampling.ts';
+import { KernelSets } from './kernel/sets.ts';
 import { toOperationSample } from './operation.ts';
 import { RuntimeFlusher } from './runtime-flusher.ts';
-import { bringSampling } from './sampling.ts';
-import { KernelSets } from './sets.ts';
 import { childCgroups, containersIn, podDirs } from './subjects/cgroups.ts';
 import { ContainerNames } from './subjects/container-names.ts';
 import { containerKey, desiredSubjects, type Refusal, type Subject } from './subjects/desired.ts';
 import { Policies } from './subjects/policies.ts';
 import { policyStatuses, type RefusedSubjects, refusedSubjects } from './subjects/policy-status.ts';
-import { takeOver } from './takeover.ts';
 
 /** What comes within it is applied at once: a policy change must be in force within a second, and a thousand keys come one by one. */
 const COALESCE_MS = 10;

@@ -18,7 +18,7 @@ import { cutFront, MAX_TEXT, type RuntimePolicyStatus, type RuntimeStatus, type 
 import type { BusDocument } from '../desired/bus-documents.ts';
 import type { DocumentStore, SavedDocument } from '../desired/document-cache.ts';
 import type { HalfOptions, RuntimeHalf } from './engine.ts';
-import type { Loading } from './loader.ts';
+import type { Loading } from './kernel/loader.ts';
 import { bindExisting, whyNoCgroups } from './subjects/cgroups.ts';
 import { fitPolicies } from './subjects/policy-status.ts';
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Births } from '../births.ts';
+import { Births } from '../kernel/apply-latency.ts';
 import { memoryMaps } from '../testing.ts';
 import { isContainerDir, whyNoCgroups } from './cgroups.ts';
 

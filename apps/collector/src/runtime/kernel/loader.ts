@@ -8,7 +8,7 @@ import { closeSync, mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { BpfError, openRuntimeObject, RuntimeError, tryLock } from '@bailiff/bpf';
 import { EXIT } from '@bailiff/service';
-import { readFlags } from '../offline/command-line.ts';
+import { readFlags } from '../../offline/command-line.ts';
 
 export interface Loading {
   /** Another is at it: of a collector that was killed meanwhile. Nothing was done. */

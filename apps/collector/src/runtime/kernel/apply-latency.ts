@@ -4,8 +4,8 @@
  * are forgotten after BORN_KEPT_NS.
  */
 import { normalPodUid, type RuntimeMaps } from '@bailiff/bpf';
+import { childCgroups } from '../subjects/cgroups.ts';
 import type { InForce } from './enforcer.ts';
-import { childCgroups } from './subjects/cgroups.ts';
 
 const BORN_KEPT_NS = 600_000_000_000n;
 

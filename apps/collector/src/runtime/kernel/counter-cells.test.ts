@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { CellAllocator, Numbers } from './cells.ts';
+import { CellAllocator, Numbers } from './counter-cells.ts';
 
 describe('cells', () => {
   it('full - null, and what was given back is given out again, also in one piece with its neighbours', () => {

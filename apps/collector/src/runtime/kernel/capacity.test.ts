@@ -7,12 +7,12 @@ import { type EncodedRuntimeSet, RuntimeError, type RuntimeMaps } from '@bailiff
 import { CAPABILITIES, type RuntimePolicyInput } from '@bailiff/policy';
 import type { PodIdentity } from '@bailiff/schemas';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { AccountStore } from './account-store.ts';
+import { AccountStore } from '../account-store.ts';
+import { desiredSubjects } from '../subjects/desired.ts';
+import { Policies } from '../subjects/policies.ts';
+import { type MemoryMaps, memoryAcked, memoryMaps, podIdentity, uidOf } from '../testing.ts';
 import { Enforcer } from './enforcer.ts';
 import { KernelSets } from './sets.ts';
-import { desiredSubjects } from './subjects/desired.ts';
-import { Policies } from './subjects/policies.ts';
-import { type MemoryMaps, memoryAcked, memoryMaps, podIdentity, uidOf } from './testing.ts';
 
 const PODS = 250;
 const POLICIES = 200;
@@ -23,7 +23,7 @@ const TIMEOUT_MS = 120_000;
 
 /** `max_entries` of each map of the runtime half. */
 const capacities = (() => {
-  const text = readFileSync(path.resolve(import.meta.dirname, '../../../../libs/bpf/bpf/runtime/maps.h'), 'utf8');
+  const text = readFileSync(path.resolve(import.meta.dirname, '../../../../../libs/bpf/bpf/runtime/maps.h'), 'utf8');
   const macros = new Map([...text.matchAll(/#define (\w+)\s+(\d+)/g)].map(([, name, value]) => [name, Number(value)]));
   const maps = [...text.matchAll(/__uint\(max_entries, (\w+)\);[^}]*\} (\w+) SEC/g)];
   return new Map(maps.map(([, size, name]) => [name ?? '', macros.get(size) ?? Number(size)]));

@@ -1,12 +1,12 @@
 /** Carries out what adopt.ts plans: accounts into memory, what is in force to the enforcer, what is nobody's out of the kernel. */
 import type { RuntimeMaps } from '@bailiff/bpf';
-import { type Account, fromSparse, newAccount } from './account.ts';
-import type { AccountStore, LoadedAccount } from './account-store.ts';
-import type { AckedCells } from './acked-cells.ts';
-import { planTakeover } from './adopt.ts';
+import { type Account, fromSparse, newAccount } from '../account.ts';
+import type { AccountStore, LoadedAccount } from '../account-store.ts';
+import type { AckedCells } from '../acked-cells.ts';
+import { containerKey } from '../subjects/desired.ts';
+import { planTakeover } from './adoption-plan.ts';
 import { type Enforcer, UNKNOWN } from './enforcer.ts';
 import type { KernelSets } from './sets.ts';
-import { containerKey } from './subjects/desired.ts';
 
 export interface TakeoverParts {
   maps: RuntimeMaps;

@@ -7,16 +7,16 @@ import type { RuntimeSubject } from '@bailiff/bpf';
 import type { OperationSample, PodIdentity, ViolationFrame } from '@bailiff/schemas';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { Account } from './account.ts';
-import { AccountStore } from './account-store.ts';
-import type { AckedCells } from './acked-cells.ts';
+import type { Account } from '../account.ts';
+import { AccountStore } from '../account-store.ts';
+import type { AckedCells } from '../acked-cells.ts';
+import { RuntimeFlusher } from '../runtime-flusher.ts';
+import { desiredSubjects } from '../subjects/desired.ts';
+import { Policies } from '../subjects/policies.ts';
+import { denying, type MemoryMaps, memoryAcked, memoryMaps, podIdentity, uidOf } from '../testing.ts';
+import { takeOver } from './adoption.ts';
 import { Enforcer } from './enforcer.ts';
-import { RuntimeFlusher } from './runtime-flusher.ts';
 import { KernelSets } from './sets.ts';
-import { desiredSubjects } from './subjects/desired.ts';
-import { Policies } from './subjects/policies.ts';
-import { takeOver } from './takeover.ts';
-import { denying, type MemoryMaps, memoryAcked, memoryMaps, podIdentity, uidOf } from './testing.ts';
 
 const KEY = 'runtime.cluster._.guard';
 
