@@ -8,7 +8,7 @@ import {
   type RuntimeMaps,
   type RuntimeSubject,
 } from '@bailiff/bpf';
-import { AccountStore, type LoadedAccount } from '../runtime/account-store.ts';
+import { AccountStore, type LoadedAccount } from '../runtime/counting/account-store.ts';
 
 export interface RuntimeRow {
   /** `<namespace>/<name>`, with the container when it has a set of its own; the pod's UID when nothing else is known. */

@@ -9,7 +9,7 @@ import {
 } from '@bailiff/bpf';
 import type { RuntimePolicyInput } from '@bailiff/policy';
 import type { PodIdentity } from '@bailiff/schemas';
-import type { AckedCells } from './acked-cells.ts';
+import type { AckedCells } from './counting/acked-cells.ts';
 
 function tableOf<K, V>(): RuntimeTable<K, V> {
   const entries = new Map<K, V>();

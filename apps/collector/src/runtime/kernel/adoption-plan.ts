@@ -3,7 +3,7 @@
  * a last time, what is owed. Pure.
  */
 import type { RuntimeSubject } from '@bailiff/bpf';
-import type { StoredAccount } from '../account.ts';
+import type { StoredAccount } from '../counting/account.ts';
 
 export interface FoundSubject {
   /** The pod's UID, or null for a container's. */

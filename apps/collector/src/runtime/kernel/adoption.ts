@@ -1,8 +1,8 @@
 /** Carries out what adopt.ts plans: accounts into memory, what is in force to the enforcer, what is nobody's out of the kernel. */
 import type { RuntimeMaps } from '@bailiff/bpf';
-import { type Account, fromSparse, newAccount } from '../account.ts';
-import type { AccountStore, LoadedAccount } from '../account-store.ts';
-import type { AckedCells } from '../acked-cells.ts';
+import { type Account, fromSparse, newAccount } from '../counting/account.ts';
+import type { AccountStore, LoadedAccount } from '../counting/account-store.ts';
+import type { AckedCells } from '../counting/acked-cells.ts';
 import { containerKey } from '../subjects/desired.ts';
 import { planTakeover } from './adoption-plan.ts';
 import { type Enforcer, UNKNOWN } from './enforcer.ts';

@@ -7,7 +7,7 @@ import { type EncodedRuntimeSet, RuntimeError, type RuntimeMaps } from '@bailiff
 import { CAPABILITIES, type RuntimePolicyInput } from '@bailiff/policy';
 import type { PodIdentity } from '@bailiff/schemas';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { AccountStore } from '../account-store.ts';
+import { AccountStore } from '../counting/account-store.ts';
 import { desiredSubjects } from '../subjects/desired.ts';
 import { Policies } from '../subjects/policies.ts';
 import { type MemoryMaps, memoryAcked, memoryMaps, podIdentity, uidOf } from '../testing.ts';

@@ -7,10 +7,10 @@
  * Bounds: cells and buckets of the maps, GRACE_MS for programs that run on what was replaced.
  */
 import type { RuntimeMaps, RuntimeSubject } from '@bailiff/bpf';
-import type { Account, CellFacts, StoredAccount } from '../account.ts';
-import { newAccount, toSparse } from '../account.ts';
-import type { AccountStore } from '../account-store.ts';
-import type { AckedCells } from '../acked-cells.ts';
+import type { Account, CellFacts, StoredAccount } from '../counting/account.ts';
+import { newAccount, toSparse } from '../counting/account.ts';
+import type { AccountStore } from '../counting/account-store.ts';
+import type { AckedCells } from '../counting/acked-cells.ts';
 import type { Subject } from '../subjects/desired.ts';
 import { CellAllocator, Numbers } from './counter-cells.ts';
 import type { KernelSets } from './sets.ts';

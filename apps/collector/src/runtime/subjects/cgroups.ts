@@ -7,7 +7,7 @@ import path from 'node:path';
 import { cgroupId, normalPodUid, type RuntimeMaps } from '@bailiff/bpf';
 import type { PodIdentity } from '@bailiff/schemas';
 import { listPodCgroups } from '../../identity/pod-cgroups.ts';
-import type { ContainerRef } from '../account.ts';
+import type { ContainerRef } from '../counting/account.ts';
 
 /** Why containers cannot be told by their cgroup here; empty: they can. */
 export function whyNoCgroups(root: string): string {

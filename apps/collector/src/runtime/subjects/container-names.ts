@@ -4,7 +4,7 @@
  */
 import { normalPodUid } from '@bailiff/bpf';
 import type { PodIdentity } from '@bailiff/schemas';
-import type { ContainerRef } from '../account.ts';
+import type { ContainerRef } from '../counting/account.ts';
 import { containersIn, podDirs } from './cgroups.ts';
 
 /** Twice the containers of a large node. */

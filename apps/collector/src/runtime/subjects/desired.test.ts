@@ -1,6 +1,6 @@
 import type { PodIdentity } from '@bailiff/schemas';
 import { beforeEach, describe, expect, it } from 'vitest';
-import type { ContainerRef } from '../account.ts';
+import type { ContainerRef } from '../counting/account.ts';
 import { denying, podIdentity, uidOf } from '../testing.ts';
 import { desiredSubjects } from './desired.ts';
 import { Policies } from './policies.ts';

@@ -8,7 +8,7 @@
 import { normalPodUid } from '@bailiff/bpf';
 import { PolicyError, type PolicySet } from '@bailiff/runtime';
 import type { PodIdentity, PodRef } from '@bailiff/schemas';
-import type { ContainerRef } from '../account.ts';
+import type { ContainerRef } from '../counting/account.ts';
 import type { Holding, Policies } from './policies.ts';
 
 export interface Subject {

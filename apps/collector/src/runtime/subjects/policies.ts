@@ -16,7 +16,7 @@ import {
   selects,
 } from '@bailiff/runtime';
 import type { Taken } from '../../desired/desired-state.ts';
-import type { CellFacts } from '../account.ts';
+import type { CellFacts } from '../counting/account.ts';
 
 /** As many keys as a reader of the bus follows. */
 export const MAX_POLICIES = 4096;

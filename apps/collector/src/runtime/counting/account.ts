@@ -3,9 +3,9 @@
  * cells count, what of that the bus has. It outlives its subject until its last count is acknowledged.
  */
 import type { PodRef } from '@bailiff/schemas';
-import { CountBook } from '../counting/counter-ledger.ts';
-import type { Speaker } from '../publishing/flush-loop.ts';
-import type { OperationSamples } from './shown.ts';
+import { CountBook } from '../../counting/counter-ledger.ts';
+import type { Speaker } from '../../publishing/flush-loop.ts';
+import type { OperationSamples } from '../shown.ts';
 
 /** What a cell counts, in words. */
 export interface CellFacts {
