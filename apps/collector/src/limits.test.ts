@@ -14,7 +14,7 @@ import { podRefOf } from './desired/desired-state.ts';
 import type { Binding } from './identity/identity.ts';
 import { FrameBuilder } from './publishing/frame-builder.ts';
 import { userspaceViolation } from './publishing/violations.ts';
-import { toOperationSample } from './runtime/operation.ts';
+import { toOperationSample } from './runtime/publishing/operation.ts';
 import { fitPolicies } from './runtime/subjects/policy-status.ts';
 import { fitInterfaces } from './status/status-limits.ts';
 

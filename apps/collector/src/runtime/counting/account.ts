@@ -5,7 +5,7 @@
 import type { PodRef } from '@bailiff/schemas';
 import { CountBook } from '../../counting/counter-ledger.ts';
 import type { Speaker } from '../../publishing/flush-loop.ts';
-import type { OperationSamples } from '../shown.ts';
+import type { OperationSamples } from '../publishing/sample-dedup.ts';
 
 /** What a cell counts, in words. */
 export interface CellFacts {

@@ -3,8 +3,8 @@
  * cell's last violation, `suppressed` the rest of what it grew by. Several operations of a cell are several violations (shown.ts).
  */
 import type { Violation } from '@bailiff/schemas';
-import type { Account, CellFacts } from './counting/account.ts';
-import type { Part } from './shown.ts';
+import type { Account, CellFacts } from '../counting/account.ts';
+import type { Part } from './sample-dedup.ts';
 
 /** Within it cumulative values only grow: a generation is never given out twice, and its cells mean one thing. */
 export function lsmCounterEpoch(

@@ -2,7 +2,7 @@
 import type { RuntimeSample } from '@bailiff/bpf';
 import { ACTIONS, OPERATIONS, valueName } from '@bailiff/runtime';
 import { cutFront, MAX_TEXT, type OperationSample } from '@bailiff/schemas';
-import type { ContainerRef } from './counting/account.ts';
+import type { ContainerRef } from '../counting/account.ts';
 
 const OUTCOMES: Readonly<Record<string, OperationSample['outcome']>> = { block: 'block', kill: 'kill' };
 const ON_VALUES: readonly string[] = ['socket', 'capability', 'mount', 'kernel', 'drift'];

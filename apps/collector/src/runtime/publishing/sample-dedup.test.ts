@@ -1,7 +1,7 @@
 import type { OperationSample } from '@bailiff/schemas';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { MAX_SHOWN, type OperationSamples, partsOf, withSample } from './shown.ts';
+import { MAX_SHOWN, type OperationSamples, partsOf, withSample } from './sample-dedup.ts';
 
 const sample = (subject: string, observedAt = 1) =>
   ({

@@ -6,11 +6,11 @@
  */
 
 import type { OperationSample } from '@bailiff/schemas';
-import { FlushLoop, type FlushLoopOptions, type Voice } from '../publishing/flush-loop.ts';
-import { type FrameBuilder, MAX_FRAME_VIOLATIONS, type Owed } from '../publishing/frame-builder.ts';
-import type { Account } from './counting/account.ts';
+import { FlushLoop, type FlushLoopOptions, type Voice } from '../../publishing/flush-loop.ts';
+import { type FrameBuilder, MAX_FRAME_VIOLATIONS, type Owed } from '../../publishing/frame-builder.ts';
+import type { Account } from '../counting/account.ts';
 import { fillLsmViolation } from './lsm-violation.ts';
-import { partsOf, withSample } from './shown.ts';
+import { partsOf, withSample } from './sample-dedup.ts';
 
 /** Two frames: behind one that is nearly full they fit into the spare ones of the bus. */
 export const MAX_CELLS_PER_TURN = 2 * MAX_FRAME_VIOLATIONS;
