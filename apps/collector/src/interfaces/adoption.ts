@@ -7,7 +7,7 @@
  */
 import type { AddressGrant, IfaceKey, IfaceRecord, LinkRecord, PlacedAttachment, ProbePort } from '@bailiff/bpf';
 import type { StoredInterface } from '../identity/binding-store.ts';
-import type { WantedIface } from '../kernel/plan.ts';
+import type { KernelEntries } from './guarded-interface.ts';
 
 export interface Found {
   /** Keys of the counters entries. */
@@ -31,7 +31,7 @@ export interface Adoption {
   /** Its counters entry was lost with the map: whatever it counts from now on is of another epoch, so of another generation. */
   countsLost: boolean;
   /** What the kernel was told of a live generation. */
-  kernel: WantedIface | null;
+  kernel: KernelEntries | null;
 }
 
 export interface AdoptionPlan {
@@ -96,7 +96,7 @@ function withoutGap(file: StoredInterface): StoredInterface {
 
 const rank = (adoption: Adoption): number => (adoption.slot !== null ? 0 : adoption.link !== null ? 1 : 2);
 
-function kernelOf({ slot: _, generation: __, ...record }: IfaceRecord, key: IfaceKey, found: Found): WantedIface {
+function kernelOf({ slot: _, generation: __, ...record }: IfaceRecord, key: IfaceKey, found: Found): KernelEntries {
   const mine = (one: IfaceKey) => one.ifindex === key.ifindex && one.generation === key.generation;
   return {
     record,

@@ -1,15 +1,39 @@
 /** One interface generation as the collector holds it in memory: whose it is, what the kernel was told, what was counted. */
-import type { IfaceKey } from '@bailiff/bpf';
-import type { PodRef, Violation } from '@bailiff/schemas';
+import type { AddressGrant, IfaceKey, IfaceRecord, ProbePort } from '@bailiff/bpf';
+import type { PacketSample, PodRef, Violation } from '@bailiff/schemas';
 import { EpochBook } from '../counting/epochs.ts';
 import type { StoredInterface } from '../identity/binding-store.ts';
 import type { Binding, LinkFacts } from '../identity/identity.ts';
 import type { Announcement } from '../identity/stall-detector.ts';
-import type { WantedIface } from '../kernel/plan.ts';
-import type { CellSamples, Origin } from '../publishing/violations.ts';
 
 /** Violations found by user space that wait for a frame, per interface; beyond it only their number is kept. */
 export const MAX_PENDING = 16;
+
+/** Entries of one interface in the kernel's maps. */
+export interface KernelEntries {
+  /** Without `slot` and `generation`, which belong to the interface and are never planned. */
+  record: Omit<IfaceRecord, 'slot' | 'generation'>;
+  /** Further addresses and allowed prefixes, for which the record has no room. */
+  grants: AddressGrant[];
+  probePorts: ProbePort[];
+}
+
+/** Pod and interface that violations belong to. */
+export interface Origin {
+  bootId: string;
+  ifindex: number;
+  generation: number;
+  interfaceName: string;
+  pod: PodRef | null;
+}
+
+/** Samples of one cell since its last violation. */
+export interface CellSamples {
+  /** Packets that the samples stand for: a GSO sample stands for all its segments. */
+  packets: number;
+  first: PacketSample;
+  last: PacketSample;
+}
 
 /** Name of a counter epoch, and what a violation says of it as it goes over the bus. */
 export interface ToldEpoch {
@@ -32,7 +56,7 @@ export interface GuardedInterface {
   unlistedPod?: string;
   pod: PodRef | null;
   /** What was written into the kernel's maps; null before the first write. */
-  kernel: WantedIface | null;
+  kernel: KernelEntries | null;
   readonly book: EpochBook;
   /** Since the last violation of the cell; by index of the cell. */
   readonly samples: Map<number, CellSamples>;

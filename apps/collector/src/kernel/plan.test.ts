@@ -1,7 +1,8 @@
 import { VECTORS, type VectorModes } from '@bailiff/bpf';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { MAX_GRANTS, planIface, type WantedIface, wantedIface } from './plan.ts';
+import type { KernelEntries } from '../interfaces/guarded-interface.ts';
+import { MAX_GRANTS, planIface, wantedIface } from './plan.ts';
 
 const modes = Object.fromEntries(VECTORS.map((v) => [v, 'enforce'])) as VectorModes;
 const input = {
@@ -21,7 +22,7 @@ const input = {
   ],
 };
 const { wanted } = wantedIface(input);
-const changed = (record: Partial<WantedIface['record']>): WantedIface => ({
+const changed = (record: Partial<KernelEntries['record']>): KernelEntries => ({
   ...wanted,
   record: { ...wanted.record, ...record },
 });
@@ -57,7 +58,7 @@ describe('plan - steps', () => {
       { step: 'grants', grants: wanted.grants.slice(1) },
     ]);
   });
-  it.each<[string, Partial<WantedIface['record']>]>([
+  it.each<[string, Partial<KernelEntries['record']>]>([
     ['state', { state: 'provisional' }],
     ['MAC', { mac: '0a:00:00:00:00:02' }],
     ['first IPv4', { ipv4: '10.0.0.9' }],

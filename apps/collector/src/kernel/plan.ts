@@ -5,20 +5,12 @@
  */
 import type { AddressGrant, IfaceRecord, ProbePort, VectorModes } from '@bailiff/bpf';
 import type { Identity } from '../identity/identity.ts';
-
-/** What the kernel should hold for one interface. */
-export interface WantedIface {
-  /** `slot` and `generation` are the interface's own and never planned. */
-  record: Omit<IfaceRecord, 'slot' | 'generation'>;
-  /** Further addresses and allowed prefixes: what the record has no room for. */
-  grants: AddressGrant[];
-  probePorts: ProbePort[];
-}
+import type { KernelEntries } from '../interfaces/guarded-interface.ts';
 
 export type MapStep =
   | { step: 'grants'; grants: AddressGrant[] }
   | { step: 'probe-ports'; probePorts: ProbePort[] }
-  | { step: 'record'; record: WantedIface['record'] };
+  | { step: 'record'; record: KernelEntries['record'] };
 
 /** Further addresses and prefixes of one interface at most; what is over is left out and reported. */
 export const MAX_GRANTS = 64;
@@ -36,7 +28,7 @@ export interface WantedInput {
 }
 
 /** Splits an identity into what is inline and what is looked up. `omitted` counts what the bounds cut off. */
-export function wantedIface(input: WantedInput): { wanted: WantedIface; omitted: number } {
+export function wantedIface(input: WantedInput): { wanted: KernelEntries; omitted: number } {
   const { identity } = input;
   const v4 = identity.addresses.filter((a) => !a.includes(':'));
   const v6 = identity.addresses.filter((a) => a.includes(':'));
@@ -80,7 +72,7 @@ function sameEnd(a: bigint, b: bigint): boolean {
   return (a > b ? a - b : b - a) < NS_PER_SECOND;
 }
 
-function sameRecord(a: WantedIface['record'], b: WantedIface['record']): boolean {
+function sameRecord(a: KernelEntries['record'], b: KernelEntries['record']): boolean {
   return (
     a.state === b.state &&
     a.mac === b.mac &&
@@ -103,7 +95,7 @@ const sameSet = <T>(a: readonly T[], b: readonly T[], key: (item: T) => string):
 };
 
 /** Steps that turn `current` into `wanted`; none when they are the same. `current` null: what is in the kernel is not known, all is written. */
-export function planIface(current: WantedIface | null, wanted: WantedIface): MapStep[] {
+export function planIface(current: KernelEntries | null, wanted: KernelEntries): MapStep[] {
   const steps: MapStep[] = [];
   const before = current?.grants ?? [];
   const writeRecord = current === null || !sameRecord(current.record, wanted.record);
@@ -125,10 +117,10 @@ export function planIface(current: WantedIface | null, wanted: WantedIface): Map
  * does an identity that only an earlier process knew (the bus's, while no snapshot is known; any, while nobody says whose it is).
  */
 export function keepUnsaid(
-  wanted: WantedIface,
-  current: WantedIface | null,
+  wanted: KernelEntries,
+  current: KernelEntries | null,
   said: { pods: boolean; quarantine: boolean; spoof: boolean; disarm: boolean; bound: boolean },
-): WantedIface {
+): KernelEntries {
   if (current === null) return wanted;
   const was = current.record;
   const keepsIdentity = said.bound ? !said.pods && was.state === 'programmed' : was.state !== 'unknown';

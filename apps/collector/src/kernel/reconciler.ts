@@ -10,9 +10,16 @@ import { type AddressGrant, SpoofError, type SpoofMaps } from '@bailiff/bpf';
 import { type DesiredState, type Moment, podRefOf } from '../desired/desired-state.ts';
 import type { BindingStore } from '../identity/binding-store.ts';
 import { disagreement, identityOf, isContested, latchNetns, movedFrom } from '../identity/identity.ts';
-import { type GuardedInterface, keyOf, MAX_PENDING, originOf, storedOf } from '../interfaces/guarded-interface.ts';
+import {
+  type GuardedInterface,
+  type KernelEntries,
+  keyOf,
+  MAX_PENDING,
+  originOf,
+  storedOf,
+} from '../interfaces/guarded-interface.ts';
 import { userspaceViolation } from '../publishing/violations.ts';
-import { keepUnsaid, type MapStep, planIface, type WantedIface, wantedIface } from './plan.ts';
+import { keepUnsaid, type MapStep, planIface, wantedIface } from './plan.ts';
 
 export interface ReconcilerOptions {
   bootId: string;
@@ -92,7 +99,7 @@ export class Reconciler {
   }
 
   /** Writes what differs, and when the maps are full as much of it as fits. */
-  #bring(iface: GuardedInterface, wanted: WantedIface): boolean {
+  #bring(iface: GuardedInterface, wanted: KernelEntries): boolean {
     const steps = planIface(iface.kernel, wanted);
     try {
       this.#write(iface, steps);
@@ -119,7 +126,7 @@ export class Reconciler {
   }
 
   /** What was granted before and still is goes on; the pod's own addresses come next; the record is never held up by either. */
-  #writeWhatFits(iface: GuardedInterface, wanted: WantedIface): WantedIface {
+  #writeWhatFits(iface: GuardedInterface, wanted: KernelEntries): KernelEntries {
     const { maps } = this.#o;
     const key = keyOf(iface);
     const before = iface.kernel ?? { grants: [], probePorts: [] };

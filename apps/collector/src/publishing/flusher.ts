@@ -8,13 +8,14 @@ import {
   type GuardedInterface,
   keyOf,
   MAX_PENDING,
+  type Origin,
   originOf,
   type ToldEpoch,
 } from '../interfaces/guarded-interface.ts';
 import type { Registry } from '../interfaces/registry.ts';
 import { FlushLoop, type FrameSink } from './flush-loop.ts';
 import type { FrameBuilder, Owed } from './frame-builder.ts';
-import { counterEpoch, fillViolation, type Origin, toPacketSample } from './violations.ts';
+import { counterEpoch, fillViolation, toPacketSample } from './violations.ts';
 
 export type { FrameSink } from './flush-loop.ts';
 

@@ -9,29 +9,12 @@ import {
   cutEnd,
   MAX_TEXT,
   type PacketSample,
-  type PodRef,
   type SocketProcess,
   type ToldViolation,
   type Violation,
 } from '@bailiff/schemas';
 import { bytesOf, CELL_NAMES, type CellName, packetsOf, skbsOf } from '../counting/epochs.ts';
-
-/** Whose violations these are, and on which interface. */
-export interface Origin {
-  bootId: string;
-  ifindex: number;
-  generation: number;
-  interfaceName: string;
-  pod: PodRef | null;
-}
-
-/** Samples of one cell since its last violation. */
-export interface CellSamples {
-  /** Packets that the samples stand for: a GSO sample stands for all its segments. */
-  packets: number;
-  first: PacketSample;
-  last: PacketSample;
-}
+import type { CellSamples, Origin } from '../interfaces/guarded-interface.ts';
 
 export function counterEpoch(
   origin: Omit<Origin, 'pod' | 'interfaceName'>,
