@@ -16,13 +16,13 @@ import {
   type SpoofObject,
 } from '@bailiff/bpf';
 import type { Accounts } from '../counting/counter-store.ts';
-import { forgiveBeforeGuard } from '../counting/counts.ts';
 import { isBeforeGuard } from '../counting/epochs.ts';
 import type { BindingStore } from '../identity/binding-store.ts';
 import type { LinkFacts } from '../identity/identity.ts';
 import type { Announcement } from '../identity/stall-detector.ts';
 import { type Adoption, planAdoption } from './adoption.ts';
 import { type FirstTold, type GuardedInterface, keyOf, NO_SLOT, newInterface, storedOf } from './guarded-interface.ts';
+import { forgiveBeforeGuard } from './interface-counts.ts';
 import type { Registry } from './registry.ts';
 import { endUnknown, measureGap } from './unguarded-packets.ts';
 

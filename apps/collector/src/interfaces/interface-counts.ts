@@ -1,8 +1,8 @@
 /** Small questions about what a generation has counted, by a reading of the kernel's counters or of what stands for them. */
 import { COUNTER_NUMBERS } from '@bailiff/bpf';
-import { type GuardedInterface, keyOf } from '../interfaces/guarded-interface.ts';
-import type { Accounts } from './counter-store.ts';
-import { isBeforeGuard } from './epochs.ts';
+import type { Accounts } from '../counting/counter-store.ts';
+import { isBeforeGuard } from '../counting/epochs.ts';
+import { type GuardedInterface, keyOf } from './guarded-interface.ts';
 
 /** What the kernel programs of both halves could not do, by name. */
 export function lossesOf(
