@@ -75,7 +75,7 @@ export class Collector {
   readonly #problems: ProblemLog;
   readonly #bus: BusLink;
   readonly #guard: Guard;
-  readonly #binder: Binder;
+  readonly #binder: Binder<GuardedInterface>;
   readonly #reconciler: Reconciler;
   readonly #flusher: Flusher;
   readonly #cni: CniCache;

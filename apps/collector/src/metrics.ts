@@ -2,7 +2,14 @@
 import type { ViolationKind } from '@bailiff/schemas';
 import { FAST_BUCKETS, MetricFamily, oncePerScrape, type Values } from '@bailiff/service';
 import type { Registry } from 'prom-client';
-import type { Breaches } from './publishing/violation-metrics.ts';
+
+/** Packets and operations that broke a rule, by vector. */
+export interface Breaches {
+  readonly kind: ViolationKind;
+  readonly vector: string;
+  drop: number;
+  audit: number;
+}
 
 /** Read at each scrape. */
 export interface Readings {

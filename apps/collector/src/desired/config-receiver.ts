@@ -3,16 +3,22 @@
  * so that neither a restart nor a bus that is away has a moment of defaults. Only what was accepted is saved.
  */
 import type { Binding } from '../identity/identity.ts';
-import type { RuntimeGate } from '../runtime/supervisor.ts';
 import { type BusDocument, type ConfigKind, isRuntimePolicy } from './bus-documents.ts';
 import type { DesiredState, Taken } from './desired-state.ts';
-import type { DocumentStore } from './document-cache.ts';
+import type { DocumentStore, SavedDocument } from './document-cache.ts';
+
+/** Receives the runtime policies, from disk and from the bus. */
+export interface RuntimePolicies {
+  restore(document: SavedDocument): void;
+  take(document: BusDocument): void;
+  /** @param keys keys that have a value; null: the bucket was recreated */
+  synced(keys: ReadonlySet<string> | null): void;
+}
 
 export interface IntakeOptions {
   desired: DesiredState;
   documents: DocumentStore;
-  /** Whose business runtime policies are, from disk and from the bus. */
-  runtime: Pick<RuntimeGate, 'restore' | 'take' | 'synced'>;
+  runtime: RuntimePolicies;
   bindings(): Iterable<Binding>;
   /** Something else is desired than before. */
   onChanged(): void;

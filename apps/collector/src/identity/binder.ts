@@ -4,10 +4,10 @@
  * tried again on a slow timer and shown in the node's status.
  */
 import { dumpLinks, getNsid } from '@bailiff/bpf';
-import type { GuardedInterface } from '../interfaces/guarded-interface.ts';
 import type { CniRecord } from './cni-record.ts';
-import { type Bearer, type Binding, bindByCni, NOT_OWN_MAC, recordFor, replaces } from './identity.ts';
+import { type Bearer, type Binding, bindByCni, type LinkFacts, NOT_OWN_MAC, recordFor, replaces } from './identity.ts';
 import { listPodCgroups, oldestProcess } from './pod-cgroups.ts';
+import type { Announcement } from './stall-detector.ts';
 
 /** When, after an interface appeared, its pod is looked for by namespace. The runtime writes its record within a second. */
 export const FALLBACK_AFTER_MS = [1_000, 2_000, 4_000, 8_000, 15_000] as const;
@@ -15,31 +15,41 @@ export const FALLBACK_AFTER_MS = [1_000, 2_000, 4_000, 8_000, 15_000] as const;
 /** Spent records remembered at most, as many as the folder may hold: the oldest is forgotten first. */
 const MAX_SPENT = 4096;
 
-export interface BinderOptions {
+/** What a binder reads and writes of an interface. */
+export interface BindableInterface {
+  readonly link: LinkFacts;
+  binding: Binding | null;
+  /** UID of the pod that was found by namespace while the bus does not list it; empty otherwise. */
+  unlistedPod?: string;
+  readonly announced: Announcement | null;
+  readonly gone: boolean;
+}
+
+export interface BinderOptions<I extends BindableInterface> {
   cniRecords(): Iterable<CniRecord>;
   /** cgroup-v2 root that holds kubepods; empty = no fallback. */
   cgroupRoot: string;
   /** Addresses under which the bus lists a pod of this node; empty: it does not. */
   listedAddresses(podUid: string): string[];
-  onBound(iface: GuardedInterface): void;
+  onBound(iface: I): void;
   /** A newer record says that the interface is another pod's than it was bound to. */
-  onReplaced(iface: GuardedInterface): void;
+  onReplaced(iface: I): void;
   wallMs(): number;
   onProblem(problem: { interfaceName: string; reason: string; error?: unknown }): void;
 }
 
-export class Binder {
-  readonly #o: BinderOptions;
-  readonly #timers = new Map<GuardedInterface, NodeJS.Timeout>();
+export class Binder<I extends BindableInterface> {
+  readonly #o: BinderOptions<I>;
+  readonly #timers = new Map<I, NodeJS.Timeout>();
   /** Files of records whose interface went: each is named by its sandbox, so that a later one has another. */
   readonly #spent = new Set<string>();
 
-  constructor(options: BinderOptions) {
+  constructor(options: BinderOptions<I>) {
     this.#o = options;
   }
 
   /** Binds now if it can, otherwise sees to it that it is tried again. @returns whether the interface is bound */
-  bind(iface: GuardedInterface): boolean {
+  bind(iface: I): boolean {
     if (this.bindFromCni(iface)) return true;
     if (!iface.binding && !this.#timers.has(iface)) this.#later(iface, 0);
     return iface.binding !== null;
@@ -50,7 +60,7 @@ export class Binder {
    * generation, when the binding may have been made by a record that was left over (see replaces).
    * @returns whether the interface is bound now and was not before
    */
-  bindFromCni(iface: GuardedInterface): boolean {
+  bindFromCni(iface: I): boolean {
     if (iface.gone) return false;
     const record = recordFor(this.#bearer(iface), this.#o.cniRecords());
     if (!record) return false;
@@ -67,7 +77,7 @@ export class Binder {
     return true;
   }
 
-  #bearer(iface: GuardedInterface): Bearer {
+  #bearer(iface: I): Bearer {
     return {
       link: iface.link,
       notBeforeMs: iface.announced?.notBeforeMs ?? 0,
@@ -75,26 +85,26 @@ export class Binder {
     };
   }
 
-  #bindingBy(iface: GuardedInterface, record: CniRecord): Binding {
+  #bindingBy(iface: I, record: CniRecord): Binding {
     return bindByCni(iface.link, record, iface.announced?.readAtMs ?? this.#o.wallMs());
   }
 
   /** Its record went with it: the next bearer of the name is bound by another. */
-  went(iface: GuardedInterface): void {
+  went(iface: I): void {
     this.forget(iface);
     if (iface.binding?.recordFile === undefined) return;
     if (this.#spent.size >= MAX_SPENT) this.#spent.delete(this.#spent.keys().next().value as string);
     this.#spent.add(iface.binding.recordFile);
   }
 
-  #take(iface: GuardedInterface, binding: Binding): void {
+  #take(iface: I, binding: Binding): void {
     this.forget(iface);
     iface.unlistedPod = '';
     iface.binding = binding;
     this.#o.onBound(iface);
   }
 
-  #later(iface: GuardedInterface, attempt: number): void {
+  #later(iface: I, attempt: number): void {
     const after = FALLBACK_AFTER_MS[Math.min(attempt, FALLBACK_AFTER_MS.length - 1)] as number;
     const timer = setTimeout(() => {
       this.#timers.delete(iface);
@@ -106,14 +116,14 @@ export class Binder {
   }
 
   /** The list of pods may have changed: binds an interface whose pod was found and not listed. @returns whether it is bound now */
-  listed(iface: GuardedInterface): boolean {
+  listed(iface: I): boolean {
     const { unlistedPod = '' } = iface;
     if (unlistedPod === '' || iface.gone || iface.binding) return false;
     return this.#o.listedAddresses(unlistedPod).length > 0 && this.#look(iface);
   }
 
   /** @returns whether the interface is bound now */
-  #look(iface: GuardedInterface): boolean {
+  #look(iface: I): boolean {
     try {
       if (this.bindFromCni(iface)) return true;
       const found = this.#o.cgroupRoot === '' ? null : bindByNamespace(iface, this.#o.cgroupRoot);
@@ -130,7 +140,7 @@ export class Binder {
   }
 
   /** The namespace names a pod: a record of that very pod says more, whatever its age; without one the bus says its addresses. */
-  #takeFound(iface: GuardedInterface, found: Binding): boolean {
+  #takeFound(iface: I, found: Binding): boolean {
     const records = [...this.#o.cniRecords()].filter((record) => record.podUid === found.podUid);
     const record = recordFor({ link: iface.link, notBeforeMs: 0, isSpent: () => false }, records);
     const addresses = this.#o.listedAddresses(found.podUid);
@@ -140,7 +150,7 @@ export class Binder {
     return iface.binding !== null;
   }
 
-  forget(iface: GuardedInterface): void {
+  forget(iface: I): void {
     const timer = this.#timers.get(iface);
     if (timer) clearTimeout(timer);
     this.#timers.delete(iface);
@@ -156,7 +166,7 @@ export class Binder {
  * The pod whose oldest process lives in the namespace at the other end of the interface, without addresses: those on the pod's side are the
  * pod's to choose. Its MAC is as well, so one that a link of the node has is not believed. null: no pod's process is there yet.
  */
-export function bindByNamespace(iface: Pick<GuardedInterface, 'link'>, cgroupRoot: string): Binding | null {
+export function bindByNamespace(iface: Pick<BindableInterface, 'link'>, cgroupRoot: string): Binding | null {
   // The dump comes first: it is what gives namespaces their ids.
   const links = dumpLinks();
   const link = links.find((l) => l.ifindex === iface.link.ifindex);

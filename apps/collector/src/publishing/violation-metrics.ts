@@ -5,17 +5,11 @@
  */
 import { VECTORS } from '@bailiff/bpf';
 import type { Violation, ViolationKind } from '@bailiff/schemas';
+import type { Breaches } from '../metrics.ts';
 
 /** Above it what comes is told as `other`. */
 export const MAX_VECTORS = 128;
 const OTHER = 'other';
-
-export interface Breaches {
-  readonly kind: ViolationKind;
-  readonly vector: string;
-  drop: number;
-  audit: number;
-}
 
 export class BreachTally {
   /** Those of packets are there from the start, so that the first burst of one shows in a rate. */
