@@ -20,7 +20,7 @@ import type { ServiceContext } from '@bailiff/service';
 import { makeCaptures } from './capture/create-capture-server.ts';
 import type { CollectorConfig } from './config.ts';
 import { AckedMap } from './counting/acked-map.ts';
-import { Accounts } from './counting/counter-store.ts';
+import { CounterStore } from './counting/counter-store.ts';
 import { ChangeTimes } from './desired/apply-latency.ts';
 import type { BusDocument } from './desired/bus-documents.ts';
 import { Intake } from './desired/config-receiver.ts';
@@ -62,7 +62,7 @@ export class Collector {
   readonly #bootId = readBootId();
   readonly #object: SpoofObject;
   readonly #acked: AckedMap;
-  readonly #accounts: Accounts;
+  readonly #accounts: CounterStore;
   readonly #detach: DetachWatch;
   readonly #intake: Intake;
   readonly #store: BindingStore;
@@ -98,7 +98,7 @@ export class Collector {
     });
     const onFileProblem = (at: { file: string; reason: string }) => this.#problems.report('state', at.file, at.reason);
     this.#store = new BindingStore(config.stateDir, this.#bootId, { onProblem: onFileProblem });
-    this.#accounts = new Accounts({
+    this.#accounts = new CounterStore({
       dir: path.join(config.stateDir, this.#bootId),
       counters: maps.counters,
       acked: this.#acked,
@@ -219,7 +219,7 @@ export class Collector {
     });
     this.#cni.start();
     const { adopted, unreadable } = this.#guard.start();
-    if (this.#acked.remade !== '') this.#problems.report('counts', '', this.#acked.remade);
+    if (this.#acked.recreated !== '') this.#problems.report('counts', '', this.#acked.recreated);
     for (const { file, reason } of unreadable) this.#problems.report('state', file, reason);
     this.#started = true;
     this.#runtime.start(this.#detach.reason);

@@ -1,6 +1,7 @@
 /**
- * What the bus has acknowledged, per interface generation and cell: a pinned hash that only user space writes. It outlives the
- * process as the counters do, so that after a kill the difference between the two is exactly what is still owed to the bus.
+ * Acknowledged packets per interface generation and cell, in a pinned hash map that only user space
+ * writes. It outlives the process like the counters do. After a kill, the difference between the
+ * two is exactly what the bus does not have.
  */
 import { existsSync, rmSync } from 'node:fs';
 import path from 'node:path';
@@ -12,20 +13,22 @@ const VALUE_BYTES = CELLS * 8;
 
 export class AckedMap {
   readonly #map: BpfMap;
-  /** Why what was pinned could not go on as it was; empty: it did, or there was none. */
-  readonly remade: string;
+  /** Why the pinned map was replaced; empty: it was reused, or there was none. */
+  readonly recreated: string;
 
   /**
-   * Opens the pin in the directory, or makes it. One entry a generation: twice the interfaces, as the counters have. A pin of another shape
-   * says nothing that can be read: it is made anew, and what it said is owed again, which costs a reader nothing.
+   * Opens the pin in the directory, or creates it. The map has two entries per interface, like the
+   * counters. A pin of another shape is replaced: its counts are published again, which readers
+   * ignore.
    */
   constructor(pinDir: string, maxInterfaces: number) {
-    // Beside the maps of the programs, so that whoever removes those removes this.
+    // Beside the maps of the programs, so that whatever removes those removes this one.
     const pin = path.join(pinDir, 'maps', 'acked');
     const maxEntries = maxInterfaces * 2;
     const old = existsSync(pin) ? BpfMap.openPinned(pin) : null;
     const differs = old ? difference(old.info, maxEntries) : '';
-    this.remade = differs === '' ? '' : `the pinned map acked has ${differs}: what it said is owed again`;
+    this.recreated =
+      differs === '' ? '' : `the pinned map acked has ${differs}: its acknowledged counts are published again`;
     if (old && differs === '') {
       this.#map = old;
       return;
@@ -37,20 +40,19 @@ export class AckedMap {
     this.#map.pin(pin);
   }
 
-  /** Of whom there is an entry. */
   keys(): IfaceKey[] {
     return this.#map.entries().map(([key]) => ({ ifindex: key.readUInt32LE(0), generation: key.readUInt32LE(4) }));
   }
 
   #key(key: IfaceKey): Buffer {
-    // Of the pool, for it is made with every acknowledgement; both numbers fill it.
+    // From the pool, because every acknowledgement needs one; the two numbers fill it completely.
     const buffer = Buffer.allocUnsafe(KEY_BYTES);
     buffer.writeUInt32LE(key.ifindex, 0);
     buffer.writeUInt32LE(key.generation, 4);
     return buffer;
   }
 
-  /** Packets by cell index; undefined when nothing was ever acknowledged. */
+  /** Packets by cell index; undefined: nothing was ever acknowledged. */
   read(key: IfaceKey): Float64Array | undefined {
     const value = this.#map.get(this.#key(key));
     if (!value) return undefined;

@@ -1,9 +1,10 @@
 /**
- * The counts of every generation, and how much of them the bus has: the kernel's counters and the pinned acknowledgements while there is
- * room, a file each for gone generations that had to make room for live ones. Readers see no difference.
+ * Counters of every interface generation, and the part that the bus acknowledged. Both are in
+ * kernel maps while there is room. Generations that are gone move to files to make room for live
+ * ones: `<stateDir>/<bootId>/owed-<ifindex>-<generation>.json`. Readers see no difference.
  *
- * Place in the path: guard and flusher -> here -> maps or `<stateDir>/<bootId>/owed-*.json`. Invariant: a count is removed only when it
- * is settled, or forgotten loudly (`onForgotten`). Bound: MAX_OWED files.
+ * Data path: guard and flusher → here → maps or files. Invariant: a count is removed only after it
+ * is acknowledged, or when the guard reports it as forgotten. Limit: MAX_ARCHIVED files.
  */
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -12,10 +13,13 @@ import * as z from 'zod';
 import type { AckedMap } from './acked-map.ts';
 import { CELLS } from './epochs.ts';
 
-/** Gone generations kept as files at most: some hours of a node that starts a pod every few seconds with the bus away. */
-export const MAX_OWED = 4096;
+/**
+ * Limit of archived generations: some hours of a node that starts a pod every few seconds while the
+ * bus is unavailable.
+ */
+export const MAX_ARCHIVED = 4096;
 
-/** Index and value of what is not zero. */
+/** Index and value of the numbers that are not zero. */
 const sparse = (max: number) =>
   z.array(
     z.tuple([
@@ -27,43 +31,46 @@ const sparse = (max: number) =>
       z.number().nonnegative(),
     ]),
   );
-const owedFile = z.object({
+const archiveFile = z.object({
   ifindex: z.number().int().positive(),
   generation: z.number().int().positive(),
   counters: sparse(COUNTER_NUMBERS),
   acked: sparse(CELLS),
 });
-type Owed = z.output<typeof owedFile>;
+type Archived = z.output<typeof archiveFile>;
 
 const toSparse = (numbers: Float64Array): [number, number][] =>
   [...numbers.entries()].filter(([, value]) => value !== 0);
 
-function fill(into: Float64Array, entries: Owed['counters']): Float64Array {
+function fill(into: Float64Array, entries: Archived['counters']): Float64Array {
   into.fill(0);
   for (const [index, value] of entries) into[index] = value;
   return into;
 }
 
-export class Accounts {
+export interface CounterStoreOptions {
+  /** `<stateDir>/<bootId>`. */
+  dir: string;
+  counters: CounterTable;
+  acked: Pick<AckedMap, 'read' | 'write' | 'delete' | 'keys'>;
+  /** Default MAX_ARCHIVED. */
+  maxArchived?: number;
+  onProblem(problem: { file: string; reason: string }): void;
+}
+
+export class CounterStore {
   readonly #dir: string;
   readonly #counters: CounterTable;
-  readonly #acked: Pick<AckedMap, 'read' | 'write' | 'delete' | 'keys'>;
+  readonly #acked: CounterStoreOptions['acked'];
   readonly #onProblem: (problem: { file: string; reason: string }) => void;
-  readonly #maxOwed: number;
-  readonly #owed = new Map<number, Owed>();
+  readonly #maxArchived: number;
+  readonly #archived = new Map<number, Archived>();
 
-  constructor(options: {
-    dir: string;
-    counters: CounterTable;
-    acked: Pick<AckedMap, 'read' | 'write' | 'delete' | 'keys'>;
-    /** Default MAX_OWED. */
-    maxOwed?: number;
-    onProblem(problem: { file: string; reason: string }): void;
-  }) {
+  constructor(options: CounterStoreOptions) {
     this.#dir = options.dir;
     this.#counters = options.counters;
     this.#acked = options.acked;
-    this.#maxOwed = options.maxOwed ?? MAX_OWED;
+    this.#maxArchived = options.maxArchived ?? MAX_ARCHIVED;
     this.#onProblem = options.onProblem;
   }
 
@@ -71,60 +78,63 @@ export class Accounts {
     return path.join(this.#dir, `owed-${ifindex}-${generation}.json`);
   }
 
-  /** Reads the files. What the kernel still has counts there: the process ended between the file and the removal of the entry. */
+  /**
+   * Reads the files and returns their generations. A generation that is still in the kernel counts
+   * there: the earlier process ended between writing the file and removing the map entry.
+   */
   load(): IfaceKey[] {
     mkdirSync(this.#dir, { recursive: true, mode: 0o700 });
     for (const name of readdirSync(this.#dir)) {
       if (!/^owed-\d+-\d+\.json$/.test(name)) continue;
       const file = path.join(this.#dir, name);
       try {
-        const owed = owedFile.parse(JSON.parse(readFileSync(file, 'utf8')));
-        if (this.#file(owed) !== file) throw new Error('the file is of another interface');
-        if (this.#counters.read(owed) !== undefined) rmSync(file, { force: true });
-        else this.#owed.set(owed.generation, owed);
+        const archived = archiveFile.parse(JSON.parse(readFileSync(file, 'utf8')));
+        if (this.#file(archived) !== file) throw new Error('the file belongs to another interface');
+        if (this.#counters.read(archived) !== undefined) rmSync(file, { force: true });
+        else this.#archived.set(archived.generation, archived);
       } catch (error) {
         this.#onProblem({ file, reason: (error as Error).message });
       }
     }
-    return [...this.#owed.values()].map(({ ifindex, generation }) => ({ ifindex, generation }));
+    return [...this.#archived.values()].map(({ ifindex, generation }) => ({ ifindex, generation }));
   }
 
-  get owedCount(): number {
-    return this.#owed.size;
+  get archivedCount(): number {
+    return this.#archived.size;
   }
 
   /** Whether a generation's counts are in a file rather than in the kernel. */
-  isOwed(generation: number): boolean {
-    return this.#owed.has(generation);
+  isArchived(generation: number): boolean {
+    return this.#archived.has(generation);
   }
 
   create(key: IfaceKey): void {
     this.#counters.create(key);
   }
 
-  /** As CounterTable.readInto. */
+  /** Like CounterTable.readInto. */
   readInto(key: IfaceKey, into: Float64Array): boolean {
-    const owed = this.#owed.get(key.generation);
-    if (!owed) return this.#counters.readInto(key, into);
-    fill(into, owed.counters);
+    const archived = this.#archived.get(key.generation);
+    if (!archived) return this.#counters.readInto(key, into);
+    fill(into, archived.counters);
     return true;
   }
 
   acked(key: IfaceKey): Float64Array | undefined {
-    const owed = this.#owed.get(key.generation);
-    return owed ? fill(new Float64Array(CELLS), owed.acked) : this.#acked.read(key);
+    const archived = this.#archived.get(key.generation);
+    return archived ? fill(new Float64Array(CELLS), archived.acked) : this.#acked.read(key);
   }
 
   writeAcked(key: IfaceKey, packets: Float64Array): void {
-    const owed = this.#owed.get(key.generation);
-    if (owed) this.#save({ ...owed, acked: toSparse(packets) });
+    const archived = this.#archived.get(key.generation);
+    if (archived) this.#save({ ...archived, acked: toSparse(packets) });
     else this.#acked.write(key, packets);
   }
 
-  /** Moves a gone generation out of the maps. False when there is no room or the disk refuses: it is as it was. */
-  fold(key: IfaceKey): boolean {
+  /** Moves a generation that is gone from the maps to a file. False: no room, or the disk failed; nothing changed. */
+  archive(key: IfaceKey): boolean {
     const counters = new Float64Array(COUNTER_NUMBERS);
-    if (this.#owed.size >= this.#maxOwed || !this.#counters.readInto(key, counters)) return false;
+    if (this.#archived.size >= this.#maxArchived || !this.#counters.readInto(key, counters)) return false;
     const acked = this.#acked.read(key) ?? new Float64Array(CELLS);
     const { ifindex, generation } = key;
     if (!this.#save({ ifindex, generation, counters: toSparse(counters), acked: toSparse(acked) })) return false;
@@ -133,27 +143,27 @@ export class Accounts {
     return true;
   }
 
-  #save(owed: Owed): boolean {
-    const file = this.#file(owed);
+  #save(archived: Archived): boolean {
+    const file = this.#file(archived);
     try {
-      writeFileSync(`${file}.new`, JSON.stringify(owed), { mode: 0o600 });
+      writeFileSync(`${file}.new`, JSON.stringify(archived), { mode: 0o600 });
       renameSync(`${file}.new`, file);
     } catch (error) {
       this.#onProblem({ file, reason: (error as Error).message });
-      if (!this.#owed.has(owed.generation)) return false;
+      if (!this.#archived.has(archived.generation)) return false;
     }
-    this.#owed.set(owed.generation, owed);
+    this.#archived.set(archived.generation, archived);
     return true;
   }
 
-  /** Removes acknowledgements of generations that nobody counts for any more. */
-  dropStrays(isKnown: (generation: number) => boolean): void {
+  /** Removes acknowledged counts of unknown generations. */
+  removeStrays(isKnown: (generation: number) => boolean): void {
     for (const key of this.#acked.keys()) if (!isKnown(key.generation)) this.#acked.delete(key);
   }
 
-  /** Removes all that is kept of a generation. */
+  /** Removes everything that is stored of a generation. */
   remove(key: IfaceKey): void {
-    if (this.#owed.delete(key.generation)) {
+    if (this.#archived.delete(key.generation)) {
       const file = this.#file(key);
       try {
         rmSync(file, { force: true });

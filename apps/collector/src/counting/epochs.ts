@@ -1,6 +1,6 @@
 /**
- * The cells that the kernel counts of an interface, by name, and the book of one interface generation (count-book.ts). A reading is
- * `CounterTable.readInto`'s. Pure.
+ * Names of the cells that the kernel counts per interface, and the ledger of one interface
+ * generation (counter-ledger.ts). A reading is the one of `CounterTable.readInto`. Pure.
  */
 import assert from 'node:assert/strict';
 import {
@@ -12,9 +12,9 @@ import {
   VECTORS,
   type Vector,
 } from '@bailiff/bpf';
-import { CountBook } from './counter-ledger.ts';
+import { CounterLedger } from './counter-ledger.ts';
 
-/** What one of the kernel's counters counts. */
+/** Name of one kernel counter. */
 export interface CellName {
   vector: Vector;
   action: Action;
@@ -23,7 +23,7 @@ export interface CellName {
 
 /** packets, skbs, bytes. */
 const CELL_NUMBERS = 3;
-/** Cells of an interface; the kernel has room for more vectors than there are. */
+/** Cells of an interface; the kernel has room for more vectors than exist. */
 export const CELLS = COUNTER_NUMBERS / CELL_NUMBERS;
 
 /** Names of the cells, by index. */
@@ -34,39 +34,41 @@ assert(CELL_NAMES.length <= CELLS);
 
 const INDEX = new Map(CELL_NAMES.map(({ vector, action, state }, cell) => [`${vector}/${action}/${state}`, cell]));
 
-/** Index of a cell by its names. */
+/** Index of a cell by its name. */
 export const cellOf = ({ vector, action, state }: CellName): number =>
   INDEX.get(`${vector}/${action}/${state}`) as number;
 
-/** Packets of a cell in a reading. */
 export const packetsOf = (counters: Float64Array, cell: number): number => counters[cell * CELL_NUMBERS] as number;
 export const skbsOf = (counters: Float64Array, cell: number): number => counters[cell * CELL_NUMBERS + 1] as number;
 export const bytesOf = (counters: Float64Array, cell: number): number => counters[cell * CELL_NUMBERS + 2] as number;
 
-/** Packets that the program saw before anybody was known and let pass: once there is a binding they are its gap, no violations. */
+/**
+ * Whether a cell counts packets that passed while the interface was unbound. After the binding they
+ * are unguarded packets, not violations.
+ */
 export const isBeforeGuard = ({ state, action }: CellName): boolean => state === 'unknown' && action === 'audit';
 
-export class EpochBook extends CountBook {
+export class EpochLedger extends CounterLedger {
   /** @param acked packets by cell that an earlier process had acknowledged */
   constructor(acked?: Float64Array) {
     super({ cells: CELLS, counted: CELL_NAMES.length, stride: CELL_NUMBERS }, acked);
   }
 
-  /** What was counted so far is accounted for elsewhere: never to be reported from here. */
-  forgive(counters: Float64Array, which: (name: CellName) => boolean): void {
+  /** Excludes the counts so far of these cells: they are published elsewhere, never as violations. */
+  exclude(counters: Float64Array, which: (name: CellName) => boolean): void {
     for (const cell of this.grown(counters)) {
       if (!which(CELL_NAMES[cell] as CellName)) continue;
       const packets = packetsOf(counters, cell);
       this.enqueue(cell, packets);
       this.ack(cell, packets);
-      this.forgiven.add(cell);
+      this.excluded.add(cell);
     }
   }
 
-  /** An earlier process forgave these cells; what it had acknowledged of them says how much. */
-  forgave(which: (name: CellName) => boolean): void {
+  /** Restores the exclusions of an earlier process: the acknowledged value is the excluded part. */
+  restoreExcluded(which: (name: CellName) => boolean): void {
     const acked = this.acked();
     for (const [cell, name] of CELL_NAMES.entries())
-      if ((acked[cell] as number) > 0 && which(name)) this.forgiven.add(cell);
+      if ((acked[cell] as number) > 0 && which(name)) this.excluded.add(cell);
   }
 }

@@ -10,7 +10,7 @@ import {
   type SpoofObject,
 } from '@bailiff/bpf';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { Accounts } from '../counting/counter-store.ts';
+import { CounterStore } from '../counting/counter-store.ts';
 import { BindingStore } from '../identity/binding-store.ts';
 import { Guard } from './guard.ts';
 import type { GuardedInterface } from './guarded-interface.ts';
@@ -31,7 +31,7 @@ describe('guard', () => {
   let room: number;
   let problems: string[];
   let forgotten: number[];
-  let accounts: Accounts;
+  let accounts: CounterStore;
   let nowMs: number;
   /** What an attach takes. */
   let attachMs: number;
@@ -84,11 +84,11 @@ describe('guard', () => {
           ['in', 'out'].map((direction) => ({ generation: g, direction, place: 'head' }) as PlacedAttachment),
         ),
     } as unknown as SpoofObject;
-    accounts = new Accounts({
+    accounts = new CounterStore({
       dir,
       counters: table as never,
       acked: { read: () => undefined, write: () => {}, delete: () => {}, keys: () => [] },
-      maxOwed: MAX_OWED,
+      maxArchived: MAX_OWED,
       onProblem: ({ reason }) => problems.push(reason),
     });
     guard = new Guard({
@@ -183,7 +183,7 @@ describe('guard', () => {
     }
     // The first made room by the last file there is room for; the two after it had to be given up.
     const first = MAX_OWED;
-    expect([accounts.owedCount, accounts.isOwed(first)]).toEqual([MAX_OWED, true]);
+    expect([accounts.archivedCount, accounts.isArchived(first)]).toEqual([MAX_OWED, true]);
     expect([forgotten, problems]).toEqual([[first + 1, first + 2], []]);
     expect([...counters.keys()]).toEqual([first + 3]);
     expect([...registry.all()].map((iface) => iface.generation)).toEqual([first, first + 3]);

@@ -15,7 +15,7 @@ import {
   SpoofError,
   type SpoofObject,
 } from '@bailiff/bpf';
-import type { Accounts } from '../counting/counter-store.ts';
+import type { CounterStore } from '../counting/counter-store.ts';
 import { isBeforeGuard } from '../counting/epochs.ts';
 import type { BindingStore } from '../identity/binding-store.ts';
 import type { LinkFacts } from '../identity/identity.ts';
@@ -31,7 +31,7 @@ export interface GuardOptions {
   registry: Registry;
   places: Pick<PlaceWatch, 'changed' | 'forget'>;
   store: BindingStore;
-  accounts: Accounts;
+  accounts: CounterStore;
   /** Host-side names that are never pods': uplinks, bridges. */
   exclude: RegExp;
   /** Why programs are not attached (what an unguarded node would let through); empty: they are. */
@@ -100,7 +100,7 @@ export class Guard {
       this.#release(key, records.get(key.ifindex)?.generation === key.generation);
     }
     for (const { ifindex, generation } of plan.idleFiles) store.remove(ifindex, generation);
-    accounts.dropStrays((generation) => registry.byGeneration(generation) !== undefined);
+    accounts.removeStrays((generation) => registry.byGeneration(generation) !== undefined);
     const adopted = registry.liveCount;
     this.#seeAll(links, null);
     this.#started = true;
@@ -181,7 +181,7 @@ export class Guard {
   /** As when the binding was made; what the bus acknowledged of those cells says what was forgiven, and without that all of it is. */
   #forgive(iface: GuardedInterface): void {
     const { accounts } = this.#o;
-    if (accounts.acked(keyOf(iface))) iface.book.forgave(isBeforeGuard);
+    if (accounts.acked(keyOf(iface))) iface.book.restoreExcluded(isBeforeGuard);
     else forgiveBeforeGuard(accounts, iface);
   }
 
@@ -276,9 +276,9 @@ export class Guard {
     try {
       accounts.create(key);
     } catch (error) {
-      const oldest = isFull(error) ? registry.oldestGone((gone) => !accounts.isOwed(gone.generation)) : null;
+      const oldest = isFull(error) ? registry.oldestGone((gone) => !accounts.isArchived(gone.generation)) : null;
       if (!oldest) throw error;
-      if (!accounts.fold(keyOf(oldest))) {
+      if (!accounts.archive(keyOf(oldest))) {
         this.#o.onForgotten(oldest);
         this.settle(oldest);
       }

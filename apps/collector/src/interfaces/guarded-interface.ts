@@ -1,7 +1,7 @@
 /** One interface generation as the collector holds it in memory: whose it is, what the kernel was told, what was counted. */
 import type { AddressGrant, IfaceKey, IfaceRecord, ProbePort } from '@bailiff/bpf';
 import type { PacketSample, PodRef, Violation } from '@bailiff/schemas';
-import { EpochBook } from '../counting/epochs.ts';
+import { EpochLedger } from '../counting/epochs.ts';
 import type { StoredInterface } from '../identity/binding-store.ts';
 import type { Binding, LinkFacts } from '../identity/identity.ts';
 import type { Announcement } from '../identity/stall-detector.ts';
@@ -57,7 +57,7 @@ export interface GuardedInterface {
   pod: PodRef | null;
   /** What was written into the kernel's maps; null before the first write. */
   kernel: KernelEntries | null;
-  readonly book: EpochBook;
+  readonly book: EpochLedger;
   /** Since the last violation of the cell; by index of the cell. */
   readonly samples: Map<number, CellSamples>;
   /** Names of the counter epochs that have spoken, by index of the cell: a cell that spoke will speak again. */
@@ -119,7 +119,7 @@ export function newInterface(
     binding: null,
     pod: null,
     kernel: null,
-    book: new EpochBook(acked),
+    book: new EpochLedger(acked),
     samples: new Map(),
     counterEpochs: [],
     toldOwner: null,

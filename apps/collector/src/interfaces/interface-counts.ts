@@ -1,6 +1,6 @@
 /** Small questions about what a generation has counted, by a reading of the kernel's counters or of what stands for them. */
 import { COUNTER_NUMBERS } from '@bailiff/bpf';
-import type { Accounts } from '../counting/counter-store.ts';
+import type { CounterStore } from '../counting/counter-store.ts';
 import { isBeforeGuard } from '../counting/epochs.ts';
 import { type GuardedInterface, keyOf } from './guarded-interface.ts';
 
@@ -15,7 +15,7 @@ export function lossesOf(
   ]);
 }
 
-type Reader = Pick<Accounts, 'readInto'>;
+type Reader = Pick<CounterStore, 'readInto'>;
 
 /** Null: nothing is kept of it. */
 function readingOf(accounts: Reader, iface: GuardedInterface): Float64Array | null {
@@ -42,5 +42,5 @@ export function forgottenOf(accounts: Reader, iface: GuardedInterface): { packet
 /** Packets that passed while nobody was known are part of the gap: they are not violations of the pod. */
 export function forgiveBeforeGuard(accounts: Reader, iface: GuardedInterface): void {
   const counters = readingOf(accounts, iface);
-  if (counters) iface.book.forgive(counters, isBeforeGuard);
+  if (counters) iface.book.exclude(counters, isBeforeGuard);
 }

@@ -22,7 +22,7 @@ interface Row {
   addresses: string[];
   mac: string;
   droppedPackets: number;
-  /** Breaches that were let pass by an audit, of a pod that is known. */
+  /** VectorTotals that were let pass by an audit, of a pod that is known. */
   auditedPackets: number;
   /** Packets that passed before a guard: nobody was known yet whose they were. */
   passedBeforeGuard: number;

@@ -1,4 +1,4 @@
-/** Which boot this is, and where its clocks stand. */
+/** The id of this boot, and the offset between its clocks. */
 import { readFileSync } from 'node:fs';
 import { boottimeNs } from '@bailiff/bpf';
 

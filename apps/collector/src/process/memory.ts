@@ -1,15 +1,16 @@
 /**
- * Memory of a process that runs on every node. Node maps some 40 MB of its own text and constants while it starts and uses a fraction of
- * them afterwards; when the start is over they are unmapped, and what goes on being used comes back from the page cache.
+ * Reduces the resident memory of a process that runs on every node. Node maps about 40 MB of its
+ * own text and constants during the start and uses a fraction of them afterwards. This file unmaps
+ * them after the start; the page cache returns the pages that are still used.
  */
 import { releaseFilePages } from '@bailiff/bpf';
 import type { ServiceContext } from '@bailiff/service';
 
-/** After the first sweeps, statuses and documents: what only a start needs has run by then. */
+/** By then the first sweeps, statuses and documents have run the code that only a start needs. */
 const STARTED_MS = 10_000;
 
+/** A kernel that refuses costs memory and nothing else, so a failure is only logged. */
 export function releaseStartPages(log: ServiceContext<unknown>['log']): void {
-  // A saving, not a duty: a kernel that does not do it costs memory and nothing else.
   const release = () => {
     try {
       log.debug({ bytes: releaseFilePages() }, 'pages of the start released');

@@ -1,4 +1,7 @@
-/** Problems of a collector: each occurrence is counted, and one a minute of the same words about the same thing is logged. */
+/**
+ * Counts every problem of the collector, and logs each distinct one at most once a minute.
+ * A problem is distinct by part, subject and reason.
+ */
 import { RateLimitedLog } from '@bailiff/service';
 import type { Logger } from 'pino';
 import type { Counter } from 'prom-client';
@@ -12,8 +15,18 @@ export class ProblemLog {
     this.#counter = counter;
   }
 
+  /** @param part label of the metric: the part of the collector that has the problem */
   report(part: string, subject: string, reason: string, error?: unknown): void {
     this.#counter.inc({ part });
     this.#log.warn(`${part}\n${subject}\n${reason}`, { part, subject, reason, err: error }, 'problem');
+  }
+
+  /** Runs an action of a timer or an event. An exception becomes a problem: it never ends the process. */
+  attempt(part: string, action: () => void): void {
+    try {
+      action();
+    } catch (error) {
+      this.report(part, '', (error as Error).message, error);
+    }
   }
 }

@@ -216,7 +216,7 @@ export class BusLink implements FrameSink {
       throw new Error(`message ${published.sequence} has the id of ${id}: its counts are published again`);
     metrics.ackSeconds.observe((performance.now() - began) / 1000);
     if (breachedMicros !== null)
-      metrics.breachSeconds.observe({ kind }, Math.max(0, ctx.clock.nowMs() * 1000 - breachedMicros) / 1e6);
+      metrics.violationToBusSeconds.observe({ kind }, Math.max(0, ctx.clock.nowMs() * 1000 - breachedMicros) / 1e6);
   }
 
   /** Best effort: the next one says more. One at a time. */

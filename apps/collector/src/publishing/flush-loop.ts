@@ -6,7 +6,7 @@
  * unacknowledged nothing is built, and the growth waits where it is exact and free, in the kernel's counters.
  */
 import type { Violation, ViolationFrame } from '@bailiff/schemas';
-import type { CountBook } from '../counting/counter-ledger.ts';
+import type { CounterLedger } from '../counting/counter-ledger.ts';
 import { FrameBuilder, type Owed } from './frame-builder.ts';
 
 /** Pace of a speaker right after its first breach; doubled with each flush that finds growth. */
@@ -25,7 +25,7 @@ export interface FrameSink {
 
 /** Somebody whose counts are told. */
 export interface Speaker {
-  readonly book: CountBook;
+  readonly book: CounterLedger;
   /** Violations found by user space that wait for a frame. */
   pending: Violation[];
   /** Counters are to be read at the next flush. */
@@ -263,7 +263,7 @@ export class FlushLoop<S extends Speaker> {
       const { speaker, cells, found } = one;
       speaker.framesInFlight -= 1;
       speaker.pending = [...found, ...speaker.pending].slice(-this.#o.maxPending);
-      for (let i = 0; i < cells.length; i += 2) speaker.book.owe(cells[i] as number);
+      for (let i = 0; i < cells.length; i += 2) speaker.book.requeue(cells[i] as number);
       speaker.dirty = true;
       speaker.finalSaid = false;
       this.#voice.onRefused(one);

@@ -314,7 +314,7 @@ describe('flusher', () => {
     kernel.set(1, [drop(4, 'unknown-interface', 'unknown')]);
     const counters = new Float64Array(COUNTER_NUMBERS);
     readInto({ generation: 1 }, counters);
-    iface.book.forgive(counters, isBeforeGuard);
+    iface.book.exclude(counters, isBeforeGuard);
     registry.markGone(iface);
     flusher.touch(iface);
     await pass(20);

@@ -5,7 +5,7 @@
  */
 import { VECTORS } from '@bailiff/bpf';
 import type { Violation, ViolationKind } from '@bailiff/schemas';
-import type { Breaches } from '../metrics.ts';
+import type { VectorTotals } from '../metrics.ts';
 
 /** Above it what comes is told as `other`. */
 export const MAX_VECTORS = 128;
@@ -13,7 +13,7 @@ const OTHER = 'other';
 
 export class BreachTally {
   /** Those of packets are there from the start, so that the first burst of one shows in a rate. */
-  readonly #breaches = new Map<string, Breaches>(
+  readonly #breaches = new Map<string, VectorTotals>(
     VECTORS.map((vector) => [vector, { kind: 'spoof', vector, drop: 0, audit: 0 }]),
   );
   readonly suppressed: Record<ViolationKind, number> = { spoof: 0, lsm: 0 };
@@ -35,7 +35,7 @@ export class BreachTally {
     return firstMicros;
   }
 
-  #of(kind: ViolationKind, vector: string): Breaches {
+  #of(kind: ViolationKind, vector: string): VectorTotals {
     const name = kind === 'lsm' ? (vector.split('/', 1)[0] as string) : vector;
     const known = this.#breaches.get(name);
     if (known) return known;
@@ -45,7 +45,7 @@ export class BreachTally {
     return made;
   }
 
-  all(): Iterable<Readonly<Breaches>> {
+  all(): Iterable<Readonly<VectorTotals>> {
     return this.#breaches.values();
   }
 }

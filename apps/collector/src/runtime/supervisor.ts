@@ -23,7 +23,7 @@ import { bindExisting, whyNoCgroups } from './subjects/cgroups.ts';
 import { fitPolicies } from './subjects/policy-status.ts';
 
 export interface GateOptions extends Omit<HalfOptions, 'maps' | 'dir'> {
-  /** Accounts of generations: `<stateDir>/<bootId>/runtime`. */
+  /** CounterStore of generations: `<stateDir>/<bootId>/runtime`. */
   dir: string;
   wanted: boolean;
   /** Loads, pins and attaches the programs (loader.ts). */

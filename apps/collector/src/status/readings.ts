@@ -38,7 +38,7 @@ export function readingsOf(status: NodeStatus, { states, losses, tally }: Counte
     mapMaxEntries: Object.fromEntries(maps.map(({ name, capacity }) => [name, capacity])),
     losses,
     unacked: bus.unackedFrames,
-    breaches: [...tally.all()],
+    violations: [...tally.all()],
     suppressed: tally.suppressed,
   };
 }

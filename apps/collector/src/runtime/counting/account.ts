@@ -3,7 +3,7 @@
  * cells count, what of that the bus has. It outlives its subject until its last count is acknowledged.
  */
 import type { PodRef } from '@bailiff/schemas';
-import { CountBook } from '../../counting/counter-ledger.ts';
+import { CounterLedger } from '../../counting/counter-ledger.ts';
 import type { Speaker } from '../../publishing/flush-loop.ts';
 import type { OperationSamples } from '../publishing/sample-dedup.ts';
 
@@ -76,7 +76,7 @@ export function newAccount(stored: StoredAccount, facts: readonly CellFacts[], a
     stored,
     facts,
     counts: final ? fromSparse(count, final.counts) : null,
-    book: new CountBook({ cells: count, counted: count, stride: 1 }, acked),
+    book: new CounterLedger({ cells: count, counted: count, stride: 1 }, acked),
     samples: new Map(),
     auditUntilNs: 0n,
     finalFrom: 0,
