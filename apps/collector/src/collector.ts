@@ -26,12 +26,12 @@ import type { BusDocument } from './desired/bus-documents.ts';
 import { Intake } from './desired/config-receiver.ts';
 import { DesiredState, type Moment } from './desired/desired-state.ts';
 import { DocumentStore } from './desired/document-cache.ts';
-import { Binder } from './identity/binder.ts';
+import { Binder, type BindResult } from './identity/binder.ts';
 import { BindingStore } from './identity/binding-store.ts';
 import type { CniRecord } from './identity/cni-record.ts';
-import { CniCache } from './identity/cni-records.ts';
+import { CniRecords } from './identity/cni-records.ts';
 import { RECORD_SLACK_MS } from './identity/identity.ts';
-import { RunWatch } from './identity/stall-detector.ts';
+import { StallDetector } from './identity/stall-detector.ts';
 import { Guard } from './interfaces/guard.ts';
 import { type GuardedInterface, keyOf, storedOf } from './interfaces/guarded-interface.ts';
 import { forgiveBeforeGuard, forgottenOf, hasNothingToSay } from './interfaces/interface-counts.ts';
@@ -67,7 +67,7 @@ export class Collector {
   readonly #intake: Intake;
   readonly #store: BindingStore;
   readonly #registry: Registry;
-  readonly #running = new RunWatch();
+  readonly #running = new StallDetector();
   readonly #desired: DesiredState;
   readonly #nodeWide: NodeWide;
   readonly #metrics: Metrics;
@@ -78,7 +78,7 @@ export class Collector {
   readonly #binder: Binder<GuardedInterface>;
   readonly #reconciler: Reconciler;
   readonly #flusher: Flusher;
-  readonly #cni: CniCache;
+  readonly #cni: CniRecords;
   readonly #runtime: RuntimeGate;
   readonly #status: StatusTeller;
   #started = false;
@@ -157,10 +157,9 @@ export class Collector {
       onProblem: (problem) => this.#problems.report('apply', problem.interfaceName, problem.reason, problem.error),
     });
     this.#binder = new Binder({
-      cniRecords: () => this.#cni.records.values(),
+      cniRecords: () => this.#cni.byFile.values(),
       ...{ cgroupRoot: config.cgroupRoot, listedAddresses: (uid) => this.#desired.addressesOf(uid) },
       onBound: (iface) => this.#bound(iface),
-      onReplaced: (iface) => this.#replaced(iface),
       wallMs: () => Date.now(),
       onProblem: (problem) => this.#problems.report('binding', problem.interfaceName, problem.reason, problem.error),
     });
@@ -173,7 +172,7 @@ export class Collector {
       exclude: new RegExp(config.excludeInterfaces),
       whyNotAttach: () => this.#detach.whyNotAttach(),
       nowMs: () => performance.now(),
-      announcedNow: () => this.#running.announced(RECORD_SLACK_MS),
+      announcedNow: () => this.#running.announcement(RECORD_SLACK_MS),
       onNew: (iface) => this.#appeared(iface),
       onChanged: (iface) => this.#changed(iface),
       onGuarded: (afterMs) => this.#metrics.guardSeconds.observe(afterMs / 1000),
@@ -198,7 +197,7 @@ export class Collector {
       onGapReported: (iface) => this.#store.save(storedOf(iface)),
       onError: (error) => this.#problems.report('publish', '', error.message, error),
     });
-    this.#cni = new CniCache(config.cniResultsDir, {
+    this.#cni = new CniRecords(config.cniResultsDir, {
       onRecord: (record) => this.#safely('binding', () => this.#bindBy(record)),
       onProblem: (problem) => this.#problems.report('cni', problem.file, problem.reason),
     });
@@ -307,19 +306,25 @@ export class Collector {
   }
 
   #appeared(iface: GuardedInterface): void {
-    this.#binder.bindFromCni(iface);
+    this.#bindFromCni(iface);
     this.#reconciler.apply(iface);
-    if (!iface.binding) this.#binder.bind(iface);
+    if (!iface.binding) this.#binder.bindOrRetry(iface);
   }
 
   #changed(iface: GuardedInterface): void {
-    if (!iface.binding) this.#binder.bindFromCni(iface);
+    if (!iface.binding) this.#bindFromCni(iface);
     this.#reconciler.apply(iface);
+  }
+
+  #bindFromCni(iface: GuardedInterface): BindResult {
+    const result = this.#binder.bindFromCni(iface);
+    if (result === 'replaced') this.#replaced(iface);
+    return result;
   }
 
   /** What owes nothing needs no bus to be forgotten; the rest waits for it. */
   #went(iface: GuardedInterface): void {
-    this.#binder.went(iface);
+    this.#binder.removed(iface);
     if (hasNothingToSay(this.#accounts, iface)) this.#guard.settle(iface);
     else this.#flusher.touch(iface);
     if (this.#started) this.#safely('pods', () => this.#intake.rejudge());
@@ -354,7 +359,7 @@ export class Collector {
 
   #bindBy(record: CniRecord): void {
     const named = [...this.#registry.allLive()].filter(({ link }) => record.hostInterfaces.includes(link.name));
-    if (named.filter((iface) => this.#binder.bindFromCni(iface)).length > 0) this.#times.bound(record.writtenAtMs);
+    if (named.filter((iface) => this.#bindFromCni(iface) === 'bound').length > 0) this.#times.bound(record.writtenAtMs);
   }
 
   /** Something came from the bus: applies it to the maps. */
@@ -366,7 +371,7 @@ export class Collector {
 
   #applyAll(): void {
     this.#nodeWide.apply();
-    for (const iface of this.#registry.allLive()) if (!this.#binder.listed(iface)) this.#reconciler.apply(iface);
+    for (const iface of this.#registry.allLive()) if (!this.#binder.bindListed(iface)) this.#reconciler.apply(iface);
     this.#runtime.changed();
   }
 

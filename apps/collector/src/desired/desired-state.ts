@@ -37,8 +37,8 @@ import {
   readQuarantineList,
   workloadOf,
 } from '@bailiff/schemas';
-import { type Binding, judgeSnapshot } from '../identity/identity.ts';
-import { cleanAddresses, cleanCidrs, type Dropped } from '../identity/normalize.ts';
+import { type Binding, checkSnapshot } from '../identity/identity.ts';
+import { type Dropped, normalizeAddresses, normalizeCidrs } from '../identity/normalize.ts';
 import { auditUntilNs, modesFor, toBoottimeNs } from './effective-modes.ts';
 
 /** `dropped`: values of an accepted document that were left out, each with its place and reason. */
@@ -86,7 +86,7 @@ export class DesiredState {
     return this.#spoofCluster;
   }
 
-  /** The node's pods. Refused: not this node's, older than what is there, no JSON of that shape, or a wrong feed (see judgeSnapshot). */
+  /** The node's pods. Refused: not this node's, older than what is there, no JSON of that shape, or a wrong feed (see checkSnapshot). */
   takePods(json: string, live: Iterable<Binding>): Taken {
     const bindings = [...live];
     const parsed = parseJson(json, nodeSnapshot);
@@ -97,7 +97,7 @@ export class DesiredState {
     if (snapshot.revision < this.snapshotRevision && !this.#restored.has('pods')) return { changed: false };
     this.#restored.delete('pods');
     this.#candidate = { snapshot, json };
-    const judged = judgeSnapshot(snapshot, bindings, this.#confirmed);
+    const judged = checkSnapshot(snapshot, bindings, this.#confirmed);
     if (!judged.accepted) return this.#refusePods(judged.reason);
     this.#enforce(snapshot, bindings);
     return { changed: true, dropped };
@@ -111,14 +111,14 @@ export class DesiredState {
   rejudge(bindings: readonly Binding[]): { inForce: string | null; refused: string } | null {
     if (!this.#candidate) return null;
     const { snapshot, json } = this.#candidate;
-    const judged = judgeSnapshot(snapshot, bindings, this.#confirmed);
+    const judged = checkSnapshot(snapshot, bindings, this.#confirmed);
     if (judged.accepted) {
       if (this.#inForce === snapshot) return null;
       this.#enforce(snapshot, bindings);
       return { inForce: json, refused: '' };
     }
     this.snapshotRefused = judged.reason;
-    if (!this.#inForce || judgeSnapshot(this.#inForce, bindings).accepted) return null;
+    if (!this.#inForce || checkSnapshot(this.#inForce, bindings).accepted) return null;
     this.#inForce = null;
     this.pods = new Map();
     this.snapshotRevision = 0;
@@ -148,7 +148,7 @@ export class DesiredState {
     const dropped: Dropped = [];
     const nodes = parsed.value.nodes.map((node) => ({
       ...node,
-      addresses: cleanAddresses(node.addresses, `node ${node.name}`, dropped),
+      addresses: normalizeAddresses(node.addresses, `node ${node.name}`, dropped),
     }));
     this.cluster = { ...parsed.value, nodes };
     this.known.add('cluster');
@@ -293,8 +293,8 @@ function cleanPod(pod: PodIdentity, dropped: Dropped): PodIdentity {
   if (probePorts.length < pod.probePorts.length) dropped.push(`${where}: a probe port outside 1-65535`);
   return {
     ...pod,
-    interfaces: pod.interfaces.map((i) => ({ ...i, addresses: cleanAddresses(i.addresses, where, dropped) })),
-    allowedPrefixes: cleanCidrs(pod.allowedPrefixes, where, dropped),
+    interfaces: pod.interfaces.map((i) => ({ ...i, addresses: normalizeAddresses(i.addresses, where, dropped) })),
+    allowedPrefixes: normalizeCidrs(pod.allowedPrefixes, where, dropped),
     probePorts,
   };
 }

@@ -1,87 +1,105 @@
 /**
- * Finds out whose an interface is, and binds it once: by CNI record as soon as there is one; else, after a while in which the
- * runtime could still write it, by the namespace of the pod's oldest process, once the bus lists that pod with its addresses. What stays unbound is
- * tried again on a slow timer and shown in the node's status.
+ * Binds each interface to its pod, once: by CNI record as soon as one exists. Without a record it
+ * searches by the network namespace of the pod's oldest process, after the runtime had time to
+ * write the record, and binds when the bus lists the pod with its addresses. It retries unbound
+ * interfaces on a slow timer; the node's status shows them.
+ *
+ * Data path: netlink event or CNI record → here → kernel/reconciler.ts.
  */
 import { dumpLinks, getNsid } from '@bailiff/bpf';
 import type { CniRecord } from './cni-record.ts';
-import { type Bearer, type Binding, bindByCni, type LinkFacts, NOT_OWN_MAC, recordFor, replaces } from './identity.ts';
+import {
+  type Binding,
+  bindByCni,
+  type LinkFacts,
+  NOT_OWN_MAC,
+  type RecordQuery,
+  recordFor,
+  replaces,
+} from './identity.ts';
 import { listPodCgroups, oldestProcess } from './pod-cgroups.ts';
 import type { Announcement } from './stall-detector.ts';
 
-/** When, after an interface appeared, its pod is looked for by namespace. The runtime writes its record within a second. */
+/**
+ * Delays of the searches by namespace. The runtime writes its record within a second. The last one
+ * repeats.
+ */
 export const FALLBACK_AFTER_MS = [1_000, 2_000, 4_000, 8_000, 15_000] as const;
 
-/** Spent records remembered at most, as many as the folder may hold: the oldest is forgotten first. */
-const MAX_SPENT = 4096;
+/** Limit of remembered records: as many as the folder may hold. The oldest is forgotten first. */
+const MAX_USED = 4096;
 
-/** What a binder reads and writes of an interface. */
+/** The part of an interface that a binder reads and writes. */
 export interface BindableInterface {
   readonly link: LinkFacts;
   binding: Binding | null;
   /** UID of the pod that was found by namespace while the bus does not list it; empty otherwise. */
   unlistedPod?: string;
+  /** null: the interface existed before the process. */
   readonly announced: Announcement | null;
   readonly gone: boolean;
 }
 
 export interface BinderOptions<I extends BindableInterface> {
   cniRecords(): Iterable<CniRecord>;
-  /** cgroup-v2 root that holds kubepods; empty = no fallback. */
+  /** cgroup v2 root that contains kubepods; empty: no search by namespace. */
   cgroupRoot: string;
   /** Addresses under which the bus lists a pod of this node; empty: it does not. */
   listedAddresses(podUid: string): string[];
   onBound(iface: I): void;
-  /** A newer record says that the interface is another pod's than it was bound to. */
-  onReplaced(iface: I): void;
   wallMs(): number;
   onProblem(problem: { interfaceName: string; reason: string; error?: unknown }): void;
 }
 
+/**
+ * - bound: the interface is bound now and was not before.
+ * - replaced: a newer record names another pod, so the caller ends this generation.
+ * - unchanged: no record, or no news in it.
+ */
+export type BindResult = 'bound' | 'replaced' | 'unchanged';
+
 export class Binder<I extends BindableInterface> {
   readonly #o: BinderOptions<I>;
   readonly #timers = new Map<I, NodeJS.Timeout>();
-  /** Files of records whose interface went: each is named by its sandbox, so that a later one has another. */
-  readonly #spent = new Set<string>();
+  /** Files of records whose interface is gone. A file name contains the sandbox id and is not reused. */
+  readonly #used = new Set<string>();
 
   constructor(options: BinderOptions<I>) {
     this.#o = options;
   }
 
-  /** Binds now if it can, otherwise sees to it that it is tried again. @returns whether the interface is bound */
-  bind(iface: I): boolean {
-    if (this.bindFromCni(iface)) return true;
-    if (!iface.binding && !this.#timers.has(iface)) this.#later(iface, 0);
-    return iface.binding !== null;
+  /** Binds by record, or starts the search by namespace. */
+  bindOrRetry(iface: I): void {
+    if (this.bindFromCni(iface) === 'bound') return;
+    if (!iface.binding && !this.#timers.has(iface)) this.#retryLater(iface, 0);
   }
 
   /**
-   * A record is root's word, so it also replaces what was read from the pod's own namespace. A newer record of another pod ends the
-   * generation, when the binding may have been made by a record that was left over (see replaces).
-   * @returns whether the interface is bound now and was not before
+   * Binds by the CNI record. Only root writes records, so a record also replaces a binding by
+   * namespace. It replaces a binding by another record only if that one may be left over from an
+   * earlier interface (see replaces).
    */
-  bindFromCni(iface: I): boolean {
-    if (iface.gone) return false;
-    const record = recordFor(this.#bearer(iface), this.#o.cniRecords());
-    if (!record) return false;
+  bindFromCni(iface: I): BindResult {
+    if (iface.gone) return 'unchanged';
+    const record = recordFor(this.#queryOf(iface), this.#o.cniRecords());
+    if (!record) return 'unchanged';
     if (iface.binding?.source === 'cni') {
-      if (replaces(record, iface.binding)) {
-        this.#o.onReplaced(iface);
-      } else if (record.podUid !== iface.binding.podUid) {
-        const reason = `record ${record.file} says that it is of pod ${record.podUid}, and it is bound to ${iface.binding.podUid}`;
+      if (replaces(record, iface.binding)) return 'replaced';
+      if (record.podUid !== iface.binding.podUid) {
+        const reason = `record ${record.file} names pod ${record.podUid}, but it is bound to ${iface.binding.podUid}`;
         this.#o.onProblem({ interfaceName: iface.link.name, reason });
       }
-      return false;
+      return 'unchanged';
     }
-    this.#take(iface, this.#bindingBy(iface, record));
-    return true;
+    this.#bind(iface, this.#bindingBy(iface, record));
+    return 'bound';
   }
 
-  #bearer(iface: I): Bearer {
+  #queryOf(iface: I): RecordQuery {
     return {
       link: iface.link,
       notBeforeMs: iface.announced?.notBeforeMs ?? 0,
-      isSpent: ({ file }) => this.#spent.has(file),
+      isUsed: ({ file }) => this.#used.has(file),
     };
   }
 
@@ -89,68 +107,71 @@ export class Binder<I extends BindableInterface> {
     return bindByCni(iface.link, record, iface.announced?.readAtMs ?? this.#o.wallMs());
   }
 
-  /** Its record went with it: the next bearer of the name is bound by another. */
-  went(iface: I): void {
-    this.forget(iface);
+  /** The interface is gone: its record never binds another interface of the same name. */
+  removed(iface: I): void {
+    this.#cancel(iface);
     if (iface.binding?.recordFile === undefined) return;
-    if (this.#spent.size >= MAX_SPENT) this.#spent.delete(this.#spent.keys().next().value as string);
-    this.#spent.add(iface.binding.recordFile);
+    if (this.#used.size >= MAX_USED) this.#used.delete(this.#used.keys().next().value as string);
+    this.#used.add(iface.binding.recordFile);
   }
 
-  #take(iface: I, binding: Binding): void {
-    this.forget(iface);
+  #bind(iface: I, binding: Binding): void {
+    this.#cancel(iface);
     iface.unlistedPod = '';
     iface.binding = binding;
     this.#o.onBound(iface);
   }
 
-  #later(iface: I, attempt: number): void {
+  #retryLater(iface: I, attempt: number): void {
     const after = FALLBACK_AFTER_MS[Math.min(attempt, FALLBACK_AFTER_MS.length - 1)] as number;
     const timer = setTimeout(() => {
       this.#timers.delete(iface);
-      if (iface.gone || iface.binding || this.#look(iface)) return;
-      this.#later(iface, attempt + 1);
+      if (iface.gone || iface.binding || this.#search(iface)) return;
+      this.#retryLater(iface, attempt + 1);
     }, after);
     timer.unref();
     this.#timers.set(iface, timer);
   }
 
-  /** The list of pods may have changed: binds an interface whose pod was found and not listed. @returns whether it is bound now */
-  listed(iface: I): boolean {
+  /**
+   * Binds an interface whose pod was found before the bus listed it, if the bus lists it now.
+   * @returns whether it is bound now
+   */
+  bindListed(iface: I): boolean {
     const { unlistedPod = '' } = iface;
     if (unlistedPod === '' || iface.gone || iface.binding) return false;
-    return this.#o.listedAddresses(unlistedPod).length > 0 && this.#look(iface);
+    return this.#o.listedAddresses(unlistedPod).length > 0 && this.#search(iface);
   }
 
   /** @returns whether the interface is bound now */
-  #look(iface: I): boolean {
+  #search(iface: I): boolean {
     try {
-      if (this.bindFromCni(iface)) return true;
-      const found = this.#o.cgroupRoot === '' ? null : bindByNamespace(iface, this.#o.cgroupRoot);
-      if (found) return this.#takeFound(iface, found);
+      if (this.bindFromCni(iface) === 'bound') return true;
+      const found = this.#o.cgroupRoot === '' ? null : findByNamespace(iface, this.#o.cgroupRoot);
+      if (found) return this.#bindFound(iface, found);
       iface.unlistedPod = '';
     } catch (error) {
       this.#o.onProblem({
         interfaceName: iface.link.name,
-        reason: `looking for its pod failed: ${(error as Error).message}`,
+        reason: `the search for its pod failed: ${(error as Error).message}`,
         error,
       });
     }
     return false;
   }
 
-  /** The namespace names a pod: a record of that very pod says more, whatever its age; without one the bus says its addresses. */
-  #takeFound(iface: I, found: Binding): boolean {
+  /** A record of the found pod is more exact, whatever its age. Without one the addresses come from the bus. */
+  #bindFound(iface: I, found: Binding): boolean {
     const records = [...this.#o.cniRecords()].filter((record) => record.podUid === found.podUid);
-    const record = recordFor({ link: iface.link, notBeforeMs: 0, isSpent: () => false }, records);
+    const record = recordFor({ link: iface.link, notBeforeMs: 0, isUsed: () => false }, records);
     const addresses = this.#o.listedAddresses(found.podUid);
-    if (record) this.#take(iface, this.#bindingBy(iface, record));
-    else if (addresses.length > 0) this.#take(iface, { ...found, addresses });
+    if (record) this.#bind(iface, this.#bindingBy(iface, record));
+    else if (addresses.length > 0) this.#bind(iface, { ...found, addresses });
     else iface.unlistedPod = found.podUid;
     return iface.binding !== null;
   }
 
-  forget(iface: I): void {
+  #cancel(iface: I): void {
     const timer = this.#timers.get(iface);
     if (timer) clearTimeout(timer);
     this.#timers.delete(iface);
@@ -163,11 +184,12 @@ export class Binder<I extends BindableInterface> {
 }
 
 /**
- * The pod whose oldest process lives in the namespace at the other end of the interface, without addresses: those on the pod's side are the
- * pod's to choose. Its MAC is as well, so one that a link of the node has is not believed. null: no pod's process is there yet.
+ * The pod whose oldest process lives in the namespace of the interface's peer, without addresses,
+ * because the pod can change those on its side. It can change its MAC too, so a MAC of a link of
+ * the node is not accepted. null: no process of the pod exists yet.
  */
-export function bindByNamespace(iface: Pick<BindableInterface, 'link'>, cgroupRoot: string): Binding | null {
-  // The dump comes first: it is what gives namespaces their ids.
+export function findByNamespace(iface: Pick<BindableInterface, 'link'>, cgroupRoot: string): Binding | null {
+  // The dump comes first, because it assigns ids to the namespaces.
   const links = dumpLinks();
   const link = links.find((l) => l.ifindex === iface.link.ifindex);
   if (!link || link.linkNetnsid === null) return null;
@@ -178,7 +200,7 @@ export function bindByNamespace(iface: Pick<BindableInterface, 'link'>, cgroupRo
     try {
       nsid = getNsid({ pid });
     } catch (error) {
-      // The process went between the two looks.
+      // The process ended in between.
       if (['ESRCH', 'EINVAL', 'ENOENT'].includes((error as { errnoName?: string }).errnoName ?? '')) continue;
       throw error;
     }

@@ -1,15 +1,15 @@
 /**
- * What must outlive the process besides the kernel's maps: whose each interface generation is. One small file a generation under
- * `<stateDir>/<bootId>/`, written before the record enters the kernel, removed after the last count was acknowledged. A killed
- * process so always finds, for every generation in the maps, the pod it was bound to. Files of an earlier boot are removed: the
- * maps they speak of went with it.
+ * Stores the binding of each interface generation on disk: one small file per generation under
+ * `<stateDir>/<bootId>/`. It is written before the record enters the kernel and removed after the
+ * last count is acknowledged. After a kill, the next process finds the pod of every generation in
+ * the maps. Files of an earlier boot are removed, because its maps are gone.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import type { PodRef } from '@bailiff/schemas';
 import * as z from 'zod';
 import type { Binding } from './identity.ts';
-import { cleanAddresses, cleanMac, type Dropped } from './normalize.ts';
+import { type Dropped, normalizeAddresses, normalizeMac } from './normalize.ts';
 
 export interface StoredInterface {
   ifindex: number;
@@ -18,15 +18,16 @@ export interface StoredInterface {
   seenBase: number;
   interfaceName: string;
   binding: Binding | null;
-  /** As last known, so that a final count after a restart still names the owner. */
+  /** The last known pod, so that a final count after a restart names it. */
   pod: PodRef | null;
-  /** From the event of its coming to its programs being attached; null: not known. */
+  /** From its netlink event to its attached programs; null: unknown. */
   guardedAfterMs: number | null;
   packetsBeforeGuard: number;
+  /** Whether `packetsBeforeGuard` is published. */
   gapReported: boolean;
-  /** Violations found by user space so far, by `<vector>/<state>`. */
+  /** Violations that user space found so far, by `<vector>/<state>`. */
   occurrences: Record<string, number>;
-  /** Words of the last reported disagreement or move: a restart does not report it again. */
+  /** Text of the last reported disagreement or move, so that a restart does not report it again. */
   lastReported: Record<string, string>;
 }
 
@@ -71,7 +72,7 @@ const storedInterface = z.object({
 
 export interface BindingStoreOptions {
   readOnly?: boolean;
-  /** A file could not be written: what is in force is so all the same. */
+  /** A file could not be written; enforcement is not affected. */
   onProblem?(problem: { file: string; reason: string }): void;
 }
 
@@ -79,7 +80,7 @@ export class BindingStore {
   readonly #dir: string;
   readonly #onProblem: (problem: { file: string; reason: string }) => void;
 
-  /** Creates the folder and removes those of earlier boots, unless it is only read. */
+  /** Creates the folder and removes those of earlier boots, unless `readOnly` is set. */
   constructor(stateDir: string, bootId: string, options: BindingStoreOptions = {}) {
     this.#dir = path.join(stateDir, bootId);
     this.#onProblem = options.onProblem ?? (() => undefined);
@@ -95,7 +96,7 @@ export class BindingStore {
     return path.join(this.#dir, `${ifindex}-${generation}.json`);
   }
 
-  /** Atomic against a kill of the process: written aside, then renamed. A disk that is full is reported, never thrown. */
+  /** Atomic against a kill: writes a temporary file and renames it. Reports a full disk, never throws. */
   save(stored: StoredInterface): void {
     const file = this.#file(stored.ifindex, stored.generation);
     try {
@@ -115,7 +116,7 @@ export class BindingStore {
     }
   }
 
-  /** Every stored generation; a file that cannot be read is named in `unreadable` and left where it is. */
+  /** Every stored generation. `unreadable` names the files that cannot be read; they are kept. */
   load(): { stored: StoredInterface[]; unreadable: { file: string; reason: string }[] } {
     const stored: StoredInterface[] = [];
     const unreadable: { file: string; reason: string }[] = [];
@@ -124,9 +125,9 @@ export class BindingStore {
       const file = path.join(this.#dir, name);
       try {
         const one = storedInterface.parse(JSON.parse(readFileSync(file, 'utf8')));
-        if (`${one.ifindex}-${one.generation}.json` !== name) throw new Error('the file is of another interface');
+        if (`${one.ifindex}-${one.generation}.json` !== name) throw new Error('the file belongs to another interface');
         const dropped: Dropped = [];
-        stored.push({ ...one, binding: one.binding && cleanBinding(one.binding, dropped) });
+        stored.push({ ...one, binding: one.binding && normalizedBinding(one.binding, dropped) });
         for (const reason of dropped) unreadable.push({ file, reason });
       } catch (error) {
         unreadable.push({ file, reason: (error as Error).message });
@@ -136,8 +137,8 @@ export class BindingStore {
   }
 }
 
-const cleanBinding = (one: Binding, dropped: Dropped): Binding => ({
+const normalizedBinding = (one: Binding, dropped: Dropped): Binding => ({
   ...one,
-  mac: cleanMac(one.mac, 'mac', dropped),
-  addresses: cleanAddresses(one.addresses, 'addresses', dropped),
+  mac: normalizeMac(one.mac, 'mac', dropped),
+  addresses: normalizeAddresses(one.addresses, 'addresses', dropped),
 });

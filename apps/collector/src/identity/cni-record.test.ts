@@ -59,16 +59,16 @@ describe('cni record', () => {
     ['another kind', JSON.stringify({ ...bridge, kind: 'x' }), /kind is not cniCacheV1/],
     ['no pod', JSON.stringify({ ...bridge, cniArgs: [] }), /K8S_POD_UID/],
     ['args of a wrong shape', JSON.stringify({ ...bridge, cniArgs: 'x' }), /K8S_POD_UID/],
-  ])('refused with its reason - %s', (_name, json, reason) => {
+  ])('rejected with its reason - %s', (_name, json, reason) => {
     expect(readCniRecord('f', json, 7)).toEqual({ reason: expect.stringMatching(reason) });
   });
 
-  it('a result of a wrong shape - is a record without addresses, never an exception', () => {
+  it('result of a wrong shape - a record without addresses, never an exception', () => {
     const odd = { ...bridge, result: { interfaces: [null, 3, { name: 5 }], ips: [null, { address: 7 }] } };
     expect(readCniRecord('f', JSON.stringify(odd), 7)).toMatchObject({ record: { addresses: [], hostInterfaces: [] } });
   });
 
-  it('values that are none - are dropped one by one with their reason, and addresses are canonical', () => {
+  it('values that cannot be parsed - dropped one by one with their reason; addresses are canonical', () => {
     const ips = ['garbage', '10.244.1.2/24', '::ffff:10.244.1.3/128', 'FD00:0::2/64'].map((address) => ({ address }));
     const interfaces = [{ name: 'eth0', mac: 'nonsense', sandbox: '/run/netns/x' }];
     expect(readCniRecord('f', JSON.stringify({ ...bridge, result: { interfaces, ips } }), 7)).toMatchObject({

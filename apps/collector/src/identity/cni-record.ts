@@ -1,10 +1,11 @@
 /**
- * Reads one record of libcni's result cache (`/var/lib/cni/results/<network>-<container>-<ifName>`): which pod an interface was
- * made for, what it is called on the host, and which MAC and addresses the plugin gave it. The folder is writable by root only,
- * so what it says of an interface cannot come from a pod. Pure: text in, record or reason out; a value that is no address or no MAC is
- * dropped with its reason and the rest of the record stands.
+ * Parses one record of libcni's result cache, `/var/lib/cni/results/<network>-<container>-<ifName>`:
+ * the pod that an interface was created for, its host-side names, its MAC and its addresses.
+ *
+ * Only root can write the folder, so a pod cannot forge a record. Pure. A value that is no address
+ * or no MAC is dropped with its reason; the rest of the record stays valid.
  */
-import { cleanAddresses, cleanMac, type Dropped } from './normalize.ts';
+import { type Dropped, normalizeAddresses, normalizeMac } from './normalize.ts';
 
 export interface CniRecord {
   /** Name of the file, unique in the folder. */
@@ -15,17 +16,17 @@ export interface CniRecord {
   podUid: string;
   podNamespace: string;
   podName: string;
-  /** Host-side candidates, in the order of the result: every interface without a sandbox. */
+  /** Possible host-side interfaces, in the order of the result: every interface without a sandbox. */
   hostInterfaces: string[];
-  /** MAC of the pod's side, lower case; empty when the plugin did not say. */
+  /** MAC of the pod's side, lower case; empty if the plugin did not report it. */
   podMac: string;
-  /** Plain addresses without a prefix length. */
+  /** Without prefix length. */
   addresses: string[];
   /** When the file was written, wall-clock milliseconds. */
   writtenAtMs: number;
 }
 
-/** `dropped`: values of the record that are not what they should be. */
+/** `dropped`: values of the record that could not be parsed. */
 export type CniReading = { record: CniRecord; dropped: Dropped } | { reason: string };
 
 interface RawResult {
@@ -33,12 +34,15 @@ interface RawResult {
   ips?: { address?: unknown; interface?: unknown }[];
 }
 
-/** Longest record that is read, in bytes: a real one has 2-8 KiB. */
+/** Limit of a record; real ones have 2-8 KiB. */
 export const MAX_RECORD_BYTES = 256 * 1024;
 
 const text = (value: unknown): string => (typeof value === 'string' ? value : '');
 
-/** Reads a cache file. `reason` says why it is no record of a pod (another runtime's, half written, not JSON). */
+/**
+ * Parses a cache file.
+ * @returns a record; or the reason why it is none: another runtime's file, half written, not JSON
+ */
 export function readCniRecord(file: string, json: string, writtenAtMs: number): CniReading {
   let raw: Record<string, unknown>;
   try {
@@ -76,8 +80,8 @@ export function readCniRecord(file: string, json: string, writtenAtMs: number): 
         .filter((i) => text(i?.sandbox) === '')
         .map((i) => text(i?.name))
         .filter((name) => name !== ''),
-      podMac: podIndex === -1 ? '' : cleanMac(text(interfaces[podIndex]?.mac), 'mac', dropped),
-      addresses: cleanAddresses(addresses, 'ips', dropped),
+      podMac: podIndex === -1 ? '' : normalizeMac(text(interfaces[podIndex]?.mac), 'mac', dropped),
+      addresses: normalizeAddresses(addresses, 'ips', dropped),
       writtenAtMs,
     },
   };

@@ -14,21 +14,21 @@ import path from 'node:path';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { MAX_RECORD_BYTES } from './cni-record.ts';
-import { CniCache } from './cni-records.ts';
+import { CniRecords } from './cni-records.ts';
 
 const json = (uid: string) =>
   JSON.stringify({ kind: 'cniCacheV1', containerId: 'c', ifName: 'eth0', cniArgs: [['K8S_POD_UID', uid]], result: {} });
 
-describe('cni cache', () => {
+describe('cni records', () => {
   let dir: string;
   let seen: string[];
   let problems: { file: string; reason: string }[];
-  let cache: CniCache;
+  let cache: CniRecords;
   beforeEach(() => {
     dir = mkdtempSync(path.join(tmpdir(), 'bailiff-cni-'));
     seen = [];
     problems = [];
-    cache = new CniCache(dir, {
+    cache = new CniRecords(dir, {
       onRecord: (r) => seen.push(r.podUid),
       onProblem: (p) => problems.push(p),
     });
@@ -38,18 +38,18 @@ describe('cni cache', () => {
     rmSync(dir, { recursive: true, force: true });
   });
 
-  it('records that are there and records that come are read', async () => {
+  it('existing and new records - both are read', async () => {
     writeFileSync(path.join(dir, 'a'), json('u1'));
     cache.start();
     expect(seen).toEqual(['u1']);
     writeFileSync(path.join(dir, 'b'), json('u2'));
     await waitFor(() => seen.includes('u2'), { state: () => JSON.stringify(seen) });
     unlinkSync(path.join(dir, 'a'));
-    await waitFor(() => !cache.records.has('a'), { state: () => JSON.stringify([...cache.records.keys()]) });
-    expect([...cache.records.keys()]).toEqual(['b']);
+    await waitFor(() => !cache.byFile.has('a'), { state: () => JSON.stringify([...cache.byFile.keys()]) });
+    expect([...cache.byFile.keys()]).toEqual(['b']);
   });
 
-  it('a record seen half written is read when it is whole', async () => {
+  it('half-written record - read when it is complete', async () => {
     cache.start();
     const whole = json('u3');
     writeFileSync(path.join(dir, 'c'), whole.slice(0, 20));
@@ -57,7 +57,7 @@ describe('cni cache', () => {
     await waitFor(() => seen.includes('u3'), { state: () => JSON.stringify({ seen, problems }) });
   });
 
-  it('what is no record is reported, and the others still count', async () => {
+  it('file that is no record - reported; the others are read', async () => {
     writeFileSync(path.join(dir, 'x'), '{"kind":"other"}');
     writeFileSync(path.join(dir, 'y'), json('u4'));
     cache.start();
@@ -65,7 +65,7 @@ describe('cni cache', () => {
     expect(seen).toEqual(['u4']);
   });
 
-  it('a FIFO, a device behind a link, a folder blocks nothing: it is reported, and records are read', () => {
+  it('FIFO, device behind a link, folder, large file - reported without blocking; records are read', () => {
     execFileSync('mkfifo', [path.join(dir, 'a-fifo')]);
     symlinkSync('/dev/zero', path.join(dir, 'b-device'));
     mkdirSync(path.join(dir, 'c-folder'));
@@ -78,11 +78,11 @@ describe('cni cache', () => {
       ['a-fifo', 'not a regular file'],
       ['b-device', 'ELOOP'],
       ['c-folder', 'not a regular file'],
-      ['d-large', `${MAX_RECORD_BYTES + 1} bytes is more than a record may have (${MAX_RECORD_BYTES})`],
+      ['d-large', `${MAX_RECORD_BYTES + 1} bytes are more than the limit of a record (${MAX_RECORD_BYTES})`],
     ]);
   });
 
-  it('a folder that is made later is found', async () => {
+  it('folder created later - found', async () => {
     rmSync(dir, { recursive: true });
     cache.start();
     mkdirSync(dir);
@@ -90,7 +90,7 @@ describe('cni cache', () => {
     await waitFor(() => seen.includes('u5'), { state: () => JSON.stringify(problems) });
   });
 
-  it('a folder that was removed and made again is followed anew, and what went with it is forgotten', async () => {
+  it('recreated folder - followed again, without its old records', async () => {
     writeFileSync(path.join(dir, 'a'), json('u1'));
     cache.start();
     rmSync(dir, { recursive: true });
@@ -98,12 +98,12 @@ describe('cni cache', () => {
     cache.check();
     writeFileSync(path.join(dir, 'b'), json('u2'));
     await waitFor(() => seen.includes('u2'), { state: () => JSON.stringify(problems) });
-    expect([...cache.records.keys()]).toEqual(['b']);
+    expect([...cache.byFile.keys()]).toEqual(['b']);
     writeFileSync(path.join(dir, 'c'), json('u3'));
     await waitFor(() => seen.includes('u3'), { state: () => JSON.stringify(problems) });
   });
 
-  it('a bad address costs itself, and says so', () => {
+  it('bad address - dropped with its reason; the record stays', () => {
     const bad = {
       kind: 'cniCacheV1',
       ifName: 'eth0',

@@ -1,9 +1,10 @@
 /**
- * Follows libcni's result folder: reads what is there, then every file that changes, by inotify. libcni writes a record in place, so a
- * file may be seen half written: it is read again on its next event and, bounded, by a timer. Holds the newest record by file name.
+ * Follows libcni's result folder by inotify and holds the newest record of each file.
  *
- * A watch stands on a folder, not on its path: `check()`, called on a slow timer, notices one that was removed and made again, and reads
- * what an overrun of inotify's queue hid. Nothing here throws once it was started.
+ * libcni writes a record in place, so a file may be read half written; it is read again on its next
+ * event and, a limited number of times, by a timer. A watch follows the folder, not its path:
+ * `check()` on a slow timer notices a folder that was recreated, and reads the files that an
+ * overrun of inotify's queue hid. Nothing throws after the start.
  */
 import {
   closeSync,
@@ -19,37 +20,38 @@ import {
 import path from 'node:path';
 import { type CniRecord, MAX_RECORD_BYTES, readCniRecord } from './cni-record.ts';
 
-/** A half-written record is read again this often ... */
+/** Interval of reading a half-written record again. */
 const RETRY_MS = 10;
-/** ... and this many times: a writer that takes longer causes another event. */
+/** A writer that takes longer than these retries causes another event. */
 const MAX_RETRIES = 50;
-/** A folder that is not there yet is looked for this often: the runtime makes it with the first pod. */
+/** Interval of looking for a missing folder: the runtime creates it with the first pod. */
 const MISSING_DIR_MS = 1000;
-/** Records held at most; a node has about one a pod interface. */
+/** Limit of records; a node has about one per pod interface. */
 export const MAX_RECORDS = 4096;
 
-export interface CniCacheEvents {
+export interface CniRecordsEvents {
   onRecord(record: CniRecord): void;
-  /** The folder came, went, or a file in it is no record. */
+  /** The folder was removed or recreated, or a file in it is no record. */
   onProblem(problem: { file: string; reason: string }): void;
 }
 
-export class CniCache {
-  readonly records = new Map<string, CniRecord>();
+export class CniRecords {
+  /** Records by file name. */
+  readonly byFile = new Map<string, CniRecord>();
   readonly #dir: string;
-  readonly #events: CniCacheEvents;
+  readonly #events: CniRecordsEvents;
   readonly #timers = new Set<NodeJS.Timeout>();
   #watcher: FSWatcher | null = null;
-  /** Which folder is watched: an inode's number is used again, not its birth. */
+  /** Identity of the watched folder. It includes the birth time, because inode numbers are reused. */
   #watched = '';
   #closed = false;
 
-  constructor(dir: string, events: CniCacheEvents) {
+  constructor(dir: string, events: CniRecordsEvents) {
     this.#dir = dir;
     this.#events = events;
   }
 
-  /** Watches first and lists second, so that no record falls between. */
+  /** Watches first and lists second, so that no record is missed in between. */
   start(): void {
     if (this.#closed) return;
     try {
@@ -74,22 +76,22 @@ export class CniCache {
     return `${dev}/${ino}/${birthtimeNs}`;
   }
 
-  /** Reads what is new or changed, and drops what is no longer there. */
+  /** Reads new and changed files, and drops the records of removed ones. */
   #list(): void {
     const names = new Set(readdirSync(this.#dir));
-    for (const name of [...this.records.keys()]) if (!names.has(name)) this.records.delete(name);
+    for (const name of [...this.byFile.keys()]) if (!names.has(name)) this.byFile.delete(name);
     for (const name of names) this.#read(name, MAX_RETRIES, true);
   }
 
-  /** On a slow timer: is it still the folder that is watched, and is all of it known? */
+  /** Checks on a slow timer that the watched folder is the current one and that every file is known. */
   check(): void {
-    if (this.#closed || !this.#watcher) return; // it is being looked for already
+    if (this.#closed || !this.#watcher) return; // the folder is missing and searched already
     try {
       if (this.#folder() === this.#watched) {
         this.#list();
         return;
       }
-      this.#events.onProblem({ file: this.#dir, reason: 'the folder was made anew' });
+      this.#events.onProblem({ file: this.#dir, reason: 'the folder was recreated' });
     } catch (error) {
       this.#events.onProblem({ file: this.#dir, reason: (error as Error).message });
     }
@@ -110,16 +112,16 @@ export class CniCache {
     this.#timers.add(timer);
   }
 
-  /** @param unlessKnown leaves a record that was read since the file was written */
+  /** @param unlessKnown skips a file that was not written since its record was read */
   #read(name: string, retries: number, unlessKnown = false): void {
     const file = path.join(this.#dir, name);
     let read: ReturnType<typeof readRegularFile>;
     try {
-      read = readRegularFile(file, unlessKnown ? this.records.get(name)?.writtenAtMs : undefined);
+      read = readRegularFile(file, unlessKnown ? this.byFile.get(name)?.writtenAtMs : undefined);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
-        this.records.delete(name);
-        // The end of the folder itself is told under its own name, and the watch ended with it.
+        this.byFile.delete(name);
+        // inotify reports the removal of the folder itself under its own name; the watch ended.
         if (name === path.basename(this.#dir) && this.#watcher) this.#restart(0);
       } else this.#events.onProblem({ file, reason: (error as Error).message });
       return;
@@ -129,22 +131,22 @@ export class CniCache {
       this.#events.onProblem({ file, reason: read.reason });
       return;
     }
-    this.#take(name, file, readCniRecord(name, read.json, read.writtenAtMs), retries);
+    this.#add(name, file, readCniRecord(name, read.json, read.writtenAtMs), retries);
   }
 
-  #take(name: string, file: string, reading: ReturnType<typeof readCniRecord>, retries: number): void {
+  #add(name: string, file: string, reading: ReturnType<typeof readCniRecord>, retries: number): void {
     if ('reason' in reading) {
       if (reading.reason.startsWith('not JSON') && retries > 0)
         this.#later(RETRY_MS, () => this.#read(name, retries - 1));
       else this.#events.onProblem({ file, reason: reading.reason });
       return;
     }
-    if (!this.records.has(name) && this.records.size >= MAX_RECORDS) {
+    if (!this.byFile.has(name) && this.byFile.size >= MAX_RECORDS) {
       this.#events.onProblem({ file, reason: `more than ${MAX_RECORDS} records in the folder` });
       return;
     }
     for (const reason of reading.dropped) this.#events.onProblem({ file, reason });
-    this.records.set(name, reading.record);
+    this.byFile.set(name, reading.record);
     this.#events.onRecord(reading.record);
   }
 
@@ -156,13 +158,16 @@ export class CniCache {
   }
 }
 
-/** `O_NONBLOCK`: opening a FIFO waits for its writer otherwise, and would block the whole collector. `O_NOFOLLOW`: libcni writes no links. */
+/**
+ * `O_NONBLOCK`: opening a FIFO would otherwise block the collector until a writer opens it.
+ * `O_NOFOLLOW`: libcni writes no symbolic links.
+ */
 const READ_FLAGS = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW;
 
 /**
- * Reads at most MAX_RECORD_BYTES of a regular file, without blocking. Checks are on the open file, so that a file that replaces it under
- * its name in between changes nothing.
- * @param knownAtMs null is returned when the file was last written at this time
+ * Reads at most MAX_RECORD_BYTES of a regular file without blocking. It checks the open file, so
+ * replacing the name in between has no effect.
+ * @param knownAtMs returns null if the file was last written at this time
  * @throws Error of the file system; ELOOP for a symbolic link
  */
 function readRegularFile(
@@ -174,7 +179,7 @@ function readRegularFile(
     const before = fstatSync(fd);
     if (!before.isFile()) return { reason: 'not a regular file' };
     if (before.mtimeMs === knownAtMs) return null;
-    // One byte more than allowed: the file may have grown since.
+    // One byte more than allowed, because the file may have grown since.
     const buffer = Buffer.allocUnsafe(Math.min(before.size, MAX_RECORD_BYTES) + 1);
     let length = 0;
     for (let got = -1; got !== 0 && length < buffer.length; length += got) {
@@ -182,9 +187,9 @@ function readRegularFile(
     }
     if (length > MAX_RECORD_BYTES || before.size > MAX_RECORD_BYTES) {
       const bytes = Math.max(length, before.size);
-      return { reason: `${bytes} bytes is more than a record may have (${MAX_RECORD_BYTES})` };
+      return { reason: `${bytes} bytes are more than the limit of a record (${MAX_RECORD_BYTES})` };
     }
-    // After the reading: what was read is not older than this says.
+    // The time after reading: the content is not older than it.
     return { json: buffer.toString('utf8', 0, length), writtenAtMs: fstatSync(fd).mtimeMs };
   } finally {
     closeSync(fd);

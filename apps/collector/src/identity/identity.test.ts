@@ -4,10 +4,10 @@ import type { CniRecord } from './cni-record.ts';
 import {
   type Binding,
   bindByCni,
+  checkSnapshot,
   disagreement,
   identityOf,
   isContested,
-  judgeSnapshot,
   type LinkFacts,
   movedFrom,
   NOT_OWN_MAC,
@@ -36,7 +36,7 @@ const record: CniRecord = {
   writtenAtMs: 10_000,
 };
 const binding = bindByCni(link, record, 9_990);
-const bearer = { link, notBeforeMs: 8_990, isSpent: () => false };
+const query = { link, notBeforeMs: 8_990, isUsed: () => false };
 const pod = (uid: string, addresses: string[], extra: Partial<PodIdentity> = {}): PodIdentity => ({
   uid,
   namespace: 'shop',
@@ -66,28 +66,28 @@ describe('identity - binding', () => {
     });
   });
   it('by CNI record - none when no record names the link', () => {
-    expect(recordFor({ ...bearer, link: { ...link, name: 'veth9' } }, [record])).toBeNull();
+    expect(recordFor({ ...query, link: { ...link, name: 'veth9' } }, [record])).toBeNull();
   });
-  it('by CNI record - the newest of those that name the link, in whatever order', () => {
+  it('by CNI record - the newest of those that name the link, in any order', () => {
     const older = { ...record, podUid: 'u0', writtenAtMs: 9_999 };
-    expect(recordFor(bearer, [record, older])).toBe(record);
-    expect(recordFor(bearer, [older, record])).toBe(record);
+    expect(recordFor(query, [record, older])).toBe(record);
+    expect(recordFor(query, [older, record])).toBe(record);
   });
-  it('by CNI record - one that is older than an announced interface is of an earlier bearer of the name', () => {
-    const old = { ...record, writtenAtMs: bearer.notBeforeMs - 1 };
-    expect(recordFor(bearer, [old])).toBeNull();
-    expect(recordFor({ ...bearer, notBeforeMs: 0 }, [old])).toBe(old);
-    expect(recordFor(bearer, [{ ...old, writtenAtMs: old.writtenAtMs + 1 }])).not.toBeNull();
+  it('by CNI record - a record older than an announced interface belongs to an earlier one of that name', () => {
+    const old = { ...record, writtenAtMs: query.notBeforeMs - 1 };
+    expect(recordFor(query, [old])).toBeNull();
+    expect(recordFor({ ...query, notBeforeMs: 0 }, [old])).toBe(old);
+    expect(recordFor(query, [{ ...old, writtenAtMs: old.writtenAtMs + 1 }])).not.toBeNull();
   });
-  it('by CNI record - one that an interface was bound to went with it', () => {
-    expect(recordFor({ ...bearer, isSpent: ({ file }) => file === record.file }, [record])).toBeNull();
+  it('by CNI record - the record of an interface that is gone does not match', () => {
+    expect(recordFor({ ...query, isUsed: ({ file }) => file === record.file }, [record])).toBeNull();
   });
   it.each([
     ['another pod’s, newer, over a doubtful binding', {}, {}, true],
     ['the same pod’s', { podUid: 'u1' }, {}, false],
     ['older', { writtenAtMs: 9_000 }, {}, false],
     ['over a binding whose record came after its interface', {}, { isDoubtful: false }, false],
-    ['over a binding of a process that did not know', {}, { recordedAtMs: undefined }, false],
+    ['over a binding without the time of its record', {}, { recordedAtMs: undefined }, false],
   ])('replaced by a record - %s', (_name, over, bindingOver, expected) => {
     const doubtful = { ...binding, isDoubtful: true, ...bindingOver };
     expect(replaces({ ...record, podUid: 'u2', writtenAtMs: 10_001, ...over }, doubtful)).toBe(expected);
@@ -102,14 +102,14 @@ describe('identity - binding', () => {
   ])('moved - %s', (_name, change, expected) => {
     expect(movedFrom(binding, { ...link, ...change })).toEqual(expected);
   });
-  it('moved - a namespace id that the kernel names later is no move', () => {
+  it('moved - the first namespace id is no move', () => {
     const early = bindByCni({ ...link, linkNetnsid: null }, record, 9_990);
     expect(movedFrom(early, link)).toEqual([]);
   });
 });
 
 describe('identity - the bus confirms', () => {
-  it('no binding - unknown, whatever the bus says', () => {
+  it('no binding - unknown, whatever the bus lists', () => {
     expect(identityOf(null, pod('u1', ['10.0.0.2'])).state).toBe('unknown');
   });
   it('not yet listed - provisional with the node’s addresses, enforced', () => {
@@ -134,11 +134,11 @@ describe('identity - the bus confirms', () => {
       },
     );
   });
-  it('listed with other addresses - the bus’s win', () => {
+  it('listed with other addresses - those of the bus win', () => {
     expect(identityOf(binding, pod('u1', ['10.0.0.77'])).addresses).toEqual(['10.0.0.77']);
     expect(disagreement(binding, pod('u1', ['10.0.0.77']))).toEqual(['10.0.0.77', '10.0.0.2', 'fd00::2']);
   });
-  it('a second interface - keeps its CNI addresses, of which the bus knows nothing', () => {
+  it('second interface - keeps its CNI addresses, which the bus does not list', () => {
     const second: Binding = { ...binding, ifName: 'net1', addresses: ['192.168.7.2'] };
     expect(identityOf(second, pod('u1', ['10.0.0.2']))).toMatchObject({
       state: 'programmed',
@@ -155,14 +155,14 @@ describe('identity - found by namespace', () => {
     binding: mine,
     link: { mac: hostMac },
   });
-  it('the name of its side - decides nothing: the addresses are those that the bus lists', () => {
+  it('name of the pod’s side - ignored: the bus lists the addresses', () => {
     expect(identityOf(found, pod('u1', ['10.0.0.77']))).toMatchObject({
       state: 'programmed',
       addresses: ['10.0.0.77'],
     });
     expect(identityOf(found, null)).toMatchObject({ state: 'provisional', addresses: ['10.0.0.2'] });
   });
-  it('a MAC that is another’s - is replaced by one that no frame has', () => {
+  it('MAC of another interface - replaced by one that no frame has', () => {
     expect(identityOf(found, null, true).mac).toBe(NOT_OWN_MAC);
     expect(identityOf(found, null).mac).toBe(found.mac);
   });
@@ -178,7 +178,7 @@ describe('identity - found by namespace', () => {
   });
 });
 
-describe('identity - a wrong feed', () => {
+describe('identity - wrong snapshot', () => {
   const bindings = [bound('a', ['10.0.0.1']), bound('b', ['10.0.0.2']), bound('c', ['10.0.0.3'])];
   it.each([
     [
@@ -219,15 +219,15 @@ describe('identity - a wrong feed', () => {
     ],
     ['empty', [], true],
   ])('%s', (_name, pods, accepted) => {
-    const verdict = judgeSnapshot(
+    const check = checkSnapshot(
       snapshot((pods as [string, string][]).map(([uid, address]) => pod(uid, [address]))),
       bindings,
     );
-    expect(verdict.accepted).toBe(accepted);
-    if (!verdict.accepted) expect(verdict.reason).toMatch(/disagrees with the CNI records of 2 of [23] interfaces/);
+    expect(check.accepted).toBe(accepted);
+    if (!check.accepted) expect(check.reason).toMatch(/disagrees with the CNI records of 2 of [23] interfaces/);
   });
-  it('what was read from a pod’s own namespace is no ground for refusal', () => {
+  it('bindings by namespace - never a reason to reject', () => {
     const read = bindings.map((b) => ({ ...b, source: 'netns' as const }));
-    expect(judgeSnapshot(snapshot([pod('a', ['1.1.1.1']), pod('b', ['1.1.1.2'])]), read).accepted).toBe(true);
+    expect(checkSnapshot(snapshot([pod('a', ['1.1.1.1']), pod('b', ['1.1.1.2'])]), read).accepted).toBe(true);
   });
 });

@@ -1,27 +1,28 @@
 /**
- * Whose interface is it? Decides the identity that an interface may speak under, from what the node and the bus say of it:
- * the CNI record first, the pod's network namespace as fallback, the bus to confirm. Pure.
+ * Decides which pod an interface belongs to and which identity it may use. Sources, in order: the
+ * CNI record, then the pod's network namespace; the bus confirms. Pure.
  *
- * The fallback finds which pod it is and nothing else: the pod's side is the pod's to change, so its addresses come from the bus, and its MAC
- * is taken only while no other interface has it.
- *
- * A binding is made once for the life of the ifindex: a later change of its name, MAC or peer namespace is reported as
- * `interface-moved` and changes nothing. Host names are used again (Calico's are a hash), and a record can outlive its pod, so which
- * record speaks of which bearer of a name is decided by time (see recordFor and replaces). The bus's addresses win over the node's, except when a snapshot disagrees with the
- * node on most of its interfaces: that is a wrong feed, and it is refused as a whole.
+ * - A pod controls its side of the interface. The namespace therefore proves only which pod it is:
+ *   addresses come from the bus, and the MAC counts only while no other interface has it.
+ * - A binding is made once for the life of the ifindex. A later change of its name, MAC or peer
+ *   namespace is reported as `interface-moved` and changes nothing.
+ * - Interface names are reused (Calico's are a hash), and a record can outlive its pod. Timestamps
+ *   decide which record belongs to which interface: see recordFor and replaces.
+ * - The bus's addresses win over the node's. A snapshot that disagrees with the node on most of its
+ *   interfaces is rejected as a whole: see checkSnapshot.
  */
 import type { NodeSnapshot, PodIdentity } from '@bailiff/schemas';
 import type { CniRecord } from './cni-record.ts';
 
-/** What netlink says of a host-side interface. */
+/** A host-side interface as netlink reports it. */
 export interface LinkFacts {
   ifindex: number;
   name: string;
   kind: string;
   mac: string;
-  /** Peer's namespace as numbered by this one; null while the kernel has not said. */
+  /** Id of the peer's namespace in this namespace; null: the kernel has not reported it yet. */
   linkNetnsid: number | null;
-  /** ifindex of the peer; equal numbers in another namespace are common. */
+  /** ifindex of the peer, in its own namespace. */
   peerIfindex: number | null;
 }
 
@@ -34,51 +35,54 @@ export interface Binding {
   ifName: string;
   /** MAC of the pod's side. */
   mac: string;
-  /** By the record, or of one that was found by namespace by the bus. */
+  /** From the record, or, for a pod found by namespace, from the bus. */
   addresses: string[];
-  /** The link as it was when the binding was made. */
+  /** The link at the time of the binding. */
   link: { name: string; mac: string; linkNetnsid: number | null };
-  /** Its file, which is named by the sandbox; absent when it was no record. */
+  /** Name of the record's file, which contains the sandbox id; absent: bound without a record. */
   recordFile?: string | undefined;
-  /** When the CNI record was written, wall-clock milliseconds; absent when it was no record. */
+  /** When the CNI record was written, wall-clock milliseconds; absent: bound without a record. */
   recordedAtMs?: number | undefined;
-  /** The record is older than the interface as first seen by a process: the runtime may still write the right one. */
+  /** The record is older than the interface: the runtime may still write the right one. */
   isDoubtful?: boolean | undefined;
 }
 
 /**
- * The record is written after the interface is made, and its time comes from a coarser clock than the announcement's; an event may also
- * wait for a busy loop. A record that is older than the announcement by more than this, but for the time in which the process did not
- * run, is of an earlier bearer of the name.
+ * Running time that a valid record may be older than the netlink event of its interface. The record
+ * is written after the interface exists, but its time comes from a coarser clock, and the event may
+ * wait for a busy event loop.
  */
 export const RECORD_SLACK_MS = 1_000;
 
-/** What decides between records: the link, how old one may be (wall-clock milliseconds; 0: any age), and which records are spent. */
-export interface Bearer {
+/** Selects the record of one interface among records of the same interface name. */
+export interface RecordQuery {
   link: LinkFacts;
+  /** Wall-clock milliseconds; older records do not match. 0: any age. */
   notBeforeMs: number;
-  /** Whether an earlier interface was bound to the record and went. */
-  isSpent(record: CniRecord): boolean;
+  /** Whether an earlier interface was bound to the record and is gone. */
+  isUsed(record: CniRecord): boolean;
 }
 
 /**
- * The record that speaks of this bearer of the name: the newest of those whose host side has it. One that an earlier interface was bound
- * to went with that interface; one that is older than an announced interface is of somebody before it. Of an interface that was there
- * when the process began nobody knows the age, so any record will do until a newer one comes.
+ * The newest record that names the host side of this interface. A record of an earlier interface
+ * does not match: its interface is gone, or it is older than the netlink event of this one. The age
+ * of an interface that existed before the process is unknown, so any record matches until a newer
+ * one appears.
  */
-export function recordFor(bearer: Bearer, records: Iterable<CniRecord>): CniRecord | null {
+export function recordFor(query: RecordQuery, records: Iterable<CniRecord>): CniRecord | null {
   let newest: CniRecord | null = null;
   for (const record of records) {
-    if (!record.hostInterfaces.includes(bearer.link.name) || bearer.isSpent(record)) continue;
-    if (record.writtenAtMs < bearer.notBeforeMs) continue;
+    if (!record.hostInterfaces.includes(query.link.name) || query.isUsed(record)) continue;
+    if (record.writtenAtMs < query.notBeforeMs) continue;
     if (!newest || record.writtenAtMs > newest.writtenAtMs) newest = record;
   }
   return newest;
 }
 
 /**
- * Whether a record takes the place of a binding: of another pod, newer, and the binding was made by a record that is older than the
- * interface. A binding made by a record that came after its interface is never replaced: a name has one bearer at a time.
+ * Whether a record replaces a binding: it names another pod, is newer, and the binding was made by
+ * a record that is older than the interface. A binding by a record that followed its interface is
+ * never replaced, because a name belongs to one interface at a time.
  */
 export function replaces(record: CniRecord, binding: Binding): boolean {
   return (
@@ -88,7 +92,7 @@ export function replaces(record: CniRecord, binding: Binding): boolean {
   );
 }
 
-/** The binding that a record makes. @param firstSeenWallMs when a process first saw the interface */
+/** @param firstSeenWallMs when a process first saw the interface */
 export function bindByCni(link: LinkFacts, record: CniRecord, firstSeenWallMs: number): Binding {
   return {
     source: 'cni',
@@ -106,19 +110,20 @@ export function bindByCni(link: LinkFacts, record: CniRecord, firstSeenWallMs: n
 }
 
 /**
- * A binding whose link had no namespace id yet, with the one that came: what moves away from there later has moved. Null: nothing is new.
+ * Adds the namespace id to a binding whose link had none yet; any later change of the id is a move.
+ * @returns null: the binding has one, or there is none yet
  */
 export function latchNetns(binding: Binding, link: LinkFacts): Binding | null {
   if (binding.link.linkNetnsid !== null || link.linkNetnsid === null) return null;
   return { ...binding, link: { ...binding.link, linkNetnsid: link.linkNetnsid } };
 }
 
-/** What differs between a binding's link and the link now; empty when nothing does. A namespace id that came later is no move. */
+/** Differences between the link of a binding and the current one. The first namespace id is no difference. */
 export function movedFrom(binding: Binding, link: LinkFacts): string[] {
   const changes: string[] = [];
   if (binding.link.name !== link.name) changes.push(`name ${binding.link.name} -> ${link.name}`);
   if (binding.link.mac !== link.mac) changes.push(`host MAC ${binding.link.mac} -> ${link.mac}`);
-  // While a pair is being torn down the kernel tells of a link whose other end is gone: that is an end, not a move.
+  // While the kernel removes a pair it reports a link without peer: an end, not a move.
   const peerGone = link.linkNetnsid === null && (link.peerIfindex ?? 0) === 0;
   if (binding.link.linkNetnsid !== null && binding.link.linkNetnsid !== link.linkNetnsid && !peerGone) {
     changes.push(`peer namespace id ${binding.link.linkNetnsid} -> ${link.linkNetnsid ?? 'none'}`);
@@ -126,15 +131,18 @@ export function movedFrom(binding: Binding, link: LinkFacts): string[] {
   return changes;
 }
 
-/** The interface that the API server's podIPs speak of. The name of one that was found by namespace is the pod's to choose. */
+/**
+ * Whether the interface is the one that the API server's podIPs belong to. The name of an interface
+ * that was found by namespace does not count, because the pod can change it.
+ */
 export function isPrimary(binding: Binding): boolean {
   return binding.source === 'netns' || binding.ifName === 'eth0' || binding.ifName === '';
 }
 
-/** Stands for the MAC of a pod whose own cannot be believed: no frame on the wire has it, so source-mac holds for every frame. */
+/** Replaces a contested MAC. No frame on the wire has it, so every frame violates source-mac. */
 export const NOT_OWN_MAC = '00:00:00:00:00:00';
 
-/** What decides between two that claim a MAC. */
+/** An interface that claims a MAC. */
 export interface MacClaim {
   generation: number;
   binding: Binding | null;
@@ -142,8 +150,9 @@ export interface MacClaim {
 }
 
 /**
- * Whether a MAC that was read from the pod's side belongs to another interface: one whose record names it, a host side that has it, or a pod that
- * was found earlier. A pod with CAP_NET_ADMIN sets its MAC before it is looked for.
+ * Whether the MAC of the pod's side belongs to another interface: one whose record names it, a host
+ * side, or a pod that was found earlier. A pod with CAP_NET_ADMIN can set its MAC before the
+ * collector reads it.
  */
 export function isContested({ generation, binding }: MacClaim, others: Iterable<MacClaim>): boolean {
   if (binding?.source !== 'netns') return false;
@@ -156,28 +165,30 @@ export function isContested({ generation, binding }: MacClaim, others: Iterable<
   return false;
 }
 
-/** Addresses on which the bus and the binding differ; empty when they agree or the bus has none yet. */
+/** Addresses on which the bus and the binding differ; empty if they agree or the bus has none yet. */
 export function disagreement(binding: Binding, pod: PodIdentity): string[] {
-  const told = pod.interfaces.flatMap((i) => i.addresses);
-  if (!isPrimary(binding) || told.length === 0 || binding.addresses.length === 0) return [];
+  const listed = pod.interfaces.flatMap((i) => i.addresses);
+  if (!isPrimary(binding) || listed.length === 0 || binding.addresses.length === 0) return [];
   const own = new Set(binding.addresses);
-  const both = new Set(told);
-  return [...told.filter((a) => !own.has(a)), ...binding.addresses.filter((a) => !both.has(a))];
+  const both = new Set(listed);
+  return [...listed.filter((a) => !own.has(a)), ...binding.addresses.filter((a) => !both.has(a))];
 }
 
-/** A wrong feed needs at least this many interfaces to be told from one wrong pod. */
+/** Fewer compared interfaces cannot distinguish a wrong snapshot from one wrong pod. */
 export const MIN_COMPARED_TO_REFUSE = 2;
 
-/** Fewer pods than these may leave at once without their interfaces: pods that were deleted by force. */
+/** Fewer known pods may disappear at once without their interfaces: pods deleted by force. */
 export const MIN_KNOWN_TO_REFUSE = 4;
 
 /**
- * Whether a snapshot may be believed. Refused when it disagrees with the node's own CNI records on more than half of the
- * interfaces that both know, and at least two are known: no pod can write those records, so no pod can bring this about. Refused as well
- * when it lacks more than half of the pods that snapshots told of (`confirmed`) and whose interfaces and records are still here: a drain
- * takes the interfaces away, and as they go the snapshot is judged again.
+ * Decides whether to accept a snapshot of pods. It is rejected in two cases:
+ * - It disagrees with the node's CNI records on more than half of the interfaces that both know,
+ *   and at least two are known. No pod can write those records, so no pod can cause this.
+ * - It lacks more than half of the `confirmed` pods whose interfaces and records still exist. A
+ *   drain removes the interfaces; the snapshot is checked again as they disappear.
+ * @param confirmed UIDs of pods that accepted snapshots listed
  */
-export function judgeSnapshot(
+export function checkSnapshot(
   snapshot: NodeSnapshot,
   bindings: Iterable<Binding>,
   confirmed: ReadonlySet<string> = new Set(),
@@ -198,7 +209,10 @@ export function judgeSnapshot(
     compared += 1;
     if (disagreement(binding, pod).length > 0) wrong += 1;
   }
-  const refuse = (what: string) => ({ accepted: false as const, reason: `snapshot ${snapshot.revision} ${what}` });
+  const refuse = (problem: string) => ({
+    accepted: false as const,
+    reason: `snapshot ${snapshot.revision} ${problem}`,
+  });
   if (compared >= MIN_COMPARED_TO_REFUSE && wrong * 2 > compared)
     return refuse(`disagrees with the CNI records of ${wrong} of ${compared} interfaces`);
   if (known >= MIN_KNOWN_TO_REFUSE && missing * 2 > known)
@@ -206,7 +220,7 @@ export function judgeSnapshot(
   return { accepted: true };
 }
 
-/** What an interface is allowed to say, and how sure that is. */
+/** Addresses that an interface may use, and how sure they are. */
 export interface Identity {
   state: 'unknown' | 'provisional' | 'programmed';
   mac: string;
@@ -215,17 +229,18 @@ export interface Identity {
 }
 
 /**
- * The identity in force: nothing, the node's word, or the node's word confirmed (or corrected) by the bus.
- * @param contested its MAC is another's (see isContested)
+ * The identity to enforce: unknown without a binding, provisional by the node alone, programmed
+ * when the bus confirms or corrects it.
+ * @param contested whether another interface has its MAC (see isContested)
  */
 export function identityOf(binding: Binding | null, pod: PodIdentity | null, contested = false): Identity {
   if (!binding) return { state: 'unknown', mac: '', addresses: [], allowedPrefixes: [] };
-  const told = pod && isPrimary(binding) ? pod.interfaces.flatMap((i) => i.addresses) : [];
-  const confirmed = pod !== null && (told.length > 0 || !isPrimary(binding));
+  const listed = pod && isPrimary(binding) ? pod.interfaces.flatMap((i) => i.addresses) : [];
+  const confirmed = pod !== null && (listed.length > 0 || !isPrimary(binding));
   return {
     state: confirmed ? 'programmed' : 'provisional',
     mac: contested ? NOT_OWN_MAC : binding.mac,
-    addresses: confirmed && told.length > 0 ? told : binding.addresses,
+    addresses: confirmed && listed.length > 0 ? listed : binding.addresses,
     allowedPrefixes: pod?.allowedPrefixes ?? [],
   };
 }

@@ -1,13 +1,19 @@
 /**
- * Addresses, CIDRs and MACs as they come from outside -> as the maps speak of them, or dropped with a reason. One bad value costs
- * itself, never the record or snapshot that it came in. Pure.
+ * Canonical form of addresses, CIDRs and MACs from outside, as the kernel maps need them. A value
+ * that cannot be parsed is dropped with a reason; the record or snapshot around it stays valid.
+ * Pure.
  */
 import { AddressError, formatAddress, formatCidr, formatMac, parseAddress, parseCidr, parseMac } from '@bailiff/bpf';
 
-/** Where what was dropped is told: `<where>: not a CIDR: "x"`. */
+/** Reasons of dropped values: `<where>: not a CIDR: "x"`. */
 export type Dropped = string[];
 
-function clean(values: readonly string[], where: string, dropped: Dropped, read: (text: string) => string): string[] {
+function normalize(
+  values: readonly string[],
+  where: string,
+  dropped: Dropped,
+  read: (text: string) => string,
+): string[] {
   const result = new Set<string>();
   for (const value of values) {
     try {
@@ -20,14 +26,14 @@ function clean(values: readonly string[], where: string, dropped: Dropped, read:
   return [...result];
 }
 
-/** Canonical addresses, each once. */
-export const cleanAddresses = (values: readonly string[], where: string, dropped: Dropped): string[] =>
-  clean(values, where, dropped, (text) => formatAddress(parseAddress(text)));
+/** Canonical addresses without duplicates. */
+export const normalizeAddresses = (values: readonly string[], where: string, dropped: Dropped): string[] =>
+  normalize(values, where, dropped, (text) => formatAddress(parseAddress(text)));
 
-/** Canonical CIDRs, each once; host bits are cleared. */
-export const cleanCidrs = (values: readonly string[], where: string, dropped: Dropped): string[] =>
-  clean(values, where, dropped, (text) => formatCidr(parseCidr(text)));
+/** Canonical CIDRs without duplicates and host bits. */
+export const normalizeCidrs = (values: readonly string[], where: string, dropped: Dropped): string[] =>
+  normalize(values, where, dropped, (text) => formatCidr(parseCidr(text)));
 
-/** Canonical MAC; empty when there is none or it is none. */
-export const cleanMac = (value: string, where: string, dropped: Dropped): string =>
-  value === '' ? '' : (clean([value], where, dropped, (text) => formatMac(parseMac(text)))[0] ?? '');
+/** Canonical MAC; empty if the value is empty or no MAC. */
+export const normalizeMac = (value: string, where: string, dropped: Dropped): string =>
+  value === '' ? '' : (normalize([value], where, dropped, (text) => formatMac(parseMac(text)))[0] ?? '');

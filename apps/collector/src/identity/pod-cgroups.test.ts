@@ -18,7 +18,7 @@ describe('pod cgroups', () => {
     [`pod${uid.toUpperCase()}`, null],
   ])('%s', (folder, expected) => expect(podUidOf(folder)).toBe(expected));
 
-  it('both drivers’ trees are walked, and others are not', () => {
+  it('trees of both drivers - searched; others are not', () => {
     const root = mkdtempSync(path.join(tmpdir(), 'bailiff-cgroups-'));
     try {
       const other = uid.replace('ab', 'cd');
@@ -47,7 +47,7 @@ describe('pod cgroups', () => {
   it.each([
     ['burstable', 'besteffort'],
     ['besteffort', 'burstable'],
-  ])('of two with one UID the older one counts: %s before %s', (older, newer) => {
+  ])('two with the same UID - the older one counts: %s before %s', (older, newer) => {
     const root = mkdtempSync(path.join(tmpdir(), 'bailiff-cgroups-'));
     try {
       const at = (qos: string) => path.join(root, 'kubepods', qos, `pod${uid}`);
@@ -59,7 +59,7 @@ describe('pod cgroups', () => {
     }
   });
 
-  it('below a cgroupRoot of the kubelet’s own, by both drivers', () => {
+  it('own cgroupRoot of the kubelet - found with both drivers', () => {
     const root = mkdtempSync(path.join(tmpdir(), 'bailiff-cgroups-'));
     try {
       const slice = `kubelet-kubepods-burstable-pod${uid.replaceAll('-', '_')}.slice`;
@@ -69,14 +69,14 @@ describe('pod cgroups', () => {
       mkdirSync(path.join(root, 'kubelet', 'kubepods', 'besteffort', `pod${uid}`), { recursive: true });
       for (const own of ['kubelet.slice', 'kubelet'])
         expect(listPodCgroups(path.join(root, own)).map(({ podUid }) => podUid)).toEqual([uid]);
-      // Not told of it, nothing is found.
+      // Without that root nothing is found.
       expect(listPodCgroups(root)).toEqual([]);
     } finally {
       rmSync(root, { recursive: true, force: true });
     }
   });
 
-  it('the oldest process is found, among live and gone ones', async () => {
+  it('oldest process - found among live and ended ones', async () => {
     const root = mkdtempSync(path.join(tmpdir(), 'bailiff-cgroups-'));
     const child = spawn('sleep', ['60']);
     try {

@@ -1,6 +1,8 @@
 /**
- * The fallback to the CNI record: pod UID -> pod cgroup -> its oldest process, whose network namespace is the pod's. Reads both
- * cgroup drivers' spellings. The oldest process by start time is the sandbox: a pod can start others, never an older one.
+ * Finds the cgroup of each pod, and its oldest process, whose network namespace is the pod's. The
+ * binder uses it when no CNI record exists. Reads the names of both cgroup drivers.
+ *
+ * The oldest process by start time is the sandbox: a pod can start processes, but never older ones.
  */
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
@@ -10,31 +12,33 @@ export interface PodCgroup {
   path: string;
 }
 
-/** Folders looked into at most: kubepods, the QoS classes and their pods are three levels. */
+/** Depth limit of the search: kubepods, the QoS classes and their pods are three levels. */
 const MAX_DEPTH = 4;
-/** Pod cgroups read at most. */
 export const MAX_POD_CGROUPS = 1024;
-/** Processes of one pod looked at most, for the oldest. */
+/** Limit of processes that are read in one pod. */
 const MAX_PROCESSES = 4096;
 
 const UID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
-/** systemd names a slice after all above it: below a kubelet's own `cgroupRoot` it is `kubelet-kubepods.slice`. */
+/** systemd prefixes a slice with its parents: below the kubelet's `cgroupRoot` it is `kubelet-kubepods.slice`. */
 const KUBEPODS = /^(.+-)?kubepods([-.]|$)/;
 
-/** Pod UID in a cgroup folder's name: `pod<uid>` (cgroupfs) or `kubepods-<qos>-pod<uid with _>.slice` (systemd). null: not a pod's. */
+/**
+ * Pod UID in the name of a cgroup folder: `pod<uid>` (cgroupfs), or
+ * `kubepods-<qos>-pod<uid with _>.slice` (systemd). null: not a pod's folder.
+ */
 export function podUidOf(folder: string): string | null {
   const match = /(?:^|-)pod([0-9a-f_-]{36})(?:\.slice)?$/.exec(folder);
   const uid = match?.[1]?.replaceAll('_', '-');
   return uid !== undefined && UID.test(uid) ? uid : null;
 }
 
-/** The kernel numbers cgroups in the order in which they are created. 0: it is gone. */
+/** The kernel numbers cgroups in the order of their creation. 0: it is gone. */
 const numberOf = (dir: string): bigint => statSync(dir, { bigint: true, throwIfNoEntry: false })?.ino ?? 0n;
 
 /**
- * Every pod cgroup below the root. A container that can write to the cgroups of the node can name one like another pod's, after that pod's
- * was created: the oldest of a name is the kubelet's.
+ * Every pod cgroup below the root. A container that can write to the node's cgroups can create one
+ * with the name of another pod's, but only later: the oldest of a name is the kubelet's.
  */
 export function listPodCgroups(root: string, ageOf = numberOf): PodCgroup[] {
   const found = new Map<string, PodCgroup>();
@@ -62,17 +66,17 @@ function subfolders(dir: string): string[] {
       .filter((e) => e.isDirectory())
       .map((e) => e.name);
   } catch (error) {
-    // A cgroup may go between the listing of its parent and its own.
+    // A cgroup may disappear after the listing of its parent.
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
     throw error;
   }
 }
 
-/** Field 22 of /proc/<pid>/stat, in clock ticks since boot; null when the process went. */
+/** Field 22 of /proc/<pid>/stat, in clock ticks since boot; null: the process ended. */
 function startTicks(pid: number): number | null {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    // comm may hold blanks and parentheses: fields are counted from the last closing one.
+    // comm may contain blanks and parentheses, so fields are counted from the last closing one.
     return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]);
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
@@ -87,7 +91,7 @@ function processesBelow(dir: string, pids: Map<number, string>): void {
     text = readFileSync(path.join(dir, 'cgroup.procs'), 'utf8');
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
-    // A threaded cgroup answers EOPNOTSUPP; its processes are listed by its parent.
+    // A threaded cgroup returns EOPNOTSUPP; its parent lists its processes.
     if (code !== 'ENOENT' && code !== 'ENODEV' && code !== 'EOPNOTSUPP') throw error;
   }
   for (const line of text.split('\n')) {
@@ -96,14 +100,14 @@ function processesBelow(dir: string, pids: Map<number, string>): void {
   for (const child of subfolders(dir)) if (pids.size < MAX_PROCESSES) processesBelow(path.join(dir, child), pids);
 }
 
-/** Processes in a cgroup and below it, each with its own cgroup's directory. */
+/** Processes in a cgroup and below it, each with the directory of its own cgroup. */
 export function processesIn(cgroup: string): Map<number, string> {
   const pids = new Map<number, string>();
   processesBelow(cgroup, pids);
   return pids;
 }
 
-/** The oldest process in a pod's cgroup; null when there is none (yet). */
+/** The oldest process in a pod's cgroup; null: there is none (yet). */
 export function oldestProcess(cgroup: string): number | null {
   let oldest: { pid: number; ticks: number } | null = null;
   for (const pid of processesIn(cgroup).keys()) {

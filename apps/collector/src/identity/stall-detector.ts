@@ -1,31 +1,37 @@
 /**
- * When this process did not run: a busy node, a stopped machine. What it reads after that has waited, and is older than it seems: an
- * interface that was made meanwhile is read about after its CNI record was written.
+ * Detects intervals in which this process did not run: a busy node, a stopped machine. Events that
+ * the process reads after a stall are older than they seem: the CNI record of an interface may
+ * already be written when its netlink event is read.
  */
-export interface HeldUp {
+
+/** An interval without running, on the monotonic clock. */
+export interface Stall {
   readonly fromMs: number;
   readonly toMs: number;
 }
 
-/** How an interface came to be known: netlink announced it. Wall clock, milliseconds. */
+/** Time limits of an interface that netlink announced. Wall clock, milliseconds. */
 export interface Announcement {
-  /** When that was read. */
+  /** When the event was read. */
   readonly readAtMs: number;
-  /** A record that is older than this is of an earlier bearer of the name. */
+  /** A CNI record that is older belongs to an earlier interface of the same name. */
   readonly notBeforeMs: number;
 }
 
-/** Between two beats, in milliseconds. */
-export const BEAT_MS = 250;
-/** A beat that is later than this after the one before: the process was held up. */
-const LATE_MS = 2 * BEAT_MS;
-/** More than there can be within what is looked back on: of each nothing less than LATE_MS is between two beats. */
-const KEPT = 16;
+export const TICK_MS = 250;
+/** A tick that is later than this after the previous one ends a stall. */
+const LATE_MS = 2 * TICK_MS;
+/** More stalls than fit into the looked-back interval, because at least LATE_MS lies between two. */
+const MAX_STALLS = 16;
 
-/** The moment that lies `ranMs` of running before another: time in which the process was held up does not count. `heldUp` in order of time. Pure. */
-export function backBy(ranMs: number, nowMs: number, heldUp: readonly HeldUp[]): number {
-  let [at, left] = [nowMs, ranMs];
-  for (const { fromMs, toMs } of heldUp.toReversed()) {
+/**
+ * The moment that lies `runningMs` of running time before `nowMs`: stalls do not count.
+ * Pure.
+ * @param stalls in the order of time
+ */
+export function subtractRunning(runningMs: number, nowMs: number, stalls: readonly Stall[]): number {
+  let [at, left] = [nowMs, runningMs];
+  for (const { fromMs, toMs } of stalls.toReversed()) {
     const ran = Math.max(0, at - toMs);
     if (ran >= left) break;
     left -= ran;
@@ -34,36 +40,39 @@ export function backBy(ranMs: number, nowMs: number, heldUp: readonly HeldUp[]):
   return at - left;
 }
 
-/** Knows of each time in which it was held up, a moment after it runs again as well as in that moment. */
-export class RunWatch {
+/** Notices a stall both at the next tick and at the first announcement after it. */
+export class StallDetector {
   readonly #nowMs: () => number;
-  readonly #heldUp: HeldUp[] = [];
+  readonly #stalls: Stall[] = [];
   readonly #timer: NodeJS.Timeout;
-  #beatAtMs: number;
+  #tickAtMs: number;
 
-  /** @param nowMs a clock that nobody sets */
+  /** @param nowMs a monotonic clock */
   constructor(nowMs: () => number = () => performance.now()) {
     this.#nowMs = nowMs;
-    this.#beatAtMs = nowMs();
-    this.#timer = setInterval(() => this.#beat(), BEAT_MS);
+    this.#tickAtMs = nowMs();
+    this.#timer = setInterval(() => this.#tick(), TICK_MS);
     this.#timer.unref();
   }
 
-  /** An announcement that is read now, of which a record is not older than `slackMs` of running. */
-  announced(slackMs: number): Announcement {
-    this.#beat();
+  /**
+   * Limits of an event that is read now.
+   * @param slackMs running time that a valid CNI record may be older than the event
+   */
+  announcement(slackMs: number): Announcement {
+    this.#tick();
     const [nowMs, readAtMs] = [this.#nowMs(), Date.now()];
-    return { readAtMs, notBeforeMs: readAtMs - (nowMs - backBy(slackMs, nowMs, this.#heldUp)) };
+    return { readAtMs, notBeforeMs: readAtMs - (nowMs - subtractRunning(slackMs, nowMs, this.#stalls)) };
   }
 
   close(): void {
     clearInterval(this.#timer);
   }
 
-  #beat(): void {
+  #tick(): void {
     const nowMs = this.#nowMs();
-    if (nowMs - this.#beatAtMs > LATE_MS) this.#heldUp.push({ fromMs: this.#beatAtMs, toMs: nowMs });
-    if (this.#heldUp.length > KEPT) this.#heldUp.shift();
-    this.#beatAtMs = nowMs;
+    if (nowMs - this.#tickAtMs > LATE_MS) this.#stalls.push({ fromMs: this.#tickAtMs, toMs: nowMs });
+    if (this.#stalls.length > MAX_STALLS) this.#stalls.shift();
+    this.#tickAtMs = nowMs;
   }
 }
