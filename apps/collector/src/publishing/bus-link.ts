@@ -33,7 +33,7 @@ import { CAPTURE_TURN_MS, type CaptureServer } from '../capture/server.ts';
 import type { CollectorConfig } from '../config.ts';
 import { BusDocuments, type DocumentOptions } from '../desired/bus-documents.ts';
 import type { Metrics } from '../metrics.ts';
-import type { FrameSink } from './flusher.ts';
+import type { FrameSink } from './interface-adapter.ts';
 import { BreachTally } from './violation-metrics.ts';
 
 export interface BusLinkOptions extends DocumentOptions {

@@ -4,8 +4,8 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { CELL_NAMES, cellOf, isBeforeGuard } from '../counting/epochs.ts';
 import { type GuardedInterface, newInterface } from '../interfaces/guarded-interface.ts';
 import { Registry } from '../interfaces/registry.ts';
-import { Flusher } from './flusher.ts';
 import { MAX_FRAME_VIOLATIONS } from './frame-builder.ts';
+import { Flusher } from './interface-adapter.ts';
 import { blankViolation } from './violations.ts';
 
 const link = { ifindex: 7, name: 'veth7', kind: 'veth', mac: '', linkNetnsid: 1, peerIfindex: 2 };

@@ -10,7 +10,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Account } from '../counting/account.ts';
 import { AccountStore } from '../counting/account-store.ts';
 import type { AckedCells } from '../counting/acked-cells.ts';
-import { RuntimeFlusher } from '../publishing/runtime-flusher.ts';
+import { RuntimeFlusher } from '../publishing/account-adapter.ts';
 import { desiredSubjects } from '../subjects/desired.ts';
 import { Policies } from '../subjects/policies.ts';
 import { denying, type MemoryMaps, memoryAcked, memoryMaps, podIdentity, uidOf } from '../testing.ts';
