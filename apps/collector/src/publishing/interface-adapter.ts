@@ -13,11 +13,11 @@ import {
   type ToldEpoch,
 } from '../interfaces/guarded-interface.ts';
 import type { Registry } from '../interfaces/registry.ts';
-import { FlushLoop, type FrameSink } from './flush-loop.ts';
+import { FlushLoop, type FrameSink } from './flusher.ts';
 import type { FrameBuilder, Owed } from './frame-builder.ts';
 import { counterEpoch, fillViolation, toPacketSample } from './violations.ts';
 
-export type { FrameSink } from './flush-loop.ts';
+export type { FrameSink } from './flusher.ts';
 
 /** `appearedToGuardedMicros` of an interface that was there before the collector. */
 const NOT_KNOWN = -1;

@@ -10,7 +10,7 @@ import { boottimeNs, normalPodUid, RUNTIME_EXTRA_CELLS, type RuntimeMaps, type R
 import type { Sampling } from '@bailiff/policy';
 import type { PodIdentity, RuntimePolicyStatus } from '@bailiff/schemas';
 import type { Taken } from '../desired/desired-state.ts';
-import type { FrameSink } from '../publishing/flush-loop.ts';
+import type { FrameSink } from '../publishing/flusher.ts';
 import type { Account, ContainerRef } from './counting/account.ts';
 import { AccountStore } from './counting/account-store.ts';
 import { type AckedCells, openAckedCells } from './counting/acked-cells.ts';

@@ -4,7 +4,7 @@
  */
 import type { PodRef } from '@bailiff/schemas';
 import { CounterLedger } from '../../counting/counter-ledger.ts';
-import type { Speaker } from '../../publishing/flush-loop.ts';
+import type { Speaker } from '../../publishing/flusher.ts';
 import type { OperationSamples } from '../publishing/sample-dedup.ts';
 
 /** What a cell counts, in words. */

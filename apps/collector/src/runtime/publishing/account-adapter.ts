@@ -6,7 +6,7 @@
  */
 
 import type { OperationSample } from '@bailiff/schemas';
-import { FlushLoop, type FlushLoopOptions, type Voice } from '../../publishing/flush-loop.ts';
+import { FlushLoop, type FlushLoopOptions, type Voice } from '../../publishing/flusher.ts';
 import { type FrameBuilder, MAX_FRAME_VIOLATIONS, type Owed } from '../../publishing/frame-builder.ts';
 import type { Account } from '../counting/account.ts';
 import { fillLsmViolation } from './lsm-violation.ts';
